@@ -30,7 +30,7 @@ pub struct RecordKey {
 }
 
 impl RecordKey {
-    /// Derives the record key of `dek`, bound to `wrapped_dek` as it is stored (ENV-50).
+    /// Derives the record key of `dek`, bound to `wrapped_dek` as it is stored (ENV-20).
     ///
     /// # Errors
     /// [`CryptoError::WrappedDekLength`] and [`CryptoError::Library`].
@@ -43,7 +43,7 @@ impl RecordKey {
         Ok(Self { cmac })
     }
 
-    /// Derives the sub-key of `salt` (ENV-51): once a batch.
+    /// Derives the sub-key of `salt` (ENV-21): once a batch.
     ///
     /// # Errors
     /// [`CryptoError::Library`].
@@ -125,7 +125,7 @@ impl BatchKey {
     }
 }
 
-/// The second half of the XAES nonce (ENV-52).
+/// The second half of the XAES nonce (ENV-22).
 fn nonce(counter: u32) -> Nonce {
     let mut bytes = [0_u8; 12];
     let (_, low) = bytes.split_at_mut(8);
