@@ -4,8 +4,11 @@ use kafka_protocol::messages::ApiKey;
 use sealwire::protocol::api_key;
 use sealwire::protocol::policy::{API_POLICIES, NEVER, ResponseHandling, api_policy};
 
+/// API key, lowest and highest version of ours, lowest and highest version of the oracle.
+type Audited = (i16, (i16, i16), (i16, i16));
+
 /// Decoded APIs: ours (what is let through), then the oracle's (what it can encode).
-const DECODED: &[(i16, (i16, i16), (i16, i16))] = &[
+const DECODED: &[Audited] = &[
     (api_key::PRODUCE, (3, 12), (3, 13)), // 13 knows topics by id
     (api_key::FETCH, (4, 12), (4, 18)),   // 13 to 18 know topics by id
     (api_key::METADATA, (0, 13), (0, 13)),
@@ -17,7 +20,7 @@ const DECODED: &[(i16, (i16, i16), (i16, i16))] = &[
 ];
 
 /// Walkers that are ready although their API is hidden: versions of ours, and of the oracle.
-const HIDDEN: &[(i16, (i16, i16), (i16, i16))] = &[
+const HIDDEN: &[Audited] = &[
     (api_key::SHARE_FETCH, (1, 2), (1, 1)),
     (api_key::SHARE_ACKNOWLEDGE, (1, 2), (1, 1)),
 ];
