@@ -214,9 +214,13 @@ fn every_truncation_and_any_byte_more_is_refused() {
                 let cut = sample.with(&sample.frame[..end]);
                 assert!(walk_bounded(&cut).is_err(), "{cut:?}");
             }
-            let mut longer = sample.clone();
-            longer.frame.push(0);
-            assert!(walk_bounded(&longer).is_err(), "{longer:?}");
+            for byte in [0, 1] {
+                let mut longer = sample.clone();
+                longer.frame.push(byte);
+                // One section of tagged fields too many is what librdkafka's mock cluster sends.
+                let mock = sample.api_key == api_key::METADATA && sample.version >= 9 && byte == 0;
+                assert_eq!(walk_bounded(&longer).is_ok(), mock, "{longer:?}");
+            }
         }
     }
 }
