@@ -130,3 +130,66 @@ impl Entry {
         Some((min, max))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn intersected(frame: &[u8], version: i16) -> Vec<u8> {
+        let mut out = Vec::new();
+        intersect(frame, version, &mut out).unwrap();
+        out.split_off(4)
+    }
+
+    #[test]
+    fn an_error_is_passed_on_as_it_is() {
+        // Version 0's body although version 4 was asked; and what librdkafka's mock cluster makes of it.
+        let broker: &[u8] = &[0, 0, 0, 7, 0, 35, 0, 0, 0, 1, 0, 18, 0, 0, 0, 4];
+        let mock: &[u8] = &[0, 0, 0, 7, 0, 35, 2, 0, 18, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0];
+        for frame in [broker, mock, &[0, 0, 0, 7, 0, 42]] {
+            assert_eq!(intersected(frame, 4), frame);
+            assert_eq!(intersected(frame, 99), frame);
+        }
+    }
+
+    #[test]
+    fn versions_and_keys_are_cut_down() {
+        let frame = [
+            0, 0, 0, 7, 0, 0, 0, 0, 0, 5, // five APIs
+            0, 0, 0, 0, 0, 13, // Produce 0-13
+            0, 1, 0, 4, 0, 18, // Fetch 4-18
+            0, 58, 0, 0, 0, 0, // Envelope
+            0, 2, 0, 12, 0, 14, // ListOffsets, newer than what is audited
+            0, 3, 0, 2, 0, 3, // Metadata 2-3
+        ];
+        let expected = [
+            0, 0, 0, 7, 0, 0, 0, 0, 0, 3, //
+            0, 0, 0, 0, 0, 12, // the minimum of 0 stays
+            0, 1, 0, 4, 0, 12, //
+            0, 3, 0, 2, 0, 3,
+        ];
+        assert_eq!(intersected(&frame, 0), expected);
+    }
+
+    #[test]
+    fn produce_keeps_only_a_minimum_of_zero() {
+        let frame = [0, 0, 0, 7, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 9];
+        assert_eq!(
+            intersected(&frame, 0),
+            [0, 0, 0, 7, 0, 0, 0, 0, 0, 1, 0, 0, 0, 3, 0, 9]
+        );
+        // A broker that has nothing in common offers no Produce at all.
+        let frame = [0, 0, 0, 7, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 2];
+        assert_eq!(intersected(&frame, 0), [0, 0, 0, 7, 0, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_refused_version_is_answered_in_the_form_that_all_clients_read() {
+        let mut out = vec![0xee];
+        write_unsupported_version(-2, &mut out).unwrap();
+        let expected = [
+            0xee, 0, 0, 0, 16, 0xff, 0xff, 0xff, 0xfe, 0, 35, 0, 0, 0, 1, 0, 18, 0, 0, 0, 5,
+        ];
+        assert_eq!(out, expected);
+    }
+}

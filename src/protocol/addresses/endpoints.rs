@@ -286,3 +286,94 @@ impl Endpoint {
         !self.host.is_empty() && self.port >= 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Rewrite, rewrite, visit};
+    use crate::protocol::ProtocolError;
+    use crate::protocol::api_key::{FETCH, FIND_COORDINATOR};
+
+    /// A Fetch response of version 16 without topics, with the given tagged fields.
+    fn fetch_with_tags(tags: &[u8]) -> Vec<u8> {
+        [&[0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 1], tags].concat()
+    }
+
+    /// Two node endpoints, 2 and 3, between two unknown fields.
+    const TAGS: &[u8] = &[
+        3, //
+        1, 1, 0xaa, // an unknown field
+        0, 25, 3, // field 0: 25 bytes, two endpoints
+        0, 0, 0, 2, 2, b'a', 0, 0, 0x23, 0x84, 0, 0, //
+        0, 0, 0, 3, 2, b'b', 0, 0, 0x23, 0x85, 0, 0, //
+        9, 1, 0xbb, // another
+    ];
+
+    fn rewritten(frame: &[u8], served: &[i32]) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut map = |node_id: i32| match served.contains(&node_id) {
+            true => Rewrite::Replace {
+                host: "proxy",
+                port: 9193,
+            },
+            false => Rewrite::Unserved,
+        };
+        rewrite(FETCH, 16, frame, &mut map, &mut out).unwrap();
+        out.split_off(4)
+    }
+
+    #[test]
+    fn endpoints_are_replaced_and_cut_and_the_field_shrinks() {
+        let expected = [
+            3, //
+            1, 1, 0xaa, //
+            0, 17, 2, //
+            0, 0, 0, 3, 6, b'p', b'r', b'o', b'x', b'y', 0, 0, 0x23, 0xe9, 0, 0, //
+            9, 1, 0xbb,
+        ];
+        assert_eq!(
+            rewritten(&fetch_with_tags(TAGS), &[3]),
+            fetch_with_tags(&expected)
+        );
+    }
+
+    #[test]
+    fn the_field_goes_when_nothing_is_left_of_it() {
+        let expected = [2, 1, 1, 0xaa, 9, 1, 0xbb];
+        assert_eq!(rewritten(&fetch_with_tags(TAGS), &[]), fetch_with_tags(&expected));
+    }
+
+    #[test]
+    fn an_empty_field_stays() {
+        let frame = fetch_with_tags(&[1, 0, 1, 1]);
+        assert_eq!(rewritten(&frame, &[]), frame);
+    }
+
+    #[test]
+    fn a_field_that_lies_about_its_size_is_refused() {
+        let mut none = |_: super::BrokerEndpoint<'_>| {};
+        for size in [24, 26] {
+            let mut tags = TAGS.to_vec();
+            tags[5] = size;
+            assert!(
+                visit(FETCH, 16, &fetch_with_tags(&tags), &mut none).is_err(),
+                "{size}"
+            );
+        }
+        let twice = fetch_with_tags(&[2, 0, 1, 1, 0, 1, 1]);
+        assert_eq!(
+            visit(FETCH, 16, &twice, &mut none),
+            Err(ProtocolError::DuplicateTag { at: 20 })
+        );
+    }
+
+    #[test]
+    fn a_coordinator_that_is_not_served_is_not_available() {
+        let mut out = Vec::new();
+        let frame = [0, 0, 0, 1, 0, 0, 0, 0, 0, 4, 0, 1, b'h', 0, 0, 0x23, 0x84];
+        rewrite(FIND_COORDINATOR, 0, &frame, &mut |_| Rewrite::Unserved, &mut out).unwrap();
+        let expected = [
+            0, 0, 0, 16, 0, 0, 0, 1, 0, 15, 0xff, 0xff, 0xff, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff,
+        ];
+        assert_eq!(out, expected);
+    }
+}

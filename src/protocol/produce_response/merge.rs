@@ -149,6 +149,9 @@ impl<'r> Pending<'r> {
     }
 }
 
+/// A longer message is cut: topic names in it come from clients, and there is one for each refused partition.
+const MESSAGE_BYTES_MAX: usize = 1024;
+
 fn key(refusal: &Refusal) -> (&str, i32) {
     (&refusal.topic, refusal.partition)
 }
@@ -164,10 +167,79 @@ fn write_partition(refusal: &Refusal, version: i16, out: &mut Vec<u8>) -> Result
     }
     if version >= 8 {
         put_array_len(out, flexible, 0)?; // errors of single records
-        put_string(out, flexible, Some(&refusal.message))?;
+        let message = &refusal.message;
+        let end = message.floor_char_boundary(MESSAGE_BYTES_MAX);
+        put_string(out, flexible, message.get(..end))?;
     }
     if flexible {
         put_uvarint(out, 0);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Refusal, merge};
+    use crate::protocol::Cursor;
+    use crate::protocol::addresses::Rewrite;
+
+    fn refusal(topic: &str, partition: i32, message: &str) -> Refusal {
+        Refusal {
+            topic: topic.into(),
+            partition,
+            error_code: 44,
+            message: message.into(),
+        }
+    }
+
+    fn merged(frame: &[u8], version: i16, refusals: &[Refusal]) -> Vec<u8> {
+        let mut out = Vec::new();
+        merge(frame, version, refusals, &mut |_| Rewrite::Unserved, &mut out).unwrap();
+        out.split_off(4)
+    }
+
+    #[test]
+    fn an_empty_answer_becomes_one_of_refusals() {
+        // What a broker says to a request that was left empty, in version 9.
+        let frame = [0, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0];
+        let mut expected = vec![0, 0, 0, 1, 0, 3];
+        for (topic, partition) in [(b'a', 7), (b'b', 1)] {
+            expected.extend([2, topic, 2, 0, 0, 0, partition, 0, 44]);
+            expected.extend([0xff; 24]);
+            expected.extend([1, 3, b'n', b'o', 0, 0]);
+        }
+        expected.extend([0, 0, 0, 0, 0]);
+        assert_eq!(
+            merged(&frame, 9, &[refusal("b", 1, "no"), refusal("a", 7, "no")]),
+            expected
+        );
+    }
+
+    #[test]
+    fn a_broker_cannot_vouch_for_what_it_never_got() {
+        // Version 3: topic t with partitions 0 and 1, both stored at offset 5.
+        let stored = |partition| {
+            [
+                &[0, 0, 0, partition, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5][..],
+                &[0xff; 8],
+            ]
+            .concat()
+        };
+        let head = [0, 0, 0, 1, 0, 0, 0, 1, 0, 1, b't', 0, 0, 0, 2];
+        let frame = [&head[..], &stored(0), &stored(1), &[0, 0, 0, 9]].concat();
+        let refused = [&[0, 0, 0, 0, 0, 44][..], &[0xff; 16]].concat();
+        let expected = [&head[..], &stored(1), &refused, &[0, 0, 0, 9]].concat();
+        assert_eq!(merged(&frame, 3, &[refusal("t", 0, "")]), expected);
+    }
+
+    #[test]
+    fn long_messages_are_cut_between_characters() {
+        let frame = [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+        for (message, length) in [("ü".repeat(512), 1024), (format!("x{}", "ü".repeat(512)), 1023)] {
+            let out = merged(&frame, 8, &[refusal("t", 0, &message)]);
+            let mut cursor = Cursor::new(&out);
+            cursor.skip(4 + 4 + 3 + 4 + 4 + 2 + 24 + 4).unwrap();
+            assert_eq!(cursor.string_non_null(false).unwrap(), &message[..length]);
+        }
+    }
 }

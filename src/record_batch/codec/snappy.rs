@@ -1,5 +1,5 @@
 //! Snappy as Kafka uses it: blocks in the framing of xerial's `snappy-java`, or one raw block where the framing's magic
-//! is absent (older librdkafka, and others).
+//! is absent (librdkafka writes that).
 //!
 //! ```text
 //! 82 "SNAPPY" 00 | version i32 | oldest compatible version i32 | { length i32, raw snappy block }*
