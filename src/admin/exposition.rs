@@ -5,7 +5,6 @@ mod families;
 use std::fmt::Error;
 use std::time::SystemTime;
 
-use kafka_protocol::messages::ApiKey;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Registry;
@@ -15,6 +14,7 @@ use super::{Collection, KmsState, ProcessFacts};
 use crate::metrics::{
     CloseReason, Direction, KmsOperation, KmsOutcome, RefusalCount, Snapshot, TimeKind, TopicCounters,
 };
+use crate::protocol::policy::api_policy;
 
 /// The content type of [`text`].
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -419,13 +419,12 @@ fn direction_label(direction: Direction) -> Labels {
     vec![("direction", text_of(direction.as_str()))]
 }
 
+/// Of keys that the policy has never heard of only the number is told: any client may send any.
 fn api_labels(direction: Direction, key: Option<i16>) -> Labels {
-    let name = key
-        .and_then(|key| ApiKey::try_from(key).ok())
-        .map(|name| format!("{name:?}"));
+    let policy = key.and_then(api_policy);
     vec![
         ("direction", text_of(direction.as_str())),
-        ("api", name.unwrap_or_else(|| text_of("unknown"))),
+        ("api", text_of(policy.map_or("unknown", |policy| policy.name))),
         (
             "api_key",
             key.map_or_else(|| text_of("other"), |key| key.to_string()),
