@@ -5,6 +5,6 @@ mod model;
 
 pub use limits::Limits;
 pub use model::{
-    AdminConfig, ClientAuth, ClusterConfig, Config, Executors, HostPort, KmsConfig, KmsKind, ListenerConfig, LogConfig,
-    LogFormat, MasterKeySource, RuntimeConfig,
+    AdminConfig, ClientAuth, ClusterConfig, Config, Executors, HostPort, KmsConfig, KmsKind, ListenerConfig,
+    LogConfig, LogFormat, MasterKeySource, RuntimeConfig,
 };

@@ -61,20 +61,28 @@ impl RuleSet {
                 action: Action::KafkaInternal,
             });
         }
-        let (index, rule, captures) =
-            self.rules.iter().enumerate().find_map(|(index, rule)| {
-                rule.matcher.captures(topic).map(|captures| (index, rule, captures))
-            })?;
+        let (index, rule, captures) = self.rules.iter().enumerate().find_map(|(index, rule)| {
+            rule.matcher
+                .captures(topic)
+                .map(|captures| (index, rule, captures))
+        })?;
         let action = match &rule.action {
             RuleAction::Pass => Action::Pass,
-            RuleAction::Reject { reason } => Action::Reject { reason: reason.clone() },
+            RuleAction::Reject { reason } => Action::Reject {
+                reason: reason.clone(),
+            },
             RuleAction::Seal(template) => match template.expand(topic, &captures) {
                 Ok(seal) => Action::Seal(seal),
-                Err(reason) => Action::Reject { reason: Some(reason.into()) },
+                Err(reason) => Action::Reject {
+                    reason: Some(reason.into()),
+                },
             },
         };
         Some(TopicRule {
-            rule: RuleRef { index: Some(index), text: rule.matcher.to_string().into() },
+            rule: RuleRef {
+                index: Some(index),
+                text: rule.matcher.to_string().into(),
+            },
             action,
         })
     }
@@ -199,9 +207,9 @@ fn kek_within_bounds(name: String) -> Result<Arc<str>, String> {
     match name.len() {
         0 => Err("the rule's kek is empty for this topic".to_owned()),
         1..=KEK_BYTES_MAX => Ok(name.into()),
-        length => {
-            Err(format!("the rule's kek is {length} bytes long for this topic, {KEK_BYTES_MAX} is the most"))
-        }
+        length => Err(format!(
+            "the rule's kek is {length} bytes long for this topic, {KEK_BYTES_MAX} is the most"
+        )),
     }
 }
 
@@ -266,14 +274,22 @@ pub struct RuleRef {
 
 impl RuleRef {
     fn kafka() -> Self {
-        Self { index: None, text: "Kafka's own topics".into() }
+        Self {
+            index: None,
+            text: "Kafka's own topics".into(),
+        }
     }
 }
 
 impl fmt::Display for RuleRef {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.index {
-            Some(index) => write!(formatter, "rule {} (match {})", index.saturating_add(1), self.text),
+            Some(index) => write!(
+                formatter,
+                "rule {} (match {})",
+                index.saturating_add(1),
+                self.text
+            ),
             None => write!(formatter, "built-in rule ({})", self.text),
         }
     }

@@ -50,7 +50,9 @@ pub enum MatcherError {
     #[error("is empty")]
     Empty,
     /// A character that no topic's name has.
-    #[error("has {0:?}, which no topic name can have (letters, digits, `.`, `_`, `-`; in a glob also `*` and `?`)")]
+    #[error(
+        "has {0:?}, which no topic name can have (letters, digits, `.`, `_`, `-`; in a glob also `*` and `?`)"
+    )]
     Character(char),
     /// Longer than any topic's name.
     #[error("is not a topic name: 1 to 249 characters, and neither `.` nor `..`")]
@@ -74,7 +76,9 @@ impl Captures<'_> {
     pub fn get(&self, group: &Group) -> Option<&str> {
         match (self, group) {
             (Captures::None, _) => None,
-            (Captures::Regex(captures), Group::Number(number)) => captures.get(*number).map(|found| found.as_str()),
+            (Captures::Regex(captures), Group::Number(number)) => {
+                captures.get(*number).map(|found| found.as_str())
+            }
             (Captures::Regex(captures), Group::Name(name)) => captures.name(name).map(|found| found.as_str()),
         }
     }
@@ -93,7 +97,11 @@ impl Matcher {
     /// One topic.
     pub fn exact(name: &str) -> Result<Self, MatcherError> {
         check_characters(name, "")?;
-        if is_legal_topic_name(name) { Ok(Self::Exact(name.into())) } else { Err(MatcherError::NotATopicName) }
+        if is_legal_topic_name(name) {
+            Ok(Self::Exact(name.into()))
+        } else {
+            Err(MatcherError::NotATopicName)
+        }
     }
 
     /// A pattern with `*` and `?`.
@@ -110,7 +118,10 @@ impl Matcher {
                 tokens.push(token);
             }
         }
-        Ok(Self::Glob(Glob { text: text.into(), tokens: tokens.into() }))
+        Ok(Self::Glob(Glob {
+            text: text.into(),
+            tokens: tokens.into(),
+        }))
     }
 
     /// A regular expression; it is anchored at both ends. Its compiled form is limited to 1 MiB.
@@ -128,17 +139,20 @@ impl Matcher {
         };
         compile(text)?;
         let anchored = compile(&format!(r"\A(?:{text})\z"))?;
-        Ok(Self::Regex(TopicRegex { text: text.into(), anchored }))
+        Ok(Self::Regex(TopicRegex {
+            text: text.into(),
+            anchored,
+        }))
     }
 
     /// What the matcher takes out of `topic`; `None` where it does not match.
     pub fn captures<'t>(&self, topic: &'t str) -> Option<Captures<'t>> {
         match self {
             Self::Exact(name) => (**name == *topic).then_some(Captures::None),
-            Self::Glob(glob) => {
-                wildcard(&glob.tokens, topic.len(), |at| topic.as_bytes().get(at).map(|&byte| Token::Byte(byte)))
-                    .then_some(Captures::None)
-            }
+            Self::Glob(glob) => wildcard(&glob.tokens, topic.len(), |at| {
+                topic.as_bytes().get(at).map(|&byte| Token::Byte(byte))
+            })
+            .then_some(Captures::None),
             Self::Regex(regex) => regex.anchored.captures(topic).map(Captures::Regex),
         }
     }
@@ -167,9 +181,9 @@ impl Matcher {
         }
         match (self, later) {
             (_, Self::Exact(name)) => self.matches(name),
-            (Self::Glob(glob), Self::Glob(other)) => {
-                wildcard(&glob.tokens, other.tokens.len(), |at| other.tokens.get(at).copied())
-            }
+            (Self::Glob(glob), Self::Glob(other)) => wildcard(&glob.tokens, other.tokens.len(), |at| {
+                other.tokens.get(at).copied()
+            }),
             (Self::Regex(regex), Self::Regex(other)) => regex.text == other.text,
             _ => false,
         }
@@ -224,7 +238,9 @@ fn wildcard(pattern: &[Token], length: usize, subject: impl Fn(usize) -> Option<
             return false;
         }
     }
-    pattern.get(at_pattern..).is_some_and(|rest| rest.iter().all(|token| *token == Token::AnyBytes))
+    pattern
+        .get(at_pattern..)
+        .is_some_and(|rest| rest.iter().all(|token| *token == Token::AnyBytes))
 }
 
 fn check_characters(text: &str, wildcards: &str) -> Result<(), MatcherError> {
@@ -240,7 +256,11 @@ fn check_characters(text: &str, wildcards: &str) -> Result<(), MatcherError> {
 
 /// The regex crate draws a picture over several lines and ends with the reason.
 fn last_line(text: &str) -> String {
-    text.lines().last().unwrap_or(text).trim_start_matches("error: ").to_owned()
+    text.lines()
+        .last()
+        .unwrap_or(text)
+        .trim_start_matches("error: ")
+        .to_owned()
 }
 
 /// One rule's expression may not take the memory of the whole process.

@@ -67,17 +67,30 @@ impl Template {
 
     /// `${topic}`.
     pub fn topic() -> Self {
-        Self { parts: [Part::Topic].into() }
+        Self {
+            parts: [Part::Topic].into(),
+        }
     }
 
     /// Text without references.
     pub fn plain(text: &str) -> Self {
-        Self { parts: [Part::Text(text.into())].into() }
+        Self {
+            parts: [Part::Text(text.into())].into(),
+        }
     }
 
     /// The bytes that every expansion has at least.
     pub fn bytes_min(&self) -> usize {
-        self.parts.iter().map(|part| if let Part::Text(text) = part { text.len() } else { 0 }).sum()
+        self.parts
+            .iter()
+            .map(|part| {
+                if let Part::Text(text) = part {
+                    text.len()
+                } else {
+                    0
+                }
+            })
+            .sum()
     }
 
     /// The text for one topic. A group that took no part in the match stands for nothing.
@@ -96,7 +109,10 @@ impl Template {
 
 impl Part {
     fn reference(name: &str, matcher: &Matcher) -> Result<Self, TemplateError> {
-        let by_number = name.parse::<usize>().ok().filter(|_| name.bytes().all(|byte| byte.is_ascii_digit()));
+        let by_number = name
+            .parse::<usize>()
+            .ok()
+            .filter(|_| name.bytes().all(|byte| byte.is_ascii_digit()));
         let group = by_number.map_or_else(|| Group::Name(name.into()), Group::Number);
         if name == "topic" {
             Ok(Self::Topic)
