@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use super::load::read_limits;
+use super::node::{Reach, Reader};
+use super::sources::{Inputs, Sources};
+
 /// `[limits]`. Sizes are in bytes. What happens at each bound is said in `docs/configuration.md`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -39,4 +43,30 @@ pub struct Limits {
     pub fetch_hold: Duration,
     /// How long what is in flight may take to finish after SIGTERM.
     pub drain_timeout: Duration,
+}
+
+impl Default for Limits {
+    /// What the schema presets.
+    fn default() -> Self {
+        let defaults = Sources::merge(Inputs::default()).ok().and_then(|sources| {
+            let reader = Reader::new(sources, Reach::Skip);
+            read_limits(&reader.root().table("limits")?)
+        });
+        // INVARIANT: the schema is a constant, and a test reads every preset of it.
+        defaults.expect("the schema's presets are within its ranges")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn presets_are_within_their_ranges() {
+        let limits = Limits::default();
+        assert_eq!(limits.in_flight_requests_max, 1000);
+        assert_eq!(limits.request_bytes_max, 100 << 20);
+        assert_eq!(limits.seal_wait, Duration::from_secs(2));
+        assert_eq!(limits.fetch_hold, Duration::from_millis(200));
+    }
 }

@@ -7,6 +7,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use crate::config::Limits;
+use crate::kms::keystore::MasterKeySource;
 use crate::rules::RuleSet;
 
 /// How many executors run.
@@ -42,19 +43,6 @@ impl fmt::Display for HostPort {
             write!(formatter, "{}:{}", self.host, self.port)
         }
     }
-}
-
-/// Where the master key of a file keystore comes from: exactly one of these.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MasterKeySource {
-    /// A key file.
-    File(PathBuf),
-    /// The environment variable of this name holds the passphrase.
-    Environment(String),
-    /// The first line of this file is the passphrase.
-    PassphraseFile(PathBuf),
-    /// A key file that systemd put into `$CREDENTIALS_DIRECTORY` under this name.
-    SystemdCredential(String),
 }
 
 /// What a KMS is and how it is reached.

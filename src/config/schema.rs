@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use Preset::{Absent, Required, Value};
+
 /// One key.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
@@ -80,15 +82,28 @@ pub fn names_under(path: &str) -> impl Iterator<Item = &'static str> + '_ {
 
 /// Whether operators choose the names under `path`.
 pub fn names_are_free(path: &str) -> bool {
-    KEYS.iter().any(|key| key.path.strip_prefix(path).is_some_and(|rest| rest == ".*"))
+    KEYS.iter()
+        .any(|key| key.path.strip_prefix(path).is_some_and(|rest| rest == ".*"))
 }
 
 const fn table(path: &'static str, preset: Preset, meaning: &'static str, example: &'static str) -> Key {
-    Key { path, kind: Kind::Table, preset, meaning, example }
+    Key {
+        path,
+        kind: Kind::Table,
+        preset,
+        meaning,
+        example,
+    }
 }
 
 const fn tables(path: &'static str, preset: Preset, meaning: &'static str, example: &'static str) -> Key {
-    Key { path, kind: Kind::Tables, preset, meaning, example }
+    Key {
+        path,
+        kind: Kind::Tables,
+        preset,
+        meaning,
+        example,
+    }
 }
 
 const fn other(
@@ -98,19 +113,48 @@ const fn other(
     meaning: &'static str,
     example: &'static str,
 ) -> Key {
-    Key { path, kind: Kind::Other(kind), preset, meaning, example }
+    Key {
+        path,
+        kind: Kind::Other(kind),
+        preset,
+        meaning,
+        example,
+    }
 }
 
 const fn count(path: &'static str, [min, max]: [u64; 2], preset: &'static str, meaning: &'static str) -> Key {
-    Key { path, kind: Kind::Count { min, max }, preset: Preset::Value(preset), meaning, example: preset }
+    Key {
+        path,
+        kind: Kind::Count { min, max },
+        preset: Preset::Value(preset),
+        meaning,
+        example: preset,
+    }
 }
 
 const fn size(path: &'static str, [min, max]: [u64; 2], preset: &'static str, meaning: &'static str) -> Key {
-    Key { path, kind: Kind::Size { min, max }, preset: Preset::Value(preset), meaning, example: preset }
+    Key {
+        path,
+        kind: Kind::Size { min, max },
+        preset: Preset::Value(preset),
+        meaning,
+        example: preset,
+    }
 }
 
-const fn time(path: &'static str, [min, max]: [Duration; 2], preset: &'static str, meaning: &'static str) -> Key {
-    Key { path, kind: Kind::Time { min, max }, preset: Preset::Value(preset), meaning, example: preset }
+const fn time(
+    path: &'static str,
+    [min, max]: [Duration; 2],
+    preset: &'static str,
+    meaning: &'static str,
+) -> Key {
+    Key {
+        path,
+        kind: Kind::Time { min, max },
+        preset: Preset::Value(preset),
+        meaning,
+        example: preset,
+    }
 }
 
 const KIB: u64 = 1 << 10;
@@ -123,11 +167,14 @@ const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-use Preset::{Absent, Required, Value};
-
 /// The table, in the order of the reference.
 pub const KEYS: &[Key] = &[
-    table("runtime", Absent("all defaults"), "How the program runs.", "[runtime]"),
+    table(
+        "runtime",
+        Absent("all defaults"),
+        "How the program runs.",
+        "[runtime]",
+    ),
     other(
         "runtime.executors",
         "`\"auto\"` or 1 to 1024",
@@ -135,8 +182,19 @@ pub const KEYS: &[Key] = &[
         "How many executors run, each a pinned thread with its own io_uring. `auto` is one for each core of the process' affinity mask.",
         "\"auto\"",
     ),
-    table("log", Absent("all defaults"), "Log lines, written to standard error.", "[log]"),
-    other("log.format", "`\"text\"` or `\"json\"`", Value("\"text\""), "`text` is for people, `json` is one object a line.", "\"json\""),
+    table(
+        "log",
+        Absent("all defaults"),
+        "Log lines, written to standard error.",
+        "[log]",
+    ),
+    other(
+        "log.format",
+        "`\"text\"` or `\"json\"`",
+        Value("\"text\""),
+        "`text` is for people, `json` is one object a line.",
+        "\"json\"",
+    ),
     other(
         "log.filter",
         "filter text",
@@ -144,7 +202,12 @@ pub const KEYS: &[Key] = &[
         "Which lines are written: a level (`error`, `warn`, `info`, `debug`, `trace`), and after commas levels of parts of the program. No level writes record contents or key material.",
         "\"info,sealwire::keys=debug\"",
     ),
-    table("admin", Absent("no admin port"), "Admin HTTP: `/metrics`, `/livez`, `/readyz`.", "[admin]"),
+    table(
+        "admin",
+        Absent("no admin port"),
+        "Admin HTTP: `/metrics`, `/livez`, `/readyz`.",
+        "[admin]",
+    ),
     other(
         "admin.listen",
         "`\"IP:PORT\"`",
@@ -152,7 +215,12 @@ pub const KEYS: &[Key] = &[
         "Where admin HTTP is served. It has no authentication: keep it on loopback or on a network of your own.",
         "\"127.0.0.1:9190\"",
     ),
-    table("limits", Absent("all defaults"), "Every bound of the running program.", "[limits]"),
+    table(
+        "limits",
+        Absent("all defaults"),
+        "Every bound of the running program.",
+        "[limits]",
+    ),
     count(
         "limits.connections_max",
         [1, 1_000_000],
@@ -255,8 +323,18 @@ pub const KEYS: &[Key] = &[
         "\"30s\"",
         "How long what is in flight may take to finish after SIGTERM. At the bound: connections are closed and the program exits.",
     ),
-    table("kms", Required, "Key management systems, each under a name that rules use.", "[kms.local]"),
-    table("kms.*", Absent("only with rules that seal"), "One KMS. A KMS that no rule names is refused.", "[kms.local]"),
+    table(
+        "kms",
+        Absent("only rules that do not seal are possible"),
+        "Key management systems, each under a name that rules use.",
+        "[kms.local]",
+    ),
+    table(
+        "kms.*",
+        Absent("only with rules that seal"),
+        "One KMS. A KMS that no rule names is refused.",
+        "[kms.local]",
+    ),
     other(
         "kms.*.provider",
         "`\"file\"`",
@@ -264,7 +342,13 @@ pub const KEYS: &[Key] = &[
         "What kind of KMS it is. This version has `file`, the embedded keystore (`sealwire keystore create`).",
         "\"file\"",
     ),
-    other("kms.*.path", "path", Required, "The keystore file.", "\"keystore.json\""),
+    other(
+        "kms.*.path",
+        "path",
+        Required,
+        "The keystore file.",
+        "\"keystore.json\"",
+    ),
     table(
         "kms.*.master_key",
         Required,
@@ -275,32 +359,42 @@ pub const KEYS: &[Key] = &[
         "kms.*.master_key.file",
         "path",
         Absent("another source"),
-        "A key file; only its owner may read it (mode 0600).",
+        "A key file of 32 random bytes; only its owner may read it (mode 0600).",
         "\"master.key\"",
     ),
     other(
         "kms.*.master_key.env",
         "variable name",
         Absent("another source"),
-        "The name of an environment variable that holds the passphrase.",
+        "The name of an environment variable that holds the passphrase, or the 32 bytes of a key file in base64.",
         "\"KEYSTORE_PASSPHRASE\"",
     ),
     other(
         "kms.*.master_key.passphrase_file",
         "path",
         Absent("another source"),
-        "A file whose first line is the passphrase; only its owner may read it.",
+        "A file that holds the passphrase; only its owner may read it (mode 0600).",
         "\"passphrase\"",
     ),
     other(
         "kms.*.master_key.systemd_credential",
         "credential name",
         Absent("another source"),
-        "The name of a systemd credential (`LoadCredential=`) that holds the key file.",
+        "The name of a systemd credential (`LoadCredential=`) that holds the key file or the passphrase.",
         "\"sealwire-master-key\"",
     ),
-    table("cluster", Required, "Kafka clusters, each under a name for messages and metrics.", "[cluster.main]"),
-    table("cluster.*", Required, "One cluster; at least one.", "[cluster.main]"),
+    table(
+        "cluster",
+        Required,
+        "Kafka clusters, each under a name for messages and metrics.",
+        "[cluster.main]",
+    ),
+    table(
+        "cluster.*",
+        Required,
+        "One cluster; at least one.",
+        "[cluster.main]",
+    ),
     other(
         "cluster.*.bootstrap",
         "list of `\"HOST:PORT\"`",
@@ -335,8 +429,19 @@ pub const KEYS: &[Key] = &[
         "The address of the broker with this id; replaced by what the cluster's Metadata says.",
         "\"kafka-1:9092\"",
     ),
-    tables("cluster.*.listeners", Required, "Where clients connect; at least one.", "[[cluster.main.listeners]]"),
-    other("cluster.*.listeners.[].name", "name", Required, "For messages and metrics; unique in its cluster.", "\"lan\""),
+    tables(
+        "cluster.*.listeners",
+        Required,
+        "Where clients connect; at least one.",
+        "[[cluster.main.listeners]]",
+    ),
+    other(
+        "cluster.*.listeners.[].name",
+        "name",
+        Required,
+        "For messages and metrics; unique in its cluster.",
+        "\"lan\"",
+    ),
     other(
         "cluster.*.listeners.[].listen",
         "`\"IP:PORT\"`",
@@ -420,7 +525,13 @@ pub const KEYS: &[Key] = &[
         "What producers are told when `reject = true` refuses them.",
         "\"moved to orders-v2\"",
     ),
-    other("cluster.*.topics.[].kms", "KMS name", Required, "The KMS that new records are sealed with (only for sealing rules).", "\"local\""),
+    other(
+        "cluster.*.topics.[].kms",
+        "KMS name",
+        Required,
+        "The KMS that new records are sealed with (only for sealing rules).",
+        "\"local\"",
+    ),
     other(
         "cluster.*.topics.[].kek",
         "template, at most 255 bytes",
@@ -435,8 +546,20 @@ pub const KEYS: &[Key] = &[
         "Further KEKs that records may name; `kek` itself is always among them. A record that names any other is refused before the KMS is asked.",
         "[\"payments-2019\", { kms = \"old\", kek = \"payments\" }]",
     ),
-    other("cluster.*.topics.[].open_keks.[].kms", "KMS name", Required, "The KMS of a further KEK.", "\"old\""),
-    other("cluster.*.topics.[].open_keks.[].kek", "template", Required, "The further KEK.", "\"payments\""),
+    other(
+        "cluster.*.topics.[].open_keks.[].kms",
+        "KMS name",
+        Required,
+        "The KMS of a further KEK.",
+        "\"old\"",
+    ),
+    other(
+        "cluster.*.topics.[].open_keks.[].kek",
+        "template",
+        Required,
+        "The further KEK.",
+        "\"payments\"",
+    ),
     other(
         "cluster.*.topics.[].domain",
         "template, at most 65535 bytes",
@@ -501,9 +624,17 @@ mod tests {
     #[test]
     fn paths_are_unique_and_have_parents() {
         for (index, entry) in KEYS.iter().enumerate() {
-            assert!(KEYS.iter().skip(index + 1).all(|other| other.path != entry.path), "{} twice", entry.path);
+            assert!(
+                KEYS.iter().skip(index + 1).all(|other| other.path != entry.path),
+                "{} twice",
+                entry.path
+            );
             if let Some((parent, name)) = entry.path.rsplit_once('.') {
-                let parent = if name == "*" || parent.ends_with(".[]") { parent.trim_end_matches(".[]") } else { parent };
+                let parent = if name == "*" || parent.ends_with(".[]") {
+                    parent.trim_end_matches(".[]")
+                } else {
+                    parent
+                };
                 assert!(key(parent).is_some(), "{} has no parent", entry.path);
             }
         }
