@@ -162,7 +162,8 @@ impl FileKms {
 #[async_trait]
 impl Kms for FileKms {
     fn kek_id(&self, kek: &str) -> Result<KekId, KmsError> {
-        KekId::new(provider::FILE_KEYSTORE, self.authority, kek.as_bytes()).map_err(|_| KmsError::KekNotFound)
+        KekId::new(provider::FILE_KEYSTORE, self.authority, kek.as_bytes())
+            .map_err(|_| KmsError::KekNotFound)
     }
 
     async fn generate_dek(&self, kek: &str) -> Result<GeneratedDek, KmsError> {

@@ -40,9 +40,7 @@ impl Keystore {
 
     /// The KEKs with their versions, by name. Anybody may have written them: for display only.
     pub fn unverified_keks(&self) -> impl Iterator<Item = (&KekName, &[KekVersion])> {
-        self.keks
-            .iter()
-            .map(|(name, versions)| (name, versions.as_slice()))
+        self.keks.iter().map(|(name, versions)| (name, versions.as_slice()))
     }
 
     /// Derives the master keys from `secret` (Argon2id: about a second and the file's stated memory, for a passphrase) and
@@ -64,7 +62,10 @@ impl Keystore {
             return Err(KeystoreError::WrongMasterKey);
         }
         hmac::verify(&keys.mac_key(), &self.transcript(), &self.mac).map_err(|_| KeystoreError::Altered)?;
-        Ok(OpenKeystore { keystore: self, keys })
+        Ok(OpenKeystore {
+            keystore: self,
+            keys,
+        })
     }
 
     /// The text that the MAC is computed over: every field but the MAC, lengths before what varies (`docs/keystore.md`).
@@ -142,10 +143,7 @@ impl OpenKeystore {
         if let Some(current) = versions.iter().find(|version| version.state == KekState::Current) {
             return Ok(current.number);
         }
-        if versions
-            .iter()
-            .all(|version| version.state == KekState::Destroyed)
-        {
+        if versions.iter().all(|version| version.state == KekState::Destroyed) {
             return Err(KmsError::KekDestroyed);
         }
         Err(KmsError::KekDisabled)
@@ -156,11 +154,7 @@ impl OpenKeystore {
     /// # Errors
     /// [`KmsError::KekNotFound`], [`KmsError::KekDisabled`], [`KmsError::KekDestroyed`].
     pub fn unwrap_kek(&self, kek: &str, number: u32) -> Result<SecretKey, KmsError> {
-        let (name, versions) = self
-            .keystore
-            .keks
-            .get_key_value(kek)
-            .ok_or(KmsError::KekNotFound)?;
+        let (name, versions) = self.keystore.keks.get_key_value(kek).ok_or(KmsError::KekNotFound)?;
         let version = versions
             .iter()
             .find(|version| version.number == number)
@@ -197,9 +191,7 @@ impl KekName {
     pub fn new(name: &str) -> Result<Self, KeystoreError> {
         let printable = name.bytes().all(|byte| byte.is_ascii_graphic());
         if name.is_empty() || name.len() > KEK_NAME_BYTES_MAX || !printable {
-            return Err(KeystoreError::KekName(
-                name.chars().take(KEK_NAME_BYTES_MAX).collect(),
-            ));
+            return Err(KeystoreError::KekName(name.chars().take(KEK_NAME_BYTES_MAX).collect()));
         }
         Ok(Self(name.into()))
     }

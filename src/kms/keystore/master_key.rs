@@ -70,9 +70,7 @@ impl MasterKeySource {
             }
             Self::Environment(name) => {
                 let value = env::var(name).map_err(|_| {
-                    KeystoreError::MasterKey(format!(
-                        "the environment variable {name} is not set, or not text"
-                    ))
+                    KeystoreError::MasterKey(format!("the environment variable {name} is not set, or not text"))
                 })?;
                 Ok(MasterSecret::Text(Zeroizing::new(value.into_bytes())))
             }
@@ -84,9 +82,7 @@ impl MasterKeySource {
                 })?;
                 // A name with a slash in it would leave the folder that systemd guards.
                 if name.is_empty() || name.contains('/') || name == ".." || name == "." {
-                    return Err(KeystoreError::MasterKey(format!(
-                        "{name:?} cannot name a systemd credential"
-                    )));
+                    return Err(KeystoreError::MasterKey(format!("{name:?} cannot name a systemd credential")));
                 }
                 read_secret(&Path::new(&folder).join(name), Access::Guarded).map(MasterSecret::Bytes)
             }
@@ -108,8 +104,7 @@ impl MasterSecret {
         };
         SecretKey::from_bytes(&mut bytes).map_err(|_| {
             KeystoreError::MasterKey(
-                "the keystore was made with a key: 32 bytes are needed, in an environment variable as base64"
-                    .to_owned(),
+                "the keystore was made with a key: 32 bytes are needed, in an environment variable as base64".to_owned(),
             )
         })
     }
