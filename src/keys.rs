@@ -17,6 +17,7 @@
 pub mod executor;
 pub mod fair_queue;
 pub mod ledger;
+mod refusals;
 pub mod request;
 pub mod service;
 pub mod statistics;
@@ -45,12 +46,25 @@ pub struct KeyOptions {
     pub calls_max: usize,
     /// A call that takes longer counts as an outage.
     pub call_timeout: Duration,
-    /// How long a definite refusal is remembered.
+    /// How long the key service remembers a definite refusal.
     pub verdict_memory: Duration,
-    /// How long an outage is remembered.
+    /// How long the key service remembers an outage.
     pub outage_memory: Duration,
+    /// How long an executor remembers any failure before it asks the key service again.
+    pub executor_memory: Duration,
     /// Limits of one DEK.
     pub dek: DekLimits,
+}
+
+impl KeyOptions {
+    /// How long the key service remembers `failure`.
+    fn memory_of(&self, failure: KeyFailure) -> Duration {
+        if failure.is_outage() {
+            self.outage_memory
+        } else {
+            self.verdict_memory
+        }
+    }
 }
 
 impl Default for KeyOptions {
@@ -65,6 +79,8 @@ impl Default for KeyOptions {
             call_timeout: Duration::from_secs(10),
             verdict_memory: Duration::from_secs(10),
             outage_memory: Duration::from_millis(500),
+            // Both memories together are well below the second in which recovery from an outage is to be seen.
+            executor_memory: Duration::from_millis(250),
             dek: DekLimits::default(),
         }
     }

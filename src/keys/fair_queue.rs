@@ -63,10 +63,7 @@ mod tests {
         queue.push(3, (3, 0));
         queue.push(2, (2, 1));
         let order: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
-        assert_eq!(
-            order,
-            [(1, 0), (2, 0), (3, 0), (1, 1), (2, 1), (1, 2), (1, 3)]
-        );
+        assert_eq!(order, [(1, 0), (2, 0), (3, 0), (1, 1), (2, 1), (1, 2), (1, 3)]);
         assert!(queue.lists.is_empty());
     }
 }

@@ -8,7 +8,6 @@
 //! Pure: the time is a parameter, nothing is awaited. Owned by [`super::KeyService`] on the control thread.
 
 mod opening;
-mod refusals;
 mod sealing;
 
 use std::collections::VecDeque;
@@ -129,6 +128,7 @@ impl Ledger {
                 bytes,
             } => {
                 if let Some(lane) = self.lanes.get_mut(kms) {
+                    lane.opening.touch_version(&wrapped);
                     lane.sealing
                         .note_use(executor, &kek, &wrapped, Use { batches, bytes }, now);
                 }
@@ -139,13 +139,9 @@ impl Ledger {
     /// The next call to make, if one may be made now. Each is to be ended by [`Ledger::finish`].
     pub fn next_job(&mut self) -> Option<Job> {
         for _ in 0..self.lanes.len() {
-            let lane = self.lanes.get_mut(self.turn);
-            self.turn = if self.turn + 1 < self.lanes.len() {
-                self.turn + 1
-            } else {
-                0
-            };
-            if let Some(job) = lane.and_then(Lane::next_job) {
+            let turn = self.turn;
+            self.turn = if turn + 1 < self.lanes.len() { turn + 1 } else { 0 };
+            if let Some(job) = self.lanes.get_mut(turn).and_then(Lane::next_job) {
                 return Some(job);
             }
         }

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
-use super::refusals::Refusals;
 use super::{Call, ExecutorSet, Intervals, Outboxes, turn_of, version_prefix};
 use crate::crypto::SecretKey;
-use crate::keys::fair_queue::FairQueue;
-use crate::keys::request::{Demand, KeyFailure, KeyReply, Urgency};
 use crate::keys::KeyOptions;
+use crate::keys::fair_queue::FairQueue;
+use crate::keys::refusals::Refusals;
+use crate::keys::request::{Demand, KeyFailure, KeyReply, Urgency};
 use crate::kms::KmsError;
 
 pub(super) struct Opening {
@@ -54,7 +54,7 @@ impl Opening {
             options: Arc::clone(options),
             recheck_interval: intervals.recheck,
             opened: LruCache::sparse(bound(options.opened_keys_max)),
-            refused: Refusals::new(options),
+            refused: Refusals::new(options.refusals_max),
             pending: HashMap::new(),
             tail: FairQueue::default(),
             backfill: FairQueue::default(),
@@ -72,10 +72,9 @@ impl Opening {
         outboxes: &mut Outboxes,
     ) {
         let answer = if let Some(dek) = self.opened.get(&wrapped) {
-            if let Some(prefix) = version_prefix(&wrapped) {
-                self.versions.promote(prefix);
-            }
-            Ok(dek.duplicate())
+            let copy = dek.duplicate();
+            self.touch_version(&wrapped);
+            Ok(copy)
         } else if let Some(failure) = self.refused.get(&wrapped, now) {
             Err(failure)
         } else if let Some(pending) = self.pending.get_mut(&wrapped) {
@@ -153,7 +152,10 @@ impl Opening {
                 executor,
                 KeyReply::Opened {
                     wrapped: Arc::clone(wrapped),
-                    result: result.as_ref().map(SecretKey::duplicate).map_err(|&failure| failure),
+                    result: result
+                        .as_ref()
+                        .map(SecretKey::duplicate)
+                        .map_err(|&failure| failure),
                 },
             );
         }
@@ -161,9 +163,16 @@ impl Opening {
             Ok(dek) => self.learn(wrapped, dek, now),
             Err(failure) => {
                 self.refused
-                    .remember(Arc::clone(wrapped), failure, now, &self.options);
+                    .remember(Arc::clone(wrapped), failure, now, self.options.memory_of(failure));
                 None
             }
+        }
+    }
+
+    /// Notes that keys under the version of `wrapped` are in use.
+    pub(super) fn touch_version(&mut self, wrapped: &[u8]) {
+        if let Some(prefix) = version_prefix(wrapped) {
+            self.versions.promote(prefix);
         }
     }
 

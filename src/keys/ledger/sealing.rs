@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
-use super::refusals::Refusals;
 use super::{Call, ExecutorSet, Intervals, Outboxes, Use};
 use crate::crypto::SecretKey;
 use crate::envelope::WrappedDek;
 use crate::keys::KeyOptions;
+use crate::keys::refusals::Refusals;
 use crate::keys::request::{DeliveredDek, KeyFailure, KeyReply};
 use crate::kms::{GeneratedDek, KmsError};
 
@@ -57,21 +57,18 @@ struct Fetch {
 }
 
 impl Sealing {
-    pub(super) fn new(
-        kms: usize,
-        options: &Arc<KeyOptions>,
-        intervals: Intervals,
-        executors: usize,
-    ) -> Self {
+    pub(super) fn new(kms: usize, options: &Arc<KeyOptions>, intervals: Intervals, executors: usize) -> Self {
         Self {
             kms,
             options: Arc::clone(options),
             version_poll_interval: intervals.version_poll,
             executors,
-            active: LruCache::sparse(NonZeroUsize::new(options.sealing_keys_max).unwrap_or(NonZeroUsize::MIN)),
+            active: LruCache::sparse(
+                NonZeroUsize::new(options.sealing_keys_max).unwrap_or(NonZeroUsize::MIN),
+            ),
             fetching: HashMap::new(),
             queue: VecDeque::new(),
-            refused: Refusals::new(options),
+            refused: Refusals::new(options.refusals_max),
         }
     }
 
@@ -104,7 +101,14 @@ impl Sealing {
         outboxes.push(executor, sealing_reply(self.kms, &kek, Err(failure)));
     }
 
-    pub(super) fn note_use(&mut self, executor: usize, kek: &Arc<str>, wrapped: &[u8], more: Use, now: Instant) {
+    pub(super) fn note_use(
+        &mut self,
+        executor: usize,
+        kek: &Arc<str>,
+        wrapped: &[u8],
+        more: Use,
+        now: Instant,
+    ) {
         let Some(active) = self.active.get_mut(kek) else {
             return;
         };
@@ -248,7 +252,8 @@ impl Sealing {
     }
 
     pub(super) fn drop_version(&mut self, prefix: &[u8]) {
-        self.active.retain(|_, active| !active.wrapped.starts_with(prefix));
+        self.active
+            .retain(|_, active| !active.wrapped.starts_with(prefix));
         for fetch in self.fetching.values_mut() {
             fetch.revoked |= fetch.started;
         }
@@ -283,7 +288,7 @@ impl Sealing {
             outboxes.push(executor, sealing_reply(self.kms, kek, Err(failure)));
         }
         self.refused
-            .remember(Arc::clone(kek), failure, now, &self.options);
+            .remember(Arc::clone(kek), failure, now, self.options.memory_of(failure));
     }
 
     fn release(&self, kek: &Arc<str>, active: &Active, outboxes: &mut Outboxes) {
