@@ -7,11 +7,16 @@
 //!
 //! Any thread may call it; nothing here waits.
 
+mod hkdf;
+pub mod key_wrap;
 pub mod memory;
 pub mod secret;
+pub mod xaes;
 
+pub use key_wrap::{WRAPPED_KEY_BYTES, unwrap_key, wrap_key};
 pub use memory::{MemoryProtection, forbid_core_dumps, initialise};
 pub use secret::SecretKey;
+pub use xaes::{BatchKey, RecordKey};
 
 /// Why a cryptographic operation gave no result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -1,13 +1,28 @@
-//! Envelope format 1: one sealed Kafka record to one clear Kafka record, and back. Specified in `docs/envelope.md`, whose
+//! Envelope format 1: one Kafka record to one sealed Kafka record, and back. Specified in `docs/envelope.md`, whose
 //! requirements (ENV-…) the code cites.
 //!
-//! It never talks to a KMS, never looks at a topic's rule and never logs; it is given keys and bytes. One executor calls it
-//! at a time for its own records.
+//! Sealing: [`SealingKey::begin`] for each batch, then [`BatchSealer::seal_record`] for each record. Opening: [`find_marker`],
+//! the key for [`Marker::wrapped_dek`], [`Opener::open_record`].
+//!
+//! It never talks to a KMS, never looks at a topic's rule, never waits and never logs; it is given keys and bytes. Keys may be
+//! shared between threads, an [`Opener`] belongs to one executor and a [`BatchSealer`] to one attempt to seal one batch.
 
+mod additional_data;
 pub mod domain;
+pub mod error;
+pub mod marker;
+pub mod opening;
 pub mod seal;
+pub mod sealing;
+mod uvarint;
+#[cfg(test)]
+mod vectors;
 pub mod wrapped_dek;
 
 pub use domain::{Domain, DomainError};
-pub use seal::HeaderMode;
-pub use wrapped_dek::{KekId, WrappedDek, WrappedDekError};
+pub use error::{OpenError, SealError};
+pub use marker::{Form, Marked, Marker, find_marker};
+pub use opening::{Opener, OpeningKey};
+pub use seal::{HeaderMode, MARKER, Parts, Seal};
+pub use sealing::{BatchSealer, SealingKey};
+pub use wrapped_dek::{KekId, WRAPPED_DEK_BYTES_MAX, WrappedDek, WrappedDekError};

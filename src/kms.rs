@@ -12,7 +12,6 @@
 
 pub mod fault;
 pub mod file;
-pub mod key_wrap;
 pub mod keystore;
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A DEK as it is stored with a record, encrypted under a KEK, and the name of the KEK in front of it (ENV-40 to ENV-44).
+//! A DEK as it is stored with a record, encrypted under a KEK, and the name of the KEK in front of it (ENV-60 to ENV-64).
 //!
 //! ```text
 //! provider   u8
@@ -14,7 +14,7 @@
 /// Longest wrapped DEK, in bytes.
 pub const WRAPPED_DEK_BYTES_MAX: usize = 2048;
 
-/// Provider numbers (ENV-41).
+/// Provider numbers (ENV-61).
 pub mod provider {
     /// The file keystore.
     pub const FILE_KEYSTORE: u8 = 1;

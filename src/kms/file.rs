@@ -20,8 +20,8 @@ use arc_swap::{ArcSwap, Guard};
 use async_trait::async_trait;
 
 use super::keystore::{FileIdentity, Keystore, KeystoreError, MasterKeySource, OpenKeystore, read_file};
-use super::{GeneratedDek, Kms, KmsError, key_wrap};
-use crate::crypto::SecretKey;
+use super::{GeneratedDek, Kms, KmsError};
+use crate::crypto::{SecretKey, unwrap_key, wrap_key};
 use crate::envelope::wrapped_dek::{WrappedDek, provider};
 use crate::envelope::{KekId, WrappedDekError};
 
@@ -126,7 +126,7 @@ impl FileKms {
         wrapped
             .write(&mut prefix)
             .map_err(|_| local_failure("a KEK's name is too long"))?;
-        let blob = key_wrap::wrap(&key, &dek_aad(&prefix), &dek)
+        let blob = wrap_key(&key, &dek_aad(&prefix), &dek)
             .map_err(|_| local_failure("a data key could not be wrapped"))?;
         wrapped.blob = &blob;
         let mut bytes = Vec::with_capacity(prefix.len() + blob.len());
@@ -155,15 +155,14 @@ impl FileKms {
         let key = self.content_now().unwrap_kek(kek, number)?;
         // The blob is a suffix of what it was parsed from.
         let prefix = wrapped.strip_suffix(blob).ok_or(KmsError::Malformed)?;
-        key_wrap::unwrap(&key, &dek_aad(prefix), blob).map_err(|_| KmsError::Malformed)
+        unwrap_key(&key, &dek_aad(prefix), blob).map_err(|_| KmsError::Malformed)
     }
 }
 
 #[async_trait]
 impl Kms for FileKms {
     fn kek_id(&self, kek: &str) -> Result<KekId, KmsError> {
-        KekId::new(provider::FILE_KEYSTORE, self.authority, kek.as_bytes())
-            .map_err(|_| KmsError::KekNotFound)
+        KekId::new(provider::FILE_KEYSTORE, self.authority, kek.as_bytes()).map_err(|_| KmsError::KekNotFound)
     }
 
     async fn generate_dek(&self, kek: &str) -> Result<GeneratedDek, KmsError> {

@@ -12,9 +12,8 @@ use aws_lc_rs::hmac;
 
 use super::master_key::{KeyDerivation, MasterKeys, MasterSecret};
 use super::{KeystoreError, document};
-use crate::crypto::SecretKey;
+use crate::crypto::{SecretKey, WRAPPED_KEY_BYTES, unwrap_key};
 use crate::kms::KmsError;
-use crate::kms::key_wrap::{self, WrappedKey};
 
 /// Longest name of a KEK, in bytes: what a wrapped DEK has room for.
 pub const KEK_NAME_BYTES_MAX: usize = 255;
@@ -40,7 +39,9 @@ impl Keystore {
 
     /// The KEKs with their versions, by name. Anybody may have written them: for display only.
     pub fn unverified_keks(&self) -> impl Iterator<Item = (&KekName, &[KekVersion])> {
-        self.keks.iter().map(|(name, versions)| (name, versions.as_slice()))
+        self.keks
+            .iter()
+            .map(|(name, versions)| (name, versions.as_slice()))
     }
 
     /// Derives the master keys from `secret` (Argon2id: about a second and the file's stated memory, for a passphrase) and
@@ -62,10 +63,7 @@ impl Keystore {
             return Err(KeystoreError::WrongMasterKey);
         }
         hmac::verify(&keys.mac_key(), &self.transcript(), &self.mac).map_err(|_| KeystoreError::Altered)?;
-        Ok(OpenKeystore {
-            keystore: self,
-            keys,
-        })
+        Ok(OpenKeystore { keystore: self, keys })
     }
 
     /// The text that the MAC is computed over: every field but the MAC, lengths before what varies (`docs/keystore.md`).
@@ -143,7 +141,10 @@ impl OpenKeystore {
         if let Some(current) = versions.iter().find(|version| version.state == KekState::Current) {
             return Ok(current.number);
         }
-        if versions.iter().all(|version| version.state == KekState::Destroyed) {
+        if versions
+            .iter()
+            .all(|version| version.state == KekState::Destroyed)
+        {
             return Err(KmsError::KekDestroyed);
         }
         Err(KmsError::KekDisabled)
@@ -154,7 +155,11 @@ impl OpenKeystore {
     /// # Errors
     /// [`KmsError::KekNotFound`], [`KmsError::KekDisabled`], [`KmsError::KekDestroyed`].
     pub fn unwrap_kek(&self, kek: &str, number: u32) -> Result<SecretKey, KmsError> {
-        let (name, versions) = self.keystore.keks.get_key_value(kek).ok_or(KmsError::KekNotFound)?;
+        let (name, versions) = self
+            .keystore
+            .keks
+            .get_key_value(kek)
+            .ok_or(KmsError::KekNotFound)?;
         let version = versions
             .iter()
             .find(|version| version.number == number)
@@ -165,7 +170,7 @@ impl OpenKeystore {
             (KekState::Current | KekState::DecryptOnly, Some(wrapped)) => {
                 let aad = kek_aad(&self.keystore.id, name, number);
                 // The MAC covers the wrapped key, so this cannot fail for anything that was done to the file.
-                key_wrap::unwrap(self.keys.wrapping_key(), &aad, wrapped)
+                unwrap_key(self.keys.wrapping_key(), &aad, wrapped)
                     .map_err(|_| KmsError::Unavailable("a wrapped KEK does not verify".to_owned()))
             }
         }
@@ -191,7 +196,9 @@ impl KekName {
     pub fn new(name: &str) -> Result<Self, KeystoreError> {
         let printable = name.bytes().all(|byte| byte.is_ascii_graphic());
         if name.is_empty() || name.len() > KEK_NAME_BYTES_MAX || !printable {
-            return Err(KeystoreError::KekName(name.chars().take(KEK_NAME_BYTES_MAX).collect()));
+            return Err(KeystoreError::KekName(
+                name.chars().take(KEK_NAME_BYTES_MAX).collect(),
+            ));
         }
         Ok(Self(name.into()))
     }
@@ -228,7 +235,7 @@ pub struct KekVersion {
     pub(super) number: u32,
     pub(super) state: KekState,
     pub(super) created_unix_seconds: u64,
-    pub(super) wrapped: Option<WrappedKey>,
+    pub(super) wrapped: Option<[u8; WRAPPED_KEY_BYTES]>,
 }
 
 impl KekVersion {

@@ -59,7 +59,12 @@ pub(super) fn write(keystore: &Keystore) -> Result<Vec<u8>, KeystoreError> {
         keks: keystore
             .keks
             .iter()
-            .map(|(name, versions)| (name.to_string(), versions.iter().map(VersionDocument::of).collect()))
+            .map(|(name, versions)| {
+                (
+                    name.to_string(),
+                    versions.iter().map(VersionDocument::of).collect(),
+                )
+            })
             .collect(),
         mac: STANDARD.encode(keystore.mac),
     };

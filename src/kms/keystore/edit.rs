@@ -9,8 +9,7 @@ use aws_lc_rs::hmac;
 use super::contents::{KekName, KekState, KekVersion, Keystore, OpenKeystore, kek_aad};
 use super::master_key::{MasterKeys, MasterSecret};
 use super::{KeystoreError, document};
-use crate::crypto::SecretKey;
-use crate::kms::key_wrap::{self, WrappedKey};
+use crate::crypto::{SecretKey, wrap_key};
 
 impl OpenKeystore {
     /// A new, empty keystore under `secret`.
@@ -173,7 +172,7 @@ impl OpenKeystore {
     fn new_version(&self, name: &KekName, number: u32) -> Result<KekVersion, KeystoreError> {
         let kek = SecretKey::generate().map_err(|_| KeystoreError::Crypto("no random bytes"))?;
         let aad = kek_aad(&self.keystore.id, name, number);
-        let wrapped: WrappedKey = key_wrap::wrap(self.keys.wrapping_key(), &aad, &kek)
+        let wrapped = wrap_key(self.keys.wrapping_key(), &aad, &kek)
             .map_err(|_| KeystoreError::Crypto("a key could not be wrapped"))?;
         Ok(KekVersion {
             number,

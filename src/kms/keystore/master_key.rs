@@ -19,7 +19,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use super::KeystoreError;
 use super::storage::sync_folder_of;
-use crate::crypto::SecretKey;
+use crate::crypto::{CryptoError, SecretKey};
 
 /// Where the master key of a keystore comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +70,9 @@ impl MasterKeySource {
             }
             Self::Environment(name) => {
                 let value = env::var(name).map_err(|_| {
-                    KeystoreError::MasterKey(format!("the environment variable {name} is not set, or not text"))
+                    KeystoreError::MasterKey(format!(
+                        "the environment variable {name} is not set, or not text"
+                    ))
                 })?;
                 Ok(MasterSecret::Text(Zeroizing::new(value.into_bytes())))
             }
@@ -82,7 +84,9 @@ impl MasterKeySource {
                 })?;
                 // A name with a slash in it would leave the folder that systemd guards.
                 if name.is_empty() || name.contains('/') || name == ".." || name == "." {
-                    return Err(KeystoreError::MasterKey(format!("{name:?} cannot name a systemd credential")));
+                    return Err(KeystoreError::MasterKey(format!(
+                        "{name:?} cannot name a systemd credential"
+                    )));
                 }
                 read_secret(&Path::new(&folder).join(name), Access::Guarded).map(MasterSecret::Bytes)
             }
@@ -104,7 +108,8 @@ impl MasterSecret {
         };
         SecretKey::from_bytes(&mut bytes).map_err(|_| {
             KeystoreError::MasterKey(
-                "the keystore was made with a key: 32 bytes are needed, in an environment variable as base64".to_owned(),
+                "the keystore was made with a key: 32 bytes are needed, in an environment variable as base64"
+                    .to_owned(),
             )
         })
     }
@@ -236,20 +241,21 @@ impl Argon2Parameters {
     }
 
     fn stretch(&self, passphrase: &[u8]) -> Result<SecretKey, KeystoreError> {
-        let refused = |_| KeystoreError::Crypto("Argon2id refused its parameters");
-        let parameters =
-            Params::new(self.memory_kib, self.iterations, self.lanes, Some(32)).map_err(refused)?;
+        let parameters = Params::new(self.memory_kib, self.iterations, self.lanes, Some(32))
+            .map_err(|_| KeystoreError::Crypto("Argon2id refused its parameters"))?;
         let mut memory = Vec::new();
         memory
             .try_reserve_exact(parameters.block_count())
             .map_err(|_| KeystoreError::Crypto("not enough memory for Argon2id"))?;
         memory.resize(parameters.block_count(), Block::default());
-        let mut stretched = Zeroizing::new([0_u8; 32]);
-        let result = Argon2::new(Algorithm::Argon2id, Version::V0x13, parameters)
-            .hash_password_into_with_memory(passphrase, &self.salt, stretched.as_mut_slice(), &mut memory);
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, parameters);
+        let stretched = SecretKey::fill_with(|out| {
+            argon2
+                .hash_password_into_with_memory(passphrase, &self.salt, out, &mut memory)
+                .map_err(|_| CryptoError::Library)
+        });
         memory.iter_mut().for_each(|block| block.zeroize());
-        result.map_err(refused)?;
-        SecretKey::from_bytes(stretched.as_mut_slice()).map_err(|_| KeystoreError::Crypto("key length"))
+        stretched.map_err(|_| KeystoreError::Crypto("Argon2id refused its parameters"))
     }
 }
 
@@ -276,15 +282,12 @@ impl MasterKeys {
             extracted
                 .expand(&[info.as_bytes()], Length(out.len()))
                 .and_then(|key_material| key_material.fill(out))
-                .map_err(|_| KeystoreError::Crypto("HKDF"))
+                .map_err(|_| CryptoError::Library)
         };
-        let key = |info: &str| {
-            let mut bytes = Zeroizing::new([0_u8; 32]);
-            expand(info, bytes.as_mut_slice())?;
-            SecretKey::from_bytes(bytes.as_mut_slice()).map_err(|_| KeystoreError::Crypto("key length"))
-        };
+        let failed = |_| KeystoreError::Crypto("HKDF");
+        let key = |info: &str| SecretKey::fill_with(|bytes| expand(info, bytes)).map_err(failed);
         let mut check = [0; 16];
-        expand("sealwire/keystore/1/check", &mut check)?;
+        expand("sealwire/keystore/1/check", &mut check).map_err(failed)?;
         Ok(Self {
             id: *id,
             derivation: derivation.clone(),
