@@ -4,7 +4,7 @@
 //! schema (every key, its range, its default)
 //!    |
 //! sources (merge by figment, remember where each value was written) --> node (typed reads, mistakes collected)
-//!    --> load, keystores, listeners, topics (one part each) --> Config, or ConfigErrors
+//!    --> load, clusters, listeners, topics, keystores, limits (one part each) --> Config, or ConfigErrors
 //! ```
 //!
 //! - CONFIG-1: a [`Config`] cannot hold a mistake; code behind it does not check again.
@@ -15,6 +15,7 @@
 //!
 //! It reads files (which blocks) and belongs to the start of the program and to the control thread.
 
+mod clusters;
 mod keystores;
 mod limits;
 mod listeners;

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::load::read_limits;
-use super::node::{Reach, Reader};
+use super::ClusterConfig;
+use super::node::{Node, Reach, Reader};
 use super::sources::{Inputs, Sources};
+use crate::rules::RuleAction;
 
 /// `[limits]`. Sizes are in bytes. What happens at each bound is said in `docs/configuration.md`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +44,116 @@ pub struct Limits {
     pub fetch_hold: Duration,
     /// How long what is in flight may take to finish after SIGTERM.
     pub drain_timeout: Duration,
+}
+
+pub(super) fn read_limits(table: &Node<'_>) -> Option<Limits> {
+    let quantity = |name| table.quantity(name);
+    let duration = |name| table.duration(name);
+    // All are read before the first `?`, so that all mistakes are noted.
+    let connections_max = quantity("connections_max");
+    let in_flight_requests_max = quantity("in_flight_requests_max");
+    let in_flight_bytes_max = quantity("in_flight_bytes_max");
+    let request_bytes_max = quantity("request_bytes_max");
+    let unauthenticated_request_bytes_max = quantity("unauthenticated_request_bytes_max");
+    let fetch_response_bytes_max = quantity("fetch_response_bytes_max");
+    let decompressed_batch_bytes_max = quantity("decompressed_batch_bytes_max");
+    let executor_bytes_max = quantity("executor_bytes_max");
+    let topics_max = quantity("topics_max");
+    let opened_keys_max = quantity("opened_keys_max");
+    let sealing_keys_max = quantity("sealing_keys_max");
+    let idle_timeout = duration("idle_timeout");
+    let idle_timeout_unauthenticated = duration("idle_timeout_unauthenticated");
+    let connect_timeout = duration("connect_timeout");
+    let seal_wait = duration("seal_wait");
+    let fetch_hold = duration("fetch_hold");
+    let drain_timeout = duration("drain_timeout");
+    Some(Limits {
+        connections_max: connections_max?,
+        in_flight_requests_max: in_flight_requests_max?,
+        in_flight_bytes_max: in_flight_bytes_max?,
+        request_bytes_max: request_bytes_max?,
+        unauthenticated_request_bytes_max: unauthenticated_request_bytes_max?,
+        fetch_response_bytes_max: fetch_response_bytes_max?,
+        decompressed_batch_bytes_max: decompressed_batch_bytes_max?,
+        executor_bytes_max: executor_bytes_max?,
+        topics_max: topics_max?,
+        opened_keys_max: opened_keys_max?,
+        sealing_keys_max: sealing_keys_max?,
+        idle_timeout: idle_timeout?,
+        idle_timeout_unauthenticated: idle_timeout_unauthenticated?,
+        connect_timeout: connect_timeout?,
+        seal_wait: seal_wait?,
+        fetch_hold: fetch_hold?,
+        drain_timeout: drain_timeout?,
+    })
+}
+
+/// Limits that are good by themselves and make no sense together.
+pub(super) fn refuse_contradictions(root: &Node<'_>, limits: &Limits, clusters: &[ClusterConfig]) {
+    let Some(table) = root.table("limits") else { return };
+    let at_least = |name: &str, value: usize, other: &str, floor: usize| {
+        if value < floor
+            && let Some(place) = table.get(name)
+        {
+            place.complain(
+                &format!("this is less than {other} ({floor} bytes), which could then never be used up"),
+                &format!("raise {name} to at least {floor}, or lower {other}"),
+            );
+        }
+    };
+    let request = limits.request_bytes_max;
+    at_least(
+        "in_flight_bytes_max",
+        limits.in_flight_bytes_max,
+        "limits.request_bytes_max",
+        request,
+    );
+    at_least(
+        "executor_bytes_max",
+        limits.executor_bytes_max,
+        "limits.request_bytes_max",
+        request,
+    );
+    at_least(
+        "executor_bytes_max",
+        limits.executor_bytes_max,
+        "limits.fetch_response_bytes_max",
+        limits.fetch_response_bytes_max,
+    );
+    at_least(
+        "request_bytes_max",
+        request,
+        "limits.unauthenticated_request_bytes_max",
+        limits.unauthenticated_request_bytes_max,
+    );
+    if limits.idle_timeout_unauthenticated > limits.idle_timeout
+        && let Some(place) = table.get("idle_timeout_unauthenticated")
+    {
+        place.complain(
+            "this is longer than limits.idle_timeout",
+            "lower it, or raise limits.idle_timeout",
+        );
+    }
+    let ceiling = request.min(limits.decompressed_batch_bytes_max);
+    for cluster in clusters {
+        let topics = root
+            .written("cluster")
+            .and_then(|table| table.written(&cluster.name));
+        let nodes = topics
+            .and_then(|table| table.written("topics"))
+            .and_then(|list| list.elements());
+        for (rule, node) in cluster.rules.rules().iter().zip(nodes.unwrap_or_default()) {
+            if let RuleAction::Seal(seal) = &rule.action
+                && seal.max_message_bytes > ceiling
+                && let Some(place) = node.get("max_message_bytes")
+            {
+                place.complain(
+                    &format!("no batch of this size gets through: a limit stops at {ceiling} bytes"),
+                    "lower it, or raise limits.request_bytes_max and limits.decompressed_batch_bytes_max",
+                );
+            }
+        }
+    }
 }
 
 impl Default for Limits {

@@ -1,24 +1,21 @@
 //! From text, variables and flags to a [`Config`], or to everything that is wrong with them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read as _;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use figment::value::Value;
 
-use super::keystores::{KmsList, check_state_file};
-use super::listeners::{PortBook, read_listeners, read_socket_address};
+use super::clusters::read_clusters;
+use super::keystores::KmsList;
+use super::limits::{read_limits, refuse_contradictions};
+use super::listeners::{PortBook, read_socket_address};
 use super::node::{Node, Reach, Reader, whole_number};
 use super::problem::{ConfigError, ConfigErrors, Origin};
-use super::scalars::parse_host_port;
 use super::sources::{Inputs, Sources};
-use super::topics::read_rules;
-use super::{
-    AdminConfig, ClusterConfig, Config, Executors, HostPort, Limits, LogConfig, LogFormat, RuntimeConfig,
-};
-use crate::rules::RuleAction;
+use super::{AdminConfig, Config, Executors, LogConfig, LogFormat, RuntimeConfig};
 
 /// What the command line says about the configuration.
 #[derive(Clone, Debug, Default)]
@@ -118,10 +115,9 @@ fn read_config(root: &Node<'_>) -> Option<Config> {
     let kms = KmsList::read(root);
     let mut used = BTreeSet::new();
     let clusters = read_clusters(root, &kms, &mut used, &mut ports);
-    let admin = match root.written("admin") {
-        Some(table) => Some(read_admin(&table.checked_table()?, &mut ports)),
-        None => None,
-    };
+    let admin = root
+        .written("admin")
+        .map(|table| read_admin(&table.checked_table()?, &mut ports));
     for (index, (_, node)) in kms.names.iter().enumerate() {
         if !used.contains(&index) {
             node.complain(
@@ -196,265 +192,6 @@ fn read_admin(table: &Node<'_>, ports: &mut PortBook) -> Option<AdminConfig> {
         ports.take(&written, listen);
     }
     Some(AdminConfig { listen })
-}
-
-pub(super) fn read_limits(table: &Node<'_>) -> Option<Limits> {
-    let quantity = |name| table.quantity(name);
-    let duration = |name| table.duration(name);
-    // All are read before the first `?`, so that all mistakes are noted.
-    let connections_max = quantity("connections_max");
-    let in_flight_requests_max = quantity("in_flight_requests_max");
-    let in_flight_bytes_max = quantity("in_flight_bytes_max");
-    let request_bytes_max = quantity("request_bytes_max");
-    let unauthenticated_request_bytes_max = quantity("unauthenticated_request_bytes_max");
-    let fetch_response_bytes_max = quantity("fetch_response_bytes_max");
-    let decompressed_batch_bytes_max = quantity("decompressed_batch_bytes_max");
-    let executor_bytes_max = quantity("executor_bytes_max");
-    let topics_max = quantity("topics_max");
-    let opened_keys_max = quantity("opened_keys_max");
-    let sealing_keys_max = quantity("sealing_keys_max");
-    let idle_timeout = duration("idle_timeout");
-    let idle_timeout_unauthenticated = duration("idle_timeout_unauthenticated");
-    let connect_timeout = duration("connect_timeout");
-    let seal_wait = duration("seal_wait");
-    let fetch_hold = duration("fetch_hold");
-    let drain_timeout = duration("drain_timeout");
-    Some(Limits {
-        connections_max: connections_max?,
-        in_flight_requests_max: in_flight_requests_max?,
-        in_flight_bytes_max: in_flight_bytes_max?,
-        request_bytes_max: request_bytes_max?,
-        unauthenticated_request_bytes_max: unauthenticated_request_bytes_max?,
-        fetch_response_bytes_max: fetch_response_bytes_max?,
-        decompressed_batch_bytes_max: decompressed_batch_bytes_max?,
-        executor_bytes_max: executor_bytes_max?,
-        topics_max: topics_max?,
-        opened_keys_max: opened_keys_max?,
-        sealing_keys_max: sealing_keys_max?,
-        idle_timeout: idle_timeout?,
-        idle_timeout_unauthenticated: idle_timeout_unauthenticated?,
-        connect_timeout: connect_timeout?,
-        seal_wait: seal_wait?,
-        fetch_hold: fetch_hold?,
-        drain_timeout: drain_timeout?,
-    })
-}
-
-/// Limits that are good by themselves and make no sense together.
-fn refuse_contradictions(root: &Node<'_>, limits: &Limits, clusters: &[ClusterConfig]) {
-    let Some(table) = root.table("limits") else { return };
-    let at_least = |name: &str, value: usize, other: &str, floor: usize| {
-        if value < floor
-            && let Some(place) = table.get(name)
-        {
-            place.complain(
-                &format!("this is less than {other} ({floor} bytes), which could then never be used up"),
-                &format!("raise {name} to at least {floor}, or lower {other}"),
-            );
-        }
-    };
-    let request = limits.request_bytes_max;
-    at_least(
-        "in_flight_bytes_max",
-        limits.in_flight_bytes_max,
-        "limits.request_bytes_max",
-        request,
-    );
-    at_least(
-        "executor_bytes_max",
-        limits.executor_bytes_max,
-        "limits.request_bytes_max",
-        request,
-    );
-    at_least(
-        "executor_bytes_max",
-        limits.executor_bytes_max,
-        "limits.fetch_response_bytes_max",
-        limits.fetch_response_bytes_max,
-    );
-    at_least(
-        "request_bytes_max",
-        request,
-        "limits.unauthenticated_request_bytes_max",
-        limits.unauthenticated_request_bytes_max,
-    );
-    if limits.idle_timeout_unauthenticated > limits.idle_timeout
-        && let Some(place) = table.get("idle_timeout_unauthenticated")
-    {
-        place.complain(
-            "this is longer than limits.idle_timeout",
-            "lower it, or raise limits.idle_timeout",
-        );
-    }
-    let ceiling = request.min(limits.decompressed_batch_bytes_max);
-    for cluster in clusters {
-        let topics = root
-            .written("cluster")
-            .and_then(|table| table.written(&cluster.name));
-        let nodes = topics
-            .and_then(|table| table.written("topics"))
-            .and_then(|list| list.elements());
-        for (rule, node) in cluster.rules.rules().iter().zip(nodes.unwrap_or_default()) {
-            if let RuleAction::Seal(seal) = &rule.action
-                && seal.max_message_bytes > ceiling
-                && let Some(place) = node.get("max_message_bytes")
-            {
-                place.complain(
-                    &format!("no batch of this size gets through: a limit stops at {ceiling} bytes"),
-                    "lower it, or raise limits.request_bytes_max and limits.decompressed_batch_bytes_max",
-                );
-            }
-        }
-    }
-}
-
-fn read_clusters(
-    root: &Node<'_>,
-    kms: &KmsList<'_>,
-    used: &mut BTreeSet<usize>,
-    ports: &mut PortBook,
-) -> Option<Vec<ClusterConfig>> {
-    let table = root.table("cluster")?;
-    let entries = table.entries();
-    if entries.is_empty() {
-        table.complain("there is no cluster", "add [cluster.main]");
-        return None;
-    }
-    let mut state_files = BTreeSet::new();
-    let read = |(name, node): (String, Node<'_>)| {
-        let cluster = read_cluster(&name, &node.checked_table()?, kms, used, ports, &mut state_files);
-        Some(cluster)
-    };
-    entries
-        .into_iter()
-        .map(read)
-        .collect::<Vec<_>>()
-        .into_iter()
-        .map(Option::flatten)
-        .collect()
-}
-
-fn read_cluster(
-    name: &str,
-    node: &Node<'_>,
-    kms: &KmsList<'_>,
-    used: &mut BTreeSet<usize>,
-    ports: &mut PortBook,
-    state_files: &mut BTreeSet<PathBuf>,
-) -> Option<ClusterConfig> {
-    let bootstrap = read_bootstrap(node);
-    let topic_ids = read_topic_ids(node);
-    let listeners = read_listeners(node, ports);
-    let rules = read_rules(node, kms, used);
-    let served: BTreeSet<i32> = listeners
-        .iter()
-        .flatten()
-        .flat_map(|listener| listener.nodes.iter().copied())
-        .collect();
-    let node_addresses = read_node_addresses(node, listeners.is_some().then_some(&served));
-    let state_file = match node.written("state_file") {
-        Some(place) => Some(read_state_file(&place, state_files)),
-        None => None,
-    };
-    topic_ids?;
-    Some(ClusterConfig {
-        name: name.to_owned(),
-        bootstrap: bootstrap?,
-        listeners: listeners?,
-        rules: rules?,
-        node_addresses: node_addresses?,
-        state_file: match state_file {
-            Some(path) => Some(path?),
-            None => None,
-        },
-    })
-}
-
-fn read_address(place: &Node<'_>) -> Option<HostPort> {
-    let text = place.as_text()?;
-    parse_host_port(&text)
-        .map_err(|problem| {
-            place.complain(
-                &format!("this {problem}"),
-                "write HOST:PORT, such as \"kafka-1:9092\"",
-            )
-        })
-        .ok()
-}
-
-fn read_bootstrap(node: &Node<'_>) -> Option<Vec<HostPort>> {
-    let list = node.get("bootstrap")?;
-    let places = list.elements()?;
-    if places.is_empty() {
-        list.complain("there is no broker to ask", &list.example());
-        return None;
-    }
-    let mut seen = BTreeSet::new();
-    let read = |place: &Node<'_>| {
-        let address = read_address(place)?;
-        if !seen.insert(address.clone()) {
-            place.complain("this broker is in the list twice", "remove it");
-        }
-        Some(address)
-    };
-    places.iter().map(read).collect::<Vec<_>>().into_iter().collect()
-}
-
-fn read_topic_ids(node: &Node<'_>) -> Option<()> {
-    let place = node.get("topic_ids")?;
-    if matches!(place.value, Value::Bool(_, false)) {
-        return Some(());
-    }
-    place.complain(
-        "topic ids are not available in this version: topics are known by the names that clients send",
-        "write topic_ids = false, or remove it",
-    );
-    None
-}
-
-fn read_node_addresses(node: &Node<'_>, served: Option<&BTreeSet<i32>>) -> Option<BTreeMap<i32, HostPort>> {
-    let Some(table) = node.written("node_addresses") else {
-        return Some(BTreeMap::new());
-    };
-    let read = |(id, place): (String, Node<'_>)| {
-        let Some(id) = id
-            .parse::<i32>()
-            .ok()
-            .filter(|number| *number >= 0 && number.to_string() == id)
-        else {
-            place.complain(
-                "this is not a broker id",
-                "write a whole number from 0, such as { 0 = \"kafka-1:9092\" }",
-            );
-            return None;
-        };
-        if served.is_some_and(|served| !served.contains(&id)) {
-            place.complain(
-                "no listener serves this broker",
-                "add its id to nodes of a listener, or remove it",
-            );
-        }
-        Some((id, read_address(&place)?))
-    };
-    let read: Vec<_> = table.checked_table()?.entries().into_iter().map(read).collect();
-    read.into_iter().collect()
-}
-
-fn read_state_file(place: &Node<'_>, taken: &mut BTreeSet<PathBuf>) -> Option<PathBuf> {
-    let text = place.as_text()?;
-    if text.is_empty() {
-        place.complain("this is empty", &place.example());
-        return None;
-    }
-    let path = place.reader.sources.folder().join(text);
-    check_state_file(place, &path);
-    if !taken.insert(path.clone()) {
-        place.complain(
-            "another cluster writes this file",
-            "give each cluster a file of its own",
-        );
-    }
-    Some(path)
 }
 
 /// More cores than any host has.

@@ -402,13 +402,13 @@ pub const KEYS: &[Key] = &[
         "Brokers that are asked first, as in a client's `bootstrap.servers`. Names are looked up when they are used.",
         "[\"kafka-1:9092\", \"kafka-2:9092\"]",
     ),
-    other(
-        "cluster.*.topic_ids",
-        "flag",
-        Value("false"),
-        "Whether topics may be named by id. `true` is not available in this version: topics are known by the names that clients send.",
-        "false",
-    ),
+    Key {
+        path: "cluster.*.topic_ids",
+        kind: Kind::Flag,
+        preset: Value("false"),
+        meaning: "Whether topics may be named by id. `true` is not available in this version: topics are known by the names that clients send.",
+        example: "false",
+    },
     other(
         "cluster.*.state_file",
         "path",
@@ -608,13 +608,13 @@ pub const KEYS: &[Key] = &[
         "What happens to a record that does not open. `refuse` stops the partition there with error 2; `skip` leaves the record out; `null` delivers it with a null value. Either way it is counted and audited.",
         "\"refuse\"",
     ),
-    other(
-        "cluster.*.topics.[].forgeable_kek",
-        "flag",
-        Value("false"),
-        "Allows KEKs whose wrapping key is public (RSA): anyone could then make records that open. No KMS of this version has such keys.",
-        "false",
-    ),
+    Key {
+        path: "cluster.*.topics.[].forgeable_kek",
+        kind: Kind::Flag,
+        preset: Value("false"),
+        meaning: "Allows KEKs whose wrapping key is public (RSA): anyone could then make records that open. No KMS of this version has such keys.",
+        example: "false",
+    },
 ];
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use figment::value::Value;
 
 use super::keystores::KmsList;
 use super::node::Node;
+use super::schema;
 use crate::envelope::HeaderMode;
 use crate::rules::{
     Captures, Forms, KAFKA_TOPICS, KEK_BYTES_MAX, KmsIndex, Matcher, MatcherError, OnUnreadable, Rule,
@@ -139,20 +140,12 @@ fn read_action(
             return read_seal(node, matcher, kms, used).map(|seal| RuleAction::Seal(Box::new(seal)));
         }
     };
-    if let Value::Dict(_, dict) = &node.value {
-        for name in dict.keys().filter(|name| !others.contains(&name.as_str())) {
-            if let Some(written) = node
-                .written(name)
-                .filter(|_| SEALING_KEYS.contains(&name.as_str()) || name == "reason")
-            {
-                let beside = if pass { "pass = true" } else { "reject = true" };
-                written.complain(
-                    &format!("this means nothing beside {beside}"),
-                    "remove one of them",
-                );
-            }
-        }
-    }
+    refuse_beside(node, if pass { "pass = true" } else { "reject = true" }, others);
+    // A KMS that is named in vain is not called unused as well.
+    used.extend(
+        node.written("kms")
+            .and_then(|name| kms.position(name.value.as_str()?)),
+    );
     if pass {
         return Some(RuleAction::Pass);
     }
@@ -163,6 +156,19 @@ fn read_action(
     Some(RuleAction::Reject {
         reason: reason.map(Into::into),
     })
+}
+
+/// Notes the keys that mean nothing beside `action`.
+fn refuse_beside(node: &Node<'_>, action: &str, allowed: &[&str]) {
+    let meaningless = |name: &&str| !allowed.contains(name) && node.written(name).is_some();
+    let names: Vec<_> = schema::names_under(RULE_PATH).filter(meaningless).collect();
+    if let Some(first) = names.first().and_then(|name| node.written(name)) {
+        let problem = match names.as_slice() {
+            [_] => format!("this means nothing beside {action}"),
+            _ => format!("{} mean nothing beside {action}", names.join(", ")),
+        };
+        first.complain(&problem, &format!("remove either this or {action}"));
+    }
 }
 
 /// A flag that is only ever `true`.
@@ -409,17 +415,5 @@ const REASON_BYTES_MAX: usize = 256;
 const MATCH_FORMS: &str =
     "write a glob such as \"payments-*\", or { exact = \"payments\" }, or { regex = 'team-([a-z]+)-.*' }";
 
-/// What means nothing beside `pass` and `reject`.
-const SEALING_KEYS: [&str; 11] = [
-    "kms",
-    "kek",
-    "open_keks",
-    "domain",
-    "open_domains",
-    "headers",
-    "key",
-    "accept",
-    "max_message_bytes",
-    "on_unreadable",
-    "forgeable_kek",
-];
+/// A rule in the schema.
+const RULE_PATH: &str = "cluster.*.topics.[]";
