@@ -2,6 +2,9 @@
 
 pub mod admin;
 pub mod channel;
+pub mod cli {
+    pub mod keystore;
+}
 pub mod config;
 pub mod crypto;
 pub mod envelope;
