@@ -4,6 +4,7 @@
 //! - CLI-2: results go to standard output, everything else to standard error.
 
 pub mod inspect;
+pub mod keystore;
 pub mod logging;
 
 use std::error::Error;
@@ -16,6 +17,8 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
+use self::inspect::InspectArguments;
+use self::keystore::KeystoreArguments;
 use crate::config::{Config, Executors, Overrides};
 use crate::rules::RuleAction;
 
@@ -49,6 +52,8 @@ enum Command {
         #[command(flatten)]
         overrides: OverrideArguments,
     },
+    Keystore(KeystoreArguments),
+    Inspect(InspectArguments),
 }
 
 #[derive(Debug, Args)]
@@ -104,6 +109,18 @@ where
     match arguments.command {
         Command::Run { config, overrides } => run(&config, overrides.into(), serve, streams),
         Command::CheckConfig { config, overrides } => check_config(&config, overrides.into(), streams),
+        Command::Keystore(arguments) => finish(keystore::run(&arguments, streams.out), streams.err),
+        Command::Inspect(arguments) => finish(inspect::run(&arguments, streams.out), streams.err),
+    }
+}
+
+fn finish(done: Result<(), impl Display>, err: &mut dyn Write) -> u8 {
+    match done {
+        Ok(()) => EXIT_OK,
+        Err(error) => {
+            say(err, format_args!("sealwire: {error}\n"));
+            EXIT_FAILURE
+        }
     }
 }
 
@@ -203,6 +220,8 @@ const EXAMPLES: &str = "\
 Examples:
   sealwire check-config sealwire.toml
   sealwire run --config sealwire.toml
+  sealwire keystore create keystore.json --master-key-file master.key
+  sealwire inspect --bootstrap kafka-1:9092 --topic payments
 
 Exit codes: 0 success, 1 failure at run time, 2 mistake in arguments or configuration.
 Environment: SEALWIRE_SECTION__KEY overrides the file, such as SEALWIRE_LIMITS__CONNECTIONS_MAX=500.";

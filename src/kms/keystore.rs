@@ -90,6 +90,9 @@ pub enum KeystoreError {
     /// A destroyed version cannot be anything else any more.
     #[error("version {1} of key-encryption key {0} was destroyed; that cannot be undone")]
     VersionDestroyed(String, u32),
+    /// The name that confirms a destruction is another one.
+    #[error("--confirm must repeat the name {0}: destroying a key cannot be undone")]
+    NotConfirmed(String),
     /// The keystore holds as many KEKs or versions as its format allows.
     #[error("the keystore is full: {0}")]
     Full(&'static str),
@@ -104,3 +107,6 @@ impl KeystoreError {
         move |source| Self::File { what, path, source }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;
