@@ -1,6 +1,7 @@
 //! Emits a frame that is mostly the source: everything between two edits is copied as it stands (`WIRE-4`).
 
 use super::cursor::ProtocolError;
+use super::frame::LENGTH_PREFIX_BYTES;
 use super::writer::{LengthForm, LengthSlot};
 
 /// A frame being emitted. Edits go forward through the source: copy up to one, write to [`Self::out`], skip what it replaces.
@@ -20,6 +21,8 @@ impl<'a, 'o> Splice<'a, 'o> {
         edit: impl FnOnce(&mut Self) -> Result<(), ProtocolError>,
     ) -> Result<(), ProtocolError> {
         let frame_start = out.len();
+        // The source's bytes are there, so this is no announced length.
+        out.reserve(source.len().saturating_add(LENGTH_PREFIX_BYTES));
         let mut splice = Self {
             source,
             copied: 0,

@@ -14,7 +14,7 @@ use crate::draw::Draw;
 use crate::messages;
 use crate::wire::{request, response, unprefixed};
 
-/// Memory that a walk may hold for each byte of the frame. The worst are Produce partitions: 6 bytes on the wire, 72 in a layout whose vector doubles.
+/// Memory that a walk may hold for each byte of the frame. The worst are Produce partitions: 6 bytes on the wire, 64 in a layout whose vector doubles.
 const BYTES_PER_BYTE_MAX: usize = 40;
 
 /// A message, and how it is read.

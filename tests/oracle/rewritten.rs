@@ -24,6 +24,7 @@ const PROXY: &str = "proxy.example.com";
 
 /// Even nodes are served, each on a port of its own.
 fn map(node_id: i32) -> Rewrite<'static> {
+    assert!(node_id >= 0, "nobody knows node {node_id}");
     if node_id % 2 == 0 {
         Rewrite::Replace {
             host: PROXY,
