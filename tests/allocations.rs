@@ -103,7 +103,7 @@ mod c_heap {
     #[unsafe(no_mangle)]
     unsafe extern "C" fn posix_memalign(result: *mut *mut c_void, alignment: usize, size: usize) -> c_int {
         count(&C_ALLOCATIONS);
-        if !alignment.is_power_of_two() || alignment % size_of::<*mut c_void>() != 0 {
+        if !alignment.is_power_of_two() || !alignment.is_multiple_of(size_of::<*mut c_void>()) {
             return libc::EINVAL;
         }
         // SAFETY: as above.

@@ -2,6 +2,7 @@
 //!
 //! Seals nothing and knows nothing of how the vectors were made: it reads `tests/vectors/envelope-v1.json`.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use sealwire::crypto::SecretKey;
@@ -269,5 +270,90 @@ fn from_hex(text: &str) -> Vec<u8> {
     text.as_bytes()
         .chunks(2)
         .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+        .collect()
+}
+
+fn repository_file(path: &str) -> String {
+    std::fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+#[test]
+fn the_worked_example_of_the_specification_is_a_vector() {
+    let specification = repository_file("docs/envelope.md");
+    let example = specification
+        .split_once("## Worked example")
+        .unwrap()
+        .1
+        .split("```")
+        .nth(1)
+        .unwrap();
+    let (original, rest) = example.split_once("DEK\n").unwrap();
+    let (_, stored) = rest.split_once("stored record\n").unwrap();
+    let vector = vectors()
+        .into_iter()
+        .find(|vector| vector.name == "sealed-ordinary")
+        .unwrap();
+    assert_eq!(hex_column(original), vector.expected.unwrap());
+    assert_eq!(hex_column(stored), vector.stored);
+}
+
+/// The bytes of a listing: on each line, the words in front of the first that is not hex or stands behind several spaces.
+fn hex_column(listing: &str) -> Vec<u8> {
+    let mut hex = String::new();
+    for line in listing.lines().filter(|line| line.starts_with("  ")) {
+        let column = line.trim_start().split("  ").next().unwrap();
+        let words = column
+            .split(' ')
+            .take_while(|word| word.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        hex.extend(words);
+    }
+    from_hex(&hex)
+}
+
+/// Each requirement is defined once and cited by code or vectors, which cite none that does not exist.
+#[test]
+fn requirements_are_cited_and_citations_exist() {
+    let specification = repository_file("docs/envelope.md");
+    let definitions: Vec<&str> = specification
+        .split("- **ENV-")
+        .skip(1)
+        .filter_map(|rest| rest.split("**").next())
+        .collect();
+    let defined: BTreeSet<&str> = definitions.iter().copied().collect();
+    assert!(definitions.len() > 40 && defined.len() == definitions.len());
+
+    let mut cited_in = vec![
+        repository_file("src/crypto/hkdf.rs"),
+        repository_file("src/crypto/xaes.rs"),
+        repository_file("tests/vectors/envelope-v1.json"),
+    ];
+    for entry in std::fs::read_dir(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/envelope")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            cited_in.push(std::fs::read_to_string(path).unwrap());
+        }
+    }
+    assert_eq!(
+        citations(&cited_in.concat()),
+        defined,
+        "cited in the code, and defined"
+    );
+    assert_eq!(
+        citations(&specification),
+        defined,
+        "cited in the specification, and defined"
+    );
+}
+
+/// The numbers behind `ENV-`.
+fn citations(text: &str) -> BTreeSet<&str> {
+    let digits = |rest: &str| {
+        rest.find(|character: char| !character.is_ascii_digit())
+            .unwrap_or(rest.len())
+    };
+    text.split("ENV-")
+        .skip(1)
+        .filter_map(|rest| rest.get(..digits(rest)))
+        .filter(|number| !number.is_empty())
         .collect()
 }

@@ -73,6 +73,7 @@ pub(super) fn vectors() -> Vec<Vector> {
     );
     second.domains = vec!["payments".to_owned(), "orders".to_owned()];
     all.push(second);
+    all.push(shared_hint());
     all.push(padded_header_count());
     all.extend(moved_markers());
     all.extend(free_headers_changed());
@@ -124,6 +125,17 @@ fn sealed_by_product(name: &str, requirement: &'static str, clear: &Clear, how: 
     vector.domains = vec![how.domain.clone()];
     vector.wrapped_dek = to_hex(&how.wrapped_dek);
     vector.opened = Some(to_hex(&clear.bytes()));
+    vector
+}
+
+/// Two domains with the hint 4e90b729: the first does not fit, the second does.
+fn shared_hint() -> Vector {
+    let how = How {
+        domain: "orders-168275".to_owned(),
+        ..How::new(Sealed)
+    };
+    let mut vector = sealed_by_product("domain-hint-shared-by-two", "ENV-44", &ordinary(), &how);
+    vector.domains = vec!["orders-145599".to_owned(), "orders-168275".to_owned()];
     vector
 }
 
