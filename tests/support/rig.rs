@@ -97,9 +97,14 @@ impl Rig {
 
     /// Options of a client on the chosen route.
     pub(crate) fn options(&self) -> Options {
+        Options::at(self.bootstrap())
+    }
+
+    /// Where clients on the chosen route bootstrap.
+    pub(crate) fn bootstrap(&self) -> String {
         match &self.proxy {
-            Some(proxy) => Options::at(proxy.bootstrap()),
-            None => Options::at(self.cluster.bootstrap_of(self.login)),
+            Some(proxy) => proxy.bootstrap(),
+            None => self.cluster.bootstrap_of(self.login),
         }
     }
 
