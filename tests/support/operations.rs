@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::agent::Agent;
 use super::records::{Consumed, Delivery, Record};
+use super::wait;
 
 /// Options that every client understands: `tests/clients/PROTOCOL.md`. What is absent keeps the client's default.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -97,6 +98,19 @@ pub(crate) struct Stream {
     stream: u64,
 }
 
+/// What a stream has done so far.
+#[derive(Debug, Deserialize)]
+pub(crate) struct StreamStatus {
+    /// Records delivered or consumed.
+    pub(crate) count: usize,
+    /// Java only.
+    #[serde(default)]
+    pub(crate) connections: f64,
+    /// Java only: successful SASL re-authentications.
+    #[serde(default)]
+    pub(crate) reauthentications: f64,
+}
+
 /// What a stream has done.
 #[derive(Debug, Deserialize)]
 pub(crate) struct StreamReport {
@@ -110,6 +124,8 @@ pub(crate) struct StreamReport {
 const CALL_LIMIT: Duration = Duration::from_secs(150);
 /// Longest a consumer waits for the records that it was told to expect.
 const CONSUME_LIMIT: Duration = Duration::from_secs(60);
+/// Longest that a stream may stand still: a broker that is killed is missed after ten seconds.
+const STREAM_LIMIT: Duration = Duration::from_secs(90);
 /// How long a consumer goes on after the last expected record, to catch what should not come.
 const SETTLE: Duration = Duration::from_millis(400);
 
@@ -205,12 +221,17 @@ impl Agent {
             .unwrap_or_else(|error| panic!("consuming: {error}"))
     }
 
-    /// How many records the stream has delivered or consumed.
-    pub(crate) fn stream_count(&self, stream: &Stream) -> usize {
-        let answer: Count = self
-            .call("stream_status", json!({"stream": stream.stream}), CALL_LIMIT)
-            .unwrap_or_else(|error| panic!("asking a stream: {error}"));
-        answer.count
+    pub(crate) fn stream_status(&self, stream: &Stream) -> StreamStatus {
+        self.call("stream_status", json!({"stream": stream.stream}), CALL_LIMIT)
+            .unwrap_or_else(|error| panic!("asking a stream: {error}"))
+    }
+
+    /// Returns when the stream has delivered or consumed `count` records.
+    pub(crate) fn stream_await(&self, stream: &Stream, count: usize) {
+        let what = format!("a stream of {:?} to come to {count} records", self.library());
+        wait::until(&what, STREAM_LIMIT, || {
+            (self.stream_status(stream).count >= count).then_some(())
+        });
     }
 
     pub(crate) fn stream_stop(&self, stream: Stream) -> StreamReport {
@@ -245,9 +266,4 @@ struct ConsumedRecords {
 #[derive(Deserialize)]
 struct Copied {
     records: usize,
-}
-
-#[derive(Deserialize)]
-struct Count {
-    count: usize,
 }

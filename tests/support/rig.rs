@@ -73,18 +73,18 @@ impl Rig {
         };
         if Route::chosen() == Route::Proxy {
             let keystore = Keystore::create(&["orders", "invoices"]);
-            rig.proxy = Some(Proxy::start(&rig.setup(&keystore)));
+            rig.proxy = Some(Proxy::start(&rig.setup(&keystore, login)));
             rig.keystore = Some(keystore);
         }
         rig.await_brokers();
         rig
     }
 
-    /// Another proxy with the same keys and rules, or none where the route is direct.
-    pub(crate) fn second_proxy(&self) -> Option<Proxy> {
+    /// Another proxy with the same keys and rules, in front of the listener for `login`; none where the route is direct.
+    pub(crate) fn another_proxy(&self, login: Login) -> Option<Proxy> {
         self.keystore
             .as_ref()
-            .map(|keystore| Proxy::start(&self.setup(keystore)))
+            .map(|keystore| Proxy::start(&self.setup(keystore, login)))
     }
 
     pub(crate) fn proxy(&self) -> Option<&Proxy> {
@@ -203,9 +203,9 @@ impl Rig {
             .unwrap_or_else(|error| panic!("{op}: {error}"))
     }
 
-    fn setup<'a>(&self, keystore: &'a Keystore) -> ProxySetup<'a> {
+    fn setup<'a>(&self, keystore: &'a Keystore, login: Login) -> ProxySetup<'a> {
         ProxySetup {
-            brokers: self.cluster.bootstrap_of(self.login),
+            brokers: self.cluster.bootstrap_of(login),
             nodes: self.cluster.nodes(),
             keystore,
             rules: RULES,

@@ -7,11 +7,14 @@ import java.util.Arrays;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.Supplier;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
+import org.apache.kafka.common.Metric;
+import org.apache.kafka.common.MetricName;
 
 /** Producers and consumers that run while a test does something to the cluster or to the proxy. */
 final class Streams {
@@ -22,7 +25,7 @@ final class Streams {
 
     static JsonNode produce(JsonNode command) {
         KafkaProducer<byte[], byte[]> producer = new KafkaProducer<>(Options.producer(command.get("options")));
-        return start(stream -> {
+        return start(producer::metrics, stream -> {
             try (producer) {
                 send(stream, producer, command);
             }
@@ -33,7 +36,7 @@ final class Streams {
         KafkaConsumer<byte[], byte[]> consumer = new KafkaConsumer<>(Options.consumer(command.get("options")));
         Consuming.attach(consumer, command);
         boolean group = command.get("options").path("group").isTextual();
-        return start(stream -> {
+        return start(consumer::metrics, stream -> {
             try (consumer) {
                 while (!stream.stopping) {
                     for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofMillis(200))) {
@@ -54,6 +57,8 @@ final class Streams {
         synchronized (stream) {
             result.put("count", stream.entries.size());
         }
+        result.put("connections", total(stream, "connection-creation-total"));
+        result.put("reauthentications", total(stream, "successful-reauthentication-total"));
         return result;
     }
 
@@ -99,8 +104,16 @@ final class Streams {
         }
     }
 
-    private static JsonNode start(Work work) {
+    private static double total(Stream stream, String metric) {
+        return stream.metrics.get().entrySet().stream()
+                .filter(entry -> entry.getKey().name().equals(metric))
+                .mapToDouble(entry -> (Double) entry.getValue().metricValue())
+                .sum();
+    }
+
+    private static JsonNode start(Supplier<Map<MetricName, ? extends Metric>> metrics, Work work) {
         Stream stream = new Stream();
+        stream.metrics = metrics;
         int id = IDS.incrementAndGet();
         RUNNING.put(id, stream);
         stream.thread = new Thread(() -> {
@@ -124,6 +137,7 @@ final class Streams {
         private final ArrayNode failures = Agent.JSON.createArrayNode();
         private volatile boolean stopping;
         private Thread thread;
+        private Supplier<Map<MetricName, ? extends Metric>> metrics;
 
         private synchronized void entry(int partition, long offset, long sequence) {
             entries.addArray().add(partition).add(offset).add(sequence);

@@ -1,6 +1,7 @@
 """The operations on librdkafka, by confluent-kafka."""
 
 import itertools
+import sys
 import threading
 import time
 
@@ -203,6 +204,8 @@ def configuration(options, names):
     if "client_id" in options:
         properties["client.id"] = options["client_id"]
     properties.update({names[name]: value for name, value in options.items() if name in names})
+    # Without a callback, lost connections would turn up among the consumed messages.
+    properties["error_cb"] = lambda error: print(error, file=sys.stderr)
     if "sasl" in options:
         properties.update(sasl(options["sasl"]))
     properties.update(options.get("extra", {}))
