@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use regex::bytes::Regex;
@@ -28,7 +29,8 @@ struct Broker {
     ports: Vec<ReservedPort>,
     controller: ReservedPort,
     folder: PathBuf,
-    process: Option<Process>,
+    /// `None` after it was killed.
+    process: Mutex<Option<Process>>,
 }
 
 impl KafkaCluster {
@@ -58,14 +60,14 @@ impl KafkaCluster {
                 ports: logins.iter().map(|_| ReservedPort::take()).collect(),
                 controller: ReservedPort::take(),
                 folder: folder.path().join(format!("broker-{node}")),
-                process: None,
+                process: Mutex::new(None),
             })
             .collect();
         let voters: Vec<(i32, u16)> = places
             .iter()
             .map(|broker| (broker.node, broker.controller.number()))
             .collect();
-        let mut cluster = KafkaCluster {
+        let cluster = KafkaCluster {
             version,
             logins: logins.to_owned(),
             brokers: places,
@@ -78,10 +80,10 @@ impl KafkaCluster {
             }
         });
         let heap = if brokers == 1 { "-Xmx512m" } else { "-Xmx384m" };
-        for broker in &mut cluster.brokers {
+        for broker in &cluster.brokers {
             broker.launch(version, heap);
         }
-        for broker in &mut cluster.brokers {
+        for broker in &cluster.brokers {
             broker.await_start();
         }
         cluster
@@ -115,17 +117,16 @@ impl KafkaCluster {
     }
 
     /// SIGKILL, as a crash would be.
-    pub(crate) fn kill_broker(&mut self, node: i32) {
-        let broker = self.broker_mut(node);
-        broker.process.take().expect("the broker runs").kill();
+    pub(crate) fn kill_broker(&self, node: i32) {
+        let process = self.broker(node).process().take();
+        process.expect("the broker runs").kill();
     }
 
     /// Starts a broker that was killed, on the same ports and data; returns when it is ready.
-    pub(crate) fn restart_broker(&mut self, node: i32) {
-        let version = self.version;
-        let broker = self.broker_mut(node);
-        assert!(broker.process.is_none(), "broker {node} runs already");
-        broker.launch(version, "-Xmx384m");
+    pub(crate) fn restart_broker(&self, node: i32) {
+        let broker = self.broker(node);
+        assert!(broker.process().is_none(), "broker {node} runs already");
+        broker.launch(self.version, "-Xmx384m");
         broker.await_start();
     }
 
@@ -156,7 +157,10 @@ impl KafkaCluster {
             "no topic has a name that starts with {prefix}"
         );
         let names: Vec<String> = segments.iter().map(|file| file.display().to_string()).collect();
-        let mut command = self.tool("org.apache.kafka.tools.DumpLogSegments");
+        let mut command = self.tool(match self.version {
+            KafkaVersion::Current => "org.apache.kafka.tools.DumpLogSegments",
+            KafkaVersion::Older => "kafka.tools.DumpLogSegments",
+        });
         command
             .args(["--print-data-log", "--deep-iteration", "--files"])
             .arg(names.join(","));
@@ -203,6 +207,10 @@ impl KafkaCluster {
 }
 
 impl Broker {
+    fn process(&self) -> MutexGuard<'_, Option<Process>> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn data(&self) -> PathBuf {
         self.folder.join("data")
     }
@@ -255,7 +263,7 @@ impl Broker {
         cache::run(&mut command);
     }
 
-    fn launch(&mut self, version: KafkaVersion, heap: &str) {
+    fn launch(&self, version: KafkaVersion, heap: &str) {
         let mut command = Command::new("java");
         command.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", heap]);
         command.arg(match version {
@@ -280,11 +288,12 @@ impl Broker {
         let log = self.folder.join("broker.log");
         // What an earlier start has said would be taken for this one's.
         let _ = fs::remove_file(&log);
-        self.process = Some(Process::start(&format!("broker {}", self.node), &command, &log));
+        *self.process() = Some(Process::start(&format!("broker {}", self.node), &command, &log));
     }
 
-    fn await_start(&mut self) {
-        let process = self.process.as_mut().expect("the broker was launched");
+    fn await_start(&self) {
+        let mut process = self.process();
+        let process = process.as_mut().expect("the broker was launched");
         wait::until("Kafka Server started", START_LIMIT, || {
             process.assert_running();
             process.output().contains("Kafka Server started").then_some(())
