@@ -185,8 +185,7 @@ impl KafkaCluster {
     pub(crate) fn output(&self) -> String {
         self.brokers
             .iter()
-            .filter_map(|broker| broker.process.as_ref())
-            .map(Process::output)
+            .filter_map(|broker| broker.process().as_ref().map(Process::output))
             .collect()
     }
 
@@ -198,9 +197,9 @@ impl KafkaCluster {
         command
     }
 
-    fn broker_mut(&mut self, node: i32) -> &mut Broker {
+    fn broker(&self, node: i32) -> &Broker {
         self.brokers
-            .iter_mut()
+            .iter()
             .find(|broker| broker.node == node)
             .expect("the cluster has that node")
     }

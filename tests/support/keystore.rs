@@ -19,9 +19,7 @@ impl Keystore {
             folder: DataFolder::create("keystore"),
         };
         keystore.command("create", &[]);
-        for kek in keks {
-            keystore.command("add", &[kek]);
-        }
+        keystore.command("add", keks);
         keystore
     }
 
@@ -33,7 +31,7 @@ impl Keystore {
         self.folder.path().join("master.key")
     }
 
-    /// `sealwire keystore COMMAND … ARGUMENTS`.
+    /// `sealwire keystore COMMAND KEYSTORE ARGUMENTS`; gives what it prints.
     pub(crate) fn command(&self, command: &str, arguments: &[&str]) -> String {
         let mut program = Command::new(env!("CARGO_BIN_EXE_sealwire"));
         program.args(["keystore", command, "--path"]).arg(self.path());

@@ -146,7 +146,8 @@ impl DataFolder {
         let mut watchdog = WATCHDOG
             .lock()
             .expect("no test panics while it holds the watchdog");
-        writeln!(watchdog, "{}", folder.path().display()).expect("telling the watchdog of a folder");
+        let input = watchdog.stdin.as_mut().expect("standard input is a pipe");
+        writeln!(input, "{}", folder.path().display()).expect("telling the watchdog of a folder");
         DataFolder(folder)
     }
 
@@ -207,15 +208,14 @@ struct Launch {
 /// Reads folder names until its input ends, which it does when this process does, then removes them. In a session of
 /// its own, so that a signal to the test's process group does not reach it. It tries several times: killed brokers may
 /// still be writing.
-static WATCHDOG: LazyLock<Mutex<ChildStdin>> = LazyLock::new(|| {
+static WATCHDOG: LazyLock<Mutex<Child>> = LazyLock::new(|| {
     let mut command = Command::new("setsid");
     command.args(["sh", "-c", WATCHDOG_SCRIPT]);
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
-    let mut child = command.spawn().expect("starting the watchdog");
-    Mutex::new(child.stdin.take().expect("standard input is a pipe"))
+    Mutex::new(command.spawn().expect("starting the watchdog"))
 });
 
 const WATCHDOG_SCRIPT: &str = r#"

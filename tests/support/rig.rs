@@ -236,7 +236,6 @@ match = "sealed-*"
 kms = "local"
 kek = "orders"
 max_message_bytes = 20971520
-accept = ["sealwire", "tombstone"]
 
 [[cluster.main.topics]]
 match = "bound-*"
@@ -244,7 +243,6 @@ headers = "bound"
 kms = "local"
 kek = "orders"
 max_message_bytes = 20971520
-accept = ["sealwire", "tombstone"]
 
 [[cluster.main.topics]]
 match = { regex = "^free-.*$" }
