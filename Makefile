@@ -1,0 +1,21 @@
+# `make check` is quick and needs no network beyond crates; `make test` proves everything, against real brokers and
+# clients that it fetches and builds itself (into .cache/ and target/).
+
+# The tests start brokers and clients of their own: more at once than two only makes them wait for each other.
+TEST_THREADS ?= 2
+CARGO ?= cargo
+
+.PHONY: build check test
+
+build:
+	$(CARGO) build --release --workspace --locked
+
+check:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) test --workspace --lib --bins --locked
+
+test:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --workspace --locked --no-fail-fast

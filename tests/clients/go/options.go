@@ -1,0 +1,127 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl"
+	"github.com/twmb/franz-go/pkg/sasl/plain"
+	"github.com/twmb/franz-go/pkg/sasl/scram"
+)
+
+type options struct {
+	Bootstrap       string `json:"bootstrap"`
+	ClientID        string `json:"client_id"`
+	Acks            string `json:"acks"`
+	Codec           string `json:"codec"`
+	Idempotent      *bool  `json:"idempotent"`
+	TransactionalID string `json:"transactional_id"`
+	LingerMs        int64  `json:"linger_ms"`
+	BatchBytes      int32  `json:"batch_bytes"`
+	RecordBytesMax  int32  `json:"record_bytes_max"`
+	Group           string `json:"group"`
+	Isolation       string `json:"isolation"`
+	Sasl            *login `json:"sasl"`
+}
+
+type login struct {
+	Mechanism string `json:"mechanism"`
+	User      string `json:"user"`
+	Password  string `json:"password"`
+}
+
+func (o options) client() ([]kgo.Opt, error) {
+	opts := []kgo.Opt{kgo.SeedBrokers(strings.Split(o.Bootstrap, ",")...)}
+	if o.ClientID != "" {
+		opts = append(opts, kgo.ClientID(o.ClientID))
+	}
+	if o.Sasl != nil {
+		mechanism, err := o.Sasl.mechanism()
+		if err != nil {
+			return nil, err
+		}
+		opts = append(opts, kgo.SASL(mechanism))
+	}
+	return opts, nil
+}
+
+func (o options) producer() ([]kgo.Opt, error) {
+	opts, err := o.client()
+	if err != nil {
+		return nil, err
+	}
+	// The test's word on partitions; without one, franz-go's own choice by key.
+	opts = append(opts, kgo.RecordPartitioner(statedPartitioner{kgo.StickyKeyPartitioner(nil)}))
+	switch o.Acks {
+	case "0":
+		opts = append(opts, kgo.RequiredAcks(kgo.NoAck()), kgo.DisableIdempotentWrite())
+	case "1":
+		opts = append(opts, kgo.RequiredAcks(kgo.LeaderAck()), kgo.DisableIdempotentWrite())
+	default:
+		if o.Idempotent != nil && !*o.Idempotent {
+			opts = append(opts, kgo.DisableIdempotentWrite())
+		}
+	}
+	if o.Codec != "" {
+		codec, known := codecs[o.Codec]
+		if !known {
+			return nil, fmt.Errorf("no codec %q", o.Codec)
+		}
+		opts = append(opts, kgo.ProducerBatchCompression(codec))
+	}
+	if o.TransactionalID != "" {
+		opts = append(opts, kgo.TransactionalID(o.TransactionalID))
+	}
+	if o.LingerMs > 0 {
+		opts = append(opts, kgo.ProducerLinger(time.Duration(o.LingerMs)*time.Millisecond))
+	}
+	if o.BatchBytes > 0 {
+		opts = append(opts, kgo.ProducerBatchMaxBytes(o.BatchBytes))
+	}
+	if o.RecordBytesMax > 0 {
+		opts = append(opts, kgo.ProducerBatchMaxBytes(o.RecordBytesMax), kgo.BrokerMaxWriteBytes(o.RecordBytesMax+1<<20))
+	}
+	return opts, nil
+}
+
+var codecs = map[string]kgo.CompressionCodec{
+	"none":   kgo.NoCompression(),
+	"gzip":   kgo.GzipCompression(),
+	"snappy": kgo.SnappyCompression(),
+	"lz4":    kgo.Lz4Compression(),
+	"zstd":   kgo.ZstdCompression(),
+}
+
+func (l login) mechanism() (sasl.Mechanism, error) {
+	switch l.Mechanism {
+	case "PLAIN":
+		return plain.Auth{User: l.User, Pass: l.Password}.AsMechanism(), nil
+	case "SCRAM-SHA-256":
+		return scram.Auth{User: l.User, Pass: l.Password}.AsSha256Mechanism(), nil
+	case "SCRAM-SHA-512":
+		return scram.Auth{User: l.User, Pass: l.Password}.AsSha512Mechanism(), nil
+	}
+	return nil, fmt.Errorf("no SASL mechanism %q", l.Mechanism)
+}
+
+// statedPartitioner takes the partition that a record says, if it says one.
+type statedPartitioner struct{ otherwise kgo.Partitioner }
+
+func (p statedPartitioner) ForTopic(topic string) kgo.TopicPartitioner {
+	return statedTopicPartitioner{p.otherwise.ForTopic(topic)}
+}
+
+type statedTopicPartitioner struct{ otherwise kgo.TopicPartitioner }
+
+func (p statedTopicPartitioner) RequiresConsistency(record *kgo.Record) bool {
+	return record.Partition >= 0 || p.otherwise.RequiresConsistency(record)
+}
+
+func (p statedTopicPartitioner) Partition(record *kgo.Record, partitions int) int {
+	if record.Partition >= 0 {
+		return int(record.Partition)
+	}
+	return p.otherwise.Partition(record, partitions)
+}

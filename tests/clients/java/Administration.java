@@ -1,0 +1,139 @@
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.NewPartitionReassignment;
+import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.clients.admin.OffsetSpec;
+import org.apache.kafka.clients.admin.TopicDescription;
+import org.apache.kafka.clients.consumer.OffsetAndMetadata;
+import org.apache.kafka.common.ElectionType;
+import org.apache.kafka.common.Node;
+import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.TopicPartitionInfo;
+
+/** What an administrator does: topics, leaders, offsets. */
+final class Administration {
+    private Administration() {}
+
+    static JsonNode run(String operation, JsonNode command) throws Exception {
+        try (Admin admin = Admin.create(Options.client(command.get("options")))) {
+            return switch (operation) {
+                case "create_topics" -> createTopics(admin, command);
+                case "describe_topics" -> describeTopics(admin, command);
+                case "describe_cluster" -> describeCluster(admin);
+                case "move_leader" -> moveLeader(admin, command);
+                case "end_offsets" -> endOffsets(admin, command);
+                case "committed_offsets" -> committedOffsets(admin, command);
+                default -> throw new IllegalArgumentException("no operation " + operation);
+            };
+        }
+    }
+
+    /** topics: [{name, partitions, replicas, configs}] */
+    private static JsonNode createTopics(Admin admin, JsonNode command) throws Exception {
+        List<NewTopic> topics = new ArrayList<>();
+        for (JsonNode topic : command.get("topics")) {
+            Map<String, String> configs = new HashMap<>();
+            topic.path("configs").fields().forEachRemaining(entry -> configs.put(entry.getKey(), entry.getValue().asText()));
+            topics.add(new NewTopic(
+                            topic.get("name").asText(),
+                            topic.get("partitions").asInt(),
+                            (short) topic.get("replicas").asInt())
+                    .configs(configs));
+        }
+        admin.createTopics(topics).all().get();
+        return Agent.JSON.createObjectNode();
+    }
+
+    /** topics: [name]; gives {name: [{leader, replicas, isr}]}, in order of partition; leader -1 when there is none */
+    private static JsonNode describeTopics(Admin admin, JsonNode command) throws Exception {
+        ObjectNode result = Agent.JSON.createObjectNode();
+        for (TopicDescription topic : admin.describeTopics(names(command)).allTopicNames().get().values()) {
+            ArrayNode partitions = result.putArray(topic.name());
+            for (TopicPartitionInfo partition : topic.partitions()) {
+                ObjectNode json = partitions.addObject();
+                json.put("leader", partition.leader() == null ? -1 : partition.leader().id());
+                putIds(json.putArray("replicas"), partition.replicas());
+                putIds(json.putArray("isr"), partition.isr());
+            }
+        }
+        return result;
+    }
+
+    /** gives {nodes: [{id, host, port}]} */
+    private static JsonNode describeCluster(Admin admin) throws Exception {
+        ObjectNode result = Agent.JSON.createObjectNode();
+        ArrayNode nodes = result.putArray("nodes");
+        for (Node node : admin.describeCluster().nodes().get()) {
+            nodes.addObject().put("id", node.id()).put("host", node.host()).put("port", node.port());
+        }
+        return result;
+    }
+
+    /** topic, partition, replicas: the first becomes preferred, and is then elected */
+    private static JsonNode moveLeader(Admin admin, JsonNode command) throws Exception {
+        TopicPartition partition =
+                new TopicPartition(command.get("topic").asText(), command.get("partition").asInt());
+        List<Integer> replicas = new ArrayList<>();
+        command.get("replicas").forEach(replica -> replicas.add(replica.asInt()));
+        admin.alterPartitionReassignments(Map.of(partition, Optional.of(new NewPartitionReassignment(replicas))))
+                .all()
+                .get();
+        while (!admin.listPartitionReassignments(Set.of(partition)).reassignments().get().isEmpty()) {
+            Thread.sleep(50);
+        }
+        Map<TopicPartition, Optional<Throwable>> outcome =
+                admin.electLeaders(ElectionType.PREFERRED, Set.of(partition)).partitions().get();
+        ObjectNode result = Agent.JSON.createObjectNode();
+        outcome.values().forEach(failure -> failure.ifPresent(text -> result.put("note", text.toString())));
+        return result;
+    }
+
+    /** partitions: [[topic, index]]; gives {offsets: [n]} in the same order */
+    private static JsonNode endOffsets(Admin admin, JsonNode command) throws Exception {
+        List<TopicPartition> partitions = new ArrayList<>();
+        Map<TopicPartition, OffsetSpec> wanted = new HashMap<>();
+        for (JsonNode partition : command.get("partitions")) {
+            TopicPartition named = new TopicPartition(partition.get(0).asText(), partition.get(1).asInt());
+            partitions.add(named);
+            wanted.put(named, OffsetSpec.latest());
+        }
+        ObjectNode result = Agent.JSON.createObjectNode();
+        ArrayNode offsets = result.putArray("offsets");
+        var found = admin.listOffsets(wanted);
+        for (TopicPartition partition : partitions) {
+            offsets.add(found.partitionResult(partition).get().offset());
+        }
+        return result;
+    }
+
+    /** group; gives {offsets: [[topic, partition, offset]]} */
+    private static JsonNode committedOffsets(Admin admin, JsonNode command) throws Exception {
+        ObjectNode result = Agent.JSON.createObjectNode();
+        ArrayNode offsets = result.putArray("offsets");
+        Map<TopicPartition, OffsetAndMetadata> committed = admin.listConsumerGroupOffsets(
+                        command.get("group").asText())
+                .partitionsToOffsetAndMetadata()
+                .get();
+        committed.forEach((partition, offset) ->
+                offsets.addArray().add(partition.topic()).add(partition.partition()).add(offset.offset()));
+        return result;
+    }
+
+    private static List<String> names(JsonNode command) {
+        List<String> names = new ArrayList<>();
+        command.get("topics").forEach(topic -> names.add(topic.asText()));
+        return names;
+    }
+
+    private static void putIds(ArrayNode array, List<Node> nodes) {
+        nodes.forEach(node -> array.add(node.id()));
+    }
+}

@@ -1,0 +1,82 @@
+import com.fasterxml.jackson.databind.JsonNode;
+import java.util.Properties;
+import org.apache.kafka.common.serialization.ByteArrayDeserializer;
+import org.apache.kafka.common.serialization.ByteArraySerializer;
+
+/** Translates the protocol's options to the properties of the Java client. */
+final class Options {
+    private Options() {}
+
+    static Properties producer(JsonNode options) {
+        Properties properties = client(options);
+        properties.put("key.serializer", ByteArraySerializer.class.getName());
+        properties.put("value.serializer", ByteArraySerializer.class.getName());
+        copy(options, "acks", properties, "acks");
+        copy(options, "codec", properties, "compression.type");
+        copy(options, "idempotent", properties, "enable.idempotence");
+        copy(options, "transactional_id", properties, "transactional.id");
+        copy(options, "linger_ms", properties, "linger.ms");
+        copy(options, "batch_bytes", properties, "batch.size");
+        copy(options, "record_bytes_max", properties, "max.request.size");
+        if ("0".equals(properties.get("acks")) || "1".equals(properties.get("acks"))) {
+            properties.putIfAbsent("enable.idempotence", "false");
+        }
+        return withExtra(options, properties);
+    }
+
+    static Properties consumer(JsonNode options) {
+        Properties properties = client(options);
+        properties.put("key.deserializer", ByteArrayDeserializer.class.getName());
+        properties.put("value.deserializer", ByteArrayDeserializer.class.getName());
+        properties.put("auto.offset.reset", "earliest");
+        properties.put("enable.auto.commit", "false");
+        copy(options, "group", properties, "group.id");
+        copy(options, "group_protocol", properties, "group.protocol");
+        copy(options, "isolation", properties, "isolation.level");
+        return withExtra(options, properties);
+    }
+
+    /** Connection properties alone, as an admin client takes them. */
+    static Properties client(JsonNode options) {
+        Properties properties = new Properties();
+        copy(options, "bootstrap", properties, "bootstrap.servers");
+        copy(options, "client_id", properties, "client.id");
+        JsonNode sasl = options.path("sasl");
+        if (sasl.isObject()) {
+            String mechanism = sasl.get("mechanism").asText();
+            String user = sasl.get("user").asText();
+            String password = sasl.path("password").asText();
+            properties.put("security.protocol", "SASL_PLAINTEXT");
+            properties.put("sasl.mechanism", mechanism);
+            properties.put("sasl.jaas.config", jaas(mechanism, user, password));
+        }
+        return properties;
+    }
+
+    private static Properties withExtra(JsonNode options, Properties properties) {
+        options.path("extra").fields().forEachRemaining(entry -> properties.put(entry.getKey(), entry.getValue().asText()));
+        return properties;
+    }
+
+    private static String jaas(String mechanism, String user, String password) {
+        String security = "org.apache.kafka.common.security.";
+        return switch (mechanism) {
+            case "PLAIN" -> credentials(security + "plain.PlainLoginModule", user, password);
+            case "SCRAM-SHA-256", "SCRAM-SHA-512" -> credentials(security + "scram.ScramLoginModule", user, password);
+            case "OAUTHBEARER" -> security + "oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub=\""
+                    + user + "\";";
+            default -> throw new IllegalArgumentException("no SASL mechanism " + mechanism);
+        };
+    }
+
+    private static String credentials(String module, String user, String password) {
+        return module + " required username=\"" + user + "\" password=\"" + password + "\";";
+    }
+
+    private static void copy(JsonNode options, String name, Properties properties, String property) {
+        JsonNode value = options.path(name);
+        if (!value.isMissingNode() && !value.isNull()) {
+            properties.put(property, value.asText());
+        }
+    }
+}

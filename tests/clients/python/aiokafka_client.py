@@ -1,0 +1,136 @@
+"""The operations on aiokafka, which shares no code with Java's client or librdkafka."""
+
+import asyncio
+import time
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from record_json import consumed, delivery, from_text, headers_of
+
+PRODUCER = {
+    "codec": "compression_type",
+    "idempotent": "enable_idempotence",
+    "transactional_id": "transactional_id",
+    "linger_ms": "linger_ms",
+    "batch_bytes": "max_batch_size",
+    "record_bytes_max": "max_request_size",
+}
+CONSUMER = {"group": "group_id", "isolation": "isolation_level"}
+
+
+def produce(command):
+    return asyncio.run(produce_all(command))
+
+
+def consume(command):
+    return asyncio.run(consume_all(command))
+
+
+async def produce_all(command):
+    options = command["options"]
+    settings = configuration(options, PRODUCER)
+    if settings.get("compression_type") == "none":
+        settings["compression_type"] = None
+    if "acks" in options:
+        settings["acks"] = options["acks"] if options["acks"] == "all" else int(options["acks"])
+    producer = AIOKafkaProducer(**settings)
+    await producer.start()
+    deliveries = []
+    try:
+        for transaction in command["transactions"]:
+            await perform(producer, transaction, deliveries)
+    finally:
+        await producer.stop()
+    return {"deliveries": deliveries}
+
+
+async def perform(producer, transaction, deliveries):
+    outcome = transaction["outcome"]
+    if outcome:
+        await producer.begin_transaction()
+    sent = [(record, await send(producer, record)) for record in transaction["records"]]
+    await producer.flush()
+    for record, future in sent:
+        try:
+            metadata = await future
+            # acks=0: the future has no metadata.
+            offset = metadata.offset if metadata else -1
+            partition = metadata.partition if metadata else record["partition"]
+            deliveries.append(delivery(record["topic"], partition, offset, None))
+        except Exception as failure:
+            deliveries.append(delivery(record["topic"], -1, -1, repr(failure)))
+    if outcome == "commit":
+        await producer.commit_transaction()
+    elif outcome == "abort":
+        await producer.abort_transaction()
+
+
+async def send(producer, record):
+    return await producer.send(
+        record["topic"],
+        value=from_text(record["value"]),
+        key=from_text(record["key"]),
+        partition=record["partition"],
+        timestamp_ms=record["timestamp"],
+        headers=headers_of(record),
+    )
+
+
+async def consume_all(command):
+    subscribed = command.get("topics", [])
+    settings = configuration(command["options"], CONSUMER)
+    consumer = AIOKafkaConsumer(
+        *subscribed, auto_offset_reset="earliest", enable_auto_commit=False, **settings
+    )
+    await consumer.start()
+    records = []
+    try:
+        if "partitions" in command:
+            partitions = [TopicPartition(topic, index) for topic, index in command["partitions"]]
+            consumer.assign(partitions)
+            await consumer.seek_to_beginning(*partitions)
+        deadline = time.monotonic() + command["timeout_ms"] / 1000
+        while len(records) < command["count"] and time.monotonic() < deadline:
+            await take(consumer, records)
+        settled = time.monotonic() + command["settle_ms"] / 1000
+        while time.monotonic() < settled:
+            await take(consumer, records)
+        if "group" in command["options"] and records:
+            await consumer.commit()
+    finally:
+        await consumer.stop()
+    return {"records": records}
+
+
+async def take(consumer, records):
+    batches = await consumer.getmany(timeout_ms=100)
+    for partition, messages in batches.items():
+        for message in messages:
+            records.append(
+                consumed(
+                    partition.topic,
+                    partition.partition,
+                    message.offset,
+                    message.timestamp,
+                    "append" if message.timestamp_type == 1 else "create",
+                    message.key,
+                    message.value,
+                    message.headers,
+                )
+            )
+
+
+def configuration(options, names):
+    settings = {"bootstrap_servers": options["bootstrap"]}
+    if "client_id" in options:
+        settings["client_id"] = options["client_id"]
+    settings.update({names[name]: value for name, value in options.items() if name in names})
+    if "sasl" in options:
+        login = options["sasl"]
+        settings.update(
+            security_protocol="SASL_PLAINTEXT",
+            sasl_mechanism=login["mechanism"],
+            sasl_plain_username=login["user"],
+            sasl_plain_password=login["password"],
+        )
+    return settings

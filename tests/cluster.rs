@@ -1,0 +1,283 @@
+//! Three brokers and two proxies, while leaders move, a broker dies and proxies are restarted: nothing is lost, and
+//! nothing is doubled where the producer is idempotent.
+
+use std::collections::BTreeSet;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+#[path = "support/fixture.rs"]
+mod support;
+
+use support::agent::{Agent, Library};
+use support::artifacts::KafkaVersion;
+use support::broker_properties::Login;
+use support::cluster::KafkaCluster;
+use support::operations::{From, Options, Stream};
+use support::proxy::Proxy;
+use support::records::{Record, assert_same};
+use support::rig::{Rig, Topic, unique};
+use support::streams::{assert_exactly_once, assert_nothing_lost};
+use support::wait;
+
+/// One test at a time: they kill what the others stand on.
+static RIG: LazyLock<Mutex<Rig>> = LazyLock::new(|| {
+    Mutex::new(Rig::assemble(
+        KafkaCluster::start(KafkaVersion::Current, 3),
+        Login::Plaintext,
+    ))
+});
+static LIBRDKAFKA: LazyLock<Agent> = LazyLock::new(|| Agent::start(Library::Librdkafka));
+
+const PARTITIONS: i32 = 3;
+/// Records a second of each stream.
+const RATE: u32 = 200;
+/// A broker that is killed is missed after 9 s, and then leads nothing any more.
+const FAIL_OVER_LIMIT: Duration = Duration::from_secs(60);
+
+fn rig() -> MutexGuard<'static, Rig> {
+    // A test that failed has put the brokers back, or the next one fails as it should.
+    RIG.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn replicated_topic(rig: &Rig, prefix: &str) -> String {
+    let topic = unique(prefix);
+    let configs = [("min.insync.replicas", "2")];
+    rig.create(&Topic {
+        name: &topic,
+        partitions: PARTITIONS,
+        replicas: 3,
+        configs: &configs,
+    });
+    topic
+}
+
+fn await_in_sync(rig: &Rig, topic: &str) {
+    wait::until("all replicas to be in sync", FAIL_OVER_LIMIT, || {
+        rig.partitions(topic)
+            .iter()
+            .all(|partition| partition.isr.len() == 3)
+            .then_some(())
+    });
+}
+
+/// A producer and a consumer of one library on one topic.
+struct Pair<'a> {
+    agent: &'a Agent,
+    producer: Stream,
+    consumer: Stream,
+    idempotent: bool,
+}
+
+impl<'a> Pair<'a> {
+    fn start(agent: &'a Agent, writing: &Options, reading: &Options, topic: &str, idempotent: bool) -> Self {
+        let options = writing.clone().acks("all").set("idempotent", idempotent);
+        let producer = agent.stream_produce(&options, topic, PARTITIONS, RATE);
+        let consumer = agent.stream_consume(reading, &From::partitions(topic, PARTITIONS));
+        let pair = Pair {
+            agent,
+            producer,
+            consumer,
+            idempotent,
+        };
+        pair.go_on(200);
+        pair
+    }
+
+    /// Returns when the consumer has got `more` than it has now.
+    fn go_on(&self, more: usize) {
+        let before = self.agent.stream_status(&self.consumer).count;
+        self.agent.stream_await(&self.consumer, before + more);
+    }
+
+    fn finish(self) {
+        if self.idempotent {
+            assert_exactly_once(self.agent, self.producer, self.consumer);
+        } else {
+            assert_nothing_lost(self.agent, self.producer, self.consumer);
+        }
+    }
+}
+
+#[test]
+fn every_broker_is_reached_by_its_own_port() {
+    let rig = &*rig();
+    if let Some(proxy) = rig.proxy() {
+        let mut nodes: Vec<(i32, String)> = rig
+            .nodes_seen(&rig.options())
+            .iter()
+            .map(|node| (node.id, format!("{}:{}", node.host, node.port)))
+            .collect();
+        nodes.sort();
+        let expected: Vec<(i32, String)> = (1..).zip((0..3).map(|place| proxy.node_address(place))).collect();
+        assert_eq!(nodes, expected);
+    }
+    for agent in [&rig.java, &*LIBRDKAFKA] {
+        let topic = replicated_topic(rig, "sealed-spread");
+        let leaders: BTreeSet<i32> = rig
+            .partitions(&topic)
+            .iter()
+            .map(|partition| partition.leader)
+            .collect();
+        assert_eq!(leaders.len(), 3, "each broker leads a partition");
+        let sent: Vec<Record> = (0..300)
+            .map(|number: i32| {
+                Record::new(&topic, number.to_string(), "spread").partition(number % PARTITIONS)
+            })
+            .collect();
+        let deliveries = agent.produce(&rig.options().set("idempotent", true), &sent);
+        for protocol in ["classic", "consumer"] {
+            let group = unique("group");
+            let read = agent.consume(
+                &rig.options().group(&group, protocol),
+                &From::topic(&topic),
+                sent.len(),
+            );
+            assert_same(&sent, &deliveries, &read);
+        }
+    }
+}
+
+#[test]
+fn leader_moves_under_load() {
+    let rig = &*rig();
+    let topics = [
+        replicated_topic(rig, "sealed-moved"),
+        replicated_topic(rig, "sealed-moved"),
+    ];
+    let pairs = [
+        Pair::start(&rig.java, &rig.options(), &rig.options(), &topics[0], true),
+        Pair::start(&LIBRDKAFKA, &rig.options(), &rig.options(), &topics[1], true),
+    ];
+    for topic in &topics {
+        let partition = rig.partitions(topic).remove(0);
+        let mut replicas = partition.replicas;
+        replicas.sort_by_key(|replica| *replica == partition.leader);
+        assert_ne!(replicas[0], partition.leader);
+        rig.move_leader(topic, 0, &replicas);
+        wait::until("the leader to move", FAIL_OVER_LIMIT, || {
+            (rig.partitions(topic)[0].leader == replicas[0]).then_some(())
+        });
+    }
+    for pair in pairs {
+        pair.go_on(400);
+        pair.finish();
+    }
+}
+
+#[test]
+fn broker_is_killed_under_load() {
+    let rig = &*rig();
+    let topics = [
+        replicated_topic(rig, "sealed-killed"),
+        replicated_topic(rig, "sealed-killed"),
+    ];
+    let pairs = [
+        Pair::start(&rig.java, &rig.options(), &rig.options(), &topics[0], true),
+        Pair::start(&LIBRDKAFKA, &rig.options(), &rig.options(), &topics[1], true),
+    ];
+    let victim = rig.partitions(&topics[0])[0].leader;
+    rig.cluster.kill_broker(victim);
+    for topic in &topics {
+        wait::until("other brokers to lead", FAIL_OVER_LIMIT, || {
+            let state = rig.partitions(topic);
+            state
+                .iter()
+                .all(|partition| partition.leader >= 1 && partition.leader != victim)
+                .then_some(())
+        });
+    }
+    for pair in &pairs {
+        pair.go_on(400);
+    }
+    rig.cluster.restart_broker(victim);
+    for topic in &topics {
+        await_in_sync(rig, topic);
+    }
+    for pair in pairs {
+        pair.go_on(400);
+        pair.finish();
+    }
+}
+
+#[test]
+fn two_proxies_read_what_the_other_has_written() {
+    let rig = &*rig();
+    let second = rig.another_proxy(Login::Plaintext);
+    let ways = [
+        rig.options(),
+        second
+            .as_ref()
+            .map_or_else(|| rig.options(), |proxy| Options::at(proxy.bootstrap())),
+    ];
+    for (writing, reading) in [(&ways[0], &ways[1]), (&ways[1], &ways[0])] {
+        let topic = replicated_topic(rig, "sealed-shared");
+        let sent: Vec<Record> = (0..300)
+            .map(|number: i32| {
+                Record::new(&topic, number.to_string(), "shared")
+                    .header("h", "v")
+                    .partition(number % PARTITIONS)
+            })
+            .collect();
+        let deliveries = rig.java.produce(writing, &sent);
+        for agent in [&rig.java, &*LIBRDKAFKA] {
+            let read = agent.consume(reading, &From::partitions(&topic, PARTITIONS), sent.len());
+            assert_same(&sent, &deliveries, &read);
+        }
+    }
+    // Two producers, each at one proxy, and two consumers that each read all by the other's.
+    let topics = [
+        replicated_topic(rig, "sealed-crossed"),
+        replicated_topic(rig, "sealed-crossed"),
+    ];
+    let pairs = [
+        Pair::start(&rig.java, &ways[0], &ways[1], &topics[0], true),
+        Pair::start(&rig.java, &ways[1], &ways[0], &topics[1], true),
+    ];
+    for pair in pairs {
+        pair.finish();
+    }
+    if let Some(mut proxy) = second {
+        proxy.terminate();
+    }
+}
+
+#[test]
+fn proxy_is_stopped_and_started_under_load() {
+    restart_under_load(Proxy::terminate);
+}
+
+#[test]
+fn proxy_is_killed_and_started_under_load() {
+    restart_under_load(Proxy::kill);
+}
+
+fn restart_under_load(stop: fn(&mut Proxy)) {
+    let rig = &*rig();
+    let mut proxy = rig.another_proxy(Login::Plaintext);
+    let options = proxy
+        .as_ref()
+        .map_or_else(|| rig.options(), |proxy| Options::at(proxy.bootstrap()));
+    let pairs: Vec<Pair<'_>> = [
+        (&rig.java, true),
+        (&rig.java, false),
+        (&*LIBRDKAFKA, true),
+        (&*LIBRDKAFKA, false),
+    ]
+    .map(|(agent, idempotent)| {
+        let topic = replicated_topic(rig, "sealed-restart");
+        Pair::start(agent, &options, &options, &topic, idempotent)
+    })
+    .into();
+    for _ in 0..2 {
+        if let Some(proxy) = &mut proxy {
+            stop(proxy);
+            proxy.start_again();
+        }
+        for pair in &pairs {
+            pair.go_on(400);
+        }
+    }
+    for pair in pairs {
+        pair.finish();
+    }
+}

@@ -1,0 +1,153 @@
+//! Clients log in at the broker, through a proxy that passes SASL on untouched: every mechanism, re-authentication, and
+//! after a restart of the proxy.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+#[path = "support/fixture.rs"]
+mod support;
+
+use support::agent::{Agent, Library};
+use support::artifacts::KafkaVersion;
+use support::broker_properties::{Login, MECHANISMS, PASSWORD, USER};
+use support::cluster::KafkaCluster;
+use support::operations::{From, Options};
+use support::records::{Record, assert_same};
+use support::rig::Rig;
+use support::streams::assert_exactly_once;
+use support::wait;
+
+static RIG: LazyLock<Rig> = LazyLock::new(|| {
+    let logins = [Login::Plaintext, Login::Sasl, Login::SaslReauthenticating];
+    Rig::assemble(
+        KafkaCluster::start_with(KafkaVersion::Current, 1, &logins, &[]),
+        Login::Sasl,
+    )
+});
+
+fn records(topic: &str, text: &str) -> Vec<Record> {
+    (0..20)
+        .map(|number: i32| {
+            Record::new(topic, number.to_string(), text)
+                .header("text", text)
+                .partition(number % 2)
+        })
+        .collect()
+}
+
+#[test]
+fn each_mechanism_with_each_library() {
+    let rig = &*RIG;
+    let others = [Library::Librdkafka, Library::Aiokafka, Library::FranzGo].map(Agent::start);
+    for agent in std::iter::once(&rig.java).chain(&others) {
+        for mechanism in MECHANISMS {
+            let token = mechanism == "OAUTHBEARER";
+            if token && matches!(agent.library(), Library::Aiokafka | Library::FranzGo) {
+                // They make no unsecured tokens of their own.
+                continue;
+            }
+            let topic = rig.topic("sealed-sasl", 2);
+            let options = rig.options().sasl(mechanism, USER, PASSWORD);
+            let sent = records(&topic, mechanism);
+            let deliveries = agent.produce(&options, &sent);
+            let read = agent.consume(&options, &From::partitions(&topic, 2), sent.len());
+            assert_same(&sent, &deliveries, &read);
+        }
+    }
+}
+
+#[test]
+fn wrong_password_is_the_brokers_to_refuse() {
+    let rig = &*RIG;
+    let topic = rig.topic("sealed-refused", 1);
+    for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] {
+        let options = rig.options().sasl(mechanism, USER, "wrong");
+        let limit = Duration::from_secs(20);
+        let refused = rig
+            .java
+            .try_consume(&options, &From::partitions(&topic, 1), 1, limit);
+        let error = refused.expect_err("a wrong password");
+        assert!(error.contains("SaslAuthenticationException"), "{error}");
+    }
+    // The right one is served as before, and who does not log in is not.
+    let sent = vec![Record::new(&topic, "key", "value").partition(0)];
+    let options = rig.options().sasl("PLAIN", USER, PASSWORD);
+    let deliveries = rig.java.produce(&options, &sent);
+    let read = rig.java.consume(&options, &From::partitions(&topic, 1), 1);
+    assert_same(&sent, &deliveries, &read);
+    let silent = rig
+        .options()
+        .extra("default.api.timeout.ms", "3000")
+        .extra("request.timeout.ms", "2000");
+    let refused = rig
+        .java
+        .try_consume(&silent, &From::partitions(&topic, 1), 1, Duration::from_secs(6));
+    assert!(
+        refused.is_err() || refused.is_ok_and(|records| records.is_empty()),
+        "served without a login"
+    );
+}
+
+/// The broker ends sessions after three seconds unless the client authenticates again, on the same connection.
+#[test]
+fn sessions_are_renewed_while_records_flow() {
+    let rig = &*RIG;
+    let proxy = rig.another_proxy(Login::SaslReauthenticating);
+    let address = match &proxy {
+        Some(proxy) => proxy.bootstrap(),
+        None => rig.cluster.bootstrap_of(Login::SaslReauthenticating),
+    };
+    let streams = MECHANISMS.map(|mechanism| {
+        let topic = rig.topic("sealed-renewed", 1);
+        let options = Options::at(&address).sasl(mechanism, USER, PASSWORD);
+        let producer = rig.java.stream_produce(&options, &topic, 1, 50);
+        let consumer = rig.java.stream_consume(&options, &From::partitions(&topic, 1));
+        (mechanism, producer, consumer)
+    });
+    for (mechanism, producer, consumer) in streams {
+        for stream in [&producer, &consumer] {
+            let what = format!("two re-authentications by {mechanism}");
+            wait::until(&what, Duration::from_secs(60), || {
+                (rig.java.stream_status(stream).reauthentications >= 2.0).then_some(())
+            });
+        }
+        // One connection to bootstrap and one to the broker: none was lost to the end of a session.
+        let connections = rig.java.stream_status(&producer).connections;
+        assert!(connections <= 2.0, "{mechanism}: {connections} connections");
+        assert_exactly_once(&rig.java, producer, consumer);
+    }
+    if let Some(mut proxy) = proxy {
+        proxy.terminate();
+    }
+}
+
+/// Clients come straight back to a node's port, and log in there, before the new proxy has heard of any node.
+#[test]
+fn restarted_proxy_serves_clients_that_come_back() {
+    let rig = &*RIG;
+    let mut proxy = rig.another_proxy(Login::Sasl);
+    let address = proxy
+        .as_ref()
+        .map_or_else(|| rig.bootstrap(), |proxy| proxy.bootstrap());
+    let librdkafka = Agent::start(Library::Librdkafka);
+    let streams: Vec<_> = [(&rig.java, "SCRAM-SHA-512"), (&librdkafka, "PLAIN")]
+        .map(|(agent, mechanism)| {
+            let topic = rig.topic("sealed-restart", 1);
+            let options = Options::at(&address).sasl(mechanism, USER, PASSWORD);
+            let idempotent = options.clone().set("idempotent", true);
+            let producer = agent.stream_produce(&idempotent, &topic, 1, 100);
+            let consumer = agent.stream_consume(&options, &From::partitions(&topic, 1));
+            agent.stream_await(&consumer, 100);
+            (agent, producer, consumer)
+        })
+        .into();
+    if let Some(proxy) = &mut proxy {
+        proxy.terminate();
+        proxy.start_again();
+    }
+    for (agent, producer, consumer) in streams {
+        let before = agent.stream_status(&consumer).count;
+        agent.stream_await(&consumer, before + 200);
+        assert_exactly_once(agent, producer, consumer);
+    }
+}

@@ -1,0 +1,191 @@
+//! What has to be fetched or compiled before a test can run: Kafka's jars, the Java, Python and Go clients, kcat.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::cache;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KafkaVersion {
+    /// 4.3.1, the newest that resolves whole.
+    Current,
+    /// 3.9.2, the last line that knows the old message formats.
+    Older,
+}
+
+impl KafkaVersion {
+    pub(crate) fn number(self) -> &'static str {
+        match self {
+            KafkaVersion::Current => "4.3.1",
+            KafkaVersion::Older => "3.9.2",
+        }
+    }
+}
+
+/// The class path of broker, tools and Java client: `FOLDER/*`.
+pub(crate) fn class_path(version: KafkaVersion) -> String {
+    format!("{}/*", jars(version).display())
+}
+
+/// Folder of our own compiled Java classes.
+pub(crate) fn java_agent(version: KafkaVersion) -> PathBuf {
+    let sources = sources("java", "java");
+    let recipe = version.number().to_owned() + &contents(&sources);
+    cache::prepare(&format!("java-agent-{}", version.number()), &recipe, |folder| {
+        let mut javac = Command::new("javac");
+        javac
+            .arg("-cp")
+            .arg(class_path(version))
+            .arg("-d")
+            .arg(folder)
+            .args(&sources);
+        cache::run(&mut javac);
+    })
+}
+
+/// The interpreter of an environment with confluent-kafka and aiokafka.
+pub(crate) fn python() -> PathBuf {
+    let requirements = clients().join("python/requirements.txt");
+    let recipe = contents(std::slice::from_ref(&requirements));
+    let environment = cache::prepare("python", &recipe, |folder| {
+        cache::run(Command::new("python3").arg("-m").arg("venv").arg(folder));
+        cache::run(
+            Command::new(folder.join("bin/python"))
+                .args([
+                    "-m",
+                    "pip",
+                    "install",
+                    "--quiet",
+                    "--no-deps",
+                    "--only-binary=:all:",
+                    "-r",
+                ])
+                .arg(&requirements),
+        );
+    });
+    environment.join("bin/python")
+}
+
+/// The franz-go client program.
+pub(crate) fn go_agent() -> PathBuf {
+    let mut inputs = sources("go", "go");
+    inputs.extend(["go/go.mod", "go/go.sum"].map(|name| clients().join(name)));
+    let folder = cache::prepare("go-agent", &contents(&inputs), |folder| {
+        let mut build = Command::new("go");
+        build
+            .current_dir(clients().join("go"))
+            .env("GOTOOLCHAIN", "local");
+        build
+            .args(["build", "-mod=readonly", "-o"])
+            .arg(folder.join("agent"))
+            .arg(".");
+        cache::run(&mut build);
+    });
+    folder.join("agent")
+}
+
+/// kcat, from Debian's package. A machine without it is given it, or the test fails: skipping would prove nothing.
+pub(crate) fn kcat() -> &'static str {
+    let present = || {
+        Command::new("kcat")
+            .arg("-V")
+            .output()
+            .is_ok_and(|output| output.status.success())
+    };
+    if !present() {
+        let _lock = cache::lock("apt");
+        if !present() {
+            let user = cache::run(Command::new("id").arg("-u"));
+            assert_eq!(
+                user.trim(),
+                "0",
+                "kcat is missing and only root may install it: apt-get install kcat"
+            );
+            cache::run(Command::new("apt-get").args(["update", "-qq"]));
+            let mut install = Command::new("apt-get");
+            install.env("DEBIAN_FRONTEND", "noninteractive");
+            cache::run(install.args(["install", "-y", "-qq", "--no-install-recommends", "kcat"]));
+        }
+    }
+    "kcat"
+}
+
+pub(crate) fn clients() -> PathBuf {
+    cache::workspace().join("tests/clients")
+}
+
+fn jars(version: KafkaVersion) -> PathBuf {
+    let pom = pom(version);
+    cache::prepare(&format!("kafka-{}", version.number()), &pom, |folder| {
+        let file = folder.join("pom.xml");
+        fs::write(&file, &pom).expect("writing pom.xml");
+        let mut maven = Command::new("mvn");
+        maven.args([
+            "-B",
+            "-ntp",
+            "-q",
+            "dependency:copy-dependencies",
+            "-DincludeScope=runtime",
+        ]);
+        maven
+            .arg("-f")
+            .arg(&file)
+            .arg(format!("-DoutputDirectory={}", folder.join("libs").display()));
+        cache::run(&mut maven);
+    })
+    .join("libs")
+}
+
+/// Kafka 4 logs through log4j 2, whose binding has to be named: Kafka brings slf4j 1.7. Kafka 3.9 brings reload4j.
+fn pom(version: KafkaVersion) -> String {
+    let number = version.number();
+    let logging = match version {
+        KafkaVersion::Current => {
+            "<dependency><groupId>org.apache.logging.log4j</groupId>\
+             <artifactId>log4j-slf4j-impl</artifactId><version>2.25.4</version></dependency>"
+        }
+        KafkaVersion::Older => "",
+    };
+    format!(
+        r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>sealwire.tests</groupId>
+  <artifactId>kafka-{number}</artifactId>
+  <version>1</version>
+  <dependencies>
+    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>{number}</version></dependency>
+    <dependency>
+      <groupId>org.apache.kafka</groupId><artifactId>kafka-tools</artifactId><version>{number}</version>
+      <exclusions>
+        <exclusion><groupId>org.apache.kafka</groupId><artifactId>connect-runtime</artifactId></exclusion>
+        <exclusion><groupId>com.fasterxml.jackson.jakarta.rs</groupId><artifactId>*</artifactId></exclusion>
+      </exclusions>
+    </dependency>
+    {logging}
+  </dependencies>
+</project>
+"#
+    )
+}
+
+fn sources(folder: &str, extension: &str) -> Vec<PathBuf> {
+    let folder = clients().join(folder);
+    let mut files: Vec<PathBuf> = fs::read_dir(&folder)
+        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+        .map(|entry| entry.expect("listing the client sources").path())
+        .filter(|path| path.extension().is_some_and(|found| found == extension))
+        .collect();
+    files.sort();
+    files
+}
+
+fn contents(files: &[impl AsRef<Path>]) -> String {
+    files
+        .iter()
+        .map(|file| {
+            let file = file.as_ref();
+            fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+        })
+        .collect()
+}

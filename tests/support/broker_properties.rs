@@ -1,0 +1,161 @@
+//! The configuration file of a test broker.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use super::HOST;
+
+/// How clients log in on a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Login {
+    /// No SASL; brokers and administrators use it too.
+    Plaintext,
+    /// PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 and OAUTHBEARER.
+    Sasl,
+    /// The same, and the broker ends sessions that do not authenticate again within [`REAUTHENTICATION_MS`].
+    SaslReauthenticating,
+}
+
+impl Login {
+    pub(crate) fn listener(self) -> &'static str {
+        match self {
+            Login::Plaintext => "PLAINTEXT",
+            Login::Sasl => "LOGIN",
+            Login::SaslReauthenticating => "REAUTH",
+        }
+    }
+}
+
+/// A listener's login and port.
+pub(crate) type Listener = (Login, u16);
+
+/// One broker, which is a controller as well.
+#[derive(Debug)]
+pub(crate) struct BrokerProperties<'a> {
+    pub(crate) node: i32,
+    pub(crate) data: &'a Path,
+    pub(crate) listeners: &'a [Listener],
+    pub(crate) controller_port: u16,
+    /// Node and controller port of every broker.
+    pub(crate) voters: &'a [(i32, u16)],
+    pub(crate) more: &'a [(String, String)],
+}
+
+impl BrokerProperties<'_> {
+    /// The text of `server.properties`.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        let mut line =
+            |name: &str, value: String| writeln!(text, "{name}={value}").expect("writing to a string");
+        line("process.roles", "broker,controller".to_owned());
+        line("node.id", self.node.to_string());
+        let voters: Vec<String> = self
+            .voters
+            .iter()
+            .map(|(node, port)| format!("{node}@{HOST}:{port}"))
+            .collect();
+        line("controller.quorum.voters", voters.join(","));
+        line("controller.listener.names", "CONTROLLER".to_owned());
+        let addresses: Vec<String> = self
+            .listeners
+            .iter()
+            .map(|(login, port)| format!("{}://{HOST}:{port}", login.listener()))
+            .collect();
+        line(
+            "listeners",
+            format!(
+                "{},CONTROLLER://{HOST}:{}",
+                addresses.join(","),
+                self.controller_port
+            ),
+        );
+        line("advertised.listeners", addresses.join(","));
+        line(
+            "inter.broker.listener.name",
+            Login::Plaintext.listener().to_owned(),
+        );
+        line("listener.security.protocol.map", SECURITY_PROTOCOLS.to_owned());
+        line("log.dirs", self.data.display().to_string());
+
+        let copies = self.voters.len().min(3).to_string();
+        let in_sync = self.voters.len().min(2).to_string();
+        for topic in [
+            "offsets.topic",
+            "transaction.state.log",
+            "share.coordinator.state.topic",
+        ] {
+            line(&format!("{topic}.replication.factor"), copies.clone());
+            line(&format!("{topic}.num.partitions"), "4".to_owned());
+        }
+        for topic in ["transaction.state.log", "share.coordinator.state.topic"] {
+            line(&format!("{topic}.min.isr"), in_sync.clone());
+        }
+        for (name, value) in FIXED {
+            line(name, (*value).to_owned());
+        }
+        for (login, _) in self.listeners {
+            for (name, value) in login_properties(*login) {
+                line(&name, value);
+            }
+        }
+        for (name, value) in self.more {
+            line(name, value.clone());
+        }
+        text
+    }
+}
+
+fn login_properties(login: Login) -> Vec<(String, String)> {
+    if login == Login::Plaintext {
+        return Vec::new();
+    }
+    let listener = format!("listener.name.{}", login.listener().to_lowercase());
+    let modules = "org.apache.kafka.common.security";
+    let scram = format!("{modules}.scram.ScramLoginModule required;");
+    let mut properties = vec![
+        (
+            format!("{listener}.sasl.enabled.mechanisms"),
+            MECHANISMS.join(","),
+        ),
+        (
+            format!("{listener}.plain.sasl.jaas.config"),
+            format!("{modules}.plain.PlainLoginModule required user_{USER}=\"{PASSWORD}\";"),
+        ),
+        (
+            format!("{listener}.scram-sha-256.sasl.jaas.config"),
+            scram.clone(),
+        ),
+        (format!("{listener}.scram-sha-512.sasl.jaas.config"), scram),
+        (
+            format!("{listener}.oauthbearer.sasl.jaas.config"),
+            format!("{modules}.oauthbearer.OAuthBearerLoginModule required;"),
+        ),
+    ];
+    if login == Login::SaslReauthenticating {
+        for mechanism in MECHANISMS {
+            let mechanism = mechanism.to_lowercase();
+            let name = format!("{listener}.{mechanism}.connections.max.reauth.ms");
+            properties.push((name, REAUTHENTICATION_MS.to_string()));
+        }
+    }
+    properties
+}
+
+pub(crate) const MECHANISMS: [&str; 4] = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"];
+pub(crate) const USER: &str = "alice";
+pub(crate) const PASSWORD: &str = "alice-secret";
+pub(crate) const REAUTHENTICATION_MS: u32 = 3000;
+
+const SECURITY_PROTOCOLS: &str =
+    "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,LOGIN:SASL_PLAINTEXT,REAUTH:SASL_PLAINTEXT";
+
+const FIXED: &[(&str, &str)] = &[
+    ("auto.create.topics.enable", "false"),
+    ("group.initial.rebalance.delay.ms", "0"),
+    // Room for 8 MiB records and what sealing adds.
+    ("message.max.bytes", "20971520"),
+    ("replica.fetch.max.bytes", "20971520"),
+    // Small heaps, and small files for the search for readable bytes.
+    ("log.cleaner.dedupe.buffer.size", "2000000"),
+    ("log.index.size.max.bytes", "1048576"),
+];

@@ -1,0 +1,58 @@
+//! The folder `.cache/` at the workspace root: jars, compiled clients, a Python environment. Git ignores it.
+
+use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Gives the folder `.cache/NAME-HASH`, and has `make` fill it if that was not done before for this very `recipe`.
+/// Other processes that want the same wait meanwhile.
+pub(crate) fn prepare(name: &str, recipe: &str, make: impl FnOnce(&Path)) -> PathBuf {
+    let mut hasher = DefaultHasher::new();
+    recipe.hash(&mut hasher);
+    let folder = root().join(format!("{name}-{:016x}", hasher.finish()));
+    let complete = folder.join(".complete");
+    if complete.exists() {
+        return folder;
+    }
+    let _lock = lock(name);
+    if !complete.exists() {
+        // What a killed run left half done.
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).expect("creating a cache folder");
+        make(&folder);
+        File::create(complete).expect("marking a cache folder as complete");
+    }
+    folder
+}
+
+/// Held until dropped, against all other test processes of this workspace.
+pub(crate) fn lock(name: &str) -> File {
+    fs::create_dir_all(root()).expect("creating .cache");
+    let file = File::create(root().join(format!("{name}.lock"))).expect("creating a lock file");
+    file.lock().expect("taking a file lock");
+    file
+}
+
+/// Runs a command of the set-up to its end; panics with what it said if it fails.
+pub(crate) fn run(command: &mut Command) -> String {
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("cannot start {:?}: {error}", command.get_program()));
+    assert!(
+        output.status.success(),
+        "{command:?} failed with {}:\n{}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+pub(crate) fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn root() -> PathBuf {
+    workspace().join(".cache")
+}

@@ -1,0 +1,191 @@
+//! The proxy's own binary, as an operator would run it.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use super::HOST;
+use super::keystore::Keystore;
+use super::launch::{DataFolder, Process};
+use super::ports::ReservedPort;
+use super::wait;
+
+/// A running proxy in front of one cluster.
+pub(crate) struct Proxy {
+    process: Option<Process>,
+    bootstrap: ReservedPort,
+    nodes: Vec<ReservedPort>,
+    admin: ReservedPort,
+    folder: DataFolder,
+}
+
+/// What a proxy is started with.
+#[derive(Debug, Clone)]
+pub(crate) struct ProxySetup<'a> {
+    /// The brokers' addresses, separated by commas.
+    pub(crate) brokers: String,
+    pub(crate) nodes: Vec<i32>,
+    pub(crate) keystore: &'a Keystore,
+    /// The `[[cluster.main.topics]]` tables.
+    pub(crate) rules: &'a str,
+    pub(crate) executors: u32,
+}
+
+impl Proxy {
+    pub(crate) fn start(setup: &ProxySetup<'_>) -> Self {
+        let mut proxy = Proxy {
+            process: None,
+            bootstrap: ReservedPort::take(),
+            // Node ports need not be neighbours.
+            nodes: setup.nodes.iter().map(|_| ReservedPort::take()).collect(),
+            admin: ReservedPort::take(),
+            folder: DataFolder::create("proxy"),
+        };
+        fs::write(proxy.configuration(), proxy.configuration_text(setup)).expect("writing sealwire.toml");
+        proxy.start_again();
+        proxy
+    }
+
+    /// Where clients bootstrap.
+    pub(crate) fn bootstrap(&self) -> String {
+        self.bootstrap.address()
+    }
+
+    /// The port of the node at this place in [`ProxySetup::nodes`].
+    pub(crate) fn node_address(&self, place: usize) -> String {
+        self.nodes[place].address()
+    }
+
+    /// Starts a proxy that was stopped, on the same ports with the same configuration; returns when it is ready.
+    pub(crate) fn start_again(&mut self) {
+        assert!(self.process.is_none(), "the proxy runs already");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sealwire"));
+        command
+            .args(["run", "--config"])
+            .arg(self.configuration())
+            .current_dir(self.folder.path());
+        let mut process = Process::start("sealwire", &command, &self.folder.path().join("sealwire.log"));
+        let admin = self.admin.number();
+        wait::until("the proxy's /readyz", START_LIMIT, || {
+            process.assert_running();
+            get(admin, "/readyz").filter(|(status, _)| *status == 200)
+        });
+        self.process = Some(process);
+    }
+
+    /// SIGTERM, and exit code 0 within the time that draining may take.
+    pub(crate) fn terminate(&mut self) {
+        let mut process = self.process.take().expect("the proxy runs");
+        let status = process.terminate(STOP_LIMIT);
+        assert_eq!(
+            status.code(),
+            Some(0),
+            "exit code after SIGTERM; the log:\n{}",
+            process.output_end()
+        );
+    }
+
+    /// SIGKILL, as a crash would be.
+    pub(crate) fn kill(&mut self) {
+        self.process.take().expect("the proxy runs").kill();
+    }
+
+    pub(crate) fn output(&self) -> String {
+        fs::read_to_string(self.folder.path().join("sealwire.log")).unwrap_or_default()
+    }
+
+    /// The text of `/metrics`.
+    pub(crate) fn metrics(&self) -> String {
+        let (status, text) = get(self.admin.number(), "/metrics").expect("the admin listener answers");
+        assert_eq!(status, 200, "/metrics: {text}");
+        text
+    }
+
+    /// The sum of all series of a metric whose labels contain all of `labels` (as `name="value"`).
+    pub(crate) fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+        let text = self.metrics();
+        text.lines()
+            .filter_map(|line| line.strip_prefix(name))
+            .filter(|rest| rest.starts_with(['{', ' ']))
+            .filter(|rest| labels.iter().all(|label| rest.contains(label)))
+            .filter_map(|rest| rest.rsplit(' ').next())
+            .map(|value| {
+                value
+                    .parse::<f64>()
+                    .unwrap_or_else(|error| panic!("{name} {value}: {error}"))
+            })
+            .sum()
+    }
+
+    fn configuration(&self) -> PathBuf {
+        self.folder.path().join("sealwire.toml")
+    }
+
+    fn configuration_text(&self, setup: &ProxySetup<'_>) -> String {
+        let bootstrap: Vec<String> = setup
+            .brokers
+            .split(',')
+            .map(|broker| format!("\"{broker}\""))
+            .collect();
+        let nodes: Vec<String> = setup.nodes.iter().map(i32::to_string).collect();
+        let ports: Vec<String> = self.nodes.iter().map(|port| port.number().to_string()).collect();
+        format!(
+            r#"[runtime]
+executors = {executors}
+
+[kms.local]
+provider = "file"
+path = "{keystore}"
+master_key = {{ file = "{master_key}" }}
+
+[cluster.main]
+bootstrap = [{bootstrap}]
+
+[[cluster.main.listeners]]
+name = "test"
+listen = "{listen}"
+client_auth = "network"
+advertised_host = "{HOST}"
+nodes = "{nodes}"
+node_ports = "{ports}"
+
+{rules}
+
+[admin]
+listen = "{admin}"
+"#,
+            executors = setup.executors,
+            keystore = setup.keystore.path().display(),
+            master_key = setup.keystore.master_key().display(),
+            bootstrap = bootstrap.join(", "),
+            listen = self.bootstrap.address(),
+            nodes = nodes.join(","),
+            ports = ports.join(","),
+            rules = setup.rules,
+            admin = self.admin.address(),
+        )
+    }
+}
+
+/// Status and body; `None` while nobody answers.
+fn get(port: u16, path: &str) -> Option<(u16, String)> {
+    let mut socket = TcpStream::connect((HOST, port)).ok()?;
+    socket.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
+    write!(
+        socket,
+        "GET {path} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n"
+    )
+    .ok()?;
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some((status, body.to_owned()))
+}
+
+const START_LIMIT: Duration = Duration::from_secs(60);
+/// The proxy's own `drain_timeout` is 30 s; more than that is a fault.
+const STOP_LIMIT: Duration = Duration::from_secs(40);

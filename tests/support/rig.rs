@@ -1,0 +1,284 @@
+//! A cluster, a proxy in front of it, and a Java client that is also the administrator.
+
+use std::env;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::agent::{Agent, Library};
+use super::broker_properties::Login;
+use super::cluster::KafkaCluster;
+use super::keystore::Keystore;
+use super::operations::Options;
+use super::proxy::{Proxy, ProxySetup};
+use super::wait;
+
+/// Which way a scenario's clients take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Route {
+    Proxy,
+    /// Straight at the broker: proves the scenario itself.
+    Direct,
+}
+
+impl Route {
+    /// `SEALWIRE_TEST_ROUTE=direct`, else through the proxy.
+    pub(crate) fn chosen() -> Self {
+        match env::var("SEALWIRE_TEST_ROUTE").as_deref() {
+            Ok("direct") => Route::Direct,
+            Ok(other) => panic!("SEALWIRE_TEST_ROUTE is {other:?}: direct, or nothing"),
+            Err(_) => Route::Proxy,
+        }
+    }
+}
+
+pub(crate) struct Rig {
+    pub(crate) cluster: KafkaCluster,
+    pub(crate) java: Agent,
+    pub(crate) keystore: Option<Keystore>,
+    proxy: Option<Proxy>,
+    login: Login,
+}
+
+/// A topic to be created.
+#[derive(Debug, Clone)]
+pub(crate) struct Topic<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) partitions: i32,
+    pub(crate) replicas: i32,
+    pub(crate) configs: &'a [(&'a str, &'a str)],
+}
+
+/// Who leads and follows a partition.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct PartitionState {
+    /// -1 when there is none.
+    pub(crate) leader: i32,
+    pub(crate) replicas: Vec<i32>,
+    pub(crate) isr: Vec<i32>,
+}
+
+impl Rig {
+    /// A proxy with the tests' rules in front of `cluster`'s listener for `login`, unless the route is direct.
+    pub(crate) fn assemble(cluster: KafkaCluster, login: Login) -> Self {
+        let java = Agent::start(Library::Java(cluster.version()));
+        let mut rig = Rig {
+            cluster,
+            java,
+            keystore: None,
+            proxy: None,
+            login,
+        };
+        if Route::chosen() == Route::Proxy {
+            let keystore = Keystore::create(&["orders", "invoices"]);
+            rig.proxy = Some(Proxy::start(&rig.setup(&keystore, login)));
+            rig.keystore = Some(keystore);
+        }
+        rig.await_brokers();
+        rig
+    }
+
+    /// Another proxy with the same keys and rules, in front of the listener for `login`; none where the route is direct.
+    pub(crate) fn another_proxy(&self, login: Login) -> Option<Proxy> {
+        self.keystore
+            .as_ref()
+            .map(|keystore| Proxy::start(&self.setup(keystore, login)))
+    }
+
+    pub(crate) fn proxy(&self) -> Option<&Proxy> {
+        self.proxy.as_ref()
+    }
+
+    pub(crate) fn proxy_mut(&mut self) -> Option<&mut Proxy> {
+        self.proxy.as_mut()
+    }
+
+    /// Options of a client on the chosen route.
+    pub(crate) fn options(&self) -> Options {
+        Options::at(self.bootstrap())
+    }
+
+    /// Where clients on the chosen route bootstrap.
+    pub(crate) fn bootstrap(&self) -> String {
+        match &self.proxy {
+            Some(proxy) => proxy.bootstrap(),
+            None => self.cluster.bootstrap_of(self.login),
+        }
+    }
+
+    /// Options of a client that goes straight at the brokers, whatever the route.
+    pub(crate) fn direct(&self) -> Options {
+        Options::at(self.cluster.bootstrap())
+    }
+
+    /// Whether records pass a proxy, so that topics under a sealing rule are unreadable at rest.
+    pub(crate) fn seals(&self) -> bool {
+        self.proxy.is_some()
+    }
+
+    /// Creates a topic of one replica without configs, and gives its name: `prefix` and a number.
+    pub(crate) fn topic(&self, prefix: &str, partitions: i32) -> String {
+        let name = unique(prefix);
+        self.create(&Topic {
+            name: &name,
+            partitions,
+            replicas: 1,
+            configs: &[],
+        });
+        name
+    }
+
+    pub(crate) fn create(&self, topic: &Topic<'_>) {
+        let configs: Map<String, Value> = topic
+            .configs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), json!(value)))
+            .collect();
+        let body = json!({"topics": [{
+            "name": topic.name, "partitions": topic.partitions, "replicas": topic.replicas, "configs": configs,
+        }]});
+        let _: Value = self.administer("create_topics", body);
+        // Metadata reaches the brokers a little later.
+        wait::until("leaders of a new topic", ADMINISTRATION_LIMIT, || {
+            let state = self.try_partitions(topic.name)?;
+            state.iter().all(|partition| partition.leader >= 0).then_some(())
+        });
+    }
+
+    pub(crate) fn partitions(&self, topic: &str) -> Vec<PartitionState> {
+        self.try_partitions(topic)
+            .unwrap_or_else(|| panic!("no topic {topic}"))
+    }
+
+    /// Makes the first of `replicas` the leader.
+    pub(crate) fn move_leader(&self, topic: &str, partition: i32, replicas: &[i32]) {
+        let body = json!({"topic": topic, "partition": partition, "replicas": replicas});
+        let _: Value = self.administer("move_leader", body);
+    }
+
+    /// The broker's end offset of each of the topic's first `count` partitions.
+    pub(crate) fn end_offsets(&self, topic: &str, count: i32) -> Vec<i64> {
+        let partitions: Vec<Value> = (0..count).map(|partition| json!([topic, partition])).collect();
+        let answer: EndOffsets = self.administer("end_offsets", json!({"partitions": partitions}));
+        answer.offsets
+    }
+
+    /// Topic, partition, offset that the group has committed.
+    pub(crate) fn committed_offsets(&self, group: &str) -> Vec<(String, i32, i64)> {
+        let answer: CommittedOffsets = self.administer("committed_offsets", json!({"group": group}));
+        answer.offsets
+    }
+
+    /// The number of brokers that the cluster says it has, asked by way of `options`.
+    pub(crate) fn nodes_seen(&self, options: &Options) -> Vec<ClusterNode> {
+        let answer: Result<ClusterState, String> = self.java.call(
+            "describe_cluster",
+            json!({"options": options}),
+            ADMINISTRATION_LIMIT,
+        );
+        answer.map(|state| state.nodes).unwrap_or_default()
+    }
+
+    /// Returns when every broker of the cluster is registered.
+    pub(crate) fn await_brokers(&self) {
+        let brokers = self.cluster.nodes().len();
+        wait::until("all brokers to be registered", ADMINISTRATION_LIMIT, || {
+            (self.nodes_seen(&self.direct()).len() == brokers).then_some(())
+        });
+    }
+
+    fn try_partitions(&self, topic: &str) -> Option<Vec<PartitionState>> {
+        let body = json!({"options": self.direct(), "topics": [topic]});
+        let answer: Result<Value, String> = self.java.call("describe_topics", body, ADMINISTRATION_LIMIT);
+        let mut answer = answer.ok()?;
+        serde_json::from_value(answer.get_mut(topic)?.take()).ok()
+    }
+
+    fn administer<T: serde::de::DeserializeOwned>(&self, op: &str, mut body: Value) -> T {
+        body["options"] = json!(self.direct());
+        self.java
+            .call(op, body, ADMINISTRATION_LIMIT)
+            .unwrap_or_else(|error| panic!("{op}: {error}"))
+    }
+
+    fn setup<'a>(&self, keystore: &'a Keystore, login: Login) -> ProxySetup<'a> {
+        ProxySetup {
+            brokers: self.cluster.bootstrap_of(login),
+            nodes: self.cluster.nodes(),
+            keystore,
+            rules: RULES,
+            executors: 2,
+        }
+    }
+}
+
+/// A broker as a client sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct ClusterNode {
+    pub(crate) id: i32,
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+/// A name that no other test of this process has.
+pub(crate) fn unique(prefix: &str) -> String {
+    static NUMBER: AtomicU32 = AtomicU32::new(1);
+    format!("{prefix}-{}", NUMBER.fetch_add(1, Ordering::Relaxed))
+}
+
+/// `sealed-*`, `bound-*`, `free-*` are sealed with the headers treated as their name says, `invoices-*` under another
+/// key, `public-*` passed through, `forbidden-*` rejected; anything else has no rule.
+pub(crate) const RULES: &str = r#"
+[[cluster.main.topics]]
+match = "sealed-*"
+kms = "local"
+kek = "orders"
+max_message_bytes = 20971520
+
+[[cluster.main.topics]]
+match = "bound-*"
+headers = "bound"
+kms = "local"
+kek = "orders"
+max_message_bytes = 20971520
+
+[[cluster.main.topics]]
+match = { regex = "^free-.*$" }
+headers = "free"
+kms = "local"
+kek = "orders"
+max_message_bytes = 20971520
+
+[[cluster.main.topics]]
+match = "invoices-*"
+kms = "local"
+kek = "invoices"
+max_message_bytes = 20971520
+
+[[cluster.main.topics]]
+match = "public-*"
+pass = true
+
+[[cluster.main.topics]]
+match = "forbidden-*"
+reject = true
+"#;
+
+const ADMINISTRATION_LIMIT: Duration = Duration::from_secs(60);
+
+#[derive(Deserialize)]
+struct EndOffsets {
+    offsets: Vec<i64>,
+}
+
+#[derive(Deserialize)]
+struct CommittedOffsets {
+    offsets: Vec<(String, i32, i64)>,
+}
+
+#[derive(Deserialize)]
+struct ClusterState {
+    nodes: Vec<ClusterNode>,
+}

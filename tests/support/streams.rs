@@ -1,0 +1,76 @@
+//! What must hold of records that flowed while something happened to the cluster or to the proxy.
+
+use super::agent::Agent;
+use super::operations::{Stream, StreamReport};
+
+/// Stops both; panics unless everything that was sent was delivered, and read exactly once, where the producer was told.
+pub(crate) fn assert_exactly_once(agent: &Agent, producer: Stream, consumer: Stream) {
+    let (sent, read) = stop(agent, producer, consumer);
+    let mut read = read.entries;
+    let mut sent = sent.entries;
+    read.sort_unstable();
+    sent.sort_unstable();
+    let missing: Vec<_> = sent
+        .iter()
+        .filter(|entry| read.binary_search(entry).is_err())
+        .take(5)
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "{:?} lost (partition, offset, sequence) {missing:?} …",
+        agent.library()
+    );
+    let extra: Vec<_> = read
+        .iter()
+        .filter(|entry| sent.binary_search(entry).is_err())
+        .take(5)
+        .collect();
+    assert!(
+        extra.is_empty(),
+        "{:?} read what was not sent there: {extra:?} …",
+        agent.library()
+    );
+    assert_eq!(sent, read, "{:?}", agent.library());
+}
+
+/// Stops both; panics unless everything that was sent was delivered and read. A producer that is not idempotent may
+/// have its records stored twice.
+pub(crate) fn assert_nothing_lost(agent: &Agent, producer: Stream, consumer: Stream) {
+    let (sent, read) = stop(agent, producer, consumer);
+    let mut read: Vec<i64> = read.entries.iter().map(|entry| entry.2).collect();
+    read.sort_unstable();
+    let missing: Vec<_> = sent
+        .entries
+        .iter()
+        .filter(|entry| read.binary_search(&entry.2).is_err())
+        .take(5)
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "{:?} lost (partition, offset, sequence) {missing:?} …",
+        agent.library()
+    );
+}
+
+fn stop(agent: &Agent, producer: Stream, consumer: Stream) -> (StreamReport, StreamReport) {
+    let sent = agent.stream_stop(producer);
+    assert!(
+        sent.failures.is_empty(),
+        "{:?} did not deliver: {:?}",
+        agent.library(),
+        sent.failures
+    );
+    agent.stream_await(&consumer, sent.entries.len());
+    let read = agent.stream_stop(consumer);
+    assert!(
+        read.failures.is_empty(),
+        "{:?} did not read: {:?}",
+        agent.library(),
+        read.failures
+    );
+    let mut sequences: Vec<i64> = sent.entries.iter().map(|entry| entry.2).collect();
+    sequences.sort_unstable();
+    let every: Vec<i64> = (0..).take(sequences.len()).collect();
+    assert_eq!(sequences, every, "{:?}: deliveries reported", agent.library());
+    (sent, read)
+}
