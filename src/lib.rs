@@ -2,9 +2,7 @@
 
 pub mod admin;
 pub mod channel;
-pub mod cli {
-    pub mod keystore;
-}
+pub mod cli;
 pub mod config;
 pub mod crypto;
 pub mod envelope;
