@@ -75,8 +75,6 @@ pub(super) struct FetchFrame<'a> {
 /// How far the work is.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fetched {
-    /// The response goes on as it came.
-    Verbatim,
     /// Some is done; call again.
     Partly,
     /// The response is written.

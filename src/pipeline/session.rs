@@ -9,7 +9,7 @@
 //!   connection; ApiVersions itself in a version that is too high is answered with error 35, as a broker does.
 //! - SESSION-3: answers go out in the order of their requests, the proxy's own among them.
 
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Pipeline;
@@ -56,7 +56,7 @@ pub enum Wait {
 
 /// One connection; see the module.
 pub struct Session {
-    listener: Rc<ListenerMap>,
+    listener: Arc<ListenerMap>,
     connection: u32,
     in_flight: InFlight,
     authentication: Authentication,
@@ -93,7 +93,7 @@ impl Session {
     /// A session of the client connection number `connection` of its executor. `unknown_node`: the node that the client
     /// asked for is not known, and the session is connected to this bootstrap broker to learn its address.
     pub fn new(
-        listener: Rc<ListenerMap>,
+        listener: Arc<ListenerMap>,
         connection: u32,
         limits: &Limits,
         unknown_node: Option<(i32, HostPort)>,
@@ -111,6 +111,21 @@ impl Session {
             learning: None,
             unknown_node,
             closing: None,
+        }
+    }
+
+    /// Position of the cluster in the configuration.
+    pub fn cluster(&self) -> usize {
+        self.listener.cluster
+    }
+
+    /// To be called when the connection ends: what was counted as in flight is not any more.
+    pub fn abandon(&mut self, pipeline: &mut Pipeline) {
+        let unanswered = self.in_flight.len() as u64;
+        let gauge = &mut pipeline.metrics.gauges.requests_in_flight;
+        *gauge = gauge.saturating_sub(unanswered);
+        if let Some(held) = self.fetch.take() {
+            held.work.finish(pipeline);
         }
     }
 
@@ -170,7 +185,7 @@ impl Session {
                     return Ok(Step::More);
                 };
                 return if local {
-                    self.refuse_version(pipeline, now, head, frame_bytes)
+                    self.refuse_version(pipeline, head, frame_bytes)
                 } else {
                     self.produce(pipeline, now, head, frame, out)
                 };
@@ -179,7 +194,7 @@ impl Session {
                 ResponseHandling::Stream => Answer::Stream,
                 ResponseHandling::Hold => Answer::Rewrite,
             };
-            self.note_request(pipeline, now, head, frame_bytes, answer);
+            self.note_request(pipeline, head, frame_bytes, answer);
             let here = whole.min(rest.len());
             self.request_left = whole - here;
             run += here;
@@ -280,7 +295,6 @@ impl Session {
     fn note_request(
         &mut self,
         pipeline: &mut Pipeline,
-        now: Instant,
         head: RequestHead,
         bytes: usize,
         answer: Answer,
@@ -294,7 +308,6 @@ impl Session {
             correlation_id: head.correlation_id,
             bytes,
             answer,
-            sent: now,
         });
     }
 
@@ -310,13 +323,12 @@ impl Session {
     fn refuse_version(
         &mut self,
         pipeline: &mut Pipeline,
-        now: Instant,
         head: RequestHead,
         frame_bytes: usize,
     ) -> Result<Step, CloseReason> {
         let mut answer = Vec::new();
         api_versions::write_unsupported_version(head.correlation_id, &mut answer).map_err(malformed)?;
-        self.note_request(pipeline, now, head, frame_bytes, Answer::Local(answer));
+        self.note_request(pipeline, head, frame_bytes, Answer::Local(answer));
         Ok(Step::Wrote(frame_bytes.saturating_add(LENGTH_PREFIX_BYTES)))
     }
 
@@ -353,7 +365,7 @@ impl Session {
         if acks == 0 {
             pipeline.metrics.frames(Direction::Request).frame(head.api_key);
         } else {
-            self.note_request(pipeline, now, head, frame.len(), Answer::Produce(refusals));
+            self.note_request(pipeline, head, frame.len(), Answer::Produce(refusals));
         }
         Ok(step)
     }
@@ -509,7 +521,7 @@ impl Session {
                 self.fetch = Some(held);
                 return Ok(Step::Blocked(if waits { Wait::News(until) } else { Wait::Until(until) }));
             }
-            Fetched::Written | Fetched::Nothing { .. } | Fetched::Verbatim => {}
+            Fetched::Written | Fetched::Nothing { .. } => {}
         }
         if in_pieces {
             if out.is_empty() {
