@@ -1,1 +1,64 @@
-//! admin
+//! The admin HTTP endpoint: `/metrics` (OpenMetrics text), `/livez`, `/readyz`. Runs on the control thread.
+//!
+//! What it shows it asks for at that moment, through [`Source`]; it holds no counters and can change nothing.
+//!
+//! - ADMIN-1: at most [`CONNECTIONS_MAX`] connections; more wait in the kernel's backlog.
+//! - ADMIN-2: a connection carries one request and is gone [`CONNECTION_TIMEOUT`] after it was accepted, whatever its peer does.
+//! - ADMIN-3: an answer takes at most [`COLLECT_TIMEOUT`] to put together; an executor that does not answer is reported, not waited for.
+//! - ADMIN-4: nothing of a request is echoed, and nothing secret can be asked for.
+
+mod exposition;
+mod health;
+mod server;
+
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+
+pub use exposition::text;
+pub use health::{Health, KmsHealth, KmsState};
+pub use server::serve;
+
+use crate::metrics::{KeyMetrics, Snapshot};
+
+/// Where the endpoint gets its facts: implemented by the control thread's main loop.
+#[async_trait]
+pub trait Source: Send + Sync + 'static {
+    /// Asks every executor for its counters and the key service for its own, and waits at most [`EXECUTOR_TIMEOUT`] for answers.
+    async fn collect(&self) -> Collection;
+}
+
+/// What [`Source::collect`] found.
+#[derive(Clone, Debug, Default)]
+pub struct Collection {
+    /// One entry for each executor, by its number; `None` where it did not answer in time.
+    pub executors: Vec<Option<Snapshot>>,
+    /// The key service's counters.
+    pub keys: KeyMetrics,
+    /// The state of each KMS, in the order of the configuration.
+    pub kms: Vec<KmsHealth>,
+    /// The program was told to stop.
+    pub draining: bool,
+}
+
+/// What stays true for as long as the process lives.
+#[derive(Clone, Copy, Debug)]
+pub struct ProcessFacts {
+    /// When it started.
+    pub started: SystemTime,
+    /// Key memory is locked: it cannot be swapped out.
+    pub keys_locked: bool,
+    /// Key memory is left out of core dumps.
+    pub keys_excluded_from_dumps: bool,
+}
+
+/// How long executors have to answer one question. They look at their channel at least every 20 ms; a second is a hang.
+pub const EXECUTOR_TIMEOUT: Duration = Duration::from_secs(1);
+/// A bound on [`Source::collect`] as a whole, should the source itself hang.
+pub const COLLECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// The longest life of a connection to the endpoint.
+pub const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
+/// A scraper or two, the probes, and a person.
+pub const CONNECTIONS_MAX: usize = 32;
+/// An executor that has not answered for so long does not come back by itself: `/livez` fails and the process may be replaced.
+pub const LIVENESS_TIMEOUT: Duration = Duration::from_secs(30);

@@ -1,1 +1,43 @@
-//! config
+//! Configuration: defaults, then a TOML file, then environment variables, then flags; and everything that is wrong with them.
+//!
+//! ```text
+//! schema (every key, its range, its default)
+//!    |
+//! sources (merge by figment, remember where each value was written) --> node (typed reads, mistakes collected)
+//!    --> load, clusters, listeners, topics, keystores, limits (one part each) --> Config, or ConfigErrors
+//! ```
+//!
+//! - CONFIG-1: a [`Config`] cannot hold a mistake; code behind it does not check again.
+//! - CONFIG-2: all mistakes are reported at once, each with file and line (or variable, or flag), key, value and what to write.
+//! - CONFIG-3: there is no default that lets plaintext through: no rule means refusal, and every listener says who vouches for
+//!   its clients.
+//! - CONFIG-4: no text makes it panic, and what it may cost is bounded: file size, rules, ranges, regular expressions.
+//!
+//! It reads files (which blocks) and belongs to the start of the program and to the control thread.
+
+mod clusters;
+mod keystores;
+mod limits;
+mod listeners;
+mod load;
+mod model;
+mod node;
+mod problem;
+mod reference;
+mod scalars;
+pub mod schema;
+mod sources;
+mod topics;
+
+pub use crate::kms::keystore::MasterKeySource;
+pub use limits::Limits;
+pub use load::Overrides;
+pub use model::{
+    AdminConfig, ClientAuth, ClusterConfig, Config, Executors, HostPort, KmsConfig, KmsKind, ListenerConfig,
+    LogConfig, LogFormat, RuntimeConfig,
+};
+pub use problem::{ConfigError, ConfigErrors, Origin};
+pub use reference::reference;
+
+#[cfg(test)]
+mod tests;

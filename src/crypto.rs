@@ -1,1 +1,42 @@
-//! crypto
+//! Everything that touches key bytes or a cipher: the key type, the memory it lives in, and the AEADs over aws-lc-rs.
+//!
+//! - CRYPTO-1: key bytes live in [`SecretKey`] and nowhere else in this program's own memory, temporary copies are wiped
+//!   before the function that made them returns. (Cipher contexts live on AWS-LC's heap, which wipes them when they are
+//!   freed but does not lock them.)
+//! - CRYPTO-2: no error of this module says anything about a key, a plaintext or where in a text a check failed.
+//!
+//! Any thread may call it; nothing here waits.
+
+mod hkdf;
+pub mod key_wrap;
+pub mod memory;
+pub mod secret;
+pub mod xaes;
+
+#[cfg(test)]
+pub(crate) use hkdf::RECORD_KEY_INFO;
+pub use key_wrap::{WRAPPED_KEY_BYTES, unwrap_key, wrap_key};
+pub use memory::{MemoryProtection, forbid_core_dumps, initialise};
+pub use secret::SecretKey;
+pub use xaes::{BatchKey, RecordKey};
+
+/// Why a cryptographic operation gave no result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CryptoError {
+    /// The kernel gave no random bytes.
+    #[error("the kernel's random number generator failed")]
+    Random,
+    /// A key was offered that is not 32 bytes long.
+    #[error("a key must be 32 bytes long")]
+    KeyLength,
+    /// A wrapped DEK is longer than its length field can say (65535 bytes).
+    #[error("a wrapped data key is too long to derive a record key from")]
+    WrappedDekLength,
+    /// AWS-LC refused to derive, schedule or encrypt, for want of memory or because lengths do not fit together.
+    #[error("the cryptographic library refused an operation")]
+    Library,
+    /// The tag does not verify: wrong key, wrong additional data or altered bytes; it is not known which.
+    #[error("the tag does not verify")]
+    Tag,
+}

@@ -1,1 +1,30 @@
-//! envelope
+//! Envelope format 1: one Kafka record to one sealed Kafka record, and back. Specified in `docs/envelope.md`, whose
+//! requirements (ENV-…) the code cites.
+//!
+//! Sealing: [`SealingKey::begin`] for each batch, then [`BatchSealer::seal_record`] for each record. Opening: [`find_marker`],
+//! the key for [`Marker::wrapped_dek`], [`Opener::open_record`].
+//!
+//! It never talks to a KMS, never looks at a topic's rule, never waits and never logs; it is given keys and bytes. Keys may be
+//! shared between threads, an [`Opener`] belongs to one executor and a [`BatchSealer`] to one attempt to seal one batch.
+
+mod additional_data;
+pub mod domain;
+pub mod error;
+pub mod marker;
+pub mod opening;
+#[cfg(test)]
+mod round_trip;
+pub mod seal;
+pub mod sealing;
+mod uvarint;
+#[cfg(test)]
+mod vectors;
+pub mod wrapped_dek;
+
+pub use domain::{Domain, DomainError};
+pub use error::{OpenError, SealError};
+pub use marker::{Form, Marked, Marker, find_marker};
+pub use opening::{Opener, OpeningKey};
+pub use seal::{HeaderMode, MARKER, Parts, Seal};
+pub use sealing::{BatchSealer, SealingKey};
+pub use wrapped_dek::{KekId, WRAPPED_DEK_BYTES_MAX, WrappedDek, WrappedDekError};

@@ -1,1 +1,108 @@
-//! keys
+//! Keys between executors and KMSs: who asks, who answers, and what is remembered on either side.
+//!
+//! ```text
+//!  executor (one of many, pure)                     control thread (tokio, current thread)
+//!  ExecutorKeys --KeyRequest--> channel --> KeyService --> Ledger (pure) --jobs--> Kms
+//!       ^-------- KeyReply <--- channel <-----+  (one for each executor)
+//! ```
+//!
+//! - KEYS-1: an executor never waits for a key: it has one, is told that it is coming, or is told why not.
+//! - KEYS-2: one DEK per KEK and process seals for all executors, each of which holds its own copy; a wrapped DEK is unwrapped
+//!   once however many ask at the same time.
+//! - KEYS-3: what executors may seal under one DEK is handed out in shares that never add up to more than its limits.
+//! - KEYS-4: every key that an executor holds is under a KEK version that the key service asks for again and again; when it is
+//!   refused, every executor is told to drop what it holds under it.
+//! - KEYS-5: every map, queue and cache here has a bound, in [`KeyOptions`].
+
+pub mod executor;
+pub mod fair_queue;
+pub mod ledger;
+mod refusals;
+pub mod request;
+pub mod service;
+pub mod statistics;
+
+pub use executor::{Applied, ExecutorKeys, Lookup};
+pub use request::{DeliveredDek, Demand, KeyFailure, KeyReply, KeyRequest, Urgency};
+pub use service::{KeyService, NamedKms};
+pub use statistics::KeyStatistics;
+
+use std::time::Duration;
+
+/// Bounds and times of both sides. The defaults are what production runs with.
+#[derive(Debug, Clone)]
+pub struct KeyOptions {
+    /// DEKs that seal, for each KMS and on each executor: as many KEKs can be in use before the idlest is fetched anew.
+    pub sealing_keys_max: usize,
+    /// Opened DEKs that are kept, for each KMS in the key service and on each executor; the least recently used goes first.
+    pub opened_keys_max: usize,
+    /// Keys that may be asked for and not answered yet, for each KMS in the key service and on each executor.
+    pub waiting_max: usize,
+    /// Refusals that are remembered, for each KMS in the key service and on each executor.
+    pub refusals_max: usize,
+    /// KEK versions that are rechecked for each KMS; keys under the idlest are dropped when there are more.
+    pub versions_max: usize,
+    /// Calls in flight to one KMS.
+    pub calls_max: usize,
+    /// A call that takes longer counts as an outage.
+    pub call_timeout: Duration,
+    /// How long the key service remembers a definite refusal.
+    pub verdict_memory: Duration,
+    /// How long the key service remembers an outage.
+    pub outage_memory: Duration,
+    /// How long an executor remembers any failure before it asks the key service again.
+    pub executor_memory: Duration,
+    /// Limits of one DEK.
+    pub dek: DekLimits,
+}
+
+impl KeyOptions {
+    /// How long the key service remembers `failure`.
+    fn memory_of(&self, failure: KeyFailure) -> Duration {
+        if failure.is_outage() {
+            self.outage_memory
+        } else {
+            self.verdict_memory
+        }
+    }
+}
+
+impl Default for KeyOptions {
+    fn default() -> Self {
+        Self {
+            sealing_keys_max: 1024,
+            opened_keys_max: 16 * 1024,
+            waiting_max: 4096,
+            refusals_max: 4096,
+            versions_max: 4096,
+            calls_max: 64,
+            call_timeout: Duration::from_secs(10),
+            verdict_memory: Duration::from_secs(10),
+            outage_memory: Duration::from_millis(500),
+            // Both memories together are well below the second in which recovery from an outage is to be seen.
+            executor_memory: Duration::from_millis(250),
+            dek: DekLimits::default(),
+        }
+    }
+}
+
+/// How much one DEK may seal, and for how long (design 6.1). Past half of a count the next DEK is fetched ahead.
+#[derive(Debug, Clone, Copy)]
+pub struct DekLimits {
+    /// Batches: 2^28 keep the collision of two random 96-bit salts below 2^-41.
+    pub batches_max: u64,
+    /// Bytes of plaintext; the last batch may end past it.
+    pub bytes_max: u64,
+    /// The next DEK is fetched at this age, if the DEK is in use; at twice this age it is used no longer.
+    pub age_max: Duration,
+}
+
+impl Default for DekLimits {
+    fn default() -> Self {
+        Self {
+            batches_max: 1 << 28,
+            bytes_max: 1 << 44,
+            age_max: Duration::from_secs(24 * 60 * 60),
+        }
+    }
+}

@@ -1,1 +1,106 @@
-//! kms
+//! What a key management service is to the proxy: it makes DEKs, unwraps them, and says which version of a KEK is current.
+//!
+//! ```text
+//! keys::service --> Kms --> file::FileKms --> keystore (one JSON file)
+//!                       --> fault::FaultyKms (tests only) --> any other Kms
+//! ```
+//!
+//! - KMS-1: only the control thread calls a [`Kms`]; an executor never does.
+//! - KMS-2: a provider unwraps nothing that does not name its own provider number, authority and one of its KEKs.
+//! - KMS-3: an outage is never reported as a verdict about a key, and a verdict never as an outage ([`KmsError::refuses_kek`]).
+//! - KMS-4: no error carries key bytes or the body of a response.
+
+pub mod fault;
+pub mod file;
+pub mod keystore;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::crypto::SecretKey;
+use crate::envelope::KekId;
+
+/// One key management service. Calls are answered on the control thread's runtime and may be dropped at any await.
+#[async_trait]
+pub trait Kms: Send + Sync {
+    /// What wrapped DEKs of `kek` start with; needs no call and no existing KEK.
+    ///
+    /// # Errors
+    /// [`KmsError::KekNotFound`] when no KEK can have this name.
+    fn kek_id(&self, kek: &str) -> Result<KekId, KmsError>;
+
+    /// A fresh DEK, in clear and wrapped under the current version of `kek`.
+    ///
+    /// # Errors
+    /// Any [`KmsError`] but `Malformed`.
+    async fn generate_dek(&self, kek: &str) -> Result<GeneratedDek, KmsError>;
+
+    /// The DEK inside `wrapped` (layout: [`crate::envelope::WrappedDek`]).
+    ///
+    /// # Errors
+    /// Any [`KmsError`].
+    async fn unwrap_dek(&self, wrapped: &[u8]) -> Result<SecretKey, KmsError>;
+
+    /// The version field that a DEK made now would carry, `None` where the KMS shows no versions.
+    ///
+    /// # Errors
+    /// Any [`KmsError`] but `Malformed`.
+    async fn current_version(&self, kek: &str) -> Result<Option<Vec<u8>>, KmsError>;
+
+    /// How often the key service may ask for [`Kms::current_version`] of a KEK in use.
+    fn version_poll_interval(&self) -> Duration {
+        Duration::from_secs(60)
+    }
+
+    /// How often the key service unwraps one known DEK of each KEK version in use anew, to notice that it was disabled.
+    fn recheck_interval(&self) -> Duration {
+        Duration::from_secs(300)
+    }
+}
+
+/// A new DEK.
+pub struct GeneratedDek {
+    /// In clear.
+    pub dek: SecretKey,
+    /// As it is stored with each record.
+    pub wrapped: Box<[u8]>,
+}
+
+/// Why a KMS gave no key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KmsError {
+    /// Not reached, throttled, timed out, or answering nonsense. The text is for the log; it holds no response body.
+    #[error("the KMS is unavailable: {0}")]
+    Unavailable(String),
+    /// The KMS refuses the proxy's own credentials: says nothing about any key.
+    #[error("the KMS refuses the proxy's credentials")]
+    CredentialsRefused,
+    /// The KEK, or the version that is needed, is disabled.
+    #[error("the key-encryption key is disabled")]
+    KekDisabled,
+    /// The KEK, or the version that is needed, was destroyed.
+    #[error("the key-encryption key was destroyed")]
+    KekDestroyed,
+    /// There is no such KEK or version in this KMS.
+    #[error("the key-encryption key is not in this KMS")]
+    KekNotFound,
+    /// The wrapped DEK is none of this KMS, or does not verify.
+    #[error("the wrapped data key is malformed or was altered")]
+    Malformed,
+}
+
+impl KmsError {
+    /// Whether this is a definite answer about what was asked for, as against an outage.
+    #[must_use]
+    pub fn is_verdict(&self) -> bool {
+        matches!(self, Self::Malformed) || self.refuses_kek()
+    }
+
+    /// Whether the KEK version itself is refused, so that no key under it may be used any longer.
+    #[must_use]
+    pub fn refuses_kek(&self) -> bool {
+        matches!(self, Self::KekDisabled | Self::KekDestroyed | Self::KekNotFound)
+    }
+}

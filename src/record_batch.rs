@@ -1,1 +1,37 @@
-//! record_batch
+//! Record batches as Kafka stores and sends them (magic 2): walker, writer, codecs and the checks of a broker.
+//!
+//! Data is never modelled as owned records: everything here hands out positions ([`Span`]) in the bytes that came from
+//! the wire, so that what nobody has to change is copied as it is.
+//!
+//! - BATCH-1: no announced count or length is believed: nothing is reserved, indexed or skipped by it unchecked.
+//! - BATCH-2: nothing is allocated per record or per header.
+//! - BATCH-3: what is re-emitted unchanged is equal byte for byte: deltas, sequences, timestamps, counts and attributes
+//!   are copied, never computed again. (Only the codec bits, the length and the CRC are ever patched.)
+//!
+//! Plain functions over byte slices: any thread may call them. A [`codec::Decompressor`] belongs to one executor.
+
+pub mod batches;
+pub mod builder;
+pub mod codec;
+pub mod error;
+pub mod header;
+pub mod record;
+pub mod records;
+pub mod span;
+pub mod validate;
+pub mod varint;
+pub mod writer;
+
+pub use batches::{BatchKind, BatchSlice, Batches};
+pub use builder::{BatchBuilder, RecordInput};
+pub use codec::{Codec, CodecError, Decompressor};
+pub use error::{BatchError, RecordError};
+pub use header::{Attributes, BatchHeader, HEADER_BYTES, crc_matches};
+pub use record::{HeaderSpan, HeaderWalk, RecordLayout, header_section, headers, parse_record};
+pub use records::RecordCursor;
+pub use span::Span;
+pub use validate::check_produced;
+pub use writer::BatchWriter;
+
+#[cfg(test)]
+mod tests;

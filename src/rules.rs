@@ -1,1 +1,338 @@
-//! rules
+//! Which topic is treated how: an ordered list of rules, of which the first that matches decides.
+//!
+//! Pure: no clock, no socket, no file. Any thread may resolve; executors remember the answer for each topic, because
+//! resolving expands templates and therefore allocates.
+//!
+//! - RULE-1: the first rule that matches decides, and the same name is always answered in the same way.
+//! - RULE-2: policy fails closed. No rule: `None`, which is a refusal. A rule whose KEK or domain cannot be expanded for a
+//!   topic refuses it; it never passes it and never seals it under something else.
+//! - RULE-3: Kafka's own topics are never sealed and never taken by a rule: they may be fetched, not produced to.
+//! - RULE-4: the KEK that a rule seals with is the first of those that it opens with.
+
+mod matcher;
+mod template;
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::envelope::{Domain, HeaderMode};
+
+pub use matcher::{Captures, Matcher, MatcherError};
+pub use template::{Template, TemplateError};
+
+/// The topics that Kafka keeps for itself.
+pub const KAFKA_TOPICS: [&str; 3] = ["__consumer_offsets", "__share_group_state", "__transaction_state"];
+
+/// The longest KEK name, in bytes: its length is one byte in a wrapped DEK.
+pub const KEK_BYTES_MAX: usize = 255;
+
+/// The longest topic name that Kafka allows, in bytes.
+pub const TOPIC_NAME_BYTES_MAX: usize = 249;
+
+/// Position of a KMS in [`crate::config::Config::kms`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KmsIndex(pub usize);
+
+/// The rules of one cluster, in order. Cloning is cheap enough for one copy an executor.
+#[derive(Clone, Debug)]
+pub struct RuleSet {
+    rules: Arc<[Rule]>,
+}
+
+impl RuleSet {
+    /// Rules in the order in which they are tried.
+    pub fn new(rules: Vec<Rule>) -> Self {
+        Self { rules: rules.into() }
+    }
+
+    /// The rules, in order.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// What happens to `topic`; `None` where no rule matches, and then the topic is refused.
+    ///
+    /// `topic` may be anything that a client sent: a name that Kafka does not allow is never sealed, because it would be
+    /// expanded into the name of a key.
+    pub fn resolve(&self, topic: &str) -> Option<TopicRule> {
+        if KAFKA_TOPICS.contains(&topic) {
+            return Some(TopicRule {
+                rule: RuleRef::kafka(),
+                action: Action::KafkaInternal,
+            });
+        }
+        let (index, rule, captures) = self.rules.iter().enumerate().find_map(|(index, rule)| {
+            rule.matcher
+                .captures(topic)
+                .map(|captures| (index, rule, captures))
+        })?;
+        let action = match &rule.action {
+            RuleAction::Pass => Action::Pass,
+            RuleAction::Reject { reason } => Action::Reject {
+                reason: reason.clone(),
+            },
+            RuleAction::Seal(template) => match template.expand(topic, &captures) {
+                Ok(seal) => Action::Seal(seal),
+                Err(reason) => Action::Reject {
+                    reason: Some(reason.into()),
+                },
+            },
+        };
+        Some(TopicRule {
+            rule: RuleRef {
+                index: Some(index),
+                text: rule.matcher.to_string().into(),
+            },
+            action,
+        })
+    }
+}
+
+/// One rule: which topics, and what happens to them.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Which topics.
+    pub matcher: Matcher,
+    /// What happens to them.
+    pub action: RuleAction,
+}
+
+/// What a rule does, before a topic's name is put in.
+#[derive(Clone, Debug)]
+pub enum RuleAction {
+    /// Records go through as they are, in both directions.
+    Pass,
+    /// Both directions are refused.
+    Reject {
+        /// What clients are told.
+        reason: Option<Arc<str>>,
+    },
+    /// Records are sealed and opened.
+    Seal(Box<SealTemplate>),
+}
+
+/// A sealing rule, before a topic's name is put in.
+#[derive(Clone, Debug)]
+pub struct SealTemplate {
+    /// The KMS that new records are sealed with.
+    pub kms: KmsIndex,
+    /// The KEK that new records are sealed with.
+    pub kek: Template,
+    /// Further KEKs that records may name.
+    pub open_keks: Vec<(KmsIndex, Template)>,
+    /// What new records are bound to.
+    pub domain: Template,
+    /// Further domains that records may be bound to.
+    pub open_domains: Vec<Template>,
+    /// How headers are treated.
+    pub headers: HeaderMode,
+    /// Which forms readers may get.
+    pub accept: Forms,
+    /// What the topic allows, in bytes of one batch.
+    pub max_message_bytes: usize,
+    /// What happens to a record that does not open.
+    pub on_unreadable: OnUnreadable,
+    /// Whether KEKs may be used whose wrapping key is public.
+    pub forgeable_kek: bool,
+}
+
+impl SealTemplate {
+    /// A rule that seals under `kek` of `kms`; everything else as the configuration's defaults are.
+    pub fn new(kms: KmsIndex, kek: Template) -> Self {
+        Self {
+            kms,
+            kek,
+            open_keks: Vec::new(),
+            domain: Template::topic(),
+            open_domains: Vec::new(),
+            headers: HeaderMode::Sealed,
+            accept: Forms::SEALWIRE,
+            max_message_bytes: MAX_MESSAGE_BYTES_DEFAULT,
+            on_unreadable: OnUnreadable::Refuse,
+            forgeable_kek: false,
+        }
+    }
+
+    /// The error is the reason for which the topic is refused.
+    fn expand(&self, topic: &str, captures: &Captures<'_>) -> Result<SealRule, String> {
+        if !is_legal_topic_name(topic) {
+            return Err("not a name that Kafka allows for a topic".to_owned());
+        }
+        let kek = |template: &Template| -> Result<Arc<str>, String> {
+            kek_within_bounds(template.expand(topic, captures))
+        };
+        let domain = |template: &Template| -> Result<Domain, String> {
+            Domain::new(template.expand(topic, captures))
+                .map_err(|error| format!("the rule's domain cannot be used for this topic: {error}"))
+        };
+        let sealing_kek = kek(&self.kek)?;
+        let mut open_keks = vec![(self.kms, Arc::clone(&sealing_kek))];
+        for (kms, template) in &self.open_keks {
+            let entry = (*kms, kek(template)?);
+            if !open_keks.contains(&entry) {
+                open_keks.push(entry);
+            }
+        }
+        Ok(SealRule {
+            kms: self.kms,
+            kek: sealing_kek,
+            open_keks,
+            domain: domain(&self.domain)?,
+            open_domains: self.open_domains.iter().map(domain).collect::<Result<_, _>>()?,
+            headers: self.headers,
+            accept: self.accept,
+            max_message_bytes: self.max_message_bytes,
+            on_unreadable: self.on_unreadable,
+            forgeable_kek: self.forgeable_kek,
+        })
+    }
+}
+
+/// What Kafka allows for one batch unless a topic says otherwise (`max.message.bytes`).
+pub const MAX_MESSAGE_BYTES_DEFAULT: usize = 1_048_588;
+
+/// Kafka's own check of a topic's name: 1 to 249 of ASCII letters, digits, `.`, `_` and `-`, and neither `.` nor `..`.
+pub fn is_legal_topic_name(name: &str) -> bool {
+    (1..=TOPIC_NAME_BYTES_MAX).contains(&name.len())
+        && name != "."
+        && name != ".."
+        && name.bytes().all(is_topic_name_byte)
+}
+
+fn is_topic_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
+}
+
+fn kek_within_bounds(name: String) -> Result<Arc<str>, String> {
+    match name.len() {
+        0 => Err("the rule's kek is empty for this topic".to_owned()),
+        1..=KEK_BYTES_MAX => Ok(name.into()),
+        length => Err(format!(
+            "the rule's kek is {length} bytes long for this topic, {KEK_BYTES_MAX} is the most"
+        )),
+    }
+}
+
+/// What happens to one topic, and which rule said so.
+#[derive(Clone, Debug)]
+pub struct TopicRule {
+    /// For messages, metrics and the audit log.
+    pub rule: RuleRef,
+    /// What happens.
+    pub action: Action,
+}
+
+/// What happens to one topic.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Records go through as they are, in both directions.
+    Pass,
+    /// Both directions are refused.
+    Reject {
+        /// What clients are told, where the rule or the topic's name gives a reason.
+        reason: Option<Arc<str>>,
+    },
+    /// Records are sealed and opened.
+    Seal(SealRule),
+    /// One of Kafka's own topics: fetched as it is, refused on produce.
+    KafkaInternal,
+}
+
+/// A sealing rule with the topic's name put in.
+#[derive(Clone, Debug)]
+pub struct SealRule {
+    /// The KMS that new records are sealed with.
+    pub kms: KmsIndex,
+    /// The KEK that new records are sealed with; 1 to [`KEK_BYTES_MAX`] bytes.
+    pub kek: Arc<str>,
+    /// Every KEK that records may name, the sealing one first, none twice.
+    pub open_keks: Vec<(KmsIndex, Arc<str>)>,
+    /// What new records are bound to.
+    pub domain: Domain,
+    /// Further domains that records may be bound to.
+    pub open_domains: Vec<Domain>,
+    /// How headers are treated.
+    pub headers: HeaderMode,
+    /// Which forms readers may get.
+    pub accept: Forms,
+    /// What the topic allows, in bytes of one batch; a larger sealed batch is refused.
+    pub max_message_bytes: usize,
+    /// What happens to a record that does not open.
+    pub on_unreadable: OnUnreadable,
+    /// Whether KEKs may be used whose wrapping key is public, so that anyone may have made the DEK.
+    pub forgeable_kek: bool,
+}
+
+/// Names a rule in messages: `rule 2 (match "payments-*")`, counted from 1 as an operator does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleRef {
+    /// Position in the cluster's list, from 0; `None` for what is built in.
+    pub index: Option<usize>,
+    /// The rule's `match`, as written.
+    pub text: Arc<str>,
+}
+
+impl RuleRef {
+    fn kafka() -> Self {
+        Self {
+            index: None,
+            text: "Kafka's own topics".into(),
+        }
+    }
+}
+
+impl fmt::Display for RuleRef {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.index {
+            Some(index) => write!(
+                formatter,
+                "rule {} (match {})",
+                index.saturating_add(1),
+                self.text
+            ),
+            None => write!(formatter, "built-in rule ({})", self.text),
+        }
+    }
+}
+
+/// What happens to a record that does not open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnUnreadable {
+    /// The partition is refused from its batch on.
+    Refuse,
+    /// The record is left out.
+    Skip,
+    /// The record is delivered with a null value and without headers.
+    Null,
+}
+
+/// A set of record forms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forms(u8);
+
+impl Forms {
+    /// No form.
+    pub const NONE: Self = Self(0);
+    /// Sealed by Sealwire.
+    pub const SEALWIRE: Self = Self(1);
+    /// Encrypted by Kroxylicious.
+    pub const KROXYLICIOUS: Self = Self(1 << 1);
+    /// An unmarked record with a null value.
+    pub const TOMBSTONE: Self = Self(1 << 2);
+    /// An unmarked record with a value.
+    pub const PLAINTEXT: Self = Self(1 << 3);
+
+    /// Whether every form of `other` is in this set.
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Both sets together.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+#[cfg(test)]
+mod tests;

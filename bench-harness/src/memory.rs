@@ -1,0 +1,192 @@
+//! Resident memory: of an idle plain connection pair, before and after traffic, and of the process with busy connections.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::children::pause;
+use crate::load::Load;
+use crate::proxy::Proxy;
+use crate::{Failure, cluster, results, usage};
+
+/// Options of `memory`.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Idle connections.
+    #[arg(long, default_value_t = 2000)]
+    idle: usize,
+    /// Busy connections.
+    #[arg(long, default_value_t = 100)]
+    busy: usize,
+    /// Seconds of traffic in each direction.
+    #[arg(long, default_value_t = 3)]
+    traffic_s: u64,
+    /// KiB of a frame.
+    #[arg(long, default_value_t = 64)]
+    frame_kib: usize,
+    /// Only prints: `perf/` stays as it is.
+    #[arg(long)]
+    no_write: bool,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Measured {
+    /// The process before any connection.
+    started_bytes: u64,
+    idle_connections: usize,
+    /// Growth by each idle pair that has only said hello.
+    idle_pair_bytes: u64,
+    /// The same after every pair has produced and fetched.
+    idle_pair_after_traffic_bytes: u64,
+    busy_connections: usize,
+    /// The most that the process had with busy connections.
+    busy_peak_bytes: u64,
+    /// What it had at the end of the traffic.
+    busy_bytes: u64,
+}
+
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    let descriptors = usage::raise_descriptor_limit()?;
+    if descriptors < 2 * options.idle as u64 + 64 {
+        return Err(format!(
+            "{descriptors} open files are too few for {} connections",
+            options.idle
+        )
+        .into());
+    }
+    let directory = tempfile::tempdir()?;
+    let (started_bytes, idle_pair_bytes, idle_pair_after_traffic_bytes) = idle(options, directory.path())?;
+    let (busy_bytes, busy_peak_bytes) = busy(options, directory.path())?;
+    report(
+        options,
+        &Measured {
+            started_bytes,
+            idle_connections: options.idle,
+            idle_pair_bytes,
+            idle_pair_after_traffic_bytes,
+            busy_connections: options.busy,
+            busy_peak_bytes,
+            busy_bytes,
+        },
+    )
+}
+
+const GROUP: usize = 0;
+
+fn idle(options: &Options, directory: &Path) -> Result<(u64, u64, u64), Failure> {
+    let mut load = Load::new()?;
+    let mut proxy = start(&mut load, &directory.join("idle"))?;
+    let started = settled(&mut load, &proxy)?;
+    load.connect(GROUP, proxy.port, options.idle)?;
+    let connected = settled(&mut load, &proxy)?;
+    traffic(options, &mut load, &proxy)?;
+    let after = settled(&mut load, &proxy)?;
+    load.disconnect(GROUP);
+    proxy.stop()?;
+    let pair = |resident: u64| resident.saturating_sub(started) / options.idle.max(1) as u64;
+    Ok((started, pair(connected), pair(after)))
+}
+
+fn busy(options: &Options, directory: &Path) -> Result<(u64, u64), Failure> {
+    let mut load = Load::new()?;
+    let mut proxy = start(&mut load, &directory.join("busy"))?;
+    load.connect(GROUP, proxy.port, options.busy)?;
+    traffic(options, &mut load, &proxy)?;
+    let memory = usage::memory(proxy.child.id())?;
+    load.disconnect(GROUP);
+    proxy.stop()?;
+    Ok((memory.resident, memory.peak))
+}
+
+fn traffic(options: &Options, load: &mut Load, proxy: &Proxy) -> Result<(), Failure> {
+    let duration = Duration::from_secs(options.traffic_s);
+    let mut drive = || {
+        for topic in [cluster::SEALED, cluster::PASSED] {
+            for case in [
+                cluster::produce(load, GROUP, topic, options.frame_kib << 10)?,
+                cluster::fetch(load, GROUP, topic, options.frame_kib << 10)?,
+            ] {
+                load.start(GROUP, &case.exchange, case.response_bytes);
+                load.run(duration)?;
+                load.stop()?;
+            }
+        }
+        Ok(())
+    };
+    drive().map_err(|failure: Failure| proxy.explain(&failure))
+}
+
+fn start(load: &mut Load, directory: &Path) -> Result<Proxy, Failure> {
+    std::fs::create_dir_all(directory)?;
+    cluster::start(load, directory, None)
+}
+
+/// Resident memory once it does not fall any more: allocators give back with a delay.
+fn settled(load: &mut Load, proxy: &Proxy) -> Result<u64, Failure> {
+    let mut lowest = u64::MAX;
+    let mut lowest_since = Instant::now();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while lowest_since.elapsed() < Duration::from_secs(1) && Instant::now() < deadline {
+        load.run(Duration::from_millis(50))?;
+        pause(Duration::from_millis(50));
+        let resident = usage::memory(proxy.child.id())?.resident;
+        if resident < lowest {
+            (lowest, lowest_since) = (resident, Instant::now());
+        }
+    }
+    Ok(lowest)
+}
+
+fn report(options: &Options, measured: &Measured) -> Result<(), Failure> {
+    let kib = |bytes: u64| bytes as f64 / 1024.0;
+    let mib = |bytes: u64| kib(bytes) / 1024.0;
+    let table = format!(
+        "| what | measured | limit |\n|---|---|---|\n\
+         | process after its start | {:.1} MiB | |\n\
+         | idle plain pair, {} of them, hello said | {:.1} KiB | 16 KiB |\n\
+         | idle plain pair after traffic | {:.1} KiB | 16 KiB |\n\
+         | process with {} busy connections, at the end | {:.1} MiB | 100 MB |\n\
+         | process with {} busy connections, peak | {:.1} MiB | 100 MB |\n",
+        mib(measured.started_bytes),
+        measured.idle_connections,
+        kib(measured.idle_pair_bytes),
+        kib(measured.idle_pair_after_traffic_bytes),
+        measured.busy_connections,
+        mib(measured.busy_bytes),
+        measured.busy_connections,
+        mib(measured.busy_peak_bytes),
+    );
+    print!("{table}");
+    let kept = measured
+        .idle_pair_bytes
+        .max(measured.idle_pair_after_traffic_bytes)
+        <= PAIR_BYTES_MAX
+        && measured.busy_peak_bytes <= BUSY_BYTES_MAX;
+    println!("{}", if kept { "limits kept" } else { "limits MISSED" });
+    if options.no_write {
+        return Ok(());
+    }
+    let directory = results::directory()?;
+    let description = format!(
+        "{}; one executor; {} KiB frames of 1 KiB records, sealed and passed, {} s in each direction",
+        results::machine(),
+        options.frame_kib,
+        options.traffic_s
+    );
+    let json = serde_json::json!({ "description": description, "measured": measured });
+    std::fs::write(
+        directory.join("memory.json"),
+        serde_json::to_string_pretty(&json)? + "\n",
+    )?;
+    let text = format!(
+        "# Memory\n\nWritten by `cargo run --release -p bench-harness -- memory`. Resident memory of the process (`VmRSS`, `VmHWM`); the kernel's socket buffers are not in it.\n\n{description}\n\n{table}"
+    );
+    std::fs::write(directory.join("memory.md"), text)?;
+    println!("written to {}", directory.display());
+    Ok(())
+}
+
+const PAIR_BYTES_MAX: u64 = 16 << 10;
+const BUSY_BYTES_MAX: u64 = 100_000_000;

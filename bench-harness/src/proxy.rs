@@ -1,0 +1,253 @@
+//! The real proxy: builds the `sealwire` binary, makes a keystore and a configuration, starts it and waits until it is ready.
+
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::children::{Child, Start, find};
+use crate::{Failure, ports};
+
+/// What the proxy is to serve.
+pub(crate) struct Setup<'a> {
+    /// A directory of its own: keystore, configuration and log are written there.
+    pub(crate) directory: &'a Path,
+    /// The cluster, `host:port` each.
+    pub(crate) bootstrap: Vec<String>,
+    /// How many brokers, with ids from 1.
+    pub(crate) brokers: u16,
+    /// Topics, as patterns, that are sealed. Everything that starts with `public` passes through.
+    pub(crate) sealed: &'a str,
+    /// How many executors; `None`: one for each core.
+    pub(crate) executors: Option<usize>,
+    /// The core that everything is bound to.
+    pub(crate) core: Option<usize>,
+}
+
+/// A running proxy.
+pub(crate) struct Proxy {
+    /// The process.
+    pub(crate) child: Child,
+    /// Where clients bootstrap.
+    pub(crate) port: u16,
+    /// Where `/metrics` and the probes are.
+    pub(crate) admin_port: u16,
+    log: PathBuf,
+}
+
+impl Proxy {
+    /// Starts a proxy and waits until `/readyz` says so, calling `meanwhile` (which may wait a little) again and again.
+    ///
+    /// Call it on the main thread: the kernel ends children with the thread that started them.
+    pub(crate) fn start(
+        setup: &Setup<'_>,
+        meanwhile: &mut dyn FnMut() -> Result<(), Failure>,
+    ) -> Result<Self, Failure> {
+        let program = program()?;
+        create_keystore(&program, setup.directory)?;
+        let [port, admin_port, node_ports @ ..] = ports::free::<{ 2 + BROKERS_MAX }>()?;
+        let nodes: Vec<u16> = node_ports.into_iter().take(usize::from(setup.brokers)).collect();
+        let configuration = setup.directory.join("sealwire.toml");
+        std::fs::write(
+            &configuration,
+            configuration_text(setup, port, admin_port, &nodes)?,
+        )?;
+        let log = setup.directory.join("sealwire.log");
+        let child = Child::start(&Start {
+            program: &program,
+            arguments: vec![
+                OsStr::new("run"),
+                OsStr::new("--config"),
+                configuration.as_os_str(),
+            ],
+            core: setup.core,
+            log: &log,
+        })?;
+        let mut proxy = Self {
+            child,
+            port,
+            admin_port,
+            log,
+        };
+        proxy
+            .wait_until_ready(meanwhile)
+            .map_err(|failure| proxy.explain(&failure))?;
+        Ok(proxy)
+    }
+
+    /// The body that the admin endpoint answers to `path` with, if its status is 200.
+    pub(crate) fn ask(&self, path: &str) -> Result<String, Failure> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.admin_port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+        )?;
+        let mut response = String::new();
+        stream.read_to_string(&mut response)?;
+        let (head, body) = response.split_once("\r\n\r\n").ok_or("half an HTTP response")?;
+        match head.starts_with("HTTP/1.1 200") {
+            true => Ok(body.to_owned()),
+            false => Err(format!("{path}: {}", head.lines().next().unwrap_or_default()).into()),
+        }
+    }
+
+    /// Stops it as an operator would, and expects it to drain and exit 0.
+    pub(crate) fn stop(&mut self) -> Result<(), Failure> {
+        let status = self.child.stop(Duration::from_secs(35))?;
+        match status.success() {
+            true => Ok(()),
+            false => Err(self.explain(&format!("the proxy ended with {status}").into())),
+        }
+    }
+
+    /// `failure` with the end of the proxy's log.
+    pub(crate) fn explain(&self, failure: &Failure) -> Failure {
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        let end = lines.len().saturating_sub(LOG_LINES_SHOWN);
+        let shown = lines.get(end..).unwrap_or_default().join("\n  ");
+        format!("{failure}\nThe proxy's log ends with:\n  {shown}").into()
+    }
+
+    fn wait_until_ready(
+        &mut self,
+        meanwhile: &mut dyn FnMut() -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let deadline = Instant::now() + START_PATIENCE;
+        loop {
+            self.child.check()?;
+            match self.ask("/readyz") {
+                Ok(_) => return Ok(()),
+                Err(failure) if Instant::now() > deadline => {
+                    return Err(format!(
+                        "the proxy is not ready after {} s: {failure}",
+                        START_PATIENCE.as_secs()
+                    )
+                    .into());
+                }
+                Err(_) => meanwhile()?,
+            }
+        }
+    }
+}
+
+/// Brokers that a [`Setup`] may have.
+const BROKERS_MAX: usize = 3;
+const START_PATIENCE: Duration = Duration::from_secs(20);
+const LOG_LINES_SHOWN: usize = 15;
+
+/// The `sealwire` binary beside this one; brought up to date by cargo where the sources are at hand.
+pub(crate) fn program() -> Result<PathBuf, Failure> {
+    let own = std::env::current_exe()?;
+    let beside = own
+        .parent()
+        .ok_or("this program has no directory")?
+        .join("sealwire");
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    if workspace.join("Cargo.toml").is_file() && find("cargo").is_some() {
+        build(&workspace, &beside)?;
+    }
+    match beside.is_file() {
+        true => Ok(beside),
+        false => Err(format!(
+            "{} is not there; build it with `cargo build --release`",
+            beside.display()
+        )
+        .into()),
+    }
+}
+
+/// `cargo run` builds the harness and the library, and not the other binary: an old one must not be measured.
+fn build(workspace: &Path, binary: &Path) -> Result<(), Failure> {
+    let profile_directory = binary.parent().ok_or("no target directory")?;
+    let target = profile_directory.parent().ok_or("no target directory")?;
+    let mut cargo = Command::new("cargo");
+    cargo
+        .current_dir(workspace)
+        .args(["build", "--quiet", "--package", "sealwire", "--bin", "sealwire"]);
+    cargo.arg("--target-dir").arg(target);
+    if profile_directory.ends_with("release") {
+        cargo.arg("--release");
+    }
+    match cargo.status()?.success() {
+        true => Ok(()),
+        false => Err("cargo could not build sealwire".into()),
+    }
+}
+
+fn create_keystore(program: &Path, directory: &Path) -> Result<(), Failure> {
+    let keystore = directory.join("keystore.json");
+    let master_key = directory.join("master.key");
+    let arguments: [&[&OsStr]; 2] = [
+        &["keystore", "create", "--master-key-file"].map(OsStr::new),
+        &["keystore", "add", "--master-key-file"].map(OsStr::new),
+    ];
+    for (arguments, kek) in arguments.into_iter().zip([None, Some("quickstart")]) {
+        let mut command = Command::new(program);
+        command.args(arguments).arg(&master_key).arg(&keystore).args(kek);
+        let output = command.output()?;
+        if !output.status.success() {
+            let text = String::from_utf8_lossy(&output.stderr).into_owned();
+            return Err(format!("sealwire keystore failed: {text}").into());
+        }
+    }
+    Ok(())
+}
+
+fn configuration_text(
+    setup: &Setup<'_>,
+    port: u16,
+    admin_port: u16,
+    nodes: &[u16],
+) -> Result<String, Failure> {
+    let mut text = String::new();
+    if let Some(executors) = setup.executors {
+        writeln!(text, "[runtime]\nexecutors = {executors}\n")?;
+    }
+    let bootstrap: Vec<String> = setup
+        .bootstrap
+        .iter()
+        .map(|address| format!("{address:?}"))
+        .collect();
+    let node_ports: Vec<String> = nodes.iter().map(u16::to_string).collect();
+    write!(
+        text,
+        r#"[kms.local]
+provider = "file"
+path = "keystore.json"
+master_key = {{ file = "master.key" }}
+
+[cluster.main]
+bootstrap = [{bootstrap}]
+
+[[cluster.main.listeners]]
+name = "local"
+listen = "127.0.0.1:{port}"
+client_auth = "network"
+advertised_host = "127.0.0.1"
+nodes = "1-{brokers}"
+node_ports = "{node_ports}"
+
+[[cluster.main.topics]]
+match = "{sealed}"
+kms = "local"
+kek = "quickstart"
+
+[[cluster.main.topics]]
+match = "public*"
+pass = true
+
+[admin]
+listen = "127.0.0.1:{admin_port}"
+"#,
+        bootstrap = bootstrap.join(", "),
+        brokers = setup.brokers,
+        node_ports = node_ports.join(","),
+        sealed = setup.sealed,
+    )?;
+    Ok(text)
+}

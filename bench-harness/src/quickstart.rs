@@ -1,0 +1,133 @@
+//! Sealwire in a minute: three mock brokers, a fresh keystore, the real proxy, a real client.
+
+mod exchange;
+mod show;
+mod throughput;
+
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Args;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::mocking::MockCluster;
+
+use crate::Failure;
+use crate::children::pause;
+use crate::proxy::{Proxy, Setup};
+
+/// Options of `quickstart`.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Leaves everything running for your own client, until Ctrl-C.
+    #[arg(long)]
+    keep: bool,
+    /// Megabytes of the throughput run, in each direction.
+    #[arg(long, default_value_t = 200)]
+    megabytes: usize,
+}
+
+/// A topic under a sealing rule.
+const SEALED: &str = "payments-eu";
+/// A topic under a pass rule.
+const PASSED: &str = "public-notes";
+/// Of each topic.
+const PARTITIONS: i32 = 3;
+const BROKERS: u16 = 3;
+
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    let directory = tempfile::tempdir()?;
+    println!("Starting {BROKERS} mock brokers (librdkafka's), a keystore and the proxy ...");
+    let cluster = MockCluster::new(i32::from(BROKERS))?;
+    for topic in [SEALED, PASSED] {
+        cluster.create_topic(topic, PARTITIONS, i32::from(BROKERS))?;
+    }
+    let brokers = cluster.bootstrap_servers();
+    let mut proxy = start(directory.path(), &brokers)?;
+    println!("  brokers  {brokers}");
+    println!(
+        "  proxy    127.0.0.1:{}  (process {})",
+        proxy.port,
+        proxy.child.id()
+    );
+    println!("  admin    http://127.0.0.1:{}/metrics\n", proxy.admin_port);
+    let shown = demonstrate(options, &proxy, &brokers);
+    shown.map_err(|failure| proxy.explain(&failure))?;
+    if options.keep {
+        keep(&mut proxy, directory.path(), &brokers)?;
+    }
+    proxy.stop()?;
+    println!("\nThe proxy drained and exited 0.");
+    Ok(())
+}
+
+fn start(directory: &Path, brokers: &str) -> Result<Proxy, Failure> {
+    let setup = Setup {
+        directory,
+        bootstrap: brokers.split(',').map(str::to_owned).collect(),
+        brokers: BROKERS,
+        sealed: "payments-*",
+        executors: None,
+        core: None,
+    };
+    Proxy::start(&setup, &mut || {
+        pause(Duration::from_millis(20));
+        Ok(())
+    })
+}
+
+fn demonstrate(options: &Options, proxy: &Proxy, brokers: &str) -> Result<(), Failure> {
+    let through_proxy = format!("127.0.0.1:{}", proxy.port);
+    for (topic, sealed) in [(SEALED, true), (PASSED, false)] {
+        let sent = exchange::send_orders(&through_proxy, topic)?;
+        let stored = exchange::read(brokers, topic, sent.len())?;
+        let received = exchange::read(&through_proxy, topic, sent.len())?;
+        show::side_by_side(topic, sealed, &sent, &stored, &received)?;
+    }
+    throughput::run(&through_proxy, SEALED, options.megabytes)?;
+    let metrics = proxy.ask("/metrics")?;
+    println!("\nFrom /metrics:");
+    for line in metrics
+        .lines()
+        .filter(|line| METRICS_SHOWN.iter().any(|name| line.starts_with(name)))
+    {
+        println!("  {line}");
+    }
+    Ok(())
+}
+
+const METRICS_SHOWN: [&str; 6] = [
+    "sealwire_sealed_records_total",
+    "sealwire_sealed_payload_bytes_total",
+    "sealwire_sealed_stored_bytes_total",
+    "sealwire_opened_records_total",
+    "sealwire_passed_payload_bytes_total",
+    "sealwire_deks_made_total",
+];
+
+fn keep(proxy: &mut Proxy, directory: &Path, brokers: &str) -> Result<(), Failure> {
+    println!(
+        "\nStill running; Ctrl-C ends it. Topics `payments-*` are sealed, `public*` pass, everything else is refused."
+    );
+    println!(
+        "  through the proxy      kcat -b 127.0.0.1:{} -t {SEALED} -C",
+        proxy.port
+    );
+    println!("  what the brokers hold  kcat -b {brokers} -t {SEALED} -C");
+    println!(
+        "  configuration          {}",
+        directory.join("sealwire.toml").display()
+    );
+    loop {
+        pause(Duration::from_millis(500));
+        proxy.child.check().map_err(|failure| proxy.explain(&failure))?;
+    }
+}
+
+/// What producers and consumers have in common.
+fn client(bootstrap: &str) -> ClientConfig {
+    let mut configuration = ClientConfig::new();
+    configuration.set("bootstrap.servers", bootstrap);
+    configuration.set("broker.address.family", "v4");
+    configuration.set_log_level(RDKafkaLogLevel::Error);
+    configuration
+}

@@ -1,0 +1,140 @@
+//! Side by side: what the application sent, what the brokers hold, what came back. And whether that is as promised.
+
+use std::collections::BTreeMap;
+
+use super::exchange::{Place, Record};
+use crate::Failure;
+use crate::cluster::contains;
+
+/// Prints the three views of each record, and fails if one of them is not what it has to be.
+pub(super) fn side_by_side(
+    topic: &str,
+    sealed: bool,
+    sent: &BTreeMap<Place, Record>,
+    stored: &BTreeMap<Place, Record>,
+    received: &BTreeMap<Place, Record>,
+) -> Result<(), Failure> {
+    println!(
+        "Topic {topic}: {}",
+        if sealed { "sealed" } else { "passes through" }
+    );
+    for (place, sent) in sent {
+        let (partition, offset) = place;
+        let stored = stored.get(place).ok_or("a record is missing at the brokers")?;
+        let received = received
+            .get(place)
+            .ok_or("a record did not come back at its offset")?;
+        println!("  partition {partition}, offset {offset}");
+        println!("    sent      {}", text(sent));
+        println!("    stored    {}", text(stored));
+        println!("    received  {}", text(received));
+        if received != sent {
+            return Err("what came back is not what was sent".into());
+        }
+        if sealed && is_readable(sent, stored) {
+            return Err("a broker can read what was sent".into());
+        }
+        if !sealed && stored != sent {
+            return Err("a record that passes through was changed".into());
+        }
+    }
+    println!();
+    Ok(())
+}
+
+/// Whether anything that should be secret can be found in what the broker holds.
+fn is_readable(sent: &Record, stored: &Record) -> bool {
+    let secrets = sent
+        .value
+        .iter()
+        .chain(sent.headers.iter().filter_map(|(_, value)| value.as_ref()));
+    let mut held: Vec<u8> = stored.value.clone().unwrap_or_default();
+    for (name, value) in &stored.headers {
+        held.extend_from_slice(name.as_bytes());
+        held.extend_from_slice(value.as_deref().unwrap_or_default());
+    }
+    let long_enough = |secret: &&Vec<u8>| secret.len() >= SECRET_BYTES_MIN;
+    let names = sent
+        .headers
+        .iter()
+        .any(|(name, _)| stored.headers.iter().any(|(stored, _)| stored == name));
+    names || secrets.filter(long_enough).any(|secret| contains(&held, secret))
+}
+
+/// Shorter ones turn up in random bytes by accident.
+const SECRET_BYTES_MIN: usize = 4;
+
+fn text(record: &Record) -> String {
+    let headers: Vec<String> = record
+        .headers
+        .iter()
+        .map(|(name, value)| format!("{name}={}", excerpt(value.as_deref())))
+        .collect();
+    let headers = if headers.is_empty() {
+        String::new()
+    } else {
+        format!("  headers [{}]", headers.join(", "))
+    };
+    format!(
+        "key {}  value {}{headers}",
+        excerpt(record.key.as_deref()),
+        excerpt(record.value.as_deref())
+    )
+}
+
+/// Text as text, anything else in hexadecimal; no control character reaches the terminal.
+fn excerpt(bytes: Option<&[u8]>) -> String {
+    let Some(bytes) = bytes else {
+        return "null".to_owned();
+    };
+    match std::str::from_utf8(bytes) {
+        Ok(text) if text.chars().all(|character| !character.is_control()) => format!("{text:?}"),
+        _ => {
+            let hex: String = bytes
+                .iter()
+                .take(EXCERPT_BYTES)
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
+            let more = if bytes.len() > EXCERPT_BYTES { "…" } else { "" };
+            format!("{hex}{more} ({} bytes)", bytes.len())
+        }
+    }
+}
+
+const EXCERPT_BYTES: usize = 24;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(value: &[u8], headers: &[(&str, &[u8])]) -> Record {
+        Record {
+            key: None,
+            value: Some(value.to_vec()),
+            headers: headers
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), Some(value.to_vec())))
+                .collect(),
+            timestamp_ms: None,
+        }
+    }
+
+    #[test]
+    fn what_is_readable_is_found() {
+        let sent = record(b"secret value", &[("trace", b"secret header")]);
+        assert!(is_readable(&sent, &record(b"xx secret value xx", &[])));
+        assert!(is_readable(
+            &sent,
+            &record(b"xx", &[("sealwire", b"..secret header..")])
+        ));
+        assert!(is_readable(&sent, &record(b"xx", &[("trace", b"xx")])));
+        assert!(!is_readable(&sent, &record(b"xx", &[("sealwire", b"xx")])));
+    }
+
+    #[test]
+    fn excerpts_are_fit_for_a_terminal() {
+        assert_eq!(excerpt(Some(b"plain")), "\"plain\"");
+        assert_eq!(excerpt(Some(b"\x1b[2J")), "1b5b324a (4 bytes)");
+        assert_eq!(excerpt(None), "null");
+    }
+}

@@ -1,0 +1,102 @@
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+use crate::metrics::{ExecutorMetrics, KeyMetrics, RefusalReason};
+
+fn facts() -> ProcessFacts {
+    ProcessFacts {
+        started: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
+        keys_locked: true,
+        keys_excluded_from_dumps: false,
+    }
+}
+
+fn busy() -> Collection {
+    let mut executor = ExecutorMetrics::new(0, 10);
+    let topic = executor.topic_index(&Arc::from("main"), "payments");
+    executor.topic(topic).sealed(10, 1_000, 2_000);
+    let reason = RefusalReason::NoRule;
+    executor.topic(topic).refused(Direction::Request, reason, 3, 300);
+    executor.frames(Direction::Request).frame(0);
+    executor.frames(Direction::Request).frame(300);
+    executor.time(TimeKind::Produce, Duration::from_micros(30));
+    executor.time(TimeKind::Produce, Duration::from_secs(30));
+    let mut keys = KeyMetrics::new(["local".to_owned()]);
+    keys.call(
+        0,
+        KmsOperation::GenerateDek,
+        KmsOutcome::Ok,
+        Duration::from_millis(3),
+    );
+    Collection {
+        executors: vec![Some(executor.snapshot()), None],
+        keys,
+        ..Collection::default()
+    }
+}
+
+#[test]
+fn counters_come_out_with_their_labels() {
+    let text = text(&busy(), facts()).unwrap();
+    for line in [
+        "sealwire_sealed_records_total{cluster=\"main\",topic=\"payments\"} 10",
+        "sealwire_sealed_stored_bytes_total{cluster=\"main\",topic=\"payments\"} 2000",
+        "sealwire_refused_partitions_total{cluster=\"main\",topic=\"payments\",operation=\"produce\",reason=\"no_rule\"} 1",
+        "sealwire_frames_total{direction=\"request\",api=\"Produce\",api_key=\"0\"} 1",
+        "sealwire_frames_total{direction=\"request\",api=\"unknown\",api_key=\"other\"} 1",
+        "sealwire_executors 2",
+        "sealwire_executors_answering 1",
+        "sealwire_deks_made_total 1",
+        "sealwire_kms_calls_total{kms=\"local\",operation=\"generate_dek\",outcome=\"ok\"} 1",
+        "sealwire_proxy_seconds_bucket{le=\"0.00002\",kind=\"produce\"} 0",
+        "sealwire_proxy_seconds_bucket{le=\"0.00005\",kind=\"produce\"} 1",
+        "sealwire_proxy_seconds_bucket{le=\"10.0\",kind=\"produce\"} 1",
+        "sealwire_proxy_seconds_bucket{le=\"+Inf\",kind=\"produce\"} 2",
+        "sealwire_proxy_seconds_count{kind=\"produce\"} 2",
+    ] {
+        assert!(
+            text.lines().any(|found| found == line),
+            "{line} is missing from\n{text}"
+        );
+    }
+}
+
+#[test]
+fn the_document_names_every_metric_and_no_other() {
+    let text = text(&Collection::default(), facts()).unwrap();
+    let exported: BTreeSet<String> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .filter_map(|rest| {
+            let (name, kind) = rest.split_once(' ')?;
+            Some(if kind == "counter" {
+                format!("{name}_total")
+            } else {
+                name.to_owned()
+            })
+        })
+        .collect();
+    let documented: BTreeSet<String> = include_str!("../../../docs/metrics.md")
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+        .filter(|name| name.starts_with("sealwire_") || name.starts_with("process_"))
+        .map(str::to_owned)
+        .collect();
+    assert!(exported.len() > 30);
+    assert_eq!(exported, documented);
+}
+
+#[test]
+fn the_document_explains_every_reason() {
+    let document = include_str!("../../../docs/metrics.md");
+    let refusals = RefusalReason::ALL.iter().map(|reason| reason.as_str());
+    let closes = CloseReason::ALL.iter().map(|reason| reason.as_str());
+    for reason in refusals.chain(closes) {
+        assert!(
+            document.contains(&format!("| `{reason}` |")),
+            "{reason} is missing"
+        );
+    }
+}

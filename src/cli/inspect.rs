@@ -1,0 +1,165 @@
+//! `sealwire inspect`: shows how records are stored, from a broker's log segments or from a topic. Needs no key.
+//!
+//! - INSPECT-1: no content of a record is ever shown: forms, names of keys, and sizes.
+//! - INSPECT-2: what comes from a file or a broker is untrusted: it is bounded, and escaped before it is printed.
+
+mod client;
+mod describe;
+mod render;
+mod segment;
+mod topic;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use clap::Args;
+
+use self::describe::{Item, Summary};
+use self::render::Format;
+use crate::protocol::ProtocolError;
+use crate::record_batch::BatchError;
+
+/// Show how records are stored: sealed or not, under which key, how large
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct InspectArguments {
+    /// Log segments of a broker (…/TOPIC-PARTITION/00000000000000000000.log)
+    #[arg(value_name = "SEGMENT", required_unless_present = "bootstrap", conflicts_with_all = ["bootstrap", "topic"])]
+    segments: Vec<PathBuf>,
+    /// A broker, to read a topic from: HOST:PORT, without TLS and SASL. Name the broker itself: through the proxy records are opened
+    #[arg(long, value_name = "HOST:PORT", requires = "topic")]
+    bootstrap: Option<String>,
+    /// The topic to read
+    #[arg(long, value_name = "TOPIC", requires = "bootstrap")]
+    topic: Option<String>,
+    /// Only this partition; all of them otherwise
+    #[arg(long, value_name = "N", requires = "topic")]
+    partition: Option<i32>,
+    /// Begin at this offset of each partition; at the first one there is otherwise
+    #[arg(long, value_name = "N")]
+    offset: Option<i64>,
+    /// Stop after so many records of each partition or segment
+    #[arg(long, value_name = "N")]
+    count: Option<u64>,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+    /// Only the sums at the end
+    #[arg(long)]
+    summary: bool,
+}
+
+const EXAMPLES: &str = "Examples:
+  sealwire inspect /var/lib/kafka/payments-0/00000000000000000000.log
+  sealwire inspect --bootstrap kafka-1:9092 --topic payments --count 10
+  sealwire inspect --bootstrap kafka-1:9092 --topic payments --summary --json";
+
+/// Why `inspect` gave up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InspectError {
+    /// A segment cannot be read.
+    #[error("cannot read {path}: {source}")]
+    File {
+        /// The segment.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file holds something that is no record batch, from some position on.
+    #[error("{path}: no record batch at byte {at}: {source}")]
+    Batch {
+        /// The segment.
+        path: PathBuf,
+        /// Position in the file.
+        at: u64,
+        /// Why.
+        source: BatchError,
+    },
+    /// A broker cannot be reached, or does not answer.
+    #[error("broker {address}: {source}")]
+    Broker {
+        /// `host:port`.
+        address: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A broker's answer cannot be understood.
+    #[error("broker {address} gave an answer that cannot be read: {source}")]
+    Answer {
+        /// `host:port`.
+        address: String,
+        /// Why.
+        source: ProtocolError,
+    },
+    /// A broker refuses.
+    #[error("broker {address} refuses with Kafka error {code}{}", describe::kafka_error(*.code))]
+    Refused {
+        /// `host:port`.
+        address: String,
+        /// Kafka's error code.
+        code: i16,
+    },
+    /// The topic has no such partition, or the partition no leader.
+    #[error("topic {topic}: partition {partition} does not exist or has no leader")]
+    NoLeader {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+    },
+    /// The arguments do not fit together.
+    #[error("give either segments or --bootstrap and --topic")]
+    Arguments,
+    /// Nothing can be written any more.
+    #[error("cannot write: {0}")]
+    Output(#[from] io::Error),
+}
+
+/// Runs the command and writes to `out`.
+///
+/// # Errors
+/// [`InspectError`]; what was found before was written.
+pub fn run(arguments: &InspectArguments, out: &mut dyn Write) -> Result<(), InspectError> {
+    let format = if arguments.json {
+        Format::Json
+    } else {
+        Format::Text
+    };
+    let selection = Selection {
+        offset: arguments.offset,
+        count: arguments.count.unwrap_or(u64::MAX),
+    };
+    let mut summary = Summary::default();
+    let mut show = |item: &Item<'_>| -> Result<(), InspectError> {
+        summary.add(item);
+        if !arguments.summary {
+            render::item(format, item, out)?;
+        }
+        Ok(())
+    };
+    let done = match (&arguments.bootstrap, &arguments.topic) {
+        (Some(bootstrap), Some(topic)) => {
+            topic::inspect(bootstrap, topic, arguments.partition, selection, &mut show)
+        }
+        (None, None) => arguments
+            .segments
+            .iter()
+            .try_for_each(|path| segment::inspect(path, selection, &mut show)),
+        _ => Err(InspectError::Arguments),
+    };
+    // A reader that has seen enough (`| head`) is not an error.
+    match done.and_then(|()| Ok(render::summary(format, &summary, out)?)) {
+        Err(InspectError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+/// Which records are shown.
+#[derive(Debug, Clone, Copy)]
+struct Selection {
+    /// The first offset; `None`: from the start.
+    offset: Option<i64>,
+    /// At most so many of each source.
+    count: u64,
+}

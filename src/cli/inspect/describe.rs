@@ -1,0 +1,261 @@
+//! What is said about one stored record, and the sums over all of them.
+
+use std::collections::BTreeMap;
+
+use super::{InspectError, Selection};
+use crate::envelope::{Domain, Form, HeaderMode, Marked, Marker, WrappedDek, find_marker};
+use crate::record_batch::{
+    BatchHeader, BatchKind, BatchSlice, Decompressor, HEADER_BYTES, RecordCursor, RecordLayout, crc_matches,
+};
+
+/// Where records come from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Origin<'a> {
+    /// The topic, where it is known; of a segment, its folder's name says so.
+    pub(super) topic: Option<&'a str>,
+    /// The partition, likewise.
+    pub(super) partition: Option<i32>,
+}
+
+/// One thing that was found.
+#[derive(Debug)]
+pub(super) struct Item<'a> {
+    pub(super) origin: Origin<'a>,
+    /// The record's offset; of a batch that is shown whole, its first.
+    pub(super) offset: i64,
+    pub(super) what: What<'a>,
+}
+
+#[derive(Debug)]
+pub(super) enum What<'a> {
+    /// A record.
+    Record(Stored<'a>),
+    /// A control batch: the end of a transaction, for example. Brokers write them, and nobody seals them.
+    Control,
+    /// A set of messages in format 0 or 1, which Kafka 4 has given up.
+    OldFormat { magic: i8 },
+    /// A batch or a record that cannot be read.
+    Unreadable { why: String },
+}
+
+/// A record as it is stored; sizes in bytes.
+#[derive(Debug)]
+pub(super) struct Stored<'a> {
+    /// Milliseconds since 1970.
+    pub(super) timestamp: i64,
+    pub(super) form: Form,
+    pub(super) seal: Option<SealFacts<'a>>,
+    /// `None`: null.
+    pub(super) key_bytes: Option<usize>,
+    /// `None`: null.
+    pub(super) value_bytes: Option<usize>,
+    /// Headers besides the marker.
+    pub(super) headers: usize,
+    /// The record with everything.
+    pub(super) record_bytes: usize,
+    /// The batch's codec.
+    pub(super) codec: &'static str,
+}
+
+/// What a seal says about itself. Nobody has verified it: that takes the key.
+#[derive(Debug)]
+pub(super) struct SealFacts<'a> {
+    pub(super) format: u8,
+    pub(super) headers: HeaderMode,
+    pub(super) key_sealed: bool,
+    pub(super) domain_hint: [u8; 4],
+    /// Whether the hint is that of the topic's name; `None` where the topic is not known.
+    pub(super) domain_is_topic: Option<bool>,
+    /// `None`: not even its frame can be read.
+    pub(super) wrapped_dek: Option<WrappedDek<'a>>,
+    pub(super) wrapped_dek_bytes: usize,
+    pub(super) counter: u32,
+    pub(super) hidden_bytes: usize,
+    /// The marker header with everything: what sealing has added to the record.
+    pub(super) marker_bytes: usize,
+}
+
+/// Walks one batch and shows its records; how many were shown.
+pub(super) fn batch(
+    records: &[u8],
+    slice: &BatchSlice,
+    origin: Origin<'_>,
+    selection: Selection,
+    decompressor: &mut Decompressor,
+    show: &mut dyn FnMut(&Item<'_>) -> Result<(), InspectError>,
+) -> Result<u64, InspectError> {
+    let bytes = slice.span.of(records);
+    let header = match &slice.kind {
+        BatchKind::V2(header) => header,
+        BatchKind::Old { magic } => {
+            let offset = bytes.first_chunk().map_or(-1, |bytes| i64::from_be_bytes(*bytes));
+            let what = What::OldFormat { magic: *magic };
+            return one(show, origin, offset, what);
+        }
+    };
+    if header.attributes.is_control() {
+        return one(show, origin, header.base_offset, What::Control);
+    }
+    if !crc_matches(bytes) {
+        let why = "the batch's checksum does not match".to_owned();
+        return one(show, origin, header.base_offset, What::Unreadable { why });
+    }
+    let mut plain = Vec::new();
+    match decompressed(header, bytes, decompressor, &mut plain) {
+        Ok(()) => each_record(&plain, header, origin, selection, show),
+        Err(why) => one(show, origin, header.base_offset, What::Unreadable { why }),
+    }
+}
+
+fn one(
+    show: &mut dyn FnMut(&Item<'_>) -> Result<(), InspectError>,
+    origin: Origin<'_>,
+    offset: i64,
+    what: What<'_>,
+) -> Result<u64, InspectError> {
+    show(&Item { origin, offset, what })?;
+    Ok(1)
+}
+
+fn decompressed(
+    header: &BatchHeader,
+    batch: &[u8],
+    decompressor: &mut Decompressor,
+    out: &mut Vec<u8>,
+) -> Result<(), String> {
+    let section = batch.get(HEADER_BYTES..).unwrap_or_default();
+    if header.record_count == 0 {
+        return Ok(());
+    }
+    let number = header.attributes.codec_number();
+    let codec = header
+        .attributes
+        .codec()
+        .ok_or_else(|| format!("codec {number} is not known"))?;
+    decompressor
+        .decompress(codec, section, DECOMPRESSED_BYTES_MAX, out)
+        .map_err(|error| error.to_string())
+}
+
+/// A batch that holds more is not one that a broker with sensible settings has taken.
+const DECOMPRESSED_BYTES_MAX: usize = 256 << 20;
+
+fn each_record(
+    plain: &[u8],
+    header: &BatchHeader,
+    origin: Origin<'_>,
+    selection: Selection,
+    show: &mut dyn FnMut(&Item<'_>) -> Result<(), InspectError>,
+) -> Result<u64, InspectError> {
+    let mut cursor = RecordCursor::stored(header, 0);
+    let mut shown = 0u64;
+    while shown < selection.count {
+        let (offset, what) = match cursor.next(plain) {
+            Ok(None) => break,
+            Ok(Some(record)) => {
+                let offset = header.base_offset.wrapping_add(i64::from(record.offset_delta));
+                (offset, stored(plain, &record, header, origin))
+            }
+            Err(error) => {
+                let why = error.to_string();
+                return Ok(shown + one(show, origin, header.base_offset, What::Unreadable { why })?);
+            }
+        };
+        if selection.offset.is_none_or(|first| offset >= first) {
+            shown += one(show, origin, offset, what)?;
+        }
+    }
+    Ok(shown)
+}
+
+fn stored<'a>(plain: &'a [u8], record: &RecordLayout, header: &BatchHeader, origin: Origin<'_>) -> What<'a> {
+    let marked = match find_marker(plain, record) {
+        Ok(marked) => marked,
+        Err(error) => {
+            return What::Unreadable {
+                why: error.to_string(),
+            };
+        }
+    };
+    let seal = match &marked {
+        Marked::One(marker) => Some(seal_facts(plain, marker, origin)),
+        Marked::None(_) => None,
+    };
+    let timestamp = if header.attributes.log_append_time() {
+        header.max_timestamp
+    } else {
+        header.base_timestamp.wrapping_add(record.timestamp_delta)
+    };
+    What::Record(Stored {
+        timestamp,
+        form: marked.form(),
+        headers: record.header_count.saturating_sub(usize::from(seal.is_some())),
+        seal,
+        key_bytes: record.key.map(|key| key.len()),
+        value_bytes: record.value.map(|value| value.len()),
+        record_bytes: record.whole().len(),
+        codec: header.attributes.codec().map_or("unknown", |codec| codec.name()),
+    })
+}
+
+fn seal_facts<'a>(plain: &'a [u8], marker: &Marker, origin: Origin<'_>) -> SealFacts<'a> {
+    let seal = marker.seal();
+    let wrapped = marker.wrapped_dek(plain);
+    let hint_of = |topic: &str| Domain::new(topic).ok().map(|domain| domain.hint());
+    SealFacts {
+        format: crate::envelope::seal::FORMAT_RECORD_SEAL,
+        headers: seal.parts.headers,
+        key_sealed: seal.parts.key_sealed,
+        domain_hint: seal.domain_hint,
+        domain_is_topic: origin
+            .topic
+            .and_then(hint_of)
+            .map(|hint| hint == seal.domain_hint),
+        wrapped_dek: WrappedDek::parse(wrapped).ok(),
+        wrapped_dek_bytes: wrapped.len(),
+        counter: seal.counter,
+        hidden_bytes: seal.hidden.len(),
+        marker_bytes: marker.header().len(),
+    }
+}
+
+/// Sums.
+#[derive(Debug, Default)]
+pub(super) struct Summary {
+    /// Records by form, and what else was found.
+    pub(super) counts: BTreeMap<&'static str, u64>,
+    /// Bytes of all records.
+    pub(super) record_bytes: u64,
+    /// Bytes of all marker headers.
+    pub(super) marker_bytes: u64,
+}
+
+impl Summary {
+    pub(super) fn add(&mut self, item: &Item<'_>) {
+        let name = match &item.what {
+            What::Record(stored) => {
+                self.record_bytes = self.record_bytes.saturating_add(stored.record_bytes as u64);
+                let marker_bytes = stored.seal.as_ref().map_or(0, |seal| seal.marker_bytes as u64);
+                self.marker_bytes = self.marker_bytes.saturating_add(marker_bytes);
+                stored.form.name()
+            }
+            What::Control => "control",
+            What::OldFormat { .. } => "old_format",
+            What::Unreadable { .. } => "unreadable",
+        };
+        let count = self.counts.entry(name).or_default();
+        *count = count.saturating_add(1);
+    }
+}
+
+/// The errors that an operator meets here, in words.
+pub(super) fn kafka_error(code: i16) -> &'static str {
+    match code {
+        1 => " (offset out of range)",
+        3 => " (unknown topic or partition)",
+        5 => " (no leader)",
+        6 => " (not the leader any more; try again)",
+        29 => " (not authorized)",
+        _ => "",
+    }
+}

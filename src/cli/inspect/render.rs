@@ -1,0 +1,220 @@
+//! What was found, as lines of text or of JSON.
+
+use std::io::{self, Write};
+
+use serde_json::{Map, Value, json};
+
+use super::describe::{Item, SealFacts, Stored, Summary, What};
+use crate::envelope::wrapped_dek::provider;
+
+/// How it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Text,
+    Json,
+}
+
+/// Writes one line.
+pub(super) fn item(format: Format, item: &Item<'_>, out: &mut dyn Write) -> io::Result<()> {
+    match format {
+        Format::Text => writeln!(out, "{}", text(item)),
+        Format::Json => writeln!(out, "{}", json(item)),
+    }
+}
+
+/// Writes the sums.
+pub(super) fn summary(format: Format, summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
+    let added = summary.record_bytes.saturating_sub(summary.marker_bytes).max(1);
+    let percent = summary.marker_bytes as f64 * 100.0 / added as f64;
+    match format {
+        Format::Json => {
+            let sums = json!({
+                "counts": summary.counts,
+                "record_bytes": summary.record_bytes,
+                "marker_bytes": summary.marker_bytes,
+            });
+            writeln!(out, "{}", json!({ "summary": sums }))
+        }
+        Format::Text if summary.counts.is_empty() => writeln!(out, "no records"),
+        Format::Text => {
+            let counts: Vec<String> = summary
+                .counts
+                .iter()
+                .map(|(name, count)| format!("{name} {count}"))
+                .collect();
+            writeln!(
+                out,
+                "{}; {} bytes, of which seals {} (+{percent:.1}%)",
+                counts.join(", "),
+                summary.record_bytes,
+                summary.marker_bytes,
+            )
+        }
+    }
+}
+
+fn text(item: &Item<'_>) -> String {
+    let place = match (item.origin.topic, item.origin.partition) {
+        (Some(topic), Some(partition)) => format!("{}-{partition} ", escaped(topic.as_bytes())),
+        _ => String::new(),
+    };
+    let offset = item.offset;
+    match &item.what {
+        What::Record(stored) => format!("{place}offset {offset}: {}", record_text(stored)),
+        What::Control => format!("{place}offset {offset}: control batch"),
+        What::OldFormat { magic } => format!("{place}offset {offset}: message format {magic}, not sealed"),
+        What::Unreadable { why } => format!("{place}offset {offset}: unreadable: {why}"),
+    }
+}
+
+fn record_text(stored: &Stored<'_>) -> String {
+    let size = |bytes: Option<usize>| bytes.map_or_else(|| "null".to_owned(), |bytes| format!("{bytes} B"));
+    let sizes = format!(
+        "key {}, value {}, {} headers, record {} B, codec {}, time {}",
+        size(stored.key_bytes),
+        size(stored.value_bytes),
+        stored.headers,
+        stored.record_bytes,
+        stored.codec,
+        stored.timestamp,
+    );
+    match &stored.seal {
+        None => format!("{}; {sizes}", stored.form.name()),
+        Some(seal) => format!(
+            "{} {}; {sizes}, seal {} B",
+            stored.form.name(),
+            seal_text(seal),
+            seal.marker_bytes
+        ),
+    }
+}
+
+fn seal_text(seal: &SealFacts<'_>) -> String {
+    let domain = match seal.domain_is_topic {
+        Some(true) => " (the topic's)",
+        Some(false) => " (not the topic's)",
+        None => "",
+    };
+    let key = match &seal.wrapped_dek {
+        Some(wrapped) => format!(
+            "{}, authority {}, KEK {}, version {}, wrapped DEK {} B",
+            provider_name(wrapped.provider),
+            hex(&wrapped.authority),
+            escaped(wrapped.kek),
+            version(wrapped.version),
+            seal.wrapped_dek_bytes,
+        ),
+        None => format!("wrapped DEK of {} B that cannot be read", seal.wrapped_dek_bytes),
+    };
+    format!(
+        "format {}, headers {}{}, domain {}{domain}, {key}",
+        seal.format,
+        seal.headers.name(),
+        if seal.key_sealed { ", key sealed" } else { "" },
+        hex(&seal.domain_hint),
+    )
+}
+
+fn json(item: &Item<'_>) -> Value {
+    let mut object = Map::new();
+    if let (Some(topic), Some(partition)) = (item.origin.topic, item.origin.partition) {
+        object.insert("topic".to_owned(), json!(topic));
+        object.insert("partition".to_owned(), json!(partition));
+    }
+    object.insert("offset".to_owned(), json!(item.offset));
+    match &item.what {
+        What::Record(stored) => {
+            object.insert("form".to_owned(), json!(stored.form.name()));
+            object.insert("timestamp".to_owned(), json!(stored.timestamp));
+            object.insert("key_bytes".to_owned(), json!(stored.key_bytes));
+            object.insert("value_bytes".to_owned(), json!(stored.value_bytes));
+            object.insert("headers".to_owned(), json!(stored.headers));
+            object.insert("record_bytes".to_owned(), json!(stored.record_bytes));
+            object.insert("codec".to_owned(), json!(stored.codec));
+            if let Some(seal) = &stored.seal {
+                object.insert("seal".to_owned(), seal_json(seal));
+            }
+        }
+        What::Control => {
+            object.insert("form".to_owned(), json!("control"));
+        }
+        What::OldFormat { magic } => {
+            object.insert("form".to_owned(), json!("old_format"));
+            object.insert("magic".to_owned(), json!(magic));
+        }
+        What::Unreadable { why } => {
+            object.insert("form".to_owned(), json!("unreadable"));
+            object.insert("why".to_owned(), json!(why));
+        }
+    }
+    Value::Object(object)
+}
+
+fn seal_json(seal: &SealFacts<'_>) -> Value {
+    let wrapped = seal.wrapped_dek.map(|wrapped| {
+        json!({
+            "provider": wrapped.provider,
+            "provider_name": provider::name(wrapped.provider),
+            "authority": hex(&wrapped.authority),
+            "kek": escaped(wrapped.kek),
+            "version": hex(wrapped.version),
+            "blob_bytes": wrapped.blob.len(),
+        })
+    });
+    json!({
+        "format": seal.format,
+        "headers": seal.headers.name(),
+        "key_sealed": seal.key_sealed,
+        "domain_hint": hex(&seal.domain_hint),
+        "domain_is_topic": seal.domain_is_topic,
+        "wrapped_dek": wrapped,
+        "wrapped_dek_bytes": seal.wrapped_dek_bytes,
+        "counter": seal.counter,
+        "hidden_bytes": seal.hidden_bytes,
+        "marker_bytes": seal.marker_bytes,
+    })
+}
+
+fn provider_name(number: u8) -> String {
+    provider::name(number).map_or_else(|| format!("provider {number}"), str::to_owned)
+}
+
+/// Big-endian numbers where they are short, as the file keystore has them; else the bytes.
+fn version(bytes: &[u8]) -> String {
+    match bytes.len() {
+        0 => "none".to_owned(),
+        1..=8 => bytes
+            .iter()
+            .fold(0u64, |number, byte| (number << 8) | u64::from(*byte))
+            .to_string(),
+        _ => hex(bytes),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Printable ASCII as it is, anything else as `\xNN`: a record must not write to somebody's terminal.
+fn escaped(bytes: &[u8]) -> String {
+    bytes.escape_ascii().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_reaches_a_terminal_unescaped() {
+        assert_eq!(escaped(b"payments"), "payments");
+        assert_eq!(escaped(b"\x1b[2J"), "\\x1b[2J");
+        assert_eq!(escaped("é".as_bytes()), "\\xc3\\xa9");
+    }
+
+    #[test]
+    fn versions_are_numbers_where_they_are_short() {
+        assert_eq!(version(&[]), "none");
+        assert_eq!(version(&[1, 0]), "256");
+        assert_eq!(version(&[0xab; 16]), "ab".repeat(16));
+    }
+}

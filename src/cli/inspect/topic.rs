@@ -1,0 +1,95 @@
+//! The records of a topic, straight from its brokers.
+
+use super::client::{Client, Leader};
+use super::describe::{self, Item, Origin};
+use super::{InspectError, Selection};
+use crate::record_batch::{BatchKind, BatchSlice, Batches, Decompressor};
+
+/// Shows the records of `topic`, of one partition or of all, up to what was there when each was begun.
+pub(super) fn inspect(
+    bootstrap: &str,
+    topic: &str,
+    partition: Option<i32>,
+    selection: Selection,
+    show: &mut dyn FnMut(&Item<'_>) -> Result<(), InspectError>,
+) -> Result<(), InspectError> {
+    let mut leaders = Client::connect(bootstrap)?.leaders(topic)?;
+    if let Some(wanted) = partition {
+        leaders.retain(|leader| leader.partition == wanted);
+        if leaders.is_empty() {
+            leaders.push(Leader {
+                partition: wanted,
+                address: None,
+            });
+        }
+    }
+    leaders
+        .iter()
+        .try_for_each(|leader| one_partition(topic, leader, selection, show))
+}
+
+fn one_partition(
+    topic: &str,
+    leader: &Leader,
+    selection: Selection,
+    show: &mut dyn FnMut(&Item<'_>) -> Result<(), InspectError>,
+) -> Result<(), InspectError> {
+    let address = leader.address.as_ref().ok_or_else(|| InspectError::NoLeader {
+        topic: topic.to_owned(),
+        partition: leader.partition,
+    })?;
+    let mut client = Client::connect(address)?;
+    let origin = Origin {
+        topic: Some(topic),
+        partition: Some(leader.partition),
+    };
+    let mut offset = match selection.offset {
+        Some(offset) => offset,
+        None => client.first_offset(topic, leader.partition)?,
+    };
+    let mut decompressor = Decompressor::new();
+    let (mut left, mut end) = (selection.count, None);
+    while left > 0 && end.is_none_or(|end| offset < end) {
+        let fetched = client.fetch(topic, leader.partition, offset)?;
+        end = end.or(Some(fetched.high_watermark));
+        let mut batches = Batches::new(&fetched.records);
+        let before = offset;
+        while left > 0 {
+            let slice = match batches.next() {
+                None => break,
+                Some(Ok(slice)) => slice,
+                Some(Err(error)) => {
+                    let what = describe::What::Unreadable {
+                        why: error.to_string(),
+                    };
+                    return show(&Item { origin, offset, what });
+                }
+            };
+            let rest = Selection {
+                offset: Some(selection.offset.unwrap_or(offset)),
+                count: left,
+            };
+            let shown = describe::batch(&fetched.records, &slice, origin, rest, &mut decompressor, show)?;
+            left = left.saturating_sub(shown);
+            offset = next_offset(&fetched.records, &slice).max(offset);
+        }
+        // No whole batch, or one that leads nowhere: asking again would bring the same.
+        if offset == before {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+fn next_offset(records: &[u8], slice: &BatchSlice) -> i64 {
+    match &slice.kind {
+        BatchKind::V2(header) => header
+            .base_offset
+            .saturating_add(i64::from(header.last_offset_delta))
+            .saturating_add(1),
+        BatchKind::Old { .. } => {
+            let first = slice.span.of(records).first_chunk();
+            first.map_or(0, |bytes| i64::from_be_bytes(*bytes).saturating_add(1))
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! `sealwire keystore`: makes and changes the file keystore. A running proxy follows the file by itself.
+//!
+//! Every change is read, made, verified and written under the keystore's lock; what is printed was done and is on disk.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+
+use crate::kms::keystore::{
+    KekName, KekState, KekVersion, Keystore, KeystoreError, KeystoreLock, MasterKeySource, OpenKeystore,
+    create_key_file, read_file, write_file,
+};
+
+/// Make and change the file keystore that holds key-encryption keys
+#[derive(Debug, Args)]
+pub struct KeystoreArguments {
+    #[command(subcommand)]
+    command: KeystoreCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum KeystoreCommand {
+    /// Make an empty keystore, and the key file of --master-key-file if there is none yet
+    Create {
+        #[command(flatten)]
+        keystore: Location,
+        #[command(flatten)]
+        master: MasterKey,
+    },
+    /// Add key-encryption keys, each with version 1
+    Add {
+        #[command(flatten)]
+        keystore: Location,
+        /// Names: 1 to 255 printable ASCII characters without spaces
+        #[arg(value_name = "NAME", required = true)]
+        names: Vec<String>,
+        #[command(flatten)]
+        master: MasterKey,
+    },
+    /// Give a key a new current version; earlier ones go on decrypting
+    Rotate {
+        #[command(flatten)]
+        keystore: Location,
+        /// The key to rotate
+        #[arg(value_name = "NAME")]
+        name: String,
+        #[command(flatten)]
+        master: MasterKey,
+    },
+    /// Refuse a key, or one of its versions: what was sealed under it cannot be read until it is enabled again
+    Disable {
+        #[command(flatten)]
+        change: Change,
+    },
+    /// Undo `disable`
+    Enable {
+        #[command(flatten)]
+        change: Change,
+    },
+    /// Wipe a key, or one of its versions, for ever: what was sealed under it can never be read again
+    Destroy {
+        #[command(flatten)]
+        change: Change,
+        /// The key's name once more, to show that it is meant
+        #[arg(long, value_name = "NAME")]
+        confirm: String,
+    },
+    /// List keys with versions and states; without a master key, what the file says, unverified
+    List {
+        #[command(flatten)]
+        keystore: Location,
+        #[command(flatten)]
+        master: Option<MasterKey>,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Location {
+    /// The keystore file
+    #[arg(value_name = "KEYSTORE")]
+    path: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct Change {
+    #[command(flatten)]
+    keystore: Location,
+    /// The key to change
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// Only this version; all of them otherwise
+    #[arg(long, value_name = "N")]
+    key_version: Option<u32>,
+    #[command(flatten)]
+    master: MasterKey,
+}
+
+/// Exactly one of these.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct MasterKey {
+    /// File with the 32 bytes of the master key, mode 0600
+    #[arg(long, value_name = "FILE")]
+    master_key_file: Option<PathBuf>,
+    /// Environment variable with the master key in base64, or with the passphrase of a keystore that has one
+    #[arg(long, value_name = "VARIABLE")]
+    master_key_env: Option<String>,
+    /// File with the passphrase, mode 0600
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
+    /// systemd credential with the master key, or with the passphrase of a keystore that has one
+    #[arg(long, value_name = "NAME")]
+    systemd_credential: Option<String>,
+}
+
+/// Runs the command and says on `out` what was done.
+///
+/// # Errors
+/// [`KeystoreError`]; then nothing was changed. (One that says that the folder could not be synced is the exception.)
+pub fn run(arguments: &KeystoreArguments, out: &mut dyn Write) -> Result<(), KeystoreError> {
+    match &arguments.command {
+        KeystoreCommand::Create { keystore, master } => create(&keystore.path, master, out),
+        KeystoreCommand::Add {
+            keystore,
+            names,
+            master,
+        } => {
+            change(&keystore.path, master, |keystore| {
+                names.iter().try_for_each(|name| keystore.add(name))
+            })?;
+            names
+                .iter()
+                .try_for_each(|name| say(out, format_args!("{name}: version 1 is current")))
+        }
+        KeystoreCommand::Rotate {
+            keystore,
+            name,
+            master,
+        } => {
+            let version = change(&keystore.path, master, |keystore| keystore.rotate(name))?;
+            say(out, format_args!("{name}: version {version} is current"))
+        }
+        KeystoreCommand::Disable { change } => change.make(out, "disabled", OpenKeystore::disable),
+        KeystoreCommand::Enable { change } => change.make(out, "enabled", OpenKeystore::enable),
+        KeystoreCommand::Destroy { change, confirm } => {
+            if *confirm != change.name {
+                return Err(KeystoreError::NotConfirmed(change.name.clone()));
+            }
+            change.make(out, "destroyed", OpenKeystore::destroy)
+        }
+        KeystoreCommand::List { keystore, master } => list(&keystore.path, master.as_ref(), out),
+    }
+}
+
+fn create(path: &Path, master: &MasterKey, out: &mut dyn Write) -> Result<(), KeystoreError> {
+    let lock = KeystoreLock::acquire(path)?;
+    if lock.path().exists() {
+        return Err(KeystoreError::Exists(path.to_path_buf()));
+    }
+    if let Some(key_file) = &master.master_key_file
+        && !key_file.exists()
+    {
+        create_key_file(key_file)?;
+        say(out, format_args!("made the master key {}", key_file.display()))?;
+    }
+    let mut keystore = OpenKeystore::create(master.source()?.read()?)?;
+    write_file(&lock, &keystore.to_json()?)?;
+    say(out, format_args!("made the keystore {}", path.display()))
+}
+
+fn list(path: &Path, master: Option<&MasterKey>, out: &mut dyn Write) -> Result<(), KeystoreError> {
+    let keystore = Keystore::parse(&read_file(path)?.0)?;
+    match master {
+        Some(master) => {
+            let keystore = keystore.authenticate(master.source()?.read()?)?;
+            print_keks(keystore.keks(), out)
+        }
+        None => {
+            print_keks(keystore.unverified_keks(), out)?;
+            say(
+                out,
+                format_args!("not verified: give the master key to be sure that nobody altered this"),
+            )
+        }
+    }
+}
+
+fn print_keks<'k>(
+    keks: impl Iterator<Item = (&'k KekName, &'k [KekVersion])>,
+    out: &mut dyn Write,
+) -> Result<(), KeystoreError> {
+    let keks: Vec<_> = keks.collect();
+    let width = keks
+        .iter()
+        .map(|(name, _)| name.as_str().len())
+        .max()
+        .unwrap_or(0)
+        .max("KEY".len());
+    say(
+        out,
+        format_args!("{:width$}  VERSION  STATE         CREATED", "KEY"),
+    )?;
+    for (name, versions) in keks {
+        for version in versions {
+            say(
+                out,
+                format_args!(
+                    "{:width$}  {:>7}  {:12}  {}",
+                    name.as_str(),
+                    version.number(),
+                    version.state().name(),
+                    utc(version.created_unix_seconds())
+                ),
+            )?;
+        }
+    }
+    Ok(())
+}
+
+impl Change {
+    fn make(
+        &self,
+        out: &mut dyn Write,
+        done: &str,
+        edit: impl Fn(&mut OpenKeystore, &str, Option<u32>) -> Result<Vec<u32>, KeystoreError>,
+    ) -> Result<(), KeystoreError> {
+        let (changed, is_current) = change(&self.keystore.path, &self.master, |keystore| {
+            let changed = edit(keystore, &self.name, self.key_version)?;
+            let is_current = keystore.keks().any(|(name, versions)| {
+                name.as_str() == self.name
+                    && versions
+                        .iter()
+                        .any(|version| version.state() == KekState::Current)
+            });
+            Ok((changed, is_current))
+        })?;
+        if changed.is_empty() {
+            say(out, format_args!("{}: nothing to change", self.name))?;
+        }
+        for version in changed {
+            say(out, format_args!("{}: version {version} is {done}", self.name))?;
+        }
+        if !is_current {
+            say(
+                out,
+                format_args!(
+                    "{}: no version is current, nothing can be sealed under it; `rotate` makes one",
+                    self.name
+                ),
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads, verifies, edits and writes the keystore under its lock; writes nothing when `edit` fails.
+fn change<T>(
+    path: &Path,
+    master: &MasterKey,
+    edit: impl FnOnce(&mut OpenKeystore) -> Result<T, KeystoreError>,
+) -> Result<T, KeystoreError> {
+    let source = master.source()?;
+    // Before the lock file is made: a mistyped path leaves nothing behind.
+    read_file(path)?;
+    let lock = KeystoreLock::acquire(path)?;
+    let mut keystore = Keystore::parse(&read_file(lock.path())?.0)?.authenticate(source.read()?)?;
+    let result = edit(&mut keystore)?;
+    write_file(&lock, &keystore.to_json()?)?;
+    Ok(result)
+}
+
+impl MasterKey {
+    fn source(&self) -> Result<MasterKeySource, KeystoreError> {
+        if let Some(path) = &self.master_key_file {
+            Ok(MasterKeySource::File(path.clone()))
+        } else if let Some(name) = &self.master_key_env {
+            Ok(MasterKeySource::Environment(name.clone()))
+        } else if let Some(path) = &self.passphrase_file {
+            Ok(MasterKeySource::PassphraseFile(path.clone()))
+        } else if let Some(name) = &self.systemd_credential {
+            Ok(MasterKeySource::SystemdCredential(name.clone()))
+        } else {
+            Err(KeystoreError::MasterKey("none was named".to_owned()))
+        }
+    }
+}
+
+fn say(out: &mut dyn Write, what: std::fmt::Arguments<'_>) -> Result<(), KeystoreError> {
+    match writeln!(out, "{what}") {
+        // Who closed the pipe has read enough.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(KeystoreError::file(
+            "write to",
+            Path::new("standard output"),
+        )(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Seconds since 1970 as date and time of day in UTC (proleptic Gregorian calendar).
+fn utc(unix_seconds: u64) -> String {
+    let (days, second) = (unix_seconds / 86_400, unix_seconds % 86_400);
+    // Eras of 400 years, counted from a first of March so that the leap day ends a year.
+    let days = days + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    format!(
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z",
+        second / 3_600,
+        second / 60 % 60,
+        second % 60
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates() {
+        for (seconds, date) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (951_868_800, "2000-03-01T00:00:00Z"),
+            (1_735_689_599, "2024-12-31T23:59:59Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(utc(seconds), date);
+        }
+        // Whatever a file says must be printable.
+        assert!(!utc(u64::MAX).is_empty());
+    }
+}

@@ -1,0 +1,162 @@
+//! `[cluster.NAME]`: brokers, listeners, rules, and what is known of brokers beforehand.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use figment::value::Value;
+
+use super::keystores::{KmsList, check_state_file};
+use super::listeners::{PortBook, read_listeners};
+use super::node::Node;
+use super::scalars::parse_host_port;
+use super::topics::read_rules;
+use super::{ClusterConfig, HostPort};
+
+pub(super) fn read_clusters(
+    root: &Node<'_>,
+    kms: &KmsList<'_>,
+    used: &mut BTreeSet<usize>,
+    ports: &mut PortBook,
+) -> Option<Vec<ClusterConfig>> {
+    let table = root.table("cluster")?;
+    let entries = table.entries();
+    if entries.is_empty() {
+        table.complain("there is no cluster", "add [cluster.main]");
+        return None;
+    }
+    let mut state_files = BTreeSet::new();
+    let read = |(name, node): (String, Node<'_>)| {
+        let cluster = read_cluster(&name, &node.checked_table()?, kms, used, ports, &mut state_files);
+        Some(cluster)
+    };
+    entries
+        .into_iter()
+        .map(read)
+        .collect::<Vec<_>>()
+        .into_iter()
+        .map(Option::flatten)
+        .collect()
+}
+
+fn read_cluster(
+    name: &str,
+    node: &Node<'_>,
+    kms: &KmsList<'_>,
+    used: &mut BTreeSet<usize>,
+    ports: &mut PortBook,
+    state_files: &mut BTreeSet<PathBuf>,
+) -> Option<ClusterConfig> {
+    let bootstrap = read_bootstrap(node);
+    let topic_ids = read_topic_ids(node);
+    let listeners = read_listeners(node, ports);
+    let rules = read_rules(node, kms, used);
+    let served: BTreeSet<i32> = listeners
+        .iter()
+        .flatten()
+        .flat_map(|listener| listener.nodes.iter().copied())
+        .collect();
+    let node_addresses = read_node_addresses(node, listeners.is_some().then_some(&served));
+    let state_file = match node.written("state_file") {
+        Some(place) => Some(read_state_file(&place, state_files)),
+        None => None,
+    };
+    topic_ids?;
+    Some(ClusterConfig {
+        name: name.to_owned(),
+        bootstrap: bootstrap?,
+        listeners: listeners?,
+        rules: rules?,
+        node_addresses: node_addresses?,
+        state_file: match state_file {
+            Some(path) => Some(path?),
+            None => None,
+        },
+    })
+}
+
+fn read_address(place: &Node<'_>) -> Option<HostPort> {
+    let text = place.as_text()?;
+    parse_host_port(&text)
+        .map_err(|problem| {
+            place.complain(
+                &format!("this {problem}"),
+                "write HOST:PORT, such as \"kafka-1:9092\"",
+            )
+        })
+        .ok()
+}
+
+fn read_bootstrap(node: &Node<'_>) -> Option<Vec<HostPort>> {
+    let list = node.get("bootstrap")?;
+    let places = list.elements()?;
+    if places.is_empty() {
+        list.complain("there is no broker to ask", &list.example());
+        return None;
+    }
+    let mut seen = BTreeSet::new();
+    let read = |place: &Node<'_>| {
+        let address = read_address(place)?;
+        if !seen.insert(address.clone()) {
+            place.complain("this broker is in the list twice", "remove it");
+        }
+        Some(address)
+    };
+    places.iter().map(read).collect::<Vec<_>>().into_iter().collect()
+}
+
+fn read_topic_ids(node: &Node<'_>) -> Option<()> {
+    let place = node.get("topic_ids")?;
+    if matches!(place.value, Value::Bool(_, false)) {
+        return Some(());
+    }
+    place.complain(
+        "topic ids are not available in this version: topics are known by the names that clients send",
+        "write topic_ids = false, or remove it",
+    );
+    None
+}
+
+fn read_node_addresses(node: &Node<'_>, served: Option<&BTreeSet<i32>>) -> Option<BTreeMap<i32, HostPort>> {
+    let Some(table) = node.written("node_addresses") else {
+        return Some(BTreeMap::new());
+    };
+    let read = |(id, place): (String, Node<'_>)| {
+        let Some(id) = id
+            .parse::<i32>()
+            .ok()
+            .filter(|number| *number >= 0 && number.to_string() == id)
+        else {
+            place.complain(
+                "this is not a broker id",
+                "write a whole number from 0, such as { 0 = \"kafka-1:9092\" }",
+            );
+            return None;
+        };
+        if served.is_some_and(|served| !served.contains(&id)) {
+            place.complain(
+                "no listener serves this broker",
+                "add its id to nodes of a listener, or remove it",
+            );
+        }
+        Some((id, read_address(&place)?))
+    };
+    let read: Vec<_> = table.checked_table()?.entries().into_iter().map(read).collect();
+    read.into_iter().collect()
+}
+
+fn read_state_file(place: &Node<'_>, taken: &mut BTreeSet<PathBuf>) -> Option<PathBuf> {
+    let text = place.as_text()?;
+    if text.is_empty() {
+        place.complain("this is empty", &place.example());
+        return None;
+    }
+    let path = place.reader.sources.folder().join(text);
+    check_state_file(place, &path);
+    if !taken.insert(path.clone()) {
+        place.complain(
+            "another cluster writes this file",
+            "give each cluster a file of its own",
+        );
+    }
+    Some(path)
+}

@@ -1,0 +1,199 @@
+//! `[kms.NAME]`, and whether the files that it names can be read.
+
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use super::node::{Node, Reach};
+use super::{KmsConfig, KmsKind};
+use crate::kms::keystore::MasterKeySource;
+
+/// Every KMS in order of name, with the place of each. A KMS with a mistake in it still has its place, so that rules which
+/// name it are not called wrong as well.
+pub(super) struct KmsList<'r> {
+    pub(super) names: Vec<(String, Node<'r>)>,
+    pub(super) read: Vec<Option<KmsConfig>>,
+}
+
+impl<'r> KmsList<'r> {
+    pub(super) fn read(root: &Node<'r>) -> Self {
+        // Without rules that seal there need not be any; a rule that names a missing one is told so.
+        let table = root.written("kms").and_then(Node::checked_table);
+        let names = table.map(|table| table.entries()).unwrap_or_default();
+        let read = names.iter().map(|(name, node)| read_kms(name, node)).collect();
+        Self { names, read }
+    }
+
+    pub(super) fn position(&self, name: &str) -> Option<usize> {
+        self.names.iter().position(|(known, _)| known == name)
+    }
+}
+
+fn read_kms(name: &str, node: &Node<'_>) -> Option<KmsConfig> {
+    let node = node.clone().checked_table()?;
+    let provider = node.text("provider");
+    if let Some(provider) = provider.filter(|provider| provider != "file")
+        && let Some(written) = node.written("provider")
+    {
+        let problem = if LATER_PROVIDERS.contains(&provider.as_str()) {
+            "this provider is not available in this version"
+        } else {
+            "there is no such provider"
+        };
+        written.complain(problem, "write provider = \"file\", the embedded keystore");
+        return None;
+    }
+    let path = node
+        .text("path")
+        .map(|path| node.reader.sources.folder().join(path));
+    if let (Some(path), Some(written)) = (&path, node.written("path")) {
+        check_file(
+            &written,
+            path,
+            Secrecy::Ciphertext,
+            "make it with: sealwire keystore create",
+        );
+    }
+    let master_key = node.table("master_key").and_then(|table| read_master_key(&table));
+    node.written("provider")?;
+    Some(KmsConfig {
+        name: name.to_owned(),
+        kind: KmsKind::File {
+            path: path?,
+            master_key: master_key?,
+        },
+    })
+}
+
+fn read_master_key(table: &Node<'_>) -> Option<MasterKeySource> {
+    let written: Vec<_> = MASTER_KEY_SOURCES
+        .iter()
+        .filter_map(|name| Some((*name, table.written(name)?)))
+        .collect();
+    let [(name, node)] = written.as_slice() else {
+        let problem = if written.is_empty() {
+            "this names no source"
+        } else {
+            "this names several sources"
+        };
+        table.complain(
+            problem,
+            &format!("write exactly one of {}", MASTER_KEY_SOURCES.join(", ")),
+        );
+        return None;
+    };
+    let text = node.as_text()?;
+    if text.is_empty() {
+        node.complain("this is empty", &node.example());
+        return None;
+    }
+    let folder = table.reader.sources.folder();
+    Some(match *name {
+        "file" => {
+            let path = folder.join(text);
+            check_file(
+                node,
+                &path,
+                Secrecy::OwnerOnly,
+                "name the key file that `sealwire keystore create` made",
+            );
+            MasterKeySource::File(path)
+        }
+        "passphrase_file" => {
+            let path = folder.join(text);
+            check_file(
+                node,
+                &path,
+                Secrecy::OwnerOnly,
+                "name a file that holds the passphrase",
+            );
+            MasterKeySource::PassphraseFile(path)
+        }
+        "env" => {
+            if !text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+            {
+                let fix =
+                    "name a variable of letters, digits and _; the secret itself never stands in this file";
+                node.complain("this is not the name of an environment variable", fix);
+                return None;
+            }
+            MasterKeySource::Environment(text)
+        }
+        _ => {
+            if text.contains('/') || text == "." || text == ".." {
+                node.complain(
+                    "this is not the name of a systemd credential",
+                    "write the name that LoadCredential= gives it, without a folder",
+                );
+                return None;
+            }
+            MasterKeySource::SystemdCredential(text)
+        }
+    })
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Secrecy {
+    /// Others may read it.
+    Ciphertext,
+    /// The keystore refuses it where others have access.
+    OwnerOnly,
+}
+
+fn check_file(node: &Node<'_>, path: &Path, secrecy: Secrecy, fix: &str) {
+    if node.reader.reach == Reach::Skip {
+        return;
+    }
+    let place = path.display();
+    let about = match fs::metadata(path) {
+        Ok(about) => about,
+        Err(error) => return node.complain(&format!("{place} cannot be read: {error}"), fix),
+    };
+    let mode = about.mode() & 0o777;
+    if about.is_dir() || (secrecy == Secrecy::Ciphertext && !about.is_file()) {
+        node.complain(&format!("{place} is not a file"), fix);
+    } else if secrecy == Secrecy::OwnerOnly && about.is_file() && mode & 0o077 != 0 {
+        let problem = format!("{place} can be accessed by others than its owner (mode {mode:04o})");
+        node.complain(&problem, &format!("run: chmod 0600 {place}"));
+    } else if about.is_file()
+        && let Err(error) = File::open(path)
+    {
+        node.complain(
+            &format!("{place} cannot be read: {error}"),
+            "let the user that sealwire runs as read it",
+        );
+    }
+}
+
+/// The state file is made when it is needed; its folder has to be there.
+pub(super) fn check_state_file(node: &Node<'_>, path: &Path) {
+    if node.reader.reach == Reach::Skip {
+        return;
+    }
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_path_buf(),
+        _ => PathBuf::from("."),
+    };
+    match fs::metadata(&folder) {
+        Ok(about) if !about.is_dir() => node.complain(
+            &format!("{} is not a folder", folder.display()),
+            "name a file in a folder",
+        ),
+        Ok(_) if path.is_dir() => {
+            node.complain(&format!("{} is a folder", path.display()), "name a file in it")
+        }
+        Ok(_) => {}
+        Err(error) => node.complain(
+            &format!("the folder {} cannot be reached: {error}", folder.display()),
+            "make the folder, writable for the user that sealwire runs as",
+        ),
+    }
+}
+
+const MASTER_KEY_SOURCES: [&str; 4] = ["file", "env", "passphrase_file", "systemd_credential"];
+
+const LATER_PROVIDERS: [&str; 8] = [
+    "vault", "aws", "aws-kms", "azure", "gcp", "google", "pkcs11", "branch",
+];

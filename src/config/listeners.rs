@@ -1,0 +1,230 @@
+//! `[[cluster.NAME.listeners]]` and the ports that everything binds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+
+use figment::value::Value;
+
+use super::node::{Node, whole_number};
+use super::scalars::{check_host, parse_ranges};
+use super::{ClientAuth, ListenerConfig};
+
+pub(super) fn read_listeners(cluster: &Node<'_>, ports: &mut PortBook) -> Option<Vec<ListenerConfig>> {
+    let list = cluster.get("listeners")?;
+    let nodes = cluster.tables("listeners");
+    if nodes.is_empty() && matches!(&list.value, Value::Array(_, values) if values.is_empty()) {
+        list.complain(
+            "there is no listener, so that no client can connect",
+            "add [[cluster.main.listeners]]",
+        );
+    }
+    let mut names = BTreeSet::new();
+    let listeners: Vec<_> = nodes
+        .iter()
+        .map(|node| read_listener(node, &mut names, ports))
+        .collect();
+    listeners.into_iter().collect()
+}
+
+fn read_listener(
+    node: &Node<'_>,
+    names: &mut BTreeSet<String>,
+    ports: &mut PortBook,
+) -> Option<ListenerConfig> {
+    let name = read_name(node, names);
+    let listen = read_socket_address(node, "listen");
+    if let (Some(listen), Some(written)) = (listen, node.written("listen")) {
+        ports.take(&written, listen);
+    }
+    let client_auth = read_client_auth(node);
+    let advertised_host = read_advertised_host(node);
+    let nodes = read_numbers(node, "nodes", NODE_ID_MAX);
+    let node_ports = read_numbers(node, "node_ports", u32::from(u16::MAX));
+    if let Some(nodes) = &nodes {
+        refuse_repetition(node, "nodes", "broker id", nodes);
+    }
+    if let (Some(nodes), Some(node_ports), Some(written)) = (&nodes, &node_ports, node.written("node_ports"))
+        && nodes.len() != node_ports.len()
+    {
+        written.complain(
+            &format!("these are {} ports for {} nodes", node_ports.len(), nodes.len()),
+            "give one port for each node, in the order of nodes",
+        );
+    }
+    let node_ports: Option<Vec<u16>> = node_ports.map(|ports| {
+        ports
+            .into_iter()
+            .filter_map(|port| u16::try_from(port).ok())
+            .collect()
+    });
+    if let (Some(listen), Some(node_ports), Some(written)) = (listen, &node_ports, node.written("node_ports"))
+    {
+        for &port in node_ports {
+            if port == 0 {
+                written.complain(
+                    "0 is not a port that clients could be told",
+                    "write ports from 1 to 65535",
+                );
+                return None;
+            }
+            if !ports.take(&written, SocketAddr::new(listen.ip(), port)) {
+                break;
+            }
+        }
+    }
+    let nodes: Vec<i32> = nodes?
+        .into_iter()
+        .filter_map(|id| i32::try_from(id).ok())
+        .collect();
+    Some(ListenerConfig {
+        name: name?,
+        listen: listen?,
+        client_auth: client_auth?,
+        advertised_host: advertised_host?,
+        nodes,
+        node_ports: node_ports?,
+    })
+}
+
+fn read_name(node: &Node<'_>, names: &mut BTreeSet<String>) -> Option<String> {
+    let name = node.text("name")?;
+    let written = node.written("name")?;
+    let legal = (1..=64).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
+    if !legal {
+        written.complain("this is not a name", "use 1 to 64 letters, digits, -, _ and .");
+        return None;
+    }
+    if !names.insert(name.clone()) {
+        written.complain(
+            "another listener of this cluster has this name",
+            "give each listener a name of its own",
+        );
+        return None;
+    }
+    Some(name)
+}
+
+pub(super) fn read_socket_address(node: &Node<'_>, name: &str) -> Option<SocketAddr> {
+    let text = node.text(name)?;
+    let written = node.written(name)?;
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.port() == 0 => {
+            written.complain(
+                "0 is not a port that anyone could be told",
+                "write a port from 1 to 65535",
+            );
+            None
+        }
+        Ok(address) => Some(address),
+        Err(_) => {
+            let fix = format!(
+                "write IP:PORT (IPv6 as [IP]:PORT), such as {}",
+                "\"0.0.0.0:9192\""
+            );
+            written.complain("this is not an IP address with a port", &fix);
+            None
+        }
+    }
+}
+
+fn read_client_auth(node: &Node<'_>) -> Option<ClientAuth> {
+    let text = node.text("client_auth")?;
+    let written = node.written("client_auth")?;
+    let fix = "write client_auth = \"network\" if only trusted clients can reach this listener";
+    match text.as_str() {
+        "network" => return Some(ClientAuth::Network),
+        "mtls" | "sasl" => written.complain("this is not available in this version", fix),
+        _ => written.complain("there is no such way to authenticate clients", fix),
+    }
+    None
+}
+
+fn read_advertised_host(node: &Node<'_>) -> Option<String> {
+    let host = node.text("advertised_host")?;
+    let written = node.written("advertised_host")?;
+    let fix = "write a name or an address that reaches this listener, without port and brackets, such as \"proxy.example.com\"";
+    match (host.parse::<IpAddr>(), check_host(&host)) {
+        (Ok(address), _) if address.is_unspecified() => {
+            written.complain("clients cannot connect to this address", fix);
+        }
+        (_, Err(problem)) => written.complain(&format!("this {problem}"), fix),
+        (_, Ok(_)) => return Some(host),
+    }
+    None
+}
+
+/// Text with ranges, a list of numbers, or one number.
+fn read_numbers(node: &Node<'_>, name: &str, max: u32) -> Option<Vec<u32>> {
+    let written = node.get(name)?;
+    let number = |value: &Value| {
+        whole_number(value)
+            .and_then(|number| u32::try_from(number).ok())
+            .filter(|number| *number <= max)
+            .ok_or_else(|| format!("has an entry that is not a number from 0 to {max}"))
+    };
+    let numbers = match &written.value {
+        Value::String(_, text) => parse_ranges(text, max, NODES_MAX),
+        Value::Array(_, values) if values.len() > NODES_MAX => {
+            Err(format!("has more than {NODES_MAX} entries"))
+        }
+        Value::Array(_, values) => values.iter().map(number).collect(),
+        single => number(single).map(|number| vec![number]),
+    };
+    match numbers {
+        Ok(numbers) if numbers.is_empty() => written.complain("this is empty", &written.example()),
+        Ok(numbers) => return Some(numbers),
+        Err(problem) => written.complain(&format!("this {problem}"), &written.example()),
+    }
+    None
+}
+
+fn refuse_repetition(node: &Node<'_>, name: &str, what: &str, numbers: &[u32]) {
+    let mut seen = BTreeSet::new();
+    if let (Some(twice), Some(written)) = (
+        numbers.iter().find(|number| !seen.insert(**number)),
+        node.written(name),
+    ) {
+        written.complain(
+            &format!("the {what} {twice} is in it twice"),
+            "name each one once",
+        );
+    }
+}
+
+/// Who binds which port.
+#[derive(Default)]
+pub(super) struct PortBook {
+    taken: BTreeMap<u16, Vec<(IpAddr, String)>>,
+}
+
+impl PortBook {
+    /// Notes that `node` binds `address`; a mistake, and `false`, where something else does.
+    pub(super) fn take(&mut self, node: &Node<'_>, address: SocketAddr) -> bool {
+        let taken = self.taken.entry(address.port()).or_default();
+        // The wildcard of IPv6 takes IPv4 as well, unless the kernel is told otherwise.
+        let overlap =
+            |other: IpAddr| other == address.ip() || other.is_unspecified() || address.ip().is_unspecified();
+        if let Some((_, other)) = taken.iter().find(|(other, _)| overlap(*other)) {
+            node.complain(
+                &format!("port {} is taken by {other}", address.port()),
+                "give everything that listens a port of its own",
+            );
+            return false;
+        }
+        let line = node
+            .line()
+            .map(|line| format!(" (line {line})"))
+            .unwrap_or_default();
+        taken.push((address.ip(), format!("{}{line}", node.path())));
+        true
+    }
+}
+
+/// Kafka's broker ids are non-negative 32-bit numbers.
+const NODE_ID_MAX: u32 = i32::MAX as u32;
+
+/// More brokers than any Kafka cluster has, and few enough to bind a port for each.
+const NODES_MAX: usize = 4096;

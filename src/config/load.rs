@@ -1,0 +1,201 @@
+//! From text, variables and flags to a [`Config`], or to everything that is wrong with them.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Read as _;
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use figment::value::Value;
+
+use super::clusters::read_clusters;
+use super::keystores::KmsList;
+use super::limits::{read_limits, refuse_contradictions};
+use super::listeners::{PortBook, read_socket_address};
+use super::node::{Node, Reach, Reader, whole_number};
+use super::problem::{ConfigError, ConfigErrors, Origin};
+use super::sources::{Inputs, Sources};
+use super::{AdminConfig, Config, Executors, LogConfig, LogFormat, RuntimeConfig};
+
+/// What the command line says about the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// `KEY=VALUE` of each `--set`, in order.
+    pub settings: Vec<String>,
+}
+
+impl Config {
+    /// Reads the file at `path`; environment variables `SEALWIRE_SECTION__KEY` and then `flags` override it. Files that the
+    /// configuration names must be there and readable. Blocks on files.
+    ///
+    /// # Errors
+    /// Every mistake that was found.
+    pub fn load(path: &Path, flags: Overrides) -> Result<Self, ConfigErrors> {
+        let text = read_text(path)?;
+        let variables = std::env::vars_os()
+            .filter_map(|(name, value)| {
+                Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
+            })
+            .collect();
+        let inputs = Inputs {
+            text: &text,
+            path: path.to_path_buf(),
+            variables,
+            settings: flags.settings,
+        };
+        parse(inputs, Reach::Check)
+    }
+
+    /// Reads `text` as the file `origin` would be read, without variables, flags, or a look at any file: for tests, fuzzing
+    /// and embedding. `origin` is what messages call it, and its folder is where relative paths start.
+    ///
+    /// # Errors
+    /// Every mistake that was found. Never panics, whatever the text is.
+    pub fn from_toml_text(text: &str, origin: &Path) -> Result<Self, ConfigErrors> {
+        parse(
+            Inputs {
+                text,
+                path: origin.to_path_buf(),
+                ..Inputs::default()
+            },
+            Reach::Skip,
+        )
+    }
+}
+
+/// As [`Config::from_toml_text`], with variables and settings.
+pub(super) fn parse(inputs: Inputs<'_>, reach: Reach) -> Result<Config, ConfigErrors> {
+    let sources = Sources::merge(inputs).map_err(ConfigErrors::new)?;
+    let reader = Reader::new(sources, reach);
+    let config = read_config(&reader.root());
+    let path = reader.sources.path().to_path_buf();
+    let errors = reader.into_errors();
+    match config {
+        Some(config) if errors.is_empty() => Ok(config),
+        _ if errors.is_empty() => Err(ConfigErrors::new(vec![unreadable(
+            &path,
+            "it could not be understood",
+        )])),
+        _ => Err(ConfigErrors::new(errors)),
+    }
+}
+
+fn read_text(path: &Path) -> Result<String, ConfigErrors> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
+    let problem = match read {
+        Err(error) => format!("it cannot be read: {error}"),
+        Ok(length) if length as u64 > FILE_BYTES_MAX => format!("it has more than {FILE_BYTES_MAX} bytes"),
+        Ok(_) => match String::from_utf8(bytes) {
+            Ok(text) => return Ok(text),
+            Err(_) => "it is not UTF-8 text".to_owned(),
+        },
+    };
+    Err(ConfigErrors::new(vec![unreadable(path, &problem)]))
+}
+
+fn unreadable(path: &Path, problem: &str) -> ConfigError {
+    ConfigError {
+        origin: Origin::File {
+            path: path.to_path_buf(),
+            line: None,
+        },
+        key: String::new(),
+        value: None,
+        problem: problem.to_owned(),
+        fix: "name a configuration file; config/minimal.toml is the least that one needs".to_owned(),
+    }
+}
+
+fn read_config(root: &Node<'_>) -> Option<Config> {
+    let runtime = read_runtime(root);
+    let log = read_log(root);
+    let limits = root.table("limits").and_then(|table| read_limits(&table));
+    let mut ports = PortBook::default();
+    let kms = KmsList::read(root);
+    let mut used = BTreeSet::new();
+    let clusters = read_clusters(root, &kms, &mut used, &mut ports);
+    let admin = root
+        .written("admin")
+        .map(|table| read_admin(&table.checked_table()?, &mut ports));
+    for (index, (_, node)) in kms.names.iter().enumerate() {
+        if !used.contains(&index) {
+            node.complain(
+                "no rule uses this KMS",
+                "remove it, or name it in kms or open_keks of a rule",
+            );
+        }
+    }
+    if let (Some(limits), Some(clusters)) = (&limits, &clusters) {
+        refuse_contradictions(root, limits, clusters);
+    }
+    Some(Config {
+        runtime: runtime?,
+        limits: limits?,
+        kms: kms.read.into_iter().collect::<Option<_>>()?,
+        clusters: clusters?,
+        admin: match admin {
+            Some(admin) => Some(admin?),
+            None => None,
+        },
+        log: log?,
+    })
+}
+
+fn read_runtime(root: &Node<'_>) -> Option<RuntimeConfig> {
+    let place = root.table("runtime")?.get("executors")?;
+    let count = whole_number(&place.value)
+        .and_then(|count| usize::try_from(count).ok())
+        .filter(|count| *count <= EXECUTORS_MAX)
+        .and_then(NonZeroUsize::new);
+    let executors = match (&place.value, count) {
+        (Value::String(_, text), _) if text == "auto" => Executors::Auto,
+        (_, Some(count)) => Executors::Count(count),
+        _ => {
+            place.complain(
+                "this is not a number of executors",
+                &format!("write \"auto\", or 1 to {EXECUTORS_MAX}"),
+            );
+            return None;
+        }
+    };
+    Some(RuntimeConfig { executors })
+}
+
+fn read_log(root: &Node<'_>) -> Option<LogConfig> {
+    let table = root.table("log")?;
+    let place = table.get("format")?;
+    let format = match place.as_text().as_deref() {
+        Some("text") => Some(LogFormat::Text),
+        Some("json") => Some(LogFormat::Json),
+        Some(_) => {
+            place.complain("there is no such format", "write format = \"text\" or \"json\"");
+            None
+        }
+        None => None,
+    };
+    let place = table.get("filter")?;
+    let filter = place.as_text()?;
+    if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(&filter) {
+        place.complain(&format!("this is not a filter: {error}"), &place.example());
+        return None;
+    }
+    Some(LogConfig {
+        format: format?,
+        filter,
+    })
+}
+
+fn read_admin(table: &Node<'_>, ports: &mut PortBook) -> Option<AdminConfig> {
+    let listen = read_socket_address(table, "listen")?;
+    if let Some(written) = table.written("listen") {
+        ports.take(&written, listen);
+    }
+    Some(AdminConfig { listen })
+}
+
+/// More cores than any host has.
+const EXECUTORS_MAX: usize = 1024;
+
+/// A thousand rules fit many times over.
+const FILE_BYTES_MAX: u64 = 4 << 20;

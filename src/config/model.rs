@@ -1,0 +1,163 @@
+//! What a loaded configuration is: types that cannot hold a mistake, so that code behind them does not check again.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use crate::config::Limits;
+use crate::kms::keystore::MasterKeySource;
+use crate::rules::RuleSet;
+
+/// How many executors run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Executors {
+    /// One for each core of the process' affinity mask.
+    Auto,
+    /// This many.
+    Count(NonZeroUsize),
+}
+
+/// `[runtime]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuntimeConfig {
+    /// How many executors run.
+    pub executors: Executors,
+}
+
+/// A host and a port, as an operator writes them. The name is looked up when it is used, never stored as an address.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HostPort {
+    /// A name, an IPv4 address, or an IPv6 address without brackets.
+    pub host: String,
+    /// 1 to 65535.
+    pub port: u16,
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(formatter, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(formatter, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// What a KMS is and how it is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KmsKind {
+    /// The file keystore.
+    File {
+        /// The keystore.
+        path: PathBuf,
+        /// What unwraps it.
+        master_key: MasterKeySource,
+    },
+}
+
+/// `[kms.NAME]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KmsConfig {
+    /// The name that rules use.
+    pub name: String,
+    /// What it is.
+    pub kind: KmsKind,
+}
+
+/// Who vouches for the clients of a listener. There is no default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClientAuth {
+    /// The network does: only trusted clients reach the listener.
+    Network,
+}
+
+/// `[[cluster.NAME.listeners]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerConfig {
+    /// For messages and metrics; unique in its cluster.
+    pub name: String,
+    /// Where clients bootstrap.
+    pub listen: SocketAddr,
+    /// Who vouches for its clients.
+    pub client_auth: ClientAuth,
+    /// The host that clients are told for every broker.
+    pub advertised_host: String,
+    /// Broker ids, in the order of `node_ports`; no id twice.
+    pub nodes: Vec<i32>,
+    /// One port for each of `nodes`, bound on the address of `listen`.
+    pub node_ports: Vec<u16>,
+}
+
+impl ListenerConfig {
+    /// Broker ids with the port that each is served on.
+    pub fn node_listeners(&self) -> impl Iterator<Item = (i32, SocketAddr)> + '_ {
+        self.nodes
+            .iter()
+            .zip(&self.node_ports)
+            .map(|(&node, &port)| (node, SocketAddr::new(self.listen.ip(), port)))
+    }
+}
+
+/// `[cluster.NAME]`.
+#[derive(Clone, Debug)]
+pub struct ClusterConfig {
+    /// For messages and metrics.
+    pub name: String,
+    /// Brokers that are asked first; at least one.
+    pub bootstrap: Vec<HostPort>,
+    /// At least one.
+    pub listeners: Vec<ListenerConfig>,
+    /// What happens to each topic; at least one rule.
+    pub rules: RuleSet,
+    /// Seeded addresses of brokers, by id.
+    pub node_addresses: BTreeMap<i32, HostPort>,
+    /// Keeps the last known addresses of brokers over a restart.
+    pub state_file: Option<PathBuf>,
+}
+
+/// `[admin]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminConfig {
+    /// Where `/metrics`, `/livez` and `/readyz` are served.
+    pub listen: SocketAddr,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// How lines are written.
+    pub format: LogFormat,
+    /// Which lines are written: a filter of the `tracing` ecosystem, such as `info` or `info,sealwire::keys=debug`.
+    pub filter: String,
+}
+
+/// The whole configuration.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// `[runtime]`.
+    pub runtime: RuntimeConfig,
+    /// `[limits]`.
+    pub limits: Limits,
+    /// In order of name; [`crate::rules::KmsIndex`] counts in it.
+    pub kms: Vec<KmsConfig>,
+    /// In order of name; at least one.
+    pub clusters: Vec<ClusterConfig>,
+    /// `[admin]`; without it no admin port is opened.
+    pub admin: Option<AdminConfig>,
+    /// `[log]`.
+    pub log: LogConfig,
+}

@@ -1,0 +1,276 @@
+//! Where key bytes live: one mapping that is locked into memory and kept out of core dumps, cut into slots of one key.
+//!
+//! - MEMORY-1: a slot has one owner at a time, the [`KeyCell`] that took its number out of the free list.
+//! - MEMORY-2: a slot is zero whenever it is in the free list; a cell wipes its bytes before it gives the slot back.
+//! - MEMORY-3: nobody waits: the free list is a lock-free queue, and when it is empty (or nobody called [`initialise`]) the
+//!   key goes to the heap, is still wiped on drop, and is counted so that the operator can be told.
+//! - MEMORY-4: the mapping is never unmapped, moved or grown while the process lives.
+//!
+//! It never logs and never fails: what the kernel did not grant is reported by [`MemoryProtection`], and the caller decides
+//! how loudly to say so. Any thread may call it.
+#![allow(unsafe_code)]
+
+use std::ptr::NonNull;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crossbeam::queue::ArrayQueue;
+use zeroize::Zeroize;
+
+/// Bytes of a key.
+pub const KEY_BYTES: usize = 32;
+
+/// Most slots that an arena may have: 2^20 keys, 32 MiB. Past that the request is a mistake, not a need.
+pub const SLOTS_MAX: usize = 1 << 20;
+
+/// What the kernel granted to the memory that keys live in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MemoryProtection {
+    /// Keys that the arena holds; 0 when no memory could be mapped, then every key is on the heap.
+    pub slots: usize,
+    /// The arena is never swapped out (mlock). Usually refused because RLIMIT_MEMLOCK is too small.
+    pub locked: bool,
+    /// The arena is left out of core dumps (MADV_DONTDUMP).
+    pub excluded_from_dumps: bool,
+    /// A forked child finds zeros in the arena (MADV_WIPEONFORK).
+    pub wiped_on_fork: bool,
+}
+
+impl MemoryProtection {
+    const NONE: Self = Self {
+        slots: 0,
+        locked: false,
+        excluded_from_dumps: false,
+        wiped_on_fork: false,
+    };
+
+    /// Everything that was asked for was granted.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.slots > 0 && self.locked && self.excluded_from_dumps && self.wiped_on_fork
+    }
+}
+
+/// Maps the arena with room for `slots` keys (at least one page, at most [`SLOTS_MAX`]) and says what the kernel granted.
+///
+/// The first call in a process decides; later ones change nothing and return what the first one got. To be called before
+/// the first key exists.
+pub fn initialise(slots: usize) -> MemoryProtection {
+    ARENA.get_or_init(|| Arena::map(slots)).protection
+}
+
+/// What [`initialise`] got, or `None` before it was called.
+#[must_use]
+pub fn protection() -> Option<MemoryProtection> {
+    ARENA.get().map(|arena| arena.protection)
+}
+
+/// Number of keys that are alive on the ordinary heap at this moment, because the arena was full or never initialised.
+#[must_use]
+pub fn keys_outside_arena() -> u64 {
+    HEAP_KEYS.load(Ordering::Relaxed)
+}
+
+/// Forbids core dumps and, to other processes of the same user, ptrace and `/proc/<pid>/mem` (prctl PR_SET_DUMPABLE 0).
+///
+/// Returns whether the kernel agreed.
+#[must_use]
+pub fn forbid_core_dumps() -> bool {
+    // SAFETY: PR_SET_DUMPABLE takes one integer argument and touches no memory of ours.
+    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0_u64, 0_u64, 0_u64, 0_u64) == 0 }
+}
+
+/// Owner of one key's 32 bytes, in the arena or on the heap; zero when made, wiped when dropped.
+pub(super) struct KeyCell {
+    bytes: NonNull<[u8; KEY_BYTES]>,
+    home: Home,
+}
+
+enum Home {
+    Arena { arena: &'static Arena, slot: usize },
+    Heap,
+}
+
+// SAFETY: a cell owns its bytes alone (MEMORY-1); neither a slot of the arena nor a heap allocation is tied to a thread.
+unsafe impl Send for KeyCell {}
+// SAFETY: through a shared reference a cell can only be read.
+unsafe impl Sync for KeyCell {}
+
+impl KeyCell {
+    /// A cell of zeros, in the arena where it has room.
+    pub(super) fn zeroed() -> Self {
+        if let Some(arena) = ARENA.get()
+            && let Some(slot) = arena.free.pop()
+        {
+            // SAFETY: only numbers below the slot count were put into the free list, so the address is inside the mapping,
+            // which lives as long as the process (MEMORY-4).
+            let bytes = unsafe { arena.base.add(slot) };
+            return Self {
+                bytes,
+                home: Home::Arena { arena, slot },
+            };
+        }
+        HEAP_KEYS.fetch_add(1, Ordering::Relaxed);
+        let bytes = NonNull::from(Box::leak(Box::new([0; KEY_BYTES])));
+        Self {
+            bytes,
+            home: Home::Heap,
+        }
+    }
+
+    pub(super) fn bytes(&self) -> &[u8; KEY_BYTES] {
+        // SAFETY: the pointer is valid and initialised for the life of the cell, and this cell alone owns it (MEMORY-1).
+        unsafe { self.bytes.as_ref() }
+    }
+
+    pub(super) fn bytes_mut(&mut self) -> &mut [u8; KEY_BYTES] {
+        // SAFETY: as in `bytes`; the exclusive borrow of the cell is the exclusive borrow of its bytes.
+        unsafe { self.bytes.as_mut() }
+    }
+}
+
+impl Drop for KeyCell {
+    fn drop(&mut self) {
+        self.bytes_mut().zeroize();
+        match self.home {
+            Home::Arena { arena, slot } => {
+                // The list has room for every slot and this one was taken out of it, so the push cannot fail; were it to, the
+                // slot would be lost and nothing worse.
+                let _ = arena.free.push(slot);
+            }
+            Home::Heap => {
+                HEAP_KEYS.fetch_sub(1, Ordering::Relaxed);
+                // SAFETY: the pointer came from `Box::leak` in `zeroed` and is given back once, here.
+                drop(unsafe { Box::from_raw(self.bytes.as_ptr()) });
+            }
+        }
+    }
+}
+
+struct Arena {
+    base: NonNull<[u8; KEY_BYTES]>,
+    free: ArrayQueue<usize>,
+    protection: MemoryProtection,
+}
+
+// SAFETY: the arena itself hands out slot numbers only; whoever holds a number is the only one to touch that slot.
+unsafe impl Send for Arena {}
+// SAFETY: as above; the free list is safe to share and the other fields never change.
+unsafe impl Sync for Arena {}
+
+impl Arena {
+    fn map(slots: usize) -> Self {
+        // SAFETY: sysconf reads a constant of the system.
+        let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) })
+            .unwrap_or(4096)
+            .max(KEY_BYTES);
+        // INVARIANT: at most SLOTS_MAX slots of 32 bytes and one page of rounding, far below usize::MAX.
+        let length = (slots.clamp(1, SLOTS_MAX) * KEY_BYTES).next_multiple_of(page);
+        // SAFETY: a fresh private anonymous mapping at an address of the kernel's choice; it overlaps nothing.
+        let address = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                length,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            )
+        };
+        let base = match NonNull::new(address.cast::<[u8; KEY_BYTES]>()) {
+            Some(base) if address != libc::MAP_FAILED => base,
+            _ => {
+                return Self {
+                    base: NonNull::dangling(),
+                    free: ArrayQueue::new(1),
+                    protection: MemoryProtection::NONE,
+                };
+            }
+        };
+        let slots = length / KEY_BYTES;
+        let free = ArrayQueue::new(slots);
+        for slot in 0..slots {
+            let _ = free.push(slot);
+        }
+        // SAFETY: the range is the mapping made above, whole pages of it; mlock does not change its content.
+        let locked = unsafe { libc::mlock(address, length) } == 0;
+        // SAFETY: the same range; this advice does not change its content.
+        let excluded_from_dumps = unsafe { libc::madvise(address, length, libc::MADV_DONTDUMP) } == 0;
+        // SAFETY: the same range; the advice changes what a forked child sees, not this process.
+        let wiped_on_fork = unsafe { libc::madvise(address, length, libc::MADV_WIPEONFORK) } == 0;
+        Self {
+            base,
+            free,
+            protection: MemoryProtection {
+                slots,
+                locked,
+                excluded_from_dumps,
+                wiped_on_fork,
+            },
+        }
+    }
+}
+
+static ARENA: OnceLock<Arena> = OnceLock::new();
+static HEAP_KEYS: AtomicU64 = AtomicU64::new(0);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The arena is one for the process and tests share it: each test works with cells of its own only.
+    #[test]
+    fn first_call_decides_and_says_what_was_granted() {
+        let first = initialise(1000);
+        assert_eq!(initialise(5), first);
+        assert_eq!(protection(), Some(first));
+        assert!(first.slots >= 1);
+        assert!(first.excluded_from_dumps);
+        assert!(first.wiped_on_fork);
+    }
+
+    #[test]
+    fn cells_are_zero_distinct_and_zero_again_after_reuse() {
+        initialise(1000);
+        for _ in 0..50 {
+            let mut cells: Vec<KeyCell> = (0..20).map(|_| KeyCell::zeroed()).collect();
+            for (index, cell) in (1_u8..).zip(&mut cells) {
+                assert_eq!(cell.bytes(), &[0; KEY_BYTES]);
+                cell.bytes_mut().fill(index);
+            }
+            for (index, cell) in (1_u8..).zip(&cells) {
+                assert_eq!(cell.bytes(), &[index; KEY_BYTES]);
+            }
+        }
+    }
+
+    #[test]
+    fn when_the_arena_is_full_keys_go_to_the_heap_and_are_counted() {
+        let small: &'static Arena = Box::leak(Box::new(Arena::map(1)));
+        assert!(small.protection.slots >= 1);
+        while small.free.pop().is_some() {}
+        // The shared arena: take more cells than it can have.
+        let slots = initialise(1000).slots;
+        let cells: Vec<KeyCell> = (0..=slots).map(|_| KeyCell::zeroed()).collect();
+        assert!(keys_outside_arena() >= 1);
+        assert!(cells.iter().any(|cell| matches!(cell.home, Home::Heap)));
+    }
+
+    #[test]
+    fn sizes_are_rounded_to_pages_and_bounded() {
+        assert_eq!(Arena::map(0).protection.slots % 128, 0);
+        assert!(Arena::map(129).protection.slots >= 256);
+        assert_eq!(Arena::map(usize::MAX).protection.slots, SLOTS_MAX);
+    }
+
+    #[test]
+    fn core_dumps_can_be_forbidden() {
+        assert!(forbid_core_dumps());
+        // SAFETY: PR_GET_DUMPABLE takes no argument and touches no memory of ours.
+        assert_eq!(unsafe { libc::prctl(libc::PR_GET_DUMPABLE) }, 0);
+        // SAFETY: as in `forbid_core_dumps`. Given back, for the other tests of this process.
+        let given_back = unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1_u64, 0_u64, 0_u64, 0_u64) };
+        assert_eq!(given_back, 0);
+    }
+}

@@ -1,0 +1,152 @@
+//! What the tag binds besides the text (ENV-31 to ENV-34):
+//!
+//! ```text
+//! "sealwire/1" | parts u8 | domain: u16 BE length, bytes | stored key: i32 BE length (-1 null), bytes
+//!   | value: i32 BE length (-1 null)
+//!   | with headers bound: header section without the marker: i32 BE length, bytes
+//! ```
+//!
+//! - AAD-1: every variable field has its length in front and the fields that are there depend on `parts` only, so different
+//!   inputs give different bytes.
+//! - AAD-2: fixed part, batch and, where they are free, headers are left out (ENV-35).
+//! - AAD-3: built in a buffer that is used again; nothing is allocated once that has grown.
+
+use crate::record_batch::varint::{put_varint, varint_bytes};
+
+use super::Domain;
+use super::seal::Parts;
+
+/// In front of everything.
+pub(super) const CONTEXT: &[u8] = b"sealwire/1";
+
+/// The inputs; lengths fit an i32 because they come out of a Kafka record.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AdditionalData<'a> {
+    pub(super) parts: Parts,
+    pub(super) domain: &'a Domain,
+    /// The key as the broker stores it.
+    pub(super) stored_key: Option<&'a [u8]>,
+    /// The value's length; the same before and after sealing.
+    pub(super) value_bytes: Option<usize>,
+    /// With headers bound, the record's own headers.
+    pub(super) bound_headers: Option<BoundHeaders<'a>>,
+}
+
+/// The record's own headers without the marker, in the one or two pieces in which they stand around it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BoundHeaders<'a> {
+    /// How many headers the pieces hold together.
+    pub(super) count: usize,
+    pub(super) before_marker: &'a [u8],
+    pub(super) behind_marker: &'a [u8],
+}
+
+impl AdditionalData<'_> {
+    /// Replaces the content of `scratch` by the additional data.
+    #[inline]
+    pub(super) fn write(&self, scratch: &mut Vec<u8>) {
+        scratch.clear();
+        scratch.extend_from_slice(CONTEXT);
+        scratch.push(self.parts.to_byte());
+        let domain = self.domain.name().as_bytes();
+        // INVARIANT: DOMAIN-1, at most 65535 bytes.
+        scratch.extend_from_slice(&(domain.len() as u16).to_be_bytes());
+        scratch.extend_from_slice(domain);
+        put_length(scratch, self.stored_key.map(<[u8]>::len));
+        scratch.extend_from_slice(self.stored_key.unwrap_or_default());
+        put_length(scratch, self.value_bytes);
+        if let Some(headers) = self.bound_headers {
+            // INVARIANT: counts and lengths of a Kafka record fit an i32.
+            let count = headers.count as i32;
+            let section = varint_bytes(count) + headers.before_marker.len() + headers.behind_marker.len();
+            put_length(scratch, Some(section));
+            put_varint(scratch, count);
+            scratch.extend_from_slice(headers.before_marker);
+            scratch.extend_from_slice(headers.behind_marker);
+        }
+    }
+}
+
+/// An i32 big-endian, -1 for null.
+#[inline]
+fn put_length(scratch: &mut Vec<u8>, length: Option<usize>) {
+    // INVARIANT: lengths come out of Kafka records, whose own length is an i32.
+    let length = length.map_or(-1, |length| length as i32);
+    scratch.extend_from_slice(&length.to_be_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::envelope::{DomainError, HeaderMode};
+
+    fn parts(headers: HeaderMode) -> Parts {
+        Parts {
+            headers,
+            key_sealed: false,
+        }
+    }
+
+    #[test]
+    fn bytes_are_pinned() -> Result<(), DomainError> {
+        let domain = Domain::new("ab")?;
+        let mut scratch = vec![9; 3];
+        AdditionalData {
+            parts: parts(HeaderMode::Sealed),
+            domain: &domain,
+            stored_key: Some(b"k"),
+            value_bytes: Some(258),
+            bound_headers: None,
+        }
+        .write(&mut scratch);
+        assert_eq!(
+            scratch,
+            b"sealwire/1\x02\x00\x02ab\x00\x00\x00\x01k\x00\x00\x01\x02"
+        );
+        AdditionalData {
+            parts: parts(HeaderMode::Bound),
+            domain: &domain,
+            stored_key: None,
+            value_bytes: None,
+            bound_headers: Some(BoundHeaders {
+                count: 2,
+                before_marker: b"xy",
+                behind_marker: b"z",
+            }),
+        }
+        .write(&mut scratch);
+        assert_eq!(
+            scratch,
+            b"sealwire/1\x01\x00\x02ab\xff\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x04\x04xyz"
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn null_and_empty_differ() -> Result<(), DomainError> {
+        let domain = Domain::new("ab")?;
+        let data = |stored_key, value_bytes| {
+            let mut scratch = Vec::new();
+            let parts = parts(HeaderMode::Free);
+            AdditionalData {
+                parts,
+                domain: &domain,
+                stored_key,
+                value_bytes,
+                bound_headers: None,
+            }
+            .write(&mut scratch);
+            scratch
+        };
+        let all = [
+            data(None, None),
+            data(None, Some(0)),
+            data(Some(&[][..]), None),
+            data(Some(&[][..]), Some(0)),
+        ];
+        for (index, one) in all.iter().enumerate() {
+            assert!(all.iter().skip(index + 1).all(|other| other != one));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,457 @@
+//! One sealed record back to the record that the client wrote.
+//!
+//! - OPEN-1: on any refusal the output is as long as before, and what had been written behind it is overwritten (ENV-49).
+//! - OPEN-2: the cipher decrypts straight into the output, in one call a record; nothing is allocated once buffers have grown.
+//! - OPEN-3: a key opens only records that name exactly its wrapped DEK; no key is tried on a record (ENV-45).
+//! - OPEN-4: `source` is the same after the call as before, whatever came of it: opening a record again gives the same answer.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use zeroize::Zeroize;
+
+use crate::crypto::xaes::SALT_BYTES;
+use crate::crypto::{BatchKey, RecordKey, SecretKey};
+use crate::record_batch::record::header_section;
+use crate::record_batch::varint::{put_varint, varint_bytes};
+use crate::record_batch::{RecordError, RecordLayout, Span};
+
+use super::additional_data::{AdditionalData, BoundHeaders};
+use super::marker::Marker;
+use super::seal::HeaderMode;
+use super::{Domain, OpenError};
+
+/// A DEK ready to open with.
+pub struct OpeningKey {
+    /// Never given twice in a process, so that a remembered sub-key cannot be taken for another key's.
+    id: u64,
+    record_key: RecordKey,
+    wrapped_dek: Box<[u8]>,
+}
+
+impl OpeningKey {
+    /// Derives the record key of `dek`, which was unwrapped from `wrapped_dek`.
+    ///
+    /// # Errors
+    /// [`OpenError::Crypto`].
+    pub fn new(dek: &SecretKey, wrapped_dek: &[u8]) -> Result<Self, OpenError> {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+        Ok(Self {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            record_key: RecordKey::derive(dek, wrapped_dek)?,
+            wrapped_dek: wrapped_dek.into(),
+        })
+    }
+
+    /// The wrapped DEK that records must name.
+    #[must_use]
+    pub fn wrapped_dek(&self) -> &[u8] {
+        &self.wrapped_dek
+    }
+}
+
+/// What one executor needs to open records: buffers that are used again, and the sub-key of the batch that it is in.
+#[derive(Default)]
+pub struct Opener {
+    last_batch: Option<LastBatch>,
+    additional_data: Vec<u8>,
+    displaced: Vec<u8>,
+}
+
+struct LastBatch {
+    key_id: u64,
+    salt: [u8; SALT_BYTES],
+    batch_key: BatchKey,
+}
+
+impl Opener {
+    /// An opener that remembers nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Forgets the sub-key of the last batch: to be called when keys are revoked.
+    pub fn forget(&mut self) {
+        self.last_batch = None;
+    }
+
+    /// Opens the record in which [`find_marker`](super::find_marker) found `marker` and appends the record that was sealed,
+    /// its length included, to `out`. `key` is the one for [`Marker::wrapped_dek`]; `domains` are those that the topic's
+    /// readers accept.
+    ///
+    /// `source` is altered while the call lasts (sealed headers are moved behind the value, so that both are decrypted at
+    /// once) and restored before it returns.
+    ///
+    /// # Errors
+    /// [`OpenError`]; `out` is then as it was before.
+    pub fn open_record(
+        &mut self,
+        key: &OpeningKey,
+        source: &mut [u8],
+        record: &RecordLayout,
+        marker: &Marker,
+        domains: &[Domain],
+        out: &mut Vec<u8>,
+    ) -> Result<(), OpenError> {
+        let seal = &marker.seal;
+        if seal.parts.key_sealed {
+            return Err(OpenError::KeySealed);
+        }
+        if seal.parts.headers == HeaderMode::Sealed && record.header_count != 1 {
+            return Err(OpenError::ExtraHeaders);
+        }
+        if bytes_of(source, seal.wrapped_dek)? != &*key.wrapped_dek {
+            return Err(OpenError::WrongKey);
+        }
+        let candidates = || domains.iter().filter(|domain| domain.hint() == seal.domain_hint);
+        if candidates().next().is_none() {
+            return Err(OpenError::UnknownDomain);
+        }
+        if !self
+            .last_batch
+            .as_ref()
+            .is_some_and(|last| last.key_id == key.id && last.salt == seal.salt)
+        {
+            let batch_key = key.record_key.batch_key(&seal.salt)?;
+            self.last_batch = Some(LastBatch {
+                key_id: key.id,
+                salt: seal.salt,
+                batch_key,
+            });
+        }
+
+        let moved = gather(source, record, marker, &mut self.displaced)?;
+        let start = out.len();
+        let opened = self.decrypt(source, record, marker, moved.ciphertext, candidates(), out);
+        restore(source, marker, &moved, &self.displaced);
+        if opened.is_err() {
+            wipe(out, start);
+        }
+        opened
+    }
+
+    fn decrypt<'d>(
+        &mut self,
+        source: &[u8],
+        record: &RecordLayout,
+        marker: &Marker,
+        ciphertext: Span,
+        candidates: impl Iterator<Item = &'d Domain>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), OpenError> {
+        let seal = &marker.seal;
+        let fixed_and_key = bytes_of(source, record.fixed_and_key())?;
+        let stored_key = record.key.map(|key| bytes_of(source, key)).transpose()?;
+        let ciphertext = bytes_of(source, ciphertext)?;
+        let value_bytes = record.value.map(Span::len);
+        let own = own_headers(source, record, marker)?;
+
+        // INVARIANT: the sizes are those of slices in memory, and the result is shorter than the stored record.
+        let value_length = length_field(value_bytes)?;
+        let clear_bytes = own.map_or(0, |own| {
+            varint_bytes(own.count as i32) + own.before_marker.len() + own.behind_marker.len()
+        });
+        let body_bytes = fixed_and_key.len() + varint_bytes(value_length) + ciphertext.len() + clear_bytes;
+        let body_length = length_field(Some(body_bytes))?;
+        // Before anything is decrypted: a buffer that grew later would leave unverified plaintext behind.
+        out.reserve(varint_bytes(body_length) + body_bytes);
+        put_varint(out, body_length);
+        out.extend_from_slice(fixed_and_key);
+        put_varint(out, value_length);
+        let text_at = out.len();
+        // The place for the text, filled with its ciphertext: no dearer than zeros, and what is read next is then in the cache.
+        out.extend_from_slice(ciphertext);
+        // INVARIANT: `text_at` was the length of `out`, which has only grown since.
+        let text = &mut out[text_at..];
+
+        let last = self.last_batch.as_ref().ok_or(OpenError::WrongKey)?;
+        let mut verdict = Err(OpenError::UnknownDomain);
+        // More than one only where two domains of a topic share a hint.
+        for domain in candidates {
+            AdditionalData {
+                parts: seal.parts,
+                domain,
+                stored_key,
+                value_bytes,
+                bound_headers: if seal.parts.headers == HeaderMode::Bound {
+                    own
+                } else {
+                    None
+                },
+            }
+            .write(&mut self.additional_data);
+            verdict = last
+                .batch_key
+                .open(seal.counter, &self.additional_data, ciphertext, &seal.tag, text)
+                .map_err(OpenError::from);
+            if verdict.is_ok() {
+                break;
+            }
+        }
+        verdict?;
+
+        match own {
+            None => check_opened_headers(out, text_at + value_bytes.unwrap_or_default()),
+            Some(own) => {
+                put_varint(out, own.count as i32);
+                out.extend_from_slice(own.before_marker);
+                out.extend_from_slice(own.behind_marker);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// How value and hidden headers were brought together.
+struct Moved {
+    /// Where the whole ciphertext stands now.
+    ciphertext: Span,
+    /// Where `hidden` was moved to, if it had to be.
+    target: Option<Span>,
+}
+
+/// Makes the ciphertext one piece: `hidden` is moved right behind the value. What it overwrites is the header count and the
+/// front of the marker header; as much of that as it covers goes to `displaced`.
+fn gather(
+    source: &mut [u8],
+    record: &RecordLayout,
+    marker: &Marker,
+    displaced: &mut Vec<u8>,
+) -> Result<Moved, RecordError> {
+    let hidden = marker.seal.hidden;
+    let Some(value) = record.value.filter(|value| !value.is_empty()) else {
+        return Ok(Moved {
+            ciphertext: hidden,
+            target: None,
+        });
+    };
+    if hidden.is_empty() {
+        return Ok(Moved {
+            ciphertext: value,
+            target: None,
+        });
+    }
+    let gap = hidden
+        .start
+        .checked_sub(value.end)
+        .ok_or(RecordError::Truncated)?;
+    if hidden.end > source.len() {
+        return Err(RecordError::Truncated);
+    }
+    // INVARIANT: the target ends where `hidden` ends or before, so everything below is inside `source`.
+    let target = Span {
+        start: value.end,
+        end: value.end + hidden.len(),
+    };
+    displaced.clear();
+    displaced.extend_from_slice(bytes_of(
+        source,
+        Span {
+            start: value.end,
+            end: value.end + gap.min(hidden.len()),
+        },
+    )?);
+    source.copy_within(hidden.range(), target.start);
+    Ok(Moved {
+        ciphertext: Span {
+            start: value.start,
+            end: target.end,
+        },
+        target: Some(target),
+    })
+}
+
+/// Undoes [`gather`].
+fn restore(source: &mut [u8], marker: &Marker, moved: &Moved, displaced: &[u8]) {
+    if let Some(target) = moved.target {
+        // INVARIANT: the same positions that `gather` checked.
+        source.copy_within(target.range(), marker.seal.hidden.start);
+        source[target.start..target.start + displaced.len()].copy_from_slice(displaced);
+    }
+}
+
+/// The clear headers without the marker; `None` where headers are sealed.
+fn own_headers<'a>(
+    source: &'a [u8],
+    record: &RecordLayout,
+    marker: &Marker,
+) -> Result<Option<BoundHeaders<'a>>, RecordError> {
+    if marker.seal.parts.headers == HeaderMode::Sealed {
+        return Ok(None);
+    }
+    Ok(Some(BoundHeaders {
+        count: record
+            .header_count
+            .checked_sub(1)
+            .ok_or(RecordError::HeaderCount)?,
+        before_marker: bytes_of(
+            source,
+            Span {
+                start: record.first_header,
+                end: marker.header.start,
+            },
+        )?,
+        behind_marker: bytes_of(
+            source,
+            Span {
+                start: marker.header.end,
+                end: record.end,
+            },
+        )?,
+    }))
+}
+
+/// ENV-48: the opened header section parses exactly to its end, which is the end of `out`.
+fn check_opened_headers(out: &[u8], section_start: usize) -> Result<(), OpenError> {
+    let section = Span {
+        start: section_start,
+        end: out.len(),
+    };
+    header_section(out, section)
+        .and_then(|walk| walk.check())
+        .map(|_| ())
+        .map_err(|_| OpenError::HiddenHeaders)
+}
+
+/// OPEN-1.
+#[cold]
+fn wipe(out: &mut Vec<u8>, start: usize) {
+    if let Some(written) = out.get_mut(start..) {
+        written.zeroize();
+    }
+    out.truncate(start);
+}
+
+#[inline]
+fn bytes_of(source: &[u8], span: Span) -> Result<&[u8], RecordError> {
+    source.get(span.range()).ok_or(RecordError::Truncated)
+}
+
+/// A length of a record; -1 for null.
+#[inline]
+fn length_field(length: Option<usize>) -> Result<i32, RecordError> {
+    length.map_or(Ok(-1), |length| {
+        i32::try_from(length).map_err(|_| RecordError::Truncated)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::envelope::{Marked, SealingKey, find_marker};
+    use crate::record_batch::parse_record;
+
+    /// Key `k`, value `v`, header `a` = `b`.
+    const CLEAR: [u8; 13] = [24, 0, 0, 0, 2, b'k', 2, b'v', 2, 2, b'a', 2, b'b'];
+
+    struct Sealed {
+        stored: Vec<u8>,
+        domains: [Domain; 1],
+    }
+
+    fn dek(byte: u8) -> SecretKey {
+        SecretKey::from_bytes(&mut [byte; 32]).unwrap()
+    }
+
+    fn sealed(dek: &SecretKey) -> Sealed {
+        let record = parse_record(&CLEAR, 0).unwrap();
+        let domains = [Domain::new("orders").unwrap()];
+        let key = SealingKey::new(dek, *b"wrapped").unwrap();
+        let mut stored = Vec::new();
+        key.begin()
+            .unwrap()
+            .seal_record(
+                &CLEAR,
+                &record,
+                &domains[0],
+                HeaderMode::Sealed,
+                &mut Vec::new(),
+                &mut stored,
+            )
+            .unwrap();
+        Sealed { stored, domains }
+    }
+
+    impl Sealed {
+        fn open(&mut self, opener: &mut Opener, key: &OpeningKey) -> Result<Vec<u8>, OpenError> {
+            let record = parse_record(&self.stored, 0)?;
+            let Marked::One(marker) = find_marker(&self.stored, &record)? else {
+                panic!("sealed")
+            };
+            let mut out = Vec::new();
+            opener.open_record(key, &mut self.stored, &record, &marker, &self.domains, &mut out)?;
+            Ok(out)
+        }
+    }
+
+    #[test]
+    fn a_remembered_sub_key_is_not_taken_for_another_keys() -> Result<(), OpenError> {
+        let mut one = sealed(&dek(1));
+        let right = OpeningKey::new(&dek(1), b"wrapped")?;
+        let wrong = OpeningKey::new(&dek(2), b"wrapped")?;
+        let mut opener = Opener::new();
+        for _ in 0..2 {
+            assert!(one.open(&mut opener, &right).is_ok());
+            assert_eq!(one.open(&mut opener, &wrong), Err(OpenError::Tag));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn batches_in_turn_each_open_and_forgetting_loses_nothing() -> Result<(), OpenError> {
+        let (mut one, mut two) = (sealed(&dek(1)), sealed(&dek(1)));
+        let key = OpeningKey::new(&dek(1), b"wrapped")?;
+        let mut opener = Opener::new();
+        for _ in 0..2 {
+            assert!(one.open(&mut opener, &key).is_ok());
+            assert!(two.open(&mut opener, &key).is_ok());
+            opener.forget();
+            assert!(opener.last_batch.is_none());
+        }
+        Ok(())
+    }
+
+    /// A marker that belongs to another record is a mistake of ours; it must not become a panic.
+    #[test]
+    fn a_marker_of_another_record_is_an_error() -> Result<(), OpenError> {
+        let one = sealed(&dek(1));
+        let record = parse_record(&one.stored, 0)?;
+        let Marked::One(marker) = find_marker(&one.stored, &record)? else {
+            panic!("sealed")
+        };
+        let key = OpeningKey::new(&dek(1), b"wrapped")?;
+        // (The tag is in the marker already, so only what stands before it is missed.)
+        for end in 0..marker.seal.hidden.end {
+            let mut short = one.stored[..end].to_vec();
+            let mut out = Vec::new();
+            let opened =
+                Opener::new().open_record(&key, &mut short, &record, &marker, &one.domains, &mut out);
+            assert!(opened.is_err() && out.is_empty(), "{end}");
+            assert_eq!(short, one.stored[..end]);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn hidden_headers_move_behind_the_value_and_back() -> Result<(), OpenError> {
+        let one = sealed(&dek(1));
+        let record = parse_record(&one.stored, 0)?;
+        let Marked::One(marker) = find_marker(&one.stored, &record)? else {
+            panic!("sealed")
+        };
+        let (mut moving, mut displaced) = (one.stored.clone(), Vec::new());
+        let moved = gather(&mut moving, &record, &marker, &mut displaced)?;
+        let value = record
+            .value
+            .map(|value| value.of(&one.stored))
+            .unwrap_or_default();
+        assert_eq!(
+            moved.ciphertext.of(&moving),
+            [value, marker.seal.hidden.of(&one.stored)].concat()
+        );
+        assert_ne!(moving, one.stored);
+        restore(&mut moving, &marker, &moved, &displaced);
+        assert_eq!(moving, one.stored);
+        Ok(())
+    }
+}

@@ -1,0 +1,380 @@
+//! Keys of one executor: those at hand, those asked for, and those that were refused a moment ago.
+//!
+//! - EXECUTOR-1: pure: no socket, no clock (the time is a parameter), no thread, no lock. Requests are collected for
+//!   [`ExecutorKeys::send_requests`], replies come in by [`ExecutorKeys::apply`].
+//! - EXECUTOR-2: an executor seals under a DEK no more than the share that it was given, and not after the DEK's time.
+//! - EXECUTOR-3: what is in use stays valid: a key that is evicted while a frame holds its `Rc` lives until the frame is done.
+//!   (A frame that waits for keys holds the ones that came, so that a small cache cannot starve it.)
+
+use std::collections::{HashMap, VecDeque};
+use std::num::NonZeroUsize;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lru::LruCache;
+
+use super::KeyOptions;
+use super::refusals::Refusals;
+use super::request::{DeliveredDek, Demand, KeyFailure, KeyReply, KeyRequest, Urgency};
+use crate::envelope::{OpeningKey, SealingKey};
+
+/// What a look-up found.
+pub enum Lookup<T> {
+    /// The key. Holding the `Rc` keeps it.
+    Ready(Rc<T>),
+    /// It was asked for; look again when [`ExecutorKeys::apply`] took something in.
+    Waiting,
+    /// It was refused a moment ago. After an outage another look-up, later, may find it.
+    Failed(KeyFailure),
+}
+
+/// What [`ExecutorKeys::apply`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Applied {
+    /// A key or a failure came: what waits for keys should look again.
+    Answered,
+    /// Keys were taken away: whatever else remembers one ([`crate::envelope::Opener::forget`]) must forget it.
+    Dropped,
+}
+
+/// Keys of one executor.
+pub struct ExecutorKeys {
+    executor: usize,
+    options: KeyOptions,
+    sealing: LruCache<SealingId, SealingEntry>,
+    sealing_asked: HashMap<SealingId, Instant>,
+    sealing_refused: Refusals<SealingId>,
+    opened: LruCache<Arc<[u8]>, Rc<OpeningKey>>,
+    /// The key that was looked up last: the records of a batch, and mostly of many batches, have the same.
+    last_opened: Option<Rc<OpeningKey>>,
+    opening_asked: HashMap<Arc<[u8]>, Asked>,
+    opening_refused: Refusals<Arc<[u8]>>,
+    outgoing: Outgoing,
+    reported_at: Option<Instant>,
+}
+
+impl ExecutorKeys {
+    /// For the executor of this index; the index decides where replies go.
+    #[must_use]
+    pub fn new(executor: usize, options: &KeyOptions) -> Self {
+        let bound = |count| NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN);
+        Self {
+            executor,
+            sealing: LruCache::sparse(bound(options.sealing_keys_max)),
+            sealing_asked: HashMap::new(),
+            sealing_refused: Refusals::new(options.refusals_max),
+            opened: LruCache::sparse(bound(options.opened_keys_max)),
+            last_opened: None,
+            opening_asked: HashMap::new(),
+            opening_refused: Refusals::new(options.refusals_max),
+            outgoing: Outgoing::default(),
+            reported_at: None,
+            options: options.clone(),
+        }
+    }
+
+    /// The key to seal with under `kek` of the KMS of index `kms`. What is then sealed is to be counted by
+    /// [`ExecutorKeys::note_sealed`] before replies are applied.
+    pub fn sealing(&mut self, kms: usize, kek: &Arc<str>, now: Instant) -> Lookup<SealingKey> {
+        let id = (kms, Arc::clone(kek));
+        let mut used_up = None;
+        if let Some(entry) = self.sealing.get(&id) {
+            if entry.batches_left > 0 && entry.bytes_left > 0 && now < entry.expires_at {
+                return Lookup::Ready(Rc::clone(&entry.key));
+            }
+            used_up = Some(Arc::clone(&entry.wrapped));
+        }
+        if used_up.is_some()
+            && let Some(entry) = self.sealing.pop(&id)
+        {
+            self.report(&id, entry);
+        }
+        if let Some(failure) = self.sealing_refused.get(&id, now) {
+            return Lookup::Failed(failure);
+        }
+        let fresh = !self.sealing_asked.contains_key(&id);
+        let forgotten = |asked_at: &Instant| now.saturating_duration_since(*asked_at) >= self.patience();
+        if (fresh && self.sealing_asked.len() < self.options.waiting_max)
+            || self.sealing_asked.get(&id).is_some_and(forgotten)
+        {
+            self.outgoing.sealing.push_back(KeyRequest::Seal {
+                executor: self.executor,
+                kms,
+                kek: Arc::clone(kek),
+                used_up,
+            });
+            self.sealing_asked.insert(id, now);
+        }
+        Lookup::Waiting
+    }
+
+    /// Counts what was sealed under the key that [`ExecutorKeys::sealing`] just gave.
+    pub fn note_sealed(&mut self, kms: usize, kek: &Arc<str>, batches: u64, plaintext_bytes: u64) {
+        if let Some(entry) = self.sealing.peek_mut(&(kms, Arc::clone(kek))) {
+            entry.batches_left = entry.batches_left.saturating_sub(batches);
+            entry.bytes_left = entry.bytes_left.saturating_sub(plaintext_bytes);
+            entry.batches_unreported = entry.batches_unreported.saturating_add(batches);
+            entry.bytes_unreported = entry.bytes_unreported.saturating_add(plaintext_bytes);
+        }
+    }
+
+    /// The key that opens records which carry `wrapped`. That the rule allows its KEK was checked before.
+    pub fn opening(
+        &mut self,
+        kms: usize,
+        wrapped: &[u8],
+        demand: Demand,
+        now: Instant,
+    ) -> Lookup<OpeningKey> {
+        if let Some(last) = &self.last_opened
+            && last.wrapped_dek() == wrapped
+        {
+            return Lookup::Ready(Rc::clone(last));
+        }
+        if let Some(key) = self.opened.get(wrapped) {
+            self.last_opened = Some(Rc::clone(key));
+            return Lookup::Ready(Rc::clone(key));
+        }
+        if let Some(failure) = self.opening_refused.get(wrapped, now) {
+            return Lookup::Failed(failure);
+        }
+        let patience = self.patience();
+        let wrapped: Arc<[u8]> = if let Some(asked) = self.opening_asked.get_mut(wrapped) {
+            let forgotten = now.saturating_duration_since(asked.at) >= patience;
+            if demand.urgency >= asked.urgency && !forgotten {
+                return Lookup::Waiting;
+            }
+            asked.at = now;
+            asked.urgency = demand.urgency.min(asked.urgency);
+            wrapped.into()
+        } else if self.opening_asked.len() < self.options.waiting_max {
+            let wrapped: Arc<[u8]> = wrapped.into();
+            let asked = Asked {
+                at: now,
+                urgency: demand.urgency,
+            };
+            self.opening_asked.insert(Arc::clone(&wrapped), asked);
+            wrapped
+        } else {
+            // Asked for at a later look-up, when others were answered.
+            return Lookup::Waiting;
+        };
+        self.outgoing.of(demand.urgency).push_back(KeyRequest::Open {
+            executor: self.executor,
+            kms,
+            wrapped,
+            demand,
+        });
+        Lookup::Waiting
+    }
+
+    /// Takes a reply in.
+    pub fn apply(&mut self, reply: KeyReply, now: Instant) -> Applied {
+        match reply {
+            KeyReply::Sealing { kms, kek, result } => self.apply_sealing((kms, kek), result, now),
+            KeyReply::Opened { wrapped, result } => {
+                self.opening_asked.remove(&wrapped);
+                let key = result
+                    .and_then(|dek| OpeningKey::new(&dek, &wrapped).map_err(|_| KeyFailure::Unavailable));
+                match key {
+                    Ok(key) => {
+                        self.opened.push(wrapped, Rc::new(key));
+                    }
+                    Err(failure) => {
+                        let memory = self.options.executor_memory;
+                        self.opening_refused.remember(wrapped, failure, now, memory);
+                    }
+                }
+                Applied::Answered
+            }
+            KeyReply::Released { kms, kek } => {
+                self.sealing.pop(&(kms, kek));
+                Applied::Dropped
+            }
+            KeyReply::Revoked { prefix } => {
+                self.sealing
+                    .retain(|_, entry| !entry.wrapped.starts_with(&prefix));
+                self.opened.retain(|wrapped, _| !wrapped.starts_with(&prefix));
+                self.last_opened = None;
+                Applied::Dropped
+            }
+        }
+    }
+
+    /// Collects reports of what was sealed, about once a second. To be called on every tick of the executor.
+    pub fn tick(&mut self, now: Instant) {
+        let due = self
+            .reported_at
+            .is_none_or(|at| now.saturating_duration_since(at) >= REPORT_INTERVAL);
+        // While older requests could not be sent, counts go on growing where they are.
+        if !due || !self.outgoing.sealing.is_empty() {
+            return;
+        }
+        self.reported_at = Some(now);
+        for (id, entry) in &mut self.sealing {
+            if let Some(report) = entry.take_report(self.executor, id) {
+                self.outgoing.sealing.push_back(report);
+            }
+        }
+    }
+
+    /// Whether there is something to send.
+    #[must_use]
+    pub fn has_requests(&self) -> bool {
+        !self.outgoing.is_empty()
+    }
+
+    /// Hands the requests to `send`, most urgent first, until it gives one back (the channel is full): that one and the rest
+    /// are kept for the next call.
+    pub fn send_requests(&mut self, mut send: impl FnMut(KeyRequest) -> Result<(), KeyRequest>) {
+        let outgoing = &mut self.outgoing;
+        for queue in [&mut outgoing.sealing, &mut outgoing.tail, &mut outgoing.backfill] {
+            while let Some(request) = queue.pop_front() {
+                if let Err(back) = send(request) {
+                    queue.push_front(back);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// All requests, most urgent first, for a driver that has no channel.
+    #[must_use]
+    pub fn take_requests(&mut self) -> Vec<KeyRequest> {
+        let mut taken = Vec::new();
+        self.send_requests(|request| {
+            taken.push(request);
+            Ok(())
+        });
+        taken
+    }
+
+    /// Number of opened keys at hand.
+    #[must_use]
+    pub fn opened_count(&self) -> usize {
+        self.opened.len()
+    }
+
+    /// Number of sealing keys at hand.
+    #[must_use]
+    pub fn sealing_count(&self) -> usize {
+        self.sealing.len()
+    }
+
+    fn apply_sealing(
+        &mut self,
+        id: SealingId,
+        result: Result<DeliveredDek, KeyFailure>,
+        now: Instant,
+    ) -> Applied {
+        self.sealing_asked.remove(&id);
+        let entry = result.and_then(|delivered| SealingEntry::new(delivered).ok_or(KeyFailure::Unavailable));
+        match entry {
+            Ok(entry) => {
+                self.sealing_refused.forget(&id);
+                // The DEK that this one replaces is reported on by nobody: it will not be given out again. One that is
+                // evicted for want of room may be.
+                self.sealing.pop(&id);
+                if let Some((evicted_id, evicted)) = self.sealing.push(id, entry) {
+                    self.report(&evicted_id, evicted);
+                }
+            }
+            Err(failure) => {
+                if !failure.is_outage() {
+                    self.sealing.pop(&id);
+                }
+                let memory = self.options.executor_memory;
+                self.sealing_refused.remember(id, failure, now, memory);
+            }
+        }
+        Applied::Answered
+    }
+
+    fn report(&mut self, id: &SealingId, mut entry: SealingEntry) {
+        if let Some(report) = entry.take_report(self.executor, id) {
+            self.outgoing.sealing.push_back(report);
+        }
+    }
+
+    /// The key service answers within one call's timeout after waiting for others; what is not answered by then is asked again.
+    fn patience(&self) -> Duration {
+        self.options.call_timeout.saturating_mul(3)
+    }
+}
+
+/// KMS and KEK.
+type SealingId = (usize, Arc<str>);
+
+struct SealingEntry {
+    key: Rc<SealingKey>,
+    wrapped: Arc<[u8]>,
+    expires_at: Instant,
+    batches_left: u64,
+    bytes_left: u64,
+    batches_unreported: u64,
+    bytes_unreported: u64,
+}
+
+impl SealingEntry {
+    fn new(delivered: DeliveredDek) -> Option<Self> {
+        let key = SealingKey::new(&delivered.dek, &*delivered.wrapped).ok()?;
+        Some(Self {
+            key: Rc::new(key),
+            wrapped: delivered.wrapped,
+            expires_at: delivered.expires_at,
+            batches_left: delivered.batches_max,
+            bytes_left: delivered.bytes_max,
+            batches_unreported: 0,
+            bytes_unreported: 0,
+        })
+    }
+
+    fn take_report(&mut self, executor: usize, id: &SealingId) -> Option<KeyRequest> {
+        if self.batches_unreported == 0 {
+            return None;
+        }
+        Some(KeyRequest::Used {
+            executor,
+            kms: id.0,
+            kek: Arc::clone(&id.1),
+            wrapped: Arc::clone(&self.wrapped),
+            batches: std::mem::take(&mut self.batches_unreported),
+            bytes: std::mem::take(&mut self.bytes_unreported),
+        })
+    }
+}
+
+struct Asked {
+    at: Instant,
+    urgency: Urgency,
+}
+
+/// Requests that were not sent yet, by urgency. Bounded by what may be asked for and not answered, twice for what became
+/// more urgent, and one report for each sealing key.
+#[derive(Default)]
+struct Outgoing {
+    /// Reports stand before the request that depends on them.
+    sealing: VecDeque<KeyRequest>,
+    tail: VecDeque<KeyRequest>,
+    backfill: VecDeque<KeyRequest>,
+}
+
+impl Outgoing {
+    fn of(&mut self, urgency: Urgency) -> &mut VecDeque<KeyRequest> {
+        match urgency {
+            Urgency::Tail => &mut self.tail,
+            Urgency::Backfill => &mut self.backfill,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.sealing.is_empty() && self.tail.is_empty() && self.backfill.is_empty()
+    }
+}
+
+/// How often use is reported: an executor seals far less than half of a DEK's limits in this time.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,371 @@
+//! The key service without its clock, channels and KMSs: requests and outcomes in, jobs and replies out.
+//!
+//! - LEDGER-1: every request is answered exactly once, by the reply that it asked for or by a failure.
+//! - LEDGER-2: calls to one KMS never wait for another KMS, and less urgent calls never take the last slots
+//!   ([`Lane::next_job`]).
+//! - LEDGER-3: what a call brings that was started before a revocation is not believed; the call is made again.
+//!
+//! Pure: the time is a parameter, nothing is awaited. Owned by [`super::KeyService`] on the control thread.
+
+mod opening;
+mod sealing;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use self::opening::Opening;
+use self::sealing::Sealing;
+use super::request::{Demand, KeyFailure, KeyReply, KeyRequest};
+use super::{KeyOptions, Urgency};
+use crate::crypto::SecretKey;
+use crate::envelope::WrappedDek;
+use crate::kms::{GeneratedDek, KmsError};
+
+/// How often one KMS is to be asked what it was asked before; see [`crate::kms::Kms`].
+#[derive(Debug, Clone, Copy)]
+pub struct Intervals {
+    /// For the current version of each KEK in use.
+    pub version_poll: Duration,
+    /// For one known DEK of each KEK version in use.
+    pub recheck: Duration,
+}
+
+/// All state of the key service.
+pub struct Ledger {
+    lanes: Vec<Lane>,
+    outboxes: Outboxes,
+    /// Whose turn it is to start a job.
+    turn: usize,
+}
+
+/// A call that is to be made to the KMS of index `kms`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// Which KMS.
+    pub kms: usize,
+    /// Which call.
+    pub call: Call,
+}
+
+/// What to ask a KMS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Call {
+    /// Make a DEK under this KEK.
+    Generate(Arc<str>),
+    /// Unwrap this for a reader.
+    Unwrap(Arc<[u8]>),
+    /// Unwrap this, known already, to see whether its KEK is still enabled.
+    Recheck(Arc<[u8]>),
+    /// Say the current version of this KEK.
+    PollVersion(Arc<str>),
+}
+
+/// What a call brought.
+pub enum Outcome {
+    /// Of [`Call::Generate`].
+    Generated(Result<GeneratedDek, KmsError>),
+    /// Of [`Call::Unwrap`] and [`Call::Recheck`].
+    Unwrapped(Result<SecretKey, KmsError>),
+    /// Of [`Call::PollVersion`].
+    Version(Result<Option<Vec<u8>>, KmsError>),
+}
+
+impl Ledger {
+    /// A ledger for as many KMSs as there are `intervals` and for `executors` executors.
+    #[must_use]
+    pub fn new(options: &KeyOptions, intervals: &[Intervals], executors: usize) -> Self {
+        let options = Arc::new(options.clone());
+        let lane = |(kms, &intervals): (usize, &Intervals)| Lane {
+            kms,
+            sealing: Sealing::new(kms, &options, intervals, executors),
+            opening: Opening::new(&options, intervals),
+            checks: VecDeque::new(),
+            running: 0,
+            calls_max: options.calls_max.max(1),
+        };
+        Self {
+            lanes: intervals.iter().enumerate().map(lane).collect(),
+            outboxes: Outboxes((0..executors).map(|_| VecDeque::new()).collect()),
+            turn: 0,
+        }
+    }
+
+    /// Takes a request in. One for a KMS that does not exist is answered with [`KeyFailure::KekNotFound`], one of an executor
+    /// that does not exist is dropped.
+    pub fn accept(&mut self, request: KeyRequest, now: Instant) {
+        let outboxes = &mut self.outboxes;
+        if request.executor() >= outboxes.0.len() {
+            return;
+        }
+        match request {
+            KeyRequest::Seal {
+                executor,
+                kms,
+                kek,
+                used_up,
+            } => match self.lanes.get_mut(kms) {
+                Some(lane) => lane.sealing.ask(executor, kek, used_up.as_deref(), now, outboxes),
+                None => outboxes.push(executor, no_such_kms_sealing(kms, kek)),
+            },
+            KeyRequest::Open {
+                executor,
+                kms,
+                wrapped,
+                demand,
+            } => match self.lanes.get_mut(kms) {
+                Some(lane) => lane.opening.ask(executor, wrapped, demand, now, outboxes),
+                None => outboxes.push(
+                    executor,
+                    KeyReply::Opened {
+                        wrapped,
+                        result: Err(KeyFailure::KekNotFound),
+                    },
+                ),
+            },
+            KeyRequest::Used {
+                executor,
+                kms,
+                kek,
+                wrapped,
+                batches,
+                bytes,
+            } => {
+                if let Some(lane) = self.lanes.get_mut(kms) {
+                    lane.opening.touch_version(&wrapped);
+                    lane.sealing
+                        .note_use(executor, &kek, &wrapped, Use { batches, bytes }, now);
+                }
+            }
+        }
+    }
+
+    /// The next call to make, if one may be made now. Each is to be ended by [`Ledger::finish`].
+    pub fn next_job(&mut self) -> Option<Job> {
+        for _ in 0..self.lanes.len() {
+            let turn = self.turn;
+            self.turn = if turn + 1 < self.lanes.len() { turn + 1 } else { 0 };
+            if let Some(job) = self.lanes.get_mut(turn).and_then(Lane::next_job) {
+                return Some(job);
+            }
+        }
+        None
+    }
+
+    /// Takes in what `job` brought; an outcome of another kind than the call counts as an outage. Returns whether keys were
+    /// revoked.
+    pub fn finish(&mut self, job: Job, outcome: Outcome, now: Instant) -> bool {
+        let Some(lane) = self.lanes.get_mut(job.kms) else {
+            return false;
+        };
+        lane.running = lane.running.saturating_sub(1);
+        let mismatch = || KmsError::Unavailable("the answer does not fit the question".to_owned());
+        match (job.call, outcome) {
+            (Call::Generate(kek), Outcome::Generated(result)) => {
+                lane.generated(&kek, result, now, &mut self.outboxes)
+            }
+            (Call::Generate(kek), _) => lane.generated(&kek, Err(mismatch()), now, &mut self.outboxes),
+            (Call::Unwrap(wrapped), Outcome::Unwrapped(result)) => {
+                lane.unwrapped(&wrapped, result, now, &mut self.outboxes)
+            }
+            (Call::Unwrap(wrapped), _) => lane.unwrapped(&wrapped, Err(mismatch()), now, &mut self.outboxes),
+            (Call::Recheck(wrapped), Outcome::Unwrapped(result)) => {
+                lane.rechecked(&wrapped, result.as_ref().err(), now, &mut self.outboxes)
+            }
+            (Call::Recheck(wrapped), _) => {
+                lane.rechecked(&wrapped, Some(&mismatch()), now, &mut self.outboxes)
+            }
+            (Call::PollVersion(kek), Outcome::Version(result)) => {
+                lane.sealing.polled(&kek, result, now, &mut self.outboxes);
+                false
+            }
+            (Call::PollVersion(kek), _) => {
+                lane.sealing
+                    .polled(&kek, Err(mismatch()), now, &mut self.outboxes);
+                false
+            }
+        }
+    }
+
+    /// Queues what is due: polls, rechecks, and DEKs to be fetched ahead. To be called a few times a second.
+    pub fn tick(&mut self, now: Instant) {
+        for lane in &mut self.lanes {
+            lane.opening.tick(now, &mut lane.checks);
+            lane.sealing.tick(now, &mut lane.checks, &mut self.outboxes);
+        }
+    }
+
+    /// The oldest reply for `executor`.
+    pub fn pop_reply(&mut self, executor: usize) -> Option<KeyReply> {
+        self.outboxes.0.get_mut(executor)?.pop_front()
+    }
+
+    /// Puts a reply back in front that could not be sent.
+    pub fn unpop_reply(&mut self, executor: usize, reply: KeyReply) {
+        if let Some(outbox) = self.outboxes.0.get_mut(executor) {
+            outbox.push_front(reply);
+        }
+    }
+}
+
+/// Everything about one KMS.
+struct Lane {
+    kms: usize,
+    sealing: Sealing,
+    opening: Opening,
+    /// Polls and rechecks that are due; at most one for each KEK and version in use.
+    checks: VecDeque<Call>,
+    running: usize,
+    calls_max: usize,
+}
+
+impl Lane {
+    /// Sealing may take every slot, checks all but an eighth of them, tailing readers three quarters, backfill half.
+    fn next_job(&mut self) -> Option<Job> {
+        let room = |share_of_8: usize| self.running < (self.calls_max * share_of_8 / 8).max(1);
+        let mut call = None;
+        if room(8) {
+            call = self.sealing.next_fetch().map(Call::Generate);
+        }
+        if call.is_none() && room(7) {
+            call = self.checks.pop_front();
+        }
+        if call.is_none() && room(6) {
+            call = self.opening.next(Urgency::Tail).map(Call::Unwrap);
+        }
+        if call.is_none() && room(4) {
+            call = self.opening.next(Urgency::Backfill).map(Call::Unwrap);
+        }
+        let call = call?;
+        self.running += 1;
+        Some(Job { kms: self.kms, call })
+    }
+
+    fn generated(
+        &mut self,
+        kek: &Arc<str>,
+        result: Result<GeneratedDek, KmsError>,
+        now: Instant,
+        outboxes: &mut Outboxes,
+    ) -> bool {
+        let Some((dek, wrapped)) = self.sealing.generated(kek, result, now, outboxes) else {
+            return false;
+        };
+        // What this process seals its readers will ask for: it need not be unwrapped.
+        let evicted = self.opening.learn(&wrapped, dek, now);
+        self.drop_version(evicted, outboxes);
+        false
+    }
+
+    fn unwrapped(
+        &mut self,
+        wrapped: &Arc<[u8]>,
+        result: Result<SecretKey, KmsError>,
+        now: Instant,
+        outboxes: &mut Outboxes,
+    ) -> bool {
+        let evicted = self.opening.unwrapped(wrapped, result, now, outboxes);
+        self.drop_version(evicted, outboxes);
+        false
+    }
+
+    fn rechecked(
+        &mut self,
+        wrapped: &Arc<[u8]>,
+        error: Option<&KmsError>,
+        now: Instant,
+        outboxes: &mut Outboxes,
+    ) -> bool {
+        let Some(prefix) = version_prefix(wrapped) else {
+            return false;
+        };
+        if error.is_some_and(KmsError::refuses_kek) {
+            self.drop_version(Some(prefix.into()), outboxes);
+            return true;
+        }
+        self.opening.recheck_again_later(prefix, now);
+        false
+    }
+
+    /// Takes every key under a KEK version away, here and from every executor.
+    fn drop_version(&mut self, prefix: Option<Arc<[u8]>>, outboxes: &mut Outboxes) {
+        let Some(prefix) = prefix else { return };
+        self.opening.drop_version(&prefix);
+        self.sealing.drop_version(&prefix);
+        for executor in 0..outboxes.0.len() {
+            outboxes.push(
+                executor,
+                KeyReply::Revoked {
+                    prefix: Arc::clone(&prefix),
+                },
+            );
+        }
+    }
+}
+
+/// What was sealed.
+#[derive(Debug, Clone, Copy, Default)]
+struct Use {
+    batches: u64,
+    bytes: u64,
+}
+
+/// Replies that wait to be sent, for each executor. Answers are bounded by what the executor asked and was not answered
+/// yet; what comes unasked is rare (a rotation, a revocation).
+struct Outboxes(Vec<VecDeque<KeyReply>>);
+
+impl Outboxes {
+    fn push(&mut self, executor: usize, reply: KeyReply) {
+        if let Some(outbox) = self.0.get_mut(executor) {
+            outbox.push_back(reply);
+        }
+    }
+}
+
+/// A set of executors.
+#[derive(Debug, Clone, Default)]
+struct ExecutorSet(Vec<bool>);
+
+impl ExecutorSet {
+    fn insert(&mut self, executor: usize) {
+        if self.0.len() <= executor {
+            self.0.resize(executor + 1, false);
+        }
+        if let Some(member) = self.0.get_mut(executor) {
+            *member = true;
+        }
+    }
+
+    fn add_all(&mut self, others: &Self) {
+        others.iter().for_each(|executor| self.insert(executor));
+    }
+
+    fn iter(&self) -> impl Iterator<Item = usize> + '_ {
+        self.0
+            .iter()
+            .enumerate()
+            .filter_map(|(executor, &member)| member.then_some(executor))
+    }
+}
+
+/// What a wrapped DEK starts with up to its blob: provider, authority, KEK and version, in an encoding of which none is the
+/// start of another.
+pub(super) fn version_prefix(wrapped: &[u8]) -> Option<&[u8]> {
+    wrapped.strip_suffix(WrappedDek::parse(wrapped).ok()?.blob)
+}
+
+fn no_such_kms_sealing(kms: usize, kek: Arc<str>) -> KeyReply {
+    KeyReply::Sealing {
+        kms,
+        kek,
+        result: Err(KeyFailure::KekNotFound),
+    }
+}
+
+/// The turn of a connection on an executor.
+fn turn_of(executor: usize, demand: Demand) -> u64 {
+    (executor as u64) << 32 | u64::from(demand.connection)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,232 @@
+//! Wrapped DEKs on their way to becoming opened ones, the opened ones, and the KEK versions that these are under.
+//!
+//! - OPENING-1: garbage that a broker makes up costs refusals and calls, never an opened key its place.
+//! - OPENING-2: every opened key is under a version in `versions`; when a version goes, its keys go.
+
+use std::collections::{HashMap, VecDeque};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lru::LruCache;
+
+use super::{Call, ExecutorSet, Intervals, Outboxes, turn_of, version_prefix};
+use crate::crypto::SecretKey;
+use crate::keys::KeyOptions;
+use crate::keys::fair_queue::FairQueue;
+use crate::keys::refusals::Refusals;
+use crate::keys::request::{Demand, KeyFailure, KeyReply, Urgency};
+use crate::kms::KmsError;
+
+pub(super) struct Opening {
+    options: Arc<KeyOptions>,
+    recheck_interval: Duration,
+    opened: LruCache<Arc<[u8]>, SecretKey>,
+    refused: Refusals<Arc<[u8]>>,
+    pending: HashMap<Arc<[u8]>, Pending>,
+    /// Wrapped DEKs in `pending` that were not started; one that became more urgent stands in both.
+    tail: FairQueue<Arc<[u8]>>,
+    backfill: FairQueue<Arc<[u8]>>,
+    versions: LruCache<Arc<[u8]>, Known>,
+}
+
+struct Pending {
+    waiters: ExecutorSet,
+    urgency: Urgency,
+    turn: u64,
+    started: bool,
+    /// Its KEK version was revoked while the call was under way.
+    revoked: bool,
+}
+
+/// A KEK version in use.
+struct Known {
+    /// A DEK under it that was unwrapped before.
+    wrapped: Arc<[u8]>,
+    due: Instant,
+    checking: bool,
+}
+
+impl Opening {
+    pub(super) fn new(options: &Arc<KeyOptions>, intervals: Intervals) -> Self {
+        let bound = |count| NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN);
+        Self {
+            options: Arc::clone(options),
+            recheck_interval: intervals.recheck,
+            opened: LruCache::sparse(bound(options.opened_keys_max)),
+            refused: Refusals::new(options.refusals_max),
+            pending: HashMap::new(),
+            tail: FairQueue::default(),
+            backfill: FairQueue::default(),
+            // One more than the bound: which version goes is decided in `learn`.
+            versions: LruCache::sparse(bound(options.versions_max.saturating_add(1))),
+        }
+    }
+
+    pub(super) fn ask(
+        &mut self,
+        executor: usize,
+        wrapped: Arc<[u8]>,
+        demand: Demand,
+        now: Instant,
+        outboxes: &mut Outboxes,
+    ) {
+        let answer = if let Some(dek) = self.opened.get(&wrapped) {
+            let copy = dek.duplicate();
+            self.touch_version(&wrapped);
+            Ok(copy)
+        } else if let Some(failure) = self.refused.get(&wrapped, now) {
+            Err(failure)
+        } else if let Some(pending) = self.pending.get_mut(&wrapped) {
+            pending.waiters.insert(executor);
+            if demand.urgency < pending.urgency && !pending.started {
+                pending.urgency = demand.urgency;
+                self.enqueue(wrapped, demand.urgency, turn_of(executor, demand));
+            }
+            return;
+        } else if version_prefix(&wrapped).is_none() {
+            Err(KeyFailure::Malformed)
+        } else if self.pending.len() >= self.options.waiting_max {
+            Err(KeyFailure::Unavailable)
+        } else {
+            let mut waiters = ExecutorSet::default();
+            waiters.insert(executor);
+            let turn = turn_of(executor, demand);
+            let pending = Pending {
+                waiters,
+                urgency: demand.urgency,
+                turn,
+                started: false,
+                revoked: false,
+            };
+            self.pending.insert(Arc::clone(&wrapped), pending);
+            self.enqueue(wrapped, demand.urgency, turn);
+            return;
+        };
+        outboxes.push(
+            executor,
+            KeyReply::Opened {
+                wrapped,
+                result: answer,
+            },
+        );
+    }
+
+    /// The next wrapped DEK of this urgency to unwrap.
+    pub(super) fn next(&mut self, urgency: Urgency) -> Option<Arc<[u8]>> {
+        loop {
+            let wrapped = match urgency {
+                Urgency::Tail => self.tail.pop()?,
+                Urgency::Backfill => self.backfill.pop()?,
+            };
+            // One that stood in both queues was taken from the other one, and may even be asked for anew by now.
+            if let Some(pending) = self.pending.get_mut(&wrapped)
+                && !pending.started
+            {
+                pending.started = true;
+                return Some(wrapped);
+            }
+        }
+    }
+
+    /// Takes in what a call brought and answers all who asked; returns a version that had to make room.
+    pub(super) fn unwrapped(
+        &mut self,
+        wrapped: &Arc<[u8]>,
+        result: Result<SecretKey, KmsError>,
+        now: Instant,
+        outboxes: &mut Outboxes,
+    ) -> Option<Arc<[u8]>> {
+        let mut pending = self.pending.remove(wrapped)?;
+        if pending.revoked && result.is_ok() {
+            let (urgency, turn) = (pending.urgency, pending.turn);
+            pending.revoked = false;
+            pending.started = false;
+            self.pending.insert(Arc::clone(wrapped), pending);
+            self.enqueue(Arc::clone(wrapped), urgency, turn);
+            return None;
+        }
+        let result = result.map_err(|error| KeyFailure::from(&error));
+        for executor in pending.waiters.iter() {
+            outboxes.push(
+                executor,
+                KeyReply::Opened {
+                    wrapped: Arc::clone(wrapped),
+                    result: result
+                        .as_ref()
+                        .map(SecretKey::duplicate)
+                        .map_err(|&failure| failure),
+                },
+            );
+        }
+        match result {
+            Ok(dek) => self.learn(wrapped, dek, now),
+            Err(failure) => {
+                self.refused
+                    .remember(Arc::clone(wrapped), failure, now, self.options.memory_of(failure));
+                None
+            }
+        }
+    }
+
+    /// Notes that keys under the version of `wrapped` are in use.
+    pub(super) fn touch_version(&mut self, wrapped: &[u8]) {
+        if let Some(prefix) = version_prefix(wrapped) {
+            self.versions.promote(prefix);
+        }
+    }
+
+    /// Keeps an opened DEK; returns a version that had to make room.
+    pub(super) fn learn(&mut self, wrapped: &Arc<[u8]>, dek: SecretKey, now: Instant) -> Option<Arc<[u8]>> {
+        let prefix = version_prefix(wrapped)?;
+        self.refused.forget(wrapped);
+        self.opened.push(Arc::clone(wrapped), dek);
+        if self.versions.promote(prefix) {
+            return None;
+        }
+        let known = Known {
+            wrapped: Arc::clone(wrapped),
+            due: now + self.recheck_interval,
+            checking: false,
+        };
+        self.versions.push(prefix.into(), known);
+        if self.versions.len() <= self.options.versions_max.max(1) {
+            return None;
+        }
+        self.versions.pop_lru().map(|(prefix, _)| prefix)
+    }
+
+    /// Queues the rechecks that are due.
+    pub(super) fn tick(&mut self, now: Instant, checks: &mut VecDeque<Call>) {
+        for (_, known) in &mut self.versions {
+            if !known.checking && now >= known.due {
+                known.checking = true;
+                checks.push_back(Call::Recheck(Arc::clone(&known.wrapped)));
+            }
+        }
+    }
+
+    pub(super) fn recheck_again_later(&mut self, prefix: &[u8], now: Instant) {
+        if let Some(known) = self.versions.peek_mut(prefix) {
+            known.checking = false;
+            known.due = now + self.recheck_interval;
+        }
+    }
+
+    pub(super) fn drop_version(&mut self, prefix: &[u8]) {
+        self.versions.pop(prefix);
+        self.opened.retain(|wrapped, _| !wrapped.starts_with(prefix));
+        for (wrapped, pending) in &mut self.pending {
+            if pending.started && wrapped.starts_with(prefix) {
+                pending.revoked = true;
+            }
+        }
+    }
+
+    fn enqueue(&mut self, wrapped: Arc<[u8]>, urgency: Urgency, turn: u64) {
+        match urgency {
+            Urgency::Tail => self.tail.push(turn, wrapped),
+            Urgency::Backfill => self.backfill.push(turn, wrapped),
+        }
+    }
+}

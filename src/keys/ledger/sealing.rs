@@ -1,0 +1,363 @@
+//! The DEKs that seal: one for each KEK in use, fetched, shared out, watched and replaced.
+//!
+//! - SEALING-1: the shares of a DEK that executors were given never add up to more than its limits: each executor's share is
+//!   an equal part, and one that asks again gets what it has left.
+//! - SEALING-2: a DEK that was replaced, released or revoked is never given out again.
+//! - SEALING-3: an outage takes no DEK away; a verdict about the KEK takes it from every executor.
+
+use std::collections::{HashMap, VecDeque};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lru::LruCache;
+
+use super::{Call, ExecutorSet, Intervals, Outboxes, Use};
+use crate::crypto::SecretKey;
+use crate::envelope::WrappedDek;
+use crate::keys::KeyOptions;
+use crate::keys::refusals::Refusals;
+use crate::keys::request::{DeliveredDek, KeyFailure, KeyReply};
+use crate::kms::{GeneratedDek, KmsError};
+
+pub(super) struct Sealing {
+    kms: usize,
+    options: Arc<KeyOptions>,
+    version_poll_interval: Duration,
+    executors: usize,
+    active: LruCache<Arc<str>, Active>,
+    fetching: HashMap<Arc<str>, Fetch>,
+    /// KEKs in `fetching` whose call was not started.
+    queue: VecDeque<Arc<str>>,
+    refused: Refusals<Arc<str>>,
+}
+
+/// A DEK in use.
+struct Active {
+    dek: SecretKey,
+    wrapped: Arc<[u8]>,
+    version: Box<[u8]>,
+    made_at: Instant,
+    /// Executors that were given it.
+    holders: ExecutorSet,
+    /// What each executor has reported.
+    used: Vec<Use>,
+    poll_due: Instant,
+    polling: bool,
+    /// The KEK has another current version by now.
+    outdated: bool,
+}
+
+#[derive(Default)]
+struct Fetch {
+    waiters: ExecutorSet,
+    started: bool,
+    /// A KEK version was revoked while the call was under way.
+    revoked: bool,
+}
+
+impl Sealing {
+    pub(super) fn new(kms: usize, options: &Arc<KeyOptions>, intervals: Intervals, executors: usize) -> Self {
+        Self {
+            kms,
+            options: Arc::clone(options),
+            version_poll_interval: intervals.version_poll,
+            executors,
+            active: LruCache::sparse(
+                NonZeroUsize::new(options.sealing_keys_max).unwrap_or(NonZeroUsize::MIN),
+            ),
+            fetching: HashMap::new(),
+            queue: VecDeque::new(),
+            refused: Refusals::new(options.refusals_max),
+        }
+    }
+
+    pub(super) fn ask(
+        &mut self,
+        executor: usize,
+        kek: Arc<str>,
+        used_up: Option<&[u8]>,
+        now: Instant,
+        outboxes: &mut Outboxes,
+    ) {
+        if let Some(active) = self.active.get_mut(&kek)
+            && used_up != Some(&*active.wrapped)
+            && let Some(delivered) = active.deliver(executor, self.executors, now, &self.options)
+        {
+            return outboxes.push(executor, sealing_reply(self.kms, &kek, Ok(delivered)));
+        }
+        let failure = if let Some(failure) = self.refused.get(&kek, now) {
+            failure
+        } else if let Some(fetch) = self.fetching.get_mut(&kek) {
+            return fetch.waiters.insert(executor);
+        } else if self.fetching.len() >= self.options.waiting_max {
+            KeyFailure::Unavailable
+        } else {
+            let mut fetch = Fetch::default();
+            fetch.waiters.insert(executor);
+            self.fetching.insert(Arc::clone(&kek), fetch);
+            return self.queue.push_back(kek);
+        };
+        outboxes.push(executor, sealing_reply(self.kms, &kek, Err(failure)));
+    }
+
+    pub(super) fn note_use(
+        &mut self,
+        executor: usize,
+        kek: &Arc<str>,
+        wrapped: &[u8],
+        more: Use,
+        now: Instant,
+    ) {
+        let Some(active) = self.active.get_mut(kek) else {
+            return;
+        };
+        // A report about the DEK before this one changes nothing any more.
+        if *active.wrapped != *wrapped {
+            return;
+        }
+        if active.used.len() <= executor && executor < self.executors {
+            active.used.resize(executor + 1, Use::default());
+        }
+        if let Some(used) = active.used.get_mut(executor) {
+            used.batches = used.batches.saturating_add(more.batches);
+            used.bytes = used.bytes.saturating_add(more.bytes);
+        }
+        if active.wants_successor(now, &self.options) {
+            self.fetch_ahead(kek, now);
+        }
+    }
+
+    /// The next KEK to make a DEK under.
+    pub(super) fn next_fetch(&mut self) -> Option<Arc<str>> {
+        let kek = self.queue.pop_front()?;
+        if let Some(fetch) = self.fetching.get_mut(&kek) {
+            fetch.started = true;
+        }
+        Some(kek)
+    }
+
+    /// Takes in what a call brought and tells all whom it concerns; returns a copy of the new DEK, for opening.
+    pub(super) fn generated(
+        &mut self,
+        kek: &Arc<str>,
+        result: Result<GeneratedDek, KmsError>,
+        now: Instant,
+        outboxes: &mut Outboxes,
+    ) -> Option<(SecretKey, Arc<[u8]>)> {
+        let fetch = self.fetching.remove(kek)?;
+        let GeneratedDek { dek, wrapped } = match result {
+            Ok(_) if fetch.revoked => {
+                let again = Fetch {
+                    waiters: fetch.waiters,
+                    ..Fetch::default()
+                };
+                self.fetching.insert(Arc::clone(kek), again);
+                self.queue.push_back(Arc::clone(kek));
+                return None;
+            }
+            Ok(generated) => generated,
+            Err(error) => {
+                self.failed(kek, &error, fetch.waiters, now, outboxes);
+                return None;
+            }
+        };
+        let Ok(WrappedDek { version, .. }) = WrappedDek::parse(&wrapped) else {
+            let error = KmsError::Unavailable("a new data key is malformed".to_owned());
+            self.failed(kek, &error, fetch.waiters, now, outboxes);
+            return None;
+        };
+        let version = version.into();
+        let wrapped: Arc<[u8]> = wrapped.into();
+        let mut receivers = fetch.waiters;
+        if let Some(former) = self.active.pop(kek) {
+            receivers.add_all(&former.holders);
+        }
+        let copy = dek.duplicate();
+        let mut active = Active {
+            dek,
+            wrapped: Arc::clone(&wrapped),
+            version,
+            made_at: now,
+            holders: ExecutorSet::default(),
+            used: Vec::new(),
+            poll_due: now + self.version_poll_interval,
+            polling: false,
+            outdated: false,
+        };
+        for executor in receivers.iter() {
+            let result = active
+                .deliver(executor, self.executors, now, &self.options)
+                .ok_or(KeyFailure::Unavailable);
+            outboxes.push(executor, sealing_reply(self.kms, kek, result));
+        }
+        self.refused.forget(kek);
+        if let Some((idlest, evicted)) = self.active.push(Arc::clone(kek), active) {
+            self.release(&idlest, &evicted, outboxes);
+        }
+        Some((copy, wrapped))
+    }
+
+    /// Takes in the KEK's current version.
+    pub(super) fn polled(
+        &mut self,
+        kek: &Arc<str>,
+        result: Result<Option<Vec<u8>>, KmsError>,
+        now: Instant,
+        outboxes: &mut Outboxes,
+    ) {
+        let Some(active) = self.active.peek_mut(kek) else {
+            return;
+        };
+        active.polling = false;
+        active.poll_due = now + self.version_poll_interval;
+        match result {
+            Ok(Some(version)) => {
+                active.outdated = *version != *active.version;
+                if active.outdated {
+                    self.fetch_ahead(kek, now);
+                }
+            }
+            Ok(None) => {}
+            Err(error) if error.refuses_kek() => {
+                self.failed(kek, &error, ExecutorSet::default(), now, outboxes);
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Queues polls that are due and DEKs that are due for replacement; lets go of DEKs that grew old unused.
+    pub(super) fn tick(&mut self, now: Instant, checks: &mut VecDeque<Call>, outboxes: &mut Outboxes) {
+        let (mut due, mut idle) = (Vec::new(), Vec::new());
+        for (kek, active) in &mut self.active {
+            if !active.polling && now >= active.poll_due {
+                active.polling = true;
+                checks.push_back(Call::PollVersion(Arc::clone(kek)));
+            }
+            let old = active.age(now) >= self.options.dek.age_max;
+            if old && !active.is_used() || active.age(now) >= hard_age(&self.options) {
+                idle.push(Arc::clone(kek));
+            } else if active.wants_successor(now, &self.options) {
+                due.push(Arc::clone(kek));
+            }
+        }
+        for kek in due {
+            self.fetch_ahead(&kek, now);
+        }
+        for kek in idle {
+            if let Some(active) = self.active.pop(&kek) {
+                self.release(&kek, &active, outboxes);
+            }
+        }
+    }
+
+    pub(super) fn drop_version(&mut self, prefix: &[u8]) {
+        self.active
+            .retain(|_, active| !active.wrapped.starts_with(prefix));
+        for fetch in self.fetching.values_mut() {
+            fetch.revoked |= fetch.started;
+        }
+    }
+
+    /// Fetches the successor of a DEK while that one seals on; not while a failure to do so is remembered.
+    fn fetch_ahead(&mut self, kek: &Arc<str>, now: Instant) {
+        if self.refused.get(kek, now).is_none()
+            && !self.fetching.contains_key(kek)
+            && self.fetching.len() < self.options.waiting_max
+        {
+            self.fetching.insert(Arc::clone(kek), Fetch::default());
+            self.queue.push_back(Arc::clone(kek));
+        }
+    }
+
+    fn failed(
+        &mut self,
+        kek: &Arc<str>,
+        error: &KmsError,
+        mut concerned: ExecutorSet,
+        now: Instant,
+        outboxes: &mut Outboxes,
+    ) {
+        let failure = KeyFailure::from(error);
+        if error.refuses_kek()
+            && let Some(former) = self.active.pop(kek)
+        {
+            concerned.add_all(&former.holders);
+        }
+        for executor in concerned.iter() {
+            outboxes.push(executor, sealing_reply(self.kms, kek, Err(failure)));
+        }
+        self.refused
+            .remember(Arc::clone(kek), failure, now, self.options.memory_of(failure));
+    }
+
+    fn release(&self, kek: &Arc<str>, active: &Active, outboxes: &mut Outboxes) {
+        for executor in active.holders.iter() {
+            outboxes.push(
+                executor,
+                KeyReply::Released {
+                    kms: self.kms,
+                    kek: Arc::clone(kek),
+                },
+            );
+        }
+    }
+}
+
+impl Active {
+    /// A copy for `executor` with what is left of its share, `None` when nothing is left or the DEK is too old.
+    fn deliver(
+        &mut self,
+        executor: usize,
+        executors: usize,
+        now: Instant,
+        options: &KeyOptions,
+    ) -> Option<DeliveredDek> {
+        let parts = u64::try_from(executors.max(1)).unwrap_or(u64::MAX);
+        let used = self.used.get(executor).copied().unwrap_or_default();
+        let batches_max = (options.dek.batches_max / parts).saturating_sub(used.batches);
+        let bytes_max = (options.dek.bytes_max / parts).saturating_sub(used.bytes);
+        let expires_at = self.made_at.checked_add(hard_age(options))?;
+        if batches_max == 0 || bytes_max == 0 || now >= expires_at {
+            return None;
+        }
+        self.holders.insert(executor);
+        Some(DeliveredDek {
+            dek: self.dek.duplicate(),
+            wrapped: Arc::clone(&self.wrapped),
+            batches_max,
+            bytes_max,
+            expires_at,
+        })
+    }
+
+    /// Whether it is time to fetch the next one: another version is current, or half of a limit or the age is reached.
+    fn wants_successor(&self, now: Instant, options: &KeyOptions) -> bool {
+        let limits = &options.dek;
+        let total = |part: fn(&Use) -> u64| self.used.iter().map(part).fold(0, u64::saturating_add);
+        self.outdated
+            || total(|used| used.batches) >= limits.batches_max / 2
+            || total(|used| used.bytes) >= limits.bytes_max / 2
+            || self.age(now) >= limits.age_max
+    }
+
+    fn is_used(&self) -> bool {
+        self.used.iter().any(|used| used.batches > 0)
+    }
+
+    fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.made_at)
+    }
+}
+
+fn hard_age(options: &KeyOptions) -> Duration {
+    options.dek.age_max.saturating_mul(2)
+}
+
+fn sealing_reply(kms: usize, kek: &Arc<str>, result: Result<DeliveredDek, KeyFailure>) -> KeyReply {
+    KeyReply::Sealing {
+        kms,
+        kek: Arc::clone(kek),
+        result,
+    }
+}

@@ -1,0 +1,52 @@
+//! Failures that are remembered for a while, so that a KMS is not asked again and again for what it refuses.
+
+use std::borrow::Borrow;
+use std::hash::Hash;
+use std::num::NonZeroUsize;
+use std::time::{Duration, Instant};
+
+use lru::LruCache;
+
+use super::request::KeyFailure;
+
+/// A bounded memory of failures; the least recently looked up is forgotten first.
+pub(super) struct Refusals<K: Hash + Eq> {
+    entries: LruCache<K, (KeyFailure, Instant)>,
+}
+
+impl<K: Hash + Eq> Refusals<K> {
+    pub(super) fn new(count_max: usize) -> Self {
+        Self {
+            entries: LruCache::sparse(NonZeroUsize::new(count_max).unwrap_or(NonZeroUsize::MIN)),
+        }
+    }
+
+    /// Remembers `failure` for `memory`.
+    pub(super) fn remember(&mut self, key: K, failure: KeyFailure, now: Instant, memory: Duration) {
+        if let Some(until) = now.checked_add(memory) {
+            self.entries.push(key, (failure, until));
+        }
+    }
+
+    /// The failure of `key`, while it is remembered.
+    pub(super) fn get<Q>(&mut self, key: &Q, now: Instant) -> Option<KeyFailure>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let &(failure, until) = self.entries.get(key)?;
+        if now < until {
+            return Some(failure);
+        }
+        self.entries.pop(key);
+        None
+    }
+
+    pub(super) fn forget<Q>(&mut self, key: &Q)
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.entries.pop(key);
+    }
+}

@@ -1,0 +1,262 @@
+//! The key service: the [`Ledger`] with its clock, its channels and its KMSs.
+//!
+//! - SERVICE-1: one task on the control thread's current-thread runtime runs it; calls to KMSs are tasks beside it, so that a
+//!   slow KMS delays nobody but those who wait for it.
+//! - SERVICE-2: every call ends: with its answer, or as an outage after [`KeyOptions::call_timeout`], or when it panics.
+//! - SERVICE-3: a reply that does not fit into an executor's channel waits here and is sent before later ones.
+//! - SERVICE-4: no lock is held across an await (there is none), and no error that is logged holds key material.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::MissedTickBehavior;
+
+use super::KeyOptions;
+use super::ledger::{Call, Intervals, Job, Ledger, Outcome};
+use super::request::{KeyReply, KeyRequest};
+use super::statistics::{KeyStatistics, KmsStatistics};
+use crate::channel::{Receiver, Sender};
+use crate::kms::{Kms, KmsError};
+
+/// One KMS as the configuration names it.
+pub struct NamedKms {
+    /// For the log.
+    pub name: String,
+    /// The provider.
+    pub kms: Arc<dyn Kms>,
+}
+
+/// The key service of the process.
+pub struct KeyService {
+    kms: Vec<NamedKms>,
+    requests: Receiver<KeyRequest>,
+    replies: Vec<Sender<KeyReply>>,
+    ledger: Ledger,
+    calls: JoinSet<Answer>,
+    /// What each running call is, so that one that panics can be ended too.
+    running: HashMap<Id, Job>,
+    statistics: Arc<KeyStatistics>,
+    call_timeout: Duration,
+}
+
+impl KeyService {
+    /// A service for `kms`, in the order that requests count them in, and for one executor for each of `replies`.
+    #[must_use]
+    pub fn new(
+        kms: Vec<NamedKms>,
+        requests: Receiver<KeyRequest>,
+        replies: Vec<Sender<KeyReply>>,
+        options: &KeyOptions,
+    ) -> Self {
+        let intervals: Vec<Intervals> = kms
+            .iter()
+            .map(|named| Intervals {
+                version_poll: named.kms.version_poll_interval(),
+                recheck: named.kms.recheck_interval(),
+            })
+            .collect();
+        Self {
+            ledger: Ledger::new(options, &intervals, replies.len()),
+            statistics: Arc::new(KeyStatistics::new(kms.len())),
+            kms,
+            requests,
+            replies,
+            calls: JoinSet::new(),
+            running: HashMap::new(),
+            call_timeout: options.call_timeout,
+        }
+    }
+
+    /// Counters, for the metrics page.
+    #[must_use]
+    pub fn statistics(&self) -> Arc<KeyStatistics> {
+        Arc::clone(&self.statistics)
+    }
+
+    /// Serves until it is dropped. On a tokio runtime with time enabled.
+    pub async fn run(mut self) -> Infallible {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            self.start_calls();
+            let unsent = self.send_replies();
+            tokio::select! {
+                biased;
+                _ = ticks.tick() => self.ledger.tick(Instant::now()),
+                Some(ended) = self.calls.join_next_with_id() => self.end_call(ended),
+                request = self.requests.recv() => {
+                    self.accept(request);
+                    self.start_calls();
+                    // Busy executors must not keep the calls and the admin page from running.
+                    tokio::task::yield_now().await;
+                }
+                // An executor empties its channel on each of its own ticks, without saying so.
+                () = tokio::time::sleep(RESEND_AFTER), if unsent => {}
+            }
+        }
+    }
+
+    /// Takes in `first` and a bounded number of requests that wait behind it.
+    fn accept(&mut self, first: KeyRequest) {
+        let now = Instant::now();
+        self.ledger.accept(first, now);
+        for _ in 1..REQUESTS_AT_ONCE {
+            match self.requests.try_recv() {
+                Some(request) => self.ledger.accept(request, now),
+                None => break,
+            }
+        }
+    }
+
+    fn start_calls(&mut self) {
+        while let Some(job) = self.ledger.next_job() {
+            let Some(named) = self.kms.get(job.kms) else {
+                continue;
+            };
+            let call = call(Arc::clone(&named.kms), job.clone(), self.call_timeout);
+            let handle = self.calls.spawn(call);
+            self.running.insert(handle.id(), job);
+        }
+    }
+
+    fn end_call(&mut self, ended: Result<(Id, Answer), JoinError>) {
+        let (id, answer) = match ended {
+            Ok((id, answer)) => (id, Some(answer)),
+            Err(error) => (error.id(), None),
+        };
+        let Some(job) = self.running.remove(&id) else {
+            return;
+        };
+        let answer = answer.unwrap_or_else(|| Answer {
+            outcome: outage(&job.call, "the call ended abnormally"),
+            took: Duration::ZERO,
+        });
+        let kms = job.kms;
+        self.count(&job, &answer);
+        if self.ledger.finish(job, answer.outcome, Instant::now())
+            && let Some(statistics) = self.statistics.kms.get(kms)
+        {
+            statistics.revocations.increment();
+            tracing::warn!(
+                kms = self.name(kms),
+                "a key-encryption key in use is refused: every key under it was dropped"
+            );
+        }
+    }
+
+    fn count(&self, job: &Job, answer: &Answer) {
+        let Some(statistics) = self.statistics.kms.get(job.kms) else {
+            return;
+        };
+        statistics.latency.record(answer.took);
+        let error = match &answer.outcome {
+            Outcome::Generated(result) => result.as_ref().err(),
+            Outcome::Unwrapped(result) => result.as_ref().err(),
+            Outcome::Version(result) => result.as_ref().err(),
+        };
+        match error {
+            None => counter(statistics, &job.call).increment(),
+            Some(error) if error.is_verdict() => statistics.verdicts.increment(),
+            Some(_) => statistics.outages.increment(),
+        }
+        let outage = error.filter(|error| !error.is_verdict());
+        if statistics.set_available(outage.is_none()) {
+            match outage {
+                Some(reason) => tracing::error!(kms = self.name(job.kms), %reason, "KMS unavailable"),
+                None => tracing::info!(kms = self.name(job.kms), "KMS available again"),
+            }
+        }
+    }
+
+    fn name(&self, kms: usize) -> &str {
+        self.kms.get(kms).map_or("?", |named| named.name.as_str())
+    }
+
+    /// Sends what fits; returns whether something is left.
+    fn send_replies(&mut self) -> bool {
+        let mut unsent = false;
+        for (executor, sender) in self.replies.iter().enumerate() {
+            while let Some(reply) = self.ledger.pop_reply(executor) {
+                if let Err(back) = sender.try_send(reply) {
+                    self.ledger.unpop_reply(executor, back);
+                    unsent = true;
+                    break;
+                }
+            }
+        }
+        unsent
+    }
+}
+
+struct Answer {
+    outcome: Outcome,
+    took: Duration,
+}
+
+/// Makes one call, with its deadline.
+async fn call(kms: Arc<dyn Kms>, job: Job, timeout: Duration) -> Answer {
+    let started = Instant::now();
+    let question = async {
+        match &job.call {
+            Call::Generate(kek) => Outcome::Generated(generate(&*kms, kek).await),
+            Call::Unwrap(wrapped) | Call::Recheck(wrapped) => {
+                Outcome::Unwrapped(kms.unwrap_dek(wrapped).await)
+            }
+            Call::PollVersion(kek) => Outcome::Version(kms.current_version(kek).await),
+        }
+    };
+    let outcome = match tokio::time::timeout(timeout, question).await {
+        Ok(outcome) => outcome,
+        Err(_) => outage(&job.call, "no answer in time"),
+    };
+    Answer {
+        outcome,
+        took: started.elapsed(),
+    }
+}
+
+/// A DEK that does not name the KEK it was asked for would seal records that no rule opens: refused.
+async fn generate(kms: &dyn Kms, kek: &str) -> Result<crate::kms::GeneratedDek, KmsError> {
+    let id = kms.kek_id(kek)?;
+    let generated = kms.generate_dek(kek).await?;
+    if id.matches(&generated.wrapped) {
+        Ok(generated)
+    } else {
+        Err(KmsError::Unavailable(
+            "it answered with a data key under another key-encryption key".to_owned(),
+        ))
+    }
+}
+
+fn outage(call: &Call, reason: &str) -> Outcome {
+    let error = KmsError::Unavailable(reason.to_owned());
+    match call {
+        Call::Generate(_) => Outcome::Generated(Err(error)),
+        Call::Unwrap(_) | Call::Recheck(_) => Outcome::Unwrapped(Err(error)),
+        Call::PollVersion(_) => Outcome::Version(Err(error)),
+    }
+}
+
+fn counter<'s>(statistics: &'s KmsStatistics, call: &Call) -> &'s super::statistics::Counter {
+    match call {
+        Call::Generate(_) => &statistics.generated,
+        Call::Unwrap(_) => &statistics.unwrapped,
+        Call::Recheck(_) => &statistics.rechecked,
+        Call::PollVersion(_) => &statistics.version_polls,
+    }
+}
+
+/// How often due polls and rechecks are looked for.
+const TICK: Duration = Duration::from_millis(250);
+
+/// How soon an executor's full channel is tried again: below the 20 ms of an executor's own tick.
+const RESEND_AFTER: Duration = Duration::from_millis(5);
+
+/// Requests that are taken in before calls are started and replies sent.
+const REQUESTS_AT_ONCE: usize = 256;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,240 @@
+//! The file keystore as a KMS (provider 1): wraps DEKs under the keystore's KEKs and follows its file.
+//!
+//! ```text
+//! kek      the KEK's name            version  shortest big-endian, no byte 0 in front
+//! blob     nonce 12 | ciphertext 32 | tag 16: AES-256-GCM under the KEK, bound to
+//!          "sealwire/keystore/1/dek" | the wrapped DEK's own bytes before the blob
+//! ```
+//!
+//! - FILE-1: the file is looked at on every call, at most every [`LOOK_INTERVAL`]; the key service calls once a second.
+//! - FILE-2: a file that is missing, broken, altered, another keystore or an older revision changes nothing: what was read
+//!   before stays in force, and the log says so once for each such file.
+//! - FILE-3: no lock is held across an await; nobody waits for the file but the one call that re-reads it, on the control
+//!   thread: milliseconds at most for the largest keystore, and no Argon2id, since the derived keys are kept.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::{ArcSwap, Guard};
+use async_trait::async_trait;
+
+use super::keystore::{FileIdentity, Keystore, KeystoreError, MasterKeySource, OpenKeystore, read_file};
+use super::{GeneratedDek, Kms, KmsError};
+use crate::crypto::{SecretKey, unwrap_key, wrap_key};
+use crate::envelope::wrapped_dek::{WrappedDek, provider};
+use crate::envelope::{KekId, WrappedDekError};
+
+/// A keystore file in use.
+pub struct FileKms {
+    path: PathBuf,
+    authority: [u8; 4],
+    content: ArcSwap<OpenKeystore>,
+    watch: Mutex<Watch>,
+}
+
+impl FileKms {
+    /// Reads and verifies the keystore at `path`. Blocks, with a passphrase for about a second (Argon2id): to be called
+    /// before executors run, or on a thread that may wait.
+    ///
+    /// # Errors
+    /// Any [`KeystoreError`] of reading and authenticating.
+    pub fn open(path: &Path, master_key: &MasterKeySource) -> Result<Self, KeystoreError> {
+        let (bytes, identity) = read_file(path)?;
+        let content = Keystore::parse(&bytes)?.authenticate(master_key.read()?)?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            authority: content.authority(),
+            content: ArcSwap::from_pointee(content),
+            watch: Mutex::new(Watch {
+                looked_at: Instant::now(),
+                seen: Seen::File(identity),
+            }),
+        })
+    }
+
+    /// The keystore as it was last read.
+    pub fn content(&self) -> Guard<Arc<OpenKeystore>> {
+        self.content.load()
+    }
+
+    /// Looks whether the file changed and takes the change over. `now` is a parameter so that tests need not wait.
+    pub fn follow_file(&self, now: Instant) {
+        // Whoever holds the lock is doing just this; the content at hand is good enough meanwhile.
+        let mut watch = match self.watch.try_lock() {
+            Ok(watch) => watch,
+            Err(std::sync::TryLockError::Poisoned(poisoned)) => PoisonError::into_inner(poisoned),
+            Err(std::sync::TryLockError::WouldBlock) => return,
+        };
+        if now.saturating_duration_since(watch.looked_at) < LOOK_INTERVAL {
+            return;
+        }
+        watch.looked_at = now;
+        let found = FileIdentity::of(&self.path).map_or(Seen::Missing, Seen::File);
+        if found == watch.seen {
+            return;
+        }
+        watch.seen = found;
+        match self.read_again() {
+            Ok((content, identity)) => {
+                watch.seen = Seen::File(identity);
+                tracing::info!(
+                    path = %self.path.display(),
+                    revision = content.revision(),
+                    "keystore changed and was read again"
+                );
+                self.content.store(Arc::new(content));
+            }
+            Err(reason) => tracing::error!(
+                path = %self.path.display(),
+                %reason,
+                revision = self.content.load().revision(),
+                "the keystore changed but cannot be used; its former content stays in force"
+            ),
+        }
+    }
+
+    fn read_again(&self) -> Result<(OpenKeystore, FileIdentity), RereadError> {
+        let (bytes, identity) = read_file(&self.path)?;
+        let former = self.content.load();
+        let content = Keystore::parse(&bytes)?.authenticate_with(former.master_keys())?;
+        if content.revision() < former.revision() {
+            return Err(RereadError::Older(content.revision()));
+        }
+        Ok((content, identity))
+    }
+
+    fn content_now(&self) -> Guard<Arc<OpenKeystore>> {
+        self.follow_file(Instant::now());
+        self.content.load()
+    }
+
+    fn generate(&self, kek: &str) -> Result<GeneratedDek, KmsError> {
+        let content = self.content_now();
+        let number = content.current_version(kek)?;
+        let key = content.unwrap_kek(kek, number)?;
+        let dek = SecretKey::generate().map_err(|_| local_failure("no random bytes"))?;
+        let number = number.to_be_bytes();
+        let mut wrapped = WrappedDek {
+            provider: provider::FILE_KEYSTORE,
+            authority: self.authority,
+            kek: kek.as_bytes(),
+            version: shortest(&number),
+            blob: &[],
+        };
+        let mut prefix = Vec::new();
+        wrapped
+            .write(&mut prefix)
+            .map_err(|_| local_failure("a KEK's name is too long"))?;
+        let blob = wrap_key(&key, &dek_aad(&prefix), &dek)
+            .map_err(|_| local_failure("a data key could not be wrapped"))?;
+        wrapped.blob = &blob;
+        let mut bytes = Vec::with_capacity(prefix.len() + blob.len());
+        wrapped
+            .write(&mut bytes)
+            .map_err(|_| local_failure("a KEK's name is too long"))?;
+        Ok(GeneratedDek {
+            dek,
+            wrapped: bytes.into_boxed_slice(),
+        })
+    }
+
+    fn unwrap(&self, wrapped: &[u8]) -> Result<SecretKey, KmsError> {
+        let WrappedDek {
+            provider,
+            authority,
+            kek,
+            version,
+            blob,
+        } = WrappedDek::parse(wrapped).map_err(|_: WrappedDekError| KmsError::Malformed)?;
+        if provider != provider::FILE_KEYSTORE || authority != self.authority {
+            return Err(KmsError::KekNotFound);
+        }
+        let kek = str::from_utf8(kek).map_err(|_| KmsError::KekNotFound)?;
+        let number = version_number(version).ok_or(KmsError::Malformed)?;
+        let key = self.content_now().unwrap_kek(kek, number)?;
+        // The blob is a suffix of what it was parsed from.
+        let prefix = wrapped.strip_suffix(blob).ok_or(KmsError::Malformed)?;
+        unwrap_key(&key, &dek_aad(prefix), blob).map_err(|_| KmsError::Malformed)
+    }
+}
+
+#[async_trait]
+impl Kms for FileKms {
+    fn kek_id(&self, kek: &str) -> Result<KekId, KmsError> {
+        KekId::new(provider::FILE_KEYSTORE, self.authority, kek.as_bytes()).map_err(|_| KmsError::KekNotFound)
+    }
+
+    async fn generate_dek(&self, kek: &str) -> Result<GeneratedDek, KmsError> {
+        self.generate(kek)
+    }
+
+    async fn unwrap_dek(&self, wrapped: &[u8]) -> Result<SecretKey, KmsError> {
+        self.unwrap(wrapped)
+    }
+
+    async fn current_version(&self, kek: &str) -> Result<Option<Vec<u8>>, KmsError> {
+        let number = self.content_now().current_version(kek)?;
+        Ok(Some(shortest(&number.to_be_bytes()).to_vec()))
+    }
+
+    fn version_poll_interval(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
+    fn recheck_interval(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+}
+
+/// What is known of the file; compared with what is found at the next look.
+struct Watch {
+    looked_at: Instant,
+    seen: Seen,
+}
+
+#[derive(PartialEq, Eq)]
+enum Seen {
+    Missing,
+    File(FileIdentity),
+}
+
+#[derive(Debug, thiserror::Error)]
+enum RereadError {
+    #[error(transparent)]
+    Keystore(#[from] KeystoreError),
+    #[error("it is an older one, revision {0}")]
+    Older(u64),
+}
+
+fn dek_aad(prefix: &[u8]) -> Vec<u8> {
+    [b"sealwire/keystore/1/dek".as_slice(), prefix].concat()
+}
+
+/// `number` without the zero bytes in front.
+fn shortest(number: &[u8; 4]) -> &[u8] {
+    let zeros = number.iter().take_while(|&&byte| byte == 0).count();
+    number.get(zeros..).unwrap_or_default()
+}
+
+/// The number that [`shortest`] wrote, `None` for any other bytes.
+fn version_number(version: &[u8]) -> Option<u32> {
+    if version.is_empty() || version.len() > 4 || version.first() == Some(&0) {
+        return None;
+    }
+    Some(
+        version
+            .iter()
+            .fold(0, |number, &byte| (number << 8) | u32::from(byte)),
+    )
+}
+
+fn local_failure(what: &str) -> KmsError {
+    KmsError::Unavailable(what.to_owned())
+}
+
+/// Shortest time between two looks at the file: thousands of unwraps must not be thousands of stat calls.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,112 @@
+//! The file keystore: KEKs with versions and states in one JSON file, under a master key. Specified in `docs/keystore.md`.
+//!
+//! ```text
+//! bytes --Keystore::parse--> Keystore --authenticate(master secret)--> OpenKeystore --edit, to_json--> bytes
+//! ```
+//!
+//! - KEYSTORE-1: nothing in the file decides anything before its MAC was verified: [`OpenKeystore`] is the proof of it.
+//! - KEYSTORE-2: a hostile file costs bounded memory and time: its size, its key derivation and all counts are limited before
+//!   they are acted on.
+//! - KEYSTORE-3: a KEK is in clear only inside a [`crate::crypto::SecretKey`], for the time of one wrap or unwrap.
+//! - KEYSTORE-4: a reader sees the old file or the new one, never half of one, and two writers never overwrite each other.
+//!
+//! Everything here blocks (files, Argon2id) and belongs to the command line and the control thread, never to an executor.
+
+mod contents;
+mod document;
+mod edit;
+mod master_key;
+mod storage;
+
+pub use contents::{KEK_NAME_BYTES_MAX, KekName, KekState, KekVersion, Keystore, OpenKeystore};
+pub use document::{FORMAT_VERSION, KEYSTORE_BYTES_MAX};
+pub use master_key::{KeyDerivation, MasterKeySource, MasterSecret, create_key_file};
+pub use storage::{FileIdentity, KeystoreLock, read_file, write_file};
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why a keystore could not be read, opened, changed or written. The messages are for the operator and hold no secrets.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeystoreError {
+    /// A file operation failed.
+    #[error("cannot {what} {}: {source}", path.display())]
+    File {
+        /// What was tried, as a verb.
+        what: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The path is a folder, a device, or the like.
+    #[error("{} is not a regular file", .0.display())]
+    NotAFile(PathBuf),
+    /// Larger than [`KEYSTORE_BYTES_MAX`].
+    #[error("{} is larger than {KEYSTORE_BYTES_MAX} bytes, no keystore is", .0.display())]
+    TooLarge(PathBuf),
+    /// There is one already, and `create` never overwrites.
+    #[error("{} exists already; choose another path or move it away", .0.display())]
+    Exists(PathBuf),
+    /// The content is no keystore of a known format.
+    #[error("not a keystore that this version reads: {0}")]
+    Format(String),
+    /// The master key is not the one that the keystore was made with.
+    #[error("the master key or passphrase does not belong to this keystore")]
+    WrongMasterKey,
+    /// The master key is right, the file was altered by something that does not have it.
+    #[error(
+        "the keystore was altered outside of `sealwire keystore` (its authentication code does not verify); restore it from a backup"
+    )]
+    Altered,
+    /// No master key was found where it should be, or it has not the right form.
+    #[error("master key: {0}")]
+    MasterKey(String),
+    /// Others than the owner may read the secret.
+    #[error(
+        "{} can be accessed by others than its owner (mode {mode:04o}); run: chmod 0600 {}",
+        path.display(),
+        path.display()
+    )]
+    Permissions {
+        /// The secret's file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Not a name that a KEK can have.
+    #[error("{0:?} cannot name a key-encryption key: 1 to 255 printable ASCII characters without spaces")]
+    KekName(String),
+    /// `add` of a KEK that is there.
+    #[error("there is a key-encryption key {0} already; `rotate` gives it a new version")]
+    KekExists(String),
+    /// No KEK of this name.
+    #[error("there is no key-encryption key {0} in this keystore; `list` shows what there is")]
+    KekUnknown(String),
+    /// The KEK has no such version.
+    #[error("key-encryption key {0} has no version {1}; `list` shows what there is")]
+    VersionUnknown(String, u32),
+    /// A destroyed version cannot be anything else any more.
+    #[error("version {1} of key-encryption key {0} was destroyed; that cannot be undone")]
+    VersionDestroyed(String, u32),
+    /// The name that confirms a destruction is another one.
+    #[error("--confirm must repeat the name {0}: destroying a key cannot be undone")]
+    NotConfirmed(String),
+    /// The keystore holds as many KEKs or versions as its format allows.
+    #[error("the keystore is full: {0}")]
+    Full(&'static str),
+    /// The kernel gave no random bytes, or a cipher refused.
+    #[error("cryptographic operation failed: {0}")]
+    Crypto(&'static str),
+}
+
+impl KeystoreError {
+    pub(crate) fn file(what: &'static str, path: &std::path::Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::File { what, path, source }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,235 @@
+//! The JSON that a keystore is stored as, and the checks between it and [`Keystore`].
+//!
+//! Memory is bounded by the file's size ([`KEYSTORE_BYTES_MAX`]): JSON announces no counts, and every string is decoded into
+//! an array of known length.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+
+use super::KeystoreError;
+use super::contents::{KekName, KekState, KekVersion, Keystore};
+use super::master_key::{Argon2Parameters, KeyDerivation};
+
+/// Largest keystore file, in bytes: some 30 000 versions.
+pub const KEYSTORE_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// The format that this version writes and reads.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// Reads and checks a file's bytes.
+pub(super) fn parse(bytes: &[u8]) -> Result<Keystore, KeystoreError> {
+    if bytes.len() > KEYSTORE_BYTES_MAX {
+        return Err(format("it is too large"));
+    }
+    // The format first, so that a later one is named and not reported as an unknown field.
+    let head: Head = serde_json::from_slice(bytes).map_err(|error| json(&error))?;
+    if head.format != FORMAT {
+        return Err(format("the field `format` does not say `sealwire-keystore`"));
+    }
+    if head.format_version != FORMAT_VERSION {
+        return Err(KeystoreError::Format(format!(
+            "format_version is {}, this version of sealwire reads {FORMAT_VERSION}",
+            head.format_version
+        )));
+    }
+    let document: Document = serde_json::from_slice(bytes).map_err(|error| json(&error))?;
+    document.check()
+}
+
+/// Writes a keystore as its file's bytes.
+pub(super) fn write(keystore: &Keystore) -> Result<Vec<u8>, KeystoreError> {
+    let document = Document {
+        format: FORMAT.to_owned(),
+        format_version: FORMAT_VERSION,
+        keystore_id: STANDARD.encode(keystore.id),
+        revision: keystore.revision,
+        master_key: match &keystore.derivation {
+            KeyDerivation::Key => MasterKeyDocument::Key {},
+            KeyDerivation::Argon2id(parameters) => MasterKeyDocument::Argon2id {
+                salt: STANDARD.encode(parameters.salt()),
+                memory_kib: parameters.memory_kib(),
+                iterations: parameters.iterations(),
+                lanes: parameters.lanes(),
+            },
+        },
+        check: STANDARD.encode(keystore.check),
+        keks: keystore
+            .keks
+            .iter()
+            .map(|(name, versions)| {
+                (
+                    name.to_string(),
+                    versions.iter().map(VersionDocument::of).collect(),
+                )
+            })
+            .collect(),
+        mac: STANDARD.encode(keystore.mac),
+    };
+    let mut bytes = serde_json::to_vec_pretty(&document).map_err(|error| json(&error))?;
+    bytes.push(b'\n');
+    if bytes.len() > KEYSTORE_BYTES_MAX {
+        return Err(KeystoreError::Full("its file would exceed 8 MiB"));
+    }
+    Ok(bytes)
+}
+
+const FORMAT: &str = "sealwire-keystore";
+
+#[derive(Deserialize)]
+struct Head {
+    format: String,
+    format_version: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    format: String,
+    format_version: u32,
+    keystore_id: String,
+    revision: u64,
+    master_key: MasterKeyDocument,
+    check: String,
+    keks: BTreeMap<String, Vec<VersionDocument>>,
+    mac: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+enum MasterKeyDocument {
+    Key {},
+    Argon2id {
+        salt: String,
+        memory_kib: u32,
+        iterations: u32,
+        lanes: u32,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VersionDocument {
+    version: u32,
+    state: KekState,
+    created_unix_seconds: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    wrapped: Option<String>,
+}
+
+impl Document {
+    fn check(self) -> Result<Keystore, KeystoreError> {
+        let derivation = match self.master_key {
+            MasterKeyDocument::Key {} => KeyDerivation::Key,
+            MasterKeyDocument::Argon2id {
+                salt,
+                memory_kib,
+                iterations,
+                lanes,
+            } => KeyDerivation::Argon2id(Argon2Parameters::new(
+                decode(&salt, "master_key.salt")?,
+                memory_kib,
+                iterations,
+                lanes,
+            )?),
+        };
+        let mut keks = BTreeMap::new();
+        for (name, versions) in self.keks {
+            let name = KekName::new(&name)?;
+            let versions: Vec<KekVersion> = versions
+                .into_iter()
+                .map(VersionDocument::check)
+                .collect::<Result<_, _>>()?;
+            check_versions(&name, &versions)?;
+            keks.insert(name, versions);
+        }
+        Ok(Keystore {
+            id: decode(&self.keystore_id, "keystore_id")?,
+            revision: self.revision,
+            derivation,
+            check: decode(&self.check, "check")?,
+            keks,
+            mac: decode(&self.mac, "mac")?,
+        })
+    }
+}
+
+impl VersionDocument {
+    fn of(version: &KekVersion) -> Self {
+        Self {
+            version: version.number,
+            state: version.state,
+            created_unix_seconds: version.created_unix_seconds,
+            wrapped: version.wrapped.map(|wrapped| STANDARD.encode(wrapped)),
+        }
+    }
+
+    fn check(self) -> Result<KekVersion, KeystoreError> {
+        let wrapped = match &self.wrapped {
+            Some(text) => Some(decode(text, "wrapped")?),
+            None => None,
+        };
+        if wrapped.is_none() != (self.state == KekState::Destroyed) {
+            return Err(format(
+                "a version must hold a wrapped key unless it is destroyed, and none if it is",
+            ));
+        }
+        Ok(KekVersion {
+            number: self.version,
+            state: self.state,
+            created_unix_seconds: self.created_unix_seconds,
+            wrapped,
+        })
+    }
+}
+
+fn check_versions(name: &KekName, versions: &[KekVersion]) -> Result<(), KeystoreError> {
+    let refuse = |what: &str| {
+        Err(KeystoreError::Format(format!(
+            "key-encryption key {name}: {what}"
+        )))
+    };
+    if versions.first().is_none_or(|first| first.number == 0) {
+        return refuse("versions start at 1 and there is at least one");
+    }
+    if !versions.is_sorted_by(|one, next| one.number < next.number) {
+        return refuse("versions must ascend");
+    }
+    if versions
+        .iter()
+        .filter(|version| version.state == KekState::Current)
+        .count()
+        > 1
+    {
+        return refuse("more than one version is current");
+    }
+    Ok(())
+}
+
+/// Decodes base64 of exactly `N` bytes.
+fn decode<const N: usize>(text: &str, field: &'static str) -> Result<[u8; N], KeystoreError> {
+    let wrong = || KeystoreError::Format(format!("{field} must be {N} bytes in base64"));
+    // Four characters for three bytes: longer text is refused before anything is decoded.
+    if text.len() != N.div_ceil(3) * 4 {
+        return Err(wrong());
+    }
+    let decoded = STANDARD.decode(text).map_err(|_| wrong())?;
+    decoded.try_into().map_err(|_| wrong())
+}
+
+fn format(what: &str) -> KeystoreError {
+    KeystoreError::Format(what.to_owned())
+}
+
+/// Position and kind of a JSON error, without the text that it stumbled over.
+fn json(error: &serde_json::Error) -> KeystoreError {
+    let kind = match error.classify() {
+        serde_json::error::Category::Io => "unreadable",
+        serde_json::error::Category::Syntax => "not JSON",
+        serde_json::error::Category::Data => "a missing, unknown or ill-typed field",
+        serde_json::error::Category::Eof => "truncated",
+    };
+    KeystoreError::Format(format!("{kind}, line {} column {}", error.line(), error.column()))
+}

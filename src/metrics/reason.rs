@@ -1,0 +1,140 @@
+//! The fixed vocabularies of why something was refused or closed: small enums that index arrays and name label values.
+
+/// Defines an enum whose variants carry their label text, in one place.
+macro_rules! labels {
+    ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident => $text:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        pub enum $name { $($(#[$variant_meta])* $variant,)+ }
+
+        impl $name {
+            /// Every value, in the order of [`Self::index`].
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+            /// How many values there are.
+            pub const COUNT: usize = Self::ALL.len();
+
+            /// The label text: lower case, words joined by underscores.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+
+            /// The value's place in [`Self::ALL`].
+            pub const fn index(self) -> usize {
+                self as usize
+            }
+        }
+    };
+}
+pub(crate) use labels;
+
+labels! {
+    /// Why records of a partition were not sealed, or not delivered.
+    RefusalReason {
+        /// No rule names the topic.
+        NoRule => "no_rule",
+        /// A rule rejects the topic.
+        Rejected => "rejected",
+        /// One of Kafka's own topics was produced to.
+        InternalTopic => "internal_topic",
+        /// The key had not arrived when the wait ended.
+        KeyWaiting => "key_waiting",
+        /// The KMS cannot be reached, or refuses our credentials.
+        KmsUnavailable => "kms_unavailable",
+        /// The KMS refuses the KEK: disabled, destroyed or not found.
+        KekRefused => "kek_refused",
+        /// The rule does not name the record's KEK.
+        KekNotNamed => "kek_not_named",
+        /// An earlier batch of the same producer was refused on this connection; higher sequences wait for it.
+        SequenceGuard => "sequence_guard",
+        /// The producer used the marker header's name.
+        ClientMarker => "client_marker",
+        /// The sealed batch is larger than the topic allows.
+        TooLarge => "too_large",
+        /// The batch, or what it decompresses to, is not a valid record batch.
+        Malformed => "malformed",
+        /// A batch in a form that cannot be sealed or opened (magic 0 or 1, a codec that is not known).
+        Unsupported => "unsupported",
+        /// The authentication tag does not verify.
+        Tag => "tag",
+        /// The seal is of a format that is not known, or not in its canonical form.
+        UnknownFormat => "unknown_format",
+        /// The seal is bound to a domain that the rule does not name.
+        Domain => "domain",
+        /// A record without a seal where the rule demands one.
+        Plaintext => "plaintext",
+        /// A tombstone without a seal where the rule does not accept it.
+        Tombstone => "tombstone",
+        /// A record in a foreign form that the rule does not accept.
+        ForeignForm => "foreign_form",
+        /// Two marker headers in one record.
+        MarkerTwice => "marker_twice",
+        /// A limit of the executor was reached (bytes held, requests parked).
+        Limit => "limit",
+        /// Anything else; never expected.
+        Other => "other",
+    }
+}
+
+labels! {
+    /// Why a client connection ended.
+    CloseReason {
+        /// The client closed it.
+        ClientClosed => "client_closed",
+        /// The broker closed it.
+        BrokerClosed => "broker_closed",
+        /// The client's socket failed.
+        ClientError => "client_error",
+        /// The broker's socket failed.
+        BrokerError => "broker_error",
+        /// No broker could be connected to in time.
+        ConnectFailed => "connect_failed",
+        /// The node's address is not known and no bootstrap broker could tell it.
+        UnknownNode => "unknown_node",
+        /// Closed on purpose after a bootstrap broker taught the node's address; the client comes back to the right one.
+        Learned => "learned",
+        /// Nothing passed for the idle time-out.
+        Idle => "idle",
+        /// Nothing passed for the shorter idle time-out that holds before authentication.
+        IdleUnauthenticated => "idle_unauthenticated",
+        /// A frame announced more bytes than the cap.
+        FrameTooLarge => "frame_too_large",
+        /// A frame that cannot be parsed.
+        MalformedFrame => "malformed_frame",
+        /// A response that matches no request in flight.
+        UnexpectedResponse => "unexpected_response",
+        /// A request in a version that is not advertised.
+        VersionOutsideRange => "version_outside_range",
+        /// A request of an API that is not let through.
+        DeniedApi => "denied_api",
+        /// A produce request without acknowledgement that could not be sealed: there is no other way to say so.
+        AcksZeroUnsealable => "acks_zero_unsealable",
+        /// The program is draining.
+        Drain => "drain",
+        /// A limit was reached (connections, bytes held).
+        Limit => "limit",
+        /// A fault of our own.
+        Internal => "internal",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn labels_are_distinct_and_indices_are_places() {
+        let texts: BTreeSet<_> = RefusalReason::ALL.iter().map(|reason| reason.as_str()).collect();
+        assert_eq!(texts.len(), RefusalReason::COUNT);
+        for (place, reason) in RefusalReason::ALL.iter().enumerate() {
+            assert_eq!(reason.index(), place);
+        }
+        let texts: BTreeSet<_> = CloseReason::ALL.iter().map(|reason| reason.as_str()).collect();
+        assert_eq!(texts.len(), CloseReason::COUNT);
+        for (place, reason) in CloseReason::ALL.iter().enumerate() {
+            assert_eq!(reason.index(), place);
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Broker addresses in responses: the one place that finds and rewrites all of them.
+//!
+//! Seven responses carry host and port of brokers. A client that is told a real one goes around the proxy, so that
+//! - `ADDR-1`: no address survives that the caller did not give. An entry that cannot be mapped is cut, or answered as not available.
+//! - `ADDR-2`: node ids are kept; addresses are mapped by node id and never by host.
+//!
+//! | response | versions with addresses | where |
+//! |---|---|---|
+//! | Metadata | 0-13 | brokers |
+//! | FindCoordinator | 0-3, 4-6 | top level; coordinators |
+//! | DescribeCluster | 0-2 | brokers |
+//! | Produce (KIP-951) | 10-13 | tagged field 0, node endpoints |
+//! | Fetch (KIP-951) | 16-18 | tagged field 0, node endpoints |
+//! | ShareFetch, ShareAcknowledge (KIP-932) | 1-2 | node endpoints |
+
+mod describe_cluster;
+mod endpoints;
+mod find_coordinator;
+mod metadata;
+mod share;
+
+pub(super) use endpoints::Endpoints;
+
+use super::api_key::{
+    DESCRIBE_CLUSTER, FETCH, FIND_COORDINATOR, METADATA, PRODUCE, SHARE_ACKNOWLEDGE, SHARE_FETCH,
+};
+use super::cursor::ProtocolError;
+use super::fetch_response::FetchResponse;
+use super::produce_response;
+use super::splice::Splice;
+
+/// Brokers that one response may name: ten times what the largest clusters have, so that a layout stays below 8 MiB.
+pub const BROKERS_MAX: usize = 65_536;
+
+/// A broker as a response names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BrokerEndpoint<'a> {
+    /// Never negative.
+    pub node_id: i32,
+    /// Never empty.
+    pub host: &'a str,
+    /// Never negative.
+    pub port: i32,
+}
+
+/// What a client is to be told of a broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rewrite<'m> {
+    /// This address.
+    Replace { host: &'m str, port: u16 },
+    /// That it does not exist: it is cut from lists of brokers; a coordinator becomes 15 COORDINATOR_NOT_AVAILABLE (node -1,
+    /// host empty, port -1), which clients retry.
+    Unserved,
+}
+
+/// Whether the response of this API and version has room for broker addresses.
+pub fn carries_addresses(api_key: i16, version: i16) -> bool {
+    match api_key {
+        METADATA => (0..=13).contains(&version),
+        FIND_COORDINATOR => (0..=6).contains(&version),
+        DESCRIBE_CLUSTER => (0..=2).contains(&version),
+        PRODUCE => (10..=13).contains(&version),
+        FETCH => (16..=18).contains(&version),
+        SHARE_FETCH | SHARE_ACKNOWLEDGE => (1..=2).contains(&version),
+        _ => false,
+    }
+}
+
+/// Shows every broker address of a response frame. Entries that have none (a negative node id or port, an empty host: a coordinator that was not
+/// found) are passed over, and so are controllers (DescribeCluster with endpoint type 2).
+///
+/// The whole message is checked first. [`ProtocolError::UnsupportedVersion`] for an API that never carries addresses and for
+/// versions that are not known.
+pub fn visit(
+    api_key: i16,
+    version: i16,
+    frame: &[u8],
+    each: &mut dyn FnMut(BrokerEndpoint<'_>),
+) -> Result<(), ProtocolError> {
+    locate(api_key, version, frame, |endpoints| endpoints.visit(frame, each))
+}
+
+/// Writes a response frame with its broker addresses mapped, length prefix included.
+///
+/// `map` is asked once for each entry that has an address. Entries without one stay as they are; controllers, and entries with an address but
+/// a negative node id, are treated as unserved. The errors are those of [`visit`].
+pub fn rewrite<'m>(
+    api_key: i16,
+    version: i16,
+    frame: &[u8],
+    map: &mut dyn FnMut(i32) -> Rewrite<'m>,
+    out: &mut Vec<u8>,
+) -> Result<(), ProtocolError> {
+    locate(api_key, version, frame, |endpoints| {
+        Splice::emit(frame, out, |splice| endpoints.rewrite(splice, map))
+    })
+}
+
+fn locate(
+    api_key: i16,
+    version: i16,
+    frame: &[u8],
+    with: impl FnOnce(&Endpoints) -> Result<(), ProtocolError>,
+) -> Result<(), ProtocolError> {
+    match api_key {
+        METADATA => with(&metadata::locate(frame, version)?),
+        FIND_COORDINATOR => with(&find_coordinator::locate(frame, version)?),
+        DESCRIBE_CLUSTER => with(&describe_cluster::locate(frame, version)?),
+        SHARE_FETCH => with(&share::locate_in_fetch(frame, version)?),
+        SHARE_ACKNOWLEDGE => with(&share::locate_in_acknowledge(frame, version)?),
+        PRODUCE => with(&produce_response::locate(frame, version)?),
+        FETCH => {
+            let mut response = FetchResponse::default();
+            response.parse(frame, version)?;
+            with(response.endpoints())
+        }
+        _ => Err(ProtocolError::UnsupportedVersion { api_key, version }),
+    }
+}

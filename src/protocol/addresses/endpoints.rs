@@ -1,0 +1,379 @@
+//! Where a response's broker addresses are, and their rewriting, the same for all messages.
+
+use std::ops::Range;
+
+use super::{BROKERS_MAX, BrokerEndpoint, Rewrite};
+use crate::protocol::cursor::{Cursor, ProtocolError};
+use crate::protocol::error_code::{COORDINATOR_NOT_AVAILABLE, NONE};
+use crate::protocol::recycle;
+use crate::protocol::splice::Splice;
+use crate::protocol::writer::{LengthForm, put_i16, put_i32, put_string};
+
+/// One entry that names a broker.
+#[derive(Debug)]
+pub(in crate::protocol) struct Endpoint {
+    /// The whole element of the array, or the whole message.
+    pub(super) element: Range<usize>,
+    /// Node id, host and port, which are neighbours in every message.
+    pub(super) address: Range<usize>,
+    pub(super) node_id: i32,
+    /// The host's text.
+    pub(super) host: Range<usize>,
+    pub(super) port: i32,
+    /// Position and value of the entry's error code, where it has one: then it is answered instead of cut.
+    pub(super) error: Option<(usize, i16)>,
+}
+
+/// The tagged field (KIP-951) that holds the entries.
+#[derive(Debug)]
+struct TagSpan {
+    /// The field that counts the tagged fields.
+    count: Range<usize>,
+    tags: usize,
+    /// The tagged field, from its tag to its end.
+    field: Range<usize>,
+    /// The field that holds its size.
+    size: Range<usize>,
+}
+
+/// The broker addresses of one response.
+#[derive(Debug, Default)]
+pub(in crate::protocol) struct Endpoints {
+    pub(super) entries: Vec<Endpoint>,
+    /// The field that counts the entries; `None` where there is a single one at the top level of the message, or none.
+    pub(super) count: Option<Range<usize>>,
+    pub(super) flexible: bool,
+    /// They are not brokers: never shown, never mapped.
+    pub(super) controllers: bool,
+    tag: Option<TagSpan>,
+}
+
+impl Endpoints {
+    pub(in crate::protocol) fn clear(&mut self) {
+        recycle(&mut self.entries);
+        self.count = None;
+        self.flexible = false;
+        self.controllers = false;
+        self.tag = None;
+    }
+
+    /// Reads an array of entries. `parse_entry` reads one, and may leave `element` to this function.
+    pub(super) fn parse_array(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        flexible: bool,
+        entry_bytes_min: usize,
+        mut parse_entry: impl FnMut(&mut Cursor<'_>) -> Result<Endpoint, ProtocolError>,
+    ) -> Result<(), ProtocolError> {
+        self.flexible = flexible;
+        let count_start = cursor.position();
+        let count = cursor.array_len_non_null(flexible, entry_bytes_min)?;
+        self.count = Some(count_start..cursor.position());
+        if count > BROKERS_MAX {
+            return Err(ProtocolError::TooManyBrokers);
+        }
+        self.entries.reserve(Cursor::reservable(count));
+        for _ in 0..count {
+            let start = cursor.position();
+            let entry = parse_entry(cursor)?;
+            self.entries.push(Endpoint {
+                element: start..cursor.position(),
+                ..entry
+            });
+        }
+        Ok(())
+    }
+
+    /// Reads an array of node endpoints: node id, host, port, rack (KIP-951), in compact form.
+    pub(super) fn parse_node_endpoints(&mut self, cursor: &mut Cursor<'_>) -> Result<(), ProtocolError> {
+        self.parse_array(cursor, true, 4 + 1 + 4 + 1 + 1, |cursor| {
+            let entry = Endpoint::parse(cursor, true)?;
+            cursor.string(true)?; // rack
+            cursor.skip_tagged_fields()?;
+            Ok(entry)
+        })
+    }
+
+    /// Reads a section of tagged fields in which field 0 holds node endpoints.
+    pub(in crate::protocol) fn parse_tagged(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        frame: &[u8],
+    ) -> Result<(), ProtocolError> {
+        let count_start = cursor.position();
+        let tags = cursor.tag_count()?;
+        let count = count_start..cursor.position();
+        for _ in 0..tags {
+            let start = cursor.position();
+            let mut size_at = cursor.clone();
+            let (tag, content) = cursor.tagged_field()?;
+            if tag != 0 {
+                continue;
+            }
+            if self.tag.is_some() {
+                return Err(ProtocolError::DuplicateTag { at: start });
+            }
+            size_at.uvarint()?;
+            self.tag = Some(TagSpan {
+                count: count.clone(),
+                tags,
+                field: start..cursor.position(),
+                size: size_at.position()..content.start,
+            });
+            let mut inside = Cursor::within(frame, &content)?;
+            self.parse_node_endpoints(&mut inside)?;
+            inside.expect_end()?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn visit(
+        &self,
+        frame: &[u8],
+        each: &mut dyn FnMut(BrokerEndpoint<'_>),
+    ) -> Result<(), ProtocolError> {
+        if self.controllers {
+            return Ok(());
+        }
+        for entry in self
+            .entries
+            .iter()
+            .filter(|entry| entry.has_address() && entry.node_id >= 0)
+        {
+            let host = frame
+                .get(entry.host.clone())
+                .and_then(|host| std::str::from_utf8(host).ok())
+                .ok_or(ProtocolError::LayoutMismatch)?;
+            each(BrokerEndpoint {
+                node_id: entry.node_id,
+                host,
+                port: entry.port,
+            });
+        }
+        Ok(())
+    }
+
+    /// Writes the part of the frame that holds the addresses. What is before it must have been copied or edited already.
+    pub(in crate::protocol) fn rewrite<'m>(
+        &self,
+        splice: &mut Splice<'_, '_>,
+        map: &mut dyn FnMut(i32) -> Rewrite<'m>,
+    ) -> Result<(), ProtocolError> {
+        let Some(tag) = &self.tag else {
+            return self.rewrite_entries(splice, map).map(|_| ());
+        };
+        let tags_slot = splice.copy_slot(LengthForm::Varint, &tag.count)?;
+        splice.copy_to(tag.field.start)?;
+        let mark = splice.written();
+        let size_slot = splice.copy_slot(LengthForm::Varint, &tag.size)?;
+        let kept = self.rewrite_entries(splice, map)?;
+        if kept == 0 && !self.entries.is_empty() {
+            // Java leaves the field out when it is empty, and some clients know no other way.
+            splice.take_back(mark)?;
+            splice.skip_to(tag.field.end)?;
+            return tags_slot.fill(splice.out(), tag.tags.saturating_sub(1));
+        }
+        splice.copy_to(tag.field.end)?;
+        tags_slot.leave();
+        if size_slot.content_len(splice.out())? == tag.field.end.saturating_sub(tag.size.end) {
+            size_slot.leave();
+            Ok(())
+        } else {
+            size_slot.fill_with_content_len(splice.out())
+        }
+    }
+
+    /// Writes count and entries, and says how many entries are left.
+    fn rewrite_entries<'m>(
+        &self,
+        splice: &mut Splice<'_, '_>,
+        map: &mut dyn FnMut(i32) -> Rewrite<'m>,
+    ) -> Result<usize, ProtocolError> {
+        let form = LengthForm::of(self.flexible);
+        let count_slot = self
+            .count
+            .as_ref()
+            .map(|count| splice.copy_slot(form, count))
+            .transpose()?;
+        let mut kept = 0usize;
+        for entry in &self.entries {
+            let rewrite = if !entry.has_address() {
+                None
+            } else if self.controllers || entry.node_id < 0 {
+                Some(Rewrite::Unserved)
+            } else {
+                Some(map(entry.node_id))
+            };
+            match (rewrite, entry.error) {
+                (None, _) => {}
+                (Some(Rewrite::Replace { host, port }), _) => {
+                    splice.copy_to(entry.address.start.saturating_add(4))?;
+                    put_string(splice.out(), self.flexible, Some(host))?;
+                    put_i32(splice.out(), i32::from(port));
+                    splice.skip_to(entry.address.end)?;
+                }
+                (Some(Rewrite::Unserved), None) => {
+                    splice.copy_to(entry.element.start)?;
+                    splice.skip_to(entry.element.end)?;
+                    continue;
+                }
+                (Some(Rewrite::Unserved), Some(error)) => {
+                    self.write_not_available(entry, error, splice)?;
+                }
+            }
+            splice.copy_to(entry.element.end)?;
+            kept += 1;
+        }
+        match count_slot {
+            Some(slot) if kept != self.entries.len() => slot.fill(splice.out(), kept)?,
+            Some(slot) => slot.leave(),
+            None => {}
+        }
+        Ok(kept)
+    }
+
+    /// Writes the address of a coordinator that is not available, and the error, which stands before or behind it.
+    fn write_not_available(
+        &self,
+        entry: &Endpoint,
+        (error_at, error): (usize, i16),
+        splice: &mut Splice<'_, '_>,
+    ) -> Result<(), ProtocolError> {
+        let error = if error == NONE {
+            COORDINATOR_NOT_AVAILABLE
+        } else {
+            error
+        };
+        if error_at < entry.address.start {
+            splice.copy_to(error_at)?;
+            put_i16(splice.out(), error);
+            splice.skip_to(error_at.saturating_add(2))?;
+        }
+        splice.copy_to(entry.address.start)?;
+        put_i32(splice.out(), -1);
+        put_string(splice.out(), self.flexible, Some(""))?;
+        put_i32(splice.out(), -1);
+        splice.skip_to(entry.address.end)?;
+        if error_at >= entry.address.end {
+            splice.copy_to(error_at)?;
+            put_i16(splice.out(), error);
+            splice.skip_to(error_at.saturating_add(2))?;
+        }
+        Ok(())
+    }
+}
+
+impl Endpoint {
+    /// Reads node id, host and port.
+    pub(super) fn parse(cursor: &mut Cursor<'_>, flexible: bool) -> Result<Self, ProtocolError> {
+        let start = cursor.position();
+        let node_id = cursor.i32()?;
+        let host = cursor.string_span(flexible)?;
+        let port = cursor.i32()?;
+        let address = start..cursor.position();
+        Ok(Self {
+            element: address.clone(),
+            address,
+            node_id,
+            host,
+            port,
+            error: None,
+        })
+    }
+
+    /// Whether a client could connect to it.
+    fn has_address(&self) -> bool {
+        !self.host.is_empty() && self.port >= 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Rewrite, rewrite, visit};
+    use crate::protocol::ProtocolError;
+    use crate::protocol::api_key::{FETCH, FIND_COORDINATOR};
+
+    /// A Fetch response of version 16 without topics, with the given tagged fields.
+    fn fetch_with_tags(tags: &[u8]) -> Vec<u8> {
+        [&[0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 1], tags].concat()
+    }
+
+    /// Two node endpoints, 2 and 3, between two unknown fields.
+    const TAGS: &[u8] = &[
+        3, //
+        1, 1, 0xaa, // an unknown field
+        0, 25, 3, // field 0: 25 bytes, two endpoints
+        0, 0, 0, 2, 2, b'a', 0, 0, 0x23, 0x84, 0, 0, //
+        0, 0, 0, 3, 2, b'b', 0, 0, 0x23, 0x85, 0, 0, //
+        9, 1, 0xbb, // another
+    ];
+
+    fn rewritten(frame: &[u8], served: &[i32]) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut map = |node_id: i32| match served.contains(&node_id) {
+            true => Rewrite::Replace {
+                host: "proxy",
+                port: 9193,
+            },
+            false => Rewrite::Unserved,
+        };
+        rewrite(FETCH, 16, frame, &mut map, &mut out).unwrap();
+        out.split_off(4)
+    }
+
+    #[test]
+    fn endpoints_are_replaced_and_cut_and_the_field_shrinks() {
+        let expected = [
+            3, //
+            1, 1, 0xaa, //
+            0, 17, 2, //
+            0, 0, 0, 3, 6, b'p', b'r', b'o', b'x', b'y', 0, 0, 0x23, 0xe9, 0, 0, //
+            9, 1, 0xbb,
+        ];
+        assert_eq!(
+            rewritten(&fetch_with_tags(TAGS), &[3]),
+            fetch_with_tags(&expected)
+        );
+    }
+
+    #[test]
+    fn the_field_goes_when_nothing_is_left_of_it() {
+        let expected = [2, 1, 1, 0xaa, 9, 1, 0xbb];
+        assert_eq!(rewritten(&fetch_with_tags(TAGS), &[]), fetch_with_tags(&expected));
+    }
+
+    #[test]
+    fn an_empty_field_stays() {
+        let frame = fetch_with_tags(&[1, 0, 1, 1]);
+        assert_eq!(rewritten(&frame, &[]), frame);
+    }
+
+    #[test]
+    fn a_field_that_lies_about_its_size_is_refused() {
+        let mut none = |_: super::BrokerEndpoint<'_>| {};
+        for size in [24, 26] {
+            let mut tags = TAGS.to_vec();
+            tags[5] = size;
+            assert!(
+                visit(FETCH, 16, &fetch_with_tags(&tags), &mut none).is_err(),
+                "{size}"
+            );
+        }
+        let twice = fetch_with_tags(&[2, 0, 1, 1, 0, 1, 1]);
+        assert_eq!(
+            visit(FETCH, 16, &twice, &mut none),
+            Err(ProtocolError::DuplicateTag { at: 20 })
+        );
+    }
+
+    #[test]
+    fn a_coordinator_that_is_not_served_is_not_available() {
+        let mut out = Vec::new();
+        let frame = [0, 0, 0, 1, 0, 0, 0, 0, 0, 4, 0, 1, b'h', 0, 0, 0x23, 0x84];
+        rewrite(FIND_COORDINATOR, 0, &frame, &mut |_| Rewrite::Unserved, &mut out).unwrap();
+        let expected = [
+            0, 0, 0, 16, 0, 0, 0, 1, 0, 15, 0xff, 0xff, 0xff, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff,
+        ];
+        assert_eq!(out, expected);
+    }
+}

@@ -1,0 +1,195 @@
+//! ApiVersions responses, versions 0 to 5 (KIP-35, KIP-511, KIP-1242): the broker's answer cut down to what the proxy lets through.
+//!
+//! The response header has version 0 whatever the request's version. An answer with an error is passed on as it is: UNSUPPORTED_VERSION (35)
+//! always has the body of version 0, and brokers differ in what they put into it. Features and other tagged fields stay byte for
+//! byte, and none is added, since some clients cannot skip tagged fields that they do not know.
+
+use std::ops::Range;
+
+use super::api_key::{API_VERSIONS, PRODUCE};
+use super::cursor::{Cursor, ProtocolError};
+use super::error_code::{NONE, UNSUPPORTED_VERSION};
+use super::policy::api_policy;
+use super::splice::Splice;
+use super::writer::{LengthForm, LengthSlot, put_i16, put_i32};
+
+/// Writes a broker's answer to an ApiVersions request of `version` with the versions that both sides know, length prefix included.
+/// APIs that are denied, or of which no version is left, are removed.
+pub fn intersect(frame: &[u8], version: i16, out: &mut Vec<u8>) -> Result<(), ProtocolError> {
+    let mut cursor = Cursor::new(frame);
+    cursor.i32()?; // correlation id
+    if cursor.i16()? != NONE {
+        return Splice::emit(frame, out, |_| Ok(()));
+    }
+    if !(0..=5).contains(&version) {
+        return Err(ProtocolError::UnsupportedVersion {
+            api_key: API_VERSIONS,
+            version,
+        });
+    }
+    let flexible = version >= 3;
+    let count_start = cursor.position();
+    let count = cursor.array_len_non_null(flexible, if flexible { 7 } else { 6 })?;
+    let count_field = count_start..cursor.position();
+    let entries_start = cursor.clone();
+    for _ in 0..count {
+        Entry::parse(&mut cursor, flexible)?;
+    }
+    if version >= 1 {
+        cursor.i32()?; // throttle time
+    }
+    cursor.skip_tagged_fields_if(flexible)?;
+    cursor.expect_end()?;
+
+    Splice::emit(frame, out, |splice| {
+        let slot = splice.copy_slot(LengthForm::of(flexible), &count_field)?;
+        let mut entries = entries_start;
+        let mut kept = 0usize;
+        for _ in 0..count {
+            let entry = Entry::parse(&mut entries, flexible)?;
+            match entry.offered() {
+                Some((min, max)) => {
+                    splice.copy_to(entry.range.start)?;
+                    put_i16(splice.out(), min);
+                    put_i16(splice.out(), max);
+                    splice.skip_to(entry.range.end)?;
+                    splice.copy_to(entry.element.end)?;
+                    kept += 1;
+                }
+                None => {
+                    splice.copy_to(entry.element.start)?;
+                    splice.skip_to(entry.element.end)?;
+                }
+            }
+        }
+        if kept == count {
+            slot.leave();
+            Ok(())
+        } else {
+            slot.fill(splice.out(), kept)
+        }
+    })
+}
+
+/// Writes the answer to an ApiVersions request of a version that the proxy does not let through, length prefix included: error 35 in the body of
+/// version 0, which names the versions of ApiVersions to try instead (KIP-511).
+pub fn write_unsupported_version(correlation_id: i32, out: &mut Vec<u8>) -> Result<(), ProtocolError> {
+    let (min, max) = api_policy(API_VERSIONS).map_or((0, 0), |policy| (policy.min, policy.max));
+    let length = LengthSlot::reserve(out, LengthForm::Int32, 0)?;
+    put_i32(out, correlation_id);
+    put_i16(out, UNSUPPORTED_VERSION);
+    put_i32(out, 1);
+    put_i16(out, API_VERSIONS);
+    put_i16(out, min);
+    put_i16(out, max);
+    length.fill_with_content_len(out)
+}
+
+/// One API that the broker offers.
+struct Entry {
+    key: i16,
+    min: i16,
+    max: i16,
+    /// The lowest and highest version.
+    range: Range<usize>,
+    element: Range<usize>,
+}
+
+impl Entry {
+    fn parse(cursor: &mut Cursor<'_>, flexible: bool) -> Result<Self, ProtocolError> {
+        let start = cursor.position();
+        let key = cursor.i16()?;
+        let range_start = cursor.position();
+        let min = cursor.i16()?;
+        let max = cursor.i16()?;
+        let range = range_start..cursor.position();
+        cursor.skip_tagged_fields_if(flexible)?;
+        Ok(Self {
+            key,
+            min,
+            max,
+            range,
+            element: start..cursor.position(),
+        })
+    }
+
+    /// The versions that client and broker may use through the proxy.
+    fn offered(&self) -> Option<(i16, i16)> {
+        let policy = api_policy(self.key)?;
+        let min = self.min.max(policy.min);
+        let max = self.max.min(policy.max);
+        if min > max {
+            return None;
+        }
+        // Brokers say 0 although they take 3 and above, because librdkafka before 2.11.1 stops compressing otherwise (KAFKA-18659).
+        let min = if self.key == PRODUCE && self.min == 0 {
+            0
+        } else {
+            min
+        };
+        Some((min, max))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn intersected(frame: &[u8], version: i16) -> Vec<u8> {
+        let mut out = Vec::new();
+        intersect(frame, version, &mut out).unwrap();
+        out.split_off(4)
+    }
+
+    #[test]
+    fn an_error_is_passed_on_as_it_is() {
+        // Version 0's body although version 4 was asked; and what librdkafka's mock cluster makes of it.
+        let broker: &[u8] = &[0, 0, 0, 7, 0, 35, 0, 0, 0, 1, 0, 18, 0, 0, 0, 4];
+        let mock: &[u8] = &[0, 0, 0, 7, 0, 35, 2, 0, 18, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0];
+        for frame in [broker, mock, &[0, 0, 0, 7, 0, 42]] {
+            assert_eq!(intersected(frame, 4), frame);
+            assert_eq!(intersected(frame, 99), frame);
+        }
+    }
+
+    #[test]
+    fn versions_and_keys_are_cut_down() {
+        let frame = [
+            0, 0, 0, 7, 0, 0, 0, 0, 0, 5, // five APIs
+            0, 0, 0, 0, 0, 13, // Produce 0-13
+            0, 1, 0, 4, 0, 18, // Fetch 4-18
+            0, 58, 0, 0, 0, 0, // Envelope
+            0, 2, 0, 12, 0, 14, // ListOffsets, newer than what is audited
+            0, 3, 0, 2, 0, 3, // Metadata 2-3
+        ];
+        let expected = [
+            0, 0, 0, 7, 0, 0, 0, 0, 0, 3, //
+            0, 0, 0, 0, 0, 12, // the minimum of 0 stays
+            0, 1, 0, 4, 0, 12, //
+            0, 3, 0, 2, 0, 3,
+        ];
+        assert_eq!(intersected(&frame, 0), expected);
+    }
+
+    #[test]
+    fn produce_keeps_only_a_minimum_of_zero() {
+        let frame = [0, 0, 0, 7, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 9];
+        assert_eq!(
+            intersected(&frame, 0),
+            [0, 0, 0, 7, 0, 0, 0, 0, 0, 1, 0, 0, 0, 3, 0, 9]
+        );
+        // A broker that has nothing in common offers no Produce at all.
+        let frame = [0, 0, 0, 7, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 2];
+        assert_eq!(intersected(&frame, 0), [0, 0, 0, 7, 0, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_refused_version_is_answered_in_the_form_that_all_clients_read() {
+        let mut out = vec![0xee];
+        write_unsupported_version(-2, &mut out).unwrap();
+        let expected = [
+            0xee, 0, 0, 0, 16, 0xff, 0xff, 0xff, 0xfe, 0, 35, 0, 0, 0, 1, 0, 18, 0, 0, 0, 5,
+        ];
+        assert_eq!(out, expected);
+    }
+}

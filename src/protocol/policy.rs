@@ -1,0 +1,280 @@
+//! The one table that says which APIs go through the proxy, in which versions, and how.
+//!
+//! An API or version that is not here is not advertised, and closes the connection when it is used all the same: for a proxy that
+//! seals, unknown must mean closed, since a future version may carry records or broker addresses in a new place (Produce 10 and Fetch 16
+//! did). Versions are audited up to Kafka 4.4; a test compares the decoded ones with what the oracle knows.
+//!
+//! Left out on purpose:
+//! - 4-7, 52-54, 56, 58, 59, 62, 63, 67, 70, 73, 82-87: between brokers and controllers. 58 (Envelope) wraps other requests, 59 (FetchSnapshot) carries records.
+//! - 76-79 (share groups): they know topics by id alone, and topics are known by name here. 93, 94: not audited yet.
+
+use super::api_key::{
+    API_VERSIONS, DESCRIBE_CLUSTER, FETCH, FIND_COORDINATOR, METADATA, PRODUCE, SASL_AUTHENTICATE,
+    SASL_HANDSHAKE,
+};
+
+/// What is done with an API's requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequestHandling {
+    /// Passed on through a fixed window; only the first 8 bytes are read.
+    Stream,
+    /// Held whole, and written anew.
+    Hold,
+}
+
+/// What is done with an API's responses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResponseHandling {
+    /// Passed on through a fixed window.
+    Stream,
+    /// Held whole, and written anew.
+    Hold,
+}
+
+/// How one API is let through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ApiPolicy {
+    pub key: i16,
+    /// Kafka's name of it.
+    pub name: &'static str,
+    /// The lowest version that is let through.
+    pub min: i16,
+    /// The highest version that is let through.
+    pub max: i16,
+    /// The first version with compact fields and header versions 2 (request) and 1 (response); [`NEVER`] if there is none.
+    pub flexible_from: i16,
+    pub request: RequestHandling,
+    pub response: ResponseHandling,
+    /// Responses that are held may have this many bytes; [`usize::MAX`] for those that are streamed.
+    pub response_bytes_max: usize,
+    /// Whether a broker takes it from a client that has not authenticated.
+    pub before_auth: bool,
+}
+
+impl ApiPolicy {
+    /// Whether requests of this version are let through.
+    pub fn allows(&self, version: i16) -> bool {
+        (self.min..=self.max).contains(&version)
+    }
+
+    /// Whether requests of this version have header version 2 and compact fields.
+    pub fn flexible(&self, version: i16) -> bool {
+        version >= self.flexible_from
+    }
+
+    const fn hold(self, request: RequestHandling, response_bytes_max: usize) -> Self {
+        Self {
+            request,
+            response: ResponseHandling::Hold,
+            response_bytes_max,
+            ..self
+        }
+    }
+
+    const fn before_auth(self) -> Self {
+        Self {
+            before_auth: true,
+            ..self
+        }
+    }
+}
+
+/// [`ApiPolicy::flexible_from`] of an API that has no flexible version.
+pub const NEVER: i16 = i16::MAX;
+
+/// The policy of an API; `None` means denied.
+pub fn api_policy(key: i16) -> Option<&'static ApiPolicy> {
+    let position = API_POLICIES
+        .binary_search_by_key(&key, |policy| policy.key)
+        .ok()?;
+    API_POLICIES.get(position)
+}
+
+/// Whether requests of this API and version have header version 2 and compact fields. False for an API that is denied.
+pub fn flexible(key: i16, version: i16) -> bool {
+    api_policy(key).is_some_and(|policy| policy.flexible(version))
+}
+
+/// Whether responses have header version 1. ApiVersions responses never do, so that any client can read them.
+pub fn response_header_flexible(key: i16, version: i16) -> bool {
+    key != API_VERSIONS && flexible(key, version)
+}
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// A client asks for 50 MiB and gets one batch more; configuration may lower it.
+const FETCH_RESPONSE_BYTES_MAX: usize = 256 * MIB;
+/// 1,000 topics of 10 partitions make 0.5 MB; this is room for a million partitions.
+const METADATA_RESPONSE_BYTES_MAX: usize = 64 * MIB;
+/// A hundred bytes a partition, and error messages of records.
+const PRODUCE_RESPONSE_BYTES_MAX: usize = 16 * MIB;
+/// One line a broker, coordinator or API.
+const CONTROL_RESPONSE_BYTES_MAX: usize = MIB;
+
+/// Every API that is let through, by ascending key.
+pub static API_POLICIES: &[ApiPolicy] = &[
+    opaque(PRODUCE, "Produce", 3, 12, 9).hold(RequestHandling::Hold, PRODUCE_RESPONSE_BYTES_MAX),
+    opaque(FETCH, "Fetch", 4, 12, 12).hold(RequestHandling::Stream, FETCH_RESPONSE_BYTES_MAX),
+    opaque(2, "ListOffsets", 1, 11, 6),
+    opaque(METADATA, "Metadata", 0, 13, 9).hold(RequestHandling::Stream, METADATA_RESPONSE_BYTES_MAX),
+    opaque(8, "OffsetCommit", 2, 10, 8),
+    opaque(9, "OffsetFetch", 1, 10, 6),
+    opaque(FIND_COORDINATOR, "FindCoordinator", 0, 6, 3)
+        .hold(RequestHandling::Stream, CONTROL_RESPONSE_BYTES_MAX),
+    opaque(11, "JoinGroup", 0, 9, 6),
+    opaque(12, "Heartbeat", 0, 4, 4),
+    opaque(13, "LeaveGroup", 0, 5, 4),
+    opaque(14, "SyncGroup", 0, 5, 4),
+    opaque(15, "DescribeGroups", 0, 6, 5),
+    opaque(16, "ListGroups", 0, 5, 3),
+    // Version 0 is followed by raw tokens without Kafka headers; only clients before 1.0 ask for it.
+    opaque(SASL_HANDSHAKE, "SaslHandshake", 1, 1, NEVER)
+        .hold(RequestHandling::Stream, CONTROL_RESPONSE_BYTES_MAX)
+        .before_auth(),
+    opaque(API_VERSIONS, "ApiVersions", 0, 5, 3)
+        .hold(RequestHandling::Stream, CONTROL_RESPONSE_BYTES_MAX)
+        .before_auth(),
+    opaque(19, "CreateTopics", 2, 7, 5),
+    opaque(20, "DeleteTopics", 1, 6, 4),
+    opaque(21, "DeleteRecords", 0, 2, 2),
+    // Version 6 (KIP-939) is not stable in any release.
+    opaque(22, "InitProducerId", 0, 5, 2),
+    opaque(23, "OffsetForLeaderEpoch", 2, 4, 4),
+    opaque(24, "AddPartitionsToTxn", 0, 5, 3),
+    opaque(25, "AddOffsetsToTxn", 0, 4, 3),
+    opaque(26, "EndTxn", 0, 5, 3),
+    opaque(27, "WriteTxnMarkers", 1, 2, 1),
+    opaque(28, "TxnOffsetCommit", 0, 6, 3),
+    opaque(29, "DescribeAcls", 1, 3, 2),
+    opaque(30, "CreateAcls", 1, 3, 2),
+    opaque(31, "DeleteAcls", 1, 3, 2),
+    opaque(32, "DescribeConfigs", 1, 4, 4),
+    opaque(33, "AlterConfigs", 0, 2, 2),
+    opaque(34, "AlterReplicaLogDirs", 1, 2, 2),
+    opaque(35, "DescribeLogDirs", 1, 5, 2),
+    opaque(SASL_AUTHENTICATE, "SaslAuthenticate", 0, 2, 2)
+        .hold(RequestHandling::Stream, CONTROL_RESPONSE_BYTES_MAX)
+        .before_auth(),
+    opaque(37, "CreatePartitions", 0, 3, 2),
+    opaque(38, "CreateDelegationToken", 1, 3, 2),
+    opaque(39, "RenewDelegationToken", 1, 2, 2),
+    opaque(40, "ExpireDelegationToken", 1, 2, 2),
+    opaque(41, "DescribeDelegationToken", 1, 3, 2),
+    opaque(42, "DeleteGroups", 0, 3, 2),
+    opaque(43, "ElectLeaders", 0, 2, 2),
+    opaque(44, "IncrementalAlterConfigs", 0, 1, 1),
+    opaque(45, "AlterPartitionReassignments", 0, 1, 0),
+    opaque(46, "ListPartitionReassignments", 0, 0, 0),
+    opaque(47, "OffsetDelete", 0, 0, NEVER),
+    opaque(48, "DescribeClientQuotas", 0, 1, 1),
+    opaque(49, "AlterClientQuotas", 0, 1, 1),
+    opaque(50, "DescribeUserScramCredentials", 0, 0, 0),
+    opaque(51, "AlterUserScramCredentials", 0, 0, 0),
+    // Version 2 shows the controllers' listeners, to which no client of ours connects.
+    opaque(55, "DescribeQuorum", 0, 2, 0),
+    opaque(57, "UpdateFeatures", 0, 2, 0),
+    opaque(DESCRIBE_CLUSTER, "DescribeCluster", 0, 2, 0)
+        .hold(RequestHandling::Stream, CONTROL_RESPONSE_BYTES_MAX),
+    opaque(61, "DescribeProducers", 0, 0, 0),
+    opaque(64, "UnregisterBroker", 0, 0, 0),
+    opaque(65, "DescribeTransactions", 0, 0, 0),
+    opaque(66, "ListTransactions", 0, 2, 0),
+    opaque(68, "ConsumerGroupHeartbeat", 0, 1, 0),
+    opaque(69, "ConsumerGroupDescribe", 0, 1, 0),
+    opaque(71, "GetTelemetrySubscriptions", 0, 0, 0),
+    opaque(72, "PushTelemetry", 0, 0, 0),
+    opaque(74, "ListConfigResources", 0, 1, 0),
+    opaque(75, "DescribeTopicPartitions", 0, 0, 0),
+    opaque(80, "AddRaftVoter", 0, 1, 0),
+    opaque(81, "RemoveRaftVoter", 0, 0, 0),
+    // The endpoints in these two are of applications (KIP-1071), not of brokers.
+    opaque(88, "StreamsGroupHeartbeat", 0, 1, 0),
+    opaque(89, "StreamsGroupDescribe", 0, 1, 0),
+    opaque(90, "DescribeShareGroupOffsets", 0, 1, 0),
+    opaque(91, "AlterShareGroupOffsets", 0, 0, 0),
+    opaque(92, "DeleteShareGroupOffsets", 0, 0, 0),
+];
+
+const fn opaque(key: i16, name: &'static str, min: i16, max: i16, flexible_from: i16) -> ApiPolicy {
+    ApiPolicy {
+        key,
+        name,
+        min,
+        max,
+        flexible_from,
+        request: RequestHandling::Stream,
+        response: ResponseHandling::Stream,
+        response_bytes_max: usize::MAX,
+        before_auth: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::addresses::carries_addresses;
+
+    #[test]
+    fn the_table_is_sorted_and_its_ranges_are_not_empty() {
+        assert!(API_POLICIES.is_sorted_by(|one, other| one.key < other.key));
+        for policy in API_POLICIES {
+            assert!(0 <= policy.min && policy.min <= policy.max, "{}", policy.name);
+            assert_eq!(api_policy(policy.key), Some(policy));
+        }
+    }
+
+    #[test]
+    fn what_carries_addresses_is_held() {
+        for policy in API_POLICIES {
+            for version in policy.min..=policy.max {
+                if carries_addresses(policy.key, version) {
+                    assert_eq!(
+                        policy.response,
+                        ResponseHandling::Hold,
+                        "{} {version}",
+                        policy.name
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn topics_are_known_by_name() {
+        assert_eq!(api_policy(PRODUCE).map(|policy| policy.max), Some(12));
+        assert_eq!(api_policy(FETCH).map(|policy| policy.max), Some(12));
+        for share in 76..=79 {
+            assert_eq!(api_policy(share), None);
+        }
+    }
+
+    #[test]
+    fn what_brokers_say_to_each_other_is_denied() {
+        for key in [
+            4, 5, 6, 7, 52, 53, 54, 56, 58, 59, 62, 63, 67, 70, 73, 82, 83, 84, 85, 86, 87, 93, 94,
+        ] {
+            assert_eq!(api_policy(key), None, "{key}");
+        }
+        assert_eq!(api_policy(-1), None);
+        assert_eq!(api_policy(i16::MAX), None);
+    }
+
+    #[test]
+    fn a_client_that_has_not_authenticated_has_three_requests() {
+        let keys: Vec<i16> = API_POLICIES
+            .iter()
+            .filter(|policy| policy.before_auth)
+            .map(|policy| policy.key)
+            .collect();
+        assert_eq!(keys, [SASL_HANDSHAKE, API_VERSIONS, SASL_AUTHENTICATE]);
+    }
+
+    #[test]
+    fn headers() {
+        assert!(flexible(API_VERSIONS, 3) && !response_header_flexible(API_VERSIONS, 3));
+        assert!(!flexible(PRODUCE, 8) && flexible(PRODUCE, 9) && response_header_flexible(PRODUCE, 9));
+        assert!(!flexible(SASL_HANDSHAKE, 1));
+        assert!(!flexible(58, 0));
+    }
+}

@@ -1,0 +1,120 @@
+//! Produce responses, versions 3 to 13: the refusals of the proxy are merged in, and broker addresses (version 10 on) are mapped.
+//!
+//! - `PRODUCE-1`: a partition that the proxy refused is answered as refused, whatever a broker says about it: it never got the records.
+
+mod merge;
+
+use super::addresses::{Endpoints, Rewrite};
+use super::api_key::PRODUCE;
+use super::cursor::{Cursor, ProtocolError};
+use super::frame;
+use super::splice::Splice;
+
+/// A partition that the proxy cut out of the request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub topic: String,
+    pub partition: i32,
+    /// One of [`super::error_code`].
+    pub error_code: i16,
+    /// What the application is told; clients see it from version 8 on. At most 32,767 bytes.
+    pub message: String,
+}
+
+/// Writes a response frame of `version` with the refused partitions added and the broker addresses mapped, length prefix included. With no
+/// refusals and no addresses the bytes come out unchanged.
+///
+/// A refused partition has base offset, append time and log start offset -1. It stands behind the other partitions of its topic, and a topic that the
+/// broker does not answer behind the other topics. Topics are known by name: refusals in version 13 are
+/// [`ProtocolError::UnsupportedVersion`].
+pub fn merge<'m>(
+    frame: &[u8],
+    version: i16,
+    refusals: &[Refusal],
+    addresses: &mut dyn FnMut(i32) -> Rewrite<'m>,
+    out: &mut Vec<u8>,
+) -> Result<(), ProtocolError> {
+    let endpoints = locate(frame, version)?;
+    Splice::emit(frame, out, |splice| {
+        if !refusals.is_empty() {
+            merge::merge_refusals(frame, version, refusals, splice)?;
+        }
+        endpoints.rewrite(splice, addresses)
+    })
+}
+
+/// Walks a whole response and finds the broker addresses.
+pub(super) fn locate(frame: &[u8], version: i16) -> Result<Endpoints, ProtocolError> {
+    if !(3..=13).contains(&version) {
+        return Err(ProtocolError::UnsupportedVersion {
+            api_key: PRODUCE,
+            version,
+        });
+    }
+    let flexible = is_flexible(version);
+    let mut cursor = Cursor::new(frame);
+    frame::skip_response_header(&mut cursor, flexible)?;
+    for _ in 0..cursor.array_len_non_null(flexible, topic_bytes_min(version))? {
+        if version >= 13 {
+            cursor.uuid()?;
+        } else {
+            cursor.string_non_null(flexible)?;
+        }
+        for _ in 0..cursor.array_len_non_null(flexible, partition_bytes_min(version))? {
+            skip_partition(&mut cursor, version)?;
+        }
+        cursor.skip_tagged_fields_if(flexible)?;
+    }
+    cursor.i32()?; // throttle time
+    let mut endpoints = Endpoints::default();
+    if version >= 10 {
+        endpoints.parse_tagged(&mut cursor, frame)?;
+    } else {
+        cursor.skip_tagged_fields_if(flexible)?;
+    }
+    cursor.expect_end()?;
+    Ok(endpoints)
+}
+
+fn is_flexible(version: i16) -> bool {
+    version >= 9
+}
+
+/// Steps over one partition and says its number.
+fn skip_partition(cursor: &mut Cursor<'_>, version: i16) -> Result<i32, ProtocolError> {
+    let flexible = is_flexible(version);
+    let index = cursor.i32()?;
+    cursor.skip(2 + 8 + 8)?; // error code, base offset, append time
+    if version >= 5 {
+        cursor.i64()?; // log start offset
+    }
+    if version >= 8 {
+        for _ in 0..cursor.array_len_non_null(flexible, 4 + 2)? {
+            cursor.i32()?; // index of a bad record
+            cursor.string(flexible)?; // what is wrong with it
+            cursor.skip_tagged_fields_if(flexible)?;
+        }
+        cursor.string(flexible)?; // error message
+    }
+    cursor.skip_tagged_fields_if(flexible)?;
+    Ok(index)
+}
+
+/// A topic has a name or an id, a partition count, and a count of tagged fields where flexible.
+fn topic_bytes_min(version: i16) -> usize {
+    match version {
+        13.. => 16 + 1 + 1,
+        9.. => 1 + 1 + 1,
+        _ => 2 + 4,
+    }
+}
+
+fn partition_bytes_min(version: i16) -> usize {
+    let fixed = 4 + 2 + 8 + 8;
+    match version {
+        9.. => fixed + 8 + 1 + 1 + 1,
+        8 => fixed + 8 + 4 + 2,
+        5.. => fixed + 8,
+        _ => fixed,
+    }
+}

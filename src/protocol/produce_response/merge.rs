@@ -1,0 +1,245 @@
+//! Adds refused partitions to the topics of a response that is known to be well formed.
+
+use super::{Refusal, is_flexible, partition_bytes_min, skip_partition, topic_bytes_min};
+use crate::protocol::api_key::PRODUCE;
+use crate::protocol::cursor::{Cursor, ProtocolError};
+use crate::protocol::frame;
+use crate::protocol::splice::Splice;
+use crate::protocol::writer::{
+    LengthForm, put_array_len, put_i16, put_i32, put_i64, put_string, put_uvarint,
+};
+
+/// Refusals by topic and partition, and which of them are written.
+struct Pending<'r> {
+    refusals: Vec<&'r Refusal>,
+    placed: Vec<bool>,
+}
+
+pub(super) fn merge_refusals(
+    frame: &[u8],
+    version: i16,
+    refusals: &[Refusal],
+    splice: &mut Splice<'_, '_>,
+) -> Result<(), ProtocolError> {
+    if version >= 13 {
+        return Err(ProtocolError::UnsupportedVersion {
+            api_key: PRODUCE,
+            version,
+        });
+    }
+    let flexible = is_flexible(version);
+    let mut pending = Pending::new(refusals);
+    let mut cursor = Cursor::new(frame);
+    frame::skip_response_header(&mut cursor, flexible)?;
+    let count_start = cursor.position();
+    let topics = cursor.array_len_non_null(flexible, topic_bytes_min(version))?;
+    let topics_slot = splice.copy_slot(LengthForm::of(flexible), &(count_start..cursor.position()))?;
+    for _ in 0..topics {
+        merge_topic(&mut cursor, version, &mut pending, splice)?;
+    }
+    splice.copy_to(cursor.position())?;
+    let added = pending.write_topics(version, splice.out())?;
+    if added == 0 {
+        topics_slot.leave();
+        Ok(())
+    } else {
+        topics_slot.fill(splice.out(), topics.saturating_add(added))
+    }
+}
+
+/// Copies one topic, leaves out partitions that were refused, and appends the refusals.
+fn merge_topic(
+    cursor: &mut Cursor<'_>,
+    version: i16,
+    pending: &mut Pending<'_>,
+    splice: &mut Splice<'_, '_>,
+) -> Result<(), ProtocolError> {
+    let flexible = is_flexible(version);
+    let name = cursor.string_non_null(flexible)?;
+    let count_start = cursor.position();
+    let count = cursor.array_len_non_null(flexible, partition_bytes_min(version))?;
+    let slot = splice.copy_slot(LengthForm::of(flexible), &(count_start..cursor.position()))?;
+    let mut written = 0usize;
+    for _ in 0..count {
+        let start = cursor.position();
+        let index = skip_partition(cursor, version)?;
+        if pending.has(name, index) {
+            splice.copy_to(start)?;
+            splice.skip_to(cursor.position())?;
+        } else {
+            written += 1;
+        }
+    }
+    splice.copy_to(cursor.position())?;
+    written = written.saturating_add(pending.write_partitions(name, version, splice.out())?);
+    if written == count {
+        slot.leave();
+    } else {
+        slot.fill(splice.out(), written)?;
+    }
+    cursor.skip_tagged_fields_if(flexible)?;
+    splice.copy_to(cursor.position())
+}
+
+impl<'r> Pending<'r> {
+    fn new(refusals: &'r [Refusal]) -> Self {
+        let mut refusals: Vec<&Refusal> = refusals.iter().collect();
+        refusals.sort_by(|one, other| key(one).cmp(&key(other)));
+        refusals.dedup_by(|later, first| key(later) == key(first));
+        let placed = vec![false; refusals.len()];
+        Self { refusals, placed }
+    }
+
+    fn has(&self, topic: &str, partition: i32) -> bool {
+        self.refusals
+            .binary_search_by(|refusal| key(refusal).cmp(&(topic, partition)))
+            .is_ok()
+    }
+
+    /// Writes the refusals of a topic, unless it was there before; says how many.
+    fn write_partitions(
+        &mut self,
+        topic: &str,
+        version: i16,
+        out: &mut Vec<u8>,
+    ) -> Result<usize, ProtocolError> {
+        let first = self
+            .refusals
+            .partition_point(|refusal| refusal.topic.as_str() < topic);
+        let mut count = 0usize;
+        for (refusal, placed) in self.refusals.iter().zip(&mut self.placed).skip(first) {
+            if refusal.topic != topic || *placed {
+                break;
+            }
+            write_partition(refusal, version, out)?;
+            *placed = true;
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// Writes the topics that the broker's answer does not have; says how many.
+    fn write_topics(&mut self, version: i16, out: &mut Vec<u8>) -> Result<usize, ProtocolError> {
+        let flexible = is_flexible(version);
+        let mut topics = 0usize;
+        let mut placed = self.placed.iter();
+        for topic in self.refusals.chunk_by(|one, other| one.topic == other.topic) {
+            // A topic's refusals are placed together.
+            if placed
+                .by_ref()
+                .take(topic.len())
+                .filter(|placed| **placed)
+                .count()
+                > 0
+            {
+                continue;
+            }
+            let name = topic.first().map(|refusal| refusal.topic.as_str());
+            put_string(out, flexible, name)?;
+            put_array_len(out, flexible, topic.len())?;
+            for refusal in topic {
+                write_partition(refusal, version, out)?;
+            }
+            if flexible {
+                put_uvarint(out, 0);
+            }
+            topics += 1;
+        }
+        Ok(topics)
+    }
+}
+
+/// A longer message is cut: topic names in it come from clients, and there is one for each refused partition.
+const MESSAGE_BYTES_MAX: usize = 1024;
+
+fn key(refusal: &Refusal) -> (&str, i32) {
+    (&refusal.topic, refusal.partition)
+}
+
+fn write_partition(refusal: &Refusal, version: i16, out: &mut Vec<u8>) -> Result<(), ProtocolError> {
+    let flexible = is_flexible(version);
+    put_i32(out, refusal.partition);
+    put_i16(out, refusal.error_code);
+    put_i64(out, -1); // base offset
+    put_i64(out, -1); // append time
+    if version >= 5 {
+        put_i64(out, -1); // log start offset
+    }
+    if version >= 8 {
+        put_array_len(out, flexible, 0)?; // errors of single records
+        let message = &refusal.message;
+        let end = message.floor_char_boundary(MESSAGE_BYTES_MAX);
+        put_string(out, flexible, message.get(..end))?;
+    }
+    if flexible {
+        put_uvarint(out, 0);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Refusal, merge};
+    use crate::protocol::Cursor;
+    use crate::protocol::addresses::Rewrite;
+
+    fn refusal(topic: &str, partition: i32, message: &str) -> Refusal {
+        Refusal {
+            topic: topic.into(),
+            partition,
+            error_code: 44,
+            message: message.into(),
+        }
+    }
+
+    fn merged(frame: &[u8], version: i16, refusals: &[Refusal]) -> Vec<u8> {
+        let mut out = Vec::new();
+        merge(frame, version, refusals, &mut |_| Rewrite::Unserved, &mut out).unwrap();
+        out.split_off(4)
+    }
+
+    #[test]
+    fn an_empty_answer_becomes_one_of_refusals() {
+        // What a broker says to a request that was left empty, in version 9.
+        let frame = [0, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0];
+        let mut expected = vec![0, 0, 0, 1, 0, 3];
+        for (topic, partition) in [(b'a', 7), (b'b', 1)] {
+            expected.extend([2, topic, 2, 0, 0, 0, partition, 0, 44]);
+            expected.extend([0xff; 24]);
+            expected.extend([1, 3, b'n', b'o', 0, 0]);
+        }
+        expected.extend([0, 0, 0, 0, 0]);
+        assert_eq!(
+            merged(&frame, 9, &[refusal("b", 1, "no"), refusal("a", 7, "no")]),
+            expected
+        );
+    }
+
+    #[test]
+    fn a_broker_cannot_vouch_for_what_it_never_got() {
+        // Version 3: topic t with partitions 0 and 1, both stored at offset 5.
+        let stored = |partition| {
+            [
+                &[0, 0, 0, partition, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5][..],
+                &[0xff; 8],
+            ]
+            .concat()
+        };
+        let head = [0, 0, 0, 1, 0, 0, 0, 1, 0, 1, b't', 0, 0, 0, 2];
+        let frame = [&head[..], &stored(0), &stored(1), &[0, 0, 0, 9]].concat();
+        let refused = [&[0, 0, 0, 0, 0, 44][..], &[0xff; 16]].concat();
+        let expected = [&head[..], &stored(1), &refused, &[0, 0, 0, 9]].concat();
+        assert_eq!(merged(&frame, 3, &[refusal("t", 0, "")]), expected);
+    }
+
+    #[test]
+    fn long_messages_are_cut_between_characters() {
+        let frame = [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+        for (message, length) in [("ü".repeat(512), 1024), (format!("x{}", "ü".repeat(512)), 1023)] {
+            let out = merged(&frame, 8, &[refusal("t", 0, &message)]);
+            let mut cursor = Cursor::new(&out);
+            cursor.skip(4 + 4 + 3 + 4 + 4 + 2 + 24 + 4).unwrap();
+            assert_eq!(cursor.string_non_null(false).unwrap(), &message[..length]);
+        }
+    }
+}

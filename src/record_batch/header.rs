@@ -1,0 +1,176 @@
+//! The 61-byte header of a record batch (magic 2, KIP-98), big-endian throughout.
+
+use super::codec::Codec;
+use super::error::BatchError;
+
+/// Bytes of a batch header; the records follow.
+pub const HEADER_BYTES: usize = 61;
+
+/// Bytes before the part that `batch_length` counts: base offset and the length itself.
+pub const LOG_OVERHEAD: usize = 12;
+
+/// The smallest possible `batch_length`: a header and no records.
+pub const BATCH_LENGTH_MIN: usize = HEADER_BYTES - LOG_OVERHEAD;
+
+/// Where the fields stand that a rewritten batch patches, and where the CRC begins to cover.
+pub(crate) const LENGTH_AT: usize = 8;
+pub(crate) const MAGIC_AT: usize = 16;
+pub(crate) const CRC_AT: usize = 17;
+pub(crate) const ATTRIBUTES_AT: usize = 21;
+pub(crate) const RECORD_COUNT_AT: usize = 57;
+
+/// The fields of a batch header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchHeader {
+    /// Offset of the first record as the batch was written; 0 from a producer.
+    pub base_offset: i64,
+    /// Bytes behind this field, at least [`BATCH_LENGTH_MIN`]. Not checked against the buffer by `parse`.
+    pub batch_length: i32,
+    /// Set by the broker; -1 from a producer.
+    pub partition_leader_epoch: i32,
+    /// Always 2 here.
+    pub magic: i8,
+    /// CRC-32C of everything from the attributes on.
+    pub crc: u32,
+    /// Codec and flags.
+    pub attributes: Attributes,
+    /// Offset delta of the last record as the batch was written; compaction does not lower it.
+    pub last_offset_delta: i32,
+    /// What timestamp deltas are relative to (milliseconds); with a delete horizon, the horizon.
+    pub base_timestamp: i64,
+    /// Milliseconds; with `log_append_time`, the timestamp of all records.
+    pub max_timestamp: i64,
+    /// -1: none.
+    pub producer_id: i64,
+    /// -1: none.
+    pub producer_epoch: i16,
+    /// -1: none.
+    pub base_sequence: i32,
+    /// Number of records; 0 in a batch that compaction emptied.
+    pub record_count: i32,
+}
+
+impl BatchHeader {
+    /// Reads the header at the start of `batch`.
+    ///
+    /// # Errors
+    ///
+    /// [`BatchError::Truncated`] below 61 bytes, [`BatchError::Magic`] for another format than 2,
+    /// [`BatchError::Length`] for a length that cannot even hold the header.
+    #[inline]
+    pub fn parse(batch: &[u8]) -> Result<Self, BatchError> {
+        let Some(&header) = batch.first_chunk::<HEADER_BYTES>() else {
+            return Err(BatchError::Truncated);
+        };
+        // INVARIANT: every call below names a window inside the 61 bytes just taken.
+        let parsed = Self {
+            base_offset: i64::from_be_bytes(window(&header, 0)),
+            batch_length: i32::from_be_bytes(window(&header, LENGTH_AT)),
+            partition_leader_epoch: i32::from_be_bytes(window(&header, 12)),
+            magic: i8::from_be_bytes(window(&header, MAGIC_AT)),
+            crc: u32::from_be_bytes(window(&header, CRC_AT)),
+            attributes: Attributes(i16::from_be_bytes(window(&header, ATTRIBUTES_AT))),
+            last_offset_delta: i32::from_be_bytes(window(&header, 23)),
+            base_timestamp: i64::from_be_bytes(window(&header, 27)),
+            max_timestamp: i64::from_be_bytes(window(&header, 35)),
+            producer_id: i64::from_be_bytes(window(&header, 43)),
+            producer_epoch: i16::from_be_bytes(window(&header, 51)),
+            base_sequence: i32::from_be_bytes(window(&header, 53)),
+            record_count: i32::from_be_bytes(window(&header, RECORD_COUNT_AT)),
+        };
+        if parsed.magic != 2 {
+            return Err(BatchError::Magic(parsed.magic));
+        }
+        match usize::try_from(parsed.batch_length) {
+            Ok(length) if length >= BATCH_LENGTH_MIN => Ok(parsed),
+            _ => Err(BatchError::Length(parsed.batch_length)),
+        }
+    }
+
+    /// Bytes of the whole batch, header included, as its length announces them.
+    #[inline]
+    pub fn batch_bytes(&self) -> usize {
+        // INVARIANT: `parse` refuses negative lengths.
+        LOG_OVERHEAD + self.batch_length as usize
+    }
+}
+
+/// The attributes field of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Attributes(pub i16);
+
+impl Attributes {
+    /// The bits that name the codec.
+    pub const CODEC_MASK: i16 = 0x07;
+    /// The broker's time replaces the producer's.
+    pub const LOG_APPEND_TIME: i16 = 0x08;
+    /// Part of a transaction.
+    pub const TRANSACTIONAL: i16 = 0x10;
+    /// Holds a control record (transaction marker and the like), never data.
+    pub const CONTROL: i16 = 0x20;
+    /// The base timestamp is a delete horizon (KIP-534).
+    pub const DELETE_HORIZON: i16 = 0x40;
+
+    /// The codec's number, known or not: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.
+    #[inline]
+    pub fn codec_number(self) -> u8 {
+        (self.0 & Self::CODEC_MASK) as u8
+    }
+
+    /// The codec, if its number is a known one.
+    #[inline]
+    pub fn codec(self) -> Option<Codec> {
+        Codec::from_number(self.codec_number())
+    }
+
+    /// Whether the batch belongs to a transaction.
+    #[inline]
+    pub fn is_transactional(self) -> bool {
+        self.0 & Self::TRANSACTIONAL != 0
+    }
+
+    /// Whether the batch holds control records.
+    #[inline]
+    pub fn is_control(self) -> bool {
+        self.0 & Self::CONTROL != 0
+    }
+
+    /// Whether the base timestamp is a delete horizon.
+    #[inline]
+    pub fn has_delete_horizon(self) -> bool {
+        self.0 & Self::DELETE_HORIZON != 0
+    }
+
+    /// Whether the batch's `max_timestamp` is the timestamp of all its records.
+    #[inline]
+    pub fn log_append_time(self) -> bool {
+        self.0 & Self::LOG_APPEND_TIME != 0
+    }
+}
+
+/// CRC-32C of what the CRC of `batch` (header and records) covers; `None` below a whole header.
+#[inline]
+pub fn crc_of(batch: &[u8]) -> Option<u32> {
+    if batch.len() < HEADER_BYTES {
+        return None;
+    }
+    batch.get(ATTRIBUTES_AT..).map(crc_fast::crc32_iscsi)
+}
+
+/// Whether the CRC of `batch`, exactly one batch from its first byte to its last, is right.
+#[inline]
+pub fn crc_matches(batch: &[u8]) -> bool {
+    let stored = batch
+        .get(CRC_AT..)
+        .and_then(|rest| rest.first_chunk())
+        .map(|bytes| u32::from_be_bytes(*bytes));
+    stored.is_some() && stored == crc_of(batch)
+}
+
+#[inline(always)]
+fn window<const N: usize>(header: &[u8; HEADER_BYTES], at: usize) -> [u8; N] {
+    let mut bytes = [0; N];
+    // INVARIANT: callers pass constants with at + N <= HEADER_BYTES.
+    bytes.copy_from_slice(&header[at..at + N]);
+    bytes
+}

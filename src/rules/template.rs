@@ -1,0 +1,125 @@
+//! Text with `${topic}`, `${1}` and `${name}` in it: names of KEKs and domains.
+//!
+//! - TEMPLATE-1: expansion is plain replacement; what a topic's name brings in is never looked at again.
+
+use crate::rules::matcher::{Captures, Group, Matcher};
+
+/// Parsed text with references in it. `$$` stands for one `$`; a `$` before anything but `{` and `$` is itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    parts: Box<[Part]>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Text(Box<str>),
+    Topic,
+    Group(Group),
+}
+
+/// Why a text is not a template.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TemplateError {
+    /// Nothing in it.
+    #[error("is empty")]
+    Empty,
+    /// `${` without `}`.
+    #[error("has `${{` without `}}` (write `$$` for a plain `$`)")]
+    Unclosed,
+    /// A reference to a group that the rule's `match` does not have.
+    #[error("names `${{{0}}}`, but the rule's `match` has no such group")]
+    NoSuchGroup(String),
+}
+
+impl Template {
+    /// Parses `text`; every group must exist in `matcher`.
+    pub fn parse(text: &str, matcher: &Matcher) -> Result<Self, TemplateError> {
+        if text.is_empty() {
+            return Err(TemplateError::Empty);
+        }
+        let mut parts = Vec::new();
+        let mut plain = String::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once('$') {
+            plain.push_str(before);
+            if let Some(after) = after.strip_prefix('$') {
+                plain.push('$');
+                rest = after;
+            } else if let Some(reference) = after.strip_prefix('{') {
+                let (name, after) = reference.split_once('}').ok_or(TemplateError::Unclosed)?;
+                if !plain.is_empty() {
+                    parts.push(Part::Text(std::mem::take(&mut plain).into()));
+                }
+                parts.push(Part::reference(name, matcher)?);
+                rest = after;
+            } else {
+                plain.push('$');
+                rest = after;
+            }
+        }
+        plain.push_str(rest);
+        if !plain.is_empty() {
+            parts.push(Part::Text(plain.into()));
+        }
+        Ok(Self { parts: parts.into() })
+    }
+
+    /// `${topic}`.
+    pub fn topic() -> Self {
+        Self {
+            parts: [Part::Topic].into(),
+        }
+    }
+
+    /// Text without references.
+    pub fn plain(text: &str) -> Self {
+        Self {
+            parts: [Part::Text(text.into())].into(),
+        }
+    }
+
+    /// The bytes that every expansion has at least.
+    pub fn bytes_min(&self) -> usize {
+        self.parts
+            .iter()
+            .map(|part| {
+                if let Part::Text(text) = part {
+                    text.len()
+                } else {
+                    0
+                }
+            })
+            .sum()
+    }
+
+    /// The text for one topic. A group that took no part in the match stands for nothing.
+    pub fn expand(&self, topic: &str, captures: &Captures<'_>) -> String {
+        let mut text = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Text(plain) => text.push_str(plain),
+                Part::Topic => text.push_str(topic),
+                Part::Group(group) => text.push_str(captures.get(group).unwrap_or_default()),
+            }
+        }
+        text
+    }
+}
+
+impl Part {
+    fn reference(name: &str, matcher: &Matcher) -> Result<Self, TemplateError> {
+        let by_number = name
+            .parse::<usize>()
+            .ok()
+            .filter(|_| name.bytes().all(|byte| byte.is_ascii_digit()));
+        let group = by_number.map_or_else(|| Group::Name(name.into()), Group::Number);
+        if name == "topic" {
+            Ok(Self::Topic)
+        } else if matcher.has_group(&group) {
+            Ok(Self::Group(group))
+        } else {
+            Err(TemplateError::NoSuchGroup(name.to_owned()))
+        }
+    }
+}
