@@ -128,7 +128,8 @@ fn nothing_is_readable_at_rest() {
         "{stored:?}"
     );
 
-    if rig.seals() {
+    if let Some(proxy) = rig.proxy() {
+        assert!(!proxy.output().contains(canary), "readable in the proxy's log");
         assert_eq!(of(&public), found.len(), "readable at rest: {found:?}");
         for topic in [&sealed, &bound] {
             assert!(
@@ -463,6 +464,36 @@ fn time_of_appending() {
         "{read:?}"
     );
     assert_broker_agrees(rig, &topic, 1, &read);
+}
+
+#[test]
+fn metrics_count_what_was_sealed_opened_and_passed() {
+    let rig = &*RIG;
+    let Some(proxy) = rig.proxy() else { return };
+    for (prefix, written, read) in [
+        (
+            "sealed-counted",
+            "sealwire_sealed_records_total",
+            "sealwire_opened_records_total",
+        ),
+        (
+            "public-counted",
+            "sealwire_passed_records_total",
+            "sealwire_passed_records_total",
+        ),
+    ] {
+        let topic = rig.topic(prefix, 1);
+        let label = format!("topic=\"{topic}\"");
+        let sent: Vec<Record> = (0..25)
+            .map(|number: i32| Record::new(&topic, number.to_string(), "counted").partition(0))
+            .collect();
+        assert_delivered(&rig.java.produce(&rig.options(), &sent));
+        let count = |name: &str| proxy.metric(name, &[&label]);
+        assert_eq!(count(written), 25.0, "{written}");
+        rig.java
+            .consume(&rig.options(), &From::partitions(&topic, 1), sent.len());
+        assert_eq!(count(read), if written == read { 50.0 } else { 25.0 }, "{read}");
+    }
 }
 
 #[test]
