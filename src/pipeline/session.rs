@@ -22,8 +22,12 @@ use super::sequence_guard::SequenceGuard;
 use crate::config::{HostPort, Limits};
 use crate::metrics::{CloseReason, Direction, TimeKind};
 use crate::protocol::api_key::{FETCH, PRODUCE};
-use crate::protocol::frame::{LENGTH_PREFIX_BYTES, RequestHead, response_correlation_id, response_header_end};
-use crate::protocol::policy::{ApiPolicy, RequestHandling, ResponseHandling, api_policy, response_header_flexible};
+use crate::protocol::frame::{
+    LENGTH_PREFIX_BYTES, RequestHead, response_correlation_id, response_header_end,
+};
+use crate::protocol::policy::{
+    ApiPolicy, RequestHandling, ResponseHandling, api_policy, response_header_flexible,
+};
 use crate::protocol::{ProtocolError, addresses, api_versions, produce_response};
 
 /// What the next bytes are to be used for.
@@ -174,7 +178,11 @@ impl Session {
             let local = head.api_key == API_VERSIONS && head.api_version > policy.max;
             self.check_request(pipeline, policy, head, frame_bytes, local)?;
             if !self.in_flight.has_room(frame_bytes) {
-                return Ok(if run > 0 { Step::Forward(run) } else { Step::Blocked(Wait::Room) });
+                return Ok(if run > 0 {
+                    Step::Forward(run)
+                } else {
+                    Step::Blocked(Wait::Room)
+                });
             }
             let whole = frame_bytes.saturating_add(LENGTH_PREFIX_BYTES);
             if policy.request == RequestHandling::Hold || local {
@@ -314,8 +322,12 @@ impl Session {
     /// The answer to the oldest request has come.
     fn answered(&mut self, pipeline: &mut Pipeline, sasl_error: i16) {
         if let Some(pending) = self.in_flight.pop() {
-            pipeline.metrics.frames(Direction::Response).frame(pending.api_key);
-            pipeline.metrics.gauges.requests_in_flight = pipeline.metrics.gauges.requests_in_flight.saturating_sub(1);
+            pipeline
+                .metrics
+                .frames(Direction::Response)
+                .frame(pending.api_key);
+            pipeline.metrics.gauges.requests_in_flight =
+                pipeline.metrics.gauges.requests_in_flight.saturating_sub(1);
             self.authentication.answered(pending.api_key, sasl_error);
         }
     }
@@ -394,8 +406,14 @@ impl Session {
                     Some(Answer::Produce(refusals)) => refusals.as_slice(),
                     _ => &[],
                 };
-                produce_response::merge(frame, version, refusals, &mut |node| self.listener.address_of(node), out)
-                    .map_err(malformed)?;
+                produce_response::merge(
+                    frame,
+                    version,
+                    refusals,
+                    &mut |node| self.listener.address_of(node),
+                    out,
+                )
+                .map_err(malformed)?;
             }
             API_VERSIONS => api_versions::intersect(frame, version, out).map_err(malformed)?,
             SASL_AUTHENTICATE => {
@@ -404,7 +422,9 @@ impl Session {
                 return Ok(Step::Forward(whole));
             }
             _ if addresses::carries_addresses(api_key, version) => {
-                self.listener.rewrite(api_key, version, frame, out).map_err(malformed)?;
+                self.listener
+                    .rewrite(api_key, version, frame, out)
+                    .map_err(malformed)?;
                 self.close_if_learned(pipeline);
             }
             _ => {
@@ -429,7 +449,9 @@ impl Session {
             .addresses
             .get(self.listener.cluster)
             .ok_or(CloseReason::Internal)?;
-        let news = book.news(&self.listener, api_key, version, frame).map_err(malformed)?;
+        let news = book
+            .news(&self.listener, api_key, version, frame)
+            .map_err(malformed)?;
         if news.is_empty() {
             self.learning = None;
             return Ok(None);
@@ -451,7 +473,9 @@ impl Session {
 
     /// The client came for a node that was not known: it is to come back to the right broker now.
     fn close_if_learned(&mut self, pipeline: &Pipeline) {
-        let Some((node_id, connected)) = &self.unknown_node else { return };
+        let Some((node_id, connected)) = &self.unknown_node else {
+            return;
+        };
         let known = pipeline
             .addresses
             .get(self.listener.cluster)
@@ -519,7 +543,11 @@ impl Session {
                 held.waits = waits;
                 let until = *held.hold.get_or_insert(now + pipeline.limits.fetch_hold);
                 self.fetch = Some(held);
-                return Ok(Step::Blocked(if waits { Wait::News(until) } else { Wait::Until(until) }));
+                return Ok(Step::Blocked(if waits {
+                    Wait::News(until)
+                } else {
+                    Wait::Until(until)
+                }));
             }
             Fetched::Written | Fetched::Nothing { .. } => {}
         }
