@@ -3,6 +3,7 @@
 //! - CLI-1: exit codes are 0 for success, 1 for a failure at run time, 2 for a mistake in arguments or configuration.
 //! - CLI-2: results go to standard output, everything else to standard error.
 
+pub mod keystore;
 pub mod logging;
 
 use std::error::Error;
@@ -48,6 +49,9 @@ enum Command {
         #[command(flatten)]
         overrides: OverrideArguments,
     },
+    /// Make and change the file keystore that holds key-encryption keys
+    #[command(after_help = keystore::EXAMPLES)]
+    Keystore(keystore::KeystoreArguments),
 }
 
 #[derive(Debug, Args)]
@@ -103,6 +107,13 @@ where
     match arguments.command {
         Command::Run { config, overrides } => run(&config, overrides.into(), serve, streams),
         Command::CheckConfig { config, overrides } => check_config(&config, overrides.into(), streams),
+        Command::Keystore(arguments) => match keystore::run(&arguments, streams.out) {
+            Ok(()) => EXIT_OK,
+            Err(error) => {
+                say(streams.err, format_args!("sealwire: {error}\n"));
+                EXIT_FAILURE
+            }
+        },
     }
 }
 
