@@ -13,6 +13,8 @@ pub mod memory;
 pub mod secret;
 pub mod xaes;
 
+#[cfg(test)]
+pub(crate) use hkdf::RECORD_KEY_INFO;
 pub use key_wrap::{WRAPPED_KEY_BYTES, unwrap_key, wrap_key};
 pub use memory::{MemoryProtection, forbid_core_dumps, initialise};
 pub use secret::SecretKey;

@@ -12,6 +12,8 @@ pub mod domain;
 pub mod error;
 pub mod marker;
 pub mod opening;
+#[cfg(test)]
+mod round_trip;
 pub mod seal;
 pub mod sealing;
 mod uvarint;

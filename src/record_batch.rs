@@ -10,13 +10,28 @@
 //!
 //! Plain functions over byte slices: any thread may call them. A [`codec::Decompressor`] belongs to one executor.
 
+pub mod batches;
+pub mod builder;
+pub mod codec;
 pub mod error;
 pub mod header;
 pub mod record;
+pub mod records;
 pub mod span;
+pub mod validate;
 pub mod varint;
+pub mod writer;
 
+pub use batches::{BatchKind, BatchSlice, Batches};
+pub use builder::{BatchBuilder, RecordInput};
+pub use codec::{Codec, CodecError, Decompressor};
 pub use error::{BatchError, RecordError};
-pub use header::{Attributes, BatchHeader, HEADER_BYTES};
-pub use record::{HeaderSpan, HeaderWalk, RecordLayout, headers, parse_record};
+pub use header::{Attributes, BatchHeader, HEADER_BYTES, crc_matches};
+pub use record::{HeaderSpan, HeaderWalk, RecordLayout, header_section, headers, parse_record};
+pub use records::RecordCursor;
 pub use span::Span;
+pub use validate::check_produced;
+pub use writer::BatchWriter;
+
+#[cfg(test)]
+mod tests;

@@ -270,9 +270,7 @@ mod tests {
         // SAFETY: PR_GET_DUMPABLE takes no argument and touches no memory of ours.
         assert_eq!(unsafe { libc::prctl(libc::PR_GET_DUMPABLE) }, 0);
         // SAFETY: as in `forbid_core_dumps`. Given back, for the other tests of this process.
-        assert_eq!(
-            unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1_u64, 0_u64, 0_u64, 0_u64) },
-            0
-        );
+        let given_back = unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1_u64, 0_u64, 0_u64, 0_u64) };
+        assert_eq!(given_back, 0);
     }
 }

@@ -7,6 +7,8 @@
 //!
 //! - XAES-1: a [`BatchKey`] is never asked to seal twice with one counter; `envelope::sealing`, its only sealing caller, counts up.
 //! - XAES-2: nothing is allocated for a record; the sub-key's cipher context (AWS-LC's heap, wiped when freed) is made once a salt.
+//! - XAES-3: only this crate can seal or open with these keys, so a salt or a counter of somebody's choice cannot come in from
+//!   outside.
 //!
 //! Any thread may hold the keys.
 
@@ -34,7 +36,7 @@ impl RecordKey {
     ///
     /// # Errors
     /// [`CryptoError::WrappedDekLength`] and [`CryptoError::Library`].
-    pub fn derive(dek: &SecretKey, wrapped_dek: &[u8]) -> Result<Self, CryptoError> {
+    pub(crate) fn derive(dek: &SecretKey, wrapped_dek: &[u8]) -> Result<Self, CryptoError> {
         Self::new(&derive_record_key(dek, wrapped_dek)?)
     }
 
@@ -47,7 +49,7 @@ impl RecordKey {
     ///
     /// # Errors
     /// [`CryptoError::Library`].
-    pub fn batch_key(&self, salt: &[u8; SALT_BYTES]) -> Result<BatchKey, CryptoError> {
+    pub(crate) fn batch_key(&self, salt: &[u8; SALT_BYTES]) -> Result<BatchKey, CryptoError> {
         let mut sub_key = Zeroizing::new([0_u8; KEY_BYTES]);
         let (first, second) = sub_key.split_at_mut(CMAC_BYTES);
         self.derive_half(1, salt, first)?;
@@ -79,7 +81,7 @@ impl BatchKey {
     ///
     /// # Errors
     /// [`CryptoError::Library`] when lengths do not fit together.
-    pub fn seal(
+    pub(crate) fn seal(
         &self,
         counter: u32,
         additional_data: &[u8],
@@ -105,7 +107,7 @@ impl BatchKey {
     ///
     /// # Errors
     /// [`CryptoError::Tag`].
-    pub fn open(
+    pub(crate) fn open(
         &self,
         counter: u32,
         additional_data: &[u8],

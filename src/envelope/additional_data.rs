@@ -8,7 +8,8 @@
 //!
 //! - AAD-1: every variable field has its length in front and the fields that are there depend on `parts` only, so different
 //!   inputs give different bytes.
-//! - AAD-2: built in a buffer that is used again; nothing is allocated once that has grown.
+//! - AAD-2: fixed part, batch and, where they are free, headers are left out (ENV-35).
+//! - AAD-3: built in a buffer that is used again; nothing is allocated once that has grown.
 
 use crate::record_batch::varint::{put_varint, varint_bytes};
 

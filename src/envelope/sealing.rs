@@ -130,6 +130,7 @@ impl BatchSealer<'_> {
                 end: record.end,
             },
         )?;
+        // The text is the value, then what is hidden (ENV-23).
         let (hidden, clear, header_count) = match mode {
             HeaderMode::Sealed => (section, &[][..], 1),
             HeaderMode::Free | HeaderMode::Bound => (&[][..], own_headers, record.header_count + 1),
@@ -146,7 +147,7 @@ impl BatchSealer<'_> {
             counter: take_counter(&mut self.next_counter)?,
         };
 
-        // All sizes are known, so every length is written once, in its shortest form (ENV-8).
+        // Fixed part and key are copied (ENV-1, ENV-2). All sizes are known, so every length is written once, in its shortest form (ENV-8).
         let value_length = length_field(value.map(<[u8]>::len))?;
         let header_count = i32::try_from(header_count).map_err(|_| SealError::TooLarge)?;
         let value_bytes = value.map_or(0, <[u8]>::len);

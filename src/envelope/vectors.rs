@@ -1,1 +1,127 @@
-//! Vectors.
+//! Generator of `tests/vectors/envelope-v1.json`: sealing with fixed salts, which only a unit test of this crate can do.
+//!
+//! - VECTORS-1: what is generated is what is published, byte for byte; a difference fails the test. After a deliberate
+//!   addition, `SEALWIRE_WRITE_VECTORS=1 cargo test --lib envelope::vectors` writes the file anew. A published vector is
+//!   never changed or removed: what was sealed once must open for ever.
+//! - VECTORS-2: each is checked here with the reason it is meant to be refused for; `tests/envelope_vectors.rs` and
+//!   `tests/envelope_decoder.py` read the file without this code.
+
+mod negative;
+mod positive;
+mod stored;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::{Domain, Marked, Opener, OpeningKey, find_marker};
+use crate::crypto::SecretKey;
+use crate::record_batch::parse_record;
+
+/// One record and what has to come of it.
+#[derive(Serialize)]
+struct Vector {
+    name: String,
+    /// The requirement of `docs/envelope.md` that it shows.
+    requirement: &'static str,
+    /// The DEK that the reader has, and the wrapped DEK that it unwrapped it from; hex.
+    dek: String,
+    wrapped_dek: String,
+    /// The domains that the reader accepts.
+    domains: Vec<String>,
+    /// The record as the broker holds it; hex.
+    stored: String,
+    /// The record that comes out; hex.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    opened: Option<String>,
+    /// Or the reason class of the refusal; for a record without a marker its form.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Published {
+    about: &'static str,
+    vectors: Vec<Vector>,
+}
+
+const ABOUT: &str =
+    "Sealwire envelope, format 1 (docs/envelope.md). Each record is complete, its length included.";
+
+#[test]
+fn published_vectors_are_what_this_code_seals_and_opens() -> Result<(), Box<dyn std::error::Error>> {
+    let mut vectors = positive::vectors();
+    let positive = vectors.len();
+    vectors.extend(negative::vectors());
+    assert!(positive >= 15 && vectors.len() - positive >= 40);
+    let names: BTreeSet<&str> = vectors.iter().map(|vector| vector.name.as_str()).collect();
+    assert_eq!(names.len(), vectors.len(), "names are unique");
+    for vector in &vectors {
+        assert_eq!(
+            outcome(vector)?,
+            (vector.opened.clone(), vector.refused.clone()),
+            "{}",
+            vector.name
+        );
+    }
+
+    let mut text = serde_json::to_string_pretty(&Published {
+        about: ABOUT,
+        vectors,
+    })?;
+    text.push('\n');
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/envelope-v1.json");
+    if std::env::var_os("SEALWIRE_WRITE_VECTORS").is_some() {
+        std::fs::write(&path, &text)?;
+    }
+    assert!(
+        std::fs::read_to_string(&path)? == text,
+        "{} differs from what is generated",
+        path.display()
+    );
+    Ok(())
+}
+
+fn outcome(vector: &Vector) -> Result<(Option<String>, Option<String>), Box<dyn std::error::Error>> {
+    let dek = SecretKey::from_bytes(&mut from_hex(&vector.dek))?;
+    let key = OpeningKey::new(&dek, &from_hex(&vector.wrapped_dek))?;
+    let domains = vector
+        .domains
+        .iter()
+        .map(|name| Domain::new(name.as_str()))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut stored = from_hex(&vector.stored);
+    let before = stored.clone();
+    let record = parse_record(&stored, 0)?;
+    let mut out = b"before".to_vec();
+    let opened = match find_marker(&stored, &record) {
+        Ok(Marked::None(form)) => return Ok((None, Some(form.name().to_owned()))),
+        Ok(Marked::One(marker)) => {
+            Opener::new().open_record(&key, &mut stored, &record, &marker, &domains, &mut out)
+        }
+        Err(error) => Err(error),
+    };
+    assert_eq!(stored, before, "OPEN-4: {}", vector.name);
+    let came_out = out
+        .strip_prefix(b"before")
+        .ok_or("what was in the buffer before is gone")?;
+    match opened {
+        Ok(()) => Ok((Some(to_hex(came_out)), None)),
+        Err(error) => {
+            assert!(came_out.is_empty(), "{}", vector.name);
+            Ok((None, Some(error.reason().to_owned())))
+        }
+    }
+}
+
+fn to_hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn from_hex(text: &str) -> Vec<u8> {
+    text.as_bytes()
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+        .collect()
+}

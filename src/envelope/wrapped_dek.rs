@@ -11,7 +11,7 @@
 //! - WRAPPED-1: `parse` and `write` are inverse to each other: there is one encoding for one value.
 //! - WRAPPED-2: a [`KekId`] is compared as bytes with the start of a wrapped DEK; nothing is looked up or trusted before.
 
-/// Longest wrapped DEK, in bytes.
+/// Longest wrapped DEK, in bytes (ENV-13, ENV-60).
 pub const WRAPPED_DEK_BYTES_MAX: usize = 2048;
 
 /// Provider numbers (ENV-61).
@@ -52,9 +52,9 @@ pub mod provider {
 pub struct WrappedDek<'a> {
     /// Which kind of KMS wrapped it; see [`provider`].
     pub provider: u8,
-    /// First four bytes of SHA-256 of the KMS's identity.
+    /// First four bytes of SHA-256 of the KMS's identity (ENV-62).
     pub authority: [u8; 4],
-    /// The provider's stable name of the KEK, at most 255 bytes.
+    /// The provider's stable name of the KEK, at most 255 bytes (ENV-63).
     pub kek: &'a [u8],
     /// The KEK's version, at most 255 bytes; empty where there is none.
     pub version: &'a [u8],
@@ -159,7 +159,7 @@ impl KekId {
         Self::new(provider, authority, kek)
     }
 
-    /// Whether `wrapped` names exactly this KEK. The KEK's length is part of the comparison, so a name that merely starts
+    /// Whether `wrapped` names exactly this KEK (ENV-64). The KEK's length is part of the comparison, so a name that merely starts
     /// alike does not match. What follows the name is not looked at.
     #[must_use]
     pub fn matches(&self, wrapped: &[u8]) -> bool {

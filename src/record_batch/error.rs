@@ -1,8 +1,9 @@
-//! What can be wrong with a record or a batch, and the Kafka code that says so.
+//! What can be wrong with a record or a batch, and the Kafka code that a broker would give for it.
 
+use super::codec::CodecError;
 use super::varint::VarintError;
 
-/// Why a record cannot be read. A broker answers [`INVALID_RECORD`] to it.
+/// Why a record cannot be read. A broker answers 87 INVALID_RECORD to all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecordError {
@@ -37,16 +38,93 @@ impl From<VarintError> for RecordError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BatchError {
+    /// No batch where there must be one.
+    #[error("there is no whole record batch in the request")]
+    Missing,
     /// Fewer bytes than a batch header has, or than the batch's length announces.
     #[error("the record batch ends early")]
     Truncated,
-    /// The message format is not 2.
-    #[error("message format {0} is not 2, the only one that producers may use")]
+    /// More than one batch, or bytes behind the batch.
+    #[error("more than one record batch for a partition, or bytes behind it")]
+    NotAlone,
+    /// The message format is not 2 (in a fetch: not one of 0, 1, 2).
+    #[error("message format {0} is not supported")]
     Magic(i8),
     /// A length that cannot be.
     #[error("the record batch's length {0} is impossible")]
     Length(i32),
+    /// The CRC-32C is wrong.
+    #[error("the record batch's checksum does not match")]
+    Checksum,
+    /// A producer's batch does not start at offset 0.
+    #[error("the record batch's base offset is {0}, not 0")]
+    BaseOffset(i64),
+    /// Record count and last offset delta do not agree, or there is no record.
+    #[error("the record batch's count {count} and last offset delta {last_offset_delta} do not agree")]
+    Count {
+        /// What the header says, unchecked.
+        count: i32,
+        /// What the header says, unchecked.
+        last_offset_delta: i32,
+    },
+    /// Clients may not write control records.
+    #[error("clients may not write control records")]
+    Control,
+    /// A producer id without a sequence.
+    #[error("the record batch has a producer id and no valid sequence")]
+    Sequence,
+    /// A codec that is unknown, or not allowed in this version of Produce.
+    #[error("compression codec {number} cannot be used here")]
+    Codec {
+        /// The number in the attributes.
+        number: u8,
+    },
+    /// Fewer records than the count says, or bytes behind the last one.
+    #[error("the number of records and the record batch's count disagree")]
+    RecordCount,
+    /// A record's offset delta is not its place in the batch.
+    #[error("a record's offset delta is {found}, not {expected}")]
+    OffsetDelta {
+        /// What the record says.
+        found: i32,
+        /// What it has to be.
+        expected: i32,
+    },
+    /// A rewritten batch would be longer than a batch's length can say.
+    #[error("the rewritten record batch is too large")]
+    TooLarge,
     /// A record does not parse.
-    #[error("{0}")]
+    #[error(transparent)]
     Record(#[from] RecordError),
+    /// The records do not decompress.
+    #[error(transparent)]
+    Compression(#[from] CodecError),
 }
+
+impl BatchError {
+    /// The Kafka code that a broker gives a producer for it: 2 CORRUPT_MESSAGE (producers try again), 10
+    /// MESSAGE_TOO_LARGE (Java splits the batch), 76 UNSUPPORTED_COMPRESSION_TYPE or 87 INVALID_RECORD (final).
+    pub fn kafka_code(&self) -> i16 {
+        match self {
+            Self::Truncated | Self::Length(_) | Self::Checksum => CORRUPT_MESSAGE,
+            Self::TooLarge => MESSAGE_TOO_LARGE,
+            Self::Codec { .. } => UNSUPPORTED_COMPRESSION_TYPE,
+            Self::Compression(error) => error.kafka_code(),
+            Self::Missing
+            | Self::NotAlone
+            | Self::Magic(_)
+            | Self::BaseOffset(_)
+            | Self::Count { .. }
+            | Self::Control
+            | Self::Sequence
+            | Self::RecordCount
+            | Self::OffsetDelta { .. }
+            | Self::Record(_) => INVALID_RECORD,
+        }
+    }
+}
+
+const CORRUPT_MESSAGE: i16 = 2;
+const MESSAGE_TOO_LARGE: i16 = 10;
+const UNSUPPORTED_COMPRESSION_TYPE: i16 = 76;
+const INVALID_RECORD: i16 = 87;

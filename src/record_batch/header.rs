@@ -1,5 +1,6 @@
 //! The 61-byte header of a record batch (magic 2, KIP-98), big-endian throughout.
 
+use super::codec::Codec;
 use super::error::BatchError;
 
 /// Bytes of a batch header; the records follow.
@@ -114,6 +115,12 @@ impl Attributes {
     #[inline]
     pub fn codec_number(self) -> u8 {
         (self.0 & Self::CODEC_MASK) as u8
+    }
+
+    /// The codec, if its number is a known one.
+    #[inline]
+    pub fn codec(self) -> Option<Codec> {
+        Codec::from_number(self.codec_number())
     }
 
     /// Whether the batch belongs to a transaction.

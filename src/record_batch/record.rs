@@ -251,6 +251,9 @@ fn read_header_count(record: &[u8], at: usize) -> Result<(usize, usize), RecordE
     }
 }
 
+/// The smallest record: length, attributes, two deltas, null key, null value, no headers.
+pub const RECORD_BYTES_MIN: usize = 7;
+
 /// Key length and value length.
 const HEADER_BYTES_MIN: usize = 2;
 

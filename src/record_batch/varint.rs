@@ -18,40 +18,41 @@ pub enum VarintError {
 /// Reads a varint at `at`: its value and the position behind it.
 #[inline(always)]
 pub fn read_varint(buf: &[u8], at: usize) -> Result<(i32, usize), VarintError> {
-    let Some(rest) = buf.get(at..) else {
+    let Some(&first) = buf.get(at) else {
         return Err(VarintError::Truncated);
     };
-    match *rest {
-        [first, ..] if first < 0x80 => Ok((unzigzag_32(u32::from(first)), at + 1)),
-        [first, second, ..] if second < 0x80 => {
-            let raw = u32::from(first & 0x7f) | (u32::from(second) << 7);
-            Ok((unzigzag_32(raw), at + 2))
-        }
-        _ => {
-            let (raw, bytes) = read_long_form(rest, VARINT_BYTES_MAX, u64::from(u32::MAX))?;
-            // INVARIANT: `read_long_form` refuses what is above u32::MAX.
-            Ok((unzigzag_32(raw as u32), at + bytes))
-        }
+    // INVARIANT: `at` and the bytes read are inside `buf`, so no position below overflows.
+    if first < 0x80 {
+        return Ok((unzigzag_32(u32::from(first)), at + 1));
     }
+    if let Some(&second) = buf.get(at + 1)
+        && second < 0x80
+    {
+        let raw = u32::from(first & 0x7f) | (u32::from(second) << 7);
+        return Ok((unzigzag_32(raw), at + 2));
+    }
+    let (raw, bytes) = read_long_form(buf, at, VARINT_BYTES_MAX, u64::from(u32::MAX))?;
+    // INVARIANT: `read_long_form` refuses what is above u32::MAX.
+    Ok((unzigzag_32(raw as u32), at + bytes))
 }
 
 /// Reads a varlong at `at`: its value and the position behind it.
 #[inline(always)]
 pub fn read_varlong(buf: &[u8], at: usize) -> Result<(i64, usize), VarintError> {
-    let Some(rest) = buf.get(at..) else {
+    let Some(&first) = buf.get(at) else {
         return Err(VarintError::Truncated);
     };
-    match *rest {
-        [first, ..] if first < 0x80 => Ok((unzigzag_64(u64::from(first)), at + 1)),
-        [first, second, ..] if second < 0x80 => {
-            let raw = u64::from(first & 0x7f) | (u64::from(second) << 7);
-            Ok((unzigzag_64(raw), at + 2))
-        }
-        _ => {
-            let (raw, bytes) = read_long_form(rest, VARLONG_BYTES_MAX, u64::MAX)?;
-            Ok((unzigzag_64(raw), at + bytes))
-        }
+    if first < 0x80 {
+        return Ok((unzigzag_64(u64::from(first)), at + 1));
     }
+    if let Some(&second) = buf.get(at + 1)
+        && second < 0x80
+    {
+        let raw = u64::from(first & 0x7f) | (u64::from(second) << 7);
+        return Ok((unzigzag_64(raw), at + 2));
+    }
+    let (raw, bytes) = read_long_form(buf, at, VARLONG_BYTES_MAX, u64::MAX)?;
+    Ok((unzigzag_64(raw), at + bytes))
 }
 
 /// Appends `value` in its shortest form.
@@ -84,7 +85,13 @@ pub fn varlong_bytes(value: i64) -> usize {
 }
 
 #[cold]
-fn read_long_form(rest: &[u8], bytes_max: usize, value_max: u64) -> Result<(u64, usize), VarintError> {
+fn read_long_form(
+    buf: &[u8],
+    at: usize,
+    bytes_max: usize,
+    value_max: u64,
+) -> Result<(u64, usize), VarintError> {
+    let rest = buf.get(at..).unwrap_or_default();
     let mut raw: u128 = 0;
     for (index, &byte) in rest.iter().take(bytes_max).enumerate() {
         raw |= u128::from(byte & 0x7f) << (7 * index);

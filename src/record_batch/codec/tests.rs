@@ -1,0 +1,416 @@
+use flate2::{Compression, GzBuilder};
+use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
+use proptest::prelude::*;
+use std::io::Write;
+
+use super::*;
+
+const CODECS: [Codec; 5] = [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd];
+const MIB: usize = 1 << 20;
+
+fn compressed(codec: Codec, plain: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    compress(codec, plain, &mut out).unwrap();
+    out
+}
+
+fn decompressed(codec: Codec, input: &[u8], limit: usize) -> Result<Vec<u8>, CodecError> {
+    let mut out = b"kept".to_vec();
+    let result = Decompressor::new().decompress(codec, input, limit, &mut out);
+    assert!(out.starts_with(b"kept"));
+    match result {
+        Ok(()) => Ok(out.split_off(4)),
+        Err(error) => {
+            assert_eq!(out.len(), 4, "{codec:?}: {error}");
+            Err(error)
+        }
+    }
+}
+
+fn lorem(bytes: usize) -> Vec<u8> {
+    (0..)
+        .flat_map(|number: u32| format!("line {number} ").into_bytes())
+        .take(bytes)
+        .collect()
+}
+
+#[track_caller]
+fn malformed(result: Result<Vec<u8>, CodecError>) {
+    assert!(matches!(result, Err(CodecError::Malformed { .. })), "{result:?}");
+}
+
+#[test]
+fn numbers_and_names() {
+    for (number, codec) in (0..).zip(CODECS) {
+        assert_eq!(
+            (codec.number(), Codec::from_number(number)),
+            (number, Some(codec))
+        );
+    }
+    assert!((5..=u8::MAX).all(|number| Codec::from_number(number).is_none()));
+    assert_eq!(CODECS.map(Codec::name), ["none", "gzip", "snappy", "lz4", "zstd"]);
+}
+
+#[test]
+fn the_limit_passes_and_one_byte_less_does_not() {
+    for codec in CODECS {
+        for size in [1, 1000, 64 << 10, 300_000] {
+            let plain = lorem(size);
+            let input = compressed(codec, &plain);
+            assert_eq!(
+                decompressed(codec, &input, size).as_deref(),
+                Ok(&plain[..]),
+                "{codec:?} {size}"
+            );
+            let limit = size - 1;
+            assert_eq!(
+                decompressed(codec, &input, limit),
+                Err(CodecError::LimitExceeded { limit })
+            );
+        }
+    }
+}
+
+#[test]
+fn contexts_are_fit_for_use_after_success_and_error() {
+    let plain = lorem(100_000);
+    let mut decompressor = Decompressor::new();
+    let mut out = Vec::new();
+    for round in 0..3 {
+        for codec in CODECS {
+            let input = compressed(codec, &plain);
+            out.clear();
+            decompressor
+                .decompress(codec, &input, plain.len(), &mut out)
+                .unwrap();
+            assert_eq!(out, plain, "{codec:?} round {round}");
+            assert!(decompressor.decompress(codec, &input, 50_000, &mut out).is_err());
+            if codec != Codec::None {
+                let cut = input.len() / 2;
+                assert!(
+                    decompressor
+                        .decompress(codec, &input[..cut], MIB, &mut out)
+                        .is_err()
+                );
+            }
+            assert_eq!(out.len(), plain.len());
+        }
+    }
+}
+
+/// Real bombs: 64 MiB of zeros against a limit of 1 MiB.
+#[test]
+fn bombs_end_in_a_typed_error_with_memory_bounded() {
+    let zeros = vec![0; 64 * MIB];
+    let mut large_blocks = FrameEncoder::with_frame_info(
+        FrameInfo::new()
+            .block_size(BlockSize::Max4MB)
+            .block_mode(BlockMode::Independent),
+        Vec::new(),
+    );
+    large_blocks.write_all(&zeros).unwrap();
+    let raw_snappy = snap::raw::Encoder::new().compress_vec(&zeros).unwrap();
+    let bombs = [
+        (Codec::Gzip, compressed(Codec::Gzip, &zeros)),
+        (Codec::Snappy, compressed(Codec::Snappy, &zeros)),
+        (Codec::Snappy, raw_snappy),
+        (Codec::Lz4, compressed(Codec::Lz4, &zeros)),
+        (Codec::Lz4, large_blocks.finish().unwrap()),
+        (Codec::Zstd, compressed(Codec::Zstd, &zeros)),
+        // This one announces its size.
+        (Codec::Zstd, zstd::bulk::compress(&zeros, 3).unwrap()),
+    ];
+    drop(zeros);
+    for (codec, bomb) in bombs {
+        let mut out = Vec::new();
+        let result = Decompressor::new().decompress(codec, &bomb, MIB, &mut out);
+        assert_eq!(result, Err(CodecError::LimitExceeded { limit: MIB }), "{codec:?}");
+        assert_eq!(result.map_err(|error| error.kafka_code()), Err(10));
+        assert!(
+            out.capacity() <= 2 * MIB + 1,
+            "{codec:?} reserved {}",
+            out.capacity()
+        );
+    }
+}
+
+#[test]
+fn announced_sizes_reserve_nothing() {
+    // Raw snappy: 4 GiB - 1 announced in 5 bytes; then 1 MiB, within the limit, in ten.
+    let four_gib = [0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0, 0];
+    let one_mib = [0x80, 0x80, 0x40, 0, 0, 0, 0, 0, 0, 0];
+    // LZ4: content size 2^62, one stored block of one byte.
+    let mut descriptor = vec![0x68, 0x40];
+    descriptor.extend_from_slice(&(1u64 << 62).to_le_bytes());
+    let checksum = (twox_hash::XxHash32::oneshot(0, &descriptor) >> 8) as u8;
+    let mut lz4 = 0x184d_2204u32.to_le_bytes().to_vec();
+    lz4.extend_from_slice(&descriptor);
+    lz4.extend_from_slice(&[checksum, 1, 0, 0, 0x80, b'x', 0, 0, 0, 0]);
+    // Zstandard: single segment of 2^40 bytes; windows of 2^28 and of 2^27 around one raw byte.
+    let mut segment = vec![0x28, 0xb5, 0x2f, 0xfd, 0xe0];
+    segment.extend_from_slice(&(1u64 << 40).to_le_bytes());
+    segment.extend_from_slice(&[9, 0, 0, b'x']);
+    let window = |log: u8| [0x28, 0xb5, 0x2f, 0xfd, 0, (log - 10) << 3, 9, 0, 0, b'x'];
+    let cases: [(Codec, &[u8], bool); 6] = [
+        (Codec::Snappy, &four_gib, false),
+        (Codec::Snappy, &one_mib, false),
+        (Codec::Lz4, &lz4, true),
+        (Codec::Zstd, &segment, false),
+        (Codec::Zstd, &window(28), false),
+        (Codec::Zstd, &window(27), true),
+    ];
+    for (index, (codec, input, readable)) in cases.into_iter().enumerate() {
+        let mut decompressor = Decompressor::new();
+        let mut out = Vec::new();
+        let result = decompressor.decompress(codec, input, 2 * MIB, &mut out);
+        assert_eq!(result.is_ok(), readable, "case {index}: {result:?}");
+        assert!(out.capacity() <= STEP_BYTES, "case {index}: {}", out.capacity());
+        assert_eq!(out, if readable { b"x".to_vec() } else { Vec::new() });
+        // A window of 128 MiB is not kept.
+        assert!(decompressor.zstd.context_bytes() <= CONTEXT_BYTES_KEPT);
+    }
+}
+
+/// All of this was tried with the readers of kafka-clients 4.3.1; snappy's first line is where they differ.
+#[test]
+fn what_follows_a_stream_is_treated_as_java_treats_it() {
+    let plain = lorem(6000);
+    let twice = [plain.as_slice(), &plain].concat();
+    for (codec, second, garbage, zeros) in [
+        // Java ignores up to three bytes behind the last snappy block.
+        (Codec::Snappy, Some(&twice), None, None),
+        (Codec::Gzip, Some(&twice), Some(&plain), Some(&plain)),
+        (Codec::Lz4, Some(&plain), Some(&plain), Some(&plain)),
+        (Codec::Zstd, Some(&twice), None, None),
+    ] {
+        let one = compressed(codec, &plain);
+        let nothing = compressed(codec, &[]);
+        let read = |tail: &[u8]| decompressed(codec, &[one.as_slice(), tail].concat(), MIB).ok();
+        assert_eq!(read(&one).as_ref(), second, "{codec:?} twice");
+        assert_eq!(read(&[1]).as_ref(), garbage, "{codec:?} and a byte");
+        assert_eq!(read(&[0; 40]).as_ref(), zeros, "{codec:?} and zeros");
+        // An empty stream in front; LZ4 has only one frame.
+        let expected = if codec == Codec::Lz4 { &[] } else { &plain[..] };
+        let empty_first = decompressed(codec, &[nothing.as_slice(), &one].concat(), MIB);
+        assert_eq!(empty_first.as_deref(), Ok(expected), "{codec:?} empty first");
+        assert_eq!(decompressed(codec, &nothing, MIB).as_deref(), Ok(&[][..]));
+    }
+}
+
+#[test]
+fn every_truncation_is_an_error() {
+    let plain = lorem(3000);
+    for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+        let input = compressed(codec, &plain);
+        for end in 0..input.len() {
+            // A snappy stream that is cut between two blocks is a shorter stream: nothing in it says where it ends.
+            if codec == Codec::Snappy && end == snappy::HEADER_BYTES {
+                continue;
+            }
+            let result = decompressed(codec, &input[..end], MIB);
+            assert!(result.is_err(), "{codec:?} cut at {end} of {}", input.len());
+        }
+    }
+}
+
+#[test]
+fn gzip_headers_with_every_field() {
+    let plain = lorem(500);
+    let mut encoder = GzBuilder::new()
+        .extra(vec![7; 300])
+        .filename("name")
+        .comment("comment")
+        .mtime(1)
+        .write(Vec::new(), Compression::best());
+    encoder.write_all(&plain).unwrap();
+    let full = encoder.finish().unwrap();
+    assert_eq!(decompressed(Codec::Gzip, &full, MIB).as_deref(), Ok(&plain[..]));
+    for end in 0..full.len() {
+        assert!(decompressed(Codec::Gzip, &full[..end], MIB).is_err());
+    }
+    // A header checksum, right and wrong.
+    let body = &compressed(Codec::Gzip, &plain)[10..];
+    let header = [0x1f, 0x8b, 8, 2, 0, 0, 0, 0, 0, 0xff];
+    let checksum = crc_fast::crc32_iso_hdlc(&header) as u16;
+    for (checksum, readable) in [(checksum, true), (checksum ^ 1, false)] {
+        let input = [&header[..], &checksum.to_le_bytes(), body].concat();
+        assert_eq!(decompressed(Codec::Gzip, &input, MIB).is_ok(), readable);
+    }
+    // Trailer: checksum and size.
+    let good = compressed(Codec::Gzip, &plain);
+    for from_end in [8, 4] {
+        let mut wrong = good.clone();
+        let position = wrong.len() - from_end;
+        wrong[position] ^= 1;
+        malformed(decompressed(Codec::Gzip, &wrong, MIB));
+    }
+    let mut method = good;
+    method[2] = 7;
+    malformed(decompressed(Codec::Gzip, &method, MIB));
+}
+
+#[test]
+fn lz4_frames_with_checksums_and_sizes() {
+    let plain = lorem(200_000);
+    let frame = |info: FrameInfo| {
+        let mut encoder = FrameEncoder::with_frame_info(info.block_mode(BlockMode::Independent), Vec::new());
+        encoder.write_all(&plain).unwrap();
+        encoder.finish().unwrap()
+    };
+    let info = || FrameInfo::new().block_size(BlockSize::Max64KB);
+    for info in [
+        info().block_checksums(true),
+        info().content_checksum(true),
+        info().content_size(Some(plain.len() as u64)),
+        FrameInfo::new().block_size(BlockSize::Max1MB),
+        info()
+            .block_checksums(true)
+            .content_checksum(true)
+            .content_size(Some(plain.len() as u64)),
+    ] {
+        let input = frame(info);
+        assert_eq!(decompressed(Codec::Lz4, &input, MIB).as_deref(), Ok(&plain[..]));
+        for end in (0..input.len()).rev().take(30) {
+            assert_eq!(
+                decompressed(Codec::Lz4, &input[..end], MIB),
+                Err(CodecError::Truncated("lz4"))
+            );
+        }
+    }
+    // A flipped bit in a block is seen by its checksum.
+    let mut flipped = frame(info().block_checksums(true));
+    flipped[20] ^= 1;
+    malformed(decompressed(Codec::Lz4, &flipped, MIB));
+    // The content checksum is not looked at, as in Java.
+    let mut flipped = frame(info().content_checksum(true));
+    *flipped.last_mut().unwrap() ^= 1;
+    assert!(decompressed(Codec::Lz4, &flipped, MIB).is_ok());
+    // Header checksum, version, dependent blocks, reserved bits.
+    let good = frame(info());
+    for (position, mask) in [
+        (0, 1),
+        (4, 0x80),
+        (4, 0x20),
+        (4, 0x01),
+        (5, 0x01),
+        (5, 0x80),
+        (5, 0x70),
+        (6, 1),
+    ] {
+        let mut broken = good.clone();
+        broken[position] ^= mask;
+        malformed(decompressed(Codec::Lz4, &broken, MIB));
+    }
+    let mut linked = FrameEncoder::with_frame_info(info().block_mode(BlockMode::Linked), Vec::new());
+    linked.write_all(&plain).unwrap();
+    malformed(decompressed(Codec::Lz4, &linked.finish().unwrap(), MIB));
+}
+
+#[test]
+fn lz4_blocks_at_and_over_their_size() {
+    // Stored blocks of exactly 64 KiB and of one byte more, in a frame of 64 KiB blocks.
+    for (size, readable) in [(64 << 10, true), ((64 << 10) + 1, false)] {
+        let mut frame = compressed(Codec::Lz4, &[])[..7].to_vec();
+        frame.extend_from_slice(&(size as u32 | 0x8000_0000).to_le_bytes());
+        frame.extend_from_slice(&vec![b'x'; size]);
+        frame.extend_from_slice(&[0; 4]);
+        assert_eq!(decompressed(Codec::Lz4, &frame, MIB).is_ok(), readable);
+    }
+    // A compressed block that holds more than 64 KiB.
+    for (size, readable) in [(64 << 10, true), ((64 << 10) + 1, false)] {
+        let mut frame = compressed(Codec::Lz4, &[])[..7].to_vec();
+        let block = lz4_flex::block::compress(&vec![b'x'; size]);
+        frame.extend_from_slice(&(block.len() as u32).to_le_bytes());
+        frame.extend_from_slice(&block);
+        frame.extend_from_slice(&[0; 4]);
+        assert_eq!(decompressed(Codec::Lz4, &frame, MIB).is_ok(), readable);
+    }
+}
+
+#[test]
+fn snappy_framing_by_hand() {
+    let block = |plain: &[u8]| snap::raw::Encoder::new().compress_vec(plain).unwrap();
+    let framed = |version: i32, blocks: &[(i32, &[u8])]| {
+        let mut stream = snappy::MAGIC.to_vec();
+        stream.extend_from_slice(&version.to_be_bytes());
+        stream.extend_from_slice(&1i32.to_be_bytes());
+        for (length, block) in blocks {
+            stream.extend_from_slice(&length.to_be_bytes());
+            stream.extend_from_slice(block);
+        }
+        stream
+    };
+    let (one, two) = (block(b"one "), block(b"two"));
+    let lengths = (one.len() as i32, two.len() as i32);
+    let good = framed(1, &[(lengths.0, &one), (lengths.1, &two)]);
+    assert_eq!(
+        decompressed(Codec::Snappy, &good, 7).as_deref(),
+        Ok(&b"one two"[..])
+    );
+    assert_eq!(
+        decompressed(Codec::Snappy, &good, 6),
+        Err(CodecError::LimitExceeded { limit: 6 })
+    );
+    assert_eq!(
+        decompressed(Codec::Snappy, &one, MIB).as_deref(),
+        Ok(&b"one "[..])
+    );
+    malformed(decompressed(Codec::Snappy, &framed(0, &[(lengths.0, &one)]), MIB));
+    malformed(decompressed(Codec::Snappy, &framed(1, &[(-1, &one)]), MIB));
+    let truncated = Err(CodecError::Truncated("snappy"));
+    assert_eq!(
+        decompressed(Codec::Snappy, &framed(1, &[(i32::MAX, &one)]), MIB),
+        truncated
+    );
+    assert_eq!(
+        decompressed(Codec::Snappy, &framed(1, &[(0, &[])]), MIB),
+        truncated
+    );
+    assert_eq!(decompressed(Codec::Snappy, &[], MIB), truncated);
+}
+
+#[test]
+fn zstd_skippable_frames_and_dictionaries() {
+    let plain = lorem(1000);
+    let one = compressed(Codec::Zstd, &plain);
+    let skippable = [0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3];
+    let mixed = [&skippable[..], &one, &skippable].concat();
+    assert_eq!(decompressed(Codec::Zstd, &mixed, MIB).as_deref(), Ok(&plain[..]));
+    let mut compressor = zstd::bulk::Compressor::with_dictionary(3, &plain).unwrap();
+    let with_dictionary = compressor.compress(&plain).unwrap();
+    assert!(decompressed(Codec::Zstd, &with_dictionary, MIB).is_err());
+}
+
+proptest! {
+    #[test]
+    fn what_is_compressed_comes_back(
+        pieces in prop::collection::vec((any::<u8>(), 1usize..5000), 0..40),
+        noise in prop::collection::vec(any::<u8>(), 0..2000),
+    ) {
+        let mut plain: Vec<u8> = pieces.iter().flat_map(|&(byte, count)| vec![byte; count]).collect();
+        plain.extend_from_slice(&noise);
+        for codec in CODECS {
+            let input = compressed(codec, &plain);
+            prop_assert_eq!(decompressed(codec, &input, plain.len()), Ok(plain.clone()));
+        }
+    }
+
+    #[test]
+    fn damaged_and_random_streams_never_panic(
+        noise in prop::collection::vec(any::<u8>(), 0..200),
+        writes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let plain = lorem(2000);
+        for codec in CODECS {
+            let _ = decompressed(codec, &noise, 100_000);
+            let mut input = compressed(codec, &plain);
+            for (index, byte) in &writes {
+                let position = index.index(input.len());
+                input[position] = *byte;
+            }
+            if let Ok(out) = decompressed(codec, &input, 100_000) {
+                prop_assert!(out.len() <= 100_000);
+            }
+        }
+    }
+}

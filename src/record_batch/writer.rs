@@ -1,0 +1,108 @@
+//! Writes a batch anew around rewritten records: the source's header is copied, and length, codec bits and CRC are
+//! patched when the records are there. Nothing else changes (BATCH-3).
+
+use super::error::BatchError;
+use super::header::{
+    ATTRIBUTES_AT, Attributes, CRC_AT, HEADER_BYTES, LENGTH_AT, LOG_OVERHEAD, RECORD_COUNT_AT, crc_of,
+};
+use super::span::Span;
+
+/// A batch under construction at the end of a buffer. Records are appended to the buffer directly.
+#[derive(Debug)]
+#[must_use = "a batch that is not finished has no length and no checksum"]
+pub struct BatchWriter {
+    start: usize,
+}
+
+impl BatchWriter {
+    /// Appends the header of `source` (a batch, or its header alone) to `out`.
+    ///
+    /// # Errors
+    ///
+    /// [`BatchError::Truncated`] when `source` is shorter than a header.
+    pub fn begin(out: &mut Vec<u8>, source: &[u8]) -> Result<Self, BatchError> {
+        let header = source
+            .first_chunk::<HEADER_BYTES>()
+            .ok_or(BatchError::Truncated)?;
+        let start = out.len();
+        out.extend_from_slice(header);
+        Ok(Self { start })
+    }
+
+    /// Where the batch starts in the buffer.
+    pub fn start(&self) -> usize {
+        self.start
+    }
+
+    /// Bytes of the batch so far.
+    pub fn bytes(&self, out: &[u8]) -> usize {
+        out.len().saturating_sub(self.start)
+    }
+
+    /// Takes everything back that was written since `begin`.
+    pub fn abandon(self, out: &mut Vec<u8>) {
+        out.truncate(self.start);
+    }
+
+    /// Completes the batch: as many records as the source had follow the header, not compressed.
+    ///
+    /// # Errors
+    ///
+    /// [`BatchError::TooLarge`] when the length does not fit its field; the batch is then taken back.
+    pub fn finish(self, out: &mut Vec<u8>) -> Result<Span, BatchError> {
+        self.complete(out, None)
+    }
+
+    /// Like [`Self::finish`], with another number of records than the source had; the last offset delta stays, as after
+    /// compaction.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::finish`].
+    pub fn finish_with(self, out: &mut Vec<u8>, record_count: i32) -> Result<Span, BatchError> {
+        self.complete(out, Some(record_count))
+    }
+
+    fn complete(self, out: &mut Vec<u8>, record_count: Option<i32>) -> Result<Span, BatchError> {
+        let span = Span {
+            start: self.start,
+            end: out.len(),
+        };
+        let patched = out
+            .get_mut(self.start..)
+            .and_then(|batch| patch(batch, record_count));
+        if patched.is_none() {
+            out.truncate(self.start);
+            return Err(BatchError::TooLarge);
+        }
+        Ok(span)
+    }
+}
+
+/// `None`: shorter than a header, or longer than a length can say.
+fn patch(batch: &mut [u8], record_count: Option<i32>) -> Option<()> {
+    let length = i32::try_from(batch.len().checked_sub(LOG_OVERHEAD)?).ok()?;
+    put(batch, LENGTH_AT, length.to_be_bytes())?;
+    let attributes = batch
+        .get(ATTRIBUTES_AT..)?
+        .first_chunk()
+        .map(|bytes| i16::from_be_bytes(*bytes))?;
+    put(
+        batch,
+        ATTRIBUTES_AT,
+        (attributes & !Attributes::CODEC_MASK).to_be_bytes(),
+    )?;
+    if let Some(record_count) = record_count {
+        put(batch, RECORD_COUNT_AT, record_count.to_be_bytes())?;
+    }
+    let crc = crc_of(batch)?;
+    put(batch, CRC_AT, crc.to_be_bytes())
+}
+
+fn put<const N: usize>(batch: &mut [u8], at: usize, bytes: [u8; N]) -> Option<()> {
+    *batch.get_mut(at..)?.first_chunk_mut()? = bytes;
+    Some(())
+}
+
+#[cfg(test)]
+mod tests;

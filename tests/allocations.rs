@@ -1,0 +1,319 @@
+//! What sealing and opening allocate, on the Rust heap and on the C heap: nothing per record, once buffers have grown.
+//!
+//! The Rust heap is counted by a global allocator around the system's. The C heap is counted by `malloc`, `calloc`, `realloc`
+//! and the aligned ones defined here: glibc lets a program replace them, and AWS-LC calls them like everybody else. Both
+//! counters belong to the thread that allocates, so nothing else that runs in this process disturbs them. A Rust allocation
+//! counts in both.
+#![allow(unsafe_code)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use sealwire::crypto::SecretKey;
+use sealwire::envelope::{Domain, HeaderMode, Marked, Opener, OpeningKey, SealingKey, find_marker};
+use sealwire::record_batch::parse_record;
+use sealwire::record_batch::varint::put_varint;
+
+thread_local! {
+    // Constant and without a destructor: touching them allocates nothing.
+    static RUST_ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+    static C_ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count(counter: &'static std::thread::LocalKey<Cell<u64>>) {
+    // While a thread is torn down there is nothing to count with, and nothing that we measure.
+    let _ = counter.try_with(|count| count.set(count.get().wrapping_add(1)));
+}
+
+struct Counting;
+
+// SAFETY: everything is passed on to the system allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(&RUST_ALLOCATIONS);
+        // SAFETY: the caller's promises are the system allocator's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count(&RUST_ALLOCATIONS);
+        // SAFETY: as above.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Replacements for glibc's allocation functions, over the names under which glibc keeps the originals reachable. `free`
+/// stays glibc's own: the memory is.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod c_heap {
+    use std::ffi::{c_int, c_void};
+
+    use super::{C_ALLOCATIONS, count};
+
+    unsafe extern "C" {
+        fn __libc_malloc(size: usize) -> *mut c_void;
+        fn __libc_calloc(items: usize, size: usize) -> *mut c_void;
+        fn __libc_realloc(pointer: *mut c_void, size: usize) -> *mut c_void;
+        fn __libc_memalign(alignment: usize, size: usize) -> *mut c_void;
+    }
+
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn malloc(size: usize) -> *mut c_void {
+        count(&C_ALLOCATIONS);
+        // SAFETY: the original, with the caller's argument.
+        unsafe { __libc_malloc(size) }
+    }
+
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn calloc(items: usize, size: usize) -> *mut c_void {
+        count(&C_ALLOCATIONS);
+        // SAFETY: as above.
+        unsafe { __libc_calloc(items, size) }
+    }
+
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn realloc(pointer: *mut c_void, size: usize) -> *mut c_void {
+        count(&C_ALLOCATIONS);
+        // SAFETY: as above.
+        unsafe { __libc_realloc(pointer, size) }
+    }
+
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn memalign(alignment: usize, size: usize) -> *mut c_void {
+        count(&C_ALLOCATIONS);
+        // SAFETY: as above.
+        unsafe { __libc_memalign(alignment, size) }
+    }
+
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn aligned_alloc(alignment: usize, size: usize) -> *mut c_void {
+        count(&C_ALLOCATIONS);
+        // SAFETY: as above; `memalign` accepts whatever `aligned_alloc` does.
+        unsafe { __libc_memalign(alignment, size) }
+    }
+
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn posix_memalign(result: *mut *mut c_void, alignment: usize, size: usize) -> c_int {
+        count(&C_ALLOCATIONS);
+        if !alignment.is_power_of_two() || !alignment.is_multiple_of(size_of::<*mut c_void>()) {
+            return libc::EINVAL;
+        }
+        // SAFETY: as above.
+        let pointer = unsafe { __libc_memalign(alignment, size) };
+        if pointer.is_null() {
+            return libc::ENOMEM;
+        }
+        // SAFETY: the caller's pointer to a place for the result.
+        unsafe { *result = pointer };
+        0
+    }
+}
+
+/// Allocations on the Rust heap and on the C heap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Allocations {
+    rust: u64,
+    c: u64,
+}
+
+fn counted<T>(work: impl FnOnce() -> T) -> (T, Allocations) {
+    let now = || Allocations {
+        rust: RUST_ALLOCATIONS.get(),
+        c: C_ALLOCATIONS.get(),
+    };
+    let before = now();
+    let result = work();
+    let after = now();
+    (
+        result,
+        Allocations {
+            rust: after.rust - before.rust,
+            c: after.c - before.c,
+        },
+    )
+}
+
+const NOTHING: Allocations = Allocations { rust: 0, c: 0 };
+
+/// `count` records of 1 KiB with a key and two headers, one behind the other.
+fn records(count: usize) -> Vec<u8> {
+    let mut body = vec![0, 0, 0];
+    for field in [&b"order-17"[..], &[0x76; 1024]] {
+        put_varint(&mut body, i32::try_from(field.len()).unwrap());
+        body.extend_from_slice(field);
+    }
+    body.extend_from_slice(b"\x04\x02a\x02b\x02c\x01");
+    let mut all = Vec::new();
+    for _ in 0..count {
+        put_varint(&mut all, i32::try_from(body.len()).unwrap());
+        all.extend_from_slice(&body);
+    }
+    all
+}
+
+struct Bench {
+    domains: [Domain; 1],
+    sealing: SealingKey,
+    opening: OpeningKey,
+    opener: Opener,
+    scratch: Vec<u8>,
+    sealed: Vec<u8>,
+    opened: Vec<u8>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let dek = SecretKey::generate().unwrap();
+        let wrapped = [0x5a; 76];
+        Self {
+            domains: [Domain::new("orders").unwrap()],
+            sealing: SealingKey::new(&dek, wrapped).unwrap(),
+            opening: OpeningKey::new(&dek, &wrapped).unwrap(),
+            opener: Opener::new(),
+            scratch: Vec::new(),
+            sealed: Vec::new(),
+            opened: Vec::new(),
+        }
+    }
+
+    /// Seals `clear` as one batch: what beginning it allocates, and what its records do.
+    fn seal(&mut self, clear: &[u8], mode: HeaderMode) -> (Allocations, Allocations) {
+        self.sealed.clear();
+        let (sealer, begun) = counted(|| self.sealing.begin());
+        let mut sealer = sealer.unwrap();
+        let (_, sealed) = counted(|| {
+            let mut at = 0;
+            while at < clear.len() {
+                let record = parse_record(clear, at).unwrap();
+                sealer
+                    .seal_record(
+                        clear,
+                        &record,
+                        &self.domains[0],
+                        mode,
+                        &mut self.scratch,
+                        &mut self.sealed,
+                    )
+                    .unwrap();
+                at = record.end;
+            }
+        });
+        (begun, sealed)
+    }
+
+    /// Opens what was sealed last.
+    fn open(&mut self) -> Allocations {
+        self.opened.clear();
+        let (_, opened) = counted(|| {
+            let mut at = 0;
+            while at < self.sealed.len() {
+                let record = parse_record(&self.sealed, at).unwrap();
+                let Ok(Marked::One(marker)) = find_marker(&self.sealed, &record) else {
+                    panic!("sealed")
+                };
+                self.opener
+                    .open_record(
+                        &self.opening,
+                        &mut self.sealed,
+                        &record,
+                        &marker,
+                        &self.domains,
+                        &mut self.opened,
+                    )
+                    .unwrap();
+                at = record.end;
+            }
+        });
+        opened
+    }
+}
+
+#[test]
+fn batches_allocate_the_same_however_many_records_they_have() {
+    let mut bench = Bench::new();
+    let (few, many) = (records(10), records(1000));
+    for mode in [HeaderMode::Sealed, HeaderMode::Bound, HeaderMode::Free] {
+        // Buffers grow to what the longest batch needs.
+        bench.seal(&many, mode);
+        bench.open();
+
+        let (begun_few, sealed_few) = bench.seal(&few, mode);
+        let opened_few = bench.open();
+        assert!(bench.opened == few);
+        let (begun_many, sealed_many) = bench.seal(&many, mode);
+        let opened_many = bench.open();
+        assert!(bench.opened == many);
+
+        assert_eq!(
+            (sealed_few, sealed_many),
+            (NOTHING, NOTHING),
+            "{mode:?}: a record was allocated for"
+        );
+        assert_eq!(begun_few, begun_many);
+        assert_eq!(opened_few, opened_many);
+        // The sub-key's contexts, on the C heap and nowhere else: the counters do count.
+        for batch in [begun_few, opened_few] {
+            assert_eq!(batch.rust, 0, "{mode:?}");
+            assert!((1..=8).contains(&batch.c), "{mode:?}: {batch:?}");
+        }
+    }
+}
+
+#[test]
+fn a_batch_opened_again_allocates_nothing_at_all() {
+    let mut bench = Bench::new();
+    bench.seal(&records(10), HeaderMode::Sealed);
+    bench.open();
+    assert_eq!(bench.open(), NOTHING);
+}
+
+#[test]
+fn refusals_allocate_nothing_but_for_the_first() {
+    let mut bench = Bench::new();
+    bench.seal(&records(1), HeaderMode::Sealed);
+    bench.open();
+    bench.opened.clear();
+    let last = bench.sealed.len() - 1;
+    bench.sealed[last] ^= 1;
+    let record = parse_record(&bench.sealed, 0).unwrap();
+    let Ok(Marked::One(marker)) = find_marker(&bench.sealed, &record) else {
+        panic!("sealed")
+    };
+    let mut refuse = || {
+        let (outcome, allocations) = counted(|| {
+            bench.opener.open_record(
+                &bench.opening,
+                &mut bench.sealed,
+                &record,
+                &marker,
+                &bench.domains,
+                &mut bench.opened,
+            )
+        });
+        assert!(outcome.is_err());
+        allocations
+    };
+    // AWS-LC makes this thread's error queue, of fixed length, when it first has something to put into it.
+    refuse();
+    for _ in 0..100 {
+        assert_eq!(refuse(), NOTHING);
+    }
+}
+
+#[test]
+fn the_counters_count() {
+    let (boxed, allocations) = counted(|| std::hint::black_box(Box::new([1_u8; 100])));
+    assert_eq!(allocations, Allocations { rust: 1, c: 1 });
+    drop(boxed);
+    // SAFETY: a plain allocation of the C heap, given back at once.
+    let (_, allocations) = counted(|| unsafe { libc::free(std::hint::black_box(libc::malloc(100))) });
+    assert_eq!(allocations, Allocations { rust: 0, c: 1 });
+}

@@ -1,0 +1,280 @@
+#!/usr/bin/env python3
+"""Second decoder of the Sealwire envelope, format 1, written from docs/envelope.md alone.
+
+    envelope_decoder.py [FILE]                 checks every vector of FILE (tests/vectors/envelope-v1.json)
+    envelope_decoder.py [FILE] --explain NAME  prints the steps by which one vector opens
+
+Needs the package `cryptography`. Exits with 1 when a vector does not come out as published.
+"""
+
+import argparse
+import hashlib
+import json
+import pathlib
+import sys
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.cmac import CMAC
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+MARKER = b"sealwire"
+KROXYLICIOUS = b"kroxylicious.io/encryption"
+FREE, BOUND, SEALED = 0, 1, 2
+
+
+class Refused(Exception):
+    """The record is refused; the argument is the reason class."""
+
+
+class Cursor:
+    """Reads a byte string from front to back; running out of bytes is a refusal for `reason`."""
+
+    def __init__(self, data, reason):
+        self.data, self.at, self.reason = data, 0, reason
+
+    def take(self, count):
+        if count > len(self.data) - self.at:
+            raise Refused(self.reason)
+        self.at += count
+        return self.data[self.at - count : self.at]
+
+    def rest(self):
+        return self.take(len(self.data) - self.at)
+
+    def varint(self, bits=32):
+        """Kafka's zigzag integer; padded forms are accepted (ENV-8)."""
+        raw, shift = 0, 0
+        while True:
+            byte = self.take(1)[0]
+            raw |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                break
+            if shift >= bits + 3:
+                raise Refused(self.reason)
+        if raw >> bits:
+            raise Refused(self.reason)
+        return (raw >> 1) ^ -(raw & 1)
+
+    def nullable(self):
+        length = self.varint()
+        if length < -1:
+            raise Refused(self.reason)
+        return None if length == -1 else self.take(length)
+
+    def uvarint(self, smallest, largest):
+        """The seal's integer: shortest form only (ENV-16)."""
+        value, shift = 0, 0
+        while True:
+            byte = self.take(1)[0]
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                break
+            if shift == 35:
+                raise Refused("out_of_range")
+        if byte == 0 and shift > 7:
+            raise Refused("non_canonical")
+        if not smallest <= value <= largest:
+            raise Refused("out_of_range")
+        return value
+
+
+def varint(value):
+    raw = (value << 1) ^ (value >> 63)
+    out = bytearray()
+    while raw >= 0x80:
+        out.append(raw & 0x7F | 0x80)
+        raw >>= 7
+    out.append(raw)
+    return bytes(out)
+
+
+def parse_headers(section, reason):
+    """The header section as a list of (key, value, whole header); must end exactly where the last header does."""
+    cursor = Cursor(section, reason)
+    count = cursor.varint()
+    if count < 0 or count > len(section):
+        raise Refused(reason)
+    headers = []
+    for _ in range(count):
+        start = cursor.at
+        key, value = cursor.nullable(), cursor.nullable()
+        if key is None:
+            raise Refused(reason)
+        headers.append((key, value, section[start : cursor.at]))
+    if cursor.at != len(section):
+        raise Refused(reason)
+    return headers
+
+
+class Seal:
+    def __init__(self, data):
+        if data is None:
+            raise Refused("malformed_seal")
+        cursor = Cursor(data, "malformed_seal")
+        if cursor.take(1) != b"\x01":
+            raise Refused("unknown_format")
+        self.parts = cursor.take(1)[0]
+        if self.parts & 3 == 3 or self.parts >> 3:
+            raise Refused("reserved_bits")
+        self.headers, self.key_sealed = self.parts & 3, bool(self.parts & 4)
+        self.domain_hint = cursor.take(4)
+        self.wrapped_dek = cursor.take(cursor.uvarint(1, 2048))
+        self.salt = cursor.take(12)
+        self.counter = cursor.uvarint(0, 2**31 - 1)
+        rest = cursor.rest()
+        if len(rest) < 16:
+            raise Refused("malformed_seal")
+        self.hidden, self.tag = rest[:-16], rest[-16:]
+        if bool(self.hidden) != (self.headers == SEALED):
+            raise Refused("malformed_seal")
+
+
+def length(data):
+    return (-1 if data is None else len(data)).to_bytes(4, "big", signed=True)
+
+
+def record_key(dek, wrapped_dek):
+    info = b"sealwire/1/record" + len(wrapped_dek).to_bytes(2, "big") + wrapped_dek
+    return HKDF(algorithm=SHA256(), length=32, salt=b"", info=info).derive(dek)
+
+
+def sub_key(key, salt):
+    def half(index):
+        cmac = CMAC(AES(key))
+        cmac.update(bytes([0, index, 0x58, 0]) + salt)
+        return cmac.finalize()
+
+    return half(1) + half(2)
+
+
+def additional_data(seal, domain, key, value, headers):
+    name = domain.encode()
+    data = b"sealwire/1" + bytes([seal.parts]) + len(name).to_bytes(2, "big") + name
+    data += length(key) + (key or b"") + length(value)
+    if seal.headers == BOUND:
+        data += length(headers) + headers
+    return data
+
+
+def open_record(stored, dek, wrapped_dek, domains, explain=lambda name, value: None):
+    """The record that was sealed; raises Refused."""
+    cursor = Cursor(stored, "malformed_record")
+    if cursor.varint() != len(stored) - cursor.at:
+        raise Refused("malformed_record")
+    fixed_start = cursor.at
+    cursor.take(1)
+    cursor.varint(64)
+    cursor.varint()
+    key = cursor.nullable()
+    fixed_and_key = stored[fixed_start : cursor.at]
+    value = cursor.nullable()
+    headers = parse_headers(cursor.rest(), "malformed_record")
+
+    markers = [header for header in headers if header[0] == MARKER]
+    if len(markers) > 1:
+        raise Refused("marker_twice")
+    if not markers:
+        if any(header[0] == KROXYLICIOUS for header in headers):
+            raise Refused("kroxylicious")
+        raise Refused("tombstone" if value is None else "plaintext")
+    seal = Seal(markers[0][1])
+    own = [whole for name, _, whole in headers if name != MARKER]
+    own_section = varint(len(own)) + b"".join(own)
+
+    if seal.key_sealed:
+        raise Refused("key_sealed")
+    if seal.headers == SEALED and own:
+        raise Refused("extra_headers")
+    if seal.wrapped_dek != wrapped_dek:
+        raise Refused("wrong_key")
+    candidates = [name for name in domains if hashlib.sha256(name.encode()).digest()[:4] == seal.domain_hint]
+    if not candidates:
+        raise Refused("unknown_domain")
+
+    key_of_record = record_key(dek, wrapped_dek)
+    key_of_batch = sub_key(key_of_record, seal.salt)
+    nonce = seal.counter.to_bytes(12, "big")
+    ciphertext = (value or b"") + seal.hidden
+    for domain in candidates:
+        data = additional_data(seal, domain, key, value, own_section)
+        try:
+            text = AESGCM(key_of_batch).decrypt(nonce, ciphertext + seal.tag, data)
+            break
+        except InvalidTag:
+            continue
+    else:
+        raise Refused("tag")
+
+    value_text, section = text[: len(value or b"")], text[len(value or b"") :]
+    if seal.headers == SEALED:
+        parse_headers(section, "hidden_headers")
+    else:
+        section = own_section
+    body = fixed_and_key + varint(-1 if value is None else len(value)) + value_text + section
+    opened = varint(len(body)) + body
+    steps = {
+        "DEK": dek,
+        "wrapped DEK": wrapped_dek,
+        "domain": domain.encode(),
+        "original record": opened,
+        "salt": seal.salt,
+        "counter": seal.counter.to_bytes(4, "big"),
+        "record key": key_of_record,
+        "sub-key Kx": key_of_batch,
+        "nonce": nonce,
+        "additional data": data,
+        "text": text,
+        "ciphertext": ciphertext,
+        "tag": seal.tag,
+        "seal": markers[0][1],
+        "stored record": stored,
+    }
+    for name, step in steps.items():
+        explain(name, step)
+    return opened
+
+
+def check(vector, explain=lambda name, value: None):
+    """None, or what is wrong."""
+    arguments = [bytes.fromhex(vector[field]) for field in ("stored", "dek", "wrapped_dek")]
+    expected = ("opened", vector["opened"]) if "opened" in vector else ("refused", vector["refused"])
+    try:
+        outcome = ("opened", open_record(*arguments, vector["domains"], explain).hex())
+    except Refused as refusal:
+        outcome = ("refused", str(refusal))
+    return None if outcome == expected else f"{vector['name']}: expected {expected}, got {outcome}"
+
+
+def main():
+    default = pathlib.Path(__file__).with_name("vectors") / "envelope-v1.json"
+    parser = argparse.ArgumentParser(description="Checks the envelope's vectors with a second decoder.")
+    parser.add_argument("file", nargs="?", type=pathlib.Path, default=default)
+    parser.add_argument("--explain", metavar="NAME", help="print the steps by which this vector opens")
+    options = parser.parse_args()
+    vectors = json.loads(options.file.read_text(encoding="utf-8"))["vectors"]
+    if options.explain is not None:
+        chosen = [vector for vector in vectors if vector["name"] == options.explain]
+        if not chosen:
+            parser.error(f"no vector is named {options.explain}")
+        wrong = check(chosen[0], lambda name, value: print(f"{name} ({len(value)} bytes)\n  {value.hex()}"))
+        if wrong is not None:
+            print(wrong, file=sys.stderr)
+        return 0 if wrong is None else 1
+    opened = sum("opened" in vector for vector in vectors)
+    if opened < 15 or len(vectors) - opened < 40:
+        print("the file holds too few vectors", file=sys.stderr)
+        return 1
+    wrong = [message for message in map(check, vectors) if message is not None]
+    for message in wrong:
+        print(message, file=sys.stderr)
+    print(f"{len(vectors)} vectors, {opened} to be opened: {len(wrong)} came out wrong")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
