@@ -187,7 +187,7 @@ fn mistakes_name_line_variable_or_flag() {
         )),
         [
             "environment variable SEALWIRE_CLUSTER__MAIN__TOPIC_IDS: cluster.main.topic_ids = true",
-            "flag --set limits.seal_wait=0s: limits.seal_wait = \"0s\"",
+            "flag --set limits.seal_wait: limits.seal_wait = \"0s\"",
         ]
     );
     assert_eq!(
@@ -195,7 +195,7 @@ fn mistakes_name_line_variable_or_flag() {
         [
             "environment variable SEALWIRE___X",
             "flag --set limits",
-            "flag --set a..b=1"
+            "flag --set a..b"
         ]
     );
     assert_eq!(mistakes(load("a = 1\nb = \n")), ["dir/sealwire.toml:2"]);
@@ -452,6 +452,18 @@ fn secrets_in_the_wrong_place_are_not_repeated() {
             .to_string();
         assert!(!errors.contains("hunter2"), "{errors}");
     }
+    for value in ["hunter2", "{ file = \"hunter2\", env = \"hunter2\" }"] {
+        let variable = ("SEALWIRE_KMS__LOCAL__MASTER_KEY", value);
+        let by_variable = load_with(BASE, &[variable], &[])
+            .expect_err("a mistake")
+            .to_string();
+        let by_flag = load_with(BASE, &[], &[&format!("kms.local.master_key={value}")]);
+        let by_flag = by_flag.expect_err("a mistake").to_string();
+        assert!(
+            !by_variable.contains("hunter2") && !by_flag.contains("hunter2"),
+            "{by_variable}{by_flag}"
+        );
+    }
 }
 
 #[test]
@@ -661,6 +673,28 @@ const WORDS: [&str; 40] = [
     "1979-05-27",
     "é",
 ];
+
+#[test]
+fn depth_and_length_cost_no_stack_and_little_time() {
+    let deep = "a.".repeat(50_000);
+    for text in [
+        format!("{deep}a = 1"),
+        format!("[{deep}a]"),
+        format!("[[{deep}a]]"),
+        format!("a = {}", "[".repeat(100_000)),
+        format!("a = {}", "{a=".repeat(100_000)),
+        format!("a = {{ {deep}a = 1 }}"),
+        "[[cluster.main.topics]]\n".repeat(100_000),
+        (0..50_000).map(|number| format!("key{number} = 1\n")).collect(),
+    ] {
+        assert!(load(&text).is_err());
+        let _ = load_with(
+            BASE,
+            &[(&format!("SEALWIRE_{}A", "A__".repeat(20_000)), &text)],
+            &[&text],
+        );
+    }
+}
 
 proptest! {
     #[test]
