@@ -34,11 +34,11 @@ impl Keystore {
     /// `sealwire keystore COMMAND KEYSTORE ARGUMENTS`; gives what it prints.
     pub(crate) fn command(&self, command: &str, arguments: &[&str]) -> String {
         let mut program = Command::new(env!("CARGO_BIN_EXE_sealwire"));
-        program.args(["keystore", command, "--path"]).arg(self.path());
         program
-            .arg("--master-key-file")
-            .arg(self.master_key())
+            .args(["keystore", command])
+            .arg(self.path())
             .args(arguments);
+        program.arg("--master-key-file").arg(self.master_key());
         cache::run(&mut program)
     }
 }
