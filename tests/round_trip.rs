@@ -69,8 +69,10 @@ fn assert_broker_agrees(rig: &Rig, topic: &str, partitions: i32, through: &[Cons
                 .filter(|header| header.0 == "sealwire")
                 .count();
             assert_eq!(markers, 1, "markers of {place:?}");
+            // A short ciphertext may be equal to its plaintext by chance.
+            let short = length(read).is_none_or(|length| length < 8);
             assert!(
-                length(read) == Some(0) || stored.value != read.value,
+                short || stored.value != read.value,
                 "value of {place:?} is readable"
             );
         }
