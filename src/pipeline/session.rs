@@ -28,6 +28,7 @@ use crate::protocol::frame::{
 use crate::protocol::policy::{
     ApiPolicy, RequestHandling, ResponseHandling, api_policy, response_header_flexible,
 };
+use crate::protocol::produce_response::Refusal;
 use crate::protocol::{ProtocolError, addresses, api_versions, produce_response};
 
 /// What the next bytes are to be used for.
@@ -229,6 +230,8 @@ impl Session {
                     ..
                 }) = self.in_flight.pop()
                 {
+                    let gauge = &mut pipeline.metrics.gauges.requests_in_flight;
+                    *gauge = gauge.saturating_sub(1);
                     out.extend_from_slice(&frame);
                 }
                 return Ok(Step::Wrote(0));
@@ -371,7 +374,10 @@ impl Session {
         if acks == 0 {
             pipeline.metrics.frames(Direction::Request).frame(head.api_key);
         } else {
-            self.note_request(pipeline, head, frame.len(), Answer::Produce(refusals));
+            // Refusals are memory, whatever became of the frame.
+            let refusal_bytes: usize = refusals.iter().map(Refusal::bytes).sum();
+            let bytes = frame.len().saturating_add(refusal_bytes);
+            self.note_request(pipeline, head, bytes, Answer::Produce(refusals));
         }
         Ok(step)
     }
