@@ -134,9 +134,9 @@ impl Session {
         }
     }
 
-    /// Whether the broker has shown that it takes this client.
+    /// Whether the broker has shown that it takes this client, or has a whole ordinary request of it to answer.
     pub fn is_proven(&self) -> bool {
-        self.authentication.is_proven()
+        self.authentication.is_proven() || (self.authentication.has_asked() && self.request_left == 0)
     }
 
     /// Whether no request is unanswered and no frame half way through.
@@ -372,7 +372,9 @@ impl Session {
             .metrics
             .time(TimeKind::Produce, now.saturating_duration_since(held.since));
         if acks == 0 {
+            // No answer will come that could prove the client: nothing else may ever be sent on this connection.
             pipeline.metrics.frames(Direction::Request).frame(head.api_key);
+            self.authentication.requested(head.api_key);
         } else {
             // Refusals are memory, whatever became of the frame.
             let refusal_bytes: usize = refusals.iter().map(Refusal::bytes).sum();
