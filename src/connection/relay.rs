@@ -60,8 +60,10 @@ where
         self.status.register(context.waker());
         for _ in 0..ROUNDS_MAX {
             let draining = self.status.request() == Request::Drain;
-            // A half-read request is still taken in; a new one is not.
-            let may_read = !draining || !self.requests.input.is_empty() || !self.session.is_quiet();
+            if draining {
+                self.session.drain(self.requests.input.len());
+            }
+            let may_read = self.session.takes_requests();
             let mut moved = OneWay {
                 direction: Direction::Request,
                 source: &mut self.client,
@@ -106,7 +108,8 @@ where
         if self.responses.ended {
             return Err(CloseReason::BrokerClosed);
         }
-        if draining && self.session.is_quiet() && self.requests.is_empty() && self.responses.is_empty() {
+        let drained = draining && !self.session.takes_requests() && self.session.is_quiet();
+        if drained && !self.requests.has_output() && self.responses.is_empty() {
             return Err(CloseReason::Drain);
         }
         Ok(())

@@ -8,6 +8,8 @@
 //! - SESSION-2: a request outside the policy table, or outside the range that ApiVersions was answered with, closes the
 //!   connection; ApiVersions itself in a version that is too high is answered with error 35, as a broker does.
 //! - SESSION-3: answers go out in the order of their requests, the proxy's own among them.
+//! - SESSION-4: a drain ends although the client goes on sending: what was read when it began is taken to the end of its
+//!   last frame, and nothing behind it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -69,6 +71,9 @@ pub struct Session {
     /// Bytes of the current frame that are still to be streamed.
     request_left: usize,
     response_left: usize,
+    /// While draining: bytes that were read when it began and are not taken yet. A frame that begins behind them is not
+    /// taken any more.
+    drain_left: Option<usize>,
     produce: Option<Held>,
     fetch: Option<Box<HeldFetch>>,
     learning: Option<Held>,
@@ -111,6 +116,7 @@ impl Session {
             guard: SequenceGuard::default(),
             request_left: 0,
             response_left: 0,
+            drain_left: None,
             produce: None,
             fetch: None,
             learning: None,
@@ -159,8 +165,32 @@ impl Session {
         self.closing
     }
 
+    /// From now on only frames that begin within the `read` bytes at hand are taken (SESSION-4).
+    pub fn drain(&mut self, read: usize) {
+        self.drain_left.get_or_insert(read);
+    }
+
+    /// Whether bytes from the client are wanted: always, but while draining only to finish what was begun.
+    pub fn takes_requests(&self) -> bool {
+        self.request_left > 0 || self.drain_left != Some(0)
+    }
+
     /// Takes bytes from the client; what goes to the broker is forwarded or appended to `out`.
     pub fn requests(
+        &mut self,
+        pipeline: &mut Pipeline,
+        now: Instant,
+        input: &mut [u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Step, CloseReason> {
+        let step = self.next_requests(pipeline, now, input, out)?;
+        if let (Some(left), Step::Forward(bytes) | Step::Wrote(bytes)) = (&mut self.drain_left, &step) {
+            *left = left.saturating_sub(*bytes);
+        }
+        Ok(step)
+    }
+
+    fn next_requests(
         &mut self,
         pipeline: &mut Pipeline,
         now: Instant,
@@ -171,6 +201,13 @@ impl Session {
         let mut run = self.request_left.min(input.len());
         self.request_left -= run;
         loop {
+            if self.request_left == 0 && self.drain_left.is_some_and(|left| run >= left) {
+                return Ok(if run > 0 {
+                    Step::Forward(run)
+                } else {
+                    Step::Blocked(Wait::Room)
+                });
+            }
             let Some(rest) = input.get(run..).filter(|rest| rest.len() >= HEAD_BYTES) else {
                 return self.end_of_run(run, input.get(run..).unwrap_or_default());
             };
