@@ -212,7 +212,11 @@ impl Executor {
         self.shared.send_key_requests();
         if now.saturating_duration_since(self.idle_checked) >= IDLE_CHECK {
             self.idle_checked = now;
-            self.shared.registry.borrow().close_idle(now, idle, unproven);
+            let registry = self.shared.registry.borrow();
+            registry.close_idle(now, idle, unproven);
+            if self.shared.is_full() {
+                registry.close_largest(now);
+            }
         }
         for id in self.finished.borrow_mut().drain(..) {
             self.tasks.remove(&id);

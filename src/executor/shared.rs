@@ -177,7 +177,7 @@ impl Shared {
     /// Whether a half may read more; past the bound it waits, and a half that holds part of a frame is given up after a while,
     /// so that others can finish theirs.
     pub(crate) fn may_hold(&self, half: &mut Half, now: Instant) -> Result<bool, CloseReason> {
-        if self.bytes_held.get() < self.bytes_held_max {
+        if !self.is_full() {
             half.starved_since = None;
             return Ok(true);
         }
@@ -188,9 +188,14 @@ impl Shared {
         Ok(false)
     }
 
-    /// Notes how much memory a half holds now.
-    pub(crate) fn account(&self, half: &mut Half) {
-        let holds = half.bytes_held();
+    /// Whether as much is held as may be.
+    pub(crate) fn is_full(&self) -> bool {
+        self.bytes_held.get() >= self.bytes_held_max
+    }
+
+    /// Notes how much memory a half holds now, with what is held for it `elsewhere`.
+    pub(crate) fn account(&self, half: &mut Half, elsewhere: usize) {
+        let holds = half.bytes_held().saturating_add(elsewhere);
         if holds != half.accounted {
             self.bytes_held.set(
                 self.bytes_held
@@ -209,7 +214,7 @@ impl Shared {
         pool.give(&mut half.input);
         pool.give(&mut half.output);
         drop(pool);
-        self.account(half);
+        self.account(half, 0);
     }
 }
 

@@ -160,6 +160,11 @@ impl Session {
                 .is_some_and(|pending| matches!(pending.answer, Answer::Local(_)))
     }
 
+    /// Bytes of memory in which a response is written piece by piece.
+    pub fn bytes_held(&self) -> usize {
+        self.fetch.as_ref().map_or(0, |held| held.out.capacity())
+    }
+
     /// Why the connection is to be closed once everything is written.
     pub fn closing(&self) -> Option<CloseReason> {
         self.closing
