@@ -55,6 +55,12 @@ impl Status {
         self.request.get()
     }
 
+    /// When a byte last passed.
+    #[cfg(test)]
+    pub(crate) fn last_active(&self) -> Instant {
+        self.active.get()
+    }
+
     /// Remembers whom to wake when the executor asks for something.
     pub(crate) fn register(&self, waker: &Waker) {
         let mut known = self.waker.borrow_mut();
@@ -175,7 +181,11 @@ mod tests {
         assert_eq!(large.request(), Request::Close(CloseReason::Limit));
         assert_eq!((small.request(), busy.request()), (Request::Run, Request::Run));
         registry.close_largest(later);
-        assert_eq!(small.request(), Request::Run, "one at a time: it takes a moment to go");
+        assert_eq!(
+            small.request(),
+            Request::Run,
+            "one at a time: it takes a moment to go"
+        );
     }
 
     #[test]
