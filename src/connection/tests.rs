@@ -387,18 +387,70 @@ fn slow_reading_is_activity() {
     assert_eq!(bench.client.take_written().len(), 10);
 }
 
-/// What a client gets of `records` in a topic whose rule accepts nothing but sealed records; `None` when it is held back.
-fn delivered(records: &[u8]) -> Option<Vec<u8>> {
-    let mut bench = Bench::new(Limits::default());
+#[test]
+fn a_batch_that_waited_in_vain_is_not_overtaken() {
+    let mut bench = Bench::new(Limits {
+        seal_wait: Duration::ZERO,
+        ..Limits::default()
+    });
+    let numbered = |sequence| {
+        let batch = BatchBuilder::new()
+            .producer(7, 0, sequence)
+            .record(record(CANARY));
+        batch.build().expect("a batch")
+    };
+    bench.client.arrive(&produce(1, -1, "sealed", &numbered(0)));
+    assert_eq!(bench.settle(), None);
+    bench.shared.alarms.borrow_mut().wake_due(Instant::now());
+    assert_eq!(bench.settle(), None);
+    let nothing = bench.broker.take_written();
+    assert!(nothing.len() < 40, "an empty request keeps the order");
+    bench.deliver_sealing_key();
+    let mut sent = Vec::new();
+    for (correlation_id, sequence) in [(2, 1), (3, 0), (4, 1)] {
+        let batch = numbered(sequence);
+        bench
+            .client
+            .arrive(&produce(correlation_id, -1, "sealed", &batch));
+        assert_eq!(bench.settle(), None);
+        sent.push(bench.broker.take_written().len() > batch.len());
+    }
+    assert_eq!(sent, [false, true, true]);
+    assert!(bench.client.take_written().is_empty());
+    // The broker's answers, which know nothing of the refused partitions.
+    bench
+        .broker
+        .arrive(&frame(&[&1_i32.to_be_bytes(), &[0; 4], &[0; 4]]));
+    assert_eq!(bench.settle(), None);
+    let answer = bench.client.take_written();
+    let not_stored = [&b"sealed"[..], &[0, 0, 0, 1, 0, 0, 0, 0, 0, 19]].concat();
+    assert!(
+        answer
+            .windows(not_stored.len())
+            .any(|window| window == not_stored)
+    );
+}
+
+/// What a client gets of `records` in a topic whose rule accepts nothing but sealed records, and whether it is held first.
+fn delivered(records: &[u8]) -> (Vec<u8>, bool) {
+    let mut bench = Bench::new(Limits {
+        fetch_hold: Duration::ZERO,
+        ..Limits::default()
+    });
     bench.client.arrive(&fetch(1));
     bench.broker.arrive(&fetched(1, "sealed", records));
     assert_eq!(bench.settle(), None);
-    let delivered = bench.client.take_written();
-    (!delivered.is_empty()).then_some(delivered)
+    let at_once = bench.client.take_written();
+    if !at_once.is_empty() {
+        return (at_once, false);
+    }
+    bench.shared.alarms.borrow_mut().wake_due(Instant::now());
+    assert_eq!(bench.settle(), None);
+    (bench.client.take_written(), true)
 }
 
 #[test]
-fn what_no_seal_vouches_for_is_held_back_at_first() {
+fn what_no_seal_vouches_for_is_not_delivered() {
     let plain = BatchBuilder::new().record(record(CANARY));
     let build = |builder: BatchBuilder| builder.build().expect("a batch");
     let whole = build(plain.clone());
@@ -413,15 +465,17 @@ fn what_no_seal_vouches_for_is_held_back_at_first() {
         ("a part of a batch", whole[..whole.len() - 1].to_vec()),
         ("a negative count", build(plain.record_count(-1))),
     ] {
-        assert_eq!(delivered(&records), None, "{what}");
+        let (bytes, held) = delivered(&records);
+        assert!(held, "{what}");
+        assert_eq!(bytes.len(), fetched(1, "sealed", &[]).len(), "{what}");
     }
     let emptied = build(BatchBuilder::new().last_offset_delta(4));
-    assert_eq!(delivered(&emptied), Some(fetched(1, "sealed", &emptied)));
+    assert_eq!(delivered(&emptied), (fetched(1, "sealed", &emptied), false));
     let marker = RecordInput {
         key: Some(&[0, 0, 0, 1]),
         ..record(&[0, 0, 0, 0, 0, 3])
     };
     let control = build(BatchBuilder::new().transactional().control().record(marker));
     let tail = [&control[..], &whole[..40]].concat();
-    assert_eq!(delivered(&tail), Some(fetched(1, "sealed", &control)));
+    assert_eq!(delivered(&tail), (fetched(1, "sealed", &control), false));
 }
