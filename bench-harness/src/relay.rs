@@ -30,7 +30,7 @@ pub(crate) struct Options {
     #[arg(long, value_delimiter = ',', default_values = ["produce", "fetch"])]
     directions: Vec<Direction>,
     /// Which systems; `haproxy` is what the others are compared with.
-    #[arg(long, value_delimiter = ',', default_values = ["haproxy", "sealwire-pass", "sealwire-seal"])]
+    #[arg(long, value_delimiter = ',', default_values = [REFERENCE, PASSING, SEALING])]
     systems: Vec<String>,
     /// Repeats the order of an earlier run.
     #[arg(long)]
@@ -55,6 +55,8 @@ struct System {
 }
 
 const REFERENCE: &str = "haproxy";
+const PASSING: &str = "sealwire-pass";
+const SEALING: &str = "sealwire-seal";
 const RELAY_CORE: usize = 0;
 const LOAD_CORE: usize = 1;
 
@@ -68,29 +70,20 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let [haproxy_port] = ports::free::<1>()?;
     let haproxy = haproxy::start(directory.path(), RELAY_CORE, haproxy_port, load.broker_port())?;
     let mut proxy = cluster::start(&mut load, directory.path(), Some(RELAY_CORE))?;
-    let systems = [
-        System {
-            name: REFERENCE,
-            topic: cluster::PASSED,
-            port: haproxy_port,
-            process: haproxy.id(),
-        },
-        System {
-            name: "sealwire-pass",
-            topic: cluster::PASSED,
-            port: proxy.port,
-            process: proxy.child.id(),
-        },
-        System {
-            name: "sealwire-seal",
-            topic: cluster::SEALED,
-            port: proxy.port,
-            process: proxy.child.id(),
-        },
+    let all = [
+        (REFERENCE, cluster::PASSED, haproxy_port, haproxy.id()),
+        (PASSING, cluster::PASSED, proxy.port, proxy.child.id()),
+        (SEALING, cluster::SEALED, proxy.port, proxy.child.id()),
     ];
-    let systems: Vec<System> = systems
+    let systems: Vec<System> = all
         .into_iter()
-        .filter(|system| options.systems.iter().any(|name| name == system.name))
+        .filter(|(name, ..)| options.systems.iter().any(|wanted| wanted == name))
+        .map(|(name, topic, port, process)| System {
+            name,
+            topic,
+            port,
+            process,
+        })
         .collect();
     for (group, system) in systems.iter().enumerate() {
         load.connect(group, system.port, options.connections)?;
@@ -227,7 +220,7 @@ fn report(options: &Options, samples: &[Sample]) -> Result<(), Failure> {
 }
 
 /// What the first release has to keep, as CPU against HAProxy in the same round.
-const LIMITS: [(&str, f64); 2] = [("sealwire-pass", 1.3), ("sealwire-seal", 2.4)];
+const LIMITS: [(&str, f64); 2] = [(PASSING, 1.3), (SEALING, 2.4)];
 
 impl Direction {
     fn name(self) -> &'static str {
