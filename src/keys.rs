@@ -22,9 +22,9 @@ pub mod request;
 pub mod service;
 pub mod statistics;
 
-pub use executor::{ExecutorKeys, Lookup};
+pub use executor::{Applied, ExecutorKeys, Lookup};
 pub use request::{DeliveredDek, Demand, KeyFailure, KeyReply, KeyRequest, Urgency};
-pub use service::KeyService;
+pub use service::{KeyService, NamedKms};
 pub use statistics::KeyStatistics;
 
 use std::time::Duration;

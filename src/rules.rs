@@ -333,3 +333,6 @@ impl Forms {
         Self(self.0 | other.0)
     }
 }
+
+#[cfg(test)]
+mod tests;

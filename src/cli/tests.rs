@@ -142,7 +142,9 @@ fn flags_override_the_file_and_are_named_when_wrong() {
 fn a_failure_of_the_proxy_is_a_failure_at_run_time() {
     let (_folder, path) = file_with(GOOD);
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let words = ["sealwire", "run", "--config", &path].into_iter().map(OsString::from);
+    let words = ["sealwire", "run", "--config", &path]
+        .into_iter()
+        .map(OsString::from);
     let serve = |_config| Err("port 9192 is taken".into());
     let code = execute(
         words,

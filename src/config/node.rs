@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use figment::value::{Dict, Num, Value};
 
-use super::problem::{ConfigError, did_you_mean};
+use super::problem::{ConfigError, MISTAKES_MAX, did_you_mean};
 use super::scalars::{parse_duration, parse_size, write_duration, write_size};
 use super::schema::{self, Kind, Preset};
 use super::sources::{Sources, Step, toml_value};
@@ -47,6 +47,11 @@ impl<'s> Reader<'s> {
         };
         node.check_names();
         node
+    }
+
+    /// Whether so many mistakes are noted that no more are looked for.
+    fn is_full(&self) -> bool {
+        self.errors.borrow().len() >= MISTAKES_MAX
     }
 
     pub(super) fn into_errors(self) -> Vec<ConfigError> {
@@ -269,6 +274,9 @@ impl<'r> Node<'r> {
     }
 
     fn note(&self, steps: &[Step], value: Option<String>, problem: &str, fix: &str) {
+        if self.reader.is_full() {
+            return;
+        }
         self.reader.errors.borrow_mut().push(ConfigError {
             origin: self.reader.sources.origin(self.value.tag(), steps),
             key: path_of(steps),
@@ -284,6 +292,9 @@ impl<'r> Node<'r> {
             return self.check_free_names(dict);
         }
         for (name, value) in dict {
+            if self.reader.is_full() {
+                return;
+            }
             if schema::names_under(&self.pattern).any(|known| known == name) {
                 continue;
             }

@@ -99,6 +99,12 @@ impl fmt::Display for ConfigErrors {
             }
             write!(formatter, "{error}")?;
         }
+        if self.errors.len() >= MISTAKES_MAX {
+            write!(
+                formatter,
+                "\n\nThere may be more: no more than {MISTAKES_MAX} mistakes are looked for."
+            )?;
+        }
         Ok(())
     }
 }
@@ -146,6 +152,9 @@ fn distance(left: &str, right: &str) -> usize {
 }
 
 const NAME_BYTES_MAX: usize = 64;
+
+/// More than anyone repairs in one go; finding the line of each takes time.
+pub(super) const MISTAKES_MAX: usize = 100;
 
 #[cfg(test)]
 mod tests {

@@ -90,7 +90,9 @@ impl<'i> Sources<'i> {
                 )
             });
             match steps {
-                Some((steps, text)) if steps.iter().all(|step| !step.is_empty()) => {
+                Some((steps, text))
+                    if steps.len() <= STEPS_MAX && steps.iter().all(|step| !step.is_empty()) =>
+                {
                     layers.push((origin, nested(&steps, toml_value(text))));
                 }
                 _ => errors.push(ConfigError {
@@ -261,7 +263,7 @@ fn variable_steps(variable: &str) -> Option<Result<Vec<String>, ()>> {
         .strip_prefix("SEALWIRE_")
         .filter(|rest| rest.contains("__"))?;
     let steps: Vec<String> = rest.split("__").map(str::to_lowercase).collect();
-    Some(if steps.iter().any(String::is_empty) {
+    Some(if steps.len() > STEPS_MAX || steps.iter().any(String::is_empty) {
         Err(())
     } else {
         Ok(steps)
@@ -285,6 +287,9 @@ fn line_of(text: &str, offset: usize) -> usize {
     let before = text.as_bytes().get(..offset).unwrap_or(text.as_bytes());
     before.iter().filter(|&&byte| byte == b'\n').count() + 1
 }
+
+/// Deeper than any key of the schema, and shallow enough for the stack.
+const STEPS_MAX: usize = 16;
 
 /// One source for figment.
 struct Layer {

@@ -662,6 +662,28 @@ const WORDS: [&str; 40] = [
     "é",
 ];
 
+#[test]
+fn depth_and_length_cost_no_stack_and_little_time() {
+    let deep = "a.".repeat(50_000);
+    for text in [
+        format!("{deep}a = 1"),
+        format!("[{deep}a]"),
+        format!("[[{deep}a]]"),
+        format!("a = {}", "[".repeat(100_000)),
+        format!("a = {}", "{a=".repeat(100_000)),
+        format!("a = {{ {deep}a = 1 }}"),
+        "[[cluster.main.topics]]\n".repeat(100_000),
+        (0..50_000).map(|number| format!("key{number} = 1\n")).collect(),
+    ] {
+        assert!(load(&text).is_err());
+        let _ = load_with(
+            BASE,
+            &[(&format!("SEALWIRE_{}A", "A__".repeat(20_000)), &text)],
+            &[&text],
+        );
+    }
+}
+
 proptest! {
     #[test]
     fn no_text_panics(text in ".{0,200}") {

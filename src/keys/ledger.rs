@@ -91,9 +91,13 @@ impl Ledger {
         }
     }
 
-    /// Takes a request in. One for a KMS that does not exist is answered with [`KeyFailure::KekNotFound`].
+    /// Takes a request in. One for a KMS that does not exist is answered with [`KeyFailure::KekNotFound`], one of an executor
+    /// that does not exist is dropped.
     pub fn accept(&mut self, request: KeyRequest, now: Instant) {
         let outboxes = &mut self.outboxes;
+        if request.executor() >= outboxes.0.len() {
+            return;
+        }
         match request {
             KeyRequest::Seal {
                 executor,

@@ -47,6 +47,18 @@ pub enum KeyRequest {
     },
 }
 
+impl KeyRequest {
+    /// Index of the executor that sent it.
+    #[must_use]
+    pub fn executor(&self) -> usize {
+        match *self {
+            Self::Seal { executor, .. } | Self::Open { executor, .. } | Self::Used { executor, .. } => {
+                executor
+            }
+        }
+    }
+}
+
 /// From the key service to an executor.
 pub enum KeyReply {
     /// A DEK to seal with from now on, asked for or not; or why there is none. An outage takes no key away, a verdict does.

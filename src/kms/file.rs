@@ -235,3 +235,6 @@ fn local_failure(what: &str) -> KmsError {
 
 /// Shortest time between two looks at the file: thousands of unwraps must not be thousands of stat calls.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests;

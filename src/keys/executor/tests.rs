@@ -1,1 +1,365 @@
+use super::*;
+use crate::crypto::SecretKey;
+use crate::envelope::wrapped_dek::WrappedDek;
 
+const TAIL: Demand = Demand {
+    urgency: Urgency::Tail,
+    connection: 1,
+};
+const BACKFILL: Demand = Demand {
+    urgency: Urgency::Backfill,
+    connection: 2,
+};
+
+fn wrapped(version: u8, blob: u8) -> Arc<[u8]> {
+    let mut bytes = Vec::new();
+    let written = WrappedDek {
+        provider: 1,
+        authority: [9; 4],
+        kek: b"payments",
+        version: &[version],
+        blob: &[blob],
+    }
+    .write(&mut bytes);
+    assert!(written.is_ok());
+    bytes.into()
+}
+
+fn dek() -> SecretKey {
+    match SecretKey::from_bytes(&mut [7; 32]) {
+        Ok(key) => key,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn delivered(version: u8, batches_max: u64, expires_at: Instant) -> KeyReply {
+    KeyReply::Sealing {
+        kms: 0,
+        kek: "payments".into(),
+        result: Ok(DeliveredDek {
+            dek: dek(),
+            wrapped: wrapped(version, 0),
+            batches_max,
+            bytes_max: 1000,
+            expires_at,
+        }),
+    }
+}
+
+fn opened(version: u8, blob: u8) -> KeyReply {
+    KeyReply::Opened {
+        wrapped: wrapped(version, blob),
+        result: Ok(dek()),
+    }
+}
+
+fn short<T>(lookup: &Lookup<T>) -> String {
+    match lookup {
+        Lookup::Ready(_) => "ready".to_owned(),
+        Lookup::Waiting => "waiting".to_owned(),
+        Lookup::Failed(failure) => format!("{failure:?}"),
+    }
+}
+
+/// One executor's keys with their own clock.
+struct Bench {
+    keys: ExecutorKeys,
+    kek: Arc<str>,
+    now: Instant,
+}
+
+impl Bench {
+    fn new(options: &KeyOptions) -> Self {
+        Self {
+            keys: ExecutorKeys::new(4, options),
+            kek: "payments".into(),
+            now: Instant::now(),
+        }
+    }
+
+    fn seal(&mut self) -> String {
+        short(&self.keys.sealing(0, &self.kek, self.now))
+    }
+
+    fn open(&mut self, version: u8, blob: u8, demand: Demand) -> String {
+        short(&self.keys.opening(0, &wrapped(version, blob), demand, self.now))
+    }
+
+    fn apply(&mut self, reply: KeyReply) -> Applied {
+        self.keys.apply(reply, self.now)
+    }
+
+    /// Requests in short, for comparison.
+    fn sent(&mut self) -> Vec<String> {
+        let short = |request| match request {
+            KeyRequest::Seal {
+                executor,
+                kek,
+                used_up,
+                ..
+            } => format!(
+                "{executor} seal {kek} {}",
+                if used_up.is_some() { "again" } else { "first" }
+            ),
+            KeyRequest::Open { wrapped, demand, .. } => {
+                format!("open {} {:?}", wrapped[wrapped.len() - 1], demand.urgency)
+            }
+            KeyRequest::Used { batches, bytes, .. } => format!("used {batches} {bytes}"),
+        };
+        self.keys.take_requests().into_iter().map(short).collect()
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.keys.tick(self.now);
+    }
+
+    fn far(&self) -> Instant {
+        self.now + Duration::from_secs(3600)
+    }
+}
+
+#[test]
+fn a_key_is_asked_for_once_however_often_it_is_looked_up() {
+    let mut bench = Bench::new(&KeyOptions::default());
+    for _ in 0..1000 {
+        assert_eq!(bench.seal(), "waiting");
+        assert_eq!(bench.open(1, 5, TAIL), "waiting");
+        assert_eq!(bench.open(1, 6, BACKFILL), "waiting");
+    }
+    assert_eq!(
+        bench.sent(),
+        ["4 seal payments first", "open 5 Tail", "open 6 Backfill"]
+    );
+    bench.apply(delivered(1, 100, bench.far()));
+    bench.apply(opened(1, 5));
+    for _ in 0..3 {
+        assert_eq!(bench.seal(), "ready");
+        assert_eq!(bench.open(1, 5, TAIL), "ready");
+        assert_eq!(bench.open(1, 6, BACKFILL), "waiting");
+    }
+    assert!(bench.sent().is_empty());
+    // More urgent than it was: said once more.
+    assert_eq!(bench.open(1, 6, TAIL), "waiting");
+    assert_eq!(bench.open(1, 6, TAIL), "waiting");
+    assert_eq!(bench.sent(), ["open 6 Tail"]);
+}
+
+#[test]
+fn what_does_not_fit_into_the_channel_is_kept_in_order() {
+    let mut bench = Bench::new(&KeyOptions::default());
+    for blob in 0..5 {
+        bench.open(1, blob, TAIL);
+    }
+    let mut room = 2;
+    let mut blobs = Vec::new();
+    let mut send = |request| match request {
+        KeyRequest::Open { ref wrapped, .. } if room > 0 => {
+            room -= 1;
+            blobs.push(wrapped[wrapped.len() - 1]);
+            Ok(())
+        }
+        request => Err(request),
+    };
+    bench.keys.send_requests(&mut send);
+    assert_eq!(blobs, [0, 1]);
+    assert!(bench.keys.has_requests());
+    // What is more urgent overtakes what could not be sent.
+    bench.seal();
+    assert_eq!(
+        bench.sent(),
+        [
+            "4 seal payments first",
+            "open 2 Tail",
+            "open 3 Tail",
+            "open 4 Tail"
+        ]
+    );
+    assert!(!bench.keys.has_requests());
+}
+
+#[test]
+fn failures_are_remembered_for_a_moment() {
+    let options = KeyOptions::default();
+    let mut bench = Bench::new(&options);
+    for failure in [KeyFailure::Unavailable, KeyFailure::KekDisabled] {
+        bench.seal();
+        bench.open(1, 5, TAIL);
+        assert_eq!(bench.sent().len(), 2);
+        bench.apply(KeyReply::Sealing {
+            kms: 0,
+            kek: "payments".into(),
+            result: Err(failure),
+        });
+        bench.apply(KeyReply::Opened {
+            wrapped: wrapped(1, 5),
+            result: Err(failure),
+        });
+        bench.pass(options.executor_memory - Duration::from_millis(1));
+        assert_eq!(bench.seal(), format!("{failure:?}"));
+        assert_eq!(bench.open(1, 5, TAIL), format!("{failure:?}"));
+        assert!(bench.sent().is_empty());
+        bench.pass(Duration::from_millis(1));
+        assert_eq!(bench.seal(), "waiting");
+        assert_eq!(bench.open(1, 5, TAIL), "waiting");
+        assert_eq!(bench.sent().len(), 2);
+        bench.apply(opened(1, 6));
+        bench.apply(KeyReply::Opened {
+            wrapped: wrapped(1, 5),
+            result: Err(failure),
+        });
+        bench.apply(KeyReply::Sealing {
+            kms: 0,
+            kek: "payments".into(),
+            result: Err(failure),
+        });
+        bench.pass(options.executor_memory);
+    }
+}
+
+#[test]
+fn an_outage_leaves_the_sealing_key_and_a_verdict_takes_it() {
+    let mut bench = Bench::new(&KeyOptions::default());
+    bench.apply(delivered(1, 100, bench.far()));
+    let fail = |failure| KeyReply::Sealing {
+        kms: 0,
+        kek: "payments".into(),
+        result: Err(failure),
+    };
+    bench.apply(fail(KeyFailure::Unavailable));
+    assert_eq!(bench.seal(), "ready");
+    bench.apply(fail(KeyFailure::KekDisabled));
+    assert_eq!(bench.seal(), "KekDisabled");
+    // A new key makes the failure past.
+    bench.apply(delivered(2, 100, bench.far()));
+    assert_eq!(bench.seal(), "ready");
+}
+
+#[test]
+fn opened_keys_are_bounded_and_one_in_use_outlives_its_eviction() {
+    let options = KeyOptions {
+        opened_keys_max: 2,
+        ..KeyOptions::default()
+    };
+    let mut bench = Bench::new(&options);
+    bench.apply(opened(1, 1));
+    let Lookup::Ready(held) = bench.keys.opening(0, &wrapped(1, 1), TAIL, bench.now) else {
+        panic!("the key was delivered");
+    };
+    bench.apply(opened(1, 2));
+    bench.apply(opened(1, 3));
+    assert_eq!(bench.keys.opened_count(), 2);
+    assert_eq!(bench.open(1, 3, TAIL), "ready");
+    assert_eq!(bench.open(1, 2, TAIL), "ready");
+    // Garbage that is refused takes no opened key's place.
+    for blob in 10..200 {
+        bench.open(1, blob, TAIL);
+        bench.apply(KeyReply::Opened {
+            wrapped: wrapped(1, blob),
+            result: Err(KeyFailure::Malformed),
+        });
+    }
+    assert_eq!(bench.open(1, 3, TAIL), "ready");
+    assert_eq!(bench.open(1, 2, TAIL), "ready");
+    assert_eq!(bench.open(1, 1, TAIL), "waiting");
+    assert_eq!(held.wrapped_dek(), &*wrapped(1, 1));
+}
+
+#[test]
+fn what_waits_is_bounded() {
+    let options = KeyOptions {
+        waiting_max: 2,
+        ..KeyOptions::default()
+    };
+    let mut bench = Bench::new(&options);
+    for blob in 1..=3 {
+        assert_eq!(bench.open(1, blob, TAIL), "waiting");
+    }
+    assert_eq!(bench.sent(), ["open 1 Tail", "open 2 Tail"]);
+    bench.apply(opened(1, 1));
+    assert_eq!(bench.open(1, 3, TAIL), "waiting");
+    assert_eq!(bench.sent(), ["open 3 Tail"]);
+}
+
+#[test]
+fn revocation_takes_exactly_the_keys_of_the_version() {
+    let mut bench = Bench::new(&KeyOptions::default());
+    bench.apply(delivered(1, 100, bench.far()));
+    bench.apply(opened(1, 1));
+    bench.apply(opened(2, 1));
+    bench.apply(opened(11, 1));
+    assert_eq!(bench.open(1, 1, TAIL), "ready");
+    let prefix = crate::keys::ledger::version_prefix(&wrapped(1, 1)).map(Arc::from);
+    let Some(prefix) = prefix else {
+        panic!("it was parsed")
+    };
+    assert_eq!(bench.apply(KeyReply::Revoked { prefix }), Applied::Dropped);
+    assert_eq!(bench.open(1, 1, TAIL), "waiting");
+    assert_eq!(bench.seal(), "waiting");
+    assert_eq!(bench.open(2, 1, TAIL), "ready");
+    assert_eq!(bench.open(11, 1, TAIL), "ready");
+    bench.apply(delivered(2, 100, bench.far()));
+    let released = KeyReply::Released {
+        kms: 0,
+        kek: "payments".into(),
+    };
+    assert_eq!(bench.apply(released), Applied::Dropped);
+    assert_eq!(bench.seal(), "waiting");
+}
+
+#[test]
+fn a_share_is_never_exceeded_and_use_is_reported() {
+    let mut bench = Bench::new(&KeyOptions::default());
+    bench.keys.tick(bench.now);
+    bench.apply(delivered(1, 3, bench.far()));
+    for _ in 0..2 {
+        assert_eq!(bench.seal(), "ready");
+        bench.keys.note_sealed(0, &bench.kek, 1, 10);
+    }
+    assert!(bench.sent().is_empty());
+    bench.pass(REPORT_INTERVAL);
+    assert_eq!(bench.sent(), ["used 2 20"]);
+    bench.pass(REPORT_INTERVAL);
+    assert!(bench.sent().is_empty(), "nothing new");
+    assert_eq!(bench.seal(), "ready");
+    bench.keys.note_sealed(0, &bench.kek, 1, 10);
+    assert_eq!(bench.seal(), "waiting");
+    // The report stands before the request that depends on it.
+    assert_eq!(bench.sent(), ["used 1 10", "4 seal payments again"]);
+    // Bytes count too: the batch that passes the limit is the last.
+    bench.apply(delivered(2, 100, bench.far()));
+    assert_eq!(bench.seal(), "ready");
+    bench.keys.note_sealed(0, &bench.kek, 1, 999);
+    assert_eq!(bench.seal(), "ready");
+    bench.keys.note_sealed(0, &bench.kek, 1, 1);
+    assert_eq!(bench.seal(), "waiting");
+}
+
+#[test]
+fn a_sealing_key_is_not_used_after_its_time() {
+    let mut bench = Bench::new(&KeyOptions::default());
+    let end = bench.now + Duration::from_secs(10);
+    bench.apply(delivered(1, 100, end));
+    bench.pass(Duration::from_secs(10) - Duration::from_nanos(1));
+    assert_eq!(bench.seal(), "ready");
+    bench.pass(Duration::from_nanos(1));
+    assert_eq!(bench.seal(), "waiting");
+    assert_eq!(bench.sent(), ["4 seal payments again"]);
+}
+
+#[test]
+fn a_request_without_an_answer_is_repeated() {
+    let options = KeyOptions::default();
+    let mut bench = Bench::new(&options);
+    bench.seal();
+    bench.open(1, 1, TAIL);
+    assert_eq!(bench.sent().len(), 2);
+    bench.pass(options.call_timeout * 3 - Duration::from_millis(1));
+    bench.seal();
+    bench.open(1, 1, TAIL);
+    assert!(bench.sent().is_empty());
+    bench.pass(Duration::from_millis(1));
+    bench.seal();
+    bench.open(1, 1, TAIL);
+    assert_eq!(bench.sent().len(), 2);
+}

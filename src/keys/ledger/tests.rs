@@ -1,1 +1,612 @@
+use super::*;
+use crate::envelope::wrapped_dek::WrappedDek;
 
+const INTERVALS: Intervals = Intervals {
+    version_poll: Duration::from_secs(1),
+    recheck: Duration::from_secs(1),
+};
+const TAIL: Demand = Demand {
+    urgency: Urgency::Tail,
+    connection: 1,
+};
+const BACKFILL: Demand = Demand {
+    urgency: Urgency::Backfill,
+    connection: 2,
+};
+
+fn wrapped(version: u8, blob: u32) -> Arc<[u8]> {
+    let mut bytes = Vec::new();
+    let written = WrappedDek {
+        provider: 1,
+        authority: [9; 4],
+        kek: b"payments",
+        version: &[version],
+        blob: &blob.to_be_bytes(),
+    }
+    .write(&mut bytes);
+    assert!(written.is_ok());
+    bytes.into()
+}
+
+fn dek(byte: u8) -> SecretKey {
+    match SecretKey::from_bytes(&mut [byte; 32]) {
+        Ok(key) => key,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn generated(version: u8, blob: u32) -> Outcome {
+    Outcome::Generated(Ok(GeneratedDek {
+        dek: dek(version),
+        wrapped: wrapped(version, blob)[..].into(),
+    }))
+}
+
+/// A ledger with its own clock.
+struct Desk {
+    ledger: Ledger,
+    now: Instant,
+}
+
+impl Desk {
+    fn new(options: &KeyOptions, executors: usize) -> Self {
+        Self {
+            ledger: Ledger::new(options, &[INTERVALS, INTERVALS], executors),
+            now: Instant::now(),
+        }
+    }
+
+    fn seal(&mut self, executor: usize, kek: &str) {
+        self.seal_after(executor, kek, None);
+    }
+
+    fn seal_after(&mut self, executor: usize, kek: &str, used_up: Option<Arc<[u8]>>) {
+        let request = KeyRequest::Seal {
+            executor,
+            kms: 0,
+            kek: kek.into(),
+            used_up,
+        };
+        self.ledger.accept(request, self.now);
+    }
+
+    fn open(&mut self, executor: usize, wrapped: &Arc<[u8]>, demand: Demand) {
+        let request = KeyRequest::Open {
+            executor,
+            kms: 0,
+            wrapped: Arc::clone(wrapped),
+            demand,
+        };
+        self.ledger.accept(request, self.now);
+    }
+
+    fn used(&mut self, executor: usize, wrapped: &Arc<[u8]>, batches: u64, bytes: u64) {
+        let request = KeyRequest::Used {
+            executor,
+            kms: 0,
+            kek: "payments".into(),
+            wrapped: Arc::clone(wrapped),
+            batches,
+            bytes,
+        };
+        self.ledger.accept(request, self.now);
+    }
+
+    fn jobs(&mut self) -> Vec<Job> {
+        std::iter::from_fn(|| self.ledger.next_job()).collect()
+    }
+
+    fn calls(&mut self) -> Vec<Call> {
+        self.jobs().into_iter().map(|job| job.call).collect()
+    }
+
+    fn finish(&mut self, call: Call, outcome: Outcome) -> bool {
+        self.ledger.finish(Job { kms: 0, call }, outcome, self.now)
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.ledger.tick(self.now);
+    }
+
+    fn replies(&mut self, executor: usize) -> Vec<KeyReply> {
+        std::iter::from_fn(|| self.ledger.pop_reply(executor)).collect()
+    }
+
+    /// Replies in short, for comparison.
+    fn told(&mut self, executor: usize) -> Vec<String> {
+        let short = |reply| match reply {
+            KeyReply::Sealing { kek, result, .. } => match result {
+                Ok(key) => format!("seal {kek} {}", key.dek.expose()[0]),
+                Err(failure) => format!("seal {kek} {failure:?}"),
+            },
+            KeyReply::Opened { wrapped, result } => match result {
+                Ok(key) => format!("open {} {}", wrapped[wrapped.len() - 1], key.expose()[0]),
+                Err(failure) => format!("open {} {failure:?}", wrapped[wrapped.len() - 1]),
+            },
+            KeyReply::Released { kek, .. } => format!("released {kek}"),
+            KeyReply::Revoked { prefix } => format!("revoked {}", prefix[prefix.len() - 1]),
+        };
+        self.replies(executor).into_iter().map(short).collect()
+    }
+
+    fn generate_first(&mut self, executors: &[usize]) -> Arc<[u8]> {
+        for &executor in executors {
+            self.seal(executor, "payments");
+        }
+        assert_eq!(self.calls(), [Call::Generate("payments".into())]);
+        self.finish(Call::Generate("payments".into()), generated(1, 0));
+        for &executor in executors {
+            assert_eq!(self.told(executor), ["seal payments 1"]);
+        }
+        wrapped(1, 0)
+    }
+}
+
+#[test]
+fn a_thousand_askers_cost_one_unwrap_and_get_a_copy_each() {
+    let mut desk = Desk::new(&KeyOptions::default(), 1000);
+    let key = wrapped(1, 7);
+    for executor in 0..1000 {
+        desk.open(executor, &key, if executor % 2 == 0 { TAIL } else { BACKFILL });
+    }
+    assert_eq!(desk.calls(), [Call::Unwrap(Arc::clone(&key))]);
+    desk.finish(Call::Unwrap(Arc::clone(&key)), Outcome::Unwrapped(Ok(dek(5))));
+    for executor in 0..1000 {
+        assert_eq!(desk.told(executor), ["open 7 5"]);
+    }
+    // Whoever asks later is answered without a call.
+    desk.open(3, &key, TAIL);
+    assert!(desk.calls().is_empty());
+    assert_eq!(desk.told(3), ["open 7 5"]);
+}
+
+#[test]
+fn a_thousand_askers_cost_one_generate_and_share_the_dek() {
+    let mut desk = Desk::new(&KeyOptions::default(), 1000);
+    for executor in 0..1000 {
+        desk.seal(executor, "payments");
+    }
+    assert_eq!(desk.calls(), [Call::Generate("payments".into())]);
+    desk.finish(Call::Generate("payments".into()), generated(1, 0));
+    for executor in 0..1000 {
+        assert_eq!(desk.told(executor), ["seal payments 1"]);
+    }
+    desk.seal(0, "payments");
+    assert!(desk.calls().is_empty());
+    assert_eq!(desk.told(0), ["seal payments 1"]);
+    // What this process sealed with, it opens without a call.
+    desk.open(1, &wrapped(1, 0), TAIL);
+    assert!(desk.calls().is_empty());
+    assert_eq!(desk.told(1), ["open 0 1"]);
+}
+
+#[test]
+fn failures_are_remembered_as_long_as_their_kind() {
+    let options = KeyOptions::default();
+    for (error, failure, memory) in [
+        (KmsError::KekDisabled, "KekDisabled", options.verdict_memory),
+        (KmsError::Malformed, "Malformed", options.verdict_memory),
+        (KmsError::CredentialsRefused, "Unavailable", options.outage_memory),
+        (
+            KmsError::Unavailable(String::new()),
+            "Unavailable",
+            options.outage_memory,
+        ),
+    ] {
+        let mut desk = Desk::new(&options, 1);
+        let key = wrapped(1, 7);
+        let unwrap = Call::Unwrap(Arc::clone(&key));
+        desk.open(0, &key, TAIL);
+        desk.seal(0, "payments");
+        assert_eq!(desk.calls().len(), 2);
+        desk.finish(unwrap, Outcome::Unwrapped(Err(error.clone())));
+        desk.finish(
+            Call::Generate("payments".into()),
+            Outcome::Generated(Err(error.clone())),
+        );
+        let told = [format!("open 7 {failure}"), format!("seal payments {failure}")];
+        assert_eq!(desk.told(0), told);
+        desk.pass(memory - Duration::from_millis(1));
+        desk.open(0, &key, TAIL);
+        desk.seal(0, "payments");
+        assert!(desk.calls().is_empty());
+        assert_eq!(desk.told(0), told);
+        desk.pass(Duration::from_millis(1));
+        desk.open(0, &key, TAIL);
+        desk.seal(0, "payments");
+        assert_eq!(desk.calls().len(), 2, "{error:?}");
+    }
+}
+
+#[test]
+fn caches_and_queues_are_bounded() {
+    let options = KeyOptions {
+        opened_keys_max: 2,
+        waiting_max: 3,
+        ..KeyOptions::default()
+    };
+    let mut desk = Desk::new(&options, 1);
+    for blob in 0..4 {
+        desk.open(0, &wrapped(1, blob), TAIL);
+    }
+    // The fourth was one too many.
+    assert_eq!(desk.told(0), ["open 3 Unavailable"]);
+    for call in desk.calls() {
+        desk.finish(call, Outcome::Unwrapped(Ok(dek(1))));
+    }
+    assert_eq!(desk.told(0).len(), 3);
+    // Of three opened ones the first was dropped.
+    desk.open(0, &wrapped(1, 1), TAIL);
+    desk.open(0, &wrapped(1, 2), TAIL);
+    assert!(desk.calls().is_empty());
+    desk.open(0, &wrapped(1, 0), TAIL);
+    assert_eq!(desk.calls(), [Call::Unwrap(wrapped(1, 0))]);
+    for name in ["a", "b", "c", "d"] {
+        desk.seal(0, name);
+    }
+    assert_eq!(desk.told(0), ["open 1 1", "open 2 1", "seal d Unavailable"]);
+}
+
+#[test]
+fn urgent_calls_come_first_and_always_find_a_slot() {
+    let options = KeyOptions {
+        calls_max: 8,
+        ..KeyOptions::default()
+    };
+    let mut desk = Desk::new(&options, 1);
+    for blob in 0..20 {
+        desk.open(0, &wrapped(1, blob), BACKFILL);
+    }
+    for blob in 20..40 {
+        desk.open(0, &wrapped(1, blob), TAIL);
+    }
+    for name in ["a", "b", "c"] {
+        desk.seal(0, name);
+    }
+    let calls = desk.calls();
+    let sealing = calls.iter().filter(|call| matches!(call, Call::Generate(_)));
+    assert_eq!(sealing.count(), 3);
+    assert!(matches!(calls[0], Call::Generate(_)));
+    // Tailing readers fill up to three quarters; backfill starts below half.
+    assert_eq!(calls.len(), 6);
+    assert!(calls.contains(&Call::Unwrap(wrapped(1, 20))));
+    assert!(!calls.contains(&Call::Unwrap(wrapped(1, 0))));
+    // More sealing still gets through.
+    desk.seal(0, "d");
+    desk.seal(0, "e");
+    desk.seal(0, "f");
+    assert_eq!(desk.calls().len(), 2);
+}
+
+#[test]
+fn a_request_that_becomes_urgent_moves_ahead_and_is_made_once() {
+    let options = KeyOptions {
+        calls_max: 1,
+        ..KeyOptions::default()
+    };
+    let mut desk = Desk::new(&options, 2);
+    desk.open(0, &wrapped(1, 0), BACKFILL);
+    desk.open(0, &wrapped(1, 1), BACKFILL);
+    desk.open(1, &wrapped(1, 1), TAIL);
+    let mut order = Vec::new();
+    while let [call] = desk.calls().as_slice() {
+        order.push(call.clone());
+        desk.finish(call.clone(), Outcome::Unwrapped(Ok(dek(1))));
+    }
+    assert_eq!(order, [Call::Unwrap(wrapped(1, 1)), Call::Unwrap(wrapped(1, 0))]);
+    assert_eq!(desk.told(0), ["open 1 1", "open 0 1"]);
+    assert_eq!(desk.told(1), ["open 1 1"]);
+}
+
+#[test]
+fn connections_take_turns() {
+    let options = KeyOptions {
+        calls_max: 1,
+        ..KeyOptions::default()
+    };
+    let mut desk = Desk::new(&options, 1);
+    for blob in 0..3 {
+        desk.open(0, &wrapped(1, blob), BACKFILL);
+    }
+    let other = Demand {
+        connection: 77,
+        ..BACKFILL
+    };
+    desk.open(0, &wrapped(1, 9), other);
+    let mut order = Vec::new();
+    while let [Call::Unwrap(wrapped)] = desk.calls().as_slice() {
+        order.push(wrapped[wrapped.len() - 1]);
+        desk.finish(Call::Unwrap(Arc::clone(wrapped)), Outcome::Unwrapped(Ok(dek(1))));
+    }
+    assert_eq!(order, [0, 9, 1, 2]);
+}
+
+#[test]
+fn a_stalled_kms_does_not_stall_another() {
+    let options = KeyOptions {
+        calls_max: 2,
+        ..KeyOptions::default()
+    };
+    let mut desk = Desk::new(&options, 1);
+    for name in ["a", "b", "c"] {
+        desk.seal(0, name);
+    }
+    assert_eq!(desk.calls().len(), 2);
+    let request = KeyRequest::Seal {
+        executor: 0,
+        kms: 1,
+        kek: "other".into(),
+        used_up: None,
+    };
+    desk.ledger.accept(request, desk.now);
+    assert_eq!(
+        desk.jobs(),
+        [Job {
+            kms: 1,
+            call: Call::Generate("other".into())
+        }]
+    );
+}
+
+#[test]
+fn rotation_is_noticed_by_the_poll_and_reaches_every_holder_unasked() {
+    let mut desk = Desk::new(&KeyOptions::default(), 3);
+    desk.generate_first(&[0, 1]);
+    desk.pass(INTERVALS.version_poll);
+    let poll = Call::PollVersion("payments".into());
+    let recheck = Call::Recheck(wrapped(1, 0));
+    assert_eq!(desk.calls(), [recheck.clone(), poll.clone()]);
+    // Nothing moved: nothing is fetched; and no second poll before its time.
+    desk.finish(recheck, Outcome::Unwrapped(Ok(dek(1))));
+    desk.finish(poll.clone(), Outcome::Version(Ok(Some(vec![1]))));
+    desk.pass(INTERVALS.version_poll - Duration::from_millis(1));
+    assert!(desk.calls().is_empty());
+    desk.pass(Duration::from_millis(1));
+    assert!(desk.calls().contains(&poll));
+    desk.finish(poll, Outcome::Version(Ok(Some(vec![2]))));
+    assert_eq!(desk.calls(), [Call::Generate("payments".into())]);
+    // The old one seals on meanwhile.
+    desk.seal(2, "payments");
+    assert_eq!(desk.told(2), ["seal payments 1"]);
+    desk.finish(Call::Generate("payments".into()), generated(2, 1));
+    for executor in 0..3 {
+        assert_eq!(desk.told(executor), ["seal payments 2"]);
+    }
+}
+
+#[test]
+fn a_refused_recheck_takes_every_key_of_the_version_away() {
+    let mut desk = Desk::new(&KeyOptions::default(), 2);
+    let sealing = desk.generate_first(&[0]);
+    let other_version = wrapped(2, 5);
+    desk.open(1, &other_version, TAIL);
+    desk.open(1, &wrapped(1, 6), TAIL);
+    for call in desk.calls() {
+        desk.finish(call, Outcome::Unwrapped(Ok(dek(6))));
+    }
+    assert_eq!(desk.told(1), ["open 5 6", "open 6 6"]);
+    desk.pass(INTERVALS.recheck);
+    let calls = desk.calls();
+    assert_eq!(calls.len(), 3, "two versions and one poll: {calls:?}");
+    // An outage is no verdict.
+    let outage = || KmsError::Unavailable(String::new());
+    assert!(!desk.finish(
+        Call::Recheck(Arc::clone(&other_version)),
+        Outcome::Unwrapped(Err(outage()))
+    ));
+    assert!(desk.finish(
+        Call::Recheck(Arc::clone(&sealing)),
+        Outcome::Unwrapped(Err(KmsError::KekDisabled))
+    ));
+    for executor in 0..2 {
+        assert_eq!(desk.told(executor), ["revoked 1"]);
+    }
+    // Nothing of version 1 is given out any more; version 2 is.
+    desk.open(1, &other_version, TAIL);
+    assert_eq!(desk.told(1), ["open 5 6"]);
+    desk.open(0, &sealing, TAIL);
+    desk.seal(0, "payments");
+    assert_eq!(desk.calls().len(), 2);
+    assert!(desk.told(0).is_empty());
+}
+
+#[test]
+fn what_was_under_way_when_its_version_was_revoked_is_asked_again() {
+    let mut desk = Desk::new(&KeyOptions::default(), 1);
+    let known = desk.generate_first(&[0]);
+    desk.pass(INTERVALS.recheck);
+    let late = wrapped(1, 8);
+    desk.open(0, &late, TAIL);
+    desk.seal_after(0, "payments", Some(Arc::clone(&known)));
+    let calls = desk.calls();
+    assert!(calls.contains(&Call::Unwrap(Arc::clone(&late))));
+    assert!(calls.contains(&Call::Generate("payments".into())));
+    desk.finish(
+        Call::Recheck(known),
+        Outcome::Unwrapped(Err(KmsError::KekDestroyed)),
+    );
+    desk.finish(Call::Unwrap(Arc::clone(&late)), Outcome::Unwrapped(Ok(dek(1))));
+    desk.finish(Call::Generate("payments".into()), generated(1, 9));
+    assert_eq!(desk.told(0), ["revoked 1"]);
+    assert_eq!(
+        desk.calls(),
+        [Call::Generate("payments".into()), Call::Unwrap(Arc::clone(&late))]
+    );
+    desk.finish(
+        Call::Unwrap(late),
+        Outcome::Unwrapped(Err(KmsError::KekDestroyed)),
+    );
+    assert_eq!(desk.told(0), ["open 8 KekDestroyed"]);
+}
+
+#[test]
+fn a_verdict_on_the_kek_stops_sealing_and_an_outage_does_not() {
+    let mut desk = Desk::new(&KeyOptions::default(), 2);
+    desk.generate_first(&[0, 1]);
+    let poll = Call::PollVersion("payments".into());
+    desk.pass(INTERVALS.version_poll);
+    desk.calls();
+    desk.finish(
+        poll.clone(),
+        Outcome::Version(Err(KmsError::Unavailable(String::new()))),
+    );
+    assert!(desk.told(0).is_empty());
+    desk.pass(INTERVALS.version_poll);
+    desk.calls();
+    desk.finish(poll, Outcome::Version(Err(KmsError::KekDisabled)));
+    for executor in 0..2 {
+        assert_eq!(desk.told(executor), ["seal payments KekDisabled"]);
+    }
+    desk.seal(0, "payments");
+    assert_eq!(desk.told(0), ["seal payments KekDisabled"]);
+}
+
+#[test]
+fn shares_never_add_up_to_more_than_the_limit() {
+    let options = KeyOptions {
+        dek: crate::keys::DekLimits {
+            batches_max: 100,
+            bytes_max: 1000,
+            ..crate::keys::DekLimits::default()
+        },
+        ..KeyOptions::default()
+    };
+    let mut desk = Desk::new(&options, 3);
+    desk.seal(0, "payments");
+    desk.calls();
+    desk.finish(Call::Generate("payments".into()), generated(1, 0));
+    desk.seal(1, "payments");
+    let share = |reply: KeyReply| match reply {
+        KeyReply::Sealing { result: Ok(key), .. } => (key.batches_max, key.bytes_max),
+        _ => (0, 0),
+    };
+    assert_eq!(
+        desk.replies(0).into_iter().map(share).collect::<Vec<_>>(),
+        [(33, 333)]
+    );
+    assert_eq!(
+        desk.replies(1).into_iter().map(share).collect::<Vec<_>>(),
+        [(33, 333)]
+    );
+    // One that lost its key and asks again gets what it has left.
+    desk.used(0, &wrapped(1, 0), 30, 100);
+    desk.seal(0, "payments");
+    assert_eq!(
+        desk.replies(0).into_iter().map(share).collect::<Vec<_>>(),
+        [(3, 233)]
+    );
+    assert!(desk.calls().is_empty());
+    // At half of the limit the next one is fetched ahead, and everyone gets it.
+    desk.used(1, &wrapped(1, 0), 20, 100);
+    assert_eq!(desk.calls(), [Call::Generate("payments".into())]);
+    desk.used(0, &wrapped(1, 0), 3, 0);
+    desk.seal(0, "payments");
+    assert!(desk.told(0).is_empty(), "its share is used up: it waits");
+    desk.finish(Call::Generate("payments".into()), generated(2, 0));
+    assert_eq!(desk.told(0), ["seal payments 2"]);
+    assert_eq!(desk.told(1), ["seal payments 2"]);
+    assert!(desk.told(2).is_empty());
+}
+
+#[test]
+fn age_replaces_what_is_used_and_releases_what_is_not() {
+    let options = KeyOptions::default();
+    let half = options.dek.age_max / 2;
+    let mut desk = Desk::new(&options, 1);
+    let key = desk.generate_first(&[0]);
+    desk.used(0, &key, 1, 1);
+    desk.pass(half);
+    assert!(!desk.calls().contains(&Call::Generate("payments".into())));
+    desk.pass(half);
+    assert!(desk.calls().contains(&Call::Generate("payments".into())));
+    // While the KMS is away the old one goes on, until twice its age.
+    let outage = KmsError::Unavailable(String::new());
+    desk.finish(Call::Generate("payments".into()), Outcome::Generated(Err(outage)));
+    desk.seal(0, "payments");
+    assert_eq!(desk.told(0), ["seal payments 1"]);
+    desk.pass(half);
+    desk.pass(half);
+    assert_eq!(desk.told(0), ["released payments"]);
+
+    let mut desk = Desk::new(&options, 1);
+    desk.generate_first(&[0]);
+    desk.pass(options.dek.age_max);
+    assert!(!desk.calls().contains(&Call::Generate("payments".into())));
+    assert_eq!(desk.told(0), ["released payments"]);
+}
+
+#[test]
+fn the_idlest_sealing_key_is_released_for_another() {
+    let options = KeyOptions {
+        sealing_keys_max: 2,
+        ..KeyOptions::default()
+    };
+    let mut desk = Desk::new(&options, 1);
+    for name in ["a", "b"] {
+        desk.seal(0, name);
+        desk.calls();
+        desk.finish(Call::Generate(name.into()), generated(1, 0));
+    }
+    desk.seal(0, "a");
+    desk.seal(0, "c");
+    desk.calls();
+    desk.finish(Call::Generate("c".into()), generated(1, 0));
+    assert_eq!(
+        desk.told(0),
+        ["seal a 1", "seal b 1", "seal a 1", "seal c 1", "released b"]
+    );
+}
+
+#[test]
+fn versions_in_use_are_bounded_and_their_keys_go_with_them() {
+    let options = KeyOptions {
+        versions_max: 2,
+        ..KeyOptions::default()
+    };
+    let mut desk = Desk::new(&options, 1);
+    for version in 1..=3 {
+        desk.open(0, &wrapped(version, 0), TAIL);
+        desk.calls();
+        desk.finish(
+            Call::Unwrap(wrapped(version, 0)),
+            Outcome::Unwrapped(Ok(dek(version))),
+        );
+    }
+    assert_eq!(desk.told(0), ["open 0 1", "open 0 2", "open 0 3", "revoked 1"]);
+    desk.open(0, &wrapped(1, 0), TAIL);
+    assert_eq!(desk.calls(), [Call::Unwrap(wrapped(1, 0))]);
+}
+
+#[test]
+fn requests_that_make_no_sense_are_answered() {
+    let mut desk = Desk::new(&KeyOptions::default(), 1);
+    desk.open(0, &Arc::from([1, 2, 3].as_slice()), TAIL);
+    let stray = KeyRequest::Open {
+        executor: 0,
+        kms: 5,
+        wrapped: wrapped(1, 1),
+        demand: TAIL,
+    };
+    desk.ledger.accept(stray, desk.now);
+    let stray = KeyRequest::Seal {
+        executor: 0,
+        kms: 5,
+        kek: "payments".into(),
+        used_up: None,
+    };
+    desk.ledger.accept(stray, desk.now);
+    assert!(desk.calls().is_empty());
+    assert_eq!(
+        desk.told(0),
+        [
+            "open 3 Malformed",
+            "open 1 KekNotFound",
+            "seal payments KekNotFound"
+        ]
+    );
+    // An executor that does not exist gets nothing and does no harm.
+    desk.open(1, &wrapped(1, 1), TAIL);
+    desk.open(usize::MAX, &wrapped(1, 2), TAIL);
+    assert!(desk.calls().is_empty());
+}

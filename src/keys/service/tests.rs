@@ -1,1 +1,389 @@
+use std::future::Future;
+use std::path::PathBuf;
 
+use tempfile::TempDir;
+
+use super::*;
+use crate::channel::{Receiver, Sender, channel};
+use crate::envelope::WrappedDek;
+use crate::keys::{Applied, Demand, ExecutorKeys, KeyFailure, Lookup, Urgency};
+use crate::kms::fault::{Faults, FaultyKms};
+use crate::kms::file::FileKms;
+use crate::kms::keystore::{
+    Keystore, KeystoreError, KeystoreLock, MasterKeySource, OpenKeystore, create_key_file, read_file,
+    write_file,
+};
+
+const TAIL: Demand = Demand {
+    urgency: Urgency::Tail,
+    connection: 1,
+};
+
+/// A file keystore, the fault layer, the service in its task, and executors with their channels.
+struct Stage {
+    folder: TempDir,
+    executors: Vec<Executor>,
+    faults: Faults,
+    kms: Arc<dyn Kms>,
+    statistics: Arc<KeyStatistics>,
+}
+
+struct Executor {
+    keys: ExecutorKeys,
+    requests: Sender<KeyRequest>,
+    replies: Receiver<KeyReply>,
+}
+
+impl Stage {
+    fn new(options: &KeyOptions, executors: usize, channel_capacity: usize) -> Result<Self, KeystoreError> {
+        let folder = TempDir::new().map_err(KeystoreError::file("make", &PathBuf::from("a folder")))?;
+        let (path, key_file) = (folder.path().join("keystore.json"), folder.path().join("key"));
+        create_key_file(&key_file)?;
+        let source = MasterKeySource::File(key_file);
+        let mut keystore = OpenKeystore::create(source.read()?)?;
+        keystore.add("payments")?;
+        write_file(&KeystoreLock::acquire(&path)?, &keystore.to_json()?)?;
+        let (layer, faults) = FaultyKms::around(Arc::new(FileKms::open(&path, &source)?));
+        let kms: Arc<dyn Kms> = Arc::new(layer);
+
+        let (request_sender, request_receiver) = channel(channel_capacity);
+        let (mut senders, mut desks) = (Vec::new(), Vec::new());
+        for executor in 0..executors {
+            let (sender, receiver) = channel(channel_capacity);
+            senders.push(sender);
+            desks.push(Executor {
+                keys: ExecutorKeys::new(executor, options),
+                requests: request_sender.clone(),
+                replies: receiver,
+            });
+        }
+        let named = NamedKms {
+            name: "local".to_owned(),
+            kms: Arc::clone(&kms),
+        };
+        let service = KeyService::new(vec![named], request_receiver, senders, options);
+        let statistics = service.statistics();
+        tokio::spawn(service.run());
+        Ok(Self {
+            folder,
+            executors: desks,
+            faults,
+            kms,
+            statistics,
+        })
+    }
+
+    fn edit(
+        &self,
+        edit: impl FnOnce(&mut OpenKeystore) -> Result<(), KeystoreError>,
+    ) -> Result<(), KeystoreError> {
+        let lock = KeystoreLock::acquire(&self.folder.path().join("keystore.json"))?;
+        let secret = MasterKeySource::File(self.folder.path().join("key")).read()?;
+        let mut keystore = Keystore::parse(&read_file(lock.path())?.0)?.authenticate(secret)?;
+        edit(&mut keystore)?;
+        write_file(&lock, &keystore.to_json()?)
+    }
+}
+
+impl Executor {
+    /// Sends what there is and takes in replies until `done` says so, as an executor's own loop would.
+    async fn until<T>(&mut self, mut done: impl FnMut(&mut ExecutorKeys, Instant) -> Option<T>) -> T {
+        loop {
+            let now = Instant::now();
+            self.keys.tick(now);
+            let found = done(&mut self.keys, now);
+            self.keys.send_requests(|request| self.requests.try_send(request));
+            if let Some(found) = found {
+                return found;
+            }
+            let turn = tokio::time::timeout(Duration::from_millis(20), self.replies.recv());
+            if let Ok(reply) = turn.await {
+                self.keys.apply(reply, Instant::now());
+                while let Some(reply) = self.replies.try_recv() {
+                    self.keys.apply(reply, Instant::now());
+                }
+            }
+        }
+    }
+
+    async fn sealing(&mut self, kek: &str) -> Result<Vec<u8>, KeyFailure> {
+        let kek: Arc<str> = kek.into();
+        self.until(|keys, now| match keys.sealing(0, &kek, now) {
+            Lookup::Ready(key) => Some(Ok(key.wrapped_dek().to_vec())),
+            Lookup::Failed(failure) => Some(Err(failure)),
+            Lookup::Waiting => None,
+        })
+        .await
+    }
+
+    async fn opening(&mut self, wrapped: &[u8]) -> Result<(), KeyFailure> {
+        self.until(|keys, now| match keys.opening(0, wrapped, TAIL, now) {
+            Lookup::Ready(_) => Some(Ok(())),
+            Lookup::Failed(failure) => Some(Err(failure)),
+            Lookup::Waiting => None,
+        })
+        .await
+    }
+}
+
+type TestResult = Result<(), Box<dyn std::error::Error>>;
+
+/// Runs a test on a runtime like the control thread's, with a deadline.
+fn on_control_thread(test: impl Future<Output = TestResult>) -> TestResult {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async { tokio::time::timeout(Duration::from_secs(30), test).await? })
+}
+
+#[test]
+fn a_thousand_lookups_on_eight_executors_cost_one_call_each() -> TestResult {
+    on_control_thread(async {
+        let mut stage = Stage::new(&KeyOptions::default(), 8, 4)?;
+        let stranger = stage.kms.generate_dek("payments").await?;
+        let generates_before = stage.faults.generates();
+        stage.faults.hold();
+        // Everyone has asked before anyone is answered.
+        let kek: Arc<str> = "payments".into();
+        for executor in &mut stage.executors {
+            for _ in 0..125 {
+                let now = Instant::now();
+                assert!(matches!(executor.keys.sealing(0, &kek, now), Lookup::Waiting));
+                let opening = executor.keys.opening(0, &stranger.wrapped, TAIL, now);
+                assert!(matches!(opening, Lookup::Waiting));
+            }
+            while executor.keys.has_requests() {
+                executor
+                    .keys
+                    .send_requests(|request| executor.requests.try_send(request));
+                tokio::task::yield_now().await;
+            }
+        }
+        stage.faults.release();
+        let mut sealed_under = Vec::new();
+        for executor in &mut stage.executors {
+            sealed_under.push(executor.sealing("payments").await?);
+            executor.opening(&stranger.wrapped).await?;
+        }
+        assert!(sealed_under.iter().all(|wrapped| *wrapped == sealed_under[0]));
+        assert_eq!(stage.faults.generates() - generates_before, 1);
+        assert_eq!(stage.statistics.kms[0].generated.get(), 1);
+        assert_eq!(stage.statistics.kms[0].unwrapped.get(), 1);
+        // Sealed by this process: opened without a call.
+        let unwrapped = stage.statistics.kms[0].unwrapped.get();
+        stage.executors[3].opening(&sealed_under[0]).await?;
+        assert_eq!(stage.statistics.kms[0].unwrapped.get(), unwrapped);
+        Ok(())
+    })
+}
+
+#[test]
+fn thousands_of_keys_pass_through_small_channels() -> TestResult {
+    on_control_thread(async {
+        let mut stage = Stage::new(&KeyOptions::default(), 2, 2)?;
+        let mut strangers = Vec::new();
+        for _ in 0..2000 {
+            strangers.push(stage.kms.generate_dek("payments").await?.wrapped);
+        }
+        for executor in &mut stage.executors {
+            for wrapped in &strangers {
+                let lookup = executor.keys.opening(0, wrapped, TAIL, Instant::now());
+                assert!(matches!(lookup, Lookup::Waiting));
+            }
+        }
+        let [one, two] = stage.executors.as_mut_slice() else {
+            panic!("there are two")
+        };
+        let all = async |executor: &mut Executor| {
+            for wrapped in &strangers {
+                executor.opening(wrapped).await?;
+            }
+            Ok::<(), KeyFailure>(())
+        };
+        let (first, second) = tokio::join!(all(one), all(two));
+        first?;
+        second?;
+        assert_eq!(stage.statistics.kms[0].unwrapped.get(), 2000);
+        Ok(())
+    })
+}
+
+#[test]
+fn rotation_reaches_sealing_within_the_poll() -> TestResult {
+    on_control_thread(async {
+        let mut stage = Stage::new(&KeyOptions::default(), 1, 64)?;
+        let before = stage.executors[0].sealing("payments").await?;
+        assert_eq!(WrappedDek::parse(&before)?.version, [1]);
+        stage.edit(|keystore| keystore.rotate("payments").map(drop))?;
+        let rotated_at = Instant::now();
+        let kek: Arc<str> = "payments".into();
+        stage.executors[0]
+            .until(|keys, now| match keys.sealing(0, &kek, now) {
+                Lookup::Ready(key) => (key.wrapped_dek() != before).then_some(()),
+                // The old key seals until the new one is there.
+                Lookup::Waiting | Lookup::Failed(_) => panic!("sealing was interrupted"),
+            })
+            .await;
+        assert!(
+            rotated_at.elapsed() < Duration::from_secs(3),
+            "{:?}",
+            rotated_at.elapsed()
+        );
+        let after = stage.executors[0].sealing("payments").await?;
+        assert_eq!(WrappedDek::parse(&after)?.version, [2]);
+        stage.executors[0].opening(&before).await?;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_disabled_key_is_taken_from_every_executor() -> TestResult {
+    on_control_thread(async {
+        let mut stage = Stage::new(&KeyOptions::default(), 2, 64)?;
+        let sealed = stage.executors[0].sealing("payments").await?;
+        for executor in &mut stage.executors {
+            executor.opening(&sealed).await?;
+        }
+        stage.edit(|keystore| keystore.disable("payments", None).map(drop))?;
+        for executor in &mut stage.executors {
+            let failure = executor
+                .until(|keys, now| match keys.opening(0, &sealed, TAIL, now) {
+                    Lookup::Failed(failure) => Some(failure),
+                    Lookup::Ready(_) | Lookup::Waiting => None,
+                })
+                .await;
+            assert_eq!(failure, KeyFailure::KekDisabled);
+            assert_eq!(executor.sealing("payments").await, Err(KeyFailure::KekDisabled));
+        }
+        assert!(stage.statistics.kms[0].revocations.get() >= 1);
+        assert!(stage.statistics.all_available(), "a verdict is no outage");
+        Ok(())
+    })
+}
+
+#[test]
+fn an_outage_is_ridden_out_and_recovered_from_within_a_second() -> TestResult {
+    on_control_thread(async {
+        let mut stage = Stage::new(&KeyOptions::default(), 1, 64)?;
+        let executor = &mut stage.executors[0];
+        let sealed = executor.sealing("payments").await?;
+        let stranger = stage.kms.generate_dek("payments").await?;
+        stage.faults.refuse(Some(KmsError::CredentialsRefused));
+        assert_eq!(
+            executor.opening(&stranger.wrapped).await,
+            Err(KeyFailure::Unavailable)
+        );
+        assert!(!stage.statistics.all_available());
+        // What is at hand goes on, also over rechecks and polls.
+        let (versions, patience) = (stage.faults.versions(), Instant::now());
+        while stage.faults.versions() < versions + 2 {
+            assert!(patience.elapsed() < Duration::from_secs(10));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(executor.sealing("payments").await.as_ref(), Ok(&sealed));
+        assert_eq!(executor.opening(&sealed).await, Ok(()));
+        stage.faults.refuse(None);
+        let recovered_at = Instant::now();
+        executor
+            .until(|keys, now| {
+                matches!(keys.opening(0, &stranger.wrapped, TAIL, now), Lookup::Ready(_)).then_some(())
+            })
+            .await;
+        assert!(
+            recovered_at.elapsed() < Duration::from_secs(1),
+            "{:?}",
+            recovered_at.elapsed()
+        );
+        Ok(())
+    })
+}
+
+#[test]
+fn a_call_without_an_answer_and_a_call_that_panics_count_as_outages() -> TestResult {
+    struct Panicking;
+    #[async_trait::async_trait]
+    impl Kms for Panicking {
+        fn kek_id(&self, _: &str) -> Result<crate::envelope::KekId, KmsError> {
+            panic!("for the test")
+        }
+        async fn generate_dek(&self, _: &str) -> Result<crate::kms::GeneratedDek, KmsError> {
+            panic!("for the test")
+        }
+        async fn unwrap_dek(&self, _: &[u8]) -> Result<crate::crypto::SecretKey, KmsError> {
+            std::future::pending().await
+        }
+        async fn current_version(&self, _: &str) -> Result<Option<Vec<u8>>, KmsError> {
+            Ok(None)
+        }
+    }
+    on_control_thread(async {
+        let options = KeyOptions {
+            call_timeout: Duration::from_millis(50),
+            ..KeyOptions::default()
+        };
+        let (requests, request_receiver) = channel(8);
+        let (reply_sender, replies) = channel(8);
+        let named = NamedKms {
+            name: "bad".to_owned(),
+            kms: Arc::new(Panicking),
+        };
+        tokio::spawn(KeyService::new(vec![named], request_receiver, vec![reply_sender], &options).run());
+        let mut executor = Executor {
+            keys: ExecutorKeys::new(0, &options),
+            requests,
+            replies,
+        };
+        assert_eq!(executor.sealing("a").await, Err(KeyFailure::Unavailable));
+        let mut wrapped = Vec::new();
+        let dek = WrappedDek {
+            provider: 1,
+            authority: [0; 4],
+            kek: b"a",
+            version: &[],
+            blob: &[],
+        };
+        dek.write(&mut wrapped)?;
+        assert_eq!(executor.opening(&wrapped).await, Err(KeyFailure::Unavailable));
+        Ok(())
+    })
+}
+
+#[test]
+fn a_dek_under_another_kek_than_asked_for_is_not_used() -> TestResult {
+    struct Swapping(Arc<dyn Kms>);
+    #[async_trait::async_trait]
+    impl Kms for Swapping {
+        fn kek_id(&self, kek: &str) -> Result<crate::envelope::KekId, KmsError> {
+            self.0.kek_id(kek)
+        }
+        async fn generate_dek(&self, _: &str) -> Result<crate::kms::GeneratedDek, KmsError> {
+            self.0.generate_dek("payments").await
+        }
+        async fn unwrap_dek(&self, wrapped: &[u8]) -> Result<crate::crypto::SecretKey, KmsError> {
+            self.0.unwrap_dek(wrapped).await
+        }
+        async fn current_version(&self, kek: &str) -> Result<Option<Vec<u8>>, KmsError> {
+            self.0.current_version(kek).await
+        }
+    }
+    on_control_thread(async {
+        let stage = Stage::new(&KeyOptions::default(), 1, 8)?;
+        let swapping = Swapping(Arc::clone(&stage.kms));
+        assert!(generate(&swapping, "payments").await.is_ok());
+        assert!(matches!(
+            generate(&swapping, "others").await,
+            Err(KmsError::Unavailable(_))
+        ));
+        Ok(())
+    })
+}
+
+#[test]
+fn applied_says_when_keys_were_dropped() {
+    let mut keys = ExecutorKeys::new(0, &KeyOptions::default());
+    let reply = KeyReply::Released {
+        kms: 0,
+        kek: "a".into(),
+    };
+    assert_eq!(keys.apply(reply, Instant::now()), Applied::Dropped);
+}

@@ -81,18 +81,16 @@ fn wrong_secrets_are_told_from_alterations() {
         refused(PASSPHRASE_VECTOR, passphrase("correct horse batterY")),
         wrong
     );
-    assert_eq!(
-        refused(
-            &KEY_VECTOR
-                .replace("decrypt-only", "current")
-                .replacen("current", "disabled", 1),
+    let altered = Some(KeystoreError::Altered.to_string());
+    for vector in [KEY_VECTOR, PASSPHRASE_VECTOR] {
+        let newer = vector.replace("\"revision\": 7", "\"revision\": 8");
+        let secret = if vector == KEY_VECTOR {
             master(0x11)
-        ),
-        refused(
-            &KEY_VECTOR.replace("\"revision\": 7", "\"revision\": 8"),
-            master(0x11)
-        ),
-    );
+        } else {
+            passphrase("correct horse battery")
+        };
+        assert_eq!(refused(&newer, secret), altered);
+    }
     // The kind of secret is said before anything is derived.
     for (vector, secret) in [
         (KEY_VECTOR, passphrase("correct horse battery")),

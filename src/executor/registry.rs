@@ -1,0 +1,154 @@
+//! The connections of one executor: when each was last active, and what the executor asks of it.
+//!
+//! Executor threads only.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use crate::metrics::CloseReason;
+
+/// What an executor asks of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Request {
+    /// Go on.
+    Run,
+    /// Finish what is in flight, then close.
+    Drain,
+    /// Close now.
+    Close(CloseReason),
+}
+
+/// One connection, as its executor sees it.
+pub(crate) struct Status {
+    accepted: Instant,
+    active: Cell<Instant>,
+    proven: Cell<bool>,
+    request: Cell<Request>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Status {
+    fn new(now: Instant) -> Self {
+        Self {
+            accepted: now,
+            active: Cell::new(now),
+            proven: Cell::new(false),
+            request: Cell::new(Request::Run),
+            waker: RefCell::new(None),
+        }
+    }
+
+    /// Bytes have passed; `proven`: the broker has shown that it takes this client.
+    pub(crate) fn touch(&self, now: Instant, proven: bool) {
+        self.active.set(now);
+        self.proven.set(proven);
+    }
+
+    /// What the executor asks.
+    pub(crate) fn request(&self) -> Request {
+        self.request.get()
+    }
+
+    /// Remembers whom to wake when the executor asks for something.
+    pub(crate) fn register(&self, waker: &Waker) {
+        let mut known = self.waker.borrow_mut();
+        if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *known = Some(waker.clone());
+        }
+    }
+
+    fn ask(&self, request: Request) {
+        self.request.set(request);
+        if let Some(waker) = self.waker.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+/// The connections; see the module.
+#[derive(Default)]
+pub(crate) struct Registry {
+    connections: HashMap<u64, Rc<Status>>,
+    next: u64,
+    draining: bool,
+}
+
+impl Registry {
+    /// Adds a connection that was accepted at `now`.
+    pub(crate) fn add(&mut self, now: Instant) -> (u64, Rc<Status>) {
+        self.next = self.next.wrapping_add(1);
+        let status = Rc::new(Status::new(now));
+        if self.draining {
+            status.ask(Request::Drain);
+        }
+        self.connections.insert(self.next, Rc::clone(&status));
+        (self.next, status)
+    }
+
+    /// Forgets a connection that has ended.
+    pub(crate) fn remove(&mut self, id: u64) {
+        self.connections.remove(&id);
+    }
+
+    /// Asks every connection, and every later one, to finish.
+    pub(crate) fn drain(&mut self) {
+        self.draining = true;
+        for status in self.connections.values() {
+            status.ask(Request::Drain);
+        }
+    }
+
+    /// How many connections there are.
+    pub(crate) fn len(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Closes connections on which nothing has passed for `idle`, and those that were accepted `unproven` ago and that the
+    /// broker has not accepted since.
+    pub(crate) fn close_idle(&self, now: Instant, idle: Duration, unproven: Duration) {
+        for status in self.connections.values() {
+            if !status.proven.get() && now.saturating_duration_since(status.accepted) >= unproven {
+                status.ask(Request::Close(CloseReason::IdleUnauthenticated));
+            } else if now.saturating_duration_since(status.active.get()) >= idle {
+                status.ask(Request::Close(CloseReason::Idle));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn idle_and_unproven_connections_are_asked_to_close() {
+        let mut registry = Registry::default();
+        let start = Instant::now();
+        let (_, quiet) = registry.add(start);
+        let (_, stranger) = registry.add(start);
+        quiet.touch(start, true);
+        let (idle, unproven) = (Duration::from_secs(600), Duration::from_secs(10));
+        registry.close_idle(start + Duration::from_secs(9), idle, unproven);
+        assert_eq!(stranger.request(), Request::Run);
+        registry.close_idle(start + Duration::from_secs(10), idle, unproven);
+        assert_eq!(stranger.request(), Request::Close(CloseReason::IdleUnauthenticated));
+        assert_eq!(quiet.request(), Request::Run);
+        registry.close_idle(start + Duration::from_secs(600), idle, unproven);
+        assert_eq!(quiet.request(), Request::Close(CloseReason::Idle));
+    }
+
+    #[test]
+    fn draining_reaches_present_and_later_connections() {
+        let mut registry = Registry::default();
+        let (id, present) = registry.add(Instant::now());
+        registry.drain();
+        let (_, later) = registry.add(Instant::now());
+        assert_eq!(present.request(), Request::Drain);
+        assert_eq!(later.request(), Request::Drain);
+        registry.remove(id);
+        assert_eq!(registry.len(), 1);
+    }
+}

@@ -1,0 +1,141 @@
+//! Where a connection stands with the broker's SASL, which passes through untouched.
+//!
+//! The proxy never reads a token. It watches the shape of the exchange, so that somebody who has not logged in cannot make
+//! it hold large frames or hold a connection for long.
+//!
+//! - AUTH-1: from SaslHandshake until a SaslAuthenticate answer without an error only the exchange itself is let through.
+//! - AUTH-2: a frame of the exchange, and an ApiVersions request, is at most [`FRAME_BYTES_MAX`] long.
+//! - AUTH-3: re-authentication (KIP-368) on a live connection disturbs nothing: earlier answers may still arrive.
+
+/// A broker's `sasl.server.max.receive.size` default, applied to every frame of the exchange and to ApiVersions.
+pub(crate) const FRAME_BYTES_MAX: usize = 524_288;
+
+pub(crate) const SASL_HANDSHAKE: i16 = 17;
+pub(crate) const API_VERSIONS: i16 = 18;
+pub(crate) const SASL_AUTHENTICATE: i16 = 36;
+
+/// The state of one connection's login.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Authentication {
+    exchange: Exchange,
+    proven: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Exchange {
+    /// No SASL seen: the broker may not ask for it.
+    #[default]
+    None,
+    /// A handshake is under way for the first time.
+    First,
+    /// Logged in.
+    Done,
+    /// Logged in before, and renewing it.
+    Again,
+}
+
+impl Authentication {
+    /// Whether a request may be sent now; `false` closes the connection, as a broker would.
+    pub(crate) fn permits(&self, api_key: i16) -> bool {
+        match (self.exchange, api_key) {
+            (Exchange::None | Exchange::Done, SASL_AUTHENTICATE) => false,
+            (Exchange::First, key) => matches!(key, SASL_HANDSHAKE | API_VERSIONS | SASL_AUTHENTICATE),
+            _ => true,
+        }
+    }
+
+    /// Notes a request that is being passed on.
+    pub(crate) fn requested(&mut self, api_key: i16) {
+        match api_key {
+            SASL_HANDSHAKE => {
+                self.exchange = match self.exchange {
+                    Exchange::None | Exchange::First => Exchange::First,
+                    Exchange::Done | Exchange::Again => Exchange::Again,
+                };
+            }
+            API_VERSIONS | SASL_AUTHENTICATE => {}
+            // AUTH-3: the first ordinary request after a renewal ends it.
+            _ => {
+                if self.exchange == Exchange::Again {
+                    self.exchange = Exchange::Done;
+                }
+            }
+        }
+    }
+
+    /// Notes an answer: `error_code` of a SaslAuthenticate answer, 0 for any other.
+    pub(crate) fn answered(&mut self, api_key: i16, error_code: i16) {
+        match api_key {
+            SASL_HANDSHAKE | API_VERSIONS => {}
+            SASL_AUTHENTICATE => {
+                // Multi-round mechanisms answer 0 on every round. To the bounds that follow from it, one accepted
+                // round is proof enough; the broker itself judges the rest.
+                if error_code == 0 {
+                    self.proven = true;
+                    if self.exchange == Exchange::First {
+                        self.exchange = Exchange::Again;
+                    }
+                }
+            }
+            _ => self.proven = true,
+        }
+    }
+
+    /// Whether the broker has shown that it takes this client: it accepted a login, or answered an ordinary request.
+    pub(crate) fn is_proven(&self) -> bool {
+        self.proven
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const METADATA: i16 = 3;
+
+    #[test]
+    fn between_handshake_and_success_only_the_exchange_passes() {
+        let mut state = Authentication::default();
+        assert!(state.permits(API_VERSIONS));
+        state.requested(API_VERSIONS);
+        state.answered(API_VERSIONS, 0);
+        assert!(!state.is_proven());
+        assert!(!state.permits(SASL_AUTHENTICATE), "no token before a handshake");
+        state.requested(SASL_HANDSHAKE);
+        state.answered(SASL_HANDSHAKE, 0);
+        assert!(!state.permits(METADATA));
+        assert!(state.permits(SASL_AUTHENTICATE));
+        state.answered(SASL_AUTHENTICATE, 58);
+        assert!(!state.permits(METADATA));
+        assert!(!state.is_proven());
+        state.answered(SASL_AUTHENTICATE, 0);
+        assert!(state.permits(METADATA));
+        assert!(state.permits(SASL_AUTHENTICATE), "SCRAM has further rounds");
+        assert!(state.is_proven());
+        state.requested(METADATA);
+        assert!(!state.permits(SASL_AUTHENTICATE));
+    }
+
+    #[test]
+    fn renewal_lets_earlier_answers_arrive() {
+        let mut state = Authentication::default();
+        state.requested(SASL_HANDSHAKE);
+        state.answered(SASL_AUTHENTICATE, 0);
+        state.requested(METADATA);
+        state.requested(SASL_HANDSHAKE);
+        state.answered(METADATA, 0);
+        assert!(state.permits(SASL_AUTHENTICATE));
+        state.answered(SASL_AUTHENTICATE, 0);
+        assert!(state.permits(METADATA));
+    }
+
+    #[test]
+    fn without_sasl_the_first_ordinary_answer_proves_the_client() {
+        let mut state = Authentication::default();
+        assert!(state.permits(METADATA));
+        state.requested(METADATA);
+        assert!(!state.is_proven());
+        state.answered(METADATA, 0);
+        assert!(state.is_proven());
+    }
+}

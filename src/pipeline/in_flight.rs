@@ -1,0 +1,113 @@
+//! The requests of one connection that wait for their answers, oldest first.
+//!
+//! - FLIGHT-1: answers are matched by position, never by correlation id: ids may repeat (Java's SASL client, constants).
+//! - FLIGHT-2: count and bytes are bounded; when full, the client's socket is not read (back-pressure). One request is
+//!   always admitted to an empty queue, whatever its size, so that a connection cannot stall for ever.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use crate::protocol::produce_response::Refusal;
+
+/// One request on its way.
+pub(crate) struct Pending {
+    pub(crate) api_key: i16,
+    pub(crate) api_version: i16,
+    pub(crate) correlation_id: i32,
+    /// Bytes of the request's frame, for the bound.
+    pub(crate) bytes: usize,
+    pub(crate) answer: Answer,
+    /// When the request was passed on; for the age of the oldest.
+    pub(crate) sent: Instant,
+}
+
+/// What is done with the answer.
+pub(crate) enum Answer {
+    /// Streamed through unread.
+    Stream,
+    /// Held whole and rewritten as its API demands.
+    Rewrite,
+    /// A Produce answer into which these refusals are merged.
+    Produce(Vec<Refusal>),
+    /// No broker is asked: the proxy's own answer, a whole frame, goes out when its turn comes.
+    Local(Vec<u8>),
+}
+
+/// The queue; see the module.
+pub(crate) struct InFlight {
+    queue: VecDeque<Pending>,
+    bytes: usize,
+    requests_max: usize,
+    bytes_max: usize,
+}
+
+impl InFlight {
+    pub(crate) fn new(requests_max: usize, bytes_max: usize) -> Self {
+        Self {
+            queue: VecDeque::new(),
+            bytes: 0,
+            requests_max,
+            bytes_max,
+        }
+    }
+
+    /// Whether a request of `bytes` may be sent now (FLIGHT-2).
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        self.queue.is_empty()
+            || (self.queue.len() < self.requests_max && self.bytes.saturating_add(bytes) <= self.bytes_max)
+    }
+
+    pub(crate) fn push(&mut self, pending: Pending) {
+        self.bytes = self.bytes.saturating_add(pending.bytes);
+        self.queue.push_back(pending);
+    }
+
+    pub(crate) fn front(&self) -> Option<&Pending> {
+        self.queue.front()
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Pending> {
+        let pending = self.queue.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(pending.bytes);
+        if self.queue.is_empty() && self.queue.capacity() > IDLE_CAPACITY_MAX {
+            self.queue = VecDeque::new();
+        }
+        Some(pending)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+}
+
+/// An empty queue larger than this gives its memory back: an idle connection is to cost little.
+const IDLE_CAPACITY_MAX: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pending(bytes: usize) -> Pending {
+        Pending {
+            api_key: 3,
+            api_version: 12,
+            correlation_id: 1,
+            bytes,
+            answer: Answer::Stream,
+            sent: Instant::now(),
+        }
+    }
+
+    #[test]
+    fn count_and_bytes_are_bounded() {
+        let mut queue = InFlight::new(2, 100);
+        assert!(queue.has_room(1_000), "an empty queue takes any request");
+        queue.push(pending(60));
+        assert!(queue.has_room(40));
+        assert!(!queue.has_room(41));
+        queue.push(pending(40));
+        assert!(!queue.has_room(0), "the count is bounded as well");
+        queue.pop();
+        assert!(queue.has_room(60));
+    }
+}

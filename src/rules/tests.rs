@@ -1,0 +1,311 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn glob(text: &str) -> Matcher {
+    Matcher::glob(text).unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+fn regex(text: &str) -> Matcher {
+    Matcher::regex(text).unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+fn template(text: &str, matcher: &Matcher) -> Template {
+    Template::parse(text, matcher).unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+fn seal(matcher: Matcher, kek: &str) -> Rule {
+    let kek = template(kek, &matcher);
+    Rule {
+        matcher,
+        action: RuleAction::Seal(Box::new(SealTemplate::new(KmsIndex(0), kek))),
+    }
+}
+
+fn pass(matcher: Matcher) -> Rule {
+    Rule {
+        matcher,
+        action: RuleAction::Pass,
+    }
+}
+
+fn kek_of(rules: &RuleSet, topic: &str) -> Option<String> {
+    match rules.resolve(topic)?.action {
+        Action::Seal(seal) => Some(seal.kek.to_string()),
+        _ => None,
+    }
+}
+
+fn reason_of(rules: &RuleSet, topic: &str) -> String {
+    match rules.resolve(topic).map(|rule| rule.action) {
+        Some(Action::Reject { reason }) => reason.as_deref().unwrap_or_default().to_owned(),
+        other => panic!("{topic}: {other:?}"),
+    }
+}
+
+#[test]
+fn globs_match_whole_names() {
+    for (pattern, topic, expected) in [
+        ("payments-*", "payments-", true),
+        ("payments-*", "payments-eu", true),
+        ("payments-*", "xpayments-eu", false),
+        ("payments-*", "payments", false),
+        ("*", "anything.at_all-9", true),
+        ("*", "", true),
+        ("?", "", false),
+        ("?", "a", true),
+        ("?", "ab", false),
+        ("a*b*c", "abc", true),
+        ("a*b*c", "a--b--b--c", true),
+        ("a*b*c", "a--b--c-", false),
+        ("*-dlq", "orders-dlq-dlq", true),
+        ("a.c", "abc", false),
+        ("?*?", "a", false),
+        ("?*?", "ab", true),
+    ] {
+        assert_eq!(glob(pattern).matches(topic), expected, "{pattern} {topic}");
+    }
+}
+
+#[test]
+fn regexes_are_anchored_whatever_they_say() {
+    assert!(regex("a|ab").matches("ab"));
+    assert!(!regex("a|b").matches("ab"));
+    assert!(!regex("a").matches("a\n"));
+    assert!(!regex("a$").matches("a\nb") && !regex("(?m)^a$").matches("b\na"));
+    assert!(regex("(?i)abc").matches("ABC"));
+    for bad in [
+        "",
+        "(",
+        "a)(b",
+        "a)|(b",
+        r"\1",
+        "(?x) a # comment",
+        "(?:a{1000}){1000}",
+    ] {
+        assert!(Matcher::regex(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn names_that_no_topic_can_have_are_refused_in_patterns() {
+    for bad in ["", "a b", "a/b", "ä", "a\n", "[ab]", "{a,b}"] {
+        assert!(
+            Matcher::glob(bad).is_err() && Matcher::exact(bad).is_err(),
+            "{bad:?}"
+        );
+    }
+    assert!(Matcher::exact("a*").is_err() && Matcher::exact("..").is_err());
+    assert!(Matcher::exact(&"a".repeat(249)).is_ok() && Matcher::exact(&"a".repeat(250)).is_err());
+}
+
+#[test]
+fn the_first_rule_that_matches_decides() {
+    let rules = RuleSet::new(vec![
+        seal(glob("a-*"), "first"),
+        pass(glob("a-secret")),
+        seal(regex("(?<team>[a-z]+)\\.(.+)"), "${team}/${2}/${1}/${topic}/$/$$"),
+        pass(glob("b")),
+        Rule {
+            matcher: glob("*"),
+            action: RuleAction::Reject {
+                reason: Some("closed".into()),
+            },
+        },
+    ]);
+    assert_eq!(kek_of(&rules, "a-secret").as_deref(), Some("first"));
+    assert_eq!(
+        kek_of(&rules, "core.x.y").as_deref(),
+        Some("core/x.y/core/core.x.y/$/$")
+    );
+    assert!(matches!(
+        rules.resolve("b").map(|rule| rule.action),
+        Some(Action::Pass)
+    ));
+    assert_eq!(reason_of(&rules, "c"), "closed");
+    let named = rules.resolve("b").map(|rule| rule.rule.to_string());
+    assert_eq!(named.as_deref(), Some("rule 4 (match \"b\")"));
+    assert!(RuleSet::new(vec![pass(glob("b"))]).resolve("c").is_none());
+}
+
+#[test]
+fn kafkas_own_topics_are_outside_of_the_rules() {
+    let rules = RuleSet::new(vec![pass(glob("*"))]);
+    for topic in KAFKA_TOPICS {
+        assert!(
+            matches!(
+                rules.resolve(topic).map(|rule| rule.action),
+                Some(Action::KafkaInternal)
+            ),
+            "{topic}"
+        );
+    }
+    assert!(matches!(
+        rules.resolve("__consumer_offsets_").map(|rule| rule.action),
+        Some(Action::Pass)
+    ));
+}
+
+#[test]
+fn what_cannot_be_expanded_is_refused() {
+    let rules = RuleSet::new(vec![
+        seal(regex("x-([0-9])?.*"), "${1}"),
+        seal(glob("*"), "0123456${topic}"),
+    ]);
+    assert_eq!(kek_of(&rules, "x-1").as_deref(), Some("1"));
+    assert!(reason_of(&rules, "x-").contains("kek is empty"));
+    assert!(kek_of(&rules, &"a".repeat(248)).is_some(), "255 bytes");
+    assert!(reason_of(&rules, &"a".repeat(249)).contains("256 bytes long"));
+    for illegal in ["", ".", "..", "a b", "../../sys", "a\0", "ä", &"a".repeat(250)] {
+        assert!(reason_of(&rules, illegal).contains("not a name"), "{illegal:?}");
+    }
+}
+
+#[test]
+fn an_empty_domain_is_refused() {
+    let matcher = regex("x(-.*)?");
+    let mut template_of_seal = SealTemplate::new(KmsIndex(0), Template::plain("k"));
+    template_of_seal.domain = template("${1}", &matcher);
+    let rules = RuleSet::new(vec![Rule {
+        matcher,
+        action: RuleAction::Seal(Box::new(template_of_seal)),
+    }]);
+    assert!(kek_of(&rules, "x-1").is_some());
+    assert!(reason_of(&rules, "x").contains("domain"));
+}
+
+#[test]
+fn the_sealing_kek_opens_too_and_none_is_named_twice() {
+    let matcher = glob("*");
+    let mut sealing = SealTemplate::new(KmsIndex(1), Template::topic());
+    sealing.open_keks = ["a", "b", "a"]
+        .into_iter()
+        .map(|kek| (KmsIndex(1), Template::plain(kek)))
+        .collect();
+    sealing.open_keks.push((KmsIndex(0), Template::plain("a")));
+    let rules = RuleSet::new(vec![Rule {
+        matcher,
+        action: RuleAction::Seal(Box::new(sealing)),
+    }]);
+    let Some(Action::Seal(rule)) = rules.resolve("a").map(|rule| rule.action) else {
+        panic!("it seals")
+    };
+    let keks: Vec<_> = rule.open_keks.iter().map(|(kms, kek)| (kms.0, &**kek)).collect();
+    assert_eq!(keks, [(1, "a"), (1, "b"), (0, "a")]);
+}
+
+#[test]
+fn templates_are_checked_when_they_are_parsed() {
+    let matcher = regex("(?<team>a)(b)");
+    for (text, good) in [
+        ("plain", true),
+        ("$", true),
+        ("$x", true),
+        ("${topic}", true),
+        ("${0}", true),
+        ("${2}", true),
+        ("${3}", false),
+        ("${team}", true),
+        ("${tea}", false),
+        ("${+1}", false),
+        ("${}", false),
+        ("${team", false),
+        ("", false),
+        ("${99999999999999999999}", false),
+    ] {
+        assert_eq!(Template::parse(text, &matcher).is_ok(), good, "{text}");
+    }
+    assert!(
+        Template::parse("${1}", &glob("*")).is_err(),
+        "globs have no groups"
+    );
+    assert_eq!(
+        template("$${topic}", &matcher).expand("t", &Captures::None),
+        "${topic}"
+    );
+}
+
+#[test]
+fn forms_are_a_set() {
+    let forms = Forms::SEALWIRE.with(Forms::TOMBSTONE);
+    assert!(
+        forms.contains(Forms::SEALWIRE) && forms.contains(Forms::TOMBSTONE) && forms.contains(Forms::NONE)
+    );
+    assert!(!forms.contains(Forms::PLAINTEXT) && !Forms::NONE.contains(Forms::SEALWIRE));
+}
+
+/// Few letters, so that random names and patterns meet often.
+const NAMES: &str = "[ab.]{1,8}";
+const GLOBS: &str = "[ab.*?]{1,8}";
+
+fn by_regex(pattern: &str, topic: &str) -> bool {
+    let escaped = ::regex::escape(pattern).replace("\\*", ".*").replace("\\?", ".");
+    ::regex::Regex::new(&format!("^{escaped}$")).is_ok_and(|regex| regex.is_match(topic))
+}
+
+proptest! {
+    #[test]
+    fn globs_agree_with_regular_expressions(pattern in GLOBS, topic in NAMES) {
+        prop_assert_eq!(glob(&pattern).matches(&topic), by_regex(&pattern, &topic));
+    }
+
+    #[test]
+    fn what_covers_takes_everything_of_the_other(first in GLOBS, later in GLOBS, topics in proptest::collection::vec(NAMES, 20)) {
+        let (first, later) = (glob(&first), glob(&later));
+        prop_assert!(first.covers(&first));
+        if first.covers(&later) {
+            for topic in topics {
+                prop_assert!(!later.matches(&topic) || first.matches(&topic), "{} {} {}", first, later, topic);
+            }
+        }
+    }
+
+    #[test]
+    fn covering_an_exact_name_is_matching_it(pattern in GLOBS, name in "[ab]{1,6}") {
+        let Ok(exact) = Matcher::exact(&name) else { return Ok(()) };
+        prop_assert_eq!(glob(&pattern).covers(&exact), glob(&pattern).matches(&name));
+    }
+
+    #[test]
+    fn resolving_is_first_match_and_deterministic(
+        patterns in proptest::collection::vec(GLOBS, 0..8), topic in NAMES,
+    ) {
+        let rules = RuleSet::new(patterns.iter().map(|pattern| pass(glob(pattern))).collect());
+        let expected = patterns.iter().position(|pattern| by_regex(pattern, &topic));
+        for _ in 0..2 {
+            prop_assert_eq!(rules.resolve(&topic).map(|rule| rule.rule.index), expected.map(Some));
+        }
+    }
+
+    #[test]
+    fn any_name_is_answered_and_no_illegal_one_is_sealed(topic in ".{0,300}") {
+        let rules = RuleSet::new(vec![seal(regex("(?s)(.*)"), "k-${1}")]);
+        if let Some(Action::Seal(rule)) = rules.resolve(&topic).map(|rule| rule.action) {
+            prop_assert!(is_legal_topic_name(&topic));
+            prop_assert_eq!(&*rule.kek, format!("k-{topic}"));
+            prop_assert_eq!(rule.domain.name(), topic);
+        }
+    }
+
+    #[test]
+    fn captures_expand_as_the_regex_crate_says(topic in "[a-c]{0,4}[.-][a-c]{0,4}", text in "([a-z/]|\\$\\{1\\}|\\$\\{rest\\}|\\$\\{0\\}){1,8}") {
+        let pattern = "(a?)[a-c]*[.-](?<rest>.*)";
+        let matcher = regex(pattern);
+        let mut expected = String::new();
+        if let (Ok(plain), Some(captures)) = (::regex::Regex::new(&format!("^{pattern}$")), matcher.captures(&topic)) {
+            if let Some(found) = plain.captures(&topic) {
+                found.expand(&text, &mut expected);
+            }
+            prop_assert_eq!(template(&text, &matcher).expand(&topic, &captures), expected);
+        }
+    }
+
+    #[test]
+    fn no_pattern_or_template_panics(text in ".{0,40}", topic in ".{0,20}") {
+        for matcher in [Matcher::exact(&text), Matcher::glob(&text), Matcher::regex(&text)].into_iter().flatten() {
+            if let (Ok(template), Some(captures)) = (Template::parse(&text, &matcher), matcher.captures(&topic)) {
+                let _ = template.expand(&topic, &captures);
+            }
+        }
+    }
+}
