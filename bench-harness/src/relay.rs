@@ -62,40 +62,49 @@ const LOAD_CORE: usize = 1;
 
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     usage::raise_descriptor_limit()?;
-    // Before this thread is pinned: cargo may have to build.
-    crate::proxy::program()?;
+    let wanted = |name: &str| options.systems.iter().any(|wanted| wanted == name);
+    let with_proxy = wanted(PASSING) || wanted(SEALING);
+    if with_proxy {
+        // Before this thread is pinned: cargo may have to build.
+        crate::proxy::program()?;
+    }
     usage::pin(LOAD_CORE)?;
     let directory = tempfile::tempdir()?;
     let mut load = Load::new()?;
     let [haproxy_port] = ports::free::<1>()?;
     let haproxy = haproxy::start(directory.path(), RELAY_CORE, haproxy_port, load.broker_port())?;
-    let mut proxy = cluster::start(&mut load, directory.path(), Some(RELAY_CORE))?;
-    let all = [
-        (REFERENCE, cluster::PASSED, haproxy_port, haproxy.id()),
-        (PASSING, cluster::PASSED, proxy.port, proxy.child.id()),
-        (SEALING, cluster::SEALED, proxy.port, proxy.child.id()),
-    ];
-    let systems: Vec<System> = all
-        .into_iter()
-        .filter(|(name, ..)| options.systems.iter().any(|wanted| wanted == name))
-        .map(|(name, topic, port, process)| System {
-            name,
-            topic,
-            port,
-            process,
-        })
-        .collect();
-    for (group, system) in systems.iter().enumerate() {
+    let mut all = vec![System {
+        name: REFERENCE,
+        topic: cluster::PASSED,
+        port: haproxy_port,
+        process: haproxy.id(),
+    }];
+    let mut proxy = None;
+    if with_proxy {
+        let started = proxy.insert(cluster::start(&mut load, directory.path(), Some(RELAY_CORE))?);
+        all.extend(
+            [(PASSING, cluster::PASSED), (SEALING, cluster::SEALED)].map(|(name, topic)| System {
+                name,
+                topic,
+                port: started.port,
+                process: started.child.id(),
+            }),
+        );
+    }
+    all.retain(|system| wanted(system.name));
+    for (group, system) in all.iter().enumerate() {
         load.connect(group, system.port, options.connections)?;
     }
-    let measured = measure(options, &mut load, &systems);
-    let samples = measured.map_err(|failure| proxy.explain(&failure))?;
-    for group in 0..systems.len() {
+    let samples = measure(options, &mut load, &all).map_err(|failure| match &proxy {
+        Some(proxy) => proxy.explain(&failure),
+        None => failure,
+    })?;
+    for group in 0..all.len() {
         load.disconnect(group);
     }
     report(options, &samples)?;
     drop(haproxy);
-    proxy.stop()
+    proxy.map_or(Ok(()), |mut proxy| proxy.stop())
 }
 
 fn measure(options: &Options, load: &mut Load, systems: &[System]) -> Result<Vec<Sample>, Failure> {
