@@ -1,1 +1,126 @@
-//! pipeline
+//! What happens to frames between client and broker: bytes in, bytes out, or "waiting for a key".
+//!
+//! ```text
+//! Session (one a connection)                 Pipeline (one an executor)
+//!   requests:  peek, policy, in_flight         keys, rules by topic, addresses of brokers,
+//!              produce -> seal_batch           buffers that are used again, counters
+//!   responses: in_flight, fetch -> open_batch,
+//!              addresses, api_versions
+//! ```
+//!
+//! - PIPELINE-1: no socket, no clock (the time is a parameter), no thread: tests, fuzzers and the running program drive the
+//!   same code.
+//! - PIPELINE-2: requests leave in the order in which they came, and so do responses.
+//! - PIPELINE-3: policy fails closed: a topic that no rule names is refused in both directions, and what cannot be sealed or
+//!   opened is refused, never passed.
+//! - PIPELINE-4: nothing is allocated for each record; buffers are the executor's and used again.
+//!
+//! Executor threads only.
+
+mod addresses;
+mod authentication;
+mod fetch;
+mod in_flight;
+mod open_batch;
+mod produce;
+mod refusal;
+mod seal_batch;
+mod sequence_guard;
+mod session;
+mod topics;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::config::Limits;
+use crate::envelope::Opener;
+use crate::keys::{ExecutorKeys, KeyOptions};
+use crate::kms::Kms;
+use crate::metrics::ExecutorMetrics;
+use crate::protocol::fetch_response::FetchResponse;
+use crate::protocol::produce_request::ProduceRequest;
+use crate::record_batch::Decompressor;
+
+pub use addresses::{AddressBook, LearnedAddress, ListenerMap};
+pub use refusal::{FetchRefusal, ProduceRefusal};
+pub use sequence_guard::{GuardFull, ProducerSequence, SequenceGuard};
+pub use session::{Session, Step, Wait};
+pub use topics::{ClusterRules, Topic};
+
+/// What all sessions of one executor share.
+pub struct Pipeline {
+    /// Sealing and opening keys, and what is asked of the key service.
+    pub keys: ExecutorKeys,
+    /// Counters.
+    pub metrics: ExecutorMetrics,
+    /// Bounds and waits.
+    pub limits: Limits,
+    /// Rules of each cluster, in the order of the configuration.
+    pub clusters: Vec<ClusterRules>,
+    /// Known addresses of brokers, for each cluster.
+    pub addresses: Vec<AddressBook>,
+    /// What is to be told to the audit log; the executor takes it away.
+    pub audit: Vec<AuditEvent>,
+    /// Grows whenever a key, a refusal of one, or an address has arrived: what waits looks again only then.
+    pub news: u64,
+    /// KEKs that a produce request has waited for in vain (PRODUCE-SEAL-3).
+    waited_out: HashSet<(usize, Arc<str>)>,
+    produce: ProduceRequest,
+    fetch: FetchResponse,
+    verdicts: Vec<produce::Verdict>,
+    opening: open_batch::Opening,
+    sealing: seal_batch::Sealing,
+}
+
+/// A record or a partition that was not delivered or not sealed, for the audit log. Holds no record data.
+#[derive(Clone, Debug)]
+pub struct AuditEvent {
+    pub cluster: Arc<str>,
+    pub topic: Arc<str>,
+    pub partition: i32,
+    /// Base offset of the batch for a fetch, -1 for a produce.
+    pub offset: i64,
+    /// `produce` or `fetch`.
+    pub operation: &'static str,
+    /// The reason class.
+    pub reason: &'static str,
+}
+
+impl Pipeline {
+    /// The pipeline of executor number `executor`; `kms` in the order of the configuration.
+    #[must_use]
+    pub fn new(
+        executor: usize,
+        limits: Limits,
+        options: &KeyOptions,
+        clusters: Vec<ClusterRules>,
+        addresses: Vec<AddressBook>,
+    ) -> Self {
+        Self {
+            keys: ExecutorKeys::new(executor, options),
+            metrics: ExecutorMetrics::new(executor, limits.topics_max),
+            limits,
+            clusters,
+            addresses,
+            audit: Vec::new(),
+            news: 0,
+            waited_out: HashSet::new(),
+            produce: ProduceRequest::default(),
+            fetch: FetchResponse::default(),
+            verdicts: Vec::new(),
+            opening: open_batch::Opening::new(Opener::new(), Decompressor::new()),
+            sealing: seal_batch::Sealing::default(),
+        }
+    }
+
+    /// Forgets sub-keys that were derived from keys which were just dropped.
+    pub fn forget_keys(&mut self) {
+        self.opening.forget();
+    }
+}
+
+/// Names KEKs for the comparison with what a record says; pure, whatever the KMS.
+pub type KmsList = Arc<[Arc<dyn Kms>]>;
+
+/// Events kept for the audit log between two ticks of the executor; more are counted as refusals only.
+pub const AUDIT_EVENTS_MAX: usize = 1024;

@@ -33,6 +33,15 @@ pub struct ProducerSequence {
     pub base_sequence: i32,
 }
 
+impl ProducerSequence {
+    /// Of a batch that is not idempotent.
+    pub const NONE: Self = Self {
+        producer_id: -1,
+        producer_epoch: -1,
+        base_sequence: -1,
+    };
+}
+
 /// The guard of one connection; see the module.
 #[derive(Default)]
 pub struct SequenceGuard {
@@ -165,11 +174,7 @@ mod tests {
     #[test]
     fn producers_without_an_id_are_not_guarded_and_the_guard_is_bounded() {
         let mut guard = SequenceGuard::default();
-        let plain = ProducerSequence {
-            producer_id: -1,
-            producer_epoch: -1,
-            base_sequence: -1,
-        };
+        let plain = ProducerSequence::NONE;
         assert_eq!(guard.refuse("t", 0, plain), Ok(()));
         assert!(!guard.holds_back("t", 0, plain));
         for partition in 0..SequenceGuard::ENTRIES_MAX as i32 {

@@ -1,0 +1,140 @@
+//! Addresses of brokers, as clients are told them and as the proxy connects to them.
+//!
+//! - ADDRESS-1: a client is never told a broker's own address: one that the listener does not serve is left out.
+//! - ADDRESS-2: an address is known to every executor before a client hears of its node: a response with news waits until the
+//!   control thread has spread it.
+
+use std::collections::HashMap;
+
+use crate::config::{HostPort, ListenerConfig};
+use crate::protocol::ProtocolError;
+use crate::protocol::addresses::{Rewrite, rewrite, visit};
+
+/// The addresses of one cluster's brokers, by node id. Names, not IP addresses.
+#[derive(Clone, Debug, Default)]
+pub struct AddressBook {
+    nodes: HashMap<i32, HostPort>,
+}
+
+/// An address that a response told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LearnedAddress {
+    pub node_id: i32,
+    pub address: HostPort,
+}
+
+impl AddressBook {
+    /// A book with these entries.
+    pub fn new(entries: impl IntoIterator<Item = (i32, HostPort)>) -> Self {
+        Self {
+            nodes: entries.into_iter().collect(),
+        }
+    }
+
+    /// Where the broker is, as last heard.
+    pub fn get(&self, node_id: i32) -> Option<&HostPort> {
+        self.nodes.get(&node_id)
+    }
+
+    /// Notes where a broker is; says whether that is news.
+    pub fn learn(&mut self, learned: LearnedAddress) -> bool {
+        let LearnedAddress { node_id, address } = learned;
+        if self.nodes.get(&node_id) == Some(&address) || self.nodes.len() >= NODES_MAX {
+            return false;
+        }
+        self.nodes.insert(node_id, address);
+        true
+    }
+
+    /// All entries, by node id.
+    pub fn entries(&self) -> Vec<(i32, &HostPort)> {
+        let mut entries: Vec<_> = self.nodes.iter().map(|(id, address)| (*id, address)).collect();
+        entries.sort_by_key(|(id, _)| *id);
+        entries
+    }
+
+    /// What a response says of the listener's nodes that the book does not have yet.
+    pub(super) fn news(
+        &self,
+        listener: &ListenerMap,
+        api_key: i16,
+        version: i16,
+        frame: &[u8],
+    ) -> Result<Vec<LearnedAddress>, ProtocolError> {
+        let mut news: Vec<LearnedAddress> = Vec::new();
+        visit(api_key, version, frame, &mut |endpoint| {
+            let Ok(port) = u16::try_from(endpoint.port) else { return };
+            if port == 0 || !listener.ports.contains_key(&endpoint.node_id) {
+                return;
+            }
+            let known = self.nodes.get(&endpoint.node_id);
+            if known.is_some_and(|known| known.port == port && known.host == endpoint.host) {
+                return;
+            }
+            if news.iter().all(|learned| learned.node_id != endpoint.node_id) && self.has_room(endpoint.node_id) {
+                news.push(LearnedAddress {
+                    node_id: endpoint.node_id,
+                    address: HostPort {
+                        host: endpoint.host.to_owned(),
+                        port,
+                    },
+                });
+            }
+        })?;
+        Ok(news)
+    }
+
+    fn has_room(&self, node_id: i32) -> bool {
+        self.nodes.len() < NODES_MAX || self.nodes.contains_key(&node_id)
+    }
+}
+
+/// What one listener tells its clients.
+#[derive(Clone, Debug)]
+pub struct ListenerMap {
+    /// Position of the cluster in the configuration.
+    pub cluster: usize,
+    advertised_host: String,
+    ports: HashMap<i32, u16>,
+}
+
+impl ListenerMap {
+    /// The map of a listener of the cluster at position `cluster`.
+    pub fn new(cluster: usize, listener: &ListenerConfig) -> Self {
+        Self {
+            cluster,
+            advertised_host: listener.advertised_host.clone(),
+            ports: listener
+                .nodes
+                .iter()
+                .copied()
+                .zip(listener.node_ports.iter().copied())
+                .collect(),
+        }
+    }
+
+    /// What clients are told of a node (ADDRESS-1).
+    pub(super) fn address_of(&self, node_id: i32) -> Rewrite<'_> {
+        match self.ports.get(&node_id) {
+            Some(port) => Rewrite::Replace {
+                host: &self.advertised_host,
+                port: *port,
+            },
+            None => Rewrite::Unserved,
+        }
+    }
+
+    /// Writes a response anew with the listener's own addresses.
+    pub(super) fn rewrite(
+        &self,
+        api_key: i16,
+        version: i16,
+        frame: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), ProtocolError> {
+        rewrite(api_key, version, frame, &mut |node_id| self.address_of(node_id), out)
+    }
+}
+
+/// Brokers of one cluster that are remembered; the largest clusters have a few hundred.
+const NODES_MAX: usize = 10_000;

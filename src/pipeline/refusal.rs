@@ -1,0 +1,225 @@
+//! Every refusal of a partition, and the one table of what a client sees of it (printed in `docs/operations.md`).
+//!
+//! The codes were chosen by trying real clients: 44 is final everywhere and its message reaches applications; 19 is retried
+//! everywhere and says "not stored"; a fetch never carries a code but 0, 2 and 29, because Java skips other partitions'
+//! records on one that it does not expect.
+
+use std::sync::Arc;
+
+use crate::envelope::{Form, OpenError, SealError};
+use crate::keys::KeyFailure;
+use crate::metrics::RefusalReason;
+use crate::protocol::error_code;
+use crate::record_batch::BatchError;
+
+/// Why a partition of a Produce request is not stored.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProduceRefusal {
+    /// No rule names the topic.
+    #[error("no rule of the proxy names this topic")]
+    NoRule,
+    /// A rule rejects the topic.
+    #[error("the proxy rejects this topic{}", reason.as_ref().map_or(String::new(), |reason| format!(": {reason}")))]
+    Rejected {
+        /// The rule's own words.
+        reason: Option<Arc<str>>,
+    },
+    /// One of Kafka's own topics.
+    #[error("Kafka's own topics take no records from clients")]
+    KafkaInternal,
+    /// The sealing key did not arrive within `seal_wait`.
+    #[error("the KMS has not delivered a key yet; the records were not stored, try again")]
+    KeyPending,
+    /// The KMS gave no key.
+    #[error("no key to seal with: {0}; the records were not stored")]
+    Key(KeyFailure),
+    /// An earlier batch of the same producer stands refused on this connection.
+    #[error("an earlier batch of this producer waits for the KMS; the records were not stored, try again")]
+    SequenceGuard,
+    /// The batch is not valid.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    /// The client used the marker header's name.
+    #[error("a record has a header named \"sealwire\", a name that is reserved for sealed records")]
+    ClientMarker,
+    /// The sealed batch is larger than the topic allows.
+    #[error(
+        "the sealed batch has {bytes} bytes, more than the {bytes_max} of the rule's max_message_bytes: raise it, and the \
+         topic's max.message.bytes, or lower the producer's batch.size"
+    )]
+    TooLarge {
+        /// Bytes of the sealed batch.
+        bytes: usize,
+        /// The rule's `max_message_bytes`.
+        bytes_max: usize,
+    },
+    /// The cryptographic library or the random number generator failed.
+    #[error("sealing failed in the proxy; the records were not stored, try again")]
+    Cipher,
+}
+
+impl ProduceRefusal {
+    /// The Kafka error code.
+    pub fn error_code(&self) -> i16 {
+        match self {
+            Self::NoRule | Self::Rejected { .. } | Self::KafkaInternal => error_code::POLICY_VIOLATION,
+            Self::KeyPending | Self::SequenceGuard | Self::Cipher => error_code::NOT_ENOUGH_REPLICAS,
+            Self::Key(failure) if failure.is_outage() => error_code::NOT_ENOUGH_REPLICAS,
+            Self::Key(_) => error_code::POLICY_VIOLATION,
+            Self::Batch(error) => error.kafka_code(),
+            Self::ClientMarker => error_code::INVALID_RECORD,
+            Self::TooLarge { .. } => error_code::MESSAGE_TOO_LARGE,
+        }
+    }
+
+    /// Whether the client will send the batch again, so that its successors have to wait for it.
+    pub fn is_retriable(&self) -> bool {
+        self.error_code() == error_code::NOT_ENOUGH_REPLICAS
+    }
+
+    /// The reason class for counters and the audit log.
+    pub fn reason(&self) -> RefusalReason {
+        match self {
+            Self::NoRule => RefusalReason::NoRule,
+            Self::Rejected { .. } => RefusalReason::Rejected,
+            Self::KafkaInternal => RefusalReason::InternalTopic,
+            Self::KeyPending => RefusalReason::KeyWaiting,
+            Self::Key(failure) => key_reason(*failure),
+            Self::SequenceGuard => RefusalReason::SequenceGuard,
+            Self::Batch(BatchError::Magic(_) | BatchError::Codec { .. }) => RefusalReason::Unsupported,
+            Self::Batch(_) => RefusalReason::Malformed,
+            Self::ClientMarker => RefusalReason::ClientMarker,
+            Self::TooLarge { .. } => RefusalReason::TooLarge,
+            Self::Cipher => RefusalReason::Other,
+        }
+    }
+}
+
+impl From<SealError> for ProduceRefusal {
+    fn from(error: SealError) -> Self {
+        match error {
+            SealError::ClientMarker => Self::ClientMarker,
+            SealError::Record(error) => Self::Batch(BatchError::Record(error)),
+            SealError::TooLarge | SealError::CounterExhausted => Self::Batch(BatchError::TooLarge),
+            _ => Self::Cipher,
+        }
+    }
+}
+
+/// Why a partition of a Fetch response, or a batch in it, is not delivered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FetchRefusal {
+    /// No rule names the topic.
+    #[error("no rule names the topic")]
+    NoRule,
+    /// A rule rejects the topic.
+    #[error("a rule rejects the topic")]
+    Rejected,
+    /// The rule does not name the record's KEK.
+    #[error("the rule does not name the record's key-encryption key")]
+    KekNotNamed,
+    /// The KMS refuses the key.
+    #[error("no key to open with: {0}")]
+    Key(KeyFailure),
+    /// The batch is not valid.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    /// A record does not open.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A record in a form that the rule does not accept.
+    #[error("a record in the form {}, which the rule does not accept", .0.name())]
+    Form(Form),
+}
+
+impl FetchRefusal {
+    /// The Kafka error code: 2 or 29 (see the module).
+    pub fn error_code(&self) -> i16 {
+        match self {
+            Self::NoRule | Self::Rejected | Self::KekNotNamed | Self::Key(_) => error_code::TOPIC_AUTHORIZATION_FAILED,
+            Self::Batch(_) | Self::Open(_) | Self::Form(_) => error_code::CORRUPT_MESSAGE,
+        }
+    }
+
+    /// Whether it concerns a single record, so that `on_unreadable` may let the reader past it.
+    pub fn is_unreadable_record(&self) -> bool {
+        matches!(self, Self::Open(_) | Self::Form(_))
+    }
+
+    /// The reason class for counters.
+    pub fn reason(&self) -> RefusalReason {
+        match self {
+            Self::NoRule => RefusalReason::NoRule,
+            Self::Rejected => RefusalReason::Rejected,
+            Self::KekNotNamed => RefusalReason::KekNotNamed,
+            Self::Key(failure) => key_reason(*failure),
+            Self::Batch(BatchError::Magic(_) | BatchError::Codec { .. }) => RefusalReason::Unsupported,
+            Self::Batch(_) => RefusalReason::Malformed,
+            Self::Open(error) => open_reason(error),
+            Self::Form(Form::Plaintext) => RefusalReason::Plaintext,
+            Self::Form(Form::Tombstone) => RefusalReason::Tombstone,
+            Self::Form(_) => RefusalReason::ForeignForm,
+        }
+    }
+
+    /// The finer reason class for the audit log.
+    pub fn audit_reason(&self) -> &'static str {
+        match self {
+            Self::Open(error) => error.reason(),
+            Self::Key(failure) => failure.reason(),
+            other => other.reason().as_str(),
+        }
+    }
+}
+
+fn key_reason(failure: KeyFailure) -> RefusalReason {
+    if failure.is_outage() {
+        RefusalReason::KmsUnavailable
+    } else {
+        RefusalReason::KekRefused
+    }
+}
+
+fn open_reason(error: &OpenError) -> RefusalReason {
+    match error {
+        OpenError::Record(_) => RefusalReason::Malformed,
+        OpenError::MarkerTwice => RefusalReason::MarkerTwice,
+        OpenError::UnknownDomain => RefusalReason::Domain,
+        OpenError::Tag | OpenError::ExtraHeaders | OpenError::HiddenHeaders | OpenError::WrongKey => RefusalReason::Tag,
+        OpenError::Crypto(_) => RefusalReason::Other,
+        _ => RefusalReason::UnknownFormat,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fetch_never_carries_a_code_that_java_does_not_expect() {
+        let refusals = [
+            FetchRefusal::NoRule,
+            FetchRefusal::Rejected,
+            FetchRefusal::KekNotNamed,
+            FetchRefusal::Key(KeyFailure::KekDisabled),
+            FetchRefusal::Batch(BatchError::Checksum),
+            FetchRefusal::Open(OpenError::Tag),
+            FetchRefusal::Form(Form::Plaintext),
+        ];
+        for refusal in refusals {
+            assert!(matches!(refusal.error_code(), 2 | 29), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn what_may_succeed_later_is_retriable_and_verdicts_are_final() {
+        assert!(ProduceRefusal::KeyPending.is_retriable());
+        assert!(ProduceRefusal::Key(KeyFailure::Unavailable).is_retriable());
+        assert!(!ProduceRefusal::Key(KeyFailure::KekDestroyed).is_retriable());
+        assert_eq!(ProduceRefusal::NoRule.error_code(), 44);
+        assert_eq!(ProduceRefusal::ClientMarker.error_code(), 87);
+        assert_eq!(ProduceRefusal::Batch(BatchError::Checksum).error_code(), 2);
+    }
+}

@@ -1,0 +1,107 @@
+//! The rule of each topic, resolved once and remembered by the executor.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::KmsList;
+use crate::envelope::{Domain, KekId};
+use crate::metrics::{ExecutorMetrics, TopicIndex};
+use crate::rules::{Action, RuleSet, TopicRule};
+
+/// A topic with its rule.
+pub struct Topic {
+    /// The name that clients use.
+    pub name: Arc<str>,
+    /// What happens to it; `None`: no rule, refused.
+    pub rule: Option<TopicRule>,
+    /// Where it is counted.
+    pub metrics: TopicIndex,
+    /// Position of the KMS and the start of a wrapped DEK, for each KEK that its records may name.
+    pub open_keks: Vec<(usize, KekId)>,
+    /// What its records may be bound to: the domain of new records first.
+    pub domains: Vec<Domain>,
+}
+
+impl Topic {
+    /// The KMS that unwraps this DEK; `None`: the rule does not name its KEK, and it is never unwrapped.
+    pub(super) fn kms_of(&self, wrapped_dek: &[u8]) -> Option<usize> {
+        self.open_keks
+            .iter()
+            .find(|(_, kek)| kek.matches(wrapped_dek))
+            .map(|(kms, _)| *kms)
+    }
+
+    /// The rule in words, for a client's error message.
+    pub(super) fn rule_text(&self) -> String {
+        self.rule
+            .as_ref()
+            .map_or_else(|| "no rule".to_owned(), |rule| rule.rule.to_string())
+    }
+}
+
+/// The rules of one cluster and the topics that were resolved lately.
+pub struct ClusterRules {
+    /// The cluster's name in the configuration.
+    pub name: Arc<str>,
+    rules: RuleSet,
+    kms: KmsList,
+    topics: HashMap<Box<str>, Rc<Topic>>,
+    topics_max: usize,
+}
+
+impl ClusterRules {
+    /// Rules of the cluster `name`; at most `topics_max` topics are remembered.
+    pub fn new(name: Arc<str>, rules: RuleSet, kms: KmsList, topics_max: usize) -> Self {
+        Self {
+            name,
+            rules,
+            kms,
+            topics: HashMap::new(),
+            topics_max: topics_max.max(1),
+        }
+    }
+
+    /// The topic with its rule.
+    pub fn topic(&mut self, name: &str, metrics: &mut ExecutorMetrics) -> Rc<Topic> {
+        if let Some(topic) = self.topics.get(name) {
+            return Rc::clone(topic);
+        }
+        let topic = Rc::new(self.resolve(name, metrics));
+        if self.topics.len() >= self.topics_max {
+            // Names come from anybody; what is in use is resolved again at once.
+            self.topics.clear();
+        }
+        self.topics.insert(name.into(), Rc::clone(&topic));
+        topic
+    }
+
+    fn resolve(&self, name: &str, metrics: &mut ExecutorMetrics) -> Topic {
+        let rule = self.rules.resolve(name);
+        let index = match &rule {
+            Some(_) => metrics.topic_index(&self.name, name),
+            None => TopicIndex::NO_RULE,
+        };
+        let mut topic = Topic {
+            name: name.into(),
+            rule,
+            metrics: index,
+            open_keks: Vec::new(),
+            domains: Vec::new(),
+        };
+        if let Some(TopicRule {
+            action: Action::Seal(seal),
+            ..
+        }) = &topic.rule
+        {
+            // A name that the KMS cannot have simply matches no record.
+            topic.open_keks = seal
+                .open_keks
+                .iter()
+                .filter_map(|(kms, kek)| Some((kms.0, self.kms.get(kms.0)?.kek_id(kek).ok()?)))
+                .collect();
+            topic.domains = std::iter::once(&seal.domain).chain(&seal.open_domains).cloned().collect();
+        }
+        topic
+    }
+}
