@@ -1,1 +1,294 @@
-//! executor
+//! One pinned thread with its own rings, connections, keys and counters.
+//!
+//! ```text
+//! acceptor --Accepted--> +----------+ --ControlRequest--> control thread
+//!                        | executor |
+//! control --messages---> +----------+ <--KeyReply-------- key service
+//! ```
+//!
+//! - EXECUTOR-MAIN-1: an executor never waits on a lock, calls no KMS, reads no file, writes no log line.
+//! - EXECUTOR-MAIN-2: messages are taken in before connections, so that a client which was told of a node finds its address.
+//! - EXECUTOR-MAIN-3: it ends by cancelling every task, or sockets and rings would stay open.
+//! - EXECUTOR-MAIN-4: a wake-up that glommio loses is made up for by the next tick.
+
+pub(crate) mod alarms;
+mod buffers;
+mod dial;
+pub(crate) mod messages;
+pub(crate) mod registry;
+pub(crate) mod shared;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use glommio::timer::Timer;
+use glommio::{ExecutorJoinHandle, GlommioError, LocalExecutorBuilder, Placement, Task};
+use tokio::sync::oneshot;
+
+use self::dial::{Listener, connect};
+use self::messages::{Accepted, ControlRequest, ExecutorMessage};
+use self::shared::Shared;
+use crate::channel::{Receiver, Sender};
+use crate::connection::Relay;
+use crate::keys::{Applied, KeyReply, KeyRequest};
+use crate::metrics::CloseReason;
+use crate::pipeline::{Pipeline, Session};
+
+pub(crate) use self::dial::Listener as ExecutorListener;
+
+/// What an executor is started with.
+pub(crate) struct ExecutorSetup {
+    pub(crate) executor: usize,
+    /// The core to run on.
+    pub(crate) cpu: usize,
+    pub(crate) messages: Receiver<ExecutorMessage>,
+    pub(crate) accepted: Receiver<Accepted>,
+    pub(crate) key_replies: Receiver<KeyReply>,
+    pub(crate) key_service: Sender<KeyRequest>,
+    pub(crate) control: Sender<ControlRequest>,
+    /// Listeners of all clusters.
+    pub(crate) listeners: Vec<Listener>,
+    /// Open connections, for the acceptor.
+    pub(crate) open: Arc<AtomicUsize>,
+    /// Told once the executor runs.
+    pub(crate) started: oneshot::Sender<()>,
+}
+
+/// Starts an executor; `pipeline` is made on its thread.
+pub(crate) fn spawn(
+    setup: ExecutorSetup,
+    pipeline: impl FnOnce() -> Pipeline + Send + 'static,
+) -> Result<ExecutorJoinHandle<()>, GlommioError<()>> {
+    LocalExecutorBuilder::new(Placement::Fixed(setup.cpu))
+        .name(&format!("executor-{}", setup.executor))
+        .io_memory(IO_MEMORY_BYTES)
+        .spawn(move || {
+            let shared = Rc::new(Shared::new(
+                setup.executor,
+                pipeline(),
+                setup.control,
+                setup.key_service,
+            ));
+            let executor = Executor {
+                shared,
+                messages: setup.messages,
+                accepted: setup.accepted,
+                key_replies: setup.key_replies,
+                listeners: setup.listeners.into_iter().map(Rc::new).collect(),
+                open: setup.open,
+                tasks: HashMap::new(),
+                finished: Rc::default(),
+                drained: None,
+                idle_checked: Instant::now(),
+            };
+            // Whoever waits for it may have given up.
+            let _ = setup.started.send(());
+            executor.run()
+        })
+}
+
+struct Executor {
+    shared: Rc<Shared>,
+    messages: Receiver<ExecutorMessage>,
+    accepted: Receiver<Accepted>,
+    key_replies: Receiver<KeyReply>,
+    listeners: Vec<Rc<Listener>>,
+    open: Arc<AtomicUsize>,
+    tasks: HashMap<u64, Task<()>>,
+    /// Connections whose task has ended.
+    finished: Rc<RefCell<Vec<u64>>>,
+    drained: Option<oneshot::Sender<()>>,
+    idle_checked: Instant,
+}
+
+impl Executor {
+    async fn run(mut self) {
+        loop {
+            let mut tick = pin!(Timer::new(TICK));
+            let stop = poll_fn(|context| {
+                // Registers for all three before it looks at the clock (CHANNEL-2).
+                while let Poll::Ready(message) = self.messages.poll_recv(context) {
+                    if self.take_message(message) {
+                        return Poll::Ready(true);
+                    }
+                }
+                self.take_key_replies(context);
+                while let Poll::Ready(accepted) = self.accepted.poll_recv(context) {
+                    self.serve(accepted);
+                }
+                tick.as_mut().poll(context).map(|_| false)
+            })
+            .await;
+            if stop {
+                break;
+            }
+            self.tick();
+        }
+        for (_, task) in self.tasks.drain() {
+            task.cancel().await;
+        }
+    }
+
+    fn take_message(&mut self, message: ExecutorMessage) -> bool {
+        match message {
+            ExecutorMessage::Learned { cluster, learned } => {
+                let mut pipeline = self.shared.pipeline.borrow_mut();
+                if let Some(book) = pipeline.addresses.get_mut(cluster) {
+                    for address in learned {
+                        book.learn(address);
+                    }
+                }
+                pipeline.news += 1;
+                drop(pipeline);
+                self.shared.alarms.borrow_mut().wake_all();
+            }
+            ExecutorMessage::Resolved { host, addresses } => self.shared.resolved(host, addresses),
+            ExecutorMessage::Snapshot(reply) => {
+                let mut pipeline = self.shared.pipeline.borrow_mut();
+                pipeline.metrics.gauges.sealing_keys = pipeline.keys.sealing_count() as u64;
+                pipeline.metrics.gauges.opening_keys = pipeline.keys.opened_count() as u64;
+                // Whoever asked may have given up.
+                let _ = reply.send(pipeline.metrics.snapshot());
+            }
+            ExecutorMessage::Drain(drained) => {
+                self.shared.registry.borrow_mut().drain();
+                self.drained = Some(drained);
+            }
+            ExecutorMessage::Stop => return true,
+        }
+        false
+    }
+
+    fn take_key_replies(&mut self, context: &mut std::task::Context<'_>) {
+        let mut news = false;
+        while let Poll::Ready(reply) = self.key_replies.poll_recv(context) {
+            let mut pipeline = self.shared.pipeline.borrow_mut();
+            if pipeline.keys.apply(reply, Instant::now()) == Applied::Dropped {
+                pipeline.forget_keys();
+            }
+            pipeline.news += 1;
+            news = true;
+        }
+        if news {
+            self.shared.alarms.borrow_mut().wake_all();
+        }
+    }
+
+    /// Everything that is done at regular times.
+    fn tick(&mut self) {
+        let now = Instant::now();
+        self.shared.alarms.borrow_mut().wake_due(now);
+        self.shared.send_unsent();
+        let mut pipeline = self.shared.pipeline.borrow_mut();
+        pipeline.keys.tick(now);
+        let audit = std::mem::take(&mut pipeline.audit);
+        let (idle, unproven) = (
+            pipeline.limits.idle_timeout,
+            pipeline.limits.idle_timeout_unauthenticated,
+        );
+        drop(pipeline);
+        if !audit.is_empty() {
+            self.shared.ask(ControlRequest::Audit(audit));
+        }
+        self.shared.send_key_requests();
+        if now.saturating_duration_since(self.idle_checked) >= IDLE_CHECK {
+            self.idle_checked = now;
+            self.shared.registry.borrow().close_idle(now, idle, unproven);
+        }
+        for id in self.finished.borrow_mut().drain(..) {
+            self.tasks.remove(&id);
+        }
+        if self.shared.registry.borrow().len() == 0
+            && let Some(drained) = self.drained.take()
+        {
+            let _ = drained.send(());
+        }
+    }
+
+    fn serve(&mut self, accepted: Accepted) {
+        let Some(listener) = self.listeners.get(accepted.listener).map(Rc::clone) else {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+            return;
+        };
+        let (id, status) = self.shared.registry.borrow_mut().add(Instant::now());
+        let shared = Rc::clone(&self.shared);
+        let finished = Rc::clone(&self.finished);
+        let open = Arc::clone(&self.open);
+        shared.pipeline.borrow_mut().metrics.connections.accepted += 1;
+        // The number only tells connections apart; that it wraps does no harm.
+        let connection = id as u32;
+        let task = glommio::spawn_local(async move {
+            let ended = Ended {
+                id,
+                shared: Rc::clone(&shared),
+                finished,
+                open,
+                reason: CloseReason::Drain,
+            };
+            ended.finish(serve_connection(accepted, connection, listener, status, shared).await);
+        });
+        self.tasks.insert(id, task);
+    }
+}
+
+async fn serve_connection(
+    accepted: Accepted,
+    connection: u32,
+    listener: Rc<Listener>,
+    status: Rc<registry::Status>,
+    shared: Rc<Shared>,
+) -> CloseReason {
+    let node = accepted.node;
+    let client = dial::adopt(accepted.stream);
+    let Some((broker, unknown_node)) = connect(&listener, node, connection, &shared).await else {
+        shared.ask(ControlRequest::ConnectFailed {
+            cluster: listener.map.cluster,
+            node,
+        });
+        return CloseReason::ConnectFailed;
+    };
+    let session = {
+        let mut pipeline = shared.pipeline.borrow_mut();
+        pipeline.metrics.connections.broker_connected += 1;
+        Session::new(Arc::clone(&listener.map), connection, &pipeline.limits, unknown_node)
+    };
+    Relay::new(client, broker, session, status, shared).await
+}
+
+/// Counts a connection out, whether its task ends or is cancelled.
+struct Ended {
+    id: u64,
+    shared: Rc<Shared>,
+    finished: Rc<RefCell<Vec<u64>>>,
+    open: Arc<AtomicUsize>,
+    reason: CloseReason,
+}
+
+impl Ended {
+    fn finish(mut self, reason: CloseReason) {
+        self.reason = reason;
+    }
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.shared.pipeline.borrow_mut().metrics.connections.closed(self.reason);
+        self.shared.registry.borrow_mut().remove(self.id);
+        self.finished.borrow_mut().push(self.id);
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The least that glommio takes; it is registered three times.
+const IO_MEMORY_BYTES: usize = 65_536;
+/// Bounds the harm of glommio's lost wake-ups, at 0.2 % of a core.
+const TICK: Duration = Duration::from_millis(20);
+/// How often idle connections are looked for.
+const IDLE_CHECK: Duration = Duration::from_secs(1);

@@ -2,7 +2,10 @@
 
 use std::process::ExitCode;
 
+/// Gives memory back per thread and without a global lock.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
-    // The data path joins here: `sealwire::server::run`.
-    sealwire::cli::main(|_config| Err("this build has no data path".into()))
+    sealwire::cli::main(sealwire::server::run)
 }

@@ -33,7 +33,9 @@ pub enum RingError {
     )]
     Forbidden,
     /// Not enough memory may be locked.
-    #[error("io_uring may not lock enough memory: raise the memlock limit (LimitMEMLOCK=) to 512 KiB for each executor")]
+    #[error(
+        "io_uring may not lock enough memory: raise the memlock limit (LimitMEMLOCK=) to 512 KiB for each executor"
+    )]
     MemoryLock,
     /// Anything else.
     #[error("io_uring does not start: {0}")]
@@ -131,7 +133,17 @@ pub unsafe extern "C" fn __sys_io_uring_enter2(
     size: c_int,
 ) -> c_int {
     // SAFETY: the arguments are the caller's.
-    unsafe { libc::syscall(SYS_ENTER, descriptor, to_submit, min_complete, flags, signals, size) as c_int }
+    unsafe {
+        libc::syscall(
+            SYS_ENTER,
+            descriptor,
+            to_submit,
+            min_complete,
+            flags,
+            signals,
+            size,
+        ) as c_int
+    }
 }
 
 /// liburing's stub for io_uring_enter(2).
@@ -147,7 +159,16 @@ pub unsafe extern "C" fn __sys_io_uring_enter(
     signals: *mut c_void,
 ) -> c_int {
     // SAFETY: the arguments are the caller's.
-    unsafe { __sys_io_uring_enter2(descriptor, to_submit, min_complete, flags, signals, SIGNAL_SET_BYTES) }
+    unsafe {
+        __sys_io_uring_enter2(
+            descriptor,
+            to_submit,
+            min_complete,
+            flags,
+            signals,
+            SIGNAL_SET_BYTES,
+        )
+    }
 }
 
 #[cfg(test)]

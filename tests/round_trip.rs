@@ -128,7 +128,8 @@ fn nothing_is_readable_at_rest() {
         "{stored:?}"
     );
 
-    if rig.seals() {
+    if let Some(proxy) = rig.proxy() {
+        assert!(!proxy.output().contains(canary), "readable in the proxy's log");
         assert_eq!(of(&public), found.len(), "readable at rest: {found:?}");
         for topic in [&sealed, &bound] {
             assert!(
@@ -463,6 +464,27 @@ fn time_of_appending() {
         "{read:?}"
     );
     assert_broker_agrees(rig, &topic, 1, &read);
+}
+
+#[test]
+fn metrics_count_what_was_sealed_opened_and_passed() {
+    let rig = &*RIG;
+    let Some(proxy) = rig.proxy() else { return };
+    let topics = [rig.topic("sealed-counted", 1), rig.topic("public-counted", 1)];
+    for topic in &topics {
+        let sent: Vec<Record> = (0..25)
+            .map(|number: i32| Record::new(topic, number.to_string(), "counted").partition(0))
+            .collect();
+        assert_delivered(&rig.java.produce(&rig.options(), &sent));
+        rig.java
+            .consume(&rig.options(), &From::partitions(topic, 1), sent.len());
+    }
+    let count = |name: &str, topic: &str| proxy.metric(name, &[&format!("topic=\"{topic}\"")]);
+    assert_eq!(count("sealwire_sealed_records_total", &topics[0]), 25.0);
+    assert_eq!(count("sealwire_opened_records_total", &topics[0]), 25.0);
+    assert_eq!(count("sealwire_passed_payload_bytes_total", &topics[0]), 0.0);
+    assert_eq!(count("sealwire_sealed_records_total", &topics[1]), 0.0);
+    assert!(count("sealwire_passed_payload_bytes_total", &topics[1]) > 0.0);
 }
 
 #[test]

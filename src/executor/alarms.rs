@@ -18,12 +18,11 @@ pub(crate) struct Alarms {
 }
 
 impl Alarms {
-    /// Wakes `waker` when the next key or address arrives, and at `deadline` at the latest.
-    pub(crate) fn wait(&mut self, waker: &Waker, deadline: Instant) {
+    /// Wakes `waker` when the next key or address arrives.
+    pub(crate) fn on_news(&mut self, waker: &Waker) {
         if !self.news.iter().any(|known| known.will_wake(waker)) {
             self.news.push(waker.clone());
         }
-        self.at(waker, deadline);
     }
 
     /// Wakes `waker` at `deadline`.

@@ -63,7 +63,9 @@ impl AddressBook {
     ) -> Result<Vec<LearnedAddress>, ProtocolError> {
         let mut news: Vec<LearnedAddress> = Vec::new();
         visit(api_key, version, frame, &mut |endpoint| {
-            let Ok(port) = u16::try_from(endpoint.port) else { return };
+            let Ok(port) = u16::try_from(endpoint.port) else {
+                return;
+            };
             if port == 0 || !listener.ports.contains_key(&endpoint.node_id) {
                 return;
             }
@@ -71,7 +73,9 @@ impl AddressBook {
             if known.is_some_and(|known| known.port == port && known.host == endpoint.host) {
                 return;
             }
-            if news.iter().all(|learned| learned.node_id != endpoint.node_id) && self.has_room(endpoint.node_id) {
+            if news.iter().all(|learned| learned.node_id != endpoint.node_id)
+                && self.has_room(endpoint.node_id)
+            {
                 news.push(LearnedAddress {
                     node_id: endpoint.node_id,
                     address: HostPort {
@@ -132,7 +136,13 @@ impl ListenerMap {
         frame: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), ProtocolError> {
-        rewrite(api_key, version, frame, &mut |node_id| self.address_of(node_id), out)
+        rewrite(
+            api_key,
+            version,
+            frame,
+            &mut |node_id| self.address_of(node_id),
+            out,
+        )
     }
 }
 

@@ -75,8 +75,6 @@ pub(super) struct FetchFrame<'a> {
 /// How far the work is.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fetched {
-    /// The response goes on as it came.
-    Verbatim,
     /// Some is done; call again.
     Partly,
     /// The response is written.
@@ -130,7 +128,11 @@ impl FetchWork {
     }
 
     /// Whether every partition is passed: nothing to write anew.
-    pub(super) fn is_verbatim(&self, pipeline: &mut Pipeline, fetch: &FetchFrame<'_>) -> Result<bool, CloseReason> {
+    pub(super) fn is_verbatim(
+        &self,
+        pipeline: &mut Pipeline,
+        fetch: &FetchFrame<'_>,
+    ) -> Result<bool, CloseReason> {
         for position in 0..self.layout.partitions.len() {
             let topic = topic_of(&self.layout, pipeline, fetch, position)?;
             let passes = matches!(
@@ -138,7 +140,10 @@ impl FetchWork {
                 Some(Action::Pass | Action::KafkaInternal)
             );
             let empty = self.layout.records(fetch.frame, position).is_empty();
-            let sealed = matches!(topic.rule.as_ref().map(|rule| &rule.action), Some(Action::Seal(_)));
+            let sealed = matches!(
+                topic.rule.as_ref().map(|rule| &rule.action),
+                Some(Action::Seal(_))
+            );
             if !(passes || (sealed && empty)) {
                 return Ok(false);
             }
@@ -211,7 +216,10 @@ impl FetchWork {
             Some(Action::Pass | Action::KafkaInternal) => {
                 if !records.is_empty() {
                     self.delivers = true;
-                    pipeline.metrics.topic(topic.metrics).passed(0, records.len() as u64);
+                    pipeline
+                        .metrics
+                        .topic(topic.metrics)
+                        .passed(0, records.len() as u64);
                 }
                 None
             }
@@ -238,13 +246,22 @@ impl FetchWork {
         if let Some(refusal) = refusal {
             // A broker's own error says more than ours.
             if partition.error_code == error_code::NONE {
-                self.note(pipeline, fetch, &topic, partition.index, -1, &refusal, records.len());
+                self.note(
+                    pipeline,
+                    fetch,
+                    &topic,
+                    partition.index,
+                    -1,
+                    &refusal,
+                    records.len(),
+                );
                 self.copy_to(partition.error_code_at, fetch.frame, out)?;
                 out.extend_from_slice(&refusal.error_code().to_be_bytes());
                 self.copied = partition.error_code_at.saturating_add(size_of::<i16>());
             }
             self.copy_to(partition.records_length.start, fetch.frame, out)?;
-            let empty = LengthSlot::reserve(out, self.form(fetch.version), 0).map_err(|_| CloseReason::MalformedFrame)?;
+            let empty = LengthSlot::reserve(out, self.form(fetch.version), 0)
+                .map_err(|_| CloseReason::MalformedFrame)?;
             empty.fill(out, 0).map_err(|_| CloseReason::MalformedFrame)?;
             self.copied = records.end;
             self.emptied = true;
@@ -261,9 +278,14 @@ impl FetchWork {
         partition: &FetchPartition,
         out: &mut Vec<u8>,
     ) -> Result<Option<usize>, CloseReason> {
-        let Some(mut open) = self.open.take() else { return Ok(None) };
+        let Some(mut open) = self.open.take() else {
+            return Ok(None);
+        };
         let end = records_of(partition).end;
-        let rest = fetch.frame.get_mut(open.at..end).ok_or(CloseReason::MalformedFrame)?;
+        let rest = fetch
+            .frame
+            .get_mut(open.at..end)
+            .ok_or(CloseReason::MalformedFrame)?;
         let mut batches = Batches::new(rest);
         let slice = batches.next();
         let bytes = match &slice {
@@ -284,7 +306,9 @@ impl FetchWork {
         };
         let (base_offset, opened) = match slice {
             Some(Ok(slice)) => {
-                let batch = rest.get_mut(slice.span.range()).ok_or(CloseReason::MalformedFrame)?;
+                let batch = rest
+                    .get_mut(slice.span.range())
+                    .ok_or(CloseReason::MalformedFrame)?;
                 let mut base = [0; 8];
                 base.copy_from_slice(batch.get(..8).ok_or(CloseReason::MalformedFrame)?);
                 let context = Context {
@@ -316,7 +340,10 @@ impl FetchWork {
             }
             Opened::Written { records, unreadable } => {
                 self.delivers = true;
-                pipeline.metrics.topic(topic.metrics).opened(records, bytes as u64);
+                pipeline
+                    .metrics
+                    .topic(topic.metrics)
+                    .opened(records, bytes as u64);
                 if let Some((count, refusal)) = unreadable {
                     pipeline.metrics.topic(topic.metrics).records_skipped += count;
                     self.note(pipeline, fetch, &topic, partition.index, base_offset, &refusal, 0);
@@ -331,11 +358,21 @@ impl FetchWork {
             }
             Opened::Refused(refusal) => {
                 if !open.ended {
-                    self.note(pipeline, fetch, &topic, partition.index, base_offset, &refusal, bytes);
+                    self.note(
+                        pipeline,
+                        fetch,
+                        &topic,
+                        partition.index,
+                        base_offset,
+                        &refusal,
+                        bytes,
+                    );
                     if out.len() == open.content_start {
                         self.emptied = true;
                         let code = refusal.error_code().to_be_bytes();
-                        if let Some(field) = out.get_mut(open.error_code_at..open.error_code_at.saturating_add(code.len())) {
+                        if let Some(field) =
+                            out.get_mut(open.error_code_at..open.error_code_at.saturating_add(code.len()))
+                        {
                             field.copy_from_slice(&code);
                         }
                     }
@@ -360,7 +397,11 @@ impl FetchWork {
     }
 
     fn copy_to(&mut self, position: usize, frame: &[u8], out: &mut Vec<u8>) -> Result<(), CloseReason> {
-        out.extend_from_slice(frame.get(self.copied..position).ok_or(CloseReason::MalformedFrame)?);
+        out.extend_from_slice(
+            frame
+                .get(self.copied..position)
+                .ok_or(CloseReason::MalformedFrame)?,
+        );
         self.copied = position;
         Ok(())
     }
@@ -369,7 +410,10 @@ impl FetchWork {
         LengthForm::of(version >= FLEXIBLE_FROM)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one fact each, told to the counters and to the audit log")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one fact each, told to the counters and to the audit log"
+    )]
     fn note(
         &self,
         pipeline: &mut Pipeline,
@@ -387,7 +431,14 @@ impl FetchWork {
             .metrics
             .topic(topic.metrics)
             .refused(Direction::Response, refusal.reason(), 0, bytes as u64);
-        pipeline.audit(fetch.cluster, topic, partition, offset, "fetch", refusal.audit_reason());
+        pipeline.audit(
+            fetch.cluster,
+            topic,
+            partition,
+            offset,
+            "fetch",
+            refusal.audit_reason(),
+        );
     }
 }
 
@@ -406,10 +457,14 @@ fn open_slice(
         BatchKind::Old { .. } if rule.accept.contains(Forms::PLAINTEXT) => Opened::Unchanged,
         BatchKind::Old { .. } => Opened::Refused(FetchRefusal::Form(Form::Plaintext)),
         // Clients never hand these to an application.
-        BatchKind::V2(header) if header.attributes.is_control() || header.record_count == 0 => Opened::Unchanged,
-        BatchKind::V2(header) => pipeline
-            .opening
-            .open(batch, header, context, &mut pipeline.keys, survey_only, out),
+        BatchKind::V2(header) if header.attributes.is_control() || header.record_count == 0 => {
+            Opened::Unchanged
+        }
+        BatchKind::V2(header) => {
+            pipeline
+                .opening
+                .open(batch, header, context, &mut pipeline.keys, survey_only, out)
+        }
     }
 }
 

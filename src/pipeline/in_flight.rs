@@ -5,7 +5,6 @@
 //!   always admitted to an empty queue, whatever its size, so that a connection cannot stall for ever.
 
 use std::collections::VecDeque;
-use std::time::Instant;
 
 use crate::protocol::produce_response::Refusal;
 
@@ -17,8 +16,6 @@ pub(crate) struct Pending {
     /// Bytes of the request's frame, for the bound.
     pub(crate) bytes: usize,
     pub(crate) answer: Answer,
-    /// When the request was passed on; for the age of the oldest.
-    pub(crate) sent: Instant,
 }
 
 /// What is done with the answer.
@@ -75,6 +72,10 @@ impl InFlight {
         Some(pending)
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
@@ -94,7 +95,6 @@ mod tests {
             correlation_id: 1,
             bytes,
             answer: Answer::Stream,
-            sent: Instant::now(),
         }
     }
 

@@ -14,7 +14,8 @@ use crate::envelope::{Form, Marked, Marker, Opener, OpeningKey, find_marker};
 use crate::keys::{Demand, ExecutorKeys, Lookup};
 use crate::record_batch::varint::{put_varint, varint_bytes};
 use crate::record_batch::{
-    BatchError, BatchHeader, BatchWriter, Codec, Decompressor, HEADER_BYTES, RecordCursor, RecordLayout, crc_matches,
+    BatchError, BatchHeader, BatchWriter, Codec, Decompressor, HEADER_BYTES, RecordCursor, RecordLayout,
+    crc_matches,
 };
 use crate::rules::{Forms, OnUnreadable, SealRule};
 
@@ -129,12 +130,24 @@ impl Opening {
         let codec = codec_of(header)?;
         let mut decompressed = std::mem::take(&mut self.decompressed);
         decompressed.clear();
-        let outcome = self.open_records(batch, &mut decompressed, codec, header, context, keys, survey_only, out);
+        let outcome = self.open_records(
+            batch,
+            &mut decompressed,
+            codec,
+            header,
+            context,
+            keys,
+            survey_only,
+            out,
+        );
         self.decompressed = decompressed;
         outcome
     }
 
-    #[expect(clippy::too_many_arguments, reason = "two of them are one buffer lent to two of its users")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "two of them are one buffer lent to two of its users"
+    )]
     fn open_records(
         &mut self,
         batch: &mut [u8],
@@ -188,7 +201,10 @@ impl Opening {
                     survey.waiting = true;
                     continue;
                 }
-                Err(refusal) if refusal.is_unreadable_record() && context.rule.on_unreadable != OnUnreadable::Refuse => {
+                Err(refusal)
+                    if refusal.is_unreadable_record()
+                        && context.rule.on_unreadable != OnUnreadable::Refuse =>
+                {
                     Action::Unreadable(refusal)
                 }
                 Err(refusal) => return Err(refusal),
@@ -252,7 +268,10 @@ impl Opening {
                 Action::Open(marker, position) => {
                     let key = self.keys.get(*position).ok_or(FetchRefusal::KekNotNamed)?;
                     let domains = &context.topic.domains;
-                    match self.opener.open_record(key, records, &plan.record, marker, domains, out) {
+                    match self
+                        .opener
+                        .open_record(key, records, &plan.record, marker, domains, out)
+                    {
                         Ok(()) => {
                             opened += 1;
                             continue;

@@ -90,7 +90,10 @@ impl Pipeline {
             let name = layout
                 .topic_name(request.frame, position)
                 .ok_or(CloseReason::MalformedFrame)?;
-            let index = layout.partitions.get(position).map_or(-1, |partition| partition.index);
+            let index = layout
+                .partitions
+                .get(position)
+                .map_or(-1, |partition| partition.index);
             let records = layout.records(request.frame, position);
             match self.judge(request, guard, name, index, records)? {
                 Some(verdict) => verdicts.push(verdict),
@@ -102,7 +105,10 @@ impl Pipeline {
             return Ok(Produced::Waiting);
         }
         let acks = layout.acks;
-        if verdicts.iter().all(|verdict| matches!(verdict.decision, Decision::Pass)) {
+        if verdicts
+            .iter()
+            .all(|verdict| matches!(verdict.decision, Decision::Pass))
+        {
             for (position, verdict) in verdicts.iter().enumerate() {
                 let records = layout.records(request.frame, position);
                 self.count_passed(&verdict.topic, records);
@@ -136,7 +142,9 @@ impl Pipeline {
             return Err(CloseReason::AcksZeroUnsealable);
         }
         for (position, refusal) in &refusals {
-            let Some(verdict) = verdicts.get(*position) else { continue };
+            let Some(verdict) = verdicts.get(*position) else {
+                continue;
+            };
             let (topic, partition) = (&verdict.topic.name, index_of(layout, *position));
             if refusal.is_retriable() {
                 guard
@@ -170,7 +178,9 @@ impl Pipeline {
         let mut sequence = ProducerSequence::NONE;
         let decision = match topic.rule.as_ref().map(|rule| &rule.action) {
             None => Decision::Refuse(ProduceRefusal::NoRule),
-            Some(Action::Reject { reason }) => Decision::Refuse(ProduceRefusal::Rejected { reason: reason.clone() }),
+            Some(Action::Reject { reason }) => Decision::Refuse(ProduceRefusal::Rejected {
+                reason: reason.clone(),
+            }),
             Some(Action::KafkaInternal) => Decision::Refuse(ProduceRefusal::KafkaInternal),
             Some(Action::Pass) => Decision::Pass,
             Some(Action::Seal(rule)) => match check_produced(records, request.version) {
@@ -253,17 +263,22 @@ impl Pipeline {
                 let sealed_bytes = out.len().saturating_sub(start) as u64;
                 let record_count = u64::try_from(header.record_count).unwrap_or(0);
                 self.keys.note_sealed(rule.kms.0, &rule.kek, 1, sealed_bytes);
-                self.metrics
-                    .topic(verdict.topic.metrics)
-                    .sealed(record_count, records.len() as u64, sealed_bytes);
+                self.metrics.topic(verdict.topic.metrics).sealed(
+                    record_count,
+                    records.len() as u64,
+                    sealed_bytes,
+                );
                 Ok(PartitionRewrite::Written)
             }
         }
     }
 
     fn count_passed(&mut self, topic: &Topic, records: &[u8]) {
-        let count = BatchHeader::parse(records).map_or(0, |header| u64::try_from(header.record_count).unwrap_or(0));
-        self.metrics.topic(topic.metrics).passed(count, records.len() as u64);
+        let count =
+            BatchHeader::parse(records).map_or(0, |header| u64::try_from(header.record_count).unwrap_or(0));
+        self.metrics
+            .topic(topic.metrics)
+            .passed(count, records.len() as u64);
     }
 
     /// Counts refusals and words them for the client.
@@ -276,18 +291,34 @@ impl Pipeline {
     ) -> Vec<Refusal> {
         let mut merged = Vec::with_capacity(refusals.len());
         for (position, refusal) in refusals {
-            let Some(Verdict { topic, .. }) = verdicts.get(*position) else { continue };
+            let Some(Verdict { topic, .. }) = verdicts.get(*position) else {
+                continue;
+            };
             let records = layout.records(request.frame, *position);
             let partition = index_of(layout, *position);
-            self.metrics
-                .topic(topic.metrics)
-                .refused(Direction::Request, refusal.reason(), 0, records.len() as u64);
-            self.audit(request.cluster, topic, partition, -1, "produce", refusal.reason().as_str());
+            self.metrics.topic(topic.metrics).refused(
+                Direction::Request,
+                refusal.reason(),
+                0,
+                records.len() as u64,
+            );
+            self.audit(
+                request.cluster,
+                topic,
+                partition,
+                -1,
+                "produce",
+                refusal.reason().as_str(),
+            );
             merged.push(Refusal {
                 topic: topic.name.to_string(),
                 partition,
                 error_code: refusal.error_code(),
-                message: format!("Sealwire: {refusal} (topic {}, {})", topic.name, topic.rule_text()),
+                message: format!(
+                    "Sealwire: {refusal} (topic {}, {})",
+                    topic.name,
+                    topic.rule_text()
+                ),
             });
         }
         merged
@@ -305,7 +336,9 @@ impl Pipeline {
         if self.audit.len() >= AUDIT_EVENTS_MAX {
             return;
         }
-        let Some(cluster) = self.clusters.get(cluster) else { return };
+        let Some(cluster) = self.clusters.get(cluster) else {
+            return;
+        };
         self.audit.push(AuditEvent {
             cluster: cluster.name.clone(),
             topic: topic.name.clone(),
@@ -318,7 +351,10 @@ impl Pipeline {
 }
 
 fn index_of(layout: &ProduceRequest, position: usize) -> i32 {
-    layout.partitions.get(position).map_or(-1, |partition| partition.index)
+    layout
+        .partitions
+        .get(position)
+        .map_or(-1, |partition| partition.index)
 }
 
 /// KEKs that are remembered as waited out; beyond it requests wait in turn.

@@ -138,7 +138,9 @@ impl FetchRefusal {
     /// The Kafka error code: 2 or 29 (see the module).
     pub fn error_code(&self) -> i16 {
         match self {
-            Self::NoRule | Self::Rejected | Self::KekNotNamed | Self::Key(_) => error_code::TOPIC_AUTHORIZATION_FAILED,
+            Self::NoRule | Self::Rejected | Self::KekNotNamed | Self::Key(_) => {
+                error_code::TOPIC_AUTHORIZATION_FAILED
+            }
             Self::Batch(_) | Self::Open(_) | Self::Form(_) => error_code::CORRUPT_MESSAGE,
         }
     }
@@ -187,7 +189,9 @@ fn open_reason(error: &OpenError) -> RefusalReason {
         OpenError::Record(_) => RefusalReason::Malformed,
         OpenError::MarkerTwice => RefusalReason::MarkerTwice,
         OpenError::UnknownDomain => RefusalReason::Domain,
-        OpenError::Tag | OpenError::ExtraHeaders | OpenError::HiddenHeaders | OpenError::WrongKey => RefusalReason::Tag,
+        OpenError::Tag | OpenError::ExtraHeaders | OpenError::HiddenHeaders | OpenError::WrongKey => {
+            RefusalReason::Tag
+        }
         OpenError::Crypto(_) => RefusalReason::Other,
         _ => RefusalReason::UnknownFormat,
     }

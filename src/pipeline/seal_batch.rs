@@ -5,7 +5,9 @@
 
 use super::refusal::ProduceRefusal;
 use crate::envelope::SealingKey;
-use crate::record_batch::{BatchError, BatchHeader, BatchWriter, Codec, Decompressor, HEADER_BYTES, RecordCursor};
+use crate::record_batch::{
+    BatchError, BatchHeader, BatchWriter, Codec, Decompressor, HEADER_BYTES, RecordCursor,
+};
 use crate::rules::SealRule;
 
 /// Buffers that are used again for every batch.
@@ -64,7 +66,14 @@ impl Sealing {
         let writer = BatchWriter::begin(out, batch)?;
         let mut cursor = RecordCursor::produced(header, first);
         while let Some(record) = cursor.next(records)? {
-            sealer.seal_record(records, &record, &rule.domain, rule.headers, &mut self.additional_data, out)?;
+            sealer.seal_record(
+                records,
+                &record,
+                &rule.domain,
+                rule.headers,
+                &mut self.additional_data,
+                out,
+            )?;
         }
         let bytes = writer.finish(out)?.len();
         if bytes > rule.max_message_bytes {

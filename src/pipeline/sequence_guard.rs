@@ -69,7 +69,12 @@ impl SequenceGuard {
     }
 
     /// Remembers that a batch was refused with a retriable code.
-    pub fn refuse(&mut self, topic: &str, partition: i32, sequence: ProducerSequence) -> Result<(), GuardFull> {
+    pub fn refuse(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        sequence: ProducerSequence,
+    ) -> Result<(), GuardFull> {
         if sequence.producer_id < 0 {
             return Ok(());
         }
@@ -107,7 +112,8 @@ impl SequenceGuard {
         if self.refused.is_empty() || sequence.producer_id < 0 {
             return;
         }
-        self.refused.remove(&Stream::new(topic, partition, sequence.producer_id));
+        self.refused
+            .remove(&Stream::new(topic, partition, sequence.producer_id));
     }
 }
 
@@ -144,9 +150,18 @@ mod tests {
         let mut guard = SequenceGuard::default();
         assert_eq!(guard.refuse("t", 0, sequence(0, 10)), Ok(()));
         assert!(guard.holds_back("t", 0, sequence(0, 11)));
-        assert!(!guard.holds_back("t", 0, sequence(0, 10)), "the refused one itself may come again");
-        assert!(!guard.holds_back("t", 0, sequence(0, 5)), "an older retry may pass");
-        assert!(!guard.holds_back("t", 1, sequence(0, 11)), "other partitions are undisturbed");
+        assert!(
+            !guard.holds_back("t", 0, sequence(0, 10)),
+            "the refused one itself may come again"
+        );
+        assert!(
+            !guard.holds_back("t", 0, sequence(0, 5)),
+            "an older retry may pass"
+        );
+        assert!(
+            !guard.holds_back("t", 1, sequence(0, 11)),
+            "other partitions are undisturbed"
+        );
         guard.release("t", 0, sequence(0, 10));
         assert!(!guard.holds_back("t", 0, sequence(0, 11)));
     }

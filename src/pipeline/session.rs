@@ -9,7 +9,7 @@
 //!   connection; ApiVersions itself in a version that is too high is answered with error 35, as a broker does.
 //! - SESSION-3: answers go out in the order of their requests, the proxy's own among them.
 
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Pipeline;
@@ -22,8 +22,12 @@ use super::sequence_guard::SequenceGuard;
 use crate::config::{HostPort, Limits};
 use crate::metrics::{CloseReason, Direction, TimeKind};
 use crate::protocol::api_key::{FETCH, PRODUCE};
-use crate::protocol::frame::{LENGTH_PREFIX_BYTES, RequestHead, response_correlation_id, response_header_end};
-use crate::protocol::policy::{ApiPolicy, RequestHandling, ResponseHandling, api_policy, response_header_flexible};
+use crate::protocol::frame::{
+    LENGTH_PREFIX_BYTES, RequestHead, response_correlation_id, response_header_end,
+};
+use crate::protocol::policy::{
+    ApiPolicy, RequestHandling, ResponseHandling, api_policy, response_header_flexible,
+};
 use crate::protocol::{ProtocolError, addresses, api_versions, produce_response};
 
 /// What the next bytes are to be used for.
@@ -56,7 +60,7 @@ pub enum Wait {
 
 /// One connection; see the module.
 pub struct Session {
-    listener: Rc<ListenerMap>,
+    listener: Arc<ListenerMap>,
     connection: u32,
     in_flight: InFlight,
     authentication: Authentication,
@@ -93,7 +97,7 @@ impl Session {
     /// A session of the client connection number `connection` of its executor. `unknown_node`: the node that the client
     /// asked for is not known, and the session is connected to this bootstrap broker to learn its address.
     pub fn new(
-        listener: Rc<ListenerMap>,
+        listener: Arc<ListenerMap>,
         connection: u32,
         limits: &Limits,
         unknown_node: Option<(i32, HostPort)>,
@@ -111,6 +115,21 @@ impl Session {
             learning: None,
             unknown_node,
             closing: None,
+        }
+    }
+
+    /// Position of the cluster in the configuration.
+    pub fn cluster(&self) -> usize {
+        self.listener.cluster
+    }
+
+    /// To be called when the connection ends: what was counted as in flight is not any more.
+    pub fn abandon(&mut self, pipeline: &mut Pipeline) {
+        let unanswered = self.in_flight.len() as u64;
+        let gauge = &mut pipeline.metrics.gauges.requests_in_flight;
+        *gauge = gauge.saturating_sub(unanswered);
+        if let Some(held) = self.fetch.take() {
+            held.work.finish(pipeline);
         }
     }
 
@@ -159,7 +178,11 @@ impl Session {
             let local = head.api_key == API_VERSIONS && head.api_version > policy.max;
             self.check_request(pipeline, policy, head, frame_bytes, local)?;
             if !self.in_flight.has_room(frame_bytes) {
-                return Ok(if run > 0 { Step::Forward(run) } else { Step::Blocked(Wait::Room) });
+                return Ok(if run > 0 {
+                    Step::Forward(run)
+                } else {
+                    Step::Blocked(Wait::Room)
+                });
             }
             let whole = frame_bytes.saturating_add(LENGTH_PREFIX_BYTES);
             if policy.request == RequestHandling::Hold || local {
@@ -170,7 +193,7 @@ impl Session {
                     return Ok(Step::More);
                 };
                 return if local {
-                    self.refuse_version(pipeline, now, head, frame_bytes)
+                    self.refuse_version(pipeline, head, frame_bytes)
                 } else {
                     self.produce(pipeline, now, head, frame, out)
                 };
@@ -179,7 +202,7 @@ impl Session {
                 ResponseHandling::Stream => Answer::Stream,
                 ResponseHandling::Hold => Answer::Rewrite,
             };
-            self.note_request(pipeline, now, head, frame_bytes, answer);
+            self.note_request(pipeline, head, frame_bytes, answer);
             let here = whole.min(rest.len());
             self.request_left = whole - here;
             run += here;
@@ -280,7 +303,6 @@ impl Session {
     fn note_request(
         &mut self,
         pipeline: &mut Pipeline,
-        now: Instant,
         head: RequestHead,
         bytes: usize,
         answer: Answer,
@@ -294,15 +316,18 @@ impl Session {
             correlation_id: head.correlation_id,
             bytes,
             answer,
-            sent: now,
         });
     }
 
     /// The answer to the oldest request has come.
     fn answered(&mut self, pipeline: &mut Pipeline, sasl_error: i16) {
         if let Some(pending) = self.in_flight.pop() {
-            pipeline.metrics.frames(Direction::Response).frame(pending.api_key);
-            pipeline.metrics.gauges.requests_in_flight = pipeline.metrics.gauges.requests_in_flight.saturating_sub(1);
+            pipeline
+                .metrics
+                .frames(Direction::Response)
+                .frame(pending.api_key);
+            pipeline.metrics.gauges.requests_in_flight =
+                pipeline.metrics.gauges.requests_in_flight.saturating_sub(1);
             self.authentication.answered(pending.api_key, sasl_error);
         }
     }
@@ -310,13 +335,12 @@ impl Session {
     fn refuse_version(
         &mut self,
         pipeline: &mut Pipeline,
-        now: Instant,
         head: RequestHead,
         frame_bytes: usize,
     ) -> Result<Step, CloseReason> {
         let mut answer = Vec::new();
         api_versions::write_unsupported_version(head.correlation_id, &mut answer).map_err(malformed)?;
-        self.note_request(pipeline, now, head, frame_bytes, Answer::Local(answer));
+        self.note_request(pipeline, head, frame_bytes, Answer::Local(answer));
         Ok(Step::Wrote(frame_bytes.saturating_add(LENGTH_PREFIX_BYTES)))
     }
 
@@ -353,7 +377,7 @@ impl Session {
         if acks == 0 {
             pipeline.metrics.frames(Direction::Request).frame(head.api_key);
         } else {
-            self.note_request(pipeline, now, head, frame.len(), Answer::Produce(refusals));
+            self.note_request(pipeline, head, frame.len(), Answer::Produce(refusals));
         }
         Ok(step)
     }
@@ -382,8 +406,14 @@ impl Session {
                     Some(Answer::Produce(refusals)) => refusals.as_slice(),
                     _ => &[],
                 };
-                produce_response::merge(frame, version, refusals, &mut |node| self.listener.address_of(node), out)
-                    .map_err(malformed)?;
+                produce_response::merge(
+                    frame,
+                    version,
+                    refusals,
+                    &mut |node| self.listener.address_of(node),
+                    out,
+                )
+                .map_err(malformed)?;
             }
             API_VERSIONS => api_versions::intersect(frame, version, out).map_err(malformed)?,
             SASL_AUTHENTICATE => {
@@ -392,7 +422,9 @@ impl Session {
                 return Ok(Step::Forward(whole));
             }
             _ if addresses::carries_addresses(api_key, version) => {
-                self.listener.rewrite(api_key, version, frame, out).map_err(malformed)?;
+                self.listener
+                    .rewrite(api_key, version, frame, out)
+                    .map_err(malformed)?;
                 self.close_if_learned(pipeline);
             }
             _ => {
@@ -417,7 +449,9 @@ impl Session {
             .addresses
             .get(self.listener.cluster)
             .ok_or(CloseReason::Internal)?;
-        let news = book.news(&self.listener, api_key, version, frame).map_err(malformed)?;
+        let news = book
+            .news(&self.listener, api_key, version, frame)
+            .map_err(malformed)?;
         if news.is_empty() {
             self.learning = None;
             return Ok(None);
@@ -439,7 +473,9 @@ impl Session {
 
     /// The client came for a node that was not known: it is to come back to the right broker now.
     fn close_if_learned(&mut self, pipeline: &Pipeline) {
-        let Some((node_id, connected)) = &self.unknown_node else { return };
+        let Some((node_id, connected)) = &self.unknown_node else {
+            return;
+        };
         let known = pipeline
             .addresses
             .get(self.listener.cluster)
@@ -507,9 +543,13 @@ impl Session {
                 held.waits = waits;
                 let until = *held.hold.get_or_insert(now + pipeline.limits.fetch_hold);
                 self.fetch = Some(held);
-                return Ok(Step::Blocked(if waits { Wait::News(until) } else { Wait::Until(until) }));
+                return Ok(Step::Blocked(if waits {
+                    Wait::News(until)
+                } else {
+                    Wait::Until(until)
+                }));
             }
-            Fetched::Written | Fetched::Nothing { .. } | Fetched::Verbatim => {}
+            Fetched::Written | Fetched::Nothing { .. } => {}
         }
         if in_pieces {
             if out.is_empty() {

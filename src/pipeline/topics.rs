@@ -100,7 +100,10 @@ impl ClusterRules {
                 .iter()
                 .filter_map(|(kms, kek)| Some((kms.0, self.kms.get(kms.0)?.kek_id(kek).ok()?)))
                 .collect();
-            topic.domains = std::iter::once(&seal.domain).chain(&seal.open_domains).cloned().collect();
+            topic.domains = std::iter::once(&seal.domain)
+                .chain(&seal.open_domains)
+                .cloned()
+                .collect();
         }
         topic
     }

@@ -25,6 +25,7 @@ pub(crate) mod ports;
 pub(crate) mod proxy;
 pub(crate) mod records;
 pub(crate) mod rig;
+pub(crate) mod stored_seal;
 pub(crate) mod streams;
 pub(crate) mod wait;
 

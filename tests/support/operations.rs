@@ -187,6 +187,24 @@ impl Agent {
             .map(|answer: ConsumedRecords| answer.records)
     }
 
+    /// Reads until the client reports an error; gives what came before it, and the error if one came within `limit`. Java
+    /// only.
+    pub(crate) fn consume_until_error(
+        &self,
+        options: &Options,
+        from: &From,
+        limit: Duration,
+    ) -> (Vec<Consumed>, Option<String>) {
+        let mut body = json!({
+            "options": options, "count": i32::MAX, "timeout_ms": milliseconds(limit), "until_error": true,
+        });
+        from.put_into(&mut body);
+        let answer: ConsumedRecords = self
+            .call("consume", body, CALL_LIMIT)
+            .unwrap_or_else(|error| panic!("consuming: {error}"));
+        (answer.records, answer.error)
+    }
+
     /// Consumes `source` and produces to `target` with the offsets in the same transactions; gives the number copied.
     pub(crate) fn copy(&self, options: &Options, source: &str, target: &str, count: usize) -> usize {
         let body = json!({
@@ -261,6 +279,7 @@ struct Deliveries {
 #[derive(Deserialize)]
 struct ConsumedRecords {
     records: Vec<Consumed>,
+    error: Option<String>,
 }
 
 #[derive(Deserialize)]

@@ -93,6 +93,22 @@ impl Proxy {
         self.process.take().expect("the proxy runs").kill();
     }
 
+    /// Resident memory of the running process, in bytes.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let id = self.process.as_ref().expect("the proxy runs").id();
+        let status = fs::read_to_string(format!("/proc/{id}/status")).expect("the proxy is alive");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .expect("a process has VmRSS");
+        let kibibytes: u64 = line
+            .trim()
+            .trim_end_matches(" kB")
+            .parse()
+            .expect("VmRSS is a number");
+        kibibytes * 1024
+    }
+
     pub(crate) fn output(&self) -> String {
         fs::read_to_string(self.folder.path().join("sealwire.log")).unwrap_or_default()
     }

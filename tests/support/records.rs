@@ -92,6 +92,20 @@ pub(crate) struct Consumed {
     pub(crate) headers: Vec<Header>,
 }
 
+impl Consumed {
+    /// The same record, to be sent to a topic's partition 0: what an attacker at the broker does who replays it.
+    pub(crate) fn again(&self, topic: &str) -> Record {
+        Record {
+            topic: topic.to_owned(),
+            partition: Some(0),
+            key: self.key.clone(),
+            value: self.value.clone(),
+            headers: self.headers.clone(),
+            timestamp: Some(self.timestamp),
+        }
+    }
+}
+
 /// Panics unless every record was delivered.
 pub(crate) fn assert_delivered(deliveries: &[Delivery]) {
     let failed: Vec<&Delivery> = deliveries

@@ -228,8 +228,9 @@ pub(crate) fn unique(prefix: &str) -> String {
     format!("{prefix}-{}", NUMBER.fetch_add(1, Ordering::Relaxed))
 }
 
-/// `sealed-*`, `bound-*`, `free-*` are sealed with the headers treated as their name says, `invoices-*` under another
-/// key, `public-*` passed through, `forbidden-*` rejected; anything else has no rule.
+/// `sealed-*`, `bound-*`, `free-*` are sealed with the headers treated as their name says; `skipped-*` and `nulled-*` let
+/// readers past what does not open; `migrating-*` accepts what was never sealed; `invoices-*` is sealed under another
+/// key; `public-*` is passed through, `forbidden-*` rejected; anything else has no rule.
 pub(crate) const RULES: &str = r#"
 [[cluster.main.topics]]
 match = "sealed-*"
@@ -250,6 +251,24 @@ headers = "free"
 kms = "local"
 kek = "orders"
 max_message_bytes = 20971520
+
+[[cluster.main.topics]]
+match = "skipped-*"
+kms = "local"
+kek = "orders"
+on_unreadable = "skip"
+
+[[cluster.main.topics]]
+match = "nulled-*"
+kms = "local"
+kek = "orders"
+on_unreadable = "null"
+
+[[cluster.main.topics]]
+match = "migrating-*"
+kms = "local"
+kek = "orders"
+accept = ["sealwire", "plaintext", "tombstone"]
 
 [[cluster.main.topics]]
 match = "invoices-*"

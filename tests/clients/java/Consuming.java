@@ -6,6 +6,7 @@ import java.util.ArrayList;
 import java.util.List;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.common.KafkaException;
 import org.apache.kafka.common.TopicPartition;
 
 /** `consume`: reads until there are enough records or time is up, then commits if it is in a group. */
@@ -22,8 +23,16 @@ final class Consuming {
         long deadline = System.currentTimeMillis() + command.get("timeout_ms").asLong();
         try (KafkaConsumer<byte[], byte[]> consumer = new KafkaConsumer<>(Options.consumer(options))) {
             attach(consumer, command);
-            while (records.size() < count && System.currentTimeMillis() < deadline) {
-                take(consumer, records);
+            try {
+                while (records.size() < count && System.currentTimeMillis() < deadline) {
+                    take(consumer, records);
+                }
+            } catch (KafkaException refused) {
+                if (!command.path("until_error").asBoolean()) {
+                    throw refused;
+                }
+                result.put("error", refused + (refused.getCause() == null ? "" : "; " + refused.getCause()));
+                return result;
             }
             long settled = System.currentTimeMillis() + command.path("settle_ms").asLong(0);
             while (System.currentTimeMillis() < settled) {

@@ -1,0 +1,20 @@
+//! One client connection and its broker connection, owned by one executor for life.
+//!
+//! The sockets are any pair of byte streams; what the bytes mean is the [`Session`](crate::pipeline::Session)'s business.
+//!
+//! ```text
+//! client --read--> half (requests) --Session::requests---> write--> broker
+//! client <-write-- half (responses) <-Session::responses-- read <-- broker
+//! ```
+//!
+//! - CONNECTION-1: both sockets live and die together; what was read of a closed pair and not written is dropped.
+//! - CONNECTION-2: back-pressure is not reading: a direction reads only when what it read before is worked off and written.
+//! - CONNECTION-3: an idle pair owns no buffer.
+//!
+//! Executor threads only.
+
+mod half;
+mod relay;
+
+pub(crate) use half::Half;
+pub(crate) use relay::Relay;

@@ -1,0 +1,418 @@
+//! The loop of one connection: read, let the session work, write; both directions in one task.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use futures_lite::io::{AsyncRead, AsyncWrite};
+
+use super::half::{Blocked, Half};
+use crate::executor::registry::{Request, Status};
+use crate::executor::shared::Shared;
+use crate::metrics::{CloseReason, Direction};
+use crate::pipeline::{Pipeline, Session, Step, Wait};
+
+/// A connected pair. Awaiting it runs the connection to its end and tells why it ended.
+pub(crate) struct Relay<C, B> {
+    client: C,
+    broker: B,
+    session: Session,
+    requests: Half,
+    responses: Half,
+    status: Rc<Status>,
+    shared: Rc<Shared>,
+    /// The deadline that the alarms were last told, so that they are told once.
+    alarm: Option<Instant>,
+}
+
+impl<C, B> Relay<C, B>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    B: AsyncRead + AsyncWrite + Unpin,
+{
+    pub(crate) fn new(client: C, broker: B, session: Session, status: Rc<Status>, shared: Rc<Shared>) -> Self {
+        Self {
+            client,
+            broker,
+            session,
+            requests: Half::default(),
+            responses: Half::default(),
+            status,
+            shared,
+            alarm: None,
+        }
+    }
+
+    fn run(&mut self, context: &mut Context<'_>) -> Result<(), CloseReason> {
+        let now = Instant::now();
+        if let Request::Close(reason) = self.status.request() {
+            return Err(reason);
+        }
+        self.status.register(context.waker());
+        for _ in 0..ROUNDS_MAX {
+            let draining = self.status.request() == Request::Drain;
+            // A half-read request is still taken in; a new one is not.
+            let may_read = !draining || !self.requests.input.is_empty() || !self.session.is_quiet();
+            let mut moved = OneWay {
+                direction: Direction::Request,
+                source: &mut self.client,
+                sink: &mut self.broker,
+                half: &mut self.requests,
+                session: &mut self.session,
+                shared: &self.shared,
+                now,
+                may_read,
+            }
+            .pump(context)?;
+            moved |= OneWay {
+                direction: Direction::Response,
+                source: &mut self.broker,
+                sink: &mut self.client,
+                half: &mut self.responses,
+                session: &mut self.session,
+                shared: &self.shared,
+                now,
+                may_read: true,
+            }
+            .pump(context)?;
+            self.end_if_done(draining)?;
+            if !moved {
+                self.wait(context, now);
+                return Ok(());
+            }
+            self.status.touch(now, self.session.is_proven());
+        }
+        // Others first: this one has had its share.
+        context.waker().wake_by_ref();
+        Ok(())
+    }
+
+    fn end_if_done(&self, draining: bool) -> Result<(), CloseReason> {
+        if self.responses.has_output() {
+            return Ok(());
+        }
+        if let Some(reason) = self.session.closing() {
+            return Err(reason);
+        }
+        if self.responses.ended {
+            return Err(CloseReason::BrokerClosed);
+        }
+        if draining && self.session.is_quiet() && self.requests.is_empty() && self.responses.is_empty() {
+            return Err(CloseReason::Drain);
+        }
+        Ok(())
+    }
+
+    /// Arranges to be woken by what the halves wait for apart from their sockets.
+    fn wait(&mut self, context: &mut Context<'_>, now: Instant) {
+        let mut deadline: Option<Instant> = None;
+        let mut news = false;
+        for half in [&mut self.requests, &mut self.responses] {
+            let until = match &mut half.blocked {
+                Some(Blocked { wait, .. }) => match wait {
+                    Wait::Room => None,
+                    Wait::Until(until) => Some(*until),
+                    Wait::News(until) => {
+                        news = true;
+                        Some(*until)
+                    }
+                    Wait::Addresses(learned, until) => {
+                        news = true;
+                        if !learned.is_empty() {
+                            let cluster = self.session.cluster();
+                            self.shared.learn(cluster, std::mem::take(learned));
+                        }
+                        Some(*until)
+                    }
+                },
+                None => None,
+            };
+            let starved = half.starved_since.map(|_| now + STARVED_RETRY);
+            deadline = [deadline, until, starved].into_iter().flatten().min();
+        }
+        let Some(deadline) = deadline else { return };
+        let mut alarms = self.shared.alarms.borrow_mut();
+        if news {
+            alarms.on_news(context.waker());
+            self.shared.send_key_requests();
+        }
+        if self.alarm != Some(deadline) {
+            alarms.at(context.waker(), deadline);
+            self.alarm = Some(deadline);
+        }
+    }
+}
+
+impl<C, B> Future for Relay<C, B>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    B: AsyncRead + AsyncWrite + Unpin,
+{
+    type Output = CloseReason;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<CloseReason> {
+        match self.run(context) {
+            Ok(()) => Poll::Pending,
+            Err(reason) => Poll::Ready(reason),
+        }
+    }
+}
+
+impl<C, B> Drop for Relay<C, B> {
+    fn drop(&mut self) {
+        for half in [&mut self.requests, &mut self.responses] {
+            self.shared.release(half);
+        }
+        self.session.abandon(&mut self.shared.pipeline.borrow_mut());
+    }
+}
+
+/// One direction, for the length of one call.
+struct OneWay<'a, R, W> {
+    direction: Direction,
+    source: &'a mut R,
+    sink: &'a mut W,
+    half: &'a mut Half,
+    session: &'a mut Session,
+    shared: &'a Shared,
+    now: Instant,
+    may_read: bool,
+}
+
+impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
+    /// Moves what can be moved; says whether anything was.
+    fn pump(&mut self, context: &mut Context<'_>) -> Result<bool, CloseReason> {
+        let moved = self.pump_once(context)?;
+        self.settle();
+        Ok(moved)
+    }
+
+    fn pump_once(&mut self, context: &mut Context<'_>) -> Result<bool, CloseReason> {
+        if !self.flush(context)? {
+            return Ok(false);
+        }
+        let mut moved = false;
+        if self.may_look() {
+            self.half.blocked = None;
+            self.half.unfinished = false;
+            let mut input = std::mem::take(&mut self.half.input);
+            let consumed = self.work(&mut input, context);
+            self.half.input = input;
+            let consumed = consumed?;
+            self.half.input.drain(..consumed);
+            moved = consumed > 0 || self.half.has_output();
+            if !self.flush(context)? {
+                return Ok(moved);
+            }
+        }
+        if self.half.blocked.is_some() || self.half.unfinished {
+            return Ok(moved);
+        }
+        Ok(self.read(context)? || moved)
+    }
+
+    /// Whether input that was left is to be looked at (again).
+    fn may_look(&self) -> bool {
+        if self.direction == Direction::Response && self.half.blocked.is_none() && self.session.answers_itself() {
+            return true;
+        }
+        match &self.half.blocked {
+            None => self.half.unfinished,
+            Some(Blocked { wait, news }) => match wait {
+                Wait::Room => true,
+                Wait::Until(until) => self.now >= *until,
+                Wait::News(until) | Wait::Addresses(_, until) => {
+                    self.now >= *until || *news != self.shared.pipeline.borrow().news
+                }
+            },
+        }
+    }
+
+    /// Reads once and works on what came.
+    fn read(&mut self, context: &mut Context<'_>) -> Result<bool, CloseReason> {
+        if self.half.ended {
+            return self.pass_end_on(context);
+        }
+        if !self.may_read || !self.shared.may_hold(self.half, self.now)? {
+            return Ok(false);
+        }
+        let mut buffer = self.shared.read_buffer.borrow_mut();
+        let bytes = match Pin::new(&mut *self.source).poll_read(context, &mut buffer) {
+            Poll::Pending => return Ok(false),
+            Poll::Ready(Ok(0)) => {
+                drop(buffer);
+                self.half.ended = true;
+                return self.pass_end_on(context).map(|_| true);
+            }
+            Poll::Ready(Ok(bytes)) => bytes,
+            Poll::Ready(Err(error)) => return Err(self.read_failed(&error)),
+        };
+        self.shared.pipeline.borrow_mut().metrics.frames(self.direction).bytes_in += bytes as u64;
+        let Some(arrived) = buffer.get_mut(..bytes) else {
+            return Err(CloseReason::Internal);
+        };
+        if self.half.input.is_empty() {
+            let consumed = self.work(arrived, context)?;
+            let rest = arrived.get(consumed..).unwrap_or_default();
+            if !rest.is_empty() {
+                self.half.input = self.shared.pool.borrow_mut().take();
+                self.half.input.extend_from_slice(rest);
+            }
+        } else {
+            self.half.input.extend_from_slice(arrived);
+            drop(buffer);
+            let mut input = std::mem::take(&mut self.half.input);
+            let consumed = self.work(&mut input, context);
+            self.half.input = input;
+            self.half.input.drain(..consumed?);
+        }
+        self.flush(context)?;
+        Ok(true)
+    }
+
+    /// Lets the session work on `input`; says how much of it is used up.
+    fn work(&mut self, input: &mut [u8], context: &mut Context<'_>) -> Result<usize, CloseReason> {
+        let mut pipeline = self.shared.pipeline.borrow_mut();
+        let pipeline = &mut *pipeline;
+        if self.half.output.capacity() == 0 {
+            self.half.output = self.shared.pool.borrow_mut().take();
+        }
+        let mut at = 0;
+        loop {
+            let rest = input.get_mut(at..).unwrap_or_default();
+            let step = match self.direction {
+                Direction::Request => self.session.requests(pipeline, self.now, rest, &mut self.half.output)?,
+                Direction::Response => self.session.responses(pipeline, self.now, rest, &mut self.half.output)?,
+            };
+            match step {
+                Step::Forward(bytes) => {
+                    let verbatim = rest.get(..bytes).ok_or(CloseReason::Internal)?;
+                    self.forward(verbatim, pipeline, context)?;
+                    at += bytes;
+                }
+                Step::Wrote(bytes) => at += bytes,
+                Step::More => break,
+                Step::Blocked(wait) => {
+                    self.half.blocked = Some(Blocked {
+                        wait,
+                        news: pipeline.news,
+                    });
+                    break;
+                }
+                Step::Yield => {
+                    self.half.unfinished = true;
+                    context.waker().wake_by_ref();
+                    break;
+                }
+            }
+            if self.half.output.len().saturating_sub(self.half.written) >= OUTPUT_HIGH_BYTES {
+                // More than a socket takes at once: write before more is made.
+                self.half.unfinished = true;
+                break;
+            }
+        }
+        Ok(at)
+    }
+
+    /// Sends bytes as they are: straight from the input if nothing is queued before them.
+    fn forward(
+        &mut self,
+        verbatim: &[u8],
+        pipeline: &mut Pipeline,
+        context: &mut Context<'_>,
+    ) -> Result<(), CloseReason> {
+        let mut sent = 0;
+        if !self.half.has_output() {
+            match Pin::new(&mut *self.sink).poll_write(context, verbatim) {
+                Poll::Ready(Ok(bytes)) => sent = bytes,
+                Poll::Ready(Err(error)) => return Err(self.write_failed(&error)),
+                Poll::Pending => {}
+            }
+            pipeline.metrics.frames(self.direction).bytes_out += sent as u64;
+        }
+        self.half
+            .output
+            .extend_from_slice(verbatim.get(sent..).unwrap_or_default());
+        Ok(())
+    }
+
+    /// Writes what is queued; says whether all of it is written.
+    fn flush(&mut self, context: &mut Context<'_>) -> Result<bool, CloseReason> {
+        if !self.half.has_output() {
+            return Ok(true);
+        }
+        let before = self.half.written;
+        let queued = self.half.output.len();
+        let flushed = match self.half.poll_flush(self.sink, context) {
+            Poll::Ready(Ok(_)) => queued.saturating_sub(before),
+            Poll::Ready(Err(error)) => return Err(self.write_failed(&error)),
+            Poll::Pending => self.half.written.saturating_sub(before),
+        };
+        self.shared.pipeline.borrow_mut().metrics.frames(self.direction).bytes_out += flushed as u64;
+        Ok(!self.half.has_output())
+    }
+
+    /// Gives back buffers that are empty, and tells the executor how much is held.
+    fn settle(&mut self) {
+        let mut pool = self.shared.pool.borrow_mut();
+        if self.half.input.is_empty() {
+            pool.give(&mut self.half.input);
+        }
+        if !self.half.has_output() {
+            self.half.output.clear();
+            self.half.written = 0;
+            pool.give(&mut self.half.output);
+        }
+        drop(pool);
+        self.shared.account(self.half);
+    }
+
+    /// The source has ended: the sink is told once everything before it is written.
+    fn pass_end_on(&mut self, context: &mut Context<'_>) -> Result<bool, CloseReason> {
+        if self.half.end_passed_on || self.half.has_output() || self.direction == Direction::Response {
+            return Ok(false);
+        }
+        match Pin::new(&mut *self.sink).poll_close(context) {
+            Poll::Ready(Ok(())) => {
+                self.half.end_passed_on = true;
+                // Nobody is left to answer.
+                if self.session.is_quiet() {
+                    return Err(CloseReason::ClientClosed);
+                }
+                Ok(true)
+            }
+            Poll::Ready(Err(_)) => Err(CloseReason::ClientClosed),
+            Poll::Pending => Ok(false),
+        }
+    }
+
+    fn read_failed(&self, error: &io::Error) -> CloseReason {
+        let reset = error.kind() == io::ErrorKind::ConnectionReset;
+        match (self.direction, reset) {
+            (Direction::Request, true) => CloseReason::ClientClosed,
+            (Direction::Request, false) => CloseReason::ClientError,
+            (Direction::Response, true) => CloseReason::BrokerClosed,
+            (Direction::Response, false) => CloseReason::BrokerError,
+        }
+    }
+
+    fn write_failed(&self, error: &io::Error) -> CloseReason {
+        let gone = matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe);
+        match (self.direction, gone) {
+            (Direction::Request, true) => CloseReason::BrokerClosed,
+            (Direction::Request, false) => CloseReason::BrokerError,
+            (Direction::Response, true) => CloseReason::ClientClosed,
+            (Direction::Response, false) => CloseReason::ClientError,
+        }
+    }
+}
+
+/// Rounds of one wake-up: with 256 KiB a read, 2 MiB before others get their turn.
+const ROUNDS_MAX: usize = 8;
+/// Queued output beyond which nothing more is made of the input.
+const OUTPUT_HIGH_BYTES: usize = 512 * 1024;
+/// How often a half that the bound on held bytes keeps from reading tries again.
+const STARVED_RETRY: Duration = Duration::from_millis(20);

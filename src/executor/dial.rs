@@ -1,0 +1,66 @@
+//! Connecting a client to its broker.
+
+use std::net::TcpStream as StdTcpStream;
+use std::sync::Arc;
+
+use glommio::net::TcpStream;
+
+use super::shared::Shared;
+use crate::config::HostPort;
+use crate::pipeline::ListenerMap;
+
+/// A listener, as an executor needs it.
+#[derive(Clone)]
+pub(crate) struct Listener {
+    pub(crate) map: Arc<ListenerMap>,
+    pub(crate) bootstrap: Vec<HostPort>,
+}
+
+/// Takes an accepted socket over for this executor.
+pub(crate) fn adopt(stream: StdTcpStream) -> TcpStream {
+    let stream = TcpStream::from(glommio_socket2::Socket::from(stream));
+    // Small frames must not wait for acknowledgements. A socket that refuses it fails at the first read.
+    let _ = stream.set_nodelay(true);
+    stream
+}
+
+/// Connects to the broker that the client came for. With it: the node whose address is not known yet, and the bootstrap
+/// broker that is to tell it. `None` when nobody could be reached.
+pub(crate) async fn connect(
+    listener: &Listener,
+    node: Option<i32>,
+    turn: u32,
+    shared: &Shared,
+) -> Option<(TcpStream, Option<(i32, HostPort)>)> {
+    if let Some(node_id) = node {
+        let known = {
+            let pipeline = shared.pipeline.borrow();
+            pipeline.addresses.get(listener.map.cluster)?.get(node_id).cloned()
+        };
+        if let Some(address) = known {
+            return connect_to(&address, shared).await.map(|stream| (stream, None));
+        }
+    }
+    // Connections begin with different bootstrap brokers, so that one that is down does not delay them all.
+    let first = usize::try_from(turn).unwrap_or(0) % listener.bootstrap.len().max(1);
+    let (later, sooner) = listener.bootstrap.split_at_checked(first)?;
+    for address in sooner.iter().chain(later) {
+        if let Some(stream) = connect_to(address, shared).await {
+            let unknown_node = node.map(|node_id| (node_id, address.clone()));
+            return Some((stream, unknown_node));
+        }
+    }
+    None
+}
+
+async fn connect_to(host: &HostPort, shared: &Shared) -> Option<TcpStream> {
+    let timeout = shared.pipeline.borrow().limits.connect_timeout;
+    for address in shared.resolve(host).await {
+        if let Ok(stream) = TcpStream::connect_timeout(address, timeout).await {
+            let _ = stream.set_nodelay(true);
+            return Some(stream);
+        }
+    }
+    shared.forget_name(host);
+    None
+}

@@ -1,0 +1,461 @@
+//! The running program: executors, acceptor and control thread, from start to clean end.
+//!
+//! ```text
+//! main thread        reads the configuration, opens keystores, starts the rest, and is the control thread
+//! acceptor           takes connections and spreads them evenly
+//! executor 0..n      see `executor`
+//! ```
+//!
+//! - SERVER-1: nothing is served before every listener is bound and every executor runs.
+//! - SERVER-2: SIGTERM and SIGINT drain: nothing new is accepted, what is in flight is finished, at most for
+//!   `limits.drain_timeout`; then every task is cancelled and every thread joined.
+
+mod acceptor;
+mod audit;
+mod control;
+mod state_file;
+
+use std::error::Error;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+
+use self::acceptor::Acceptor;
+use self::control::{Control, ControlLinks};
+use self::state_file::StateFile;
+use crate::admin::ProcessFacts;
+use crate::channel::channel;
+use crate::config::{Config, Executors, KmsKind};
+use crate::crypto::memory;
+use crate::executor::messages::ExecutorMessage;
+use crate::executor::{ExecutorListener, ExecutorSetup, spawn};
+use crate::keys::{KeyOptions, KeyService, NamedKms};
+use crate::kms::Kms;
+use crate::kms::file::FileKms;
+use crate::kms::keystore::KeystoreError;
+use crate::pipeline::{AddressBook, ClusterRules, KmsList, ListenerMap, Pipeline};
+use crate::ring;
+
+/// Why the program does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// io_uring cannot be used.
+    #[error(transparent)]
+    Ring(#[from] ring::RingError),
+    /// A keystore does not open.
+    #[error("kms {name:?}: {source}")]
+    Keystore {
+        /// The KMS's name in the configuration.
+        name: String,
+        /// What is wrong.
+        source: KeystoreError,
+    },
+    /// A port cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// An executor did not start.
+    #[error("executor {0} does not start: {1}")]
+    Executor(usize, String),
+    /// A state file cannot be used.
+    #[error("state file {path}: {problem}")]
+    StateFile {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The ring flags were not set: the program was linked without its own io_uring stubs.
+    #[error("this build does not set its io_uring flags: src/ring.rs was not linked")]
+    RingFlags,
+    /// The runtime of the control thread does not start.
+    #[error("the control thread does not start: {0}")]
+    Control(io::Error),
+}
+
+/// Runs the proxy on this thread until SIGTERM or SIGINT, and drains.
+///
+/// # Errors
+/// [`ServerError`] before anything is served.
+pub fn run(config: Config) -> Result<(), Box<dyn Error>> {
+    let server = Server::prepare(config, |kms| kms)?;
+    let (_stop, stopped) = oneshot::channel();
+    server.run(stopped, true)?;
+    Ok(())
+}
+
+/// A proxy that runs inside a test: the same as [`run`], on threads of its own.
+pub struct Running {
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<Result<(), ServerError>>,
+}
+
+impl Running {
+    /// Starts a proxy whose KMSs are wrapped by `layer`.
+    ///
+    /// # Errors
+    /// [`ServerError`] when it does not start.
+    pub fn start(
+        config: Config,
+        layer: impl Fn(Arc<dyn Kms>) -> Arc<dyn Kms> + Send + 'static,
+    ) -> Result<Self, ServerError> {
+        let server = Server::prepare(config, layer)?;
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::Builder::new()
+            .name("control".to_owned())
+            .spawn(move || server.run(stopped, false))
+            .map_err(ServerError::Control)?;
+        Ok(Self { stop, thread })
+    }
+
+    /// Drains and ends it.
+    ///
+    /// # Errors
+    /// What the control thread ended with.
+    pub fn stop(self) -> Result<(), ServerError> {
+        let _ = self.stop.send(());
+        self.thread
+            .join()
+            .unwrap_or_else(|_| Err(ServerError::Control(io::Error::other("the control thread panicked"))))
+    }
+}
+
+/// Everything that can fail is done; nothing is served yet.
+struct Server {
+    config: Config,
+    kms: Vec<NamedKms>,
+    acceptor: Acceptor,
+    state_files: Vec<Option<StateFile>>,
+    books: Vec<AddressBook>,
+    admin: Option<std::net::TcpListener>,
+    facts: ProcessFacts,
+    cpus: Vec<usize>,
+}
+
+impl Server {
+    fn prepare(config: Config, layer: impl Fn(Arc<dyn Kms>) -> Arc<dyn Kms>) -> Result<Self, ServerError> {
+        ring::preflight()?;
+        let cpus = executor_cpus(config.runtime.executors);
+        let dumpable = !memory::forbid_core_dumps();
+        let protection = memory::initialise(key_slots(&config, cpus.len()));
+        if dumpable || !protection.is_complete() {
+            tracing::warn!(
+                locked = protection.locked,
+                excluded_from_dumps = protection.excluded_from_dumps,
+                core_dumps_forbidden = !dumpable,
+                "the kernel does not protect key memory fully: raise the memlock limit (LimitMEMLOCK=)"
+            );
+        }
+        let kms = config
+            .kms
+            .iter()
+            .map(|kms| {
+                let KmsKind::File { path, master_key } = &kms.kind;
+                let file = FileKms::open(path, master_key).map_err(|source| ServerError::Keystore {
+                    name: kms.name.clone(),
+                    source,
+                })?;
+                Ok(NamedKms {
+                    name: kms.name.clone(),
+                    kms: layer(Arc::new(file)),
+                })
+            })
+            .collect::<Result<Vec<_>, ServerError>>()?;
+        let mut state_files = Vec::new();
+        let mut books = Vec::new();
+        for cluster in &config.clusters {
+            let state_file = cluster.state_file.clone().map(StateFile::new);
+            let mut book = AddressBook::new(cluster.node_addresses.clone());
+            if let Some(file) = &state_file {
+                for learned in file.read()? {
+                    book.learn(learned);
+                }
+            }
+            state_files.push(state_file);
+            books.push(book);
+        }
+        let acceptor = Acceptor::bind(&config)?;
+        let admin = config
+            .admin
+            .as_ref()
+            .map(|admin| acceptor::listen(admin.listen))
+            .transpose()?;
+        Ok(Self {
+            kms,
+            acceptor,
+            state_files,
+            books,
+            admin,
+            facts: ProcessFacts {
+                started: SystemTime::now(),
+                keys_locked: protection.locked,
+                keys_excluded_from_dumps: protection.excluded_from_dumps,
+            },
+            cpus,
+            config,
+        })
+    }
+
+    /// Starts the threads and is the control thread until told to stop.
+    fn run(self, stopped: oneshot::Receiver<()>, signals: bool) -> Result<(), ServerError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(ServerError::Control)?;
+        let options = key_options(&self.config);
+        let (control_sender, control_receiver) = channel(CONTROL_CAPACITY);
+        let (key_sender, key_receiver) = channel(KEY_CAPACITY);
+        let kms_list: KmsList = self.kms.iter().map(|named| Arc::clone(&named.kms)).collect();
+
+        let mut executors = Threads::default();
+        let mut key_replies = Vec::new();
+        let mut accepted_senders = Vec::new();
+        for (executor, cpu) in self.cpus.iter().copied().enumerate() {
+            let (message_sender, messages) = channel(MESSAGE_CAPACITY);
+            let (accepted_sender, accepted) = channel(ACCEPTED_CAPACITY);
+            let (reply_sender, replies) = channel(KEY_CAPACITY);
+            let open = Arc::new(AtomicUsize::new(0));
+            let (started_sender, started) = oneshot::channel();
+            let setup = ExecutorSetup {
+                executor,
+                cpu,
+                messages,
+                accepted,
+                key_replies: replies,
+                key_service: key_sender.clone(),
+                control: control_sender.clone(),
+                listeners: executor_listeners(&self.config),
+                open: Arc::clone(&open),
+                started: started_sender,
+            };
+            let pipeline = pipeline_maker(executor, &self.config, &options, &kms_list, &self.books);
+            let handle = spawn(setup, pipeline)
+                .map_err(|error| ServerError::Executor(executor, error.to_string()))?;
+            executors.messages.push(message_sender);
+            executors.handles.push(Some(handle));
+            key_replies.push(reply_sender);
+            accepted_senders.push((accepted_sender, open));
+            executors.wait_for_start(&runtime, executor, started)?;
+        }
+        if ring::rings_created() == 0 {
+            return Err(ServerError::RingFlags);
+        }
+
+        let key_service = KeyService::new(self.kms, key_receiver, key_replies, &options);
+        let drain_timeout = self.config.limits.drain_timeout;
+        let acceptor = self
+            .acceptor
+            .start(accepted_senders, self.config.limits.connections_max)
+            .map_err(ServerError::Control)?;
+        log_start(&self.config, self.cpus.len(), &self.facts);
+        let control = Control::new(ControlLinks {
+            requests: control_receiver,
+            executors: executors.messages.clone(),
+            books: self.books,
+            state_files: self.state_files,
+            kms_names: self.config.kms.iter().map(|kms| kms.name.clone()).collect(),
+            cluster_names: self.config.clusters.iter().map(|cluster| cluster.name.clone()).collect(),
+        });
+        runtime.block_on(control.run(key_service, self.admin, self.facts, stopped, signals, || acceptor.stop(), drain_timeout));
+        executors.stop()
+    }
+}
+
+/// The executors' threads. Ends them when it goes out of scope, so that a failed start leaves none behind.
+#[derive(Default)]
+struct Threads {
+    messages: Vec<crate::channel::Sender<ExecutorMessage>>,
+    handles: Vec<Option<glommio::ExecutorJoinHandle<()>>>,
+}
+
+impl Threads {
+    fn wait_for_start(
+        &mut self,
+        runtime: &Runtime,
+        executor: usize,
+        started: oneshot::Receiver<()>,
+    ) -> Result<(), ServerError> {
+        let told = runtime.block_on(async { tokio::time::timeout(START_TIMEOUT, started).await });
+        match told {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => {
+                // Its thread is gone; joining says why.
+                let reason = match self.handles.pop().flatten().map(glommio::ExecutorJoinHandle::join) {
+                    Some(Err(error)) => error.to_string(),
+                    _ => "its thread ended".to_owned(),
+                };
+                Err(ServerError::Executor(executor, reason))
+            }
+            Err(_) => Err(ServerError::Executor(executor, "it does not answer".to_owned())),
+        }
+    }
+
+    fn stop(mut self) -> Result<(), ServerError> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<(), ServerError> {
+        for sender in &self.messages {
+            let mut message = ExecutorMessage::Stop;
+            // An executor empties its channel with every tick.
+            for _ in 0..STOP_TRIES {
+                match sender.try_send(message) {
+                    Ok(()) => break,
+                    Err(back) => message = back,
+                }
+                std::thread::park_timeout(Duration::from_millis(5));
+            }
+        }
+        let mut outcome = Ok(());
+        for (executor, handle) in self.handles.iter_mut().enumerate() {
+            if let Some(Err(error)) = handle.take().map(glommio::ExecutorJoinHandle::join) {
+                outcome = Err(ServerError::Executor(executor, error.to_string()));
+            }
+        }
+        outcome
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Err(error) = self.end() {
+            tracing::error!(%error, "an executor did not end well");
+        }
+    }
+}
+
+/// The cores to run executors on: those of the process' affinity mask, in turn.
+fn executor_cpus(executors: Executors) -> Vec<usize> {
+    let mut cpus: Vec<usize> = glommio::CpuSet::online()
+        .map(|set| set.into_iter().map(|location| location.cpu).collect())
+        .unwrap_or_default();
+    if let Some(mask) = affinity_mask() {
+        cpus.retain(|cpu| mask.contains(cpu));
+    }
+    cpus.sort_unstable();
+    if cpus.is_empty() {
+        cpus.push(0);
+    }
+    match executors {
+        Executors::Auto => cpus,
+        Executors::Count(count) => cpus.iter().copied().cycle().take(count.get()).collect(),
+    }
+}
+
+/// `Cpus_allowed_list` of proc(5): numbers and ranges.
+fn affinity_mask() -> Option<Vec<usize>> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
+    let mut cpus = Vec::new();
+    for part in list.trim().split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let range: std::ops::RangeInclusive<usize> = first.parse().ok()?..=last.parse().ok()?;
+        cpus.extend(range.take(CPUS_MAX));
+    }
+    Some(cpus)
+}
+
+fn key_options(config: &Config) -> KeyOptions {
+    KeyOptions {
+        sealing_keys_max: config.limits.sealing_keys_max,
+        opened_keys_max: config.limits.opened_keys_max,
+        ..KeyOptions::default()
+    }
+}
+
+/// Places in locked memory: every key that executors and the key service may hold.
+fn key_slots(config: &Config, executors: usize) -> usize {
+    let each = config.limits.opened_keys_max.saturating_add(config.limits.sealing_keys_max);
+    executors.saturating_add(1).saturating_mul(each).min(KEY_SLOTS_MAX)
+}
+
+fn executor_listeners(config: &Config) -> Vec<ExecutorListener> {
+    config
+        .clusters
+        .iter()
+        .enumerate()
+        .flat_map(|(cluster, settings)| {
+            settings.listeners.iter().map(move |listener| ExecutorListener {
+                map: Arc::new(ListenerMap::new(cluster, listener)),
+                bootstrap: settings.bootstrap.clone(),
+            })
+        })
+        .collect()
+}
+
+fn pipeline_maker(
+    executor: usize,
+    config: &Config,
+    options: &KeyOptions,
+    kms: &KmsList,
+    books: &[AddressBook],
+) -> impl FnOnce() -> Pipeline + Send + 'static {
+    let limits = config.limits.clone();
+    let options = options.clone();
+    let books = books.to_vec();
+    let clusters: Vec<_> = config
+        .clusters
+        .iter()
+        .map(|cluster| (Arc::<str>::from(cluster.name.as_str()), cluster.rules.clone(), Arc::clone(kms)))
+        .collect();
+    move || {
+        let clusters = clusters
+            .into_iter()
+            .map(|(name, rules, kms)| ClusterRules::new(name, rules, kms, limits.topics_max))
+            .collect();
+        Pipeline::new(executor, limits, &options, clusters, books)
+    }
+}
+
+fn log_start(config: &Config, executors: usize, facts: &ProcessFacts) {
+    let listeners: Vec<String> = config
+        .clusters
+        .iter()
+        .flat_map(|cluster| {
+            cluster
+                .listeners
+                .iter()
+                .map(move |listener| format!("{}/{} on {}", cluster.name, listener.name, listener.listen))
+        })
+        .collect();
+    let rules: usize = config.clusters.iter().map(|cluster| cluster.rules.rules().len()).sum();
+    let kms: Vec<&str> = config.kms.iter().map(|kms| kms.name.as_str()).collect();
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        executors,
+        listeners = listeners.join(", "),
+        rules,
+        kms = kms.join(", "),
+        keys_locked = facts.keys_locked,
+        keys_excluded_from_dumps = facts.keys_excluded_from_dumps,
+        "sealwire serves"
+    );
+}
+
+/// Look-ups, addresses and audit lines of all executors that wait for the control thread.
+const CONTROL_CAPACITY: usize = 4096;
+/// Key requests of all executors, and replies to each; what does not fit is sent a tick later.
+const KEY_CAPACITY: usize = 4096;
+/// Messages to one executor.
+const MESSAGE_CAPACITY: usize = 1024;
+/// Connections that wait for one executor, which looks at least every 20 ms.
+const ACCEPTED_CAPACITY: usize = 1024;
+/// An executor runs about 15 ms after its thread was started; on a busy machine it takes longer.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+/// Five seconds in all.
+const STOP_TRIES: usize = 1000;
+/// 1024 pages of 128 keys: 4 MiB, half of what the kernel lets a process lock by default.
+const KEY_SLOTS_MAX: usize = 128 * 1024;
+/// Cores in one range of an affinity mask.
+const CPUS_MAX: usize = 4096;

@@ -1,0 +1,149 @@
+//! Takes connections and hands each to the executor that has the fewest.
+//!
+//! The kernel's own spreading (SO_REUSEPORT) is lopsided for the few heavy connections that Kafka clients open.
+//!
+//! - ACCEPTOR-1: a connection beyond `limits.connections_max` is closed at once, and so is one that an executor cannot take.
+//! - ACCEPTOR-2: bootstrap and node ports are all bound before the program says that it serves.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::task::LocalSet;
+
+use super::ServerError;
+use crate::channel::Sender;
+use crate::config::Config;
+use crate::executor::messages::Accepted;
+
+/// Bound ports; see the module.
+pub(super) struct Acceptor {
+    ports: Vec<Port>,
+}
+
+struct Port {
+    socket: TcpListener,
+    listener: usize,
+    node: Option<i32>,
+}
+
+/// One executor, as the acceptor sees it: its queue, and how many connections it has.
+pub(super) type Place = (Sender<Accepted>, Arc<AtomicUsize>);
+
+impl Acceptor {
+    /// Binds every port of the configuration.
+    pub(super) fn bind(config: &Config) -> Result<Self, ServerError> {
+        let mut ports = Vec::new();
+        let listeners = config.clusters.iter().flat_map(|cluster| &cluster.listeners);
+        for (listener, settings) in listeners.enumerate() {
+            ports.push(Port {
+                socket: listen(settings.listen)?,
+                listener,
+                node: None,
+            });
+            for (node, address) in settings.node_listeners() {
+                ports.push(Port {
+                    socket: listen(address)?,
+                    listener,
+                    node: Some(node),
+                });
+            }
+        }
+        Ok(Self { ports })
+    }
+
+    /// Starts accepting, on a thread of its own.
+    pub(super) fn start(self, places: Vec<Place>, connections_max: usize) -> io::Result<RunningAcceptor> {
+        let (stop, stopped) = oneshot::channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let thread = std::thread::Builder::new().name("acceptor".to_owned()).spawn(move || {
+            let tasks = LocalSet::new();
+            let places: Arc<[Place]> = places.into();
+            for port in self.ports {
+                tasks.spawn_local(accept(port, Arc::clone(&places), connections_max));
+            }
+            // An error means that nobody is left who could stop us.
+            let _ = runtime.block_on(tasks.run_until(stopped));
+        })?;
+        Ok(RunningAcceptor { stop, thread })
+    }
+}
+
+/// An acceptor at work.
+pub(super) struct RunningAcceptor {
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl RunningAcceptor {
+    /// Closes every port.
+    pub(super) fn stop(self) {
+        let _ = self.stop.send(());
+        if self.thread.join().is_err() {
+            tracing::error!("the acceptor panicked");
+        }
+    }
+}
+
+/// Binds a port. A restart may take it at once (SO_REUSEADDR), a second program may not (no SO_REUSEPORT).
+pub(super) fn listen(address: SocketAddr) -> Result<TcpListener, ServerError> {
+    let bind = || {
+        let socket = socket2::Socket::new(
+            socket2::Domain::for_address(address),
+            socket2::Type::STREAM,
+            Some(socket2::Protocol::TCP),
+        )?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(TcpListener::from(socket))
+    };
+    bind().map_err(|source| ServerError::Listen { address, source })
+}
+
+async fn accept(port: Port, places: Arc<[Place]>, connections_max: usize) {
+    let socket = match tokio::net::TcpListener::from_std(port.socket) {
+        Ok(socket) => socket,
+        Err(error) => {
+            tracing::error!(%error, "a port cannot be accepted from");
+            return;
+        }
+    };
+    loop {
+        let stream = match socket.accept().await.and_then(|(stream, _)| stream.into_std()) {
+            Ok(stream) => stream,
+            Err(error) => {
+                // Out of descriptors, or a client that is gone already: the next attempt may do better.
+                tracing::warn!(%error, "a connection was not accepted");
+                tokio::time::sleep(PAUSE_AFTER_ERROR).await;
+                continue;
+            }
+        };
+        let total: usize = places.iter().map(|(_, open)| open.load(Ordering::Relaxed)).sum();
+        if total >= connections_max {
+            continue;
+        }
+        let Some((queue, open)) = places.iter().min_by_key(|(_, open)| open.load(Ordering::Relaxed)) else {
+            continue;
+        };
+        open.fetch_add(1, Ordering::Relaxed);
+        let accepted = Accepted {
+            stream,
+            listener: port.listener,
+            node: port.node,
+        };
+        if queue.try_send(accepted).is_err() {
+            open.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Connections that wait in the kernel while the acceptor is busy.
+const BACKLOG: i32 = 4096;
+/// Keeps a lack of descriptors from becoming a busy loop.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(50);
