@@ -257,7 +257,12 @@ async fn serve_connection(
     let session = {
         let mut pipeline = shared.pipeline.borrow_mut();
         pipeline.metrics.connections.broker_connected += 1;
-        Session::new(Arc::clone(&listener.map), connection, &pipeline.limits, unknown_node)
+        Session::new(
+            Arc::clone(&listener.map),
+            connection,
+            &pipeline.limits,
+            unknown_node,
+        )
     };
     Relay::new(client, broker, session, status, shared).await
 }
@@ -279,7 +284,12 @@ impl Ended {
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        self.shared.pipeline.borrow_mut().metrics.connections.closed(self.reason);
+        self.shared
+            .pipeline
+            .borrow_mut()
+            .metrics
+            .connections
+            .closed(self.reason);
         self.shared.registry.borrow_mut().remove(self.id);
         self.finished.borrow_mut().push(self.id);
         self.open.fetch_sub(1, Ordering::Relaxed);

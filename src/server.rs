@@ -125,9 +125,11 @@ impl Running {
     /// What the control thread ended with.
     pub fn stop(self) -> Result<(), ServerError> {
         let _ = self.stop.send(());
-        self.thread
-            .join()
-            .unwrap_or_else(|_| Err(ServerError::Control(io::Error::other("the control thread panicked"))))
+        self.thread.join().unwrap_or_else(|_| {
+            Err(ServerError::Control(io::Error::other(
+                "the control thread panicked",
+            )))
+        })
     }
 }
 
@@ -240,8 +242,8 @@ impl Server {
                 started: started_sender,
             };
             let pipeline = pipeline_maker(executor, &self.config, &options, &kms_list, &self.books);
-            let handle = spawn(setup, pipeline)
-                .map_err(|error| ServerError::Executor(executor, error.to_string()))?;
+            let handle =
+                spawn(setup, pipeline).map_err(|error| ServerError::Executor(executor, error.to_string()))?;
             executors.messages.push(message_sender);
             executors.handles.push(Some(handle));
             key_replies.push(reply_sender);
@@ -265,9 +267,22 @@ impl Server {
             books: self.books,
             state_files: self.state_files,
             kms_names: self.config.kms.iter().map(|kms| kms.name.clone()).collect(),
-            cluster_names: self.config.clusters.iter().map(|cluster| cluster.name.clone()).collect(),
+            cluster_names: self
+                .config
+                .clusters
+                .iter()
+                .map(|cluster| cluster.name.clone())
+                .collect(),
         });
-        runtime.block_on(control.run(key_service, self.admin, self.facts, stopped, signals, || acceptor.stop(), drain_timeout));
+        runtime.block_on(control.run(
+            key_service,
+            self.admin,
+            self.facts,
+            stopped,
+            signals,
+            || acceptor.stop(),
+            drain_timeout,
+        ));
         executors.stop()
     }
 }
@@ -291,7 +306,12 @@ impl Threads {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => {
                 // Its thread is gone; joining says why.
-                let reason = match self.handles.pop().flatten().map(glommio::ExecutorJoinHandle::join) {
+                let reason = match self
+                    .handles
+                    .pop()
+                    .flatten()
+                    .map(glommio::ExecutorJoinHandle::join)
+                {
                     Some(Err(error)) => error.to_string(),
                     _ => "its thread ended".to_owned(),
                 };
@@ -356,7 +376,9 @@ fn executor_cpus(executors: Executors) -> Vec<usize> {
 /// `Cpus_allowed_list` of proc(5): numbers and ranges.
 fn affinity_mask() -> Option<Vec<usize>> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
+    let list = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
     let mut cpus = Vec::new();
     for part in list.trim().split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
@@ -376,8 +398,14 @@ fn key_options(config: &Config) -> KeyOptions {
 
 /// Places in locked memory: every key that executors and the key service may hold.
 fn key_slots(config: &Config, executors: usize) -> usize {
-    let each = config.limits.opened_keys_max.saturating_add(config.limits.sealing_keys_max);
-    executors.saturating_add(1).saturating_mul(each).min(KEY_SLOTS_MAX)
+    let each = config
+        .limits
+        .opened_keys_max
+        .saturating_add(config.limits.sealing_keys_max);
+    executors
+        .saturating_add(1)
+        .saturating_mul(each)
+        .min(KEY_SLOTS_MAX)
 }
 
 fn executor_listeners(config: &Config) -> Vec<ExecutorListener> {
@@ -407,7 +435,13 @@ fn pipeline_maker(
     let clusters: Vec<_> = config
         .clusters
         .iter()
-        .map(|cluster| (Arc::<str>::from(cluster.name.as_str()), cluster.rules.clone(), Arc::clone(kms)))
+        .map(|cluster| {
+            (
+                Arc::<str>::from(cluster.name.as_str()),
+                cluster.rules.clone(),
+                Arc::clone(kms),
+            )
+        })
         .collect();
     move || {
         let clusters = clusters
@@ -429,7 +463,11 @@ fn log_start(config: &Config, executors: usize, facts: &ProcessFacts) {
                 .map(move |listener| format!("{}/{} on {}", cluster.name, listener.name, listener.listen))
         })
         .collect();
-    let rules: usize = config.clusters.iter().map(|cluster| cluster.rules.rules().len()).sum();
+    let rules: usize = config
+        .clusters
+        .iter()
+        .map(|cluster| cluster.rules.rules().len())
+        .sum();
     let kms: Vec<&str> = config.kms.iter().map(|kms| kms.name.as_str()).collect();
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),

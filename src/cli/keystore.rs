@@ -12,7 +12,7 @@ use crate::kms::keystore::{
     create_key_file, read_file, write_file,
 };
 
-/// Make and change the file keystore that holds key-encryption keys
+/// What `sealwire keystore` is called with.
 #[derive(Debug, Args)]
 pub struct KeystoreArguments {
     #[command(subcommand)]
@@ -67,6 +67,7 @@ enum KeystoreCommand {
         confirm: String,
     },
     /// List keys with versions and states; without a master key, what the file says, unverified
+    #[command(mut_group("MasterKey", |group| group.required(false)))]
     List {
         #[command(flatten)]
         keystore: Location,
@@ -113,6 +114,17 @@ struct MasterKey {
     #[arg(long, value_name = "NAME")]
     systemd_credential: Option<String>,
 }
+
+/// For `--help`.
+pub const EXAMPLES: &str = "\
+Examples:
+  sealwire keystore create keystore.json --master-key-file master.key
+  sealwire keystore add keystore.json payments --master-key-file master.key
+  sealwire keystore rotate keystore.json payments --master-key-file master.key
+  sealwire keystore disable keystore.json payments --key-version 1 --master-key-file master.key
+  sealwire keystore list keystore.json --master-key-file master.key
+
+A running proxy picks every change up within about a second.";
 
 /// Runs the command and says on `out` what was done.
 ///

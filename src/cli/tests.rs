@@ -132,7 +132,7 @@ fn flags_override_the_file_and_are_named_when_wrong() {
     assert_eq!(said.code, EXIT_USAGE);
     assert!(
         said.err
-            .starts_with("flag --set runtime.executors=0: runtime.executors = 0\n"),
+            .starts_with("flag --set runtime.executors: runtime.executors = 0\n"),
         "{}",
         said.err
     );

@@ -56,10 +56,9 @@ fn read_cluster(
         .flat_map(|listener| listener.nodes.iter().copied())
         .collect();
     let node_addresses = read_node_addresses(node, listeners.is_some().then_some(&served));
-    let state_file = match node.written("state_file") {
-        Some(place) => Some(read_state_file(&place, state_files)),
-        None => None,
-    };
+    let state_file = node
+        .written("state_file")
+        .map(|place| read_state_file(&place, state_files));
     topic_ids?;
     Some(ClusterConfig {
         name: name.to_owned(),

@@ -17,7 +17,7 @@ pub enum Origin {
     },
     /// In an environment variable of this name.
     Environment(String),
-    /// In a flag of the command line, as written.
+    /// In a flag of the command line: its name and key.
     Flag(String),
 }
 

@@ -80,7 +80,8 @@ impl<'i> Sources<'i> {
             }
         }
         for setting in inputs.settings {
-            let origin = Origin::Flag(format!("--set {setting}"));
+            // Without the value: it may be a secret in the wrong place (PROBLEM-1).
+            let origin = Origin::Flag(format!("--set {}", setting.split('=').next().unwrap_or_default()));
             let steps = setting.split_once('=').map(|(path, text)| {
                 (
                     path.split('.')

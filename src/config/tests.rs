@@ -187,7 +187,7 @@ fn mistakes_name_line_variable_or_flag() {
         )),
         [
             "environment variable SEALWIRE_CLUSTER__MAIN__TOPIC_IDS: cluster.main.topic_ids = true",
-            "flag --set limits.seal_wait=0s: limits.seal_wait = \"0s\"",
+            "flag --set limits.seal_wait: limits.seal_wait = \"0s\"",
         ]
     );
     assert_eq!(
@@ -195,7 +195,7 @@ fn mistakes_name_line_variable_or_flag() {
         [
             "environment variable SEALWIRE___X",
             "flag --set limits",
-            "flag --set a..b=1"
+            "flag --set a..b"
         ]
     );
     assert_eq!(mistakes(load("a = 1\nb = \n")), ["dir/sealwire.toml:2"]);
@@ -451,6 +451,18 @@ fn secrets_in_the_wrong_place_are_not_repeated() {
             .expect_err("a mistake")
             .to_string();
         assert!(!errors.contains("hunter2"), "{errors}");
+    }
+    for value in ["hunter2", "{ file = \"hunter2\", env = \"hunter2\" }"] {
+        let variable = ("SEALWIRE_KMS__LOCAL__MASTER_KEY", value);
+        let by_variable = load_with(BASE, &[variable], &[])
+            .expect_err("a mistake")
+            .to_string();
+        let by_flag = load_with(BASE, &[], &[&format!("kms.local.master_key={value}")]);
+        let by_flag = by_flag.expect_err("a mistake").to_string();
+        assert!(
+            !by_variable.contains("hunter2") && !by_flag.contains("hunter2"),
+            "{by_variable}{by_flag}"
+        );
     }
 }
 

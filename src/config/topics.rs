@@ -258,6 +258,8 @@ fn read_kms_name(node: &Node<'_>, kms: &KmsList<'_>, used: &mut BTreeSet<usize>)
             Some(KmsIndex(position))
         }
         None => {
+            // Any of them may have been meant: none is called unused as well.
+            used.extend(0..kms.names.len());
             let known: Vec<_> = kms.names.iter().map(|(name, _)| name.as_str()).collect();
             let fix = match known.as_slice() {
                 [] => format!("add [kms.{name}]"),

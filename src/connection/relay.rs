@@ -33,7 +33,13 @@ where
     C: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,
 {
-    pub(crate) fn new(client: C, broker: B, session: Session, status: Rc<Status>, shared: Rc<Shared>) -> Self {
+    pub(crate) fn new(
+        client: C,
+        broker: B,
+        session: Session,
+        status: Rc<Status>,
+        shared: Rc<Shared>,
+    ) -> Self {
         Self {
             client,
             broker,
@@ -216,7 +222,10 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
 
     /// Whether input that was left is to be looked at (again).
     fn may_look(&self) -> bool {
-        if self.direction == Direction::Response && self.half.blocked.is_none() && self.session.answers_itself() {
+        if self.direction == Direction::Response
+            && self.half.blocked.is_none()
+            && self.session.answers_itself()
+        {
             return true;
         }
         match &self.half.blocked {
@@ -250,7 +259,12 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
             Poll::Ready(Ok(bytes)) => bytes,
             Poll::Ready(Err(error)) => return Err(self.read_failed(&error)),
         };
-        self.shared.pipeline.borrow_mut().metrics.frames(self.direction).bytes_in += bytes as u64;
+        self.shared
+            .pipeline
+            .borrow_mut()
+            .metrics
+            .frames(self.direction)
+            .bytes_in += bytes as u64;
         let Some(arrived) = buffer.get_mut(..bytes) else {
             return Err(CloseReason::Internal);
         };
@@ -284,8 +298,14 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
         loop {
             let rest = input.get_mut(at..).unwrap_or_default();
             let step = match self.direction {
-                Direction::Request => self.session.requests(pipeline, self.now, rest, &mut self.half.output)?,
-                Direction::Response => self.session.responses(pipeline, self.now, rest, &mut self.half.output)?,
+                Direction::Request => {
+                    self.session
+                        .requests(pipeline, self.now, rest, &mut self.half.output)?
+                }
+                Direction::Response => {
+                    self.session
+                        .responses(pipeline, self.now, rest, &mut self.half.output)?
+                }
             };
             match step {
                 Step::Forward(bytes) => {
@@ -351,7 +371,12 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
             Poll::Ready(Err(error)) => return Err(self.write_failed(&error)),
             Poll::Pending => self.half.written.saturating_sub(before),
         };
-        self.shared.pipeline.borrow_mut().metrics.frames(self.direction).bytes_out += flushed as u64;
+        self.shared
+            .pipeline
+            .borrow_mut()
+            .metrics
+            .frames(self.direction)
+            .bytes_out += flushed as u64;
         Ok(!self.half.has_output())
     }
 
@@ -400,7 +425,10 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
     }
 
     fn write_failed(&self, error: &io::Error) -> CloseReason {
-        let gone = matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe);
+        let gone = matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+        );
         match (self.direction, gone) {
             (Direction::Request, true) => CloseReason::BrokerClosed,
             (Direction::Request, false) => CloseReason::BrokerError,

@@ -23,7 +23,10 @@ impl BufferPool {
     /// Takes a buffer back and leaves an empty one that owns no memory.
     pub(crate) fn give(&mut self, buffer: &mut Vec<u8>) {
         let mut buffer = std::mem::take(buffer);
-        if buffer.capacity() == 0 || buffer.capacity() > POOLED_BYTES_MAX || self.free.len() >= POOLED_BUFFERS_MAX {
+        if buffer.capacity() == 0
+            || buffer.capacity() > POOLED_BYTES_MAX
+            || self.free.len() >= POOLED_BUFFERS_MAX
+        {
             return;
         }
         buffer.clear();

@@ -35,7 +35,11 @@ pub(crate) async fn connect(
     if let Some(node_id) = node {
         let known = {
             let pipeline = shared.pipeline.borrow();
-            pipeline.addresses.get(listener.map.cluster)?.get(node_id).cloned()
+            pipeline
+                .addresses
+                .get(listener.map.cluster)?
+                .get(node_id)
+                .cloned()
         };
         if let Some(address) = known {
             return connect_to(&address, shared).await.map(|stream| (stream, None));

@@ -31,7 +31,10 @@ pub(crate) enum ExecutorMessage {
         learned: Vec<LearnedAddress>,
     },
     /// Answer to [`ControlRequest::Resolve`]; empty when there is none.
-    Resolved { host: HostPort, addresses: Vec<SocketAddr> },
+    Resolved {
+        host: HostPort,
+        addresses: Vec<SocketAddr>,
+    },
     /// The counters are wanted.
     Snapshot(oneshot::Sender<Snapshot>),
     /// Finish what is in flight and take nothing new; says so when no connection is left.

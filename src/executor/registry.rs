@@ -134,7 +134,10 @@ mod tests {
         registry.close_idle(start + Duration::from_secs(9), idle, unproven);
         assert_eq!(stranger.request(), Request::Run);
         registry.close_idle(start + Duration::from_secs(10), idle, unproven);
-        assert_eq!(stranger.request(), Request::Close(CloseReason::IdleUnauthenticated));
+        assert_eq!(
+            stranger.request(),
+            Request::Close(CloseReason::IdleUnauthenticated)
+        );
         assert_eq!(quiet.request(), Request::Run);
         registry.close_idle(start + Duration::from_secs(600), idle, unproven);
         assert_eq!(quiet.request(), Request::Close(CloseReason::Idle));

@@ -175,8 +175,12 @@ impl Shared {
     pub(crate) fn account(&self, half: &mut Half) {
         let holds = half.bytes_held();
         if holds != half.accounted {
-            self.bytes_held
-                .set(self.bytes_held.get().saturating_sub(half.accounted).saturating_add(holds));
+            self.bytes_held.set(
+                self.bytes_held
+                    .get()
+                    .saturating_sub(half.accounted)
+                    .saturating_add(holds),
+            );
             half.accounted = holds;
             self.pipeline.borrow_mut().metrics.gauges.bytes_held = self.bytes_held.get() as u64;
         }

@@ -10,7 +10,7 @@
 mod opening;
 mod sealing;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -49,7 +49,7 @@ pub struct Job {
 }
 
 /// What to ask a KMS.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Call {
     /// Make a DEK under this KEK.
     Generate(Arc<str>),
@@ -80,7 +80,7 @@ impl Ledger {
             kms,
             sealing: Sealing::new(kms, &options, intervals, executors),
             opening: Opening::new(&options, intervals),
-            checks: VecDeque::new(),
+            checks: Checks::default(),
             running: 0,
             calls_max: options.calls_max.max(1),
         };
@@ -159,6 +159,7 @@ impl Ledger {
             return false;
         };
         lane.running = lane.running.saturating_sub(1);
+        lane.checks.under_way.remove(&job.call);
         let mismatch = || KmsError::Unavailable("the answer does not fit the question".to_owned());
         match (job.call, outcome) {
             (Call::Generate(kek), Outcome::Generated(result)) => {
@@ -213,8 +214,7 @@ struct Lane {
     kms: usize,
     sealing: Sealing,
     opening: Opening,
-    /// Polls and rechecks that are due; at most one for each KEK and version in use.
-    checks: VecDeque<Call>,
+    checks: Checks,
     running: usize,
     calls_max: usize,
 }
@@ -228,7 +228,7 @@ impl Lane {
             call = self.sealing.next_fetch().map(Call::Generate);
         }
         if call.is_none() && room(7) {
-            call = self.checks.pop_front();
+            call = self.checks.queue.pop_front();
         }
         if call.is_none() && room(6) {
             call = self.opening.next(Urgency::Tail).map(Call::Unwrap);
@@ -300,6 +300,25 @@ impl Lane {
                 },
             );
         }
+    }
+}
+
+/// Polls and rechecks, each queued or running once at most: as many as there are KEKs and versions in use.
+#[derive(Default)]
+struct Checks {
+    queue: VecDeque<Call>,
+    /// Queued or running.
+    under_way: HashSet<Call>,
+}
+
+impl Checks {
+    /// Queues `call`; not when the same is under way, perhaps for a DEK that was replaced since.
+    fn push(&mut self, call: Call) -> bool {
+        let is_new = self.under_way.insert(call.clone());
+        if is_new {
+            self.queue.push_back(call);
+        }
+        is_new
     }
 }
 

@@ -21,7 +21,7 @@ use tokio::sync::watch;
 
 use super::{GeneratedDek, Kms, KmsError};
 use crate::crypto::SecretKey;
-use crate::envelope::KekId;
+use crate::envelope::{KekId, WrappedDek};
 
 /// The layer. A call is counted when it comes in, waits while it is held, then for the delay, then is refused or passed on.
 pub struct FaultyKms {
@@ -57,6 +57,11 @@ pub struct Faults {
 }
 
 impl Faults {
+    /// Delays, refuses and holds only calls about this KEK from now on; `None`: all calls.
+    pub fn only(&self, kek: Option<&str>) {
+        self.change(|plan| plan.kek = kek.map(Box::from));
+    }
+
     /// Makes every call from now on take this much longer.
     pub fn delay(&self, delay: Option<Duration>) {
         self.change(|plan| plan.delay = delay);
@@ -103,8 +108,12 @@ impl Faults {
         });
     }
 
-    async fn pass(&self, counter: &AtomicU64) -> Result<(), KmsError> {
+    async fn pass(&self, counter: &AtomicU64, kek: &[u8]) -> Result<(), KmsError> {
         counter.fetch_add(1, Ordering::Relaxed);
+        let concerned = |plan: &Plan| plan.kek.as_ref().is_none_or(|only| only.as_bytes() == kek);
+        if !concerned(&self.shared.plan.load()) {
+            return Ok(());
+        }
         // The sender lives in `self`, so waiting cannot fail.
         let _ = self.shared.held.subscribe().wait_for(|held| !held).await;
         let plan = self.shared.plan.load_full();
@@ -122,17 +131,22 @@ impl Kms for FaultyKms {
     }
 
     async fn generate_dek(&self, kek: &str) -> Result<GeneratedDek, KmsError> {
-        self.faults.pass(&self.faults.shared.generates).await?;
+        self.faults
+            .pass(&self.faults.shared.generates, kek.as_bytes())
+            .await?;
         self.inner.generate_dek(kek).await
     }
 
     async fn unwrap_dek(&self, wrapped: &[u8]) -> Result<SecretKey, KmsError> {
-        self.faults.pass(&self.faults.shared.unwraps).await?;
+        let kek = WrappedDek::parse(wrapped).map_or(&[][..], |parsed| parsed.kek);
+        self.faults.pass(&self.faults.shared.unwraps, kek).await?;
         self.inner.unwrap_dek(wrapped).await
     }
 
     async fn current_version(&self, kek: &str) -> Result<Option<Vec<u8>>, KmsError> {
-        self.faults.pass(&self.faults.shared.versions).await?;
+        self.faults
+            .pass(&self.faults.shared.versions, kek.as_bytes())
+            .await?;
         self.inner.current_version(kek).await
     }
 
@@ -155,6 +169,81 @@ struct Shared {
 
 #[derive(Clone, Default)]
 struct Plan {
+    kek: Option<Box<str>>,
     delay: Option<Duration>,
     refusal: Option<KmsError>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A KMS whose every DEK is the same.
+    struct Fixed;
+
+    #[async_trait]
+    impl Kms for Fixed {
+        fn kek_id(&self, kek: &str) -> Result<KekId, KmsError> {
+            KekId::new(1, [0; 4], kek.as_bytes()).map_err(|_| KmsError::KekNotFound)
+        }
+        async fn generate_dek(&self, kek: &str) -> Result<GeneratedDek, KmsError> {
+            let mut wrapped = Vec::new();
+            WrappedDek {
+                provider: 1,
+                authority: [0; 4],
+                kek: kek.as_bytes(),
+                version: &[],
+                blob: &[],
+            }
+            .write(&mut wrapped)
+            .map_err(|_| KmsError::KekNotFound)?;
+            Ok(GeneratedDek {
+                dek: self.unwrap_dek(&wrapped).await?,
+                wrapped: wrapped.into(),
+            })
+        }
+        async fn unwrap_dek(&self, _: &[u8]) -> Result<SecretKey, KmsError> {
+            SecretKey::from_bytes(&mut [1; 32]).map_err(|_| KmsError::Malformed)
+        }
+        async fn current_version(&self, _: &str) -> Result<Option<Vec<u8>>, KmsError> {
+            Ok(None)
+        }
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn faults_come_and_go_and_can_concern_one_kek_only() -> Result<(), KmsError> {
+        let (kms, faults) = FaultyKms::around(Arc::new(Fixed));
+        let generated = kms.generate_dek("a").await?;
+        faults.refuse(Some(KmsError::KekDisabled));
+        assert_eq!(kms.generate_dek("a").await.err(), Some(KmsError::KekDisabled));
+        assert_eq!(
+            kms.unwrap_dek(&generated.wrapped).await.err(),
+            Some(KmsError::KekDisabled)
+        );
+        assert_eq!(kms.current_version("a").await, Err(KmsError::KekDisabled));
+        faults.only(Some("b"));
+        assert!(kms.unwrap_dek(&generated.wrapped).await.is_ok());
+        assert!(kms.generate_dek("a").await.is_ok());
+        assert!(kms.generate_dek("b").await.is_err());
+        faults.only(None);
+        faults.refuse(None);
+        assert_eq!(
+            (faults.generates(), faults.unwraps(), faults.versions()),
+            (4, 2, 1)
+        );
+
+        faults.hold();
+        let held = kms.generate_dek("a");
+        tokio::pin!(held);
+        let early = tokio::time::timeout(Duration::from_millis(10), &mut held).await;
+        assert!(early.is_err(), "it was not held");
+        faults.release();
+        assert!(held.await.is_ok());
+
+        faults.delay(Some(Duration::from_millis(30)));
+        let started = std::time::Instant::now();
+        assert!(kms.generate_dek("a").await.is_ok());
+        assert!(started.elapsed() >= Duration::from_millis(30));
+        Ok(())
+    }
 }

@@ -300,13 +300,7 @@ impl Session {
         Ok(())
     }
 
-    fn note_request(
-        &mut self,
-        pipeline: &mut Pipeline,
-        head: RequestHead,
-        bytes: usize,
-        answer: Answer,
-    ) {
+    fn note_request(&mut self, pipeline: &mut Pipeline, head: RequestHead, bytes: usize, answer: Answer) {
         pipeline.metrics.frames(Direction::Request).frame(head.api_key);
         pipeline.metrics.gauges.requests_in_flight += 1;
         self.authentication.requested(head.api_key);

@@ -59,16 +59,20 @@ impl Acceptor {
     /// Starts accepting, on a thread of its own.
     pub(super) fn start(self, places: Vec<Place>, connections_max: usize) -> io::Result<RunningAcceptor> {
         let (stop, stopped) = oneshot::channel();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let thread = std::thread::Builder::new().name("acceptor".to_owned()).spawn(move || {
-            let tasks = LocalSet::new();
-            let places: Arc<[Place]> = places.into();
-            for port in self.ports {
-                tasks.spawn_local(accept(port, Arc::clone(&places), connections_max));
-            }
-            // An error means that nobody is left who could stop us.
-            let _ = runtime.block_on(tasks.run_until(stopped));
-        })?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let thread = std::thread::Builder::new()
+            .name("acceptor".to_owned())
+            .spawn(move || {
+                let tasks = LocalSet::new();
+                let places: Arc<[Place]> = places.into();
+                for port in self.ports {
+                    tasks.spawn_local(accept(port, Arc::clone(&places), connections_max));
+                }
+                // An error means that nobody is left who could stop us.
+                let _ = runtime.block_on(tasks.run_until(stopped));
+            })?;
         Ok(RunningAcceptor { stop, thread })
     }
 }

@@ -15,12 +15,12 @@ use tokio::time::{sleep, timeout};
 
 use super::audit::AuditLog;
 use super::state_file::StateFile;
-use crate::admin::{Collection, EXECUTOR_TIMEOUT, KmsHealth, KmsState, ProcessFacts, Source, serve};
+use crate::admin::{Collection, EXECUTOR_TIMEOUT, ProcessFacts, Source, serve};
 use crate::channel::{Receiver, Sender};
 use crate::config::HostPort;
 use crate::executor::messages::{ControlRequest, ExecutorMessage};
 use crate::keys::{KeyService, KeyStatistics};
-use crate::metrics::{KeyMetrics, Snapshot};
+use crate::metrics::Snapshot;
 use crate::pipeline::{AddressBook, LearnedAddress};
 
 /// What the control thread is given.
@@ -48,7 +48,10 @@ impl Control {
     }
 
     /// Runs until a signal (where `signals` says so) or `stopped`; then `stop_accepting` is called and executors drain.
-    #[expect(clippy::too_many_arguments, reason = "everything that the control thread runs, once")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "everything that the control thread runs, once"
+    )]
     pub(super) async fn run(
         mut self,
         key_service: KeyService,
@@ -103,7 +106,11 @@ impl Control {
                 }
                 ControlRequest::ConnectFailed { cluster, node } => {
                     let cluster = self.links.cluster_names.get(cluster).map_or("?", String::as_str);
-                    tracing::warn!(cluster, node, "no broker could be connected to; the client was disconnected");
+                    tracing::warn!(
+                        cluster,
+                        node,
+                        "no broker could be connected to; the client was disconnected"
+                    );
                 }
             }
         }
@@ -117,7 +124,11 @@ impl Control {
             }
             if news {
                 let name = self.links.cluster_names.get(cluster).map_or("?", String::as_str);
-                tracing::info!(cluster = name, nodes = learned.len(), "addresses of brokers learned");
+                tracing::info!(
+                    cluster = name,
+                    nodes = learned.len(),
+                    "addresses of brokers learned"
+                );
                 if let Some(Some(file)) = self.links.state_files.get(cluster) {
                     file.write(book);
                 }
@@ -223,27 +234,17 @@ impl Source for Facts {
         let mut executors: Vec<Option<Snapshot>> = Vec::new();
         for wait in waits {
             executors.push(match wait {
-                Some(wait) => tokio::time::timeout_at(deadline, wait).await.ok().and_then(Result::ok),
+                Some(wait) => tokio::time::timeout_at(deadline, wait)
+                    .await
+                    .ok()
+                    .and_then(Result::ok),
                 None => None,
             });
         }
-        let kms = self
-            .kms_names
-            .iter()
-            .zip(&self.keys.kms)
-            .map(|(name, statistics)| KmsHealth {
-                name: name.clone(),
-                state: if statistics.is_available() {
-                    KmsState::Answering
-                } else {
-                    KmsState::Outage(Duration::ZERO)
-                },
-            })
-            .collect();
         Collection {
             executors,
-            keys: KeyMetrics::default(),
-            kms,
+            keys: Some(Arc::clone(&self.keys)),
+            kms_names: self.kms_names.clone(),
             draining: self.draining.load(Ordering::Relaxed),
         }
     }

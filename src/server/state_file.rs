@@ -31,7 +31,9 @@ impl StateFile {
             problem,
         };
         let text = match fs::read(&self.path) {
-            Ok(text) if text.len() > BYTES_MAX => return Err(problem(format!("larger than {BYTES_MAX} bytes"))),
+            Ok(text) if text.len() > BYTES_MAX => {
+                return Err(problem(format!("larger than {BYTES_MAX} bytes")));
+            }
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(problem(error.to_string())),

@@ -3,14 +3,14 @@
 //! - OPENING-1: garbage that a broker makes up costs refusals and calls, never an opened key its place.
 //! - OPENING-2: every opened key is under a version in `versions`; when a version goes, its keys go.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
-use super::{Call, ExecutorSet, Intervals, Outboxes, turn_of, version_prefix};
+use super::{Call, Checks, ExecutorSet, Intervals, Outboxes, turn_of, version_prefix};
 use crate::crypto::SecretKey;
 use crate::keys::KeyOptions;
 use crate::keys::fair_queue::FairQueue;
@@ -197,11 +197,10 @@ impl Opening {
     }
 
     /// Queues the rechecks that are due.
-    pub(super) fn tick(&mut self, now: Instant, checks: &mut VecDeque<Call>) {
+    pub(super) fn tick(&mut self, now: Instant, checks: &mut Checks) {
         for (_, known) in &mut self.versions {
             if !known.checking && now >= known.due {
-                known.checking = true;
-                checks.push_back(Call::Recheck(Arc::clone(&known.wrapped)));
+                known.checking = checks.push(Call::Recheck(Arc::clone(&known.wrapped)));
             }
         }
     }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
-use super::{Call, ExecutorSet, Intervals, Outboxes, Use};
+use super::{Call, Checks, ExecutorSet, Intervals, Outboxes, Use};
 use crate::crypto::SecretKey;
 use crate::envelope::WrappedDek;
 use crate::keys::KeyOptions;
@@ -206,7 +206,8 @@ impl Sealing {
         now: Instant,
         outboxes: &mut Outboxes,
     ) {
-        let Some(active) = self.active.peek_mut(kek) else {
+        // An answer to a question that was asked for an earlier DEK says nothing about this one.
+        let Some(active) = self.active.peek_mut(kek).filter(|active| active.polling) else {
             return;
         };
         active.polling = false;
@@ -227,12 +228,11 @@ impl Sealing {
     }
 
     /// Queues polls that are due and DEKs that are due for replacement; lets go of DEKs that grew old unused.
-    pub(super) fn tick(&mut self, now: Instant, checks: &mut VecDeque<Call>, outboxes: &mut Outboxes) {
+    pub(super) fn tick(&mut self, now: Instant, checks: &mut Checks, outboxes: &mut Outboxes) {
         let (mut due, mut idle) = (Vec::new(), Vec::new());
         for (kek, active) in &mut self.active {
             if !active.polling && now >= active.poll_due {
-                active.polling = true;
-                checks.push_back(Call::PollVersion(Arc::clone(kek)));
+                active.polling = checks.push(Call::PollVersion(Arc::clone(kek)));
             }
             let old = active.age(now) >= self.options.dek.age_max;
             if old && !active.is_used() || active.age(now) >= hard_age(&self.options) {
