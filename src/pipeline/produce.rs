@@ -6,6 +6,8 @@
 //!   request is sent.
 //! - PRODUCE-SEAL-3: a KEK that a request has waited out is not waited for again until its key comes: the partitions that
 //!   share a connection with it are held up once, not with every request.
+//! - PRODUCE-SEAL-4: what is remembered of refusals grows with the request: topic and text are shared, and more than
+//!   [`REFUSED_PARTITIONS_MAX`] of them close the connection.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -72,6 +74,7 @@ impl Pipeline {
             Err(_) => Err(CloseReason::MalformedFrame),
         };
         verdicts.clear();
+        verdicts.shrink_to(REFUSED_PARTITIONS_MAX);
         self.verdicts = verdicts;
         self.produce = layout;
         outcome
@@ -153,6 +156,9 @@ impl Pipeline {
             } else {
                 guard.release(topic, partition, verdict.sequence);
             }
+        }
+        if refusals.len() > REFUSED_PARTITIONS_MAX {
+            return Err(CloseReason::Limit);
         }
         let merged = self.note_refusals(request, layout, verdicts, &refusals);
         Ok(Produced::Written {
@@ -289,7 +295,8 @@ impl Pipeline {
         verdicts: &[Verdict],
         refusals: &[(usize, ProduceRefusal)],
     ) -> Vec<Refusal> {
-        let mut merged = Vec::with_capacity(refusals.len());
+        let mut merged: Vec<Refusal> = Vec::with_capacity(refusals.len());
+        let mut worded: Option<&ProduceRefusal> = None;
         for (position, refusal) in refusals {
             let Some(Verdict { topic, .. }) = verdicts.get(*position) else {
                 continue;
@@ -310,15 +317,19 @@ impl Pipeline {
                 "produce",
                 refusal.reason().as_str(),
             );
+            // One text for the partitions of a topic that are refused for the same reason (PRODUCE-SEAL-4).
+            let message = match merged.last() {
+                Some(last) if Arc::ptr_eq(&last.topic, &topic.name) && worded == Some(refusal) => {
+                    Arc::clone(&last.message)
+                }
+                _ => topic.refusal_text(refusal).into(),
+            };
+            worded = Some(refusal);
             merged.push(Refusal {
-                topic: topic.name.to_string(),
+                topic: Arc::clone(&topic.name),
                 partition,
                 error_code: refusal.error_code(),
-                message: format!(
-                    "Sealwire: {refusal} (topic {}, {})",
-                    topic.name,
-                    topic.rule_text()
-                ),
+                message,
             });
         }
         merged
@@ -357,5 +368,8 @@ fn index_of(layout: &ProduceRequest, position: usize) -> i32 {
         .map_or(-1, |partition| partition.index)
 }
 
+/// Partitions of one request that are refused one by one; as many as the sequence guard remembers, and no client sends a
+/// batch for more of them at a time.
+const REFUSED_PARTITIONS_MAX: usize = SequenceGuard::ENTRIES_MAX;
 /// KEKs that are remembered as waited out; beyond it requests wait in turn.
 const WAITED_OUT_MAX: usize = 1024;

@@ -8,6 +8,8 @@
 //! - SESSION-2: a request outside the policy table, or outside the range that ApiVersions was answered with, closes the
 //!   connection; ApiVersions itself in a version that is too high is answered with error 35, as a broker does.
 //! - SESSION-3: answers go out in the order of their requests, the proxy's own among them.
+//! - SESSION-4: a drain ends although the client goes on sending: what was read when it began is taken to the end of its
+//!   last frame, and nothing behind it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,6 +30,7 @@ use crate::protocol::frame::{
 use crate::protocol::policy::{
     ApiPolicy, RequestHandling, ResponseHandling, api_policy, response_header_flexible,
 };
+use crate::protocol::produce_response::Refusal;
 use crate::protocol::{ProtocolError, addresses, api_versions, produce_response};
 
 /// What the next bytes are to be used for.
@@ -68,6 +71,9 @@ pub struct Session {
     /// Bytes of the current frame that are still to be streamed.
     request_left: usize,
     response_left: usize,
+    /// While draining: bytes that were read when it began and are not taken yet. A frame that begins behind them is not
+    /// taken any more.
+    drain_left: Option<usize>,
     produce: Option<Held>,
     fetch: Option<Box<HeldFetch>>,
     learning: Option<Held>,
@@ -110,6 +116,7 @@ impl Session {
             guard: SequenceGuard::default(),
             request_left: 0,
             response_left: 0,
+            drain_left: None,
             produce: None,
             fetch: None,
             learning: None,
@@ -133,9 +140,9 @@ impl Session {
         }
     }
 
-    /// Whether the broker has shown that it takes this client.
+    /// Whether the broker has shown that it takes this client, or has a whole ordinary request of it to answer.
     pub fn is_proven(&self) -> bool {
-        self.authentication.is_proven()
+        self.authentication.is_proven() || (self.authentication.has_asked() && self.request_left == 0)
     }
 
     /// Whether no request is unanswered and no frame half way through.
@@ -153,9 +160,24 @@ impl Session {
                 .is_some_and(|pending| matches!(pending.answer, Answer::Local(_)))
     }
 
+    /// Bytes of memory in which a response is written piece by piece.
+    pub fn bytes_held(&self) -> usize {
+        self.fetch.as_ref().map_or(0, |held| held.out.capacity())
+    }
+
     /// Why the connection is to be closed once everything is written.
     pub fn closing(&self) -> Option<CloseReason> {
         self.closing
+    }
+
+    /// From now on only frames that begin within the `read` bytes at hand are taken (SESSION-4).
+    pub fn drain(&mut self, read: usize) {
+        self.drain_left.get_or_insert(read);
+    }
+
+    /// Whether bytes from the client are wanted: always, but while draining only to finish what was begun.
+    pub fn takes_requests(&self) -> bool {
+        self.request_left > 0 || self.drain_left != Some(0)
     }
 
     /// Takes bytes from the client; what goes to the broker is forwarded or appended to `out`.
@@ -166,10 +188,31 @@ impl Session {
         input: &mut [u8],
         out: &mut Vec<u8>,
     ) -> Result<Step, CloseReason> {
+        let step = self.next_requests(pipeline, now, input, out)?;
+        if let (Some(left), Step::Forward(bytes) | Step::Wrote(bytes)) = (&mut self.drain_left, &step) {
+            *left = left.saturating_sub(*bytes);
+        }
+        Ok(step)
+    }
+
+    fn next_requests(
+        &mut self,
+        pipeline: &mut Pipeline,
+        now: Instant,
+        input: &mut [u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Step, CloseReason> {
         // Frames that are streamed and lie one behind the other go out in one write.
         let mut run = self.request_left.min(input.len());
         self.request_left -= run;
         loop {
+            if self.request_left == 0 && self.drain_left.is_some_and(|left| run >= left) {
+                return Ok(if run > 0 {
+                    Step::Forward(run)
+                } else {
+                    Step::Blocked(Wait::Room)
+                });
+            }
             let Some(rest) = input.get(run..).filter(|rest| rest.len() >= HEAD_BYTES) else {
                 return self.end_of_run(run, input.get(run..).unwrap_or_default());
             };
@@ -229,6 +272,8 @@ impl Session {
                     ..
                 }) = self.in_flight.pop()
                 {
+                    let gauge = &mut pipeline.metrics.gauges.requests_in_flight;
+                    *gauge = gauge.saturating_sub(1);
                     out.extend_from_slice(&frame);
                 }
                 return Ok(Step::Wrote(0));
@@ -369,9 +414,14 @@ impl Session {
             .metrics
             .time(TimeKind::Produce, now.saturating_duration_since(held.since));
         if acks == 0 {
+            // No answer will come that could prove the client: nothing else may ever be sent on this connection.
             pipeline.metrics.frames(Direction::Request).frame(head.api_key);
+            self.authentication.requested(head.api_key);
         } else {
-            self.note_request(pipeline, head, frame.len(), Answer::Produce(refusals));
+            // Refusals are memory, whatever became of the frame.
+            let refusal_bytes: usize = refusals.iter().map(Refusal::bytes).sum();
+            let bytes = frame.len().saturating_add(refusal_bytes);
+            self.note_request(pipeline, head, bytes, Answer::Produce(refusals));
         }
         Ok(step)
     }
