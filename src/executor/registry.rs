@@ -175,7 +175,11 @@ mod tests {
         assert_eq!(large.request(), Request::Close(CloseReason::Limit));
         assert_eq!((small.request(), busy.request()), (Request::Run, Request::Run));
         registry.close_largest(later);
-        assert_eq!(small.request(), Request::Run, "one at a time: it takes a moment to go");
+        assert_eq!(
+            small.request(),
+            Request::Run,
+            "one at a time: it takes a moment to go"
+        );
     }
 
     #[test]

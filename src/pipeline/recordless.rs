@@ -7,9 +7,7 @@
 //! - RECORDLESS-2: a control batch is one transaction marker: not compressed, a key of four bytes (version and type), a
 //!   value of a few numbers, no headers. A client that does not know the control bit would hand its record out.
 
-use crate::record_batch::{
-    BatchError, BatchHeader, Codec, HEADER_BYTES, RecordCursor, crc_matches,
-};
+use crate::record_batch::{BatchError, BatchHeader, Codec, HEADER_BYTES, RecordCursor, crc_matches};
 
 /// Whether `batch` is announced to hold nothing for an application, and is then to be judged by [`check`].
 pub(super) fn claims_no_record(header: &BatchHeader) -> bool {
@@ -82,7 +80,10 @@ mod tests {
         let control = BatchBuilder::new().producer(7, 0, -1).transactional().control();
         assert_eq!(checked(&control.record(marker())), Ok(()));
         assert_eq!(checked(&BatchBuilder::new().last_offset_delta(3)), Ok(()));
-        let emptied = BatchBuilder::new().control().codec(Codec::Zstd).last_offset_delta(0);
+        let emptied = BatchBuilder::new()
+            .control()
+            .codec(Codec::Zstd)
+            .last_offset_delta(0);
         assert_eq!(checked(&emptied), Ok(()));
     }
 
@@ -103,10 +104,22 @@ mod tests {
         let long = [b'x'; 33];
         let header: &[(&[u8], Option<&[u8]>)] = &[(b"h", Some(b"injected"))];
         for record in [
-            RecordInput { key: Some(b"order"), ..marker() },
-            RecordInput { key: None, ..marker() },
-            RecordInput { value: Some(&long), ..marker() },
-            RecordInput { headers: header, ..marker() },
+            RecordInput {
+                key: Some(b"order"),
+                ..marker()
+            },
+            RecordInput {
+                key: None,
+                ..marker()
+            },
+            RecordInput {
+                value: Some(&long),
+                ..marker()
+            },
+            RecordInput {
+                headers: header,
+                ..marker()
+            },
         ] {
             assert!(checked(&BatchBuilder::new().control().record(record)).is_err());
         }
@@ -114,7 +127,11 @@ mod tests {
         assert_eq!(checked(&two), Err(BatchError::RecordCount));
         let compressed = BatchBuilder::new().control().codec(Codec::Lz4).record(marker());
         assert_eq!(checked(&compressed), Err(BatchError::Codec { number: 3 }));
-        let mut batch = BatchBuilder::new().control().record(marker()).build().expect("a batch");
+        let mut batch = BatchBuilder::new()
+            .control()
+            .record(marker())
+            .build()
+            .expect("a batch");
         if let Some(last) = batch.last_mut() {
             *last ^= 2;
         }

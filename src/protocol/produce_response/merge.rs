@@ -103,9 +103,7 @@ impl<'r> Pending<'r> {
         version: i16,
         out: &mut Vec<u8>,
     ) -> Result<usize, ProtocolError> {
-        let first = self
-            .refusals
-            .partition_point(|refusal| &*refusal.topic < topic);
+        let first = self.refusals.partition_point(|refusal| &*refusal.topic < topic);
         let mut count = 0usize;
         for (refusal, placed) in self.refusals.iter().zip(&mut self.placed).skip(first) {
             if &*refusal.topic != topic || *placed {
