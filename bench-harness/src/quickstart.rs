@@ -35,7 +35,7 @@ const PARTITIONS: i32 = 3;
 const BROKERS: u16 = 3;
 
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
-    let directory = tempfile::tempdir()?;
+    let directory = crate::children::scratch_directory()?;
     println!("Starting {BROKERS} mock brokers (librdkafka's), a keystore and the proxy ...");
     let cluster = MockCluster::new(i32::from(BROKERS))?;
     for topic in [SEALED, PASSED] {

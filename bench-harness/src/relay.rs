@@ -69,7 +69,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         crate::proxy::program()?;
     }
     usage::pin(LOAD_CORE)?;
-    let directory = tempfile::tempdir()?;
+    let directory = crate::children::scratch_directory()?;
     let mut load = Load::new()?;
     let [haproxy_port] = ports::free::<1>()?;
     let haproxy = haproxy::start(directory.path(), RELAY_CORE, haproxy_port, load.broker_port())?;

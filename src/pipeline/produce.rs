@@ -10,6 +10,7 @@
 //!   [`REFUSED_PARTITIONS_MAX`] of them close the connection.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::refusal::ProduceRefusal;
