@@ -187,7 +187,7 @@ listen = "{admin}"
 }
 
 /// Status and body; `None` while nobody answers.
-pub(crate) fn get(port: u16, path: &str) -> Option<(u16, String)> {
+fn get(port: u16, path: &str) -> Option<(u16, String)> {
     let mut socket = TcpStream::connect((HOST, port)).ok()?;
     socket.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
     write!(
