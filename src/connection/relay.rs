@@ -12,7 +12,7 @@ use futures_lite::io::{AsyncRead, AsyncWrite};
 use super::half::{Blocked, Half};
 use crate::executor::registry::{Request, Status};
 use crate::executor::shared::Shared;
-use crate::metrics::{CloseReason, Direction};
+use crate::metrics::{CloseReason, Direction, TimeKind};
 use crate::pipeline::{Pipeline, Session, Step, Wait};
 
 /// A connected pair. Awaiting it runs the connection to its end and tells why it ended.
@@ -327,6 +327,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
             self.half.output = self.shared.pool.borrow_mut().take();
         }
         let mut at = 0;
+        // Reading is over; what follows is the proxy's own time.
+        let mut begun = Instant::now();
         loop {
             let rest = input.get_mut(at..).unwrap_or_default();
             let step = match self.direction {
@@ -339,13 +341,21 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
                         .responses(pipeline, self.now, rest, &mut self.half.output)?
                 }
             };
+            let finished = self.session.take_finished();
             match step {
                 Step::Forward(bytes) => {
                     let verbatim = rest.get(..bytes).ok_or(CloseReason::Internal)?;
                     self.forward(verbatim, pipeline, context)?;
                     at += bytes;
+                    let (kind, waited) = finished.unwrap_or((TimeKind::Streamed, Duration::ZERO));
+                    clock(&mut begun, kind, waited, pipeline);
                 }
-                Step::Wrote(bytes) => at += bytes,
+                Step::Wrote(bytes) => {
+                    at += bytes;
+                    if let Some((kind, waited)) = finished {
+                        clock(&mut begun, kind, waited, pipeline);
+                    }
+                }
                 Step::More => break,
                 Step::Blocked(wait) => {
                     self.half.blocked = Some(Blocked {
@@ -473,6 +483,14 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
             (Direction::Response, false) => CloseReason::ClientError,
         }
     }
+}
+
+/// Counts what was done since `begun`, which is set to now, and before that had waited for `waited`.
+fn clock(begun: &mut Instant, kind: TimeKind, waited: Duration, pipeline: &mut Pipeline) {
+    let now = Instant::now();
+    let worked = now.saturating_duration_since(*begun);
+    pipeline.metrics.time(kind, waited.saturating_add(worked));
+    *begun = now;
 }
 
 /// Rounds of one wake-up: with 256 KiB a read, 2 MiB before others get their turn.

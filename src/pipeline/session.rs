@@ -80,6 +80,8 @@ pub struct Session {
     /// The node that the client came for and whose address was not known, and where it was connected to instead.
     unknown_node: Option<(i32, HostPort)>,
     closing: Option<CloseReason>,
+    /// What the last step has finished, and how long it had waited before.
+    finished: Option<(TimeKind, Duration)>,
 }
 
 /// Since when a frame is held, and how long it may be.
@@ -87,6 +89,8 @@ pub struct Session {
 struct Held {
     since: Instant,
     until: Instant,
+    /// It is counted as one that waits.
+    parked: bool,
 }
 
 struct HeldFetch {
@@ -97,6 +101,8 @@ struct HeldFetch {
     hold: Option<Instant>,
     /// Whether a key may change the outcome.
     waits: bool,
+    /// It is counted as one that waits.
+    parked: bool,
 }
 
 impl Session {
@@ -122,6 +128,7 @@ impl Session {
             learning: None,
             unknown_node,
             closing: None,
+            finished: None,
         }
     }
 
@@ -135,9 +142,19 @@ impl Session {
         let unanswered = self.in_flight.len() as u64;
         let gauge = &mut pipeline.metrics.gauges.requests_in_flight;
         *gauge = gauge.saturating_sub(unanswered);
+        if let Some(held) = self.produce.take() {
+            unpark(&mut pipeline.metrics.gauges.produce_parked, held.parked);
+        }
         if let Some(held) = self.fetch.take() {
+            unpark(&mut pipeline.metrics.gauges.fetch_parked, held.parked);
             held.work.finish(pipeline);
         }
+    }
+
+    /// What kind of held frame the last step has finished, and how long it had waited in the proxy before that step began; to
+    /// be asked once after every step. Whoever has the clock adds what the step itself took.
+    pub fn take_finished(&mut self) -> Option<(TimeKind, Duration)> {
+        self.finished.take()
     }
 
     /// Whether the broker has shown that it takes this client, or has a whole ordinary request of it to answer.
@@ -394,25 +411,37 @@ impl Session {
         let held = *self.produce.get_or_insert_with(|| Held {
             since: now,
             until: now + pipeline.limits.seal_wait,
+            parked: false,
         });
         let request = ProduceFrame {
             cluster: self.listener.cluster,
             frame,
             version: head.api_version,
+            since: held.since,
             overdue: now >= held.until,
             now,
         };
         let produced = pipeline.seal_request(&request, &mut self.guard, out)?;
         let whole = frame.len().saturating_add(LENGTH_PREFIX_BYTES);
         let (step, acks, refusals) = match produced {
-            Produced::Waiting => return Ok(Step::Blocked(Wait::News(held.until))),
+            Produced::Waiting { ask_again } => {
+                if !held.parked {
+                    pipeline.metrics.gauges.produce_parked += 1;
+                    self.produce = Some(Held { parked: true, ..held });
+                }
+                let again = if ask_again {
+                    now + ASK_AGAIN_AFTER
+                } else {
+                    held.until
+                };
+                return Ok(Step::Blocked(Wait::News(again.min(held.until))));
+            }
             Produced::Verbatim { acks } => (Step::Forward(whole), acks, Vec::new()),
             Produced::Written { acks, refusals } => (Step::Wrote(whole), acks, refusals),
         };
         self.produce = None;
-        pipeline
-            .metrics
-            .time(TimeKind::Produce, now.saturating_duration_since(held.since));
+        unpark(&mut pipeline.metrics.gauges.produce_parked, held.parked);
+        self.finished = Some((TimeKind::Produce, now.saturating_duration_since(held.since)));
         if acks == 0 {
             // No answer will come that could prove the client: nothing else may ever be sent on this connection.
             pipeline.metrics.frames(Direction::Request).frame(head.api_key);
@@ -443,8 +472,12 @@ impl Session {
         {
             return Ok(Step::Blocked(wait));
         }
+        self.finished = Some((TimeKind::Held, Duration::ZERO));
         match api_key {
-            FETCH => return self.fetch(pipeline, now, version, frame, out),
+            FETCH => {
+                self.finished = None;
+                return self.fetch(pipeline, now, version, frame, out);
+            }
             PRODUCE => {
                 let refusals = match self.in_flight.front().map(|front| &front.answer) {
                     Some(Answer::Produce(refusals)) => refusals.as_slice(),
@@ -504,6 +537,7 @@ impl Session {
         let held = *self.learning.get_or_insert(Held {
             since: now,
             until: now + LEARN_WAIT,
+            parked: false,
         });
         if now >= held.until {
             return Err(CloseReason::Internal);
@@ -554,6 +588,7 @@ impl Session {
                 let work = FetchWork::begin(pipeline, fetch.frame, version)?;
                 if work.is_verbatim(pipeline, &fetch)? {
                     work.finish(pipeline);
+                    self.finished = Some((TimeKind::Fetch, Duration::ZERO));
                     self.answered(pipeline, 0);
                     return Ok(Step::Forward(whole));
                 }
@@ -565,6 +600,7 @@ impl Session {
                     since: now,
                     hold: None,
                     waits: false,
+                    parked: false,
                 })
             }
         };
@@ -577,7 +613,11 @@ impl Session {
             return Ok(Step::Blocked(Wait::Until(until)));
         }
         let target = if in_pieces { &mut held.out } else { &mut *out };
-        match held.work.advance(pipeline, &mut fetch, PIECE_BYTES, target)? {
+        let advanced = held.work.advance(pipeline, &mut fetch, PIECE_BYTES, target);
+        if advanced.is_err() {
+            unpark(&mut pipeline.metrics.gauges.fetch_parked, held.parked);
+        }
+        match advanced? {
             Fetched::Partly => {
                 self.fetch = Some(held);
                 return Ok(Step::Yield);
@@ -587,6 +627,10 @@ impl Session {
                 held.work = held.work.again();
                 held.work.noted = true;
                 held.waits = waits;
+                if waits && !held.parked {
+                    held.parked = true;
+                    pipeline.metrics.gauges.fetch_parked += 1;
+                }
                 let until = *held.hold.get_or_insert(now + pipeline.limits.fetch_hold);
                 self.fetch = Some(held);
                 return Ok(Step::Blocked(if waits {
@@ -604,13 +648,17 @@ impl Session {
                 out.extend_from_slice(&held.out);
             }
         }
-        pipeline
-            .metrics
-            .time(TimeKind::Fetch, now.saturating_duration_since(held.since));
+        self.finished = Some((TimeKind::Fetch, now.saturating_duration_since(held.since)));
+        unpark(&mut pipeline.metrics.gauges.fetch_parked, held.parked);
         held.work.finish(pipeline);
         self.answered(pipeline, 0);
         Ok(Step::Wrote(whole))
     }
+}
+
+/// A frame that was counted as waiting waits no more.
+fn unpark(gauge: &mut u64, parked: bool) {
+    *gauge = gauge.saturating_sub(u64::from(parked));
 }
 
 /// Length and head of the request that `input` begins with; at least [`HEAD_BYTES`] are there.
@@ -668,5 +716,8 @@ const RESPONSE_HEAD_BYTES: usize = LENGTH_PREFIX_BYTES + 4;
 const REQUEST_BYTES_MIN: usize = 8;
 /// Records that are opened before others get their turn: about a millisecond.
 const PIECE_BYTES: usize = 1024 * 1024;
+/// How soon a produce request that is held through an outage looks for its key again; what the key service remembers decides
+/// when the KMS is really asked.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// The control thread answers within a tick; seconds are a hang.
 const LEARN_WAIT: Duration = Duration::from_secs(2);

@@ -18,12 +18,12 @@ use tokio::time::{sleep, timeout};
 
 use super::audit::AuditLog;
 use super::state_file::StateFile;
-use crate::admin::{Collection, EXECUTOR_TIMEOUT, KmsHealth, KmsState, ProcessFacts, Source, serve};
+use crate::admin::{Collection, EXECUTOR_TIMEOUT, ProcessFacts, Source, serve};
 use crate::channel::{Receiver, Sender};
 use crate::config::HostPort;
 use crate::executor::messages::{ControlRequest, ExecutorMessage};
 use crate::keys::{KeyService, KeyStatistics};
-use crate::metrics::{KeyMetrics, Snapshot};
+use crate::metrics::Snapshot;
 use crate::pipeline::{AddressBook, LearnedAddress};
 
 /// What the control thread is given.
@@ -265,23 +265,10 @@ impl Source for Facts {
                 None => None,
             });
         }
-        let kms = self
-            .kms_names
-            .iter()
-            .zip(&self.keys.kms)
-            .map(|(name, statistics)| KmsHealth {
-                name: name.clone(),
-                state: if statistics.is_available() {
-                    KmsState::Answering
-                } else {
-                    KmsState::Outage(Duration::ZERO)
-                },
-            })
-            .collect();
         Collection {
             executors,
-            keys: KeyMetrics::default(),
-            kms,
+            keys: Some(Arc::clone(&self.keys)),
+            kms_names: self.kms_names.clone(),
             draining: self.draining.load(Ordering::Relaxed),
         }
     }
