@@ -433,8 +433,9 @@ fn a_batch_that_waited_in_vain_is_not_overtaken() {
 
 /// What a client gets of `records` in a topic whose rule accepts nothing but sealed records, and whether it is held first.
 fn delivered(records: &[u8]) -> (Vec<u8>, bool) {
+    let fetch_hold = Duration::from_millis(1);
     let mut bench = Bench::new(Limits {
-        fetch_hold: Duration::ZERO,
+        fetch_hold,
         ..Limits::default()
     });
     bench.client.arrive(&fetch(1));
@@ -443,6 +444,10 @@ fn delivered(records: &[u8]) -> (Vec<u8>, bool) {
     let at_once = bench.client.take_written();
     if !at_once.is_empty() {
         return (at_once, false);
+    }
+    let over = Instant::now() + fetch_hold;
+    while Instant::now() < over {
+        std::hint::spin_loop();
     }
     bench.shared.alarms.borrow_mut().wake_due(Instant::now());
     assert_eq!(bench.settle(), None);
