@@ -592,9 +592,11 @@ impl Session {
                     self.answered(pipeline, 0);
                     return Ok(Step::Forward(whole));
                 }
+                // Opening makes records shorter; the frame is in hand, so that its length is no mere announcement.
+                let out = Vec::with_capacity(if in_pieces { whole } else { 0 });
                 Box::new(HeldFetch {
                     work,
-                    out: Vec::new(),
+                    out,
                     since: now,
                     hold: None,
                     waits: false,
