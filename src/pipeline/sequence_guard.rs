@@ -107,13 +107,23 @@ impl SequenceGuard {
         Ok(())
     }
 
-    /// Forgets the stream's refusal: the batch in question has been let through, or finally refused.
+    /// A batch has been let through, or finally refused: if it is the one that stands refused, or of a later epoch, the
+    /// stream's refusal is forgotten. An earlier batch that comes again, because the broker refused it, changes nothing.
     pub fn release(&mut self, topic: &str, partition: i32, sequence: ProducerSequence) {
         if self.refused.is_empty() || sequence.producer_id < 0 {
             return;
         }
-        self.refused
-            .remove(&Stream::new(topic, partition, sequence.producer_id));
+        let stream = Stream::new(topic, partition, sequence.producer_id);
+        let ends = self.refused.get(&stream).is_some_and(|refused| {
+            if refused.producer_epoch == sequence.producer_epoch {
+                refused.base_sequence == sequence.base_sequence
+            } else {
+                refused.producer_epoch < sequence.producer_epoch
+            }
+        });
+        if ends {
+            self.refused.remove(&stream);
+        }
     }
 }
 
@@ -164,6 +174,18 @@ mod tests {
         );
         guard.release("t", 0, sequence(0, 10));
         assert!(!guard.holds_back("t", 0, sequence(0, 11)));
+    }
+
+    #[test]
+    fn only_the_refused_sequence_or_a_later_epoch_ends_the_guard() {
+        let mut guard = SequenceGuard::default();
+        assert_eq!(guard.refuse("t", 0, sequence(1, 10)), Ok(()));
+        guard.release("t", 0, sequence(1, 5));
+        assert!(guard.holds_back("t", 0, sequence(1, 11)), "an older retry passed");
+        guard.release("t", 0, sequence(0, 10));
+        assert!(guard.holds_back("t", 0, sequence(1, 11)), "an older epoch passed");
+        guard.release("t", 0, sequence(2, 0));
+        assert!(!guard.holds_back("t", 0, sequence(1, 11)));
     }
 
     #[test]
