@@ -533,7 +533,6 @@ impl Session {
             Fetched::Nothing { waits } if !overdue => {
                 held.work.retract(target);
                 held.work = held.work.again();
-                held.work.noted = true;
                 held.waits = waits;
                 let until = *held.hold.get_or_insert(now + pipeline.limits.fetch_hold);
                 self.fetch = Some(held);
