@@ -101,6 +101,17 @@ struct HeldFetch {
     waits: bool,
 }
 
+impl HeldFetch {
+    /// The response is written, or never will be.
+    fn finish(self, pipeline: &mut Pipeline) {
+        if self.hold.is_some() {
+            let parked = &mut pipeline.metrics.gauges.fetch_parked;
+            *parked = parked.saturating_sub(1);
+        }
+        self.work.finish(pipeline);
+    }
+}
+
 impl Session {
     /// A session of the client connection number `connection` of its executor. `unknown_node`: the node that the client
     /// asked for is not known, and the session is connected to this bootstrap broker to learn its address.
@@ -136,8 +147,9 @@ impl Session {
         let unanswered = self.in_flight.len() as u64;
         let gauge = &mut pipeline.metrics.gauges.requests_in_flight;
         *gauge = gauge.saturating_sub(unanswered);
+        self.unpark_produce(pipeline);
         if let Some(held) = self.fetch.take() {
-            held.work.finish(pipeline);
+            held.finish(pipeline);
         }
     }
 
@@ -378,7 +390,7 @@ impl Session {
         frame: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<Step, CloseReason> {
-        let held = *self.produce.get_or_insert_with(|| Held {
+        let held = self.produce.unwrap_or(Held {
             since: now,
             until: now + pipeline.limits.seal_wait,
         });
@@ -392,11 +404,16 @@ impl Session {
         let produced = pipeline.seal_request(&request, &mut self.guard, out)?;
         let whole = frame.len().saturating_add(LENGTH_PREFIX_BYTES);
         let (step, acks, refusals) = match produced {
-            Produced::Waiting => return Ok(Step::Blocked(Wait::News(held.until))),
+            Produced::Waiting => {
+                if self.produce.replace(held).is_none() {
+                    pipeline.metrics.gauges.produce_parked += 1;
+                }
+                return Ok(Step::Blocked(Wait::News(held.until)));
+            }
             Produced::Verbatim { acks } => (Step::Forward(whole), acks, Vec::new()),
             Produced::Written { acks, refusals } => (Step::Wrote(whole), acks, refusals),
         };
-        self.produce = None;
+        self.unpark_produce(pipeline);
         pipeline
             .metrics
             .time(TimeKind::Produce, now.saturating_duration_since(held.since));
@@ -406,6 +423,14 @@ impl Session {
             self.note_request(pipeline, head, frame.len(), Answer::Produce(refusals));
         }
         Ok(step)
+    }
+
+    /// The request that waited for a key, if one did, waits no longer.
+    fn unpark_produce(&mut self, pipeline: &mut Pipeline) {
+        if self.produce.take().is_some() {
+            let parked = &mut pipeline.metrics.gauges.produce_parked;
+            *parked = parked.saturating_sub(1);
+        }
     }
 
     /// Rewrites the answer to the oldest request, which is in hand whole.
@@ -557,7 +582,14 @@ impl Session {
             return Ok(Step::Blocked(Wait::Until(until)));
         }
         let target = if in_pieces { &mut held.out } else { &mut *out };
-        match held.work.advance(pipeline, &mut fetch, PIECE_BYTES, target)? {
+        let fetched = match held.work.advance(pipeline, &mut fetch, PIECE_BYTES, target) {
+            Ok(fetched) => fetched,
+            Err(reason) => {
+                held.finish(pipeline);
+                return Err(reason);
+            }
+        };
+        match fetched {
             Fetched::Partly => {
                 self.fetch = Some(held);
                 return Ok(Step::Yield);
@@ -566,7 +598,10 @@ impl Session {
                 held.work.retract(target);
                 held.work = held.work.again();
                 held.waits = waits;
-                let until = *held.hold.get_or_insert(now + pipeline.limits.fetch_hold);
+                let until = *held.hold.get_or_insert_with(|| {
+                    pipeline.metrics.gauges.fetch_parked += 1;
+                    now + pipeline.limits.fetch_hold
+                });
                 self.fetch = Some(held);
                 return Ok(Step::Blocked(if waits {
                     Wait::News(until)
@@ -586,7 +621,7 @@ impl Session {
         pipeline
             .metrics
             .time(TimeKind::Fetch, now.saturating_duration_since(held.since));
-        held.work.finish(pipeline);
+        held.finish(pipeline);
         self.answered(pipeline, 0);
         Ok(Step::Wrote(whole))
     }

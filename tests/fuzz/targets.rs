@@ -71,6 +71,7 @@ pub(crate) fn frame(data: &[u8]) {
     }
     rig.session.abandon(&mut rig.pipeline);
     assert_eq!(rig.pipeline.metrics.gauges.requests_in_flight, 0);
+    assert_eq!(rig.parked(), (0, 0));
 }
 
 /// Responses that carry broker addresses. The first two bytes choose API and version.

@@ -6,7 +6,9 @@ use sealwire::keys::{KeyFailure, KeyReply};
 use sealwire::pipeline::Wait;
 
 use crate::rig::{Halt, OTHER, PAYMENTS, Rig, batch, dek, sealed};
-use crate::wire::{Fetched, delivered, fetch_request, fetch_response, fetched, only_frame};
+use crate::wire::{
+    Fetched, delivered, fetch_request, fetch_response, fetched, only_frame, produce, to_produce,
+};
 
 const HOLD: Duration = Duration::from_millis(200);
 
@@ -30,12 +32,30 @@ fn a_response_is_held_for_its_keys_and_goes_when_they_come() {
         Halt::Blocked(Wait::News(until))
     );
     assert_eq!(rig.asked_to_open(), [PAYMENTS.wrapped()]);
+    assert_eq!(rig.parked(), (0, 1));
     rig.pass_time(Duration::from_millis(50));
     rig.give_opened(&OTHER);
     assert_eq!(rig.broker_sends(&[]), Ok(Halt::Blocked(Wait::News(until))));
     rig.give_opened(&PAYMENTS);
     assert_eq!(rig.broker_sends(&[]), Ok(Halt::More));
     assert_eq!(at_client(&mut rig), [sent.with(&clear)]);
+    assert_eq!(rig.parked(), (0, 0));
+}
+
+#[test]
+fn a_connection_that_ends_while_something_waits_leaves_nothing_counted() {
+    let mut rig = Rig::new();
+    let clear = batch(&["value"]);
+    let sent = fetched("sealed-a", 0, &sealed(&clear, &PAYMENTS, "sealed-a"));
+    assert!(matches!(
+        fetch(&mut rig, std::slice::from_ref(&sent)),
+        Halt::Blocked(Wait::News(_))
+    ));
+    let waits = produce(9, 1, -1, &[to_produce("sealed-a", 0, &clear)]);
+    assert!(matches!(rig.client_sends(&waits), Ok(Halt::Blocked(_))));
+    assert_eq!(rig.parked(), (1, 1));
+    rig.session.abandon(&mut rig.pipeline);
+    assert_eq!(rig.parked(), (0, 0));
 }
 
 #[test]

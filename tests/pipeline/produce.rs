@@ -6,19 +6,15 @@ use sealwire::record_batch::{BatchHeader, Codec, RecordInput};
 
 use crate::rig::{Halt, PAYMENTS, Rig, batch, batch_of, contains};
 use crate::wire::{
-    ToProduce, Verdict, correlation_ids, fetch_request, fetch_response, fetched, only_frame, prefixed,
-    produce, produced, stored, to_produce, verdicts,
+    Produced, ToProduce, Verdict, correlation_ids, fetch_request, fetch_response, fetched, only_frame,
+    prefixed, produce, produced, stored, to_produce, verdicts,
 };
 
 const VERSIONS: std::ops::RangeInclusive<i16> = 3..=12;
 const CODECS: [Codec; 5] = [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd];
 
 /// Sends the partitions, lets the broker store what reaches it, and says that and the client's verdicts.
-fn exchange(
-    rig: &mut Rig,
-    version: i16,
-    partitions: &[ToProduce<'_>],
-) -> (Vec<(String, i32, Vec<u8>)>, Vec<Verdict>) {
+fn exchange(rig: &mut Rig, version: i16, partitions: &[ToProduce<'_>]) -> (Vec<Produced>, Vec<Verdict>) {
     let halted = rig.client_sends(&produce(version, 5, -1, partitions));
     assert_eq!(halted, Ok(Halt::More));
     let request = only_frame(&rig.at_broker());

@@ -70,6 +70,7 @@ fn a_request_waits_for_its_keys_and_goes_when_they_come() {
         Ok(Halt::Blocked(Wait::News(until))),
         "the wait began when the request came"
     );
+    assert_eq!(rig.parked(), (1, 0));
     assert_eq!(rig.at_broker(), b"");
     rig.give_sealing(&OTHER);
     assert_eq!(rig.client_sends(&[]), Ok(Halt::More));
@@ -77,6 +78,7 @@ fn a_request_waits_for_its_keys_and_goes_when_they_come() {
     assert_eq!(produced(&request, 9).len(), 3);
     assert!(!contains(&request, "value-canary"));
     assert!(rig.refusals().is_empty());
+    assert_eq!(rig.parked(), (0, 0));
 }
 
 #[test]

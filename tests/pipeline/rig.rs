@@ -321,7 +321,13 @@ impl Rig {
         std::mem::take(&mut self.responses.output)
     }
 
-    /// Reason and bytes of what the topics' counters say was refused.
+    /// Produce requests and fetch responses that wait.
+    pub(crate) fn parked(&self) -> (u64, u64) {
+        let gauges = &self.pipeline.metrics.gauges;
+        (gauges.produce_parked, gauges.fetch_parked)
+    }
+
+    /// How many partitions the topics' counters say was refused.
     pub(crate) fn refusals(&self) -> BTreeMap<&'static str, u64> {
         let mut refusals = BTreeMap::new();
         for (_, counters) in self.pipeline.metrics.snapshot().topics {

@@ -154,6 +154,7 @@ impl World {
             if self.unanswered.is_empty() && read && sent {
                 assert!(self.rig.session.is_quiet());
                 assert_eq!(self.rig.pipeline.metrics.gauges.requests_in_flight, 0);
+                assert_eq!(self.rig.parked(), (0, 0));
                 return;
             }
             self.kms_acts();

@@ -131,8 +131,11 @@ pub(crate) fn produce(version: i16, correlation_id: i32, acks: i16, partitions: 
     request(ApiKey::Produce, version, correlation_id, &body)
 }
 
-/// Topic, partition and records of a Produce request frame.
-pub(crate) fn produced(frame: &[u8], version: i16) -> Vec<(String, i32, Vec<u8>)> {
+/// Topic, partition and records.
+pub(crate) type Produced = (String, i32, Vec<u8>);
+
+/// What is in a Produce request frame.
+pub(crate) fn produced(frame: &[u8], version: i16) -> Vec<Produced> {
     let request: ProduceRequest = decode_request(frame, version);
     request
         .topic_data
