@@ -11,20 +11,22 @@ mod exposition;
 mod health;
 mod server;
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
 pub use exposition::text;
-pub use health::{Health, KmsHealth, KmsState};
+pub use health::Health;
 pub use server::serve;
 
-use crate::metrics::{KeyMetrics, Snapshot};
+use crate::keys::statistics::{KeyStatistics, KmsStatistics};
+use crate::metrics::Snapshot;
 
 /// Where the endpoint gets its facts: implemented by the control thread's main loop.
 #[async_trait]
 pub trait Source: Send + Sync + 'static {
-    /// Asks every executor for its counters and the key service for its own, and waits at most [`EXECUTOR_TIMEOUT`] for answers.
+    /// Asks every executor for its counters, and waits at most [`EXECUTOR_TIMEOUT`] for answers.
     async fn collect(&self) -> Collection;
 }
 
@@ -33,10 +35,10 @@ pub trait Source: Send + Sync + 'static {
 pub struct Collection {
     /// One entry for each executor, by its number; `None` where it did not answer in time.
     pub executors: Vec<Option<Snapshot>>,
-    /// The key service's counters.
-    pub keys: KeyMetrics,
-    /// The state of each KMS, in the order of the configuration.
-    pub kms: Vec<KmsHealth>,
+    /// The key service's counters; `None` only where no key service runs.
+    pub keys: Option<Arc<KeyStatistics>>,
+    /// The KMSs' names, in the order of the configuration, which is that of the counters.
+    pub kms_names: Vec<String>,
     /// The program was told to stop.
     pub draining: bool,
 }
@@ -62,3 +64,11 @@ pub const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 pub const CONNECTIONS_MAX: usize = 32;
 /// An executor that has not answered for so long does not come back by itself: `/livez` fails and the process may be replaced.
 pub const LIVENESS_TIMEOUT: Duration = Duration::from_secs(30);
+
+impl Collection {
+    /// Each KMS's name and counters.
+    fn kms(&self) -> impl Iterator<Item = (&str, &KmsStatistics)> + Clone {
+        let counters = self.keys.iter().flat_map(|keys| &keys.kms);
+        self.kms_names.iter().map(String::as_str).zip(counters)
+    }
+}

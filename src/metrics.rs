@@ -1,7 +1,8 @@
 //! Counters and latency histograms: plain numbers, each set owned by exactly one thread.
 //!
-//! An executor increments its own [`ExecutorMetrics`], the control thread its own [`KeyMetrics`]. Nobody shares: a reader asks
-//! the owner for a [`Snapshot`] over a channel and merges what comes back. Nothing here reads anything else of the program.
+//! An executor increments its own [`ExecutorMetrics`]. Nobody shares: a reader asks the owner for a [`Snapshot`] over a channel
+//! and merges what comes back. Nothing here reads anything else of the program. (The key service counts in
+//! [`crate::keys::statistics`].)
 //!
 //! - METRICS-1: no atomics, no locks, and no allocation when a known topic is counted.
 //! - METRICS-2: whatever clients send, the number of topics counted apart is bounded; the rest shares one bucket.
@@ -10,14 +11,12 @@
 
 mod connection;
 mod executor;
-mod key;
 mod latency;
 mod reason;
 mod topic;
 
 pub use connection::{ConnectionCounters, Direction, FrameCounters};
 pub use executor::{ExecutorMetrics, Gauges, KeyCacheCounters, Snapshot, TimeKind};
-pub use key::{KeyMetrics, KmsCounters, KmsOperation, KmsOutcome};
 pub use latency::Latency;
 pub use reason::{CloseReason, RefusalReason};
 pub use topic::{RefusalCount, TopicCounters, TopicIndex, TopicName};

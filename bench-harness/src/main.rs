@@ -11,6 +11,7 @@
 mod children;
 mod cluster;
 mod haproxy;
+mod layers;
 mod load;
 mod memory;
 mod ports;
@@ -42,6 +43,8 @@ enum Command {
     Quickstart(quickstart::Options),
     /// CPU per GB of Sealwire, passing and sealing, against HAProxy as a TCP relay.
     Relay(relay::Options),
+    /// The envelope by itself: nanoseconds a record, milliseconds a GB.
+    Layers(layers::Options),
     /// Resident memory of idle and of busy connections.
     Memory(memory::Options),
 }
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
     let done = children::stop_on_signals().and_then(|()| match arguments.command {
         Command::Quickstart(options) => quickstart::run(&options),
         Command::Relay(options) => relay::run(&options),
+        Command::Layers(options) => layers::run(&options),
         Command::Memory(options) => memory::run(&options),
     });
     match done {

@@ -161,14 +161,22 @@ pub(crate) fn program() -> Result<PathBuf, Failure> {
     }
 }
 
-/// `cargo run` builds the harness and the library, and not the other binary: an old one must not be measured.
+/// `cargo run` builds the harness and the library, and not the other binary: an old one must not be measured. Both packages are
+/// named so that their dependencies have the same features as in the harness, and are not built a second time.
 fn build(workspace: &Path, binary: &Path) -> Result<(), Failure> {
     let profile_directory = binary.parent().ok_or("no target directory")?;
     let target = profile_directory.parent().ok_or("no target directory")?;
     let mut cargo = Command::new("cargo");
-    cargo
-        .current_dir(workspace)
-        .args(["build", "--quiet", "--package", "sealwire", "--bin", "sealwire"]);
+    cargo.current_dir(workspace);
+    cargo.args([
+        "build",
+        "--package",
+        "bench-harness",
+        "--package",
+        "sealwire",
+        "--bin",
+        "sealwire",
+    ]);
     cargo.arg("--target-dir").arg(target);
     if profile_directory.ends_with("release") {
         cargo.arg("--release");

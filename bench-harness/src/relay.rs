@@ -9,7 +9,7 @@ use clap::Args;
 
 use crate::load::Load;
 use crate::results::{Row, Sample, Shuffle, nanoseconds};
-use crate::{Failure, cluster, haproxy, ports, results, usage};
+use crate::{Failure, cluster, haproxy, layers, ports, results, usage};
 
 /// Options of `relay`.
 #[derive(Args)]
@@ -30,7 +30,7 @@ pub(crate) struct Options {
     #[arg(long, value_delimiter = ',', default_values = ["produce", "fetch"])]
     directions: Vec<Direction>,
     /// Which systems; `haproxy` is what the others are compared with.
-    #[arg(long, value_delimiter = ',', default_values = ["haproxy", "sealwire-pass", "sealwire-seal"])]
+    #[arg(long, value_delimiter = ',', default_values = [REFERENCE, PASSING, SEALING])]
     systems: Vec<String>,
     /// Repeats the order of an earlier run.
     #[arg(long)]
@@ -55,54 +55,56 @@ struct System {
 }
 
 const REFERENCE: &str = "haproxy";
+const PASSING: &str = "sealwire-pass";
+const SEALING: &str = "sealwire-seal";
 const RELAY_CORE: usize = 0;
 const LOAD_CORE: usize = 1;
 
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     usage::raise_descriptor_limit()?;
-    // Before this thread is pinned: cargo may have to build.
-    crate::proxy::program()?;
+    let wanted = |name: &str| options.systems.iter().any(|wanted| wanted == name);
+    let with_proxy = wanted(PASSING) || wanted(SEALING);
+    if with_proxy {
+        // Before this thread is pinned: cargo may have to build.
+        crate::proxy::program()?;
+    }
     usage::pin(LOAD_CORE)?;
-    let directory = tempfile::tempdir()?;
+    let directory = crate::children::scratch_directory()?;
     let mut load = Load::new()?;
     let [haproxy_port] = ports::free::<1>()?;
     let haproxy = haproxy::start(directory.path(), RELAY_CORE, haproxy_port, load.broker_port())?;
-    let mut proxy = cluster::start(&mut load, directory.path(), Some(RELAY_CORE))?;
-    let systems = [
-        System {
-            name: REFERENCE,
-            topic: cluster::PASSED,
-            port: haproxy_port,
-            process: haproxy.id(),
-        },
-        System {
-            name: "sealwire-pass",
-            topic: cluster::PASSED,
-            port: proxy.port,
-            process: proxy.child.id(),
-        },
-        System {
-            name: "sealwire-seal",
-            topic: cluster::SEALED,
-            port: proxy.port,
-            process: proxy.child.id(),
-        },
-    ];
-    let systems: Vec<System> = systems
-        .into_iter()
-        .filter(|system| options.systems.iter().any(|name| name == system.name))
-        .collect();
-    for (group, system) in systems.iter().enumerate() {
+    let mut all = vec![System {
+        name: REFERENCE,
+        topic: cluster::PASSED,
+        port: haproxy_port,
+        process: haproxy.id(),
+    }];
+    let mut proxy = None;
+    if with_proxy {
+        let started = proxy.insert(cluster::start(&mut load, directory.path(), Some(RELAY_CORE))?);
+        all.extend(
+            [(PASSING, cluster::PASSED), (SEALING, cluster::SEALED)].map(|(name, topic)| System {
+                name,
+                topic,
+                port: started.port,
+                process: started.child.id(),
+            }),
+        );
+    }
+    all.retain(|system| wanted(system.name));
+    for (group, system) in all.iter().enumerate() {
         load.connect(group, system.port, options.connections)?;
     }
-    let measured = measure(options, &mut load, &systems);
-    let samples = measured.map_err(|failure| proxy.explain(&failure))?;
-    for group in 0..systems.len() {
+    let samples = measure(options, &mut load, &all).map_err(|failure| match &proxy {
+        Some(proxy) => proxy.explain(&failure),
+        None => failure,
+    })?;
+    for group in 0..all.len() {
         load.disconnect(group);
     }
     report(options, &samples)?;
     drop(haproxy);
-    proxy.stop()
+    proxy.map_or(Ok(()), |mut proxy| proxy.stop())
 }
 
 fn measure(options: &Options, load: &mut Load, systems: &[System]) -> Result<Vec<Sample>, Failure> {
@@ -189,6 +191,8 @@ fn line(row: &Row) -> String {
 
 fn report(options: &Options, samples: &[Sample]) -> Result<(), Failure> {
     let rows = results::rows(samples, REFERENCE);
+    let [seal, open] = layers::kibibyte_records()?;
+    println!("the envelope by itself: {seal:.0} ns to seal, {open:.0} ns to open a record of 1 KiB");
     for (system, limit) in LIMITS {
         let row = rows
             .iter()
@@ -208,7 +212,7 @@ fn report(options: &Options, samples: &[Sample]) -> Result<(), Failure> {
     let version = haproxy::version().unwrap_or_default();
     let machine = results::machine();
     let description = format!(
-        "{machine}; HAProxy {version} (mode tcp, nbthread 1, tune.bufsize 65536); {} connections, one request in flight on each; {} rounds of {} ms",
+        "{machine}; by itself, without sockets, the envelope takes {seal:.0} ns to seal and {open:.0} ns to open a record of 1 KiB on this CPU; HAProxy {version} (mode tcp, nbthread 1, tune.bufsize 65536); {} connections, one request in flight on each; {} rounds of {} ms",
         options.connections, options.rounds, options.sample_ms
     );
     let json = serde_json::json!({ "description": description, "rows": rows, "samples": samples });
@@ -227,7 +231,7 @@ fn report(options: &Options, samples: &[Sample]) -> Result<(), Failure> {
 }
 
 /// What the first release has to keep, as CPU against HAProxy in the same round.
-const LIMITS: [(&str, f64); 2] = [("sealwire-pass", 1.3), ("sealwire-seal", 2.4)];
+const LIMITS: [(&str, f64); 2] = [(PASSING, 1.3), (SEALING, 2.4)];
 
 impl Direction {
     fn name(self) -> &'static str {

@@ -160,13 +160,19 @@ pub(crate) fn directory() -> Result<PathBuf, Failure> {
 /// What the numbers were measured on. No names of hosts or people.
 pub(crate) fn machine() -> String {
     let cpu_information = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let value = |line: &'_ str| line.split_once(": ").map(|(_, value)| value.to_owned());
     let model = cpu_information
         .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+        .find(|line| line.starts_with("model name"))
+        .and_then(value);
+    // Not what this thread may use: it is pinned.
+    let cores = cpu_information
+        .lines()
+        .filter(|line| line.starts_with("processor"))
+        .count();
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let kernel: String = release.split('.').take(2).collect::<Vec<_>>().join(".");
-    let model = model.map_or("unknown CPU", |(_, model)| model);
+    let model = model.unwrap_or_else(|| "unknown CPU".to_owned());
     format!("{model}, {cores} cores, Linux {kernel}, loopback")
 }
 

@@ -9,11 +9,10 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Registry;
 
-use self::families::{BYTES, Families, Labels, NONE, SECONDS};
-use super::{Collection, KmsState, ProcessFacts};
-use crate::metrics::{
-    CloseReason, Direction, KmsOperation, KmsOutcome, RefusalCount, Snapshot, TimeKind, TopicCounters,
-};
+use self::families::{BYTES, Buckets, Families, Labels, NONE, SECONDS};
+use super::{Collection, ProcessFacts};
+use crate::keys::statistics::KmsStatistics;
+use crate::metrics::{CloseReason, Direction, RefusalCount, Snapshot, TimeKind, TopicCounters};
 use crate::protocol::policy::api_policy;
 
 /// The content type of [`text`].
@@ -297,14 +296,17 @@ impl Exposition {
         families.histogram(
             "sealwire_proxy",
             "Time that a held frame, or a chunk of a streamed one, spent in the proxy",
-            TimeKind::ALL
-                .iter()
-                .map(|kind| (vec![("kind", text_of(kind.as_str()))], self.sum.time(*kind))),
+            TimeKind::ALL.iter().map(|kind| {
+                (
+                    vec![("kind", text_of(kind.as_str()))],
+                    Buckets::of(self.sum.time(*kind)),
+                )
+            }),
         )
     }
 
     fn keys(&self, families: &mut Families<'_>) -> Result<(), Error> {
-        let (cache, gauges, keys) = (self.sum.key_cache, self.sum.gauges, &self.collection.keys);
+        let (cache, gauges) = (self.sum.key_cache, self.sum.gauges);
         families.counter(
             "sealwire_key_lookups",
             "Look-ups in the executors' own keys, by outcome",
@@ -323,90 +325,69 @@ impl Exposition {
             [("sealing", gauges.sealing_keys), ("opening", gauges.opening_keys)]
                 .map(|(purpose, count)| (vec![("purpose", text_of(purpose))], count)),
         )?;
-        families.counter(
-            "sealwire_deks_made",
-            "DEKs made for sealing",
-            None,
-            [(NONE, keys.deks_made)],
-        )?;
-        families.counter(
-            "sealwire_deks_unwrapped",
-            "DEKs unwrapped for opening",
-            None,
-            [(NONE, keys.deks_unwrapped)],
-        )?;
-        families.counter(
-            "sealwire_key_requests_coalesced",
-            "Key requests answered by a KMS call that another request had started",
-            None,
-            [(NONE, keys.requests_coalesced)],
-        )?;
-        families.counter(
-            "sealwire_key_failures_remembered",
-            "Key requests answered from a remembered failure",
-            None,
-            [(NONE, keys.failures_remembered)],
-        )?;
-        let waiting = [(NONE, keys.replies_waiting)];
-        families.gauge(
-            "sealwire_key_replies_waiting",
-            "Replies that wait for room in an executor's channel",
-            None,
-            waiting,
-        )?;
-        let in_flight = [(NONE, keys.calls_in_flight)];
-        families.gauge(
-            "sealwire_kms_calls_in_flight",
-            "KMS calls under way",
-            None,
-            in_flight,
-        )?;
         self.kms(families)
     }
 
     fn kms(&self, families: &mut Families<'_>) -> Result<(), Error> {
-        let all = self.collection.keys.kms();
-        families.counter(
-            "sealwire_kms_calls",
-            "KMS calls, by operation and outcome",
-            None,
-            all.iter().flat_map(|kms| {
-                KmsOperation::ALL.iter().flat_map(move |operation| {
-                    KmsOutcome::ALL.iter().map(move |outcome| {
-                        let labels = vec![
-                            ("kms", kms.name.clone()),
-                            ("operation", text_of(operation.as_str())),
-                            ("outcome", text_of(outcome.as_str())),
-                        ];
-                        (labels, kms.calls(*operation, *outcome))
-                    })
-                })
+        type Read = fn(&KmsStatistics) -> u64;
+        let label = |name: &str| vec![("kms", name.to_owned())];
+        let counters: [(&str, &str, Read); 6] = [
+            ("sealwire_deks_made", "DEKs made for sealing", |kms| {
+                kms.generated.get()
             }),
+            ("sealwire_deks_unwrapped", "DEKs unwrapped for opening", |kms| {
+                kms.unwrapped.get()
+            }),
+            (
+                "sealwire_deks_rechecked",
+                "Known DEKs unwrapped anew to see whether their KEK is still enabled",
+                |kms| kms.rechecked.get(),
+            ),
+            (
+                "sealwire_kek_version_polls",
+                "Questions for the current version of a KEK",
+                |kms| kms.version_polls.get(),
+            ),
+            (
+                "sealwire_kek_revocations",
+                "KEK versions whose keys were taken away from every executor",
+                |kms| kms.revocations.get(),
+            ),
+            (
+                "sealwire_kms_verdicts",
+                "KMS calls that ended in a verdict: disabled, destroyed, not found, malformed",
+                |kms| kms.verdicts.get(),
+            ),
+        ];
+        for (name, help, read) in counters {
+            let samples = self
+                .collection
+                .kms()
+                .map(|(kms, counters)| (label(kms), read(counters)));
+            families.counter(name, help, None, samples)?;
+        }
+        families.counter(
+            "sealwire_kms_outages",
+            "KMS calls that were not answered, or whose answer was no verdict, time-outs included",
+            None,
+            self.collection
+                .kms()
+                .map(|(name, kms)| (label(name), kms.outages.get())),
         )?;
         families.histogram(
             "sealwire_kms_call",
             "How long KMS calls take, failed ones included",
-            all.iter().flat_map(|kms| {
-                KmsOperation::ALL.iter().map(move |operation| {
-                    let labels = vec![
-                        ("kms", kms.name.clone()),
-                        ("operation", text_of(operation.as_str())),
-                    ];
-                    (labels, kms.latency(*operation))
-                })
-            }),
+            self.collection
+                .kms()
+                .map(|(name, kms)| (label(name), Buckets::of_kms(&kms.latency))),
         )?;
         families.gauge(
-            "sealwire_kms_outage",
-            "For how long calls to the KMS have failed; 0 while it answers",
-            SECONDS,
-            self.collection.kms.iter().map(|kms| {
-                let lasting = match kms.state {
-                    KmsState::Unasked | KmsState::Answering => 0.0,
-                    KmsState::Outage(lasting) | KmsState::OutagePastGrace(lasting) => lasting.as_secs_f64(),
-                };
-                (vec![("kms", kms.name.clone())], lasting)
-            }),
+            "sealwire_kms_available",
+            "Whether the KMS answered when it was last asked; 1 before it was ever asked",
+            None,
+            self.collection
+                .kms()
+                .map(|(name, kms)| (label(name), u64::from(kms.is_available()))),
         )
     }
 }

@@ -1,32 +1,10 @@
 //! Live and ready, with the reasons when not.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde::Serialize;
 
 use super::{Collection, EXECUTOR_TIMEOUT, LIVENESS_TIMEOUT};
-
-/// One KMS as the key service last saw it.
-#[derive(Clone, Debug)]
-pub struct KmsHealth {
-    /// Its name in the configuration.
-    pub name: String,
-    /// How it answers.
-    pub state: KmsState,
-}
-
-/// How a KMS answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KmsState {
-    /// It has not been asked yet.
-    Unasked,
-    /// The last call was answered.
-    Answering,
-    /// Calls have failed for so long; keys at hand are used on.
-    Outage(Duration),
-    /// Calls have failed for longer than the grace: keys at hand are not used any more.
-    OutagePastGrace(Duration),
-}
 
 /// The answer of a probe: served as JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -68,19 +46,24 @@ impl Health {
                 health.reasons.push(reason);
             }
         }
-        for kms in &collection.kms {
-            let name = &kms.name;
-            match kms.state {
-                KmsState::Unasked | KmsState::Answering => {}
-                KmsState::Outage(lasting) => health.warnings.push(format!(
-                    "KMS {name:?} has not answered for {} s; keys at hand are used on",
-                    lasting.as_secs()
-                )),
-                KmsState::OutagePastGrace(lasting) => health.reasons.push(format!(
-                    "KMS {name:?} has not answered for {} s, longer than outage_grace",
-                    lasting.as_secs()
-                )),
-            }
+        let silent: Vec<&str> = collection
+            .kms()
+            .filter(|(_, kms)| !kms.is_available())
+            .map(|(name, _)| name)
+            .collect();
+        let keys = collection.executors.iter().flatten().map(|snapshot| {
+            let gauges = snapshot.gauges;
+            gauges.sealing_keys.saturating_add(gauges.opening_keys)
+        });
+        let has_keys = keys.fold(0, u64::saturating_add) > 0;
+        for name in &silent {
+            let text = format!("KMS {name:?} did not answer when it was last asked");
+            health.warnings.push(text);
+        }
+        if !silent.is_empty() && silent.len() == collection.kms_names.len() && !has_keys {
+            health
+                .reasons
+                .push("no KMS answers, and no key is at hand: nothing can be sealed or opened".to_owned());
         }
         if collection.draining {
             health
@@ -139,41 +122,42 @@ impl Liveness {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
     use super::*;
+    use crate::keys::statistics::KeyStatistics;
     use crate::metrics::Snapshot;
 
-    fn collection(executors: Vec<Option<Snapshot>>, state: KmsState) -> Collection {
+    fn collection(executors: Vec<Option<Snapshot>>, kms_answers: bool) -> Collection {
         Collection {
             executors,
-            kms: vec![KmsHealth {
-                name: "local".to_owned(),
-                state,
-            }],
-            ..Collection::default()
+            keys: Some(Arc::new(KeyStatistics::for_test(&[kms_answers]))),
+            kms_names: vec!["local".to_owned()],
+            draining: false,
         }
     }
 
     #[test]
-    fn ready_when_every_executor_answers_and_kms_is_within_its_grace() {
-        let answering = vec![Some(Snapshot::default()), Some(Snapshot::default())];
-        let health = Health::ready(&collection(answering.clone(), KmsState::Answering));
+    fn a_kms_that_does_not_answer_is_a_warning_while_there_are_keys() {
+        let mut snapshot = Snapshot::default();
+        let health = Health::ready(&collection(vec![Some(snapshot.clone())], true));
         assert!(health.ok && health.warnings.is_empty());
-        let outage = KmsState::Outage(Duration::from_secs(5));
-        let health = Health::ready(&collection(answering.clone(), outage));
+        let health = Health::ready(&collection(vec![Some(snapshot.clone())], false));
+        assert!(!health.ok && health.reasons.len() == 1 && health.warnings.len() == 1);
+        snapshot.gauges.sealing_keys = 1;
+        let health = Health::ready(&collection(vec![Some(snapshot)], false));
         assert!(health.ok && health.warnings.len() == 1);
-        let outage = KmsState::OutagePastGrace(Duration::from_secs(5000));
-        let health = Health::ready(&collection(answering, outage));
-        assert!(!health.ok && health.reasons.len() == 1);
     }
 
     #[test]
     fn not_ready_without_executors_with_a_silent_one_or_while_draining() {
-        assert!(!Health::ready(&collection(Vec::new(), KmsState::Unasked)).ok);
+        assert!(!Health::ready(&collection(Vec::new(), true)).ok);
         let silent = vec![Some(Snapshot::default()), None];
-        let health = Health::ready(&collection(silent, KmsState::Unasked));
+        let health = Health::ready(&collection(silent, true));
         assert!(!health.ok);
         assert_eq!((health.executors_answering, health.executors), (1, 2));
-        let mut draining = collection(vec![Some(Snapshot::default())], KmsState::Unasked);
+        let mut draining = collection(vec![Some(Snapshot::default())], true);
         draining.draining = true;
         assert!(!Health::ready(&draining).ok);
     }
@@ -181,13 +165,13 @@ mod tests {
     #[test]
     fn alive_until_an_executor_is_silent_for_the_whole_time_out() {
         let start = Instant::now();
-        let silent = collection(vec![None], KmsState::Unasked);
+        let silent = collection(vec![None], true);
         let mut liveness = Liveness::default();
         liveness.observe(&silent, start);
         let before = start + LIVENESS_TIMEOUT - Duration::from_millis(1);
         assert!(liveness.verdict(&silent, before).ok);
         assert!(!liveness.verdict(&silent, start + LIVENESS_TIMEOUT).ok);
-        let answering = collection(vec![Some(Snapshot::default())], KmsState::Unasked);
+        let answering = collection(vec![Some(Snapshot::default())], true);
         liveness.observe(&answering, start + LIVENESS_TIMEOUT);
         assert!(liveness.verdict(&answering, start + LIVENESS_TIMEOUT).ok);
     }

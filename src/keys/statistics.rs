@@ -17,6 +17,16 @@ impl KeyStatistics {
         }
     }
 
+    /// Statistics of KMSs that answered their last call, or did not.
+    #[cfg(test)]
+    pub(crate) fn for_test(answered: &[bool]) -> Self {
+        let statistics = Self::new(answered.len());
+        for (kms, answered) in statistics.kms.iter().zip(answered) {
+            kms.set_available(*answered);
+        }
+        statistics
+    }
+
     /// Whether every KMS answered when it was last asked; one that was never asked counts as available.
     #[must_use]
     pub fn all_available(&self) -> bool {

@@ -32,7 +32,7 @@ pub struct Gauges {
     pub requests_in_flight: u64,
     /// Produce requests that wait for a key.
     pub produce_parked: u64,
-    /// Fetch responses that are held back because they have nothing to deliver, mostly for want of a key.
+    /// Fetch responses that wait for a key.
     pub fetch_parked: u64,
     /// Sealing keys at hand.
     pub sealing_keys: u64,

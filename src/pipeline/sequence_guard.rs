@@ -85,6 +85,8 @@ impl SequenceGuard {
                     refused.base_sequence = sequence.base_sequence;
                 }
             }
+            // A straggler of an epoch that is over says nothing about the present one.
+            Some(refused) if sequence.producer_epoch < refused.producer_epoch => {}
             Some(refused) => {
                 *refused = Refused {
                     producer_epoch: sequence.producer_epoch,
@@ -107,21 +109,19 @@ impl SequenceGuard {
         Ok(())
     }
 
-    /// A batch has been let through, or finally refused: if it is the one that stands refused, or of a later epoch, the
-    /// stream's refusal is forgotten. An earlier batch that comes again, because the broker refused it, changes nothing.
+    /// Forgets the stream's refusal if `sequence` is the refused one, or of a later epoch: it has been let through, or
+    /// finally refused. An older one that is let through meanwhile (a retry after a broker's error) releases nothing.
     pub fn release(&mut self, topic: &str, partition: i32, sequence: ProducerSequence) {
         if self.refused.is_empty() || sequence.producer_id < 0 {
             return;
         }
         let stream = Stream::new(topic, partition, sequence.producer_id);
-        let ends = self.refused.get(&stream).is_some_and(|refused| {
-            if refused.producer_epoch == sequence.producer_epoch {
-                refused.base_sequence == sequence.base_sequence
-            } else {
-                refused.producer_epoch < sequence.producer_epoch
-            }
+        let stands = self.refused.get(&stream).is_some_and(|refused| {
+            sequence.producer_epoch < refused.producer_epoch
+                || (sequence.producer_epoch == refused.producer_epoch
+                    && sequence.base_sequence != refused.base_sequence)
         });
-        if ends {
+        if !stands {
             self.refused.remove(&stream);
         }
     }
@@ -177,15 +177,15 @@ mod tests {
     }
 
     #[test]
-    fn only_the_refused_sequence_or_a_later_epoch_ends_the_guard() {
+    fn only_the_refused_sequence_releases_its_successors() {
         let mut guard = SequenceGuard::default();
-        assert_eq!(guard.refuse("t", 0, sequence(1, 10)), Ok(()));
-        guard.release("t", 0, sequence(1, 5));
-        assert!(guard.holds_back("t", 0, sequence(1, 11)), "an older retry passed");
-        guard.release("t", 0, sequence(0, 10));
-        assert!(guard.holds_back("t", 0, sequence(1, 11)), "an older epoch passed");
-        guard.release("t", 0, sequence(2, 0));
-        assert!(!guard.holds_back("t", 0, sequence(1, 11)));
+        assert_eq!(guard.refuse("t", 0, sequence(3, 10)), Ok(()));
+        guard.release("t", 0, sequence(3, 5));
+        guard.release("t", 0, sequence(2, 10));
+        assert_eq!(guard.refuse("t", 0, sequence(2, 4)), Ok(()));
+        assert!(guard.holds_back("t", 0, sequence(3, 11)), "10 has not come again");
+        guard.release("t", 0, sequence(4, 0));
+        assert!(!guard.holds_back("t", 0, sequence(3, 11)), "the epoch is over");
     }
 
     #[test]

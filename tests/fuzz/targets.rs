@@ -146,10 +146,10 @@ pub(crate) fn produce_response(data: &[u8]) {
     };
     let version = i16::from(version % 16);
     let refusals = ["a", "b"].map(|topic| Refusal {
-        topic: topic.to_owned(),
+        topic: topic.into(),
         partition: 1,
         error_code: 44,
-        message: "refused".to_owned(),
+        message: "refused".into(),
     });
     let mut out = Vec::new();
     let merged = produce_response::merge(frame, version, &refusals, &mut |_| Rewrite::Unserved, &mut out);

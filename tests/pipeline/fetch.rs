@@ -148,10 +148,17 @@ fn sealed_batches_that_were_recompressed_open() {
 #[test]
 fn batches_without_data_go_on_as_they_are() {
     let mut rig = Rig::with_keys();
-    let control = batch_of(&["marker"])
+    let marker = RecordInput {
+        timestamp: 1_700_000_000_000,
+        key: Some(&[0, 0, 0, 1]),
+        value: Some(&[0, 0, 0, 0, 0, 7]),
+        headers: &[],
+    };
+    let control = batch_of(&[])
         .producer(5, 0, -1)
         .transactional()
         .control()
+        .record(marker)
         .build()
         .unwrap();
     let emptied = batch_of(&[])
@@ -169,10 +176,16 @@ fn batches_without_data_go_on_as_they_are() {
     .concat();
     let expected = [control.as_slice(), &emptied, &clear, &control].concat();
     assert_eq!(records_of(&mut rig, "sealed-a", &stored).records, expected);
+
+    // Plaintext does not pass for one of them.
+    let injected = batch_of(&["injected"]).control().build().unwrap();
+    assert_eq!(code_of(&mut rig, "sealed-a", &injected), 2);
+    let injected = batch_of(&["injected"]).record_count(0).build().unwrap();
+    assert_eq!(code_of(&mut rig, "sealed-a", &injected), 2);
 }
 
 #[test]
-fn a_truncated_tail_is_dropped_unless_it_is_all_there_is() {
+fn a_truncated_tail_is_dropped_even_if_it_is_all_there_is() {
     let mut rig = Rig::with_keys();
     let clear = batch(&["value"]);
     let stored = sealed(&clear, &PAYMENTS, "sealed-a");
@@ -180,9 +193,14 @@ fn a_truncated_tail_is_dropped_unless_it_is_all_there_is() {
         let tail = &stored[..cut];
         let outcome = records_of(&mut rig, "sealed-a", &[stored.as_slice(), tail].concat());
         assert_eq!((outcome.error_code, outcome.records), (0, clear.clone()), "{cut}");
-        let outcome = records_of(&mut rig, "sealed-a", tail);
-        assert_eq!((outcome.error_code, outcome.records), (0, tail.to_vec()), "{cut}");
+        assert_eq!(code_of(&mut rig, "sealed-a", tail), 0, "{cut}");
+        assert_eq!(
+            code_of(&mut rig, "sealed-a", &clear[..cut.min(clear.len() - 1)]),
+            0,
+            "{cut}"
+        );
     }
+    assert!(rig.refusals().is_empty());
 }
 
 #[test]
@@ -271,6 +289,12 @@ fn rules_say_which_forms_readers_get() {
     assert_eq!(code_of(&mut rig, "sealed-a", &tombstone), 2);
     assert_eq!(code_of(&mut rig, "tombs-a", &plain), 2);
     assert_eq!(records_of(&mut rig, "tombs-a", &tombstone).records, tombstone);
+    let compressed = recompressed(&tombstone, Codec::Gzip);
+    assert_eq!(
+        records_of(&mut rig, "tombs-a", &compressed).records,
+        tombstone,
+        "what may lie behind the stream's end does not go along"
+    );
     assert_eq!(records_of(&mut rig, "mixed-a", &plain).records, plain);
     assert_eq!(code_of(&mut rig, "mixed-a", &tombstone), 2);
     // Sealed and plain records behind each other, and in one batch.

@@ -210,6 +210,21 @@ fn it_makes_no_difference_how_the_bytes_are_cut() {
 }
 
 #[test]
+fn a_drain_takes_what_was_read_to_the_end_of_its_last_frame() {
+    let mut rig = Rig::new();
+    let requests = [streamed(1, 20), streamed(2, 20), streamed(3, 20)].concat();
+    rig.session.drain(30);
+    let halted = rig.client_sends(&requests);
+    assert!(matches!(halted, Ok(Halt::Blocked(_))), "{halted:?}");
+    assert_eq!(rig.at_broker(), [streamed(1, 20), streamed(2, 20)].concat());
+    assert!(!rig.session.takes_requests());
+    let answers = [streamed_answer(1, 30), streamed_answer(2, 30)].concat();
+    assert_eq!(rig.broker_sends(&answers), Ok(Halt::More));
+    assert_eq!(rig.at_client(), answers);
+    assert!(rig.session.is_quiet());
+}
+
+#[test]
 fn a_connection_that_ends_leaves_nothing_counted_as_in_flight() {
     let mut rig = Rig::with_keys();
     let requests = [streamed(1, 20), fetch_request(11, 2), api_versions_request(99, 3)].concat();

@@ -24,6 +24,20 @@ fn send(rig: &mut Rig, topic: &str, partition: i32, epoch: i16, sequence: i32) -
     Some(answer(rig)[0].error_code)
 }
 
+/// The KMS cannot be reached for as long as a request waits.
+fn wait_out_an_outage(rig: &mut Rig) {
+    rig.refuse_sealing(&PAYMENTS, KeyFailure::Unavailable);
+    let again = rig.now + Duration::from_millis(100);
+    assert_eq!(
+        rig.client_sends(&[]),
+        Ok(Halt::Blocked(Wait::News(again))),
+        "an outage is waited out like a key that is late"
+    );
+    rig.pass_time(SEAL_WAIT);
+    rig.refuse_sealing(&PAYMENTS, KeyFailure::Unavailable);
+    assert_eq!(rig.client_sends(&[]), Ok(Halt::More));
+}
+
 /// Lets the broker store the one request that has reached it.
 fn answer(rig: &mut Rig) -> Vec<Verdict> {
     let request = only_frame(&rig.at_broker());
@@ -141,8 +155,12 @@ fn verdicts_of_the_kms_are_final_and_outages_are_not() {
         let mut rig = Rig::new();
         let sent = produce(9, 1, -1, &[to_produce("sealed-a", 0, &batch(&["value"]))]);
         assert!(matches!(rig.client_sends(&sent), Ok(Halt::Blocked(_))));
-        rig.refuse_sealing(&PAYMENTS, failure);
-        assert_eq!(rig.client_sends(&[]), Ok(Halt::More));
+        if failure.is_outage() {
+            wait_out_an_outage(&mut rig);
+        } else {
+            rig.refuse_sealing(&PAYMENTS, failure);
+            assert_eq!(rig.client_sends(&[]), Ok(Halt::More));
+        }
         let verdicts = answer(&mut rig);
         assert_eq!(verdicts[0].error_code, code);
         assert!(verdicts[0].message.contains(&failure.to_string()), "{verdicts:?}");
@@ -155,8 +173,7 @@ fn verdicts_of_the_kms_are_final_and_outages_are_not() {
 fn higher_sequences_wait_for_the_refused_one() {
     let mut rig = Rig::new();
     assert_eq!(send(&mut rig, "sealed-a", 0, 0, 10), None);
-    rig.refuse_sealing(&PAYMENTS, KeyFailure::Unavailable);
-    assert_eq!(rig.client_sends(&[]), Ok(Halt::More));
+    wait_out_an_outage(&mut rig);
     assert_eq!(answer(&mut rig)[0].error_code, 19);
 
     rig.give_sealing(&PAYMENTS);
@@ -183,8 +200,7 @@ fn higher_sequences_wait_for_the_refused_one() {
 fn the_refused_sequence_ends_the_guard_and_no_earlier_one_does() {
     let mut rig = Rig::new();
     assert_eq!(send(&mut rig, "sealed-a", 0, 0, 10), None);
-    rig.refuse_sealing(&PAYMENTS, KeyFailure::Unavailable);
-    assert_eq!(rig.client_sends(&[]), Ok(Halt::More));
+    wait_out_an_outage(&mut rig);
     assert_eq!(answer(&mut rig)[0].error_code, 19);
     rig.give_sealing(&PAYMENTS);
 

@@ -133,7 +133,7 @@ impl Proxy {
                     .parse::<f64>()
                     .unwrap_or_else(|error| panic!("{name} {value}: {error}"))
             })
-            .sum()
+            .fold(0.0, |sum, value| sum + value)
     }
 
     fn configuration(&self) -> PathBuf {

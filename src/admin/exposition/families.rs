@@ -6,6 +6,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, MetricEnc
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
+use crate::keys::statistics::{LATENCY_BOUNDS_US, LatencyBuckets};
 use crate::metrics::Latency;
 
 pub(super) type Labels = Vec<(&'static str, String)>;
@@ -79,32 +80,59 @@ impl Families<'_> {
         Ok(())
     }
 
-    pub(super) fn histogram<'l>(
+    pub(super) fn histogram(
         &mut self,
         name: &str,
         help: &str,
-        samples: impl IntoIterator<Item = (Labels, &'l Latency)>,
+        samples: impl IntoIterator<Item = (Labels, Buckets)>,
     ) -> Result<(), Error> {
         let unit = Unit::Seconds;
         let mut family = self
             .encoder
             .encode_descriptor(name, help, Some(&unit), MetricType::Histogram)?;
-        for (labels, latency) in samples {
-            let cumulative = latency.cumulative(&BUCKETS_NS);
-            let mut below = 0u64;
-            let mut buckets: Vec<(f64, u64)> = Vec::with_capacity(BUCKETS_NS.len() + 1);
-            for (bound_ns, count) in BUCKETS_NS.iter().zip(cumulative) {
-                // The encoder adds up by itself: it wants each bucket's own count.
-                buckets.push((*bound_ns as f64 / 1e9, count.saturating_sub(below)));
-                below = count;
-            }
-            buckets.push((f64::INFINITY, latency.count().saturating_sub(below)));
-            let (sum, count) = (latency.sum_seconds(), latency.count());
+        for (labels, Buckets { sum, count, buckets }) in samples {
             labelled(&mut family, &labels, |metric| {
                 metric.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
             })?;
         }
         Ok(())
+    }
+}
+
+/// A histogram as the encoder wants it, which adds up by itself: each bucket with its upper bound in seconds and its own count.
+pub(super) struct Buckets {
+    sum: f64,
+    count: u64,
+    buckets: Vec<(f64, u64)>,
+}
+
+impl Buckets {
+    pub(super) fn of(latency: &Latency) -> Self {
+        let mut below = 0u64;
+        let cumulative = BUCKETS_NS.iter().zip(latency.cumulative(&BUCKETS_NS));
+        let mut buckets: Vec<(f64, u64)> = cumulative
+            .map(|(bound_ns, count)| {
+                let own = count.saturating_sub(below);
+                below = count;
+                (*bound_ns as f64 / 1e9, own)
+            })
+            .collect();
+        buckets.push((f64::INFINITY, latency.count().saturating_sub(below)));
+        Self {
+            sum: latency.sum_seconds(),
+            count: latency.count(),
+            buckets,
+        }
+    }
+
+    pub(super) fn of_kms(latency: &LatencyBuckets) -> Self {
+        let counts = latency.counts();
+        let bounds = LATENCY_BOUNDS_US.iter().map(|us| *us as f64 / 1e6);
+        Self {
+            sum: latency.sum_us() as f64 / 1e6,
+            count: counts.iter().fold(0, |sum, count| sum.saturating_add(*count)),
+            buckets: bounds.chain([f64::INFINITY]).zip(counts).collect(),
+        }
     }
 }
 

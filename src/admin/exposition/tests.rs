@@ -3,7 +3,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::metrics::{ExecutorMetrics, KeyMetrics, RefusalReason};
+use crate::keys::statistics::KeyStatistics;
+use crate::metrics::{ExecutorMetrics, RefusalReason};
 
 fn facts() -> ProcessFacts {
     ProcessFacts {
@@ -23,16 +24,10 @@ fn busy() -> Collection {
     executor.frames(Direction::Request).frame(300);
     executor.time(TimeKind::Produce, Duration::from_micros(30));
     executor.time(TimeKind::Produce, Duration::from_secs(30));
-    let mut keys = KeyMetrics::new(["local".to_owned()]);
-    keys.call(
-        0,
-        KmsOperation::GenerateDek,
-        KmsOutcome::Ok,
-        Duration::from_millis(3),
-    );
     Collection {
         executors: vec![Some(executor.snapshot()), None],
-        keys,
+        keys: Some(Arc::new(KeyStatistics::for_test(&[true, false]))),
+        kms_names: vec!["local".to_owned(), "vault".to_owned()],
         ..Collection::default()
     }
 }
@@ -48,8 +43,10 @@ fn counters_come_out_with_their_labels() {
         "sealwire_frames_total{direction=\"request\",api=\"unknown\",api_key=\"other\"} 1",
         "sealwire_executors 2",
         "sealwire_executors_answering 1",
-        "sealwire_deks_made_total 1",
-        "sealwire_kms_calls_total{kms=\"local\",operation=\"generate_dek\",outcome=\"ok\"} 1",
+        "sealwire_deks_made_total{kms=\"local\"} 0",
+        "sealwire_kms_available{kms=\"local\"} 1",
+        "sealwire_kms_available{kms=\"vault\"} 0",
+        "sealwire_kms_call_seconds_bucket{le=\"+Inf\",kms=\"vault\"} 0",
         "sealwire_proxy_seconds_bucket{le=\"0.00002\",kind=\"produce\"} 0",
         "sealwire_proxy_seconds_bucket{le=\"0.00005\",kind=\"produce\"} 1",
         "sealwire_proxy_seconds_bucket{le=\"10.0\",kind=\"produce\"} 1",

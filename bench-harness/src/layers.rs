@@ -1,0 +1,201 @@
+//! The envelope by itself, without sockets: what sealing and opening cost on one core, for each record and for each GB.
+//!
+//! One batch at a time, as the proxy does it: records walked, sealed into one buffer, length and CRC patched last; and back.
+
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use sealwire::crypto::secret::SecretKey;
+use sealwire::envelope::{
+    Domain, HeaderMode, Marked, Opener, OpeningKey, SealingKey, WrappedDek, find_marker,
+};
+use sealwire::record_batch::{
+    BatchBuilder, BatchHeader, BatchWriter, HEADER_BYTES, RecordCursor, RecordInput, crc_matches,
+};
+
+use crate::Failure;
+
+/// Options of `layers`.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Bytes of a record's value.
+    #[arg(long, value_delimiter = ',', default_values_t = [64, 256, 1024])]
+    values: Vec<usize>,
+    /// KiB of a batch.
+    #[arg(long, default_value_t = 64)]
+    batch_kib: usize,
+    /// Milliseconds of each measurement; the best of five counts.
+    #[arg(long, default_value_t = 100)]
+    sample_ms: u64,
+}
+
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    println!(
+        "{:>7} {:>8} {:>24} {:>24}",
+        "value", "headers", "seal", "check, walk and open"
+    );
+    for value_bytes in &options.values {
+        for (mode, headers) in [
+            (HeaderMode::Sealed, 0),
+            (HeaderMode::Sealed, 2),
+            (HeaderMode::Bound, 2),
+        ] {
+            let layer = Layer::new(*value_bytes, headers, options.batch_kib << 10, mode)?;
+            let mut buffers = Buffers::default();
+            layer.seal(&mut buffers)?;
+            let sealed = buffers.out.clone();
+            layer.open(&sealed, &mut buffers)?;
+            if buffers.out != layer.source.get(HEADER_BYTES..).unwrap_or_default() {
+                return Err("what was opened is not what was sealed".into());
+            }
+            let seal = layer.best(options, || layer.seal(&mut buffers))?;
+            let open = layer.best(options, || layer.open(&sealed, &mut buffers))?;
+            println!(
+                "{value_bytes:>5} B {:>8} {} {}",
+                format!("{} {headers}", mode.name()),
+                layer.text(seal),
+                layer.text(open)
+            );
+        }
+    }
+    Ok(())
+}
+
+/// As an executor has them: used again for every batch, since first touches of fresh pages cost more than the copies.
+#[derive(Default)]
+struct Buffers {
+    out: Vec<u8>,
+    scratch: Vec<u8>,
+    stored: Vec<u8>,
+    opener: Opener,
+}
+
+/// What the envelope alone costs on this CPU, with 1 KiB records: nanoseconds a record to seal and to open.
+///
+/// Ciphers differ by a factor of two between CPUs (AVX-512 or not); results of the relay are to be read beside it.
+pub(crate) fn kibibyte_records() -> Result<[f64; 2], Failure> {
+    let options = Options {
+        values: Vec::new(),
+        batch_kib: 64,
+        sample_ms: 50,
+    };
+    let layer = Layer::new(1024, 0, options.batch_kib << 10, HeaderMode::Sealed)?;
+    let mut buffers = Buffers::default();
+    let seal = layer.best(&options, || layer.seal(&mut buffers))?;
+    let sealed = buffers.out.clone();
+    let open = layer.best(&options, || layer.open(&sealed, &mut buffers))?;
+    Ok([seal, open].map(|batch| batch.as_secs_f64() * 1e9 / layer.records as f64))
+}
+
+struct Layer {
+    source: Vec<u8>,
+    records: usize,
+    mode: HeaderMode,
+    domain: Domain,
+    sealing: SealingKey,
+    opening: OpeningKey,
+}
+
+impl Layer {
+    fn new(
+        value_bytes: usize,
+        headers: usize,
+        batch_bytes: usize,
+        mode: HeaderMode,
+    ) -> Result<Self, Failure> {
+        let value = vec![b'.'; value_bytes];
+        let header: (&[u8], Option<&[u8]>) = (b"traceparent", Some(&[b'0'; 55]));
+        let headers = vec![header; headers];
+        let records = (batch_bytes / (value_bytes + 16)).max(1);
+        let mut builder = BatchBuilder::new();
+        for _ in 0..records {
+            builder = builder.record(RecordInput {
+                timestamp: 1_700_000_000_000,
+                key: Some(b"customer-1234"),
+                value: Some(&value),
+                headers: &headers,
+            });
+        }
+        let dek = SecretKey::generate()?;
+        let mut wrapped = Vec::new();
+        let wrapped_dek = WrappedDek {
+            provider: 1,
+            authority: [1; 4],
+            kek: b"payments",
+            version: &[1],
+            // As long as the file keystore's.
+            blob: &[2; 60],
+        };
+        wrapped_dek.write(&mut wrapped)?;
+        Ok(Self {
+            source: builder.build()?,
+            records,
+            mode,
+            domain: Domain::new("payments")?,
+            opening: OpeningKey::new(&dek, &wrapped)?,
+            sealing: SealingKey::new(&dek, wrapped)?,
+        })
+    }
+
+    fn seal(&self, buffers: &mut Buffers) -> Result<(), Failure> {
+        let header = BatchHeader::parse(&self.source)?;
+        let Buffers { out, scratch, .. } = buffers;
+        out.clear();
+        let writer = BatchWriter::begin(out, &self.source)?;
+        let mut sealer = self.sealing.begin()?;
+        let mut cursor = RecordCursor::produced(&header, HEADER_BYTES);
+        while let Some(record) = cursor.next(&self.source)? {
+            sealer.seal_record(&self.source, &record, &self.domain, self.mode, scratch, out)?;
+        }
+        writer.finish(out)?;
+        Ok(())
+    }
+
+    /// Leaves the records section in `out`. The stored batch is copied first, since opening moves bytes in it.
+    fn open(&self, sealed: &[u8], buffers: &mut Buffers) -> Result<(), Failure> {
+        let Buffers {
+            out, stored, opener, ..
+        } = buffers;
+        out.clear();
+        stored.clear();
+        stored.extend_from_slice(sealed);
+        if !crc_matches(stored) {
+            return Err("the sealed batch has a wrong checksum".into());
+        }
+        let header = BatchHeader::parse(stored)?;
+        let mut cursor = RecordCursor::stored(&header, HEADER_BYTES);
+        while let Some(record) = cursor.next(stored)? {
+            let Marked::One(marker) = find_marker(stored, &record)? else {
+                return Err("a record is not sealed".into());
+            };
+            let domains = std::slice::from_ref(&self.domain);
+            opener.open_record(&self.opening, stored, &record, &marker, domains, out)?;
+        }
+        Ok(())
+    }
+
+    /// The least time that one batch took.
+    fn best(
+        &self,
+        options: &Options,
+        mut work: impl FnMut() -> Result<(), Failure>,
+    ) -> Result<Duration, Failure> {
+        let mut best = Duration::MAX;
+        for _ in 0..5 {
+            let (start, mut batches) = (Instant::now(), 0u32);
+            while start.elapsed() < Duration::from_millis(options.sample_ms) {
+                work()?;
+                batches += 1;
+            }
+            best = best.min(start.elapsed() / batches.max(1));
+        }
+        Ok(best)
+    }
+
+    fn text(&self, batch: Duration) -> String {
+        let nanoseconds = batch.as_secs_f64() * 1e9;
+        let record = nanoseconds / self.records as f64;
+        let gigabyte = nanoseconds * 1e3 / self.source.len() as f64;
+        format!("{record:>7.0} ns {gigabyte:>7.0} ms/GB")
+    }
+}
