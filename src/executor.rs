@@ -10,6 +10,7 @@
 //! - EXECUTOR-MAIN-2: messages are taken in before connections, so that a client which was told of a node finds its address.
 //! - EXECUTOR-MAIN-3: it ends by cancelling every task, or sockets and rings would stay open.
 //! - EXECUTOR-MAIN-4: a wake-up that glommio loses is made up for by the next tick.
+//! - EXECUTOR-MAIN-5: one that ends unasked is noticed by the control thread, which then ends the program.
 
 pub(crate) mod alarms;
 mod buffers;
@@ -20,6 +21,7 @@ pub(crate) mod shared;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
@@ -59,6 +61,8 @@ pub(crate) struct ExecutorSetup {
     pub(crate) open: Arc<AtomicUsize>,
     /// Told once the executor runs.
     pub(crate) started: oneshot::Sender<()>,
+    /// Never told anything: it is gone when the executor has ended.
+    pub(crate) alive: oneshot::Sender<Infallible>,
 }
 
 /// Starts an executor; `pipeline` is made on its thread.
@@ -87,6 +91,7 @@ pub(crate) fn spawn(
                 finished: Rc::default(),
                 drained: None,
                 idle_checked: Instant::now(),
+                _alive: setup.alive,
             };
             // Whoever waits for it may have given up.
             let _ = setup.started.send(());
@@ -106,6 +111,7 @@ struct Executor {
     finished: Rc<RefCell<Vec<u64>>>,
     drained: Option<oneshot::Sender<()>>,
     idle_checked: Instant,
+    _alive: oneshot::Sender<Infallible>,
 }
 
 impl Executor {
@@ -121,6 +127,12 @@ impl Executor {
                 }
                 self.take_key_replies(context);
                 while let Poll::Ready(accepted) = self.accepted.poll_recv(context) {
+                    // EXECUTOR-MAIN-2: what was said before this client connected is in the queue by now.
+                    while let Poll::Ready(message) = self.messages.poll_recv(context) {
+                        if self.take_message(message) {
+                            return Poll::Ready(true);
+                        }
+                    }
                     self.serve(accepted);
                 }
                 tick.as_mut().poll(context).map(|_| false)
@@ -200,7 +212,11 @@ impl Executor {
         self.shared.send_key_requests();
         if now.saturating_duration_since(self.idle_checked) >= IDLE_CHECK {
             self.idle_checked = now;
-            self.shared.registry.borrow().close_idle(now, idle, unproven);
+            let registry = self.shared.registry.borrow();
+            registry.close_idle(now, idle, unproven);
+            if self.shared.is_full() {
+                registry.close_largest(now);
+            }
         }
         for id in self.finished.borrow_mut().drain(..) {
             self.tasks.remove(&id);
@@ -247,12 +263,29 @@ async fn serve_connection(
 ) -> CloseReason {
     let node = accepted.node;
     let client = dial::adopt(accepted.stream);
-    let Some((broker, unknown_node)) = connect(&listener, node, connection, &shared).await else {
-        shared.ask(ControlRequest::ConnectFailed {
-            cluster: listener.map.cluster,
-            node,
-        });
-        return CloseReason::ConnectFailed;
+    let connected = {
+        let mut dialing = pin!(connect(&listener, node, connection, &shared));
+        poll_fn(|context| {
+            status.register(context.waker());
+            match status.request() {
+                registry::Request::Run => dialing.as_mut().poll(context).map(Ok),
+                // Nothing was read of the client yet.
+                registry::Request::Drain => Poll::Ready(Err(CloseReason::Drain)),
+                registry::Request::Close(reason) => Poll::Ready(Err(reason)),
+            }
+        })
+        .await
+    };
+    let (broker, unknown_node) = match connected {
+        Ok(Some(connected)) => connected,
+        Ok(None) => {
+            shared.ask(ControlRequest::ConnectFailed {
+                cluster: listener.map.cluster,
+                node,
+            });
+            return CloseReason::ConnectFailed;
+        }
+        Err(reason) => return reason,
     };
     let session = {
         let mut pipeline = shared.pipeline.borrow_mut();

@@ -23,6 +23,7 @@ mod fetch;
 mod in_flight;
 mod open_batch;
 mod produce;
+mod recordless;
 mod refusal;
 mod seal_batch;
 mod seal_wait;

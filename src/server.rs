@@ -9,6 +9,7 @@
 //! - SERVER-1: nothing is served before every listener is bound and every executor runs.
 //! - SERVER-2: SIGTERM and SIGINT drain: nothing new is accepted, what is in flight is finished, at most for
 //!   `limits.drain_timeout`; then every task is cancelled and every thread joined.
+//! - SERVER-3: an executor that ends unasked ends the program with an error, at once: the rest could not serve its share.
 
 mod acceptor;
 mod audit;
@@ -223,12 +224,14 @@ impl Server {
         let mut executors = Threads::default();
         let mut key_replies = Vec::new();
         let mut accepted_senders = Vec::new();
+        let mut executors_ended = Vec::new();
         for (executor, cpu) in self.cpus.iter().copied().enumerate() {
             let (message_sender, messages) = channel(MESSAGE_CAPACITY);
             let (accepted_sender, accepted) = channel(ACCEPTED_CAPACITY);
             let (reply_sender, replies) = channel(KEY_CAPACITY);
             let open = Arc::new(AtomicUsize::new(0));
             let (started_sender, started) = oneshot::channel();
+            let (alive, ended) = oneshot::channel();
             let setup = ExecutorSetup {
                 executor,
                 cpu,
@@ -240,6 +243,7 @@ impl Server {
                 listeners: executor_listeners(&self.config),
                 open: Arc::clone(&open),
                 started: started_sender,
+                alive,
             };
             let pipeline = pipeline_maker(executor, &self.config, &options, &kms_list, &self.books);
             let handle =
@@ -248,6 +252,7 @@ impl Server {
             executors.handles.push(Some(handle));
             key_replies.push(reply_sender);
             accepted_senders.push((accepted_sender, open));
+            executors_ended.push(ended);
             executors.wait_for_start(&runtime, executor, started)?;
         }
         if ring::rings_created() == 0 {
@@ -264,6 +269,7 @@ impl Server {
         let control = Control::new(ControlLinks {
             requests: control_receiver,
             executors: executors.messages.clone(),
+            executors_ended,
             books: self.books,
             state_files: self.state_files,
             kms_names: self.config.kms.iter().map(|kms| kms.name.clone()).collect(),

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -102,10 +102,20 @@ pub(crate) fn stop_on_signals() -> Result<(), Failure> {
         for id in &ids {
             terminate(*id);
         }
+        for directory in directories().iter() {
+            let _ = std::fs::remove_dir_all(directory);
+        }
         // The children's own drain takes a moment; they are not waited for, they have been told.
         std::process::exit(INTERRUPTED);
     })?;
     Ok(())
+}
+
+/// A directory for this run's files, removed with the value, and also by a signal.
+pub(crate) fn scratch_directory() -> Result<tempfile::TempDir, Failure> {
+    let directory = tempfile::Builder::new().prefix("sealwire-harness-").tempdir()?;
+    directories().push(directory.path().to_owned());
+    Ok(directory)
 }
 
 /// What shells report for a program that SIGINT ended.
@@ -121,7 +131,7 @@ pub(crate) fn pause(duration: Duration) {
 }
 
 /// Where `program` is, if it is on the search path or where Debian puts daemons.
-pub(crate) fn find(program: &str) -> Option<std::path::PathBuf> {
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let directories = std::env::split_paths(&path).chain([Path::new("/usr/sbin").to_owned()]);
     directories
@@ -143,4 +153,9 @@ fn terminate(id: u32) {
 fn running() -> std::sync::MutexGuard<'static, BTreeSet<u32>> {
     static RUNNING: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn directories() -> std::sync::MutexGuard<'static, Vec<PathBuf>> {
+    static DIRECTORIES: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+    DIRECTORIES.lock().unwrap_or_else(PoisonError::into_inner)
 }

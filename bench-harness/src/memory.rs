@@ -56,7 +56,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         )
         .into());
     }
-    let directory = tempfile::tempdir()?;
+    let directory = crate::children::scratch_directory()?;
     let (started_bytes, idle_pair_bytes, idle_pair_after_traffic_bytes) = idle(options, directory.path())?;
     let (busy_bytes, busy_peak_bytes) = busy(options, directory.path())?;
     report(

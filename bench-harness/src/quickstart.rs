@@ -22,7 +22,7 @@ pub(crate) struct Options {
     #[arg(long)]
     keep: bool,
     /// Megabytes of the throughput run, in each direction.
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 100)]
     megabytes: usize,
 }
 
@@ -35,7 +35,7 @@ const PARTITIONS: i32 = 3;
 const BROKERS: u16 = 3;
 
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
-    let directory = tempfile::tempdir()?;
+    let directory = crate::children::scratch_directory()?;
     println!("Starting {BROKERS} mock brokers (librdkafka's), a keystore and the proxy ...");
     let cluster = MockCluster::new(i32::from(BROKERS))?;
     for topic in [SEALED, PASSED] {
@@ -83,13 +83,25 @@ fn demonstrate(options: &Options, proxy: &Proxy, brokers: &str) -> Result<(), Fa
         let received = exchange::read(&through_proxy, topic, sent.len())?;
         show::side_by_side(topic, sealed, &sent, &stored, &received)?;
     }
-    throughput::run(&through_proxy, SEALED, options.megabytes)?;
+    println!("Throughput, 1 KiB records there and back; proxy, brokers and client share this machine:");
+    throughput::run("straight at the brokers", brokers, PASSED, options.megabytes)?;
+    throughput::run(
+        "through the proxy, passed",
+        &through_proxy,
+        PASSED,
+        options.megabytes,
+    )?;
+    throughput::run(
+        "through the proxy, sealed",
+        &through_proxy,
+        SEALED,
+        options.megabytes,
+    )?;
     let metrics = proxy.ask("/metrics")?;
     println!("\nFrom /metrics:");
-    for line in metrics
-        .lines()
-        .filter(|line| METRICS_SHOWN.iter().any(|name| line.starts_with(name)))
-    {
+    let shown =
+        |line: &&str| METRICS_SHOWN.iter().any(|name| line.starts_with(name)) && !line.ends_with(" 0");
+    for line in metrics.lines().filter(shown) {
         println!("  {line}");
     }
     Ok(())

@@ -12,7 +12,7 @@ use futures_lite::io::{AsyncRead, AsyncWrite};
 use super::half::{Blocked, Half};
 use crate::executor::registry::{Request, Status};
 use crate::executor::shared::Shared;
-use crate::metrics::{CloseReason, Direction};
+use crate::metrics::{CloseReason, Direction, TimeKind};
 use crate::pipeline::{Pipeline, Session, Step, Wait};
 
 /// A connected pair. Awaiting it runs the connection to its end and tells why it ended.
@@ -26,6 +26,8 @@ pub(crate) struct Relay<C, B> {
     shared: Rc<Shared>,
     /// The deadline that the alarms were last told, so that they are told once.
     alarm: Option<Instant>,
+    /// For which news the alarms were last asked.
+    news_asked: Option<u64>,
 }
 
 impl<C, B> Relay<C, B>
@@ -49,6 +51,7 @@ where
             status,
             shared,
             alarm: None,
+            news_asked: None,
         }
     }
 
@@ -60,9 +63,11 @@ where
         self.status.register(context.waker());
         for _ in 0..ROUNDS_MAX {
             let draining = self.status.request() == Request::Drain;
-            // A half-read request is still taken in; a new one is not.
-            let may_read = !draining || !self.requests.input.is_empty() || !self.session.is_quiet();
-            let mut moved = OneWay {
+            if draining {
+                self.session.drain(self.requests.input.len());
+            }
+            let may_read = self.session.takes_requests();
+            let requests = OneWay {
                 direction: Direction::Request,
                 source: &mut self.client,
                 sink: &mut self.broker,
@@ -71,9 +76,10 @@ where
                 shared: &self.shared,
                 now,
                 may_read,
+                wrote: false,
             }
             .pump(context)?;
-            moved |= OneWay {
+            let responses = OneWay {
                 direction: Direction::Response,
                 source: &mut self.broker,
                 sink: &mut self.client,
@@ -82,14 +88,18 @@ where
                 shared: &self.shared,
                 now,
                 may_read: true,
+                wrote: false,
             }
             .pump(context)?;
+            if requests != Moved::Nothing || responses != Moved::Nothing {
+                let held = self.requests.accounted.saturating_add(self.responses.accounted);
+                self.status.touch(now, self.session.is_proven(), held);
+            }
             self.end_if_done(draining)?;
-            if !moved {
+            if requests != Moved::Input && responses != Moved::Input {
                 self.wait(context, now);
                 return Ok(());
             }
-            self.status.touch(now, self.session.is_proven());
         }
         // Others first: this one has had its share.
         context.waker().wake_by_ref();
@@ -106,7 +116,8 @@ where
         if self.responses.ended {
             return Err(CloseReason::BrokerClosed);
         }
-        if draining && self.session.is_quiet() && self.requests.is_empty() && self.responses.is_empty() {
+        let drained = draining && !self.session.takes_requests() && self.session.is_quiet();
+        if drained && !self.requests.has_output() && self.responses.is_empty() {
             return Err(CloseReason::Drain);
         }
         Ok(())
@@ -142,7 +153,7 @@ where
         let Some(deadline) = deadline else { return };
         let mut alarms = self.shared.alarms.borrow_mut();
         if news {
-            alarms.on_news(context.waker());
+            alarms.on_news(context.waker(), &mut self.news_asked);
             self.shared.send_key_requests();
         }
         if self.alarm != Some(deadline) {
@@ -176,6 +187,17 @@ impl<C, B> Drop for Relay<C, B> {
     }
 }
 
+/// What came of one call of [`OneWay::pump`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Moved {
+    /// Nothing.
+    Nothing,
+    /// Only what had been queued was written, and not all of it: the socket says when to go on.
+    Output,
+    /// Input was read or worked off: there may be more to do.
+    Input,
+}
+
 /// One direction, for the length of one call.
 struct OneWay<'a, R, W> {
     direction: Direction,
@@ -186,14 +208,20 @@ struct OneWay<'a, R, W> {
     shared: &'a Shared,
     now: Instant,
     may_read: bool,
+    /// Anything was written.
+    wrote: bool,
 }
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
-    /// Moves what can be moved; says whether anything was.
-    fn pump(&mut self, context: &mut Context<'_>) -> Result<bool, CloseReason> {
-        let moved = self.pump_once(context)?;
+    /// Moves what can be moved.
+    fn pump(&mut self, context: &mut Context<'_>) -> Result<Moved, CloseReason> {
+        let worked = self.pump_once(context)?;
         self.settle();
-        Ok(moved)
+        Ok(match (worked, self.wrote) {
+            (true, _) => Moved::Input,
+            (false, true) => Moved::Output,
+            (false, false) => Moved::Nothing,
+        })
     }
 
     fn pump_once(&mut self, context: &mut Context<'_>) -> Result<bool, CloseReason> {
@@ -295,6 +323,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
             self.half.output = self.shared.pool.borrow_mut().take();
         }
         let mut at = 0;
+        // Reading is over; what follows is the proxy's own time.
+        let mut begun = Instant::now();
         loop {
             let rest = input.get_mut(at..).unwrap_or_default();
             let step = match self.direction {
@@ -307,13 +337,21 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
                         .responses(pipeline, self.now, rest, &mut self.half.output)?
                 }
             };
+            let finished = self.session.take_finished();
             match step {
                 Step::Forward(bytes) => {
                     let verbatim = rest.get(..bytes).ok_or(CloseReason::Internal)?;
                     self.forward(verbatim, pipeline, context)?;
                     at += bytes;
+                    let (kind, waited) = finished.unwrap_or((TimeKind::Streamed, Duration::ZERO));
+                    clock(&mut begun, kind, waited, pipeline);
                 }
-                Step::Wrote(bytes) => at += bytes,
+                Step::Wrote(bytes) => {
+                    at += bytes;
+                    if let Some((kind, waited)) = finished {
+                        clock(&mut begun, kind, waited, pipeline);
+                    }
+                }
                 Step::More => break,
                 Step::Blocked(wait) => {
                     self.half.blocked = Some(Blocked {
@@ -371,6 +409,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
             Poll::Ready(Err(error)) => return Err(self.write_failed(&error)),
             Poll::Pending => self.half.written.saturating_sub(before),
         };
+        self.wrote |= flushed > 0;
         self.shared
             .pipeline
             .borrow_mut()
@@ -392,7 +431,11 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
             pool.give(&mut self.half.output);
         }
         drop(pool);
-        self.shared.account(self.half);
+        let elsewhere = match self.direction {
+            Direction::Request => 0,
+            Direction::Response => self.session.bytes_held(),
+        };
+        self.shared.account(self.half, elsewhere);
     }
 
     /// The source has ended: the sink is told once everything before it is written.
@@ -436,6 +479,14 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
             (Direction::Response, false) => CloseReason::ClientError,
         }
     }
+}
+
+/// Counts what was done since `begun`, which is set to now, and before that had waited for `waited`.
+fn clock(begun: &mut Instant, kind: TimeKind, waited: Duration, pipeline: &mut Pipeline) {
+    let now = Instant::now();
+    let worked = now.saturating_duration_since(*begun);
+    pipeline.metrics.time(kind, waited.saturating_add(worked));
+    *begun = now;
 }
 
 /// Rounds of one wake-up: with 256 KiB a read, 2 MiB before others get their turn.

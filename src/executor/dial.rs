@@ -2,6 +2,7 @@
 
 use std::net::TcpStream as StdTcpStream;
 use std::sync::Arc;
+use std::time::Instant;
 
 use glommio::net::TcpStream;
 
@@ -58,9 +59,13 @@ pub(crate) async fn connect(
 }
 
 async fn connect_to(host: &HostPort, shared: &Shared) -> Option<TcpStream> {
-    let timeout = shared.pipeline.borrow().limits.connect_timeout;
-    for address in shared.resolve(host).await {
-        if let Ok(stream) = TcpStream::connect_timeout(address, timeout).await {
+    let deadline = Instant::now() + shared.pipeline.borrow().limits.connect_timeout;
+    for address in shared.resolve(host, deadline).await {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
+        }
+        if let Ok(stream) = TcpStream::connect_timeout(address, left).await {
             let _ = stream.set_nodelay(true);
             return Some(stream);
         }

@@ -9,6 +9,8 @@
 //! - FETCH-OPEN-3: a batch whose key is on the way ends what is delivered of its partition: code 0, watermarks untouched. All
 //!   keys of a response are asked for at once.
 //! - FETCH-OPEN-4: a response that delivers nothing because of us is held for `fetch_hold`, or clients spin.
+//! - FETCH-OPEN-5: a truncated tail is dropped, even if it is all there is: some clients read records out of a part of a
+//!   batch, and nobody has verified them.
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -16,6 +18,7 @@ use std::time::Instant;
 
 use super::Pipeline;
 use super::open_batch::{Context, Opened};
+use super::recordless;
 use super::refusal::FetchRefusal;
 use super::topics::Topic;
 use crate::envelope::Form;
@@ -292,9 +295,9 @@ impl FetchWork {
             Some(Ok(BatchSlice { span, .. })) => span.len(),
             Some(Err(_)) => rest.len(),
             None => {
-                // A truncated tail is dropped, unless it is all there is: the client then knows that its limit is too low.
-                if out.len() == open.content_start && !open.ended {
-                    out.extend_from_slice(rest);
+                // FETCH-OPEN-5. Brokers send a part alone only to versions of Fetch below 3.
+                if !rest.is_empty() && out.len() == open.content_start && !open.ended {
+                    self.emptied = true;
                 }
                 self.open = Some(open);
                 return Ok(None);
@@ -456,9 +459,11 @@ fn open_slice(
         // Such a set carries no seal, so that whoever may write to the log could put plaintext into it.
         BatchKind::Old { .. } if rule.accept.contains(Forms::PLAINTEXT) => Opened::Unchanged,
         BatchKind::Old { .. } => Opened::Refused(FetchRefusal::Form(Form::Plaintext)),
-        // Clients never hand these to an application.
-        BatchKind::V2(header) if header.attributes.is_control() || header.record_count == 0 => {
-            Opened::Unchanged
+        BatchKind::V2(header) if recordless::claims_no_record(header) => {
+            match recordless::check(batch, header) {
+                Ok(()) => Opened::Unchanged,
+                Err(error) => Opened::Refused(error.into()),
+            }
         }
         BatchKind::V2(header) => {
             pipeline

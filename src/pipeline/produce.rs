@@ -6,8 +6,11 @@
 //!   request is sent.
 //! - PRODUCE-SEAL-3: an outage of the KMS is waited out like a key that is late: a refusal costs a plain producer the order of
 //!   its records, being held costs nobody anything but time. What is waited for at all: [`super::seal_wait`].
+//! - PRODUCE-SEAL-4: what is remembered of refusals grows with the request: topic and text are shared, and more than
+//!   [`REFUSED_PARTITIONS_MAX`] of them close the connection.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::refusal::ProduceRefusal;
@@ -89,6 +92,7 @@ impl Pipeline {
             Err(_) => Err(CloseReason::MalformedFrame),
         };
         verdicts.clear();
+        verdicts.shrink_to(REFUSED_PARTITIONS_MAX);
         self.verdicts = verdicts;
         self.produce = layout;
         outcome
@@ -173,6 +177,9 @@ impl Pipeline {
             } else {
                 guard.release(topic, partition, verdict.sequence);
             }
+        }
+        if refusals.len() > REFUSED_PARTITIONS_MAX {
+            return Err(CloseReason::Limit);
         }
         let merged = self.note_refusals(request, layout, verdicts, &refusals);
         Ok(Produced::Written {
@@ -313,7 +320,8 @@ impl Pipeline {
         verdicts: &[Verdict],
         refusals: &[(usize, ProduceRefusal)],
     ) -> Vec<Refusal> {
-        let mut merged = Vec::with_capacity(refusals.len());
+        let mut merged: Vec<Refusal> = Vec::with_capacity(refusals.len());
+        let mut worded: Option<&ProduceRefusal> = None;
         for (position, refusal) in refusals {
             let Some(Verdict { topic, .. }) = verdicts.get(*position) else {
                 continue;
@@ -334,15 +342,19 @@ impl Pipeline {
                 "produce",
                 refusal.reason().as_str(),
             );
+            // One text for the partitions of a topic that are refused for the same reason (PRODUCE-SEAL-4).
+            let message = match merged.last() {
+                Some(last) if Arc::ptr_eq(&last.topic, &topic.name) && worded == Some(refusal) => {
+                    Arc::clone(&last.message)
+                }
+                _ => topic.refusal_text(refusal).into(),
+            };
+            worded = Some(refusal);
             merged.push(Refusal {
-                topic: topic.name.to_string(),
+                topic: Arc::clone(&topic.name),
                 partition,
                 error_code: refusal.error_code(),
-                message: format!(
-                    "Sealwire: {refusal} (topic {}, {})",
-                    topic.name,
-                    topic.rule_text()
-                ),
+                message,
             });
         }
         merged
@@ -384,3 +396,7 @@ fn index_of(layout: &ProduceRequest, position: usize) -> i32 {
 /// How soon a request that is held through an outage looks for its key again; what the key service remembers decides when the
 /// KMS is really asked.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
+
+/// Partitions of one request that are refused one by one; as many as the sequence guard remembers, and no client sends a
+/// batch for more of them at a time.
+const REFUSED_PARTITIONS_MAX: usize = SequenceGuard::ENTRIES_MAX;

@@ -8,6 +8,8 @@
 //! - SESSION-2: a request outside the policy table, or outside the range that ApiVersions was answered with, closes the
 //!   connection; ApiVersions itself in a version that is too high is answered with error 35, as a broker does.
 //! - SESSION-3: answers go out in the order of their requests, the proxy's own among them.
+//! - SESSION-4: a drain ends although the client goes on sending: what was read when it began is taken to the end of its
+//!   last frame, and nothing behind it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,6 +30,7 @@ use crate::protocol::frame::{
 use crate::protocol::policy::{
     ApiPolicy, RequestHandling, ResponseHandling, api_policy, response_header_flexible,
 };
+use crate::protocol::produce_response::Refusal;
 use crate::protocol::{ProtocolError, addresses, api_versions, produce_response};
 
 /// What the next bytes are to be used for.
@@ -68,12 +71,17 @@ pub struct Session {
     /// Bytes of the current frame that are still to be streamed.
     request_left: usize,
     response_left: usize,
+    /// While draining: bytes that were read when it began and are not taken yet. A frame that begins behind them is not
+    /// taken any more.
+    drain_left: Option<usize>,
     produce: Option<Held>,
     fetch: Option<Box<HeldFetch>>,
     learning: Option<Held>,
     /// The node that the client came for and whose address was not known, and where it was connected to instead.
     unknown_node: Option<(i32, HostPort)>,
     closing: Option<CloseReason>,
+    /// What the last step has finished, and how long it had waited before.
+    finished: Option<(TimeKind, Duration)>,
 }
 
 /// Since when a frame is held, and how long it may be.
@@ -81,6 +89,8 @@ pub struct Session {
 struct Held {
     since: Instant,
     until: Instant,
+    /// It is counted as one that waits.
+    parked: bool,
 }
 
 struct HeldFetch {
@@ -91,6 +101,8 @@ struct HeldFetch {
     hold: Option<Instant>,
     /// Whether a key may change the outcome.
     waits: bool,
+    /// It is counted as one that waits.
+    parked: bool,
 }
 
 impl Session {
@@ -110,11 +122,13 @@ impl Session {
             guard: SequenceGuard::default(),
             request_left: 0,
             response_left: 0,
+            drain_left: None,
             produce: None,
             fetch: None,
             learning: None,
             unknown_node,
             closing: None,
+            finished: None,
         }
     }
 
@@ -128,14 +142,24 @@ impl Session {
         let unanswered = self.in_flight.len() as u64;
         let gauge = &mut pipeline.metrics.gauges.requests_in_flight;
         *gauge = gauge.saturating_sub(unanswered);
+        if let Some(held) = self.produce.take() {
+            unpark(&mut pipeline.metrics.gauges.produce_parked, held.parked);
+        }
         if let Some(held) = self.fetch.take() {
+            unpark(&mut pipeline.metrics.gauges.fetch_parked, held.parked);
             held.work.finish(pipeline);
         }
     }
 
-    /// Whether the broker has shown that it takes this client.
+    /// What kind of held frame the last step has finished, and how long it had waited in the proxy before that step began; to
+    /// be asked once after every step. Whoever has the clock adds what the step itself took.
+    pub fn take_finished(&mut self) -> Option<(TimeKind, Duration)> {
+        self.finished.take()
+    }
+
+    /// Whether the broker has shown that it takes this client, or has a whole ordinary request of it to answer.
     pub fn is_proven(&self) -> bool {
-        self.authentication.is_proven()
+        self.authentication.is_proven() || (self.authentication.has_asked() && self.request_left == 0)
     }
 
     /// Whether no request is unanswered and no frame half way through.
@@ -153,9 +177,24 @@ impl Session {
                 .is_some_and(|pending| matches!(pending.answer, Answer::Local(_)))
     }
 
+    /// Bytes of memory in which a response is written piece by piece.
+    pub fn bytes_held(&self) -> usize {
+        self.fetch.as_ref().map_or(0, |held| held.out.capacity())
+    }
+
     /// Why the connection is to be closed once everything is written.
     pub fn closing(&self) -> Option<CloseReason> {
         self.closing
+    }
+
+    /// From now on only frames that begin within the `read` bytes at hand are taken (SESSION-4).
+    pub fn drain(&mut self, read: usize) {
+        self.drain_left.get_or_insert(read);
+    }
+
+    /// Whether bytes from the client are wanted: always, but while draining only to finish what was begun.
+    pub fn takes_requests(&self) -> bool {
+        self.request_left > 0 || self.drain_left != Some(0)
     }
 
     /// Takes bytes from the client; what goes to the broker is forwarded or appended to `out`.
@@ -166,10 +205,31 @@ impl Session {
         input: &mut [u8],
         out: &mut Vec<u8>,
     ) -> Result<Step, CloseReason> {
+        let step = self.next_requests(pipeline, now, input, out)?;
+        if let (Some(left), Step::Forward(bytes) | Step::Wrote(bytes)) = (&mut self.drain_left, &step) {
+            *left = left.saturating_sub(*bytes);
+        }
+        Ok(step)
+    }
+
+    fn next_requests(
+        &mut self,
+        pipeline: &mut Pipeline,
+        now: Instant,
+        input: &mut [u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Step, CloseReason> {
         // Frames that are streamed and lie one behind the other go out in one write.
         let mut run = self.request_left.min(input.len());
         self.request_left -= run;
         loop {
+            if self.request_left == 0 && self.drain_left.is_some_and(|left| run >= left) {
+                return Ok(if run > 0 {
+                    Step::Forward(run)
+                } else {
+                    Step::Blocked(Wait::Room)
+                });
+            }
             let Some(rest) = input.get(run..).filter(|rest| rest.len() >= HEAD_BYTES) else {
                 return self.end_of_run(run, input.get(run..).unwrap_or_default());
             };
@@ -229,6 +289,8 @@ impl Session {
                     ..
                 }) = self.in_flight.pop()
                 {
+                    let gauge = &mut pipeline.metrics.gauges.requests_in_flight;
+                    *gauge = gauge.saturating_sub(1);
                     out.extend_from_slice(&frame);
                 }
                 return Ok(Step::Wrote(0));
@@ -349,6 +411,7 @@ impl Session {
         let held = *self.produce.get_or_insert_with(|| Held {
             since: now,
             until: now + pipeline.limits.seal_wait,
+            parked: false,
         });
         let request = ProduceFrame {
             cluster: self.listener.cluster,
@@ -362,6 +425,10 @@ impl Session {
         let whole = frame.len().saturating_add(LENGTH_PREFIX_BYTES);
         let (step, acks, refusals) = match produced {
             Produced::Waiting { look_again } => {
+                if !held.parked {
+                    pipeline.metrics.gauges.produce_parked += 1;
+                    self.produce = Some(Held { parked: true, ..held });
+                }
                 let until = look_again.map_or(held.until, |again| again.min(held.until));
                 return Ok(Step::Blocked(Wait::News(until)));
             }
@@ -369,13 +436,17 @@ impl Session {
             Produced::Written { acks, refusals } => (Step::Wrote(whole), acks, refusals),
         };
         self.produce = None;
-        pipeline
-            .metrics
-            .time(TimeKind::Produce, now.saturating_duration_since(held.since));
+        unpark(&mut pipeline.metrics.gauges.produce_parked, held.parked);
+        self.finished = Some((TimeKind::Produce, now.saturating_duration_since(held.since)));
         if acks == 0 {
+            // No answer will come that could prove the client: nothing else may ever be sent on this connection.
             pipeline.metrics.frames(Direction::Request).frame(head.api_key);
+            self.authentication.requested(head.api_key);
         } else {
-            self.note_request(pipeline, head, frame.len(), Answer::Produce(refusals));
+            // Refusals are memory, whatever became of the frame.
+            let refusal_bytes: usize = refusals.iter().map(Refusal::bytes).sum();
+            let bytes = frame.len().saturating_add(refusal_bytes);
+            self.note_request(pipeline, head, bytes, Answer::Produce(refusals));
         }
         Ok(step)
     }
@@ -397,8 +468,12 @@ impl Session {
         {
             return Ok(Step::Blocked(wait));
         }
+        self.finished = Some((TimeKind::Held, Duration::ZERO));
         match api_key {
-            FETCH => return self.fetch(pipeline, now, version, frame, out),
+            FETCH => {
+                self.finished = None;
+                return self.fetch(pipeline, now, version, frame, out);
+            }
             PRODUCE => {
                 let refusals = match self.in_flight.front().map(|front| &front.answer) {
                     Some(Answer::Produce(refusals)) => refusals.as_slice(),
@@ -458,6 +533,7 @@ impl Session {
         let held = *self.learning.get_or_insert(Held {
             since: now,
             until: now + LEARN_WAIT,
+            parked: false,
         });
         if now >= held.until {
             return Err(CloseReason::Internal);
@@ -508,6 +584,7 @@ impl Session {
                 let work = FetchWork::begin(pipeline, fetch.frame, version)?;
                 if work.is_verbatim(pipeline, &fetch)? {
                     work.finish(pipeline);
+                    self.finished = Some((TimeKind::Fetch, Duration::ZERO));
                     self.answered(pipeline, 0);
                     return Ok(Step::Forward(whole));
                 }
@@ -517,6 +594,7 @@ impl Session {
                     since: now,
                     hold: None,
                     waits: false,
+                    parked: false,
                 })
             }
         };
@@ -529,7 +607,11 @@ impl Session {
             return Ok(Step::Blocked(Wait::Until(until)));
         }
         let target = if in_pieces { &mut held.out } else { &mut *out };
-        match held.work.advance(pipeline, &mut fetch, PIECE_BYTES, target)? {
+        let advanced = held.work.advance(pipeline, &mut fetch, PIECE_BYTES, target);
+        if advanced.is_err() {
+            unpark(&mut pipeline.metrics.gauges.fetch_parked, held.parked);
+        }
+        match advanced? {
             Fetched::Partly => {
                 self.fetch = Some(held);
                 return Ok(Step::Yield);
@@ -539,6 +621,10 @@ impl Session {
                 held.work = held.work.again();
                 held.work.noted = true;
                 held.waits = waits;
+                if waits && !held.parked {
+                    held.parked = true;
+                    pipeline.metrics.gauges.fetch_parked += 1;
+                }
                 let until = *held.hold.get_or_insert(now + pipeline.limits.fetch_hold);
                 self.fetch = Some(held);
                 return Ok(Step::Blocked(if waits {
@@ -556,13 +642,17 @@ impl Session {
                 out.extend_from_slice(&held.out);
             }
         }
-        pipeline
-            .metrics
-            .time(TimeKind::Fetch, now.saturating_duration_since(held.since));
+        self.finished = Some((TimeKind::Fetch, now.saturating_duration_since(held.since)));
+        unpark(&mut pipeline.metrics.gauges.fetch_parked, held.parked);
         held.work.finish(pipeline);
         self.answered(pipeline, 0);
         Ok(Step::Wrote(whole))
     }
+}
+
+/// A frame that was counted as waiting waits no more.
+fn unpark(gauge: &mut u64, parked: bool) {
+    *gauge = gauge.saturating_sub(u64::from(parked));
 }
 
 /// Length and head of the request that `input` begins with; at least [`HEAD_BYTES`] are there.

@@ -41,5 +41,5 @@ pub(crate) fn metric(text: &str, name: &str, labels: &[&str]) -> f64 {
                 .parse::<f64>()
                 .unwrap_or_else(|error| panic!("{name} {value}: {error}"))
         })
-        .sum()
+        .fold(0.0, |sum, value| sum + value)
 }
