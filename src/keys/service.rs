@@ -56,6 +56,7 @@ impl KeyService {
             .map(|named| Intervals {
                 version_poll: named.kms.version_poll_interval(),
                 recheck: named.kms.recheck_interval(),
+                verdict_memory: named.kms.verdict_memory(),
             })
             .collect();
         Self {

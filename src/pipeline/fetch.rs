@@ -48,8 +48,10 @@ pub(super) struct FetchWork {
     waits: bool,
     /// A partition was emptied or cut short because of us.
     emptied: bool,
-    /// Audit lines and counters of refusals were written already (the response was held and is worked off again).
-    pub(super) noted: bool,
+    /// Partitions whose refusals were counted and audited.
+    noted: Vec<usize>,
+    /// The same of earlier times, when the response was held: once is enough.
+    noted_before: Vec<usize>,
 }
 
 /// A partition whose records are being written.
@@ -106,7 +108,8 @@ impl FetchWork {
             delivers: false,
             waits: false,
             emptied: false,
-            noted: false,
+            noted: Vec::new(),
+            noted_before: Vec::new(),
         })
     }
 
@@ -116,7 +119,9 @@ impl FetchWork {
     }
 
     /// To be worked off once more, from the start.
-    pub(super) fn again(self) -> Self {
+    pub(super) fn again(mut self) -> Self {
+        self.noted_before.append(&mut self.noted);
+        self.noted_before.sort_unstable();
         Self {
             partition: 0,
             open: None,
@@ -307,6 +312,7 @@ impl FetchWork {
         let Some(Action::Seal(rule)) = topic.rule.as_ref().map(|rule| &rule.action) else {
             return Err(CloseReason::Internal);
         };
+        let mut written_bytes = 0;
         let (base_offset, opened) = match slice {
             Some(Ok(slice)) => {
                 let batch = rest
@@ -324,7 +330,9 @@ impl FetchWork {
                     decompressed_bytes_max: pipeline.limits.decompressed_batch_bytes_max,
                     now: fetch.now,
                 };
+                let written_from = out.len();
                 let opened = open_slice(pipeline, &slice, batch, rule, &context, open.ended, out);
+                written_bytes = out.len().saturating_sub(written_from);
                 if opened == Opened::Unchanged && !open.ended {
                     out.extend_from_slice(batch);
                 }
@@ -346,7 +354,7 @@ impl FetchWork {
                 pipeline
                     .metrics
                     .topic(topic.metrics)
-                    .opened(records, bytes as u64);
+                    .opened(records, written_bytes as u64);
                 if let Some((count, refusal)) = unreadable {
                     pipeline.metrics.topic(topic.metrics).records_skipped += count;
                     self.note(pipeline, fetch, &topic, partition.index, base_offset, &refusal, 0);
@@ -418,7 +426,7 @@ impl FetchWork {
         reason = "one fact each, told to the counters and to the audit log"
     )]
     fn note(
-        &self,
+        &mut self,
         pipeline: &mut Pipeline,
         fetch: &FetchFrame<'_>,
         topic: &Topic,
@@ -427,9 +435,10 @@ impl FetchWork {
         refusal: &FetchRefusal,
         bytes: usize,
     ) {
-        if self.noted {
+        if self.noted_before.binary_search(&self.partition).is_ok() {
             return;
         }
+        self.noted.push(self.partition);
         pipeline
             .metrics
             .topic(topic.metrics)

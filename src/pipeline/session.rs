@@ -84,6 +84,14 @@ pub struct Session {
     finished: Option<(TimeKind, Duration)>,
 }
 
+/// What a look at one frame came to.
+enum Next {
+    /// So many more bytes are streamed.
+    Streamed(usize),
+    /// This is to be done next.
+    Step(Step),
+}
+
 /// Since when a frame is held, and how long it may be.
 #[derive(Clone, Copy)]
 struct Held {
@@ -230,43 +238,62 @@ impl Session {
                     Step::Blocked(Wait::Room)
                 });
             }
-            let Some(rest) = input.get(run..).filter(|rest| rest.len() >= HEAD_BYTES) else {
-                return self.end_of_run(run, input.get(run..).unwrap_or_default());
-            };
-            let (frame_bytes, head) = request_head(rest)?;
-            let policy = api_policy(head.api_key).ok_or(CloseReason::DeniedApi)?;
-            let local = head.api_key == API_VERSIONS && head.api_version > policy.max;
-            self.check_request(pipeline, policy, head, frame_bytes, local)?;
-            if !self.in_flight.has_room(frame_bytes) {
-                return Ok(if run > 0 {
-                    Step::Forward(run)
-                } else {
-                    Step::Blocked(Wait::Room)
-                });
+            match self.next_request(pipeline, now, input, run, out) {
+                Ok(Next::Streamed(bytes)) => run += bytes,
+                Ok(Next::Step(step)) => return Ok(step),
+                // What lies before it goes out first; then the same bytes are looked at again.
+                Err(_) if run > 0 => return Ok(Step::Forward(run)),
+                Err(reason) => return Err(reason),
             }
-            let whole = frame_bytes.saturating_add(LENGTH_PREFIX_BYTES);
-            if policy.request == RequestHandling::Hold || local {
-                if run > 0 {
-                    return Ok(Step::Forward(run));
-                }
-                let Some(frame) = input.get(LENGTH_PREFIX_BYTES..whole) else {
-                    return Ok(Step::More);
-                };
-                return if local {
-                    self.refuse_version(pipeline, head, frame_bytes)
-                } else {
-                    self.produce(pipeline, now, head, frame, out)
-                };
-            }
-            let answer = match policy.response {
-                ResponseHandling::Stream => Answer::Stream,
-                ResponseHandling::Hold => Answer::Rewrite,
-            };
-            self.note_request(pipeline, head, frame_bytes, answer);
-            let here = whole.min(rest.len());
-            self.request_left = whole - here;
-            run += here;
         }
+    }
+
+    /// Looks at the request behind the first `run` bytes, which are streamed.
+    fn next_request(
+        &mut self,
+        pipeline: &mut Pipeline,
+        now: Instant,
+        input: &[u8],
+        run: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<Next, CloseReason> {
+        let Some(rest) = input.get(run..).filter(|rest| rest.len() >= HEAD_BYTES) else {
+            return end_of_run(run, input, REQUEST_BYTES_MIN);
+        };
+        let (frame_bytes, head) = request_head(rest)?;
+        let policy = api_policy(head.api_key).ok_or(CloseReason::DeniedApi)?;
+        let local = head.api_key == API_VERSIONS && head.api_version > policy.max;
+        self.check_request(pipeline, policy, head, frame_bytes, local)?;
+        if !self.in_flight.has_room(frame_bytes) {
+            return Ok(Next::Step(if run > 0 {
+                Step::Forward(run)
+            } else {
+                Step::Blocked(Wait::Room)
+            }));
+        }
+        let whole = frame_bytes.saturating_add(LENGTH_PREFIX_BYTES);
+        if policy.request == RequestHandling::Hold || local {
+            if run > 0 {
+                return Ok(Next::Step(Step::Forward(run)));
+            }
+            let Some(frame) = input.get(LENGTH_PREFIX_BYTES..whole) else {
+                return Ok(Next::Step(Step::More));
+            };
+            let step = if local {
+                self.refuse_version(pipeline, head, frame_bytes)
+            } else {
+                self.produce(pipeline, now, head, frame, out)
+            };
+            return step.map(Next::Step);
+        }
+        let answer = match policy.response {
+            ResponseHandling::Stream => Answer::Stream,
+            ResponseHandling::Hold => Answer::Rewrite,
+        };
+        self.note_request(pipeline, head, frame_bytes, answer);
+        let here = whole.min(rest.len());
+        self.request_left = whole - here;
+        Ok(Next::Streamed(here))
     }
 
     /// Takes bytes from the broker; what goes to the client is forwarded or appended to `out`.
@@ -280,60 +307,63 @@ impl Session {
         let mut run = self.response_left.min(input.len());
         self.response_left -= run;
         loop {
-            if self.answers_itself() {
-                if run > 0 {
-                    return Ok(Step::Forward(run));
-                }
-                if let Some(Pending {
-                    answer: Answer::Local(frame),
-                    ..
-                }) = self.in_flight.pop()
-                {
-                    let gauge = &mut pipeline.metrics.gauges.requests_in_flight;
-                    *gauge = gauge.saturating_sub(1);
-                    out.extend_from_slice(&frame);
-                }
-                return Ok(Step::Wrote(0));
+            match self.next_response(pipeline, now, input, run, out) {
+                Ok(Next::Streamed(bytes)) => run += bytes,
+                Ok(Next::Step(step)) => return Ok(step),
+                Err(_) if run > 0 => return Ok(Step::Forward(run)),
+                Err(reason) => return Err(reason),
             }
-            let Some(rest) = input.get(run..).filter(|rest| rest.len() >= RESPONSE_HEAD_BYTES) else {
-                return self.end_of_run(run, input.get(run..).unwrap_or_default());
-            };
-            let frame_bytes = frame_length(rest)?;
-            let front = self.in_flight.front().ok_or(CloseReason::UnexpectedResponse)?;
-            let correlation_id = rest.get(LENGTH_PREFIX_BYTES..).and_then(response_correlation_id);
-            if correlation_id != Some(front.correlation_id) {
-                return Err(CloseReason::UnexpectedResponse);
-            }
-            let (api_key, whole) = (front.api_key, frame_bytes.saturating_add(LENGTH_PREFIX_BYTES));
-            if matches!(front.answer, Answer::Stream) {
-                self.answered(pipeline, 0);
-                let here = whole.min(rest.len());
-                self.response_left = whole - here;
-                run += here;
-                continue;
-            }
-            if frame_bytes > response_bytes_max(pipeline, api_key) {
-                return Err(CloseReason::FrameTooLarge);
-            }
-            if run > 0 {
-                return Ok(Step::Forward(run));
-            }
-            return match input.get_mut(LENGTH_PREFIX_BYTES..whole) {
-                Some(frame) => self.rewrite(pipeline, now, frame, out),
-                None => Ok(Step::More),
-            };
         }
     }
 
-    fn end_of_run(&self, run: usize, rest: &[u8]) -> Result<Step, CloseReason> {
+    /// Looks at the response behind the first `run` bytes, which are streamed.
+    fn next_response(
+        &mut self,
+        pipeline: &mut Pipeline,
+        now: Instant,
+        input: &mut [u8],
+        run: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<Next, CloseReason> {
+        if self.answers_itself() {
+            if run > 0 {
+                return Ok(Next::Step(Step::Forward(run)));
+            }
+            if let Some(Pending {
+                answer: Answer::Local(frame),
+                ..
+            }) = self.answered(pipeline, 0)
+            {
+                out.extend_from_slice(&frame);
+            }
+            return Ok(Next::Step(Step::Wrote(0)));
+        }
+        let Some(rest) = input.get(run..).filter(|rest| rest.len() >= RESPONSE_HEAD_BYTES) else {
+            return end_of_run(run, input, RESPONSE_BYTES_MIN);
+        };
+        let frame_bytes = frame_length(rest, RESPONSE_BYTES_MIN)?;
+        let front = self.in_flight.front().ok_or(CloseReason::UnexpectedResponse)?;
+        let correlation_id = rest.get(LENGTH_PREFIX_BYTES..).and_then(response_correlation_id);
+        if correlation_id != Some(front.correlation_id) {
+            return Err(CloseReason::UnexpectedResponse);
+        }
+        let (api_key, whole) = (front.api_key, frame_bytes.saturating_add(LENGTH_PREFIX_BYTES));
+        if matches!(front.answer, Answer::Stream) {
+            let here = whole.min(rest.len());
+            self.answered(pipeline, 0);
+            self.response_left = whole - here;
+            return Ok(Next::Streamed(here));
+        }
+        if frame_bytes > response_bytes_max(pipeline, api_key) {
+            return Err(CloseReason::FrameTooLarge);
+        }
         if run > 0 {
-            return Ok(Step::Forward(run));
+            return Ok(Next::Step(Step::Forward(run)));
         }
-        // Whoever announces too little says so with the first four bytes.
-        if rest.len() >= LENGTH_PREFIX_BYTES {
-            frame_length(rest)?;
+        match input.get_mut(LENGTH_PREFIX_BYTES..whole) {
+            Some(frame) => self.rewrite(pipeline, now, frame, out).map(Next::Step),
+            None => Ok(Next::Step(Step::More)),
         }
-        Ok(Step::More)
     }
 
     fn check_request(
@@ -376,16 +406,16 @@ impl Session {
     }
 
     /// The answer to the oldest request has come.
-    fn answered(&mut self, pipeline: &mut Pipeline, sasl_error: i16) {
-        if let Some(pending) = self.in_flight.pop() {
-            pipeline
-                .metrics
-                .frames(Direction::Response)
-                .frame(pending.api_key);
-            pipeline.metrics.gauges.requests_in_flight =
-                pipeline.metrics.gauges.requests_in_flight.saturating_sub(1);
-            self.authentication.answered(pending.api_key, sasl_error);
-        }
+    fn answered(&mut self, pipeline: &mut Pipeline, sasl_error: i16) -> Option<Pending> {
+        let pending = self.in_flight.pop()?;
+        pipeline
+            .metrics
+            .frames(Direction::Response)
+            .frame(pending.api_key);
+        pipeline.metrics.gauges.requests_in_flight =
+            pipeline.metrics.gauges.requests_in_flight.saturating_sub(1);
+        self.authentication.answered(pending.api_key, sasl_error);
+        Some(pending)
     }
 
     fn refuse_version(
@@ -588,9 +618,11 @@ impl Session {
                     self.answered(pipeline, 0);
                     return Ok(Step::Forward(whole));
                 }
+                // Opening makes records shorter; the frame is in hand, so that its length is no mere announcement.
+                let out = Vec::with_capacity(if in_pieces { whole } else { 0 });
                 Box::new(HeldFetch {
                     work,
-                    out: Vec::new(),
+                    out,
                     since: now,
                     hold: None,
                     waits: false,
@@ -619,7 +651,6 @@ impl Session {
             Fetched::Nothing { waits } if !overdue => {
                 held.work.retract(target);
                 held.work = held.work.again();
-                held.work.noted = true;
                 held.waits = waits;
                 if waits && !held.parked {
                     held.parked = true;
@@ -657,25 +688,33 @@ fn unpark(gauge: &mut u64, parked: bool) {
 
 /// Length and head of the request that `input` begins with; at least [`HEAD_BYTES`] are there.
 fn request_head(input: &[u8]) -> Result<(usize, RequestHead), CloseReason> {
-    let length = frame_length(input)?;
+    let length = frame_length(input, REQUEST_BYTES_MIN)?;
     let head = input
         .get(LENGTH_PREFIX_BYTES..)
         .and_then(RequestHead::peek)
         .ok_or(CloseReason::MalformedFrame)?;
-    // Java's SaslAuthenticate is the shortest real request; a header alone has ten bytes.
-    if length < REQUEST_BYTES_MIN {
-        return Err(CloseReason::MalformedFrame);
-    }
     Ok((length, head))
 }
 
-/// The length that a frame announces; shorter than a correlation id is impossible in either direction.
-fn frame_length(input: &[u8]) -> Result<usize, CloseReason> {
+/// No frame begins behind the first `run` bytes of `input`, or only a part of its head is there.
+fn end_of_run(run: usize, input: &[u8], bytes_min: usize) -> Result<Next, CloseReason> {
+    if run > 0 {
+        return Ok(Next::Step(Step::Forward(run)));
+    }
+    // Whoever announces too little says so with the first four bytes.
+    if input.len() >= LENGTH_PREFIX_BYTES {
+        frame_length(input, bytes_min)?;
+    }
+    Ok(Next::Step(Step::More))
+}
+
+/// The length that a frame announces, which cannot be below `bytes_min`.
+fn frame_length(input: &[u8], bytes_min: usize) -> Result<usize, CloseReason> {
     let prefix = input
         .first_chunk::<LENGTH_PREFIX_BYTES>()
         .ok_or(CloseReason::MalformedFrame)?;
     let length = usize::try_from(i32::from_be_bytes(*prefix)).map_err(|_| CloseReason::MalformedFrame)?;
-    if length < size_of::<i32>() {
+    if length < bytes_min {
         return Err(CloseReason::MalformedFrame);
     }
     Ok(length)
@@ -708,6 +747,8 @@ const HEAD_BYTES: usize = LENGTH_PREFIX_BYTES + 8;
 const RESPONSE_HEAD_BYTES: usize = LENGTH_PREFIX_BYTES + 4;
 /// API key, API version, correlation id.
 const REQUEST_BYTES_MIN: usize = 8;
+/// Correlation id.
+const RESPONSE_BYTES_MIN: usize = 4;
 /// Records that are opened before others get their turn: about a millisecond.
 const PIECE_BYTES: usize = 1024 * 1024;
 /// The control thread answers within a tick; seconds are a hang.
