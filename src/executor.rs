@@ -26,7 +26,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,7 @@ use glommio::{ExecutorJoinHandle, GlommioError, LocalExecutorBuilder, Placement,
 use tokio::sync::oneshot;
 
 use self::dial::{Listener, connect};
-use self::messages::{Accepted, ControlRequest, ExecutorMessage};
+use self::messages::{Accepted, ControlRequest, ExecutorMessage, Seats};
 use self::shared::Shared;
 use crate::channel::{Receiver, Sender};
 use crate::connection::Relay;
@@ -57,8 +57,8 @@ pub(crate) struct ExecutorSetup {
     pub(crate) control: Sender<ControlRequest>,
     /// Listeners of all clusters.
     pub(crate) listeners: Vec<Listener>,
-    /// Open connections, for the acceptor.
-    pub(crate) open: Arc<AtomicUsize>,
+    /// Counts that are shared with the acceptor.
+    pub(crate) seats: Arc<Seats>,
     /// Told once the executor runs.
     pub(crate) started: oneshot::Sender<()>,
     /// Never told anything: it is gone when the executor has ended.
@@ -86,7 +86,7 @@ pub(crate) fn spawn(
                 accepted: setup.accepted,
                 key_replies: setup.key_replies,
                 listeners: setup.listeners.into_iter().map(Rc::new).collect(),
-                open: setup.open,
+                seats: setup.seats,
                 tasks: HashMap::new(),
                 finished: Rc::default(),
                 drained: None,
@@ -105,7 +105,7 @@ struct Executor {
     accepted: Receiver<Accepted>,
     key_replies: Receiver<KeyReply>,
     listeners: Vec<Rc<Listener>>,
-    open: Arc<AtomicUsize>,
+    seats: Arc<Seats>,
     tasks: HashMap<u64, Task<()>>,
     /// Connections whose task has ended.
     finished: Rc<RefCell<Vec<u64>>>,
@@ -200,6 +200,10 @@ impl Executor {
         self.shared.send_unsent();
         let mut pipeline = self.shared.pipeline.borrow_mut();
         pipeline.keys.tick(now);
+        for _ in 0..self.seats.refused.swap(0, Ordering::Relaxed) {
+            pipeline.metrics.connections.accepted += 1;
+            pipeline.metrics.connections.closed(CloseReason::Limit);
+        }
         let audit = std::mem::take(&mut pipeline.audit);
         let (idle, unproven) = (
             pipeline.limits.idle_timeout,
@@ -230,13 +234,13 @@ impl Executor {
 
     fn serve(&mut self, accepted: Accepted) {
         let Some(listener) = self.listeners.get(accepted.listener).map(Rc::clone) else {
-            self.open.fetch_sub(1, Ordering::Relaxed);
+            self.seats.taken.fetch_sub(1, Ordering::Relaxed);
             return;
         };
         let (id, status) = self.shared.registry.borrow_mut().add(Instant::now());
         let shared = Rc::clone(&self.shared);
         let finished = Rc::clone(&self.finished);
-        let open = Arc::clone(&self.open);
+        let seats = Arc::clone(&self.seats);
         shared.pipeline.borrow_mut().metrics.connections.accepted += 1;
         // The number only tells connections apart; that it wraps does no harm.
         let connection = id as u32;
@@ -245,7 +249,7 @@ impl Executor {
                 id,
                 shared: Rc::clone(&shared),
                 finished,
-                open,
+                seats,
                 reason: CloseReason::Drain,
             };
             ended.finish(serve_connection(accepted, connection, listener, status, shared).await);
@@ -305,7 +309,7 @@ struct Ended {
     id: u64,
     shared: Rc<Shared>,
     finished: Rc<RefCell<Vec<u64>>>,
-    open: Arc<AtomicUsize>,
+    seats: Arc<Seats>,
     reason: CloseReason,
 }
 
@@ -325,7 +329,7 @@ impl Drop for Ended {
             .closed(self.reason);
         self.shared.registry.borrow_mut().remove(self.id);
         self.finished.borrow_mut().push(self.id);
-        self.open.fetch_sub(1, Ordering::Relaxed);
+        self.seats.taken.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -20,7 +20,6 @@ use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
@@ -34,7 +33,7 @@ use crate::admin::ProcessFacts;
 use crate::channel::channel;
 use crate::config::{Config, Executors, KmsKind};
 use crate::crypto::memory;
-use crate::executor::messages::ExecutorMessage;
+use crate::executor::messages::{ExecutorMessage, Seats};
 use crate::executor::{ExecutorListener, ExecutorSetup, spawn};
 use crate::keys::{KeyOptions, KeyService, NamedKms};
 use crate::kms::Kms;
@@ -229,7 +228,7 @@ impl Server {
             let (message_sender, messages) = channel(MESSAGE_CAPACITY);
             let (accepted_sender, accepted) = channel(ACCEPTED_CAPACITY);
             let (reply_sender, replies) = channel(KEY_CAPACITY);
-            let open = Arc::new(AtomicUsize::new(0));
+            let seats = Arc::new(Seats::default());
             let (started_sender, started) = oneshot::channel();
             let (alive, ended) = oneshot::channel();
             let setup = ExecutorSetup {
@@ -241,7 +240,7 @@ impl Server {
                 key_service: key_sender.clone(),
                 control: control_sender.clone(),
                 listeners: executor_listeners(&self.config),
-                open: Arc::clone(&open),
+                seats: Arc::clone(&seats),
                 started: started_sender,
                 alive,
             };
@@ -251,7 +250,7 @@ impl Server {
             executors.messages.push(message_sender);
             executors.handles.push(Some(handle));
             key_replies.push(reply_sender);
-            accepted_senders.push((accepted_sender, open));
+            accepted_senders.push((accepted_sender, seats));
             executors_ended.push(ended);
             executors.wait_for_start(&runtime, executor, started)?;
         }

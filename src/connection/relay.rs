@@ -64,7 +64,7 @@ where
         for _ in 0..ROUNDS_MAX {
             let draining = self.status.request() == Request::Drain;
             if draining {
-                self.session.drain(self.requests.input.len());
+                self.session.drain(self.requests.unconsumed());
             }
             let may_read = self.session.takes_requests();
             let requests = OneWay {
@@ -232,11 +232,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
         if self.may_look() {
             self.half.blocked = None;
             self.half.unfinished = false;
-            let mut input = std::mem::take(&mut self.half.input);
-            let consumed = self.work(&mut input, context);
-            self.half.input = input;
-            let consumed = consumed?;
-            self.half.input.drain(..consumed);
+            let consumed = self.work_on_rest(context)?;
             moved = consumed > 0 || self.half.has_output();
             if !self.flush(context)? {
                 return Ok(moved);
@@ -306,13 +302,21 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
         } else {
             self.half.input.extend_from_slice(arrived);
             drop(buffer);
-            let mut input = std::mem::take(&mut self.half.input);
-            let consumed = self.work(&mut input, context);
-            self.half.input = input;
-            self.half.input.drain(..consumed?);
+            self.work_on_rest(context)?;
         }
         self.flush(context)?;
         Ok(true)
+    }
+
+    /// Lets the session work on what was left of the input; says how much of it was used up.
+    fn work_on_rest(&mut self, context: &mut Context<'_>) -> Result<usize, CloseReason> {
+        let mut input = std::mem::take(&mut self.half.input);
+        let rest = input.get_mut(self.half.consumed..).unwrap_or_default();
+        let consumed = self.work(rest, context);
+        self.half.input = input;
+        let consumed = consumed?;
+        self.half.consume(consumed);
+        Ok(consumed)
     }
 
     /// Lets the session work on `input`; says how much of it is used up.

@@ -55,6 +55,12 @@ impl Status {
         self.request.get()
     }
 
+    /// When a byte last passed.
+    #[cfg(test)]
+    pub(crate) fn last_active(&self) -> Instant {
+        self.active.get()
+    }
+
     /// Remembers whom to wake when the executor asks for something.
     pub(crate) fn register(&self, waker: &Waker) {
         let mut known = self.waker.borrow_mut();

@@ -39,7 +39,7 @@ impl AddressBook {
     /// Notes where a broker is; says whether that is news.
     pub fn learn(&mut self, learned: LearnedAddress) -> bool {
         let LearnedAddress { node_id, address } = learned;
-        if self.nodes.get(&node_id) == Some(&address) || self.nodes.len() >= NODES_MAX {
+        if self.nodes.get(&node_id) == Some(&address) || !self.has_room(node_id) {
             return false;
         }
         self.nodes.insert(node_id, address);
@@ -148,3 +148,26 @@ impl ListenerMap {
 
 /// Brokers of one cluster that are remembered; the largest clusters have a few hundred.
 const NODES_MAX: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_book_still_follows_the_nodes_that_it_has() {
+        let at = |node_id, port| LearnedAddress {
+            node_id,
+            address: HostPort {
+                host: "kafka".to_owned(),
+                port,
+            },
+        };
+        let mut book = AddressBook::default();
+        for node_id in 0..NODES_MAX as i32 {
+            assert!(book.learn(at(node_id, 9092)));
+        }
+        assert!(!book.learn(at(-1, 9092)), "one more is not remembered");
+        assert!(book.learn(at(7, 9093)) && !book.learn(at(7, 9093)));
+        assert_eq!(book.get(7).map(|address| address.port), Some(9093));
+    }
+}

@@ -11,9 +11,10 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::refusal::ProduceRefusal;
+use super::seal_wait::Patience;
 use super::sequence_guard::{ProducerSequence, SequenceGuard};
 use super::topics::Topic;
 use super::{AUDIT_EVENTS_MAX, AuditEvent, Pipeline};
@@ -33,8 +34,8 @@ pub(super) enum Produced {
     Written { acks: i16, refusals: Vec<Refusal> },
     /// A key is on the way.
     Waiting {
-        /// It has to be asked for again: the KMS did not answer last time.
-        ask_again: bool,
+        /// When to look again if nothing has come by then.
+        look_again: Option<Instant>,
     },
 }
 
@@ -47,7 +48,7 @@ enum NoKey {
 
 /// See [`Produced::Waiting`].
 struct KeyWait {
-    ask_again: bool,
+    look_again: Option<Instant>,
 }
 
 /// What is to be done with one partition.
@@ -105,7 +106,7 @@ impl Pipeline {
         verdicts: &mut Vec<Verdict>,
         out: &mut Vec<u8>,
     ) -> Result<Produced, CloseReason> {
-        let (mut waiting, mut ask_again) = (false, false);
+        let (mut waiting, mut look_again) = (false, None);
         for position in 0..layout.partitions.len() {
             let name = layout
                 .topic_name(request.frame, position)
@@ -120,12 +121,12 @@ impl Pipeline {
                 // All keys of the request are asked for before it waits.
                 Err(wait) => {
                     waiting = true;
-                    ask_again |= wait.ask_again;
+                    look_again = [look_again, wait.look_again].into_iter().flatten().min();
                 }
             }
         }
         if waiting {
-            return Ok(Produced::Waiting { ask_again });
+            return Ok(Produced::Waiting { look_again });
         }
         let acks = layout.acks;
         if verdicts
@@ -239,7 +240,7 @@ impl Pipeline {
     /// The key to seal with, or why there is none.
     fn sealing_key(&mut self, rule: &SealRule, request: &ProduceFrame<'_>) -> Result<Rc<SealingKey>, NoKey> {
         let (kms, kek) = (rule.kms.0, &rule.kek);
-        let (refusal, ask_again) = match self.keys.sealing(kms, kek, request.now) {
+        let (refusal, asked_at) = match self.keys.sealing(kms, kek, request.now) {
             Lookup::Ready(key) => {
                 self.metrics.key_cache.ready += 1;
                 self.seal_wait.came(kms, kek);
@@ -250,19 +251,25 @@ impl Pipeline {
                 if !failure.is_outage() {
                     return Err(NoKey::Refused(ProduceRefusal::Key(failure)));
                 }
-                (ProduceRefusal::Key(failure), true)
+                (ProduceRefusal::Key(failure), None)
             }
             Lookup::Waiting => {
                 self.metrics.key_cache.waiting += 1;
-                (ProduceRefusal::KeyPending, false)
+                (ProduceRefusal::KeyPending, self.keys.sealing_asked_at(kms, kek))
             }
         };
         if request.overdue {
             self.seal_wait.in_vain(kms, kek, request.now);
-        } else if self.seal_wait.is_worthwhile(kms, kek, request.since) {
-            return Err(NoKey::Wait(KeyWait { ask_again }));
+            return Err(NoKey::Refused(refusal));
         }
-        Err(NoKey::Refused(refusal))
+        let look_again = match self.seal_wait.patience(kms, kek, request.since, asked_at) {
+            // After an outage nothing is under way that would wake the request.
+            Patience::Full if asked_at.is_none() => request.now.checked_add(ASK_AGAIN_AFTER),
+            Patience::Full => None,
+            Patience::Until(until) if request.now < until => Some(until),
+            Patience::Until(_) | Patience::None => return Err(NoKey::Refused(refusal)),
+        };
+        Err(NoKey::Wait(KeyWait { look_again }))
     }
 
     fn seal_partition(
@@ -385,6 +392,10 @@ fn index_of(layout: &ProduceRequest, position: usize) -> i32 {
         .get(position)
         .map_or(-1, |partition| partition.index)
 }
+
+/// How soon a request that is held through an outage looks for its key again; what the key service remembers decides when the
+/// KMS is really asked.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// Partitions of one request that are refused one by one; as many as the sequence guard remembers, and no client sends a
 /// batch for more of them at a time.

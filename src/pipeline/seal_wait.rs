@@ -4,7 +4,9 @@
 //! lies behind a held request on its connection is held up with it, other partitions included. So each request waits, and
 //! not every request:
 //!
-//! - SEAL-WAIT-1: a KEK that was waited for in vain is not waited for by later requests until its key has come.
+//! - SEAL-WAIT-1: a KEK that was waited for in vain is not waited for by later requests until its key has come, but for
+//!   [`ANSWER_TIME`] after it was asked for anew: or a client's first try after an outage would only make us ask, and the key
+//!   would be used by its second, a back-off later.
 //! - SEAL-WAIT-2: nor are, for [`PAUSE`], the other KEKs of that KMS: librdkafka sends a request for each partition, and one
 //!   wait for each KEK would add up to more than its requests live.
 //! - SEAL-WAIT-3: a request that waited already when another one gave up waits on to its own end.
@@ -21,20 +23,29 @@ pub(super) struct SealWait {
 }
 
 impl SealWait {
-    /// Whether a request that is held since `since` should go on waiting for the key of `kek`.
-    pub(super) fn is_worthwhile(&self, kms: usize, kek: &Arc<str>, since: Instant) -> bool {
+    /// How long a request that is held since `since` should go on waiting for the key of `kek`, apart from its own end.
+    /// `asked_at`: the key was asked for then and the answer has not come.
+    pub(super) fn patience(
+        &self,
+        kms: usize,
+        kek: &Arc<str>,
+        since: Instant,
+        asked_at: Option<Instant>,
+    ) -> Patience {
         if self.keks.is_empty() && self.kms.is_empty() {
-            return true;
+            return Patience::Full;
         }
-        let kek_failed = self
-            .keks
-            .get(&(kms, Arc::clone(kek)))
-            .is_some_and(|at| since >= *at);
-        let kms_failed = self
-            .kms
-            .get(&kms)
-            .is_some_and(|at| since >= *at && since.saturating_duration_since(*at) < PAUSE);
-        !kek_failed && !kms_failed
+        let failed = self.keks.get(&(kms, Arc::clone(kek)));
+        if failed.is_some_and(|at| since >= *at) {
+            return asked_at
+                .and_then(|at| at.checked_add(ANSWER_TIME))
+                .map_or(Patience::None, Patience::Until);
+        }
+        let pauses = |at: &Instant| since >= *at && since.saturating_duration_since(*at) < PAUSE;
+        if self.kms.get(&kms).is_some_and(pauses) {
+            return Patience::None;
+        }
+        Patience::Full
     }
 
     /// A request has waited for the key of `kek` for as long as it may.
@@ -54,6 +65,20 @@ impl SealWait {
     }
 }
 
+/// How long a request should wait.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// To its own end.
+    Full,
+    /// Until then at most.
+    Until(Instant),
+    /// Not at all.
+    None,
+}
+
+/// A KMS that is well answers within this time.
+const ANSWER_TIME: Duration = Duration::from_millis(200);
+
 /// For how long a KMS that one KEK was waited for in vain is not waited for at all: with the default `seal_wait` a connection
 /// is held up for a sixth of the time at most.
 const PAUSE: Duration = Duration::from_secs(10);
@@ -65,17 +90,33 @@ const KEKS_MAX: usize = 1024;
 mod tests {
     use super::*;
 
+    fn full(wait: &SealWait, kms: usize, kek: &Arc<str>, since: Instant) -> bool {
+        wait.patience(kms, kek, since, None) == Patience::Full
+    }
+
     #[test]
     fn a_kek_is_waited_for_once_until_its_key_comes() {
         let (start, kek) = (Instant::now(), Arc::<str>::from("orders"));
         let mut wait = SealWait::default();
-        assert!(wait.is_worthwhile(0, &kek, start));
+        assert!(full(&wait, 0, &kek, start));
         wait.in_vain(0, &kek, start);
         let later = start + PAUSE * 2;
-        assert!(!wait.is_worthwhile(0, &kek, start));
-        assert!(!wait.is_worthwhile(0, &kek, later));
+        assert_eq!(wait.patience(0, &kek, start, None), Patience::None);
+        assert_eq!(wait.patience(0, &kek, later, None), Patience::None);
         wait.came(0, &kek);
-        assert!(wait.is_worthwhile(0, &kek, start));
+        assert!(full(&wait, 0, &kek, start));
+    }
+
+    #[test]
+    fn a_question_that_was_just_asked_is_given_the_time_of_an_answer() {
+        let (start, kek) = (Instant::now(), Arc::<str>::from("orders"));
+        let mut wait = SealWait::default();
+        wait.in_vain(0, &kek, start);
+        let asked_at = start + PAUSE;
+        assert_eq!(
+            wait.patience(0, &kek, asked_at, Some(asked_at)),
+            Patience::Until(asked_at + ANSWER_TIME)
+        );
     }
 
     #[test]
@@ -87,15 +128,15 @@ mod tests {
         );
         let mut wait = SealWait::default();
         wait.in_vain(0, &kek, start);
-        assert!(!wait.is_worthwhile(0, &other, start));
-        assert!(!wait.is_worthwhile(0, &other, start + PAUSE - Duration::from_millis(1)));
-        assert!(wait.is_worthwhile(0, &other, start + PAUSE));
-        assert!(wait.is_worthwhile(1, &other, start));
+        assert_eq!(wait.patience(0, &other, start, Some(start)), Patience::None);
+        assert!(!full(&wait, 0, &other, start + PAUSE - Duration::from_millis(1)));
+        assert!(full(&wait, 0, &other, start + PAUSE));
+        assert!(full(&wait, 1, &other, start));
         // A key that was there all the time says nothing about the KMS.
         wait.came(0, &other);
-        assert!(!wait.is_worthwhile(0, &other, start));
+        assert!(!full(&wait, 0, &other, start));
         wait.came(0, &kek);
-        assert!(wait.is_worthwhile(0, &other, start));
+        assert!(full(&wait, 0, &other, start));
     }
 
     #[test]
@@ -103,7 +144,7 @@ mod tests {
         let (start, kek) = (Instant::now(), Arc::<str>::from("orders"));
         let mut wait = SealWait::default();
         wait.in_vain(0, &kek, start + Duration::from_secs(2));
-        assert!(wait.is_worthwhile(0, &kek, start + Duration::from_secs(1)));
+        assert!(full(&wait, 0, &kek, start + Duration::from_secs(1)));
     }
 
     #[test]

@@ -454,17 +454,13 @@ impl Session {
         let produced = pipeline.seal_request(&request, &mut self.guard, out)?;
         let whole = frame.len().saturating_add(LENGTH_PREFIX_BYTES);
         let (step, acks, refusals) = match produced {
-            Produced::Waiting { ask_again } => {
+            Produced::Waiting { look_again } => {
                 if !held.parked {
                     pipeline.metrics.gauges.produce_parked += 1;
                     self.produce = Some(Held { parked: true, ..held });
                 }
-                let again = if ask_again {
-                    now + ASK_AGAIN_AFTER
-                } else {
-                    held.until
-                };
-                return Ok(Step::Blocked(Wait::News(again.min(held.until))));
+                let until = look_again.map_or(held.until, |again| again.min(held.until));
+                return Ok(Step::Blocked(Wait::News(until)));
             }
             Produced::Verbatim { acks } => (Step::Forward(whole), acks, Vec::new()),
             Produced::Written { acks, refusals } => (Step::Wrote(whole), acks, refusals),
@@ -622,9 +618,11 @@ impl Session {
                     self.answered(pipeline, 0);
                     return Ok(Step::Forward(whole));
                 }
+                // Opening makes records shorter; the frame is in hand, so that its length is no mere announcement.
+                let out = Vec::with_capacity(if in_pieces { whole } else { 0 });
                 Box::new(HeldFetch {
                     work,
-                    out: Vec::new(),
+                    out,
                     since: now,
                     hold: None,
                     waits: false,
@@ -753,8 +751,5 @@ const REQUEST_BYTES_MIN: usize = 8;
 const RESPONSE_BYTES_MIN: usize = 4;
 /// Records that are opened before others get their turn: about a millisecond.
 const PIECE_BYTES: usize = 1024 * 1024;
-/// How soon a produce request that is held through an outage looks for its key again; what the key service remembers decides
-/// when the KMS is really asked.
-const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// The control thread answers within a tick; seconds are a hang.
 const LEARN_WAIT: Duration = Duration::from_secs(2);

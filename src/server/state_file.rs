@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 
 use super::ServerError;
@@ -64,7 +64,12 @@ impl StateFile {
         let beside = self.path.with_extension("new");
         let written = serde_json::to_vec_pretty(&entries)
             .map_err(std::io::Error::other)
-            .and_then(|text| fs::write(&beside, text))
+            .and_then(|text| {
+                let mut file = fs::File::create(&beside)?;
+                file.write_all(&text)?;
+                // Or the new name may come to stand for an empty file, and the next start complains of it.
+                file.sync_all()
+            })
             .and_then(|()| fs::rename(&beside, &self.path));
         if let Err(error) = written {
             tracing::warn!(path = %self.path.display(), %error, "the state file was not written");

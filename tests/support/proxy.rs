@@ -1,13 +1,12 @@
 //! The proxy's own binary, as an operator would run it.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use super::HOST;
+use super::admin_page;
 use super::keystore::Keystore;
 use super::launch::{DataFolder, Process};
 use super::ports::ReservedPort;
@@ -71,7 +70,7 @@ impl Proxy {
         let admin = self.admin.number();
         wait::until("the proxy's /readyz", START_LIMIT, || {
             process.assert_running();
-            get(admin, "/readyz").filter(|(status, _)| *status == 200)
+            admin_page::get(admin, "/readyz").filter(|(status, _)| *status == 200)
         });
         self.process = Some(process);
     }
@@ -115,25 +114,12 @@ impl Proxy {
 
     /// The text of `/metrics`.
     pub(crate) fn metrics(&self) -> String {
-        let (status, text) = get(self.admin.number(), "/metrics").expect("the admin listener answers");
-        assert_eq!(status, 200, "/metrics: {text}");
-        text
+        admin_page::metrics(self.admin.number())
     }
 
     /// The sum of all series of a metric whose labels contain all of `labels` (as `name="value"`).
     pub(crate) fn metric(&self, name: &str, labels: &[&str]) -> f64 {
-        let text = self.metrics();
-        text.lines()
-            .filter_map(|line| line.strip_prefix(name))
-            .filter(|rest| rest.starts_with(['{', ' ']))
-            .filter(|rest| labels.iter().all(|label| rest.contains(label)))
-            .filter_map(|rest| rest.rsplit(' ').next())
-            .map(|value| {
-                value
-                    .parse::<f64>()
-                    .unwrap_or_else(|error| panic!("{name} {value}: {error}"))
-            })
-            .fold(0.0, |sum, value| sum + value)
+        admin_page::metric(&self.metrics(), name, labels)
     }
 
     fn configuration(&self) -> PathBuf {
@@ -184,22 +170,6 @@ listen = "{admin}"
             admin = self.admin.address(),
         )
     }
-}
-
-/// Status and body; `None` while nobody answers.
-fn get(port: u16, path: &str) -> Option<(u16, String)> {
-    let mut socket = TcpStream::connect((HOST, port)).ok()?;
-    socket.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
-    write!(
-        socket,
-        "GET {path} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n"
-    )
-    .ok()?;
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).ok()?;
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    let status = head.split(' ').nth(1)?.parse().ok()?;
-    Some((status, body.to_owned()))
 }
 
 const START_LIMIT: Duration = Duration::from_secs(60);

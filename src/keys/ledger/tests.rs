@@ -8,6 +8,7 @@ use crate::envelope::wrapped_dek::WrappedDek;
 const INTERVALS: Intervals = Intervals {
     version_poll: Duration::from_secs(1),
     recheck: Duration::from_secs(1),
+    verdict_memory: Duration::from_secs(10),
 };
 const TAIL: Demand = Demand {
     urgency: Urgency::Tail,
