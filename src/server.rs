@@ -178,12 +178,11 @@ impl Server {
         let mut books = Vec::new();
         for cluster in &config.clusters {
             let state_file = cluster.state_file.clone().map(StateFile::new);
-            let mut book = AddressBook::new(cluster.node_addresses.clone());
+            let mut addresses = cluster.node_addresses.clone();
             if let Some(file) = &state_file {
-                for learned in file.read()? {
-                    book.learn(learned);
-                }
+                addresses.extend(file.read()?);
             }
+            let book = AddressBook::new(addresses);
             state_files.push(state_file);
             books.push(book);
         }

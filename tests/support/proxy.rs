@@ -60,11 +60,17 @@ impl Proxy {
 
     /// Starts a proxy that was stopped, on the same ports with the same configuration; returns when it is ready.
     pub(crate) fn start_again(&mut self) {
+        self.start_again_with(&[]);
+    }
+
+    /// The same, with keys of the configuration set on the command line.
+    pub(crate) fn start_again_with(&mut self, settings: &[&str]) {
         assert!(self.process.is_none(), "the proxy runs already");
         let mut command = Command::new(env!("CARGO_BIN_EXE_sealwire"));
         command
             .args(["run", "--config"])
             .arg(self.configuration())
+            .args(settings.iter().flat_map(|setting| ["--set", setting]))
             .current_dir(self.folder.path());
         let mut process = Process::start("sealwire", &command, &self.folder.path().join("sealwire.log"));
         let admin = self.admin.number();
