@@ -335,6 +335,28 @@ fn is_test(source: &str, function: &str) -> bool {
     })
 }
 
+// -------------------------------------------------------------------------------------------------------------- metrics
+
+/// docs/metrics.md is compared with the program by a unit test; what other documents name has to be in it.
+#[test]
+fn metrics_that_are_named_exist() {
+    let metrics = read("docs/metrics.md");
+    let known: BTreeSet<&str> = quoted(&metrics).into_iter().collect();
+    let mut named = 0;
+    for document in documents() {
+        for word in quoted_outside_of_code(&read(&document)) {
+            if word.starts_with("sealwire_") {
+                assert!(
+                    known.contains(word.as_str()),
+                    "{document} names {word}, which docs/metrics.md does not have"
+                );
+                named += 1;
+            }
+        }
+    }
+    assert!(named > 40, "only {named} metrics are named");
+}
+
 // ---------------------------------------------------------------------------------------------------------------- links
 
 #[test]

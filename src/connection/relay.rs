@@ -127,21 +127,13 @@ where
     fn wait(&mut self, context: &mut Context<'_>, now: Instant) {
         let mut deadline: Option<Instant> = None;
         let mut news = false;
-        for half in [&mut self.requests, &mut self.responses] {
-            let until = match &mut half.blocked {
+        for half in [&self.requests, &self.responses] {
+            let until = match &half.blocked {
                 Some(Blocked { wait, .. }) => match wait {
                     Wait::Room => None,
                     Wait::Until(until) => Some(*until),
-                    Wait::News(until) => {
+                    Wait::News(until) | Wait::Addresses(_, until) => {
                         news = true;
-                        Some(*until)
-                    }
-                    Wait::Addresses(learned, until) => {
-                        news = true;
-                        if !learned.is_empty() {
-                            let cluster = self.session.cluster();
-                            self.shared.learn(cluster, std::mem::take(learned));
-                        }
                         Some(*until)
                     }
                 },
@@ -357,7 +349,12 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
                     }
                 }
                 Step::More => break,
-                Step::Blocked(wait) => {
+                Step::Blocked(mut wait) => {
+                    // At once: the session says it only once, and may be asked again before the relay comes to rest.
+                    if let Wait::Addresses(learned, _) = &mut wait {
+                        let learned = std::mem::take(learned);
+                        self.shared.learn(self.session.cluster(), learned);
+                    }
                     self.half.blocked = Some(Blocked {
                         wait,
                         news: pipeline.news,

@@ -47,7 +47,7 @@ struct Bench {
     relay: Pin<Box<Relay<Socket, Socket>>>,
     wakes: Arc<Wakes>,
     key_requests: Receiver<KeyRequest>,
-    _control: Receiver<ControlRequest>,
+    control: Receiver<ControlRequest>,
 }
 
 impl Bench {
@@ -74,8 +74,8 @@ impl Bench {
             listen: ([127, 0, 0, 1], 9192).into(),
             client_auth: ClientAuth::Network,
             advertised_host: "proxy".to_owned(),
-            nodes: Vec::new(),
-            node_ports: Vec::new(),
+            nodes: vec![1],
+            node_ports: vec![9193],
         };
         let session = Session::new(Arc::new(ListenerMap::new(0, &listener)), 1, &limits, None);
         let (client, broker) = (Socket::with_room(client_room), Socket::with_room(broker_room));
@@ -94,7 +94,7 @@ impl Bench {
             relay: Box::pin(relay),
             wakes: Arc::new(Wakes(AtomicUsize::new(1))),
             key_requests,
-            _control: control,
+            control,
         }
     }
 
@@ -136,10 +136,13 @@ impl Bench {
                 expires_at: now + Duration::from_secs(3600),
             }),
         };
-        let mut pipeline = self.shared.pipeline.borrow_mut();
-        pipeline.keys.apply(reply, now);
-        pipeline.news += 1;
-        drop(pipeline);
+        self.shared.pipeline.borrow_mut().keys.apply(reply, now);
+        self.news();
+    }
+
+    /// What the executor does when a key or an address has come.
+    fn news(&self) {
+        self.shared.pipeline.borrow_mut().news += 1;
         self.shared.alarms.borrow_mut().wake_all();
     }
 }
@@ -291,6 +294,39 @@ fn a_request_waits_for_its_key_and_later_ones_wait_behind_it() {
     assert_eq!(bench.settle(), None);
     let sent = bench.broker.take_written();
     assert!(sent.ends_with(&heartbeat(3)) && !holds_canary(&sent));
+}
+
+#[test]
+fn an_address_is_spread_before_the_client_hears_of_it() {
+    let mut bench = Bench::new(Limits::default());
+    bench.client.arrive(&request(3, 0, 1, &[0; 4]));
+    let told = |host: &str, port: i32| {
+        let length = i16::try_from(host.len()).expect("a host");
+        frame(&[
+            &1_i32.to_be_bytes(),
+            &[0, 0, 0, 1, 0, 0, 0, 1],
+            &length.to_be_bytes(),
+            host.as_bytes(),
+            &port.to_be_bytes(),
+            &[0; 4],
+        ])
+    };
+    bench.broker.arrive(&told("kafka-1.internal", 9092));
+    assert_eq!(bench.settle(), None);
+    assert!(bench.client.take_written().is_empty());
+    let Some(ControlRequest::Learn { cluster: 0, learned }) = bench.control.try_recv() else {
+        panic!("the address is to be spread");
+    };
+    // Other news come first: the address is neither told nor spread again.
+    bench.news();
+    assert_eq!(bench.settle(), None);
+    assert!(bench.client.take_written().is_empty() && bench.control.try_recv().is_none());
+    for address in learned {
+        assert!(bench.shared.pipeline.borrow_mut().addresses[0].learn(address));
+    }
+    bench.news();
+    assert_eq!(bench.settle(), None);
+    assert_eq!(bench.client.take_written(), told("proxy", 9193));
 }
 
 #[test]

@@ -280,3 +280,20 @@ const RETRY_AFTER: Duration = Duration::from_millis(5);
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_executor_that_ends_is_noticed() {
+        let (one, first) = oneshot::channel::<Infallible>();
+        let (other, second) = oneshot::channel();
+        let mut ended = Box::pin(any_ended(vec![first, second]));
+        let early = timeout(Duration::ZERO, &mut ended).await;
+        assert!(early.is_err(), "both are alive");
+        drop(other);
+        ended.await;
+        drop(one);
+    }
+}

@@ -1,6 +1,7 @@
 //! Produce requests with the keys at hand: sealed, passed, refused; and the answers into which refusals are merged.
 
 use sealwire::metrics::CloseReason;
+use sealwire::pipeline::SequenceGuard;
 use sealwire::record_batch::builder::fit_length_and_crc;
 use sealwire::record_batch::{BatchHeader, Codec, RecordInput};
 
@@ -311,6 +312,19 @@ fn a_request_that_cannot_be_parsed_closes() {
         "a partition that occurs twice could not be answered"
     );
     assert_eq!(rig.at_broker(), b"");
+}
+
+#[test]
+fn refusals_of_one_request_are_bounded() {
+    let refuse = |count: i32| {
+        let partitions: Vec<_> = (0..count)
+            .map(|partition| to_produce("unknown", partition, b""))
+            .collect();
+        Rig::new().client_sends(&produce(9, 1, -1, &partitions))
+    };
+    let most = i32::try_from(SequenceGuard::ENTRIES_MAX).unwrap();
+    assert_eq!(refuse(most), Ok(Halt::More));
+    assert_eq!(refuse(most + 1), Err(CloseReason::Limit));
 }
 
 #[test]

@@ -9,7 +9,9 @@
 //!
 //! `SEALWIRE_SIMULATION_SEED` runs one seed alone.
 
-use std::collections::{BTreeMap, VecDeque};
+mod dice;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
@@ -18,7 +20,8 @@ use sealwire::keys::{KeyFailure, KeyRequest};
 use sealwire::pipeline::Wait;
 use sealwire::record_batch::{BatchHeader, BatchKind, Batches, Codec};
 
-use crate::rig::{Dek, Halt, Rig, at_offset, batch_of, contains, dek, tampered};
+use self::dice::{Batch, Dice};
+use crate::rig::{Dek, Halt, Rig, at_offset, contains, dek, tampered};
 use crate::wire::{
     Fetched, api_versions_request, decode_request, delivered, fetch_response, fetched, prefixed, produce,
     produced, request, stored, text, to_produce, verdicts,
@@ -37,15 +40,41 @@ const IN_FLIGHT_MAX: usize = 5;
 #[test]
 fn nothing_is_lost_leaked_or_reordered_whatever_happens_when() {
     if let Ok(seed) = std::env::var("SEALWIRE_SIMULATION_SEED") {
-        return World::new(seed.parse().expect("the seed is a number")).run();
+        World::new(seed.parse().expect("the seed is a number")).run();
+        return;
     }
+    let mut seen = BTreeSet::new();
     for seed in 0..SEEDS {
-        let outcome = std::panic::catch_unwind(|| World::new(seed).run());
-        assert!(
-            outcome.is_ok(),
-            "the world of SEALWIRE_SIMULATION_SEED={seed} went wrong as said above"
-        );
+        match std::panic::catch_unwind(|| World::new(seed).run()) {
+            Ok(events) => seen.extend(events),
+            Err(_) => panic!("the world of SEALWIRE_SIMULATION_SEED={seed} went wrong as said above"),
+        }
     }
+    assert_eq!(
+        Vec::from_iter(seen),
+        [
+            Event::ProduceWaited,
+            Event::ProduceRefused,
+            Event::FetchHeld,
+            Event::NoDataYet,
+            Event::KeyRefused,
+            Event::LieRefused,
+            Event::Delivered,
+        ],
+        "all of it happens in some world"
+    );
+}
+
+/// What must have happened for the worlds to have shown anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    ProduceWaited,
+    ProduceRefused,
+    FetchHeld,
+    NoDataYet,
+    KeyRefused,
+    LieRefused,
+    Delivered,
 }
 
 type Place = (String, i32);
@@ -56,16 +85,6 @@ enum Sent {
     Fetch,
     /// Streamed by the proxy, or answered by it.
     Other,
-}
-
-/// A batch as the client made it.
-#[derive(Clone)]
-struct Batch {
-    sequence: i32,
-    /// Without compression, as it must come back.
-    clear: Vec<u8>,
-    /// As it is sent.
-    sent: Vec<u8>,
 }
 
 /// Where a producer stands in one partition.
@@ -105,6 +124,7 @@ struct World {
     /// What the KMS was asked and has not answered.
     asked: Vec<KeyRequest>,
     resting: bool,
+    seen: BTreeSet<Event>,
 }
 
 impl World {
@@ -125,10 +145,11 @@ impl World {
             positions: BTreeMap::new(),
             asked: Vec::new(),
             resting: false,
+            seen: BTreeSet::new(),
         }
     }
 
-    fn run(mut self) {
+    fn run(mut self) -> BTreeSet<Event> {
         for _ in 0..STEPS {
             match self.dice.below(10) {
                 0..=2 => self.client_acts(),
@@ -141,6 +162,7 @@ impl World {
             self.settle();
         }
         self.come_to_rest();
+        self.seen
     }
 
     /// No more trouble: everything that was begun ends, and everything that is stored is read.
@@ -253,8 +275,12 @@ impl World {
     fn feed_requests(&mut self) {
         let piece = self.dice.piece(&mut self.from_client, self.resting);
         match self.rig.client_sends(&piece) {
-            Ok(Halt::Blocked(Wait::Addresses(..))) => panic!("no answer here carries addresses"),
-            Ok(_) => {}
+            Ok(halt) => {
+                if self.rig.parked().0 > 0 {
+                    assert!(matches!(halt, Halt::Blocked(Wait::News(_))), "{halt:?}");
+                    self.seen.insert(Event::ProduceWaited);
+                }
+            }
             Err(reason) => panic!("closed: {reason:?}"),
         }
     }
@@ -263,6 +289,9 @@ impl World {
         let piece = self.dice.piece(&mut self.from_broker, self.resting);
         if let Err(reason) = self.rig.broker_sends(&piece) {
             panic!("closed: {reason:?}");
+        }
+        if self.rig.parked().1 > 0 {
+            self.seen.insert(Event::FetchHeld);
         }
     }
 
@@ -427,6 +456,7 @@ impl World {
                 (_, code) => {
                     assert_eq!(code, 19, "{}", verdict.message);
                     producer.again.push_back(batch.clone());
+                    self.seen.insert(Event::ProduceRefused);
                 }
             }
         }
@@ -443,13 +473,22 @@ impl World {
         }
         match partition.error_code {
             0 => {}
-            2 => assert!(self.lied[&id], "{place:?} was not tampered with"),
-            29 => assert!(place.0 != "pass-a"),
+            2 => {
+                assert!(self.lied[&id], "{place:?} was not tampered with");
+                self.seen.insert(Event::LieRefused);
+            }
+            29 => {
+                assert!(place.0 != "pass-a");
+                self.seen.insert(Event::KeyRefused);
+            }
             other => panic!("{place:?} got {other}"),
         }
         let log = &self.logs[&place];
         let position = self.positions.entry(place.clone()).or_default();
         let records = &partition.records;
+        if partition.error_code == 0 && records.is_empty() && *position < log.end {
+            self.seen.insert(Event::NoDataYet);
+        }
         for slice in Batches::new(records).map_while(Result::ok) {
             let BatchKind::V2(header) = slice.kind else {
                 panic!("an old message set")
@@ -470,6 +509,7 @@ impl World {
             // Fetches that were sent before the position moved read the same once more.
             if header.base_offset == *position {
                 *position += i64::from(header.record_count);
+                self.seen.insert(Event::Delivered);
             } else {
                 assert!(header.base_offset < *position, "{place:?}: a batch was left out");
             }
@@ -494,46 +534,4 @@ fn whole_frame(bytes: &mut Vec<u8>) -> Option<Vec<u8>> {
     let length = i32::from_be_bytes(*bytes.first_chunk()?);
     let end = 4 + usize::try_from(length).unwrap();
     (bytes.len() >= end).then(|| bytes.drain(..end).skip(4).collect())
-}
-
-/// The same numbers for the same seed (SplitMix64).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound
-    }
-
-    /// Some of the bytes that are on the way: a few, or all.
-    fn piece(&mut self, bytes: &mut Vec<u8>, all: bool) -> Vec<u8> {
-        let length = match self.below(4) {
-            _ if all => bytes.len(),
-            0 => bytes.len(),
-            1 => bytes.len().min(1 + self.below(8) as usize),
-            _ => bytes.len().min(self.below(2000) as usize),
-        };
-        bytes.drain(..length).collect()
-    }
-
-    fn batch(&mut self, topic: &str, sequence: i32) -> Batch {
-        let word = if topic == "pass-a" { "open" } else { "sesame" };
-        let value = word.repeat(1 + self.below(20) as usize);
-        let values = vec![value.as_str(); 1 + self.below(4) as usize];
-        let builder = batch_of(&values).producer(7, 0, sequence);
-        let codecs = [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd];
-        let codec = if topic == "pass-a" {
-            Codec::None
-        } else {
-            codecs[self.below(5) as usize]
-        };
-        Batch {
-            sequence,
-            clear: builder.build().unwrap(),
-            sent: builder.codec(codec).build().unwrap(),
-        }
-    }
 }
