@@ -14,26 +14,28 @@
 mod acceptor;
 mod audit;
 mod control;
+mod repeats;
 mod state_file;
+mod threads;
 
 use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
 use self::acceptor::Acceptor;
 use self::control::{Control, ControlLinks};
 use self::state_file::StateFile;
+use self::threads::{Threads, executor_cpus};
 use crate::admin::ProcessFacts;
 use crate::channel::channel;
-use crate::config::{Config, Executors, KmsKind};
+use crate::config::{Config, KmsKind};
 use crate::crypto::memory;
-use crate::executor::messages::{ExecutorMessage, Seats};
+use crate::executor::messages::Seats;
 use crate::executor::{ExecutorListener, ExecutorSetup, spawn};
 use crate::keys::{KeyOptions, KeyService, NamedKms};
 use crate::kms::Kms;
@@ -246,8 +248,7 @@ impl Server {
             let pipeline = pipeline_maker(executor, &self.config, &options, &kms_list, &self.books);
             let handle =
                 spawn(setup, pipeline).map_err(|error| ServerError::Executor(executor, error.to_string()))?;
-            executors.messages.push(message_sender);
-            executors.handles.push(Some(handle));
+            executors.add(message_sender, handle);
             key_replies.push(reply_sender);
             accepted_senders.push((accepted_sender, seats));
             executors_ended.push(ended);
@@ -266,7 +267,7 @@ impl Server {
         log_start(&self.config, self.cpus.len(), &self.facts);
         let control = Control::new(ControlLinks {
             requests: control_receiver,
-            executors: executors.messages.clone(),
+            executors: executors.messages().to_vec(),
             executors_ended,
             books: self.books,
             state_files: self.state_files,
@@ -289,107 +290,6 @@ impl Server {
         ));
         executors.stop()
     }
-}
-
-/// The executors' threads. Ends them when it goes out of scope, so that a failed start leaves none behind.
-#[derive(Default)]
-struct Threads {
-    messages: Vec<crate::channel::Sender<ExecutorMessage>>,
-    handles: Vec<Option<glommio::ExecutorJoinHandle<()>>>,
-}
-
-impl Threads {
-    fn wait_for_start(
-        &mut self,
-        runtime: &Runtime,
-        executor: usize,
-        started: oneshot::Receiver<()>,
-    ) -> Result<(), ServerError> {
-        let told = runtime.block_on(async { tokio::time::timeout(START_TIMEOUT, started).await });
-        match told {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => {
-                // Its thread is gone; joining says why.
-                let reason = match self
-                    .handles
-                    .pop()
-                    .flatten()
-                    .map(glommio::ExecutorJoinHandle::join)
-                {
-                    Some(Err(error)) => error.to_string(),
-                    _ => "its thread ended".to_owned(),
-                };
-                Err(ServerError::Executor(executor, reason))
-            }
-            Err(_) => Err(ServerError::Executor(executor, "it does not answer".to_owned())),
-        }
-    }
-
-    fn stop(mut self) -> Result<(), ServerError> {
-        self.end()
-    }
-
-    fn end(&mut self) -> Result<(), ServerError> {
-        for sender in &self.messages {
-            let mut message = ExecutorMessage::Stop;
-            // An executor empties its channel with every tick.
-            for _ in 0..STOP_TRIES {
-                match sender.try_send(message) {
-                    Ok(()) => break,
-                    Err(back) => message = back,
-                }
-                std::thread::park_timeout(Duration::from_millis(5));
-            }
-        }
-        let mut outcome = Ok(());
-        for (executor, handle) in self.handles.iter_mut().enumerate() {
-            if let Some(Err(error)) = handle.take().map(glommio::ExecutorJoinHandle::join) {
-                outcome = Err(ServerError::Executor(executor, error.to_string()));
-            }
-        }
-        outcome
-    }
-}
-
-impl Drop for Threads {
-    fn drop(&mut self) {
-        if let Err(error) = self.end() {
-            tracing::error!(%error, "an executor did not end well");
-        }
-    }
-}
-
-/// The cores to run executors on: those of the process' affinity mask, in turn.
-fn executor_cpus(executors: Executors) -> Vec<usize> {
-    let mut cpus: Vec<usize> = glommio::CpuSet::online()
-        .map(|set| set.into_iter().map(|location| location.cpu).collect())
-        .unwrap_or_default();
-    if let Some(mask) = affinity_mask() {
-        cpus.retain(|cpu| mask.contains(cpu));
-    }
-    cpus.sort_unstable();
-    if cpus.is_empty() {
-        cpus.push(0);
-    }
-    match executors {
-        Executors::Auto => cpus,
-        Executors::Count(count) => cpus.iter().copied().cycle().take(count.get()).collect(),
-    }
-}
-
-/// `Cpus_allowed_list` of proc(5): numbers and ranges.
-fn affinity_mask() -> Option<Vec<usize>> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let list = status
-        .lines()
-        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
-    let mut cpus = Vec::new();
-    for part in list.trim().split(',') {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let range: std::ops::RangeInclusive<usize> = first.parse().ok()?..=last.parse().ok()?;
-        cpus.extend(range.take(CPUS_MAX));
-    }
-    Some(cpus)
 }
 
 fn key_options(config: &Config) -> KeyOptions {
@@ -493,11 +393,5 @@ const KEY_CAPACITY: usize = 4096;
 const MESSAGE_CAPACITY: usize = 1024;
 /// Connections that wait for one executor, which looks at least every 20 ms.
 const ACCEPTED_CAPACITY: usize = 1024;
-/// An executor runs about 15 ms after its thread was started; on a busy machine it takes longer.
-const START_TIMEOUT: Duration = Duration::from_secs(20);
-/// Five seconds in all.
-const STOP_TRIES: usize = 1000;
 /// 1024 pages of 128 keys: 4 MiB, half of what the kernel lets a process lock by default.
 const KEY_SLOTS_MAX: usize = 128 * 1024;
-/// Cores in one range of an affinity mask.
-const CPUS_MAX: usize = 4096;

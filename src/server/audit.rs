@@ -2,22 +2,25 @@
 //!
 //! Lines go to the log under the target `sealwire::audit`. They hold names, numbers and a reason class, never record data.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use super::repeats::Repeats;
 use crate::pipeline::AuditEvent;
 
-/// Remembers what was said lately.
-#[derive(Default)]
+/// Writes what was not written lately.
 pub(super) struct AuditLog {
-    said: HashMap<Line, Instant>,
+    said: Repeats<Line>,
 }
 
 type Line = (Arc<str>, Arc<str>, i32, i64, &'static str);
 
 impl AuditLog {
-    /// Writes the event unless the same was written within [`SAID_KEPT`]; says whether it was.
+    pub(super) fn new() -> Self {
+        Self { said: Repeats::new() }
+    }
+
+    /// Writes the event unless the same was written a moment ago; says whether it was.
     pub(super) fn write(&mut self, event: &AuditEvent, now: Instant) -> bool {
         let line = (
             Arc::clone(&event.cluster),
@@ -26,15 +29,8 @@ impl AuditLog {
             event.offset,
             event.reason,
         );
-        let fresh = |at: &Instant| now.saturating_duration_since(*at) < SAID_KEPT;
-        if self.said.get(&line).is_some_and(fresh) {
+        if !self.said.is_news(line, now) {
             return false;
-        }
-        if self.said.len() >= SAID_MAX {
-            self.said.retain(|_, at| fresh(at));
-        }
-        if self.said.len() < SAID_MAX {
-            self.said.insert(line, now);
         }
         tracing::warn!(
             target: "sealwire::audit",
@@ -50,18 +46,16 @@ impl AuditLog {
     }
 }
 
-/// A client that asks again and again is written about once a minute.
-const SAID_KEPT: Duration = Duration::from_secs(60);
-/// Lines remembered; beyond it they are written each time.
-const SAID_MAX: usize = 10_000;
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::server::repeats::KEPT;
 
     #[test]
     fn the_same_refusal_is_written_once_a_minute() {
-        let mut log = AuditLog::default();
+        let mut log = AuditLog::new();
         let now = Instant::now();
         let event = |offset| AuditEvent {
             cluster: "main".into(),
@@ -74,6 +68,6 @@ mod tests {
         assert!(log.write(&event(1), now));
         assert!(!log.write(&event(1), now + Duration::from_secs(59)));
         assert!(log.write(&event(2), now));
-        assert!(log.write(&event(1), now + SAID_KEPT));
+        assert!(log.write(&event(1), now + KEPT));
     }
 }

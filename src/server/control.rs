@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 use super::audit::AuditLog;
+use super::repeats::Repeats;
 use super::state_file::StateFile;
 use crate::admin::{Collection, EXECUTOR_TIMEOUT, ProcessFacts, Source, serve};
 use crate::channel::{Receiver, Sender};
@@ -42,13 +43,16 @@ pub(super) struct ControlLinks {
 pub(super) struct Control {
     links: ControlLinks,
     audit: AuditLog,
+    /// Brokers that could not be connected to.
+    unreachable: Repeats<(usize, Option<i32>)>,
 }
 
 impl Control {
     pub(super) fn new(links: ControlLinks) -> Self {
         Self {
             links,
-            audit: AuditLog::default(),
+            audit: AuditLog::new(),
+            unreachable: Repeats::new(),
         }
     }
 
@@ -118,12 +122,14 @@ impl Control {
                     }
                 }
                 ControlRequest::ConnectFailed { cluster, node } => {
-                    let cluster = self.links.cluster_names.get(cluster).map_or("?", String::as_str);
-                    tracing::warn!(
-                        cluster,
-                        node,
-                        "no broker could be connected to; the client was disconnected"
-                    );
+                    if self.unreachable.is_news((cluster, node), Instant::now()) {
+                        let cluster = self.links.cluster_names.get(cluster).map_or("?", String::as_str);
+                        tracing::warn!(
+                            cluster,
+                            node,
+                            "no broker could be connected to: clients are disconnected until one can"
+                        );
+                    }
                 }
             }
         }

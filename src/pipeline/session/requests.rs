@@ -1,0 +1,211 @@
+//! A session's requests: what the client sends is judged by the policy table, and streamed, held or answered here.
+
+use std::time::Instant;
+
+use super::{Held, Next, Session, Step, Wait, end_of_run, frame_length, malformed, unpark};
+use crate::metrics::{CloseReason, Direction, TimeKind};
+use crate::pipeline::Pipeline;
+use crate::pipeline::authentication::{self, API_VERSIONS};
+use crate::pipeline::in_flight::Answer;
+use crate::pipeline::produce::{ProduceFrame, Produced};
+use crate::protocol::api_versions;
+use crate::protocol::frame::{LENGTH_PREFIX_BYTES, RequestHead};
+use crate::protocol::policy::{ApiPolicy, RequestHandling, ResponseHandling, api_policy};
+use crate::protocol::produce_response::Refusal;
+
+impl Session {
+    /// Takes bytes from the client; what goes to the broker is forwarded or appended to `out`.
+    pub fn requests(
+        &mut self,
+        pipeline: &mut Pipeline,
+        now: Instant,
+        input: &mut [u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Step, CloseReason> {
+        let step = self.next_requests(pipeline, now, input, out)?;
+        if let (Some(left), Step::Forward(bytes) | Step::Wrote(bytes)) = (&mut self.drain_left, &step) {
+            *left = left.saturating_sub(*bytes);
+        }
+        Ok(step)
+    }
+
+    fn next_requests(
+        &mut self,
+        pipeline: &mut Pipeline,
+        now: Instant,
+        input: &mut [u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Step, CloseReason> {
+        // Frames that are streamed and lie one behind the other go out in one write.
+        let mut run = self.request_left.min(input.len());
+        self.request_left -= run;
+        loop {
+            if self.request_left == 0 && self.drain_left.is_some_and(|left| run >= left) {
+                return Ok(if run > 0 {
+                    Step::Forward(run)
+                } else {
+                    Step::Blocked(Wait::Room)
+                });
+            }
+            match self.next_request(pipeline, now, input, run, out) {
+                Ok(Next::Streamed(bytes)) => run += bytes,
+                Ok(Next::Step(step)) => return Ok(step),
+                // What lies before it goes out first; then the same bytes are looked at again.
+                Err(_) if run > 0 => return Ok(Step::Forward(run)),
+                Err(reason) => return Err(reason),
+            }
+        }
+    }
+
+    /// Looks at the request behind the first `run` bytes, which are streamed.
+    fn next_request(
+        &mut self,
+        pipeline: &mut Pipeline,
+        now: Instant,
+        input: &[u8],
+        run: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<Next, CloseReason> {
+        let Some(rest) = input.get(run..).filter(|rest| rest.len() >= HEAD_BYTES) else {
+            return end_of_run(run, input, REQUEST_BYTES_MIN);
+        };
+        let (frame_bytes, head) = request_head(rest)?;
+        let policy = api_policy(head.api_key).ok_or(CloseReason::DeniedApi)?;
+        let local = head.api_key == API_VERSIONS && head.api_version > policy.max;
+        self.check_request(pipeline, policy, head, frame_bytes, local)?;
+        if !self.in_flight.has_room(frame_bytes) {
+            return Ok(Next::Step(if run > 0 {
+                Step::Forward(run)
+            } else {
+                Step::Blocked(Wait::Room)
+            }));
+        }
+        let whole = frame_bytes.saturating_add(LENGTH_PREFIX_BYTES);
+        if policy.request == RequestHandling::Hold || local {
+            if run > 0 {
+                return Ok(Next::Step(Step::Forward(run)));
+            }
+            let Some(frame) = input.get(LENGTH_PREFIX_BYTES..whole) else {
+                return Ok(Next::Step(Step::More));
+            };
+            let step = if local {
+                self.refuse_version(pipeline, head, frame_bytes)
+            } else {
+                self.produce(pipeline, now, head, frame, out)
+            };
+            return step.map(Next::Step);
+        }
+        let answer = match policy.response {
+            ResponseHandling::Stream => Answer::Stream,
+            ResponseHandling::Hold => Answer::Rewrite,
+        };
+        self.note_request(pipeline, head, frame_bytes, answer);
+        let here = whole.min(rest.len());
+        self.request_left = whole - here;
+        Ok(Next::Streamed(here))
+    }
+
+    fn check_request(
+        &self,
+        pipeline: &Pipeline,
+        policy: &ApiPolicy,
+        head: RequestHead,
+        frame_bytes: usize,
+        local: bool,
+    ) -> Result<(), CloseReason> {
+        if !local && !policy.allows(head.api_version) {
+            return Err(CloseReason::VersionOutsideRange);
+        }
+        if !self.authentication.permits(head.api_key) {
+            return Err(CloseReason::DeniedApi);
+        }
+        let limits = &pipeline.limits;
+        let bytes_max = if policy.before_auth {
+            authentication::FRAME_BYTES_MAX.min(limits.unauthenticated_request_bytes_max)
+        } else {
+            limits.request_bytes_max
+        };
+        if frame_bytes > bytes_max {
+            return Err(CloseReason::FrameTooLarge);
+        }
+        Ok(())
+    }
+
+    fn refuse_version(
+        &mut self,
+        pipeline: &mut Pipeline,
+        head: RequestHead,
+        frame_bytes: usize,
+    ) -> Result<Step, CloseReason> {
+        let mut answer = Vec::new();
+        api_versions::write_unsupported_version(head.correlation_id, &mut answer).map_err(malformed)?;
+        self.note_request(pipeline, head, frame_bytes, Answer::Local(answer));
+        Ok(Step::Wrote(frame_bytes.saturating_add(LENGTH_PREFIX_BYTES)))
+    }
+
+    fn produce(
+        &mut self,
+        pipeline: &mut Pipeline,
+        now: Instant,
+        head: RequestHead,
+        frame: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Step, CloseReason> {
+        let held = *self.produce.get_or_insert_with(|| Held {
+            since: now,
+            until: now + pipeline.limits.seal_wait,
+            parked: false,
+        });
+        let request = ProduceFrame {
+            cluster: self.listener.cluster,
+            frame,
+            version: head.api_version,
+            since: held.since,
+            overdue: now >= held.until,
+            now,
+        };
+        let produced = pipeline.seal_request(&request, &mut self.guard, out)?;
+        let whole = frame.len().saturating_add(LENGTH_PREFIX_BYTES);
+        let (step, acks, refusals) = match produced {
+            Produced::Waiting { look_again } => {
+                if !held.parked {
+                    pipeline.metrics.gauges.produce_parked += 1;
+                    self.produce = Some(Held { parked: true, ..held });
+                }
+                let until = look_again.map_or(held.until, |again| again.min(held.until));
+                return Ok(Step::Blocked(Wait::News(until)));
+            }
+            Produced::Verbatim { acks } => (Step::Forward(whole), acks, Vec::new()),
+            Produced::Written { acks, refusals } => (Step::Wrote(whole), acks, refusals),
+        };
+        self.produce = None;
+        unpark(&mut pipeline.metrics.gauges.produce_parked, held.parked);
+        self.finished = Some((TimeKind::Produce, now.saturating_duration_since(held.since)));
+        if acks == 0 {
+            // No answer will come that could prove the client: nothing else may ever be sent on this connection.
+            pipeline.metrics.frames(Direction::Request).frame(head.api_key);
+            self.authentication.requested(head.api_key);
+        } else {
+            // Refusals are memory, whatever became of the frame.
+            let refusal_bytes: usize = refusals.iter().map(Refusal::bytes).sum();
+            let bytes = frame.len().saturating_add(refusal_bytes);
+            self.note_request(pipeline, head, bytes, Answer::Produce(refusals));
+        }
+        Ok(step)
+    }
+}
+
+/// Length and head of the request that `input` begins with; at least [`HEAD_BYTES`] are there.
+fn request_head(input: &[u8]) -> Result<(usize, RequestHead), CloseReason> {
+    let length = frame_length(input, REQUEST_BYTES_MIN)?;
+    let head = input
+        .get(LENGTH_PREFIX_BYTES..)
+        .and_then(RequestHead::peek)
+        .ok_or(CloseReason::MalformedFrame)?;
+    Ok((length, head))
+}
+
+/// Length, API key, API version, correlation id.
+const HEAD_BYTES: usize = LENGTH_PREFIX_BYTES + 8;
+/// API key, API version, correlation id.
+const REQUEST_BYTES_MIN: usize = 8;

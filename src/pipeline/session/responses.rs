@@ -1,0 +1,311 @@
+//! A session's responses: matched to their requests by position, and streamed or written anew.
+
+use std::time::{Duration, Instant};
+
+use super::{Held, HeldFetch, Next, Session, Step, Wait, end_of_run, frame_length, malformed, unpark};
+use crate::metrics::{CloseReason, TimeKind};
+use crate::pipeline::Pipeline;
+use crate::pipeline::authentication::{API_VERSIONS, SASL_AUTHENTICATE};
+use crate::pipeline::fetch::{FetchFrame, FetchWork, Fetched};
+use crate::pipeline::in_flight::{Answer, Pending};
+use crate::protocol::api_key::{FETCH, PRODUCE};
+use crate::protocol::frame::{LENGTH_PREFIX_BYTES, response_correlation_id, response_header_end};
+use crate::protocol::policy::{api_policy, response_header_flexible};
+use crate::protocol::{addresses, api_versions, produce_response};
+
+impl Session {
+    /// Takes bytes from the broker; what goes to the client is forwarded or appended to `out`.
+    pub fn responses(
+        &mut self,
+        pipeline: &mut Pipeline,
+        now: Instant,
+        input: &mut [u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Step, CloseReason> {
+        let mut run = self.response_left.min(input.len());
+        self.response_left -= run;
+        loop {
+            match self.next_response(pipeline, now, input, run, out) {
+                Ok(Next::Streamed(bytes)) => run += bytes,
+                Ok(Next::Step(step)) => return Ok(step),
+                Err(_) if run > 0 => return Ok(Step::Forward(run)),
+                Err(reason) => return Err(reason),
+            }
+        }
+    }
+
+    /// Looks at the response behind the first `run` bytes, which are streamed.
+    fn next_response(
+        &mut self,
+        pipeline: &mut Pipeline,
+        now: Instant,
+        input: &mut [u8],
+        run: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<Next, CloseReason> {
+        if self.answers_itself() {
+            if run > 0 {
+                return Ok(Next::Step(Step::Forward(run)));
+            }
+            if let Some(Pending {
+                answer: Answer::Local(frame),
+                ..
+            }) = self.answered(pipeline, 0)
+            {
+                out.extend_from_slice(&frame);
+            }
+            return Ok(Next::Step(Step::Wrote(0)));
+        }
+        let Some(rest) = input.get(run..).filter(|rest| rest.len() >= RESPONSE_HEAD_BYTES) else {
+            return end_of_run(run, input, RESPONSE_BYTES_MIN);
+        };
+        let frame_bytes = frame_length(rest, RESPONSE_BYTES_MIN)?;
+        let front = self.in_flight.front().ok_or(CloseReason::UnexpectedResponse)?;
+        let correlation_id = rest.get(LENGTH_PREFIX_BYTES..).and_then(response_correlation_id);
+        if correlation_id != Some(front.correlation_id) {
+            return Err(CloseReason::UnexpectedResponse);
+        }
+        let (api_key, whole) = (front.api_key, frame_bytes.saturating_add(LENGTH_PREFIX_BYTES));
+        if matches!(front.answer, Answer::Stream) {
+            let here = whole.min(rest.len());
+            self.answered(pipeline, 0);
+            self.response_left = whole - here;
+            return Ok(Next::Streamed(here));
+        }
+        if frame_bytes > response_bytes_max(pipeline, api_key) {
+            return Err(CloseReason::FrameTooLarge);
+        }
+        if run > 0 {
+            return Ok(Next::Step(Step::Forward(run)));
+        }
+        match input.get_mut(LENGTH_PREFIX_BYTES..whole) {
+            Some(frame) => self.rewrite(pipeline, now, frame, out).map(Next::Step),
+            None => Ok(Next::Step(Step::More)),
+        }
+    }
+
+    /// Rewrites the answer to the oldest request, which is in hand whole.
+    fn rewrite(
+        &mut self,
+        pipeline: &mut Pipeline,
+        now: Instant,
+        frame: &mut [u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Step, CloseReason> {
+        let front = self.in_flight.front().ok_or(CloseReason::UnexpectedResponse)?;
+        let (api_key, version) = (front.api_key, front.api_version);
+        let whole = frame.len().saturating_add(LENGTH_PREFIX_BYTES);
+        let mut sasl_error = 0;
+        if addresses::carries_addresses(api_key, version)
+            && let Some(wait) = self.learn(pipeline, now, api_key, version, frame)?
+        {
+            return Ok(Step::Blocked(wait));
+        }
+        self.finished = Some((TimeKind::Held, Duration::ZERO));
+        match api_key {
+            FETCH => {
+                self.finished = None;
+                return self.fetch(pipeline, now, version, frame, out);
+            }
+            PRODUCE => {
+                let refusals = match self.in_flight.front().map(|front| &front.answer) {
+                    Some(Answer::Produce(refusals)) => refusals.as_slice(),
+                    _ => &[],
+                };
+                produce_response::merge(
+                    frame,
+                    version,
+                    refusals,
+                    &mut |node| self.listener.address_of(node),
+                    out,
+                )
+                .map_err(malformed)?;
+            }
+            API_VERSIONS => api_versions::intersect(frame, version, out).map_err(malformed)?,
+            SASL_AUTHENTICATE => {
+                sasl_error = body_error_code(frame, api_key, version)?;
+                self.answered(pipeline, sasl_error);
+                return Ok(Step::Forward(whole));
+            }
+            _ if addresses::carries_addresses(api_key, version) => {
+                self.listener
+                    .rewrite(api_key, version, frame, out)
+                    .map_err(malformed)?;
+                self.close_if_learned(pipeline);
+            }
+            _ => {
+                self.answered(pipeline, sasl_error);
+                return Ok(Step::Forward(whole));
+            }
+        }
+        self.answered(pipeline, sasl_error);
+        Ok(Step::Wrote(whole))
+    }
+
+    /// Whether the response tells addresses that are not known to every executor yet.
+    fn learn(
+        &mut self,
+        pipeline: &Pipeline,
+        now: Instant,
+        api_key: i16,
+        version: i16,
+        frame: &[u8],
+    ) -> Result<Option<Wait>, CloseReason> {
+        let book = pipeline
+            .addresses
+            .get(self.listener.cluster)
+            .ok_or(CloseReason::Internal)?;
+        let news = book
+            .news(&self.listener, api_key, version, frame)
+            .map_err(malformed)?;
+        if news.is_empty() {
+            self.learning = None;
+            return Ok(None);
+        }
+        let fresh = self.learning.is_none();
+        let held = *self.learning.get_or_insert(Held {
+            since: now,
+            until: now + LEARN_WAIT,
+            parked: false,
+        });
+        if now >= held.until {
+            return Err(CloseReason::Internal);
+        }
+        Ok(Some(if fresh {
+            Wait::Addresses(news, held.until)
+        } else {
+            Wait::News(held.until)
+        }))
+    }
+
+    /// The client came for a node that was not known: it is to come back to the right broker now.
+    fn close_if_learned(&mut self, pipeline: &Pipeline) {
+        let Some((node_id, connected)) = &self.unknown_node else {
+            return;
+        };
+        let known = pipeline
+            .addresses
+            .get(self.listener.cluster)
+            .and_then(|book| book.get(*node_id));
+        match known {
+            Some(address) if address == connected => self.unknown_node = None,
+            Some(_) => self.closing = Some(CloseReason::Learned),
+            None => {}
+        }
+    }
+
+    fn fetch(
+        &mut self,
+        pipeline: &mut Pipeline,
+        now: Instant,
+        version: i16,
+        frame: &mut [u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Step, CloseReason> {
+        let whole = frame.len().saturating_add(LENGTH_PREFIX_BYTES);
+        let in_pieces = frame.len() > PIECE_BYTES;
+        let mut fetch = FetchFrame {
+            cluster: self.listener.cluster,
+            frame,
+            version,
+            connection: self.connection,
+            now,
+        };
+        let mut held = match self.fetch.take() {
+            Some(held) => held,
+            None => {
+                let work = FetchWork::begin(pipeline, fetch.frame, version)?;
+                if work.is_verbatim(pipeline, &fetch)? {
+                    work.finish(pipeline);
+                    self.finished = Some((TimeKind::Fetch, Duration::ZERO));
+                    self.answered(pipeline, 0);
+                    return Ok(Step::Forward(whole));
+                }
+                // Opening makes records shorter; the frame is in hand, so that its length is no mere announcement.
+                let out = Vec::with_capacity(if in_pieces { whole } else { 0 });
+                Box::new(HeldFetch {
+                    work,
+                    out,
+                    since: now,
+                    hold: None,
+                    waits: false,
+                    parked: false,
+                })
+            }
+        };
+        let overdue = held.hold.is_some_and(|until| now >= until);
+        if let Some(until) = held.hold
+            && !overdue
+            && !held.waits
+        {
+            self.fetch = Some(held);
+            return Ok(Step::Blocked(Wait::Until(until)));
+        }
+        let target = if in_pieces { &mut held.out } else { &mut *out };
+        let advanced = held.work.advance(pipeline, &mut fetch, PIECE_BYTES, target);
+        if advanced.is_err() {
+            unpark(&mut pipeline.metrics.gauges.fetch_parked, held.parked);
+        }
+        match advanced? {
+            Fetched::Partly => {
+                self.fetch = Some(held);
+                return Ok(Step::Yield);
+            }
+            Fetched::Nothing { waits } if !overdue => {
+                held.work.retract(target);
+                held.work = held.work.again();
+                held.waits = waits;
+                if waits && !held.parked {
+                    held.parked = true;
+                    pipeline.metrics.gauges.fetch_parked += 1;
+                }
+                let until = *held.hold.get_or_insert(now + pipeline.limits.fetch_hold);
+                self.fetch = Some(held);
+                return Ok(Step::Blocked(if waits {
+                    Wait::News(until)
+                } else {
+                    Wait::Until(until)
+                }));
+            }
+            Fetched::Written | Fetched::Nothing { .. } => {}
+        }
+        if in_pieces {
+            if out.is_empty() {
+                std::mem::swap(out, &mut held.out);
+            } else {
+                out.extend_from_slice(&held.out);
+            }
+        }
+        self.finished = Some((TimeKind::Fetch, now.saturating_duration_since(held.since)));
+        unpark(&mut pipeline.metrics.gauges.fetch_parked, held.parked);
+        held.work.finish(pipeline);
+        self.answered(pipeline, 0);
+        Ok(Step::Wrote(whole))
+    }
+}
+
+fn response_bytes_max(pipeline: &Pipeline, api_key: i16) -> usize {
+    if api_key == FETCH {
+        return pipeline.limits.fetch_response_bytes_max;
+    }
+    api_policy(api_key).map_or(0, |policy| policy.response_bytes_max)
+}
+
+/// The error code that a response's body begins with.
+fn body_error_code(frame: &[u8], api_key: i16, version: i16) -> Result<i16, CloseReason> {
+    let at = response_header_end(frame, response_header_flexible(api_key, version)).map_err(malformed)?;
+    let bytes = frame
+        .get(at..)
+        .and_then(|body| body.first_chunk())
+        .ok_or(CloseReason::MalformedFrame)?;
+    Ok(i16::from_be_bytes(*bytes))
+}
+
+/// Length, correlation id.
+const RESPONSE_HEAD_BYTES: usize = LENGTH_PREFIX_BYTES + 4;
+/// Correlation id.
+const RESPONSE_BYTES_MIN: usize = 4;
+/// Records that are opened before others get their turn: about a millisecond.
+const PIECE_BYTES: usize = 1024 * 1024;
+/// The control thread answers within a tick; seconds are a hang.
+const LEARN_WAIT: Duration = Duration::from_secs(2);
