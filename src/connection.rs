@@ -15,6 +15,8 @@
 
 mod half;
 mod relay;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use half::Half;
 pub(crate) use relay::Relay;

@@ -10,6 +10,7 @@
 //! - EXECUTOR-MAIN-2: messages are taken in before connections, so that a client which was told of a node finds its address.
 //! - EXECUTOR-MAIN-3: it ends by cancelling every task, or sockets and rings would stay open.
 //! - EXECUTOR-MAIN-4: a wake-up that glommio loses is made up for by the next tick.
+//! - EXECUTOR-MAIN-5: one that ends unasked is noticed by the control thread, which then ends the program.
 
 pub(crate) mod alarms;
 mod buffers;
@@ -20,11 +21,12 @@ pub(crate) mod shared;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -33,7 +35,7 @@ use glommio::{ExecutorJoinHandle, GlommioError, LocalExecutorBuilder, Placement,
 use tokio::sync::oneshot;
 
 use self::dial::{Listener, connect};
-use self::messages::{Accepted, ControlRequest, ExecutorMessage};
+use self::messages::{Accepted, ControlRequest, ExecutorMessage, Seats};
 use self::shared::Shared;
 use crate::channel::{Receiver, Sender};
 use crate::connection::Relay;
@@ -55,10 +57,12 @@ pub(crate) struct ExecutorSetup {
     pub(crate) control: Sender<ControlRequest>,
     /// Listeners of all clusters.
     pub(crate) listeners: Vec<Listener>,
-    /// Open connections, for the acceptor.
-    pub(crate) open: Arc<AtomicUsize>,
+    /// Counts that are shared with the acceptor.
+    pub(crate) seats: Arc<Seats>,
     /// Told once the executor runs.
     pub(crate) started: oneshot::Sender<()>,
+    /// Never told anything: it is gone when the executor has ended.
+    pub(crate) alive: oneshot::Sender<Infallible>,
 }
 
 /// Starts an executor; `pipeline` is made on its thread.
@@ -82,11 +86,12 @@ pub(crate) fn spawn(
                 accepted: setup.accepted,
                 key_replies: setup.key_replies,
                 listeners: setup.listeners.into_iter().map(Rc::new).collect(),
-                open: setup.open,
+                seats: setup.seats,
                 tasks: HashMap::new(),
                 finished: Rc::default(),
                 drained: None,
                 idle_checked: Instant::now(),
+                _alive: setup.alive,
             };
             // Whoever waits for it may have given up.
             let _ = setup.started.send(());
@@ -100,12 +105,13 @@ struct Executor {
     accepted: Receiver<Accepted>,
     key_replies: Receiver<KeyReply>,
     listeners: Vec<Rc<Listener>>,
-    open: Arc<AtomicUsize>,
+    seats: Arc<Seats>,
     tasks: HashMap<u64, Task<()>>,
     /// Connections whose task has ended.
     finished: Rc<RefCell<Vec<u64>>>,
     drained: Option<oneshot::Sender<()>>,
     idle_checked: Instant,
+    _alive: oneshot::Sender<Infallible>,
 }
 
 impl Executor {
@@ -121,6 +127,12 @@ impl Executor {
                 }
                 self.take_key_replies(context);
                 while let Poll::Ready(accepted) = self.accepted.poll_recv(context) {
+                    // EXECUTOR-MAIN-2: what was said before this client connected is in the queue by now.
+                    while let Poll::Ready(message) = self.messages.poll_recv(context) {
+                        if self.take_message(message) {
+                            return Poll::Ready(true);
+                        }
+                    }
                     self.serve(accepted);
                 }
                 tick.as_mut().poll(context).map(|_| false)
@@ -188,6 +200,10 @@ impl Executor {
         self.shared.send_unsent();
         let mut pipeline = self.shared.pipeline.borrow_mut();
         pipeline.keys.tick(now);
+        for _ in 0..self.seats.refused.swap(0, Ordering::Relaxed) {
+            pipeline.metrics.connections.accepted += 1;
+            pipeline.metrics.connections.closed(CloseReason::Limit);
+        }
         let audit = std::mem::take(&mut pipeline.audit);
         let (idle, unproven) = (
             pipeline.limits.idle_timeout,
@@ -200,7 +216,11 @@ impl Executor {
         self.shared.send_key_requests();
         if now.saturating_duration_since(self.idle_checked) >= IDLE_CHECK {
             self.idle_checked = now;
-            self.shared.registry.borrow().close_idle(now, idle, unproven);
+            let registry = self.shared.registry.borrow();
+            registry.close_idle(now, idle, unproven);
+            if self.shared.is_full() {
+                registry.close_largest(now);
+            }
         }
         for id in self.finished.borrow_mut().drain(..) {
             self.tasks.remove(&id);
@@ -214,13 +234,13 @@ impl Executor {
 
     fn serve(&mut self, accepted: Accepted) {
         let Some(listener) = self.listeners.get(accepted.listener).map(Rc::clone) else {
-            self.open.fetch_sub(1, Ordering::Relaxed);
+            self.seats.taken.fetch_sub(1, Ordering::Relaxed);
             return;
         };
         let (id, status) = self.shared.registry.borrow_mut().add(Instant::now());
         let shared = Rc::clone(&self.shared);
         let finished = Rc::clone(&self.finished);
-        let open = Arc::clone(&self.open);
+        let seats = Arc::clone(&self.seats);
         shared.pipeline.borrow_mut().metrics.connections.accepted += 1;
         // The number only tells connections apart; that it wraps does no harm.
         let connection = id as u32;
@@ -229,7 +249,7 @@ impl Executor {
                 id,
                 shared: Rc::clone(&shared),
                 finished,
-                open,
+                seats,
                 reason: CloseReason::Drain,
             };
             ended.finish(serve_connection(accepted, connection, listener, status, shared).await);
@@ -247,12 +267,29 @@ async fn serve_connection(
 ) -> CloseReason {
     let node = accepted.node;
     let client = dial::adopt(accepted.stream);
-    let Some((broker, unknown_node)) = connect(&listener, node, connection, &shared).await else {
-        shared.ask(ControlRequest::ConnectFailed {
-            cluster: listener.map.cluster,
-            node,
-        });
-        return CloseReason::ConnectFailed;
+    let connected = {
+        let mut dialing = pin!(connect(&listener, node, connection, &shared));
+        poll_fn(|context| {
+            status.register(context.waker());
+            match status.request() {
+                registry::Request::Run => dialing.as_mut().poll(context).map(Ok),
+                // Nothing was read of the client yet.
+                registry::Request::Drain => Poll::Ready(Err(CloseReason::Drain)),
+                registry::Request::Close(reason) => Poll::Ready(Err(reason)),
+            }
+        })
+        .await
+    };
+    let (broker, unknown_node) = match connected {
+        Ok(Some(connected)) => connected,
+        Ok(None) => {
+            shared.ask(ControlRequest::ConnectFailed {
+                cluster: listener.map.cluster,
+                node,
+            });
+            return CloseReason::ConnectFailed;
+        }
+        Err(reason) => return reason,
     };
     let session = {
         let mut pipeline = shared.pipeline.borrow_mut();
@@ -272,7 +309,7 @@ struct Ended {
     id: u64,
     shared: Rc<Shared>,
     finished: Rc<RefCell<Vec<u64>>>,
-    open: Arc<AtomicUsize>,
+    seats: Arc<Seats>,
     reason: CloseReason,
 }
 
@@ -292,7 +329,7 @@ impl Drop for Ended {
             .closed(self.reason);
         self.shared.registry.borrow_mut().remove(self.id);
         self.finished.borrow_mut().push(self.id);
-        self.open.fetch_sub(1, Ordering::Relaxed);
+        self.seats.taken.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -57,6 +57,12 @@ pub trait Kms: Send + Sync {
     fn recheck_interval(&self) -> Duration {
         Duration::from_secs(300)
     }
+
+    /// How long the key service may at most remember a definite refusal before it asks again: as long as it takes until a
+    /// KEK that was enabled again is good again.
+    fn verdict_memory(&self) -> Duration {
+        Duration::from_secs(10)
+    }
 }
 
 /// A new DEK.

@@ -1,4 +1,60 @@
 //! Sealwire: a transparent proxy for Apache Kafka that seals records before a broker sees them and opens them on the way back.
+//!
+//! This page is the map of the program. `docs/architecture.md` says why it is built so, `docs/envelope.md` what is stored.
+//!
+//! # Threads
+//!
+//! ```text
+//! client <--> [acceptor] --socket--> [executor 0..n] <--> broker
+//!                                       |      ^
+//!            addresses, names, audit,   |      |   addresses, keys, revocations,
+//!            key requests, counters     v      |   questions for counters, drain
+//!                                   [control thread] <--> KMS, files, admin HTTP, signals
+//! ```
+//!
+//! - An executor (`executor`, one for each core) owns its connections, keys, buffers and counters. It never waits on a lock,
+//!   calls no KMS, reads no file, writes no log line.
+//! - The control thread (`server::control`) does all of that, and never sees a record.
+//! - Between threads there are bounded lock-free channels ([`channel`]) and nothing else.
+//!
+//! # The way of a record
+//!
+//! ```text
+//! Produce   connection -> pipeline::session   peek at 8 bytes, policy, hold the frame
+//!                      -> pipeline::produce   rule of each topic, batch checked, sealing key (or wait, or refuse)
+//!                      -> seal_batch          record_batch walks, envelope seals into the output, CRC last
+//!                      -> connection          one write; refusals are merged into the broker's answer
+//!
+//! Fetch     connection -> pipeline::session   the response is held
+//!                      -> pipeline::fetch     each partition: rule, then batch after batch
+//!                      -> open_batch          forms, KEKs and keys first; then envelope opens into the output
+//!                      -> connection          one write; a batch without its key is "no data yet"
+//!
+//! the rest  streamed; responses that carry brokers' addresses are rewritten (protocol::addresses)
+//!
+//! keys      pipeline -> keys::executor --request--> keys::service -> keys::ledger -> kms
+//! ```
+//!
+//! # Modules
+//!
+//! - [`cli`] is what an operator types, [`config`] what he writes, [`server`] what then runs, [`admin`] what he watches.
+//! - [`pipeline`] decides about frames, purely: no socket, no clock, no thread. `connection` and `executor` give it sockets and
+//!   time.
+//! - [`protocol`] and [`record_batch`] read and write Kafka's bytes, [`rules`] say what happens to a topic, [`envelope`] seals and
+//!   opens one record.
+//! - [`keys`] bring keys from [`kms`] to executors; [`crypto`] is the only place that touches their bytes.
+//! - [`metrics`] are counters that each have one owner; [`ring`] prepares io_uring.
+//!
+//! # Words
+//!
+//! - *seal, open*: encrypt and authenticate; verify and decrypt. The *marker* is the record header `sealwire`, which holds the seal.
+//! - *DEK*: data-encryption key, made for one process; *KEK*: key-encryption key, in the KMS; a *wrapped DEK* is stored with
+//!   every record.
+//! - *rule*: what happens to a topic: seal, pass, reject; no rule means refused. *form*: what a stored record is. *domain*: the text
+//!   that a seal is bound to.
+//! - *refuse*: not store or not deliver, with a Kafka code; *outage* and *verdict*: a KMS that does not answer, and one that says no.
+//!
+//! `docs/glossary.md` has the others.
 
 pub mod admin;
 pub mod channel;

@@ -23,13 +23,14 @@ mod fetch;
 mod in_flight;
 mod open_batch;
 mod produce;
+mod recordless;
 mod refusal;
 mod seal_batch;
+mod seal_wait;
 mod sequence_guard;
 mod session;
 mod topics;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::config::Limits;
@@ -63,8 +64,8 @@ pub struct Pipeline {
     pub audit: Vec<AuditEvent>,
     /// Grows whenever a key, a refusal of one, or an address has arrived: what waits looks again only then.
     pub news: u64,
-    /// KEKs that a produce request has waited for in vain (PRODUCE-SEAL-3).
-    waited_out: HashSet<(usize, Arc<str>)>,
+    /// Which sealing keys are still waited for.
+    seal_wait: seal_wait::SealWait,
     produce: ProduceRequest,
     fetch: FetchResponse,
     verdicts: Vec<produce::Verdict>,
@@ -104,7 +105,7 @@ impl Pipeline {
             addresses,
             audit: Vec::new(),
             news: 0,
-            waited_out: HashSet::new(),
+            seal_wait: seal_wait::SealWait::default(),
             produce: ProduceRequest::default(),
             fetch: FetchResponse::default(),
             verdicts: Vec::new(),

@@ -9,6 +9,7 @@
 //! - SERVER-1: nothing is served before every listener is bound and every executor runs.
 //! - SERVER-2: SIGTERM and SIGINT drain: nothing new is accepted, what is in flight is finished, at most for
 //!   `limits.drain_timeout`; then every task is cancelled and every thread joined.
+//! - SERVER-3: an executor that ends unasked ends the program with an error, at once: the rest could not serve its share.
 
 mod acceptor;
 mod audit;
@@ -19,7 +20,6 @@ use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
@@ -33,7 +33,7 @@ use crate::admin::ProcessFacts;
 use crate::channel::channel;
 use crate::config::{Config, Executors, KmsKind};
 use crate::crypto::memory;
-use crate::executor::messages::ExecutorMessage;
+use crate::executor::messages::{ExecutorMessage, Seats};
 use crate::executor::{ExecutorListener, ExecutorSetup, spawn};
 use crate::keys::{KeyOptions, KeyService, NamedKms};
 use crate::kms::Kms;
@@ -178,12 +178,11 @@ impl Server {
         let mut books = Vec::new();
         for cluster in &config.clusters {
             let state_file = cluster.state_file.clone().map(StateFile::new);
-            let mut book = AddressBook::new(cluster.node_addresses.clone());
+            let mut addresses = cluster.node_addresses.clone();
             if let Some(file) = &state_file {
-                for learned in file.read()? {
-                    book.learn(learned);
-                }
+                addresses.extend(file.read()?);
             }
+            let book = AddressBook::new(addresses);
             state_files.push(state_file);
             books.push(book);
         }
@@ -223,12 +222,14 @@ impl Server {
         let mut executors = Threads::default();
         let mut key_replies = Vec::new();
         let mut accepted_senders = Vec::new();
+        let mut executors_ended = Vec::new();
         for (executor, cpu) in self.cpus.iter().copied().enumerate() {
             let (message_sender, messages) = channel(MESSAGE_CAPACITY);
             let (accepted_sender, accepted) = channel(ACCEPTED_CAPACITY);
             let (reply_sender, replies) = channel(KEY_CAPACITY);
-            let open = Arc::new(AtomicUsize::new(0));
+            let seats = Arc::new(Seats::default());
             let (started_sender, started) = oneshot::channel();
+            let (alive, ended) = oneshot::channel();
             let setup = ExecutorSetup {
                 executor,
                 cpu,
@@ -238,8 +239,9 @@ impl Server {
                 key_service: key_sender.clone(),
                 control: control_sender.clone(),
                 listeners: executor_listeners(&self.config),
-                open: Arc::clone(&open),
+                seats: Arc::clone(&seats),
                 started: started_sender,
+                alive,
             };
             let pipeline = pipeline_maker(executor, &self.config, &options, &kms_list, &self.books);
             let handle =
@@ -247,7 +249,8 @@ impl Server {
             executors.messages.push(message_sender);
             executors.handles.push(Some(handle));
             key_replies.push(reply_sender);
-            accepted_senders.push((accepted_sender, open));
+            accepted_senders.push((accepted_sender, seats));
+            executors_ended.push(ended);
             executors.wait_for_start(&runtime, executor, started)?;
         }
         if ring::rings_created() == 0 {
@@ -264,6 +267,7 @@ impl Server {
         let control = Control::new(ControlLinks {
             requests: control_receiver,
             executors: executors.messages.clone(),
+            executors_ended,
             books: self.books,
             state_files: self.state_files,
             kms_names: self.config.kms.iter().map(|kms| kms.name.clone()).collect(),

@@ -238,7 +238,7 @@ fn two_proxies_read_what_the_other_has_written() {
     }
     if let Some(mut proxy) = second {
         // However many connections and executors asked: the other's data key once, its own at most once.
-        let unwraps = proxy.metric("sealwire_kms_calls_total", &["operation=\"unwrap_dek\""]);
+        let unwraps = proxy.metric("sealwire_deks_unwrapped_total", &[]);
         assert!(
             (1.0..=2.0).contains(&unwraps),
             "{unwraps} unwraps for two data keys"

@@ -8,7 +8,7 @@ mod support;
 use support::artifacts::KafkaVersion;
 use support::broker_properties::Login;
 use support::cluster::KafkaCluster;
-use support::operations::{From, Outcome};
+use support::operations::{From, Options, Outcome};
 use support::records::{Consumed, Record, assert_delivered, assert_same, assert_same_sequence};
 use support::rig::{Rig, Topic, unique};
 
@@ -386,8 +386,23 @@ fn several_rules_in_one_request() {
                 .partition(partition)
         })
         .collect();
-    // All partitions have the same leader: what lingers is sent in one request.
-    let deliveries = rig.java.produce(&rig.options().set("linger_ms", 200), &sent);
+    // All partitions have the same leader, so that what lingers is sent in one request: seen at a proxy that nobody else
+    // uses.
+    let proxy = rig.another_proxy(Login::Plaintext);
+    let options = proxy
+        .as_ref()
+        .map_or_else(|| rig.options(), |proxy| Options::at(proxy.bootstrap()));
+    let deliveries = rig.java.produce(&options.set("linger_ms", 2000), &sent);
+    if let Some(proxy) = &proxy {
+        let requests = proxy.metric(
+            "sealwire_frames_total",
+            &["direction=\"request\"", "api=\"Produce\""],
+        );
+        assert!(
+            (1.0..=3.0).contains(&requests),
+            "{requests} requests for ten partitions"
+        );
+    }
     let partitions: Vec<(String, i32)> = topics
         .iter()
         .flat_map(|topic| [(topic.clone(), 0), (topic.clone(), 1)])

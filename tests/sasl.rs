@@ -151,3 +151,23 @@ fn restarted_proxy_serves_clients_that_come_back() {
         assert_exactly_once(agent, producer, consumer);
     }
 }
+
+/// What the configuration or a state file says of a node may be out of date: clients that come straight to its port are
+/// served through a bootstrap broker until the right address is learned.
+#[test]
+fn node_that_moved_while_the_proxy_was_down_is_found() {
+    let rig = &*RIG;
+    let Some(mut proxy) = rig.another_proxy(Login::Sasl) else {
+        return;
+    };
+    proxy.terminate();
+    // Nobody listens on port 1.
+    proxy.start_again_with(&["cluster.main.node_addresses={ 1 = \"127.0.0.1:1\" }"]);
+    let topic = rig.topic("sealed-moved", 1);
+    let options = Options::at(proxy.node_address(0)).sasl("PLAIN", USER, PASSWORD);
+    let sent = [Record::new(&topic, "key", "value").header("h", "v").partition(0)];
+    let deliveries = rig.java.produce(&options, &sent);
+    let read = rig.java.consume(&options, &From::partitions(&topic, 1), 1);
+    assert_same(&sent, &deliveries, &read);
+    proxy.terminate();
+}

@@ -3,7 +3,7 @@
 mod families;
 
 use std::fmt::Error;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 
 use self::families::{BYTES, Buckets, Families, Labels, NONE, SECONDS};
 use super::{Collection, ProcessFacts};
-use crate::keys::statistics::KmsStatistics;
+use crate::keys::statistics::{CallKind, KmsState, KmsStatistics};
 use crate::metrics::{CloseReason, Direction, RefusalCount, Snapshot, TimeKind, TopicCounters};
 use crate::protocol::policy::api_policy;
 
@@ -374,20 +374,42 @@ impl Exposition {
                 .kms()
                 .map(|(name, kms)| (label(name), kms.outages.get())),
         )?;
+        let calls = self.collection.kms().flat_map(|(name, kms)| {
+            CallKind::ALL.map(|kind| {
+                let labels = vec![("kms", name.to_owned()), ("call", text_of(kind.as_str()))];
+                (labels, Buckets::of_kms(kms.latency(kind)))
+            })
+        });
         families.histogram(
             "sealwire_kms_call",
             "How long KMS calls take, failed ones included",
-            self.collection
-                .kms()
-                .map(|(name, kms)| (label(name), Buckets::of_kms(&kms.latency))),
+            calls,
         )?;
+        let now = Instant::now();
+        let states = self
+            .collection
+            .kms()
+            .map(|(name, kms)| (label(name), kms.state(now)));
         families.gauge(
             "sealwire_kms_available",
             "Whether the KMS answered when it was last asked; 1 before it was ever asked",
             None,
-            self.collection
-                .kms()
-                .map(|(name, kms)| (label(name), u64::from(kms.is_available()))),
+            states.clone().map(|(labels, state)| {
+                let silent = matches!(state, KmsState::Silent(_));
+                (labels, u64::from(!silent))
+            }),
+        )?;
+        families.gauge(
+            "sealwire_kms_outage",
+            "For how long the KMS has not answered; 0 while it does, and before it was ever asked",
+            SECONDS,
+            states.map(|(labels, state)| {
+                let silent = match state {
+                    KmsState::Silent(silent) => silent,
+                    KmsState::Unasked | KmsState::Answering => Duration::ZERO,
+                };
+                (labels, silent.as_secs_f64())
+            }),
         )
     }
 }

@@ -1,10 +1,11 @@
 //! Live and ready, with the reasons when not.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use super::{Collection, EXECUTOR_TIMEOUT, LIVENESS_TIMEOUT};
+use crate::keys::statistics::KmsState;
 
 /// The answer of a probe: served as JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -46,18 +47,21 @@ impl Health {
                 health.reasons.push(reason);
             }
         }
-        let silent: Vec<&str> = collection
+        let now = Instant::now();
+        let silent: Vec<(&str, Duration)> = collection
             .kms()
-            .filter(|(_, kms)| !kms.is_available())
-            .map(|(name, _)| name)
+            .filter_map(|(name, kms)| match kms.state(now) {
+                KmsState::Silent(silent) => Some((name, silent)),
+                KmsState::Unasked | KmsState::Answering => None,
+            })
             .collect();
         let keys = collection.executors.iter().flatten().map(|snapshot| {
             let gauges = snapshot.gauges;
             gauges.sealing_keys.saturating_add(gauges.opening_keys)
         });
         let has_keys = keys.fold(0, u64::saturating_add) > 0;
-        for name in &silent {
-            let text = format!("KMS {name:?} did not answer when it was last asked");
+        for (name, silent) in &silent {
+            let text = format!("KMS {name:?} has not answered for {} s", silent.as_secs());
             health.warnings.push(text);
         }
         if !silent.is_empty() && silent.len() == collection.kms_names.len() && !has_keys {
@@ -123,7 +127,6 @@ impl Liveness {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::Duration;
 
     use super::*;
     use crate::keys::statistics::KeyStatistics;

@@ -309,7 +309,7 @@ pub const KEYS: &[Key] = &[
         "limits.seal_wait",
         [MILLISECOND, MINUTE],
         "\"2s\"",
-        "How long a produce request waits for a sealing key. At the bound: its partitions are refused as retriable (error 19), and nothing is stored.",
+        "How long a produce request waits for a sealing key, through an outage of the KMS as well; what is behind it on its connection waits too. At the bound: the partitions without a key are refused as retriable (error 19), nothing of them is stored, and later requests do not wait for that key again until it has come, nor for ten seconds for other keys of that KMS.",
     ),
     time(
         "limits.fetch_hold",

@@ -12,8 +12,10 @@ use crate::pipeline::Wait;
 /// One direction; see the module.
 #[derive(Default)]
 pub(crate) struct Half {
-    /// Read and not consumed yet: the beginning of a frame that is held, or what lies behind one that waits.
+    /// From `consumed` on: read and not consumed yet, the beginning of a frame that is held, or what lies behind one that
+    /// waits.
     pub(crate) input: Vec<u8>,
+    pub(crate) consumed: usize,
     /// To be written from `written` on.
     pub(crate) output: Vec<u8>,
     pub(crate) written: usize,
@@ -48,6 +50,21 @@ impl Half {
     /// Whether nothing is held in either direction.
     pub(crate) fn is_empty(&self) -> bool {
         self.input.is_empty() && !self.has_output()
+    }
+
+    /// Bytes that were read and not consumed.
+    pub(crate) fn unconsumed(&self) -> usize {
+        self.input.len().saturating_sub(self.consumed)
+    }
+
+    /// Consumes `bytes` more. What is left moves to the front only when it is the smaller part: a thousand small requests
+    /// may wait here and go one by one.
+    pub(crate) fn consume(&mut self, bytes: usize) {
+        self.consumed = self.consumed.saturating_add(bytes).min(self.input.len());
+        if self.consumed > self.input.len() / 2 {
+            self.input.drain(..self.consumed);
+            self.consumed = 0;
+        }
     }
 
     /// Bytes of memory that this half owns.

@@ -26,6 +26,8 @@ pub(crate) struct Relay<C, B> {
     shared: Rc<Shared>,
     /// The deadline that the alarms were last told, so that they are told once.
     alarm: Option<Instant>,
+    /// For which news the alarms were last asked.
+    news_asked: Option<u64>,
 }
 
 impl<C, B> Relay<C, B>
@@ -49,6 +51,7 @@ where
             status,
             shared,
             alarm: None,
+            news_asked: None,
         }
     }
 
@@ -60,9 +63,11 @@ where
         self.status.register(context.waker());
         for _ in 0..ROUNDS_MAX {
             let draining = self.status.request() == Request::Drain;
-            // A half-read request is still taken in; a new one is not.
-            let may_read = !draining || !self.requests.input.is_empty() || !self.session.is_quiet();
-            let mut moved = OneWay {
+            if draining {
+                self.session.drain(self.requests.unconsumed());
+            }
+            let may_read = self.session.takes_requests();
+            let requests = OneWay {
                 direction: Direction::Request,
                 source: &mut self.client,
                 sink: &mut self.broker,
@@ -71,9 +76,10 @@ where
                 shared: &self.shared,
                 now,
                 may_read,
+                wrote: false,
             }
             .pump(context)?;
-            moved |= OneWay {
+            let responses = OneWay {
                 direction: Direction::Response,
                 source: &mut self.broker,
                 sink: &mut self.client,
@@ -82,14 +88,18 @@ where
                 shared: &self.shared,
                 now,
                 may_read: true,
+                wrote: false,
             }
             .pump(context)?;
+            if requests != Moved::Nothing || responses != Moved::Nothing {
+                let held = self.requests.accounted.saturating_add(self.responses.accounted);
+                self.status.touch(now, self.session.is_proven(), held);
+            }
             self.end_if_done(draining)?;
-            if !moved {
+            if requests != Moved::Input && responses != Moved::Input {
                 self.wait(context, now);
                 return Ok(());
             }
-            self.status.touch(now, self.session.is_proven());
         }
         // Others first: this one has had its share.
         context.waker().wake_by_ref();
@@ -106,7 +116,8 @@ where
         if self.responses.ended {
             return Err(CloseReason::BrokerClosed);
         }
-        if draining && self.session.is_quiet() && self.requests.is_empty() && self.responses.is_empty() {
+        let drained = draining && !self.session.takes_requests() && self.session.is_quiet();
+        if drained && !self.requests.has_output() && self.responses.is_empty() {
             return Err(CloseReason::Drain);
         }
         Ok(())
@@ -116,21 +127,13 @@ where
     fn wait(&mut self, context: &mut Context<'_>, now: Instant) {
         let mut deadline: Option<Instant> = None;
         let mut news = false;
-        for half in [&mut self.requests, &mut self.responses] {
-            let until = match &mut half.blocked {
+        for half in [&self.requests, &self.responses] {
+            let until = match &half.blocked {
                 Some(Blocked { wait, .. }) => match wait {
                     Wait::Room => None,
                     Wait::Until(until) => Some(*until),
-                    Wait::News(until) => {
+                    Wait::News(until) | Wait::Addresses(_, until) => {
                         news = true;
-                        Some(*until)
-                    }
-                    Wait::Addresses(learned, until) => {
-                        news = true;
-                        if !learned.is_empty() {
-                            let cluster = self.session.cluster();
-                            self.shared.learn(cluster, std::mem::take(learned));
-                        }
                         Some(*until)
                     }
                 },
@@ -142,7 +145,7 @@ where
         let Some(deadline) = deadline else { return };
         let mut alarms = self.shared.alarms.borrow_mut();
         if news {
-            alarms.on_news(context.waker());
+            alarms.on_news(context.waker(), &mut self.news_asked);
             self.shared.send_key_requests();
         }
         if self.alarm != Some(deadline) {
@@ -176,6 +179,17 @@ impl<C, B> Drop for Relay<C, B> {
     }
 }
 
+/// What came of one call of [`OneWay::pump`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Moved {
+    /// Nothing.
+    Nothing,
+    /// Only what had been queued was written, and not all of it: the socket says when to go on.
+    Output,
+    /// Input was read or worked off: there may be more to do.
+    Input,
+}
+
 /// One direction, for the length of one call.
 struct OneWay<'a, R, W> {
     direction: Direction,
@@ -186,14 +200,20 @@ struct OneWay<'a, R, W> {
     shared: &'a Shared,
     now: Instant,
     may_read: bool,
+    /// Anything was written.
+    wrote: bool,
 }
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
-    /// Moves what can be moved; says whether anything was.
-    fn pump(&mut self, context: &mut Context<'_>) -> Result<bool, CloseReason> {
-        let moved = self.pump_once(context)?;
+    /// Moves what can be moved.
+    fn pump(&mut self, context: &mut Context<'_>) -> Result<Moved, CloseReason> {
+        let worked = self.pump_once(context)?;
         self.settle();
-        Ok(moved)
+        Ok(match (worked, self.wrote) {
+            (true, _) => Moved::Input,
+            (false, true) => Moved::Output,
+            (false, false) => Moved::Nothing,
+        })
     }
 
     fn pump_once(&mut self, context: &mut Context<'_>) -> Result<bool, CloseReason> {
@@ -204,11 +224,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
         if self.may_look() {
             self.half.blocked = None;
             self.half.unfinished = false;
-            let mut input = std::mem::take(&mut self.half.input);
-            let consumed = self.work(&mut input, context);
-            self.half.input = input;
-            let consumed = consumed?;
-            self.half.input.drain(..consumed);
+            let consumed = self.work_on_rest(context)?;
             moved = consumed > 0 || self.half.has_output();
             if !self.flush(context)? {
                 return Ok(moved);
@@ -278,13 +294,21 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
         } else {
             self.half.input.extend_from_slice(arrived);
             drop(buffer);
-            let mut input = std::mem::take(&mut self.half.input);
-            let consumed = self.work(&mut input, context);
-            self.half.input = input;
-            self.half.input.drain(..consumed?);
+            self.work_on_rest(context)?;
         }
         self.flush(context)?;
         Ok(true)
+    }
+
+    /// Lets the session work on what was left of the input; says how much of it was used up.
+    fn work_on_rest(&mut self, context: &mut Context<'_>) -> Result<usize, CloseReason> {
+        let mut input = std::mem::take(&mut self.half.input);
+        let rest = input.get_mut(self.half.consumed..).unwrap_or_default();
+        let consumed = self.work(rest, context);
+        self.half.input = input;
+        let consumed = consumed?;
+        self.half.consume(consumed);
+        Ok(consumed)
     }
 
     /// Lets the session work on `input`; says how much of it is used up.
@@ -325,7 +349,12 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
                     }
                 }
                 Step::More => break,
-                Step::Blocked(wait) => {
+                Step::Blocked(mut wait) => {
+                    // At once: the session says it only once, and may be asked again before the relay comes to rest.
+                    if let Wait::Addresses(learned, _) = &mut wait {
+                        let learned = std::mem::take(learned);
+                        self.shared.learn(self.session.cluster(), learned);
+                    }
                     self.half.blocked = Some(Blocked {
                         wait,
                         news: pipeline.news,
@@ -381,6 +410,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
             Poll::Ready(Err(error)) => return Err(self.write_failed(&error)),
             Poll::Pending => self.half.written.saturating_sub(before),
         };
+        self.wrote |= flushed > 0;
         self.shared
             .pipeline
             .borrow_mut()
@@ -402,7 +432,11 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
             pool.give(&mut self.half.output);
         }
         drop(pool);
-        self.shared.account(self.half);
+        let elsewhere = match self.direction {
+            Direction::Request => 0,
+            Direction::Response => self.session.bytes_held(),
+        };
+        self.shared.account(self.half, elsewhere);
     }
 
     /// The source has ended: the sink is told once everything before it is written.

@@ -13,14 +13,18 @@ use std::time::Instant;
 #[derive(Default)]
 pub(crate) struct Alarms {
     news: Vec<Waker>,
+    /// How often news have come.
+    news_count: u64,
     deadlines: BTreeMap<(Instant, u64), Waker>,
     next: u64,
 }
 
 impl Alarms {
-    /// Wakes `waker` when the next key or address arrives.
-    pub(crate) fn on_news(&mut self, waker: &Waker) {
-        if !self.news.iter().any(|known| known.will_wake(waker)) {
+    /// Wakes `waker` when the next key or address arrives. `asked` belongs to the task and remembers that it has asked:
+    /// thousands may wait, and are woken by each arrival.
+    pub(crate) fn on_news(&mut self, waker: &Waker, asked: &mut Option<u64>) {
+        if *asked != Some(self.news_count) {
+            *asked = Some(self.news_count);
             self.news.push(waker.clone());
         }
     }
@@ -33,6 +37,7 @@ impl Alarms {
 
     /// A key or an address has arrived.
     pub(crate) fn wake_all(&mut self) {
+        self.news_count = self.news_count.wrapping_add(1);
         for waker in self.news.drain(..) {
             waker.wake();
         }

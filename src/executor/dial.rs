@@ -2,6 +2,7 @@
 
 use std::net::TcpStream as StdTcpStream;
 use std::sync::Arc;
+use std::time::Instant;
 
 use glommio::net::TcpStream;
 
@@ -33,16 +34,17 @@ pub(crate) async fn connect(
     shared: &Shared,
 ) -> Option<(TcpStream, Option<(i32, HostPort)>)> {
     if let Some(node_id) = node {
-        let known = {
+        let (known, told) = {
             let pipeline = shared.pipeline.borrow();
-            pipeline
-                .addresses
-                .get(listener.map.cluster)?
-                .get(node_id)
-                .cloned()
+            let book = pipeline.addresses.get(listener.map.cluster)?;
+            (book.get(node_id).cloned(), book.is_told(node_id))
         };
         if let Some(address) = known {
-            return connect_to(&address, shared).await.map(|stream| (stream, None));
+            let stream = connect_to(&address, shared).await;
+            // A broker that is down is down for clients too; only an address that may be out of date is looked for elsewhere.
+            if stream.is_some() || told {
+                return stream.map(|stream| (stream, None));
+            }
         }
     }
     // Connections begin with different bootstrap brokers, so that one that is down does not delay them all.
@@ -58,9 +60,13 @@ pub(crate) async fn connect(
 }
 
 async fn connect_to(host: &HostPort, shared: &Shared) -> Option<TcpStream> {
-    let timeout = shared.pipeline.borrow().limits.connect_timeout;
-    for address in shared.resolve(host).await {
-        if let Ok(stream) = TcpStream::connect_timeout(address, timeout).await {
+    let deadline = Instant::now() + shared.pipeline.borrow().limits.connect_timeout;
+    for address in shared.resolve(host, deadline).await {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
+        }
+        if let Ok(stream) = TcpStream::connect_timeout(address, left).await {
             let _ = stream.set_nodelay(true);
             return Some(stream);
         }

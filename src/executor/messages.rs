@@ -1,6 +1,7 @@
 //! What executors, the acceptor and the control thread say to each other, apart from keys.
 
 use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::AtomicUsize;
 
 use tokio::sync::oneshot;
 
@@ -41,6 +42,15 @@ pub(crate) enum ExecutorMessage {
     Drain(oneshot::Sender<()>),
     /// End now.
     Stop,
+}
+
+/// What the acceptor and an executor both count.
+#[derive(Default)]
+pub(crate) struct Seats {
+    /// Connections that the executor has, or that wait for it.
+    pub(crate) taken: AtomicUsize,
+    /// Connections that the acceptor has closed because of a limit, until the executor puts them among its counters.
+    pub(crate) refused: AtomicUsize,
 }
 
 /// From the acceptor to an executor: a client has connected.

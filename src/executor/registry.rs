@@ -25,6 +25,7 @@ pub(crate) enum Request {
 pub(crate) struct Status {
     accepted: Instant,
     active: Cell<Instant>,
+    held: Cell<usize>,
     proven: Cell<bool>,
     request: Cell<Request>,
     waker: RefCell<Option<Waker>>,
@@ -35,21 +36,29 @@ impl Status {
         Self {
             accepted: now,
             active: Cell::new(now),
+            held: Cell::new(0),
             proven: Cell::new(false),
             request: Cell::new(Request::Run),
             waker: RefCell::new(None),
         }
     }
 
-    /// Bytes have passed; `proven`: the broker has shown that it takes this client.
-    pub(crate) fn touch(&self, now: Instant, proven: bool) {
+    /// Bytes have passed; `proven`: the broker has shown that it takes this client; `held`: bytes of memory held for it.
+    pub(crate) fn touch(&self, now: Instant, proven: bool, held: usize) {
         self.active.set(now);
+        self.held.set(held);
         self.proven.set(proven);
     }
 
     /// What the executor asks.
     pub(crate) fn request(&self) -> Request {
         self.request.get()
+    }
+
+    /// When a byte last passed.
+    #[cfg(test)]
+    pub(crate) fn last_active(&self) -> Instant {
+        self.active.get()
     }
 
     /// Remembers whom to wake when the executor asks for something.
@@ -106,6 +115,17 @@ impl Registry {
         self.connections.len()
     }
 
+    /// Closes the connection that holds the most memory of those on which nothing has passed for [`STILL_MAX`]: a client that
+    /// asks for much and reads nothing must not keep the others from being served.
+    pub(crate) fn close_largest(&self, now: Instant) {
+        let still = self.connections.values().filter(|status| {
+            status.held.get() > 0 && now.saturating_duration_since(status.active.get()) >= STILL_MAX
+        });
+        if let Some(status) = still.max_by_key(|status| status.held.get()) {
+            status.ask(Request::Close(CloseReason::Limit));
+        }
+    }
+
     /// Closes connections on which nothing has passed for `idle`, and those that were accepted `unproven` ago and that the
     /// broker has not accepted since.
     pub(crate) fn close_idle(&self, now: Instant, idle: Duration, unproven: Duration) {
@@ -119,6 +139,9 @@ impl Registry {
     }
 }
 
+/// How long a connection may hold memory without a byte moving, when others need it.
+const STILL_MAX: Duration = Duration::from_secs(5);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,7 +152,7 @@ mod tests {
         let start = Instant::now();
         let (_, quiet) = registry.add(start);
         let (_, stranger) = registry.add(start);
-        quiet.touch(start, true);
+        quiet.touch(start, true, 0);
         let (idle, unproven) = (Duration::from_secs(600), Duration::from_secs(10));
         registry.close_idle(start + Duration::from_secs(9), idle, unproven);
         assert_eq!(stranger.request(), Request::Run);
@@ -141,6 +164,28 @@ mod tests {
         assert_eq!(quiet.request(), Request::Run);
         registry.close_idle(start + Duration::from_secs(600), idle, unproven);
         assert_eq!(quiet.request(), Request::Close(CloseReason::Idle));
+    }
+
+    #[test]
+    fn the_largest_holder_that_stands_still_has_to_go() {
+        let mut registry = Registry::default();
+        let start = Instant::now();
+        let (_, small) = registry.add(start);
+        let (_, large) = registry.add(start);
+        let (_, busy) = registry.add(start);
+        let later = start + STILL_MAX;
+        small.touch(start, true, 10);
+        large.touch(start, true, 20);
+        busy.touch(later, true, 30);
+        registry.close_largest(later);
+        assert_eq!(large.request(), Request::Close(CloseReason::Limit));
+        assert_eq!((small.request(), busy.request()), (Request::Run, Request::Run));
+        registry.close_largest(later);
+        assert_eq!(
+            small.request(),
+            Request::Run,
+            "one at a time: it takes a moment to go"
+        );
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub(crate) struct Shared {
 
 /// What is known of a host's addresses.
 enum Lookup {
-    Asked(Vec<Waker>),
+    Asked { wakers: Vec<Waker>, at: Instant },
     Found { addresses: Vec<SocketAddr>, at: Instant },
     Failed { at: Instant },
 }
@@ -105,10 +105,19 @@ impl Shared {
         }
     }
 
-    /// The addresses of a host, looked up by the control thread and remembered for a while; empty when there are none.
-    pub(crate) async fn resolve(&self, host: &HostPort) -> Vec<SocketAddr> {
+    /// The addresses of a host, looked up by the control thread and remembered for a while; empty when there are none, or
+    /// none that were found by `deadline`.
+    pub(crate) async fn resolve(&self, host: &HostPort, deadline: Instant) -> Vec<SocketAddr> {
+        let mut alarmed = false;
         poll_fn(|context| {
             let now = Instant::now();
+            if now >= deadline {
+                return Poll::Ready(Vec::new());
+            }
+            if !alarmed {
+                alarmed = true;
+                self.alarms.borrow_mut().at(context.waker(), deadline);
+            }
             let fresh = |at: Instant| now.saturating_duration_since(at) < NAME_KEPT;
             let mut names = self.names.borrow_mut();
             match names.get_mut(host) {
@@ -116,16 +125,24 @@ impl Shared {
                 Some(Lookup::Failed { at }) if now.saturating_duration_since(*at) < FAILURE_KEPT => {
                     return Poll::Ready(Vec::new());
                 }
-                Some(Lookup::Asked(wakers)) => {
-                    wakers.push(context.waker().clone());
-                    return Poll::Pending;
+                Some(Lookup::Asked { wakers, at }) => {
+                    if !wakers.iter().any(|known| known.will_wake(context.waker())) {
+                        wakers.push(context.waker().clone());
+                    }
+                    if now.saturating_duration_since(*at) < ANSWER_EXPECTED {
+                        return Poll::Pending;
+                    }
+                    // The request, or its answer, did not fit anywhere.
+                    *at = now;
                 }
-                _ => {}
+                _ => {
+                    if names.len() >= NAMES_MAX {
+                        names.retain(|_, lookup| matches!(lookup, Lookup::Asked { .. }));
+                    }
+                    let wakers = vec![context.waker().clone()];
+                    names.insert(host.clone(), Lookup::Asked { wakers, at: now });
+                }
             }
-            if names.len() >= NAMES_MAX {
-                names.retain(|_, lookup| matches!(lookup, Lookup::Asked(_)));
-            }
-            names.insert(host.clone(), Lookup::Asked(vec![context.waker().clone()]));
             drop(names);
             self.ask(ControlRequest::Resolve {
                 executor: self.executor,
@@ -144,7 +161,7 @@ impl Shared {
         } else {
             Lookup::Found { addresses, at }
         };
-        if let Some(Lookup::Asked(wakers)) = self.names.borrow_mut().insert(host, lookup) {
+        if let Some(Lookup::Asked { wakers, .. }) = self.names.borrow_mut().insert(host, lookup) {
             wakers.into_iter().for_each(Waker::wake);
         }
     }
@@ -160,7 +177,7 @@ impl Shared {
     /// Whether a half may read more; past the bound it waits, and a half that holds part of a frame is given up after a while,
     /// so that others can finish theirs.
     pub(crate) fn may_hold(&self, half: &mut Half, now: Instant) -> Result<bool, CloseReason> {
-        if self.bytes_held.get() < self.bytes_held_max {
+        if !self.is_full() {
             half.starved_since = None;
             return Ok(true);
         }
@@ -171,9 +188,14 @@ impl Shared {
         Ok(false)
     }
 
-    /// Notes how much memory a half holds now.
-    pub(crate) fn account(&self, half: &mut Half) {
-        let holds = half.bytes_held();
+    /// Whether as much is held as may be.
+    pub(crate) fn is_full(&self) -> bool {
+        self.bytes_held.get() >= self.bytes_held_max
+    }
+
+    /// Notes how much memory a half holds now, with what is held for it `elsewhere`.
+    pub(crate) fn account(&self, half: &mut Half, elsewhere: usize) {
+        let holds = half.bytes_held().saturating_add(elsewhere);
         if holds != half.accounted {
             self.bytes_held.set(
                 self.bytes_held
@@ -192,7 +214,7 @@ impl Shared {
         pool.give(&mut half.input);
         pool.give(&mut half.output);
         drop(pool);
-        self.account(half);
+        self.account(half, 0);
     }
 }
 
@@ -202,6 +224,8 @@ const UNSENT_MAX: usize = 10_000;
 const NAME_KEPT: Duration = Duration::from_secs(30);
 /// How long a failed look-up is.
 const FAILURE_KEPT: Duration = Duration::from_secs(1);
+/// How long the control thread takes to answer, whatever resolvers do; it is asked again then.
+const ANSWER_EXPECTED: Duration = Duration::from_secs(6);
 /// Hosts that are remembered.
 const NAMES_MAX: usize = 1024;
 /// How long a half may hold part of a frame without reading more of it.

@@ -109,6 +109,12 @@ impl ExecutorKeys {
         Lookup::Waiting
     }
 
+    /// When the key was asked for that [`ExecutorKeys::sealing`] waits for.
+    #[must_use]
+    pub fn sealing_asked_at(&self, kms: usize, kek: &Arc<str>) -> Option<Instant> {
+        self.sealing_asked.get(&(kms, Arc::clone(kek))).copied()
+    }
+
     /// Counts what was sealed under the key that [`ExecutorKeys::sealing`] just gave.
     pub fn note_sealed(&mut self, kms: usize, kek: &Arc<str>, batches: u64, plaintext_bytes: u64) {
         if let Some(entry) = self.sealing.peek_mut(&(kms, Arc::clone(kek))) {

@@ -29,6 +29,8 @@ pub struct Intervals {
     pub version_poll: Duration,
     /// For one known DEK of each KEK version in use.
     pub recheck: Duration,
+    /// For what it refused; at most [`KeyOptions::verdict_memory`].
+    pub verdict_memory: Duration,
 }
 
 /// All state of the key service.
@@ -75,14 +77,19 @@ impl Ledger {
     /// A ledger for as many KMSs as there are `intervals` and for `executors` executors.
     #[must_use]
     pub fn new(options: &KeyOptions, intervals: &[Intervals], executors: usize) -> Self {
-        let options = Arc::new(options.clone());
-        let lane = |(kms, &intervals): (usize, &Intervals)| Lane {
-            kms,
-            sealing: Sealing::new(kms, &options, intervals, executors),
-            opening: Opening::new(&options, intervals),
-            checks: Checks::default(),
-            running: 0,
-            calls_max: options.calls_max.max(1),
+        let lane = |(kms, &intervals): (usize, &Intervals)| {
+            let options = Arc::new(KeyOptions {
+                verdict_memory: options.verdict_memory.min(intervals.verdict_memory),
+                ..options.clone()
+            });
+            Lane {
+                kms,
+                sealing: Sealing::new(kms, &options, intervals, executors),
+                opening: Opening::new(&options, intervals),
+                checks: Checks::default(),
+                running: 0,
+                calls_max: options.calls_max.max(1),
+            }
         };
         Self {
             lanes: intervals.iter().enumerate().map(lane).collect(),

@@ -49,4 +49,9 @@ impl<K: Hash + Eq> Refusals<K> {
     {
         self.entries.pop(key);
     }
+
+    /// Forgets what `forget` says yes to; looks at every entry.
+    pub(super) fn forget_if(&mut self, forget: impl Fn(&K) -> bool) {
+        self.entries.retain(|key, _| !forget(key));
+    }
 }

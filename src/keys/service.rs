@@ -17,7 +17,7 @@ use tokio::time::MissedTickBehavior;
 use super::KeyOptions;
 use super::ledger::{Call, Intervals, Job, Ledger, Outcome};
 use super::request::{KeyReply, KeyRequest};
-use super::statistics::{KeyStatistics, KmsStatistics};
+use super::statistics::{CallKind, KeyStatistics, KmsStatistics};
 use crate::channel::{Receiver, Sender};
 use crate::kms::{Kms, KmsError};
 
@@ -56,6 +56,7 @@ impl KeyService {
             .map(|named| Intervals {
                 version_poll: named.kms.version_poll_interval(),
                 recheck: named.kms.recheck_interval(),
+                verdict_memory: named.kms.verdict_memory(),
             })
             .collect();
         Self {
@@ -151,7 +152,7 @@ impl KeyService {
         let Some(statistics) = self.statistics.kms.get(job.kms) else {
             return;
         };
-        statistics.latency.record(answer.took);
+        statistics.latency(kind_of(&job.call)).record(answer.took);
         let error = match &answer.outcome {
             Outcome::Generated(result) => result.as_ref().err(),
             Outcome::Unwrapped(result) => result.as_ref().err(),
@@ -163,7 +164,7 @@ impl KeyService {
             Some(_) => statistics.outages.increment(),
         }
         let outage = error.filter(|error| !error.is_verdict());
-        if statistics.set_available(outage.is_none()) {
+        if statistics.set_answering(outage.is_none(), Instant::now()) {
             match outage {
                 Some(reason) => tracing::error!(kms = self.name(job.kms), %reason, "KMS unavailable"),
                 None => tracing::info!(kms = self.name(job.kms), "KMS available again"),
@@ -237,6 +238,15 @@ fn outage(call: &Call, reason: &str) -> Outcome {
         Call::Generate(_) => Outcome::Generated(Err(error)),
         Call::Unwrap(_) | Call::Recheck(_) => Outcome::Unwrapped(Err(error)),
         Call::PollVersion(_) => Outcome::Version(Err(error)),
+    }
+}
+
+fn kind_of(call: &Call) -> CallKind {
+    match call {
+        Call::Generate(_) => CallKind::Generate,
+        Call::Unwrap(_) => CallKind::Unwrap,
+        Call::Recheck(_) => CallKind::Recheck,
+        Call::PollVersion(_) => CallKind::Version,
     }
 }
 

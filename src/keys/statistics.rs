@@ -1,7 +1,7 @@
 //! Counters of the key service, for the metrics page and readiness. Written by the control thread, readable from any.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 /// Counters of all KMSs, in the order of the configuration.
 #[derive(Debug)]
@@ -13,7 +13,7 @@ pub struct KeyStatistics {
 impl KeyStatistics {
     pub(super) fn new(kms_count: usize) -> Self {
         Self {
-            kms: (0..kms_count).map(|_| KmsStatistics::default()).collect(),
+            kms: (0..kms_count).map(|_| KmsStatistics::new()).collect(),
         }
     }
 
@@ -22,20 +22,14 @@ impl KeyStatistics {
     pub(crate) fn for_test(answered: &[bool]) -> Self {
         let statistics = Self::new(answered.len());
         for (kms, answered) in statistics.kms.iter().zip(answered) {
-            kms.set_available(*answered);
+            kms.set_answering(*answered, Instant::now());
         }
         statistics
-    }
-
-    /// Whether every KMS answered when it was last asked; one that was never asked counts as available.
-    #[must_use]
-    pub fn all_available(&self) -> bool {
-        self.kms.iter().all(KmsStatistics::is_available)
     }
 }
 
 /// Counters of one KMS, since the process started.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct KmsStatistics {
     /// DEKs made.
     pub generated: Counter,
@@ -51,23 +45,113 @@ pub struct KmsStatistics {
     pub verdicts: Counter,
     /// KEK versions whose keys were taken away from every executor.
     pub revocations: Counter,
-    /// How long calls took.
-    pub latency: LatencyBuckets,
-    unavailable: AtomicBool,
+    /// How long calls took, failed ones included; see [`KmsStatistics::latency`].
+    latencies: [LatencyBuckets; CallKind::ALL.len()],
+    state: AtomicU64,
+    started: Instant,
+}
+
+/// What a KMS is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallKind {
+    /// To make a DEK.
+    Generate,
+    /// To unwrap a DEK for a reader.
+    Unwrap,
+    /// To unwrap a known DEK anew.
+    Recheck,
+    /// To say a KEK's current version.
+    Version,
+}
+
+impl CallKind {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 4] = [Self::Generate, Self::Unwrap, Self::Recheck, Self::Version];
+
+    /// The metrics' label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Generate => "generate",
+            Self::Unwrap => "unwrap",
+            Self::Recheck => "recheck",
+            Self::Version => "version",
+        }
+    }
+}
+
+/// Whether a KMS answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KmsState {
+    /// It was never asked.
+    Unasked,
+    /// It answered when it was last asked; a verdict is an answer.
+    Answering,
+    /// It has not answered for so long: since the first call that failed after the last one that did not.
+    Silent(Duration),
 }
 
 impl KmsStatistics {
-    /// Whether the last call was answered.
-    #[must_use]
-    pub fn is_available(&self) -> bool {
-        !self.unavailable.load(Ordering::Relaxed)
+    fn new() -> Self {
+        Self {
+            generated: Counter::default(),
+            unwrapped: Counter::default(),
+            rechecked: Counter::default(),
+            version_polls: Counter::default(),
+            outages: Counter::default(),
+            verdicts: Counter::default(),
+            revocations: Counter::default(),
+            latencies: Default::default(),
+            state: AtomicU64::new(UNASKED),
+            started: Instant::now(),
+        }
     }
 
-    /// Notes whether a call was answered; returns whether that is news.
-    pub(super) fn set_available(&self, available: bool) -> bool {
-        self.unavailable.swap(!available, Ordering::Relaxed) == available
+    /// Latencies of one kind of call.
+    #[must_use]
+    pub fn latency(&self, kind: CallKind) -> &LatencyBuckets {
+        let [generate, unwrap, recheck, version] = &self.latencies;
+        match kind {
+            CallKind::Generate => generate,
+            CallKind::Unwrap => unwrap,
+            CallKind::Recheck => recheck,
+            CallKind::Version => version,
+        }
+    }
+
+    /// Whether it answers at `now`.
+    #[must_use]
+    pub fn state(&self, now: Instant) -> KmsState {
+        match self.state.load(Ordering::Relaxed) {
+            UNASKED => KmsState::Unasked,
+            ANSWERING => KmsState::Answering,
+            since_ms => {
+                let since = Duration::from_millis(since_ms.saturating_sub(SILENT_FROM));
+                KmsState::Silent(now.saturating_duration_since(self.started).saturating_sub(since))
+            }
+        }
+    }
+
+    /// Notes at `now` whether a call was answered; returns whether that is news. That a KMS answers at all is none.
+    pub(super) fn set_answering(&self, answering: bool, now: Instant) -> bool {
+        let before = self.state.load(Ordering::Relaxed);
+        let was_silent = before >= SILENT_FROM;
+        if answering {
+            self.state.store(ANSWERING, Ordering::Relaxed);
+        } else if !was_silent {
+            let since = now.saturating_duration_since(self.started).as_millis();
+            let since_ms = u64::try_from(since).unwrap_or(u64::MAX);
+            self.state
+                .store(since_ms.saturating_add(SILENT_FROM), Ordering::Relaxed);
+        }
+        was_silent == answering
     }
 }
+
+/// Values of `state`; from [`SILENT_FROM`] on: milliseconds from `started` to the first call that was not answered.
+const UNASKED: u64 = 0;
+const ANSWERING: u64 = 1;
+const SILENT_FROM: u64 = 2;
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -139,13 +223,28 @@ mod tests {
     }
 
     #[test]
-    fn availability_is_news_once() {
-        let kms = KmsStatistics::default();
-        assert!(kms.is_available());
-        assert!(!kms.set_available(true));
-        assert!(kms.set_available(false));
-        assert!(!kms.set_available(false));
-        assert!(!kms.is_available());
-        assert!(kms.set_available(true));
+    fn an_outage_is_news_once_and_has_a_beginning() {
+        let kms = KmsStatistics::new();
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(kms.state(start), KmsState::Unasked);
+        assert!(!kms.set_answering(true, start));
+        assert_eq!(kms.state(start), KmsState::Answering);
+        assert!(kms.set_answering(false, after(10)));
+        assert!(!kms.set_answering(false, after(20)));
+        let KmsState::Silent(silent) = kms.state(after(30)) else {
+            panic!("it is silent");
+        };
+        // The beginning is kept in milliseconds.
+        assert!(silent.abs_diff(Duration::from_secs(20)) < Duration::from_millis(2));
+        assert!(kms.set_answering(true, after(30)));
+        assert_eq!(kms.state(after(30)), KmsState::Answering);
+    }
+
+    #[test]
+    fn a_kms_that_never_answered_is_silent_from_its_first_call() {
+        let kms = KmsStatistics::new();
+        assert!(kms.set_answering(false, Instant::now()));
+        assert!(matches!(kms.state(Instant::now()), KmsState::Silent(_)));
     }
 }

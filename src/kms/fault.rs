@@ -157,6 +157,10 @@ impl Kms for FaultyKms {
     fn recheck_interval(&self) -> Duration {
         self.inner.recheck_interval()
     }
+
+    fn verdict_memory(&self) -> Duration {
+        self.inner.verdict_memory()
+    }
 }
 
 struct Shared {

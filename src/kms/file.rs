@@ -185,6 +185,10 @@ impl Kms for FileKms {
     fn recheck_interval(&self) -> Duration {
         Duration::from_secs(1)
     }
+
+    fn verdict_memory(&self) -> Duration {
+        Duration::from_secs(1)
+    }
 }
 
 /// What is known of the file; compared with what is found at the next look.

@@ -111,7 +111,7 @@ labels! {
         AcksZeroUnsealable => "acks_zero_unsealable",
         /// The program is draining.
         Drain => "drain",
-        /// A limit was reached (connections, bytes held).
+        /// A limit was reached (connections, bytes held, refused sequences remembered).
         Limit => "limit",
         /// A fault of our own.
         Internal => "internal",

@@ -3,6 +3,8 @@
 //! - ADDRESS-1: a client is never told a broker's own address: one that the listener does not serve is left out.
 //! - ADDRESS-2: an address is known to every executor before a client hears of its node: a response with news waits until the
 //!   control thread has spread it.
+//! - ADDRESS-3: an address from the configuration or the state file may be out of date: until a response has told it, a broker
+//!   that is not reached there is looked for through a bootstrap broker.
 
 use std::collections::HashMap;
 
@@ -13,7 +15,14 @@ use crate::protocol::addresses::{Rewrite, rewrite, visit};
 /// The addresses of one cluster's brokers, by node id. Names, not IP addresses.
 #[derive(Clone, Debug, Default)]
 pub struct AddressBook {
-    nodes: HashMap<i32, HostPort>,
+    nodes: HashMap<i32, Entry>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Entry {
+    address: HostPort,
+    /// A response of this process' time has told it (ADDRESS-3).
+    told: bool,
 }
 
 /// An address that a response told.
@@ -24,31 +33,42 @@ pub struct LearnedAddress {
 }
 
 impl AddressBook {
-    /// A book with these entries.
+    /// A book with these entries, which no response has told yet.
     pub fn new(entries: impl IntoIterator<Item = (i32, HostPort)>) -> Self {
+        let untold = |(node_id, address)| (node_id, Entry { address, told: false });
         Self {
-            nodes: entries.into_iter().collect(),
+            nodes: entries.into_iter().map(untold).collect(),
         }
     }
 
     /// Where the broker is, as last heard.
     pub fn get(&self, node_id: i32) -> Option<&HostPort> {
-        self.nodes.get(&node_id)
+        self.nodes.get(&node_id).map(|entry| &entry.address)
     }
 
-    /// Notes where a broker is; says whether that is news.
+    /// Whether a response has told the broker's address (ADDRESS-3).
+    pub fn is_told(&self, node_id: i32) -> bool {
+        self.nodes.get(&node_id).is_some_and(|entry| entry.told)
+    }
+
+    /// Notes where a broker is, as a response told it; says whether that is news.
     pub fn learn(&mut self, learned: LearnedAddress) -> bool {
         let LearnedAddress { node_id, address } = learned;
-        if self.nodes.get(&node_id) == Some(&address) || self.nodes.len() >= NODES_MAX {
+        let entry = Entry { address, told: true };
+        if self.nodes.get(&node_id) == Some(&entry) || !self.has_room(node_id) {
             return false;
         }
-        self.nodes.insert(node_id, address);
+        self.nodes.insert(node_id, entry);
         true
     }
 
     /// All entries, by node id.
     pub fn entries(&self) -> Vec<(i32, &HostPort)> {
-        let mut entries: Vec<_> = self.nodes.iter().map(|(id, address)| (*id, address)).collect();
+        let mut entries: Vec<_> = self
+            .nodes
+            .iter()
+            .map(|(id, entry)| (*id, &entry.address))
+            .collect();
         entries.sort_by_key(|(id, _)| *id);
         entries
     }
@@ -69,8 +89,10 @@ impl AddressBook {
             if port == 0 || !listener.ports.contains_key(&endpoint.node_id) {
                 return;
             }
-            let known = self.nodes.get(&endpoint.node_id);
-            if known.is_some_and(|known| known.port == port && known.host == endpoint.host) {
+            let is_known = |entry: &Entry| {
+                entry.told && entry.address.port == port && entry.address.host == endpoint.host
+            };
+            if self.nodes.get(&endpoint.node_id).is_some_and(is_known) {
                 return;
             }
             if news.iter().all(|learned| learned.node_id != endpoint.node_id)
@@ -148,3 +170,26 @@ impl ListenerMap {
 
 /// Brokers of one cluster that are remembered; the largest clusters have a few hundred.
 const NODES_MAX: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_book_still_follows_the_nodes_that_it_has() {
+        let at = |node_id, port| LearnedAddress {
+            node_id,
+            address: HostPort {
+                host: "kafka".to_owned(),
+                port,
+            },
+        };
+        let mut book = AddressBook::default();
+        for node_id in 0..NODES_MAX as i32 {
+            assert!(book.learn(at(node_id, 9092)));
+        }
+        assert!(!book.learn(at(-1, 9092)), "one more is not remembered");
+        assert!(book.learn(at(7, 9093)) && !book.learn(at(7, 9093)));
+        assert_eq!(book.get(7).map(|address| address.port), Some(9093));
+    }
+}

@@ -18,6 +18,8 @@ pub(crate) const SASL_AUTHENTICATE: i16 = 36;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Authentication {
     exchange: Exchange,
+    /// An ordinary request was passed on outside an exchange.
+    asked: bool,
     proven: bool,
 }
 
@@ -56,6 +58,7 @@ impl Authentication {
             API_VERSIONS | SASL_AUTHENTICATE => {}
             // AUTH-3: the first ordinary request after a renewal ends it.
             _ => {
+                self.asked = true;
                 if self.exchange == Exchange::Again {
                     self.exchange = Exchange::Done;
                 }
@@ -84,6 +87,12 @@ impl Authentication {
     /// Whether the broker has shown that it takes this client: it accepted a login, or answered an ordinary request.
     pub(crate) fn is_proven(&self) -> bool {
         self.proven
+    }
+
+    /// Whether an ordinary request waits for the broker. One that wants a login first closes the connection at once, so
+    /// that a wait is the broker's own: a fetch or a join of a group may take minutes.
+    pub(crate) fn has_asked(&self) -> bool {
+        self.asked
     }
 }
 
@@ -133,8 +142,9 @@ mod tests {
     fn without_sasl_the_first_ordinary_answer_proves_the_client() {
         let mut state = Authentication::default();
         assert!(state.permits(METADATA));
+        assert!(!state.has_asked());
         state.requested(METADATA);
-        assert!(!state.is_proven());
+        assert!(!state.is_proven() && state.has_asked());
         state.answered(METADATA, 0);
         assert!(state.is_proven());
     }

@@ -9,6 +9,8 @@
 //! - FETCH-OPEN-3: a batch whose key is on the way ends what is delivered of its partition: code 0, watermarks untouched. All
 //!   keys of a response are asked for at once.
 //! - FETCH-OPEN-4: a response that delivers nothing because of us is held for `fetch_hold`, or clients spin.
+//! - FETCH-OPEN-5: a truncated tail is dropped, even if it is all there is: some clients read records out of a part of a
+//!   batch, and nobody has verified them.
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -16,6 +18,7 @@ use std::time::Instant;
 
 use super::Pipeline;
 use super::open_batch::{Context, Opened};
+use super::recordless;
 use super::refusal::FetchRefusal;
 use super::topics::Topic;
 use crate::envelope::Form;
@@ -45,8 +48,10 @@ pub(super) struct FetchWork {
     waits: bool,
     /// A partition was emptied or cut short because of us.
     emptied: bool,
-    /// Audit lines and counters of refusals were written already (the response was held and is worked off again).
-    pub(super) noted: bool,
+    /// Partitions whose refusals were counted and audited.
+    noted: Vec<usize>,
+    /// The same of earlier times, when the response was held: once is enough.
+    noted_before: Vec<usize>,
 }
 
 /// A partition whose records are being written.
@@ -103,7 +108,8 @@ impl FetchWork {
             delivers: false,
             waits: false,
             emptied: false,
-            noted: false,
+            noted: Vec::new(),
+            noted_before: Vec::new(),
         })
     }
 
@@ -113,7 +119,9 @@ impl FetchWork {
     }
 
     /// To be worked off once more, from the start.
-    pub(super) fn again(self) -> Self {
+    pub(super) fn again(mut self) -> Self {
+        self.noted_before.append(&mut self.noted);
+        self.noted_before.sort_unstable();
         Self {
             partition: 0,
             open: None,
@@ -292,9 +300,9 @@ impl FetchWork {
             Some(Ok(BatchSlice { span, .. })) => span.len(),
             Some(Err(_)) => rest.len(),
             None => {
-                // A truncated tail is dropped, unless it is all there is: the client then knows that its limit is too low.
-                if out.len() == open.content_start && !open.ended {
-                    out.extend_from_slice(rest);
+                // FETCH-OPEN-5. Brokers send a part alone only to versions of Fetch below 3.
+                if !rest.is_empty() && out.len() == open.content_start && !open.ended {
+                    self.emptied = true;
                 }
                 self.open = Some(open);
                 return Ok(None);
@@ -304,6 +312,7 @@ impl FetchWork {
         let Some(Action::Seal(rule)) = topic.rule.as_ref().map(|rule| &rule.action) else {
             return Err(CloseReason::Internal);
         };
+        let mut written_bytes = 0;
         let (base_offset, opened) = match slice {
             Some(Ok(slice)) => {
                 let batch = rest
@@ -321,7 +330,9 @@ impl FetchWork {
                     decompressed_bytes_max: pipeline.limits.decompressed_batch_bytes_max,
                     now: fetch.now,
                 };
+                let written_from = out.len();
                 let opened = open_slice(pipeline, &slice, batch, rule, &context, open.ended, out);
+                written_bytes = out.len().saturating_sub(written_from);
                 if opened == Opened::Unchanged && !open.ended {
                     out.extend_from_slice(batch);
                 }
@@ -343,7 +354,7 @@ impl FetchWork {
                 pipeline
                     .metrics
                     .topic(topic.metrics)
-                    .opened(records, bytes as u64);
+                    .opened(records, written_bytes as u64);
                 if let Some((count, refusal)) = unreadable {
                     pipeline.metrics.topic(topic.metrics).records_skipped += count;
                     self.note(pipeline, fetch, &topic, partition.index, base_offset, &refusal, 0);
@@ -415,7 +426,7 @@ impl FetchWork {
         reason = "one fact each, told to the counters and to the audit log"
     )]
     fn note(
-        &self,
+        &mut self,
         pipeline: &mut Pipeline,
         fetch: &FetchFrame<'_>,
         topic: &Topic,
@@ -424,9 +435,10 @@ impl FetchWork {
         refusal: &FetchRefusal,
         bytes: usize,
     ) {
-        if self.noted {
+        if self.noted_before.binary_search(&self.partition).is_ok() {
             return;
         }
+        self.noted.push(self.partition);
         pipeline
             .metrics
             .topic(topic.metrics)
@@ -456,9 +468,11 @@ fn open_slice(
         // Such a set carries no seal, so that whoever may write to the log could put plaintext into it.
         BatchKind::Old { .. } if rule.accept.contains(Forms::PLAINTEXT) => Opened::Unchanged,
         BatchKind::Old { .. } => Opened::Refused(FetchRefusal::Form(Form::Plaintext)),
-        // Clients never hand these to an application.
-        BatchKind::V2(header) if header.attributes.is_control() || header.record_count == 0 => {
-            Opened::Unchanged
+        BatchKind::V2(header) if recordless::claims_no_record(header) => {
+            match recordless::check(batch, header) {
+                Ok(()) => Opened::Unchanged,
+                Err(error) => Opened::Refused(error.into()),
+            }
         }
         BatchKind::V2(header) => {
             pipeline

@@ -2,7 +2,9 @@
 //!
 //! - OPEN-BATCH-1: nothing is opened before every record of the batch was looked at and every key is at hand.
 //! - OPEN-BATCH-2: on a refusal or a missing key the output is what it was.
-//! - OPEN-BATCH-3: a batch without a sealed record goes on as it is, if the rule accepts each of its records.
+//! - OPEN-BATCH-3: a batch without a sealed record goes on as it is, if the rule accepts each of its records. A compressed
+//!   one is written anew all the same unless plaintext is accepted: what lies behind the end of a gzip or LZ4 stream is
+//!   ignored here as Java ignores it, and another client might read records there.
 
 use std::rc::Rc;
 use std::time::Instant;
@@ -173,7 +175,9 @@ impl Opening {
         if survey.waiting {
             return Ok(Opened::Waiting);
         }
-        if survey_only || (survey.sealed == 0 && survey.unreadable == 0) {
+        // OPEN-BATCH-3
+        let as_it_is = codec == Codec::None || context.rule.accept.contains(Forms::PLAINTEXT);
+        if survey_only || (survey.sealed == 0 && survey.unreadable == 0 && as_it_is) {
             return Ok(Opened::Unchanged);
         }
         let writer = BatchWriter::begin(out, batch)?;

@@ -4,14 +4,17 @@
 //!   are refused.
 //! - PRODUCE-SEAL-2: with acks=0 there is no answer to put a refusal into: the connection is closed, and nothing of the
 //!   request is sent.
-//! - PRODUCE-SEAL-3: a KEK that a request has waited out is not waited for again until its key comes: the partitions that
-//!   share a connection with it are held up once, not with every request.
+//! - PRODUCE-SEAL-3: an outage of the KMS is waited out like a key that is late: a refusal costs a plain producer the order of
+//!   its records, being held costs nobody anything but time. What is waited for at all: [`super::seal_wait`].
+//! - PRODUCE-SEAL-4: what is remembered of refusals grows with the request: topic and text are shared, and more than
+//!   [`REFUSED_PARTITIONS_MAX`] of them close the connection.
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::refusal::ProduceRefusal;
+use super::seal_wait::Patience;
 use super::sequence_guard::{ProducerSequence, SequenceGuard};
 use super::topics::Topic;
 use super::{AUDIT_EVENTS_MAX, AuditEvent, Pipeline};
@@ -30,7 +33,22 @@ pub(super) enum Produced {
     /// It was written anew.
     Written { acks: i16, refusals: Vec<Refusal> },
     /// A key is on the way.
-    Waiting,
+    Waiting {
+        /// When to look again if nothing has come by then.
+        look_again: Option<Instant>,
+    },
+}
+
+/// Why there is no key to seal with.
+enum NoKey {
+    /// It may still come, and is worth waiting for.
+    Wait(KeyWait),
+    Refused(ProduceRefusal),
+}
+
+/// See [`Produced::Waiting`].
+struct KeyWait {
+    look_again: Option<Instant>,
 }
 
 /// What is to be done with one partition.
@@ -52,6 +70,8 @@ pub(super) struct ProduceFrame<'a> {
     /// Without its length.
     pub(super) frame: &'a [u8],
     pub(super) version: i16,
+    /// Since when it is held.
+    pub(super) since: Instant,
     /// Keys are not waited for any longer.
     pub(super) overdue: bool,
     pub(super) now: Instant,
@@ -72,6 +92,7 @@ impl Pipeline {
             Err(_) => Err(CloseReason::MalformedFrame),
         };
         verdicts.clear();
+        verdicts.shrink_to(REFUSED_PARTITIONS_MAX);
         self.verdicts = verdicts;
         self.produce = layout;
         outcome
@@ -85,7 +106,7 @@ impl Pipeline {
         verdicts: &mut Vec<Verdict>,
         out: &mut Vec<u8>,
     ) -> Result<Produced, CloseReason> {
-        let mut waiting = false;
+        let (mut waiting, mut look_again) = (false, None);
         for position in 0..layout.partitions.len() {
             let name = layout
                 .topic_name(request.frame, position)
@@ -96,13 +117,16 @@ impl Pipeline {
                 .map_or(-1, |partition| partition.index);
             let records = layout.records(request.frame, position);
             match self.judge(request, guard, name, index, records)? {
-                Some(verdict) => verdicts.push(verdict),
+                Ok(verdict) => verdicts.push(verdict),
                 // All keys of the request are asked for before it waits.
-                None => waiting = true,
+                Err(wait) => {
+                    waiting = true;
+                    look_again = [look_again, wait.look_again].into_iter().flatten().min();
+                }
             }
         }
         if waiting {
-            return Ok(Produced::Waiting);
+            return Ok(Produced::Waiting { look_again });
         }
         let acks = layout.acks;
         if verdicts
@@ -154,6 +178,9 @@ impl Pipeline {
                 guard.release(topic, partition, verdict.sequence);
             }
         }
+        if refusals.len() > REFUSED_PARTITIONS_MAX {
+            return Err(CloseReason::Limit);
+        }
         let merged = self.note_refusals(request, layout, verdicts, &refusals);
         Ok(Produced::Written {
             acks,
@@ -161,7 +188,7 @@ impl Pipeline {
         })
     }
 
-    /// What is to be done with a partition; `None`: its key is on the way.
+    /// What is to be done with a partition; the inner error: its key is waited for.
     fn judge(
         &mut self,
         request: &ProduceFrame<'_>,
@@ -169,7 +196,7 @@ impl Pipeline {
         name: &str,
         partition: i32,
         records: &[u8],
-    ) -> Result<Option<Verdict>, CloseReason> {
+    ) -> Result<Result<Verdict, KeyWait>, CloseReason> {
         let topic = self
             .clusters
             .get_mut(request.cluster)
@@ -195,50 +222,54 @@ impl Pipeline {
                         Decision::Refuse(ProduceRefusal::SequenceGuard)
                     } else {
                         match self.sealing_key(rule, request) {
-                            Some(Ok(key)) => Decision::Seal(header, key),
-                            Some(Err(refusal)) => Decision::Refuse(refusal),
-                            None => return Ok(None),
+                            Ok(key) => Decision::Seal(header, key),
+                            Err(NoKey::Refused(refusal)) => Decision::Refuse(refusal),
+                            Err(NoKey::Wait(wait)) => return Ok(Err(wait)),
                         }
                     }
                 }
             },
         };
-        Ok(Some(Verdict {
+        Ok(Ok(Verdict {
             topic,
             sequence,
             decision,
         }))
     }
 
-    /// The key to seal with, or why there is none; `None`: it is on the way, and worth waiting for.
-    fn sealing_key(
-        &mut self,
-        rule: &SealRule,
-        request: &ProduceFrame<'_>,
-    ) -> Option<Result<Rc<SealingKey>, ProduceRefusal>> {
-        match self.keys.sealing(rule.kms.0, &rule.kek, request.now) {
+    /// The key to seal with, or why there is none.
+    fn sealing_key(&mut self, rule: &SealRule, request: &ProduceFrame<'_>) -> Result<Rc<SealingKey>, NoKey> {
+        let (kms, kek) = (rule.kms.0, &rule.kek);
+        let (refusal, asked_at) = match self.keys.sealing(kms, kek, request.now) {
             Lookup::Ready(key) => {
                 self.metrics.key_cache.ready += 1;
-                if !self.waited_out.is_empty() {
-                    self.waited_out.remove(&(rule.kms.0, Arc::clone(&rule.kek)));
-                }
-                Some(Ok(key))
+                self.seal_wait.came(kms, kek);
+                return Ok(key);
             }
             Lookup::Failed(failure) => {
                 self.metrics.key_cache.failed += 1;
-                Some(Err(ProduceRefusal::Key(failure)))
+                if !failure.is_outage() {
+                    return Err(NoKey::Refused(ProduceRefusal::Key(failure)));
+                }
+                (ProduceRefusal::Key(failure), None)
             }
             Lookup::Waiting => {
                 self.metrics.key_cache.waiting += 1;
-                let kek = (rule.kms.0, Arc::clone(&rule.kek));
-                if request.overdue && self.waited_out.len() < WAITED_OUT_MAX {
-                    self.waited_out.insert(kek);
-                } else if !request.overdue && !self.waited_out.contains(&kek) {
-                    return None;
-                }
-                Some(Err(ProduceRefusal::KeyPending))
+                (ProduceRefusal::KeyPending, self.keys.sealing_asked_at(kms, kek))
             }
+        };
+        if request.overdue {
+            self.seal_wait.in_vain(kms, kek, request.now);
+            return Err(NoKey::Refused(refusal));
         }
+        let look_again = match self.seal_wait.patience(kms, kek, request.since, asked_at) {
+            // After an outage nothing is under way that would wake the request.
+            Patience::Full if asked_at.is_none() => request.now.checked_add(ASK_AGAIN_AFTER),
+            Patience::Full => None,
+            Patience::Until(until) if request.now < until => Some(until),
+            Patience::Until(_) | Patience::None => return Err(NoKey::Refused(refusal)),
+        };
+        Err(NoKey::Wait(KeyWait { look_again }))
     }
 
     fn seal_partition(
@@ -289,7 +320,8 @@ impl Pipeline {
         verdicts: &[Verdict],
         refusals: &[(usize, ProduceRefusal)],
     ) -> Vec<Refusal> {
-        let mut merged = Vec::with_capacity(refusals.len());
+        let mut merged: Vec<Refusal> = Vec::with_capacity(refusals.len());
+        let mut worded: Option<&ProduceRefusal> = None;
         for (position, refusal) in refusals {
             let Some(Verdict { topic, .. }) = verdicts.get(*position) else {
                 continue;
@@ -310,15 +342,19 @@ impl Pipeline {
                 "produce",
                 refusal.reason().as_str(),
             );
+            // One text for the partitions of a topic that are refused for the same reason (PRODUCE-SEAL-4).
+            let message = match merged.last() {
+                Some(last) if Arc::ptr_eq(&last.topic, &topic.name) && worded == Some(refusal) => {
+                    Arc::clone(&last.message)
+                }
+                _ => topic.refusal_text(refusal).into(),
+            };
+            worded = Some(refusal);
             merged.push(Refusal {
-                topic: topic.name.to_string(),
+                topic: Arc::clone(&topic.name),
                 partition,
                 error_code: refusal.error_code(),
-                message: format!(
-                    "Sealwire: {refusal} (topic {}, {})",
-                    topic.name,
-                    topic.rule_text()
-                ),
+                message,
             });
         }
         merged
@@ -357,5 +393,10 @@ fn index_of(layout: &ProduceRequest, position: usize) -> i32 {
         .map_or(-1, |partition| partition.index)
 }
 
-/// KEKs that are remembered as waited out; beyond it requests wait in turn.
-const WAITED_OUT_MAX: usize = 1024;
+/// How soon a request that is held through an outage looks for its key again; what the key service remembers decides when the
+/// KMS is really asked.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
+
+/// Partitions of one request that are refused one by one; as many as the sequence guard remembers, and no client sends a
+/// batch for more of them at a time.
+const REFUSED_PARTITIONS_MAX: usize = SequenceGuard::ENTRIES_MAX;

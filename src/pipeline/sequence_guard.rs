@@ -85,6 +85,8 @@ impl SequenceGuard {
                     refused.base_sequence = sequence.base_sequence;
                 }
             }
+            // A straggler of an epoch that is over says nothing about the present one.
+            Some(refused) if sequence.producer_epoch < refused.producer_epoch => {}
             Some(refused) => {
                 *refused = Refused {
                     producer_epoch: sequence.producer_epoch,
@@ -107,13 +109,21 @@ impl SequenceGuard {
         Ok(())
     }
 
-    /// Forgets the stream's refusal: the batch in question has been let through, or finally refused.
+    /// Forgets the stream's refusal if `sequence` is the refused one, or of a later epoch: it has been let through, or
+    /// finally refused. An older one that is let through meanwhile (a retry after a broker's error) releases nothing.
     pub fn release(&mut self, topic: &str, partition: i32, sequence: ProducerSequence) {
         if self.refused.is_empty() || sequence.producer_id < 0 {
             return;
         }
-        self.refused
-            .remove(&Stream::new(topic, partition, sequence.producer_id));
+        let stream = Stream::new(topic, partition, sequence.producer_id);
+        let stands = self.refused.get(&stream).is_some_and(|refused| {
+            sequence.producer_epoch < refused.producer_epoch
+                || (sequence.producer_epoch == refused.producer_epoch
+                    && sequence.base_sequence != refused.base_sequence)
+        });
+        if !stands {
+            self.refused.remove(&stream);
+        }
     }
 }
 
@@ -164,6 +174,18 @@ mod tests {
         );
         guard.release("t", 0, sequence(0, 10));
         assert!(!guard.holds_back("t", 0, sequence(0, 11)));
+    }
+
+    #[test]
+    fn only_the_refused_sequence_releases_its_successors() {
+        let mut guard = SequenceGuard::default();
+        assert_eq!(guard.refuse("t", 0, sequence(3, 10)), Ok(()));
+        guard.release("t", 0, sequence(3, 5));
+        guard.release("t", 0, sequence(2, 10));
+        assert_eq!(guard.refuse("t", 0, sequence(2, 4)), Ok(()));
+        assert!(guard.holds_back("t", 0, sequence(3, 11)), "10 has not come again");
+        guard.release("t", 0, sequence(4, 0));
+        assert!(!guard.holds_back("t", 0, sequence(3, 11)), "the epoch is over");
     }
 
     #[test]

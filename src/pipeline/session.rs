@@ -8,6 +8,8 @@
 //! - SESSION-2: a request outside the policy table, or outside the range that ApiVersions was answered with, closes the
 //!   connection; ApiVersions itself in a version that is too high is answered with error 35, as a broker does.
 //! - SESSION-3: answers go out in the order of their requests, the proxy's own among them.
+//! - SESSION-4: a drain ends although the client goes on sending: what was read when it began is taken to the end of its
+//!   last frame, and nothing behind it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,6 +30,7 @@ use crate::protocol::frame::{
 use crate::protocol::policy::{
     ApiPolicy, RequestHandling, ResponseHandling, api_policy, response_header_flexible,
 };
+use crate::protocol::produce_response::Refusal;
 use crate::protocol::{ProtocolError, addresses, api_versions, produce_response};
 
 /// What the next bytes are to be used for.
@@ -68,6 +71,9 @@ pub struct Session {
     /// Bytes of the current frame that are still to be streamed.
     request_left: usize,
     response_left: usize,
+    /// While draining: bytes that were read when it began and are not taken yet. A frame that begins behind them is not
+    /// taken any more.
+    drain_left: Option<usize>,
     produce: Option<Held>,
     fetch: Option<Box<HeldFetch>>,
     learning: Option<Held>,
@@ -76,6 +82,14 @@ pub struct Session {
     closing: Option<CloseReason>,
     /// What the last step has finished, and how long it had waited before.
     finished: Option<(TimeKind, Duration)>,
+}
+
+/// What a look at one frame came to.
+enum Next {
+    /// So many more bytes are streamed.
+    Streamed(usize),
+    /// This is to be done next.
+    Step(Step),
 }
 
 /// Since when a frame is held, and how long it may be.
@@ -116,6 +130,7 @@ impl Session {
             guard: SequenceGuard::default(),
             request_left: 0,
             response_left: 0,
+            drain_left: None,
             produce: None,
             fetch: None,
             learning: None,
@@ -150,9 +165,9 @@ impl Session {
         self.finished.take()
     }
 
-    /// Whether the broker has shown that it takes this client.
+    /// Whether the broker has shown that it takes this client, or has a whole ordinary request of it to answer.
     pub fn is_proven(&self) -> bool {
-        self.authentication.is_proven()
+        self.authentication.is_proven() || (self.authentication.has_asked() && self.request_left == 0)
     }
 
     /// Whether no request is unanswered and no frame half way through.
@@ -170,9 +185,24 @@ impl Session {
                 .is_some_and(|pending| matches!(pending.answer, Answer::Local(_)))
     }
 
+    /// Bytes of memory in which a response is written piece by piece.
+    pub fn bytes_held(&self) -> usize {
+        self.fetch.as_ref().map_or(0, |held| held.out.capacity())
+    }
+
     /// Why the connection is to be closed once everything is written.
     pub fn closing(&self) -> Option<CloseReason> {
         self.closing
+    }
+
+    /// From now on only frames that begin within the `read` bytes at hand are taken (SESSION-4).
+    pub fn drain(&mut self, read: usize) {
+        self.drain_left.get_or_insert(read);
+    }
+
+    /// Whether bytes from the client are wanted: always, but while draining only to finish what was begun.
+    pub fn takes_requests(&self) -> bool {
+        self.request_left > 0 || self.drain_left != Some(0)
     }
 
     /// Takes bytes from the client; what goes to the broker is forwarded or appended to `out`.
@@ -183,47 +213,87 @@ impl Session {
         input: &mut [u8],
         out: &mut Vec<u8>,
     ) -> Result<Step, CloseReason> {
+        let step = self.next_requests(pipeline, now, input, out)?;
+        if let (Some(left), Step::Forward(bytes) | Step::Wrote(bytes)) = (&mut self.drain_left, &step) {
+            *left = left.saturating_sub(*bytes);
+        }
+        Ok(step)
+    }
+
+    fn next_requests(
+        &mut self,
+        pipeline: &mut Pipeline,
+        now: Instant,
+        input: &mut [u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Step, CloseReason> {
         // Frames that are streamed and lie one behind the other go out in one write.
         let mut run = self.request_left.min(input.len());
         self.request_left -= run;
         loop {
-            let Some(rest) = input.get(run..).filter(|rest| rest.len() >= HEAD_BYTES) else {
-                return self.end_of_run(run, input.get(run..).unwrap_or_default());
-            };
-            let (frame_bytes, head) = request_head(rest)?;
-            let policy = api_policy(head.api_key).ok_or(CloseReason::DeniedApi)?;
-            let local = head.api_key == API_VERSIONS && head.api_version > policy.max;
-            self.check_request(pipeline, policy, head, frame_bytes, local)?;
-            if !self.in_flight.has_room(frame_bytes) {
+            if self.request_left == 0 && self.drain_left.is_some_and(|left| run >= left) {
                 return Ok(if run > 0 {
                     Step::Forward(run)
                 } else {
                     Step::Blocked(Wait::Room)
                 });
             }
-            let whole = frame_bytes.saturating_add(LENGTH_PREFIX_BYTES);
-            if policy.request == RequestHandling::Hold || local {
-                if run > 0 {
-                    return Ok(Step::Forward(run));
-                }
-                let Some(frame) = input.get(LENGTH_PREFIX_BYTES..whole) else {
-                    return Ok(Step::More);
-                };
-                return if local {
-                    self.refuse_version(pipeline, head, frame_bytes)
-                } else {
-                    self.produce(pipeline, now, head, frame, out)
-                };
+            match self.next_request(pipeline, now, input, run, out) {
+                Ok(Next::Streamed(bytes)) => run += bytes,
+                Ok(Next::Step(step)) => return Ok(step),
+                // What lies before it goes out first; then the same bytes are looked at again.
+                Err(_) if run > 0 => return Ok(Step::Forward(run)),
+                Err(reason) => return Err(reason),
             }
-            let answer = match policy.response {
-                ResponseHandling::Stream => Answer::Stream,
-                ResponseHandling::Hold => Answer::Rewrite,
-            };
-            self.note_request(pipeline, head, frame_bytes, answer);
-            let here = whole.min(rest.len());
-            self.request_left = whole - here;
-            run += here;
         }
+    }
+
+    /// Looks at the request behind the first `run` bytes, which are streamed.
+    fn next_request(
+        &mut self,
+        pipeline: &mut Pipeline,
+        now: Instant,
+        input: &[u8],
+        run: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<Next, CloseReason> {
+        let Some(rest) = input.get(run..).filter(|rest| rest.len() >= HEAD_BYTES) else {
+            return end_of_run(run, input, REQUEST_BYTES_MIN);
+        };
+        let (frame_bytes, head) = request_head(rest)?;
+        let policy = api_policy(head.api_key).ok_or(CloseReason::DeniedApi)?;
+        let local = head.api_key == API_VERSIONS && head.api_version > policy.max;
+        self.check_request(pipeline, policy, head, frame_bytes, local)?;
+        if !self.in_flight.has_room(frame_bytes) {
+            return Ok(Next::Step(if run > 0 {
+                Step::Forward(run)
+            } else {
+                Step::Blocked(Wait::Room)
+            }));
+        }
+        let whole = frame_bytes.saturating_add(LENGTH_PREFIX_BYTES);
+        if policy.request == RequestHandling::Hold || local {
+            if run > 0 {
+                return Ok(Next::Step(Step::Forward(run)));
+            }
+            let Some(frame) = input.get(LENGTH_PREFIX_BYTES..whole) else {
+                return Ok(Next::Step(Step::More));
+            };
+            let step = if local {
+                self.refuse_version(pipeline, head, frame_bytes)
+            } else {
+                self.produce(pipeline, now, head, frame, out)
+            };
+            return step.map(Next::Step);
+        }
+        let answer = match policy.response {
+            ResponseHandling::Stream => Answer::Stream,
+            ResponseHandling::Hold => Answer::Rewrite,
+        };
+        self.note_request(pipeline, head, frame_bytes, answer);
+        let here = whole.min(rest.len());
+        self.request_left = whole - here;
+        Ok(Next::Streamed(here))
     }
 
     /// Takes bytes from the broker; what goes to the client is forwarded or appended to `out`.
@@ -237,58 +307,63 @@ impl Session {
         let mut run = self.response_left.min(input.len());
         self.response_left -= run;
         loop {
-            if self.answers_itself() {
-                if run > 0 {
-                    return Ok(Step::Forward(run));
-                }
-                if let Some(Pending {
-                    answer: Answer::Local(frame),
-                    ..
-                }) = self.in_flight.pop()
-                {
-                    out.extend_from_slice(&frame);
-                }
-                return Ok(Step::Wrote(0));
+            match self.next_response(pipeline, now, input, run, out) {
+                Ok(Next::Streamed(bytes)) => run += bytes,
+                Ok(Next::Step(step)) => return Ok(step),
+                Err(_) if run > 0 => return Ok(Step::Forward(run)),
+                Err(reason) => return Err(reason),
             }
-            let Some(rest) = input.get(run..).filter(|rest| rest.len() >= RESPONSE_HEAD_BYTES) else {
-                return self.end_of_run(run, input.get(run..).unwrap_or_default());
-            };
-            let frame_bytes = frame_length(rest)?;
-            let front = self.in_flight.front().ok_or(CloseReason::UnexpectedResponse)?;
-            let correlation_id = rest.get(LENGTH_PREFIX_BYTES..).and_then(response_correlation_id);
-            if correlation_id != Some(front.correlation_id) {
-                return Err(CloseReason::UnexpectedResponse);
-            }
-            let (api_key, whole) = (front.api_key, frame_bytes.saturating_add(LENGTH_PREFIX_BYTES));
-            if matches!(front.answer, Answer::Stream) {
-                self.answered(pipeline, 0);
-                let here = whole.min(rest.len());
-                self.response_left = whole - here;
-                run += here;
-                continue;
-            }
-            if frame_bytes > response_bytes_max(pipeline, api_key) {
-                return Err(CloseReason::FrameTooLarge);
-            }
-            if run > 0 {
-                return Ok(Step::Forward(run));
-            }
-            return match input.get_mut(LENGTH_PREFIX_BYTES..whole) {
-                Some(frame) => self.rewrite(pipeline, now, frame, out),
-                None => Ok(Step::More),
-            };
         }
     }
 
-    fn end_of_run(&self, run: usize, rest: &[u8]) -> Result<Step, CloseReason> {
+    /// Looks at the response behind the first `run` bytes, which are streamed.
+    fn next_response(
+        &mut self,
+        pipeline: &mut Pipeline,
+        now: Instant,
+        input: &mut [u8],
+        run: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<Next, CloseReason> {
+        if self.answers_itself() {
+            if run > 0 {
+                return Ok(Next::Step(Step::Forward(run)));
+            }
+            if let Some(Pending {
+                answer: Answer::Local(frame),
+                ..
+            }) = self.answered(pipeline, 0)
+            {
+                out.extend_from_slice(&frame);
+            }
+            return Ok(Next::Step(Step::Wrote(0)));
+        }
+        let Some(rest) = input.get(run..).filter(|rest| rest.len() >= RESPONSE_HEAD_BYTES) else {
+            return end_of_run(run, input, RESPONSE_BYTES_MIN);
+        };
+        let frame_bytes = frame_length(rest, RESPONSE_BYTES_MIN)?;
+        let front = self.in_flight.front().ok_or(CloseReason::UnexpectedResponse)?;
+        let correlation_id = rest.get(LENGTH_PREFIX_BYTES..).and_then(response_correlation_id);
+        if correlation_id != Some(front.correlation_id) {
+            return Err(CloseReason::UnexpectedResponse);
+        }
+        let (api_key, whole) = (front.api_key, frame_bytes.saturating_add(LENGTH_PREFIX_BYTES));
+        if matches!(front.answer, Answer::Stream) {
+            let here = whole.min(rest.len());
+            self.answered(pipeline, 0);
+            self.response_left = whole - here;
+            return Ok(Next::Streamed(here));
+        }
+        if frame_bytes > response_bytes_max(pipeline, api_key) {
+            return Err(CloseReason::FrameTooLarge);
+        }
         if run > 0 {
-            return Ok(Step::Forward(run));
+            return Ok(Next::Step(Step::Forward(run)));
         }
-        // Whoever announces too little says so with the first four bytes.
-        if rest.len() >= LENGTH_PREFIX_BYTES {
-            frame_length(rest)?;
+        match input.get_mut(LENGTH_PREFIX_BYTES..whole) {
+            Some(frame) => self.rewrite(pipeline, now, frame, out).map(Next::Step),
+            None => Ok(Next::Step(Step::More)),
         }
-        Ok(Step::More)
     }
 
     fn check_request(
@@ -331,16 +406,16 @@ impl Session {
     }
 
     /// The answer to the oldest request has come.
-    fn answered(&mut self, pipeline: &mut Pipeline, sasl_error: i16) {
-        if let Some(pending) = self.in_flight.pop() {
-            pipeline
-                .metrics
-                .frames(Direction::Response)
-                .frame(pending.api_key);
-            pipeline.metrics.gauges.requests_in_flight =
-                pipeline.metrics.gauges.requests_in_flight.saturating_sub(1);
-            self.authentication.answered(pending.api_key, sasl_error);
-        }
+    fn answered(&mut self, pipeline: &mut Pipeline, sasl_error: i16) -> Option<Pending> {
+        let pending = self.in_flight.pop()?;
+        pipeline
+            .metrics
+            .frames(Direction::Response)
+            .frame(pending.api_key);
+        pipeline.metrics.gauges.requests_in_flight =
+            pipeline.metrics.gauges.requests_in_flight.saturating_sub(1);
+        self.authentication.answered(pending.api_key, sasl_error);
+        Some(pending)
     }
 
     fn refuse_version(
@@ -372,18 +447,20 @@ impl Session {
             cluster: self.listener.cluster,
             frame,
             version: head.api_version,
+            since: held.since,
             overdue: now >= held.until,
             now,
         };
         let produced = pipeline.seal_request(&request, &mut self.guard, out)?;
         let whole = frame.len().saturating_add(LENGTH_PREFIX_BYTES);
         let (step, acks, refusals) = match produced {
-            Produced::Waiting => {
+            Produced::Waiting { look_again } => {
                 if !held.parked {
                     pipeline.metrics.gauges.produce_parked += 1;
                     self.produce = Some(Held { parked: true, ..held });
                 }
-                return Ok(Step::Blocked(Wait::News(held.until)));
+                let until = look_again.map_or(held.until, |again| again.min(held.until));
+                return Ok(Step::Blocked(Wait::News(until)));
             }
             Produced::Verbatim { acks } => (Step::Forward(whole), acks, Vec::new()),
             Produced::Written { acks, refusals } => (Step::Wrote(whole), acks, refusals),
@@ -392,9 +469,14 @@ impl Session {
         unpark(&mut pipeline.metrics.gauges.produce_parked, held.parked);
         self.finished = Some((TimeKind::Produce, now.saturating_duration_since(held.since)));
         if acks == 0 {
+            // No answer will come that could prove the client: nothing else may ever be sent on this connection.
             pipeline.metrics.frames(Direction::Request).frame(head.api_key);
+            self.authentication.requested(head.api_key);
         } else {
-            self.note_request(pipeline, head, frame.len(), Answer::Produce(refusals));
+            // Refusals are memory, whatever became of the frame.
+            let refusal_bytes: usize = refusals.iter().map(Refusal::bytes).sum();
+            let bytes = frame.len().saturating_add(refusal_bytes);
+            self.note_request(pipeline, head, bytes, Answer::Produce(refusals));
         }
         Ok(step)
     }
@@ -536,9 +618,11 @@ impl Session {
                     self.answered(pipeline, 0);
                     return Ok(Step::Forward(whole));
                 }
+                // Opening makes records shorter; the frame is in hand, so that its length is no mere announcement.
+                let out = Vec::with_capacity(if in_pieces { whole } else { 0 });
                 Box::new(HeldFetch {
                     work,
-                    out: Vec::new(),
+                    out,
                     since: now,
                     hold: None,
                     waits: false,
@@ -567,7 +651,6 @@ impl Session {
             Fetched::Nothing { waits } if !overdue => {
                 held.work.retract(target);
                 held.work = held.work.again();
-                held.work.noted = true;
                 held.waits = waits;
                 if waits && !held.parked {
                     held.parked = true;
@@ -605,25 +688,33 @@ fn unpark(gauge: &mut u64, parked: bool) {
 
 /// Length and head of the request that `input` begins with; at least [`HEAD_BYTES`] are there.
 fn request_head(input: &[u8]) -> Result<(usize, RequestHead), CloseReason> {
-    let length = frame_length(input)?;
+    let length = frame_length(input, REQUEST_BYTES_MIN)?;
     let head = input
         .get(LENGTH_PREFIX_BYTES..)
         .and_then(RequestHead::peek)
         .ok_or(CloseReason::MalformedFrame)?;
-    // Java's SaslAuthenticate is the shortest real request; a header alone has ten bytes.
-    if length < REQUEST_BYTES_MIN {
-        return Err(CloseReason::MalformedFrame);
-    }
     Ok((length, head))
 }
 
-/// The length that a frame announces; shorter than a correlation id is impossible in either direction.
-fn frame_length(input: &[u8]) -> Result<usize, CloseReason> {
+/// No frame begins behind the first `run` bytes of `input`, or only a part of its head is there.
+fn end_of_run(run: usize, input: &[u8], bytes_min: usize) -> Result<Next, CloseReason> {
+    if run > 0 {
+        return Ok(Next::Step(Step::Forward(run)));
+    }
+    // Whoever announces too little says so with the first four bytes.
+    if input.len() >= LENGTH_PREFIX_BYTES {
+        frame_length(input, bytes_min)?;
+    }
+    Ok(Next::Step(Step::More))
+}
+
+/// The length that a frame announces, which cannot be below `bytes_min`.
+fn frame_length(input: &[u8], bytes_min: usize) -> Result<usize, CloseReason> {
     let prefix = input
         .first_chunk::<LENGTH_PREFIX_BYTES>()
         .ok_or(CloseReason::MalformedFrame)?;
     let length = usize::try_from(i32::from_be_bytes(*prefix)).map_err(|_| CloseReason::MalformedFrame)?;
-    if length < size_of::<i32>() {
+    if length < bytes_min {
         return Err(CloseReason::MalformedFrame);
     }
     Ok(length)
@@ -656,6 +747,8 @@ const HEAD_BYTES: usize = LENGTH_PREFIX_BYTES + 8;
 const RESPONSE_HEAD_BYTES: usize = LENGTH_PREFIX_BYTES + 4;
 /// API key, API version, correlation id.
 const REQUEST_BYTES_MIN: usize = 8;
+/// Correlation id.
+const RESPONSE_BYTES_MIN: usize = 4;
 /// Records that are opened before others get their turn: about a millisecond.
 const PIECE_BYTES: usize = 1024 * 1024;
 /// The control thread answers within a tick; seconds are a hang.

@@ -5,9 +5,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::KmsList;
+use super::refusal::ProduceRefusal;
 use crate::envelope::{Domain, KekId};
 use crate::metrics::{ExecutorMetrics, TopicIndex};
-use crate::rules::{Action, RuleSet, TopicRule};
+use crate::rules::{Action, RuleSet, TOPIC_NAME_BYTES_MAX, TopicRule, is_legal_topic_name};
 
 /// A topic with its rule.
 pub struct Topic {
@@ -32,11 +33,14 @@ impl Topic {
             .map(|(kms, _)| *kms)
     }
 
-    /// The rule in words, for a client's error message.
-    pub(super) fn rule_text(&self) -> String {
-        self.rule
-            .as_ref()
-            .map_or_else(|| "no rule".to_owned(), |rule| rule.rule.to_string())
+    /// What a client is told of a refusal: why, and which topic and rule.
+    pub(super) fn refusal_text(&self, refusal: &ProduceRefusal) -> String {
+        let shown = self.name.floor_char_boundary(TOPIC_NAME_BYTES_MAX);
+        let topic = self.name.get(..shown).unwrap_or_default();
+        match &self.rule {
+            Some(rule) => format!("Sealwire: {refusal} (topic {topic}, {})", rule.rule),
+            None => format!("Sealwire: {refusal} (topic {topic}, no rule)"),
+        }
     }
 }
 
@@ -62,10 +66,19 @@ impl ClusterRules {
         }
     }
 
-    /// The topic with its rule.
+    /// The topic with its rule. A name that Kafka does not allow has none, and is not remembered: it may be of any length.
     pub fn topic(&mut self, name: &str, metrics: &mut ExecutorMetrics) -> Rc<Topic> {
         if let Some(topic) = self.topics.get(name) {
             return Rc::clone(topic);
+        }
+        if !is_legal_topic_name(name) {
+            return Rc::new(Topic {
+                name: name.into(),
+                rule: None,
+                metrics: TopicIndex::NO_RULE,
+                open_keks: Vec::new(),
+                domains: Vec::new(),
+            });
         }
         let topic = Rc::new(self.resolve(name, metrics));
         if self.topics.len() >= self.topics_max {

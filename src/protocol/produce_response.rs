@@ -4,6 +4,8 @@
 
 mod merge;
 
+use std::sync::Arc;
+
 use super::addresses::{Endpoints, Rewrite};
 use super::api_key::PRODUCE;
 use super::cursor::{Cursor, ProtocolError};
@@ -13,12 +15,19 @@ use super::splice::Splice;
 /// A partition that the proxy cut out of the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    pub topic: String,
+    pub topic: Arc<str>,
     pub partition: i32,
     /// One of [`super::error_code`].
     pub error_code: i16,
-    /// What the application is told; clients see it from version 8 on. At most 32,767 bytes.
-    pub message: String,
+    /// What the application is told; clients see it from version 8 on.
+    pub message: Arc<str>,
+}
+
+impl Refusal {
+    /// Bytes that it may keep in memory.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.topic.len() + self.message.len()
+    }
 }
 
 /// Writes a response frame of `version` with the refused partitions added and the broker addresses mapped, length prefix included. With no

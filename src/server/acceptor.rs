@@ -3,12 +3,13 @@
 //! The kernel's own spreading (SO_REUSEPORT) is lopsided for the few heavy connections that Kafka clients open.
 //!
 //! - ACCEPTOR-1: a connection beyond `limits.connections_max` is closed at once, and so is one that an executor cannot take.
+//!   Both are counted as accepted, and as closed by a limit.
 //! - ACCEPTOR-2: bootstrap and node ports are all bound before the program says that it serves.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use tokio::task::LocalSet;
 use super::ServerError;
 use crate::channel::Sender;
 use crate::config::Config;
-use crate::executor::messages::Accepted;
+use crate::executor::messages::{Accepted, Seats};
 
 /// Bound ports; see the module.
 pub(super) struct Acceptor {
@@ -31,8 +32,8 @@ struct Port {
     node: Option<i32>,
 }
 
-/// One executor, as the acceptor sees it: its queue, and how many connections it has.
-pub(super) type Place = (Sender<Accepted>, Arc<AtomicUsize>);
+/// One executor, as the acceptor sees it: its queue, and its counts.
+pub(super) type Place = (Sender<Accepted>, Arc<Seats>);
 
 impl Acceptor {
     /// Binds every port of the configuration.
@@ -128,21 +129,24 @@ async fn accept(port: Port, places: Arc<[Place]>, connections_max: usize) {
                 continue;
             }
         };
-        let total: usize = places.iter().map(|(_, open)| open.load(Ordering::Relaxed)).sum();
-        if total >= connections_max {
-            continue;
-        }
-        let Some((queue, open)) = places.iter().min_by_key(|(_, open)| open.load(Ordering::Relaxed)) else {
+        let taken = |seats: &Seats| seats.taken.load(Ordering::Relaxed);
+        let total: usize = places.iter().map(|(_, seats)| taken(seats)).sum();
+        let Some((queue, seats)) = places.iter().min_by_key(|(_, seats)| taken(seats)) else {
             continue;
         };
-        open.fetch_add(1, Ordering::Relaxed);
+        if total >= connections_max {
+            seats.refused.fetch_add(1, Ordering::Relaxed);
+            continue;
+        }
+        seats.taken.fetch_add(1, Ordering::Relaxed);
         let accepted = Accepted {
             stream,
             listener: port.listener,
             node: port.node,
         };
         if queue.try_send(accepted).is_err() {
-            open.fetch_sub(1, Ordering::Relaxed);
+            seats.taken.fetch_sub(1, Ordering::Relaxed);
+            seats.refused.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

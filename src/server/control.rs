@@ -4,8 +4,11 @@
 //! - CONTROL-2: a message that does not fit into an executor's channel is tried again after a tick; none is dropped.
 
 use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -27,6 +30,8 @@ use crate::pipeline::{AddressBook, LearnedAddress};
 pub(super) struct ControlLinks {
     pub(super) requests: Receiver<ControlRequest>,
     pub(super) executors: Vec<Sender<ExecutorMessage>>,
+    /// Resolve when an executor has ended.
+    pub(super) executors_ended: Vec<oneshot::Receiver<Infallible>>,
     pub(super) books: Vec<AddressBook>,
     pub(super) state_files: Vec<Option<StateFile>>,
     pub(super) kms_names: Vec<String>,
@@ -70,10 +75,18 @@ impl Control {
             draining: Arc::clone(&draining),
         });
         let executors = self.links.executors.clone();
+        let executors_ended = std::mem::take(&mut self.links.executors_ended);
         let keys = tokio::spawn(key_service.run());
         let admin = tokio::spawn(serve_admin(admin, facts_source, facts));
         let drained = async {
-            wait_for_stop(stopped, signals).await;
+            tokio::select! {
+                () = wait_for_stop(stopped, signals) => {}
+                () = any_ended(executors_ended) => {
+                    tracing::error!("an executor has ended by itself; the program ends");
+                    stop_accepting();
+                    return;
+                }
+            }
             draining.store(true, Ordering::Relaxed);
             tracing::info!(timeout = ?drain_timeout, "draining");
             stop_accepting();
@@ -169,6 +182,17 @@ async fn resolve(executor: Sender<ExecutorMessage>, host: HostPort) {
     send(&executor, ExecutorMessage::Resolved { host, addresses }).await;
 }
 
+/// Waits until one of the executors has ended.
+async fn any_ended(mut executors: Vec<oneshot::Receiver<Infallible>>) {
+    poll_fn(|context| {
+        let ended = executors
+            .iter_mut()
+            .any(|executor| Pin::new(executor).poll(context).is_ready());
+        if ended { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+}
+
 async fn wait_for_stop(stopped: oneshot::Receiver<()>, signals: bool) {
     if !signals {
         // Whoever could stop us is gone: the same.
@@ -256,3 +280,20 @@ const RETRY_AFTER: Duration = Duration::from_millis(5);
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_executor_that_ends_is_noticed() {
+        let (one, first) = oneshot::channel::<Infallible>();
+        let (other, second) = oneshot::channel();
+        let mut ended = Box::pin(any_ended(vec![first, second]));
+        let early = timeout(Duration::ZERO, &mut ended).await;
+        assert!(early.is_err(), "both are alive");
+        drop(other);
+        ended.await;
+        drop(one);
+    }
+}

@@ -7,12 +7,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 
 use super::ServerError;
 use crate::config::HostPort;
-use crate::pipeline::{AddressBook, LearnedAddress};
+use crate::pipeline::AddressBook;
 
 /// One cluster's file.
 pub(super) struct StateFile {
@@ -25,7 +25,7 @@ impl StateFile {
     }
 
     /// What it says; nothing when it is not there yet.
-    pub(super) fn read(&self) -> Result<Vec<LearnedAddress>, ServerError> {
+    pub(super) fn read(&self) -> Result<Vec<(i32, HostPort)>, ServerError> {
         let problem = |problem: String| ServerError::StateFile {
             path: self.path.display().to_string(),
             problem,
@@ -46,10 +46,7 @@ impl StateFile {
                 let (host, port) = address.rsplit_once(':')?;
                 let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
                 let port = port.parse().ok()?;
-                Some(LearnedAddress {
-                    node_id,
-                    address: HostPort { host, port },
-                })
+                Some((node_id, HostPort { host, port }))
             })
             .collect())
     }
@@ -64,7 +61,12 @@ impl StateFile {
         let beside = self.path.with_extension("new");
         let written = serde_json::to_vec_pretty(&entries)
             .map_err(std::io::Error::other)
-            .and_then(|text| fs::write(&beside, text))
+            .and_then(|text| {
+                let mut file = fs::File::create(&beside)?;
+                file.write_all(&text)?;
+                // Or the new name may come to stand for an empty file, and the next start complains of it.
+                file.sync_all()
+            })
             .and_then(|()| fs::rename(&beside, &self.path));
         if let Err(error) = written {
             tracing::warn!(path = %self.path.display(), %error, "the state file was not written");
@@ -78,6 +80,7 @@ const BYTES_MAX: usize = 4 * 1024 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::LearnedAddress;
 
     #[test]
     fn what_is_written_is_read_again() {
@@ -96,7 +99,7 @@ mod tests {
         }
         file.write(&book);
         let read = file.read().expect("what was written is read");
-        let again = AddressBook::new(read.into_iter().map(|learned| (learned.node_id, learned.address)));
+        let again = AddressBook::new(read);
         assert_eq!(again.entries(), book.entries());
     }
 

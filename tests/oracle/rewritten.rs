@@ -307,12 +307,12 @@ proptest! {
             let frame = response(draw, version, &body);
             let mut refusals = draw.list(6, |draw| Refusal {
                 topic: match draw.below(body.responses.len() + 2) {
-                    new if new >= body.responses.len() => format!("refused-{new}"),
-                    known => body.responses[known].name.to_string(),
+                    new if new >= body.responses.len() => format!("refused-{new}").into(),
+                    known => body.responses[known].name.as_str().into(),
                 },
                 partition: draw.below(6) as i32,
                 error_code: draw.of(&[44, 19, 10]),
-                message: draw.text().to_string(),
+                message: draw.text().to_string().into(),
             });
             refusals.sort_by(|one, other| (&one.topic, one.partition).cmp(&(&other.topic, other.partition)));
             refusals.dedup_by(|one, other| one.topic == other.topic && one.partition == other.partition);
@@ -329,19 +329,19 @@ proptest! {
                 partition.error_code = refusal.error_code;
                 partition.base_offset = -1;
                 if version >= 8 {
-                    partition.error_message = Some(refusal.message.clone().into());
+                    partition.error_message = Some(refusal.message.to_string().into());
                 }
                 for topic in &mut expected.responses {
-                    if topic.name.as_str() == refusal.topic {
+                    if topic.name.as_str() == &*refusal.topic {
                         topic.partition_responses.retain(|partition| partition.index != refusal.partition);
                     }
                 }
-                let known = expected.responses.iter_mut().find(|topic| topic.name.as_str() == refusal.topic);
+                let known = expected.responses.iter_mut().find(|topic| topic.name.as_str() == &*refusal.topic);
                 if let Some(topic) = known {
                     topic.partition_responses.push(partition);
                 } else {
                     let mut topic = TopicProduceResponse::default();
-                    topic.name = TopicName(refusal.topic.clone().into());
+                    topic.name = TopicName(refusal.topic.to_string().into());
                     topic.partition_responses.push(partition);
                     expected.responses.push(topic);
                 }
@@ -391,7 +391,7 @@ fn refusals_need_names() {
         topic: "t".into(),
         partition: 0,
         error_code: 44,
-        message: String::new(),
+        message: "".into(),
     };
     let mut out = vec![1, 2, 3];
     let result = produce_response::merge(&frame, 13, &[refusal], &mut map, &mut out);

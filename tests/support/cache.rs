@@ -36,6 +36,7 @@ pub(crate) fn lock(name: &str) -> File {
 
 /// Runs a command of the set-up to its end; panics with what it said if it fails.
 pub(crate) fn run(command: &mut Command) -> String {
+    leave_cargo(command);
     let output = command
         .output()
         .unwrap_or_else(|error| panic!("cannot start {:?}: {error}", command.get_program()));
@@ -47,6 +48,12 @@ pub(crate) fn run(command: &mut Command) -> String {
         String::from_utf8_lossy(&output.stderr)
     );
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Cargo tells its tests where the libraries lie that it has built, the harness' own librdkafka among them; other
+/// programs must not load those instead of theirs.
+pub(crate) fn leave_cargo(command: &mut Command) {
+    command.env_remove("LD_LIBRARY_PATH");
 }
 
 pub(crate) fn workspace() -> &'static Path {

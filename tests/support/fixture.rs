@@ -12,17 +12,20 @@
 // Each test binary uses its own part of the fixture.
 #![allow(dead_code)]
 
+pub(crate) mod admin_page;
 pub(crate) mod agent;
 pub(crate) mod artifacts;
 pub(crate) mod broker_properties;
 pub(crate) mod cache;
 pub(crate) mod cluster;
+pub(crate) mod faulty_proxy;
 pub(crate) mod kcat;
 pub(crate) mod keystore;
 pub(crate) mod launch;
 pub(crate) mod operations;
 pub(crate) mod ports;
 pub(crate) mod proxy;
+pub(crate) mod raw_client;
 pub(crate) mod records;
 pub(crate) mod rig;
 pub(crate) mod stored_seal;

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 
-use super::artifacts;
+use super::{artifacts, cache};
 
 /// What kcat prints for a record with `-J`. Keys and values are text.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -85,6 +85,7 @@ pub(crate) fn consume(bootstrap: &str, topic: &str, partition: i32) -> Vec<KcatR
 fn kcat(bootstrap: &str, properties: &[&str]) -> Command {
     // A kcat that cannot reach its broker would wait for ever.
     let mut command = Command::new("timeout");
+    cache::leave_cargo(&mut command);
     command.args(["60", artifacts::kcat(), "-b", bootstrap]);
     for property in properties {
         command.args(["-X", property]);

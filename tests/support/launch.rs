@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::wait;
+use super::{cache, wait};
 
 /// A running process whose output goes to a file.
 #[derive(Debug)]
@@ -158,6 +158,7 @@ impl DataFolder {
 
 fn tied_to_this_process(command: &Command) -> Command {
     let mut tied = Command::new("setpriv");
+    cache::leave_cargo(&mut tied);
     tied.args(["--pdeathsig", "KILL", "--"])
         .arg(command.get_program())
         .args(command.get_args());

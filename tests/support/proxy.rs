@@ -1,13 +1,12 @@
 //! The proxy's own binary, as an operator would run it.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use super::HOST;
+use super::admin_page;
 use super::keystore::Keystore;
 use super::launch::{DataFolder, Process};
 use super::ports::ReservedPort;
@@ -61,17 +60,23 @@ impl Proxy {
 
     /// Starts a proxy that was stopped, on the same ports with the same configuration; returns when it is ready.
     pub(crate) fn start_again(&mut self) {
+        self.start_again_with(&[]);
+    }
+
+    /// The same, with keys of the configuration set on the command line.
+    pub(crate) fn start_again_with(&mut self, settings: &[&str]) {
         assert!(self.process.is_none(), "the proxy runs already");
         let mut command = Command::new(env!("CARGO_BIN_EXE_sealwire"));
         command
             .args(["run", "--config"])
             .arg(self.configuration())
+            .args(settings.iter().flat_map(|setting| ["--set", setting]))
             .current_dir(self.folder.path());
         let mut process = Process::start("sealwire", &command, &self.folder.path().join("sealwire.log"));
         let admin = self.admin.number();
         wait::until("the proxy's /readyz", START_LIMIT, || {
             process.assert_running();
-            get(admin, "/readyz").filter(|(status, _)| *status == 200)
+            admin_page::get(admin, "/readyz").filter(|(status, _)| *status == 200)
         });
         self.process = Some(process);
     }
@@ -115,25 +120,12 @@ impl Proxy {
 
     /// The text of `/metrics`.
     pub(crate) fn metrics(&self) -> String {
-        let (status, text) = get(self.admin.number(), "/metrics").expect("the admin listener answers");
-        assert_eq!(status, 200, "/metrics: {text}");
-        text
+        admin_page::metrics(self.admin.number())
     }
 
     /// The sum of all series of a metric whose labels contain all of `labels` (as `name="value"`).
     pub(crate) fn metric(&self, name: &str, labels: &[&str]) -> f64 {
-        let text = self.metrics();
-        text.lines()
-            .filter_map(|line| line.strip_prefix(name))
-            .filter(|rest| rest.starts_with(['{', ' ']))
-            .filter(|rest| labels.iter().all(|label| rest.contains(label)))
-            .filter_map(|rest| rest.rsplit(' ').next())
-            .map(|value| {
-                value
-                    .parse::<f64>()
-                    .unwrap_or_else(|error| panic!("{name} {value}: {error}"))
-            })
-            .sum()
+        admin_page::metric(&self.metrics(), name, labels)
     }
 
     fn configuration(&self) -> PathBuf {
@@ -184,22 +176,6 @@ listen = "{admin}"
             admin = self.admin.address(),
         )
     }
-}
-
-/// Status and body; `None` while nobody answers.
-fn get(port: u16, path: &str) -> Option<(u16, String)> {
-    let mut socket = TcpStream::connect((HOST, port)).ok()?;
-    socket.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
-    write!(
-        socket,
-        "GET {path} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n"
-    )
-    .ok()?;
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).ok()?;
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    let status = head.split(' ').nth(1)?.parse().ok()?;
-    Some((status, body.to_owned()))
 }
 
 const START_LIMIT: Duration = Duration::from_secs(60);

@@ -40,6 +40,7 @@ pub(crate) struct Rig {
     pub(crate) keystore: Option<Keystore>,
     proxy: Option<Proxy>,
     login: Login,
+    rules: String,
 }
 
 /// A topic to be created.
@@ -63,6 +64,11 @@ pub(crate) struct PartitionState {
 impl Rig {
     /// A proxy with the tests' rules in front of `cluster`'s listener for `login`, unless the route is direct.
     pub(crate) fn assemble(cluster: KafkaCluster, login: Login) -> Self {
+        Self::assemble_with(cluster, login, &["orders", "invoices"], RULES)
+    }
+
+    /// The same with other KEKs and rules; the rules' `kms` is `local`.
+    pub(crate) fn assemble_with(cluster: KafkaCluster, login: Login, keks: &[&str], rules: &str) -> Self {
         let java = Agent::start(Library::Java(cluster.version()));
         let mut rig = Rig {
             cluster,
@@ -70,10 +76,12 @@ impl Rig {
             keystore: None,
             proxy: None,
             login,
+            rules: rules.to_owned(),
         };
         if Route::chosen() == Route::Proxy {
-            let keystore = Keystore::create(&["orders", "invoices"]);
-            rig.proxy = Some(Proxy::start(&rig.setup(&keystore, login)));
+            let keystore = Keystore::create(keks);
+            let proxy = Proxy::start(&rig.setup(&keystore, login));
+            rig.proxy = Some(proxy);
             rig.keystore = Some(keystore);
         }
         rig.await_brokers();
@@ -203,12 +211,12 @@ impl Rig {
             .unwrap_or_else(|error| panic!("{op}: {error}"))
     }
 
-    fn setup<'a>(&self, keystore: &'a Keystore, login: Login) -> ProxySetup<'a> {
+    fn setup<'a>(&'a self, keystore: &'a Keystore, login: Login) -> ProxySetup<'a> {
         ProxySetup {
             brokers: self.cluster.bootstrap_of(login),
             nodes: self.cluster.nodes(),
             keystore,
-            rules: RULES,
+            rules: &self.rules,
             executors: 2,
         }
     }

@@ -3,7 +3,8 @@
 use super::agent::Agent;
 use super::operations::{Stream, StreamReport};
 
-/// Stops both; panics unless everything that was sent was delivered, and read exactly once, where the producer was told.
+/// Stops both; panics unless everything that was sent was delivered, stored in order, and read exactly once, where the
+/// producer was told.
 pub(crate) fn assert_exactly_once(agent: &Agent, producer: Stream, consumer: Stream) {
     let (sent, read) = stop(agent, producer, consumer);
     let mut read = read.entries;
@@ -31,6 +32,15 @@ pub(crate) fn assert_exactly_once(agent: &Agent, producer: Stream, consumer: Str
         agent.library()
     );
     assert_eq!(sent, read, "{:?}", agent.library());
+    // Sorted by partition and offset: what was sent later was stored later.
+    let overtaken = sent
+        .windows(2)
+        .find(|pair| pair[0].0 == pair[1].0 && pair[0].2 > pair[1].2);
+    assert!(
+        overtaken.is_none(),
+        "{:?} out of order: {overtaken:?}",
+        agent.library()
+    );
 }
 
 /// Stops both; panics unless everything that was sent was delivered and read. A producer that is not idempotent may

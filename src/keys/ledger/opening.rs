@@ -2,6 +2,7 @@
 //!
 //! - OPENING-1: garbage that a broker makes up costs refusals and calls, never an opened key its place.
 //! - OPENING-2: every opened key is under a version in `versions`; when a version goes, its keys go.
+//! - OPENING-3: refusals are forgotten when their KEK version turns out to be good.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -184,6 +185,9 @@ impl Opening {
         if self.versions.promote(prefix) {
             return None;
         }
+        // The version was not in use, or refused: what was refused under it a moment ago is worth asking again, or records
+        // that are sealed under a KEK which was enabled anew are written before they can be read.
+        self.refused.forget_if(|wrapped| wrapped.starts_with(prefix));
         let known = Known {
             wrapped: Arc::clone(wrapped),
             due: now + self.recheck_interval,

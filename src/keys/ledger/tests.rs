@@ -8,6 +8,7 @@ use crate::envelope::wrapped_dek::WrappedDek;
 const INTERVALS: Intervals = Intervals {
     version_poll: Duration::from_secs(1),
     recheck: Duration::from_secs(1),
+    verdict_memory: Duration::from_secs(10),
 };
 const TAIL: Demand = Demand {
     urgency: Urgency::Tail,
@@ -464,6 +465,28 @@ fn a_verdict_on_the_kek_stops_sealing_and_an_outage_does_not() {
     }
     desk.seal(0, "payments");
     assert_eq!(desk.told(0), ["seal payments KekDisabled"]);
+}
+
+#[test]
+fn a_kek_that_is_good_again_is_good_for_readers_too() {
+    let mut desk = Desk::new(&KeyOptions::default(), 1);
+    let (sealed, other) = (wrapped(1, 7), wrapped(2, 8));
+    for asked in [&sealed, &other] {
+        desk.open(0, asked, TAIL);
+        assert_eq!(desk.calls().len(), 1);
+        let refused = Outcome::Unwrapped(Err(KmsError::KekDisabled));
+        desk.finish(Call::Unwrap(Arc::clone(asked)), refused);
+    }
+    assert_eq!(desk.told(0), ["open 7 KekDisabled", "open 8 KekDisabled"]);
+    desk.seal(0, "payments");
+    assert_eq!(desk.calls(), [Call::Generate("payments".into())]);
+    desk.finish(Call::Generate("payments".into()), generated(1, 9));
+    assert_eq!(desk.told(0), ["seal payments 1"]);
+    // Version 1 is asked about again at once, of version 2 nothing is known.
+    desk.open(0, &sealed, TAIL);
+    desk.open(0, &other, TAIL);
+    assert_eq!(desk.calls(), [Call::Unwrap(sealed)]);
+    assert_eq!(desk.told(0), ["open 8 KekDisabled"]);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::channel::{Receiver, Sender, channel};
 use crate::envelope::WrappedDek;
+use crate::keys::statistics::KmsState;
 use crate::keys::{Applied, Demand, ExecutorKeys, KeyFailure, Lookup, Urgency};
 use crate::kms::fault::{Faults, FaultyKms};
 use crate::kms::file::FileKms;
@@ -256,7 +257,11 @@ fn a_disabled_key_is_taken_from_every_executor() -> TestResult {
             assert_eq!(executor.sealing("payments").await, Err(KeyFailure::KekDisabled));
         }
         assert!(stage.statistics.kms[0].revocations.get() >= 1);
-        assert!(stage.statistics.all_available(), "a verdict is no outage");
+        assert_eq!(
+            stage.statistics.kms[0].state(Instant::now()),
+            KmsState::Answering,
+            "a verdict is no outage"
+        );
         Ok(())
     })
 }
@@ -273,7 +278,10 @@ fn an_outage_is_ridden_out_and_recovered_from_within_a_second() -> TestResult {
             executor.opening(&stranger.wrapped).await,
             Err(KeyFailure::Unavailable)
         );
-        assert!(!stage.statistics.all_available());
+        assert!(matches!(
+            stage.statistics.kms[0].state(Instant::now()),
+            KmsState::Silent(_)
+        ));
         // What is at hand goes on, also over rechecks and polls.
         let (versions, patience) = (stage.faults.versions(), Instant::now());
         while stage.faults.versions() < versions + 2 {

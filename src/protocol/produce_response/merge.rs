@@ -103,12 +103,10 @@ impl<'r> Pending<'r> {
         version: i16,
         out: &mut Vec<u8>,
     ) -> Result<usize, ProtocolError> {
-        let first = self
-            .refusals
-            .partition_point(|refusal| refusal.topic.as_str() < topic);
+        let first = self.refusals.partition_point(|refusal| &*refusal.topic < topic);
         let mut count = 0usize;
         for (refusal, placed) in self.refusals.iter().zip(&mut self.placed).skip(first) {
-            if refusal.topic != topic || *placed {
+            if &*refusal.topic != topic || *placed {
                 break;
             }
             write_partition(refusal, version, out)?;
@@ -134,7 +132,7 @@ impl<'r> Pending<'r> {
             {
                 continue;
             }
-            let name = topic.first().map(|refusal| refusal.topic.as_str());
+            let name = topic.first().map(|refusal| &*refusal.topic);
             put_string(out, flexible, name)?;
             put_array_len(out, flexible, topic.len())?;
             for refusal in topic {

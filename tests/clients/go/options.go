@@ -21,6 +21,7 @@ type options struct {
 	LingerMs        int64  `json:"linger_ms"`
 	BatchBytes      int32  `json:"batch_bytes"`
 	RecordBytesMax  int32  `json:"record_bytes_max"`
+	BackOffMs       int64  `json:"back_off_ms"`
 	Group           string `json:"group"`
 	Isolation       string `json:"isolation"`
 	Sasl            *login `json:"sasl"`
@@ -76,6 +77,11 @@ func (o options) producer() ([]kgo.Opt, error) {
 	}
 	if o.LingerMs > 0 {
 		opts = append(opts, kgo.ProducerLinger(time.Duration(o.LingerMs)*time.Millisecond))
+	}
+	if o.BackOffMs > 0 {
+		// A refused batch is not sent again before the client has looked for new metadata.
+		opts = append(opts, kgo.MetadataMinAge(time.Duration(o.BackOffMs)*time.Millisecond))
+		opts = append(opts, kgo.RetryBackoffFn(func(int) time.Duration { return time.Duration(o.BackOffMs) * time.Millisecond }))
 	}
 	if o.BatchBytes > 0 {
 		opts = append(opts, kgo.ProducerBatchMaxBytes(o.BatchBytes))

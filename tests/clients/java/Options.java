@@ -18,6 +18,8 @@ final class Options {
         copy(options, "linger_ms", properties, "linger.ms");
         copy(options, "batch_bytes", properties, "batch.size");
         copy(options, "record_bytes_max", properties, "max.request.size");
+        copy(options, "back_off_ms", properties, "retry.backoff.ms");
+        copy(options, "back_off_ms", properties, "retry.backoff.max.ms");
         if ("0".equals(properties.get("acks")) || "1".equals(properties.get("acks"))) {
             properties.putIfAbsent("enable.idempotence", "false");
         }

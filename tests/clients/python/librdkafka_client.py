@@ -204,6 +204,8 @@ def configuration(options, names):
     if "client_id" in options:
         properties["client.id"] = options["client_id"]
     properties.update({names[name]: value for name, value in options.items() if name in names})
+    if "back_off_ms" in options:
+        properties.update({name: options["back_off_ms"] for name in ("retry.backoff.ms", "retry.backoff.max.ms")})
     # Without a callback, lost connections would turn up among the consumed messages.
     properties["error_cb"] = lambda error: print(error, file=sys.stderr)
     if "sasl" in options:

@@ -1,0 +1,195 @@
+//! Sockets in memory whose room and arrivals a test decides, and frames to send over them.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use futures_lite::io::{AsyncRead, AsyncWrite};
+
+/// The relay's end of a socket; clones are the test's view of it.
+#[derive(Clone, Default)]
+pub(super) struct Socket(Rc<RefCell<State>>);
+
+#[derive(Default)]
+struct State {
+    arriving: VecDeque<u8>,
+    ended: bool,
+    reader: Option<Waker>,
+    written: Vec<u8>,
+    room: usize,
+    writer: Option<Waker>,
+    closed: bool,
+}
+
+impl Socket {
+    /// A socket that takes `room` bytes.
+    pub(super) fn with_room(room: usize) -> Self {
+        let socket = Self::default();
+        socket.0.borrow_mut().room = room;
+        socket
+    }
+
+    /// The other side sends.
+    pub(super) fn arrive(&self, bytes: &[u8]) {
+        let mut state = self.0.borrow_mut();
+        state.arriving.extend(bytes);
+        if let Some(waker) = state.reader.take() {
+            waker.wake();
+        }
+    }
+
+    /// The other side sends no more.
+    pub(super) fn end(&self) {
+        let mut state = self.0.borrow_mut();
+        state.ended = true;
+        if let Some(waker) = state.reader.take() {
+            waker.wake();
+        }
+    }
+
+    /// The other side has read: so many bytes more can be written.
+    pub(super) fn make_room(&self, bytes: usize) {
+        let mut state = self.0.borrow_mut();
+        state.room += bytes;
+        if let Some(waker) = state.writer.take() {
+            waker.wake();
+        }
+    }
+
+    /// Bytes that were sent to us and not read.
+    pub(super) fn unread(&self) -> usize {
+        self.0.borrow().arriving.len()
+    }
+
+    /// What was written since the last call.
+    pub(super) fn take_written(&self) -> Vec<u8> {
+        std::mem::take(&mut self.0.borrow_mut().written)
+    }
+
+    /// Whether the relay has said that it writes no more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.0.borrow().closed
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut state = self.0.borrow_mut();
+        if state.arriving.is_empty() {
+            if state.ended {
+                return Poll::Ready(Ok(0));
+            }
+            state.reader = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        let count = buffer.len().min(state.arriving.len());
+        for (place, byte) in buffer.iter_mut().zip(state.arriving.drain(..count)) {
+            *place = byte;
+        }
+        Poll::Ready(Ok(count))
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let mut state = self.0.borrow_mut();
+        assert!(!state.closed, "written after the close");
+        let count = bytes.len().min(state.room);
+        if count == 0 {
+            state.writer = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        state.room -= count;
+        state.written.extend_from_slice(&bytes[..count]);
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.borrow_mut().closed = true;
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A frame with its length in front.
+pub(super) fn frame(parts: &[&[u8]]) -> Vec<u8> {
+    let content = parts.concat();
+    let length = i32::try_from(content.len()).expect("a small frame");
+    [&length.to_be_bytes(), &content[..]].concat()
+}
+
+/// A request without a client id.
+pub(super) fn request(api_key: i16, version: i16, correlation_id: i32, body: &[u8]) -> Vec<u8> {
+    frame(&[
+        &api_key.to_be_bytes(),
+        &version.to_be_bytes(),
+        &correlation_id.to_be_bytes(),
+        &[0xff, 0xff],
+        body,
+    ])
+}
+
+/// A heartbeat: passed on unread in both directions.
+pub(super) fn heartbeat(correlation_id: i32) -> Vec<u8> {
+    request(12, 0, correlation_id, &[7; 20])
+}
+
+/// The answer to a heartbeat.
+pub(super) fn beaten(correlation_id: i32) -> Vec<u8> {
+    frame(&[&correlation_id.to_be_bytes(), &[0, 0]])
+}
+
+/// Produce version 3 with one batch for partition 0 of `topic`.
+pub(super) fn produce(correlation_id: i32, acks: i16, topic: &str, batch: &[u8]) -> Vec<u8> {
+    let body = [
+        &[0xff, 0xff],
+        &acks.to_be_bytes()[..],
+        &1000_i32.to_be_bytes(),
+        &one_partition(topic),
+        &bytes(batch),
+    ];
+    request(0, 3, correlation_id, &body.concat())
+}
+
+/// Fetch version 4; what it asks for is not looked at.
+pub(super) fn fetch(correlation_id: i32) -> Vec<u8> {
+    request(1, 4, correlation_id, &[0; 20])
+}
+
+/// The answer to a fetch: `records` of partition 0 of `topic`.
+pub(super) fn fetched(correlation_id: i32, topic: &str, records: &[u8]) -> Vec<u8> {
+    frame(&[
+        &correlation_id.to_be_bytes(),
+        &[0; 4],
+        &one_partition(topic),
+        // Error code, high watermark, last stable offset, no aborted transactions.
+        &[0; 2 + 8 + 8],
+        &[0xff; 4],
+        &bytes(records),
+    ])
+}
+
+fn one_partition(topic: &str) -> Vec<u8> {
+    let length = i16::try_from(topic.len()).expect("a topic's name");
+    [
+        &[0, 0, 0, 1],
+        &length.to_be_bytes()[..],
+        topic.as_bytes(),
+        &[0, 0, 0, 1, 0, 0, 0, 0],
+    ]
+    .concat()
+}
+
+fn bytes(content: &[u8]) -> Vec<u8> {
+    frame(&[content])
+}

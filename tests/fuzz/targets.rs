@@ -1,0 +1,319 @@
+//! What the fuzz targets do with their bytes. Shared by `fuzz_targets/` and by the test that replays the corpora.
+//!
+//! Nothing may panic, whatever the bytes are; what a walker accepts must come out as it came in when nothing is changed, and
+//! what it writes it must accept again.
+#![allow(dead_code)] // Each target is a program of its own, and uses its own function.
+
+#[path = "../pipeline/rig.rs"]
+mod rig;
+
+use std::path::Path;
+use std::time::Duration;
+
+use sealwire::config::Config;
+use sealwire::envelope::{Domain, Marked, Opener, OpeningKey, Seal, find_marker};
+use sealwire::keys::KeyFailure;
+use sealwire::metrics::CloseReason;
+use sealwire::pipeline::Wait;
+use sealwire::protocol::addresses::{self, Rewrite};
+use sealwire::protocol::fetch_response::{FetchResponse, RecordsRewrite};
+use sealwire::protocol::produce_request::{PartitionRewrite, ProduceRequest};
+use sealwire::protocol::produce_response::{self, Refusal};
+use sealwire::protocol::{api_key, api_versions as versions};
+use sealwire::record_batch::{
+    BatchKind, Batches, Codec, Decompressor, HEADER_BYTES, RecordCursor, Span, check_produced, headers,
+    parse_record,
+};
+
+use rig::{Halt, PAYMENTS, Rig};
+
+/// A session between a client and a broker. The bytes are a script: an opcode, and for what either side sends a length (two
+/// bytes) and that many bytes.
+pub(crate) fn frame(data: &[u8]) {
+    let mut rig = Rig::new();
+    let mut script = data;
+    while let Some((&opcode, rest)) = script.split_first() {
+        script = rest;
+        let halted = match opcode % 8 {
+            0 | 1 => {
+                let Some((length, rest)) = script.split_first_chunk() else {
+                    break;
+                };
+                let sent = rest.len().min(usize::from(u16::from_be_bytes(*length)));
+                let (sent, rest) = rest.split_at(sent);
+                script = rest;
+                if opcode % 8 == 0 {
+                    rig.client_sends(sent)
+                } else {
+                    rig.broker_sends(sent)
+                }
+            }
+            other => {
+                match other {
+                    2 => rig.pass_time(Duration::from_millis(300)),
+                    3 => rig.pass_time(Duration::from_secs(3)),
+                    4 => rig.give_sealing(&PAYMENTS),
+                    5 => rig.give_opened(&PAYMENTS),
+                    6 => rig.refuse_sealing(&PAYMENTS, KeyFailure::Unavailable),
+                    _ => rig.refuse_opened(&PAYMENTS, KeyFailure::KekDisabled),
+                }
+                rig.client_sends(&[]).and_then(|_| rig.broker_sends(&[]))
+            }
+        };
+        match halted {
+            Ok(Halt::Blocked(Wait::Addresses(learned, _))) => rig.learn(learned),
+            Ok(_) => {}
+            Err(reason) => {
+                assert_ne!(reason, CloseReason::Internal, "no bytes are a fault of our own");
+                break;
+            }
+        }
+    }
+    rig.session.abandon(&mut rig.pipeline);
+    assert_eq!(rig.pipeline.metrics.gauges.requests_in_flight, 0);
+    assert_eq!(rig.parked(), (0, 0));
+}
+
+/// Responses that carry broker addresses. The first two bytes choose API and version.
+pub(crate) fn addresses(data: &[u8]) {
+    let &[api, version, ref frame @ ..] = data else {
+        return;
+    };
+    let apis = [
+        api_key::METADATA,
+        api_key::FIND_COORDINATOR,
+        api_key::DESCRIBE_CLUSTER,
+        api_key::PRODUCE,
+        api_key::FETCH,
+        api_key::SHARE_FETCH,
+        api_key::SHARE_ACKNOWLEDGE,
+    ];
+    let (api, version) = (apis[usize::from(api) % apis.len()], i16::from(version % 20));
+    let mut out = Vec::new();
+    let told = Rewrite::Replace {
+        host: "proxy",
+        port: 9,
+    };
+    let serve_even = &mut |node| if node % 2 == 0 { told } else { Rewrite::Unserved };
+    if addresses::rewrite(api, version, frame, serve_even, &mut out).is_err() {
+        assert!(out.is_empty());
+        return;
+    }
+    addresses::visit(api, version, unprefixed(&out), &mut |broker| {
+        assert_eq!((broker.host, broker.port, broker.node_id % 2), ("proxy", 9, 0));
+    })
+    .expect("what was written is read");
+}
+
+/// Produce requests. The first byte chooses the version.
+pub(crate) fn produce_request(data: &[u8]) {
+    let Some((&version, frame)) = data.split_first() else {
+        return;
+    };
+    let version = i16::from(version % 16);
+    let mut layout = ProduceRequest::default();
+    if layout.parse(frame, version).is_err() {
+        return;
+    }
+    let mut out = Vec::new();
+    layout
+        .rewrite(frame, &mut out, &mut |_, _| PartitionRewrite::Keep)
+        .expect("what was read is written");
+    assert_eq!(unprefixed(&out), frame);
+    out.clear();
+    let rewritten = layout.rewrite(frame, &mut out, &mut |position, out| match position % 3 {
+        0 => PartitionRewrite::Keep,
+        1 => PartitionRewrite::Cut,
+        _ => {
+            out.extend_from_slice(b"sealed");
+            PartitionRewrite::Written
+        }
+    });
+    rewritten.expect("what was read is written");
+    let kept = (0..layout.partitions.len())
+        .filter(|position| position % 3 != 1)
+        .count();
+    layout
+        .parse(unprefixed(&out), version)
+        .expect("what was written is read");
+    assert_eq!(layout.partitions.len(), kept);
+}
+
+/// Produce responses. The first byte chooses the version.
+pub(crate) fn produce_response(data: &[u8]) {
+    let Some((&version, frame)) = data.split_first() else {
+        return;
+    };
+    let version = i16::from(version % 16);
+    let refusals = ["a", "b"].map(|topic| Refusal {
+        topic: topic.into(),
+        partition: 1,
+        error_code: 44,
+        message: "refused".into(),
+    });
+    let mut out = Vec::new();
+    let merged = produce_response::merge(frame, version, &refusals, &mut |_| Rewrite::Unserved, &mut out);
+    if merged.is_err() {
+        assert!(out.is_empty());
+        return;
+    }
+    let mut again = Vec::new();
+    produce_response::merge(
+        unprefixed(&out),
+        version,
+        &[],
+        &mut |_| Rewrite::Unserved,
+        &mut again,
+    )
+    .expect("what was written is read");
+    assert_eq!(out, again, "nothing is left to be changed");
+}
+
+/// Fetch responses. The first byte chooses the version.
+pub(crate) fn fetch_response(data: &[u8]) {
+    let Some((&version, frame)) = data.split_first() else {
+        return;
+    };
+    let version = i16::from(version % 20);
+    let mut layout = FetchResponse::default();
+    if layout.parse(frame, version).is_err() {
+        return;
+    }
+    let mut out = Vec::new();
+    layout
+        .rewrite(frame, &mut out, &mut |_, _| RecordsRewrite::Keep)
+        .expect("what was read is written");
+    assert_eq!(unprefixed(&out), frame);
+    out.clear();
+    layout
+        .rewrite(frame, &mut out, &mut |position, out| {
+            if position % 2 == 0 {
+                RecordsRewrite::Blank { error_code: 29 }
+            } else {
+                out.extend_from_slice(b"opened");
+                RecordsRewrite::Written
+            }
+        })
+        .expect("what was read is written");
+    let partitions = layout.partitions.len();
+    let written = unprefixed(&out);
+    layout.parse(written, version).expect("what was written is read");
+    assert_eq!(
+        layout.partitions.len(),
+        partitions,
+        "no partition is ever left out"
+    );
+    for (position, partition) in layout.partitions.iter().enumerate() {
+        if position % 2 == 0 {
+            assert_eq!(partition.error_code, 29);
+            assert!(layout.records(written, position).is_empty());
+        } else {
+            assert_eq!(layout.records(written, position), b"opened");
+        }
+    }
+}
+
+/// ApiVersions responses. The first byte chooses the version.
+pub(crate) fn api_versions(data: &[u8]) {
+    let Some((&version, frame)) = data.split_first() else {
+        return;
+    };
+    let version = i16::from(version % 8);
+    let mut once = Vec::new();
+    if versions::intersect(frame, version, &mut once).is_err() {
+        assert!(once.is_empty());
+        return;
+    }
+    let mut twice = Vec::new();
+    versions::intersect(unprefixed(&once), version, &mut twice).expect("what was written is read");
+    assert_eq!(once, twice, "nothing is left to be changed");
+}
+
+/// A records field: as a producer sends it, and as a broker does.
+pub(crate) fn record_batch(data: &[u8]) {
+    let mut decompressor = Decompressor::new();
+    if let Ok(header) = check_produced(data, 12) {
+        assert_eq!(header.batch_bytes(), data.len());
+    }
+    let mut batches = Batches::new(data);
+    let mut end = 0;
+    for slice in batches.by_ref().map_while(Result::ok) {
+        assert_eq!(slice.span.start, end, "batches lie back to back");
+        end = slice.span.end;
+        let batch = slice.span.of(data);
+        let BatchKind::V2(header) = slice.kind else {
+            continue;
+        };
+        match header.attributes.codec() {
+            Some(Codec::None) => walk(batch, RecordCursor::stored(&header, HEADER_BYTES)),
+            Some(codec) => {
+                let mut records = Vec::new();
+                let limit = 1 << 20;
+                if decompressor
+                    .decompress(codec, &batch[HEADER_BYTES..], limit, &mut records)
+                    .is_ok()
+                {
+                    assert!(records.len() <= limit);
+                    walk(&records, RecordCursor::stored(&header, 0));
+                } else {
+                    assert!(records.is_empty());
+                }
+            }
+            None => {}
+        }
+    }
+    let tail = batches.tail();
+    assert_eq!((tail.start, tail.end), (end, data.len()));
+}
+
+fn walk(records: &[u8], mut cursor: RecordCursor) {
+    while let Ok(Some(record)) = cursor.next(records) {
+        let _ = headers(records, &record).check();
+        let _ = find_marker(records, &record);
+    }
+}
+
+/// A seal by itself, and a record that may carry one.
+pub(crate) fn seal(data: &[u8]) {
+    let span = Span {
+        start: 0,
+        end: data.len(),
+    };
+    if let Ok(seal) = Seal::parse(data, span) {
+        assert!(seal.hidden.end <= data.len() && seal.wrapped_dek.end <= seal.hidden.start);
+    }
+    let Ok(record) = parse_record(data, 0) else { return };
+    let Ok(Marked::One(marker)) = find_marker(data, &record) else {
+        return;
+    };
+    let key =
+        OpeningKey::new(&PAYMENTS.secret(), marker.wrapped_dek(data)).expect("a length that was checked");
+    let domains = [Domain::new("sealed-a").expect("a good domain")];
+    let mut source = data.to_vec();
+    let mut out = b"before".to_vec();
+    let opened = Opener::new().open_record(&key, &mut source, &record, &marker, &domains, &mut out);
+    assert_eq!(source, data, "the record is as it was");
+    match opened {
+        Ok(()) => {
+            let record = parse_record(&out, 6).expect("what was opened is a record");
+            assert_eq!(record.end, out.len());
+        }
+        Err(_) => assert_eq!(out, b"before"),
+    }
+}
+
+/// A configuration file.
+pub(crate) fn configuration(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    if let Err(errors) = Config::from_toml_text(text, Path::new("sealwire.toml")) {
+        assert!(!errors.to_string().is_empty());
+    }
+}
+
+fn unprefixed(out: &[u8]) -> &[u8] {
+    let (length, frame) = out.split_first_chunk::<4>().expect("a length prefix");
+    assert_eq!(u32::from_be_bytes(*length) as usize, frame.len());
+    frame
+}

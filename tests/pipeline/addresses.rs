@@ -1,0 +1,135 @@
+//! Broker addresses in answers: learned before the client hears of them, mapped to the listener's, cut where not served.
+
+use std::time::Duration;
+
+use sealwire::config::Limits;
+use sealwire::metrics::CloseReason;
+use sealwire::pipeline::{LearnedAddress, Wait};
+
+use crate::rig::{Halt, Rig, address};
+use crate::wire::{brokers, metadata_request, metadata_response, only_frame};
+
+const LEARN_WAIT: Duration = Duration::from_secs(2);
+
+fn learned(node_id: i32, host: &str, port: u16) -> LearnedAddress {
+    LearnedAddress {
+        node_id,
+        address: address(host, port),
+    }
+}
+
+#[test]
+fn an_answer_with_news_is_held_until_every_executor_knows() {
+    let mut rig = Rig::new();
+    rig.client_sends(&metadata_request(1)).unwrap();
+    let told = [(0, "kafka-0", 9092), (1, "kafka-1", 9092), (7, "kafka-7", 9092)];
+    let until = rig.now + LEARN_WAIT;
+    let news = vec![learned(0, "kafka-0", 9092), learned(1, "kafka-1", 9092)];
+    assert_eq!(
+        rig.broker_sends(&metadata_response(1, &told)),
+        Ok(Halt::Blocked(Wait::Addresses(news.clone(), until)))
+    );
+    assert_eq!(
+        rig.broker_sends(&[]),
+        Ok(Halt::Blocked(Wait::News(until))),
+        "they are handed over once"
+    );
+    rig.learn(news[..1].to_vec());
+    assert_eq!(rig.broker_sends(&[]), Ok(Halt::Blocked(Wait::News(until))));
+    assert_eq!(rig.at_client(), b"");
+    rig.learn(news);
+    assert_eq!(rig.broker_sends(&[]), Ok(Halt::More));
+    let proxy = "proxy.example.com".to_owned();
+    assert_eq!(
+        brokers(&only_frame(&rig.at_client())),
+        [(0, proxy.clone(), 9193), (1, proxy, 9194)],
+        "ids are kept, and a node that is not served is cut"
+    );
+
+    // The same again is no news, and a broker that has moved is.
+    rig.client_sends(&metadata_request(2)).unwrap();
+    assert_eq!(rig.broker_sends(&metadata_response(2, &told)), Ok(Halt::More));
+    rig.client_sends(&metadata_request(3)).unwrap();
+    let halted = rig.broker_sends(&metadata_response(3, &[(1, "kafka-9", 9092)]));
+    let Ok(Halt::Blocked(Wait::Addresses(news, _))) = halted else {
+        panic!("{halted:?}")
+    };
+    assert_eq!(news, [learned(1, "kafka-9", 9092)]);
+}
+
+#[test]
+fn an_answer_whose_news_are_never_spread_closes_rather_than_mislead() {
+    let mut rig = Rig::new();
+    rig.client_sends(&metadata_request(1)).unwrap();
+    let halted = rig.broker_sends(&metadata_response(1, &[(0, "kafka-0", 9092)]));
+    assert!(matches!(halted, Ok(Halt::Blocked(_))));
+    rig.pass_time(LEARN_WAIT);
+    assert_eq!(rig.broker_sends(&[]), Err(CloseReason::Internal));
+    assert_eq!(rig.at_client(), b"");
+}
+
+#[test]
+fn a_port_that_cannot_be_is_never_learned() {
+    let mut rig = Rig::new();
+    for port in [0, 65_536] {
+        rig.client_sends(&metadata_request(1)).unwrap();
+        assert_eq!(
+            rig.broker_sends(&metadata_response(1, &[(0, "kafka-0", port)])),
+            Ok(Halt::More)
+        );
+        let told = brokers(&only_frame(&rig.at_client()));
+        assert_eq!(told, [(0, "proxy.example.com".to_owned(), 9193)]);
+    }
+}
+
+/// The client came to the port of node 2, whose address nobody knew, and was connected to `kafka-0`.
+fn at_unknown_node() -> Rig {
+    let mut rig = Rig::with(Limits::default(), Some((2, address("kafka-0", 9092))));
+    rig.client_sends(&metadata_request(1)).unwrap();
+    rig
+}
+
+#[test]
+fn a_client_of_an_unknown_node_is_told_and_then_comes_back() {
+    let mut rig = at_unknown_node();
+    let halted = rig.broker_sends(&metadata_response(1, &[(2, "kafka-2", 9092)]));
+    let Ok(Halt::Blocked(Wait::Addresses(news, _))) = halted else {
+        panic!("{halted:?}")
+    };
+    rig.learn(news);
+    assert_eq!(rig.session.closing(), None);
+    assert_eq!(rig.broker_sends(&[]), Ok(Halt::More));
+    assert_eq!(
+        brokers(&only_frame(&rig.at_client())).len(),
+        1,
+        "the answer goes out first"
+    );
+    assert_eq!(rig.session.closing(), Some(CloseReason::Learned));
+}
+
+#[test]
+fn a_client_that_is_at_the_right_broker_by_chance_stays() {
+    let mut rig = at_unknown_node();
+    rig.learn(vec![learned(2, "kafka-0", 9092)]);
+    assert_eq!(
+        rig.broker_sends(&metadata_response(1, &[(2, "kafka-0", 9092)])),
+        Ok(Halt::More)
+    );
+    assert_eq!(rig.session.closing(), None);
+    // And is not closed when the node moves later.
+    rig.learn(vec![learned(2, "kafka-5", 9092)]);
+    rig.client_sends(&metadata_request(2)).unwrap();
+    rig.broker_sends(&metadata_response(2, &[(2, "kafka-5", 9092)]))
+        .unwrap();
+    assert_eq!(rig.session.closing(), None);
+}
+
+#[test]
+fn an_answer_that_does_not_name_the_unknown_node_changes_nothing() {
+    let mut rig = at_unknown_node();
+    assert_eq!(
+        rig.broker_sends(&metadata_response(1, &[(7, "kafka-7", 9092)])),
+        Ok(Halt::More)
+    );
+    assert_eq!(rig.session.closing(), None);
+}

@@ -1,0 +1,16 @@
+//! Sessions driven without sockets, clocks or threads: what goes in on either side, and what comes out on the other.
+//!
+//! The requests and responses are the oracle's, batches are the builder's, keys are made here and handed over when a test
+//! says so.
+
+mod addresses;
+mod bounds;
+mod fetch;
+mod fetch_keys;
+mod login;
+mod order;
+mod produce;
+mod produce_keys;
+mod rig;
+mod simulation;
+mod wire;

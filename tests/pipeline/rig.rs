@@ -1,0 +1,432 @@
+//! A pipeline with one session, fed by hand.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use sealwire::config::{ClientAuth, HostPort, Limits, ListenerConfig};
+use sealwire::crypto::SecretKey;
+use sealwire::envelope::{Domain, HeaderMode, KekId, SealingKey, WrappedDek};
+use sealwire::keys::{Applied, DeliveredDek, KeyFailure, KeyOptions, KeyReply, KeyRequest};
+use sealwire::kms::{GeneratedDek, Kms, KmsError};
+use sealwire::metrics::CloseReason;
+use sealwire::pipeline::{
+    AddressBook, ClusterRules, KmsList, LearnedAddress, ListenerMap, Pipeline, Session, Step, Wait,
+};
+use sealwire::record_batch::builder::fit_length_and_crc;
+use sealwire::record_batch::codec::compress;
+use sealwire::record_batch::{
+    BatchBuilder, BatchHeader, BatchWriter, Codec, HEADER_BYTES, RecordCursor, RecordInput,
+};
+use sealwire::rules::{
+    Forms, KmsIndex, Matcher, OnUnreadable, Rule, RuleAction, RuleSet, SealTemplate, Template,
+};
+
+/// A DEK with its wrapped form; the same for the same KEK and number.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Dek {
+    pub(crate) kek: &'static str,
+    pub(crate) number: u8,
+}
+
+impl Dek {
+    pub(crate) fn secret(&self) -> SecretKey {
+        let mut bytes = [self.number; 32];
+        bytes[..self.kek.len()].copy_from_slice(self.kek.as_bytes());
+        SecretKey::from_bytes(&mut bytes).unwrap()
+    }
+
+    pub(crate) fn wrapped(&self) -> Arc<[u8]> {
+        let mut bytes = Vec::new();
+        let dek = WrappedDek {
+            provider: 1,
+            authority: AUTHORITY,
+            kek: self.kek.as_bytes(),
+            version: &[1],
+            blob: &[self.number; 40],
+        };
+        dek.write(&mut bytes).unwrap();
+        bytes.into()
+    }
+}
+
+pub(crate) const fn dek(kek: &'static str, number: u8) -> Dek {
+    Dek { kek, number }
+}
+
+/// The KEK of most topics.
+pub(crate) const PAYMENTS: Dek = dek("payments", 1);
+/// The KEK of topics `other-*`.
+pub(crate) const OTHER: Dek = dek("other", 2);
+
+const AUTHORITY: [u8; 4] = *b"test";
+
+/// Names KEKs, and is never asked for anything else.
+struct NamingKms;
+
+#[async_trait]
+impl Kms for NamingKms {
+    fn kek_id(&self, kek: &str) -> Result<KekId, KmsError> {
+        KekId::new(1, AUTHORITY, kek.as_bytes()).map_err(|_| KmsError::KekNotFound)
+    }
+
+    async fn generate_dek(&self, _: &str) -> Result<GeneratedDek, KmsError> {
+        unreachable!("KMS-1: an executor never calls a KMS")
+    }
+
+    async fn unwrap_dek(&self, _: &[u8]) -> Result<SecretKey, KmsError> {
+        unreachable!("KMS-1: an executor never calls a KMS")
+    }
+
+    async fn current_version(&self, _: &str) -> Result<Option<Vec<u8>>, KmsError> {
+        unreachable!("KMS-1: an executor never calls a KMS")
+    }
+}
+
+fn seal_rule(pattern: &str, kek: &str, adjust: impl FnOnce(&mut SealTemplate)) -> Rule {
+    let mut template = SealTemplate::new(KmsIndex(0), Template::plain(kek));
+    adjust(&mut template);
+    Rule {
+        matcher: Matcher::glob(pattern).unwrap(),
+        action: RuleAction::Seal(Box::new(template)),
+    }
+}
+
+fn rules() -> RuleSet {
+    let pass = Rule {
+        matcher: Matcher::glob("pass-*").unwrap(),
+        action: RuleAction::Pass,
+    };
+    let reject = Rule {
+        matcher: Matcher::glob("reject-*").unwrap(),
+        action: RuleAction::Reject {
+            reason: Some("closed for repairs".into()),
+        },
+    };
+    RuleSet::new(vec![
+        pass,
+        reject,
+        seal_rule("sealed-*", "payments", |_| {}),
+        seal_rule("other-*", "other", |_| {}),
+        seal_rule("bound-*", "payments", |rule| rule.headers = HeaderMode::Bound),
+        seal_rule("free-*", "payments", |rule| rule.headers = HeaderMode::Free),
+        seal_rule("skip-*", "payments", |rule| {
+            rule.on_unreadable = OnUnreadable::Skip
+        }),
+        seal_rule("null-*", "payments", |rule| {
+            rule.on_unreadable = OnUnreadable::Null
+        }),
+        seal_rule("mixed-*", "payments", |rule| {
+            rule.accept = Forms::SEALWIRE.with(Forms::PLAINTEXT);
+        }),
+        seal_rule("tombs-*", "payments", |rule| {
+            rule.accept = Forms::SEALWIRE.with(Forms::TOMBSTONE);
+        }),
+        seal_rule("moved-*", "payments", |rule| {
+            rule.open_domains = vec![Template::plain("sealed-a")];
+        }),
+        seal_rule("small-*", "payments", |rule| rule.max_message_bytes = 1000),
+    ])
+}
+
+/// The only listener: nodes 0 to 2 on ports 9193 to 9195 of proxy.example.com.
+fn listener() -> Arc<ListenerMap> {
+    let config = ListenerConfig {
+        name: "lan".to_owned(),
+        listen: "127.0.0.1:9192".parse().unwrap(),
+        client_auth: ClientAuth::Network,
+        advertised_host: "proxy.example.com".to_owned(),
+        nodes: vec![0, 1, 2],
+        node_ports: vec![9193, 9194, 9195],
+    };
+    Arc::new(ListenerMap::new(0, &config))
+}
+
+pub(crate) fn address(host: &str, port: u16) -> HostPort {
+    HostPort {
+        host: host.to_owned(),
+        port,
+    }
+}
+
+/// One side's bytes: what has arrived and is not used up, and what goes out on the other side.
+#[derive(Default)]
+struct OneWay {
+    input: Vec<u8>,
+    output: Vec<u8>,
+}
+
+/// Why a side stands still.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Halt {
+    /// More bytes are needed.
+    More,
+    Blocked(Wait),
+}
+
+pub(crate) struct Rig {
+    pub(crate) pipeline: Pipeline,
+    pub(crate) session: Session,
+    pub(crate) now: Instant,
+    /// How often others were let go first.
+    pub(crate) yields: usize,
+    requests: OneWay,
+    responses: OneWay,
+}
+
+impl Rig {
+    /// Without any key.
+    pub(crate) fn new() -> Self {
+        // Reading the schema's presets takes longer than most tests.
+        static LIMITS: LazyLock<Limits> = LazyLock::new(Limits::default);
+        Self::with(LIMITS.clone(), None)
+    }
+
+    /// With the keys of most topics at hand.
+    pub(crate) fn with_keys() -> Self {
+        let mut rig = Self::new();
+        for key in [PAYMENTS, OTHER] {
+            rig.give_sealing(&key);
+            rig.give_opened(&key);
+        }
+        rig
+    }
+
+    pub(crate) fn with(limits: Limits, unknown_node: Option<(i32, HostPort)>) -> Self {
+        let kms: KmsList = Arc::from([Arc::new(NamingKms) as Arc<dyn Kms>]);
+        let cluster = ClusterRules::new("main".into(), rules(), kms, 100);
+        let pipeline = Pipeline::new(
+            0,
+            limits.clone(),
+            &KeyOptions::default(),
+            vec![cluster],
+            vec![AddressBook::default()],
+        );
+        Self {
+            session: Session::new(listener(), 1, &limits, unknown_node),
+            pipeline,
+            now: Instant::now(),
+            yields: 0,
+            requests: OneWay::default(),
+            responses: OneWay::default(),
+        }
+    }
+
+    pub(crate) fn pass_time(&mut self, time: Duration) {
+        self.now += time;
+    }
+
+    /// Hands an answer of the key service over.
+    pub(crate) fn apply(&mut self, reply: KeyReply) {
+        if self.pipeline.keys.apply(reply, self.now) == Applied::Dropped {
+            self.pipeline.forget_keys();
+        }
+        self.pipeline.news += 1;
+    }
+
+    /// The executor's tick.
+    pub(crate) fn keys_tick(&mut self) {
+        self.pipeline.keys.tick(self.now);
+    }
+
+    pub(crate) fn give_sealing(&mut self, key: &Dek) {
+        let delivered = DeliveredDek {
+            dek: key.secret(),
+            wrapped: key.wrapped(),
+            batches_max: 1 << 20,
+            bytes_max: 1 << 40,
+            expires_at: self.now + Duration::from_secs(86_400),
+        };
+        self.apply(KeyReply::Sealing {
+            kms: 0,
+            kek: key.kek.into(),
+            result: Ok(delivered),
+        });
+    }
+
+    pub(crate) fn refuse_sealing(&mut self, key: &Dek, failure: KeyFailure) {
+        self.apply(KeyReply::Sealing {
+            kms: 0,
+            kek: key.kek.into(),
+            result: Err(failure),
+        });
+    }
+
+    pub(crate) fn give_opened(&mut self, key: &Dek) {
+        self.apply(KeyReply::Opened {
+            wrapped: key.wrapped(),
+            result: Ok(key.secret()),
+        });
+    }
+
+    pub(crate) fn refuse_opened(&mut self, key: &Dek, failure: KeyFailure) {
+        self.apply(KeyReply::Opened {
+            wrapped: key.wrapped(),
+            result: Err(failure),
+        });
+    }
+
+    /// The wrapped DEKs that were asked for since the last call.
+    pub(crate) fn asked_to_open(&mut self) -> Vec<Arc<[u8]>> {
+        let requests = self.pipeline.keys.take_requests();
+        let wrapped = |request| match request {
+            KeyRequest::Open { wrapped, .. } => Some(wrapped),
+            _ => None,
+        };
+        requests.into_iter().filter_map(wrapped).collect()
+    }
+
+    /// The control thread has spread the addresses.
+    pub(crate) fn learn(&mut self, learned: Vec<LearnedAddress>) {
+        for entry in learned {
+            self.pipeline.addresses[0].learn(entry);
+        }
+        self.pipeline.news += 1;
+    }
+
+    pub(crate) fn client_sends(&mut self, bytes: &[u8]) -> Result<Halt, CloseReason> {
+        self.requests.input.extend_from_slice(bytes);
+        loop {
+            let OneWay { input, output } = &mut self.requests;
+            let step = self
+                .session
+                .requests(&mut self.pipeline, self.now, input, output)?;
+            if let Some(halt) = self.requests.take(step, &mut self.yields) {
+                return Ok(halt);
+            }
+        }
+    }
+
+    pub(crate) fn broker_sends(&mut self, bytes: &[u8]) -> Result<Halt, CloseReason> {
+        self.responses.input.extend_from_slice(bytes);
+        loop {
+            let OneWay { input, output } = &mut self.responses;
+            let step = self
+                .session
+                .responses(&mut self.pipeline, self.now, input, output)?;
+            if let Some(halt) = self.responses.take(step, &mut self.yields) {
+                return Ok(halt);
+            }
+        }
+    }
+
+    /// What has gone to the broker since the last call.
+    pub(crate) fn at_broker(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.requests.output)
+    }
+
+    /// What has gone to the client since the last call.
+    pub(crate) fn at_client(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.responses.output)
+    }
+
+    /// Produce requests and fetch responses that wait.
+    pub(crate) fn parked(&self) -> (u64, u64) {
+        let gauges = &self.pipeline.metrics.gauges;
+        (gauges.produce_parked, gauges.fetch_parked)
+    }
+
+    /// How many partitions the topics' counters say was refused.
+    pub(crate) fn refusals(&self) -> BTreeMap<&'static str, u64> {
+        let mut refusals = BTreeMap::new();
+        for (_, counters) in self.pipeline.metrics.snapshot().topics {
+            for refusal in counters.refusals() {
+                *refusals.entry(refusal.reason.as_str()).or_default() += refusal.partitions;
+            }
+        }
+        refusals
+    }
+
+    /// Reasons of the audit lines since the last call.
+    pub(crate) fn audit(&mut self) -> Vec<&'static str> {
+        let events = std::mem::take(&mut self.pipeline.audit);
+        events.iter().map(|event| event.reason).collect()
+    }
+}
+
+impl OneWay {
+    fn take(&mut self, step: Step, yields: &mut usize) -> Option<Halt> {
+        match step {
+            Step::Forward(bytes) => {
+                assert!(bytes > 0, "nothing is forwarded for ever");
+                self.output.extend(self.input.drain(..bytes));
+            }
+            Step::Wrote(bytes) => drop(self.input.drain(..bytes)),
+            Step::More => return Some(Halt::More),
+            Step::Blocked(wait) => return Some(Halt::Blocked(wait)),
+            Step::Yield => *yields += 1,
+        }
+        None
+    }
+}
+
+/// A producer's batch of `values`, with a key and two headers of one name each.
+pub(crate) fn batch_of(values: &[&str]) -> BatchBuilder {
+    values.iter().fold(BatchBuilder::new(), |batch, value| {
+        batch.record(RecordInput {
+            timestamp: 1_700_000_000_000,
+            key: Some(b"key"),
+            value: Some(value.as_bytes()),
+            headers: &[(b"h", Some(b"header-canary")), (b"h", None)],
+        })
+    })
+}
+
+pub(crate) fn batch(values: &[&str]) -> Vec<u8> {
+    batch_of(values).build().unwrap()
+}
+
+/// `batch` as it is stored once sealed.
+pub(crate) fn sealed(batch: &[u8], key: &Dek, domain: &str) -> Vec<u8> {
+    let header = BatchHeader::parse(batch).unwrap();
+    let key = SealingKey::new(&key.secret(), &*key.wrapped()).unwrap();
+    let mut sealer = key.begin().unwrap();
+    let domain = Domain::new(domain).unwrap();
+    let mut out = Vec::new();
+    let writer = BatchWriter::begin(&mut out, batch).unwrap();
+    let mut cursor = RecordCursor::stored(&header, HEADER_BYTES);
+    let mut scratch = Vec::new();
+    while let Some(record) = cursor.next(batch).unwrap() {
+        sealer
+            .seal_record(
+                batch,
+                &record,
+                &domain,
+                HeaderMode::Sealed,
+                &mut scratch,
+                &mut out,
+            )
+            .unwrap();
+    }
+    writer.finish(&mut out).unwrap();
+    out
+}
+
+/// The batch compressed as a broker or a cleaner does it.
+pub(crate) fn recompressed(batch: &[u8], codec: Codec) -> Vec<u8> {
+    let (header, records) = batch.split_at(HEADER_BYTES);
+    let mut out = header.to_vec();
+    out[22] |= codec.number();
+    compress(codec, records, &mut out).unwrap();
+    fit_length_and_crc(&mut out);
+    out
+}
+
+/// A batch with another base offset, which no checksum covers.
+pub(crate) fn at_offset(batch: &[u8], base_offset: i64) -> Vec<u8> {
+    [&base_offset.to_be_bytes()[..], &batch[8..]].concat()
+}
+
+/// Alters the byte of the sealed batch that is `from_end` bytes before its end, with a checksum that fits.
+pub(crate) fn tampered(batch: &[u8], from_end: usize) -> Vec<u8> {
+    let mut batch = batch.to_vec();
+    let at = batch.len() - 1 - from_end;
+    batch[at] ^= 1;
+    fit_length_and_crc(&mut batch);
+    batch
+}
+
+pub(crate) fn contains(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+}

@@ -1,0 +1,150 @@
+//! A client without a library's habits: one request, one answer, exactly the bytes that the test wants.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::fetch_response::PartitionData;
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::produce_response::PartitionProduceResponse;
+use kafka_protocol::messages::{FetchRequest, ProduceRequest, RequestHeader, ResponseHeader};
+use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
+use sealwire::record_batch::{BatchBuilder, RecordInput};
+
+pub(crate) struct RawClient {
+    socket: TcpStream,
+    correlation_id: i32,
+}
+
+impl RawClient {
+    pub(crate) fn connect(address: &str) -> Self {
+        let socket = TcpStream::connect(address).expect("connecting");
+        socket
+            .set_read_timeout(Some(ANSWER_LIMIT))
+            .expect("setting a time-out");
+        RawClient {
+            socket,
+            correlation_id: 0,
+        }
+    }
+
+    /// Sends a batch to partition 0 of a topic and gives what the answer says of it.
+    pub(crate) fn produce(&mut self, topic: &str, batch: Vec<u8>) -> PartitionProduceResponse {
+        self.send(PRODUCE_VERSION, &produce_request(topic, batch, -1));
+        let response = self.receive::<ProduceRequest>(PRODUCE_VERSION);
+        response
+            .responses
+            .into_iter()
+            .next()
+            .and_then(|topic| topic.partition_responses.into_iter().next())
+            .expect("an answer for the partition")
+    }
+
+    /// Sends a batch without wanting an answer.
+    pub(crate) fn produce_unacknowledged(&mut self, topic: &str, batch: Vec<u8>) {
+        self.send(PRODUCE_VERSION, &produce_request(topic, batch, 0));
+    }
+
+    /// Fetches partition 0 of each topic from its beginning, in a session of one request.
+    pub(crate) fn fetch(&mut self, topics: &[&str]) -> Vec<PartitionData> {
+        let topics = topics
+            .iter()
+            .map(|topic| {
+                FetchTopic::default()
+                    .with_topic(StrBytes::from_string((*topic).to_owned()).into())
+                    .with_partitions(vec![
+                        FetchPartition::default()
+                            .with_partition(0)
+                            .with_current_leader_epoch(-1)
+                            .with_fetch_offset(0)
+                            .with_log_start_offset(-1)
+                            .with_partition_max_bytes(1 << 20),
+                    ])
+            })
+            .collect();
+        let request = FetchRequest::default()
+            .with_replica_id((-1).into())
+            .with_max_wait_ms(500)
+            .with_min_bytes(1)
+            .with_max_bytes(1 << 24)
+            .with_session_epoch(-1)
+            .with_topics(topics);
+        self.send(FETCH_VERSION, &request);
+        self.receive::<FetchRequest>(FETCH_VERSION)
+            .responses
+            .into_iter()
+            .flat_map(|topic| topic.partitions)
+            .collect()
+    }
+
+    /// Returns when the other side has closed the connection; panics if it sends anything before, or does not close it.
+    pub(crate) fn assert_closed(&mut self) {
+        match self.socket.read(&mut [0; 1]) {
+            Ok(0) => {}
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+            other => panic!("the connection was to be closed, but: {other:?}"),
+        }
+    }
+
+    fn send<R: Request>(&mut self, version: i16, request: &R) {
+        self.correlation_id += 1;
+        let header = RequestHeader::default()
+            .with_request_api_key(R::KEY)
+            .with_request_api_version(version)
+            .with_correlation_id(self.correlation_id)
+            .with_client_id(Some(StrBytes::from_static_str("raw")));
+        let mut frame = BytesMut::new();
+        header
+            .encode(&mut frame, R::header_version(version))
+            .expect("a header");
+        request.encode(&mut frame, version).expect("a request");
+        let length = i32::try_from(frame.len()).expect("a small frame");
+        let whole = [&length.to_be_bytes(), &frame[..]].concat();
+        self.socket.write_all(&whole).expect("sending");
+    }
+
+    fn receive<R: Request>(&mut self, version: i16) -> R::Response {
+        let mut length = [0; 4];
+        self.socket.read_exact(&mut length).expect("an answer");
+        let length = usize::try_from(i32::from_be_bytes(length)).expect("a length");
+        let mut frame = vec![0; length];
+        self.socket.read_exact(&mut frame).expect("a whole answer");
+        let mut frame = Bytes::from(frame);
+        let header =
+            ResponseHeader::decode(&mut frame, R::Response::header_version(version)).expect("a header");
+        assert_eq!(header.correlation_id, self.correlation_id);
+        R::Response::decode(&mut frame, version).expect("an answer")
+    }
+}
+
+/// A batch of one record. Of an idempotent producer where `producer` says its id and the batch's sequence.
+pub(crate) fn batch(producer: Option<(i64, i32)>, value: &str) -> Vec<u8> {
+    let mut builder = BatchBuilder::new().record(RecordInput {
+        timestamp: 1_700_000_000_000,
+        value: Some(value.as_bytes()),
+        ..RecordInput::default()
+    });
+    if let Some((id, sequence)) = producer {
+        builder = builder.producer(id, 0, sequence);
+    }
+    builder.build().expect("a batch")
+}
+
+fn produce_request(topic: &str, batch: Vec<u8>, acks: i16) -> ProduceRequest {
+    let partition = PartitionProduceData::default()
+        .with_index(0)
+        .with_records(Some(batch.into()));
+    let topic = TopicProduceData::default()
+        .with_name(StrBytes::from_string(topic.to_owned()).into())
+        .with_partition_data(vec![partition]);
+    ProduceRequest::default()
+        .with_acks(acks)
+        .with_timeout_ms(10_000)
+        .with_topic_data(vec![topic])
+}
+
+const PRODUCE_VERSION: i16 = 9;
+const FETCH_VERSION: i16 = 11;
+const ANSWER_LIMIT: Duration = Duration::from_secs(20);
