@@ -69,8 +69,6 @@ labels! {
         ForeignForm => "foreign_form",
         /// Two marker headers in one record.
         MarkerTwice => "marker_twice",
-        /// A limit of the executor was reached (bytes held, requests parked).
-        Limit => "limit",
         /// Anything else; never expected.
         Other => "other",
     }
@@ -89,8 +87,6 @@ labels! {
         BrokerError => "broker_error",
         /// No broker could be connected to in time.
         ConnectFailed => "connect_failed",
-        /// The node's address is not known and no bootstrap broker could tell it.
-        UnknownNode => "unknown_node",
         /// Closed on purpose after a bootstrap broker taught the node's address; the client comes back to the right one.
         Learned => "learned",
         /// Nothing passed for the idle time-out.

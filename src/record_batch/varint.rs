@@ -109,6 +109,7 @@ fn read_long_form(
     }
 }
 
+#[inline]
 fn put_raw(out: &mut Vec<u8>, mut raw: u64) {
     while raw >= 0x80 {
         out.push(raw as u8 | 0x80);
