@@ -27,6 +27,8 @@ pub(crate) struct Half {
     pub(crate) ended: bool,
     /// The other side was told so.
     pub(crate) end_passed_on: bool,
+    /// Nobody reads what is written any more: it is dropped.
+    pub(crate) sink_gone: bool,
     /// Bytes that the executor has on account for this half.
     pub(crate) accounted: usize,
     /// Since when the executor's bound on held bytes keeps this half from reading.
@@ -70,6 +72,12 @@ impl Half {
     /// Bytes of memory that this half owns.
     pub(crate) fn bytes_held(&self) -> usize {
         self.input.capacity().saturating_add(self.output.capacity())
+    }
+
+    /// Forgets what is to be written.
+    pub(crate) fn drop_output(&mut self) {
+        self.output.clear();
+        self.written = 0;
     }
 
     /// Writes what is to be written; `Ready(n)` when all is.

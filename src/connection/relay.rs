@@ -116,6 +116,10 @@ where
         if self.responses.ended {
             return Err(CloseReason::BrokerClosed);
         }
+        // The client is gone, and what it had sent has been answered.
+        if self.responses.sink_gone && self.requests.end_passed_on && self.session.is_quiet() {
+            return Err(CloseReason::ClientClosed);
+        }
         let drained = draining && !self.session.takes_requests() && self.session.is_quiet();
         if drained && !self.requests.has_output() && self.responses.is_empty() {
             return Err(CloseReason::Drain);
@@ -273,6 +277,12 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
                 return self.pass_end_on(context).map(|_| true);
             }
             Poll::Ready(Ok(bytes)) => bytes,
+            // A client that is gone may have sent all that it wanted: what came before still goes to the broker.
+            Poll::Ready(Err(error)) if self.is_client_gone(&error, Direction::Request) => {
+                drop(buffer);
+                self.half.ended = true;
+                return self.pass_end_on(context).map(|_| true);
+            }
             Poll::Ready(Err(error)) => return Err(self.read_failed(&error)),
         };
         self.shared
@@ -384,22 +394,27 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
         context: &mut Context<'_>,
     ) -> Result<(), CloseReason> {
         let mut sent = 0;
-        if !self.half.has_output() {
+        if !self.half.has_output() && !self.half.sink_gone {
             match Pin::new(&mut *self.sink).poll_write(context, verbatim) {
                 Poll::Ready(Ok(bytes)) => sent = bytes,
-                Poll::Ready(Err(error)) => return Err(self.write_failed(&error)),
+                Poll::Ready(Err(error)) => self.write_failed(&error)?,
                 Poll::Pending => {}
             }
             pipeline.metrics.frames(self.direction).bytes_out += sent as u64;
         }
-        self.half
-            .output
-            .extend_from_slice(verbatim.get(sent..).unwrap_or_default());
+        if !self.half.sink_gone {
+            self.half
+                .output
+                .extend_from_slice(verbatim.get(sent..).unwrap_or_default());
+        }
         Ok(())
     }
 
     /// Writes what is queued; says whether all of it is written.
     fn flush(&mut self, context: &mut Context<'_>) -> Result<bool, CloseReason> {
+        if self.half.sink_gone {
+            self.half.drop_output();
+        }
         if !self.half.has_output() {
             return Ok(true);
         }
@@ -407,7 +422,10 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
         let queued = self.half.output.len();
         let flushed = match self.half.poll_flush(self.sink, context) {
             Poll::Ready(Ok(_)) => queued.saturating_sub(before),
-            Poll::Ready(Err(error)) => return Err(self.write_failed(&error)),
+            Poll::Ready(Err(error)) => {
+                self.write_failed(&error)?;
+                0
+            }
             Poll::Pending => self.half.written.saturating_sub(before),
         };
         self.wrote |= flushed > 0;
@@ -459,27 +477,39 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
     }
 
     fn read_failed(&self, error: &io::Error) -> CloseReason {
-        let reset = error.kind() == io::ErrorKind::ConnectionReset;
-        match (self.direction, reset) {
-            (Direction::Request, true) => CloseReason::ClientClosed,
-            (Direction::Request, false) => CloseReason::ClientError,
-            (Direction::Response, true) => CloseReason::BrokerClosed,
-            (Direction::Response, false) => CloseReason::BrokerError,
+        match self.direction {
+            Direction::Request => CloseReason::ClientError,
+            Direction::Response if is_gone(error) => CloseReason::BrokerClosed,
+            Direction::Response => CloseReason::BrokerError,
         }
     }
 
-    fn write_failed(&self, error: &io::Error) -> CloseReason {
-        let gone = matches!(
-            error.kind(),
-            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
-        );
-        match (self.direction, gone) {
-            (Direction::Request, true) => CloseReason::BrokerClosed,
-            (Direction::Request, false) => CloseReason::BrokerError,
-            (Direction::Response, true) => CloseReason::ClientClosed,
-            (Direction::Response, false) => CloseReason::ClientError,
+    /// A client that is gone is no reason to drop what it has sent before: answers are thrown away until its own end is read.
+    fn write_failed(&mut self, error: &io::Error) -> Result<(), CloseReason> {
+        if self.is_client_gone(error, Direction::Response) {
+            self.half.sink_gone = true;
+            self.half.drop_output();
+            return Ok(());
         }
+        Err(match self.direction {
+            Direction::Request if is_gone(error) => CloseReason::BrokerClosed,
+            Direction::Request => CloseReason::BrokerError,
+            Direction::Response => CloseReason::ClientError,
+        })
     }
+
+    /// Whether `error` says that the client is gone; `direction` is the one in which its socket is used so.
+    fn is_client_gone(&self, error: &io::Error, direction: Direction) -> bool {
+        self.direction == direction && is_gone(error)
+    }
+}
+
+/// Whether `error` says that the peer has closed or reset the connection.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+    )
 }
 
 /// Counts what was done since `begun`, which is set to now, and before that had waited for `waited`.

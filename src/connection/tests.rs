@@ -274,6 +274,26 @@ fn a_client_without_acknowledgements_may_leave_before_its_key_comes() {
     assert!(bench.broker.is_closed());
 }
 
+/// A client that closes its socket before an answer has come resets it when the answer comes.
+#[test]
+fn what_a_client_sent_before_it_was_gone_is_stored() {
+    let mut bench = Bench::new(Limits::default());
+    bench.client.arrive(&heartbeat(1));
+    bench.client.arrive(&produce(2, 0, "sealed", &batch()));
+    assert_eq!(bench.settle(), None);
+    bench.client.arrive(&produce(3, 0, "sealed", &batch()));
+    bench.client.reset();
+    // The answer finds nobody, while the first batch waits for its key and the second was not read.
+    bench.broker.arrive(&beaten(1));
+    assert_eq!(bench.settle(), None);
+    assert_eq!(bench.broker.take_written(), heartbeat(1));
+    bench.deliver_sealing_key();
+    assert_eq!(bench.settle(), Some(CloseReason::ClientClosed));
+    let stored = bench.broker.take_written();
+    assert!(stored.len() > 2 * batch().len() && !holds_canary(&stored));
+    assert!(bench.broker.is_closed() && bench.client.take_written().is_empty());
+}
+
 #[test]
 fn a_request_waits_for_its_key_and_later_ones_wait_behind_it() {
     let mut bench = Bench::new(Limits::default());

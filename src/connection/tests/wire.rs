@@ -22,6 +22,7 @@ struct State {
     room: usize,
     writer: Option<Waker>,
     closed: bool,
+    reset: bool,
 }
 
 impl Socket {
@@ -46,6 +47,15 @@ impl Socket {
         let mut state = self.0.borrow_mut();
         state.ended = true;
         if let Some(waker) = state.reader.take() {
+            waker.wake();
+        }
+    }
+
+    /// The other side is gone: what it has sent can still be read, nothing can be written.
+    pub(super) fn reset(&self) {
+        self.0.borrow_mut().reset = true;
+        self.make_room(0);
+        if let Some(waker) = self.0.borrow_mut().reader.take() {
             waker.wake();
         }
     }
@@ -83,6 +93,9 @@ impl AsyncRead for Socket {
     ) -> Poll<io::Result<usize>> {
         let mut state = self.0.borrow_mut();
         if state.arriving.is_empty() {
+            if state.reset {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+            }
             if state.ended {
                 return Poll::Ready(Ok(0));
             }
@@ -101,6 +114,9 @@ impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let mut state = self.0.borrow_mut();
         assert!(!state.closed, "written after the close");
+        if state.reset {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
         let count = bytes.len().min(state.room);
         if count == 0 {
             state.writer = Some(context.waker().clone());
