@@ -78,7 +78,11 @@ fn each_library_with_every_kind_of_acknowledgement() {
             let sent = assorted(&topic, acks);
             let deliveries = agent.produce(&rig.options().acks(acks).set("idempotent", false), &sent);
             assert_delivered(&deliveries);
+            // Which half to look at when something is missing.
+            let stored = rig.java.consume(&rig.direct(), &From::partitions(&topic, 2), sent.len());
+            assert_eq!(stored.len(), sent.len(), "stored by {:?} with acks={acks}", agent.library());
             let read = agent.consume(&rig.options(), &From::partitions(&topic, 2), sent.len());
+            assert_eq!(read.len(), sent.len(), "read by {:?} with acks={acks}", agent.library());
             assert_same_sequence(&sent, &read);
         }
     }
