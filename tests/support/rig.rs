@@ -153,6 +153,9 @@ impl Rig {
             let state = self.try_partitions(topic.name)?;
             state.iter().all(|partition| partition.leader >= 0).then_some(())
         });
+        // A broker is named as leader a moment before it is one, and what comes with acks=0 in that moment is lost. This
+        // asks the leaders themselves, again and again until they answer.
+        self.end_offsets(topic.name, topic.partitions);
     }
 
     pub(crate) fn partitions(&self, topic: &str) -> Vec<PartitionState> {
