@@ -120,18 +120,14 @@ impl Executor {
             let mut tick = pin!(Timer::new(TICK));
             let stop = poll_fn(|context| {
                 // Registers for all three before it looks at the clock (CHANNEL-2).
-                while let Poll::Ready(message) = self.messages.poll_recv(context) {
-                    if self.take_message(message) {
-                        return Poll::Ready(true);
-                    }
+                if self.take_messages(context) {
+                    return Poll::Ready(true);
                 }
                 self.take_key_replies(context);
                 while let Poll::Ready(accepted) = self.accepted.poll_recv(context) {
                     // EXECUTOR-MAIN-2: what was said before this client connected is in the queue by now.
-                    while let Poll::Ready(message) = self.messages.poll_recv(context) {
-                        if self.take_message(message) {
-                            return Poll::Ready(true);
-                        }
+                    if self.take_messages(context) {
+                        return Poll::Ready(true);
                     }
                     self.serve(accepted);
                 }
@@ -148,6 +144,16 @@ impl Executor {
         }
     }
 
+    /// Takes in what the control thread has said; says whether the executor is to end.
+    fn take_messages(&mut self, context: &mut std::task::Context<'_>) -> bool {
+        while let Poll::Ready(message) = self.messages.poll_recv(context) {
+            if self.take_message(message) {
+                return true;
+            }
+        }
+        false
+    }
+
     fn take_message(&mut self, message: ExecutorMessage) -> bool {
         match message {
             ExecutorMessage::Learned { cluster, learned } => {
@@ -157,9 +163,8 @@ impl Executor {
                         book.learn(address);
                     }
                 }
-                pipeline.news += 1;
                 drop(pipeline);
-                self.shared.alarms.borrow_mut().wake_all();
+                self.shared.announce_news();
             }
             ExecutorMessage::Resolved { host, addresses } => self.shared.resolved(host, addresses),
             ExecutorMessage::Snapshot(reply) => {
@@ -185,11 +190,10 @@ impl Executor {
             if pipeline.keys.apply(reply, Instant::now()) == Applied::Dropped {
                 pipeline.forget_keys();
             }
-            pipeline.news += 1;
             news = true;
         }
         if news {
-            self.shared.alarms.borrow_mut().wake_all();
+            self.shared.announce_news();
         }
     }
 

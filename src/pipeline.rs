@@ -88,7 +88,7 @@ pub struct AuditEvent {
 }
 
 impl Pipeline {
-    /// The pipeline of executor number `executor`; `kms` in the order of the configuration.
+    /// The pipeline of executor number `executor`; rules and addresses in the order of the configuration's clusters.
     #[must_use]
     pub fn new(
         executor: usize,

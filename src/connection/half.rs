@@ -80,26 +80,21 @@ impl Half {
         self.written = 0;
     }
 
-    /// Writes what is to be written; `Ready(n)` when all is.
+    /// Writes what is to be written; ready when all is.
     pub(crate) fn poll_flush<W: AsyncWrite + Unpin>(
         &mut self,
         sink: &mut W,
         context: &mut Context<'_>,
-    ) -> Poll<io::Result<u64>> {
-        let mut flushed = 0;
+    ) -> Poll<io::Result<()>> {
         while let Some(rest) = self.output.get(self.written..).filter(|rest| !rest.is_empty()) {
             match Pin::new(&mut *sink).poll_write(context, rest) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(bytes)) => {
-                    self.written = self.written.saturating_add(bytes);
-                    flushed += bytes as u64;
-                }
+                Poll::Ready(Ok(bytes)) => self.written = self.written.saturating_add(bytes),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return Poll::Pending,
             }
         }
-        self.output.clear();
-        self.written = 0;
-        Poll::Ready(Ok(flushed))
+        self.drop_output();
+        Poll::Ready(Ok(()))
     }
 }

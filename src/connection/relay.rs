@@ -278,7 +278,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
             }
             Poll::Ready(Ok(bytes)) => bytes,
             // A client that is gone may have sent all that it wanted: what came before still goes to the broker.
-            Poll::Ready(Err(error)) if self.is_client_gone(&error, Direction::Request) => {
+            Poll::Ready(Err(error)) if self.direction == Direction::Request && is_gone(&error) => {
                 drop(buffer);
                 self.half.ended = true;
                 return self.pass_end_on(context).map(|_| true);
@@ -421,7 +421,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
         let before = self.half.written;
         let queued = self.half.output.len();
         let flushed = match self.half.poll_flush(self.sink, context) {
-            Poll::Ready(Ok(_)) => queued.saturating_sub(before),
+            Poll::Ready(Ok(())) => queued.saturating_sub(before),
             Poll::Ready(Err(error)) => {
                 self.write_failed(&error)?;
                 0
@@ -445,8 +445,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
             pool.give(&mut self.half.input);
         }
         if !self.half.has_output() {
-            self.half.output.clear();
-            self.half.written = 0;
+            self.half.drop_output();
             pool.give(&mut self.half.output);
         }
         drop(pool);
@@ -486,7 +485,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
 
     /// A client that is gone is no reason to drop what it has sent before: answers are thrown away until its own end is read.
     fn write_failed(&mut self, error: &io::Error) -> Result<(), CloseReason> {
-        if self.is_client_gone(error, Direction::Response) {
+        if self.direction == Direction::Response && is_gone(error) {
             self.half.sink_gone = true;
             self.half.drop_output();
             return Ok(());
@@ -496,11 +495,6 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
             Direction::Request => CloseReason::BrokerError,
             Direction::Response => CloseReason::ClientError,
         })
-    }
-
-    /// Whether `error` says that the client is gone; `direction` is the one in which its socket is used so.
-    fn is_client_gone(&self, error: &io::Error, direction: Direction) -> bool {
-        self.direction == direction && is_gone(error)
     }
 }
 

@@ -137,13 +137,7 @@ impl Bench {
             }),
         };
         self.shared.pipeline.borrow_mut().keys.apply(reply, now);
-        self.news();
-    }
-
-    /// What the executor does when a key or an address has come.
-    fn news(&self) {
-        self.shared.pipeline.borrow_mut().news += 1;
-        self.shared.alarms.borrow_mut().wake_all();
+        self.shared.announce_news();
     }
 }
 
@@ -338,13 +332,13 @@ fn an_address_is_spread_before_the_client_hears_of_it() {
         panic!("the address is to be spread");
     };
     // Other news come first: the address is neither told nor spread again.
-    bench.news();
+    bench.shared.announce_news();
     assert_eq!(bench.settle(), None);
     assert!(bench.client.take_written().is_empty() && bench.control.try_recv().is_none());
     for address in learned {
         assert!(bench.shared.pipeline.borrow_mut().addresses[0].learn(address));
     }
-    bench.news();
+    bench.shared.announce_news();
     assert_eq!(bench.settle(), None);
     assert_eq!(bench.client.take_written(), told("proxy", 9193));
 }

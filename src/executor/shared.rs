@@ -97,6 +97,12 @@ impl Shared {
         }
     }
 
+    /// Keys or addresses have arrived: whoever waits for one looks again.
+    pub(crate) fn announce_news(&self) {
+        self.pipeline.borrow_mut().news += 1;
+        self.alarms.borrow_mut().wake_all();
+    }
+
     /// Sends the pipeline's key requests.
     pub(crate) fn send_key_requests(&self) {
         let keys = &mut self.pipeline.borrow_mut().keys;
