@@ -135,6 +135,11 @@ impl LengthSlot {
             .ok_or(ProtocolError::LayoutMismatch)
     }
 
+    /// The field and what follows it were moved forward in their buffer by `bytes`.
+    pub fn move_forward(&mut self, bytes: usize) {
+        self.at = self.at.saturating_sub(bytes);
+    }
+
     /// Keeps the bytes that are there.
     pub fn leave(self) {}
 
