@@ -10,6 +10,8 @@
 //! - CONNECTION-1: both sockets live and die together; what was read of a closed pair and not written is dropped.
 //! - CONNECTION-2: back-pressure is not reading: a direction reads only when what it read before is worked off and written.
 //! - CONNECTION-3: an idle pair owns no buffer.
+//! - CONNECTION-4: one turn does a bounded amount of work, then the executor is given to others ([`Turn::GaveWay`]): eight rounds
+//!   of reading, one piece of a long frame ([`Step::Yield`](crate::pipeline::Step::Yield)) or 2 MiB of queued output.
 //!
 //! Executor threads only.
 
@@ -19,4 +21,4 @@ mod relay;
 mod tests;
 
 pub(crate) use half::Half;
-pub(crate) use relay::Relay;
+pub(crate) use relay::{Relay, Turn};

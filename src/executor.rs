@@ -11,11 +11,14 @@
 //! - EXECUTOR-MAIN-3: it ends by cancelling every task, or sockets and rings would stay open.
 //! - EXECUTOR-MAIN-4: a wake-up that glommio loses is made up for by the next tick.
 //! - EXECUTOR-MAIN-5: one that ends unasked is noticed by the control thread, which then ends the program.
+//! - EXECUTOR-MAIN-6: a connection that has had its turn goes on only after the sockets of all were looked at
+//!   ([`others_first`]).
 
 pub(crate) mod alarms;
 mod buffers;
 mod dial;
 pub(crate) mod messages;
+mod others_first;
 pub(crate) mod registry;
 pub(crate) mod shared;
 
@@ -36,9 +39,10 @@ use tokio::sync::oneshot;
 
 use self::dial::{Listener, connect};
 use self::messages::{Accepted, ControlRequest, ExecutorMessage, Seats};
+use self::others_first::others_first;
 use self::shared::Shared;
 use crate::channel::{Receiver, Sender};
-use crate::connection::Relay;
+use crate::connection::{Relay, Turn};
 use crate::keys::{Applied, KeyReply, KeyRequest};
 use crate::metrics::CloseReason;
 use crate::pipeline::{Pipeline, Session};
@@ -305,7 +309,13 @@ async fn serve_connection(
             unknown_node,
         )
     };
-    Relay::new(client, broker, session, status, shared).await
+    let mut relay = Relay::new(client, broker, session, status, shared);
+    loop {
+        match (&mut relay).await {
+            Turn::GaveWay => others_first().await,
+            Turn::Ended(reason) => return reason,
+        }
+    }
 }
 
 /// Counts a connection out, whether its task ends or is cancelled.

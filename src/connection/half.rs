@@ -80,13 +80,15 @@ impl Half {
         self.written = 0;
     }
 
-    /// Writes what is to be written; ready when all is.
+    /// Writes what is to be written, up to `bytes_max`; ready when so much or all is.
     pub(crate) fn poll_flush<W: AsyncWrite + Unpin>(
         &mut self,
         sink: &mut W,
         context: &mut Context<'_>,
+        bytes_max: usize,
     ) -> Poll<io::Result<()>> {
-        while let Some(rest) = self.output.get(self.written..).filter(|rest| !rest.is_empty()) {
+        let end = self.written.saturating_add(bytes_max).min(self.output.len());
+        while let Some(rest) = self.output.get(self.written..end).filter(|rest| !rest.is_empty()) {
             match Pin::new(&mut *sink).poll_write(context, rest) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(bytes)) => self.written = self.written.saturating_add(bytes),
@@ -94,7 +96,9 @@ impl Half {
                 Poll::Pending => return Poll::Pending,
             }
         }
-        self.drop_output();
+        if !self.has_output() {
+            self.drop_output();
+        }
         Poll::Ready(Ok(()))
     }
 }

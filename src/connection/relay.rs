@@ -15,7 +15,7 @@ use crate::executor::shared::Shared;
 use crate::metrics::{CloseReason, Direction, TimeKind};
 use crate::pipeline::{Pipeline, Session, Step, Wait};
 
-/// A connected pair. Awaiting it runs the connection to its end and tells why it ended.
+/// A connected pair. Awaiting it runs the connection until it ends or has had its turn; then it is to be awaited again.
 pub(crate) struct Relay<C, B> {
     client: C,
     broker: B,
@@ -28,6 +28,15 @@ pub(crate) struct Relay<C, B> {
     alarm: Option<Instant>,
     /// For which news the alarms were last asked.
     news_asked: Option<u64>,
+}
+
+/// What became of a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// There is more to do; others first, those included whose sockets have become ready meanwhile.
+    GaveWay,
+    /// The connection has ended.
+    Ended(CloseReason),
 }
 
 impl<C, B> Relay<C, B>
@@ -55,7 +64,7 @@ where
         }
     }
 
-    fn run(&mut self, context: &mut Context<'_>) -> Result<(), CloseReason> {
+    fn run(&mut self, context: &mut Context<'_>) -> Result<Poll<Turn>, CloseReason> {
         let now = Instant::now();
         if let Request::Close(reason) = self.status.request() {
             return Err(reason);
@@ -77,6 +86,7 @@ where
                 now,
                 may_read,
                 wrote: false,
+                gives_way: false,
             }
             .pump(context)?;
             let responses = OneWay {
@@ -89,6 +99,7 @@ where
                 now,
                 may_read: true,
                 wrote: false,
+                gives_way: false,
             }
             .pump(context)?;
             if requests != Moved::Nothing || responses != Moved::Nothing {
@@ -96,14 +107,15 @@ where
                 self.status.touch(now, self.session.is_proven(), held);
             }
             self.end_if_done(draining)?;
+            if requests == Moved::Enough || responses == Moved::Enough {
+                return Ok(Poll::Ready(Turn::GaveWay));
+            }
             if requests != Moved::Input && responses != Moved::Input {
                 self.wait(context, now);
-                return Ok(());
+                return Ok(Poll::Pending);
             }
         }
-        // Others first: this one has had its share.
-        context.waker().wake_by_ref();
-        Ok(())
+        Ok(Poll::Ready(Turn::GaveWay))
     }
 
     fn end_if_done(&self, draining: bool) -> Result<(), CloseReason> {
@@ -164,12 +176,12 @@ where
     C: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,
 {
-    type Output = CloseReason;
+    type Output = Turn;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<CloseReason> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Turn> {
         match self.run(context) {
-            Ok(()) => Poll::Pending,
-            Err(reason) => Poll::Ready(reason),
+            Ok(turn) => turn,
+            Err(reason) => Poll::Ready(Turn::Ended(reason)),
         }
     }
 }
@@ -192,6 +204,8 @@ enum Moved {
     Output,
     /// Input was read or worked off: there may be more to do.
     Input,
+    /// As much was done as others should wait for.
+    Enough,
 }
 
 /// One direction, for the length of one call.
@@ -206,6 +220,8 @@ struct OneWay<'a, R, W> {
     may_read: bool,
     /// Anything was written.
     wrote: bool,
+    /// There is more to do at once, and it is the turn of others.
+    gives_way: bool,
 }
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
@@ -214,6 +230,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
         let worked = self.pump_once(context)?;
         self.settle();
         Ok(match (worked, self.wrote) {
+            _ if self.gives_way => Moved::Enough,
             (true, _) => Moved::Input,
             (false, true) => Moved::Output,
             (false, false) => Moved::Nothing,
@@ -373,7 +390,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
                 }
                 Step::Yield => {
                     self.half.unfinished = true;
-                    context.waker().wake_by_ref();
+                    self.gives_way = true;
                     break;
                 }
             }
@@ -420,7 +437,11 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
         }
         let before = self.half.written;
         let queued = self.half.output.len();
-        let flushed = match self.half.poll_flush(self.sink, context) {
+        let flushed = match self.half.poll_flush(self.sink, context, FLUSH_BYTES_MAX) {
+            Poll::Ready(Ok(())) if self.half.has_output() => {
+                self.gives_way = true;
+                self.half.written.saturating_sub(before)
+            }
             Poll::Ready(Ok(())) => queued.saturating_sub(before),
             Poll::Ready(Err(error)) => {
                 self.write_failed(&error)?;
@@ -516,6 +537,8 @@ fn clock(begun: &mut Instant, kind: TimeKind, waited: Duration, pipeline: &mut P
 
 /// Rounds of one wake-up: with 256 KiB a read, 2 MiB before others get their turn.
 const ROUNDS_MAX: usize = 8;
+/// Queued output that is written before others get their turn: a peer that reads as fast as we write never makes us wait.
+const FLUSH_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Queued output beyond which nothing more is made of the input.
 const OUTPUT_HIGH_BYTES: usize = 512 * 1024;
 /// How often a half that the bound on held bytes keeps from reading tries again.

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use self::wire::{Socket, beaten, fetch, fetched, frame, heartbeat, produce, request};
-use super::Relay;
+use super::{Relay, Turn};
 use crate::channel::{Receiver, channel};
 use crate::config::{ClientAuth, Limits, ListenerConfig};
 use crate::crypto::SecretKey;
@@ -98,18 +98,33 @@ impl Bench {
         }
     }
 
-    /// Polls for as long as the relay is woken; fails when it never comes to rest. Says why it ended, if it did.
+    /// Polls for as long as the relay is woken or has more to do; fails when it never comes to rest. Says why it ended, if it
+    /// did.
     fn settle(&mut self) -> Option<CloseReason> {
-        let waker = Waker::from(Arc::clone(&self.wakes));
         for _ in 0..1000 {
+            match self.turn() {
+                Some(Turn::Ended(reason)) => return Some(reason),
+                Some(Turn::GaveWay) => {}
+                None => return None,
+            }
+        }
+        panic!("the relay has more to do for ever");
+    }
+
+    /// Polls until the relay has had its turn; `None` when it rests.
+    fn turn(&mut self) -> Option<Turn> {
+        let waker = Waker::from(Arc::clone(&self.wakes));
+        loop {
             if self.wakes.0.swap(0, Ordering::Relaxed) == 0 {
                 return None;
             }
-            if let Poll::Ready(reason) = self.relay.as_mut().poll(&mut Context::from_waker(&waker)) {
-                return Some(reason);
+            if let Poll::Ready(turn) = self.relay.as_mut().poll(&mut Context::from_waker(&waker)) {
+                if turn == Turn::GaveWay {
+                    self.wakes.0.fetch_add(1, Ordering::Relaxed);
+                }
+                return Some(turn);
             }
         }
-        panic!("the relay wakes itself for ever");
     }
 
     /// The key service delivers a key to seal with.
