@@ -22,7 +22,7 @@ pub mod request;
 pub mod service;
 pub mod statistics;
 
-pub use executor::{Applied, ExecutorKeys, Lookup};
+pub use executor::{Applied, ExecutorKeys, Lookup, SealingShare};
 pub use request::{DeliveredDek, Demand, KeyFailure, KeyReply, KeyRequest, Urgency};
 pub use service::{KeyService, NamedKms};
 pub use statistics::KeyStatistics;

@@ -14,6 +14,8 @@
 //! - PIPELINE-3: policy fails closed: a topic that no rule names is refused in both directions, and what cannot be sealed or
 //!   opened is refused, never passed.
 //! - PIPELINE-4: nothing is allocated for each record; buffers are the executor's and used again.
+//! - PIPELINE-5: one step does about [`PIECE_BYTES`] of work, or one batch: long frames are worked off in pieces, and between
+//!   two of them the executor is given to others ([`Step::Yield`]).
 //!
 //! Executor threads only.
 
@@ -64,6 +66,8 @@ pub struct Pipeline {
     pub audit: Vec<AuditEvent>,
     /// Grows whenever a key, a refusal of one, or an address has arrived: what waits looks again only then.
     pub news: u64,
+    /// Work of one step; [`PIECE_BYTES`] but in tests.
+    pub piece_bytes: usize,
     /// Which sealing keys are still waited for.
     seal_wait: seal_wait::SealWait,
     produce: ProduceRequest,
@@ -105,6 +109,7 @@ impl Pipeline {
             addresses,
             audit: Vec::new(),
             news: 0,
+            piece_bytes: PIECE_BYTES,
             seal_wait: seal_wait::SealWait::default(),
             produce: ProduceRequest::default(),
             fetch: FetchResponse::default(),
@@ -118,10 +123,39 @@ impl Pipeline {
     pub fn forget_keys(&mut self) {
         self.opening.forget();
     }
+
+    fn audit(
+        &mut self,
+        cluster: usize,
+        topic: &Topic,
+        partition: i32,
+        offset: i64,
+        operation: &'static str,
+        reason: &'static str,
+    ) {
+        if self.audit.len() >= AUDIT_EVENTS_MAX {
+            return;
+        }
+        let Some(cluster) = self.clusters.get(cluster) else {
+            return;
+        };
+        self.audit.push(AuditEvent {
+            cluster: cluster.name.clone(),
+            topic: topic.name.clone(),
+            partition,
+            offset,
+            operation,
+            reason,
+        });
+    }
 }
 
 /// Names KEKs for the comparison with what a record says; pure, whatever the KMS.
 pub type KmsList = Arc<[Arc<dyn Kms>]>;
+
+/// Records, as they are when clear or when sealed, that one step seals or opens before others get their turn: about a
+/// millisecond. A batch is not split.
+pub const PIECE_BYTES: usize = 1024 * 1024;
 
 /// Events kept for the audit log between two ticks of the executor; more are counted as refusals only.
 pub const AUDIT_EVENTS_MAX: usize = 1024;

@@ -470,10 +470,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
             pool.give(&mut self.half.output);
         }
         drop(pool);
-        let elsewhere = match self.direction {
-            Direction::Request => 0,
-            Direction::Response => self.session.bytes_held(),
-        };
+        let elsewhere = self.session.bytes_held(self.direction);
         self.shared.account(self.half, elsewhere);
     }
 

@@ -2,9 +2,12 @@
 //!
 //! - EXECUTOR-1: pure: no socket, no clock (the time is a parameter), no thread, no lock. Requests are collected for
 //!   [`ExecutorKeys::send_requests`], replies come in by [`ExecutorKeys::apply`].
-//! - EXECUTOR-2: an executor seals under a DEK no more than the share that it was given, and not after the DEK's time.
-//! - EXECUTOR-3: what is in use stays valid: a key that is evicted while a frame holds its `Rc` lives until the frame is done.
-//!   (A frame that waits for keys holds the ones that came, so that a small cache cannot starve it.)
+//! - EXECUTOR-2: an executor seals under a DEK no more than the share that it was given, and not after the DEK's time
+//!   ([`SealingShare`]; the last batch may end past the share's bytes, never past its batches).
+//! - EXECUTOR-3: an opened key that is in use stays valid: one that is evicted while a frame holds its `Rc` lives until the
+//!   frame is done. A sealing key that is taken away seals no batch more, whoever holds it.
+
+mod share;
 
 use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroUsize;
@@ -17,7 +20,9 @@ use lru::LruCache;
 use super::KeyOptions;
 use super::refusals::Refusals;
 use super::request::{DeliveredDek, Demand, KeyFailure, KeyReply, KeyRequest, Urgency};
-use crate::envelope::{OpeningKey, SealingKey};
+use crate::envelope::OpeningKey;
+
+pub use self::share::SealingShare;
 
 /// What a look-up found.
 pub enum Lookup<T> {
@@ -42,7 +47,7 @@ pub enum Applied {
 pub struct ExecutorKeys {
     executor: usize,
     options: KeyOptions,
-    sealing: LruCache<SealingId, SealingEntry>,
+    sealing: LruCache<SealingId, Rc<SealingShare>>,
     sealing_asked: HashMap<SealingId, Instant>,
     sealing_refused: Refusals<SealingId>,
     opened: LruCache<Arc<[u8]>, Rc<OpeningKey>>,
@@ -74,21 +79,21 @@ impl ExecutorKeys {
         }
     }
 
-    /// The key to seal with under `kek` of the KMS of index `kms`. What is then sealed is to be counted by
-    /// [`ExecutorKeys::note_sealed`] before replies are applied.
-    pub fn sealing(&mut self, kms: usize, kek: &Arc<str>, now: Instant) -> Lookup<SealingKey> {
+    /// The share of the DEK to seal with under `kek` of the KMS of index `kms`. Each batch is then to be taken from it
+    /// ([`SealingShare::take_batch`]).
+    pub fn sealing(&mut self, kms: usize, kek: &Arc<str>, now: Instant) -> Lookup<SealingShare> {
         let id = (kms, Arc::clone(kek));
         let mut used_up = None;
-        if let Some(entry) = self.sealing.get(&id) {
-            if entry.batches_left > 0 && entry.bytes_left > 0 && now < entry.expires_at {
-                return Lookup::Ready(Rc::clone(&entry.key));
+        if let Some(share) = self.sealing.get(&id) {
+            if share.is_usable(now) {
+                return Lookup::Ready(Rc::clone(share));
             }
-            used_up = Some(Arc::clone(&entry.wrapped));
+            used_up = Some(Arc::clone(share.wrapped_dek()));
         }
         if used_up.is_some()
-            && let Some(entry) = self.sealing.pop(&id)
+            && let Some(share) = self.sealing.pop(&id)
         {
-            self.report(&id, entry);
+            self.let_go(&id, &share);
         }
         if let Some(failure) = self.sealing_refused.get(&id, now) {
             return Lookup::Failed(failure);
@@ -113,16 +118,6 @@ impl ExecutorKeys {
     #[must_use]
     pub fn sealing_asked_at(&self, kms: usize, kek: &Arc<str>) -> Option<Instant> {
         self.sealing_asked.get(&(kms, Arc::clone(kek))).copied()
-    }
-
-    /// Counts what was sealed under the key that [`ExecutorKeys::sealing`] just gave.
-    pub fn note_sealed(&mut self, kms: usize, kek: &Arc<str>, batches: u64, plaintext_bytes: u64) {
-        if let Some(entry) = self.sealing.peek_mut(&(kms, Arc::clone(kek))) {
-            entry.batches_left = entry.batches_left.saturating_sub(batches);
-            entry.bytes_left = entry.bytes_left.saturating_sub(plaintext_bytes);
-            entry.batches_unreported = entry.batches_unreported.saturating_add(batches);
-            entry.bytes_unreported = entry.bytes_unreported.saturating_add(plaintext_bytes);
-        }
     }
 
     /// The key that opens records which carry `wrapped`. That the rule allows its KEK was checked before.
@@ -195,12 +190,17 @@ impl ExecutorKeys {
                 Applied::Answered
             }
             KeyReply::Released { kms, kek } => {
-                self.sealing.pop(&(kms, kek));
+                self.withdraw(&(kms, kek));
                 Applied::Dropped
             }
             KeyReply::Revoked { prefix } => {
-                self.sealing
-                    .retain(|_, entry| !entry.wrapped.starts_with(&prefix));
+                self.sealing.retain(|_, share| {
+                    let stays = !share.wrapped_dek().starts_with(&prefix);
+                    if !stays {
+                        share.withdraw();
+                    }
+                    stays
+                });
                 self.opened.retain(|wrapped, _| !wrapped.starts_with(&prefix));
                 self.last_opened = None;
                 Applied::Dropped
@@ -218,8 +218,8 @@ impl ExecutorKeys {
             return;
         }
         self.reported_at = Some(now);
-        for (id, entry) in &mut self.sealing {
-            if let Some(report) = entry.take_report(self.executor, id) {
+        for (id, share) in &self.sealing {
+            if let Some(report) = report(self.executor, id, share) {
                 self.outgoing.sealing.push_back(report);
             }
         }
@@ -275,20 +275,20 @@ impl ExecutorKeys {
         now: Instant,
     ) -> Applied {
         self.sealing_asked.remove(&id);
-        let entry = result.and_then(|delivered| SealingEntry::new(delivered).ok_or(KeyFailure::Unavailable));
-        match entry {
-            Ok(entry) => {
+        let share = result.and_then(|delivered| SealingShare::new(delivered).ok_or(KeyFailure::Unavailable));
+        match share {
+            Ok(share) => {
                 self.sealing_refused.forget(&id);
                 // The DEK that this one replaces is reported on by nobody: it will not be given out again. One that is
                 // evicted for want of room may be.
-                self.sealing.pop(&id);
-                if let Some((evicted_id, evicted)) = self.sealing.push(id, entry) {
-                    self.report(&evicted_id, evicted);
+                self.withdraw(&id);
+                if let Some((evicted_id, evicted)) = self.sealing.push(id, share) {
+                    self.let_go(&evicted_id, &evicted);
                 }
             }
             Err(failure) => {
                 if !failure.is_outage() {
-                    self.sealing.pop(&id);
+                    self.withdraw(&id);
                 }
                 let memory = self.options.executor_memory;
                 self.sealing_refused.remember(id, failure, now, memory);
@@ -297,8 +297,16 @@ impl ExecutorKeys {
         Applied::Answered
     }
 
-    fn report(&mut self, id: &SealingId, mut entry: SealingEntry) {
-        if let Some(report) = entry.take_report(self.executor, id) {
+    fn withdraw(&mut self, id: &SealingId) {
+        if let Some(share) = self.sealing.pop(id) {
+            share.withdraw();
+        }
+    }
+
+    /// Withdraws a share that may be asked for again: the key service has to know what is left of it.
+    fn let_go(&mut self, id: &SealingId, share: &SealingShare) {
+        share.withdraw();
+        if let Some(report) = report(self.executor, id, share) {
             self.outgoing.sealing.push_back(report);
         }
     }
@@ -312,43 +320,17 @@ impl ExecutorKeys {
 /// KMS and KEK.
 type SealingId = (usize, Arc<str>);
 
-struct SealingEntry {
-    key: Rc<SealingKey>,
-    wrapped: Arc<[u8]>,
-    expires_at: Instant,
-    batches_left: u64,
-    bytes_left: u64,
-    batches_unreported: u64,
-    bytes_unreported: u64,
-}
-
-impl SealingEntry {
-    fn new(delivered: DeliveredDek) -> Option<Self> {
-        let key = SealingKey::new(&delivered.dek, &*delivered.wrapped).ok()?;
-        Some(Self {
-            key: Rc::new(key),
-            wrapped: delivered.wrapped,
-            expires_at: delivered.expires_at,
-            batches_left: delivered.batches_max,
-            bytes_left: delivered.bytes_max,
-            batches_unreported: 0,
-            bytes_unreported: 0,
-        })
-    }
-
-    fn take_report(&mut self, executor: usize, id: &SealingId) -> Option<KeyRequest> {
-        if self.batches_unreported == 0 {
-            return None;
-        }
-        Some(KeyRequest::Used {
-            executor,
-            kms: id.0,
-            kek: Arc::clone(&id.1),
-            wrapped: Arc::clone(&self.wrapped),
-            batches: std::mem::take(&mut self.batches_unreported),
-            bytes: std::mem::take(&mut self.bytes_unreported),
-        })
-    }
+/// What was sealed under a share since the last report.
+fn report(executor: usize, id: &SealingId, share: &SealingShare) -> Option<KeyRequest> {
+    let (batches, bytes) = share.take_unreported()?;
+    Some(KeyRequest::Used {
+        executor,
+        kms: id.0,
+        kek: Arc::clone(&id.1),
+        wrapped: Arc::clone(share.wrapped_dek()),
+        batches,
+        bytes,
+    })
 }
 
 struct Asked {

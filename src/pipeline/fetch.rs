@@ -166,17 +166,19 @@ impl FetchWork {
         Ok(true)
     }
 
-    /// Works off batches until `bytes_max` bytes of records are done or the response is.
+    /// Works off batches until the piece or the response is done. What is written stands at the end of `out`, and is to be there
+    /// again with the next call.
     pub(super) fn advance(
         &mut self,
         pipeline: &mut Pipeline,
         fetch: &mut FetchFrame<'_>,
-        bytes_max: usize,
         out: &mut Vec<u8>,
     ) -> Result<Fetched, CloseReason> {
         let malformed = |_| CloseReason::MalformedFrame;
         if self.length.is_none() {
             self.start = out.len();
+            // Opening makes records shorter; the frame is in hand, so that its length is no mere announcement.
+            out.reserve(fetch.frame.len().saturating_add(size_of::<i32>()));
             self.length = Some(LengthSlot::reserve(out, LengthForm::Int32, 0).map_err(malformed)?);
         }
         let mut done = 0usize;
@@ -187,7 +189,7 @@ impl FetchWork {
             }
             while let Some(bytes) = self.next_batch(pipeline, fetch, &partition, out)? {
                 done = done.saturating_add(bytes);
-                if done >= bytes_max {
+                if done >= pipeline.piece_bytes {
                     return Ok(Fetched::Partly);
                 }
             }
@@ -202,6 +204,24 @@ impl FetchWork {
             return Ok(Fetched::Nothing { waits: self.waits });
         }
         Ok(Fetched::Written)
+    }
+
+    /// Where in the output the response begins.
+    pub(super) fn start(&self) -> usize {
+        self.start
+    }
+
+    /// What was written was moved forward in its buffer by `bytes`.
+    pub(super) fn move_forward(&mut self, bytes: usize) {
+        self.start = self.start.saturating_sub(bytes);
+        if let Some(length) = &mut self.length {
+            length.move_forward(bytes);
+        }
+        if let Some(open) = &mut self.open {
+            open.error_code_at = open.error_code_at.saturating_sub(bytes);
+            open.content_start = open.content_start.saturating_sub(bytes);
+            open.records_length.move_forward(bytes);
+        }
     }
 
     /// Takes back what was written.
@@ -278,7 +298,7 @@ impl FetchWork {
         Ok(false)
     }
 
-    /// Works off one batch of the partition; `None` behind the last one.
+    /// Works off one batch of the partition, and says what it had of bytes, clear or sealed; `None` behind the last one.
     fn next_batch(
         &mut self,
         pipeline: &mut Pipeline,
@@ -394,7 +414,7 @@ impl FetchWork {
             }
         }
         self.open = Some(open);
-        Ok(Some(bytes))
+        Ok(Some(bytes.max(written_bytes)))
     }
 
     /// Ends a partition. The tagged fields behind its records are copied with what comes next.

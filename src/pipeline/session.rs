@@ -11,17 +11,20 @@
 //! - SESSION-4: a drain ends although the client goes on sending: what was read when it began is taken to the end of its
 //!   last frame, and nothing behind it.
 
+mod draft;
 mod requests;
 mod responses;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::draft::Draft;
 use super::Pipeline;
 use super::addresses::{LearnedAddress, ListenerMap};
 use super::authentication::Authentication;
 use super::fetch::FetchWork;
 use super::in_flight::{Answer, InFlight, Pending};
+use super::produce::ProduceWork;
 use super::sequence_guard::SequenceGuard;
 use crate::config::{HostPort, Limits};
 use crate::metrics::{CloseReason, Direction, TimeKind};
@@ -69,7 +72,7 @@ pub struct Session {
     /// While draining: bytes that were read when it began and are not taken yet. A frame that begins behind them is not
     /// taken any more.
     drain_left: Option<usize>,
-    produce: Option<Held>,
+    produce: Option<Box<HeldProduce>>,
     fetch: Option<Box<HeldFetch>>,
     learning: Option<Held>,
     /// The node that the client came for and whose address was not known, and where it was connected to instead.
@@ -92,14 +95,19 @@ enum Next {
 struct Held {
     since: Instant,
     until: Instant,
+}
+
+struct HeldProduce {
+    work: ProduceWork,
+    draft: Draft,
+    held: Held,
     /// It is counted as one that waits.
     parked: bool,
 }
 
 struct HeldFetch {
     work: FetchWork,
-    /// What is written of a response that is worked off in pieces.
-    out: Vec<u8>,
+    draft: Draft,
     since: Instant,
     hold: Option<Instant>,
     /// Whether a key may change the outcome.
@@ -147,6 +155,7 @@ impl Session {
         *gauge = gauge.saturating_sub(unanswered);
         if let Some(held) = self.produce.take() {
             unpark(&mut pipeline.metrics.gauges.produce_parked, held.parked);
+            held.work.finish(pipeline);
         }
         if let Some(held) = self.fetch.take() {
             unpark(&mut pipeline.metrics.gauges.fetch_parked, held.parked);
@@ -180,9 +189,13 @@ impl Session {
                 .is_some_and(|pending| matches!(pending.answer, Answer::Local(_)))
     }
 
-    /// Bytes of memory in which a response is written piece by piece.
-    pub fn bytes_held(&self) -> usize {
-        self.fetch.as_ref().map_or(0, |held| held.out.capacity())
+    /// Bytes of memory in which a frame of that direction is written piece by piece.
+    pub fn bytes_held(&self, direction: Direction) -> usize {
+        let draft = match direction {
+            Direction::Request => self.produce.as_ref().map(|held| &held.draft),
+            Direction::Response => self.fetch.as_ref().map(|held| &held.draft),
+        };
+        draft.map_or(0, Draft::bytes_held)
     }
 
     /// Why the connection is to be closed once everything is written.
@@ -224,6 +237,18 @@ impl Session {
             pipeline.metrics.gauges.requests_in_flight.saturating_sub(1);
         self.authentication.answered(pending.api_key, sasl_error);
         Some(pending)
+    }
+}
+
+/// Counts a frame as waiting, or not any more.
+fn park(gauge: &mut u64, parked: &mut bool, waits: bool) {
+    if *parked != waits {
+        *parked = waits;
+        *gauge = if waits {
+            gauge.saturating_add(1)
+        } else {
+            gauge.saturating_sub(1)
+        };
     }
 }
 

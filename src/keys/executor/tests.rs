@@ -81,6 +81,23 @@ impl Bench {
         short(&self.keys.sealing(0, &self.kek, self.now))
     }
 
+    /// Seals a batch of `bytes` bytes, if there is a key.
+    fn seal_batch(&mut self, bytes: u64) -> String {
+        let found = self.keys.sealing(0, &self.kek, self.now);
+        if let Lookup::Ready(share) = &found {
+            assert!(share.take_batch(self.now).is_some());
+            share.note_bytes(bytes);
+        }
+        short(&found)
+    }
+
+    fn share(&mut self) -> Rc<SealingShare> {
+        match self.keys.sealing(0, &self.kek, self.now) {
+            Lookup::Ready(share) => share,
+            other => panic!("{}", short(&other)),
+        }
+    }
+
     fn open(&mut self, version: u8, blob: u8, demand: Demand) -> String {
         short(&self.keys.opening(0, &wrapped(version, blob), demand, self.now))
     }
@@ -313,26 +330,87 @@ fn a_share_is_never_exceeded_and_use_is_reported() {
     bench.keys.tick(bench.now);
     bench.apply(delivered(1, 3, bench.far()));
     for _ in 0..2 {
-        assert_eq!(bench.seal(), "ready");
-        bench.keys.note_sealed(0, &bench.kek, 1, 10);
+        assert_eq!(bench.seal_batch(10), "ready");
     }
     assert!(bench.sent().is_empty());
     bench.pass(REPORT_INTERVAL);
     assert_eq!(bench.sent(), ["used 2 20"]);
     bench.pass(REPORT_INTERVAL);
     assert!(bench.sent().is_empty(), "nothing new");
-    assert_eq!(bench.seal(), "ready");
-    bench.keys.note_sealed(0, &bench.kek, 1, 10);
+    assert_eq!(bench.seal_batch(10), "ready");
     assert_eq!(bench.seal(), "waiting");
     // The report stands before the request that depends on it.
     assert_eq!(bench.sent(), ["used 1 10", "4 seal payments again"]);
     // Bytes count too: the batch that passes the limit is the last.
     bench.apply(delivered(2, 100, bench.far()));
-    assert_eq!(bench.seal(), "ready");
-    bench.keys.note_sealed(0, &bench.kek, 1, 999);
-    assert_eq!(bench.seal(), "ready");
-    bench.keys.note_sealed(0, &bench.kek, 1, 1);
+    assert_eq!(bench.seal_batch(999), "ready");
+    assert_eq!(bench.seal_batch(1), "ready");
     assert_eq!(bench.seal(), "waiting");
+}
+
+#[test]
+fn whoever_holds_a_share_takes_no_batch_more_than_it_has() {
+    let mut bench = Bench::new(&KeyOptions::default());
+    bench.apply(delivered(1, 3, bench.far()));
+    // Two requests that were both told that there is a key.
+    let (one, other) = (bench.share(), bench.share());
+    assert!(one.take_batch(bench.now).is_some());
+    assert!(other.take_batch(bench.now).is_some());
+    assert!(one.take_batch(bench.now).is_some());
+    assert!(other.take_batch(bench.now).is_none());
+    assert!(one.take_batch(bench.now).is_none());
+    one.note_bytes(30);
+    assert_eq!(bench.seal(), "waiting");
+    assert_eq!(bench.sent(), ["used 3 30", "4 seal payments again"]);
+}
+
+#[test]
+fn a_share_that_is_held_ends_with_its_time_and_when_it_is_taken_away() {
+    let options = KeyOptions {
+        sealing_keys_max: 1,
+        ..KeyOptions::default()
+    };
+    type Taker = fn(&mut Bench) -> KeyReply;
+    let takers: [(&str, Taker); 5] = [
+        ("released", |_| KeyReply::Released {
+            kms: 0,
+            kek: "payments".into(),
+        }),
+        ("revoked", |_| KeyReply::Revoked {
+            prefix: wrapped(1, 0)[..10].into(),
+        }),
+        ("refused", |_| KeyReply::Sealing {
+            kms: 0,
+            kek: "payments".into(),
+            result: Err(KeyFailure::KekDisabled),
+        }),
+        ("replaced", |bench| delivered(2, 100, bench.far())),
+        ("evicted", |bench| {
+            let KeyReply::Sealing { kms, result, .. } = delivered(3, 100, bench.far()) else {
+                panic!("a sealing key")
+            };
+            KeyReply::Sealing {
+                kms,
+                kek: "orders".into(),
+                result,
+            }
+        }),
+    ];
+    for (what, taker) in takers {
+        let mut bench = Bench::new(&options);
+        bench.apply(delivered(1, 100, bench.far()));
+        let share = bench.share();
+        assert!(share.take_batch(bench.now).is_some(), "{what}");
+        let reply = taker(&mut bench);
+        bench.apply(reply);
+        assert!(share.take_batch(bench.now).is_none(), "{what}");
+    }
+    let mut bench = Bench::new(&options);
+    let end = bench.now + Duration::from_secs(10);
+    bench.apply(delivered(1, 100, end));
+    let share = bench.share();
+    assert!(share.take_batch(end - Duration::from_nanos(1)).is_some());
+    assert!(share.take_batch(end).is_none());
 }
 
 #[test]

@@ -220,7 +220,7 @@ fn rotation_reaches_sealing_within_the_poll() -> TestResult {
         let kek: Arc<str> = "payments".into();
         stage.executors[0]
             .until(|keys, now| match keys.sealing(0, &kek, now) {
-                Lookup::Ready(key) => (key.wrapped_dek() != before).then_some(()),
+                Lookup::Ready(key) => (**key.wrapped_dek() != *before).then_some(()),
                 // The old key seals until the new one is there.
                 Lookup::Waiting | Lookup::Failed(_) => panic!("sealing was interrupted"),
             })

@@ -2,12 +2,13 @@
 
 use std::time::Instant;
 
-use super::{Held, Next, Session, Step, Wait, end_of_run, frame_length, malformed, unpark};
+use super::draft::Draft;
+use super::{Held, HeldProduce, Next, Session, Step, Wait, end_of_run, frame_length, malformed, park};
 use crate::metrics::{CloseReason, Direction, TimeKind};
 use crate::pipeline::Pipeline;
 use crate::pipeline::authentication::{self, API_VERSIONS};
 use crate::pipeline::in_flight::Answer;
-use crate::pipeline::produce::{ProduceFrame, Produced};
+use crate::pipeline::produce::{ProduceFrame, ProduceWork, Produced};
 use crate::protocol::api_versions;
 use crate::protocol::frame::{LENGTH_PREFIX_BYTES, RequestHead};
 use crate::protocol::policy::{ApiPolicy, RequestHandling, ResponseHandling, api_policy};
@@ -151,11 +152,19 @@ impl Session {
         frame: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<Step, CloseReason> {
-        let held = *self.produce.get_or_insert_with(|| Held {
-            since: now,
-            until: now + pipeline.limits.seal_wait,
-            parked: false,
-        });
+        let mut produce = match self.produce.take() {
+            Some(produce) => *produce,
+            None => HeldProduce {
+                work: ProduceWork::begin(pipeline, frame, head.api_version)?,
+                draft: Draft::new(frame.len() > pipeline.piece_bytes, out),
+                held: Held {
+                    since: now,
+                    until: now + pipeline.limits.seal_wait,
+                },
+                parked: false,
+            },
+        };
+        let held = produce.held;
         let request = ProduceFrame {
             cluster: self.listener.cluster,
             frame,
@@ -164,22 +173,36 @@ impl Session {
             overdue: now >= held.until,
             now,
         };
-        let produced = pipeline.seal_request(&request, &mut self.guard, out)?;
+        let target = produce.draft.target(out);
+        let produced = produce.work.advance(pipeline, &request, &mut self.guard, target);
+        let waits = matches!(produced, Ok(Produced::Waiting { .. }));
+        park(
+            &mut pipeline.metrics.gauges.produce_parked,
+            &mut produce.parked,
+            waits,
+        );
         let whole = frame.len().saturating_add(LENGTH_PREFIX_BYTES);
         let (step, acks, refusals) = match produced {
-            Produced::Waiting { look_again } => {
-                if !held.parked {
-                    pipeline.metrics.gauges.produce_parked += 1;
-                    self.produce = Some(Held { parked: true, ..held });
-                }
+            Ok(Produced::Partly) => {
+                self.keep_produce(produce, out);
+                return Ok(Step::Yield);
+            }
+            Ok(Produced::Waiting { look_again }) => {
+                self.keep_produce(produce, out);
                 let until = look_again.map_or(held.until, |again| again.min(held.until));
                 return Ok(Step::Blocked(Wait::News(until)));
             }
-            Produced::Verbatim { acks } => (Step::Forward(whole), acks, Vec::new()),
-            Produced::Written { acks, refusals } => (Step::Wrote(whole), acks, refusals),
+            Ok(Produced::Verbatim { acks }) => (Step::Forward(whole), acks, Vec::new()),
+            Ok(Produced::Written { acks, refusals }) => {
+                produce.draft.deliver(out);
+                (Step::Wrote(whole), acks, refusals)
+            }
+            Err(reason) => {
+                produce.work.finish(pipeline);
+                return Err(reason);
+            }
         };
-        self.produce = None;
-        unpark(&mut pipeline.metrics.gauges.produce_parked, held.parked);
+        produce.work.finish(pipeline);
         self.finished = Some((TimeKind::Produce, now.saturating_duration_since(held.since)));
         if acks == 0 {
             // No answer will come that could prove the client: nothing else may ever be sent on this connection.
@@ -192,6 +215,15 @@ impl Session {
             self.note_request(pipeline, head, bytes, Answer::Produce(refusals));
         }
         Ok(step)
+    }
+
+    /// Keeps a request that is not done, with what is written of it.
+    fn keep_produce(&mut self, mut produce: HeldProduce, out: &mut Vec<u8>) {
+        if let Some(start) = produce.work.start() {
+            let moved = produce.draft.keep(out, start);
+            produce.work.move_forward(moved);
+        }
+        self.produce = Some(Box::new(produce));
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::draft::Draft;
 use super::{Held, HeldFetch, Next, Session, Step, Wait, end_of_run, frame_length, malformed, unpark};
 use crate::metrics::{CloseReason, TimeKind};
 use crate::pipeline::Pipeline;
@@ -166,7 +167,6 @@ impl Session {
         let held = *self.learning.get_or_insert(Held {
             since: now,
             until: now + LEARN_WAIT,
-            parked: false,
         });
         if now >= held.until {
             return Err(CloseReason::Internal);
@@ -203,7 +203,6 @@ impl Session {
         out: &mut Vec<u8>,
     ) -> Result<Step, CloseReason> {
         let whole = frame.len().saturating_add(LENGTH_PREFIX_BYTES);
-        let in_pieces = frame.len() > PIECE_BYTES;
         let mut fetch = FetchFrame {
             cluster: self.listener.cluster,
             frame,
@@ -221,11 +220,9 @@ impl Session {
                     self.answered(pipeline, 0);
                     return Ok(Step::Forward(whole));
                 }
-                // Opening makes records shorter; the frame is in hand, so that its length is no mere announcement.
-                let out = Vec::with_capacity(if in_pieces { whole } else { 0 });
                 Box::new(HeldFetch {
                     work,
-                    out,
+                    draft: Draft::new(fetch.frame.len() > pipeline.piece_bytes, out),
                     since: now,
                     hold: None,
                     waits: false,
@@ -241,13 +238,15 @@ impl Session {
             self.fetch = Some(held);
             return Ok(Step::Blocked(Wait::Until(until)));
         }
-        let target = if in_pieces { &mut held.out } else { &mut *out };
-        let advanced = held.work.advance(pipeline, &mut fetch, PIECE_BYTES, target);
+        let target = held.draft.target(out);
+        let advanced = held.work.advance(pipeline, &mut fetch, target);
         if advanced.is_err() {
             unpark(&mut pipeline.metrics.gauges.fetch_parked, held.parked);
         }
         match advanced? {
             Fetched::Partly => {
+                let moved = held.draft.keep(out, held.work.start());
+                held.work.move_forward(moved);
                 self.fetch = Some(held);
                 return Ok(Step::Yield);
             }
@@ -269,13 +268,7 @@ impl Session {
             }
             Fetched::Written | Fetched::Nothing { .. } => {}
         }
-        if in_pieces {
-            if out.is_empty() {
-                std::mem::swap(out, &mut held.out);
-            } else {
-                out.extend_from_slice(&held.out);
-            }
-        }
+        held.draft.deliver(out);
         self.finished = Some((TimeKind::Fetch, now.saturating_duration_since(held.since)));
         unpark(&mut pipeline.metrics.gauges.fetch_parked, held.parked);
         held.work.finish(pipeline);
@@ -305,7 +298,5 @@ fn body_error_code(frame: &[u8], api_key: i16, version: i16) -> Result<i16, Clos
 const RESPONSE_HEAD_BYTES: usize = LENGTH_PREFIX_BYTES + 4;
 /// Correlation id.
 const RESPONSE_BYTES_MIN: usize = 4;
-/// Records that are opened before others get their turn: about a millisecond.
-const PIECE_BYTES: usize = 1024 * 1024;
 /// The control thread answers within a tick; seconds are a hang.
 const LEARN_WAIT: Duration = Duration::from_secs(2);

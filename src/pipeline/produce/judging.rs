@@ -1,0 +1,187 @@
+//! What is to be done with each partition of a Produce request, and the keys that it takes.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::{ProduceFrame, ProduceWork};
+use crate::keys::{Lookup, SealingShare};
+use crate::metrics::CloseReason;
+use crate::pipeline::Pipeline;
+use crate::pipeline::refusal::ProduceRefusal;
+use crate::pipeline::seal_wait::Patience;
+use crate::pipeline::sequence_guard::{ProducerSequence, SequenceGuard};
+use crate::pipeline::topics::Topic;
+use crate::record_batch::{BatchHeader, check_produced};
+use crate::rules::{Action, SealRule};
+
+/// What is to be done with one partition.
+pub(in crate::pipeline) struct Verdict {
+    pub(super) topic: Rc<Topic>,
+    pub(super) sequence: ProducerSequence,
+    pub(super) decision: Decision,
+}
+
+pub(super) enum Decision {
+    Pass,
+    Seal(BatchHeader, Key),
+    Refuse(ProduceRefusal),
+}
+
+/// The key to seal a partition with.
+pub(super) enum Key {
+    Wanted,
+    Found(Rc<SealingShare>),
+    /// Not to be had, as far as is known: asked for again for as long as the request waits for another.
+    Refused(ProduceRefusal),
+}
+
+/// Why there is no key to seal with.
+enum NoKey {
+    /// It may still come, and is worth waiting for.
+    Wait(KeyWait),
+    Refused(ProduceRefusal),
+}
+
+/// A key is on the way.
+pub(super) struct KeyWait {
+    /// When to look again if nothing has come by then.
+    pub(super) look_again: Option<Instant>,
+}
+
+impl Verdict {
+    /// By how much sealing makes the batch longer, about.
+    pub(super) fn seal_bytes(&self) -> usize {
+        let Decision::Seal(header, Key::Found(share)) = &self.decision else {
+            return 0;
+        };
+        let records = usize::try_from(header.record_count).unwrap_or(0);
+        records.saturating_mul(share.wrapped_dek().len().saturating_add(SEAL_BYTES))
+    }
+}
+
+impl ProduceWork {
+    /// Finds a key for every partition that is still to be sealed. All keys of the request are asked for before it waits.
+    pub(super) fn find_keys(
+        &mut self,
+        pipeline: &mut Pipeline,
+        request: &ProduceFrame<'_>,
+    ) -> Option<KeyWait> {
+        let mut waiting: Option<KeyWait> = None;
+        for verdict in self.verdicts.iter_mut().skip(self.next) {
+            let Decision::Seal(_, key) = &mut verdict.decision else {
+                continue;
+            };
+            if matches!(key, Key::Found(share) if share.is_usable(request.now)) {
+                continue;
+            }
+            let Some(Action::Seal(rule)) = verdict.topic.rule.as_ref().map(|rule| &rule.action) else {
+                *key = Key::Refused(ProduceRefusal::NoRule);
+                continue;
+            };
+            *key = match pipeline.sealing_key(rule, request) {
+                Ok(share) => Key::Found(share),
+                Err(NoKey::Refused(refusal)) => Key::Refused(refusal),
+                Err(NoKey::Wait(wait)) => {
+                    let others = waiting.and_then(|wait| wait.look_again);
+                    waiting = Some(KeyWait {
+                        look_again: [others, wait.look_again].into_iter().flatten().min(),
+                    });
+                    Key::Wanted
+                }
+            };
+        }
+        waiting
+    }
+}
+
+impl Pipeline {
+    /// What is to be done with a partition; its key is not looked for yet.
+    pub(super) fn judge(
+        &mut self,
+        request: &ProduceFrame<'_>,
+        guard: &SequenceGuard,
+        name: &str,
+        partition: i32,
+        records: &[u8],
+    ) -> Result<Verdict, CloseReason> {
+        let topic = self
+            .clusters
+            .get_mut(request.cluster)
+            .ok_or(CloseReason::Internal)?
+            .topic(name, &mut self.metrics);
+        let mut sequence = ProducerSequence::NONE;
+        let decision = match topic.rule.as_ref().map(|rule| &rule.action) {
+            None => Decision::Refuse(ProduceRefusal::NoRule),
+            Some(Action::Reject { reason }) => Decision::Refuse(ProduceRefusal::Rejected {
+                reason: reason.clone(),
+            }),
+            Some(Action::KafkaInternal) => Decision::Refuse(ProduceRefusal::KafkaInternal),
+            Some(Action::Pass) => Decision::Pass,
+            Some(Action::Seal(_)) => match check_produced(records, request.version) {
+                Err(error) => Decision::Refuse(error.into()),
+                Ok(header) => {
+                    sequence = ProducerSequence {
+                        producer_id: header.producer_id,
+                        producer_epoch: header.producer_epoch,
+                        base_sequence: header.base_sequence,
+                    };
+                    if guard.holds_back(name, partition, sequence) {
+                        Decision::Refuse(ProduceRefusal::SequenceGuard)
+                    } else {
+                        Decision::Seal(header, Key::Wanted)
+                    }
+                }
+            },
+        };
+        Ok(Verdict {
+            topic,
+            sequence,
+            decision,
+        })
+    }
+
+    /// The share to seal with, or why there is none.
+    fn sealing_key(
+        &mut self,
+        rule: &SealRule,
+        request: &ProduceFrame<'_>,
+    ) -> Result<Rc<SealingShare>, NoKey> {
+        let (kms, kek) = (rule.kms.0, &rule.kek);
+        let (refusal, asked_at) = match self.keys.sealing(kms, kek, request.now) {
+            Lookup::Ready(share) => {
+                self.metrics.key_cache.ready += 1;
+                self.seal_wait.came(kms, kek);
+                return Ok(share);
+            }
+            Lookup::Failed(failure) => {
+                self.metrics.key_cache.failed += 1;
+                if !failure.is_outage() {
+                    return Err(NoKey::Refused(ProduceRefusal::Key(failure)));
+                }
+                (ProduceRefusal::Key(failure), None)
+            }
+            Lookup::Waiting => {
+                self.metrics.key_cache.waiting += 1;
+                (ProduceRefusal::KeyPending, self.keys.sealing_asked_at(kms, kek))
+            }
+        };
+        if request.overdue {
+            self.seal_wait.in_vain(kms, kek, request.now);
+            return Err(NoKey::Refused(refusal));
+        }
+        let look_again = match self.seal_wait.patience(kms, kek, request.since, asked_at) {
+            // After an outage nothing is under way that would wake the request.
+            Patience::Full if asked_at.is_none() => request.now.checked_add(ASK_AGAIN_AFTER),
+            Patience::Full => None,
+            Patience::Until(until) if request.now < until => Some(until),
+            Patience::Until(_) | Patience::None => return Err(NoKey::Refused(refusal)),
+        };
+        Err(NoKey::Wait(KeyWait { look_again }))
+    }
+}
+
+/// How soon a request that is held through an outage looks for its key again; what the key service remembers decides when the
+/// KMS is really asked.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
+/// What a seal adds to a record apart from the wrapped DEK: name, fixed fields, counter, salt, tag, and wider lengths.
+const SEAL_BYTES: usize = 64;

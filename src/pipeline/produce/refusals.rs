@@ -1,0 +1,72 @@
+//! What becomes of the partitions of a Produce request that were refused: remembered, counted, and worded for the client.
+
+use std::sync::Arc;
+
+use super::{ProduceFrame, ProduceWork, Verdict, index_of};
+use crate::metrics::{CloseReason, Direction};
+use crate::pipeline::Pipeline;
+use crate::pipeline::refusal::ProduceRefusal;
+use crate::pipeline::sequence_guard::SequenceGuard;
+use crate::protocol::produce_response::Refusal;
+
+impl ProduceWork {
+    /// What was refused with a retriable code is not overtaken; what was refused for good holds nothing back any more.
+    pub(super) fn tell_guard(&self, guard: &mut SequenceGuard) -> Result<(), CloseReason> {
+        for (position, refusal) in &self.refusals {
+            let Some(verdict) = self.verdicts.get(*position) else {
+                continue;
+            };
+            let (topic, partition) = (&verdict.topic.name, index_of(&self.layout, *position));
+            if refusal.is_retriable() {
+                guard
+                    .refuse(topic, partition, verdict.sequence)
+                    .map_err(|_| CloseReason::Limit)?;
+            } else {
+                guard.release(topic, partition, verdict.sequence);
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts refusals and words them for the client.
+    pub(super) fn note_refusals(&self, pipeline: &mut Pipeline, request: &ProduceFrame<'_>) -> Vec<Refusal> {
+        let mut merged: Vec<Refusal> = Vec::with_capacity(self.refusals.len());
+        let mut worded: Option<&ProduceRefusal> = None;
+        for (position, refusal) in &self.refusals {
+            let Some(Verdict { topic, .. }) = self.verdicts.get(*position) else {
+                continue;
+            };
+            let records = self.layout.records(request.frame, *position);
+            let partition = index_of(&self.layout, *position);
+            pipeline.metrics.topic(topic.metrics).refused(
+                Direction::Request,
+                refusal.reason(),
+                0,
+                records.len() as u64,
+            );
+            pipeline.audit(
+                request.cluster,
+                topic,
+                partition,
+                -1,
+                "produce",
+                refusal.reason().as_str(),
+            );
+            // One text for the partitions of a topic that are refused for the same reason (PRODUCE-SEAL-4).
+            let message = match merged.last() {
+                Some(last) if Arc::ptr_eq(&last.topic, &topic.name) && worded == Some(refusal) => {
+                    Arc::clone(&last.message)
+                }
+                _ => topic.refusal_text(refusal).into(),
+            };
+            worded = Some(refusal);
+            merged.push(Refusal {
+                topic: Arc::clone(&topic.name),
+                partition,
+                error_code: refusal.error_code(),
+                message,
+            });
+        }
+        merged
+    }
+}
