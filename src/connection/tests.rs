@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use self::wire::{Socket, beaten, fetch, fetched, frame, heartbeat, produce, request};
+use self::wire::{Socket, beaten, fetch, fetched, frame, heartbeat, produce, produce_all, request};
 use super::{Relay, Turn};
 use crate::channel::{Receiver, channel};
 use crate::config::{ClientAuth, Limits, ListenerConfig};
@@ -36,6 +36,18 @@ impl Wake for Wakes {
     fn wake(self: Arc<Self>) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+fn listener() -> Arc<ListenerMap> {
+    let config = ListenerConfig {
+        name: "lan".to_owned(),
+        listen: ([127, 0, 0, 1], 9192).into(),
+        client_auth: ClientAuth::Network,
+        advertised_host: "proxy".to_owned(),
+        nodes: vec![1],
+        node_ports: vec![9193],
+    };
+    Arc::new(ListenerMap::new(0, &config))
 }
 
 /// A relay with everything around it.
@@ -69,15 +81,7 @@ impl Bench {
         let (key_sender, key_requests) = channel(64);
         let shared = Rc::new(Shared::new(0, pipeline, control_sender, key_sender));
         let (_, status) = shared.registry.borrow_mut().add(Instant::now());
-        let listener = ListenerConfig {
-            name: "lan".to_owned(),
-            listen: ([127, 0, 0, 1], 9192).into(),
-            client_auth: ClientAuth::Network,
-            advertised_host: "proxy".to_owned(),
-            nodes: vec![1],
-            node_ports: vec![9193],
-        };
-        let session = Session::new(Arc::new(ListenerMap::new(0, &listener)), 1, &limits, None);
+        let session = Session::new(listener(), 1, &limits, None);
         let (client, broker) = (Socket::with_room(client_room), Socket::with_room(broker_room));
         let relay = Relay::new(
             client.clone(),
@@ -127,6 +131,21 @@ impl Bench {
         }
     }
 
+    /// Another connection of the same executor, with its client and its broker.
+    fn neighbour(&self) -> (Socket, Socket, Pin<Box<Relay<Socket, Socket>>>) {
+        let (client, broker) = (Socket::with_room(ROOMY), Socket::with_room(ROOMY));
+        let (_, status) = self.shared.registry.borrow_mut().add(Instant::now());
+        let session = Session::new(listener(), 2, &Limits::default(), None);
+        let relay = Relay::new(
+            client.clone(),
+            broker.clone(),
+            session,
+            status,
+            Rc::clone(&self.shared),
+        );
+        (client, broker, Box::pin(relay))
+    }
+
     /// The key service delivers a key to seal with.
     fn deliver_sealing_key(&self) {
         let mut wrapped = Vec::new();
@@ -147,7 +166,7 @@ impl Bench {
                 dek: SecretKey::from_bytes(&mut [7; 32]).expect("a key"),
                 wrapped: wrapped.into(),
                 batches_max: 100,
-                bytes_max: 1 << 20,
+                bytes_max: 1 << 30,
                 expires_at: now + Duration::from_secs(3600),
             }),
         };
@@ -494,6 +513,105 @@ fn a_batch_that_waited_in_vain_is_not_overtaken() {
             .windows(not_stored.len())
             .any(|window| window == not_stored)
     );
+}
+
+#[test]
+fn neighbours_are_served_while_a_long_request_is_sealed() {
+    const PARTITIONS: usize = 16;
+    let mut bench = Bench::new(Limits::default());
+    bench.shared.pipeline.borrow_mut().piece_bytes = 1;
+    bench.deliver_sealing_key();
+    let (client, broker, mut neighbour) = bench.neighbour();
+    let one = batch();
+    bench
+        .client
+        .arrive(&produce_all(1, -1, "sealed", &[one.as_slice(); PARTITIONS]));
+    let mut turns = 0;
+    while bench.turn() == Some(Turn::GaveWay) {
+        assert!(bench.broker.take_written().is_empty(), "it goes out whole");
+        turns += 1;
+        client.arrive(&heartbeat(turns));
+        let rests = neighbour.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!(rests.is_pending());
+        assert_eq!(broker.take_written(), heartbeat(turns));
+    }
+    // Each batch is checked in a turn and sealed in one, and the last turn is the one that ends.
+    assert_eq!(turns, 2 * PARTITIONS as i32 - 1);
+    let sent = bench.broker.take_written();
+    assert!(sent.len() > PARTITIONS * one.len() && !holds_canary(&sent));
+}
+
+#[test]
+fn a_request_that_is_sealed_in_pieces_is_accounted_for_and_leaves_nothing() {
+    let held = |bench: &Bench| bench.shared.pipeline.borrow().metrics.gauges.bytes_held;
+    let one = batch();
+    let long = produce_all(1, 0, "sealed", &[one.as_slice(); 8]);
+    let begin = || {
+        let mut bench = Bench::new(Limits::default());
+        bench.shared.pipeline.borrow_mut().piece_bytes = 1;
+        bench.deliver_sealing_key();
+        bench.client.arrive(&long);
+        // The last turns before it is whole.
+        for _ in 0..14 {
+            assert_eq!(bench.turn(), Some(Turn::GaveWay));
+        }
+        assert!(
+            held(&bench) > 2 * long.len() as u64,
+            "what is read and what is written"
+        );
+        bench
+    };
+    let mut bench = begin();
+    assert_eq!(bench.settle(), None);
+    assert!(bench.broker.take_written().len() > long.len());
+    assert_eq!(held(&bench), 0);
+
+    let Bench { relay, shared, .. } = begin();
+    drop(relay);
+    let pipeline = shared.pipeline.borrow();
+    assert_eq!(pipeline.metrics.gauges.bytes_held, 0);
+}
+
+#[test]
+fn a_client_that_leaves_while_its_request_is_sealed_has_it_stored() {
+    let mut bench = Bench::new(Limits::default());
+    bench.shared.pipeline.borrow_mut().piece_bytes = 1;
+    bench.deliver_sealing_key();
+    let one = batch();
+    bench.client.arrive(&produce_all(1, 0, "sealed", &[&one, &one]));
+    bench.client.end();
+    assert_eq!(bench.turn(), Some(Turn::GaveWay));
+    assert!(!bench.broker.is_closed());
+    assert_eq!(bench.settle(), Some(CloseReason::ClientClosed));
+    assert!(bench.broker.take_written().len() > 2 * one.len());
+}
+
+#[test]
+fn long_output_is_written_in_turns_however_fast_it_is_read() {
+    let value = vec![b'x'; 900_000];
+    let one = BatchBuilder::new()
+        .record(record(&value))
+        .build()
+        .expect("a batch");
+    let mut bench = Bench::new(Limits::default());
+    bench.deliver_sealing_key();
+    bench
+        .client
+        .arrive(&produce_all(1, -1, "sealed", &[one.as_slice(); 6]));
+    let (mut most, mut sum) = (0, 0);
+    loop {
+        let turn = bench.turn();
+        let written = bench.broker.take_written().len();
+        most = most.max(written);
+        sum += written;
+        match turn {
+            Some(Turn::GaveWay) => {}
+            None => break,
+            Some(Turn::Ended(reason)) => panic!("{reason:?}"),
+        }
+    }
+    assert!(sum > 6 * value.len());
+    assert!(most <= 2 << 20, "{most} bytes in one turn");
 }
 
 /// What a client gets of `records` in a topic whose rule accepts nothing but sealed records, and whether it is held first.

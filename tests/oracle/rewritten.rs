@@ -244,6 +244,27 @@ proptest! {
             }).unwrap();
             prop_assert_eq!(asked, (0..actions.len()).collect::<Vec<_>>());
 
+            // The same with stops, behind other bytes that are gone after the first of them.
+            let mut again = b"earlier".to_vec();
+            let (mut rewriting, mut moved) = (None, false);
+            let mut stops = 0;
+            while !layout.rewrite_on(&frame, &mut rewriting, &mut again, &mut |position, out| {
+                let (action, records) = &actions[position];
+                out.extend_from_slice(records.as_deref().unwrap_or_default());
+                let stops_here = draw.below(3) == 0;
+                (!stops_here).then_some([PartitionRewrite::Keep, PartitionRewrite::Written, PartitionRewrite::Cut][*action])
+            }).unwrap() {
+                stops += 1;
+                if !moved {
+                    moved = true;
+                    again.drain(..b"earlier".len());
+                    rewriting.as_mut().unwrap().move_forward(b"earlier".len());
+                }
+            }
+            prop_assert!(rewriting.is_none());
+            let again = if moved { &again } else { again.strip_prefix(b"earlier").unwrap() };
+            prop_assert_eq!(again, &out[..], "version {} with {} stops", version, stops);
+
             let (header, mut expected) = decode_request::<ProduceModel>(&frame, version);
             let mut turn = actions.iter();
             expected.topic_data.retain_mut(|topic| {

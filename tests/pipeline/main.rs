@@ -9,6 +9,7 @@ mod fetch;
 mod fetch_keys;
 mod login;
 mod order;
+mod pieces;
 mod produce;
 mod produce_keys;
 mod rig;

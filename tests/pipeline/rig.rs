@@ -163,6 +163,8 @@ pub(crate) enum Halt {
     /// More bytes are needed.
     More,
     Blocked(Wait),
+    /// There is more to do; only a rig that stops there says so.
+    Yielded,
 }
 
 pub(crate) struct Rig {
@@ -171,6 +173,8 @@ pub(crate) struct Rig {
     pub(crate) now: Instant,
     /// How often others were let go first.
     pub(crate) yields: usize,
+    /// Whether to stop there, or to go on at once.
+    pub(crate) stops_at_yields: bool,
     requests: OneWay,
     responses: OneWay,
 }
@@ -193,6 +197,14 @@ impl Rig {
         rig
     }
 
+    /// With the keys of most topics at hand, doing `piece_bytes` of work at a time and stopping there.
+    pub(crate) fn in_pieces(piece_bytes: usize) -> Self {
+        let mut rig = Self::with_keys();
+        rig.pipeline.piece_bytes = piece_bytes;
+        rig.stops_at_yields = true;
+        rig
+    }
+
     pub(crate) fn with(limits: Limits, unknown_node: Option<(i32, HostPort)>) -> Self {
         let kms: KmsList = Arc::from([Arc::new(NamingKms) as Arc<dyn Kms>]);
         let cluster = ClusterRules::new("main".into(), rules(), kms, 100);
@@ -208,6 +220,7 @@ impl Rig {
             pipeline,
             now: Instant::now(),
             yields: 0,
+            stops_at_yields: false,
             requests: OneWay::default(),
             responses: OneWay::default(),
         }
@@ -231,12 +244,17 @@ impl Rig {
     }
 
     pub(crate) fn give_sealing(&mut self, key: &Dek) {
+        self.give_share(key, 1 << 20, Duration::from_secs(86_400));
+    }
+
+    /// Gives a key for so many batches and so long.
+    pub(crate) fn give_share(&mut self, key: &Dek, batches_max: u64, time: Duration) {
         let delivered = DeliveredDek {
             dek: key.secret(),
             wrapped: key.wrapped(),
-            batches_max: 1 << 20,
+            batches_max,
             bytes_max: 1 << 40,
-            expires_at: self.now + Duration::from_secs(86_400),
+            expires_at: self.now + time,
         };
         self.apply(KeyReply::Sealing {
             kms: 0,
@@ -292,8 +310,13 @@ impl Rig {
             let step = self
                 .session
                 .requests(&mut self.pipeline, self.now, input, output)?;
-            if let Some(halt) = self.requests.take(step, &mut self.yields) {
+            let yielded = step == Step::Yield;
+            self.yields += usize::from(yielded);
+            if let Some(halt) = self.requests.take(step) {
                 return Ok(halt);
+            }
+            if yielded && self.stops_at_yields {
+                return Ok(Halt::Yielded);
             }
         }
     }
@@ -305,10 +328,20 @@ impl Rig {
             let step = self
                 .session
                 .responses(&mut self.pipeline, self.now, input, output)?;
-            if let Some(halt) = self.responses.take(step, &mut self.yields) {
+            let yielded = step == Step::Yield;
+            self.yields += usize::from(yielded);
+            if let Some(halt) = self.responses.take(step) {
                 return Ok(halt);
             }
+            if yielded && self.stops_at_yields {
+                return Ok(Halt::Yielded);
+            }
         }
+    }
+
+    /// What the client has sent and the session has not used up.
+    pub(crate) fn unused_requests(&mut self) -> &mut [u8] {
+        &mut self.requests.input
     }
 
     /// What has gone to the broker since the last call.
@@ -346,7 +379,7 @@ impl Rig {
 }
 
 impl OneWay {
-    fn take(&mut self, step: Step, yields: &mut usize) -> Option<Halt> {
+    fn take(&mut self, step: Step) -> Option<Halt> {
         match step {
             Step::Forward(bytes) => {
                 assert!(bytes > 0, "nothing is forwarded for ever");
@@ -355,7 +388,7 @@ impl OneWay {
             Step::Wrote(bytes) => drop(self.input.drain(..bytes)),
             Step::More => return Some(Halt::More),
             Step::Blocked(wait) => return Some(Halt::Blocked(wait)),
-            Step::Yield => *yields += 1,
+            Step::Yield => {}
         }
         None
     }
@@ -427,6 +460,7 @@ pub(crate) fn tampered(batch: &[u8], from_end: usize) -> Vec<u8> {
     batch
 }
 
-pub(crate) fn contains(bytes: &[u8], text: &str) -> bool {
-    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+pub(crate) fn contains(bytes: &[u8], text: impl AsRef<[u8]>) -> bool {
+    let text = text.as_ref();
+    bytes.windows(text.len()).any(|window| window == text)
 }

@@ -1,5 +1,6 @@
 //! A seeded world of one client, one broker and one KMS around a session: bytes in pieces of any size, keys that come late,
-//! in any order or not at all, a clock that jumps, a broker that sometimes lies. Checked against a simple model:
+//! in any order or not at all, or are taken away, a clock that jumps, a broker that sometimes lies, frames that are worked off
+//! in pieces of any size. Checked against a simple model:
 //!
 //! - answers come in the order of the requests, each to its own, and none is missing when the world comes to rest;
 //! - nothing that was to be sealed reaches the broker in clear, and nothing of a topic without a rule reaches anybody;
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::{ApiKey, FetchRequest, TopicName};
-use sealwire::keys::{KeyFailure, KeyRequest};
+use sealwire::keys::{KeyFailure, KeyReply, KeyRequest};
 use sealwire::pipeline::Wait;
 use sealwire::record_batch::{BatchHeader, BatchKind, Batches, Codec};
 
@@ -54,8 +55,11 @@ fn nothing_is_lost_leaked_or_reordered_whatever_happens_when() {
         Vec::from_iter(seen),
         [
             Event::ProduceWaited,
+            Event::ProduceYielded,
+            Event::KeyTakenMeanwhile,
             Event::ProduceRefused,
             Event::FetchHeld,
+            Event::FetchYielded,
             Event::NoDataYet,
             Event::KeyRefused,
             Event::LieRefused,
@@ -69,8 +73,12 @@ fn nothing_is_lost_leaked_or_reordered_whatever_happens_when() {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     ProduceWaited,
+    ProduceYielded,
+    /// A sealing key was taken away between two pieces of a request.
+    KeyTakenMeanwhile,
     ProduceRefused,
     FetchHeld,
+    FetchYielded,
     NoDataYet,
     KeyRefused,
     LieRefused,
@@ -124,13 +132,21 @@ struct World {
     /// What the KMS was asked and has not answered.
     asked: Vec<KeyRequest>,
     resting: bool,
+    /// A request is worked off, and others have their turn.
+    yielded: bool,
     seen: BTreeSet<Event>,
 }
 
 impl World {
     fn new(seed: u64) -> Self {
+        let mut rig = Rig::new();
+        rig.stops_at_yields = true;
+        // Each batch by itself, a few at a time, or whole frames.
+        if let Some(piece_bytes) = [Some(1), Some(700), None][(seed % 3) as usize] {
+            rig.pipeline.piece_bytes = piece_bytes;
+        }
         Self {
-            rig: Rig::new(),
+            rig,
             dice: Dice(seed),
             next_id: 0,
             from_client: Vec::new(),
@@ -145,6 +161,7 @@ impl World {
             positions: BTreeMap::new(),
             asked: Vec::new(),
             resting: false,
+            yielded: false,
             seen: BTreeSet::new(),
         }
     }
@@ -155,7 +172,10 @@ impl World {
                 0..=2 => self.client_acts(),
                 3..=4 => self.feed_requests(),
                 5..=6 => self.feed_responses(),
-                7 => self.kms_acts(),
+                7 => {
+                    self.kms_acts();
+                    self.kms_takes_away();
+                }
                 8 => self.rig.pass_time(Duration::from_millis(self.dice.below(900))),
                 _ => self.rig.keys_tick(),
             }
@@ -274,21 +294,29 @@ impl World {
 
     fn feed_requests(&mut self) {
         let piece = self.dice.piece(&mut self.from_client, self.resting);
-        match self.rig.client_sends(&piece) {
-            Ok(halt) => {
-                if self.rig.parked().0 > 0 {
-                    assert!(matches!(halt, Halt::Blocked(Wait::News(_))), "{halt:?}");
-                    self.seen.insert(Event::ProduceWaited);
-                }
-            }
-            Err(reason) => panic!("closed: {reason:?}"),
+        let mut halted = self.rig.client_sends(&piece);
+        while self.resting && halted == Ok(Halt::Yielded) {
+            halted = self.rig.client_sends(&[]);
+        }
+        let halt = halted.unwrap_or_else(|reason| panic!("closed: {reason:?}"));
+        self.yielded = halt == Halt::Yielded;
+        if self.yielded {
+            self.seen.insert(Event::ProduceYielded);
+        }
+        if self.rig.parked().0 > 0 {
+            assert!(matches!(halt, Halt::Blocked(Wait::News(_))), "{halt:?}");
+            self.seen.insert(Event::ProduceWaited);
         }
     }
 
     fn feed_responses(&mut self) {
         let piece = self.dice.piece(&mut self.from_broker, self.resting);
-        if let Err(reason) = self.rig.broker_sends(&piece) {
-            panic!("closed: {reason:?}");
+        let mut halted = self.rig.broker_sends(&piece);
+        while self.resting && halted == Ok(Halt::Yielded) {
+            halted = self.rig.broker_sends(&[]);
+        }
+        if halted.unwrap_or_else(|reason| panic!("closed: {reason:?}")) == Halt::Yielded {
+            self.seen.insert(Event::FetchYielded);
         }
         if self.rig.parked().1 > 0 {
             self.seen.insert(Event::FetchHeld);
@@ -319,6 +347,21 @@ impl World {
                 }
                 KeyRequest::Used { .. } => {}
             }
+        }
+    }
+
+    fn kms_takes_away(&mut self) {
+        if self.dice.below(2) > 0 {
+            return;
+        }
+        let kek = ["payments", "other"][self.dice.below(2) as usize];
+        let held = self.rig.pipeline.keys.sealing_count();
+        self.rig.apply(KeyReply::Released {
+            kms: 0,
+            kek: kek.into(),
+        });
+        if self.yielded && self.rig.pipeline.keys.sealing_count() < held {
+            self.seen.insert(Event::KeyTakenMeanwhile);
         }
     }
 

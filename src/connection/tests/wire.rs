@@ -167,14 +167,25 @@ pub(super) fn beaten(correlation_id: i32) -> Vec<u8> {
 
 /// Produce version 3 with one batch for partition 0 of `topic`.
 pub(super) fn produce(correlation_id: i32, acks: i16, topic: &str, batch: &[u8]) -> Vec<u8> {
-    let body = [
+    produce_all(correlation_id, acks, topic, &[batch])
+}
+
+/// Produce version 3 with one batch for each of the first partitions of `topic`.
+pub(super) fn produce_all(correlation_id: i32, acks: i16, topic: &str, batches: &[&[u8]]) -> Vec<u8> {
+    let count = i32::try_from(batches.len()).expect("a few partitions");
+    let mut body = [
         &[0xff, 0xff],
         &acks.to_be_bytes()[..],
         &1000_i32.to_be_bytes(),
-        &one_partition(topic),
-        &bytes(batch),
-    ];
-    request(0, 3, correlation_id, &body.concat())
+        &one_topic(topic),
+        &count.to_be_bytes(),
+    ]
+    .concat();
+    for (partition, batch) in (0_i32..).zip(batches) {
+        body.extend(partition.to_be_bytes());
+        body.extend(bytes(batch));
+    }
+    request(0, 3, correlation_id, &body)
 }
 
 /// Fetch version 4; what it asks for is not looked at.
@@ -196,14 +207,12 @@ pub(super) fn fetched(correlation_id: i32, topic: &str, records: &[u8]) -> Vec<u
 }
 
 fn one_partition(topic: &str) -> Vec<u8> {
+    [one_topic(topic).as_slice(), &[0, 0, 0, 1, 0, 0, 0, 0]].concat()
+}
+
+fn one_topic(topic: &str) -> Vec<u8> {
     let length = i16::try_from(topic.len()).expect("a topic's name");
-    [
-        &[0, 0, 0, 1],
-        &length.to_be_bytes()[..],
-        topic.as_bytes(),
-        &[0, 0, 0, 1, 0, 0, 0, 0],
-    ]
-    .concat()
+    [&[0, 0, 0, 1], &length.to_be_bytes()[..], topic.as_bytes()].concat()
 }
 
 fn bytes(content: &[u8]) -> Vec<u8> {
