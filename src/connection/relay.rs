@@ -108,13 +108,15 @@ where
             }
             self.end_if_done(draining)?;
             if requests == Moved::Enough || responses == Moved::Enough {
-                return Ok(Poll::Ready(Turn::GaveWay));
+                break;
             }
             if requests != Moved::Input && responses != Moved::Input {
                 self.wait(context, now);
                 return Ok(Poll::Pending);
             }
         }
+        // The other half may wait for something meanwhile.
+        self.wait(context, now);
         Ok(Poll::Ready(Turn::GaveWay))
     }
 

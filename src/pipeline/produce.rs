@@ -313,12 +313,15 @@ impl Piece {
 
     /// A batch was sealed that had, or has, so many bytes.
     fn sealed(&mut self, bytes: usize) {
-        self.done = self.done.saturating_add(bytes);
+        self.done = self.done.saturating_add(bytes).saturating_add(BATCH_WORK);
     }
 
-    /// So many bytes were checked or copied.
+    /// A partition was looked at, and so many bytes of it were checked or copied.
     fn looked_at(&mut self, bytes: usize) {
-        self.sealed(bytes / SEALING_TO_COPYING);
+        self.done = self
+            .done
+            .saturating_add(bytes / SEALING_TO_COPYING)
+            .saturating_add(PARTITION_WORK);
     }
 }
 
@@ -381,3 +384,7 @@ fn index_of(layout: &ProduceRequest, position: usize) -> i32 {
 const REFUSED_PARTITIONS_MAX: usize = SequenceGuard::ENTRIES_MAX;
 /// A checksum or a copy of a byte costs about so much less than sealing it.
 const SEALING_TO_COPYING: usize = 8;
+/// To begin a batch (salt, sub-key) costs about as much as to seal so many bytes.
+const BATCH_WORK: usize = 512;
+/// Topic, header and key of a partition cost about as much as to seal so many bytes.
+const PARTITION_WORK: usize = 128;
