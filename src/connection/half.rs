@@ -19,6 +19,9 @@ pub(crate) struct Half {
     /// To be written from `written` on.
     pub(crate) output: Vec<u8>,
     pub(crate) written: usize,
+    /// Behind the output, so many bytes of `input` from `consumed` on go out as they are, and are not to be looked at again: to
+    /// copy a long frame takes longer than others should wait.
+    pub(crate) verbatim: usize,
     /// What has to happen before `input` is looked at again.
     pub(crate) blocked: Option<Blocked>,
     /// `input` may hold whole frames that were not looked at, because the output had to be written first.
@@ -46,7 +49,7 @@ pub(crate) struct Blocked {
 impl Half {
     /// Whether something is still to be written.
     pub(crate) fn has_output(&self) -> bool {
-        self.written < self.output.len()
+        self.written < self.output.len() || self.verbatim > 0
     }
 
     /// Whether nothing is held in either direction.
@@ -54,16 +57,20 @@ impl Half {
         self.input.is_empty() && !self.has_output()
     }
 
-    /// Bytes that were read and not consumed.
-    pub(crate) fn unconsumed(&self) -> usize {
-        self.input.len().saturating_sub(self.consumed)
+    /// Bytes that were read and that the session has not taken.
+    pub(crate) fn untaken(&self) -> usize {
+        self.input
+            .len()
+            .saturating_sub(self.consumed)
+            .saturating_sub(self.verbatim)
     }
 
-    /// Consumes `bytes` more. What is left moves to the front only when it is the smaller part: a thousand small requests
-    /// may wait here and go one by one.
+    /// Consumes `bytes` more. What is left moves to the front only when it is the smaller part, and short: a thousand small
+    /// requests may wait here and go one by one, and a long one may go out of here.
     pub(crate) fn consume(&mut self, bytes: usize) {
         self.consumed = self.consumed.saturating_add(bytes).min(self.input.len());
-        if self.consumed > self.input.len() / 2 {
+        let left = self.input.len().saturating_sub(self.consumed);
+        if self.consumed > self.input.len() / 2 && left <= MOVED_BYTES_MAX {
             self.input.drain(..self.consumed);
             self.consumed = 0;
         }
@@ -78,27 +85,55 @@ impl Half {
     pub(crate) fn drop_output(&mut self) {
         self.output.clear();
         self.written = 0;
+        if self.verbatim > 0 {
+            let verbatim = std::mem::take(&mut self.verbatim);
+            self.consume(verbatim);
+        }
     }
 
-    /// Writes what is to be written, up to `bytes_max`; ready when so much or all is.
+    /// Writes what is to be written, up to `bytes_max`; ready when so much or all is. With it, how many bytes were written.
     pub(crate) fn poll_flush<W: AsyncWrite + Unpin>(
         &mut self,
         sink: &mut W,
         context: &mut Context<'_>,
         bytes_max: usize,
-    ) -> Poll<io::Result<()>> {
-        let end = self.written.saturating_add(bytes_max).min(self.output.len());
-        while let Some(rest) = self.output.get(self.written..end).filter(|rest| !rest.is_empty()) {
-            match Pin::new(&mut *sink).poll_write(context, rest) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(bytes)) => self.written = self.written.saturating_add(bytes),
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => return Poll::Pending,
+    ) -> (usize, Poll<io::Result<()>>) {
+        let mut flushed = 0_usize;
+        let outcome = loop {
+            let queued = self.output.get(self.written..).unwrap_or_default();
+            let is_queued = !queued.is_empty();
+            let rest = if is_queued {
+                queued
+            } else {
+                let end = self.consumed.saturating_add(self.verbatim);
+                self.input.get(self.consumed..end).unwrap_or_default()
+            };
+            let rest = rest.get(..bytes_max.saturating_sub(flushed)).unwrap_or(rest);
+            if rest.is_empty() {
+                break Poll::Ready(Ok(()));
             }
+            match Pin::new(&mut *sink).poll_write(context, rest) {
+                Poll::Ready(Ok(0)) => break Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(bytes)) => {
+                    flushed = flushed.saturating_add(bytes);
+                    if is_queued {
+                        self.written = self.written.saturating_add(bytes);
+                    } else {
+                        self.verbatim = self.verbatim.saturating_sub(bytes);
+                        self.consume(bytes);
+                    }
+                }
+                Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
+                Poll::Pending => break Poll::Pending,
+            }
+        };
+        if self.written >= self.output.len() {
+            self.output.clear();
+            self.written = 0;
         }
-        if !self.has_output() {
-            self.drop_output();
-        }
-        Poll::Ready(Ok(()))
+        (flushed, outcome)
     }
 }
+
+/// What is moved to the front of the input at most.
+const MOVED_BYTES_MAX: usize = 1024 * 1024;

@@ -73,7 +73,7 @@ where
         for _ in 0..ROUNDS_MAX {
             let draining = self.status.request() == Request::Drain;
             if draining {
-                self.session.drain(self.requests.unconsumed());
+                self.session.drain(self.requests.untaken());
             }
             let may_read = self.session.takes_requests();
             let requests = OneWay {
@@ -86,6 +86,7 @@ where
                 now,
                 may_read,
                 wrote: false,
+                write_left: WRITTEN_BYTES_MAX,
                 gives_way: false,
             }
             .pump(context)?;
@@ -99,6 +100,7 @@ where
                 now,
                 may_read: true,
                 wrote: false,
+                write_left: WRITTEN_BYTES_MAX,
                 gives_way: false,
             }
             .pump(context)?;
@@ -222,6 +224,8 @@ struct OneWay<'a, R, W> {
     may_read: bool,
     /// Anything was written.
     wrote: bool,
+    /// How many bytes more may be written.
+    write_left: usize,
     /// There is more to do at once, and it is the turn of others.
     gives_way: bool,
 }
@@ -366,10 +370,13 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
             match step {
                 Step::Forward(bytes) => {
                     let verbatim = rest.get(..bytes).ok_or(CloseReason::Internal)?;
-                    self.forward(verbatim, pipeline, context)?;
-                    at += bytes;
+                    at += self.forward(verbatim, pipeline, context)?;
                     let (kind, waited) = finished.unwrap_or((TimeKind::Streamed, Duration::ZERO));
                     clock(&mut begun, kind, waited, pipeline);
+                    if self.half.verbatim > 0 {
+                        self.half.unfinished = true;
+                        break;
+                    }
                 }
                 Step::Wrote(bytes) => {
                     at += bytes;
@@ -405,28 +412,35 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
         Ok(at)
     }
 
-    /// Sends bytes as they are: straight from the input if nothing is queued before them.
+    /// Sends bytes as they are: straight from the input if nothing is queued before them. Says how many of them are sent or
+    /// queued; the rest, when it is long, stays in the input and goes out from there.
     fn forward(
         &mut self,
         verbatim: &[u8],
         pipeline: &mut Pipeline,
         context: &mut Context<'_>,
-    ) -> Result<(), CloseReason> {
+    ) -> Result<usize, CloseReason> {
         let mut sent = 0;
-        if !self.half.has_output() && !self.half.sink_gone {
-            match Pin::new(&mut *self.sink).poll_write(context, verbatim) {
+        if !self.half.has_output() && !self.half.sink_gone && self.write_left > 0 {
+            let first = verbatim.get(..self.write_left).unwrap_or(verbatim);
+            match Pin::new(&mut *self.sink).poll_write(context, first) {
                 Poll::Ready(Ok(bytes)) => sent = bytes,
                 Poll::Ready(Err(error)) => self.write_failed(&error)?,
                 Poll::Pending => {}
             }
+            self.write_left = self.write_left.saturating_sub(sent);
             pipeline.metrics.frames(self.direction).bytes_out += sent as u64;
         }
-        if !self.half.sink_gone {
-            self.half
-                .output
-                .extend_from_slice(verbatim.get(sent..).unwrap_or_default());
+        if self.half.sink_gone {
+            return Ok(verbatim.len());
         }
-        Ok(())
+        let rest = verbatim.get(sent..).unwrap_or_default();
+        if rest.len() > QUEUED_COPY_MAX {
+            self.half.verbatim = rest.len();
+            return Ok(sent);
+        }
+        self.half.output.extend_from_slice(rest);
+        Ok(verbatim.len())
     }
 
     /// Writes what is queued; says whether all of it is written.
@@ -437,20 +451,13 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
         if !self.half.has_output() {
             return Ok(true);
         }
-        let before = self.half.written;
-        let queued = self.half.output.len();
-        let flushed = match self.half.poll_flush(self.sink, context, FLUSH_BYTES_MAX) {
-            Poll::Ready(Ok(())) if self.half.has_output() => {
-                self.gives_way = true;
-                self.half.written.saturating_sub(before)
-            }
-            Poll::Ready(Ok(())) => queued.saturating_sub(before),
-            Poll::Ready(Err(error)) => {
-                self.write_failed(&error)?;
-                0
-            }
-            Poll::Pending => self.half.written.saturating_sub(before),
-        };
+        let (flushed, outcome) = self.half.poll_flush(self.sink, context, self.write_left);
+        self.write_left = self.write_left.saturating_sub(flushed);
+        match outcome {
+            Poll::Ready(Ok(())) => self.gives_way |= self.half.has_output(),
+            Poll::Ready(Err(error)) => self.write_failed(&error)?,
+            Poll::Pending => {}
+        }
         self.wrote |= flushed > 0;
         self.shared
             .pipeline
@@ -536,8 +543,10 @@ fn clock(begun: &mut Instant, kind: TimeKind, waited: Duration, pipeline: &mut P
 
 /// Rounds of one wake-up: with 256 KiB a read, 2 MiB before others get their turn.
 const ROUNDS_MAX: usize = 8;
-/// Queued output that is written before others get their turn: a peer that reads as fast as we write never makes us wait.
-const FLUSH_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Bytes that are written before others get their turn: a peer that reads as fast as we write never makes us wait.
+const WRITTEN_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// What is copied of bytes that go out as they are, so that what they were read into can be used again; a read is no longer.
+const QUEUED_COPY_MAX: usize = 256 * 1024;
 /// Queued output beyond which nothing more is made of the input.
 const OUTPUT_HIGH_BYTES: usize = 512 * 1024;
 /// How often a half that the bound on held bytes keeps from reading tries again.

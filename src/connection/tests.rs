@@ -70,10 +70,16 @@ impl Bench {
     fn with_room(limits: Limits, client_room: usize, broker_room: usize) -> Self {
         let matcher = Matcher::exact("sealed").expect("a topic");
         let kek = Template::parse("payments", &matcher).expect("a name");
-        let rules = RuleSet::new(vec![Rule {
-            matcher,
-            action: RuleAction::Seal(Box::new(SealTemplate::new(KmsIndex(0), kek))),
-        }]);
+        let rules = RuleSet::new(vec![
+            Rule {
+                matcher,
+                action: RuleAction::Seal(Box::new(SealTemplate::new(KmsIndex(0), kek))),
+            },
+            Rule {
+                matcher: Matcher::exact("passed").expect("a topic"),
+                action: RuleAction::Pass,
+            },
+        ]);
         let cluster = ClusterRules::new("main".into(), rules, Arc::new([]), 100);
         let books = vec![AddressBook::default()];
         let pipeline = Pipeline::new(0, limits.clone(), &KeyOptions::default(), vec![cluster], books);
@@ -586,32 +592,83 @@ fn a_client_that_leaves_while_its_request_is_sealed_has_it_stored() {
     assert!(bench.broker.take_written().len() > 2 * one.len());
 }
 
-#[test]
-fn long_output_is_written_in_turns_however_fast_it_is_read() {
+/// Six batches of 900 kB for `topic`.
+fn long_request(topic: &str) -> Vec<u8> {
     let value = vec![b'x'; 900_000];
     let one = BatchBuilder::new()
         .record(record(&value))
         .build()
         .expect("a batch");
-    let mut bench = Bench::new(Limits::default());
-    bench.deliver_sealing_key();
-    bench
-        .client
-        .arrive(&produce_all(1, -1, "sealed", &[one.as_slice(); 6]));
-    let (mut most, mut sum) = (0, 0);
-    loop {
-        let turn = bench.turn();
-        let written = bench.broker.take_written().len();
-        most = most.max(written);
-        sum += written;
-        match turn {
-            Some(Turn::GaveWay) => {}
-            None => break,
-            Some(Turn::Ended(reason)) => panic!("{reason:?}"),
+    produce_all(1, -1, topic, &[one.as_slice(); 6])
+}
+
+#[test]
+fn long_output_is_written_in_turns_however_fast_it_is_read() {
+    for topic in ["sealed", "passed"] {
+        let mut bench = Bench::new(Limits::default());
+        bench.deliver_sealing_key();
+        let long = long_request(topic);
+        bench.client.arrive(&long);
+        bench.client.arrive(&heartbeat(2));
+        let (mut most, mut sent) = (0, Vec::new());
+        loop {
+            let turn = bench.turn();
+            let mut written = bench.broker.take_written();
+            most = most.max(written.len());
+            sent.append(&mut written);
+            match turn {
+                Some(Turn::GaveWay) => {}
+                None => break,
+                Some(Turn::Ended(reason)) => panic!("{reason:?}"),
+            }
         }
+        assert!(most <= 2 << 20, "{topic}: {most} bytes in one turn");
+        let before = sent.strip_suffix(heartbeat(2).as_slice());
+        let before = before.expect("what is behind it comes behind it");
+        assert!(before.len() >= long.len());
+        assert_eq!(before == long, topic == "passed");
+        assert_eq!(bench.shared.pipeline.borrow().metrics.gauges.bytes_held, 0);
     }
-    assert!(sum > 6 * value.len());
-    assert!(most <= 2 << 20, "{most} bytes in one turn");
+}
+
+#[test]
+fn a_long_request_that_passes_goes_out_of_what_it_was_read_into() {
+    let mut bench = Bench::with_room(Limits::default(), ROOMY, 0);
+    let long = long_request("passed");
+    bench.client.arrive(&long);
+    assert_eq!(bench.settle(), None);
+    let held = bench.shared.pipeline.borrow().metrics.gauges.bytes_held as usize;
+    // Memory that grows with what arrives is at most twice as long.
+    assert!(
+        (long.len()..2 * long.len() + 1024).contains(&held),
+        "{held} bytes"
+    );
+    bench.shared.registry.borrow_mut().drain();
+    bench.client.arrive(&heartbeat(2));
+    let mut sent = Vec::new();
+    while sent.len() < long.len() {
+        bench.broker.make_room(500_000);
+        assert_eq!(bench.settle(), None);
+        sent.append(&mut bench.broker.take_written());
+    }
+    assert!(sent == long, "nothing is begun while draining");
+    let answer = frame(&[&1_i32.to_be_bytes(), &[0; 8]]);
+    bench.broker.arrive(&answer);
+    assert_eq!(bench.settle(), Some(CloseReason::Drain));
+    assert_eq!(bench.client.take_written(), answer);
+}
+
+#[test]
+fn a_client_that_is_gone_does_not_stop_what_a_broker_still_sends() {
+    let mut bench = Bench::with_room(Limits::default(), 0, ROOMY);
+    bench.client.arrive(&fetch(1));
+    bench.client.arrive(&heartbeat(2));
+    bench.broker.arrive(&fetched(1, "passed", &vec![7; 3_000_000]));
+    bench.broker.arrive(&beaten(2));
+    assert_eq!(bench.settle(), None);
+    bench.client.reset();
+    assert_eq!(bench.settle(), Some(CloseReason::ClientClosed));
+    assert!(bench.client.take_written().is_empty());
 }
 
 /// What a client gets of `records` in a topic whose rule accepts nothing but sealed records, and whether it is held first.
