@@ -7,6 +7,8 @@
 //!   `out`, value and headers in one call.
 //! - SEALING-4: what is sealed opens to the same record: a record that nobody could read back is refused (ENV-7).
 
+use bytes::BufMut;
+
 use crate::crypto::xaes::{SALT_BYTES, TAG_BYTES};
 use crate::crypto::{BatchKey, CryptoError, RecordKey, SecretKey};
 use crate::record_batch::varint::{put_varint, varint_bytes};
@@ -116,8 +118,6 @@ pub struct SealBuffers {
     seal_head: Vec<u8>,
     /// The additional data of one record, with what the batch has in common in front.
     additional_data: Vec<u8>,
-    /// The ciphertext of one record's headers, on its way from behind the value to its place.
-    hidden: Vec<u8>,
 }
 
 /// Seals the records of one batch, in order. Neither `Clone` nor to be kept: see SEALING-1.
@@ -199,7 +199,6 @@ impl BatchSealer<'_> {
         let SealBuffers {
             seal_head,
             additional_data,
-            hidden,
         } = &mut *self.buffers;
         additional_data.truncate(self.context_bytes);
         RecordBinding {
@@ -213,30 +212,33 @@ impl BatchSealer<'_> {
         }
         .append(additional_data);
 
-        out.reserve(varint_bytes(body_length) + body_bytes);
-        put_varint(out, body_length);
-        out.extend_from_slice(fixed_and_key);
-        put_varint(out, value_length);
-        // In one piece behind the value's length; the headers' part of it is then moved into the seal.
-        let text_at = out.len();
-        out.resize(text_at + text.len(), 0);
-        // INVARIANT: `text_at` and `hidden_at` are positions in `out`, which has only grown since.
+        let start = out.len();
+        out.resize(start + varint_bytes(body_length) + body_bytes, 0);
+        // INVARIANT: the place has the size of all that is put into it, in the order in which it was added up above; what is
+        // hidden is followed by at least its own length and the tag.
+        let place = &mut out[start..];
+        let (mut front, back) =
+            place.split_at_mut(varint_bytes(body_length) + fixed_and_key.len() + varint_bytes(value_length));
+        put_varint(&mut front, body_length);
+        front.put_slice(fixed_and_key);
+        put_varint(&mut front, value_length);
+
+        // In one piece behind the value's length; then what is hidden moves to the place that the seal has for it.
         let tag = self
             .batch_key
-            .seal(counter, additional_data, text, &mut out[text_at..])?;
-        let hidden_at = out.len() - hidden_bytes;
-        hidden.clear();
-        hidden.extend_from_slice(&out[hidden_at..]);
-        out.truncate(hidden_at);
-        put_varint(out, header_count);
-        put_varint(out, MARKER_LENGTH);
-        out.extend_from_slice(MARKER);
-        put_varint(out, seal_length);
-        out.extend_from_slice(seal_head);
-        put_uvarint(out, counter);
-        out.extend_from_slice(hidden);
-        out.extend_from_slice(&tag);
-        out.extend_from_slice(clear);
+            .seal(counter, additional_data, text, &mut back[..text.len()])?;
+        let (_, mut back) = back.split_at_mut(text.len() - hidden_bytes);
+        let hidden_at = back.len() - clear.len() - TAG_BYTES - hidden_bytes;
+        back.copy_within(..hidden_bytes, hidden_at);
+        put_varint(&mut back, header_count);
+        put_varint(&mut back, MARKER_LENGTH);
+        back.put_slice(MARKER);
+        put_varint(&mut back, seal_length);
+        back.put_slice(seal_head);
+        put_uvarint(&mut back, counter);
+        let (_, mut back) = back.split_at_mut(hidden_bytes);
+        back.put_slice(&tag);
+        back.put_slice(clear);
         Ok(())
     }
 }

@@ -3,6 +3,8 @@
 //! Reading accepts padded forms (clients may write them); writing is always canonical. One and two bytes, nearly all
 //! there is in practice, are read and written without a loop.
 
+use bytes::BufMut;
+
 /// Why an integer cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -56,21 +58,27 @@ pub fn read_varlong(buf: &[u8], at: usize) -> Result<(i64, usize), VarintError> 
 }
 
 /// Appends `value` in its shortest form.
+///
+/// # Panics
+/// When `out` cannot grow and is shorter than [`varint_bytes`].
 #[inline(always)]
-pub fn put_varint(out: &mut Vec<u8>, value: i32) {
+pub fn put_varint(out: &mut impl BufMut, value: i32) {
     let raw = zigzag_32(value);
     if raw < 0x80 {
-        out.push(raw as u8);
+        out.put_u8(raw as u8);
     } else if raw < 0x4000 {
-        out.extend_from_slice(&[raw as u8 | 0x80, (raw >> 7) as u8]);
+        out.put_slice(&[raw as u8 | 0x80, (raw >> 7) as u8]);
     } else {
         put_raw(out, u64::from(raw));
     }
 }
 
 /// Appends `value` in its shortest form.
+///
+/// # Panics
+/// When `out` cannot grow and is shorter than [`varlong_bytes`].
 #[inline]
-pub fn put_varlong(out: &mut Vec<u8>, value: i64) {
+pub fn put_varlong(out: &mut impl BufMut, value: i64) {
     put_raw(out, zigzag_64(value));
 }
 
@@ -112,12 +120,12 @@ fn read_long_form(
 }
 
 #[inline(never)]
-fn put_raw(out: &mut Vec<u8>, mut raw: u64) {
+fn put_raw(out: &mut impl BufMut, mut raw: u64) {
     while raw >= 0x80 {
-        out.push(raw as u8 | 0x80);
+        out.put_u8(raw as u8 | 0x80);
         raw >>= 7;
     }
-    out.push(raw as u8);
+    out.put_u8(raw as u8);
 }
 
 #[inline(always)]
