@@ -18,6 +18,7 @@ PRODUCER = {
     "linger_ms": "linger_ms",
     "batch_bytes": "max_batch_size",
     "record_bytes_max": "max_request_size",
+    "back_off_ms": "retry_backoff_ms",
 }
 CONSUMER = {"group": "group_id", "isolation": "isolation_level"}
 
@@ -52,9 +53,9 @@ async def perform(producer, transaction, deliveries):
     outcome = transaction["outcome"]
     if outcome:
         await producer.begin_transaction()
-    sent = [(record, await send(producer, record)) for record in transaction["records"]]
+    futures = await send_all(producer, transaction["records"])
     await producer.flush()
-    for record, future in sent:
+    for record, future in zip(transaction["records"], futures):
         try:
             metadata = await future
             # acks=0: the future has no metadata.
@@ -67,6 +68,22 @@ async def perform(producer, transaction, deliveries):
         await producer.commit_transaction()
     elif outcome == "abort":
         await producer.abort_transaction()
+
+
+async def send_all(producer, records):
+    """A future for each record, in order. Who sends to a partition whose batch is full has to wait until that one is
+    gone, so each partition has a task of its own: one that waits must not hold back the others."""
+    futures = [None] * len(records)
+    places = defaultdict(list)
+    for index, record in enumerate(records):
+        places[record["topic"], record["partition"]].append(index)
+
+    async def send_in_order(indices):
+        for index in indices:
+            futures[index] = await send(producer, records[index])
+
+    await asyncio.gather(*map(send_in_order, places.values()))
+    return futures
 
 
 async def send(producer, record):
