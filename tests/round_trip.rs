@@ -271,13 +271,7 @@ fn consumed_and_produced_in_one_transaction() {
     expected.sort_by_key(|record| record.0.clone());
     assert_eq!(copied, expected);
 
-    let mut committed = rig.committed_offsets(&group);
-    committed.sort();
-    let ends = rig.end_offsets(&source, 2);
-    assert_eq!(
-        committed,
-        vec![(source.clone(), 0, ends[0]), (source.clone(), 1, ends[1])]
-    );
+    rig.assert_read_by(&group, &source, 2);
 }
 
 #[test]
@@ -292,14 +286,7 @@ fn groups_of_both_protocols() {
         let read = rig.java.consume(&options, &From::topic(&topic), sent.len());
         assert_same(&sent, &deliveries, &read);
 
-        let mut committed = rig.committed_offsets(&group);
-        committed.sort();
-        let ends = rig.end_offsets(&topic, 3);
-        let expected: Vec<_> = (0..3)
-            .zip(ends)
-            .map(|(partition, end)| (topic.clone(), partition, end))
-            .collect();
-        assert_eq!(committed, expected, "{protocol}");
+        rig.assert_read_by(&group, &topic, 3);
 
         // The group goes on from there.
         let more = vec![Record::new(&topic, "more", protocol).partition(1)];
