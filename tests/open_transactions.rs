@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
+use std::thread;
+use std::time::Duration;
 
 #[path = "support/fixture.rs"]
 mod support;
@@ -13,9 +15,10 @@ use support::broker_properties::Login;
 use support::cluster::KafkaCluster;
 use support::operations::{From, Options, Outcome, Stream};
 use support::proxy::Proxy;
-use support::records::Record;
+use support::records::{self, Record};
 use support::rig::{Rig, Topic, unique};
 use support::streams::{assert_committed_once, assert_delivered};
+use support::wait;
 
 /// Three brokers: coordinators and leaders are reached by ports of their own.
 static RIG: LazyLock<Rig> =
@@ -25,6 +28,7 @@ static LIBRDKAFKA: LazyLock<Agent> = LazyLock::new(|| Agent::start(Library::Libr
 const PARTITIONS: i32 = 3;
 /// Records a second: so many that there is always a batch on its way.
 const RATE: u32 = 500;
+const COPYING_LIMIT: Duration = Duration::from_secs(60);
 
 /// A transaction that a library has open, with batches on their way all the time, and a consumer that must see nothing of
 /// it before it is committed.
@@ -38,13 +42,7 @@ struct Transaction<'a> {
 
 impl<'a> Transaction<'a> {
     fn begin(agent: &'a Agent, options: &Options) -> Self {
-        let topic = unique("sealed-open");
-        RIG.create(&Topic {
-            name: &topic,
-            partitions: PARTITIONS,
-            replicas: 3,
-            configs: &[],
-        });
+        let topic = replicated_topic("sealed-open");
         let writing = options.clone().transactional(&topic);
         let reading = options.clone().read_committed();
         let producer = agent.stream_produce(&writing, &topic, PARTITIONS, RATE);
@@ -108,6 +106,68 @@ fn proxy_is_stopped_and_started() {
 #[test]
 fn proxy_is_killed_and_started() {
     restart_in_transactions(Proxy::kill);
+}
+
+/// Offsets are committed in the transactions, as Kafka Streams does it.
+#[test]
+fn proxy_is_stopped_and_killed_while_records_are_copied() {
+    let rig = &*RIG;
+    let mut proxy = rig.another_proxy(Login::Plaintext);
+    let options = proxy
+        .as_ref()
+        .map_or_else(|| rig.options(), |proxy| Options::at(proxy.bootstrap()));
+    let (source, target) = (
+        replicated_topic("sealed-source"),
+        replicated_topic("invoices-target"),
+    );
+    let sent: Vec<Record> = (0..6000)
+        .map(|number: i32| {
+            Record::new(&source, number.to_string(), "copied")
+                .header("number", number.to_be_bytes())
+                .partition(number % PARTITIONS)
+        })
+        .collect();
+    records::assert_delivered(&rig.java.produce(&options, &sent));
+    let group = unique("copiers");
+    // A transaction for each few records.
+    let copying = options
+        .clone()
+        .group(&group, "classic")
+        .transactional(&group)
+        .read_committed()
+        .extra("max.poll.records", "50");
+    thread::scope(|scope| {
+        let copied = scope.spawn(|| rig.java.copy(&copying, &source, &target, sent.len()));
+        for (part, stop) in [(1, Proxy::terminate as fn(&mut Proxy)), (2, Proxy::kill)] {
+            let stored = || rig.end_offsets(&target, PARTITIONS).iter().sum::<i64>();
+            wait::until("records to be copied", COPYING_LIMIT, || {
+                (stored() >= part * 1000).then_some(())
+            });
+            if let Some(proxy) = &mut proxy {
+                assert!(!copied.is_finished(), "nothing was left to be copied");
+                stop(proxy);
+                proxy.start_again();
+            }
+        }
+        assert_eq!(copied.join().expect("the copier"), sent.len());
+    });
+    let reading = options.read_committed();
+    let read = rig
+        .java
+        .consume(&reading, &From::partitions(&target, PARTITIONS), sent.len());
+    records::assert_same_contents(&sent, &read);
+    rig.assert_read_by(&group, &source, PARTITIONS);
+}
+
+fn replicated_topic(prefix: &str) -> String {
+    let topic = unique(prefix);
+    RIG.create(&Topic {
+        name: &topic,
+        partitions: PARTITIONS,
+        replicas: 3,
+        configs: &[],
+    });
+    topic
 }
 
 fn restart_in_transactions(stop: fn(&mut Proxy)) {

@@ -9,7 +9,9 @@ use support::artifacts::KafkaVersion;
 use support::broker_properties::Login;
 use support::cluster::KafkaCluster;
 use support::operations::{From, Options, Outcome};
-use support::records::{Consumed, Record, assert_delivered, assert_same, assert_same_sequence};
+use support::records::{
+    Consumed, Record, assert_delivered, assert_same, assert_same_contents, assert_same_sequence,
+};
 use support::rig::{Rig, Topic, unique};
 
 static RIG: LazyLock<Rig> =
@@ -259,17 +261,7 @@ fn consumed_and_produced_in_one_transaction() {
         &From::partitions(&target, 2),
         sent.len(),
     );
-    let mut copied: Vec<_> = read
-        .iter()
-        .map(|record| (&record.key, &record.value, &record.headers))
-        .collect();
-    let mut expected: Vec<_> = sent
-        .iter()
-        .map(|record| (&record.key, &record.value, &record.headers))
-        .collect();
-    copied.sort_by_key(|record| record.0.clone());
-    expected.sort_by_key(|record| record.0.clone());
-    assert_eq!(copied, expected);
+    assert_same_contents(&sent, &read);
 
     rig.assert_read_by(&group, &source, 2);
 }
