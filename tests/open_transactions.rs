@@ -120,7 +120,7 @@ fn proxy_is_stopped_and_killed_while_records_are_copied() {
         replicated_topic("sealed-source"),
         replicated_topic("invoices-target"),
     );
-    let sent: Vec<Record> = (0..6000)
+    let sent: Vec<Record> = (0..3000)
         .map(|number: i32| {
             Record::new(&source, number.to_string(), "copied")
                 .header("number", number.to_be_bytes())
@@ -135,13 +135,13 @@ fn proxy_is_stopped_and_killed_while_records_are_copied() {
         .group(&group, "classic")
         .transactional(&group)
         .read_committed()
-        .extra("max.poll.records", "50");
+        .extra("max.poll.records", "100");
     thread::scope(|scope| {
         let copied = scope.spawn(|| rig.java.copy(&copying, &source, &target, sent.len()));
         for (part, stop) in [(1, Proxy::terminate as fn(&mut Proxy)), (2, Proxy::kill)] {
             let stored = || rig.end_offsets(&target, PARTITIONS).iter().sum::<i64>();
             wait::until("records to be copied", COPYING_LIMIT, || {
-                (stored() >= part * 1000).then_some(())
+                (stored() >= part * 500).then_some(())
             });
             if let Some(proxy) = &mut proxy {
                 assert!(!copied.is_finished(), "nothing was left to be copied");
