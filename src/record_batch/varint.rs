@@ -1,7 +1,7 @@
 //! Zigzag variable-length integers of records (varint: i32, varlong: i64), as Kafka's `ByteUtils` writes them.
 //!
 //! Reading accepts padded forms (clients may write them); writing is always canonical. One and two bytes, nearly all
-//! there is in practice, are read without a loop.
+//! there is in practice, are read and written without a loop.
 
 /// Why an integer cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,11 +56,13 @@ pub fn read_varlong(buf: &[u8], at: usize) -> Result<(i64, usize), VarintError> 
 }
 
 /// Appends `value` in its shortest form.
-#[inline]
+#[inline(always)]
 pub fn put_varint(out: &mut Vec<u8>, value: i32) {
     let raw = zigzag_32(value);
     if raw < 0x80 {
         out.push(raw as u8);
+    } else if raw < 0x4000 {
+        out.extend_from_slice(&[raw as u8 | 0x80, (raw >> 7) as u8]);
     } else {
         put_raw(out, u64::from(raw));
     }
@@ -73,7 +75,7 @@ pub fn put_varlong(out: &mut Vec<u8>, value: i64) {
 }
 
 /// How many bytes (1 to 5) `put_varint` writes for `value`.
-#[inline]
+#[inline(always)]
 pub fn varint_bytes(value: i32) -> usize {
     raw_bytes(u64::from(zigzag_32(value)))
 }
@@ -109,7 +111,7 @@ fn read_long_form(
     }
 }
 
-#[inline]
+#[inline(never)]
 fn put_raw(out: &mut Vec<u8>, mut raw: u64) {
     while raw >= 0x80 {
         out.push(raw as u8 | 0x80);
@@ -118,10 +120,13 @@ fn put_raw(out: &mut Vec<u8>, mut raw: u64) {
     out.push(raw as u8);
 }
 
-#[inline]
+#[inline(always)]
 fn raw_bytes(raw: u64) -> usize {
-    let bits = 64 - (raw | 1).leading_zeros() as usize;
-    bits.div_ceil(7)
+    match raw {
+        0..0x80 => 1,
+        0x80..0x4000 => 2,
+        _ => (64 - raw.leading_zeros() as usize).div_ceil(7),
+    }
 }
 
 #[inline(always)]
