@@ -26,5 +26,5 @@ pub use error::{OpenError, SealError};
 pub use marker::{Form, Marked, Marker, find_marker};
 pub use opening::{Opener, OpeningKey};
 pub use seal::{HeaderMode, MARKER, Parts, Seal};
-pub use sealing::{BatchSealer, SealingKey};
+pub use sealing::{BatchSealer, SealBuffers, SealingKey};
 pub use wrapped_dek::{KekId, WRAPPED_DEK_BYTES_MAX, WrappedDek, WrappedDekError};

@@ -10,7 +10,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use sealwire::crypto::SecretKey;
-use sealwire::envelope::{Domain, HeaderMode, Marked, Opener, OpeningKey, SealingKey, find_marker};
+use sealwire::envelope::{
+    Domain, HeaderMode, Marked, Opener, OpeningKey, SealBuffers, SealingKey, find_marker,
+};
 use sealwire::record_batch::parse_record;
 use sealwire::record_batch::varint::put_varint;
 
@@ -164,7 +166,7 @@ struct Bench {
     sealing: SealingKey,
     opening: OpeningKey,
     opener: Opener,
-    scratch: Vec<u8>,
+    buffers: SealBuffers,
     sealed: Vec<u8>,
     opened: Vec<u8>,
 }
@@ -178,7 +180,7 @@ impl Bench {
             sealing: SealingKey::new(&dek, wrapped).unwrap(),
             opening: OpeningKey::new(&dek, &wrapped).unwrap(),
             opener: Opener::new(),
-            scratch: Vec::new(),
+            buffers: SealBuffers::default(),
             sealed: Vec::new(),
             opened: Vec::new(),
         }
@@ -187,22 +189,13 @@ impl Bench {
     /// Seals `clear` as one batch: what beginning it allocates, and what its records do.
     fn seal(&mut self, clear: &[u8], mode: HeaderMode) -> (Allocations, Allocations) {
         self.sealed.clear();
-        let (sealer, begun) = counted(|| self.sealing.begin());
+        let (sealer, begun) = counted(|| self.sealing.begin(&self.domains[0], mode, &mut self.buffers));
         let mut sealer = sealer.unwrap();
         let (_, sealed) = counted(|| {
             let mut at = 0;
             while at < clear.len() {
                 let record = parse_record(clear, at).unwrap();
-                sealer
-                    .seal_record(
-                        clear,
-                        &record,
-                        &self.domains[0],
-                        mode,
-                        &mut self.scratch,
-                        &mut self.sealed,
-                    )
-                    .unwrap();
+                sealer.seal_record(clear, &record, &mut self.sealed).unwrap();
                 at = record.end;
             }
         });

@@ -21,7 +21,7 @@ use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes};
 use proptest::prelude::*;
 use sealwire::cli::inspect::{self, InspectArguments, InspectError};
 use sealwire::crypto::secret::SecretKey;
-use sealwire::envelope::{Domain, HeaderMode, SealingKey, WrappedDek};
+use sealwire::envelope::{Domain, HeaderMode, SealBuffers, SealingKey, WrappedDek};
 use sealwire::record_batch::{
     BatchBuilder, BatchHeader, BatchWriter, Codec, HEADER_BYTES, RecordCursor, RecordInput,
 };
@@ -94,12 +94,11 @@ fn sealed(base_offset: i64, records: usize, domain: &str, mode: HeaderMode) -> V
     let header = BatchHeader::parse(&source).unwrap();
     let mut out = Vec::new();
     let writer = BatchWriter::begin(&mut out, &source).unwrap();
-    let mut sealer = key.begin().unwrap();
+    let mut buffers = SealBuffers::default();
+    let mut sealer = key.begin(&domain, mode, &mut buffers).unwrap();
     let mut cursor = RecordCursor::stored(&header, HEADER_BYTES);
     while let Some(record) = cursor.next(&source).unwrap() {
-        sealer
-            .seal_record(&source, &record, &domain, mode, &mut Vec::new(), &mut out)
-            .unwrap();
+        sealer.seal_record(&source, &record, &mut out).unwrap();
     }
     writer.finish(&mut out).unwrap();
     out

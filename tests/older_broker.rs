@@ -14,8 +14,12 @@ use support::operations::{From, Outcome};
 use support::records::{Record, assert_delivered, assert_same};
 use support::rig::{Rig, unique};
 
-static RIG: LazyLock<Rig> =
-    LazyLock::new(|| Rig::assemble(KafkaCluster::start(KafkaVersion::Older, 1), Login::Plaintext));
+/// With the groups of KIP-848, which this line offers as a preview.
+static RIG: LazyLock<Rig> = LazyLock::new(|| {
+    let protocols = [("group.coordinator.rebalance.protocols", "classic,consumer")];
+    let cluster = KafkaCluster::start_with(KafkaVersion::Older, 1, &[Login::Plaintext], &protocols);
+    Rig::assemble(cluster, Login::Plaintext)
+});
 
 fn assorted(topic: &str, text: &str) -> Vec<Record> {
     let records = vec![
@@ -53,13 +57,32 @@ fn clients_old_and_new_with_every_codec() {
     for agent in agents {
         let read = agent.consume(&rig.options(), &From::partitions(&topic, 2), sent.len());
         assert_same(&sent, &deliveries, &read);
-        let group = unique("group");
-        let read = agent.consume(
-            &rig.options().group(&group, "classic"),
-            &From::topic(&topic),
-            sent.len(),
-        );
-        assert_same(&sent, &deliveries, &read);
+    }
+}
+
+#[test]
+fn groups_of_both_protocols() {
+    let rig = &*RIG;
+    let newer = Agent::start(Library::Java(KafkaVersion::Current));
+    let librdkafka = Agent::start(Library::Librdkafka);
+    let both = &["classic", "consumer"][..];
+    // librdkafka does not join a preview's group, not even straight at the broker.
+    for (agent, protocols) in [(&rig.java, both), (&newer, both), (&librdkafka, &both[..1])] {
+        for &protocol in protocols {
+            let topic = rig.topic("sealed-groups", 2);
+            let sent = assorted(&topic, protocol);
+            let deliveries = agent.produce(&rig.options(), &sent);
+            let group = unique(protocol);
+            let options = rig.options().group(&group, protocol);
+            let read = agent.consume(&options, &From::topic(&topic), sent.len());
+            assert_same(&sent, &deliveries, &read);
+            rig.assert_read_by(&group, &topic, 2);
+        }
+    }
+    if let Some(proxy) = rig.proxy() {
+        // Nobody went back to the classic protocol.
+        let heartbeats = proxy.metric("sealwire_frames_total", &["api=\"ConsumerGroupHeartbeat\""]);
+        assert!(heartbeats > 0.0, "no group of the new protocol");
     }
 }
 

@@ -9,7 +9,9 @@ use support::artifacts::KafkaVersion;
 use support::broker_properties::Login;
 use support::cluster::KafkaCluster;
 use support::operations::{From, Options, Outcome};
-use support::records::{Consumed, Record, assert_delivered, assert_same, assert_same_sequence};
+use support::records::{
+    Consumed, Record, assert_delivered, assert_same, assert_same_contents, assert_same_sequence,
+};
 use support::rig::{Rig, Topic, unique};
 
 static RIG: LazyLock<Rig> =
@@ -259,25 +261,9 @@ fn consumed_and_produced_in_one_transaction() {
         &From::partitions(&target, 2),
         sent.len(),
     );
-    let mut copied: Vec<_> = read
-        .iter()
-        .map(|record| (&record.key, &record.value, &record.headers))
-        .collect();
-    let mut expected: Vec<_> = sent
-        .iter()
-        .map(|record| (&record.key, &record.value, &record.headers))
-        .collect();
-    copied.sort_by_key(|record| record.0.clone());
-    expected.sort_by_key(|record| record.0.clone());
-    assert_eq!(copied, expected);
+    assert_same_contents(&sent, &read);
 
-    let mut committed = rig.committed_offsets(&group);
-    committed.sort();
-    let ends = rig.end_offsets(&source, 2);
-    assert_eq!(
-        committed,
-        vec![(source.clone(), 0, ends[0]), (source.clone(), 1, ends[1])]
-    );
+    rig.assert_read_by(&group, &source, 2);
 }
 
 #[test]
@@ -292,14 +278,7 @@ fn groups_of_both_protocols() {
         let read = rig.java.consume(&options, &From::topic(&topic), sent.len());
         assert_same(&sent, &deliveries, &read);
 
-        let mut committed = rig.committed_offsets(&group);
-        committed.sort();
-        let ends = rig.end_offsets(&topic, 3);
-        let expected: Vec<_> = (0..3)
-            .zip(ends)
-            .map(|(partition, end)| (topic.clone(), partition, end))
-            .collect();
-        assert_eq!(committed, expected, "{protocol}");
+        rig.assert_read_by(&group, &topic, 3);
 
         // The group goes on from there.
         let more = vec![Record::new(&topic, "more", protocol).partition(1)];

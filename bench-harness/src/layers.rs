@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use sealwire::crypto::secret::SecretKey;
 use sealwire::envelope::{
-    Domain, HeaderMode, Marked, Opener, OpeningKey, SealingKey, WrappedDek, find_marker,
+    Domain, HeaderMode, Marked, Opener, OpeningKey, SealBuffers, SealingKey, WrappedDek, find_marker,
 };
 use sealwire::record_batch::{
     BatchBuilder, BatchHeader, BatchWriter, HEADER_BYTES, RecordCursor, RecordInput, crc_matches,
@@ -65,7 +65,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
 #[derive(Default)]
 struct Buffers {
     out: Vec<u8>,
-    scratch: Vec<u8>,
+    sealing: SealBuffers,
     stored: Vec<u8>,
     opener: Opener,
 }
@@ -139,13 +139,13 @@ impl Layer {
 
     fn seal(&self, buffers: &mut Buffers) -> Result<(), Failure> {
         let header = BatchHeader::parse(&self.source)?;
-        let Buffers { out, scratch, .. } = buffers;
+        let Buffers { out, sealing, .. } = buffers;
         out.clear();
         let writer = BatchWriter::begin(out, &self.source)?;
-        let mut sealer = self.sealing.begin()?;
+        let mut sealer = self.sealing.begin(&self.domain, self.mode, sealing)?;
         let mut cursor = RecordCursor::produced(&header, HEADER_BYTES);
         while let Some(record) = cursor.next(&self.source)? {
-            sealer.seal_record(&self.source, &record, &self.domain, self.mode, scratch, out)?;
+            sealer.seal_record(&self.source, &record, out)?;
         }
         writer.finish(out)?;
         Ok(())

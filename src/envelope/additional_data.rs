@@ -19,11 +19,9 @@ use super::seal::Parts;
 /// In front of everything.
 pub(super) const CONTEXT: &[u8] = b"sealwire/1";
 
-/// The inputs; lengths fit an i32 because they come out of a Kafka record.
+/// What is bound of one record; lengths fit an i32 because they come out of a Kafka record.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct AdditionalData<'a> {
-    pub(super) parts: Parts,
-    pub(super) domain: &'a Domain,
+pub(super) struct RecordBinding<'a> {
     /// The key as the broker stores it.
     pub(super) stored_key: Option<&'a [u8]>,
     /// The value's length; the same before and after sealing.
@@ -41,38 +39,41 @@ pub(super) struct BoundHeaders<'a> {
     pub(super) behind_marker: &'a [u8],
 }
 
-impl AdditionalData<'_> {
-    /// Replaces the content of `scratch` by the additional data.
+/// Appends what the records of a batch have in common: everything up to the domain.
+pub(super) fn put_context(out: &mut Vec<u8>, parts: Parts, domain: &Domain) {
+    out.extend_from_slice(CONTEXT);
+    out.push(parts.to_byte());
+    let domain = domain.name().as_bytes();
+    // INVARIANT: DOMAIN-1, at most 65535 bytes.
+    out.extend_from_slice(&(domain.len() as u16).to_be_bytes());
+    out.extend_from_slice(domain);
+}
+
+impl RecordBinding<'_> {
+    /// Appends what follows [`put_context`].
     #[inline]
-    pub(super) fn write(&self, scratch: &mut Vec<u8>) {
-        scratch.clear();
-        scratch.extend_from_slice(CONTEXT);
-        scratch.push(self.parts.to_byte());
-        let domain = self.domain.name().as_bytes();
-        // INVARIANT: DOMAIN-1, at most 65535 bytes.
-        scratch.extend_from_slice(&(domain.len() as u16).to_be_bytes());
-        scratch.extend_from_slice(domain);
-        put_length(scratch, self.stored_key.map(<[u8]>::len));
-        scratch.extend_from_slice(self.stored_key.unwrap_or_default());
-        put_length(scratch, self.value_bytes);
+    pub(super) fn append(&self, out: &mut Vec<u8>) {
+        put_length(out, self.stored_key.map(<[u8]>::len));
+        out.extend_from_slice(self.stored_key.unwrap_or_default());
+        put_length(out, self.value_bytes);
         if let Some(headers) = self.bound_headers {
             // INVARIANT: counts and lengths of a Kafka record fit an i32.
             let count = headers.count as i32;
             let section = varint_bytes(count) + headers.before_marker.len() + headers.behind_marker.len();
-            put_length(scratch, Some(section));
-            put_varint(scratch, count);
-            scratch.extend_from_slice(headers.before_marker);
-            scratch.extend_from_slice(headers.behind_marker);
+            put_length(out, Some(section));
+            put_varint(out, count);
+            out.extend_from_slice(headers.before_marker);
+            out.extend_from_slice(headers.behind_marker);
         }
     }
 }
 
 /// An i32 big-endian, -1 for null.
 #[inline]
-fn put_length(scratch: &mut Vec<u8>, length: Option<usize>) {
+fn put_length(out: &mut Vec<u8>, length: Option<usize>) {
     // INVARIANT: lengths come out of Kafka records, whose own length is an i32.
     let length = length.map_or(-1, |length| length as i32);
-    scratch.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(&length.to_be_bytes());
 }
 
 #[cfg(test)]
@@ -90,22 +91,18 @@ mod tests {
     #[test]
     fn bytes_are_pinned() -> Result<(), DomainError> {
         let domain = Domain::new("ab")?;
-        let mut scratch = vec![9; 3];
-        AdditionalData {
-            parts: parts(HeaderMode::Sealed),
-            domain: &domain,
+        let mut data = Vec::new();
+        put_context(&mut data, parts(HeaderMode::Sealed), &domain);
+        RecordBinding {
             stored_key: Some(b"k"),
             value_bytes: Some(258),
             bound_headers: None,
         }
-        .write(&mut scratch);
-        assert_eq!(
-            scratch,
-            b"sealwire/1\x02\x00\x02ab\x00\x00\x00\x01k\x00\x00\x01\x02"
-        );
-        AdditionalData {
-            parts: parts(HeaderMode::Bound),
-            domain: &domain,
+        .append(&mut data);
+        assert_eq!(data, b"sealwire/1\x02\x00\x02ab\x00\x00\x00\x01k\x00\x00\x01\x02");
+        data.clear();
+        put_context(&mut data, parts(HeaderMode::Bound), &domain);
+        RecordBinding {
             stored_key: None,
             value_bytes: None,
             bound_headers: Some(BoundHeaders {
@@ -114,29 +111,25 @@ mod tests {
                 behind_marker: b"z",
             }),
         }
-        .write(&mut scratch);
+        .append(&mut data);
         assert_eq!(
-            scratch,
+            data,
             b"sealwire/1\x01\x00\x02ab\xff\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x04\x04xyz"
         );
         Ok(())
     }
 
     #[test]
-    fn null_and_empty_differ() -> Result<(), DomainError> {
-        let domain = Domain::new("ab")?;
+    fn null_and_empty_differ() {
         let data = |stored_key, value_bytes| {
-            let mut scratch = Vec::new();
-            let parts = parts(HeaderMode::Free);
-            AdditionalData {
-                parts,
-                domain: &domain,
+            let mut data = Vec::new();
+            RecordBinding {
                 stored_key,
                 value_bytes,
                 bound_headers: None,
             }
-            .write(&mut scratch);
-            scratch
+            .append(&mut data);
+            data
         };
         let all = [
             data(None, None),
@@ -147,6 +140,5 @@ mod tests {
         for (index, one) in all.iter().enumerate() {
             assert!(all.iter().skip(index + 1).all(|other| other != one));
         }
-        Ok(())
     }
 }

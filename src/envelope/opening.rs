@@ -15,7 +15,7 @@ use crate::record_batch::record::header_section;
 use crate::record_batch::varint::{put_varint, varint_bytes};
 use crate::record_batch::{RecordError, RecordLayout, Span};
 
-use super::additional_data::{AdditionalData, BoundHeaders};
+use super::additional_data::{BoundHeaders, RecordBinding, put_context};
 use super::marker::Marker;
 use super::seal::HeaderMode;
 use super::{Domain, OpenError};
@@ -168,9 +168,9 @@ impl Opener {
         let mut verdict = Err(OpenError::UnknownDomain);
         // More than one only where two domains of a topic share a hint.
         for domain in candidates {
-            AdditionalData {
-                parts: seal.parts,
-                domain,
+            self.additional_data.clear();
+            put_context(&mut self.additional_data, seal.parts, domain);
+            RecordBinding {
                 stored_key,
                 value_bytes,
                 bound_headers: if seal.parts.headers == HeaderMode::Bound {
@@ -179,7 +179,7 @@ impl Opener {
                     None
                 },
             }
-            .write(&mut self.additional_data);
+            .append(&mut self.additional_data);
             verdict = last
                 .batch_key
                 .open(seal.counter, &self.additional_data, ciphertext, &seal.tag, text)
@@ -338,7 +338,7 @@ fn length_field(length: Option<usize>) -> Result<i32, RecordError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::envelope::{Marked, SealingKey, find_marker};
+    use crate::envelope::{Marked, SealBuffers, SealingKey, find_marker};
     use crate::record_batch::parse_record;
 
     /// Key `k`, value `v`, header `a` = `b`.
@@ -358,16 +358,9 @@ mod tests {
         let domains = [Domain::new("orders").unwrap()];
         let key = SealingKey::new(dek, *b"wrapped").unwrap();
         let mut stored = Vec::new();
-        key.begin()
+        key.begin(&domains[0], HeaderMode::Sealed, &mut SealBuffers::default())
             .unwrap()
-            .seal_record(
-                &CLEAR,
-                &record,
-                &domains[0],
-                HeaderMode::Sealed,
-                &mut Vec::new(),
-                &mut stored,
-            )
+            .seal_record(&CLEAR, &record, &mut stored)
             .unwrap();
         Sealed { stored, domains }
     }

@@ -103,13 +103,12 @@ fn dek() -> SecretKey {
 
 fn seal_batch(clear: &[Bytes], wrapped: &[u8], domain: &Domain, mode: HeaderMode) -> Bytes {
     let key = SealingKey::new(&dek(), wrapped).unwrap();
-    let mut sealer = key.begin().unwrap();
-    let (mut scratch, mut out) = (Vec::new(), Vec::new());
+    let mut buffers = SealBuffers::default();
+    let mut sealer = key.begin(domain, mode, &mut buffers).unwrap();
+    let mut out = Vec::new();
     for record in clear {
         let layout = parse_record(record, 0).unwrap();
-        sealer
-            .seal_record(record, &layout, domain, mode, &mut scratch, &mut out)
-            .unwrap();
+        sealer.seal_record(record, &layout, &mut out).unwrap();
     }
     out
 }

@@ -18,7 +18,7 @@ use crate::crypto::xaes::{SALT_BYTES, TAG_BYTES};
 use crate::record_batch::Span;
 
 use super::OpenError;
-use super::uvarint::{put_uvarint, read_uvarint, uvarint_bytes};
+use super::uvarint::{put_uvarint, read_uvarint};
 use super::wrapped_dek::WRAPPED_DEK_BYTES_MAX;
 
 /// Key of the marker header (ENV-4).
@@ -172,7 +172,7 @@ impl Seal {
     }
 }
 
-/// The seal up to `hidden`, to be written.
+/// What the seals of a batch have in common, to be written: format to salt. The counter follows.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SealHead<'a> {
     pub(super) parts: Parts,
@@ -180,35 +180,17 @@ pub(super) struct SealHead<'a> {
     /// 1 to 2048 bytes.
     pub(super) wrapped_dek: &'a [u8],
     pub(super) salt: &'a [u8; SALT_BYTES],
-    /// At most [`COUNTER_MAX`].
-    pub(super) counter: u32,
 }
 
 impl SealHead<'_> {
-    /// Bytes that [`SealHead::write`] appends.
-    #[inline]
-    pub(super) fn bytes(&self) -> usize {
-        2 + DOMAIN_HINT_BYTES
-            + uvarint_bytes(self.wrapped_length())
-            + self.wrapped_dek.len()
-            + SALT_BYTES
-            + uvarint_bytes(self.counter)
-    }
-
-    /// Appends format to counter.
-    #[inline]
+    /// Appends format to salt.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&[FORMAT_RECORD_SEAL, self.parts.to_byte()]);
         out.extend_from_slice(&self.domain_hint);
-        put_uvarint(out, self.wrapped_length());
+        // INVARIANT: `SealingKey::new` refuses wrapped DEKs above 2048 bytes.
+        put_uvarint(out, self.wrapped_dek.len() as u32);
         out.extend_from_slice(self.wrapped_dek);
         out.extend_from_slice(self.salt);
-        put_uvarint(out, self.counter);
-    }
-
-    fn wrapped_length(&self) -> u32 {
-        // INVARIANT: `SealingKey::new` refuses wrapped DEKs above 2048 bytes.
-        self.wrapped_dek.len() as u32
     }
 }
 
@@ -236,11 +218,10 @@ mod tests {
             domain_hint: [1, 2, 3, 4],
             wrapped_dek: wrapped,
             salt: &[5; 12],
-            counter,
         };
         let mut out = Vec::new();
         head.write(&mut out);
-        assert_eq!(out.len(), head.bytes());
+        put_uvarint(&mut out, counter);
         out.extend_from_slice(hidden);
         out.extend_from_slice(&[0xee; 16]);
         out
@@ -370,9 +351,9 @@ mod tests {
                     domain_hint: seal.domain_hint,
                     wrapped_dek: seal.wrapped_dek.of(&bytes),
                     salt: &seal.salt,
-                    counter: seal.counter,
                 }
                 .write(&mut out);
+                put_uvarint(&mut out, seal.counter);
                 out.extend_from_slice(seal.hidden.of(&bytes));
                 out.extend_from_slice(&seal.tag);
                 prop_assert_eq!(out, bytes);

@@ -3,16 +3,20 @@
 //! - SEALING-1: a salt is drawn when a batch begins and dies with the [`BatchSealer`]; there is no way to set, keep or copy it.
 //!   A batch that is sealed again, for whatever reason, gets a new one (ENV-25). A `BatchSealer` must not live across an await.
 //! - SEALING-2: a counter is used up before the cipher is called, so a failure never leads to a second use (ENV-15).
-//! - SEALING-3: the output buffer never holds plaintext of what is being sealed: the cipher writes from `source` to `out`.
+//! - SEALING-3: neither the output nor a buffer ever holds plaintext of what is being sealed: the cipher writes from `source` to
+//!   `out`, value and headers in one call.
 //! - SEALING-4: what is sealed opens to the same record: a record that nobody could read back is refused (ENV-7).
+
+use bytes::BufMut;
 
 use crate::crypto::xaes::{SALT_BYTES, TAG_BYTES};
 use crate::crypto::{BatchKey, CryptoError, RecordKey, SecretKey};
 use crate::record_batch::varint::{put_varint, varint_bytes};
 use crate::record_batch::{RecordError, RecordLayout, Span, headers};
 
-use super::additional_data::{AdditionalData, BoundHeaders};
+use super::additional_data::{BoundHeaders, RecordBinding, put_context};
 use super::seal::{COUNTER_MAX, HeaderMode, MARKER, Parts, SealHead};
+use super::uvarint::{put_uvarint, uvarint_bytes};
 use super::wrapped_dek::WRAPPED_DEK_BYTES_MAX;
 use super::{Domain, SealError};
 
@@ -45,50 +49,90 @@ impl SealingKey {
         &self.wrapped_dek
     }
 
-    /// Begins one attempt to seal one batch: draws its salt from the kernel and derives its sub-key.
+    /// Begins one attempt to seal one batch into `domain`: draws its salt from the kernel, derives its sub-key, and writes down
+    /// what its records have in common.
     ///
     /// # Errors
     /// [`SealError::Crypto`].
-    pub fn begin(&self) -> Result<BatchSealer<'_>, SealError> {
+    pub fn begin<'b>(
+        &self,
+        domain: &Domain,
+        headers: HeaderMode,
+        buffers: &'b mut SealBuffers,
+    ) -> Result<BatchSealer<'b>, SealError> {
         let mut salt = [0; SALT_BYTES];
         getrandom::fill(&mut salt).map_err(|_| CryptoError::Random)?;
-        self.begin_with(salt)
+        self.begin_with(salt, domain, headers, buffers)
     }
 
-    fn begin_with(&self, salt: [u8; SALT_BYTES]) -> Result<BatchSealer<'_>, SealError> {
-        let batch_key = self.record_key.batch_key(&salt)?;
+    fn begin_with<'b>(
+        &self,
+        salt: [u8; SALT_BYTES],
+        domain: &Domain,
+        headers: HeaderMode,
+        buffers: &'b mut SealBuffers,
+    ) -> Result<BatchSealer<'b>, SealError> {
+        let parts = Parts {
+            headers,
+            key_sealed: false,
+        };
+        buffers.seal_head.clear();
+        SealHead {
+            parts,
+            domain_hint: domain.hint(),
+            wrapped_dek: &self.wrapped_dek,
+            salt: &salt,
+        }
+        .write(&mut buffers.seal_head);
+        buffers.additional_data.clear();
+        put_context(&mut buffers.additional_data, parts, domain);
         Ok(BatchSealer {
-            key: self,
-            batch_key,
-            salt,
+            batch_key: self.record_key.batch_key(&salt)?,
+            headers,
+            context_bytes: buffers.additional_data.len(),
+            buffers,
             next_counter: 0,
         })
     }
 
     /// For the generator of the published vectors; not compiled into anything that is not a unit test of this crate.
     #[cfg(test)]
-    pub(super) fn begin_with_salt_for_vectors(
+    pub(super) fn begin_with_salt_for_vectors<'b>(
         &self,
         salt: [u8; SALT_BYTES],
         first_counter: u32,
-    ) -> Result<BatchSealer<'_>, SealError> {
-        let mut sealer = self.begin_with(salt)?;
+        domain: &Domain,
+        headers: HeaderMode,
+        buffers: &'b mut SealBuffers,
+    ) -> Result<BatchSealer<'b>, SealError> {
+        let mut sealer = self.begin_with(salt, domain, headers, buffers)?;
         sealer.next_counter = first_counter;
         Ok(sealer)
     }
 }
 
+/// What a [`BatchSealer`] writes to besides the output: kept by its owner and used again for every batch. Holds no plaintext.
+#[derive(Default)]
+pub struct SealBuffers {
+    /// What all seals of the batch begin with.
+    seal_head: Vec<u8>,
+    /// The additional data of one record, with what the batch has in common in front.
+    additional_data: Vec<u8>,
+}
+
 /// Seals the records of one batch, in order. Neither `Clone` nor to be kept: see SEALING-1.
-pub struct BatchSealer<'k> {
-    key: &'k SealingKey,
+pub struct BatchSealer<'b> {
     batch_key: BatchKey,
-    salt: [u8; SALT_BYTES],
+    headers: HeaderMode,
+    /// How much of the additional data is the same for every record.
+    context_bytes: usize,
+    buffers: &'b mut SealBuffers,
     next_counter: u32,
 }
 
 impl BatchSealer<'_> {
     /// Seals the record that [`parse_record`](crate::record_batch::parse_record) found in `source` and appends one complete
-    /// record, its length included, to `out`. `scratch` holds the additional data; its content is of no interest.
+    /// record, its length included, to `out`.
     ///
     /// # Errors
     /// [`SealError`]; `out` is then as it was before.
@@ -96,13 +140,10 @@ impl BatchSealer<'_> {
         &mut self,
         source: &[u8],
         record: &RecordLayout,
-        domain: &Domain,
-        headers: HeaderMode,
-        scratch: &mut Vec<u8>,
         out: &mut Vec<u8>,
     ) -> Result<(), SealError> {
         let start = out.len();
-        let sealed = self.seal_or_leave_rest(source, record, domain, headers, scratch, out);
+        let sealed = self.seal_or_leave_rest(source, record, out);
         if sealed.is_err() {
             out.truncate(start);
         }
@@ -113,16 +154,13 @@ impl BatchSealer<'_> {
         &mut self,
         source: &[u8],
         record: &RecordLayout,
-        domain: &Domain,
-        mode: HeaderMode,
-        scratch: &mut Vec<u8>,
         out: &mut Vec<u8>,
     ) -> Result<(), SealError> {
         refuse_unsealable_headers(source, record)?;
+        let counter = take_counter(&mut self.next_counter)?;
         let fixed_and_key = bytes_of(source, record.fixed_and_key())?;
         let stored_key = record.key.map(|key| bytes_of(source, key)).transpose()?;
-        let value = record.value.map(|value| bytes_of(source, value)).transpose()?;
-        let section = bytes_of(source, record.headers)?;
+        let value_bytes = record.value.map(Span::len);
         let own_headers = bytes_of(
             source,
             Span {
@@ -130,79 +168,77 @@ impl BatchSealer<'_> {
                 end: record.end,
             },
         )?;
-        // The text is the value, then what is hidden (ENV-23).
-        let (hidden, clear, header_count) = match mode {
-            HeaderMode::Sealed => (section, &[][..], 1),
-            HeaderMode::Free | HeaderMode::Bound => (&[][..], own_headers, record.header_count + 1),
+        // The text is the value, then what is hidden (ENV-23); a record has them in this order, with nothing between.
+        let (text_end, clear, header_count) = match self.headers {
+            HeaderMode::Sealed => (record.end, &[][..], 1),
+            HeaderMode::Free | HeaderMode::Bound => {
+                (record.headers.start, own_headers, record.header_count + 1)
+            }
         };
-        let parts = Parts {
-            headers: mode,
-            key_sealed: false,
-        };
-        let head = SealHead {
-            parts,
-            domain_hint: domain.hint(),
-            wrapped_dek: &self.key.wrapped_dek,
-            salt: &self.salt,
-            counter: take_counter(&mut self.next_counter)?,
-        };
+        let text_start = record.value.map_or(record.headers.start, |value| value.start);
+        let text = source.get(text_start..text_end).ok_or(RecordError::Truncated)?;
+        let hidden_bytes = text_end.saturating_sub(record.headers.start);
 
         // Fixed part and key are copied (ENV-1, ENV-2). All sizes are known, so every length is written once, in its shortest form (ENV-8).
-        let value_length = length_field(value.map(<[u8]>::len))?;
+        let value_length = length_field(value_bytes)?;
         let header_count = i32::try_from(header_count).map_err(|_| SealError::TooLarge)?;
-        let value_bytes = value.map_or(0, <[u8]>::len);
         // INVARIANT: sums of lengths of slices in memory and of a few bytes; they do not overflow a usize.
-        let seal_bytes = head.bytes() + hidden.len() + TAG_BYTES;
+        let seal_bytes = self.buffers.seal_head.len() + uvarint_bytes(counter) + hidden_bytes + TAG_BYTES;
         let seal_length = length_field(Some(seal_bytes))?;
-        let marker_bytes =
-            varint_bytes(MARKER_LENGTH) + MARKER.len() + varint_bytes(seal_length) + seal_bytes;
         let body_bytes = fixed_and_key.len()
             + varint_bytes(value_length)
-            + value_bytes
+            + value_bytes.unwrap_or_default()
             + varint_bytes(header_count)
-            + marker_bytes
+            + varint_bytes(MARKER_LENGTH)
+            + MARKER.len()
+            + varint_bytes(seal_length)
+            + seal_bytes
             + clear.len();
         let body_length = length_field(Some(body_bytes))?;
 
-        AdditionalData {
-            parts,
-            domain,
+        let SealBuffers {
+            seal_head,
+            additional_data,
+        } = &mut *self.buffers;
+        additional_data.truncate(self.context_bytes);
+        RecordBinding {
             stored_key,
-            value_bytes: value.map(<[u8]>::len),
-            bound_headers: (mode == HeaderMode::Bound).then_some(BoundHeaders {
+            value_bytes,
+            bound_headers: (self.headers == HeaderMode::Bound).then_some(BoundHeaders {
                 count: record.header_count,
                 before_marker: &[],
                 behind_marker: own_headers,
             }),
         }
-        .write(scratch);
+        .append(additional_data);
 
-        out.reserve(varint_bytes(body_length) + body_bytes);
-        put_varint(out, body_length);
-        out.extend_from_slice(fixed_and_key);
-        put_varint(out, value_length);
-        let value_at = out.len();
-        out.resize(value_at + value_bytes, 0);
-        put_varint(out, header_count);
-        put_varint(out, MARKER_LENGTH);
-        out.extend_from_slice(MARKER);
-        put_varint(out, seal_length);
-        head.write(out);
-        let hidden_at = out.len();
-        out.resize(hidden_at + hidden.len() + TAG_BYTES, 0);
+        let start = out.len();
+        out.resize(start + varint_bytes(body_length) + body_bytes, 0);
+        // INVARIANT: the place has the size of all that is put into it, in the order in which it was added up above; what is
+        // hidden is followed by at least its own length and the tag.
+        let place = &mut out[start..];
+        let (mut front, back) =
+            place.split_at_mut(varint_bytes(body_length) + fixed_and_key.len() + varint_bytes(value_length));
+        put_varint(&mut front, body_length);
+        front.put_slice(fixed_and_key);
+        put_varint(&mut front, value_length);
 
-        // INVARIANT: both positions were taken from the length of `out`, which has only grown since.
-        let (front, hidden_and_tag) = out.split_at_mut(hidden_at);
-        let ciphertext = &mut front[value_at..value_at + value_bytes];
-        self.batch_key.seal(
-            head.counter,
-            scratch,
-            value.unwrap_or_default(),
-            ciphertext,
-            hidden,
-            hidden_and_tag,
-        )?;
-        out.extend_from_slice(clear);
+        // In one piece behind the value's length; then what is hidden moves to the place that the seal has for it.
+        let tag = self
+            .batch_key
+            .seal(counter, additional_data, text, &mut back[..text.len()])?;
+        let (_, mut back) = back.split_at_mut(text.len() - hidden_bytes);
+        let hidden_at = back.len() - clear.len() - TAG_BYTES - hidden_bytes;
+        back.copy_within(..hidden_bytes, hidden_at);
+        put_varint(&mut back, header_count);
+        put_varint(&mut back, MARKER_LENGTH);
+        back.put_slice(MARKER);
+        put_varint(&mut back, seal_length);
+        back.put_slice(seal_head);
+        put_uvarint(&mut back, counter);
+        let (_, mut back) = back.split_at_mut(hidden_bytes);
+        back.put_slice(&tag);
+        back.put_slice(clear);
         Ok(())
     }
 }
@@ -210,6 +246,10 @@ impl BatchSealer<'_> {
 /// ENV-6 and ENV-7.
 #[inline]
 fn refuse_unsealable_headers(source: &[u8], record: &RecordLayout) -> Result<(), SealError> {
+    // Most records have none, and to set up a walk takes longer than to see that.
+    if record.header_count == 0 && record.first_header == record.end {
+        return Ok(());
+    }
     for header in headers(source, record) {
         if header?.key.of(source) == MARKER {
             return Err(SealError::ClientMarker);
@@ -267,10 +307,10 @@ mod tests {
 
     fn try_seal(source: &[u8], first_counter: u32, out: &mut Vec<u8>) -> Result<(), SealError> {
         let key = sealing_key()?;
-        let mut sealer = key.begin_with_salt_for_vectors([3; 12], first_counter)?;
         let layout = parse_record(source, 0)?;
-        let domain = Domain::new("orders").unwrap();
-        sealer.seal_record(source, &layout, &domain, HeaderMode::Sealed, &mut Vec::new(), out)
+        let (domain, mut buffers) = (Domain::new("orders").unwrap(), SealBuffers::default());
+        key.begin_with_salt_for_vectors([3; 12], first_counter, &domain, HeaderMode::Sealed, &mut buffers)?
+            .seal_record(source, &layout, out)
     }
 
     #[test]
@@ -317,8 +357,11 @@ mod tests {
     #[test]
     fn every_batch_has_its_own_salt_and_counts_from_zero() -> TestResult {
         let key = sealing_key()?;
-        let (one, two) = (key.begin()?, key.begin()?);
-        assert_ne!(one.salt, two.salt);
+        let domain = Domain::new("orders")?;
+        let (mut of_one, mut of_two) = (SealBuffers::default(), SealBuffers::default());
+        let one = key.begin(&domain, HeaderMode::Sealed, &mut of_one)?;
+        let two = key.begin(&domain, HeaderMode::Sealed, &mut of_two)?;
+        assert_ne!(one.buffers.seal_head, two.buffers.seal_head);
         assert_eq!((one.next_counter, two.next_counter), (0, 0));
         Ok(())
     }

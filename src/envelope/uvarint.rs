@@ -1,5 +1,7 @@
 //! Unsigned variable-length integers of the seal: base 128, lowest group first, shortest form only (ENV-16).
 
+use bytes::BufMut;
+
 use super::OpenError;
 
 /// Reads the integer at `at`: its value and the position behind it.
@@ -38,14 +40,17 @@ pub(super) fn read_uvarint(bytes: &[u8], at: usize) -> Result<(u32, usize), Open
 }
 
 /// Appends `value` in its shortest form.
+///
+/// # Panics
+/// When `out` cannot grow and is shorter than [`uvarint_bytes`].
 #[inline]
-pub(super) fn put_uvarint(out: &mut Vec<u8>, mut value: u32) {
+pub(super) fn put_uvarint(out: &mut impl BufMut, mut value: u32) {
     while value >= 0x80 {
         // Truncation to the low byte is meant.
-        out.push(value as u8 | 0x80);
+        out.put_u8(value as u8 | 0x80);
         value >>= 7;
     }
-    out.push(value as u8);
+    out.put_u8(value as u8);
 }
 
 /// How many bytes (1 to 5) [`put_uvarint`] writes for `value`.

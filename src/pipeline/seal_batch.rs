@@ -4,7 +4,7 @@
 //! - SEAL-2: on a refusal the output is what it was.
 
 use super::refusal::ProduceRefusal;
-use crate::envelope::SealingKey;
+use crate::envelope::{SealBuffers, SealingKey};
 use crate::record_batch::{
     BatchError, BatchHeader, BatchWriter, Codec, Decompressor, HEADER_BYTES, RecordCursor,
 };
@@ -15,7 +15,7 @@ use crate::rules::SealRule;
 pub(super) struct Sealing {
     decompressor: Decompressor,
     decompressed: Vec<u8>,
-    additional_data: Vec<u8>,
+    buffers: SealBuffers,
 }
 
 impl Sealing {
@@ -62,18 +62,11 @@ impl Sealing {
                 (self.decompressed.as_slice(), 0)
             }
         };
-        let mut sealer = key.begin()?;
+        let mut sealer = key.begin(&rule.domain, rule.headers, &mut self.buffers)?;
         let writer = BatchWriter::begin(out, batch)?;
         let mut cursor = RecordCursor::produced(header, first);
         while let Some(record) = cursor.next(records)? {
-            sealer.seal_record(
-                records,
-                &record,
-                &rule.domain,
-                rule.headers,
-                &mut self.additional_data,
-                out,
-            )?;
+            sealer.seal_record(records, &record, out)?;
         }
         let bytes = writer.finish(out)?.len();
         if bytes > rule.max_message_bytes {

@@ -72,7 +72,7 @@ impl RecordLayout {
 /// # Errors
 ///
 /// See [`RecordError`]; a count of headers is refused when it is negative or more than two bytes each would not fit.
-#[inline]
+#[inline(always)]
 pub fn parse_record(buf: &[u8], at: usize) -> Result<RecordLayout, RecordError> {
     let (length, body) = read_varint(buf, at)?;
     let length = usize::try_from(length).map_err(|_| RecordError::NegativeLength)?;

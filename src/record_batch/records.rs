@@ -49,7 +49,8 @@ impl RecordCursor {
     /// # Errors
     ///
     /// [`BatchError::Record`], [`BatchError::RecordCount`], [`BatchError::OffsetDelta`].
-    #[inline]
+    // Always: handed back as a value, the layout is copied twice through memory, at 15 ns a record.
+    #[inline(always)]
     pub fn next(&mut self, buf: &[u8]) -> Result<Option<RecordLayout>, BatchError> {
         let Some(left) = self.left.checked_sub(1) else {
             return if self.at == buf.len() {

@@ -1,7 +1,9 @@
 //! Zigzag variable-length integers of records (varint: i32, varlong: i64), as Kafka's `ByteUtils` writes them.
 //!
 //! Reading accepts padded forms (clients may write them); writing is always canonical. One and two bytes, nearly all
-//! there is in practice, are read without a loop.
+//! there is in practice, are read and written without a loop.
+
+use bytes::BufMut;
 
 /// Why an integer cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,24 +58,32 @@ pub fn read_varlong(buf: &[u8], at: usize) -> Result<(i64, usize), VarintError> 
 }
 
 /// Appends `value` in its shortest form.
-#[inline]
-pub fn put_varint(out: &mut Vec<u8>, value: i32) {
+///
+/// # Panics
+/// When `out` cannot grow and is shorter than [`varint_bytes`].
+#[inline(always)]
+pub fn put_varint(out: &mut impl BufMut, value: i32) {
     let raw = zigzag_32(value);
     if raw < 0x80 {
-        out.push(raw as u8);
+        out.put_u8(raw as u8);
+    } else if raw < 0x4000 {
+        out.put_slice(&[raw as u8 | 0x80, (raw >> 7) as u8]);
     } else {
         put_raw(out, u64::from(raw));
     }
 }
 
 /// Appends `value` in its shortest form.
+///
+/// # Panics
+/// When `out` cannot grow and is shorter than [`varlong_bytes`].
 #[inline]
-pub fn put_varlong(out: &mut Vec<u8>, value: i64) {
+pub fn put_varlong(out: &mut impl BufMut, value: i64) {
     put_raw(out, zigzag_64(value));
 }
 
 /// How many bytes (1 to 5) `put_varint` writes for `value`.
-#[inline]
+#[inline(always)]
 pub fn varint_bytes(value: i32) -> usize {
     raw_bytes(u64::from(zigzag_32(value)))
 }
@@ -109,19 +119,22 @@ fn read_long_form(
     }
 }
 
-#[inline]
-fn put_raw(out: &mut Vec<u8>, mut raw: u64) {
+#[inline(never)]
+fn put_raw(out: &mut impl BufMut, mut raw: u64) {
     while raw >= 0x80 {
-        out.push(raw as u8 | 0x80);
+        out.put_u8(raw as u8 | 0x80);
         raw >>= 7;
     }
-    out.push(raw as u8);
+    out.put_u8(raw as u8);
 }
 
-#[inline]
+#[inline(always)]
 fn raw_bytes(raw: u64) -> usize {
-    let bits = 64 - (raw | 1).leading_zeros() as usize;
-    bits.div_ceil(7)
+    match raw {
+        0..0x80 => 1,
+        0x80..0x4000 => 2,
+        _ => (64 - raw.leading_zeros() as usize).div_ceil(7),
+    }
 }
 
 #[inline(always)]

@@ -11,7 +11,7 @@ use super::support::operations::{From, Stream};
 use super::support::raw_client::RawClient;
 use super::support::records::{Record, assert_delivered, assert_same};
 use super::support::wait;
-use super::{EVENTUALLY, FRANZ_GO, LIBRDKAFKA, RECOVERY, RIG};
+use super::{AIOKAFKA, EVENTUALLY, FRANZ_GO, LIBRDKAFKA, RECOVERY, RIG};
 
 #[test]
 fn held_keys_are_no_data_yet_and_nobody_spins() {
@@ -66,7 +66,8 @@ fn late_then_read(proxy: &FaultyProxy, kek: &str, heal: impl FnOnce()) {
     let all = sent.len() + usize::try_from(MORE_RECORDS).expect("a number");
     let steady_count = usize::try_from(STEADY_RECORDS + MORE_RECORDS).expect("a number");
     thread::scope(|scope| {
-        let franz_go = scope.spawn(|| FRANZ_GO.consume(&proxy.options(), &from, all));
+        let others =
+            [&*AIOKAFKA, &*FRANZ_GO].map(|agent| scope.spawn(|| agent.consume(&proxy.options(), &from, all)));
         for (agent, stream) in &streams {
             agent.stream_await(
                 stream,
@@ -107,7 +108,9 @@ fn late_then_read(proxy: &FaultyProxy, kek: &str, heal: impl FnOnce()) {
         let recovery = healed.elapsed();
         assert!(recovery < RECOVERY + POLLING, "recovered in {recovery:?}");
         let sent = [&sent[..], &more].concat();
-        assert_same(&sent, &deliveries, &franz_go.join().expect("franz-go"));
+        for other in others {
+            assert_same(&sent, &deliveries, &other.join().expect("a consumer"));
+        }
         for (agent, stream) in streams {
             let report = agent.stream_stop(stream);
             assert!(report.failures.is_empty(), "{:?}", report.failures);
@@ -169,8 +172,8 @@ fn fetches_per_second(proxy: &FaultyProxy) -> f64 {
 const LATE_RECORDS: i32 = 200;
 const STEADY_RECORDS: i32 = 50;
 const MORE_RECORDS: i32 = 20;
-/// Java's and librdkafka's streams, and franz-go.
-const CONSUMERS: f64 = 3.0;
+/// Java's and librdkafka's streams, aiokafka and franz-go.
+const CONSUMERS: f64 = 4.0;
 /// With a response that carries nothing held for 200 ms a consumer comes five times a second.
 const FETCHES_PER_SECOND_MAX: f64 = 10.0;
 /// An outage is remembered for half a second.

@@ -32,16 +32,17 @@ static RIG: LazyLock<Rig> = LazyLock::new(|| {
     )
 });
 static LIBRDKAFKA: LazyLock<Agent> = LazyLock::new(|| Agent::start(Library::Librdkafka));
+static AIOKAFKA: LazyLock<Agent> = LazyLock::new(|| Agent::start(Library::Aiokafka));
 static FRANZ_GO: LazyLock<Agent> = LazyLock::new(|| Agent::start(Library::FranzGo));
 
 /// One for each case.
-const KEKS: [&str; 19] = [
+const KEKS: [&str; 23] = [
     "steady", "k0", "k1", "k2", "k3", "k4", "k5", "k6", "k7", "k8", "k9", "k10", "k11", "k12", "k13", "k14",
-    "k15", "k16", "k17",
+    "k15", "k16", "k17", "k18", "k19", "k20", "k21",
 ];
 
-fn agents() -> [&'static Agent; 3] {
-    [&RIG.java, &LIBRDKAFKA, &FRANZ_GO]
+fn agents() -> [&'static Agent; 4] {
+    [&RIG.java, &LIBRDKAFKA, &AIOKAFKA, &FRANZ_GO]
 }
 
 /// How soon after the KMS is well again records flow, apart from what a client's own back-off adds.

@@ -165,7 +165,7 @@ fn refused_then_stored(agent: &Agent, proxy: &FaultyProxy, name: &str, mode: Mod
         let deliveries = producing.join().expect("the producer");
         traffic.assert_stored(&proxy.options(), &deliveries, mode != Mode::Plain);
     });
-    // librdkafka and franz-go have one batch of a partition on its way at a time, at least until the first one is stored.
+    // The others have one batch of a partition on its way at a time, at least until the first one is stored.
     if mode != Mode::Plain && matches!(agent.library(), Library::Java(_)) {
         assert!(
             proxy.refused(late, "sequence_guard") > 0.0,
@@ -180,7 +180,8 @@ fn within_seal_wait_nobody_notices_not_even_the_order() {
         return;
     };
     // An outage first: it is waited out, and ends; then a KMS that is slow.
-    for (agent, outage_kek, slow_kek) in [(&RIG.java, "k4", "k5"), (&super::LIBRDKAFKA, "k6", "k7")] {
+    let keks = [("k4", "k5"), ("k6", "k7"), ("k18", "k19"), ("k20", "k21")];
+    for (agent, (outage_kek, slow_kek)) in agents().into_iter().zip(keks) {
         let (outage, slow) = (Traffic::prepare(outage_kek), Traffic::prepare(slow_kek));
         let outages = proxy.metric("sealwire_kms_outages_total", &[]);
         proxy.faults.refuse(Some(KmsError::Unavailable("test".into())));
@@ -207,7 +208,7 @@ fn milliseconds(time: Duration) -> u64 {
 }
 
 /// What a producer waits before it sends a refused batch again. The libraries' own, up to a second (Java, librdkafka) or five
-/// (franz-go), would hide how fast the proxy recovers; they add up to a fifth at random.
+/// (franz-go), would hide how fast the proxy recovers; some add up to a fifth at random.
 const BACK_OFF: Duration = Duration::from_millis(200);
 const LATE_RECORDS: i32 = 2400;
 const STEADY_RECORDS: i32 = 600;

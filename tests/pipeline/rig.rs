@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use sealwire::config::{ClientAuth, HostPort, Limits, ListenerConfig};
 use sealwire::crypto::SecretKey;
-use sealwire::envelope::{Domain, HeaderMode, KekId, SealingKey, WrappedDek};
+use sealwire::envelope::{Domain, HeaderMode, KekId, SealBuffers, SealingKey, WrappedDek};
 use sealwire::keys::{Applied, DeliveredDek, KeyFailure, KeyOptions, KeyReply, KeyRequest};
 use sealwire::kms::{GeneratedDek, Kms, KmsError};
 use sealwire::metrics::CloseReason;
@@ -414,23 +414,13 @@ pub(crate) fn batch(values: &[&str]) -> Vec<u8> {
 pub(crate) fn sealed(batch: &[u8], key: &Dek, domain: &str) -> Vec<u8> {
     let header = BatchHeader::parse(batch).unwrap();
     let key = SealingKey::new(&key.secret(), &*key.wrapped()).unwrap();
-    let mut sealer = key.begin().unwrap();
-    let domain = Domain::new(domain).unwrap();
+    let (domain, mut buffers) = (Domain::new(domain).unwrap(), SealBuffers::default());
+    let mut sealer = key.begin(&domain, HeaderMode::Sealed, &mut buffers).unwrap();
     let mut out = Vec::new();
     let writer = BatchWriter::begin(&mut out, batch).unwrap();
     let mut cursor = RecordCursor::stored(&header, HEADER_BYTES);
-    let mut scratch = Vec::new();
     while let Some(record) = cursor.next(batch).unwrap() {
-        sealer
-            .seal_record(
-                batch,
-                &record,
-                &domain,
-                HeaderMode::Sealed,
-                &mut scratch,
-                &mut out,
-            )
-            .unwrap();
+        sealer.seal_record(batch, &record, &mut out).unwrap();
     }
     writer.finish(&mut out).unwrap();
     out

@@ -217,7 +217,8 @@ impl Agent {
         answer.records
     }
 
-    /// Starts a producer that sends `rate` records a second, spread over the partitions in turn.
+    /// Starts a producer that sends `rate` records a second, spread over the partitions in turn. With a transactional id
+    /// it does so in one transaction, which is open until [`Self::transaction_stop`].
     pub(crate) fn stream_produce(
         &self,
         options: &Options,
@@ -253,7 +254,16 @@ impl Agent {
     }
 
     pub(crate) fn stream_stop(&self, stream: Stream) -> StreamReport {
-        self.call("stream_stop", json!({"stream": stream.stream}), CALL_LIMIT)
+        self.stop(json!({"stream": stream.stream}))
+    }
+
+    /// Stops a producer, and ends its transaction; where the client cannot, that is a failure in the report.
+    pub(crate) fn transaction_stop(&self, stream: Stream, outcome: Outcome) -> StreamReport {
+        self.stop(json!({"stream": stream.stream, "outcome": outcome}))
+    }
+
+    fn stop(&self, body: Value) -> StreamReport {
+        self.call("stream_stop", body, CALL_LIMIT)
             .unwrap_or_else(|error| panic!("stopping a stream: {error}"))
     }
 }

@@ -88,6 +88,23 @@ impl RawClient {
         }
     }
 
+    /// Sends what no library can encode any more; it goes behind its length.
+    pub(crate) fn send_frame(&mut self, frame: &[u8]) {
+        let length = i32::try_from(frame.len()).expect("a small frame");
+        let whole = [&length.to_be_bytes(), frame].concat();
+        self.socket.write_all(&whole).expect("sending");
+    }
+
+    /// The next answer, whatever it is, without its length.
+    pub(crate) fn receive_frame(&mut self) -> Vec<u8> {
+        let mut length = [0; 4];
+        self.socket.read_exact(&mut length).expect("an answer");
+        let length = usize::try_from(i32::from_be_bytes(length)).expect("a length");
+        let mut frame = vec![0; length];
+        self.socket.read_exact(&mut frame).expect("a whole answer");
+        frame
+    }
+
     fn send<R: Request>(&mut self, version: i16, request: &R) {
         self.correlation_id += 1;
         let header = RequestHeader::default()
@@ -100,18 +117,11 @@ impl RawClient {
             .encode(&mut frame, R::header_version(version))
             .expect("a header");
         request.encode(&mut frame, version).expect("a request");
-        let length = i32::try_from(frame.len()).expect("a small frame");
-        let whole = [&length.to_be_bytes(), &frame[..]].concat();
-        self.socket.write_all(&whole).expect("sending");
+        self.send_frame(&frame);
     }
 
     fn receive<R: Request>(&mut self, version: i16) -> R::Response {
-        let mut length = [0; 4];
-        self.socket.read_exact(&mut length).expect("an answer");
-        let length = usize::try_from(i32::from_be_bytes(length)).expect("a length");
-        let mut frame = vec![0; length];
-        self.socket.read_exact(&mut frame).expect("a whole answer");
-        let mut frame = Bytes::from(frame);
+        let mut frame = Bytes::from(self.receive_frame());
         let header =
             ResponseHeader::decode(&mut frame, R::Response::header_version(version)).expect("a header");
         assert_eq!(header.correlation_id, self.correlation_id);

@@ -162,6 +162,23 @@ pub(crate) fn assert_same_sequence(sent: &[Record], consumed: &[Consumed]) {
     }
 }
 
+/// Panics unless the records were read once each, with their headers, wherever and in whatever order. Keys must differ.
+pub(crate) fn assert_same_contents(sent: &[Record], consumed: &[Consumed]) {
+    let mut expected: Vec<_> = sent
+        .iter()
+        .map(|record| (&record.key, &record.value, &record.headers))
+        .collect();
+    let mut found: Vec<_> = consumed
+        .iter()
+        .map(|record| (&record.key, &record.value, &record.headers))
+        .collect();
+    expected.sort_by_key(|record| record.0.clone());
+    found.sort_by_key(|record| record.0.clone());
+    let different = expected.iter().zip(&found).find(|(sent, read)| sent != read);
+    assert!(different.is_none(), "the first that differ: {different:?}");
+    assert_eq!(expected.len(), found.len(), "number of records");
+}
+
 fn assert_record(sent: &Record, read: &Consumed) {
     let place = (&read.topic, read.partition, read.offset);
     assert_eq!(sent.topic, read.topic);

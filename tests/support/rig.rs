@@ -177,9 +177,21 @@ impl Rig {
     }
 
     /// Topic, partition, offset that the group has committed.
-    pub(crate) fn committed_offsets(&self, group: &str) -> Vec<(String, i32, i64)> {
+    fn committed_offsets(&self, group: &str) -> Vec<(String, i32, i64)> {
         let answer: CommittedOffsets = self.administer("committed_offsets", json!({"group": group}));
         answer.offsets
+    }
+
+    /// Panics unless the group has committed all that these partitions of the topic hold, and nothing else.
+    pub(crate) fn assert_read_by(&self, group: &str, topic: &str, partitions: i32) {
+        let ends = self.end_offsets(topic, partitions);
+        let expected: Vec<(String, i32, i64)> = (0..partitions)
+            .zip(ends)
+            .map(|(partition, end)| (topic.to_owned(), partition, end))
+            .collect();
+        let mut committed = self.committed_offsets(group);
+        committed.sort();
+        assert_eq!(committed, expected, "committed by {group}");
     }
 
     /// The number of brokers that the cluster says it has, asked by way of `options`.

@@ -19,6 +19,17 @@ pub(crate) struct StoredSeal {
     pub(crate) tag: [u8; 16],
 }
 
+/// What a wrapped DEK says of where it can be unwrapped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StoredDek {
+    pub(crate) provider: u8,
+    pub(crate) authority: [u8; 4],
+    pub(crate) kek: Vec<u8>,
+    pub(crate) version: Vec<u8>,
+    /// What the provider unwraps.
+    pub(crate) blob: Vec<u8>,
+}
+
 impl StoredSeal {
     /// From the one marker among a record's headers.
     pub(crate) fn of(headers: &[Header]) -> Self {
@@ -51,6 +62,24 @@ impl StoredSeal {
         })
     }
 
+    pub(crate) fn dek(&self) -> StoredDek {
+        let mut bytes = self.wrapped_dek.as_slice();
+        let parse = |bytes: &mut &[u8]| {
+            let [provider] = take(bytes)?;
+            let authority = take(bytes)?;
+            let (kek, version) = (take_short(bytes)?, take_short(bytes)?);
+            let blob = bytes.to_vec();
+            Some(StoredDek {
+                provider,
+                authority,
+                kek,
+                version,
+                blob,
+            })
+        };
+        parse(&mut bytes).unwrap_or_else(|| panic!("no wrapped DEK: {:?}", self.wrapped_dek))
+    }
+
     pub(crate) fn header(&self) -> Header {
         let mut bytes = vec![self.format, self.parts];
         bytes.extend(self.domain_hint);
@@ -68,6 +97,14 @@ fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
     let (first, rest) = bytes.split_first_chunk::<N>()?;
     *bytes = rest;
     Some(*first)
+}
+
+/// Bytes behind their length, which is one byte.
+fn take_short(bytes: &mut &[u8]) -> Option<Vec<u8>> {
+    let [length] = take(bytes)?;
+    let (short, rest) = bytes.split_at_checked(usize::from(length))?;
+    *bytes = rest;
+    Some(short.to_vec())
 }
 
 fn take_number(bytes: &mut &[u8]) -> Option<u64> {

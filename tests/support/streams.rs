@@ -1,12 +1,23 @@
 //! What must hold of records that flowed while something happened to the cluster or to the proxy.
 
 use super::agent::Agent;
-use super::operations::{Stream, StreamReport};
+use super::operations::{Outcome, Stream, StreamReport};
 
 /// Stops both; panics unless everything that was sent was delivered, stored in order, and read exactly once, where the
 /// producer was told.
 pub(crate) fn assert_exactly_once(agent: &Agent, producer: Stream, consumer: Stream) {
-    let (sent, read) = stop(agent, producer, consumer);
+    let sent = agent.stream_stop(producer);
+    assert_read_once(agent, sent, consumer);
+}
+
+/// The same of a producer whose transaction is committed first.
+pub(crate) fn assert_committed_once(agent: &Agent, producer: Stream, consumer: Stream) {
+    let sent = agent.transaction_stop(producer, Outcome::Commit);
+    assert_read_once(agent, sent, consumer);
+}
+
+fn assert_read_once(agent: &Agent, sent: StreamReport, consumer: Stream) {
+    let read = read_all(agent, &sent, consumer);
     let mut read = read.entries;
     let mut sent = sent.entries;
     read.sort_unstable();
@@ -46,7 +57,8 @@ pub(crate) fn assert_exactly_once(agent: &Agent, producer: Stream, consumer: Str
 /// Stops both; panics unless everything that was sent was delivered and read. A producer that is not idempotent may
 /// have its records stored twice.
 pub(crate) fn assert_nothing_lost(agent: &Agent, producer: Stream, consumer: Stream) {
-    let (sent, read) = stop(agent, producer, consumer);
+    let sent = agent.stream_stop(producer);
+    let read = read_all(agent, &sent, consumer);
     let mut read: Vec<i64> = read.entries.iter().map(|entry| entry.2).collect();
     read.sort_unstable();
     let missing: Vec<_> = sent
@@ -62,14 +74,23 @@ pub(crate) fn assert_nothing_lost(agent: &Agent, producer: Stream, consumer: Str
     );
 }
 
-fn stop(agent: &Agent, producer: Stream, consumer: Stream) -> (StreamReport, StreamReport) {
-    let sent = agent.stream_stop(producer);
+/// Panics unless the producer has delivered all that it has sent.
+pub(crate) fn assert_delivered(agent: &Agent, sent: &StreamReport) {
     assert!(
         sent.failures.is_empty(),
         "{:?} did not deliver: {:?}",
         agent.library(),
         sent.failures
     );
+    let mut sequences: Vec<i64> = sent.entries.iter().map(|entry| entry.2).collect();
+    sequences.sort_unstable();
+    let every: Vec<i64> = (0..).take(sequences.len()).collect();
+    assert_eq!(sequences, every, "{:?}: deliveries reported", agent.library());
+}
+
+/// What the consumer has read once it has got as many records as were sent.
+fn read_all(agent: &Agent, sent: &StreamReport, consumer: Stream) -> StreamReport {
+    assert_delivered(agent, sent);
     agent.stream_await(&consumer, sent.entries.len());
     let read = agent.stream_stop(consumer);
     assert!(
@@ -78,9 +99,5 @@ fn stop(agent: &Agent, producer: Stream, consumer: Stream) -> (StreamReport, Str
         agent.library(),
         read.failures
     );
-    let mut sequences: Vec<i64> = sent.entries.iter().map(|entry| entry.2).collect();
-    sequences.sort_unstable();
-    let every: Vec<i64> = (0..).take(sequences.len()).collect();
-    assert_eq!(sequences, every, "{:?}: deliveries reported", agent.library());
-    (sent, read)
+    read
 }

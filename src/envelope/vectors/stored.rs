@@ -4,7 +4,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 
 use super::{Vector, to_hex};
 use crate::crypto::{RecordKey, SecretKey};
-use crate::envelope::{Domain, HeaderMode, Marked, SealingKey, WrappedDek, find_marker};
+use crate::envelope::{Domain, HeaderMode, Marked, SealBuffers, SealingKey, WrappedDek, find_marker};
 use crate::record_batch::{headers, parse_record};
 
 /// The DEK of most vectors.
@@ -139,9 +139,10 @@ pub(super) fn seal(name: &str, clear: &Clear, how: &How) -> Vec<u8> {
     let record = parse_record(&source, 0).unwrap();
     let domain = Domain::new(how.domain.as_str()).unwrap();
     let mut out = Vec::new();
-    key.begin_with_salt_for_vectors(salt(name), how.counter)
+    let mut buffers = SealBuffers::default();
+    key.begin_with_salt_for_vectors(salt(name), how.counter, &domain, how.mode, &mut buffers)
         .unwrap()
-        .seal_record(&source, &record, &domain, how.mode, &mut Vec::new(), &mut out)
+        .seal_record(&source, &record, &mut out)
         .unwrap();
     out
 }
@@ -263,16 +264,15 @@ impl Stored {
         let key = RecordKey::derive(&dek, &self.seal.wrapped_dek).unwrap();
         let batch_key = key.batch_key(self.seal.salt[..].try_into().unwrap()).unwrap();
         let mut ciphertext = vec![0; text.len()];
-        let mut tag = vec![0; 16];
-        batch_key
-            .seal(counter, &additional_data, text, &mut ciphertext, &[], &mut tag)
+        let tag = batch_key
+            .seal(counter, &additional_data, text, &mut ciphertext)
             .unwrap();
         let border = self.value.as_ref().map_or(0, Vec::len);
         self.seal.hidden = ciphertext.split_off(border);
         if let Some(value) = &mut self.value {
             *value = ciphertext;
         }
-        self.seal.tag = tag;
+        self.seal.tag = tag.to_vec();
     }
 }
 

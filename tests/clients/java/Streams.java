@@ -5,6 +5,7 @@ import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.Arrays;
 import java.util.Map;
+import java.util.Properties;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Supplier;
@@ -24,10 +25,19 @@ final class Streams {
     private Streams() {}
 
     static JsonNode produce(JsonNode command) {
-        KafkaProducer<byte[], byte[]> producer = new KafkaProducer<>(Options.producer(command.get("options")));
+        Properties properties = Options.producer(command.get("options"));
+        KafkaProducer<byte[], byte[]> producer = new KafkaProducer<>(properties);
+        boolean transactional = properties.containsKey("transactional.id");
+        if (transactional) {
+            producer.initTransactions();
+            producer.beginTransaction();
+        }
         return start(producer::metrics, stream -> {
             try (producer) {
                 send(stream, producer, command);
+                if (transactional) {
+                    end(producer, stream.outcome);
+                }
             }
         });
     }
@@ -64,6 +74,7 @@ final class Streams {
 
     static JsonNode stop(JsonNode command) throws InterruptedException {
         Stream stream = RUNNING.remove(command.get("stream").asInt());
+        stream.outcome = command.path("outcome").asText();
         stream.stopping = true;
         stream.thread.join();
         ObjectNode result = Agent.JSON.createObjectNode();
@@ -94,6 +105,15 @@ final class Streams {
                     (metadata, failure) -> delivered(stream, number, metadata, failure));
         }
         producer.flush();
+    }
+
+    /** An outcome that the client does not reach is a failure of the stream. */
+    private static void end(KafkaProducer<byte[], byte[]> producer, String outcome) {
+        switch (outcome) {
+            case "commit" -> producer.commitTransaction();
+            case "abort" -> producer.abortTransaction();
+            default -> throw new IllegalArgumentException("no outcome " + outcome);
+        }
     }
 
     private static void delivered(Stream stream, long sequence, RecordMetadata metadata, Exception failure) {
@@ -135,6 +155,7 @@ final class Streams {
     private static final class Stream {
         private final ArrayNode entries = Agent.JSON.createArrayNode();
         private final ArrayNode failures = Agent.JSON.createArrayNode();
+        private volatile String outcome;
         private volatile boolean stopping;
         private Thread thread;
         private Supplier<Map<MetricName, ? extends Metric>> metrics;

@@ -38,11 +38,14 @@ def produce(command):
         for record in transaction["records"]:
             send(producer, record, deliveries)
         producer.flush()
-        if outcome == "commit":
-            producer.commit_transaction(TRANSACTION_LIMIT_S)
-        elif outcome == "abort":
-            producer.abort_transaction(TRANSACTION_LIMIT_S)
+        if outcome:
+            end_transaction(producer, outcome)
     return {"deliveries": deliveries}
+
+
+def end_transaction(producer, outcome):
+    ends = {"commit": producer.commit_transaction, "abort": producer.abort_transaction}
+    ends[outcome](TRANSACTION_LIMIT_S)
 
 
 def send(producer, record, deliveries):
@@ -116,6 +119,7 @@ class Stream:
     def __init__(self, work):
         self.entries = []
         self.failures = []
+        self.outcome = None
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self.run, args=(work,), daemon=True)
         self.thread.start()
@@ -128,7 +132,11 @@ class Stream:
 
 
 def stream_produce(command):
-    producer = Producer(configuration(command["options"], PRODUCER))
+    options = command["options"]
+    producer = Producer(configuration(options, PRODUCER))
+    if "transactional_id" in options:
+        producer.init_transactions(TRANSACTION_LIMIT_S)
+        producer.begin_transaction()
 
     def work(stream):
         start = time.monotonic()
@@ -139,6 +147,8 @@ def stream_produce(command):
             producer.poll(max(due, 0))
             stream_send(stream, producer, command, sequence)
         producer.flush()
+        if "transactional_id" in options:
+            end_transaction(producer, stream.outcome)
 
     return started(work)
 
@@ -185,6 +195,7 @@ def stream_status(command):
 
 def stream_stop(command):
     stream = streams.pop(command["stream"])
+    stream.outcome = command.get("outcome")
     stream.stopping.set()
     stream.thread.join()
     return {"entries": stream.entries, "failures": stream.failures}
