@@ -16,6 +16,7 @@
 //! Executor threads only.
 
 mod half;
+mod one_way;
 mod relay;
 #[cfg(test)]
 mod tests;
