@@ -1,0 +1,200 @@
+//! A relay with everything around it, polled by hand.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use super::wire::Socket;
+use crate::channel::{Receiver, channel};
+use crate::config::{ClientAuth, Limits, ListenerConfig};
+use crate::connection::{Relay, Turn};
+use crate::crypto::SecretKey;
+use crate::envelope::WrappedDek;
+use crate::executor::messages::ControlRequest;
+use crate::executor::registry::Status;
+use crate::executor::shared::Shared;
+use crate::keys::{DeliveredDek, KeyOptions, KeyReply, KeyRequest};
+use crate::metrics::CloseReason;
+use crate::pipeline::{AddressBook, ClusterRules, ListenerMap, Pipeline, Session};
+use crate::record_batch::{BatchBuilder, RecordInput};
+use crate::rules::{KmsIndex, Matcher, Rule, RuleAction, RuleSet, SealTemplate, Template};
+
+/// Room enough for everything a test sends.
+pub(super) const ROOMY: usize = 1 << 30;
+/// What must not get past a rule that seals.
+pub(super) const CANARY: &[u8] = b"canary-in-clear";
+
+pub(super) struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+pub(super) fn listener() -> Arc<ListenerMap> {
+    let config = ListenerConfig {
+        name: "lan".to_owned(),
+        listen: ([127, 0, 0, 1], 9192).into(),
+        client_auth: ClientAuth::Network,
+        advertised_host: "proxy".to_owned(),
+        nodes: vec![1],
+        node_ports: vec![9193],
+    };
+    Arc::new(ListenerMap::new(0, &config))
+}
+
+/// A relay with everything around it.
+pub(super) struct Bench {
+    pub(super) client: Socket,
+    pub(super) broker: Socket,
+    pub(super) shared: Rc<Shared>,
+    pub(super) status: Rc<Status>,
+    pub(super) relay: Pin<Box<Relay<Socket, Socket>>>,
+    pub(super) wakes: Arc<Wakes>,
+    pub(super) key_requests: Receiver<KeyRequest>,
+    pub(super) control: Receiver<ControlRequest>,
+}
+
+impl Bench {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self::with_room(limits, ROOMY, ROOMY)
+    }
+
+    pub(super) fn with_room(limits: Limits, client_room: usize, broker_room: usize) -> Self {
+        let matcher = Matcher::exact("sealed").expect("a topic");
+        let kek = Template::parse("payments", &matcher).expect("a name");
+        let rules = RuleSet::new(vec![
+            Rule {
+                matcher,
+                action: RuleAction::Seal(Box::new(SealTemplate::new(KmsIndex(0), kek))),
+            },
+            Rule {
+                matcher: Matcher::exact("passed").expect("a topic"),
+                action: RuleAction::Pass,
+            },
+        ]);
+        let cluster = ClusterRules::new("main".into(), rules, Arc::new([]), 100);
+        let books = vec![AddressBook::default()];
+        let pipeline = Pipeline::new(0, limits.clone(), &KeyOptions::default(), vec![cluster], books);
+        let (control_sender, control) = channel(64);
+        let (key_sender, key_requests) = channel(64);
+        let shared = Rc::new(Shared::new(0, pipeline, control_sender, key_sender));
+        let (_, status) = shared.registry.borrow_mut().add(Instant::now());
+        let session = Session::new(listener(), 1, &limits, None);
+        let (client, broker) = (Socket::with_room(client_room), Socket::with_room(broker_room));
+        let relay = Relay::new(
+            client.clone(),
+            broker.clone(),
+            session,
+            Rc::clone(&status),
+            Rc::clone(&shared),
+        );
+        Self {
+            client,
+            broker,
+            shared,
+            status,
+            relay: Box::pin(relay),
+            wakes: Arc::new(Wakes(AtomicUsize::new(1))),
+            key_requests,
+            control,
+        }
+    }
+
+    /// Polls for as long as the relay is woken or has more to do; fails when it never comes to rest. Says why it ended, if it
+    /// did.
+    pub(super) fn settle(&mut self) -> Option<CloseReason> {
+        for _ in 0..1000 {
+            match self.turn() {
+                Some(Turn::Ended(reason)) => return Some(reason),
+                Some(Turn::GaveWay) => {}
+                None => return None,
+            }
+        }
+        panic!("the relay has more to do for ever");
+    }
+
+    /// Polls until the relay has had its turn; `None` when it rests.
+    pub(super) fn turn(&mut self) -> Option<Turn> {
+        let waker = Waker::from(Arc::clone(&self.wakes));
+        loop {
+            if self.wakes.0.swap(0, Ordering::Relaxed) == 0 {
+                return None;
+            }
+            if let Poll::Ready(turn) = self.relay.as_mut().poll(&mut Context::from_waker(&waker)) {
+                if turn == Turn::GaveWay {
+                    self.wakes.0.fetch_add(1, Ordering::Relaxed);
+                }
+                return Some(turn);
+            }
+        }
+    }
+
+    /// Another connection of the same executor, with its client and its broker.
+    pub(super) fn neighbour(&self) -> (Socket, Socket, Pin<Box<Relay<Socket, Socket>>>) {
+        let (client, broker) = (Socket::with_room(ROOMY), Socket::with_room(ROOMY));
+        let (_, status) = self.shared.registry.borrow_mut().add(Instant::now());
+        let session = Session::new(listener(), 2, &Limits::default(), None);
+        let relay = Relay::new(
+            client.clone(),
+            broker.clone(),
+            session,
+            status,
+            Rc::clone(&self.shared),
+        );
+        (client, broker, Box::pin(relay))
+    }
+
+    /// The key service delivers a key to seal with.
+    pub(super) fn deliver_sealing_key(&self) {
+        let mut wrapped = Vec::new();
+        WrappedDek {
+            provider: 1,
+            authority: [9; 4],
+            kek: b"payments",
+            version: &[1],
+            blob: &[0],
+        }
+        .write(&mut wrapped)
+        .expect("a wrapped DEK");
+        let now = Instant::now();
+        let reply = KeyReply::Sealing {
+            kms: 0,
+            kek: "payments".into(),
+            result: Ok(DeliveredDek {
+                dek: SecretKey::from_bytes(&mut [7; 32]).expect("a key"),
+                wrapped: wrapped.into(),
+                batches_max: 100,
+                bytes_max: 1 << 30,
+                expires_at: now + Duration::from_secs(3600),
+            }),
+        };
+        self.shared.pipeline.borrow_mut().keys.apply(reply, now);
+        self.shared.announce_news();
+    }
+}
+
+pub(super) fn record(value: &[u8]) -> RecordInput<'_> {
+    RecordInput {
+        timestamp: 1,
+        key: Some(b"key"),
+        value: Some(value),
+        headers: &[],
+    }
+}
+
+pub(super) fn batch() -> Vec<u8> {
+    BatchBuilder::new()
+        .record(record(CANARY))
+        .build()
+        .expect("a batch")
+}
+
+pub(super) fn holds_canary(bytes: &[u8]) -> bool {
+    bytes.windows(CANARY.len()).any(|window| window == CANARY)
+}
