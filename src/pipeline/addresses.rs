@@ -23,6 +23,8 @@ struct Entry {
     address: HostPort,
     /// A response of this process' time has told it (ADDRESS-3).
     told: bool,
+    /// How many addresses responses have told for this node; another one than before came in between where it differs.
+    tellings: u64,
 }
 
 /// An address that a response told.
@@ -35,7 +37,14 @@ pub struct LearnedAddress {
 impl AddressBook {
     /// A book with these entries, which no response has told yet.
     pub fn new(entries: impl IntoIterator<Item = (i32, HostPort)>) -> Self {
-        let untold = |(node_id, address)| (node_id, Entry { address, told: false });
+        let untold = |(node_id, address)| {
+            let entry = Entry {
+                address,
+                told: false,
+                tellings: 0,
+            };
+            (node_id, entry)
+        };
         Self {
             nodes: entries.into_iter().map(untold).collect(),
         }
@@ -54,12 +63,23 @@ impl AddressBook {
     /// Notes where a broker is, as a response told it; says whether that is news.
     pub fn learn(&mut self, learned: LearnedAddress) -> bool {
         let LearnedAddress { node_id, address } = learned;
-        let entry = Entry { address, told: true };
-        if self.nodes.get(&node_id) == Some(&entry) || !self.has_room(node_id) {
+        let before = self.nodes.get(&node_id);
+        let is_known = before.is_some_and(|entry| entry.told && entry.address == address);
+        if is_known || !self.has_room(node_id) {
             return false;
         }
+        let entry = Entry {
+            address,
+            told: true,
+            tellings: self.tellings(node_id).wrapping_add(1),
+        };
         self.nodes.insert(node_id, entry);
         true
+    }
+
+    /// How many addresses responses have told for a node.
+    pub(super) fn tellings(&self, node_id: i32) -> u64 {
+        self.nodes.get(&node_id).map_or(0, |entry| entry.tellings)
     }
 
     /// All entries, by node id.

@@ -74,7 +74,7 @@ pub struct Session {
     drain_left: Option<usize>,
     produce: Option<Box<HeldProduce>>,
     fetch: Option<Box<HeldFetch>>,
-    learning: Option<Held>,
+    learning: Option<Learning>,
     /// The node that the client came for and whose address was not known, and where it was connected to instead.
     unknown_node: Option<(i32, HostPort)>,
     closing: Option<CloseReason>,
@@ -95,6 +95,13 @@ enum Next {
 struct Held {
     since: Instant,
     until: Instant,
+}
+
+/// A response told addresses, and is held until every executor knows them.
+struct Learning {
+    until: Instant,
+    /// Its news: nodes, and what had been told of them before.
+    tellings_before: Vec<(i32, u64)>,
 }
 
 struct HeldProduce {

@@ -69,6 +69,41 @@ fn an_answer_whose_news_are_never_spread_closes_rather_than_mislead() {
 }
 
 #[test]
+fn an_answer_that_contradicts_itself_is_held_once() {
+    let mut rig = Rig::new();
+    rig.client_sends(&metadata_request(1)).unwrap();
+    let told = [(0, "kafka-0", 9092), (0, "kafka-9", 9092)];
+    let halted = rig.broker_sends(&metadata_response(1, &told));
+    let Ok(Halt::Blocked(Wait::Addresses(news, _))) = halted else {
+        panic!("{halted:?}")
+    };
+    assert_eq!(news, [learned(0, "kafka-0", 9092)]);
+    rig.learn(news);
+    assert_eq!(rig.broker_sends(&[]), Ok(Halt::More));
+    assert_eq!(brokers(&only_frame(&rig.at_client())).len(), 2);
+}
+
+/// While a broker moves, others name its old address or its new one.
+#[test]
+fn an_answer_that_another_connection_contradicts_meanwhile_goes_out() {
+    let mut rig = Rig::new();
+    rig.learn(vec![learned(0, "kafka-0", 9092), learned(1, "kafka-1", 9092)]);
+    rig.client_sends(&metadata_request(1)).unwrap();
+    let told = [(0, "kafka-5", 9092), (1, "kafka-1", 9092)];
+    let halted = rig.broker_sends(&metadata_response(1, &told));
+    let Ok(Halt::Blocked(Wait::Addresses(news, until))) = halted else {
+        panic!("{halted:?}")
+    };
+    // Of a node that is no news of this answer: not what it waits for.
+    rig.learn(vec![learned(1, "kafka-6", 9092)]);
+    assert_eq!(rig.broker_sends(&[]), Ok(Halt::Blocked(Wait::News(until))));
+    rig.learn(news);
+    rig.learn(vec![learned(0, "kafka-0", 9092)]);
+    assert_eq!(rig.broker_sends(&[]), Ok(Halt::More));
+    assert_eq!(brokers(&only_frame(&rig.at_client())).len(), 2);
+}
+
+#[test]
 fn a_port_that_cannot_be_is_never_learned() {
     let mut rig = Rig::new();
     for port in [0, 65_536] {

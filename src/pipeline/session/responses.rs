@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::draft::Draft;
-use super::{Held, HeldFetch, Next, Session, Step, Wait, end_of_run, frame_length, malformed, unpark};
+use super::{HeldFetch, Learning, Next, Session, Step, Wait, end_of_run, frame_length, malformed, unpark};
 use crate::metrics::{CloseReason, TimeKind};
 use crate::pipeline::Pipeline;
 use crate::pipeline::authentication::{API_VERSIONS, SASL_AUTHENTICATE};
@@ -156,26 +156,34 @@ impl Session {
             .addresses
             .get(self.listener.cluster)
             .ok_or(CloseReason::Internal)?;
-        let news = book
+        let mut news = book
             .news(&self.listener, api_key, version, frame)
             .map_err(malformed)?;
+        if let Some(learning) = &self.learning {
+            // What has been told since they were handed over need not be what this response says: brokers disagree while one
+            // moves, and a response may contradict itself. Its nodes are served all the same.
+            news.retain(|learned| {
+                let node = (learned.node_id, book.tellings(learned.node_id));
+                learning.tellings_before.contains(&node)
+            });
+        }
         if news.is_empty() {
             self.learning = None;
             return Ok(None);
         }
-        let fresh = self.learning.is_none();
-        let held = *self.learning.get_or_insert(Held {
-            since: now,
-            until: now + LEARN_WAIT,
-        });
-        if now >= held.until {
-            return Err(CloseReason::Internal);
+        if let Some(learning) = &self.learning {
+            if now >= learning.until {
+                return Err(CloseReason::Internal);
+            }
+            return Ok(Some(Wait::News(learning.until)));
         }
-        Ok(Some(if fresh {
-            Wait::Addresses(news, held.until)
-        } else {
-            Wait::News(held.until)
-        }))
+        let until = now + LEARN_WAIT;
+        let nodes = news.iter().map(|learned| learned.node_id);
+        self.learning = Some(Learning {
+            until,
+            tellings_before: nodes.map(|node| (node, book.tellings(node))).collect(),
+        });
+        Ok(Some(Wait::Addresses(news, until)))
     }
 
     /// The client came for a node that was not known: it is to come back to the right broker now.
