@@ -154,8 +154,10 @@ impl Rig {
             state.iter().all(|partition| partition.leader >= 0).then_some(())
         });
         // A broker is named as leader a moment before it is one, and what comes with acks=0 in that moment is lost. This
-        // asks the leaders themselves, again and again until they answer.
-        self.end_offsets(topic.name, topic.partitions);
+        // asks the leaders themselves, once a broker that has heard of the topic has named them.
+        wait::until("leaders of a new topic to lead", ADMINISTRATION_LIMIT, || {
+            self.try_end_offsets(topic.name, topic.partitions).ok()
+        });
     }
 
     pub(crate) fn partitions(&self, topic: &str) -> Vec<PartitionState> {
@@ -171,9 +173,14 @@ impl Rig {
 
     /// The broker's end offset of each of the topic's first `count` partitions.
     pub(crate) fn end_offsets(&self, topic: &str, count: i32) -> Vec<i64> {
+        self.try_end_offsets(topic, count)
+            .unwrap_or_else(|error| panic!("end offsets of {topic}: {error}"))
+    }
+
+    fn try_end_offsets(&self, topic: &str, count: i32) -> Result<Vec<i64>, String> {
         let partitions: Vec<Value> = (0..count).map(|partition| json!([topic, partition])).collect();
-        let answer: EndOffsets = self.administer("end_offsets", json!({"partitions": partitions}));
-        answer.offsets
+        let answer: EndOffsets = self.try_administer("end_offsets", json!({"partitions": partitions}))?;
+        Ok(answer.offsets)
     }
 
     /// Topic, partition, offset that the group has committed.
@@ -219,11 +226,14 @@ impl Rig {
         serde_json::from_value(answer.get_mut(topic)?.take()).ok()
     }
 
-    fn administer<T: serde::de::DeserializeOwned>(&self, op: &str, mut body: Value) -> T {
-        body["options"] = json!(self.direct());
-        self.java
-            .call(op, body, ADMINISTRATION_LIMIT)
+    fn administer<T: serde::de::DeserializeOwned>(&self, op: &str, body: Value) -> T {
+        self.try_administer(op, body)
             .unwrap_or_else(|error| panic!("{op}: {error}"))
+    }
+
+    fn try_administer<T: serde::de::DeserializeOwned>(&self, op: &str, mut body: Value) -> Result<T, String> {
+        body["options"] = json!(self.direct());
+        self.java.call(op, body, ADMINISTRATION_LIMIT)
     }
 
     fn setup<'a>(&'a self, keystore: &'a Keystore, login: Login) -> ProxySetup<'a> {
