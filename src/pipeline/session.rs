@@ -160,12 +160,16 @@ impl Session {
         let unanswered = self.in_flight.len() as u64;
         let gauge = &mut pipeline.metrics.gauges.requests_in_flight;
         *gauge = gauge.saturating_sub(unanswered);
-        if let Some(held) = self.produce.take() {
-            unpark(&mut pipeline.metrics.gauges.produce_parked, held.parked);
+        if let Some(mut held) = self.produce.take() {
+            park(
+                &mut pipeline.metrics.gauges.produce_parked,
+                &mut held.parked,
+                false,
+            );
             held.work.finish(pipeline);
         }
-        if let Some(held) = self.fetch.take() {
-            unpark(&mut pipeline.metrics.gauges.fetch_parked, held.parked);
+        if let Some(mut held) = self.fetch.take() {
+            park(&mut pipeline.metrics.gauges.fetch_parked, &mut held.parked, false);
             held.work.finish(pipeline);
         }
     }
@@ -257,11 +261,6 @@ fn park(gauge: &mut u64, parked: &mut bool, waits: bool) {
             gauge.saturating_sub(1)
         };
     }
-}
-
-/// A frame that was counted as waiting waits no more.
-fn unpark(gauge: &mut u64, parked: bool) {
-    *gauge = gauge.saturating_sub(u64::from(parked));
 }
 
 /// No frame begins behind the first `run` bytes of `input`, or only a part of its head is there.

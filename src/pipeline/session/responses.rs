@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::draft::Draft;
-use super::{HeldFetch, Learning, Next, Session, Step, Wait, end_of_run, frame_length, malformed, unpark};
+use super::{HeldFetch, Learning, Next, Session, Step, Wait, end_of_run, frame_length, malformed, park};
 use crate::metrics::{CloseReason, TimeKind};
 use crate::pipeline::Pipeline;
 use crate::pipeline::authentication::{API_VERSIONS, SASL_AUTHENTICATE};
@@ -249,7 +249,7 @@ impl Session {
         let target = held.draft.target(out);
         let advanced = held.work.advance(pipeline, &mut fetch, target);
         if advanced.is_err() {
-            unpark(&mut pipeline.metrics.gauges.fetch_parked, held.parked);
+            park(&mut pipeline.metrics.gauges.fetch_parked, &mut held.parked, false);
         }
         match advanced? {
             Fetched::Partly => {
@@ -262,9 +262,8 @@ impl Session {
                 held.work.retract(target);
                 held.work = held.work.again();
                 held.waits = waits;
-                if waits && !held.parked {
-                    held.parked = true;
-                    pipeline.metrics.gauges.fetch_parked += 1;
+                if waits {
+                    park(&mut pipeline.metrics.gauges.fetch_parked, &mut held.parked, true);
                 }
                 let until = *held.hold.get_or_insert(now + pipeline.limits.fetch_hold);
                 self.fetch = Some(held);
@@ -278,7 +277,7 @@ impl Session {
         }
         held.draft.deliver(out);
         self.finished = Some((TimeKind::Fetch, now.saturating_duration_since(held.since)));
-        unpark(&mut pipeline.metrics.gauges.fetch_parked, held.parked);
+        park(&mut pipeline.metrics.gauges.fetch_parked, &mut held.parked, false);
         held.work.finish(pipeline);
         self.answered(pipeline, 0);
         Ok(Step::Wrote(whole))
