@@ -43,7 +43,7 @@
 //! - [`protocol`] and [`record_batch`] read and write Kafka's bytes, [`rules`] say what happens to a topic, [`envelope`] seals and
 //!   opens one record.
 //! - [`keys`] bring keys from [`kms`] to executors; [`crypto`] is the only place that touches their bytes.
-//! - [`metrics`] are counters that each have one owner; [`ring`] prepares io_uring.
+//! - [`metrics`] are counters that each have one owner; [`ring`] prepares io_uring; `growing` is a buffer that moves in steps.
 //!
 //! # Words
 //!
@@ -64,6 +64,7 @@ mod connection;
 pub mod crypto;
 pub mod envelope;
 mod executor;
+mod growing;
 pub mod keys;
 pub mod kms;
 pub mod metrics;
