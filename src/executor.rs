@@ -163,8 +163,11 @@ impl Executor {
             ExecutorMessage::Learned { cluster, learned } => {
                 let mut pipeline = self.shared.pipeline.borrow_mut();
                 if let Some(book) = pipeline.addresses.get_mut(cluster) {
+                    let registry = self.shared.registry.borrow();
                     for address in learned {
-                        book.learn(address);
+                        if book.learn(address.clone()) {
+                            registry.close_moved(cluster, &address);
+                        }
                     }
                 }
                 drop(pipeline);
@@ -250,8 +253,6 @@ impl Executor {
         let finished = Rc::clone(&self.finished);
         let seats = Arc::clone(&self.seats);
         shared.pipeline.borrow_mut().metrics.connections.accepted += 1;
-        // The number only tells connections apart; that it wraps does no harm.
-        let connection = id as u32;
         let task = glommio::spawn_local(async move {
             let ended = Ended {
                 id,
@@ -260,7 +261,7 @@ impl Executor {
                 seats,
                 reason: CloseReason::Drain,
             };
-            ended.finish(serve_connection(accepted, connection, listener, status, shared).await);
+            ended.finish(serve_connection(accepted, id, listener, status, shared).await);
         });
         self.tasks.insert(id, task);
     }
@@ -268,12 +269,14 @@ impl Executor {
 
 async fn serve_connection(
     accepted: Accepted,
-    connection: u32,
+    id: u64,
     listener: Rc<Listener>,
     status: Rc<registry::Status>,
     shared: Rc<Shared>,
 ) -> CloseReason {
-    let node = accepted.node;
+    let (cluster, node) = (listener.map.cluster, accepted.node);
+    // The number only tells connections apart; that it wraps does no harm.
+    let connection = id as u32;
     let client = dial::adopt(accepted.stream);
     let connected = {
         let mut dialing = pin!(connect(&listener, node, connection, &shared));
@@ -283,39 +286,68 @@ async fn serve_connection(
                 registry::Request::Run => dialing.as_mut().poll(context).map(Ok),
                 // Nothing was read of the client yet.
                 registry::Request::Drain => Poll::Ready(Err(CloseReason::Drain)),
-                registry::Request::Close(reason) => Poll::Ready(Err(reason)),
+                registry::Request::Leave(reason) | registry::Request::Close(reason) => {
+                    Poll::Ready(Err(reason))
+                }
             }
         })
         .await
     };
-    let (broker, unknown_node) = match connected {
+    let (broker, address) = match connected {
         Ok(Some(connected)) => connected,
         Ok(None) => {
-            shared.ask(ControlRequest::ConnectFailed {
-                cluster: listener.map.cluster,
-                node,
-            });
+            shared.ask(ControlRequest::ConnectFailed { cluster, node });
             return CloseReason::ConnectFailed;
         }
         Err(reason) => return reason,
     };
+    let node = node.map(|node_id| (node_id, address));
     let session = {
         let mut pipeline = shared.pipeline.borrow_mut();
         pipeline.metrics.connections.broker_connected += 1;
+        if let (Some((node_id, address)), Some(book)) = (&node, pipeline.addresses.get(cluster)) {
+            // It may have been learned while we connected (PLACE-2).
+            if book.contradicts(*node_id, address) {
+                return CloseReason::Learned;
+            }
+            let mut registry = shared.registry.borrow_mut();
+            registry.place(id, cluster, *node_id, address.clone());
+        }
         Session::new(
             Arc::clone(&listener.map),
             connection,
             &pipeline.limits,
-            unknown_node,
+            node.clone(),
         )
     };
-    let mut relay = Relay::new(client, broker, session, status, shared);
+    let mut relay = Relay::new(client, broker, session, status, Rc::clone(&shared));
     loop {
         match (&mut relay).await {
             Turn::GaveWay => others_first().await,
-            Turn::Ended(reason) => return reason,
+            Turn::Ended(reason) => {
+                let mut pipeline = shared.pipeline.borrow_mut();
+                if let Some((node_id, address)) = &node
+                    && !relay.has_heard()
+                    && is_brokers_silence(reason)
+                    && let Some(book) = pipeline.addresses.get_mut(cluster)
+                {
+                    book.doubt(*node_id, address);
+                }
+                return reason;
+            }
         }
     }
+}
+
+/// Whether a connection that ends so, without an answer, says that no broker is there.
+fn is_brokers_silence(reason: CloseReason) -> bool {
+    matches!(
+        reason,
+        CloseReason::BrokerClosed
+            | CloseReason::BrokerError
+            | CloseReason::BrokerSilent
+            | CloseReason::IdleUnauthenticated
+    )
 }
 
 /// Counts a connection out, whether its task ends or is cancelled.

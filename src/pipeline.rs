@@ -24,6 +24,7 @@ mod authentication;
 mod fetch;
 mod in_flight;
 mod open_batch;
+mod place;
 mod produce;
 mod recordless;
 mod refusal;

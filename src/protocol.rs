@@ -21,6 +21,7 @@
 pub mod addresses;
 pub mod api_key;
 pub mod api_versions;
+pub mod brokers_request;
 pub mod cursor;
 pub mod error_code;
 pub mod fetch_response;

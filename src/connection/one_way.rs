@@ -110,7 +110,7 @@ impl<'a, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'a, R, W> {
         match &self.half.blocked {
             None => self.half.unfinished,
             Some(Blocked { wait, news }) => match wait {
-                Wait::Room => true,
+                Wait::Room | Wait::Answer(_) => true,
                 Wait::Until(until) => self.now >= *until,
                 Wait::News(until) | Wait::Addresses(_, until) => {
                     self.now >= *until || *news != self.shared.pipeline.borrow().news

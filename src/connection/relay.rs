@@ -64,10 +64,17 @@ where
         }
     }
 
+    /// Whether the broker has answered anything at all.
+    pub(crate) fn has_heard(&self) -> bool {
+        self.session.has_heard()
+    }
+
     fn run(&mut self, context: &mut Context<'_>) -> Result<Poll<Turn>, CloseReason> {
         let now = Instant::now();
-        if let Request::Close(reason) = self.status.request() {
-            return Err(reason);
+        match self.status.request() {
+            Request::Close(reason) => return Err(reason),
+            Request::Leave(reason) => self.session.leave(reason),
+            Request::Run | Request::Drain => {}
         }
         self.status.register(context.waker());
         for _ in 0..ROUNDS_MAX {
@@ -140,7 +147,7 @@ where
             let until = match &half.blocked {
                 Some(Blocked { wait, .. }) => match wait {
                     Wait::Room => None,
-                    Wait::Until(until) => Some(*until),
+                    Wait::Until(until) | Wait::Answer(until) => Some(*until),
                     Wait::News(until) | Wait::Addresses(_, until) => {
                         news = true;
                         Some(*until)

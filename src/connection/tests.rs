@@ -2,6 +2,7 @@
 
 mod bench;
 mod long_frames;
+mod strangers;
 mod wire;
 
 use std::time::{Duration, Instant};
@@ -256,12 +257,12 @@ fn a_broker_may_take_its_time_with_the_first_request() {
         bench.status.request()
     };
     for whole in [heartbeat(1), fetch(1)] {
-        let mut bench = Bench::new(Limits::default());
+        let mut bench = Bench::stranger(Limits::default());
         bench.client.arrive(&whole);
         assert_eq!(bench.settle(), None);
         assert_eq!(ask(&bench), Request::Run, "the broker has it and is to answer");
     }
-    let mut bench = Bench::new(Limits::default());
+    let mut bench = Bench::stranger(Limits::default());
     bench.client.arrive(&produce(1, 0, "sealed", &batch()));
     assert_eq!(bench.settle(), None);
     bench.deliver_sealing_key();
@@ -270,7 +271,7 @@ fn a_broker_may_take_its_time_with_the_first_request() {
 
     let stranger = Request::Close(CloseReason::IdleUnauthenticated);
     for part in [&heartbeat(1)[..25], &request(18, 0, 1, &[])] {
-        let mut bench = Bench::new(Limits::default());
+        let mut bench = Bench::stranger(Limits::default());
         bench.client.arrive(part);
         assert_eq!(bench.settle(), None);
         assert_eq!(ask(&bench), stranger);

@@ -25,14 +25,14 @@ pub(crate) fn adopt(stream: StdTcpStream) -> TcpStream {
     stream
 }
 
-/// Connects to the broker that the client came for. With it: the node whose address is not known yet, and the bootstrap
-/// broker that is to tell it. `None` when nobody could be reached.
+/// Connects to the broker that the client came for; where its address is not known, or may be out of date and leads nowhere, to
+/// a bootstrap broker, which may be another one. With it: the address that was connected to. `None` when nobody could be reached.
 pub(crate) async fn connect(
     listener: &Listener,
     node: Option<i32>,
     turn: u32,
     shared: &Shared,
-) -> Option<(TcpStream, Option<(i32, HostPort)>)> {
+) -> Option<(TcpStream, HostPort)> {
     if let Some(node_id) = node {
         let (known, told) = {
             let pipeline = shared.pipeline.borrow();
@@ -43,7 +43,7 @@ pub(crate) async fn connect(
             let stream = connect_to(&address, shared).await;
             // A broker that is down is down for clients too; only an address that may be out of date is looked for elsewhere.
             if stream.is_some() || told {
-                return stream.map(|stream| (stream, None));
+                return stream.map(|stream| (stream, address));
             }
         }
     }
@@ -52,8 +52,7 @@ pub(crate) async fn connect(
     let (later, sooner) = listener.bootstrap.split_at_checked(first)?;
     for address in sooner.iter().chain(later) {
         if let Some(stream) = connect_to(address, shared).await {
-            let unknown_node = node.map(|node_id| (node_id, address.clone()));
-            return Some((stream, unknown_node));
+            return Some((stream, address.clone()));
         }
     }
     None

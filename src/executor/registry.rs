@@ -8,7 +8,9 @@ use std::rc::Rc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use crate::config::HostPort;
 use crate::metrics::CloseReason;
+use crate::pipeline::LearnedAddress;
 
 /// What an executor asks of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +19,8 @@ pub(crate) enum Request {
     Run,
     /// Finish what is in flight, then close.
     Drain,
+    /// Take nothing more, and close once what is at hand is written.
+    Leave(CloseReason),
     /// Close now.
     Close(CloseReason),
 }
@@ -28,6 +32,8 @@ pub(crate) struct Status {
     held: Cell<usize>,
     proven: Cell<bool>,
     request: Cell<Request>,
+    /// The cluster and the node on whose port it came.
+    node: Cell<Option<(usize, i32)>>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -39,6 +45,7 @@ impl Status {
             held: Cell::new(0),
             proven: Cell::new(false),
             request: Cell::new(Request::Run),
+            node: Cell::new(None),
             waker: RefCell::new(None),
         }
     }
@@ -81,6 +88,8 @@ impl Status {
 #[derive(Default)]
 pub(crate) struct Registry {
     connections: HashMap<u64, Rc<Status>>,
+    /// Those of nodes' ports, by cluster and node, and the address to which each leads.
+    at_nodes: HashMap<(usize, i32), HashMap<u64, HostPort>>,
     next: u64,
     draining: bool,
 }
@@ -99,14 +108,46 @@ impl Registry {
 
     /// Forgets a connection that has ended.
     pub(crate) fn remove(&mut self, id: u64) {
-        self.connections.remove(&id);
+        let node = self.connections.remove(&id).and_then(|status| status.node.get());
+        if let Some(node) = node
+            && let Some(connections) = self.at_nodes.get_mut(&node)
+        {
+            connections.remove(&id);
+            if connections.is_empty() {
+                self.at_nodes.remove(&node);
+            }
+        }
+    }
+
+    /// Notes that a connection came on the port of a node of `cluster` and leads to `address`.
+    pub(crate) fn place(&mut self, id: u64, cluster: usize, node_id: i32, address: HostPort) {
+        let node = (cluster, node_id);
+        if let Some(status) = self.connections.get(&id) {
+            status.node.set(Some(node));
+            self.at_nodes.entry(node).or_default().insert(id, address);
+        }
+    }
+
+    /// Closes the connections of a node's port that lead elsewhere than to the address that was learned (PLACE-2).
+    pub(crate) fn close_moved(&self, cluster: usize, learned: &LearnedAddress) {
+        let connections = self.at_nodes.get(&(cluster, learned.node_id));
+        for (id, address) in connections.into_iter().flatten() {
+            if *address != learned.address
+                && let Some(status) = self.connections.get(id)
+            {
+                status.ask(Request::Leave(CloseReason::Learned));
+            }
+        }
     }
 
     /// Asks every connection, and every later one, to finish.
     pub(crate) fn drain(&mut self) {
         self.draining = true;
         for status in self.connections.values() {
-            status.ask(Request::Drain);
+            // Those that are to close sooner do.
+            if status.request() == Request::Run {
+                status.ask(Request::Drain);
+            }
         }
     }
 
@@ -186,6 +227,46 @@ mod tests {
             Request::Run,
             "one at a time: it takes a moment to go"
         );
+    }
+
+    #[test]
+    fn connections_of_a_node_that_has_moved_are_asked_to_leave() {
+        let at = |port| HostPort {
+            host: "kafka".to_owned(),
+            port,
+        };
+        let learned = |port| LearnedAddress {
+            node_id: 1,
+            address: at(port),
+        };
+        let mut registry = Registry::default();
+        let now = Instant::now();
+        let (bootstrap, (old, at_old), (new, at_new), (other, at_other), (foreign, at_foreign)) = (
+            registry.add(now).1,
+            registry.add(now),
+            registry.add(now),
+            registry.add(now),
+            registry.add(now),
+        );
+        registry.place(old, 0, 1, at(9092));
+        registry.place(new, 0, 1, at(9093));
+        registry.place(other, 0, 2, at(9092));
+        registry.place(foreign, 1, 1, at(9092));
+        registry.close_moved(0, &learned(9093));
+        assert_eq!(at_old.request(), Request::Leave(CloseReason::Learned));
+        for stays in [&bootstrap, &at_new, &at_other, &at_foreign] {
+            assert_eq!(stays.request(), Request::Run);
+        }
+        registry.drain();
+        assert_eq!(
+            at_old.request(),
+            Request::Leave(CloseReason::Learned),
+            "it takes nothing more of what is at hand"
+        );
+        for id in [old, new, other, foreign] {
+            registry.remove(id);
+        }
+        assert!(registry.at_nodes.is_empty());
     }
 
     #[test]

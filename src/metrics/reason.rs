@@ -85,9 +85,11 @@ labels! {
         ClientError => "client_error",
         /// The broker's socket failed.
         BrokerError => "broker_error",
+        /// The broker did not answer in time what the proxy asked it first.
+        BrokerSilent => "broker_silent",
         /// No broker could be connected to in time.
         ConnectFailed => "connect_failed",
-        /// Closed on purpose after a bootstrap broker taught the node's address; the client comes back to the right one.
+        /// A node's port led to another broker, or the node has moved: closed so that the client comes back to the right one.
         Learned => "learned",
         /// Nothing passed for the idle time-out.
         Idle => "idle",

@@ -4,7 +4,7 @@
 //! - ADDRESS-2: an address is known to every executor before a client hears of its node: a response with news waits until the
 //!   control thread has spread it.
 //! - ADDRESS-3: an address from the configuration or the state file may be out of date: until a response has told it, a broker
-//!   that is not reached there is looked for through a bootstrap broker.
+//!   that is not reached or does not answer there is looked for through a bootstrap broker.
 
 use std::collections::HashMap;
 
@@ -58,6 +58,24 @@ impl AddressBook {
     /// Whether a response has told the broker's address (ADDRESS-3).
     pub fn is_told(&self, node_id: i32) -> bool {
         self.nodes.get(&node_id).is_some_and(|entry| entry.told)
+    }
+
+    /// Whether a response has told that the broker is somewhere else than at `address`.
+    pub fn contradicts(&self, node_id: i32, address: &HostPort) -> bool {
+        self.nodes
+            .get(&node_id)
+            .is_some_and(|entry| entry.told && entry.address != *address)
+    }
+
+    /// Nobody answered at `address`: it is forgotten unless a response has told it (ADDRESS-3).
+    pub fn doubt(&mut self, node_id: i32, address: &HostPort) {
+        if self
+            .nodes
+            .get(&node_id)
+            .is_some_and(|entry| !entry.told && entry.address == *address)
+        {
+            self.nodes.remove(&node_id);
+        }
     }
 
     /// Notes where a broker is, as a response told it; says whether that is news.
@@ -194,6 +212,26 @@ const NODES_MAX: usize = 10_000;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_no_response_has_told_is_doubted() {
+        let at = |port| HostPort {
+            host: "kafka".to_owned(),
+            port,
+        };
+        let mut book = AddressBook::new([(1, at(9092))]);
+        assert!(!book.contradicts(1, &at(9093)), "it may be out of date");
+        book.doubt(1, &at(9093));
+        assert_eq!(book.get(1), Some(&at(9092)), "that was another address");
+        book.doubt(1, &at(9092));
+        assert_eq!(book.get(1), None);
+        book.learn(LearnedAddress {
+            node_id: 1,
+            address: at(9092),
+        });
+        book.doubt(1, &at(9092));
+        assert!(!book.contradicts(1, &at(9092)) && book.contradicts(1, &at(9093)));
+    }
 
     #[test]
     fn a_full_book_still_follows_the_nodes_that_it_has() {

@@ -6,6 +6,9 @@
 //! - AUTH-1: from SaslHandshake until a SaslAuthenticate answer without an error only the exchange itself is let through.
 //! - AUTH-2: a frame of the exchange, and an ApiVersions request, is at most [`FRAME_BYTES_MAX`] long.
 //! - AUTH-3: re-authentication (KIP-368) on a live connection disturbs nothing: earlier answers may still arrive.
+//! - AUTH-4: before the broker has answered an ordinary request, which it does for nobody who is not logged in, only small
+//!   requests pass and no records are worked on. That it accepted a round of the exchange proves less: SCRAM accepts the first
+//!   from whoever knows a name.
 
 /// A broker's `sasl.server.max.receive.size` default, applied to every frame of the exchange and to ApiVersions.
 pub(crate) const FRAME_BYTES_MAX: usize = 524_288;
@@ -20,7 +23,10 @@ pub(crate) struct Authentication {
     exchange: Exchange,
     /// An ordinary request was passed on outside an exchange.
     asked: bool,
-    proven: bool,
+    /// A round of the exchange was accepted.
+    accepted: bool,
+    /// An ordinary request was answered.
+    answered: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,19 +80,24 @@ impl Authentication {
                 // Multi-round mechanisms answer 0 on every round. To the bounds that follow from it, one accepted
                 // round is proof enough; the broker itself judges the rest.
                 if error_code == 0 {
-                    self.proven = true;
+                    self.accepted = true;
                     if self.exchange == Exchange::First {
                         self.exchange = Exchange::Again;
                     }
                 }
             }
-            _ => self.proven = true,
+            _ => self.answered = true,
         }
     }
 
     /// Whether the broker has shown that it takes this client: it accepted a login, or answered an ordinary request.
     pub(crate) fn is_proven(&self) -> bool {
-        self.proven
+        self.accepted || self.answered
+    }
+
+    /// Whether the broker has answered an ordinary request (AUTH-4).
+    pub(crate) fn is_logged_in(&self) -> bool {
+        self.answered
     }
 
     /// Whether an ordinary request waits for the broker. One that wants a login first closes the connection at once, so
@@ -94,6 +105,11 @@ impl Authentication {
     pub(crate) fn has_asked(&self) -> bool {
         self.asked
     }
+}
+
+/// Whether a broker takes requests of this API from nobody who is not logged in.
+pub(crate) fn is_ordinary(api_key: i16) -> bool {
+    !matches!(api_key, SASL_HANDSHAKE | API_VERSIONS | SASL_AUTHENTICATE)
 }
 
 #[cfg(test)]
@@ -120,9 +136,11 @@ mod tests {
         state.answered(SASL_AUTHENTICATE, 0);
         assert!(state.permits(METADATA));
         assert!(state.permits(SASL_AUTHENTICATE), "SCRAM has further rounds");
-        assert!(state.is_proven());
+        assert!(state.is_proven() && !state.is_logged_in(), "AUTH-4");
         state.requested(METADATA);
         assert!(!state.permits(SASL_AUTHENTICATE));
+        state.answered(METADATA, 0);
+        assert!(state.is_logged_in());
     }
 
     #[test]

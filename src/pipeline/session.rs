@@ -12,6 +12,7 @@
 //!   last frame, and nothing behind it.
 
 mod draft;
+mod question;
 mod requests;
 mod responses;
 
@@ -24,6 +25,7 @@ use super::addresses::{LearnedAddress, ListenerMap};
 use super::authentication::Authentication;
 use super::fetch::FetchWork;
 use super::in_flight::{Answer, InFlight, Pending};
+use super::place::Place;
 use super::produce::ProduceWork;
 use super::sequence_guard::SequenceGuard;
 use crate::config::{HostPort, Limits};
@@ -51,6 +53,8 @@ pub enum Step {
 pub enum Wait {
     /// Room among the requests in flight: an answer.
     Room,
+    /// An answer, until this point in time.
+    Answer(Instant),
     /// A key or an address ([`Pipeline::news`]), or this point in time.
     News(Instant),
     /// This point in time.
@@ -75,8 +79,11 @@ pub struct Session {
     produce: Option<Box<HeldProduce>>,
     fetch: Option<Box<HeldFetch>>,
     learning: Option<Learning>,
-    /// The node that the client came for and whose address was not known, and where it was connected to instead.
-    unknown_node: Option<(i32, HostPort)>,
+    place: Place,
+    /// The session has asked the broker for itself, and waits for the answer until then.
+    asked_until: Option<Instant>,
+    /// The broker has answered anything at all.
+    heard: bool,
     closing: Option<CloseReason>,
     /// What the last step has finished, and how long it had waited before.
     finished: Option<(TimeKind, Duration)>,
@@ -124,13 +131,13 @@ struct HeldFetch {
 }
 
 impl Session {
-    /// A session of the client connection number `connection` of its executor. `unknown_node`: the node that the client
-    /// asked for is not known, and the session is connected to this bootstrap broker to learn its address.
+    /// A session of the client connection number `connection` of its executor. `node`: the node on whose port the client came,
+    /// and the address that was connected to.
     pub fn new(
         listener: Arc<ListenerMap>,
         connection: u32,
         limits: &Limits,
-        unknown_node: Option<(i32, HostPort)>,
+        node: Option<(i32, HostPort)>,
     ) -> Self {
         Self {
             listener,
@@ -144,7 +151,9 @@ impl Session {
             produce: None,
             fetch: None,
             learning: None,
-            unknown_node,
+            place: Place::new(node),
+            asked_until: None,
+            heard: false,
             closing: None,
             finished: None,
         }
@@ -185,6 +194,17 @@ impl Session {
         self.authentication.is_proven() || (self.authentication.has_asked() && self.request_left == 0)
     }
 
+    /// Whether the broker has answered an ordinary request of this connection, as it does for nobody who is not logged in: only
+    /// then are records worked on, and long requests taken.
+    pub fn is_logged_in(&self) -> bool {
+        self.authentication.is_logged_in()
+    }
+
+    /// Whether the broker has answered anything at all.
+    pub fn has_heard(&self) -> bool {
+        self.heard
+    }
+
     /// Whether no request is unanswered and no frame half way through.
     pub fn is_quiet(&self) -> bool {
         self.in_flight.is_empty() && self.request_left == 0 && self.response_left == 0
@@ -211,7 +231,13 @@ impl Session {
 
     /// Why the connection is to be closed once everything is written.
     pub fn closing(&self) -> Option<CloseReason> {
-        self.closing
+        // The answer that taught why is still to go out.
+        self.closing.filter(|_| self.learning.is_none())
+    }
+
+    /// From now on nothing is taken from the client, and the connection is to be closed once what is at hand is written.
+    pub fn leave(&mut self, reason: CloseReason) {
+        self.closing.get_or_insert(reason);
     }
 
     /// From now on only frames that begin within the `read` bytes at hand are taken (SESSION-4).
@@ -240,10 +266,13 @@ impl Session {
     /// The answer to the oldest request has come.
     fn answered(&mut self, pipeline: &mut Pipeline, sasl_error: i16) -> Option<Pending> {
         let pending = self.in_flight.pop()?;
-        pipeline
-            .metrics
-            .frames(Direction::Response)
-            .frame(pending.api_key);
+        if !matches!(pending.answer, Answer::Own) {
+            pipeline
+                .metrics
+                .frames(Direction::Response)
+                .frame(pending.api_key);
+        }
+        self.heard |= !matches!(pending.answer, Answer::Local(_));
         pipeline.metrics.gauges.requests_in_flight =
             pipeline.metrics.gauges.requests_in_flight.saturating_sub(1);
         self.authentication.answered(pending.api_key, sasl_error);

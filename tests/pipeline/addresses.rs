@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use sealwire::config::Limits;
 use sealwire::metrics::CloseReason;
 use sealwire::pipeline::{LearnedAddress, Wait};
 
@@ -115,56 +114,4 @@ fn a_port_that_cannot_be_is_never_learned() {
         let told = brokers(&only_frame(&rig.at_client()));
         assert_eq!(told, [(0, "proxy.example.com".to_owned(), 9193)]);
     }
-}
-
-/// The client came to the port of node 2, whose address nobody knew, and was connected to `kafka-0`.
-fn at_unknown_node() -> Rig {
-    let mut rig = Rig::with(Limits::default(), Some((2, address("kafka-0", 9092))));
-    rig.client_sends(&metadata_request(1)).unwrap();
-    rig
-}
-
-#[test]
-fn a_client_of_an_unknown_node_is_told_and_then_comes_back() {
-    let mut rig = at_unknown_node();
-    let halted = rig.broker_sends(&metadata_response(1, &[(2, "kafka-2", 9092)]));
-    let Ok(Halt::Blocked(Wait::Addresses(news, _))) = halted else {
-        panic!("{halted:?}")
-    };
-    rig.learn(news);
-    assert_eq!(rig.session.closing(), None);
-    assert_eq!(rig.broker_sends(&[]), Ok(Halt::More));
-    assert_eq!(
-        brokers(&only_frame(&rig.at_client())).len(),
-        1,
-        "the answer goes out first"
-    );
-    assert_eq!(rig.session.closing(), Some(CloseReason::Learned));
-}
-
-#[test]
-fn a_client_that_is_at_the_right_broker_by_chance_stays() {
-    let mut rig = at_unknown_node();
-    rig.learn(vec![learned(2, "kafka-0", 9092)]);
-    assert_eq!(
-        rig.broker_sends(&metadata_response(1, &[(2, "kafka-0", 9092)])),
-        Ok(Halt::More)
-    );
-    assert_eq!(rig.session.closing(), None);
-    // And is not closed when the node moves later.
-    rig.learn(vec![learned(2, "kafka-5", 9092)]);
-    rig.client_sends(&metadata_request(2)).unwrap();
-    rig.broker_sends(&metadata_response(2, &[(2, "kafka-5", 9092)]))
-        .unwrap();
-    assert_eq!(rig.session.closing(), None);
-}
-
-#[test]
-fn an_answer_that_does_not_name_the_unknown_node_changes_nothing() {
-    let mut rig = at_unknown_node();
-    assert_eq!(
-        rig.broker_sends(&metadata_response(1, &[(7, "kafka-7", 9092)])),
-        Ok(Halt::More)
-    );
-    assert_eq!(rig.session.closing(), None);
 }

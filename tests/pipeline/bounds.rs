@@ -150,7 +150,7 @@ fn at_the_bound_of_requests_in_flight_no_more_is_taken_until_one_is_answered() {
         in_flight_requests_max: 3,
         ..Limits::default()
     };
-    let mut rig = Rig::with(limits, None);
+    let mut rig = Rig::with(limits);
     let request = small_request();
     assert_eq!(
         rig.client_sends(&request.repeat(5)),
@@ -172,7 +172,7 @@ fn bytes_in_flight_are_bounded_and_one_request_always_goes() {
         in_flight_bytes_max: 2 * (request.len() - 4),
         ..Limits::default()
     };
-    let mut rig = Rig::with(limits, None);
+    let mut rig = Rig::with(limits);
     assert_eq!(
         rig.client_sends(&request.repeat(3)),
         Ok(Halt::Blocked(Wait::Room))
@@ -183,7 +183,7 @@ fn bytes_in_flight_are_bounded_and_one_request_always_goes() {
         in_flight_bytes_max: 1,
         ..Limits::default()
     };
-    let mut rig = Rig::with(limits, None);
+    let mut rig = Rig::with(limits);
     let sent = [
         metadata_request(1),
         produce(9, 2, -1, &[to_produce("pass-a", 0, &batch(&["open"]))]),

@@ -1,5 +1,6 @@
 //! SASL passes through untouched; only the exchange itself does before it has succeeded.
 
+use sealwire::config::Limits;
 use sealwire::metrics::CloseReason;
 
 use crate::rig::{Halt, Rig};
@@ -17,7 +18,7 @@ fn round(rig: &mut Rig, request: &[u8], response: &[u8]) {
 }
 
 fn handshaken() -> Rig {
-    let mut rig = Rig::new();
+    let mut rig = Rig::stranger(Limits::default(), None);
     round(&mut rig, &handshake_request(1), &handshake_response(1));
     rig
 }
@@ -58,7 +59,7 @@ fn before_success_nothing_but_the_exchange_passes() {
     let pipelined = [token_request(2, 100), metadata_request(3)].concat();
     assert_eq!(rig.client_sends(&pipelined), Err(CloseReason::DeniedApi));
 
-    let mut rig = Rig::new();
+    let mut rig = Rig::stranger(Limits::default(), None);
     assert_eq!(
         rig.client_sends(&token_request(1, 100)),
         Err(CloseReason::DeniedApi)
@@ -99,7 +100,7 @@ fn a_token_may_have_as_many_bytes_as_a_broker_takes_and_not_more() {
 
 #[test]
 fn an_operator_may_allow_less() {
-    let mut rig = Rig::new();
+    let mut rig = Rig::stranger(Limits::default(), None);
     let sent = api_versions_request(3, 1);
     rig.pipeline.limits.unauthenticated_request_bytes_max = sent.len() - 4;
     assert_eq!(rig.client_sends(&sent), Ok(Halt::More));

@@ -10,6 +10,7 @@ mod fetch_keys;
 mod login;
 mod order;
 mod pieces;
+mod place;
 mod produce;
 mod produce_keys;
 mod rig;

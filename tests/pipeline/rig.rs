@@ -184,7 +184,7 @@ impl Rig {
     pub(crate) fn new() -> Self {
         // Reading the schema's presets takes longer than most tests.
         static LIMITS: LazyLock<Limits> = LazyLock::new(Limits::default);
-        Self::with(LIMITS.clone(), None)
+        Self::with(LIMITS.clone())
     }
 
     /// With the keys of most topics at hand.
@@ -205,7 +205,19 @@ impl Rig {
         rig
     }
 
-    pub(crate) fn with(limits: Limits, unknown_node: Option<(i32, HostPort)>) -> Self {
+    /// With a client that the broker takes.
+    pub(crate) fn with(limits: Limits) -> Self {
+        let mut rig = Self::stranger(limits, None);
+        let asked = [0, 0, 0, 8, 0, 2, 0, 7, 0, 0, 0, 0];
+        assert_eq!(rig.client_sends(&asked), Ok(Halt::More));
+        assert_eq!(rig.broker_sends(&[0, 0, 0, 4, 0, 0, 0, 0]), Ok(Halt::More));
+        rig.at_broker();
+        rig.at_client();
+        rig
+    }
+
+    /// With a client that the broker has not answered yet, and that came on the port of `node`, connected to this address.
+    pub(crate) fn stranger(limits: Limits, node: Option<(i32, HostPort)>) -> Self {
         let kms: KmsList = Arc::from([Arc::new(NamingKms) as Arc<dyn Kms>]);
         let cluster = ClusterRules::new("main".into(), rules(), kms, 100);
         let pipeline = Pipeline::new(
@@ -216,7 +228,7 @@ impl Rig {
             vec![AddressBook::default()],
         );
         Self {
-            session: Session::new(listener(), 1, &limits, unknown_node),
+            session: Session::new(listener(), 1, &limits, node),
             pipeline,
             now: Instant::now(),
             yields: 0,

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use super::wire::Socket;
+use super::wire::{Socket, beaten, heartbeat};
 use crate::channel::{Receiver, channel};
-use crate::config::{ClientAuth, Limits, ListenerConfig};
+use crate::config::{ClientAuth, HostPort, Limits, ListenerConfig};
 use crate::connection::{Relay, Turn};
 use crate::crypto::SecretKey;
 use crate::envelope::WrappedDek;
@@ -19,7 +19,7 @@ use crate::executor::registry::Status;
 use crate::executor::shared::Shared;
 use crate::keys::{DeliveredDek, KeyOptions, KeyReply, KeyRequest};
 use crate::metrics::CloseReason;
-use crate::pipeline::{AddressBook, ClusterRules, ListenerMap, Pipeline, Session};
+use crate::pipeline::{AddressBook, ClusterRules, ListenerMap, Pipeline, Session, Step};
 use crate::record_batch::{BatchBuilder, RecordInput};
 use crate::rules::{KmsIndex, Matcher, Rule, RuleAction, RuleSet, SealTemplate, Template};
 
@@ -53,6 +53,8 @@ pub(super) struct Bench {
     pub(super) client: Socket,
     pub(super) broker: Socket,
     pub(super) shared: Rc<Shared>,
+    /// The connection's number in the registry.
+    pub(super) id: u64,
     pub(super) status: Rc<Status>,
     pub(super) relay: Pin<Box<Relay<Socket, Socket>>>,
     pub(super) wakes: Arc<Wakes>,
@@ -65,7 +67,39 @@ impl Bench {
         Self::with_room(limits, ROOMY, ROOMY)
     }
 
+    /// With a client that the broker has not answered yet.
+    pub(super) fn stranger(limits: Limits) -> Self {
+        Self::begin(limits, ROOMY, ROOMY, None, |_, _| {})
+    }
+
+    /// With a client that came on the port of node 1, connected to `kafka-1:9092`.
+    pub(super) fn at_node() -> Self {
+        let address = HostPort {
+            host: "kafka-1".to_owned(),
+            port: 9092,
+        };
+        let bench = Self::begin(
+            Limits::default(),
+            ROOMY,
+            ROOMY,
+            Some((1, address.clone())),
+            |_, _| {},
+        );
+        bench.shared.registry.borrow_mut().place(bench.id, 0, 1, address);
+        bench
+    }
+
     pub(super) fn with_room(limits: Limits, client_room: usize, broker_room: usize) -> Self {
+        Self::begin(limits, client_room, broker_room, None, log_in)
+    }
+
+    fn begin(
+        limits: Limits,
+        client_room: usize,
+        broker_room: usize,
+        node: Option<(i32, HostPort)>,
+        prepare: impl FnOnce(&mut Session, &mut Pipeline),
+    ) -> Self {
         let matcher = Matcher::exact("sealed").expect("a topic");
         let kek = Template::parse("payments", &matcher).expect("a name");
         let rules = RuleSet::new(vec![
@@ -84,8 +118,9 @@ impl Bench {
         let (control_sender, control) = channel(64);
         let (key_sender, key_requests) = channel(64);
         let shared = Rc::new(Shared::new(0, pipeline, control_sender, key_sender));
-        let (_, status) = shared.registry.borrow_mut().add(Instant::now());
-        let session = Session::new(listener(), 1, &limits, None);
+        let (id, status) = shared.registry.borrow_mut().add(Instant::now());
+        let mut session = Session::new(listener(), 1, &limits, node);
+        prepare(&mut session, &mut shared.pipeline.borrow_mut());
         let (client, broker) = (Socket::with_room(client_room), Socket::with_room(broker_room));
         let relay = Relay::new(
             client.clone(),
@@ -98,6 +133,7 @@ impl Bench {
             client,
             broker,
             shared,
+            id,
             status,
             relay: Box::pin(relay),
             wakes: Arc::new(Wakes(AtomicUsize::new(1))),
@@ -139,7 +175,8 @@ impl Bench {
     pub(super) fn neighbour(&self) -> (Socket, Socket, Pin<Box<Relay<Socket, Socket>>>) {
         let (client, broker) = (Socket::with_room(ROOMY), Socket::with_room(ROOMY));
         let (_, status) = self.shared.registry.borrow_mut().add(Instant::now());
-        let session = Session::new(listener(), 2, &Limits::default(), None);
+        let mut session = Session::new(listener(), 2, &Limits::default(), None);
+        log_in(&mut session, &mut self.shared.pipeline.borrow_mut());
         let relay = Relay::new(
             client.clone(),
             broker.clone(),
@@ -177,6 +214,15 @@ impl Bench {
         self.shared.pipeline.borrow_mut().keys.apply(reply, now);
         self.shared.announce_news();
     }
+}
+
+/// The broker has answered the client once.
+fn log_in(session: &mut Session, pipeline: &mut Pipeline) {
+    let mut out = Vec::new();
+    let asked = session.requests(pipeline, Instant::now(), &mut heartbeat(0), &mut out);
+    assert_eq!(asked, Ok(Step::Forward(heartbeat(0).len())));
+    let answered = session.responses(pipeline, Instant::now(), &mut beaten(0), &mut out);
+    assert_eq!(answered, Ok(Step::Forward(beaten(0).len())));
 }
 
 pub(super) fn record(value: &[u8]) -> RecordInput<'_> {

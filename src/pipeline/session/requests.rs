@@ -37,6 +37,9 @@ impl Session {
         input: &mut [u8],
         out: &mut Vec<u8>,
     ) -> Result<Step, CloseReason> {
+        if self.closing.is_some() {
+            return Ok(Step::Blocked(Wait::Room));
+        }
         // Frames that are streamed and lie one behind the other go out in one write.
         let mut run = self.request_left.min(input.len());
         self.request_left -= run;
@@ -74,6 +77,12 @@ impl Session {
         let policy = api_policy(head.api_key).ok_or(CloseReason::DeniedApi)?;
         let local = head.api_key == API_VERSIONS && head.api_version > policy.max;
         self.check_request(pipeline, policy, head, frame_bytes, local)?;
+        if self.withholds(pipeline, policy, frame_bytes) {
+            if run > 0 {
+                return Ok(Next::Step(Step::Forward(run)));
+            }
+            return self.ask(pipeline, now, out).map(Next::Step);
+        }
         if !self.in_flight.has_room(frame_bytes) {
             return Ok(Next::Step(if run > 0 {
                 Step::Forward(run)

@@ -9,6 +9,7 @@ use crate::pipeline::Pipeline;
 use crate::pipeline::authentication::{API_VERSIONS, SASL_AUTHENTICATE};
 use crate::pipeline::fetch::{FetchFrame, FetchWork, Fetched};
 use crate::pipeline::in_flight::{Answer, Pending};
+use crate::pipeline::place::Whereabouts;
 use crate::protocol::api_key::{FETCH, PRODUCE};
 use crate::protocol::frame::{LENGTH_PREFIX_BYTES, response_correlation_id, response_header_end};
 use crate::protocol::policy::{api_policy, response_header_flexible};
@@ -73,13 +74,20 @@ impl Session {
             self.response_left = whole - here;
             return Ok(Next::Streamed(here));
         }
-        if frame_bytes > response_bytes_max(pipeline, api_key) {
+        let own = matches!(front.answer, Answer::Own);
+        let bytes_max = if own {
+            OWN_ANSWER_BYTES_MAX
+        } else {
+            response_bytes_max(pipeline, api_key)
+        };
+        if frame_bytes > bytes_max {
             return Err(CloseReason::FrameTooLarge);
         }
         if run > 0 {
             return Ok(Next::Step(Step::Forward(run)));
         }
         match input.get_mut(LENGTH_PREFIX_BYTES..whole) {
+            Some(frame) if own => self.take_own_answer(pipeline, now, frame).map(Next::Step),
             Some(frame) => self.rewrite(pipeline, now, frame, out).map(Next::Step),
             None => Ok(Next::Step(Step::More)),
         }
@@ -132,7 +140,13 @@ impl Session {
                 self.listener
                     .rewrite(api_key, version, frame, out)
                     .map_err(malformed)?;
-                self.close_if_learned(pipeline);
+                let whereabouts = self
+                    .place
+                    .take_answer(api_key, version, frame)
+                    .map_err(malformed)?;
+                if whereabouts == Whereabouts::Elsewhere {
+                    self.leave(CloseReason::Learned);
+                }
             }
             _ => {
                 self.answered(pipeline, sasl_error);
@@ -144,7 +158,7 @@ impl Session {
     }
 
     /// Whether the response tells addresses that are not known to every executor yet.
-    fn learn(
+    pub(super) fn learn(
         &mut self,
         pipeline: &Pipeline,
         now: Instant,
@@ -184,22 +198,6 @@ impl Session {
             tellings_before: nodes.map(|node| (node, book.tellings(node))).collect(),
         });
         Ok(Some(Wait::Addresses(news, until)))
-    }
-
-    /// The client came for a node that was not known: it is to come back to the right broker now.
-    fn close_if_learned(&mut self, pipeline: &Pipeline) {
-        let Some((node_id, connected)) = &self.unknown_node else {
-            return;
-        };
-        let known = pipeline
-            .addresses
-            .get(self.listener.cluster)
-            .and_then(|book| book.get(*node_id));
-        match known {
-            Some(address) if address == connected => self.unknown_node = None,
-            Some(_) => self.closing = Some(CloseReason::Learned),
-            None => {}
-        }
     }
 
     fn fetch(
@@ -305,5 +303,7 @@ fn body_error_code(frame: &[u8], api_key: i16, version: i16) -> Result<i16, Clos
 const RESPONSE_HEAD_BYTES: usize = LENGTH_PREFIX_BYTES + 4;
 /// Correlation id.
 const RESPONSE_BYTES_MIN: usize = 4;
+/// Ten thousand brokers, at a hundred bytes each.
+const OWN_ANSWER_BYTES_MAX: usize = 1024 * 1024;
 /// The control thread answers within a tick; seconds are a hang.
 const LEARN_WAIT: Duration = Duration::from_secs(2);
