@@ -15,8 +15,9 @@
 //!   ([`others_first`]).
 
 pub(crate) mod alarms;
-mod buffers;
+pub(crate) mod buffers;
 mod dial;
+pub(crate) mod held;
 pub(crate) mod messages;
 mod others_first;
 pub(crate) mod registry;
@@ -227,12 +228,9 @@ impl Executor {
         self.shared.send_key_requests();
         if now.saturating_duration_since(self.idle_checked) >= IDLE_CHECK {
             self.idle_checked = now;
-            let registry = self.shared.registry.borrow();
-            registry.close_idle(now, idle, unproven);
-            if self.shared.is_full() {
-                registry.close_largest(now);
-            }
+            self.shared.registry.borrow().close_idle(now, idle, unproven);
         }
+        self.shared.relieve(now);
         for id in self.finished.borrow_mut().drain(..) {
             self.tasks.remove(&id);
         }

@@ -38,6 +38,11 @@ impl Growing {
         &mut self.bytes
     }
 
+    /// Takes what it holds out of it.
+    pub(crate) fn take(&mut self) -> Vec<u8> {
+        std::mem::take(self).bytes
+    }
+
     /// Makes room for `more` bytes behind the content, and moves at most `moved_max` bytes for it (GROWING-1).
     pub(crate) fn make_room(&mut self, more: usize, moved_max: usize) -> Room {
         self.make_room_towards(usize::MAX, more, moved_max)
@@ -74,6 +79,15 @@ impl Growing {
     /// Bytes of memory that it owns.
     pub(crate) fn capacity(&self) -> usize {
         self.bytes.capacity().saturating_add(self.next.capacity())
+    }
+}
+
+impl From<Vec<u8>> for Growing {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self {
+            bytes,
+            next: Vec::new(),
+        }
     }
 }
 

@@ -173,6 +173,12 @@ impl Exposition {
         let held = [(NONE, gauges.bytes_held)];
         families.gauge("sealwire_held", "Bytes of frames held in buffers", BYTES, held)?;
         families.gauge(
+            "sealwire_frames_queued",
+            "Long frames that wait for their turn",
+            None,
+            [(NONE, gauges.frames_queued)],
+        )?;
+        families.gauge(
             "sealwire_requests_in_flight",
             "Requests sent to brokers and not answered yet",
             None,

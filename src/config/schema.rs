@@ -267,7 +267,7 @@ pub const KEYS: &[Key] = &[
         "limits.executor_bytes_max",
         [MIB, 1024 * GIB],
         "\"1GiB\"",
-        "Bytes that one executor holds for all its connections together; at least `request_bytes_max` and `fetch_response_bytes_max`. At the bound: it stops reading until bytes have gone out.",
+        "Bytes that one executor holds for all its connections together; at least `request_bytes_max` and `fetch_response_bytes_max`. A quarter of it is for frames up to 64 KiB alone, a sixteenth for connections that are not logged in. At the bound: longer frames take turns, and a connection that stands still is closed when others need the room.",
     ),
     count(
         "limits.topics_max",

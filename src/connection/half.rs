@@ -7,14 +7,16 @@ use std::time::Instant;
 
 use futures_lite::io::AsyncWrite;
 
+use crate::executor::held::{HalfKey, PACE_BYTES};
+use crate::growing::{Growing, MOVED_AT_ONCE};
 use crate::pipeline::Wait;
 
 /// One direction; see the module.
-#[derive(Default)]
 pub(crate) struct Half {
+    pub(crate) key: HalfKey,
     /// From `consumed` on: read and not consumed yet, the beginning of a frame that is held, or what lies behind one that
     /// waits.
-    pub(crate) input: Vec<u8>,
+    pub(crate) input: Growing,
     pub(crate) consumed: usize,
     /// To be written from `written` on.
     pub(crate) output: Vec<u8>,
@@ -34,8 +36,20 @@ pub(crate) struct Half {
     pub(crate) sink_gone: bool,
     /// Bytes that the executor has on account for this half.
     pub(crate) accounted: usize,
-    /// Since when the executor's bound on held bytes keeps this half from reading.
-    pub(crate) starved_since: Option<Instant>,
+    /// A frame that is too long to pass by has asked for its turn.
+    pub(crate) turn: Option<LongFrame>,
+    /// When the last [`PACE_BYTES`] had been moved, and how much was moved since.
+    pub(crate) paced_at: Instant,
+    moved: usize,
+}
+
+/// A frame that takes turns with those of others.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LongFrame {
+    /// Its length, prefix included.
+    pub(crate) announced: usize,
+    /// The session has used it up; it may still have to be written.
+    pub(crate) is_used_up: bool,
 }
 
 /// Why a half does not go on.
@@ -47,6 +61,45 @@ pub(crate) struct Blocked {
 }
 
 impl Half {
+    pub(crate) fn new(key: HalfKey, now: Instant) -> Self {
+        Self {
+            key,
+            input: Growing::default(),
+            consumed: 0,
+            output: Vec::new(),
+            written: 0,
+            verbatim: 0,
+            blocked: None,
+            unfinished: false,
+            ended: false,
+            end_passed_on: false,
+            sink_gone: false,
+            accounted: 0,
+            turn: None,
+            paced_at: now,
+            moved: 0,
+        }
+    }
+
+    /// Bytes were read or written, or worked off.
+    pub(crate) fn note_moved(&mut self, bytes: usize, now: Instant) {
+        self.moved = self.moved.saturating_add(bytes);
+        if self.moved >= PACE_BYTES {
+            self.moved = 0;
+            self.paced_at = now;
+        }
+    }
+
+    /// Whether the long frame is gone: worked off and written.
+    pub(crate) fn has_ended_its_turn(&self) -> bool {
+        self.turn.is_some_and(|frame| frame.is_used_up) && !self.has_output()
+    }
+
+    /// What is not consumed yet, that which goes out as it is among it.
+    pub(crate) fn rest(&self) -> &[u8] {
+        self.input.bytes().get(self.consumed..).unwrap_or_default()
+    }
+
     /// Whether something is still to be written.
     pub(crate) fn has_output(&self) -> bool {
         self.written < self.output.len() || self.verbatim > 0
@@ -54,24 +107,22 @@ impl Half {
 
     /// Whether nothing is held in either direction.
     pub(crate) fn is_empty(&self) -> bool {
-        self.input.is_empty() && !self.has_output()
+        self.input.bytes().is_empty() && !self.has_output()
     }
 
     /// Bytes that were read and that the session has not taken.
     pub(crate) fn untaken(&self) -> usize {
-        self.input
-            .len()
-            .saturating_sub(self.consumed)
-            .saturating_sub(self.verbatim)
+        self.rest().len().saturating_sub(self.verbatim)
     }
 
     /// Consumes `bytes` more. What is left moves to the front only when it is the smaller part, and short: a thousand small
     /// requests may wait here and go one by one, and a long one may go out of here.
     pub(crate) fn consume(&mut self, bytes: usize) {
-        self.consumed = self.consumed.saturating_add(bytes).min(self.input.len());
-        let left = self.input.len().saturating_sub(self.consumed);
-        if self.consumed > self.input.len() / 2 && left <= MOVED_BYTES_MAX {
-            self.input.drain(..self.consumed);
+        let length = self.input.bytes().len();
+        self.consumed = self.consumed.saturating_add(bytes).min(length);
+        let left = length.saturating_sub(self.consumed);
+        if self.consumed > length / 2 && left <= MOVED_AT_ONCE {
+            self.input.bytes_mut().drain(..self.consumed);
             self.consumed = 0;
         }
     }
@@ -106,7 +157,7 @@ impl Half {
                 queued
             } else {
                 let end = self.consumed.saturating_add(self.verbatim);
-                self.input.get(self.consumed..end).unwrap_or_default()
+                self.input.bytes().get(self.consumed..end).unwrap_or_default()
             };
             let rest = rest.get(..bytes_max.saturating_sub(flushed)).unwrap_or(rest);
             if rest.is_empty() {
@@ -134,6 +185,3 @@ impl Half {
         (flushed, outcome)
     }
 }
-
-/// What is moved to the front of the input at most.
-const MOVED_BYTES_MAX: usize = 1024 * 1024;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use futures_lite::io::{AsyncRead, AsyncWrite};
 
 use super::half::{Blocked, Half};
+use crate::executor::held::PACE_BYTES;
 use crate::executor::shared::Shared;
 use crate::metrics::{CloseReason, Direction, TimeKind};
 use crate::pipeline::{Pipeline, Session, Step, Wait};
@@ -27,20 +28,20 @@ pub(super) enum Moved {
 
 /// One direction, for the length of one call.
 pub(super) struct OneWay<'a, R, W> {
-    direction: Direction,
-    source: &'a mut R,
+    pub(super) direction: Direction,
+    pub(super) source: &'a mut R,
     sink: &'a mut W,
-    half: &'a mut Half,
-    session: &'a mut Session,
-    shared: &'a Shared,
-    now: Instant,
-    may_read: bool,
+    pub(super) half: &'a mut Half,
+    pub(super) session: &'a mut Session,
+    pub(super) shared: &'a Shared,
+    pub(super) now: Instant,
+    pub(super) may_read: bool,
     /// Anything was written.
     wrote: bool,
     /// How many bytes more may be written.
     write_left: usize,
     /// There is more to do at once, and it is the turn of others.
-    gives_way: bool,
+    pub(super) gives_way: bool,
 }
 
 impl<'a, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'a, R, W> {
@@ -119,60 +120,13 @@ impl<'a, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'a, R, W> {
         }
     }
 
-    /// Reads once and works on what came.
-    fn read(&mut self, context: &mut Context<'_>) -> Result<bool, CloseReason> {
-        if self.half.ended {
-            return self.pass_end_on(context);
-        }
-        if !self.may_read || !self.shared.may_hold(self.half, self.now)? {
-            return Ok(false);
-        }
-        let mut buffer = self.shared.read_buffer.borrow_mut();
-        let bytes = match Pin::new(&mut *self.source).poll_read(context, &mut buffer) {
-            Poll::Pending => return Ok(false),
-            Poll::Ready(Ok(0)) => {
-                drop(buffer);
-                self.half.ended = true;
-                return self.pass_end_on(context).map(|_| true);
-            }
-            Poll::Ready(Ok(bytes)) => bytes,
-            // A client that is gone may have sent all that it wanted: what came before still goes to the broker.
-            Poll::Ready(Err(error)) if self.direction == Direction::Request && is_gone(&error) => {
-                drop(buffer);
-                self.half.ended = true;
-                return self.pass_end_on(context).map(|_| true);
-            }
-            Poll::Ready(Err(error)) => return Err(self.read_failed(&error)),
-        };
-        self.shared
-            .pipeline
-            .borrow_mut()
-            .metrics
-            .frames(self.direction)
-            .bytes_in += bytes as u64;
-        let Some(arrived) = buffer.get_mut(..bytes) else {
-            return Err(CloseReason::Internal);
-        };
-        if self.half.input.is_empty() {
-            let consumed = self.work(arrived, context)?;
-            let rest = arrived.get(consumed..).unwrap_or_default();
-            if !rest.is_empty() {
-                self.half.input = self.shared.pool.borrow_mut().take();
-                self.half.input.extend_from_slice(rest);
-            }
-        } else {
-            self.half.input.extend_from_slice(arrived);
-            drop(buffer);
-            self.work_on_rest(context)?;
-        }
-        self.flush(context)?;
-        Ok(true)
-    }
-
     /// Lets the session work on what was left of the input; says how much of it was used up.
-    fn work_on_rest(&mut self, context: &mut Context<'_>) -> Result<usize, CloseReason> {
+    pub(super) fn work_on_rest(&mut self, context: &mut Context<'_>) -> Result<usize, CloseReason> {
         let mut input = std::mem::take(&mut self.half.input);
-        let rest = input.get_mut(self.half.consumed..).unwrap_or_default();
+        let rest = input
+            .bytes_mut()
+            .get_mut(self.half.consumed..)
+            .unwrap_or_default();
         let consumed = self.work(rest, context);
         self.half.input = input;
         let consumed = consumed?;
@@ -181,11 +135,11 @@ impl<'a, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'a, R, W> {
     }
 
     /// Lets the session work on `input`; says how much of it is used up.
-    fn work(&mut self, input: &mut [u8], context: &mut Context<'_>) -> Result<usize, CloseReason> {
+    pub(super) fn work(&mut self, input: &mut [u8], context: &mut Context<'_>) -> Result<usize, CloseReason> {
         let mut pipeline = self.shared.pipeline.borrow_mut();
         let pipeline = &mut *pipeline;
         if self.half.output.capacity() == 0 {
-            self.half.output = self.shared.pool.borrow_mut().take();
+            self.half.output = self.shared.pool.borrow_mut().take(input.len());
         }
         let mut at = 0;
         // Reading is over; what follows is the proxy's own time.
@@ -203,6 +157,9 @@ impl<'a, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'a, R, W> {
                 }
             };
             let finished = self.session.take_finished();
+            if let (Some(frame), Step::Forward(bytes) | Step::Wrote(bytes)) = (&mut self.half.turn, &step) {
+                frame.is_used_up |= *bytes >= frame.announced;
+            }
             match step {
                 Step::Forward(bytes) => {
                     let verbatim = rest.get(..bytes).ok_or(CloseReason::Internal)?;
@@ -234,6 +191,7 @@ impl<'a, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'a, R, W> {
                     break;
                 }
                 Step::Yield => {
+                    self.half.note_moved(PACE_BYTES, self.now);
                     self.half.unfinished = true;
                     self.gives_way = true;
                     break;
@@ -265,6 +223,7 @@ impl<'a, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'a, R, W> {
                 Poll::Pending => {}
             }
             self.write_left = self.write_left.saturating_sub(sent);
+            self.half.note_moved(sent, self.now);
             pipeline.metrics.frames(self.direction).bytes_out += sent as u64;
         }
         if self.half.sink_gone {
@@ -280,7 +239,7 @@ impl<'a, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'a, R, W> {
     }
 
     /// Writes what is queued; says whether all of it is written.
-    fn flush(&mut self, context: &mut Context<'_>) -> Result<bool, CloseReason> {
+    pub(super) fn flush(&mut self, context: &mut Context<'_>) -> Result<bool, CloseReason> {
         if self.half.sink_gone {
             self.half.drop_output();
         }
@@ -295,6 +254,7 @@ impl<'a, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'a, R, W> {
             Poll::Pending => {}
         }
         self.wrote |= flushed > 0;
+        self.half.note_moved(flushed, self.now);
         self.shared
             .pipeline
             .borrow_mut()
@@ -307,20 +267,21 @@ impl<'a, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'a, R, W> {
     /// Gives back buffers that are empty, and tells the executor how much is held.
     fn settle(&mut self) {
         let mut pool = self.shared.pool.borrow_mut();
-        if self.half.input.is_empty() {
-            pool.give(&mut self.half.input);
+        if self.half.input.bytes().is_empty() {
+            pool.give(self.half.input.take());
         }
         if !self.half.has_output() {
             self.half.drop_output();
-            pool.give(&mut self.half.output);
+            pool.give(std::mem::take(&mut self.half.output));
         }
         drop(pool);
-        let elsewhere = self.session.bytes_held(self.direction);
-        self.shared.account(self.half, elsewhere);
+        let holding = self.holding();
+        self.shared.account(self.half, holding, self.now);
+        self.end_turn();
     }
 
     /// The source has ended: the sink is told once everything before it is written.
-    fn pass_end_on(&mut self, context: &mut Context<'_>) -> Result<bool, CloseReason> {
+    pub(super) fn pass_end_on(&mut self, context: &mut Context<'_>) -> Result<bool, CloseReason> {
         if self.half.end_passed_on || self.half.has_output() || self.direction == Direction::Response {
             return Ok(false);
         }
@@ -338,7 +299,7 @@ impl<'a, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'a, R, W> {
         }
     }
 
-    fn read_failed(&self, error: &io::Error) -> CloseReason {
+    pub(super) fn read_failed(&self, error: &io::Error) -> CloseReason {
         match self.direction {
             Direction::Request => CloseReason::ClientError,
             Direction::Response if is_gone(error) => CloseReason::BrokerClosed,
@@ -362,7 +323,7 @@ impl<'a, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'a, R, W> {
 }
 
 /// Whether `error` says that the peer has closed or reset the connection.
-fn is_gone(error: &io::Error) -> bool {
+pub(super) fn is_gone(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe

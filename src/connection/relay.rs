@@ -4,12 +4,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_lite::io::{AsyncRead, AsyncWrite};
 
 use super::half::{Blocked, Half};
 use super::one_way::{Moved, OneWay};
+use crate::executor::held::HalfKey;
 use crate::executor::registry::{Request, Status};
 use crate::executor::shared::Shared;
 use crate::metrics::{CloseReason, Direction};
@@ -51,12 +52,21 @@ where
         status: Rc<Status>,
         shared: Rc<Shared>,
     ) -> Self {
+        let now = Instant::now();
+        let half = |direction| {
+            let connection = status.id();
+            let key = HalfKey {
+                connection,
+                direction,
+            };
+            Half::new(key, now)
+        };
         Self {
             client,
             broker,
             session,
-            requests: Half::default(),
-            responses: Half::default(),
+            requests: half(Direction::Request),
+            responses: half(Direction::Response),
             status,
             shared,
             alarm: None,
@@ -101,20 +111,19 @@ where
             )
             .pump(context)?;
             if requests != Moved::Nothing || responses != Moved::Nothing {
-                let held = self.requests.accounted.saturating_add(self.responses.accounted);
-                self.status.touch(now, self.session.is_proven(), held);
+                self.status.touch(now, self.session.is_proven());
             }
             self.end_if_done(draining)?;
             if requests == Moved::Enough || responses == Moved::Enough {
                 break;
             }
             if requests != Moved::Input && responses != Moved::Input {
-                self.wait(context, now);
+                self.wait(context);
                 return Ok(Poll::Pending);
             }
         }
         // The other half may wait for something meanwhile.
-        self.wait(context, now);
+        self.wait(context);
         Ok(Poll::Ready(Turn::GaveWay))
     }
 
@@ -140,7 +149,7 @@ where
     }
 
     /// Arranges to be woken by what the halves wait for apart from their sockets.
-    fn wait(&mut self, context: &mut Context<'_>, now: Instant) {
+    fn wait(&mut self, context: &mut Context<'_>) {
         let mut deadline: Option<Instant> = None;
         let mut news = false;
         for half in [&self.requests, &self.responses] {
@@ -155,8 +164,7 @@ where
                 },
                 None => None,
             };
-            let starved = half.starved_since.map(|_| now + STARVED_RETRY);
-            deadline = [deadline, until, starved].into_iter().flatten().min();
+            deadline = [deadline, until].into_iter().flatten().min();
         }
         let Some(deadline) = deadline else { return };
         let mut alarms = self.shared.alarms.borrow_mut();
@@ -197,5 +205,3 @@ impl<C, B> Drop for Relay<C, B> {
 
 /// Rounds of one wake-up: with 256 KiB a read, 2 MiB before others get their turn.
 const ROUNDS_MAX: usize = 8;
-/// How often a half that the bound on held bytes keeps from reading tries again.
-const STARVED_RETRY: Duration = Duration::from_millis(20);

@@ -3,6 +3,7 @@
 mod bench;
 mod long_frames;
 mod strangers;
+mod turns;
 mod wire;
 
 use std::time::{Duration, Instant};

@@ -15,14 +15,23 @@ pub(crate) struct BufferPool {
 }
 
 impl BufferPool {
-    /// An empty buffer, with memory from an earlier use where there is one.
-    pub(crate) fn take(&mut self) -> Vec<u8> {
-        self.free.pop().unwrap_or_default()
+    /// An empty buffer for about `bytes`, with memory from an earlier use where there is some that suits: the smallest that is
+    /// large enough, but none that is much too large, since memory is on the account of whoever holds it.
+    pub(crate) fn take(&mut self, bytes: usize) -> Vec<u8> {
+        let suits = |buffer: &Vec<u8>| buffer.capacity() <= bytes.max(SMALL_BYTES).saturating_mul(4);
+        let fitting = self.free.iter().enumerate().filter(|(_, buffer)| suits(buffer));
+        let best = fitting.max_by_key(|(_, buffer)| {
+            let capacity = buffer.capacity();
+            (capacity.min(bytes), std::cmp::Reverse(capacity))
+        });
+        match best.map(|(position, _)| position) {
+            Some(position) => self.free.swap_remove(position),
+            None => Vec::new(),
+        }
     }
 
-    /// Takes a buffer back and leaves an empty one that owns no memory.
-    pub(crate) fn give(&mut self, buffer: &mut Vec<u8>) {
-        let mut buffer = std::mem::take(buffer);
+    /// Takes a buffer back.
+    pub(crate) fn give(&mut self, mut buffer: Vec<u8>) {
         if buffer.capacity() == 0
             || buffer.capacity() > POOLED_BYTES_MAX
             || self.free.len() >= POOLED_BUFFERS_MAX
@@ -39,6 +48,9 @@ const POOLED_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Two directions of four busy connections at a time; more only wait for their sockets.
 const POOLED_BUFFERS_MAX: usize = 8;
 
+/// Any buffer up to four times this is good for anything: it fits the share that each of thousands of connections has.
+const SMALL_BYTES: usize = 64 * 1024;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,14 +58,26 @@ mod tests {
     #[test]
     fn buffers_come_back_empty_and_large_ones_are_freed() {
         let mut pool = BufferPool::default();
-        let mut buffer = pool.take();
+        let mut buffer = pool.take(1000);
         buffer.extend_from_slice(&[7; 1000]);
-        pool.give(&mut buffer);
-        assert_eq!(buffer.capacity(), 0);
-        let again = pool.take();
+        pool.give(buffer);
+        let again = pool.take(1000);
         assert!(again.is_empty() && again.capacity() >= 1000);
-        let mut large = Vec::with_capacity(POOLED_BYTES_MAX + 1);
-        pool.give(&mut large);
-        assert_eq!(pool.take().capacity(), 0);
+        pool.give(Vec::with_capacity(POOLED_BYTES_MAX + 1));
+        assert_eq!(pool.take(POOLED_BYTES_MAX).capacity(), 0);
+    }
+
+    #[test]
+    fn whoever_holds_little_gets_no_large_buffer() {
+        let mut pool = BufferPool::default();
+        let capacities = [4 * SMALL_BYTES, 4 * SMALL_BYTES + 1, 1000, 16 * SMALL_BYTES];
+        for capacity in capacities {
+            pool.give(Vec::with_capacity(capacity));
+        }
+        assert_eq!(pool.take(1).capacity(), 1000, "the smallest that is large enough");
+        assert_eq!(pool.take(1).capacity(), 4 * SMALL_BYTES);
+        assert_eq!(pool.take(1).capacity(), 0, "what is left is much too large");
+        assert_eq!(pool.take(8 * SMALL_BYTES).capacity(), 16 * SMALL_BYTES);
+        assert_eq!(pool.take(usize::MAX).capacity(), 4 * SMALL_BYTES + 1);
     }
 }

@@ -27,9 +27,9 @@ pub(crate) enum Request {
 
 /// One connection, as its executor sees it.
 pub(crate) struct Status {
+    id: u64,
     accepted: Instant,
     active: Cell<Instant>,
-    held: Cell<usize>,
     proven: Cell<bool>,
     request: Cell<Request>,
     /// The cluster and the node on whose port it came.
@@ -38,11 +38,11 @@ pub(crate) struct Status {
 }
 
 impl Status {
-    fn new(now: Instant) -> Self {
+    fn new(id: u64, now: Instant) -> Self {
         Self {
+            id,
             accepted: now,
             active: Cell::new(now),
-            held: Cell::new(0),
             proven: Cell::new(false),
             request: Cell::new(Request::Run),
             node: Cell::new(None),
@@ -50,10 +50,14 @@ impl Status {
         }
     }
 
-    /// Bytes have passed; `proven`: the broker has shown that it takes this client; `held`: bytes of memory held for it.
-    pub(crate) fn touch(&self, now: Instant, proven: bool, held: usize) {
+    /// Its number among the connections of its executor.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Bytes have passed; `proven`: the broker has shown that it takes this client.
+    pub(crate) fn touch(&self, now: Instant, proven: bool) {
         self.active.set(now);
-        self.held.set(held);
         self.proven.set(proven);
     }
 
@@ -98,7 +102,7 @@ impl Registry {
     /// Adds a connection that was accepted at `now`.
     pub(crate) fn add(&mut self, now: Instant) -> (u64, Rc<Status>) {
         self.next = self.next.wrapping_add(1);
-        let status = Rc::new(Status::new(now));
+        let status = Rc::new(Status::new(self.next, now));
         if self.draining {
             status.ask(Request::Drain);
         }
@@ -156,14 +160,10 @@ impl Registry {
         self.connections.len()
     }
 
-    /// Closes the connection that holds the most memory of those on which nothing has passed for [`STILL_MAX`]: a client that
-    /// asks for much and reads nothing must not keep the others from being served.
-    pub(crate) fn close_largest(&self, now: Instant) {
-        let still = self.connections.values().filter(|status| {
-            status.held.get() > 0 && now.saturating_duration_since(status.active.get()) >= STILL_MAX
-        });
-        if let Some(status) = still.max_by_key(|status| status.held.get()) {
-            status.ask(Request::Close(CloseReason::Limit));
+    /// Closes a connection that others cannot be served beside.
+    pub(crate) fn close(&self, id: u64, reason: CloseReason) {
+        if let Some(status) = self.connections.get(&id) {
+            status.ask(Request::Close(reason));
         }
     }
 
@@ -180,9 +180,6 @@ impl Registry {
     }
 }
 
-/// How long a connection may hold memory without a byte moving, when others need it.
-const STILL_MAX: Duration = Duration::from_secs(5);
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,7 +190,7 @@ mod tests {
         let start = Instant::now();
         let (_, quiet) = registry.add(start);
         let (_, stranger) = registry.add(start);
-        quiet.touch(start, true, 0);
+        quiet.touch(start, true);
         let (idle, unproven) = (Duration::from_secs(600), Duration::from_secs(10));
         registry.close_idle(start + Duration::from_secs(9), idle, unproven);
         assert_eq!(stranger.request(), Request::Run);
@@ -205,28 +202,6 @@ mod tests {
         assert_eq!(quiet.request(), Request::Run);
         registry.close_idle(start + Duration::from_secs(600), idle, unproven);
         assert_eq!(quiet.request(), Request::Close(CloseReason::Idle));
-    }
-
-    #[test]
-    fn the_largest_holder_that_stands_still_has_to_go() {
-        let mut registry = Registry::default();
-        let start = Instant::now();
-        let (_, small) = registry.add(start);
-        let (_, large) = registry.add(start);
-        let (_, busy) = registry.add(start);
-        let later = start + STILL_MAX;
-        small.touch(start, true, 10);
-        large.touch(start, true, 20);
-        busy.touch(later, true, 30);
-        registry.close_largest(later);
-        assert_eq!(large.request(), Request::Close(CloseReason::Limit));
-        assert_eq!((small.request(), busy.request()), (Request::Run, Request::Run));
-        registry.close_largest(later);
-        assert_eq!(
-            small.request(),
-            Request::Run,
-            "one at a time: it takes a moment to go"
-        );
     }
 
     #[test]

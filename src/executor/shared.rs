@@ -3,7 +3,7 @@
 //! - SHARED-1: a `RefCell` here is borrowed within one poll and never across an await.
 //! - SHARED-2: a request that does not fit into the channel to the control thread waits here and is sent by the next tick.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::alarms::Alarms;
 use super::buffers::{BufferPool, READ_BUFFER_BYTES};
+use super::held::{HeldBytes, Holding, Turned};
 use super::messages::ControlRequest;
 use super::registry::Registry;
 use crate::channel::Sender;
@@ -33,8 +34,7 @@ pub(crate) struct Shared {
     unsent: RefCell<VecDeque<ControlRequest>>,
     key_service: Sender<KeyRequest>,
     names: RefCell<HashMap<HostPort, Lookup>>,
-    bytes_held: Cell<usize>,
-    bytes_held_max: usize,
+    held: RefCell<HeldBytes>,
 }
 
 /// What is known of a host's addresses.
@@ -51,7 +51,7 @@ impl Shared {
         control: Sender<ControlRequest>,
         key_service: Sender<KeyRequest>,
     ) -> Self {
-        let bytes_held_max = pipeline.limits.executor_bytes_max;
+        let held = HeldBytes::new(pipeline.limits.executor_bytes_max);
         Self {
             executor,
             pipeline: RefCell::new(pipeline),
@@ -63,8 +63,7 @@ impl Shared {
             unsent: RefCell::default(),
             key_service,
             names: RefCell::default(),
-            bytes_held: Cell::new(0),
-            bytes_held_max,
+            held: RefCell::new(held),
         }
     }
 
@@ -180,47 +179,79 @@ impl Shared {
         }
     }
 
-    /// Whether a half may read more; past the bound it waits, and a half that holds part of a frame is given up after a while,
-    /// so that others can finish theirs.
-    pub(crate) fn may_hold(&self, half: &mut Half, now: Instant) -> Result<bool, CloseReason> {
-        if !self.is_full() {
-            half.starved_since = None;
-            return Ok(true);
-        }
-        let since = *half.starved_since.get_or_insert(now);
-        if !half.input.is_empty() && now.saturating_duration_since(since) >= STARVED_MAX {
-            return Err(CloseReason::Limit);
-        }
-        Ok(false)
+    /// Whether a short frame may be begun; if not, `waker` is woken when one may be.
+    pub(crate) fn may_pass(&self, waker: &Waker) -> bool {
+        self.held.borrow_mut().may_pass(waker)
     }
 
-    /// Whether as much is held as may be.
-    pub(crate) fn is_full(&self) -> bool {
-        self.bytes_held.get() >= self.bytes_held_max
+    /// Whether any long frame waits for its turn.
+    pub(crate) fn is_any_waiting(&self) -> bool {
+        self.held.borrow().is_any_waiting()
     }
 
-    /// Notes how much memory a half holds now, with what is held for it `elsewhere`.
-    pub(crate) fn account(&self, half: &mut Half, elsewhere: usize) {
-        let holds = half.bytes_held().saturating_add(elsewhere);
-        if holds != half.accounted {
-            self.bytes_held.set(
-                self.bytes_held
-                    .get()
-                    .saturating_sub(half.accounted)
-                    .saturating_add(holds),
-            );
-            half.accounted = holds;
-            self.pipeline.borrow_mut().metrics.gauges.bytes_held = self.bytes_held.get() as u64;
+    /// A half has begun to hold a frame of `announced` bytes that is too long to pass by: says whether it may go on.
+    pub(crate) fn turn(
+        &self,
+        half: &Half,
+        holding: Holding,
+        announced: usize,
+        waker: &Waker,
+        now: Instant,
+    ) -> Turned {
+        let turned = self
+            .held
+            .borrow_mut()
+            .turn(half.key, holding, announced, waker, now);
+        self.after_accounting();
+        turned
+    }
+
+    /// A half that had lost its turn moves again.
+    pub(crate) fn wait_again(&self, half: &Half, waker: &Waker, now: Instant) {
+        self.held.borrow_mut().wait_again(half.key, waker, now);
+        self.after_accounting();
+    }
+
+    /// The long frame of a half is gone.
+    pub(crate) fn end_turn(&self, half: &mut Half, now: Instant) {
+        half.turn = None;
+        self.held.borrow_mut().finish(half.key, now);
+        self.after_accounting();
+    }
+
+    /// Notes how much memory a half holds now.
+    pub(crate) fn account(&self, half: &mut Half, holding: Holding, now: Instant) {
+        if holding.bytes > 0 || half.accounted > 0 {
+            half.accounted = holding.bytes;
+            self.held.borrow_mut().hold(half.key, holding, now);
+            self.after_accounting();
         }
     }
 
     /// The half has ended: its buffers go back to the pool.
     pub(crate) fn release(&self, half: &mut Half) {
         let mut pool = self.pool.borrow_mut();
-        pool.give(&mut half.input);
-        pool.give(&mut half.output);
+        pool.give(half.input.take());
+        pool.give(std::mem::take(&mut half.output));
         drop(pool);
-        self.account(half, 0);
+        self.held.borrow_mut().forget(half.key, Instant::now());
+        self.after_accounting();
+    }
+
+    /// Makes room where connections stand still and others wait.
+    pub(crate) fn relieve(&self, now: Instant) {
+        self.held.borrow_mut().tick(now);
+        self.after_accounting();
+    }
+
+    fn after_accounting(&self) {
+        let mut held = self.held.borrow_mut();
+        for connection in held.take_victims() {
+            self.registry.borrow().close(connection, CloseReason::Limit);
+        }
+        let gauges = &mut self.pipeline.borrow_mut().metrics.gauges;
+        gauges.bytes_held = held.total() as u64;
+        gauges.frames_queued = held.waiting() as u64;
     }
 }
 
@@ -234,5 +265,3 @@ const FAILURE_KEPT: Duration = Duration::from_secs(1);
 const ANSWER_EXPECTED: Duration = Duration::from_secs(6);
 /// Hosts that are remembered.
 const NAMES_MAX: usize = 1024;
-/// How long a half may hold part of a frame without reading more of it.
-const STARVED_MAX: Duration = Duration::from_secs(5);

@@ -28,6 +28,8 @@ labels! {
 pub struct Gauges {
     /// Bytes of frames held in buffers.
     pub bytes_held: u64,
+    /// Long frames that wait for their turn to be read.
+    pub frames_queued: u64,
     /// Requests sent to brokers whose response has not come back.
     pub requests_in_flight: u64,
     /// Produce requests that wait for a key.
@@ -174,6 +176,7 @@ impl Snapshot {
         mine.failed = mine.failed.wrapping_add(added.failed);
         let (mine, added) = (&mut self.gauges, other.gauges);
         mine.bytes_held = mine.bytes_held.wrapping_add(added.bytes_held);
+        mine.frames_queued = mine.frames_queued.wrapping_add(added.frames_queued);
         mine.requests_in_flight = mine.requests_in_flight.wrapping_add(added.requests_in_flight);
         mine.produce_parked = mine.produce_parked.wrapping_add(added.produce_parked);
         mine.fetch_parked = mine.fetch_parked.wrapping_add(added.fetch_parked);

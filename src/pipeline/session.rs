@@ -11,6 +11,7 @@
 //! - SESSION-4: a drain ends although the client goes on sending: what was read when it began is taken to the end of its
 //!   last frame, and nothing behind it.
 
+mod announced;
 mod draft;
 mod question;
 mod requests;

@@ -173,10 +173,22 @@ impl Bench {
 
     /// Another connection of the same executor, with its client and its broker.
     pub(super) fn neighbour(&self) -> (Socket, Socket, Pin<Box<Relay<Socket, Socket>>>) {
+        self.join(log_in)
+    }
+
+    /// The same, with a client that the broker has not answered yet.
+    pub(super) fn strange_neighbour(&self) -> (Socket, Socket, Pin<Box<Relay<Socket, Socket>>>) {
+        self.join(|_, _| {})
+    }
+
+    fn join(
+        &self,
+        prepare: impl FnOnce(&mut Session, &mut Pipeline),
+    ) -> (Socket, Socket, Pin<Box<Relay<Socket, Socket>>>) {
         let (client, broker) = (Socket::with_room(ROOMY), Socket::with_room(ROOMY));
         let (_, status) = self.shared.registry.borrow_mut().add(Instant::now());
         let mut session = Session::new(listener(), 2, &Limits::default(), None);
-        log_in(&mut session, &mut self.shared.pipeline.borrow_mut());
+        prepare(&mut session, &mut self.shared.pipeline.borrow_mut());
         let relay = Relay::new(
             client.clone(),
             broker.clone(),

@@ -69,6 +69,12 @@ impl Socket {
         }
     }
 
+    /// From now on so many bytes can be written.
+    pub(super) fn leave_room(&self, bytes: usize) {
+        self.0.borrow_mut().room = 0;
+        self.make_room(bytes);
+    }
+
     /// Bytes that were sent to us and not read.
     pub(super) fn unread(&self) -> usize {
         self.0.borrow().arriving.len()

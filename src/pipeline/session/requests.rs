@@ -237,7 +237,7 @@ impl Session {
 }
 
 /// Length and head of the request that `input` begins with; at least [`HEAD_BYTES`] are there.
-fn request_head(input: &[u8]) -> Result<(usize, RequestHead), CloseReason> {
+pub(super) fn request_head(input: &[u8]) -> Result<(usize, RequestHead), CloseReason> {
     let length = frame_length(input, REQUEST_BYTES_MIN)?;
     let head = input
         .get(LENGTH_PREFIX_BYTES..)

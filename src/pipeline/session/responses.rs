@@ -302,7 +302,7 @@ fn body_error_code(frame: &[u8], api_key: i16, version: i16) -> Result<i16, Clos
 /// Length, correlation id.
 const RESPONSE_HEAD_BYTES: usize = LENGTH_PREFIX_BYTES + 4;
 /// Correlation id.
-const RESPONSE_BYTES_MIN: usize = 4;
+pub(super) const RESPONSE_BYTES_MIN: usize = 4;
 /// Ten thousand brokers, at a hundred bytes each.
 const OWN_ANSWER_BYTES_MAX: usize = 1024 * 1024;
 /// The control thread answers within a tick; seconds are a hang.

@@ -1,0 +1,205 @@
+//! Whether one direction of a connection may read, how much, and where what was read is kept.
+//!
+//! - READING-1: of a frame that waits for its turn no more is kept than came with the read that showed how long it is.
+//! - READING-2: the buffer grows with what came, and is moved in steps: while it moves, others have their turns.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_lite::io::{AsyncRead, AsyncWrite};
+
+use super::half::LongFrame;
+use super::one_way::{OneWay, is_gone};
+use crate::executor::buffers::READ_BUFFER_BYTES;
+use crate::executor::held::{Holding, PACE_BYTES, PASSING_BYTES_MAX, Turned};
+use crate::growing::{Growing, MOVED_AT_ONCE, Room};
+use crate::metrics::{CloseReason, Direction};
+
+/// What may be read now.
+struct Allowance {
+    bytes_max: usize,
+    /// How long what is held is going to be, as far as that is known.
+    expected: usize,
+    /// The turn was lost: what is read is a sign of life.
+    again: bool,
+}
+
+impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
+    /// Reads once and works on what came; says whether anything was done.
+    pub(super) fn read(&mut self, context: &mut Context<'_>) -> Result<bool, CloseReason> {
+        if self.half.ended {
+            return self.pass_end_on(context);
+        }
+        if !self.may_read {
+            return Ok(false);
+        }
+        self.end_turn();
+        let Some(allowance) = self.allowance(context) else {
+            return Ok(false);
+        };
+        if !self.half.input.bytes().is_empty() && !self.make_room(&allowance) {
+            return Ok(true);
+        }
+        let shared = self.shared;
+        let mut buffer = shared.read_buffer.borrow_mut();
+        let Some(place) = buffer.get_mut(..allowance.bytes_max) else {
+            return Err(CloseReason::Internal);
+        };
+        let bytes = match Pin::new(&mut *self.source).poll_read(context, place) {
+            Poll::Pending => return Ok(false),
+            Poll::Ready(Ok(0)) => {
+                drop(buffer);
+                self.half.ended = true;
+                return self.pass_end_on(context).map(|_| true);
+            }
+            Poll::Ready(Ok(bytes)) => bytes,
+            // A client that is gone may have sent all that it wanted: what came before still goes to the broker.
+            Poll::Ready(Err(error)) if self.direction == Direction::Request && is_gone(&error) => {
+                drop(buffer);
+                self.half.ended = true;
+                return self.pass_end_on(context).map(|_| true);
+            }
+            Poll::Ready(Err(error)) => return Err(self.read_failed(&error)),
+        };
+        shared
+            .pipeline
+            .borrow_mut()
+            .metrics
+            .frames(self.direction)
+            .bytes_in += bytes as u64;
+        self.half.note_moved(bytes, self.now);
+        let Some(arrived) = place.get_mut(..bytes) else {
+            return Err(CloseReason::Internal);
+        };
+        if self.half.input.bytes().is_empty() {
+            let consumed = self.work(arrived, context)?;
+            let rest = arrived.get(consumed..).unwrap_or_default();
+            if !rest.is_empty() {
+                self.keep(rest, context);
+            }
+        } else {
+            self.half.input.bytes_mut().extend_from_slice(arrived);
+            drop(buffer);
+            if allowance.again {
+                shared.wait_again(self.half, context.waker(), self.now);
+            }
+            self.work_on_rest(context)?;
+        }
+        self.flush(context)?;
+        Ok(true)
+    }
+
+    /// What the half holds, for the account.
+    pub(super) fn holding(&mut self) -> Holding {
+        let elsewhere = self.session.bytes_held(self.direction);
+        let bytes = self.half.bytes_held().saturating_add(elsewhere);
+        if self.half.accounted == 0 {
+            self.half.paced_at = self.now;
+        }
+        Holding {
+            cluster: self.session.cluster(),
+            bytes,
+            proven: self.session.is_logged_in(),
+            paced_at: self.half.paced_at,
+            parked: self.half.blocked.is_some(),
+        }
+    }
+
+    /// Lets others have their turn once the long frame is gone.
+    pub(super) fn end_turn(&mut self) {
+        if self.half.has_ended_its_turn() {
+            self.shared.end_turn(self.half, self.now);
+        }
+    }
+
+    /// How much may be read now, if anything: it is woken then.
+    fn allowance(&mut self, context: &Context<'_>) -> Option<Allowance> {
+        let have = self.half.rest().len();
+        let announced = self.session.announced(self.direction, self.half.rest());
+        let missing = announced.map(|announced| announced.saturating_sub(have).max(1));
+        let expected = announced.map_or(usize::MAX, |announced| {
+            self.half.consumed.saturating_add(announced)
+        });
+        let allow = |bytes_max: usize, again| {
+            Some(Allowance {
+                bytes_max: bytes_max.min(READ_BUFFER_BYTES),
+                expected,
+                again,
+            })
+        };
+        if let (Some(announced), Some(missing)) = (announced, missing)
+            && self.takes_turns(announced)
+        {
+            return match self.turn(announced, context) {
+                Turned::Has => allow(missing, false),
+                Turned::Waits => None,
+                Turned::Lost => allow(missing.min(PASSING_BYTES_MAX), true),
+            };
+        }
+        if !self.shared.may_pass(context.waker()) {
+            // HELD-1: what was begun is finished, and no more.
+            return (have > 0).then(|| allow(missing.unwrap_or(PASSING_BYTES_MAX), false))?;
+        }
+        // READING-1: what comes may be the beginning of another one that has to wait.
+        let is_crowded = have == 0 && self.shared.is_any_waiting();
+        allow(
+            if is_crowded {
+                PASSING_BYTES_MAX
+            } else {
+                READ_BUFFER_BYTES
+            },
+            false,
+        )
+    }
+
+    /// Whether a frame is too long to pass by. What a client sends before it is proven has a bound of its own (HELD-3).
+    fn takes_turns(&self, announced: usize) -> bool {
+        announced > PASSING_BYTES_MAX
+            && (self.direction == Direction::Response || self.session.is_logged_in())
+    }
+
+    fn turn(&mut self, announced: usize, context: &Context<'_>) -> Turned {
+        self.half.turn = Some(LongFrame {
+            announced,
+            is_used_up: false,
+        });
+        let holding = self.holding();
+        self.shared
+            .turn(self.half, holding, announced, context.waker(), self.now)
+    }
+
+    /// Makes room for what may be read; `false`: others first.
+    fn make_room(&mut self, allowance: &Allowance) -> bool {
+        let Allowance {
+            bytes_max, expected, ..
+        } = *allowance;
+        match self
+            .half
+            .input
+            .make_room_towards(expected, bytes_max, MOVED_AT_ONCE)
+        {
+            Room::Ready(_) => true,
+            Room::Moving(_) => {
+                self.half.note_moved(PACE_BYTES, self.now);
+                self.gives_way = true;
+                false
+            }
+        }
+    }
+
+    /// Keeps what is not worked off of a first read.
+    fn keep(&mut self, rest: &[u8], context: &Context<'_>) {
+        let announced = self.session.announced(self.direction, rest);
+        let goes_on = match announced {
+            Some(announced) if self.takes_turns(announced) => self.turn(announced, context) == Turned::Has,
+            _ => self.session.is_logged_in(),
+        };
+        let mut input = Vec::new();
+        if goes_on {
+            let bytes = announced.unwrap_or(0).max(rest.len());
+            input = self.shared.pool.borrow_mut().take(bytes);
+        }
+        input.extend_from_slice(rest);
+        self.half.input = Growing::from(input);
+    }
+}

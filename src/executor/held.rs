@@ -1,0 +1,304 @@
+//! What the connections of one executor hold of frames, and who has to go when it is too much.
+//!
+//! - HELD-1: frames up to [`PASSING_BYTES_MAX`] pass by. Longer ones, however many stand still, never keep one of them from being
+//!   read: a quarter of the bound is theirs alone, and whoever has begun one may read it to its end.
+//! - HELD-2: longer frames that are held take turns ([`turns`]), by their announced length and in order of arrival. That is
+//!   accounting only: memory follows what came.
+//! - HELD-3: what connections hold that have not proven to be logged in is bounded in sum. The one that holds most is closed
+//!   at once when it is more.
+//! - HELD-4: when there is no room for short frames, or none for the one long frame that always goes on, connections are closed
+//!   that hold most of those that move less than [`PACE_BYTES`] in [`PATIENCE`]. Who waits for us is none of them.
+//!
+//! Pure: the time is a parameter. Executor threads only.
+
+#[cfg(test)]
+mod tests;
+mod turns;
+
+use std::collections::{BTreeMap, HashMap};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use self::turns::{Turn, Waiting};
+use crate::metrics::Direction;
+
+pub(crate) use self::turns::Turned;
+
+/// One direction of one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct HalfKey {
+    pub(crate) connection: u64,
+    pub(crate) direction: Direction,
+}
+
+/// What a half says of itself whenever that has changed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Holding {
+    /// Position of the connection's cluster in the configuration.
+    pub(crate) cluster: usize,
+    /// Bytes of memory.
+    pub(crate) bytes: usize,
+    /// The broker has shown that it takes this client.
+    pub(crate) proven: bool,
+    /// When it had last moved [`PACE_BYTES`] more, or began to hold something.
+    pub(crate) paced_at: Instant,
+    /// It waits for us, not for a socket.
+    pub(crate) parked: bool,
+}
+
+/// The account; see the module.
+pub(crate) struct HeldBytes {
+    bytes_max: usize,
+    halves: HashMap<HalfKey, Half>,
+    /// Bytes of each [`Class`].
+    sums: [usize; Class::COUNT],
+    /// By cluster: who waits for a turn, the first one first.
+    waiting: BTreeMap<usize, Waiting>,
+    next_ticket: u64,
+    /// What frames that have their turn may need, and how many of them there are; the same by cluster.
+    taken: usize,
+    taken_count: usize,
+    taken_by_cluster: BTreeMap<usize, usize>,
+    /// What those hold that have lost their turn.
+    lost: usize,
+    /// Whoever found no room for a short frame.
+    starved: Vec<Waker>,
+    /// Connections to be closed.
+    victims: Vec<u64>,
+}
+
+struct Half {
+    holding: Holding,
+    turn: Turn,
+    /// Its connection is among those to be closed.
+    closing: bool,
+}
+
+/// On whose account something is held.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Class {
+    /// Short frames, what is streamed, and beginnings of frames that wait for their turn.
+    Passing,
+    /// Anything of a connection that is not proven, unless a broker answers it at length.
+    Unproven,
+    /// Frames that have their turn, or had it.
+    Long,
+    /// Connections that are about to be closed.
+    Closing,
+}
+
+impl Class {
+    const COUNT: usize = 4;
+}
+
+impl Half {
+    fn class(&self) -> Class {
+        if self.closing {
+            Class::Closing
+        } else if self.turn.is_long() {
+            Class::Long
+        } else if self.holding.proven {
+            Class::Passing
+        } else {
+            Class::Unproven
+        }
+    }
+
+    /// Whether it has not moved for so long that others go first.
+    fn stands_still(&self, now: Instant) -> bool {
+        let since = match self.turn {
+            // It could not move before.
+            Turn::Has { since, .. } => since.max(self.holding.paced_at),
+            _ => self.holding.paced_at,
+        };
+        now.saturating_duration_since(since) >= PATIENCE
+    }
+
+    /// Whether that is the fault of its peers.
+    fn is_to_blame(&self) -> bool {
+        !self.holding.parked && !matches!(self.turn, Turn::Waiting { .. })
+    }
+}
+
+impl HeldBytes {
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self {
+            bytes_max,
+            halves: HashMap::new(),
+            sums: [0; Class::COUNT],
+            waiting: BTreeMap::new(),
+            next_ticket: 0,
+            taken: 0,
+            taken_count: 0,
+            taken_by_cluster: BTreeMap::new(),
+            lost: 0,
+            starved: Vec::new(),
+            victims: Vec::new(),
+        }
+    }
+
+    /// All that is held.
+    pub(crate) fn total(&self) -> usize {
+        self.sums.iter().sum()
+    }
+
+    /// Whether any frame waits for its turn.
+    pub(crate) fn is_any_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// How many frames wait for their turn.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.values().map(Waiting::len).sum()
+    }
+
+    /// Notes what a half holds now.
+    pub(crate) fn hold(&mut self, key: HalfKey, holding: Holding, now: Instant) {
+        self.change(key, holding, |half| half.holding = holding);
+        self.bound_unproven(now);
+    }
+
+    /// A half has ended.
+    pub(crate) fn forget(&mut self, key: HalfKey, now: Instant) {
+        self.finish(key, now);
+        if let Some(half) = self.halves.remove(&key) {
+            self.subtract(half.class(), half.holding.bytes);
+        }
+    }
+
+    /// Whether a short frame may be begun now; if not, `waker` is woken when one may be (HELD-1).
+    pub(crate) fn may_pass(&mut self, waker: &Waker) -> bool {
+        if self.has_room_to_pass() {
+            return true;
+        }
+        if !self.starved.iter().any(|known| known.will_wake(waker)) {
+            self.starved.push(waker.clone());
+        }
+        false
+    }
+
+    /// What is done at regular times: turns are lost, and who stands still is closed if others need the room.
+    pub(crate) fn tick(&mut self, now: Instant) {
+        self.lose_turns(now);
+        if self.starved.is_empty() {
+            return;
+        }
+        // HELD-4.
+        while !self.has_room_to_pass() {
+            let largest = self.largest(|half| half.is_to_blame() && half.stands_still(now));
+            let Some(connection) = largest else { return };
+            self.close(connection);
+            self.admit(now);
+        }
+        for waker in self.starved.drain(..) {
+            waker.wake();
+        }
+    }
+
+    /// The connections that are to be closed; each is named once.
+    pub(crate) fn take_victims(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.victims)
+    }
+
+    fn has_room_to_pass(&self) -> bool {
+        self.lasting() < self.bytes_max || self.sum(Class::Passing) < self.bytes_max / PASSING_PART
+    }
+
+    /// HELD-3.
+    fn bound_unproven(&mut self, now: Instant) {
+        while self.sum(Class::Unproven) > self.unproven_bytes_max() {
+            let largest = self.largest(|half| half.class() == Class::Unproven);
+            let Some(connection) = largest else { return };
+            self.close(connection);
+            self.admit(now);
+        }
+    }
+
+    fn unproven_bytes_max(&self) -> usize {
+        let least = UNPROVEN_BYTES_MIN.min(self.bytes_max / PASSING_PART);
+        (self.bytes_max / UNPROVEN_PART).max(least)
+    }
+
+    /// The connection of the half that holds most of those that are `eligible` and hold anything.
+    fn largest(&self, eligible: impl Fn(&Half) -> bool) -> Option<u64> {
+        let halves = self.halves.iter();
+        halves
+            .filter(|(_, half)| half.class() != Class::Closing && half.holding.bytes > 0 && eligible(half))
+            .max_by_key(|(key, half)| (half.holding.bytes, key.connection))
+            .map(|(key, _)| key.connection)
+    }
+
+    /// The connection is to be closed: what it holds is as good as gone, and so is its turn.
+    fn close(&mut self, connection: u64) {
+        self.victims.push(connection);
+        for direction in [Direction::Request, Direction::Response] {
+            let key = HalfKey {
+                connection,
+                direction,
+            };
+            self.end_turn(key);
+            let Some(half) = self.halves.get_mut(&key) else {
+                continue;
+            };
+            let (class, bytes) = (half.class(), half.holding.bytes);
+            half.closing = true;
+            self.subtract(class, bytes);
+            self.add(Class::Closing, bytes);
+        }
+    }
+
+    /// Changes a half, which is made if need be, and the sums with it; one that holds nothing and has no turn is dropped.
+    fn change(&mut self, key: HalfKey, holding: Holding, change: impl FnOnce(&mut Half)) {
+        let half = self.halves.entry(key).or_insert(Half {
+            holding: Holding { bytes: 0, ..holding },
+            turn: Turn::None,
+            closing: false,
+        });
+        let before = (half.class(), half.holding.bytes, half.turn.is_lost());
+        change(half);
+        let after = (half.class(), half.holding.bytes, half.turn.is_lost());
+        if after.1 == 0 && matches!(half.turn, Turn::None) && !half.closing {
+            self.halves.remove(&key);
+        }
+        self.subtract(before.0, before.1);
+        self.add(after.0, after.1);
+        let lost = |(_, bytes, lost): (Class, usize, bool)| if lost { bytes } else { 0 };
+        self.lost = self.lost.saturating_sub(lost(before)).saturating_add(lost(after));
+    }
+
+    fn sum(&self, class: Class) -> usize {
+        self.sums.get(class as usize).copied().unwrap_or(0)
+    }
+
+    fn add(&mut self, class: Class, bytes: usize) {
+        if let Some(sum) = self.sums.get_mut(class as usize) {
+            *sum = sum.saturating_add(bytes);
+        }
+    }
+
+    fn subtract(&mut self, class: Class, bytes: usize) {
+        if let Some(sum) = self.sums.get_mut(class as usize) {
+            *sum = sum.saturating_sub(bytes);
+        }
+    }
+
+    /// What is held and is not about to be given back.
+    fn lasting(&self) -> usize {
+        self.total().saturating_sub(self.sum(Class::Closing))
+    }
+}
+
+/// A frame up to this length, its prefix included, needs no turn: nearly all requests and answers but records of busy topics.
+pub(crate) const PASSING_BYTES_MAX: usize = 64 * 1024;
+/// Bytes that are to be moved in [`PATIENCE`]. At a tenth of what 50 MiB, the clients' default for a fetch, need to arrive within
+/// their default time-out of 30 seconds, nobody is served by waiting.
+pub(crate) const PACE_BYTES: usize = 64 * 1024;
+/// How long a frame keeps its turn, and a connection its memory when others need it, without a move: longer than a lost packet
+/// takes to be sent again.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
+/// A quarter of the bound is for short frames alone: thousands of connections with a few frames each.
+const PASSING_PART: usize = 4;
+/// A sixteenth of the bound is for connections that are not proven: a login takes a few KiB.
+const UNPROVEN_PART: usize = 16;
+/// A few first requests fit all the same when the bound is small.
+const UNPROVEN_BYTES_MIN: usize = 4 * 1024 * 1024;

@@ -1,0 +1,43 @@
+//! How long a frame is that is going to be held, as soon as it says so.
+
+use super::requests::request_head;
+use super::responses::RESPONSE_BYTES_MIN;
+use super::{Session, frame_length};
+use crate::metrics::Direction;
+use crate::pipeline::authentication::API_VERSIONS;
+use crate::pipeline::in_flight::Answer;
+use crate::protocol::frame::LENGTH_PREFIX_BYTES;
+use crate::protocol::policy::{RequestHandling, api_policy};
+
+impl Session {
+    /// Bytes of the frame that `input` begins with, its length included, if it is to be held until it is whole. Whoever keeps
+    /// an account of memory asks; nothing is reserved for it (SESSION-1).
+    pub fn announced(&self, direction: Direction, input: &[u8]) -> Option<usize> {
+        let length = match direction {
+            Direction::Request => self.announced_request(input)?,
+            Direction::Response => self.announced_response(input)?,
+        };
+        Some(length.saturating_add(LENGTH_PREFIX_BYTES))
+    }
+
+    fn announced_request(&self, input: &[u8]) -> Option<usize> {
+        if self.request_left > 0 {
+            return None;
+        }
+        let (length, head) = request_head(input).ok()?;
+        let policy = api_policy(head.api_key)?;
+        let answered_here = head.api_key == API_VERSIONS && head.api_version > policy.max;
+        (policy.request == RequestHandling::Hold || answered_here).then_some(length)
+    }
+
+    fn announced_response(&self, input: &[u8]) -> Option<usize> {
+        let is_held = match self.in_flight.front()?.answer {
+            Answer::Stream | Answer::Local(_) => false,
+            Answer::Rewrite | Answer::Produce(_) | Answer::Own => true,
+        };
+        if self.response_left > 0 || !is_held {
+            return None;
+        }
+        frame_length(input, RESPONSE_BYTES_MIN).ok()
+    }
+}
