@@ -5,6 +5,7 @@
 
 pub mod inspect;
 pub mod keystore;
+mod log_writer;
 pub mod logging;
 
 use std::error::Error;
@@ -149,7 +150,7 @@ where
     };
     let outcome = logging::start(&config.log)
         .map_err(Box::from)
-        .and_then(|()| serve(config));
+        .and_then(|_logging| serve(config));
     match outcome {
         Ok(()) => EXIT_OK,
         Err(error) => {

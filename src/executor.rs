@@ -17,6 +17,7 @@
 pub(crate) mod alarms;
 pub(crate) mod buffers;
 mod dial;
+mod errands;
 pub(crate) mod held;
 pub(crate) mod messages;
 mod others_first;
@@ -39,7 +40,7 @@ use glommio::{ExecutorJoinHandle, GlommioError, LocalExecutorBuilder, Placement,
 use tokio::sync::oneshot;
 
 use self::dial::{Listener, connect};
-use self::messages::{Accepted, ControlRequest, ExecutorMessage, Seats};
+use self::messages::{Accepted, ControlRequest, ExecutorMessage, Seats, Unreachable};
 use self::others_first::others_first;
 use self::shared::Shared;
 use crate::channel::{Receiver, Sender};
@@ -165,15 +166,14 @@ impl Executor {
                 let mut pipeline = self.shared.pipeline.borrow_mut();
                 if let Some(book) = pipeline.addresses.get_mut(cluster) {
                     let registry = self.shared.registry.borrow();
-                    for address in learned {
+                    for address in learned.iter() {
                         if book.learn(address.clone()) {
-                            registry.close_moved(cluster, &address);
+                            registry.close_moved(cluster, address);
                         }
                     }
                 }
-                drop(pipeline);
-                self.shared.announce_news();
             }
+            ExecutorMessage::Spread { cluster } => self.shared.announce_addresses(cluster),
             ExecutorMessage::Resolved { host, addresses } => self.shared.resolved(host, addresses),
             ExecutorMessage::Snapshot(reply) => {
                 let mut pipeline = self.shared.pipeline.borrow_mut();
@@ -201,7 +201,7 @@ impl Executor {
             news = true;
         }
         if news {
-            self.shared.announce_news();
+            self.shared.announce_keys();
         }
     }
 
@@ -209,22 +209,18 @@ impl Executor {
     fn tick(&mut self) {
         let now = Instant::now();
         self.shared.alarms.borrow_mut().wake_due(now);
-        self.shared.send_unsent();
         let mut pipeline = self.shared.pipeline.borrow_mut();
         pipeline.keys.tick(now);
         for _ in 0..self.seats.refused.swap(0, Ordering::Relaxed) {
             pipeline.metrics.connections.accepted += 1;
             pipeline.metrics.connections.closed(CloseReason::Limit);
         }
-        let audit = std::mem::take(&mut pipeline.audit);
+        self.shared.errands.tick(&mut pipeline.audit);
         let (idle, unproven) = (
             pipeline.limits.idle_timeout,
             pipeline.limits.idle_timeout_unauthenticated,
         );
         drop(pipeline);
-        if !audit.is_empty() {
-            self.shared.ask(ControlRequest::Audit(audit));
-        }
         self.shared.send_key_requests();
         if now.saturating_duration_since(self.idle_checked) >= IDLE_CHECK {
             self.idle_checked = now;
@@ -294,7 +290,7 @@ async fn serve_connection(
     let (broker, address) = match connected {
         Ok(Some(connected)) => connected,
         Ok(None) => {
-            shared.ask(ControlRequest::ConnectFailed { cluster, node });
+            shared.errands.connect_failed(Unreachable { cluster, node });
             return CloseReason::ConnectFailed;
         }
         Err(reason) => return reason,

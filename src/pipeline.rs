@@ -65,8 +65,11 @@ pub struct Pipeline {
     pub addresses: Vec<AddressBook>,
     /// What is to be told to the audit log; the executor takes it away.
     pub audit: Vec<AuditEvent>,
-    /// Grows whenever a key, a refusal of one, or an address has arrived: what waits looks again only then.
+    /// Grows whenever a key or a refusal of one has arrived: what waits for one looks again only then.
     pub news: u64,
+    /// Grows whenever addresses have been spread. Apart from keys: a broker that tells others all the time would have
+    /// everything looked at again that waits for a key.
+    pub address_news: u64,
     /// Work of one step; [`PIECE_BYTES`] but in tests.
     pub piece_bytes: usize,
     /// Which sealing keys are still waited for.
@@ -110,6 +113,7 @@ impl Pipeline {
             addresses,
             audit: Vec::new(),
             news: 0,
+            address_news: 0,
             piece_bytes: PIECE_BYTES,
             seal_wait: seal_wait::SealWait::default(),
             produce: ProduceRequest::default(),
@@ -117,6 +121,15 @@ impl Pipeline {
             verdicts: Vec::new(),
             opening: open_batch::Opening::new(Opener::new(), Decompressor::new()),
             sealing: seal_batch::Sealing::default(),
+        }
+    }
+
+    /// How often there was news of what is waited for.
+    #[must_use]
+    pub fn news_of(&self, wait: &Wait) -> u64 {
+        match wait {
+            Wait::Addresses(..) => self.address_news,
+            Wait::News(_) | Wait::Room | Wait::Until(_) | Wait::Answer(_) => self.news,
         }
     }
 

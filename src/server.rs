@@ -14,7 +14,9 @@
 mod acceptor;
 mod audit;
 mod control;
+mod names;
 mod repeats;
+mod spread;
 mod state_file;
 mod threads;
 
@@ -288,6 +290,8 @@ impl Server {
             || acceptor.stop(),
             drain_timeout,
         ));
+        // What still waits for a disk or a resolver is not waited for.
+        runtime.shutdown_background();
         executors.stop()
     }
 }

@@ -1,4 +1,5 @@
-//! Sets log lines up: to standard error, as text for people or one JSON object a line.
+//! Sets log lines up: to standard error, as text for people or one JSON object a line. Whoever logs does not wait for whoever
+//! reads.
 
 use std::io::{self, IsTerminal as _};
 
@@ -6,6 +7,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::util::TryInitError;
 
+use super::log_writer::LogWriter;
 use crate::config::{LogConfig, LogFormat};
 
 /// Why lines cannot be logged.
@@ -18,22 +20,47 @@ pub enum LoggingError {
     /// Something else in the process logs already.
     #[error("logging is set up already: {0}")]
     Taken(#[from] TryInitError),
+    /// There is no thread to write it.
+    #[error("the log's thread does not start: {0}")]
+    Thread(#[from] io::Error),
+}
+
+/// Logging has been started; at the end of this value what waits is written.
+pub struct Logging {
+    writer: LogWriter,
+}
+
+impl Drop for Logging {
+    fn drop(&mut self) {
+        self.writer.finish();
+    }
 }
 
 /// Starts logging for the whole process; once.
 ///
 /// # Errors
 /// [`LoggingError`].
-pub fn start(log: &LogConfig) -> Result<(), LoggingError> {
+pub fn start(log: &LogConfig) -> Result<Logging, LoggingError> {
     use tracing_subscriber::util::SubscriberInitExt as _;
 
     let filter = EnvFilter::builder().parse(&log.filter)?;
+    let say_lost = match log.format {
+        LogFormat::Text => |lines| format!(" WARN sealwire: {LOST} lines={lines}\n"),
+        LogFormat::Json => |lines| {
+            format!(
+                "{{\"level\":\"WARN\",\"message\":\"{LOST}\",\"lines\":{lines},\"target\":\"sealwire\"}}\n"
+            )
+        },
+    };
+    let writer = LogWriter::start(io::stderr(), say_lost)?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr);
+        .with_writer(writer.clone());
     match log.format {
         LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).finish().try_init()?,
         LogFormat::Json => lines.json().flatten_event(true).finish().try_init()?,
     }
-    Ok(())
+    Ok(Logging { writer })
 }
+
+const LOST: &str = "log lines were lost: nobody read them in time";

@@ -56,7 +56,7 @@ pub(crate) struct LongFrame {
 #[derive(Debug)]
 pub(crate) struct Blocked {
     pub(crate) wait: Wait,
-    /// [`Pipeline::news`](crate::pipeline::Pipeline::news) when it stopped.
+    /// [`Pipeline::news_of`](crate::pipeline::Pipeline::news_of) it when it stopped.
     pub(crate) news: u64,
 }
 

@@ -114,7 +114,7 @@ impl<'a, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'a, R, W> {
                 Wait::Room | Wait::Answer(_) => true,
                 Wait::Until(until) => self.now >= *until,
                 Wait::News(until) | Wait::Addresses(_, until) => {
-                    self.now >= *until || *news != self.shared.pipeline.borrow().news
+                    self.now >= *until || *news != self.shared.pipeline.borrow().news_of(wait)
                 }
             },
         }
@@ -182,12 +182,10 @@ impl<'a, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'a, R, W> {
                     // At once: the session says it only once, and may be asked again before the relay comes to rest.
                     if let Wait::Addresses(learned, _) = &mut wait {
                         let learned = std::mem::take(learned);
-                        self.shared.learn(self.session.cluster(), learned);
+                        self.shared.errands.learn(self.session.cluster(), learned);
                     }
-                    self.half.blocked = Some(Blocked {
-                        wait,
-                        news: pipeline.news,
-                    });
+                    let news = pipeline.news_of(&wait);
+                    self.half.blocked = Some(Blocked { wait, news });
                     break;
                 }
                 Step::Yield => {

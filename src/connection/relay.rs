@@ -10,6 +10,7 @@ use futures_lite::io::{AsyncRead, AsyncWrite};
 
 use super::half::{Blocked, Half};
 use super::one_way::{Moved, OneWay};
+use crate::executor::alarms::{Asked, News};
 use crate::executor::held::HalfKey;
 use crate::executor::registry::{Request, Status};
 use crate::executor::shared::Shared;
@@ -28,7 +29,7 @@ pub(crate) struct Relay<C, B> {
     /// The deadline that the alarms were last told, so that they are told once.
     alarm: Option<Instant>,
     /// For which news the alarms were last asked.
-    news_asked: Option<u64>,
+    asked: Asked,
 }
 
 /// What became of a turn.
@@ -70,7 +71,7 @@ where
             status,
             shared,
             alarm: None,
-            news_asked: None,
+            asked: Asked::default(),
         }
     }
 
@@ -151,14 +152,20 @@ where
     /// Arranges to be woken by what the halves wait for apart from their sockets.
     fn wait(&mut self, context: &mut Context<'_>) {
         let mut deadline: Option<Instant> = None;
-        let mut news = false;
+        let mut keys = false;
+        let mut alarms = self.shared.alarms.borrow_mut();
         for half in [&self.requests, &self.responses] {
             let until = match &half.blocked {
                 Some(Blocked { wait, .. }) => match wait {
                     Wait::Room => None,
                     Wait::Until(until) | Wait::Answer(until) => Some(*until),
-                    Wait::News(until) | Wait::Addresses(_, until) => {
-                        news = true;
+                    Wait::News(until) => {
+                        alarms.on_news(News::Keys, context.waker(), &mut self.asked);
+                        keys = true;
+                        Some(*until)
+                    }
+                    Wait::Addresses(_, until) => {
+                        alarms.on_news(News::Addresses, context.waker(), &mut self.asked);
                         Some(*until)
                     }
                 },
@@ -167,9 +174,7 @@ where
             deadline = [deadline, until].into_iter().flatten().min();
         }
         let Some(deadline) = deadline else { return };
-        let mut alarms = self.shared.alarms.borrow_mut();
-        if news {
-            alarms.on_news(context.waker(), &mut self.news_asked);
+        if keys {
             self.shared.send_key_requests();
         }
         if self.alarm != Some(deadline) {

@@ -9,23 +9,49 @@ use std::collections::BTreeMap;
 use std::task::Waker;
 use std::time::Instant;
 
+/// What is waited for apart from points in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    /// Keys, or that there are none.
+    Keys,
+    /// That every executor knows addresses.
+    Addresses,
+}
+
 /// Tasks that wait; see the module.
 #[derive(Default)]
 pub(crate) struct Alarms {
-    news: Vec<Waker>,
-    /// How often news have come.
-    news_count: u64,
+    keys: Waiting,
+    addresses: Waiting,
     deadlines: BTreeMap<(Instant, u64), Waker>,
     next: u64,
 }
 
+#[derive(Default)]
+struct Waiting {
+    wakers: Vec<Waker>,
+    /// How often news have come.
+    count: u64,
+}
+
+/// Of which news a task has asked to be told, so that it asks once for each.
+#[derive(Default)]
+pub(crate) struct Asked {
+    keys: Option<u64>,
+    addresses: Option<u64>,
+}
+
 impl Alarms {
-    /// Wakes `waker` when the next key or address arrives. `asked` belongs to the task and remembers that it has asked:
-    /// thousands may wait, and are woken by each arrival.
-    pub(crate) fn on_news(&mut self, waker: &Waker, asked: &mut Option<u64>) {
-        if *asked != Some(self.news_count) {
-            *asked = Some(self.news_count);
-            self.news.push(waker.clone());
+    /// Wakes `waker` when the next news come. `asked` belongs to the task and remembers that it has asked: thousands may
+    /// wait, and are woken by each arrival.
+    pub(crate) fn on_news(&mut self, news: News, waker: &Waker, asked: &mut Asked) {
+        let (waiting, asked) = match news {
+            News::Keys => (&mut self.keys, &mut asked.keys),
+            News::Addresses => (&mut self.addresses, &mut asked.addresses),
+        };
+        if *asked != Some(waiting.count) {
+            *asked = Some(waiting.count);
+            waiting.wakers.push(waker.clone());
         }
     }
 
@@ -35,10 +61,14 @@ impl Alarms {
         self.deadlines.insert((deadline, self.next), waker.clone());
     }
 
-    /// A key or an address has arrived.
-    pub(crate) fn wake_all(&mut self) {
-        self.news_count = self.news_count.wrapping_add(1);
-        for waker in self.news.drain(..) {
+    /// News have come.
+    pub(crate) fn wake_all(&mut self, news: News) {
+        let waiting = match news {
+            News::Keys => &mut self.keys,
+            News::Addresses => &mut self.addresses,
+        };
+        waiting.count = waiting.count.wrapping_add(1);
+        for waker in waiting.wakers.drain(..) {
             waker.wake();
         }
     }

@@ -1,6 +1,7 @@
 //! What executors, the acceptor and the control thread say to each other, apart from keys.
 
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use tokio::sync::oneshot;
@@ -11,26 +12,36 @@ use crate::pipeline::{AuditEvent, LearnedAddress};
 
 /// From an executor to the control thread.
 pub(crate) enum ControlRequest {
-    /// A response told these addresses: every executor is to know them.
+    /// Responses told these addresses: every executor is to know them. One at a time from each executor for each cluster,
+    /// which is answered by [`ExecutorMessage::Spread`].
     Learn {
         cluster: usize,
         learned: Vec<LearnedAddress>,
     },
     /// The addresses of this host are wanted.
     Resolve { executor: usize, host: HostPort },
-    /// For the audit log.
-    Audit(Vec<AuditEvent>),
-    /// A connection could not be made.
-    ConnectFailed { cluster: usize, node: Option<i32> },
+    /// For the audit log. Each executor has one on its way, until `turn` is dropped.
+    Audit { events: Vec<AuditEvent>, turn: Arc<()> },
+    /// Connections to these nodes could not be made.
+    ConnectFailed(Vec<Unreachable>),
+}
+
+/// A node of a cluster, or its bootstrap brokers, that could not be connected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Unreachable {
+    pub(crate) cluster: usize,
+    pub(crate) node: Option<i32>,
 }
 
 /// From the control thread to an executor.
 pub(crate) enum ExecutorMessage {
-    /// These addresses are known to everybody.
+    /// These addresses are where brokers are now.
     Learned {
         cluster: usize,
-        learned: Vec<LearnedAddress>,
+        learned: Arc<[LearnedAddress]>,
     },
+    /// Every executor has what [`Self::Learned`] said of this cluster so far: clients may be told.
+    Spread { cluster: usize },
     /// Answer to [`ControlRequest::Resolve`]; empty when there is none.
     Resolved {
         host: HostPort,

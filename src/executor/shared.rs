@@ -1,17 +1,17 @@
 //! What the tasks of one executor share: one pipeline, one read buffer, one pool, and the way to the control thread.
 //!
 //! - SHARED-1: a `RefCell` here is borrowed within one poll and never across an await.
-//! - SHARED-2: a request that does not fit into the channel to the control thread waits here and is sent by the next tick.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use super::alarms::Alarms;
+use super::alarms::{Alarms, News};
 use super::buffers::{BufferPool, READ_BUFFER_BYTES};
+use super::errands::Errands;
 use super::held::{HeldBytes, Holding, Turned};
 use super::messages::ControlRequest;
 use super::registry::Registry;
@@ -20,18 +20,16 @@ use crate::config::HostPort;
 use crate::connection::Half;
 use crate::keys::KeyRequest;
 use crate::metrics::CloseReason;
-use crate::pipeline::{LearnedAddress, Pipeline};
+use crate::pipeline::Pipeline;
 
 /// See the module.
 pub(crate) struct Shared {
-    pub(crate) executor: usize,
     pub(crate) pipeline: RefCell<Pipeline>,
     pub(crate) read_buffer: RefCell<Vec<u8>>,
     pub(crate) pool: RefCell<BufferPool>,
     pub(crate) alarms: RefCell<Alarms>,
     pub(crate) registry: RefCell<Registry>,
-    control: Sender<ControlRequest>,
-    unsent: RefCell<VecDeque<ControlRequest>>,
+    pub(crate) errands: Errands,
     key_service: Sender<KeyRequest>,
     names: RefCell<HashMap<HostPort, Lookup>>,
     held: RefCell<HeldBytes>,
@@ -53,53 +51,34 @@ impl Shared {
     ) -> Self {
         let held = HeldBytes::new(pipeline.limits.executor_bytes_max);
         Self {
-            executor,
             pipeline: RefCell::new(pipeline),
             read_buffer: RefCell::new(vec![0; READ_BUFFER_BYTES]),
             pool: RefCell::default(),
             alarms: RefCell::default(),
             registry: RefCell::default(),
-            control,
-            unsent: RefCell::default(),
+            errands: Errands::new(executor, control),
             key_service,
             names: RefCell::default(),
             held: RefCell::new(held),
         }
     }
 
-    /// Asks the control thread for something, now or with the next tick.
-    pub(crate) fn ask(&self, request: ControlRequest) {
-        let mut unsent = self.unsent.borrow_mut();
-        if unsent.is_empty() {
-            if let Err(request) = self.control.try_send(request) {
-                unsent.push_back(request);
-            }
-        } else if unsent.len() < UNSENT_MAX {
-            // Beyond the bound whoever asked runs into its own deadline.
-            unsent.push_back(request);
-        }
-    }
-
-    /// Has addresses made known to every executor.
-    pub(crate) fn learn(&self, cluster: usize, learned: Vec<LearnedAddress>) {
-        self.ask(ControlRequest::Learn { cluster, learned });
-    }
-
-    /// Sends what could not be sent before.
-    pub(crate) fn send_unsent(&self) {
-        let mut unsent = self.unsent.borrow_mut();
-        while let Some(request) = unsent.pop_front() {
-            if let Err(request) = self.control.try_send(request) {
-                unsent.push_front(request);
-                break;
-            }
-        }
-    }
-
-    /// Keys or addresses have arrived: whoever waits for one looks again.
-    pub(crate) fn announce_news(&self) {
+    /// Keys have arrived, or refusals of them: whoever waits for one looks again.
+    pub(crate) fn announce_keys(&self) {
         self.pipeline.borrow_mut().news += 1;
-        self.alarms.borrow_mut().wake_all();
+        self.alarms.borrow_mut().wake_all(News::Keys);
+    }
+
+    /// Every executor knows what was learned of a cluster: whoever waits to tell a client looks again.
+    pub(crate) fn announce_addresses(&self, cluster: usize) {
+        let mut pipeline = self.pipeline.borrow_mut();
+        pipeline.address_news += 1;
+        if let Some(book) = pipeline.addresses.get_mut(cluster) {
+            book.spread();
+        }
+        drop(pipeline);
+        self.errands.spread(cluster);
+        self.alarms.borrow_mut().wake_all(News::Addresses);
     }
 
     /// Sends the pipeline's key requests.
@@ -149,10 +128,7 @@ impl Shared {
                 }
             }
             drop(names);
-            self.ask(ControlRequest::Resolve {
-                executor: self.executor,
-                host: host.clone(),
-            });
+            self.errands.resolve(host.clone());
             Poll::Pending
         })
         .await
@@ -255,8 +231,6 @@ impl Shared {
     }
 }
 
-/// Requests to the control thread that wait for room in the channel.
-const UNSENT_MAX: usize = 10_000;
 /// How long a look-up is used again.
 const NAME_KEPT: Duration = Duration::from_secs(30);
 /// How long a failed look-up is.

@@ -6,7 +6,7 @@
 //! - ADDRESS-3: an address from the configuration or the state file may be out of date: until a response has told it, a broker
 //!   that is not reached or does not answer there is looked for through a bootstrap broker.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::config::{HostPort, ListenerConfig};
 use crate::protocol::ProtocolError;
@@ -16,6 +16,8 @@ use crate::protocol::addresses::{Rewrite, rewrite, visit};
 #[derive(Clone, Debug, Default)]
 pub struct AddressBook {
     nodes: HashMap<i32, Entry>,
+    /// What was told of these is not known to every executor yet.
+    spreading: HashSet<i32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +25,9 @@ struct Entry {
     address: HostPort,
     /// A response of this process' time has told it (ADDRESS-3).
     told: bool,
-    /// How many addresses responses have told for this node; another one than before came in between where it differs.
+    /// Every executor knows it (ADDRESS-2).
+    spread: bool,
+    /// How many addresses have been spread for this node; another one than before came in between where it differs.
     tellings: u64,
 }
 
@@ -41,12 +45,14 @@ impl AddressBook {
             let entry = Entry {
                 address,
                 told: false,
+                spread: true,
                 tellings: 0,
             };
             (node_id, entry)
         };
         Self {
             nodes: entries.into_iter().map(untold).collect(),
+            spreading: HashSet::new(),
         }
     }
 
@@ -78,24 +84,39 @@ impl AddressBook {
         }
     }
 
-    /// Notes where a broker is, as a response told it; says whether that is news.
+    /// Notes where a broker is, as a response told it; says whether that is news. It is connected to there from now on, and
+    /// clients are told of the node once it is [`Self::spread`].
     pub fn learn(&mut self, learned: LearnedAddress) -> bool {
         let LearnedAddress { node_id, address } = learned;
+        if !self.has_room(node_id) {
+            return false;
+        }
+        self.spreading.insert(node_id);
         let before = self.nodes.get(&node_id);
-        let is_known = before.is_some_and(|entry| entry.told && entry.address == address);
-        if is_known || !self.has_room(node_id) {
+        if before.is_some_and(|entry| entry.told && entry.address == address) {
             return false;
         }
         let entry = Entry {
             address,
             told: true,
-            tellings: self.tellings(node_id).wrapping_add(1),
+            spread: false,
+            tellings: self.tellings(node_id),
         };
         self.nodes.insert(node_id, entry);
         true
     }
 
-    /// How many addresses responses have told for a node.
+    /// Every executor has learned what this book has learned so far (ADDRESS-2).
+    pub fn spread(&mut self) {
+        for node_id in self.spreading.drain() {
+            if let Some(entry) = self.nodes.get_mut(&node_id) {
+                entry.spread = true;
+                entry.tellings = entry.tellings.wrapping_add(1);
+            }
+        }
+    }
+
+    /// How many addresses have been spread for a node.
     pub(super) fn tellings(&self, node_id: i32) -> u64 {
         self.nodes.get(&node_id).map_or(0, |entry| entry.tellings)
     }
@@ -128,7 +149,10 @@ impl AddressBook {
                 return;
             }
             let is_known = |entry: &Entry| {
-                entry.told && entry.address.port == port && entry.address.host == endpoint.host
+                entry.told
+                    && entry.spread
+                    && entry.address.port == port
+                    && entry.address.host == endpoint.host
             };
             if self.nodes.get(&endpoint.node_id).is_some_and(is_known) {
                 return;

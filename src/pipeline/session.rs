@@ -56,11 +56,12 @@ pub enum Wait {
     Room,
     /// An answer, until this point in time.
     Answer(Instant),
-    /// A key or an address ([`Pipeline::news`]), or this point in time.
+    /// A key ([`Pipeline::news`]), or this point in time.
     News(Instant),
     /// This point in time.
     Until(Instant),
-    /// That these addresses are made known to every executor ([`Pipeline::news`]), until the point in time.
+    /// That addresses are known to every executor ([`Pipeline::address_news`]), until the point in time. These are to be
+    /// handed over; none where that was done before.
     Addresses(Vec<LearnedAddress>, Instant),
 }
 

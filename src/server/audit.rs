@@ -1,11 +1,13 @@
 //! The audit log: one line for each record or partition that was refused, and not one for each time that a client asks again.
 //!
+//! In a second that has too many, the rest is left out, and how much that was is said: the metrics count every refusal.
+//!
 //! Lines go to the log under the target `sealwire::audit`. They hold names, numbers and a reason class, never record data.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::repeats::Repeats;
+use super::repeats::{News, Repeats};
 use crate::pipeline::AuditEvent;
 
 /// Writes what was not written lately.
@@ -29,8 +31,11 @@ impl AuditLog {
             event.offset,
             event.reason,
         );
-        if !self.said.is_news(line, now) {
+        let News::Say { left_out } = self.said.news(line, now) else {
             return false;
+        };
+        if left_out > 0 {
+            tracing::warn!(target: "sealwire::audit", left_out, "refusals were not written: too many in a second");
         }
         tracing::warn!(
             target: "sealwire::audit",

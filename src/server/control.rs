@@ -1,7 +1,10 @@
 //! The control thread: spreads addresses, looks names up, writes the audit log, serves the admin page, and ends the program.
 //!
-//! - CONTROL-1: addresses reach every executor before the one that asked is told, through the same channels.
+//! - CONTROL-1: addresses reach every executor before any client is told of them ([`super::spread`]).
 //! - CONTROL-2: a message that does not fit into an executor's channel is tried again after a tick; none is dropped.
+//! - CONTROL-3: everything on this thread has its turn: no loop here runs for longer than [`TURN`] before it lets others go,
+//!   whatever executors send, nothing waits for a disk, a resolver or whoever reads the log, and what is logged is bounded by
+//!   the second. Revocations, probes and signals never wait for what a client or a broker can cause.
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -14,18 +17,20 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
-use tokio::time::{sleep, timeout};
+use tokio::task::{JoinSet, yield_now};
+use tokio::time::{sleep, sleep_until, timeout};
 
 use super::audit::AuditLog;
-use super::repeats::Repeats;
+use super::names::Names;
+use super::repeats::{News, Repeats};
+use super::spread::{RETRY_AFTER, Spread};
 use super::state_file::StateFile;
 use crate::admin::{Collection, EXECUTOR_TIMEOUT, ProcessFacts, Source, serve};
 use crate::channel::{Receiver, Sender};
-use crate::config::HostPort;
-use crate::executor::messages::{ControlRequest, ExecutorMessage};
+use crate::executor::messages::{ControlRequest, ExecutorMessage, Unreachable};
 use crate::keys::{KeyService, KeyStatistics};
 use crate::metrics::Snapshot;
-use crate::pipeline::{AddressBook, LearnedAddress};
+use crate::pipeline::AddressBook;
 
 /// What the control thread is given.
 pub(super) struct ControlLinks {
@@ -42,14 +47,26 @@ pub(super) struct ControlLinks {
 /// See the module.
 pub(super) struct Control {
     links: ControlLinks,
+    /// By cluster.
+    spreads: Vec<Spread>,
+    names: Names,
     audit: AuditLog,
     /// Brokers that could not be connected to.
     unreachable: Repeats<(usize, Option<i32>)>,
 }
 
 impl Control {
-    pub(super) fn new(links: ControlLinks) -> Self {
+    pub(super) fn new(mut links: ControlLinks) -> Self {
+        let books = std::mem::take(&mut links.books);
+        let spreads = books
+            .into_iter()
+            .zip(&links.cluster_names)
+            .enumerate()
+            .map(|(cluster, (book, name))| Spread::new(cluster, name.clone(), book))
+            .collect();
         Self {
+            spreads,
+            names: Names::new(),
             links,
             audit: AuditLog::new(),
             unreachable: Repeats::new(),
@@ -82,6 +99,12 @@ impl Control {
         let executors_ended = std::mem::take(&mut self.links.executors_ended);
         let keys = tokio::spawn(key_service.run());
         let admin = tokio::spawn(serve_admin(admin, facts_source, facts));
+        let mut state_files = JoinSet::new();
+        for (file, spread) in self.links.state_files.drain(..).zip(&self.spreads) {
+            if let Some(file) = file {
+                state_files.spawn(file.keep(spread.watch()));
+            }
+        }
         let drained = async {
             tokio::select! {
                 () = wait_for_stop(stopped, signals) => {}
@@ -104,88 +127,85 @@ impl Control {
         }
         keys.abort();
         admin.abort();
+        // What was learned last is written.
+        self.spreads.clear();
+        let written = async { while state_files.join_next().await.is_some() {} };
+        if timeout(STATE_WRITE_MAX, written).await.is_err() {
+            tracing::warn!("a state file could not be written in time");
+        }
     }
 
+    /// Serves executors in turns, between which everything else on this thread has its own (CONTROL-3).
     async fn serve(&mut self) -> Infallible {
         loop {
-            match self.links.requests.recv().await {
-                ControlRequest::Learn { cluster, learned } => self.learn(cluster, learned).await,
-                ControlRequest::Resolve { executor, host } => {
-                    if let Some(executor) = self.links.executors.get(executor).cloned() {
-                        tokio::spawn(resolve(executor, host));
-                    }
+            let now = Instant::now();
+            let executors = &self.links.executors;
+            let next = self
+                .spreads
+                .iter_mut()
+                .filter_map(|spread| spread.advance(now, executors))
+                .min();
+            let mut turn = Some(now + TURN);
+            tokio::select! {
+                request = self.links.requests.recv() => self.serve_one(request),
+                () = sleep_until(next.unwrap_or(now).into()), if next.is_some() => turn = None,
+            }
+            while turn.is_some_and(|end| Instant::now() < end)
+                && let Some(request) = self.links.requests.try_recv()
+            {
+                self.serve_one(request);
+            }
+            yield_now().await;
+        }
+    }
+
+    fn serve_one(&mut self, request: ControlRequest) {
+        match request {
+            ControlRequest::Learn { cluster, learned } => {
+                if let Some(spread) = self.spreads.get_mut(cluster) {
+                    spread.want(learned);
                 }
-                ControlRequest::Audit(events) => {
-                    let now = Instant::now();
-                    for event in &events {
-                        self.audit.write(event, now);
-                    }
+            }
+            ControlRequest::Resolve { executor, host } => {
+                if let Some(executor) = self.links.executors.get(executor) {
+                    self.names.look_up(executor.clone(), host);
                 }
-                ControlRequest::ConnectFailed { cluster, node } => {
-                    if self.unreachable.is_news((cluster, node), Instant::now()) {
-                        let cluster = self.links.cluster_names.get(cluster).map_or("?", String::as_str);
-                        tracing::warn!(
-                            cluster,
-                            node,
-                            "no broker could be connected to: clients are disconnected until one can"
-                        );
-                    }
+            }
+            ControlRequest::Audit { events, turn } => {
+                let now = Instant::now();
+                for event in &events {
+                    self.audit.write(event, now);
+                }
+                drop(turn);
+            }
+            ControlRequest::ConnectFailed(unreachable) => {
+                let now = Instant::now();
+                for Unreachable { cluster, node } in unreachable {
+                    self.connect_failed(cluster, node, now);
                 }
             }
         }
     }
 
-    async fn learn(&mut self, cluster: usize, learned: Vec<LearnedAddress>) {
-        if let Some(book) = self.links.books.get_mut(cluster) {
-            let mut news = false;
-            for address in &learned {
-                news |= book.learn(address.clone());
-            }
-            if news {
-                let name = self.links.cluster_names.get(cluster).map_or("?", String::as_str);
-                tracing::info!(
-                    cluster = name,
-                    nodes = learned.len(),
-                    "addresses of brokers learned"
-                );
-                if let Some(Some(file)) = self.links.state_files.get(cluster) {
-                    file.write(book);
-                }
-            }
-        }
-        for executor in &self.links.executors {
-            let learned = learned.clone();
-            send(executor, ExecutorMessage::Learned { cluster, learned }).await;
+    fn connect_failed(&mut self, cluster: usize, node: Option<i32>, now: Instant) {
+        if self.unreachable.news((cluster, node), now) != News::None {
+            let cluster = self.links.cluster_names.get(cluster).map_or("?", String::as_str);
+            tracing::warn!(
+                cluster,
+                node,
+                "no broker could be connected to: clients are disconnected until one can"
+            );
         }
     }
 }
 
 /// Puts a message into an executor's channel, however long it is full (CONTROL-2).
-async fn send(executor: &Sender<ExecutorMessage>, message: ExecutorMessage) {
+pub(super) async fn send(executor: &Sender<ExecutorMessage>, message: ExecutorMessage) {
     let mut message = message;
     while let Err(back) = executor.try_send(message) {
         message = back;
         sleep(RETRY_AFTER).await;
     }
-}
-
-async fn resolve(executor: Sender<ExecutorMessage>, host: HostPort) {
-    let looked_up = timeout(
-        RESOLVE_TIMEOUT,
-        tokio::net::lookup_host((host.host.as_str(), host.port)),
-    );
-    let addresses = match looked_up.await {
-        Ok(Ok(addresses)) => addresses.take(ADDRESSES_MAX).collect(),
-        Ok(Err(error)) => {
-            tracing::warn!(host = %host, %error, "a broker's name is not resolved");
-            Vec::new()
-        }
-        Err(_) => {
-            tracing::warn!(host = %host, "a broker's name was not resolved in time");
-            Vec::new()
-        }
-    };
-    send(&executor, ExecutorMessage::Resolved { host, addresses }).await;
 }
 
 /// Waits until one of the executors has ended.
@@ -280,12 +300,10 @@ impl Source for Facts {
     }
 }
 
-/// An executor empties its channel with every tick of 20 ms.
-const RETRY_AFTER: Duration = Duration::from_millis(5);
-/// Longer than any resolver's own retries are worth.
-const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Addresses of one name that are tried.
-const ADDRESSES_MAX: usize = 16;
+/// What executors ask for is served for so long before others on this thread get their turn.
+const TURN: Duration = Duration::from_millis(1);
+/// How long the end of the program waits for a disk.
+const STATE_WRITE_MAX: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {

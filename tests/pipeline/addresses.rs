@@ -30,11 +30,14 @@ fn an_answer_with_news_is_held_until_every_executor_knows() {
     );
     assert_eq!(
         rig.broker_sends(&[]),
-        Ok(Halt::Blocked(Wait::News(until))),
+        Ok(Halt::Blocked(Wait::Addresses(Vec::new(), until))),
         "they are handed over once"
     );
     rig.learn(news[..1].to_vec());
-    assert_eq!(rig.broker_sends(&[]), Ok(Halt::Blocked(Wait::News(until))));
+    assert_eq!(
+        rig.broker_sends(&[]),
+        Ok(Halt::Blocked(Wait::Addresses(Vec::new(), until)))
+    );
     assert_eq!(rig.at_client(), b"");
     rig.learn(news);
     assert_eq!(rig.broker_sends(&[]), Ok(Halt::More));
@@ -95,7 +98,10 @@ fn an_answer_that_another_connection_contradicts_meanwhile_goes_out() {
     };
     // Of a node that is no news of this answer: not what it waits for.
     rig.learn(vec![learned(1, "kafka-6", 9092)]);
-    assert_eq!(rig.broker_sends(&[]), Ok(Halt::Blocked(Wait::News(until))));
+    assert_eq!(
+        rig.broker_sends(&[]),
+        Ok(Halt::Blocked(Wait::Addresses(Vec::new(), until)))
+    );
     rig.learn(news);
     rig.learn(vec![learned(0, "kafka-0", 9092)]);
     assert_eq!(rig.broker_sends(&[]), Ok(Halt::More));

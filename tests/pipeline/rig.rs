@@ -312,7 +312,8 @@ impl Rig {
         for entry in learned {
             self.pipeline.addresses[0].learn(entry);
         }
-        self.pipeline.news += 1;
+        self.pipeline.addresses[0].spread();
+        self.pipeline.address_news += 1;
     }
 
     pub(crate) fn client_sends(&mut self, bytes: &[u8]) -> Result<Halt, CloseReason> {

@@ -224,7 +224,7 @@ impl Bench {
             }),
         };
         self.shared.pipeline.borrow_mut().keys.apply(reply, now);
-        self.shared.announce_news();
+        self.shared.announce_keys();
     }
 }
 

@@ -38,7 +38,7 @@ fn spread(bench: &mut Bench) {
         assert!(bench.shared.pipeline.borrow_mut().addresses[0].learn(address.clone()));
         bench.shared.registry.borrow().close_moved(0, &address);
     }
-    bench.shared.announce_news();
+    bench.shared.announce_addresses(0);
 }
 
 #[test]

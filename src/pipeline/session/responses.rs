@@ -189,7 +189,7 @@ impl Session {
             if now >= learning.until {
                 return Err(CloseReason::Internal);
             }
-            return Ok(Some(Wait::News(learning.until)));
+            return Ok(Some(Wait::Addresses(Vec::new(), learning.until)));
         }
         let until = now + LEARN_WAIT;
         let nodes = news.iter().map(|learned| learned.node_id);

@@ -1,0 +1,248 @@
+//! What an executor asks of the control thread. Each kind is bounded by itself, so that none of them keeps another waiting.
+//!
+//! - ERRANDS-1: what does not fit into the channel waits here and is sent with a tick; addresses are never dropped.
+//! - ERRANDS-2: of addresses, one request of each cluster is on its way; what responses tell meanwhile is collected, the
+//!   newest address of each node, and is the next.
+//! - ERRANDS-3: of refusals for the audit log and of failures to connect, one list is on its way or waits; what finds it full
+//!   is counted elsewhere and not written to the log.
+//!
+//! Executor threads only.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use super::messages::{ControlRequest, Unreachable};
+use crate::channel::Sender;
+use crate::config::HostPort;
+use crate::pipeline::{AuditEvent, LearnedAddress};
+
+/// See the module.
+pub(crate) struct Errands {
+    executor: usize,
+    control: Sender<ControlRequest>,
+    unsent: RefCell<VecDeque<ControlRequest>>,
+    /// By cluster.
+    addresses: RefCell<HashMap<usize, ToSpread>>,
+    unreachable: RefCell<Vec<Unreachable>>,
+    /// The control thread has a clone of it while it has a list of refusals.
+    audit_turn: Arc<()>,
+}
+
+#[derive(Default)]
+struct ToSpread {
+    /// A request is on its way (ERRANDS-2).
+    asked: bool,
+    next: HashMap<i32, HostPort>,
+}
+
+impl Errands {
+    pub(crate) fn new(executor: usize, control: Sender<ControlRequest>) -> Self {
+        Self {
+            executor,
+            control,
+            unsent: RefCell::default(),
+            addresses: RefCell::default(),
+            unreachable: RefCell::default(),
+            audit_turn: Arc::new(()),
+        }
+    }
+
+    /// The addresses of a host are wanted; beyond the bound whoever asked runs into its own deadline.
+    pub(crate) fn resolve(&self, host: HostPort) {
+        if self.unsent.borrow().len() < UNSENT_MAX {
+            let executor = self.executor;
+            self.send(ControlRequest::Resolve { executor, host });
+        }
+    }
+
+    /// Has addresses made known to every executor.
+    pub(crate) fn learn(&self, cluster: usize, learned: Vec<LearnedAddress>) {
+        if learned.is_empty() {
+            return;
+        }
+        let learned = learned
+            .into_iter()
+            .map(|learned| (learned.node_id, learned.address));
+        self.addresses
+            .borrow_mut()
+            .entry(cluster)
+            .or_default()
+            .next
+            .extend(learned);
+        self.send_addresses(cluster);
+    }
+
+    /// The control thread has spread addresses of this cluster: the next may be sent.
+    pub(crate) fn spread(&self, cluster: usize) {
+        if let Some(addresses) = self.addresses.borrow_mut().get_mut(&cluster) {
+            addresses.asked = false;
+        }
+        self.send_addresses(cluster);
+    }
+
+    /// A connection to a node could not be made.
+    pub(crate) fn connect_failed(&self, unreachable: Unreachable) {
+        let mut list = self.unreachable.borrow_mut();
+        if list.len() < UNREACHABLE_MAX && !list.contains(&unreachable) {
+            list.push(unreachable);
+        }
+    }
+
+    /// Sends what waits; of `audit` nothing while an earlier list is on its way.
+    pub(crate) fn tick(&self, audit: &mut Vec<AuditEvent>) {
+        let mut unsent = self.unsent.borrow_mut();
+        while let Some(request) = unsent.pop_front() {
+            if let Err(request) = self.control.try_send(request) {
+                unsent.push_front(request);
+                return;
+            }
+        }
+        drop(unsent);
+        let mut unreachable = self.unreachable.borrow_mut();
+        if !unreachable.is_empty()
+            && let Err(ControlRequest::ConnectFailed(back)) = self
+                .control
+                .try_send(ControlRequest::ConnectFailed(std::mem::take(&mut *unreachable)))
+        {
+            *unreachable = back;
+        }
+        if !audit.is_empty() && Arc::strong_count(&self.audit_turn) == 1 {
+            let request = ControlRequest::Audit {
+                events: std::mem::take(audit),
+                turn: Arc::clone(&self.audit_turn),
+            };
+            if let Err(ControlRequest::Audit { events, .. }) = self.control.try_send(request) {
+                *audit = events;
+            }
+        }
+    }
+
+    fn send_addresses(&self, cluster: usize) {
+        let mut addresses = self.addresses.borrow_mut();
+        let Some(addresses) = addresses.get_mut(&cluster) else {
+            return;
+        };
+        if addresses.asked || addresses.next.is_empty() {
+            return;
+        }
+        addresses.asked = true;
+        let learned = addresses
+            .next
+            .drain()
+            .map(|(node_id, address)| LearnedAddress { node_id, address })
+            .collect();
+        self.send(ControlRequest::Learn { cluster, learned });
+    }
+
+    /// Now, or behind what waits.
+    fn send(&self, request: ControlRequest) {
+        let mut unsent = self.unsent.borrow_mut();
+        if !unsent.is_empty() {
+            unsent.push_back(request);
+        } else if let Err(request) = self.control.try_send(request) {
+            unsent.push_back(request);
+        }
+    }
+}
+
+/// Names that wait to be looked up: as many as connections of one executor, which each wait for one.
+const UNSENT_MAX: usize = 10_000;
+/// Nodes that could not be connected to, between two ticks: the log says it of each once a minute.
+const UNREACHABLE_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::channel;
+
+    fn told(port: u16) -> Vec<LearnedAddress> {
+        vec![LearnedAddress {
+            node_id: 1,
+            address: HostPort {
+                host: "kafka".to_owned(),
+                port,
+            },
+        }]
+    }
+
+    /// ERRANDS-2
+    #[test]
+    fn addresses_go_one_request_at_a_time_and_the_newest_wins() {
+        let (sender, mut requests) = channel(8);
+        let errands = Errands::new(0, sender);
+        errands.learn(0, told(1));
+        errands.learn(0, told(2));
+        errands.learn(0, told(3));
+        errands.learn(1, told(9));
+        let mut sent = || match requests.try_recv() {
+            Some(ControlRequest::Learn { cluster, learned }) => Some((cluster, learned)),
+            _ => None,
+        };
+        assert_eq!(sent(), Some((0, told(1))));
+        assert_eq!(sent(), Some((1, told(9))), "another cluster does not wait");
+        assert_eq!(sent(), None);
+        errands.spread(0);
+        assert_eq!(sent(), Some((0, told(3))));
+        errands.spread(0);
+        assert_eq!(sent(), None);
+    }
+
+    /// ERRANDS-1
+    #[test]
+    fn addresses_are_sent_later_when_the_channel_is_full() {
+        let (sender, mut requests) = channel(1);
+        let errands = Errands::new(0, sender);
+        for cluster in 0..3 {
+            errands.learn(cluster, told(1));
+        }
+        for expected in 0..3 {
+            errands.tick(&mut Vec::new());
+            let Some(ControlRequest::Learn { cluster, .. }) = requests.try_recv() else {
+                panic!("cluster {expected} is sent");
+            };
+            assert_eq!(cluster, expected);
+        }
+    }
+
+    /// ERRANDS-3
+    #[test]
+    fn one_list_of_refusals_is_on_its_way() {
+        let (sender, mut requests) = channel(8);
+        let errands = Errands::new(0, sender);
+        let refusal = || AuditEvent {
+            cluster: "main".into(),
+            topic: "payments".into(),
+            partition: 0,
+            offset: 1,
+            operation: "fetch",
+            reason: "tag",
+        };
+        let mut audit = vec![refusal()];
+        errands.tick(&mut audit);
+        assert!(audit.is_empty());
+        audit.push(refusal());
+        errands.tick(&mut audit);
+        assert_eq!(audit.len(), 1, "the first was not taken yet");
+        drop(requests.try_recv());
+        errands.tick(&mut audit);
+        assert!(audit.is_empty());
+    }
+
+    #[test]
+    fn failures_to_connect_are_told_once_a_tick() {
+        let (sender, mut requests) = channel(8);
+        let errands = Errands::new(0, sender);
+        for node in (0..100).chain(0..100) {
+            let node = Some(node);
+            errands.connect_failed(Unreachable { cluster: 0, node });
+        }
+        errands.tick(&mut Vec::new());
+        let Some(ControlRequest::ConnectFailed(list)) = requests.try_recv() else {
+            panic!("they are told");
+        };
+        assert_eq!(list.len(), UNREACHABLE_MAX);
+        errands.tick(&mut Vec::new());
+        assert!(requests.try_recv().is_none());
+    }
+}

@@ -1,0 +1,69 @@
+//! Looks brokers' names up for executors.
+//!
+//! - NAMES-1: every question is answered within [`LOOKUP_TIMEOUT`], with nothing if need be.
+//! - NAMES-2: at most [`LOOKUPS_MAX`] threads wait for a resolver, which may take longer than that: the rest of the pool stays
+//!   free for the state files and for KMSs.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use super::control::send;
+use crate::channel::Sender;
+use crate::config::HostPort;
+use crate::executor::messages::ExecutorMessage;
+
+/// See the module.
+pub(super) struct Names {
+    lookups: Arc<Semaphore>,
+}
+
+impl Names {
+    pub(super) fn new() -> Self {
+        Self {
+            lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)),
+        }
+    }
+
+    /// Answers an executor, some time.
+    pub(super) fn look_up(&self, executor: Sender<ExecutorMessage>, host: HostPort) {
+        let lookups = Arc::clone(&self.lookups);
+        tokio::spawn(async move {
+            let addresses = match timeout(LOOKUP_TIMEOUT, addresses_of(&host, lookups)).await {
+                Ok(Ok(addresses)) => addresses,
+                Ok(Err(error)) => {
+                    tracing::warn!(host = %host, %error, "a broker's name is not resolved");
+                    Vec::new()
+                }
+                Err(_) => {
+                    tracing::warn!(host = %host, "a broker's name was not resolved in time");
+                    Vec::new()
+                }
+            };
+            send(&executor, ExecutorMessage::Resolved { host, addresses }).await;
+        });
+    }
+}
+
+async fn addresses_of(host: &HostPort, lookups: Arc<Semaphore>) -> std::io::Result<Vec<SocketAddr>> {
+    let turn = lookups.acquire_owned().await.map_err(std::io::Error::other)?;
+    let host = host.clone();
+    spawn_blocking(move || {
+        let found = (host.host.as_str(), host.port).to_socket_addrs();
+        // Not before: whoever asked may have given up, and the thread still waits.
+        drop(turn);
+        found.map(|addresses| addresses.take(ADDRESSES_MAX).collect())
+    })
+    .await?
+}
+
+/// Longer than any resolver's own retries are worth.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+/// Of the 512 threads that tokio starts for what blocks.
+const LOOKUPS_MAX: usize = 32;
+/// Addresses of one name that are tried.
+const ADDRESSES_MAX: usize = 16;
