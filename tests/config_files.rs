@@ -43,6 +43,10 @@ fn the_minimal_file_loads_and_seals_every_topic() {
         panic!("one cluster")
     };
     assert_eq!(config.limits, Limits::default());
+    assert!(
+        cluster.state_file.is_some(),
+        "node ports are known after a restart"
+    );
     for topic in ["a", "payments"] {
         let Some(Action::Seal(rule)) = cluster.rules.resolve(topic).map(|rule| rule.action) else {
             panic!("{topic} is not sealed")
