@@ -112,7 +112,7 @@ fn each_library_idempotent_and_in_groups() {
             .collect();
         let deliveries = agent.produce(&rig.options().set("idempotent", true), &sent);
         let protocols: &[&str] = match agent.library() {
-            Library::Java(_) | Library::Librdkafka => &["classic", "consumer"],
+            Library::Java(_) | Library::NewerJava | Library::Librdkafka => &["classic", "consumer"],
             Library::Aiokafka | Library::FranzGo => &["classic"],
         };
         for protocol in protocols {

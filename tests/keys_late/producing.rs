@@ -63,7 +63,7 @@ impl Traffic {
             .set("linger_ms", 5)
             .set("back_off_ms", milliseconds(BACK_OFF));
         let options = match agent.library() {
-            Library::Java(_) | Library::Librdkafka => {
+            Library::Java(_) | Library::NewerJava | Library::Librdkafka => {
                 options.extra("max.in.flight.requests.per.connection", "5")
             }
             _ => options,

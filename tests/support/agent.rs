@@ -21,6 +21,8 @@ use super::launch::{DataFolder, Process};
 pub(crate) enum Library {
     /// Apache Kafka's own, in the broker's version.
     Java(KafkaVersion),
+    /// The same, in a version that is newer than every broker here.
+    NewerJava,
     /// librdkafka, by confluent-kafka.
     Librdkafka,
     Aiokafka,
@@ -112,18 +114,10 @@ impl Agent {
 
 fn command(library: Library, folder: &DataFolder) -> Command {
     match library {
-        Library::Java(version) => {
-            let mut command = Command::new("java");
-            command.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx768m"]);
-            command.args(quiet_logging(version, folder));
-            let classes = artifacts::java_agent(version);
-            command.arg("-cp").arg(format!(
-                "{}:{}",
-                classes.display(),
-                artifacts::class_path(version)
-            ));
-            command.arg("Agent");
-            command
+        Library::Java(version) => java(version, "", folder),
+        Library::NewerJava => {
+            let client = format!("{}/*:", artifacts::newer_java_client().display());
+            java(KafkaVersion::Current, &client, folder)
         }
         Library::Librdkafka | Library::Aiokafka => {
             let mut command = Command::new(artifacts::python());
@@ -138,6 +132,21 @@ fn command(library: Library, folder: &DataFolder) -> Command {
         }
         Library::FranzGo => Command::new(artifacts::go_agent()),
     }
+}
+
+/// `first` is what goes before everything else on the class path.
+fn java(version: KafkaVersion, first: &str, folder: &DataFolder) -> Command {
+    let mut command = Command::new("java");
+    command.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx768m"]);
+    command.args(quiet_logging(version, folder));
+    let classes = artifacts::java_agent(version);
+    command.arg("-cp").arg(format!(
+        "{first}{}:{}",
+        classes.display(),
+        artifacts::class_path(version)
+    ));
+    command.arg("Agent");
+    command
 }
 
 /// Warnings and errors only, to standard error.

@@ -28,6 +28,18 @@ pub(crate) fn class_path(version: KafkaVersion) -> String {
     format!("{}/*", jars(version).display())
 }
 
+/// The Java client of a version that is newer than every broker here: one jar, which goes before those of
+/// [`KafkaVersion::Current`].
+pub(crate) fn newer_java_client() -> PathBuf {
+    cache::prepare("kafka-clients-newer", NEWER_CLIENT, |folder| {
+        let mut maven = Command::new("mvn");
+        maven.args(["-B", "-ntp", "-q", "dependency:copy"]);
+        maven.arg(format!("-Dartifact={NEWER_CLIENT}"));
+        maven.arg(format!("-DoutputDirectory={}", folder.display()));
+        cache::run(&mut maven);
+    })
+}
+
 /// Folder of our own compiled Java classes.
 pub(crate) fn java_agent(version: KafkaVersion) -> PathBuf {
     let sources = sources("java", "java");
@@ -110,6 +122,8 @@ pub(crate) fn kcat() -> &'static str {
     }
     "kcat"
 }
+
+const NEWER_CLIENT: &str = "org.apache.kafka:kafka-clients:4.4.0";
 
 pub(crate) fn clients() -> PathBuf {
     cache::workspace().join("tests/clients")

@@ -19,6 +19,8 @@ pub(crate) struct KafkaCluster {
     version: KafkaVersion,
     logins: Vec<Login>,
     brokers: Vec<Broker>,
+    /// Properties for every broker.
+    more: Vec<(String, String)>,
     /// After the brokers, so that it goes when they have gone.
     _folder: DataFolder,
 }
@@ -63,20 +65,18 @@ impl KafkaCluster {
                 process: Mutex::new(None),
             })
             .collect();
-        let voters: Vec<(i32, u16)> = places
-            .iter()
-            .map(|broker| (broker.node, broker.controller.number()))
-            .collect();
         let cluster = KafkaCluster {
             version,
             logins: logins.to_owned(),
             brokers: places,
+            more,
             _folder: folder,
         };
+        let voters = cluster.voters();
         std::thread::scope(|scope| {
             for broker in &cluster.brokers {
-                let (voters, more) = (&voters, &more);
-                scope.spawn(move || broker.format(version, logins, voters, more));
+                broker.configure(logins, &voters, &cluster.more);
+                scope.spawn(move || broker.format(version, logins));
             }
         });
         let heap = if brokers == 1 { "-Xmx512m" } else { "-Xmx384m" };
@@ -116,6 +116,12 @@ impl KafkaCluster {
         addresses.join(",")
     }
 
+    /// The address of one broker's listener without SASL.
+    pub(crate) fn address_of(&self, node: i32) -> String {
+        let place = self.logins.iter().position(|login| *login == Login::Plaintext);
+        self.broker(node).ports[place.expect("there is one")].address()
+    }
+
     /// SIGKILL, as a crash would be.
     pub(crate) fn kill_broker(&self, node: i32) {
         let process = self.broker(node).process().take();
@@ -128,6 +134,29 @@ impl KafkaCluster {
         assert!(broker.process().is_none(), "broker {node} runs already");
         broker.launch(self.version, "-Xmx384m");
         broker.await_start();
+    }
+
+    /// Stops two brokers, and starts each at the other's address; returns when both are ready.
+    pub(crate) fn swap_addresses(&mut self, one: i32, other: i32) {
+        let places = [one, other].map(|node| {
+            let place = self.brokers.iter().position(|broker| broker.node == node);
+            place.expect("the cluster has that node")
+        });
+        for place in places {
+            let process = self.brokers[place].process().take();
+            process.expect("the broker runs").kill();
+        }
+        let [first, second] = self.brokers.get_disjoint_mut(places).expect("two brokers");
+        std::mem::swap(&mut first.ports, &mut second.ports);
+        let voters = self.voters();
+        for place in places {
+            let broker = &self.brokers[place];
+            broker.configure(&self.logins, &voters, &self.more);
+            broker.launch(self.version, "-Xmx384m");
+        }
+        for place in places {
+            self.brokers[place].await_start();
+        }
     }
 
     /// The files in the brokers' data folders that hold these bytes as they are. What a codec has compressed is found
@@ -197,6 +226,14 @@ impl KafkaCluster {
         command
     }
 
+    /// Node and controller port of every broker.
+    fn voters(&self) -> Vec<(i32, u16)> {
+        self.brokers
+            .iter()
+            .map(|broker| (broker.node, broker.controller.number()))
+            .collect()
+    }
+
     fn broker(&self, node: i32) -> &Broker {
         self.brokers
             .iter()
@@ -214,13 +251,12 @@ impl Broker {
         self.folder.join("data")
     }
 
-    fn format(
-        &self,
-        version: KafkaVersion,
-        logins: &[Login],
-        voters: &[(i32, u16)],
-        more: &[(String, String)],
-    ) {
+    fn properties(&self) -> PathBuf {
+        self.folder.join("server.properties")
+    }
+
+    /// Writes `server.properties`.
+    fn configure(&self, logins: &[Login], voters: &[(i32, u16)], more: &[(String, String)]) {
         fs::create_dir_all(&self.folder).expect("creating a broker's folder");
         let listeners: Vec<Listener> = logins
             .iter()
@@ -235,8 +271,10 @@ impl Broker {
             voters,
             more,
         };
-        let file = self.folder.join("server.properties");
-        fs::write(&file, properties.text()).expect("writing server.properties");
+        fs::write(self.properties(), properties.text()).expect("writing server.properties");
+    }
+
+    fn format(&self, version: KafkaVersion, logins: &[Login]) {
         let logging = match version {
             KafkaVersion::Current => ("log4j2.properties", LOG4J2),
             KafkaVersion::Older => ("log4j.properties", LOG4J),
@@ -251,7 +289,7 @@ impl Broker {
             "-t",
             CLUSTER_ID,
         ]);
-        command.arg("-c").arg(&file);
+        command.arg("-c").arg(self.properties());
         if logins.len() > 1 {
             for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512"] {
                 command
@@ -283,7 +321,7 @@ impl Broker {
             .arg("-cp")
             .arg(artifacts::class_path(version))
             .arg("kafka.Kafka");
-        command.arg(self.folder.join("server.properties"));
+        command.arg(self.properties());
         let log = self.folder.join("broker.log");
         // What an earlier start has said would be taken for this one's.
         let _ = fs::remove_file(&log);

@@ -28,6 +28,7 @@ pub(crate) mod proxy;
 pub(crate) mod raw_client;
 pub(crate) mod records;
 pub(crate) mod rig;
+pub(crate) mod sockets;
 pub(crate) mod stored_seal;
 pub(crate) mod streams;
 pub(crate) mod wait;

@@ -10,6 +10,7 @@ use super::admin_page;
 use super::keystore::Keystore;
 use super::launch::{DataFolder, Process};
 use super::ports::ReservedPort;
+use super::sockets::{Connection, connections};
 use super::wait;
 
 /// A running proxy in front of one cluster.
@@ -96,6 +97,34 @@ impl Proxy {
     /// SIGKILL, as a crash would be.
     pub(crate) fn kill(&mut self) {
         self.process.take().expect("the proxy runs").kill();
+    }
+
+    /// How many connections of clients there are at the port of the node at this place, and at the bootstrap port.
+    pub(crate) fn connections_at(&self, place: usize) -> (usize, usize) {
+        let connections = self.connections();
+        let at = |port: u16| {
+            let here = connections.iter().filter(|connection| connection.local == port);
+            here.count()
+        };
+        (at(self.nodes[place].number()), at(self.bootstrap.number()))
+    }
+
+    /// How many connections the proxy has to a port.
+    pub(crate) fn connections_to(&self, port: u16) -> usize {
+        let connections = self.connections();
+        connections
+            .iter()
+            .filter(|connection| connection.remote == port)
+            .count()
+    }
+
+    fn connections(&self) -> Vec<Connection> {
+        connections(self.process.as_ref().expect("the proxy runs").id())
+    }
+
+    /// A file of this name in the proxy's own folder.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     /// Resident memory of the running process, in bytes.

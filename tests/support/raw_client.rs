@@ -9,7 +9,9 @@ use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::fetch_response::PartitionData;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::PartitionProduceResponse;
-use kafka_protocol::messages::{FetchRequest, ProduceRequest, RequestHeader, ResponseHeader};
+use kafka_protocol::messages::{
+    DescribeLogDirsRequest, FetchRequest, ProduceRequest, RequestHeader, ResponseHeader,
+};
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 use sealwire::record_batch::{BatchBuilder, RecordInput};
 
@@ -77,6 +79,23 @@ impl RawClient {
             .into_iter()
             .flat_map(|topic| topic.partitions)
             .collect()
+    }
+
+    /// Asks the broker for its data folders, which no two brokers share; `None` when the connection is closed instead.
+    pub(crate) fn log_dirs(&mut self) -> Option<Vec<String>> {
+        self.send(
+            LOG_DIRS_VERSION,
+            &DescribeLogDirsRequest::default().with_topics(Some(Vec::new())),
+        );
+        match self.socket.peek(&mut [0; 1]) {
+            Ok(0) => return None,
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
+            Err(error) => panic!("neither an answer nor an end: {error}"),
+            Ok(_) => {}
+        }
+        let answer = self.receive::<DescribeLogDirsRequest>(LOG_DIRS_VERSION);
+        let folders = answer.results.iter().map(|result| result.log_dir.to_string());
+        Some(folders.collect())
     }
 
     /// Returns when the other side has closed the connection; panics if it sends anything before, or does not close it.
@@ -157,4 +176,5 @@ fn produce_request(topic: &str, batch: Vec<u8>, acks: i16) -> ProduceRequest {
 
 const PRODUCE_VERSION: i16 = 9;
 const FETCH_VERSION: i16 = 11;
+const LOG_DIRS_VERSION: i16 = 1;
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);

@@ -7,19 +7,20 @@ use super::operations::{Outcome, Stream, StreamReport};
 /// producer was told.
 pub(crate) fn assert_exactly_once(agent: &Agent, producer: Stream, consumer: Stream) {
     let sent = agent.stream_stop(producer);
-    assert_read_once(agent, sent, consumer);
+    assert_read_once(agent, &sent, consumer);
 }
 
 /// The same of a producer whose transaction is committed first.
 pub(crate) fn assert_committed_once(agent: &Agent, producer: Stream, consumer: Stream) {
     let sent = agent.transaction_stop(producer, Outcome::Commit);
-    assert_read_once(agent, sent, consumer);
+    assert_read_once(agent, &sent, consumer);
 }
 
-fn assert_read_once(agent: &Agent, sent: StreamReport, consumer: Stream) {
-    let read = read_all(agent, &sent, consumer);
+/// Stops the consumer; panics unless it has read once, and nothing else, what the producer was told is stored.
+pub(crate) fn assert_read_once(agent: &Agent, sent: &StreamReport, consumer: Stream) {
+    let read = read_all(agent, sent, consumer);
     let mut read = read.entries;
-    let mut sent = sent.entries;
+    let mut sent = sent.entries.clone();
     read.sort_unstable();
     sent.sort_unstable();
     let missing: Vec<_> = sent

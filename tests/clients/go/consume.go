@@ -9,19 +9,14 @@ import (
 )
 
 func consume(order command) (any, error) {
-	opts, err := order.Options.client()
+	opts, err := order.Options.consumer()
 	if err != nil {
 		return nil, err
-	}
-	// For this long a fetch may wait for more; the default of 5 s would make every reading test slow.
-	opts = append(opts, kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(500*time.Millisecond))
-	if order.Options.Isolation == "read_committed" {
-		opts = append(opts, kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 	}
 	if order.Options.Group != "" {
 		opts = append(opts, kgo.ConsumerGroup(order.Options.Group), kgo.DisableAutoCommit(), kgo.ConsumeTopics(order.Topics...))
 	} else {
-		opts = append(opts, kgo.ConsumePartitions(startOf(order.Partitions)))
+		opts = append(opts, kgo.ConsumePartitions(startOf(order.Partitions.places)))
 	}
 	client, err := kgo.NewClient(opts...)
 	if err != nil {

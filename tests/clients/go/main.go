@@ -12,15 +12,19 @@ import (
 )
 
 type command struct {
-	ID           int64          `json:"id"`
-	Op           string         `json:"op"`
-	Options      options        `json:"options"`
-	Transactions []transaction  `json:"transactions"`
-	Topics       []string       `json:"topics"`
-	Partitions   []topicAndPart `json:"partitions"`
-	Count        int            `json:"count"`
-	TimeoutMs    int64          `json:"timeout_ms"`
-	SettleMs     int64          `json:"settle_ms"`
+	ID           int64         `json:"id"`
+	Op           string        `json:"op"`
+	Options      options       `json:"options"`
+	Transactions []transaction `json:"transactions"`
+	Topics       []string      `json:"topics"`
+	Partitions   partitions    `json:"partitions"`
+	Count        int           `json:"count"`
+	TimeoutMs    int64         `json:"timeout_ms"`
+	SettleMs     int64         `json:"settle_ms"`
+	Topic        string        `json:"topic"`
+	Rate         int64         `json:"rate"`
+	ValueBytes   int           `json:"value_bytes"`
+	Stream       int64         `json:"stream"`
 }
 
 type answer struct {
@@ -67,6 +71,14 @@ func run(line []byte) answer {
 		result, err = produce(order)
 	case "consume":
 		result, err = consume(order)
+	case "stream_produce":
+		result, err = streamProduce(order)
+	case "stream_consume":
+		result, err = streamConsume(order)
+	case "stream_status":
+		result, err = streamStatus(order)
+	case "stream_stop":
+		result, err = streamStop(order)
 	default:
 		err = fmt.Errorf("no operation %q", order.Op)
 	}

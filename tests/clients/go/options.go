@@ -28,6 +28,7 @@ type options struct {
 	BackOffMs       int64  `json:"back_off_ms"`
 	Group           string `json:"group"`
 	Isolation       string `json:"isolation"`
+	Reset           string `json:"reset"`
 	Sasl            *login `json:"sasl"`
 }
 
@@ -48,6 +49,23 @@ func (o options) client() ([]kgo.Opt, error) {
 			return nil, err
 		}
 		opts = append(opts, kgo.SASL(mechanism))
+	}
+	return opts, nil
+}
+
+func (o options) consumer() ([]kgo.Opt, error) {
+	opts, err := o.client()
+	if err != nil {
+		return nil, err
+	}
+	reset := kgo.NewOffset().AtStart()
+	if o.Reset == "latest" {
+		reset = kgo.NewOffset().AtEnd()
+	}
+	// For this long a fetch may wait for more; the default of 5 s would make every reading test slow.
+	opts = append(opts, kgo.ConsumeResetOffset(reset), kgo.FetchMaxWait(500*time.Millisecond))
+	if o.Isolation == "read_committed" {
+		opts = append(opts, kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 	}
 	return opts, nil
 }

@@ -29,6 +29,19 @@ type topicAndPart struct {
 	partition int32
 }
 
+// partitions are places for a consumer, and a number for a producer.
+type partitions struct {
+	places []topicAndPart
+	count  int32
+}
+
+func (p *partitions) UnmarshalJSON(text []byte) error {
+	if text[0] == '[' {
+		return json.Unmarshal(text, &p.places)
+	}
+	return json.Unmarshal(text, &p.count)
+}
+
 func (r record) toKafka() *kgo.Record {
 	produced := &kgo.Record{Topic: r.Topic, Partition: -1, Key: r.Key, Value: r.Value}
 	if r.Partition != nil {

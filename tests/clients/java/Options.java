@@ -35,6 +35,7 @@ final class Options {
         copy(options, "group", properties, "group.id");
         copy(options, "group_protocol", properties, "group.protocol");
         copy(options, "isolation", properties, "isolation.level");
+        copy(options, "reset", properties, "auto.offset.reset");
         return withExtra(options, properties);
     }
 

@@ -18,7 +18,7 @@ PRODUCER = {
     "batch_bytes": "batch.size",
     "record_bytes_max": "message.max.bytes",
 }
-CONSUMER = {"group_protocol": "group.protocol", "isolation": "isolation.level"}
+CONSUMER = {"group_protocol": "group.protocol", "isolation": "isolation.level", "reset": "auto.offset.reset"}
 TRANSACTION_LIMIT_S = 60
 
 streams = {}
