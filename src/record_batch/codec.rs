@@ -4,8 +4,9 @@
 //! a stream that ends early is always an error here.
 //!
 //! - CODEC-1: never more than the limit (and one step of growth) is produced or reserved, whatever the input announces.
-//! - CODEC-2: after an error the output is as long as before.
+//! - CODEC-2: after an error [`Decompressor::decompress`] leaves the output as long as before.
 //! - CODEC-3: contexts are made on first use and kept; one that has grown past [`CONTEXT_BYTES_KEPT`] is dropped after use.
+//! - CODEC-4: whatever the input is, a step is short: nobody waits for a whole batch ([`Decompression::step`]).
 
 mod gzip;
 mod lz4;
@@ -107,12 +108,11 @@ impl CodecError {
     }
 }
 
-/// Decompresses batches; keeps the contexts that codecs need. One per executor.
+/// Begins to decompress batches; keeps the contexts that codecs need between them. One per executor.
 #[derive(Default)]
 pub struct Decompressor {
-    gzip: gzip::Inflater,
-    snappy: snappy::Decoder,
-    zstd: zstandard::Decoder,
+    gzip: gzip::Contexts,
+    zstd: zstandard::Contexts,
 }
 
 impl Decompressor {
@@ -121,9 +121,39 @@ impl Decompressor {
         Self::default()
     }
 
-    /// Appends the records that `input` (a batch without its header) holds to `out`, at most `limit` bytes of them.
+    /// Begins one batch, whose records will stand behind the first `start` bytes of an output and be at most `limit` bytes.
     ///
     /// A batch that compaction has emptied has no stream at all: do not call this when the record count is 0.
+    ///
+    /// # Errors
+    ///
+    /// [`CodecError::OutOfMemory`].
+    pub fn begin(&mut self, codec: Codec, start: usize, limit: usize) -> Result<Decompression, CodecError> {
+        let reading = match codec {
+            Codec::None => Reading::None,
+            Codec::Gzip => Reading::Gzip(self.gzip.begin()),
+            Codec::Snappy => Reading::Snappy(snappy::Reading::default()),
+            Codec::Lz4 => Reading::Lz4(lz4::Reading::default()),
+            Codec::Zstd => Reading::Zstd(self.zstd.begin()?),
+        };
+        Ok(Decompression {
+            reading,
+            at: 0,
+            start,
+            limit,
+        })
+    }
+
+    /// Takes back what a batch needed, finished or not.
+    pub fn end(&mut self, decompression: Decompression) {
+        match decompression.reading {
+            Reading::Gzip(reading) => self.gzip.end(reading),
+            Reading::Zstd(reading) => self.zstd.end(reading),
+            Reading::None | Reading::Snappy(_) | Reading::Lz4(_) => {}
+        }
+    }
+
+    /// Appends the records that `input` (a batch without its header) holds to `out`, at most `limit` bytes of them, in one go.
     ///
     /// # Errors
     ///
@@ -135,18 +165,108 @@ impl Decompressor {
         limit: usize,
         out: &mut Vec<u8>,
     ) -> Result<(), CodecError> {
-        let mut output = Output::new(out, limit);
-        let result = match codec {
-            Codec::None => output.append(input),
-            Codec::Gzip => self.gzip.decompress(input, &mut output),
-            Codec::Snappy => self.snappy.decompress(input, &mut output),
-            Codec::Lz4 => lz4::decompress(input, &mut output),
-            Codec::Zstd => self.zstd.decompress(input, &mut output),
+        let start = out.len();
+        let mut decompression = self.begin(codec, start, limit)?;
+        let result = loop {
+            match decompression.step(input, out) {
+                Ok(Progress::More) => {}
+                Ok(Progress::Finished) => break Ok(()),
+                Ok(Progress::Room(bytes)) => {
+                    let produced = out.len().saturating_sub(start);
+                    // CODEC-1: growing with what was produced, and to one byte past the limit.
+                    let left = limit.saturating_sub(produced).saturating_add(1);
+                    if out.try_reserve_exact(bytes.max(produced.min(left))).is_err() {
+                        break Err(CodecError::OutOfMemory);
+                    }
+                }
+                Err(error) => break Err(error),
+            }
         };
+        self.end(decompression);
         if result.is_err() {
-            output.undo();
+            out.truncate(start);
         }
         result
+    }
+}
+
+/// One batch that is decompressed step by step. Owns the context that its codec needs.
+///
+/// After an error it is of no more use, and what it has appended is to be taken back.
+pub struct Decompression {
+    reading: Reading,
+    /// How much of the input is used up.
+    at: usize,
+    /// Where in the output its records begin.
+    start: usize,
+    limit: usize,
+}
+
+/// What a step of a [`Decompression`] came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Nothing was done: the output has to have spare capacity for so many bytes first.
+    Room(usize),
+    /// Some was appended, or some of the input used up.
+    More,
+    /// Everything was appended.
+    Finished,
+}
+
+enum Reading {
+    None,
+    Gzip(gzip::Reading),
+    Snappy(snappy::Reading),
+    Lz4(lz4::Reading),
+    Zstd(zstandard::Reading),
+}
+
+impl Decompression {
+    /// Does one step: at most [`STEP_BYTES_MAX`] of the input or of the output, or one LZ4 block of at most 4 MiB. `input` and
+    /// what was appended to `out` are to be the same with every step.
+    ///
+    /// # Errors
+    ///
+    /// [`CodecError`].
+    pub fn step(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<Progress, CodecError> {
+        let mut output = Output {
+            bytes: out,
+            start: self.start,
+            limit: self.limit,
+        };
+        match &mut self.reading {
+            Reading::None => {
+                let rest = input.get(self.at..).unwrap_or_default();
+                let piece = rest.get(..STEP_BYTES_MAX).unwrap_or(rest);
+                if let Some(room) = output.append(piece)? {
+                    return Ok(room);
+                }
+                self.at += piece.len();
+                Ok(if self.at == input.len() {
+                    Progress::Finished
+                } else {
+                    Progress::More
+                })
+            }
+            Reading::Gzip(reading) => reading.step(input, &mut self.at, &mut output),
+            Reading::Snappy(reading) => reading.step(input, &mut self.at, &mut output),
+            Reading::Lz4(reading) => reading.step(input, &mut self.at, &mut output),
+            Reading::Zstd(reading) => reading.step(input, &mut self.at, &mut output),
+        }
+    }
+
+    /// How much of the input is used up.
+    pub fn consumed(&self) -> usize {
+        self.at
+    }
+
+    /// Bytes of memory that its context owns, about.
+    pub fn bytes_held(&self) -> usize {
+        match &self.reading {
+            Reading::None | Reading::Snappy(_) | Reading::Lz4(_) => 0,
+            Reading::Gzip(_) => gzip::CONTEXT_BYTES,
+            Reading::Zstd(reading) => reading.bytes_held(),
+        }
     }
 }
 
@@ -168,22 +288,14 @@ pub fn compress(codec: Codec, records: &[u8], out: &mut Vec<u8>) -> Result<(), C
     }
 }
 
-/// The end of a vector that a decompressor may fill, up to a limit.
+/// The end of a vector that a step may fill, up to a limit and within its capacity.
 struct Output<'o> {
     bytes: &'o mut Vec<u8>,
     start: usize,
     limit: usize,
 }
 
-impl<'o> Output<'o> {
-    fn new(bytes: &'o mut Vec<u8>, limit: usize) -> Self {
-        Self {
-            start: bytes.len(),
-            bytes,
-            limit,
-        }
-    }
-
+impl Output<'_> {
     fn produced(&self) -> usize {
         self.bytes.len().saturating_sub(self.start)
     }
@@ -197,58 +309,53 @@ impl<'o> Output<'o> {
         self.limit.checked_sub(self.produced()).ok_or(self.exceeded())
     }
 
-    fn append(&mut self, stored: &[u8]) -> Result<(), CodecError> {
+    /// What is to be answered when there is no spare capacity for `bytes`.
+    fn room_for(&self, bytes: usize) -> Option<Progress> {
+        let spare = self.bytes.capacity().saturating_sub(self.bytes.len());
+        (spare < bytes).then_some(Progress::Room(bytes))
+    }
+
+    /// Appends what is stored as it is; says if there is no room for it.
+    fn append(&mut self, stored: &[u8]) -> Result<Option<Progress>, CodecError> {
         if stored.len() > self.left()? {
             return Err(self.exceeded());
         }
-        self.bytes
-            .try_reserve(stored.len())
-            .map_err(|_| CodecError::OutOfMemory)?;
-        self.bytes.extend_from_slice(stored);
-        Ok(())
-    }
-
-    /// Makes sure of some spare capacity, growing with what was produced. `hint` is a size that the input announces; it
-    /// is believed only as far as `plausible` goes. One byte over the limit is provided, so that excess can be noticed.
-    fn grow(&mut self, hint: usize, plausible: usize) -> Result<(), CodecError> {
-        let left = self.left()?;
-        if self.bytes.capacity() > self.bytes.len() {
-            return Ok(());
+        let room = self.room_for(stored.len());
+        if room.is_none() {
+            self.bytes.extend_from_slice(stored);
         }
-        let step = self
-            .produced()
-            .max(hint.min(plausible))
-            .max(STEP_BYTES)
-            .min(left + 1);
-        self.bytes
-            .try_reserve_exact(step)
-            .map_err(|_| CodecError::OutOfMemory)
+        Ok(room)
     }
 
-    /// A zeroed window of `bytes` more bytes, which must be within the limit, to be cut with [`Self::cut`].
-    fn window(&mut self, bytes: usize) -> Result<(usize, &mut [u8]), CodecError> {
+    /// How long the window of a codec that streams is to be: grows with what was produced. `hint` is a size that the input
+    /// announces; it is believed only as far as `plausible` goes. One byte over the limit is provided, so that excess can be
+    /// noticed.
+    fn streaming_window(&self, hint: usize, plausible: usize) -> Result<usize, CodecError> {
+        let left = self.left()?;
+        let wanted = self.produced().max(hint.min(plausible)).max(STEP_BYTES_MIN);
+        Ok(wanted.min(STEP_BYTES_MAX).min(left.saturating_add(1)))
+    }
+
+    /// A zeroed window of `bytes` more bytes, for which there is room, to be cut with [`Self::cut`].
+    fn window(&mut self, bytes: usize) -> (usize, &mut [u8]) {
         let from = self.bytes.len();
-        self.bytes
-            .try_reserve(bytes)
-            .map_err(|_| CodecError::OutOfMemory)?;
-        self.bytes.resize(from + bytes, 0);
-        Ok((from, self.bytes.get_mut(from..).unwrap_or_default()))
+        self.bytes.resize(from.saturating_add(bytes), 0);
+        (from, self.bytes.get_mut(from..).unwrap_or_default())
     }
 
     fn cut(&mut self, end: usize) {
         self.bytes.truncate(end);
-    }
-
-    fn undo(&mut self) {
-        self.bytes.truncate(self.start);
     }
 }
 
 /// Contexts larger than this are dropped after use; the largest window of levels below zstd's "ultra" fits.
 pub const CONTEXT_BYTES_KEPT: usize = 12 << 20;
 
-/// The least that output grows by: a common batch in one step.
-const STEP_BYTES: usize = 64 << 10;
+/// The window that a step of a streaming codec has at least: a common batch in one step.
+const STEP_BYTES_MIN: usize = 32 << 10;
+
+/// Bytes of input, and of output, that one step takes at most: about a quarter of a millisecond.
+pub const STEP_BYTES_MAX: usize = 256 << 10;
 
 #[cfg(test)]
 mod tests;

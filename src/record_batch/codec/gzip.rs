@@ -1,69 +1,120 @@
 //! gzip (RFC 1952), read as Java's `GZIPInputStream` does: members follow one another, and what follows the last member
 //! without being one is ignored.
 
+use crc_fast::{CrcAlgorithm, Digest};
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
-use super::{CodecError, Output};
+use super::{CodecError, Output, Progress, STEP_BYTES_MAX};
 
-/// Inflates members; the inflate state is kept.
+/// The inflate state of the last stream, to be used again.
 #[derive(Default)]
-pub(super) struct Inflater {
+pub(super) struct Contexts {
     state: Option<Decompress>,
 }
 
-impl Inflater {
-    pub(super) fn decompress(&mut self, input: &[u8], output: &mut Output<'_>) -> Result<(), CodecError> {
-        let mut at = member_start(input)?;
-        loop {
-            at = self.member(input, at, output)?;
-            let rest = input.get(at..).unwrap_or_default();
-            match member_start(rest) {
-                Ok(header) => at += header,
-                Err(_) => return Ok(()),
-            }
+impl Contexts {
+    pub(super) fn begin(&mut self) -> Reading {
+        Reading {
+            state: self.state.take().unwrap_or_else(|| Decompress::new(false)),
+            member: None,
+            members: 0,
         }
     }
 
-    /// Inflates the deflate stream at `at` and checks its trailer; the position behind it.
-    fn member(&mut self, input: &[u8], mut at: usize, output: &mut Output<'_>) -> Result<usize, CodecError> {
-        let state = self.state.get_or_insert_with(|| Decompress::new(false));
-        state.reset(false);
-        let member = output.bytes.len();
-        loop {
-            output.grow(0, 0)?;
-            let rest = input.get(at..).unwrap_or_default();
-            let (consumed, produced) = (state.total_in(), output.bytes.len());
-            let status = state
-                .decompress_vec(rest, output.bytes, FlushDecompress::None)
-                .map_err(|_| malformed("the deflate stream is invalid"))?;
-            // INVARIANT: never more is consumed than was offered, so this fits a usize.
-            let taken = (state.total_in() - consumed) as usize;
-            at += taken;
-            if output.produced() > output.limit {
-                return Err(output.exceeded());
-            }
-            match status {
-                Status::StreamEnd => break,
-                Status::Ok | Status::BufError if taken == 0 && output.bytes.len() == produced => {
-                    return Err(CodecError::Truncated(NAME));
-                }
-                Status::Ok | Status::BufError => {}
-            }
-        }
-        let trailer = input
-            .get(at..)
-            .and_then(|rest| rest.first_chunk::<TRAILER_BYTES>());
-        let &[c0, c1, c2, c3, s0, s1, s2, s3] = trailer.ok_or(CodecError::Truncated(NAME))?;
-        let content = output.bytes.get(member..).unwrap_or_default();
-        if u32::from_le_bytes([c0, c1, c2, c3]) != crc_fast::crc32_iso_hdlc(content) {
-            return Err(malformed("the checksum does not match"));
-        }
-        // RFC 1952: the size modulo 2^32.
-        if u32::from_le_bytes([s0, s1, s2, s3]) != content.len() as u32 {
-            return Err(malformed("the size does not match"));
-        }
-        Ok(at + TRAILER_BYTES)
+    pub(super) fn end(&mut self, reading: Reading) {
+        self.state = Some(reading.state);
     }
+}
+
+/// A stream of members that is half read.
+pub(super) struct Reading {
+    state: Decompress,
+    /// The member that is being inflated.
+    member: Option<Member>,
+    /// How many members have begun.
+    members: usize,
+}
+
+struct Member {
+    checksum: Digest,
+    /// RFC 1952: the size modulo 2^32.
+    bytes: u32,
+}
+
+impl Reading {
+    pub(super) fn step(
+        &mut self,
+        input: &[u8],
+        at: &mut usize,
+        output: &mut Output<'_>,
+    ) -> Result<Progress, CodecError> {
+        let rest = input.get(*at..).unwrap_or_default();
+        let Some(member) = &mut self.member else {
+            return match member_start(rest) {
+                Ok(header) => {
+                    *at += header;
+                    self.state.reset(false);
+                    self.members += 1;
+                    self.member = Some(Member {
+                        checksum: Digest::new(CrcAlgorithm::Crc32IsoHdlc),
+                        bytes: 0,
+                    });
+                    Ok(Progress::More)
+                }
+                // What follows the last member without being one.
+                Err(_) if self.members > 0 => Ok(Progress::Finished),
+                Err(error) => Err(error),
+            };
+        };
+        let window = output.streaming_window(0, 0)?;
+        if let Some(room) = output.room_for(window) {
+            return Ok(room);
+        }
+        let (from, target) = output.window(window);
+        let offered = rest.get(..STEP_BYTES_MAX).unwrap_or(rest);
+        let (consumed, produced) = (self.state.total_in(), self.state.total_out());
+        let status = self
+            .state
+            .decompress(offered, target, FlushDecompress::None)
+            .map_err(|_| malformed("the deflate stream is invalid"))?;
+        // INVARIANT: never more is consumed or produced than was offered, so both fit a usize.
+        let taken = (self.state.total_in() - consumed) as usize;
+        let made = (self.state.total_out() - produced) as usize;
+        output.cut(from + made);
+        *at += taken;
+        if output.produced() > output.limit {
+            return Err(output.exceeded());
+        }
+        let content = output.bytes.get(from..).unwrap_or_default();
+        member.checksum.update(content);
+        member.bytes = member.bytes.wrapping_add(made as u32);
+        match status {
+            Status::StreamEnd => {
+                *at += check_trailer(member, input.get(*at..).unwrap_or_default())?;
+                self.member = None;
+            }
+            Status::Ok | Status::BufError if taken == 0 && made == 0 => {
+                return Err(CodecError::Truncated(NAME));
+            }
+            Status::Ok | Status::BufError => {}
+        }
+        Ok(Progress::More)
+    }
+}
+
+/// Compares what a member says of its content; the length of what it says.
+fn check_trailer(member: &Member, trailer: &[u8]) -> Result<usize, CodecError> {
+    let &[c0, c1, c2, c3, s0, s1, s2, s3] = trailer
+        .first_chunk::<TRAILER_BYTES>()
+        .ok_or(CodecError::Truncated(NAME))?;
+    // A CRC of 32 bits.
+    if u32::from_le_bytes([c0, c1, c2, c3]) != member.checksum.finalize() as u32 {
+        return Err(malformed("the checksum does not match"));
+    }
+    if u32::from_le_bytes([s0, s1, s2, s3]) != member.bytes {
+        return Err(malformed("the size does not match"));
+    }
+    Ok(TRAILER_BYTES)
 }
 
 pub(super) fn compress(records: &[u8], out: &mut Vec<u8>) -> Result<(), CodecError> {
@@ -107,7 +158,8 @@ fn member_start(input: &[u8]) -> Result<usize, CodecError> {
     for flag in [FLAG_NAME, FLAG_COMMENT] {
         if flags & flag != 0 {
             let text = input.get(at..).ok_or(truncated)?;
-            at += 1 + text.iter().position(|&byte| byte == 0).ok_or(truncated)?;
+            let looked_at = text.get(..TEXT_BYTES_MAX).unwrap_or(text);
+            at += 1 + looked_at.iter().position(|&byte| byte == 0).ok_or(truncated)?;
         }
     }
     let header = input.get(..at).ok_or(truncated)?;
@@ -131,6 +183,10 @@ fn malformed(what: &'static str) -> CodecError {
 const NAME: &str = "gzip";
 const FIXED_HEADER_BYTES: usize = 10;
 const TRAILER_BYTES: usize = 8;
+/// A file name or a comment, which no client of Kafka writes: looked at in one step.
+const TEXT_BYTES_MAX: usize = 64 << 10;
+/// What zlib-rs allocates: a window of 32 KiB, tables, and the state.
+pub(super) const CONTEXT_BYTES: usize = 48 << 10;
 const FLAG_HEADER_CRC: u8 = 2;
 const FLAG_EXTRA: u8 = 4;
 const FLAG_NAME: u8 = 8;

@@ -11,11 +11,30 @@ use lz4_flex::block::DecompressError;
 use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
 use twox_hash::XxHash32;
 
-use super::{CodecError, Output};
+use super::{CodecError, Output, Progress};
 
-pub(super) fn decompress(input: &[u8], output: &mut Output<'_>) -> Result<(), CodecError> {
-    let (frame, mut rest) = Frame::parse(input)?;
-    loop {
+/// A frame that is half read.
+#[derive(Default)]
+pub(super) struct Reading {
+    /// What its header says, once that is read.
+    frame: Option<Frame>,
+}
+
+impl Reading {
+    /// One block, or what is in front of the first or behind the last one.
+    pub(super) fn step(
+        &mut self,
+        input: &[u8],
+        at: &mut usize,
+        output: &mut Output<'_>,
+    ) -> Result<Progress, CodecError> {
+        let mut rest = input.get(*at..).unwrap_or_default();
+        let Some(frame) = &self.frame else {
+            let (frame, behind) = Frame::parse(rest)?;
+            *at = input.len().saturating_sub(behind.len());
+            self.frame = Some(frame);
+            return Ok(Progress::More);
+        };
         let word = take_u32(&mut rest)?;
         let stored = word & STORED_FLAG != 0;
         // INVARIANT: 31 bits fit a usize.
@@ -24,21 +43,26 @@ pub(super) fn decompress(input: &[u8], output: &mut Output<'_>) -> Result<(), Co
             if frame.content_checksum {
                 take_u32(&mut rest)?;
             }
-            return Ok(());
+            return Ok(Progress::Finished);
         }
         if length > frame.block_bytes_max {
             return Err(malformed("a block is larger than the frame allows"));
         }
         let (block, behind) = rest.split_at_checked(length).ok_or(CodecError::Truncated(NAME))?;
         rest = behind;
-        if stored {
-            output.append(block)?;
+        let room = if stored {
+            output.append(block)?
         } else {
-            decompress_block(block, frame.block_bytes_max, output)?;
+            decompress_block(block, frame.block_bytes_max, output)?
+        };
+        if let Some(room) = room {
+            return Ok(room);
         }
         if frame.block_checksums && take_u32(&mut rest)? != XxHash32::oneshot(0, block) {
             return Err(malformed("a block's checksum does not match"));
         }
+        *at = input.len().saturating_sub(rest.len());
+        Ok(Progress::More)
     }
 }
 
@@ -54,14 +78,22 @@ pub(super) fn compress(records: &[u8], out: &mut Vec<u8>) -> Result<(), CodecErr
     Ok(())
 }
 
-fn decompress_block(block: &[u8], block_bytes_max: usize, output: &mut Output<'_>) -> Result<(), CodecError> {
+fn decompress_block(
+    block: &[u8],
+    block_bytes_max: usize,
+    output: &mut Output<'_>,
+) -> Result<Option<Progress>, CodecError> {
     let left = output.left()?;
     let possible = block_bytes_max.min(block.len().saturating_mul(EXPANSION_MAX));
-    let (from, window) = output.window(possible.min(left))?;
+    let room = output.room_for(possible.min(left));
+    if room.is_some() {
+        return Ok(room);
+    }
+    let (from, window) = output.window(possible.min(left));
     match lz4_flex::block::decompress_into(block, window) {
         Ok(produced) => {
             output.cut(from + produced);
-            Ok(())
+            Ok(None)
         }
         Err(DecompressError::OutputTooSmall { .. }) if possible > left => Err(output.exceeded()),
         Err(_) => Err(malformed("a block is invalid")),

@@ -7,49 +7,76 @@
 //!
 //! Integers are big-endian. A further header may stand where a length is expected (concatenated streams).
 
-use super::{CodecError, Output};
+use super::{CodecError, Output, Progress};
 
-/// Decodes raw blocks.
+mod long_block;
+
+use self::long_block::LongBlock;
+
+/// A stream of blocks that is half read.
 #[derive(Default)]
-pub(super) struct Decoder {
+pub(super) struct Reading {
     raw: snap::raw::Decoder,
+    /// Whether the blocks are framed; unknown before the first step.
+    framed: Option<bool>,
+    /// A block that takes more than a step, and where in the input it ends.
+    long: Option<(LongBlock, usize)>,
 }
 
-impl Decoder {
-    pub(super) fn decompress(&mut self, input: &[u8], output: &mut Output<'_>) -> Result<(), CodecError> {
-        match input.first_chunk::<HEADER_BYTES>() {
-            Some(header) if header.starts_with(&MAGIC) => self.framed(input, output),
-            _ => self.block(input, output),
-        }
-    }
-
-    fn framed(&mut self, input: &[u8], output: &mut Output<'_>) -> Result<(), CodecError> {
-        let mut rest = input;
-        while !rest.is_empty() {
-            if let Some(header) = rest
-                .first_chunk::<HEADER_BYTES>()
-                .filter(|header| header.starts_with(&MAGIC))
-            {
-                let &[.., v0, v1, v2, v3, _, _, _, _] = header;
-                if i32::from_be_bytes([v0, v1, v2, v3]) < 1 {
-                    return Err(malformed("the framing's version is below 1"));
-                }
-                rest = rest.get(HEADER_BYTES..).unwrap_or_default();
-                continue;
+impl Reading {
+    /// One block, or a part of a long one.
+    pub(super) fn step(
+        &mut self,
+        input: &[u8],
+        at: &mut usize,
+        output: &mut Output<'_>,
+    ) -> Result<Progress, CodecError> {
+        if let Some((block, end)) = &mut self.long {
+            let content = input.get(..*end).ok_or(CodecError::Truncated(NAME))?;
+            let progress = block.step(content, at, output)?;
+            if progress == Progress::Finished {
+                self.long = None;
+                return Ok(self.behind_a_block(input, *at));
             }
-            let (length, behind) = rest.split_first_chunk().ok_or(CodecError::Truncated(NAME))?;
-            let length = usize::try_from(i32::from_be_bytes(*length))
-                .map_err(|_| malformed("a block's length is negative"))?;
-            let (block, behind) = behind
-                .split_at_checked(length)
-                .ok_or(CodecError::Truncated(NAME))?;
-            self.block(block, output)?;
-            rest = behind;
+            return Ok(progress);
         }
-        Ok(())
+        let rest = input.get(*at..).unwrap_or_default();
+        let header = rest
+            .first_chunk::<HEADER_BYTES>()
+            .filter(|header| header.starts_with(&MAGIC));
+        if !*self.framed.get_or_insert(header.is_some()) {
+            return self.block(input, *at, input.len(), at, output);
+        }
+        if rest.is_empty() {
+            return Ok(Progress::Finished);
+        }
+        if let Some(&[.., v0, v1, v2, v3, _, _, _, _]) = header {
+            if i32::from_be_bytes([v0, v1, v2, v3]) < 1 {
+                return Err(malformed("the framing's version is below 1"));
+            }
+            *at += HEADER_BYTES;
+            return Ok(Progress::More);
+        }
+        let (length, behind) = rest.split_first_chunk().ok_or(CodecError::Truncated(NAME))?;
+        let length = usize::try_from(i32::from_be_bytes(*length))
+            .map_err(|_| malformed("a block's length is negative"))?;
+        if length > behind.len() {
+            return Err(CodecError::Truncated(NAME));
+        }
+        let start = input.len().saturating_sub(behind.len());
+        self.block(input, start, start + length, at, output)
     }
 
-    fn block(&mut self, block: &[u8], output: &mut Output<'_>) -> Result<(), CodecError> {
+    /// Decodes the block between `start` and `end`, or begins to.
+    fn block(
+        &mut self,
+        input: &[u8],
+        start: usize,
+        end: usize,
+        at: &mut usize,
+        output: &mut Output<'_>,
+    ) -> Result<Progress, CodecError> {
+        let block = input.get(start..end).unwrap_or_default();
         if block.is_empty() {
             return Err(CodecError::Truncated(NAME));
         }
@@ -61,11 +88,29 @@ impl Decoder {
         if announced > block.len().saturating_mul(EXPANSION_MAX) {
             return Err(malformed("a block announces more than it can hold"));
         }
-        let (_, window) = output.window(announced)?;
+        if announced > WHOLE_BYTES_MAX || block.len() > WHOLE_BYTES_MAX {
+            let (block, first) = LongBlock::begin(block)?;
+            *at = start + first;
+            self.long = Some((block, end));
+            return Ok(Progress::More);
+        }
+        if let Some(room) = output.room_for(announced) {
+            return Ok(room);
+        }
+        let (_, window) = output.window(announced);
         self.raw
             .decompress(block, window)
             .map_err(|_| malformed("a block is invalid"))?;
-        Ok(())
+        *at = end;
+        Ok(self.behind_a_block(input, end))
+    }
+
+    fn behind_a_block(&self, input: &[u8], at: usize) -> Progress {
+        if self.framed == Some(false) || at == input.len() {
+            Progress::Finished
+        } else {
+            Progress::More
+        }
     }
 }
 
@@ -95,6 +140,9 @@ pub(super) const HEADER_BYTES: usize = 16;
 
 /// Plain bytes a block, snappy-java's default.
 const BLOCK_BYTES: usize = 32 << 10;
+
+/// A block that is decoded in one step by `snap`, which cannot do less: about a millisecond.
+const WHOLE_BYTES_MAX: usize = 1 << 20;
 
 /// A copy element takes at least 2 bytes (up to 11 bytes of output) or 3 (up to 64): below 22 bytes of output a byte.
 const EXPANSION_MAX: usize = 22;

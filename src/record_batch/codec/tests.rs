@@ -164,7 +164,11 @@ fn announced_sizes_reserve_nothing() {
         let mut out = Vec::new();
         let result = decompressor.decompress(codec, input, 2 * MIB, &mut out);
         assert_eq!(result.is_ok(), readable, "case {index}: {result:?}");
-        assert!(out.capacity() <= STEP_BYTES, "case {index}: {}", out.capacity());
+        assert!(
+            out.capacity() <= STEP_BYTES_MIN,
+            "case {index}: {}",
+            out.capacity()
+        );
         assert_eq!(out, if readable { b"x".to_vec() } else { Vec::new() });
         // A window of 128 MiB is not kept.
         assert!(decompressor.zstd.context_bytes() <= CONTEXT_BYTES_KEPT);
@@ -379,6 +383,162 @@ fn zstd_skippable_frames_and_dictionaries() {
     let mut compressor = zstd::bulk::Compressor::with_dictionary(3, &plain).unwrap();
     let with_dictionary = compressor.compress(&plain).unwrap();
     assert!(decompressed(Codec::Zstd, &with_dictionary, MIB).is_err());
+}
+
+/// CODEC-4: what each step made and used of `input`, and what came out.
+fn steps(codec: Codec, input: &[u8], limit: usize) -> (Vec<(usize, usize)>, Result<Vec<u8>, CodecError>) {
+    let mut decompressor = Decompressor::new();
+    let mut decompression = decompressor.begin(codec, 0, limit).unwrap();
+    let (mut steps, mut out) = (Vec::new(), Vec::new());
+    loop {
+        let before = (out.len(), decompression.consumed());
+        match decompression.step(input, &mut out) {
+            Ok(Progress::Room(bytes)) => {
+                assert_eq!((out.len(), decompression.consumed()), before, "nothing was done");
+                out.reserve_exact(bytes);
+            }
+            Ok(progress) => {
+                steps.push((out.len() - before.0, decompression.consumed() - before.1));
+                if progress == Progress::Finished {
+                    return (steps, Ok(out));
+                }
+            }
+            Err(error) => return (steps, Err(error)),
+        }
+    }
+}
+
+#[test]
+fn long_batches_are_decompressed_in_short_steps() {
+    let zeros = vec![0; 8 * MIB];
+    let noise: Vec<u8> = (0..3 * MIB as u32)
+        .map(|number| (number.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .collect();
+    let raw = |plain: &[u8]| snap::raw::Encoder::new().compress_vec(plain).unwrap();
+    for plain in [&zeros, &noise, &lorem(3 * MIB)] {
+        let inputs = CODECS.map(|codec| (codec, compressed(codec, plain)));
+        for (codec, input) in inputs.into_iter().chain([(Codec::Snappy, raw(plain))]) {
+            let (steps, out) = steps(codec, &input, plain.len());
+            assert!(out.as_deref() == Ok(plain), "{codec:?}");
+            for (made, used) in &steps {
+                assert!(
+                    *made <= STEP_BYTES_MAX && *used <= STEP_BYTES_MAX + 100,
+                    "{codec:?}: {made}, {used}"
+                );
+            }
+        }
+    }
+    // A block of LZ4 is a step: the longest that there are, and what does not fit the limit.
+    let mut frame = FrameEncoder::with_frame_info(
+        FrameInfo::new()
+            .block_size(BlockSize::Max4MB)
+            .block_mode(BlockMode::Independent),
+        Vec::new(),
+    );
+    frame.write_all(&zeros).unwrap();
+    let (steps, out) = steps(Codec::Lz4, &frame.finish().unwrap(), zeros.len());
+    assert!(out.as_ref() == Ok(&zeros));
+    assert_eq!(steps.iter().map(|(made, _)| *made).max(), Some(4 * MIB));
+}
+
+/// Streams that make nothing for as long as they please, one thing after the other.
+#[test]
+fn what_makes_nothing_takes_short_steps_too() {
+    let nothing = |codec| compressed(codec, &[]);
+    // Empty blocks of zstd: raw, of no byte, not the last.
+    let mut blocks = vec![0x28, 0xb5, 0x2f, 0xfd, 0, 0x58];
+    blocks.extend_from_slice(&[0; 3 * 400_000]);
+    let mut lz4 = nothing(Codec::Lz4)[..7].to_vec();
+    let empty_block = lz4_flex::block::compress(&[]);
+    for _ in 0..10_000 {
+        lz4.extend_from_slice(&(empty_block.len() as u32).to_le_bytes());
+        lz4.extend_from_slice(&empty_block);
+    }
+    let framing = nothing(Codec::Snappy);
+    for (codec, input) in [
+        (Codec::Gzip, nothing(Codec::Gzip).repeat(10_000)),
+        (Codec::Zstd, nothing(Codec::Zstd).repeat(40_000)),
+        (Codec::Zstd, blocks),
+        (Codec::Lz4, lz4),
+        (Codec::Snappy, framing.repeat(10_000)),
+    ] {
+        let (steps, _) = steps(codec, &input, MIB);
+        assert!(steps.len() > 1, "{codec:?}");
+        assert!(
+            steps
+                .iter()
+                .all(|(made, used)| *made == 0 && *used <= STEP_BYTES_MAX),
+            "{codec:?}"
+        );
+    }
+}
+
+#[test]
+fn a_name_in_a_gzip_header_is_looked_at_so_far() {
+    let plain = lorem(500);
+    let named = |bytes: usize| {
+        let mut encoder = GzBuilder::new()
+            .filename(vec![b'n'; bytes])
+            .write(Vec::new(), Compression::best());
+        encoder.write_all(&plain).unwrap();
+        encoder.finish().unwrap()
+    };
+    // With the zero behind it.
+    let longest = (64 << 10) - 1;
+    assert_eq!(
+        decompressed(Codec::Gzip, &named(longest), MIB).as_deref(),
+        Ok(&plain[..])
+    );
+    assert!(decompressed(Codec::Gzip, &named(longest + 1), MIB).is_err());
+}
+
+/// A block of `snap` padded with literals until it is a long one.
+fn long_block(tail: &[u8]) -> Vec<u8> {
+    let mut plain = vec![7; MIB];
+    plain.extend_from_slice(tail);
+    snap::raw::Encoder::new().compress_vec(&plain).unwrap()
+}
+
+#[test]
+fn long_snappy_blocks_end_where_they_say() {
+    let good = long_block(b"tail");
+    assert_eq!(
+        decompressed(Codec::Snappy, &good, 2 * MIB).map(|out| out.len()),
+        Ok(MIB + 4)
+    );
+    for cut in [1, 2, 5, good.len() / 2, good.len() - 4] {
+        assert!(decompressed(Codec::Snappy, &good[..good.len() - cut], 2 * MIB).is_err());
+    }
+    malformed(decompressed(
+        Codec::Snappy,
+        &[&good[..], &[0, b'x']].concat(),
+        2 * MIB,
+    ));
+    // A copy from before the block: 1 MiB and a byte announced, the first tag is a copy with offset 1.
+    let mut early = vec![0x81, 0x80, 0x40, 0b0000_0001, 1];
+    early.extend_from_slice(&[0xff; 100_000]);
+    malformed(decompressed(Codec::Snappy, &early, 2 * MIB));
+}
+
+proptest! {
+    // Each holds a megabyte.
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn long_snappy_blocks_are_what_the_library_makes_of_them(
+        pieces in prop::collection::vec((any::<[u8; 3]>(), 1usize..3000), 1..200),
+        damage in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
+    ) {
+        let tail: Vec<u8> = pieces.iter().flat_map(|(bytes, count)| bytes.repeat(*count)).collect();
+        let mut block = long_block(&tail);
+        if let Some((index, byte)) = damage {
+            let position = index.index(block.len() - 5) + 5;
+            block[position] = byte;
+        }
+        let library = snap::raw::Decoder::new().decompress_vec(&block).ok();
+        let ours = decompressed(Codec::Snappy, &block, 2 * MIB).ok();
+        prop_assert!(ours == library);
+    }
 }
 
 proptest! {

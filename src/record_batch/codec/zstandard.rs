@@ -5,31 +5,88 @@ use zstd::zstd_safe::{
     get_frame_content_size,
 };
 
-use super::{CONTEXT_BYTES_KEPT, CodecError, Output};
+use super::{CONTEXT_BYTES_KEPT, CodecError, Output, Progress, STEP_BYTES_MAX};
 
-/// Decodes frames; the context, and with it the window, is kept.
+/// The context of the last stream, and with it its window, to be used again.
 #[derive(Default)]
-pub(super) struct Decoder {
+pub(super) struct Contexts {
     context: Option<DCtx<'static>>,
 }
 
-impl Decoder {
-    pub(super) fn decompress(&mut self, input: &[u8], output: &mut Output<'_>) -> Result<(), CodecError> {
+impl Contexts {
+    pub(super) fn begin(&mut self) -> Result<Reading, CodecError> {
         let mut context = match self.context.take() {
             Some(context) => context,
             None => DCtx::try_create().ok_or(CodecError::OutOfMemory)?,
         };
-        let result = decompress_with(&mut context, input, output);
+        context.reset(ResetDirective::SessionOnly).map_err(error)?;
+        context
+            .set_parameter(DParameter::WindowLogMax(WINDOW_LOG_MAX))
+            .map_err(error)?;
+        Ok(Reading { context })
+    }
+
+    pub(super) fn end(&mut self, reading: Reading) {
         // A window is as large as a frame announces (touched only as far as it is filled): not to be kept for ever.
-        if context.sizeof() <= CONTEXT_BYTES_KEPT {
-            self.context = Some(context);
+        if reading.context.sizeof() <= CONTEXT_BYTES_KEPT {
+            self.context = Some(reading.context);
         }
-        result
     }
 
     #[cfg(test)]
     pub(super) fn context_bytes(&self) -> usize {
         self.context.as_ref().map_or(0, DCtx::sizeof)
+    }
+}
+
+/// Frames that are half read.
+pub(super) struct Reading {
+    context: DCtx<'static>,
+}
+
+impl Reading {
+    pub(super) fn step(
+        &mut self,
+        input: &[u8],
+        at: &mut usize,
+        output: &mut Output<'_>,
+    ) -> Result<Progress, CodecError> {
+        // With room for all of a frame's content, the window is not needed: zstd decodes in place.
+        let announced = match get_frame_content_size(input) {
+            Ok(Some(announced)) => usize::try_from(announced).unwrap_or(usize::MAX),
+            Ok(None) | Err(_) => 0,
+        };
+        let plausible = input.len().saturating_mul(PLAUSIBLE_EXPANSION);
+        let window = output.streaming_window(announced, plausible)?;
+        if let Some(room) = output.room_for(window) {
+            return Ok(room);
+        }
+        let (from, target) = output.window(window);
+        let rest = input.get(*at..).unwrap_or_default();
+        let mut source = InBuffer::around(rest.get(..STEP_BYTES_MAX).unwrap_or(rest));
+        let mut target = OutBuffer::around(target);
+        let hint = self
+            .context
+            .decompress_stream(&mut target, &mut source)
+            .map_err(error)?;
+        let (taken, made) = (source.pos(), target.pos());
+        output.cut(from + made);
+        *at += taken;
+        if output.produced() > output.limit {
+            return Err(output.exceeded());
+        }
+        if *at == input.len() && hint == 0 {
+            return Ok(Progress::Finished);
+        }
+        if taken == 0 && made == 0 {
+            return Err(CodecError::Truncated(NAME));
+        }
+        Ok(Progress::More)
+    }
+
+    /// What the context owns. A window counts as long as it may become, although it is touched only as far as it is filled.
+    pub(super) fn bytes_held(&self) -> usize {
+        self.context.sizeof()
     }
 }
 
@@ -49,37 +106,6 @@ pub(super) fn compress(records: &[u8], out: &mut Vec<u8>) -> Result<(), CodecErr
     match context.end_stream(&mut target) {
         Ok(0) if source.pos() == records.len() => Ok(()),
         _ => Err(CodecError::Compress(NAME)),
-    }
-}
-
-fn decompress_with(context: &mut DCtx<'_>, input: &[u8], output: &mut Output<'_>) -> Result<(), CodecError> {
-    context.reset(ResetDirective::SessionOnly).map_err(error)?;
-    context
-        .set_parameter(DParameter::WindowLogMax(WINDOW_LOG_MAX))
-        .map_err(error)?;
-    // With room for all of a frame's content, the window is not needed: zstd decodes in place.
-    let announced = match get_frame_content_size(input) {
-        Ok(Some(announced)) => usize::try_from(announced).unwrap_or(usize::MAX),
-        Ok(None) | Err(_) => 0,
-    };
-    let plausible = input.len().saturating_mul(PLAUSIBLE_EXPANSION);
-    let mut source = InBuffer::around(input);
-    loop {
-        output.grow(announced, plausible)?;
-        let (taken, produced) = (source.pos(), output.bytes.len());
-        let mut target = OutBuffer::around_pos(output.bytes, produced);
-        let hint = context
-            .decompress_stream(&mut target, &mut source)
-            .map_err(error)?;
-        if output.produced() > output.limit {
-            return Err(output.exceeded());
-        }
-        if source.pos() == input.len() && hint == 0 {
-            return Ok(());
-        }
-        if source.pos() == taken && output.bytes.len() == produced {
-            return Err(CodecError::Truncated(NAME));
-        }
     }
 }
 
