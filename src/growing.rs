@@ -7,8 +7,6 @@
 //!   much again. Nothing is reserved for a length that is only announced.
 //! - GROWING-3: whoever changes the content while it moves has it moved from the start.
 
-#![cfg_attr(not(test), allow(dead_code, reason = "used by what comes next"))]
-
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Growing {

@@ -14,13 +14,16 @@
 //! - PIPELINE-3: policy fails closed: a topic that no rule names is refused in both directions, and what cannot be sealed or
 //!   opened is refused, never passed.
 //! - PIPELINE-4: nothing is allocated for each record; buffers are the executor's and used again.
-//! - PIPELINE-5: one step does about [`PIECE_BYTES`] of work, or one batch: long frames are worked off in pieces, and between
-//!   two of them the executor is given to others ([`Step::Yield`]).
+//! - PIPELINE-5: one turn of a connection does a bounded amount of work ([`Work`]), in the middle of a batch too; then the
+//!   executor is given to others ([`Step::Yield`]).
+//! - PIPELINE-6: while the executor holds as much memory as it may, one frame at a time goes on to take more, so that each is
+//!   finished in the end.
 //!
 //! Executor threads only.
 
 mod addresses;
 mod authentication;
+mod decompressing;
 mod fetch;
 mod in_flight;
 mod open_batch;
@@ -33,23 +36,23 @@ mod seal_wait;
 mod sequence_guard;
 mod session;
 mod topics;
+mod work;
 
 use std::sync::Arc;
 
 use crate::config::Limits;
-use crate::envelope::Opener;
 use crate::keys::{ExecutorKeys, KeyOptions};
 use crate::kms::Kms;
 use crate::metrics::ExecutorMetrics;
 use crate::protocol::fetch_response::FetchResponse;
 use crate::protocol::produce_request::ProduceRequest;
-use crate::record_batch::Decompressor;
 
 pub use addresses::{AddressBook, LearnedAddress, ListenerMap};
 pub use refusal::{FetchRefusal, ProduceRefusal};
 pub use sequence_guard::{GuardFull, ProducerSequence, SequenceGuard};
 pub use session::{Session, Step, Wait};
 pub use topics::{ClusterRules, Topic};
+pub use work::{TURN_BYTES, Work};
 
 /// What all sessions of one executor share.
 pub struct Pipeline {
@@ -70,15 +73,17 @@ pub struct Pipeline {
     /// Grows whenever addresses have been spread. Apart from keys: a broker that tells others all the time would have
     /// everything looked at again that waits for a key.
     pub address_news: u64,
-    /// Work of one step; [`PIECE_BYTES`] but in tests.
-    pub piece_bytes: usize,
+    /// What is left of the present turn.
+    pub work: Work,
+    /// The connection that takes memory although the executor is full (PIPELINE-6).
+    growing: Option<u32>,
     /// Which sealing keys are still waited for.
     seal_wait: seal_wait::SealWait,
     produce: ProduceRequest,
     fetch: FetchResponse,
     verdicts: Vec<produce::Verdict>,
-    opening: open_batch::Opening,
-    sealing: seal_batch::Sealing,
+    opening: open_batch::OpeningPool,
+    sealing: seal_batch::SealingPool,
 }
 
 /// A record or a partition that was not delivered or not sealed, for the audit log. Holds no record data.
@@ -114,13 +119,14 @@ impl Pipeline {
             audit: Vec::new(),
             news: 0,
             address_news: 0,
-            piece_bytes: PIECE_BYTES,
+            work: Work::new(TURN_BYTES),
+            growing: None,
             seal_wait: seal_wait::SealWait::default(),
             produce: ProduceRequest::default(),
             fetch: FetchResponse::default(),
             verdicts: Vec::new(),
-            opening: open_batch::Opening::new(Opener::new(), Decompressor::new()),
-            sealing: seal_batch::Sealing::default(),
+            opening: open_batch::OpeningPool::default(),
+            sealing: seal_batch::SealingPool::default(),
         }
     }
 
@@ -136,6 +142,19 @@ impl Pipeline {
     /// Forgets sub-keys that were derived from keys which were just dropped.
     pub fn forget_keys(&mut self) {
         self.opening.forget();
+    }
+
+    /// Whether the frame of this connection may take more memory than is usual (PIPELINE-6).
+    fn may_grow(&mut self, connection: u32) -> bool {
+        let held = usize::try_from(self.metrics.gauges.bytes_held).unwrap_or(usize::MAX);
+        held < self.limits.executor_bytes_max || *self.growing.get_or_insert(connection) == connection
+    }
+
+    /// The frame of this connection takes no more memory for now.
+    fn grown(&mut self, connection: u32) {
+        if self.growing == Some(connection) {
+            self.growing = None;
+        }
     }
 
     fn audit(
@@ -166,10 +185,6 @@ impl Pipeline {
 
 /// Names KEKs for the comparison with what a record says; pure, whatever the KMS.
 pub type KmsList = Arc<[Arc<dyn Kms>]>;
-
-/// Records, as they are when clear or when sealed, that one step seals or opens before others get their turn: about a
-/// millisecond. A batch is not split.
-pub const PIECE_BYTES: usize = 1024 * 1024;
 
 /// Events kept for the audit log between two ticks of the executor; more are counted as refusals only.
 pub const AUDIT_EVENTS_MAX: usize = 1024;

@@ -24,14 +24,14 @@ pub mod writer;
 
 pub use batches::{BatchKind, BatchSlice, Batches};
 pub use builder::{BatchBuilder, RecordInput};
-pub use codec::{Codec, CodecError, Decompressor};
+pub use codec::{Codec, CodecError, Decompression, Decompressor, Progress};
 pub use error::{BatchError, RecordError};
-pub use header::{Attributes, BatchHeader, HEADER_BYTES, crc_matches};
+pub use header::{Attributes, BatchChecksum, BatchHeader, CHECKSUM_STEP_BYTES, HEADER_BYTES, crc_matches};
 pub use record::{HeaderSpan, HeaderWalk, RecordLayout, header_section, headers, parse_record};
 pub use records::RecordCursor;
 pub use span::Span;
-pub use validate::check_produced;
-pub use writer::BatchWriter;
+pub use validate::{check_produced, check_produced_with};
+pub use writer::{BatchWriter, ClosedBatch};
 
 #[cfg(test)]
 mod tests;

@@ -189,7 +189,8 @@ impl Bench {
     /// Seals `clear` as one batch: what beginning it allocates, and what its records do.
     fn seal(&mut self, clear: &[u8], mode: HeaderMode) -> (Allocations, Allocations) {
         self.sealed.clear();
-        let (sealer, begun) = counted(|| self.sealing.begin(&self.domains[0], mode, &mut self.buffers));
+        let buffers = std::mem::take(&mut self.buffers);
+        let (sealer, begun) = counted(|| self.sealing.begin(&self.domains[0], mode, buffers));
         let mut sealer = sealer.unwrap();
         let (_, sealed) = counted(|| {
             let mut at = 0;
@@ -199,6 +200,7 @@ impl Bench {
                 at = record.end;
             }
         });
+        self.buffers = sealer.end();
         (begun, sealed)
     }
 

@@ -94,8 +94,7 @@ fn sealed(base_offset: i64, records: usize, domain: &str, mode: HeaderMode) -> V
     let header = BatchHeader::parse(&source).unwrap();
     let mut out = Vec::new();
     let writer = BatchWriter::begin(&mut out, &source).unwrap();
-    let mut buffers = SealBuffers::default();
-    let mut sealer = key.begin(&domain, mode, &mut buffers).unwrap();
+    let mut sealer = key.begin(&domain, mode, SealBuffers::default()).unwrap();
     let mut cursor = RecordCursor::stored(&header, HEADER_BYTES);
     while let Some(record) = cursor.next(&source).unwrap() {
         sealer.seal_record(&source, &record, &mut out).unwrap();

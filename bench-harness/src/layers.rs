@@ -142,11 +142,14 @@ impl Layer {
         let Buffers { out, sealing, .. } = buffers;
         out.clear();
         let writer = BatchWriter::begin(out, &self.source)?;
-        let mut sealer = self.sealing.begin(&self.domain, self.mode, sealing)?;
+        let mut sealer = self
+            .sealing
+            .begin(&self.domain, self.mode, std::mem::take(sealing))?;
         let mut cursor = RecordCursor::produced(&header, HEADER_BYTES);
         while let Some(record) = cursor.next(&self.source)? {
             sealer.seal_record(&self.source, &record, out)?;
         }
+        *sealing = sealer.end();
         writer.finish(out)?;
         Ok(())
     }

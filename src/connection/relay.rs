@@ -30,6 +30,8 @@ pub(crate) struct Relay<C, B> {
     alarm: Option<Instant>,
     /// For which news the alarms were last asked.
     asked: Asked,
+    /// Which direction has its turn first.
+    responses_first: bool,
 }
 
 /// What became of a turn.
@@ -72,6 +74,7 @@ where
             shared,
             alarm: None,
             asked: Asked::default(),
+            responses_first: true,
         }
     }
 
@@ -88,29 +91,21 @@ where
             Request::Run | Request::Drain => {}
         }
         self.status.register(context.waker());
+        // Both directions share the work of a turn: neither may always be the first to have it.
+        self.shared.pipeline.borrow_mut().work.begin_turn();
+        self.responses_first = !self.responses_first;
         for _ in 0..ROUNDS_MAX {
             let draining = self.status.request() == Request::Drain;
             if draining {
                 self.session.drain(self.requests.untaken());
             }
-            let requests = OneWay::new(
-                Direction::Request,
-                (&mut self.client, &mut self.broker),
-                &mut self.requests,
-                &mut self.session,
-                &self.shared,
-                now,
-            )
-            .pump(context)?;
-            let responses = OneWay::new(
-                Direction::Response,
-                (&mut self.broker, &mut self.client),
-                &mut self.responses,
-                &mut self.session,
-                &self.shared,
-                now,
-            )
-            .pump(context)?;
+            let (requests, responses) = if self.responses_first {
+                let responses = self.pump(Direction::Response, context, now)?;
+                (self.pump(Direction::Request, context, now)?, responses)
+            } else {
+                let requests = self.pump(Direction::Request, context, now)?;
+                (requests, self.pump(Direction::Response, context, now)?)
+            };
             if requests != Moved::Nothing || responses != Moved::Nothing {
                 self.status.touch(now, self.session.is_proven());
             }
@@ -126,6 +121,34 @@ where
         // The other half may wait for something meanwhile.
         self.wait(context);
         Ok(Poll::Ready(Turn::GaveWay))
+    }
+
+    fn pump(
+        &mut self,
+        direction: Direction,
+        context: &mut Context<'_>,
+        now: Instant,
+    ) -> Result<Moved, CloseReason> {
+        match direction {
+            Direction::Request => OneWay::new(
+                direction,
+                (&mut self.client, &mut self.broker),
+                &mut self.requests,
+                &mut self.session,
+                &self.shared,
+                now,
+            )
+            .pump(context),
+            Direction::Response => OneWay::new(
+                direction,
+                (&mut self.broker, &mut self.client),
+                &mut self.responses,
+                &mut self.session,
+                &self.shared,
+                now,
+            )
+            .pump(context),
+        }
     }
 
     fn end_if_done(&self, draining: bool) -> Result<(), CloseReason> {

@@ -358,7 +358,7 @@ mod tests {
         let domains = [Domain::new("orders").unwrap()];
         let key = SealingKey::new(dek, *b"wrapped").unwrap();
         let mut stored = Vec::new();
-        key.begin(&domains[0], HeaderMode::Sealed, &mut SealBuffers::default())
+        key.begin(&domains[0], HeaderMode::Sealed, SealBuffers::default())
             .unwrap()
             .seal_record(&CLEAR, &record, &mut stored)
             .unwrap();

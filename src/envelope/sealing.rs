@@ -1,7 +1,7 @@
 //! One clear record to one sealed record.
 //!
-//! - SEALING-1: a salt is drawn when a batch begins and dies with the [`BatchSealer`]; there is no way to set, keep or copy it.
-//!   A batch that is sealed again, for whatever reason, gets a new one (ENV-25). A `BatchSealer` must not live across an await.
+//! - SEALING-1: a salt is drawn when a batch begins and dies with the [`BatchSealer`]; there is no way to set, keep or copy it,
+//!   nor to go back to a counter. A batch that is sealed again, for whatever reason, gets a new one (ENV-25).
 //! - SEALING-2: a counter is used up before the cipher is called, so a failure never leads to a second use (ENV-15).
 //! - SEALING-3: neither the output nor a buffer ever holds plaintext of what is being sealed: the cipher writes from `source` to
 //!   `out`, value and headers in one call.
@@ -54,24 +54,24 @@ impl SealingKey {
     ///
     /// # Errors
     /// [`SealError::Crypto`].
-    pub fn begin<'b>(
+    pub fn begin(
         &self,
         domain: &Domain,
         headers: HeaderMode,
-        buffers: &'b mut SealBuffers,
-    ) -> Result<BatchSealer<'b>, SealError> {
+        buffers: SealBuffers,
+    ) -> Result<BatchSealer, SealError> {
         let mut salt = [0; SALT_BYTES];
         getrandom::fill(&mut salt).map_err(|_| CryptoError::Random)?;
         self.begin_with(salt, domain, headers, buffers)
     }
 
-    fn begin_with<'b>(
+    fn begin_with(
         &self,
         salt: [u8; SALT_BYTES],
         domain: &Domain,
         headers: HeaderMode,
-        buffers: &'b mut SealBuffers,
-    ) -> Result<BatchSealer<'b>, SealError> {
+        mut buffers: SealBuffers,
+    ) -> Result<BatchSealer, SealError> {
         let parts = Parts {
             headers,
             key_sealed: false,
@@ -97,21 +97,22 @@ impl SealingKey {
 
     /// For the generator of the published vectors; not compiled into anything that is not a unit test of this crate.
     #[cfg(test)]
-    pub(super) fn begin_with_salt_for_vectors<'b>(
+    pub(super) fn begin_with_salt_for_vectors(
         &self,
         salt: [u8; SALT_BYTES],
         first_counter: u32,
         domain: &Domain,
         headers: HeaderMode,
-        buffers: &'b mut SealBuffers,
-    ) -> Result<BatchSealer<'b>, SealError> {
+        buffers: SealBuffers,
+    ) -> Result<BatchSealer, SealError> {
         let mut sealer = self.begin_with(salt, domain, headers, buffers)?;
         sealer.next_counter = first_counter;
         Ok(sealer)
     }
 }
 
-/// What a [`BatchSealer`] writes to besides the output: kept by its owner and used again for every batch. Holds no plaintext.
+/// What a [`BatchSealer`] writes to besides the output: used again for every batch ([`BatchSealer::end`]). Holds no plaintext
+/// but record keys and bound headers, which are readable at rest.
 #[derive(Default)]
 pub struct SealBuffers {
     /// What all seals of the batch begin with.
@@ -120,17 +121,34 @@ pub struct SealBuffers {
     additional_data: Vec<u8>,
 }
 
-/// Seals the records of one batch, in order. Neither `Clone` nor to be kept: see SEALING-1.
-pub struct BatchSealer<'b> {
+/// Seals the records of one batch, in order, in one go or in several. Neither `Clone` nor to be begun anew: see SEALING-1.
+pub struct BatchSealer {
     batch_key: BatchKey,
     headers: HeaderMode,
     /// How much of the additional data is the same for every record.
     context_bytes: usize,
-    buffers: &'b mut SealBuffers,
+    buffers: SealBuffers,
     next_counter: u32,
 }
 
-impl BatchSealer<'_> {
+impl BatchSealer {
+    /// Ends the batch: the salt is gone, and the buffers may serve the next one.
+    #[must_use]
+    pub fn end(self) -> SealBuffers {
+        self.buffers
+    }
+
+    /// How long `record` will be at most once it is sealed.
+    #[inline]
+    #[must_use]
+    pub fn sealed_bytes_max(&self, record: &RecordLayout) -> usize {
+        record
+            .whole()
+            .len()
+            .saturating_add(self.buffers.seal_head.len())
+            .saturating_add(SEAL_FRAMING_BYTES_MAX)
+    }
+
     /// Seals the record that [`parse_record`](crate::record_batch::parse_record) found in `source` and appends one complete
     /// record, its length included, to `out`.
     ///
@@ -199,7 +217,7 @@ impl BatchSealer<'_> {
         let SealBuffers {
             seal_head,
             additional_data,
-        } = &mut *self.buffers;
+        } = &mut self.buffers;
         additional_data.truncate(self.context_bytes);
         RecordBinding {
             stored_key,
@@ -282,6 +300,9 @@ fn length_field(length: Option<usize>) -> Result<i32, SealError> {
     })
 }
 
+/// Marker, counter, tag, and all lengths at their longest.
+const SEAL_FRAMING_BYTES_MAX: usize = MARKER.len() + TAG_BYTES + 6 * 5;
+
 /// The marker's key length, as a record has it.
 const MARKER_LENGTH: i32 = MARKER.len() as i32;
 
@@ -308,8 +329,8 @@ mod tests {
     fn try_seal(source: &[u8], first_counter: u32, out: &mut Vec<u8>) -> Result<(), SealError> {
         let key = sealing_key()?;
         let layout = parse_record(source, 0)?;
-        let (domain, mut buffers) = (Domain::new("orders").unwrap(), SealBuffers::default());
-        key.begin_with_salt_for_vectors([3; 12], first_counter, &domain, HeaderMode::Sealed, &mut buffers)?
+        let (domain, buffers) = (Domain::new("orders").unwrap(), SealBuffers::default());
+        key.begin_with_salt_for_vectors([3; 12], first_counter, &domain, HeaderMode::Sealed, buffers)?
             .seal_record(source, &layout, out)
     }
 
@@ -358,9 +379,8 @@ mod tests {
     fn every_batch_has_its_own_salt_and_counts_from_zero() -> TestResult {
         let key = sealing_key()?;
         let domain = Domain::new("orders")?;
-        let (mut of_one, mut of_two) = (SealBuffers::default(), SealBuffers::default());
-        let one = key.begin(&domain, HeaderMode::Sealed, &mut of_one)?;
-        let two = key.begin(&domain, HeaderMode::Sealed, &mut of_two)?;
+        let one = key.begin(&domain, HeaderMode::Sealed, SealBuffers::default())?;
+        let two = key.begin(&domain, HeaderMode::Sealed, SealBuffers::default())?;
         assert_ne!(one.buffers.seal_head, two.buffers.seal_head);
         assert_eq!((one.next_counter, two.next_counter), (0, 0));
         Ok(())

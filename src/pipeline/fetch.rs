@@ -1,7 +1,7 @@
 //! A Fetch response: each partition is opened, passed, or emptied with a code.
 //!
-//! The response is written anew in one pass: what lies between two records fields is copied. A long one is worked off in
-//! pieces, so that it does not stall the executor's other connections.
+//! The response is written anew in one pass: what lies between two records fields is copied. A long one is worked off turn by
+//! turn, so that it does not stall the executor's other connections.
 //!
 //! - FETCH-OPEN-1: partitions stay in place, whatever happens to their records (KIP-227).
 //! - FETCH-OPEN-2: batches in front of one that may not be delivered are delivered first, with code 0; the code comes when
@@ -9,6 +9,8 @@
 //! - FETCH-OPEN-3: a batch whose key is on the way ends what is delivered of its partition: code 0, watermarks untouched. All
 //!   keys of a response are asked for at once.
 //! - FETCH-OPEN-4: a response that delivers nothing because of us is held for `fetch_hold`, or clients spin.
+//! - FETCH-OPEN-6: a response does not outgrow `fetch_response_bytes_max` by being opened: once it is so long, what lies behind is
+//!   left for the client's next fetch.
 //! - FETCH-OPEN-5: a truncated tail is dropped, even if it is all there is: some clients read records out of a part of a
 //!   batch, and nobody has verified them.
 
@@ -17,10 +19,12 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::Pipeline;
-use super::open_batch::{Context, Opened};
+use super::open_batch::{Context, OpenDraft, Opened, Opens};
 use super::recordless;
 use super::refusal::FetchRefusal;
+use super::seal_batch::has_room;
 use super::topics::Topic;
+use super::work::{PARTITION_WORK, STEP_MAX};
 use crate::envelope::Form;
 use crate::keys::{Demand, Urgency};
 use crate::metrics::{CloseReason, Direction};
@@ -28,13 +32,18 @@ use crate::protocol::error_code;
 use crate::protocol::fetch_response::{FetchPartition, FetchResponse};
 use crate::protocol::writer::{LengthForm, LengthSlot};
 use crate::record_batch::{BatchKind, BatchSlice, Batches};
-use crate::rules::{Action, Forms, SealRule};
+use crate::rules::{Action, Forms};
 
 /// A Fetch response being worked off.
 pub(super) struct FetchWork {
     layout: FetchResponse,
+    /// Partitions that were looked at before anything is written: all of them pass, or are empty.
+    passed: usize,
     /// The partition that comes next.
     partition: usize,
+    /// What is done with it, once the frame is copied up to `copy_until`.
+    next: Next,
+    copy_until: usize,
     /// The partition that is half done.
     open: Option<OpenPartition>,
     /// How much of the frame is copied or replaced.
@@ -54,16 +63,47 @@ pub(super) struct FetchWork {
     noted_before: Vec<usize>,
 }
 
+/// What comes when the frame is copied so far.
+enum Next {
+    /// A partition, or the end.
+    Partition,
+    /// The error code of a partition whose records are replaced.
+    ErrorCode(Replacing),
+    /// The length of these records.
+    RecordsLength(Replacing, usize),
+    /// The records of the open partition.
+    Records,
+    End,
+}
+
+/// Why the records of a partition are replaced.
+enum Replacing {
+    /// They are opened.
+    Open(Rc<Topic>),
+    /// They may not be delivered, for a reason that has this code; `None` keeps the broker's.
+    Refused(Option<i16>),
+}
+
 /// A partition whose records are being written.
 struct OpenPartition {
     topic: Rc<Topic>,
     error_code_at: usize,
     records_length: LengthSlot,
-    content_start: usize,
     /// How far its records are worked off.
     at: usize,
     /// A batch ended the delivery; the rest is only looked at for keys.
     ended: bool,
+    /// The batch at `at`, half opened.
+    draft: Option<OpenDraft>,
+    /// The batch at `at` is copied as it is, up to this position of the frame.
+    copying: Option<usize>,
+}
+
+impl OpenPartition {
+    /// Whether none of its records is written.
+    fn is_empty(&self, out: &[u8]) -> bool {
+        out.len() == self.records_length.content_start()
+    }
 }
 
 /// A response and what is known about it.
@@ -74,14 +114,22 @@ pub(super) struct FetchFrame<'a> {
     pub(super) version: i16,
     /// Tells the executor's connections apart, for turns at the KMS.
     pub(super) connection: u32,
+    /// Memory beyond what is usual may be taken.
+    pub(super) may_grow: bool,
     pub(super) now: Instant,
 }
 
 /// How far the work is.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fetched {
-    /// Some is done; call again.
+    /// The turn is over; call again.
     Partly,
+    /// The output has to have room for so many bytes more first.
+    Room(usize),
+    /// More memory is needed than may be taken now.
+    Full,
+    /// Every partition is passed: it goes on as it is.
+    Verbatim,
     /// The response is written.
     Written,
     /// The response is written, and delivers nothing because of us: it is to be held.
@@ -98,9 +146,15 @@ impl FetchWork {
         layout
             .parse(frame, version)
             .map_err(|_| CloseReason::MalformedFrame)?;
+        pipeline
+            .work
+            .charge(layout.partitions.len().saturating_mul(PARTITION_WORK));
         Ok(Self {
             layout,
+            passed: 0,
             partition: 0,
+            next: Next::Partition,
+            copy_until: 0,
             open: None,
             copied: 0,
             start: 0,
@@ -115,6 +169,9 @@ impl FetchWork {
 
     /// Gives the layout back.
     pub(super) fn finish(self, pipeline: &mut Pipeline) {
+        if let Some(draft) = self.open.and_then(|open| open.draft) {
+            draft.end(&mut pipeline.opening);
+        }
         pipeline.fetch = self.layout;
     }
 
@@ -124,6 +181,8 @@ impl FetchWork {
         self.noted_before.sort_unstable();
         Self {
             partition: 0,
+            next: Next::Partition,
+            copy_until: 0,
             open: None,
             copied: 0,
             start: 0,
@@ -135,38 +194,13 @@ impl FetchWork {
         }
     }
 
-    /// Whether every partition is passed: nothing to write anew.
-    pub(super) fn is_verbatim(
-        &self,
-        pipeline: &mut Pipeline,
-        fetch: &FetchFrame<'_>,
-    ) -> Result<bool, CloseReason> {
-        for position in 0..self.layout.partitions.len() {
-            let topic = topic_of(&self.layout, pipeline, fetch, position)?;
-            let passes = matches!(
-                topic.rule.as_ref().map(|rule| &rule.action),
-                Some(Action::Pass | Action::KafkaInternal)
-            );
-            let empty = self.layout.records(fetch.frame, position).is_empty();
-            let sealed = matches!(
-                topic.rule.as_ref().map(|rule| &rule.action),
-                Some(Action::Seal(_))
-            );
-            if !(passes || (sealed && empty)) {
-                return Ok(false);
-            }
-        }
-        for position in 0..self.layout.partitions.len() {
-            let bytes = self.layout.records(fetch.frame, position).len();
-            if bytes > 0 {
-                let topic = topic_of(&self.layout, pipeline, fetch, position)?;
-                pipeline.metrics.topic(topic.metrics).passed(0, bytes as u64);
-            }
-        }
-        Ok(true)
+    /// Bytes of memory that it owns besides the output.
+    pub(super) fn bytes_held(&self) -> usize {
+        let draft = self.open.as_ref().and_then(|open| open.draft.as_ref());
+        draft.map_or(0, OpenDraft::bytes_held)
     }
 
-    /// Works off batches until the piece or the response is done. What is written stands at the end of `out`, and is to be there
+    /// Works until the response is written or the turn is over. What is written stands at the end of `out`, and is to be there
     /// again with the next call.
     pub(super) fn advance(
         &mut self,
@@ -176,39 +210,102 @@ impl FetchWork {
     ) -> Result<Fetched, CloseReason> {
         let malformed = |_| CloseReason::MalformedFrame;
         if self.length.is_none() {
+            match self.look_for_work(pipeline, fetch)? {
+                None => {}
+                Some(fetched) => return Ok(fetched),
+            }
             self.start = out.len();
             // Opening makes records shorter; the frame is in hand, so that its length is no mere announcement.
             out.reserve(fetch.frame.len().saturating_add(size_of::<i32>()));
             self.length = Some(LengthSlot::reserve(out, LengthForm::Int32, 0).map_err(malformed)?);
         }
-        let mut done = 0usize;
-        while let Some(partition) = self.layout.partitions.get(self.partition).cloned() {
-            if self.open.is_none() && !self.enter(pipeline, fetch, &partition, out)? {
-                self.partition += 1;
-                continue;
-            }
-            while let Some(bytes) = self.next_batch(pipeline, fetch, &partition, out)? {
-                done = done.saturating_add(bytes);
-                if done >= pipeline.piece_bytes {
+        loop {
+            if self.copied < self.copy_until {
+                let piece = self.copy_until.saturating_sub(self.copied).min(STEP_MAX);
+                if !has_room(out, piece) {
+                    return Ok(Fetched::Room(piece));
+                }
+                self.copy_to(self.copied.saturating_add(piece), fetch.frame, out)?;
+                pipeline.work.charge_copied(piece);
+                if self.copied < self.copy_until && pipeline.work.is_spent() {
                     return Ok(Fetched::Partly);
                 }
+                continue;
             }
-            self.leave(out)?;
-            self.partition += 1;
+            match std::mem::replace(&mut self.next, Next::Partition) {
+                Next::Partition if self.partition > 0 && pipeline.work.is_spent() => {
+                    return Ok(Fetched::Partly);
+                }
+                Next::Partition => {
+                    pipeline.work.charge(PARTITION_WORK);
+                    self.enter(pipeline, fetch)?;
+                }
+                Next::ErrorCode(replacing) => {
+                    let error_code_at = out.len();
+                    self.copy_until = self.present()?.records_length.start;
+                    if let Replacing::Refused(Some(code)) = &replacing {
+                        out.extend_from_slice(&code.to_be_bytes());
+                        self.copied = self.copied.saturating_add(size_of::<i16>());
+                    }
+                    self.next = Next::RecordsLength(replacing, error_code_at);
+                }
+                Next::RecordsLength(replacing, error_code_at) => {
+                    self.begin_records(fetch.version, replacing, error_code_at, out)?;
+                }
+                Next::Records => {
+                    self.next = Next::Records;
+                    if let Some(stopped) = self.next_batch(pipeline, fetch, out)? {
+                        return Ok(stopped);
+                    }
+                    if pipeline.work.is_spent() {
+                        return Ok(Fetched::Partly);
+                    }
+                }
+                Next::End => {
+                    self.next = Next::End;
+                    if let Some(length) = self.length.take() {
+                        length.fill_with_content_len(out).map_err(malformed)?;
+                    }
+                    return Ok(if self.emptied && !self.delivers {
+                        Fetched::Nothing { waits: self.waits }
+                    } else {
+                        Fetched::Written
+                    });
+                }
+            }
         }
-        self.copy_to(fetch.frame.len(), fetch.frame, out)?;
-        if let Some(length) = self.length.take() {
-            length.fill_with_content_len(out).map_err(malformed)?;
-        }
-        if self.emptied && !self.delivers {
-            return Ok(Fetched::Nothing { waits: self.waits });
-        }
-        Ok(Fetched::Written)
     }
 
-    /// Where in the output the response begins.
-    pub(super) fn start(&self) -> usize {
-        self.start
+    /// Looks for a partition that does not pass; `None` once there is one.
+    fn look_for_work(
+        &mut self,
+        pipeline: &mut Pipeline,
+        fetch: &FetchFrame<'_>,
+    ) -> Result<Option<Fetched>, CloseReason> {
+        while self.passed < self.layout.partitions.len() {
+            let topic = topic_of(&self.layout, pipeline, fetch, self.passed)?;
+            let bytes = self.layout.records(fetch.frame, self.passed).len();
+            match topic.rule.as_ref().map(|rule| &rule.action) {
+                Some(Action::Pass | Action::KafkaInternal) if bytes > 0 => {
+                    self.delivers = true;
+                    pipeline.metrics.topic(topic.metrics).passed(0, bytes as u64);
+                }
+                Some(Action::Pass | Action::KafkaInternal) => {}
+                Some(Action::Seal(_)) if bytes == 0 => {}
+                _ => return Ok(None),
+            }
+            self.passed = self.passed.saturating_add(1);
+            pipeline.work.charge(PARTITION_WORK);
+            if pipeline.work.is_spent() {
+                return Ok(Some(Fetched::Partly));
+            }
+        }
+        Ok(Some(Fetched::Verbatim))
+    }
+
+    /// Where in the output the response begins; `None` while nothing of it is written.
+    pub(super) fn start(&self) -> Option<usize> {
+        self.length.as_ref().map(|_| self.start)
     }
 
     /// What was written was moved forward in its buffer by `bytes`.
@@ -217,10 +314,15 @@ impl FetchWork {
         if let Some(length) = &mut self.length {
             length.move_forward(bytes);
         }
+        if let Next::RecordsLength(_, error_code_at) = &mut self.next {
+            *error_code_at = error_code_at.saturating_sub(bytes);
+        }
         if let Some(open) = &mut self.open {
             open.error_code_at = open.error_code_at.saturating_sub(bytes);
-            open.content_start = open.content_start.saturating_sub(bytes);
             open.records_length.move_forward(bytes);
+            if let Some(draft) = &mut open.draft {
+                draft.move_forward(bytes);
+            }
         }
     }
 
@@ -229,87 +331,156 @@ impl FetchWork {
         out.truncate(self.start);
     }
 
-    /// Begins a partition: `false` when there is nothing to work off in it.
-    fn enter(
-        &mut self,
-        pipeline: &mut Pipeline,
-        fetch: &mut FetchFrame<'_>,
-        partition: &FetchPartition,
-        out: &mut Vec<u8>,
-    ) -> Result<bool, CloseReason> {
+    fn present(&self) -> Result<&FetchPartition, CloseReason> {
+        let partition = self.layout.partitions.get(self.partition);
+        partition.ok_or(CloseReason::MalformedFrame)
+    }
+
+    /// Says what is done with the next partition, or that there is none.
+    fn enter(&mut self, pipeline: &mut Pipeline, fetch: &mut FetchFrame<'_>) -> Result<(), CloseReason> {
+        let Some(partition) = self.layout.partitions.get(self.partition) else {
+            self.copy_until = fetch.frame.len();
+            self.next = Next::End;
+            return Ok(());
+        };
+        let (error_code_at, error_code, end) = (partition.error_code_at, partition.error_code, partition.end);
+        let (index, bytes) = (partition.index, records_of(partition).len());
         let topic = topic_of(&self.layout, pipeline, fetch, self.partition)?;
-        let records = records_of(partition);
         let refusal = match topic.rule.as_ref().map(|rule| &rule.action) {
-            Some(Action::Seal(_)) if records.is_empty() => None,
-            Some(Action::Pass | Action::KafkaInternal) => {
-                if !records.is_empty() {
-                    self.delivers = true;
-                    pipeline
-                        .metrics
-                        .topic(topic.metrics)
-                        .passed(0, records.len() as u64);
-                }
-                None
+            Some(Action::Seal(_)) if bytes > 0 => {
+                self.copy_until = error_code_at;
+                self.next = Next::ErrorCode(Replacing::Open(topic));
+                return Ok(());
             }
-            Some(Action::Seal(_)) => {
-                self.copy_to(partition.error_code_at, fetch.frame, out)?;
-                let error_code_at = out.len();
-                self.copy_to(partition.records_length.start, fetch.frame, out)?;
-                let records_length = LengthSlot::reserve(out, self.form(fetch.version), records.len())
-                    .map_err(|_| CloseReason::MalformedFrame)?;
-                self.copied = records.end;
+            Some(Action::Pass | Action::KafkaInternal | Action::Seal(_)) => {
+                // The others were counted when work was looked for.
+                if bytes > 0 && self.partition >= self.passed {
+                    self.delivers = true;
+                    pipeline.metrics.topic(topic.metrics).passed(0, bytes as u64);
+                }
+                self.copy_until = end;
+                self.partition = self.partition.saturating_add(1);
+                self.next = Next::Partition;
+                return Ok(());
+            }
+            Some(Action::Reject { .. }) => FetchRefusal::Rejected,
+            None => FetchRefusal::NoRule,
+        };
+        // A broker's own error says more than ours.
+        let ours = error_code == error_code::NONE;
+        if ours {
+            self.note(pipeline, fetch, &topic, index, -1, &refusal, bytes);
+        }
+        self.emptied = true;
+        self.copy_until = error_code_at;
+        self.next = Next::ErrorCode(Replacing::Refused(ours.then(|| refusal.error_code())));
+        Ok(())
+    }
+
+    /// Everything in front of the length of the records is copied.
+    fn begin_records(
+        &mut self,
+        version: i16,
+        replacing: Replacing,
+        error_code_at: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), CloseReason> {
+        let malformed = |_| CloseReason::MalformedFrame;
+        let form = LengthForm::of(version >= FLEXIBLE_FROM);
+        let partition = self.present()?;
+        let (records, end) = (records_of(partition), partition.end);
+        match replacing {
+            Replacing::Open(topic) => {
+                let records_length = LengthSlot::reserve(out, form, records.len()).map_err(malformed)?;
                 self.open = Some(OpenPartition {
                     topic,
                     error_code_at,
-                    content_start: records_length.content_start(),
                     records_length,
                     at: records.start,
                     ended: false,
+                    draft: None,
+                    copying: None,
                 });
-                return Ok(true);
+                self.next = Next::Records;
             }
-            Some(Action::Reject { .. }) => Some(FetchRefusal::Rejected),
-            None => Some(FetchRefusal::NoRule),
-        };
-        if let Some(refusal) = refusal {
-            // A broker's own error says more than ours.
-            if partition.error_code == error_code::NONE {
-                self.note(
-                    pipeline,
-                    fetch,
-                    &topic,
-                    partition.index,
-                    -1,
-                    &refusal,
-                    records.len(),
-                );
-                self.copy_to(partition.error_code_at, fetch.frame, out)?;
-                out.extend_from_slice(&refusal.error_code().to_be_bytes());
-                self.copied = partition.error_code_at.saturating_add(size_of::<i16>());
+            Replacing::Refused(_) => {
+                let empty = LengthSlot::reserve(out, form, 0).map_err(malformed)?;
+                empty.fill(out, 0).map_err(malformed)?;
+                self.copy_until = end;
+                self.partition = self.partition.saturating_add(1);
+                self.next = Next::Partition;
             }
-            self.copy_to(partition.records_length.start, fetch.frame, out)?;
-            let empty = LengthSlot::reserve(out, self.form(fetch.version), 0)
-                .map_err(|_| CloseReason::MalformedFrame)?;
-            empty.fill(out, 0).map_err(|_| CloseReason::MalformedFrame)?;
-            self.copied = records.end;
-            self.emptied = true;
         }
-        self.copy_to(partition.end, fetch.frame, out)?;
-        Ok(false)
+        self.copied = records.end;
+        Ok(())
     }
 
-    /// Works off one batch of the partition, and says what it had of bytes, clear or sealed; `None` behind the last one.
+    /// Goes on with the batch that is half done, or with the next one. `None`: call again.
     fn next_batch(
         &mut self,
         pipeline: &mut Pipeline,
         fetch: &mut FetchFrame<'_>,
-        partition: &FetchPartition,
         out: &mut Vec<u8>,
-    ) -> Result<Option<usize>, CloseReason> {
+    ) -> Result<Option<Fetched>, CloseReason> {
         let Some(mut open) = self.open.take() else {
-            return Ok(None);
+            return Err(CloseReason::Internal);
         };
-        let end = records_of(partition).end;
+        // What is written is not all moved at the end.
+        let widened = open.records_length.widen(out);
+        let widened = widened.map_err(|_| CloseReason::MalformedFrame)?;
+        if let Some(draft) = &mut open.draft {
+            draft.move_back(widened);
+        }
+        match self.work_on_batch(pipeline, fetch, &mut open, out) {
+            Ok(Some(Batched::Stopped(fetched))) => {
+                self.open = Some(open);
+                Ok(Some(fetched))
+            }
+            Ok(Some(Batched::End)) => {
+                let partition = self.present()?;
+                self.copy_until = partition.end;
+                open.records_length
+                    .fill_with_content_len(out)
+                    .map_err(|_| CloseReason::MalformedFrame)?;
+                self.partition = self.partition.saturating_add(1);
+                self.next = Next::Partition;
+                Ok(None)
+            }
+            Ok(None) => {
+                self.open = Some(open);
+                Ok(None)
+            }
+            Err(reason) => Err(reason),
+        }
+    }
+
+    fn work_on_batch(
+        &mut self,
+        pipeline: &mut Pipeline,
+        fetch: &mut FetchFrame<'_>,
+        open: &mut OpenPartition,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Batched>, CloseReason> {
+        let partition = self.present()?;
+        let (end, index) = (records_of(partition).end, partition.index);
+        let (high_watermark, written) = (partition.high_watermark, out.len().saturating_sub(self.start));
+        if let Some(until) = open.copying {
+            let rest = fetch
+                .frame
+                .get(open.at..until)
+                .ok_or(CloseReason::MalformedFrame)?;
+            let piece = rest.get(..STEP_MAX).unwrap_or(rest);
+            if !has_room(out, piece.len()) {
+                return Ok(Some(Batched::Stopped(Fetched::Room(piece.len()))));
+            }
+            out.extend_from_slice(piece);
+            pipeline.work.charge_copied(piece.len());
+            open.at = open.at.saturating_add(piece.len());
+            if open.at == until {
+                open.copying = None;
+            }
+            return Ok(None);
+        }
         let rest = fetch
             .frame
             .get_mut(open.at..end)
@@ -321,89 +492,86 @@ impl FetchWork {
             Some(Err(_)) => rest.len(),
             None => {
                 // FETCH-OPEN-5. Brokers send a part alone only to versions of Fetch below 3.
-                if !rest.is_empty() && out.len() == open.content_start && !open.ended {
+                if !rest.is_empty() && open.is_empty(out) && !open.ended {
                     self.emptied = true;
                 }
-                self.open = Some(open);
-                return Ok(None);
+                return Ok(Some(Batched::End));
             }
         };
+        // FETCH-OPEN-6
+        if self.delivers && open.draft.is_none() && written > pipeline.limits.fetch_response_bytes_max {
+            return Ok(Some(Batched::End));
+        }
         let topic = Rc::clone(&open.topic);
         let Some(Action::Seal(rule)) = topic.rule.as_ref().map(|rule| &rule.action) else {
             return Err(CloseReason::Internal);
         };
-        let mut written_bytes = 0;
         let (base_offset, opened) = match slice {
             Some(Ok(slice)) => {
                 let batch = rest
                     .get_mut(slice.span.range())
                     .ok_or(CloseReason::MalformedFrame)?;
-                let mut base = [0; 8];
-                base.copy_from_slice(batch.get(..8).ok_or(CloseReason::MalformedFrame)?);
+                let base = batch.first_chunk().ok_or(CloseReason::MalformedFrame)?;
+                let base_offset = i64::from_be_bytes(*base);
                 let context = Context {
                     topic: &topic,
                     rule,
                     demand: Demand {
-                        urgency: urgency(partition, i64::from_be_bytes(base)),
+                        urgency: urgency(high_watermark, base_offset),
                         connection: fetch.connection,
                     },
                     decompressed_bytes_max: pipeline.limits.decompressed_batch_bytes_max,
+                    may_grow: fetch.may_grow,
                     now: fetch.now,
                 };
-                let written_from = out.len();
-                let opened = open_slice(pipeline, &slice, batch, rule, &context, open.ended, out);
-                written_bytes = out.len().saturating_sub(written_from);
-                if opened == Opened::Unchanged && !open.ended {
-                    out.extend_from_slice(batch);
+                match open_slice(pipeline, &slice, batch, &context, open, out) {
+                    Opens::Done(opened) => (base_offset, opened),
+                    Opens::Spent => return Ok(Some(Batched::Stopped(Fetched::Partly))),
+                    Opens::Room(room) => return Ok(Some(Batched::Stopped(Fetched::Room(room)))),
+                    Opens::Full => return Ok(Some(Batched::Stopped(Fetched::Full))),
                 }
-                (i64::from_be_bytes(base), opened)
             }
             Some(Err(error)) => (-1, Opened::Refused(error.into())),
             None => return Err(CloseReason::Internal),
         };
-        open.at = open.at.saturating_add(bytes);
+        let batch_end = open.at.saturating_add(bytes);
         match opened {
+            Opened::Unchanged if open.ended => open.at = batch_end,
             Opened::Unchanged => {
-                if !open.ended {
-                    self.delivers = true;
-                    pipeline.metrics.topic(topic.metrics).passed(0, bytes as u64);
-                }
-            }
-            Opened::Written { records, unreadable } => {
                 self.delivers = true;
-                pipeline
-                    .metrics
-                    .topic(topic.metrics)
-                    .opened(records, written_bytes as u64);
+                pipeline.metrics.topic(topic.metrics).passed(0, bytes as u64);
+                open.copying = Some(batch_end);
+            }
+            Opened::Written {
+                records,
+                bytes: bytes_written,
+                unreadable,
+            } => {
+                self.delivers = true;
+                let metrics = pipeline.metrics.topic(topic.metrics);
+                metrics.opened(records, bytes_written as u64);
                 if let Some((count, refusal)) = unreadable {
                     pipeline.metrics.topic(topic.metrics).records_skipped += count;
-                    self.note(pipeline, fetch, &topic, partition.index, base_offset, &refusal, 0);
+                    self.note(pipeline, fetch, &topic, index, base_offset, &refusal, 0);
                 }
+                open.at = batch_end;
             }
             Opened::Waiting => {
                 self.waits = true;
-                if !open.ended && out.len() == open.content_start {
+                if !open.ended && open.is_empty(out) {
                     self.emptied = true;
                 }
                 open.ended = true;
+                open.at = batch_end;
             }
             Opened::Refused(refusal) => {
                 if !open.ended {
-                    self.note(
-                        pipeline,
-                        fetch,
-                        &topic,
-                        partition.index,
-                        base_offset,
-                        &refusal,
-                        bytes,
-                    );
-                    if out.len() == open.content_start {
+                    self.note(pipeline, fetch, &topic, index, base_offset, &refusal, bytes);
+                    if open.is_empty(out) {
                         self.emptied = true;
                         let code = refusal.error_code().to_be_bytes();
-                        if let Some(field) =
-                            out.get_mut(open.error_code_at..open.error_code_at.saturating_add(code.len()))
-                        {
+                        let code_end = open.error_code_at.saturating_add(code.len());
+                        if let Some(field) = out.get_mut(open.error_code_at..code_end) {
                             field.copy_from_slice(&code);
                         }
                     }
@@ -413,18 +581,7 @@ impl FetchWork {
                 open.at = end;
             }
         }
-        self.open = Some(open);
-        Ok(Some(bytes.max(written_bytes)))
-    }
-
-    /// Ends a partition. The tagged fields behind its records are copied with what comes next.
-    fn leave(&mut self, out: &mut Vec<u8>) -> Result<(), CloseReason> {
-        if let Some(open) = self.open.take() {
-            open.records_length
-                .fill_with_content_len(out)
-                .map_err(|_| CloseReason::MalformedFrame)?;
-        }
-        Ok(())
+        Ok(None)
     }
 
     fn copy_to(&mut self, position: usize, frame: &[u8], out: &mut Vec<u8>) -> Result<(), CloseReason> {
@@ -435,10 +592,6 @@ impl FetchWork {
         );
         self.copied = position;
         Ok(())
-    }
-
-    fn form(&self, version: i16) -> LengthForm {
-        LengthForm::of(version >= FLEXIBLE_FROM)
     }
 
     #[expect(
@@ -474,32 +627,48 @@ impl FetchWork {
     }
 }
 
-/// Opens one batch, if it is of a kind that is opened.
+/// What came of a call that worked on a batch.
+enum Batched {
+    Stopped(Fetched),
+    /// There is no batch any more.
+    End,
+}
+
+/// Goes on to open one batch, if it is of a kind that is opened.
 fn open_slice(
     pipeline: &mut Pipeline,
     slice: &BatchSlice,
     batch: &mut [u8],
-    rule: &SealRule,
     context: &Context<'_>,
-    survey_only: bool,
+    open: &mut OpenPartition,
     out: &mut Vec<u8>,
-) -> Opened {
-    match &slice.kind {
+) -> Opens {
+    let header = match &slice.kind {
         // Such a set carries no seal, so that whoever may write to the log could put plaintext into it.
-        BatchKind::Old { .. } if rule.accept.contains(Forms::PLAINTEXT) => Opened::Unchanged,
-        BatchKind::Old { .. } => Opened::Refused(FetchRefusal::Form(Form::Plaintext)),
+        BatchKind::Old { .. } if context.rule.accept.contains(Forms::PLAINTEXT) => {
+            return Opens::Done(Opened::Unchanged);
+        }
+        BatchKind::Old { .. } => {
+            return Opens::Done(Opened::Refused(FetchRefusal::Form(Form::Plaintext)));
+        }
         BatchKind::V2(header) if recordless::claims_no_record(header) => {
-            match recordless::check(batch, header) {
+            return Opens::Done(match recordless::check(batch, header) {
                 Ok(()) => Opened::Unchanged,
                 Err(error) => Opened::Refused(error.into()),
-            }
+            });
         }
-        BatchKind::V2(header) => {
-            pipeline
-                .opening
-                .open(batch, header, context, &mut pipeline.keys, survey_only, out)
-        }
+        BatchKind::V2(header) => header,
+    };
+    let draft = open.draft.take();
+    let mut draft = draft.unwrap_or_else(|| OpenDraft::begin(header, open.ended));
+    let Pipeline {
+        keys, work, opening, ..
+    } = pipeline;
+    let opens = draft.advance(batch, context, keys, work, opening, out);
+    if !matches!(opens, Opens::Done(_)) {
+        open.draft = Some(draft);
     }
+    opens
 }
 
 fn topic_of(
@@ -527,8 +696,8 @@ fn records_of(partition: &FetchPartition) -> Range<usize> {
 }
 
 /// A batch within reach of the log's end is what a tailing consumer waits for.
-fn urgency(partition: &FetchPartition, base_offset: i64) -> Urgency {
-    if partition.high_watermark.saturating_sub(base_offset) <= TAIL_RECORDS {
+fn urgency(high_watermark: i64, base_offset: i64) -> Urgency {
+    if high_watermark.saturating_sub(base_offset) <= TAIL_RECORDS {
         Urgency::Tail
     } else {
         Urgency::Backfill

@@ -1,23 +1,30 @@
-//! One stored batch opened: surveyed first (forms, KEKs, keys), then written anew with the clients' own records.
+//! One stored batch opened: record after record is looked at (form, KEK, key) and written as its client wrote it.
 //!
-//! - OPEN-BATCH-1: nothing is opened before every record of the batch was looked at and every key is at hand.
+//! A batch is opened in as many steps as it takes. Nothing is kept for each record.
+//!
+//! - OPEN-BATCH-1: a record is opened only when its key is at hand. The first one whose key is not takes back what was written of
+//!   the batch; the rest is only looked at, so that all keys are asked for at once.
 //! - OPEN-BATCH-2: on a refusal or a missing key the output is what it was.
 //! - OPEN-BATCH-3: a batch without a sealed record goes on as it is, if the rule accepts each of its records. A compressed
 //!   one is written anew all the same unless plaintext is accepted: what lies behind the end of a gzip or LZ4 stream is
 //!   ignored here as Java ignores it, and another client might read records there.
+//! - OPEN-BATCH-4: when keys are taken away while a batch is being opened, it is begun anew.
 
 use std::rc::Rc;
 use std::time::Instant;
 
+use super::decompressing::{DecompressorPool, Prepared, Records};
 use super::refusal::FetchRefusal;
-use super::seal_batch::{KEPT_BYTES_MAX, codec_of};
+use super::seal_batch::has_room;
 use super::topics::Topic;
+use super::work::{BATCH_WORK, RECORD_WORK, STEP_MAX, Work};
 use crate::envelope::{Form, Marked, Marker, Opener, OpeningKey, find_marker};
 use crate::keys::{Demand, ExecutorKeys, Lookup};
+use crate::record_batch::header::stored_crc;
 use crate::record_batch::varint::{put_varint, varint_bytes};
 use crate::record_batch::{
-    BatchError, BatchHeader, BatchWriter, Codec, Decompressor, HEADER_BYTES, RecordCursor, RecordLayout,
-    crc_matches,
+    BatchChecksum, BatchError, BatchHeader, BatchWriter, CHECKSUM_STEP_BYTES, ClosedBatch, RecordCursor,
+    RecordLayout,
 };
 use crate::rules::{Forms, OnUnreadable, SealRule};
 
@@ -30,6 +37,8 @@ pub(super) enum Opened {
     Written {
         /// Records that were opened.
         records: u64,
+        /// Bytes of the new batch.
+        bytes: usize,
         /// Records that were left out or emptied because they do not open.
         unreadable: Option<(u64, FetchRefusal)>,
     },
@@ -39,278 +48,489 @@ pub(super) enum Opened {
     Refused(FetchRefusal),
 }
 
-/// What opening needs and uses again.
-pub(super) struct Opening {
+/// How far a batch is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Opens {
+    /// It is done.
+    Done(Opened),
+    /// The turn is over.
+    Spent,
+    /// The output has to have room for so many bytes more first.
+    Room(usize),
+    /// More memory is needed than may be taken now.
+    Full,
+}
+
+/// What batches use one after the other; one per executor.
+#[derive(Default)]
+pub(super) struct OpeningPool {
     opener: Opener,
-    decompressor: Decompressor,
-    decompressed: Vec<u8>,
-    plans: Vec<Plan>,
-    keys: Vec<Rc<OpeningKey>>,
+    pub(super) decompressors: DecompressorPool,
+    /// How often keys were taken away (OPEN-BATCH-4).
+    forgotten: u64,
 }
 
-/// What is to be done with one record.
-struct Plan {
-    record: RecordLayout,
-    action: Action,
+impl OpeningPool {
+    /// Keys were dropped: what was derived from them goes as well.
+    pub(super) fn forget(&mut self) {
+        self.opener.forget();
+        self.forgotten = self.forgotten.wrapping_add(1);
+    }
 }
 
-enum Action {
-    /// Open it with the key at this position.
-    Open(Marker, usize),
-    /// Its form is accepted as it is.
-    Copy,
-    /// It does not open; the rule says what to do.
-    Unreadable(FetchRefusal),
-}
-
-/// What a batch is opened for.
+/// What a batch is opened for, with each call.
 pub(super) struct Context<'a> {
     pub(super) topic: &'a Topic,
     pub(super) rule: &'a SealRule,
     pub(super) demand: Demand,
     pub(super) decompressed_bytes_max: usize,
+    pub(super) may_grow: bool,
     pub(super) now: Instant,
 }
 
-impl Opening {
-    pub(super) fn new(opener: Opener, decompressor: Decompressor) -> Self {
+/// A batch that is being opened; see the module.
+pub(super) struct OpenDraft {
+    header: BatchHeader,
+    /// Keys are asked for and nothing is opened.
+    survey_only: bool,
+    stage: Stage,
+}
+
+enum Stage {
+    /// Opening gives the batch a new checksum, which must not hide that the stored one was wrong.
+    Checksum(BatchChecksum),
+    Records(Walk),
+    /// Everything but its checksum is written.
+    Closed(ClosedBatch, BatchChecksum, Opened),
+    Ended,
+}
+
+/// The walk over the records of a batch.
+struct Walk {
+    records: Records,
+    /// [`OpeningPool::forgotten`] when it began.
+    forgotten: u64,
+    /// `None` before the records are there.
+    cursor: Option<RecordCursor>,
+    /// Records up to here are written, or left out.
+    written: usize,
+    writer: Option<BatchWriter>,
+    /// The key of the last record: mostly that of all others as well.
+    key: Option<Rc<OpeningKey>>,
+    sealed: u64,
+    dropped: i32,
+    unreadable: Option<(u64, FetchRefusal)>,
+    /// A key is missing: nothing is written any more.
+    waiting: bool,
+}
+
+/// What is to be done with one record.
+enum Action {
+    /// Open it with the key of the walk.
+    Open(Marker),
+    /// Its form is accepted as it is.
+    Copy,
+    /// Its key is on the way.
+    Wait,
+    /// It does not open; the rule says what to do.
+    Unreadable(FetchRefusal),
+}
+
+impl OpenDraft {
+    /// Begins with a whole batch of format 2 with records that are no control records. With `survey_only` keys are asked for
+    /// and nothing is opened.
+    pub(super) fn begin(header: &BatchHeader, survey_only: bool) -> Self {
         Self {
-            opener,
-            decompressor,
-            decompressed: Vec::new(),
-            plans: Vec::new(),
-            keys: Vec::new(),
-        }
-    }
-
-    /// Keys were dropped: what was derived from them goes as well.
-    pub(super) fn forget(&mut self) {
-        self.opener.forget();
-    }
-
-    /// Opens `batch`, a whole batch of format 2 with records that are no control records. With `survey_only` keys are
-    /// asked for and nothing is opened.
-    pub(super) fn open(
-        &mut self,
-        batch: &mut [u8],
-        header: &BatchHeader,
-        context: &Context<'_>,
-        keys: &mut ExecutorKeys,
-        survey_only: bool,
-        out: &mut Vec<u8>,
-    ) -> Opened {
-        let start = out.len();
-        let opened = self
-            .try_open(batch, header, context, keys, survey_only, out)
-            .unwrap_or_else(Opened::Refused);
-        if !matches!(opened, Opened::Written { .. }) {
-            out.truncate(start);
-        }
-        self.keys.clear();
-        if self.decompressed.capacity() > KEPT_BYTES_MAX {
-            self.decompressed = Vec::new();
-        }
-        if self.plans.capacity() > KEPT_PLANS_MAX {
-            self.plans = Vec::new();
-        }
-        opened
-    }
-
-    fn try_open(
-        &mut self,
-        batch: &mut [u8],
-        header: &BatchHeader,
-        context: &Context<'_>,
-        keys: &mut ExecutorKeys,
-        survey_only: bool,
-        out: &mut Vec<u8>,
-    ) -> Result<Opened, FetchRefusal> {
-        // Opening gives the batch a new checksum, which must not hide that the stored one was wrong.
-        if !crc_matches(batch) {
-            return Err(BatchError::Checksum.into());
-        }
-        let codec = codec_of(header)?;
-        let mut decompressed = std::mem::take(&mut self.decompressed);
-        decompressed.clear();
-        let outcome = self.open_records(
-            batch,
-            &mut decompressed,
-            codec,
-            header,
-            context,
-            keys,
+            header: *header,
             survey_only,
-            out,
-        );
-        self.decompressed = decompressed;
-        outcome
+            stage: Stage::Checksum(BatchChecksum::default()),
+        }
     }
 
+    /// Goes on until the batch is opened or the turn is over.
+    pub(super) fn advance(
+        &mut self,
+        batch: &mut [u8],
+        context: &Context<'_>,
+        keys: &mut ExecutorKeys,
+        work: &mut Work,
+        pool: &mut OpeningPool,
+        out: &mut Vec<u8>,
+    ) -> Opens {
+        match self.try_advance(batch, context, keys, work, pool, out) {
+            Ok(opens) => opens,
+            Err(refusal) => {
+                self.take_back(pool, out);
+                Opens::Done(Opened::Refused(refusal))
+            }
+        }
+    }
+
+    fn try_advance(
+        &mut self,
+        batch: &mut [u8],
+        context: &Context<'_>,
+        keys: &mut ExecutorKeys,
+        work: &mut Work,
+        pool: &mut OpeningPool,
+        out: &mut Vec<u8>,
+    ) -> Result<Opens, FetchRefusal> {
+        if let Stage::Checksum(checksum) = &mut self.stage {
+            loop {
+                let (bytes, crc) = checksum.step(batch, CHECKSUM_STEP_BYTES);
+                work.charge_copied(bytes);
+                match crc {
+                    Some(crc) if stored_crc(batch) == Some(crc) => break,
+                    Some(_) => return Err(BatchError::Checksum.into()),
+                    None if work.is_spent() => return Ok(Opens::Spent),
+                    None => {}
+                }
+            }
+            work.charge(BATCH_WORK);
+            let bytes_max = context.decompressed_bytes_max;
+            let records = Records::begin(&self.header, bytes_max, &mut pool.decompressors)?;
+            self.stage = Stage::Records(Walk::begin(records, pool.forgotten));
+        }
+        if let Stage::Records(walk) = &mut self.stage {
+            if walk.forgotten != pool.forgotten {
+                walk.begin_anew(pool.forgotten, out);
+            }
+            let prepared = walk
+                .records
+                .prepare(batch, work, context.may_grow, &mut pool.decompressors)?;
+            match prepared {
+                Prepared::Ready => {}
+                Prepared::Spent => return Ok(Opens::Spent),
+                Prepared::Full => return Ok(Opens::Full),
+            }
+            let survey_only = self.survey_only;
+            if let Some(stopped) =
+                walk.advance(&self.header, survey_only, batch, context, keys, work, pool, out)?
+            {
+                return Ok(stopped);
+            }
+            if let Some(opened) = self.close(context, pool, out)? {
+                return Ok(Opens::Done(opened));
+            }
+        }
+        Ok(self.take_checksum(work, out))
+    }
+
+    /// All records were looked at: says what became of the batch, or closes what was written of it.
+    fn close(
+        &mut self,
+        context: &Context<'_>,
+        pool: &mut OpeningPool,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Opened>, FetchRefusal> {
+        let Stage::Records(walk) = std::mem::replace(&mut self.stage, Stage::Ended) else {
+            return Ok(None);
+        };
+        // OPEN-BATCH-3
+        let compressed = walk.records.were_compressed();
+        let as_it_is = !compressed || context.rule.accept.contains(Forms::PLAINTEXT);
+        walk.records.end(&mut pool.decompressors);
+        if walk.waiting {
+            return Ok(Some(Opened::Waiting));
+        }
+        let Some(writer) = walk.writer else {
+            debug_assert!(
+                self.survey_only || as_it_is,
+                "what is not to go on as it is was written"
+            );
+            return Ok(Some(Opened::Unchanged));
+        };
+        // INVARIANT: no more records were left out than there are.
+        let record_count = self.header.record_count.saturating_sub(walk.dropped);
+        let opened = Opened::Written {
+            records: walk.sealed,
+            bytes: writer.bytes(out),
+            unreadable: walk.unreadable,
+        };
+        let closed = writer.close(out, Some(record_count))?;
+        self.stage = Stage::Closed(closed, BatchChecksum::default(), opened);
+        Ok(None)
+    }
+
+    fn take_checksum(&mut self, work: &mut Work, out: &mut [u8]) -> Opens {
+        while let Stage::Closed(closed, checksum, _) = &mut self.stage {
+            let batch = closed.batch(out).unwrap_or_default();
+            let (bytes, crc) = checksum.step(batch, CHECKSUM_STEP_BYTES);
+            work.charge_copied(bytes);
+            match crc {
+                Some(crc) => {
+                    if let Stage::Closed(closed, _, opened) = std::mem::replace(&mut self.stage, Stage::Ended)
+                    {
+                        closed.put_checksum(out, crc);
+                        return Opens::Done(opened);
+                    }
+                }
+                None if work.is_spent() => return Opens::Spent,
+                None => {}
+            }
+        }
+        Opens::Done(Opened::Refused(BatchError::TooLarge.into()))
+    }
+
+    /// Takes back what was written (OPEN-BATCH-2) and gives back what the next batch can use.
+    fn take_back(&mut self, pool: &mut OpeningPool, out: &mut Vec<u8>) {
+        match std::mem::replace(&mut self.stage, Stage::Ended) {
+            Stage::Records(mut walk) => {
+                walk.begin_anew(0, out);
+                walk.records.end(&mut pool.decompressors);
+            }
+            Stage::Closed(closed, ..) => out.truncate(closed.start()),
+            Stage::Checksum(_) | Stage::Ended => {}
+        }
+    }
+
+    /// What was written was moved forward in its buffer by `bytes`.
+    pub(super) fn move_forward(&mut self, bytes: usize) {
+        match &mut self.stage {
+            Stage::Records(walk) => {
+                if let Some(writer) = &mut walk.writer {
+                    writer.move_forward(bytes);
+                }
+            }
+            Stage::Closed(closed, ..) => closed.move_forward(bytes),
+            Stage::Checksum(_) | Stage::Ended => {}
+        }
+    }
+
+    /// What was written was moved back in its buffer by `bytes`.
+    pub(super) fn move_back(&mut self, bytes: usize) {
+        match &mut self.stage {
+            Stage::Records(walk) => {
+                if let Some(writer) = &mut walk.writer {
+                    writer.move_back(bytes);
+                }
+            }
+            Stage::Closed(closed, ..) => closed.move_back(bytes),
+            Stage::Checksum(_) | Stage::Ended => {}
+        }
+    }
+
+    /// Ends it before it is done.
+    pub(super) fn end(mut self, pool: &mut OpeningPool) {
+        self.take_back(pool, &mut Vec::new());
+    }
+
+    /// Bytes of memory that it owns.
+    pub(super) fn bytes_held(&self) -> usize {
+        match &self.stage {
+            Stage::Records(walk) => walk.records.bytes_held(),
+            Stage::Checksum(_) | Stage::Closed(..) | Stage::Ended => 0,
+        }
+    }
+}
+
+impl Walk {
+    fn begin(records: Records, forgotten: u64) -> Self {
+        Self {
+            records,
+            forgotten,
+            cursor: None,
+            written: 0,
+            writer: None,
+            key: None,
+            sealed: 0,
+            dropped: 0,
+            unreadable: None,
+            waiting: false,
+        }
+    }
+
+    /// Takes back what was written; what was decompressed stays.
+    fn begin_anew(&mut self, forgotten: u64, out: &mut Vec<u8>) {
+        self.take_back(out);
+        let records = std::mem::take(&mut self.records);
+        *self = Self::begin(records, forgotten);
+    }
+
+    fn take_back(&mut self, out: &mut Vec<u8>) {
+        if let Some(writer) = self.writer.take() {
+            writer.abandon(out);
+        }
+    }
+
+    /// Looks at records from where the last call stopped, and writes them; `None` behind the last one.
     #[expect(
         clippy::too_many_arguments,
-        reason = "two of them are one buffer lent to two of its users"
+        reason = "what the draft was given, and the draft's own"
     )]
-    fn open_records(
+    fn advance(
         &mut self,
-        batch: &mut [u8],
-        decompressed: &mut Vec<u8>,
-        codec: Codec,
         header: &BatchHeader,
+        survey_only: bool,
+        batch: &mut [u8],
         context: &Context<'_>,
         keys: &mut ExecutorKeys,
-        survey_only: bool,
+        work: &mut Work,
+        pool: &mut OpeningPool,
         out: &mut Vec<u8>,
-    ) -> Result<Opened, FetchRefusal> {
-        let first = if codec == Codec::None {
-            HEADER_BYTES
-        } else {
-            let compressed = batch.get(HEADER_BYTES..).ok_or(BatchError::Truncated)?;
-            self.decompressor
-                .decompress(codec, compressed, context.decompressed_bytes_max, decompressed)
-                .map_err(BatchError::from)?;
-            0
+    ) -> Result<Option<Opens>, FetchRefusal> {
+        let (_, first) = self.records.of(batch);
+        let mut cursor = match self.cursor {
+            Some(cursor) => cursor,
+            None => {
+                self.written = first;
+                RecordCursor::stored(header, first)
+            }
         };
-        let records: &[u8] = if codec == Codec::None { batch } else { decompressed };
-        let survey = self.survey(records, header, first, context, keys)?;
-        if survey.waiting {
-            return Ok(Opened::Waiting);
+        loop {
+            self.cursor = Some(cursor);
+            let (records, _) = self.records.of(batch);
+            let Some(record) = cursor.next(records)? else {
+                break;
+            };
+            let action = self.action(batch, &record, context, keys)?;
+            work.charge(record.whole().len().saturating_add(RECORD_WORK));
+            match action {
+                Action::Wait => {
+                    self.waiting = true;
+                    self.take_back(out);
+                }
+                _ if self.waiting || survey_only => {}
+                Action::Copy => {}
+                Action::Open(_) | Action::Unreadable(_) => {
+                    if let Some(stopped) = self.write_up_to(record.start, batch, work, out)? {
+                        return Ok(Some(stopped));
+                    }
+                    let room = record.whole().len().saturating_add(RECORD_GROWTH_MAX);
+                    if !has_room(out, room) {
+                        return Ok(Some(Opens::Room(room)));
+                    }
+                    self.write(batch, &record, action, context, pool, out)?;
+                    self.written = record.end;
+                }
+            }
+            if cursor.announced() > 0 && work.is_spent() {
+                self.cursor = Some(cursor);
+                return Ok(Some(Opens::Spent));
+            }
         }
         // OPEN-BATCH-3
-        let as_it_is = codec == Codec::None || context.rule.accept.contains(Forms::PLAINTEXT);
-        if survey_only || (survey.sealed == 0 && survey.unreadable == 0 && as_it_is) {
-            return Ok(Opened::Unchanged);
+        let as_it_is = !self.records.were_compressed() || context.rule.accept.contains(Forms::PLAINTEXT);
+        if self.waiting || survey_only || (self.writer.is_none() && as_it_is) {
+            return Ok(None);
         }
-        let writer = BatchWriter::begin(out, batch)?;
-        let records: &mut [u8] = if codec == Codec::None { batch } else { decompressed };
-        self.write(records, header, writer, context, out)
+        let end = self.records.of(batch).0.len();
+        self.write_up_to(end, batch, work, out)
     }
 
-    /// Looks at every record: what it is, and whether its key is at hand.
-    fn survey(
+    /// Copies the records in front of `end` that are not written yet; `None` when they are.
+    fn write_up_to(
         &mut self,
-        records: &[u8],
-        header: &BatchHeader,
-        first: usize,
-        context: &Context<'_>,
-        keys: &mut ExecutorKeys,
-    ) -> Result<Survey, FetchRefusal> {
-        self.plans.clear();
-        self.keys.clear();
-        let mut survey = Survey::default();
-        let mut cursor = RecordCursor::stored(header, first);
-        while let Some(record) = cursor.next(records)? {
-            let action = match self.action(records, &record, context, keys) {
-                Ok(Some(action)) => action,
-                Ok(None) => {
-                    survey.waiting = true;
-                    continue;
-                }
-                Err(refusal)
-                    if refusal.is_unreadable_record()
-                        && context.rule.on_unreadable != OnUnreadable::Refuse =>
-                {
-                    Action::Unreadable(refusal)
-                }
-                Err(refusal) => return Err(refusal),
-            };
-            match action {
-                Action::Open(..) => survey.sealed += 1,
-                Action::Copy => {}
-                Action::Unreadable(_) => survey.unreadable += 1,
-            }
-            self.plans.push(Plan { record, action });
+        end: usize,
+        batch: &[u8],
+        work: &mut Work,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Opens>, FetchRefusal> {
+        if self.writer.is_none() {
+            self.writer = Some(BatchWriter::begin(out, batch)?);
         }
-        Ok(survey)
+        let (records, _) = self.records.of(batch);
+        while self.written < end {
+            let rest = records.get(self.written..end).ok_or(BatchError::Truncated)?;
+            let piece = rest.get(..STEP_MAX).unwrap_or(rest);
+            if !has_room(out, piece.len()) {
+                return Ok(Some(Opens::Room(piece.len())));
+            }
+            out.extend_from_slice(piece);
+            work.charge_copied(piece.len());
+            self.written = self.written.saturating_add(piece.len());
+            if self.written < end && work.is_spent() {
+                return Ok(Some(Opens::Spent));
+            }
+        }
+        Ok(None)
     }
 
-    /// What is to be done with a record; `None`: its key is on the way.
+    /// What is to be done with a record.
     fn action(
         &mut self,
+        batch: &[u8],
+        record: &RecordLayout,
+        context: &Context<'_>,
+        keys: &mut ExecutorKeys,
+    ) -> Result<Action, FetchRefusal> {
+        let (records, _) = self.records.of(batch);
+        match Self::known(&mut self.key, records, record, context, keys) {
+            Err(refusal)
+                if refusal.is_unreadable_record() && context.rule.on_unreadable != OnUnreadable::Refuse =>
+            {
+                Ok(Action::Unreadable(refusal))
+            }
+            known => known,
+        }
+    }
+
+    /// The form of a record and, where it is sealed, its key: it is then `key`.
+    fn known(
+        key: &mut Option<Rc<OpeningKey>>,
         records: &[u8],
         record: &RecordLayout,
         context: &Context<'_>,
         keys: &mut ExecutorKeys,
-    ) -> Result<Option<Action>, FetchRefusal> {
+    ) -> Result<Action, FetchRefusal> {
         let marker = match find_marker(records, record)? {
             Marked::One(marker) => marker,
-            Marked::None(form) => {
-                return if context.rule.accept.contains(accepted_as(form)) {
-                    Ok(Some(Action::Copy))
-                } else {
-                    Err(FetchRefusal::Form(form))
-                };
-            }
+            Marked::None(form) if context.rule.accept.contains(accepted_as(form)) => return Ok(Action::Copy),
+            Marked::None(form) => return Err(FetchRefusal::Form(form)),
         };
         let wrapped = marker.wrapped_dek(records);
-        if let Some(position) = self.keys.iter().rposition(|key| key.wrapped_dek() == wrapped) {
-            return Ok(Some(Action::Open(marker, position)));
+        if key.as_ref().is_some_and(|key| key.wrapped_dek() == wrapped) {
+            return Ok(Action::Open(marker));
         }
         let kms = context.topic.kms_of(wrapped).ok_or(FetchRefusal::KekNotNamed)?;
         match keys.opening(kms, wrapped, context.demand, context.now) {
-            Lookup::Ready(key) => {
-                self.keys.push(key);
-                Ok(Some(Action::Open(marker, self.keys.len() - 1)))
+            Lookup::Ready(found) => {
+                *key = Some(found);
+                Ok(Action::Open(marker))
             }
             Lookup::Failed(failure) if !failure.is_outage() => Err(FetchRefusal::Key(failure)),
-            Lookup::Waiting | Lookup::Failed(_) => Ok(None),
+            Lookup::Waiting | Lookup::Failed(_) => Ok(Action::Wait),
         }
     }
 
+    /// Writes one record that is sealed, or that does not open.
     fn write(
         &mut self,
-        records: &mut [u8],
-        header: &BatchHeader,
-        writer: BatchWriter,
+        batch: &mut [u8],
+        record: &RecordLayout,
+        action: Action,
         context: &Context<'_>,
+        pool: &mut OpeningPool,
         out: &mut Vec<u8>,
-    ) -> Result<Opened, FetchRefusal> {
-        let mut opened = 0;
-        let mut dropped = 0;
-        let mut unreadable: Option<(u64, FetchRefusal)> = None;
-        for plan in &self.plans {
-            let refusal = match &plan.action {
-                Action::Open(marker, position) => {
-                    let key = self.keys.get(*position).ok_or(FetchRefusal::KekNotNamed)?;
-                    let domains = &context.topic.domains;
-                    match self
-                        .opener
-                        .open_record(key, records, &plan.record, marker, domains, out)
-                    {
-                        Ok(()) => {
-                            opened += 1;
-                            continue;
-                        }
-                        Err(error) => FetchRefusal::Open(error),
+    ) -> Result<(), FetchRefusal> {
+        let records = self.records.of_mut(batch);
+        let refusal = match action {
+            Action::Open(marker) => {
+                let key = self.key.as_ref().ok_or(FetchRefusal::KekNotNamed)?;
+                let domains = &context.topic.domains;
+                match pool
+                    .opener
+                    .open_record(key, records, record, &marker, domains, out)
+                {
+                    Ok(()) => {
+                        self.sealed = self.sealed.saturating_add(1);
+                        return Ok(());
                     }
+                    Err(error) => FetchRefusal::Open(error),
                 }
-                Action::Copy => {
-                    out.extend_from_slice(plan.record.whole().of(records));
-                    continue;
-                }
-                Action::Unreadable(refusal) => refusal.clone(),
-            };
-            match context.rule.on_unreadable {
-                OnUnreadable::Refuse => return Err(refusal),
-                OnUnreadable::Skip => dropped += 1,
-                OnUnreadable::Null => write_emptied(records, &plan.record, out),
             }
-            let count = unreadable.as_ref().map_or(0, |(count, _)| *count);
-            unreadable = Some((count + 1, refusal));
+            Action::Unreadable(refusal) => refusal,
+            Action::Copy | Action::Wait => return Ok(()),
+        };
+        match context.rule.on_unreadable {
+            OnUnreadable::Refuse => return Err(refusal),
+            OnUnreadable::Skip => self.dropped = self.dropped.saturating_add(1),
+            OnUnreadable::Null => write_emptied(records, record, out),
         }
-        // INVARIANT: at most `record_count` plans were made, so the difference is not negative.
-        writer.finish_with(out, header.record_count.saturating_sub(dropped))?;
-        Ok(Opened::Written {
-            records: opened,
-            unreadable,
-        })
+        let count = self.unreadable.as_ref().map_or(0, |(count, _)| *count);
+        self.unreadable = Some((count.saturating_add(1), refusal));
+        Ok(())
     }
-}
-
-#[derive(Default)]
-struct Survey {
-    sealed: usize,
-    unreadable: usize,
-    waiting: bool,
 }
 
 /// Writes the record with its key, a null value and no headers.
@@ -335,5 +555,5 @@ pub(super) fn accepted_as(form: Form) -> Forms {
     }
 }
 
-/// Room for plans that is kept: about 5 MiB; a batch of more records pays for its own.
-const KEPT_PLANS_MAX: usize = 16 * 1024;
+/// Opening makes a record shorter; what a padded length or null value may add to it.
+const RECORD_GROWTH_MAX: usize = 16;

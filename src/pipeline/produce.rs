@@ -1,6 +1,6 @@
 //! A Produce request: each partition is sealed, passed or cut out with a refusal that is merged into the answer.
 //!
-//! A long request is worked off in pieces, so that it does not stall the executor's other connections. First each partition
+//! A long request is worked off turn by turn, so that it does not stall the executor's other connections. First each partition
 //! is judged, once; then the keys that are needed are found; then the request is written anew, batch after batch.
 //!
 //! - PRODUCE-SEAL-1: a request waits for keys as a whole, until `seal_wait` is over; then only the partitions without a key
@@ -11,28 +11,31 @@
 //!   its records, being held costs nobody anything but time. What is waited for at all: [`super::seal_wait`].
 //! - PRODUCE-SEAL-4: what is remembered of refusals grows with the request: topic and text are shared, and more than
 //!   [`REFUSED_PARTITIONS_MAX`] of them close the connection.
-//! - PRODUCE-SEAL-5: a piece ends behind the batch with which its work reaches [`Pipeline::piece_bytes`]: one batch is never
-//!   split, because its salt lives in one call (SEAL-1). Nothing that is done is done again.
-//! - PRODUCE-SEAL-6: whether a key may still be used is asked for each batch. One that is taken away between two pieces (its
+//! - PRODUCE-SEAL-5: the work stops when the turn is over ([`super::work`]), in the middle of a batch too, and goes on there.
+//!   Nothing that is done is done again, but for a batch whose key was taken away meanwhile (SEAL-1).
+//! - PRODUCE-SEAL-6: whether a key may still be used is asked whenever the work goes on. One that is taken away meanwhile (its
 //!   KEK was refused, its time or its share has ended) is looked up anew, and the request waits for it where it stopped, or has
-//!   the partitions refused that need it; what was sealed before stays as it is.
+//!   the partitions refused that need it; batches that were sealed before stay as they are.
 //! - PRODUCE-SEAL-7: nothing of a request goes out before all of it is written.
+//! - PRODUCE-SEAL-8: a request does not outgrow `request_bytes_max` by being sealed: what would come behind is refused.
 
 mod judging;
 mod refusals;
 
 use std::time::Instant;
 
-use self::judging::{Decision, Key};
+use self::judging::{Decision, Judging, Key};
 use super::Pipeline;
 use super::refusal::ProduceRefusal;
+use super::seal_batch::{SealContext, SealDraft, Sealed, has_room};
 use super::sequence_guard::SequenceGuard;
 use super::topics::Topic;
+use super::work::{PARTITION_WORK, STEP_MAX};
 use crate::metrics::CloseReason;
-use crate::protocol::produce_request::{PartitionRewrite, ProduceRequest, Rewriting};
+use crate::protocol::produce_request::{ProduceRequest, Rewriting, Writing};
 use crate::protocol::produce_response::Refusal;
 use crate::record_batch::BatchHeader;
-use crate::rules::Action;
+use crate::rules::{Action, SealRule};
 
 pub(super) use self::judging::Verdict;
 
@@ -41,18 +44,24 @@ pub(super) struct ProduceWork {
     layout: ProduceRequest,
     /// Of the partitions that were judged, in the order of the layout.
     verdicts: Vec<Verdict>,
+    /// The partition that is being judged.
+    judging: Judging,
     /// The partition that is written next.
     next: usize,
     rewriting: Option<Rewriting>,
-    /// Where in the output the request begins, once it is written.
-    start: usize,
+    /// Of the partition whose records are being written.
+    draft: Option<SealDraft>,
     refusals: Vec<(usize, ProduceRefusal)>,
 }
 
 /// How far the work is.
 pub(super) enum Produced {
-    /// Some is done; call again.
+    /// The turn is over; call again.
     Partly,
+    /// The output has to have room for so many bytes more first.
+    Room(usize),
+    /// More memory is needed than may be taken now.
+    Full,
     /// A key is on the way.
     Waiting {
         /// When to look again if nothing has come by then.
@@ -65,12 +74,11 @@ pub(super) enum Produced {
 }
 
 /// Why the writing stopped.
-#[derive(PartialEq, Eq)]
 enum Stop {
     /// Nowhere: all is written.
     End,
-    /// Enough is done for now.
-    Piece,
+    /// For now.
+    At(Produced),
     /// The next partition has no key that may be used.
     Key,
 }
@@ -85,6 +93,8 @@ pub(super) struct ProduceFrame<'a> {
     pub(super) since: Instant,
     /// Keys are not waited for any longer.
     pub(super) overdue: bool,
+    /// Memory beyond what is usual may be taken.
+    pub(super) may_grow: bool,
     pub(super) now: Instant,
 }
 
@@ -95,18 +105,25 @@ impl ProduceWork {
         layout
             .parse(frame, version)
             .map_err(|_| CloseReason::MalformedFrame)?;
+        pipeline
+            .work
+            .charge(layout.partitions.len().saturating_mul(PARTITION_WORK));
         Ok(Self {
             layout,
             verdicts: std::mem::take(&mut pipeline.verdicts),
+            judging: Judging::default(),
             next: 0,
             rewriting: None,
-            start: 0,
+            draft: None,
             refusals: Vec::new(),
         })
     }
 
     /// Gives the memory back.
     pub(super) fn finish(mut self, pipeline: &mut Pipeline) {
+        if let Some(draft) = self.draft.take() {
+            draft.end(&mut pipeline.sealing, &mut Vec::new());
+        }
         self.verdicts.clear();
         self.verdicts.shrink_to(REFUSED_PARTITIONS_MAX);
         pipeline.verdicts = self.verdicts;
@@ -115,19 +132,26 @@ impl ProduceWork {
 
     /// Where in the output the request begins; `None` while nothing of it is written.
     pub(super) fn start(&self) -> Option<usize> {
-        self.rewriting.is_some().then_some(self.start)
+        self.rewriting.as_ref().map(Rewriting::start)
     }
 
     /// What was written was moved forward in its buffer by `bytes`.
     pub(super) fn move_forward(&mut self, bytes: usize) {
-        self.start = self.start.saturating_sub(bytes);
         if let Some(rewriting) = &mut self.rewriting {
             rewriting.move_forward(bytes);
         }
+        if let Some(draft) = &mut self.draft {
+            draft.move_forward(bytes);
+        }
     }
 
-    /// Does one piece of the work. What is written of the request stands behind what `out` held when its writing began, length
-    /// included, and is to be there again with the next call; on an error it is taken back.
+    /// Bytes of memory that it owns besides the output.
+    pub(super) fn bytes_held(&self) -> usize {
+        self.draft.as_ref().map_or(0, SealDraft::bytes_held)
+    }
+
+    /// Works until the request is written or the turn is over. What is written of the request stands behind what `out` held when
+    /// its writing began, length included, and is to be there again with the next call; on an error it is taken back.
     pub(super) fn advance(
         &mut self,
         pipeline: &mut Pipeline,
@@ -135,11 +159,7 @@ impl ProduceWork {
         guard: &mut SequenceGuard,
         out: &mut Vec<u8>,
     ) -> Result<Produced, CloseReason> {
-        let mut piece = Piece {
-            done: 0,
-            bytes_max: pipeline.piece_bytes,
-        };
-        if !self.judge_rest(pipeline, request, guard, &mut piece)? {
+        if !self.judge_rest(pipeline, request, guard)? {
             return Ok(Produced::Partly);
         }
         loop {
@@ -155,35 +175,33 @@ impl ProduceWork {
                         acks: self.layout.acks,
                     });
                 }
-                self.start = out.len();
                 out.reserve(self.bytes_expected(request));
+                let rewriting = Rewriting::begin(&self.layout, request.frame, out);
+                self.rewriting = Some(rewriting.map_err(|_| CloseReason::MalformedFrame)?);
             }
-            match self.write_on(pipeline, request, guard, &mut piece, out)? {
+            match self.write_on(pipeline, request, guard, out)? {
                 Stop::End => {
+                    let start = self.start();
                     let ended = self.end(pipeline, request, guard);
                     if ended.is_err() {
-                        out.truncate(self.start);
+                        out.truncate(start.unwrap_or(out.len()));
                     }
                     return ended;
                 }
-                Stop::Piece => return Ok(Produced::Partly),
+                Stop::At(produced) => return Ok(produced),
                 Stop::Key => {}
             }
         }
     }
 
-    /// Judges partitions until the piece is done; says whether all are judged.
+    /// Judges partitions until the turn is over; says whether all are judged.
     fn judge_rest(
         &mut self,
         pipeline: &mut Pipeline,
         request: &ProduceFrame<'_>,
         guard: &SequenceGuard,
-        piece: &mut Piece,
     ) -> Result<bool, CloseReason> {
         while self.verdicts.len() < self.layout.partitions.len() {
-            if piece.is_done() {
-                return Ok(false);
-            }
             let position = self.verdicts.len();
             let name = self
                 .layout
@@ -191,9 +209,14 @@ impl ProduceWork {
                 .ok_or(CloseReason::MalformedFrame)?;
             let partition = index_of(&self.layout, position);
             let records = self.layout.records(request.frame, position);
-            let verdict = pipeline.judge(request, guard, name, partition, records)?;
-            self.verdicts.push(verdict);
-            piece.looked_at(records.len());
+            let verdict = pipeline.judge(request, guard, name, partition, records, &mut self.judging)?;
+            if let Some(verdict) = verdict {
+                self.judging = Judging::default();
+                self.verdicts.push(verdict);
+            }
+            if pipeline.work.is_spent() && self.verdicts.len() < self.layout.partitions.len() {
+                return Ok(false);
+            }
         }
         Ok(true)
     }
@@ -211,7 +234,7 @@ impl ProduceWork {
         }
     }
 
-    /// How long the request will be, unless it is compressed: a buffer that has to grow on the way is copied whole in one piece.
+    /// How long the request will be, unless it is compressed: a buffer that has to grow on the way is copied.
     fn bytes_expected(&self, request: &ProduceFrame<'_>) -> usize {
         let seals = self
             .verdicts
@@ -222,59 +245,149 @@ impl ProduceWork {
         request.frame.len().saturating_add(seals.min(request.frame.len()))
     }
 
-    /// Writes partitions until all are written, the piece is done, or a key is gone.
+    /// Writes partitions until all are written, the turn is over, or a key is gone.
     fn write_on(
         &mut self,
         pipeline: &mut Pipeline,
         request: &ProduceFrame<'_>,
         guard: &mut SequenceGuard,
-        piece: &mut Piece,
         out: &mut Vec<u8>,
     ) -> Result<Stop, CloseReason> {
-        let Self {
-            layout,
-            verdicts,
-            next,
-            rewriting,
-            refusals,
-            ..
-        } = self;
-        let mut stop = Stop::End;
-        let written = layout.rewrite_on(request.frame, rewriting, out, &mut |position, out| {
-            *next = position;
-            if piece.is_done() {
-                stop = Stop::Piece;
-                return None;
+        let malformed = |_| CloseReason::MalformedFrame;
+        loop {
+            if !has_room(out, STEP_MAX.min(request.frame.len())) {
+                return Ok(Stop::At(Produced::Room(STEP_MAX)));
             }
-            let Some(verdict) = verdicts.get_mut(position) else {
-                return Some(PartitionRewrite::Cut);
-            };
-            let records = layout.records(request.frame, position);
-            let start = out.len();
-            let rewrite = match pipeline.write_partition(verdict, records, request.now, out) {
-                Ok(Some(rewrite)) => {
-                    guard.release(&verdict.topic.name, index_of(layout, position), verdict.sequence);
-                    rewrite
+            let rewriting = self.rewriting.as_mut().ok_or(CloseReason::Internal)?;
+            let copied = rewriting.copied();
+            let writing = rewriting.advance(&self.layout, request.frame, out, STEP_MAX);
+            let writing = writing.map_err(malformed)?;
+            pipeline
+                .work
+                .charge_copied(rewriting.copied().saturating_sub(copied));
+            match writing {
+                Writing::Copied(_) | Writing::Partition(_) if pipeline.work.is_spent() => {
+                    return Ok(Stop::At(Produced::Partly));
                 }
-                Ok(None) => {
-                    stop = Stop::Key;
-                    return None;
+                Writing::Copied(_) => {}
+                Writing::Partition(position) => {
+                    self.next = position;
+                    pipeline.work.charge(PARTITION_WORK);
+                    self.decide(pipeline, request, position, out)?;
                 }
-                Err(refusal) => {
-                    refusals.push((position, refusal));
-                    PartitionRewrite::Cut
+                Writing::Records(position) => {
+                    if let Some(stop) = self.seal(pipeline, request, guard, position, out)? {
+                        return Ok(stop);
+                    }
                 }
-            };
-            match rewrite {
-                PartitionRewrite::Written => {
-                    piece.sealed(records.len().max(out.len().saturating_sub(start)));
-                }
-                PartitionRewrite::Keep | PartitionRewrite::Cut => piece.looked_at(records.len()),
+                Writing::End => return Ok(Stop::End),
             }
-            Some(rewrite)
-        });
-        written.map_err(|_| CloseReason::MalformedFrame)?;
-        Ok(stop)
+        }
+    }
+
+    /// Keeps, cuts or begins to seal a partition.
+    fn decide(
+        &mut self,
+        pipeline: &mut Pipeline,
+        request: &ProduceFrame<'_>,
+        position: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), CloseReason> {
+        let malformed = |_| CloseReason::MalformedFrame;
+        let rewriting = self.rewriting.as_mut().ok_or(CloseReason::Internal)?;
+        let verdict = self.verdicts.get(position).ok_or(CloseReason::Internal)?;
+        let records = self.layout.records(request.frame, position);
+        let begun = match &verdict.decision {
+            Decision::Pass => {
+                pipeline.count_passed(&verdict.topic, records);
+                return rewriting.keep(&self.layout, out).map_err(malformed);
+            }
+            Decision::Refuse(refusal) | Decision::Seal(_, Key::Refused(refusal)) => Err(refusal.clone()),
+            Decision::Seal(header, _) => {
+                let written = out.len().saturating_sub(rewriting.start());
+                if written > pipeline.limits.request_bytes_max {
+                    Err(ProduceRefusal::RequestTooLarge {
+                        bytes_max: pipeline.limits.request_bytes_max,
+                    })
+                } else {
+                    pipeline.begin_to_seal(verdict, header, records)
+                }
+            }
+        };
+        match begun {
+            Ok(draft) => {
+                self.draft = Some(draft);
+                rewriting.records(&self.layout).map_err(malformed)
+            }
+            Err(refusal) => {
+                self.refusals.push((position, refusal));
+                rewriting.cut(&self.layout, out).map_err(malformed)
+            }
+        }
+    }
+
+    /// Goes on to seal a partition; `None` when that is done, or the partition cut.
+    fn seal(
+        &mut self,
+        pipeline: &mut Pipeline,
+        request: &ProduceFrame<'_>,
+        guard: &mut SequenceGuard,
+        position: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Stop>, CloseReason> {
+        let malformed = |_| CloseReason::MalformedFrame;
+        let rewriting = self.rewriting.as_mut().ok_or(CloseReason::Internal)?;
+        let verdict = self.verdicts.get(position).ok_or(CloseReason::Internal)?;
+        let draft = self.draft.as_mut().ok_or(CloseReason::Internal)?;
+        let batch = self.layout.records(request.frame, position);
+        draft.move_back(rewriting.widen(out).map_err(malformed)?);
+        let sealed = match (&verdict.decision, verdict.rule()) {
+            (Decision::Seal(_, Key::Refused(refusal)), _) => Err(refusal.clone()),
+            (Decision::Seal(_, key), Some(rule)) => {
+                let context = SealContext {
+                    batch,
+                    rule,
+                    share: match key {
+                        Key::Found(share) => Some(share),
+                        Key::Wanted | Key::Refused(_) => None,
+                    },
+                    now: request.now,
+                    may_grow: request.may_grow,
+                };
+                draft.advance(&context, &mut pipeline.work, &mut pipeline.sealing, out)
+            }
+            _ => Err(ProduceRefusal::NoRule),
+        };
+        let refusal = match sealed {
+            Ok(Sealed::Done) => None,
+            Ok(Sealed::Spent) => return Ok(Some(Stop::At(Produced::Partly))),
+            Ok(Sealed::Room(bytes)) => return Ok(Some(Stop::At(Produced::Room(bytes)))),
+            Ok(Sealed::Full) => return Ok(Some(Stop::At(Produced::Full))),
+            Ok(Sealed::NoKey) => return Ok(Some(Stop::Key)),
+            Err(refusal) => Some(refusal),
+        };
+        let Some(draft) = self.draft.take() else {
+            return Err(CloseReason::Internal);
+        };
+        self.next = position.saturating_add(1);
+        match refusal {
+            None => {
+                let sealed_bytes = draft.finish(&mut pipeline.sealing);
+                guard.release(
+                    &verdict.topic.name,
+                    index_of(&self.layout, position),
+                    verdict.sequence,
+                );
+                pipeline.count_sealed(verdict, batch, sealed_bytes);
+                rewriting.written(&self.layout, out).map_err(malformed)?;
+            }
+            Some(refusal) => {
+                draft.end(&mut pipeline.sealing, out);
+                self.refusals.push((position, refusal));
+                rewriting.cut(&self.layout, out).map_err(malformed)?;
+            }
+        }
+        Ok(None)
     }
 
     /// All is written: what was refused is remembered and worded.
@@ -289,10 +402,10 @@ impl ProduceWork {
             self.note_refusals(pipeline, request);
             return Err(CloseReason::AcksZeroUnsealable);
         }
-        self.tell_guard(guard)?;
         if self.refusals.len() > REFUSED_PARTITIONS_MAX {
             return Err(CloseReason::Limit);
         }
+        self.tell_guard(guard)?;
         Ok(Produced::Written {
             acks,
             refusals: self.note_refusals(pipeline, request),
@@ -300,67 +413,28 @@ impl ProduceWork {
     }
 }
 
-/// How much of a piece is done.
-struct Piece {
-    done: usize,
-    bytes_max: usize,
-}
-
-impl Piece {
-    fn is_done(&self) -> bool {
-        self.done >= self.bytes_max
-    }
-
-    /// A batch was sealed that had, or has, so many bytes.
-    fn sealed(&mut self, bytes: usize) {
-        self.done = self.done.saturating_add(bytes).saturating_add(BATCH_WORK);
-    }
-
-    /// A partition was looked at, and so many bytes of it were checked or copied.
-    fn looked_at(&mut self, bytes: usize) {
-        self.done = self
-            .done
-            .saturating_add(bytes / SEALING_TO_COPYING)
-            .saturating_add(PARTITION_WORK);
-    }
-}
-
 impl Pipeline {
-    /// Writes one partition; `None` when there is no key that may be used.
-    fn write_partition(
+    fn begin_to_seal(
         &mut self,
         verdict: &Verdict,
+        header: &BatchHeader,
         records: &[u8],
-        now: Instant,
-        out: &mut Vec<u8>,
-    ) -> Result<Option<PartitionRewrite>, ProduceRefusal> {
-        let (header, share) = match &verdict.decision {
-            Decision::Refuse(refusal) | Decision::Seal(_, Key::Refused(refusal)) => {
-                return Err(refusal.clone());
-            }
-            Decision::Pass => {
-                self.count_passed(&verdict.topic, records);
-                return Ok(Some(PartitionRewrite::Keep));
-            }
-            Decision::Seal(_, Key::Wanted) => return Ok(None),
-            Decision::Seal(header, Key::Found(share)) => (header, share),
-        };
-        let Some(Action::Seal(rule)) = verdict.topic.rule.as_ref().map(|rule| &rule.action) else {
-            return Err(ProduceRefusal::NoRule);
-        };
-        let Some(key) = share.take_batch(now) else {
-            return Ok(None);
-        };
-        let start = out.len();
+    ) -> Result<SealDraft, ProduceRefusal> {
+        let rule = verdict.rule().ok_or(ProduceRefusal::NoRule)?;
         let bytes_max = self.limits.decompressed_batch_bytes_max;
-        self.sealing.seal(records, header, rule, key, bytes_max, out)?;
-        let sealed_bytes = out.len().saturating_sub(start) as u64;
-        share.note_bytes(sealed_bytes);
+        SealDraft::begin(records, header, rule, bytes_max, &mut self.sealing)
+    }
+
+    fn count_sealed(&mut self, verdict: &Verdict, records: &[u8], sealed_bytes: usize) {
+        let Decision::Seal(header, _) = &verdict.decision else {
+            return;
+        };
         let record_count = u64::try_from(header.record_count).unwrap_or(0);
-        self.metrics
-            .topic(verdict.topic.metrics)
-            .sealed(record_count, records.len() as u64, sealed_bytes);
-        Ok(Some(PartitionRewrite::Written))
+        self.metrics.topic(verdict.topic.metrics).sealed(
+            record_count,
+            records.len() as u64,
+            sealed_bytes as u64,
+        );
     }
 
     fn count_passed(&mut self, topic: &Topic, records: &[u8]) {
@@ -369,6 +443,15 @@ impl Pipeline {
         self.metrics
             .topic(topic.metrics)
             .passed(count, records.len() as u64);
+    }
+}
+
+impl Verdict {
+    fn rule(&self) -> Option<&SealRule> {
+        match self.topic.rule.as_ref().map(|rule| &rule.action) {
+            Some(Action::Seal(rule)) => Some(rule),
+            _ => None,
+        }
     }
 }
 
@@ -382,9 +465,3 @@ fn index_of(layout: &ProduceRequest, position: usize) -> i32 {
 /// Partitions of one request that are refused one by one; as many as the sequence guard remembers, and no client sends a
 /// batch for more of them at a time.
 const REFUSED_PARTITIONS_MAX: usize = SequenceGuard::ENTRIES_MAX;
-/// A checksum or a copy of a byte costs about so much less than sealing it.
-const SEALING_TO_COPYING: usize = 8;
-/// To begin a batch (salt, sub-key) costs about as much as to seal so many bytes.
-const BATCH_WORK: usize = 512;
-/// Topic, header and key of a partition cost about as much as to seal so many bytes.
-const PARTITION_WORK: usize = 128;

@@ -23,6 +23,9 @@ pub(super) fn check(batch: &[u8], header: &BatchHeader) -> Result<(), BatchError
             Err(BatchError::RecordCount)
         };
     }
+    if batch.len() > MARKER_BATCH_BYTES_MAX {
+        return Err(BatchError::Control);
+    }
     if !crc_matches(batch) {
         return Err(BatchError::Checksum);
     }
@@ -49,6 +52,8 @@ pub(super) fn check(batch: &[u8], header: &BatchHeader) -> Result<(), BatchError
     Ok(())
 }
 
+/// A record takes less than 20 bytes besides key and value; more is not even looked at.
+const MARKER_BATCH_BYTES_MAX: usize = HEADER_BYTES + 1024;
 /// Version and type, two bytes each.
 const MARKER_KEY_BYTES: usize = 4;
 /// A version and the coordinator's epoch are six bytes; what later versions add is numbers too.

@@ -45,13 +45,22 @@ pub enum ProduceRefusal {
     ClientMarker,
     /// The sealed batch is larger than the topic allows.
     #[error(
-        "the sealed batch has {bytes} bytes, more than the {bytes_max} of the rule's max_message_bytes: raise it, and the \
+        "the sealed batch has at least {bytes} bytes, more than the {bytes_max} of the rule's max_message_bytes: raise it, and the \
          topic's max.message.bytes, or lower the producer's batch.size"
     )]
     TooLarge {
-        /// Bytes of the sealed batch.
+        /// Bytes of the sealed batch as far as it was sealed: no more is sealed than shows that it is too large.
         bytes: usize,
         /// The rule's `max_message_bytes`.
+        bytes_max: usize,
+    },
+    /// The request would be longer than a broker takes.
+    #[error(
+        "the sealed request would have more than {bytes_max} bytes (limits.request_bytes_max): send fewer or smaller batches at \
+         a time"
+    )]
+    RequestTooLarge {
+        /// `limits.request_bytes_max`.
         bytes_max: usize,
     },
     /// The cryptographic library or the random number generator failed.
@@ -69,7 +78,7 @@ impl ProduceRefusal {
             Self::Key(_) => error_code::POLICY_VIOLATION,
             Self::Batch(error) => error.kafka_code(),
             Self::ClientMarker => error_code::INVALID_RECORD,
-            Self::TooLarge { .. } => error_code::MESSAGE_TOO_LARGE,
+            Self::TooLarge { .. } | Self::RequestTooLarge { .. } => error_code::MESSAGE_TOO_LARGE,
         }
     }
 
@@ -90,7 +99,7 @@ impl ProduceRefusal {
             Self::Batch(BatchError::Magic(_) | BatchError::Codec { .. }) => RefusalReason::Unsupported,
             Self::Batch(_) => RefusalReason::Malformed,
             Self::ClientMarker => RefusalReason::ClientMarker,
-            Self::TooLarge { .. } => RefusalReason::TooLarge,
+            Self::TooLarge { .. } | Self::RequestTooLarge { .. } => RefusalReason::TooLarge,
             Self::Cipher => RefusalReason::Other,
         }
     }

@@ -1,90 +1,298 @@
 //! One batch of a producer sealed: the client's records (decompressed if need be) become sealed records of a new batch.
 //!
-//! - SEAL-1: the salt is drawn when the batch is begun, and the batch is sealed to its end or taken back in the same call.
+//! A batch is sealed in as many steps as it takes; its salt, its counter and the share of its key live in one draft.
+//!
+//! - SEAL-1: a draft can be neither copied nor begun anew. Its salt is drawn when its first record is to be sealed; when the key
+//!   is taken away before the last one is, what was sealed is taken back, and the batch begins again under another key with
+//!   another salt.
 //! - SEAL-2: on a refusal the output is what it was.
+//! - SEAL-3: no more is decompressed than a batch of the topic can hold, and nothing is sealed past the topic's limit.
 
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::decompressing::{DecompressorPool, Prepared, Records};
 use super::refusal::ProduceRefusal;
-use crate::envelope::{SealBuffers, SealingKey};
+use super::work::{BATCH_WORK, RECORD_WORK, Work};
+use crate::envelope::{BatchSealer, SealBuffers};
+use crate::growing::MOVED_AT_ONCE;
+use crate::keys::SealingShare;
 use crate::record_batch::{
-    BatchError, BatchHeader, BatchWriter, Codec, Decompressor, HEADER_BYTES, RecordCursor,
+    BatchChecksum, BatchError, BatchHeader, BatchWriter, CHECKSUM_STEP_BYTES, ClosedBatch, CodecError,
+    HEADER_BYTES, RecordCursor,
 };
 use crate::rules::SealRule;
 
-/// Buffers that are used again for every batch.
+/// What drafts use one after the other; one per executor.
 #[derive(Default)]
-pub(super) struct Sealing {
-    decompressor: Decompressor,
-    decompressed: Vec<u8>,
+pub(super) struct SealingPool {
+    pub(super) decompressors: DecompressorPool,
     buffers: SealBuffers,
 }
 
-impl Sealing {
-    /// Seals `batch`, which [`check_produced`](crate::record_batch::check_produced) has found to be good, and appends the
-    /// sealed batch to `out`. `decompressed_bytes_max` bounds what the batch may hold.
-    pub(super) fn seal(
-        &mut self,
+/// A batch that is being sealed; see the module.
+pub(super) struct SealDraft {
+    header: BatchHeader,
+    records: Records,
+    /// The batch holds at most what the topic allows, and not what the proxy does.
+    bounded_by_rule: bool,
+    attempt: Option<Attempt>,
+    /// All records are sealed.
+    closed: Option<(ClosedBatch, BatchChecksum)>,
+    sealed_bytes: usize,
+}
+
+/// One key, one salt (SEAL-1).
+struct Attempt {
+    share: Rc<SealingShare>,
+    sealer: BatchSealer,
+    cursor: RecordCursor,
+    writer: BatchWriter,
+    /// Bytes of the sealed batch so far.
+    bytes: usize,
+}
+
+/// How far a draft is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Sealed {
+    /// The sealed batch stands at the end of the output.
+    Done,
+    /// The turn is over.
+    Spent,
+    /// The output has to have room for so many bytes more first.
+    Room(usize),
+    /// More memory is needed than may be taken now.
+    Full,
+    /// There is no key that may be used.
+    NoKey,
+}
+
+/// What a draft is given with each call.
+pub(super) struct SealContext<'a> {
+    /// The whole batch, which [`check_produced`](crate::record_batch::check_produced) has found to be good.
+    pub(super) batch: &'a [u8],
+    pub(super) rule: &'a SealRule,
+    /// The share to begin with.
+    pub(super) share: Option<&'a Rc<SealingShare>>,
+    pub(super) now: Instant,
+    pub(super) may_grow: bool,
+}
+
+impl SealDraft {
+    /// Begins with `batch`. `decompressed_bytes_max` bounds what it may hold, whatever the topic allows.
+    pub(super) fn begin(
         batch: &[u8],
         header: &BatchHeader,
         rule: &SealRule,
-        key: &SealingKey,
         decompressed_bytes_max: usize,
-        out: &mut Vec<u8>,
-    ) -> Result<(), ProduceRefusal> {
-        let start = out.len();
-        let sealed = self.seal_or_leave_rest(batch, header, rule, key, decompressed_bytes_max, out);
-        if sealed.is_err() {
-            out.truncate(start);
+        pool: &mut SealingPool,
+    ) -> Result<Self, ProduceRefusal> {
+        let records_max = rule.max_message_bytes.saturating_sub(HEADER_BYTES);
+        let records = Records::begin(
+            header,
+            decompressed_bytes_max.min(records_max),
+            &mut pool.decompressors,
+        )?;
+        // Sealing makes records longer.
+        if !records.were_compressed() && batch.len() > rule.max_message_bytes {
+            return Err(too_large(batch.len(), rule));
         }
-        if self.decompressed.capacity() > KEPT_BYTES_MAX {
-            self.decompressed = Vec::new();
-        }
-        sealed
+        Ok(Self {
+            header: *header,
+            records,
+            bounded_by_rule: records_max <= decompressed_bytes_max,
+            attempt: None,
+            closed: None,
+            sealed_bytes: 0,
+        })
     }
 
-    fn seal_or_leave_rest(
+    /// Goes on until the batch is sealed or the turn is over. On an error it is to be ended.
+    pub(super) fn advance(
         &mut self,
-        batch: &[u8],
-        header: &BatchHeader,
-        rule: &SealRule,
-        key: &SealingKey,
-        decompressed_bytes_max: usize,
+        context: &SealContext<'_>,
+        work: &mut Work,
+        pool: &mut SealingPool,
         out: &mut Vec<u8>,
-    ) -> Result<(), ProduceRefusal> {
-        let codec = codec_of(header)?;
-        let (records, first) = match codec {
-            Codec::None => (batch, HEADER_BYTES),
-            codec => {
-                let compressed = batch.get(HEADER_BYTES..).ok_or(BatchError::Truncated)?;
-                self.decompressed.clear();
-                self.decompressor
-                    .decompress(codec, compressed, decompressed_bytes_max, &mut self.decompressed)
-                    .map_err(BatchError::from)?;
-                (self.decompressed.as_slice(), 0)
+    ) -> Result<Sealed, ProduceRefusal> {
+        let prepared = self
+            .records
+            .prepare(context.batch, work, context.may_grow, &mut pool.decompressors);
+        match prepared {
+            Ok(Prepared::Ready) => {}
+            Ok(Prepared::Spent) => return Ok(Sealed::Spent),
+            Ok(Prepared::Full) => return Ok(Sealed::Full),
+            Err(BatchError::Compression(CodecError::LimitExceeded { limit })) if self.bounded_by_rule => {
+                return Err(too_large(limit.saturating_add(HEADER_BYTES + 1), context.rule));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        if self.closed.is_none() {
+            match self.seal_records(context, work, pool, out)? {
+                Sealed::Done => {}
+                stopped => return Ok(stopped),
+            }
+        }
+        Ok(self.take_checksum(work, out))
+    }
+
+    /// Seals records from where the last call stopped.
+    fn seal_records(
+        &mut self,
+        context: &SealContext<'_>,
+        work: &mut Work,
+        pool: &mut SealingPool,
+        out: &mut Vec<u8>,
+    ) -> Result<Sealed, ProduceRefusal> {
+        // SEAL-1
+        if self
+            .attempt
+            .as_ref()
+            .is_some_and(|attempt| !attempt.share.holds(context.now))
+        {
+            self.take_back(pool, out);
+        }
+        let (records, first) = self.records.of(context.batch);
+        let attempt = match &mut self.attempt {
+            Some(attempt) => attempt,
+            none => {
+                let Some(share) = context.share else {
+                    return Ok(Sealed::NoKey);
+                };
+                let Some(key) = share.take_batch(context.now) else {
+                    return Ok(Sealed::NoKey);
+                };
+                work.charge(BATCH_WORK);
+                let buffers = std::mem::take(&mut pool.buffers);
+                none.insert(Attempt {
+                    share: Rc::clone(share),
+                    sealer: key.begin(&context.rule.domain, context.rule.headers, buffers)?,
+                    cursor: RecordCursor::produced(&self.header, first),
+                    writer: BatchWriter::begin(out, context.batch)?,
+                    bytes: HEADER_BYTES,
+                })
             }
         };
-        let mut sealer = key.begin(&rule.domain, rule.headers, &mut self.buffers)?;
-        let writer = BatchWriter::begin(out, batch)?;
-        let mut cursor = RecordCursor::produced(header, first);
-        while let Some(record) = cursor.next(records)? {
-            sealer.seal_record(records, &record, out)?;
+        loop {
+            let before = attempt.cursor;
+            let Some(record) = attempt.cursor.next(records)? else {
+                break;
+            };
+            let room = attempt.sealer.sealed_bytes_max(&record);
+            if !has_room(out, room) {
+                attempt.cursor = before;
+                return Ok(Sealed::Room(room));
+            }
+            let from = out.len();
+            attempt.sealer.seal_record(records, &record, out)?;
+            work.charge(out.len().saturating_sub(from).saturating_add(RECORD_WORK));
+            // Each header is looked at.
+            work.charge(record.headers.len());
+            attempt.bytes = attempt.writer.bytes(out);
+            if attempt.bytes > context.rule.max_message_bytes {
+                return Err(too_large(attempt.bytes, context.rule));
+            }
+            if attempt.cursor.announced() > 0 && work.is_spent() {
+                return Ok(Sealed::Spent);
+            }
         }
-        let bytes = writer.finish(out)?.len();
-        if bytes > rule.max_message_bytes {
-            return Err(ProduceRefusal::TooLarge {
-                bytes,
-                bytes_max: rule.max_message_bytes,
-            });
+        if let Some(attempt) = self.attempt.take() {
+            attempt.share.note_bytes(attempt.bytes as u64);
+            pool.buffers = attempt.sealer.end();
+            self.sealed_bytes = attempt.bytes;
+            self.closed = Some((attempt.writer.close(out, None)?, BatchChecksum::default()));
         }
-        Ok(())
+        Ok(Sealed::Done)
+    }
+
+    /// Puts the checksum in.
+    fn take_checksum(&mut self, work: &mut Work, out: &mut [u8]) -> Sealed {
+        while let Some((closed, checksum)) = &mut self.closed {
+            let batch = closed.batch(out).unwrap_or_default();
+            let (bytes, crc) = checksum.step(batch, CHECKSUM_STEP_BYTES);
+            work.charge_copied(bytes);
+            if let Some(crc) = crc
+                && let Some((closed, _)) = self.closed.take()
+            {
+                closed.put_checksum(out, crc);
+            } else if work.is_spent() {
+                return Sealed::Spent;
+            }
+        }
+        Sealed::Done
+    }
+
+    /// Takes back what was sealed: the salt is gone with it.
+    fn take_back(&mut self, pool: &mut SealingPool, out: &mut Vec<u8>) {
+        if let Some(attempt) = self.attempt.take() {
+            attempt.share.note_bytes(attempt.bytes as u64);
+            pool.buffers = attempt.sealer.end();
+            attempt.writer.abandon(out);
+        }
+    }
+
+    /// Whether it has the key that it needs.
+    pub(super) fn has_key(&self, now: Instant) -> bool {
+        let holds = |attempt: &Attempt| attempt.share.holds(now);
+        self.closed.is_some() || self.attempt.as_ref().is_some_and(holds)
+    }
+
+    /// What was written was moved forward in its buffer by `bytes`.
+    pub(super) fn move_forward(&mut self, bytes: usize) {
+        if let Some(attempt) = &mut self.attempt {
+            attempt.writer.move_forward(bytes);
+        }
+        if let Some((closed, _)) = &mut self.closed {
+            closed.move_forward(bytes);
+        }
+    }
+
+    /// What was written was moved back in its buffer by `bytes`.
+    pub(super) fn move_back(&mut self, bytes: usize) {
+        if let Some(attempt) = &mut self.attempt {
+            attempt.writer.move_back(bytes);
+        }
+        if let Some((closed, _)) = &mut self.closed {
+            closed.move_back(bytes);
+        }
+    }
+
+    /// Ends it when it is done, and says how long the sealed batch is.
+    pub(super) fn finish(self, pool: &mut SealingPool) -> usize {
+        self.records.end(&mut pool.decompressors);
+        self.sealed_bytes
+    }
+
+    /// Ends it before it is done; what was sealed is taken back (SEAL-2).
+    pub(super) fn end(mut self, pool: &mut SealingPool, out: &mut Vec<u8>) {
+        self.take_back(pool, out);
+        if let Some((closed, _)) = self.closed.take() {
+            out.truncate(closed.start());
+        }
+        self.records.end(&mut pool.decompressors);
+    }
+
+    /// Bytes of memory that it owns.
+    pub(super) fn bytes_held(&self) -> usize {
+        self.records.bytes_held()
     }
 }
 
-/// The batch's codec.
-pub(super) fn codec_of(header: &BatchHeader) -> Result<Codec, BatchError> {
-    header.attributes.codec().ok_or(BatchError::Codec {
-        number: header.attributes.codec_number(),
-    })
+/// Whether `bytes` more fit into `out`; makes room where that moves little.
+pub(super) fn has_room(out: &mut Vec<u8>, bytes: usize) -> bool {
+    if out.capacity().saturating_sub(out.len()) >= bytes {
+        return true;
+    }
+    if out.len() > MOVED_AT_ONCE {
+        return false;
+    }
+    out.reserve(bytes);
+    true
 }
 
-/// A larger buffer is given back: batches are a megabyte at most unless a topic allows more.
-pub(super) const KEPT_BYTES_MAX: usize = 4 * 1024 * 1024;
+fn too_large(bytes: usize, rule: &SealRule) -> ProduceRefusal {
+    ProduceRefusal::TooLarge {
+        bytes,
+        bytes_max: rule.max_message_bytes,
+    }
+}

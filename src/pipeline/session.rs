@@ -168,6 +168,7 @@ impl Session {
 
     /// To be called when the connection ends: what was counted as in flight is not any more.
     pub fn abandon(&mut self, pipeline: &mut Pipeline) {
+        pipeline.grown(self.connection);
         let unanswered = self.in_flight.len() as u64;
         let gauge = &mut pipeline.metrics.gauges.requests_in_flight;
         *gauge = gauge.saturating_sub(unanswered);
@@ -222,13 +223,19 @@ impl Session {
                 .is_some_and(|pending| matches!(pending.answer, Answer::Local(_)))
     }
 
-    /// Bytes of memory in which a frame of that direction is written piece by piece.
+    /// Bytes of memory in which a frame of that direction is decompressed and written turn by turn.
     pub fn bytes_held(&self, direction: Direction) -> usize {
-        let draft = match direction {
-            Direction::Request => self.produce.as_ref().map(|held| &held.draft),
-            Direction::Response => self.fetch.as_ref().map(|held| &held.draft),
+        let (draft, batch) = match direction {
+            Direction::Request => match &self.produce {
+                Some(held) => (&held.draft, held.work.bytes_held()),
+                None => return 0,
+            },
+            Direction::Response => match &self.fetch {
+                Some(held) => (&held.draft, held.work.bytes_held()),
+                None => return 0,
+            },
         };
-        draft.map_or(0, Draft::bytes_held)
+        draft.bytes_held().saturating_add(batch)
     }
 
     /// Why the connection is to be closed once everything is written.
@@ -321,3 +328,6 @@ fn frame_length(input: &[u8], bytes_min: usize) -> Result<usize, CloseReason> {
 fn malformed(_: ProtocolError) -> CloseReason {
     CloseReason::MalformedFrame
 }
+
+/// How soon a frame that may take no more memory tries again.
+const FULL_RETRY: Duration = Duration::from_millis(20);

@@ -6,9 +6,11 @@ use std::ops::Range;
 
 use super::api_key::PRODUCE;
 use super::cursor::{Cursor, ProtocolError};
-use super::splice::{Emission, Splice};
-use super::writer::{LengthForm, LengthSlot};
 use super::{PARTITIONS_MAX, frame, recycle};
+
+mod rewriting;
+
+pub use self::rewriting::{Rewriting, Writing};
 
 /// Positions in one Produce request. Default, then [`Self::parse`] for each frame.
 #[derive(Debug, Default)]
@@ -71,57 +73,6 @@ pub enum PartitionRewrite {
     Cut,
 }
 
-/// How far a request is written anew; see [`ProduceRequest::rewrite_on`].
-#[derive(Debug)]
-pub struct Rewriting {
-    emission: Emission,
-    topics_count: LengthSlot,
-    topics: TopicsRewriting,
-}
-
-#[derive(Debug, Default)]
-struct TopicsRewriting {
-    /// Index of the topic that is written, or comes next.
-    next: usize,
-    kept: usize,
-    /// Where in that topic the writing stopped.
-    open: Option<OpenTopic>,
-}
-
-#[derive(Debug)]
-struct OpenTopic {
-    /// Where in the output it begins.
-    start: usize,
-    partitions_count: LengthSlot,
-    /// Index of the partition that comes next.
-    next: usize,
-    kept: usize,
-}
-
-impl Rewriting {
-    fn begin(layout: &ProduceRequest, frame: &[u8], out: &mut Vec<u8>) -> Result<Self, ProtocolError> {
-        let mut emission = Emission::begin(frame, out)?;
-        let form = LengthForm::of(layout.flexible);
-        let topics_count =
-            emission.edit(frame, out, |splice| splice.copy_slot(form, &layout.topics_count))?;
-        Ok(Self {
-            emission,
-            topics_count,
-            topics: TopicsRewriting::default(),
-        })
-    }
-
-    /// What was written was moved forward in its buffer by `bytes`.
-    pub fn move_forward(&mut self, bytes: usize) {
-        self.emission.move_forward(bytes);
-        self.topics_count.move_forward(bytes);
-        if let Some(open) = &mut self.topics.open {
-            open.start = open.start.saturating_sub(bytes);
-            open.partitions_count.move_forward(bytes);
-        }
-    }
-}
-
 impl ProduceRequest {
     /// Parses a request frame of `version`. On an error the layout is empty.
     ///
@@ -153,134 +104,29 @@ impl ProduceRequest {
             .unwrap_or_default()
     }
 
-    /// Writes the request with what `each` makes of its partitions, length prefix included, in one go: [`Self::rewrite_on`].
+    /// Writes the request with what `each` makes of its partitions, length prefix included, in one go: a [`Rewriting`] to its end.
+    ///
+    /// `each` is called once for every partition, in order, with its index in [`Self::partitions`] and with `out`, to which it may append
+    /// the new records. A topic all of whose partitions are cut is left out as well. On an error `out` is what it was.
     pub fn rewrite(
         &self,
         frame: &[u8],
         out: &mut Vec<u8>,
         each: &mut dyn FnMut(usize, &mut Vec<u8>) -> PartitionRewrite,
     ) -> Result<(), ProtocolError> {
-        self.rewrite_on(frame, &mut None, out, &mut |position, out| {
-            Some(each(position, out))
-        })?;
-        Ok(())
-    }
-
-    /// Writes the request with what `each` makes of its partitions, length prefix included, and says whether it is done.
-    ///
-    /// `each` is called once for every partition, in order, with its index in [`Self::partitions`] and with `out`, to which it may append the new
-    /// records. A topic that loses its last partition is left out too; a request that loses its last topic is still
-    /// written, since the broker's answer to it keeps the order of responses.
-    ///
-    /// Where `each` says `None` the rewriting stops: what it appended is taken back, and a later call with the same frame, `rewriting` and
-    /// output begins with that partition. `rewriting` is `None` before the first call and after the last. On an error `out` is what it was.
-    pub fn rewrite_on(
-        &self,
-        frame: &[u8],
-        rewriting: &mut Option<Rewriting>,
-        out: &mut Vec<u8>,
-        each: &mut dyn FnMut(usize, &mut Vec<u8>) -> Option<PartitionRewrite>,
-    ) -> Result<bool, ProtocolError> {
-        if frame.len() != self.frame_bytes {
-            return Err(ProtocolError::LayoutMismatch);
-        }
-        let mut state = match rewriting.take() {
-            Some(state) => state,
-            None => Rewriting::begin(self, frame, out)?,
-        };
-        let Rewriting { emission, topics, .. } = &mut state;
-        let done = emission.edit(frame, out, |splice| {
-            while let Some(topic) = self.topics.get(topics.next) {
-                if !self.rewrite_topic(topic, topics, splice, each)? {
-                    return Ok(false);
-                }
-                topics.next = topics.next.saturating_add(1);
+        let mut rewriting = Rewriting::begin(self, frame, out)?;
+        loop {
+            match rewriting.advance(self, frame, out, usize::MAX)? {
+                Writing::Copied(_) => {}
+                Writing::Partition(_) => rewriting.records(self)?,
+                Writing::Records(position) => match each(position, out) {
+                    PartitionRewrite::Keep => rewriting.keep(self, out)?,
+                    PartitionRewrite::Written => rewriting.written(self, out)?,
+                    PartitionRewrite::Cut => rewriting.cut(self, out)?,
+                },
+                Writing::End => return Ok(()),
             }
-            Ok(true)
-        })?;
-        if !done {
-            *rewriting = Some(state);
-            return Ok(false);
         }
-        let Rewriting {
-            mut emission,
-            topics_count,
-            topics,
-        } = state;
-        if topics.kept == self.topics.len() {
-            topics_count.leave();
-        } else {
-            emission.edit(frame, out, |splice| topics_count.fill(splice.out(), topics.kept))?;
-        }
-        emission.finish(frame, out)?;
-        Ok(true)
-    }
-
-    /// Writes what is left of one topic, and says whether that is all of it.
-    fn rewrite_topic(
-        &self,
-        topic: &ProduceTopic,
-        topics: &mut TopicsRewriting,
-        splice: &mut Splice<'_, '_>,
-        each: &mut dyn FnMut(usize, &mut Vec<u8>) -> Option<PartitionRewrite>,
-    ) -> Result<bool, ProtocolError> {
-        let form = LengthForm::of(self.flexible);
-        let mut open = match topics.open.take() {
-            Some(open) => open,
-            None => OpenTopic {
-                start: splice.mark().written,
-                partitions_count: splice.copy_slot(form, &topic.partitions_count)?,
-                next: topic.partitions.start,
-                kept: 0,
-            },
-        };
-        while open.next < topic.partitions.end {
-            let partition = self
-                .partitions
-                .get(open.next)
-                .ok_or(ProtocolError::LayoutMismatch)?;
-            let mark = splice.mark();
-            let length_slot = splice.copy_slot(form, &partition.records_length)?;
-            match each(open.next, splice.out()) {
-                None => {
-                    splice.rewind(mark)?;
-                    topics.open = Some(open);
-                    return Ok(false);
-                }
-                Some(PartitionRewrite::Keep) => {
-                    splice.take_back(length_slot.content_start())?;
-                    length_slot.leave();
-                    splice.copy_to(partition.end)?;
-                    open.kept = open.kept.saturating_add(1);
-                }
-                Some(PartitionRewrite::Written) => {
-                    length_slot.fill_with_content_len(splice.out())?;
-                    if let Some(records) = &partition.records {
-                        splice.skip_to(records.end)?;
-                    }
-                    splice.copy_to(partition.end)?;
-                    open.kept = open.kept.saturating_add(1);
-                }
-                Some(PartitionRewrite::Cut) => {
-                    splice.take_back(mark.written)?;
-                    splice.skip_to(partition.end)?;
-                }
-            }
-            open.next = open.next.saturating_add(1);
-        }
-        if open.kept == 0 && !topic.partitions.is_empty() {
-            splice.take_back(open.start)?;
-            splice.skip_to(topic.end)?;
-            return Ok(true);
-        }
-        if open.kept == topic.partitions.len() {
-            open.partitions_count.leave();
-        } else {
-            open.partitions_count.fill(splice.out(), open.kept)?;
-        }
-        splice.copy_to(topic.end)?;
-        topics.kept = topics.kept.saturating_add(1);
-        Ok(true)
     }
 
     fn clear(&mut self) {

@@ -12,63 +12,84 @@ pub(super) struct Splice<'a, 'o> {
     out: &'o mut Vec<u8>,
 }
 
-/// What remains of a [`Splice`] between two calls.
+/// A frame that is emitted in several calls; like a [`Splice`], it goes forward through the source.
 #[derive(Debug)]
 pub(super) struct Emission {
     copied: usize,
     frame_start: usize,
-    length: LengthSlot,
 }
 
 impl Emission {
-    /// Begins a new frame at the end of `out`.
-    pub(super) fn begin(source: &[u8], out: &mut Vec<u8>) -> Result<Self, ProtocolError> {
+    /// Begins a new frame at the end of `out`, with a place for its length.
+    pub(super) fn begin(out: &mut Vec<u8>) -> Result<Self, ProtocolError> {
         let frame_start = out.len();
-        // The source's bytes are there, so this is no announced length.
-        out.reserve(source.len().saturating_add(LENGTH_PREFIX_BYTES));
-        let length = LengthSlot::reserve(out, LengthForm::Int32, 0)?;
+        out.extend_from_slice(&[0; LENGTH_PREFIX_BYTES]);
         Ok(Self {
             copied: 0,
             frame_start,
-            length,
         })
     }
 
-    /// Runs `edit` from where the last one ended. On an error the frame is taken back (`WIRE-5`).
-    pub(super) fn edit<T>(
+    /// How far the source is copied or left out.
+    pub(super) fn copied(&self) -> usize {
+        self.copied
+    }
+
+    /// Where in the output the frame begins.
+    pub(super) fn start(&self) -> usize {
+        self.frame_start
+    }
+
+    /// Copies the source on, up to `target` and at most `bytes_max` bytes; says how many.
+    pub(super) fn copy_towards(
         &mut self,
         source: &[u8],
         out: &mut Vec<u8>,
-        edit: impl FnOnce(&mut Splice<'_, '_>) -> Result<T, ProtocolError>,
-    ) -> Result<T, ProtocolError> {
-        let mut splice = Splice {
-            source,
-            copied: self.copied,
-            frame_start: self.frame_start,
-            out,
-        };
-        let result = edit(&mut splice);
-        self.copied = splice.copied;
-        if result.is_err() {
-            out.truncate(self.frame_start);
-        }
-        result
+        target: usize,
+        bytes_max: usize,
+    ) -> Result<usize, ProtocolError> {
+        let rest = source
+            .get(self.copied..target)
+            .ok_or(ProtocolError::LayoutMismatch)?;
+        let piece = rest.get(..bytes_max).unwrap_or(rest);
+        out.extend_from_slice(piece);
+        self.copied = self.copied.saturating_add(piece.len());
+        Ok(piece.len())
     }
 
-    /// Copies the rest of the source and fills the 4-byte length in. On an error the frame is taken back (`WIRE-5`).
-    pub(super) fn finish(mut self, source: &[u8], out: &mut Vec<u8>) -> Result<(), ProtocolError> {
-        self.edit(source, out, |splice| splice.copy_to(source.len()))?;
-        let filled = self.length.fill_with_content_len(out);
-        if filled.is_err() {
-            out.truncate(self.frame_start);
+    /// Leaves the source up to `position` out.
+    pub(super) fn skip_to(&mut self, position: usize) -> Result<(), ProtocolError> {
+        if position < self.copied {
+            return Err(ProtocolError::LayoutMismatch);
         }
-        filled
+        self.copied = position;
+        Ok(())
+    }
+
+    /// Everything is written: fills the frame's length in.
+    pub(super) fn fill_length(&self, out: &mut [u8]) -> Result<(), ProtocolError> {
+        let frame = out
+            .get_mut(self.frame_start..)
+            .ok_or(ProtocolError::LayoutMismatch)?;
+        let length = frame.len().checked_sub(LENGTH_PREFIX_BYTES);
+        let length = length
+            .and_then(|length| i32::try_from(length).ok())
+            .ok_or(ProtocolError::TooLong)?;
+        let prefix = frame
+            .first_chunk_mut::<LENGTH_PREFIX_BYTES>()
+            .ok_or(ProtocolError::LayoutMismatch)?;
+        *prefix = length.to_be_bytes();
+        Ok(())
+    }
+
+    /// Takes back everything that was written (`WIRE-5`).
+    pub(super) fn take_back_all(&self, out: &mut Vec<u8>) {
+        out.truncate(self.frame_start);
     }
 
     /// What was written was moved forward in its buffer by `bytes`.
     pub(super) fn move_forward(&mut self, bytes: usize) {
         self.frame_start = self.frame_start.saturating_sub(bytes);
-        self.length.move_forward(bytes);
     }
 }
 
@@ -80,9 +101,22 @@ impl<'a, 'o> Splice<'a, 'o> {
         out: &'o mut Vec<u8>,
         edit: impl FnOnce(&mut Splice<'_, '_>) -> Result<(), ProtocolError>,
     ) -> Result<(), ProtocolError> {
-        let mut emission = Emission::begin(source, out)?;
-        emission.edit(source, out, edit)?;
-        emission.finish(source, out)
+        let frame_start = out.len();
+        // The source's bytes are there, so this is no announced length.
+        out.reserve(source.len().saturating_add(LENGTH_PREFIX_BYTES));
+        let length = LengthSlot::reserve(out, LengthForm::Int32, 0)?;
+        let mut splice = Splice {
+            source,
+            copied: 0,
+            frame_start,
+            out,
+        };
+        let edited = edit(&mut splice).and_then(|()| splice.copy_to(source.len()));
+        let emitted = edited.and_then(|()| length.fill_with_content_len(out));
+        if emitted.is_err() {
+            out.truncate(frame_start);
+        }
+        emitted
     }
 
     /// What is written so far, earlier frames included. Positions in it stay valid while nothing before them is filled in.
@@ -133,21 +167,6 @@ impl<'a, 'o> Splice<'a, 'o> {
         Ok(())
     }
 
-    /// How far it is, for [`Self::rewind`].
-    pub(super) fn mark(&self) -> SpliceMark {
-        SpliceMark {
-            written: self.out.len(),
-            copied: self.copied,
-        }
-    }
-
-    /// Goes back to `mark`, in the source too.
-    pub(super) fn rewind(&mut self, mark: SpliceMark) -> Result<(), ProtocolError> {
-        self.take_back(mark.written)?;
-        self.copied = mark.copied;
-        Ok(())
-    }
-
     /// Overwrites two bytes that were written already.
     pub(super) fn patch_i16(&mut self, at: usize, value: i16) -> Result<(), ProtocolError> {
         let end = at.checked_add(2).ok_or(ProtocolError::LayoutMismatch)?;
@@ -155,10 +174,4 @@ impl<'a, 'o> Splice<'a, 'o> {
         field.copy_from_slice(&value.to_be_bytes());
         Ok(())
     }
-}
-
-/// See [`Splice::mark`].
-pub(super) struct SpliceMark {
-    pub(super) written: usize,
-    copied: usize,
 }

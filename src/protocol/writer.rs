@@ -1,6 +1,6 @@
 //! Writing of Kafka's primitive types, and of lengths that are known only after what they measure.
 //!
-//! Everything is big endian and every varint is in its shortest form.
+//! Everything is big endian and every varint is in its shortest form, but for a count in front of much ([`LengthSlot`]).
 
 use super::cursor::{ProtocolError, STRING_BYTES_MAX};
 
@@ -95,7 +95,8 @@ impl LengthForm {
 
 /// A length or count that was reserved in `out` and is filled in when what follows it is complete.
 ///
-/// The width of a varint is guessed; when the guess was wrong, what follows is moved, so that the field is always in its shortest form.
+/// The width of a varint is guessed; when the guess was wrong, what follows is moved, so that the field is in its shortest form; where
+/// more than 2 MiB would have to be moved to make it shorter it is padded instead.
 #[derive(Debug)]
 #[must_use = "a reserved length has to be filled in"]
 pub struct LengthSlot {
@@ -140,16 +141,35 @@ impl LengthSlot {
         self.at = self.at.saturating_sub(bytes);
     }
 
+    /// Makes the field as wide as what was written since needs it by now. Whoever writes much piece by piece calls this behind each
+    /// piece: at the end all of it would have to be moved at once. Says by how many bytes what was written has moved back.
+    pub fn widen(&mut self, out: &mut Vec<u8>) -> Result<usize, ProtocolError> {
+        let length = self.content_len(out)?;
+        let (_, width) = self.form.encode(length)?;
+        let more = width.saturating_sub(self.width);
+        if more > 0 {
+            let (start, end) = (self.content_start(), out.len());
+            out.resize(end.saturating_add(more), 0);
+            out.copy_within(start..end, start.saturating_add(more));
+            self.width = width;
+        }
+        Ok(more)
+    }
+
     /// Keeps the bytes that are there.
     pub fn leave(self) {}
 
     /// Writes the value.
     pub fn fill(self, out: &mut Vec<u8>, value: usize) -> Result<(), ProtocolError> {
-        let (bytes, width) = self.form.encode(value)?;
+        let (mut bytes, mut width) = self.form.encode(value)?;
         let start = self.content_start();
         let length = out.len();
         if length < start {
             return Err(ProtocolError::LayoutMismatch);
+        }
+        if width < self.width && length - start > MOVED_BYTES_MAX {
+            pad(&mut bytes, width, self.width);
+            width = self.width;
         }
         if width > self.width {
             out.resize(length.saturating_add(width - self.width), 0);
@@ -171,6 +191,22 @@ impl LengthSlot {
         self.fill(out, length)
     }
 }
+
+/// Makes a varint longer without changing its value.
+fn pad(bytes: &mut [u8; 5], from: usize, to: usize) {
+    for (position, byte) in bytes.iter_mut().enumerate().take(to) {
+        if position >= from {
+            *byte = 0;
+        }
+        if position + 1 < to {
+            *byte |= 0x80;
+        }
+    }
+}
+
+/// More than this is not moved to make a varint shorter: it is padded then, as every reader takes it. A length of less is one that
+/// counts what follows it; a count of topics or partitions may stand in front of 100 MiB.
+const MOVED_BYTES_MAX: usize = 1 << 21;
 
 fn compact(length: usize) -> Result<u32, ProtocolError> {
     // Java holds the length in an int.

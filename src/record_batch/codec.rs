@@ -131,7 +131,7 @@ impl Decompressor {
     pub fn begin(&mut self, codec: Codec, start: usize, limit: usize) -> Result<Decompression, CodecError> {
         let reading = match codec {
             Codec::None => Reading::None,
-            Codec::Gzip => Reading::Gzip(self.gzip.begin()),
+            Codec::Gzip => Reading::Gzip(Box::new(self.gzip.begin())),
             Codec::Snappy => Reading::Snappy(snappy::Reading::default()),
             Codec::Lz4 => Reading::Lz4(lz4::Reading::default()),
             Codec::Zstd => Reading::Zstd(self.zstd.begin()?),
@@ -147,7 +147,7 @@ impl Decompressor {
     /// Takes back what a batch needed, finished or not.
     pub fn end(&mut self, decompression: Decompression) {
         match decompression.reading {
-            Reading::Gzip(reading) => self.gzip.end(reading),
+            Reading::Gzip(reading) => self.gzip.end(*reading),
             Reading::Zstd(reading) => self.zstd.end(reading),
             Reading::None | Reading::Snappy(_) | Reading::Lz4(_) => {}
         }
@@ -215,7 +215,7 @@ pub enum Progress {
 
 enum Reading {
     None,
-    Gzip(gzip::Reading),
+    Gzip(Box<gzip::Reading>),
     Snappy(snappy::Reading),
     Lz4(lz4::Reading),
     Zstd(zstandard::Reading),

@@ -1,5 +1,7 @@
 //! The 61-byte header of a record batch (magic 2, KIP-98), big-endian throughout.
 
+use crc_fast::{CrcAlgorithm, Digest};
+
 use super::codec::Codec;
 use super::error::BatchError;
 
@@ -160,12 +162,53 @@ pub fn crc_of(batch: &[u8]) -> Option<u32> {
 /// Whether the CRC of `batch`, exactly one batch from its first byte to its last, is right.
 #[inline]
 pub fn crc_matches(batch: &[u8]) -> bool {
-    let stored = batch
-        .get(CRC_AT..)
-        .and_then(|rest| rest.first_chunk())
-        .map(|bytes| u32::from_be_bytes(*bytes));
+    let stored = stored_crc(batch);
     stored.is_some() && stored == crc_of(batch)
 }
+
+/// The CRC that `batch` has in its header.
+#[inline]
+pub fn stored_crc(batch: &[u8]) -> Option<u32> {
+    batch
+        .get(CRC_AT..)
+        .and_then(|rest| rest.first_chunk())
+        .map(|bytes| u32::from_be_bytes(*bytes))
+}
+
+/// [`crc_of`] of a long batch, little by little.
+#[derive(Default)]
+pub struct BatchChecksum {
+    /// Of what was looked at so far; boxed, because most batches are short and need none.
+    digest: Option<Box<Digest>>,
+    at: usize,
+}
+
+impl BatchChecksum {
+    /// Looks at up to `bytes_max` bytes more of `batch`, which is to be the same with every call. With the checksum, once all
+    /// was looked at, how many bytes it were; 0 below a whole header.
+    pub fn step(&mut self, batch: &[u8], bytes_max: usize) -> (usize, Option<u32>) {
+        let covered = batch.get(ATTRIBUTES_AT..).unwrap_or_default();
+        if batch.len() < HEADER_BYTES {
+            return (0, Some(0));
+        }
+        if self.at == 0 && covered.len() <= bytes_max {
+            return (covered.len(), Some(crc_fast::crc32_iscsi(covered)));
+        }
+        let rest = covered.get(self.at..).unwrap_or_default();
+        let piece = rest.get(..bytes_max.max(1)).unwrap_or(rest);
+        let digest = self
+            .digest
+            .get_or_insert_with(|| Box::new(Digest::new(CrcAlgorithm::Crc32Iscsi)));
+        digest.update(piece);
+        self.at += piece.len();
+        // A CRC of 32 bits.
+        let whole = (self.at >= covered.len()).then(|| digest.finalize() as u32);
+        (piece.len(), whole)
+    }
+}
+
+/// Bytes that one step of a [`BatchChecksum`] looks at: about a tenth of a millisecond.
+pub const CHECKSUM_STEP_BYTES: usize = 1 << 20;
 
 #[inline(always)]
 fn window<const N: usize>(header: &[u8; HEADER_BYTES], at: usize) -> [u8; N] {

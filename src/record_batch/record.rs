@@ -71,7 +71,8 @@ impl RecordLayout {
 ///
 /// # Errors
 ///
-/// See [`RecordError`]; a count of headers is refused when it is negative or more than two bytes each would not fit.
+/// See [`RecordError`]; a count of headers is refused when it is negative, more than [`HEADERS_MAX`], or so large that two bytes
+/// each would not fit.
 #[inline(always)]
 pub fn parse_record(buf: &[u8], at: usize) -> Result<RecordLayout, RecordError> {
     let (length, body) = read_varint(buf, at)?;
@@ -246,13 +247,20 @@ fn read_nullable(record: &[u8], at: usize) -> Result<(Option<Span>, usize), Reco
 fn read_header_count(record: &[u8], at: usize) -> Result<(usize, usize), RecordError> {
     let (count, first) = read_varint(record, at)?;
     match usize::try_from(count) {
-        Ok(count) if count <= record.len().saturating_sub(first) / HEADER_BYTES_MIN => Ok((count, first)),
+        Ok(count)
+            if count <= HEADERS_MAX && count <= record.len().saturating_sub(first) / HEADER_BYTES_MIN =>
+        {
+            Ok((count, first))
+        }
         _ => Err(RecordError::HeaderCount),
     }
 }
 
 /// The smallest record: length, attributes, two deltas, null key, null value, no headers.
 pub const RECORD_BYTES_MIN: usize = 7;
+
+/// Headers of one record: nobody has so many, and a walk over them, which cannot stop half way, takes a few milliseconds.
+pub const HEADERS_MAX: usize = 1 << 20;
 
 /// Key length and value length.
 const HEADER_BYTES_MIN: usize = 2;

@@ -18,6 +18,19 @@ use super::record::RECORD_BYTES_MIN;
 ///
 /// The first thing wrong, in the order in which a broker looks; [`BatchError::kafka_code`] says what to answer.
 pub fn check_produced(records: &[u8], version: i16) -> Result<BatchHeader, BatchError> {
+    check_produced_with(records, version, crc_matches)
+}
+
+/// The same for whoever takes the checksum of a long batch little by little: `crc_is_right` is asked when it is its turn.
+///
+/// # Errors
+///
+/// As [`check_produced`].
+pub fn check_produced_with(
+    records: &[u8],
+    version: i16,
+    crc_is_right: impl FnOnce(&[u8]) -> bool,
+) -> Result<BatchHeader, BatchError> {
     if records.len() < LOG_OVERHEAD {
         return Err(BatchError::Missing);
     }
@@ -51,7 +64,7 @@ pub fn check_produced(records: &[u8], version: i16) -> Result<BatchHeader, Batch
     if header.base_offset != 0 {
         return Err(BatchError::BaseOffset(header.base_offset));
     }
-    if !crc_matches(batch) {
+    if !crc_is_right(batch) {
         return Err(BatchError::Checksum);
     }
     check_count(&header, codec, batch.len() - HEADER_BYTES)?;

@@ -64,6 +64,18 @@ impl BatchWriter {
     }
 
     fn complete(self, out: &mut Vec<u8>, record_count: Option<i32>) -> Result<Span, BatchError> {
+        let closed = self.close(out, record_count)?;
+        let crc = closed.batch(out).and_then(crc_of);
+        Ok(closed.put_checksum(out, crc.unwrap_or_default()))
+    }
+
+    /// Completes the batch but for its checksum, for those who take that little by little. `record_count`: another number of
+    /// records than the source had.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::finish`].
+    pub fn close(self, out: &mut Vec<u8>, record_count: Option<i32>) -> Result<ClosedBatch, BatchError> {
         let span = Span {
             start: self.start,
             end: out.len(),
@@ -75,7 +87,57 @@ impl BatchWriter {
             out.truncate(self.start);
             return Err(BatchError::TooLarge);
         }
-        Ok(span)
+        Ok(ClosedBatch { span })
+    }
+
+    /// What was written was moved forward in its buffer by `bytes`.
+    pub fn move_forward(&mut self, bytes: usize) {
+        self.start = self.start.saturating_sub(bytes);
+    }
+
+    /// What was written was moved back in its buffer by `bytes`.
+    pub fn move_back(&mut self, bytes: usize) {
+        self.start = self.start.saturating_add(bytes);
+    }
+}
+
+/// A batch at the end of a buffer that lacks nothing but its checksum.
+#[derive(Debug)]
+#[must_use = "a batch without its checksum is broken"]
+pub struct ClosedBatch {
+    span: Span,
+}
+
+impl ClosedBatch {
+    /// The batch, of which a [`BatchChecksum`](super::header::BatchChecksum) is to be taken.
+    pub fn batch<'a>(&self, out: &'a [u8]) -> Option<&'a [u8]> {
+        out.get(self.span.range())
+    }
+
+    /// Puts the checksum in.
+    pub fn put_checksum(self, out: &mut [u8], crc: u32) -> Span {
+        // INVARIANT: a header was written.
+        let _ = out
+            .get_mut(self.span.range())
+            .and_then(|batch| put(batch, CRC_AT, crc.to_be_bytes()));
+        self.span
+    }
+
+    /// Where the batch starts in the buffer.
+    pub fn start(&self) -> usize {
+        self.span.start
+    }
+
+    /// What was written was moved forward in its buffer by `bytes`.
+    pub fn move_forward(&mut self, bytes: usize) {
+        self.span.start = self.span.start.saturating_sub(bytes);
+        self.span.end = self.span.end.saturating_sub(bytes);
+    }
+
+    /// What was written was moved back in its buffer by `bytes`.
+    pub fn move_back(&mut self, bytes: usize) {
+        self.span.start = self.span.start.saturating_add(bytes);
+        self.span.end = self.span.end.saturating_add(bytes);
     }
 }
 
@@ -95,8 +157,7 @@ fn patch(batch: &mut [u8], record_count: Option<i32>) -> Option<()> {
     if let Some(record_count) = record_count {
         put(batch, RECORD_COUNT_AT, record_count.to_be_bytes())?;
     }
-    let crc = crc_of(batch)?;
-    put(batch, CRC_AT, crc.to_be_bytes())
+    Some(())
 }
 
 fn put<const N: usize>(batch: &mut [u8], at: usize, bytes: [u8; N]) -> Option<()> {

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use sealwire::protocol::addresses::{self, Rewrite};
 use sealwire::protocol::fetch_response::{FetchResponse, RecordsRewrite};
 use sealwire::protocol::policy::api_policy;
-use sealwire::protocol::produce_request::{PartitionRewrite, ProduceRequest};
+use sealwire::protocol::produce_request::{PartitionRewrite, ProduceRequest, Rewriting, Writing};
 use sealwire::protocol::produce_response::{self, Refusal};
 use sealwire::protocol::{ProtocolError, api_key, api_versions};
 
@@ -244,24 +244,37 @@ proptest! {
             }).unwrap();
             prop_assert_eq!(asked, (0..actions.len()).collect::<Vec<_>>());
 
-            // The same with stops, behind other bytes that are gone after the first of them.
+            // The same step by step, behind other bytes that are gone after the first of them.
             let mut again = b"earlier".to_vec();
-            let (mut rewriting, mut moved) = (None, false);
-            let mut stops = 0;
-            while !layout.rewrite_on(&frame, &mut rewriting, &mut again, &mut |position, out| {
-                let (action, records) = &actions[position];
-                out.extend_from_slice(records.as_deref().unwrap_or_default());
-                let stops_here = draw.below(3) == 0;
-                (!stops_here).then_some([PartitionRewrite::Keep, PartitionRewrite::Written, PartitionRewrite::Cut][*action])
-            }).unwrap() {
+            let mut rewriting = Rewriting::begin(&layout, &frame, &mut again).unwrap();
+            let (mut moved, mut stops) = (false, 0);
+            loop {
+                match rewriting.advance(&layout, &frame, &mut again, 1 + draw.below(9)).unwrap() {
+                    Writing::Copied(bytes) => assert!(bytes < 10, "REWRITING-1"),
+                    // What may be decided before anything is written may be decided later, too.
+                    Writing::Partition(position) => match actions[position].0 {
+                        0 if draw.below(2) == 0 => rewriting.keep(&layout, &mut again).unwrap(),
+                        2 if draw.below(2) == 0 => rewriting.cut(&layout, &mut again).unwrap(),
+                        _ => rewriting.records(&layout).unwrap(),
+                    },
+                    Writing::Records(position) => {
+                        let (action, records) = &actions[position];
+                        again.extend_from_slice(records.as_deref().unwrap_or_default());
+                        match action {
+                            0 => rewriting.keep(&layout, &mut again).unwrap(),
+                            1 => rewriting.written(&layout, &mut again).unwrap(),
+                            _ => rewriting.cut(&layout, &mut again).unwrap(),
+                        }
+                    }
+                    Writing::End => break,
+                }
                 stops += 1;
-                if !moved {
+                if !moved && draw.below(3) == 0 {
                     moved = true;
                     again.drain(..b"earlier".len());
-                    rewriting.as_mut().unwrap().move_forward(b"earlier".len());
+                    rewriting.move_forward(b"earlier".len());
                 }
             }
-            prop_assert!(rewriting.is_none());
             let again = if moved { &again } else { again.strip_prefix(b"earlier").unwrap() };
             prop_assert_eq!(again, &out[..], "version {} with {} stops", version, stops);
 

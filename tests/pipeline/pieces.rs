@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sealwire::keys::{KeyFailure, KeyReply, KeyRequest};
 use sealwire::metrics::{CloseReason, Direction};
-use sealwire::pipeline::Wait;
+use sealwire::pipeline::{Wait, Work};
 use sealwire::record_batch::{Codec, RecordInput};
 
 use crate::rig::{Dek, Halt, OTHER, PAYMENTS, Rig, batch, batch_of, contains, dek, recompressed, sealed};
@@ -141,8 +141,8 @@ fn a_request_is_worked_off_batch_by_batch_and_comes_out_as_in_one_go() {
 }
 
 #[test]
-fn the_last_batch_of_a_piece_may_end_past_it_and_short_requests_are_one_piece() {
-    let value = "x".repeat(300_000);
+fn short_requests_take_one_turn_and_long_ones_as_many_as_they_have_work() {
+    let value = "x".repeat(250_000);
     let batches: Vec<Vec<u8>> = (0..9).map(|_| batch(&[value.as_str(), value.as_str()])).collect();
     let send = |count: usize| {
         let mut rig = Rig::with_keys();
@@ -155,10 +155,10 @@ fn the_last_batch_of_a_piece_may_end_past_it_and_short_requests_are_one_piece() 
         assert_eq!(produced(&only_frame(&rig.at_broker()), 9).len(), count);
         rig.yields
     };
-    assert_eq!(send(2), 0, "nothing is left when the piece is done");
+    assert_eq!(send(2), 0, "nothing is left when the turn is over");
     assert_eq!(send(3), 1);
-    // Two batches are a piece, and so are the checks of fourteen.
-    assert!((4..=5).contains(&send(9)), "{} times for 5.4 MB", send(9));
+    // Four records are a turn, and so are the checks of sixteen batches.
+    assert!((4..=5).contains(&send(9)), "{} times for 4.5 MB", send(9));
 }
 
 #[test]
@@ -177,7 +177,8 @@ fn what_is_compressed_counts_with_what_is_in_it_and_frames_in_front_stay() {
     assert_eq!(halted, Ok(Halt::Yielded));
     assert_eq!(rig.at_broker(), metadata_request(1));
     let reached = finish(&mut rig);
-    assert_eq!(rig.yields, 3, "two batches are a piece");
+    // 60 kB are decompressed, then sealed, of each.
+    assert!((12..=16).contains(&rig.yields), "{}", rig.yields);
     assert_eq!(reached.len(), 8);
     for (topic, _, records) in &reached {
         assert_eq!(opened(topic, records, &[PAYMENTS]), plain.build().unwrap());
@@ -310,7 +311,7 @@ fn a_request_takes_no_batch_more_than_the_share_has() {
     for piece_bytes in [SMALLEST, usize::MAX] {
         let (_, sent) = request_of("sealed-a", -1, 0, 5);
         let mut rig = Rig::with_keys();
-        rig.pipeline.piece_bytes = piece_bytes;
+        rig.pipeline.work = Work::new(piece_bytes);
         rig.give_share(&PAYMENTS, 3, SEAL_WAIT);
         assert!(matches!(
             rig.client_sends(&sent),
@@ -420,5 +421,6 @@ fn a_response_may_turn_out_to_be_long_behind_other_answers() {
     }
     let expected = partitions.map(|partition| partition.with(&clear));
     assert_eq!(delivered(&only_frame(&rig.at_client()), 12), expected);
-    assert_eq!(rig.yields, 3);
+    // 100 kB are decompressed, then opened, of each.
+    assert_eq!(rig.yields, 6);
 }

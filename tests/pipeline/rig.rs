@@ -12,7 +12,7 @@ use sealwire::keys::{Applied, DeliveredDek, KeyFailure, KeyOptions, KeyReply, Ke
 use sealwire::kms::{GeneratedDek, Kms, KmsError};
 use sealwire::metrics::CloseReason;
 use sealwire::pipeline::{
-    AddressBook, ClusterRules, KmsList, LearnedAddress, ListenerMap, Pipeline, Session, Step, Wait,
+    AddressBook, ClusterRules, KmsList, LearnedAddress, ListenerMap, Pipeline, Session, Step, Wait, Work,
 };
 use sealwire::record_batch::builder::fit_length_and_crc;
 use sealwire::record_batch::codec::compress;
@@ -197,10 +197,10 @@ impl Rig {
         rig
     }
 
-    /// With the keys of most topics at hand, doing `piece_bytes` of work at a time and stopping there.
+    /// With the keys of most topics at hand, doing `piece_bytes` of work in a turn and stopping there.
     pub(crate) fn in_pieces(piece_bytes: usize) -> Self {
         let mut rig = Self::with_keys();
-        rig.pipeline.piece_bytes = piece_bytes;
+        rig.pipeline.work = Work::new(piece_bytes);
         rig.stops_at_yields = true;
         rig
     }
@@ -319,6 +319,7 @@ impl Rig {
     pub(crate) fn client_sends(&mut self, bytes: &[u8]) -> Result<Halt, CloseReason> {
         self.requests.input.extend_from_slice(bytes);
         loop {
+            self.pipeline.work.begin_turn();
             let OneWay { input, output } = &mut self.requests;
             let step = self
                 .session
@@ -337,6 +338,7 @@ impl Rig {
     pub(crate) fn broker_sends(&mut self, bytes: &[u8]) -> Result<Halt, CloseReason> {
         self.responses.input.extend_from_slice(bytes);
         loop {
+            self.pipeline.work.begin_turn();
             let OneWay { input, output } = &mut self.responses;
             let step = self
                 .session
@@ -427,8 +429,10 @@ pub(crate) fn batch(values: &[&str]) -> Vec<u8> {
 pub(crate) fn sealed(batch: &[u8], key: &Dek, domain: &str) -> Vec<u8> {
     let header = BatchHeader::parse(batch).unwrap();
     let key = SealingKey::new(&key.secret(), &*key.wrapped()).unwrap();
-    let (domain, mut buffers) = (Domain::new(domain).unwrap(), SealBuffers::default());
-    let mut sealer = key.begin(&domain, HeaderMode::Sealed, &mut buffers).unwrap();
+    let domain = Domain::new(domain).unwrap();
+    let mut sealer = key
+        .begin(&domain, HeaderMode::Sealed, SealBuffers::default())
+        .unwrap();
     let mut out = Vec::new();
     let writer = BatchWriter::begin(&mut out, batch).unwrap();
     let mut cursor = RecordCursor::stored(&header, HEADER_BYTES);

@@ -18,7 +18,7 @@ use std::time::Duration;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::{ApiKey, FetchRequest, TopicName};
 use sealwire::keys::{KeyFailure, KeyReply, KeyRequest};
-use sealwire::pipeline::Wait;
+use sealwire::pipeline::{Wait, Work};
 use sealwire::record_batch::{BatchHeader, BatchKind, Batches, Codec};
 
 use self::dice::{Batch, Dice};
@@ -143,7 +143,7 @@ impl World {
         rig.stops_at_yields = true;
         // Each batch by itself, a few at a time, or whole frames.
         if let Some(piece_bytes) = [Some(1), Some(700), None][(seed % 3) as usize] {
-            rig.pipeline.piece_bytes = piece_bytes;
+            rig.pipeline.work = Work::new(piece_bytes);
         }
         Self {
             rig,

@@ -8,13 +8,14 @@ use super::wire::{beaten, fetch, fetched, frame, heartbeat, produce_all};
 use crate::config::Limits;
 use crate::connection::Turn;
 use crate::metrics::CloseReason;
+use crate::pipeline::Work;
 use crate::record_batch::BatchBuilder;
 
 #[test]
 fn neighbours_are_served_while_a_long_request_is_sealed() {
     const PARTITIONS: usize = 16;
     let mut bench = Bench::new(Limits::default());
-    bench.shared.pipeline.borrow_mut().piece_bytes = 1;
+    bench.shared.pipeline.borrow_mut().work = Work::new(1);
     bench.deliver_sealing_key();
     let (client, broker, mut neighbour) = bench.neighbour();
     let one = batch();
@@ -43,7 +44,7 @@ fn a_request_that_is_sealed_in_pieces_is_accounted_for_and_leaves_nothing() {
     let long = produce_all(1, 0, "sealed", &[one.as_slice(); 8]);
     let begin = || {
         let mut bench = Bench::new(Limits::default());
-        bench.shared.pipeline.borrow_mut().piece_bytes = 1;
+        bench.shared.pipeline.borrow_mut().work = Work::new(1);
         bench.deliver_sealing_key();
         bench.client.arrive(&long);
         // The last turns before it is whole.
@@ -70,7 +71,7 @@ fn a_request_that_is_sealed_in_pieces_is_accounted_for_and_leaves_nothing() {
 #[test]
 fn a_client_that_leaves_while_its_request_is_sealed_has_it_stored() {
     let mut bench = Bench::new(Limits::default());
-    bench.shared.pipeline.borrow_mut().piece_bytes = 1;
+    bench.shared.pipeline.borrow_mut().work = Work::new(1);
     bench.deliver_sealing_key();
     let one = batch();
     bench.client.arrive(&produce_all(1, 0, "sealed", &[&one, &one]));

@@ -139,8 +139,8 @@ pub(super) fn seal(name: &str, clear: &Clear, how: &How) -> Vec<u8> {
     let record = parse_record(&source, 0).unwrap();
     let domain = Domain::new(how.domain.as_str()).unwrap();
     let mut out = Vec::new();
-    let mut buffers = SealBuffers::default();
-    key.begin_with_salt_for_vectors(salt(name), how.counter, &domain, how.mode, &mut buffers)
+    let buffers = SealBuffers::default();
+    key.begin_with_salt_for_vectors(salt(name), how.counter, &domain, how.mode, buffers)
         .unwrap()
         .seal_record(&source, &record, &mut out)
         .unwrap();

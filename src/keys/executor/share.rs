@@ -5,6 +5,7 @@
 //! - SHARE-1: each batch is taken from the share right before it is sealed, so that no number of partitions exceeds it.
 //! - SHARE-2: a share that was withdrawn (its KEK was refused, another DEK came, or there was no room for it) gives no batch
 //!   any more, whoever still holds it.
+//! - SHARE-3: nor is a batch that was taken from it sealed on: whoever does so in pieces asks before each.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -61,6 +62,12 @@ impl SealingShare {
         self.batches_unreported
             .set(self.batches_unreported.get().saturating_add(1));
         Some(&self.key)
+    }
+
+    /// Whether a batch that was taken may be sealed on: neither was the share withdrawn nor has its time ended (SHARE-3).
+    #[must_use]
+    pub fn holds(&self, now: Instant) -> bool {
+        !self.withdrawn.get() && now < self.expires_at
     }
 
     /// Counts the bytes of a batch that was sealed.

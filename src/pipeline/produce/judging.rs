@@ -11,7 +11,9 @@ use crate::pipeline::refusal::ProduceRefusal;
 use crate::pipeline::seal_wait::Patience;
 use crate::pipeline::sequence_guard::{ProducerSequence, SequenceGuard};
 use crate::pipeline::topics::Topic;
-use crate::record_batch::{BatchHeader, check_produced};
+use crate::pipeline::work::{PARTITION_WORK, Work};
+use crate::record_batch::header::stored_crc;
+use crate::record_batch::{BatchChecksum, BatchError, BatchHeader, CHECKSUM_STEP_BYTES, check_produced_with};
 use crate::rules::{Action, SealRule};
 
 /// What is to be done with one partition.
@@ -67,7 +69,12 @@ impl ProduceWork {
         request: &ProduceFrame<'_>,
     ) -> Option<KeyWait> {
         let mut waiting: Option<KeyWait> = None;
-        for verdict in self.verdicts.iter_mut().skip(self.next) {
+        let has_key = self
+            .draft
+            .as_ref()
+            .is_some_and(|draft| draft.has_key(request.now));
+        let first = self.next.saturating_add(usize::from(has_key));
+        for verdict in self.verdicts.iter_mut().skip(first) {
             let Decision::Seal(_, key) = &mut verdict.decision else {
                 continue;
             };
@@ -94,8 +101,37 @@ impl ProduceWork {
     }
 }
 
+/// A partition that is half judged: the checksum of a long batch takes more than a turn.
+#[derive(Default)]
+pub(super) struct Judging {
+    checksum: BatchChecksum,
+}
+
+impl Judging {
+    /// Checks the records field as a broker does; `None` when the turn is over.
+    fn check(
+        &mut self,
+        records: &[u8],
+        version: i16,
+        work: &mut Work,
+    ) -> Option<Result<BatchHeader, BatchError>> {
+        let crc = loop {
+            let (bytes, crc) = self.checksum.step(records, CHECKSUM_STEP_BYTES);
+            work.charge_copied(bytes);
+            match crc {
+                Some(crc) => break crc,
+                None if work.is_spent() => return None,
+                None => {}
+            }
+        };
+        Some(check_produced_with(records, version, |batch| {
+            stored_crc(batch) == Some(crc)
+        }))
+    }
+}
+
 impl Pipeline {
-    /// What is to be done with a partition; its key is not looked for yet.
+    /// What is to be done with a partition, whose key is not looked for yet; `None` when the turn is over.
     pub(super) fn judge(
         &mut self,
         request: &ProduceFrame<'_>,
@@ -103,7 +139,9 @@ impl Pipeline {
         name: &str,
         partition: i32,
         records: &[u8],
-    ) -> Result<Verdict, CloseReason> {
+        judging: &mut Judging,
+    ) -> Result<Option<Verdict>, CloseReason> {
+        self.work.charge(PARTITION_WORK);
         let topic = self
             .clusters
             .get_mut(request.cluster)
@@ -117,9 +155,10 @@ impl Pipeline {
             }),
             Some(Action::KafkaInternal) => Decision::Refuse(ProduceRefusal::KafkaInternal),
             Some(Action::Pass) => Decision::Pass,
-            Some(Action::Seal(_)) => match check_produced(records, request.version) {
-                Err(error) => Decision::Refuse(error.into()),
-                Ok(header) => {
+            Some(Action::Seal(_)) => match judging.check(records, request.version, &mut self.work) {
+                None => return Ok(None),
+                Some(Err(error)) => Decision::Refuse(error.into()),
+                Some(Ok(header)) => {
                     sequence = ProducerSequence {
                         producer_id: header.producer_id,
                         producer_epoch: header.producer_epoch,
@@ -133,11 +172,11 @@ impl Pipeline {
                 }
             },
         };
-        Ok(Verdict {
+        Ok(Some(Verdict {
             topic,
             sequence,
             decision,
-        })
+        }))
     }
 
     /// The share to seal with, or why there is none.

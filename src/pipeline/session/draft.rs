@@ -1,58 +1,100 @@
-//! What is written of a frame that is worked off in pieces.
+//! What is written of a frame that is worked off turn by turn.
 //!
 //! - DRAFT-1: what is in a session's output when a step ends may be sent at any time, so a frame that is not whole stays here.
-//! - DRAFT-2: a long frame is copied on its way here at most as far as its first piece.
+//! - DRAFT-2: a long frame is copied on its way here at most as far as its first turn, and moves little by little when it outgrows
+//!   its memory.
+
+use crate::growing::{Growing, Room};
+use crate::pipeline::decompressing::GROWN_FREELY;
+use crate::pipeline::work::{STEP_MAX, Work};
 
 /// See the module.
 #[derive(Default)]
 pub(super) struct Draft {
-    bytes: Vec<u8>,
+    growing: Growing,
     /// The frame is written here, not to the output.
     begun: bool,
+    /// Room for so many bytes more is to be made before anything is written.
+    room_wanted: usize,
+}
+
+/// What came of [`Draft::make_room`].
+pub(super) enum Made {
+    Ready,
+    /// The turn is over.
+    Spent,
+    /// More memory is needed than may be taken now.
+    Full,
 }
 
 impl Draft {
-    /// For a frame that is surely worked off in pieces or, unless `long`, may turn out to be.
+    /// For a frame that surely takes more than a turn or, unless `long`, may turn out to.
     pub(super) fn new(long: bool, out: &[u8]) -> Self {
         Self {
-            bytes: Vec::new(),
             // An empty output can be taken whole.
             begun: long && !out.is_empty(),
+            ..Self::default()
         }
     }
 
     /// Where the frame is written on.
     pub(super) fn target<'a>(&'a mut self, out: &'a mut Vec<u8>) -> &'a mut Vec<u8> {
-        if self.begun { &mut self.bytes } else { out }
+        if self.begun { self.growing.bytes_mut() } else { out }
     }
 
-    /// A piece is done and the frame, which begins in its target at `start`, is not. Says by how many bytes it was moved forward.
+    /// The turn is over and the frame, which begins in its target at `start`, is not whole. Says by how many bytes it was moved
+    /// forward.
     pub(super) fn keep(&mut self, out: &mut Vec<u8>, start: usize) -> usize {
         if self.begun {
             return 0;
         }
         self.begun = true;
+        let bytes = self.growing.bytes_mut();
         if start == 0 {
-            std::mem::swap(&mut self.bytes, out);
+            std::mem::swap(bytes, out);
             return 0;
         }
-        self.bytes.extend_from_slice(out.get(start..).unwrap_or_default());
+        bytes.extend_from_slice(out.get(start..).unwrap_or_default());
         out.truncate(start);
         start
     }
 
+    /// The frame, which is kept, needs room for so many bytes more.
+    pub(super) fn want_room(&mut self, bytes: usize) {
+        self.room_wanted = bytes;
+    }
+
+    /// Makes the room that is wanted; beyond what is usual only if `may_grow`.
+    pub(super) fn make_room(&mut self, work: &mut Work, may_grow: bool) -> Made {
+        while self.room_wanted > 0 {
+            if !may_grow && self.growing.bytes().len() >= GROWN_FREELY {
+                return Made::Full;
+            }
+            let room = self.growing.make_room(self.room_wanted, STEP_MAX);
+            let (Room::Ready(moved) | Room::Moving(moved)) = room;
+            work.charge_copied(moved);
+            if let Room::Ready(_) = room {
+                self.room_wanted = 0;
+            } else if work.is_spent() {
+                return Made::Spent;
+            }
+        }
+        Made::Ready
+    }
+
     /// The frame is whole, and goes out.
     pub(super) fn deliver(&mut self, out: &mut Vec<u8>) {
+        let bytes = self.growing.bytes_mut();
         if out.is_empty() {
-            std::mem::swap(&mut self.bytes, out);
+            std::mem::swap(bytes, out);
         } else {
-            out.append(&mut self.bytes);
+            out.append(bytes);
         }
     }
 
     /// Bytes of memory that it owns.
     pub(super) fn bytes_held(&self) -> usize {
-        self.bytes.capacity()
+        self.growing.capacity()
     }
 }
 
@@ -84,16 +126,43 @@ mod tests {
             assert_eq!(&draft.target(&mut out)[start..], b"one two three");
             draft.deliver(&mut out);
             assert_eq!(out, [before, b"one two three"].concat(), "{long}");
-            assert_eq!(draft.bytes.len(), 0);
+            assert_eq!(draft.growing.bytes().len(), 0);
         }
     }
 
     #[test]
-    fn a_frame_of_one_piece_is_written_where_it_goes() {
+    fn a_frame_of_one_turn_is_written_where_it_goes() {
         let mut out = b"earlier".to_vec();
         let mut draft = Draft::new(false, &out);
         draft.target(&mut out).extend(b" later");
         draft.deliver(&mut out);
         assert_eq!((out.as_slice(), draft.bytes_held()), (&b"earlier later"[..], 0));
+    }
+
+    /// DRAFT-2
+    #[test]
+    fn a_long_frame_makes_room_turn_by_turn_and_only_if_it_may() {
+        let mut out = vec![7; 3 * STEP_MAX];
+        out.shrink_to_fit();
+        let mut draft = Draft::new(false, &out);
+        draft.keep(&mut out, 0);
+        draft.want_room(STEP_MAX);
+        let mut work = Work::new(1);
+        assert!(matches!(draft.make_room(&mut work, false), Made::Full));
+        for _ in 0..2 {
+            assert!(matches!(draft.make_room(&mut work, true), Made::Spent));
+            work.begin_turn();
+        }
+        assert!(matches!(draft.make_room(&mut work, true), Made::Ready));
+        let target = draft.target(&mut out);
+        assert_eq!(target, &vec![7; 3 * STEP_MAX]);
+        assert!(target.capacity() >= 4 * STEP_MAX);
+        let mut short = Draft::new(false, &out);
+        short.keep(&mut out, 0);
+        short.want_room(10);
+        assert!(
+            matches!(short.make_room(&mut work, false), Made::Ready),
+            "at the bound"
+        );
     }
 }

@@ -2,8 +2,10 @@
 
 use std::time::Instant;
 
-use super::draft::Draft;
-use super::{Held, HeldProduce, Next, Session, Step, Wait, end_of_run, frame_length, malformed, park};
+use super::draft::{Draft, Made};
+use super::{
+    FULL_RETRY, Held, HeldProduce, Next, Session, Step, Wait, end_of_run, frame_length, malformed, park,
+};
 use crate::metrics::{CloseReason, Direction, TimeKind};
 use crate::pipeline::Pipeline;
 use crate::pipeline::authentication::{self, API_VERSIONS};
@@ -161,11 +163,14 @@ impl Session {
         frame: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<Step, CloseReason> {
+        if pipeline.work.is_spent() {
+            return Ok(Step::Yield);
+        }
         let mut produce = match self.produce.take() {
             Some(produce) => *produce,
             None => HeldProduce {
                 work: ProduceWork::begin(pipeline, frame, head.api_version)?,
-                draft: Draft::new(frame.len() > pipeline.piece_bytes, out),
+                draft: Draft::new(frame.len() > pipeline.work.turn_bytes(), out),
                 held: Held {
                     since: now,
                     until: now + pipeline.limits.seal_wait,
@@ -180,24 +185,47 @@ impl Session {
             version: head.api_version,
             since: held.since,
             overdue: now >= held.until,
+            may_grow: pipeline.may_grow(self.connection),
             now,
         };
-        let target = produce.draft.target(out);
-        let produced = produce.work.advance(pipeline, &request, &mut self.guard, target);
+        let produced = loop {
+            match produce.draft.make_room(&mut pipeline.work, request.may_grow) {
+                Made::Ready => {}
+                Made::Spent => break Ok(Produced::Partly),
+                Made::Full => break Ok(Produced::Full),
+            }
+            let target = produce.draft.target(out);
+            let produced = produce.work.advance(pipeline, &request, &mut self.guard, target);
+            let Ok(Produced::Room(bytes)) = produced else {
+                break produced;
+            };
+            produce.keep(out);
+            produce.draft.want_room(bytes);
+        };
         let waits = matches!(produced, Ok(Produced::Waiting { .. }));
         park(
             &mut pipeline.metrics.gauges.produce_parked,
             &mut produce.parked,
             waits,
         );
+        if !matches!(produced, Ok(Produced::Partly)) {
+            pipeline.grown(self.connection);
+        }
         let whole = frame.len().saturating_add(LENGTH_PREFIX_BYTES);
         let (step, acks, refusals) = match produced {
-            Ok(Produced::Partly) => {
-                self.keep_produce(produce, out);
+            Ok(Produced::Partly | Produced::Room(_)) => {
+                produce.keep(out);
+                self.produce = Some(Box::new(produce));
                 return Ok(Step::Yield);
             }
+            Ok(Produced::Full) => {
+                produce.keep(out);
+                self.produce = Some(Box::new(produce));
+                return Ok(Step::Blocked(Wait::Until(now + FULL_RETRY)));
+            }
             Ok(Produced::Waiting { look_again }) => {
-                self.keep_produce(produce, out);
+                produce.keep(out);
+                self.produce = Some(Box::new(produce));
                 let until = look_again.map_or(held.until, |again| again.min(held.until));
                 return Ok(Step::Blocked(Wait::News(until)));
             }
@@ -225,14 +253,15 @@ impl Session {
         }
         Ok(step)
     }
+}
 
-    /// Keeps a request that is not done, with what is written of it.
-    fn keep_produce(&mut self, mut produce: HeldProduce, out: &mut Vec<u8>) {
-        if let Some(start) = produce.work.start() {
-            let moved = produce.draft.keep(out, start);
-            produce.work.move_forward(moved);
+impl HeldProduce {
+    /// The request is not done: what is written of it goes on in the draft.
+    fn keep(&mut self, out: &mut Vec<u8>) {
+        if let Some(start) = self.work.start() {
+            let moved = self.draft.keep(out, start);
+            self.work.move_forward(moved);
         }
-        self.produce = Some(Box::new(produce));
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::draft::Draft;
-use super::{HeldFetch, Learning, Next, Session, Step, Wait, end_of_run, frame_length, malformed, park};
+use super::draft::{Draft, Made};
+use super::{
+    FULL_RETRY, HeldFetch, Learning, Next, Session, Step, Wait, end_of_run, frame_length, malformed, park,
+};
 use crate::metrics::{CloseReason, TimeKind};
 use crate::pipeline::Pipeline;
 use crate::pipeline::authentication::{API_VERSIONS, SASL_AUTHENTICATE};
@@ -208,33 +210,28 @@ impl Session {
         frame: &mut [u8],
         out: &mut Vec<u8>,
     ) -> Result<Step, CloseReason> {
+        if pipeline.work.is_spent() {
+            return Ok(Step::Yield);
+        }
         let whole = frame.len().saturating_add(LENGTH_PREFIX_BYTES);
         let mut fetch = FetchFrame {
             cluster: self.listener.cluster,
             frame,
             version,
             connection: self.connection,
+            may_grow: pipeline.may_grow(self.connection),
             now,
         };
         let mut held = match self.fetch.take() {
             Some(held) => held,
-            None => {
-                let work = FetchWork::begin(pipeline, fetch.frame, version)?;
-                if work.is_verbatim(pipeline, &fetch)? {
-                    work.finish(pipeline);
-                    self.finished = Some((TimeKind::Fetch, Duration::ZERO));
-                    self.answered(pipeline, 0);
-                    return Ok(Step::Forward(whole));
-                }
-                Box::new(HeldFetch {
-                    work,
-                    draft: Draft::new(fetch.frame.len() > pipeline.piece_bytes, out),
-                    since: now,
-                    hold: None,
-                    waits: false,
-                    parked: false,
-                })
-            }
+            None => Box::new(HeldFetch {
+                work: FetchWork::begin(pipeline, fetch.frame, version)?,
+                draft: Draft::new(fetch.frame.len() > pipeline.work.turn_bytes(), out),
+                since: now,
+                hold: None,
+                waits: false,
+                parked: false,
+            }),
         };
         let overdue = held.hold.is_some_and(|until| now >= until);
         if let Some(until) = held.hold
@@ -244,20 +241,45 @@ impl Session {
             self.fetch = Some(held);
             return Ok(Step::Blocked(Wait::Until(until)));
         }
-        let target = held.draft.target(out);
-        let advanced = held.work.advance(pipeline, &mut fetch, target);
+        let advanced = loop {
+            match held.draft.make_room(&mut pipeline.work, fetch.may_grow) {
+                Made::Ready => {}
+                Made::Spent => break Ok(Fetched::Partly),
+                Made::Full => break Ok(Fetched::Full),
+            }
+            let target = held.draft.target(out);
+            let advanced = held.work.advance(pipeline, &mut fetch, target);
+            let Ok(Fetched::Room(bytes)) = advanced else {
+                break advanced;
+            };
+            held.keep(out);
+            held.draft.want_room(bytes);
+        };
+        if !matches!(advanced, Ok(Fetched::Partly)) {
+            pipeline.grown(self.connection);
+        }
         if advanced.is_err() {
             park(&mut pipeline.metrics.gauges.fetch_parked, &mut held.parked, false);
         }
         match advanced? {
-            Fetched::Partly => {
-                let moved = held.draft.keep(out, held.work.start());
-                held.work.move_forward(moved);
+            Fetched::Partly | Fetched::Room(_) => {
+                held.keep(out);
                 self.fetch = Some(held);
                 return Ok(Step::Yield);
             }
+            Fetched::Full => {
+                held.keep(out);
+                self.fetch = Some(held);
+                return Ok(Step::Blocked(Wait::Until(now + FULL_RETRY)));
+            }
+            Fetched::Verbatim => {
+                self.finished = Some((TimeKind::Fetch, now.saturating_duration_since(held.since)));
+                held.work.finish(pipeline);
+                self.answered(pipeline, 0);
+                return Ok(Step::Forward(whole));
+            }
             Fetched::Nothing { waits } if !overdue => {
-                held.work.retract(target);
+                held.work.retract(held.draft.target(out));
                 held.work = held.work.again();
                 held.waits = waits;
                 if waits {
@@ -279,6 +301,16 @@ impl Session {
         held.work.finish(pipeline);
         self.answered(pipeline, 0);
         Ok(Step::Wrote(whole))
+    }
+}
+
+impl HeldFetch {
+    /// The response is not done: what is written of it goes on in the draft.
+    fn keep(&mut self, out: &mut Vec<u8>) {
+        if let Some(start) = self.work.start() {
+            let moved = self.draft.keep(out, start);
+            self.work.move_forward(moved);
+        }
     }
 }
 

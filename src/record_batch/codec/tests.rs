@@ -385,8 +385,11 @@ fn zstd_skippable_frames_and_dictionaries() {
     assert!(decompressed(Codec::Zstd, &with_dictionary, MIB).is_err());
 }
 
-/// CODEC-4: what each step made and used of `input`, and what came out.
-fn steps(codec: Codec, input: &[u8], limit: usize) -> (Vec<(usize, usize)>, Result<Vec<u8>, CodecError>) {
+/// What each step made, and what it used of the input.
+type Steps = Vec<(usize, usize)>;
+
+/// CODEC-4: all steps, and what came out.
+fn steps(codec: Codec, input: &[u8], limit: usize) -> (Steps, Result<Vec<u8>, CodecError>) {
     let mut decompressor = Decompressor::new();
     let mut decompression = decompressor.begin(codec, 0, limit).unwrap();
     let (mut steps, mut out) = (Vec::new(), Vec::new());

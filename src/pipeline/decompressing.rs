@@ -1,0 +1,191 @@
+//! The records of a batch, as they stand in it or decompressed step by step; one piece of code for both directions.
+//!
+//! - DECOMPRESSING-1: what was decompressed counts as work and as held memory, whatever comes of it.
+
+use super::work::{DECOMPRESSION_STEP_WORK, STEP_MAX, Work};
+use crate::growing::{Growing, Room};
+use crate::record_batch::{
+    BatchError, BatchHeader, Codec, Decompression, Decompressor, HEADER_BYTES, Progress,
+};
+
+/// What batches use one after the other; one per executor.
+#[derive(Default)]
+pub(super) struct DecompressorPool {
+    decompressor: Decompressor,
+    spare: Vec<u8>,
+}
+
+/// Where the records of one batch are.
+#[derive(Default)]
+pub(super) enum Records {
+    /// In the batch itself.
+    #[default]
+    InBatch,
+    /// Here, once `under_way` is gone.
+    Decompressed {
+        growing: Growing,
+        under_way: Option<Box<Decompression>>,
+        /// A step asked for so much room.
+        room_wanted: usize,
+    },
+}
+
+/// What came of [`Records::prepare`].
+pub(super) enum Prepared {
+    /// The records can be read.
+    Ready,
+    /// The turn is over.
+    Spent,
+    /// More memory is needed than may be taken now.
+    Full,
+}
+
+impl Records {
+    /// For a batch with this header, which may hold `bytes_max` bytes of records.
+    pub(super) fn begin(
+        header: &BatchHeader,
+        bytes_max: usize,
+        pool: &mut DecompressorPool,
+    ) -> Result<Self, BatchError> {
+        let codec = codec_of(header)?;
+        if codec == Codec::None {
+            return Ok(Self::InBatch);
+        }
+        let under_way = pool.decompressor.begin(codec, 0, bytes_max)?;
+        let mut growing = Growing::default();
+        std::mem::swap(growing.bytes_mut(), &mut pool.spare);
+        Ok(Self::Decompressed {
+            growing,
+            under_way: Some(Box::new(under_way)),
+            room_wanted: 0,
+        })
+    }
+
+    /// Decompresses `batch` until its records are there or the turn is over. Memory beyond what is usual is taken only if
+    /// `may_grow`.
+    pub(super) fn prepare(
+        &mut self,
+        batch: &[u8],
+        work: &mut Work,
+        may_grow: bool,
+        pool: &mut DecompressorPool,
+    ) -> Result<Prepared, BatchError> {
+        let Self::Decompressed {
+            growing,
+            under_way,
+            room_wanted,
+        } = self
+        else {
+            return Ok(Prepared::Ready);
+        };
+        let Some(decompression) = under_way else {
+            return Ok(Prepared::Ready);
+        };
+        let compressed = batch.get(HEADER_BYTES..).ok_or(BatchError::Truncated)?;
+        loop {
+            if *room_wanted > 0 {
+                if !may_grow && growing.bytes().len() >= GROWN_FREELY {
+                    return Ok(Prepared::Full);
+                }
+                match growing.make_room(*room_wanted, STEP_MAX) {
+                    Room::Ready(moved) => {
+                        work.charge_copied(moved);
+                        *room_wanted = 0;
+                    }
+                    Room::Moving(moved) => {
+                        work.charge_copied(moved);
+                        if work.is_spent() {
+                            return Ok(Prepared::Spent);
+                        }
+                        continue;
+                    }
+                }
+            }
+            let before = growing.bytes().len();
+            match decompression.step(compressed, growing.bytes_mut())? {
+                Progress::Room(bytes) => *room_wanted = bytes,
+                progress => {
+                    let made = growing.bytes().len().saturating_sub(before);
+                    work.charge(made.saturating_add(DECOMPRESSION_STEP_WORK));
+                    if progress == Progress::Finished {
+                        if let Some(decompression) = under_way.take() {
+                            pool.decompressor.end(*decompression);
+                        }
+                        return Ok(Prepared::Ready);
+                    }
+                    if work.is_spent() {
+                        return Ok(Prepared::Spent);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The bytes that the records stand in, and where the first begins: `batch`, or what was decompressed.
+    pub(super) fn of<'a>(&'a self, batch: &'a [u8]) -> (&'a [u8], usize) {
+        match self {
+            Self::InBatch => (batch, HEADER_BYTES),
+            Self::Decompressed { growing, .. } => (growing.bytes(), 0),
+        }
+    }
+
+    /// The same, to be opened in place.
+    pub(super) fn of_mut<'a>(&'a mut self, batch: &'a mut [u8]) -> &'a mut [u8] {
+        match self {
+            Self::InBatch => batch,
+            Self::Decompressed { growing, .. } => growing.bytes_mut(),
+        }
+    }
+
+    /// Whether the batch was compressed.
+    pub(super) fn were_compressed(&self) -> bool {
+        matches!(self, Self::Decompressed { .. })
+    }
+
+    /// Gives back what the next batch can use.
+    pub(super) fn end(self, pool: &mut DecompressorPool) {
+        let Self::Decompressed {
+            mut growing,
+            under_way,
+            ..
+        } = self
+        else {
+            return;
+        };
+        if let Some(decompression) = under_way {
+            pool.decompressor.end(*decompression);
+        }
+        let mut spare = std::mem::take(growing.bytes_mut());
+        if spare.capacity() <= KEPT_BYTES_MAX && spare.capacity() > pool.spare.capacity() {
+            spare.clear();
+            pool.spare = spare;
+        }
+    }
+
+    /// Bytes of memory that it owns.
+    pub(super) fn bytes_held(&self) -> usize {
+        let Self::Decompressed {
+            growing, under_way, ..
+        } = self
+        else {
+            return 0;
+        };
+        let context = under_way
+            .as_ref()
+            .map_or(0, |decompression| decompression.bytes_held());
+        growing.capacity().saturating_add(context)
+    }
+}
+
+/// The batch's codec.
+pub(super) fn codec_of(header: &BatchHeader) -> Result<Codec, BatchError> {
+    header.attributes.codec().ok_or(BatchError::Codec {
+        number: header.attributes.codec_number(),
+    })
+}
+
+/// Memory that is taken although the executor holds as much as it may: less than what one read brings to every connection.
+pub(super) const GROWN_FREELY: usize = 256 * 1024;
+
+/// A larger buffer is given back: batches are a megabyte at most unless a topic allows more.
+const KEPT_BYTES_MAX: usize = 4 * 1024 * 1024;

@@ -1,0 +1,92 @@
+//! How much one turn of a connection may do.
+//!
+//! Work is counted in bytes that are sealed: a megabyte takes about a millisecond. Everything counts, whatever comes of it: what is
+//! decompressed, checked, copied, opened, sealed, refused.
+//!
+//! - WORK-1: a turn does [`TURN_BYTES`] of work and the step with which that is reached. Whoever works looks at
+//!   [`Work::is_spent`] between two steps, each of which is short ([`STEP_MAX`]).
+//! - WORK-2: both directions of a connection, and all frames that lie one behind the other, share one turn.
+
+/// See the module.
+#[derive(Debug)]
+pub struct Work {
+    left: usize,
+    turn_bytes: usize,
+}
+
+impl Work {
+    /// For turns of so many bytes: [`TURN_BYTES`] but in tests.
+    #[must_use]
+    pub fn new(turn_bytes: usize) -> Self {
+        Self {
+            left: turn_bytes,
+            turn_bytes,
+        }
+    }
+
+    /// A connection has its turn.
+    pub fn begin_turn(&mut self) {
+        self.left = self.turn_bytes;
+    }
+
+    /// Whether enough is done.
+    #[must_use]
+    pub fn is_spent(&self) -> bool {
+        self.left == 0
+    }
+
+    /// How much a turn does.
+    #[must_use]
+    pub fn turn_bytes(&self) -> usize {
+        self.turn_bytes
+    }
+
+    /// So many bytes were sealed, opened or decompressed.
+    pub fn charge(&mut self, bytes: usize) {
+        self.left = self.left.saturating_sub(bytes);
+    }
+
+    /// So many bytes were checked or copied.
+    pub fn charge_copied(&mut self, bytes: usize) {
+        self.charge(bytes / SEALING_TO_COPYING);
+    }
+}
+
+/// What a turn does: about a millisecond.
+pub const TURN_BYTES: usize = 1024 * 1024;
+
+/// Bytes that one step copies or checks: a tenth of a millisecond, or three where the target is fresh memory.
+pub(super) const STEP_MAX: usize = 1024 * 1024;
+
+/// A checksum or a copy of a byte costs about so much less than sealing it.
+const SEALING_TO_COPYING: usize = 8;
+
+/// To begin a batch (salt, sub-key) costs about as much as to seal so many bytes.
+pub(super) const BATCH_WORK: usize = 512;
+
+/// Topic, header and key of a partition cost about as much as to seal so many bytes.
+pub(super) const PARTITION_WORK: usize = 128;
+
+/// A record costs as much as to seal so many bytes, however short it is.
+pub(super) const RECORD_WORK: usize = 64;
+
+/// A step of a decompressor costs as much as to seal so many bytes, even if it makes none.
+pub(super) const DECOMPRESSION_STEP_WORK: usize = 4 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_is_spent_at_its_end_and_not_before() {
+        let mut work = Work::new(100);
+        work.charge(99);
+        work.charge_copied(SEALING_TO_COPYING - 1);
+        assert!(!work.is_spent());
+        work.charge_copied(SEALING_TO_COPYING);
+        assert!(work.is_spent(), "WORK-1");
+        work.charge(usize::MAX);
+        work.begin_turn();
+        assert!(!work.is_spent());
+    }
+}
