@@ -27,7 +27,7 @@
 //!
 //! Fetch     connection -> pipeline::session   the response is held
 //!                      -> pipeline::fetch     each partition: rule, then batch after batch
-//!                      -> open_batch          forms, KEKs and keys first; then envelope opens into the output
+//!                      -> open_batch          each record: form, KEK and key; then envelope opens into the output
 //!                      -> connection          one write; a batch without its key is "no data yet"
 //!
 //! the rest  streamed; responses that carry brokers' addresses are rewritten (protocol::addresses)

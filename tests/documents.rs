@@ -88,6 +88,7 @@ fn produce_refusals() -> Vec<ProduceRefusal> {
             bytes: 2,
             bytes_max: 1,
         },
+        ProduceRefusal::RequestTooLarge { bytes_max: 1 },
         ProduceRefusal::Cipher,
     ];
     single

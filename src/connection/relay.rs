@@ -74,7 +74,7 @@ where
             shared,
             alarm: None,
             asked: Asked::default(),
-            responses_first: true,
+            responses_first: false,
         }
     }
 
@@ -91,9 +91,7 @@ where
             Request::Run | Request::Drain => {}
         }
         self.status.register(context.waker());
-        // Both directions share the work of a turn: neither may always be the first to have it.
         self.shared.pipeline.borrow_mut().work.begin_turn();
-        self.responses_first = !self.responses_first;
         for _ in 0..ROUNDS_MAX {
             let draining = self.status.request() == Request::Drain;
             if draining {
@@ -114,10 +112,13 @@ where
                 break;
             }
             if requests != Moved::Input && responses != Moved::Input {
+                self.responses_first = false;
                 self.wait(context);
                 return Ok(Poll::Pending);
             }
         }
+        // Both directions share the work of a turn: while there is more than one has, neither is always the first.
+        self.responses_first = !self.responses_first;
         // The other half may wait for something meanwhile.
         self.wait(context);
         Ok(Poll::Ready(Turn::GaveWay))
