@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use kafka_protocol::messages::metadata_response::MetadataResponseBroker;
-use kafka_protocol::messages::{ApiKey, MetadataRequest, MetadataResponse};
+use kafka_protocol::messages::{ApiKey, MetadataRequest};
 use sealwire::config::{HostPort, Limits};
 use sealwire::metrics::{CloseReason, Direction};
 use sealwire::pipeline::{LearnedAddress, Wait};
@@ -11,13 +10,12 @@ use sealwire::protocol::api_key::METADATA;
 
 use crate::rig::{Halt, PAYMENTS, Rig, address, batch, contains};
 use crate::wire::{
-    api_versions_request, brokers, correlation_ids, decode_request, fetch_request, fetch_response, frames,
-    handshake_request, handshake_response, metadata_request, metadata_response, only_frame, prefixed,
-    produce, request, response, text, to_produce, token_request, token_response, verdicts,
+    OWN_VERSION, api_versions_request, brokers, correlation_ids, decode_request, fetch_request,
+    fetch_response, frames, handshake_request, handshake_response, metadata_request, metadata_response,
+    only_frame, own_answer, prefixed, produce, request, to_produce, token_request, token_response, verdicts,
 };
 
 const NODE: i32 = 2;
-const OWN_VERSION: i16 = 1;
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
 
 fn here() -> HostPort {
@@ -45,21 +43,6 @@ fn asked(rig: &mut Rig) -> i32 {
     let question: MetadataRequest = decode_request(&frame, OWN_VERSION);
     assert_eq!(question.topics, Some(Vec::new()), "brokers and no topic");
     i32::from_be_bytes(*frame[4..].first_chunk().unwrap())
-}
-
-/// The broker's answer to the session's own question.
-fn own_answer(correlation_id: i32, brokers: &[(i32, &str, i32)]) -> Vec<u8> {
-    let brokers = brokers
-        .iter()
-        .map(|(id, host, port)| {
-            MetadataResponseBroker::default()
-                .with_node_id((*id).into())
-                .with_host(text(host))
-                .with_port(*port)
-        })
-        .collect();
-    let body = MetadataResponse::default().with_brokers(brokers);
-    response(OWN_VERSION, correlation_id, &body)
 }
 
 /// The broker sends what tells addresses, and every executor learns them.

@@ -17,15 +17,16 @@ use std::time::Duration;
 
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::{ApiKey, FetchRequest, TopicName};
+use sealwire::config::Limits;
 use sealwire::keys::{KeyFailure, KeyReply, KeyRequest};
 use sealwire::pipeline::{Wait, Work};
 use sealwire::record_batch::{BatchHeader, BatchKind, Batches, Codec};
 
 use self::dice::{Batch, Dice};
-use crate::rig::{Dek, Halt, Rig, at_offset, contains, dek, tampered};
+use crate::rig::{Dek, Halt, Rig, address, at_offset, contains, dek, tampered};
 use crate::wire::{
-    Fetched, api_versions_request, decode_request, delivered, fetch_response, fetched, prefixed, produce,
-    produced, request, stored, text, to_produce, verdicts,
+    Fetched, api_versions_request, decode_request, delivered, fetch_response, fetched, own_answer, prefixed,
+    produce, produced, request, stored, text, to_produce, verdicts,
 };
 
 const SEEDS: u64 = 300;
@@ -35,6 +36,8 @@ const FETCH_VERSION: i16 = 12;
 /// The client's topics; those that are sealed are produced to with sequences.
 const TOPICS: [&str; 4] = ["sealed-a", "other-a", "pass-a", "unknown"];
 const PARTITIONS: i32 = 2;
+/// The node on whose port a client comes that does not bootstrap.
+const NODE: i32 = 1;
 /// Requests that the client has in flight at most.
 const IN_FLIGHT_MAX: usize = 5;
 
@@ -54,6 +57,7 @@ fn nothing_is_lost_leaked_or_reordered_whatever_happens_when() {
     assert_eq!(
         Vec::from_iter(seen),
         [
+            Event::Withheld,
             Event::ProduceWaited,
             Event::ProduceYielded,
             Event::KeyTakenMeanwhile,
@@ -72,6 +76,8 @@ fn nothing_is_lost_leaked_or_reordered_whatever_happens_when() {
 /// What must have happened for the worlds to have shown anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
+    /// The session has asked the broker for itself first.
+    Withheld,
     ProduceWaited,
     ProduceYielded,
     /// A sealing key was taken away between two pieces of a request.
@@ -139,7 +145,12 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> Self {
-        let mut rig = Rig::new();
+        // A client that the broker knows, or one that comes straight to a node's port.
+        let mut rig = if seed.is_multiple_of(2) {
+            Rig::new()
+        } else {
+            Rig::stranger(Limits::default(), Some((NODE, address("kafka-1", 9092))))
+        };
         rig.stops_at_yields = true;
         // Each batch by itself, a few at a time, or whole frames.
         if let Some(piece_bytes) = [Some(1), Some(700), None][(seed % 3) as usize] {
@@ -299,6 +310,9 @@ impl World {
             halted = self.rig.client_sends(&[]);
         }
         let halt = halted.unwrap_or_else(|reason| panic!("closed: {reason:?}"));
+        if matches!(halt, Halt::Blocked(Wait::Answer(_))) {
+            self.seen.insert(Event::Withheld);
+        }
         self.yielded = halt == Halt::Yielded;
         if self.yielded {
             self.seen.insert(Event::ProduceYielded);
@@ -315,8 +329,12 @@ impl World {
         while self.resting && halted == Ok(Halt::Yielded) {
             halted = self.rig.broker_sends(&[]);
         }
-        if halted.unwrap_or_else(|reason| panic!("closed: {reason:?}")) == Halt::Yielded {
-            self.seen.insert(Event::FetchYielded);
+        match halted.unwrap_or_else(|reason| panic!("closed: {reason:?}")) {
+            Halt::Yielded => {
+                self.seen.insert(Event::FetchYielded);
+            }
+            Halt::Blocked(Wait::Addresses(news, _)) => self.rig.learn(news),
+            _ => {}
         }
         if self.rig.parked().1 > 0 {
             self.seen.insert(Event::FetchHeld);
@@ -392,6 +410,7 @@ impl World {
                 stored(PRODUCE_VERSION, id, frame)
             }
             1 => self.broker_reads(id, frame),
+            3 => own_answer(id, &[(NODE, "kafka-1", 9092)]),
             _ => {
                 let mut answer = id.to_be_bytes().to_vec();
                 answer.resize(4 + self.dice.below(400) as usize, 0);

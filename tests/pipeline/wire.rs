@@ -307,6 +307,18 @@ pub(crate) fn metadata_request(correlation_id: i32) -> Vec<u8> {
 
 /// Node id, host and port of each broker.
 pub(crate) fn metadata_response(correlation_id: i32, brokers: &[(i32, &str, i32)]) -> Vec<u8> {
+    response(12, correlation_id, &metadata(brokers))
+}
+
+/// The answer to a session's own question.
+pub(crate) fn own_answer(correlation_id: i32, brokers: &[(i32, &str, i32)]) -> Vec<u8> {
+    response(OWN_VERSION, correlation_id, &metadata(brokers))
+}
+
+/// The version of Metadata in which a session asks for itself.
+pub(crate) const OWN_VERSION: i16 = 1;
+
+fn metadata(brokers: &[(i32, &str, i32)]) -> MetadataResponse {
     let brokers = brokers
         .iter()
         .map(|(id, host, port)| {
@@ -316,11 +328,7 @@ pub(crate) fn metadata_response(correlation_id: i32, brokers: &[(i32, &str, i32)
                 .with_port(*port)
         })
         .collect();
-    response(
-        12,
-        correlation_id,
-        &MetadataResponse::default().with_brokers(brokers),
-    )
+    MetadataResponse::default().with_brokers(brokers)
 }
 
 /// The brokers that a Metadata response frame names.
