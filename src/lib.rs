@@ -30,6 +30,8 @@
 //!                      -> open_batch          each record: form, KEK and key; then envelope opens into the output
 //!                      -> connection          one write; a batch without its key is "no data yet"
 //!
+//! at first  connection -> session::question   is the client logged in, and is this the node that it came for?
+//!
 //! the rest  streamed; responses that carry brokers' addresses are rewritten (protocol::addresses)
 //!
 //! keys      pipeline -> keys::executor --request--> keys::service -> keys::ledger -> kms

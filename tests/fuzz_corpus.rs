@@ -8,8 +8,9 @@ mod targets;
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 9] = [
+const TARGETS: [(&str, Target); 10] = [
     ("frame", targets::frame),
+    ("stranger", targets::stranger),
     ("addresses", targets::addresses),
     ("produce_request", targets::produce_request),
     ("produce_response", targets::produce_response),

@@ -10,7 +10,7 @@ mod rig;
 use std::path::Path;
 use std::time::Duration;
 
-use sealwire::config::Config;
+use sealwire::config::{Config, Limits};
 use sealwire::envelope::{Domain, Marked, Opener, OpeningKey, Seal, find_marker};
 use sealwire::keys::KeyFailure;
 use sealwire::metrics::CloseReason;
@@ -25,13 +25,23 @@ use sealwire::record_batch::{
     parse_record,
 };
 
-use rig::{Halt, PAYMENTS, Rig};
+use rig::{Halt, PAYMENTS, Rig, address};
 
 /// A session between a client and a broker. The bytes are a script: an opcode, and for what either side sends a length (two
 /// bytes) and that many bytes.
 pub(crate) fn frame(data: &[u8]) {
-    let mut rig = Rig::new();
-    let mut script = data;
+    play(Rig::new(), data);
+}
+
+/// The same of a client that comes straight to node 1's port, and whom the broker has not answered yet.
+pub(crate) fn stranger(data: &[u8]) {
+    play(
+        Rig::stranger(Limits::default(), Some((1, address("kafka-1", 9092)))),
+        data,
+    );
+}
+
+fn play(mut rig: Rig, mut script: &[u8]) {
     while let Some((&opcode, rest)) = script.split_first() {
         script = rest;
         let halted = match opcode % 8 {

@@ -63,6 +63,7 @@ fn withheld(rig: &mut Rig, bytes: &[u8]) -> i32 {
     asked(rig)
 }
 
+/// PLACE-1, QUESTION-1.
 #[test]
 fn what_only_the_node_can_answer_waits_until_the_broker_says_that_it_is_the_node() {
     let mut rig = at_node();
@@ -81,6 +82,7 @@ fn what_only_the_node_can_answer_waits_until_the_broker_says_that_it_is_the_node
     assert_eq!(rig.at_broker(), fetch);
 }
 
+/// PLACE-1.
 #[test]
 fn another_broker_gets_nothing_of_it_and_the_client_comes_back() {
     type Brokers = &'static [(i32, &'static str, i32)];
@@ -220,6 +222,7 @@ fn a_coordinator_that_is_the_node_proves_nothing() {
     withheld(&mut rig, &fetch_request(11, 2));
 }
 
+/// FLIGHT-1, SESSION-3.
 #[test]
 fn answers_keep_their_order_with_ours_between_them() {
     let mut rig = at_node();
@@ -331,6 +334,7 @@ fn produce_of(bytes: usize) -> Vec<u8> {
     }
 }
 
+/// AUTH-4, QUESTION-2.
 #[test]
 fn records_of_a_stranger_are_not_worked_on_and_hardly_held() {
     for bytes in [1000, 600 * 1024] {
@@ -371,6 +375,7 @@ fn a_long_request_of_a_stranger_waits_whatever_its_api() {
     assert_eq!(rig.at_broker(), longer);
 }
 
+/// AUTH-4.
 #[test]
 fn an_accepted_round_of_a_login_is_no_login() {
     let mut rig = at_bootstrap();

@@ -122,6 +122,7 @@ fn a_connection_to_the_wrong_broker_is_closed_once_all_know_the_right_one() {
     assert!(bench.broker.take_written().is_empty() && bench.client.take_written().is_empty());
 }
 
+/// PLACE-2.
 #[test]
 fn an_idle_connection_is_closed_as_soon_as_anybody_learns_that_its_node_has_moved() {
     let mut bench = Bench::at_node();

@@ -242,7 +242,7 @@ impl Session {
         produce.work.finish(pipeline);
         self.finished = Some((TimeKind::Produce, now.saturating_duration_since(held.since)));
         if acks == 0 {
-            // No answer will come that could prove the client: nothing else may ever be sent on this connection.
+            // No answer will come.
             pipeline.metrics.frames(Direction::Request).frame(head.api_key);
             self.authentication.requested(head.api_key);
         } else {
