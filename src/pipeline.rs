@@ -27,6 +27,7 @@ mod decompressing;
 mod fetch;
 mod in_flight;
 mod open_batch;
+mod pace;
 mod place;
 mod produce;
 mod recordless;

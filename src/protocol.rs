@@ -24,6 +24,7 @@ pub mod api_versions;
 pub mod brokers_request;
 pub mod cursor;
 pub mod error_code;
+pub mod fetch_request;
 pub mod fetch_response;
 pub mod frame;
 pub mod policy;

@@ -315,7 +315,7 @@ pub const KEYS: &[Key] = &[
         "limits.fetch_hold",
         [MILLISECOND, Duration::from_secs(10)],
         "\"200ms\"",
-        "How long a fetch response is held back that has nothing to deliver because keys are not there yet. At the bound: it goes out as \"no data yet\", and the client asks again.",
+        "How long a fetch response is held back that has nothing to deliver because keys are not there yet or records are refused; the next in a row twice as long, up to 5 s, where much is sent in vain. At the bound: it goes out as \"no data yet\", and the client asks again.",
     ),
     time(
         "limits.drain_timeout",

@@ -8,7 +8,7 @@
 //!   that batch is the first.
 //! - FETCH-OPEN-3: a batch whose key is on the way ends what is delivered of its partition: code 0, watermarks untouched. All
 //!   keys of a response are asked for at once.
-//! - FETCH-OPEN-4: a response that delivers nothing because of us is held for `fetch_hold`, or clients spin.
+//! - FETCH-OPEN-4: a response that delivers nothing because of us is held, or clients spin ([`super::pace`]).
 //! - FETCH-OPEN-6: a response does not outgrow `fetch_response_bytes_max` by being opened: once it is so long, what lies behind is
 //!   left for the client's next fetch.
 //! - FETCH-OPEN-5: a truncated tail is dropped, even if it is all there is: some clients read records out of a part of a
@@ -301,6 +301,11 @@ impl FetchWork {
             }
         }
         Ok(Some(Fetched::Verbatim))
+    }
+
+    /// Whether any records are delivered, as far as it is done.
+    pub(super) fn delivers(&self) -> bool {
+        self.delivers
     }
 
     /// Where in the output the response begins; `None` while nothing of it is written.

@@ -26,6 +26,7 @@ use super::addresses::{LearnedAddress, ListenerMap};
 use super::authentication::Authentication;
 use super::fetch::FetchWork;
 use super::in_flight::{Answer, InFlight, Pending};
+use super::pace::Pace;
 use super::place::Place;
 use super::produce::ProduceWork;
 use super::sequence_guard::SequenceGuard;
@@ -80,6 +81,7 @@ pub struct Session {
     drain_left: Option<usize>,
     produce: Option<Box<HeldProduce>>,
     fetch: Option<Box<HeldFetch>>,
+    pace: Pace,
     learning: Option<Learning>,
     place: Place,
     /// The session has asked the broker for itself, and waits for the answer until then.
@@ -152,6 +154,7 @@ impl Session {
             drain_left: None,
             produce: None,
             fetch: None,
+            pace: Pace::default(),
             learning: None,
             place: Place::new(node),
             asked_until: None,

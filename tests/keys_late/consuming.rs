@@ -40,6 +40,46 @@ fn outage_is_no_data_yet_and_neither_clients_nor_the_proxy_spin() {
     });
 }
 
+/// PACE-1, PACE-2: of each consumer, and they go on as soon as the keys are there.
+#[test]
+fn consumers_that_wait_cost_their_broker_little() {
+    let Some(proxy) = FaultyProxy::start(&RIG, 2, Duration::from_secs(2)) else {
+        return;
+    };
+    proxy.faults.hold();
+    let late = RIG.topic("late-k22", LONG_PARTITIONS);
+    let value = "x".repeat(LONG_VALUE_BYTES);
+    let sent: Vec<Record> = (0..LONG_RECORDS)
+        .map(|number| Record::new(&late, number.to_string(), &value).partition(number % LONG_PARTITIONS))
+        .collect();
+    assert_delivered(&RIG.java.produce(&RIG.options(), &sent));
+    let streams = [&RIG.java, &LIBRDKAFKA].map(|agent: &Agent| {
+        let from = From::partitions(&late, LONG_PARTITIONS);
+        (agent, agent.stream_consume(&proxy.options(), &from))
+    });
+    let bytes = || proxy.metric("sealwire_read_bytes_total", &["direction=\"response\""]);
+    let pause = |what: &str, time: Duration| {
+        let begun = Instant::now();
+        wait::until(what, EVENTUALLY, || (begun.elapsed() >= time).then_some(()));
+    };
+    wait::until("that they fetch", EVENTUALLY, || {
+        (bytes() > f64::from(LONG_PARTITIONS) * MEBIBYTE).then_some(())
+    });
+    pause("the ten seconds", Duration::from_secs(10));
+    let (before, begun) = (bytes(), Instant::now());
+    pause("the time in which bytes are counted", STUCK_COUNTING);
+    let cost = (bytes() - before) / MEBIBYTE;
+    let most = 2.0 * (begun.elapsed().as_secs_f64() + f64::from(LONG_PARTITIONS));
+    assert!(cost <= most, "{cost} MiB, of {most}");
+    assert!(cost > 0.1, "nobody fetches");
+    proxy.faults.release();
+    for (agent, stream) in streams {
+        agent.stream_await(&stream, sent.len());
+        let report = agent.stream_stop(stream);
+        assert!(report.failures.is_empty(), "{:?}", report.failures);
+    }
+}
+
 fn late_then_read(proxy: &FaultyProxy, kek: &str, heal: impl FnOnce()) {
     // Sealed by another proxy: this one has never seen the key.
     let (late, steady) = (RIG.topic(&format!("late-{kek}"), 2), RIG.topic("steady", 3));
@@ -169,6 +209,12 @@ fn fetches_per_second(proxy: &FaultyProxy) -> f64 {
     (fetches() - before) / started.elapsed().as_secs_f64()
 }
 
+/// Of which clients fetch a mebibyte each at a time, by default.
+const LONG_PARTITIONS: i32 = 6;
+const LONG_RECORDS: i32 = 120;
+const LONG_VALUE_BYTES: usize = 100_000;
+const STUCK_COUNTING: Duration = Duration::from_secs(8);
+const MEBIBYTE: f64 = 1_048_576.0;
 const LATE_RECORDS: i32 = 200;
 const STEADY_RECORDS: i32 = 50;
 const MORE_RECORDS: i32 = 20;

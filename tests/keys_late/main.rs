@@ -36,9 +36,9 @@ static AIOKAFKA: LazyLock<Agent> = LazyLock::new(|| Agent::start(Library::Aiokaf
 static FRANZ_GO: LazyLock<Agent> = LazyLock::new(|| Agent::start(Library::FranzGo));
 
 /// One for each case.
-const KEKS: [&str; 23] = [
+const KEKS: [&str; 24] = [
     "steady", "k0", "k1", "k2", "k3", "k4", "k5", "k6", "k7", "k8", "k9", "k10", "k11", "k12", "k13", "k14",
-    "k15", "k16", "k17", "k18", "k19", "k20", "k21",
+    "k15", "k16", "k17", "k18", "k19", "k20", "k21", "k22",
 ];
 
 fn agents() -> [&'static Agent; 4] {

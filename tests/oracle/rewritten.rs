@@ -3,13 +3,14 @@
 use kafka_protocol::messages::find_coordinator_response::Coordinator;
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use kafka_protocol::messages::{
-    ApiKey, ApiVersionsResponse, BrokerId, DescribeClusterResponse, FetchResponse as FetchModel,
-    FindCoordinatorResponse, MetadataResponse, ProduceRequest as ProduceModel, ProduceResponse,
-    ShareAcknowledgeResponse, ShareFetchResponse, TopicName,
+    ApiKey, ApiVersionsResponse, BrokerId, DescribeClusterResponse, FetchRequest,
+    FetchResponse as FetchModel, FindCoordinatorResponse, MetadataResponse, ProduceRequest as ProduceModel,
+    ProduceResponse, ShareAcknowledgeResponse, ShareFetchResponse, TopicName,
 };
 use kafka_protocol::protocol::{Decodable, HeaderVersion, StrBytes};
 use proptest::prelude::*;
 use sealwire::protocol::addresses::{self, Rewrite};
+use sealwire::protocol::fetch_request::limit_response;
 use sealwire::protocol::fetch_response::{FetchResponse, RecordsRewrite};
 use sealwire::protocol::policy::api_policy;
 use sealwire::protocol::produce_request::{PartitionRewrite, ProduceRequest, Rewriting, Writing};
@@ -106,6 +107,28 @@ macro_rules! listed {
 }
 
 proptest! {
+    #[test]
+    fn limits_on_fetch_responses_are_lowered_and_never_raised(seed: u64, version in 4_i16..=17, wanted: i32) {
+        let draw = &mut Draw::new(seed);
+        let mut body = FetchRequest::default();
+        body.max_bytes = wanted;
+        let frame = request(draw, ApiKey::Fetch, version, &body);
+        let mut limited = frame.clone();
+        prop_assert_eq!(limit_response(&mut limited, version, 1000), Ok(()));
+        let (header, before) = decode_request::<FetchRequest>(&frame, version);
+        let (limited_header, after) = decode_request::<FetchRequest>(&limited, version);
+        prop_assert_eq!(after, before.with_max_bytes(wanted.min(1000)));
+        prop_assert_eq!(limited_header, header);
+        for end in 0..frame.len() {
+            let mut part = frame[..end].to_vec();
+            if limit_response(&mut part, version, 1000).is_err() {
+                prop_assert_eq!(&part, &frame[..end]);
+            } else {
+                prop_assert_eq!(&part, &limited[..end]);
+            }
+        }
+    }
+
     #[test]
     fn addresses_are_mapped(seed: u64) {
         for version in 0..=13 {

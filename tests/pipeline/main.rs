@@ -9,6 +9,7 @@ mod fetch;
 mod fetch_keys;
 mod login;
 mod order;
+mod pacing;
 mod pieces;
 mod place;
 mod produce;

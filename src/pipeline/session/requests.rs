@@ -11,10 +11,11 @@ use crate::pipeline::Pipeline;
 use crate::pipeline::authentication::{self, API_VERSIONS};
 use crate::pipeline::in_flight::Answer;
 use crate::pipeline::produce::{ProduceFrame, ProduceWork, Produced};
-use crate::protocol::api_versions;
+use crate::protocol::api_key::FETCH;
 use crate::protocol::frame::{LENGTH_PREFIX_BYTES, RequestHead};
 use crate::protocol::policy::{ApiPolicy, RequestHandling, ResponseHandling, api_policy};
 use crate::protocol::produce_response::Refusal;
+use crate::protocol::{api_versions, fetch_request};
 
 impl Session {
     /// Takes bytes from the client; what goes to the broker is forwarded or appended to `out`.
@@ -68,7 +69,7 @@ impl Session {
         &mut self,
         pipeline: &mut Pipeline,
         now: Instant,
-        input: &[u8],
+        input: &mut [u8],
         run: usize,
         out: &mut Vec<u8>,
     ) -> Result<Next, CloseReason> {
@@ -111,8 +112,19 @@ impl Session {
             ResponseHandling::Stream => Answer::Stream,
             ResponseHandling::Hold => Answer::Rewrite,
         };
-        self.note_request(pipeline, head, frame_bytes, answer);
         let here = whole.min(rest.len());
+        if head.api_key == FETCH
+            && let Some(bytes_max) = self.pace.response_bytes_max(now)
+        {
+            if here < whole.min(FETCH_HEAD_BYTES) {
+                return Ok(Next::Step(if run > 0 { Step::Forward(run) } else { Step::More }));
+            }
+            let here = run.saturating_add(LENGTH_PREFIX_BYTES)..run.saturating_add(here);
+            let frame = input.get_mut(here).unwrap_or_default();
+            // One that is not well formed, or whose head is longer than anybody's, goes as it is.
+            let _ = fetch_request::limit_response(frame, head.api_version, bytes_max);
+        }
+        self.note_request(pipeline, head, frame_bytes, answer);
         self.request_left = whole - here;
         Ok(Next::Streamed(here))
     }
@@ -277,5 +289,7 @@ pub(super) fn request_head(input: &[u8]) -> Result<(usize, RequestHead), CloseRe
 
 /// Length, API key, API version, correlation id.
 const HEAD_BYTES: usize = LENGTH_PREFIX_BYTES + 8;
+/// Of a Fetch request: its header, with a client id of ordinary length, and its limits.
+const FETCH_HEAD_BYTES: usize = 1024;
 /// API key, API version, correlation id.
 const REQUEST_BYTES_MIN: usize = 8;

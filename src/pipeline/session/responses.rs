@@ -273,6 +273,9 @@ impl Session {
                 return Ok(Step::Blocked(Wait::Until(now + FULL_RETRY)));
             }
             Fetched::Verbatim => {
+                if held.work.delivers() {
+                    self.pace.delivered();
+                }
                 self.finished = Some((TimeKind::Fetch, now.saturating_duration_since(held.since)));
                 held.work.finish(pipeline);
                 self.answered(pipeline, 0);
@@ -285,7 +288,8 @@ impl Session {
                 if waits {
                     park(&mut pipeline.metrics.gauges.fetch_parked, &mut held.parked, true);
                 }
-                let until = *held.hold.get_or_insert(now + pipeline.limits.fetch_hold);
+                let hold = self.pace.hold(pipeline.limits.fetch_hold, whole);
+                let until = *held.hold.get_or_insert(now + hold);
                 self.fetch = Some(held);
                 return Ok(Step::Blocked(if waits {
                     Wait::News(until)
@@ -293,7 +297,9 @@ impl Session {
                     Wait::Until(until)
                 }));
             }
-            Fetched::Written | Fetched::Nothing { .. } => {}
+            Fetched::Nothing { .. } => self.pace.nothing(now, whole),
+            Fetched::Written if held.work.delivers() => self.pace.delivered(),
+            Fetched::Written => {}
         }
         held.draft.deliver(out);
         self.finished = Some((TimeKind::Fetch, now.saturating_duration_since(held.since)));
