@@ -12,6 +12,7 @@ use support::artifacts::KafkaVersion;
 use support::broker_properties::{Login, MECHANISMS, PASSWORD, USER};
 use support::cluster::KafkaCluster;
 use support::operations::{From, Options};
+use support::raw_client::{RawClient, batch};
 use support::records::{Record, assert_same};
 use support::rig::Rig;
 use support::streams::assert_exactly_once;
@@ -81,6 +82,48 @@ fn wrong_password_is_the_brokers_to_refuse() {
         refused.is_err() || refused.is_ok_and(|records| records.is_empty()),
         "served without a login"
     );
+}
+
+#[test]
+fn who_is_not_logged_in_has_nothing_worked_on() {
+    let rig = &*RIG;
+    let Some(mut proxy) = rig.another_proxy(Login::Sasl) else {
+        return;
+    };
+    let topic = rig.topic("sealed-strangers", 1);
+    let value = "x".repeat(5_000_000);
+    for address in [proxy.bootstrap(), proxy.node_address(0)] {
+        // Without a word of a login, and after the first of two rounds, which shows no more than a name.
+        for begun in [false, true] {
+            let mut stranger = RawClient::connect(&address);
+            if begun {
+                stranger.begin_scram(USER);
+            }
+            stranger.produce_unacknowledged(&topic, batch(None, "x"));
+            stranger.assert_closed();
+        }
+    }
+    let closed = |reason: &str| {
+        let label = format!("reason=\"{reason}\"");
+        proxy.metric("sealwire_connections_closed_total", &[&label])
+    };
+    // Kafka closes at once, or answers with an error within a login that has begun.
+    assert_eq!((closed("broker_closed"), closed("denied_api")), (2.0, 2.0));
+    for (name, what) in [
+        ("sealwire_sealed_records_total", "sealed"),
+        ("sealwire_refused_partitions_total", "refused"),
+    ] {
+        assert_eq!(proxy.metric(name, &[]), 0.0, "nothing was {what}");
+    }
+    // Who is logged in may begin with a long one.
+    let options = Options::at(proxy.bootstrap())
+        .sasl("SCRAM-SHA-256", USER, PASSWORD)
+        .set("record_bytes_max", 6_000_000);
+    let sent = [Record::new(&topic, "key", &value).partition(0)];
+    let deliveries = rig.java.produce(&options, &sent);
+    let read = rig.java.consume(&options, &From::partitions(&topic, 1), 1);
+    assert_same(&sent, &deliveries, &read);
+    proxy.terminate();
 }
 
 /// The broker ends sessions after three seconds unless the client authenticates again, on the same connection.

@@ -6,9 +6,9 @@
 //! - AUTH-1: from SaslHandshake until a SaslAuthenticate answer without an error only the exchange itself is let through.
 //! - AUTH-2: a frame of the exchange, and an ApiVersions request, is at most [`FRAME_BYTES_MAX`] long.
 //! - AUTH-3: re-authentication (KIP-368) on a live connection disturbs nothing: earlier answers may still arrive.
-//! - AUTH-4: before the broker has answered an ordinary request, which it does for nobody who is not logged in, only small
-//!   requests pass and no records are worked on. That it accepted a round of the exchange proves less: SCRAM accepts the first
-//!   from whoever knows a name.
+//! - AUTH-4: before the broker has named the cluster's brokers in an answer, which it does for nobody who is not logged in, only
+//!   small requests pass and no records are worked on. Nothing else is proof: SCRAM's first round is accepted from whoever
+//!   knows a name, and within an exchange Kafka answers any other request with an error before it closes.
 
 /// A broker's `sasl.server.max.receive.size` default, applied to every frame of the exchange and to ApiVersions.
 pub(crate) const FRAME_BYTES_MAX: usize = 524_288;
@@ -25,8 +25,9 @@ pub(crate) struct Authentication {
     asked: bool,
     /// A round of the exchange was accepted.
     accepted: bool,
-    /// An ordinary request was answered.
+    /// An ordinary request was answered, be it with an error.
     answered: bool,
+    logged_in: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -95,9 +96,14 @@ impl Authentication {
         self.accepted || self.answered
     }
 
-    /// Whether the broker has answered an ordinary request (AUTH-4).
+    /// The broker has named brokers (AUTH-4).
+    pub(crate) fn named_brokers(&mut self) {
+        self.logged_in = true;
+    }
+
+    /// Whether the broker answers this client as nobody who is not logged in (AUTH-4).
     pub(crate) fn is_logged_in(&self) -> bool {
-        self.answered
+        self.logged_in
     }
 
     /// Whether an ordinary request waits for the broker. One that wants a login first closes the connection at once, so
@@ -140,6 +146,8 @@ mod tests {
         state.requested(METADATA);
         assert!(!state.permits(SASL_AUTHENTICATE));
         state.answered(METADATA, 0);
+        assert!(!state.is_logged_in(), "it may be an error");
+        state.named_brokers();
         assert!(state.is_logged_in());
     }
 

@@ -26,14 +26,22 @@ pub(super) enum Place {
     Found,
 }
 
-/// What an answer says of the node that is sought.
+/// What an answer that names the cluster's brokers says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Told {
+    pub(super) whereabouts: Whereabouts,
+    /// It names any broker.
+    pub(super) any: bool,
+}
+
+/// What it says of the node that is sought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Whereabouts {
     /// It is where the connection leads.
     Here,
     /// It has another address.
     Elsewhere,
-    /// The answer does not name it, or names another node at the same address.
+    /// Nothing, or it names another node at the same address.
     Unsaid,
 }
 
@@ -48,7 +56,12 @@ impl Place {
 
     /// Whether requests of this API may go out (PLACE-1).
     pub(super) fn admits(&self, api_key: i16) -> bool {
-        !matches!(self, Self::Sought { .. }) || is_alike_everywhere(api_key)
+        !self.is_sought() || is_alike_everywhere(api_key)
+    }
+
+    /// Whether it is still to be found out whether the node is there.
+    pub(super) fn is_sought(&self) -> bool {
+        matches!(self, Self::Sought { .. })
     }
 
     /// Takes note of a broker's answer.
@@ -57,42 +70,44 @@ impl Place {
         api_key: i16,
         version: i16,
         frame: &[u8],
-    ) -> Result<Whereabouts, ProtocolError> {
-        let Self::Sought { node_id, address } = self else {
-            return Ok(Whereabouts::Here);
-        };
-        if !lists_brokers(api_key) {
-            return Ok(Whereabouts::Unsaid);
+    ) -> Result<Told, ProtocolError> {
+        let (mut any, mut here, mut elsewhere, mut shared) = (false, false, false, false);
+        if names_brokers(api_key) {
+            visit(api_key, version, frame, &mut |endpoint| {
+                any = true;
+                let Self::Sought { node_id, address } = self else {
+                    return;
+                };
+                let is_here = endpoint.host == address.host && endpoint.port == i32::from(address.port);
+                match (endpoint.node_id == *node_id, is_here) {
+                    (true, true) => here = true,
+                    (true, false) => elsewhere = true,
+                    (false, true) => shared = true,
+                    (false, false) => {}
+                }
+            })?;
         }
-        let (mut here, mut elsewhere, mut shared) = (false, false, false);
-        visit(api_key, version, frame, &mut |endpoint| {
-            let is_here = endpoint.host == address.host && endpoint.port == i32::from(address.port);
-            match (endpoint.node_id == *node_id, is_here) {
-                (true, true) => here = true,
-                (true, false) => elsewhere = true,
-                (false, true) => shared = true,
-                (false, false) => {}
+        let whereabouts = match self {
+            Self::Anywhere | Self::Found => Whereabouts::Here,
+            Self::Sought { .. } if elsewhere => Whereabouts::Elsewhere,
+            Self::Sought { .. } if !here || shared => Whereabouts::Unsaid,
+            Self::Sought { .. } => {
+                *self = Self::Found;
+                Whereabouts::Here
             }
-        })?;
-        if elsewhere {
-            return Ok(Whereabouts::Elsewhere);
-        }
-        if !here || shared {
-            return Ok(Whereabouts::Unsaid);
-        }
-        *self = Self::Found;
-        Ok(Whereabouts::Here)
+        };
+        Ok(Told { whereabouts, any })
     }
 }
 
 /// Answers of these APIs name all brokers.
-fn lists_brokers(api_key: i16) -> bool {
+fn names_brokers(api_key: i16) -> bool {
     matches!(api_key, METADATA | DESCRIBE_CLUSTER)
 }
 
 /// Any broker of the cluster gives the same answer.
 fn is_alike_everywhere(api_key: i16) -> bool {
-    lists_brokers(api_key)
+    names_brokers(api_key)
         || matches!(
             api_key,
             API_VERSIONS | SASL_HANDSHAKE | SASL_AUTHENTICATE | FIND_COORDINATOR

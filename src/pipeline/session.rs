@@ -200,7 +200,7 @@ impl Session {
         self.authentication.is_proven() || (self.authentication.has_asked() && self.request_left == 0)
     }
 
-    /// Whether the broker has answered an ordinary request of this connection, as it does for nobody who is not logged in: only
+    /// Whether the broker has named the cluster's brokers on this connection, as it does for nobody who is not logged in: only
     /// then are records worked on, and long requests taken.
     pub fn is_logged_in(&self) -> bool {
         self.authentication.is_logged_in()

@@ -16,6 +16,8 @@ use crate::wire::{
 };
 
 const NODE: i32 = 2;
+/// A broker that the listener does not serve: nothing is to be learned of it.
+const UNSERVED: [(i32, &str, i32); 1] = [(7, "kafka-7", 9092)];
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
 
 fn here() -> HostPort {
@@ -346,7 +348,7 @@ fn records_of_a_stranger_are_not_worked_on_and_hardly_held() {
         assert_eq!(rig.session.bytes_held(Direction::Request), 0);
         assert_eq!(rig.parked(), (0, 0));
         // A broker that takes the client answers, and the request goes on.
-        assert_eq!(rig.broker_sends(&own_answer(id, &[])), Ok(Halt::More));
+        assert_eq!(rig.broker_sends(&own_answer(id, &UNSERVED)), Ok(Halt::More));
         assert_eq!(rig.client_sends(&sent[until_asked..]), Ok(Halt::More));
         let frame = only_frame(&rig.at_broker());
         assert!(frame.len() > bytes && !contains(&frame, "xxxx"), "it is sealed");
@@ -370,7 +372,7 @@ fn a_long_request_of_a_stranger_waits_whatever_its_api() {
     let mut rig = at_bootstrap();
     let longer = announced(limit + 1);
     let id = withheld(&mut rig, &longer);
-    assert_eq!(rig.broker_sends(&own_answer(id, &[])), Ok(Halt::More));
+    assert_eq!(rig.broker_sends(&own_answer(id, &UNSERVED)), Ok(Halt::More));
     assert_eq!(rig.client_sends(&[]), Ok(Halt::More));
     assert_eq!(rig.at_broker(), longer);
 }
@@ -384,10 +386,18 @@ fn an_accepted_round_of_a_login_is_no_login() {
     rig.client_sends(&token_request(2, 10)).unwrap();
     // The first round of SCRAM: a name is enough.
     rig.broker_sends(&token_response(2, 0)).unwrap();
+    // Kafka answers what does not belong there with an error, and then closes.
+    rig.client_sends(&prefixed(&[0, 12, 0, 0, 0, 0, 0, 3])).unwrap();
+    rig.broker_sends(&prefixed(&[0, 0, 0, 3, 0, 34])).unwrap();
     rig.at_broker();
-    let sent = produce(9, 3, -1, &[to_produce("sealed-a", 0, &batch(&["canary"]))]);
-    withheld(&mut rig, &sent);
+    let sent = produce(9, 4, -1, &[to_produce("sealed-a", 0, &batch(&["canary"]))]);
+    let id = withheld(&mut rig, &sent);
     assert!(!rig.session.is_logged_in());
+    assert_eq!(
+        rig.broker_sends(&own_answer(id, &[])),
+        Err(CloseReason::DeniedApi),
+        "the same for our own question"
+    );
 }
 
 #[test]
@@ -401,8 +411,10 @@ fn a_request_that_takes_its_time_at_the_broker_is_waited_for_before_we_ask() {
     rig.pass_time(Duration::from_secs(300));
     assert_eq!(rig.client_sends(&[]), Ok(Halt::Blocked(Wait::Room)));
     rig.broker_sends(&prefixed(&[0, 0, 0, 1])).unwrap();
+    let id = withheld(&mut rig, &[]);
+    assert_eq!(rig.broker_sends(&own_answer(id, &UNSERVED)), Ok(Halt::More));
     assert_eq!(rig.client_sends(&[]), Ok(Halt::More));
-    assert_eq!(frames(&rig.at_broker()).len(), 1, "its answer was proof");
+    assert_eq!(frames(&rig.at_broker()).len(), 1);
 }
 
 #[test]

@@ -208,9 +208,13 @@ impl Rig {
     /// With a client that the broker takes.
     pub(crate) fn with(limits: Limits) -> Self {
         let mut rig = Self::stranger(limits, None);
-        let asked = [0, 0, 0, 8, 0, 2, 0, 7, 0, 0, 0, 0];
+        // Metadata, version 0, and a broker that the listener does not serve.
+        let asked = [0, 0, 0, 14, 0, 3, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0];
         assert_eq!(rig.client_sends(&asked), Ok(Halt::More));
-        assert_eq!(rig.broker_sends(&[0, 0, 0, 4, 0, 0, 0, 0]), Ok(Halt::More));
+        let told = [
+            0, 0, 0, 23, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 7, 0, 1, b'k', 0, 0, 0, 9, 0, 0, 0, 0,
+        ];
+        assert_eq!(rig.broker_sends(&told), Ok(Halt::More));
         rig.at_broker();
         rig.at_client();
         rig

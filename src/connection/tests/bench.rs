@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use super::wire::{Socket, beaten, heartbeat};
+use super::wire::{Socket, frame, request};
 use crate::channel::{Receiver, channel};
 use crate::config::{ClientAuth, HostPort, Limits, ListenerConfig};
 use crate::connection::{Relay, Turn};
@@ -228,13 +228,16 @@ impl Bench {
     }
 }
 
-/// The broker has answered the client once.
+/// The broker has named a broker to the client, one that the listener does not serve.
 fn log_in(session: &mut Session, pipeline: &mut Pipeline) {
     let mut out = Vec::new();
-    let asked = session.requests(pipeline, Instant::now(), &mut heartbeat(0), &mut out);
-    assert_eq!(asked, Ok(Step::Forward(heartbeat(0).len())));
-    let answered = session.responses(pipeline, Instant::now(), &mut beaten(0), &mut out);
-    assert_eq!(answered, Ok(Step::Forward(beaten(0).len())));
+    let mut asked = request(3, 0, 0, &[0; 4]);
+    let step = session.requests(pipeline, Instant::now(), &mut asked, &mut out);
+    assert_eq!(step, Ok(Step::Forward(asked.len())));
+    let broker = [&[0, 0, 0, 7, 0, 1][..], b"k", &[0, 0, 0, 9]].concat();
+    let mut told = frame(&[&[0; 4], &[0, 0, 0, 1], &broker, &[0; 4]]);
+    let step = session.responses(pipeline, Instant::now(), &mut told, &mut out);
+    assert_eq!(step, Ok(Step::Wrote(told.len())));
 }
 
 pub(super) fn record(value: &[u8]) -> RecordInput<'_> {

@@ -85,7 +85,9 @@ fn a_client_that_leaves_behind_its_first_records_has_them_stored() {
     assert_eq!(bench.settle(), None);
     let id = asked(&bench.broker);
     assert!(!bench.broker.is_closed());
-    bench.broker.arrive(&frame(&[&id, &[0; 12]]));
+    bench.broker.arrive(&told(id, 9092));
+    assert_eq!(bench.settle(), None);
+    spread(&mut bench);
     assert_eq!(bench.settle(), Some(CloseReason::ClientClosed));
     let stored = bench.broker.take_written();
     assert!(stored.len() > batch().len() && !holds_canary(&stored));

@@ -1,7 +1,7 @@
 //! What a session asks the broker for itself, on the client's connection, before it lets the client's request through.
 //!
-//! One answer settles both doubts: a broker that wants a login answers nobody else (AUTH-4), and what it says of the brokers'
-//! addresses shows whether it is the one that the client came for (PLACE-1).
+//! One answer settles both doubts: a broker that wants a login names the brokers to nobody else (AUTH-4), and what it says of
+//! their addresses shows whether it is the one that the client came for (PLACE-1).
 //!
 //! - QUESTION-1: it is asked once at most, between two whole requests of the client, and its answer comes in its turn.
 //! - QUESTION-2: meanwhile the client's request is not read any further than it is, and nothing behind it.
@@ -59,6 +59,26 @@ impl Session {
         Ok(Step::Wrote(0))
     }
 
+    /// Takes note of what an answer says of brokers.
+    pub(super) fn take_note(
+        &mut self,
+        api_key: i16,
+        version: i16,
+        frame: &[u8],
+    ) -> Result<Whereabouts, CloseReason> {
+        if self.is_logged_in() && !self.place.is_sought() {
+            return Ok(Whereabouts::Here);
+        }
+        let told = self
+            .place
+            .take_answer(api_key, version, frame)
+            .map_err(malformed)?;
+        if told.any {
+            self.authentication.named_brokers();
+        }
+        Ok(told.whereabouts)
+    }
+
     /// Takes the answer to the session's own question.
     pub(super) fn take_own_answer(
         &mut self,
@@ -69,10 +89,11 @@ impl Session {
         if let Some(wait) = self.learn(pipeline, now, METADATA, BROKERS_REQUEST_VERSION, frame)? {
             return Ok(Step::Blocked(wait));
         }
-        let whereabouts = self
-            .place
-            .take_answer(METADATA, BROKERS_REQUEST_VERSION, frame)
-            .map_err(malformed)?;
+        let whereabouts = self.take_note(METADATA, BROKERS_REQUEST_VERSION, frame)?;
+        if !self.is_logged_in() {
+            // As a broker would, and does in a moment.
+            return Err(CloseReason::DeniedApi);
+        }
         if whereabouts != Whereabouts::Here {
             self.leave(CloseReason::Learned);
         }

@@ -142,10 +142,7 @@ impl Session {
                 self.listener
                     .rewrite(api_key, version, frame, out)
                     .map_err(malformed)?;
-                let whereabouts = self
-                    .place
-                    .take_answer(api_key, version, frame)
-                    .map_err(malformed)?;
+                let whereabouts = self.take_note(api_key, version, frame)?;
                 if whereabouts == Whereabouts::Elsewhere {
                     self.leave(CloseReason::Learned);
                 }
