@@ -18,7 +18,7 @@ impl BufferPool {
     /// An empty buffer for about `bytes`, with memory from an earlier use where there is some that suits: the smallest that is
     /// large enough, but none that is much too large, since memory is on the account of whoever holds it.
     pub(crate) fn take(&mut self, bytes: usize) -> Vec<u8> {
-        let suits = |buffer: &Vec<u8>| buffer.capacity() <= bytes.max(SMALL_BYTES).saturating_mul(4);
+        let suits = |buffer: &Vec<u8>| buffer.capacity() <= bytes.max(SMALL_BYTES).saturating_mul(2);
         let fitting = self.free.iter().enumerate().filter(|(_, buffer)| suits(buffer));
         let best = fitting.max_by_key(|(_, buffer)| {
             let capacity = buffer.capacity();
@@ -48,7 +48,7 @@ const POOLED_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Two directions of four busy connections at a time; more only wait for their sockets.
 const POOLED_BUFFERS_MAX: usize = 8;
 
-/// Any buffer up to four times this is good for anything: it fits the share that each of thousands of connections has.
+/// A buffer of twice this is good for anything: thousands of connections may have one.
 const SMALL_BYTES: usize = 64 * 1024;
 
 #[cfg(test)]
@@ -70,14 +70,14 @@ mod tests {
     #[test]
     fn whoever_holds_little_gets_no_large_buffer() {
         let mut pool = BufferPool::default();
-        let capacities = [4 * SMALL_BYTES, 4 * SMALL_BYTES + 1, 1000, 16 * SMALL_BYTES];
+        let capacities = [2 * SMALL_BYTES, 2 * SMALL_BYTES + 1, 1000, 16 * SMALL_BYTES];
         for capacity in capacities {
             pool.give(Vec::with_capacity(capacity));
         }
         assert_eq!(pool.take(1).capacity(), 1000, "the smallest that is large enough");
-        assert_eq!(pool.take(1).capacity(), 4 * SMALL_BYTES);
+        assert_eq!(pool.take(1).capacity(), 2 * SMALL_BYTES);
         assert_eq!(pool.take(1).capacity(), 0, "what is left is much too large");
         assert_eq!(pool.take(8 * SMALL_BYTES).capacity(), 16 * SMALL_BYTES);
-        assert_eq!(pool.take(usize::MAX).capacity(), 4 * SMALL_BYTES + 1);
+        assert_eq!(pool.take(usize::MAX).capacity(), 2 * SMALL_BYTES + 1);
     }
 }

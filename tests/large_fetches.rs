@@ -1,0 +1,254 @@
+//! Every consumer at once, as after an outage: more large responses than an executor may hold. They take turns, and no client
+//! is worse off by more than what waiting costs.
+
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
+use kafka_protocol::messages::metadata_response::MetadataResponseBroker;
+use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use kafka_protocol::messages::{
+    ApiKey, FetchRequest, FetchResponse, MetadataResponse, ProduceRequest, ProduceResponse, RequestHeader,
+    ResponseHeader, TopicName,
+};
+use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
+use sealwire::record_batch::{BatchBuilder, RecordInput};
+
+#[path = "support/fixture.rs"]
+mod support;
+
+use support::HOST;
+use support::keystore::Keystore;
+use support::proxy::{Proxy, ProxySetup};
+use support::raw_client::RawClient;
+use support::wait;
+
+const CLIENTS: usize = 40;
+const FETCHES: usize = 2;
+const RESPONSE_BYTES: usize = 2 << 20;
+/// Three quarters of it are for long frames, which count twice: three of forty at a time.
+const EXECUTOR_BYTES_MAX: usize = 16 << 20;
+/// What the broker sends in a second, to all together: little enough for a proxy without optimisations on a busy machine.
+const BROKER_BYTES_PER_SECOND: usize = 80 << 20;
+
+const RULES: &str = r#"
+[[cluster.main.topics]]
+match = "passed"
+pass = true
+
+[[cluster.main.topics]]
+match = "sealed"
+kms = "local"
+kek = "payments"
+"#;
+
+#[test]
+fn forty_large_fetches_at_a_time_are_served_in_turns() {
+    let broker = Broker::start();
+    let keystore = Keystore::create(&["payments"]);
+    let mut proxy = Proxy::start(&ProxySetup {
+        brokers: broker.address(),
+        nodes: vec![0],
+        keystore: &keystore,
+        rules: RULES,
+        executors: 1,
+    });
+    proxy.terminate();
+    let bytes_max = format!("limits.executor_bytes_max={EXECUTOR_BYTES_MAX}");
+    let frame_bytes_max = 2 * RESPONSE_BYTES;
+    proxy.start_again_with(&[
+        &bytes_max,
+        &format!("limits.request_bytes_max={frame_bytes_max}"),
+        &format!("limits.fetch_response_bytes_max={frame_bytes_max}"),
+        &format!("limits.decompressed_batch_bytes_max={frame_bytes_max}"),
+    ]);
+    for topic in ["passed", "sealed"] {
+        let value = vec![b'x'; 200_000];
+        let batch = BatchBuilder::new().record(RecordInput {
+            value: Some(&value),
+            ..RecordInput::default()
+        });
+        RawClient::connect(&proxy.bootstrap()).produce(topic, batch.build().expect("a batch"));
+    }
+    for topic in ["passed", "sealed"] {
+        let direct = fetch_all(&broker.address(), topic);
+        let watched = AtomicBool::new(true);
+        let (through, most_held) = thread::scope(|scope| {
+            let held = scope.spawn(|| {
+                let mut most = 0.0_f64;
+                while watched.load(Ordering::Relaxed) {
+                    most = most.max(proxy.metric("sealwire_held_bytes", &[]));
+                    wait::pause(Duration::from_millis(20));
+                }
+                most
+            });
+            let through = fetch_all(&proxy.bootstrap(), topic);
+            watched.store(false, Ordering::Relaxed);
+            (through, held.join().expect("metrics"))
+        });
+        let ratio = direct.as_secs_f64() / through.as_secs_f64();
+        assert!(
+            ratio > 0.6,
+            "{topic}: {direct:?} without and {through:?} with a proxy: {ratio:.2}"
+        );
+        assert!(
+            most_held > RESPONSE_BYTES as f64 && most_held < EXECUTOR_BYTES_MAX as f64,
+            "{topic}: {most_held} bytes were held"
+        );
+    }
+    assert_eq!(
+        proxy.metric("sealwire_connections_closed_total", &["reason=\"limit\""]),
+        0.0
+    );
+}
+
+/// All clients fetch, each for itself; says how long it took until all had all.
+fn fetch_all(address: &str, topic: &str) -> Duration {
+    let start = Instant::now();
+    thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| {
+                let mut client = RawClient::connect(address);
+                for _ in 0..FETCHES {
+                    let partitions = client.fetch(&[topic]);
+                    assert_eq!(partitions.len(), 1);
+                    assert_eq!(partitions[0].error_code, 0);
+                    let records = partitions[0].records.as_ref().map_or(0, Bytes::len);
+                    assert!(records > RESPONSE_BYTES * 3 / 4, "{records} bytes");
+                }
+            });
+        }
+    });
+    start.elapsed()
+}
+
+/// A broker of one node that gives back the last batch of a topic, again and again, until a response is long; all its
+/// connections share a line.
+struct Broker {
+    port: u16,
+}
+
+/// What was stored by topic, and when the line is free again.
+#[derive(Default)]
+struct Stored {
+    batches: Mutex<Vec<(TopicName, Bytes)>>,
+    line: Mutex<Option<Instant>>,
+}
+
+impl Broker {
+    fn start() -> Self {
+        let listener = TcpListener::bind((HOST, 0)).expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let stored = Arc::<Stored>::default();
+        // Ends with the test's process.
+        thread::spawn(move || {
+            for socket in listener.incoming().map_while(Result::ok) {
+                let stored = Arc::clone(&stored);
+                thread::spawn(move || {
+                    // Whoever is connected may go at any time.
+                    let _ = serve(socket, port, &stored);
+                });
+            }
+        });
+        Self { port }
+    }
+
+    fn address(&self) -> String {
+        format!("{HOST}:{}", self.port)
+    }
+}
+
+fn serve(mut socket: TcpStream, port: u16, stored: &Stored) -> io::Result<()> {
+    loop {
+        let mut length = [0; 4];
+        socket.read_exact(&mut length)?;
+        let mut frame = vec![0; u32::from_be_bytes(length) as usize];
+        socket.read_exact(&mut frame)?;
+        let (key, version) = (
+            i16::from_be_bytes([frame[0], frame[1]]),
+            i16::from_be_bytes([frame[2], frame[3]]),
+        );
+        let mut rest = Bytes::from(frame);
+        let key = ApiKey::try_from(key).expect("an API");
+        let header = RequestHeader::decode(&mut rest, key.request_header_version(version)).expect("a header");
+        let mut answer = BytesMut::from(&[0; 4][..]);
+        ResponseHeader::default()
+            .with_correlation_id(header.correlation_id)
+            .encode(&mut answer, key.response_header_version(version))
+            .expect("a header");
+        match key {
+            ApiKey::Produce => {
+                let request = ProduceRequest::decode(&mut rest, version).expect("a request");
+                stored.take_in(request).encode(&mut answer, version)
+            }
+            ApiKey::Fetch => {
+                let request = FetchRequest::decode(&mut rest, version).expect("a request");
+                stored.give_out(&request).encode(&mut answer, version)
+            }
+            ApiKey::Metadata => only_node(port).encode(&mut answer, version),
+            other => panic!("nobody asks for {other:?}"),
+        }
+        .expect("an answer");
+        let length = u32::try_from(answer.len() - 4).expect("a length");
+        answer[..4].copy_from_slice(&length.to_be_bytes());
+        stored.send(&mut socket, &answer)?;
+    }
+}
+
+fn only_node(port: u16) -> MetadataResponse {
+    MetadataResponse::default().with_brokers(vec![
+        MetadataResponseBroker::default()
+            .with_host(StrBytes::from_static_str(HOST))
+            .with_port(i32::from(port)),
+    ])
+}
+
+impl Stored {
+    fn take_in(&self, request: ProduceRequest) -> ProduceResponse {
+        let responses = request.topic_data.into_iter().map(|topic| {
+            let records = topic.partition_data[0].records.clone().expect("records");
+            self.batches
+                .lock()
+                .expect("no panic")
+                .push((topic.name.clone(), records));
+            TopicProduceResponse::default()
+                .with_name(topic.name)
+                .with_partition_responses(vec![PartitionProduceResponse::default()])
+        });
+        ProduceResponse::default().with_responses(responses.collect())
+    }
+
+    fn give_out(&self, request: &FetchRequest) -> FetchResponse {
+        let topic = &request.topics[0].topic;
+        let batches = self.batches.lock().expect("no panic");
+        let (_, batch) = batches.iter().find(|(name, _)| name == topic).expect("a batch");
+        let records = batch.repeat(RESPONSE_BYTES / batch.len());
+        FetchResponse::default().with_responses(vec![
+            FetchableTopicResponse::default()
+                .with_topic(topic.clone())
+                .with_partitions(vec![PartitionData::default().with_records(Some(records.into()))]),
+        ])
+    }
+
+    /// Piece by piece, each when the line is free.
+    fn send(&self, socket: &mut TcpStream, answer: &[u8]) -> io::Result<()> {
+        for piece in answer.chunks(64 << 10) {
+            let takes = Duration::from_secs_f64(piece.len() as f64 / BROKER_BYTES_PER_SECOND as f64);
+            let free_at = {
+                let mut line = self.line.lock().expect("no panic");
+                let now = Instant::now();
+                let free_at = line.map_or(now, |free_at| free_at.max(now)) + takes;
+                *line = Some(free_at);
+                free_at
+            };
+            wait::pause(free_at.saturating_duration_since(Instant::now()));
+            socket.write_all(piece)?;
+        }
+        Ok(())
+    }
+}
