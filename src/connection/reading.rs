@@ -173,11 +173,13 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
         let Allowance {
             bytes_max, expected, ..
         } = *allowance;
-        match self
+        let room = self
             .half
             .input
-            .make_room_towards(expected, bytes_max, MOVED_AT_ONCE)
-        {
+            .make_room_towards(expected, bytes_max, MOVED_AT_ONCE);
+        let (Room::Ready(moved) | Room::Moving(moved)) = room;
+        self.shared.pipeline.borrow_mut().work.charge_copied(moved);
+        match room {
             Room::Ready(_) => true,
             Room::Moving(_) => {
                 self.half.note_moved(PACE_BYTES, self.now);

@@ -70,6 +70,8 @@ pub(crate) struct HeldBytes {
 struct Half {
     holding: Holding,
     turn: Turn,
+    /// Since when it can move: it had no turn before, or waited for us.
+    since: Instant,
     /// Its connection is among those to be closed.
     closing: bool,
 }
@@ -106,11 +108,7 @@ impl Half {
 
     /// Whether it has not moved for so long that others go first.
     fn stands_still(&self, now: Instant) -> bool {
-        let since = match self.turn {
-            // It could not move before.
-            Turn::Has { since, .. } => since.max(self.holding.paced_at),
-            _ => self.holding.paced_at,
-        };
+        let since = self.since.max(self.holding.paced_at);
         now.saturating_duration_since(since) >= PATIENCE
     }
 
@@ -154,8 +152,16 @@ impl HeldBytes {
 
     /// Notes what a half holds now.
     pub(crate) fn hold(&mut self, key: HalfKey, holding: Holding, now: Instant) {
-        self.change(key, holding, |half| half.holding = holding);
+        self.change(key, holding, |half| {
+            if half.holding.parked && !holding.parked {
+                half.since = now;
+            }
+            half.holding = holding;
+        });
         self.bound_unproven(now);
+        if self.taken_count == 0 {
+            self.admit(now);
+        }
     }
 
     /// A half has ended.
@@ -252,6 +258,7 @@ impl HeldBytes {
         let half = self.halves.entry(key).or_insert(Half {
             holding: Holding { bytes: 0, ..holding },
             turn: Turn::None,
+            since: holding.paced_at,
             closing: false,
         });
         let before = (half.class(), half.holding.bytes, half.turn.is_lost());

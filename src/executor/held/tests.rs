@@ -16,13 +16,16 @@ const SECOND: Duration = Duration::from_secs(1);
 struct Book {
     held: HeldBytes,
     start: Instant,
+    now: Instant,
 }
 
 impl Book {
     fn new(bytes_max: usize) -> Self {
+        let start = Instant::now();
         Self {
             held: HeldBytes::new(bytes_max),
-            start: Instant::now(),
+            start,
+            now: start,
         }
     }
 
@@ -62,7 +65,7 @@ impl Book {
         let waker = Waker::noop();
         let turned = self
             .held
-            .turn(response(connection), holding, announced, waker, self.start);
+            .turn(response(connection), holding, announced, waker, self.now);
         turned == Turned::Has
     }
 
@@ -72,7 +75,7 @@ impl Book {
     }
 
     fn finish(&mut self, connection: u64) {
-        self.held.finish(response(connection), self.start);
+        self.held.finish(response(connection), self.now);
     }
 
     /// Moves a piece at `at`.
@@ -286,16 +289,16 @@ fn who_lost_its_turn_waits_again_behind_the_others() {
 /// Frames of 100 bytes, of which those that lost their turn hold 60 each.
 fn lost(count: u64) -> (Book, Instant) {
     let mut book = Book::new(1000);
-    let mut now = book.start;
     for connection in 0..count {
         assert!(book.asks(connection, 100) || connection > 2);
         book.hold(connection, 60);
     }
     assert!(!book.asks(100, 200));
     while !book.has(100) {
-        now += SECOND;
-        book.held.tick(now);
+        book.now += SECOND;
+        book.held.tick(book.now);
     }
+    let now = book.now;
     (book, now)
 }
 
@@ -311,18 +314,62 @@ fn who_stands_still_is_closed_only_when_the_next_one_does_not_fit_beside_it() {
 }
 
 #[test]
-fn who_waits_for_us_is_not_closed() {
+fn who_waits_for_us_is_not_closed_and_is_waited_for() {
     let (mut book, now) = lost(10);
+    let parked = |bytes, parked| Holding {
+        parked,
+        ..book.holding(bytes)
+    };
+    let (waits, ends) = (parked(60, true), parked(0, false));
     for connection in 5..10 {
-        let holding = Holding {
-            parked: true,
-            ..book.holding(60)
-        };
-        book.held.hold(response(connection), holding, now);
+        book.held.hold(response(connection), waits, now);
     }
     book.finish(100);
-    assert!(book.asks(101, 1000));
+    assert!(!book.asks(101, 351));
     assert_eq!(book.held.take_victims(), [4, 3, 2, 1, 0]);
+    book.held.hold(response(9), ends, now);
+    book.finish(9);
+    assert!(book.has(101), "TURN-2: 240 and 702 fit");
+}
+
+#[test]
+fn who_waits_for_us_has_no_turn_while_others_want_it() {
+    let mut book = Book::new(MIB);
+    assert!(book.asks(1, MIB / 4));
+    let parked = Holding {
+        parked: true,
+        ..book.holding(MIB / 4)
+    };
+    book.held.hold(response(1), parked, book.start);
+    book.held.tick(book.start);
+    assert!(book.has(1), "nobody wants it");
+    assert!(!book.asks(2, MIB / 4));
+    book.held.tick(book.start);
+    assert!(book.has(2), "TURN-4");
+}
+
+#[test]
+fn who_is_written_again_is_not_closed_for_having_waited_for_us() {
+    let (mut book, now) = lost(10);
+    let parked = |parked| Holding {
+        parked,
+        ..book.holding(60)
+    };
+    let (waits, goes_on) = (parked(true), parked(false));
+    book.held.hold(response(9), waits, now);
+    book.held.hold(response(9), goes_on, now);
+    book.finish(100);
+    let asks = |book: &mut Book, at| {
+        let holding = book.holding(1);
+        book.held.turn(response(101), holding, 500, Waker::noop(), at);
+        book.held.tick(at);
+        book.held.take_victims()
+    };
+    assert_eq!(asks(&mut book, now), [8, 7, 6, 5, 4, 3, 2, 1, 0]);
+    assert!(!book.has(101));
+    assert_eq!(asks(&mut book, now + SECOND - Duration::from_nanos(1)), NOBODY);
+    assert_eq!(asks(&mut book, now + SECOND), [9]);
+    assert!(book.has(101));
 }
 
 struct Count(AtomicUsize);
@@ -419,6 +466,7 @@ proptest! {
             let key = response(connection);
             let said = book.held.halves.get(&key).map(|half| half.holding);
             let said = said.unwrap_or(Holding { cluster, ..book.holding(0) });
+            let ticks = matches!(event, Event::Tick);
             match event {
                 Event::Hold { bytes, proven, parked } => {
                     book.held.hold(key, Holding { bytes, proven, parked, paced_at: now, ..said }, now);
@@ -439,7 +487,7 @@ proptest! {
             halves.values().for_each(|half| expected[half.class() as usize] += half.holding.bytes);
             prop_assert_eq!(sums, &expected);
             let has = halves.values().filter_map(|half| match half.turn {
-                Turn::Has { announced, .. } => Some(2 * announced),
+                Turn::Has { announced } => Some(2 * announced),
                 _ => None,
             });
             let has: Vec<_> = has.collect();
@@ -449,7 +497,9 @@ proptest! {
             prop_assert_eq!(*lost, standing.map(|half| half.holding.bytes).sum::<usize>());
             let waiting = halves.values().filter(|half| matches!(half.turn, Turn::Waiting { .. }));
             prop_assert_eq!(book.held.waiting(), waiting.count());
-            prop_assert!(*taken_count > 0 || !book.held.is_any_waiting(), "TURN-2");
+            let lasts = |half: &Half| half.holding.parked || !half.stands_still(now);
+            let ends = halves.values().any(|half| matches!(half.turn, Turn::Lost { .. }) && lasts(half));
+            prop_assert!(*taken_count > 0 || !book.held.is_any_waiting() || ends || !ticks, "TURN-2");
             prop_assert!(book.held.sum(Class::Unproven) <= 250, "HELD-3");
         }
         (0..12).for_each(|connection| book.held.forget(response(connection), now));

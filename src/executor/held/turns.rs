@@ -2,17 +2,19 @@
 //!
 //! - TURN-1: turns are given in order of arrival, for as long as what the frames announce fits three quarters of the bound, twice:
 //!   what is read, and what is written of it.
-//! - TURN-2: one always has a turn, however long it is; it may read to its end whatever others hold.
+//! - TURN-2: one always has a turn, however long it is; it may read to its end whatever others hold. It waits only for those that
+//!   are worked off or written, or wait for us, since they end by themselves.
 //! - TURN-3: while frames of another cluster wait, a cluster has at most half of it; one frame of it goes on all the same.
-//! - TURN-4: who moves less than [`PACE_BYTES`](super::PACE_BYTES) in [`PATIENCE`] loses its turn if others wait. What it holds stays on the account, and it
-//!   waits again, behind the others, when it shows a sign of life.
+//! - TURN-4: who moves less than [`PACE_BYTES`](super::PACE_BYTES) in [`PATIENCE`](super::PATIENCE), or waits for us, loses its
+//!   turn if others wait. What it holds stays on the account. If there is more to be read, it waits again, behind the
+//!   others, when it shows a sign of life.
 //! - TURN-5: nobody is closed for standing still while there is room for the next one.
 
 use std::collections::BTreeMap;
 use std::task::Waker;
 use std::time::Instant;
 
-use super::{Class, HalfKey, HeldBytes, Holding, PASSING_PART};
+use super::{Class, Half, HalfKey, HeldBytes, Holding, PASSING_PART};
 
 /// Where the frame of a half stands.
 #[derive(Debug)]
@@ -27,7 +29,7 @@ pub(super) enum Turn {
         waker: Waker,
     },
     /// It has a turn.
-    Has { announced: usize, since: Instant },
+    Has { announced: usize },
     /// It had one, and stood still.
     Lost { announced: usize },
 }
@@ -72,7 +74,11 @@ impl HeldBytes {
         waker: &Waker,
         now: Instant,
     ) -> Turned {
-        match self.halves.get_mut(&key).map(|half| &mut half.turn) {
+        let half = self.halves.get_mut(&key);
+        if half.as_ref().is_some_and(|half| half.closing) {
+            return Turned::Waits;
+        }
+        match half.map(|half| &mut half.turn) {
             Some(Turn::Has { .. }) => return Turned::Has,
             Some(Turn::Lost { .. }) => return Turned::Lost,
             Some(Turn::Waiting { waker: known, .. }) => {
@@ -120,9 +126,12 @@ impl HeldBytes {
         if self.waiting.is_empty() {
             return;
         }
-        let still = self.halves.iter().filter(|(_, half)| half.stands_still(now));
+        let still = self
+            .halves
+            .iter()
+            .filter(|(_, half)| half.holding.parked || half.stands_still(now));
         let lost = still.filter_map(|(key, half)| match half.turn {
-            Turn::Has { announced, .. } => Some((*key, half.holding, announced)),
+            Turn::Has { announced } => Some((*key, half.holding, announced)),
             _ => None,
         });
         for (key, holding, announced) in lost.collect::<Vec<_>>() {
@@ -159,13 +168,8 @@ impl HeldBytes {
     /// Gives turns to as many of those that wait as there is room for.
     pub(super) fn admit(&mut self, now: Instant) {
         while let Some((key, need)) = self.next() {
-            // TURN-5: it goes on all the same, but not beside what stands still and is more than fits.
-            if self.taken_count == 0 {
-                while self.lost > 0 && self.lasting().saturating_add(need) > self.bytes_max {
-                    let largest = self.largest(|half| half.turn.is_lost() && half.is_to_blame());
-                    let Some(connection) = largest else { break };
-                    self.close(connection);
-                }
+            if !self.fits(need) && !self.makes_way(need, now) {
+                return;
             }
             let Some(half) = self.halves.get(&key) else { return };
             let Turn::Waiting { announced, waker, .. } = &half.turn else {
@@ -174,10 +178,26 @@ impl HeldBytes {
             waker.wake_by_ref();
             let has = Turn::Has {
                 announced: *announced,
-                since: now,
             };
             self.set_turn(key, half.holding, has);
+            if let Some(half) = self.halves.get_mut(&key) {
+                half.since = now;
+            }
         }
+    }
+
+    /// Whether one may go on beside those that have lost their turn. While it does not fit beside them, those that stand still
+    /// are closed (TURN-5), and the others are waited for (TURN-2).
+    fn makes_way(&mut self, need: usize, now: Instant) -> bool {
+        while self.lost > 0 && self.lasting().saturating_add(need) > self.bytes_max {
+            let is_left = |half: &Half| half.holding.bytes > 0 && matches!(half.turn, Turn::Lost { .. });
+            let still = |half: &Half| is_left(half) && half.is_to_blame() && half.stands_still(now);
+            let Some(connection) = self.largest(still) else {
+                return !self.halves.values().any(is_left);
+            };
+            self.close(connection);
+        }
+        true
     }
 
     /// Who is to have a turn now, and what it may need.
@@ -196,11 +216,13 @@ impl HeldBytes {
             .filter(|(_, cluster, _, need)| !self.has_its_half(*cluster, *need))
             .min_by_key(|(ticket, ..)| *ticket)?;
         // TURN-1, TURN-2.
-        let used = self
-            .taken
-            .max(self.sum(Class::Long).saturating_sub(self.lost))
-            .saturating_add(self.lost);
-        (self.taken_count == 0 || used.saturating_add(need) <= self.turns_bytes_max()).then_some((key, need))
+        (self.taken_count == 0 || self.fits(need)).then_some((key, need))
+    }
+
+    fn fits(&self, need: usize) -> bool {
+        let moving = self.sum(Class::Long).saturating_sub(self.lost);
+        let used = self.taken.max(moving).saturating_add(self.lost);
+        used.saturating_add(need) <= self.turns_bytes_max()
     }
 
     /// TURN-3.
@@ -227,7 +249,7 @@ impl HeldBytes {
                     }
                 }
             }
-            Some(Turn::Has { announced, .. }) => {
+            Some(Turn::Has { announced }) => {
                 let need = need(*announced);
                 self.taken = self.taken.saturating_sub(need);
                 self.taken_count = self.taken_count.saturating_sub(1);
@@ -244,7 +266,7 @@ impl HeldBytes {
             Turn::Waiting { ticket, .. } => {
                 self.waiting.entry(cluster).or_default().insert(*ticket, key);
             }
-            Turn::Has { announced, .. } => {
+            Turn::Has { announced } => {
                 let need = need(*announced);
                 self.taken = self.taken.saturating_add(need);
                 self.taken_count += 1;
