@@ -141,6 +141,7 @@ impl AddressBook {
         frame: &[u8],
     ) -> Result<Vec<LearnedAddress>, ProtocolError> {
         let mut news: Vec<LearnedAddress> = Vec::new();
+        let mut seen = HashSet::new();
         visit(api_key, version, frame, &mut |endpoint| {
             let Ok(port) = u16::try_from(endpoint.port) else {
                 return;
@@ -157,9 +158,7 @@ impl AddressBook {
             if self.nodes.get(&endpoint.node_id).is_some_and(is_known) {
                 return;
             }
-            if news.iter().all(|learned| learned.node_id != endpoint.node_id)
-                && self.has_room(endpoint.node_id)
-            {
+            if self.has_room(endpoint.node_id) && seen.insert(endpoint.node_id) {
                 news.push(LearnedAddress {
                     node_id: endpoint.node_id,
                     address: HostPort {
@@ -212,14 +211,15 @@ impl ListenerMap {
         }
     }
 
-    /// Writes a response anew with the listener's own addresses.
+    /// Writes a response anew with the listener's own addresses; says how much of the frame that stands for, behind which the rest
+    /// is to follow as it is.
     pub(super) fn rewrite(
         &self,
         api_key: i16,
         version: i16,
         frame: &[u8],
         out: &mut Vec<u8>,
-    ) -> Result<(), ProtocolError> {
+    ) -> Result<usize, ProtocolError> {
         rewrite(
             api_key,
             version,

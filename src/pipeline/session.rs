@@ -17,6 +17,7 @@ mod question;
 mod requests;
 mod responses;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -76,6 +77,8 @@ pub struct Session {
     /// Bytes of the current frame that are still to be streamed.
     request_left: usize,
     response_left: usize,
+    /// What is left of the response lies at hand, behind its beginning, which was written anew.
+    rest_follows: bool,
     /// While draining: bytes that were read when it began and are not taken yet. A frame that begins behind them is not
     /// taken any more.
     drain_left: Option<usize>,
@@ -112,7 +115,7 @@ struct Held {
 struct Learning {
     until: Instant,
     /// Its news: nodes, and what had been told of them before.
-    tellings_before: Vec<(i32, u64)>,
+    tellings_before: HashMap<i32, u64>,
 }
 
 struct HeldProduce {
@@ -151,6 +154,7 @@ impl Session {
             guard: SequenceGuard::default(),
             request_left: 0,
             response_left: 0,
+            rest_follows: false,
             drain_left: None,
             produce: None,
             fetch: None,
@@ -244,7 +248,8 @@ impl Session {
     /// Why the connection is to be closed once everything is written.
     pub fn closing(&self) -> Option<CloseReason> {
         // The answer that taught why is still to go out.
-        self.closing.filter(|_| self.learning.is_none())
+        self.closing
+            .filter(|_| self.learning.is_none() && !self.rest_follows)
     }
 
     /// From now on nothing is taken from the client, and the connection is to be closed once what is at hand is written.

@@ -3,6 +3,8 @@
 //! Seven responses carry host and port of brokers. A client that is told a real one goes around the proxy, so that
 //! - `ADDR-1`: no address survives that the caller did not give. An entry that cannot be mapped is cut, or answered as not available.
 //! - `ADDR-2`: node ids are kept; addresses are mapped by node id and never by host.
+//! - `ADDR-3`: of a Metadata response only what stands before the topics is looked at, and no more than [`HEAD_BYTES_MAX`] of it:
+//!   the topics, which may be a million partitions, carry no addresses and go on as they are.
 //!
 //! | response | versions with addresses | where |
 //! |---|---|---|
@@ -29,8 +31,10 @@ use super::fetch_response::FetchResponse;
 use super::produce_response;
 use super::splice::Splice;
 
-/// Brokers that one response may name: ten times what the largest clusters have, so that a layout stays below 8 MiB.
-pub const BROKERS_MAX: usize = 65_536;
+/// Brokers that one response may name: as many as a proxy remembers of a cluster, and ten times what the largest have.
+pub const BROKERS_MAX: usize = 10_000;
+/// How far into a Metadata response its brokers may reach: a hundred bytes for each. What is walked here is walked in one step.
+pub const HEAD_BYTES_MAX: usize = 1024 * 1024;
 
 /// A broker as a response names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +73,7 @@ pub fn carries_addresses(api_key: i16, version: i16) -> bool {
 /// Shows every broker address of a response frame. Entries that have none (a negative node id or port, an empty host: a coordinator that was not
 /// found) are passed over, and so are controllers (DescribeCluster with endpoint type 2).
 ///
-/// The whole message is checked first. [`ProtocolError::UnsupportedVersion`] for an API that never carries addresses and for
+/// The whole message is checked first, but the topics of Metadata (`ADDR-3`). [`ProtocolError::UnsupportedVersion`] for an API that never carries addresses and for
 /// versions that are not known.
 pub fn visit(
     api_key: i16,
@@ -77,10 +81,13 @@ pub fn visit(
     frame: &[u8],
     each: &mut dyn FnMut(BrokerEndpoint<'_>),
 ) -> Result<(), ProtocolError> {
-    locate(api_key, version, frame, |endpoints| endpoints.visit(frame, each))
+    locate(api_key, version, frame, |endpoints, _| {
+        endpoints.visit(frame, each)
+    })
 }
 
-/// Writes a response frame with its broker addresses mapped, length prefix included.
+/// Writes a response frame with its broker addresses mapped, length prefix included, as far as that has to be written anew. Says
+/// how much of the frame this stands for; the rest is to follow as it is, and the length counts it.
 ///
 /// `map` is asked once for each entry that has an address. Entries without one stay as they are; controllers, and entries with an address but
 /// a negative node id, are treated as unserved. The errors are those of [`visit`].
@@ -90,29 +97,36 @@ pub fn rewrite<'m>(
     frame: &[u8],
     map: &mut dyn FnMut(i32) -> Rewrite<'m>,
     out: &mut Vec<u8>,
-) -> Result<(), ProtocolError> {
-    locate(api_key, version, frame, |endpoints| {
-        Splice::emit(frame, out, |splice| endpoints.rewrite(splice, map))
+) -> Result<usize, ProtocolError> {
+    locate(api_key, version, frame, |endpoints, end| {
+        let (head, rest) = frame.split_at_checked(end).ok_or(ProtocolError::LayoutMismatch)?;
+        Splice::emit_before(head, out, rest.len(), |splice| endpoints.rewrite(splice, map))?;
+        Ok(end)
     })
 }
 
-fn locate(
+/// Finds the addresses, and how far what holds them reaches.
+fn locate<T>(
     api_key: i16,
     version: i16,
     frame: &[u8],
-    with: impl FnOnce(&Endpoints) -> Result<(), ProtocolError>,
-) -> Result<(), ProtocolError> {
+    with: impl FnOnce(&Endpoints, usize) -> Result<T, ProtocolError>,
+) -> Result<T, ProtocolError> {
+    let end = frame.len();
     match api_key {
-        METADATA => with(&metadata::locate(frame, version)?),
-        FIND_COORDINATOR => with(&find_coordinator::locate(frame, version)?),
-        DESCRIBE_CLUSTER => with(&describe_cluster::locate(frame, version)?),
-        SHARE_FETCH => with(&share::locate_in_fetch(frame, version)?),
-        SHARE_ACKNOWLEDGE => with(&share::locate_in_acknowledge(frame, version)?),
-        PRODUCE => with(&produce_response::locate(frame, version)?),
+        METADATA => {
+            let (brokers, end) = metadata::locate(frame, version)?;
+            with(&brokers, end)
+        }
+        FIND_COORDINATOR => with(&find_coordinator::locate(frame, version)?, end),
+        DESCRIBE_CLUSTER => with(&describe_cluster::locate(frame, version)?, end),
+        SHARE_FETCH => with(&share::locate_in_fetch(frame, version)?, end),
+        SHARE_ACKNOWLEDGE => with(&share::locate_in_acknowledge(frame, version)?, end),
+        PRODUCE => with(&produce_response::locate(frame, version)?, end),
         FETCH => {
             let mut response = FetchResponse::default();
             response.parse(frame, version)?;
-            with(response.endpoints())
+            with(response.endpoints(), end)
         }
         _ => Err(ProtocolError::UnsupportedVersion { api_key, version }),
     }

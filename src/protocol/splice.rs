@@ -101,6 +101,16 @@ impl<'a, 'o> Splice<'a, 'o> {
         out: &'o mut Vec<u8>,
         edit: impl FnOnce(&mut Splice<'_, '_>) -> Result<(), ProtocolError>,
     ) -> Result<(), ProtocolError> {
+        Self::emit_before(source, out, 0, edit)
+    }
+
+    /// [`Self::emit`] for the beginning of a frame: the length counts `behind` more bytes that are to follow.
+    pub(super) fn emit_before(
+        source: &'a [u8],
+        out: &'o mut Vec<u8>,
+        behind: usize,
+        edit: impl FnOnce(&mut Splice<'_, '_>) -> Result<(), ProtocolError>,
+    ) -> Result<(), ProtocolError> {
         let frame_start = out.len();
         // The source's bytes are there, so this is no announced length.
         out.reserve(source.len().saturating_add(LENGTH_PREFIX_BYTES));
@@ -112,7 +122,10 @@ impl<'a, 'o> Splice<'a, 'o> {
             out,
         };
         let edited = edit(&mut splice).and_then(|()| splice.copy_to(source.len()));
-        let emitted = edited.and_then(|()| length.fill_with_content_len(out));
+        let emitted = edited.and_then(|()| {
+            let content = length.content_len(out)?;
+            length.fill(out, content.saturating_add(behind))
+        });
         if emitted.is_err() {
             out.truncate(frame_start);
         }

@@ -101,13 +101,25 @@ impl Sample {
             assert!(broker.node_id >= 0 && broker.port >= 0 && !broker.host.is_empty());
             nodes += 1;
         })?;
-        addresses::rewrite(api_key, version, frame, &mut |_| Rewrite::Unserved, out)?;
+        let written = addresses::rewrite(api_key, version, frame, &mut |_| Rewrite::Unserved, out)?;
+        out.extend_from_slice(&frame[written..]);
         unprefixed(out);
         let mut left = 0;
         let emitted = unprefixed(out).to_vec();
         addresses::visit(api_key, version, &emitted, &mut |_| left += 1).unwrap();
         assert_eq!(left, 0, "ADDR-1: {nodes} addresses were to go");
         Ok(())
+    }
+}
+
+impl Sample {
+    /// How much of the frame is looked at: all of it but the topics of Metadata (ADDR-3).
+    fn looked_at(&self) -> usize {
+        if self.is_request || self.api_key != api_key::METADATA {
+            return self.frame.len();
+        }
+        let unserved = &mut |_| Rewrite::Unserved;
+        addresses::rewrite(self.api_key, self.version, &self.frame, unserved, &mut Vec::new()).unwrap()
     }
 }
 
@@ -209,17 +221,17 @@ fn every_truncation_and_any_byte_more_is_refused() {
     for seed in 0..6 {
         for sample in samples(seed) {
             walk_bounded(&sample).unwrap();
+            let looked_at = sample.looked_at();
             let step = 1 + sample.frame.len() / 2_000;
             for end in (0..sample.frame.len()).step_by(step) {
                 let cut = sample.with(&sample.frame[..end]);
-                assert!(walk_bounded(&cut).is_err(), "{cut:?}");
+                assert_eq!(walk_bounded(&cut).is_err(), end < looked_at, "{cut:?}");
             }
             for byte in [0, 1] {
                 let mut longer = sample.clone();
                 longer.frame.push(byte);
-                // One section of tagged fields too many is what librdkafka's mock cluster sends.
-                let mock = sample.api_key == api_key::METADATA && sample.version >= 9 && byte == 0;
-                assert_eq!(walk_bounded(&longer).is_ok(), mock, "{longer:?}");
+                let is_looked_at = looked_at == sample.frame.len();
+                assert_eq!(walk_bounded(&longer).is_err(), is_looked_at, "{longer:?}");
             }
         }
     }

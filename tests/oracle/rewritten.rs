@@ -72,7 +72,8 @@ fn assert_addresses<M>(
     assert_eq!(visited, shown);
 
     let mut out = Vec::new();
-    addresses::rewrite(api_key, version, frame, &mut map, &mut out).unwrap();
+    let written = addresses::rewrite(api_key, version, frame, &mut map, &mut out).unwrap();
+    out.extend_from_slice(&frame[written..]);
     let (rewritten_header, rewritten) = decode_response::<M>(unprefixed(&out), version);
     expected(&mut model);
     assert_eq!(rewritten, model, "API {api_key} version {version}");

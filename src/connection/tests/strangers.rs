@@ -1,7 +1,7 @@
 //! Connections whose broker has not answered yet, and those that lead to the wrong one.
 
 use super::bench::{Bench, batch, holds_canary, record};
-use super::wire::{Socket, beaten, fetch, fetched, frame, heartbeat, produce, produce_all};
+use super::wire::{Socket, beaten, fetch, fetched, frame, heartbeat, produce, produce_all, request};
 use crate::config::{HostPort, Limits};
 use crate::executor::messages::ControlRequest;
 use crate::metrics::CloseReason;
@@ -153,4 +153,31 @@ fn an_idle_connection_is_closed_as_soon_as_anybody_learns_that_its_node_has_move
         beaten(1),
         "what came before is delivered"
     );
+}
+
+/// ADDR-3: what lies behind the brokers is not copied, and goes out whole although the connection is to be closed.
+#[test]
+fn a_long_answer_that_teaches_where_the_node_is_goes_out_to_its_end() {
+    const TOPICS_BYTES: usize = 5 << 20;
+    let mut bench = Bench::at_node();
+    bench.client.arrive(&request(3, 1, 7, &[0; 4]));
+    assert_eq!(bench.settle(), None);
+    let answer = |host: &str, port: i32| {
+        let length = i16::try_from(host.len()).expect("a host");
+        frame(&[
+            &7_i32.to_be_bytes(),
+            &[0, 0, 0, 1, 0, 0, 0, 1],
+            &length.to_be_bytes(),
+            host.as_bytes(),
+            &port.to_be_bytes(),
+            &[0xff, 0xff, 0, 0, 0, 1],
+            &vec![0xab; TOPICS_BYTES],
+        ])
+    };
+    bench.broker.arrive(&answer("kafka-1", 9093));
+    assert_eq!(bench.settle(), None);
+    assert!(bench.client.take_written().is_empty());
+    spread(&mut bench);
+    assert_eq!(bench.settle(), Some(CloseReason::Learned));
+    assert!(bench.client.take_written() == answer("proxy", 9193));
 }

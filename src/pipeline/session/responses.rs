@@ -28,6 +28,7 @@ impl Session {
     ) -> Result<Step, CloseReason> {
         let mut run = self.response_left.min(input.len());
         self.response_left -= run;
+        self.rest_follows &= self.response_left > 0;
         loop {
             match self.next_response(pipeline, now, input, run, out) {
                 Ok(Next::Streamed(bytes)) => run += bytes,
@@ -139,13 +140,19 @@ impl Session {
                 return Ok(Step::Forward(whole));
             }
             _ if addresses::carries_addresses(api_key, version) => {
-                self.listener
+                let written = self
+                    .listener
                     .rewrite(api_key, version, frame, out)
                     .map_err(malformed)?;
                 let whereabouts = self.take_note(api_key, version, frame)?;
                 if whereabouts == Whereabouts::Elsewhere {
                     self.leave(CloseReason::Learned);
                 }
+                self.answered(pipeline, sasl_error);
+                // What needs no change is not copied.
+                self.response_left = frame.len().saturating_sub(written);
+                self.rest_follows = self.response_left > 0;
+                return Ok(Step::Wrote(written.saturating_add(LENGTH_PREFIX_BYTES)));
             }
             _ => {
                 self.answered(pipeline, sasl_error);
@@ -176,8 +183,8 @@ impl Session {
             // What has been told since they were handed over need not be what this response says: brokers disagree while one
             // moves, and a response may contradict itself. Its nodes are served all the same.
             news.retain(|learned| {
-                let node = (learned.node_id, book.tellings(learned.node_id));
-                learning.tellings_before.contains(&node)
+                let before = learning.tellings_before.get(&learned.node_id);
+                before == Some(&book.tellings(learned.node_id))
             });
         }
         if news.is_empty() {

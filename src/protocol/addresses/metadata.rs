@@ -1,11 +1,13 @@
-//! Metadata responses, versions 0 to 13: the brokers. The topics are walked only to know that the message is whole.
+//! Metadata responses, versions 0 to 13: the brokers, which stand before the topics (`ADDR-3`).
 
+use super::HEAD_BYTES_MAX;
 use super::endpoints::{Endpoint, Endpoints};
 use crate::protocol::api_key::METADATA;
 use crate::protocol::cursor::{Cursor, ProtocolError};
 use crate::protocol::frame;
 
-pub(super) fn locate(frame: &[u8], version: i16) -> Result<Endpoints, ProtocolError> {
+/// The brokers, and where they end.
+pub(super) fn locate(frame: &[u8], version: i16) -> Result<(Endpoints, usize), ProtocolError> {
     if !(0..=13).contains(&version) {
         return Err(ProtocolError::UnsupportedVersion {
             api_key: METADATA,
@@ -13,7 +15,7 @@ pub(super) fn locate(frame: &[u8], version: i16) -> Result<Endpoints, ProtocolEr
         });
     }
     let flexible = version >= 9;
-    let mut cursor = Cursor::new(frame);
+    let mut cursor = Cursor::new(frame.get(..HEAD_BYTES_MAX).unwrap_or(frame));
     frame::skip_response_header(&mut cursor, flexible)?;
     if version >= 3 {
         cursor.i32()?; // throttle time
@@ -28,99 +30,45 @@ pub(super) fn locate(frame: &[u8], version: i16) -> Result<Endpoints, ProtocolEr
         cursor.skip_tagged_fields_if(flexible)?;
         Ok(broker)
     })?;
-    if version >= 2 {
-        cursor.string(flexible)?; // cluster id
-    }
-    if version >= 1 {
-        cursor.i32()?; // controller id
-    }
-    let topic_bytes_min = if flexible { 2 + 1 + 1 + 1 } else { 2 + 2 + 4 };
-    for _ in 0..cursor.array_len_non_null(flexible, topic_bytes_min)? {
-        skip_topic(&mut cursor, version)?;
-    }
-    if (8..=10).contains(&version) {
-        cursor.i32()?; // cluster authorized operations
-    }
-    if version >= 13 {
-        cursor.i16()?; // error code
-    }
-    cursor.skip_tagged_fields_if(flexible)?;
-    if flexible && cursor.remaining() == 1 {
-        // librdkafka's mock cluster (2.12) ends these answers with an empty section of tagged fields too many. Every client
-        // ignores it, and it is passed on.
-        cursor.skip_tagged_fields()?;
-    }
-    cursor.expect_end()?;
-    Ok(brokers)
-}
-
-fn skip_topic(cursor: &mut Cursor<'_>, version: i16) -> Result<(), ProtocolError> {
-    let flexible = version >= 9;
-    cursor.i16()?; // error code
-    if version >= 12 {
-        cursor.string(flexible)?; // the name, which may be null next to an id
-    } else {
-        cursor.string_non_null(flexible)?;
-    }
-    if version >= 10 {
-        cursor.uuid()?;
-    }
-    if version >= 1 {
-        cursor.boolean()?; // is internal
-    }
-    let partition_bytes_min = if flexible {
-        2 + 4 + 4 + 1 + 1 + 1
-    } else {
-        2 + 4 + 4 + 4 + 4
-    };
-    for _ in 0..cursor.array_len_non_null(flexible, partition_bytes_min)? {
-        skip_partition(cursor, version)?;
-    }
-    if version >= 8 {
-        cursor.i32()?; // topic authorized operations
-    }
-    cursor.skip_tagged_fields_if(flexible)
-}
-
-fn skip_partition(cursor: &mut Cursor<'_>, version: i16) -> Result<(), ProtocolError> {
-    let flexible = version >= 9;
-    cursor.skip(2 + 4 + 4)?; // error code, partition, leader
-    if version >= 7 {
-        cursor.i32()?; // leader epoch
-    }
-    skip_nodes(cursor, flexible)?; // replicas
-    skip_nodes(cursor, flexible)?; // in-sync replicas
-    if version >= 5 {
-        skip_nodes(cursor, flexible)?; // offline replicas
-    }
-    cursor.skip_tagged_fields_if(flexible)
-}
-
-fn skip_nodes(cursor: &mut Cursor<'_>, flexible: bool) -> Result<(), ProtocolError> {
-    let nodes = cursor.array_len_non_null(flexible, 4)?;
-    cursor.skip(nodes.saturating_mul(4))
+    Ok((brokers, cursor.position()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::addresses::BROKERS_MAX;
 
-    /// Version 12 without brokers and topics.
-    const EMPTY: [u8; 18] = [0, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0, 0xff, 0xff, 0xff, 0xff, 1, 0, 0];
+    /// Version 1, with so many brokers whose racks are so long.
+    fn brokers(count: usize, rack: usize) -> Vec<u8> {
+        let mut frame = vec![0, 0, 0, 1];
+        frame.extend(u32::try_from(count).expect("a count").to_be_bytes());
+        for _ in 0..count {
+            frame.extend([0, 0, 0, 1, 0, 1, b'h', 0, 0, 0x23, 0x84]);
+            frame.extend(u16::try_from(rack).expect("a length").to_be_bytes());
+            frame.resize(frame.len() + rack, b'r');
+        }
+        frame
+    }
 
+    /// ADDR-3
     #[test]
-    fn one_empty_section_of_tagged_fields_too_many_is_let_through() {
-        assert!(locate(&EMPTY[..17], 12).is_ok());
-        assert!(locate(&EMPTY, 12).is_ok());
-        let two = [&EMPTY[..], &[0]].concat();
+    fn brokers_are_bounded_in_number_and_in_bytes_and_topics_are_not_looked_at() {
+        let located = |frame: &[u8]| locate(frame, 1).map(|(brokers, end)| (brokers.entries.len(), end));
+        let most = brokers(BROKERS_MAX, 0);
+        let mut with_topics = most.clone();
+        with_topics.extend([0xee; 1000]);
+        assert_eq!(located(&with_topics), Ok((BROKERS_MAX, most.len())));
         assert_eq!(
-            locate(&two, 12).unwrap_err(),
-            ProtocolError::TrailingBytes { at: 17 }
+            located(&brokers(BROKERS_MAX + 1, 0)),
+            Err(ProtocolError::TooManyBrokers)
         );
-        let another = [&EMPTY[..17], &[1]].concat();
-        assert_eq!(
-            locate(&another, 12).unwrap_err(),
-            ProtocolError::CountTooLarge { at: 17 }
-        );
+        let mut long = brokers(1000, 1020);
+        let more = brokers(1, HEAD_BYTES_MAX - long.len() - 13);
+        long.extend(&more[8..]);
+        long[4..8].copy_from_slice(&1001_u32.to_be_bytes());
+        assert_eq!(located(&long), Ok((1001, HEAD_BYTES_MAX)));
+        long[4..8].copy_from_slice(&1002_u32.to_be_bytes());
+        long.extend(&brokers(1, 0)[8..]);
+        assert!(located(&long).is_err(), "one byte further");
     }
 }
