@@ -249,7 +249,7 @@ pub const KEYS: &[Key] = &[
         "limits.unauthenticated_request_bytes_max",
         [KIB, FRAME_BYTES_MAX],
         "\"512KiB\"",
-        "One request frame of a connection on which the broker has not named the cluster's brokers yet, as it does for nobody who is not logged in; at most `request_bytes_max`. At the bound: one of the SASL exchange closes the connection, and is counted; any other is not read on until the broker has answered.",
+        "One request frame of a connection on which the broker has not shown yet, by its answers, that the client is logged in or need not be; at most `request_bytes_max`. At the bound: one of the SASL exchange closes the connection, and is counted; any other is not read on until the broker has answered.",
     ),
     size(
         "limits.fetch_response_bytes_max",

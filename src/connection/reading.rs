@@ -1,7 +1,9 @@
 //! Whether one direction of a connection may read, how much, and where what was read is kept.
 //!
 //! - READING-1: of a frame that waits for its turn no more is kept than came with the read that showed how long it is.
-//! - READING-2: the buffer grows with what came, and is moved in steps: while it moves, others have their turns.
+//! - READING-2: of a client that is not known to be logged in [`STRANGERS_READ_BYTES`] are read at a time: thousands come back
+//!   at once after a restart, each with records that have to wait until the broker has taken it.
+//! - READING-3: the buffer grows with what came, and is moved in steps: while it moves, others have their turns.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -120,9 +122,15 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
         let expected = announced.map_or(usize::MAX, |announced| {
             self.half.consumed.saturating_add(announced)
         });
+        let is_strange = self.direction == Direction::Request && !self.session.is_logged_in();
+        let read_max = if is_strange {
+            STRANGERS_READ_BYTES
+        } else {
+            READ_BUFFER_BYTES
+        };
         let allow = |bytes_max: usize, again| {
             Some(Allowance {
-                bytes_max: bytes_max.min(READ_BUFFER_BYTES),
+                bytes_max: bytes_max.min(read_max),
                 expected,
                 again,
             })
@@ -205,3 +213,6 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
         self.half.input = Growing::from(input);
     }
 }
+
+/// More than most requests of the first exchange have.
+const STRANGERS_READ_BYTES: usize = 4096;

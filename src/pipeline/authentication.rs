@@ -6,9 +6,10 @@
 //! - AUTH-1: from SaslHandshake until a SaslAuthenticate answer without an error only the exchange itself is let through.
 //! - AUTH-2: a frame of the exchange, and an ApiVersions request, is at most [`FRAME_BYTES_MAX`] long.
 //! - AUTH-3: re-authentication (KIP-368) on a live connection disturbs nothing: earlier answers may still arrive.
-//! - AUTH-4: before the broker has named the cluster's brokers in an answer, which it does for nobody who is not logged in, only
-//!   small requests pass and no records are worked on. Nothing else is proof: SCRAM's first round is accepted from whoever
-//!   knows a name, and within an exchange Kafka answers any other request with an error before it closes.
+//! - AUTH-4: before it is certain that the client is logged in, or need not be, only small requests pass and no records are worked
+//!   on. Where no exchange has begun, an answer to an ordinary request is proof. Once one has, only an answer that names the
+//!   cluster's brokers is: SCRAM's first round is accepted from whoever knows a name, and within an exchange Kafka answers any
+//!   other request with an error before it closes.
 
 /// A broker's `sasl.server.max.receive.size` default, applied to every frame of the exchange and to ApiVersions.
 pub(crate) const FRAME_BYTES_MAX: usize = 524_288;
@@ -87,7 +88,10 @@ impl Authentication {
                     }
                 }
             }
-            _ => self.answered = true,
+            _ => {
+                self.answered = true;
+                self.logged_in |= self.exchange == Exchange::None;
+            }
         }
     }
 
@@ -101,7 +105,7 @@ impl Authentication {
         self.logged_in = true;
     }
 
-    /// Whether the broker answers this client as nobody who is not logged in (AUTH-4).
+    /// Whether it is certain that the client is logged in, or need not be (AUTH-4).
     pub(crate) fn is_logged_in(&self) -> bool {
         self.logged_in
     }
@@ -171,7 +175,8 @@ mod tests {
         assert!(!state.has_asked());
         state.requested(METADATA);
         assert!(!state.is_proven() && state.has_asked());
+        assert!(!state.is_logged_in());
         state.answered(METADATA, 0);
-        assert!(state.is_proven());
+        assert!(state.is_proven() && state.is_logged_in());
     }
 }

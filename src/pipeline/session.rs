@@ -204,8 +204,8 @@ impl Session {
         self.authentication.is_proven() || (self.authentication.has_asked() && self.request_left == 0)
     }
 
-    /// Whether the broker has named the cluster's brokers on this connection, as it does for nobody who is not logged in: only
-    /// then are records worked on, and long requests taken.
+    /// Whether the broker has shown for certain that the client is logged in, or need not be: only then are records worked on,
+    /// and long requests taken.
     pub fn is_logged_in(&self) -> bool {
         self.authentication.is_logged_in()
     }

@@ -411,10 +411,8 @@ fn a_request_that_takes_its_time_at_the_broker_is_waited_for_before_we_ask() {
     rig.pass_time(Duration::from_secs(300));
     assert_eq!(rig.client_sends(&[]), Ok(Halt::Blocked(Wait::Room)));
     rig.broker_sends(&prefixed(&[0, 0, 0, 1])).unwrap();
-    let id = withheld(&mut rig, &[]);
-    assert_eq!(rig.broker_sends(&own_answer(id, &UNSERVED)), Ok(Halt::More));
     assert_eq!(rig.client_sends(&[]), Ok(Halt::More));
-    assert_eq!(frames(&rig.at_broker()).len(), 1);
+    assert_eq!(frames(&rig.at_broker()).len(), 1, "its answer was proof");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What a session asks the broker for itself, on the client's connection, before it lets the client's request through.
 //!
-//! One answer settles both doubts: a broker that wants a login names the brokers to nobody else (AUTH-4), and what it says of
+//! One answer settles both doubts: a broker names the cluster's brokers to nobody who has to log in first (AUTH-4), and what it says of
 //! their addresses shows whether it is the one that the client came for (PLACE-1).
 //!
 //! - QUESTION-1: it is asked once at most, between two whole requests of the client, and its answer comes in its turn.
