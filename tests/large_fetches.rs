@@ -2,7 +2,7 @@
 //! is worse off by more than what waiting costs.
 
 use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -25,7 +25,7 @@ mod support;
 use support::HOST;
 use support::keystore::Keystore;
 use support::proxy::{Proxy, ProxySetup};
-use support::raw_client::RawClient;
+use support::raw_client::{RawClient, batch};
 use support::wait;
 
 const CLIENTS: usize = 40;
@@ -47,26 +47,31 @@ kms = "local"
 kek = "payments"
 "#;
 
-#[test]
-fn forty_large_fetches_at_a_time_are_served_in_turns() {
-    let broker = Broker::start();
-    let keystore = Keystore::create(&["payments"]);
+/// A proxy in front of `broker` that holds little.
+fn start_proxy(broker: &Broker, keystore: &Keystore) -> Proxy {
     let mut proxy = Proxy::start(&ProxySetup {
         brokers: broker.address(),
         nodes: vec![0],
-        keystore: &keystore,
+        keystore,
         rules: RULES,
         executors: 1,
     });
     proxy.terminate();
-    let bytes_max = format!("limits.executor_bytes_max={EXECUTOR_BYTES_MAX}");
     let frame_bytes_max = 2 * RESPONSE_BYTES;
     proxy.start_again_with(&[
-        &bytes_max,
+        &format!("limits.executor_bytes_max={EXECUTOR_BYTES_MAX}"),
         &format!("limits.request_bytes_max={frame_bytes_max}"),
         &format!("limits.fetch_response_bytes_max={frame_bytes_max}"),
         &format!("limits.decompressed_batch_bytes_max={frame_bytes_max}"),
     ]);
+    proxy
+}
+
+#[test]
+fn forty_large_fetches_at_a_time_are_served_in_turns() {
+    let broker = Broker::start();
+    let keystore = Keystore::create(&["payments"]);
+    let proxy = start_proxy(&broker, &keystore);
     for topic in ["passed", "sealed"] {
         let value = vec![b'x'; 200_000];
         let batch = BatchBuilder::new().record(RecordInput {
@@ -105,6 +110,53 @@ fn forty_large_fetches_at_a_time_are_served_in_turns() {
         proxy.metric("sealwire_connections_closed_total", &["reason=\"limit\""]),
         0.0
     );
+}
+
+/// Each had held what others could not have any more, for five seconds.
+#[test]
+fn requests_that_stop_keep_no_neighbour_waiting() {
+    let broker = Broker::start();
+    let keystore = Keystore::create(&["payments"]);
+    let proxy = start_proxy(&broker, &keystore);
+    let mut neighbour = RawClient::connect(&proxy.bootstrap());
+    let length = u32::try_from(2 * RESPONSE_BYTES).expect("a length");
+    // A Produce request of version 3 without a client's name, all but one byte of it.
+    let head = [0, 0, 0, 3, 0, 0, 0, 1, 0xff, 0xff];
+    let part = [
+        &length.to_be_bytes()[..],
+        &head,
+        &vec![0; 2 * RESPONSE_BYTES - 11],
+    ]
+    .concat();
+    let mut stopped = Vec::new();
+    let mut longest = Duration::ZERO;
+    thread::scope(|scope| {
+        let held = scope.spawn(|| {
+            let most = |most: f64, ()| most.max(proxy.metric("sealwire_held_bytes", &[]));
+            let pauses = (0..100).map(|_| wait::pause(Duration::from_millis(20)));
+            pauses.fold(0.0, most)
+        });
+        for _ in 0..14 {
+            let mut socket = TcpStream::connect(proxy.bootstrap()).expect("connecting");
+            stopped.push(socket.try_clone().expect("another handle"));
+            let part = &part;
+            // What the proxy does not read, or closes, is not sent.
+            scope.spawn(move || socket.write_all(part).is_ok());
+        }
+        while !held.is_finished() {
+            let start = Instant::now();
+            neighbour.produce("passed", batch(None, "short"));
+            longest = longest.max(start.elapsed());
+        }
+        assert!(
+            held.join().expect("metrics") > RESPONSE_BYTES as f64,
+            "one holds nearly all"
+        );
+        stopped
+            .iter()
+            .for_each(|socket| drop(socket.shutdown(Shutdown::Both)));
+    });
+    assert!(longest < Duration::from_millis(500), "{longest:?}");
 }
 
 /// All clients fetch, each for itself; says how long it took until all had all.

@@ -24,7 +24,7 @@ pub struct Limits {
     pub fetch_response_bytes_max: usize,
     /// One batch after decompression; a larger one is refused.
     pub decompressed_batch_bytes_max: usize,
-    /// Bytes that one executor holds for all its connections; at the bound it stops reading.
+    /// Bytes that one executor holds for all its connections; at the bound long frames take turns.
     pub executor_bytes_max: usize,
     /// Topics whose rule an executor remembers and that have counters of their own.
     pub topics_max: usize,
