@@ -41,6 +41,7 @@ fn spread(bench: &mut Bench) {
     bench.shared.announce_addresses(0);
 }
 
+/// READING-2.
 #[test]
 fn a_stranger_has_no_more_held_than_one_read_brings() {
     let value = vec![b'x'; 900_000];
