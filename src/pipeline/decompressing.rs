@@ -2,7 +2,7 @@
 //!
 //! - DECOMPRESSING-1: what was decompressed counts as work and as held memory, whatever comes of it.
 
-use super::work::{DECOMPRESSION_STEP_WORK, STEP_MAX, Work};
+use super::work::{COMPRESSED_BYTE_WORK, DECOMPRESSION_STEP_WORK, STEP_MAX, Work};
 use crate::growing::{Growing, Room};
 use crate::record_batch::{
     BatchError, BatchHeader, Codec, Decompression, Decompressor, HEADER_BYTES, Progress,
@@ -101,12 +101,14 @@ impl Records {
                     }
                 }
             }
-            let before = growing.bytes().len();
+            let before = (growing.bytes().len(), decompression.consumed());
             match decompression.step(compressed, growing.bytes_mut())? {
                 Progress::Room(bytes) => *room_wanted = bytes,
                 progress => {
-                    let made = growing.bytes().len().saturating_sub(before);
+                    let made = growing.bytes().len().saturating_sub(before.0);
+                    let used = decompression.consumed().saturating_sub(before.1);
                     work.charge(made.saturating_add(DECOMPRESSION_STEP_WORK));
+                    work.charge(used.saturating_mul(COMPRESSED_BYTE_WORK));
                     if progress == Progress::Finished {
                         if let Some(decompression) = under_way.take() {
                             pool.decompressor.end(*decompression);

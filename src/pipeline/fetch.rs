@@ -9,10 +9,10 @@
 //! - FETCH-OPEN-3: a batch whose key is on the way ends what is delivered of its partition: code 0, watermarks untouched. All
 //!   keys of a response are asked for at once.
 //! - FETCH-OPEN-4: a response that delivers nothing because of us is held, or clients spin ([`super::pace`]).
-//! - FETCH-OPEN-6: a response does not outgrow `fetch_response_bytes_max` by being opened: once it is so long, what lies behind is
-//!   left for the client's next fetch.
 //! - FETCH-OPEN-5: a truncated tail is dropped, even if it is all there is: some clients read records out of a part of a
 //!   batch, and nobody has verified them.
+//! - FETCH-OPEN-6: opening makes a response longer where batches were compressed. Once it is longer than it was, and than
+//!   `decompressed_batch_bytes_max`, what lies behind is left for the client's next fetch.
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -24,7 +24,7 @@ use super::recordless;
 use super::refusal::FetchRefusal;
 use super::seal_batch::has_room;
 use super::topics::Topic;
-use super::work::{PARTITION_WORK, STEP_MAX};
+use super::work::{PARSED_BYTES, PARSING_WORK, PARTITION_WORK, STEP_MAX};
 use crate::envelope::Form;
 use crate::keys::{Demand, Urgency};
 use crate::metrics::{CloseReason, Direction};
@@ -37,6 +37,7 @@ use crate::rules::{Action, Forms};
 /// A Fetch response being worked off.
 pub(super) struct FetchWork {
     layout: FetchResponse,
+    parsed: bool,
     /// Partitions that were looked at before anything is written: all of them pass, or are empty.
     passed: usize,
     /// The partition that comes next.
@@ -140,17 +141,15 @@ pub(super) enum Fetched {
 }
 
 impl FetchWork {
-    /// Parses the response; its layout is taken from the pipeline and goes back with [`Self::finish`].
+    /// Begins with a response; its layout is taken from the pipeline and goes back with [`Self::finish`].
     pub(super) fn begin(pipeline: &mut Pipeline, frame: &[u8], version: i16) -> Result<Self, CloseReason> {
         let mut layout = std::mem::take(&mut pipeline.fetch);
         layout
-            .parse(frame, version)
+            .begin(frame, version)
             .map_err(|_| CloseReason::MalformedFrame)?;
-        pipeline
-            .work
-            .charge(layout.partitions.len().saturating_mul(PARTITION_WORK));
         Ok(Self {
             layout,
+            parsed: false,
             passed: 0,
             partition: 0,
             next: Next::Partition,
@@ -209,6 +208,18 @@ impl FetchWork {
         out: &mut Vec<u8>,
     ) -> Result<Fetched, CloseReason> {
         let malformed = |_| CloseReason::MalformedFrame;
+        while !self.parsed {
+            self.parsed = self
+                .layout
+                .parse_on(fetch.frame, PARSED_BYTES)
+                .map_err(malformed)?;
+            if !self.parsed {
+                pipeline.work.charge(PARSING_WORK);
+                if pipeline.work.is_spent() {
+                    return Ok(Fetched::Partly);
+                }
+            }
+        }
         if self.length.is_none() {
             match self.look_for_work(pipeline, fetch)? {
                 None => {}
@@ -216,7 +227,7 @@ impl FetchWork {
             }
             self.start = out.len();
             // Opening makes records shorter; the frame is in hand, so that its length is no mere announcement.
-            out.reserve(fetch.frame.len().saturating_add(size_of::<i32>()));
+            out.reserve(fetch.frame.len().saturating_add(SLACK_BYTES));
             self.length = Some(LengthSlot::reserve(out, LengthForm::Int32, 0).map_err(malformed)?);
         }
         loop {
@@ -486,6 +497,14 @@ impl FetchWork {
             }
             return Ok(None);
         }
+        // FETCH-OPEN-6
+        let written_max = pipeline
+            .limits
+            .decompressed_batch_bytes_max
+            .max(fetch.frame.len());
+        if self.delivers && open.draft.is_none() && written > written_max {
+            return Ok(Some(Batched::End));
+        }
         let rest = fetch
             .frame
             .get_mut(open.at..end)
@@ -503,10 +522,6 @@ impl FetchWork {
                 return Ok(Some(Batched::End));
             }
         };
-        // FETCH-OPEN-6
-        if self.delivers && open.draft.is_none() && written > pipeline.limits.fetch_response_bytes_max {
-            return Ok(Some(Batched::End));
-        }
         let topic = Rc::clone(&open.topic);
         let Some(Action::Seal(rule)) = topic.rule.as_ref().map(|rule| &rule.action) else {
             return Err(CloseReason::Internal);
@@ -689,7 +704,7 @@ fn topic_of(
         .clusters
         .get_mut(fetch.cluster)
         .ok_or(CloseReason::Internal)?
-        .topic(name, &mut pipeline.metrics))
+        .topic(name, &mut pipeline.metrics, &mut pipeline.work))
 }
 
 /// Where the records lie; behind the length where they are null.
@@ -709,6 +724,8 @@ fn urgency(high_watermark: i64, base_offset: i64) -> Urgency {
     }
 }
 
+/// Room for what steps want before they write: a buffer that lacks a few bytes at its end would be moved whole.
+const SLACK_BYTES: usize = 4096;
 /// Records behind the high watermark that still count as its tail.
 const TAIL_RECORDS: i64 = 10_000;
 /// The first version of Fetch with compact fields.

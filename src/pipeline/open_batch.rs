@@ -178,7 +178,7 @@ impl OpenDraft {
         if let Stage::Checksum(checksum) = &mut self.stage {
             loop {
                 let (bytes, crc) = checksum.step(batch, CHECKSUM_STEP_BYTES);
-                work.charge_copied(bytes);
+                work.charge_checked(bytes);
                 match crc {
                     Some(crc) if stored_crc(batch) == Some(crc) => break,
                     Some(_) => return Err(BatchError::Checksum.into()),
@@ -256,7 +256,7 @@ impl OpenDraft {
         while let Stage::Closed(closed, checksum, _) = &mut self.stage {
             let batch = closed.batch(out).unwrap_or_default();
             let (bytes, crc) = checksum.step(batch, CHECKSUM_STEP_BYTES);
-            work.charge_copied(bytes);
+            work.charge_checked(bytes);
             match crc {
                 Some(crc) => {
                     if let Stage::Closed(closed, _, opened) = std::mem::replace(&mut self.stage, Stage::Ended)

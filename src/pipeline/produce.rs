@@ -30,7 +30,7 @@ use super::refusal::ProduceRefusal;
 use super::seal_batch::{SealContext, SealDraft, Sealed, has_room};
 use super::sequence_guard::SequenceGuard;
 use super::topics::Topic;
-use super::work::{PARTITION_WORK, STEP_MAX};
+use super::work::{PARSED_BYTES, PARSING_WORK, PARTITION_WORK, STEP_MAX};
 use crate::metrics::CloseReason;
 use crate::protocol::produce_request::{ProduceRequest, Rewriting, Writing};
 use crate::protocol::produce_response::Refusal;
@@ -42,6 +42,7 @@ pub(super) use self::judging::Verdict;
 /// A Produce request being worked off.
 pub(super) struct ProduceWork {
     layout: ProduceRequest,
+    parsed: bool,
     /// Of the partitions that were judged, in the order of the layout.
     verdicts: Vec<Verdict>,
     /// The partition that is being judged.
@@ -99,17 +100,15 @@ pub(super) struct ProduceFrame<'a> {
 }
 
 impl ProduceWork {
-    /// Parses the request; the memory for it is taken from the pipeline and goes back with [`Self::finish`].
+    /// Begins with a request; the memory for it is taken from the pipeline and goes back with [`Self::finish`].
     pub(super) fn begin(pipeline: &mut Pipeline, frame: &[u8], version: i16) -> Result<Self, CloseReason> {
         let mut layout = std::mem::take(&mut pipeline.produce);
         layout
-            .parse(frame, version)
+            .begin(frame, version)
             .map_err(|_| CloseReason::MalformedFrame)?;
-        pipeline
-            .work
-            .charge(layout.partitions.len().saturating_mul(PARTITION_WORK));
         Ok(Self {
             layout,
+            parsed: false,
             verdicts: std::mem::take(&mut pipeline.verdicts),
             judging: Judging::default(),
             next: 0,
@@ -159,7 +158,7 @@ impl ProduceWork {
         guard: &mut SequenceGuard,
         out: &mut Vec<u8>,
     ) -> Result<Produced, CloseReason> {
-        if !self.judge_rest(pipeline, request, guard)? {
+        if !self.parse_rest(pipeline, request)? || !self.judge_rest(pipeline, request, guard)? {
             return Ok(Produced::Partly);
         }
         loop {
@@ -192,6 +191,25 @@ impl ProduceWork {
                 Stop::Key => {}
             }
         }
+    }
+
+    /// Parses on until the turn is over; says whether all is parsed.
+    fn parse_rest(
+        &mut self,
+        pipeline: &mut Pipeline,
+        request: &ProduceFrame<'_>,
+    ) -> Result<bool, CloseReason> {
+        while !self.parsed {
+            let parsed = self.layout.parse_on(request.frame, PARSED_BYTES);
+            self.parsed = parsed.map_err(|_| CloseReason::MalformedFrame)?;
+            if !self.parsed {
+                pipeline.work.charge(PARSING_WORK);
+                if pipeline.work.is_spent() {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
     }
 
     /// Judges partitions until the turn is over; says whether all are judged.
@@ -242,7 +260,8 @@ impl ProduceWork {
             .map(Verdict::seal_bytes)
             .fold(0, usize::saturating_add);
         // Counts are the client's word.
-        request.frame.len().saturating_add(seals.min(request.frame.len()))
+        let sealed = request.frame.len().saturating_add(seals.min(request.frame.len()));
+        sealed.saturating_add(SLACK_BYTES)
     }
 
     /// Writes partitions until all are written, the turn is over, or a key is gone.
@@ -255,11 +274,12 @@ impl ProduceWork {
     ) -> Result<Stop, CloseReason> {
         let malformed = |_| CloseReason::MalformedFrame;
         loop {
-            if !has_room(out, STEP_MAX.min(request.frame.len())) {
-                return Ok(Stop::At(Produced::Room(STEP_MAX)));
-            }
             let rewriting = self.rewriting.as_mut().ok_or(CloseReason::Internal)?;
             let copied = rewriting.copied();
+            let room = request.frame.len().saturating_sub(copied).min(STEP_MAX);
+            if !has_room(out, room) {
+                return Ok(Stop::At(Produced::Room(room)));
+            }
             let writing = rewriting.advance(&self.layout, request.frame, out, STEP_MAX);
             let writing = writing.map_err(malformed)?;
             pipeline
@@ -321,6 +341,10 @@ impl ProduceWork {
             }
             Err(refusal) => {
                 self.refusals.push((position, refusal));
+                // With acks=0 the first refusal closes the connection, at the end.
+                if self.layout.acks != 0 && self.refusals.len() > REFUSED_PARTITIONS_MAX {
+                    return Err(CloseReason::Limit);
+                }
                 rewriting.cut(&self.layout, out).map_err(malformed)
             }
         }
@@ -462,6 +486,8 @@ fn index_of(layout: &ProduceRequest, position: usize) -> i32 {
         .map_or(-1, |partition| partition.index)
 }
 
+/// Room for what steps want before they write: a buffer that lacks a few bytes at its end would be moved whole.
+const SLACK_BYTES: usize = 4096;
 /// Partitions of one request that are refused one by one; as many as the sequence guard remembers, and no client sends a
 /// batch for more of them at a time.
 const REFUSED_PARTITIONS_MAX: usize = SequenceGuard::ENTRIES_MAX;

@@ -210,7 +210,7 @@ impl SealDraft {
         while let Some((closed, checksum)) = &mut self.closed {
             let batch = closed.batch(out).unwrap_or_default();
             let (bytes, crc) = checksum.step(batch, CHECKSUM_STEP_BYTES);
-            work.charge_copied(bytes);
+            work.charge_checked(bytes);
             if let Some(crc) = crc
                 && let Some((closed, _)) = self.closed.take()
             {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::KmsList;
 use super::refusal::ProduceRefusal;
+use super::work::{RULE_WORK, Work};
 use crate::envelope::{Domain, KekId};
 use crate::metrics::{ExecutorMetrics, TopicIndex};
 use crate::rules::{Action, RuleSet, TOPIC_NAME_BYTES_MAX, TopicRule, is_legal_topic_name};
@@ -66,11 +67,13 @@ impl ClusterRules {
         }
     }
 
-    /// The topic with its rule. A name that Kafka does not allow has none, and is not remembered: it may be of any length.
-    pub fn topic(&mut self, name: &str, metrics: &mut ExecutorMetrics) -> Rc<Topic> {
+    /// The topic with its rule. A name that Kafka does not allow has none, and is not remembered: it may be of any length. A name
+    /// that is not remembered is compared with every rule, and counted as work.
+    pub fn topic(&mut self, name: &str, metrics: &mut ExecutorMetrics, work: &mut Work) -> Rc<Topic> {
         if let Some(topic) = self.topics.get(name) {
             return Rc::clone(topic);
         }
+        work.charge(self.rules.rules().len().saturating_mul(RULE_WORK));
         if !is_legal_topic_name(name) {
             return Rc::new(Topic {
                 name: name.into(),

@@ -25,6 +25,7 @@ pub struct FetchResponse {
     endpoints: Endpoints,
     flexible: bool,
     frame_bytes: usize,
+    parsing: Parsing,
 }
 
 /// One topic of a Fetch response.
@@ -77,14 +78,31 @@ pub enum RecordsRewrite {
 }
 
 impl FetchResponse {
-    /// Parses a response frame of `version`. On an error the layout is empty.
+    /// Parses a response frame of `version`, in one go. On an error the layout is empty.
     pub fn parse(&mut self, frame: &[u8], version: i16) -> Result<(), ProtocolError> {
+        self.begin(frame, version)?;
+        while !self.parse_on(frame, usize::MAX)? {}
+        Ok(())
+    }
+
+    /// Begins to parse a response frame of `version`. On an error the layout is empty.
+    pub fn begin(&mut self, frame: &[u8], version: i16) -> Result<(), ProtocolError> {
         self.clear();
-        let result = self.fill(frame, version);
-        if result.is_err() {
+        let begun = self.fill_head(frame, version);
+        if begun.is_err() {
             self.clear();
         }
-        result
+        begun
+    }
+
+    /// Parses about `bytes_max` bytes more, records aside, of the frame that it was begun with; says whether that is all. On an
+    /// error the layout is empty.
+    pub fn parse_on(&mut self, frame: &[u8], bytes_max: usize) -> Result<bool, ProtocolError> {
+        let parsed = self.fill(frame, bytes_max);
+        if parsed.is_err() {
+            self.clear();
+        }
+        parsed
     }
 
     /// The name of a partition's topic. `None` when topics have ids, or when this is not the frame that was parsed.
@@ -193,9 +211,10 @@ impl FetchResponse {
         self.error_code = 0;
         self.session_id = 0;
         self.frame_bytes = 0;
+        self.parsing = Parsing::default();
     }
 
-    fn fill(&mut self, frame: &[u8], version: i16) -> Result<(), ProtocolError> {
+    fn fill_head(&mut self, frame: &[u8], version: i16) -> Result<(), ProtocolError> {
         if !(4..=18).contains(&version) {
             return Err(ProtocolError::UnsupportedVersion {
                 api_key: FETCH,
@@ -214,18 +233,82 @@ impl FetchResponse {
         }
         let topics = cursor.array_len_non_null(flexible, topic_bytes_min(version))?;
         self.topics.reserve(Cursor::reservable(topics));
-        for _ in 0..topics {
-            self.fill_topic(&mut cursor, version)?;
-        }
-        if version >= 16 {
-            self.endpoints.parse_tagged(&mut cursor, frame)?;
-        } else if flexible {
-            cursor.skip_tagged_fields()?;
-        }
-        cursor.expect_end()
+        self.parsing = Parsing {
+            version,
+            at: cursor.position(),
+            topics_left: topics,
+            topic: None,
+            partition: None,
+        };
+        Ok(())
     }
 
-    fn fill_topic(&mut self, cursor: &mut Cursor<'_>, version: i16) -> Result<(), ProtocolError> {
+    fn fill(&mut self, frame: &[u8], bytes_max: usize) -> Result<bool, ProtocolError> {
+        if frame.len() != self.frame_bytes {
+            return Err(ProtocolError::LayoutMismatch);
+        }
+        let mut parsing = std::mem::take(&mut self.parsing);
+        let mut cursor = Cursor::within(frame, &(parsing.at..frame.len()))?;
+        let mut walked = 0_usize;
+        while let Some(stepped_over) = self.fill_next(&mut cursor, &mut parsing, frame)? {
+            let passed = cursor.position().saturating_sub(parsing.at);
+            walked = walked.saturating_add(passed.saturating_sub(stepped_over));
+            parsing.at = cursor.position();
+            if walked >= bytes_max {
+                self.parsing = parsing;
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Parses what comes next, and says how many bytes of it are records, which are not looked at; `None` behind the last byte.
+    fn fill_next(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        parsing: &mut Parsing,
+        frame: &[u8],
+    ) -> Result<Option<usize>, ProtocolError> {
+        let version = parsing.version;
+        if let Some(open) = &mut parsing.partition {
+            if !open.fill(cursor, version)? {
+                return Ok(Some(0));
+            }
+            let records = open.partition.records.clone().unwrap_or_default();
+            self.partitions
+                .extend(parsing.partition.take().map(|open| open.partition));
+            return Ok(Some(records.len()));
+        }
+        if let Some(open) = &mut parsing.topic {
+            if let Some(left) = open.partitions_left.checked_sub(1) {
+                open.partitions_left = left;
+                parsing.partition = Some(OpenPartition::begin(cursor, version, self.topics.len())?);
+                return Ok(Some(0));
+            }
+            cursor.skip_tagged_fields_if(self.flexible)?;
+            self.topics.push(FetchTopic {
+                name: open.name.clone(),
+                id: open.id,
+                partitions: open.first..self.partitions.len(),
+            });
+            parsing.topic = None;
+            return Ok(Some(0));
+        }
+        if let Some(left) = parsing.topics_left.checked_sub(1) {
+            parsing.topics_left = left;
+            parsing.topic = Some(self.begin_topic(cursor, version)?);
+            return Ok(Some(0));
+        }
+        if version >= 16 {
+            self.endpoints.parse_tagged(cursor, frame)?;
+        } else if self.flexible {
+            cursor.skip_tagged_fields()?;
+        }
+        cursor.expect_end()?;
+        Ok(None)
+    }
+
+    fn begin_topic(&mut self, cursor: &mut Cursor<'_>, version: i16) -> Result<OpenTopic, ProtocolError> {
         let (name, id) = if version >= 13 {
             let id = cursor.uuid()?;
             (cursor.position()..cursor.position(), Some(id))
@@ -238,64 +321,102 @@ impl FetchResponse {
             return Err(ProtocolError::TooManyPartitions);
         }
         self.partitions.reserve(Cursor::reservable(count));
-        for _ in 0..count {
-            let partition = parse_partition(cursor, version, self.topics.len())?;
-            self.partitions.push(partition);
-        }
-        cursor.skip_tagged_fields_if(self.flexible)?;
-        self.topics.push(FetchTopic {
+        Ok(OpenTopic {
             name,
             id,
-            partitions: first..self.partitions.len(),
-        });
-        Ok(())
+            first,
+            partitions_left: count,
+        })
     }
 }
 
-fn parse_partition(
-    cursor: &mut Cursor<'_>,
+/// How far a frame is parsed.
+#[derive(Debug, Default)]
+struct Parsing {
     version: i16,
-    topic: usize,
-) -> Result<FetchPartition, ProtocolError> {
-    let flexible = version >= 12;
-    let index = cursor.i32()?;
-    let error_code_at = cursor.position();
-    let error_code = cursor.i16()?;
-    let high_watermark = cursor.i64()?;
-    let last_stable_offset = cursor.i64()?;
-    let log_start_offset = if version >= 5 { cursor.i64()? } else { -1 };
-
-    let aborted_start = cursor.position();
-    // Each has a producer id and a first offset.
-    let aborted = cursor.array_len(flexible, if flexible { 17 } else { 16 })?;
-    for _ in 0..aborted.unwrap_or(0) {
-        cursor.skip(16)?;
-        cursor.skip_tagged_fields_if(flexible)?;
-    }
-    let aborted_transactions = aborted_start..cursor.position();
-
-    let preferred_read_replica = if version >= 11 { cursor.i32()? } else { -1 };
-    let length_start = cursor.position();
-    let records = cursor.bytes_span(flexible)?;
-    let length_end = records
-        .as_ref()
-        .map_or(cursor.position(), |records| records.start);
-    cursor.skip_tagged_fields_if(flexible)?;
-    Ok(FetchPartition {
-        topic,
-        index,
-        error_code,
-        error_code_at,
-        high_watermark,
-        last_stable_offset,
-        log_start_offset,
-        aborted_transactions,
-        preferred_read_replica,
-        records,
-        records_length: length_start..length_end,
-        end: cursor.position(),
-    })
+    at: usize,
+    topics_left: usize,
+    topic: Option<OpenTopic>,
+    partition: Option<OpenPartition>,
 }
+
+#[derive(Debug)]
+struct OpenTopic {
+    name: Range<usize>,
+    id: Option<[u8; 16]>,
+    first: usize,
+    partitions_left: usize,
+}
+
+/// A partition that is parsed up to one of its aborted transactions.
+#[derive(Debug)]
+struct OpenPartition {
+    partition: FetchPartition,
+    aborted_left: usize,
+}
+
+impl OpenPartition {
+    fn begin(cursor: &mut Cursor<'_>, version: i16, topic: usize) -> Result<Self, ProtocolError> {
+        let flexible = version >= 12;
+        let index = cursor.i32()?;
+        let error_code_at = cursor.position();
+        let error_code = cursor.i16()?;
+        let high_watermark = cursor.i64()?;
+        let last_stable_offset = cursor.i64()?;
+        let log_start_offset = if version >= 5 { cursor.i64()? } else { -1 };
+        let aborted_start = cursor.position();
+        // Each has a producer id and a first offset.
+        let aborted = cursor.array_len(flexible, if flexible { 17 } else { 16 })?;
+        Ok(Self {
+            partition: FetchPartition {
+                topic,
+                index,
+                error_code,
+                error_code_at,
+                high_watermark,
+                last_stable_offset,
+                log_start_offset,
+                aborted_transactions: aborted_start..aborted_start,
+                preferred_read_replica: -1,
+                records: None,
+                records_length: 0..0,
+                end: 0,
+            },
+            aborted_left: aborted.unwrap_or(0),
+        })
+    }
+
+    /// Parses some aborted transactions, or what is behind them; says whether the partition is whole.
+    fn fill(&mut self, cursor: &mut Cursor<'_>, version: i16) -> Result<bool, ProtocolError> {
+        let flexible = version >= 12;
+        for _ in 0..self.aborted_left.min(ABORTED_AT_ONCE) {
+            cursor.skip(16)?;
+            cursor.skip_tagged_fields_if(flexible)?;
+        }
+        self.aborted_left = self.aborted_left.saturating_sub(ABORTED_AT_ONCE);
+        if self.aborted_left > 0 {
+            return Ok(false);
+        }
+        let partition = &mut self.partition;
+        partition.aborted_transactions.end = cursor.position();
+        if version >= 11 {
+            partition.preferred_read_replica = cursor.i32()?;
+        }
+        let length_start = cursor.position();
+        partition.records = cursor.bytes_span(flexible)?;
+        let length_end = partition
+            .records
+            .as_ref()
+            .map_or(cursor.position(), |records| records.start);
+        partition.records_length = length_start..length_end;
+        cursor.skip_tagged_fields_if(flexible)?;
+        partition.end = cursor.position();
+        Ok(true)
+    }
+}
+
+/// Aborted transactions that are stepped over between two looks at how much was parsed.
+const ABORTED_AT_ONCE: usize = 1024;
 
 /// A topic has a name or an id, a partition count, and a count of tagged fields where flexible.
 fn topic_bytes_min(version: i16) -> usize {

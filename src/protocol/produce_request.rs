@@ -2,11 +2,13 @@
 //!
 //! A layout is reused from frame to frame and allocates nothing once it has grown to the traffic.
 
+use std::collections::HashSet;
+use std::hash::BuildHasher;
 use std::ops::Range;
 
 use super::api_key::PRODUCE;
 use super::cursor::{Cursor, ProtocolError};
-use super::{PARTITIONS_MAX, frame, recycle};
+use super::{PARTITIONS_MAX, RETAINED_ELEMENTS_MAX, frame, recycle};
 
 mod rewriting;
 
@@ -29,7 +31,9 @@ pub struct ProduceRequest {
     pub partitions: Vec<ProducePartition>,
     flexible: bool,
     frame_bytes: usize,
-    by_identity: Vec<u32>,
+    /// Partitions that were parsed: the hash of the topic, and the number.
+    identities: HashSet<(u64, i32)>,
+    parsing: Parsing,
 }
 
 /// One topic of a Produce request.
@@ -74,17 +78,34 @@ pub enum PartitionRewrite {
 }
 
 impl ProduceRequest {
-    /// Parses a request frame of `version`. On an error the layout is empty.
+    /// Parses a request frame of `version`, in one go. On an error the layout is empty.
     ///
     /// A partition that occurs twice is [`ProtocolError::DuplicatePartition`]: brokers answer it with one entry, so that a refusal of one
     /// of the two could not be told.
     pub fn parse(&mut self, frame: &[u8], version: i16) -> Result<(), ProtocolError> {
+        self.begin(frame, version)?;
+        while !self.parse_on(frame, usize::MAX)? {}
+        Ok(())
+    }
+
+    /// Begins to parse a request frame of `version`. On an error the layout is empty.
+    pub fn begin(&mut self, frame: &[u8], version: i16) -> Result<(), ProtocolError> {
         self.clear();
-        let result = self.fill(frame, version);
-        if result.is_err() {
+        let begun = self.fill_head(frame, version);
+        if begun.is_err() {
             self.clear();
         }
-        result
+        begun
+    }
+
+    /// Parses about `bytes_max` bytes more, records aside, of the frame that it was begun with; says whether that is all. On an
+    /// error the layout is empty.
+    pub fn parse_on(&mut self, frame: &[u8], bytes_max: usize) -> Result<bool, ProtocolError> {
+        let parsed = self.fill(frame, bytes_max);
+        if parsed.is_err() {
+            self.clear();
+        }
+        parsed
     }
 
     /// The name of a partition's topic. `None` when topics have ids, or when this is not the frame that was parsed.
@@ -132,7 +153,9 @@ impl ProduceRequest {
     fn clear(&mut self) {
         recycle(&mut self.topics);
         recycle(&mut self.partitions);
-        recycle(&mut self.by_identity);
+        self.identities.clear();
+        self.identities.shrink_to(RETAINED_ELEMENTS_MAX);
+        self.parsing = Parsing::default();
         self.acks = 0;
         self.timeout_ms = 0;
         self.transactional = false;
@@ -141,7 +164,7 @@ impl ProduceRequest {
         self.frame_bytes = 0;
     }
 
-    fn fill(&mut self, frame: &[u8], version: i16) -> Result<(), ProtocolError> {
+    fn fill_head(&mut self, frame: &[u8], version: i16) -> Result<(), ProtocolError> {
         if !(3..=13).contains(&version) {
             return Err(ProtocolError::UnsupportedVersion {
                 api_key: PRODUCE,
@@ -165,87 +188,173 @@ impl ProduceRequest {
         let topics = cursor.array_len_non_null(flexible, topic_bytes_min(version))?;
         self.topics_count = count_start..cursor.position();
         self.topics.reserve(Cursor::reservable(topics));
-        for _ in 0..topics {
-            self.fill_topic(&mut cursor, version)?;
+        self.parsing = Parsing {
+            version,
+            at: cursor.position(),
+            topics_left: topics,
+            topic: None,
+        };
+        Ok(())
+    }
+
+    fn fill(&mut self, frame: &[u8], bytes_max: usize) -> Result<bool, ProtocolError> {
+        if frame.len() != self.frame_bytes {
+            return Err(ProtocolError::LayoutMismatch);
+        }
+        let mut parsing = std::mem::take(&mut self.parsing);
+        let mut cursor = Cursor::within(frame, &(parsing.at..frame.len()))?;
+        let mut walked = 0_usize;
+        while let Some(stepped_over) = self.fill_next(&mut cursor, &mut parsing, frame)? {
+            let passed = cursor.position().saturating_sub(parsing.at);
+            walked = walked.saturating_add(passed.saturating_sub(stepped_over));
+            parsing.at = cursor.position();
+            if walked >= bytes_max {
+                self.parsing = parsing;
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Parses what comes next, and says how many bytes of it are records, which are not looked at; `None` behind the last byte.
+    fn fill_next(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        parsing: &mut Parsing,
+        frame: &[u8],
+    ) -> Result<Option<usize>, ProtocolError> {
+        let flexible = self.flexible;
+        if let Some(open) = &mut parsing.topic {
+            if let Some(left) = open.partitions_left.checked_sub(1) {
+                open.partitions_left = left;
+                let (topic_hash, topic) = (open.hash, self.topics.len());
+                let partition = parse_partition(cursor, flexible, topic)?;
+                let records = partition.records.clone().unwrap_or_default();
+                self.note_identity(&open.topic, topic_hash, &partition, frame)?;
+                self.partitions.push(partition);
+                return Ok(Some(records.len()));
+            }
+            cursor.skip_tagged_fields_if(flexible)?;
+            if self.topics.len() >= PARTITIONS_MAX {
+                return Err(ProtocolError::TooManyPartitions);
+            }
+            let mut topic = open.topic.clone();
+            topic.partitions.end = self.partitions.len();
+            topic.end = cursor.position();
+            self.topics.push(topic);
+            parsing.topic = None;
+            return Ok(Some(0));
+        }
+        if let Some(left) = parsing.topics_left.checked_sub(1) {
+            parsing.topics_left = left;
+            parsing.topic = Some(self.begin_topic(cursor, parsing.version, frame)?);
+            return Ok(Some(0));
         }
         cursor.skip_tagged_fields_if(flexible)?;
         cursor.expect_end()?;
-        self.refuse_duplicates(frame)
+        Ok(None)
     }
 
-    fn fill_topic(&mut self, cursor: &mut Cursor<'_>, version: i16) -> Result<(), ProtocolError> {
-        let flexible = self.flexible;
+    fn begin_topic(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        version: i16,
+        frame: &[u8],
+    ) -> Result<OpenTopic, ProtocolError> {
         let (name, id) = if version >= 13 {
             let id = cursor.uuid()?;
             (cursor.position()..cursor.position(), Some(id))
         } else {
-            (cursor.string_span(flexible)?, None)
+            (cursor.string_span(self.flexible)?, None)
         };
         let count_start = cursor.position();
-        let count = cursor.array_len_non_null(flexible, partition_bytes_min(flexible))?;
-        let partitions_count = count_start..cursor.position();
+        let count = cursor.array_len_non_null(self.flexible, partition_bytes_min(self.flexible))?;
         let first = self.partitions.len();
         if count > PARTITIONS_MAX.saturating_sub(first) {
             return Err(ProtocolError::TooManyPartitions);
         }
         self.partitions.reserve(Cursor::reservable(count));
-        for _ in 0..count {
-            let index = cursor.i32()?;
-            let length_start = cursor.position();
-            let records = cursor.bytes_span(flexible)?;
-            let length_end = records
-                .as_ref()
-                .map_or(cursor.position(), |records| records.start);
-            cursor.skip_tagged_fields_if(flexible)?;
-            self.partitions.push(ProducePartition {
-                topic: self.topics.len(),
-                index,
-                records,
-                records_length: length_start..length_end,
-                end: cursor.position(),
-            });
-        }
-        cursor.skip_tagged_fields_if(flexible)?;
-        if self.topics.len() >= PARTITIONS_MAX {
-            return Err(ProtocolError::TooManyPartitions);
-        }
-        self.topics.push(ProduceTopic {
-            name,
-            id,
-            partitions: first..self.partitions.len(),
-            partitions_count,
-            end: cursor.position(),
-        });
-        Ok(())
+        let hash = self.identities.hasher().hash_one((id, frame.get(name.clone())));
+        Ok(OpenTopic {
+            topic: ProduceTopic {
+                name,
+                id,
+                partitions: first..first,
+                partitions_count: count_start..cursor.position(),
+                end: 0,
+            },
+            hash,
+            partitions_left: count,
+        })
     }
 
-    /// Sorts the partitions by topic and number, and looks for equal neighbours.
-    fn refuse_duplicates(&mut self, frame: &[u8]) -> Result<(), ProtocolError> {
-        let Self {
-            topics,
-            partitions,
-            by_identity,
-            ..
-        } = self;
-        if partitions.len() < 2 {
+    /// Remembers a partition, unless it was there before.
+    fn note_identity(
+        &mut self,
+        topic: &ProduceTopic,
+        topic_hash: u64,
+        partition: &ProducePartition,
+        frame: &[u8],
+    ) -> Result<(), ProtocolError> {
+        if self.identities.insert((topic_hash, partition.index)) {
             return Ok(());
         }
-        let identity = |position: &u32| {
-            let partition = partitions.get(usize::try_from(*position).ok()?)?;
-            let topic = topics.get(partition.topic)?;
-            Some((topic.id, frame.get(topic.name.clone())?, partition.index))
+        // Names are known by their hash, which two may have in common.
+        let is_the_same = |other: &&ProducePartition| {
+            let of_same_topic = match self.topics.get(other.topic) {
+                Some(known) => {
+                    known.id == topic.id && frame.get(known.name.clone()) == frame.get(topic.name.clone())
+                }
+                None => true,
+            };
+            other.index == partition.index && of_same_topic
         };
-        by_identity.extend((0u32..).take(partitions.len()));
-        by_identity.sort_unstable_by(|one, other| identity(one).cmp(&identity(other)));
-        let twice = by_identity.windows(2).find_map(|pair| match pair {
-            [one, other] if identity(one) == identity(other) => identity(one),
-            _ => None,
-        });
-        match twice {
-            Some((_, _, partition)) => Err(ProtocolError::DuplicatePartition { partition }),
+        match self.partitions.iter().find(is_the_same) {
+            Some(_) => Err(ProtocolError::DuplicatePartition {
+                partition: partition.index,
+            }),
             None => Ok(()),
         }
     }
+}
+
+fn parse_partition(
+    cursor: &mut Cursor<'_>,
+    flexible: bool,
+    topic: usize,
+) -> Result<ProducePartition, ProtocolError> {
+    let index = cursor.i32()?;
+    let length_start = cursor.position();
+    let records = cursor.bytes_span(flexible)?;
+    let length_end = records
+        .as_ref()
+        .map_or(cursor.position(), |records| records.start);
+    cursor.skip_tagged_fields_if(flexible)?;
+    Ok(ProducePartition {
+        topic,
+        index,
+        records,
+        records_length: length_start..length_end,
+        end: cursor.position(),
+    })
+}
+
+/// How far a frame is parsed.
+#[derive(Debug, Default)]
+struct Parsing {
+    version: i16,
+    at: usize,
+    topics_left: usize,
+    topic: Option<OpenTopic>,
+}
+
+#[derive(Debug)]
+struct OpenTopic {
+    /// Without its end yet.
+    topic: ProduceTopic,
+    /// Of its name or id.
+    hash: u64,
+    partitions_left: usize,
 }
 
 /// A topic has a name or an id, a partition count, and a count of tagged fields where flexible.

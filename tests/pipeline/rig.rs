@@ -130,6 +130,12 @@ fn rules() -> RuleSet {
     ])
 }
 
+/// How long this thread has run on a processor.
+pub(crate) fn thread_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.try_into().unwrap(), time.tv_nsec.try_into().unwrap())
+}
+
 /// The only listener: nodes 0 to 2 on ports 9193 to 9195 of proxy.example.com.
 fn listener() -> Arc<ListenerMap> {
     let config = ListenerConfig {
@@ -175,6 +181,9 @@ pub(crate) struct Rig {
     pub(crate) yields: usize,
     /// Whether to stop there, or to go on at once.
     pub(crate) stops_at_yields: bool,
+    /// The longest turn, in time of the processor; only a rig that measures knows.
+    pub(crate) longest_step: Duration,
+    measures: bool,
     requests: OneWay,
     responses: OneWay,
 }
@@ -206,6 +215,20 @@ impl Rig {
     }
 
     /// With a client that the broker takes.
+    /// With the keys of most topics at hand, measuring how long each turn takes.
+    pub(crate) fn measured() -> Self {
+        let mut rig = Self::with_keys();
+        rig.measures = true;
+        rig
+    }
+
+    /// What is called by [`Self::client_sends`] and [`Self::broker_sends`] around each step.
+    fn note_step(&mut self, begun: Option<Duration>) {
+        if let Some(begun) = begun {
+            self.longest_step = self.longest_step.max(thread_time() - begun);
+        }
+    }
+
     pub(crate) fn with(limits: Limits) -> Self {
         let mut rig = Self::stranger(limits, None);
         // Metadata, version 0, and a broker that the listener does not serve.
@@ -237,6 +260,8 @@ impl Rig {
             now: Instant::now(),
             yields: 0,
             stops_at_yields: false,
+            longest_step: Duration::ZERO,
+            measures: false,
             requests: OneWay::default(),
             responses: OneWay::default(),
         }
@@ -325,9 +350,10 @@ impl Rig {
         loop {
             self.pipeline.work.begin_turn();
             let OneWay { input, output } = &mut self.requests;
-            let step = self
-                .session
-                .requests(&mut self.pipeline, self.now, input, output)?;
+            let begun = self.measures.then(thread_time);
+            let step = self.session.requests(&mut self.pipeline, self.now, input, output);
+            self.note_step(begun);
+            let step = step?;
             let yielded = step == Step::Yield;
             self.yields += usize::from(yielded);
             if let Some(halt) = self.requests.take(step) {
@@ -344,9 +370,12 @@ impl Rig {
         loop {
             self.pipeline.work.begin_turn();
             let OneWay { input, output } = &mut self.responses;
+            let begun = self.measures.then(thread_time);
             let step = self
                 .session
-                .responses(&mut self.pipeline, self.now, input, output)?;
+                .responses(&mut self.pipeline, self.now, input, output);
+            self.note_step(begun);
+            let step = step?;
             let yielded = step == Step::Yield;
             self.yields += usize::from(yielded);
             if let Some(halt) = self.responses.take(step) {

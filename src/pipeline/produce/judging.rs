@@ -117,7 +117,7 @@ impl Judging {
     ) -> Option<Result<BatchHeader, BatchError>> {
         let crc = loop {
             let (bytes, crc) = self.checksum.step(records, CHECKSUM_STEP_BYTES);
-            work.charge_copied(bytes);
+            work.charge_checked(bytes);
             match crc {
                 Some(crc) => break crc,
                 None if work.is_spent() => return None,
@@ -146,7 +146,7 @@ impl Pipeline {
             .clusters
             .get_mut(request.cluster)
             .ok_or(CloseReason::Internal)?
-            .topic(name, &mut self.metrics);
+            .topic(name, &mut self.metrics, &mut self.work);
         let mut sequence = ProducerSequence::NONE;
         let decision = match topic.rule.as_ref().map(|rule| &rule.action) {
             None => Decision::Refuse(ProduceRefusal::NoRule),

@@ -108,13 +108,12 @@ impl LongBlock {
             return Err(invalid());
         }
         // INVARIANT: the offset is within what this block has appended.
-        let mut from = output.bytes.len() - offset;
+        let from = output.bytes.len() - offset;
         let mut wanted = length;
         while wanted > 0 {
-            // A copy may overlap with what it appends.
+            // A copy may overlap with what it appends: that repeats what stands from there on.
             let bytes = wanted.min(output.bytes.len() - from);
             output.bytes.extend_from_within(from..from + bytes);
-            from += bytes;
             wanted -= bytes;
         }
         *at = input.len() - rest.len();

@@ -1,0 +1,394 @@
+//! The hostile set: frames that cost much more than they are long, or that are as long as may be.
+//!
+//! The tests of the pipeline, the harness (`bench-harness hostile`) and the seeds of the fuzz targets all use these.
+
+use kafka_protocol::messages::fetch_response::{AbortedTransaction, FetchableTopicResponse, PartitionData};
+use kafka_protocol::messages::{FetchResponse, ProducerId, TopicName};
+use sealwire::record_batch::builder::fit_length_and_crc;
+use sealwire::record_batch::codec::compress;
+use sealwire::record_batch::varint::put_varint;
+use sealwire::record_batch::{BatchBuilder, Codec, HEADER_BYTES};
+
+use super::rig::{PAYMENTS, sealed};
+use super::wire::{ToProduce, fetch_request, fetch_response, fetched, produce, response, text, to_produce};
+
+/// One way to keep an executor busy.
+pub(crate) struct Shape {
+    pub(crate) name: &'static str,
+    pub(crate) make: fn() -> Frames,
+}
+
+/// What is sent, whole frames with their lengths.
+pub(crate) enum Frames {
+    /// By the client.
+    Requests(Vec<u8>),
+    /// By the broker, to a fetch request of the client.
+    Response { request: Vec<u8>, response: Vec<u8> },
+}
+
+/// All of them.
+pub(crate) const SHAPES: &[Shape] = &[
+    Shape {
+        name: "produce: 1000 bombs of zstd",
+        make: || bombs_produced(Codec::Zstd, 1000),
+    },
+    Shape {
+        name: "produce: 30 bombs of gzip",
+        make: || bombs_produced(Codec::Gzip, 30),
+    },
+    Shape {
+        name: "produce: 30 bombs of lz4",
+        make: || bombs_produced(Codec::Lz4, 30),
+    },
+    Shape {
+        name: "produce: 20 bombs of snappy",
+        make: || bombs_produced(Codec::Snappy, 20),
+    },
+    Shape {
+        name: "produce: two million records in a batch",
+        make: || produced_one("sealed-a", &batch_of_many(2_000_000, Some(b"x"), Codec::Zstd)),
+    },
+    Shape {
+        name: "produce: 150 batches that just fit",
+        make: || {
+            let batch = batch_of_many(7000, Some(&[b'x'; 20]), Codec::Zstd);
+            Frames::Requests(produce(9, 5, -1, &repeated("sealed-a", &batch, 150)))
+        },
+    },
+    Shape {
+        name: "produce: 400 requests, a bomb each",
+        make: || {
+            let one = produce(9, 5, -1, &repeated("sealed-a", &bomb(Codec::Zstd), 1));
+            Frames::Requests(one.repeat(400))
+        },
+    },
+    Shape {
+        name: "produce: 90 MiB refused",
+        make: || produced_one("sealed-a", &plain(90 * MIB)),
+    },
+    Shape {
+        name: "produce: 90 MiB passed behind a sealed batch",
+        make: || {
+            let (one, large) = (batch_of_many(1, Some(b"x"), Codec::None), plain(90 * MIB));
+            Frames::Requests(produce(
+                9,
+                5,
+                -1,
+                &[to_produce("sealed-a", 0, &one), to_produce("pass-a", 0, &large)],
+            ))
+        },
+    },
+    Shape {
+        name: "produce: 128 topics, one refused, 80 MiB",
+        make: || {
+            let large = plain(80 * MIB / 127);
+            let names: Vec<String> = (0..127).map(|number| format!("pass-{number}")).collect();
+            let mut all: Vec<ToProduce<'_>> = names.iter().map(|name| to_produce(name, 0, &large)).collect();
+            all.push(to_produce("unknown", 0, &large[..0]));
+            Frames::Requests(produce(9, 5, -1, &all))
+        },
+    },
+    Shape {
+        name: "produce: 131072 partitions of one topic",
+        make: || Frames::Requests(produce(9, 5, -1, &repeated("sealed-a", b"", PARTITIONS_MAX))),
+    },
+    Shape {
+        name: "produce: 131072 topics",
+        make: || {
+            let names: Vec<String> = (0..PARTITIONS_MAX)
+                .map(|number| format!("unknown-{number}"))
+                .collect();
+            let all: Vec<ToProduce<'_>> = names.iter().map(|name| to_produce(name, 0, b"")).collect();
+            Frames::Requests(produce(9, 5, -1, &all))
+        },
+    },
+    Shape {
+        name: "produce: 60 records of 500000 headers",
+        make: || {
+            let batch = batch(&headers(500_000, 0), 1, Codec::None);
+            Frames::Requests(produce(9, 5, -1, &repeated("sealed-a", &batch, 60)))
+        },
+    },
+    Shape {
+        name: "produce: zstd blocks of nothing",
+        make: || {
+            let mut stream = vec![0x28, 0xb5, 0x2f, 0xfd, 0, 0x58];
+            stream.resize(60 * MIB, 0);
+            produced_one("sealed-a", &around(&stream, 1, Codec::Zstd))
+        },
+    },
+    Shape {
+        name: "produce: gzip members of nothing",
+        make: || {
+            let mut one = Vec::new();
+            compress(Codec::Gzip, &[], &mut one).expect("an empty member");
+            produced_one("sealed-a", &around(&one.repeat(1_000_000), 1, Codec::Gzip))
+        },
+    },
+    Shape {
+        name: "fetch: 300 bombs of zstd",
+        make: || answered("sealed-a", &bomb(Codec::Zstd).repeat(300)),
+    },
+    Shape {
+        name: "fetch: 10 bombs of gzip, plaintext accepted",
+        make: || answered("mixed-a", &bomb(Codec::Gzip).repeat(10)),
+    },
+    Shape {
+        name: "fetch: 10 bombs of lz4, plaintext accepted",
+        make: || answered("mixed-a", &bomb(Codec::Lz4).repeat(10)),
+    },
+    Shape {
+        name: "fetch: 10 bombs in one block of snappy each, plaintext accepted",
+        make: || {
+            let records = record(0, Some(&vec![0; 60 * MIB]), &[0]);
+            let block = snappy_block(&records);
+            answered("mixed-a", &around(&block, 1, Codec::Snappy).repeat(10))
+        },
+    },
+    Shape {
+        name: "fetch: 9.58 million tombstones, accepted",
+        make: || answered("tombs-a", &tombstones()),
+    },
+    Shape {
+        name: "fetch: 9.58 million tombstones, skipped",
+        make: || answered("skip-a", &tombstones()),
+    },
+    Shape {
+        name: "fetch: 9.58 million tombstones, emptied",
+        make: || answered("null-a", &tombstones()),
+    },
+    Shape {
+        name: "fetch: 9.58 million tombstones in front of plaintext",
+        make: || {
+            let mut records: Vec<u8> = (0..9_580_000).flat_map(|_| record(0, None, &[0])).collect();
+            records.extend(record(0, Some(b"x"), &[0]));
+            answered("tombs-a", &batch(&records, 9_580_001, Codec::Zstd))
+        },
+    },
+    Shape {
+        name: "fetch: sealed records with long keys, compressed",
+        make: || {
+            let clear = keyed(500, 100_000);
+            let stored = sealed(&clear, &PAYMENTS, "sealed-a");
+            answered("sealed-a", &recompressed(&stored).repeat(10))
+        },
+    },
+    Shape {
+        name: "fetch: 200 MiB sealed",
+        make: || {
+            let stored = sealed(&keyed(1000, 1000), &PAYMENTS, "sealed-a");
+            answered("sealed-a", &stored.repeat(200 * MIB / stored.len()))
+        },
+    },
+    Shape {
+        name: "fetch: 200 MiB passed in front of a sealed batch",
+        make: || {
+            let stored = sealed(&keyed(1, 10), &PAYMENTS, "sealed-a");
+            let partitions = [
+                fetched("pass-a", 0, &plain(200 * MIB)),
+                fetched("sealed-a", 0, &stored),
+            ];
+            Frames::Response {
+                request: fetch_request(12, 5),
+                response: fetch_response(12, 5, &partitions),
+            }
+        },
+    },
+    Shape {
+        name: "fetch: 200 MiB of plaintext, refused",
+        make: || answered("sealed-a", &plain(200 * MIB)),
+    },
+    Shape {
+        name: "fetch: 131072 partitions, refused",
+        make: || {
+            let one = fetched("unknown", 0, b"");
+            Frames::Response {
+                request: fetch_request(12, 5),
+                response: fetch_response(12, 5, &vec![one; PARTITIONS_MAX]),
+            }
+        },
+    },
+    Shape {
+        name: "fetch: 131072 topics that pass",
+        make: || {
+            let topics: Vec<_> = (0..PARTITIONS_MAX)
+                .map(|number| fetched(&format!("pass-{number}"), 0, b""))
+                .collect();
+            Frames::Response {
+                request: fetch_request(12, 5),
+                response: fetch_response(12, 5, &topics),
+            }
+        },
+    },
+    Shape {
+        name: "fetch: 30 records of a million headers",
+        make: || {
+            let one = headers(1_000_000, 0);
+            answered("sealed-a", &batch(&one, 1, Codec::Zstd).repeat(30))
+        },
+    },
+    Shape {
+        name: "fetch: a million aborted transactions",
+        make: || {
+            let aborted = vec![AbortedTransaction::default().with_producer_id(ProducerId(7)); 1_000_000];
+            let stored = sealed(&keyed(1, 10), &PAYMENTS, "sealed-a");
+            let partition = PartitionData::default()
+                .with_aborted_transactions(Some(aborted))
+                .with_records(Some(stored.into()));
+            let topic = FetchableTopicResponse::default()
+                .with_topic(TopicName(text("sealed-a")))
+                .with_partitions(vec![partition]);
+            Frames::Response {
+                request: fetch_request(12, 5),
+                response: response(12, 5, &FetchResponse::default().with_responses(vec![topic])),
+            }
+        },
+    },
+];
+
+/// 64 MiB of zeros, in one record.
+pub(crate) fn bomb(codec: Codec) -> Vec<u8> {
+    batch(&record(0, Some(&vec![0; 64 * MIB - 64]), &[0]), 1, codec)
+}
+
+fn bombs_produced(codec: Codec, count: usize) -> Frames {
+    Frames::Requests(produce(9, 5, -1, &repeated("sealed-a", &bomb(codec), count)))
+}
+
+fn produced_one(topic: &str, batch: &[u8]) -> Frames {
+    Frames::Requests(produce(9, 5, -1, &repeated(topic, batch, 1)))
+}
+
+fn answered(topic: &str, records: &[u8]) -> Frames {
+    Frames::Response {
+        request: fetch_request(12, 5),
+        response: fetch_response(12, 5, &[fetched(topic, 0, records)]),
+    }
+}
+
+fn repeated<'a>(topic: &'a str, batch: &'a [u8], count: usize) -> Vec<ToProduce<'a>> {
+    (0..)
+        .take(count)
+        .map(|partition| to_produce(topic, partition, batch))
+        .collect()
+}
+
+/// One batch of 9.58 million records that are as short as can be, 64 MiB once decompressed.
+pub(crate) fn tombstones() -> Vec<u8> {
+    batch(&record(0, None, &[0]).repeat(9_580_000), 9_580_000, Codec::Zstd)
+}
+
+fn batch_of_many(count: i32, value: Option<&[u8]>, codec: Codec) -> Vec<u8> {
+    let records: Vec<u8> = (0..count).flat_map(|delta| record(delta, value, &[0])).collect();
+    batch(&records, count, codec)
+}
+
+/// A batch of one record of about so many bytes, not compressed.
+fn plain(bytes: usize) -> Vec<u8> {
+    batch(&record(0, Some(&vec![b'x'; bytes - 100]), &[0]), 1, Codec::None)
+}
+
+/// Records with a key of so many bytes, ready to be sealed.
+fn keyed(count: i32, key_bytes: usize) -> Vec<u8> {
+    let key = vec![b'k'; key_bytes];
+    let records: Vec<u8> = (0..count)
+        .flat_map(|delta| {
+            let mut body = vec![0, 0];
+            put_varint(&mut body, delta);
+            put_varint(&mut body, length(key.len()));
+            body.extend_from_slice(&key);
+            body.extend_from_slice(&[2, b'v', 0]);
+            framed(&body)
+        })
+        .collect();
+    batch(&records, count, Codec::None)
+}
+
+/// A record without key or value and with so many headers, each of two bytes.
+fn headers(count: i32, delta: i32) -> Vec<u8> {
+    let mut section = Vec::new();
+    put_varint(&mut section, count);
+    section.extend([0, 1].repeat(usize::try_from(count).expect("a count")));
+    record(delta, None, &section)
+}
+
+/// A record without key; `headers` begin with their count.
+fn record(delta: i32, value: Option<&[u8]>, headers: &[u8]) -> Vec<u8> {
+    let mut body = vec![0, 0];
+    put_varint(&mut body, delta);
+    body.push(1);
+    put_varint(&mut body, value.map_or(-1, |value| length(value.len())));
+    body.extend_from_slice(value.unwrap_or_default());
+    body.extend_from_slice(headers);
+    framed(&body)
+}
+
+fn framed(body: &[u8]) -> Vec<u8> {
+    let mut record = Vec::new();
+    put_varint(&mut record, length(body.len()));
+    record.extend_from_slice(body);
+    record
+}
+
+fn length(bytes: usize) -> i32 {
+    i32::try_from(bytes).expect("the length of a record")
+}
+
+fn batch(records: &[u8], count: i32, codec: Codec) -> Vec<u8> {
+    let mut stream = Vec::new();
+    compress(codec, records, &mut stream).expect("records that compress");
+    around(&stream, count, codec)
+}
+
+/// A batch around records that are compressed already.
+fn around(stream: &[u8], count: i32, codec: Codec) -> Vec<u8> {
+    let builder = BatchBuilder::new()
+        .record_count(count)
+        .last_offset_delta(count - 1);
+    let mut batch = builder.build().expect("an empty batch");
+    batch.truncate(HEADER_BYTES);
+    batch[22] |= codec.number();
+    batch.extend_from_slice(stream);
+    fit_length_and_crc(&mut batch);
+    batch
+}
+
+fn recompressed(stored: &[u8]) -> Vec<u8> {
+    let mut stream = Vec::new();
+    compress(Codec::Zstd, &stored[HEADER_BYTES..], &mut stream).expect("records that compress");
+    let mut batch = stored[..HEADER_BYTES].to_vec();
+    batch[22] |= Codec::Zstd.number();
+    batch.extend_from_slice(&stream);
+    fit_length_and_crc(&mut batch);
+    batch
+}
+
+/// As librdkafka writes them: one block for all, by hand, of a literal and of copies of it.
+fn snappy_block(plain: &[u8]) -> Vec<u8> {
+    let mut block = Vec::new();
+    let mut left = plain.len();
+    while left >= 0x80 {
+        block.push((left & 0x7f) as u8 | 0x80);
+        left >>= 7;
+    }
+    block.push(left as u8);
+    // Record and value begin with lengths; what follows is zeros.
+    let head = plain
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .map_or(1, |last| last + 2);
+    block.push(((head - 1) << 2) as u8);
+    block.extend_from_slice(&plain[..head]);
+    let mut rest = plain.len() - head;
+    while rest > 0 {
+        let bytes = rest.min(64);
+        block.extend_from_slice(&[((bytes - 1) << 2 | 2) as u8, 1, 0]);
+        rest -= bytes;
+    }
+    block
+}
+
+const MIB: usize = 1 << 20;
+
+/// The most that a message may have.
+const PARTITIONS_MAX: usize = 131_072;
