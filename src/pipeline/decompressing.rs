@@ -4,6 +4,7 @@
 
 use super::work::{COMPRESSED_BYTE_WORK, DECOMPRESSION_STEP_WORK, STEP_MAX, Work};
 use crate::growing::{Growing, Room};
+use crate::record_batch::codec::STEP_BYTES_MAX;
 use crate::record_batch::{
     BatchError, BatchHeader, Codec, Decompression, Decompressor, HEADER_BYTES, Progress,
 };
@@ -102,7 +103,12 @@ impl Records {
                 }
             }
             let before = (growing.bytes().len(), decompression.consumed());
-            match decompression.step(compressed, growing.bytes_mut())? {
+            let stepped = decompression.step(compressed, growing.bytes_mut());
+            if stepped.is_err() {
+                // DECOMPRESSING-1: it may have been all of a step.
+                work.charge(STEP_BYTES_MAX);
+            }
+            match stepped? {
                 Progress::Room(bytes) => *room_wanted = bytes,
                 progress => {
                     let made = growing.bytes().len().saturating_sub(before.0);

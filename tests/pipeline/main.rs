@@ -18,4 +18,5 @@ mod produce_keys;
 mod rig;
 mod shapes;
 mod simulation;
+mod split_batches;
 mod wire;

@@ -1,6 +1,7 @@
 //! A pipeline with one session, fed by hand.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
@@ -136,6 +137,9 @@ pub(crate) fn thread_time() -> Duration {
     Duration::new(time.tv_sec.try_into().unwrap(), time.tv_nsec.try_into().unwrap())
 }
 
+/// Sessions that share a pipeline are told apart by their numbers.
+static CONNECTIONS: AtomicU32 = AtomicU32::new(1);
+
 /// The only listener: nodes 0 to 2 on ports 9193 to 9195 of proxy.example.com.
 fn listener() -> Arc<ListenerMap> {
     let config = ListenerConfig {
@@ -214,7 +218,6 @@ impl Rig {
         rig
     }
 
-    /// With a client that the broker takes.
     /// With the keys of most topics at hand, measuring how long each turn takes.
     pub(crate) fn measured() -> Self {
         let mut rig = Self::with_keys();
@@ -229,6 +232,7 @@ impl Rig {
         }
     }
 
+    /// With a client that the broker takes.
     pub(crate) fn with(limits: Limits) -> Self {
         let mut rig = Self::stranger(limits, None);
         // Metadata, version 0, and a broker that the listener does not serve.
@@ -255,7 +259,12 @@ impl Rig {
             vec![AddressBook::default()],
         );
         Self {
-            session: Session::new(listener(), 1, &limits, node),
+            session: Session::new(
+                listener(),
+                CONNECTIONS.fetch_add(1, Ordering::Relaxed),
+                &limits,
+                node,
+            ),
             pipeline,
             now: Instant::now(),
             yields: 0,
@@ -347,15 +356,18 @@ impl Rig {
 
     pub(crate) fn client_sends(&mut self, bytes: &[u8]) -> Result<Halt, CloseReason> {
         self.requests.input.extend_from_slice(bytes);
+        self.pipeline.work.begin_turn();
         loop {
-            self.pipeline.work.begin_turn();
             let OneWay { input, output } = &mut self.requests;
             let begun = self.measures.then(thread_time);
             let step = self.session.requests(&mut self.pipeline, self.now, input, output);
             self.note_step(begun);
             let step = step?;
             let yielded = step == Step::Yield;
-            self.yields += usize::from(yielded);
+            if yielded {
+                self.yields += 1;
+                self.pipeline.work.begin_turn();
+            }
             if let Some(halt) = self.requests.take(step) {
                 return Ok(halt);
             }
@@ -367,8 +379,8 @@ impl Rig {
 
     pub(crate) fn broker_sends(&mut self, bytes: &[u8]) -> Result<Halt, CloseReason> {
         self.responses.input.extend_from_slice(bytes);
+        self.pipeline.work.begin_turn();
         loop {
-            self.pipeline.work.begin_turn();
             let OneWay { input, output } = &mut self.responses;
             let begun = self.measures.then(thread_time);
             let step = self
@@ -377,7 +389,10 @@ impl Rig {
             self.note_step(begun);
             let step = step?;
             let yielded = step == Step::Yield;
-            self.yields += usize::from(yielded);
+            if yielded {
+                self.yields += 1;
+                self.pipeline.work.begin_turn();
+            }
             if let Some(halt) = self.responses.take(step) {
                 return Ok(halt);
             }
