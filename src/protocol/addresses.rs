@@ -33,8 +33,8 @@ use super::splice::Splice;
 
 /// Brokers that one response may name: as many as a proxy remembers of a cluster, and ten times what the largest have.
 pub const BROKERS_MAX: usize = 10_000;
-/// How far into a Metadata response its brokers may reach: a hundred bytes for each. What is walked here is walked in one step.
-pub const HEAD_BYTES_MAX: usize = 1024 * 1024;
+/// How far into a Metadata response its brokers may reach: five thousand of a hundred bytes. It is walked in one step, three times.
+pub const HEAD_BYTES_MAX: usize = 512 * 1024;
 
 /// A broker as a response names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -41,6 +41,9 @@ pub enum ProtocolError {
     /// More partitions than [`super::PARTITIONS_MAX`].
     #[error("the message names more than {} partitions", super::PARTITIONS_MAX)]
     TooManyPartitions,
+    /// A Produce response names more records than it could.
+    #[error("the message names more records that were refused than can be")]
+    TooManyRecordErrors,
     /// More brokers than [`super::addresses::BROKERS_MAX`].
     #[error("the message names more than {} brokers", super::addresses::BROKERS_MAX)]
     TooManyBrokers,

@@ -109,7 +109,9 @@ const FETCH_RESPONSE_BYTES_MAX: usize = 256 * MIB;
 const METADATA_RESPONSE_BYTES_MAX: usize = 64 * MIB;
 /// A hundred bytes a partition, and error messages of records.
 const PRODUCE_RESPONSE_BYTES_MAX: usize = 16 * MIB;
-/// One line a broker, coordinator or API.
+/// A hundred APIs of seven bytes, and the broker's features.
+const API_VERSIONS_RESPONSE_BYTES_MAX: usize = 64 * 1024;
+/// One line a broker or coordinator.
 const CONTROL_RESPONSE_BYTES_MAX: usize = MIB;
 
 /// Every API that is let through, by ascending key.
@@ -133,7 +135,7 @@ pub static API_POLICIES: &[ApiPolicy] = &[
         .hold(RequestHandling::Stream, CONTROL_RESPONSE_BYTES_MAX)
         .before_auth(),
     opaque(API_VERSIONS, "ApiVersions", 0, 5, 3)
-        .hold(RequestHandling::Stream, CONTROL_RESPONSE_BYTES_MAX)
+        .hold(RequestHandling::Stream, API_VERSIONS_RESPONSE_BYTES_MAX)
         .before_auth(),
     opaque(19, "CreateTopics", 2, 7, 5),
     opaque(20, "DeleteTopics", 1, 6, 4),

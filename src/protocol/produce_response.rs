@@ -6,6 +6,7 @@ mod merge;
 
 use std::sync::Arc;
 
+use super::PARTITIONS_MAX;
 use super::addresses::{Endpoints, Rewrite};
 use super::api_key::PRODUCE;
 use super::cursor::{Cursor, ProtocolError};
@@ -30,8 +31,8 @@ impl Refusal {
     }
 }
 
-/// Writes a response frame of `version` with the refused partitions added and the broker addresses mapped, length prefix included. With no
-/// refusals and no addresses the bytes come out unchanged.
+/// Writes a response frame of `version` with the refused partitions added and the broker addresses mapped, length prefix included; `false` when
+/// there is nothing to change, and nothing is written: the frame goes on as it is.
 ///
 /// A refused partition has base offset, append time and log start offset -1. It stands behind the other partitions of its topic, and a topic that the
 /// broker does not answer behind the other topics. Topics are known by name: refusals in version 13 are
@@ -42,24 +43,40 @@ pub fn merge<'m>(
     refusals: &[Refusal],
     addresses: &mut dyn FnMut(i32) -> Rewrite<'m>,
     out: &mut Vec<u8>,
-) -> Result<(), ProtocolError> {
+) -> Result<bool, ProtocolError> {
+    check_version(version)?;
+    if !refusals.is_empty() {
+        Splice::emit(frame, out, |splice| {
+            let mut cursor = merge::merge_refusals(frame, version, refusals, splice)?;
+            locate_behind_topics(&mut cursor, frame, version)?.rewrite(splice, addresses)
+        })?;
+        return Ok(true);
+    }
+    if version < 10 {
+        return Ok(false);
+    }
     let endpoints = locate(frame, version)?;
-    Splice::emit(frame, out, |splice| {
-        if !refusals.is_empty() {
-            merge::merge_refusals(frame, version, refusals, splice)?;
-        }
-        endpoints.rewrite(splice, addresses)
+    if endpoints.is_empty() {
+        return Ok(false);
+    }
+    Splice::emit(frame, out, |splice| endpoints.rewrite(splice, addresses))?;
+    Ok(true)
+}
+
+fn check_version(version: i16) -> Result<(), ProtocolError> {
+    if (3..=13).contains(&version) {
+        return Ok(());
+    }
+    Err(ProtocolError::UnsupportedVersion {
+        api_key: PRODUCE,
+        version,
     })
 }
 
 /// Walks a whole response and finds the broker addresses.
 pub(super) fn locate(frame: &[u8], version: i16) -> Result<Endpoints, ProtocolError> {
-    if !(3..=13).contains(&version) {
-        return Err(ProtocolError::UnsupportedVersion {
-            api_key: PRODUCE,
-            version,
-        });
-    }
+    check_version(version)?;
+    let mut room = Room::default();
     let flexible = is_flexible(version);
     let mut cursor = Cursor::new(frame);
     frame::skip_response_header(&mut cursor, flexible)?;
@@ -70,16 +87,24 @@ pub(super) fn locate(frame: &[u8], version: i16) -> Result<Endpoints, ProtocolEr
             cursor.string_non_null(flexible)?;
         }
         for _ in 0..cursor.array_len_non_null(flexible, partition_bytes_min(version))? {
-            skip_partition(&mut cursor, version)?;
+            skip_partition(&mut cursor, version, &mut room)?;
         }
         cursor.skip_tagged_fields_if(flexible)?;
     }
+    locate_behind_topics(&mut cursor, frame, version)
+}
+
+fn locate_behind_topics(
+    cursor: &mut Cursor<'_>,
+    frame: &[u8],
+    version: i16,
+) -> Result<Endpoints, ProtocolError> {
     cursor.i32()?; // throttle time
     let mut endpoints = Endpoints::default();
     if version >= 10 {
-        endpoints.parse_tagged(&mut cursor, frame)?;
+        endpoints.parse_tagged(cursor, frame)?;
     } else {
-        cursor.skip_tagged_fields_if(flexible)?;
+        cursor.skip_tagged_fields_if(is_flexible(version))?;
     }
     cursor.expect_end()?;
     Ok(endpoints)
@@ -89,8 +114,30 @@ fn is_flexible(version: i16) -> bool {
     version >= 9
 }
 
+/// How much more one response may name: it is worked off in one step.
+struct Room {
+    partitions: usize,
+    record_errors: usize,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self {
+            partitions: PARTITIONS_MAX,
+            record_errors: RECORD_ERRORS_MAX,
+        }
+    }
+}
+
+/// Records whose errors one response may name: a batch of 16 MiB has hardly more.
+const RECORD_ERRORS_MAX: usize = 131_072;
+
 /// Steps over one partition and says its number.
-fn skip_partition(cursor: &mut Cursor<'_>, version: i16) -> Result<i32, ProtocolError> {
+fn skip_partition(cursor: &mut Cursor<'_>, version: i16, room: &mut Room) -> Result<i32, ProtocolError> {
+    room.partitions = room
+        .partitions
+        .checked_sub(1)
+        .ok_or(ProtocolError::TooManyPartitions)?;
     let flexible = is_flexible(version);
     let index = cursor.i32()?;
     cursor.skip(2 + 8 + 8)?; // error code, base offset, append time
@@ -98,7 +145,12 @@ fn skip_partition(cursor: &mut Cursor<'_>, version: i16) -> Result<i32, Protocol
         cursor.i64()?; // log start offset
     }
     if version >= 8 {
-        for _ in 0..cursor.array_len_non_null(flexible, 4 + 2)? {
+        let errors = cursor.array_len_non_null(flexible, 4 + 2)?;
+        room.record_errors = room
+            .record_errors
+            .checked_sub(errors)
+            .ok_or(ProtocolError::TooManyRecordErrors)?;
+        for _ in 0..errors {
             cursor.i32()?; // index of a bad record
             cursor.string(flexible)?; // what is wrong with it
             cursor.skip_tagged_fields_if(flexible)?;

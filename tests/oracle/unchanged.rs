@@ -145,8 +145,8 @@ proptest! {
             body.node_endpoints.clear();
             let frame = response(draw, version, &body);
             let mut out = Vec::new();
-            produce_response::merge(&frame, version, &[], &mut |_| Rewrite::Unserved, &mut out).unwrap();
-            prop_assert_eq!(unprefixed(&out), &frame[..], "version {}", version);
+            let is_written = produce_response::merge(&frame, version, &[], &mut |_| Rewrite::Unserved, &mut out).unwrap();
+            prop_assert!(!is_written && out.is_empty(), "version {}: it goes on as it is", version);
         }
     }
 

@@ -124,14 +124,12 @@ impl Session {
                     Some(Answer::Produce(refusals)) => refusals.as_slice(),
                     _ => &[],
                 };
-                produce_response::merge(
-                    frame,
-                    version,
-                    refusals,
-                    &mut |node| self.listener.address_of(node),
-                    out,
-                )
-                .map_err(malformed)?;
+                let address_of = &mut |node| self.listener.address_of(node);
+                let is_written = produce_response::merge(frame, version, refusals, address_of, out);
+                if !is_written.map_err(malformed)? {
+                    self.answered(pipeline, sasl_error);
+                    return Ok(Step::Forward(whole));
+                }
             }
             API_VERSIONS => api_versions::intersect(frame, version, out).map_err(malformed)?,
             SASL_AUTHENTICATE => {

@@ -57,6 +57,11 @@ impl Endpoints {
         self.tag = None;
     }
 
+    /// Whether there is nothing to map.
+    pub(in crate::protocol) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// Reads an array of entries. `parse_entry` reads one, and may leave `element` to this function.
     pub(super) fn parse_array(
         &mut self,

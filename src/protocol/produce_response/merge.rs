@@ -1,6 +1,8 @@
-//! Adds refused partitions to the topics of a response that is known to be well formed.
+//! Adds refused partitions to the topics of a response.
 
-use super::{Refusal, is_flexible, partition_bytes_min, skip_partition, topic_bytes_min};
+use std::ops::Range;
+
+use super::{Refusal, Room, is_flexible, partition_bytes_min, skip_partition, topic_bytes_min};
 use crate::protocol::api_key::PRODUCE;
 use crate::protocol::cursor::{Cursor, ProtocolError};
 use crate::protocol::frame;
@@ -13,14 +15,17 @@ use crate::protocol::writer::{
 struct Pending<'r> {
     refusals: Vec<&'r Refusal>,
     placed: Vec<bool>,
+    /// Bytes of messages that may still be written.
+    message_bytes: usize,
 }
 
-pub(super) fn merge_refusals(
-    frame: &[u8],
+/// Writes the topics; the cursor that comes back stands behind them.
+pub(super) fn merge_refusals<'f>(
+    frame: &'f [u8],
     version: i16,
     refusals: &[Refusal],
     splice: &mut Splice<'_, '_>,
-) -> Result<(), ProtocolError> {
+) -> Result<Cursor<'f>, ProtocolError> {
     if version >= 13 {
         return Err(ProtocolError::UnsupportedVersion {
             api_key: PRODUCE,
@@ -29,22 +34,23 @@ pub(super) fn merge_refusals(
     }
     let flexible = is_flexible(version);
     let mut pending = Pending::new(refusals);
+    let mut room = Room::default();
     let mut cursor = Cursor::new(frame);
     frame::skip_response_header(&mut cursor, flexible)?;
     let count_start = cursor.position();
     let topics = cursor.array_len_non_null(flexible, topic_bytes_min(version))?;
     let topics_slot = splice.copy_slot(LengthForm::of(flexible), &(count_start..cursor.position()))?;
     for _ in 0..topics {
-        merge_topic(&mut cursor, version, &mut pending, splice)?;
+        merge_topic(&mut cursor, version, &mut pending, &mut room, splice)?;
     }
     splice.copy_to(cursor.position())?;
     let added = pending.write_topics(version, splice.out())?;
     if added == 0 {
         topics_slot.leave();
-        Ok(())
     } else {
-        topics_slot.fill(splice.out(), topics.saturating_add(added))
+        topics_slot.fill(splice.out(), topics.saturating_add(added))?;
     }
+    Ok(cursor)
 }
 
 /// Copies one topic, leaves out partitions that were refused, and appends the refusals.
@@ -52,18 +58,20 @@ fn merge_topic(
     cursor: &mut Cursor<'_>,
     version: i16,
     pending: &mut Pending<'_>,
+    room: &mut Room,
     splice: &mut Splice<'_, '_>,
 ) -> Result<(), ProtocolError> {
     let flexible = is_flexible(version);
     let name = cursor.string_non_null(flexible)?;
+    let of_topic = pending.of_topic(name);
     let count_start = cursor.position();
     let count = cursor.array_len_non_null(flexible, partition_bytes_min(version))?;
     let slot = splice.copy_slot(LengthForm::of(flexible), &(count_start..cursor.position()))?;
     let mut written = 0usize;
     for _ in 0..count {
         let start = cursor.position();
-        let index = skip_partition(cursor, version)?;
-        if pending.has(name, index) {
+        let index = skip_partition(cursor, version, room)?;
+        if pending.has(&of_topic, index) {
             splice.copy_to(start)?;
             splice.skip_to(cursor.position())?;
         } else {
@@ -71,7 +79,7 @@ fn merge_topic(
         }
     }
     splice.copy_to(cursor.position())?;
-    written = written.saturating_add(pending.write_partitions(name, version, splice.out())?);
+    written = written.saturating_add(pending.write_partitions(of_topic, version, splice.out())?);
     if written == count {
         slot.leave();
     } else {
@@ -87,33 +95,45 @@ impl<'r> Pending<'r> {
         refusals.sort_by(|one, other| key(one).cmp(&key(other)));
         refusals.dedup_by(|later, first| key(later) == key(first));
         let placed = vec![false; refusals.len()];
-        Self { refusals, placed }
+        Self {
+            refusals,
+            placed,
+            message_bytes: MESSAGES_BYTES_MAX,
+        }
     }
 
-    fn has(&self, topic: &str, partition: i32) -> bool {
-        self.refusals
-            .binary_search_by(|refusal| key(refusal).cmp(&(topic, partition)))
+    /// Where the refusals of a topic are.
+    fn of_topic(&self, topic: &str) -> Range<usize> {
+        let start = self.refusals.partition_point(|refusal| &*refusal.topic < topic);
+        let rest = self.refusals.get(start..).unwrap_or_default();
+        let count = rest.partition_point(|refusal| &*refusal.topic == topic);
+        start..start.saturating_add(count)
+    }
+
+    fn has(&self, of_topic: &Range<usize>, partition: i32) -> bool {
+        let refusals = self.refusals.get(of_topic.clone()).unwrap_or_default();
+        refusals
+            .binary_search_by_key(&partition, |refusal| refusal.partition)
             .is_ok()
     }
 
     /// Writes the refusals of a topic, unless it was there before; says how many.
     fn write_partitions(
         &mut self,
-        topic: &str,
+        of_topic: Range<usize>,
         version: i16,
         out: &mut Vec<u8>,
     ) -> Result<usize, ProtocolError> {
-        let first = self.refusals.partition_point(|refusal| &*refusal.topic < topic);
-        let mut count = 0usize;
-        for (refusal, placed) in self.refusals.iter().zip(&mut self.placed).skip(first) {
-            if &*refusal.topic != topic || *placed {
-                break;
-            }
-            write_partition(refusal, version, out)?;
-            *placed = true;
-            count += 1;
+        let refusals = self.refusals.get(of_topic.clone()).unwrap_or_default();
+        let placed = self.placed.get_mut(of_topic).unwrap_or_default();
+        if placed.first().is_none_or(|placed| *placed) {
+            return Ok(0);
         }
-        Ok(count)
+        for refusal in refusals {
+            write_partition(refusal, version, &mut self.message_bytes, out)?;
+        }
+        placed.fill(true);
+        Ok(refusals.len())
     }
 
     /// Writes the topics that the broker's answer does not have; says how many.
@@ -136,7 +156,7 @@ impl<'r> Pending<'r> {
             put_string(out, flexible, name)?;
             put_array_len(out, flexible, topic.len())?;
             for refusal in topic {
-                write_partition(refusal, version, out)?;
+                write_partition(refusal, version, &mut self.message_bytes, out)?;
             }
             if flexible {
                 put_uvarint(out, 0);
@@ -149,12 +169,19 @@ impl<'r> Pending<'r> {
 
 /// A longer message is cut: topic names in it come from clients, and there is one for each refused partition.
 const MESSAGE_BYTES_MAX: usize = 1024;
+/// Beyond so many bytes of messages in one response refusals go without: the code says what an application can act on.
+const MESSAGES_BYTES_MAX: usize = 256 * 1024;
 
 fn key(refusal: &Refusal) -> (&str, i32) {
     (&refusal.topic, refusal.partition)
 }
 
-fn write_partition(refusal: &Refusal, version: i16, out: &mut Vec<u8>) -> Result<(), ProtocolError> {
+fn write_partition(
+    refusal: &Refusal,
+    version: i16,
+    message_bytes: &mut usize,
+    out: &mut Vec<u8>,
+) -> Result<(), ProtocolError> {
     let flexible = is_flexible(version);
     put_i32(out, refusal.partition);
     put_i16(out, refusal.error_code);
@@ -167,7 +194,9 @@ fn write_partition(refusal: &Refusal, version: i16, out: &mut Vec<u8>) -> Result
         put_array_len(out, flexible, 0)?; // errors of single records
         let message = &refusal.message;
         let end = message.floor_char_boundary(MESSAGE_BYTES_MAX);
-        put_string(out, flexible, message.get(..end))?;
+        let left = message_bytes.checked_sub(end);
+        *message_bytes = left.unwrap_or(0);
+        put_string(out, flexible, message.get(..end).filter(|_| left.is_some()))?;
     }
     if flexible {
         put_uvarint(out, 0);
@@ -177,9 +206,11 @@ fn write_partition(refusal: &Refusal, version: i16, out: &mut Vec<u8>) -> Result
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Refusal, merge};
-    use crate::protocol::Cursor;
+    use super::super::{RECORD_ERRORS_MAX, Refusal, merge};
+    use super::{MESSAGE_BYTES_MAX, MESSAGES_BYTES_MAX};
     use crate::protocol::addresses::Rewrite;
+    use crate::protocol::writer::put_uvarint;
+    use crate::protocol::{Cursor, PARTITIONS_MAX, ProtocolError};
 
     fn refusal(topic: &str, partition: i32, message: &str) -> Refusal {
         Refusal {
@@ -239,5 +270,50 @@ mod tests {
             cursor.skip(4 + 4 + 3 + 4 + 4 + 2 + 24 + 4).unwrap();
             assert_eq!(cursor.string_non_null(false).unwrap(), &message[..length]);
         }
+    }
+
+    /// Version 9: topic t with so many partitions, of which the first has so many errors of records.
+    fn answer(partitions: usize, errors: usize) -> Vec<u8> {
+        let mut frame = vec![0, 0, 0, 1, 0, 2, 2, b't'];
+        put_uvarint(&mut frame, u32::try_from(partitions + 1).unwrap());
+        for index in 0..partitions {
+            frame.extend(u32::try_from(index).unwrap().to_be_bytes());
+            frame.extend([0; 2 + 8 + 8 + 8]);
+            let errors = if index == 0 { errors } else { 0 };
+            put_uvarint(&mut frame, u32::try_from(errors + 1).unwrap());
+            for _ in 0..errors {
+                frame.extend([0, 0, 0, 1, 0, 0]);
+            }
+            frame.extend([0, 0]);
+        }
+        frame.extend([0, 0, 0, 0, 0, 0]);
+        frame
+    }
+
+    #[test]
+    fn what_is_worked_off_in_one_step_is_bounded() {
+        let result = |frame: &[u8]| {
+            let refusals = [refusal("t", 1, "no")];
+            merge(frame, 9, &refusals, &mut |_| Rewrite::Unserved, &mut Vec::new())
+        };
+        assert_eq!(result(&answer(PARTITIONS_MAX, 0)), Ok(true));
+        let more = answer(PARTITIONS_MAX + 1, 0);
+        assert_eq!(result(&more), Err(ProtocolError::TooManyPartitions));
+        assert_eq!(result(&answer(2, RECORD_ERRORS_MAX)), Ok(true));
+        let more = answer(2, RECORD_ERRORS_MAX + 1);
+        assert_eq!(result(&more), Err(ProtocolError::TooManyRecordErrors));
+    }
+
+    #[test]
+    fn messages_are_bounded_in_sum() {
+        let refusals: Vec<Refusal> = (0..300)
+            .map(|partition| refusal("t", partition, &"m".repeat(2000)))
+            .collect();
+        let out = merged(&[0, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0], 9, &refusals);
+        let messages = out
+            .split(|byte| *byte != b'm')
+            .filter(|run| run.len() == MESSAGE_BYTES_MAX);
+        assert_eq!(messages.count(), MESSAGES_BYTES_MAX / MESSAGE_BYTES_MAX);
+        assert!(out.len() < MESSAGES_BYTES_MAX + 300 * 40);
     }
 }
