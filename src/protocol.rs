@@ -35,9 +35,12 @@ pub mod writer;
 
 pub use cursor::{Cursor, ProtocolError};
 
-/// Partitions that one Produce request or Fetch response may name. A broker leads a few thousand partitions; the bound keeps
+/// Partitions that one Fetch response may name. A broker leads a few thousand partitions; the bound keeps
 /// the memory of a layout (about 100 bytes a partition, from 6 bytes on the wire) below 16 MiB.
 pub const PARTITIONS_MAX: usize = 131_072;
+/// Partitions, and topics, in one Produce request or response: a broker leads some thousands. The response is worked off in one
+/// step.
+pub const PRODUCE_PARTITIONS_MAX: usize = 32_768;
 
 /// Tagged fields in one place of a message, which are stepped over one by one. Kafka has defined a handful.
 pub const TAGGED_FIELDS_MAX: usize = 4096;

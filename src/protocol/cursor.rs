@@ -38,8 +38,8 @@ pub enum ProtocolError {
     /// One partition of one topic twice in a message.
     #[error("partition {partition} occurs twice for one topic")]
     DuplicatePartition { partition: i32 },
-    /// More partitions than [`super::PARTITIONS_MAX`].
-    #[error("the message names more than {} partitions", super::PARTITIONS_MAX)]
+    /// More partitions than [`super::PARTITIONS_MAX`] or, where they are produced to, [`super::PRODUCE_PARTITIONS_MAX`].
+    #[error("the message names too many partitions")]
     TooManyPartitions,
     /// A Produce response names more records than it could.
     #[error("the message names more records that were refused than can be")]
@@ -268,7 +268,7 @@ impl<'a> Cursor<'a> {
         count.min(super::RESERVED_ELEMENTS_MAX)
     }
 
-    /// The count of a section of tagged fields (KIP-482). Each of them takes two bytes at least.
+    /// The count of a section of tagged fields (KIP-482). Each of them takes two bytes at least, and there are [`TAGS_MAX`] at most.
     pub fn tag_count(&mut self) -> Result<usize, ProtocolError> {
         let at = self.position;
         let count = usize::try_from(self.uvarint()?).map_err(|_| ProtocolError::CountTooLarge { at })?;
@@ -276,7 +276,7 @@ impl<'a> Cursor<'a> {
             return Err(ProtocolError::TooManyTaggedFields { at });
         }
         match count.checked_mul(2) {
-            Some(bytes) if bytes <= self.remaining() => Ok(count),
+            Some(bytes) if bytes <= self.remaining() && count <= TAGS_MAX => Ok(count),
             _ => Err(ProtocolError::CountTooLarge { at }),
         }
     }
@@ -320,6 +320,9 @@ impl<'a> Cursor<'a> {
 
 /// Java writes and reads strings of at most this many bytes, in both forms.
 pub(super) const STRING_BYTES_MAX: usize = 0x7fff;
+
+/// Tagged fields in one section: no message has more than five, and a section costs time for each, two bytes long as it may be.
+const TAGS_MAX: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -418,5 +421,16 @@ mod tests {
         assert_eq!(cursor.expect_end(), Ok(()));
         assert_eq!(cursor.i64(), Err(ProtocolError::Truncated { at: 6 }));
         assert_eq!(cursor.skip(usize::MAX), Err(ProtocolError::Truncated { at: 6 }));
+    }
+
+    #[test]
+    fn sections_of_tagged_fields_are_bounded() {
+        let section = |count: u8| [&[count][..], &[1, 0].repeat(usize::from(count))].concat();
+        let most = u8::try_from(TAGS_MAX).unwrap();
+        assert!(Cursor::new(&section(most)).skip_tagged_fields().is_ok());
+        assert_eq!(
+            Cursor::new(&section(most + 1)).skip_tagged_fields(),
+            Err(ProtocolError::CountTooLarge { at: 0 })
+        );
     }
 }

@@ -107,8 +107,8 @@ const MIB: usize = 1024 * KIB;
 const FETCH_RESPONSE_BYTES_MAX: usize = 256 * MIB;
 /// 1,000 topics of 10 partitions make 0.5 MB; this is room for a million partitions.
 const METADATA_RESPONSE_BYTES_MAX: usize = 64 * MIB;
-/// A hundred bytes a partition, and error messages of records.
-const PRODUCE_RESPONSE_BYTES_MAX: usize = 16 * MIB;
+/// A hundred bytes a partition, and messages on ten thousand records. It is worked off in one step.
+const PRODUCE_RESPONSE_BYTES_MAX: usize = 4 * MIB;
 /// A hundred APIs of seven bytes, and the broker's features.
 const API_VERSIONS_RESPONSE_BYTES_MAX: usize = 64 * 1024;
 /// One line a broker or coordinator.

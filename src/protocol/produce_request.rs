@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use super::api_key::PRODUCE;
 use super::cursor::{Cursor, ProtocolError};
-use super::{PARTITIONS_MAX, RETAINED_ELEMENTS_MAX, frame, recycle};
+use super::{PRODUCE_PARTITIONS_MAX, RETAINED_ELEMENTS_MAX, frame, recycle};
 
 mod rewriting;
 
@@ -235,7 +235,7 @@ impl ProduceRequest {
                 return Ok(Some(records.len()));
             }
             cursor.skip_tagged_fields_if(flexible)?;
-            if self.topics.len() >= PARTITIONS_MAX {
+            if self.topics.len() >= PRODUCE_PARTITIONS_MAX {
                 return Err(ProtocolError::TooManyPartitions);
             }
             let mut topic = open.topic.clone();
@@ -270,7 +270,7 @@ impl ProduceRequest {
         let count_start = cursor.position();
         let count = cursor.array_len_non_null(self.flexible, partition_bytes_min(self.flexible))?;
         let first = self.partitions.len();
-        if count > PARTITIONS_MAX.saturating_sub(first) {
+        if count > PRODUCE_PARTITIONS_MAX.saturating_sub(first) {
             return Err(ProtocolError::TooManyPartitions);
         }
         self.partitions.reserve(Cursor::reservable(count));

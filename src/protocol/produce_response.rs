@@ -6,7 +6,7 @@ mod merge;
 
 use std::sync::Arc;
 
-use super::PARTITIONS_MAX;
+use super::PRODUCE_PARTITIONS_MAX;
 use super::addresses::{Endpoints, Rewrite};
 use super::api_key::PRODUCE;
 use super::cursor::{Cursor, ProtocolError};
@@ -81,6 +81,7 @@ pub(super) fn locate(frame: &[u8], version: i16) -> Result<Endpoints, ProtocolEr
     let mut cursor = Cursor::new(frame);
     frame::skip_response_header(&mut cursor, flexible)?;
     for _ in 0..cursor.array_len_non_null(flexible, topic_bytes_min(version))? {
+        room.take_topic()?;
         if version >= 13 {
             cursor.uuid()?;
         } else {
@@ -116,6 +117,7 @@ fn is_flexible(version: i16) -> bool {
 
 /// How much more one response may name: it is worked off in one step.
 struct Room {
+    topics: usize,
     partitions: usize,
     record_errors: usize,
 }
@@ -123,9 +125,20 @@ struct Room {
 impl Default for Room {
     fn default() -> Self {
         Self {
-            partitions: PARTITIONS_MAX,
+            topics: PRODUCE_PARTITIONS_MAX,
+            partitions: PRODUCE_PARTITIONS_MAX,
             record_errors: RECORD_ERRORS_MAX,
         }
+    }
+}
+
+impl Room {
+    fn take_topic(&mut self) -> Result<(), ProtocolError> {
+        self.topics = self
+            .topics
+            .checked_sub(1)
+            .ok_or(ProtocolError::TooManyPartitions)?;
+        Ok(())
     }
 }
 

@@ -7,7 +7,7 @@ use sealwire::protocol::fetch_response::{FetchResponse, RecordsRewrite};
 use sealwire::protocol::frame::{RequestHead, request_header_end, response_header_end};
 use sealwire::protocol::produce_request::{PartitionRewrite, ProduceRequest};
 use sealwire::protocol::produce_response::{self, Refusal};
-use sealwire::protocol::{PARTITIONS_MAX, ProtocolError, api_key, api_versions};
+use sealwire::protocol::{PRODUCE_PARTITIONS_MAX, ProtocolError, api_key, api_versions};
 
 use crate::allocations::tally;
 use crate::draw::Draw;
@@ -275,13 +275,15 @@ fn crowded_produce_request(partitions: usize) -> Vec<u8> {
 #[test]
 fn partitions_are_bounded_in_number() {
     let mut layout = ProduceRequest::default();
-    layout.parse(&crowded_produce_request(PARTITIONS_MAX), 9).unwrap();
-    assert_eq!(layout.partitions.len(), PARTITIONS_MAX);
-    let result = layout.parse(&crowded_produce_request(PARTITIONS_MAX + 1), 9);
+    layout
+        .parse(&crowded_produce_request(PRODUCE_PARTITIONS_MAX), 9)
+        .unwrap();
+    assert_eq!(layout.partitions.len(), PRODUCE_PARTITIONS_MAX);
+    let result = layout.parse(&crowded_produce_request(PRODUCE_PARTITIONS_MAX + 1), 9);
     assert_eq!(result, Err(ProtocolError::TooManyPartitions));
     assert!(layout.partitions.is_empty() && layout.topics.is_empty());
 
-    let frame = crowded_produce_request(PARTITIONS_MAX);
+    let frame = crowded_produce_request(PRODUCE_PARTITIONS_MAX);
     walk_bounded(&Sample {
         api_key: api_key::PRODUCE,
         is_request: true,
@@ -294,7 +296,9 @@ fn partitions_are_bounded_in_number() {
 #[test]
 fn a_layout_gives_unusual_memory_back() {
     let mut layout = ProduceRequest::default();
-    layout.parse(&crowded_produce_request(PARTITIONS_MAX), 9).unwrap();
+    layout
+        .parse(&crowded_produce_request(PRODUCE_PARTITIONS_MAX), 9)
+        .unwrap();
     layout.parse(&crowded_produce_request(3), 9).unwrap();
     assert!(
         layout.partitions.capacity() <= 4096,

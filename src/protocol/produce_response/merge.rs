@@ -1,5 +1,6 @@
 //! Adds refused partitions to the topics of a response.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use super::{Refusal, Room, is_flexible, partition_bytes_min, skip_partition, topic_bytes_min};
@@ -15,6 +16,8 @@ use crate::protocol::writer::{
 struct Pending<'r> {
     refusals: Vec<&'r Refusal>,
     placed: Vec<bool>,
+    /// Where the refusals of each topic are.
+    by_topic: HashMap<&'r str, Range<usize>>,
     /// Bytes of messages that may still be written.
     message_bytes: usize,
 }
@@ -63,7 +66,8 @@ fn merge_topic(
 ) -> Result<(), ProtocolError> {
     let flexible = is_flexible(version);
     let name = cursor.string_non_null(flexible)?;
-    let of_topic = pending.of_topic(name);
+    room.take_topic()?;
+    let of_topic = pending.by_topic.get(name).cloned().unwrap_or_default();
     let count_start = cursor.position();
     let count = cursor.array_len_non_null(flexible, partition_bytes_min(version))?;
     let slot = splice.copy_slot(LengthForm::of(flexible), &(count_start..cursor.position()))?;
@@ -95,19 +99,21 @@ impl<'r> Pending<'r> {
         refusals.sort_by(|one, other| key(one).cmp(&key(other)));
         refusals.dedup_by(|later, first| key(later) == key(first));
         let placed = vec![false; refusals.len()];
+        let mut by_topic = HashMap::new();
+        let mut start = 0usize;
+        for of_topic in refusals.chunk_by(|one, other| one.topic == other.topic) {
+            let end = start.saturating_add(of_topic.len());
+            if let Some(first) = of_topic.first() {
+                by_topic.insert(&*first.topic, start..end);
+            }
+            start = end;
+        }
         Self {
             refusals,
             placed,
+            by_topic,
             message_bytes: MESSAGES_BYTES_MAX,
         }
-    }
-
-    /// Where the refusals of a topic are.
-    fn of_topic(&self, topic: &str) -> Range<usize> {
-        let start = self.refusals.partition_point(|refusal| &*refusal.topic < topic);
-        let rest = self.refusals.get(start..).unwrap_or_default();
-        let count = rest.partition_point(|refusal| &*refusal.topic == topic);
-        start..start.saturating_add(count)
     }
 
     fn has(&self, of_topic: &Range<usize>, partition: i32) -> bool {
@@ -210,7 +216,7 @@ mod tests {
     use super::{MESSAGE_BYTES_MAX, MESSAGES_BYTES_MAX};
     use crate::protocol::addresses::Rewrite;
     use crate::protocol::writer::put_uvarint;
-    use crate::protocol::{Cursor, PARTITIONS_MAX, ProtocolError};
+    use crate::protocol::{Cursor, PRODUCE_PARTITIONS_MAX, ProtocolError};
 
     fn refusal(topic: &str, partition: i32, message: &str) -> Refusal {
         Refusal {
@@ -296,8 +302,18 @@ mod tests {
             let refusals = [refusal("t", 1, "no")];
             merge(frame, 9, &refusals, &mut |_| Rewrite::Unserved, &mut Vec::new())
         };
-        assert_eq!(result(&answer(PARTITIONS_MAX, 0)), Ok(true));
-        let more = answer(PARTITIONS_MAX + 1, 0);
+        assert_eq!(result(&answer(PRODUCE_PARTITIONS_MAX, 0)), Ok(true));
+        let more = answer(PRODUCE_PARTITIONS_MAX + 1, 0);
+        assert_eq!(result(&more), Err(ProtocolError::TooManyPartitions));
+        let topics = |count: usize| {
+            let mut frame = vec![0, 0, 0, 1, 0];
+            put_uvarint(&mut frame, u32::try_from(count + 1).unwrap());
+            frame.extend([2, b'u', 1, 0].repeat(count));
+            frame.extend([0; 5]);
+            frame
+        };
+        assert_eq!(result(&topics(PRODUCE_PARTITIONS_MAX)), Ok(true));
+        let more = topics(PRODUCE_PARTITIONS_MAX + 1);
         assert_eq!(result(&more), Err(ProtocolError::TooManyPartitions));
         assert_eq!(result(&answer(2, RECORD_ERRORS_MAX)), Ok(true));
         let more = answer(2, RECORD_ERRORS_MAX + 1);
