@@ -19,7 +19,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::Pipeline;
-use super::open_batch::{Context, OpenDraft, Opened, Opens};
+use super::open_batch::{Context, Means, OpenDraft, Opened, Opens};
 use super::recordless;
 use super::refusal::FetchRefusal;
 use super::seal_batch::has_room;
@@ -684,7 +684,12 @@ fn open_slice(
     let Pipeline {
         keys, work, opening, ..
     } = pipeline;
-    let opens = draft.advance(batch, context, keys, work, opening, out);
+    let mut means = Means {
+        keys,
+        work,
+        pool: opening,
+    };
+    let opens = draft.advance(batch, context, &mut means, out);
     if !matches!(opens, Opens::Done(_)) {
         open.draft = Some(draft);
     }

@@ -78,6 +78,13 @@ impl OpeningPool {
     }
 }
 
+/// What a batch is opened with: the executor's.
+pub(super) struct Means<'a> {
+    pub(super) keys: &'a mut ExecutorKeys,
+    pub(super) work: &'a mut Work,
+    pub(super) pool: &'a mut OpeningPool,
+}
+
 /// What a batch is opened for, with each call.
 pub(super) struct Context<'a> {
     pub(super) topic: &'a Topic,
@@ -107,6 +114,7 @@ enum Stage {
 
 /// The walk over the records of a batch.
 struct Walk {
+    header: BatchHeader,
     records: Records,
     /// [`OpeningPool::forgotten`] when it began.
     forgotten: u64,
@@ -152,15 +160,13 @@ impl OpenDraft {
         &mut self,
         batch: &mut [u8],
         context: &Context<'_>,
-        keys: &mut ExecutorKeys,
-        work: &mut Work,
-        pool: &mut OpeningPool,
+        means: &mut Means<'_>,
         out: &mut Vec<u8>,
     ) -> Opens {
-        match self.try_advance(batch, context, keys, work, pool, out) {
+        match self.try_advance(batch, context, means, out) {
             Ok(opens) => opens,
             Err(refusal) => {
-                self.take_back(pool, out);
+                self.take_back(means.pool, out);
                 Opens::Done(Opened::Refused(refusal))
             }
         }
@@ -170,50 +176,46 @@ impl OpenDraft {
         &mut self,
         batch: &mut [u8],
         context: &Context<'_>,
-        keys: &mut ExecutorKeys,
-        work: &mut Work,
-        pool: &mut OpeningPool,
+        means: &mut Means<'_>,
         out: &mut Vec<u8>,
     ) -> Result<Opens, FetchRefusal> {
         if let Stage::Checksum(checksum) = &mut self.stage {
             loop {
                 let (bytes, crc) = checksum.step(batch, CHECKSUM_STEP_BYTES);
-                work.charge_checked(bytes);
+                means.work.charge_checked(bytes);
                 match crc {
                     Some(crc) if stored_crc(batch) == Some(crc) => break,
                     Some(_) => return Err(BatchError::Checksum.into()),
-                    None if work.is_spent() => return Ok(Opens::Spent),
+                    None if means.work.is_spent() => return Ok(Opens::Spent),
                     None => {}
                 }
             }
-            work.charge(BATCH_WORK);
+            means.work.charge(BATCH_WORK);
             let bytes_max = context.decompressed_bytes_max;
-            let records = Records::begin(&self.header, bytes_max, &mut pool.decompressors)?;
-            self.stage = Stage::Records(Walk::begin(records, pool.forgotten));
+            let records = Records::begin(&self.header, bytes_max, &mut means.pool.decompressors)?;
+            self.stage = Stage::Records(Walk::begin(self.header, records, means.pool.forgotten));
         }
         if let Stage::Records(walk) = &mut self.stage {
-            if walk.forgotten != pool.forgotten {
-                walk.begin_anew(pool.forgotten, out);
+            if walk.forgotten != means.pool.forgotten {
+                walk.begin_anew(means.pool.forgotten, out);
             }
-            let prepared = walk
-                .records
-                .prepare(batch, work, context.may_grow, &mut pool.decompressors)?;
+            let prepared =
+                walk.records
+                    .prepare(batch, means.work, context.may_grow, &mut means.pool.decompressors)?;
             match prepared {
                 Prepared::Ready => {}
                 Prepared::Spent => return Ok(Opens::Spent),
                 Prepared::Full => return Ok(Opens::Full),
             }
             let survey_only = self.survey_only;
-            if let Some(stopped) =
-                walk.advance(&self.header, survey_only, batch, context, keys, work, pool, out)?
-            {
+            if let Some(stopped) = walk.advance(survey_only, batch, context, means, out)? {
                 return Ok(stopped);
             }
-            if let Some(opened) = self.close(context, pool, out)? {
+            if let Some(opened) = self.close(context, means.pool, out)? {
                 return Ok(Opens::Done(opened));
             }
         }
-        Ok(self.take_checksum(work, out))
+        Ok(self.take_checksum(means.work, out))
     }
 
     /// All records were looked at: says what became of the batch, or closes what was written of it.
@@ -325,8 +327,9 @@ impl OpenDraft {
 }
 
 impl Walk {
-    fn begin(records: Records, forgotten: u64) -> Self {
+    fn begin(header: BatchHeader, records: Records, forgotten: u64) -> Self {
         Self {
+            header,
             records,
             forgotten,
             cursor: None,
@@ -344,7 +347,7 @@ impl Walk {
     fn begin_anew(&mut self, forgotten: u64, out: &mut Vec<u8>) {
         self.take_back(out);
         let records = std::mem::take(&mut self.records);
-        *self = Self::begin(records, forgotten);
+        *self = Self::begin(self.header, records, forgotten);
     }
 
     fn take_back(&mut self, out: &mut Vec<u8>) {
@@ -354,19 +357,12 @@ impl Walk {
     }
 
     /// Looks at records from where the last call stopped, and writes them; `None` behind the last one.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "what the draft was given, and the draft's own"
-    )]
     fn advance(
         &mut self,
-        header: &BatchHeader,
         survey_only: bool,
         batch: &mut [u8],
         context: &Context<'_>,
-        keys: &mut ExecutorKeys,
-        work: &mut Work,
-        pool: &mut OpeningPool,
+        means: &mut Means<'_>,
         out: &mut Vec<u8>,
     ) -> Result<Option<Opens>, FetchRefusal> {
         let (_, first) = self.records.of(batch);
@@ -374,7 +370,7 @@ impl Walk {
             Some(cursor) => cursor,
             None => {
                 self.written = first;
-                RecordCursor::stored(header, first)
+                RecordCursor::stored(&self.header, first)
             }
         };
         loop {
@@ -383,8 +379,10 @@ impl Walk {
             let Some(record) = cursor.next(records)? else {
                 break;
             };
-            let action = self.action(batch, &record, context, keys)?;
-            work.charge(record.whole().len().saturating_add(RECORD_WORK));
+            let action = self.action(batch, &record, context, means.keys)?;
+            means
+                .work
+                .charge(record.whole().len().saturating_add(RECORD_WORK));
             match action {
                 Action::Wait => {
                     self.waiting = true;
@@ -393,18 +391,18 @@ impl Walk {
                 _ if self.waiting || survey_only => {}
                 Action::Copy => {}
                 Action::Open(_) | Action::Unreadable(_) => {
-                    if let Some(stopped) = self.write_up_to(record.start, batch, work, out)? {
+                    if let Some(stopped) = self.write_up_to(record.start, batch, means.work, out)? {
                         return Ok(Some(stopped));
                     }
                     let room = record.whole().len().saturating_add(RECORD_GROWTH_MAX);
                     if !has_room(out, room) {
                         return Ok(Some(Opens::Room(room)));
                     }
-                    self.write(batch, &record, action, context, pool, out)?;
+                    self.write(batch, &record, action, context, means.pool, out)?;
                     self.written = record.end;
                 }
             }
-            if cursor.announced() > 0 && work.is_spent() {
+            if cursor.announced() > 0 && means.work.is_spent() {
                 self.cursor = Some(cursor);
                 return Ok(Some(Opens::Spent));
             }
@@ -415,7 +413,7 @@ impl Walk {
             return Ok(None);
         }
         let end = self.records.of(batch).0.len();
-        self.write_up_to(end, batch, work, out)
+        self.write_up_to(end, batch, means.work, out)
     }
 
     /// Copies the records in front of `end` that are not written yet; `None` when they are.

@@ -318,6 +318,27 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// Parses `frame` on from `at`, step by step, until about `bytes_max` bytes were looked at; says whether that was all. `next` parses what
+/// comes next, and says how many bytes of it are records, which are not looked at; `None` behind the last byte.
+pub(super) fn parse_some(
+    frame: &[u8],
+    at: &mut usize,
+    bytes_max: usize,
+    mut next: impl FnMut(&mut Cursor<'_>) -> Result<Option<usize>, ProtocolError>,
+) -> Result<bool, ProtocolError> {
+    let mut cursor = Cursor::within(frame, &(*at..frame.len()))?;
+    let mut looked_at = 0_usize;
+    while looked_at < bytes_max {
+        let Some(stepped_over) = next(&mut cursor)? else {
+            return Ok(true);
+        };
+        let passed = cursor.position().saturating_sub(*at);
+        looked_at = looked_at.saturating_add(passed.saturating_sub(stepped_over));
+        *at = cursor.position();
+    }
+    Ok(false)
+}
+
 /// Java writes and reads strings of at most this many bytes, in both forms.
 pub(super) const STRING_BYTES_MAX: usize = 0x7fff;
 

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::addresses::{Endpoints, Rewrite};
 use super::api_key::FETCH;
-use super::cursor::{Cursor, ProtocolError};
+use super::cursor::{Cursor, ProtocolError, parse_some};
 use super::splice::Splice;
 use super::writer::LengthForm;
 use super::{PARTITIONS_MAX, frame, recycle};
@@ -248,18 +248,12 @@ impl FetchResponse {
             return Err(ProtocolError::LayoutMismatch);
         }
         let mut parsing = std::mem::take(&mut self.parsing);
-        let mut cursor = Cursor::within(frame, &(parsing.at..frame.len()))?;
-        let mut walked = 0_usize;
-        while let Some(stepped_over) = self.fill_next(&mut cursor, &mut parsing, frame)? {
-            let passed = cursor.position().saturating_sub(parsing.at);
-            walked = walked.saturating_add(passed.saturating_sub(stepped_over));
-            parsing.at = cursor.position();
-            if walked >= bytes_max {
-                self.parsing = parsing;
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        let mut at = parsing.at;
+        let done = parse_some(frame, &mut at, bytes_max, |cursor| {
+            self.fill_next(cursor, &mut parsing, frame)
+        })?;
+        self.parsing = Parsing { at, ..parsing };
+        Ok(done)
     }
 
     /// Parses what comes next, and says how many bytes of it are records, which are not looked at; `None` behind the last byte.

@@ -7,7 +7,7 @@ use std::hash::BuildHasher;
 use std::ops::Range;
 
 use super::api_key::PRODUCE;
-use super::cursor::{Cursor, ProtocolError};
+use super::cursor::{Cursor, ProtocolError, parse_some};
 use super::{PRODUCE_PARTITIONS_MAX, RETAINED_ELEMENTS_MAX, frame, recycle};
 
 mod rewriting;
@@ -202,18 +202,12 @@ impl ProduceRequest {
             return Err(ProtocolError::LayoutMismatch);
         }
         let mut parsing = std::mem::take(&mut self.parsing);
-        let mut cursor = Cursor::within(frame, &(parsing.at..frame.len()))?;
-        let mut walked = 0_usize;
-        while let Some(stepped_over) = self.fill_next(&mut cursor, &mut parsing, frame)? {
-            let passed = cursor.position().saturating_sub(parsing.at);
-            walked = walked.saturating_add(passed.saturating_sub(stepped_over));
-            parsing.at = cursor.position();
-            if walked >= bytes_max {
-                self.parsing = parsing;
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        let mut at = parsing.at;
+        let done = parse_some(frame, &mut at, bytes_max, |cursor| {
+            self.fill_next(cursor, &mut parsing, frame)
+        })?;
+        self.parsing = Parsing { at, ..parsing };
+        Ok(done)
     }
 
     /// Parses what comes next, and says how many bytes of it are records, which are not looked at; `None` behind the last byte.
