@@ -42,9 +42,6 @@ pub const PARTITIONS_MAX: usize = 131_072;
 /// step.
 pub const PRODUCE_PARTITIONS_MAX: usize = 32_768;
 
-/// Tagged fields in one place of a message, which are stepped over one by one. Kafka has defined a handful.
-pub const TAGGED_FIELDS_MAX: usize = 4096;
-
 /// The most elements that are reserved because a count announced them (`WIRE-2`); beyond it vectors grow with what is parsed.
 const RESERVED_ELEMENTS_MAX: usize = 1024;
 

@@ -5,8 +5,6 @@
 
 use std::ops::Range;
 
-use super::TAGGED_FIELDS_MAX;
-
 /// Why bytes are not the Kafka message that they were taken for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -47,9 +45,6 @@ pub enum ProtocolError {
     /// More brokers than [`super::addresses::BROKERS_MAX`].
     #[error("the message names more than {} brokers", super::addresses::BROKERS_MAX)]
     TooManyBrokers,
-    /// More tagged fields in one place than [`super::TAGGED_FIELDS_MAX`].
-    #[error("there are more than {} tagged fields at byte {at}", super::TAGGED_FIELDS_MAX)]
-    TooManyTaggedFields { at: usize },
     /// What should be written does not fit the field: a string over 32,767 bytes, a frame or records over 2^31-1 bytes.
     #[error("what is to be written is too long for its field")]
     TooLong,
@@ -272,9 +267,6 @@ impl<'a> Cursor<'a> {
     pub fn tag_count(&mut self) -> Result<usize, ProtocolError> {
         let at = self.position;
         let count = usize::try_from(self.uvarint()?).map_err(|_| ProtocolError::CountTooLarge { at })?;
-        if count > TAGGED_FIELDS_MAX {
-            return Err(ProtocolError::TooManyTaggedFields { at });
-        }
         match count.checked_mul(2) {
             Some(bytes) if bytes <= self.remaining() && count <= TAGS_MAX => Ok(count),
             _ => Err(ProtocolError::CountTooLarge { at }),

@@ -4,6 +4,7 @@
 
 use kafka_protocol::messages::fetch_response::{AbortedTransaction, FetchableTopicResponse, PartitionData};
 use kafka_protocol::messages::{FetchResponse, ProducerId, TopicName};
+use sealwire::protocol::{PARTITIONS_MAX, PRODUCE_PARTITIONS_MAX};
 use sealwire::record_batch::builder::fit_length_and_crc;
 use sealwire::record_batch::codec::compress;
 use sealwire::record_batch::varint::put_varint;
@@ -89,13 +90,20 @@ pub(crate) const SHAPES: &[Shape] = &[
         },
     },
     Shape {
-        name: "produce: 131072 partitions of one topic",
-        make: || Frames::Requests(produce(9, 5, -1, &repeated("sealed-a", b"", PARTITIONS_MAX))),
+        name: "produce: 32768 partitions of one topic",
+        make: || {
+            Frames::Requests(produce(
+                9,
+                5,
+                -1,
+                &repeated("sealed-a", b"", PRODUCE_PARTITIONS_MAX),
+            ))
+        },
     },
     Shape {
-        name: "produce: 131072 topics",
+        name: "produce: 32768 topics",
         make: || {
-            let names: Vec<String> = (0..PARTITIONS_MAX)
+            let names: Vec<String> = (0..PRODUCE_PARTITIONS_MAX)
                 .map(|number| format!("unknown-{number}"))
                 .collect();
             let all: Vec<ToProduce<'_>> = names.iter().map(|name| to_produce(name, 0, b"")).collect();
@@ -389,6 +397,3 @@ fn snappy_block(plain: &[u8]) -> Vec<u8> {
 }
 
 const MIB: usize = 1 << 20;
-
-/// The most that a message may have.
-const PARTITIONS_MAX: usize = 131_072;
