@@ -8,7 +8,7 @@ use std::time::Duration;
 use sealwire::pipeline::TURN_BYTES;
 
 use crate::rig::Rig;
-use crate::shapes::{Frames, SHAPES, Shape};
+use crate::shapes::SHAPES;
 use crate::wire::{produce, to_produce};
 
 /// What the longest step of a shape may take.
@@ -17,23 +17,6 @@ const STEP_MAX: Duration = Duration::from_millis(10);
 const TURNS_MAX: u32 = 20;
 /// A step that was longer once and not again was none of ours.
 const TRIES: usize = 3;
-
-/// Sends it all, turn by turn; the longest of them.
-fn longest_step(shape: &Shape) -> Duration {
-    let mut rig = Rig::measured();
-    match (shape.make)() {
-        Frames::Requests(requests) => {
-            // What refused partitions are worth is another test's business.
-            let _ = rig.client_sends(&requests);
-        }
-        Frames::Response { request, response } => {
-            rig.client_sends(&request).expect("a fetch request goes on");
-            rig.longest_step = Duration::ZERO;
-            let _ = rig.broker_sends(&response);
-        }
-    }
-    rig.longest_step
-}
 
 /// A turn of ordinary sealing: 1 MiB of records of 1 KiB.
 fn ordinary_turn() -> Duration {
@@ -60,10 +43,11 @@ fn no_step_is_long_whatever_arrives() {
     let step_max = STEP_MAX.max(ordinary_turn() * TURNS_MAX);
     let mut too_long = Vec::new();
     for shape in SHAPES {
-        let mut longest = longest_step(shape);
+        let frames = (shape.make)();
+        let mut longest = frames.longest_step();
         for _ in 1..TRIES {
             if longest > step_max {
-                longest = longest.min(longest_step(shape));
+                longest = longest.min(frames.longest_step());
             }
         }
         if longest > step_max {

@@ -1,6 +1,9 @@
 //! The hostile set: frames that cost much more than they are long, or that are as long as may be.
 //!
-//! The tests of the pipeline, the harness (`bench-harness hostile`) and the seeds of the fuzz targets all use these.
+//! `hostile.rs` here and `tests/neighbours.rs` use these, and so does `bench-harness hostile`. The seeds of the fuzz targets whose names
+//! begin with `hostile-` are of the same kind, and smaller.
+
+use std::time::Duration;
 
 use kafka_protocol::messages::fetch_response::{AbortedTransaction, FetchableTopicResponse, PartitionData};
 use kafka_protocol::messages::{FetchResponse, ProducerId, TopicName};
@@ -10,7 +13,7 @@ use sealwire::record_batch::codec::compress;
 use sealwire::record_batch::varint::put_varint;
 use sealwire::record_batch::{BatchBuilder, Codec, HEADER_BYTES};
 
-use super::rig::{PAYMENTS, sealed};
+use super::rig::{PAYMENTS, Rig, sealed};
 use super::wire::{ToProduce, fetch_request, fetch_response, fetched, produce, response, text, to_produce};
 
 /// One way to keep an executor busy.
@@ -25,6 +28,25 @@ pub(crate) enum Frames {
     Requests(Vec<u8>),
     /// By the broker, to a fetch request of the client.
     Response { request: Vec<u8>, response: Vec<u8> },
+}
+
+impl Frames {
+    /// Sends it all, turn by turn; the longest of them.
+    pub(crate) fn longest_step(&self) -> Duration {
+        let mut rig = Rig::measured();
+        match self {
+            Self::Requests(requests) => {
+                // What refused partitions are worth is another test's business.
+                let _ = rig.client_sends(requests);
+            }
+            Self::Response { request, response } => {
+                rig.client_sends(request).expect("a fetch request goes on");
+                rig.longest_step = Duration::ZERO;
+                let _ = rig.broker_sends(response);
+            }
+        }
+        rig.longest_step
+    }
 }
 
 /// All of them.
