@@ -23,6 +23,7 @@ pub(crate) fn start(load: &mut Load, directory: &Path, core: Option<usize>) -> R
         bootstrap: vec![format!("127.0.0.1:{}", load.broker_port())],
         brokers: 1,
         sealed: SEALED,
+        rules: "",
         executors: Some(1),
         core,
     };

@@ -11,6 +11,7 @@
 mod children;
 mod cluster;
 mod haproxy;
+mod hostile;
 mod layers;
 mod load;
 mod memory;
@@ -47,6 +48,8 @@ enum Command {
     Layers(layers::Options),
     /// Resident memory of idle and of busy connections.
     Memory(memory::Options),
+    /// The hostile set: the longest step, and how long a neighbour waits.
+    Hostile(hostile::Options),
 }
 
 /// Whatever went wrong, in a sentence for the person at the terminal.
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Command::Relay(options) => relay::run(&options),
         Command::Layers(options) => layers::run(&options),
         Command::Memory(options) => memory::run(&options),
+        Command::Hostile(options) => hostile::run(&options),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,

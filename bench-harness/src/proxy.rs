@@ -21,6 +21,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) brokers: u16,
     /// Topics, as patterns, that are sealed. Everything that starts with `public` passes through.
     pub(crate) sealed: &'a str,
+    /// More rules, in front of those.
+    pub(crate) rules: &'a str,
     /// How many executors; `None`: one for each core.
     pub(crate) executors: Option<usize>,
     /// The core that everything is bound to.
@@ -239,7 +241,7 @@ client_auth = "network"
 advertised_host = "127.0.0.1"
 nodes = "1-{brokers}"
 node_ports = "{node_ports}"
-
+{rules}
 [[cluster.main.topics]]
 match = "{sealed}"
 kms = "local"
@@ -255,6 +257,7 @@ listen = "127.0.0.1:{admin_port}"
         bootstrap = bootstrap.join(", "),
         brokers = setup.brokers,
         node_ports = node_ports.join(","),
+        rules = setup.rules,
         sealed = setup.sealed,
     )?;
     Ok(text)

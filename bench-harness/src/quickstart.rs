@@ -66,6 +66,7 @@ fn start(directory: &Path, brokers: &str) -> Result<Proxy, Failure> {
         bootstrap: brokers.split(',').map(str::to_owned).collect(),
         brokers: BROKERS,
         sealed: "payments-*",
+        rules: "",
         executors: None,
         core: None,
     };
