@@ -33,8 +33,8 @@ use support::ports::ReservedPort;
 
 /// How long the executor serves others, at most, while a neighbour waits for one answer.
 const WAIT_MAX: Duration = Duration::from_millis(50);
-/// The same by the clock on the wall, when other programs use the processors as well.
-const WALL_MAX: Duration = Duration::from_millis(500);
+/// The same by the clock on the wall. Other programs use the processors as well, and how much they do is not to count.
+const WALL_MAX: Duration = Duration::from_secs(5);
 /// A wait that was longer once and not again was the machine's.
 const TRIES: usize = 3;
 const SIEGE: Duration = Duration::from_secs(1);

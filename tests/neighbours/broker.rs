@@ -9,7 +9,7 @@ use std::thread;
 use kafka_protocol::messages::metadata_response::MetadataResponseBroker;
 use kafka_protocol::messages::{ApiKey, BrokerId, HeartbeatResponse, MetadataResponse};
 
-use super::siege::give_way;
+use super::siege::{give_way, go_first};
 use super::wire::{response, stored, text};
 
 pub(crate) const HOST: &str = "127.0.0.1";
@@ -65,6 +65,7 @@ impl Broker {
 
 fn serve(mut socket: TcpStream, port: u16, shared: &Shared) -> io::Result<()> {
     socket.set_nodelay(true)?;
+    go_first();
     loop {
         let frame = read_frame(&mut socket)?;
         let Some((&[key_0, key_1, version_0, version_1, id_0, id_1, id_2, id_3], _)) =

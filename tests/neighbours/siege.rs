@@ -1,7 +1,8 @@
 //! A hostile shape, sent again and again, and how long a neighbour on the same executor waits meanwhile.
 //!
 //! `tests/neighbours.rs` and `bench-harness hostile` both use this: sockets, a stand-in broker, and a real proxy between.
-//! Clients and broker of the hostile connections let all other threads go first, so that what is measured is the proxy's doing.
+//! Clients and broker of the hostile connections let all other threads go first, and the neighbour and its broker go before
+//! them where that is allowed, so that what is measured is the proxy's doing.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -109,6 +110,7 @@ pub(crate) fn besiege(besieged: &Besieged, shape: Frames, time: Duration) -> io:
             (request, 1)
         }
     };
+    go_first();
     let mut neighbour = Neighbour::connect(proxy, ExecutorClock::of(*process)?)?;
     let (over, rounds) = (AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|scope| {
@@ -144,6 +146,11 @@ pub(crate) fn besiege(besieged: &Besieged, shape: Frames, time: Duration) -> io:
 pub(crate) fn give_way() {
     // Without it the figures have more noise, that is all.
     let _ = rustix::process::setpriority_process(None, 19);
+}
+
+/// Lets this thread go before others, if whoever runs it is allowed to.
+pub(crate) fn go_first() {
+    let _ = rustix::process::setpriority_process(None, -20);
 }
 
 /// One connection: shows that it needs no login, sends everything, waits for the answers. Its answers are held the longer, the
