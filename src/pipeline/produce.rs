@@ -32,6 +32,7 @@ use super::sequence_guard::SequenceGuard;
 use super::topics::Topic;
 use super::work::{PARSED_BYTES, PARSING_WORK, PARTITION_WORK, STEP_MAX};
 use crate::metrics::CloseReason;
+use crate::protocol::frame::LENGTH_PREFIX_BYTES;
 use crate::protocol::produce_request::{ProduceRequest, Rewriting, Writing};
 use crate::protocol::produce_response::Refusal;
 use crate::record_batch::BatchHeader;
@@ -324,14 +325,11 @@ impl ProduceWork {
             }
             Decision::Refuse(refusal) | Decision::Seal(_, Key::Refused(refusal)) => Err(refusal.clone()),
             Decision::Seal(header, _) => {
+                // Here, and again when it is sealed: most would not fit.
                 let written = out.len().saturating_sub(rewriting.start());
-                if written > pipeline.limits.request_bytes_max {
-                    Err(ProduceRefusal::RequestTooLarge {
-                        bytes_max: pipeline.limits.request_bytes_max,
-                    })
-                } else {
-                    pipeline.begin_to_seal(verdict, header, records)
-                }
+                let rest = request.frame.len().saturating_sub(rewriting.copied());
+                check_length(written.saturating_add(rest), pipeline.limits.request_bytes_max)
+                    .and_then(|()| pipeline.begin_to_seal(verdict, header, records))
             }
         };
         match begun {
@@ -383,7 +381,13 @@ impl ProduceWork {
             _ => Err(ProduceRefusal::NoRule),
         };
         let refusal = match sealed {
-            Ok(Sealed::Done) => None,
+            Ok(Sealed::Done) => {
+                draft.move_back(rewriting.widen(out).map_err(malformed)?);
+                let written = out.len().saturating_sub(rewriting.start());
+                let end = rewriting.copied().saturating_add(batch.len());
+                let rest = request.frame.len().saturating_sub(end);
+                check_length(written.saturating_add(rest), pipeline.limits.request_bytes_max).err()
+            }
             Ok(Sealed::Spent) => return Ok(Some(Stop::At(Produced::Partly))),
             Ok(Sealed::Room(bytes)) => return Ok(Some(Stop::At(Produced::Room(bytes)))),
             Ok(Sealed::Full) => return Ok(Some(Stop::At(Produced::Full))),
@@ -477,6 +481,15 @@ impl Verdict {
             _ => None,
         }
     }
+}
+
+/// PRODUCE-SEAL-8
+fn check_length(bytes: usize, bytes_max: usize) -> Result<(), ProduceRefusal> {
+    // The length in front of the frame does not count.
+    if bytes > bytes_max.saturating_add(LENGTH_PREFIX_BYTES) {
+        return Err(ProduceRefusal::RequestTooLarge { bytes_max });
+    }
+    Ok(())
 }
 
 fn index_of(layout: &ProduceRequest, position: usize) -> i32 {

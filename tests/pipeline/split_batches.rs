@@ -240,7 +240,7 @@ fn a_request_that_outgrows_what_a_broker_takes_has_the_rest_refused() {
     let all: Vec<_> = (0..5)
         .map(|partition| to_produce("sealed-a", partition, &sent))
         .collect();
-    for (bytes_max, codes) in [(1 << 20, [0; 5]), (100_000, [0, 0, 10, 10, 10])] {
+    let send = |bytes_max: usize| {
         let mut rig = Rig::with(Limits {
             request_bytes_max: bytes_max,
             ..Limits::default()
@@ -248,12 +248,19 @@ fn a_request_that_outgrows_what_a_broker_takes_has_the_rest_refused() {
         rig.give_sealing(&PAYMENTS);
         rig.client_sends(&produce(9, 5, -1, &all)).unwrap();
         let reached = rig.at_broker();
-        let told: Vec<i16> = told(&mut rig, &reached)
-            .iter()
-            .map(|verdict| verdict.error_code)
-            .collect();
-        assert_eq!(told, codes);
-    }
+        let told = told(&mut rig, &reached);
+        let codes: Vec<i16> = told.iter().map(|verdict| verdict.error_code).collect();
+        (only_frame(&reached).len(), codes)
+    };
+    let (whole, codes) = send(1 << 20);
+    assert_eq!(codes, [0; 5]);
+    assert_eq!(send(whole), (whole, codes), "at the limit");
+    let (shorter, codes) = send(whole - 1);
+    assert!(shorter < whole);
+    assert_eq!(codes, [0, 0, 0, 0, 10]);
+    let (shorter, codes) = send(150_000);
+    assert!((120_000..150_000).contains(&shorter));
+    assert_eq!(codes, [0, 0, 10, 10, 10]);
 }
 
 /// OPEN-BATCH-4

@@ -104,8 +104,15 @@ impl Session {
         frame: &mut [u8],
         out: &mut Vec<u8>,
     ) -> Result<Step, CloseReason> {
+        if pipeline.work.is_spent() {
+            return Ok(Step::Yield);
+        }
         let front = self.in_flight.front().ok_or(CloseReason::UnexpectedResponse)?;
         let (api_key, version) = (front.api_key, front.api_version);
+        if api_key != FETCH {
+            // All at once, but for what is not looked at; many of these may lie one behind the other.
+            pipeline.work.charge(frame.len());
+        }
         let whole = frame.len().saturating_add(LENGTH_PREFIX_BYTES);
         let mut sasl_error = 0;
         if addresses::carries_addresses(api_key, version)
@@ -212,9 +219,6 @@ impl Session {
         frame: &mut [u8],
         out: &mut Vec<u8>,
     ) -> Result<Step, CloseReason> {
-        if pipeline.work.is_spent() {
-            return Ok(Step::Yield);
-        }
         let whole = frame.len().saturating_add(LENGTH_PREFIX_BYTES);
         let mut fetch = FetchFrame {
             cluster: self.listener.cluster,
