@@ -101,8 +101,10 @@ fn forty_large_fetches_at_a_time_are_served_in_turns() {
             ratio > 0.6,
             "{topic}: {direct:?} without and {through:?} with a proxy: {ratio:.2}"
         );
+        // The beginnings of forty frames, a read each, and what is written and not read yet come on top of the frames that have
+        // their turn; all forty would be five times the bound.
         assert!(
-            most_held > RESPONSE_BYTES as f64 && most_held < EXECUTOR_BYTES_MAX as f64,
+            most_held > RESPONSE_BYTES as f64 && most_held < 1.5 * EXECUTOR_BYTES_MAX as f64,
             "{topic}: {most_held} bytes were held"
         );
     }
