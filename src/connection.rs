@@ -11,7 +11,7 @@
 //! - CONNECTION-2: back-pressure is not reading: a direction reads only when what it read before is worked off and written.
 //! - CONNECTION-3: an idle pair owns no buffer.
 //! - CONNECTION-4: one turn does a bounded amount of work, then the executor is given to others ([`Turn::GaveWay`]): eight rounds
-//!   of reading, one piece of a long frame ([`Step::Yield`](crate::pipeline::Step::Yield)), 1 MiB moved into a larger buffer or
+//!   of reading, the work of a turn ([`Step::Yield`](crate::pipeline::Step::Yield)), 1 MiB moved into a larger buffer or
 //!   2 MiB written.
 //!
 //! Executor threads only.
