@@ -54,6 +54,8 @@ struct Row {
     longest_wait_ms: f64,
     /// What the executor ran of the longest wait.
     executor_ran_ms: f64,
+    /// The longest wait of whoever asked the broker itself.
+    longest_direct_ms: f64,
     median_wait_ms: f64,
     /// How often all of it was sent.
     sent: usize,
@@ -112,6 +114,7 @@ fn measure(options: &Options, shape: &Shape, besieged: &Besieged) -> Result<Row,
         longest_step_ms: milliseconds(step.ok_or("no rounds")?),
         longest_wait_ms: milliseconds(waits.longest),
         executor_ran_ms: milliseconds(waits.executor_ran),
+        longest_direct_ms: milliseconds(waits.longest_direct),
         median_wait_ms: milliseconds(waits.median),
         sent: waits.rounds,
     })
@@ -123,11 +126,12 @@ fn milliseconds(time: Duration) -> f64 {
 
 fn line(row: &Row) -> String {
     format!(
-        "{:62} step {:5.1} ms, wait {:5.1} ms (executor {:5.1}, median {:6.2}), sent {:4} times{}",
+        "{:62} step {:5.1} ms, wait {:5.1} ms (executor {:5.1}, direct {:5.1}, median {:6.2}), sent {:4} times{}",
         row.shape,
         row.longest_step_ms,
         row.longest_wait_ms,
         row.executor_ran_ms,
+        row.longest_direct_ms,
         row.median_wait_ms,
         row.sent,
         if row.is_kept() { "" } else { "  MISSED" }
@@ -166,16 +170,17 @@ fn report(options: &Options, rows: &[Row]) -> Result<(), Failure> {
     let mut text = format!(
         "# Hostile: longest step, longest wait\n\nWritten by `cargo run --release -p bench-harness -- hostile`. One executor on core 0, clients and broker on core 1.\n\n\
          {description}\n\n{limits}\n\n\
-         | shape | longest step, ms | neighbour's longest wait, ms | executor ran, ms | median wait, ms | sent |\n|---|---|---|---|---|---|\n"
+         | shape | longest step, ms | neighbour's longest wait, ms | executor ran, ms | without a proxy, ms | median wait, ms | sent |\n|---|---|---|---|---|---|---|\n"
     );
     for row in rows {
         writeln!(
             text,
-            "| {} | {:.1} | {:.1} | {:.1} | {:.2} | {} |",
+            "| {} | {:.1} | {:.1} | {:.1} | {:.1} | {:.2} | {} |",
             row.shape,
             row.longest_step_ms,
             row.longest_wait_ms,
             row.executor_ran_ms,
+            row.longest_direct_ms,
             row.median_wait_ms,
             row.sent
         )?;

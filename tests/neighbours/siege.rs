@@ -65,6 +65,8 @@ pub(crate) struct Waits {
     /// The most that the executor ran while the neighbour waited for one answer: what is left of `longest` when other programs
     /// use the processors as well.
     pub(crate) executor_ran: Duration,
+    /// The longest wait of another who asks the broker itself: what the machine adds to all waits.
+    pub(crate) longest_direct: Duration,
     /// How often the proxy took in all of the shape's requests.
     pub(crate) rounds: usize,
 }
@@ -75,11 +77,12 @@ impl fmt::Display for Waits {
             longest,
             median,
             executor_ran,
+            longest_direct,
             rounds,
         } = self;
         write!(
             formatter,
-            "longest {longest:?} (of which the executor ran {executor_ran:?}), median {median:?}, {rounds} rounds"
+            "longest {longest:?} (the executor ran {executor_ran:?}, without a proxy {longest_direct:?}), median {median:?}, {rounds} rounds"
         )
     }
 }
@@ -111,9 +114,13 @@ pub(crate) fn besiege(besieged: &Besieged, shape: Frames, time: Duration) -> io:
         }
     };
     go_first();
-    let mut neighbour = Neighbour::connect(proxy, ExecutorClock::of(*process)?)?;
-    let (over, rounds) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let clock = ExecutorClock::of(*process)?;
+    let mut neighbour = Neighbour::connect(proxy, &clock)?;
+    let mut direct = Neighbour::connect(&broker.address(), &clock)?;
+    let (over, done) = (AtomicBool::new(false), AtomicBool::new(false));
+    let rounds = AtomicUsize::new(0);
     thread::scope(|scope| {
+        let direct_watch = scope.spawn(|| direct.watch(|| !done.load(Ordering::Relaxed)));
         for _ in 0..HOSTILE_CONNECTIONS {
             scope.spawn(|| {
                 give_way();
@@ -126,20 +133,37 @@ pub(crate) fn besiege(besieged: &Besieged, shape: Frames, time: Duration) -> io:
             });
         }
         let begun = Instant::now();
-        let watched = neighbour.watch(|| {
-            let least = if rounds.load(Ordering::Relaxed) == 0 {
-                SENT_WITHIN
-            } else {
-                time
-            };
-            begun.elapsed() < least
+        let sieged = neighbour.watch(|| {
+            let none = rounds.load(Ordering::Relaxed) == 0;
+            begun.elapsed() < if none { SENT_WITHIN } else { time }
         });
         over.store(true, Ordering::Relaxed);
-        watched
+        let ended = Instant::now();
+        // The two that wait have a connection each.
+        let wound_down = neighbour.watch(|| broker.connections() > 2 && ended.elapsed() < WIND_DOWN_MAX);
+        done.store(true, Ordering::Relaxed);
+        let direct = direct_watch
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("it panicked")));
+        sieged.and(wound_down).and(direct)
     })?;
-    let ended = Instant::now();
-    neighbour.watch(|| broker.connections() > 1 && ended.elapsed() < WIND_DOWN_MAX)?;
-    neighbour.waits(rounds.into_inner())
+    let (longest, median) = longest_and_median(neighbour.waited)?;
+    let (longest_direct, _) = longest_and_median(direct.waited)?;
+    Ok(Waits {
+        longest,
+        median,
+        executor_ran: neighbour.executor_ran,
+        longest_direct,
+        rounds: rounds.into_inner(),
+    })
+}
+
+fn longest_and_median(mut waited: Vec<Duration>) -> io::Result<(Duration, Duration)> {
+    waited.sort_unstable();
+    match (waited.last(), waited.get(waited.len() / 2)) {
+        (Some(longest), Some(median)) => Ok((*longest, *median)),
+        _ => Err(io::Error::other("nothing was answered")),
+    }
 }
 
 /// Lets other threads go before this one.
@@ -212,16 +236,16 @@ impl Write for Line<'_> {
 }
 
 /// A client that asks little, and wants its answer.
-struct Neighbour {
+struct Neighbour<'a> {
     socket: TcpStream,
-    clock: ExecutorClock,
+    clock: &'a ExecutorClock,
     waited: Vec<Duration>,
     executor_ran: Duration,
 }
 
-impl Neighbour {
-    fn connect(proxy: &str, clock: ExecutorClock) -> io::Result<Self> {
-        let mut socket = TcpStream::connect(proxy)?;
+impl<'a> Neighbour<'a> {
+    fn connect(address: &str, clock: &'a ExecutorClock) -> io::Result<Self> {
+        let mut socket = TcpStream::connect(address)?;
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         socket.write_all(&metadata_request(1))?;
@@ -246,20 +270,6 @@ impl Neighbour {
             pause(BETWEEN_HEARTBEATS);
         }
         Ok(())
-    }
-
-    fn waits(mut self, rounds: usize) -> io::Result<Waits> {
-        self.waited.sort_unstable();
-        let (middle, last) = (self.waited.len() / 2, self.waited.len().saturating_sub(1));
-        match (self.waited.get(middle), self.waited.get(last)) {
-            (Some(median), Some(longest)) => Ok(Waits {
-                longest: *longest,
-                median: *median,
-                executor_ran: self.executor_ran,
-                rounds,
-            }),
-            _ => Err(io::Error::other("the neighbour never got an answer")),
-        }
     }
 }
 
