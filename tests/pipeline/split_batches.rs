@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use proptest::prelude::*;
 use sealwire::config::Limits;
 use sealwire::keys::{KeyFailure, KeyReply};
 use sealwire::metrics::Direction;
 use sealwire::pipeline::{Wait, Work};
 use sealwire::record_batch::{BatchBuilder, Codec, RecordInput};
 
-use crate::rig::{Dek, Halt, PAYMENTS, Rig, batch, batch_of, contains, dek, recompressed, sealed};
+use crate::rig::{Dek, Halt, PAYMENTS, Rig, batch, batch_of, contains, dek, recompressed, sealed, tampered};
 use crate::shapes::{bomb, tombstones};
 use crate::wire::{
     Verdict, delivered, fetch_request, fetch_response, fetched, only_frame, produce, produced, stored,
@@ -469,5 +470,106 @@ fn batches_of_every_length_come_out_the_same_whatever_a_turn_is() {
                 }
             }
         }
+    }
+}
+
+/// One batch of a log, good or bad.
+fn stored_batch(topic: &str, kind: u8) -> Vec<u8> {
+    let clear = batch(&["one", "two", "three"]);
+    let good = sealed(&clear, &PAYMENTS, topic);
+    match kind {
+        0 => recompressed(&good, Codec::Gzip),
+        1 => clear,
+        2 => recompressed(&clear, Codec::Lz4),
+        3 => tampered(&good, 0),
+        4 => sealed(&clear, &dek("payments", 99), topic),
+        5 => BatchBuilder::new().last_offset_delta(3).build().unwrap(),
+        6 => sealed(&clear, &PAYMENTS, "another"),
+        _ => good,
+    }
+}
+
+proptest! {
+    /// FETCH-OPEN-1 to 6: turns are nobody's business but ours.
+    #[test]
+    fn responses_come_out_the_same_whatever_a_turn_is(
+        partitions in prop::collection::vec(
+            (0usize..8, prop::collection::vec(0u8..12, 0..5), 0usize..80),
+            1..8,
+        ),
+        version in prop::sample::select(vec![4_i16, 7, 11, 12]),
+        turn in prop::sample::select(vec![1_usize, 150, 600, 3000]),
+    ) {
+        const TOPICS: [&str; 8] =
+            ["sealed-a", "mixed-a", "pass-a", "unknown", "reject-a", "skip-a", "null-a", "tombs-a"];
+        let all: Vec<_> = partitions
+            .iter()
+            .zip(0..)
+            .map(|((topic, kinds, cut), index)| {
+                let topic = TOPICS[*topic];
+                let mut records: Vec<u8> = kinds.iter().flat_map(|kind| stored_batch(topic, *kind)).collect();
+                if kinds.len() > 1 {
+                    records.truncate(records.len() - cut);
+                }
+                fetched(topic, index, &records)
+            })
+            .collect();
+        let outcome = |turn: usize| {
+            let mut rig = Rig::with_keys();
+            rig.pipeline.work = Work::new(turn);
+            rig.client_sends(&fetch_request(version, 5)).unwrap();
+            let mut halt = rig.broker_sends(&fetch_response(version, 5, &all)).unwrap();
+            while halt != Halt::More {
+                rig.pass_time(rig.pipeline.limits.fetch_hold);
+                halt = rig.broker_sends(&[]).unwrap();
+            }
+            (rig.at_client(), rig.refusals())
+        };
+        prop_assert_eq!(outcome(turn), outcome(usize::MAX));
+    }
+
+    /// The same for requests, as consumers see what reached the broker.
+    #[test]
+    fn requests_come_out_the_same_whatever_a_turn_is(
+        partitions in prop::collection::vec((0usize..6, 0u8..7, 0usize..40), 1..8),
+        version in prop::sample::select(vec![3_i16, 7, 9, 12]),
+        turn in prop::sample::select(vec![1_usize, 150, 600, 3000]),
+    ) {
+        const TOPICS: [&str; 6] = ["sealed-a", "other-a", "pass-a", "unknown", "reject-a", "small-a"];
+        let batches: Vec<_> = partitions
+            .iter()
+            .map(|(topic, kind, count)| {
+                let clear = batch_of_values(count + 1);
+                let codec = Codec::from_number(*kind).unwrap_or(Codec::None);
+                let mut batch = clear.codec(codec).build().unwrap();
+                if *kind == 6 {
+                    *batch.last_mut().unwrap() ^= 1;
+                }
+                (TOPICS[*topic], batch)
+            })
+            .collect();
+        let all: Vec<_> = batches
+            .iter()
+            .zip(0..)
+            .map(|((topic, batch), index)| to_produce(topic, index, batch))
+            .collect();
+        let outcome = |turn: usize| {
+            let mut rig = Rig::with_keys();
+            rig.pipeline.work = Work::new(turn);
+            assert_eq!(rig.client_sends(&produce(version, 5, -1, &all)), Ok(Halt::More));
+            let reached = produced(&only_frame(&rig.at_broker()), version);
+            let opened: Vec<_> = reached
+                .iter()
+                .map(|(topic, partition, records)| {
+                    let mut rig = Rig::with_keys();
+                    rig.client_sends(&fetch_request(12, 1)).unwrap();
+                    let response = fetch_response(12, 1, &[fetched(topic, *partition, records)]);
+                    assert_eq!(rig.broker_sends(&response), Ok(Halt::More));
+                    delivered(&only_frame(&rig.at_client()), 12)
+                })
+                .collect();
+            (opened, rig.refusals())
+        };
+        prop_assert_eq!(outcome(turn), outcome(usize::MAX));
     }
 }
