@@ -46,10 +46,8 @@ pub(crate) struct Half {
 /// A frame that takes turns with those of others.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LongFrame {
-    /// Its length, prefix included.
-    pub(crate) announced: usize,
-    /// The session has used it up; it may still have to be written.
-    pub(crate) is_used_up: bool,
+    /// Bytes of it that the session has not used up; what it has may still have to be written.
+    pub(crate) left: usize,
 }
 
 /// Why a half does not go on.
@@ -92,7 +90,7 @@ impl Half {
 
     /// Whether the long frame is gone: worked off and written.
     pub(crate) fn has_ended_its_turn(&self) -> bool {
-        self.turn.is_some_and(|frame| frame.is_used_up) && !self.has_output()
+        self.turn.is_some_and(|frame| frame.left == 0) && !self.has_output()
     }
 
     /// What is not consumed yet, that which goes out as it is among it.

@@ -82,6 +82,7 @@ impl<'a, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'a, R, W> {
 
     fn pump_once(&mut self, context: &mut Context<'_>) -> Result<bool, CloseReason> {
         if !self.flush(context)? {
+            self.session.rest(&mut self.shared.pipeline.borrow_mut());
             return Ok(false);
         }
         let mut moved = false;
@@ -158,7 +159,8 @@ impl<'a, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'a, R, W> {
             };
             let finished = self.session.take_finished();
             if let (Some(frame), Step::Forward(bytes) | Step::Wrote(bytes)) = (&mut self.half.turn, &step) {
-                frame.is_used_up |= *bytes >= frame.announced;
+                // It need not be in one step: the rest of some responses goes on as it is.
+                frame.left = frame.left.saturating_sub(*bytes);
             }
             match step {
                 Step::Forward(bytes) => {

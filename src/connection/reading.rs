@@ -167,10 +167,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
     }
 
     fn turn(&mut self, announced: usize, context: &Context<'_>) -> Turned {
-        self.half.turn = Some(LongFrame {
-            announced,
-            is_used_up: false,
-        });
+        self.half.turn = Some(LongFrame { left: announced });
         let holding = self.holding();
         self.shared
             .turn(self.half, holding, announced, context.waker(), self.now)

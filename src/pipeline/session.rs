@@ -193,6 +193,11 @@ impl Session {
         }
     }
 
+    /// To be called when frames do not go on for now, whatever they wait for: others may take memory (PIPELINE-6).
+    pub fn rest(&self, pipeline: &mut Pipeline) {
+        pipeline.grown(self.connection);
+    }
+
     /// What kind of held frame the last step has finished, and how long it had waited in the proxy before that step began; to
     /// be asked once after every step. Whoever has the clock adds what the step itself took.
     pub fn take_finished(&mut self) -> Option<(TimeKind, Duration)> {

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use super::bench::Bench;
-use super::wire::{Socket, beaten, fetch, fetched, heartbeat, produce};
+use super::bench::{Bench, ROOMY, record};
+use super::wire::{Socket, beaten, fetch, fetched, frame, heartbeat, produce, request};
 use crate::config::Limits;
 use crate::connection::{Relay, Turn};
 use crate::executor::shared::Shared;
 use crate::metrics::CloseReason;
+use crate::record_batch::{BatchBuilder, Codec};
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -150,6 +151,27 @@ fn a_response_of_64_kib_passes_by_and_one_byte_more_waits_for_its_turn() {
     }
 }
 
+/// Only the beginning of a Metadata response is written anew; the rest goes out of the input.
+#[test]
+fn a_response_of_which_the_rest_goes_on_as_it_is_gives_its_turn_back() {
+    let mut crowd = Crowd::new(MIB, 2);
+    let wanted = response(2, 300 * KIB);
+    // No broker, and topics that are not looked at.
+    let metadata = frame(&[&1_i32.to_be_bytes(), &[0; 4], &vec![7; 300 * KIB]]);
+    crowd.peers[0].client.arrive(&request(3, 0, 1, &[0; 4]));
+    crowd.peers[0].broker.arrive(&metadata[..200 * KIB]);
+    crowd.settle();
+    assert!(crowd.held() > 200 * KIB);
+    crowd.peers[0].broker.arrive(&metadata[200 * KIB..]);
+    crowd.settle();
+    assert!(crowd.peers[0].client.take_written() == metadata);
+    assert_eq!(crowd.held(), 0);
+    crowd.peers[1].client.arrive(&fetch(2));
+    crowd.peers[1].broker.arrive(&wanted);
+    crowd.settle();
+    assert!(crowd.peers[1].client.take_written() == wanted);
+}
+
 #[test]
 fn a_frame_that_waits_holds_what_one_read_brought() {
     let mut crowd = Crowd::new(2 * MIB, 3);
@@ -267,11 +289,43 @@ fn clients_that_stop_within_a_long_request_keep_nobody_waiting() {
     assert!(crowd.peers[4].ended.is_none());
 }
 
+/// PIPELINE-6
+#[test]
+fn who_cannot_go_on_leaves_the_memory_that_one_may_take_to_others() {
+    let mut bench = Bench::with_room(
+        Limits {
+            executor_bytes_max: 100 * KIB,
+            ..Limits::default()
+        },
+        ROOMY,
+        0,
+    );
+    let first = BatchBuilder::new().record(record(&vec![7; 150 * KIB]));
+    let first = first.build().expect("a batch");
+    let long = BatchBuilder::new().codec(Codec::Gzip);
+    let long = long.record(record(&vec![7; 900 * KIB])).build().expect("a batch");
+    let long = produce(2, -1, "sealed", &long);
+    // What stands before the long one cannot be written; all that is held is held here.
+    bench.client.arrive(&produce(1, -1, "sealed", &first));
+    bench.client.arrive(&long);
+    assert_eq!(bench.settle(), None);
+    bench.deliver_sealing_key();
+    assert_eq!(bench.settle(), None);
+    assert!(bench.shared.pipeline.borrow().metrics.gauges.bytes_held >= 100 * KIB as u64);
+    let mut neighbour = Peer::of(bench.neighbour());
+    neighbour.client.arrive(&long);
+    let deadline = Instant::now() + 5 * PATIENCE;
+    while neighbour.broker.take_written().len() < 900 * KIB {
+        assert!(Instant::now() < deadline, "the neighbour is stuck");
+        neighbour.settle();
+    }
+}
+
 #[test]
 fn strangers_keep_nobody_waiting() {
     let mut crowd = Crowd::new(16 * MIB, 1);
     let sent = produce(1, -1, "passed", &vec![7; 2 * MIB]);
-    let unsupported = |correlation_id| super::wire::request(18, 99, correlation_id, &vec![7; 500 * KIB]);
+    let unsupported = |correlation_id| request(18, 99, correlation_id, &vec![7; 500 * KIB]);
     for _ in 0..14 {
         for frame in [&sent, &unsupported(1)] {
             let stranger = Peer::of(crowd.bench.strange_neighbour());
