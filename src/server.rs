@@ -15,6 +15,7 @@ mod acceptor;
 mod audit;
 mod control;
 mod names;
+mod own_ports;
 mod repeats;
 mod spread;
 mod state_file;
@@ -31,6 +32,7 @@ use tokio::sync::oneshot;
 
 use self::acceptor::Acceptor;
 use self::control::{Control, ControlLinks};
+use self::own_ports::OwnPorts;
 use self::state_file::StateFile;
 use self::threads::{Threads, executor_cpus};
 use crate::admin::ProcessFacts;
@@ -267,7 +269,7 @@ impl Server {
             .start(accepted_senders, self.config.limits.connections_max)
             .map_err(ServerError::Control)?;
         log_start(&self.config, self.cpus.len(), &self.facts);
-        let control = Control::new(ControlLinks {
+        let links = ControlLinks {
             requests: control_receiver,
             executors: executors.messages().to_vec(),
             executors_ended,
@@ -280,7 +282,8 @@ impl Server {
                 .iter()
                 .map(|cluster| cluster.name.clone())
                 .collect(),
-        });
+        };
+        let control = Control::new(links, OwnPorts::of(&self.config));
         runtime.block_on(control.run(
             key_service,
             self.admin,

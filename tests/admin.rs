@@ -16,8 +16,12 @@ struct Program {
 impl Program {
     /// Starts the program with a fresh keystore, in front of a cluster that is not there.
     fn start() -> Self {
-        let directory = tempfile::tempdir().unwrap();
         let [listen, node, admin_port, broker] = free_ports();
+        Self::start_on(listen, node, admin_port, broker)
+    }
+
+    fn start_on(listen: u16, node: u16, admin_port: u16, broker: u16) -> Self {
+        let directory = tempfile::tempdir().unwrap();
         for arguments in [&["create"][..], &["add"]] {
             let names: &[&str] = if arguments == ["add"] { &["payments"] } else { &[] };
             let mut keystore = Command::new(env!("CARGO_BIN_EXE_sealwire"));
@@ -146,5 +150,27 @@ fn probes_and_metrics_answer_without_a_cluster() {
             metrics.lines().any(|found| found == line),
             "{line} is missing from\n{metrics}"
         );
+    }
+}
+
+/// It had connected to itself until it had no descriptor left.
+#[test]
+fn a_broker_that_is_said_to_be_at_the_proxys_own_port_is_not_connected_to() {
+    let [listen, node, admin_port] = free_ports();
+    for own in [listen, node] {
+        let mut program = Program::start_on(listen, node, admin_port, own);
+        program.wait_until_ready();
+        for port in [listen, node] {
+            let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            assert_eq!(client.read(&mut [0]).unwrap(), 0, "it is closed");
+        }
+        let metrics = program.ask("/metrics").unwrap();
+        let accepted: u32 = metrics
+            .lines()
+            .filter(|line| line.starts_with("sealwire_connections_accepted_total"))
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<u32>().ok())
+            .sum();
+        assert_eq!(accepted, 2, "and no connection has made another");
     }
 }

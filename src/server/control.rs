@@ -22,6 +22,7 @@ use tokio::time::{sleep, sleep_until, timeout};
 
 use super::audit::AuditLog;
 use super::names::Names;
+use super::own_ports::OwnPorts;
 use super::repeats::{News, Repeats};
 use super::spread::{RETRY_AFTER, Spread};
 use super::state_file::StateFile;
@@ -56,7 +57,7 @@ pub(super) struct Control {
 }
 
 impl Control {
-    pub(super) fn new(mut links: ControlLinks) -> Self {
+    pub(super) fn new(mut links: ControlLinks, own_ports: OwnPorts) -> Self {
         let books = std::mem::take(&mut links.books);
         let spreads = books
             .into_iter()
@@ -66,7 +67,7 @@ impl Control {
             .collect();
         Self {
             spreads,
-            names: Names::new(),
+            names: Names::new(own_ports),
             links,
             audit: AuditLog::new(),
             unreachable: Repeats::new(),

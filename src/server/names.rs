@@ -3,6 +3,7 @@
 //! - NAMES-1: every question is answered within [`LOOKUP_TIMEOUT`], with nothing if need be.
 //! - NAMES-2: at most [`LOOKUPS_MAX`] threads wait for a resolver, which may take longer than that: the rest of the pool stays
 //!   free for the state files and for KMSs.
+//! - NAMES-3: an address that leads back to this program is no answer (OWN-PORTS-1).
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::control::send;
+use super::own_ports::OwnPorts;
 use crate::channel::Sender;
 use crate::config::HostPort;
 use crate::executor::messages::ExecutorMessage;
@@ -20,23 +22,26 @@ use crate::executor::messages::ExecutorMessage;
 /// See the module.
 pub(super) struct Names {
     lookups: Arc<Semaphore>,
+    own_ports: Arc<OwnPorts>,
 }
 
 impl Names {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(own_ports: OwnPorts) -> Self {
         Self {
             lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)),
+            own_ports: Arc::new(own_ports),
         }
     }
 
     /// Answers an executor, some time.
     pub(super) fn look_up(&self, executor: Sender<ExecutorMessage>, host: HostPort) {
         let lookups = Arc::clone(&self.lookups);
+        let own_ports = Arc::clone(&self.own_ports);
         tokio::spawn(async move {
-            let addresses = match timeout(LOOKUP_TIMEOUT, addresses_of(&host, lookups)).await {
+            let addresses = match timeout(LOOKUP_TIMEOUT, addresses_of(&host, lookups, own_ports)).await {
                 Ok(Ok(addresses)) => addresses,
                 Ok(Err(error)) => {
-                    tracing::warn!(host = %host, %error, "a broker's name is not resolved");
+                    tracing::warn!(host = %host, %error, "a broker's name leads nowhere");
                     Vec::new()
                 }
                 Err(_) => {
@@ -49,14 +54,26 @@ impl Names {
     }
 }
 
-async fn addresses_of(host: &HostPort, lookups: Arc<Semaphore>) -> std::io::Result<Vec<SocketAddr>> {
+async fn addresses_of(
+    host: &HostPort,
+    lookups: Arc<Semaphore>,
+    own_ports: Arc<OwnPorts>,
+) -> std::io::Result<Vec<SocketAddr>> {
     let turn = lookups.acquire_owned().await.map_err(std::io::Error::other)?;
     let host = host.clone();
     spawn_blocking(move || {
         let found = (host.host.as_str(), host.port).to_socket_addrs();
         // Not before: whoever asked may have given up, and the thread still waits.
         drop(turn);
-        found.map(|addresses| addresses.take(ADDRESSES_MAX).collect())
+        let (own, others): (Vec<_>, Vec<_>) = found?
+            .take(ADDRESSES_MAX)
+            .partition(|address| own_ports.include(*address));
+        if others.is_empty() && !own.is_empty() {
+            return Err(std::io::Error::other(
+                "it is a port of this proxy: a broker's advertised address, or bootstrap, node_addresses or the state file, is wrong",
+            ));
+        }
+        Ok(others)
     })
     .await?
 }
