@@ -9,6 +9,7 @@ use futures_lite::io::AsyncWrite;
 
 use crate::executor::held::{HalfKey, PACE_BYTES};
 use crate::growing::{Growing, MOVED_AT_ONCE};
+use crate::metrics::CloseReason;
 use crate::pipeline::Wait;
 
 /// One direction; see the module.
@@ -28,6 +29,8 @@ pub(crate) struct Half {
     pub(crate) blocked: Option<Blocked>,
     /// `input` may hold whole frames that were not looked at, because the output had to be written first.
     pub(crate) unfinished: bool,
+    /// Why the connection ends, once what stands before the frame that is not to pass is written.
+    pub(crate) failed: Option<CloseReason>,
     /// No more will be read.
     pub(crate) ended: bool,
     /// The other side was told so.
@@ -69,6 +72,7 @@ impl Half {
             verbatim: 0,
             blocked: None,
             unfinished: false,
+            failed: None,
             ended: false,
             end_passed_on: false,
             sink_gone: false,

@@ -85,6 +85,9 @@ impl<'a, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'a, R, W> {
             self.session.rest(&mut self.shared.pipeline.borrow_mut());
             return Ok(false);
         }
+        if let Some(reason) = self.half.failed {
+            return Err(reason);
+        }
         let mut moved = false;
         if self.may_look() {
             self.half.blocked = None;
@@ -147,14 +150,23 @@ impl<'a, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'a, R, W> {
         let mut begun = Instant::now();
         loop {
             let rest = input.get_mut(at..).unwrap_or_default();
+            let before = self.half.output.len();
+            let output = &mut self.half.output;
             let step = match self.direction {
-                Direction::Request => {
-                    self.session
-                        .requests(pipeline, self.now, rest, &mut self.half.output)?
-                }
-                Direction::Response => {
-                    self.session
-                        .responses(pipeline, self.now, rest, &mut self.half.output)?
+                Direction::Request => self.session.requests(pipeline, self.now, rest, output),
+                Direction::Response => self.session.responses(pipeline, self.now, rest, output),
+            };
+            let step = match step {
+                Ok(step) => step,
+                Err(reason) => {
+                    // Nothing of that frame goes out; what stands before it does.
+                    self.half.output.truncate(before);
+                    if !self.half.has_output() {
+                        return Err(reason);
+                    }
+                    self.half.failed = Some(reason);
+                    self.half.unfinished = true;
+                    break;
                 }
             };
             let finished = self.session.take_finished();

@@ -124,6 +124,32 @@ fn a_client_without_acknowledgements_may_leave_before_its_key_comes() {
     assert!(bench.broker.is_closed());
 }
 
+#[test]
+fn what_stands_before_a_request_that_closes_the_connection_is_stored() {
+    let mut bench = Bench::new(Limits::default());
+    bench.client.arrive(&produce(1, 0, "sealed", &batch()));
+    assert_eq!(bench.settle(), None);
+    bench.deliver_sealing_key();
+    assert_eq!(bench.settle(), None);
+    let one = bench.broker.take_written().len();
+    // Both come with one read.
+    let (good, bad) = (
+        produce(2, 0, "sealed", &batch()),
+        produce(3, 0, "unknown", &batch()),
+    );
+    bench.broker.leave_room(10);
+    bench.client.arrive(&[good, bad].concat());
+    assert_eq!(bench.settle(), None);
+    bench.broker.leave_room(ROOMY);
+    assert_eq!(bench.settle(), Some(CloseReason::AcksZeroUnsealable));
+    let stored = bench.broker.take_written();
+    assert!(
+        stored.len() == one && !holds_canary(&stored),
+        "{} of {one}",
+        stored.len()
+    );
+}
+
 /// A client that closes its socket before an answer has come resets it when the answer comes.
 #[test]
 fn what_a_client_sent_before_it_was_gone_is_stored() {
