@@ -14,25 +14,24 @@
 //! - FETCH-OPEN-6: opening makes a response longer where batches were compressed. Once it is longer than it was, and than
 //!   `decompressed_batch_bytes_max`, what lies behind is left for the client's next fetch.
 
+mod batches;
+
 use std::ops::Range;
 use std::rc::Rc;
 use std::time::Instant;
 
+use self::batches::OpenPartition;
 use super::Pipeline;
-use super::open_batch::{Context, Means, OpenDraft, Opened, Opens};
-use super::recordless;
+use super::open_batch::OpenDraft;
 use super::refusal::FetchRefusal;
 use super::seal_batch::has_room;
 use super::topics::Topic;
 use super::work::{PARSED_BYTES, PARSING_WORK, PARTITION_WORK, STEP_MAX};
-use crate::envelope::Form;
-use crate::keys::{Demand, Urgency};
 use crate::metrics::{CloseReason, Direction};
 use crate::protocol::error_code;
 use crate::protocol::fetch_response::{FetchPartition, FetchResponse};
 use crate::protocol::writer::{LengthForm, LengthSlot};
-use crate::record_batch::{BatchKind, BatchSlice, Batches};
-use crate::rules::{Action, Forms};
+use crate::rules::Action;
 
 /// A Fetch response being worked off.
 pub(super) struct FetchWork {
@@ -83,28 +82,6 @@ enum Replacing {
     Open(Rc<Topic>),
     /// They may not be delivered, for a reason that has this code; `None` keeps the broker's.
     Refused(Option<i16>),
-}
-
-/// A partition whose records are being written.
-struct OpenPartition {
-    topic: Rc<Topic>,
-    error_code_at: usize,
-    records_length: LengthSlot,
-    /// How far its records are worked off.
-    at: usize,
-    /// A batch ended the delivery; the rest is only looked at for keys.
-    ended: bool,
-    /// The batch at `at`, half opened.
-    draft: Option<OpenDraft>,
-    /// The batch at `at` is copied as it is, up to this position of the frame.
-    copying: Option<usize>,
-}
-
-impl OpenPartition {
-    /// Whether none of its records is written.
-    fn is_empty(&self, out: &[u8]) -> bool {
-        out.len() == self.records_length.content_start()
-    }
 }
 
 /// A response and what is known about it.
@@ -431,179 +408,6 @@ impl FetchWork {
         Ok(())
     }
 
-    /// Goes on with the batch that is half done, or with the next one. `None`: call again.
-    fn next_batch(
-        &mut self,
-        pipeline: &mut Pipeline,
-        fetch: &mut FetchFrame<'_>,
-        out: &mut Vec<u8>,
-    ) -> Result<Option<Fetched>, CloseReason> {
-        let Some(mut open) = self.open.take() else {
-            return Err(CloseReason::Internal);
-        };
-        // What is written is not all moved at the end.
-        let widened = open.records_length.widen(out);
-        let widened = widened.map_err(|_| CloseReason::MalformedFrame)?;
-        if let Some(draft) = &mut open.draft {
-            draft.move_back(widened);
-        }
-        match self.work_on_batch(pipeline, fetch, &mut open, out) {
-            Ok(Some(Batched::Stopped(fetched))) => {
-                self.open = Some(open);
-                Ok(Some(fetched))
-            }
-            Ok(Some(Batched::End)) => {
-                let partition = self.present()?;
-                self.copy_until = partition.end;
-                open.records_length
-                    .fill_with_content_len(out)
-                    .map_err(|_| CloseReason::MalformedFrame)?;
-                self.partition = self.partition.saturating_add(1);
-                self.next = Next::Partition;
-                Ok(None)
-            }
-            Ok(None) => {
-                self.open = Some(open);
-                Ok(None)
-            }
-            Err(reason) => Err(reason),
-        }
-    }
-
-    fn work_on_batch(
-        &mut self,
-        pipeline: &mut Pipeline,
-        fetch: &mut FetchFrame<'_>,
-        open: &mut OpenPartition,
-        out: &mut Vec<u8>,
-    ) -> Result<Option<Batched>, CloseReason> {
-        let partition = self.present()?;
-        let (end, index) = (records_of(partition).end, partition.index);
-        let (high_watermark, written) = (partition.high_watermark, out.len().saturating_sub(self.start));
-        if let Some(until) = open.copying {
-            let rest = fetch
-                .frame
-                .get(open.at..until)
-                .ok_or(CloseReason::MalformedFrame)?;
-            let piece = rest.get(..STEP_MAX).unwrap_or(rest);
-            if !has_room(out, piece.len()) {
-                return Ok(Some(Batched::Stopped(Fetched::Room(piece.len()))));
-            }
-            out.extend_from_slice(piece);
-            pipeline.work.charge_copied(piece.len());
-            open.at = open.at.saturating_add(piece.len());
-            if open.at == until {
-                open.copying = None;
-            }
-            return Ok(None);
-        }
-        // FETCH-OPEN-6
-        let written_max = pipeline
-            .limits
-            .decompressed_batch_bytes_max
-            .max(fetch.frame.len());
-        if self.delivers && open.draft.is_none() && written > written_max {
-            return Ok(Some(Batched::End));
-        }
-        let rest = fetch
-            .frame
-            .get_mut(open.at..end)
-            .ok_or(CloseReason::MalformedFrame)?;
-        let mut batches = Batches::new(rest);
-        let slice = batches.next();
-        let bytes = match &slice {
-            Some(Ok(BatchSlice { span, .. })) => span.len(),
-            Some(Err(_)) => rest.len(),
-            None => {
-                // FETCH-OPEN-5. Brokers send a part alone only to versions of Fetch below 3.
-                if !rest.is_empty() && open.is_empty(out) && !open.ended {
-                    self.emptied = true;
-                }
-                return Ok(Some(Batched::End));
-            }
-        };
-        let topic = Rc::clone(&open.topic);
-        let Some(Action::Seal(rule)) = topic.rule.as_ref().map(|rule| &rule.action) else {
-            return Err(CloseReason::Internal);
-        };
-        let (base_offset, opened) = match slice {
-            Some(Ok(slice)) => {
-                let batch = rest
-                    .get_mut(slice.span.range())
-                    .ok_or(CloseReason::MalformedFrame)?;
-                let base = batch.first_chunk().ok_or(CloseReason::MalformedFrame)?;
-                let base_offset = i64::from_be_bytes(*base);
-                let context = Context {
-                    topic: &topic,
-                    rule,
-                    demand: Demand {
-                        urgency: urgency(high_watermark, base_offset),
-                        connection: fetch.connection,
-                    },
-                    decompressed_bytes_max: pipeline.limits.decompressed_batch_bytes_max,
-                    may_grow: fetch.may_grow,
-                    now: fetch.now,
-                };
-                match open_slice(pipeline, &slice, batch, &context, open, out) {
-                    Opens::Done(opened) => (base_offset, opened),
-                    Opens::Spent => return Ok(Some(Batched::Stopped(Fetched::Partly))),
-                    Opens::Room(room) => return Ok(Some(Batched::Stopped(Fetched::Room(room)))),
-                    Opens::Full => return Ok(Some(Batched::Stopped(Fetched::Full))),
-                }
-            }
-            Some(Err(error)) => (-1, Opened::Refused(error.into())),
-            None => return Err(CloseReason::Internal),
-        };
-        let batch_end = open.at.saturating_add(bytes);
-        match opened {
-            Opened::Unchanged if open.ended => open.at = batch_end,
-            Opened::Unchanged => {
-                self.delivers = true;
-                pipeline.metrics.topic(topic.metrics).passed(0, bytes as u64);
-                open.copying = Some(batch_end);
-            }
-            Opened::Written {
-                records,
-                bytes: bytes_written,
-                unreadable,
-            } => {
-                self.delivers = true;
-                let metrics = pipeline.metrics.topic(topic.metrics);
-                metrics.opened(records, bytes_written as u64);
-                if let Some((count, refusal)) = unreadable {
-                    pipeline.metrics.topic(topic.metrics).records_skipped += count;
-                    self.note(pipeline, fetch, &topic, index, base_offset, &refusal, 0);
-                }
-                open.at = batch_end;
-            }
-            Opened::Waiting => {
-                self.waits = true;
-                if !open.ended && open.is_empty(out) {
-                    self.emptied = true;
-                }
-                open.ended = true;
-                open.at = batch_end;
-            }
-            Opened::Refused(refusal) => {
-                if !open.ended {
-                    self.note(pipeline, fetch, &topic, index, base_offset, &refusal, bytes);
-                    if open.is_empty(out) {
-                        self.emptied = true;
-                        let code = refusal.error_code().to_be_bytes();
-                        let code_end = open.error_code_at.saturating_add(code.len());
-                        if let Some(field) = out.get_mut(open.error_code_at..code_end) {
-                            field.copy_from_slice(&code);
-                        }
-                    }
-                }
-                // What lies behind will be asked for again; its keys are not worth asking for now.
-                open.ended = true;
-                open.at = end;
-            }
-        }
-        Ok(None)
-    }
-
     fn copy_to(&mut self, position: usize, frame: &[u8], out: &mut Vec<u8>) -> Result<(), CloseReason> {
         out.extend_from_slice(
             frame
@@ -647,55 +451,6 @@ impl FetchWork {
     }
 }
 
-/// What came of a call that worked on a batch.
-enum Batched {
-    Stopped(Fetched),
-    /// There is no batch any more.
-    End,
-}
-
-/// Goes on to open one batch, if it is of a kind that is opened.
-fn open_slice(
-    pipeline: &mut Pipeline,
-    slice: &BatchSlice,
-    batch: &mut [u8],
-    context: &Context<'_>,
-    open: &mut OpenPartition,
-    out: &mut Vec<u8>,
-) -> Opens {
-    let header = match &slice.kind {
-        // Such a set carries no seal, so that whoever may write to the log could put plaintext into it.
-        BatchKind::Old { .. } if context.rule.accept.contains(Forms::PLAINTEXT) => {
-            return Opens::Done(Opened::Unchanged);
-        }
-        BatchKind::Old { .. } => {
-            return Opens::Done(Opened::Refused(FetchRefusal::Form(Form::Plaintext)));
-        }
-        BatchKind::V2(header) if recordless::claims_no_record(header) => {
-            return Opens::Done(match recordless::check(batch, header) {
-                Ok(()) => Opened::Unchanged,
-                Err(error) => Opened::Refused(error.into()),
-            });
-        }
-        BatchKind::V2(header) => header,
-    };
-    let draft = open.draft.take();
-    let mut draft = draft.unwrap_or_else(|| OpenDraft::begin(header, open.ended));
-    let Pipeline {
-        keys, work, opening, ..
-    } = pipeline;
-    let mut means = Means {
-        keys,
-        work,
-        pool: opening,
-    };
-    let opens = draft.advance(batch, context, &mut means, out);
-    if !matches!(opens, Opens::Done(_)) {
-        open.draft = Some(draft);
-    }
-    opens
-}
-
 fn topic_of(
     layout: &FetchResponse,
     pipeline: &mut Pipeline,
@@ -720,18 +475,7 @@ fn records_of(partition: &FetchPartition) -> Range<usize> {
         .unwrap_or(partition.records_length.end..partition.records_length.end)
 }
 
-/// A batch within reach of the log's end is what a tailing consumer waits for.
-fn urgency(high_watermark: i64, base_offset: i64) -> Urgency {
-    if high_watermark.saturating_sub(base_offset) <= TAIL_RECORDS {
-        Urgency::Tail
-    } else {
-        Urgency::Backfill
-    }
-}
-
 /// Room for what steps want before they write: a buffer that lacks a few bytes at its end would be moved whole.
 const SLACK_BYTES: usize = 4096;
-/// Records behind the high watermark that still count as its tail.
-const TAIL_RECORDS: i64 = 10_000;
 /// The first version of Fetch with compact fields.
 const FLEXIBLE_FROM: i16 = 12;

@@ -21,22 +21,21 @@
 
 mod judging;
 mod refusals;
+mod writing;
 
 use std::time::Instant;
 
-use self::judging::{Decision, Judging, Key};
+use self::judging::{Decision, Judging};
 use super::Pipeline;
 use super::refusal::ProduceRefusal;
-use super::seal_batch::{SealContext, SealDraft, Sealed, has_room};
+use super::seal_batch::SealDraft;
 use super::sequence_guard::SequenceGuard;
 use super::topics::Topic;
-use super::work::{PARSED_BYTES, PARSING_WORK, PARTITION_WORK, STEP_MAX};
+use super::work::{PARSED_BYTES, PARSING_WORK};
 use crate::metrics::CloseReason;
-use crate::protocol::frame::LENGTH_PREFIX_BYTES;
-use crate::protocol::produce_request::{ProduceRequest, Rewriting, Writing};
+use crate::protocol::produce_request::{ProduceRequest, Rewriting};
 use crate::protocol::produce_response::Refusal;
 use crate::record_batch::BatchHeader;
-use crate::rules::{Action, SealRule};
 
 pub(super) use self::judging::Verdict;
 
@@ -265,159 +264,6 @@ impl ProduceWork {
         sealed.saturating_add(SLACK_BYTES)
     }
 
-    /// Writes partitions until all are written, the turn is over, or a key is gone.
-    fn write_on(
-        &mut self,
-        pipeline: &mut Pipeline,
-        request: &ProduceFrame<'_>,
-        guard: &mut SequenceGuard,
-        out: &mut Vec<u8>,
-    ) -> Result<Stop, CloseReason> {
-        let malformed = |_| CloseReason::MalformedFrame;
-        loop {
-            let rewriting = self.rewriting.as_mut().ok_or(CloseReason::Internal)?;
-            let copied = rewriting.copied();
-            let room = request.frame.len().saturating_sub(copied).min(STEP_MAX);
-            if !has_room(out, room) {
-                return Ok(Stop::At(Produced::Room(room)));
-            }
-            let writing = rewriting.advance(&self.layout, request.frame, out, STEP_MAX);
-            let writing = writing.map_err(malformed)?;
-            pipeline
-                .work
-                .charge_copied(rewriting.copied().saturating_sub(copied));
-            match writing {
-                Writing::Copied(_) | Writing::Partition(_) if pipeline.work.is_spent() => {
-                    return Ok(Stop::At(Produced::Partly));
-                }
-                Writing::Copied(_) => {}
-                Writing::Partition(position) => {
-                    self.next = position;
-                    pipeline.work.charge(PARTITION_WORK);
-                    self.decide(pipeline, request, position, out)?;
-                }
-                Writing::Records(position) => {
-                    if let Some(stop) = self.seal(pipeline, request, guard, position, out)? {
-                        return Ok(stop);
-                    }
-                }
-                Writing::End => return Ok(Stop::End),
-            }
-        }
-    }
-
-    /// Keeps, cuts or begins to seal a partition.
-    fn decide(
-        &mut self,
-        pipeline: &mut Pipeline,
-        request: &ProduceFrame<'_>,
-        position: usize,
-        out: &mut Vec<u8>,
-    ) -> Result<(), CloseReason> {
-        let malformed = |_| CloseReason::MalformedFrame;
-        let rewriting = self.rewriting.as_mut().ok_or(CloseReason::Internal)?;
-        let verdict = self.verdicts.get(position).ok_or(CloseReason::Internal)?;
-        let records = self.layout.records(request.frame, position);
-        let begun = match &verdict.decision {
-            Decision::Pass => {
-                pipeline.count_passed(&verdict.topic, records);
-                return rewriting.keep(&self.layout, out).map_err(malformed);
-            }
-            Decision::Refuse(refusal) | Decision::Seal(_, Key::Refused(refusal)) => Err(refusal.clone()),
-            Decision::Seal(header, _) => {
-                // Here, and again when it is sealed: most would not fit.
-                let written = out.len().saturating_sub(rewriting.start());
-                let rest = request.frame.len().saturating_sub(rewriting.copied());
-                check_length(written.saturating_add(rest), pipeline.limits.request_bytes_max)
-                    .and_then(|()| pipeline.begin_to_seal(verdict, header, records))
-            }
-        };
-        match begun {
-            Ok(draft) => {
-                self.draft = Some(draft);
-                rewriting.records(&self.layout).map_err(malformed)
-            }
-            Err(refusal) => {
-                self.refusals.push((position, refusal));
-                // With acks=0 the first refusal closes the connection, at the end.
-                if self.layout.acks != 0 && self.refusals.len() > REFUSED_PARTITIONS_MAX {
-                    return Err(CloseReason::Limit);
-                }
-                rewriting.cut(&self.layout, out).map_err(malformed)
-            }
-        }
-    }
-
-    /// Goes on to seal a partition; `None` when that is done, or the partition cut.
-    fn seal(
-        &mut self,
-        pipeline: &mut Pipeline,
-        request: &ProduceFrame<'_>,
-        guard: &mut SequenceGuard,
-        position: usize,
-        out: &mut Vec<u8>,
-    ) -> Result<Option<Stop>, CloseReason> {
-        let malformed = |_| CloseReason::MalformedFrame;
-        let rewriting = self.rewriting.as_mut().ok_or(CloseReason::Internal)?;
-        let verdict = self.verdicts.get(position).ok_or(CloseReason::Internal)?;
-        let draft = self.draft.as_mut().ok_or(CloseReason::Internal)?;
-        let batch = self.layout.records(request.frame, position);
-        draft.move_back(rewriting.widen(out).map_err(malformed)?);
-        let sealed = match (&verdict.decision, verdict.rule()) {
-            (Decision::Seal(_, Key::Refused(refusal)), _) => Err(refusal.clone()),
-            (Decision::Seal(_, key), Some(rule)) => {
-                let context = SealContext {
-                    batch,
-                    rule,
-                    share: match key {
-                        Key::Found(share) => Some(share),
-                        Key::Wanted | Key::Refused(_) => None,
-                    },
-                    now: request.now,
-                    may_grow: request.may_grow,
-                };
-                draft.advance(&context, &mut pipeline.work, &mut pipeline.sealing, out)
-            }
-            _ => Err(ProduceRefusal::NoRule),
-        };
-        let refusal = match sealed {
-            Ok(Sealed::Done) => {
-                draft.move_back(rewriting.widen(out).map_err(malformed)?);
-                let written = out.len().saturating_sub(rewriting.start());
-                let end = rewriting.copied().saturating_add(batch.len());
-                let rest = request.frame.len().saturating_sub(end);
-                check_length(written.saturating_add(rest), pipeline.limits.request_bytes_max).err()
-            }
-            Ok(Sealed::Spent) => return Ok(Some(Stop::At(Produced::Partly))),
-            Ok(Sealed::Room(bytes)) => return Ok(Some(Stop::At(Produced::Room(bytes)))),
-            Ok(Sealed::Full) => return Ok(Some(Stop::At(Produced::Full))),
-            Ok(Sealed::NoKey) => return Ok(Some(Stop::Key)),
-            Err(refusal) => Some(refusal),
-        };
-        let Some(draft) = self.draft.take() else {
-            return Err(CloseReason::Internal);
-        };
-        self.next = position.saturating_add(1);
-        match refusal {
-            None => {
-                let sealed_bytes = draft.finish(&mut pipeline.sealing);
-                guard.release(
-                    &verdict.topic.name,
-                    index_of(&self.layout, position),
-                    verdict.sequence,
-                );
-                pipeline.count_sealed(verdict, batch, sealed_bytes);
-                rewriting.written(&self.layout, out).map_err(malformed)?;
-            }
-            Some(refusal) => {
-                draft.end(&mut pipeline.sealing, out);
-                self.refusals.push((position, refusal));
-                rewriting.cut(&self.layout, out).map_err(malformed)?;
-            }
-        }
-        Ok(None)
-    }
-
     /// All is written: what was refused is remembered and worded.
     fn end(
         &mut self,
@@ -442,29 +288,6 @@ impl ProduceWork {
 }
 
 impl Pipeline {
-    fn begin_to_seal(
-        &mut self,
-        verdict: &Verdict,
-        header: &BatchHeader,
-        records: &[u8],
-    ) -> Result<SealDraft, ProduceRefusal> {
-        let rule = verdict.rule().ok_or(ProduceRefusal::NoRule)?;
-        let bytes_max = self.limits.decompressed_batch_bytes_max;
-        SealDraft::begin(records, header, rule, bytes_max, &mut self.sealing)
-    }
-
-    fn count_sealed(&mut self, verdict: &Verdict, records: &[u8], sealed_bytes: usize) {
-        let Decision::Seal(header, _) = &verdict.decision else {
-            return;
-        };
-        let record_count = u64::try_from(header.record_count).unwrap_or(0);
-        self.metrics.topic(verdict.topic.metrics).sealed(
-            record_count,
-            records.len() as u64,
-            sealed_bytes as u64,
-        );
-    }
-
     fn count_passed(&mut self, topic: &Topic, records: &[u8]) {
         let count =
             BatchHeader::parse(records).map_or(0, |header| u64::try_from(header.record_count).unwrap_or(0));
@@ -472,24 +295,6 @@ impl Pipeline {
             .topic(topic.metrics)
             .passed(count, records.len() as u64);
     }
-}
-
-impl Verdict {
-    fn rule(&self) -> Option<&SealRule> {
-        match self.topic.rule.as_ref().map(|rule| &rule.action) {
-            Some(Action::Seal(rule)) => Some(rule),
-            _ => None,
-        }
-    }
-}
-
-/// PRODUCE-SEAL-8
-fn check_length(bytes: usize, bytes_max: usize) -> Result<(), ProduceRefusal> {
-    // The length in front of the frame does not count.
-    if bytes > bytes_max.saturating_add(LENGTH_PREFIX_BYTES) {
-        return Err(ProduceRefusal::RequestTooLarge { bytes_max });
-    }
-    Ok(())
 }
 
 fn index_of(layout: &ProduceRequest, position: usize) -> i32 {
