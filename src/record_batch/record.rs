@@ -260,7 +260,7 @@ fn read_header_count(record: &[u8], at: usize) -> Result<(usize, usize), RecordE
 pub const RECORD_BYTES_MIN: usize = 7;
 
 /// Headers of one record: nobody has so many, and a walk over them, which cannot stop half way, takes a few milliseconds.
-pub const HEADERS_MAX: usize = 1 << 20;
+pub const HEADERS_MAX: usize = 1 << 19;
 
 /// Key length and value length.
 const HEADER_BYTES_MIN: usize = 2;
@@ -268,6 +268,7 @@ const HEADER_BYTES_MIN: usize = 2;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record_batch::varint::put_varint;
 
     /// attributes 0, timestamp delta 1, offset delta 2, key `k`, value `vv`, headers `a`=`1`, `a`=null.
     const RECORD: [u8; 18] = [
@@ -322,6 +323,23 @@ mod tests {
         let longer = [14, 0, 0, 0, 1, 1, 0, 0];
         let layout = parse_record(&longer, 0).unwrap();
         assert_eq!(headers(&longer, &layout).check(), Err(RecordError::Trailing));
+    }
+
+    #[test]
+    fn headers_are_bounded() {
+        for (count, outcome) in [
+            (HEADERS_MAX, Ok(HEADERS_MAX)),
+            (HEADERS_MAX + 1, Err(RecordError::HeaderCount)),
+        ] {
+            let mut body = vec![0, 0, 0, 1, 1];
+            put_varint(&mut body, i32::try_from(count).unwrap());
+            body.extend([0, 1].repeat(count));
+            let mut record = Vec::new();
+            put_varint(&mut record, i32::try_from(body.len()).unwrap());
+            record.extend_from_slice(&body);
+            let walked = parse_record(&record, 0).and_then(|layout| headers(&record, &layout).check());
+            assert_eq!(walked, outcome);
+        }
     }
 
     #[test]

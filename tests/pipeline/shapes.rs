@@ -251,9 +251,9 @@ pub(crate) const SHAPES: &[Shape] = &[
         },
     },
     Shape {
-        name: "fetch: 30 records of a million headers",
+        name: "fetch: 30 records of 500000 headers",
         make: || {
-            let one = headers(1_000_000, 0);
+            let one = headers(500_000, 0);
             answered("sealed-a", &batch(&one, 1, Codec::Zstd).repeat(30))
         },
     },
