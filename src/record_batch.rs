@@ -26,7 +26,7 @@ pub use batches::{BatchKind, BatchSlice, Batches};
 pub use builder::{BatchBuilder, RecordInput};
 pub use codec::{Codec, CodecError, Decompression, Decompressor, Progress};
 pub use error::{BatchError, RecordError};
-pub use header::{Attributes, BatchChecksum, BatchHeader, CHECKSUM_STEP_BYTES, HEADER_BYTES, crc_matches};
+pub use header::{Attributes, BatchChecksum, BatchHeader, HEADER_BYTES, crc_matches};
 pub use record::{HeaderSpan, HeaderWalk, RecordLayout, header_section, headers, parse_record};
 pub use records::RecordCursor;
 pub use span::Span;

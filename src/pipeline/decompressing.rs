@@ -186,7 +186,7 @@ impl Records {
 }
 
 /// The batch's codec.
-pub(super) fn codec_of(header: &BatchHeader) -> Result<Codec, BatchError> {
+fn codec_of(header: &BatchHeader) -> Result<Codec, BatchError> {
     header.attributes.codec().ok_or(BatchError::Codec {
         number: header.attributes.codec_number(),
     })

@@ -23,8 +23,7 @@ use crate::keys::{Demand, ExecutorKeys, Lookup};
 use crate::record_batch::header::stored_crc;
 use crate::record_batch::varint::{put_varint, varint_bytes};
 use crate::record_batch::{
-    BatchChecksum, BatchError, BatchHeader, BatchWriter, CHECKSUM_STEP_BYTES, ClosedBatch, RecordCursor,
-    RecordLayout,
+    BatchChecksum, BatchError, BatchHeader, BatchWriter, ClosedBatch, RecordCursor, RecordLayout,
 };
 use crate::rules::{Forms, OnUnreadable, SealRule};
 
@@ -180,15 +179,11 @@ impl OpenDraft {
         out: &mut Vec<u8>,
     ) -> Result<Opens, FetchRefusal> {
         if let Stage::Checksum(checksum) = &mut self.stage {
-            loop {
-                let (bytes, crc) = checksum.step(batch, CHECKSUM_STEP_BYTES);
-                means.work.charge_checked(bytes);
-                match crc {
-                    Some(crc) if stored_crc(batch) == Some(crc) => break,
-                    Some(_) => return Err(BatchError::Checksum.into()),
-                    None if means.work.is_spent() => return Ok(Opens::Spent),
-                    None => {}
-                }
+            let Some(crc) = means.work.check(checksum, batch) else {
+                return Ok(Opens::Spent);
+            };
+            if stored_crc(batch) != Some(crc) {
+                return Err(BatchError::Checksum.into());
             }
             means.work.charge(BATCH_WORK);
             let bytes_max = context.decompressed_bytes_max;
@@ -255,20 +250,14 @@ impl OpenDraft {
     }
 
     fn take_checksum(&mut self, work: &mut Work, out: &mut [u8]) -> Opens {
-        while let Stage::Closed(closed, checksum, _) = &mut self.stage {
+        if let Stage::Closed(closed, checksum, _) = &mut self.stage {
             let batch = closed.batch(out).unwrap_or_default();
-            let (bytes, crc) = checksum.step(batch, CHECKSUM_STEP_BYTES);
-            work.charge_checked(bytes);
-            match crc {
-                Some(crc) => {
-                    if let Stage::Closed(closed, _, opened) = std::mem::replace(&mut self.stage, Stage::Ended)
-                    {
-                        closed.put_checksum(out, crc);
-                        return Opens::Done(opened);
-                    }
-                }
-                None if work.is_spent() => return Opens::Spent,
-                None => {}
+            let Some(crc) = work.check(checksum, batch) else {
+                return Opens::Spent;
+            };
+            if let Stage::Closed(closed, _, opened) = std::mem::replace(&mut self.stage, Stage::Ended) {
+                closed.put_checksum(out, crc);
+                return Opens::Done(opened);
             }
         }
         Opens::Done(Opened::Refused(BatchError::TooLarge.into()))

@@ -18,8 +18,7 @@ use crate::envelope::{BatchSealer, SealBuffers};
 use crate::growing::MOVED_AT_ONCE;
 use crate::keys::SealingShare;
 use crate::record_batch::{
-    BatchChecksum, BatchError, BatchHeader, BatchWriter, CHECKSUM_STEP_BYTES, ClosedBatch, CodecError,
-    HEADER_BYTES, RecordCursor,
+    BatchChecksum, BatchError, BatchHeader, BatchWriter, ClosedBatch, CodecError, HEADER_BYTES, RecordCursor,
 };
 use crate::rules::SealRule;
 
@@ -207,16 +206,13 @@ impl SealDraft {
 
     /// Puts the checksum in.
     fn take_checksum(&mut self, work: &mut Work, out: &mut [u8]) -> Sealed {
-        while let Some((closed, checksum)) = &mut self.closed {
+        if let Some((closed, checksum)) = &mut self.closed {
             let batch = closed.batch(out).unwrap_or_default();
-            let (bytes, crc) = checksum.step(batch, CHECKSUM_STEP_BYTES);
-            work.charge_checked(bytes);
-            if let Some(crc) = crc
-                && let Some((closed, _)) = self.closed.take()
-            {
-                closed.put_checksum(out, crc);
-            } else if work.is_spent() {
+            let Some(crc) = work.check(checksum, batch) else {
                 return Sealed::Spent;
+            };
+            if let Some((closed, _)) = self.closed.take() {
+                closed.put_checksum(out, crc);
             }
         }
         Sealed::Done

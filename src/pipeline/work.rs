@@ -7,6 +7,8 @@
 //!   [`Work::is_spent`] between two steps, each of which is short ([`STEP_MAX`]).
 //! - WORK-2: both directions of a connection, and all frames that lie one behind the other, share one turn.
 
+use crate::record_batch::BatchChecksum;
+
 /// See the module.
 #[derive(Debug)]
 pub struct Work {
@@ -51,9 +53,15 @@ impl Work {
         self.charge(bytes / SEALING_TO_COPYING);
     }
 
-    /// So many bytes went into a checksum.
-    pub fn charge_checked(&mut self, bytes: usize) {
-        self.charge(bytes / SEALING_TO_CHECKING);
+    /// Goes on with a batch's checksum, step by step; `None` when the turn is over.
+    pub(super) fn check(&mut self, checksum: &mut BatchChecksum, batch: &[u8]) -> Option<u32> {
+        loop {
+            let (bytes, crc) = checksum.step(batch, STEP_MAX);
+            self.charge(bytes / SEALING_TO_CHECKING);
+            if crc.is_some() || self.is_spent() {
+                return crc;
+            }
+        }
     }
 }
 

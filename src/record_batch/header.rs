@@ -207,9 +207,6 @@ impl BatchChecksum {
     }
 }
 
-/// Bytes that one step of a [`BatchChecksum`] looks at: about a tenth of a millisecond.
-pub const CHECKSUM_STEP_BYTES: usize = 1 << 20;
-
 #[inline(always)]
 fn window<const N: usize>(header: &[u8; HEADER_BYTES], at: usize) -> [u8; N] {
     let mut bytes = [0; N];

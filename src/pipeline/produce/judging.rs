@@ -13,7 +13,7 @@ use crate::pipeline::sequence_guard::{ProducerSequence, SequenceGuard};
 use crate::pipeline::topics::Topic;
 use crate::pipeline::work::{PARTITION_WORK, Work};
 use crate::record_batch::header::stored_crc;
-use crate::record_batch::{BatchChecksum, BatchError, BatchHeader, CHECKSUM_STEP_BYTES, check_produced_with};
+use crate::record_batch::{BatchChecksum, BatchError, BatchHeader, check_produced_with};
 use crate::rules::{Action, SealRule};
 
 /// What is to be done with one partition.
@@ -115,15 +115,7 @@ impl Judging {
         version: i16,
         work: &mut Work,
     ) -> Option<Result<BatchHeader, BatchError>> {
-        let crc = loop {
-            let (bytes, crc) = self.checksum.step(records, CHECKSUM_STEP_BYTES);
-            work.charge_checked(bytes);
-            match crc {
-                Some(crc) => break crc,
-                None if work.is_spent() => return None,
-                None => {}
-            }
-        };
+        let crc = work.check(&mut self.checksum, records)?;
         Some(check_produced_with(records, version, |batch| {
             stored_crc(batch) == Some(crc)
         }))
