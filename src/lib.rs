@@ -45,7 +45,8 @@
 //! - [`protocol`] and [`record_batch`] read and write Kafka's bytes, [`rules`] say what happens to a topic, [`envelope`] seals and
 //!   opens one record.
 //! - [`keys`] bring keys from [`kms`] to executors; [`crypto`] is the only place that touches their bytes.
-//! - [`metrics`] are counters that each have one owner; [`ring`] prepares io_uring; `growing` is a buffer that moves in steps.
+//! - [`metrics`] are counters that each have one owner; [`ring`] prepares io_uring; `growing` is a buffer that moves in steps;
+//!   [`durable_file`] is for the small files that the program keeps.
 //!
 //! # Words
 //!
@@ -64,6 +65,7 @@ pub mod cli;
 pub mod config;
 mod connection;
 pub mod crypto;
+pub mod durable_file;
 pub mod envelope;
 mod executor;
 mod growing;

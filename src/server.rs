@@ -74,14 +74,6 @@ pub enum ServerError {
     /// An executor did not start.
     #[error("executor {0} does not start: {1}")]
     Executor(usize, String),
-    /// A state file cannot be used.
-    #[error("state file {path}: {problem}")]
-    StateFile {
-        /// The file.
-        path: String,
-        /// What is wrong.
-        problem: String,
-    },
     /// The ring flags were not set: the program was linked without its own io_uring stubs.
     #[error("this build does not set its io_uring flags: src/ring.rs was not linked")]
     RingFlags,
@@ -183,14 +175,15 @@ impl Server {
         let mut state_files = Vec::new();
         let mut books = Vec::new();
         for cluster in &config.clusters {
-            let state_file = cluster.state_file.clone().map(StateFile::new);
             let mut addresses = cluster.node_addresses.clone();
-            if let Some(file) = &state_file {
-                addresses.extend(file.read()?);
-            }
-            let book = AddressBook::new(addresses);
-            state_files.push(state_file);
-            books.push(book);
+            let (file, kept) = cluster
+                .state_file
+                .clone()
+                .map(StateFile::open)
+                .unwrap_or_default();
+            addresses.extend(kept);
+            state_files.push(file);
+            books.push(AddressBook::new(addresses));
         }
         let acceptor = Acceptor::bind(&config)?;
         let admin = config

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 
 use crate::kms::keystore::{
-    KekName, KekState, KekVersion, Keystore, KeystoreError, KeystoreLock, MasterKeySource, OpenKeystore,
-    create_key_file, read_file, write_file,
+    KekName, KekState, KekVersion, Keystore, KeystoreError, MasterKeySource, OpenKeystore, create_key_file,
+    lock_file, read_file,
 };
 
 /// What `sealwire keystore` is called with.
@@ -166,7 +166,7 @@ pub fn run(arguments: &KeystoreArguments, out: &mut dyn Write) -> Result<(), Key
 }
 
 fn create(path: &Path, master: &MasterKey, out: &mut dyn Write) -> Result<(), KeystoreError> {
-    let lock = KeystoreLock::acquire(path)?;
+    let lock = lock_file(path)?;
     if lock.path().exists() {
         return Err(KeystoreError::Exists(path.to_path_buf()));
     }
@@ -177,7 +177,7 @@ fn create(path: &Path, master: &MasterKey, out: &mut dyn Write) -> Result<(), Ke
         say(out, format_args!("made the master key {}", key_file.display()))?;
     }
     let mut keystore = OpenKeystore::create(master.source()?.read()?)?;
-    write_file(&lock, &keystore.to_json()?)?;
+    lock.replace(&keystore.to_json()?)?;
     say(out, format_args!("made the keystore {}", path.display()))
 }
 
@@ -275,10 +275,10 @@ fn change<T>(
     let source = master.source()?;
     // Before the lock file is made: a mistyped path leaves nothing behind.
     read_file(path)?;
-    let lock = KeystoreLock::acquire(path)?;
+    let lock = lock_file(path)?;
     let mut keystore = Keystore::parse(&read_file(lock.path())?.0)?.authenticate(source.read()?)?;
     let result = edit(&mut keystore)?;
-    write_file(&lock, &keystore.to_json()?)?;
+    lock.replace(&keystore.to_json()?)?;
     Ok(result)
 }
 

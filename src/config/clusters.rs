@@ -1,13 +1,14 @@
 //! `[cluster.NAME]`: brokers, listeners, rules, and what is known of brokers beforehand.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::PathBuf;
 
 use figment::value::Value;
 
 use super::keystores::{KmsList, check_state_file};
 use super::listeners::{PortBook, read_listeners};
-use super::node::Node;
+use super::node::{Node, Reach};
 use super::scalars::parse_host_port;
 use super::topics::read_rules;
 use super::{ClusterConfig, HostPort};
@@ -151,7 +152,14 @@ fn read_state_file(place: &Node<'_>, taken: &mut BTreeSet<PathBuf>) -> Option<Pa
     }
     let path = place.reader.sources.folder().join(text);
     check_state_file(place, &path);
-    if !taken.insert(path.clone()) {
+    // Two spellings of one file are one file.
+    let file = match (path.parent(), path.file_name(), place.reader.reach) {
+        (Some(folder), Some(name), Reach::Check) => fs::canonicalize(folder)
+            .unwrap_or_else(|_| folder.to_path_buf())
+            .join(name),
+        _ => path.clone(),
+    };
+    if !taken.insert(file) {
         place.complain(
             "another cluster writes this file",
             "give each cluster a file of its own",

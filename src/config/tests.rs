@@ -619,6 +619,46 @@ fn files_have_to_be_there_and_secret() {
 }
 
 #[test]
+fn two_clusters_do_not_share_a_state_file_however_it_is_spelled() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::create_dir(folder.path().join("state")).expect("made");
+    fs::write(folder.path().join("keystore.json"), "{}").expect("written");
+    let key = folder.path().join("master.key");
+    fs::write(&key, [7; 32]).expect("written");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("set");
+    let path = folder.path().join("sealwire.toml");
+    let clusters = |second: &str| {
+        let main = BASE.split("[admin]").next().expect("clusters");
+        let main = main.replace("[cluster.main]", "[cluster.main]\nstate_file = \"state/a.json\"");
+        let (kms, cluster) = main.split_at(main.find("[cluster.main]").expect("a cluster"));
+        let other = cluster
+            .replace("cluster.main", "cluster.other")
+            .replace("state/a.json", second)
+            .replace("kek = \"payments\"", "kek = \"other\"")
+            .replace(":9192", ":9292")
+            .replace("9193-9195", "9293-9295");
+        format!("{kms}{cluster}\n{other}")
+    };
+    for (second, shared) in [
+        ("state/a.json", true),
+        ("./state/../state/a.json", true),
+        ("state/a.new", false),
+        ("a.json", false),
+    ] {
+        fs::write(&path, clusters(second)).expect("written");
+        let loaded = Config::load(&path, Overrides::default());
+        let problem = loaded.is_err().then(|| only_mistake(loaded).problem);
+        assert_eq!(
+            problem
+                .as_deref()
+                .map(|problem| problem.contains("another cluster writes this file")),
+            shared.then_some(true),
+            "{second}: {problem:?}"
+        );
+    }
+}
+
+#[test]
 fn an_unreadable_file_is_a_mistake() {
     let folder = tempfile::tempdir().expect("a folder");
     let load = |path: &Path| only_mistake(Config::load(path, Overrides::default())).problem;

@@ -19,9 +19,10 @@ use std::time::{Duration, Instant};
 use arc_swap::{ArcSwap, Guard};
 use async_trait::async_trait;
 
-use super::keystore::{FileIdentity, Keystore, KeystoreError, MasterKeySource, OpenKeystore, read_file};
+use super::keystore::{Keystore, KeystoreError, MasterKeySource, OpenKeystore, read_file};
 use super::{GeneratedDek, Kms, KmsError};
 use crate::crypto::{SecretKey, unwrap_key, wrap_key};
+use crate::durable_file::FileIdentity;
 use crate::envelope::wrapped_dek::{WrappedDek, provider};
 use crate::envelope::{KekId, WrappedDekError};
 

@@ -8,7 +8,7 @@
 //! - KEYSTORE-2: a hostile file costs bounded memory and time: its size, its key derivation and all counts are limited before
 //!   they are acted on.
 //! - KEYSTORE-3: a KEK is in clear only inside a [`crate::crypto::SecretKey`], for the time of one wrap or unwrap.
-//! - KEYSTORE-4: a reader sees the old file or the new one, never half of one, and two writers never overwrite each other.
+//! - KEYSTORE-4: a reader sees the old file or the new one, and two writers never overwrite each other: [`crate::durable_file`].
 //!
 //! Everything here blocks (files, Argon2id) and belongs to the command line and the control thread, never to an executor.
 
@@ -16,36 +16,23 @@ mod contents;
 mod document;
 mod edit;
 mod master_key;
-mod storage;
 
 pub use contents::{KEK_NAME_BYTES_MAX, KekName, KekState, KekVersion, Keystore, OpenKeystore};
 pub use document::{FORMAT_VERSION, KEYSTORE_BYTES_MAX};
 pub use master_key::{KeyDerivation, MasterKeySource, MasterSecret, create_key_file};
-pub use storage::{FileIdentity, KeystoreLock, read_file, write_file};
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use crate::durable_file::{self, FileError, FileIdentity, FileLock, Keeper};
 
 /// Why a keystore could not be read, opened, changed or written. The messages are for the operator and hold no secrets.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeystoreError {
-    /// A file operation failed.
-    #[error("cannot {what} {}: {source}", path.display())]
-    File {
-        /// What was tried, as a verb.
-        what: &'static str,
-        /// On which file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The path is a folder, a device, or the like.
-    #[error("{} is not a regular file", .0.display())]
-    NotAFile(PathBuf),
-    /// Larger than [`KEYSTORE_BYTES_MAX`].
-    #[error("{} is larger than {KEYSTORE_BYTES_MAX} bytes, no keystore is", .0.display())]
-    TooLarge(PathBuf),
+    /// A file cannot be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// There is one already, and `create` never overwrites.
     #[error("{} exists already; choose another path or move it away", .0.display())]
     Exists(PathBuf),
@@ -102,10 +89,26 @@ pub enum KeystoreError {
 }
 
 impl KeystoreError {
-    pub(crate) fn file(what: &'static str, path: &std::path::Path) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_path_buf();
-        move |source| Self::File { what, path, source }
+    pub(crate) fn file(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let failed = FileError::failed(what, path);
+        move |source| Self::File(failed(source))
     }
+}
+
+/// Reads a keystore file. Blocks; at most [`KEYSTORE_BYTES_MAX`] bytes are read.
+///
+/// # Errors
+/// [`KeystoreError::File`].
+pub fn read_file(path: &Path) -> Result<(Vec<u8>, FileIdentity), KeystoreError> {
+    Ok(durable_file::read(path, KEYSTORE_BYTES_MAX)?)
+}
+
+/// The right to change the keystore at `path`: whoever changes it holds this from before reading until after writing.
+///
+/// # Errors
+/// [`KeystoreError::File`].
+pub fn lock_file(path: &Path) -> Result<FileLock, KeystoreError> {
+    Ok(FileLock::acquire(path, Keeper::People)?)
 }
 
 #[cfg(test)]

@@ -3,13 +3,13 @@
 //! It saves clients that come straight back to a node's port the detour over a bootstrap broker. It holds nothing secret, and
 //! nothing depends on it: what it says is overwritten by the first Metadata response.
 //!
-//! - STATE-1: it is written beside itself and renamed, so that a crash leaves the old or the new content.
+//! - STATE-1: it is a [`durable_file`](crate::durable_file): a crash leaves the old or the new content, and no link is followed.
 //! - STATE-2: it is written at most once in [`WRITE_INTERVAL`], on a thread that may wait for a disk, and once more at the end
 //!   of the program; what is written is what is known then.
+//! - STATE-3: what is there and is no state file is neither believed nor replaced: it may be something that is needed. The
+//!   program runs without one then, and says so.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +18,8 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::ServerError;
 use crate::config::HostPort;
+use crate::durable_file::{self, FileError, FileLock, Keeper};
 use crate::pipeline::AddressBook;
 
 /// One cluster's file.
@@ -28,26 +28,30 @@ pub(super) struct StateFile {
 }
 
 impl StateFile {
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path }
+    /// The file at `path` and what it says: nothing when it is not there yet. Neither when it cannot be used (STATE-3).
+    pub(super) fn open(path: PathBuf) -> (Option<Self>, Vec<(i32, HostPort)>) {
+        let file = Self { path };
+        match file.read() {
+            Ok(entries) => (Some(file), entries),
+            Err(error) => {
+                tracing::warn!(
+                    path = %file.path.display(),
+                    %error,
+                    "the state file cannot be used: addresses of brokers are not kept over a restart; \
+                     remove it, if it is not needed for anything else, and restart"
+                );
+                (None, Vec::new())
+            }
+        }
     }
 
-    /// What it says; nothing when it is not there yet.
-    pub(super) fn read(&self) -> Result<Vec<(i32, HostPort)>, ServerError> {
-        let problem = |problem: String| ServerError::StateFile {
-            path: self.path.display().to_string(),
-            problem,
+    fn read(&self) -> Result<Vec<(i32, HostPort)>, StateFileError> {
+        let text = match durable_file::read(&self.path, BYTES_MAX) {
+            Ok((text, _)) => text,
+            Err(error) if error.is_not_found() => return Ok(Vec::new()),
+            Err(error) => return Err(error.into()),
         };
-        let text = match fs::read(&self.path) {
-            Ok(text) if text.len() > BYTES_MAX => {
-                return Err(problem(format!("larger than {BYTES_MAX} bytes")));
-            }
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(problem(error.to_string())),
-        };
-        let entries: BTreeMap<i32, String> = serde_json::from_slice(&text)
-            .map_err(|error| problem(format!("{error}; remove it to start with an empty one")))?;
+        let entries: BTreeMap<i32, String> = serde_json::from_slice(&text)?;
         Ok(entries
             .into_iter()
             .filter_map(|(node_id, address)| {
@@ -68,7 +72,7 @@ impl StateFile {
             let entries = entries(&book.borrow_and_update());
             let writer = Arc::clone(&file);
             let written = spawn_blocking(move || writer.write(&entries)).await;
-            if let Err(error) = written.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
+            if let Err(error) = written.unwrap_or(Err(StateFileError::Thread)) {
                 tracing::warn!(path = %file.path.display(), %error, "the state file was not written");
             }
             // Cut short at the end of the program.
@@ -76,15 +80,21 @@ impl StateFile {
         }
     }
 
-    fn write(&self, entries: &BTreeMap<i32, String>) -> std::io::Result<()> {
-        let beside = self.path.with_extension("new");
+    fn write(&self, entries: &BTreeMap<i32, String>) -> Result<(), StateFileError> {
         let text = serde_json::to_vec_pretty(entries)?;
-        let mut file = fs::File::create(&beside)?;
-        file.write_all(&text)?;
-        // Or the new name may come to stand for an empty file, and the next start complains of it.
-        file.sync_all()?;
-        fs::rename(&beside, &self.path)
+        let lock = FileLock::acquire_within(&self.path, Keeper::Program, LOCK_PATIENCE)?;
+        Ok(lock.replace(&text)?)
     }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum StateFileError {
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("it does not hold addresses of brokers: {0}")]
+    Content(#[from] serde_json::Error),
+    #[error("the thread that writes it failed")]
+    Thread,
 }
 
 fn entries(book: &AddressBook) -> BTreeMap<i32, String> {
@@ -103,11 +113,15 @@ async fn ended(book: &watch::Receiver<AddressBook>) {
 /// A restart within a second of a change may take the detour.
 const WRITE_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Another instance that was given the same file holds its lock for as long as a disk takes; the program's end waits for it.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Ten thousand brokers with long names.
 const BYTES_MAX: usize = 4 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::time::Instant;
 
     use super::*;
@@ -116,7 +130,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read_again() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let file = StateFile::new(folder.path().join("nodes.json"));
+        let file = at_path(folder.path().join("nodes.json"));
         assert!(file.read().expect("an absent file is empty").is_empty());
         let mut book = AddressBook::default();
         for (node_id, host) in [(1, "kafka-1.example.com"), (7, "fd00::7")] {
@@ -132,6 +146,10 @@ mod tests {
         let read = file.read().expect("what was written is read");
         let again = AddressBook::new(read);
         assert_eq!(again.entries(), book.entries());
+    }
+
+    fn at_path(path: PathBuf) -> StateFile {
+        StateFile { path }
     }
 
     fn at(port: u16) -> LearnedAddress {
@@ -159,9 +177,9 @@ mod tests {
     async fn changes_are_written_once_a_second_and_the_last_at_the_end() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("nodes.json");
-        let file = StateFile::new(path.clone());
+        let file = at_path(path.clone());
         let book = watch::Sender::new(AddressBook::default());
-        let keeper = tokio::spawn(StateFile::new(path).keep(book.subscribe()));
+        let keeper = tokio::spawn(at_path(path).keep(book.subscribe()));
         let begun = Instant::now();
         book.send_modify(|book| assert!(book.learn(at(1))));
         written(&file, 1).await;
@@ -181,9 +199,9 @@ mod tests {
     async fn what_could_not_be_written_is_tried_again_with_the_next_change() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("later").join("nodes.json");
-        let file = StateFile::new(path.clone());
+        let file = at_path(path.clone());
         let book = watch::Sender::new(AddressBook::default());
-        let keeper = tokio::spawn(StateFile::new(path).keep(book.subscribe()));
+        let keeper = tokio::spawn(at_path(path).keep(book.subscribe()));
         book.send_modify(|book| assert!(book.learn(at(1))));
         tokio::time::sleep(Duration::from_millis(50)).await;
         fs::create_dir(folder.path().join("later")).expect("a folder");
@@ -193,12 +211,24 @@ mod tests {
         assert_eq!(file.read().expect("a file")[0].1.port, 2);
     }
 
+    /// STATE-3
     #[test]
-    fn a_broken_file_is_named() {
+    fn what_is_no_state_file_is_not_used() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("nodes.json");
-        fs::write(&path, "not json").expect("the file is written");
-        let error = StateFile::new(path.clone()).read().expect_err("no JSON");
-        assert!(error.to_string().contains(&path.display().to_string()));
+        let (file, entries) = StateFile::open(path.clone());
+        assert!(file.is_some() && entries.is_empty(), "absent: it will be made");
+        let longest = format!("{{}}{}", " ".repeat(BYTES_MAX - 2));
+        for (content, usable) in [
+            (r#"{"1":"kafka:9092"}"#, true),
+            (longest.as_str(), true),
+            (format!("{longest} ").as_str(), false),
+            ("not json", false),
+            ("", false),
+            (r#"{"format":"1"}"#, false),
+        ] {
+            fs::write(&path, content).expect("the file is written");
+            assert_eq!(StateFile::open(path.clone()).0.is_some(), usable);
+        }
     }
 }

@@ -11,8 +11,7 @@ use crate::keys::{Applied, Demand, ExecutorKeys, KeyFailure, Lookup, Urgency};
 use crate::kms::fault::{Faults, FaultyKms};
 use crate::kms::file::FileKms;
 use crate::kms::keystore::{
-    Keystore, KeystoreError, KeystoreLock, MasterKeySource, OpenKeystore, create_key_file, read_file,
-    write_file,
+    Keystore, KeystoreError, MasterKeySource, OpenKeystore, create_key_file, lock_file, read_file,
 };
 
 const TAIL: Demand = Demand {
@@ -43,7 +42,7 @@ impl Stage {
         let source = MasterKeySource::File(key_file);
         let mut keystore = OpenKeystore::create(source.read()?)?;
         keystore.add("payments")?;
-        write_file(&KeystoreLock::acquire(&path)?, &keystore.to_json()?)?;
+        lock_file(&path)?.replace(&keystore.to_json()?)?;
         let (layer, faults) = FaultyKms::around(Arc::new(FileKms::open(&path, &source)?));
         let kms: Arc<dyn Kms> = Arc::new(layer);
 
@@ -78,11 +77,11 @@ impl Stage {
         &self,
         edit: impl FnOnce(&mut OpenKeystore) -> Result<(), KeystoreError>,
     ) -> Result<(), KeystoreError> {
-        let lock = KeystoreLock::acquire(&self.folder.path().join("keystore.json"))?;
+        let lock = lock_file(&self.folder.path().join("keystore.json"))?;
         let secret = MasterKeySource::File(self.folder.path().join("key")).read()?;
         let mut keystore = Keystore::parse(&read_file(lock.path())?.0)?.authenticate(secret)?;
         edit(&mut keystore)?;
-        write_file(&lock, &keystore.to_json()?)
+        Ok(lock.replace(&keystore.to_json()?)?)
     }
 }
 

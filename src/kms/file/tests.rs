@@ -4,7 +4,7 @@ use futures_lite::future::block_on;
 use tempfile::TempDir;
 
 use super::*;
-use crate::kms::keystore::{KeystoreLock, create_key_file, write_file};
+use crate::kms::keystore::{create_key_file, lock_file};
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
 
@@ -23,10 +23,10 @@ impl Fixture {
             looks: 0,
         };
         create_key_file(&fixture.path("master.key"))?;
-        let lock = KeystoreLock::acquire(&fixture.path("keystore.json"))?;
+        let lock = lock_file(&fixture.path("keystore.json"))?;
         let mut keystore = OpenKeystore::create(fixture.source().read()?)?;
         keystore.add("payments")?;
-        write_file(&lock, &keystore.to_json()?)?;
+        lock.replace(&keystore.to_json()?)?;
         Ok(fixture)
     }
 
@@ -46,11 +46,11 @@ impl Fixture {
         &self,
         edit: impl FnOnce(&mut OpenKeystore) -> Result<(), KeystoreError>,
     ) -> Result<(), KeystoreError> {
-        let lock = KeystoreLock::acquire(&self.path("keystore.json"))?;
+        let lock = lock_file(&self.path("keystore.json"))?;
         let bytes = read_file(lock.path())?.0;
         let mut keystore = Keystore::parse(&bytes)?.authenticate(self.source().read()?)?;
         edit(&mut keystore)?;
-        write_file(&lock, &keystore.to_json()?)
+        Ok(lock.replace(&keystore.to_json()?)?)
     }
 
     /// Makes `kms` look at its file as if a second had passed since the last time.

@@ -18,8 +18,8 @@ use base64::engine::general_purpose::STANDARD;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::KeystoreError;
-use super::storage::sync_folder_of;
 use crate::crypto::{CryptoError, SecretKey};
+use crate::durable_file::sync_folder_of;
 
 /// Where the master key of a keystore comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -332,7 +332,7 @@ pub fn create_key_file(path: &Path) -> Result<(), KeystoreError> {
     file.write_all(key.expose())
         .and_then(|()| file.sync_all())
         .map_err(KeystoreError::file("write", path))?;
-    sync_folder_of(path)
+    Ok(sync_folder_of(path)?)
 }
 
 enum Access {

@@ -1,0 +1,383 @@
+//! Small files that the program keeps: read bounded, replaced whole and durably, by one writer at a time. The keystore and the
+//! brokers' addresses are such files.
+//!
+//! - FILE-1: a reader sees the old content or the new one, never half of one: a file is replaced by rename, after its bytes are
+//!   on disk, and the folder is synced after it.
+//! - FILE-2: whoever replaces a file holds its [`FileLock`]. The lock is the kernel's (flock), so it ends with its process; the
+//!   lock file stays.
+//! - FILE-3: nothing that stands beside the file is followed or written into: the lock file must be no link, and the new file
+//!   is made anew.
+//! - FILE-4: no more is read than was asked for, and only of a regular file: a pipe or a device does not make anybody wait.
+//!
+//! Everything here blocks: it belongs to the command line, to the start, and to threads that may wait for a disk.
+
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// Why a file could not be read or replaced. The messages are for the operator.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FileError {
+    /// An operation failed.
+    #[error("cannot {what} {}: {source}", path.display())]
+    Failed {
+        /// What was tried, as a verb.
+        what: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The path is a folder, a device, or the like.
+    #[error("{} is not a regular file", .0.display())]
+    NotAFile(PathBuf),
+    /// Larger than its reader allows.
+    #[error("{} is larger than the {bytes_max} bytes that such a file may have", path.display())]
+    TooLarge {
+        /// Which file.
+        path: PathBuf,
+        /// What is allowed.
+        bytes_max: usize,
+    },
+}
+
+impl FileError {
+    /// For `map_err`: what was tried on which file.
+    pub(crate) fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::Failed { what, path, source }
+    }
+
+    /// Whether the file is not there.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Failed { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+/// Tells one state of a file from the next: device, inode, size and times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileIdentity {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl FileIdentity {
+    /// What `path` is now, links followed.
+    ///
+    /// # Errors
+    /// [`FileError::Failed`].
+    pub fn of(path: &Path) -> Result<Self, FileError> {
+        fs::metadata(path)
+            .map(|about| Self::from_metadata(&about))
+            .map_err(FileError::failed("read", path))
+    }
+
+    fn from_metadata(about: &Metadata) -> Self {
+        Self {
+            device: about.dev(),
+            inode: about.ino(),
+            size: about.size(),
+            modified: (about.mtime(), about.mtime_nsec()),
+            changed: (about.ctime(), about.ctime_nsec()),
+        }
+    }
+}
+
+/// Reads the file at `path`, links followed, if it has at most `bytes_max` bytes (FILE-4).
+///
+/// # Errors
+/// [`FileError`].
+pub fn read(path: &Path, bytes_max: usize) -> Result<(Vec<u8>, FileIdentity), FileError> {
+    let read_error = || FileError::failed("read", path);
+    let file = OpenOptions::new()
+        .read(true)
+        // Or opening a pipe would wait for a writer.
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)
+        .map_err(read_error())?;
+    let about = file.metadata().map_err(read_error())?;
+    if !about.is_file() {
+        return Err(FileError::NotAFile(path.to_path_buf()));
+    }
+    let mut bytes = Vec::new();
+    file.take((bytes_max as u64).saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(read_error())?;
+    if bytes.len() > bytes_max {
+        return Err(FileError::TooLarge {
+            path: path.to_path_buf(),
+            bytes_max,
+        });
+    }
+    Ok((bytes, FileIdentity::from_metadata(&about)))
+}
+
+/// Whose file it is, which decides what replacing it keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keeper {
+    /// People keep it with the command line: a link at its path is followed, so that all names of the file have one lock and
+    /// the link survives, and the file keeps its owner, so that an administrator's change does not lock the proxy's user out.
+    People,
+    /// The running program keeps it: a link at its path is replaced, and the file belongs to whoever the program runs as.
+    Program,
+}
+
+/// The right to replace the file at a path, until it is dropped (FILE-2).
+pub struct FileLock {
+    path: PathBuf,
+    keeper: Keeper,
+    _file: File,
+}
+
+impl FileLock {
+    /// Waits until no other process holds the lock.
+    ///
+    /// # Errors
+    /// [`FileError::Failed`].
+    pub fn acquire(path: &Path, keeper: Keeper) -> Result<Self, FileError> {
+        let (path, lock_path, file) = open(path, keeper)?;
+        file.lock().map_err(FileError::failed("lock", &lock_path))?;
+        Ok(Self {
+            path,
+            keeper,
+            _file: file,
+        })
+    }
+
+    /// Waits for `patience` at most until no other process holds the lock.
+    ///
+    /// # Errors
+    /// [`FileError::Failed`].
+    // Whoever calls this may wait for a disk, and is no executor.
+    #[allow(clippy::disallowed_methods)]
+    pub fn acquire_within(path: &Path, keeper: Keeper, patience: Duration) -> Result<Self, FileError> {
+        let (path, lock_path, file) = open(path, keeper)?;
+        let begun = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => {
+                    return Ok(Self {
+                        path,
+                        keeper,
+                        _file: file,
+                    });
+                }
+                Err(TryLockError::WouldBlock) if begun.elapsed() < patience => sleep(LOCK_POLL_INTERVAL),
+                Err(error) => return Err(FileError::failed("lock", &lock_path)(error.into())),
+            }
+        }
+    }
+
+    /// The file that is locked.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Replaces the file with `bytes`, mode 0600. On disk when this returns; on error the old file is still there.
+    ///
+    /// # Errors
+    /// [`FileError::Failed`].
+    pub fn replace(&self, bytes: &[u8]) -> Result<(), FileError> {
+        let path = &self.path;
+        let temporary = beside(path, ".new");
+        // What a writer left that died; the lock says that it is nobody's any more.
+        match fs::remove_file(&temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(FileError::failed("remove", &temporary)(error));
+            }
+            _ => {}
+        }
+        let written = self
+            .write_new(&temporary, bytes)
+            .and_then(|()| fs::rename(&temporary, path).map_err(FileError::failed("replace", path)));
+        if written.is_err() {
+            // The error that is reported is the first one.
+            let _ = fs::remove_file(&temporary);
+        }
+        written?;
+        sync_folder_of(path)
+    }
+
+    fn write_new(&self, temporary: &Path, bytes: &[u8]) -> Result<(), FileError> {
+        let mut file = OpenOptions::new()
+            .write(true)
+            // Follows no link, and takes nothing that is there (FILE-3).
+            .create_new(true)
+            .mode(0o600)
+            .open(temporary)
+            .map_err(FileError::failed("create", temporary))?;
+        if self.keeper == Keeper::People
+            && let Ok(old) = fs::metadata(&self.path)
+        {
+            let new = file.metadata().map_err(FileError::failed("read", temporary))?;
+            if (old.uid(), old.gid()) != (new.uid(), new.gid()) {
+                fchown(&file, Some(old.uid()), Some(old.gid()))
+                    .map_err(FileError::failed("give its owner to", temporary))?;
+            }
+        }
+        file.write_all(bytes)
+            .and_then(|()| file.sync_all())
+            .map_err(FileError::failed("write", temporary))
+    }
+}
+
+/// The path that will be replaced, the lock file's, and the lock file.
+fn open(path: &Path, keeper: Keeper) -> Result<(PathBuf, PathBuf, File), FileError> {
+    let path = match keeper {
+        Keeper::People => fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf()),
+        Keeper::Program => path.to_path_buf(),
+    };
+    let lock_path = beside(&path, ".lock");
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(&lock_path)
+        .map_err(FileError::failed("create the lock file", &lock_path))?;
+    Ok((path, lock_path, file))
+}
+
+/// The file whose name is `path`'s and `suffix`: two files never share one.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(suffix);
+    path.with_file_name(name)
+}
+
+/// Makes a name that was created or replaced in `path`'s folder durable.
+///
+/// # Errors
+/// [`FileError::Failed`].
+pub(crate) fn sync_folder_of(path: &Path) -> Result<(), FileError> {
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(FileError::failed("sync", folder))
+}
+
+/// A writer holds the lock for as long as a disk takes.
+const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(5);
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::process::Command;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn folder() -> TempDir {
+        tempfile::tempdir().expect("a temporary folder")
+    }
+
+    fn replace(path: &Path, keeper: Keeper, bytes: &[u8]) -> Result<(), FileError> {
+        FileLock::acquire(path, keeper)?.replace(bytes)
+    }
+
+    #[test]
+    fn no_more_is_read_than_was_asked_for() {
+        let folder = folder();
+        let path = folder.path().join("file");
+        fs::write(&path, [7; 100]).expect("it is written");
+        assert_eq!(read(&path, 100).expect("exactly at the limit").0, [7; 100]);
+        assert!(matches!(
+            read(&path, 99),
+            Err(FileError::TooLarge { bytes_max: 99, .. })
+        ));
+        assert!(
+            read(&folder.path().join("none"), 1)
+                .expect_err("absent")
+                .is_not_found()
+        );
+    }
+
+    /// FILE-4
+    #[test]
+    fn a_pipe_makes_nobody_wait() {
+        let folder = folder();
+        let path = folder.path().join("pipe");
+        assert!(
+            Command::new("mkfifo")
+                .arg(&path)
+                .status()
+                .expect("it runs")
+                .success()
+        );
+        assert!(matches!(read(&path, 1), Err(FileError::NotAFile(_))));
+        assert!(matches!(read(folder.path(), 1), Err(FileError::NotAFile(_))));
+    }
+
+    /// FILE-3
+    #[test]
+    fn planted_links_are_not_followed() {
+        for keeper in [Keeper::People, Keeper::Program] {
+            let folder = folder();
+            let (path, victim) = (folder.path().join("file"), folder.path().join("victim"));
+            fs::write(&victim, "untouched").expect("it is written");
+            symlink(&victim, folder.path().join("file.new")).expect("a link");
+            replace(&path, keeper, b"new").expect("it is replaced");
+            assert_eq!(fs::read(&path).expect("a file"), b"new");
+
+            fs::remove_file(folder.path().join("file.lock")).expect("the lock file stays");
+            symlink(&victim, folder.path().join("file.lock")).expect("a link");
+            let error = replace(&path, keeper, b"newer").expect_err("the lock is a link");
+            assert!(error.to_string().contains("file.lock"), "{error}");
+            assert_eq!(fs::read(&path).expect("a file"), b"new");
+            assert_eq!(fs::read(&victim).expect("a file"), b"untouched");
+        }
+    }
+
+    #[test]
+    fn a_link_is_followed_for_people_and_replaced_for_the_program() {
+        let folder = folder();
+        let (path, target) = (folder.path().join("link"), folder.path().join("target"));
+        fs::write(&target, "old").expect("it is written");
+        symlink(&target, &path).expect("a link");
+        replace(&path, Keeper::People, b"of people").expect("it is replaced");
+        assert_eq!(fs::read(&target).expect("a file"), b"of people");
+        replace(&path, Keeper::Program, b"of the program").expect("it is replaced");
+        assert_eq!(fs::read(&target).expect("a file"), b"of people");
+        assert_eq!(fs::read(&path).expect("a file"), b"of the program");
+    }
+
+    #[test]
+    fn files_that_differ_in_their_extension_share_nothing() {
+        let folder = folder();
+        let (one, other) = (folder.path().join("nodes.a"), folder.path().join("nodes.b"));
+        let held = FileLock::acquire(&one, Keeper::Program).expect("it is free");
+        FileLock::acquire_within(&other, Keeper::Program, Duration::ZERO)
+            .expect("another file")
+            .replace(b"other")
+            .expect("it is written");
+        held.replace(b"one").expect("it is written");
+        assert_eq!(fs::read(&one).expect("a file"), b"one");
+        assert_eq!(fs::read(&other).expect("a file"), b"other");
+    }
+
+    /// FILE-2
+    #[test]
+    fn one_writer_at_a_time() {
+        let folder = folder();
+        let path = folder.path().join("file");
+        let held = FileLock::acquire(&path, Keeper::Program).expect("it is free");
+        let second = || FileLock::acquire_within(&path, Keeper::Program, Duration::from_millis(20));
+        assert!(second().is_err());
+        drop(held);
+        assert!(second().is_ok());
+    }
+}
