@@ -6,7 +6,10 @@
 //!
 //! Left out on purpose:
 //! - 4-7, 52-54, 56, 58, 59, 62, 63, 67, 70, 73, 82-87: between brokers and controllers. 58 (Envelope) wraps other requests, 59 (FetchSnapshot) carries records.
-//! - 76-79 (share groups): they know topics by id alone, and topics are known by name here. 93, 94: not audited yet.
+//! - 76-79 (share groups): they know topics by id alone, and topics are known by name here.
+//!
+//! An API that another one sends clients to is offered together with it: from version 1 on StreamsGroupHeartbeat asks for what only
+//! StreamsGroupTopologyDescriptionUpdate can give.
 
 use super::api_key::{
     API_VERSIONS, DESCRIBE_CLUSTER, FETCH, FIND_COORDINATOR, METADATA, PRODUCE, SASL_AUTHENTICATE,
@@ -196,6 +199,10 @@ pub static API_POLICIES: &[ApiPolicy] = &[
     opaque(90, "DescribeShareGroupOffsets", 0, 1, 0),
     opaque(91, "AlterShareGroupOffsets", 0, 0, 0),
     opaque(92, "DeleteShareGroupOffsets", 0, 0, 0),
+    // KIP-1331: names of an application's processors, stores and topics; no record, no address.
+    opaque(93, "StreamsGroupTopologyDescriptionUpdate", 0, 0, 0),
+    // The number of a controller, and whether it is gone.
+    opaque(94, "UnregisterController", 0, 0, 0),
 ];
 
 const fn opaque(key: i16, name: &'static str, min: i16, max: i16, flexible_from: i16) -> ApiPolicy {
@@ -254,12 +261,19 @@ mod tests {
     #[test]
     fn what_brokers_say_to_each_other_is_denied() {
         for key in [
-            4, 5, 6, 7, 52, 53, 54, 56, 58, 59, 62, 63, 67, 70, 73, 82, 83, 84, 85, 86, 87, 93, 94,
+            4, 5, 6, 7, 52, 53, 54, 56, 58, 59, 62, 63, 67, 70, 73, 82, 83, 84, 85, 86, 87,
         ] {
             assert_eq!(api_policy(key), None, "{key}");
         }
         assert_eq!(api_policy(-1), None);
         assert_eq!(api_policy(i16::MAX), None);
+    }
+
+    #[test]
+    fn an_api_is_offered_together_with_the_one_that_it_sends_clients_to() {
+        let heartbeat = api_policy(88).map(|policy| policy.max);
+        let topology = api_policy(93).map(|policy| policy.max);
+        assert_eq!((heartbeat, topology), (Some(1), Some(0)));
     }
 
     #[test]
