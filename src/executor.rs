@@ -21,6 +21,7 @@ mod errands;
 pub(crate) mod held;
 pub(crate) mod messages;
 mod others_first;
+mod parting;
 pub(crate) mod registry;
 pub(crate) mod shared;
 
@@ -42,6 +43,7 @@ use tokio::sync::oneshot;
 use self::dial::{Listener, connect};
 use self::messages::{Accepted, ControlRequest, ExecutorMessage, Seats, Unreachable};
 use self::others_first::others_first;
+use self::parting::Sockets;
 use self::shared::Shared;
 use crate::channel::{Receiver, Sender};
 use crate::connection::{Relay, Turn};
@@ -230,7 +232,9 @@ impl Executor {
         for id in self.finished.borrow_mut().drain(..) {
             self.tasks.remove(&id);
         }
+        // PARTING-3
         if self.shared.registry.borrow().len() == 0
+            && self.shared.partings.get() == 0
             && let Some(drained) = self.drained.take()
         {
             let _ = drained.send(());
@@ -248,30 +252,35 @@ impl Executor {
         let seats = Arc::clone(&self.seats);
         shared.pipeline.borrow_mut().metrics.connections.accepted += 1;
         let task = glommio::spawn_local(async move {
+            // Whether the task ends or is cancelled; after all else.
+            let _seat = Seat { id, finished, seats };
             let ended = Ended {
                 id,
                 shared: Rc::clone(&shared),
-                finished,
-                seats,
                 reason: CloseReason::Drain,
             };
-            ended.finish(serve_connection(accepted, id, listener, status, shared).await);
+            let mut sockets = Sockets::of(accepted.stream);
+            let place = (accepted.node, id);
+            let reason = serve_connection(&mut sockets, place, listener, status, Rc::clone(&shared)).await;
+            // PARTING-2
+            ended.finish(reason);
+            sockets.part(&shared).await;
         });
         self.tasks.insert(id, task);
     }
 }
 
+/// Serves the connection number `id`, which came on the port of `node`, until it ends.
 async fn serve_connection(
-    accepted: Accepted,
-    id: u64,
+    sockets: &mut Sockets,
+    (node, id): (Option<i32>, u64),
     listener: Rc<Listener>,
     status: Rc<registry::Status>,
     shared: Rc<Shared>,
 ) -> CloseReason {
-    let (cluster, node) = (listener.map.cluster, accepted.node);
+    let cluster = listener.map.cluster;
     // The number only tells connections apart; that it wraps does no harm.
     let connection = id as u32;
-    let client = dial::adopt(accepted.stream);
     let connected = {
         let mut dialing = pin!(connect(&listener, node, connection, &shared));
         poll_fn(|context| {
@@ -314,7 +323,8 @@ async fn serve_connection(
             node.clone(),
         )
     };
-    let mut relay = Relay::new(client, broker, session, status, Rc::clone(&shared));
+    let broker = sockets.broker.insert(broker);
+    let mut relay = Relay::new(&mut sockets.client, broker, session, status, Rc::clone(&shared));
     loop {
         match (&mut relay).await {
             Turn::GaveWay => others_first().await,
@@ -348,8 +358,6 @@ fn is_brokers_silence(reason: CloseReason) -> bool {
 struct Ended {
     id: u64,
     shared: Rc<Shared>,
-    finished: Rc<RefCell<Vec<u64>>>,
-    seats: Arc<Seats>,
     reason: CloseReason,
 }
 
@@ -368,6 +376,18 @@ impl Drop for Ended {
             .connections
             .closed(self.reason);
         self.shared.registry.borrow_mut().remove(self.id);
+    }
+}
+
+/// The place that a connection takes until its sockets are closed.
+struct Seat {
+    id: u64,
+    finished: Rc<RefCell<Vec<u64>>>,
+    seats: Arc<Seats>,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
         self.finished.borrow_mut().push(self.id);
         self.seats.taken.fetch_sub(1, Ordering::Relaxed);
     }

@@ -2,7 +2,7 @@
 //!
 //! - SHARED-1: a `RefCell` here is borrowed within one poll and never across an await.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -30,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) alarms: RefCell<Alarms>,
     pub(crate) registry: RefCell<Registry>,
     pub(crate) errands: Errands,
+    /// Connections that have ended and whose sockets are not closed yet.
+    pub(super) partings: Cell<usize>,
     key_service: Sender<KeyRequest>,
     names: RefCell<HashMap<HostPort, Lookup>>,
     held: RefCell<HeldBytes>,
@@ -57,6 +59,7 @@ impl Shared {
             alarms: RefCell::default(),
             registry: RefCell::default(),
             errands: Errands::new(executor, control),
+            partings: Cell::new(0),
             key_service,
             names: RefCell::default(),
             held: RefCell::new(held),

@@ -1,0 +1,103 @@
+//! How the sockets of a connection are closed: writing is shut down, and what the peer still sends is read and dropped, until it ends.
+//!
+//! To close a socket with unread input sends a reset, and the kernel then drops what it has not sent yet: the end of an answer, or of a
+//! request that nobody acknowledges.
+//!
+//! - PARTING-1: a socket is parted from for [`PARTING_MAX`] and [`DROPPED_BYTES_MAX`] at most, both of a connection at the same time.
+//! - PARTING-2: the connection is counted as closed before, and owns no memory any more. It keeps its place among
+//!   `limits.connections_max`, so that there are never more sockets than that allows.
+//! - PARTING-3: a drain waits for it, or the end of the program would be the reset.
+//!
+//! Executor threads only.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::net::TcpStream as StdTcpStream;
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use futures_lite::future::zip;
+use futures_lite::io::{AsyncRead, AsyncWriteExt};
+use glommio::net::TcpStream;
+
+use super::dial::adopt;
+use super::others_first::others_first;
+use super::shared::Shared;
+
+/// The sockets of a connection.
+pub(super) struct Sockets {
+    pub(super) client: TcpStream,
+    /// Once it is connected.
+    pub(super) broker: Option<TcpStream>,
+}
+
+impl Sockets {
+    /// Those of a client that was just accepted.
+    pub(super) fn of(client: StdTcpStream) -> Self {
+        Self {
+            client: adopt(client),
+            broker: None,
+        }
+    }
+
+    /// Closes both.
+    pub(super) async fn part(self, shared: &Shared) {
+        let _counted = Counted::new(&shared.partings);
+        let deadline = Instant::now() + PARTING_MAX;
+        let broker = async {
+            if let Some(broker) = self.broker {
+                drop_input(broker, deadline, shared).await;
+            }
+        };
+        zip(drop_input(self.client, deadline, shared), broker).await;
+    }
+}
+
+/// Shuts writing down, and reads until the peer has ended or enough was read.
+async fn drop_input(mut socket: TcpStream, deadline: Instant, shared: &Shared) {
+    if socket.close().await.is_err() {
+        return;
+    }
+    let mut dropped = 0_usize;
+    let mut is_alarmed = false;
+    while dropped < DROPPED_BYTES_MAX {
+        let read = poll_fn(|context| {
+            if Instant::now() >= deadline {
+                return Poll::Ready(Ok(0));
+            }
+            if !is_alarmed {
+                is_alarmed = true;
+                shared.alarms.borrow_mut().at(context.waker(), deadline);
+            }
+            let mut buffer = shared.read_buffer.borrow_mut();
+            Pin::new(&mut socket).poll_read(context, &mut buffer)
+        });
+        match read.await {
+            Ok(bytes) if bytes > 0 => dropped = dropped.saturating_add(bytes),
+            Ok(_) | Err(_) => return,
+        }
+        others_first().await;
+    }
+}
+
+/// One that lasts is counted, however it ends.
+struct Counted<'a>(&'a Cell<usize>);
+
+impl<'a> Counted<'a> {
+    fn new(count: &'a Cell<usize>) -> Self {
+        count.set(count.get().saturating_add(1));
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
+}
+
+/// A peer that lives ends its side as soon as it hears of ours.
+const PARTING_MAX: Duration = Duration::from_secs(1);
+/// Twice of what the kernels of both sides hold on the way by default (6 MiB and 4 MiB at most), rounded down.
+const DROPPED_BYTES_MAX: usize = 16 * 1024 * 1024;

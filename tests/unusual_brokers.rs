@@ -1,0 +1,140 @@
+//! Brokers that behave as real ones seldom do, each played by the test: what clients get through the proxy then.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+#[path = "support/fixture.rs"]
+mod support;
+
+use support::HOST;
+use support::keystore::Keystore;
+use support::proxy::{Proxy, ProxySetup};
+use support::wait;
+
+/// PARTING-1: a client that has sent more than was read of it still gets the end of the last answer.
+#[test]
+fn the_last_answer_arrives_whole_however_much_was_not_read_of_the_client() {
+    let broker = start_broker(|mut socket| {
+        read_frame(&mut socket).expect("a request");
+        answer(&mut socket, &vec![7; ANSWER_BYTES]);
+        // Whatever is asked behind it.
+        let _ = socket.shutdown(Shutdown::Write);
+        let _ = std::io::copy(&mut socket, &mut std::io::sink());
+    });
+    let keystore = Keystore::create(&["orders"]);
+    let proxy = start_proxy(&broker, &keystore, &["limits.in_flight_requests_max=1"]);
+    let mut client = TcpStream::connect(proxy.bootstrap()).expect("connecting");
+    let mut sender = client.try_clone().expect("another handle");
+    // More than the proxy reads at a time, and less than two kernels hold.
+    let requests = request().repeat(40_000);
+    thread::scope(|scope| {
+        scope.spawn(move || sender.write_all(&requests));
+        let closed = "sealwire_connections_closed_total";
+        wait::until("the end of the connection", EVENTUALLY, || {
+            (proxy.metric(closed, &["reason=\"broker_closed\""]) > 0.0).then_some(())
+        });
+        let mut length = [0; 4];
+        client.read_exact(&mut length).expect("the answer's length");
+        let mut got = vec![0; ANSWER_BYTES];
+        client.read_exact(&mut got).expect("the whole answer");
+        assert_eq!(client.read(&mut [0; 1]).expect("the end"), 0);
+    });
+}
+
+/// PARTING-1, PARTING-3: neither a client that stays nor one that sends on keeps anything for long.
+#[test]
+fn what_a_client_leaves_open_is_closed_soon_and_does_not_hold_the_end() {
+    let broker = start_broker(|mut socket| {
+        read_frame(&mut socket).expect("a request");
+        answer(&mut socket, &[7; 64]);
+    });
+    let keystore = Keystore::create(&["orders"]);
+    let mut proxy = start_proxy(&broker, &keystore, &[]);
+    let connect = || {
+        let mut client = TcpStream::connect(proxy.bootstrap()).expect("connecting");
+        client.write_all(&request()).expect("sending");
+        read_frame(&mut client).expect("an answer");
+        assert_eq!(client.read(&mut [0; 1]).expect("the end"), 0);
+        client
+    };
+    let mut endless = connect();
+    let piece = vec![0; 64 << 10];
+    let sent = (0..).take_while(|_| endless.write_all(&piece).is_ok()).count() * piece.len();
+    assert!(sent < 64 << 20, "{sent} bytes were taken of one that sends on");
+
+    let begun = Instant::now();
+    let mut quiet = connect();
+    wait::until("the end of a quiet client", EVENTUALLY, || {
+        quiet.write_all(&[0]).err().map(|_| ())
+    });
+    assert!(begun.elapsed() >= PARTING, "{:?} is less", begun.elapsed());
+    let another = connect();
+    let begun = Instant::now();
+    proxy.terminate();
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    drop(another);
+}
+
+/// A broker that serves each connection so, on a thread of its own that ends with the test's process; its address.
+fn start_broker(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> String {
+    let listener = TcpListener::bind((HOST, 0)).expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    let serve = Arc::new(serve);
+    thread::spawn(move || {
+        for socket in listener.incoming().flatten() {
+            let serve = Arc::clone(&serve);
+            thread::spawn(move || serve(socket));
+        }
+    });
+    address
+}
+
+fn start_proxy(broker: &str, keystore: &Keystore, settings: &[&str]) -> Proxy {
+    let mut proxy = Proxy::start(&ProxySetup {
+        brokers: broker.to_owned(),
+        nodes: vec![0],
+        keystore,
+        rules: "[[cluster.main.topics]]\nmatch = \"sealed*\"\nkms = \"local\"\nkek = \"orders\"\n",
+        executors: 1,
+    });
+    proxy.terminate();
+    proxy.start_again_with(settings);
+    proxy
+}
+
+/// A DescribeLogDirs request of version 1 for no topic, which goes to the broker as it is, and so does its answer.
+fn request() -> Vec<u8> {
+    let frame = [
+        &[0, 35, 0, 1][..],
+        &CORRELATION_ID,
+        &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+    ]
+    .concat();
+    [&[0, 0, 0, 14], &frame[..]].concat()
+}
+
+fn read_frame(socket: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut length = [0; 4];
+    socket.read_exact(&mut length).ok()?;
+    let mut frame = vec![0; usize::try_from(u32::from_be_bytes(length)).ok()?];
+    socket.read_exact(&mut frame).ok()?;
+    Some(frame)
+}
+
+/// Answers with so many bytes, the correlation id among them.
+fn answer(socket: &mut TcpStream, body: &[u8]) {
+    let length = u32::try_from(body.len()).expect("a length").to_be_bytes();
+    let frame = [&length[..], &CORRELATION_ID, &body[4..]].concat();
+    // The proxy may be gone.
+    let _ = socket.write_all(&frame);
+}
+
+const CORRELATION_ID: [u8; 4] = [0, 0, 0, 7];
+/// Less than a kernel takes for a client that does not read.
+const ANSWER_BYTES: usize = 1 << 20;
+/// How long a client is given to end its side.
+const PARTING: Duration = Duration::from_secs(1);
+const EVENTUALLY: Duration = Duration::from_secs(30);
