@@ -4,8 +4,9 @@
 //!
 //! - RECORDLESS-1: a batch that announces no record has no byte behind its header: librdkafka reads records for as long as
 //!   there are bytes, whatever the count says.
-//! - RECORDLESS-2: a control batch is one transaction marker: not compressed, a key of four bytes (version and type), a
-//!   value of a few numbers, no headers. A client that does not know the control bit would hand its record out.
+//! - RECORDLESS-2: a control batch is one transaction marker, exactly as brokers write it: not compressed, a key of version 0
+//!   and type abort or commit, a value of version 0 and the coordinator's epoch, no headers. A client that does not know the
+//!   control bit would hand its record out, and of it only the epoch is the broker's to choose.
 
 use crate::record_batch::{BatchError, BatchHeader, Codec, HEADER_BYTES, RecordCursor, crc_matches};
 
@@ -39,10 +40,11 @@ pub(super) fn check(batch: &[u8], header: &BatchHeader) -> Result<(), BatchError
     }
     let mut cursor = RecordCursor::stored(header, HEADER_BYTES);
     while let Some(record) = cursor.next(batch)? {
-        let key_bytes = record.key.map_or(0, |key| key.len());
-        let value_bytes = record.value.map_or(0, |value| value.len());
-        let is_marker = key_bytes == MARKER_KEY_BYTES
-            && value_bytes <= MARKER_VALUE_BYTES_MAX
+        let key = record.key.map(|key| key.of(batch));
+        let value = record.value.map(|value| value.of(batch));
+        let is_marker = key.is_some_and(|key| MARKER_KEYS.iter().any(|marker| marker == key))
+            && value
+                .is_some_and(|value| value.len() == MARKER_VALUE_BYTES && value.starts_with(&MARKER_VERSION))
             && record.header_count == 0
             && record.first_header == record.end;
         if !is_marker {
@@ -54,10 +56,12 @@ pub(super) fn check(batch: &[u8], header: &BatchHeader) -> Result<(), BatchError
 
 /// A record takes less than 20 bytes besides key and value; more is not even looked at.
 const MARKER_BATCH_BYTES_MAX: usize = HEADER_BYTES + 1024;
-/// Version and type, two bytes each.
-const MARKER_KEY_BYTES: usize = 4;
-/// A version and the coordinator's epoch are six bytes; what later versions add is numbers too.
-const MARKER_VALUE_BYTES_MAX: usize = 32;
+/// Version and type, two bytes each: abort and commit. (Other types are in the log of the controllers alone.)
+const MARKER_KEYS: [[u8; 4]; 2] = [[0, 0, 0, 0], [0, 0, 0, 1]];
+/// The version (two bytes), and four bytes of the coordinator's epoch.
+const MARKER_VALUE_BYTES: usize = 6;
+/// The only version of a marker's value, from Kafka 0.11 to 4.4 (`EndTxnMarker`).
+const MARKER_VERSION: [u8; 2] = [0, 0];
 
 #[cfg(test)]
 mod tests {
@@ -82,8 +86,15 @@ mod tests {
 
     #[test]
     fn markers_and_emptied_batches_pass() {
-        let control = BatchBuilder::new().producer(7, 0, -1).transactional().control();
-        assert_eq!(checked(&control.record(marker())), Ok(()));
+        for key in MARKER_KEYS {
+            let control = BatchBuilder::new().producer(7, 0, -1).transactional().control();
+            let record = RecordInput {
+                key: Some(&key),
+                value: Some(&[0, 0, 0xff, 0xff, 0xff, 0xff]),
+                ..marker()
+            };
+            assert_eq!(checked(&control.record(record)), Ok(()));
+        }
         assert_eq!(checked(&BatchBuilder::new().last_offset_delta(3)), Ok(()));
         let emptied = BatchBuilder::new()
             .control()
@@ -106,27 +117,33 @@ mod tests {
 
     #[test]
     fn the_control_bit_hides_no_record() {
-        let long = [b'x'; 33];
         let header: &[(&[u8], Option<&[u8]>)] = &[(b"h", Some(b"injected"))];
+        let with_key = |key| RecordInput { key, ..marker() };
+        let with_value = |value| RecordInput { value, ..marker() };
         for record in [
-            RecordInput {
-                key: Some(b"order"),
-                ..marker()
-            },
-            RecordInput {
-                key: None,
-                ..marker()
-            },
-            RecordInput {
-                value: Some(&long),
-                ..marker()
-            },
+            with_key(Some(&b"order"[..])),
+            with_key(Some(b"keys")),
+            with_key(None),
+            // Another version; other types: those of the controllers' log, and none.
+            with_key(Some(&[0, 1, 0, 1])),
+            with_key(Some(&[0, 0, 0, 2])),
+            with_key(Some(&[0, 0, 0, 6])),
+            with_key(Some(&[0, 0, 0xff, 0xff])),
+            with_key(Some(&[0, 0, 0])),
+            with_key(Some(&[0, 0, 0, 1, 0])),
+            with_value(Some(&[0, 1, 0, 0, 0, 7])),
+            with_value(Some(&[0, 0, 0, 0, 7])),
+            with_value(Some(&[0, 0, 0, 0, 0, 0, 7])),
+            with_value(Some(&[0; 32])),
+            with_value(Some(b"")),
+            with_value(None),
             RecordInput {
                 headers: header,
                 ..marker()
             },
         ] {
-            assert!(checked(&BatchBuilder::new().control().record(record)).is_err());
+            let refused = checked(&BatchBuilder::new().control().record(record));
+            assert_eq!(refused, Err(BatchError::Control), "{record:?}");
         }
         let two = BatchBuilder::new().control().record(marker()).record(marker());
         assert_eq!(checked(&two), Err(BatchError::RecordCount));
