@@ -124,8 +124,10 @@ pub struct SealTemplate {
     pub domain: Template,
     /// Further domains that records may be bound to.
     pub open_domains: Vec<Template>,
-    /// How headers are treated.
+    /// How headers of new records are treated.
     pub headers: HeaderMode,
+    /// How well headers of records that are opened have to be protected.
+    pub open_headers: HeaderMode,
     /// Which forms readers may get.
     pub accept: Forms,
     /// What the topic allows, in bytes of one batch.
@@ -146,6 +148,7 @@ impl SealTemplate {
             domain: Template::topic(),
             open_domains: Vec::new(),
             headers: HeaderMode::Sealed,
+            open_headers: HeaderMode::Sealed,
             accept: Forms::SEALWIRE,
             max_message_bytes: MAX_MESSAGE_BYTES_DEFAULT,
             on_unreadable: OnUnreadable::Refuse,
@@ -180,6 +183,7 @@ impl SealTemplate {
             domain: domain(&self.domain)?,
             open_domains: self.open_domains.iter().map(domain).collect::<Result<_, _>>()?,
             headers: self.headers,
+            open_headers: self.open_headers,
             accept: self.accept,
             max_message_bytes: self.max_message_bytes,
             on_unreadable: self.on_unreadable,
@@ -251,8 +255,10 @@ pub struct SealRule {
     pub domain: Domain,
     /// Further domains that records may be bound to.
     pub open_domains: Vec<Domain>,
-    /// How headers are treated.
+    /// How headers of new records are treated.
     pub headers: HeaderMode,
+    /// How well headers of records that are opened have to be protected.
+    pub open_headers: HeaderMode,
     /// Which forms readers may get.
     pub accept: Forms,
     /// What the topic allows, in bytes of one batch; a larger sealed batch is refused.
@@ -302,7 +308,7 @@ pub enum OnUnreadable {
     Refuse,
     /// The record is left out.
     Skip,
-    /// The record is delivered with a null value and without headers.
+    /// The record is delivered with a null value and without headers, like a tombstone: for rules that accept tombstones.
     Null,
 }
 

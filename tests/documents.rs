@@ -133,6 +133,7 @@ fn fetch_refusals() -> Vec<FetchRefusal> {
         FetchRefusal::NoRule,
         FetchRefusal::Rejected,
         FetchRefusal::KekNotNamed,
+        FetchRefusal::WeakHeaders,
     ];
     single
         .into_iter()

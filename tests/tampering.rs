@@ -11,7 +11,7 @@ use support::broker_properties::Login;
 use support::cluster::KafkaCluster;
 use support::operations::From;
 use support::records::{Bytes, Consumed, Header, Record, assert_delivered};
-use support::rig::Rig;
+use support::rig::{RULES, Rig};
 use support::stored_seal::{MARKER, StoredSeal};
 
 static RIG: LazyLock<Rig> =
@@ -453,6 +453,69 @@ fn accepted_plaintext_does_not_excuse_a_broken_seal() {
             .consume_until_error(&rig.options(), &From::partitions(&target.topic, 1), limit);
     assert_eq!(read.len(), target.sent.len() + 1, "{read:?}");
     assert!(error.is_some_and(|error| error.contains(CORRUPT)));
+}
+
+/// Nobody vouches for an accepted tombstone: it says which key, and nothing else.
+#[test]
+fn headers_of_an_accepted_tombstone_are_dropped() {
+    let Some(target) = Target::prepare("nulled-tombstone") else {
+        return;
+    };
+    let tombstone = Record::new(&target.topic, "a", "")
+        .without_value()
+        .header("injected", "by the broker")
+        .partition(0);
+    target.inject(&tombstone);
+    let rig = &*RIG;
+    let count = target.sent.len() + 1;
+    let read = rig
+        .java
+        .consume(&rig.options(), &From::partitions(&target.topic, 1), count);
+    let last = read.last().expect("records");
+    assert_eq!((&last.key, &last.value), (&Some("a".into()), &None));
+    assert_eq!(last.headers, []);
+}
+
+/// A record from before the rule was tightened, with a header that the broker has added.
+#[test]
+fn a_tightened_rule_binds_readers() {
+    let Some(target) = Target::prepare("free-tightened") else {
+        return;
+    };
+    let rig = &*RIG;
+    let record = target.stored[0].again(&target.topic).header("injected", "later");
+    target.inject(&record);
+    for (headers, readable) in [("", false), ("open_headers = \"free\"", true)] {
+        let rules = RULES.replace("headers = \"free\"", headers);
+        let Some(mut tightened) = rig.another_proxy_with(Login::Plaintext, &rules) else {
+            return;
+        };
+        let options = support::operations::Options::at(tightened.bootstrap());
+        let from = From::partitions(&target.topic, 1);
+        if readable {
+            let read = rig.java.consume(&options, &from, target.sent.len() + 1);
+            assert_eq!(read.last().map(|last| last.headers.len()), Some(3), "{read:?}");
+        } else {
+            let limit = Duration::from_secs(20);
+            let (read, error) = rig.java.consume_until_error(&options, &from, limit);
+            assert!(read.is_empty(), "{read:?}");
+            assert!(error.is_some_and(|error| error.contains(CORRUPT)));
+        }
+        tightened.terminate();
+    }
+}
+
+/// Corrupt like any record of which a byte was altered, and not a matter of permissions.
+#[test]
+fn wrapped_dek_altered() {
+    let Some(target) = Target::prepare("sealed-altered-dek") else {
+        return;
+    };
+    let mut seal = target.seal(0);
+    *seal.wrapped_dek.last_mut().expect("a wrapped key") ^= 1;
+    let mut record = target.stored[0].again(&target.topic);
+    record.headers = vec![seal.header()];
+    target.assert_refused(record, CORRUPT);
 }
 
 #[test]

@@ -582,6 +582,13 @@ pub const KEYS: &[Key] = &[
         "\"sealed\"",
     ),
     other(
+        "cluster.*.topics.[].open_headers",
+        "`\"sealed\"`, `\"bound\"` or `\"free\"`",
+        Absent("as strong as `headers`"),
+        "How well headers of records that are read have to be protected at least: `free` is weaker than `bound`, `bound` than `sealed`. A record with weaker ones is refused (`weak_headers`). After `headers` was made stronger, the weaker mode of older records has to be written here as long as they are to be read; while it stands, whoever writes to the log can add to and change the headers of those that are `free`.",
+        "\"bound\"",
+    ),
+    other(
         "cluster.*.topics.[].key",
         "`\"clear\"`",
         Value("\"clear\""),
@@ -592,7 +599,7 @@ pub const KEYS: &[Key] = &[
         "cluster.*.topics.[].accept",
         "list of forms",
         Value("[\"sealwire\"]"),
-        "Which forms of stored records readers may get: `sealwire` (always among them), `tombstone` (a null value without a seal), `plaintext`. Each further form lets a broker that lies inject records of it: use them while migrating. `kroxylicious` is not available in this version.",
+        "Which forms of stored records readers may get: `sealwire` (always among them), `tombstone` (a null value without a seal; it comes without headers unless `plaintext` is accepted too), `plaintext`. Each further form lets a broker that lies inject records of it: use them while migrating. `kroxylicious` is not available in this version.",
         "[\"sealwire\", \"plaintext\", \"tombstone\"]",
     ),
     size(
@@ -605,7 +612,7 @@ pub const KEYS: &[Key] = &[
         "cluster.*.topics.[].on_unreadable",
         "`\"refuse\"`, `\"skip\"` or `\"null\"`",
         Value("\"refuse\""),
-        "What happens to a record that does not open. `refuse` stops the partition there with error 2; `skip` leaves the record out; `null` delivers it with a null value. Either way it is counted and audited.",
+        "What happens to a record that does not open. `refuse` stops the partition there with error 2; `skip` leaves the record out; `null` delivers its key with a null value and no headers, and is allowed only where `accept` has `tombstone`: nobody has verified that key. Either way it is counted and audited.",
         "\"refuse\"",
     ),
     Key {

@@ -526,6 +526,7 @@ open_keks = ["old-${1}", { kms = "old", kek = "${topic}" }]
 domain = "d:${2}"
 open_domains = ["eu.${topic}"]
 headers = "bound"
+open_headers = "free"
 accept = ["sealwire", "tombstone"]
 max_message_bytes = "2MiB"
 on_unreadable = "skip"
@@ -562,8 +563,8 @@ pass = true
         ["eu.core.orders"]
     );
     assert_eq!(
-        (seal.headers, seal.on_unreadable),
-        (HeaderMode::Bound, OnUnreadable::Skip)
+        (seal.headers, seal.open_headers, seal.on_unreadable),
+        (HeaderMode::Bound, HeaderMode::Free, OnUnreadable::Skip)
     );
     assert!(seal.accept.contains(Forms::TOMBSTONE) && !seal.accept.contains(Forms::PLAINTEXT));
     assert!(matches!(action("gone-1"), Some(Action::Reject { reason: Some(reason) }) if &*reason == "moved"));
@@ -575,6 +576,72 @@ pass = true
     ));
     let refused = action(&format!("core.{}", "x".repeat(244)));
     assert!(matches!(refused, Some(Action::Seal(_))), "249 bytes fit");
+}
+
+/// BASE with further lines in its rule.
+fn with_rule_keys(keys: &str) -> String {
+    BASE.replace("kek = \"payments\"\n", &format!("kek = \"payments\"\n{keys}\n"))
+}
+
+#[test]
+fn readers_may_get_weaker_headers_only_where_it_is_written() {
+    use HeaderMode::{Bound, Free, Sealed};
+    let read = |keys: &str| {
+        let config = load(&with_rule_keys(keys)).unwrap_or_else(|errors| panic!("{keys}: {errors}"));
+        let rules = config.clusters.first().map(|cluster| cluster.rules.clone());
+        match rules
+            .and_then(|rules| rules.resolve("payments-1"))
+            .map(|rule| rule.action)
+        {
+            Some(Action::Seal(seal)) => (seal.headers, seal.open_headers),
+            other => panic!("{other:?}"),
+        }
+    };
+    for (keys, expected) in [
+        ("", (Sealed, Sealed)),
+        ("headers = \"bound\"", (Bound, Bound)),
+        ("headers = \"free\"", (Free, Free)),
+        ("open_headers = \"bound\"", (Sealed, Bound)),
+        ("open_headers = \"free\"", (Sealed, Free)),
+        ("headers = \"bound\"\nopen_headers = \"bound\"", (Bound, Bound)),
+    ] {
+        assert_eq!(read(keys), expected, "{keys}");
+    }
+    for keys in [
+        "headers = \"bound\"\nopen_headers = \"sealed\"",
+        "headers = \"free\"\nopen_headers = \"bound\"",
+        "open_headers = \"weak\"",
+    ] {
+        let error = only_mistake(load(&with_rule_keys(keys)));
+        assert_eq!(error.key, "cluster.main.topics[0].open_headers", "{error}");
+    }
+}
+
+/// ENV-46: nobody has verified the key of a record that does not open.
+#[test]
+fn a_record_that_does_not_open_deletes_nothing_unless_tombstones_are_accepted() {
+    for (keys, good) in [
+        ("on_unreadable = \"null\"", false),
+        ("on_unreadable = \"null\"\naccept = [\"sealwire\"]", false),
+        (
+            "on_unreadable = \"null\"\naccept = [\"sealwire\", \"plaintext\"]",
+            false,
+        ),
+        (
+            "on_unreadable = \"null\"\naccept = [\"sealwire\", \"tombstone\"]",
+            true,
+        ),
+        ("on_unreadable = \"skip\"", true),
+    ] {
+        let read = load(&with_rule_keys(keys));
+        if good {
+            assert!(read.is_ok(), "{keys}: {read:?}");
+        } else {
+            let error = only_mistake(read);
+            assert_eq!(error.key, "cluster.main.topics[0].on_unreadable", "{error}");
+            assert!(error.fix.contains("tombstone"), "{error}");
+        }
+    }
 }
 
 #[test]

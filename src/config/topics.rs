@@ -211,27 +211,12 @@ fn read_seal(
         .get("open_domains")
         .and_then(|list| list.elements())
         .map(|places| places.iter().map(template).collect::<Vec<_>>());
-    let headers = read_choice(
-        node,
-        "headers",
-        &[
-            ("sealed", HeaderMode::Sealed),
-            ("bound", HeaderMode::Bound),
-            ("free", HeaderMode::Free),
-        ],
-    );
+    let headers = read_choice(node, "headers", &HEADER_MODES);
+    let open_headers = read_open_headers(node, headers);
     let key_is_clear = read_key_mode(node);
     let accept = read_accept(node);
     let max_message_bytes = node.quantity("max_message_bytes");
-    let on_unreadable = read_choice(
-        node,
-        "on_unreadable",
-        &[
-            ("refuse", OnUnreadable::Refuse),
-            ("skip", OnUnreadable::Skip),
-            ("null", OnUnreadable::Null),
-        ],
-    );
+    let on_unreadable = read_on_unreadable(node, accept);
     let forgeable_kek = node.flag("forgeable_kek");
     key_is_clear?;
     Some(SealTemplate {
@@ -241,6 +226,7 @@ fn read_seal(
         domain: domain?,
         open_domains: open_domains?.into_iter().collect::<Option<_>>()?,
         headers: headers?,
+        open_headers: open_headers?,
         accept: accept?,
         max_message_bytes: max_message_bytes?,
         on_unreadable: on_unreadable?,
@@ -355,6 +341,43 @@ fn read_choice<T: Copy>(node: &Node<'_>, name: &str, choices: &[(&str, T)]) -> O
     found
 }
 
+/// The floor for readers: as strong as what the rule seals, unless a weaker one is written.
+fn read_open_headers(node: &Node<'_>, headers: Option<HeaderMode>) -> Option<HeaderMode> {
+    let Some(written) = node.written("open_headers") else {
+        return headers;
+    };
+    let open_headers = read_choice(node, "open_headers", &HEADER_MODES)?;
+    if headers.is_some_and(|headers| open_headers > headers) {
+        written.complain(
+            "readers could not get what this rule seals: its headers are less protected",
+            "write what headers says or something weaker, or remove it",
+        );
+        return None;
+    }
+    Some(open_headers)
+}
+
+fn read_on_unreadable(node: &Node<'_>, accept: Option<Forms>) -> Option<OnUnreadable> {
+    let choices = [
+        ("refuse", OnUnreadable::Refuse),
+        ("skip", OnUnreadable::Skip),
+        ("null", OnUnreadable::Null),
+    ];
+    let on_unreadable = read_choice(node, "on_unreadable", &choices)?;
+    // ENV-46: the key of a record that does not open is nobody's word.
+    if on_unreadable == OnUnreadable::Null
+        && accept.is_some_and(|accept| !accept.contains(Forms::TOMBSTONE))
+        && let Some(written) = node.written("on_unreadable")
+    {
+        written.complain(
+            "a record that does not open would delete its key, which nobody has verified",
+            "write \"skip\", or add \"tombstone\" to accept: whoever writes to the log can delete any key then",
+        );
+        return None;
+    }
+    Some(on_unreadable)
+}
+
 fn read_key_mode(node: &Node<'_>) -> Option<()> {
     let place = node.get("key")?;
     let problem = match place.as_text()?.as_str() {
@@ -407,6 +430,12 @@ fn read_accept(node: &Node<'_>) -> Option<Forms> {
     }
     all_good.then_some(forms)
 }
+
+const HEADER_MODES: [(&str, HeaderMode); 3] = [
+    ("sealed", HeaderMode::Sealed),
+    ("bound", HeaderMode::Bound),
+    ("free", HeaderMode::Free),
+];
 
 /// Far more than anyone writes by hand; looking for rules that can never match takes time in the square of it.
 const RULES_MAX: usize = 1000;

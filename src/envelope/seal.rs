@@ -33,8 +33,8 @@ pub const COUNTER_MAX: u32 = 0x7fff_ffff;
 /// Bytes of the domain hint.
 pub const DOMAIN_HINT_BYTES: usize = 4;
 
-/// What happens to a record's own headers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+/// What happens to a record's own headers. Later is stronger (ENV-50).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum HeaderMode {
     /// Readable at rest and unauthenticated: tools behind the proxy may add, change and remove headers.
     Free,

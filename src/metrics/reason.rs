@@ -55,12 +55,14 @@ labels! {
         Malformed => "malformed",
         /// A batch in a form that cannot be sealed or opened (magic 0 or 1, a codec that is not known).
         Unsupported => "unsupported",
-        /// The authentication tag does not verify.
+        /// The authentication tag of a record, or of the data key in it, does not verify.
         Tag => "tag",
         /// The seal is of a format that is not known, or not in its canonical form.
         UnknownFormat => "unknown_format",
         /// The seal is bound to a domain that the rule does not name.
         Domain => "domain",
+        /// The record's headers are less protected than the rule demands of what is read.
+        WeakHeaders => "weak_headers",
         /// A record without a seal where the rule demands one.
         Plaintext => "plaintext",
         /// A tombstone without a seal where the rule does not accept it.

@@ -9,6 +9,8 @@
 //!   one is written anew all the same unless plaintext is accepted: what lies behind the end of a gzip or LZ4 stream is
 //!   ignored here as Java ignores it, and another client might read records there.
 //! - OPEN-BATCH-4: when keys are taken away while a batch is being opened, it is begun anew.
+//! - OPEN-BATCH-5: where plaintext is not accepted, what nobody vouches for is at most a key with a null value: an accepted
+//!   tombstone comes without its headers.
 
 use std::rc::Rc;
 use std::time::Instant;
@@ -137,6 +139,8 @@ enum Action {
     Open(Marker),
     /// Its form is accepted as it is.
     Copy,
+    /// It is accepted without its headers (OPEN-BATCH-5).
+    Strip,
     /// Its key is on the way.
     Wait,
     /// It does not open; the rule says what to do.
@@ -379,7 +383,7 @@ impl Walk {
                 }
                 _ if self.waiting || survey_only => {}
                 Action::Copy => {}
-                Action::Open(_) | Action::Unreadable(_) => {
+                Action::Open(_) | Action::Strip | Action::Unreadable(_) => {
                     if let Some(stopped) = self.write_up_to(record.start, batch, means.work, out)? {
                         return Ok(Some(stopped));
                     }
@@ -462,9 +466,18 @@ impl Walk {
     ) -> Result<Action, FetchRefusal> {
         let marker = match find_marker(records, record)? {
             Marked::One(marker) => marker,
-            Marked::None(form) if context.rule.accept.contains(accepted_as(form)) => return Ok(Action::Copy),
+            Marked::None(form) if context.rule.accept.contains(accepted_as(form)) => {
+                let believed = form != Form::Tombstone
+                    || record.header_count == 0
+                    || context.rule.accept.contains(Forms::PLAINTEXT);
+                return Ok(if believed { Action::Copy } else { Action::Strip });
+            }
             Marked::None(form) => return Err(FetchRefusal::Form(form)),
         };
+        // ENV-50. Before its key is asked for; the tag binds what it says of itself.
+        if marker.seal().parts.headers < context.rule.open_headers {
+            return Err(FetchRefusal::WeakHeaders);
+        }
         let wrapped = marker.wrapped_dek(records);
         if key.as_ref().is_some_and(|key| key.wrapped_dek() == wrapped) {
             return Ok(Action::Open(marker));
@@ -506,13 +519,17 @@ impl Walk {
                     Err(error) => FetchRefusal::Open(error),
                 }
             }
+            Action::Strip => {
+                write_tombstone(records, record, out);
+                return Ok(());
+            }
             Action::Unreadable(refusal) => refusal,
             Action::Copy | Action::Wait => return Ok(()),
         };
         match context.rule.on_unreadable {
             OnUnreadable::Refuse => return Err(refusal),
             OnUnreadable::Skip => self.dropped = self.dropped.saturating_add(1),
-            OnUnreadable::Null => write_emptied(records, record, out),
+            OnUnreadable::Null => write_tombstone(records, record, out),
         }
         let count = self.unreadable.as_ref().map_or(0, |(count, _)| *count);
         self.unreadable = Some((count.saturating_add(1), refusal));
@@ -521,7 +538,7 @@ impl Walk {
 }
 
 /// Writes the record with its key, a null value and no headers.
-fn write_emptied(records: &[u8], record: &RecordLayout, out: &mut Vec<u8>) {
+fn write_tombstone(records: &[u8], record: &RecordLayout, out: &mut Vec<u8>) {
     const NULL: i32 = -1;
     let kept = record.fixed_and_key().of(records);
     let body_bytes = kept.len() + varint_bytes(NULL) + varint_bytes(0);

@@ -138,6 +138,9 @@ pub enum FetchRefusal {
     /// A record does not open.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The record's headers are less protected than the rule demands.
+    #[error("a record whose headers are less protected than the rule demands of what is read")]
+    WeakHeaders,
     /// A record in a form that the rule does not accept.
     #[error("a record in the form {}, which the rule does not accept", .0.name())]
     Form(Form),
@@ -147,16 +150,27 @@ impl FetchRefusal {
     /// The Kafka error code: 2 or 29 (see the module).
     pub fn error_code(&self) -> i16 {
         match self {
+            // An altered record, whichever of its bytes were altered.
+            Self::Key(KeyFailure::Malformed)
+            | Self::Batch(_)
+            | Self::Open(_)
+            | Self::WeakHeaders
+            | Self::Form(_) => error_code::CORRUPT_MESSAGE,
             Self::NoRule | Self::Rejected | Self::KekNotNamed | Self::Key(_) => {
                 error_code::TOPIC_AUTHORIZATION_FAILED
             }
-            Self::Batch(_) | Self::Open(_) | Self::Form(_) => error_code::CORRUPT_MESSAGE,
         }
     }
 
-    /// Whether it concerns a single record, so that `on_unreadable` may let the reader past it.
+    /// Whether it says that a single record will never open, so that `on_unreadable` may let the reader past it. A failure of
+    /// our own says nothing about the record.
     pub fn is_unreadable_record(&self) -> bool {
-        matches!(self, Self::Open(_) | Self::Form(_))
+        match self {
+            Self::Open(error) => !matches!(error, OpenError::Crypto(_)),
+            Self::Key(failure) => *failure == KeyFailure::Malformed,
+            Self::WeakHeaders | Self::Form(_) => true,
+            Self::NoRule | Self::Rejected | Self::KekNotNamed | Self::Batch(_) => false,
+        }
     }
 
     /// The reason class for counters.
@@ -165,10 +179,12 @@ impl FetchRefusal {
             Self::NoRule => RefusalReason::NoRule,
             Self::Rejected => RefusalReason::Rejected,
             Self::KekNotNamed => RefusalReason::KekNotNamed,
+            Self::Key(KeyFailure::Malformed) => RefusalReason::Tag,
             Self::Key(failure) => key_reason(*failure),
             Self::Batch(BatchError::Magic(_) | BatchError::Codec { .. }) => RefusalReason::Unsupported,
             Self::Batch(_) => RefusalReason::Malformed,
             Self::Open(error) => open_reason(error),
+            Self::WeakHeaders => RefusalReason::WeakHeaders,
             Self::Form(Form::Plaintext) => RefusalReason::Plaintext,
             Self::Form(Form::Tombstone) => RefusalReason::Tombstone,
             Self::Form(_) => RefusalReason::ForeignForm,
@@ -218,7 +234,9 @@ mod tests {
             FetchRefusal::KekNotNamed,
             FetchRefusal::Key(KeyFailure::KekDisabled),
             FetchRefusal::Batch(BatchError::Checksum),
+            FetchRefusal::Key(KeyFailure::Malformed),
             FetchRefusal::Open(OpenError::Tag),
+            FetchRefusal::WeakHeaders,
             FetchRefusal::Form(Form::Plaintext),
         ];
         for refusal in refusals {

@@ -52,6 +52,7 @@ on_unreadable = "skip"
 match = "null-*"
 kms = "local"
 kek = "quickstart"
+accept = ["sealwire", "tombstone"]
 on_unreadable = "null"
 "#;
 

@@ -14,7 +14,7 @@ use crate::wire::{Fetched, delivered, fetch_request, fetch_response, fetched, on
 const VERSIONS: std::ops::RangeInclusive<i16> = 4..=12;
 
 /// Fetches what the broker answers with; waits out the hold, if there is one.
-fn fetch(rig: &mut Rig, version: i16, partitions: &[Fetched]) -> Vec<Fetched> {
+pub(crate) fn fetch(rig: &mut Rig, version: i16, partitions: &[Fetched]) -> Vec<Fetched> {
     assert_eq!(rig.client_sends(&fetch_request(version, 3)), Ok(Halt::More));
     let mut halted = rig.broker_sends(&fetch_response(version, 3, partitions)).unwrap();
     if halted != Halt::More {
@@ -26,7 +26,7 @@ fn fetch(rig: &mut Rig, version: i16, partitions: &[Fetched]) -> Vec<Fetched> {
 }
 
 /// What becomes of the records of one partition of `topic`, when another one delivers.
-fn records_of(rig: &mut Rig, topic: &str, records: &[u8]) -> Fetched {
+pub(crate) fn records_of(rig: &mut Rig, topic: &str, records: &[u8]) -> Fetched {
     let control = sealed(&batch(&["control"]), &PAYMENTS, "sealed-control");
     let mut outcome = fetch(
         rig,
@@ -37,7 +37,7 @@ fn records_of(rig: &mut Rig, topic: &str, records: &[u8]) -> Fetched {
     outcome.remove(0)
 }
 
-fn code_of(rig: &mut Rig, topic: &str, records: &[u8]) -> i16 {
+pub(crate) fn code_of(rig: &mut Rig, topic: &str, records: &[u8]) -> i16 {
     let outcome = records_of(rig, topic, records);
     assert_eq!(outcome.records, b"", "{topic}");
     outcome.error_code

@@ -156,11 +156,11 @@ fn a_key_of_a_kek_that_the_rule_does_not_name_is_never_asked_for() {
 
 #[test]
 fn a_refused_key_is_said_counted_and_audited_also_when_it_was_waited_for() {
-    for failure in [
-        KeyFailure::KekDisabled,
-        KeyFailure::KekDestroyed,
-        KeyFailure::KekNotFound,
-        KeyFailure::Malformed,
+    for (failure, code, reason) in [
+        (KeyFailure::KekDisabled, 29, "kek_refused"),
+        (KeyFailure::KekDestroyed, 29, "kek_refused"),
+        (KeyFailure::KekNotFound, 29, "kek_refused"),
+        (KeyFailure::Malformed, 2, "tag"),
     ] {
         let mut rig = Rig::new();
         let sent = fetched("sealed-a", 0, &sealed(&batch(&["value"]), &PAYMENTS, "sealed-a"));
@@ -176,8 +176,8 @@ fn a_refused_key_is_said_counted_and_audited_also_when_it_was_waited_for() {
         );
         rig.pass_time(HOLD);
         assert_eq!(rig.broker_sends(&[]), Ok(Halt::More));
-        assert_eq!(at_client(&mut rig), [sent.emptied(29), unknown.emptied(29)]);
-        assert_eq!(rig.refusals(), [("kek_refused", 1), ("no_rule", 1)].into());
+        assert_eq!(at_client(&mut rig), [sent.emptied(code), unknown.emptied(29)]);
+        assert_eq!(rig.refusals(), [(reason, 1), ("no_rule", 1)].into());
         assert_eq!(rig.audit(), ["no_rule", failure.reason()]);
     }
 }

@@ -19,4 +19,5 @@ mod rig;
 mod shapes;
 mod simulation;
 mod split_batches;
+mod unverified;
 mod wire;

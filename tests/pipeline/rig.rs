@@ -94,6 +94,13 @@ fn seal_rule(pattern: &str, kek: &str, adjust: impl FnOnce(&mut SealTemplate)) -
     }
 }
 
+fn headers_rule(pattern: &str, headers: HeaderMode, open_headers: HeaderMode) -> Rule {
+    seal_rule(pattern, "payments", |rule| {
+        rule.headers = headers;
+        rule.open_headers = open_headers;
+    })
+}
+
 fn rules() -> RuleSet {
     let pass = Rule {
         matcher: Matcher::glob("pass-*").unwrap(),
@@ -110,19 +117,24 @@ fn rules() -> RuleSet {
         reject,
         seal_rule("sealed-*", "payments", |_| {}),
         seal_rule("other-*", "other", |_| {}),
-        seal_rule("bound-*", "payments", |rule| rule.headers = HeaderMode::Bound),
-        seal_rule("free-*", "payments", |rule| rule.headers = HeaderMode::Free),
+        headers_rule("bound-*", HeaderMode::Bound, HeaderMode::Bound),
+        headers_rule("free-*", HeaderMode::Free, HeaderMode::Free),
+        headers_rule("raised-*", HeaderMode::Sealed, HeaderMode::Bound),
         seal_rule("skip-*", "payments", |rule| {
             rule.on_unreadable = OnUnreadable::Skip
         }),
         seal_rule("null-*", "payments", |rule| {
-            rule.on_unreadable = OnUnreadable::Null
+            rule.on_unreadable = OnUnreadable::Null;
+            rule.accept = Forms::SEALWIRE.with(Forms::TOMBSTONE);
         }),
         seal_rule("mixed-*", "payments", |rule| {
             rule.accept = Forms::SEALWIRE.with(Forms::PLAINTEXT);
         }),
         seal_rule("tombs-*", "payments", |rule| {
             rule.accept = Forms::SEALWIRE.with(Forms::TOMBSTONE);
+        }),
+        seal_rule("all-*", "payments", |rule| {
+            rule.accept = Forms::SEALWIRE.with(Forms::TOMBSTONE).with(Forms::PLAINTEXT);
         }),
         seal_rule("moved-*", "payments", |rule| {
             rule.open_domains = vec![Template::plain("sealed-a")];
@@ -475,12 +487,15 @@ pub(crate) fn batch(values: &[&str]) -> Vec<u8> {
 
 /// `batch` as it is stored once sealed.
 pub(crate) fn sealed(batch: &[u8], key: &Dek, domain: &str) -> Vec<u8> {
+    sealed_with(batch, key, domain, HeaderMode::Sealed)
+}
+
+/// The same with its headers treated in another way.
+pub(crate) fn sealed_with(batch: &[u8], key: &Dek, domain: &str, headers: HeaderMode) -> Vec<u8> {
     let header = BatchHeader::parse(batch).unwrap();
     let key = SealingKey::new(&key.secret(), &*key.wrapped()).unwrap();
     let domain = Domain::new(domain).unwrap();
-    let mut sealer = key
-        .begin(&domain, HeaderMode::Sealed, SealBuffers::default())
-        .unwrap();
+    let mut sealer = key.begin(&domain, headers, SealBuffers::default()).unwrap();
     let mut out = Vec::new();
     let writer = BatchWriter::begin(&mut out, batch).unwrap();
     let mut cursor = RecordCursor::stored(&header, HEADER_BYTES);

@@ -90,9 +90,17 @@ impl Rig {
 
     /// Another proxy with the same keys and rules, in front of the listener for `login`; none where the route is direct.
     pub(crate) fn another_proxy(&self, login: Login) -> Option<Proxy> {
-        self.keystore
-            .as_ref()
-            .map(|keystore| Proxy::start(&self.setup(keystore, login)))
+        self.another_proxy_with(login, &self.rules)
+    }
+
+    /// The same with other rules.
+    pub(crate) fn another_proxy_with(&self, login: Login, rules: &str) -> Option<Proxy> {
+        let keystore = self.keystore.as_ref()?;
+        let setup = ProxySetup {
+            rules,
+            ..self.setup(keystore, login)
+        };
+        Some(Proxy::start(&setup))
     }
 
     pub(crate) fn proxy(&self) -> Option<&Proxy> {
@@ -262,7 +270,7 @@ pub(crate) fn unique(prefix: &str) -> String {
 }
 
 /// `sealed-*`, `bound-*`, `free-*` are sealed with the headers treated as their name says; `skipped-*` and `nulled-*` let
-/// readers past what does not open; `migrating-*` accepts what was never sealed; `invoices-*` is sealed under another
+/// readers past what does not open, the latter accept tombstones; `migrating-*` accepts what was never sealed; `invoices-*` is sealed under another
 /// key; `public-*` is passed through, `forbidden-*` rejected; anything else has no rule.
 pub(crate) const RULES: &str = r#"
 [[cluster.main.topics]]
@@ -295,6 +303,7 @@ on_unreadable = "skip"
 match = "nulled-*"
 kms = "local"
 kek = "orders"
+accept = ["sealwire", "tombstone"]
 on_unreadable = "null"
 
 [[cluster.main.topics]]
