@@ -4,7 +4,7 @@
 //! schema (every key, its range, its default)
 //!    |
 //! sources (merge by figment, remember where each value was written) --> node (typed reads, mistakes collected)
-//!    --> load, clusters, listeners, topics, keystores, limits (one part each) --> Config, or ConfigErrors
+//!    --> load, clusters, sharing, listeners, topics, keystores, limits (one part each) --> Config, or ConfigErrors
 //! ```
 //!
 //! - CONFIG-1: a [`Config`] cannot hold a mistake; code behind it does not check again.
@@ -26,6 +26,7 @@ mod problem;
 mod reference;
 mod scalars;
 pub mod schema;
+mod sharing;
 mod sources;
 mod topics;
 

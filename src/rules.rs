@@ -10,6 +10,7 @@
 //! - RULE-4: the KEK that a rule seals with is the first of those that it opens with.
 
 mod matcher;
+mod sharing;
 mod template;
 
 use std::fmt;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use crate::envelope::{Domain, HeaderMode};
 
 pub use matcher::{Captures, Matcher, MatcherError};
+pub use sharing::Openable;
 pub use template::{Template, TemplateError};
 
 /// The topics that Kafka keeps for itself.

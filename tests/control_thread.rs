@@ -45,7 +45,8 @@ fn a_restless_broker_keeps_no_other_clusters_keys_nor_probes_waiting() {
             "[cluster.{name}]\nbootstrap = [\"{}\"]\nstate_file = \"{}/{name}.json\"\n\
              [[cluster.{name}.listeners]]\nname = \"test\"\nlisten = \"{}\"\nclient_auth = \"network\"\n\
              advertised_host = \"{HOST}\"\nnodes = \"0\"\nnode_ports = \"{}\"\n\
-             [[cluster.{name}.topics]]\nmatch = {{ regex = '^(.*)$' }}\nkms = \"local\"\nkek = \"${{1}}\"\n",
+             [[cluster.{name}.topics]]\nmatch = {{ regex = '^(.*)$' }}\nkms = \"local\"\nkek = \"${{1}}\"\n\
+             domain = \"${{cluster}}/${{topic}}\"\n",
             broker.address,
             state.path().display(),
             port.address(),

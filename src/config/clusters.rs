@@ -10,6 +10,7 @@ use super::keystores::{KmsList, check_state_file};
 use super::listeners::{PortBook, read_listeners};
 use super::node::{Node, Reach};
 use super::scalars::parse_host_port;
+use super::sharing::{ReadCluster, refuse_sharing};
 use super::topics::read_rules;
 use super::{ClusterConfig, HostPort};
 
@@ -26,17 +27,14 @@ pub(super) fn read_clusters(
         return None;
     }
     let mut state_files = BTreeSet::new();
-    let read = |(name, node): (String, Node<'_>)| {
-        let cluster = read_cluster(&name, &node.checked_table()?, kms, used, ports, &mut state_files);
-        Some(cluster)
-    };
-    entries
-        .into_iter()
-        .map(read)
-        .collect::<Vec<_>>()
-        .into_iter()
-        .map(Option::flatten)
-        .collect()
+    let mut clusters = Vec::with_capacity(entries.len());
+    for (name, node) in entries {
+        let checked = node.clone().checked_table();
+        let config = checked.and_then(|node| read_cluster(&name, &node, kms, used, ports, &mut state_files));
+        clusters.push(ReadCluster { name, node, config });
+    }
+    refuse_sharing(&clusters, kms);
+    clusters.into_iter().map(|cluster| cluster.config).collect()
 }
 
 fn read_cluster(
@@ -50,7 +48,7 @@ fn read_cluster(
     let bootstrap = read_bootstrap(node);
     let topic_ids = read_topic_ids(node);
     let listeners = read_listeners(node, ports);
-    let rules = read_rules(node, kms, used);
+    let rules = read_rules(name, node, kms, used);
     let served: BTreeSet<i32> = listeners
         .iter()
         .flatten()

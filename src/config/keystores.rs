@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::node::{Node, Reach};
 use super::{KmsConfig, KmsKind};
-use crate::kms::keystore::MasterKeySource;
+use crate::kms::keystore::{Keystore, MasterKeySource, read_file};
 
 /// Every KMS in order of name, with the place of each. A KMS with a mistake in it still has its place, so that rules which
 /// name it are not called wrong as well.
@@ -24,8 +24,37 @@ impl<'r> KmsList<'r> {
         Self { names, read }
     }
 
+    /// What tells the KMSs apart, in their order: two with the same identity have the same keys.
+    pub(super) fn identities(&self) -> Vec<Option<KeystoreIdentity>> {
+        let identity = |(config, (_, node)): (&Option<KmsConfig>, &(String, Node<'_>))| {
+            let KmsKind::File { path, .. } = &config.as_ref()?.kind;
+            Some(identity_of(path, node.reader.reach))
+        };
+        self.read.iter().zip(&self.names).map(identity).collect()
+    }
+
     pub(super) fn position(&self, name: &str) -> Option<usize> {
         self.names.iter().position(|(known, _)| known == name)
+    }
+}
+
+/// Which keystore a file holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum KeystoreIdentity {
+    /// The keystore's own id: a copy of the file is the same keystore.
+    Id([u8; 16]),
+    /// The file's place, where it was not or could not be read.
+    Path(PathBuf),
+}
+
+fn identity_of(path: &Path, reach: Reach) -> KeystoreIdentity {
+    if reach == Reach::Skip {
+        return KeystoreIdentity::Path(path.to_path_buf());
+    }
+    let keystore = read_file(path).and_then(|(bytes, _)| Keystore::parse(&bytes));
+    match keystore {
+        Ok(keystore) => KeystoreIdentity::Id(*keystore.unverified_id()),
+        Err(_) => KeystoreIdentity::Path(path.canonicalize().unwrap_or_else(|_| path.to_path_buf())),
     }
 }
 

@@ -410,6 +410,13 @@ pub const KEYS: &[Key] = &[
         example: "false",
     },
     other(
+        "cluster.*.shares_records_with",
+        "list of cluster names",
+        Value("[]"),
+        "Other clusters whose records may open in this one, and this one's in them. Without it two clusters of which a rule each has a KEK and a domain in common are a mistake: whoever may write to one could copy its records into the other. It is enough that one of the two says it.",
+        "[\"west\"]",
+    ),
+    other(
         "cluster.*.state_file",
         "path",
         Absent("nothing is kept"),
@@ -536,7 +543,7 @@ pub const KEYS: &[Key] = &[
         "cluster.*.topics.[].kek",
         "template, at most 255 bytes",
         Required,
-        "The KEK that new records are sealed under (only for sealing rules). `${topic}` is the topic's name, `${1}` and `${name}` are groups of the rule's `regex`, `$$` is a plain `$`. A topic for which it is empty or too long is refused.",
+        "The KEK that new records are sealed under (only for sealing rules). `${topic}` is the topic's name, `${cluster}` the cluster's, `${1}` and `${name}` are groups of the rule's `regex`, `$$` is a plain `$`. A topic for which it is empty or too long is refused.",
         "\"payments\"",
     ),
     other(
@@ -564,7 +571,7 @@ pub const KEYS: &[Key] = &[
         "cluster.*.topics.[].domain",
         "template, at most 65535 bytes",
         Value("\"${topic}\""),
-        "What new records are bound to: a record moved to a topic with another domain does not open.",
+        "What new records are bound to: a record moved to a topic with another domain does not open. With several clusters under one KEK write `${cluster}/${topic}`, so that none moves to another cluster either. The cluster's name is then part of what was sealed: after renaming it, older records need `open_domains`.",
         "\"${topic}\"",
     ),
     other(

@@ -9,6 +9,7 @@ use super::node::Reach;
 use super::sources::Inputs;
 use super::*;
 use crate::envelope::HeaderMode;
+use crate::kms::keystore::{OpenKeystore, create_key_file};
 use crate::rules::{Action, Forms, KmsIndex, OnUnreadable, RuleAction};
 
 const BASE: &str = r#"[kms.local]
@@ -642,6 +643,126 @@ fn a_record_that_does_not_open_deletes_nothing_unless_tombstones_are_accepted() 
             assert!(error.fix.contains("tombstone"), "{error}");
         }
     }
+}
+
+/// A second cluster, with these keys of its own and in its only rule, and a KMS beside the first.
+fn second_cluster(cluster_keys: &str, rule_keys: &str) -> String {
+    format!(
+        r#"{BASE}
+[cluster.west]
+bootstrap = ["kafka-8:9092"]
+{cluster_keys}
+[[cluster.west.listeners]]
+name = "lan"
+listen = "0.0.0.0:9292"
+client_auth = "network"
+advertised_host = "proxy.example.com"
+nodes = "0"
+node_ports = "9293"
+
+[[cluster.west.topics]]
+match = "*"
+{rule_keys}
+"#
+    )
+}
+
+#[test]
+fn two_clusters_share_a_kek_and_a_domain_only_where_it_is_said() {
+    const SAME: &str = r#"kms = "local"
+kek = "payments""#;
+    let errors = load(&second_cluster("", SAME)).expect_err("a mistake");
+    assert_eq!(errors.errors().len(), 1, "{errors}");
+    let text = errors.to_string();
+    for said in [
+        "cluster.west.topics[0].match",
+        "cluster main",
+        "its rule 1",
+        "${cluster}/${topic}",
+        r#"shares_records_with = ["main"]"#,
+    ] {
+        assert!(text.contains(said), "{said}: {text}");
+    }
+    let same = |further: &str| format!("{SAME}\n{further}");
+    let under = |kek: &str| format!("kms = \"local\"\nkek = {kek}");
+    for (rule_keys, good) in [
+        (same(""), false),
+        (under(r#""west""#), true),
+        (under(r#""${topic}""#), false),
+        (under(r#""${cluster}""#), true),
+        (under("\"west\"\nopen_keks = [\"payments\"]"), false),
+        (same(r#"domain = "${cluster}/${topic}""#), true),
+        (same(r#"domain = "${cluster}-${topic}""#), true),
+        (same(r#"domain = "payments-${topic}""#), false),
+        (
+            same("domain = \"${cluster}/${topic}\"\nopen_domains = [\"${topic}\"]"),
+            false,
+        ),
+        ("pass = true".to_owned(), true),
+    ] {
+        let read = load(&second_cluster("", &rule_keys));
+        assert_eq!(read.is_ok(), good, "{rule_keys}: {read:?}");
+        // Said in vain it would permit later what nobody has thought of.
+        let read = load(&second_cluster("shares_records_with = [\"main\"]", &rule_keys));
+        assert_eq!(read.is_ok(), !good, "{rule_keys}: {read:?}");
+    }
+    let said_by_the_other = second_cluster("", SAME).replace(
+        "[cluster.main]\n",
+        "[cluster.main]\nshares_records_with = [\"west\"]\n",
+    );
+    assert!(load(&said_by_the_other).is_ok());
+    for name in ["west", "nowhere"] {
+        let keys = format!("shares_records_with = [\"{name}\"]");
+        let error = only_mistake(load(&second_cluster(&keys, "pass = true")));
+        assert_eq!(error.key, "cluster.west.shares_records_with[0]", "{error}");
+    }
+}
+
+#[test]
+fn a_rule_knows_the_name_of_its_cluster() {
+    let keys = r#"domain = "${cluster}/${topic}"
+open_domains = ["${topic}", "old-${cluster}"]"#;
+    let config = load(&with_rule_keys(keys)).unwrap_or_else(|errors| panic!("{errors}"));
+    let rules = config.clusters.first().map(|cluster| cluster.rules.clone());
+    let rule = rules.and_then(|rules| rules.resolve("payments-1"));
+    let Some(Action::Seal(seal)) = rule.map(|rule| rule.action) else {
+        panic!("it seals")
+    };
+    assert_eq!(seal.domain.name(), "main/payments-1");
+    let further: Vec<_> = seal.open_domains.iter().map(|domain| domain.name()).collect();
+    assert_eq!(further, ["payments-1", "old-main"]);
+}
+
+/// Two KMSs are one if they have the same keystore, by whatever path.
+#[test]
+fn a_keystore_is_itself_by_whatever_path() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    let other =
+        "[kms.other]\nprovider = \"file\"\npath = \"other.json\"\nmaster_key = { file = \"master.key\" }\n\n";
+    let text = second_cluster("", "kms = \"other\"\nkek = \"payments\"")
+        .replace("[cluster.main]\n", &format!("{other}[cluster.main]\n"));
+    fs::write(at("sealwire.toml"), text).expect("written");
+    create_key_file(&at("master.key")).expect("a key");
+    let keystore = || {
+        let secret = MasterKeySource::File(at("master.key")).read().expect("a key");
+        let mut keystore = OpenKeystore::create(secret).expect("a keystore");
+        keystore.to_json().expect("a document")
+    };
+    let mistakes = || match Config::load(&at("sealwire.toml"), Overrides::default()) {
+        Ok(_) => 0,
+        Err(errors) => errors.errors().len(),
+    };
+    let one = keystore();
+    fs::write(at("keystore.json"), &one).expect("written");
+    fs::write(at("other.json"), &one).expect("written");
+    assert_eq!(mistakes(), 1, "a copy");
+    fs::remove_file(at("other.json")).expect("removed");
+    std::os::unix::fs::symlink(at("keystore.json"), at("other.json")).expect("linked");
+    assert_eq!(mistakes(), 1, "a link");
+    fs::remove_file(at("other.json")).expect("removed");
+    fs::write(at("other.json"), keystore()).expect("written");
+    assert_eq!(mistakes(), 0, "another keystore");
 }
 
 #[test]

@@ -15,6 +15,7 @@ use crate::rules::{
 
 /// Reads the rules of one cluster and notes the KMSs that they use.
 pub(super) fn read_rules(
+    name: &str,
     cluster: &Node<'_>,
     kms: &KmsList<'_>,
     used: &mut BTreeSet<usize>,
@@ -46,12 +47,24 @@ pub(super) fn read_rules(
             refuse_unreachable(&node, matcher, &earlier);
             earlier.push((matcher.clone(), node.line()));
         }
-        let action = read_action(&node, matcher.as_ref(), kms, used);
+        let scope = Scope {
+            cluster: name,
+            matcher: matcher.as_ref(),
+        };
+        let action = read_action(&node, scope, kms, used);
         if let (Some(matcher), Some(action)) = (matcher, action) {
             rules.push(Rule { matcher, action });
         }
     }
     (rules.len() == values.len()).then(|| RuleSet::new(rules))
+}
+
+/// What templates of a rule may speak of.
+#[derive(Clone, Copy)]
+struct Scope<'a> {
+    cluster: &'a str,
+    /// `None`: there is a mistake in it.
+    matcher: Option<&'a Matcher>,
 }
 
 fn read_matcher(node: &Node<'_>) -> Option<Matcher> {
@@ -110,7 +123,7 @@ fn refuse_unreachable(node: &Node<'_>, matcher: &Matcher, earlier: &[(Matcher, O
 
 fn read_action(
     node: &Node<'_>,
-    matcher: Option<&Matcher>,
+    scope: Scope<'_>,
     kms: &KmsList<'_>,
     used: &mut BTreeSet<usize>,
 ) -> Option<RuleAction> {
@@ -137,7 +150,7 @@ fn read_action(
             if let Some(reason) = node.written("reason") {
                 reason.complain("a reason is only given beside reject = true", "remove it");
             }
-            return read_seal(node, matcher, kms, used).map(|seal| RuleAction::Seal(Box::new(seal)));
+            return read_seal(node, scope, kms, used).map(|seal| RuleAction::Seal(Box::new(seal)));
         }
     };
     refuse_beside(node, if pass { "pass = true" } else { "reject = true" }, others);
@@ -198,14 +211,14 @@ fn read_reason(written: &Node<'_>) -> Option<String> {
 
 fn read_seal(
     node: &Node<'_>,
-    matcher: Option<&Matcher>,
+    scope: Scope<'_>,
     kms: &KmsList<'_>,
     used: &mut BTreeSet<usize>,
 ) -> Option<SealTemplate> {
     let own_kms = read_kms_name(node, kms, used);
-    let template = |place: &Node<'_>| read_template(place, matcher);
-    let kek = node.get("kek").and_then(|place| read_kek(&place, matcher));
-    let open_keks = read_open_keks(node, matcher, own_kms, kms, used);
+    let template = |place: &Node<'_>| read_template(place, scope);
+    let kek = node.get("kek").and_then(|place| read_kek(&place, scope));
+    let open_keks = read_open_keks(node, scope, own_kms, kms, used);
     let domain = node.get("domain").and_then(|place| template(&place));
     let open_domains = node
         .get("open_domains")
@@ -257,25 +270,25 @@ fn read_kms_name(node: &Node<'_>, kms: &KmsList<'_>, used: &mut BTreeSet<usize>)
     }
 }
 
-fn read_template(place: &Node<'_>, matcher: Option<&Matcher>) -> Option<Template> {
+fn read_template(place: &Node<'_>, scope: Scope<'_>) -> Option<Template> {
     let text = place.as_text()?;
     // Without a matcher nothing can be said about groups; what is wrong with `match` has been noted.
-    match Template::parse(&text, matcher?) {
+    match Template::parse(&text, scope.matcher?, scope.cluster) {
         Ok(template) => Some(template),
         Err(error) => {
             place.complain(
                 &format!("this {error}"),
-                "use ${topic}, or ${1} and ${name} for groups of a regex in match",
+                "use ${topic} and ${cluster}, or ${1} and ${name} for groups of a regex in match",
             );
             None
         }
     }
 }
 
-fn read_kek(place: &Node<'_>, matcher: Option<&Matcher>) -> Option<Template> {
-    let template = read_template(place, matcher)?;
+fn read_kek(place: &Node<'_>, scope: Scope<'_>) -> Option<Template> {
+    let template = read_template(place, scope)?;
     // An exact name has one expansion: what is wrong with it can be said now.
-    let bytes = match matcher {
+    let bytes = match scope.matcher {
         Some(Matcher::Exact(topic)) => template.expand(topic, &Captures::None).len(),
         _ => template.bytes_min(),
     };
@@ -291,7 +304,7 @@ fn read_kek(place: &Node<'_>, matcher: Option<&Matcher>) -> Option<Template> {
 
 fn read_open_keks(
     node: &Node<'_>,
-    matcher: Option<&Matcher>,
+    scope: Scope<'_>,
     own_kms: Option<KmsIndex>,
     kms: &KmsList<'_>,
     used: &mut BTreeSet<usize>,
@@ -300,10 +313,10 @@ fn read_open_keks(
     let mut all_good = true;
     for place in node.get("open_keks")?.elements()? {
         let entry = match &place.value {
-            Value::String(..) => own_kms.zip(read_kek(&place, matcher)),
+            Value::String(..) => own_kms.zip(read_kek(&place, scope)),
             Value::Dict(..) => place.checked_table().and_then(|table| {
                 let kms = read_kms_name(&table, kms, used);
-                kms.zip(table.get("kek").and_then(|place| read_kek(&place, matcher)))
+                kms.zip(table.get("kek").and_then(|place| read_kek(&place, scope)))
             }),
             _ => {
                 place.complain(

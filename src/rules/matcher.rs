@@ -25,13 +25,15 @@ pub enum Matcher {
 #[derive(Clone, Debug)]
 pub struct Glob {
     text: Box<str>,
-    tokens: Box<[Token]>,
+    pub(super) tokens: Box<[Token]>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Token {
+pub(super) enum Token {
     Byte(u8),
+    /// Any byte of topics' names.
     AnyByte,
+    /// Any of them, or none.
     AnyBytes,
 }
 

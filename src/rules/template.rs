@@ -1,8 +1,8 @@
-//! Text with `${topic}`, `${1}` and `${name}` in it: names of KEKs and domains.
+//! Text with `${topic}`, `${cluster}`, `${1}` and `${name}` in it: names of KEKs and domains.
 //!
 //! - TEMPLATE-1: expansion is plain replacement; what a topic's name brings in is never looked at again.
 
-use crate::rules::matcher::{Captures, Group, Matcher};
+use crate::rules::matcher::{Captures, Group, Matcher, Token};
 
 /// Parsed text with references in it. `$$` stands for one `$`; a `$` before anything but `{` and `$` is itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,11 +30,16 @@ pub enum TemplateError {
     /// A reference to a group that the rule's `match` does not have.
     #[error("names `${{{0}}}`, but the rule's `match` has no such group")]
     NoSuchGroup(String),
+    /// A group of the rule's own that has the name of a reference with a meaning.
+    #[error(
+        "names `${{{0}}}`, which the rule's `match` has a group for, and which means something without one: rename the group"
+    )]
+    Ambiguous(String),
 }
 
 impl Template {
-    /// Parses `text`; every group must exist in `matcher`.
-    pub fn parse(text: &str, matcher: &Matcher) -> Result<Self, TemplateError> {
+    /// Parses `text` for a rule of `cluster`; every group must exist in `matcher`.
+    pub fn parse(text: &str, matcher: &Matcher, cluster: &str) -> Result<Self, TemplateError> {
         if text.is_empty() {
             return Err(TemplateError::Empty);
         }
@@ -48,10 +53,15 @@ impl Template {
                 rest = after;
             } else if let Some(reference) = after.strip_prefix('{') {
                 let (name, after) = reference.split_once('}').ok_or(TemplateError::Unclosed)?;
-                if !plain.is_empty() {
-                    parts.push(Part::Text(std::mem::take(&mut plain).into()));
+                match Part::reference(name, matcher)? {
+                    Reference::Cluster => plain.push_str(cluster),
+                    Reference::Part(part) => {
+                        if !plain.is_empty() {
+                            parts.push(Part::Text(std::mem::take(&mut plain).into()));
+                        }
+                        parts.push(part);
+                    }
                 }
-                parts.push(Part::reference(name, matcher)?);
                 rest = after;
             } else {
                 plain.push('$');
@@ -93,6 +103,19 @@ impl Template {
             .sum()
     }
 
+    /// Every text for a topic that `matcher` takes is one of these.
+    pub(super) fn pattern(&self, matcher: &Matcher) -> Vec<Token> {
+        let mut pattern = Vec::new();
+        for part in &self.parts {
+            match part {
+                Part::Text(plain) => pattern.extend(plain.bytes().map(Token::Byte)),
+                Part::Topic | Part::Group(Group::Number(0)) => pattern.extend(matcher.pattern()),
+                Part::Group(_) => pattern.push(Token::AnyBytes),
+            }
+        }
+        pattern
+    }
+
     /// The text for one topic. A group that took no part in the match stands for nothing.
     pub fn expand(&self, topic: &str, captures: &Captures<'_>) -> String {
         let mut text = String::new();
@@ -107,19 +130,26 @@ impl Template {
     }
 }
 
+/// What stands between `${` and `}`.
+enum Reference {
+    /// The cluster's name, which is known already.
+    Cluster,
+    Part(Part),
+}
+
 impl Part {
-    fn reference(name: &str, matcher: &Matcher) -> Result<Self, TemplateError> {
+    fn reference(name: &str, matcher: &Matcher) -> Result<Reference, TemplateError> {
         let by_number = name
             .parse::<usize>()
             .ok()
             .filter(|_| name.bytes().all(|byte| byte.is_ascii_digit()));
         let group = by_number.map_or_else(|| Group::Name(name.into()), Group::Number);
-        if name == "topic" {
-            Ok(Self::Topic)
-        } else if matcher.has_group(&group) {
-            Ok(Self::Group(group))
-        } else {
-            Err(TemplateError::NoSuchGroup(name.to_owned()))
+        match (name, matcher.has_group(&group)) {
+            ("topic" | "cluster", true) => Err(TemplateError::Ambiguous(name.to_owned())),
+            ("topic", false) => Ok(Reference::Part(Self::Topic)),
+            ("cluster", false) => Ok(Reference::Cluster),
+            (_, true) => Ok(Reference::Part(Self::Group(group))),
+            (_, false) => Err(TemplateError::NoSuchGroup(name.to_owned())),
         }
     }
 }

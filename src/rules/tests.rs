@@ -11,7 +11,7 @@ fn regex(text: &str) -> Matcher {
 }
 
 fn template(text: &str, matcher: &Matcher) -> Template {
-    Template::parse(text, matcher).unwrap_or_else(|error| panic!("{text}: {error}"))
+    Template::parse(text, matcher, "main").unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
 fn seal(matcher: Matcher, kek: &str) -> Rule {
@@ -213,16 +213,27 @@ fn templates_are_checked_when_they_are_parsed() {
         ("", false),
         ("${99999999999999999999}", false),
     ] {
-        assert_eq!(Template::parse(text, &matcher).is_ok(), good, "{text}");
+        assert_eq!(Template::parse(text, &matcher, "main").is_ok(), good, "{text}");
     }
     assert!(
-        Template::parse("${1}", &glob("*")).is_err(),
+        Template::parse("${1}", &glob("*"), "main").is_err(),
         "globs have no groups"
     );
     assert_eq!(
         template("$${topic}", &matcher).expand("t", &Captures::None),
         "${topic}"
     );
+    assert_eq!(
+        template("${cluster}/${topic}/${cluster}", &glob("*")).expand("t", &Captures::None),
+        "main/t/main"
+    );
+    for group in ["topic", "cluster"] {
+        let own = regex(&format!("(?<{group}>a)(b)"));
+        let text = format!("${{{group}}}");
+        let ambiguous = Err(TemplateError::Ambiguous(group.to_owned()));
+        assert_eq!(Template::parse(&text, &own, "main"), ambiguous);
+        assert!(Template::parse("${2}", &own, "main").is_ok());
+    }
 }
 
 #[test]
@@ -303,7 +314,7 @@ proptest! {
     #[test]
     fn no_pattern_or_template_panics(text in ".{0,40}", topic in ".{0,20}") {
         for matcher in [Matcher::exact(&text), Matcher::glob(&text), Matcher::regex(&text)].into_iter().flatten() {
-            if let (Ok(template), Some(captures)) = (Template::parse(&text, &matcher), matcher.captures(&topic)) {
+            if let (Ok(template), Some(captures)) = (Template::parse(&text, &matcher, "main"), matcher.captures(&topic)) {
                 let _ = template.expand(&topic, &captures);
             }
         }

@@ -101,7 +101,7 @@ impl Bench {
         prepare: impl FnOnce(&mut Session, &mut Pipeline),
     ) -> Self {
         let matcher = Matcher::exact("sealed").expect("a topic");
-        let kek = Template::parse("payments", &matcher).expect("a name");
+        let kek = Template::parse("payments", &matcher, "main").expect("a name");
         let rules = RuleSet::new(vec![
             Rule {
                 matcher,

@@ -37,6 +37,11 @@ impl Keystore {
         document::parse(bytes)
     }
 
+    /// The keystore's id. Anybody may have written it: for messages and for finding out that two files are one keystore.
+    pub fn unverified_id(&self) -> &[u8; 16] {
+        &self.id
+    }
+
     /// The KEKs with their versions, by name. Anybody may have written them: for display only.
     pub fn unverified_keks(&self) -> impl Iterator<Item = (&KekName, &[KekVersion])> {
         self.keks
