@@ -46,7 +46,8 @@
 //!   opens one record.
 //! - [`keys`] bring keys from [`kms`] to executors; [`crypto`] is the only place that touches their bytes.
 //! - [`metrics`] are counters that each have one owner; [`ring`] prepares io_uring; `growing` is a buffer that moves in steps;
-//!   [`durable_file`] is for the small files that the program keeps.
+//!   [`durable_file`] is for the small files that the program keeps;
+//!   [`foreign`] text is shown escaped and cut.
 //!
 //! # Words
 //!
@@ -68,6 +69,7 @@ pub mod crypto;
 pub mod durable_file;
 pub mod envelope;
 mod executor;
+pub mod foreign;
 mod growing;
 pub mod keys;
 pub mod kms;

@@ -2,6 +2,9 @@
 //!
 //! - LOG-1: a line that finds [`LINES_MAX`] others waiting is dropped and counted; the next line that is written says how many.
 //! - LOG-2: at the end what waits is written, for at most [`END_WAIT`].
+//! - LOG-3: a line is printable ASCII with one line feed, at its end, whatever its author put into it: no name of a topic, a
+//!   host or a key can pass for another line, or write to the terminal. Whoever logs a foreign text cuts it as well
+//!   ([`crate::foreign`]).
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -86,8 +89,7 @@ impl<'a> MakeWriter<'a> for LogWriter {
 /// Each call is one line.
 impl Write for &LogWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let kept = line.get(..LINE_BYTES_MAX).unwrap_or(line);
-        if self.lines.try_send(Message::Line(kept.into())).is_err() {
+        if self.lines.try_send(Message::Line(one_line(line))).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
         Ok(line.len())
@@ -96,6 +98,31 @@ impl Write for &LogWriter {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// LOG-3. Other characters are written as JSON writes them, so that a line of JSON stays what it is.
+fn one_line(line: &[u8]) -> Box<[u8]> {
+    let text = line.strip_suffix(b"\n").unwrap_or(line);
+    let mut kept = Vec::with_capacity(line.len().min(LINE_BYTES_MAX) + 1);
+    let characters = text.utf8_chunks().flat_map(|chunk| {
+        let invalid = (!chunk.invalid().is_empty()).then_some(char::REPLACEMENT_CHARACTER);
+        chunk.valid().chars().chain(invalid)
+    });
+    for character in characters {
+        if kept.len() >= LINE_BYTES_MAX {
+            break;
+        }
+        match u8::try_from(character) {
+            Ok(byte @ b' '..=b'~') => kept.push(byte),
+            _ => {
+                for unit in character.encode_utf16(&mut [0; 2]) {
+                    kept.extend_from_slice(format!("\\u{unit:04x}").as_bytes());
+                }
+            }
+        }
+    }
+    kept.push(b'\n');
+    kept.into()
 }
 
 /// With [`LINE_BYTES_MAX`] a bound of 16 MiB; far more than is logged while a pipe's reader takes a breath.
@@ -111,6 +138,7 @@ mod tests {
     use std::sync::mpsc::channel;
 
     use super::*;
+    use crate::foreign::tests::{HOSTILE, is_printable};
 
     fn say_lost(lines: u64) -> String {
         format!("lost {lines}\n")
@@ -165,6 +193,28 @@ mod tests {
             .sum();
         assert!((LINES_MAX..LINES_MAX + 10).contains(&written), "{written}");
         assert_eq!(written + lost, LINES_MAX + 10, "{lost} are said to be lost");
+    }
+
+    /// LOG-3
+    #[test]
+    fn a_line_stays_one_line_of_printable_characters() {
+        let written = |line: &str| String::from_utf8(one_line(line.as_bytes()).into()).expect("text");
+        assert_eq!(written("INFO sealwire: serves\n"), "INFO sealwire: serves\n");
+        let line = written(&format!("WARN {HOSTILE}\n"));
+        let text = line.strip_suffix('\n').expect("a line feed");
+        assert!(is_printable(text), "{text:?}");
+        assert!(text.starts_with("WARN a\\u000a2026"), "{text}");
+        assert!(text.ends_with("\\udb40\\udc41"), "{text}");
+        assert_eq!(one_line(b"\xff").as_ref(), b"\\ufffd\n");
+        // What JSON leaves as it is comes back from the line.
+        let json = serde_json::json!({ "host": HOSTILE }).to_string();
+        let read: serde_json::Value = serde_json::from_str(&written(&json)).expect("JSON");
+        assert_eq!(read["host"], HOSTILE);
+        let longest = one_line(&[b'x'; LINE_BYTES_MAX + 9]);
+        assert_eq!(
+            (longest.len(), longest.last()),
+            (LINE_BYTES_MAX + 1, Some(&b'\n'))
+        );
     }
 
     /// LOG-2

@@ -1,7 +1,7 @@
 //! Sets log lines up: to standard error, as text for people or one JSON object a line. Whoever logs does not wait for whoever
 //! reads.
 
-use std::io::{self, IsTerminal as _};
+use std::io;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
@@ -57,7 +57,8 @@ pub fn start(log: &LogConfig) -> Result<Logging, LoggingError> {
         .with_env_filter(filter)
         .with_writer(writer.clone());
     match log.format {
-        LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).finish().try_init()?,
+        // Colours would be the only characters of a line that are not printable (LOG-3).
+        LogFormat::Text => lines.with_ansi(false).finish().try_init()?,
         LogFormat::Json => lines.json().flatten_event(true).finish().try_init()?,
     }
     Ok(Logging { writer })

@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::config::{HostPort, ListenerConfig};
 use crate::protocol::ProtocolError;
-use crate::protocol::addresses::{Rewrite, rewrite, visit};
+use crate::protocol::addresses::{Rewrite, is_host, rewrite, visit};
 
 /// The addresses of one cluster's brokers, by node id. Names, not IP addresses.
 #[derive(Clone, Debug, Default)]
@@ -39,7 +39,7 @@ pub struct LearnedAddress {
 }
 
 impl AddressBook {
-    /// A book with these entries, which no response has told yet.
+    /// A book with these entries, which no response has told yet. What is no host is left out: a state file may say anything.
     pub fn new(entries: impl IntoIterator<Item = (i32, HostPort)>) -> Self {
         let untold = |(node_id, address)| {
             let entry = Entry {
@@ -51,7 +51,11 @@ impl AddressBook {
             (node_id, entry)
         };
         Self {
-            nodes: entries.into_iter().map(untold).collect(),
+            nodes: entries
+                .into_iter()
+                .filter(|(_, address)| is_host(&address.host))
+                .map(untold)
+                .collect(),
             spreading: HashSet::new(),
         }
     }

@@ -5,6 +5,8 @@
 //! - `ADDR-2`: node ids are kept; addresses are mapped by node id and never by host.
 //! - `ADDR-3`: of a Metadata response only what stands before the topics is looked at, and no more than [`HEAD_BYTES_MAX`] of it:
 //!   the topics, which may be a million partitions, carry no addresses and go on as they are.
+//! - `ADDR-4`: a host is the name of one or an IP address ([`is_host`]); a response that says anything else is malformed. Hosts are looked
+//!   up, kept in files and written to logs.
 //!
 //! | response | versions with addresses | where |
 //! |---|---|---|
@@ -35,6 +37,17 @@ use super::splice::Splice;
 pub const BROKERS_MAX: usize = 10_000;
 /// How far into a Metadata response its brokers may reach: five thousand of a hundred bytes. It is walked in one step, three times.
 pub const HEAD_BYTES_MAX: usize = 512 * 1024;
+
+/// Whether `text` can be a broker's host: the characters that Kafka takes in `advertised.listeners` (names with `_` too, as container
+/// networks have them, and IPv6 addresses with a zone), and no more of them than a DNS name has.
+pub fn is_host(text: &str) -> bool {
+    let is_of_host =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'%');
+    (1..=HOST_BYTES_MAX).contains(&text.len()) && text.bytes().all(is_of_host)
+}
+
+/// RFC 1035, 2.3.4.
+pub const HOST_BYTES_MAX: usize = 255;
 
 /// A broker as a response names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

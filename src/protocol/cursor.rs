@@ -45,6 +45,9 @@ pub enum ProtocolError {
     /// More brokers than [`super::addresses::BROKERS_MAX`].
     #[error("the message names more than {} brokers", super::addresses::BROKERS_MAX)]
     TooManyBrokers,
+    /// A broker's host that is neither a name nor an address.
+    #[error("the host at byte {at} is neither a name nor an address")]
+    NotAHost { at: usize },
     /// What should be written does not fit the field: a string over 32,767 bytes, a frame or records over 2^31-1 bytes.
     #[error("what is to be written is too long for its field")]
     TooLong,

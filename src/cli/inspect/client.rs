@@ -15,6 +15,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::{Encodable, HeaderVersion, StrBytes};
 
 use super::InspectError;
+use crate::protocol::addresses::is_host;
 use crate::protocol::fetch_response::FetchResponse;
 use crate::protocol::{Cursor, ProtocolError, frame};
 
@@ -212,7 +213,11 @@ fn leaders(answer: &[u8]) -> Result<(Vec<Leader>, i16), ProtocolError> {
     let mut brokers = Vec::new();
     for _ in 0..cursor.array_len_non_null(false, 4 + 2 + 4 + 2)? {
         let node_id = cursor.i32()?;
+        let at = cursor.position();
         let host = cursor.string_non_null(false)?;
+        if !is_host(host) {
+            return Err(ProtocolError::NotAHost { at });
+        }
         let port = cursor.i32()?;
         cursor.string(false)?; // rack
         brokers.push((node_id, format!("{host}:{port}")));

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::describe::{Item, SealFacts, Stored, Summary, What};
 use crate::envelope::wrapped_dek::provider;
+use crate::foreign::Foreign;
 
 /// How it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +56,7 @@ pub(super) fn summary(format: Format, summary: &Summary, out: &mut dyn Write) ->
 
 fn text(item: &Item<'_>) -> String {
     let place = match (item.origin.topic, item.origin.partition) {
-        (Some(topic), Some(partition)) => format!("{}-{partition} ", escaped(topic.as_bytes())),
+        (Some(topic), Some(partition)) => format!("{}-{partition} ", escaped(topic)),
         _ => String::new(),
     };
     let offset = item.offset;
@@ -118,7 +119,7 @@ fn seal_text(seal: &SealFacts<'_>) -> String {
 fn json(item: &Item<'_>) -> Value {
     let mut object = Map::new();
     if let (Some(topic), Some(partition)) = (item.origin.topic, item.origin.partition) {
-        object.insert("topic".to_owned(), json!(topic));
+        object.insert("topic".to_owned(), json!(escaped(topic)));
         object.insert("partition".to_owned(), json!(partition));
     }
     object.insert("offset".to_owned(), json!(item.offset));
@@ -195,20 +196,62 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Printable ASCII as it is, anything else as `\xNN`: a record must not write to somebody's terminal.
-fn escaped(bytes: &[u8]) -> String {
-    bytes.escape_ascii().to_string()
+/// A record must not write to somebody's terminal.
+fn escaped(text: &(impl AsRef<[u8]> + ?Sized)) -> String {
+    Foreign::new(text).to_string()
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::describe::Origin;
     use super::*;
+    use crate::envelope::{Form, HeaderMode, WrappedDek};
+    use crate::foreign::tests::{HOSTILE, is_printable};
 
+    /// INSPECT-2
     #[test]
     fn nothing_reaches_a_terminal_unescaped() {
-        assert_eq!(escaped(b"payments"), "payments");
-        assert_eq!(escaped(b"\x1b[2J"), "\\x1b[2J");
-        assert_eq!(escaped("é".as_bytes()), "\\xc3\\xa9");
+        let wrapped_dek = WrappedDek {
+            provider: 1,
+            authority: [0; 4],
+            kek: HOSTILE.as_bytes(),
+            version: HOSTILE.as_bytes(),
+            blob: &[],
+        };
+        let seal = SealFacts {
+            format: 1,
+            headers: HeaderMode::Sealed,
+            key_sealed: false,
+            domain_hint: [0; 4],
+            domain_is_topic: Some(true),
+            wrapped_dek: Some(wrapped_dek),
+            wrapped_dek_bytes: 9,
+            counter: 0,
+            hidden_bytes: 0,
+            marker_bytes: 0,
+        };
+        let stored = Stored {
+            timestamp: 0,
+            form: Form::Sealwire,
+            seal: Some(seal),
+            key_bytes: None,
+            value_bytes: None,
+            headers: 0,
+            record_bytes: 0,
+            codec: "none",
+        };
+        let item = Item {
+            origin: Origin {
+                topic: Some(HOSTILE),
+                partition: Some(0),
+            },
+            offset: 0,
+            what: What::Record(stored),
+        };
+        for line in [text(&item), json(&item).to_string()] {
+            assert!(is_printable(&line), "{line:?}");
+            assert!(line.contains("x1b[2J"), "the name is missing: {line}");
+        }
     }
 
     #[test]

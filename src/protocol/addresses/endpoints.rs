@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{BROKERS_MAX, BrokerEndpoint, Rewrite};
+use super::{BROKERS_MAX, BrokerEndpoint, Rewrite, is_host};
 use crate::protocol::cursor::{Cursor, ProtocolError};
 use crate::protocol::error_code::{COORDINATOR_NOT_AVAILABLE, NONE};
 use crate::protocol::recycle;
@@ -273,7 +273,13 @@ impl Endpoint {
     pub(super) fn parse(cursor: &mut Cursor<'_>, flexible: bool) -> Result<Self, ProtocolError> {
         let start = cursor.position();
         let node_id = cursor.i32()?;
+        let mut host_at = cursor.clone();
         let host = cursor.string_span(flexible)?;
+        let text = host_at.string_non_null(flexible)?;
+        // ADDR-4
+        if !text.is_empty() && !is_host(text) {
+            return Err(ProtocolError::NotAHost { at: host.start });
+        }
         let port = cursor.i32()?;
         let address = start..cursor.position();
         Ok(Self {
@@ -294,7 +300,7 @@ impl Endpoint {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Rewrite, rewrite, visit};
+    use super::super::{HOST_BYTES_MAX, Rewrite, rewrite, visit};
     use crate::protocol::ProtocolError;
     use crate::protocol::api_key::{FETCH, FIND_COORDINATOR};
 
@@ -369,6 +375,44 @@ mod tests {
             visit(FETCH, 16, &twice, &mut none),
             Err(ProtocolError::DuplicateTag { at: 20 })
         );
+    }
+
+    /// ADDR-4
+    #[test]
+    fn a_host_is_a_name_or_an_address_and_bounded() {
+        let longest = "h".repeat(HOST_BYTES_MAX);
+        let good = [
+            "kafka-1.example.com",
+            "kafka_1",
+            "10.0.0.1",
+            "fe80::1%eth0",
+            &longest,
+        ];
+        let too_long = "h".repeat(HOST_BYTES_MAX + 1);
+        let bad = [
+            "a b",
+            "a\nb",
+            "\u{1b}[2J",
+            "caf\u{e9}",
+            "a\u{202e}",
+            "a=b",
+            "a/b",
+            "a\"",
+            &too_long,
+        ];
+        for host in good.into_iter().chain(bad) {
+            let mut frame = vec![0, 0, 0, 1, 0, 0, 0, 0, 0, 4];
+            frame.extend((host.len() as u16).to_be_bytes());
+            frame.extend(host.as_bytes());
+            frame.extend([0, 0, 0x23, 0x84]);
+            let mut seen = 0;
+            let visited = visit(FIND_COORDINATOR, 0, &frame, &mut |_| seen += 1);
+            if good.contains(&host) {
+                assert_eq!((visited, seen), (Ok(()), 1), "{host}");
+            } else {
+                assert_eq!(visited, Err(ProtocolError::NotAHost { at: 12 }), "{host:?}");
+            }
+        }
     }
 
     #[test]

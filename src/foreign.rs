@@ -1,0 +1,91 @@
+//! Text from outside (names that clients and brokers send, names in stored records) as a log line or a terminal may show it.
+//!
+//! - FOREIGN-1: what is shown is printable ASCII: a control character, a line feed, or a character that changes the direction of
+//!   what stands around it is spelt out, and so is the backslash with which it is spelt. Kafka's own names are ASCII.
+//! - FOREIGN-2: what is shown is bounded, and what was cut says how long it was.
+//!
+//! Names that our own configuration wrote are not foreign. Any thread.
+
+use std::fmt::{self, Display, Formatter};
+
+/// A foreign text, to be shown; see the module.
+#[derive(Clone, Copy, Debug)]
+pub struct Foreign<'a> {
+    bytes: &'a [u8],
+    bytes_max: usize,
+}
+
+impl<'a> Foreign<'a> {
+    /// Shows at most [`SHOWN_BYTES_MAX`] bytes of the text.
+    pub fn new(text: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
+        Self {
+            bytes: text.as_ref(),
+            bytes_max: SHOWN_BYTES_MAX,
+        }
+    }
+
+    /// Shows so many bytes at most.
+    #[must_use]
+    pub fn at_most(self, bytes_max: usize) -> Self {
+        Self { bytes_max, ..self }
+    }
+}
+
+impl Display for Foreign<'_> {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        match self.bytes.get(..self.bytes_max) {
+            Some(shown) if shown.len() < self.bytes.len() => {
+                write!(
+                    formatter,
+                    "{}...({} bytes)",
+                    shown.escape_ascii(),
+                    self.bytes.len()
+                )
+            }
+            _ => write!(formatter, "{}", self.bytes.escape_ascii()),
+        }
+    }
+}
+
+/// The longest name of a topic that Kafka allows, and of a KEK in a record.
+pub const SHOWN_BYTES_MAX: usize = 255;
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// What has been used to write into other people's terminals and logs.
+    pub(crate) const HOSTILE: &str = "a\n2026-01-01 WARN sealwire::audit: refused\r\x1b[2J\x07\0\u{9b}31m\u{85}\u{2028}\u{202e}\u{2066}\u{200b}\u{feff}\u{e0041}";
+
+    pub(crate) fn is_printable(text: &str) -> bool {
+        text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+    }
+
+    /// FOREIGN-1
+    #[test]
+    fn nothing_but_printable_ascii_is_shown() {
+        let shown = Foreign::new(HOSTILE).to_string();
+        assert!(is_printable(&shown), "{shown:?}");
+        for byte in 0..=u8::MAX {
+            assert!(is_printable(&Foreign::new(&[byte]).to_string()), "{byte}");
+        }
+        assert_eq!(Foreign::new("payments-1.eu_x").to_string(), "payments-1.eu_x");
+        assert_eq!(Foreign::new(b"\x1b[2J").to_string(), "\\x1b[2J");
+        assert_eq!(
+            Foreign::new("\\x1b").to_string(),
+            "\\\\x1b",
+            "the spelling cannot be faked"
+        );
+    }
+
+    /// FOREIGN-2
+    #[test]
+    fn what_is_longer_than_the_bound_is_cut_and_says_so() {
+        let name = "x".repeat(SHOWN_BYTES_MAX);
+        assert_eq!(Foreign::new(&name).to_string(), name);
+        let longer = "x".repeat(SHOWN_BYTES_MAX + 1);
+        assert_eq!(Foreign::new(&longer).to_string(), format!("{name}...(256 bytes)"));
+        // In the middle of a character, too.
+        assert_eq!(Foreign::new("é").at_most(1).to_string(), "\\xc3...(2 bytes)");
+    }
+}
