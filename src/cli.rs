@@ -111,7 +111,9 @@ where
         Command::Run { config, overrides } => run(&config, overrides.into(), serve, streams),
         Command::CheckConfig { config, overrides } => check_config(&config, overrides.into(), streams),
         Command::Keystore(arguments) => finish(keystore::run(&arguments, streams.out), streams.err),
-        Command::Inspect(arguments) => finish(inspect::run(&arguments, streams.out), streams.err),
+        Command::Inspect(arguments) => {
+            finish(inspect::run(&arguments, streams.out, streams.err), streams.err)
+        }
     }
 }
 

@@ -37,7 +37,7 @@ struct Program {
 fn inspect(arguments: &[&str]) -> (String, Result<(), InspectError>) {
     let program = Program::try_parse_from([&["inspect"], arguments].concat()).unwrap();
     let mut out = Vec::new();
-    let done = inspect::run(&program.arguments, &mut out);
+    let done = inspect::run(&program.arguments, &mut out, &mut Vec::new());
     (String::from_utf8(out).unwrap(), done)
 }
 

@@ -105,6 +105,40 @@ fn segments_and_topic_tell_the_same_of_what_is_passed_through() {
     }
 }
 
+/// Through the proxy records are opened: plaintext, and a hint why.
+#[test]
+fn a_proxy_is_no_broker_and_inspect_says_so() {
+    let topic = RIG.topic("sealed-hint", PARTITIONS);
+    assert_delivered(&RIG.java.produce(&RIG.options(), &records(&topic)));
+    let stored = summarised(&RIG.cluster.bootstrap(), &topic);
+    assert!(stored.1.is_empty(), "{}", stored.1);
+    if RIG.keystore.is_none() {
+        return;
+    }
+    let (opened, hint) = summarised(&RIG.bootstrap(), &topic);
+    assert!(opened["summary"]["counts"]["sealwire"].is_null(), "{opened}");
+    assert!(hint.contains("answers like a Sealwire"), "{hint}");
+    assert!(hint.contains(&RIG.bootstrap()), "{hint}");
+}
+
+/// What `inspect --summary --json` says at an address, and what it says beside it.
+fn summarised(bootstrap: &str, topic: &str) -> (Value, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sealwire"));
+    command.args([
+        "inspect",
+        "--summary",
+        "--json",
+        "--bootstrap",
+        bootstrap,
+        "--topic",
+        topic,
+    ]);
+    let output = command.output().expect("running sealwire");
+    assert!(output.status.success(), "{output:?}");
+    let summary = serde_json::from_slice(&output.stdout).expect("one line of JSON");
+    (summary, String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
 #[test]
 fn transactions_show_as_records_and_markers() {
     let topic = RIG.topic("sealed-facts-transactions", PARTITIONS);

@@ -116,11 +116,15 @@ pub enum InspectError {
     Output(#[from] io::Error),
 }
 
-/// Runs the command and writes to `out`.
+/// Runs the command and writes to `out`; what an operator should know besides goes to `err`.
 ///
 /// # Errors
 /// [`InspectError`]; what was found before was written.
-pub fn run(arguments: &InspectArguments, out: &mut dyn Write) -> Result<(), InspectError> {
+pub fn run(
+    arguments: &InspectArguments,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<(), InspectError> {
     let format = if arguments.json {
         Format::Json
     } else {
@@ -140,7 +144,22 @@ pub fn run(arguments: &InspectArguments, out: &mut dyn Write) -> Result<(), Insp
     };
     let done = match (&arguments.bootstrap, &arguments.topic) {
         (Some(bootstrap), Some(topic)) => {
-            topic::inspect(bootstrap, topic, arguments.partition, selection, &mut show)
+            let mut note = |address: &str| {
+                // Nobody is left to tell where it cannot be written.
+                let _ = writeln!(
+                    err,
+                    "sealwire: {address} answers like a Sealwire, not like a broker: records are shown as it opens them; to see what is \
+                     stored, name the broker itself",
+                );
+            };
+            topic::inspect(
+                bootstrap,
+                topic,
+                arguments.partition,
+                selection,
+                &mut note,
+                &mut show,
+            )
         }
         (None, None) => arguments
             .segments

@@ -1,4 +1,4 @@
-//! The smallest Kafka client that can read a topic: blocking, one connection, three requests in versions that every broker since
+//! The smallest Kafka client that can read a topic: blocking, one connection, four requests in versions that every broker since
 //! 0.11 takes. Requests are made by `kafka-protocol`; answers are untrusted and read by our own walkers.
 
 use std::io::{self, Read, Write};
@@ -10,12 +10,13 @@ use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{
-    ApiKey, FetchRequest, ListOffsetsRequest, MetadataRequest, RequestHeader, TopicName,
+    ApiKey, ApiVersionsRequest, FetchRequest, ListOffsetsRequest, MetadataRequest, RequestHeader, TopicName,
 };
 use kafka_protocol::protocol::{Encodable, HeaderVersion, StrBytes};
 
 use super::InspectError;
 use crate::protocol::addresses::is_host;
+use crate::protocol::api_key::{FETCH, METADATA};
 use crate::protocol::fetch_response::FetchResponse;
 use crate::protocol::{Cursor, ProtocolError, frame};
 
@@ -63,6 +64,17 @@ impl Client {
             address: address.to_owned(),
             correlation_id: 0,
         })
+    }
+
+    /// Whether whoever answers is a Sealwire, which would show records opened. Brokers older than Kafka 3.1 cannot be told from
+    /// one in front of them.
+    pub(super) fn is_proxy(&mut self) -> Result<bool, InspectError> {
+        let answer = self.ask(
+            ApiKey::ApiVersions,
+            API_VERSIONS_VERSION,
+            &ApiVersionsRequest::default(),
+        )?;
+        self.understood(offers_what_no_broker_does(&answer))
     }
 
     /// The partitions of `topic`.
@@ -206,6 +218,27 @@ fn topic_name(name: &str) -> TopicName {
     TopicName(StrBytes::from_string(name.to_owned()))
 }
 
+/// An ApiVersions response of version 0. Kafka 3.1 brought topic ids to Metadata (12) and to Fetch (13) at once; a Sealwire lets the
+/// first through and holds back the second.
+fn offers_what_no_broker_does(answer: &[u8]) -> Result<bool, ProtocolError> {
+    let mut cursor = Cursor::new(answer);
+    cursor.i32()?; // correlation id
+    cursor.i16()?; // error code
+    let (mut metadata, mut fetch) = (0, i16::MAX);
+    for _ in 0..cursor.array_len_non_null(false, 2 + 2 + 2)? {
+        let key = cursor.i16()?;
+        cursor.i16()?; // the lowest version
+        let highest = cursor.i16()?;
+        match key {
+            METADATA => metadata = highest,
+            FETCH => fetch = highest,
+            _ => {}
+        }
+    }
+    cursor.expect_end()?;
+    Ok(metadata >= METADATA_WITH_TOPIC_IDS && fetch < FETCH_WITH_TOPIC_IDS)
+}
+
 /// A Metadata response of version 1: the topic's partitions, and its error.
 fn leaders(answer: &[u8]) -> Result<(Vec<Leader>, i16), ProtocolError> {
     let mut cursor = Cursor::new(answer);
@@ -267,9 +300,13 @@ fn listed_offset(answer: &[u8]) -> Result<(i64, i16), ProtocolError> {
 }
 
 /// The oldest versions that Kafka 4 still takes, which 0.11 takes too: nothing has to be negotiated.
+const API_VERSIONS_VERSION: i16 = 0;
 const METADATA_VERSION: i16 = 1;
 const LIST_OFFSETS_VERSION: i16 = 1;
 const FETCH_VERSION: i16 = 4;
+/// The first versions of Metadata requests and of Fetch in which topics have ids (KIP-516).
+const METADATA_WITH_TOPIC_IDS: i16 = 12;
+const FETCH_WITH_TOPIC_IDS: i16 = 13;
 /// ListOffsets' word for the first offset.
 const EARLIEST: i64 = -2;
 
@@ -290,6 +327,31 @@ mod tests {
         fn hostile_answers_are_errors_or_answers(answer in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = leaders(&answer);
             let _ = listed_offset(&answer);
+            let _ = offers_what_no_broker_does(&answer);
+        }
+    }
+
+    #[test]
+    fn a_proxy_is_told_from_brokers_of_any_age() {
+        // Highest versions of Metadata and Fetch of Kafka 1.0, 2.8, 3.0, 3.1, 4.0, and of a Sealwire in front of the last two.
+        for (metadata, fetch, expected) in [
+            (5, 6, false),
+            (11, 12, false),
+            (11, 12, false),
+            (12, 13, false),
+            (13, 17, false),
+            (12, 12, true),
+            (13, 12, true),
+        ] {
+            let mut answer = vec![0, 0, 0, 1, 0, 0, 0, 0, 0, 3];
+            for (key, highest) in [(0, 9), (1, fetch), (3, metadata)] {
+                answer.extend([0, key, 0, 0, 0, highest]);
+            }
+            assert_eq!(
+                offers_what_no_broker_does(&answer),
+                Ok(expected),
+                "{metadata} {fetch}"
+            );
         }
     }
 

@@ -5,15 +5,21 @@ use super::describe::{self, Item, Origin};
 use super::{InspectError, Selection};
 use crate::record_batch::{BatchKind, BatchSlice, Batches, Decompressor};
 
-/// Shows the records of `topic`, of one partition or of all, up to what was there when each was begun.
+/// Shows the records of `topic`, of one partition or of all, up to what was there when each was begun. `note` is told the address
+/// where it is a proxy's.
 pub(super) fn inspect(
     bootstrap: &str,
     topic: &str,
     partition: Option<i32>,
     selection: Selection,
+    note: &mut dyn FnMut(&str),
     show: &mut dyn FnMut(&Item<'_>) -> Result<(), InspectError>,
 ) -> Result<(), InspectError> {
-    let mut leaders = Client::connect(bootstrap)?.leaders(topic)?;
+    let mut client = Client::connect(bootstrap)?;
+    if client.is_proxy()? {
+        note(bootstrap);
+    }
+    let mut leaders = client.leaders(topic)?;
     if let Some(wanted) = partition {
         leaders.retain(|leader| leader.partition == wanted);
         if leaders.is_empty() {
