@@ -29,6 +29,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -41,7 +42,7 @@ use glommio::{ExecutorJoinHandle, GlommioError, LocalExecutorBuilder, Placement,
 use tokio::sync::oneshot;
 
 use self::dial::{Listener, connect};
-use self::messages::{Accepted, ControlRequest, ExecutorMessage, Seats, Unreachable};
+use self::messages::{Accepted, ControlRequest, ExecutorMessage, Notice, NoticeKind, Seats};
 use self::others_first::others_first;
 use self::parting::Sockets;
 use self::shared::Shared;
@@ -49,7 +50,7 @@ use crate::channel::{Receiver, Sender};
 use crate::connection::{Relay, Turn};
 use crate::keys::{Applied, KeyReply, KeyRequest};
 use crate::metrics::CloseReason;
-use crate::pipeline::{Pipeline, Session};
+use crate::pipeline::{Client, Pipeline, Session};
 
 pub(crate) use self::dial::Listener as ExecutorListener;
 
@@ -259,9 +260,14 @@ impl Executor {
                 shared: Rc::clone(&shared),
                 reason: CloseReason::Drain,
             };
+            let arrival = Arrival {
+                id,
+                listener: accepted.listener,
+                node: accepted.node,
+                peer: accepted.peer,
+            };
             let mut sockets = Sockets::of(accepted.stream);
-            let place = (accepted.node, id);
-            let reason = serve_connection(&mut sockets, place, listener, status, Rc::clone(&shared)).await;
+            let reason = serve_connection(&mut sockets, arrival, listener, status, Rc::clone(&shared)).await;
             // PARTING-2
             ended.finish(reason);
             sockets.part(&shared).await;
@@ -270,17 +276,31 @@ impl Executor {
     }
 }
 
-/// Serves the connection number `id`, which came on the port of `node`, until it ends.
+/// How a connection came in.
+#[derive(Clone, Copy)]
+struct Arrival {
+    /// Its number.
+    id: u64,
+    /// Position of the listener among those of all clusters.
+    listener: usize,
+    /// The node whose port it was.
+    node: Option<i32>,
+    peer: SocketAddr,
+}
+
+/// Serves a connection until it ends.
 async fn serve_connection(
     sockets: &mut Sockets,
-    (node, id): (Option<i32>, u64),
+    arrival: Arrival,
     listener: Rc<Listener>,
     status: Rc<registry::Status>,
     shared: Rc<Shared>,
 ) -> CloseReason {
+    let Arrival { id, node, .. } = arrival;
     let cluster = listener.map.cluster;
     // The number only tells connections apart; that it wraps does no harm.
     let connection = id as u32;
+    let sender = Client::at(arrival.peer);
     let connected = {
         let mut dialing = pin!(connect(&listener, node, connection, &shared));
         poll_fn(|context| {
@@ -297,9 +317,20 @@ async fn serve_connection(
         .await
     };
     let (broker, address) = match connected {
-        Ok(Some(connected)) => connected,
-        Ok(None) => {
-            shared.errands.connect_failed(Unreachable { cluster, node });
+        Ok(Ok(connected)) => connected,
+        Ok(Err(failed)) => {
+            for (address, error) in failed {
+                shared.errands.notice(Notice {
+                    kind: NoticeKind::NoBroker {
+                        cluster,
+                        node,
+                        address,
+                        error,
+                    },
+                    client: sender.clone(),
+                    fault: None,
+                });
+            }
             return CloseReason::ConnectFailed;
         }
         Err(reason) => return reason,
@@ -322,6 +353,7 @@ async fn serve_connection(
             &pipeline.limits,
             node.clone(),
         )
+        .of(sender)
     };
     let broker = sockets.broker.insert(broker);
     let mut relay = Relay::new(&mut sockets.client, broker, session, status, Rc::clone(&shared));
@@ -331,16 +363,44 @@ async fn serve_connection(
             Turn::Ended(reason) => {
                 let mut pipeline = shared.pipeline.borrow_mut();
                 if let Some((node_id, address)) = &node
-                    && !relay.has_heard()
+                    && !relay.session().has_heard()
                     && is_brokers_silence(reason)
                     && let Some(book) = pipeline.addresses.get_mut(cluster)
                 {
                     book.doubt(*node_id, address);
                 }
+                drop(pipeline);
+                if is_worth_a_notice(reason) {
+                    shared.errands.notice(Notice {
+                        kind: NoticeKind::Closed {
+                            listener: arrival.listener,
+                            reason,
+                            looks_like: relay.session().looks_like(),
+                        },
+                        client: relay.session().client().clone(),
+                        fault: relay.session().fault().map(|fault| fault.to_string()),
+                    });
+                }
                 return reason;
             }
         }
     }
+}
+
+/// Whether somebody who is on call would want to know who it was: not what happens whenever peers come and go.
+fn is_worth_a_notice(reason: CloseReason) -> bool {
+    matches!(
+        reason,
+        CloseReason::BrokerSilent
+            | CloseReason::FrameTooLarge
+            | CloseReason::MalformedFrame
+            | CloseReason::UnexpectedResponse
+            | CloseReason::VersionOutsideRange
+            | CloseReason::DeniedApi
+            | CloseReason::AcksZeroUnsealable
+            | CloseReason::Limit
+            | CloseReason::Internal
+    )
 }
 
 /// Whether a connection that ends so, without an answer, says that no broker is there.

@@ -47,7 +47,7 @@
 //! - [`keys`] bring keys from [`kms`] to executors; [`crypto`] is the only place that touches their bytes.
 //! - [`metrics`] are counters that each have one owner; [`ring`] prepares io_uring; `growing` is a buffer that moves in steps;
 //!   [`durable_file`] is for the small files that the program keeps;
-//!   [`foreign`] text is shown escaped and cut.
+//!   [`foreign`] text is shown escaped and cut, and `repeats` keep a log short.
 //!
 //! # Words
 //!
@@ -77,6 +77,7 @@ pub mod metrics;
 pub mod pipeline;
 pub mod protocol;
 pub mod record_batch;
+mod repeats;
 pub mod ring;
 pub mod rules;
 pub mod server;

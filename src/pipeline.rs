@@ -23,6 +23,7 @@
 
 mod addresses;
 mod authentication;
+mod client;
 mod decompressing;
 mod fetch;
 mod in_flight;
@@ -49,7 +50,8 @@ use crate::protocol::fetch_response::FetchResponse;
 use crate::protocol::produce_request::ProduceRequest;
 
 pub use addresses::{AddressBook, LearnedAddress, ListenerMap};
-pub use refusal::{FetchRefusal, ProduceRefusal};
+pub use client::Client;
+pub use refusal::{FetchRefusal, KekName, ProduceRefusal};
 pub use sequence_guard::{GuardFull, ProducerSequence, SequenceGuard};
 pub use session::{Session, Step, Wait};
 pub use topics::{ClusterRules, Topic};
@@ -91,15 +93,37 @@ pub struct Pipeline {
 #[derive(Clone, Debug)]
 pub struct AuditEvent {
     pub cluster: Arc<str>,
+    /// The topic's name; the first of them, cut, where no topic can have it.
     pub topic: Arc<str>,
     pub partition: i32,
     /// Base offset of the batch for a fetch, -1 for a produce.
     pub offset: i64,
     /// `produce` or `fetch`.
     pub operation: &'static str,
-    /// The reason class.
+    /// The reason class; [`ILLEGAL_NAME`] for names that no topic can have.
     pub reason: &'static str,
+    /// The key-encryption key that it is about.
+    pub kek: Option<KekName>,
+    pub client: Client,
+    /// For how many partitions it stands: names that no topic can have are told together.
+    pub partitions: u64,
 }
+
+/// What is refused: its place, and why.
+struct Refused<'a> {
+    cluster: usize,
+    client: &'a Client,
+    topic: &'a Topic,
+    partition: i32,
+    offset: i64,
+    operation: &'static str,
+    reason: &'static str,
+    kek: Option<KekName>,
+}
+
+/// The reason under which the audit log has names that no topic can have (metrics: `no_rule`). Anybody may make up any number of
+/// them, each 32 KiB long.
+pub const ILLEGAL_NAME: &str = "illegal_name";
 
 impl Pipeline {
     /// The pipeline of executor number `executor`; rules and addresses in the order of the configuration's clusters.
@@ -158,28 +182,37 @@ impl Pipeline {
         }
     }
 
-    fn audit(
-        &mut self,
-        cluster: usize,
-        topic: &Topic,
-        partition: i32,
-        offset: i64,
-        operation: &'static str,
-        reason: &'static str,
-    ) {
+    fn audit(&mut self, refused: Refused<'_>) {
+        let topic = refused.topic;
+        if !topic.is_legal
+            && let Some(last) = self.audit.last_mut()
+            && (last.reason, last.operation) == (ILLEGAL_NAME, refused.operation)
+            && last.client == *refused.client
+        {
+            last.partitions = last.partitions.saturating_add(1);
+            return;
+        }
         if self.audit.len() >= AUDIT_EVENTS_MAX {
             return;
         }
-        let Some(cluster) = self.clusters.get(cluster) else {
+        let Some(cluster) = self.clusters.get(refused.cluster) else {
             return;
+        };
+        let (name, reason) = if topic.is_legal {
+            (Arc::clone(&topic.name), refused.reason)
+        } else {
+            (topic.shown_name().into(), ILLEGAL_NAME)
         };
         self.audit.push(AuditEvent {
             cluster: cluster.name.clone(),
-            topic: topic.name.clone(),
-            partition,
-            offset,
-            operation,
+            topic: name,
+            partition: refused.partition,
+            offset: refused.offset,
+            operation: refused.operation,
             reason,
+            kek: refused.kek,
+            client: refused.client.clone(),
+            partitions: 1,
         });
     }
 }

@@ -28,6 +28,7 @@ pub mod fetch_request;
 pub mod fetch_response;
 pub mod frame;
 pub mod policy;
+pub mod preface;
 pub mod produce_request;
 pub mod produce_response;
 mod splice;

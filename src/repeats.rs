@@ -6,7 +6,7 @@ use std::hash::Hash;
 use std::time::{Duration, Instant};
 
 /// Remembers keys for [`KEPT`], and lets [`LINES_MAX`] of them pass in a second.
-pub(super) struct Repeats<K> {
+pub(crate) struct Repeats<K> {
     said: HashMap<K, Instant>,
     /// When the current second began, and what was said and what was left out in it.
     second: Option<Instant>,
@@ -16,7 +16,7 @@ pub(super) struct Repeats<K> {
 
 /// What is to be said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum News {
+pub(crate) enum News {
     /// Nothing: it was said lately, or too much was said in this second.
     None,
     /// It. Before it: that so many other things were left out in the seconds before.
@@ -24,7 +24,7 @@ pub(super) enum News {
 }
 
 impl<K: Hash + Eq> Repeats<K> {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             said: HashMap::new(),
             second: None,
@@ -34,7 +34,7 @@ impl<K: Hash + Eq> Repeats<K> {
     }
 
     /// Whether `key` is to be said.
-    pub(super) fn news(&mut self, key: K, now: Instant) -> News {
+    pub(crate) fn news(&mut self, key: K, now: Instant) -> News {
         let fresh = |at: &Instant| now.saturating_duration_since(*at) < KEPT;
         if self.said.get(&key).is_some_and(fresh) {
             return News::None;
@@ -63,7 +63,7 @@ impl<K: Hash + Eq> Repeats<K> {
 }
 
 /// The same is said once a minute.
-pub(super) const KEPT: Duration = Duration::from_secs(60);
+pub(crate) const KEPT: Duration = Duration::from_secs(60);
 /// More than anybody reads; a line costs some ten microseconds.
 const LINES_MAX: usize = 100;
 const SECOND: Duration = Duration::from_secs(1);

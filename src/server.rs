@@ -14,9 +14,10 @@
 mod acceptor;
 mod audit;
 mod control;
+mod descriptors;
 mod names;
+mod notices;
 mod own_ports;
-mod repeats;
 mod spread;
 mod state_file;
 mod threads;
@@ -32,6 +33,7 @@ use tokio::sync::oneshot;
 
 use self::acceptor::Acceptor;
 use self::control::{Control, ControlLinks};
+use self::descriptors::Descriptors;
 use self::own_ports::OwnPorts;
 use self::state_file::StateFile;
 use self::threads::{Threads, executor_cpus};
@@ -257,9 +259,11 @@ impl Server {
 
         let key_service = KeyService::new(self.kms, key_receiver, key_replies, &options);
         let drain_timeout = self.config.limits.drain_timeout;
+        // Rings and ports are there by now.
+        let connections_max = Descriptors::raise().connections(self.config.limits.connections_max);
         let acceptor = self
             .acceptor
-            .start(accepted_senders, self.config.limits.connections_max)
+            .start(accepted_senders, connections_max)
             .map_err(ServerError::Control)?;
         log_start(&self.config, self.cpus.len(), &self.facts);
         let links = ControlLinks {
@@ -275,6 +279,7 @@ impl Server {
                 .iter()
                 .map(|cluster| cluster.name.clone())
                 .collect(),
+            listener_names: listener_names(&self.config),
         };
         let control = Control::new(links, OwnPorts::of(&self.config));
         runtime.block_on(control.run(
@@ -310,6 +315,15 @@ fn key_slots(config: &Config, executors: usize) -> usize {
         .saturating_add(1)
         .saturating_mul(each)
         .min(KEY_SLOTS_MAX)
+}
+
+/// In the order of [`executor_listeners`].
+fn listener_names(config: &Config) -> Vec<String> {
+    let listeners = config.clusters.iter().flat_map(|cluster| {
+        let names = cluster.listeners.iter().map(|listener| &listener.name);
+        names.map(|name| format!("{}/{name}", cluster.name))
+    });
+    listeners.collect()
 }
 
 fn executor_listeners(config: &Config) -> Vec<ExecutorListener> {

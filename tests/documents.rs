@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use sealwire::config::Config;
 use sealwire::crypto::CryptoError;
 use sealwire::envelope::{Form, OpenError};
 use sealwire::keys::KeyFailure;
-use sealwire::pipeline::{FetchRefusal, ProduceRefusal};
+use sealwire::pipeline::{FetchRefusal, KekName, ProduceRefusal};
 use sealwire::record_batch::{BatchError, CodecError, RecordError};
 
 fn repository() -> &'static Path {
@@ -94,8 +95,12 @@ fn produce_refusals() -> Vec<ProduceRefusal> {
     single
         .into_iter()
         .chain(batch.map(ProduceRefusal::Batch))
-        .chain(keys.map(ProduceRefusal::Key))
+        .chain(keys.map(|failure| ProduceRefusal::Key(failure, kek())))
         .collect()
+}
+
+fn kek() -> KekName {
+    Arc::<str>::from("payments").into()
 }
 
 fn fetch_refusals() -> Vec<FetchRefusal> {
@@ -132,14 +137,14 @@ fn fetch_refusals() -> Vec<FetchRefusal> {
     let single = [
         FetchRefusal::NoRule,
         FetchRefusal::Rejected,
-        FetchRefusal::KekNotNamed,
+        FetchRefusal::KekNotNamed(kek()),
         FetchRefusal::WeakHeaders,
     ];
     single
         .into_iter()
         .chain(open.map(FetchRefusal::Open))
         .chain(forms.map(FetchRefusal::Form))
-        .chain(keys.map(FetchRefusal::Key))
+        .chain(keys.map(|failure| FetchRefusal::Key(failure, kek())))
         .chain(batch.map(FetchRefusal::Batch))
         .collect()
 }
@@ -186,7 +191,7 @@ fn no_kind_of_refusal_is_forgotten() {
         _ => None,
     });
     let key_failures = produced.iter().filter_map(|refusal| match refusal {
-        ProduceRefusal::Key(failure) => Some(variant(failure)),
+        ProduceRefusal::Key(failure, _) => Some(variant(failure)),
         _ => None,
     });
     let open_errors = fetched.iter().filter_map(|refusal| match refusal {

@@ -225,7 +225,7 @@ pub const KEYS: &[Key] = &[
         "limits.connections_max",
         [1, 1_000_000],
         "10000",
-        "Client connections of the whole process. At the bound: a further connection is closed as soon as it is accepted, and counted.",
+        "Client connections of the whole process. At the bound: a further connection is closed as soon as it is accepted, and counted; the log says it once a minute. Each takes two file descriptors: where the limit of the process has too few, fewer connections are served, and the log says so at the start.",
     ),
     count(
         "limits.in_flight_requests_max",

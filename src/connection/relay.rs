@@ -78,9 +78,9 @@ where
         }
     }
 
-    /// Whether the broker has answered anything at all.
-    pub(crate) fn has_heard(&self) -> bool {
-        self.session.has_heard()
+    /// What is known of the connection.
+    pub(crate) fn session(&self) -> &Session {
+        &self.session
     }
 
     fn run(&mut self, context: &mut Context<'_>) -> Result<Poll<Turn>, CloseReason> {

@@ -3,7 +3,7 @@
 //! - ERRANDS-1: what does not fit into the channel waits here and is sent with a tick; addresses are never dropped.
 //! - ERRANDS-2: of addresses, one request of each cluster is on its way; what responses tell meanwhile is collected, the
 //!   newest address of each node, and is the next.
-//! - ERRANDS-3: of refusals for the audit log and of failures to connect, one list is on its way or waits; what finds it full
+//! - ERRANDS-3: of refusals for the audit log, and of notices for the log, one list is on its way or waits; what finds it full
 //!   is counted elsewhere and not written to the log.
 //!
 //! Executor threads only.
@@ -12,7 +12,7 @@ use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::messages::{ControlRequest, Unreachable};
+use super::messages::{ControlRequest, Notice};
 use crate::channel::Sender;
 use crate::config::HostPort;
 use crate::pipeline::{AuditEvent, LearnedAddress};
@@ -24,7 +24,7 @@ pub(crate) struct Errands {
     unsent: RefCell<VecDeque<ControlRequest>>,
     /// By cluster.
     addresses: RefCell<HashMap<usize, ToSpread>>,
-    unreachable: RefCell<Vec<Unreachable>>,
+    notices: RefCell<Vec<Notice>>,
     /// The control thread has a clone of it while it has a list of refusals.
     audit_turn: Arc<()>,
 }
@@ -43,7 +43,7 @@ impl Errands {
             control,
             unsent: RefCell::default(),
             addresses: RefCell::default(),
-            unreachable: RefCell::default(),
+            notices: RefCell::default(),
             audit_turn: Arc::new(()),
         }
     }
@@ -81,11 +81,11 @@ impl Errands {
         self.send_addresses(cluster);
     }
 
-    /// A connection to a node could not be made.
-    pub(crate) fn connect_failed(&self, unreachable: Unreachable) {
-        let mut list = self.unreachable.borrow_mut();
-        if list.len() < UNREACHABLE_MAX && !list.contains(&unreachable) {
-            list.push(unreachable);
+    /// Something is to be said in the log.
+    pub(crate) fn notice(&self, notice: Notice) {
+        let mut list = self.notices.borrow_mut();
+        if list.len() < NOTICES_MAX && list.iter().all(|known| known.kind != notice.kind) {
+            list.push(notice);
         }
     }
 
@@ -99,13 +99,13 @@ impl Errands {
             }
         }
         drop(unsent);
-        let mut unreachable = self.unreachable.borrow_mut();
-        if !unreachable.is_empty()
-            && let Err(ControlRequest::ConnectFailed(back)) = self
+        let mut notices = self.notices.borrow_mut();
+        if !notices.is_empty()
+            && let Err(ControlRequest::Notices(back)) = self
                 .control
-                .try_send(ControlRequest::ConnectFailed(std::mem::take(&mut *unreachable)))
+                .try_send(ControlRequest::Notices(std::mem::take(&mut *notices)))
         {
-            *unreachable = back;
+            *notices = back;
         }
         if !audit.is_empty() && Arc::strong_count(&self.audit_turn) == 1 {
             let request = ControlRequest::Audit {
@@ -148,13 +148,15 @@ impl Errands {
 
 /// Names that wait to be looked up: as many as connections of one executor, which each wait for one.
 const UNSENT_MAX: usize = 10_000;
-/// Nodes that could not be connected to, between two ticks: the log says it of each once a minute.
-const UNREACHABLE_MAX: usize = 64;
+/// Kinds of notices between two ticks: the log says each once a minute.
+const NOTICES_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::channel::channel;
+    use crate::executor::messages::{ConnectError, NoticeKind};
+    use crate::pipeline::Client;
 
     fn told(port: u16) -> Vec<LearnedAddress> {
         vec![LearnedAddress {
@@ -217,6 +219,9 @@ mod tests {
             offset: 1,
             operation: "fetch",
             reason: "tag",
+            kek: None,
+            client: Client::default(),
+            partitions: 1,
         };
         let mut audit = vec![refusal()];
         errands.tick(&mut audit);
@@ -230,18 +235,27 @@ mod tests {
     }
 
     #[test]
-    fn failures_to_connect_are_told_once_a_tick() {
+    fn each_kind_of_notice_is_told_once_a_tick() {
         let (sender, mut requests) = channel(8);
         let errands = Errands::new(0, sender);
         for node in (0..100).chain(0..100) {
-            let node = Some(node);
-            errands.connect_failed(Unreachable { cluster: 0, node });
+            let LearnedAddress { address, .. } = told(9092).remove(0);
+            errands.notice(Notice {
+                kind: NoticeKind::NoBroker {
+                    cluster: 0,
+                    node: Some(node),
+                    address,
+                    error: ConnectError::TimedOut,
+                },
+                client: Client::default(),
+                fault: None,
+            });
         }
         errands.tick(&mut Vec::new());
-        let Some(ControlRequest::ConnectFailed(list)) = requests.try_recv() else {
+        let Some(ControlRequest::Notices(list)) = requests.try_recv() else {
             panic!("they are told");
         };
-        assert_eq!(list.len(), UNREACHABLE_MAX);
+        assert_eq!(list.len(), NOTICES_MAX);
         errands.tick(&mut Vec::new());
         assert!(requests.try_recv().is_none());
     }

@@ -7,8 +7,8 @@ use std::sync::atomic::AtomicUsize;
 use tokio::sync::oneshot;
 
 use crate::config::HostPort;
-use crate::metrics::Snapshot;
-use crate::pipeline::{AuditEvent, LearnedAddress};
+use crate::metrics::{CloseReason, Snapshot};
+use crate::pipeline::{AuditEvent, Client, LearnedAddress};
 
 /// From an executor to the control thread.
 pub(crate) enum ControlRequest {
@@ -22,15 +22,65 @@ pub(crate) enum ControlRequest {
     Resolve { executor: usize, host: HostPort },
     /// For the audit log. Each executor has one on its way, until `turn` is dropped.
     Audit { events: Vec<AuditEvent>, turn: Arc<()> },
-    /// Connections to these nodes could not be made.
-    ConnectFailed(Vec<Unreachable>),
+    /// For the log.
+    Notices(Vec<Notice>),
 }
 
-/// A node of a cluster, or its bootstrap brokers, that could not be connected to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Unreachable {
-    pub(crate) cluster: usize,
-    pub(crate) node: Option<i32>,
+/// Something that an operator should hear of, once for each kind in a while.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Notice {
+    pub(crate) kind: NoticeKind,
+    pub(crate) client: Client,
+    /// What could not be understood, in words.
+    pub(crate) fault: Option<String>,
+}
+
+/// What is said of a kind is said of the first of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum NoticeKind {
+    /// No broker could be connected to for a client; this address was tried.
+    NoBroker {
+        cluster: usize,
+        /// The node for whose port it was; `None` for the bootstrap port.
+        node: Option<i32>,
+        address: HostPort,
+        error: ConnectError,
+    },
+    /// A connection was closed for what its client, or its broker, sent, or for a limit.
+    Closed {
+        /// Position of the listener among those of all clusters.
+        listener: usize,
+        reason: CloseReason,
+        /// Of what its first bytes look like, if of anything but Kafka.
+        looks_like: Option<&'static str>,
+    },
+}
+
+/// Why a broker could not be connected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub(crate) enum ConnectError {
+    #[error("its name leads to no address")]
+    NoAddress,
+    #[error("no answer within limits.connect_timeout")]
+    TimedOut,
+    #[error("this process has no file descriptor left: raise its limit (LimitNOFILE=, ulimit -n)")]
+    NoDescriptor,
+    #[error("{}", std::io::Error::from_raw_os_error(*.0))]
+    System(i32),
+    #[error("the connection was not made")]
+    Other,
+}
+
+impl From<std::io::Error> for ConnectError {
+    fn from(error: std::io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(libc::EMFILE | libc::ENFILE) => Self::NoDescriptor,
+            Some(libc::ETIMEDOUT) => Self::TimedOut,
+            Some(code) => Self::System(code),
+            None if error.kind() == std::io::ErrorKind::TimedOut => Self::TimedOut,
+            None => Self::Other,
+        }
+    }
 }
 
 /// From the control thread to an executor.
@@ -67,6 +117,8 @@ pub(crate) struct Seats {
 /// From the acceptor to an executor: a client has connected.
 pub(crate) struct Accepted {
     pub(crate) stream: TcpStream,
+    /// Where it connected from.
+    pub(crate) peer: SocketAddr,
     /// Position of the listener among those of all clusters.
     pub(crate) listener: usize,
     /// The node whose port it was; `None` for the bootstrap port.

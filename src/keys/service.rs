@@ -16,10 +16,13 @@ use tokio::time::MissedTickBehavior;
 
 use super::KeyOptions;
 use super::ledger::{Call, Intervals, Job, Ledger, Outcome};
-use super::request::{KeyReply, KeyRequest};
+use super::request::{KeyFailure, KeyReply, KeyRequest};
 use super::statistics::{CallKind, KeyStatistics, KmsStatistics};
 use crate::channel::{Receiver, Sender};
+use crate::envelope::WrappedDek;
+use crate::foreign::Foreign;
 use crate::kms::{Kms, KmsError};
+use crate::repeats::{News, Repeats};
 
 /// One KMS as the configuration names it.
 pub struct NamedKms {
@@ -40,6 +43,8 @@ pub struct KeyService {
     running: HashMap<Id, Job>,
     statistics: Arc<KeyStatistics>,
     call_timeout: Duration,
+    /// Key-encryption keys that were refused lately, by KMS.
+    refused: Repeats<(usize, Arc<[u8]>, KeyFailure)>,
 }
 
 impl KeyService {
@@ -68,6 +73,7 @@ impl KeyService {
             calls: JoinSet::new(),
             running: HashMap::new(),
             call_timeout: options.call_timeout,
+            refused: Repeats::new(),
         }
     }
 
@@ -135,15 +141,33 @@ impl KeyService {
             outcome: outage(&job.call, "the call ended abnormally"),
             took: Duration::ZERO,
         });
-        let kms = job.kms;
+        let (kms, kek) = (job.kms, kek_of(&job.call));
         self.count(&job, &answer);
+        self.say_refused(kms, &kek, &answer);
         if self.ledger.finish(job, answer.outcome, Instant::now())
             && let Some(statistics) = self.statistics.kms.get(kms)
         {
             statistics.revocations.increment();
             tracing::warn!(
                 kms = self.name(kms),
+                kek = &*Foreign::new(&*kek).to_string(),
                 "a key-encryption key in use is refused: every key under it was dropped"
+            );
+        }
+    }
+
+    /// Names a key-encryption key that the KMS refuses, once a minute.
+    fn say_refused(&mut self, kms: usize, kek: &Arc<[u8]>, answer: &Answer) {
+        let Some(error) = answer.error().filter(|error| error.refuses_kek()) else {
+            return;
+        };
+        let kind = (kms, Arc::clone(kek), KeyFailure::from(error));
+        if self.refused.news(kind, Instant::now()) != News::None {
+            tracing::warn!(
+                kms = self.name(kms),
+                kek = &*Foreign::new(&**kek).to_string(),
+                reason = %error,
+                "a key-encryption key is refused: nothing is sealed or opened under it"
             );
         }
     }
@@ -153,11 +177,7 @@ impl KeyService {
             return;
         };
         statistics.latency(kind_of(&job.call)).record(answer.took);
-        let error = match &answer.outcome {
-            Outcome::Generated(result) => result.as_ref().err(),
-            Outcome::Unwrapped(result) => result.as_ref().err(),
-            Outcome::Version(result) => result.as_ref().err(),
-        };
+        let error = answer.error();
         match error {
             None => counter(statistics, &job.call).increment(),
             Some(error) if error.is_verdict() => statistics.verdicts.increment(),
@@ -195,6 +215,26 @@ impl KeyService {
 struct Answer {
     outcome: Outcome,
     took: Duration,
+}
+
+impl Answer {
+    fn error(&self) -> Option<&KmsError> {
+        match &self.outcome {
+            Outcome::Generated(result) => result.as_ref().err(),
+            Outcome::Unwrapped(result) => result.as_ref().err(),
+            Outcome::Version(result) => result.as_ref().err(),
+        }
+    }
+}
+
+/// The name of the key-encryption key that a call is about: a rule's, or a record's.
+fn kek_of(call: &Call) -> Arc<[u8]> {
+    match call {
+        Call::Generate(kek) | Call::PollVersion(kek) => Arc::clone(kek).into(),
+        Call::Unwrap(wrapped) | Call::Recheck(wrapped) => WrappedDek::parse(wrapped)
+            .map_or(&[][..], |parsed| parsed.kek)
+            .into(),
+    }
 }
 
 /// Makes one call, with its deadline.

@@ -91,6 +91,11 @@ impl ExecutorMetrics {
         self.topics.index(cluster, topic)
     }
 
+    /// The index of all topics of the cluster that no rule names; allocates, too.
+    pub fn no_rule_index(&mut self, cluster: &Arc<str>) -> TopicIndex {
+        self.topics.no_rule(cluster)
+    }
+
     /// The topic's counters.
     pub fn topic(&mut self, index: TopicIndex) -> &mut TopicCounters {
         self.topics.counters(index)

@@ -49,7 +49,7 @@ labels! {
         SequenceGuard => "sequence_guard",
         /// The producer used the marker header's name.
         ClientMarker => "client_marker",
-        /// The sealed batch is larger than the topic allows.
+        /// The sealed batch is larger than the rule's `max_message_bytes`, or the request than `limits.request_bytes_max`.
         TooLarge => "too_large",
         /// The batch, or what it decompresses to, is not a valid record batch.
         Malformed => "malformed",

@@ -13,11 +13,6 @@ use super::reason::RefusalReason;
 pub struct TopicIndex(u32);
 
 impl TopicIndex {
-    /// Topics that no rule names share this bucket: their names come from anybody and would push the real ones out.
-    pub const NO_RULE: Self = Self(0);
-    /// Topics past the bound share this bucket.
-    pub const OVERFLOW: Self = Self(1);
-
     fn place(self) -> usize {
         self.0 as usize
     }
@@ -26,10 +21,24 @@ impl TopicIndex {
 /// A topic of a cluster, as it is labelled.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicName {
-    /// The cluster's name in the configuration; empty for the shared buckets.
+    /// The cluster's name in the configuration.
     pub cluster: Arc<str>,
-    /// The topic's name, or `(no rule)` / `(other)`: no topic of Kafka's may have parentheses in its name.
+    /// The topic's name, or [`NO_RULE`] / [`OTHER`]: no topic of Kafka's may have parentheses in its name.
     pub topic: Arc<str>,
+}
+
+/// Topics of a cluster that no rule names share this place: their names come from anybody and would push the real ones out.
+const NO_RULE: &str = "(no rule)";
+/// Topics of a cluster past the bound share this place.
+const OTHER: &str = "(other)";
+
+impl TopicName {
+    fn new(cluster: &Arc<str>, topic: &str) -> Self {
+        Self {
+            cluster: Arc::clone(cluster),
+            topic: Arc::from(topic),
+        }
+    }
 }
 
 /// Counters of one topic. Bytes are payload bytes of record batches, without the protocol around them.
@@ -141,55 +150,63 @@ impl TopicCounters {
     }
 }
 
-/// The bounded table behind [`TopicIndex`].
+/// The bounded table behind [`TopicIndex`]: so many topics, and for each cluster the two places that topics share.
 pub(super) struct TopicTable {
     counters: Vec<(TopicName, TopicCounters)>,
     places: HashMap<TopicName, TopicIndex>,
+    /// Topics that are counted apart.
+    topics: usize,
     topics_max: usize,
 }
 
 impl TopicTable {
     pub(super) fn new(topics_max: usize) -> Self {
-        let shared = |topic: &str| {
-            let name = TopicName {
-                cluster: Arc::from(""),
-                topic: Arc::from(topic),
-            };
-            (name, TopicCounters::default())
-        };
         Self {
-            counters: vec![shared("(no rule)"), shared("(other)")],
+            counters: Vec::new(),
             places: HashMap::new(),
+            topics: 0,
             topics_max: topics_max.min(TOPICS_MAX),
         }
     }
 
+    /// The place of a topic that a rule names.
     pub(super) fn index(&mut self, cluster: &Arc<str>, topic: &str) -> TopicIndex {
-        let name = TopicName {
-            cluster: Arc::clone(cluster),
-            topic: Arc::from(topic),
-        };
+        let name = TopicName::new(cluster, topic);
         if let Some(index) = self.places.get(&name) {
             return *index;
         }
-        if self.places.len() >= self.topics_max {
-            return TopicIndex::OVERFLOW;
+        if self.topics >= self.topics_max {
+            return self.place(TopicName::new(cluster, OTHER));
         }
-        // INVARIANT: at most TOPICS_MAX + 2 entries, far below u32::MAX.
+        self.topics += 1;
+        self.place(name)
+    }
+
+    /// The place of all topics of the cluster that no rule names.
+    pub(super) fn no_rule(&mut self, cluster: &Arc<str>) -> TopicIndex {
+        self.place(TopicName::new(cluster, NO_RULE))
+    }
+
+    fn place(&mut self, name: TopicName) -> TopicIndex {
+        if let Some(index) = self.places.get(&name) {
+            return *index;
+        }
+        // INVARIANT: at most TOPICS_MAX, and two for each cluster of the configuration: far below u32::MAX.
         let index = TopicIndex(self.counters.len() as u32);
         self.counters.push((name.clone(), TopicCounters::default()));
         self.places.insert(name, index);
         index
     }
 
+    /// Counters of an index that this table gave.
     pub(super) fn counters(&mut self, index: TopicIndex) -> &mut TopicCounters {
-        let place = if index.place() < self.counters.len() {
-            index.place()
-        } else {
-            TopicIndex::OVERFLOW.place()
-        };
-        // INVARIANT: `new` put two entries there, nothing is ever removed, and `place` was just checked.
-        &mut self.counters[place].1
+        if index.place() >= self.counters.len() {
+            let foreign = self.place(TopicName::new(&Arc::from(""), OTHER));
+            // INVARIANT: `place` has just put it there, and nothing is ever removed.
+            return &mut self.counters[foreign.place()].1;
+        }
+        // INVARIANT: it was just checked.
+        &mut self.counters[index.place()].1
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &(TopicName, TopicCounters)> {
@@ -211,8 +228,9 @@ mod tests {
         let first = table.index(&cluster, "a");
         let second = table.index(&cluster, "b");
         assert_ne!(first, second);
-        assert_ne!(second, TopicIndex::OVERFLOW);
-        assert_eq!(table.index(&cluster, "c"), TopicIndex::OVERFLOW);
+        let other = table.index(&cluster, "c");
+        assert!(other != first && other != second);
+        assert_eq!(table.index(&cluster, "d"), other);
         assert_eq!(table.index(&cluster, "a"), first);
     }
 
@@ -225,6 +243,34 @@ mod tests {
     }
 
     #[test]
+    fn what_no_rule_names_and_what_is_past_the_bound_is_counted_by_cluster() {
+        let (one, two) = (Arc::from("one"), Arc::from("two"));
+        let mut table = TopicTable::new(0);
+        for cluster in [&one, &two, &one] {
+            let (no_rule, other) = (table.no_rule(cluster), table.index(cluster, "a"));
+            table
+                .counters(no_rule)
+                .refused(Direction::Request, RefusalReason::NoRule, 1, 1);
+            table.counters(other).passed(1, 1);
+        }
+        let mut counted: Vec<_> = table
+            .iter()
+            .map(|(name, counters)| {
+                let refused: u64 = counters.refusals().iter().map(|count| count.partitions).sum();
+                (&*name.cluster, &*name.topic, counters.records_passed + refused)
+            })
+            .collect();
+        counted.sort_unstable();
+        let expected = [
+            ("one", NO_RULE, 2),
+            ("one", OTHER, 2),
+            ("two", NO_RULE, 1),
+            ("two", OTHER, 1),
+        ];
+        assert_eq!(counted, expected);
+    }
+
+    #[test]
     fn an_index_of_another_table_counts_as_other() {
         let cluster: Arc<str> = Arc::from("main");
         let mut large = TopicTable::new(10);
@@ -232,7 +278,8 @@ mod tests {
         let foreign = large.index(&cluster, "b");
         let mut small = TopicTable::new(10);
         small.counters(foreign).passed(1, 1);
-        assert_eq!(small.counters(TopicIndex::OVERFLOW).records_passed, 1);
+        let counted: Vec<_> = small.iter().map(|(name, _)| &*name.topic).collect();
+        assert_eq!(counted, [OTHER]);
     }
 
     #[test]

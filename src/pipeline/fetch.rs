@@ -21,12 +21,12 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use self::batches::OpenPartition;
-use super::Pipeline;
 use super::open_batch::OpenDraft;
 use super::refusal::FetchRefusal;
 use super::seal_batch::has_room;
 use super::topics::Topic;
 use super::work::{PARSED_BYTES, PARSING_WORK, PARTITION_WORK, STEP_MAX};
+use super::{Client, Pipeline, Refused};
 use crate::metrics::{CloseReason, Direction};
 use crate::protocol::error_code;
 use crate::protocol::fetch_response::{FetchPartition, FetchResponse};
@@ -87,6 +87,7 @@ enum Replacing {
 /// A response and what is known about it.
 pub(super) struct FetchFrame<'a> {
     pub(super) cluster: usize,
+    pub(super) client: &'a Client,
     /// Without its length.
     pub(super) frame: &'a mut [u8],
     pub(super) version: i16,
@@ -362,7 +363,16 @@ impl FetchWork {
         // A broker's own error says more than ours.
         let ours = error_code == error_code::NONE;
         if ours {
-            self.note(pipeline, fetch, &topic, index, -1, &refusal, bytes);
+            let noted = Noted {
+                topic: &topic,
+                partition: index,
+                offset: -1,
+                refusal: &refusal,
+                // To count them would take a look at each batch.
+                records: 0,
+                bytes,
+            };
+            self.note(pipeline, fetch, &noted);
         }
         self.emptied = true;
         self.copy_until = error_code_at;
@@ -418,37 +428,40 @@ impl FetchWork {
         Ok(())
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one fact each, told to the counters and to the audit log"
-    )]
-    fn note(
-        &mut self,
-        pipeline: &mut Pipeline,
-        fetch: &FetchFrame<'_>,
-        topic: &Topic,
-        partition: i32,
-        offset: i64,
-        refusal: &FetchRefusal,
-        bytes: usize,
-    ) {
+    fn note(&mut self, pipeline: &mut Pipeline, fetch: &FetchFrame<'_>, noted: &Noted<'_>) {
         if self.noted_before.binary_search(&self.partition).is_ok() {
             return;
         }
         self.noted.push(self.partition);
-        pipeline
-            .metrics
-            .topic(topic.metrics)
-            .refused(Direction::Response, refusal.reason(), 0, bytes as u64);
-        pipeline.audit(
-            fetch.cluster,
-            topic,
-            partition,
-            offset,
-            "fetch",
-            refusal.audit_reason(),
+        pipeline.metrics.topic(noted.topic.metrics).refused(
+            Direction::Response,
+            noted.refusal.reason(),
+            noted.records,
+            noted.bytes as u64,
         );
+        pipeline.audit(Refused {
+            cluster: fetch.cluster,
+            client: fetch.client,
+            topic: noted.topic,
+            partition: noted.partition,
+            offset: noted.offset,
+            operation: "fetch",
+            reason: noted.refusal.audit_reason(),
+            kek: noted.refusal.kek().cloned(),
+        });
     }
+}
+
+/// A refusal, as it is counted and told to the audit log.
+struct Noted<'a> {
+    topic: &'a Topic,
+    partition: i32,
+    /// Of the batch; -1 where all of the partition is refused.
+    offset: i64,
+    refusal: &'a FetchRefusal,
+    /// 0 where they are not known.
+    records: u64,
+    bytes: usize,
 }
 
 fn topic_of(

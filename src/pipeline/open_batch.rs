@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::decompressing::{DecompressorPool, Prepared, Records};
-use super::refusal::FetchRefusal;
+use super::refusal::{FetchRefusal, KekName};
 use super::seal_batch::has_room;
 use super::topics::Topic;
 use super::work::{BATCH_WORK, RECORD_WORK, STEP_MAX, Work};
@@ -482,13 +482,18 @@ impl Walk {
         if key.as_ref().is_some_and(|key| key.wrapped_dek() == wrapped) {
             return Ok(Action::Open(marker));
         }
-        let kms = context.topic.kms_of(wrapped).ok_or(FetchRefusal::KekNotNamed)?;
+        let kms = context
+            .topic
+            .kms_of(wrapped)
+            .ok_or_else(|| FetchRefusal::KekNotNamed(KekName::in_record(wrapped)))?;
         match keys.opening(kms, wrapped, context.demand, context.now) {
             Lookup::Ready(found) => {
                 *key = Some(found);
                 Ok(Action::Open(marker))
             }
-            Lookup::Failed(failure) if !failure.is_outage() => Err(FetchRefusal::Key(failure)),
+            Lookup::Failed(failure) if !failure.is_outage() => {
+                Err(FetchRefusal::Key(failure, KekName::in_record(wrapped)))
+            }
             Lookup::Waiting | Lookup::Failed(_) => Ok(Action::Wait),
         }
     }
@@ -506,7 +511,9 @@ impl Walk {
         let records = self.records.of_mut(batch);
         let refusal = match action {
             Action::Open(marker) => {
-                let key = self.key.as_ref().ok_or(FetchRefusal::KekNotNamed)?;
+                let wrapped = || marker.wrapped_dek(records);
+                let key = self.key.as_ref();
+                let key = key.ok_or_else(|| FetchRefusal::KekNotNamed(KekName::in_record(wrapped())))?;
                 let domains = &context.topic.domains;
                 match pool
                     .opener

@@ -26,12 +26,12 @@ mod writing;
 use std::time::Instant;
 
 use self::judging::{Decision, Judging};
-use super::Pipeline;
 use super::refusal::ProduceRefusal;
 use super::seal_batch::SealDraft;
 use super::sequence_guard::SequenceGuard;
 use super::topics::Topic;
 use super::work::{PARSED_BYTES, PARSING_WORK};
+use super::{Client, Pipeline};
 use crate::metrics::CloseReason;
 use crate::protocol::produce_request::{ProduceRequest, Rewriting};
 use crate::protocol::produce_response::Refusal;
@@ -87,6 +87,7 @@ enum Stop {
 /// A request and where it stands.
 pub(super) struct ProduceFrame<'a> {
     pub(super) cluster: usize,
+    pub(super) client: &'a Client,
     /// Without its length.
     pub(super) frame: &'a [u8],
     pub(super) version: i16,
@@ -289,12 +290,15 @@ impl ProduceWork {
 
 impl Pipeline {
     fn count_passed(&mut self, topic: &Topic, records: &[u8]) {
-        let count =
-            BatchHeader::parse(records).map_or(0, |header| u64::try_from(header.record_count).unwrap_or(0));
         self.metrics
             .topic(topic.metrics)
-            .passed(count, records.len() as u64);
+            .passed(record_count(records), records.len() as u64);
     }
+}
+
+/// Records of a batch, as its header says; 0 where it has none.
+fn record_count(records: &[u8]) -> u64 {
+    BatchHeader::parse(records).map_or(0, |header| u64::try_from(header.record_count).unwrap_or(0))
 }
 
 fn index_of(layout: &ProduceRequest, position: usize) -> i32 {

@@ -4,9 +4,11 @@
 //! everywhere and says "not stored"; a fetch never carries a code but 0, 2 and 29, because Java skips other partitions'
 //! records on one that it does not expect.
 
+use std::fmt;
 use std::sync::Arc;
 
-use crate::envelope::{Form, OpenError, SealError};
+use crate::envelope::{Form, OpenError, SealError, WrappedDek};
+use crate::foreign::Foreign;
 use crate::keys::KeyFailure;
 use crate::metrics::RefusalReason;
 use crate::protocol::error_code;
@@ -32,8 +34,8 @@ pub enum ProduceRefusal {
     #[error("the KMS has not delivered a key yet; the records were not stored, try again")]
     KeyPending,
     /// The KMS gave no key.
-    #[error("no key to seal with: {0}; the records were not stored")]
-    Key(KeyFailure),
+    #[error("no key to seal with: {0} ({1}); the records were not stored")]
+    Key(KeyFailure, KekName),
     /// An earlier batch of the same producer stands refused on this connection.
     #[error("an earlier batch of this producer waits for the KMS; the records were not stored, try again")]
     SequenceGuard,
@@ -74,8 +76,8 @@ impl ProduceRefusal {
         match self {
             Self::NoRule | Self::Rejected { .. } | Self::KafkaInternal => error_code::POLICY_VIOLATION,
             Self::KeyPending | Self::SequenceGuard | Self::Cipher => error_code::NOT_ENOUGH_REPLICAS,
-            Self::Key(failure) if failure.is_outage() => error_code::NOT_ENOUGH_REPLICAS,
-            Self::Key(_) => error_code::POLICY_VIOLATION,
+            Self::Key(failure, _) if failure.is_outage() => error_code::NOT_ENOUGH_REPLICAS,
+            Self::Key(..) => error_code::POLICY_VIOLATION,
             Self::Batch(error) => error.kafka_code(),
             Self::ClientMarker => error_code::INVALID_RECORD,
             Self::TooLarge { .. } | Self::RequestTooLarge { .. } => error_code::MESSAGE_TOO_LARGE,
@@ -87,6 +89,19 @@ impl ProduceRefusal {
         self.error_code() == error_code::NOT_ENOUGH_REPLICAS
     }
 
+    /// The key-encryption key that it is about.
+    pub fn kek(&self) -> Option<&KekName> {
+        match self {
+            Self::Key(_, kek) => Some(kek),
+            _ => None,
+        }
+    }
+
+    /// Whether how many records the batch has is known: its header is that of a valid one, as far as was looked.
+    pub fn knows_records(&self) -> bool {
+        !matches!(self, Self::Batch(_))
+    }
+
     /// The reason class for counters and the audit log.
     pub fn reason(&self) -> RefusalReason {
         match self {
@@ -94,7 +109,7 @@ impl ProduceRefusal {
             Self::Rejected { .. } => RefusalReason::Rejected,
             Self::KafkaInternal => RefusalReason::InternalTopic,
             Self::KeyPending => RefusalReason::KeyWaiting,
-            Self::Key(failure) => key_reason(*failure),
+            Self::Key(failure, _) => key_reason(*failure),
             Self::SequenceGuard => RefusalReason::SequenceGuard,
             Self::Batch(BatchError::Magic(_) | BatchError::Codec { .. }) => RefusalReason::Unsupported,
             Self::Batch(_) => RefusalReason::Malformed,
@@ -102,6 +117,36 @@ impl ProduceRefusal {
             Self::TooLarge { .. } | Self::RequestTooLarge { .. } => RefusalReason::TooLarge,
             Self::Cipher => RefusalReason::Other,
         }
+    }
+}
+
+/// The name of a key-encryption key, as a rule or a stored record has it: in a record it may be any bytes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KekName(Arc<[u8]>);
+
+impl KekName {
+    /// That of the key under which a DEK is wrapped; empty where that cannot be read.
+    pub fn in_record(wrapped_dek: &[u8]) -> Self {
+        let kek = WrappedDek::parse(wrapped_dek).map_or(&[][..], |wrapped| wrapped.kek);
+        Self(kek.into())
+    }
+}
+
+impl From<Arc<str>> for KekName {
+    fn from(name: Arc<str>) -> Self {
+        Self(name.into())
+    }
+}
+
+impl fmt::Display for KekName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Foreign::new(&*self.0).fmt(formatter)
+    }
+}
+
+impl fmt::Debug for KekName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "KekName({self})")
     }
 }
 
@@ -127,11 +172,11 @@ pub enum FetchRefusal {
     #[error("a rule rejects the topic")]
     Rejected,
     /// The rule does not name the record's KEK.
-    #[error("the rule does not name the record's key-encryption key")]
-    KekNotNamed,
+    #[error("the rule does not name the record's key-encryption key ({0})")]
+    KekNotNamed(KekName),
     /// The KMS refuses the key.
-    #[error("no key to open with: {0}")]
-    Key(KeyFailure),
+    #[error("no key to open with: {0} ({1})")]
+    Key(KeyFailure, KekName),
     /// The batch is not valid.
     #[error(transparent)]
     Batch(#[from] BatchError),
@@ -151,12 +196,12 @@ impl FetchRefusal {
     pub fn error_code(&self) -> i16 {
         match self {
             // An altered record, whichever of its bytes were altered.
-            Self::Key(KeyFailure::Malformed)
+            Self::Key(KeyFailure::Malformed, _)
             | Self::Batch(_)
             | Self::Open(_)
             | Self::WeakHeaders
             | Self::Form(_) => error_code::CORRUPT_MESSAGE,
-            Self::NoRule | Self::Rejected | Self::KekNotNamed | Self::Key(_) => {
+            Self::NoRule | Self::Rejected | Self::KekNotNamed(_) | Self::Key(..) => {
                 error_code::TOPIC_AUTHORIZATION_FAILED
             }
         }
@@ -167,9 +212,9 @@ impl FetchRefusal {
     pub fn is_unreadable_record(&self) -> bool {
         match self {
             Self::Open(error) => !matches!(error, OpenError::Crypto(_)),
-            Self::Key(failure) => *failure == KeyFailure::Malformed,
+            Self::Key(failure, _) => *failure == KeyFailure::Malformed,
             Self::WeakHeaders | Self::Form(_) => true,
-            Self::NoRule | Self::Rejected | Self::KekNotNamed | Self::Batch(_) => false,
+            Self::NoRule | Self::Rejected | Self::KekNotNamed(_) | Self::Batch(_) => false,
         }
     }
 
@@ -178,9 +223,9 @@ impl FetchRefusal {
         match self {
             Self::NoRule => RefusalReason::NoRule,
             Self::Rejected => RefusalReason::Rejected,
-            Self::KekNotNamed => RefusalReason::KekNotNamed,
-            Self::Key(KeyFailure::Malformed) => RefusalReason::Tag,
-            Self::Key(failure) => key_reason(*failure),
+            Self::KekNotNamed(_) => RefusalReason::KekNotNamed,
+            Self::Key(KeyFailure::Malformed, _) => RefusalReason::Tag,
+            Self::Key(failure, _) => key_reason(*failure),
             Self::Batch(BatchError::Magic(_) | BatchError::Codec { .. }) => RefusalReason::Unsupported,
             Self::Batch(_) => RefusalReason::Malformed,
             Self::Open(error) => open_reason(error),
@@ -191,11 +236,19 @@ impl FetchRefusal {
         }
     }
 
+    /// The key-encryption key that it is about.
+    pub fn kek(&self) -> Option<&KekName> {
+        match self {
+            Self::KekNotNamed(kek) | Self::Key(_, kek) => Some(kek),
+            _ => None,
+        }
+    }
+
     /// The finer reason class for the audit log.
     pub fn audit_reason(&self) -> &'static str {
         match self {
             Self::Open(error) => error.reason(),
-            Self::Key(failure) => failure.reason(),
+            Self::Key(failure, _) => failure.reason(),
             other => other.reason().as_str(),
         }
     }
@@ -228,13 +281,14 @@ mod tests {
 
     #[test]
     fn a_fetch_never_carries_a_code_that_java_does_not_expect() {
+        let kek = KekName::in_record(&[]);
         let refusals = [
             FetchRefusal::NoRule,
             FetchRefusal::Rejected,
-            FetchRefusal::KekNotNamed,
-            FetchRefusal::Key(KeyFailure::KekDisabled),
+            FetchRefusal::KekNotNamed(kek.clone()),
+            FetchRefusal::Key(KeyFailure::KekDisabled, kek.clone()),
             FetchRefusal::Batch(BatchError::Checksum),
-            FetchRefusal::Key(KeyFailure::Malformed),
+            FetchRefusal::Key(KeyFailure::Malformed, kek),
             FetchRefusal::Open(OpenError::Tag),
             FetchRefusal::WeakHeaders,
             FetchRefusal::Form(Form::Plaintext),
@@ -247,8 +301,13 @@ mod tests {
     #[test]
     fn what_may_succeed_later_is_retriable_and_verdicts_are_final() {
         assert!(ProduceRefusal::KeyPending.is_retriable());
-        assert!(ProduceRefusal::Key(KeyFailure::Unavailable).is_retriable());
-        assert!(!ProduceRefusal::Key(KeyFailure::KekDestroyed).is_retriable());
+        let key = |failure| ProduceRefusal::Key(failure, Arc::<str>::from("payments").into());
+        assert!(key(KeyFailure::Unavailable).is_retriable());
+        assert!(!key(KeyFailure::KekDestroyed).is_retriable());
+        assert_eq!(
+            key(KeyFailure::KekNotFound).to_string(),
+            "no key to seal with: the key-encryption key is not in the KMS (payments); the records were not stored"
+        );
         assert_eq!(ProduceRefusal::NoRule.error_code(), 44);
         assert_eq!(ProduceRefusal::ClientMarker.error_code(), 87);
         assert_eq!(ProduceRefusal::Batch(BatchError::Checksum).error_code(), 2);

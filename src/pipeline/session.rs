@@ -22,7 +22,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::draft::Draft;
-use super::Pipeline;
 use super::addresses::{LearnedAddress, ListenerMap};
 use super::authentication::Authentication;
 use super::fetch::FetchWork;
@@ -31,10 +30,12 @@ use super::pace::Pace;
 use super::place::Place;
 use super::produce::ProduceWork;
 use super::sequence_guard::SequenceGuard;
+use super::{Client, Pipeline};
 use crate::config::{HostPort, Limits};
 use crate::metrics::{CloseReason, Direction, TimeKind};
 use crate::protocol::ProtocolError;
 use crate::protocol::frame::{LENGTH_PREFIX_BYTES, RequestHead};
+use crate::protocol::preface::Preface;
 
 /// What the next bytes are to be used for.
 #[derive(Debug, PartialEq, Eq)]
@@ -71,6 +72,7 @@ pub enum Wait {
 pub struct Session {
     listener: Arc<ListenerMap>,
     connection: u32,
+    client: Client,
     in_flight: InFlight,
     authentication: Authentication,
     guard: SequenceGuard,
@@ -89,6 +91,12 @@ pub struct Session {
     place: Place,
     /// The session has asked the broker for itself, and waits for the answer until then.
     asked_until: Option<Instant>,
+    /// The client has sent a request.
+    begun: bool,
+    /// What the client's first bytes look like, where they are no request.
+    preface: Option<Preface>,
+    /// What could not be understood.
+    fault: Option<ProtocolError>,
     /// The broker has answered anything at all.
     heard: bool,
     closing: Option<CloseReason>,
@@ -149,6 +157,7 @@ impl Session {
         Self {
             listener,
             connection,
+            client: Client::default(),
             in_flight: InFlight::new(limits.in_flight_requests_max, limits.in_flight_bytes_max),
             authentication: Authentication::default(),
             guard: SequenceGuard::default(),
@@ -162,10 +171,34 @@ impl Session {
             learning: None,
             place: Place::new(node),
             asked_until: None,
+            begun: false,
+            preface: None,
+            fault: None,
             heard: false,
             closing: None,
             finished: None,
         }
+    }
+
+    /// The same, of a client that is named in refusals.
+    #[must_use]
+    pub fn of(self, client: Client) -> Self {
+        Self { client, ..self }
+    }
+
+    /// Who is at the other end.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// What the client's first bytes look like, if they are no Kafka request and of a kind that is known.
+    pub fn looks_like(&self) -> Option<&'static str> {
+        self.preface.map(Preface::as_str)
+    }
+
+    /// What of a response could not be understood, where that has closed the connection.
+    pub fn fault(&self) -> Option<ProtocolError> {
+        self.fault
     }
 
     /// Position of the cluster in the configuration.
@@ -276,6 +309,7 @@ impl Session {
         pipeline.metrics.frames(Direction::Request).frame(head.api_key);
         pipeline.metrics.gauges.requests_in_flight += 1;
         self.authentication.requested(head.api_key);
+        self.begun = true;
         self.in_flight.push(Pending {
             api_key: head.api_key,
             api_version: head.api_version,

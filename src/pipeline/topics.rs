@@ -8,6 +8,7 @@ use super::KmsList;
 use super::refusal::ProduceRefusal;
 use super::work::{RULE_WORK, Work};
 use crate::envelope::{Domain, KekId};
+use crate::foreign::Foreign;
 use crate::metrics::{ExecutorMetrics, TopicIndex};
 use crate::rules::{Action, RuleSet, TOPIC_NAME_BYTES_MAX, TopicRule, is_legal_topic_name};
 
@@ -19,6 +20,8 @@ pub struct Topic {
     pub rule: Option<TopicRule>,
     /// Where it is counted.
     pub metrics: TopicIndex,
+    /// Kafka allows a topic of this name.
+    pub(super) is_legal: bool,
     /// Position of the KMS and the start of a wrapped DEK, for each KEK that its records may name.
     pub open_keks: Vec<(usize, KekId)>,
     /// What its records may be bound to: the domain of new records first.
@@ -36,12 +39,17 @@ impl Topic {
 
     /// What a client is told of a refusal: why, and which topic and rule.
     pub(super) fn refusal_text(&self, refusal: &ProduceRefusal) -> String {
-        let shown = self.name.floor_char_boundary(TOPIC_NAME_BYTES_MAX);
-        let topic = self.name.get(..shown).unwrap_or_default();
+        let topic = Foreign::new(self.shown_name());
         match &self.rule {
             Some(rule) => format!("Sealwire: {refusal} (topic {topic}, {})", rule.rule),
             None => format!("Sealwire: {refusal} (topic {topic}, no rule)"),
         }
+    }
+
+    /// The name, cut where it is longer than that of any topic.
+    pub(super) fn shown_name(&self) -> &str {
+        let shown = self.name.floor_char_boundary(TOPIC_NAME_BYTES_MAX);
+        self.name.get(..shown).unwrap_or_default()
     }
 }
 
@@ -53,6 +61,8 @@ pub struct ClusterRules {
     kms: KmsList,
     topics: HashMap<Box<str>, Rc<Topic>>,
     topics_max: usize,
+    /// Where topics are counted that no rule names.
+    no_rule: Option<TopicIndex>,
 }
 
 impl ClusterRules {
@@ -64,6 +74,7 @@ impl ClusterRules {
             kms,
             topics: HashMap::new(),
             topics_max: topics_max.max(1),
+            no_rule: None,
         }
     }
 
@@ -78,7 +89,8 @@ impl ClusterRules {
             return Rc::new(Topic {
                 name: name.into(),
                 rule: None,
-                metrics: TopicIndex::NO_RULE,
+                metrics: self.no_rule(metrics),
+                is_legal: false,
                 open_keks: Vec::new(),
                 domains: Vec::new(),
             });
@@ -92,16 +104,23 @@ impl ClusterRules {
         topic
     }
 
-    fn resolve(&self, name: &str, metrics: &mut ExecutorMetrics) -> Topic {
+    fn no_rule(&mut self, metrics: &mut ExecutorMetrics) -> TopicIndex {
+        *self
+            .no_rule
+            .get_or_insert_with(|| metrics.no_rule_index(&self.name))
+    }
+
+    fn resolve(&mut self, name: &str, metrics: &mut ExecutorMetrics) -> Topic {
         let rule = self.rules.resolve(name);
         let index = match &rule {
             Some(_) => metrics.topic_index(&self.name, name),
-            None => TopicIndex::NO_RULE,
+            None => self.no_rule(metrics),
         };
         let mut topic = Topic {
             name: name.into(),
             rule,
             metrics: index,
+            is_legal: true,
             open_keks: Vec::new(),
             domains: Vec::new(),
         };

@@ -2,16 +2,19 @@
 //!
 //! The kernel's own spreading (SO_REUSEPORT) is lopsided for the few heavy connections that Kafka clients open.
 //!
-//! - ACCEPTOR-1: a connection beyond `limits.connections_max` is closed at once, and so is one that an executor cannot take.
-//!   Both are counted as accepted, and as closed by a limit.
+//! - ACCEPTOR-1: a connection beyond `limits.connections_max`, or beyond what there are descriptors for, is closed at once, and
+//!   so is one that an executor cannot take. All are counted as accepted, and as closed by a limit; the log says it once a minute.
+//! - ACCEPTOR-3: a port that cannot be accepted from is left alone for a while, longer each time: who knocks waits in the kernel.
 //! - ACCEPTOR-2: bootstrap and node ports are all bound before the program says that it serves.
 
+use std::cell::RefCell;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
@@ -20,6 +23,7 @@ use super::ServerError;
 use crate::channel::Sender;
 use crate::config::Config;
 use crate::executor::messages::{Accepted, Seats};
+use crate::repeats::{News, Repeats};
 
 /// Bound ports; see the module.
 pub(super) struct Acceptor {
@@ -68,8 +72,14 @@ impl Acceptor {
             .spawn(move || {
                 let tasks = LocalSet::new();
                 let places: Arc<[Place]> = places.into();
+                let said = Rc::new(RefCell::new(Repeats::new()));
                 for port in self.ports {
-                    tasks.spawn_local(accept(port, Arc::clone(&places), connections_max));
+                    let entrance = Entrance {
+                        places: Arc::clone(&places),
+                        connections_max,
+                        said: Rc::clone(&said),
+                    };
+                    tasks.spawn_local(accept(port, entrance));
                 }
                 // An error means that nobody is left who could stop us.
                 let _ = runtime.block_on(tasks.run_until(stopped));
@@ -111,7 +121,23 @@ pub(super) fn listen(address: SocketAddr) -> Result<TcpListener, ServerError> {
     bind().map_err(|source| ServerError::Listen { address, source })
 }
 
-async fn accept(port: Port, places: Arc<[Place]>, connections_max: usize) {
+/// What all ports lead to.
+struct Entrance {
+    places: Arc<[Place]>,
+    connections_max: usize,
+    /// What the log was told lately.
+    said: Rc<RefCell<Repeats<Trouble>>>,
+}
+
+/// Why connections are not served; said once a minute each.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Trouble {
+    NotAccepted(Option<i32>),
+    TooMany,
+    Busy,
+}
+
+async fn accept(port: Port, entrance: Entrance) {
     let socket = match tokio::net::TcpListener::from_std(port.socket) {
         Ok(socket) => socket,
         Err(error) => {
@@ -119,39 +145,64 @@ async fn accept(port: Port, places: Arc<[Place]>, connections_max: usize) {
             return;
         }
     };
+    let mut pause = PAUSE_MIN;
     loop {
-        let stream = match socket.accept().await.and_then(|(stream, _)| stream.into_std()) {
-            Ok(stream) => stream,
+        let accepted = socket.accept().await;
+        let (stream, peer) = match accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
+            Ok(accepted) => accepted,
             Err(error) => {
                 // Out of descriptors, or a client that is gone already: the next attempt may do better.
-                tracing::warn!(%error, "a connection was not accepted");
-                tokio::time::sleep(PAUSE_AFTER_ERROR).await;
+                if entrance.has_news(Trouble::NotAccepted(error.raw_os_error())) {
+                    tracing::warn!(%error, "a connection was not accepted; the same is not said again for a minute");
+                }
+                tokio::time::sleep(pause).await;
+                pause = pause.saturating_mul(2).min(PAUSE_MAX);
                 continue;
             }
         };
+        pause = PAUSE_MIN;
+        entrance.let_in(stream, peer, port.listener, port.node);
+    }
+}
+
+impl Entrance {
+    fn let_in(&self, stream: TcpStream, peer: SocketAddr, listener: usize, node: Option<i32>) {
         let taken = |seats: &Seats| seats.taken.load(Ordering::Relaxed);
-        let total: usize = places.iter().map(|(_, seats)| taken(seats)).sum();
-        let Some((queue, seats)) = places.iter().min_by_key(|(_, seats)| taken(seats)) else {
-            continue;
+        let total: usize = self.places.iter().map(|(_, seats)| taken(seats)).sum();
+        let Some((queue, seats)) = self.places.iter().min_by_key(|(_, seats)| taken(seats)) else {
+            return;
         };
-        if total >= connections_max {
+        if total >= self.connections_max {
             seats.refused.fetch_add(1, Ordering::Relaxed);
-            continue;
+            if self.has_news(Trouble::TooMany) {
+                let connections_max = self.connections_max;
+                tracing::warn!(connections_max, client = %peer, "a connection was closed: no more are served");
+            }
+            return;
         }
         seats.taken.fetch_add(1, Ordering::Relaxed);
         let accepted = Accepted {
             stream,
-            listener: port.listener,
-            node: port.node,
+            peer,
+            listener,
+            node,
         };
         if queue.try_send(accepted).is_err() {
             seats.taken.fetch_sub(1, Ordering::Relaxed);
             seats.refused.fetch_add(1, Ordering::Relaxed);
+            if self.has_news(Trouble::Busy) {
+                tracing::warn!(client = %peer, "a connection was closed: its executor takes no more at the moment");
+            }
         }
+    }
+
+    fn has_news(&self, trouble: Trouble) -> bool {
+        self.said.borrow_mut().news(trouble, Instant::now()) != News::None
     }
 }
 
 /// Connections that wait in the kernel while the acceptor is busy.
 const BACKLOG: i32 = 4096;
-/// Keeps a lack of descriptors from becoming a busy loop.
-const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(50);
+/// Keep a lack of descriptors from becoming a busy loop.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(1);

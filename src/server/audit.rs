@@ -7,15 +7,18 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::repeats::{News, Repeats};
-use crate::pipeline::AuditEvent;
+use crate::foreign::Foreign;
+use crate::pipeline::{AuditEvent, ILLEGAL_NAME, KekName};
+use crate::repeats::{News, Repeats};
 
 /// Writes what was not written lately.
 pub(super) struct AuditLog {
     said: Repeats<Line>,
 }
 
-type Line = (Arc<str>, Arc<str>, i32, i64, &'static str);
+/// What makes two lines the same: the client that met it first is named, and others in a later minute. Names that no topic can
+/// have are all the same.
+type Line = (Arc<str>, Option<Arc<str>>, i32, i64, &'static str, &'static str);
 
 impl AuditLog {
     pub(super) fn new() -> Self {
@@ -24,11 +27,18 @@ impl AuditLog {
 
     /// Writes the event unless the same was written a moment ago; says whether it was.
     pub(super) fn write(&mut self, event: &AuditEvent, now: Instant) -> bool {
+        let legal = event.reason != ILLEGAL_NAME;
+        let place = if legal {
+            (event.partition, event.offset)
+        } else {
+            (-1, -1)
+        };
         let line = (
             Arc::clone(&event.cluster),
-            Arc::clone(&event.topic),
-            event.partition,
-            event.offset,
+            legal.then(|| Arc::clone(&event.topic)),
+            place.0,
+            place.1,
+            event.operation,
             event.reason,
         );
         let News::Say { left_out } = self.said.news(line, now) else {
@@ -40,11 +50,15 @@ impl AuditLog {
         tracing::warn!(
             target: "sealwire::audit",
             cluster = &*event.cluster,
-            topic = &*event.topic,
+            topic = &*Foreign::new(&*event.topic).to_string(),
             partition = event.partition,
             offset = event.offset,
             operation = event.operation,
             reason = event.reason,
+            kek = event.kek.as_ref().map(KekName::to_string).as_deref(),
+            client = event.client.address.map(|address| address.to_string()).as_deref(),
+            client_id = &*Foreign::new(&*event.client.id).to_string(),
+            partitions = (!legal).then_some(event.partitions),
             "refused"
         );
         true
@@ -56,7 +70,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::server::repeats::KEPT;
+    use crate::pipeline::Client;
+    use crate::repeats::KEPT;
 
     #[test]
     fn the_same_refusal_is_written_once_a_minute() {
@@ -69,10 +84,56 @@ mod tests {
             offset,
             operation: "fetch",
             reason: "tag",
+            kek: None,
+            client: Client::default(),
+            partitions: 1,
         };
         assert!(log.write(&event(1), now));
         assert!(!log.write(&event(1), now + Duration::from_secs(59)));
         assert!(log.write(&event(2), now));
         assert!(log.write(&event(1), now + KEPT));
+    }
+
+    #[test]
+    fn what_was_done_is_part_of_what_was_refused_and_who_did_it_is_not() {
+        let mut log = AuditLog::new();
+        let now = Instant::now();
+        let event = |operation, id: &[u8]| AuditEvent {
+            cluster: "main".into(),
+            topic: "payments".into(),
+            partition: 0,
+            offset: -1,
+            operation,
+            reason: "no_rule",
+            kek: None,
+            client: Client {
+                id: id.into(),
+                ..Client::default()
+            },
+            partitions: 1,
+        };
+        assert!(log.write(&event("produce", b"one"), now));
+        assert!(log.write(&event("fetch", b"one"), now));
+        assert!(!log.write(&event("fetch", b"other"), now));
+    }
+
+    #[test]
+    fn names_that_no_topic_can_have_are_one_line() {
+        let mut log = AuditLog::new();
+        let now = Instant::now();
+        let event = |topic: &str, partition, operation| AuditEvent {
+            cluster: "main".into(),
+            topic: topic.into(),
+            partition,
+            offset: -1,
+            operation,
+            reason: ILLEGAL_NAME,
+            kek: None,
+            client: Client::default(),
+            partitions: 4000,
+        };
+        assert!(log.write(&event("a b", 0, "produce"), now));
+        assert!(!log.write(&event("c d", 7, "produce"), now));
+        assert!(log.write(&event("c d", 7, "fetch"), now));
     }
 }

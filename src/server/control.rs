@@ -22,13 +22,13 @@ use tokio::time::{sleep, sleep_until, timeout};
 
 use super::audit::AuditLog;
 use super::names::Names;
+use super::notices::Notices;
 use super::own_ports::OwnPorts;
-use super::repeats::{News, Repeats};
 use super::spread::{RETRY_AFTER, Spread};
 use super::state_file::StateFile;
 use crate::admin::{Collection, EXECUTOR_TIMEOUT, ProcessFacts, Source, serve};
 use crate::channel::{Receiver, Sender};
-use crate::executor::messages::{ControlRequest, ExecutorMessage, Unreachable};
+use crate::executor::messages::{ControlRequest, ExecutorMessage};
 use crate::keys::{KeyService, KeyStatistics};
 use crate::metrics::Snapshot;
 use crate::pipeline::AddressBook;
@@ -43,6 +43,8 @@ pub(super) struct ControlLinks {
     pub(super) state_files: Vec<Option<StateFile>>,
     pub(super) kms_names: Vec<String>,
     pub(super) cluster_names: Vec<String>,
+    /// Of all clusters, with the cluster's name in front.
+    pub(super) listener_names: Vec<String>,
 }
 
 /// See the module.
@@ -52,8 +54,7 @@ pub(super) struct Control {
     spreads: Vec<Spread>,
     names: Names,
     audit: AuditLog,
-    /// Brokers that could not be connected to.
-    unreachable: Repeats<(usize, Option<i32>)>,
+    notices: Notices,
 }
 
 impl Control {
@@ -68,9 +69,12 @@ impl Control {
         Self {
             spreads,
             names: Names::new(own_ports),
-            links,
             audit: AuditLog::new(),
-            unreachable: Repeats::new(),
+            notices: Notices::new(
+                std::mem::take(&mut links.cluster_names),
+                std::mem::take(&mut links.listener_names),
+            ),
+            links,
         }
     }
 
@@ -179,23 +183,12 @@ impl Control {
                 }
                 drop(turn);
             }
-            ControlRequest::ConnectFailed(unreachable) => {
+            ControlRequest::Notices(notices) => {
                 let now = Instant::now();
-                for Unreachable { cluster, node } in unreachable {
-                    self.connect_failed(cluster, node, now);
+                for notice in &notices {
+                    self.notices.write(notice, now);
                 }
             }
-        }
-    }
-
-    fn connect_failed(&mut self, cluster: usize, node: Option<i32>, now: Instant) {
-        if self.unreachable.news((cluster, node), now) != News::None {
-            let cluster = self.links.cluster_names.get(cluster).map_or("?", String::as_str);
-            tracing::warn!(
-                cluster,
-                node,
-                "no broker could be connected to: clients are disconnected until one can"
-            );
         }
     }
 }

@@ -6,8 +6,8 @@
 //! - NAMES-3: an address that leads back to this program is no answer (OWN-PORTS-1).
 
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
@@ -18,10 +18,13 @@ use super::own_ports::OwnPorts;
 use crate::channel::Sender;
 use crate::config::HostPort;
 use crate::executor::messages::ExecutorMessage;
+use crate::repeats::{News, Repeats};
 
 /// See the module.
 pub(super) struct Names {
     lookups: Arc<Semaphore>,
+    /// Names that lead nowhere: each is said once a minute.
+    said: Arc<Mutex<Repeats<HostPort>>>,
     own_ports: Arc<OwnPorts>,
 }
 
@@ -29,6 +32,7 @@ impl Names {
     pub(super) fn new(own_ports: OwnPorts) -> Self {
         Self {
             lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)),
+            said: Arc::new(Mutex::new(Repeats::new())),
             own_ports: Arc::new(own_ports),
         }
     }
@@ -37,18 +41,20 @@ impl Names {
     pub(super) fn look_up(&self, executor: Sender<ExecutorMessage>, host: HostPort) {
         let lookups = Arc::clone(&self.lookups);
         let own_ports = Arc::clone(&self.own_ports);
+        let said = Arc::clone(&self.said);
         tokio::spawn(async move {
-            let addresses = match timeout(LOOKUP_TIMEOUT, addresses_of(&host, lookups, own_ports)).await {
-                Ok(Ok(addresses)) => addresses,
-                Ok(Err(error)) => {
-                    tracing::warn!(host = %host, %error, "a broker's name leads nowhere");
-                    Vec::new()
-                }
-                Err(_) => {
-                    tracing::warn!(host = %host, "a broker's name was not resolved in time");
-                    Vec::new()
-                }
+            let found = match timeout(LOOKUP_TIMEOUT, addresses_of(&host, lookups, own_ports)).await {
+                Ok(found) => found,
+                Err(_) => Err(std::io::Error::other("it was not resolved in time")),
             };
+            let addresses = found.unwrap_or_else(|error| {
+                // INVARIANT: only the control thread takes it, and never across an await.
+                let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+                if said.news(host.clone(), Instant::now()) != News::None {
+                    tracing::warn!(host = %host, %error, "a broker's name leads nowhere");
+                }
+                Vec::new()
+            });
             send(&executor, ExecutorMessage::Resolved { host, addresses }).await;
         });
     }

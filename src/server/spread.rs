@@ -134,9 +134,15 @@ impl Spread {
             .logged
             .is_none_or(|logged| now.saturating_duration_since(logged) >= LOG_INTERVAL);
         if self.unlogged > 0 && is_due {
-            let nodes = std::mem::take(&mut self.unlogged);
+            let changes = std::mem::take(&mut self.unlogged);
             self.logged = Some(now);
-            tracing::info!(cluster = self.name, nodes, "addresses of brokers learned");
+            let known = self.book.borrow().entries().len();
+            tracing::info!(
+                cluster = self.name,
+                changes,
+                known,
+                "addresses of brokers learned"
+            );
         }
     }
 }

@@ -19,5 +19,6 @@ mod rig;
 mod shapes;
 mod simulation;
 mod split_batches;
+mod told;
 mod unverified;
 mod wire;

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{FetchFrame, FetchWork, Fetched, Next, records_of};
+use super::{FetchFrame, FetchWork, Fetched, Next, Noted, records_of};
 use crate::envelope::Form;
 use crate::keys::{Demand, Urgency};
 use crate::metrics::CloseReason;
@@ -131,6 +131,10 @@ impl FetchWork {
                 return Ok(Some(Batched::End));
             }
         };
+        let records = match &slice {
+            Some(Ok(slice)) => record_count(slice),
+            _ => 0,
+        };
         let topic = Rc::clone(&open.topic);
         let Some(Action::Seal(rule)) = topic.rule.as_ref().map(|rule| &rule.action) else {
             return Err(CloseReason::Internal);
@@ -172,16 +176,25 @@ impl FetchWork {
                 open.copying = Some(batch_end);
             }
             Opened::Written {
-                records,
+                records: opened,
                 bytes: bytes_written,
                 unreadable,
             } => {
                 self.delivers = true;
                 let metrics = pipeline.metrics.topic(topic.metrics);
-                metrics.opened(records, bytes_written as u64);
+                metrics.opened(opened, bytes_written as u64);
                 if let Some((count, refusal)) = unreadable {
                     pipeline.metrics.topic(topic.metrics).records_skipped += count;
-                    self.note(pipeline, fetch, &topic, index, base_offset, &refusal, 0);
+                    let noted = Noted {
+                        topic: &topic,
+                        partition: index,
+                        offset: base_offset,
+                        refusal: &refusal,
+                        // They count as skipped.
+                        records: 0,
+                        bytes: 0,
+                    };
+                    self.note(pipeline, fetch, &noted);
                 }
                 open.at = batch_end;
             }
@@ -195,7 +208,15 @@ impl FetchWork {
             }
             Opened::Refused(refusal) => {
                 if !open.ended {
-                    self.note(pipeline, fetch, &topic, index, base_offset, &refusal, bytes);
+                    let noted = Noted {
+                        topic: &topic,
+                        partition: index,
+                        offset: base_offset,
+                        refusal: &refusal,
+                        records,
+                        bytes,
+                    };
+                    self.note(pipeline, fetch, &noted);
                     if open.is_empty(out) {
                         self.emptied = true;
                         let code = refusal.error_code().to_be_bytes();
@@ -261,6 +282,14 @@ fn open_slice(
         open.draft = Some(draft);
     }
     opens
+}
+
+/// Records of a batch, as its header says.
+fn record_count(slice: &BatchSlice) -> u64 {
+    match &slice.kind {
+        BatchKind::V2(header) => u64::try_from(header.record_count).unwrap_or(0),
+        BatchKind::Old { .. } => 0,
+    }
 }
 
 /// A batch within reach of the log's end is what a tailing consumer waits for.

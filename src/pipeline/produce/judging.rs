@@ -1,6 +1,7 @@
 //! What is to be done with each partition of a Produce request, and the keys that it takes.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{ProduceFrame, ProduceWork};
@@ -187,9 +188,12 @@ impl Pipeline {
             Lookup::Failed(failure) => {
                 self.metrics.key_cache.failed += 1;
                 if !failure.is_outage() {
-                    return Err(NoKey::Refused(ProduceRefusal::Key(failure)));
+                    return Err(NoKey::Refused(ProduceRefusal::Key(
+                        failure,
+                        Arc::clone(kek).into(),
+                    )));
                 }
-                (ProduceRefusal::Key(failure), None)
+                (ProduceRefusal::Key(failure, Arc::clone(kek).into()), None)
             }
             Lookup::Waiting => {
                 self.metrics.key_cache.waiting += 1;

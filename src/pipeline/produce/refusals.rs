@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{ProduceFrame, ProduceWork, Verdict, index_of};
+use super::{ProduceFrame, ProduceWork, Verdict, index_of, record_count};
 use crate::metrics::{CloseReason, Direction};
-use crate::pipeline::Pipeline;
 use crate::pipeline::refusal::ProduceRefusal;
 use crate::pipeline::sequence_guard::SequenceGuard;
+use crate::pipeline::{Pipeline, Refused};
 use crate::protocol::produce_response::Refusal;
 
 impl ProduceWork {
@@ -38,20 +38,27 @@ impl ProduceWork {
             };
             let records = self.layout.records(request.frame, *position);
             let partition = index_of(&self.layout, *position);
+            let record_count = if refusal.knows_records() {
+                record_count(records)
+            } else {
+                0
+            };
             pipeline.metrics.topic(topic.metrics).refused(
                 Direction::Request,
                 refusal.reason(),
-                0,
+                record_count,
                 records.len() as u64,
             );
-            pipeline.audit(
-                request.cluster,
+            pipeline.audit(Refused {
+                cluster: request.cluster,
+                client: request.client,
                 topic,
                 partition,
-                -1,
-                "produce",
-                refusal.reason().as_str(),
-            );
+                offset: -1,
+                operation: "produce",
+                reason: refusal.reason().as_str(),
+                kek: refusal.kek().cloned(),
+            });
             // One text for the partitions of a topic that are refused for the same reason (PRODUCE-SEAL-4).
             let message = match merged.last() {
                 Some(last) if Arc::ptr_eq(&last.topic, &topic.name) && worded == Some(refusal) => {

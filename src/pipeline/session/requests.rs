@@ -14,6 +14,7 @@ use crate::pipeline::produce::{ProduceFrame, ProduceWork, Produced};
 use crate::protocol::api_key::FETCH;
 use crate::protocol::frame::{LENGTH_PREFIX_BYTES, RequestHead};
 use crate::protocol::policy::{ApiPolicy, RequestHandling, ResponseHandling, api_policy};
+use crate::protocol::preface::Preface;
 use crate::protocol::produce_response::Refusal;
 use crate::protocol::{api_versions, fetch_request};
 
@@ -26,7 +27,15 @@ impl Session {
         input: &mut [u8],
         out: &mut Vec<u8>,
     ) -> Result<Step, CloseReason> {
-        let step = self.next_requests(pipeline, now, input, out)?;
+        let step = match self.next_requests(pipeline, now, input, out) {
+            Ok(step) => step,
+            Err(reason) => {
+                if !self.begun {
+                    self.preface = Preface::of(input);
+                }
+                return Err(reason);
+            }
+        };
         if let (Some(left), Step::Forward(bytes) | Step::Wrote(bytes)) = (&mut self.drain_left, &step) {
             *left = left.saturating_sub(*bytes);
         }
@@ -77,6 +86,7 @@ impl Session {
             return end_of_run(run, input, REQUEST_BYTES_MIN);
         };
         let (frame_bytes, head) = request_head(rest)?;
+        self.client.note(rest);
         let policy = api_policy(head.api_key).ok_or(CloseReason::DeniedApi)?;
         let local = head.api_key == API_VERSIONS && head.api_version > policy.max;
         self.check_request(pipeline, policy, head, frame_bytes, local)?;
@@ -193,6 +203,7 @@ impl Session {
         let held = produce.held;
         let request = ProduceFrame {
             cluster: self.listener.cluster,
+            client: &self.client,
             frame,
             version: head.api_version,
             since: held.since,

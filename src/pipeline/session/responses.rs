@@ -183,7 +183,10 @@ impl Session {
             .ok_or(CloseReason::Internal)?;
         let mut news = book
             .news(&self.listener, api_key, version, frame)
-            .map_err(malformed)?;
+            .map_err(|error| {
+                self.fault = Some(error);
+                malformed(error)
+            })?;
         if let Some(learning) = &self.learning {
             // What has been told since they were handed over need not be what this response says: brokers disagree while one
             // moves, and a response may contradict itself. Its nodes are served all the same.
@@ -222,6 +225,7 @@ impl Session {
         let whole = frame.len().saturating_add(LENGTH_PREFIX_BYTES);
         let mut fetch = FetchFrame {
             cluster: self.listener.cluster,
+            client: &self.client,
             frame,
             version,
             connection: self.connection,

@@ -1,0 +1,59 @@
+//! What the first bytes of a connection look like where they are no Kafka request: for the log, so that somebody who configured
+//! another protocol is told which. Nothing is decided by it.
+
+/// What is spoken at a Kafka port that is not Kafka's protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Preface {
+    /// A TLS ClientHello (RFC 8446, 5.1: a handshake record).
+    Tls,
+    /// The method of an HTTP request.
+    Http,
+    /// A load balancer's PROXY header, version 1 or 2.
+    ProxyProtocol,
+}
+
+impl Preface {
+    /// What `bytes`, the first of a connection, look like; `None`: nothing that is known.
+    pub fn of(bytes: &[u8]) -> Option<Self> {
+        const HTTP: [&[u8]; 6] = [b"GET ", b"POST ", b"HEAD ", b"PUT ", b"OPTIONS ", b"PRI * HTTP/2"];
+        match bytes {
+            // Handshake, major version 3, any minor version and length, ClientHello.
+            [0x16, 3, _, _, _, 1, ..] => Some(Self::Tls),
+            [b'P', b'R', b'O', b'X', b'Y', b' ', ..] => Some(Self::ProxyProtocol),
+            [b'\r', b'\n', b'\r', b'\n', 0, b'\r', b'\n', b'Q', ..] => Some(Self::ProxyProtocol),
+            _ if HTTP.iter().any(|method| bytes.starts_with(method)) => Some(Self::Http),
+            _ => None,
+        }
+    }
+
+    /// In words.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tls => "a TLS ClientHello",
+            Self::Http => "an HTTP request",
+            Self::ProxyProtocol => "a PROXY header of a load balancer",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_protocols_are_told_from_kafkas() {
+        let hello = [0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3, 0];
+        assert_eq!(Preface::of(&hello), Some(Preface::Tls));
+        for request in [&b"GET /metrics HTTP/1.1"[..], b"PRI * HTTP/2.0\r\n"] {
+            assert_eq!(Preface::of(request), Some(Preface::Http));
+        }
+        for header in [&b"PROXY TCP4 "[..], b"\r\n\r\n\0\r\nQUIT\n"] {
+            assert_eq!(Preface::of(header), Some(Preface::ProxyProtocol));
+        }
+        // ApiVersions 3 of a length that begins as a ClientHello does not.
+        let api_versions = [0, 0, 0, 0x16, 0, 18, 0, 3, 0, 0, 0, 1];
+        for other in [&api_versions[..], b"GE", b"", &hello[..5], &[0x16, 3, 1, 2, 0, 2]] {
+            assert_eq!(Preface::of(other), None);
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! What executors have to say in the log: each kind once a minute, and not more than so many in a second.
+
+use std::time::Instant;
+
+use crate::executor::messages::{Notice, NoticeKind};
+use crate::foreign::Foreign;
+use crate::repeats::{News, Repeats};
+
+/// Writes what was not written lately. The control thread only.
+pub(super) struct Notices {
+    said: Repeats<NoticeKind>,
+    cluster_names: Vec<String>,
+    /// Listeners of all clusters, with the cluster's name in front.
+    listener_names: Vec<String>,
+}
+
+impl Notices {
+    pub(super) fn new(cluster_names: Vec<String>, listener_names: Vec<String>) -> Self {
+        Self {
+            said: Repeats::new(),
+            cluster_names,
+            listener_names,
+        }
+    }
+
+    /// Writes a notice unless the same was written a moment ago; says whether it was.
+    pub(super) fn write(&mut self, notice: &Notice, now: Instant) -> bool {
+        let News::Say { left_out } = self.said.news(notice.kind.clone(), now) else {
+            return false;
+        };
+        if left_out > 0 {
+            tracing::warn!(left_out, "notices were not written: too many in a second");
+        }
+        let name = |names: &[String], place: usize| names.get(place).map_or("?", String::as_str).to_owned();
+        let client = notice.client.address.map(|address| address.to_string());
+        let client_id = Foreign::new(&*notice.client.id).to_string();
+        match &notice.kind {
+            NoticeKind::NoBroker {
+                cluster,
+                node,
+                address,
+                error,
+            } => tracing::warn!(
+                cluster = name(&self.cluster_names, *cluster),
+                node,
+                address = address.to_string(),
+                %error,
+                "no broker could be connected to: clients are disconnected until one can"
+            ),
+            NoticeKind::Closed {
+                listener,
+                reason: _,
+                looks_like: Some(looks_like),
+            } => tracing::warn!(
+                listener = name(&self.listener_names, *listener),
+                client,
+                looks_like,
+                "this is no Kafka client: the port takes Kafka's protocol without TLS, and nothing in front of it"
+            ),
+            NoticeKind::Closed {
+                listener,
+                reason,
+                looks_like: None,
+            } => tracing::warn!(
+                listener = name(&self.listener_names, *listener),
+                client,
+                client_id,
+                reason = reason.as_str(),
+                fault = notice.fault,
+                "a connection was closed"
+            ),
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::HostPort;
+    use crate::executor::messages::ConnectError;
+    use crate::metrics::CloseReason;
+    use crate::pipeline::Client;
+    use crate::repeats::KEPT;
+
+    fn no_broker(port: u16, error: ConnectError) -> Notice {
+        let host = "kafka-1".to_owned();
+        Notice {
+            kind: NoticeKind::NoBroker {
+                cluster: 0,
+                node: None,
+                address: HostPort { host, port },
+                error,
+            },
+            client: Client::default(),
+            fault: None,
+        }
+    }
+
+    fn closed(listener: usize, looks_like: Option<&'static str>, client: u16) -> Notice {
+        Notice {
+            kind: NoticeKind::Closed {
+                listener,
+                reason: CloseReason::DeniedApi,
+                looks_like,
+            },
+            client: Client::at(([127, 0, 0, 1], client).into()),
+            fault: None,
+        }
+    }
+
+    #[test]
+    fn each_kind_is_said_once_a_minute_whoever_it_is() {
+        let mut notices = Notices::new(vec!["main".to_owned()], vec!["main/a".to_owned()]);
+        let now = Instant::now();
+        assert!(notices.write(&closed(0, Some("a TLS ClientHello"), 1), now));
+        assert!(!notices.write(&closed(0, Some("a TLS ClientHello"), 2), now));
+        assert!(notices.write(&closed(0, Some("an HTTP request"), 2), now));
+        assert!(notices.write(&closed(0, None, 2), now));
+        assert!(notices.write(&closed(1, None, 2), now), "another listener");
+        assert!(notices.write(&closed(0, None, 3), now + KEPT));
+    }
+
+    #[test]
+    fn each_address_is_said_with_each_cause() {
+        let mut notices = Notices::new(vec!["main".to_owned()], Vec::new());
+        let now = Instant::now();
+        assert!(notices.write(&no_broker(1, ConnectError::TimedOut), now));
+        assert!(!notices.write(&no_broker(1, ConnectError::TimedOut), now));
+        assert!(notices.write(&no_broker(2, ConnectError::TimedOut), now));
+        assert!(notices.write(&no_broker(1, ConnectError::NoDescriptor), now));
+    }
+}
