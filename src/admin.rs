@@ -2,11 +2,14 @@
 //!
 //! What it shows it asks for at that moment, through [`Source`]; it holds no counters and can change nothing.
 //!
-//! - ADMIN-1: at most [`CONNECTIONS_MAX`] connections; more wait in the kernel's backlog.
+//! - ADMIN-1: nobody waits for connections that say nothing: each has [`REQUEST_TIMEOUT`] for its request, and there are
+//!   [`CALLERS_MAX`] of them, beyond which a new one takes the place of the oldest.
 //! - ADMIN-2: a connection carries one request and is gone [`CONNECTION_TIMEOUT`] after it was accepted, whatever its peer does.
 //! - ADMIN-3: an answer takes at most [`COLLECT_TIMEOUT`] to put together; an executor that does not answer is reported, not waited for.
 //! - ADMIN-4: nothing of a request is echoed, and nothing secret can be asked for.
+//! - ADMIN-5: `/metrics`, the one answer that may be long, has [`SCRAPES_MAX`] places, and probes need none of them.
 
+mod callers;
 mod exposition;
 mod health;
 mod server;
@@ -60,8 +63,12 @@ pub const EXECUTOR_TIMEOUT: Duration = Duration::from_secs(1);
 pub const COLLECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// The longest life of a connection to the endpoint.
 pub const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
-/// A scraper or two, the probes, and a person.
-pub const CONNECTIONS_MAX: usize = 32;
+/// A caller that has connected knows what it wants.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
+/// More than are accepted before those that were accepted get their turn.
+pub const CALLERS_MAX: usize = 256;
+/// A scraper or two, and a person.
+pub const SCRAPES_MAX: usize = 4;
 /// An executor that has not answered for so long does not come back by itself: `/livez` fails and the process may be replaced.
 pub const LIVENESS_TIMEOUT: Duration = Duration::from_secs(30);
 

@@ -1,34 +1,35 @@
-//! The HTTP server: routes, and a listener that bounds how many connections there are and how long each lives.
+//! The HTTP server: routes, and what a connection and its request may cost.
 
 use std::io;
-use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::middleware::map_response;
+use axum::middleware::{map_request, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
+use super::callers::{Caller, Patience, PatientListener};
 use super::health::Liveness;
 use super::{
-    COLLECT_TIMEOUT, CONNECTION_TIMEOUT, CONNECTIONS_MAX, Collection, Health, ProcessFacts, Source,
-    exposition,
+    CALLERS_MAX, COLLECT_TIMEOUT, CONNECTION_TIMEOUT, Collection, Health, ProcessFacts, REQUEST_TIMEOUT,
+    SCRAPES_MAX, Source, exposition,
 };
 
 /// Serves the endpoint on `listener` until the future is dropped. Returns only an error of the server itself.
 pub async fn serve(listener: TcpListener, source: Arc<dyn Source>, facts: ProcessFacts) -> io::Result<()> {
     let limits = Limits {
-        connections_max: CONNECTIONS_MAX,
-        connection_timeout: CONNECTION_TIMEOUT,
+        patience: Patience {
+            callers_max: CALLERS_MAX,
+            request: REQUEST_TIMEOUT,
+            connection: CONNECTION_TIMEOUT,
+        },
+        scrapes_max: SCRAPES_MAX,
         collect_timeout: COLLECT_TIMEOUT,
     };
     serve_within(listener, source, facts, limits).await
@@ -36,8 +37,8 @@ pub async fn serve(listener: TcpListener, source: Arc<dyn Source>, facts: Proces
 
 #[derive(Clone, Copy)]
 struct Limits {
-    connections_max: usize,
-    connection_timeout: Duration,
+    patience: Patience,
+    scrapes_max: usize,
     collect_timeout: Duration,
 }
 
@@ -52,19 +53,17 @@ async fn serve_within(
         facts,
         collect_timeout: limits.collect_timeout,
         liveness: Mutex::default(),
+        scrapes: Arc::new(Semaphore::new(limits.scrapes_max)),
     });
     let router = Router::new()
         .route("/metrics", get(metrics))
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .layer(map_response(one_request_a_connection))
+        .layer(map_request(note_the_request))
         .with_state(state);
-    let listener = BoundedListener {
-        listener,
-        permits: Arc::new(Semaphore::new(limits.connections_max)),
-        timeout: limits.connection_timeout,
-    };
-    axum::serve(listener, router).await
+    let listener = PatientListener::new(listener, limits.patience);
+    axum::serve(listener, router.into_make_service_with_connect_info::<Caller>()).await
 }
 
 struct AdminState {
@@ -73,6 +72,8 @@ struct AdminState {
     collect_timeout: Duration,
     /// Never contended: only the control thread takes it, and never across an await.
     liveness: Mutex<Liveness>,
+    /// ADMIN-5: a place is kept for as long as its connection lives.
+    scrapes: Arc<Semaphore>,
 }
 
 impl AdminState {
@@ -87,7 +88,18 @@ impl AdminState {
     }
 }
 
-async fn metrics(State(state): State<Arc<AdminState>>) -> Response {
+/// The first thing that is done with a request, whatever it asks for.
+async fn note_the_request(ConnectInfo(caller): ConnectInfo<Caller>, request: Request) -> Request {
+    caller.has_asked();
+    request
+}
+
+async fn metrics(State(state): State<Arc<AdminState>>, ConnectInfo(caller): ConnectInfo<Caller>) -> Response {
+    match Arc::clone(&state.scrapes).acquire_owned().await {
+        Ok(place) => caller.keep(place),
+        // INVARIANT: the semaphore is never closed.
+        Err(_) => return probe(&Health::unknown()),
+    }
     let Some(collection) = state.collect().await else {
         return probe(&Health::unknown());
     };
@@ -123,7 +135,7 @@ fn probe(health: &Health) -> Response {
     }
 }
 
-/// ADMIN-2: a scrape every few seconds needs no kept connection, and no idle one holds a permit.
+/// ADMIN-2: a scrape every few seconds needs no kept connection.
 async fn one_request_a_connection(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -138,95 +150,6 @@ fn headers(content_type: &'static str) -> HeaderMap {
 }
 
 const PLAIN: &str = "text/plain; charset=utf-8";
-
-struct BoundedListener {
-    listener: TcpListener,
-    permits: Arc<Semaphore>,
-    timeout: Duration,
-}
-
-impl axum::serve::Listener for BoundedListener {
-    type Io = BoundedStream;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (BoundedStream, SocketAddr) {
-        loop {
-            let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else {
-                // INVARIANT: the semaphore is never closed.
-                std::future::pending::<()>().await;
-                continue;
-            };
-            match self.listener.accept().await {
-                Ok((stream, peer)) => {
-                    let stream = BoundedStream {
-                        stream,
-                        deadline: Box::pin(sleep(self.timeout)),
-                        _permit: permit,
-                    };
-                    return (stream, peer);
-                }
-                // Out of descriptors, or the peer is gone already: neither may spin.
-                Err(error) => {
-                    tracing::warn!(%error, "the admin endpoint cannot accept a connection");
-                    sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-}
-
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// A socket that fails once its deadline has passed.
-struct BoundedStream {
-    stream: TcpStream,
-    deadline: Pin<Box<Sleep>>,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl BoundedStream {
-    fn check_deadline(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        match self.deadline.as_mut().poll(context) {
-            Poll::Ready(()) => Err(io::ErrorKind::TimedOut.into()),
-            Poll::Pending => Ok(()),
-        }
-    }
-}
-
-impl AsyncRead for BoundedStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        self.check_deadline(context)?;
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for BoundedStream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.check_deadline(context)?;
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.check_deadline(context)?;
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-}
 
 #[cfg(test)]
 mod tests;

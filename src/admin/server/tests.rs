@@ -1,4 +1,5 @@
 use std::io::{Read, Write};
+use std::net::SocketAddr;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -54,8 +55,12 @@ async fn ask(address: SocketAddr, path: &str) -> String {
 }
 
 const LIMITS: Limits = Limits {
-    connections_max: 4,
-    connection_timeout: Duration::from_secs(10),
+    patience: Patience {
+        callers_max: 4,
+        request: Duration::from_secs(10),
+        connection: Duration::from_secs(10),
+    },
+    scrapes_max: 1,
     collect_timeout: Duration::from_millis(100),
 };
 
@@ -110,19 +115,100 @@ async fn a_source_that_hangs_does_not_hang_the_probe() {
     server.abort();
 }
 
+fn connect(address: SocketAddr) -> std::net::TcpStream {
+    let stream = std::net::TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream
+}
+
+/// Until the other side closes.
+async fn end_of(mut stream: std::net::TcpStream) -> Duration {
+    let begun = Instant::now();
+    let read = move || {
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest);
+        rest
+    };
+    assert!(spawn_blocking(read).await.unwrap().is_empty());
+    begun.elapsed()
+}
+
+/// CALLERS-2
 #[tokio::test]
-async fn idle_connections_at_the_limit_delay_others_only_until_their_deadline() {
+async fn a_probe_takes_the_place_of_the_oldest_that_says_nothing() {
+    let (address, server) = start(answering(), LIMITS).await;
+    let mut silent: Vec<_> = (0..40).map(|_| connect(address)).collect();
+    // One that has said half of it is no better.
+    silent[36].write_all(b"GET /livez HT").unwrap();
+    let begun = Instant::now();
+    assert!(ask(address, "/livez").await.starts_with("HTTP/1.1 200"));
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(
+        end_of(silent.remove(0)).await < Duration::from_secs(5),
+        "the oldest has gone"
+    );
+    // The youngest have kept their places.
+    let mut last = silent.pop().unwrap();
+    last.write_all(b"GET /livez HTTP/1.1\r\nHost: test\r\n\r\n")
+        .unwrap();
+    let mut answer = String::new();
+    spawn_blocking(move || last.read_to_string(&mut answer).map(|_| answer))
+        .await
+        .unwrap()
+        .map(|answer| assert!(answer.starts_with("HTTP/1.1 200"), "{answer}"))
+        .unwrap();
+    server.abort();
+}
+
+/// CALLERS-1
+#[tokio::test]
+async fn a_request_has_to_come_in_time_and_its_answer_may_take_longer() {
     let limits = Limits {
-        connections_max: 1,
-        connection_timeout: Duration::from_millis(200),
+        patience: Patience {
+            request: Duration::from_millis(200),
+            ..LIMITS.patience
+        },
+        collect_timeout: Duration::from_secs(1),
         ..LIMITS
     };
-    let (address, server) = start(answering(), limits).await;
-    // Connects and says nothing; its permit comes back when its deadline has passed.
-    let mut idle = std::net::TcpStream::connect(address).unwrap();
-    assert!(ask(address, "/livez").await.starts_with("HTTP/1.1 200"));
-    let mut rest = Vec::new();
-    let _ = idle.read_to_end(&mut rest);
-    assert!(rest.is_empty());
+    let (address, server) = start(Hanging, limits).await;
+    let silent = connect(address);
+    let answer = ask(address, "/livez").await;
+    assert!(answer.starts_with("HTTP/1.1 503"), "after a second: {answer}");
+    assert!(end_of(silent).await < Duration::from_secs(5));
+    server.abort();
+}
+
+/// ADMIN-5
+#[tokio::test]
+async fn a_scrape_that_is_not_read_keeps_no_probe_waiting() {
+    let limits = Limits {
+        patience: Patience {
+            connection: Duration::from_secs(2),
+            ..LIMITS.patience
+        },
+        collect_timeout: Duration::from_secs(10),
+        ..LIMITS
+    };
+    let (address, server) = start(Hanging, limits).await;
+    // It has the only place, and waits for an answer that does not come.
+    let mut first = connect(address);
+    first
+        .write_all(b"GET /metrics HTTP/1.1\r\nHost: test\r\n\r\n")
+        .unwrap();
+    let mut second = connect(address);
+    second
+        .write_all(b"GET /metrics HTTP/1.1\r\nHost: test\r\n\r\n")
+        .unwrap();
+    assert!(
+        ask(address, "/other").await.starts_with("HTTP/1.1 404"),
+        "others go on"
+    );
+    for waiting in [first, second] {
+        assert!(
+            end_of(waiting).await < Duration::from_secs(10),
+            "and they end in time"
+        );
+    }
     server.abort();
 }
