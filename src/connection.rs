@@ -13,6 +13,8 @@
 //! - CONNECTION-4: one turn does a bounded amount of work, then the executor is given to others ([`Turn::GaveWay`]): eight rounds
 //!   of reading, the work of a turn ([`Step::Yield`](crate::pipeline::Step::Yield)), 1 MiB moved into a larger buffer or
 //!   2 MiB written.
+//! - CONNECTION-5: a drain waits for every answer, but no longer than [`POLLS_WAIT`](relay) for those that a broker may hold until
+//!   there are records, or until a group has come together.
 //!
 //! Executor threads only.
 

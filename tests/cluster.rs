@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[path = "support/fixture.rs"]
 mod support;
@@ -14,6 +14,7 @@ use support::broker_properties::Login;
 use support::cluster::KafkaCluster;
 use support::operations::{From, Options, Stream};
 use support::proxy::Proxy;
+use support::raw_client::RawClient;
 use support::records::{Record, assert_same};
 use support::rig::{Rig, Topic, unique};
 use support::streams::{assert_exactly_once, assert_nothing_lost};
@@ -33,6 +34,8 @@ const PARTITIONS: i32 = 3;
 const RATE: u32 = 200;
 /// A broker that is killed is missed after 9 s, and then leads nothing any more.
 const FAIL_OVER_LIMIT: Duration = Duration::from_secs(60);
+/// A second for what is held, and the rest for the end of the program on a busy machine; it had been `drain_timeout`, 30 s.
+const HELD_DRAIN_MAX: Duration = Duration::from_secs(10);
 
 fn rig() -> MutexGuard<'static, Rig> {
     // A test that failed has put the brokers back, or the next one fails as it should.
@@ -255,6 +258,53 @@ fn proxy_is_stopped_and_started_under_load() {
 #[test]
 fn proxy_is_killed_and_started_under_load() {
     restart_under_load(Proxy::kill);
+}
+
+/// A coordinator holds the answer to a member until all have come again, for `max.poll.interval.ms`: five minutes.
+#[test]
+fn proxy_is_stopped_while_a_coordinator_holds_a_member() {
+    let rig = &*rig();
+    let Some(mut proxy) = rig.another_proxy(Login::Plaintext) else {
+        return;
+    };
+    let topic = replicated_topic(rig, "sealed-drain");
+    let options = Options::at(proxy.bootstrap());
+    let sent: Vec<Record> = (0..30)
+        .map(|number: i32| Record::new(&topic, number.to_string(), "value").partition(number % PARTITIONS))
+        .collect();
+    rig.java.produce(&options, &sent);
+    // A member that does not come again, at whichever broker coordinates the group.
+    let group = unique("held");
+    let (mut member, id) = wait::until("a member of the group", FAIL_OVER_LIMIT, || {
+        rig.cluster.nodes().into_iter().find_map(|node| {
+            let mut member = RawClient::connect(&rig.cluster.address_of(node));
+            let id = member.join_group(&group, 60_000).ok()?;
+            Some((member, id))
+        })
+    });
+    let joins = |proxy: &Proxy| {
+        proxy.metric(
+            "sealwire_frames_total",
+            &["direction=\"request\"", "api=\"JoinGroup\""],
+        )
+    };
+    let consumer = rig
+        .java
+        .stream_consume(&options.clone().group(&group, "classic"), &From::topic(&topic));
+    // The first answer tells it its id, the second is held.
+    wait::until("the consumer to wait for its group", FAIL_OVER_LIMIT, || {
+        (joins(&proxy) >= 2.0 && proxy.metric("sealwire_requests_in_flight", &[]) >= 1.0).then_some(())
+    });
+    let begun = Instant::now();
+    proxy.terminate();
+    let stopped = begun.elapsed();
+    assert!(stopped < HELD_DRAIN_MAX, "{stopped:?}");
+    proxy.start_again();
+    member.leave_group(&group, &id);
+    rig.java.stream_await(&consumer, sent.len());
+    let report = rig.java.stream_stop(consumer);
+    assert_eq!(report.entries.len(), sent.len(), "{report:?}");
+    proxy.terminate();
 }
 
 fn restart_under_load(stop: fn(&mut Proxy)) {

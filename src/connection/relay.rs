@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_lite::io::{AsyncRead, AsyncWrite};
 
@@ -32,6 +32,8 @@ pub(crate) struct Relay<C, B> {
     asked: Asked,
     /// Which direction has its turn first.
     responses_first: bool,
+    /// Until when a drain waits for answers that the broker may hold for minutes.
+    polls_until: Option<Instant>,
 }
 
 /// What became of a turn.
@@ -75,6 +77,7 @@ where
             alarm: None,
             asked: Asked::default(),
             responses_first: false,
+            polls_until: None,
         }
     }
 
@@ -96,6 +99,7 @@ where
             let draining = self.status.request() == Request::Drain;
             if draining {
                 self.session.drain(self.requests.untaken());
+                self.polls_until = self.status.drain_began().map(|began| began + POLLS_WAIT);
             }
             let (requests, responses) = if self.responses_first {
                 let responses = self.pump(Direction::Response, context, now)?;
@@ -107,7 +111,7 @@ where
             if requests != Moved::Nothing || responses != Moved::Nothing {
                 self.status.touch(now, self.session.is_proven());
             }
-            self.end_if_done(draining)?;
+            self.end_if_done(draining, now)?;
             if requests == Moved::Enough || responses == Moved::Enough {
                 break;
             }
@@ -152,7 +156,7 @@ where
         }
     }
 
-    fn end_if_done(&self, draining: bool) -> Result<(), CloseReason> {
+    fn end_if_done(&self, draining: bool, now: Instant) -> Result<(), CloseReason> {
         if self.responses.has_output() {
             return Ok(());
         }
@@ -170,12 +174,21 @@ where
         if drained && !self.requests.has_output() && self.responses.is_empty() {
             return Err(CloseReason::Drain);
         }
+        // CONNECTION-5: what has come of such an answer is left behind as well, since the client asks again.
+        let polls_are_over = self.polls_until.is_some_and(|until| now >= until);
+        if polls_are_over
+            && !self.session.takes_requests()
+            && self.session.only_polls()
+            && !self.requests.has_output()
+        {
+            return Err(CloseReason::Drain);
+        }
         Ok(())
     }
 
     /// Arranges to be woken by what the halves wait for apart from their sockets.
     fn wait(&mut self, context: &mut Context<'_>) {
-        let mut deadline: Option<Instant> = None;
+        let mut deadline = self.polls_until.filter(|until| *until > Instant::now());
         let mut keys = false;
         let mut alarms = self.shared.alarms.borrow_mut();
         for half in [&self.requests, &self.responses] {
@@ -232,5 +245,7 @@ impl<C, B> Drop for Relay<C, B> {
     }
 }
 
+/// How long a drain waits for answers that the broker may hold for minutes (CONNECTION-5): most of them come within half a second.
+const POLLS_WAIT: Duration = Duration::from_secs(1);
 /// Rounds of one wake-up: with 256 KiB a read, 2 MiB before others get their turn.
 const ROUNDS_MAX: usize = 8;

@@ -235,7 +235,7 @@ fn a_drain_ends_although_the_client_goes_on_sending() {
     bench.client.arrive(&heartbeat(1));
     bench.client.arrive(&begun[..5]);
     assert_eq!(bench.settle(), None);
-    bench.shared.registry.borrow_mut().drain();
+    bench.shared.registry.borrow_mut().drain(Instant::now());
     bench.client.arrive(&begun[5..]);
     bench.client.arrive(&rest);
     bench.client.arrive(&heartbeat(4));
@@ -259,18 +259,62 @@ fn a_drain_waits_for_a_request_that_waits_for_its_key() {
     let mut bench = Bench::new(Limits::default());
     bench.client.arrive(&produce(1, 0, "sealed", &batch()));
     assert_eq!(bench.settle(), None);
-    bench.shared.registry.borrow_mut().drain();
+    bench.shared.registry.borrow_mut().drain(Instant::now());
     assert_eq!(bench.settle(), None);
     bench.deliver_sealing_key();
     assert_eq!(bench.settle(), Some(CloseReason::Drain));
     assert!(!bench.broker.take_written().is_empty());
 }
 
+/// CONNECTION-5
+#[test]
+fn a_drain_waits_a_second_for_what_a_broker_may_hold_and_for_all_else_to_the_end() {
+    let second = Duration::from_secs(1);
+    let join_group = || request(11, 0, 1, &[0; 4]);
+    let sync_group = || request(14, 0, 1, &[0; 4]);
+    for (polls, others, ends) in [
+        (vec![join_group()], Vec::new(), true),
+        (vec![sync_group()], Vec::new(), true),
+        (vec![fetch(1)], Vec::new(), true),
+        (vec![join_group()], heartbeat(2), false),
+        (Vec::new(), request(8, 2, 1, &[0; 4]), false),
+    ] {
+        for (since, is_over) in [(second - Duration::from_millis(500), false), (second, true)] {
+            let mut bench = Bench::new(Limits::default());
+            for poll in &polls {
+                bench.client.arrive(poll);
+            }
+            bench.client.arrive(&others);
+            assert_eq!(bench.settle(), None);
+            bench.shared.registry.borrow_mut().drain(Instant::now() - since);
+            let expected = (ends && is_over).then_some(CloseReason::Drain);
+            assert_eq!(bench.settle(), expected, "{polls:?} {others:?} {since:?}");
+        }
+    }
+    // It is woken for it, and an answer of which the client has a part is still written.
+    let mut bench = Bench::with_room(Limits::default(), 10, ROOMY);
+    bench.client.arrive(&join_group());
+    assert_eq!(bench.settle(), None);
+    bench.shared.registry.borrow_mut().drain(Instant::now());
+    assert_eq!(bench.settle(), None);
+    bench.shared.alarms.borrow_mut().wake_due(Instant::now() + second);
+    assert!(bench.turn().is_none(), "it was woken, and it is not time yet");
+    let answer = frame(&[&1_i32.to_be_bytes(), &[5; 100]]);
+    bench.broker.arrive(&answer[..50]);
+    bench.shared.registry.borrow_mut().drain(Instant::now());
+    assert_eq!(bench.settle(), None);
+    bench.broker.arrive(&answer[50..]);
+    assert_eq!(bench.settle(), None);
+    bench.client.make_room(ROOMY);
+    assert_eq!(bench.settle(), Some(CloseReason::Drain));
+    assert_eq!(bench.client.take_written(), answer);
+}
+
 #[test]
 fn a_quiet_connection_drains_at_once() {
     let mut bench = Bench::new(Limits::default());
     assert_eq!(bench.settle(), None);
-    bench.shared.registry.borrow_mut().drain();
+    bench.shared.registry.borrow_mut().drain(Instant::now());
     assert_eq!(bench.settle(), Some(CloseReason::Drain));
 }
 

@@ -32,6 +32,7 @@ pub(crate) struct Status {
     active: Cell<Instant>,
     proven: Cell<bool>,
     request: Cell<Request>,
+    drain_began: Cell<Option<Instant>>,
     /// The cluster and the node on whose port it came.
     node: Cell<Option<(usize, i32)>>,
     waker: RefCell<Option<Waker>>,
@@ -45,6 +46,7 @@ impl Status {
             active: Cell::new(now),
             proven: Cell::new(false),
             request: Cell::new(Request::Run),
+            drain_began: Cell::new(None),
             node: Cell::new(None),
             waker: RefCell::new(None),
         }
@@ -66,6 +68,11 @@ impl Status {
         self.request.get()
     }
 
+    /// When the executor began to drain.
+    pub(crate) fn drain_began(&self) -> Option<Instant> {
+        self.drain_began.get()
+    }
+
     /// When a byte last passed.
     #[cfg(test)]
     pub(crate) fn last_active(&self) -> Instant {
@@ -78,6 +85,11 @@ impl Status {
         if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
             *known = Some(waker.clone());
         }
+    }
+
+    fn drain(&self, began: Instant) {
+        self.drain_began.set(Some(began));
+        self.ask(Request::Drain);
     }
 
     fn ask(&self, request: Request) {
@@ -95,7 +107,7 @@ pub(crate) struct Registry {
     /// Those of nodes' ports, by cluster and node, and the address to which each leads.
     at_nodes: HashMap<(usize, i32), HashMap<u64, HostPort>>,
     next: u64,
-    draining: bool,
+    drain_began: Option<Instant>,
 }
 
 impl Registry {
@@ -103,8 +115,8 @@ impl Registry {
     pub(crate) fn add(&mut self, now: Instant) -> (u64, Rc<Status>) {
         self.next = self.next.wrapping_add(1);
         let status = Rc::new(Status::new(self.next, now));
-        if self.draining {
-            status.ask(Request::Drain);
+        if let Some(began) = self.drain_began {
+            status.drain(began);
         }
         self.connections.insert(self.next, Rc::clone(&status));
         (self.next, status)
@@ -145,12 +157,12 @@ impl Registry {
     }
 
     /// Asks every connection, and every later one, to finish.
-    pub(crate) fn drain(&mut self) {
-        self.draining = true;
+    pub(crate) fn drain(&mut self, now: Instant) {
+        let began = *self.drain_began.get_or_insert(now);
         for status in self.connections.values() {
             // Those that are to close sooner do.
             if status.request() == Request::Run {
-                status.ask(Request::Drain);
+                status.drain(began);
             }
         }
     }
@@ -232,7 +244,7 @@ mod tests {
         for stays in [&bootstrap, &at_new, &at_other, &at_foreign] {
             assert_eq!(stays.request(), Request::Run);
         }
-        registry.drain();
+        registry.drain(now);
         assert_eq!(
             at_old.request(),
             Request::Leave(CloseReason::Learned),
@@ -247,11 +259,13 @@ mod tests {
     #[test]
     fn draining_reaches_present_and_later_connections() {
         let mut registry = Registry::default();
-        let (id, present) = registry.add(Instant::now());
-        registry.drain();
-        let (_, later) = registry.add(Instant::now());
+        let now = Instant::now();
+        let (id, present) = registry.add(now);
+        registry.drain(now);
+        let (_, later) = registry.add(now);
         assert_eq!(present.request(), Request::Drain);
         assert_eq!(later.request(), Request::Drain);
+        assert_eq!(later.drain_began(), Some(now));
         registry.remove(id);
         assert_eq!(registry.len(), 1);
     }

@@ -10,6 +10,8 @@
 //! - SESSION-3: answers go out in the order of their requests, the proxy's own among them.
 //! - SESSION-4: a drain ends although the client goes on sending: what was read when it began is taken to the end of its
 //!   last frame, and nothing behind it.
+//! - SESSION-5: a connection that comes from this very program, by way of a port forward or of another proxy, is closed when
+//!   its ApiVersions request shows it, or each connection would make another one.
 
 mod announced;
 mod draft;
@@ -36,6 +38,7 @@ use crate::metrics::{CloseReason, Direction, TimeKind};
 use crate::protocol::ProtocolError;
 use crate::protocol::frame::{LENGTH_PREFIX_BYTES, RequestHead};
 use crate::protocol::preface::Preface;
+use crate::protocol::policy::api_policy;
 
 /// What the next bytes are to be used for.
 #[derive(Debug, PartialEq, Eq)]
@@ -256,6 +259,14 @@ impl Session {
     /// Whether no request is unanswered and no frame half way through.
     pub fn is_quiet(&self) -> bool {
         self.in_flight.is_empty() && self.request_left == 0 && self.response_left == 0
+    }
+
+    /// Whether no frame is half way through, and nothing is unanswered but what brokers may hold for minutes: nothing is lost
+    /// when the connection ends.
+    pub fn only_polls(&self) -> bool {
+        let is_poll =
+            |pending: &Pending| api_policy(pending.api_key).is_some_and(|policy| policy.may_be_held);
+        self.request_left == 0 && self.response_left == 0 && self.in_flight.iter().all(is_poll)
     }
 
     /// Whether an answer of the proxy's own is the next to go out, so that [`Self::responses`] is to be called without

@@ -52,6 +52,9 @@ pub struct ApiPolicy {
     pub response_bytes_max: usize,
     /// Whether a broker takes it from a client that has not authenticated.
     pub before_auth: bool,
+    /// Whether a broker may hold the answer for as long as the client or others in its group say, and nothing is lost with an
+    /// answer that does not come: the client asks again.
+    pub may_be_held: bool,
 }
 
 impl ApiPolicy {
@@ -70,6 +73,13 @@ impl ApiPolicy {
             request,
             response: ResponseHandling::Hold,
             response_bytes_max,
+            ..self
+        }
+    }
+
+    const fn may_be_held(self) -> Self {
+        Self {
+            may_be_held: true,
             ..self
         }
     }
@@ -120,17 +130,22 @@ const CONTROL_RESPONSE_BYTES_MAX: usize = MIB;
 /// Every API that is let through, by ascending key.
 pub static API_POLICIES: &[ApiPolicy] = &[
     opaque(PRODUCE, "Produce", 3, 12, 9).hold(RequestHandling::Hold, PRODUCE_RESPONSE_BYTES_MAX),
-    opaque(FETCH, "Fetch", 4, 12, 12).hold(RequestHandling::Stream, FETCH_RESPONSE_BYTES_MAX),
+    // Up to the client's `fetch.max.wait.ms`.
+    opaque(FETCH, "Fetch", 4, 12, 12)
+        .hold(RequestHandling::Stream, FETCH_RESPONSE_BYTES_MAX)
+        .may_be_held(),
     opaque(2, "ListOffsets", 1, 11, 6),
     opaque(METADATA, "Metadata", 0, 13, 9).hold(RequestHandling::Stream, METADATA_RESPONSE_BYTES_MAX),
     opaque(8, "OffsetCommit", 2, 10, 8),
     opaque(9, "OffsetFetch", 1, 10, 6),
     opaque(FIND_COORDINATOR, "FindCoordinator", 0, 6, 3)
         .hold(RequestHandling::Stream, CONTROL_RESPONSE_BYTES_MAX),
-    opaque(11, "JoinGroup", 0, 9, 6),
+    // Until every member has come again, or its `max.poll.interval.ms` is over.
+    opaque(11, "JoinGroup", 0, 9, 6).may_be_held(),
     opaque(12, "Heartbeat", 0, 4, 4),
     opaque(13, "LeaveGroup", 0, 5, 4),
-    opaque(14, "SyncGroup", 0, 5, 4),
+    // Until the leader of the group has said who gets what.
+    opaque(14, "SyncGroup", 0, 5, 4).may_be_held(),
     opaque(15, "DescribeGroups", 0, 6, 5),
     opaque(16, "ListGroups", 0, 5, 3),
     // Version 0 is followed by raw tokens without Kafka headers; only clients before 1.0 ask for it.
@@ -216,6 +231,7 @@ const fn opaque(key: i16, name: &'static str, min: i16, max: i16, flexible_from:
         response: ResponseHandling::Stream,
         response_bytes_max: usize::MAX,
         before_auth: false,
+        may_be_held: false,
     }
 }
 
@@ -284,6 +300,17 @@ mod tests {
             .map(|policy| policy.key)
             .collect();
         assert_eq!(keys, [SASL_HANDSHAKE, API_VERSIONS, SASL_AUTHENTICATE]);
+    }
+
+    /// What changes anything at the broker is waited for: whether it was done is in its answer.
+    #[test]
+    fn answers_that_may_be_held_are_those_of_polls() {
+        let held: Vec<&str> = API_POLICIES
+            .iter()
+            .filter(|policy| policy.may_be_held)
+            .map(|policy| policy.name)
+            .collect();
+        assert_eq!(held, ["Fetch", "JoinGroup", "SyncGroup"]);
     }
 
     #[test]

@@ -7,11 +7,13 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::fetch_response::PartitionData;
+use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::PartitionProduceResponse;
+use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use kafka_protocol::messages::{
-    DescribeLogDirsRequest, FetchRequest, ProduceRequest, RequestHeader, ResponseHeader,
-    SaslAuthenticateRequest, SaslHandshakeRequest,
+    DescribeLogDirsRequest, FetchRequest, JoinGroupRequest, LeaveGroupRequest, ProduceRequest, RequestHeader,
+    ResponseHeader, SaslAuthenticateRequest, SaslHandshakeRequest, SyncGroupRequest,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 use sealwire::record_batch::{BatchBuilder, RecordInput};
@@ -97,6 +99,46 @@ impl RawClient {
         let answer = self.receive::<DescribeLogDirsRequest>(LOG_DIRS_VERSION);
         let folders = answer.results.iter().map(|result| result.log_dir.to_string());
         Some(folders.collect())
+    }
+
+    /// Joins a group as its only member and leader, so that it is stable; gives the member's id, or Kafka's error.
+    pub(crate) fn join_group(&mut self, group: &str, patience_ms: i32) -> Result<String, i16> {
+        let group_id = StrBytes::from_string(group.to_owned());
+        let protocol = JoinGroupRequestProtocol::default().with_name(StrBytes::from_static_str("range"));
+        let request = JoinGroupRequest::default()
+            .with_group_id(group_id.clone().into())
+            .with_session_timeout_ms(patience_ms)
+            .with_rebalance_timeout_ms(patience_ms)
+            .with_protocol_type(StrBytes::from_static_str("consumer"))
+            .with_protocols(vec![protocol]);
+        self.send(JOIN_GROUP_VERSION, &request);
+        let joined = self.receive::<JoinGroupRequest>(JOIN_GROUP_VERSION);
+        if joined.error_code != 0 {
+            return Err(joined.error_code);
+        }
+        let assignment = SyncGroupRequestAssignment::default().with_member_id(joined.member_id.clone());
+        let request = SyncGroupRequest::default()
+            .with_group_id(group_id.into())
+            .with_generation_id(joined.generation_id)
+            .with_member_id(joined.member_id.clone())
+            .with_assignments(vec![assignment]);
+        self.send(SYNC_GROUP_VERSION, &request);
+        match self.receive::<SyncGroupRequest>(SYNC_GROUP_VERSION).error_code {
+            0 => Ok(joined.member_id.to_string()),
+            code => Err(code),
+        }
+    }
+
+    /// Leaves the group.
+    pub(crate) fn leave_group(&mut self, group: &str, member: &str) {
+        let request = LeaveGroupRequest::default()
+            .with_group_id(StrBytes::from_string(group.to_owned()).into())
+            .with_member_id(StrBytes::from_string(member.to_owned()));
+        self.send(LEAVE_GROUP_VERSION, &request);
+        assert_eq!(
+            self.receive::<LeaveGroupRequest>(LEAVE_GROUP_VERSION).error_code,
+            0
+        );
     }
 
     /// Begins a login by SCRAM under a name that the broker knows, as far as that goes without the password; the broker
@@ -193,4 +235,8 @@ fn produce_request(topic: &str, batch: Vec<u8>, acks: i16) -> ProduceRequest {
 const PRODUCE_VERSION: i16 = 9;
 const FETCH_VERSION: i16 = 11;
 const LOG_DIRS_VERSION: i16 = 1;
+/// Below those in which a member has to ask for its id first.
+const JOIN_GROUP_VERSION: i16 = 2;
+const SYNC_GROUP_VERSION: i16 = 1;
+const LEAVE_GROUP_VERSION: i16 = 1;
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::task::{Context, Waker};
+use std::time::Instant;
 
 use super::bench::{Bench, ROOMY, batch, holds_canary, record};
 use super::wire::{beaten, fetch, fetched, frame, heartbeat, produce_all};
@@ -133,7 +134,7 @@ fn a_long_request_that_passes_goes_out_of_what_it_was_read_into() {
         (long.len()..2 * long.len() + 1024).contains(&held),
         "{held} bytes"
     );
-    bench.shared.registry.borrow_mut().drain();
+    bench.shared.registry.borrow_mut().drain(Instant::now());
     bench.client.arrive(&heartbeat(2));
     let mut sent = Vec::new();
     while sent.len() < long.len() {

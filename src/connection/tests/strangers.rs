@@ -1,5 +1,7 @@
 //! Connections whose broker has not answered yet, and those that lead to the wrong one.
 
+use std::time::Instant;
+
 use super::bench::{Bench, batch, holds_canary, record};
 use super::wire::{Socket, beaten, fetch, fetched, frame, heartbeat, produce, produce_all, request};
 use crate::config::{HostPort, Limits};
@@ -100,7 +102,7 @@ fn a_drain_waits_for_what_is_withheld() {
     bench.client.arrive(&fetch(1));
     assert_eq!(bench.settle(), None);
     let id = asked(&bench.broker);
-    bench.shared.registry.borrow_mut().drain();
+    bench.shared.registry.borrow_mut().drain(Instant::now());
     assert_eq!(bench.settle(), None);
     bench.broker.arrive(&told(id, 9092));
     assert_eq!(bench.settle(), None);
