@@ -13,6 +13,7 @@
 //! - EXECUTOR-MAIN-5: one that ends unasked is noticed by the control thread, which then ends the program.
 //! - EXECUTOR-MAIN-6: a connection that has had its turn goes on only after the sockets of all were looked at
 //!   ([`others_first`]).
+//! - EXECUTOR-MAIN-7: a broker is connected to when the client has said something, so that whoever only connects costs none.
 
 pub(crate) mod alarms;
 pub(crate) mod buffers;
@@ -41,7 +42,7 @@ use glommio::timer::Timer;
 use glommio::{ExecutorJoinHandle, GlommioError, LocalExecutorBuilder, Placement, Task};
 use tokio::sync::oneshot;
 
-use self::dial::{Listener, connect};
+use self::dial::{Listener, connect, speaks};
 use self::messages::{Accepted, ControlRequest, ExecutorMessage, Notice, NoticeKind, Seats};
 use self::others_first::others_first;
 use self::parting::Sockets;
@@ -186,7 +187,7 @@ impl Executor {
                 let _ = reply.send(pipeline.metrics.snapshot());
             }
             ExecutorMessage::Drain(drained) => {
-                self.shared.registry.borrow_mut().drain();
+                self.shared.registry.borrow_mut().drain(Instant::now());
                 self.drained = Some(drained);
             }
             ExecutorMessage::Stop => return true,
@@ -301,21 +302,12 @@ async fn serve_connection(
     // The number only tells connections apart; that it wraps does no harm.
     let connection = id as u32;
     let sender = Client::at(arrival.peer);
-    let connected = {
-        let mut dialing = pin!(connect(&listener, node, connection, &shared));
-        poll_fn(|context| {
-            status.register(context.waker());
-            match status.request() {
-                registry::Request::Run => dialing.as_mut().poll(context).map(Ok),
-                // Nothing was read of the client yet.
-                registry::Request::Drain => Poll::Ready(Err(CloseReason::Drain)),
-                registry::Request::Leave(reason) | registry::Request::Close(reason) => {
-                    Poll::Ready(Err(reason))
-                }
-            }
-        })
-        .await
-    };
+    match unless_asked(&status, speaks(&mut sockets.client)).await {
+        Ok(true) => {}
+        Ok(false) => return CloseReason::ClientClosed,
+        Err(reason) => return reason,
+    }
+    let connected = unless_asked(&status, connect(&listener, node, connection, &shared)).await;
     let (broker, address) = match connected {
         Ok(Ok(connected)) => connected,
         Ok(Err(failed)) => {
@@ -392,6 +384,7 @@ fn is_worth_a_notice(reason: CloseReason) -> bool {
     matches!(
         reason,
         CloseReason::BrokerSilent
+            | CloseReason::Loop
             | CloseReason::FrameTooLarge
             | CloseReason::MalformedFrame
             | CloseReason::UnexpectedResponse
@@ -401,6 +394,20 @@ fn is_worth_a_notice(reason: CloseReason) -> bool {
             | CloseReason::Limit
             | CloseReason::Internal
     )
+}
+
+/// Waits for `what`, of a client of which nothing was read yet, unless the executor asks for something first.
+async fn unless_asked<T>(status: &registry::Status, what: impl Future<Output = T>) -> Result<T, CloseReason> {
+    let mut what = pin!(what);
+    poll_fn(|context| {
+        status.register(context.waker());
+        match status.request() {
+            registry::Request::Run => what.as_mut().poll(context).map(Ok),
+            registry::Request::Drain => Poll::Ready(Err(CloseReason::Drain)),
+            registry::Request::Leave(reason) | registry::Request::Close(reason) => Poll::Ready(Err(reason)),
+        }
+    })
+    .await
 }
 
 /// Whether a connection that ends so, without an answer, says that no broker is there.

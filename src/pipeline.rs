@@ -47,6 +47,7 @@ use crate::keys::{ExecutorKeys, KeyOptions};
 use crate::kms::Kms;
 use crate::metrics::ExecutorMetrics;
 use crate::protocol::fetch_response::FetchResponse;
+use crate::protocol::hops::Identity;
 use crate::protocol::produce_request::ProduceRequest;
 
 pub use addresses::{AddressBook, LearnedAddress, ListenerMap};
@@ -71,6 +72,8 @@ pub struct Pipeline {
     pub addresses: Vec<AddressBook>,
     /// What is to be told to the audit log; the executor takes it away.
     pub audit: Vec<AuditEvent>,
+    /// What ApiVersions requests say of this program when they go on, so that it knows itself again.
+    pub identity: Identity,
     /// Grows whenever a key or a refusal of one has arrived: what waits for one looks again only then.
     pub news: u64,
     /// Grows whenever addresses have been spread. Apart from keys: a broker that tells others all the time would have
@@ -142,6 +145,7 @@ impl Pipeline {
             clusters,
             addresses,
             audit: Vec::new(),
+            identity: Identity::default(),
             news: 0,
             address_news: 0,
             work: Work::new(TURN_BYTES),

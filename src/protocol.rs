@@ -27,6 +27,7 @@ pub mod error_code;
 pub mod fetch_request;
 pub mod fetch_response;
 pub mod frame;
+pub mod hops;
 pub mod policy;
 pub mod preface;
 pub mod produce_request;

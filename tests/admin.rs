@@ -1,6 +1,6 @@
 //! The admin endpoint of the real program: it answers as soon as the program runs, whether or not there is a cluster.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -21,6 +21,11 @@ impl Program {
     }
 
     fn start_on(listen: u16, node: u16, admin_port: u16, broker: u16) -> Self {
+        Self::start_with(listen, node, admin_port, broker, None)
+    }
+
+    /// `remembered`: the port at which the state file says that the node is.
+    fn start_with(listen: u16, node: u16, admin_port: u16, broker: u16, remembered: Option<u16>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         for arguments in [&["create"][..], &["add"]] {
             let names: &[&str] = if arguments == ["add"] { &["payments"] } else { &[] };
@@ -40,6 +45,10 @@ impl Program {
             configuration_text(listen, node, admin_port, broker),
         )
         .unwrap();
+        if let Some(port) = remembered {
+            let state = format!("{{\"1\": \"127.0.0.1:{port}\"}}");
+            std::fs::write(directory.path().join("addresses.json"), state).unwrap();
+        }
         Self {
             child: run(&configuration),
             admin_port,
@@ -113,6 +122,7 @@ master_key = {{ file = "master.key" }}
 
 [cluster.main]
 bootstrap = ["127.0.0.1:{broker}"]
+state_file = "addresses.json"
 
 [[cluster.main.listeners]]
 name = "local"
@@ -153,17 +163,30 @@ fn probes_and_metrics_answer_without_a_cluster() {
     }
 }
 
-/// It had connected to itself until it had no descriptor left.
+/// It had connected to itself until it had no descriptor left. The configuration is refused that names such an address; a state
+/// file may hold what a broker has said.
 #[test]
 fn a_broker_that_is_said_to_be_at_the_proxys_own_port_is_not_connected_to() {
-    let [listen, node, admin_port] = free_ports();
+    let [listen, node, admin_port, broker] = free_ports();
     for own in [listen, node] {
-        let mut program = Program::start_on(listen, node, admin_port, own);
+        let mut refused = Program::start_on(listen, node, admin_port, own);
+        assert_eq!(
+            refused.child.wait().unwrap().code(),
+            Some(2),
+            "bootstrap is {own}"
+        );
+
+        let mut program = Program::start_with(listen, node, admin_port, broker, Some(own));
         program.wait_until_ready();
         for port in [listen, node] {
             let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
             client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-            assert_eq!(client.read(&mut [0]).unwrap(), 0, "it is closed");
+            client.write_all(&[0; 4]).unwrap();
+            match client.read(&mut [0]) {
+                Ok(0) => {}
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+                other => panic!("it is closed: {other:?}"),
+            }
         }
         let metrics = program.ask("/metrics").unwrap();
         let accepted: u32 = metrics

@@ -23,7 +23,7 @@ use support::wait;
 #[test]
 fn the_minimal_file_starts() {
     let mut program = Program::start("minimal.toml");
-    assert!(program.admin.is_none(), "minimal.toml has no admin port");
+    program.wait_until_it_is_ready();
     program.wait_until_it_serves();
     program.terminate();
 }
@@ -31,11 +31,7 @@ fn the_minimal_file_starts() {
 #[test]
 fn the_production_file_starts() {
     let mut program = Program::start("production.toml");
-    let admin = program.admin.as_ref().expect("an admin port").number();
-    wait::until("/readyz", START_LIMIT, || {
-        program.process.assert_running();
-        get(admin, "/readyz").filter(|answer| answer.starts_with(GOOD))
-    });
+    let admin = program.wait_until_it_is_ready();
     program.wait_until_it_serves();
     let metrics = get(admin, "/metrics").expect("the admin port answers");
     assert!(
@@ -104,6 +100,16 @@ impl Program {
         }
     }
 
+    /// Says where its admin port is.
+    fn wait_until_it_is_ready(&mut self) -> u16 {
+        let admin = self.admin.as_ref().expect("an admin port").number();
+        wait::until("/readyz", START_LIMIT, || {
+            self.process.assert_running();
+            get(admin, "/readyz").filter(|answer| answer.starts_with(GOOD))
+        });
+        admin
+    }
+
     /// A client of each port is taken in, and disconnected because there is no broker: acceptor, executors and control
     /// thread are all at work then, and signals are listened to.
     fn wait_until_it_serves(&mut self) {
@@ -117,6 +123,8 @@ impl Program {
             client
                 .set_read_timeout(Some(START_LIMIT))
                 .expect("a time-out is set");
+            // Who says nothing is left alone for a while.
+            client.write_all(&[0]).expect("a byte is sent");
             match client.read(&mut [0]) {
                 Ok(0) => {}
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => {}

@@ -1,10 +1,13 @@
 //! Connecting a client to its broker.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::TcpStream as StdTcpStream;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_lite::io::AsyncRead as _;
 use glommio::net::TcpStream;
 
 use super::messages::ConnectError;
@@ -25,6 +28,14 @@ pub(crate) fn adopt(stream: StdTcpStream) -> TcpStream {
     // Small frames must not wait for acknowledgements. A socket that refuses it fails at the first read.
     let _ = stream.set_nodelay(true);
     stream
+}
+
+/// Waits until the client says something; `false` where it leaves without a word, as probes of load balancers do. Until then no
+/// broker has to be troubled.
+pub(crate) async fn speaks(client: &mut TcpStream) -> bool {
+    // Without room nothing is read: it is ready when there is something, or when there is nothing more.
+    let ready = poll_fn(|context| Pin::new(&mut *client).poll_read(context, &mut [])).await;
+    ready.is_ok() && client.peek(&mut [0]).await.is_ok_and(|bytes| bytes > 0)
 }
 
 /// Connects to the broker that the client came for; where its address is not known, or may be out of date and leads nowhere, to

@@ -93,6 +93,8 @@ labels! {
         ConnectFailed => "connect_failed",
         /// A node's port led to another broker, or the node has moved: closed so that the client comes back to the right one.
         Learned => "learned",
+        /// It came from this very program, by way of others.
+        Loop => "loop",
         /// Nothing passed for the idle time-out.
         Idle => "idle",
         /// Nothing passed for the shorter idle time-out that holds before authentication.

@@ -1,6 +1,6 @@
 //! How long a frame is that is going to be held, as soon as it says so.
 
-use super::requests::request_head;
+use super::requests::{request_head, shows_way};
 use super::responses::RESPONSE_BYTES_MIN;
 use super::{Session, frame_length};
 use crate::metrics::Direction;
@@ -27,7 +27,7 @@ impl Session {
         let (length, head) = request_head(input).ok()?;
         let policy = api_policy(head.api_key)?;
         let answered_here = head.api_key == API_VERSIONS && head.api_version > policy.max;
-        (policy.request == RequestHandling::Hold || answered_here).then_some(length)
+        (policy.request == RequestHandling::Hold || answered_here || shows_way(head)).then_some(length)
     }
 
     fn announced_response(&self, input: &[u8]) -> Option<usize> {

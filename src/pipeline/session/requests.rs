@@ -13,7 +13,8 @@ use crate::pipeline::in_flight::Answer;
 use crate::pipeline::produce::{ProduceFrame, ProduceWork, Produced};
 use crate::protocol::api_key::FETCH;
 use crate::protocol::frame::{LENGTH_PREFIX_BYTES, RequestHead};
-use crate::protocol::policy::{ApiPolicy, RequestHandling, ResponseHandling, api_policy};
+use crate::protocol::hops::{self, Way};
+use crate::protocol::policy::{ApiPolicy, RequestHandling, ResponseHandling, api_policy, flexible};
 use crate::protocol::preface::Preface;
 use crate::protocol::produce_response::Refusal;
 use crate::protocol::{api_versions, fetch_request};
@@ -104,7 +105,8 @@ impl Session {
             }));
         }
         let whole = frame_bytes.saturating_add(LENGTH_PREFIX_BYTES);
-        if policy.request == RequestHandling::Hold || local {
+        let shows_way = shows_way(head);
+        if policy.request == RequestHandling::Hold || local || shows_way {
             if run > 0 {
                 return Ok(Next::Step(Step::Forward(run)));
             }
@@ -113,6 +115,8 @@ impl Session {
             };
             let step = if local {
                 self.refuse_version(pipeline, head, frame_bytes)
+            } else if shows_way {
+                self.pass_versions(pipeline, head, frame, out)
             } else {
                 self.produce(pipeline, now, head, frame, out)
             };
@@ -175,6 +179,25 @@ impl Session {
         api_versions::write_unsupported_version(head.correlation_id, &mut answer).map_err(malformed)?;
         self.note_request(pipeline, head, frame_bytes, Answer::Local(answer));
         Ok(Step::Wrote(frame_bytes.saturating_add(LENGTH_PREFIX_BYTES)))
+    }
+
+    /// An ApiVersions request that shows which proxies it has passed goes on and shows this one as well (SESSION-5).
+    fn pass_versions(
+        &mut self,
+        pipeline: &mut Pipeline,
+        head: RequestHead,
+        frame: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Step, CloseReason> {
+        let whole = frame.len().saturating_add(LENGTH_PREFIX_BYTES);
+        let step = match hops::pass(frame, &pipeline.identity, out) {
+            Ok(Way::Onward) => Step::Wrote(whole),
+            Ok(Way::Round) => return Err(CloseReason::Loop),
+            // What cannot be read is the broker's to refuse.
+            Err(_) => Step::Forward(whole),
+        };
+        self.note_request(pipeline, head, frame.len(), Answer::Rewrite);
+        Ok(step)
     }
 
     fn produce(
@@ -286,6 +309,11 @@ impl HeldProduce {
             self.work.move_forward(moved);
         }
     }
+}
+
+/// Whether a request has a place for the proxies that it has passed.
+pub(super) fn shows_way(head: RequestHead) -> bool {
+    head.api_key == API_VERSIONS && flexible(head.api_key, head.api_version)
 }
 
 /// Length and head of the request that `input` begins with; at least [`HEAD_BYTES`] are there.
