@@ -14,14 +14,18 @@ use std::fmt::Display;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
 use self::inspect::InspectArguments;
 use self::keystore::KeystoreArguments;
-use crate::config::{Config, Executors, Overrides};
+use crate::config::{Config, Executors, KmsKind, Overrides};
+use crate::kms::Kms;
+use crate::kms::file::FileKms;
 use crate::rules::RuleAction;
+use crate::self_check;
 
 /// Transparent encrypting proxy for Apache Kafka: records are sealed before a broker sees them.
 #[derive(Debug, Parser)]
@@ -50,6 +54,10 @@ enum Command {
         /// The configuration file
         #[arg(value_name = "FILE")]
         config: PathBuf,
+        /// Compare it with what is there as well: KMSs and KEKs, brokers, their ids and addresses, limits of topics and of this
+        /// process. Changes nothing and takes half a minute at most
+        #[arg(long)]
+        probe: bool,
         #[command(flatten)]
         overrides: OverrideArguments,
     },
@@ -109,7 +117,11 @@ where
     };
     match arguments.command {
         Command::Run { config, overrides } => run(&config, overrides.into(), serve, streams),
-        Command::CheckConfig { config, overrides } => check_config(&config, overrides.into(), streams),
+        Command::CheckConfig {
+            config,
+            probe,
+            overrides,
+        } => check_config(&config, overrides.into(), probe, streams),
         Command::Keystore(arguments) => finish(keystore::run(&arguments, streams.out), streams.err),
         Command::Inspect(arguments) => {
             finish(inspect::run(&arguments, streams.out, streams.err), streams.err)
@@ -162,20 +174,47 @@ where
     }
 }
 
-fn check_config(path: &Path, overrides: Overrides, streams: &mut Streams<'_>) -> u8 {
+fn check_config(path: &Path, overrides: Overrides, probe: bool, streams: &mut Streams<'_>) -> u8 {
     match Config::load(path, overrides) {
         Ok(config) => {
             say(
                 streams.out,
                 format_args!("{}: good: {}\n", path.display(), summary(&config)),
             );
-            EXIT_OK
+            if probe { probing(&config, streams) } else { EXIT_OK }
         }
         Err(errors) => {
             say(streams.err, format_args!("{errors}\n"));
             EXIT_USAGE
         }
     }
+}
+
+/// Prints the table of the self-check.
+fn probing(config: &Config, streams: &mut Streams<'_>) -> u8 {
+    let opened: Vec<Result<Arc<dyn Kms>, String>> = config
+        .kms
+        .iter()
+        .map(|kms| {
+            let KmsKind::File { path, master_key } = &kms.kind;
+            match FileKms::open(path, master_key) {
+                Ok(kms) => Ok(Arc::new(kms) as Arc<dyn Kms>),
+                Err(error) => Err(error.to_string()),
+            }
+        })
+        .collect();
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return finish(Err(error), streams.err),
+    };
+    let table = runtime.block_on(self_check::look(config, &opened));
+    // A resolver that hangs is not waited for.
+    runtime.shutdown_background();
+    say(streams.out, &table);
+    if table.is_good() { EXIT_OK } else { EXIT_FAILURE }
 }
 
 /// One line on what a configuration sets up.
@@ -240,9 +279,10 @@ SIGTERM drains: nothing new is accepted, what is in flight finishes within limit
 const CHECK_EXAMPLES: &str = "\
 Examples:
   sealwire check-config sealwire.toml
+  sealwire check-config sealwire.toml --probe
   sealwire check-config sealwire.toml --set limits.connections_max=500
 
-Exit codes: 0 the configuration is good, 2 it is not.";
+Exit codes: 0 the configuration is good, 2 it is not; with --probe also 1: something that it names is not there, or does not work.";
 
 #[cfg(test)]
 mod tests;

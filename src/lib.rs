@@ -39,7 +39,8 @@
 //!
 //! # Modules
 //!
-//! - [`cli`] is what an operator types, [`config`] what he writes, [`server`] what then runs, [`admin`] what he watches.
+//! - [`cli`] is what an operator types, [`config`] what he writes, [`server`] what then runs, [`admin`] what he watches; [`self_check`]
+//!   compares what is written with what is there, by way of [`kafka_client`].
 //! - [`pipeline`] decides about frames, purely: no socket, no clock, no thread. `connection` and `executor` give it sockets and
 //!   time.
 //! - [`protocol`] and [`record_batch`] read and write Kafka's bytes, [`rules`] say what happens to a topic, [`envelope`] seals and
@@ -71,6 +72,7 @@ pub mod envelope;
 mod executor;
 pub mod foreign;
 mod growing;
+pub mod kafka_client;
 pub mod keys;
 pub mod kms;
 pub mod metrics;
@@ -80,4 +82,5 @@ pub mod record_batch;
 mod repeats;
 pub mod ring;
 pub mod rules;
+pub mod self_check;
 pub mod server;

@@ -158,6 +158,12 @@ impl SealTemplate {
         }
     }
 
+    /// The KEKs that records may name, the one that seals first (RULE-4).
+    pub fn keks(&self) -> impl Iterator<Item = (KmsIndex, &Template)> {
+        let further = self.open_keks.iter().map(|(kms, kek)| (*kms, kek));
+        std::iter::once((self.kms, &self.kek)).chain(further)
+    }
+
     /// The error is the reason for which the topic is refused.
     fn expand(&self, topic: &str, captures: &Captures<'_>) -> Result<SealRule, String> {
         if !is_legal_topic_name(topic) {

@@ -22,6 +22,7 @@ use proptest::prelude::*;
 use sealwire::cli::inspect::{self, InspectArguments, InspectError};
 use sealwire::crypto::secret::SecretKey;
 use sealwire::envelope::{Domain, HeaderMode, SealBuffers, SealingKey, WrappedDek};
+use sealwire::kafka_client::ClientError;
 use sealwire::record_batch::{
     BatchBuilder, BatchHeader, BatchWriter, Codec, HEADER_BYTES, RecordCursor, RecordInput,
 };
@@ -306,7 +307,10 @@ fn a_topic_is_read_from_the_leader_of_each_partition() {
     ]);
     assert!(matches!(done, Err(InspectError::NoLeader { partition: 9, .. })));
     let (_, done) = inspect(&["--bootstrap", &bootstrap, "--topic", "unknown"]);
-    assert!(matches!(done, Err(InspectError::Refused { code: 3, .. })));
+    assert!(matches!(
+        done,
+        Err(InspectError::Client(ClientError::Refused { code: 3, .. }))
+    ));
 }
 
 #[test]
@@ -320,7 +324,10 @@ fn a_listener_that_is_not_kafka_is_an_error() {
         stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
     });
     let (_, done) = inspect(&["--bootstrap", &address, "--topic", "t"]);
-    assert!(matches!(done, Err(InspectError::Broker { .. })), "{done:?}");
+    assert!(
+        matches!(done, Err(InspectError::Client(ClientError::Broker { .. }))),
+        "{done:?}"
+    );
     server.join().unwrap();
 }
 

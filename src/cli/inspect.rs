@@ -3,7 +3,6 @@
 //! - INSPECT-1: no content of a record is ever shown: forms, names of keys, and sizes.
 //! - INSPECT-2: what comes from a file or a broker is untrusted: it is bounded, and escaped before it is printed.
 
-mod client;
 mod describe;
 mod render;
 mod segment;
@@ -16,7 +15,7 @@ use clap::Args;
 
 use self::describe::{Item, Summary};
 use self::render::Format;
-use crate::protocol::ProtocolError;
+use crate::kafka_client::ClientError;
 use crate::record_batch::BatchError;
 
 /// Show how records are stored: sealed or not, under which key, how large
@@ -76,30 +75,9 @@ pub enum InspectError {
         /// Why.
         source: BatchError,
     },
-    /// A broker cannot be reached, or does not answer.
-    #[error("broker {address}: {source}")]
-    Broker {
-        /// `host:port`.
-        address: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// A broker's answer cannot be understood.
-    #[error("broker {address} gave an answer that cannot be read: {source}")]
-    Answer {
-        /// `host:port`.
-        address: String,
-        /// Why.
-        source: ProtocolError,
-    },
-    /// A broker refuses.
-    #[error("broker {address} refuses with Kafka error {code}{}", describe::kafka_error(*.code))]
-    Refused {
-        /// `host:port`.
-        address: String,
-        /// Kafka's error code.
-        code: i16,
-    },
+    /// A broker does not say what is wanted.
+    #[error(transparent)]
+    Client(#[from] ClientError),
     /// The topic has no such partition, or the partition no leader.
     #[error("topic {topic}: partition {partition} does not exist or has no leader")]
     NoLeader {

@@ -89,6 +89,21 @@ impl Template {
         }
     }
 
+    /// The text, where it is the same for every topic that `matcher` matches.
+    pub fn for_every_topic(&self, matcher: &Matcher) -> Option<String> {
+        match matcher {
+            Matcher::Exact(topic) => Some(self.expand(topic, &Captures::None)),
+            _ => self
+                .parts
+                .iter()
+                .map(|part| match part {
+                    Part::Text(plain) => Some(&**plain),
+                    _ => None,
+                })
+                .collect(),
+        }
+    }
+
     /// The bytes that every expansion has at least.
     pub fn bytes_min(&self) -> usize {
         self.parts

@@ -247,15 +247,3 @@ impl Summary {
         *count = count.saturating_add(1);
     }
 }
-
-/// The errors that an operator meets here, in words.
-pub(super) fn kafka_error(code: i16) -> &'static str {
-    match code {
-        1 => " (offset out of range)",
-        3 => " (unknown topic or partition)",
-        5 => " (no leader)",
-        6 => " (not the leader any more; try again)",
-        29 => " (not authorized)",
-        _ => "",
-    }
-}

@@ -1,8 +1,8 @@
 //! The records of a topic, straight from its brokers.
 
-use super::client::{Client, Leader};
 use super::describe::{self, Item, Origin};
 use super::{InspectError, Selection};
+use crate::kafka_client::{Client, Leader, PATIENT};
 use crate::record_batch::{BatchKind, BatchSlice, Batches, Decompressor};
 
 /// Shows the records of `topic`, of one partition or of all, up to what was there when each was begun. `note` is told the address
@@ -15,7 +15,7 @@ pub(super) fn inspect(
     note: &mut dyn FnMut(&str),
     show: &mut dyn FnMut(&Item<'_>) -> Result<(), InspectError>,
 ) -> Result<(), InspectError> {
-    let mut client = Client::connect(bootstrap)?;
+    let mut client = Client::connect(bootstrap, PATIENT)?;
     if client.is_proxy()? {
         note(bootstrap);
     }
@@ -44,7 +44,7 @@ fn one_partition(
         topic: topic.to_owned(),
         partition: leader.partition,
     })?;
-    let mut client = Client::connect(address)?;
+    let mut client = Client::connect(address, PATIENT)?;
     let origin = Origin {
         topic: Some(topic),
         partition: Some(leader.partition),

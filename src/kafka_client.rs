@@ -1,27 +1,76 @@
-//! The smallest Kafka client that can read a topic: blocking, one connection, four requests in versions that every broker since
-//! 0.11 takes. Requests are made by `kafka-protocol`; answers are untrusted and read by our own walkers.
+//! The smallest Kafka client that can read a topic and ask what the self-check wants to know: blocking, one connection, requests
+//! in versions that every broker since 0.11 takes. Requests are made by `kafka-protocol`; answers are untrusted and read by our own
+//! walkers.
+//!
+//! It never logs in and never writes. No executor and not the control thread may call it: it waits for the network.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{
-    ApiKey, ApiVersionsRequest, FetchRequest, ListOffsetsRequest, MetadataRequest, RequestHeader, TopicName,
+    ApiKey, ApiVersionsRequest, DescribeConfigsRequest, FetchRequest, ListOffsetsRequest, MetadataRequest,
+    RequestHeader, TopicName,
 };
 use kafka_protocol::protocol::{Encodable, HeaderVersion, StrBytes};
 
-use super::InspectError;
 use crate::protocol::addresses::is_host;
 use crate::protocol::api_key::{FETCH, METADATA};
+use crate::protocol::error_code::UNSUPPORTED_VERSION;
 use crate::protocol::fetch_response::FetchResponse;
+use crate::protocol::frame::response_header_end;
 use crate::protocol::{Cursor, ProtocolError, frame};
 
+/// Why a broker was asked in vain.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// A broker cannot be reached, or does not answer.
+    #[error("broker {address}: {source}")]
+    Broker {
+        /// `host:port`.
+        address: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A broker's answer cannot be understood.
+    #[error("broker {address} gave an answer that cannot be read: {source}")]
+    Answer {
+        /// `host:port`.
+        address: String,
+        /// Why.
+        source: ProtocolError,
+    },
+    /// A broker refuses.
+    #[error("broker {address} refuses with Kafka error {code}{}", in_words(*.code))]
+    Refused {
+        /// `host:port`.
+        address: String,
+        /// Kafka's error code.
+        code: i16,
+    },
+}
+
+/// How long a broker is waited for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    pub(crate) connect: Duration,
+    pub(crate) answer: Duration,
+}
+
+/// For a person who waits for one broker.
+pub(crate) const PATIENT: Patience = Patience {
+    connect: Duration::from_secs(5),
+    answer: Duration::from_secs(15),
+};
+
 /// A connection to one broker.
-pub(super) struct Client {
+pub(crate) struct Client {
     stream: TcpStream,
     address: String,
     correlation_id: i32,
@@ -29,25 +78,41 @@ pub(super) struct Client {
 
 /// A partition and who leads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Leader {
-    pub(super) partition: i32,
+pub(crate) struct Leader {
+    pub(crate) partition: i32,
     /// `host:port`; `None`: nobody.
-    pub(super) address: Option<String>,
+    pub(crate) address: Option<String>,
+}
+
+/// What Metadata says of a cluster.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Cluster {
+    /// Id, host and port.
+    pub(crate) brokers: Vec<(i32, String, i32)>,
+    pub(crate) topics: Vec<String>,
+}
+
+/// What a broker says of a setting of a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TopicSetting {
+    pub(crate) topic: String,
+    /// Bytes; or Kafka's error, where the broker does not say.
+    pub(crate) value: Result<i64, i16>,
 }
 
 /// What one fetch brought.
-pub(super) struct Fetched {
+pub(crate) struct Fetched {
     /// Record batches.
-    pub(super) records: Vec<u8>,
-    pub(super) high_watermark: i64,
+    pub(crate) records: Vec<u8>,
+    pub(crate) high_watermark: i64,
 }
 
 impl Client {
-    pub(super) fn connect(address: &str) -> Result<Self, InspectError> {
+    pub(crate) fn connect(address: &str, patience: Patience) -> Result<Self, ClientError> {
         let connected = address.to_socket_addrs().and_then(|addresses| {
             let mut last = io::Error::from(io::ErrorKind::NotFound);
             for address in addresses {
-                match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
+                match TcpStream::connect_timeout(&address, patience.connect) {
                     Ok(stream) => return Ok(stream),
                     Err(error) => last = error,
                 }
@@ -55,8 +120,8 @@ impl Client {
             Err(last)
         });
         let stream = connected.and_then(|stream| {
-            stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
-            stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
+            stream.set_read_timeout(Some(patience.answer))?;
+            stream.set_write_timeout(Some(patience.answer))?;
             Ok(stream)
         });
         Ok(Self {
@@ -68,17 +133,17 @@ impl Client {
 
     /// Whether whoever answers is a Sealwire, which would show records opened. Brokers older than Kafka 3.1 cannot be told from
     /// one in front of them.
-    pub(super) fn is_proxy(&mut self) -> Result<bool, InspectError> {
+    pub(crate) fn is_proxy(&mut self) -> Result<bool, ClientError> {
         let answer = self.ask(
             ApiKey::ApiVersions,
-            API_VERSIONS_VERSION,
+            FIRST_API_VERSIONS_VERSION,
             &ApiVersionsRequest::default(),
         )?;
         self.understood(offers_what_no_broker_does(&answer))
     }
 
     /// The partitions of `topic`.
-    pub(super) fn leaders(&mut self, topic: &str) -> Result<Vec<Leader>, InspectError> {
+    pub(crate) fn leaders(&mut self, topic: &str) -> Result<Vec<Leader>, ClientError> {
         let named = MetadataRequestTopic::default().with_name(Some(topic_name(topic)));
         let request = MetadataRequest::default().with_topics(Some(vec![named]));
         let answer = self.ask(ApiKey::Metadata, METADATA_VERSION, &request)?;
@@ -87,8 +152,49 @@ impl Client {
         Ok(leaders)
     }
 
+    /// Whether somebody answers who speaks Kafka: what a broker answers before a login, too.
+    pub(crate) fn greet(&mut self) -> Result<(), ClientError> {
+        let request = ApiVersionsRequest::default()
+            .with_client_software_name(StrBytes::from_static_str("sealwire"))
+            .with_client_software_version(StrBytes::from_static_str(env!("CARGO_PKG_VERSION")));
+        let answer = self.ask(ApiKey::ApiVersions, API_VERSIONS_VERSION, &request)?;
+        let code = response_header_end(&answer, false)
+            .and_then(|at| Cursor::within(&answer, &(at..answer.len())))
+            .and_then(|mut cursor| cursor.i16());
+        match self.understood(code)? {
+            // It knows older versions only, and says so.
+            UNSUPPORTED_VERSION => Ok(()),
+            code => self.accepted(code),
+        }
+    }
+
+    /// The cluster's brokers and, if `topics`, the names of its topics.
+    pub(crate) fn cluster(&mut self, topics: bool) -> Result<Cluster, ClientError> {
+        // No list stands for all of them, an empty one for none.
+        let request = MetadataRequest::default().with_topics((!topics).then(Vec::new));
+        let answer = self.ask(ApiKey::Metadata, METADATA_VERSION, &request)?;
+        self.understood(cluster(&answer))
+    }
+
+    /// What a broker says of a setting of each topic, in bytes; or the error with which it refuses to say it.
+    pub(crate) fn topic_setting(
+        &mut self,
+        topics: &[String],
+        setting: &str,
+    ) -> Result<Vec<TopicSetting>, ClientError> {
+        let resource = |topic: &String| {
+            DescribeConfigsResource::default()
+                .with_resource_type(TOPIC_RESOURCE)
+                .with_resource_name(StrBytes::from_string(topic.clone()))
+                .with_configuration_keys(Some(vec![StrBytes::from_string(setting.to_owned())]))
+        };
+        let request = DescribeConfigsRequest::default().with_resources(topics.iter().map(resource).collect());
+        let answer = self.ask(ApiKey::DescribeConfigs, DESCRIBE_CONFIGS_VERSION, &request)?;
+        self.understood(described_setting(&answer, setting))
+    }
+
     /// The first offset that a partition has.
-    pub(super) fn first_offset(&mut self, topic: &str, partition: i32) -> Result<i64, InspectError> {
+    pub(crate) fn first_offset(&mut self, topic: &str, partition: i32) -> Result<i64, ClientError> {
         let partition = ListOffsetsPartition::default()
             .with_partition_index(partition)
             .with_timestamp(EARLIEST);
@@ -105,12 +211,7 @@ impl Client {
     }
 
     /// Whole batches from `offset` on, as many as fit; possibly none.
-    pub(super) fn fetch(
-        &mut self,
-        topic: &str,
-        partition: i32,
-        offset: i64,
-    ) -> Result<Fetched, InspectError> {
+    pub(crate) fn fetch(&mut self, topic: &str, partition: i32, offset: i64) -> Result<Fetched, ClientError> {
         let partition = FetchPartition::default()
             .with_partition(partition)
             .with_fetch_offset(offset)
@@ -141,7 +242,7 @@ impl Client {
         key: ApiKey,
         version: i16,
         body: &M,
-    ) -> Result<Vec<u8>, InspectError> {
+    ) -> Result<Vec<u8>, ClientError> {
         self.correlation_id = self.correlation_id.wrapping_add(1);
         let exchanged = self.exchange(key, version, body);
         exchanged.map_err(|source| broker(&self.address, source))
@@ -157,7 +258,7 @@ impl Client {
             .with_request_api_key(key as i16)
             .with_request_api_version(version)
             .with_correlation_id(self.correlation_id)
-            .with_client_id(Some(StrBytes::from_static_str("sealwire-inspect")));
+            .with_client_id(Some(StrBytes::from_static_str("sealwire")));
         let mut request = BytesMut::new();
         let encoded = header
             .encode(&mut request, M::header_version(version))
@@ -189,17 +290,17 @@ impl Client {
         }
     }
 
-    fn understood<T>(&self, result: Result<T, ProtocolError>) -> Result<T, InspectError> {
-        result.map_err(|source| InspectError::Answer {
+    fn understood<T>(&self, result: Result<T, ProtocolError>) -> Result<T, ClientError> {
+        result.map_err(|source| ClientError::Answer {
             address: self.address.clone(),
             source,
         })
     }
 
-    fn accepted(&self, code: i16) -> Result<(), InspectError> {
+    fn accepted(&self, code: i16) -> Result<(), ClientError> {
         match code {
             0 => Ok(()),
-            code => Err(InspectError::Refused {
+            code => Err(ClientError::Refused {
                 address: self.address.clone(),
                 code,
             }),
@@ -207,8 +308,8 @@ impl Client {
     }
 }
 
-fn broker(address: &str, source: io::Error) -> InspectError {
-    InspectError::Broker {
+fn broker(address: &str, source: io::Error) -> ClientError {
+    ClientError::Broker {
         address: address.to_owned(),
         source,
     }
@@ -243,19 +344,7 @@ fn offers_what_no_broker_does(answer: &[u8]) -> Result<bool, ProtocolError> {
 fn leaders(answer: &[u8]) -> Result<(Vec<Leader>, i16), ProtocolError> {
     let mut cursor = Cursor::new(answer);
     cursor.i32()?; // correlation id
-    let mut brokers = Vec::new();
-    for _ in 0..cursor.array_len_non_null(false, 4 + 2 + 4 + 2)? {
-        let node_id = cursor.i32()?;
-        let at = cursor.position();
-        let host = cursor.string_non_null(false)?;
-        if !is_host(host) {
-            return Err(ProtocolError::NotAHost { at });
-        }
-        let port = cursor.i32()?;
-        cursor.string(false)?; // rack
-        brokers.push((node_id, format!("{host}:{port}")));
-    }
-    cursor.i32()?; // controller
+    let brokers = named_brokers(&mut cursor)?;
     let (mut leaders, mut code) = (Vec::new(), 0);
     for _ in 0..cursor.array_len_non_null(false, 2 + 2 + 1 + 4)? {
         code = cursor.i16()?;
@@ -269,16 +358,95 @@ fn leaders(answer: &[u8]) -> Result<(Vec<Leader>, i16), ProtocolError> {
                 let nodes = cursor.array_len_non_null(false, 4)?; // replicas, in-sync replicas
                 cursor.skip(nodes.saturating_mul(4))?;
             }
-            let broker = brokers.iter().find(|(node_id, _)| *node_id == leader);
+            let broker = brokers.iter().find(|(node_id, ..)| *node_id == leader);
             leaders.push(Leader {
                 partition,
-                address: broker.map(|(_, address)| address.clone()),
+                address: broker.map(|(_, host, port)| format!("{host}:{port}")),
             });
         }
     }
     cursor.expect_end()?;
     leaders.sort_by_key(|leader| leader.partition);
     Ok((leaders, code))
+}
+
+/// The brokers of a Metadata response of version 1, and who the controller is.
+fn named_brokers(cursor: &mut Cursor<'_>) -> Result<Vec<(i32, String, i32)>, ProtocolError> {
+    let mut brokers = Vec::new();
+    for _ in 0..cursor.array_len_non_null(false, 4 + 2 + 4 + 2)? {
+        let node_id = cursor.i32()?;
+        let at = cursor.position();
+        let host = cursor.string_non_null(false)?;
+        if !is_host(host) {
+            return Err(ProtocolError::NotAHost { at });
+        }
+        let host = host.to_owned();
+        let port = cursor.i32()?;
+        cursor.string(false)?; // rack
+        brokers.push((node_id, host, port));
+    }
+    cursor.i32()?; // controller
+    Ok(brokers)
+}
+
+/// A Metadata response of version 1: brokers, and names of topics.
+fn cluster(answer: &[u8]) -> Result<Cluster, ProtocolError> {
+    let mut cursor = Cursor::new(answer);
+    cursor.i32()?; // correlation id
+    let brokers = named_brokers(&mut cursor)?;
+    let mut topics = Vec::new();
+    for _ in 0..cursor.array_len_non_null(false, 2 + 2 + 1 + 4)? {
+        let code = cursor.i16()?;
+        let name = cursor.string_non_null(false)?;
+        if code == 0 {
+            topics.push(name.to_owned());
+        }
+        cursor.boolean()?; // internal
+        for _ in 0..cursor.array_len_non_null(false, 2 + 4 + 4 + 4 + 4)? {
+            cursor.skip(2 + 4 + 4)?; // error, partition, leader
+            for _ in 0..2 {
+                let nodes = cursor.array_len_non_null(false, 4)?; // replicas, in-sync replicas
+                cursor.skip(nodes.saturating_mul(4))?;
+            }
+        }
+    }
+    cursor.expect_end()?;
+    Ok(Cluster { brokers, topics })
+}
+
+/// A DescribeConfigs response of version 1: of each resource the number that `setting` has, or its error.
+fn described_setting(answer: &[u8], setting: &str) -> Result<Vec<TopicSetting>, ProtocolError> {
+    let mut cursor = Cursor::new(answer);
+    cursor.skip(4 + 4)?; // correlation id, throttle time
+    let mut found = Vec::new();
+    for _ in 0..cursor.array_len_non_null(false, 2 + 2 + 1 + 2 + 4)? {
+        let code = cursor.i16()?;
+        cursor.string(false)?; // message
+        cursor.i8()?; // type of resource
+        let topic = cursor.string_non_null(false)?.to_owned();
+        let mut number = None;
+        for _ in 0..cursor.array_len_non_null(false, 2 + 2 + 1 + 1 + 1 + 4)? {
+            let name = cursor.string_non_null(false)?;
+            let value = cursor.string(false)?;
+            if name == setting {
+                number = value.and_then(|value| value.parse().ok());
+            }
+            cursor.skip(1 + 1 + 1)?; // read only, source, secret
+            for _ in 0..cursor.array_len_non_null(false, 2 + 2 + 1)? {
+                cursor.string_non_null(false)?; // synonym
+                cursor.string(false)?;
+                cursor.i8()?;
+            }
+        }
+        let value = match (code, number) {
+            (0, Some(number)) => Ok(number),
+            (0, None) => continue,
+            (code, _) => Err(code),
+        };
+        found.push(TopicSetting { topic, value });
+    }
+    cursor.expect_end()?;
+    Ok(found)
 }
 
 /// A ListOffsets response of version 1 with one partition: its offset, and its error.
@@ -299,19 +467,34 @@ fn listed_offset(answer: &[u8]) -> Result<(i64, i16), ProtocolError> {
     Ok((offset, code))
 }
 
+/// The errors that an operator meets here, in words.
+fn in_words(code: i16) -> &'static str {
+    match code {
+        1 => " (offset out of range)",
+        3 => " (unknown topic or partition)",
+        5 => " (no leader)",
+        6 => " (not the leader any more; try again)",
+        29 => " (not authorized)",
+        _ => "",
+    }
+}
+
 /// The oldest versions that Kafka 4 still takes, which 0.11 takes too: nothing has to be negotiated.
-const API_VERSIONS_VERSION: i16 = 0;
 const METADATA_VERSION: i16 = 1;
 const LIST_OFFSETS_VERSION: i16 = 1;
 const FETCH_VERSION: i16 = 4;
+const FIRST_API_VERSIONS_VERSION: i16 = 0;
+/// The first that shows which proxies it has passed: one that leads back to us is to know us.
+const API_VERSIONS_VERSION: i16 = 3;
+const DESCRIBE_CONFIGS_VERSION: i16 = 1;
+/// DescribeConfigs' number for topics.
+const TOPIC_RESOURCE: i8 = 2;
 /// The first versions of Metadata requests and of Fetch in which topics have ids (KIP-516).
 const METADATA_WITH_TOPIC_IDS: i16 = 12;
 const FETCH_WITH_TOPIC_IDS: i16 = 13;
 /// ListOffsets' word for the first offset.
 const EARLIEST: i64 = -2;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 const FETCH_BYTES: i32 = 8 << 20;
 /// A broker sends at least one whole batch (KIP-74), however large the topic lets it be.
 const ANSWER_BYTES_MAX: u64 = 512 << 20;
@@ -327,7 +510,9 @@ mod tests {
         fn hostile_answers_are_errors_or_answers(answer in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = leaders(&answer);
             let _ = listed_offset(&answer);
+            let _ = cluster(&answer);
             let _ = offers_what_no_broker_does(&answer);
+            let _ = described_setting(&answer, "max.message.bytes");
         }
     }
 
@@ -371,5 +556,33 @@ mod tests {
             .map(|leader| (leader.partition, leader.address.as_deref()))
             .collect();
         assert_eq!(addresses, [(0, None), (1, Some("h:9092"))]);
+    }
+
+    #[test]
+    fn settings_are_read_beside_errors() {
+        let text = |text: &str| {
+            [
+                &u16::try_from(text.len()).unwrap().to_be_bytes()[..],
+                text.as_bytes(),
+            ]
+            .concat()
+        };
+        let mut answer = vec![0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2];
+        answer.extend([0, 0, 0xff, 0xff, 2]);
+        answer.extend(text("payments"));
+        answer.extend([0, 0, 0, 1]);
+        answer.extend([text("max.message.bytes"), text("2097152")].concat());
+        answer.extend([0, 5, 0]);
+        answer.extend([0, 0, 0, 1]);
+        answer.extend([text("message.max.bytes"), text("1048588"), vec![4]].concat());
+        answer.extend([0, 29, 0xff, 0xff, 2]);
+        answer.extend(text("secret"));
+        answer.extend([0, 0, 0, 0]);
+        let expected =
+            [("payments", Ok(2_097_152)), ("secret", Err(29))].map(|(topic, value)| TopicSetting {
+                topic: topic.to_owned(),
+                value,
+            });
+        assert_eq!(described_setting(&answer, "max.message.bytes").unwrap(), expected);
     }
 }

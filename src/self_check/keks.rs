@@ -1,0 +1,220 @@
+//! Whether each KMS answers, and has each KEK that a rule names without naming a topic for it.
+//!
+//! A KEK whose name is made of a topic's is found by the first client of that topic: which topics there will be nobody knows.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout;
+
+use super::{Row, Verdict, left, some_of};
+use crate::config::Config;
+use crate::kms::{Kms, KmsError};
+use crate::rules::{KmsIndex, RuleAction};
+
+/// A KEK, and where it is named.
+#[derive(Default)]
+struct Named {
+    /// Rules that seal under it.
+    seals: Vec<String>,
+    /// Rules that only open what was sealed under it.
+    opens: Vec<String>,
+}
+
+pub(super) async fn look(
+    config: &Config,
+    kms: &[Result<Arc<dyn Kms>, String>],
+    deadline: Instant,
+) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (settings, opened) in config.kms.iter().zip(kms) {
+        rows.push(match opened {
+            Ok(_) => Row::new(format!("kms {}", settings.name), Verdict::Good, "it opens"),
+            Err(reason) => Row::new(format!("kms {}", settings.name), Verdict::Failed, reason.as_str()),
+        });
+    }
+    for ((KmsIndex(index), kek), named) in named(config) {
+        let (Some(settings), Some(Ok(kms))) = (config.kms.get(index), kms.get(index)) else {
+            continue;
+        };
+        let asked = timeout(left(deadline, ANSWER_MAX), kms.current_version(&kek)).await;
+        let subject = format!("kek {}/{kek}", settings.name);
+        rows.push(row(subject, &settings.name, &kek, &named, asked.ok()));
+    }
+    rows
+}
+
+/// Every KEK that can be named without a topic.
+fn named(config: &Config) -> BTreeMap<(KmsIndex, Arc<str>), Named> {
+    let mut named: BTreeMap<(KmsIndex, Arc<str>), Named> = BTreeMap::new();
+    for cluster in &config.clusters {
+        for rule in cluster.rules.rules() {
+            let RuleAction::Seal(seal) = &rule.action else {
+                continue;
+            };
+            let place = format!("{}/{}", cluster.name, rule.matcher);
+            for (position, (kms, template)) in seal.keks().enumerate() {
+                let Some(kek) = template.for_every_topic(&rule.matcher) else {
+                    continue;
+                };
+                let entry = named.entry((kms, kek.into())).or_default();
+                let list = if position == 0 {
+                    &mut entry.seals
+                } else {
+                    &mut entry.opens
+                };
+                list.push(place.clone());
+            }
+        }
+    }
+    named
+}
+
+fn row(
+    subject: String,
+    kms: &str,
+    kek: &str,
+    named: &Named,
+    answer: Option<Result<Option<Vec<u8>>, KmsError>>,
+) -> Row {
+    let rules = some_of(if named.seals.is_empty() {
+        &named.opens
+    } else {
+        &named.seals
+    });
+    let error = match answer {
+        Some(Ok(_)) => return Row::new(subject, Verdict::Good, format!("it is there, for {rules}")),
+        None => {
+            return Row::new(
+                subject,
+                Verdict::Unknown,
+                format!("KMS {kms} did not answer in time"),
+            );
+        }
+        Some(Err(error)) if !error.refuses_kek() => {
+            return Row::new(subject, Verdict::Unknown, error.to_string());
+        }
+        Some(Err(error)) => error,
+    };
+    let instead = match error {
+        KmsError::KekDisabled => format!("enable it (sealwire keystore enable KEYSTORE {kek})"),
+        KmsError::KekDestroyed => "name another one".to_owned(),
+        _ => format!("correct the name, or add it (sealwire keystore add KEYSTORE {kek})"),
+    };
+    if named.seals.is_empty() {
+        let finding = format!("{error}: what was sealed under it does not open, in {rules}: {instead}");
+        return Row::new(subject, Verdict::Warning, finding);
+    }
+    let finding = format!("{error}: producers are refused (error 44), in {rules}: {instead}");
+    Row::new(subject, Verdict::Failed, finding)
+}
+
+/// As long as the key service waits for one call.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::crypto::SecretKey;
+    use crate::envelope::KekId;
+    use crate::kms::GeneratedDek;
+
+    const CONFIG: &str = r#"
+[kms.local]
+provider = "file"
+path = "keystore.json"
+master_key = { file = "master.key" }
+
+[cluster.main]
+bootstrap = ["kafka-1:9092"]
+
+[[cluster.main.listeners]]
+name = "lan"
+listen = "127.0.0.1:9192"
+client_auth = "network"
+advertised_host = "localhost"
+nodes = "0"
+node_ports = "9193"
+
+[[cluster.main.topics]]
+match = { exact = "payments" }
+kms = "local"
+kek = "of-${topic}"
+open_keks = ["former", "missing-too"]
+
+[[cluster.main.topics]]
+match = "orders-*"
+kms = "local"
+kek = "orders"
+
+[[cluster.main.topics]]
+match = { regex = '([a-z]+)-.*' }
+kms = "local"
+kek = "team-${1}"
+open_keks = ["orders"]
+
+[[cluster.main.topics]]
+match = "*"
+kms = "local"
+kek = "missing"
+"#;
+
+    /// Has some KEKs.
+    struct Keks(&'static [&'static str]);
+
+    #[async_trait::async_trait]
+    impl Kms for Keks {
+        fn kek_id(&self, _: &str) -> Result<KekId, KmsError> {
+            Err(KmsError::KekNotFound)
+        }
+
+        async fn generate_dek(&self, _: &str) -> Result<GeneratedDek, KmsError> {
+            panic!("no key is made for a check")
+        }
+
+        async fn unwrap_dek(&self, _: &[u8]) -> Result<SecretKey, KmsError> {
+            Err(KmsError::Malformed)
+        }
+
+        async fn current_version(&self, kek: &str) -> Result<Option<Vec<u8>>, KmsError> {
+            match kek {
+                "former" => Err(KmsError::KekDisabled),
+                kek if self.0.contains(&kek) => Ok(None),
+                _ => Err(KmsError::KekNotFound),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn every_kek_that_needs_no_topic_is_asked_for_and_only_those() {
+        let config = Config::from_toml_text(CONFIG, Path::new("sealwire.toml")).expect("a configuration");
+        let kms: Arc<dyn Kms> = Arc::new(Keks(&["orders", "of-payments"]));
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let rows = look(&config, &[Ok(kms)], deadline).await;
+        let found: Vec<_> = rows
+            .iter()
+            .map(|row| (row.subject.as_str(), row.verdict))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("kms local", Verdict::Good),
+                ("kek local/former", Verdict::Warning),
+                ("kek local/missing", Verdict::Failed),
+                ("kek local/missing-too", Verdict::Warning),
+                ("kek local/of-payments", Verdict::Good),
+                ("kek local/orders", Verdict::Good),
+            ]
+        );
+        let missing = &rows[2].finding;
+        assert!(
+            missing.contains("keystore add KEYSTORE missing") && missing.contains("main/\"*\""),
+            "{missing}"
+        );
+        let rows = look(&config, &[Err("wrong key".to_owned())], deadline).await;
+        assert_eq!(rows, [Row::new("kms local", Verdict::Failed, "wrong key")]);
+    }
+}
