@@ -17,11 +17,14 @@
 
 mod clusters;
 mod keystores;
+mod later;
 mod limits;
 mod listeners;
 mod load;
+mod log_filter;
 mod model;
 mod node;
+mod own_ports;
 mod problem;
 mod reference;
 mod scalars;
@@ -33,10 +36,12 @@ mod topics;
 pub use crate::kms::keystore::MasterKeySource;
 pub use limits::Limits;
 pub use load::Overrides;
+pub use log_filter::LogFilter;
 pub use model::{
     AdminConfig, ClientAuth, ClusterConfig, Config, Executors, HostPort, KmsConfig, KmsKind, ListenerConfig,
     LogConfig, LogFormat, RuntimeConfig,
 };
+pub(crate) use own_ports::OwnPorts;
 pub use problem::{ConfigError, ConfigErrors, Origin};
 pub use reference::reference;
 

@@ -8,8 +8,10 @@
 //!
 //! - SERVER-1: nothing is served before every listener is bound and every executor runs.
 //! - SERVER-2: SIGTERM and SIGINT drain: nothing new is accepted, what is in flight is finished, at most for
-//!   `limits.drain_timeout`; then every task is cancelled and every thread joined.
+//!   `limits.drain_timeout`; then every task is cancelled and every thread joined. Ports are closed at once, since it usually takes
+//!   a second at most: a successor can bind them meanwhile.
 //! - SERVER-3: an executor that ends unasked ends the program with an error, at once: the rest could not serve its share.
+//! - SERVER-4: the self-check runs beside, when clients are served already, and is left behind when the program ends.
 
 mod acceptor;
 mod audit;
@@ -17,7 +19,6 @@ mod control;
 mod descriptors;
 mod names;
 mod notices;
-mod own_ports;
 mod spread;
 mod state_file;
 mod threads;
@@ -34,12 +35,11 @@ use tokio::sync::oneshot;
 use self::acceptor::Acceptor;
 use self::control::{Control, ControlLinks};
 use self::descriptors::Descriptors;
-use self::own_ports::OwnPorts;
 use self::state_file::StateFile;
 use self::threads::{Threads, executor_cpus};
 use crate::admin::ProcessFacts;
 use crate::channel::channel;
-use crate::config::{Config, KmsKind};
+use crate::config::{Config, KmsKind, OwnPorts};
 use crate::crypto::memory;
 use crate::executor::messages::Seats;
 use crate::executor::{ExecutorListener, ExecutorSetup, spawn};
@@ -48,7 +48,8 @@ use crate::kms::Kms;
 use crate::kms::file::FileKms;
 use crate::kms::keystore::KeystoreError;
 use crate::pipeline::{AddressBook, ClusterRules, KmsList, ListenerMap, Pipeline};
-use crate::ring;
+use crate::protocol::hops::Identity;
+use crate::{ring, self_check};
 
 /// Why the program does not start.
 #[derive(Debug, thiserror::Error)]
@@ -216,6 +217,8 @@ impl Server {
             .build()
             .map_err(ServerError::Control)?;
         let options = key_options(&self.config);
+        let mut identity = Identity::default();
+        getrandom::fill(&mut identity).map_err(|error| ServerError::Control(io::Error::other(error)))?;
         let (control_sender, control_receiver) = channel(CONTROL_CAPACITY);
         let (key_sender, key_receiver) = channel(KEY_CAPACITY);
         let kms_list: KmsList = self.kms.iter().map(|named| Arc::clone(&named.kms)).collect();
@@ -244,7 +247,7 @@ impl Server {
                 started: started_sender,
                 alive,
             };
-            let pipeline = pipeline_maker(executor, &self.config, &options, &kms_list, &self.books);
+            let pipeline = pipeline_maker(executor, &self.config, &options, &kms_list, &self.books, identity);
             let handle =
                 spawn(setup, pipeline).map_err(|error| ServerError::Executor(executor, error.to_string()))?;
             executors.add(message_sender, handle);
@@ -266,6 +269,9 @@ impl Server {
             .start(accepted_senders, connections_max)
             .map_err(ServerError::Control)?;
         log_start(&self.config, self.cpus.len(), &self.facts);
+        if self.config.runtime.self_check {
+            runtime.spawn(self_check::log(self.config.clone(), kms_list));
+        }
         let links = ControlLinks {
             requests: control_receiver,
             executors: executors.messages().to_vec(),
@@ -346,6 +352,7 @@ fn pipeline_maker(
     options: &KeyOptions,
     kms: &KmsList,
     books: &[AddressBook],
+    identity: Identity,
 ) -> impl FnOnce() -> Pipeline + Send + 'static {
     let limits = config.limits.clone();
     let options = options.clone();
@@ -366,7 +373,9 @@ fn pipeline_maker(
             .into_iter()
             .map(|(name, rules, kms)| ClusterRules::new(name, rules, kms, limits.topics_max))
             .collect();
-        Pipeline::new(executor, limits, &options, clusters, books)
+        let mut pipeline = Pipeline::new(executor, limits, &options, clusters, books);
+        pipeline.identity = identity;
+        pipeline
     }
 }
 

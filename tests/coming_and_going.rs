@@ -68,7 +68,7 @@ fn a_proxy_that_leads_to_itself_by_way_of_a_port_forward_knows_itself() {
     let label = "reason=\"loop\"";
     assert_eq!(proxy.metric("sealwire_connections_closed_total", &[label]), 10.0);
     let output = proxy.output();
-    assert_eq!(output.matches("came back to it").count(), 1, "{output}");
+    assert_eq!(output.matches("has come back to it").count(), 1, "{output}");
     proxy.terminate();
 }
 

@@ -54,7 +54,7 @@ fn a_restless_broker_keeps_no_other_clusters_keys_nor_probes_waiting() {
         )
     };
     let text = format!(
-        "[runtime]\nexecutors = 2\n[limits]\ndrain_timeout = \"1s\"\n\
+        "[runtime]\nexecutors = 2\nself_check = false\n[limits]\ndrain_timeout = \"1s\"\n\
          [kms.local]\nprovider = \"file\"\npath = \"{}\"\nmaster_key = {{ file = \"{}\" }}\n{}{}\
          [admin]\nlisten = \"{}\"\n",
         keystore.path().display(),

@@ -59,6 +59,7 @@ fn start_proxy(broker: &Broker, keystore: &Keystore) -> Proxy {
     proxy.terminate();
     let frame_bytes_max = 2 * RESPONSE_BYTES;
     proxy.start_again_with(&[
+        "runtime.self_check=false",
         &format!("limits.executor_bytes_max={EXECUTOR_BYTES_MAX}"),
         &format!("limits.request_bytes_max={frame_bytes_max}"),
         &format!("limits.fetch_response_bytes_max={frame_bytes_max}"),

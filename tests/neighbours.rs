@@ -53,7 +53,7 @@ fn a_neighbour_waits_little_whatever_others_send() {
     let broker = Broker::start().expect("a broker");
     let (bootstrap, node) = (ReservedPort::take(), ReservedPort::take());
     let text = format!(
-        "[runtime]\nexecutors = 1\n[limits]\ndrain_timeout = \"1s\"\n\
+        "[runtime]\nexecutors = 1\nself_check = false\n[limits]\ndrain_timeout = \"1s\"\n\
          [kms.local]\nprovider = \"file\"\npath = \"{}\"\nmaster_key = {{ file = \"{}\" }}\n\
          [cluster.main]\nbootstrap = [\"{}\"]\n\
          [[cluster.main.listeners]]\nname = \"test\"\nlisten = \"{}\"\nclient_auth = \"network\"\n\

@@ -216,7 +216,7 @@ fn configuration_text(
 ) -> Result<String, Failure> {
     let mut text = String::new();
     if let Some(executors) = setup.executors {
-        writeln!(text, "[runtime]\nexecutors = {executors}\n")?;
+        writeln!(text, "[runtime]\nexecutors = {executors}\nself_check = false\n")?;
     }
     let bootstrap: Vec<String> = setup
         .bootstrap

@@ -3,9 +3,9 @@
 
 use std::io;
 
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
-use tracing_subscriber::util::TryInitError;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
 use super::log_writer::LogWriter;
 use crate::config::{LogConfig, LogFormat};
@@ -14,9 +14,6 @@ use crate::config::{LogConfig, LogFormat};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoggingError {
-    /// The filter is none.
-    #[error("log.filter is not a filter: {0}")]
-    Filter(#[from] ParseError),
     /// Something else in the process logs already.
     #[error("logging is set up already: {0}")]
     Taken(#[from] TryInitError),
@@ -41,9 +38,7 @@ impl Drop for Logging {
 /// # Errors
 /// [`LoggingError`].
 pub fn start(log: &LogConfig) -> Result<Logging, LoggingError> {
-    use tracing_subscriber::util::SubscriberInitExt as _;
-
-    let filter = EnvFilter::builder().parse(&log.filter)?;
+    let filter = log.filter.targets();
     let say_lost = match log.format {
         LogFormat::Text => |lines| format!(" WARN sealwire: {LOST} lines={lines}\n"),
         LogFormat::Json => |lines| {
@@ -53,14 +48,15 @@ pub fn start(log: &LogConfig) -> Result<Logging, LoggingError> {
         },
     };
     let writer = LogWriter::start(io::stderr(), say_lost)?;
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(writer.clone());
-    match log.format {
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer.clone());
+    let lines = match log.format {
         // Colours would be the only characters of a line that are not printable (LOG-3).
-        LogFormat::Text => lines.with_ansi(false).finish().try_init()?,
-        LogFormat::Json => lines.json().flatten_event(true).finish().try_init()?,
-    }
+        LogFormat::Text => lines.with_ansi(false).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    tracing_subscriber::registry()
+        .with(lines.with_filter(filter))
+        .try_init()?;
     Ok(Logging { writer })
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use figment::value::Value;
 
 use super::keystores::{KmsList, check_state_file};
-use super::listeners::{PortBook, read_listeners};
+use super::listeners::{NO_SCHEME, PortBook, read_listeners};
 use super::node::{Node, Reach};
 use super::scalars::parse_host_port;
 use super::sharing::{ReadCluster, refuse_sharing};
@@ -74,6 +74,10 @@ fn read_cluster(
 
 fn read_address(place: &Node<'_>) -> Option<HostPort> {
     let text = place.as_text()?;
+    if text.contains("://") {
+        place.complain("this names a protocol", NO_SCHEME);
+        return None;
+    }
     parse_host_port(&text)
         .map_err(|problem| {
             place.complain(

@@ -1,9 +1,11 @@
 //! `[kms.NAME]`, and whether the files that it names can be read.
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use super::later::is_later_provider;
 use super::node::{Node, Reach};
 use super::{KmsConfig, KmsKind};
 use crate::kms::keystore::{Keystore, MasterKeySource, read_file};
@@ -64,7 +66,7 @@ fn read_kms(name: &str, node: &Node<'_>) -> Option<KmsConfig> {
     if let Some(provider) = provider.filter(|provider| provider != "file")
         && let Some(written) = node.written("provider")
     {
-        let problem = if LATER_PROVIDERS.contains(&provider.as_str()) {
+        let problem = if is_later_provider(&provider) {
             "this provider is not available in this version"
         } else {
             "there is no such provider"
@@ -80,7 +82,7 @@ fn read_kms(name: &str, node: &Node<'_>) -> Option<KmsConfig> {
             &written,
             path,
             Secrecy::Ciphertext,
-            "make it with: sealwire keystore create",
+            "correct the path; if there is no keystore yet, make it with: sealwire keystore create",
         );
     }
     let master_key = node.table("master_key").and_then(|table| read_master_key(&table));
@@ -124,7 +126,7 @@ fn read_master_key(table: &Node<'_>) -> Option<MasterKeySource> {
                 node,
                 &path,
                 Secrecy::OwnerOnly,
-                "name the key file that `sealwire keystore create` made",
+                "correct the path; the key file is made together with the keystore, by: sealwire keystore create",
             );
             MasterKeySource::File(path)
         }
@@ -134,7 +136,7 @@ fn read_master_key(table: &Node<'_>) -> Option<MasterKeySource> {
                 node,
                 &path,
                 Secrecy::OwnerOnly,
-                "name a file that holds the passphrase",
+                "correct the path, or make a file there that holds the passphrase",
             );
             MasterKeySource::PassphraseFile(path)
         }
@@ -178,7 +180,13 @@ fn check_file(node: &Node<'_>, path: &Path, secrecy: Secrecy, fix: &str) {
     let place = path.display();
     let about = match fs::metadata(path) {
         Ok(about) => about,
-        Err(error) => return node.complain(&format!("{place} cannot be read: {error}"), fix),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return node.complain(&format!("there is no file {place}"), fix);
+        }
+        Err(error) => {
+            let fix = "let the user that sealwire runs as reach it, or correct the path";
+            return node.complain(&format!("{place} cannot be read: {error}"), fix);
+        }
     };
     let mode = about.mode() & 0o777;
     if about.is_dir() || (secrecy == Secrecy::Ciphertext && !about.is_file()) {
@@ -222,7 +230,3 @@ pub(super) fn check_state_file(node: &Node<'_>, path: &Path) {
 }
 
 const MASTER_KEY_SOURCES: [&str; 4] = ["file", "env", "passphrase_file", "systemd_credential"];
-
-const LATER_PROVIDERS: [&str; 8] = [
-    "vault", "aws", "aws-kms", "azure", "gcp", "google", "pkcs11", "branch",
-];

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use figment::value::Value;
 
+use super::later::is_later_client_auth;
 use super::node::{Node, whole_number};
 use super::scalars::{check_host, parse_ranges};
 use super::{ClientAuth, ListenerConfig};
@@ -119,6 +120,10 @@ pub(super) fn read_socket_address(node: &Node<'_>, name: &str) -> Option<SocketA
             None
         }
         Ok(address) => Some(address),
+        Err(_) if text.contains("://") => {
+            written.complain("this names a protocol", NO_SCHEME);
+            None
+        }
         Err(_) => {
             let fix = format!(
                 "write IP:PORT (IPv6 as [IP]:PORT), such as {}",
@@ -136,7 +141,9 @@ fn read_client_auth(node: &Node<'_>) -> Option<ClientAuth> {
     let fix = "write client_auth = \"network\" if only trusted clients can reach this listener";
     match text.as_str() {
         "network" => return Some(ClientAuth::Network),
-        "mtls" | "sasl" => written.complain("this is not available in this version", fix),
+        later if is_later_client_auth(later) => {
+            written.complain("this is not available in this version", fix);
+        }
         _ => written.complain("there is no such way to authenticate clients", fix),
     }
     None
@@ -222,6 +229,9 @@ impl PortBook {
         true
     }
 }
+
+/// Kafka's own properties have `SSL://` and the like before addresses.
+pub(super) const NO_SCHEME: &str = "write the address alone, without `…://`: this version speaks plain TCP, and SASL passes through; TLS is not available";
 
 /// Kafka's broker ids are non-negative 32-bit numbers.
 const NODE_ID_MAX: u32 = i32::MAX as u32;

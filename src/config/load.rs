@@ -13,9 +13,10 @@ use super::keystores::KmsList;
 use super::limits::{read_limits, refuse_contradictions};
 use super::listeners::{PortBook, read_socket_address};
 use super::node::{Node, Reach, Reader, whole_number};
+use super::own_ports::refuse_own_addresses;
 use super::problem::{ConfigError, ConfigErrors, Origin};
 use super::sources::{Inputs, Sources};
-use super::{AdminConfig, Config, Executors, LogConfig, LogFormat, RuntimeConfig};
+use super::{AdminConfig, Config, Executors, LogConfig, LogFilter, LogFormat, RuntimeConfig};
 
 /// What the command line says about the configuration.
 #[derive(Clone, Debug, Default)]
@@ -129,6 +130,11 @@ fn read_config(root: &Node<'_>) -> Option<Config> {
     if let (Some(limits), Some(clusters)) = (&limits, &clusters) {
         refuse_contradictions(root, limits, clusters);
     }
+    if let Some(clusters) = &clusters
+        && root.reader.reach == Reach::Check
+    {
+        refuse_own_addresses(root, clusters, admin.as_ref().and_then(Option::as_ref));
+    }
     Some(Config {
         runtime: runtime?,
         limits: limits?,
@@ -143,7 +149,9 @@ fn read_config(root: &Node<'_>) -> Option<Config> {
 }
 
 fn read_runtime(root: &Node<'_>) -> Option<RuntimeConfig> {
-    let place = root.table("runtime")?.get("executors")?;
+    let table = root.table("runtime")?;
+    let self_check = table.flag("self_check");
+    let place = table.get("executors")?;
     let count = whole_number(&place.value)
         .and_then(|count| usize::try_from(count).ok())
         .filter(|count| *count <= EXECUTORS_MAX)
@@ -159,7 +167,10 @@ fn read_runtime(root: &Node<'_>) -> Option<RuntimeConfig> {
             return None;
         }
     };
-    Some(RuntimeConfig { executors })
+    Some(RuntimeConfig {
+        executors,
+        self_check: self_check?,
+    })
 }
 
 fn read_log(root: &Node<'_>) -> Option<LogConfig> {
@@ -176,13 +187,12 @@ fn read_log(root: &Node<'_>) -> Option<LogConfig> {
     };
     let place = table.get("filter")?;
     let filter = place.as_text()?;
-    if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(&filter) {
-        place.complain(&format!("this is not a filter: {error}"), &place.example());
-        return None;
-    }
+    let filter = LogFilter::parse(&filter)
+        .map_err(|wrong| place.complain(&wrong.problem, &wrong.fix))
+        .ok();
     Some(LogConfig {
         format: format?,
-        filter,
+        filter: filter?,
     })
 }
 

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use crate::config::Limits;
+use crate::config::{Limits, LogFilter};
 use crate::kms::keystore::MasterKeySource;
 use crate::rules::RuleSet;
 
@@ -24,6 +24,8 @@ pub enum Executors {
 pub struct RuntimeConfig {
     /// How many executors run.
     pub executors: Executors,
+    /// Whether the configuration is compared with what is there after the start.
+    pub self_check: bool,
 }
 
 /// A host and a port, as an operator writes them. The name is looked up when it is used, never stored as an address.
@@ -140,8 +142,8 @@ pub enum LogFormat {
 pub struct LogConfig {
     /// How lines are written.
     pub format: LogFormat,
-    /// Which lines are written: a filter of the `tracing` ecosystem, such as `info` or `info,sealwire::keys=debug`.
-    pub filter: String,
+    /// Which lines are written.
+    pub filter: LogFilter,
 }
 
 /// The whole configuration.

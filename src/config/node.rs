@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use figment::value::{Dict, Num, Value};
 
+use super::later::not_available;
 use super::problem::{ConfigError, MISTAKES_MAX, did_you_mean};
 use super::scalars::{parse_duration, parse_size, write_duration, write_size};
 use super::schema::{self, Kind, Preset};
@@ -298,11 +299,15 @@ impl<'r> Node<'r> {
             if schema::names_under(&self.pattern).any(|known| known == name) {
                 continue;
             }
+            let node = self.below(Step::Name(name.clone()), name, value.clone());
+            if let Some(instead) = not_available(name) {
+                node.complain("this is not available in this version", instead);
+                continue;
+            }
             let fix = match did_you_mean(name, schema::names_under(&self.pattern)) {
                 Some(meant) => format!("did you mean {meant}?"),
                 None => self.known_names(name),
             };
-            let node = self.below(Step::Name(name.clone()), name, value.clone());
             node.complain("there is no such key", &fix);
         }
     }
@@ -424,9 +429,9 @@ fn path_of(steps: &[Step]) -> String {
 
 /// The value for a message; nothing of what stands in a table, or in the place of a secret (PROBLEM-1).
 fn shown(steps: &[Step], value: &Value) -> Option<String> {
-    let secret = steps
-        .iter()
-        .any(|step| matches!(step, Step::Name(name) if name == "master_key"));
+    let secret = steps.iter().any(
+        |step| matches!(step, Step::Name(name) if name == "master_key" || not_available(name).is_some()),
+    );
     if secret {
         None
     } else {

@@ -1,6 +1,7 @@
 //! What is wrong with a configuration, said so that an operator can repair it: where, which key, which value, what to write.
 //!
-//! - PROBLEM-1: what stands under a `master_key` is never repeated: someone may have written the secret itself there.
+//! - PROBLEM-1: what stands under a `master_key`, or under a key of something that this version does not have (passwords among
+//!   them), is never repeated: someone may have written the secret itself there.
 
 use std::fmt;
 use std::path::PathBuf;

@@ -182,6 +182,13 @@ pub const KEYS: &[Key] = &[
         "How many executors run, each a pinned thread with its own io_uring. `auto` is one for each core of the process' affinity mask.",
         "\"auto\"",
     ),
+    Key {
+        path: "runtime.self_check",
+        kind: Kind::Flag,
+        preset: Value("true"),
+        meaning: "Whether the program compares the configuration with what is there, once after it has started, and writes what it finds to the log: KMSs, KEKs, brokers and their ids and addresses, limits of topics and of the process. Serving does not wait for it. `sealwire check-config --probe` does the same.",
+        example: "false",
+    },
     table(
         "log",
         Absent("all defaults"),
@@ -199,7 +206,7 @@ pub const KEYS: &[Key] = &[
         "log.filter",
         "filter text",
         Value("\"info\""),
-        "Which lines are written: a level (`error`, `warn`, `info`, `debug`, `trace`), and after commas levels of parts of the program. No level writes record contents or key material.",
+        "Which lines are written: a level (`error`, `warn`, `info`, `debug`, `trace`), and after commas levels of parts of the program. What is neither is refused. The audit log is written whatever the filter says. No level writes record contents or key material.",
         "\"info,sealwire::keys=debug\"",
     ),
     table(

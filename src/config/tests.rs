@@ -79,7 +79,7 @@ fn everything_is_read() {
         config.log,
         LogConfig {
             format: LogFormat::Text,
-            filter: "info".to_owned()
+            filter: LogFilter::parse("info").expect("a level")
         }
     );
     assert_eq!(
@@ -253,6 +253,39 @@ fn each_mistake_is_refused() {
             "not a list",
         ),
         ("\"network\"", "\"mtls\"", "not available"),
+        ("\"network\"", "\"sasl_ssl\"", "not available"),
+        (
+            "provider = \"file\"",
+            "provider = \"hashicorp-vault\"",
+            "not available",
+        ),
+        (
+            "\"kafka-1:9092\", ",
+            "\"SASL_SSL://kafka-1:9092\", ",
+            "names a protocol",
+        ),
+        ("\"0.0.0.0:9192\"", "\"SSL://0.0.0.0:9192\"", "names a protocol"),
+        (
+            "[cluster.main]",
+            "[cluster.main]\nsecurity_protocol = \"SASL_SSL\"",
+            "not available",
+        ),
+        (
+            "[cluster.main]",
+            "[cluster.main.tls]\nca = \"a\"\n[cluster.main]",
+            "not available",
+        ),
+        (
+            "client_auth = ",
+            "\"ssl.keystore.location\" = \"a\"\nclient_auth = ",
+            "not available",
+        ),
+        (
+            "[admin]",
+            "[sasl]\npassword = \"hunter2\"\n[admin]",
+            "not available",
+        ),
+        ("[admin]", "[reload]\non = true\n[admin]", "not available"),
         ("\"network\"", "\"none\"", "no such way"),
         ("\"0.0.0.0:9192\"", "\"localhost:9192\"", "not an IP address"),
         ("\"0.0.0.0:9192\"", "\"0.0.0.0:0\"", "0 is not a port"),
@@ -380,7 +413,7 @@ fn each_mistake_is_refused() {
         (
             "[admin]",
             "[log]\nfilter = \"sealwire=loud\"\n[admin]",
-            "not a filter",
+            "there is no level \"loud\"",
         ),
         ("[admin]", "[log]\nformat = \"xml\"\n[admin]", "no such format"),
         (
@@ -787,6 +820,17 @@ fn files_have_to_be_there_and_secret() {
     };
     let found = problems();
     assert_eq!(found.len(), 3, "{found:?}");
+    let there_is_no_file = found
+        .iter()
+        .filter(|problem| problem.contains("there is no file"));
+    assert_eq!(there_is_no_file.count(), 2, "{found:?}");
+    let fixes = Config::load(&path, Overrides::default())
+        .expect_err("mistakes")
+        .to_string();
+    assert!(
+        fixes.contains("correct the path; if there is no keystore yet"),
+        "{fixes}"
+    );
     assert!(found.iter().all(|problem| problem.contains("keystore.json")
         || problem.contains("master.key")
         || problem.contains("state")));
@@ -804,6 +848,49 @@ fn files_have_to_be_there_and_secret() {
 
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("set");
     assert_eq!(problems(), Vec::<String>::new());
+}
+
+/// OWN-PORTS-2
+#[test]
+fn brokers_that_are_the_proxy_itself_are_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("sealwire.toml");
+    let own = |brokers: &str| {
+        fs::write(
+            &path,
+            BASE.replace("[\"kafka-1:9092\", \"kafka-2:9092\"]", brokers),
+        )
+        .expect("written");
+        let errors = Config::load(&path, Overrides::default()).expect_err("there is no keystore");
+        let own = errors
+            .errors()
+            .iter()
+            .filter(|error| error.problem.contains("the proxy itself"));
+        own.map(|error| error.key.clone()).collect::<Vec<_>>()
+    };
+    for address in [
+        "127.0.0.1:9192",
+        "127.3.2.1:9193",
+        "0.0.0.0:9195",
+        "[::ffff:127.0.0.1]:9194",
+        "localhost:9192",
+        "127.0.0.1:9190",
+    ] {
+        let brokers = format!("[\"192.0.2.7:9192\", \"{address}\"]");
+        assert_eq!(own(&brokers), ["cluster.main.bootstrap[1]"], "{address}");
+    }
+    let addresses =
+        "[\"192.0.2.7:9092\"]\nnode_addresses = { 0 = \"192.0.2.7:9193\", 2 = \"localhost:9195\" }";
+    assert_eq!(own(addresses), ["cluster.main.node_addresses.2"]);
+    for other in [
+        "127.0.0.1:9191",
+        "127.0.0.1:9196",
+        "192.0.2.7:9192",
+        "name.invalid:9192",
+        "127.0.0.2:9190",
+    ] {
+        assert_eq!(own(&format!("[\"{other}\"]")), Vec::<String>::new(), "{other}");
+    }
 }
 
 #[test]

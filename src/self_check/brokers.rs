@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::time::{Duration, Instant};
 
-use super::{Row, Verdict, is_host, left, some_of, topics};
+use super::{Row, Verdict, left, some_of, topics};
 use crate::config::{ClusterConfig, Config, OwnPorts};
 use crate::kafka_client::{Client, ClientError, Cluster, Patience};
 use crate::rules::RuleAction;
@@ -19,11 +19,17 @@ pub(super) fn look(config: &Config, cluster: &ClusterConfig, deadline: Instant) 
         let address = broker.to_string();
         let greeted = Client::connect(&address, patience(deadline)).and_then(|mut client| {
             client.greet()?;
-            Ok(client)
+            let is_proxy = client.is_proxy()?;
+            Ok((client, is_proxy))
         });
         let subject = format!("{} {address}", cluster.name);
         rows.push(match greeted {
-            Ok(client) => {
+            Ok((_, true)) => Row::new(
+                subject,
+                Verdict::Warning,
+                "a Sealwire answers, and no broker: records would be sealed twice",
+            ),
+            Ok((client, false)) => {
                 answering.get_or_insert(client);
                 Row::new(subject, Verdict::Good, "a broker answers")
             }
@@ -120,7 +126,6 @@ fn addresses(config: &Config, cluster: &ClusterConfig, found: &Cluster, deadline
         if Instant::now() >= deadline {
             unasked += 1;
         } else if let Err(reason) = reach(host, *port, &own, deadline) {
-            let host = if is_host(host) { host } else { "(no name)" };
             wrong.push(format!("{id} at {host}:{port}: {reason}"));
         }
     }
@@ -143,9 +148,6 @@ fn addresses(config: &Config, cluster: &ClusterConfig, found: &Cluster, deadline
 
 fn reach(host: &str, port: i32, own: &OwnPorts, deadline: Instant) -> Result<(), String> {
     let port = u16::try_from(port).map_err(|_| "no port".to_owned())?;
-    if !is_host(host) {
-        return Err("no host".to_owned());
-    }
     let found = (host, port)
         .to_socket_addrs()
         .map_err(|error| error.to_string())?;

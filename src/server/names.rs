@@ -14,9 +14,8 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::control::send;
-use super::own_ports::OwnPorts;
 use crate::channel::Sender;
-use crate::config::HostPort;
+use crate::config::{HostPort, OwnPorts};
 use crate::executor::messages::ExecutorMessage;
 use crate::repeats::{News, Repeats};
 

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use crate::executor::messages::{Notice, NoticeKind};
 use crate::foreign::Foreign;
+use crate::metrics::CloseReason;
 use crate::repeats::{News, Repeats};
 
 /// Writes what was not written lately. The control thread only.
@@ -59,6 +60,16 @@ impl Notices {
             ),
             NoticeKind::Closed {
                 listener,
+                reason: CloseReason::Loop,
+                looks_like: None,
+            } => tracing::error!(
+                listener = name(&self.listener_names, *listener),
+                client,
+                "a connection of this proxy has come back to it and is refused: a port forward, a load balancer or another proxy leads \
+                 here instead of to a broker; look at bootstrap, node_addresses, the state file and the brokers' advertised addresses"
+            ),
+            NoticeKind::Closed {
+                listener,
                 reason,
                 looks_like: None,
             } => tracing::warn!(
@@ -79,7 +90,6 @@ mod tests {
     use super::*;
     use crate::config::HostPort;
     use crate::executor::messages::ConnectError;
-    use crate::metrics::CloseReason;
     use crate::pipeline::Client;
     use crate::repeats::KEPT;
 

@@ -1,0 +1,156 @@
+//! What somebody would look for and this version does not have: it is named as such, not as a misspelt key.
+
+/// What to do instead, where `name`, written as a key, is of something that is not available in this version.
+pub(super) fn not_available(name: &str) -> Option<&'static str> {
+    let name = plain(name);
+    let is_it = |start: &&str| {
+        let rest = name.strip_prefix(*start);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+    };
+    KEYS.iter()
+        .find(|(starts, _)| starts.iter().any(is_it))
+        .map(|(_, instead)| *instead)
+}
+
+/// Whether a KMS of this name is one that this version does not have.
+pub(super) fn is_later_provider(name: &str) -> bool {
+    let name = plain(name);
+    PROVIDERS.iter().any(|provider| {
+        let rest = name.strip_prefix(provider);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+    })
+}
+
+/// Whether this is a way to authenticate clients that this version does not have.
+pub(super) fn is_later_client_auth(name: &str) -> bool {
+    CLIENT_AUTH.contains(&plain(name).as_str())
+}
+
+/// Properties of Kafka have dots, variables are in capitals, and YAML has hyphens.
+fn plain(name: &str) -> String {
+    name.to_ascii_lowercase().replace(['-', '.'], "_")
+}
+
+const NO_TLS: &str = "remove it: the proxy speaks plain TCP to clients and brokers in this version; give it a PLAINTEXT or SASL_PLAINTEXT listener of the brokers, on a network that you trust";
+const NO_LOGIN: &str = "remove it: SASL passes through to the broker in this version; clients log in with what the broker knows, and the proxy needs no account";
+const NO_KMS: &str = "remove it: provider = \"file\", the embedded keystore, is the only one in this version";
+const NO_RELOAD: &str =
+    "remove it: a changed configuration needs a restart in this version; only the keystore is followed";
+const NO_SHARE_GROUPS: &str =
+    "remove it: share groups and topic ids are not offered to clients in this version";
+
+/// Beginnings of keys, to the end or to a `_`, and what to do instead.
+const KEYS: &[(&[&str], &str)] = &[
+    (
+        &[
+            "ca",
+            "cert",
+            "certificate",
+            "certificates",
+            "cipher",
+            "ciphers",
+            "client_ca",
+            "client_cert",
+            "client_certificate",
+            "client_key",
+            "mtls",
+            "private_key",
+            "security",
+            "server_cert",
+            "server_certificate",
+            "ssl",
+            "tls",
+            "truststore",
+        ],
+        NO_TLS,
+    ),
+    (
+        &[
+            "authentication",
+            "jaas",
+            "kerberos",
+            "mechanism",
+            "oauth",
+            "oauthbearer",
+            "password",
+            "principal",
+            "sasl",
+            "scram",
+            "user",
+            "username",
+            "users",
+        ],
+        NO_LOGIN,
+    ),
+    (PROVIDERS, NO_KMS),
+    (&["hot_reload", "reload", "sighup", "watch"], NO_RELOAD),
+    (&["share", "share_groups"], NO_SHARE_GROUPS),
+];
+
+const PROVIDERS: &[&str] = &[
+    "aws",
+    "azure",
+    "branch",
+    "gcp",
+    "google",
+    "hashicorp",
+    "hsm",
+    "kmip",
+    "openbao",
+    "pkcs11",
+    "vault",
+];
+
+const CLIENT_AUTH: &[&str] = &[
+    "certificate",
+    "gssapi",
+    "kerberos",
+    "mtls",
+    "oauth",
+    "oauthbearer",
+    "plain",
+    "sasl",
+    "sasl_plaintext",
+    "sasl_ssl",
+    "scram",
+    "scram_sha_256",
+    "scram_sha_512",
+    "ssl",
+    "tls",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::schema::KEYS as SCHEMA;
+
+    #[test]
+    fn names_are_known_in_every_spelling() {
+        for name in [
+            "tls",
+            "TLS",
+            "ssl.truststore.location",
+            "security-protocol",
+            "sasl_mechanism",
+            "vault",
+            "reload",
+        ] {
+            assert!(not_available(name).is_some(), "{name}");
+        }
+        for name in ["tlss", "cat", "listen", "nods", ""] {
+            assert!(not_available(name).is_none(), "{name}");
+        }
+        assert!(
+            is_later_provider("aws-kms") && is_later_provider("hashicorp_vault") && !is_later_provider("fil")
+        );
+        assert!(is_later_client_auth("SASL_SSL") && !is_later_client_auth("none"));
+    }
+
+    #[test]
+    fn nothing_that_there_is_is_called_missing() {
+        for key in SCHEMA {
+            let name = key.path.rsplit('.').next().unwrap_or_default();
+            assert!(not_available(name).is_none(), "{}", key.path);
+        }
+    }
+}
