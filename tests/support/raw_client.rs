@@ -12,8 +12,9 @@ use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProdu
 use kafka_protocol::messages::produce_response::PartitionProduceResponse;
 use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use kafka_protocol::messages::{
-    DescribeLogDirsRequest, FetchRequest, JoinGroupRequest, LeaveGroupRequest, ProduceRequest, RequestHeader,
-    ResponseHeader, SaslAuthenticateRequest, SaslHandshakeRequest, SyncGroupRequest,
+    DescribeLogDirsRequest, FetchRequest, FindCoordinatorRequest, JoinGroupRequest, LeaveGroupRequest,
+    ProduceRequest, RequestHeader, ResponseHeader, SaslAuthenticateRequest, SaslHandshakeRequest,
+    SyncGroupRequest,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 use sealwire::record_batch::{BatchBuilder, RecordInput};
@@ -104,6 +105,15 @@ impl RawClient {
     /// Joins a group as its only member and leader, so that it is stable; gives the member's id, or Kafka's error.
     pub(crate) fn join_group(&mut self, group: &str, patience_ms: i32) -> Result<String, i16> {
         let group_id = StrBytes::from_string(group.to_owned());
+        // The first to ask makes the broker create what coordinators keep their groups in.
+        self.send(
+            FIND_COORDINATOR_VERSION,
+            &FindCoordinatorRequest::default().with_key(group_id.clone()),
+        );
+        let found = self.receive::<FindCoordinatorRequest>(FIND_COORDINATOR_VERSION);
+        if found.error_code != 0 {
+            return Err(found.error_code);
+        }
         let protocol = JoinGroupRequestProtocol::default().with_name(StrBytes::from_static_str("range"));
         let request = JoinGroupRequest::default()
             .with_group_id(group_id.clone().into())
@@ -235,6 +245,7 @@ fn produce_request(topic: &str, batch: Vec<u8>, acks: i16) -> ProduceRequest {
 const PRODUCE_VERSION: i16 = 9;
 const FETCH_VERSION: i16 = 11;
 const LOG_DIRS_VERSION: i16 = 1;
+const FIND_COORDINATOR_VERSION: i16 = 0;
 /// Below those in which a member has to ask for its id first.
 const JOIN_GROUP_VERSION: i16 = 2;
 const SYNC_GROUP_VERSION: i16 = 1;
