@@ -49,7 +49,8 @@ use crate::kms::file::FileKms;
 use crate::kms::keystore::KeystoreError;
 use crate::pipeline::{AddressBook, ClusterRules, KmsList, ListenerMap, Pipeline};
 use crate::protocol::hops::Identity;
-use crate::{ring, self_check};
+use crate::ring;
+use crate::self_check;
 
 /// Why the program does not start.
 #[derive(Debug, thiserror::Error)]

@@ -333,12 +333,12 @@ fn is_test(source: &str, function: &str) -> bool {
     let lines: Vec<&str> = source.lines().map(str::trim_start).collect();
     let head = format!("fn {function}(");
     lines.iter().enumerate().any(|(number, line)| {
-        line.starts_with(&head)
+        line.trim_start_matches("async ").starts_with(&head)
             && lines[..number]
                 .iter()
                 .rev()
                 .take_while(|line| line.starts_with("#[") || line.starts_with("//"))
-                .any(|line| *line == "#[test]")
+                .any(|line| matches!(*line, "#[test]" | "#[tokio::test]"))
     })
 }
 

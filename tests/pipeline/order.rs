@@ -1,11 +1,14 @@
 //! Pipelining, order, and that it makes no difference how the bytes are cut.
 
+use bytes::Bytes;
+use kafka_protocol::messages::RequestHeader;
+use kafka_protocol::protocol::Decodable;
 use sealwire::metrics::CloseReason;
 
 use crate::rig::{Halt, PAYMENTS, Rig, batch, sealed};
 use crate::wire::{
     api_versions_request, correlation_ids, delivered, fetch_request, fetch_response, fetched, frames,
-    metadata_request, metadata_response, only_frame, prefixed, produce, stored, to_produce,
+    metadata_request, metadata_response, only_frame, passed_on, prefixed, produce, stored, to_produce,
 };
 
 /// A ListOffsets frame of `bytes` bytes: streamed in both directions.
@@ -73,13 +76,48 @@ fn an_api_versions_request_that_is_too_new_is_told_what_to_try_instead() {
     assert_eq!(rig.client_sends(&api_versions_request(5, 1)), Ok(Halt::More));
     assert_eq!(
         rig.at_broker(),
-        api_versions_request(5, 1),
+        passed_on(&api_versions_request(5, 1)),
         "the newest one is the broker's to answer"
     );
     assert_eq!(
         rig.client_sends(&api_versions_request(-1, 1)),
         Err(CloseReason::VersionOutsideRange)
     );
+}
+
+/// SESSION-5
+#[test]
+fn an_api_versions_request_says_where_it_has_been_and_does_not_come_back() {
+    let mut rig = Rig::new();
+    rig.pipeline.identity = [7; 16];
+    let sent = api_versions_request(4, 1);
+    // In two pieces: it is held until it is whole.
+    assert_eq!(rig.client_sends(&sent[..20]), Ok(Halt::More));
+    assert!(rig.at_broker().is_empty());
+    assert_eq!(rig.client_sends(&sent[20..]), Ok(Halt::More));
+    let onward = rig.at_broker();
+    let mut frame = Bytes::copy_from_slice(&onward[4..]);
+    let header = RequestHeader::decode(&mut frame, 2).unwrap();
+    let said: Vec<_> = header.unknown_tagged_fields.into_iter().collect();
+    assert_eq!(said, [(0x5ea1, Bytes::from_static(&[7; 16]))]);
+    assert_eq!(
+        frame,
+        sent[sent.len() - frame.len()..],
+        "the body is the client's"
+    );
+    let mut other = Rig::new();
+    assert_eq!(other.client_sends(&onward), Ok(Halt::More));
+    let onward = other.at_broker();
+    for rig in [&mut Rig::new(), &mut other] {
+        assert_eq!(rig.client_sends(&onward), Err(CloseReason::Loop));
+        assert!(rig.at_broker().is_empty());
+    }
+    let mut back = Rig::new();
+    back.pipeline.identity = [7; 16];
+    assert_eq!(back.client_sends(&onward), Err(CloseReason::Loop));
+    // An old version has no place for it, and goes on as it is.
+    let old = api_versions_request(2, 1);
+    assert_eq!(Rig::new().client_sends(&old), Ok(Halt::More));
 }
 
 #[test]
