@@ -65,8 +65,8 @@ pub const COLLECT_TIMEOUT: Duration = Duration::from_secs(3);
 pub const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// A caller that has connected knows what it wants.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
-/// More than are accepted before those that were accepted get their turn.
-pub const CALLERS_MAX: usize = 256;
+/// Scrapers, probes and people, some of whom are slow.
+pub const CALLERS_MAX: usize = 32;
 /// A scraper or two, and a person.
 pub const SCRAPES_MAX: usize = 4;
 /// An executor that has not answered for so long does not come back by itself: `/livez` fails and the process may be replaced.

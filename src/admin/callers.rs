@@ -20,6 +20,7 @@ use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::task::yield_now;
 use tokio::time::{Sleep, sleep};
 
 /// How long, and for how many, the endpoint waits.
@@ -118,6 +119,8 @@ impl Listener for PatientListener {
 
     async fn accept(&mut self) -> (BoundedStream, SocketAddr) {
         loop {
+            // Whoever was taken in before has its turn first, or it could be sent away before its request was looked at.
+            yield_now().await;
             match self.listener.accept().await {
                 Ok((stream, peer)) => return (self.take_in(stream), peer),
                 // Out of descriptors, or the peer is gone already: neither may spin.

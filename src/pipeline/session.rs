@@ -37,8 +37,8 @@ use crate::config::{HostPort, Limits};
 use crate::metrics::{CloseReason, Direction, TimeKind};
 use crate::protocol::ProtocolError;
 use crate::protocol::frame::{LENGTH_PREFIX_BYTES, RequestHead};
-use crate::protocol::preface::Preface;
 use crate::protocol::policy::api_policy;
+use crate::protocol::preface::Preface;
 
 /// What the next bytes are to be used for.
 #[derive(Debug, PartialEq, Eq)]

@@ -13,8 +13,13 @@ pub(super) fn look(config: &Config) -> Vec<Row> {
         Executors::Auto => std::thread::available_parallelism().map_or(1, Into::into),
     };
     vec![
-        descriptors(config, executors, limit(&limits, "Max open files")),
-        lockable(executors, limit(&limits, "Max locked memory"), may_lock_all()),
+        // The program raises this one as far as it may.
+        descriptors(config, executors, limit(&limits, "Max open files", Which::Hard)),
+        lockable(
+            executors,
+            limit(&limits, "Max locked memory", Which::Soft),
+            may_lock_all(),
+        ),
         io_uring(),
     ]
 }
@@ -26,10 +31,17 @@ enum Limit {
     At(u64),
 }
 
-/// The soft limit of this name in the text of proc(5)'s `limits`.
-fn limit(limits: &str, name: &str) -> Option<Limit> {
+/// Each limit is two.
+#[derive(Clone, Copy)]
+enum Which {
+    Soft = 0,
+    Hard = 1,
+}
+
+/// The limit of this name in the text of proc(5)'s `limits`.
+fn limit(limits: &str, name: &str, which: Which) -> Option<Limit> {
     let line = limits.lines().find_map(|line| line.strip_prefix(name))?;
-    match line.split_ascii_whitespace().next()? {
+    match line.split_ascii_whitespace().nth(which as usize)? {
         "unlimited" => Some(Limit::Unlimited),
         number => number.parse().ok().map(Limit::At),
     }
@@ -131,8 +143,8 @@ fn io_uring() -> Row {
 
 /// Rings, timers and wake-ups.
 const PER_EXECUTOR: usize = 10;
-/// The log, keystores, the admin endpoint and the control thread's own.
-const BESIDE: usize = 320;
+/// What connections leave to probes, name look-ups and files, and what is open from the start.
+const BESIDE: usize = 256;
 /// Locked for the rings of an executor.
 const RINGS_BYTES: u64 = 512 * 1024;
 /// Locked for the keys of an executor, and of the key service, with the default limits.
@@ -152,11 +164,15 @@ Max address space         unlimited            unlimited            bytes
 
     #[test]
     fn limits_are_read() {
-        assert_eq!(limit(LIMITS, "Max open files"), Some(Limit::At(1024)));
-        assert_eq!(limit(LIMITS, "Max address space"), Some(Limit::Unlimited));
-        assert_eq!(limit(LIMITS, "Max something"), None);
+        let found = |name, which| limit(LIMITS, name, which);
+        assert_eq!(found("Max open files", Which::Soft), Some(Limit::At(1024)));
+        assert_eq!(found("Max open files", Which::Hard), Some(Limit::At(524_288)));
+        assert_eq!(found("Max address space", Which::Soft), Some(Limit::Unlimited));
+        assert_eq!(found("Max something", Which::Soft), None);
         let own = fs::read_to_string("/proc/self/limits").expect("proc(5)");
-        assert!(limit(&own, "Max open files").is_some() && limit(&own, "Max locked memory").is_some());
+        for name in ["Max open files", "Max locked memory"] {
+            assert!(limit(&own, name, Which::Soft).is_some(), "{name}");
+        }
     }
 
     #[test]
