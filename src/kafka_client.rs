@@ -21,9 +21,8 @@ use kafka_protocol::protocol::{Encodable, HeaderVersion, StrBytes};
 
 use crate::protocol::addresses::is_host;
 use crate::protocol::api_key::{FETCH, METADATA};
-use crate::protocol::error_code::UNSUPPORTED_VERSION;
+use crate::protocol::error_code::{NONE, UNSUPPORTED_VERSION};
 use crate::protocol::fetch_response::FetchResponse;
-use crate::protocol::frame::response_header_end;
 use crate::protocol::{Cursor, ProtocolError, frame};
 
 /// Why a broker was asked in vain.
@@ -131,15 +130,20 @@ impl Client {
         })
     }
 
-    /// Whether whoever answers is a Sealwire, which would show records opened. Brokers older than Kafka 3.1 cannot be told from
-    /// one in front of them.
+    /// Whether whoever answers is a Sealwire, which would show records opened; an error where it does not speak Kafka. To be asked
+    /// first, and once: brokers that want a login take nothing else before it. Brokers older than Kafka 3.1 cannot be told from
+    /// a proxy in front of them.
     pub(crate) fn is_proxy(&mut self) -> Result<bool, ClientError> {
-        let answer = self.ask(
-            ApiKey::ApiVersions,
-            FIRST_API_VERSIONS_VERSION,
-            &ApiVersionsRequest::default(),
-        )?;
-        self.understood(offers_what_no_broker_does(&answer))
+        let request = ApiVersionsRequest::default()
+            .with_client_software_name(StrBytes::from_static_str("sealwire"))
+            .with_client_software_version(StrBytes::from_static_str(env!("CARGO_PKG_VERSION")));
+        let answer = self.ask(ApiKey::ApiVersions, API_VERSIONS_VERSION, &request)?;
+        let (is_proxy, code) = self.understood(offers_what_no_broker_does(&answer))?;
+        match code {
+            // It knows older versions only, and says so.
+            UNSUPPORTED_VERSION => Ok(false),
+            code => self.accepted(code).map(|()| is_proxy),
+        }
     }
 
     /// The partitions of `topic`.
@@ -150,22 +154,6 @@ impl Client {
         let (leaders, code) = self.understood(leaders(&answer))?;
         self.accepted(code)?;
         Ok(leaders)
-    }
-
-    /// Whether somebody answers who speaks Kafka: what a broker answers before a login, too.
-    pub(crate) fn greet(&mut self) -> Result<(), ClientError> {
-        let request = ApiVersionsRequest::default()
-            .with_client_software_name(StrBytes::from_static_str("sealwire"))
-            .with_client_software_version(StrBytes::from_static_str(env!("CARGO_PKG_VERSION")));
-        let answer = self.ask(ApiKey::ApiVersions, API_VERSIONS_VERSION, &request)?;
-        let code = response_header_end(&answer, false)
-            .and_then(|at| Cursor::within(&answer, &(at..answer.len())))
-            .and_then(|mut cursor| cursor.i16());
-        match self.understood(code)? {
-            // It knows older versions only, and says so.
-            UNSUPPORTED_VERSION => Ok(()),
-            code => self.accepted(code),
-        }
     }
 
     /// The cluster's brokers and, if `topics`, the names of its topics.
@@ -319,25 +307,32 @@ fn topic_name(name: &str) -> TopicName {
     TopicName(StrBytes::from_string(name.to_owned()))
 }
 
-/// An ApiVersions response of version 0. Kafka 3.1 brought topic ids to Metadata (12) and to Fetch (13) at once; a Sealwire lets the
-/// first through and holds back the second.
-fn offers_what_no_broker_does(answer: &[u8]) -> Result<bool, ProtocolError> {
+/// An ApiVersions response of version 3, and its error. Kafka 3.1 brought topic ids to Metadata (12) and to Fetch (13) at once; a
+/// Sealwire lets the first through and holds back the second.
+fn offers_what_no_broker_does(answer: &[u8]) -> Result<(bool, i16), ProtocolError> {
     let mut cursor = Cursor::new(answer);
     cursor.i32()?; // correlation id
-    cursor.i16()?; // error code
+    let code = cursor.i16()?;
+    if code != NONE {
+        // What follows has the form of another version.
+        return Ok((false, code));
+    }
     let (mut metadata, mut fetch) = (0, i16::MAX);
-    for _ in 0..cursor.array_len_non_null(false, 2 + 2 + 2)? {
+    for _ in 0..cursor.array_len_non_null(true, 2 + 2 + 2 + 1)? {
         let key = cursor.i16()?;
         cursor.i16()?; // the lowest version
         let highest = cursor.i16()?;
+        cursor.skip_tagged_fields()?;
         match key {
             METADATA => metadata = highest,
             FETCH => fetch = highest,
             _ => {}
         }
     }
-    cursor.expect_end()?;
-    Ok(metadata >= METADATA_WITH_TOPIC_IDS && fetch < FETCH_WITH_TOPIC_IDS)
+    Ok((
+        metadata >= METADATA_WITH_TOPIC_IDS && fetch < FETCH_WITH_TOPIC_IDS,
+        code,
+    ))
 }
 
 /// A Metadata response of version 1: the topic's partitions, and its error.
@@ -483,7 +478,6 @@ fn in_words(code: i16) -> &'static str {
 const METADATA_VERSION: i16 = 1;
 const LIST_OFFSETS_VERSION: i16 = 1;
 const FETCH_VERSION: i16 = 4;
-const FIRST_API_VERSIONS_VERSION: i16 = 0;
 /// The first that shows which proxies it has passed: one that leads back to us is to know us.
 const API_VERSIONS_VERSION: i16 = 3;
 const DESCRIBE_CONFIGS_VERSION: i16 = 1;
@@ -528,16 +522,26 @@ mod tests {
             (12, 12, true),
             (13, 12, true),
         ] {
-            let mut answer = vec![0, 0, 0, 1, 0, 0, 0, 0, 0, 3];
+            let mut answer = vec![0, 0, 0, 1, 0, 0, 4];
             for (key, highest) in [(0, 9), (1, fetch), (3, metadata)] {
-                answer.extend([0, key, 0, 0, 0, highest]);
+                answer.extend([0, key, 0, 0, 0, highest, 0]);
             }
+            answer.extend([0, 0, 0, 0, 0]);
             assert_eq!(
                 offers_what_no_broker_does(&answer),
-                Ok(expected),
+                Ok((expected, 0)),
                 "{metadata} {fetch}"
             );
         }
+    }
+
+    #[test]
+    fn an_old_broker_says_so_and_is_none() {
+        let answer = [0, 0, 0, 1, 0, 35, 0, 0, 0, 1, 0, 18, 0, 0, 0, 2];
+        assert_eq!(
+            offers_what_no_broker_does(&answer),
+            Ok((false, UNSUPPORTED_VERSION))
+        );
     }
 
     #[test]

@@ -14,8 +14,8 @@ use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
 use kafka_protocol::messages::{
-    FetchRequest, FetchResponse, ListOffsetsResponse, MetadataResponse, RequestHeader, ResponseHeader,
-    TopicName,
+    ApiVersionsResponse, FetchRequest, FetchResponse, ListOffsetsResponse, MetadataResponse, RequestHeader,
+    ResponseHeader, TopicName,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes};
 use proptest::prelude::*;
@@ -378,6 +378,7 @@ fn answer(mut request: Bytes, port: u16, partitions: &[Vec<Vec<u8>>]) -> BytesMu
                     .unwrap()
             });
         }
+        18 => put(&|out| ApiVersionsResponse::default().encode(out, version).unwrap()),
         2 => put(&|out| {
             let partition = ListOffsetsPartitionResponse::default().with_offset(0);
             let topic = ListOffsetsTopicResponse::default().with_partitions(vec![partition]);

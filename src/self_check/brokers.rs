@@ -18,7 +18,6 @@ pub(super) fn look(config: &Config, cluster: &ClusterConfig, deadline: Instant) 
     for broker in &cluster.bootstrap {
         let address = broker.to_string();
         let greeted = Client::connect(&address, patience(deadline)).and_then(|mut client| {
-            client.greet()?;
             let is_proxy = client.is_proxy()?;
             Ok((client, is_proxy))
         });

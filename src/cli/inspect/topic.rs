@@ -20,6 +20,8 @@ pub(super) fn inspect(
         note(bootstrap);
     }
     let mut leaders = client.leaders(topic)?;
+    // Each partition has a connection of its own, to its leader.
+    drop(client);
     if let Some(wanted) = partition {
         leaders.retain(|leader| leader.partition == wanted);
         if leaders.is_empty() {
