@@ -460,7 +460,7 @@ impl Drop for Seat {
     }
 }
 
-/// The least that glommio takes; it is registered three times.
+/// The least that glommio takes; nothing here uses it (RING-3).
 const IO_MEMORY_BYTES: usize = 65_536;
 /// Bounds the harm of glommio's lost wake-ups, at 0.2 % of a core.
 const TICK: Duration = Duration::from_millis(20);

@@ -86,7 +86,7 @@ fn lockable(executors: usize, limit: Option<Limit>, all: bool) -> Row {
     let subject = "lockable memory";
     let needed = (executors as u64)
         .saturating_mul(RINGS_BYTES.saturating_add(KEYS_BYTES))
-        .saturating_add(KEYS_BYTES);
+        .saturating_add(SERVICE_KEYS_BYTES);
     match limit {
         _ if all => Row::new(subject, Verdict::Good, "this user is exempt from the limit"),
         None => Row::new(
@@ -146,9 +146,11 @@ const PER_EXECUTOR: usize = 10;
 /// What connections leave to probes, name look-ups and files, and what is open from the start.
 const BESIDE: usize = 256;
 /// Locked for the rings of an executor.
-const RINGS_BYTES: u64 = 512 * 1024;
-/// Locked for the keys of an executor, and of the key service, with the default limits.
-const KEYS_BYTES: u64 = 256 * 1024;
+const RINGS_BYTES: u64 = 48 * 1024;
+/// Locked for the keys on their way to an executor.
+const KEYS_BYTES: u64 = 32 * 1024;
+/// Locked for the keys of the key service, with the default limits and one KMS.
+const SERVICE_KEYS_BYTES: u64 = 640 * 1024;
 const CAP_IPC_LOCK: u32 = 14;
 
 #[cfg(test)]
@@ -177,7 +179,7 @@ Max address space         unlimited            unlimited            bytes
 
     #[test]
     fn what_is_enough_is_good_and_one_byte_less_is_not() {
-        let needed = 2 * (RINGS_BYTES + KEYS_BYTES) + KEYS_BYTES;
+        let needed = 2 * (RINGS_BYTES + KEYS_BYTES) + SERVICE_KEYS_BYTES;
         assert_eq!(lockable(2, Some(Limit::At(needed)), false).verdict, Verdict::Good);
         assert_eq!(
             lockable(2, Some(Limit::At(needed - 1)), false).verdict,
