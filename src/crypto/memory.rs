@@ -5,6 +5,8 @@
 //! - MEMORY-3: nobody waits: the free list is a lock-free queue, and when it is empty (or nobody called [`initialise`]) the
 //!   key goes to the heap, is still wiped on drop, and is counted so that the operator can be told.
 //! - MEMORY-4: the mapping is never unmapped, moved or grown while the process lives.
+//! - MEMORY-5: a forked child finds zeros in the mapping, the sentinel among them, and nothing is sealed or opened under
+//!   zeros: whoever is about to read a key, or to begin a batch, calls [`check_sentinel`], which ends such a process.
 //!
 //! It never logs and never fails: what the kernel did not grant is reported by [`MemoryProtection`], and the caller decides
 //! how loudly to say so. Any thread may call it.
@@ -33,7 +35,7 @@ pub struct MemoryProtection {
     pub locked: bool,
     /// The arena is left out of core dumps (MADV_DONTDUMP).
     pub excluded_from_dumps: bool,
-    /// A forked child finds zeros in the arena (MADV_WIPEONFORK).
+    /// A forked child finds zeros in the arena (MADV_WIPEONFORK), and ends before it seals or opens with them.
     pub wiped_on_fork: bool,
 }
 
@@ -81,6 +83,15 @@ pub fn forbid_core_dumps() -> bool {
     unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0_u64, 0_u64, 0_u64, 0_u64) == 0 }
 }
 
+/// Ends the process when its key memory was wiped under it, which only happens in a forked child: keys are zeros there, and
+/// what was derived from them before, or is on the heap, would be used by two processes. One load where all is well.
+#[inline]
+pub(crate) fn check_sentinel() {
+    if let Some(arena) = ARENA.get() {
+        arena.check_sentinel();
+    }
+}
+
 /// Owner of one key's 32 bytes, in the arena or on the heap; zero when made, wiped when dropped.
 pub(super) struct KeyCell {
     bytes: NonNull<[u8; KEY_BYTES]>,
@@ -120,6 +131,7 @@ impl KeyCell {
     }
 
     pub(super) fn bytes(&self) -> &[u8; KEY_BYTES] {
+        check_sentinel();
         // SAFETY: the pointer is valid and initialised for the life of the cell, and this cell alone owns it (MEMORY-1).
         unsafe { self.bytes.as_ref() }
     }
@@ -149,6 +161,7 @@ impl Drop for KeyCell {
 }
 
 struct Arena {
+    /// The slot of number 0 is the sentinel's.
     base: NonNull<[u8; KEY_BYTES]>,
     free: ArrayQueue<usize>,
     protection: MemoryProtection,
@@ -160,13 +173,26 @@ unsafe impl Send for Arena {}
 unsafe impl Sync for Arena {}
 
 impl Arena {
+    #[inline]
+    fn check_sentinel(&self) {
+        if self.protection.slots == 0 {
+            return;
+        }
+        // SAFETY: the first slot lies inside the mapping, which lives as long as the process (MEMORY-4), and is written once,
+        // before the arena is shared. Volatile: the kernel changes it in a child without the compiler's knowledge.
+        let sentinel = unsafe { self.base.cast::<u8>().read_volatile() };
+        if sentinel != SENTINEL {
+            end_forked_child();
+        }
+    }
+
     fn map(slots: usize) -> Self {
         // SAFETY: sysconf reads a constant of the system.
         let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) })
             .unwrap_or(4096)
             .max(KEY_BYTES);
-        // INVARIANT: at most SLOTS_MAX slots of 32 bytes and one page of rounding, far below usize::MAX.
-        let length = (slots.clamp(1, SLOTS_MAX) * KEY_BYTES).next_multiple_of(page);
+        // INVARIANT: at most SLOTS_MAX slots of 32 bytes, the sentinel and one page of rounding, far below usize::MAX.
+        let length = ((slots.clamp(1, SLOTS_MAX) + 1) * KEY_BYTES).next_multiple_of(page);
         // SAFETY: a fresh private anonymous mapping at an address of the kernel's choice; it overlaps nothing.
         let address = unsafe {
             libc::mmap(
@@ -188,9 +214,12 @@ impl Arena {
                 };
             }
         };
-        let slots = length / KEY_BYTES;
-        let free = ArrayQueue::new(slots);
-        for slot in 0..slots {
+        // The first slot is the sentinel's: not zero, and whatever wipes the keys wipes it as well.
+        // SAFETY: the mapping is at least one page long, and nobody else knows of it yet.
+        unsafe { base.write([SENTINEL; KEY_BYTES]) };
+        let slots = length / KEY_BYTES - 1;
+        let free = ArrayQueue::new(slots.max(1));
+        for slot in 1..=slots {
             let _ = free.push(slot);
         }
         // SAFETY: the range is the mapping made above, whole pages of it; mlock does not change its content.
@@ -212,12 +241,82 @@ impl Arena {
     }
 }
 
+/// Says why, and ends the process at once: nothing of a child is to be unwound or flushed. Allocates nothing, since another
+/// thread of the parent may have held the allocator's lock.
+#[cold]
+fn end_forked_child() -> ! {
+    const WHY: &str =
+        "sealwire: key memory was wiped by a fork: this child ends, since it must not seal under zeros\n";
+    // SAFETY: write(2) reads the bytes of a constant; that it may fail changes nothing.
+    unsafe { libc::write(libc::STDERR_FILENO, WHY.as_ptr().cast(), WHY.len()) };
+    std::process::abort()
+}
+
+/// Any byte but zero.
+const SENTINEL: u8 = 0xa5;
+
 static ARENA: OnceLock<Arena> = OnceLock::new();
 static HEAP_KEYS: AtomicU64 = AtomicU64::new(0);
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// How a forked child ended.
+    #[derive(Debug, PartialEq, Eq)]
+    pub(crate) enum ChildEnd {
+        Exit(i32),
+        Signal(i32),
+    }
+
+    /// Runs `in_child` in a real fork of this process, which holds whatever keys it holds, and says how the child ended. The
+    /// child is to do as little as it can: the other threads of the test are not there.
+    pub(crate) fn fork(in_child: impl FnOnce() -> i32) -> ChildEnd {
+        // SAFETY: the child runs `in_child` and ends without unwinding; the C library's allocator is usable after a fork.
+        let child = unsafe { libc::fork() };
+        assert!(child >= 0, "fork: {}", std::io::Error::last_os_error());
+        if child == 0 {
+            let code = in_child();
+            // SAFETY: ends the child; nothing of the parent's is flushed.
+            unsafe { libc::_exit(code) };
+        }
+        let mut status = 0;
+        // SAFETY: waits for the child that was just made, and writes to `status` only.
+        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+        if libc::WIFSIGNALED(status) {
+            ChildEnd::Signal(libc::WTERMSIG(status))
+        } else {
+            ChildEnd::Exit(libc::WEXITSTATUS(status))
+        }
+    }
+
+    /// MEMORY-5
+    #[test]
+    fn a_forked_child_finds_zeros_and_ends_when_it_reads_a_key() {
+        assert!(initialise(1000).wiped_on_fork);
+        // Another test takes every slot for a moment.
+        let mut cell = std::iter::repeat_with(KeyCell::zeroed)
+            .find(|cell| matches!(cell.home, Home::Arena { .. }))
+            .unwrap();
+        cell.bytes_mut().fill(7);
+        // SAFETY: as in `bytes`, which the child must not call.
+        let raw = |cell: &KeyCell| unsafe { *cell.bytes.as_ptr() };
+        assert_eq!(
+            fork(|| i32::from(raw(&cell) != [0; KEY_BYTES])),
+            ChildEnd::Exit(0)
+        );
+        let reading = fork(|| i32::from(cell.bytes()[0]));
+        assert_eq!(reading, ChildEnd::Signal(libc::SIGABRT));
+        // A key on the heap is not wiped, and ends the child all the same.
+        let outside = KeyCell {
+            bytes: NonNull::from(Box::leak(Box::new([7; KEY_BYTES]))),
+            home: Home::Heap,
+        };
+        HEAP_KEYS.fetch_add(1, Ordering::Relaxed);
+        let reading = fork(|| i32::from(outside.bytes()[0]));
+        assert_eq!(reading, ChildEnd::Signal(libc::SIGABRT));
+        assert_eq!(cell.bytes(), &[7; KEY_BYTES], "the parent goes on");
+    }
 
     /// The arena is one for the process and tests share it: each test works with cells of its own only.
     #[test]
@@ -259,9 +358,11 @@ mod tests {
 
     #[test]
     fn sizes_are_rounded_to_pages_and_bounded() {
-        assert_eq!(Arena::map(0).protection.slots % 128, 0);
-        assert!(Arena::map(129).protection.slots >= 256);
-        assert_eq!(Arena::map(usize::MAX).protection.slots, SLOTS_MAX);
+        // One slot is the sentinel's.
+        assert_eq!((Arena::map(0).protection.slots + 1) % 128, 0);
+        assert!(Arena::map(127).protection.slots >= 127);
+        assert!(Arena::map(128).protection.slots >= 255);
+        assert!((SLOTS_MAX..SLOTS_MAX + 4096).contains(&Arena::map(usize::MAX).protection.slots));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use aws_lc_rs::cmac;
 use zeroize::Zeroizing;
 
 use super::hkdf::derive_record_key;
-use super::memory::KEY_BYTES;
+use super::memory::{KEY_BYTES, check_sentinel};
 use super::{CryptoError, SecretKey};
 
 /// Bytes of a salt: the first half of the XAES nonce.
@@ -45,11 +45,13 @@ impl RecordKey {
         Ok(Self { cmac })
     }
 
-    /// Derives the sub-key of `salt` (ENV-21): once a batch.
+    /// Derives the sub-key of `salt` (ENV-21): once a batch. A forked child ends here (MEMORY-5): it has this key still, which
+    /// is on the cryptographic library's heap.
     ///
     /// # Errors
     /// [`CryptoError::Library`].
     pub(crate) fn batch_key(&self, salt: &[u8; SALT_BYTES]) -> Result<BatchKey, CryptoError> {
+        check_sentinel();
         let mut sub_key = Zeroizing::new([0_u8; KEY_BYTES]);
         let (first, second) = sub_key.split_at_mut(CMAC_BYTES);
         self.derive_half(1, salt, first)?;
