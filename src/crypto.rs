@@ -10,6 +10,7 @@
 mod hkdf;
 pub mod key_wrap;
 pub mod memory;
+pub(crate) mod salt;
 pub mod secret;
 pub mod xaes;
 

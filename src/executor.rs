@@ -48,6 +48,7 @@ use self::others_first::others_first;
 use self::parting::Sockets;
 use self::shared::Shared;
 use crate::channel::{Receiver, Sender};
+use crate::clocks::Clocks;
 use crate::connection::{Relay, Turn};
 use crate::keys::{Applied, KeyReply, KeyRequest};
 use crate::metrics::CloseReason;
@@ -214,6 +215,9 @@ impl Executor {
         let now = Instant::now();
         self.shared.alarms.borrow_mut().wake_due(now);
         let mut pipeline = self.shared.pipeline.borrow_mut();
+        if let Some(clocks) = Clocks::read() {
+            pipeline.observe_clocks(clocks);
+        }
         pipeline.keys.tick(now);
         for _ in 0..self.seats.refused.swap(0, Ordering::Relaxed) {
             pipeline.metrics.connections.accepted += 1;

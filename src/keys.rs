@@ -13,6 +13,7 @@
 //! - KEYS-4: every key that an executor holds is under a KEK version that the key service asks for again and again; when it is
 //!   refused, every executor is told to drop what it holds under it.
 //! - KEYS-5: every map, queue and cache here has a bound, in [`KeyOptions`].
+//! - KEYS-6: when the clocks part ([`crate::clocks`]), no DEK from before seals any more, on either side; opened ones stay.
 
 pub mod executor;
 pub mod fair_queue;

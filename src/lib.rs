@@ -46,7 +46,7 @@
 //! - [`protocol`] and [`record_batch`] read and write Kafka's bytes, [`rules`] say what happens to a topic, [`envelope`] seals and
 //!   opens one record.
 //! - [`keys`] bring keys from [`kms`] to executors; [`crypto`] is the only place that touches their bytes.
-//! - [`metrics`] are counters that each have one owner; [`ring`] prepares io_uring; `growing` is a buffer that moves in steps;
+//! - [`clocks`] say when the machine slept or was set to another time; [`metrics`] are counters that each have one owner; [`ring`] prepares io_uring; `growing` is a buffer that moves in steps;
 //!   [`durable_file`] is for the small files that the program keeps;
 //!   [`foreign`] text is shown escaped and cut, and `repeats` keep a log short.
 //!
@@ -64,6 +64,7 @@
 pub mod admin;
 pub mod channel;
 pub mod cli;
+pub mod clocks;
 pub mod config;
 mod connection;
 pub mod crypto;

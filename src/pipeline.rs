@@ -42,7 +42,9 @@ mod work;
 
 use std::sync::Arc;
 
+use crate::clocks::{ClockWatch, Clocks};
 use crate::config::Limits;
+use crate::envelope::SaltSource;
 use crate::keys::{ExecutorKeys, KeyOptions};
 use crate::kms::Kms;
 use crate::metrics::ExecutorMetrics;
@@ -90,6 +92,9 @@ pub struct Pipeline {
     verdicts: Vec<produce::Verdict>,
     opening: open_batch::OpeningPool,
     sealing: seal_batch::SealingPool,
+    /// As they were read last.
+    clocks: Clocks,
+    clock_watch: ClockWatch,
 }
 
 /// A record or a partition that was not delivered or not sealed, for the audit log. Holds no record data.
@@ -155,7 +160,9 @@ impl Pipeline {
             fetch: FetchResponse::default(),
             verdicts: Vec::new(),
             opening: open_batch::OpeningPool::default(),
-            sealing: seal_batch::SealingPool::default(),
+            sealing: seal_batch::SealingPool::new(SaltSource::new(executor)),
+            clocks: Clocks::default(),
+            clock_watch: ClockWatch::default(),
         }
     }
 
@@ -165,6 +172,16 @@ impl Pipeline {
         match wait {
             Wait::Addresses(..) => self.address_news,
             Wait::News(_) | Wait::Room | Wait::Until(_) | Wait::Answer(_) => self.news,
+        }
+    }
+
+    /// Takes note of the clocks, before each turn of requests and on every tick of the executor. When they show that the machine
+    /// slept or that its time was set, it may have been copied meanwhile: no data key from before seals any more, a batch that
+    /// is half sealed begins again with another. Keys that open stay, since nothing is drawn for opening.
+    pub fn observe_clocks(&mut self, clocks: Clocks) {
+        self.clocks = clocks;
+        if self.clock_watch.observe(clocks).is_some() {
+            self.keys.withdraw_sealing();
         }
     }
 

@@ -11,7 +11,8 @@ use std::cell::Cell;
 
 use sealwire::crypto::SecretKey;
 use sealwire::envelope::{
-    Domain, HeaderMode, Marked, Opener, OpeningKey, SealBuffers, SealingKey, find_marker,
+    BatchPlace, Domain, HeaderMode, Marked, Opener, OpeningKey, SaltSource, SealBuffers, SealingKey,
+    find_marker,
 };
 use sealwire::record_batch::parse_record;
 use sealwire::record_batch::varint::put_varint;
@@ -167,6 +168,7 @@ struct Bench {
     opening: OpeningKey,
     opener: Opener,
     buffers: SealBuffers,
+    salts: SaltSource,
     sealed: Vec<u8>,
     opened: Vec<u8>,
 }
@@ -181,6 +183,7 @@ impl Bench {
             opening: OpeningKey::new(&dek, &wrapped).unwrap(),
             opener: Opener::new(),
             buffers: SealBuffers::default(),
+            salts: SaltSource::new(0),
             sealed: Vec::new(),
             opened: Vec::new(),
         }
@@ -190,7 +193,11 @@ impl Bench {
     fn seal(&mut self, clear: &[u8], mode: HeaderMode) -> (Allocations, Allocations) {
         self.sealed.clear();
         let buffers = std::mem::take(&mut self.buffers);
-        let (sealer, begun) = counted(|| self.sealing.begin(&self.domains[0], mode, buffers));
+        let (sealer, begun) = counted(|| {
+            let place = BatchPlace::default();
+            self.sealing
+                .begin(&mut self.salts, &place, &self.domains[0], mode, buffers)
+        });
         let mut sealer = sealer.unwrap();
         let (_, sealed) = counted(|| {
             let mut at = 0;

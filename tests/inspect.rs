@@ -21,7 +21,7 @@ use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes};
 use proptest::prelude::*;
 use sealwire::cli::inspect::{self, InspectArguments, InspectError};
 use sealwire::crypto::secret::SecretKey;
-use sealwire::envelope::{Domain, HeaderMode, SealBuffers, SealingKey, WrappedDek};
+use sealwire::envelope::{BatchPlace, Domain, HeaderMode, SaltSource, SealBuffers, SealingKey, WrappedDek};
 use sealwire::kafka_client::ClientError;
 use sealwire::record_batch::{
     BatchBuilder, BatchHeader, BatchWriter, Codec, HEADER_BYTES, RecordCursor, RecordInput,
@@ -95,7 +95,15 @@ fn sealed(base_offset: i64, records: usize, domain: &str, mode: HeaderMode) -> V
     let header = BatchHeader::parse(&source).unwrap();
     let mut out = Vec::new();
     let writer = BatchWriter::begin(&mut out, &source).unwrap();
-    let mut sealer = key.begin(&domain, mode, SealBuffers::default()).unwrap();
+    let mut sealer = key
+        .begin(
+            &mut SaltSource::new(0),
+            &BatchPlace::default(),
+            &domain,
+            mode,
+            SealBuffers::default(),
+        )
+        .unwrap();
     let mut cursor = RecordCursor::stored(&header, HEADER_BYTES);
     while let Some(record) = cursor.next(&source).unwrap() {
         sealer.seal_record(&source, &record, &mut out).unwrap();

@@ -19,7 +19,7 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::{Encodable, HeaderVersion, Request, StrBytes};
 use sealwire::crypto::SecretKey;
-use sealwire::envelope::{Domain, HeaderMode, SealBuffers, SealingKey, WrappedDek};
+use sealwire::envelope::{BatchPlace, Domain, HeaderMode, SaltSource, SealBuffers, SealingKey, WrappedDek};
 use sealwire::record_batch::{BatchHeader, BatchWriter, HEADER_BYTES, RecordCursor};
 
 #[path = "support/fixture.rs"]
@@ -312,7 +312,13 @@ fn sealed_under_a_hostile_name() -> Vec<u8> {
     let key = SealingKey::new(&dek, &*wrapped).expect("a key");
     let domain = Domain::new("orders").expect("a domain");
     let mut sealer = key
-        .begin(&domain, HeaderMode::Sealed, SealBuffers::default())
+        .begin(
+            &mut SaltSource::new(0),
+            &BatchPlace::default(),
+            &domain,
+            HeaderMode::Sealed,
+            SealBuffers::default(),
+        )
         .expect("a sealer");
     let plain = batch(None, "value");
     let header = BatchHeader::parse(&plain).expect("a batch");

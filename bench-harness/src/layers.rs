@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use sealwire::crypto::secret::SecretKey;
 use sealwire::envelope::{
-    Domain, HeaderMode, Marked, Opener, OpeningKey, SealBuffers, SealingKey, WrappedDek, find_marker,
+    BatchPlace, Domain, HeaderMode, Marked, Opener, OpeningKey, SaltSource, SealBuffers, SealingKey,
+    WrappedDek, find_marker,
 };
 use sealwire::record_batch::{
     BatchBuilder, BatchHeader, BatchWriter, HEADER_BYTES, RecordCursor, RecordInput, crc_matches,
@@ -62,12 +63,24 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
 }
 
 /// As an executor has them: used again for every batch, since first touches of fresh pages cost more than the copies.
-#[derive(Default)]
 struct Buffers {
     out: Vec<u8>,
     sealing: SealBuffers,
+    salts: SaltSource,
     stored: Vec<u8>,
     opener: Opener,
+}
+
+impl Default for Buffers {
+    fn default() -> Self {
+        Self {
+            out: Vec::new(),
+            sealing: SealBuffers::default(),
+            salts: SaltSource::new(0),
+            stored: Vec::new(),
+            opener: Opener::default(),
+        }
+    }
 }
 
 /// What the envelope alone costs on this CPU, with 1 KiB records: nanoseconds a record to seal and to open.
@@ -139,12 +152,20 @@ impl Layer {
 
     fn seal(&self, buffers: &mut Buffers) -> Result<(), Failure> {
         let header = BatchHeader::parse(&self.source)?;
-        let Buffers { out, sealing, .. } = buffers;
+        let Buffers {
+            out, sealing, salts, ..
+        } = buffers;
         out.clear();
         let writer = BatchWriter::begin(out, &self.source)?;
-        let mut sealer = self
-            .sealing
-            .begin(&self.domain, self.mode, std::mem::take(sealing))?;
+        let place = BatchPlace {
+            cluster: "main",
+            topic: "payments",
+            batch_header: self.source.get(..HEADER_BYTES).unwrap_or_default(),
+            ..BatchPlace::default()
+        };
+        let mut sealer =
+            self.sealing
+                .begin(salts, &place, &self.domain, self.mode, std::mem::take(sealing))?;
         let mut cursor = RecordCursor::produced(&header, HEADER_BYTES);
         while let Some(record) = cursor.next(&self.source)? {
             sealer.seal_record(&self.source, &record, out)?;

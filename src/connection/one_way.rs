@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use futures_lite::io::{AsyncRead, AsyncWrite};
 
 use super::half::{Blocked, Half};
+use crate::clocks::Clocks;
 use crate::executor::held::PACE_BYTES;
 use crate::executor::shared::Shared;
 use crate::metrics::{CloseReason, Direction, TimeKind};
@@ -144,6 +145,11 @@ impl<'a, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'a, R, W> {
         let pipeline = &mut *pipeline;
         if self.half.output.capacity() == 0 {
             self.half.output = self.shared.pool.borrow_mut().take(input.len());
+        }
+        if self.direction == Direction::Request
+            && let Some(clocks) = Clocks::read()
+        {
+            pipeline.observe_clocks(clocks);
         }
         let mut at = 0;
         // Reading is over; what follows is the proxy's own time.

@@ -338,7 +338,7 @@ fn length_field(length: Option<usize>) -> Result<i32, RecordError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::envelope::{Marked, SealBuffers, SealingKey, find_marker};
+    use crate::envelope::{BatchPlace, Marked, SaltSource, SealBuffers, SealingKey, find_marker};
     use crate::record_batch::parse_record;
 
     /// Key `k`, value `v`, header `a` = `b`.
@@ -358,10 +358,17 @@ mod tests {
         let domains = [Domain::new("orders").unwrap()];
         let key = SealingKey::new(dek, *b"wrapped").unwrap();
         let mut stored = Vec::new();
-        key.begin(&domains[0], HeaderMode::Sealed, SealBuffers::default())
-            .unwrap()
-            .seal_record(&CLEAR, &record, &mut stored)
-            .unwrap();
+        let mut salts = SaltSource::new(0);
+        key.begin(
+            &mut salts,
+            &BatchPlace::default(),
+            &domains[0],
+            HeaderMode::Sealed,
+            SealBuffers::default(),
+        )
+        .unwrap()
+        .seal_record(&CLEAR, &record, &mut stored)
+        .unwrap();
         Sealed { stored, domains }
     }
 

@@ -103,7 +103,15 @@ fn dek() -> SecretKey {
 
 fn seal_batch(clear: &[Bytes], wrapped: &[u8], domain: &Domain, mode: HeaderMode) -> Bytes {
     let key = SealingKey::new(&dek(), wrapped).unwrap();
-    let mut sealer = key.begin(domain, mode, SealBuffers::default()).unwrap();
+    let mut sealer = key
+        .begin(
+            &mut SaltSource::new(0),
+            &BatchPlace::default(),
+            domain,
+            mode,
+            SealBuffers::default(),
+        )
+        .unwrap();
     let mut out = Vec::new();
     for record in clear {
         let layout = parse_record(record, 0).unwrap();

@@ -208,7 +208,16 @@ impl ExecutorKeys {
         }
     }
 
-    /// Collects reports of what was sealed, about once a second. To be called on every tick of the executor.
+    /// No share at hand seals a batch more: DEKs from before are not used on, here or by a copy of this process. What is looked
+    /// up next is asked for as if the share were used up, so that the key service fetches another DEK whatever it knows.
+    pub fn withdraw_sealing(&mut self) {
+        for (_, share) in &self.sealing {
+            share.withdraw();
+        }
+    }
+
+    /// Lets go of keys that are needed no longer, and collects reports of what was sealed, about once a second. To be called on
+    /// every tick of the executor.
     pub fn tick(&mut self, now: Instant) {
         let due = self
             .reported_at

@@ -203,6 +203,14 @@ impl Ledger {
         }
     }
 
+    /// No DEK that was made before seals any more, nor one that a call brings which is under way: the machine slept or its time
+    /// was set, and a copy of this process may have them too. Opened DEKs stay: opening draws nothing that could come twice.
+    pub fn drop_sealing(&mut self) {
+        for lane in &mut self.lanes {
+            lane.sealing.drop_all(&mut self.outboxes);
+        }
+    }
+
     /// The oldest reply for `executor`.
     pub fn pop_reply(&mut self, executor: usize) -> Option<KeyReply> {
         self.outboxes.0.get_mut(executor)?.pop_front()

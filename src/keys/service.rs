@@ -19,6 +19,7 @@ use super::ledger::{Call, Intervals, Job, Ledger, Outcome};
 use super::request::{KeyFailure, KeyReply, KeyRequest};
 use super::statistics::{CallKind, KeyStatistics, KmsStatistics};
 use crate::channel::{Receiver, Sender};
+use crate::clocks::{ClockWatch, Clocks};
 use crate::envelope::WrappedDek;
 use crate::foreign::Foreign;
 use crate::kms::{Kms, KmsError};
@@ -45,6 +46,7 @@ pub struct KeyService {
     call_timeout: Duration,
     /// Key-encryption keys that were refused lately, by KMS.
     refused: Repeats<(usize, Arc<[u8]>, KeyFailure)>,
+    clocks: ClockWatch,
 }
 
 impl KeyService {
@@ -74,6 +76,7 @@ impl KeyService {
             running: HashMap::new(),
             call_timeout: options.call_timeout,
             refused: Repeats::new(),
+            clocks: ClockWatch::default(),
         }
     }
 
@@ -112,8 +115,26 @@ impl KeyService {
         self.ledger.accept(first, now);
         for _ in 1..REQUESTS_AT_ONCE {
             match self.requests.try_recv() {
+    /// Before any DEK is given out, and with every tick.
+    fn look_at_clocks(&mut self) {
+        if let Some(clocks) = Clocks::read() {
+            self.observe_clocks(clocks);
+        }
+    }
+
+    fn observe_clocks(&mut self, clocks: Clocks) {
+        if let Some(gap) = self.clocks.observe(clocks) {
+            self.ledger.drop_sealing();
+            tracing::warn!(
+                ?gap,
+                "the machine slept or its time was set: new data keys are made, since a copy of it may have those in use"
+            );
+        }
+    }
+
                 Some(request) => self.ledger.accept(request, now),
                 None => break,
+        self.look_at_clocks();
             }
         }
     }

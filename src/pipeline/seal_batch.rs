@@ -14,7 +14,8 @@ use std::time::Instant;
 use super::decompressing::{DecompressorPool, Prepared, Records};
 use super::refusal::ProduceRefusal;
 use super::work::{BATCH_WORK, RECORD_WORK, Work};
-use crate::envelope::{BatchSealer, SealBuffers};
+use crate::clocks::Clocks;
+use crate::envelope::{BatchPlace, BatchSealer, SaltSource, SealBuffers};
 use crate::growing::MOVED_AT_ONCE;
 use crate::keys::SealingShare;
 use crate::record_batch::{
@@ -23,10 +24,20 @@ use crate::record_batch::{
 use crate::rules::SealRule;
 
 /// What drafts use one after the other; one per executor.
-#[derive(Default)]
 pub(super) struct SealingPool {
     pub(super) decompressors: DecompressorPool,
     buffers: SealBuffers,
+    salts: SaltSource,
+}
+
+impl SealingPool {
+    pub(super) fn new(salts: SaltSource) -> Self {
+        Self {
+            decompressors: DecompressorPool::default(),
+            buffers: SealBuffers::default(),
+            salts,
+        }
+    }
 }
 
 /// A batch that is being sealed; see the module.
@@ -70,11 +81,27 @@ pub(super) enum Sealed {
 pub(super) struct SealContext<'a> {
     /// The whole batch, which [`check_produced`](crate::record_batch::check_produced) has found to be good.
     pub(super) batch: &'a [u8],
+    pub(super) cluster: &'a str,
+    pub(super) topic: &'a str,
+    pub(super) partition: i32,
+    pub(super) clocks: Clocks,
     pub(super) rule: &'a SealRule,
     /// The share to begin with.
     pub(super) share: Option<&'a Rc<SealingShare>>,
     pub(super) now: Instant,
     pub(super) may_grow: bool,
+}
+
+impl SealContext<'_> {
+    fn place(&self) -> BatchPlace<'_> {
+        BatchPlace {
+            cluster: self.cluster,
+            topic: self.topic,
+            partition: self.partition,
+            batch_header: self.batch.get(..HEADER_BYTES).unwrap_or(self.batch),
+            clocks: self.clocks,
+        }
+    }
 }
 
 impl SealDraft {
@@ -163,9 +190,11 @@ impl SealDraft {
                 };
                 work.charge(BATCH_WORK);
                 let buffers = std::mem::take(&mut pool.buffers);
+                let rule = context.rule;
+                let place = context.place();
                 none.insert(Attempt {
                     share: Rc::clone(share),
-                    sealer: key.begin(&context.rule.domain, context.rule.headers, buffers)?,
+                    sealer: key.begin(&mut pool.salts, &place, &rule.domain, rule.headers, buffers)?,
                     cursor: RecordCursor::produced(&self.header, first),
                     writer: BatchWriter::begin(out, context.batch)?,
                     bytes: HEADER_BYTES,
@@ -292,3 +321,6 @@ fn too_large(bytes: usize, rule: &SealRule) -> ProduceRefusal {
         bytes_max: rule.max_message_bytes,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,9 +6,12 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use sealwire::clocks::Clocks;
 use sealwire::config::{ClientAuth, HostPort, Limits, ListenerConfig};
 use sealwire::crypto::SecretKey;
-use sealwire::envelope::{Domain, HeaderMode, KekId, SealBuffers, SealingKey, WrappedDek};
+use sealwire::envelope::{
+    BatchPlace, Domain, HeaderMode, KekId, SaltSource, SealBuffers, SealingKey, WrappedDek,
+};
 use sealwire::keys::{Applied, DeliveredDek, KeyFailure, KeyOptions, KeyReply, KeyRequest};
 use sealwire::kms::{GeneratedDek, Kms, KmsError};
 use sealwire::metrics::CloseReason;
@@ -28,12 +31,20 @@ use sealwire::rules::{
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Dek {
     pub(crate) kek: &'static str,
-    pub(crate) number: u8,
+    pub(crate) number: u16,
 }
 
 impl Dek {
+    /// Others for every number, and long enough that they stand nowhere else.
+    fn bytes<const N: usize>(&self) -> [u8; N] {
+        let [high, low] = self.number.to_be_bytes();
+        let mut bytes = [low; N];
+        bytes[N - 1] ^= high;
+        bytes
+    }
+
     pub(crate) fn secret(&self) -> SecretKey {
-        let mut bytes = [self.number; 32];
+        let mut bytes: [u8; 32] = self.bytes();
         bytes[..self.kek.len()].copy_from_slice(self.kek.as_bytes());
         SecretKey::from_bytes(&mut bytes).unwrap()
     }
@@ -45,14 +56,14 @@ impl Dek {
             authority: AUTHORITY,
             kek: self.kek.as_bytes(),
             version: &[1],
-            blob: &[self.number; 40],
+            blob: &self.bytes::<40>(),
         };
         dek.write(&mut bytes).unwrap();
         bytes.into()
     }
 }
 
-pub(crate) const fn dek(kek: &'static str, number: u8) -> Dek {
+pub(crate) const fn dek(kek: &'static str, number: u16) -> Dek {
     Dek { kek, number }
 }
 
@@ -193,6 +204,7 @@ pub(crate) struct Rig {
     pub(crate) pipeline: Pipeline,
     pub(crate) session: Session,
     pub(crate) now: Instant,
+    clocks: Clocks,
     /// How often others were let go first.
     pub(crate) yields: usize,
     /// Whether to stop there, or to go on at once.
@@ -279,6 +291,7 @@ impl Rig {
             ),
             pipeline,
             now: Instant::now(),
+            clocks: Clocks::default(),
             yields: 0,
             stops_at_yields: false,
             longest_step: Duration::ZERO,
@@ -298,6 +311,14 @@ impl Rig {
             self.pipeline.forget_keys();
         }
         self.pipeline.news += 1;
+    }
+
+    /// The machine has slept for so long and its time was set forward by so much since the clocks were read last.
+    pub(crate) fn clocks_part(&mut self, slept: Duration, set: Duration) {
+        self.pipeline.observe_clocks(self.clocks);
+        self.clocks.boottime += slept;
+        self.clocks.realtime += slept + set;
+        self.pipeline.observe_clocks(self.clocks);
     }
 
     /// The executor's tick.
@@ -495,11 +516,48 @@ pub(crate) fn sealed_with(batch: &[u8], key: &Dek, domain: &str, headers: Header
     let header = BatchHeader::parse(batch).unwrap();
     let key = SealingKey::new(&key.secret(), &*key.wrapped()).unwrap();
     let domain = Domain::new(domain).unwrap();
-    let mut sealer = key.begin(&domain, headers, SealBuffers::default()).unwrap();
+    let mut sealer = key
+        .begin(
+            &mut SaltSource::new(0),
+            &BatchPlace::default(),
+            &domain,
+            headers,
+            SealBuffers::default(),
+        )
+        .unwrap();
     let mut out = Vec::new();
     let writer = BatchWriter::begin(&mut out, batch).unwrap();
     let mut cursor = RecordCursor::stored(&header, HEADER_BYTES);
     while let Some(record) = cursor.next(batch).unwrap() {
+        sealer.seal_record(batch, &record, &mut out).unwrap();
+    }
+    writer.finish(&mut out).unwrap();
+    out
+}
+
+/// As a broker may put it together: each record under a key of its own.
+pub(crate) fn sealed_record_by_record(batch: &[u8], domain: &str, key_of: impl Fn(u16) -> Dek) -> Vec<u8> {
+    let header = BatchHeader::parse(batch).unwrap();
+    let domain = Domain::new(domain).unwrap();
+    let (mut out, mut salts) = (Vec::new(), SaltSource::new(0));
+    let writer = BatchWriter::begin(&mut out, batch).unwrap();
+    let mut cursor = RecordCursor::stored(&header, HEADER_BYTES);
+    for number in 0.. {
+        let Some(record) = cursor.next(batch).unwrap() else {
+            break;
+        };
+        let key = key_of(number);
+        let key = SealingKey::new(&key.secret(), &*key.wrapped()).unwrap();
+        let place = BatchPlace::default();
+        let mut sealer = key
+            .begin(
+                &mut salts,
+                &place,
+                &domain,
+                HeaderMode::Sealed,
+                SealBuffers::default(),
+            )
+            .unwrap();
         sealer.seal_record(batch, &record, &mut out).unwrap();
     }
     writer.finish(&mut out).unwrap();

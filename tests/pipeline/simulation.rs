@@ -348,7 +348,7 @@ impl World {
             let trouble = if self.resting { 0 } else { self.dice.below(6) };
             match self.asked.swap_remove(at) {
                 KeyRequest::Seal { kek, .. } => {
-                    let key = dek(name_of(&kek), self.dice.below(3) as u8);
+                    let key = dek(name_of(&kek), self.dice.below(3) as u16);
                     if trouble == 1 {
                         self.rig.refuse_sealing(&key, KeyFailure::Unavailable);
                     } else {
@@ -589,7 +589,7 @@ fn dek_of(wrapped: &[u8]) -> Dek {
     } else {
         "payments"
     };
-    dek(kek, *wrapped.last().unwrap())
+    dek(kek, (*wrapped.last().unwrap()).into())
 }
 
 fn whole_frame(bytes: &mut Vec<u8>) -> Option<Vec<u8>> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
+use sealwire::clocks::GAP_MIN;
 use sealwire::config::Limits;
 use sealwire::keys::{KeyFailure, KeyReply};
 use sealwire::metrics::Direction;
@@ -76,9 +77,13 @@ fn batch_of_values(count: usize) -> BatchBuilder {
 fn a_batch_whose_key_is_taken_away_in_the_middle_begins_again_with_another() {
     let next = dek("payments", 2);
     type TakeAway = fn(&mut Rig);
-    let ways: [(&str, TakeAway); 2] = [
+    let ways: [(&str, TakeAway); 4] = [
         ("revoked", |rig| revoke(rig, &PAYMENTS)),
         ("expired", |rig| rig.pass_time(Duration::from_secs(1))),
+        ("slept", |rig| rig.clocks_part(GAP_MIN, Duration::ZERO)),
+        ("set to another time", |rig| {
+            rig.clocks_part(Duration::ZERO, GAP_MIN)
+        }),
     ];
     for (way, take_away) in ways {
         for codec in [Codec::None, Codec::Gzip] {
@@ -116,6 +121,21 @@ fn a_batch_whose_key_is_taken_away_in_the_middle_begins_again_with_another() {
             assert_eq!(opened(&records, &next), clear.build().unwrap(), "{way} {codec:?}");
         }
     }
+}
+
+/// CLOCKS-3: a batch goes on where the clocks part by less, and so does the share.
+#[test]
+fn clocks_that_part_by_less_than_the_least_gap_take_no_key() {
+    let less = GAP_MIN - Duration::from_millis(1);
+    let clear = batch_of_values(5);
+    let mut rig = Rig::in_pieces(SMALLEST);
+    let sent = produce(9, 5, -1, &[to_produce("sealed-a", 0, &clear.build().unwrap())]);
+    send_for(&mut rig, &sent, 2);
+    rig.clocks_part(less, Duration::ZERO);
+    rig.clocks_part(Duration::ZERO, less);
+    let reached = finish(&mut rig);
+    let (_, _, records) = produced(&only_frame(&reached), 9).remove(0);
+    assert_eq!(opened(&records, &PAYMENTS), clear.build().unwrap());
 }
 
 /// SEAL-1: the second try of a batch has nothing in common with the first.

@@ -2,7 +2,7 @@
 //!
 //! - SEALING-1: the shares of a DEK that executors were given never add up to more than its limits: each executor's share is
 //!   an equal part, and one that asks again gets what it has left.
-//! - SEALING-2: a DEK that was replaced, released or revoked is never given out again.
+//! - SEALING-2: a DEK that was replaced, released, revoked or dropped is never given out again.
 //! - SEALING-3: an outage takes no DEK away; a verdict about the KEK takes it from every executor.
 
 use std::collections::{HashMap, VecDeque};
@@ -52,7 +52,7 @@ struct Active {
 struct Fetch {
     waiters: ExecutorSet,
     started: bool,
-    /// A KEK version was revoked while the call was under way.
+    /// A KEK version was revoked, or the clocks have parted, while the call was under way.
     revoked: bool,
 }
 
@@ -254,6 +254,19 @@ impl Sealing {
     pub(super) fn drop_version(&mut self, prefix: &[u8]) {
         self.active
             .retain(|_, active| !active.wrapped.starts_with(prefix));
+        self.distrust_calls();
+    }
+
+    /// Takes every DEK away from every executor.
+    pub(super) fn drop_all(&mut self, outboxes: &mut Outboxes) {
+        while let Some((kek, active)) = self.active.pop_lru() {
+            self.release(&kek, &active, outboxes);
+        }
+        self.distrust_calls();
+    }
+
+    /// What calls bring that are under way is not used (LEDGER-3).
+    fn distrust_calls(&mut self) {
         for fetch in self.fetching.values_mut() {
             fetch.revoked |= fetch.started;
         }

@@ -115,8 +115,13 @@ impl ProduceWork {
         let sealed = match (&verdict.decision, verdict.rule()) {
             (Decision::Seal(_, Key::Refused(refusal)), _) => Err(refusal.clone()),
             (Decision::Seal(_, key), Some(rule)) => {
+                let cluster = pipeline.clusters.get(request.cluster);
                 let context = SealContext {
                     batch,
+                    cluster: &cluster.ok_or(CloseReason::Internal)?.name,
+                    topic: &verdict.topic.name,
+                    partition: index_of(&self.layout, position),
+                    clocks: pipeline.clocks,
                     rule,
                     share: match key {
                         Key::Found(share) => Some(share),
