@@ -35,8 +35,15 @@ use std::time::Duration;
 pub struct KeyOptions {
     /// DEKs that seal, for each KMS and on each executor: as many KEKs can be in use before the idlest is fetched anew.
     pub sealing_keys_max: usize,
-    /// Opened DEKs that are kept, for each KMS in the key service and on each executor; the least recently used goes first.
+    /// Opened DEKs that an executor keeps; the least recently used goes first, but not before [`Self::needed_for`].
     pub opened_keys_max: usize,
+    /// Opened DEKs that an executor has at most, those included that it keeps beyond `opened_keys_max` because they are needed.
+    pub needed_keys_max: usize,
+    /// How long a key is needed since it came or was looked up last: longer than a frame is held for its keys, so that one
+    /// that needs more keys than are kept finds all of them together, and asks for each once.
+    pub needed_for: Duration,
+    /// Opened DEKs that the key service keeps for each KMS: what executors have let go of need not be unwrapped anew.
+    pub service_keys_max: usize,
     /// Keys that may be asked for and not answered yet, for each KMS in the key service and on each executor.
     pub waiting_max: usize,
     /// Refusals that are remembered, for each KMS in the key service and on each executor.
@@ -72,7 +79,12 @@ impl Default for KeyOptions {
     fn default() -> Self {
         Self {
             sealing_keys_max: 1024,
-            opened_keys_max: 16 * 1024,
+            opened_keys_max: 4096,
+            // About 1 KiB each with what the cryptographic library has of it.
+            needed_keys_max: 16 * 1024,
+            needed_for: Duration::from_secs(30),
+            // About 400 bytes each, 32 of them in locked memory.
+            service_keys_max: 16 * 1024,
             waiting_max: 4096,
             refusals_max: 4096,
             versions_max: 4096,

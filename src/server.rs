@@ -305,22 +305,26 @@ impl Server {
 }
 
 fn key_options(config: &Config) -> KeyOptions {
+    let defaults = KeyOptions::default();
     KeyOptions {
         sealing_keys_max: config.limits.sealing_keys_max,
         opened_keys_max: config.limits.opened_keys_max,
-        ..KeyOptions::default()
+        service_keys_max: defaults.service_keys_max.max(config.limits.opened_keys_max),
+        ..defaults
     }
 }
 
-/// Places in locked memory: every key that executors and the key service may hold.
+/// Places in locked memory: every data key that the key service may hold for each KMS, and those on their way to executors,
+/// which make ciphers of them.
 fn key_slots(config: &Config, executors: usize) -> usize {
-    let each = config
-        .limits
-        .opened_keys_max
-        .saturating_add(config.limits.sealing_keys_max);
-    executors
-        .saturating_add(1)
+    let options = key_options(config);
+    let each = options.service_keys_max.saturating_add(options.sealing_keys_max);
+    let on_their_way = executors.saturating_mul(KEYS_ON_THEIR_WAY);
+    config
+        .kms
+        .len()
         .saturating_mul(each)
+        .saturating_add(on_their_way)
         .min(KEY_SLOTS_MAX)
 }
 
@@ -417,5 +421,7 @@ const KEY_CAPACITY: usize = 4096;
 const MESSAGE_CAPACITY: usize = 1024;
 /// Connections that wait for one executor, which looks at least every 20 ms.
 const ACCEPTED_CAPACITY: usize = 1024;
+/// Keys on their way to one executor, which takes them in every 20 ms; more have places on the heap for that time.
+const KEYS_ON_THEIR_WAY: usize = 1024;
 /// 1024 pages of 128 keys: 4 MiB, half of what the kernel lets a process lock by default.
 const KEY_SLOTS_MAX: usize = 128 * 1024;

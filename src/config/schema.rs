@@ -286,7 +286,7 @@ pub const KEYS: &[Key] = &[
         "limits.opened_keys_max",
         [16, 10_000_000],
         "4096",
-        "Opened keys that one executor remembers. At the bound: the one that was not used for longest is wiped, and is asked for again when a record needs it.",
+        "Opened keys that one executor remembers. At the bound: the one that was not used for longest is wiped, once it was not needed for 30 s; those that are needed are kept up to 16384, or to this number where it is larger. What was wiped is asked for again when a record needs it: of the key service, which keeps as many, and only then of the KMS.",
     ),
     count(
         "limits.sealing_keys_max",

@@ -6,6 +6,8 @@
 //!   ([`SealingShare`]; the last batch may end past the share's bytes, never past its batches).
 //! - EXECUTOR-3: an opened key that is in use stays valid: one that is evicted while a frame holds its `Rc` lives until the
 //!   frame is done. A sealing key that is taken away seals no batch more, whoever holds it.
+//! - EXECUTOR-4: a key that came or was looked up within `needed_for` gives way to others only at `needed_keys_max`: a frame
+//!   under more keys than are kept asks for each once. A revocation takes such keys like any other.
 
 mod share;
 
@@ -50,7 +52,7 @@ pub struct ExecutorKeys {
     sealing: LruCache<SealingId, Rc<SealingShare>>,
     sealing_asked: HashMap<SealingId, Instant>,
     sealing_refused: Refusals<SealingId>,
-    opened: LruCache<Arc<[u8]>, Rc<OpeningKey>>,
+    opened: LruCache<Arc<[u8]>, Opened>,
     /// The key that was looked up last: the records of a batch, and mostly of many batches, have the same.
     last_opened: Option<Rc<OpeningKey>>,
     opening_asked: HashMap<Arc<[u8]>, Asked>,
@@ -69,7 +71,7 @@ impl ExecutorKeys {
             sealing: LruCache::sparse(bound(options.sealing_keys_max)),
             sealing_asked: HashMap::new(),
             sealing_refused: Refusals::new(options.refusals_max),
-            opened: LruCache::sparse(bound(options.opened_keys_max)),
+            opened: LruCache::sparse(bound(options.needed_keys_max.max(options.opened_keys_max))),
             last_opened: None,
             opening_asked: HashMap::new(),
             opening_refused: Refusals::new(options.refusals_max),
@@ -133,9 +135,10 @@ impl ExecutorKeys {
         {
             return Lookup::Ready(Rc::clone(last));
         }
-        if let Some(key) = self.opened.get(wrapped) {
-            self.last_opened = Some(Rc::clone(key));
-            return Lookup::Ready(Rc::clone(key));
+        if let Some(opened) = self.opened.get_mut(wrapped) {
+            opened.used_at = now;
+            self.last_opened = Some(Rc::clone(&opened.key));
+            return Lookup::Ready(Rc::clone(&opened.key));
         }
         if let Some(failure) = self.opening_refused.get(wrapped, now) {
             return Lookup::Failed(failure);
@@ -180,7 +183,9 @@ impl ExecutorKeys {
                     .and_then(|dek| OpeningKey::new(&dek, &wrapped).map_err(|_| KeyFailure::Unavailable));
                 match key {
                     Ok(key) => {
-                        self.opened.push(wrapped, Rc::new(key));
+                        let key = Rc::new(key);
+                        self.opened.push(wrapped, Opened { key, used_at: now });
+                        self.evict(now);
                     }
                     Err(failure) => {
                         let memory = self.options.executor_memory;
@@ -219,6 +224,7 @@ impl ExecutorKeys {
     /// Lets go of keys that are needed no longer, and collects reports of what was sealed, about once a second. To be called on
     /// every tick of the executor.
     pub fn tick(&mut self, now: Instant) {
+        self.evict(now);
         let due = self
             .reported_at
             .is_none_or(|at| now.saturating_duration_since(at) >= REPORT_INTERVAL);
@@ -275,6 +281,20 @@ impl ExecutorKeys {
     #[must_use]
     pub fn sealing_count(&self) -> usize {
         self.sealing.len()
+    }
+
+    /// Lets go of opened keys beyond those that are kept, the least recently used first (EXECUTOR-4).
+    fn evict(&mut self, now: Instant) {
+        for _ in 0..EVICTED_AT_ONCE {
+            let idlest = self.opened.peek_lru().map(|(_, opened)| opened.used_at);
+            let is_idle = idlest
+                .is_some_and(|used_at| now.saturating_duration_since(used_at) >= self.options.needed_for);
+            if self.opened.len() <= self.options.opened_keys_max || !is_idle {
+                return;
+            }
+            self.opened.pop_lru();
+            self.last_opened = None;
+        }
     }
 
     fn apply_sealing(
@@ -342,6 +362,13 @@ fn report(executor: usize, id: &SealingId, share: &SealingShare) -> Option<KeyRe
     })
 }
 
+/// A key at hand.
+struct Opened {
+    key: Rc<OpeningKey>,
+    /// When it came or was looked up last.
+    used_at: Instant,
+}
+
 struct Asked {
     at: Instant,
     urgency: Urgency,
@@ -370,6 +397,8 @@ impl Outgoing {
     }
 }
 
+/// Keys that are wiped in one go: each takes less than a microsecond.
+const EVICTED_AT_ONCE: usize = 1024;
 /// How often use is reported: an executor seals far less than half of a DEK's limits in this time.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 

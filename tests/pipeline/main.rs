@@ -9,6 +9,7 @@ mod fetch;
 mod fetch_keys;
 mod hostile;
 mod login;
+mod many_keys;
 mod order;
 mod pacing;
 mod pieces;

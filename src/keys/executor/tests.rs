@@ -1,6 +1,7 @@
 use super::*;
 use crate::crypto::SecretKey;
 use crate::envelope::wrapped_dek::WrappedDek;
+use crate::keys::ledger::version_prefix;
 
 const TAIL: Demand = Demand {
     urgency: Urgency::Tail,
@@ -256,6 +257,7 @@ fn an_outage_leaves_the_sealing_key_and_a_verdict_takes_it() {
 fn opened_keys_are_bounded_and_one_in_use_outlives_its_eviction() {
     let options = KeyOptions {
         opened_keys_max: 2,
+        needed_keys_max: 2,
         ..KeyOptions::default()
     };
     let mut bench = Bench::new(&options);
@@ -280,6 +282,71 @@ fn opened_keys_are_bounded_and_one_in_use_outlives_its_eviction() {
     assert_eq!(bench.open(1, 2, TAIL), "ready");
     assert_eq!(bench.open(1, 1, TAIL), "waiting");
     assert_eq!(held.wrapped_dek(), &*wrapped(1, 1));
+}
+
+/// EXECUTOR-4
+#[test]
+fn needed_keys_are_kept_beyond_those_that_are_remembered_and_no_longer() {
+    let options = KeyOptions {
+        opened_keys_max: 16,
+        needed_keys_max: 100,
+        ..KeyOptions::default()
+    };
+    let mut bench = Bench::new(&options);
+    let start = bench.now;
+    for blob in 0..100 {
+        bench.apply(opened(blob % 2, blob));
+    }
+    for blob in 0..100 {
+        assert_eq!(bench.open(blob % 2, blob, TAIL), "ready", "{blob}");
+    }
+    // One past the bound: the one that was not used for longest goes.
+    bench.apply(opened(1, 101));
+    assert_eq!(bench.keys.opened_count(), 100);
+    assert_eq!(bench.open(0, 0, TAIL), "waiting");
+    bench.now = start + options.needed_for - Duration::from_millis(1);
+    bench.keys.tick(bench.now);
+    assert_eq!(bench.keys.opened_count(), 100);
+    // What is looked up is needed anew.
+    for blob in 60..100 {
+        assert_eq!(bench.open(blob % 2, blob, TAIL), "ready");
+    }
+    bench.now = start + options.needed_for;
+    bench.keys.tick(bench.now);
+    assert_eq!(bench.keys.opened_count(), 40);
+    bench.apply(KeyReply::Revoked {
+        prefix: version_prefix(&wrapped(1, 99)).unwrap_or_default().into(),
+    });
+    assert_eq!(bench.keys.opened_count(), 20, "whatever keeps them");
+    assert_eq!(bench.open(1, 99, TAIL), "waiting");
+    bench.now += options.needed_for;
+    bench.keys.tick(bench.now);
+    assert_eq!(bench.keys.opened_count(), 16);
+}
+
+/// The machine slept: what was delivered before seals no batch more, and what is asked for is another DEK.
+#[test]
+fn a_withdrawn_sealing_key_is_replaced_and_not_asked_for_again() {
+    let mut bench = Bench::new(&KeyOptions::default());
+    bench.apply(delivered(1, 100, bench.far()));
+    let share = bench.share();
+    assert!(share.take_batch(bench.now).is_some());
+    bench.keys.withdraw_sealing();
+    assert!(!share.holds(bench.now));
+    assert!(share.take_batch(bench.now).is_none());
+    assert!(matches!(
+        bench.keys.sealing(0, &bench.kek, bench.now),
+        Lookup::Waiting
+    ));
+    let used_up = bench
+        .keys
+        .take_requests()
+        .into_iter()
+        .find_map(|request| match request {
+            KeyRequest::Seal { used_up, .. } => Some(used_up),
+            _ => None,
+        });
+    assert_eq!(used_up, Some(Some(wrapped(1, 0))));
 }
 
 #[test]

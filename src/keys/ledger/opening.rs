@@ -3,6 +3,8 @@
 //! - OPENING-1: garbage that a broker makes up costs refusals and calls, never an opened key its place.
 //! - OPENING-2: every opened key is under a version in `versions`; when a version goes, its keys go.
 //! - OPENING-3: refusals are forgotten when their KEK version turns out to be good.
+//! - OPENING-4: an opened DEK is kept here beyond the executors' own bounds: however many of them let go of it, and however often,
+//!   it is unwrapped once while no more than `service_keys_max` others were needed since.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -54,7 +56,7 @@ impl Opening {
         Self {
             options: Arc::clone(options),
             recheck_interval: intervals.recheck,
-            opened: LruCache::sparse(bound(options.opened_keys_max)),
+            opened: LruCache::sparse(bound(options.service_keys_max)),
             refused: Refusals::new(options.refusals_max),
             pending: HashMap::new(),
             tail: FairQueue::default(),

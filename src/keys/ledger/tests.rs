@@ -227,7 +227,7 @@ fn failures_are_remembered_as_long_as_their_kind() {
 #[test]
 fn caches_and_queues_are_bounded() {
     let options = KeyOptions {
-        opened_keys_max: 2,
+        service_keys_max: 2,
         waiting_max: 3,
         ..KeyOptions::default()
     };
@@ -251,6 +251,76 @@ fn caches_and_queues_are_bounded() {
         desk.seal(0, name);
     }
     assert_eq!(desk.told(0), ["open 1 1", "open 2 1", "seal d Unavailable"]);
+}
+
+/// OPENING-4: as if each executor had let go of what it was given.
+#[test]
+fn what_eight_executors_ask_for_again_and_again_is_unwrapped_once() {
+    let options = KeyOptions {
+        opened_keys_max: 16,
+        ..KeyOptions::default()
+    };
+    let mut desk = Desk::new(&options, 8);
+    let mut unwraps = 0;
+    for _ in 0..3 {
+        for executor in 0..8 {
+            for blob in 0..1000 {
+                desk.open(executor, &wrapped(1, blob), TAIL);
+            }
+            loop {
+                let calls = desk.calls();
+                if calls.is_empty() {
+                    break;
+                }
+                unwraps += calls.len();
+                for call in calls {
+                    desk.finish(call, Outcome::Unwrapped(Ok(dek(1))));
+                }
+            }
+            assert_eq!(desk.told(executor).len(), 1000);
+        }
+    }
+    assert_eq!(unwraps, 1000);
+}
+
+/// The machine slept: neither the DEKs in use nor those of calls under way seal on, nor are they given out again.
+#[test]
+fn dropped_sealing_keys_are_taken_from_every_executor_and_made_anew() {
+    let mut desk = Desk::new(&KeyOptions::default(), 2);
+    for executor in 0..2 {
+        desk.seal(executor, "payments");
+    }
+    for call in desk.calls() {
+        desk.finish(call, generated(1, 1));
+    }
+    assert_eq!(desk.told(0), ["seal payments 1"]);
+    assert_eq!(desk.told(1), ["seal payments 1"]);
+    desk.seal(0, "orders");
+    let under_way = desk.calls();
+    assert_eq!(under_way, [Call::Generate("orders".into())]);
+
+    desk.ledger.drop_sealing();
+    assert_eq!(desk.told(0), ["released payments"]);
+    assert_eq!(desk.told(1), ["released payments"]);
+    for call in under_way {
+        desk.finish(call, generated(1, 2));
+    }
+    assert!(desk.told(0).is_empty(), "what was under way is made again");
+    desk.seal(1, "payments");
+    let calls = desk.calls();
+    assert_eq!(
+        calls,
+        [Call::Generate("orders".into()), Call::Generate("payments".into())]
+    );
+    for (blob, call) in (3..).zip(calls) {
+        desk.finish(call, generated(2, blob));
+    }
+    assert_eq!(desk.told(0), ["seal orders 2"]);
+    assert_eq!(desk.told(1), ["seal payments 2"]);
+    // What was opened stays.
+    desk.open(0, &wrapped(1, 1), TAIL);
+    assert_eq!(desk.told(0), ["open 1 1"]);
+    assert!(desk.calls().is_empty());
 }
 
 #[test]
@@ -694,7 +764,7 @@ impl Simulation {
     fn new() -> Self {
         let options = KeyOptions {
             calls_max: CALLS_MAX,
-            opened_keys_max: 4,
+            service_keys_max: 4,
             versions_max: 2,
             dek: crate::keys::DekLimits {
                 batches_max: BATCHES_MAX,
