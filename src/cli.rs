@@ -22,6 +22,7 @@ use clap::{Args, Parser, Subcommand};
 use self::inspect::InspectArguments;
 use self::keystore::KeystoreArguments;
 use crate::config::{Config, Executors, KmsKind, Overrides};
+use crate::crypto::memory;
 use crate::kms::Kms;
 use crate::kms::file::FileKms;
 use crate::rules::RuleAction;
@@ -87,6 +88,9 @@ pub const EXIT_FAILURE: u8 = 1;
 /// A mistake in arguments or configuration.
 pub const EXIT_USAGE: u8 = 2;
 
+/// Keys that a command of `keystore` has at a time: those derived from the master key, and one KEK. One page holds more.
+const KEYSTORE_KEYS: usize = 16;
+
 /// Where the program speaks.
 pub struct Streams<'s> {
     /// Results.
@@ -122,7 +126,10 @@ where
             probe,
             overrides,
         } => check_config(&config, overrides.into(), probe, streams),
-        Command::Keystore(arguments) => finish(keystore::run(&arguments, streams.out), streams.err),
+        Command::Keystore(arguments) => {
+            protect_keys(streams.err);
+            finish(keystore::run(&arguments, streams.out), streams.err)
+        }
         Command::Inspect(arguments) => {
             finish(inspect::run(&arguments, streams.out, streams.err), streams.err)
         }
@@ -136,6 +143,17 @@ fn finish(done: Result<(), impl Display>, err: &mut dyn Write) -> u8 {
             say(err, format_args!("sealwire: {error}\n"));
             EXIT_FAILURE
         }
+    }
+}
+
+/// Before any secret is read, as for `run`: master keys and KEKs are in memory that is neither swapped out nor dumped.
+fn protect_keys(err: &mut dyn Write) {
+    let forbidden = memory::forbid_core_dumps();
+    if !memory::initialise(KEYSTORE_KEYS).is_complete() || !forbidden {
+        say(
+            err,
+            "sealwire: warning: the kernel does not protect key memory fully: raise the memlock limit (ulimit -l)\n",
+        );
     }
 }
 

@@ -48,6 +48,12 @@ pub trait Kms: Send + Sync {
     /// Any [`KmsError`] but `Malformed`.
     async fn current_version(&self, kek: &str) -> Result<Option<Vec<u8>>, KmsError>;
 
+    /// Whether its source has become something that cannot be used, so that what was read before stays in force. The key service
+    /// asks a few times a second, on the control thread.
+    fn is_stale(&self) -> bool {
+        false
+    }
+
     /// How often the key service may ask for [`Kms::current_version`] of a KEK in use.
     fn version_poll_interval(&self) -> Duration {
         Duration::from_secs(60)

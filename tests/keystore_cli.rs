@@ -1,7 +1,8 @@
 //! `sealwire keystore` through the real binary, and what a proxy's file KMS makes of its changes.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -14,6 +15,9 @@ use sealwire::kms::{Kms, KmsError};
 use tempfile::TempDir;
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
+
+/// An ordinary user.
+const NOBODY: u32 = 65_534;
 
 /// A folder in which the commands run.
 struct Folder(TempDir);
@@ -409,6 +413,39 @@ fn of_concurrent_writers_none_is_lost() -> TestResult {
         rows(&folder.succeeds("list keystore.json --master-key-file master.key")),
         names
     );
+    Ok(())
+}
+
+/// While it waits for the lock it can be looked at. As an ordinary user, because /proc shows root's processes as root's anyway.
+#[test]
+fn its_memory_is_locked_and_not_dumped() -> TestResult {
+    let folder = Folder::with_keystore()?;
+    let lock = fs::File::open(folder.path("keystore.json.lock"))?;
+    lock.lock()?;
+    let mut command = folder.command("add keystore.json payments --master-key-file master.key");
+    if rustix::process::geteuid().is_root() {
+        for entry in fs::read_dir(folder.0.path())? {
+            chown(entry?.path(), Some(NOBODY), Some(NOBODY))?;
+        }
+        chown(folder.0.path(), Some(NOBODY), Some(NOBODY))?;
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    let mut child = command.stdout(Stdio::null()).spawn()?;
+    let proc = PathBuf::from(format!("/proc/{}", child.id()));
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let is_locked = || {
+        let status = fs::read_to_string(proc.join("status")).unwrap_or_default();
+        status
+            .lines()
+            .any(|line| line.starts_with("VmLck:") && !line.ends_with(" 0 kB"))
+    };
+    // Of a process that may be dumped its user owns it.
+    while !(is_locked() && fs::metadata(proc.join("status"))?.uid() == 0) {
+        assert!(Instant::now() < deadline, "key memory is not protected");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+    lock.unlock()?;
+    assert!(child.wait()?.success());
     Ok(())
 }
 

@@ -406,6 +406,14 @@ impl Exposition {
             }),
         )?;
         families.gauge(
+            "sealwire_kms_stale",
+            "Whether the KMS's keystore file cannot be used as it is now, and what was read before stays in force",
+            None,
+            self.collection
+                .kms()
+                .map(|(name, kms)| (label(name), u64::from(kms.is_stale()))),
+        )?;
+        families.gauge(
             "sealwire_kms_outage",
             "For how long the KMS has not answered; 0 while it does, and before it was ever asked",
             SECONDS,

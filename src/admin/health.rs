@@ -64,6 +64,11 @@ impl Health {
             let text = format!("KMS {name:?} has not answered for {} s", silent.as_secs());
             health.warnings.push(text);
         }
+        for (name, _) in collection.kms().filter(|(_, kms)| kms.is_stale()) {
+            health.warnings.push(format!(
+                "the keystore of KMS {name:?} cannot be used as it is now: what was read before stays in force, and the log says why"
+            ));
+        }
         if !silent.is_empty() && silent.len() == collection.kms_names.len() && !has_keys {
             health
                 .reasons
@@ -151,6 +156,17 @@ mod tests {
         snapshot.gauges.sealing_keys = 1;
         let health = Health::ready(&collection(vec![Some(snapshot)], false));
         assert!(health.ok && health.warnings.len() == 1);
+    }
+
+    #[test]
+    fn a_keystore_that_cannot_be_used_is_a_warning() {
+        let collection = collection(vec![Some(Snapshot::default())], true);
+        if let Some((_, kms)) = collection.kms().next() {
+            kms.set_stale(true);
+        }
+        let health = Health::ready(&collection);
+        assert!(health.ok);
+        assert_eq!(health.warnings.len(), 1);
     }
 
     #[test]

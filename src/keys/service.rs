@@ -95,7 +95,13 @@ impl KeyService {
             let unsent = self.send_replies();
             tokio::select! {
                 biased;
-                _ = ticks.tick() => self.ledger.tick(Instant::now()),
+                _ = ticks.tick() => {
+                    self.look_at_clocks();
+                    for (named, statistics) in self.kms.iter().zip(&self.statistics.kms) {
+                        statistics.set_stale(named.kms.is_stale());
+                    }
+                    self.ledger.tick(Instant::now());
+                }
                 Some(ended) = self.calls.join_next_with_id() => self.end_call(ended),
                 request = self.requests.recv() => {
                     self.accept(request);
@@ -109,12 +115,6 @@ impl KeyService {
         }
     }
 
-    /// Takes in `first` and a bounded number of requests that wait behind it.
-    fn accept(&mut self, first: KeyRequest) {
-        let now = Instant::now();
-        self.ledger.accept(first, now);
-        for _ in 1..REQUESTS_AT_ONCE {
-            match self.requests.try_recv() {
     /// Before any DEK is given out, and with every tick.
     fn look_at_clocks(&mut self) {
         if let Some(clocks) = Clocks::read() {
@@ -132,9 +132,15 @@ impl KeyService {
         }
     }
 
+    /// Takes in `first` and a bounded number of requests that wait behind it.
+    fn accept(&mut self, first: KeyRequest) {
+        self.look_at_clocks();
+        let now = Instant::now();
+        self.ledger.accept(first, now);
+        for _ in 1..REQUESTS_AT_ONCE {
+            match self.requests.try_recv() {
                 Some(request) => self.ledger.accept(request, now),
                 None => break,
-        self.look_at_clocks();
             }
         }
     }

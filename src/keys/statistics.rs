@@ -1,6 +1,6 @@
 //! Counters of the key service, for the metrics page and readiness. Written by the control thread, readable from any.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Counters of all KMSs, in the order of the configuration.
@@ -45,6 +45,8 @@ pub struct KmsStatistics {
     pub verdicts: Counter,
     /// KEK versions whose keys were taken away from every executor.
     pub revocations: Counter,
+    /// What it reads its KEKs from cannot be used any more, and what was read before stays in force.
+    stale: AtomicBool,
     /// How long calls took, failed ones included; see [`KmsStatistics::latency`].
     latencies: [LatencyBuckets; CallKind::ALL.len()],
     state: AtomicU64,
@@ -101,6 +103,7 @@ impl KmsStatistics {
             outages: Counter::default(),
             verdicts: Counter::default(),
             revocations: Counter::default(),
+            stale: AtomicBool::new(false),
             latencies: Default::default(),
             state: AtomicU64::new(UNASKED),
             started: Instant::now(),
@@ -117,6 +120,16 @@ impl KmsStatistics {
             CallKind::Recheck => recheck,
             CallKind::Version => version,
         }
+    }
+
+    /// Whether what it reads its KEKs from cannot be used any more ([`crate::kms::Kms::is_stale`]).
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.stale.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_stale(&self, stale: bool) {
+        self.stale.store(stale, Ordering::Relaxed);
     }
 
     /// Whether it answers at `now`.

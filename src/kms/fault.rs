@@ -143,6 +143,10 @@ impl Kms for FaultyKms {
         self.inner.unwrap_dek(wrapped).await
     }
 
+    fn is_stale(&self) -> bool {
+        self.inner.is_stale()
+    }
+
     async fn current_version(&self, kek: &str) -> Result<Option<Vec<u8>>, KmsError> {
         self.faults
             .pass(&self.faults.shared.versions, kek.as_bytes())

@@ -13,6 +13,7 @@
 //!   thread: milliseconds at most for the largest keystore, and no Argon2id, since the derived keys are kept.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,7 @@ pub struct FileKms {
     authority: [u8; 4],
     content: ArcSwap<OpenKeystore>,
     watch: Mutex<Watch>,
+    stale: AtomicBool,
 }
 
 impl FileKms {
@@ -51,6 +53,7 @@ impl FileKms {
                 looked_at: Instant::now(),
                 seen: Seen::File(identity),
             }),
+            stale: AtomicBool::new(false),
         })
     }
 
@@ -76,7 +79,9 @@ impl FileKms {
             return;
         }
         watch.seen = found;
-        match self.read_again() {
+        let again = self.read_again();
+        self.stale.store(again.is_err(), Ordering::Relaxed);
+        match again {
             Ok((content, identity)) => {
                 watch.seen = Seen::File(identity);
                 tracing::info!(
@@ -101,6 +106,9 @@ impl FileKms {
         let content = Keystore::parse(&bytes)?.authenticate_with(former.master_keys())?;
         if content.revision() < former.revision() {
             return Err(RereadError::Older(content.revision()));
+        }
+        if content.revision() == former.revision() && !content.is_same_as(&former) {
+            return Err(RereadError::Forked(content.revision()));
         }
         Ok((content, identity))
     }
@@ -179,6 +187,11 @@ impl Kms for FileKms {
         Ok(Some(shortest(&number.to_be_bytes()).to_vec()))
     }
 
+    fn is_stale(&self) -> bool {
+        self.follow_file(Instant::now());
+        self.stale.load(Ordering::Relaxed)
+    }
+
     fn version_poll_interval(&self) -> Duration {
         Duration::from_secs(1)
     }
@@ -210,6 +223,11 @@ enum RereadError {
     Keystore(#[from] KeystoreError),
     #[error("it is an older one, revision {0}")]
     Older(u64),
+    #[error(
+        "it has the revision {0} of what is in force and another content: two copies of one keystore were changed apart from \
+         each other. Make the change again on the copy that is to stay, which gives it a higher revision"
+    )]
+    Forked(u64),
 }
 
 fn dek_aad(prefix: &[u8]) -> Vec<u8> {

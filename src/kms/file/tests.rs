@@ -197,6 +197,36 @@ fn a_file_that_cannot_be_used_changes_nothing() -> TestResult {
     Ok(())
 }
 
+/// Two administrators change two copies: neither undoes what the other did.
+#[test]
+fn an_equal_revision_with_other_content_changes_nothing() -> TestResult {
+    let mut fixture = Fixture::new()?;
+    let path = fixture.path("keystore.json");
+    let common = fs::read(&path)?;
+    fixture.edit(|keystore| keystore.disable("payments", None).map(drop))?;
+    let disabled = fs::read(&path)?;
+    fs::write(&path, common)?;
+    fixture.edit(|keystore| keystore.rotate("payments").map(drop))?;
+    let rotated = fs::read(&path)?;
+    fs::write(&path, &disabled)?;
+
+    let kms = fixture.open()?;
+    fs::write(&path, &rotated)?;
+    fixture.look(&kms);
+    assert_eq!(version(&kms), Err(KmsError::KekDisabled), "it was enabled anew");
+    assert!(kms.is_stale());
+    // The same content again is none the worse, and a higher revision counts.
+    fs::write(&path, &disabled)?;
+    fixture.look(&kms);
+    assert_eq!(version(&kms), Err(KmsError::KekDisabled));
+    assert!(!kms.is_stale());
+    fs::write(&path, &rotated)?;
+    fixture.edit(|keystore| keystore.rotate("payments").map(drop))?;
+    fixture.look(&kms);
+    assert_eq!(version(&kms), Ok(Some(vec![3])));
+    Ok(())
+}
+
 #[test]
 fn the_file_is_looked_at_now_and_then_only() -> TestResult {
     let mut fixture = Fixture::new()?;

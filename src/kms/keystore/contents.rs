@@ -127,6 +127,11 @@ impl OpenKeystore {
         self.keystore.revision
     }
 
+    /// Whether every field is the same: the MAC, which covers them all, is (CONTENTS-2).
+    pub(crate) fn is_same_as(&self, other: &Self) -> bool {
+        self.keystore.mac == other.keystore.mac
+    }
+
     /// The KEKs with their versions, by name.
     pub fn keks(&self) -> impl Iterator<Item = (&KekName, &[KekVersion])> {
         self.keystore.unverified_keks()

@@ -4,10 +4,12 @@
 //! an array of known length.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::KeystoreError;
 use super::contents::{KekName, KekState, KekVersion, Keystore};
@@ -93,6 +95,7 @@ struct Document {
     revision: u64,
     master_key: MasterKeyDocument,
     check: String,
+    #[serde(deserialize_with = "keks_named_once")]
     keks: BTreeMap<String, Vec<VersionDocument>>,
     mac: String,
 }
@@ -117,6 +120,34 @@ struct VersionDocument {
     created_unix_seconds: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     wrapped: Option<String>,
+}
+
+/// Reads the KEKs, each name once: a map that kept the last of two would drop a KEK without a word. (Of fields serde itself
+/// refuses the second.)
+fn keks_named_once<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, Vec<VersionDocument>>, D::Error> {
+    struct Keks;
+
+    impl<'de> Visitor<'de> for Keks {
+        type Value = BTreeMap<String, Vec<VersionDocument>>;
+
+        fn expecting(&self, text: &mut fmt::Formatter<'_>) -> fmt::Result {
+            text.write_str("an object of key-encryption keys")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut keks = BTreeMap::new();
+            while let Some((name, versions)) = map.next_entry()? {
+                if keks.insert(name, versions).is_some() {
+                    return Err(A::Error::custom("a name stands there twice"));
+                }
+            }
+            Ok(keks)
+        }
+    }
+
+    deserializer.deserialize_map(Keks)
 }
 
 impl Document {
@@ -228,7 +259,7 @@ fn json(error: &serde_json::Error) -> KeystoreError {
     let kind = match error.classify() {
         serde_json::error::Category::Io => "unreadable",
         serde_json::error::Category::Syntax => "not JSON",
-        serde_json::error::Category::Data => "a missing, unknown or ill-typed field",
+        serde_json::error::Category::Data => "a missing, unknown, repeated or ill-typed field or name",
         serde_json::error::Category::Eof => "truncated",
     };
     KeystoreError::Format(format!("{kind}, line {} column {}", error.line(), error.column()))

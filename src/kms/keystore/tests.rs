@@ -167,6 +167,33 @@ fn no_field_can_be_changed_without_the_master_key() {
     }
 }
 
+/// A map would keep the last of two and lose the other without a word; names are compared as they decode.
+#[test]
+fn what_stands_there_twice_is_refused() {
+    let duplicates = [
+        ("\"audit.log\": [", "\"payments\": [], \"audit.log\": ["),
+        ("\"audit.log\": [", "\"audit\\u002elog\": [], \"audit.log\": ["),
+        ("\"revision\": 7", "\"revision\": 7, \"revision\": 7"),
+        ("\"kind\": \"key\"", "\"kind\": \"key\", \"kind\": \"key\""),
+        ("\"version\": 3", "\"version\": 3, \"version\": 3"),
+        ("\"mac\":", "\"keks\": {}, \"mac\":"),
+    ];
+    for (from, to) in duplicates {
+        let altered = KEY_VECTOR.replacen(from, to, 1);
+        assert_ne!(altered, KEY_VECTOR, "{from}");
+        assert!(
+            matches!(Keystore::parse(altered.as_bytes()), Err(KeystoreError::Format(_))),
+            "{to}"
+        );
+    }
+    // The very same entry once more: it would open, were it dropped.
+    let at = KEY_VECTOR.find("\"audit.log\"").unwrap();
+    let end = at + KEY_VECTOR[at..].find(']').unwrap() + 1;
+    let doubled = format!("{},{}", &KEY_VECTOR[..end], &KEY_VECTOR[at..]);
+    let error = open(doubled.as_bytes(), master(0x11)).err();
+    assert!(matches!(error, Some(KeystoreError::Format(_))), "{error:?}");
+}
+
 #[test]
 fn the_cost_of_key_derivation_is_bounded() {
     let with = |memory: u64, iterations: u64, lanes: u64| {
