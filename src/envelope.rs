@@ -14,6 +14,7 @@ pub mod marker;
 pub mod opening;
 #[cfg(test)]
 mod round_trip;
+pub mod salt;
 pub mod seal;
 pub mod sealing;
 mod uvarint;
@@ -25,6 +26,7 @@ pub use domain::{Domain, DomainError};
 pub use error::{OpenError, SealError};
 pub use marker::{Form, Marked, Marker, find_marker};
 pub use opening::{Opener, OpeningKey};
+pub use salt::{BatchPlace, SaltSource};
 pub use seal::{HeaderMode, MARKER, Parts, Seal};
 pub use sealing::{BatchSealer, SealBuffers, SealingKey};
 pub use wrapped_dek::{KekId, WRAPPED_DEK_BYTES_MAX, WrappedDek, WrappedDekError};
