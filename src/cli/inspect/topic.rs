@@ -15,13 +15,12 @@ pub(super) fn inspect(
     note: &mut dyn FnMut(&str),
     show: &mut dyn FnMut(&Item<'_>) -> Result<(), InspectError>,
 ) -> Result<(), InspectError> {
-    let mut client = Client::connect(bootstrap, PATIENT)?;
-    if client.is_proxy()? {
+    let mut leaders = Client::connect(bootstrap, PATIENT)?.leaders(topic)?;
+    // On a connection of its own: whoever does not take the question is no Sealwire.
+    let is_proxy = Client::connect(bootstrap, PATIENT).and_then(|mut client| client.is_proxy());
+    if is_proxy.unwrap_or(false) {
         note(bootstrap);
     }
-    let mut leaders = client.leaders(topic)?;
-    // Each partition has a connection of its own, to its leader.
-    drop(client);
     if let Some(wanted) = partition {
         leaders.retain(|leader| leader.partition == wanted);
         if leaders.is_empty() {
