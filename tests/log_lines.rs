@@ -172,6 +172,33 @@ fn without_descriptors_probes_answer_and_the_log_stays_short() {
     proxy.process.terminate(EVENTUALLY);
 }
 
+/// ACCEPTOR-3
+#[test]
+fn a_port_that_cannot_be_accepted_from_is_left_alone_and_said_once() {
+    let keystore = Keystore::create(&["orders"]);
+    let broker = LyingBroker::start();
+    let mut proxy = Proxy::start(&keystore, &broker.address, &[], None);
+    let limit = |descriptors: &str| {
+        let id = proxy.process.id().to_string();
+        let mut command = Command::new("prlimit");
+        command.args(["--pid", &id, &format!("--nofile={descriptors}:")]);
+        assert!(command.status().expect("prlimit").success());
+    };
+    // Fewer than are open.
+    limit("3");
+    let mut client = RawClient::connect(&proxy.bootstrap.address());
+    client.send_frame(&metadata_frame());
+    proxy.log_with("the refusal", "a connection was not accepted");
+    // Once more after 50 ms each would be ten lines.
+    wait::pause(Duration::from_millis(500));
+    limit("1000");
+    assert!(!client.receive_frame().is_empty(), "it had waited in the kernel");
+    let log = proxy.process.output();
+    assert_eq!(log.matches("was not accepted").count(), 1, "{log}");
+    assert!(log.contains("Too many open files"), "{log}");
+    proxy.process.terminate(EVENTUALLY);
+}
+
 /// The program in front of one broker, without a port that others could meet.
 struct Proxy {
     process: Process,

@@ -261,6 +261,17 @@ mod tests {
         assert!(!book.contradicts(1, &at(9092)) && book.contradicts(1, &at(9093)));
     }
 
+    /// ADDR-4
+    #[test]
+    fn what_is_no_host_in_a_state_file_is_left_out() {
+        let at = |host: &str| HostPort {
+            host: host.to_owned(),
+            port: 9092,
+        };
+        let book = AddressBook::new([(1, at("kafka_1")), (2, at("a\nb")), (3, at(&"h".repeat(256)))]);
+        assert_eq!(book.entries(), [(1, &at("kafka_1"))]);
+    }
+
     #[test]
     fn a_full_book_still_follows_the_nodes_that_it_has() {
         let at = |node_id, port| LearnedAddress {
