@@ -51,6 +51,8 @@ labels! {
         ClientMarker => "client_marker",
         /// The sealed batch is larger than the rule's `max_message_bytes`, or the request than `limits.request_bytes_max`.
         TooLarge => "too_large",
+        /// The broker refuses the sealed batch: it is larger than the topic's `max.message.bytes`.
+        TooLargeForBroker => "too_large_for_broker",
         /// The batch, or what it decompresses to, is not a valid record batch.
         Malformed => "malformed",
         /// A batch in a form that cannot be sealed or opened (magic 0 or 1, a codec that is not known).

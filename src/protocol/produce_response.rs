@@ -10,6 +10,7 @@ use super::PRODUCE_PARTITIONS_MAX;
 use super::addresses::{Endpoints, Rewrite};
 use super::api_key::PRODUCE;
 use super::cursor::{Cursor, ProtocolError};
+use super::error_code;
 use super::frame;
 use super::splice::Splice;
 
@@ -73,8 +74,26 @@ fn check_version(version: i16) -> Result<(), ProtocolError> {
     })
 }
 
-/// Walks a whole response and finds the broker addresses.
+/// Shows topic and error code of every partition that a broker has not stored, in versions in which topics have names.
+pub fn visit_errors(
+    frame: &[u8],
+    version: i16,
+    each: &mut dyn FnMut(&str, i16),
+) -> Result<(), ProtocolError> {
+    walk(frame, version, each).map(|_| ())
+}
+
+/// Finds the broker addresses.
 pub(super) fn locate(frame: &[u8], version: i16) -> Result<Endpoints, ProtocolError> {
+    walk(frame, version, &mut |_, _| {})
+}
+
+/// Walks a whole response.
+fn walk(
+    frame: &[u8],
+    version: i16,
+    each_error: &mut dyn FnMut(&str, i16),
+) -> Result<Endpoints, ProtocolError> {
     check_version(version)?;
     let mut room = Room::default();
     let flexible = is_flexible(version);
@@ -82,13 +101,17 @@ pub(super) fn locate(frame: &[u8], version: i16) -> Result<Endpoints, ProtocolEr
     frame::skip_response_header(&mut cursor, flexible)?;
     for _ in 0..cursor.array_len_non_null(flexible, topic_bytes_min(version))? {
         room.take_topic()?;
-        if version >= 13 {
+        let name = if version >= 13 {
             cursor.uuid()?;
+            None
         } else {
-            cursor.string_non_null(flexible)?;
-        }
+            Some(cursor.string_non_null(flexible)?)
+        };
         for _ in 0..cursor.array_len_non_null(flexible, partition_bytes_min(version))? {
-            skip_partition(&mut cursor, version, &mut room)?;
+            let (_, error_code) = skip_partition(&mut cursor, version, &mut room)?;
+            if let (Some(name), true) = (name, error_code != error_code::NONE) {
+                each_error(name, error_code);
+            }
         }
         cursor.skip_tagged_fields_if(flexible)?;
     }
@@ -145,15 +168,20 @@ impl Room {
 /// Records whose errors one response may name: a batch of 16 MiB has hardly more.
 const RECORD_ERRORS_MAX: usize = 131_072;
 
-/// Steps over one partition and says its number.
-fn skip_partition(cursor: &mut Cursor<'_>, version: i16, room: &mut Room) -> Result<i32, ProtocolError> {
+/// Steps over one partition and says its number and its error code.
+fn skip_partition(
+    cursor: &mut Cursor<'_>,
+    version: i16,
+    room: &mut Room,
+) -> Result<(i32, i16), ProtocolError> {
     room.partitions = room
         .partitions
         .checked_sub(1)
         .ok_or(ProtocolError::TooManyPartitions)?;
     let flexible = is_flexible(version);
     let index = cursor.i32()?;
-    cursor.skip(2 + 8 + 8)?; // error code, base offset, append time
+    let error_code = cursor.i16()?;
+    cursor.skip(8 + 8)?; // base offset, append time
     if version >= 5 {
         cursor.i64()?; // log start offset
     }
@@ -171,7 +199,7 @@ fn skip_partition(cursor: &mut Cursor<'_>, version: i16, room: &mut Room) -> Res
         cursor.string(flexible)?; // error message
     }
     cursor.skip_tagged_fields_if(flexible)?;
-    Ok(index)
+    Ok((index, error_code))
 }
 
 /// A topic has a name or an id, a partition count, and a count of tagged fields where flexible.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use kafka_protocol::messages::ProduceResponse;
+use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use sealwire::keys::KeyFailure;
 use sealwire::metrics::CloseReason;
 use sealwire::pipeline::{AuditEvent, ILLEGAL_NAME};
@@ -9,7 +11,7 @@ use sealwire::pipeline::{AuditEvent, ILLEGAL_NAME};
 use crate::rig::{Dek, Halt, PAYMENTS, Rig, at_offset, batch, dek, sealed, tampered};
 use crate::wire::{
     ToProduce, fetch_request, fetch_response, fetched, metadata_request, metadata_response, only_frame,
-    produce, stored, to_produce, verdicts,
+    produce, response, stored, text, to_produce, verdicts,
 };
 
 /// Produces the partitions and gives what the audit log is told.
@@ -150,6 +152,40 @@ fn records_of_refused_batches_are_counted_where_their_number_is_known() {
     let response = fetch_response(11, 6, &[fetched("sealed-a", 0, &[good, bad].concat())]);
     assert_eq!(rig.broker_sends(&response), Ok(Halt::More));
     assert_eq!(refused_records(&rig).get("tag"), Some(&3));
+}
+
+#[test]
+fn what_the_broker_finds_too_large_is_counted_where_it_was_sealed() {
+    for version in 3..=12 {
+        let mut rig = Rig::with_keys();
+        let records = batch(&["value"]);
+        let partitions = [
+            to_produce("sealed-a", 0, &records),
+            to_produce("sealed-a", 1, &records),
+            to_produce("pass-a", 0, &records),
+            to_produce("unknown", 0, &records),
+        ];
+        assert_eq!(
+            rig.client_sends(&produce(version, 5, -1, &partitions)),
+            Ok(Halt::More)
+        );
+        rig.at_broker();
+        let answer = |topic: &str, codes: &[i16]| {
+            let partitions = codes.iter().enumerate().map(|(index, code)| {
+                PartitionProduceResponse::default()
+                    .with_index(index as i32)
+                    .with_error_code(*code)
+            });
+            TopicProduceResponse::default()
+                .with_name(text(topic).into())
+                .with_partition_responses(partitions.collect())
+        };
+        let body = ProduceResponse::default()
+            .with_responses(vec![answer("sealed-a", &[10, 0]), answer("pass-a", &[10])]);
+        assert_eq!(rig.broker_sends(&response(version, 5, &body)), Ok(Halt::More));
+        let counted = [("no_rule", 1), ("too_large_for_broker", 1)];
+        assert_eq!(rig.refusals(), counted.into(), "version {version}");
+    }
 }
 
 #[test]

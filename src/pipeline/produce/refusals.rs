@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use super::{ProduceFrame, ProduceWork, Verdict, index_of, record_count};
-use crate::metrics::{CloseReason, Direction};
+use crate::metrics::{CloseReason, Direction, RefusalReason};
 use crate::pipeline::refusal::ProduceRefusal;
 use crate::pipeline::sequence_guard::SequenceGuard;
 use crate::pipeline::{Pipeline, Refused};
-use crate::protocol::produce_response::Refusal;
+use crate::protocol::error_code;
+use crate::protocol::produce_response::{Refusal, visit_errors};
+use crate::rules::Action;
 
 impl ProduceWork {
     /// What was refused with a retriable code is not overtaken; what was refused for good holds nothing back any more.
@@ -75,5 +77,28 @@ impl ProduceWork {
             });
         }
         merged
+    }
+}
+
+impl Pipeline {
+    /// Counts the sealed partitions that a broker refuses for their size. An answer that is not well formed is somebody else's to judge.
+    pub(in crate::pipeline) fn count_too_large(&mut self, cluster: usize, answer: &[u8], version: i16) {
+        let Some(rules) = self.clusters.get_mut(cluster) else {
+            return;
+        };
+        let _ = visit_errors(answer, version, &mut |name, code| {
+            if code != error_code::MESSAGE_TOO_LARGE {
+                return;
+            }
+            let topic = rules.topic(name, &mut self.metrics, &mut self.work);
+            if topic
+                .rule
+                .as_ref()
+                .is_some_and(|rule| matches!(rule.action, Action::Seal(_)))
+            {
+                let counters = self.metrics.topic(topic.metrics);
+                counters.refused(Direction::Request, RefusalReason::TooLargeForBroker, 0, 0);
+            }
+        });
     }
 }

@@ -131,6 +131,7 @@ impl Session {
                     Some(Answer::Produce(refusals)) => refusals.as_slice(),
                     _ => &[],
                 };
+                pipeline.count_too_large(self.listener.cluster, frame, version);
                 let address_of = &mut |node| self.listener.address_of(node);
                 let is_written = produce_response::merge(frame, version, refusals, address_of, out);
                 if !is_written.map_err(malformed)? {

@@ -74,7 +74,7 @@ fn merge_topic(
     let mut written = 0usize;
     for _ in 0..count {
         let start = cursor.position();
-        let index = skip_partition(cursor, version, room)?;
+        let (index, _) = skip_partition(cursor, version, room)?;
         if pending.has(&of_topic, index) {
             splice.copy_to(start)?;
             splice.skip_to(cursor.position())?;
