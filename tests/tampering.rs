@@ -3,6 +3,8 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
+#[path = "tampering/skipped_ends.rs"]
+mod skipped_ends;
 #[path = "support/fixture.rs"]
 mod support;
 

@@ -13,6 +13,9 @@
 //!   batch, and nobody has verified them.
 //! - FETCH-OPEN-6: opening makes a response longer where batches were compressed. Once it is longer than it was, and than
 //!   `decompressed_batch_bytes_max`, what lies behind is left for the client's next fetch.
+//! - FETCH-OPEN-7: of a batch whose records are all left out nothing is delivered: where others are delivered, what a client
+//!   gets has a gap, as after compaction. Where a partition would deliver nothing else, one batch stands for the gap
+//!   ([`Gap`](crate::record_batch::Gap)), or the client could not get past it.
 
 mod batches;
 
@@ -403,6 +406,7 @@ impl FetchWork {
                     ended: false,
                     draft: None,
                     copying: None,
+                    gap: None,
                 });
                 self.next = Next::Records;
             }

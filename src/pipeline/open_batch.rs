@@ -43,6 +43,13 @@ pub(super) enum Opened {
         /// Records that were left out or emptied because they do not open.
         unreadable: Option<(u64, FetchRefusal)>,
     },
+    /// All its records are left out because they do not open, and nothing is written.
+    Skipped {
+        /// The batch.
+        header: BatchHeader,
+        /// How many they are, and why.
+        unreadable: (u64, FetchRefusal),
+    },
     /// A key was asked for and is not there yet.
     Waiting,
     /// The batch may not be delivered.
@@ -243,6 +250,13 @@ impl OpenDraft {
         };
         // INVARIANT: no more records were left out than there are.
         let record_count = self.header.record_count.saturating_sub(walk.dropped);
+        if let (0, Some((count, refusal))) = (record_count, &walk.unreadable) {
+            writer.abandon(out);
+            return Ok(Some(Opened::Skipped {
+                header: self.header,
+                unreadable: (*count, refusal.clone()),
+            }));
+        }
         let opened = Opened::Written {
             records: walk.sealed,
             bytes: writer.bytes(out),

@@ -3,11 +3,12 @@
 use sealwire::envelope::HeaderMode;
 use sealwire::keys::KeyFailure;
 use sealwire::pipeline::Wait;
-use sealwire::record_batch::{BatchHeader, Codec, RecordInput};
+use sealwire::record_batch::{BatchHeader, Codec, Gap, RecordInput};
 
 use crate::fetch::{code_of, fetch, records_of};
 use crate::rig::{
-    Halt, PAYMENTS, Rig, batch, batch_of, contains, dek, recompressed, sealed, sealed_with, tampered,
+    Halt, OTHER, PAYMENTS, Rig, at_offset, batch, batch_of, contains, dek, recompressed, sealed, sealed_with,
+    tampered,
 };
 use crate::wire::{delivered, fetch_request, fetch_response, fetched, only_frame};
 
@@ -137,8 +138,8 @@ fn a_wrapped_key_that_does_not_unwrap_is_a_tag_that_does_not_verify() {
 
         // `on_unreadable` is for records that will never open.
         let outcome = records_of(&mut rig, "skip-a", &sealed(&clear, &altered, "skip-a"));
-        let skipped = BatchHeader::parse(&outcome.records).map(|header| header.record_count);
-        let expected = if code == 2 { (0, Some(0)) } else { (29, None) };
+        let skipped = BatchHeader::parse(&outcome.records).map(|header| header.attributes.is_control());
+        let expected = if code == 2 { (0, Some(true)) } else { (29, None) };
         assert_eq!((outcome.error_code, skipped.ok()), expected, "{failure:?}");
     }
 }
@@ -165,4 +166,53 @@ fn a_malformed_key_beside_one_that_comes_late() {
     assert!(!contains(&outcome[0].records, "altered"));
     let again = fetch(&mut rig, 11, &[fetched("skip-a", 0, &stored)]);
     assert_eq!(again[0].records, outcome[0].records);
+}
+
+/// FETCH-OPEN-7: what is left out leaves a gap between others, and one batch stands for it where there are none.
+#[test]
+fn batches_that_are_left_out_stand_for_nothing_or_for_one_gap() {
+    let mut rig = Rig::with_keys();
+    let good = |offset| at_offset(&sealed(&batch(&["good"]), &PAYMENTS, "skip-a"), offset);
+    let clear = |offset| at_offset(&batch(&["good"]), offset);
+    let bad = |offset| at_offset(&batch(&["bad", "bad"]), offset);
+    let foreign = |offset| at_offset(&sealed(&batch(&["foreign"]), &OTHER, "skip-a"), offset);
+    let late = |offset| at_offset(&sealed(&batch(&["late"]), &dek("payments", 9), "skip-a"), offset);
+    let gap = |first: i64, last: i64| {
+        let mut headers = [first, last - 1].map(|offset| BatchHeader::parse(&bad(offset)).unwrap());
+        headers[0].last_offset_delta = 0;
+        let mut out = Vec::new();
+        Gap::of(&headers[0]).up_to(&headers[1]).put(&mut out);
+        out
+    };
+    for (stored, expected) in [
+        (vec![bad(5)], gap(5, 6)),
+        (vec![bad(5), bad(7), bad(20)], gap(5, 21)),
+        (vec![bad(0)], gap(0, 1)),
+        (vec![good(4), bad(5), bad(7)], clear(4)),
+        (vec![bad(5), good(7)], clear(7)),
+        (
+            vec![bad(2), good(4), bad(5), good(7), bad(8)],
+            [clear(4), clear(7)].concat(),
+        ),
+        // What may not be delivered, or not yet, comes with the next fetch.
+        (vec![bad(5), foreign(7)], gap(5, 6)),
+        (vec![bad(5), late(7), good(8)], gap(5, 6)),
+        (vec![bad(5), bad(7)[..40].to_vec()], gap(5, 6)),
+    ] {
+        let outcome = records_of(&mut rig, "skip-a", &stored.concat());
+        assert_eq!((outcome.error_code, outcome.records), (0, expected), "{stored:?}");
+    }
+    assert_eq!(code_of(&mut rig, "skip-a", &[foreign(7), bad(8)].concat()), 29);
+
+    // A response that delivers a gap is not held.
+    let sent = fetched("skip-a", 0, &bad(5));
+    assert_eq!(rig.client_sends(&fetch_request(11, 3)), Ok(Halt::More));
+    assert_eq!(
+        rig.broker_sends(&fetch_response(11, 3, std::slice::from_ref(&sent))),
+        Ok(Halt::More)
+    );
+    assert_eq!(
+        delivered(&only_frame(&rig.at_client()), 11),
+        [sent.with(&gap(5, 6))]
+    );
 }

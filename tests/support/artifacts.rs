@@ -1,4 +1,4 @@
-//! What has to be fetched or compiled before a test can run: Kafka's jars, the Java, Python and Go clients, kcat.
+//! What has to be fetched or compiled before a test can run: Kafka's jars, the Java, Python, Go and Node.js clients, kcat.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -81,12 +81,21 @@ pub(crate) fn python() -> PathBuf {
 
 /// The franz-go client program.
 pub(crate) fn go_agent() -> PathBuf {
-    let mut inputs = sources("go", "go");
-    inputs.extend(["go/go.mod", "go/go.sum"].map(|name| clients().join(name)));
-    let folder = cache::prepare("go-agent", &contents(&inputs), |folder| {
+    go_program("go", "go-agent")
+}
+
+/// The program of readers on sarama and kafka-go.
+pub(crate) fn go_reader() -> PathBuf {
+    go_program("readers", "go-reader")
+}
+
+fn go_program(source: &str, name: &str) -> PathBuf {
+    let mut inputs = sources(source, "go");
+    inputs.extend(["go.mod", "go.sum"].map(|file| clients().join(source).join(file)));
+    let folder = cache::prepare(name, &contents(&inputs), |folder| {
         let mut build = Command::new("go");
         build
-            .current_dir(clients().join("go"))
+            .current_dir(clients().join(source))
             .env("GOTOOLCHAIN", "local");
         build
             .args(["build", "-mod=readonly", "-o"])
@@ -97,11 +106,40 @@ pub(crate) fn go_agent() -> PathBuf {
     folder.join("agent")
 }
 
-/// kcat, from Debian's package. A machine without it is given it, or the test fails: skipping would prove nothing.
+/// The folder of kafkajs, which needs no other package.
+pub(crate) fn kafkajs() -> PathBuf {
+    node();
+    let folder = cache::prepare("kafkajs", KAFKAJS, |folder| {
+        let mut install = Command::new("npm");
+        install.current_dir(folder);
+        install.args([
+            "install",
+            "--silent",
+            "--no-save",
+            "--ignore-scripts",
+            "--prefix",
+            ".",
+        ]);
+        cache::run(install.arg(KAFKAJS));
+    });
+    folder.join("node_modules/kafkajs")
+}
+
+/// Node.js, for kafkajs.
+pub(crate) fn node() -> &'static str {
+    installed("node", "--version", &["nodejs", "npm"])
+}
+
+/// kcat, the command-line client.
 pub(crate) fn kcat() -> &'static str {
+    installed("kcat", "-V", &["kcat"])
+}
+
+/// A program from Debian's packages. A machine without it is given it, or the test fails: skipping would prove nothing.
+fn installed(program: &'static str, version: &str, packages: &[&str]) -> &'static str {
     let present = || {
-        Command::new("kcat")
-            .arg("-V")
+        Command::new(program)
+            .arg(version)
             .output()
             .is_ok_and(|output| output.status.success())
     };
@@ -112,16 +150,20 @@ pub(crate) fn kcat() -> &'static str {
             assert_eq!(
                 user.trim(),
                 "0",
-                "kcat is missing and only root may install it: apt-get install kcat"
+                "{program} is missing and only root may install it: apt-get install {}",
+                packages.join(" ")
             );
             cache::run(Command::new("apt-get").args(["update", "-qq"]));
             let mut install = Command::new("apt-get");
             install.env("DEBIAN_FRONTEND", "noninteractive");
-            cache::run(install.args(["install", "-y", "-qq", "--no-install-recommends", "kcat"]));
+            install.args(["install", "-y", "-qq", "--no-install-recommends"]);
+            cache::run(install.args(packages));
         }
     }
-    "kcat"
+    program
 }
+
+const KAFKAJS: &str = "kafkajs@2.2.4";
 
 const NEWER_CLIENT: &str = "org.apache.kafka:kafka-clients:4.4.0";
 

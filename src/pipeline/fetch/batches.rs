@@ -14,7 +14,7 @@ use crate::pipeline::seal_batch::has_room;
 use crate::pipeline::topics::Topic;
 use crate::pipeline::work::STEP_MAX;
 use crate::protocol::writer::LengthSlot;
-use crate::record_batch::{BatchKind, BatchSlice, Batches};
+use crate::record_batch::{BatchKind, BatchSlice, Batches, GAP_BYTES, Gap};
 use crate::rules::{Action, Forms};
 
 /// A partition whose records are being written.
@@ -30,12 +30,19 @@ pub(super) struct OpenPartition {
     pub(super) draft: Option<OpenDraft>,
     /// The batch at `at` is copied as it is, up to this position of the frame.
     pub(super) copying: Option<usize>,
+    /// Batches in front of which nothing is written, and of which nothing is (FETCH-OPEN-7).
+    pub(super) gap: Option<Gap>,
 }
 
 impl OpenPartition {
     /// Whether none of its records is written.
     fn is_empty(&self, out: &[u8]) -> bool {
         out.len() == self.records_length.content_start()
+    }
+
+    /// Whether the client gets nothing of it, as far as it is done.
+    fn delivers_nothing(&self, out: &[u8]) -> bool {
+        self.is_empty(out) && self.gap.is_none()
     }
 }
 
@@ -62,6 +69,13 @@ impl FetchWork {
                 Ok(Some(fetched))
             }
             Ok(Some(Batched::End)) => {
+                if let Some(gap) = open.gap.filter(|_| open.is_empty(out)) {
+                    if !has_room(out, GAP_BYTES) {
+                        self.open = Some(open);
+                        return Ok(Some(Fetched::Room(GAP_BYTES)));
+                    }
+                    gap.put(out);
+                }
                 let partition = self.present()?;
                 self.copy_until = partition.end;
                 open.records_length
@@ -125,7 +139,7 @@ impl FetchWork {
             Some(Err(_)) => rest.len(),
             None => {
                 // FETCH-OPEN-5. Brokers send a part alone only to versions of Fetch below 3.
-                if !rest.is_empty() && open.is_empty(out) && !open.ended {
+                if !rest.is_empty() && open.delivers_nothing(out) && !open.ended {
                     self.emptied = true;
                 }
                 return Ok(Some(Batched::End));
@@ -198,9 +212,29 @@ impl FetchWork {
                 }
                 open.at = batch_end;
             }
+            Opened::Skipped { header, unreadable } => {
+                let (count, refusal) = unreadable;
+                self.delivers = true;
+                pipeline.metrics.topic(topic.metrics).records_skipped += count;
+                let noted = Noted {
+                    topic: &topic,
+                    partition: index,
+                    offset: base_offset,
+                    refusal: &refusal,
+                    // They count as skipped.
+                    records: 0,
+                    bytes: 0,
+                };
+                self.note(pipeline, fetch, &noted);
+                if open.is_empty(out) {
+                    let gap = open.gap.map_or(Gap::of(&header), |gap| gap.up_to(&header));
+                    open.gap = Some(gap);
+                }
+                open.at = batch_end;
+            }
             Opened::Waiting => {
                 self.waits = true;
-                if !open.ended && open.is_empty(out) {
+                if !open.ended && open.delivers_nothing(out) {
                     self.emptied = true;
                 }
                 open.ended = true;
@@ -217,7 +251,7 @@ impl FetchWork {
                         bytes,
                     };
                     self.note(pipeline, fetch, &noted);
-                    if open.is_empty(out) {
+                    if open.delivers_nothing(out) {
                         self.emptied = true;
                         let code = refusal.error_code().to_be_bytes();
                         let code_end = open.error_code_at.saturating_add(code.len());
