@@ -55,23 +55,27 @@ pub enum ClientError {
     },
 }
 
-/// How long a broker is waited for.
+/// How long a broker is waited for, and how much is taken of it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
     pub(crate) connect: Duration,
     pub(crate) answer: Duration,
+    /// One answer.
+    pub(crate) answer_bytes_max: u64,
 }
 
-/// For a person who waits for one broker.
+/// For a person who waits for one broker. It sends at least one whole batch (KIP-74), however large the topic lets it be.
 pub(crate) const PATIENT: Patience = Patience {
     connect: Duration::from_secs(5),
     answer: Duration::from_secs(15),
+    answer_bytes_max: 512 << 20,
 };
 
 /// A connection to one broker.
 pub(crate) struct Client {
     stream: TcpStream,
     address: String,
+    answer_bytes_max: u64,
     correlation_id: i32,
 }
 
@@ -126,6 +130,7 @@ impl Client {
         Ok(Self {
             stream: stream.map_err(|source| broker(address, source))?,
             address: address.to_owned(),
+            answer_bytes_max: patience.answer_bytes_max,
             correlation_id: 0,
         })
     }
@@ -258,7 +263,7 @@ impl Client {
         let mut prefix = [0; 4];
         self.stream.read_exact(&mut prefix)?;
         let length = u64::from(u32::from_be_bytes(prefix));
-        if length > ANSWER_BYTES_MAX {
+        if length > self.answer_bytes_max {
             let text =
                 format!("it announces an answer of {length} bytes; is this a Kafka listener without TLS?");
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
@@ -490,8 +495,6 @@ const FETCH_WITH_TOPIC_IDS: i16 = 13;
 const EARLIEST: i64 = -2;
 
 const FETCH_BYTES: i32 = 8 << 20;
-/// A broker sends at least one whole batch (KIP-74), however large the topic lets it be.
-const ANSWER_BYTES_MAX: u64 = 512 << 20;
 
 #[cfg(test)]
 mod tests {

@@ -81,6 +81,8 @@ const HOPS_MAX: usize = 8;
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const ONE: Identity = [1; 16];
@@ -143,6 +145,18 @@ mod tests {
             frame = passed(&frame, &[hop; 16]).expect("it goes on");
         }
         assert_eq!(passed(&frame, &[100; 16]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_headers_are_errors_or_pass(rest in proptest::collection::vec(any::<u8>(), 0..100)) {
+            let frame = [&[0, 18, 0, 3, 0, 0, 0, 7][..], &rest].concat();
+            let mut out = Vec::new();
+            match pass(&frame, &ONE, &mut out) {
+                Ok(Way::Onward) => prop_assert!(out.len() <= frame.len() + 4 + 5 * 3 + 16),
+                Ok(Way::Round) | Err(_) => prop_assert!(out.is_empty()),
+            }
+        }
     }
 
     #[test]

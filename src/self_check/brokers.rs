@@ -69,6 +69,7 @@ fn patience(deadline: Instant) -> Patience {
     Patience {
         connect: wait(CONNECT_MAX),
         answer: wait(ANSWER_MAX),
+        answer_bytes_max: ANSWER_BYTES_MAX,
     }
 }
 
@@ -167,3 +168,5 @@ fn reach(host: &str, port: i32, own: &OwnPorts, deadline: Instant) -> Result<(),
 
 const CONNECT_MAX: Duration = Duration::from_secs(3);
 const ANSWER_MAX: Duration = Duration::from_secs(10);
+/// As much as the proxy takes of a Metadata response from anybody.
+const ANSWER_BYTES_MAX: u64 = 64 << 20;
