@@ -13,7 +13,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
@@ -22,6 +22,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::task::yield_now;
 use tokio::time::{Sleep, sleep};
+
+use crate::repeats::{News, Repeats};
 
 /// How long, and for how many, the endpoint waits.
 #[derive(Clone, Copy)]
@@ -73,6 +75,8 @@ pub(super) struct PatientListener {
     patience: Patience,
     /// Oldest first; some of them may have asked, or be gone.
     silent: VecDeque<Silent>,
+    /// Why nobody could be accepted, as the log was told lately.
+    said: Repeats<Option<i32>>,
 }
 
 struct Silent {
@@ -87,6 +91,7 @@ impl PatientListener {
             listener,
             patience,
             silent: VecDeque::new(),
+            said: Repeats::new(),
         }
     }
 
@@ -125,7 +130,9 @@ impl Listener for PatientListener {
                 Ok((stream, peer)) => return (self.take_in(stream), peer),
                 // Out of descriptors, or the peer is gone already: neither may spin.
                 Err(error) => {
-                    tracing::warn!(%error, "the admin endpoint cannot accept a connection");
+                    if self.said.news(error.raw_os_error(), Instant::now()) != News::None {
+                        tracing::warn!(%error, "the admin endpoint cannot accept a connection; the same is not said again for a minute");
+                    }
                     sleep(ACCEPT_PAUSE).await;
                 }
             }
