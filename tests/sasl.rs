@@ -84,6 +84,19 @@ fn wrong_password_is_the_brokers_to_refuse() {
     );
 }
 
+/// AUTH-5: as at a broker.
+#[test]
+fn a_login_and_what_comes_behind_it_may_be_sent_at_once() {
+    let rig = &*RIG;
+    for address in [rig.cluster.bootstrap_of(Login::Sasl), rig.bootstrap()] {
+        let mut client = RawClient::connect(&address);
+        let (handshaken, logged_in, answer) = client.pipeline_plain(USER, PASSWORD);
+        assert_eq!((handshaken, logged_in), (0, 0));
+        // Correlation id, throttle time, count, and at least a folder.
+        assert!(answer.len() > 4 + 4 + 4, "{answer:?}");
+    }
+}
+
 #[test]
 fn who_is_not_logged_in_has_nothing_worked_on() {
     let rig = &*RIG;

@@ -78,6 +78,41 @@ fn what_a_client_leaves_open_is_closed_soon_and_does_not_hold_the_end() {
     drop(another);
 }
 
+/// The time that a broker takes for its answers is not the client's.
+#[test]
+fn a_client_that_waits_for_a_slow_broker_lives_and_a_silent_one_does_not() {
+    let broker = start_broker(|mut socket| {
+        while read_frame(&mut socket).is_some() {
+            wait::pause(3 * UNPROVEN);
+            // No error, no APIs.
+            answer(&mut socket, &[0; 10]);
+        }
+    });
+    let keystore = Keystore::create(&["orders"]);
+    let limit = format!("limits.idle_timeout_unauthenticated={}ms", UNPROVEN.as_millis());
+    let proxy = start_proxy(&broker, &keystore, &[&limit]);
+    for questions in [0, 1] {
+        let begun = Instant::now();
+        let mut client = TcpStream::connect(proxy.bootstrap()).expect("connecting");
+        for _ in 0..questions {
+            // ApiVersions 0.
+            let head = [0, 0, 0, 10, 0, 18, 0, 0];
+            let asked = client.write_all(&[&head[..], &CORRELATION_ID, &[0xff, 0xff]].concat());
+            asked.expect("sending");
+            assert!(read_frame(&mut client).is_some(), "an answer, if a late one");
+        }
+        assert_eq!(client.read(&mut [0; 1]).expect("the end"), 0);
+        let took = begun.elapsed();
+        let least = UNPROVEN * (1 + 3 * questions);
+        assert!(
+            (least..least + Duration::from_secs(6)).contains(&took),
+            "{took:?}"
+        );
+    }
+    let closed = "sealwire_connections_closed_total";
+    assert_eq!(proxy.metric(closed, &["reason=\"idle_unauthenticated\""]), 2.0);
+}
+
 /// A broker that serves each connection so, on a thread of its own that ends with the test's process; its address.
 fn start_broker(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind((HOST, 0)).expect("a port");
@@ -135,6 +170,8 @@ fn answer(socket: &mut TcpStream, body: &[u8]) {
 const CORRELATION_ID: [u8; 4] = [0, 0, 0, 7];
 /// Less than a kernel takes for a client that does not read.
 const ANSWER_BYTES: usize = 1 << 20;
+/// How long a client is waited for that is not logged in, here; the default is ten seconds.
+const UNPROVEN: Duration = Duration::from_secs(1);
 /// How long a client is given to end its side.
 const PARTING: Duration = Duration::from_secs(1);
 const EVENTUALLY: Duration = Duration::from_secs(30);

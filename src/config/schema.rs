@@ -304,7 +304,7 @@ pub const KEYS: &[Key] = &[
         "limits.idle_timeout_unauthenticated",
         [SECOND, DAY],
         "\"10s\"",
-        "The same for a connection that has not got through its first exchange or its SASL authentication; at most `idle_timeout`.",
+        "The same for a connection that has not got through its first exchange or its SASL authentication, in all; what the broker takes to answer is not the client's and does not count. At most `idle_timeout`.",
     ),
     time(
         "limits.connect_timeout",

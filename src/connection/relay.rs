@@ -86,6 +86,19 @@ where
         &self.session
     }
 
+    /// Whether a connection that ends so says that no broker is there: it has answered nothing.
+    pub(crate) fn met_silence(&self, reason: CloseReason) -> bool {
+        let is_brokers_end = matches!(
+            reason,
+            CloseReason::BrokerClosed
+                | CloseReason::BrokerError
+                | CloseReason::BrokerSilent
+                | CloseReason::IdleUnauthenticated
+        );
+        // A client may be tired of waiting sooner than we.
+        !self.session.has_heard() && (is_brokers_end || self.session.waits_for_broker())
+    }
+
     fn run(&mut self, context: &mut Context<'_>) -> Result<Poll<Turn>, CloseReason> {
         let now = Instant::now();
         match self.status.request() {
@@ -110,6 +123,7 @@ where
             };
             if requests != Moved::Nothing || responses != Moved::Nothing {
                 self.status.touch(now, self.session.is_proven());
+                self.status.waits_for_broker(now, self.session.waits_for_broker());
             }
             self.end_if_done(draining, now)?;
             if requests == Moved::Enough || responses == Moved::Enough {

@@ -340,11 +340,23 @@ fn a_broker_may_take_its_time_with_the_first_request() {
     assert_eq!(bench.settle(), None);
     assert_eq!(ask(&bench), Request::Run, "there never is an answer");
 
+    // Once it has answered, or while it cannot, it is the client's turn.
     let stranger = Request::Close(CloseReason::IdleUnauthenticated);
-    for part in [&heartbeat(1)[..25], &request(18, 0, 1, &[])] {
+    for (request, answer) in [
+        (&heartbeat(1)[..25], None),
+        (
+            &request(18, 0, 1, &[]),
+            Some(frame(&[&1_i32.to_be_bytes(), &[0; 6]])),
+        ),
+    ] {
         let mut bench = Bench::stranger(Limits::default());
-        bench.client.arrive(part);
+        bench.client.arrive(request);
         assert_eq!(bench.settle(), None);
+        if let Some(answer) = answer {
+            assert_eq!(ask(&bench), Request::Run);
+            bench.broker.arrive(&answer);
+            assert_eq!(bench.settle(), None);
+        }
         assert_eq!(ask(&bench), stranger);
         assert_eq!(bench.settle(), Some(CloseReason::IdleUnauthenticated));
     }

@@ -31,6 +31,9 @@ pub(crate) struct Status {
     accepted: Instant,
     active: Cell<Instant>,
     proven: Cell<bool>,
+    /// How long the client was waited for until it was its turn last, and since when it is; `None` while the broker is waited for.
+    clients_time: Cell<Duration>,
+    clients_turn: Cell<Option<Instant>>,
     request: Cell<Request>,
     drain_began: Cell<Option<Instant>>,
     /// The cluster and the node on whose port it came.
@@ -45,6 +48,8 @@ impl Status {
             accepted: now,
             active: Cell::new(now),
             proven: Cell::new(false),
+            clients_time: Cell::new(Duration::ZERO),
+            clients_turn: Cell::new(Some(now)),
             request: Cell::new(Request::Run),
             drain_began: Cell::new(None),
             node: Cell::new(None),
@@ -61,6 +66,26 @@ impl Status {
     pub(crate) fn touch(&self, now: Instant, proven: bool) {
         self.active.set(now);
         self.proven.set(proven);
+    }
+
+    /// Whose turn it is: the broker's to answer, or to be reached, or the client's to send something.
+    pub(crate) fn waits_for_broker(&self, now: Instant, waits: bool) {
+        match self.clients_turn.get() {
+            Some(_) if waits => {
+                self.clients_time.set(self.clients_time(now));
+                self.clients_turn.set(None);
+            }
+            None if !waits => self.clients_turn.set(Some(now)),
+            _ => {}
+        }
+    }
+
+    /// How long the client has been waited for in all.
+    fn clients_time(&self, now: Instant) -> Duration {
+        let since = self.clients_turn.get().unwrap_or(now);
+        self.clients_time
+            .get()
+            .saturating_add(now.saturating_duration_since(since))
     }
 
     /// What the executor asks.
@@ -179,11 +204,13 @@ impl Registry {
         }
     }
 
-    /// Closes connections on which nothing has passed for `idle`, and those that were accepted `unproven` ago and that the
-    /// broker has not accepted since.
+    /// Closes connections on which nothing has passed for `idle`, and those that the broker has not accepted yet and whose client
+    /// was waited for `unproven` long, be it in parts, or that are as old as `idle`.
     pub(crate) fn close_idle(&self, now: Instant, idle: Duration, unproven: Duration) {
         for status in self.connections.values() {
-            if !status.proven.get() && now.saturating_duration_since(status.accepted) >= unproven {
+            let age = now.saturating_duration_since(status.accepted);
+            let is_late = status.clients_time(now) >= unproven || age >= idle;
+            if !status.proven.get() && is_late {
                 status.ask(Request::Close(CloseReason::IdleUnauthenticated));
             } else if now.saturating_duration_since(status.active.get()) >= idle {
                 status.ask(Request::Close(CloseReason::Idle));
@@ -214,6 +241,33 @@ mod tests {
         assert_eq!(quiet.request(), Request::Run);
         registry.close_idle(start + Duration::from_secs(600), idle, unproven);
         assert_eq!(quiet.request(), Request::Close(CloseReason::Idle));
+    }
+
+    #[test]
+    fn what_waits_for_the_broker_is_not_the_clients_silence() {
+        let mut registry = Registry::default();
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let (idle, unproven) = (Duration::from_secs(100), Duration::from_secs(10));
+        let (_, status) = registry.add(start);
+        // Four seconds are the client's, thirty the broker's.
+        status.waits_for_broker(at(4), true);
+        registry.close_idle(at(33), idle, unproven);
+        status.waits_for_broker(at(34), false);
+        status.waits_for_broker(at(36), false);
+        registry.close_idle(at(39), idle, unproven);
+        assert_eq!(status.request(), Request::Run, "nine seconds");
+        registry.close_idle(at(40), idle, unproven);
+        let late = Request::Close(CloseReason::IdleUnauthenticated);
+        assert_eq!(status.request(), late, "ten seconds");
+        // A broker that never answers is not waited for for ever.
+        let (_, status) = registry.add(start);
+        status.waits_for_broker(at(1), true);
+        status.touch(at(90), false);
+        registry.close_idle(at(99), idle, unproven);
+        assert_eq!(status.request(), Request::Run);
+        registry.close_idle(at(100), idle, unproven);
+        assert_eq!(status.request(), late);
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //!   on. Where no exchange has begun, an answer to an ordinary request is proof. Once one has, only an answer that names the
 //!   cluster's brokers is: SCRAM's first round is accepted from whoever knows a name, and within an exchange Kafka answers any
 //!   other request with an error before it closes.
+//! - AUTH-5: an ordinary request that comes behind a token waits for its answer: a broker reads it when the exchange is over.
 
 /// A broker's `sasl.server.max.receive.size` default, applied to every frame of the exchange and to ApiVersions.
 pub(crate) const FRAME_BYTES_MAX: usize = 524_288;
@@ -22,8 +23,6 @@ pub(crate) const SASL_AUTHENTICATE: i16 = 36;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Authentication {
     exchange: Exchange,
-    /// An ordinary request was passed on outside an exchange.
-    asked: bool,
     /// A round of the exchange was accepted.
     accepted: bool,
     /// An ordinary request was answered, be it with an error.
@@ -65,12 +64,8 @@ impl Authentication {
             }
             API_VERSIONS | SASL_AUTHENTICATE => {}
             // AUTH-3: the first ordinary request after a renewal ends it.
-            _ => {
-                self.asked = true;
-                if self.exchange == Exchange::Again {
-                    self.exchange = Exchange::Done;
-                }
-            }
+            _ if self.exchange == Exchange::Again => self.exchange = Exchange::Done,
+            _ => {}
         }
     }
 
@@ -108,12 +103,6 @@ impl Authentication {
     /// Whether it is certain that the client is logged in, or need not be (AUTH-4).
     pub(crate) fn is_logged_in(&self) -> bool {
         self.logged_in
-    }
-
-    /// Whether an ordinary request waits for the broker. One that wants a login first closes the connection at once, so
-    /// that a wait is the broker's own: a fetch or a join of a group may take minutes.
-    pub(crate) fn has_asked(&self) -> bool {
-        self.asked
     }
 }
 
@@ -172,9 +161,8 @@ mod tests {
     fn without_sasl_the_first_ordinary_answer_proves_the_client() {
         let mut state = Authentication::default();
         assert!(state.permits(METADATA));
-        assert!(!state.has_asked());
         state.requested(METADATA);
-        assert!(!state.is_proven() && state.has_asked());
+        assert!(!state.is_proven());
         assert!(!state.is_logged_in());
         state.answered(METADATA, 0);
         assert!(state.is_proven() && state.is_logged_in());

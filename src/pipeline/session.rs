@@ -240,9 +240,14 @@ impl Session {
         self.finished.take()
     }
 
-    /// Whether the broker has shown that it takes this client, or has a whole ordinary request of it to answer.
+    /// Whether the broker has shown that it takes this client.
     pub fn is_proven(&self) -> bool {
-        self.authentication.is_proven() || (self.authentication.has_asked() && self.request_left == 0)
+        self.authentication.is_proven()
+    }
+
+    /// Whether the broker has a whole request of the client, or of the session itself, to answer.
+    pub fn waits_for_broker(&self) -> bool {
+        !self.in_flight.is_empty() && self.request_left == 0
     }
 
     /// Whether the broker has shown for certain that the client is logged in, or need not be: only then are records worked on,

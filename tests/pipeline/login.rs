@@ -2,6 +2,7 @@
 
 use sealwire::config::Limits;
 use sealwire::metrics::CloseReason;
+use sealwire::pipeline::Wait;
 
 use crate::rig::{Halt, Rig};
 use crate::wire::{
@@ -54,16 +55,35 @@ fn before_success_nothing_but_the_exchange_passes() {
         Err(CloseReason::DeniedApi)
     );
 
-    // A request that is pipelined behind the token is not let through on trust.
-    let mut rig = handshaken();
-    let pipelined = [token_request(2, 100), metadata_request(3)].concat();
-    assert_eq!(rig.client_sends(&pipelined), Err(CloseReason::DeniedApi));
-
     let mut rig = Rig::stranger(Limits::default(), None);
     assert_eq!(
         rig.client_sends(&token_request(1, 100)),
         Err(CloseReason::DeniedApi)
     );
+}
+
+/// AUTH-5
+#[test]
+fn what_comes_behind_a_token_waits_for_its_answer() {
+    for (code, then) in [(0, Ok(Halt::More)), (58, Err(CloseReason::DeniedApi))] {
+        let mut rig = handshaken();
+        let (token, behind) = (token_request(2, 100), metadata_request(3));
+        let pipelined = [&token[..], &behind].concat();
+        assert_eq!(
+            rig.client_sends(&pipelined),
+            Ok(Halt::Blocked(Wait::Room)),
+            "it is not let through on trust"
+        );
+        assert_eq!(rig.at_broker(), token);
+        rig.broker_sends(&token_response(2, code)).unwrap();
+        assert_eq!(rig.at_client(), token_response(2, code));
+        assert_eq!(rig.client_sends(&[]), then);
+        assert_eq!(rig.at_broker(), if code == 0 { behind } else { Vec::new() });
+    }
+    // Nothing waits behind a handshake: a broker wants a token next.
+    let mut rig = Rig::stranger(Limits::default(), None);
+    let pipelined = [handshake_request(1), metadata_request(2)].concat();
+    assert_eq!(rig.client_sends(&pipelined), Err(CloseReason::DeniedApi));
 }
 
 #[test]
