@@ -44,6 +44,19 @@ pub struct Collection {
     pub kms_names: Vec<String>,
     /// The program was told to stop.
     pub draining: bool,
+    /// What listeners hide, or have hidden.
+    pub hidden: Vec<Hidden>,
+}
+
+/// Brokers that one listener does not serve.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hidden {
+    pub cluster: String,
+    pub listener: String,
+    /// The brokers' ids.
+    pub nodes: Vec<i32>,
+    /// The ids of all brokers of the cluster, as `nodes` in the configuration would have them.
+    pub all: String,
 }
 
 /// What stays true for as long as the process lives.

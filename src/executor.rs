@@ -223,6 +223,7 @@ impl Executor {
             pipeline.metrics.connections.accepted += 1;
             pipeline.metrics.connections.closed(CloseReason::Limit);
         }
+        self.shared.errands.hidden(pipeline.take_hidden_news());
         self.shared.errands.tick(&mut pipeline.audit);
         let (idle, unproven) = (
             pipeline.limits.idle_timeout,
@@ -311,7 +312,9 @@ async fn serve_connection(
         Ok(false) => return CloseReason::ClientClosed,
         Err(reason) => return reason,
     }
+    status.waits_for_broker(Instant::now(), true);
     let connected = unless_asked(&status, connect(&listener, node, connection, &shared)).await;
+    status.waits_for_broker(Instant::now(), false);
     let (broker, address) = match connected {
         Ok(Ok(connected)) => connected,
         Ok(Err(failed)) => {
@@ -359,8 +362,7 @@ async fn serve_connection(
             Turn::Ended(reason) => {
                 let mut pipeline = shared.pipeline.borrow_mut();
                 if let Some((node_id, address)) = &node
-                    && !relay.session().has_heard()
-                    && is_brokers_silence(reason)
+                    && relay.met_silence(reason)
                     && let Some(book) = pipeline.addresses.get_mut(cluster)
                 {
                     book.doubt(*node_id, address);
@@ -412,17 +414,6 @@ async fn unless_asked<T>(status: &registry::Status, what: impl Future<Output = T
         }
     })
     .await
-}
-
-/// Whether a connection that ends so, without an answer, says that no broker is there.
-fn is_brokers_silence(reason: CloseReason) -> bool {
-    matches!(
-        reason,
-        CloseReason::BrokerClosed
-            | CloseReason::BrokerError
-            | CloseReason::BrokerSilent
-            | CloseReason::IdleUnauthenticated
-    )
 }
 
 /// Counts a connection out, whether its task ends or is cancelled.

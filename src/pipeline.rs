@@ -26,6 +26,7 @@ mod authentication;
 mod client;
 mod decompressing;
 mod fetch;
+mod hidden;
 mod in_flight;
 mod open_batch;
 mod pace;
@@ -54,6 +55,7 @@ use crate::protocol::produce_request::ProduceRequest;
 
 pub use addresses::{AddressBook, LearnedAddress, ListenerMap};
 pub use client::Client;
+pub use hidden::HiddenBrokers;
 pub use refusal::{FetchRefusal, KekName, ProduceRefusal};
 pub use sequence_guard::{GuardFull, ProducerSequence, SequenceGuard};
 pub use session::{Session, Step, Wait};
@@ -87,6 +89,8 @@ pub struct Pipeline {
     growing: Option<u32>,
     /// Which sealing keys are still waited for.
     seal_wait: seal_wait::SealWait,
+    /// Brokers that clients are not told of.
+    hidden: hidden::Hidden,
     produce: ProduceRequest,
     fetch: FetchResponse,
     verdicts: Vec<produce::Verdict>,
@@ -156,6 +160,7 @@ impl Pipeline {
             work: Work::new(TURN_BYTES),
             growing: None,
             seal_wait: seal_wait::SealWait::default(),
+            hidden: hidden::Hidden::default(),
             produce: ProduceRequest::default(),
             fetch: FetchResponse::default(),
             verdicts: Vec::new(),
@@ -183,6 +188,11 @@ impl Pipeline {
         if self.clock_watch.observe(clocks).is_some() {
             self.keys.withdraw_sealing();
         }
+    }
+
+    /// Which listeners have come to hide other brokers than before, since the last call.
+    pub fn take_hidden_news(&mut self) -> Vec<HiddenBrokers> {
+        self.hidden.take_news()
     }
 
     /// Forgets sub-keys that were derived from keys which were just dropped.

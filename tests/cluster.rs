@@ -22,10 +22,10 @@ use support::wait;
 
 /// One test at a time: they kill what the others stand on.
 static RIG: LazyLock<Mutex<Rig>> = LazyLock::new(|| {
-    Mutex::new(Rig::assemble(
-        KafkaCluster::start(KafkaVersion::Current, 3),
-        Login::Plaintext,
-    ))
+    let selector = "org.apache.kafka.common.replica.RackAwareReplicaSelector";
+    let more = [("replica.selector.class", selector)];
+    let cluster = KafkaCluster::start_with(KafkaVersion::Current, 3, &[Login::Plaintext], &more);
+    Mutex::new(Rig::assemble(cluster, Login::Plaintext))
 });
 static LIBRDKAFKA: LazyLock<Agent> = LazyLock::new(|| Agent::start(Library::Librdkafka));
 
@@ -138,6 +138,115 @@ fn every_broker_is_reached_by_its_own_port() {
             assert_same(&sent, &deliveries, &read);
         }
     }
+}
+
+/// HIDDEN-1 to HIDDEN-3. A consumer in the hidden broker's rack reads from the leader, a group that it coordinates hears why there is
+/// nothing, and the operator does.
+#[test]
+fn a_broker_that_is_not_in_nodes_is_told_of_and_misleads_nobody() {
+    let rig = rig();
+    let Some(proxy) = rig.proxy_of(vec![1, 2]) else {
+        return;
+    };
+    let topic = unique("sealed-racks");
+    rig.create(&Topic {
+        name: &topic,
+        partitions: 1,
+        replicas: 3,
+        configs: &[],
+    });
+    rig.move_leader(&topic, 0, &[1, 2, 3]);
+    await_in_sync(&rig, &topic);
+    let options = Options::at(proxy.bootstrap());
+    let sent: Vec<Record> = (0..50)
+        .map(|number: i32| Record::new(&topic, number.to_string(), "value").partition(0))
+        .collect();
+    let deliveries = rig.java.produce(&options, &sent);
+    let asked = || {
+        proxy.metric(
+            "sealwire_frames_total",
+            &["direction=\"request\"", "api=\"Fetch\""],
+        )
+    };
+    let before = asked();
+    let near_hidden = options.clone().extra("client.rack", "rack-3");
+    let read = rig
+        .java
+        .consume(&near_hidden, &From::partitions(&topic, 1), sent.len());
+    assert_same(&sent, &deliveries, &read);
+    assert!(asked() - before < 200.0, "{} fetches", asked() - before);
+
+    // One of four coordinators is the hidden broker, whichever led them first.
+    let mut client = RawClient::connect(&proxy.bootstrap());
+    let mut groups = (0..).map(|_| unique("hidden"));
+    let found = groups.by_ref().take(200).map(|group| {
+        wait::until("a coordinator", FAIL_OVER_LIMIT, || {
+            let (code, message, node) = client.coordinator(&group);
+            // They are being made.
+            (code != 15).then(|| (group.clone(), code, message, node))
+        })
+    });
+    let mut hidden = None;
+    for (group, code, message, node) in found {
+        if code == 0 {
+            assert!([1, 2].contains(&node), "{node}");
+            continue;
+        }
+        assert_eq!((code, node), (44, -1), "{message}");
+        assert!(message.contains("`nodes`"), "{message}");
+        hidden = Some(group);
+        break;
+    }
+    let hidden = hidden.expect("a group with a hidden coordinator");
+    for protocol in ["classic", "consumer"] {
+        let options = options.clone().group(&hidden, protocol);
+        let limit = Duration::from_secs(15);
+        let (read, error) = rig
+            .java
+            .consume_until_error(&options, &From::topic(&topic), limit);
+        assert!(read.is_empty());
+        let error = error.unwrap_or_else(|| panic!("{protocol}: no error"));
+        assert!(error.contains("PolicyViolation"), "{protocol}: {error}");
+    }
+    let refused = LIBRDKAFKA.try_consume(
+        &options.clone().group(&hidden, "classic"),
+        &From::topic(&topic),
+        1,
+        Duration::from_secs(15),
+    );
+    let error = refused.expect_err("an error of librdkafka");
+    assert!(
+        error.contains("POLICY_VIOLATION") && error.contains("`nodes`"),
+        "{error}"
+    );
+    // Whoever has another coordinator is served.
+    let visible = groups
+        .find(|group| client.coordinator(group).0 == 0)
+        .expect("a group");
+    let read = rig.java.consume(
+        &options.group(&visible, "classic"),
+        &From::topic(&topic),
+        sent.len(),
+    );
+    assert_same(&sent, &deliveries, &read);
+
+    let lines = proxy
+        .output()
+        .lines()
+        .filter(|line| line.contains("a broker is hidden"))
+        .count();
+    assert_eq!(lines, 1, "{}", proxy.output());
+    assert!(
+        proxy.output().contains("Write nodes = \"1-3\""),
+        "{}",
+        proxy.output()
+    );
+    assert_eq!(
+        proxy.metric("sealwire_hidden_brokers", &["listener=\"test\""]),
+        1.0
+    );
+    assert!(proxy.metric("sealwire_hidden_coordinators_total", &[]) >= 1.0);
+    assert!(proxy.readiness().contains("1-3"), "{}", proxy.readiness());
 }
 
 #[test]

@@ -121,6 +121,24 @@ impl Exposition {
             None,
             [(NONE, connections.broker_connected)],
         )?;
+        families.gauge(
+            "sealwire_hidden_brokers",
+            "Brokers that clients are not told of, since the listener's nodes do not have them",
+            None,
+            self.collection.hidden.iter().map(|hidden| {
+                let labels = vec![
+                    ("cluster", hidden.cluster.clone()),
+                    ("listener", hidden.listener.clone()),
+                ];
+                (labels, hidden.nodes.len() as u64)
+            }),
+        )?;
+        families.counter(
+            "sealwire_hidden_coordinators",
+            "Answers that named a coordinator which clients are not told of",
+            None,
+            [(NONE, connections.coordinators_hidden)],
+        )?;
         families.counter(
             "sealwire_connections_closed",
             "Client connections that ended, by reason",

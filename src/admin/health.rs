@@ -74,6 +74,14 @@ impl Health {
                 .reasons
                 .push("no KMS answers, and no key is at hand: nothing can be sealed or opened".to_owned());
         }
+        for hidden in collection.hidden.iter().filter(|hidden| !hidden.nodes.is_empty()) {
+            let (count, all) = (hidden.nodes.len(), &hidden.all);
+            let text = format!(
+                "listener {:?} of cluster {:?} hides {count} brokers from clients: its `nodes` would have to be {all:?}",
+                hidden.listener, hidden.cluster
+            );
+            health.warnings.push(text);
+        }
         if collection.draining {
             health
                 .reasons
@@ -134,6 +142,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::admin::Hidden;
     use crate::keys::statistics::KeyStatistics;
     use crate::metrics::Snapshot;
 
@@ -143,7 +152,29 @@ mod tests {
             keys: Some(Arc::new(KeyStatistics::for_test(&[kms_answers]))),
             kms_names: vec!["local".to_owned()],
             draining: false,
+            hidden: Vec::new(),
         }
+    }
+
+    #[test]
+    fn brokers_that_clients_do_not_see_are_a_warning() {
+        let hidden = |nodes: &[i32]| Hidden {
+            cluster: "main".to_owned(),
+            listener: "lan".to_owned(),
+            nodes: nodes.to_vec(),
+            all: "100-102".to_owned(),
+        };
+        let mut collection = collection(vec![Some(Snapshot::default())], true);
+        collection.hidden = vec![hidden(&[])];
+        assert!(Health::ready(&collection).warnings.is_empty());
+        collection.hidden = vec![hidden(&[100, 101, 102])];
+        let health = Health::ready(&collection);
+        assert!(health.ok && health.warnings.len() == 1);
+        assert!(
+            health.warnings[0].contains("\"100-102\""),
+            "{:?}",
+            health.warnings
+        );
     }
 
     #[test]

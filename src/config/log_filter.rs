@@ -166,6 +166,7 @@ const TARGETS: &[&str] = &[
     "sealwire::server::acceptor",
     "sealwire::server::control",
     "sealwire::server::descriptors",
+    "sealwire::server::hidden",
     "sealwire::server::names",
     "sealwire::server::notices",
     "sealwire::server::spread",

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use super::messages::{ControlRequest, Notice};
 use crate::channel::Sender;
 use crate::config::HostPort;
-use crate::pipeline::{AuditEvent, LearnedAddress};
+use crate::pipeline::{AuditEvent, HiddenBrokers, LearnedAddress};
 
 /// See the module.
 pub(crate) struct Errands {
@@ -25,6 +25,8 @@ pub(crate) struct Errands {
     /// By cluster.
     addresses: RefCell<HashMap<usize, ToSpread>>,
     notices: RefCell<Vec<Notice>>,
+    /// The newest of each listener.
+    hidden: RefCell<Vec<HiddenBrokers>>,
     /// The control thread has a clone of it while it has a list of refusals.
     audit_turn: Arc<()>,
 }
@@ -44,6 +46,7 @@ impl Errands {
             unsent: RefCell::default(),
             addresses: RefCell::default(),
             notices: RefCell::default(),
+            hidden: RefCell::default(),
             audit_turn: Arc::new(()),
         }
     }
@@ -89,6 +92,15 @@ impl Errands {
         }
     }
 
+    /// Listeners hide other brokers than before.
+    pub(crate) fn hidden(&self, news: Vec<HiddenBrokers>) {
+        let mut waiting = self.hidden.borrow_mut();
+        for news in news {
+            waiting.retain(|older| older.cluster != news.cluster || older.listener != news.listener);
+            waiting.push(news);
+        }
+    }
+
     /// Sends what waits; of `audit` nothing while an earlier list is on its way.
     pub(crate) fn tick(&self, audit: &mut Vec<AuditEvent>) {
         let mut unsent = self.unsent.borrow_mut();
@@ -106,6 +118,14 @@ impl Errands {
                 .try_send(ControlRequest::Notices(std::mem::take(&mut *notices)))
         {
             *notices = back;
+        }
+        let mut hidden = self.hidden.borrow_mut();
+        if !hidden.is_empty()
+            && let Err(ControlRequest::Hidden(back)) = self
+                .control
+                .try_send(ControlRequest::Hidden(std::mem::take(&mut *hidden)))
+        {
+            *hidden = back;
         }
         if !audit.is_empty() && Arc::strong_count(&self.audit_turn) == 1 {
             let request = ControlRequest::Audit {

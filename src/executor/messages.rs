@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::config::HostPort;
 use crate::metrics::{CloseReason, Snapshot};
-use crate::pipeline::{AuditEvent, Client, LearnedAddress};
+use crate::pipeline::{AuditEvent, Client, HiddenBrokers, LearnedAddress};
 
 /// From an executor to the control thread.
 pub(crate) enum ControlRequest {
@@ -24,6 +24,8 @@ pub(crate) enum ControlRequest {
     Audit { events: Vec<AuditEvent>, turn: Arc<()> },
     /// For the log.
     Notices(Vec<Notice>),
+    /// These listeners hide other brokers than before.
+    Hidden(Vec<HiddenBrokers>),
 }
 
 /// Something that an operator should hear of, once for each kind in a while.

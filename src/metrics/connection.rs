@@ -19,6 +19,8 @@ pub struct ConnectionCounters {
     pub accepted: u64,
     /// Connections to brokers that were established.
     pub broker_connected: u64,
+    /// Coordinators of groups and transactions that clients were not told of, since no listener's `nodes` has them.
+    pub coordinators_hidden: u64,
     closed: [u64; CloseReason::COUNT],
 }
 
@@ -47,6 +49,7 @@ impl ConnectionCounters {
     pub(super) fn merge(&mut self, other: &Self) {
         self.accepted = self.accepted.wrapping_add(other.accepted);
         self.broker_connected = self.broker_connected.wrapping_add(other.broker_connected);
+        self.coordinators_hidden = self.coordinators_hidden.wrapping_add(other.coordinators_hidden);
         for (count, added) in self.closed.iter_mut().zip(other.closed) {
             *count = count.wrapping_add(added);
         }

@@ -7,10 +7,12 @@
 //!   that is not reached or does not answer there is looked for through a bootstrap broker.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
+use super::hidden::NamedBrokers;
 use crate::config::{HostPort, ListenerConfig};
 use crate::protocol::ProtocolError;
-use crate::protocol::addresses::{Rewrite, is_host, rewrite, visit};
+use crate::protocol::addresses::{BrokerEndpoint, Rewrite, is_host, rewrite, visit};
 
 /// The addresses of one cluster's brokers, by node id. Names, not IP addresses.
 #[derive(Clone, Debug, Default)]
@@ -136,13 +138,14 @@ impl AddressBook {
         entries
     }
 
-    /// What a response says of the listener's nodes that the book does not have yet.
+    /// What a response says of the listener's nodes that the book does not have yet; what it says of others goes to `named`.
     pub(super) fn news(
         &self,
         listener: &ListenerMap,
         api_key: i16,
         version: i16,
         frame: &[u8],
+        named: &mut NamedBrokers,
     ) -> Result<Vec<LearnedAddress>, ProtocolError> {
         let mut news: Vec<LearnedAddress> = Vec::new();
         let mut seen = HashSet::new();
@@ -150,9 +153,20 @@ impl AddressBook {
             let Ok(port) = u16::try_from(endpoint.port) else {
                 return;
             };
-            if port == 0 || !listener.ports.contains_key(&endpoint.node_id) {
+            if port == 0 {
                 return;
             }
+            let learned = |endpoint: BrokerEndpoint<'_>| LearnedAddress {
+                node_id: endpoint.node_id,
+                address: HostPort {
+                    host: endpoint.host.to_owned(),
+                    port,
+                },
+            };
+            if !listener.ports.contains_key(&endpoint.node_id) {
+                return named.hidden(learned(endpoint));
+            }
+            named.served(endpoint.node_id);
             let is_known = |entry: &Entry| {
                 entry.told
                     && entry.spread
@@ -163,13 +177,7 @@ impl AddressBook {
                 return;
             }
             if self.has_room(endpoint.node_id) && seen.insert(endpoint.node_id) {
-                news.push(LearnedAddress {
-                    node_id: endpoint.node_id,
-                    address: HostPort {
-                        host: endpoint.host.to_owned(),
-                        port,
-                    },
-                });
+                news.push(learned(endpoint));
             }
         })?;
         Ok(news)
@@ -185,6 +193,8 @@ impl AddressBook {
 pub struct ListenerMap {
     /// Position of the cluster in the configuration.
     pub cluster: usize,
+    /// The listener's name in the configuration.
+    pub name: Arc<str>,
     advertised_host: String,
     ports: HashMap<i32, u16>,
 }
@@ -194,6 +204,7 @@ impl ListenerMap {
     pub fn new(cluster: usize, listener: &ListenerConfig) -> Self {
         Self {
             cluster,
+            name: listener.name.as_str().into(),
             advertised_host: listener.advertised_host.clone(),
             ports: listener
                 .nodes
@@ -216,21 +227,22 @@ impl ListenerMap {
     }
 
     /// Writes a response anew with the listener's own addresses; says how much of the frame that stands for, behind which the rest
-    /// is to follow as it is.
+    /// is to follow as it is, and how many brokers in it are not served.
     pub(super) fn rewrite(
         &self,
         api_key: i16,
         version: i16,
         frame: &[u8],
         out: &mut Vec<u8>,
-    ) -> Result<usize, ProtocolError> {
-        rewrite(
-            api_key,
-            version,
-            frame,
-            &mut |node_id| self.address_of(node_id),
-            out,
-        )
+    ) -> Result<(usize, u64), ProtocolError> {
+        let mut unserved = 0;
+        let mut map = |node_id| {
+            let address = self.address_of(node_id);
+            unserved += u64::from(matches!(address, Rewrite::Unserved));
+            address
+        };
+        let written = rewrite(api_key, version, frame, &mut map, out)?;
+        Ok((written, unserved))
     }
 }
 

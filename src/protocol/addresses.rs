@@ -35,6 +35,8 @@ use super::splice::Splice;
 
 /// Brokers that one response may name: as many as a proxy remembers of a cluster, and ten times what the largest have.
 pub const BROKERS_MAX: usize = 10_000;
+/// Coordinators that one response may name: of more groups than administrators were seen to ask for at a time. It is worked off in one step.
+pub const COORDINATORS_MAX: usize = 24_000;
 /// How far into a Metadata response its brokers may reach: five thousand of a hundred bytes. It is walked in one step, three times.
 pub const HEAD_BYTES_MAX: usize = 512 * 1024;
 
@@ -48,6 +50,10 @@ pub fn is_host(text: &str) -> bool {
 
 /// RFC 1035, 2.3.4.
 pub const HOST_BYTES_MAX: usize = 255;
+
+/// What clients are told of a coordinator that they cannot reach.
+pub const NOT_SERVED: &str =
+    "Sealwire: the coordinator is a broker that the proxy hides, since the listener's `nodes` do not have it";
 
 /// A broker as a response names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,8 +71,8 @@ pub struct BrokerEndpoint<'a> {
 pub enum Rewrite<'m> {
     /// This address.
     Replace { host: &'m str, port: u16 },
-    /// That it does not exist: it is cut from lists of brokers; a coordinator becomes 15 COORDINATOR_NOT_AVAILABLE (node -1,
-    /// host empty, port -1), which clients retry.
+    /// That it does not exist: it is cut from lists of brokers; a coordinator becomes 44 POLICY_VIOLATION (node -1, host empty,
+    /// port -1), which clients show and survive, while they would ask for one that is not available for ever, in silence.
     Unserved,
 }
 

@@ -33,9 +33,6 @@ pub enum ProtocolError {
     /// A version that is outside what this walker knows.
     #[error("version {version} of API {api_key} is not one that is understood")]
     UnsupportedVersion { api_key: i16, version: i16 },
-    /// One partition of one topic twice in a message.
-    #[error("partition {partition} occurs twice for one topic")]
-    DuplicatePartition { partition: i32 },
     /// More partitions than [`super::PARTITIONS_MAX`] or, where they are produced to, [`super::PRODUCE_PARTITIONS_MAX`].
     #[error("the message names too many partitions")]
     TooManyPartitions,
@@ -203,6 +200,23 @@ impl<'a> Cursor<'a> {
         let end = self.position;
         // INVARIANT: the text was just read, so that its end is at least its length.
         Ok(end - text.len()..end)
+    }
+
+    /// The same of text that need not be UTF-8: brokers put a replacement character where it is not.
+    pub fn text_span(&mut self, flexible: bool) -> Result<Range<usize>, ProtocolError> {
+        let at = self.position;
+        self.nullable_text_span(flexible)?
+            .ok_or(ProtocolError::NegativeLength { at })
+    }
+
+    /// The same of text that may be null.
+    pub fn nullable_text_span(&mut self, flexible: bool) -> Result<Option<Range<usize>>, ProtocolError> {
+        let Some(length) = self.string_length(flexible)? else {
+            return Ok(None);
+        };
+        let start = self.position;
+        self.skip(length)?;
+        Ok(Some(start..self.position))
     }
 
     fn string_length(&mut self, flexible: bool) -> Result<Option<usize>, ProtocolError> {

@@ -52,7 +52,7 @@ pub fn response_header_end(frame: &[u8], flexible: bool) -> Result<usize, Protoc
 
 pub(super) fn skip_request_header(cursor: &mut Cursor<'_>, flexible: bool) -> Result<(), ProtocolError> {
     cursor.skip(REQUEST_HEAD_BYTES)?;
-    cursor.string(false)?; // the client id, which never has the compact form
+    cursor.nullable_text_span(false)?; // the client id, which never has the compact form
     cursor.skip_tagged_fields_if(flexible)
 }
 

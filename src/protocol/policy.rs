@@ -124,8 +124,10 @@ const METADATA_RESPONSE_BYTES_MAX: usize = 64 * MIB;
 const PRODUCE_RESPONSE_BYTES_MAX: usize = 4 * MIB;
 /// A hundred APIs of seven bytes, and the broker's features.
 const API_VERSIONS_RESPONSE_BYTES_MAX: usize = 64 * 1024;
-/// One line a broker or coordinator.
+/// One line a broker.
 const CONTROL_RESPONSE_BYTES_MAX: usize = MIB;
+/// A hundred bytes a coordinator. It is worked off in one step.
+const FIND_COORDINATOR_RESPONSE_BYTES_MAX: usize = 4 * MIB;
 
 /// Every API that is let through, by ascending key.
 pub static API_POLICIES: &[ApiPolicy] = &[
@@ -139,7 +141,7 @@ pub static API_POLICIES: &[ApiPolicy] = &[
     opaque(8, "OffsetCommit", 2, 10, 8),
     opaque(9, "OffsetFetch", 1, 10, 6),
     opaque(FIND_COORDINATOR, "FindCoordinator", 0, 6, 3)
-        .hold(RequestHandling::Stream, CONTROL_RESPONSE_BYTES_MAX),
+        .hold(RequestHandling::Stream, FIND_COORDINATOR_RESPONSE_BYTES_MAX),
     // Until every member has come again, or its `max.poll.interval.ms` is over.
     opaque(11, "JoinGroup", 0, 9, 6).may_be_held(),
     opaque(12, "Heartbeat", 0, 4, 4),

@@ -16,16 +16,17 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{sleep, sleep_until, timeout};
 
 use super::audit::AuditLog;
+use super::hidden::HiddenLog;
 use super::names::Names;
 use super::notices::Notices;
 use super::spread::{RETRY_AFTER, Spread};
 use super::state_file::StateFile;
-use crate::admin::{Collection, EXECUTOR_TIMEOUT, ProcessFacts, Source, serve};
+use crate::admin::{Collection, EXECUTOR_TIMEOUT, Hidden, ProcessFacts, Source, serve};
 use crate::channel::{Receiver, Sender};
 use crate::config::OwnPorts;
 use crate::executor::messages::{ControlRequest, ExecutorMessage};
@@ -55,6 +56,7 @@ pub(super) struct Control {
     names: Names,
     audit: AuditLog,
     notices: Notices,
+    hidden: HiddenLog,
 }
 
 impl Control {
@@ -70,6 +72,7 @@ impl Control {
             spreads,
             names: Names::new(own_ports),
             audit: AuditLog::new(),
+            hidden: HiddenLog::new(links.cluster_names.clone()),
             notices: Notices::new(
                 std::mem::take(&mut links.cluster_names),
                 std::mem::take(&mut links.listener_names),
@@ -99,6 +102,7 @@ impl Control {
             keys: key_service.statistics(),
             kms_names: self.links.kms_names.clone(),
             draining: Arc::clone(&draining),
+            hidden: self.hidden.watch(),
         });
         let executors = self.links.executors.clone();
         let executors_ended = std::mem::take(&mut self.links.executors_ended);
@@ -189,6 +193,12 @@ impl Control {
                     self.notices.write(notice, now);
                 }
             }
+            ControlRequest::Hidden(news) => {
+                let now = Instant::now();
+                for news in &news {
+                    self.hidden.take(news, now);
+                }
+            }
         }
     }
 }
@@ -263,6 +273,7 @@ struct Facts {
     keys: Arc<KeyStatistics>,
     kms_names: Vec<String>,
     draining: Arc<AtomicBool>,
+    hidden: watch::Receiver<Vec<Hidden>>,
 }
 
 #[async_trait]
@@ -290,6 +301,7 @@ impl Source for Facts {
             keys: Some(Arc::clone(&self.keys)),
             kms_names: self.kms_names.clone(),
             draining: self.draining.load(Ordering::Relaxed),
+            hidden: self.hidden.borrow().clone(),
         }
     }
 }

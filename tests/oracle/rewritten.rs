@@ -93,7 +93,8 @@ fn expect_coordinator(coordinator: &mut Coordinator) {
         coordinator.host = StrBytes::from_static_str("");
         coordinator.port = -1;
         if coordinator.error_code == 0 {
-            coordinator.error_code = 15;
+            coordinator.error_code = 44;
+            coordinator.error_message = Some(StrBytes::from_static_str(addresses::NOT_SERVED));
         }
     }
 }
@@ -164,11 +165,15 @@ proptest! {
                     coordinator.host = model.host.clone();
                     coordinator.port = model.port;
                     coordinator.error_code = model.error_code;
+                    coordinator.error_message = model.error_message.clone();
                     expect_coordinator(&mut coordinator);
                     model.node_id = coordinator.node_id;
                     model.host = coordinator.host;
                     model.port = coordinator.port;
                     model.error_code = coordinator.error_code;
+                    if version >= 1 {
+                        model.error_message = coordinator.error_message;
+                    }
                 },
             );
         }

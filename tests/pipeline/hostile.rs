@@ -5,11 +5,16 @@
 
 use std::time::Duration;
 
-use sealwire::pipeline::TURN_BYTES;
+use kafka_protocol::messages::find_coordinator_response::Coordinator;
+use kafka_protocol::messages::{ApiKey, BrokerId, FindCoordinatorRequest, FindCoordinatorResponse};
+use kafka_protocol::protocol::StrBytes;
+use sealwire::metrics::CloseReason;
+use sealwire::pipeline::{LearnedAddress, TURN_BYTES};
+use sealwire::protocol::addresses::COORDINATORS_MAX;
 
-use crate::rig::Rig;
+use crate::rig::{Halt, Rig, address};
 use crate::shapes::SHAPES;
-use crate::wire::{produce, to_produce};
+use crate::wire::{produce, request, response, to_produce};
 
 /// What the longest step of a shape may take.
 const STEP_MAX: Duration = Duration::from_millis(10);
@@ -36,6 +41,47 @@ fn ordinary_turn() -> Duration {
         })
         .min()
         .expect("five times")
+}
+
+/// All groups of a large cluster, and one more than may be.
+#[test]
+fn the_answer_on_many_coordinators_is_rewritten_in_a_short_step() {
+    let answered = |count: usize| {
+        let coordinators = (0..count).map(|number| {
+            Coordinator::default()
+                .with_key(StrBytes::from_string(format!("group-of-consumers-{number:08}")))
+                .with_node_id(BrokerId(i32::try_from(number % 3).unwrap()))
+                .with_host(StrBytes::from_static_str("kafka-1.kafka.example.com"))
+                .with_port(9092)
+        });
+        let body = FindCoordinatorResponse::default().with_coordinators(coordinators.collect());
+        let response = response(4, 1, &body);
+        let mut rig = Rig::measured();
+        let told = (0..3).map(|node_id| LearnedAddress {
+            node_id,
+            address: address("kafka-1.kafka.example.com", 9092),
+        });
+        rig.learn(told.collect());
+        let request = request(ApiKey::FindCoordinator, 4, 1, &FindCoordinatorRequest::default());
+        rig.client_sends(&request).unwrap();
+        rig.longest_step = Duration::ZERO;
+        let outcome = rig.broker_sends(&response);
+        (response.len(), outcome, rig.at_client(), rig.longest_step)
+    };
+    let (length, outcome, told, _) = answered(COORDINATORS_MAX);
+    assert!(length > 1 << 20, "{length}");
+    assert_eq!(outcome, Ok(Halt::More));
+    assert!(
+        !told.windows(6).any(|bytes| bytes == b"kafka-"),
+        "an address is left"
+    );
+    let step_max = STEP_MAX.max(ordinary_turn() * TURNS_MAX);
+    let longest = (0..TRIES)
+        .map(|_| answered(COORDINATORS_MAX).3)
+        .min()
+        .expect("tries");
+    assert!(longest <= step_max, "{longest:?} is longer than {step_max:?}");
+    assert_eq!(answered(COORDINATORS_MAX + 1).1, Err(CloseReason::MalformedFrame));
 }
 
 #[test]

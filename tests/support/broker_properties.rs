@@ -49,6 +49,7 @@ impl BrokerProperties<'_> {
             |name: &str, value: String| writeln!(text, "{name}={value}").expect("writing to a string");
         line("process.roles", "broker,controller".to_owned());
         line("node.id", self.node.to_string());
+        line("broker.rack", format!("rack-{}", self.node));
         let voters: Vec<String> = self
             .voters
             .iter()

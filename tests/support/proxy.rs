@@ -147,6 +147,12 @@ impl Proxy {
         fs::read_to_string(self.folder.path().join("sealwire.log")).unwrap_or_default()
     }
 
+    /// What `/readyz` says.
+    pub(crate) fn readiness(&self) -> String {
+        let (_, text) = admin_page::get(self.admin.number(), "/readyz").expect("the admin listener answers");
+        text
+    }
+
     /// The text of `/metrics`.
     pub(crate) fn metrics(&self) -> String {
         admin_page::metrics(self.admin.number())

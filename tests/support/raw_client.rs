@@ -91,11 +91,8 @@ impl RawClient {
             LOG_DIRS_VERSION,
             &DescribeLogDirsRequest::default().with_topics(Some(Vec::new())),
         );
-        match self.socket.peek(&mut [0; 1]) {
-            Ok(0) => return None,
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
-            Err(error) => panic!("neither an answer nor an end: {error}"),
-            Ok(_) => {}
+        if !self.is_answered() {
+            return None;
         }
         let answer = self.receive::<DescribeLogDirsRequest>(LOG_DIRS_VERSION);
         let folders = answer.results.iter().map(|result| result.log_dir.to_string());
@@ -151,6 +148,17 @@ impl RawClient {
         );
     }
 
+    /// Asks for a group's coordinator: error, message and node.
+    pub(crate) fn coordinator(&mut self, group: &str) -> (i16, String, i32) {
+        let key = StrBytes::from_string(group.to_owned());
+        self.send(3, &FindCoordinatorRequest::default().with_key(key));
+        let answer = self.receive::<FindCoordinatorRequest>(3);
+        let message = answer
+            .error_message
+            .map_or(String::new(), |text| text.to_string());
+        (answer.error_code, message, answer.node_id.0)
+    }
+
     /// Begins a login by SCRAM under a name that the broker knows, as far as that goes without the password; the broker
     /// accepts this first round.
     pub(crate) fn begin_scram(&mut self, user: &str) {
@@ -164,6 +172,28 @@ impl RawClient {
             &SaslAuthenticateRequest::default().with_auth_bytes(first.into()),
         );
         assert_eq!(self.receive::<SaslAuthenticateRequest>(1).error_code, 0);
+    }
+
+    /// Logs in by PLAIN without waiting for any answer before the next request, an ordinary one among them; gives the codes of the
+    /// answers to the handshake and to the token, and what came for the ordinary one.
+    pub(crate) fn pipeline_plain(&mut self, user: &str, password: &str) -> (i16, i16, Vec<u8>) {
+        let handshake = SaslHandshakeRequest::default().with_mechanism(StrBytes::from_static_str("PLAIN"));
+        self.send(1, &handshake);
+        let token = format!("\0{user}\0{password}");
+        self.send(
+            1,
+            &SaslAuthenticateRequest::default().with_auth_bytes(token.into()),
+        );
+        self.send(
+            LOG_DIRS_VERSION,
+            &DescribeLogDirsRequest::default().with_topics(Some(Vec::new())),
+        );
+        self.correlation_id -= 2;
+        let handshaken = self.receive::<SaslHandshakeRequest>(1).error_code;
+        self.correlation_id += 1;
+        let logged_in = self.receive::<SaslAuthenticateRequest>(1).error_code;
+        self.correlation_id += 1;
+        (handshaken, logged_in, self.receive_frame())
     }
 
     /// Returns when the other side has closed the connection; panics if it sends anything before, or does not close it.
@@ -180,6 +210,20 @@ impl RawClient {
         let length = i32::try_from(frame.len()).expect("a small frame");
         let whole = [&length.to_be_bytes(), frame].concat();
         self.socket.write_all(&whole).expect("sending");
+    }
+
+    /// The next answer, or `None` when the connection is closed instead.
+    pub(crate) fn receive_frame_if_any(&mut self) -> Option<Vec<u8>> {
+        self.is_answered().then(|| self.receive_frame())
+    }
+
+    /// Waits for an answer to begin; `false` when the connection is closed instead.
+    fn is_answered(&self) -> bool {
+        match self.socket.peek(&mut [0; 1]) {
+            Ok(bytes) => bytes > 0,
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
+            Err(error) => panic!("neither an answer nor an end: {error}"),
+        }
     }
 
     /// The next answer, whatever it is, without its length.

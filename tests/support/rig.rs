@@ -103,6 +103,15 @@ impl Rig {
         Some(Proxy::start(&setup))
     }
 
+    /// The same, which serves these nodes only.
+    pub(crate) fn proxy_of(&self, nodes: Vec<i32>) -> Option<Proxy> {
+        let keystore = self.keystore.as_ref()?;
+        Some(Proxy::start(&ProxySetup {
+            nodes,
+            ..self.setup(keystore, self.login)
+        }))
+    }
+
     pub(crate) fn proxy(&self) -> Option<&Proxy> {
         self.proxy.as_ref()
     }

@@ -8,8 +8,8 @@ use super::{
 };
 use crate::metrics::{CloseReason, Direction, TimeKind};
 use crate::pipeline::Pipeline;
-use crate::pipeline::authentication::{self, API_VERSIONS};
-use crate::pipeline::in_flight::Answer;
+use crate::pipeline::authentication::{self, API_VERSIONS, SASL_AUTHENTICATE, is_ordinary};
+use crate::pipeline::in_flight::{Answer, Pending};
 use crate::pipeline::produce::{ProduceFrame, ProduceWork, Produced};
 use crate::protocol::api_key::FETCH;
 use crate::protocol::frame::{LENGTH_PREFIX_BYTES, RequestHead};
@@ -91,6 +91,17 @@ impl Session {
         let policy = api_policy(head.api_key).ok_or(CloseReason::DeniedApi)?;
         let local = head.api_key == API_VERSIONS && head.api_version > policy.max;
         self.check_request(pipeline, policy, head, frame_bytes, local)?;
+        if !self.authentication.permits(head.api_key) {
+            // AUTH-5
+            if !is_ordinary(head.api_key) || !self.in_flight.iter().any(is_token) {
+                return Err(CloseReason::DeniedApi);
+            }
+            return Ok(Next::Step(if run > 0 {
+                Step::Forward(run)
+            } else {
+                Step::Blocked(Wait::Room)
+            }));
+        }
         if self.withholds(pipeline, policy, frame_bytes) {
             if run > 0 {
                 return Ok(Next::Step(Step::Forward(run)));
@@ -127,16 +138,28 @@ impl Session {
             ResponseHandling::Hold => Answer::Rewrite,
         };
         let here = whole.min(rest.len());
-        if head.api_key == FETCH
-            && let Some(bytes_max) = self.pace.response_bytes_max(now)
-        {
-            if here < whole.min(FETCH_HEAD_BYTES) {
+        if head.api_key == FETCH {
+            let bytes_max = self.pace.response_bytes_max(now);
+            // HIDDEN-3
+            let blanks_rack = pipeline.hidden.any(&self.listener) && whole <= BLANKED_BYTES_MAX;
+            let looked_at = match bytes_max {
+                _ if blanks_rack => whole,
+                Some(_) => whole.min(FETCH_HEAD_BYTES),
+                None => 0,
+            };
+            if here < looked_at {
                 return Ok(Next::Step(if run > 0 { Step::Forward(run) } else { Step::More }));
             }
             let here = run.saturating_add(LENGTH_PREFIX_BYTES)..run.saturating_add(here);
             let frame = input.get_mut(here).unwrap_or_default();
             // One that is not well formed, or whose head is longer than anybody's, goes as it is.
-            let _ = fetch_request::limit_response(frame, head.api_version, bytes_max);
+            if let Some(bytes_max) = bytes_max {
+                let _ = fetch_request::limit_response(frame, head.api_version, bytes_max);
+            }
+            if blanks_rack {
+                pipeline.work.charge(frame.len());
+                let _ = fetch_request::blank_rack(frame, head.api_version);
+            }
         }
         self.note_request(pipeline, head, frame_bytes, answer);
         self.request_left = whole - here;
@@ -153,9 +176,6 @@ impl Session {
     ) -> Result<(), CloseReason> {
         if !local && !policy.allows(head.api_version) {
             return Err(CloseReason::VersionOutsideRange);
-        }
-        if !self.authentication.permits(head.api_key) {
-            return Err(CloseReason::DeniedApi);
         }
         let limits = &pipeline.limits;
         let bytes_max = if policy.before_auth {
@@ -316,6 +336,10 @@ pub(super) fn shows_way(head: RequestHead) -> bool {
     head.api_key == API_VERSIONS && flexible(head.api_key, head.api_version)
 }
 
+fn is_token(pending: &Pending) -> bool {
+    pending.api_key == SASL_AUTHENTICATE
+}
+
 /// Length and head of the request that `input` begins with; at least [`HEAD_BYTES`] are there.
 pub(super) fn request_head(input: &[u8]) -> Result<(usize, RequestHead), CloseReason> {
     let length = frame_length(input, REQUEST_BYTES_MIN)?;
@@ -330,5 +354,7 @@ pub(super) fn request_head(input: &[u8]) -> Result<(usize, RequestHead), CloseRe
 const HEAD_BYTES: usize = LENGTH_PREFIX_BYTES + 8;
 /// Of a Fetch request: its header, with a client id of ordinary length, and its limits.
 const FETCH_HEAD_BYTES: usize = 1024;
+/// Fetch requests that are looked at to their end: those of 1500 partitions, and what changes in larger sessions.
+const BLANKED_BYTES_MAX: usize = 64 * 1024;
 /// API key, API version, correlation id.
 const REQUEST_BYTES_MIN: usize = 8;

@@ -10,9 +10,10 @@ use crate::metrics::{CloseReason, TimeKind};
 use crate::pipeline::Pipeline;
 use crate::pipeline::authentication::{API_VERSIONS, SASL_AUTHENTICATE};
 use crate::pipeline::fetch::{FetchFrame, FetchWork, Fetched};
+use crate::pipeline::hidden::NamedBrokers;
 use crate::pipeline::in_flight::{Answer, Pending};
 use crate::pipeline::place::Whereabouts;
-use crate::protocol::api_key::{FETCH, PRODUCE};
+use crate::protocol::api_key::{FETCH, FIND_COORDINATOR, METADATA, PRODUCE};
 use crate::protocol::frame::{LENGTH_PREFIX_BYTES, response_correlation_id, response_header_end};
 use crate::protocol::policy::{api_policy, response_header_flexible};
 use crate::protocol::{addresses, api_versions, produce_response};
@@ -146,10 +147,13 @@ impl Session {
                 return Ok(Step::Forward(whole));
             }
             _ if addresses::carries_addresses(api_key, version) => {
-                let written = self
+                let (written, unserved) = self
                     .listener
                     .rewrite(api_key, version, frame, out)
                     .map_err(malformed)?;
+                if api_key == FIND_COORDINATOR {
+                    pipeline.metrics.connections.coordinators_hidden += unserved;
+                }
                 let whereabouts = self.take_note(api_key, version, frame)?;
                 if whereabouts == Whereabouts::Elsewhere {
                     self.leave(CloseReason::Learned);
@@ -172,7 +176,7 @@ impl Session {
     /// Whether the response tells addresses that are not known to every executor yet.
     pub(super) fn learn(
         &mut self,
-        pipeline: &Pipeline,
+        pipeline: &mut Pipeline,
         now: Instant,
         api_key: i16,
         version: i16,
@@ -182,12 +186,16 @@ impl Session {
             .addresses
             .get(self.listener.cluster)
             .ok_or(CloseReason::Internal)?;
+        let mut named = NamedBrokers::default();
         let mut news = book
-            .news(&self.listener, api_key, version, frame)
+            .news(&self.listener, api_key, version, frame, &mut named)
             .map_err(|error| {
                 self.fault = Some(error);
                 malformed(error)
             })?;
+        if api_key == METADATA {
+            pipeline.hidden.note(&self.listener, named);
+        }
         if let Some(learning) = &self.learning {
             // What has been told since they were handed over need not be what this response says: brokers disagree while one
             // moves, and a response may contradict itself. Its nodes are served all the same.

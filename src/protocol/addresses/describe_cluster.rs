@@ -1,5 +1,6 @@
 //! DescribeCluster responses, versions 0 to 2: the brokers, or the controllers where the client asked a controller for them (KIP-919).
 
+use super::BROKERS_MAX;
 use super::endpoints::{Endpoint, Endpoints};
 use crate::protocol::api_key::DESCRIBE_CLUSTER;
 use crate::protocol::cursor::{Cursor, ProtocolError};
@@ -25,15 +26,21 @@ pub(super) fn locate(frame: &[u8], version: i16) -> Result<Endpoints, ProtocolEr
     let mut brokers = Endpoints::default();
     brokers.controllers = endpoint_type != BROKERS;
     let fenced_bytes = if version >= 2 { 1 } else { 0 };
-    brokers.parse_array(&mut cursor, true, 4 + 1 + 4 + 1 + fenced_bytes + 1, |cursor| {
-        let broker = Endpoint::parse(cursor, true)?;
-        cursor.string(true)?; // rack
-        if version >= 2 {
-            cursor.boolean()?; // is fenced
-        }
-        cursor.skip_tagged_fields()?;
-        Ok(broker)
-    })?;
+    brokers.parse_array(
+        &mut cursor,
+        true,
+        BROKERS_MAX,
+        4 + 1 + 4 + 1 + fenced_bytes + 1,
+        |cursor| {
+            let broker = Endpoint::parse(cursor, true)?;
+            cursor.string(true)?; // rack
+            if version >= 2 {
+                cursor.boolean()?; // is fenced
+            }
+            cursor.skip_tagged_fields()?;
+            Ok(broker)
+        },
+    )?;
     cursor.i32()?; // cluster authorized operations
     cursor.skip_tagged_fields()?;
     cursor.expect_end()?;

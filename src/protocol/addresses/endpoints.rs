@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use super::{BROKERS_MAX, BrokerEndpoint, Rewrite, is_host};
+use super::{BROKERS_MAX, BrokerEndpoint, NOT_SERVED, Rewrite, is_host};
 use crate::protocol::cursor::{Cursor, ProtocolError};
-use crate::protocol::error_code::{COORDINATOR_NOT_AVAILABLE, NONE};
+use crate::protocol::error_code::{NONE, POLICY_VIOLATION};
 use crate::protocol::recycle;
 use crate::protocol::splice::Splice;
 use crate::protocol::writer::{LengthForm, put_i16, put_i32, put_string};
@@ -20,8 +20,39 @@ pub(in crate::protocol) struct Endpoint {
     /// The host's text.
     pub(super) host: Range<usize>,
     pub(super) port: i32,
-    /// Position and value of the entry's error code, where it has one: then it is answered instead of cut.
-    pub(super) error: Option<(usize, i16)>,
+    /// The entry's error, where it has room for one: then it is answered instead of cut.
+    pub(super) error: Option<EntryError>,
+}
+
+/// The error of one entry.
+#[derive(Debug, Clone)]
+pub(super) struct EntryError {
+    /// The position of the code, behind which the message stands.
+    pub(super) at: usize,
+    pub(super) code: i16,
+    /// The field that holds the message, its length included; `None` in versions without one.
+    pub(super) message: Option<Range<usize>>,
+}
+
+impl EntryError {
+    /// Reads code and, where there is one, message.
+    pub(super) fn parse(
+        cursor: &mut Cursor<'_>,
+        has_message: bool,
+        flexible: bool,
+    ) -> Result<Self, ProtocolError> {
+        let at = cursor.position();
+        let code = cursor.i16()?;
+        let start = cursor.position();
+        if has_message {
+            cursor.string(flexible)?;
+        }
+        Ok(Self {
+            at,
+            code,
+            message: has_message.then(|| start..cursor.position()),
+        })
+    }
 }
 
 /// The tagged field (KIP-951) that holds the entries.
@@ -67,6 +98,7 @@ impl Endpoints {
         &mut self,
         cursor: &mut Cursor<'_>,
         flexible: bool,
+        entries_max: usize,
         entry_bytes_min: usize,
         mut parse_entry: impl FnMut(&mut Cursor<'_>) -> Result<Endpoint, ProtocolError>,
     ) -> Result<(), ProtocolError> {
@@ -74,7 +106,7 @@ impl Endpoints {
         let count_start = cursor.position();
         let count = cursor.array_len_non_null(flexible, entry_bytes_min)?;
         self.count = Some(count_start..cursor.position());
-        if count > BROKERS_MAX {
+        if count > entries_max {
             return Err(ProtocolError::TooManyBrokers);
         }
         self.entries.reserve(Cursor::reservable(count));
@@ -91,7 +123,7 @@ impl Endpoints {
 
     /// Reads an array of node endpoints: node id, host, port, rack (KIP-951), in compact form.
     pub(super) fn parse_node_endpoints(&mut self, cursor: &mut Cursor<'_>) -> Result<(), ProtocolError> {
-        self.parse_array(cursor, true, 4 + 1 + 4 + 1 + 1, |cursor| {
+        self.parse_array(cursor, true, BROKERS_MAX, 4 + 1 + 4 + 1 + 1, |cursor| {
             let entry = Endpoint::parse(cursor, true)?;
             cursor.string(true)?; // rack
             cursor.skip_tagged_fields()?;
@@ -209,7 +241,7 @@ impl Endpoints {
             } else {
                 Some(map(entry.node_id))
             };
-            match (rewrite, entry.error) {
+            match (rewrite, &entry.error) {
                 (None, _) => {}
                 (Some(Rewrite::Replace { host, port }), _) => {
                     splice.copy_to(entry.address.start.saturating_add(4))?;
@@ -223,7 +255,7 @@ impl Endpoints {
                     continue;
                 }
                 (Some(Rewrite::Unserved), Some(error)) => {
-                    self.write_not_available(entry, error, splice)?;
+                    self.write_not_served(entry, error, splice)?;
                 }
             }
             splice.copy_to(entry.element.end)?;
@@ -237,32 +269,38 @@ impl Endpoints {
         Ok(kept)
     }
 
-    /// Writes the address of a coordinator that is not available, and the error, which stands before or behind it.
-    fn write_not_available(
+    /// Writes no address, and the error, which stands before or behind it.
+    fn write_not_served(
         &self,
         entry: &Endpoint,
-        (error_at, error): (usize, i16),
+        error: &EntryError,
         splice: &mut Splice<'_, '_>,
     ) -> Result<(), ProtocolError> {
-        let error = if error == NONE {
-            COORDINATOR_NOT_AVAILABLE
-        } else {
-            error
-        };
-        if error_at < entry.address.start {
-            splice.copy_to(error_at)?;
-            put_i16(splice.out(), error);
-            splice.skip_to(error_at.saturating_add(2))?;
+        if error.at < entry.address.start {
+            self.write_error(error, splice)?;
         }
         splice.copy_to(entry.address.start)?;
         put_i32(splice.out(), -1);
         put_string(splice.out(), self.flexible, Some(""))?;
         put_i32(splice.out(), -1);
         splice.skip_to(entry.address.end)?;
-        if error_at >= entry.address.end {
-            splice.copy_to(error_at)?;
-            put_i16(splice.out(), error);
-            splice.skip_to(error_at.saturating_add(2))?;
+        if error.at >= entry.address.end {
+            self.write_error(error, splice)?;
+        }
+        Ok(())
+    }
+
+    /// Says why there is no address, unless the broker has given an error itself.
+    fn write_error(&self, error: &EntryError, splice: &mut Splice<'_, '_>) -> Result<(), ProtocolError> {
+        if error.code != NONE {
+            return Ok(());
+        }
+        splice.copy_to(error.at)?;
+        put_i16(splice.out(), POLICY_VIOLATION);
+        splice.skip_to(error.at.saturating_add(2))?;
+        if let Some(message) = &error.message {
+            put_string(splice.out(), self.flexible, Some(NOT_SERVED))?;
+            splice.skip_to(message.end)?;
         }
         Ok(())
     }
@@ -300,7 +338,7 @@ impl Endpoint {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{HOST_BYTES_MAX, Rewrite, rewrite, visit};
+    use super::super::{HOST_BYTES_MAX, NOT_SERVED, Rewrite, rewrite, visit};
     use crate::protocol::ProtocolError;
     use crate::protocol::api_key::{FETCH, FIND_COORDINATOR};
 
@@ -416,13 +454,35 @@ mod tests {
     }
 
     #[test]
-    fn a_coordinator_that_is_not_served_is_not_available() {
-        let mut out = Vec::new();
+    fn a_coordinator_that_is_not_served_is_told_as_a_policy_violation() {
+        let rewritten = |version, frame: &[u8]| {
+            let mut out = Vec::new();
+            rewrite(
+                FIND_COORDINATOR,
+                version,
+                frame,
+                &mut |_| Rewrite::Unserved,
+                &mut out,
+            )
+            .unwrap();
+            out
+        };
+        let none = [0xff, 0xff, 0xff, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff];
         let frame = [0, 0, 0, 1, 0, 0, 0, 0, 0, 4, 0, 1, b'h', 0, 0, 0x23, 0x84];
-        rewrite(FIND_COORDINATOR, 0, &frame, &mut |_| Rewrite::Unserved, &mut out).unwrap();
-        let expected = [
-            0, 0, 0, 16, 0, 0, 0, 1, 0, 15, 0xff, 0xff, 0xff, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff,
-        ];
-        assert_eq!(out, expected);
+        let expected = [&[0, 0, 0, 16, 0, 0, 0, 1, 0, 44][..], &none].concat();
+        assert_eq!(rewritten(0, &frame), expected);
+        // What the broker says itself stays.
+        let mut failed = frame;
+        failed[5] = 30;
+        assert_eq!(rewritten(0, &failed)[8..10], [0, 30]);
+        // Throttle time, error, and a message, which may be null.
+        let address = &frame[6..];
+        for message in [&[0xff, 0xff][..], &[0, 2, b'n', b'o']] {
+            let frame = [&[0, 0, 0, 1, 0, 0, 0, 0, 0, 0][..], message, address].concat();
+            let length = u8::try_from(NOT_SERVED.len()).unwrap();
+            let told = [&[0, 44, 0, length], NOT_SERVED.as_bytes()].concat();
+            let expected = [&[0, 0, 0, 1, 0, 0, 0, 0][..], &told, &none].concat();
+            assert_eq!(rewritten(1, &frame)[4..], expected);
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! FindCoordinator responses, versions 0 to 6: one coordinator at the top level up to version 3, an array of them from version 4 on.
 
-use super::endpoints::{Endpoint, Endpoints};
+use super::COORDINATORS_MAX;
+use super::endpoints::{Endpoint, Endpoints, EntryError};
 use crate::protocol::api_key::FIND_COORDINATOR;
 use crate::protocol::cursor::{Cursor, ProtocolError};
 use crate::protocol::frame;
@@ -20,28 +21,28 @@ pub(super) fn locate(frame: &[u8], version: i16) -> Result<Endpoints, ProtocolEr
     }
     let mut coordinators = Endpoints::default();
     if version >= 4 {
-        coordinators.parse_array(&mut cursor, flexible, 1 + 4 + 1 + 4 + 2 + 1 + 1, |cursor| {
-            cursor.string_non_null(flexible)?; // key
-            let coordinator = Endpoint::parse(cursor, flexible)?;
-            let error_at = cursor.position();
-            let error = cursor.i16()?;
-            cursor.string(flexible)?; // error message
-            cursor.skip_tagged_fields()?;
-            Ok(Endpoint {
-                error: Some((error_at, error)),
-                ..coordinator
-            })
-        })?;
+        coordinators.parse_array(
+            &mut cursor,
+            flexible,
+            COORDINATORS_MAX,
+            1 + 4 + 1 + 4 + 2 + 1 + 1,
+            |cursor| {
+                cursor.text_span(flexible)?; // key
+                let coordinator = Endpoint::parse(cursor, flexible)?;
+                let error = EntryError::parse(cursor, true, flexible)?;
+                cursor.skip_tagged_fields()?;
+                Ok(Endpoint {
+                    error: Some(error),
+                    ..coordinator
+                })
+            },
+        )?;
     } else {
         coordinators.flexible = flexible;
-        let error_at = cursor.position();
-        let error = cursor.i16()?;
-        if version >= 1 {
-            cursor.string(flexible)?; // error message
-        }
+        let error = EntryError::parse(&mut cursor, version >= 1, flexible)?;
         let coordinator = Endpoint::parse(&mut cursor, flexible)?;
         coordinators.entries.push(Endpoint {
-            error: Some((error_at, error)),
+            error: Some(error),
             ..coordinator
         });
     }

@@ -1,7 +1,7 @@
 //! Metadata responses, versions 0 to 13: the brokers, which stand before the topics (`ADDR-3`).
 
-use super::HEAD_BYTES_MAX;
 use super::endpoints::{Endpoint, Endpoints};
+use super::{BROKERS_MAX, HEAD_BYTES_MAX};
 use crate::protocol::api_key::METADATA;
 use crate::protocol::cursor::{Cursor, ProtocolError};
 use crate::protocol::frame;
@@ -22,7 +22,7 @@ pub(super) fn locate(frame: &[u8], version: i16) -> Result<(Endpoints, usize), P
     }
     let mut brokers = Endpoints::default();
     let broker_bytes_min = if flexible { 4 + 1 + 4 + 1 + 1 } else { 4 + 2 + 4 };
-    brokers.parse_array(&mut cursor, flexible, broker_bytes_min, |cursor| {
+    brokers.parse_array(&mut cursor, flexible, BROKERS_MAX, broker_bytes_min, |cursor| {
         let broker = Endpoint::parse(cursor, flexible)?;
         if version >= 1 {
             cursor.string(flexible)?; // rack
@@ -36,7 +36,6 @@ pub(super) fn locate(frame: &[u8], version: i16) -> Result<(Endpoints, usize), P
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::addresses::BROKERS_MAX;
 
     /// Version 1, with so many brokers whose racks are so long.
     fn brokers(count: usize, rack: usize) -> Vec<u8> {
