@@ -17,6 +17,7 @@ mod acceptor;
 mod audit;
 mod control;
 mod descriptors;
+mod hidden;
 mod names;
 mod notices;
 mod spread;

@@ -50,6 +50,7 @@ fn produce_refusals() -> Vec<ProduceRefusal> {
         BatchError::Truncated,
         BatchError::NotAlone,
         BatchError::Magic(1),
+        BatchError::Magic(3),
         BatchError::Length(1),
         BatchError::Checksum,
         BatchError::BaseOffset(1),
@@ -89,6 +90,7 @@ fn produce_refusals() -> Vec<ProduceRefusal> {
             bytes: 2,
             bytes_max: 1,
         },
+        ProduceRefusal::RequestFull { bytes_max: 1 },
         ProduceRefusal::RequestTooLarge { bytes_max: 1 },
         ProduceRefusal::Cipher,
     ];

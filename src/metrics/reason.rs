@@ -53,6 +53,8 @@ labels! {
         TooLarge => "too_large",
         /// The broker refuses the sealed batch: it is larger than the topic's `max.message.bytes`.
         TooLargeForBroker => "too_large_for_broker",
+        /// What was sealed before in the request left no room for it.
+        RequestFull => "request_full",
         /// The batch, or what it decompresses to, is not a valid record batch.
         Malformed => "malformed",
         /// A batch in a form that cannot be sealed or opened (magic 0 or 1, a codec that is not known).

@@ -17,7 +17,10 @@
 //!   KEK was refused, its time or its share has ended) is looked up anew, and the request waits for it where it stopped, or has
 //!   the partitions refused that need it; batches that were sealed before stay as they are.
 //! - PRODUCE-SEAL-7: nothing of a request goes out before all of it is written.
-//! - PRODUCE-SEAL-8: a request does not outgrow `request_bytes_max` by being sealed: what would come behind is refused.
+//! - PRODUCE-SEAL-8: a request does not outgrow `request_bytes_max` by being sealed. Partitions are sealed in their order while they
+//!   fit beside those that pass; what does not is refused for now, so that the client sends it again in smaller company. One
+//!   that alone would not fit is refused for good.
+//! - PRODUCE-SEAL-9: of a partition that is named twice the last records count, as at a broker; the others are cut without a word.
 
 mod judging;
 mod refusals;
@@ -53,6 +56,8 @@ pub(super) struct ProduceWork {
     /// Of the partition whose records are being written.
     draft: Option<SealDraft>,
     refusals: Vec<(usize, ProduceRefusal)>,
+    /// What the partitions take, at most, that pass and are not written yet.
+    passed_left: usize,
 }
 
 /// How far the work is.
@@ -116,6 +121,7 @@ impl ProduceWork {
             rewriting: None,
             draft: None,
             refusals: Vec::new(),
+            passed_left: 0,
         })
     }
 
@@ -176,6 +182,7 @@ impl ProduceWork {
                     });
                 }
                 out.reserve(self.bytes_expected(request));
+                self.passed_left = self.passed(request);
                 let rewriting = Rewriting::begin(&self.layout, request.frame, out);
                 self.rewriting = Some(rewriting.map_err(|_| CloseReason::MalformedFrame)?);
             }
@@ -228,7 +235,11 @@ impl ProduceWork {
                 .ok_or(CloseReason::MalformedFrame)?;
             let partition = index_of(&self.layout, position);
             let records = self.layout.records(request.frame, position);
-            let verdict = pipeline.judge(request, guard, name, partition, records, &mut self.judging)?;
+            let verdict = if self.layout.is_superseded(position) {
+                pipeline.supersede(request, &name)?
+            } else {
+                pipeline.judge(request, guard, &name, partition, records, &mut self.judging)?
+            };
             if let Some(verdict) = verdict {
                 self.judging = Judging::default();
                 self.verdicts.push(verdict);
@@ -251,6 +262,21 @@ impl ProduceWork {
             let records = self.layout.records(request.frame, position);
             pipeline.count_passed(&verdict.topic, records);
         }
+    }
+
+    /// What the partitions take, at most, that pass.
+    fn passed(&self, request: &ProduceFrame<'_>) -> usize {
+        let passed = self
+            .verdicts
+            .iter()
+            .enumerate()
+            .filter(|(_, verdict)| matches!(verdict.decision, Decision::Pass));
+        passed
+            .map(|(position, _)| {
+                let records = self.layout.records(request.frame, position);
+                self.layout.bytes_alone(position, records.len())
+            })
+            .fold(0, usize::saturating_add)
     }
 
     /// How long the request will be, unless it is compressed: a buffer that has to grow on the way is copied.

@@ -56,7 +56,16 @@ pub enum ProduceRefusal {
         /// The rule's `max_message_bytes`.
         bytes_max: usize,
     },
-    /// The request would be longer than a broker takes.
+    /// What was sealed before in the request leaves no room for it.
+    #[error(
+        "the sealed request would have more than {bytes_max} bytes (limits.request_bytes_max) with these records; they were not \
+         stored, try again"
+    )]
+    RequestFull {
+        /// `limits.request_bytes_max`.
+        bytes_max: usize,
+    },
+    /// The partition alone would make the request longer than a broker takes.
     #[error(
         "the sealed request would have more than {bytes_max} bytes (limits.request_bytes_max): send fewer or smaller batches at \
          a time"
@@ -75,7 +84,9 @@ impl ProduceRefusal {
     pub fn error_code(&self) -> i16 {
         match self {
             Self::NoRule | Self::Rejected { .. } | Self::KafkaInternal => error_code::POLICY_VIOLATION,
-            Self::KeyPending | Self::SequenceGuard | Self::Cipher => error_code::NOT_ENOUGH_REPLICAS,
+            Self::KeyPending | Self::SequenceGuard | Self::RequestFull { .. } | Self::Cipher => {
+                error_code::NOT_ENOUGH_REPLICAS
+            }
             Self::Key(failure, _) if failure.is_outage() => error_code::NOT_ENOUGH_REPLICAS,
             Self::Key(..) => error_code::POLICY_VIOLATION,
             Self::Batch(error) => error.kafka_code(),
@@ -114,6 +125,7 @@ impl ProduceRefusal {
             Self::Batch(BatchError::Magic(_) | BatchError::Codec { .. }) => RefusalReason::Unsupported,
             Self::Batch(_) => RefusalReason::Malformed,
             Self::ClientMarker => RefusalReason::ClientMarker,
+            Self::RequestFull { .. } => RefusalReason::RequestFull,
             Self::TooLarge { .. } | Self::RequestTooLarge { .. } => RefusalReason::TooLarge,
             Self::Cipher => RefusalReason::Other,
         }

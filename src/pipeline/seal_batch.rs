@@ -262,6 +262,11 @@ impl SealDraft {
         self.closed.is_some() || self.attempt.as_ref().is_some_and(holds)
     }
 
+    /// How long the sealed batch is, once all records are sealed.
+    pub(super) fn sealed_bytes(&self) -> usize {
+        self.sealed_bytes
+    }
+
     /// What was written was moved forward in its buffer by `bytes`.
     pub(super) fn move_forward(&mut self, bytes: usize) {
         if let Some(attempt) = &mut self.attempt {

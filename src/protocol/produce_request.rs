@@ -2,12 +2,14 @@
 //!
 //! A layout is reused from frame to frame and allocates nothing once it has grown to the traffic.
 
-use std::collections::HashSet;
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::ops::Range;
 
 use super::api_key::PRODUCE;
 use super::cursor::{Cursor, ProtocolError, parse_some};
+use super::frame::LENGTH_PREFIX_BYTES;
 use super::{PRODUCE_PARTITIONS_MAX, RETAINED_ELEMENTS_MAX, frame, recycle};
 
 mod rewriting;
@@ -31,8 +33,8 @@ pub struct ProduceRequest {
     pub partitions: Vec<ProducePartition>,
     flexible: bool,
     frame_bytes: usize,
-    /// Partitions that were parsed: the hash of the topic, and the number.
-    identities: HashSet<(u64, i32)>,
+    /// Partitions that were parsed: the hash of the topic, and the number. With it: their index, the last one's where there are several.
+    identities: HashMap<(u64, i32), usize>,
     parsing: Parsing,
 }
 
@@ -64,6 +66,8 @@ pub struct ProducePartition {
     pub records_length: Range<usize>,
     /// Behind the partition's last byte.
     pub end: usize,
+    /// It is named again further behind: a broker takes the last.
+    pub superseded: bool,
 }
 
 /// What becomes of a partition.
@@ -79,9 +83,6 @@ pub enum PartitionRewrite {
 
 impl ProduceRequest {
     /// Parses a request frame of `version`, in one go. On an error the layout is empty.
-    ///
-    /// A partition that occurs twice is [`ProtocolError::DuplicatePartition`]: brokers answer it with one entry, so that a refusal of one
-    /// of the two could not be told.
     pub fn parse(&mut self, frame: &[u8], version: i16) -> Result<(), ProtocolError> {
         self.begin(frame, version)?;
         while !self.parse_on(frame, usize::MAX)? {}
@@ -108,13 +109,72 @@ impl ProduceRequest {
         parsed
     }
 
-    /// The name of a partition's topic. `None` when topics have ids, or when this is not the frame that was parsed.
-    pub fn topic_name<'a>(&self, frame: &'a [u8], partition: usize) -> Option<&'a str> {
+    /// The name of a partition's topic, as a broker reads it: with replacement characters where it is not UTF-8. `None` when topics
+    /// have ids, or when this is not the frame that was parsed.
+    pub fn topic_name<'a>(&self, frame: &'a [u8], partition: usize) -> Option<Cow<'a, str>> {
         let topic = self.topics.get(self.partitions.get(partition)?.topic)?;
         if topic.id.is_some() {
             return None;
         }
-        std::str::from_utf8(frame.get(topic.name.clone())?).ok()
+        Some(String::from_utf8_lossy(frame.get(topic.name.clone())?))
+    }
+
+    /// Whether the partition is named again further behind.
+    pub fn is_superseded(&self, partition: usize) -> bool {
+        self.partitions
+            .get(partition)
+            .is_some_and(|partition| partition.superseded)
+    }
+
+    /// How long a request would be, its own length included, that had this partition alone, with so many bytes of records.
+    pub fn bytes_alone(&self, partition: usize, records: usize) -> usize {
+        let around = || {
+            let place = self.partitions.get(partition)?;
+            let topic = self.topics.get(place.topic)?;
+            let topic_start = match place.topic.checked_sub(1) {
+                Some(before) => self.topics.get(before)?.end,
+                None => self.topics_count.end,
+            };
+            let start = match partition.checked_sub(1) {
+                Some(before) if before >= topic.partitions.start => self.partitions.get(before)?.end,
+                _ => topic.partitions_count.end,
+            };
+            let parts = [
+                LENGTH_PREFIX_BYTES,
+                self.topics_count.end,
+                topic.partitions_count.end.checked_sub(topic_start)?,
+                place.records_length.start.checked_sub(start)?,
+                // It is never written shorter than the client has.
+                place
+                    .records_length
+                    .len()
+                    .max(length_bytes(self.flexible, records)),
+                records,
+                self.bytes_behind(partition),
+            ];
+            Some(parts.into_iter().fold(0, usize::saturating_add))
+        };
+        around().unwrap_or(usize::MAX)
+    }
+
+    /// What comes behind a partition's records where it is the last one.
+    pub fn bytes_behind(&self, partition: usize) -> usize {
+        let behind = || {
+            let place = self.partitions.get(partition)?;
+            let topic = self.topics.get(place.topic)?;
+            let last = self.partitions.get(topic.partitions.end.checked_sub(1)?)?.end;
+            let records_end = place
+                .records
+                .as_ref()
+                .map_or(place.records_length.end, |records| records.end);
+            let parts = [
+                place.end.checked_sub(records_end)?,
+                topic.end.checked_sub(last)?,
+                self.frame_bytes.checked_sub(self.topics.last()?.end)?,
+            ];
+            Some(parts.into_iter().fold(0, usize::saturating_add))
+        };
+        behind().unwrap_or(usize::MAX)
     }
 
     /// A partition's records in the frame; empty where they are null.
@@ -177,9 +237,7 @@ impl ProduceRequest {
         let mut cursor = Cursor::new(frame);
         frame::skip_request_header(&mut cursor, flexible)?;
 
-        let id = cursor.string(flexible)?.map(str::len);
-        // INVARIANT: the text was just read, so that the position is at least its length.
-        self.transactional_id = id.map(|length| cursor.position() - length..cursor.position());
+        self.transactional_id = cursor.nullable_text_span(flexible)?;
         self.transactional = self.transactional_id.is_some();
         self.acks = cursor.i16()?;
         self.timeout_ms = cursor.i32()?;
@@ -224,7 +282,7 @@ impl ProduceRequest {
                 let (topic_hash, topic) = (open.hash, self.topics.len());
                 let partition = parse_partition(cursor, flexible, topic)?;
                 let records = partition.records.clone().unwrap_or_default();
-                self.note_identity(&open.topic, topic_hash, &partition, frame)?;
+                self.note_identity(&open.topic, topic_hash, &partition, frame);
                 self.partitions.push(partition);
                 return Ok(Some(records.len()));
             }
@@ -259,7 +317,7 @@ impl ProduceRequest {
             let id = cursor.uuid()?;
             (cursor.position()..cursor.position(), Some(id))
         } else {
-            (cursor.string_span(self.flexible)?, None)
+            (cursor.text_span(self.flexible)?, None)
         };
         let count_start = cursor.position();
         let count = cursor.array_len_non_null(self.flexible, partition_bytes_min(self.flexible))?;
@@ -282,19 +340,20 @@ impl ProduceRequest {
         })
     }
 
-    /// Remembers a partition, unless it was there before.
+    /// Remembers the partition that comes next; one that was there before is superseded.
     fn note_identity(
         &mut self,
         topic: &ProduceTopic,
         topic_hash: u64,
         partition: &ProducePartition,
         frame: &[u8],
-    ) -> Result<(), ProtocolError> {
-        if self.identities.insert((topic_hash, partition.index)) {
-            return Ok(());
-        }
+    ) {
+        let position = self.partitions.len();
+        let Some(before) = self.identities.insert((topic_hash, partition.index), position) else {
+            return;
+        };
         // Names are known by their hash, which two may have in common.
-        let is_the_same = |other: &&ProducePartition| {
+        let is_the_same = |other: &ProducePartition| {
             let of_same_topic = match self.topics.get(other.topic) {
                 Some(known) => {
                     known.id == topic.id && frame.get(known.name.clone()) == frame.get(topic.name.clone())
@@ -303,11 +362,12 @@ impl ProduceRequest {
             };
             other.index == partition.index && of_same_topic
         };
-        match self.partitions.iter().find(is_the_same) {
-            Some(_) => Err(ProtocolError::DuplicatePartition {
-                partition: partition.index,
-            }),
-            None => Ok(()),
+        let same = match self.partitions.get(before) {
+            Some(other) if is_the_same(other) => Some(before),
+            _ => self.partitions.iter().rposition(is_the_same),
+        };
+        if let Some(other) = same.and_then(|same| self.partitions.get_mut(same)) {
+            other.superseded = true;
         }
     }
 }
@@ -330,6 +390,7 @@ fn parse_partition(
         records,
         records_length: length_start..length_end,
         end: cursor.position(),
+        superseded: false,
     })
 }
 
@@ -349,6 +410,20 @@ struct OpenTopic {
     /// Of its name or id.
     hash: u64,
     partitions_left: usize,
+}
+
+/// How long the length of so many bytes of records is.
+fn length_bytes(flexible: bool, records: usize) -> usize {
+    if !flexible {
+        return size_of::<i32>();
+    }
+    let mut left = records.saturating_add(1) >> 7;
+    let mut bytes = 1;
+    while left > 0 {
+        left >>= 7;
+        bytes += 1;
+    }
+    bytes
 }
 
 /// A topic has a name or an id, a partition count, and a count of tagged fields where flexible.

@@ -106,7 +106,10 @@ impl BatchError {
     /// MESSAGE_TOO_LARGE (Java splits the batch), 76 UNSUPPORTED_COMPRESSION_TYPE or 87 INVALID_RECORD (final).
     pub fn kafka_code(&self) -> i16 {
         match self {
-            Self::Truncated | Self::Length(_) | Self::Checksum => CORRUPT_MESSAGE,
+            Self::Length(_) | Self::Checksum => CORRUPT_MESSAGE,
+            // To a broker it is a batch that is not there.
+            Self::Truncated => INVALID_RECORD,
+            Self::Magic(magic) if !(0..2).contains(magic) => CORRUPT_MESSAGE,
             Self::TooLarge => MESSAGE_TOO_LARGE,
             Self::Codec { .. } => UNSUPPORTED_COMPRESSION_TYPE,
             Self::Compression(error) => error.kafka_code(),

@@ -10,7 +10,7 @@
 //! [`headers`].
 //!
 //! - RECORD-1: every position in a [`RecordLayout`] lies inside the record, and the record inside the buffer.
-//! - RECORD-2: a length below -1 is refused (Java takes any negative length for null); -1 is null where null is allowed.
+//! - RECORD-2: a negative length is null where null is allowed, as to a broker and to Java; -1 is what others write.
 
 use super::error::RecordError;
 use super::span::Span;
@@ -224,7 +224,7 @@ impl Iterator for HeaderWalk<'_> {
     }
 }
 
-/// A length of -1 (null) or more, and as many bytes.
+/// A length, and as many bytes, or none where it is negative: null.
 #[inline(always)]
 fn read_nullable(record: &[u8], at: usize) -> Result<(Option<Span>, usize), RecordError> {
     let (length, start) = read_varint(record, at)?;
@@ -237,8 +237,8 @@ fn read_nullable(record: &[u8], at: usize) -> Result<(Option<Span>, usize), Reco
             let end = start + length;
             Ok((Some(Span { start, end }), end))
         }
-        Err(_) if length == -1 => Ok((None, start)),
-        Err(_) => Err(RecordError::NegativeLength),
+        // RECORD-2
+        Err(_) => Ok((None, start)),
     }
 }
 
@@ -344,13 +344,11 @@ mod tests {
 
     #[test]
     fn impossible_lengths_and_counts_are_refused() {
-        let cases: [(&[u8], RecordError); 9] = [
+        let cases: [(&[u8], RecordError); 7] = [
             (&[], RecordError::Truncated),
             (&[0], RecordError::Truncated),
             (&[1], RecordError::NegativeLength),
             (&[14, 0, 0, 0, 1, 1, 0], RecordError::Truncated),
-            (&[12, 0, 0, 0, 3, 1, 0], RecordError::NegativeLength),
-            (&[12, 0, 0, 0, 1, 3, 0], RecordError::NegativeLength),
             (&[12, 0, 0, 0, 1, 4, 0], RecordError::Truncated),
             (&[12, 0, 0, 0, 1, 1, 1], RecordError::HeaderCount),
             (&[14, 0, 0, 0, 1, 1, 2, 0], RecordError::HeaderCount),
@@ -367,11 +365,11 @@ mod tests {
             headers(&null_key, &layout).check(),
             Err(RecordError::NegativeLength)
         );
-        let negative = [16, 0, 0, 0, 1, 1, 2, 0, 3];
+        // RECORD-2
+        let negative = [16, 0, 0, 0, 3, 5, 2, 0, 3];
         let layout = parse_record(&negative, 0).unwrap();
-        assert_eq!(
-            headers(&negative, &layout).check(),
-            Err(RecordError::NegativeLength)
-        );
+        assert_eq!((layout.key, layout.value), (None, None));
+        let header = headers(&negative, &layout).next().unwrap();
+        assert_eq!(header.map(|header| header.value), Ok(None));
     }
 }

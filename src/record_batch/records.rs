@@ -5,9 +5,10 @@
 //!
 //! - RECORDS-1: exactly as many records as the header counts come out, and they end exactly where the section ends;
 //!   otherwise the walk ends with an error.
-//! - RECORDS-2: the records of a producer's batch have offset deltas 0, 1, 2 … (a broker checks this only in compressed
-//!   batches, and what we hand it is not compressed any more).
+//! - RECORDS-2: the records of a producer's compressed batch have offset deltas 0, 1, 2 …: a broker cannot store it otherwise. Of a
+//!   batch that is not compressed it takes any, and so does the walk.
 
+use super::codec::Codec;
 use super::error::BatchError;
 use super::header::BatchHeader;
 use super::record::{RecordLayout, parse_record};
@@ -25,8 +26,9 @@ impl RecordCursor {
     /// For a batch from a producer, whose records (decompressed) begin at `start`.
     #[inline]
     pub fn produced(header: &BatchHeader, start: usize) -> Self {
+        let is_compressed = header.attributes.codec() != Some(Codec::None);
         Self {
-            expected: Some(0),
+            expected: is_compressed.then_some(0),
             ..Self::stored(header, start)
         }
     }

@@ -216,7 +216,11 @@ fn offset_deltas_of_a_producer_are_0_1_2() {
             None => Ok(()),
             Some((found, expected)) => Err(BatchError::OffsetDelta { found, expected }),
         };
-        assert_eq!(walk(RecordCursor::produced(&header, HEADER_BYTES)), wanted);
+        // RECORDS-2
+        let mut compressed = header;
+        compressed.attributes = Attributes(1);
+        assert_eq!(walk(RecordCursor::produced(&compressed, HEADER_BYTES)), wanted);
+        assert_eq!(walk(RecordCursor::produced(&header, HEADER_BYTES)), Ok(()));
         assert_eq!(walk(RecordCursor::stored(&header, HEADER_BYTES)), Ok(()));
     }
 }

@@ -308,25 +308,29 @@ fn a_layout_gives_unusual_memory_back() {
 }
 
 #[test]
-fn a_partition_twice_is_refused() {
+fn of_a_partition_that_is_named_twice_the_last_counts() {
     let mut frame = crowded_produce_request(3);
     let last = frame.len() - 2 - 3;
     assert_eq!(frame[last], 2);
     frame[last] = 0;
-    let result = ProduceRequest::default().parse(&frame, 9);
-    assert_eq!(result, Err(ProtocolError::DuplicatePartition { partition: 0 }));
+    let superseded = |frame: &[u8]| {
+        let mut layout = ProduceRequest::default();
+        layout.parse(frame, 9).unwrap();
+        let partitions = layout.partitions.iter();
+        partitions
+            .map(|partition| partition.superseded)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(superseded(&frame), [true, false, false]);
 
     // The same in two entries of one topic, which by itself is allowed.
-    for (second, expected) in [
-        (1, Ok(())),
-        (0, Err(ProtocolError::DuplicatePartition { partition: 0 })),
-    ] {
+    for (second, expected) in [(1, [false, false]), (0, [true, false])] {
         let mut frame = vec![0, 0, 0, 9, 0, 0, 0, 1, 0xff, 0xff, 0, 0, 0, 1, 0, 0, 0, 0, 3];
         for partition in [0, second] {
             frame.extend([2, b't', 2, 0, 0, 0, partition, 0, 0, 0]);
         }
         frame.push(0);
-        assert_eq!(ProduceRequest::default().parse(&frame, 9), expected);
+        assert_eq!(superseded(&frame), expected);
     }
 }
 

@@ -186,7 +186,7 @@ fn bad_batches_get_the_code_that_a_broker_gives() {
     let mut checksum = good.clone();
     *checksum.last_mut().unwrap() ^= 1;
     assert_eq!(code_of(&mut rig, 9, "sealed-a", &checksum), 2);
-    assert_eq!(code_of(&mut rig, 9, "sealed-a", &good[..good.len() - 1]), 2);
+    assert_eq!(code_of(&mut rig, 9, "sealed-a", &good[..good.len() - 1]), 87);
     assert_eq!(code_of(&mut rig, 9, "sealed-a", b""), 87);
     let two = [good.as_slice(), &good].concat();
     assert_eq!(code_of(&mut rig, 9, "sealed-a", &two), 87);
@@ -300,18 +300,22 @@ fn a_request_that_cannot_be_parsed_closes() {
     let good = produce(9, 1, -1, &[to_produce("sealed-a", 0, &batch(&["value"]))]);
     let cut = prefixed(&good[4..good.len() - 1]);
     assert_eq!(rig.client_sends(&cut), Err(CloseReason::MalformedFrame));
-    let twice = produce(
-        9,
-        1,
-        -1,
-        &[to_produce("sealed-a", 0, b""), to_produce("sealed-a", 0, b"")],
-    );
-    assert_eq!(
-        Rig::with_keys().client_sends(&twice),
-        Err(CloseReason::MalformedFrame),
-        "a partition that occurs twice could not be answered"
-    );
     assert_eq!(rig.at_broker(), b"");
+}
+
+/// PRODUCE-SEAL-9
+#[test]
+fn of_a_partition_that_is_named_twice_the_last_goes_on() {
+    let (first, last) = (batch(&["first"]), batch(&["the last of both"]));
+    for topic in ["sealed-a", "pass-a"] {
+        let mut rig = Rig::with_keys();
+        let twice = [to_produce(topic, 0, &first), to_produce(topic, 0, &last)];
+        assert_eq!(rig.client_sends(&produce(9, 1, -1, &twice)), Ok(Halt::More));
+        let mut once = Rig::with_keys();
+        assert_eq!(once.client_sends(&produce(9, 1, -1, &twice[1..])), Ok(Halt::More));
+        assert_eq!(rig.at_broker().len(), once.at_broker().len(), "{topic}");
+        assert!(rig.refusals().is_empty());
+    }
 }
 
 #[test]

@@ -13,8 +13,8 @@ use sealwire::record_batch::{BatchBuilder, Codec, RecordInput};
 use crate::rig::{Dek, Halt, PAYMENTS, Rig, batch, batch_of, contains, dek, recompressed, sealed, tampered};
 use crate::shapes::{bomb, tombstones};
 use crate::wire::{
-    Verdict, delivered, fetch_request, fetch_response, fetched, only_frame, produce, produced, stored,
-    to_produce, verdicts,
+    ToProduce, Verdict, delivered, fetch_request, fetch_response, fetched, only_frame, produce, produced,
+    stored, to_produce, verdicts,
 };
 
 /// A record is a turn.
@@ -255,33 +255,44 @@ fn refusals_are_work() {
 
 /// PRODUCE-SEAL-8
 #[test]
-fn a_request_that_outgrows_what_a_broker_takes_has_the_rest_refused() {
+fn a_request_that_outgrows_what_a_broker_takes_has_the_rest_refused_for_now() {
     let value = "x".repeat(60_000);
     let sent = batch_of(&[value.as_str()]).codec(Codec::Zstd).build().unwrap();
     let all: Vec<_> = (0..5)
         .map(|partition| to_produce("sealed-a", partition, &sent))
         .collect();
-    let send = |bytes_max: usize| {
+    let send_some = |bytes_max: usize, partitions: &[ToProduce<'_>]| {
         let mut rig = Rig::with(Limits {
             request_bytes_max: bytes_max,
             ..Limits::default()
         });
         rig.give_sealing(&PAYMENTS);
-        rig.client_sends(&produce(9, 5, -1, &all)).unwrap();
+        rig.client_sends(&produce(9, 5, -1, partitions)).unwrap();
         let reached = rig.at_broker();
         let told = told(&mut rig, &reached);
         let codes: Vec<i16> = told.iter().map(|verdict| verdict.error_code).collect();
         (only_frame(&reached).len(), codes)
     };
+    let send = |bytes_max: usize| send_some(bytes_max, &all);
     let (whole, codes) = send(1 << 20);
     assert_eq!(codes, [0; 5]);
     assert_eq!(send(whole), (whole, codes), "at the limit");
     let (shorter, codes) = send(whole - 1);
     assert!(shorter < whole);
-    assert_eq!(codes, [0, 0, 0, 0, 10]);
+    assert_eq!(codes, [0, 0, 0, 0, 19]);
     let (shorter, codes) = send(150_000);
     assert!((120_000..150_000).contains(&shorter));
-    assert_eq!(codes, [0, 0, 10, 10, 10]);
+    assert_eq!(codes, [0, 0, 19, 19, 19]);
+    // One that would fit alone goes out whatever its company is, and one that would not never does.
+    let (alone, codes) = send_some(1 << 20, &all[..1]);
+    assert_eq!(codes, [0]);
+    assert_eq!(send_some(alone, &all[..1]), (alone, vec![0]), "at the limit");
+    assert_eq!(send_some(alone - 1, &all[..1]).1, [10], "a byte less");
+    assert_eq!(send(alone), (alone, vec![0, 19, 19, 19, 19]));
+    assert_eq!(send(alone - 1).1, [10; 5]);
+    // What passes is not kept back by what is sealed.
+    let beside = [to_produce("sealed-a", 0, &sent), to_produce("pass-a", 0, &sent)];
+    assert_eq!(send_some(alone, &beside).1, [0, 19]);
 }
 
 /// OPEN-BATCH-4

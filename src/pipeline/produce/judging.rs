@@ -28,6 +28,8 @@ pub(super) enum Decision {
     Pass,
     Seal(BatchHeader, Key),
     Refuse(ProduceRefusal),
+    /// The partition is named again further behind (PRODUCE-SEAL-9).
+    Superseded,
 }
 
 /// The key to seal a partition with.
@@ -169,6 +171,25 @@ impl Pipeline {
             topic,
             sequence,
             decision,
+        }))
+    }
+
+    /// What is to be done with a partition that is named again.
+    pub(super) fn supersede(
+        &mut self,
+        request: &ProduceFrame<'_>,
+        name: &str,
+    ) -> Result<Option<Verdict>, CloseReason> {
+        self.work.charge(PARTITION_WORK);
+        let topic = self
+            .clusters
+            .get_mut(request.cluster)
+            .ok_or(CloseReason::Internal)?
+            .topic(name, &mut self.metrics, &mut self.work);
+        Ok(Some(Verdict {
+            topic,
+            sequence: ProducerSequence::NONE,
+            decision: Decision::Superseded,
         }))
     }
 

@@ -67,18 +67,27 @@ impl ProduceWork {
         let rewriting = self.rewriting.as_mut().ok_or(CloseReason::Internal)?;
         let verdict = self.verdicts.get(position).ok_or(CloseReason::Internal)?;
         let records = self.layout.records(request.frame, position);
+        let written = out.len().saturating_sub(rewriting.start());
         let begun = match &verdict.decision {
             Decision::Pass => {
                 pipeline.count_passed(&verdict.topic, records);
+                let bytes = self.layout.bytes_alone(position, records.len());
+                self.passed_left = self.passed_left.saturating_sub(bytes);
                 return rewriting.keep(&self.layout, out).map_err(malformed);
             }
+            Decision::Superseded => return rewriting.cut(&self.layout, out).map_err(malformed),
             Decision::Refuse(refusal) | Decision::Seal(_, Key::Refused(refusal)) => Err(refusal.clone()),
             Decision::Seal(header, _) => {
+                let bytes_max = pipeline.limits.request_bytes_max;
                 // Here, and again when it is sealed: most would not fit.
-                let written = out.len().saturating_sub(rewriting.start());
-                let rest = request.frame.len().saturating_sub(rewriting.copied());
-                check_length(written.saturating_add(rest), pipeline.limits.request_bytes_max)
-                    .and_then(|()| pipeline.begin_to_seal(verdict, header, records))
+                let least = written
+                    .saturating_add(self.passed_left)
+                    .saturating_add(records.len());
+                if fits(least, bytes_max) {
+                    pipeline.begin_to_seal(verdict, header, records)
+                } else {
+                    Err(ProduceRefusal::RequestFull { bytes_max })
+                }
             }
         };
         match begun {
@@ -137,10 +146,19 @@ impl ProduceWork {
         let refusal = match sealed {
             Ok(Sealed::Done) => {
                 draft.move_back(rewriting.widen(out).map_err(malformed)?);
+                let bytes_max = pipeline.limits.request_bytes_max;
                 let written = out.len().saturating_sub(rewriting.start());
-                let end = rewriting.copied().saturating_add(batch.len());
-                let rest = request.frame.len().saturating_sub(end);
-                check_length(written.saturating_add(rest), pipeline.limits.request_bytes_max).err()
+                let needed = self
+                    .passed_left
+                    .saturating_add(self.layout.bytes_behind(position));
+                let alone = self.layout.bytes_alone(position, draft.sealed_bytes());
+                if fits(written.saturating_add(needed), bytes_max) {
+                    None
+                } else if fits(alone, bytes_max) {
+                    Some(ProduceRefusal::RequestFull { bytes_max })
+                } else {
+                    Some(ProduceRefusal::RequestTooLarge { bytes_max })
+                }
             }
             Ok(Sealed::Spent) => return Ok(Some(Stop::At(Produced::Partly))),
             Ok(Sealed::Room(bytes)) => return Ok(Some(Stop::At(Produced::Room(bytes)))),
@@ -207,11 +225,7 @@ impl Verdict {
     }
 }
 
-/// PRODUCE-SEAL-8
-fn check_length(bytes: usize, bytes_max: usize) -> Result<(), ProduceRefusal> {
-    // The length in front of the frame does not count.
-    if bytes > bytes_max.saturating_add(LENGTH_PREFIX_BYTES) {
-        return Err(ProduceRefusal::RequestTooLarge { bytes_max });
-    }
-    Ok(())
+/// PRODUCE-SEAL-8. `bytes` with the length in front of the frame, which does not count.
+fn fits(bytes: usize, bytes_max: usize) -> bool {
+    bytes <= bytes_max.saturating_add(LENGTH_PREFIX_BYTES)
 }
