@@ -68,9 +68,12 @@ fn a_proxy_that_leads_to_itself_by_way_of_a_port_forward_knows_itself() {
     assert_eq!(proxy.metric("sealwire_connections_accepted_total", &[]), 30.0);
     let label = "reason=\"loop\"";
     assert_eq!(proxy.metric("sealwire_connections_closed_total", &[label]), 10.0);
-    let output = proxy.output();
-    assert_eq!(output.matches("has come back to it").count(), 1, "{output}");
+    let lines = |proxy: &Proxy| proxy.output().matches("has come back to it").count();
+    wait::until("the line that says so", EVENTUALLY, || {
+        (lines(&proxy) > 0).then_some(())
+    });
     proxy.terminate();
+    assert_eq!(lines(&proxy), 1, "{}", proxy.output());
 }
 
 /// SESSION-5
