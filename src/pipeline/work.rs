@@ -84,7 +84,7 @@ pub(super) const PARSED_BYTES: usize = 32 * 1024;
 pub(super) const PARSING_WORK: usize = 256 * 1024;
 
 /// To begin a batch (salt, sub-key) costs about as much as to seal so many bytes.
-pub(super) const BATCH_WORK: usize = 512;
+pub(super) const BATCH_WORK: usize = 1024;
 
 /// Topic, header and key of a partition cost about as much as to seal so many bytes.
 pub(super) const PARTITION_WORK: usize = 128;

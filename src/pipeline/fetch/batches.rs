@@ -182,6 +182,19 @@ impl FetchWork {
             None => return Err(CloseReason::Internal),
         };
         let batch_end = open.at.saturating_add(bytes);
+        let note_skipped = |fetched: &mut Self, pipeline: &mut Pipeline, count, refusal: &FetchRefusal| {
+            pipeline.metrics.topic(topic.metrics).records_skipped += count;
+            let noted = Noted {
+                topic: &topic,
+                partition: index,
+                offset: base_offset,
+                refusal,
+                // They count as skipped.
+                records: 0,
+                bytes: 0,
+            };
+            fetched.note(pipeline, fetch, &noted);
+        };
         match opened {
             Opened::Unchanged if open.ended => open.at = batch_end,
             Opened::Unchanged => {
@@ -198,34 +211,14 @@ impl FetchWork {
                 let metrics = pipeline.metrics.topic(topic.metrics);
                 metrics.opened(opened, bytes_written as u64);
                 if let Some((count, refusal)) = unreadable {
-                    pipeline.metrics.topic(topic.metrics).records_skipped += count;
-                    let noted = Noted {
-                        topic: &topic,
-                        partition: index,
-                        offset: base_offset,
-                        refusal: &refusal,
-                        // They count as skipped.
-                        records: 0,
-                        bytes: 0,
-                    };
-                    self.note(pipeline, fetch, &noted);
+                    note_skipped(self, pipeline, count, &refusal);
                 }
                 open.at = batch_end;
             }
             Opened::Skipped { header, unreadable } => {
                 let (count, refusal) = unreadable;
                 self.delivers = true;
-                pipeline.metrics.topic(topic.metrics).records_skipped += count;
-                let noted = Noted {
-                    topic: &topic,
-                    partition: index,
-                    offset: base_offset,
-                    refusal: &refusal,
-                    // They count as skipped.
-                    records: 0,
-                    bytes: 0,
-                };
-                self.note(pipeline, fetch, &noted);
+                note_skipped(self, pipeline, count, &refusal);
                 if open.is_empty(out) {
                     let gap = open.gap.map_or(Gap::of(&header), |gap| gap.up_to(&header));
                     open.gap = Some(gap);
