@@ -61,9 +61,8 @@ class Cursor:
 
     def nullable(self):
         length = self.varint()
-        if length < -1:
-            raise Refused(self.reason)
-        return None if length == -1 else self.take(length)
+        # ENV-8: any negative length is null.
+        return None if length < 0 else self.take(length)
 
     def uvarint(self, smallest, largest):
         """The seal's integer: shortest form only (ENV-16)."""
