@@ -91,7 +91,8 @@ impl StateFile {
 enum StateFileError {
     #[error(transparent)]
     File(#[from] FileError),
-    #[error("it does not hold addresses of brokers: {0}")]
+    /// Where, and not what: it may be another file, and secret.
+    #[error("it does not hold addresses of brokers (line {}, column {})", .0.line(), .0.column())]
     Content(#[from] serde_json::Error),
     #[error("the thread that writes it failed")]
     Thread,
