@@ -7,8 +7,8 @@
 //! ```
 //!
 //! - FILE-1: the file is looked at on every call, at most every [`LOOK_INTERVAL`]; the key service calls once a second.
-//! - FILE-2: a file that is missing, broken, altered, another keystore or an older revision changes nothing: what was read
-//!   before stays in force, and the log says so once for each such file.
+//! - FILE-2: a file that is missing, broken, altered, another keystore or no successor of what is in force
+//!   ([`super::keystore::succession`]) changes nothing: what was read before stays in force, and the log says so once for each such file.
 //! - FILE-3: no lock is held across an await; nobody waits for the file but the one call that re-reads it, on the control
 //!   thread: milliseconds at most for the largest keystore, and no Argon2id, since the derived keys are kept.
 
@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use arc_swap::{ArcSwap, Guard};
 use async_trait::async_trait;
 
+use super::keystore::succession::{self, NotASuccessor};
 use super::keystore::{Keystore, KeystoreError, MasterKeySource, OpenKeystore, read_file};
 use super::{GeneratedDek, Kms, KmsError};
 use crate::crypto::{SecretKey, unwrap_key, wrap_key};
@@ -89,6 +90,7 @@ impl FileKms {
                     revision = content.revision(),
                     "keystore changed and was read again"
                 );
+                self.say_enabled(&content);
                 self.content.store(Arc::new(content));
             }
             Err(reason) => tracing::error!(
@@ -104,13 +106,27 @@ impl FileKms {
         let (bytes, identity) = read_file(&self.path)?;
         let former = self.content.load();
         let content = Keystore::parse(&bytes)?.authenticate_with(former.master_keys())?;
-        if content.revision() < former.revision() {
-            return Err(RereadError::Older(content.revision()));
-        }
-        if content.revision() == former.revision() && !content.is_same_as(&former) {
-            return Err(RereadError::Forked(content.revision()));
-        }
+        succession::check(&former, &content)?;
         Ok((content, identity))
+    }
+
+    /// Names what `next` makes usable again (SUCCESSION-2), in one line whose length is bounded.
+    fn say_enabled(&self, next: &OpenKeystore) {
+        let former = self.content.load();
+        let mut enabled = succession::enabled(&former, next);
+        let named: Vec<String> = enabled
+            .by_ref()
+            .take(ENABLED_NAMED_MAX)
+            .map(|(name, number)| format!("{name} version {number}"))
+            .collect();
+        if !named.is_empty() {
+            tracing::warn!(
+                path = %self.path.display(),
+                keks = named.join(", "),
+                more = enabled.count(),
+                "a key-encryption key that was disabled was enabled: if nobody meant to, a copy of the keystore was changed apart"
+            );
+        }
     }
 
     fn content_now(&self) -> Guard<Arc<OpenKeystore>> {
@@ -221,13 +237,8 @@ enum Seen {
 enum RereadError {
     #[error(transparent)]
     Keystore(#[from] KeystoreError),
-    #[error("it is an older one, revision {0}")]
-    Older(u64),
-    #[error(
-        "it has the revision {0} of what is in force and another content: two copies of one keystore were changed apart from \
-         each other. Make the change again on the copy that is to stay, which gives it a higher revision"
-    )]
-    Forked(u64),
+    #[error(transparent)]
+    Successor(#[from] NotASuccessor),
 }
 
 fn dek_aad(prefix: &[u8]) -> Vec<u8> {
@@ -258,6 +269,9 @@ fn local_failure(what: &str) -> KmsError {
 
 /// Shortest time between two looks at the file: thousands of unwraps must not be thousands of stat calls.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Versions that one line about enabled ones names.
+const ENABLED_NAMED_MAX: usize = 10;
 
 #[cfg(test)]
 mod tests;

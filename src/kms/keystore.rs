@@ -16,6 +16,7 @@ mod contents;
 mod document;
 mod edit;
 mod master_key;
+pub(crate) mod succession;
 
 pub use contents::{KEK_NAME_BYTES_MAX, KekName, KekState, KekVersion, Keystore, OpenKeystore};
 pub use document::{FORMAT_VERSION, KEYSTORE_BYTES_MAX};

@@ -227,6 +227,35 @@ fn an_equal_revision_with_other_content_changes_nothing() -> TestResult {
     Ok(())
 }
 
+/// A copy that was changed apart and overtook the file in force: what it lacks would be lost.
+#[test]
+fn a_higher_revision_that_lacks_a_key_changes_nothing() -> TestResult {
+    let mut fixture = Fixture::new()?;
+    let path = fixture.path("keystore.json");
+    let common = fs::read(&path)?;
+    fixture.edit(|keystore| keystore.rotate("payments").map(drop))?;
+    let newest = fs::read(&path)?;
+    let kms = fixture.open()?;
+    fs::write(&path, common)?;
+    fixture.edit(|keystore| keystore.add("orders"))?;
+    fixture.edit(|keystore| keystore.add("refunds"))?;
+    fixture.look(&kms);
+    assert!(kms.is_stale());
+    assert_eq!(version(&kms), Ok(Some(vec![2])));
+    assert_eq!(
+        kms.content().current_version("orders"),
+        Err(KmsError::KekNotFound)
+    );
+    // The advice that the log gives.
+    fs::write(&path, newest)?;
+    fixture.edit(|keystore| keystore.add("orders"))?;
+    fixture.look(&kms);
+    assert!(!kms.is_stale());
+    assert_eq!(version(&kms), Ok(Some(vec![2])));
+    assert_eq!(kms.content().current_version("orders"), Ok(1));
+    Ok(())
+}
+
 #[test]
 fn the_file_is_looked_at_now_and_then_only() -> TestResult {
     let mut fixture = Fixture::new()?;
