@@ -25,6 +25,7 @@ mod others_first;
 mod parting;
 pub(crate) mod registry;
 pub(crate) mod shared;
+pub(crate) mod way_back;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -42,11 +43,12 @@ use glommio::timer::Timer;
 use glommio::{ExecutorJoinHandle, GlommioError, LocalExecutorBuilder, Placement, Task};
 use tokio::sync::oneshot;
 
-use self::dial::{Listener, connect, speaks};
+use self::dial::{Listener, connect, first_word};
 use self::messages::{Accepted, ControlRequest, ExecutorMessage, Notice, NoticeKind, Seats};
 use self::others_first::others_first;
 use self::parting::Sockets;
 use self::shared::Shared;
+use self::way_back::CameBack;
 use crate::channel::{Receiver, Sender};
 use crate::clocks::Clocks;
 use crate::connection::{Relay, Turn};
@@ -70,6 +72,8 @@ pub(crate) struct ExecutorSetup {
     pub(crate) listeners: Vec<Listener>,
     /// Counts that are shared with the acceptor.
     pub(crate) seats: Arc<Seats>,
+    /// Shared by all executors.
+    pub(crate) came_back: Arc<CameBack>,
     /// Told once the executor runs.
     pub(crate) started: oneshot::Sender<()>,
     /// Never told anything: it is gone when the executor has ended.
@@ -85,12 +89,8 @@ pub(crate) fn spawn(
         .name(&format!("executor-{}", setup.executor))
         .io_memory(IO_MEMORY_BYTES)
         .spawn(move || {
-            let shared = Rc::new(Shared::new(
-                setup.executor,
-                pipeline(),
-                setup.control,
-                setup.key_service,
-            ));
+            let shared = Shared::new(setup.executor, pipeline(), setup.control, setup.key_service);
+            let shared = Rc::new(shared.with_came_back(setup.came_back));
             let executor = Executor {
                 shared,
                 messages: setup.messages,
@@ -307,13 +307,14 @@ async fn serve_connection(
     // The number only tells connections apart; that it wraps does no harm.
     let connection = id as u32;
     let sender = Client::at(arrival.peer);
-    match unless_asked(&status, speaks(&mut sockets.client)).await {
-        Ok(true) => {}
-        Ok(false) => return CloseReason::ClientClosed,
+    let first_word = match unless_asked(&status, first_word(&mut sockets.client)).await {
+        Ok(Some(first_word)) => first_word,
+        Ok(None) => return CloseReason::ClientClosed,
         Err(reason) => return reason,
-    }
+    };
     status.waits_for_broker(Instant::now(), true);
-    let connected = unless_asked(&status, connect(&listener, node, connection, &shared)).await;
+    let connecting = connect(&listener, node, connection, first_word, &shared);
+    let connected = unless_asked(&status, connecting).await;
     status.waits_for_broker(Instant::now(), false);
     let (broker, address) = match connected {
         Ok(Ok(connected)) => connected,
@@ -360,6 +361,10 @@ async fn serve_connection(
         match (&mut relay).await {
             Turn::GaveWay => others_first().await,
             Turn::Ended(reason) => {
+                if reason == CloseReason::Loop {
+                    // Before its sockets are closed: whoever has asked looks then.
+                    shared.came_back.note();
+                }
                 let mut pipeline = shared.pipeline.borrow_mut();
                 if let Some((node_id, address)) = &node
                     && relay.met_silence(reason)
@@ -391,6 +396,7 @@ fn is_worth_a_notice(reason: CloseReason) -> bool {
         reason,
         CloseReason::BrokerSilent
             | CloseReason::Loop
+            | CloseReason::TooManyProxies
             | CloseReason::FrameTooLarge
             | CloseReason::MalformedFrame
             | CloseReason::UnexpectedResponse

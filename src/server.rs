@@ -43,6 +43,7 @@ use crate::channel::channel;
 use crate::config::{Config, KmsKind, OwnPorts};
 use crate::crypto::memory;
 use crate::executor::messages::Seats;
+use crate::executor::way_back::CameBack;
 use crate::executor::{ExecutorListener, ExecutorSetup, spawn};
 use crate::keys::{KeyOptions, KeyService, NamedKms};
 use crate::kms::Kms;
@@ -219,6 +220,7 @@ impl Server {
             .build()
             .map_err(ServerError::Control)?;
         let options = key_options(&self.config);
+        let came_back = Arc::<CameBack>::default();
         let mut identity = Identity::default();
         getrandom::fill(&mut identity).map_err(|error| ServerError::Control(io::Error::other(error)))?;
         let (control_sender, control_receiver) = channel(CONTROL_CAPACITY);
@@ -237,6 +239,7 @@ impl Server {
             let (started_sender, started) = oneshot::channel();
             let (alive, ended) = oneshot::channel();
             let setup = ExecutorSetup {
+                came_back: Arc::clone(&came_back),
                 executor,
                 cpu,
                 messages,

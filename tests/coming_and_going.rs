@@ -76,6 +76,85 @@ fn a_proxy_that_leads_to_itself_by_way_of_a_port_forward_knows_itself() {
     assert_eq!(lines(&proxy), 1, "{}", proxy.output());
 }
 
+/// WAY-BACK-1
+#[test]
+fn a_client_that_shows_no_way_is_not_connected_to_where_it_came_from() {
+    let forward = Forward::start();
+    let keystore = Keystore::create(&["orders"]);
+    let mut proxy = start(&forward.address, &keystore);
+    forward.leads_to(proxy.bootstrap());
+    let tags: Vec<u8> = (0..16).flat_map(|tag| [tag, 1, 0]).collect();
+    let many_tags = [
+        &[0, 18, 0, 3, 0, 0, 0, 7, 0, 0, 16][..],
+        &tags,
+        &[2, b'x', 2, b'1', 0],
+    ]
+    .concat();
+    let (api_versions, metadata) = (
+        [0, 18, 0, 0, 0, 0, 0, 7, 0, 0],
+        [0, 3, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0],
+    );
+    for frame in [&api_versions[..], &metadata, &many_tags] {
+        for _ in 0..5 {
+            assert!(is_closed(&mut say(&proxy.bootstrap(), frame)));
+        }
+    }
+    wait::until("that all is over", EVENTUALLY, || {
+        (proxy.metric("sealwire_connections_open", &[]) == 0.0).then_some(())
+    });
+    // The client's own, the question that came back, and what that was connected to before it had said what it is.
+    assert_eq!(proxy.metric("sealwire_connections_accepted_total", &[]), 45.0);
+    let label = "reason=\"loop\"";
+    assert_eq!(proxy.metric("sealwire_connections_closed_total", &[label]), 15.0);
+    wait::until("the line that says which address it is", EVENTUALLY, || {
+        let output = proxy.output();
+        output
+            .lines()
+            .any(|line| line.contains("it leads back to this proxy") && line.contains(&forward.address))
+            .then_some(())
+    });
+    proxy.terminate();
+}
+
+/// WAY-BACK-1, WAY-BACK-2: a client like that is served by whoever does not lead back, answering the question or not.
+#[test]
+fn an_address_is_asked_once_for_many_clients_and_silence_is_no_way_back() {
+    let broker = Counting::start();
+    let keystore = Keystore::create(&["orders"]);
+    let mut proxy = start(&broker.address, &keystore);
+    let _client = say(&proxy.bootstrap(), &[0, 18, 0, 0, 0, 0, 0, 7, 0, 0]);
+    wait::until("the question and the client's own", EVENTUALLY, || {
+        (broker.connections() == 2).then_some(())
+    });
+    proxy.terminate();
+    let listener = TcpListener::bind((HOST, 0)).expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    let taken = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&taken);
+    thread::spawn(move || {
+        for mut socket in listener.incoming().flatten() {
+            counter.fetch_add(1, Ordering::Relaxed);
+            thread::spawn(move || {
+                let mut request = [0; 512];
+                while socket.read(&mut request).is_ok_and(|bytes| bytes > 12) {
+                    // No versions at all, with the request's correlation id.
+                    let answer = [&[0, 0, 0, 10][..], &request[8..12], &[0; 6]].concat();
+                    let _ = socket.write_all(&answer);
+                }
+            });
+        }
+    });
+    let mut proxy = start(&address, &keystore);
+    let before = taken.load(Ordering::Relaxed);
+    for _ in 0..10 {
+        let mut client = say(&proxy.bootstrap(), &[0, 18, 0, 0, 0, 0, 0, 7, 0, 0]);
+        assert!(client.read(&mut [0]).is_ok_and(|bytes| bytes == 1));
+    }
+    let asked = taken.load(Ordering::Relaxed) - before;
+    assert!((11..=12).contains(&asked), "once by each executor: {asked}");
+    proxy.terminate();
+}
+
 /// SESSION-5
 #[test]
 fn two_proxies_that_lead_to_each_other_end_it_after_one_turn() {
@@ -120,18 +199,23 @@ fn connect(address: &str) -> TcpStream {
     socket
 }
 
-/// Asks for ApiVersions 3, as every library does first.
+/// Asks for ApiVersions 3, as most libraries do first.
 fn greet(address: &str) -> TcpStream {
-    let mut socket = connect(address);
     let frame = [
         &[0, 18, 0, 3, 0, 0, 0, 7, 0, 3][..],
         b"raw",
         &[0, 2, b'x', 2, b'1', 0],
     ]
     .concat();
+    say(address, &frame)
+}
+
+/// Connects and sends a frame.
+fn say(address: &str, frame: &[u8]) -> TcpStream {
+    let mut socket = connect(address);
     let length = u32::try_from(frame.len()).expect("a short frame");
     socket
-        .write_all(&[&length.to_be_bytes()[..], &frame].concat())
+        .write_all(&[&length.to_be_bytes()[..], frame].concat())
         .expect("sending");
     socket
 }

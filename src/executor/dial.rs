@@ -12,8 +12,11 @@ use glommio::net::TcpStream;
 
 use super::messages::ConnectError;
 use super::shared::Shared;
+use super::way_back::{self, WayBack};
 use crate::config::HostPort;
 use crate::pipeline::ListenerMap;
+use crate::protocol::frame::{LENGTH_PREFIX_BYTES, REQUEST_HEAD_BYTES, RequestHead};
+use crate::protocol::hops;
 
 /// A listener, as an executor needs it.
 #[derive(Clone)]
@@ -30,12 +33,34 @@ pub(crate) fn adopt(stream: StdTcpStream) -> TcpStream {
     stream
 }
 
-/// Waits until the client says something; `false` where it leaves without a word, as probes of load balancers do. Until then no
-/// broker has to be troubled.
-pub(crate) async fn speaks(client: &mut TcpStream) -> bool {
+/// Waits until the client says something; `None` where it leaves without a word, as probes of load balancers do. Until then no
+/// broker has to be troubled. Says what the first request is, where enough of it is there.
+pub(crate) async fn first_word(client: &mut TcpStream) -> Option<FirstWord> {
     // Without room nothing is read: it is ready when there is something, or when there is nothing more.
     let ready = poll_fn(|context| Pin::new(&mut *client).poll_read(context, &mut [])).await;
-    ready.is_ok() && client.peek(&mut [0]).await.is_ok_and(|bytes| bytes > 0)
+    ready.ok()?;
+    let mut beginning = [0; LENGTH_PREFIX_BYTES + REQUEST_HEAD_BYTES];
+    let bytes = client
+        .peek(&mut beginning)
+        .await
+        .ok()
+        .filter(|bytes| *bytes > 0)?;
+    let head = beginning
+        .get(LENGTH_PREFIX_BYTES..bytes)
+        .and_then(RequestHead::peek);
+    Some(match head {
+        Some(head) if hops::shows_way(head) => FirstWord::ShowsWay,
+        _ => FirstWord::Other,
+    })
+}
+
+/// What a client's first request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FirstWord {
+    /// It shows which proxies it has passed.
+    ShowsWay,
+    /// It does not, or too little of it is there.
+    Other,
 }
 
 /// Connects to the broker that the client came for; where its address is not known, or may be out of date and leads nowhere, to
@@ -45,6 +70,7 @@ pub(crate) async fn connect(
     listener: &Listener,
     node: Option<i32>,
     turn: u32,
+    first_word: FirstWord,
     shared: &Shared,
 ) -> Result<(TcpStream, HostPort), Vec<(HostPort, ConnectError)>> {
     let mut failed = Vec::new();
@@ -56,7 +82,7 @@ pub(crate) async fn connect(
             (known, book.is_some_and(|book| book.is_told(node_id)))
         };
         if let Some(address) = known {
-            match connect_to(&address, shared).await {
+            match connect_unless_back(&address, first_word, shared).await {
                 Ok(stream) => return Ok((stream, address)),
                 Err(error) => failed.push((address, error)),
             }
@@ -70,12 +96,30 @@ pub(crate) async fn connect(
     let first = usize::try_from(turn).unwrap_or(0) % listener.bootstrap.len().max(1);
     let (later, sooner) = listener.bootstrap.split_at_checked(first).unwrap_or_default();
     for address in sooner.iter().chain(later) {
-        match connect_to(address, shared).await {
+        match connect_unless_back(address, first_word, shared).await {
             Ok(stream) => return Ok((stream, address.clone())),
             Err(error) => failed.push((address.clone(), error)),
         }
     }
     Err(failed)
+}
+
+/// Connects, unless the address leads back here. A client whose first request shows that is let through without asking.
+async fn connect_unless_back(
+    host: &HostPort,
+    first_word: FirstWord,
+    shared: &Shared,
+) -> Result<TcpStream, ConnectError> {
+    if first_word == FirstWord::Other && !shared.asked.admits(host, Instant::now()) {
+        let identity = shared.pipeline.borrow().identity;
+        let stream = connect_to(host, shared).await?;
+        match way_back::ask(stream, &identity, &shared.came_back).await {
+            WayBack::Elsewhere => shared.asked.answered(host, Instant::now()),
+            WayBack::Here => return Err(ConnectError::LeadsBack),
+            WayBack::Unknown => {}
+        }
+    }
+    connect_to(host, shared).await
 }
 
 async fn connect_to(host: &HostPort, shared: &Shared) -> Result<TcpStream, ConnectError> {

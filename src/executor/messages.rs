@@ -65,6 +65,11 @@ pub(crate) enum ConnectError {
     NoAddress,
     #[error("no answer within limits.connect_timeout")]
     TimedOut,
+    #[error(
+        "it leads back to this proxy, by way of a port forward, a load balancer or another proxy: look at bootstrap, node_addresses, the \
+         state file and the brokers' advertised addresses"
+    )]
+    LeadsBack,
     #[error("this process has no file descriptor left: raise its limit (LimitNOFILE=, ulimit -n)")]
     NoDescriptor,
     #[error("{}", std::io::Error::from_raw_os_error(*.0))]

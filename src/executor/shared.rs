@@ -6,6 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use super::errands::Errands;
 use super::held::{HeldBytes, Holding, Turned};
 use super::messages::ControlRequest;
 use super::registry::Registry;
+use super::way_back::{Asked, CameBack};
 use crate::channel::Sender;
 use crate::config::HostPort;
 use crate::connection::Half;
@@ -35,6 +37,8 @@ pub(crate) struct Shared {
     key_service: Sender<KeyRequest>,
     names: RefCell<HashMap<HostPort, Lookup>>,
     held: RefCell<HeldBytes>,
+    pub(super) asked: Asked,
+    pub(super) came_back: Arc<CameBack>,
 }
 
 /// What is known of a host's addresses.
@@ -63,7 +67,15 @@ impl Shared {
             key_service,
             names: RefCell::default(),
             held: RefCell::new(held),
+            asked: Asked::default(),
+            came_back: Arc::default(),
         }
+    }
+
+    /// The same with a count that is shared with other executors.
+    #[must_use]
+    pub(super) fn with_came_back(self, came_back: Arc<CameBack>) -> Self {
+        Self { came_back, ..self }
     }
 
     /// Keys have arrived, or refusals of them: whoever waits for one looks again.

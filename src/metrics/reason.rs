@@ -99,6 +99,8 @@ labels! {
         Learned => "learned",
         /// It came from this very program, by way of others.
         Loop => "loop",
+        /// It says that it has passed eight other proxies, which is more than anybody chains.
+        TooManyProxies => "too_many_proxies",
         /// Nothing passed for the idle time-out.
         Idle => "idle",
         /// Nothing passed for the shorter idle time-out that holds before authentication.

@@ -282,10 +282,15 @@ impl<'a> Cursor<'a> {
 
     /// The count of a section of tagged fields (KIP-482). Each of them takes two bytes at least, and there are [`TAGS_MAX`] at most.
     pub fn tag_count(&mut self) -> Result<usize, ProtocolError> {
+        self.tag_count_within(TAGS_MAX)
+    }
+
+    /// The same with another bound.
+    pub(super) fn tag_count_within(&mut self, most: usize) -> Result<usize, ProtocolError> {
         let at = self.position;
         let count = usize::try_from(self.uvarint()?).map_err(|_| ProtocolError::CountTooLarge { at })?;
         match count.checked_mul(2) {
-            Some(bytes) if bytes <= self.remaining() && count <= TAGS_MAX => Ok(count),
+            Some(bytes) if bytes <= self.remaining() && count <= most => Ok(count),
             _ => Err(ProtocolError::CountTooLarge { at }),
         }
     }
@@ -352,7 +357,7 @@ pub(super) fn parse_some(
 pub(super) const STRING_BYTES_MAX: usize = 0x7fff;
 
 /// Tagged fields in one section: no message has more than five, and a section costs time for each, two bytes long as it may be.
-const TAGS_MAX: usize = 16;
+pub(super) const TAGS_MAX: usize = 16;
 
 #[cfg(test)]
 mod tests {

@@ -1,14 +1,17 @@
 //! Which proxies an ApiVersions request has passed: a tagged field in the request's header (KIP-482), to which each adds itself.
 //!
 //! Brokers step over tagged fields that they do not know, and so does every other implementation of flexible versions. Only
-//! ApiVersions 3 and above have a place for it: what every client library since 2019 sends first.
+//! ApiVersions 3 and above have a place for it. Not every library sends that first (aiokafka begins with 0): [`question`] is a request
+//! of our own that does.
 //!
 //! ```text
 //! tag 24225 | size | identity 16 bytes, of each proxy that was passed, the last one last
 //! ```
 
-use super::cursor::{Cursor, ProtocolError};
-use super::frame::REQUEST_HEAD_BYTES;
+use super::api_key::API_VERSIONS;
+use super::cursor::{Cursor, ProtocolError, TAGS_MAX};
+use super::frame::{REQUEST_HEAD_BYTES, RequestHead};
+use super::policy::flexible;
 use super::splice::Splice;
 use super::writer::put_uvarint;
 
@@ -20,8 +23,36 @@ pub type Identity = [u8; 16];
 pub enum Way {
     /// It has not been here; it was written anew, and says so from now on.
     Onward,
-    /// It has been here, or at so many proxies that it must be going round. Nothing was written.
+    /// It has been here. Nothing was written.
     Round,
+    /// It has passed [`HOPS_MAX`] others: it goes round among them, or somebody has made it up. Nothing was written.
+    TooLong,
+}
+
+/// Whether a request has a place for the proxies that it has passed.
+pub fn shows_way(head: RequestHead) -> bool {
+    head.api_key == API_VERSIONS && flexible(head.api_key, head.api_version)
+}
+
+/// Appends an ApiVersions request of our own, length prefix included, that shows that it comes from `identity`.
+pub fn question(correlation_id: i32, identity: &Identity, out: &mut Vec<u8>) -> Result<(), ProtocolError> {
+    let text = |text: &str, out: &mut Vec<u8>| {
+        put_uvarint(
+            out,
+            u32::try_from(text.len()).map_or(0, |length| length.saturating_add(1)),
+        );
+        out.extend_from_slice(text.as_bytes());
+    };
+    let mut frame = Vec::new();
+    frame.extend_from_slice(&API_VERSIONS.to_be_bytes());
+    frame.extend_from_slice(&QUESTION_VERSION.to_be_bytes());
+    frame.extend_from_slice(&correlation_id.to_be_bytes());
+    frame.extend_from_slice(&NULL_STRING.to_be_bytes());
+    put_uvarint(&mut frame, 0);
+    text("sealwire", &mut frame);
+    text(env!("CARGO_PKG_VERSION"), &mut frame);
+    put_uvarint(&mut frame, 0);
+    pass(&frame, identity, out).map(|_| ())
 }
 
 /// Writes `frame`, an ApiVersions request of version 3 or above without its length, to `out` with `identity` added to those that it
@@ -33,7 +64,8 @@ pub fn pass(frame: &[u8], identity: &Identity, out: &mut Vec<u8>) -> Result<Way,
     let client_id = cursor.i16()?;
     cursor.skip(usize::try_from(client_id).unwrap_or(0))?;
     let count_start = cursor.position();
-    let count = cursor.tag_count()?;
+    // One more than anybody else's: ours, where a proxy has added it.
+    let count = cursor.tag_count_within(TAGS_MAX.saturating_add(1))?;
     let fields_start = cursor.position();
     let mut passed = None;
     for _ in 0..count {
@@ -48,9 +80,15 @@ pub fn pass(frame: &[u8], identity: &Identity, out: &mut Vec<u8>) -> Result<Way,
         .clone()
         .and_then(|(_, content)| frame.get(content))
         .unwrap_or_default();
-    let is_here = |hop: &[u8]| hop == identity;
-    if before.len() >= HOPS_MAX * size_of::<Identity>() || before.chunks(size_of::<Identity>()).any(is_here) {
+    if before.chunks(size_of::<Identity>()).any(|hop| hop == identity) {
         return Ok(Way::Round);
+    }
+    if before.len() >= HOPS_MAX * size_of::<Identity>() {
+        return Ok(Way::TooLong);
+    }
+    // What we write is what the next proxy reads.
+    if passed.is_none() && count > TAGS_MAX {
+        return Err(ProtocolError::CountTooLarge { at: count_start });
     }
     let size = before.len().saturating_add(size_of::<Identity>());
     let size = u32::try_from(size).map_err(|_| ProtocolError::TooLong)?;
@@ -78,9 +116,15 @@ pub fn pass(frame: &[u8], identity: &Identity, out: &mut Vec<u8>) -> Result<Way,
 const HOPS_TAG: u32 = 0x5ea1;
 /// More than anybody chains on purpose.
 const HOPS_MAX: usize = 8;
+/// The first with a place for it.
+const QUESTION_VERSION: i16 = 3;
+/// The length of a string that is none.
+const NULL_STRING: i16 = -1;
 
 #[cfg(test)]
 mod tests {
+    use kafka_protocol::messages::{ApiVersionsRequest, RequestHeader};
+    use kafka_protocol::protocol::Decodable as _;
     use proptest::prelude::*;
 
     use super::*;
@@ -106,7 +150,7 @@ mod tests {
                 assert_eq!(out[1..], u32::try_from(frame.len()).expect("short").to_be_bytes());
                 Some(frame)
             }
-            Way::Round => {
+            Way::Round | Way::TooLong => {
                 assert_eq!(out, [0xee], "nothing was written");
                 None
             }
@@ -144,7 +188,47 @@ mod tests {
         for hop in 0..8 {
             frame = passed(&frame, &[hop; 16]).expect("it goes on");
         }
-        assert_eq!(passed(&frame, &[100; 16]), None);
+        assert_eq!(pass(&frame, &[100; 16], &mut Vec::new()), Ok(Way::TooLong));
+        assert_eq!(
+            pass(&frame, &[3; 16], &mut Vec::new()),
+            Ok(Way::Round),
+            "it is known here"
+        );
+    }
+
+    #[test]
+    fn as_many_tagged_fields_as_may_be_leave_room_for_one_more() {
+        let fields = |count: u8| {
+            let mut tags = vec![count];
+            tags.extend((0..count).flat_map(|tag| [tag, 0]));
+            request(&tags)
+        };
+        let first = passed(&fields(16), &ONE).expect("it goes on");
+        assert_eq!(passed(&first, &ONE), None, "and is known again");
+        let second = passed(&first, &OTHER).expect("it goes on");
+        assert_eq!(passed(&second, &ONE), None);
+        let mut out = Vec::new();
+        assert!(pass(&fields(17), &ONE, &mut out).is_err());
+        assert!(out.is_empty());
+    }
+
+    #[test]
+    fn a_question_is_known_again_and_is_what_a_library_would_send() {
+        let mut out = Vec::new();
+        question(5, &ONE, &mut out).expect("a request");
+        assert_eq!(
+            out[..4],
+            u32::try_from(out.len() - 4).expect("short").to_be_bytes()
+        );
+        let frame = &out[4..];
+        assert_eq!(pass(frame, &ONE, &mut Vec::new()), Ok(Way::Round));
+        assert_eq!(pass(frame, &OTHER, &mut Vec::new()), Ok(Way::Onward));
+        let mut bytes = bytes::Bytes::copy_from_slice(frame);
+        let header = RequestHeader::decode(&mut bytes, 2).expect("a header");
+        assert_eq!((header.request_api_key, header.correlation_id), (18, 5));
+        let body = ApiVersionsRequest::decode(&mut bytes, 3).expect("a body");
+        assert_eq!(body.client_software_name.as_str(), "sealwire");
+        assert!(bytes.is_empty());
     }
 
     proptest! {
@@ -154,7 +238,7 @@ mod tests {
             let mut out = Vec::new();
             match pass(&frame, &ONE, &mut out) {
                 Ok(Way::Onward) => prop_assert!(out.len() <= frame.len() + 4 + 5 * 3 + 16),
-                Ok(Way::Round) | Err(_) => prop_assert!(out.is_empty()),
+                Ok(Way::Round | Way::TooLong) | Err(_) => prop_assert!(out.is_empty()),
             }
         }
     }

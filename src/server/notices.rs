@@ -70,6 +70,17 @@ impl Notices {
             ),
             NoticeKind::Closed {
                 listener,
+                reason: CloseReason::TooManyProxies,
+                looks_like: None,
+            } => tracing::warn!(
+                listener = name(&self.listener_names, *listener),
+                client,
+                client_id,
+                "a connection that says that it has passed eight other proxies is refused: they lead to each other, or the client has \
+                 made it up"
+            ),
+            NoticeKind::Closed {
+                listener,
                 reason,
                 looks_like: None,
             } => tracing::warn!(

@@ -115,6 +115,23 @@ fn an_api_versions_request_says_where_it_has_been_and_does_not_come_back() {
     let mut back = Rig::new();
     back.pipeline.identity = [7; 16];
     assert_eq!(back.client_sends(&onward), Err(CloseReason::Loop));
+    // Nor does one that has passed more proxies than anybody chains, or whose way cannot be read.
+    let mut frame = onward;
+    for place in 2..9 {
+        let mut next = Rig::new();
+        next.pipeline.identity = [100 + place; 16];
+        let expected = if place < 8 {
+            Ok(Halt::More)
+        } else {
+            Err(CloseReason::TooManyProxies)
+        };
+        assert_eq!(next.client_sends(&frame), expected, "{place}");
+        frame = if place < 8 { next.at_broker() } else { frame };
+    }
+    let mut rig = Rig::new();
+    let unreadable = [&[0, 0, 0, 11, 0, 18, 0, 3, 0, 0, 0, 1, 0, 0][..], &[99]].concat();
+    assert_eq!(rig.client_sends(&unreadable), Err(CloseReason::MalformedFrame));
+    assert!(rig.at_broker().is_empty());
     // An old version has no place for it, and goes on as it is.
     let old = api_versions_request(2, 1);
     assert_eq!(Rig::new().client_sends(&old), Ok(Halt::More));

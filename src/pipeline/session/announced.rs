@@ -1,12 +1,13 @@
 //! How long a frame is that is going to be held, as soon as it says so.
 
-use super::requests::{request_head, shows_way};
+use super::requests::request_head;
 use super::responses::RESPONSE_BYTES_MIN;
 use super::{Session, frame_length};
 use crate::metrics::Direction;
 use crate::pipeline::authentication::API_VERSIONS;
 use crate::pipeline::in_flight::Answer;
 use crate::protocol::frame::LENGTH_PREFIX_BYTES;
+use crate::protocol::hops;
 use crate::protocol::policy::{RequestHandling, api_policy};
 
 impl Session {
@@ -27,7 +28,7 @@ impl Session {
         let (length, head) = request_head(input).ok()?;
         let policy = api_policy(head.api_key)?;
         let answered_here = head.api_key == API_VERSIONS && head.api_version > policy.max;
-        (policy.request == RequestHandling::Hold || answered_here || shows_way(head)).then_some(length)
+        (policy.request == RequestHandling::Hold || answered_here || hops::shows_way(head)).then_some(length)
     }
 
     fn announced_response(&self, input: &[u8]) -> Option<usize> {

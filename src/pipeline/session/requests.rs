@@ -14,7 +14,7 @@ use crate::pipeline::produce::{ProduceFrame, ProduceWork, Produced};
 use crate::protocol::api_key::FETCH;
 use crate::protocol::frame::{LENGTH_PREFIX_BYTES, RequestHead};
 use crate::protocol::hops::{self, Way};
-use crate::protocol::policy::{ApiPolicy, RequestHandling, ResponseHandling, api_policy, flexible};
+use crate::protocol::policy::{ApiPolicy, RequestHandling, ResponseHandling, api_policy};
 use crate::protocol::preface::Preface;
 use crate::protocol::produce_response::Refusal;
 use crate::protocol::{api_versions, fetch_request};
@@ -116,7 +116,7 @@ impl Session {
             }));
         }
         let whole = frame_bytes.saturating_add(LENGTH_PREFIX_BYTES);
-        let shows_way = shows_way(head);
+        let shows_way = hops::shows_way(head);
         if policy.request == RequestHandling::Hold || local || shows_way {
             if run > 0 {
                 return Ok(Next::Step(Step::Forward(run)));
@@ -213,8 +213,9 @@ impl Session {
         let step = match hops::pass(frame, &pipeline.identity, out) {
             Ok(Way::Onward) => Step::Wrote(whole),
             Ok(Way::Round) => return Err(CloseReason::Loop),
-            // What cannot be read is the broker's to refuse.
-            Err(_) => Step::Forward(whole),
+            Ok(Way::TooLong) => return Err(CloseReason::TooManyProxies),
+            // Brokers close on it as well; and what went on as it is could go round for ever.
+            Err(_) => return Err(CloseReason::MalformedFrame),
         };
         self.note_request(pipeline, head, frame.len(), Answer::Rewrite);
         Ok(step)
@@ -329,11 +330,6 @@ impl HeldProduce {
             self.work.move_forward(moved);
         }
     }
-}
-
-/// Whether a request has a place for the proxies that it has passed.
-pub(super) fn shows_way(head: RequestHead) -> bool {
-    head.api_key == API_VERSIONS && flexible(head.api_key, head.api_version)
 }
 
 fn is_token(pending: &Pending) -> bool {
