@@ -46,6 +46,8 @@ pub struct Collection {
     pub draining: bool,
     /// What listeners hide, or have hidden.
     pub hidden: Vec<Hidden>,
+    /// How many connections are served, and how many `limits.connections_max` wants to be.
+    pub connections: (usize, usize),
 }
 
 /// Brokers that one listener does not serve.
@@ -55,7 +57,7 @@ pub struct Hidden {
     pub listener: String,
     /// The brokers' ids.
     pub nodes: Vec<i32>,
-    /// The ids of all brokers of the cluster, as `nodes` in the configuration would have them.
+    /// The ids that it serves and theirs, as `nodes` in the configuration would have them.
     pub all: String,
 }
 

@@ -188,7 +188,7 @@ impl FileLock {
     /// [`FileError::Failed`].
     pub fn replace(&self, bytes: &[u8]) -> Result<(), FileError> {
         let path = &self.path;
-        let temporary = beside(path, ".new");
+        let temporary = beside(path, NEW_SUFFIX);
         // What a writer left that died; the lock says that it is nobody's any more.
         match fs::remove_file(&temporary) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -236,7 +236,7 @@ fn open(path: &Path, keeper: Keeper) -> Result<(PathBuf, PathBuf, File), FileErr
         Keeper::People => fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf()),
         Keeper::Program => path.to_path_buf(),
     };
-    let lock_path = beside(&path, ".lock");
+    let lock_path = beside(&path, LOCK_SUFFIX);
     let file = OpenOptions::new()
         .write(true)
         .create(true)
@@ -249,7 +249,7 @@ fn open(path: &Path, keeper: Keeper) -> Result<(PathBuf, PathBuf, File), FileErr
 }
 
 /// The file whose name is `path`'s and `suffix`: two files never share one.
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(suffix);
     path.with_file_name(name)
@@ -268,6 +268,11 @@ pub(crate) fn sync_folder_of(path: &Path) -> Result<(), FileError> {
         .and_then(|folder| folder.sync_all())
         .map_err(FileError::failed("sync", folder))
 }
+
+/// Of the new content, until it is in place.
+pub(crate) const NEW_SUFFIX: &str = ".new";
+/// Of the lock file.
+pub(crate) const LOCK_SUFFIX: &str = ".lock";
 
 /// A writer holds the lock for as long as a disk takes.
 const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(5);

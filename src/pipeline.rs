@@ -48,7 +48,7 @@ use crate::config::Limits;
 use crate::envelope::SaltSource;
 use crate::keys::{ExecutorKeys, KeyOptions};
 use crate::kms::Kms;
-use crate::metrics::ExecutorMetrics;
+use crate::metrics::{ExecutorMetrics, RefusalReason};
 use crate::protocol::fetch_response::FetchResponse;
 use crate::protocol::hops::Identity;
 use crate::protocol::produce_request::ProduceRequest;
@@ -119,6 +119,18 @@ pub struct AuditEvent {
     pub client: Client,
     /// For how many partitions it stands: names that no topic can have are told together.
     pub partitions: u64,
+}
+
+impl AuditEvent {
+    /// Whether it is about records that are stored, and not about what a client may ask for.
+    pub fn is_about_what_is_stored(&self) -> bool {
+        let asked_in_vain = [
+            ILLEGAL_NAME,
+            RefusalReason::NoRule.as_str(),
+            RefusalReason::Rejected.as_str(),
+        ];
+        self.operation == "fetch" && !asked_in_vain.contains(&self.reason)
+    }
 }
 
 /// What is refused: its place, and why.

@@ -65,7 +65,7 @@ impl<K: Hash + Eq> Repeats<K> {
 /// The same is said once a minute.
 pub(crate) const KEPT: Duration = Duration::from_secs(60);
 /// More than anybody reads; a line costs some ten microseconds.
-const LINES_MAX: usize = 100;
+pub(crate) const LINES_MAX: usize = 100;
 const SECOND: Duration = Duration::from_secs(1);
 /// Keys remembered: somewhat more than can be said in [`KEPT`].
 const KEYS_MAX: usize = 10_000;

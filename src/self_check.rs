@@ -8,8 +8,10 @@
 //! - SELF-CHECK-3: KMSs are asked by the control thread (KMS-1); everything that blocks has a thread of its own.
 
 mod brokers;
+pub(crate) mod descriptors;
 mod host;
 mod keks;
+mod listeners;
 mod topics;
 
 use std::fmt;
@@ -19,6 +21,7 @@ use std::time::{Duration, Instant};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
 
+use self::descriptors::Descriptors;
 use crate::config::Config;
 use crate::kms::Kms;
 
@@ -113,29 +116,44 @@ impl fmt::Display for Table {
     }
 }
 
-/// Asks everything. `kms` has one entry for each KMS of the configuration; `None` where it did not open, with the reason.
+/// Asks everything, on behalf of a program that does not run yet. `kms` has one entry for each KMS of the configuration; `None`
+/// where it did not open, with the reason.
 pub async fn look(config: &Config, kms: &[Result<Arc<dyn Kms>, String>]) -> Table {
+    look_with(config, kms, None).await
+}
+
+async fn look_with(
+    config: &Config,
+    kms: &[Result<Arc<dyn Kms>, String>],
+    descriptors: Option<Descriptors>,
+) -> Table {
     let deadline = Instant::now() + WHOLE_MAX;
     let mut rows = keks::look(config, kms, deadline).await;
     for cluster in 0..config.clusters.len() {
         let config = config.clone();
         let looking = spawn_blocking(move || {
             let cluster = config.clusters.get(cluster)?;
-            Some(brokers::look(&config, cluster, deadline))
+            Some(
+                [
+                    listeners::look(cluster),
+                    brokers::look(&config, cluster, deadline),
+                ]
+                .concat(),
+            )
         });
         match timeout_at(deadline.into(), looking).await {
             Ok(Ok(Some(found))) => rows.extend(found),
             _ => rows.push(Row::new("brokers", Verdict::Unknown, "not found out in time")),
         }
     }
-    rows.extend(host::look(config));
+    rows.extend(host::look(config, descriptors));
     Table { rows }
 }
 
 /// The self-check of a running program: to the log, one line for each row. What is good is of level INFO, what is not WARN.
-pub(crate) async fn log(config: Config, kms: Arc<[Arc<dyn Kms>]>) {
+pub(crate) async fn log(config: Config, kms: Arc<[Arc<dyn Kms>]>, descriptors: Descriptors) {
     let kms: Vec<_> = kms.iter().map(|kms| Ok(Arc::clone(kms))).collect();
-    let table = look(&config, &kms).await;
+    let table = look_with(&config, &kms, Some(descriptors)).await;
     for Row {
         subject,
         verdict,

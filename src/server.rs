@@ -16,7 +16,6 @@
 mod acceptor;
 mod audit;
 mod control;
-mod descriptors;
 mod hidden;
 mod names;
 mod notices;
@@ -35,7 +34,6 @@ use tokio::sync::oneshot;
 
 use self::acceptor::Acceptor;
 use self::control::{Control, ControlLinks};
-use self::descriptors::Descriptors;
 use self::state_file::StateFile;
 use self::threads::{Threads, executor_cpus};
 use crate::admin::ProcessFacts;
@@ -52,7 +50,7 @@ use crate::kms::keystore::KeystoreError;
 use crate::pipeline::{AddressBook, ClusterRules, KmsList, ListenerMap, Pipeline};
 use crate::protocol::hops::Identity;
 use crate::ring;
-use crate::self_check;
+use crate::self_check::{self, descriptors::Descriptors};
 
 /// Why the program does not start.
 #[derive(Debug, thiserror::Error)]
@@ -231,6 +229,7 @@ impl Server {
         let mut key_replies = Vec::new();
         let mut accepted_senders = Vec::new();
         let mut executors_ended = Vec::new();
+        let listeners = executor_listeners(&self.config);
         for (executor, cpu) in self.cpus.iter().copied().enumerate() {
             let (message_sender, messages) = channel(MESSAGE_CAPACITY);
             let (accepted_sender, accepted) = channel(ACCEPTED_CAPACITY);
@@ -247,7 +246,7 @@ impl Server {
                 key_replies: replies,
                 key_service: key_sender.clone(),
                 control: control_sender.clone(),
-                listeners: executor_listeners(&self.config),
+                listeners: listeners.clone(),
                 seats: Arc::clone(&seats),
                 started: started_sender,
                 alive,
@@ -268,16 +267,18 @@ impl Server {
         let key_service = KeyService::new(self.kms, key_receiver, key_replies, &options);
         let drain_timeout = self.config.limits.drain_timeout;
         // Rings and ports are there by now.
-        let connections_max = Descriptors::raise().connections(self.config.limits.connections_max);
+        let descriptors = Descriptors::raise();
+        let connections_max = descriptors.connections(self.config.limits.connections_max);
         let acceptor = self
             .acceptor
             .start(accepted_senders, connections_max)
             .map_err(ServerError::Control)?;
         log_start(&self.config, self.cpus.len(), &self.facts);
         if self.config.runtime.self_check {
-            runtime.spawn(self_check::log(self.config.clone(), kms_list));
+            runtime.spawn(self_check::log(self.config.clone(), kms_list, descriptors));
         }
         let links = ControlLinks {
+            connections: (connections_max, self.config.limits.connections_max),
             requests: control_receiver,
             executors: executors.messages().to_vec(),
             executors_ended,

@@ -82,6 +82,12 @@ impl Health {
             );
             health.warnings.push(text);
         }
+        let (served, wanted) = collection.connections;
+        if served < wanted {
+            health.warnings.push(format!(
+                "{served} connections are served and not limits.connections_max = {wanted}: the limit of file descriptors is too low"
+            ));
+        }
         if collection.draining {
             health
                 .reasons
@@ -153,7 +159,17 @@ mod tests {
             kms_names: vec!["local".to_owned()],
             draining: false,
             hidden: Vec::new(),
+            connections: (10, 10),
         }
+    }
+
+    #[test]
+    fn fewer_connections_than_wanted_are_a_warning() {
+        let mut collection = collection(vec![Some(Snapshot::default())], true);
+        assert!(Health::ready(&collection).warnings.is_empty());
+        collection.connections = (9, 10);
+        let health = Health::ready(&collection);
+        assert!(health.ok && health.warnings.len() == 1);
     }
 
     #[test]

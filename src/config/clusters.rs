@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use figment::value::Value;
 
@@ -13,6 +13,7 @@ use super::scalars::parse_host_port;
 use super::sharing::{ReadCluster, refuse_sharing};
 use super::topics::read_rules;
 use super::{ClusterConfig, HostPort};
+use crate::durable_file::{LOCK_SUFFIX, NEW_SUFFIX, beside};
 
 pub(super) fn read_clusters(
     root: &Node<'_>,
@@ -57,7 +58,7 @@ fn read_cluster(
     let node_addresses = read_node_addresses(node, listeners.is_some().then_some(&served));
     let state_file = node
         .written("state_file")
-        .map(|place| read_state_file(&place, state_files));
+        .map(|place| read_state_file(&place, kms, state_files));
     topic_ids?;
     Some(ClusterConfig {
         name: name.to_owned(),
@@ -146,7 +147,17 @@ fn read_node_addresses(node: &Node<'_>, served: Option<&BTreeSet<i32>>) -> Optio
     read.into_iter().collect()
 }
 
-fn read_state_file(place: &Node<'_>, taken: &mut BTreeSet<PathBuf>) -> Option<PathBuf> {
+/// Whether two files are one, or one is made beside the other when that is written (FILE-2, FILE-3).
+fn share(one: &Path, other: &Path) -> bool {
+    let is_beside = |file: &Path, made: &Path| {
+        [LOCK_SUFFIX, NEW_SUFFIX]
+            .iter()
+            .any(|suffix| beside(file, suffix) == made)
+    };
+    one == other || is_beside(one, other) || is_beside(other, one)
+}
+
+fn read_state_file(place: &Node<'_>, kms: &KmsList<'_>, taken: &mut BTreeSet<PathBuf>) -> Option<PathBuf> {
     let text = place.as_text()?;
     if text.is_empty() {
         place.complain("this is empty", &place.example());
@@ -161,11 +172,22 @@ fn read_state_file(place: &Node<'_>, taken: &mut BTreeSet<PathBuf>) -> Option<Pa
             .join(name),
         _ => path.clone(),
     };
-    if !taken.insert(file) {
+    if taken.iter().any(|taken| share(taken, &file)) {
         place.complain(
-            "another cluster writes this file",
+            "another cluster writes this file, or makes it beside its own",
             "give each cluster a file of its own",
         );
     }
+    let named = kms.files().map(|named| match place.reader.reach {
+        Reach::Check => fs::canonicalize(named).unwrap_or_else(|_| named.to_path_buf()),
+        Reach::Skip => named.to_path_buf(),
+    });
+    if named.into_iter().any(|named| share(&named, &file)) {
+        place.complain(
+            "this is a keystore or a key, or a file that is made beside one",
+            "name a file that is for nothing else",
+        );
+    }
+    taken.insert(file);
     Some(path)
 }

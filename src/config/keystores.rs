@@ -35,6 +35,18 @@ impl<'r> KmsList<'r> {
         self.read.iter().zip(&self.names).map(identity).collect()
     }
 
+    /// Keystores and files of master keys.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+        self.read.iter().flatten().flat_map(|config| {
+            let KmsKind::File { path, master_key } = &config.kind;
+            let key = match master_key {
+                MasterKeySource::File(path) | MasterKeySource::PassphraseFile(path) => Some(path),
+                MasterKeySource::Environment(_) | MasterKeySource::SystemdCredential(_) => None,
+            };
+            [Some(path), key].into_iter().flatten().map(PathBuf::as_path)
+        })
+    }
+
     pub(super) fn position(&self, name: &str) -> Option<usize> {
         self.names.iter().position(|(known, _)| known == name)
     }

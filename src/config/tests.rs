@@ -917,6 +917,8 @@ fn two_clusters_do_not_share_a_state_file_however_it_is_spelled() {
     for (second, shared) in [
         ("state/a.json", true),
         ("./state/../state/a.json", true),
+        ("state/a.json.new", true),
+        ("state/a.json.lock", true),
         ("state/a.new", false),
         ("a.json", false),
     ] {

@@ -8,6 +8,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::hidden::NamedBrokers;
 use crate::config::{HostPort, ListenerConfig};
@@ -166,7 +167,7 @@ impl AddressBook {
             if !listener.ports.contains_key(&endpoint.node_id) {
                 return named.hidden(learned(endpoint));
             }
-            named.served(endpoint.node_id);
+            named.served();
             let is_known = |entry: &Entry| {
                 entry.told
                     && entry.spread
@@ -197,6 +198,8 @@ pub struct ListenerMap {
     pub name: Arc<str>,
     advertised_host: String,
     ports: HashMap<i32, u16>,
+    /// Whether any broker is hidden from its clients, for all executors (HIDDEN-3).
+    hides: Arc<AtomicBool>,
 }
 
 impl ListenerMap {
@@ -212,7 +215,22 @@ impl ListenerMap {
                 .copied()
                 .zip(listener.node_ports.iter().copied())
                 .collect(),
+            hides: Arc::default(),
         }
+    }
+
+    /// The ids of the nodes that are served.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = i32> {
+        self.ports.keys().copied()
+    }
+
+    pub(super) fn set_hides(&self, hides: bool) {
+        // Nothing else depends on it.
+        self.hides.store(hides, Ordering::Relaxed);
+    }
+
+    pub(super) fn hides(&self) -> bool {
+        self.hides.load(Ordering::Relaxed)
     }
 
     /// What clients are told of a node (ADDRESS-1).

@@ -3,7 +3,7 @@
 //! - HIDDEN-1: what is hidden is what the last list of brokers named and the listener does not serve; a list that names nobody says
 //!   nothing.
 //! - HIDDEN-2: it is news when it changes, once for each listener until the news are taken.
-//! - HIDDEN-3: while any is hidden, fetch requests that lie at hand whole do not say in which rack the client is: a broker would
+//! - HIDDEN-3: while any is hidden, whichever executor was told of it, fetch requests that lie at hand whole do not say in which rack the client is: a broker would
 //!   send it to a replica that it cannot see, again and again, and give it nothing.
 
 use std::collections::{BTreeMap, HashMap};
@@ -19,8 +19,8 @@ pub struct HiddenBrokers {
     pub listener: Arc<str>,
     /// Ascending by node id; at most [`HIDDEN_MAX`].
     pub hidden: Vec<LearnedAddress>,
-    /// The ids of all brokers that were named, ascending.
-    pub named: Vec<i32>,
+    /// What `nodes` would have to be: the ids that it has, whether these brokers are up or not, and those that are hidden; ascending.
+    pub wanted: Vec<i32>,
 }
 
 /// What the listeners of one executor hide; see the module.
@@ -33,13 +33,14 @@ pub(super) struct Hidden {
 /// The brokers of one list, as it is read.
 #[derive(Default)]
 pub(super) struct NamedBrokers {
-    served: Vec<i32>,
+    /// Any that the listener serves.
+    served: bool,
     hidden: BTreeMap<i32, LearnedAddress>,
 }
 
 impl NamedBrokers {
-    pub(super) fn served(&mut self, node_id: i32) {
-        self.served.push(node_id);
+    pub(super) fn served(&mut self) {
+        self.served = true;
     }
 
     pub(super) fn hidden(&mut self, learned: LearnedAddress) {
@@ -52,11 +53,12 @@ impl NamedBrokers {
 impl Hidden {
     /// Takes note of a list of brokers (HIDDEN-1).
     pub(super) fn note(&mut self, listener: &ListenerMap, named: NamedBrokers) {
-        let NamedBrokers { mut served, hidden } = named;
+        let NamedBrokers { served, hidden } = named;
         let key = (listener.cluster, Arc::clone(&listener.name));
-        if served.is_empty() && hidden.is_empty() {
+        if !served && hidden.is_empty() {
             return;
         }
+        listener.set_hides(!hidden.is_empty());
         let hidden: Vec<LearnedAddress> = hidden.into_values().collect();
         if self.listeners.get(&key).map_or(&[][..], Vec::as_slice) == hidden {
             return;
@@ -64,25 +66,15 @@ impl Hidden {
         self.listeners.insert(key, hidden.clone());
         self.news
             .retain(|news| news.cluster != listener.cluster || news.listener != listener.name);
-        served.extend(hidden.iter().map(|learned| learned.node_id));
-        served.sort_unstable();
-        served.dedup();
+        let hidden_ids = hidden.iter().map(|learned| learned.node_id);
+        let mut wanted: Vec<i32> = listener.nodes().chain(hidden_ids).collect();
+        wanted.sort_unstable();
         self.news.push(HiddenBrokers {
             cluster: listener.cluster,
             listener: Arc::clone(&listener.name),
             hidden,
-            named: served,
+            wanted,
         });
-    }
-
-    /// Whether the listener hides any broker.
-    pub(super) fn any(&self, listener: &ListenerMap) -> bool {
-        // Nearly always: nothing is hidden anywhere.
-        !self.listeners.is_empty()
-            && self
-                .listeners
-                .get(&(listener.cluster, Arc::clone(&listener.name)))
-                .is_some_and(|hidden| !hidden.is_empty())
     }
 
     /// What has changed since the last call (HIDDEN-2).
@@ -93,3 +85,60 @@ impl Hidden {
 
 /// Hidden brokers that are named, of one listener.
 const HIDDEN_MAX: usize = 1000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{ClientAuth, HostPort, ListenerConfig};
+
+    fn named(served: bool, hidden: &[i32]) -> NamedBrokers {
+        let mut named = NamedBrokers::default();
+        if served {
+            named.served();
+        }
+        for node_id in hidden {
+            named.hidden(LearnedAddress {
+                node_id: *node_id,
+                address: HostPort {
+                    host: "kafka".to_owned(),
+                    port: 9092,
+                },
+            });
+        }
+        named
+    }
+
+    /// HIDDEN-1, HIDDEN-2, HIDDEN-3
+    #[test]
+    fn what_one_executor_was_told_holds_for_all_and_nodes_that_are_down_stay() {
+        let listener = ListenerMap::new(
+            0,
+            &ListenerConfig {
+                name: "lan".to_owned(),
+                listen: ([127, 0, 0, 1], 9192).into(),
+                client_auth: ClientAuth::Network,
+                advertised_host: "proxy".to_owned(),
+                nodes: vec![2, 0, 1],
+                node_ports: vec![9195, 9193, 9194],
+            },
+        );
+        let elsewhere = listener.clone();
+        let mut one = Hidden::default();
+        one.note(&listener, named(true, &[101]));
+        assert!(elsewhere.hides());
+        let news = one.take_news();
+        assert_eq!(news.len(), 1);
+        assert_eq!(news[0].wanted, [0, 1, 2, 101]);
+        one.note(&listener, named(true, &[101]));
+        assert_eq!(one.take_news(), []);
+        one.note(&listener, named(false, &[]));
+        assert!(elsewhere.hides(), "a list that names nobody says nothing");
+
+        let mut other = Hidden::default();
+        other.note(&elsewhere, named(true, &[]));
+        assert!(!listener.hides());
+        other.note(&elsewhere, named(true, &[7]));
+        one.note(&listener, named(true, &[101]));
+        assert!(elsewhere.hides());
+    }
+}

@@ -37,7 +37,9 @@ pub enum ProduceRefusal {
     #[error("no key to seal with: {0} ({1}); the records were not stored")]
     Key(KeyFailure, KekName),
     /// An earlier batch of the same producer stands refused on this connection.
-    #[error("an earlier batch of this producer waits for the KMS; the records were not stored, try again")]
+    #[error(
+        "an earlier batch of this producer was refused and has to come first; the records were not stored, try again"
+    )]
     SequenceGuard,
     /// The batch is not valid.
     #[error(transparent)]

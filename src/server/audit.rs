@@ -1,9 +1,12 @@
 //! The audit log: one line for each record or partition that was refused, and not one for each time that a client asks again.
 //!
-//! In a second that has too many, the rest is left out, and how much that was is said: the metrics count every refusal.
+//! In a second that has too many, the rest is left out, and how much that was is said: the metrics count every refusal. What
+//! shows that stored records were tampered with has a second of its own, in each cluster: whoever can reach a port can be refused as
+//! often as he likes, and pushes no such line out.
 //!
 //! Lines go to the log under the target `sealwire::audit`. They hold names, numbers and a reason class, never record data.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,16 +16,17 @@ use crate::repeats::{News, Repeats};
 
 /// Writes what was not written lately.
 pub(super) struct AuditLog {
-    said: Repeats<Line>,
+    /// By cluster, and by whether it is about what is stored.
+    said: HashMap<(Arc<str>, bool), Repeats<Line>>,
 }
 
 /// What makes two lines the same: the client that met it first is named, and others in a later minute. Names that no topic can
 /// have are all the same.
-type Line = (Arc<str>, Option<Arc<str>>, i32, i64, &'static str, &'static str);
+type Line = (Option<Arc<str>>, i32, i64, &'static str, &'static str);
 
 impl AuditLog {
     pub(super) fn new() -> Self {
-        Self { said: Repeats::new() }
+        Self { said: HashMap::new() }
     }
 
     /// Writes the event unless the same was written a moment ago; says whether it was.
@@ -34,14 +38,17 @@ impl AuditLog {
             (-1, -1)
         };
         let line = (
-            Arc::clone(&event.cluster),
             legal.then(|| Arc::clone(&event.topic)),
             place.0,
             place.1,
             event.operation,
             event.reason,
         );
-        let News::Say { left_out } = self.said.news(line, now) else {
+        let said = self
+            .said
+            .entry((Arc::clone(&event.cluster), event.is_about_what_is_stored()))
+            .or_insert_with(Repeats::new);
+        let News::Say { left_out } = said.news(line, now) else {
             return false;
         };
         if left_out > 0 {
@@ -71,7 +78,7 @@ mod tests {
 
     use super::*;
     use crate::pipeline::Client;
-    use crate::repeats::KEPT;
+    use crate::repeats::{KEPT, LINES_MAX};
 
     #[test]
     fn the_same_refusal_is_written_once_a_minute() {
@@ -92,6 +99,31 @@ mod tests {
         assert!(!log.write(&event(1), now + Duration::from_secs(59)));
         assert!(log.write(&event(2), now));
         assert!(log.write(&event(1), now + KEPT));
+    }
+
+    #[test]
+    fn what_clients_ask_in_vain_pushes_out_nothing_that_was_tampered_with() {
+        let mut log = AuditLog::new();
+        let now = Instant::now();
+        let event = |cluster: &str, operation, reason, partition| AuditEvent {
+            cluster: cluster.into(),
+            topic: "payments".into(),
+            partition,
+            offset: 0,
+            operation,
+            reason,
+            kek: None,
+            client: Client::default(),
+            partitions: 1,
+        };
+        let said = |log: &mut AuditLog, cluster, operation, reason| {
+            let said = |partition| log.write(&event(cluster, operation, reason, partition), now);
+            (0..1000).map(said).filter(|said| *said).count()
+        };
+        assert_eq!(said(&mut log, "main", "produce", "no_rule"), LINES_MAX);
+        assert_eq!(said(&mut log, "main", "fetch", "rejected"), 0);
+        assert_eq!(said(&mut log, "main", "fetch", "tag"), LINES_MAX);
+        assert_eq!(said(&mut log, "other", "fetch", "tag"), LINES_MAX);
     }
 
     #[test]

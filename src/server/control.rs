@@ -38,6 +38,8 @@ use crate::pipeline::AddressBook;
 pub(super) struct ControlLinks {
     pub(super) requests: Receiver<ControlRequest>,
     pub(super) executors: Vec<Sender<ExecutorMessage>>,
+    /// How many connections are served, and how many should be.
+    pub(super) connections: (usize, usize),
     /// Resolve when an executor has ended.
     pub(super) executors_ended: Vec<oneshot::Receiver<Infallible>>,
     pub(super) books: Vec<AddressBook>,
@@ -103,6 +105,7 @@ impl Control {
             kms_names: self.links.kms_names.clone(),
             draining: Arc::clone(&draining),
             hidden: self.hidden.watch(),
+            connections: self.links.connections,
         });
         let executors = self.links.executors.clone();
         let executors_ended = std::mem::take(&mut self.links.executors_ended);
@@ -274,6 +277,7 @@ struct Facts {
     kms_names: Vec<String>,
     draining: Arc<AtomicBool>,
     hidden: watch::Receiver<Vec<Hidden>>,
+    connections: (usize, usize),
 }
 
 #[async_trait]
@@ -302,6 +306,7 @@ impl Source for Facts {
             kms_names: self.kms_names.clone(),
             draining: self.draining.load(Ordering::Relaxed),
             hidden: self.hidden.borrow().clone(),
+            connections: self.connections,
         }
     }
 }

@@ -43,7 +43,7 @@ impl HiddenLog {
         let cluster = name.map_or("?", String::as_str).to_owned();
         let key = (news.cluster, Arc::clone(&news.listener));
         let before = self.listeners.get(&key);
-        let nodes = ranges(&news.named);
+        let nodes = ranges(&news.wanted);
         for learned in &news.hidden {
             let is_known = before.is_some_and(|before| before.nodes.contains(&learned.node_id));
             let id = (news.cluster, Arc::clone(&news.listener), learned.node_id);
@@ -117,7 +117,7 @@ mod tests {
                     },
                 })
                 .collect(),
-            named: [&[0, 1], hidden].concat(),
+            wanted: [&[0, 1], hidden].concat(),
         }
     }
 

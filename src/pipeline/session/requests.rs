@@ -141,7 +141,7 @@ impl Session {
         if head.api_key == FETCH {
             let bytes_max = self.pace.response_bytes_max(now);
             // HIDDEN-3
-            let blanks_rack = pipeline.hidden.any(&self.listener) && whole <= BLANKED_BYTES_MAX;
+            let blanks_rack = self.listener.hides() && whole <= BLANKED_BYTES_MAX;
             let looked_at = match bytes_max {
                 _ if blanks_rack => whole,
                 Some(_) => whole.min(FETCH_HEAD_BYTES),

@@ -9,9 +9,12 @@ use std::fs;
 
 use rlimit::Resource;
 
+use super::{Row, Verdict};
+use crate::config::Config;
+
 /// What the process may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Descriptors {
+pub(crate) struct Descriptors {
     limit: u64,
     /// Open before any connection is: rings, ports, and what whoever started the program left open.
     open: u64,
@@ -19,7 +22,7 @@ pub(super) struct Descriptors {
 
 impl Descriptors {
     /// Raises the limit as far as may be, and looks what is open.
-    pub(super) fn raise() -> Self {
+    pub(crate) fn raise() -> Self {
         let limit = match Resource::NOFILE.get() {
             Ok((soft, hard)) if soft < hard && Resource::NOFILE.set(hard, hard).is_ok() => hard,
             Ok((soft, _)) => soft,
@@ -31,8 +34,41 @@ impl Descriptors {
         Self { limit, open }
     }
 
+    /// What a program with this configuration and so many executors would have.
+    pub(super) fn expected(config: &Config, executors: usize) -> Self {
+        let listeners = config.clusters.iter().flat_map(|cluster| &cluster.listeners);
+        let ports: usize = listeners
+            .map(|listener| listener.node_ports.len().saturating_add(1))
+            .sum();
+        let limit = Resource::NOFILE.get().map_or(SOFT_DEFAULT, |(_, hard)| hard);
+        let open = executors.saturating_mul(PER_EXECUTOR).saturating_add(ports) as u64;
+        Self {
+            limit,
+            open: open.saturating_add(FROM_THE_START),
+        }
+    }
+
+    /// What the self-check says of it.
+    pub(super) fn row(self, connections_max: usize) -> Row {
+        let (limit, needed) = (self.limit, self.needed(connections_max));
+        let served = self.connections_at_most();
+        let (verdict, finding) = if served < connections_max {
+            let finding = format!(
+                "{limit} are allowed, and limits.connections_max = {connections_max} needs {needed}: {served} connections are served; \
+                 raise the limit (LimitNOFILE=, ulimit -n), or lower connections_max"
+            );
+            (Verdict::Warning, finding)
+        } else {
+            (
+                Verdict::Good,
+                format!("{limit} are allowed, {needed} may be needed"),
+            )
+        };
+        Row::new("descriptors", verdict, finding)
+    }
+
     /// How many connections are served, of `connections_max` that were asked for; says so where they are fewer.
-    pub(super) fn connections(self, connections_max: usize) -> usize {
+    pub(crate) fn connections(self, connections_max: usize) -> usize {
         let served = self.connections_at_most();
         if served >= connections_max {
             return connections_max;
@@ -69,6 +105,10 @@ const EACH_CONNECTION: u64 = 2;
 const RESERVE: u64 = 192;
 const SOFT_DEFAULT: u64 = 1024;
 const OPEN_DEFAULT: u64 = 64;
+/// Rings, timers and wake-ups.
+const PER_EXECUTOR: usize = 10;
+/// The runtime of the control thread, logs and signals.
+const FROM_THE_START: u64 = 20;
 
 #[cfg(test)]
 mod tests {
@@ -82,5 +122,12 @@ mod tests {
         assert_eq!(with(enough).connections(1000), 1000);
         assert_eq!(with(enough - 1).connections(1000), 999);
         assert_eq!(with(0).connections(1000), 1, "one is tried in any case");
+        assert_eq!(with(enough).row(1000).verdict, Verdict::Good);
+        assert_eq!(with(enough - 1).row(1000).verdict, Verdict::Warning);
+        assert_eq!(
+            with(enough - 1).row(999).verdict,
+            Verdict::Good,
+            "as it says itself"
+        );
     }
 }

@@ -1,0 +1,51 @@
+//! Whether what clients are told resolves: the `advertised_host` of each listener. Blocks for as long as the resolver takes.
+
+use std::net::ToSocketAddrs as _;
+
+use super::{Row, Verdict};
+use crate::config::ClusterConfig;
+
+pub(super) fn look(cluster: &ClusterConfig) -> Vec<Row> {
+    let listeners = cluster.listeners.iter();
+    listeners
+        .map(|listener| row(&cluster.name, &listener.name, &listener.advertised_host))
+        .collect()
+}
+
+/// A warning at worst: clients may know names that this host does not.
+fn row(cluster: &str, listener: &str, host: &str) -> Row {
+    let subject = format!("{cluster}/{listener} advertised_host");
+    // Any port: only the name is looked up.
+    let resolved = (host, 0).to_socket_addrs().map(|mut found| found.next());
+    let why_not = match resolved {
+        Ok(Some(address)) => {
+            return Row::new(
+                subject,
+                Verdict::Good,
+                format!("{host} resolves here, to {}", address.ip()),
+            );
+        }
+        Ok(None) => "it has no address".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let finding = format!(
+        "{host} does not resolve here ({why_not}): clients that cannot resolve it reach no broker after the bootstrap"
+    );
+    Row::new(subject, Verdict::Warning, finding)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_does_not_resolve_is_a_warning() {
+        for host in ["localhost", "127.0.0.1", "::1"] {
+            assert_eq!(row("main", "lan", host).verdict, Verdict::Good, "{host}");
+        }
+        // RFC 2606: never resolves.
+        let row = row("main", "lan", "proxy.invalid");
+        assert_eq!(row.verdict, Verdict::Warning);
+        assert!(row.finding.contains("proxy.invalid does not resolve"), "{row:?}");
+    }
+}
