@@ -14,7 +14,9 @@
 //!   of reading, the work of a turn ([`Step::Yield`](crate::pipeline::Step::Yield)), 1 MiB moved into a larger buffer or
 //!   2 MiB written.
 //! - CONNECTION-5: a drain waits for every answer, but no longer than [`POLLS_WAIT`](relay) for those that a broker may hold until
-//!   there are records, or until a group has come together.
+//!   there are records, or until a group has come together, and for what lies behind them and changes nothing.
+//! - CONNECTION-6: a drain waits for no client that does nothing for [`POLLS_WAIT`](relay): one that has left, that does not take its
+//!   answers, or that does not go on with a frame. What waits for the broker, a key or its turn is waited for.
 //!
 //! Executor threads only.
 

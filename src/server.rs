@@ -8,8 +8,8 @@
 //!
 //! - SERVER-1: nothing is served before every listener is bound and every executor runs.
 //! - SERVER-2: SIGTERM and SIGINT drain: nothing new is accepted, what is in flight is finished, at most for
-//!   `limits.drain_timeout`; then every task is cancelled and every thread joined. Ports are closed at once, since it usually takes
-//!   a second at most: a successor can bind them meanwhile.
+//!   `limits.drain_timeout`; then every task is cancelled and every thread joined. Ports are closed at once, since it takes
+//!   a second or two where brokers answer: a successor can bind them meanwhile.
 //! - SERVER-3: an executor that ends unasked ends the program with an error, at once: the rest could not serve its share.
 //! - SERVER-4: the self-check runs beside, when clients are served already, and is left behind when the program ends.
 

@@ -304,7 +304,7 @@ pub const KEYS: &[Key] = &[
         "limits.idle_timeout_unauthenticated",
         [SECOND, DAY],
         "\"10s\"",
-        "The same for a connection that has not got through its first exchange or its SASL authentication, in all; what the broker takes to answer is not the client's and does not count. At most `idle_timeout`.",
+        "The same for a connection that has not got through its first exchange or its SASL authentication, in all; what the broker takes to answer is not the client's and does not count, until the connection is six times as old. A client that has ended its side is waited for so long too, from the last byte on, whatever the broker owes it. At most `idle_timeout`.",
     ),
     time(
         "limits.connect_timeout",

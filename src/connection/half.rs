@@ -31,6 +31,8 @@ pub(crate) struct Half {
     pub(crate) unfinished: bool,
     /// Why the connection ends, once what stands before the frame that is not to pass is written.
     pub(crate) failed: Option<CloseReason>,
+    /// All that has come was read and worked on, and more is wanted: the source is waited for.
+    pub(crate) awaits_source: bool,
     /// No more will be read.
     pub(crate) ended: bool,
     /// The other side was told so.
@@ -73,6 +75,7 @@ impl Half {
             blocked: None,
             unfinished: false,
             failed: None,
+            awaits_source: false,
             ended: false,
             end_passed_on: false,
             sink_gone: false,

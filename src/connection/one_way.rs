@@ -71,6 +71,7 @@ impl<'a, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'a, R, W> {
 
     /// Moves what can be moved.
     pub(super) fn pump(&mut self, context: &mut Context<'_>) -> Result<Moved, CloseReason> {
+        self.half.awaits_source = false;
         let worked = self.pump_once(context)?;
         self.settle();
         Ok(match (worked, self.wrote) {

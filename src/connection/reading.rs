@@ -48,7 +48,10 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
             return Err(CloseReason::Internal);
         };
         let bytes = match Pin::new(&mut *self.source).poll_read(context, place) {
-            Poll::Pending => return Ok(false),
+            Poll::Pending => {
+                self.half.awaits_source = true;
+                return Ok(false);
+            }
             Poll::Ready(Ok(0)) => {
                 drop(buffer);
                 self.half.ended = true;

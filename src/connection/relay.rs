@@ -112,8 +112,8 @@ where
             let draining = self.status.request() == Request::Drain;
             if draining {
                 self.session.drain(self.requests.untaken());
-                self.polls_until = self.status.drain_began().map(|began| began + POLLS_WAIT);
             }
+            self.polls_until = self.status.drain_began().map(|began| began + POLLS_WAIT);
             let (requests, responses) = if self.responses_first {
                 let responses = self.pump(Direction::Response, context, now)?;
                 (self.pump(Direction::Request, context, now)?, responses)
@@ -123,7 +123,12 @@ where
             };
             if requests != Moved::Nothing || responses != Moved::Nothing {
                 self.status.touch(now, self.session.is_proven());
-                self.status.waits_for_broker(now, self.session.waits_for_broker());
+                // Who does not read what has come does not wait for more.
+                let waits_for_broker = self.session.waits_for_broker() && !self.responses.has_output();
+                self.status.waits_for_broker(now, waits_for_broker);
+                if self.requests.end_passed_on {
+                    self.status.client_left();
+                }
             }
             self.end_if_done(draining, now)?;
             if requests == Moved::Enough || responses == Moved::Enough {
@@ -131,14 +136,14 @@ where
             }
             if requests != Moved::Input && responses != Moved::Input {
                 self.responses_first = false;
-                self.wait(context);
+                self.wait(context, now);
                 return Ok(Poll::Pending);
             }
         }
         // Both directions share the work of a turn: while there is more than one has, neither is always the first.
         self.responses_first = !self.responses_first;
         // The other half may wait for something meanwhile.
-        self.wait(context);
+        self.wait(context, now);
         Ok(Poll::Ready(Turn::GaveWay))
     }
 
@@ -171,6 +176,10 @@ where
     }
 
     fn end_if_done(&self, draining: bool, now: Instant) -> Result<(), CloseReason> {
+        // CONNECTION-6
+        if self.still_at().is_some_and(|still_at| now >= still_at) && self.waits_for_client() {
+            return Err(CloseReason::Drain);
+        }
         if self.responses.has_output() {
             return Ok(());
         }
@@ -200,9 +209,34 @@ where
         Ok(())
     }
 
+    /// While draining: when nothing has moved for as long as a client is waited for.
+    fn still_at(&self) -> Option<Instant> {
+        let polls_until = self.polls_until?;
+        Some(polls_until.max(self.status.last_active() + POLLS_WAIT))
+    }
+
+    /// Whether nothing goes on unless the client does something, or can matter to one that has left. What it has sent was all
+    /// passed on then, but for a frame that it has begun and one that waits behind answers that it does not take.
+    fn waits_for_client(&self) -> bool {
+        let (requests, responses) = (&self.requests, &self.responses);
+        if requests.has_output() {
+            return false;
+        }
+        if requests.awaits_source {
+            return responses.has_output() || self.session.owes_only_polls();
+        }
+        let is_at_rest = match &requests.blocked {
+            None => !requests.unfinished && (requests.ended || !self.session.takes_requests()),
+            Some(Blocked { wait, .. }) => *wait == Wait::Room,
+        };
+        let has_left = requests.end_passed_on || responses.sink_gone && requests.untaken() == 0;
+        is_at_rest && (responses.has_output() || has_left)
+    }
+
     /// Arranges to be woken by what the halves wait for apart from their sockets.
-    fn wait(&mut self, context: &mut Context<'_>) {
-        let mut deadline = self.polls_until.filter(|until| *until > Instant::now());
+    fn wait(&mut self, context: &mut Context<'_>, now: Instant) {
+        let drain = [self.polls_until, self.still_at()];
+        let mut deadline = drain.into_iter().flatten().filter(|until| *until > now).min();
         let mut keys = false;
         let mut alarms = self.shared.alarms.borrow_mut();
         for half in [&self.requests, &self.responses] {
@@ -259,7 +293,8 @@ impl<C, B> Drop for Relay<C, B> {
     }
 }
 
-/// How long a drain waits for answers that the broker may hold for minutes (CONNECTION-5): most of them come within half a second.
+/// How long a drain waits for answers that the broker may hold for minutes (CONNECTION-5), most of which come within half a second, and
+/// for clients that do nothing (CONNECTION-6).
 const POLLS_WAIT: Duration = Duration::from_secs(1);
 /// Rounds of one wake-up: with 256 KiB a read, 2 MiB before others get their turn.
 const ROUNDS_MAX: usize = 8;

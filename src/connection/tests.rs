@@ -1,6 +1,7 @@
 //! A relay between two sockets in memory: back-pressure, wake-ups, half-close, drain, limits, and what may not pass.
 
 mod bench;
+mod drains;
 mod long_frames;
 mod strangers;
 mod turns;
@@ -226,99 +227,6 @@ fn an_address_is_spread_before_the_client_hears_of_it() {
 }
 
 #[test]
-fn a_drain_ends_although_the_client_goes_on_sending() {
-    let mut bench = Bench::new(Limits::default());
-    let (begun, rest) = {
-        let third = heartbeat(3);
-        (third[..15].to_vec(), third[15..].to_vec())
-    };
-    bench.client.arrive(&heartbeat(1));
-    bench.client.arrive(&begun[..5]);
-    assert_eq!(bench.settle(), None);
-    bench.shared.registry.borrow_mut().drain(Instant::now());
-    bench.client.arrive(&begun[5..]);
-    bench.client.arrive(&rest);
-    bench.client.arrive(&heartbeat(4));
-    assert_eq!(bench.settle(), None);
-    assert_eq!(
-        bench.broker.take_written(),
-        [heartbeat(1), heartbeat(3)].concat(),
-        "what was begun is finished, and nothing is begun"
-    );
-    bench.client.arrive(&heartbeat(5));
-    bench.broker.arrive(&beaten(1));
-    assert_eq!(bench.settle(), None);
-    assert_eq!(bench.client.take_written(), beaten(1));
-    bench.broker.arrive(&beaten(3));
-    assert_eq!(bench.settle(), Some(CloseReason::Drain));
-    assert_eq!(bench.client.take_written(), beaten(3));
-}
-
-#[test]
-fn a_drain_waits_for_a_request_that_waits_for_its_key() {
-    let mut bench = Bench::new(Limits::default());
-    bench.client.arrive(&produce(1, 0, "sealed", &batch()));
-    assert_eq!(bench.settle(), None);
-    bench.shared.registry.borrow_mut().drain(Instant::now());
-    assert_eq!(bench.settle(), None);
-    bench.deliver_sealing_key();
-    assert_eq!(bench.settle(), Some(CloseReason::Drain));
-    assert!(!bench.broker.take_written().is_empty());
-}
-
-/// CONNECTION-5
-#[test]
-fn a_drain_waits_a_second_for_what_a_broker_may_hold_and_for_all_else_to_the_end() {
-    let second = Duration::from_secs(1);
-    let join_group = || request(11, 0, 1, &[0; 4]);
-    let sync_group = || request(14, 0, 1, &[0; 4]);
-    for (polls, others, ends) in [
-        (vec![join_group()], Vec::new(), true),
-        (vec![sync_group()], Vec::new(), true),
-        (vec![fetch(1)], Vec::new(), true),
-        (vec![join_group()], heartbeat(2), false),
-        (Vec::new(), request(8, 2, 1, &[0; 4]), false),
-    ] {
-        for (since, is_over) in [(second - Duration::from_millis(500), false), (second, true)] {
-            let mut bench = Bench::new(Limits::default());
-            for poll in &polls {
-                bench.client.arrive(poll);
-            }
-            bench.client.arrive(&others);
-            assert_eq!(bench.settle(), None);
-            bench.shared.registry.borrow_mut().drain(Instant::now() - since);
-            let expected = (ends && is_over).then_some(CloseReason::Drain);
-            assert_eq!(bench.settle(), expected, "{polls:?} {others:?} {since:?}");
-        }
-    }
-    // It is woken for it, and an answer of which the client has a part is still written.
-    let mut bench = Bench::with_room(Limits::default(), 10, ROOMY);
-    bench.client.arrive(&join_group());
-    assert_eq!(bench.settle(), None);
-    bench.shared.registry.borrow_mut().drain(Instant::now());
-    assert_eq!(bench.settle(), None);
-    bench.shared.alarms.borrow_mut().wake_due(Instant::now() + second);
-    assert!(bench.turn().is_none(), "it was woken, and it is not time yet");
-    let answer = frame(&[&1_i32.to_be_bytes(), &[5; 100]]);
-    bench.broker.arrive(&answer[..50]);
-    bench.shared.registry.borrow_mut().drain(Instant::now());
-    assert_eq!(bench.settle(), None);
-    bench.broker.arrive(&answer[50..]);
-    assert_eq!(bench.settle(), None);
-    bench.client.make_room(ROOMY);
-    assert_eq!(bench.settle(), Some(CloseReason::Drain));
-    assert_eq!(bench.client.take_written(), answer);
-}
-
-#[test]
-fn a_quiet_connection_drains_at_once() {
-    let mut bench = Bench::new(Limits::default());
-    assert_eq!(bench.settle(), None);
-    bench.shared.registry.borrow_mut().drain(Instant::now());
-    assert_eq!(bench.settle(), Some(CloseReason::Drain));
-}
-
-#[test]
 fn a_broker_may_take_its_time_with_the_first_request() {
     let unproven = Duration::from_secs(10);
     let ask = |bench: &Bench| {
@@ -360,6 +268,50 @@ fn a_broker_may_take_its_time_with_the_first_request() {
         assert_eq!(ask(&bench), stranger);
         assert_eq!(bench.settle(), Some(CloseReason::IdleUnauthenticated));
     }
+}
+
+/// What a client does not read, it does not wait for.
+#[test]
+fn a_stranger_that_does_not_read_its_answers_does_not_wait_for_the_broker() {
+    let mut bench = Bench::stranger(Limits::default());
+    bench.client.leave_room(10);
+    bench
+        .client
+        .arrive(&[request(18, 0, 1, &[]), request(18, 0, 2, &[])].concat());
+    assert_eq!(bench.settle(), None);
+    bench.broker.arrive(&frame(&[&1_i32.to_be_bytes(), &[0; 6]]));
+    assert_eq!(bench.settle(), None);
+    let unproven = Duration::from_secs(10);
+    let later = Instant::now() + unproven;
+    let registry = bench.shared.registry.borrow();
+    registry.close_idle(later, Duration::from_secs(600), unproven);
+    let stranger = Request::Close(CloseReason::IdleUnauthenticated);
+    assert_eq!(bench.status.request(), stranger);
+}
+
+#[test]
+fn a_client_that_has_left_is_waited_for_as_long_as_a_stranger() {
+    let (idle, unproven) = (Duration::from_secs(600), Duration::from_secs(10));
+    let mut bench = Bench::new(Limits::default());
+    bench.client.arrive(&heartbeat(1));
+    bench.client.end();
+    assert_eq!(bench.settle(), None);
+    let registry = bench.shared.registry.borrow();
+    registry.close_idle(Instant::now() + unproven / 2, idle, unproven);
+    assert_eq!(bench.status.request(), Request::Run, "it may still read");
+    registry.close_idle(Instant::now() + unproven, idle, unproven);
+    drop(registry);
+    assert_eq!(bench.settle(), Some(CloseReason::ClientClosed));
+    assert_eq!(bench.broker.take_written(), heartbeat(1));
+
+    // What it had sent and waits for a key is not passed on yet.
+    let mut bench = Bench::new(Limits::default());
+    bench.client.arrive(&produce(1, 0, "sealed", &batch()));
+    bench.client.end();
+    assert_eq!(bench.settle(), None);
+    let registry = bench.shared.registry.borrow();
+    registry.close_idle(Instant::now() + unproven, idle, unproven);
+    assert_eq!(bench.status.request(), Request::Run);
 }
 
 #[test]

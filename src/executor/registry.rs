@@ -34,6 +34,8 @@ pub(crate) struct Status {
     /// How long the client was waited for until it was its turn last, and since when it is; `None` while the broker is waited for.
     clients_time: Cell<Duration>,
     clients_turn: Cell<Option<Instant>>,
+    /// The client has ended its side, and the broker has been told.
+    client_left: Cell<bool>,
     request: Cell<Request>,
     drain_began: Cell<Option<Instant>>,
     /// The cluster and the node on whose port it came.
@@ -50,6 +52,7 @@ impl Status {
             proven: Cell::new(false),
             clients_time: Cell::new(Duration::ZERO),
             clients_turn: Cell::new(Some(now)),
+            client_left: Cell::new(false),
             request: Cell::new(Request::Run),
             drain_began: Cell::new(None),
             node: Cell::new(None),
@@ -80,6 +83,11 @@ impl Status {
         }
     }
 
+    /// The client has ended its side, and all that it had sent was passed on.
+    pub(crate) fn client_left(&self) {
+        self.client_left.set(true);
+    }
+
     /// How long the client has been waited for in all.
     fn clients_time(&self, now: Instant) -> Duration {
         let since = self.clients_turn.get().unwrap_or(now);
@@ -99,7 +107,6 @@ impl Status {
     }
 
     /// When a byte last passed.
-    #[cfg(test)]
     pub(crate) fn last_active(&self) -> Instant {
         self.active.get()
     }
@@ -112,9 +119,13 @@ impl Status {
         }
     }
 
+    /// Those that are to close sooner do.
     fn drain(&self, began: Instant) {
         self.drain_began.set(Some(began));
-        self.ask(Request::Drain);
+        self.ask(match self.request() {
+            Request::Run => Request::Drain,
+            sooner => sooner,
+        });
     }
 
     fn ask(&self, request: Request) {
@@ -185,10 +196,7 @@ impl Registry {
     pub(crate) fn drain(&mut self, now: Instant) {
         let began = *self.drain_began.get_or_insert(now);
         for status in self.connections.values() {
-            // Those that are to close sooner do.
-            if status.request() == Request::Run {
-                status.drain(began);
-            }
+            status.drain(began);
         }
     }
 
@@ -204,20 +212,28 @@ impl Registry {
         }
     }
 
-    /// Closes connections on which nothing has passed for `idle`, and those that the broker has not accepted yet and whose client
-    /// was waited for `unproven` long, be it in parts, or that are as old as `idle`.
+    /// Closes connections on which nothing has passed for `idle`, or for `unproven` where the client has left, and those that the
+    /// broker has not accepted yet and whose client was waited for `unproven` long, be it in parts, or that are
+    /// [`UNPROVEN_AGE_MAX`] times as old: a broker that hangs is not to fill what serves other clusters too.
     pub(crate) fn close_idle(&self, now: Instant, idle: Duration, unproven: Duration) {
+        let age_max = unproven.saturating_mul(UNPROVEN_AGE_MAX).min(idle);
         for status in self.connections.values() {
             let age = now.saturating_duration_since(status.accepted);
-            let is_late = status.clients_time(now) >= unproven || age >= idle;
-            if !status.proven.get() && is_late {
+            let still = now.saturating_duration_since(status.active.get());
+            let is_late = status.clients_time(now) >= unproven || age >= age_max;
+            if status.client_left.get() && still >= unproven {
+                status.ask(Request::Close(CloseReason::ClientClosed));
+            } else if !status.proven.get() && is_late {
                 status.ask(Request::Close(CloseReason::IdleUnauthenticated));
-            } else if now.saturating_duration_since(status.active.get()) >= idle {
+            } else if still >= idle {
                 status.ask(Request::Close(CloseReason::Idle));
             }
         }
     }
 }
+
+/// How many times longer a broker may make a client wait that it has not accepted yet than a client may make us wait.
+const UNPROVEN_AGE_MAX: u32 = 6;
 
 #[cfg(test)]
 mod tests {
@@ -263,11 +279,30 @@ mod tests {
         // A broker that never answers is not waited for for ever.
         let (_, status) = registry.add(start);
         status.waits_for_broker(at(1), true);
-        status.touch(at(90), false);
-        registry.close_idle(at(99), idle, unproven);
+        status.touch(at(50), false);
+        registry.close_idle(at(59), idle, unproven);
         assert_eq!(status.request(), Request::Run);
-        registry.close_idle(at(100), idle, unproven);
+        registry.close_idle(at(60), idle, unproven);
         assert_eq!(status.request(), late);
+    }
+
+    #[test]
+    fn nobody_waits_long_for_a_client_that_has_left() {
+        let mut registry = Registry::default();
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let (idle, unproven) = (Duration::from_secs(100), Duration::from_secs(10));
+        for proven in [false, true] {
+            let (_, status) = registry.add(start);
+            status.waits_for_broker(at(0), true);
+            status.client_left();
+            // An answer still comes.
+            status.touch(at(9), proven);
+            registry.close_idle(at(18), idle, unproven);
+            assert_eq!(status.request(), Request::Run);
+            registry.close_idle(at(19), idle, unproven);
+            assert_eq!(status.request(), Request::Close(CloseReason::ClientClosed));
+        }
     }
 
     #[test]

@@ -37,7 +37,7 @@ use crate::config::{HostPort, Limits};
 use crate::metrics::{CloseReason, Direction, TimeKind};
 use crate::protocol::ProtocolError;
 use crate::protocol::frame::{LENGTH_PREFIX_BYTES, RequestHead};
-use crate::protocol::policy::api_policy;
+use crate::protocol::policy::{api_policy, changes_nothing};
 use crate::protocol::preface::Preface;
 
 /// What the next bytes are to be used for.
@@ -266,12 +266,17 @@ impl Session {
         self.in_flight.is_empty() && self.request_left == 0 && self.response_left == 0
     }
 
-    /// Whether no frame is half way through, and nothing is unanswered but what brokers may hold for minutes: nothing is lost
-    /// when the connection ends.
+    /// Whether no frame is half way through, and nothing is unanswered but what brokers may hold for minutes, and behind it
+    /// what changes nothing: nothing is lost when the connection ends.
     pub fn only_polls(&self) -> bool {
-        let is_poll =
-            |pending: &Pending| api_policy(pending.api_key).is_some_and(|policy| policy.may_be_held);
-        self.request_left == 0 && self.response_left == 0 && self.in_flight.iter().all(is_poll)
+        self.request_left == 0 && self.response_left == 0 && are_polls(self.in_flight.iter())
+    }
+
+    /// The same, but for a request of which the client has sent a part, and which nobody can answer.
+    pub fn owes_only_polls(&self) -> bool {
+        let begun = usize::from(self.request_left > 0);
+        let whole = self.in_flight.len().saturating_sub(begun);
+        self.response_left == 0 && are_polls(self.in_flight.iter().take(whole))
     }
 
     /// Whether an answer of the proxy's own is the next to go out, so that [`Self::responses`] is to be called without
@@ -350,6 +355,14 @@ impl Session {
         self.authentication.answered(pending.api_key, sasl_error);
         Some(pending)
     }
+}
+
+/// Whether the first of these may be held by the broker for minutes, and all are asked again without harm.
+fn are_polls<'a>(mut pending: impl Iterator<Item = &'a Pending>) -> bool {
+    let may_be_held =
+        |pending: &Pending| api_policy(pending.api_key).is_some_and(|policy| policy.may_be_held);
+    pending.next().is_none_or(may_be_held)
+        && pending.all(|pending| may_be_held(pending) || changes_nothing(pending.api_key))
 }
 
 /// Counts a frame as waiting, or not any more.

@@ -237,6 +237,18 @@ const fn opaque(key: i16, name: &'static str, min: i16, max: i16, flexible_from:
     }
 }
 
+/// Whether a request of this API, as clients send them behind one that may be held, asks and changes nothing, so that it can as well be
+/// asked again.
+pub fn changes_nothing(api_key: i16) -> bool {
+    const LIST_OFFSETS: i16 = 2;
+    const OFFSET_FETCH: i16 = 9;
+    const HEARTBEAT: i16 = 12;
+    matches!(
+        api_key,
+        LIST_OFFSETS | METADATA | OFFSET_FETCH | FIND_COORDINATOR | HEARTBEAT | API_VERSIONS
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
