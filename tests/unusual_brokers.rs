@@ -113,6 +113,60 @@ fn a_client_that_waits_for_a_slow_broker_lives_and_a_silent_one_does_not() {
     assert_eq!(proxy.metric(closed, &["reason=\"idle_unauthenticated\""]), 2.0);
 }
 
+/// A broker that hangs does not take the places of those who want something of another: neither with clients that have left, nor with
+/// those that wait on.
+#[test]
+fn clients_of_a_broker_that_never_answers_do_not_fill_the_proxy() {
+    const SEATS: usize = 4;
+    let broker = start_broker(|mut socket| {
+        let frame = read_frame(&mut socket).expect("a request");
+        // It hangs over ApiVersions, and does not hear that a client has left.
+        while frame.get(1) == Some(&18) {
+            thread::park();
+        }
+        answer(&mut socket, &[7; 64]);
+    });
+    let keystore = Keystore::create(&["orders"]);
+    let limit = format!("limits.idle_timeout_unauthenticated={}ms", UNPROVEN.as_millis());
+    let seats = format!("limits.connections_max={SEATS}");
+    let proxy = start_proxy(&broker, &keystore, &[&limit, &seats]);
+    let is_served = || {
+        let mut client = TcpStream::connect(proxy.bootstrap()).expect("connecting");
+        client.write_all(&request()).is_ok() && read_frame(&mut client).is_some()
+    };
+    let closed = "sealwire_connections_closed_total";
+    for (leave, least, reason) in [
+        (true, UNPROVEN, "reason=\"client_closed\""),
+        (false, 6 * UNPROVEN, "reason=\"idle_unauthenticated\""),
+    ] {
+        wait::until("a free proxy", EVENTUALLY, || {
+            (proxy.metric("sealwire_connections_open", &[]) == 0.0).then_some(())
+        });
+        wait::pause(PARTING);
+        let before = proxy.metric(closed, &[reason]);
+        let begun = Instant::now();
+        let clients = (0..SEATS).map(|_| {
+            let mut client = TcpStream::connect(proxy.bootstrap()).expect("connecting");
+            // ApiVersions 0.
+            let head = [0, 0, 0, 10, 0, 18, 0, 0];
+            let asked = client.write_all(&[&head[..], &CORRELATION_ID, &[0xff, 0xff]].concat());
+            asked.expect("sending");
+            client
+        });
+        let mut waiting: Vec<TcpStream> = clients.collect();
+        if leave {
+            waiting.clear();
+        }
+        wait::until("a place", EVENTUALLY, || is_served().then_some(()));
+        let took = begun.elapsed();
+        assert!(
+            (least..least + Duration::from_secs(6)).contains(&took),
+            "{took:?}"
+        );
+        assert!(proxy.metric(closed, &[reason]) - before >= 1.0, "{reason}");
+    }
+}
+
 /// A broker that serves each connection so, on a thread of its own that ends with the test's process; its address.
 fn start_broker(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind((HOST, 0)).expect("a port");
