@@ -46,7 +46,8 @@ pub struct KeyOptions {
     pub service_keys_max: usize,
     /// Keys that may be asked for and not answered yet, for each KMS in the key service and on each executor.
     pub waiting_max: usize,
-    /// Refusals that are remembered, for each KMS in the key service and on each executor.
+    /// Refusals that are remembered, for each KMS in the key service and on each executor: several times what one batch may
+    /// need together.
     pub refusals_max: usize,
     /// KEK versions that are rechecked for each KMS; keys under the idlest are dropped when there are more.
     pub versions_max: usize,
@@ -54,12 +55,17 @@ pub struct KeyOptions {
     pub calls_max: usize,
     /// A call that takes longer counts as an outage.
     pub call_timeout: Duration,
-    /// How long the key service remembers a definite refusal.
+    /// How long the key service remembers a definite refusal, unless it is for altered bytes.
     pub verdict_memory: Duration,
+    /// How long both sides remember that a wrapped DEK does not unwrap, which its bytes decide: long enough that a KMS of 35
+    /// calls a second has said so of all that a batch may have while the first still stands.
+    pub altered_memory: Duration,
     /// How long the key service remembers an outage.
     pub outage_memory: Duration,
-    /// How long an executor remembers any failure before it asks the key service again.
+    /// How long an executor remembers an outage, or that there is no key to seal with, before it asks the key service again.
     pub executor_memory: Duration,
+    /// How long an executor remembers a definite refusal of a key to open with, for frames that begin later (EXECUTOR-5).
+    pub executor_verdict_memory: Duration,
     /// Limits of one DEK.
     pub dek: DekLimits,
 }
@@ -71,6 +77,23 @@ impl KeyOptions {
             self.outage_memory
         } else {
             self.verdict_memory
+        }
+    }
+
+    /// How long the key service remembers that a wrapped DEK was not opened because of `failure`.
+    fn memory_of_opening(&self, failure: KeyFailure) -> Duration {
+        match failure {
+            KeyFailure::Malformed => self.altered_memory,
+            _ => self.memory_of(failure),
+        }
+    }
+
+    /// How long an executor remembers it.
+    fn executor_memory_of_opening(&self, failure: KeyFailure) -> Duration {
+        match failure {
+            KeyFailure::Malformed => self.altered_memory,
+            _ if failure.is_outage() => self.executor_memory,
+            _ => self.executor_verdict_memory,
         }
     }
 }
@@ -86,14 +109,18 @@ impl Default for KeyOptions {
             // About 400 bytes each, 32 of them in locked memory.
             service_keys_max: 16 * 1024,
             waiting_max: 4096,
-            refusals_max: 4096,
+            // About 300 bytes each.
+            refusals_max: 16 * 1024,
             versions_max: 4096,
             calls_max: 64,
             call_timeout: Duration::from_secs(10),
             verdict_memory: Duration::from_secs(10),
+            altered_memory: Duration::from_secs(120),
             outage_memory: Duration::from_millis(500),
             // Both memories together are well below the second in which recovery from an outage is to be seen.
             executor_memory: Duration::from_millis(250),
+            // Longer than a client's fetch waits by default: what was learned for one response is told with the next.
+            executor_verdict_memory: Duration::from_secs(1),
             dek: DekLimits::default(),
         }
     }

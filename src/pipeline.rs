@@ -23,6 +23,7 @@
 
 mod addresses;
 mod authentication;
+mod batch_keys;
 mod client;
 mod decompressing;
 mod fetch;

@@ -140,6 +140,7 @@ fn fetch_refusals() -> Vec<FetchRefusal> {
         FetchRefusal::NoRule,
         FetchRefusal::Rejected,
         FetchRefusal::KekNotNamed(kek()),
+        FetchRefusal::TooManyKeys,
         FetchRefusal::WeakHeaders,
     ];
     single

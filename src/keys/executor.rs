@@ -8,6 +8,8 @@
 //!   frame is done. A sealing key that is taken away seals no batch more, whoever holds it.
 //! - EXECUTOR-4: a key that came or was looked up within `needed_for` gives way to others only at `needed_keys_max`: a frame
 //!   under more keys than are kept asks for each once. A revocation takes such keys like any other.
+//! - EXECUTOR-5: a verdict that stood when a frame was begun, or came since, stands for that frame until it is done, however long
+//!   it is held; a frame that is begun later than the verdict is remembered asks anew.
 
 mod share;
 
@@ -97,7 +99,7 @@ impl ExecutorKeys {
         {
             self.let_go(&id, &share);
         }
-        if let Some(failure) = self.sealing_refused.get(&id, now) {
+        if let Some(failure) = self.sealing_refused.get(&id, now, now) {
             return Lookup::Failed(failure);
         }
         let fresh = !self.sealing_asked.contains_key(&id);
@@ -122,12 +124,14 @@ impl ExecutorKeys {
         self.sealing_asked.get(&(kms, Arc::clone(kek))).copied()
     }
 
-    /// The key that opens records which carry `wrapped`. That the rule allows its KEK was checked before.
+    /// The key that opens records which carry `wrapped`, for a frame that was begun at `begun`. That the rule allows its KEK was
+    /// checked before.
     pub fn opening(
         &mut self,
         kms: usize,
         wrapped: &[u8],
         demand: Demand,
+        begun: Instant,
         now: Instant,
     ) -> Lookup<OpeningKey> {
         if let Some(last) = &self.last_opened
@@ -140,7 +144,7 @@ impl ExecutorKeys {
             self.last_opened = Some(Rc::clone(&opened.key));
             return Lookup::Ready(Rc::clone(&opened.key));
         }
-        if let Some(failure) = self.opening_refused.get(wrapped, now) {
+        if let Some(failure) = self.opening_refused.get(wrapped, begun, now) {
             return Lookup::Failed(failure);
         }
         let patience = self.patience();
@@ -184,11 +188,12 @@ impl ExecutorKeys {
                 match key {
                     Ok(key) => {
                         let key = Rc::new(key);
+                        self.opening_refused.forget(&wrapped);
                         self.opened.push(wrapped, Opened { key, used_at: now });
                         self.evict(now);
                     }
                     Err(failure) => {
-                        let memory = self.options.executor_memory;
+                        let memory = self.options.executor_memory_of_opening(failure);
                         self.opening_refused.remember(wrapped, failure, now, memory);
                     }
                 }

@@ -28,18 +28,17 @@ impl<K: Hash + Eq> Refusals<K> {
         }
     }
 
-    /// The failure of `key`, while it is remembered.
-    pub(super) fn get<Q>(&mut self, key: &Q, now: Instant) -> Option<KeyFailure>
+    /// The failure of `key`: an outage while it is remembered `now`, a verdict if it was remembered, or came later, when what
+    /// needs the key was begun.
+    pub(super) fn get<Q>(&mut self, key: &Q, begun: Instant, now: Instant) -> Option<KeyFailure>
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
         let &(failure, until) = self.entries.get(key)?;
-        if now < until {
-            return Some(failure);
-        }
-        self.entries.pop(key);
-        None
+        let at = if failure.is_outage() { now } else { begun };
+        // One that is over stays: it may stand for what was begun earlier.
+        (at < until).then_some(failure)
     }
 
     pub(super) fn forget<Q>(&mut self, key: &Q)

@@ -98,6 +98,8 @@ pub(super) struct FetchFrame<'a> {
     pub(super) connection: u32,
     /// Memory beyond what is usual may be taken.
     pub(super) may_grow: bool,
+    /// When it was begun: what was or is learned of its keys from then on stands for it.
+    pub(super) begun: Instant,
     pub(super) now: Instant,
 }
 

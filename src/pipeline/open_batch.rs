@@ -11,10 +11,13 @@
 //! - OPEN-BATCH-4: when keys are taken away while a batch is being opened, it is begun anew.
 //! - OPEN-BATCH-5: where plaintext is not accepted, what nobody vouches for is at most a key with a null value: an accepted
 //!   tombstone comes without its headers.
+//! - OPEN-BATCH-6: a batch asks for so many keys at most as can be remembered together, or it would ask for ever; records under
+//!   others do not open ([`BatchKeys`]).
 
 use std::rc::Rc;
 use std::time::Instant;
 
+use super::batch_keys::BatchKeys;
 use super::decompressing::{DecompressorPool, Prepared, Records};
 use super::refusal::{FetchRefusal, KekName};
 use super::seal_batch::has_room;
@@ -100,6 +103,8 @@ pub(super) struct Context<'a> {
     pub(super) demand: Demand,
     pub(super) decompressed_bytes_max: usize,
     pub(super) may_grow: bool,
+    /// When the frame was begun that it stands in.
+    pub(super) begun: Instant,
     pub(super) now: Instant,
 }
 
@@ -133,6 +138,7 @@ struct Walk {
     writer: Option<BatchWriter>,
     /// The key of the last record: mostly that of all others as well.
     key: Option<Rc<OpeningKey>>,
+    keys: BatchKeys,
     sealed: u64,
     dropped: i32,
     unreadable: Option<(u64, FetchRefusal)>,
@@ -327,7 +333,7 @@ impl OpenDraft {
     /// Bytes of memory that it owns.
     pub(super) fn bytes_held(&self) -> usize {
         match &self.stage {
-            Stage::Records(walk) => walk.records.bytes_held(),
+            Stage::Records(walk) => walk.records.bytes_held().saturating_add(walk.keys.bytes_held()),
             Stage::Checksum(_) | Stage::Closed(..) | Stage::Ended => 0,
         }
     }
@@ -343,6 +349,7 @@ impl Walk {
             written: 0,
             writer: None,
             key: None,
+            keys: BatchKeys::new(header.record_count),
             sealed: 0,
             dropped: 0,
             unreadable: None,
@@ -460,7 +467,7 @@ impl Walk {
         keys: &mut ExecutorKeys,
     ) -> Result<Action, FetchRefusal> {
         let (records, _) = self.records.of(batch);
-        match Self::known(&mut self.key, records, record, context, keys) {
+        match Self::known(&mut self.key, &mut self.keys, records, record, context, keys) {
             Err(refusal)
                 if refusal.is_unreadable_record() && context.rule.on_unreadable != OnUnreadable::Refuse =>
             {
@@ -473,6 +480,7 @@ impl Walk {
     /// The form of a record and, where it is sealed, its key: it is then `key`.
     fn known(
         key: &mut Option<Rc<OpeningKey>>,
+        batch_keys: &mut BatchKeys,
         records: &[u8],
         record: &RecordLayout,
         context: &Context<'_>,
@@ -500,7 +508,10 @@ impl Walk {
             .topic
             .kms_of(wrapped)
             .ok_or_else(|| FetchRefusal::KekNotNamed(KekName::in_record(wrapped)))?;
-        match keys.opening(kms, wrapped, context.demand, context.now) {
+        if !batch_keys.admit(wrapped) {
+            return Err(FetchRefusal::TooManyKeys);
+        }
+        match keys.opening(kms, wrapped, context.demand, context.begun, context.now) {
             Lookup::Ready(found) => {
                 *key = Some(found);
                 Ok(Action::Open(marker))

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::batch_keys::BATCH_KEYS_MAX;
 use crate::envelope::{Form, OpenError, SealError, WrappedDek};
 use crate::foreign::Foreign;
 use crate::keys::KeyFailure;
@@ -191,6 +192,9 @@ pub enum FetchRefusal {
     /// The KMS refuses the key.
     #[error("no key to open with: {0} ({1})")]
     Key(KeyFailure, KekName),
+    /// A record under another key than the first so many of its batch.
+    #[error("a batch under more than {BATCH_KEYS_MAX} data keys")]
+    TooManyKeys,
     /// The batch is not valid.
     #[error(transparent)]
     Batch(#[from] BatchError),
@@ -211,6 +215,7 @@ impl FetchRefusal {
         match self {
             // An altered record, whichever of its bytes were altered.
             Self::Key(KeyFailure::Malformed, _)
+            | Self::TooManyKeys
             | Self::Batch(_)
             | Self::Open(_)
             | Self::WeakHeaders
@@ -227,7 +232,7 @@ impl FetchRefusal {
         match self {
             Self::Open(error) => !matches!(error, OpenError::Crypto(_)),
             Self::Key(failure, _) => *failure == KeyFailure::Malformed,
-            Self::WeakHeaders | Self::Form(_) => true,
+            Self::TooManyKeys | Self::WeakHeaders | Self::Form(_) => true,
             Self::NoRule | Self::Rejected | Self::KekNotNamed(_) | Self::Batch(_) => false,
         }
     }
@@ -241,7 +246,7 @@ impl FetchRefusal {
             Self::Key(KeyFailure::Malformed, _) => RefusalReason::Tag,
             Self::Key(failure, _) => key_reason(*failure),
             Self::Batch(BatchError::Magic(_) | BatchError::Codec { .. }) => RefusalReason::Unsupported,
-            Self::Batch(_) => RefusalReason::Malformed,
+            Self::TooManyKeys | Self::Batch(_) => RefusalReason::Malformed,
             Self::Open(error) => open_reason(error),
             Self::WeakHeaders => RefusalReason::WeakHeaders,
             Self::Form(Form::Plaintext) => RefusalReason::Plaintext,
@@ -263,6 +268,7 @@ impl FetchRefusal {
         match self {
             Self::Open(error) => error.reason(),
             Self::Key(failure, _) => failure.reason(),
+            Self::TooManyKeys => "too_many_keys",
             other => other.reason().as_str(),
         }
     }
@@ -304,6 +310,7 @@ mod tests {
             FetchRefusal::Batch(BatchError::Checksum),
             FetchRefusal::Key(KeyFailure::Malformed, kek),
             FetchRefusal::Open(OpenError::Tag),
+            FetchRefusal::TooManyKeys,
             FetchRefusal::WeakHeaders,
             FetchRefusal::Form(Form::Plaintext),
         ];

@@ -16,6 +16,7 @@ mod pieces;
 mod place;
 mod produce;
 mod produce_keys;
+mod refused_keys;
 mod rig;
 mod shapes;
 mod simulation;

@@ -100,7 +100,11 @@ impl Bench {
     }
 
     fn open(&mut self, version: u8, blob: u8, demand: Demand) -> String {
-        short(&self.keys.opening(0, &wrapped(version, blob), demand, self.now))
+        short(
+            &self
+                .keys
+                .opening(0, &wrapped(version, blob), demand, self.now, self.now),
+        )
     }
 
     fn apply(&mut self, reply: KeyReply) -> Applied {
@@ -213,12 +217,12 @@ fn failures_are_remembered_for_a_moment() {
             wrapped: wrapped(1, 5),
             result: Err(failure),
         });
+        let opening_memory = options.executor_memory_of_opening(failure);
         bench.pass(options.executor_memory - Duration::from_millis(1));
         assert_eq!(bench.seal(), format!("{failure:?}"));
-        assert_eq!(bench.open(1, 5, TAIL), format!("{failure:?}"));
-        assert!(bench.sent().is_empty());
         bench.pass(Duration::from_millis(1));
         assert_eq!(bench.seal(), "waiting");
+        bench.pass(opening_memory - options.executor_memory);
         assert_eq!(bench.open(1, 5, TAIL), "waiting");
         assert_eq!(bench.sent().len(), 2);
         bench.apply(opened(1, 6));
@@ -232,6 +236,44 @@ fn failures_are_remembered_for_a_moment() {
             result: Err(failure),
         });
         bench.pass(options.executor_memory);
+    }
+}
+
+/// EXECUTOR-5, on both sides of the moment at which a frame is begun.
+#[test]
+fn a_verdict_stands_for_the_frames_that_were_begun_while_it_did() {
+    let options = KeyOptions::default();
+    for failure in [
+        KeyFailure::KekDisabled,
+        KeyFailure::KekDestroyed,
+        KeyFailure::KekNotFound,
+        KeyFailure::Malformed,
+    ] {
+        let mut bench = Bench::new(&options);
+        let refuse = || KeyReply::Opened {
+            wrapped: wrapped(1, 5),
+            result: Err(failure),
+        };
+        let waiting = bench.now;
+        assert_eq!(bench.open(1, 5, TAIL), "waiting");
+        assert_eq!(bench.sent().len(), 1);
+        bench.apply(refuse());
+        bench.pass(options.executor_memory_of_opening(failure) - Duration::from_millis(1));
+        let last = bench.now;
+        bench.pass(Duration::from_secs(10));
+        let open = |bench: &mut Bench, begun| {
+            let now = bench.now;
+            short(&bench.keys.opening(0, &wrapped(1, 5), TAIL, begun, now))
+        };
+        let refused = format!("{failure:?}");
+        assert_eq!(open(&mut bench, waiting), refused, "it came meanwhile");
+        assert_eq!(open(&mut bench, last), refused);
+        assert!(bench.sent().is_empty());
+        assert_eq!(open(&mut bench, last + Duration::from_millis(1)), "waiting");
+        assert_eq!(bench.sent().len(), 1);
+        assert_eq!(open(&mut bench, last), refused, "whatever later ones ask");
+        bench.apply(opened(1, 5));
+        assert_eq!(open(&mut bench, last), "ready");
     }
 }
 
@@ -262,7 +304,7 @@ fn opened_keys_are_bounded_and_one_in_use_outlives_its_eviction() {
     };
     let mut bench = Bench::new(&options);
     bench.apply(opened(1, 1));
-    let Lookup::Ready(held) = bench.keys.opening(0, &wrapped(1, 1), TAIL, bench.now) else {
+    let Lookup::Ready(held) = bench.keys.opening(0, &wrapped(1, 1), TAIL, bench.now, bench.now) else {
         panic!("the key was delivered");
     };
     bench.apply(opened(1, 2));

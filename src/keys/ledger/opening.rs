@@ -78,7 +78,7 @@ impl Opening {
             let copy = dek.duplicate();
             self.touch_version(&wrapped);
             Ok(copy)
-        } else if let Some(failure) = self.refused.get(&wrapped, now) {
+        } else if let Some(failure) = self.refused.get(&wrapped, now, now) {
             Err(failure)
         } else if let Some(pending) = self.pending.get_mut(&wrapped) {
             pending.waiters.insert(executor);
@@ -165,8 +165,8 @@ impl Opening {
         match result {
             Ok(dek) => self.learn(wrapped, dek, now),
             Err(failure) => {
-                self.refused
-                    .remember(Arc::clone(wrapped), failure, now, self.options.memory_of(failure));
+                let memory = self.options.memory_of_opening(failure);
+                self.refused.remember(Arc::clone(wrapped), failure, now, memory);
                 None
             }
         }

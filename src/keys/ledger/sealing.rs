@@ -86,7 +86,7 @@ impl Sealing {
         {
             return outboxes.push(executor, sealing_reply(self.kms, &kek, Ok(delivered)));
         }
-        let failure = if let Some(failure) = self.refused.get(&kek, now) {
+        let failure = if let Some(failure) = self.refused.get(&kek, now, now) {
             failure
         } else if let Some(fetch) = self.fetching.get_mut(&kek) {
             return fetch.waiters.insert(executor);
@@ -274,7 +274,7 @@ impl Sealing {
 
     /// Fetches the successor of a DEK while that one seals on; not while a failure to do so is remembered.
     fn fetch_ahead(&mut self, kek: &Arc<str>, now: Instant) {
-        if self.refused.get(kek, now).is_none()
+        if self.refused.get(kek, now, now).is_none()
             && !self.fetching.contains_key(kek)
             && self.fetching.len() < self.options.waiting_max
         {

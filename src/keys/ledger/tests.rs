@@ -191,7 +191,6 @@ fn failures_are_remembered_as_long_as_their_kind() {
     let options = KeyOptions::default();
     for (error, failure, memory) in [
         (KmsError::KekDisabled, "KekDisabled", options.verdict_memory),
-        (KmsError::Malformed, "Malformed", options.verdict_memory),
         (KmsError::CredentialsRefused, "Unavailable", options.outage_memory),
         (
             KmsError::Unavailable(String::new()),
@@ -222,6 +221,25 @@ fn failures_are_remembered_as_long_as_their_kind() {
         desk.seal(0, "payments");
         assert_eq!(desk.calls().len(), 2, "{error:?}");
     }
+}
+
+/// A batch needs what is known of all its keys together, however slowly a KMS says it.
+#[test]
+fn what_does_not_unwrap_is_remembered_for_longer_than_a_kek_that_may_be_enabled() {
+    let options = KeyOptions::default();
+    let mut desk = Desk::new(&options, 1);
+    let key = wrapped(1, 7);
+    desk.open(0, &key, TAIL);
+    assert_eq!(desk.calls().len(), 1);
+    let unwrap = Call::Unwrap(Arc::clone(&key));
+    desk.finish(unwrap, Outcome::Unwrapped(Err(KmsError::Malformed)));
+    desk.pass(options.altered_memory - Duration::from_millis(1));
+    desk.open(0, &key, TAIL);
+    assert!(desk.calls().is_empty());
+    assert_eq!(desk.told(0), ["open 7 Malformed", "open 7 Malformed"]);
+    desk.pass(Duration::from_millis(1));
+    desk.open(0, &key, TAIL);
+    assert_eq!(desk.calls().len(), 1);
 }
 
 #[test]

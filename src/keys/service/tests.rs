@@ -117,7 +117,7 @@ impl Executor {
     }
 
     async fn opening(&mut self, wrapped: &[u8]) -> Result<(), KeyFailure> {
-        self.until(|keys, now| match keys.opening(0, wrapped, TAIL, now) {
+        self.until(|keys, now| match keys.opening(0, wrapped, TAIL, now, now) {
             Lookup::Ready(_) => Some(Ok(())),
             Lookup::Failed(failure) => Some(Err(failure)),
             Lookup::Waiting => None,
@@ -149,7 +149,7 @@ fn a_thousand_lookups_on_eight_executors_cost_one_call_each() -> TestResult {
             for _ in 0..125 {
                 let now = Instant::now();
                 assert!(matches!(executor.keys.sealing(0, &kek, now), Lookup::Waiting));
-                let opening = executor.keys.opening(0, &stranger.wrapped, TAIL, now);
+                let opening = executor.keys.opening(0, &stranger.wrapped, TAIL, now, now);
                 assert!(matches!(opening, Lookup::Waiting));
             }
             while executor.keys.has_requests() {
@@ -187,7 +187,9 @@ fn thousands_of_keys_pass_through_small_channels() -> TestResult {
         }
         for executor in &mut stage.executors {
             for wrapped in &strangers {
-                let lookup = executor.keys.opening(0, wrapped, TAIL, Instant::now());
+                let lookup = executor
+                    .keys
+                    .opening(0, wrapped, TAIL, Instant::now(), Instant::now());
                 assert!(matches!(lookup, Lookup::Waiting));
             }
         }
@@ -247,7 +249,7 @@ fn a_disabled_key_is_taken_from_every_executor() -> TestResult {
         stage.edit(|keystore| keystore.disable("payments", None).map(drop))?;
         for executor in &mut stage.executors {
             let failure = executor
-                .until(|keys, now| match keys.opening(0, &sealed, TAIL, now) {
+                .until(|keys, now| match keys.opening(0, &sealed, TAIL, now, now) {
                     Lookup::Failed(failure) => Some(failure),
                     Lookup::Ready(_) | Lookup::Waiting => None,
                 })
@@ -293,7 +295,11 @@ fn an_outage_is_ridden_out_and_recovered_from_within_a_second() -> TestResult {
         let recovered_at = Instant::now();
         executor
             .until(|keys, now| {
-                matches!(keys.opening(0, &stranger.wrapped, TAIL, now), Lookup::Ready(_)).then_some(())
+                matches!(
+                    keys.opening(0, &stranger.wrapped, TAIL, now, now),
+                    Lookup::Ready(_)
+                )
+                .then_some(())
             })
             .await;
         assert!(

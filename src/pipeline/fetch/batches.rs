@@ -169,6 +169,7 @@ impl FetchWork {
                     },
                     decompressed_bytes_max: pipeline.limits.decompressed_batch_bytes_max,
                     may_grow: fetch.may_grow,
+                    begun: fetch.begun,
                     now: fetch.now,
                 };
                 match open_slice(pipeline, &slice, batch, &context, open, out) {

@@ -239,6 +239,7 @@ impl Session {
             version,
             connection: self.connection,
             may_grow: pipeline.may_grow(self.connection),
+            begun: self.fetch.as_ref().map_or(now, |held| held.since),
             now,
         };
         let mut held = match self.fetch.take() {
