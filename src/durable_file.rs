@@ -35,6 +35,18 @@ pub enum FileError {
     /// The path is a folder, a device, or the like.
     #[error("{} is not a regular file", .0.display())]
     NotAFile(PathBuf),
+    /// Somebody else replaces the file, or hangs while doing so.
+    #[error(
+        "another process has held the lock {} for {patience:?}: let the command that changes the file end, or end it, and try again \
+         (the lock ends with its process; the file is to stay)",
+        path.display()
+    )]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+        /// How long was waited.
+        patience: Duration,
+    },
     /// Larger than its reader allows.
     #[error("{} is larger than the {bytes_max} bytes that such a file may have", path.display())]
     TooLarge {
@@ -138,24 +150,10 @@ pub struct FileLock {
 }
 
 impl FileLock {
-    /// Waits until no other process holds the lock.
-    ///
-    /// # Errors
-    /// [`FileError::Failed`].
-    pub fn acquire(path: &Path, keeper: Keeper) -> Result<Self, FileError> {
-        let (path, lock_path, file) = open(path, keeper)?;
-        file.lock().map_err(FileError::failed("lock", &lock_path))?;
-        Ok(Self {
-            path,
-            keeper,
-            _file: file,
-        })
-    }
-
     /// Waits for `patience` at most until no other process holds the lock.
     ///
     /// # Errors
-    /// [`FileError::Failed`].
+    /// [`FileError::Locked`], [`FileError::Failed`].
     // Whoever calls this may wait for a disk, and is no executor.
     #[allow(clippy::disallowed_methods)]
     pub fn acquire_within(path: &Path, keeper: Keeper, patience: Duration) -> Result<Self, FileError> {
@@ -171,7 +169,13 @@ impl FileLock {
                     });
                 }
                 Err(TryLockError::WouldBlock) if begun.elapsed() < patience => sleep(LOCK_POLL_INTERVAL),
-                Err(error) => return Err(FileError::failed("lock", &lock_path)(error.into())),
+                Err(TryLockError::WouldBlock) => {
+                    return Err(FileError::Locked {
+                        path: lock_path,
+                        patience,
+                    });
+                }
+                Err(TryLockError::Error(error)) => return Err(FileError::failed("lock", &lock_path)(error)),
             }
         }
     }
@@ -291,7 +295,7 @@ mod tests {
     }
 
     fn replace(path: &Path, keeper: Keeper, bytes: &[u8]) -> Result<(), FileError> {
-        FileLock::acquire(path, keeper)?.replace(bytes)
+        FileLock::acquire_within(path, keeper, Duration::ZERO)?.replace(bytes)
     }
 
     #[test]
@@ -364,7 +368,7 @@ mod tests {
     fn files_that_differ_in_their_extension_share_nothing() {
         let folder = folder();
         let (one, other) = (folder.path().join("nodes.a"), folder.path().join("nodes.b"));
-        let held = FileLock::acquire(&one, Keeper::Program).expect("it is free");
+        let held = FileLock::acquire_within(&one, Keeper::Program, Duration::ZERO).expect("it is free");
         FileLock::acquire_within(&other, Keeper::Program, Duration::ZERO)
             .expect("another file")
             .replace(b"other")
@@ -379,9 +383,10 @@ mod tests {
     fn one_writer_at_a_time() {
         let folder = folder();
         let path = folder.path().join("file");
-        let held = FileLock::acquire(&path, Keeper::Program).expect("it is free");
+        let held = FileLock::acquire_within(&path, Keeper::Program, Duration::ZERO).expect("it is free");
         let second = || FileLock::acquire_within(&path, Keeper::Program, Duration::from_millis(20));
-        assert!(second().is_err());
+        let error = second().err().expect("it is held").to_string();
+        assert!(error.contains("file.lock for 20ms"), "{error}");
         drop(held);
         assert!(second().is_ok());
     }

@@ -95,9 +95,13 @@ pub enum KmsError {
     /// The KEK, or the version that is needed, was destroyed.
     #[error("the key-encryption key was destroyed")]
     KekDestroyed,
-    /// There is no such KEK or version in this KMS.
+    /// There is no such KEK in this KMS.
     #[error("the key-encryption key is not in this KMS")]
     KekNotFound,
+    /// The KEK is there and this version of it is not: whoever names it was altered, or the KMS was restored from an old backup.
+    /// Nothing tells one from the other, so nobody may take it for a record that will never open.
+    #[error("the key-encryption key has no version {0} in this KMS")]
+    KekVersionNotFound(String),
     /// The wrapped DEK is none of this KMS, or does not verify.
     #[error("the wrapped data key is malformed or was altered")]
     Malformed,
@@ -113,6 +117,9 @@ impl KmsError {
     /// Whether the KEK version itself is refused, so that no key under it may be used any longer.
     #[must_use]
     pub fn refuses_kek(&self) -> bool {
-        matches!(self, Self::KekDisabled | Self::KekDestroyed | Self::KekNotFound)
+        matches!(
+            self,
+            Self::KekDisabled | Self::KekDestroyed | Self::KekNotFound | Self::KekVersionNotFound(_)
+        )
     }
 }

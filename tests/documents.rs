@@ -77,6 +77,7 @@ fn produce_refusals() -> Vec<ProduceRefusal> {
         KeyFailure::KekDisabled,
         KeyFailure::KekDestroyed,
         KeyFailure::KekNotFound,
+        KeyFailure::KekVersionNotFound,
         KeyFailure::Malformed,
     ];
     let single = [
@@ -128,6 +129,7 @@ fn fetch_refusals() -> Vec<FetchRefusal> {
         KeyFailure::KekDisabled,
         KeyFailure::KekDestroyed,
         KeyFailure::KekNotFound,
+        KeyFailure::KekVersionNotFound,
         KeyFailure::Malformed,
     ];
     let batch = [

@@ -217,6 +217,21 @@ fn deks_of_old_versions_are_unwrapped_until_they_are_disabled() -> TestResult {
     Ok(())
 }
 
+/// A command that waits says in the end for what.
+#[test]
+fn a_lock_that_somebody_holds_is_waited_for_with_an_end() -> TestResult {
+    const ADD: &str = "add keystore.json payments --master-key-file master.key";
+    let folder = Folder::with_keystore()?;
+    let held = fs::File::open(folder.path("keystore.json.lock"))?;
+    held.lock()?;
+    let begun = Instant::now();
+    folder.fails(1, ADD, "keystore.json.lock for 10s");
+    assert!(begun.elapsed() >= Duration::from_secs(10), "somebody may be busy");
+    held.unlock()?;
+    folder.succeeds(ADD);
+    Ok(())
+}
+
 #[test]
 fn passphrases_open_their_keystore_only() -> TestResult {
     let folder = Folder::new()?;

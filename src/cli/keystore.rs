@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 
 use crate::kms::keystore::{
-    KekName, KekState, KekVersion, Keystore, KeystoreError, MasterKeySource, OpenKeystore, create_key_file,
-    lock_file, read_file,
+    KekName, KekState, KekVersion, KeystoreError, MasterKeySource, OpenKeystore, create_key_file, lock_file,
+    open_file, parse_file, read_file,
 };
 
 /// What `sealwire keystore` is called with.
@@ -182,14 +182,10 @@ fn create(path: &Path, master: &MasterKey, out: &mut dyn Write) -> Result<(), Ke
 }
 
 fn list(path: &Path, master: Option<&MasterKey>, out: &mut dyn Write) -> Result<(), KeystoreError> {
-    let keystore = Keystore::parse(&read_file(path)?.0)?;
     match master {
-        Some(master) => {
-            let keystore = keystore.authenticate(master.source()?.read()?)?;
-            print_keks(keystore.keks(), out)
-        }
+        Some(master) => print_keks(open_file(path, &master.source()?)?.0.keks(), out),
         None => {
-            print_keks(keystore.unverified_keks(), out)?;
+            print_keks(parse_file(path)?.0.unverified_keks(), out)?;
             say(
                 out,
                 format_args!("not verified: give the master key to be sure that nobody altered this"),
@@ -276,7 +272,7 @@ fn change<T>(
     // Before the lock file is made: a mistyped path leaves nothing behind.
     read_file(path)?;
     let lock = lock_file(path)?;
-    let mut keystore = Keystore::parse(&read_file(lock.path())?.0)?.authenticate(source.read()?)?;
+    let (mut keystore, _) = open_file(lock.path(), &source)?;
     let result = edit(&mut keystore)?;
     lock.replace(&keystore.to_json()?)?;
     Ok(result)

@@ -140,6 +140,9 @@ pub enum KeyFailure {
     /// The KMS has no such KEK.
     #[error("the key-encryption key is not in the KMS")]
     KekNotFound,
+    /// The KMS has the KEK and not the version of it that is named.
+    #[error("the KMS does not have this version of the key-encryption key")]
+    KekVersionNotFound,
     /// The wrapped DEK is malformed or was altered.
     #[error("the wrapped data key is malformed or was altered")]
     Malformed,
@@ -160,6 +163,7 @@ impl KeyFailure {
             Self::KekDisabled => "kek_disabled",
             Self::KekDestroyed => "kek_destroyed",
             Self::KekNotFound => "kek_not_found",
+            Self::KekVersionNotFound => "kek_version_not_found",
             Self::Malformed => "wrapped_dek_malformed",
         }
     }
@@ -172,6 +176,7 @@ impl From<&KmsError> for KeyFailure {
             KmsError::KekDisabled => Self::KekDisabled,
             KmsError::KekDestroyed => Self::KekDestroyed,
             KmsError::KekNotFound => Self::KekNotFound,
+            KmsError::KekVersionNotFound(_) => Self::KekVersionNotFound,
             KmsError::Malformed => Self::Malformed,
         }
     }

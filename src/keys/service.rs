@@ -44,8 +44,8 @@ pub struct KeyService {
     running: HashMap<Id, Job>,
     statistics: Arc<KeyStatistics>,
     call_timeout: Duration,
-    /// Key-encryption keys that were refused lately, by KMS.
-    refused: Repeats<(usize, Arc<[u8]>, KeyFailure)>,
+    /// Key-encryption keys that were refused lately, by KMS, and what was said of them.
+    refused: Repeats<(usize, Arc<[u8]>, KeyFailure, &'static str)>,
     clocks: ClockWatch,
 }
 
@@ -170,7 +170,7 @@ impl KeyService {
         });
         let (kms, kek) = (job.kms, kek_of(&job.call));
         self.count(&job, &answer);
-        self.say_refused(kms, &kek, &answer);
+        self.say_refused(&job, &kek, &answer);
         if self.ledger.finish(job, answer.outcome, Instant::now())
             && let Some(statistics) = self.statistics.kms.get(kms)
         {
@@ -184,17 +184,18 @@ impl KeyService {
     }
 
     /// Names a key-encryption key that the KMS refuses, once a minute.
-    fn say_refused(&mut self, kms: usize, kek: &Arc<[u8]>, answer: &Answer) {
+    fn say_refused(&mut self, job: &Job, kek: &Arc<[u8]>, answer: &Answer) {
         let Some(error) = answer.error().filter(|error| error.refuses_kek()) else {
             return;
         };
-        let kind = (kms, Arc::clone(kek), KeyFailure::from(error));
+        let consequence = consequence(&job.call, error);
+        let kind = (job.kms, Arc::clone(kek), KeyFailure::from(error), consequence);
         if self.refused.news(kind, Instant::now()) != News::None {
             tracing::warn!(
-                kms = self.name(kms),
+                kms = self.name(job.kms),
                 kek = &*Foreign::new(&**kek).to_string(),
                 reason = %error,
-                "a key-encryption key is refused: nothing is sealed or opened under it"
+                "a key-encryption key is refused: {consequence}"
             );
         }
     }
@@ -261,6 +262,19 @@ fn kek_of(call: &Call) -> Arc<[u8]> {
         Call::Unwrap(wrapped) | Call::Recheck(wrapped) => WrappedDek::parse(wrapped)
             .map_or(&[][..], |parsed| parsed.kek)
             .into(),
+    }
+}
+
+/// What a refusal of the key-encryption key of `call` means, and no more: of its versions others may be good.
+fn consequence(call: &Call, error: &KmsError) -> &'static str {
+    match (call, error) {
+        (Call::Generate(_) | Call::PollVersion(_), _) => "nothing is sealed under it",
+        (_, KmsError::KekVersionNotFound(_)) => {
+            "what names this version of it is not opened: altered records, or a keystore that was restored from an old backup"
+        }
+        (Call::Unwrap(_) | Call::Recheck(_), _) => {
+            "what is sealed under the version that is refused is not opened"
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use arc_swap::{ArcSwap, Guard};
 use async_trait::async_trait;
 
 use super::keystore::succession::{self, NotASuccessor};
-use super::keystore::{Keystore, KeystoreError, MasterKeySource, OpenKeystore, read_file};
+use super::keystore::{Keystore, KeystoreError, MasterKeySource, OpenKeystore, open_file, read_file};
 use super::{GeneratedDek, Kms, KmsError};
 use crate::crypto::{SecretKey, unwrap_key, wrap_key};
 use crate::durable_file::FileIdentity;
@@ -44,8 +44,7 @@ impl FileKms {
     /// # Errors
     /// Any [`KeystoreError`] of reading and authenticating.
     pub fn open(path: &Path, master_key: &MasterKeySource) -> Result<Self, KeystoreError> {
-        let (bytes, identity) = read_file(path)?;
-        let content = Keystore::parse(&bytes)?.authenticate(master_key.read()?)?;
+        let (content, identity) = open_file(path, master_key)?;
         Ok(Self {
             path: path.to_path_buf(),
             authority: content.authority(),

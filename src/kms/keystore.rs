@@ -24,6 +24,7 @@ pub use master_key::{KeyDerivation, MasterKeySource, MasterSecret, create_key_fi
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::durable_file::{self, FileError, FileIdentity, FileLock, Keeper};
 
@@ -37,11 +38,22 @@ pub enum KeystoreError {
     /// There is one already, and `create` never overwrites.
     #[error("{} exists already; choose another path or move it away", .0.display())]
     Exists(PathBuf),
+    /// What is wrong with a keystore file, with its name.
+    #[error("{}: {source}", path.display())]
+    Of {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<KeystoreError>,
+    },
     /// The content is no keystore of a known format.
     #[error("not a keystore that this version reads: {0}")]
     Format(String),
     /// The master key is not the one that the keystore was made with.
-    #[error("the master key or passphrase does not belong to this keystore")]
+    #[error(
+        "the master key or passphrase does not belong to this keystore: name the one that it was created with, or restore the keystore \
+         that belongs to it"
+    )]
     WrongMasterKey,
     /// The master key is right, the file was altered by something that does not have it.
     #[error(
@@ -90,6 +102,14 @@ pub enum KeystoreError {
 }
 
 impl KeystoreError {
+    /// For `map_err`: which file it is that has something wrong with it.
+    fn of(path: &Path) -> impl FnOnce(Self) -> Self {
+        move |source| Self::Of {
+            path: path.to_path_buf(),
+            source: Box::new(source),
+        }
+    }
+
     pub(crate) fn file(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let failed = FileError::failed(what, path);
         move |source| Self::File(failed(source))
@@ -104,13 +124,42 @@ pub fn read_file(path: &Path) -> Result<(Vec<u8>, FileIdentity), KeystoreError> 
     Ok(durable_file::read(path, KEYSTORE_BYTES_MAX)?)
 }
 
-/// The right to change the keystore at `path`: whoever changes it holds this from before reading until after writing.
+/// The right to change the keystore at `path`: whoever changes it holds this from before reading until after writing. Waits for
+/// [`LOCK_PATIENCE`] at most.
 ///
 /// # Errors
 /// [`KeystoreError::File`].
 pub fn lock_file(path: &Path) -> Result<FileLock, KeystoreError> {
-    Ok(FileLock::acquire(path, Keeper::People)?)
+    Ok(FileLock::acquire_within(path, Keeper::People, LOCK_PATIENCE)?)
 }
+
+/// Reads the keystore at `path` and verifies all of it. Blocks, with a passphrase for about a second (Argon2id).
+///
+/// # Errors
+/// Any [`KeystoreError`] of reading and authenticating, with the file's name.
+pub fn open_file(
+    path: &Path,
+    master_key: &MasterKeySource,
+) -> Result<(OpenKeystore, FileIdentity), KeystoreError> {
+    let (keystore, identity) = parse_file(path)?;
+    let opened = keystore
+        .authenticate(master_key.read()?)
+        .map_err(KeystoreError::of(path))?;
+    Ok((opened, identity))
+}
+
+/// Reads the keystore at `path`, which anybody may have written.
+///
+/// # Errors
+/// [`KeystoreError::File`], [`KeystoreError::Of`].
+pub fn parse_file(path: &Path) -> Result<(Keystore, FileIdentity), KeystoreError> {
+    let (bytes, identity) = read_file(path)?;
+    let keystore = Keystore::parse(&bytes).map_err(KeystoreError::of(path))?;
+    Ok((keystore, identity))
+}
+
+/// A command that changes a keystore takes about a second with a passphrase.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 pub(crate) mod tests;

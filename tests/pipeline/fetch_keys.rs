@@ -160,6 +160,7 @@ fn a_refused_key_is_said_counted_and_audited_also_when_it_was_waited_for() {
         (KeyFailure::KekDisabled, 29, "kek_refused"),
         (KeyFailure::KekDestroyed, 29, "kek_refused"),
         (KeyFailure::KekNotFound, 29, "kek_refused"),
+        (KeyFailure::KekVersionNotFound, 29, "kek_refused"),
         (KeyFailure::Malformed, 2, "tag"),
     ] {
         let mut rig = Rig::new();

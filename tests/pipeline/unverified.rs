@@ -125,6 +125,7 @@ fn a_wrapped_key_that_does_not_unwrap_is_a_tag_that_does_not_verify() {
         (KeyFailure::KekDisabled, 29, "kek_refused"),
         (KeyFailure::KekDestroyed, 29, "kek_refused"),
         (KeyFailure::KekNotFound, 29, "kek_refused"),
+        (KeyFailure::KekVersionNotFound, 29, "kek_refused"),
     ] {
         let mut rig = Rig::with_keys();
         let altered = dek("payments", 9);

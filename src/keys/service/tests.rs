@@ -400,3 +400,35 @@ fn applied_says_when_keys_were_dropped() {
     };
     assert_eq!(keys.apply(reply, Instant::now()), Applied::Dropped);
 }
+
+/// What is said of a key is no more than is so.
+#[test]
+fn a_refused_version_is_not_said_of_the_whole_key() {
+    let unwrap = || Call::Unwrap(Arc::from(&b"wrapped"[..]));
+    let missing = KmsError::KekVersionNotFound("7".to_owned());
+    for (call, error, said) in [
+        (unwrap(), missing.clone(), "names this version"),
+        (
+            Call::Recheck(Arc::from(&b"wrapped"[..])),
+            missing,
+            "names this version",
+        ),
+        (
+            unwrap(),
+            KmsError::KekDisabled,
+            "under the version that is refused",
+        ),
+        (
+            Call::Generate("payments".into()),
+            KmsError::KekDisabled,
+            "nothing is sealed under it",
+        ),
+        (
+            Call::PollVersion("payments".into()),
+            KmsError::KekNotFound,
+            "nothing is sealed under it",
+        ),
+    ] {
+        assert!(consequence(&call, &error).contains(said), "{error}");
+    }
+}

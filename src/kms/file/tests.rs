@@ -87,7 +87,10 @@ fn a_dek_made_by_another_implementation_is_unwrapped() -> TestResult {
         altered[at] ^= 1;
         let error = block_on(kms.unwrap_dek(&altered)).err();
         assert!(
-            matches!(error, Some(KmsError::Malformed | KmsError::KekNotFound)),
+            matches!(
+                error,
+                Some(KmsError::Malformed | KmsError::KekNotFound | KmsError::KekVersionNotFound(_))
+            ),
             "byte {at}: {error:?}"
         );
         assert!(block_on(kms.unwrap_dek(&wrapped[..at])).is_err(), "length {at}");
@@ -115,6 +118,31 @@ fn generated_deks_name_their_kek_and_come_back() -> TestResult {
         Some(KmsError::KekNotFound)
     );
     assert_eq!(kms.kek_id(&"n".repeat(256)).err(), Some(KmsError::KekNotFound));
+    Ok(())
+}
+
+/// A record that names another version was altered, or the keystore is an old one: it is told from a KEK that is not there.
+#[test]
+fn a_version_that_never_was_is_not_a_kek_that_is_not_there() -> TestResult {
+    let kms = Fixture::new()?.open()?;
+    let generated = generate(&kms)?;
+    let parsed = WrappedDek::parse(&generated.wrapped)?;
+    let naming = |kek: &'static [u8], version: &'static [u8]| {
+        let mut wrapped = Vec::new();
+        WrappedDek {
+            kek,
+            version,
+            ..parsed
+        }
+        .write(&mut wrapped)?;
+        Ok::<_, WrappedDekError>(block_on(kms.unwrap_dek(&wrapped)).err())
+    };
+    assert_eq!(
+        naming(b"payments", &[1, 0])?,
+        Some(KmsError::KekVersionNotFound("256".to_owned()))
+    );
+    assert_eq!(naming(b"absent", &[1])?, Some(KmsError::KekNotFound));
+    assert!(block_on(kms.unwrap_dek(&generated.wrapped)).is_ok());
     Ok(())
 }
 
@@ -224,6 +252,30 @@ fn an_equal_revision_with_other_content_changes_nothing() -> TestResult {
     fixture.edit(|keystore| keystore.rotate("payments").map(drop))?;
     fixture.look(&kms);
     assert_eq!(version(&kms), Ok(Some(vec![3])));
+    Ok(())
+}
+
+#[test]
+fn a_file_that_does_not_open_is_named() -> TestResult {
+    let fixture = Fixture::new()?;
+    let path = fixture.path("keystore.json");
+    let good = fs::read(&path)?;
+    let reason = |source: &MasterKeySource| {
+        let error = FileKms::open(&path, source).err().map(|error| error.to_string());
+        error.unwrap_or_default()
+    };
+    let stranger = Fixture::new()?;
+    let wrong = reason(&stranger.source());
+    let repeated = String::from_utf8(good)?.replace("\"payments\":", "\"payments\": [], \"payments\":");
+    fs::write(&path, repeated)?;
+    let repeated = reason(&fixture.source());
+    for (reason, what) in [
+        (wrong, "name the one that it was created with"),
+        (repeated, "repeated name `payments`"),
+    ] {
+        assert!(reason.starts_with(&path.display().to_string()), "{reason}");
+        assert!(reason.contains(what), "{reason}");
+    }
     Ok(())
 }
 

@@ -163,7 +163,7 @@ impl OpenKeystore {
     /// The clear KEK `kek` in version `number`, to be dropped as soon as it was used.
     ///
     /// # Errors
-    /// [`KmsError::KekNotFound`], [`KmsError::KekDisabled`], [`KmsError::KekDestroyed`].
+    /// [`KmsError::KekNotFound`], [`KmsError::KekVersionNotFound`], [`KmsError::KekDisabled`], [`KmsError::KekDestroyed`].
     pub fn unwrap_kek(&self, kek: &str, number: u32) -> Result<SecretKey, KmsError> {
         let (name, versions) = self
             .keystore
@@ -173,7 +173,7 @@ impl OpenKeystore {
         let version = versions
             .iter()
             .find(|version| version.number == number)
-            .ok_or(KmsError::KekNotFound)?;
+            .ok_or_else(|| KmsError::KekVersionNotFound(number.to_string()))?;
         match (version.state, &version.wrapped) {
             (KekState::Disabled, _) => Err(KmsError::KekDisabled),
             (KekState::Destroyed, _) | (_, None) => Err(KmsError::KekDestroyed),

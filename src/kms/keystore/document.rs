@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::KeystoreError;
 use super::contents::{KekName, KekState, KekVersion, Keystore};
 use super::master_key::{Argon2Parameters, KeyDerivation};
+use crate::foreign::Foreign;
 
 /// Largest keystore file, in bytes: some 30 000 versions.
 pub const KEYSTORE_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -138,9 +139,9 @@ fn keks_named_once<'de, D: Deserializer<'de>>(
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
             let mut keks = BTreeMap::new();
-            while let Some((name, versions)) = map.next_entry()? {
-                if keks.insert(name, versions).is_some() {
-                    return Err(A::Error::custom("a name stands there twice"));
+            while let Some((name, versions)) = map.next_entry::<String, _>()? {
+                if keks.insert(name.clone(), versions).is_some() {
+                    return Err(A::Error::custom(format_args!("{REPEATED_NAME} `{name}`")));
                 }
             }
             Ok(keks)
@@ -171,7 +172,7 @@ impl Document {
             let name = KekName::new(&name)?;
             let versions: Vec<KekVersion> = versions
                 .into_iter()
-                .map(VersionDocument::check)
+                .map(|version| version.check(&name))
                 .collect::<Result<_, _>>()?;
             check_versions(&name, &versions)?;
             keks.insert(name, versions);
@@ -197,15 +198,17 @@ impl VersionDocument {
         }
     }
 
-    fn check(self) -> Result<KekVersion, KeystoreError> {
+    fn check(self, name: &KekName) -> Result<KekVersion, KeystoreError> {
+        let place = || format!("key-encryption key {name}: version {}: ", self.version);
         let wrapped = match &self.wrapped {
-            Some(text) => Some(decode(text, "wrapped")?),
+            Some(text) => Some(decode(text, &format!("{}wrapped", place()))?),
             None => None,
         };
         if wrapped.is_none() != (self.state == KekState::Destroyed) {
-            return Err(format(
-                "a version must hold a wrapped key unless it is destroyed, and none if it is",
-            ));
+            return Err(KeystoreError::Format(format!(
+                "{}it must hold a wrapped key unless it is destroyed, and none if it is",
+                place()
+            )));
         }
         Ok(KekVersion {
             number: self.version,
@@ -240,7 +243,7 @@ fn check_versions(name: &KekName, versions: &[KekVersion]) -> Result<(), Keystor
 }
 
 /// Decodes base64 of exactly `N` bytes.
-fn decode<const N: usize>(text: &str, field: &'static str) -> Result<[u8; N], KeystoreError> {
+fn decode<const N: usize>(text: &str, field: &str) -> Result<[u8; N], KeystoreError> {
     let wrong = || KeystoreError::Format(format!("{field} must be {N} bytes in base64"));
     // Four characters for three bytes: longer text is refused before anything is decoded.
     if text.len() != N.div_ceil(3) * 4 {
@@ -254,13 +257,32 @@ fn format(what: &str) -> KeystoreError {
     KeystoreError::Format(what.to_owned())
 }
 
-/// Position and kind of a JSON error, without the text that it stumbled over.
+/// Position and kind of a JSON error. Of the text that it stumbled over only names are repeated, which are not secret in a
+/// keystore, as far as they may be shown; a value could be a key that was written into the wrong place.
 fn json(error: &serde_json::Error) -> KeystoreError {
     let kind = match error.classify() {
-        serde_json::error::Category::Io => "unreadable",
-        serde_json::error::Category::Syntax => "not JSON",
-        serde_json::error::Category::Data => "a missing, unknown, repeated or ill-typed field or name",
-        serde_json::error::Category::Eof => "truncated",
+        serde_json::error::Category::Io => "unreadable".to_owned(),
+        serde_json::error::Category::Syntax => "not JSON".to_owned(),
+        serde_json::error::Category::Data => data_fault(&error.to_string()),
+        serde_json::error::Category::Eof => "truncated".to_owned(),
     };
     KeystoreError::Format(format!("{kind}, line {} column {}", error.line(), error.column()))
 }
+
+/// Which fault it is, out of the words of the JSON library.
+fn data_fault(text: &str) -> String {
+    let text = text.rsplit_once(" at line ").map_or(text, |(text, _)| text);
+    let names = ["missing field", "duplicate field", "unknown field", REPEATED_NAME];
+    // What is expected is said by our own types, after whatever was found.
+    let (found, expected) = text.rsplit_once(", expected ").unwrap_or((text, ""));
+    if names.iter().any(|name| found.starts_with(name)) {
+        Foreign::new(found).to_string()
+    } else if expected.is_empty() {
+        "an ill-typed field".to_owned()
+    } else {
+        format!("an ill-typed field: expected {}", Foreign::new(expected))
+    }
+}
+
+/// How the error about a KEK's name that stands there twice begins.
+const REPEATED_NAME: &str = "repeated name";

@@ -53,7 +53,7 @@ fn vectors_open_and_hold_what_they_were_made_with() -> Result<(), KeystoreError>
         );
         for (kek, version, error) in [
             ("payments", 1, KmsError::KekDestroyed),
-            ("payments", 4, KmsError::KekNotFound),
+            ("payments", 4, KmsError::KekVersionNotFound("4".to_owned())),
             ("audit.log", 1, KmsError::KekDisabled),
             ("payment", 1, KmsError::KekNotFound),
         ] {
@@ -163,6 +163,70 @@ fn no_field_can_be_changed_without_the_master_key() {
         assert!(
             matches!(error, Some(KeystoreError::Format(_) | KeystoreError::KekName(_))),
             "{from}: {error:?}"
+        );
+    }
+}
+
+/// What is wrong is said with the name that it is about, and no value is repeated: it may be a key in the wrong place.
+#[test]
+fn faults_of_a_file_are_named() {
+    let long = format!("\"{}\": [], \"audit.log\": [", "n".repeat(10_000)).repeat(2);
+    let cases = [
+        (
+            "\"audit.log\": [",
+            "\"payments\": [], \"audit.log\": [",
+            "repeated name `payments`, line",
+        ),
+        (
+            "\"audit.log\": [",
+            "\"\\u001b[2J\": [], \"\\u001b[2J\": [], \"audit.log\": [",
+            "repeated name `\\x1b[2J`",
+        ),
+        ("\"audit.log\": [", long.as_str(), "repeated name `nnn"),
+        (
+            "\"revision\": 7",
+            "\"revision\": 7, \"revision\": 7",
+            "duplicate field `revision`, line",
+        ),
+        (
+            "\"revision\": 7",
+            "\"revision\": 7, \"more\": 1",
+            "unknown field `more`, line",
+        ),
+        ("\"revision\": 7,", "", "missing field `revision`, line"),
+        (
+            "\"revision\": 7",
+            "\"revision\": \"hunter2, expected u64\"",
+            "an ill-typed field: expected u64, line",
+        ),
+        (
+            "\"state\": \"disabled\"",
+            "\"state\": \"hunter2\"",
+            "an ill-typed field: expected one of `current`",
+        ),
+        (
+            "\"state\": \"destroyed\"",
+            "\"state\": \"disabled\"",
+            "key-encryption key payments: version 1: it must hold",
+        ),
+        (
+            "\"wrapped\": \"",
+            "\"wrapped\": \"hunter2",
+            ": wrapped must be 60 bytes in base64",
+        ),
+    ];
+    for (from, to, what) in cases {
+        let altered = KEY_VECTOR.replacen(from, to, 1);
+        assert_ne!(altered, KEY_VECTOR, "{from}");
+        let error = Keystore::parse(altered.as_bytes())
+            .err()
+            .map(|error| error.to_string());
+        let error = error.unwrap_or_default();
+        assert!(error.contains(what), "{what}: {error}");
+        assert!(error.len() < 500 && !error.contains("hunter2"), "{error}");
+        assert!(
+            error.bytes().all(|byte| (b' '..=b'~').contains(&byte)),
+            "{error:?}"
         );
     }
 }
