@@ -39,6 +39,7 @@ mod seal_batch;
 mod seal_wait;
 mod sequence_guard;
 mod session;
+mod told_gaps;
 mod topics;
 mod work;
 

@@ -27,7 +27,7 @@ pub use batches::{BatchKind, BatchSlice, Batches};
 pub use builder::{BatchBuilder, RecordInput};
 pub use codec::{Codec, CodecError, Decompression, Decompressor, Progress};
 pub use error::{BatchError, RecordError};
-pub use gap::{GAP_BYTES, Gap};
+pub use gap::{GAP_BYTES, Gap, GapForm};
 pub use header::{Attributes, BatchChecksum, BatchHeader, HEADER_BYTES, crc_matches};
 pub use record::{HeaderSpan, HeaderWalk, RecordLayout, header_section, headers, parse_record};
 pub use records::RecordCursor;

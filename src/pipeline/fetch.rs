@@ -15,7 +15,8 @@
 //!   `decompressed_batch_bytes_max`, what lies behind is left for the client's next fetch.
 //! - FETCH-OPEN-7: of a batch whose records are all left out nothing is delivered: where others are delivered, what a client
 //!   gets has a gap, as after compaction. Where a partition would deliver nothing else, one batch stands for the gap
-//!   ([`Gap`](crate::record_batch::Gap)), or the client could not get past it.
+//!   ([`Gap`](crate::record_batch::Gap)), or the client could not get past it; where it does not get past it even so,
+//!   the response delivers nothing ([`super::told_gaps`]).
 
 mod batches;
 
@@ -27,6 +28,7 @@ use self::batches::OpenPartition;
 use super::open_batch::OpenDraft;
 use super::refusal::FetchRefusal;
 use super::seal_batch::has_room;
+use super::told_gaps::{Telling, ToldGaps};
 use super::topics::Topic;
 use super::work::{PARSED_BYTES, PARSING_WORK, PARTITION_WORK, STEP_MAX};
 use super::{Client, Pipeline, Refused};
@@ -64,6 +66,8 @@ pub(super) struct FetchWork {
     noted: Vec<usize>,
     /// The same of earlier times, when the response was held: once is enough.
     noted_before: Vec<usize>,
+    /// Gaps that it tells of.
+    tellings: Vec<Telling>,
 }
 
 /// What comes when the frame is copied so far.
@@ -91,6 +95,8 @@ enum Replacing {
 pub(super) struct FetchFrame<'a> {
     pub(super) cluster: usize,
     pub(super) client: &'a Client,
+    /// Gaps that the client knows of.
+    pub(super) told_gaps: &'a ToldGaps,
     /// Without its length.
     pub(super) frame: &'a mut [u8],
     pub(super) version: i16,
@@ -146,6 +152,7 @@ impl FetchWork {
             emptied: false,
             noted: Vec::new(),
             noted_before: Vec::new(),
+            tellings: Vec::new(),
         })
     }
 
@@ -161,6 +168,7 @@ impl FetchWork {
     pub(super) fn again(mut self) -> Self {
         self.noted_before.append(&mut self.noted);
         self.noted_before.sort_unstable();
+        self.tellings.clear();
         Self {
             partition: 0,
             next: Next::Partition,
@@ -300,6 +308,11 @@ impl FetchWork {
     /// Whether any records are delivered, as far as it is done.
     pub(super) fn delivers(&self) -> bool {
         self.delivers
+    }
+
+    /// Gaps that it tells of, once it is written.
+    pub(super) fn take_tellings(&mut self) -> Vec<Telling> {
+        std::mem::take(&mut self.tellings)
     }
 
     /// Where in the output the response begins; `None` while nothing of it is written.

@@ -32,6 +32,7 @@ use super::pace::Pace;
 use super::place::Place;
 use super::produce::ProduceWork;
 use super::sequence_guard::SequenceGuard;
+use super::told_gaps::ToldGaps;
 use super::{Client, Pipeline};
 use crate::config::{HostPort, Limits};
 use crate::metrics::{CloseReason, Direction, TimeKind};
@@ -90,6 +91,7 @@ pub struct Session {
     produce: Option<Box<HeldProduce>>,
     fetch: Option<Box<HeldFetch>>,
     pace: Pace,
+    told_gaps: ToldGaps,
     learning: Option<Learning>,
     place: Place,
     /// The session has asked the broker for itself, and waits for the answer until then.
@@ -171,6 +173,7 @@ impl Session {
             produce: None,
             fetch: None,
             pace: Pace::default(),
+            told_gaps: ToldGaps::default(),
             learning: None,
             place: Place::new(node),
             asked_until: None,

@@ -1,16 +1,28 @@
 //! A batch that stands for offsets at which nothing is delivered: a transaction marker of no producer, whose only record lies
-//! in front of them.
+//! in front of them or at their end.
 //!
-//! A client that has asked for one of these offsets goes on behind them: it knows that a batch may begin before what it
-//! has asked for, and hands nothing out of a control batch. Of the forms that say the same only this one is taken by all: a batch without
-//! records, as compaction leaves it, has kafkajs fetch it without end and kafka-go deliver once more what came before it; and
-//! a marker that does not lie in front of what was asked for is handed out by kafka-go, which does not know the control bit.
+//! There are two forms, as no single one is taken by all. With the record in front of the gap, and of whatever a client may have asked
+//! for, nothing is handed out by anybody, and most clients go on behind the batch; but sarama and kafkajs go on by one offset. With
+//! the record at the gap's end, as that of a transaction marker, all go on behind it, but kafka-go, which does not know the control
+//! bit, hands it out. A batch without records, as compaction leaves it, has kafkajs fetch it without end and kafka-go deliver once more
+//! what came before it.
 //!
 //! - GAP-1: nothing but offsets, leader epoch and time comes from the batches that it stands for.
-//! - GAP-2: it is for the start of what a fetch gets of a partition: elsewhere its record would lie where others do.
+//! - GAP-2: in front means in front of holes too, which nobody here sees: the batch begins 2^31 offsets before its end, or before the
+//!   log does.
+//! - GAP-3: it is for the start of what a fetch gets of a partition: elsewhere its record would lie where others do.
 
 use super::header::{Attributes, CRC_AT, LOG_OVERHEAD, crc_of};
 use super::{BatchHeader, HEADER_BYTES};
+
+/// Where the record lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GapForm {
+    /// In front of the gap, and of all that a client may have asked for.
+    InFront,
+    /// At the gap's last offset.
+    AtEnd,
+}
 
 /// Offsets at which nothing is delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,10 +57,19 @@ impl Gap {
         }
     }
 
-    /// Appends the batch, [`GAP_BYTES`] bytes. One longer than a batch can be ends early: clients ask for the rest again.
-    pub fn put(self, out: &mut Vec<u8>) {
+    /// Whether both have an offset in common.
+    #[must_use]
+    pub fn overlaps(self, other: Self) -> bool {
+        self.first <= other.last && other.first <= self.last
+    }
+
+    /// Appends the batch, [`GAP_BYTES`] bytes.
+    pub fn put(self, form: GapForm, out: &mut Vec<u8>) {
         const PRODUCER_ID_EPOCH_AND_SEQUENCE: [u8; 14] = [0xff; 14];
-        let base_offset = self.first.saturating_sub(1);
+        let base_offset = match form {
+            GapForm::InFront => self.last.saturating_sub(i64::from(i32::MAX)).max(BEFORE_THE_LOG),
+            GapForm::AtEnd => self.last,
+        };
         let last_offset_delta = self.last.saturating_sub(base_offset);
         // INVARIANT: clamped to what an i32 holds.
         let last_offset_delta = last_offset_delta.clamp(0, i64::from(i32::MAX)) as i32;
@@ -76,6 +97,7 @@ impl Gap {
 }
 
 const MAGIC: u8 = 2;
+const BEFORE_THE_LOG: i64 = -1;
 
 /// The record of a transaction marker: length, attributes, deltas of timestamp and offset; a key of version 0 and type commit;
 /// a value of version 0 and a coordinator's epoch of 0; no headers.
@@ -107,9 +129,9 @@ mod tests {
         BatchHeader::parse(&batch).expect("a header")
     }
 
-    fn written(gap: Gap) -> (BatchHeader, Vec<u8>) {
+    fn written(gap: Gap, form: GapForm) -> (BatchHeader, Vec<u8>) {
         let mut out = Vec::new();
-        gap.put(&mut out);
+        gap.put(form, &mut out);
         assert_eq!(out.len(), GAP_BYTES);
         assert!(crc_matches(&out));
         let header = BatchHeader::parse(&out).expect("a header");
@@ -117,16 +139,18 @@ mod tests {
         (header, out)
     }
 
+    fn offsets(gap: Gap, form: GapForm) -> (i64, i32) {
+        let (header, _) = written(gap, form);
+        (header.base_offset, header.last_offset_delta)
+    }
+
     /// GAP-1
     #[test]
-    fn a_gap_is_a_marker_of_no_producer_in_front_of_its_offsets() {
+    fn a_gap_is_a_marker_of_no_producer() {
         let gap = Gap::of(&header(40, 2)).up_to(&header(50, 4));
-        let (header, batch) = written(gap);
-        assert_eq!(
-            (header.base_offset, header.last_offset_delta),
-            (39, 15),
-            "40 to 54"
-        );
+        assert_eq!(offsets(gap, GapForm::AtEnd), (54, 0));
+        assert_eq!(offsets(gap, GapForm::InFront), (-1, 55), "up to 54");
+        let (header, batch) = written(gap, GapForm::InFront);
         assert_eq!(
             (header.producer_id, header.producer_epoch, header.base_sequence),
             (-1, -1, -1)
@@ -148,16 +172,25 @@ mod tests {
         assert_eq!(bytes(record.value), Some(vec![0; 6]));
     }
 
+    /// GAP-2
     #[test]
-    fn a_gap_may_begin_the_log_and_be_longer_than_a_batch() {
-        let (first, _) = written(Gap::of(&header(0, 0)));
-        assert_eq!((first.base_offset, first.last_offset_delta), (-1, 1));
+    fn a_gap_may_begin_the_log_or_end_far_behind_its_beginning() {
+        assert_eq!(offsets(Gap::of(&header(0, 0)), GapForm::InFront), (-1, 1));
         let far = Gap::of(&header(0, 0)).up_to(&header(1 << 40, 5));
-        assert_eq!(written(far).0.last_offset_delta, i32::MAX);
-        let backwards = Gap::of(&header(1 << 40, 0)).up_to(&header(0, 0));
-        assert_eq!(written(backwards).0.last_offset_delta, 0);
+        assert_eq!(
+            offsets(far, GapForm::InFront),
+            ((1 << 40) + 5 - i64::from(i32::MAX), i32::MAX)
+        );
+        assert_eq!(offsets(far, GapForm::AtEnd), ((1 << 40) + 5, 0));
         let mut odd = header(i64::MIN, i32::MIN);
         odd.last_offset_delta = i32::MIN;
-        assert_eq!(written(Gap::of(&odd)).0.last_offset_delta, 0);
+        assert_eq!(offsets(Gap::of(&odd), GapForm::InFront).1, 0);
+    }
+
+    #[test]
+    fn gaps_overlap_where_they_share_an_offset() {
+        let gap = |first, delta| Gap::of(&header(first, delta));
+        assert!(gap(5, 9).overlaps(gap(14, 0)) && gap(14, 0).overlaps(gap(5, 9)));
+        assert!(!gap(5, 9).overlaps(gap(15, 0)) && !gap(15, 0).overlaps(gap(5, 9)));
     }
 }

@@ -3,7 +3,7 @@
 use sealwire::envelope::HeaderMode;
 use sealwire::keys::KeyFailure;
 use sealwire::pipeline::Wait;
-use sealwire::record_batch::{BatchHeader, Codec, Gap, RecordInput};
+use sealwire::record_batch::{BatchHeader, Codec, Gap, GapForm, RecordInput};
 
 use crate::fetch::{code_of, fetch, records_of};
 use crate::rig::{
@@ -172,19 +172,12 @@ fn a_malformed_key_beside_one_that_comes_late() {
 /// FETCH-OPEN-7: what is left out leaves a gap between others, and one batch stands for it where there are none.
 #[test]
 fn batches_that_are_left_out_stand_for_nothing_or_for_one_gap() {
-    let mut rig = Rig::with_keys();
     let good = |offset| at_offset(&sealed(&batch(&["good"]), &PAYMENTS, "skip-a"), offset);
     let clear = |offset| at_offset(&batch(&["good"]), offset);
     let bad = |offset| at_offset(&batch(&["bad", "bad"]), offset);
     let foreign = |offset| at_offset(&sealed(&batch(&["foreign"]), &OTHER, "skip-a"), offset);
     let late = |offset| at_offset(&sealed(&batch(&["late"]), &dek("payments", 9), "skip-a"), offset);
-    let gap = |first: i64, last: i64| {
-        let mut headers = [first, last - 1].map(|offset| BatchHeader::parse(&bad(offset)).unwrap());
-        headers[0].last_offset_delta = 0;
-        let mut out = Vec::new();
-        Gap::of(&headers[0]).up_to(&headers[1]).put(&mut out);
-        out
-    };
+    let gap = |first, last| gap(GapForm::InFront, first, last);
     for (stored, expected) in [
         (vec![bad(5)], gap(5, 6)),
         (vec![bad(5), bad(7), bad(20)], gap(5, 21)),
@@ -200,10 +193,12 @@ fn batches_that_are_left_out_stand_for_nothing_or_for_one_gap() {
         (vec![bad(5), late(7), good(8)], gap(5, 6)),
         (vec![bad(5), bad(7)[..40].to_vec()], gap(5, 6)),
     ] {
-        let outcome = records_of(&mut rig, "skip-a", &stored.concat());
+        let outcome = records_of(&mut Rig::with_keys(), "skip-a", &stored.concat());
         assert_eq!((outcome.error_code, outcome.records), (0, expected), "{stored:?}");
     }
-    assert_eq!(code_of(&mut rig, "skip-a", &[foreign(7), bad(8)].concat()), 29);
+    let refused = [foreign(7), bad(8)].concat();
+    let mut rig = Rig::with_keys();
+    assert_eq!(code_of(&mut rig, "skip-a", &refused), 29);
 
     // A response that delivers a gap is not held.
     let sent = fetched("skip-a", 0, &bad(5));
@@ -216,4 +211,60 @@ fn batches_that_are_left_out_stand_for_nothing_or_for_one_gap() {
         delivered(&only_frame(&rig.at_client()), 11),
         [sent.with(&gap(5, 6))]
     );
+}
+
+/// The batch that stands for these offsets, of which there are two at least.
+fn gap(form: GapForm, first: i64, last: i64) -> Vec<u8> {
+    let [from, to] = [first, last].map(|offset| {
+        let batch = at_offset(&batch(&["bad"]), offset);
+        BatchHeader::parse(&batch).unwrap()
+    });
+    let mut out = Vec::new();
+    Gap::of(&from).up_to(&to).put(form, &mut out);
+    out
+}
+
+/// TOLD-1, TOLD-2: sarama and kafkajs crept through a batch of 1000 records in 1000 fetches.
+#[test]
+fn a_client_that_comes_back_to_a_gap_is_taken_past_it_and_held_if_it_comes_back_even_so() {
+    let mut rig = Rig::with_keys();
+    let many: Vec<String> = (0..1000).map(|number| number.to_string()).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let sent = fetched("skip-a", 0, &at_offset(&batch(&many), 5));
+    let in_front = sent.with(&gap(GapForm::InFront, 5, 1004));
+    let at_end = sent.with(&gap(GapForm::AtEnd, 5, 1004));
+    let response = fetch_response(11, 3, std::slice::from_ref(&sent));
+    for expected in [&in_front, &in_front, &at_end] {
+        assert_eq!(rig.client_sends(&fetch_request(11, 3)), Ok(Halt::More));
+        assert_eq!(rig.broker_sends(&response), Ok(Halt::More), "not held");
+        assert_eq!(
+            delivered(&only_frame(&rig.at_client()), 11),
+            std::slice::from_ref(expected)
+        );
+    }
+    for _ in 0..3 {
+        assert_eq!(rig.client_sends(&fetch_request(11, 3)), Ok(Halt::More));
+        let Ok(Halt::Blocked(Wait::Until(until))) = rig.broker_sends(&response) else {
+            panic!("a client that spins is held");
+        };
+        rig.pass_time(until - rig.now);
+        assert_eq!(rig.broker_sends(&[]), Ok(Halt::More));
+        assert_eq!(
+            delivered(&only_frame(&rig.at_client()), 11),
+            std::slice::from_ref(&at_end)
+        );
+    }
+    // One that it has not seen is told it in that form at once, and who goes on by itself never is.
+    let next = fetch(
+        &mut rig,
+        11,
+        &[fetched("skip-a", 0, &at_offset(&batch(&["bad", "bad"]), 1005))],
+    );
+    assert_eq!(next[0].records, gap(GapForm::AtEnd, 1005, 1006));
+    let mut other = Rig::with_keys();
+    for first in (5..50).step_by(2) {
+        let stored = at_offset(&batch(&["bad", "bad"]), first);
+        let outcome = records_of(&mut other, "skip-a", &stored);
+        assert_eq!(outcome.records, gap(GapForm::InFront, first, first + 1));
+    }
 }

@@ -1,6 +1,7 @@
 //! The records of one partition: batch after batch is opened, or copied as it is, until one ends the delivery.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::{FetchFrame, FetchWork, Fetched, Next, Noted, records_of};
 use crate::envelope::Form;
@@ -11,6 +12,7 @@ use crate::pipeline::open_batch::{Context, Means, OpenDraft, Opened, Opens};
 use crate::pipeline::recordless;
 use crate::pipeline::refusal::FetchRefusal;
 use crate::pipeline::seal_batch::has_room;
+use crate::pipeline::told_gaps::Telling;
 use crate::pipeline::topics::Topic;
 use crate::pipeline::work::STEP_MAX;
 use crate::protocol::writer::LengthSlot;
@@ -70,11 +72,24 @@ impl FetchWork {
             }
             Ok(Some(Batched::End)) => {
                 if let Some(gap) = open.gap.filter(|_| open.is_empty(out)) {
+                    let (topic, index) = (&open.topic.name, self.present()?.index);
+                    let (form, furthers) = fetch.told_gaps.form_of(topic, index, gap);
                     if !has_room(out, GAP_BYTES) {
                         self.open = Some(open);
                         return Ok(Some(Fetched::Room(GAP_BYTES)));
                     }
-                    gap.put(out);
+                    gap.put(form, out);
+                    if furthers {
+                        self.delivers = true;
+                    } else {
+                        self.emptied = true;
+                    }
+                    self.tellings.push(Telling {
+                        topic: Arc::clone(topic),
+                        index,
+                        gap,
+                        form,
+                    });
                 }
                 let partition = self.present()?;
                 self.copy_until = partition.end;
@@ -218,7 +233,6 @@ impl FetchWork {
             }
             Opened::Skipped { header, unreadable } => {
                 let (count, refusal) = unreadable;
-                self.delivers = true;
                 note_skipped(self, pipeline, count, &refusal);
                 if open.is_empty(out) {
                     let gap = open.gap.map_or(Gap::of(&header), |gap| gap.up_to(&header));

@@ -235,6 +235,7 @@ impl Session {
         let mut fetch = FetchFrame {
             cluster: self.listener.cluster,
             client: &self.client,
+            told_gaps: &self.told_gaps,
             frame,
             version,
             connection: self.connection,
@@ -322,6 +323,7 @@ impl Session {
             Fetched::Written => {}
         }
         held.draft.deliver(out);
+        self.told_gaps.tell(held.work.take_tellings());
         self.finished = Some((TimeKind::Fetch, now.saturating_duration_since(held.since)));
         park(&mut pipeline.metrics.gauges.fetch_parked, &mut held.parked, false);
         held.work.finish(pipeline);
