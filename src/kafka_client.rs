@@ -6,7 +6,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
@@ -59,6 +59,7 @@ pub enum ClientError {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
     pub(crate) connect: Duration,
+    /// For a whole answer, however it comes.
     pub(crate) answer: Duration,
     /// One answer.
     pub(crate) answer_bytes_max: u64,
@@ -75,6 +76,9 @@ pub(crate) const PATIENT: Patience = Patience {
 pub(crate) struct Client {
     stream: TcpStream,
     address: String,
+    answer: Duration,
+    /// Beyond which nothing is waited for.
+    until: Option<Instant>,
     answer_bytes_max: u64,
     correlation_id: i32,
 }
@@ -122,17 +126,19 @@ impl Client {
             }
             Err(last)
         });
-        let stream = connected.and_then(|stream| {
-            stream.set_read_timeout(Some(patience.answer))?;
-            stream.set_write_timeout(Some(patience.answer))?;
-            Ok(stream)
-        });
         Ok(Self {
-            stream: stream.map_err(|source| broker(address, source))?,
+            stream: connected.map_err(|source| broker(address, source))?,
             address: address.to_owned(),
+            answer: patience.answer,
+            until: None,
             answer_bytes_max: patience.answer_bytes_max,
             correlation_id: 0,
         })
+    }
+
+    /// From now on nothing is waited for beyond this point in time.
+    pub(crate) fn wait_until(&mut self, until: Instant) {
+        self.until = Some(until);
     }
 
     /// Whether whoever answers is a Sealwire, which would show records opened; an error where it does not speak Kafka. To be asked
@@ -258,19 +264,27 @@ impl Client {
             .and_then(|()| body.encode(&mut request, version));
         encoded.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))?;
         let length = u32::try_from(request.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
-        self.stream.write_all(&length.to_be_bytes())?;
-        self.stream.write_all(&request)?;
+        let most = Instant::now() + self.answer;
+        let mut stream = Deadlined {
+            stream: &self.stream,
+            deadline: self.until.map_or(most, |until| until.min(most)),
+        };
+        stream.write_all(&length.to_be_bytes())?;
+        stream.write_all(&request)?;
         let mut prefix = [0; 4];
-        self.stream.read_exact(&mut prefix)?;
+        stream.read_exact(&mut prefix)?;
         let length = u64::from(u32::from_be_bytes(prefix));
         if length > self.answer_bytes_max {
-            let text =
-                format!("it announces an answer of {length} bytes; is this a Kafka listener without TLS?");
+            let most = self.answer_bytes_max;
+            let mut text = format!("it announces an answer of {length} bytes, and {most} are taken");
+            if self.correlation_id == 1 {
+                text.push_str("; is this a Kafka listener without TLS?");
+            }
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
         // The buffer grows with what arrives, not with what is announced.
         let mut answer = Vec::new();
-        (&mut self.stream).take(length).read_to_end(&mut answer)?;
+        stream.take(length).read_to_end(&mut answer)?;
         if answer.len() as u64 != length {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -299,6 +313,54 @@ impl Client {
             }),
         }
     }
+}
+
+/// A socket of which nothing is waited for beyond a point in time, in however many parts it comes.
+struct Deadlined<'a> {
+    stream: &'a TcpStream,
+    deadline: Instant,
+}
+
+impl Deadlined<'_> {
+    fn left(&self) -> io::Result<Option<Duration>> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(too_late());
+        }
+        Ok(Some(left))
+    }
+}
+
+impl Read for Deadlined<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.set_read_timeout(self.left()?)?;
+        let mut stream = self.stream;
+        stream.read(buffer).map_err(in_time)
+    }
+}
+
+impl Write for Deadlined<'_> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.stream.set_write_timeout(self.left()?)?;
+        let mut stream = self.stream;
+        stream.write(buffer).map_err(in_time)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A socket's time-out has a name of its own.
+fn in_time(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => too_late(),
+        _ => error,
+    }
+}
+
+fn too_late() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "it does not answer in time")
 }
 
 fn broker(address: &str, source: io::Error) -> ClientError {
@@ -370,10 +432,23 @@ fn leaders(answer: &[u8]) -> Result<(Vec<Leader>, i16), ProtocolError> {
     Ok((leaders, code))
 }
 
+/// The length of an array of which there are `most` elements at most.
+fn bounded_len(
+    cursor: &mut Cursor<'_>,
+    min_element_size: usize,
+    most: usize,
+) -> Result<usize, ProtocolError> {
+    let at = cursor.position();
+    match cursor.array_len_non_null(false, min_element_size)? {
+        length if length <= most => Ok(length),
+        _ => Err(ProtocolError::CountTooLarge { at }),
+    }
+}
+
 /// The brokers of a Metadata response of version 1, and who the controller is.
 fn named_brokers(cursor: &mut Cursor<'_>) -> Result<Vec<(i32, String, i32)>, ProtocolError> {
     let mut brokers = Vec::new();
-    for _ in 0..cursor.array_len_non_null(false, 4 + 2 + 4 + 2)? {
+    for _ in 0..bounded_len(cursor, 4 + 2 + 4 + 2, BROKERS_MAX)? {
         let node_id = cursor.i32()?;
         let at = cursor.position();
         let host = cursor.string_non_null(false)?;
@@ -395,7 +470,7 @@ fn cluster(answer: &[u8]) -> Result<Cluster, ProtocolError> {
     cursor.i32()?; // correlation id
     let brokers = named_brokers(&mut cursor)?;
     let mut topics = Vec::new();
-    for _ in 0..cursor.array_len_non_null(false, 2 + 2 + 1 + 4)? {
+    for _ in 0..bounded_len(&mut cursor, 2 + 2 + 1 + 4, TOPICS_MAX)? {
         let code = cursor.i16()?;
         let name = cursor.string_non_null(false)?;
         if code == 0 {
@@ -491,6 +566,9 @@ const TOPIC_RESOURCE: i8 = 2;
 /// The first versions of Metadata requests and of Fetch in which topics have ids (KIP-516).
 const METADATA_WITH_TOPIC_IDS: i16 = 12;
 const FETCH_WITH_TOPIC_IDS: i16 = 13;
+/// Ten times as many as large clusters have, of each.
+const BROKERS_MAX: usize = 10_000;
+const TOPICS_MAX: usize = 500_000;
 /// ListOffsets' word for the first offset.
 const EARLIEST: i64 = -2;
 
@@ -591,5 +669,32 @@ mod tests {
                 value,
             });
         assert_eq!(described_setting(&answer, "max.message.bytes").unwrap(), expected);
+    }
+
+    #[test]
+    fn brokers_and_topics_are_bounded_before_any_is_kept() {
+        let answer = |brokers: usize, topics: usize| {
+            let mut answer = vec![0; 4];
+            answer.extend(u32::try_from(brokers).unwrap().to_be_bytes());
+            for _ in 0..brokers {
+                answer.extend([0, 0, 0, 1, 0, 1, b'k', 0, 0, 0, 1, 0xff, 0xff]);
+            }
+            answer.extend([0; 4]);
+            answer.extend(u32::try_from(topics).unwrap().to_be_bytes());
+            for _ in 0..topics {
+                answer.extend([0, 0, 0, 1, b't', 0, 0, 0, 0, 0]);
+            }
+            answer
+        };
+        let most = cluster(&answer(BROKERS_MAX, TOPICS_MAX)).unwrap();
+        assert_eq!((most.brokers.len(), most.topics.len()), (BROKERS_MAX, TOPICS_MAX));
+        let too_many = |brokers, topics| {
+            matches!(
+                cluster(&answer(brokers, topics)),
+                Err(ProtocolError::CountTooLarge { .. })
+            )
+        };
+        assert!(too_many(BROKERS_MAX + 1, 0));
+        assert!(too_many(1, TOPICS_MAX + 1));
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! It changes nothing, logs in nowhere, and nobody waits for it: the start neither fails nor takes longer because of it.
 //!
-//! - SELF-CHECK-1: every wait has a deadline, and all of them together [`WHOLE_MAX`]; what was not found out by then is said so.
+//! - SELF-CHECK-1: every wait has a deadline, and all of them together [`WHOLE_MAX`]; what was not found out by then is said so. An answer
+//!   has one for all of it, and brokers to ask first share what there is.
 //! - SELF-CHECK-2: what a broker says is foreign: bounded, and hosts and topics are shown whose names can be such.
 //! - SELF-CHECK-3: KMSs are asked by the control thread (KMS-1); everything that blocks has a thread of its own.
 
@@ -15,7 +16,7 @@ mod listeners;
 mod topics;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use tokio::task::spawn_blocking;
@@ -23,6 +24,7 @@ use tokio::time::timeout_at;
 
 use self::descriptors::Descriptors;
 use crate::config::Config;
+use crate::executor::way_back::CameBack;
 use crate::kms::Kms;
 
 /// What became of one question.
@@ -119,31 +121,50 @@ impl fmt::Display for Table {
 /// Asks everything, on behalf of a program that does not run yet. `kms` has one entry for each KMS of the configuration; `None`
 /// where it did not open, with the reason.
 pub async fn look(config: &Config, kms: &[Result<Arc<dyn Kms>, String>]) -> Table {
-    look_with(config, kms, None).await
+    look_at(config, kms, None).await
 }
 
-async fn look_with(
-    config: &Config,
-    kms: &[Result<Arc<dyn Kms>, String>],
-    descriptors: Option<Descriptors>,
-) -> Table {
+/// What only a program that serves clients knows.
+#[derive(Clone)]
+pub(crate) struct Running {
+    pub(crate) descriptors: Descriptors,
+    /// So that it can be known what leads back to it.
+    pub(crate) came_back: Arc<CameBack>,
+}
+
+async fn look_at(config: &Config, kms: &[Result<Arc<dyn Kms>, String>], running: Option<Running>) -> Table {
     let deadline = Instant::now() + WHOLE_MAX;
-    let mut rows = keks::look(config, kms, deadline).await;
-    for cluster in 0..config.clusters.len() {
-        let config = config.clone();
-        let looking = spawn_blocking(move || {
-            let cluster = config.clusters.get(cluster)?;
-            Some(
-                [
-                    listeners::look(cluster),
-                    brokers::look(&config, cluster, deadline),
-                ]
-                .concat(),
-            )
+    let descriptors = running.as_ref().map(|running| running.descriptors);
+    let came_back = running.map(|running| running.came_back);
+    // Side by side: one that hangs takes no time from the others.
+    let mut looking = Vec::new();
+    for (place, cluster) in config.clusters.iter().enumerate() {
+        let (config, came_back) = (config.clone(), came_back.clone());
+        let (sender, found) = mpsc::channel();
+        let task = spawn_blocking(move || {
+            if let Some(cluster) = config.clusters.get(place) {
+                let deadlines = deadline - LAST_WORDS;
+                for row in listeners::look(cluster) {
+                    let _ = sender.send(row);
+                }
+                brokers::look(&config, cluster, deadlines, came_back.as_deref(), &mut |row| {
+                    // Whoever waits for it may have given up.
+                    let _ = sender.send(row);
+                });
+            }
         });
-        match timeout_at(deadline.into(), looking).await {
-            Ok(Ok(Some(found))) => rows.extend(found),
-            _ => rows.push(Row::new("brokers", Verdict::Unknown, "not found out in time")),
+        looking.push((cluster, task, found));
+    }
+    let mut rows = keks::look(config, kms, deadline).await;
+    for (cluster, task, found) in looking {
+        let ended = timeout_at(deadline.into(), task).await;
+        rows.extend(found.try_iter());
+        if !matches!(ended, Ok(Ok(()))) {
+            rows.push(Row::new(
+                format!("{} brokers", cluster.name),
+                Verdict::Failed,
+                "not everything was found out in time: the resolution of a name, or a broker, hangs",
+            ));
         }
     }
     rows.extend(host::look(config, descriptors));
@@ -151,9 +172,9 @@ async fn look_with(
 }
 
 /// The self-check of a running program: to the log, one line for each row. What is good is of level INFO, what is not WARN.
-pub(crate) async fn log(config: Config, kms: Arc<[Arc<dyn Kms>]>, descriptors: Descriptors) {
+pub(crate) async fn log(config: Config, kms: Arc<[Arc<dyn Kms>]>, running: Running) {
     let kms: Vec<_> = kms.iter().map(|kms| Ok(Arc::clone(kms))).collect();
-    let table = look_with(&config, &kms, Some(descriptors)).await;
+    let table = look_at(&config, &kms, Some(running)).await;
     for Row {
         subject,
         verdict,
@@ -184,6 +205,8 @@ fn some_of(items: &[String]) -> String {
 
 /// Longer than a person likes to wait, and a start is not kept by it.
 const WHOLE_MAX: Duration = Duration::from_secs(30);
+/// What was found is told within it.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Of each kind, in one line.
 const SHOWN_MAX: usize = 10;
 const SUBJECT_WIDTH_MAX: usize = 48;

@@ -275,7 +275,11 @@ impl Server {
             .map_err(ServerError::Control)?;
         log_start(&self.config, self.cpus.len(), &self.facts);
         if self.config.runtime.self_check {
-            runtime.spawn(self_check::log(self.config.clone(), kms_list, descriptors));
+            let running = self_check::Running {
+                descriptors,
+                came_back,
+            };
+            runtime.spawn(self_check::log(self.config.clone(), kms_list, running));
         }
         let links = ControlLinks {
             connections: (connections_max, self.config.limits.connections_max),

@@ -155,6 +155,23 @@ fn an_address_is_asked_once_for_many_clients_and_silence_is_no_way_back() {
     proxy.terminate();
 }
 
+#[test]
+fn the_self_check_says_that_an_address_leads_back() {
+    let forward = Forward::start();
+    let keystore = Keystore::create(&["orders"]);
+    let mut proxy = start(&forward.address, &keystore);
+    forward.leads_to(proxy.bootstrap());
+    proxy.terminate();
+    proxy.start_again_with(&["runtime.self_check=true"]);
+    wait::until("the self-check", EVENTUALLY, || {
+        proxy
+            .output()
+            .contains("self-check: it leads back to this proxy")
+            .then_some(())
+    });
+    proxy.terminate();
+}
+
 /// SESSION-5
 #[test]
 fn two_proxies_that_lead_to_each_other_end_it_after_one_turn() {

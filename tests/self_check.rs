@@ -2,9 +2,12 @@
 //! cannot be asked.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::process::Command;
 use std::sync::LazyLock;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 #[path = "support/fixture.rs"]
 mod support;
@@ -159,6 +162,96 @@ fn what_cannot_be_asked_is_unknown_and_nobody_is_a_failure() {
             &["a Sealwire answers"],
         );
     }
+}
+
+/// SELF-CHECK-1: brokers that take connections and say nothing, and one whose answer comes byte by byte, keep nobody else waiting.
+#[test]
+fn brokers_that_are_stuck_fail_and_keep_no_other_cluster_waiting() {
+    let dripping = fake(true);
+    let folder = DataFolder::create("probe-stuck");
+    let mut text = format!(
+        "[limits]\nconnections_max = 100\n\
+         [kms.local]\nprovider = \"file\"\npath = \"{}\"\nmaster_key = {{ file = \"{}\" }}\n",
+        KEYSTORE.path().display(),
+        KEYSTORE.master_key().display(),
+    );
+    let all: Vec<String> = (0..4).map(|_| format!("{HOST}:{}", fake(false))).collect();
+    let ports = [(); 4].map(|()| ReservedPort::take());
+    let clusters = [
+        ("stuck", all.join("\", \"")),
+        ("dripping", format!("{HOST}:{dripping}")),
+    ];
+    for ((name, bootstrap), ports) in clusters.iter().zip(ports.chunks(2)) {
+        text.push_str(&format!(
+            "[cluster.{name}]\nbootstrap = [\"{bootstrap}\"]\n\
+             [[cluster.{name}.listeners]]\nname = \"lan\"\nlisten = \"{}\"\nclient_auth = \"network\"\n\
+             advertised_host = \"{HOST}\"\nnodes = [1]\nnode_ports = [{}]\n\
+             [[cluster.{name}.topics]]\nmatch = \"{name}-*\"\nkms = \"local\"\nkek = \"orders\"\n",
+            ports[0].address(),
+            ports[1].number(),
+        ));
+    }
+    let configuration = folder.path().join("sealwire.toml");
+    fs::write(&configuration, text).expect("writing the configuration");
+    let begun = Instant::now();
+    let output = Command::new(env!("CARGO_BIN_EXE_sealwire"))
+        .args(["check-config", "--probe"])
+        .arg(&configuration)
+        .output()
+        .expect("the program runs");
+    let table = Table {
+        code: output.status.code(),
+        text: String::from_utf8(output.stdout).expect("text"),
+    };
+    assert_eq!(table.code, Some(1), "{}", table.text);
+    for address in &all {
+        table.has(
+            "failed",
+            &format!("stuck {address}"),
+            &["does not answer in time"],
+        );
+    }
+    table.has(
+        "good",
+        &format!("dripping {HOST}:{dripping}"),
+        &["a broker answers"],
+    );
+    table.has("failed", "dripping cluster", &["does not answer in time"]);
+    assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
+}
+
+/// A port that takes connections and says nothing; or, if `greets`, that answers ApiVersions, and then
+/// anything else with a long answer that comes byte by byte.
+fn fake(greets: bool) -> u16 {
+    let listener = TcpListener::bind((HOST, 0)).expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    thread::spawn(move || {
+        for mut socket in listener.incoming().flatten() {
+            thread::spawn(move || {
+                let mut prefix = [0; 4];
+                while socket.read_exact(&mut prefix).is_ok() {
+                    let mut request = vec![0; usize::try_from(u32::from_be_bytes(prefix)).expect("short")];
+                    if socket.read_exact(&mut request).is_err() {
+                        return;
+                    }
+                    if !greets {
+                        continue;
+                    }
+                    let id = &request[4..8];
+                    if request[..2] == [0, 18] {
+                        let answer = [&[0, 0, 0, 12][..], id, &[0, 0, 1, 0, 0, 0, 0, 0]].concat();
+                        let _ = socket.write_all(&answer);
+                        continue;
+                    }
+                    let _ = socket.write_all(&[&[0, 16, 0, 0][..], id].concat());
+                    while socket.write_all(&[0]).is_ok() {
+                        thread::park_timeout(Duration::from_secs(1));
+                    }
+                }
+            });
+        }
+    });
+    port
 }
 
 /// SERVER-4

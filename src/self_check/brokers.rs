@@ -4,20 +4,32 @@
 //! a login, nothing but their being there can be found out.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::time::{Duration, Instant};
 
 use super::{Row, Verdict, left, some_of, topics};
 use crate::config::{ClusterConfig, Config, OwnPorts};
+use crate::executor::way_back::CameBack;
 use crate::kafka_client::{Client, ClientError, Cluster, Patience};
 use crate::rules::RuleAction;
 
-pub(super) fn look(config: &Config, cluster: &ClusterConfig, deadline: Instant) -> Vec<Row> {
+/// Tells each row as it is found.
+pub(super) fn look(
+    config: &Config,
+    cluster: &ClusterConfig,
+    deadline: Instant,
+    came_back: Option<&CameBack>,
+    tell: &mut dyn FnMut(Row),
+) {
     let mut rows = Vec::new();
     let mut answering = None;
-    for broker in &cluster.bootstrap {
+    for (place, broker) in cluster.bootstrap.iter().enumerate() {
         let address = broker.to_string();
-        let greeted = Client::connect(&address, patience(deadline)).and_then(|mut client| {
+        let before = came_back.map(CameBack::count);
+        let until = share(deadline, cluster.bootstrap.len().saturating_sub(place));
+        let greeted = Client::connect(&address, patience(until)).and_then(|mut client| {
+            client.wait_until(until);
             let is_proxy = client.is_proxy()?;
             Ok((client, is_proxy))
         });
@@ -32,35 +44,83 @@ pub(super) fn look(config: &Config, cluster: &ClusterConfig, deadline: Instant) 
                 answering.get_or_insert(client);
                 Row::new(subject, Verdict::Good, "a broker answers")
             }
-            Err(error) => Row::new(subject, Verdict::Warning, why_not(error)),
+            Err(error) => {
+                let way = match came_back.map(CameBack::count) {
+                    None => Way::Unknown,
+                    now if now != before => Way::Back,
+                    Some(_) => Way::Elsewhere,
+                };
+                Row::new(subject, Verdict::Warning, why_not(error, way))
+            }
         });
     }
-    let Some(mut client) = answering else {
+    if answering.is_none() {
         for row in &mut rows {
             row.verdict = Verdict::Failed;
         }
-        return rows;
-    };
+    }
+    rows.into_iter().for_each(&mut *tell);
+    let Some(mut client) = answering else { return };
+    client.wait_until(deadline);
     let seals = |rule: &crate::rules::Rule| matches!(rule.action, RuleAction::Seal(_));
     let is_sealing = cluster.rules.rules().iter().any(seals);
     match client.cluster(is_sealing) {
         Ok(found) => {
-            rows.push(ids(cluster, &found));
-            rows.push(addresses(config, cluster, &found, deadline));
+            tell(ids(cluster, &found));
+            tell(addresses(config, cluster, &found, deadline));
             if is_sealing {
-                rows.push(topics::look(cluster, &found, &mut client, deadline));
+                tell(topics::look(cluster, &found, &mut client, deadline));
             }
         }
-        Err(ClientError::Broker { .. }) => rows.push(Row::new(
+        Err(ClientError::Broker { source, .. }) if is_end(&source) => tell(Row::new(
             format!("{} cluster", cluster.name),
             Verdict::Unknown,
             "brokers want a login: their ids, their addresses and the limits of topics cannot be asked without one",
         )),
         Err(error) => {
-            rows.push(Row::new(format!("{} cluster", cluster.name), Verdict::Unknown, error.to_string()));
+            let is_late =
+                matches!(&error, ClientError::Broker { source, .. } if source.kind() == ErrorKind::TimedOut);
+            let verdict = if is_late {
+                Verdict::Failed
+            } else {
+                Verdict::Unknown
+            };
+            tell(Row::new(
+                format!("{} cluster", cluster.name),
+                verdict,
+                error.to_string(),
+            ));
         }
     }
-    rows
+}
+
+/// When to go on with the next of `count` brokers: one part of the time for each, and one for what is asked then.
+fn share(deadline: Instant, count: usize) -> Instant {
+    let parts = u32::try_from(count).unwrap_or(u32::MAX).saturating_add(1);
+    let whole = deadline.saturating_duration_since(Instant::now());
+    Instant::now() + whole.checked_div(parts).unwrap_or_default()
+}
+
+/// Where an address leads whose broker gave no answer.
+#[derive(Clone, Copy)]
+enum Way {
+    /// To this program.
+    Back,
+    /// To somebody else.
+    Elsewhere,
+    /// Only a program that serves clients can know.
+    Unknown,
+}
+
+/// Whether the broker has ended the connection.
+fn is_end(error: &std::io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::UnexpectedEof
+            | ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::BrokenPipe
+    )
 }
 
 fn patience(deadline: Instant) -> Patience {
@@ -73,11 +133,19 @@ fn patience(deadline: Instant) -> Patience {
     }
 }
 
-fn why_not(error: ClientError) -> String {
+fn why_not(error: ClientError, way: Way) -> String {
     match error {
-        ClientError::Broker { source, .. } if source.kind() == std::io::ErrorKind::UnexpectedEof => {
-            "it closes the connection: is this a Kafka listener without TLS?".to_owned()
+        ClientError::Broker { source, .. } if is_end(&source) => match way {
+            Way::Back => {
+                "it leads back to this proxy, by way of a port forward, a load balancer or another proxy: correct bootstrap"
+            }
+            Way::Elsewhere => "it closes the connection: is this a Kafka listener without TLS?",
+            Way::Unknown => {
+                "it closes the connection: is this a Kafka listener without TLS? Or does it lead back to the proxy itself, by way of a \
+                 port forward, a load balancer or another proxy?"
+            }
         }
+        .to_owned(),
         ClientError::Broker { source, .. } => source.to_string(),
         ClientError::Answer { source, .. } => format!("its answer cannot be read: {source}"),
         error @ ClientError::Refused { .. } => error.to_string(),
@@ -168,5 +236,5 @@ fn reach(host: &str, port: i32, own: &OwnPorts, deadline: Instant) -> Result<(),
 
 const CONNECT_MAX: Duration = Duration::from_secs(3);
 const ANSWER_MAX: Duration = Duration::from_secs(10);
-/// As much as the proxy takes of a Metadata response from anybody.
-const ANSWER_BYTES_MAX: u64 = 64 << 20;
+/// The brokers and partitions of a cluster that is larger than anybody's take less.
+const ANSWER_BYTES_MAX: u64 = 16 << 20;
