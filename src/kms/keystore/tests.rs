@@ -170,7 +170,10 @@ fn no_field_can_be_changed_without_the_master_key() {
 /// What is wrong is said with the name that it is about, and no value is repeated: it may be a key in the wrong place.
 #[test]
 fn faults_of_a_file_are_named() {
-    let long = format!("\"{}\": [], \"audit.log\": [", "n".repeat(10_000)).repeat(2);
+    let long = format!(
+        "{}\"audit.log\": [",
+        format!("\"{}\": [], ", "n".repeat(10_000)).repeat(2)
+    );
     let cases = [
         (
             "\"audit.log\": [",
