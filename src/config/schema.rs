@@ -427,7 +427,7 @@ pub const KEYS: &[Key] = &[
         "cluster.*.state_file",
         "path",
         Absent("nothing is kept"),
-        "Keeps the last known addresses of brokers, so that node ports work at once after a restart. Written when they change, at most once a second, and at the end. Its folder must exist; `.lock` and `.new` are made beside it. It wins over `node_addresses`. What is there and is no such file is left alone: a warning at the start, and nothing is kept.",
+        "Keeps the last known addresses of brokers, so that node ports work at once after a restart. Written when they change, at most once a second, and at the end. Its folder must exist and be writable: `.lock` and `.new` are made beside it, and a link at its path is replaced, not followed. It wins over `node_addresses`. What is there and is no such file is left alone: a warning at the start, and nothing is kept.",
         "\"addresses.json\"",
     ),
     table(

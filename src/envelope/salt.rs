@@ -12,7 +12,8 @@
 //! - SALT-1: a source never gives two salts for one input: `attempt` counts up, whatever the kernel and the clocks say.
 //! - SALT-2: two copies of one source that draw the same bytes share a salt only at the same attempt for the same batch
 //!   (its header says checksum, count, sequence and timestamps) in the same place under the same key: the ciphertext is then the
-//!   same as well.
+//!   same as well. (Its checksum is CRC-32C: who makes two batches with one header on purpose, for two such copies, gets one salt
+//!   for both.)
 //! - SALT-3: every field has its length in front or a fixed one, so different inputs are different bytes.
 //! - SALT-4: without random bytes there is no salt, and nothing is sealed.
 
