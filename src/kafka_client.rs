@@ -4,6 +4,8 @@
 //!
 //! It never logs in and never writes. No executor and not the control thread may call it: it waits for the network.
 
+mod answers;
+
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
@@ -19,11 +21,9 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::{Encodable, HeaderVersion, StrBytes};
 
-use crate::protocol::addresses::is_host;
-use crate::protocol::api_key::{FETCH, METADATA};
-use crate::protocol::error_code::{NONE, UNSUPPORTED_VERSION};
+use crate::protocol::error_code::UNSUPPORTED_VERSION;
 use crate::protocol::fetch_response::FetchResponse;
-use crate::protocol::{Cursor, ProtocolError, frame};
+use crate::protocol::{ProtocolError, frame};
 
 /// Why a broker was asked in vain.
 #[derive(Debug, thiserror::Error)]
@@ -149,7 +149,7 @@ impl Client {
             .with_client_software_name(StrBytes::from_static_str("sealwire"))
             .with_client_software_version(StrBytes::from_static_str(env!("CARGO_PKG_VERSION")));
         let answer = self.ask(ApiKey::ApiVersions, API_VERSIONS_VERSION, &request)?;
-        let (is_proxy, code) = self.understood(offers_what_no_broker_does(&answer))?;
+        let (is_proxy, code) = self.understood(answers::offers_what_no_broker_does(&answer))?;
         match code {
             // It knows older versions only, and says so.
             UNSUPPORTED_VERSION => Ok(false),
@@ -162,7 +162,7 @@ impl Client {
         let named = MetadataRequestTopic::default().with_name(Some(topic_name(topic)));
         let request = MetadataRequest::default().with_topics(Some(vec![named]));
         let answer = self.ask(ApiKey::Metadata, METADATA_VERSION, &request)?;
-        let (leaders, code) = self.understood(leaders(&answer))?;
+        let (leaders, code) = self.understood(answers::leaders(&answer))?;
         self.accepted(code)?;
         Ok(leaders)
     }
@@ -172,7 +172,7 @@ impl Client {
         // No list stands for all of them, an empty one for none.
         let request = MetadataRequest::default().with_topics((!topics).then(Vec::new));
         let answer = self.ask(ApiKey::Metadata, METADATA_VERSION, &request)?;
-        self.understood(cluster(&answer))
+        self.understood(answers::cluster(&answer))
     }
 
     /// What a broker says of a setting of each topic, in bytes; or the error with which it refuses to say it.
@@ -189,7 +189,7 @@ impl Client {
         };
         let request = DescribeConfigsRequest::default().with_resources(topics.iter().map(resource).collect());
         let answer = self.ask(ApiKey::DescribeConfigs, DESCRIBE_CONFIGS_VERSION, &request)?;
-        self.understood(described_setting(&answer, setting))
+        self.understood(answers::described_setting(&answer, setting))
     }
 
     /// The first offset that a partition has.
@@ -204,7 +204,7 @@ impl Client {
             .with_replica_id((-1).into())
             .with_topics(vec![topic]);
         let answer = self.ask(ApiKey::ListOffsets, LIST_OFFSETS_VERSION, &request)?;
-        let (offset, code) = self.understood(listed_offset(&answer))?;
+        let (offset, code) = self.understood(answers::listed_offset(&answer))?;
         self.accepted(code)?;
         Ok(offset)
     }
@@ -374,174 +374,6 @@ fn topic_name(name: &str) -> TopicName {
     TopicName(StrBytes::from_string(name.to_owned()))
 }
 
-/// An ApiVersions response of version 3, and its error. Kafka 3.1 brought topic ids to Metadata (12) and to Fetch (13) at once; a
-/// Sealwire lets the first through and holds back the second.
-fn offers_what_no_broker_does(answer: &[u8]) -> Result<(bool, i16), ProtocolError> {
-    let mut cursor = Cursor::new(answer);
-    cursor.i32()?; // correlation id
-    let code = cursor.i16()?;
-    if code != NONE {
-        // What follows has the form of another version.
-        return Ok((false, code));
-    }
-    let (mut metadata, mut fetch) = (0, i16::MAX);
-    for _ in 0..cursor.array_len_non_null(true, 2 + 2 + 2 + 1)? {
-        let key = cursor.i16()?;
-        cursor.i16()?; // the lowest version
-        let highest = cursor.i16()?;
-        cursor.skip_tagged_fields()?;
-        match key {
-            METADATA => metadata = highest,
-            FETCH => fetch = highest,
-            _ => {}
-        }
-    }
-    Ok((
-        metadata >= METADATA_WITH_TOPIC_IDS && fetch < FETCH_WITH_TOPIC_IDS,
-        code,
-    ))
-}
-
-/// A Metadata response of version 1: the topic's partitions, and its error.
-fn leaders(answer: &[u8]) -> Result<(Vec<Leader>, i16), ProtocolError> {
-    let mut cursor = Cursor::new(answer);
-    cursor.i32()?; // correlation id
-    let brokers = named_brokers(&mut cursor)?;
-    let (mut leaders, mut code) = (Vec::new(), 0);
-    for _ in 0..cursor.array_len_non_null(false, 2 + 2 + 1 + 4)? {
-        code = cursor.i16()?;
-        cursor.string_non_null(false)?;
-        cursor.boolean()?; // internal
-        for _ in 0..cursor.array_len_non_null(false, 2 + 4 + 4 + 4 + 4)? {
-            cursor.i16()?; // the partition's error: without a leader there is nobody to ask
-            let partition = cursor.i32()?;
-            let leader = cursor.i32()?;
-            for _ in 0..2 {
-                let nodes = cursor.array_len_non_null(false, 4)?; // replicas, in-sync replicas
-                cursor.skip(nodes.saturating_mul(4))?;
-            }
-            let broker = brokers.iter().find(|(node_id, ..)| *node_id == leader);
-            leaders.push(Leader {
-                partition,
-                address: broker.map(|(_, host, port)| format!("{host}:{port}")),
-            });
-        }
-    }
-    cursor.expect_end()?;
-    leaders.sort_by_key(|leader| leader.partition);
-    Ok((leaders, code))
-}
-
-/// The length of an array of which there are `most` elements at most.
-fn bounded_len(
-    cursor: &mut Cursor<'_>,
-    min_element_size: usize,
-    most: usize,
-) -> Result<usize, ProtocolError> {
-    let at = cursor.position();
-    match cursor.array_len_non_null(false, min_element_size)? {
-        length if length <= most => Ok(length),
-        _ => Err(ProtocolError::CountTooLarge { at }),
-    }
-}
-
-/// The brokers of a Metadata response of version 1, and who the controller is.
-fn named_brokers(cursor: &mut Cursor<'_>) -> Result<Vec<(i32, String, i32)>, ProtocolError> {
-    let mut brokers = Vec::new();
-    for _ in 0..bounded_len(cursor, 4 + 2 + 4 + 2, BROKERS_MAX)? {
-        let node_id = cursor.i32()?;
-        let at = cursor.position();
-        let host = cursor.string_non_null(false)?;
-        if !is_host(host) {
-            return Err(ProtocolError::NotAHost { at });
-        }
-        let host = host.to_owned();
-        let port = cursor.i32()?;
-        cursor.string(false)?; // rack
-        brokers.push((node_id, host, port));
-    }
-    cursor.i32()?; // controller
-    Ok(brokers)
-}
-
-/// A Metadata response of version 1: brokers, and names of topics.
-fn cluster(answer: &[u8]) -> Result<Cluster, ProtocolError> {
-    let mut cursor = Cursor::new(answer);
-    cursor.i32()?; // correlation id
-    let brokers = named_brokers(&mut cursor)?;
-    let mut topics = Vec::new();
-    for _ in 0..bounded_len(&mut cursor, 2 + 2 + 1 + 4, TOPICS_MAX)? {
-        let code = cursor.i16()?;
-        let name = cursor.string_non_null(false)?;
-        if code == 0 {
-            topics.push(name.to_owned());
-        }
-        cursor.boolean()?; // internal
-        for _ in 0..cursor.array_len_non_null(false, 2 + 4 + 4 + 4 + 4)? {
-            cursor.skip(2 + 4 + 4)?; // error, partition, leader
-            for _ in 0..2 {
-                let nodes = cursor.array_len_non_null(false, 4)?; // replicas, in-sync replicas
-                cursor.skip(nodes.saturating_mul(4))?;
-            }
-        }
-    }
-    cursor.expect_end()?;
-    Ok(Cluster { brokers, topics })
-}
-
-/// A DescribeConfigs response of version 1: of each resource the number that `setting` has, or its error.
-fn described_setting(answer: &[u8], setting: &str) -> Result<Vec<TopicSetting>, ProtocolError> {
-    let mut cursor = Cursor::new(answer);
-    cursor.skip(4 + 4)?; // correlation id, throttle time
-    let mut found = Vec::new();
-    for _ in 0..cursor.array_len_non_null(false, 2 + 2 + 1 + 2 + 4)? {
-        let code = cursor.i16()?;
-        cursor.string(false)?; // message
-        cursor.i8()?; // type of resource
-        let topic = cursor.string_non_null(false)?.to_owned();
-        let mut number = None;
-        for _ in 0..cursor.array_len_non_null(false, 2 + 2 + 1 + 1 + 1 + 4)? {
-            let name = cursor.string_non_null(false)?;
-            let value = cursor.string(false)?;
-            if name == setting {
-                number = value.and_then(|value| value.parse().ok());
-            }
-            cursor.skip(1 + 1 + 1)?; // read only, source, secret
-            for _ in 0..cursor.array_len_non_null(false, 2 + 2 + 1)? {
-                cursor.string_non_null(false)?; // synonym
-                cursor.string(false)?;
-                cursor.i8()?;
-            }
-        }
-        let value = match (code, number) {
-            (0, Some(number)) => Ok(number),
-            (0, None) => continue,
-            (code, _) => Err(code),
-        };
-        found.push(TopicSetting { topic, value });
-    }
-    cursor.expect_end()?;
-    Ok(found)
-}
-
-/// A ListOffsets response of version 1 with one partition: its offset, and its error.
-fn listed_offset(answer: &[u8]) -> Result<(i64, i16), ProtocolError> {
-    let mut cursor = Cursor::new(answer);
-    cursor.i32()?; // correlation id
-    let (mut offset, mut code) = (-1, 0);
-    for _ in 0..cursor.array_len_non_null(false, 2 + 4)? {
-        cursor.string_non_null(false)?;
-        for _ in 0..cursor.array_len_non_null(false, 4 + 2 + 8 + 8)? {
-            cursor.i32()?; // partition
-            code = cursor.i16()?;
-            cursor.i64()?; // timestamp
-            offset = cursor.i64()?;
-        }
-    }
-    cursor.expect_end()?;
-    Ok((offset, code))
-}
-
 /// The errors that an operator meets here, in words.
 fn in_words(code: i16) -> &'static str {
     match code {
@@ -563,138 +395,7 @@ const API_VERSIONS_VERSION: i16 = 3;
 const DESCRIBE_CONFIGS_VERSION: i16 = 1;
 /// DescribeConfigs' number for topics.
 const TOPIC_RESOURCE: i8 = 2;
-/// The first versions of Metadata requests and of Fetch in which topics have ids (KIP-516).
-const METADATA_WITH_TOPIC_IDS: i16 = 12;
-const FETCH_WITH_TOPIC_IDS: i16 = 13;
-/// Ten times as many as large clusters have, of each.
-const BROKERS_MAX: usize = 10_000;
-const TOPICS_MAX: usize = 500_000;
 /// ListOffsets' word for the first offset.
 const EARLIEST: i64 = -2;
 
 const FETCH_BYTES: i32 = 8 << 20;
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn hostile_answers_are_errors_or_answers(answer in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = leaders(&answer);
-            let _ = listed_offset(&answer);
-            let _ = cluster(&answer);
-            let _ = offers_what_no_broker_does(&answer);
-            let _ = described_setting(&answer, "max.message.bytes");
-        }
-    }
-
-    #[test]
-    fn a_proxy_is_told_from_brokers_of_any_age() {
-        // Highest versions of Metadata and Fetch of Kafka 1.0, 2.8, 3.0, 3.1, 4.0, and of a Sealwire in front of the last two.
-        for (metadata, fetch, expected) in [
-            (5, 6, false),
-            (11, 12, false),
-            (11, 12, false),
-            (12, 13, false),
-            (13, 17, false),
-            (12, 12, true),
-            (13, 12, true),
-        ] {
-            let mut answer = vec![0, 0, 0, 1, 0, 0, 4];
-            for (key, highest) in [(0, 9), (1, fetch), (3, metadata)] {
-                answer.extend([0, key, 0, 0, 0, highest, 0]);
-            }
-            answer.extend([0, 0, 0, 0, 0]);
-            assert_eq!(
-                offers_what_no_broker_does(&answer),
-                Ok((expected, 0)),
-                "{metadata} {fetch}"
-            );
-        }
-    }
-
-    #[test]
-    fn an_old_broker_says_so_and_is_none() {
-        let answer = [0, 0, 0, 1, 0, 35, 0, 0, 0, 1, 0, 18, 0, 0, 0, 2];
-        assert_eq!(
-            offers_what_no_broker_does(&answer),
-            Ok((false, UNSUPPORTED_VERSION))
-        );
-    }
-
-    #[test]
-    fn leaders_are_found_by_their_broker() {
-        let mut answer = vec![0, 0, 0, 1];
-        answer.extend([0, 0, 0, 1, 0, 0, 0, 7, 0, 1, b'h', 0, 0, 0x23, 0x84, 0xff, 0xff]); // broker 7, h:9092
-        answer.extend([0, 0, 0, 7]);
-        answer.extend([0, 0, 0, 1, 0, 0, 0, 1, b't', 0]); // topic t
-        answer.extend([0, 0, 0, 2]);
-        answer.extend([0, 0, 0, 0, 0, 1, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0]); // partition 1, led by 7
-        answer.extend([0, 5, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0]); // partition 0, by nobody
-        let (leaders, code) = leaders(&answer).unwrap();
-        assert_eq!(code, 0);
-        let addresses: Vec<_> = leaders
-            .iter()
-            .map(|leader| (leader.partition, leader.address.as_deref()))
-            .collect();
-        assert_eq!(addresses, [(0, None), (1, Some("h:9092"))]);
-    }
-
-    #[test]
-    fn settings_are_read_beside_errors() {
-        let text = |text: &str| {
-            [
-                &u16::try_from(text.len()).unwrap().to_be_bytes()[..],
-                text.as_bytes(),
-            ]
-            .concat()
-        };
-        let mut answer = vec![0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2];
-        answer.extend([0, 0, 0xff, 0xff, 2]);
-        answer.extend(text("payments"));
-        answer.extend([0, 0, 0, 1]);
-        answer.extend([text("max.message.bytes"), text("2097152")].concat());
-        answer.extend([0, 5, 0]);
-        answer.extend([0, 0, 0, 1]);
-        answer.extend([text("message.max.bytes"), text("1048588"), vec![4]].concat());
-        answer.extend([0, 29, 0xff, 0xff, 2]);
-        answer.extend(text("secret"));
-        answer.extend([0, 0, 0, 0]);
-        let expected =
-            [("payments", Ok(2_097_152)), ("secret", Err(29))].map(|(topic, value)| TopicSetting {
-                topic: topic.to_owned(),
-                value,
-            });
-        assert_eq!(described_setting(&answer, "max.message.bytes").unwrap(), expected);
-    }
-
-    #[test]
-    fn brokers_and_topics_are_bounded_before_any_is_kept() {
-        let answer = |brokers: usize, topics: usize| {
-            let mut answer = vec![0; 4];
-            answer.extend(u32::try_from(brokers).unwrap().to_be_bytes());
-            for _ in 0..brokers {
-                answer.extend([0, 0, 0, 1, 0, 1, b'k', 0, 0, 0, 1, 0xff, 0xff]);
-            }
-            answer.extend([0; 4]);
-            answer.extend(u32::try_from(topics).unwrap().to_be_bytes());
-            for _ in 0..topics {
-                answer.extend([0, 0, 0, 1, b't', 0, 0, 0, 0, 0]);
-            }
-            answer
-        };
-        let most = cluster(&answer(BROKERS_MAX, TOPICS_MAX)).unwrap();
-        assert_eq!((most.brokers.len(), most.topics.len()), (BROKERS_MAX, TOPICS_MAX));
-        let too_many = |brokers, topics| {
-            matches!(
-                cluster(&answer(brokers, topics)),
-                Err(ProtocolError::CountTooLarge { .. })
-            )
-        };
-        assert!(too_many(BROKERS_MAX + 1, 0));
-        assert!(too_many(1, TOPICS_MAX + 1));
-    }
-}
