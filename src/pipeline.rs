@@ -43,6 +43,7 @@ mod told_gaps;
 mod topics;
 mod work;
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::clocks::{ClockWatch, Clocks};
@@ -50,7 +51,7 @@ use crate::config::Limits;
 use crate::envelope::SaltSource;
 use crate::keys::{ExecutorKeys, KeyOptions};
 use crate::kms::Kms;
-use crate::metrics::{ExecutorMetrics, RefusalReason};
+use crate::metrics::{CloseReason, ExecutorMetrics, RefusalReason};
 use crate::protocol::fetch_response::FetchResponse;
 use crate::protocol::hops::Identity;
 use crate::protocol::produce_request::ProduceRequest;
@@ -225,6 +226,12 @@ impl Pipeline {
         if self.growing == Some(connection) {
             self.growing = None;
         }
+    }
+
+    /// The topic of this name with its rule.
+    fn topic(&mut self, cluster: usize, name: &str) -> Result<Rc<Topic>, CloseReason> {
+        let rules = self.clusters.get_mut(cluster).ok_or(CloseReason::Internal)?;
+        Ok(rules.topic(name, &mut self.metrics, &mut self.work))
     }
 
     fn audit(&mut self, refused: Refused<'_>) {

@@ -492,11 +492,7 @@ fn topic_of(
     let name = layout
         .topic_name(fetch.frame, position)
         .ok_or(CloseReason::MalformedFrame)?;
-    Ok(pipeline
-        .clusters
-        .get_mut(fetch.cluster)
-        .ok_or(CloseReason::Internal)?
-        .topic(name, &mut pipeline.metrics, &mut pipeline.work))
+    pipeline.topic(fetch.cluster, name)
 }
 
 /// Where the records lie; behind the length where they are null.

@@ -137,11 +137,7 @@ impl Pipeline {
         judging: &mut Judging,
     ) -> Result<Option<Verdict>, CloseReason> {
         self.work.charge(PARTITION_WORK);
-        let topic = self
-            .clusters
-            .get_mut(request.cluster)
-            .ok_or(CloseReason::Internal)?
-            .topic(name, &mut self.metrics, &mut self.work);
+        let topic = self.topic(request.cluster, name)?;
         let mut sequence = ProducerSequence::NONE;
         let decision = match topic.rule.as_ref().map(|rule| &rule.action) {
             None => Decision::Refuse(ProduceRefusal::NoRule),
@@ -181,11 +177,7 @@ impl Pipeline {
         name: &str,
     ) -> Result<Option<Verdict>, CloseReason> {
         self.work.charge(PARTITION_WORK);
-        let topic = self
-            .clusters
-            .get_mut(request.cluster)
-            .ok_or(CloseReason::Internal)?
-            .topic(name, &mut self.metrics, &mut self.work);
+        let topic = self.topic(request.cluster, name)?;
         Ok(Some(Verdict {
             topic,
             sequence: ProducerSequence::NONE,
