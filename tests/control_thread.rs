@@ -1,7 +1,7 @@
 //! What nobody outside may keep waiting: keys, probes, signals. Neither a broker that answers each Metadata request with
 //! another port, as fast as it is asked, nor whoever does not read the log.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command};
@@ -10,20 +10,20 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use kafka_protocol::messages::metadata_response::MetadataResponseBroker;
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use kafka_protocol::messages::{
-    ApiKey, MetadataRequest, MetadataResponse, ProduceRequest, ProduceResponse, RequestHeader,
-    ResponseHeader, TopicName,
+    ApiKey, MetadataRequest, MetadataResponse, ProduceRequest, ProduceResponse, RequestHeader, TopicName,
 };
-use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
+use kafka_protocol::protocol::{Decodable, HeaderVersion, StrBytes};
 use sealwire::config::Config;
 use sealwire::server::Running;
 
 #[path = "support/fixture.rs"]
 mod support;
 
+use support::frames::{answer, read_frame};
 use support::keystore::Keystore;
 use support::launch::DataFolder;
 use support::ports::ReservedPort;
@@ -271,7 +271,7 @@ fn serve(mut socket: TcpStream, told: &AtomicU64) {
             let broker = MetadataResponseBroker::default()
                 .with_host(StrBytes::from_static_str(HOST))
                 .with_port(i32::try_from(port).expect("a port"));
-            encode::<MetadataRequest>(
+            answer::<MetadataRequest>(
                 version,
                 correlation_id,
                 &MetadataResponse::default().with_brokers(vec![broker]),
@@ -286,7 +286,7 @@ fn serve(mut socket: TcpStream, told: &AtomicU64) {
                         .with_partition_responses(vec![stored])
                 })
                 .collect();
-            encode::<ProduceRequest>(
+            answer::<ProduceRequest>(
                 version,
                 correlation_id,
                 &ProduceResponse::default().with_responses(responses),
@@ -304,25 +304,6 @@ fn topics_of(request: Vec<u8>, version: i16) -> Vec<TopicName> {
     RequestHeader::decode(&mut frame, ProduceRequest::header_version(version)).expect("a header");
     let produce = ProduceRequest::decode(&mut frame, version).expect("a request");
     produce.topic_data.into_iter().map(|topic| topic.name).collect()
-}
-
-fn encode<R: Request>(version: i16, correlation_id: i32, response: &R::Response) -> Vec<u8> {
-    let mut frame = BytesMut::new();
-    ResponseHeader::default()
-        .with_correlation_id(correlation_id)
-        .encode(&mut frame, R::Response::header_version(version))
-        .expect("a header");
-    response.encode(&mut frame, version).expect("a response");
-    let length = u32::try_from(frame.len()).expect("a small frame");
-    [&length.to_be_bytes()[..], &frame].concat()
-}
-
-fn read_frame(socket: &mut TcpStream) -> Option<Vec<u8>> {
-    let mut length = [0; 4];
-    socket.read_exact(&mut length).ok()?;
-    let mut frame = vec![0; usize::try_from(u32::from_be_bytes(length)).ok()?];
-    socket.read_exact(&mut frame).ok()?;
-    Some(frame)
 }
 
 const RESTLESS_CLIENTS: usize = 24;

@@ -15,9 +15,9 @@ use kafka_protocol::messages::metadata_response::MetadataResponseBroker;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
     ApiKey, FetchRequest, FetchResponse, MetadataRequest, MetadataResponse, ProduceRequest, ProduceResponse,
-    RequestHeader, ResponseHeader,
+    RequestHeader,
 };
-use kafka_protocol::protocol::{Encodable, HeaderVersion, Request, StrBytes};
+use kafka_protocol::protocol::{Encodable, Request, StrBytes};
 use sealwire::crypto::SecretKey;
 use sealwire::envelope::{BatchPlace, Domain, HeaderMode, SaltSource, SealBuffers, SealingKey, WrappedDek};
 use sealwire::record_batch::{BatchHeader, BatchWriter, HEADER_BYTES, RecordCursor};
@@ -25,6 +25,7 @@ use sealwire::record_batch::{BatchHeader, BatchWriter, HEADER_BYTES, RecordCurso
 #[path = "support/fixture.rs"]
 mod support;
 
+use support::frames::{answer, read_frame};
 use support::keystore::Keystore;
 use support::launch::{DataFolder, Process};
 use support::ports::ReservedPort;
@@ -389,25 +390,6 @@ fn frame<R: Request>(version: i16, request: &R) -> Vec<u8> {
         .expect("a header");
     request.encode(&mut frame, version).expect("a request");
     frame.to_vec()
-}
-
-fn answer<R: Request>(version: i16, correlation_id: i32, response: &R::Response) -> Vec<u8> {
-    let mut frame = BytesMut::new();
-    ResponseHeader::default()
-        .with_correlation_id(correlation_id)
-        .encode(&mut frame, R::Response::header_version(version))
-        .expect("a header");
-    response.encode(&mut frame, version).expect("a response");
-    let length = u32::try_from(frame.len()).expect("a small frame");
-    [&length.to_be_bytes()[..], &frame].concat()
-}
-
-fn read_frame(socket: &mut TcpStream) -> Option<Vec<u8>> {
-    let mut length = [0; 4];
-    socket.read_exact(&mut length).ok()?;
-    let mut frame = vec![0; usize::try_from(u32::from_be_bytes(length)).ok()?];
-    socket.read_exact(&mut frame).ok()?;
-    Some(frame)
 }
 
 const EVENTUALLY: Duration = Duration::from_secs(60);

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 mod support;
 
 use support::HOST;
+use support::frames::read_frame;
 use support::keystore::Keystore;
 use support::proxy::{Proxy, ProxySetup};
 use support::wait;
@@ -203,14 +204,6 @@ fn request() -> Vec<u8> {
     ]
     .concat();
     [&[0, 0, 0, 14], &frame[..]].concat()
-}
-
-fn read_frame(socket: &mut TcpStream) -> Option<Vec<u8>> {
-    let mut length = [0; 4];
-    socket.read_exact(&mut length).ok()?;
-    let mut frame = vec![0; usize::try_from(u32::from_be_bytes(length)).ok()?];
-    socket.read_exact(&mut frame).ok()?;
-    Some(frame)
 }
 
 /// Answers with so many bytes, the correlation id among them.
