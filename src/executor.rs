@@ -52,9 +52,10 @@ use self::way_back::CameBack;
 use crate::channel::{Receiver, Sender};
 use crate::clocks::Clocks;
 use crate::connection::{Relay, Turn};
+use crate::identity::Client;
 use crate::keys::{Applied, KeyReply, KeyRequest};
 use crate::metrics::CloseReason;
-use crate::pipeline::{Client, Pipeline, Session};
+use crate::pipeline::{Pipeline, Session};
 
 pub(crate) use self::dial::Listener as ExecutorListener;
 

@@ -43,6 +43,7 @@
 //!   compares what is written with what is there, by way of [`kafka_client`].
 //! - [`pipeline`] decides about frames, purely: no socket, no clock, no thread. `connection` and `executor` give it sockets and
 //!   time.
+//! - [`identity`] says who is at the other end of a connection.
 //! - [`protocol`] and [`record_batch`] read and write Kafka's bytes, [`rules`] say what happens to a topic, [`envelope`] seals and
 //!   opens one record.
 //! - [`keys`] bring keys from [`kms`] to executors; [`crypto`] is the only place that touches their bytes.
@@ -73,6 +74,7 @@ pub mod envelope;
 mod executor;
 pub mod foreign;
 mod growing;
+pub mod identity;
 pub mod kafka_client;
 pub mod keys;
 pub mod kms;

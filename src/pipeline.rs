@@ -24,7 +24,6 @@
 mod addresses;
 mod authentication;
 mod batch_keys;
-mod client;
 mod decompressing;
 mod fetch;
 mod hidden;
@@ -49,6 +48,7 @@ use std::sync::Arc;
 use crate::clocks::{ClockWatch, Clocks};
 use crate::config::Limits;
 use crate::envelope::SaltSource;
+use crate::identity::Client;
 use crate::keys::{ExecutorKeys, KeyOptions};
 use crate::kms::Kms;
 use crate::metrics::{CloseReason, ExecutorMetrics, RefusalReason};
@@ -57,7 +57,6 @@ use crate::protocol::hops::Identity;
 use crate::protocol::produce_request::ProduceRequest;
 
 pub use addresses::{AddressBook, LearnedAddress, ListenerMap};
-pub use client::Client;
 pub use hidden::HiddenBrokers;
 pub use refusal::{FetchRefusal, KekName, ProduceRefusal};
 pub use sequence_guard::{GuardFull, ProducerSequence, SequenceGuard};

@@ -176,7 +176,7 @@ mod tests {
     use super::*;
     use crate::channel::channel;
     use crate::executor::messages::{ConnectError, NoticeKind};
-    use crate::pipeline::Client;
+    use crate::identity::Client;
 
     fn told(port: u16) -> Vec<LearnedAddress> {
         vec![LearnedAddress {

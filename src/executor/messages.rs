@@ -7,8 +7,9 @@ use std::sync::atomic::AtomicUsize;
 use tokio::sync::oneshot;
 
 use crate::config::HostPort;
+use crate::identity::Client;
 use crate::metrics::{CloseReason, Snapshot};
-use crate::pipeline::{AuditEvent, Client, HiddenBrokers, LearnedAddress};
+use crate::pipeline::{AuditEvent, HiddenBrokers, LearnedAddress};
 
 /// From an executor to the control thread.
 pub(crate) enum ControlRequest {

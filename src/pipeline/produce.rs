@@ -29,12 +29,13 @@ mod writing;
 use std::time::Instant;
 
 use self::judging::{Decision, Judging};
+use super::Pipeline;
 use super::refusal::ProduceRefusal;
 use super::seal_batch::SealDraft;
 use super::sequence_guard::SequenceGuard;
 use super::topics::Topic;
 use super::work::{PARSED_BYTES, PARSING_WORK};
-use super::{Client, Pipeline};
+use crate::identity::Client;
 use crate::metrics::CloseReason;
 use crate::protocol::produce_request::{ProduceRequest, Rewriting};
 use crate::protocol::produce_response::Refusal;

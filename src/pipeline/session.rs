@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::draft::Draft;
+use super::Pipeline;
 use super::addresses::{LearnedAddress, ListenerMap};
 use super::authentication::Authentication;
 use super::fetch::FetchWork;
@@ -33,8 +34,8 @@ use super::place::Place;
 use super::produce::ProduceWork;
 use super::sequence_guard::SequenceGuard;
 use super::told_gaps::ToldGaps;
-use super::{Client, Pipeline};
 use crate::config::{HostPort, Limits};
+use crate::identity::Client;
 use crate::metrics::{CloseReason, Direction, TimeKind};
 use crate::protocol::ProtocolError;
 use crate::protocol::frame::{LENGTH_PREFIX_BYTES, RequestHead};

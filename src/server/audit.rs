@@ -77,7 +77,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::pipeline::Client;
+    use crate::identity::Client;
     use crate::repeats::{KEPT, LINES_MAX};
 
     #[test]

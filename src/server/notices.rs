@@ -101,7 +101,7 @@ mod tests {
     use super::*;
     use crate::config::HostPort;
     use crate::executor::messages::ConnectError;
-    use crate::pipeline::Client;
+    use crate::identity::Client;
     use crate::repeats::KEPT;
 
     fn no_broker(port: u16, error: ConnectError) -> Notice {

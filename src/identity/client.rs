@@ -30,7 +30,7 @@ impl Client {
 
     /// Takes the id out of a request, whose first bytes are `frame`, its length among them. What has not arrived whole leaves
     /// the former id.
-    pub(super) fn note(&mut self, frame: &[u8]) {
+    pub(crate) fn note(&mut self, frame: &[u8]) {
         let Some(id) = client_id(frame) else { return };
         let id = id.get(..ID_BYTES_MAX).unwrap_or(id);
         // Mostly the same as before: nothing is allocated for a request.
