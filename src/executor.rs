@@ -170,7 +170,7 @@ impl Executor {
         match message {
             ExecutorMessage::Learned { cluster, learned } => {
                 let mut pipeline = self.shared.pipeline.borrow_mut();
-                if let Some(book) = pipeline.addresses.get_mut(cluster) {
+                if let Some(book) = pipeline.addresses_mut(cluster) {
                     let registry = self.shared.registry.borrow();
                     for address in learned.iter() {
                         if book.learn(address.clone()) {
@@ -340,7 +340,7 @@ async fn serve_connection(
     let session = {
         let mut pipeline = shared.pipeline.borrow_mut();
         pipeline.metrics.connections.broker_connected += 1;
-        if let (Some((node_id, address)), Some(book)) = (&node, pipeline.addresses.get(cluster)) {
+        if let (Some((node_id, address)), Some(book)) = (&node, pipeline.addresses(cluster)) {
             // It may have been learned while we connected (PLACE-2).
             if book.contradicts(*node_id, address) {
                 return CloseReason::Learned;
@@ -369,7 +369,7 @@ async fn serve_connection(
                 let mut pipeline = shared.pipeline.borrow_mut();
                 if let Some((node_id, address)) = &node
                     && relay.met_silence(reason)
-                    && let Some(book) = pipeline.addresses.get_mut(cluster)
+                    && let Some(book) = pipeline.addresses_mut(cluster)
                 {
                     book.doubt(*node_id, address);
                 }

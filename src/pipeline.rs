@@ -47,14 +47,11 @@ use std::sync::Arc;
 
 use crate::clocks::{ClockWatch, Clocks};
 use crate::config::Limits;
-use crate::envelope::SaltSource;
 use crate::identity::Client;
 use crate::keys::{ExecutorKeys, KeyOptions};
 use crate::kms::Kms;
 use crate::metrics::{CloseReason, ExecutorMetrics, RefusalReason};
-use crate::protocol::fetch_response::FetchResponse;
 use crate::protocol::hops::Identity;
-use crate::protocol::produce_request::ProduceRequest;
 
 pub use addresses::{AddressBook, LearnedAddress, ListenerMap};
 pub use hidden::HiddenBrokers;
@@ -72,35 +69,57 @@ pub struct Pipeline {
     pub metrics: ExecutorMetrics,
     /// Bounds and waits.
     pub limits: Limits,
-    /// Rules of each cluster, in the order of the configuration.
-    pub clusters: Vec<ClusterRules>,
-    /// Known addresses of brokers, for each cluster.
-    pub addresses: Vec<AddressBook>,
+    /// The clusters, in the order of the configuration.
+    pub clusters: Vec<Cluster>,
     /// What is to be told to the audit log; the executor takes it away.
     pub audit: Vec<AuditEvent>,
     /// What ApiVersions requests say of this program when they go on, so that it knows itself again.
     pub identity: Identity,
-    /// Grows whenever a key or a refusal of one has arrived: what waits for one looks again only then.
-    pub news: u64,
-    /// Grows whenever addresses have been spread. Apart from keys: a broker that tells others all the time would have
-    /// everything looked at again that waits for a key.
-    pub address_news: u64,
+    /// How often something came that is waited for.
+    pub news: News,
     /// What is left of the present turn.
     pub work: Work,
     /// The connection that takes memory although the executor is full (PIPELINE-6).
     growing: Option<u32>,
-    /// Which sealing keys are still waited for.
-    seal_wait: seal_wait::SealWait,
-    /// Brokers that clients are not told of.
-    hidden: hidden::Hidden,
-    produce: ProduceRequest,
-    fetch: FetchResponse,
-    verdicts: Vec<produce::Verdict>,
-    opening: open_batch::OpeningPool,
-    sealing: seal_batch::SealingPool,
     /// As they were read last.
     clocks: Clocks,
     clock_watch: ClockWatch,
+    /// What Produce requests use one after the other.
+    produce: produce::ProducePool,
+    /// What Fetch responses use one after the other.
+    fetch: fetch::FetchPool,
+}
+
+/// What an executor knows of one cluster.
+pub struct Cluster {
+    /// What happens to its topics.
+    pub rules: ClusterRules,
+    /// Known addresses of its brokers.
+    pub addresses: AddressBook,
+    /// Brokers that clients are not told of.
+    hidden: hidden::Hidden,
+}
+
+impl Cluster {
+    /// A cluster of which this is known at first.
+    #[must_use]
+    pub fn new(rules: ClusterRules, addresses: AddressBook) -> Self {
+        Self {
+            rules,
+            addresses,
+            hidden: hidden::Hidden::default(),
+        }
+    }
+}
+
+/// Counts what has come: who waits looks again only when the count has grown.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct News {
+    /// Keys, and refusals of keys.
+    pub keys: u64,
+    /// Addresses were spread. Apart from keys: a broker that tells others all the time would have everything looked at again that
+    /// waits for a key.
+    pub addresses: u64,
 }
 
 /// A record or a partition that was not delivered or not sealed, for the audit log. Holds no record data.
@@ -152,36 +171,23 @@ struct Refused<'a> {
 pub const ILLEGAL_NAME: &str = "illegal_name";
 
 impl Pipeline {
-    /// The pipeline of executor number `executor`; rules and addresses in the order of the configuration's clusters.
+    /// The pipeline of executor number `executor`; clusters in the order of the configuration.
     #[must_use]
-    pub fn new(
-        executor: usize,
-        limits: Limits,
-        options: &KeyOptions,
-        clusters: Vec<ClusterRules>,
-        addresses: Vec<AddressBook>,
-    ) -> Self {
+    pub fn new(executor: usize, limits: Limits, options: &KeyOptions, clusters: Vec<Cluster>) -> Self {
         Self {
             keys: ExecutorKeys::new(executor, options),
             metrics: ExecutorMetrics::new(executor, limits.topics_max),
             limits,
             clusters,
-            addresses,
             audit: Vec::new(),
             identity: Identity::default(),
-            news: 0,
-            address_news: 0,
+            news: News::default(),
             work: Work::new(TURN_BYTES),
             growing: None,
-            seal_wait: seal_wait::SealWait::default(),
-            hidden: hidden::Hidden::default(),
-            produce: ProduceRequest::default(),
-            fetch: FetchResponse::default(),
-            verdicts: Vec::new(),
-            opening: open_batch::OpeningPool::default(),
-            sealing: seal_batch::SealingPool::new(SaltSource::new(executor)),
             clocks: Clocks::default(),
             clock_watch: ClockWatch::default(),
+            produce: produce::ProducePool::new(executor),
+            fetch: fetch::FetchPool::default(),
         }
     }
 
@@ -189,8 +195,8 @@ impl Pipeline {
     #[must_use]
     pub fn news_of(&self, wait: &Wait) -> u64 {
         match wait {
-            Wait::Addresses(..) => self.address_news,
-            Wait::News(_) | Wait::Room | Wait::Until(_) | Wait::Answer(_) => self.news,
+            Wait::Addresses(..) => self.news.addresses,
+            Wait::News(_) | Wait::Room | Wait::Until(_) | Wait::Answer(_) => self.news.keys,
         }
     }
 
@@ -204,14 +210,28 @@ impl Pipeline {
         }
     }
 
+    /// What is known of the addresses of a cluster's brokers.
+    #[must_use]
+    pub fn addresses(&self, cluster: usize) -> Option<&AddressBook> {
+        self.clusters.get(cluster).map(|cluster| &cluster.addresses)
+    }
+
+    /// The same, to be changed.
+    pub fn addresses_mut(&mut self, cluster: usize) -> Option<&mut AddressBook> {
+        self.clusters
+            .get_mut(cluster)
+            .map(|cluster| &mut cluster.addresses)
+    }
+
     /// Which listeners have come to hide other brokers than before, since the last call.
     pub fn take_hidden_news(&mut self) -> Vec<HiddenBrokers> {
-        self.hidden.take_news()
+        let clusters = self.clusters.iter_mut();
+        clusters.flat_map(|cluster| cluster.hidden.take_news()).collect()
     }
 
     /// Forgets sub-keys that were derived from keys which were just dropped.
     pub fn forget_keys(&mut self) {
-        self.opening.forget();
+        self.fetch.opening.forget();
     }
 
     /// Whether the frame of this connection may take more memory than is usual (PIPELINE-6).
@@ -229,8 +249,8 @@ impl Pipeline {
 
     /// The topic of this name with its rule.
     fn topic(&mut self, cluster: usize, name: &str) -> Result<Rc<Topic>, CloseReason> {
-        let rules = self.clusters.get_mut(cluster).ok_or(CloseReason::Internal)?;
-        Ok(rules.topic(name, &mut self.metrics, &mut self.work))
+        let cluster = self.clusters.get_mut(cluster).ok_or(CloseReason::Internal)?;
+        Ok(cluster.rules.topic(name, &mut self.metrics, &mut self.work))
     }
 
     fn audit(&mut self, refused: Refused<'_>) {
@@ -255,7 +275,7 @@ impl Pipeline {
             (topic.shown_name().into(), ILLEGAL_NAME)
         };
         self.audit.push(AuditEvent {
-            cluster: cluster.name.clone(),
+            cluster: Arc::clone(&cluster.rules.name),
             topic: name,
             partition: refused.partition,
             offset: refused.offset,

@@ -47,7 +47,7 @@ use crate::keys::{KeyOptions, KeyService, NamedKms};
 use crate::kms::Kms;
 use crate::kms::file::FileKms;
 use crate::kms::keystore::KeystoreError;
-use crate::pipeline::{AddressBook, ClusterRules, KmsList, ListenerMap, Pipeline};
+use crate::pipeline::{AddressBook, Cluster, ClusterRules, KmsList, ListenerMap, Pipeline};
 use crate::protocol::hops::Identity;
 use crate::ring;
 use crate::self_check::{self, descriptors::Descriptors};
@@ -370,24 +370,27 @@ fn pipeline_maker(
 ) -> impl FnOnce() -> Pipeline + Send + 'static {
     let limits = config.limits.clone();
     let options = options.clone();
-    let books = books.to_vec();
     let clusters: Vec<_> = config
         .clusters
         .iter()
-        .map(|cluster| {
+        .zip(books)
+        .map(|(cluster, book)| {
             (
                 Arc::<str>::from(cluster.name.as_str()),
                 cluster.rules.clone(),
                 Arc::clone(kms),
+                book.clone(),
             )
         })
         .collect();
     move || {
         let clusters = clusters
             .into_iter()
-            .map(|(name, rules, kms)| ClusterRules::new(name, rules, kms, limits.topics_max))
+            .map(|(name, rules, kms, book)| {
+                Cluster::new(ClusterRules::new(name, rules, kms, limits.topics_max), book)
+            })
             .collect();
-        let mut pipeline = Pipeline::new(executor, limits, &options, clusters, books);
+        let mut pipeline = Pipeline::new(executor, limits, &options, clusters);
         pipeline.identity = identity;
         pipeline
     }

@@ -216,7 +216,11 @@ fn an_address_is_spread_before_the_client_hears_of_it() {
     };
     // It is known here, and the other executors may not know it yet (ADDRESS-2): it is neither told nor spread again.
     for address in learned {
-        assert!(bench.shared.pipeline.borrow_mut().addresses[0].learn(address));
+        assert!(
+            bench.shared.pipeline.borrow_mut().clusters[0]
+                .addresses
+                .learn(address)
+        );
     }
     bench.shared.announce_keys();
     assert_eq!(bench.settle(), None);

@@ -77,7 +77,7 @@ pub(crate) async fn connect(
     if let Some(node_id) = node {
         let (known, told) = {
             let pipeline = shared.pipeline.borrow();
-            let book = pipeline.addresses.get(listener.map.cluster);
+            let book = pipeline.addresses(listener.map.cluster);
             let known = book.and_then(|book| book.get(node_id).cloned());
             (known, book.is_some_and(|book| book.is_told(node_id)))
         };

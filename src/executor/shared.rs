@@ -80,15 +80,15 @@ impl Shared {
 
     /// Keys have arrived, or refusals of them: whoever waits for one looks again.
     pub(crate) fn announce_keys(&self) {
-        self.pipeline.borrow_mut().news += 1;
+        self.pipeline.borrow_mut().news.keys += 1;
         self.alarms.borrow_mut().wake_all(News::Keys);
     }
 
     /// Every executor knows what was learned of a cluster: whoever waits to tell a client looks again.
     pub(crate) fn announce_addresses(&self, cluster: usize) {
         let mut pipeline = self.pipeline.borrow_mut();
-        pipeline.address_news += 1;
-        if let Some(book) = pipeline.addresses.get_mut(cluster) {
+        pipeline.news.addresses += 1;
+        if let Some(book) = pipeline.addresses_mut(cluster) {
             book.spread();
         }
         drop(pipeline);

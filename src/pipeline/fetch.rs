@@ -25,7 +25,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use self::batches::OpenPartition;
-use super::open_batch::OpenDraft;
+use super::open_batch::{OpenDraft, OpeningPool};
 use super::refusal::FetchRefusal;
 use super::seal_batch::has_room;
 use super::told_gaps::{Telling, ToldGaps};
@@ -38,6 +38,13 @@ use crate::protocol::error_code;
 use crate::protocol::fetch_response::{FetchPartition, FetchResponse};
 use crate::protocol::writer::{LengthForm, LengthSlot};
 use crate::rules::Action;
+
+/// What responses use one after the other; one per executor.
+#[derive(Default)]
+pub(super) struct FetchPool {
+    layout: FetchResponse,
+    pub(super) opening: OpeningPool,
+}
 
 /// A Fetch response being worked off.
 pub(super) struct FetchWork {
@@ -131,9 +138,9 @@ pub(super) enum Fetched {
 }
 
 impl FetchWork {
-    /// Begins with a response; its layout is taken from the pipeline and goes back with [`Self::finish`].
-    pub(super) fn begin(pipeline: &mut Pipeline, frame: &[u8], version: i16) -> Result<Self, CloseReason> {
-        let mut layout = std::mem::take(&mut pipeline.fetch);
+    /// Begins with a response; its layout is taken from the pool and goes back with [`Self::finish`].
+    pub(super) fn begin(pool: &mut FetchPool, frame: &[u8], version: i16) -> Result<Self, CloseReason> {
+        let mut layout = std::mem::take(&mut pool.layout);
         layout
             .begin(frame, version)
             .map_err(|_| CloseReason::MalformedFrame)?;
@@ -158,11 +165,11 @@ impl FetchWork {
     }
 
     /// Gives the layout back.
-    pub(super) fn finish(self, pipeline: &mut Pipeline) {
+    pub(super) fn finish(self, pool: &mut FetchPool) {
         if let Some(draft) = self.open.and_then(|open| open.draft) {
-            draft.end(&mut pipeline.opening);
+            draft.end(&mut pool.opening);
         }
-        pipeline.fetch = self.layout;
+        pool.layout = self.layout;
     }
 
     /// To be worked off once more, from the start.

@@ -23,10 +23,10 @@ pub struct HiddenBrokers {
     pub wanted: Vec<i32>,
 }
 
-/// What the listeners of one executor hide; see the module.
+/// What the listeners of one cluster hide; see the module.
 #[derive(Default)]
 pub(super) struct Hidden {
-    listeners: HashMap<(usize, Arc<str>), Vec<LearnedAddress>>,
+    listeners: HashMap<Arc<str>, Vec<LearnedAddress>>,
     news: Vec<HiddenBrokers>,
 }
 
@@ -54,18 +54,16 @@ impl Hidden {
     /// Takes note of a list of brokers (HIDDEN-1).
     pub(super) fn note(&mut self, listener: &ListenerMap, named: NamedBrokers) {
         let NamedBrokers { served, hidden } = named;
-        let key = (listener.cluster, Arc::clone(&listener.name));
         if !served && hidden.is_empty() {
             return;
         }
         listener.set_hides(!hidden.is_empty());
         let hidden: Vec<LearnedAddress> = hidden.into_values().collect();
-        if self.listeners.get(&key).map_or(&[][..], Vec::as_slice) == hidden {
+        if self.listeners.get(&listener.name).map_or(&[][..], Vec::as_slice) == hidden {
             return;
         }
-        self.listeners.insert(key, hidden.clone());
-        self.news
-            .retain(|news| news.cluster != listener.cluster || news.listener != listener.name);
+        self.listeners.insert(Arc::clone(&listener.name), hidden.clone());
+        self.news.retain(|news| news.listener != listener.name);
         let hidden_ids = hidden.iter().map(|learned| learned.node_id);
         let mut wanted: Vec<i32> = listener.nodes().chain(hidden_ids).collect();
         wanted.sort_unstable();

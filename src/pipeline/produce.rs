@@ -28,20 +28,41 @@ mod writing;
 
 use std::time::Instant;
 
-use self::judging::{Decision, Judging};
+use self::judging::{Decision, Judging, Verdict};
 use super::Pipeline;
 use super::refusal::ProduceRefusal;
-use super::seal_batch::SealDraft;
+use super::seal_batch::{SealDraft, SealingPool};
+use super::seal_wait::SealWait;
 use super::sequence_guard::SequenceGuard;
 use super::topics::Topic;
 use super::work::{PARSED_BYTES, PARSING_WORK};
+use crate::envelope::SaltSource;
 use crate::identity::Client;
 use crate::metrics::CloseReason;
 use crate::protocol::produce_request::{ProduceRequest, Rewriting};
 use crate::protocol::produce_response::Refusal;
 use crate::record_batch::BatchHeader;
 
-pub(super) use self::judging::Verdict;
+/// What requests use one after the other; one per executor.
+pub(super) struct ProducePool {
+    layout: ProduceRequest,
+    verdicts: Vec<Verdict>,
+    sealing: SealingPool,
+    /// Which sealing keys are still waited for.
+    seal_wait: SealWait,
+}
+
+impl ProducePool {
+    /// The pool of executor number `executor`.
+    pub(super) fn new(executor: usize) -> Self {
+        Self {
+            layout: ProduceRequest::default(),
+            verdicts: Vec::new(),
+            sealing: SealingPool::new(SaltSource::new(executor)),
+            seal_wait: SealWait::default(),
+        }
+    }
+}
 
 /// A Produce request being worked off.
 pub(super) struct ProduceWork {
@@ -107,16 +128,16 @@ pub(super) struct ProduceFrame<'a> {
 }
 
 impl ProduceWork {
-    /// Begins with a request; the memory for it is taken from the pipeline and goes back with [`Self::finish`].
-    pub(super) fn begin(pipeline: &mut Pipeline, frame: &[u8], version: i16) -> Result<Self, CloseReason> {
-        let mut layout = std::mem::take(&mut pipeline.produce);
+    /// Begins with a request; the memory for it is taken from the pool and goes back with [`Self::finish`].
+    pub(super) fn begin(pool: &mut ProducePool, frame: &[u8], version: i16) -> Result<Self, CloseReason> {
+        let mut layout = std::mem::take(&mut pool.layout);
         layout
             .begin(frame, version)
             .map_err(|_| CloseReason::MalformedFrame)?;
         Ok(Self {
             layout,
             parsed: false,
-            verdicts: std::mem::take(&mut pipeline.verdicts),
+            verdicts: std::mem::take(&mut pool.verdicts),
             judging: Judging::default(),
             next: 0,
             rewriting: None,
@@ -127,14 +148,14 @@ impl ProduceWork {
     }
 
     /// Gives the memory back.
-    pub(super) fn finish(mut self, pipeline: &mut Pipeline) {
+    pub(super) fn finish(mut self, pool: &mut ProducePool) {
         if let Some(draft) = self.draft.take() {
-            draft.end(&mut pipeline.sealing, &mut Vec::new());
+            draft.end(&mut pool.sealing, &mut Vec::new());
         }
         self.verdicts.clear();
         self.verdicts.shrink_to(REFUSED_PARTITIONS_MAX);
-        pipeline.verdicts = self.verdicts;
-        pipeline.produce = self.layout;
+        pool.verdicts = self.verdicts;
+        pool.layout = self.layout;
     }
 
     /// Where in the output the request begins; `None` while nothing of it is written.

@@ -225,11 +225,11 @@ impl Session {
                 &mut held.parked,
                 false,
             );
-            held.work.finish(pipeline);
+            held.work.finish(&mut pipeline.produce);
         }
         if let Some(mut held) = self.fetch.take() {
             park(&mut pipeline.metrics.gauges.fetch_parked, &mut held.parked, false);
-            held.work.finish(pipeline);
+            held.work.finish(&mut pipeline.fetch);
         }
     }
 

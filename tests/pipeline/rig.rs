@@ -16,7 +16,8 @@ use sealwire::keys::{Applied, DeliveredDek, KeyFailure, KeyOptions, KeyReply, Ke
 use sealwire::kms::{GeneratedDek, Kms, KmsError};
 use sealwire::metrics::CloseReason;
 use sealwire::pipeline::{
-    AddressBook, ClusterRules, KmsList, LearnedAddress, ListenerMap, Pipeline, Session, Step, Wait, Work,
+    AddressBook, Cluster, ClusterRules, KmsList, LearnedAddress, ListenerMap, Pipeline, Session, Step, Wait,
+    Work,
 };
 use sealwire::record_batch::builder::fit_length_and_crc;
 use sealwire::record_batch::codec::compress;
@@ -275,13 +276,8 @@ impl Rig {
     pub(crate) fn stranger(limits: Limits, node: Option<(i32, HostPort)>) -> Self {
         let kms: KmsList = Arc::from([Arc::new(NamingKms) as Arc<dyn Kms>]);
         let cluster = ClusterRules::new("main".into(), rules(), kms, 100);
-        let pipeline = Pipeline::new(
-            0,
-            limits.clone(),
-            &KeyOptions::default(),
-            vec![cluster],
-            vec![AddressBook::default()],
-        );
+        let cluster = Cluster::new(cluster, AddressBook::default());
+        let pipeline = Pipeline::new(0, limits.clone(), &KeyOptions::default(), vec![cluster]);
         Self {
             session: Session::new(
                 listener(),
@@ -310,7 +306,7 @@ impl Rig {
         if self.pipeline.keys.apply(reply, self.now) == Applied::Dropped {
             self.pipeline.forget_keys();
         }
-        self.pipeline.news += 1;
+        self.pipeline.news.keys += 1;
     }
 
     /// The machine has slept for so long and its time was set forward by so much since the clocks were read last.
@@ -381,10 +377,10 @@ impl Rig {
     /// The control thread has spread the addresses.
     pub(crate) fn learn(&mut self, learned: Vec<LearnedAddress>) {
         for entry in learned {
-            self.pipeline.addresses[0].learn(entry);
+            self.pipeline.clusters[0].addresses.learn(entry);
         }
-        self.pipeline.addresses[0].spread();
-        self.pipeline.address_news += 1;
+        self.pipeline.clusters[0].addresses.spread();
+        self.pipeline.news.addresses += 1;
     }
 
     pub(crate) fn client_sends(&mut self, bytes: &[u8]) -> Result<Halt, CloseReason> {

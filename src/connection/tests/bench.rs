@@ -19,7 +19,7 @@ use crate::executor::registry::Status;
 use crate::executor::shared::Shared;
 use crate::keys::{DeliveredDek, KeyOptions, KeyReply, KeyRequest};
 use crate::metrics::CloseReason;
-use crate::pipeline::{AddressBook, ClusterRules, ListenerMap, Pipeline, Session, Step};
+use crate::pipeline::{AddressBook, Cluster, ClusterRules, ListenerMap, Pipeline, Session, Step};
 use crate::record_batch::{BatchBuilder, RecordInput};
 use crate::rules::{KmsIndex, Matcher, Rule, RuleAction, RuleSet, SealTemplate, Template};
 
@@ -113,8 +113,8 @@ impl Bench {
             },
         ]);
         let cluster = ClusterRules::new("main".into(), rules, Arc::new([]), 100);
-        let books = vec![AddressBook::default()];
-        let pipeline = Pipeline::new(0, limits.clone(), &KeyOptions::default(), vec![cluster], books);
+        let cluster = Cluster::new(cluster, AddressBook::default());
+        let pipeline = Pipeline::new(0, limits.clone(), &KeyOptions::default(), vec![cluster]);
         let (control_sender, control) = channel(64);
         let (key_sender, key_requests) = channel(64);
         let shared = Rc::new(Shared::new(0, pipeline, control_sender, key_sender));

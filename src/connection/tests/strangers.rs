@@ -37,7 +37,11 @@ fn spread(bench: &mut Bench) {
         panic!("the address is to be spread");
     };
     for address in learned {
-        assert!(bench.shared.pipeline.borrow_mut().addresses[0].learn(address.clone()));
+        assert!(
+            bench.shared.pipeline.borrow_mut().clusters[0]
+                .addresses
+                .learn(address.clone())
+        );
         bench.shared.registry.borrow().close_moved(0, &address);
     }
     bench.shared.announce_addresses(0);

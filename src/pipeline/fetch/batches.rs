@@ -312,12 +312,12 @@ fn open_slice(
     let draft = open.draft.take();
     let mut draft = draft.unwrap_or_else(|| OpenDraft::begin(header, open.ended));
     let Pipeline {
-        keys, work, opening, ..
+        keys, work, fetch, ..
     } = pipeline;
     let mut means = Means {
         keys,
         work,
-        pool: opening,
+        pool: &mut fetch.opening,
     };
     let opens = draft.advance(batch, context, &mut means, out);
     if !matches!(opens, Opens::Done(_)) {

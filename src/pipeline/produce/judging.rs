@@ -18,7 +18,7 @@ use crate::record_batch::{BatchChecksum, BatchError, BatchHeader, check_produced
 use crate::rules::{Action, SealRule};
 
 /// What is to be done with one partition.
-pub(in crate::pipeline) struct Verdict {
+pub(super) struct Verdict {
     pub(super) topic: Rc<Topic>,
     pub(super) sequence: ProducerSequence,
     pub(super) decision: Decision,
@@ -195,7 +195,7 @@ impl Pipeline {
         let (refusal, asked_at) = match self.keys.sealing(kms, kek, request.now) {
             Lookup::Ready(share) => {
                 self.metrics.key_cache.ready += 1;
-                self.seal_wait.came(kms, kek);
+                self.produce.seal_wait.came(kms, kek);
                 return Ok(share);
             }
             Lookup::Failed(failure) => {
@@ -214,10 +214,10 @@ impl Pipeline {
             }
         };
         if request.overdue {
-            self.seal_wait.in_vain(kms, kek, request.now);
+            self.produce.seal_wait.in_vain(kms, kek, request.now);
             return Err(NoKey::Refused(refusal));
         }
-        let look_again = match self.seal_wait.patience(kms, kek, request.since, asked_at) {
+        let look_again = match self.produce.seal_wait.patience(kms, kek, request.since, asked_at) {
             // After an outage nothing is under way that would wake the request.
             Patience::Full if asked_at.is_none() => request.now.checked_add(ASK_AGAIN_AFTER),
             Patience::Full => None,

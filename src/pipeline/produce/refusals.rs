@@ -6,7 +6,7 @@ use super::{ProduceFrame, ProduceWork, Verdict, index_of, record_count};
 use crate::metrics::{CloseReason, Direction, RefusalReason};
 use crate::pipeline::refusal::ProduceRefusal;
 use crate::pipeline::sequence_guard::SequenceGuard;
-use crate::pipeline::{Pipeline, Refused};
+use crate::pipeline::{Cluster, Pipeline, Refused};
 use crate::protocol::error_code;
 use crate::protocol::produce_response::{Refusal, visit_errors};
 use crate::rules::Action;
@@ -83,7 +83,7 @@ impl ProduceWork {
 impl Pipeline {
     /// Counts the sealed partitions that a broker refuses for their size. An answer that is not well formed is somebody else's to judge.
     pub(in crate::pipeline) fn count_too_large(&mut self, cluster: usize, answer: &[u8], version: i16) {
-        let Some(rules) = self.clusters.get_mut(cluster) else {
+        let Some(Cluster { rules, .. }) = self.clusters.get_mut(cluster) else {
             return;
         };
         let _ = visit_errors(answer, version, &mut |name, code| {

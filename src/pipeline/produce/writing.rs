@@ -127,7 +127,7 @@ impl ProduceWork {
                 let cluster = pipeline.clusters.get(request.cluster);
                 let context = SealContext {
                     batch,
-                    cluster: &cluster.ok_or(CloseReason::Internal)?.name,
+                    cluster: &cluster.ok_or(CloseReason::Internal)?.rules.name,
                     topic: &verdict.topic.name,
                     partition: index_of(&self.layout, position),
                     clocks: pipeline.clocks,
@@ -139,7 +139,7 @@ impl ProduceWork {
                     now: request.now,
                     may_grow: request.may_grow,
                 };
-                draft.advance(&context, &mut pipeline.work, &mut pipeline.sealing, out)
+                draft.advance(&context, &mut pipeline.work, &mut pipeline.produce.sealing, out)
             }
             _ => Err(ProduceRefusal::NoRule),
         };
@@ -172,7 +172,7 @@ impl ProduceWork {
         self.next = position.saturating_add(1);
         match refusal {
             None => {
-                let sealed_bytes = draft.finish(&mut pipeline.sealing);
+                let sealed_bytes = draft.finish(&mut pipeline.produce.sealing);
                 guard.release(
                     &verdict.topic.name,
                     index_of(&self.layout, position),
@@ -182,7 +182,7 @@ impl ProduceWork {
                 rewriting.written(&self.layout, out).map_err(malformed)?;
             }
             Some(refusal) => {
-                draft.end(&mut pipeline.sealing, out);
+                draft.end(&mut pipeline.produce.sealing, out);
                 self.refusals.push((position, refusal));
                 rewriting.cut(&self.layout, out).map_err(malformed)?;
             }
@@ -200,7 +200,7 @@ impl Pipeline {
     ) -> Result<SealDraft, ProduceRefusal> {
         let rule = verdict.rule().ok_or(ProduceRefusal::NoRule)?;
         let bytes_max = self.limits.decompressed_batch_bytes_max;
-        SealDraft::begin(records, header, rule, bytes_max, &mut self.sealing)
+        SealDraft::begin(records, header, rule, bytes_max, &mut self.produce.sealing)
     }
 
     fn count_sealed(&mut self, verdict: &Verdict, records: &[u8], sealed_bytes: usize) {

@@ -235,7 +235,7 @@ impl Session {
         let mut produce = match self.produce.take() {
             Some(produce) => *produce,
             None => HeldProduce {
-                work: ProduceWork::begin(pipeline, frame, head.api_version)?,
+                work: ProduceWork::begin(&mut pipeline.produce, frame, head.api_version)?,
                 draft: Draft::new(frame.len() > pipeline.work.turn_bytes(), out),
                 held: Held {
                     since: now,
@@ -302,11 +302,11 @@ impl Session {
                 (Step::Wrote(whole), acks, refusals)
             }
             Err(reason) => {
-                produce.work.finish(pipeline);
+                produce.work.finish(&mut pipeline.produce);
                 return Err(reason);
             }
         };
-        produce.work.finish(pipeline);
+        produce.work.finish(&mut pipeline.produce);
         self.finished = Some((TimeKind::Produce, now.saturating_duration_since(held.since)));
         if acks == 0 {
             // No answer will come.

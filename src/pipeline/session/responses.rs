@@ -182,10 +182,11 @@ impl Session {
         version: i16,
         frame: &[u8],
     ) -> Result<Option<Wait>, CloseReason> {
-        let book = pipeline
-            .addresses
-            .get(self.listener.cluster)
+        let cluster = pipeline
+            .clusters
+            .get_mut(self.listener.cluster)
             .ok_or(CloseReason::Internal)?;
+        let book = &cluster.addresses;
         let mut named = NamedBrokers::default();
         let mut news = book
             .news(&self.listener, api_key, version, frame, &mut named)
@@ -194,7 +195,7 @@ impl Session {
                 malformed(error)
             })?;
         if api_key == METADATA {
-            pipeline.hidden.note(&self.listener, named);
+            cluster.hidden.note(&self.listener, named);
         }
         if let Some(learning) = &self.learning {
             // What has been told since they were handed over need not be what this response says: brokers disagree while one
@@ -246,7 +247,7 @@ impl Session {
         let mut held = match self.fetch.take() {
             Some(held) => held,
             None => Box::new(HeldFetch {
-                work: FetchWork::begin(pipeline, fetch.frame, version)?,
+                work: FetchWork::begin(&mut pipeline.fetch, fetch.frame, version)?,
                 draft: Draft::new(fetch.frame.len() > pipeline.work.turn_bytes(), out),
                 since: now,
                 hold: None,
@@ -298,7 +299,7 @@ impl Session {
                     self.pace.delivered();
                 }
                 self.finished = Some((TimeKind::Fetch, now.saturating_duration_since(held.since)));
-                held.work.finish(pipeline);
+                held.work.finish(&mut pipeline.fetch);
                 self.answered(pipeline, 0);
                 return Ok(Step::Forward(whole));
             }
@@ -326,7 +327,7 @@ impl Session {
         self.told_gaps.tell(held.work.take_tellings());
         self.finished = Some((TimeKind::Fetch, now.saturating_duration_since(held.since)));
         park(&mut pipeline.metrics.gauges.fetch_parked, &mut held.parked, false);
-        held.work.finish(pipeline);
+        held.work.finish(&mut pipeline.fetch);
         self.answered(pipeline, 0);
         Ok(Step::Wrote(whole))
     }
