@@ -3,7 +3,7 @@
 //! - VECTORS-1: what is generated is what is published, byte for byte; a difference fails the test. After a deliberate
 //!   addition, `SEALWIRE_WRITE_VECTORS=1 cargo test --lib envelope::vectors` writes the file anew. A published vector is
 //!   never changed or removed: what was sealed once must open for ever.
-//! - VECTORS-2: each is checked here with the reason it is meant to be refused for; `tests/envelope_vectors.rs` and
+//! - VECTORS-2: each is checked here with the reason it is meant to be refused for; `tests/bytes/envelope_vectors.rs` and
 //!   `tests/envelope_decoder.py` read the file without this code.
 
 mod negative;

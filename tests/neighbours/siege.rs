@@ -1,6 +1,6 @@
 //! A hostile shape, sent again and again, and how long a neighbour on the same executor waits meanwhile.
 //!
-//! `tests/neighbours.rs` and `bench-harness hostile` both use this: sockets, a stand-in broker, and a real proxy between.
+//! `tests/neighbours/main.rs` and `bench-harness hostile` both use this: sockets, a stand-in broker, and a real proxy between.
 //! Clients and broker of the hostile connections let all other threads go first, and the neighbour and its broker go before
 //! them where that is allowed, so that what is measured is the proxy's doing.
 

@@ -17,9 +17,9 @@ mod place;
 mod produce;
 mod produce_keys;
 mod refused_keys;
+#[allow(dead_code, reason = "the simulation uses all of it")]
 mod rig;
 mod shapes;
-mod simulation;
 mod split_batches;
 mod told;
 mod unverified;

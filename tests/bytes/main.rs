@@ -1,0 +1,14 @@
+//! Bytes at rest and on the wire, and the texts that describe them: the oracle, published vectors, the fuzz targets' seeds,
+//! segments as `inspect` shows them, and what documents say about all of it.
+
+#[path = "../support/fixture.rs"]
+mod support;
+
+mod config_files;
+mod documents;
+mod envelope_vectors;
+mod fuzz_corpus;
+mod inspect;
+mod no_plaintext_left;
+mod oracle;
+mod second_implementations;

@@ -1,0 +1,144 @@
+//! The older line of brokers, 3.9, with its own Java client and with newer and older others.
+
+use std::sync::LazyLock;
+
+use crate::support::agent::{Agent, Library};
+use crate::support::artifacts::KafkaVersion;
+use crate::support::broker_properties::Login;
+use crate::support::cluster::KafkaCluster;
+use crate::support::kcat;
+use crate::support::operations::{From, Outcome};
+use crate::support::records::{Record, assert_delivered, assert_same};
+use crate::support::rig::{Rig, unique};
+
+/// With the groups of KIP-848, which this line offers as a preview.
+static RIG: LazyLock<Rig> = LazyLock::new(|| {
+    let protocols = [("group.coordinator.rebalance.protocols", "classic,consumer")];
+    let cluster = KafkaCluster::start_with(KafkaVersion::Older, 1, &[Login::Plaintext], &protocols);
+    Rig::assemble(cluster, Login::Plaintext)
+});
+
+fn assorted(topic: &str, text: &str) -> Vec<Record> {
+    let records = vec![
+        Record::new(topic, "plain", text.repeat(100)).timestamp(1_600_000_000_000),
+        Record::new(topic, "duplicates", text)
+            .header("same", "1")
+            .header("same", text)
+            .null_header("same"),
+        Record::new(topic, "empty value", "").header("only", text),
+        Record::new(topic, "null value", "").without_value(),
+        Record::new(topic, "no key", text).without_key(),
+    ];
+    records
+        .into_iter()
+        .zip((0..2).cycle())
+        .map(|(record, partition)| record.partition(partition))
+        .collect()
+}
+
+#[test]
+fn clients_old_and_new_with_every_codec() {
+    let rig = &*RIG;
+    let newer = Agent::start(Library::Java(KafkaVersion::Current));
+    let librdkafka = Agent::start(Library::Librdkafka);
+    let agents = [&rig.java, &newer, &librdkafka];
+    let topic = rig.topic("sealed-older", 2);
+    let (mut sent, mut deliveries) = (Vec::new(), Vec::new());
+    for agent in agents {
+        for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
+            let records = assorted(&topic, codec);
+            deliveries.extend(agent.produce(&rig.options().codec(codec), &records));
+            sent.extend(records);
+        }
+    }
+    for agent in agents {
+        let read = agent.consume(&rig.options(), &From::partitions(&topic, 2), sent.len());
+        assert_same(&sent, &deliveries, &read);
+    }
+}
+
+#[test]
+fn groups_of_both_protocols() {
+    let rig = &*RIG;
+    let newer = Agent::start(Library::Java(KafkaVersion::Current));
+    let librdkafka = Agent::start(Library::Librdkafka);
+    let both = &["classic", "consumer"][..];
+    // librdkafka does not join a preview's group, not even straight at the broker.
+    for (agent, protocols) in [(&rig.java, both), (&newer, both), (&librdkafka, &both[..1])] {
+        for &protocol in protocols {
+            let topic = rig.topic("sealed-groups", 2);
+            let sent = assorted(&topic, protocol);
+            let deliveries = agent.produce(&rig.options(), &sent);
+            let group = unique(protocol);
+            let options = rig.options().group(&group, protocol);
+            let read = agent.consume(&options, &From::topic(&topic), sent.len());
+            assert_same(&sent, &deliveries, &read);
+            rig.assert_read_by(&group, &topic, 2);
+        }
+    }
+    if let Some(proxy) = rig.proxy() {
+        // Nobody went back to the classic protocol.
+        let heartbeats = proxy.metric("sealwire_frames_total", &["api=\"ConsumerGroupHeartbeat\""]);
+        assert!(heartbeats > 0.0, "no group of the new protocol");
+    }
+}
+
+#[test]
+fn transactions() {
+    let rig = &*RIG;
+    let topic = rig.topic("sealed-transactions", 2);
+    let transactions = [
+        (Outcome::Abort, assorted(&topic, "aborted")),
+        (Outcome::Commit, assorted(&topic, "committed")),
+    ];
+    let deliveries = rig
+        .java
+        .transact(&rig.options().transactional(&topic), &transactions);
+    assert_delivered(&deliveries);
+    let committed = &transactions[1].1;
+    let options = rig.options().read_committed();
+    let read = rig
+        .java
+        .consume(&options, &From::partitions(&topic, 2), committed.len());
+    assert_same(committed, &deliveries[committed.len()..], &read);
+}
+
+#[test]
+fn nothing_is_readable_at_rest() {
+    let rig = &*RIG;
+    let canary = "canary-9b27-older";
+    let (sealed, public) = (rig.topic("sealed-rest", 1), rig.topic("public-rest", 1));
+    for topic in [&sealed, &public] {
+        let sent = vec![
+            Record::new(topic, "key", canary)
+                .header("header", canary)
+                .partition(0),
+        ];
+        let deliveries = rig.java.produce(&rig.options(), &sent);
+        let read = rig.java.consume(&rig.options(), &From::partitions(topic, 1), 1);
+        assert_same(&sent, &deliveries, &read);
+    }
+    let by_kcat = kcat::consume(&rig.bootstrap(), &sealed, 0);
+    assert_eq!(by_kcat[0].value.as_deref(), Some(canary));
+
+    let found = rig.cluster.canary_in_data_dir(canary.as_bytes());
+    let public_files = found
+        .iter()
+        .filter(|file| file.to_string_lossy().contains(&public))
+        .count();
+    assert!(
+        public_files > 0,
+        "the canary is not found in the topic that is passed through"
+    );
+    assert!(
+        rig.cluster.dump_log(&public).contains(canary),
+        "the dump does not show the canary"
+    );
+    if rig.seals() {
+        assert_eq!(found.len(), public_files, "readable at rest: {found:?}");
+        assert!(
+            !rig.cluster.dump_log(&sealed).contains(canary),
+            "readable in the log dump"
+        );
+    }
+}

@@ -1,0 +1,312 @@
+//! What nobody outside may keep waiting: keys, probes, signals. Neither a broker that answers each Metadata request with
+//! another port, as fast as it is asked, nor whoever does not read the log.
+
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use kafka_protocol::messages::metadata_response::MetadataResponseBroker;
+use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use kafka_protocol::messages::{
+    ApiKey, MetadataRequest, MetadataResponse, ProduceRequest, ProduceResponse, RequestHeader, TopicName,
+};
+use kafka_protocol::protocol::{Decodable, HeaderVersion, StrBytes};
+use sealwire::config::Config;
+use sealwire::server::Running;
+
+use crate::support::frames::{answer, read_frame};
+use crate::support::keystore::Keystore;
+use crate::support::launch::DataFolder;
+use crate::support::ports::ReservedPort;
+use crate::support::raw_client::{RawClient, batch};
+use crate::support::{HOST, admin_page, wait};
+
+/// CONTROL-3, SPREAD-2, ERRANDS-2
+#[test]
+fn a_restless_broker_keeps_no_other_clusters_keys_nor_probes_waiting() {
+    let keystore = Keystore::create(&["orders", "invoices"]);
+    let state = DataFolder::create("state");
+    let (restless, sound) = (FakeBroker::start(), FakeBroker::start());
+    let ports: Vec<ReservedPort> = (0..5).map(|_| ReservedPort::take()).collect();
+    let [restless_port, restless_node, sound_port, sound_node, admin] = &ports[..] else {
+        panic!("five ports were taken");
+    };
+    let cluster = |name: &str, broker: &FakeBroker, port: &ReservedPort, node: &ReservedPort| {
+        format!(
+            "[cluster.{name}]\nbootstrap = [\"{}\"]\nstate_file = \"{}/{name}.json\"\n\
+             [[cluster.{name}.listeners]]\nname = \"test\"\nlisten = \"{}\"\nclient_auth = \"network\"\n\
+             advertised_host = \"{HOST}\"\nnodes = \"0\"\nnode_ports = \"{}\"\n\
+             [[cluster.{name}.topics]]\nmatch = {{ regex = '^(.*)$' }}\nkms = \"local\"\nkek = \"${{1}}\"\n\
+             domain = \"${{cluster}}/${{topic}}\"\n",
+            broker.address,
+            state.path().display(),
+            port.address(),
+            node.number(),
+        )
+    };
+    let text = format!(
+        "[runtime]\nexecutors = 2\nself_check = false\n[limits]\ndrain_timeout = \"1s\"\n\
+         [kms.local]\nprovider = \"file\"\npath = \"{}\"\nmaster_key = {{ file = \"{}\" }}\n{}{}\
+         [admin]\nlisten = \"{}\"\n",
+        keystore.path().display(),
+        keystore.master_key().display(),
+        cluster("restless", &restless, restless_port, restless_node),
+        cluster("sound", &sound, sound_port, sound_node),
+        admin.address(),
+    );
+    let config = Config::from_toml_text(&text, Path::new("/sealwire.toml"))
+        .unwrap_or_else(|errors| panic!("{errors}\n{text}"));
+    let running = Running::start(config, |kms| kms).expect("the proxy starts");
+    let probe = |path: &str| {
+        let asked = Instant::now();
+        let answer = admin_page::get(admin.number(), path).filter(|(status, _)| *status == 200);
+        answer.map(|_| asked.elapsed())
+    };
+    wait::until("/readyz", EVENTUALLY, || probe("/readyz"));
+
+    let over = AtomicBool::new(false);
+    let asked = AtomicU64::new(0);
+    let mut client = RawClient::connect(&sound_port.address());
+    assert_eq!(client.produce("orders", batch(None, "value")).error_code, 0);
+    thread::scope(|scope| {
+        for _ in 0..RESTLESS_CLIENTS {
+            scope.spawn(|| ask_for_metadata(&restless_port.address(), &over, &asked));
+        }
+        let ended = Ended(&over);
+        let started = Instant::now();
+        wait::until("the load", EVENTUALLY, || {
+            (asked.load(Ordering::Relaxed) > 100).then_some(())
+        });
+        let wanted = Instant::now();
+        wait::until("a record under a fresh key", EVENTUALLY, || {
+            (client.produce("invoices", batch(None, "value")).error_code == 0).then_some(())
+        });
+        let fresh_key = wanted.elapsed();
+
+        let mut probes = Vec::new();
+        let mut connections = Vec::new();
+        for _ in 0..SAMPLES {
+            probes
+                .extend(["/readyz", "/livez"].map(|path| probe(path).expect("a probe is answered with 200")));
+            let begun = Instant::now();
+            let mut another = RawClient::connect(&sound_port.address());
+            assert_eq!(another.produce("orders", batch(None, "value")).error_code, 0);
+            connections.push(begun.elapsed());
+        }
+
+        keystore.command("disable", &["orders"]);
+        let disabled = Instant::now();
+        wait::until("that the disabled key seals no more", EVENTUALLY, || {
+            (client.produce("orders", batch(None, "value")).error_code != 0).then_some(())
+        });
+        let revoked = disabled.elapsed();
+        assert_eq!(client.produce("invoices", batch(None, "value")).error_code, 0);
+        drop(ended);
+        let rate = asked.load(Ordering::Relaxed) as f64 / started.elapsed().as_secs_f64();
+        let (probes, connections) = (Spread::of(probes), Spread::of(connections));
+        let figures = format!(
+            "{rate:.0} answers/s; fresh key {fresh_key:?}, revoked {revoked:?}, probes {probes:?}, connections {connections:?}"
+        );
+        assert!(
+            rate > 10.0,
+            "the restless cluster's clients get answers: {figures}"
+        );
+        assert!(fresh_key < REVOKED_WITHIN, "{figures}");
+        assert!(revoked < REVOKED_WITHIN, "{figures}");
+        assert!(probes.median < PROBED_WITHIN, "{figures}");
+        assert!(connections.median < PROBED_WITHIN, "{figures}");
+    });
+    running.stop().expect("the proxy ends well");
+    // What was heard last is kept, and whole.
+    let kept = std::fs::read_to_string(state.path().join("restless.json")).expect("a state file");
+    let kept: std::collections::BTreeMap<i32, String> = serde_json::from_str(&kept).expect("JSON");
+    assert!(kept[&0].starts_with(&format!("{HOST}:")), "{kept:?}");
+}
+
+/// LOG-1
+#[test]
+fn a_log_that_nobody_reads_stops_nothing() {
+    let keystore = Keystore::create(&["orders"]);
+    let folder = DataFolder::create("proxy");
+    let ports: Vec<ReservedPort> = (0..3).map(|_| ReservedPort::take()).collect();
+    let [bootstrap, node, admin] = &ports[..] else {
+        panic!("three ports were taken");
+    };
+    let text = format!(
+        "[kms.local]\nprovider = \"file\"\npath = \"{}\"\nmaster_key = {{ file = \"{}\" }}\n\
+         [cluster.main]\nbootstrap = [\"{HOST}:1\"]\n\
+         [[cluster.main.listeners]]\nname = \"test\"\nlisten = \"{}\"\nclient_auth = \"network\"\n\
+         advertised_host = \"{HOST}\"\nnodes = \"0\"\nnode_ports = \"{}\"\n\
+         [[cluster.main.topics]]\nmatch = \"*\"\nkms = \"local\"\nkek = \"orders\"\n\
+         [admin]\nlisten = \"{}\"\n",
+        keystore.path().display(),
+        keystore.master_key().display(),
+        bootstrap.address(),
+        node.number(),
+        admin.address(),
+    );
+    let configuration = folder.path().join("sealwire.toml");
+    std::fs::write(&configuration, text).expect("writing the configuration");
+    let (_unread, log) = std::io::pipe().expect("a pipe");
+    fill(log.try_clone().expect("the same pipe"));
+    let mut program = Command::new(env!("CARGO_BIN_EXE_sealwire"));
+    program.args(["run", "--config"]).arg(configuration).stderr(log);
+    let mut child = Killed(program.spawn().expect("the program starts"));
+    wait::until("/readyz", EVENTUALLY, || {
+        admin_page::get(admin.number(), "/readyz").filter(|(status, _)| *status == 200)
+    });
+    let id = child.0.id().to_string();
+    let told = Command::new("kill").args(["-TERM", &id]).status();
+    assert!(told.expect("kill").success());
+    let status = wait::until("the end", EVENTUALLY, || child.0.try_wait().expect("a child"));
+    assert_eq!(status.code(), Some(0));
+}
+
+/// Returns when the pipe takes no more; the thread that has found it out waits until it is closed.
+fn fill(mut pipe: std::io::PipeWriter) {
+    let (written, progress) = std::sync::mpsc::channel();
+    thread::spawn(move || while pipe.write_all(&[b'.'; 4096]).is_ok() && written.send(()).is_ok() {});
+    while progress.recv_timeout(Duration::from_millis(200)).is_ok() {}
+}
+
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Says that it is over however the test ends, or its threads would go on.
+struct Ended<'a>(&'a AtomicBool);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// How long each of a number of tries took.
+#[derive(Debug)]
+struct Spread {
+    median: Duration,
+    #[expect(dead_code, reason = "for whoever reads a failure")]
+    longest: Duration,
+}
+
+impl Spread {
+    fn of(mut tries: Vec<Duration>) -> Self {
+        tries.sort_unstable();
+        Self {
+            median: tries[tries.len() / 2],
+            longest: tries[tries.len() - 1],
+        }
+    }
+}
+
+/// Asks for metadata again as soon as the answer is there.
+fn ask_for_metadata(address: &str, over: &AtomicBool, asked: &AtomicU64) {
+    const CORRELATION_ID: [u8; 4] = [0, 0, 0, 7];
+    // API key 3, version 1, no client id, no topics.
+    let request = [
+        &[0, 0, 0, 14, 0, 3, 0, 1][..],
+        &CORRELATION_ID,
+        &[0xff, 0xff, 0, 0, 0, 0],
+    ]
+    .concat();
+    while !over.load(Ordering::Relaxed) {
+        let Ok(mut socket) = TcpStream::connect(address) else {
+            continue;
+        };
+        let patience = socket.set_read_timeout(Some(Duration::from_secs(1)));
+        patience.expect("setting a time-out");
+        while !over.load(Ordering::Relaxed) && socket.write_all(&request).is_ok() {
+            if read_frame(&mut socket).is_none() {
+                break;
+            }
+            asked.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Answers Metadata with itself at another port each time, and Produce as if everything were stored.
+struct FakeBroker {
+    address: String,
+}
+
+impl FakeBroker {
+    /// Its threads end with their connections, and with the process.
+    fn start() -> Self {
+        let listener = TcpListener::bind((HOST, 0)).expect("a port");
+        let address = listener.local_addr().expect("an address").to_string();
+        let told = Arc::new(AtomicU64::new(0));
+        thread::spawn(move || {
+            for socket in listener.incoming().flatten() {
+                let told = Arc::clone(&told);
+                thread::spawn(move || serve(socket, &told));
+            }
+        });
+        Self { address }
+    }
+}
+
+fn serve(mut socket: TcpStream, told: &AtomicU64) {
+    while let Some(request) = read_frame(&mut socket) {
+        let number = |at: usize| i16::from_be_bytes([request[at], request[at + 1]]);
+        let (api_key, version) = (number(0), number(2));
+        let correlation_id = i32::from_be_bytes([request[4], request[5], request[6], request[7]]);
+        let answer = if api_key == ApiKey::Metadata as i16 {
+            let port = 1024 + told.fetch_add(1, Ordering::Relaxed) % 60_000;
+            let broker = MetadataResponseBroker::default()
+                .with_host(StrBytes::from_static_str(HOST))
+                .with_port(i32::try_from(port).expect("a port"));
+            answer::<MetadataRequest>(
+                version,
+                correlation_id,
+                &MetadataResponse::default().with_brokers(vec![broker]),
+            )
+        } else {
+            let responses = topics_of(request, version)
+                .into_iter()
+                .map(|topic| {
+                    let stored = PartitionProduceResponse::default();
+                    TopicProduceResponse::default()
+                        .with_name(topic)
+                        .with_partition_responses(vec![stored])
+                })
+                .collect();
+            answer::<ProduceRequest>(
+                version,
+                correlation_id,
+                &ProduceResponse::default().with_responses(responses),
+            )
+        };
+        if socket.write_all(&answer).is_err() {
+            return;
+        }
+    }
+}
+
+/// None where the proxy has refused them all.
+fn topics_of(request: Vec<u8>, version: i16) -> Vec<TopicName> {
+    let mut frame = Bytes::from(request);
+    RequestHeader::decode(&mut frame, ProduceRequest::header_version(version)).expect("a header");
+    let produce = ProduceRequest::decode(&mut frame, version).expect("a request");
+    produce.topic_data.into_iter().map(|topic| topic.name).collect()
+}
+
+const RESTLESS_CLIENTS: usize = 24;
+const SAMPLES: usize = 30;
+/// The keystore is looked at once a second, and keys in use are checked once a second; the rest is for a busy machine.
+const REVOKED_WITHIN: Duration = Duration::from_secs(5);
+/// What a probe may take, and a connection with its first record.
+const PROBED_WITHIN: Duration = Duration::from_millis(100);
+const EVENTUALLY: Duration = Duration::from_secs(60);

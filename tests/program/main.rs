@@ -1,0 +1,15 @@
+//! The program as its operator has it, without Kafka: it is started, asked, stopped and starved, and what it finds for a
+//! broker is a socket of the test's own, or nobody.
+
+#[path = "../support/fixture.rs"]
+mod support;
+
+mod admin;
+mod coming_and_going;
+mod config_starts;
+mod control_thread;
+mod keystore_cli;
+mod large_fetches;
+mod log_lines;
+mod memlock;
+mod unusual_brokers;
