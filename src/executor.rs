@@ -20,7 +20,6 @@ pub(crate) mod buffers;
 mod dial;
 mod errands;
 pub(crate) mod held;
-pub(crate) mod messages;
 mod others_first;
 mod parting;
 pub(crate) mod registry;
@@ -44,7 +43,6 @@ use glommio::{ExecutorJoinHandle, GlommioError, LocalExecutorBuilder, Placement,
 use tokio::sync::oneshot;
 
 use self::dial::{Listener, connect, first_word};
-use self::messages::{Accepted, ControlRequest, ExecutorMessage, Notice, NoticeKind, Seats};
 use self::others_first::others_first;
 use self::parting::Sockets;
 use self::shared::Shared;
@@ -54,6 +52,7 @@ use crate::clocks::Clocks;
 use crate::connection::{Relay, Turn};
 use crate::identity::Client;
 use crate::keys::{Applied, KeyReply, KeyRequest};
+use crate::messages::{Accepted, ControlRequest, ExecutorMessage, Notice, NoticeKind, Seats};
 use crate::metrics::CloseReason;
 use crate::pipeline::{Pipeline, Session};
 

@@ -15,7 +15,7 @@
 //! - An executor (`executor`, one for each core) owns its connections, keys, buffers and counters. It never waits on a lock,
 //!   calls no KMS, reads no file, writes no log line.
 //! - The control thread (`server::control`) does all of that, and never sees a record.
-//! - Between threads there are bounded lock-free channels ([`channel`]) and nothing else.
+//! - Between threads there are bounded lock-free channels ([`channel`]) and nothing else; what they carry is in `messages`.
 //!
 //! # The way of a record
 //!
@@ -78,6 +78,7 @@ pub mod identity;
 pub mod kafka_client;
 pub mod keys;
 pub mod kms;
+mod messages;
 pub mod metrics;
 pub mod pipeline;
 pub mod protocol;

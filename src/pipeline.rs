@@ -53,8 +53,8 @@ use crate::kms::Kms;
 use crate::metrics::{CloseReason, ExecutorMetrics, RefusalReason};
 use crate::protocol::hops::Identity;
 
-pub use addresses::{AddressBook, LearnedAddress, ListenerMap};
-pub use hidden::HiddenBrokers;
+pub use crate::messages::{HiddenBrokers, LearnedAddress};
+pub use addresses::{AddressBook, ListenerMap};
 pub use refusal::{FetchRefusal, KekName, ProduceRefusal};
 pub use sequence_guard::{GuardFull, ProducerSequence, SequenceGuard};
 pub use session::{Session, Step, Wait};

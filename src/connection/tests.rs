@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use self::bench::{Bench, CANARY, ROOMY, batch, holds_canary, record};
 use self::wire::{beaten, fetch, fetched, frame, heartbeat, produce, request};
 use crate::config::Limits;
-use crate::executor::messages::ControlRequest;
 use crate::executor::registry::Request;
 use crate::keys::KeyRequest;
+use crate::messages::ControlRequest;
 use crate::metrics::CloseReason;
 use crate::record_batch::{BatchBuilder, Codec, RecordInput};
 

@@ -10,10 +10,10 @@ use std::time::Instant;
 use futures_lite::io::AsyncRead as _;
 use glommio::net::TcpStream;
 
-use super::messages::ConnectError;
 use super::shared::Shared;
 use super::way_back::{self, WayBack};
 use crate::config::HostPort;
+use crate::messages::ConnectError;
 use crate::pipeline::ListenerMap;
 use crate::protocol::frame::{LENGTH_PREFIX_BYTES, REQUEST_HEAD_BYTES, RequestHead};
 use crate::protocol::hops;

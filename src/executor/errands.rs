@@ -12,10 +12,11 @@ use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::messages::{ControlRequest, Notice};
 use crate::channel::Sender;
 use crate::config::HostPort;
-use crate::pipeline::{AuditEvent, HiddenBrokers, LearnedAddress};
+use crate::messages::{ControlRequest, Notice};
+use crate::messages::{HiddenBrokers, LearnedAddress};
+use crate::pipeline::AuditEvent;
 
 /// See the module.
 pub(crate) struct Errands {
@@ -175,8 +176,8 @@ const NOTICES_MAX: usize = 64;
 mod tests {
     use super::*;
     use crate::channel::channel;
-    use crate::executor::messages::{ConnectError, NoticeKind};
     use crate::identity::Client;
+    use crate::messages::{ConnectError, NoticeKind};
 
     fn told(port: u16) -> Vec<LearnedAddress> {
         vec![LearnedAddress {

@@ -9,8 +9,8 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use crate::config::HostPort;
+use crate::messages::LearnedAddress;
 use crate::metrics::CloseReason;
-use crate::pipeline::LearnedAddress;
 
 /// What an executor asks of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

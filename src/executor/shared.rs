@@ -14,13 +14,13 @@ use super::alarms::{Alarms, News};
 use super::buffers::{BufferPool, READ_BUFFER_BYTES};
 use super::errands::Errands;
 use super::held::{HeldBytes, Holding, Turned};
-use super::messages::ControlRequest;
 use super::registry::Registry;
 use super::way_back::{Asked, CameBack};
 use crate::channel::Sender;
 use crate::config::HostPort;
 use crate::connection::Half;
 use crate::keys::KeyRequest;
+use crate::messages::ControlRequest;
 use crate::metrics::CloseReason;
 use crate::pipeline::Pipeline;
 

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::hidden::NamedBrokers;
 use crate::config::{HostPort, ListenerConfig};
+use crate::messages::LearnedAddress;
 use crate::protocol::ProtocolError;
 use crate::protocol::addresses::{BrokerEndpoint, Rewrite, is_host, rewrite, visit};
 
@@ -32,13 +33,6 @@ struct Entry {
     spread: bool,
     /// How many addresses have been spread for this node; another one than before came in between where it differs.
     tellings: u64,
-}
-
-/// An address that a response told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LearnedAddress {
-    pub node_id: i32,
-    pub address: HostPort,
 }
 
 impl AddressBook {

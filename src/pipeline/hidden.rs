@@ -9,19 +9,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::addresses::{LearnedAddress, ListenerMap};
-
-/// What one listener hides.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HiddenBrokers {
-    /// Position of the cluster in the configuration.
-    pub cluster: usize,
-    pub listener: Arc<str>,
-    /// Ascending by node id; at most [`HIDDEN_MAX`].
-    pub hidden: Vec<LearnedAddress>,
-    /// What `nodes` would have to be: the ids that it has, whether these brokers are up or not, and those that are hidden; ascending.
-    pub wanted: Vec<i32>,
-}
+use super::addresses::ListenerMap;
+use crate::messages::{HiddenBrokers, LearnedAddress};
 
 /// What the listeners of one cluster hide; see the module.
 #[derive(Default)]

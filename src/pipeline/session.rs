@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use self::draft::Draft;
 use super::Pipeline;
-use super::addresses::{LearnedAddress, ListenerMap};
+use super::addresses::ListenerMap;
 use super::authentication::Authentication;
 use super::fetch::FetchWork;
 use super::in_flight::{Answer, InFlight, Pending};
@@ -36,6 +36,7 @@ use super::sequence_guard::SequenceGuard;
 use super::told_gaps::ToldGaps;
 use crate::config::{HostPort, Limits};
 use crate::identity::Client;
+use crate::messages::LearnedAddress;
 use crate::metrics::{CloseReason, Direction, TimeKind};
 use crate::protocol::ProtocolError;
 use crate::protocol::frame::{LENGTH_PREFIX_BYTES, RequestHead};

@@ -22,7 +22,7 @@ use tokio::task::LocalSet;
 use super::ServerError;
 use crate::channel::Sender;
 use crate::config::Config;
-use crate::executor::messages::{Accepted, Seats};
+use crate::messages::{Accepted, Seats};
 use crate::repeats::{News, Repeats};
 
 /// Bound ports; see the module.

@@ -29,8 +29,8 @@ use super::state_file::StateFile;
 use crate::admin::{Collection, EXECUTOR_TIMEOUT, Hidden, ProcessFacts, Source, serve};
 use crate::channel::{Receiver, Sender};
 use crate::config::OwnPorts;
-use crate::executor::messages::{ControlRequest, ExecutorMessage};
 use crate::keys::{KeyService, KeyStatistics};
+use crate::messages::{ControlRequest, ExecutorMessage};
 use crate::metrics::Snapshot;
 use crate::pipeline::AddressBook;
 

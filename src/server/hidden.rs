@@ -10,7 +10,7 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 use crate::admin::Hidden;
-use crate::pipeline::HiddenBrokers;
+use crate::messages::HiddenBrokers;
 use crate::repeats::{News, Repeats};
 
 /// See the module.
@@ -101,7 +101,7 @@ const RANGES_MAX: usize = 20;
 mod tests {
     use super::*;
     use crate::config::HostPort;
-    use crate::pipeline::LearnedAddress;
+    use crate::messages::LearnedAddress;
 
     fn news(hidden: &[i32]) -> HiddenBrokers {
         HiddenBrokers {

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::control::send;
 use crate::channel::Sender;
 use crate::config::{HostPort, OwnPorts};
-use crate::executor::messages::ExecutorMessage;
+use crate::messages::ExecutorMessage;
 use crate::repeats::{News, Repeats};
 
 /// See the module.

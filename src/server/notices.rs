@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use crate::executor::messages::{Notice, NoticeKind};
 use crate::foreign::Foreign;
+use crate::messages::{Notice, NoticeKind};
 use crate::metrics::CloseReason;
 use crate::repeats::{News, Repeats};
 
@@ -100,8 +100,8 @@ impl Notices {
 mod tests {
     use super::*;
     use crate::config::HostPort;
-    use crate::executor::messages::ConnectError;
     use crate::identity::Client;
+    use crate::messages::ConnectError;
     use crate::repeats::KEPT;
 
     fn no_broker(port: u16, error: ConnectError) -> Notice {

@@ -17,8 +17,9 @@ use tokio::sync::watch;
 
 use crate::channel::Sender;
 use crate::config::HostPort;
-use crate::executor::messages::ExecutorMessage;
-use crate::pipeline::{AddressBook, LearnedAddress};
+use crate::messages::ExecutorMessage;
+use crate::messages::LearnedAddress;
+use crate::pipeline::AddressBook;
 
 /// See the module.
 pub(super) struct Spread {

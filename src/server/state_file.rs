@@ -126,7 +126,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::pipeline::LearnedAddress;
+    use crate::messages::LearnedAddress;
 
     #[test]
     fn what_is_written_is_read_again() {

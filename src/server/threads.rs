@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::ServerError;
 use crate::channel::Sender;
 use crate::config::Executors;
-use crate::executor::messages::ExecutorMessage;
+use crate::messages::ExecutorMessage;
 
 /// The executors' threads. Ends them when it goes out of scope, so that a failed start leaves none behind.
 #[derive(Default)]

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use super::bench::{Bench, ROOMY, batch};
 use super::wire::{beaten, fetch, frame, heartbeat, produce, request};
 use crate::config::{HostPort, Limits};
+use crate::messages::LearnedAddress;
 use crate::metrics::CloseReason;
-use crate::pipeline::LearnedAddress;
 
 #[test]
 fn a_drain_ends_although_the_client_goes_on_sending() {

@@ -5,9 +5,9 @@ use std::time::Instant;
 use super::bench::{Bench, batch, holds_canary, record};
 use super::wire::{Socket, beaten, fetch, fetched, frame, heartbeat, produce, produce_all, request};
 use crate::config::{HostPort, Limits};
-use crate::executor::messages::ControlRequest;
+use crate::messages::ControlRequest;
+use crate::messages::LearnedAddress;
 use crate::metrics::CloseReason;
-use crate::pipeline::LearnedAddress;
 use crate::record_batch::BatchBuilder;
 
 /// The session's own question is all that has gone to the broker; its correlation id.

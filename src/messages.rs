@@ -1,4 +1,6 @@
 //! What executors, the acceptor and the control thread say to each other, apart from keys.
+//!
+//! Values only: it knows nobody who sends or takes them.
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -9,7 +11,7 @@ use tokio::sync::oneshot;
 use crate::config::HostPort;
 use crate::identity::Client;
 use crate::metrics::{CloseReason, Snapshot};
-use crate::pipeline::{AuditEvent, HiddenBrokers, LearnedAddress};
+use crate::pipeline::AuditEvent;
 
 /// From an executor to the control thread.
 pub(crate) enum ControlRequest {
@@ -27,6 +29,25 @@ pub(crate) enum ControlRequest {
     Notices(Vec<Notice>),
     /// These listeners hide other brokers than before.
     Hidden(Vec<HiddenBrokers>),
+}
+
+/// An address that a response told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LearnedAddress {
+    pub node_id: i32,
+    pub address: HostPort,
+}
+
+/// What one listener hides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HiddenBrokers {
+    /// Position of the cluster in the configuration.
+    pub cluster: usize,
+    pub listener: Arc<str>,
+    /// Ascending by node id; at most a thousand.
+    pub hidden: Vec<LearnedAddress>,
+    /// What `nodes` would have to be: the ids that it has, whether these brokers are up or not, and those that are hidden; ascending.
+    pub wanted: Vec<i32>,
 }
 
 /// Something that an operator should hear of, once for each kind in a while.
