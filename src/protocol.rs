@@ -21,8 +21,11 @@
 pub mod addresses;
 pub mod api_key;
 pub mod api_versions;
+mod bounds;
 pub mod brokers_request;
 pub mod cursor;
+mod endpoints;
+mod error;
 pub mod error_code;
 pub mod fetch_request;
 pub mod fetch_response;
@@ -35,23 +38,6 @@ pub mod produce_response;
 mod splice;
 pub mod writer;
 
-pub use cursor::{Cursor, ProtocolError};
-
-/// Partitions that one Fetch response may name. A broker leads a few thousand partitions; the bound keeps
-/// the memory of a layout (about 100 bytes a partition, from 6 bytes on the wire) below 16 MiB.
-pub const PARTITIONS_MAX: usize = 131_072;
-/// Partitions, and topics, in one Produce request or response: a broker leads some thousands. The response is worked off in one
-/// step.
-pub const PRODUCE_PARTITIONS_MAX: usize = 32_768;
-
-/// The most elements that are reserved because a count announced them (`WIRE-2`); beyond it vectors grow with what is parsed.
-const RESERVED_ELEMENTS_MAX: usize = 1024;
-
-/// Layouts that are reused give memory back after a frame that needed more elements than this.
-const RETAINED_ELEMENTS_MAX: usize = 4096;
-
-/// Empties a reused vector, and shrinks it when an unusual frame has blown it up.
-fn recycle<T>(elements: &mut Vec<T>) {
-    elements.clear();
-    elements.shrink_to(RETAINED_ELEMENTS_MAX);
-}
+pub use bounds::{PARTITIONS_MAX, PRODUCE_PARTITIONS_MAX};
+pub use cursor::Cursor;
+pub use error::ProtocolError;

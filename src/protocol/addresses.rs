@@ -18,63 +18,26 @@
 //! | ShareFetch, ShareAcknowledge (KIP-932) | 1-2 | node endpoints |
 
 mod describe_cluster;
-mod endpoints;
 mod find_coordinator;
 mod metadata;
 mod share;
 
-pub(super) use endpoints::Endpoints;
+pub use super::bounds::BROKERS_MAX;
+pub use super::endpoints::{BrokerEndpoint, HOST_BYTES_MAX, NOT_SERVED, Rewrite, is_host};
 
 use super::api_key::{
     DESCRIBE_CLUSTER, FETCH, FIND_COORDINATOR, METADATA, PRODUCE, SHARE_ACKNOWLEDGE, SHARE_FETCH,
 };
-use super::cursor::ProtocolError;
+use super::endpoints::Endpoints;
+use super::error::ProtocolError;
 use super::fetch_response::FetchResponse;
 use super::produce_response;
 use super::splice::Splice;
 
-/// Brokers that one response may name: as many as a proxy remembers of a cluster, and ten times what the largest have.
-pub const BROKERS_MAX: usize = 10_000;
 /// Coordinators that one response may name: of more groups than administrators were seen to ask for at a time. It is worked off in one step.
 pub const COORDINATORS_MAX: usize = 24_000;
 /// How far into a Metadata response its brokers may reach: five thousand of a hundred bytes. It is walked in one step, three times.
 pub const HEAD_BYTES_MAX: usize = 512 * 1024;
-
-/// Whether `text` can be a broker's host: the characters that Kafka takes in `advertised.listeners` (names with `_` too, as container
-/// networks have them, and IPv6 addresses with a zone), and no more of them than a DNS name has.
-pub fn is_host(text: &str) -> bool {
-    let is_of_host =
-        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'%');
-    (1..=HOST_BYTES_MAX).contains(&text.len()) && text.bytes().all(is_of_host)
-}
-
-/// RFC 1035, 2.3.4.
-pub const HOST_BYTES_MAX: usize = 255;
-
-/// What clients are told of a coordinator that they cannot reach.
-pub const NOT_SERVED: &str =
-    "Sealwire: the coordinator is a broker that the proxy hides, since the listener's `nodes` do not have it";
-
-/// A broker as a response names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BrokerEndpoint<'a> {
-    /// Never negative.
-    pub node_id: i32,
-    /// Never empty.
-    pub host: &'a str,
-    /// Never negative.
-    pub port: i32,
-}
-
-/// What a client is to be told of a broker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rewrite<'m> {
-    /// This address.
-    Replace { host: &'m str, port: u16 },
-    /// That it does not exist: it is cut from lists of brokers; a coordinator becomes 44 POLICY_VIOLATION (node -1, host empty,
-    /// port -1), which clients show and survive, while they would ask for one that is not available for ever, in silence.
-    Unserved,
-}
 
 /// Whether the response of this API and version has room for broker addresses.
 pub fn carries_addresses(api_key: i16, version: i16) -> bool {
@@ -150,3 +113,6 @@ fn locate<T>(
         _ => Err(ProtocolError::UnsupportedVersion { api_key, version }),
     }
 }
+
+#[cfg(test)]
+mod tests;

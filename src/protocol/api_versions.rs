@@ -7,7 +7,8 @@
 use std::ops::Range;
 
 use super::api_key::{API_VERSIONS, PRODUCE};
-use super::cursor::{Cursor, ProtocolError};
+use super::cursor::Cursor;
+use super::error::ProtocolError;
 use super::error_code::{NONE, UNSUPPORTED_VERSION};
 use super::policy::api_policy;
 use super::splice::Splice;

@@ -1,7 +1,7 @@
 //! The one request that the proxy makes by itself: where are the brokers?
 
 use super::api_key::METADATA;
-use super::cursor::ProtocolError;
+use super::error::ProtocolError;
 use super::writer::{put_array_len, put_i16, put_i32, put_string};
 
 /// The version of Metadata that is asked: the first in which an empty list of topics means none, and every broker has it.

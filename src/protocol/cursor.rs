@@ -5,53 +5,8 @@
 
 use std::ops::Range;
 
-/// Why bytes are not the Kafka message that they were taken for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ProtocolError {
-    /// The message ends before a field does.
-    #[error("the message ends inside the field at byte {at}")]
-    Truncated { at: usize },
-    /// A length or count below -1, or -1 where the field cannot be null.
-    #[error("the length at byte {at} is negative or null")]
-    NegativeLength { at: usize },
-    /// An array that announces more elements than the remaining bytes could hold.
-    #[error("the array at byte {at} announces more elements than the message has bytes for")]
-    CountTooLarge { at: usize },
-    /// A varint of more than five bytes, or of more than 32 bits.
-    #[error("the varint at byte {at} is too long")]
-    VarintTooLong { at: usize },
-    /// A string that is not UTF-8.
-    #[error("the string at byte {at} is not UTF-8")]
-    NotUtf8 { at: usize },
-    /// Bytes are left after the last field, of the message or of a tagged field.
-    #[error("the field or message ends at byte {at} but its bytes do not")]
-    TrailingBytes { at: usize },
-    /// A tagged field that occurs twice, where once is meant.
-    #[error("the tagged field at byte {at} occurs twice")]
-    DuplicateTag { at: usize },
-    /// A version that is outside what this walker knows.
-    #[error("version {version} of API {api_key} is not one that is understood")]
-    UnsupportedVersion { api_key: i16, version: i16 },
-    /// More partitions than [`super::PARTITIONS_MAX`] or, where they are produced to, [`super::PRODUCE_PARTITIONS_MAX`].
-    #[error("the message names too many partitions")]
-    TooManyPartitions,
-    /// A Produce response names more records than it could.
-    #[error("the message names more records that were refused than can be")]
-    TooManyRecordErrors,
-    /// More brokers than [`super::addresses::BROKERS_MAX`].
-    #[error("the message names more than {} brokers", super::addresses::BROKERS_MAX)]
-    TooManyBrokers,
-    /// A broker's host that is neither a name nor an address.
-    #[error("the host at byte {at} is neither a name nor an address")]
-    NotAHost { at: usize },
-    /// What should be written does not fit the field: a string over 32,767 bytes, a frame or records over 2^31-1 bytes.
-    #[error("what is to be written is too long for its field")]
-    TooLong,
-    /// A rewrite was asked for with a frame other than the one that was parsed, or a callback shortened the output.
-    #[error("the frame is not the one that was parsed")]
-    LayoutMismatch,
-}
+use super::bounds::{RESERVED_ELEMENTS_MAX, STRING_BYTES_MAX, TAGS_MAX};
+use super::error::ProtocolError;
 
 /// A reader over a message, which never reads past its end and never allocates.
 #[derive(Debug, Clone)]
@@ -277,7 +232,7 @@ impl<'a> Cursor<'a> {
 
     /// How many of `count` announced elements may be reserved for (`WIRE-2`).
     pub fn reservable(count: usize) -> usize {
-        count.min(super::RESERVED_ELEMENTS_MAX)
+        count.min(RESERVED_ELEMENTS_MAX)
     }
 
     /// The count of a section of tagged fields (KIP-482). Each of them takes two bytes at least, and there are [`TAGS_MAX`] at most.
@@ -352,12 +307,6 @@ pub(super) fn parse_some(
     }
     Ok(false)
 }
-
-/// Java writes and reads strings of at most this many bytes, in both forms.
-pub(super) const STRING_BYTES_MAX: usize = 0x7fff;
-
-/// Tagged fields in one section: no message has more than five, and a section costs time for each, two bytes long as it may be.
-pub(super) const TAGS_MAX: usize = 16;
 
 #[cfg(test)]
 mod tests {

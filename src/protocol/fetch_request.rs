@@ -1,7 +1,8 @@
 //! Fetch requests: how much the broker may send at most (KIP-74), and the client's rack (KIP-392). They are streamed otherwise.
 
 use super::api_key::FETCH;
-use super::cursor::{Cursor, ProtocolError};
+use super::cursor::Cursor;
+use super::error::ProtocolError;
 use super::frame;
 
 /// Lowers the limit on the whole response of versions 3 to 17, in place, to `bytes_max` if it is higher. `frame` is the request without its length, or

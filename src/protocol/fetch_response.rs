@@ -4,12 +4,14 @@
 
 use std::ops::Range;
 
-use super::addresses::{Endpoints, Rewrite};
 use super::api_key::FETCH;
-use super::cursor::{Cursor, ProtocolError, parse_some};
+use super::bounds::{PARTITIONS_MAX, recycle};
+use super::cursor::{Cursor, parse_some};
+use super::endpoints::{Endpoints, Rewrite};
+use super::error::ProtocolError;
+use super::frame;
 use super::splice::Splice;
 use super::writer::LengthForm;
-use super::{PARTITIONS_MAX, frame, recycle};
 
 /// Positions in one Fetch response. Default, then [`Self::parse`] for each frame.
 #[derive(Debug, Default)]

@@ -3,7 +3,8 @@
 //! `i32 length | frame`. A request begins with api key, api version and correlation id, a response with the correlation id, in every
 //! header version, so that a frame can be passed on without knowing more.
 
-use super::cursor::{Cursor, ProtocolError};
+use super::cursor::Cursor;
+use super::error::ProtocolError;
 
 /// Size of the length that precedes each frame.
 pub const LENGTH_PREFIX_BYTES: usize = 4;

@@ -9,7 +9,9 @@
 //! ```
 
 use super::api_key::API_VERSIONS;
-use super::cursor::{Cursor, ProtocolError, TAGS_MAX};
+use super::bounds::TAGS_MAX;
+use super::cursor::Cursor;
+use super::error::ProtocolError;
 use super::frame::{REQUEST_HEAD_BYTES, RequestHead};
 use super::policy::flexible;
 use super::splice::Splice;

@@ -8,9 +8,11 @@ use std::hash::BuildHasher;
 use std::ops::Range;
 
 use super::api_key::PRODUCE;
-use super::cursor::{Cursor, ProtocolError, parse_some};
+use super::bounds::{PRODUCE_PARTITIONS_MAX, RETAINED_ELEMENTS_MAX, recycle};
+use super::cursor::{Cursor, parse_some};
+use super::error::ProtocolError;
+use super::frame;
 use super::frame::LENGTH_PREFIX_BYTES;
-use super::{PRODUCE_PARTITIONS_MAX, RETAINED_ELEMENTS_MAX, frame, recycle};
 
 mod rewriting;
 

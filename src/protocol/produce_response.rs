@@ -6,10 +6,11 @@ mod merge;
 
 use std::sync::Arc;
 
-use super::PRODUCE_PARTITIONS_MAX;
-use super::addresses::{Endpoints, Rewrite};
 use super::api_key::PRODUCE;
-use super::cursor::{Cursor, ProtocolError};
+use super::bounds::PRODUCE_PARTITIONS_MAX;
+use super::cursor::Cursor;
+use super::endpoints::{Endpoints, Rewrite};
+use super::error::ProtocolError;
 use super::error_code;
 use super::frame;
 use super::splice::Splice;

@@ -1,6 +1,6 @@
 //! Emits a frame that is mostly the source: everything between two edits is copied as it stands (`WIRE-4`).
 
-use super::cursor::ProtocolError;
+use super::error::ProtocolError;
 use super::frame::LENGTH_PREFIX_BYTES;
 use super::writer::{LengthForm, LengthSlot};
 

@@ -2,7 +2,8 @@
 //!
 //! Everything is big endian and every varint is in its shortest form, but for a count in front of much ([`LengthSlot`]).
 
-use super::cursor::{ProtocolError, STRING_BYTES_MAX};
+use super::bounds::STRING_BYTES_MAX;
+use super::error::ProtocolError;
 
 pub fn put_i8(out: &mut Vec<u8>, value: i8) {
     out.extend_from_slice(&value.to_be_bytes());

@@ -1,9 +1,10 @@
 //! DescribeCluster responses, versions 0 to 2: the brokers, or the controllers where the client asked a controller for them (KIP-919).
 
-use super::BROKERS_MAX;
-use super::endpoints::{Endpoint, Endpoints};
 use crate::protocol::api_key::DESCRIBE_CLUSTER;
-use crate::protocol::cursor::{Cursor, ProtocolError};
+use crate::protocol::bounds::BROKERS_MAX;
+use crate::protocol::cursor::Cursor;
+use crate::protocol::endpoints::{Endpoint, Endpoints};
+use crate::protocol::error::ProtocolError;
 use crate::protocol::frame;
 
 /// The endpoint type that says "brokers"; 2 says "controllers".

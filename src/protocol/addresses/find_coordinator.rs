@@ -1,9 +1,10 @@
 //! FindCoordinator responses, versions 0 to 6: one coordinator at the top level up to version 3, an array of them from version 4 on.
 
 use super::COORDINATORS_MAX;
-use super::endpoints::{Endpoint, Endpoints, EntryError};
 use crate::protocol::api_key::FIND_COORDINATOR;
-use crate::protocol::cursor::{Cursor, ProtocolError};
+use crate::protocol::cursor::Cursor;
+use crate::protocol::endpoints::{Endpoint, Endpoints, EntryError};
+use crate::protocol::error::ProtocolError;
 use crate::protocol::frame;
 
 pub(super) fn locate(frame: &[u8], version: i16) -> Result<Endpoints, ProtocolError> {

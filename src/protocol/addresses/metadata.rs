@@ -1,9 +1,11 @@
 //! Metadata responses, versions 0 to 13: the brokers, which stand before the topics (`ADDR-3`).
 
-use super::endpoints::{Endpoint, Endpoints};
-use super::{BROKERS_MAX, HEAD_BYTES_MAX};
+use super::HEAD_BYTES_MAX;
 use crate::protocol::api_key::METADATA;
-use crate::protocol::cursor::{Cursor, ProtocolError};
+use crate::protocol::bounds::BROKERS_MAX;
+use crate::protocol::cursor::Cursor;
+use crate::protocol::endpoints::{Endpoint, Endpoints};
+use crate::protocol::error::ProtocolError;
 use crate::protocol::frame;
 
 /// The brokers, and where they end.

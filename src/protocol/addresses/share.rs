@@ -2,9 +2,10 @@
 //!
 //! These APIs are hidden while topics are known by name; the walkers are ready for when they are not.
 
-use super::endpoints::Endpoints;
 use crate::protocol::api_key::{SHARE_ACKNOWLEDGE, SHARE_FETCH};
-use crate::protocol::cursor::{Cursor, ProtocolError};
+use crate::protocol::cursor::Cursor;
+use crate::protocol::endpoints::Endpoints;
+use crate::protocol::error::ProtocolError;
 use crate::protocol::frame;
 
 pub(super) fn locate_in_fetch(frame: &[u8], version: i16) -> Result<Endpoints, ProtocolError> {

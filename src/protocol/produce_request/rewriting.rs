@@ -10,7 +10,7 @@
 //! - REWRITING-1: a step copies at most as much as it is told; nothing is copied twice.
 //! - REWRITING-2: on an error the output is what it was (`WIRE-5`).
 
-use super::super::cursor::ProtocolError;
+use super::super::error::ProtocolError;
 use super::super::splice::Emission;
 use super::super::writer::{LengthForm, LengthSlot};
 use super::{ProducePartition, ProduceRequest, ProduceTopic};

@@ -5,7 +5,8 @@ use std::ops::Range;
 
 use super::{Refusal, Room, is_flexible, partition_bytes_min, skip_partition, topic_bytes_min};
 use crate::protocol::api_key::PRODUCE;
-use crate::protocol::cursor::{Cursor, ProtocolError};
+use crate::protocol::cursor::Cursor;
+use crate::protocol::error::ProtocolError;
 use crate::protocol::frame;
 use crate::protocol::splice::Splice;
 use crate::protocol::writer::{
