@@ -30,7 +30,7 @@
 //!                      -> open_batch          each record: form, KEK and key; then envelope opens into the output
 //!                      -> connection          one write; a batch without its key is "no data yet"
 //!
-//! at first  connection -> session::question   is the client logged in, and is this the node that it came for?
+//! at first  connection -> session::own_requests  is the client logged in, and is this the node that it came for?
 //!
 //! the rest  streamed; responses that carry brokers' addresses are rewritten (protocol::addresses)
 //!

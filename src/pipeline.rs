@@ -22,21 +22,16 @@
 //! Executor threads only.
 
 mod addresses;
-mod authentication;
 mod batch_keys;
 mod decompressing;
 mod fetch;
 mod hidden;
-mod in_flight;
 mod open_batch;
 mod pace;
-mod place;
 mod produce;
 mod recordless;
 mod refusal;
 mod seal_batch;
-mod seal_wait;
-mod sequence_guard;
 mod session;
 mod told_gaps;
 mod topics;
@@ -55,8 +50,8 @@ use crate::protocol::hops::Identity;
 
 pub use crate::messages::{HiddenBrokers, LearnedAddress};
 pub use addresses::{AddressBook, ListenerMap};
+pub use produce::{GuardFull, ProducerSequence, SequenceGuard};
 pub use refusal::{FetchRefusal, KekName, ProduceRefusal};
-pub use sequence_guard::{GuardFull, ProducerSequence, SequenceGuard};
 pub use session::{Session, Step, Wait};
 pub use topics::{ClusterRules, Topic};
 pub use work::{TURN_BYTES, Work};

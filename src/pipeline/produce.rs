@@ -8,7 +8,7 @@
 //! - PRODUCE-SEAL-2: with acks=0 there is no answer to put a refusal into: the connection is closed, and nothing of the
 //!   request is sent.
 //! - PRODUCE-SEAL-3: an outage of the KMS is waited out like a key that is late: a refusal costs a plain producer the order of
-//!   its records, being held costs nobody anything but time. What is waited for at all: [`super::seal_wait`].
+//!   its records, being held costs nobody anything but time. What is waited for at all: [`seal_wait`].
 //! - PRODUCE-SEAL-4: what is remembered of refusals grows with the request: topic and text are shared, and more than
 //!   [`REFUSED_PARTITIONS_MAX`] of them close the connection.
 //! - PRODUCE-SEAL-5: the work stops when the turn is over ([`super::work`]), in the middle of a batch too, and goes on there.
@@ -24,16 +24,17 @@
 
 mod judging;
 mod refusals;
+mod seal_wait;
+mod sequence_guard;
 mod writing;
 
 use std::time::Instant;
 
 use self::judging::{Decision, Judging, Verdict};
+use self::seal_wait::SealWait;
 use super::Pipeline;
 use super::refusal::ProduceRefusal;
 use super::seal_batch::{SealDraft, SealingPool};
-use super::seal_wait::SealWait;
-use super::sequence_guard::SequenceGuard;
 use super::topics::Topic;
 use super::work::{PARSED_BYTES, PARSING_WORK};
 use crate::envelope::SaltSource;
@@ -42,6 +43,8 @@ use crate::metrics::CloseReason;
 use crate::protocol::produce_request::{ProduceRequest, Rewriting};
 use crate::protocol::produce_response::Refusal;
 use crate::record_batch::BatchHeader;
+
+pub use self::sequence_guard::{GuardFull, ProducerSequence, SequenceGuard};
 
 /// What requests use one after the other; one per executor.
 pub(super) struct ProducePool {

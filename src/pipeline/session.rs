@@ -15,7 +15,10 @@
 
 mod announced;
 mod draft;
-mod question;
+mod in_flight;
+mod login;
+mod own_requests;
+mod place;
 mod requests;
 mod responses;
 
@@ -24,15 +27,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::draft::Draft;
+use self::in_flight::{Answer, InFlight, Pending};
+use self::login::Login;
+use self::place::Place;
 use super::Pipeline;
 use super::addresses::ListenerMap;
-use super::authentication::Authentication;
 use super::fetch::FetchWork;
-use super::in_flight::{Answer, InFlight, Pending};
 use super::pace::Pace;
-use super::place::Place;
-use super::produce::ProduceWork;
-use super::sequence_guard::SequenceGuard;
+use super::produce::{ProduceWork, SequenceGuard};
 use super::told_gaps::ToldGaps;
 use crate::config::{HostPort, Limits};
 use crate::identity::Client;
@@ -80,7 +82,7 @@ pub struct Session {
     connection: u32,
     client: Client,
     in_flight: InFlight,
-    authentication: Authentication,
+    login: Login,
     guard: SequenceGuard,
     /// Bytes of the current frame that are still to be streamed.
     request_left: usize,
@@ -166,7 +168,7 @@ impl Session {
             connection,
             client: Client::default(),
             in_flight: InFlight::new(limits.in_flight_requests_max, limits.in_flight_bytes_max),
-            authentication: Authentication::default(),
+            login: Login::default(),
             guard: SequenceGuard::default(),
             request_left: 0,
             response_left: 0,
@@ -247,7 +249,7 @@ impl Session {
 
     /// Whether the broker has shown that it takes this client.
     pub fn is_proven(&self) -> bool {
-        self.authentication.is_proven()
+        self.login.is_proven()
     }
 
     /// Whether the broker has a whole request of the client, or of the session itself, to answer.
@@ -258,7 +260,7 @@ impl Session {
     /// Whether the broker has shown for certain that the client is logged in, or need not be: only then are records worked on,
     /// and long requests taken.
     pub fn is_logged_in(&self) -> bool {
-        self.authentication.is_logged_in()
+        self.login.is_logged_in()
     }
 
     /// Whether the broker has answered anything at all.
@@ -334,7 +336,7 @@ impl Session {
     fn note_request(&mut self, pipeline: &mut Pipeline, head: RequestHead, bytes: usize, answer: Answer) {
         pipeline.metrics.frames(Direction::Request).frame(head.api_key);
         pipeline.metrics.gauges.requests_in_flight += 1;
-        self.authentication.requested(head.api_key);
+        self.login.requested(head.api_key);
         self.begun = true;
         self.in_flight.push(Pending {
             api_key: head.api_key,
@@ -357,7 +359,7 @@ impl Session {
         self.heard |= !matches!(pending.answer, Answer::Local(_));
         pipeline.metrics.gauges.requests_in_flight =
             pipeline.metrics.gauges.requests_in_flight.saturating_sub(1);
-        self.authentication.answered(pending.api_key, sasl_error);
+        self.login.answered(pending.api_key, sasl_error);
         Some(pending)
     }
 }

@@ -4,13 +4,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{ProduceFrame, ProduceWork};
+use super::seal_wait::Patience;
+use super::{ProduceFrame, ProduceWork, ProducerSequence, SequenceGuard};
 use crate::keys::{Lookup, SealingShare};
 use crate::metrics::CloseReason;
 use crate::pipeline::Pipeline;
 use crate::pipeline::refusal::ProduceRefusal;
-use crate::pipeline::seal_wait::Patience;
-use crate::pipeline::sequence_guard::{ProducerSequence, SequenceGuard};
 use crate::pipeline::topics::Topic;
 use crate::pipeline::work::{PARTITION_WORK, Work};
 use crate::record_batch::header::stored_crc;

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{ProduceFrame, ProduceWork, Verdict, index_of, record_count};
+use super::{ProduceFrame, ProduceWork, SequenceGuard, Verdict, index_of, record_count};
 use crate::metrics::{CloseReason, Direction, RefusalReason};
 use crate::pipeline::refusal::ProduceRefusal;
-use crate::pipeline::sequence_guard::SequenceGuard;
 use crate::pipeline::{Cluster, Pipeline, Refused};
 use crate::protocol::error_code;
 use crate::protocol::produce_response::{Refusal, visit_errors};

@@ -1,12 +1,11 @@
 //! A Produce request written anew: each partition is kept, cut, or sealed into the output.
 
 use super::judging::{Decision, Key, Verdict};
-use super::{ProduceFrame, ProduceWork, Produced, REFUSED_PARTITIONS_MAX, Stop, index_of};
+use super::{ProduceFrame, ProduceWork, Produced, REFUSED_PARTITIONS_MAX, SequenceGuard, Stop, index_of};
 use crate::metrics::CloseReason;
 use crate::pipeline::Pipeline;
 use crate::pipeline::refusal::ProduceRefusal;
 use crate::pipeline::seal_batch::{SealContext, SealDraft, Sealed, has_room};
-use crate::pipeline::sequence_guard::SequenceGuard;
 use crate::pipeline::work::{PARTITION_WORK, STEP_MAX};
 use crate::protocol::frame::LENGTH_PREFIX_BYTES;
 use crate::protocol::produce_request::Writing;

@@ -1,11 +1,11 @@
 //! How long a frame is that is going to be held, as soon as it says so.
 
+use super::in_flight::Answer;
 use super::requests::request_head;
 use super::responses::RESPONSE_BYTES_MIN;
 use super::{Session, frame_length};
 use crate::metrics::Direction;
-use crate::pipeline::authentication::API_VERSIONS;
-use crate::pipeline::in_flight::Answer;
+use crate::protocol::api_key::API_VERSIONS;
 use crate::protocol::frame::LENGTH_PREFIX_BYTES;
 use crate::protocol::hops;
 use crate::protocol::policy::{RequestHandling, api_policy};

@@ -3,15 +3,15 @@
 use std::time::Instant;
 
 use super::draft::{Draft, Made};
+use super::in_flight::{Answer, Pending};
+use super::login::{self, is_ordinary};
 use super::{
     FULL_RETRY, Held, HeldProduce, Next, Session, Step, Wait, end_of_run, frame_length, malformed, park,
 };
 use crate::metrics::{CloseReason, Direction, TimeKind};
 use crate::pipeline::Pipeline;
-use crate::pipeline::authentication::{self, API_VERSIONS, SASL_AUTHENTICATE, is_ordinary};
-use crate::pipeline::in_flight::{Answer, Pending};
 use crate::pipeline::produce::{ProduceFrame, ProduceWork, Produced};
-use crate::protocol::api_key::FETCH;
+use crate::protocol::api_key::{API_VERSIONS, FETCH, SASL_AUTHENTICATE};
 use crate::protocol::frame::{LENGTH_PREFIX_BYTES, RequestHead};
 use crate::protocol::hops::{self, Way};
 use crate::protocol::policy::{ApiPolicy, RequestHandling, ResponseHandling, api_policy};
@@ -91,7 +91,7 @@ impl Session {
         let policy = api_policy(head.api_key).ok_or(CloseReason::DeniedApi)?;
         let local = head.api_key == API_VERSIONS && head.api_version > policy.max;
         self.check_request(pipeline, policy, head, frame_bytes, local)?;
-        if !self.authentication.permits(head.api_key) {
+        if !self.login.permits(head.api_key) {
             // AUTH-5
             if !is_ordinary(head.api_key) || !self.in_flight.iter().any(is_token) {
                 return Err(CloseReason::DeniedApi);
@@ -179,7 +179,7 @@ impl Session {
         }
         let limits = &pipeline.limits;
         let bytes_max = if policy.before_auth {
-            authentication::FRAME_BYTES_MAX.min(limits.unauthenticated_request_bytes_max)
+            login::FRAME_BYTES_MAX.min(limits.unauthenticated_request_bytes_max)
         } else {
             limits.request_bytes_max
         };
@@ -311,7 +311,7 @@ impl Session {
         if acks == 0 {
             // No answer will come.
             pipeline.metrics.frames(Direction::Request).frame(head.api_key);
-            self.authentication.requested(head.api_key);
+            self.login.requested(head.api_key);
         } else {
             // Refusals are memory, whatever became of the frame.
             let refusal_bytes: usize = refusals.iter().map(Refusal::bytes).sum();

@@ -3,17 +3,16 @@
 use std::time::{Duration, Instant};
 
 use super::draft::{Draft, Made};
+use super::in_flight::{Answer, Pending};
+use super::place::Whereabouts;
 use super::{
     FULL_RETRY, HeldFetch, Learning, Next, Session, Step, Wait, end_of_run, frame_length, malformed, park,
 };
 use crate::metrics::{CloseReason, TimeKind};
 use crate::pipeline::Pipeline;
-use crate::pipeline::authentication::{API_VERSIONS, SASL_AUTHENTICATE};
 use crate::pipeline::fetch::{FetchFrame, FetchWork, Fetched};
 use crate::pipeline::hidden::NamedBrokers;
-use crate::pipeline::in_flight::{Answer, Pending};
-use crate::pipeline::place::Whereabouts;
-use crate::protocol::api_key::{FETCH, FIND_COORDINATOR, METADATA, PRODUCE};
+use crate::protocol::api_key::{API_VERSIONS, FETCH, FIND_COORDINATOR, METADATA, PRODUCE, SASL_AUTHENTICATE};
 use crate::protocol::frame::{LENGTH_PREFIX_BYTES, response_correlation_id, response_header_end};
 use crate::protocol::policy::{api_policy, response_header_flexible};
 use crate::protocol::{addresses, api_versions, produce_response};

@@ -10,17 +10,17 @@ use std::collections::VecDeque;
 use crate::protocol::produce_response::Refusal;
 
 /// One request on its way.
-pub(crate) struct Pending {
-    pub(crate) api_key: i16,
-    pub(crate) api_version: i16,
-    pub(crate) correlation_id: i32,
+pub(super) struct Pending {
+    pub(super) api_key: i16,
+    pub(super) api_version: i16,
+    pub(super) correlation_id: i32,
     /// Bytes of the request's frame, for the bound.
-    pub(crate) bytes: usize,
-    pub(crate) answer: Answer,
+    pub(super) bytes: usize,
+    pub(super) answer: Answer,
 }
 
 /// What is done with the answer.
-pub(crate) enum Answer {
+pub(super) enum Answer {
     /// Streamed through unread.
     Stream,
     /// Held whole and rewritten as its API demands.
@@ -34,7 +34,7 @@ pub(crate) enum Answer {
 }
 
 /// The queue; see the module.
-pub(crate) struct InFlight {
+pub(super) struct InFlight {
     queue: VecDeque<Pending>,
     bytes: usize,
     requests_max: usize,
@@ -42,7 +42,7 @@ pub(crate) struct InFlight {
 }
 
 impl InFlight {
-    pub(crate) fn new(requests_max: usize, bytes_max: usize) -> Self {
+    pub(super) fn new(requests_max: usize, bytes_max: usize) -> Self {
         Self {
             queue: VecDeque::new(),
             bytes: 0,
@@ -52,21 +52,21 @@ impl InFlight {
     }
 
     /// Whether a request of `bytes` may be sent now (FLIGHT-2).
-    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
         self.queue.is_empty()
             || (self.queue.len() < self.requests_max && self.bytes.saturating_add(bytes) <= self.bytes_max)
     }
 
-    pub(crate) fn push(&mut self, pending: Pending) {
+    pub(super) fn push(&mut self, pending: Pending) {
         self.bytes = self.bytes.saturating_add(pending.bytes);
         self.queue.push_back(pending);
     }
 
-    pub(crate) fn front(&self) -> Option<&Pending> {
+    pub(super) fn front(&self) -> Option<&Pending> {
         self.queue.front()
     }
 
-    pub(crate) fn pop(&mut self) -> Option<Pending> {
+    pub(super) fn pop(&mut self) -> Option<Pending> {
         let pending = self.queue.pop_front()?;
         self.bytes = self.bytes.saturating_sub(pending.bytes);
         if self.queue.is_empty() && self.queue.capacity() > IDLE_CAPACITY_MAX {
@@ -75,15 +75,15 @@ impl InFlight {
         Some(pending)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Pending> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Pending> {
         self.queue.iter()
     }
 
-    pub(crate) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.queue.len()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
 }

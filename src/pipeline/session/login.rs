@@ -12,16 +12,14 @@
 //!   other request with an error before it closes.
 //! - AUTH-5: an ordinary request that comes behind a token waits for its answer: a broker reads it when the exchange is over.
 
-/// A broker's `sasl.server.max.receive.size` default, applied to every frame of the exchange and to ApiVersions.
-pub(crate) const FRAME_BYTES_MAX: usize = 524_288;
+use crate::protocol::api_key::{API_VERSIONS, SASL_AUTHENTICATE, SASL_HANDSHAKE};
 
-pub(crate) const SASL_HANDSHAKE: i16 = 17;
-pub(crate) const API_VERSIONS: i16 = 18;
-pub(crate) const SASL_AUTHENTICATE: i16 = 36;
+/// A broker's `sasl.server.max.receive.size` default, applied to every frame of the exchange and to ApiVersions.
+pub(super) const FRAME_BYTES_MAX: usize = 524_288;
 
 /// The state of one connection's login.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Authentication {
+pub(super) struct Login {
     exchange: Exchange,
     /// A round of the exchange was accepted.
     accepted: bool,
@@ -43,9 +41,9 @@ enum Exchange {
     Again,
 }
 
-impl Authentication {
+impl Login {
     /// Whether a request may be sent now; `false` closes the connection, as a broker would.
-    pub(crate) fn permits(&self, api_key: i16) -> bool {
+    pub(super) fn permits(&self, api_key: i16) -> bool {
         match (self.exchange, api_key) {
             (Exchange::None | Exchange::Done, SASL_AUTHENTICATE) => false,
             (Exchange::First, key) => matches!(key, SASL_HANDSHAKE | API_VERSIONS | SASL_AUTHENTICATE),
@@ -54,7 +52,7 @@ impl Authentication {
     }
 
     /// Notes a request that is being passed on.
-    pub(crate) fn requested(&mut self, api_key: i16) {
+    pub(super) fn requested(&mut self, api_key: i16) {
         match api_key {
             SASL_HANDSHAKE => {
                 self.exchange = match self.exchange {
@@ -70,7 +68,7 @@ impl Authentication {
     }
 
     /// Notes an answer: `error_code` of a SaslAuthenticate answer, 0 for any other.
-    pub(crate) fn answered(&mut self, api_key: i16, error_code: i16) {
+    pub(super) fn answered(&mut self, api_key: i16, error_code: i16) {
         match api_key {
             SASL_HANDSHAKE | API_VERSIONS => {}
             SASL_AUTHENTICATE => {
@@ -91,35 +89,34 @@ impl Authentication {
     }
 
     /// Whether the broker has shown that it takes this client: it accepted a login, or answered an ordinary request.
-    pub(crate) fn is_proven(&self) -> bool {
+    pub(super) fn is_proven(&self) -> bool {
         self.accepted || self.answered
     }
 
     /// The broker has named brokers (AUTH-4).
-    pub(crate) fn named_brokers(&mut self) {
+    pub(super) fn named_brokers(&mut self) {
         self.logged_in = true;
     }
 
     /// Whether it is certain that the client is logged in, or need not be (AUTH-4).
-    pub(crate) fn is_logged_in(&self) -> bool {
+    pub(super) fn is_logged_in(&self) -> bool {
         self.logged_in
     }
 }
 
 /// Whether a broker takes requests of this API from nobody who is not logged in.
-pub(crate) fn is_ordinary(api_key: i16) -> bool {
+pub(super) fn is_ordinary(api_key: i16) -> bool {
     !matches!(api_key, SASL_HANDSHAKE | API_VERSIONS | SASL_AUTHENTICATE)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const METADATA: i16 = 3;
+    use crate::protocol::api_key::METADATA;
 
     #[test]
     fn between_handshake_and_success_only_the_exchange_passes() {
-        let mut state = Authentication::default();
+        let mut state = Login::default();
         assert!(state.permits(API_VERSIONS));
         state.requested(API_VERSIONS);
         state.answered(API_VERSIONS, 0);
@@ -146,7 +143,7 @@ mod tests {
 
     #[test]
     fn renewal_lets_earlier_answers_arrive() {
-        let mut state = Authentication::default();
+        let mut state = Login::default();
         state.requested(SASL_HANDSHAKE);
         state.answered(SASL_AUTHENTICATE, 0);
         state.requested(METADATA);
@@ -159,7 +156,7 @@ mod tests {
 
     #[test]
     fn without_sasl_the_first_ordinary_answer_proves_the_client() {
-        let mut state = Authentication::default();
+        let mut state = Login::default();
         assert!(state.permits(METADATA));
         state.requested(METADATA);
         assert!(!state.is_proven());

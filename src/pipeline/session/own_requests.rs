@@ -8,12 +8,12 @@
 
 use std::time::{Duration, Instant};
 
+use super::in_flight::{Answer, Pending};
+use super::login::is_ordinary;
+use super::place::Whereabouts;
 use super::{Session, Step, Wait, malformed};
 use crate::metrics::CloseReason;
 use crate::pipeline::Pipeline;
-use crate::pipeline::authentication::is_ordinary;
-use crate::pipeline::in_flight::{Answer, Pending};
-use crate::pipeline::place::Whereabouts;
 use crate::protocol::api_key::METADATA;
 use crate::protocol::brokers_request::{BROKERS_REQUEST_VERSION, write_brokers_request};
 use crate::protocol::frame::LENGTH_PREFIX_BYTES;
@@ -47,7 +47,7 @@ impl Session {
         }
         let bytes = write_brokers_request(CORRELATION_ID, out).map_err(malformed)?;
         pipeline.metrics.gauges.requests_in_flight += 1;
-        self.authentication.requested(METADATA);
+        self.login.requested(METADATA);
         self.in_flight.push(Pending {
             api_key: METADATA,
             api_version: BROKERS_REQUEST_VERSION,
@@ -74,7 +74,7 @@ impl Session {
             .take_answer(api_key, version, frame)
             .map_err(malformed)?;
         if told.any {
-            self.authentication.named_brokers();
+            self.login.named_brokers();
         }
         Ok(told.whereabouts)
     }
