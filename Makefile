@@ -4,6 +4,8 @@
 # The tests start brokers and clients of their own: more at once than two only makes them wait for each other.
 TEST_THREADS ?= 2
 CARGO ?= cargo
+# All that is checked and tested; a program that is released is built without it.
+WHOLE = --workspace --locked --features bench-harness/measurements
 
 .PHONY: build check test
 
@@ -12,10 +14,10 @@ build:
 
 check:
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
-	$(CARGO) test --workspace --lib --bins --locked
+	$(CARGO) clippy $(WHOLE) --all-targets -- -D warnings
+	$(CARGO) test $(WHOLE) --lib --bins
 
 test:
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
-	RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --workspace --locked --no-fail-fast
+	$(CARGO) clippy $(WHOLE) --all-targets -- -D warnings
+	RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test $(WHOLE) --no-fail-fast

@@ -61,30 +61,75 @@
 //! - *refuse*: not store or not deliver, with a Kafka code; *outage* and *verdict*: a KMS that does not answer, and one that says no.
 //!
 //! `docs/glossary.md` has the others.
+//!
+//! # Surface
+//!
+//! The program needs [`main`] and nothing else, and without features nothing else is public: the compiler then names whatever
+//! nobody uses. With the feature `testing`, which tests, fuzzers and measurements turn on, the modules are public too, and what only
+//! they need is there.
 
-pub mod admin;
-pub mod channel;
-pub mod cli;
-pub mod clocks;
-pub mod config;
+#![cfg_attr(
+    not(feature = "testing"),
+    allow(
+        unreachable_pub,
+        reason = "what is public inside is judged with the feature, and what is dead without it"
+    )
+)]
+
+cfg_if::cfg_if! {
+    if #[cfg(feature = "testing")] {
+        pub mod admin;
+        pub mod channel;
+        pub mod cli;
+        pub mod clocks;
+        pub mod config;
+        pub mod crypto;
+        pub mod durable_file;
+        pub mod envelope;
+        pub mod foreign;
+        pub mod identity;
+        pub mod kafka_client;
+        pub mod keys;
+        pub mod kms;
+        pub mod metrics;
+        pub mod pipeline;
+        pub mod protocol;
+        pub mod record_batch;
+        pub mod ring;
+        pub mod rules;
+        pub mod self_check;
+        pub mod server;
+    } else {
+        mod admin;
+        mod channel;
+        mod cli;
+        mod clocks;
+        mod config;
+        mod crypto;
+        mod durable_file;
+        mod envelope;
+        mod foreign;
+        mod identity;
+        mod kafka_client;
+        mod keys;
+        mod kms;
+        mod metrics;
+        mod pipeline;
+        mod protocol;
+        mod record_batch;
+        mod ring;
+        mod rules;
+        mod self_check;
+        mod server;
+    }
+}
 mod connection;
-pub mod crypto;
-pub mod durable_file;
-pub mod envelope;
 mod executor;
-pub mod foreign;
 mod growing;
-pub mod identity;
-pub mod kafka_client;
-pub mod keys;
-pub mod kms;
 mod messages;
-pub mod metrics;
-pub mod pipeline;
-pub mod protocol;
-pub mod record_batch;
 mod repeats;
-pub mod ring;
-pub mod rules;
-pub mod self_check;
-pub mod server;
+
+/// The program: reads the command line, does what it says, and says how that ended.
+pub fn main() -> std::process::ExitCode {
+    cli::main(server::run)
+}

@@ -2,10 +2,13 @@
 
 use std::process::ExitCode;
 
+#[cfg(all(feature = "testing", not(debug_assertions)))]
+compile_error!("the program is released without the feature `testing`: build it by `make build`");
+
 /// Gives memory back per thread and without a global lock.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    sealwire::cli::main(sealwire::server::run)
+    sealwire::main()
 }

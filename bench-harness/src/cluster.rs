@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::children::pause;
 use crate::load::{Exchange, Load};
 use crate::proxy::{Proxy, Setup};
-use crate::{Failure, wire};
+use crate::{Failure, contains, wire};
 
 /// The topic that a rule seals.
 pub(crate) const SEALED: &str = "sealed";
@@ -107,11 +107,6 @@ fn record_bytes(batch: &Bytes) -> &[u8] {
     batch
         .get(sealwire::record_batch::HEADER_BYTES..)
         .unwrap_or_default()
-}
-
-/// Whether `needle` is somewhere in `bytes`.
-pub(crate) fn contains(bytes: &[u8], needle: &[u8]) -> bool {
-    bytes.windows(needle.len()).any(|window| window == needle)
 }
 
 #[cfg(test)]

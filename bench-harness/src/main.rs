@@ -1,5 +1,8 @@
 //! Sealwire's harness: a quickstart that needs nothing installed, and the measurements behind `perf/`.
 //!
+//! The measurements drive the library's insides and are built with the feature `measurements` only, so that what is built without
+//! it holds no program with those insides open.
+//!
 //! Everything listens on 127.0.0.1, and every process that is started is stopped by its id.
 
 #![allow(
@@ -9,26 +12,33 @@
 )]
 
 mod children;
+#[cfg(feature = "measurements")]
 mod cluster;
+#[cfg(feature = "measurements")]
 mod haproxy;
+#[cfg(feature = "measurements")]
 mod hostile;
+#[cfg(feature = "measurements")]
 mod layers;
+#[cfg(feature = "measurements")]
 mod load;
+#[cfg(feature = "measurements")]
 mod memory;
 mod ports;
 mod proxy;
 mod quickstart;
+#[cfg(feature = "measurements")]
 mod relay;
+#[cfg(feature = "measurements")]
 mod results;
+#[cfg(feature = "measurements")]
 mod usage;
+#[cfg(feature = "measurements")]
 mod wire;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-
-// A crate that is listed and not named would not be linked, and with it the ring flags: see `sealwire::ring`.
-use sealwire as _;
 
 /// Quickstart and measurements for Sealwire.
 #[derive(Parser)]
@@ -43,25 +53,38 @@ enum Command {
     /// Three mock brokers, a keystore, the real proxy and a real client: shows what is sent, stored and read.
     Quickstart(quickstart::Options),
     /// CPU per GB of Sealwire, passing and sealing, against HAProxy as a TCP relay.
+    #[cfg(feature = "measurements")]
     Relay(relay::Options),
     /// The envelope by itself: nanoseconds a record, milliseconds a GB.
+    #[cfg(feature = "measurements")]
     Layers(layers::Options),
     /// Resident memory of idle and of busy connections.
+    #[cfg(feature = "measurements")]
     Memory(memory::Options),
     /// The hostile set: the longest step, and how long a neighbour waits.
+    #[cfg(feature = "measurements")]
     Hostile(hostile::Options),
 }
 
 /// Whatever went wrong, in a sentence for the person at the terminal.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
+/// Whether `needle` is somewhere in `bytes`.
+fn contains(bytes: &[u8], needle: &[u8]) -> bool {
+    bytes.windows(needle.len()).any(|window| window == needle)
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = children::stop_on_signals().and_then(|()| match arguments.command {
         Command::Quickstart(options) => quickstart::run(&options),
+        #[cfg(feature = "measurements")]
         Command::Relay(options) => relay::run(&options),
+        #[cfg(feature = "measurements")]
         Command::Layers(options) => layers::run(&options),
+        #[cfg(feature = "measurements")]
         Command::Memory(options) => memory::run(&options),
+        #[cfg(feature = "measurements")]
         Command::Hostile(options) => hostile::run(&options),
     });
     match done {

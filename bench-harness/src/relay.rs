@@ -222,7 +222,7 @@ fn report(options: &Options, samples: &[Sample]) -> Result<(), Failure> {
     )?;
     let table = results::table(&rows)?;
     let text = format!(
-        "# Relay: CPU per GB\n\nWritten by `cargo run --release -p bench-harness -- relay`. 1 KiB records, one executor on core 0, load and broker on core 1. \
+        "# Relay: CPU per GB\n\nWritten by `cargo run --release -p bench-harness --features measurements -- relay`. 1 KiB records, one executor on core 0, load and broker on core 1. \
          GB: 10^9 bytes of requests and responses as the client has them. Ratios are taken within a round.\n\n{description}\n\n{table}"
     );
     std::fs::write(directory.join("relay.md"), text)?;

@@ -471,7 +471,10 @@ fn commands_in_documents_exist() {
                 let line = line.split(" #").next().unwrap_or_default().trim();
                 if let Some(target) = line.strip_prefix("make ") {
                     assert!(makefile.contains(&format!("\n{target}:")), "{document}: {line}");
-                } else if let Some((_, command)) = line.split_once("-p bench-harness -- ") {
+                } else if let Some((_, command)) = line
+                    .split_once("-p bench-harness")
+                    .and_then(|(_, rest)| rest.split_once(" -- "))
+                {
                     let name = command.split(' ').next().unwrap_or_default();
                     let subcommand = name[..1].to_uppercase() + &name[1..];
                     assert!(harness.contains(&format!("{subcommand}(")), "{document}: {line}");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::exchange::{Place, Record};
 use crate::Failure;
-use crate::cluster::contains;
+use crate::contains;
 
 /// Prints the three views of each record, and fails if one of them is not what it has to be.
 pub(super) fn side_by_side(
