@@ -51,7 +51,7 @@ use crate::channel::{Receiver, Sender};
 use crate::clocks::Clocks;
 use crate::connection::{Relay, Turn};
 use crate::identity::Client;
-use crate::keys::{Applied, KeyReply, KeyRequest};
+use crate::keys::{KeyReply, KeyRequest};
 use crate::messages::{Accepted, ControlRequest, ExecutorMessage, Notice, NoticeKind, Seats};
 use crate::metrics::CloseReason;
 use crate::pipeline::{Pipeline, Session};
@@ -199,10 +199,7 @@ impl Executor {
     fn take_key_replies(&mut self, context: &mut std::task::Context<'_>) {
         let mut news = false;
         while let Poll::Ready(reply) = self.key_replies.poll_recv(context) {
-            let mut pipeline = self.shared.pipeline.borrow_mut();
-            if pipeline.keys.apply(reply, Instant::now()) == Applied::Dropped {
-                pipeline.forget_keys();
-            }
+            self.shared.pipeline.borrow_mut().apply(reply, Instant::now());
             news = true;
         }
         if news {

@@ -12,23 +12,23 @@
 
 pub mod fault;
 pub mod file;
+mod kek_names;
 pub mod keystore;
+
+pub use kek_names::KekNames;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use crate::crypto::SecretKey;
-use crate::envelope::KekId;
 
 /// One key management service. Calls are answered on the control thread's runtime and may be dropped at any await.
 #[async_trait]
 pub trait Kms: Send + Sync {
-    /// What wrapped DEKs of `kek` start with; needs no call and no existing KEK.
-    ///
-    /// # Errors
-    /// [`KmsError::KekNotFound`] when no KEK can have this name.
-    fn kek_id(&self, kek: &str) -> Result<KekId, KmsError>;
+    /// How names of KEKs become what wrapped DEKs start with; needs no call and no existing KEK. The key service asks a few times
+    /// a second and pushes what changed to executors.
+    fn kek_names(&self) -> KekNames;
 
     /// A fresh DEK, in clear and wrapped under the current version of `kek`.
     ///

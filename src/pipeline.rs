@@ -39,14 +39,15 @@ mod work;
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::clocks::{ClockWatch, Clocks};
 use crate::config::Limits;
 use crate::identity::Client;
-use crate::keys::{ExecutorKeys, KeyOptions};
-use crate::kms::Kms;
+use crate::keys::{Applied, ExecutorKeys, KeyOptions, KeyReply};
 use crate::metrics::{CloseReason, ExecutorMetrics, RefusalReason};
 use crate::protocol::hops::Identity;
+use crate::rules::KmsIndex;
 
 pub use crate::messages::{HiddenBrokers, LearnedAddress};
 pub use addresses::{AddressBook, ListenerMap};
@@ -224,9 +225,18 @@ impl Pipeline {
         clusters.flat_map(|cluster| cluster.hidden.take_news()).collect()
     }
 
-    /// Forgets sub-keys that were derived from keys which were just dropped.
-    pub fn forget_keys(&mut self) {
-        self.fetch.opening.forget();
+    /// Takes in what the key service says; whatever waits for keys is to look again.
+    pub fn apply(&mut self, reply: KeyReply, now: Instant) {
+        match self.keys.apply(reply, now) {
+            Applied::Answered => {}
+            // Sub-keys were derived from the keys that were just dropped.
+            Applied::Dropped => self.fetch.opening.forget(),
+            Applied::Named { kms, names } => {
+                for cluster in &mut self.clusters {
+                    cluster.rules.name_keks(KmsIndex(kms), names);
+                }
+            }
+        }
     }
 
     /// Whether the frame of this connection may take more memory than is usual (PIPELINE-6).
@@ -282,9 +292,6 @@ impl Pipeline {
         });
     }
 }
-
-/// Names KEKs for the comparison with what a record says; pure, whatever the KMS.
-pub type KmsList = Arc<[Arc<dyn Kms>]>;
 
 /// Events kept for the audit log between two ticks of the executor; more are counted as refusals only.
 pub const AUDIT_EVENTS_MAX: usize = 1024;

@@ -47,7 +47,7 @@ use crate::kms::Kms;
 use crate::kms::file::FileKms;
 use crate::kms::keystore::KeystoreError;
 use crate::messages::Seats;
-use crate::pipeline::{AddressBook, Cluster, ClusterRules, KmsList, ListenerMap, Pipeline};
+use crate::pipeline::{AddressBook, Cluster, ClusterRules, ListenerMap, Pipeline};
 use crate::protocol::hops::Identity;
 use crate::ring;
 use crate::self_check::{self, descriptors::Descriptors};
@@ -223,7 +223,7 @@ impl Server {
         getrandom::fill(&mut identity).map_err(|error| ServerError::Control(io::Error::other(error)))?;
         let (control_sender, control_receiver) = channel(CONTROL_CAPACITY);
         let (key_sender, key_receiver) = channel(KEY_CAPACITY);
-        let kms_list: KmsList = self.kms.iter().map(|named| Arc::clone(&named.kms)).collect();
+        let kms_list: Arc<[Arc<dyn Kms>]> = self.kms.iter().map(|named| Arc::clone(&named.kms)).collect();
 
         let mut executors = Threads::default();
         let mut key_replies = Vec::new();
@@ -251,7 +251,7 @@ impl Server {
                 started: started_sender,
                 alive,
             };
-            let pipeline = pipeline_maker(executor, &self.config, &options, &kms_list, &self.books, identity);
+            let pipeline = pipeline_maker(executor, &self.config, &options, &self.books, identity);
             let handle =
                 spawn(setup, pipeline).map_err(|error| ServerError::Executor(executor, error.to_string()))?;
             executors.add(message_sender, handle);
@@ -364,7 +364,6 @@ fn pipeline_maker(
     executor: usize,
     config: &Config,
     options: &KeyOptions,
-    kms: &KmsList,
     books: &[AddressBook],
     identity: Identity,
 ) -> impl FnOnce() -> Pipeline + Send + 'static {
@@ -378,7 +377,6 @@ fn pipeline_maker(
             (
                 Arc::<str>::from(cluster.name.as_str()),
                 cluster.rules.clone(),
-                Arc::clone(kms),
                 book.clone(),
             )
         })
@@ -386,9 +384,7 @@ fn pipeline_maker(
     move || {
         let clusters = clusters
             .into_iter()
-            .map(|(name, rules, kms, book)| {
-                Cluster::new(ClusterRules::new(name, rules, kms, limits.topics_max), book)
-            })
+            .map(|(name, rules, book)| Cluster::new(ClusterRules::new(name, rules, limits.topics_max), book))
             .collect();
         let mut pipeline = Pipeline::new(executor, limits, &options, clusters);
         pipeline.identity = identity;

@@ -25,6 +25,7 @@ use super::KeyOptions;
 use super::refusals::Refusals;
 use super::request::{DeliveredDek, Demand, KeyFailure, KeyReply, KeyRequest, Urgency};
 use crate::envelope::OpeningKey;
+use crate::kms::KekNames;
 
 pub use self::share::SealingShare;
 
@@ -45,6 +46,13 @@ pub enum Applied {
     Answered,
     /// Keys were taken away: whatever else remembers one ([`crate::envelope::Opener::forget`]) must forget it.
     Dropped,
+    /// What topics were resolved to ([`crate::pipeline::ClusterRules::name_keks`]) is to be resolved anew.
+    Named {
+        /// The KMS.
+        kms: usize,
+        /// What its KEKs are called in records.
+        names: KekNames,
+    },
 }
 
 /// Keys of one executor.
@@ -199,6 +207,7 @@ impl ExecutorKeys {
                 }
                 Applied::Answered
             }
+            KeyReply::KekNames { kms, names } => Applied::Named { kms, names },
             KeyReply::Released { kms, kek } => {
                 self.withdraw(&(kms, kek));
                 Applied::Dropped

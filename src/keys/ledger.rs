@@ -20,7 +20,7 @@ use super::request::{Demand, KeyFailure, KeyReply, KeyRequest};
 use super::{KeyOptions, Urgency};
 use crate::crypto::SecretKey;
 use crate::envelope::WrappedDek;
-use crate::kms::{GeneratedDek, KmsError};
+use crate::kms::{GeneratedDek, KekNames, KmsError};
 
 /// How often one KMS is to be asked what it was asked before; see [`crate::kms::Kms`].
 #[derive(Debug, Clone, Copy)]
@@ -208,6 +208,13 @@ impl Ledger {
     pub fn drop_sealing(&mut self) {
         for lane in &mut self.lanes {
             lane.sealing.drop_all(&mut self.outboxes);
+        }
+    }
+
+    /// Tells every executor what KEKs of a KMS are called in records, before any key that is delivered later.
+    pub fn push_kek_names(&mut self, kms: usize, names: KekNames) {
+        for executor in 0..self.outboxes.0.len() {
+            self.outboxes.push(executor, KeyReply::KekNames { kms, names });
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::crypto::SecretKey;
-use crate::kms::KmsError;
+use crate::kms::{KekNames, KmsError};
 
 /// From an executor to the key service. `kms` is the index of the KMS in the configuration, `executor` the sender's.
 pub enum KeyRequest {
@@ -83,6 +83,13 @@ pub enum KeyReply {
         kms: usize,
         /// Name of the KEK.
         kek: Arc<str>,
+    },
+    /// What KEKs of a KMS are called in records from now on.
+    KekNames {
+        /// Which KMS.
+        kms: usize,
+        /// The names.
+        names: KekNames,
     },
     /// Drop every key, sealing or opened, whose wrapped form starts with `prefix`.
     Revoked {

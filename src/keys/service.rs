@@ -22,7 +22,7 @@ use crate::channel::{Receiver, Sender};
 use crate::clocks::{ClockWatch, Clocks};
 use crate::envelope::WrappedDek;
 use crate::foreign::Foreign;
-use crate::kms::{Kms, KmsError};
+use crate::kms::{KekNames, Kms, KmsError};
 use crate::repeats::{News, Repeats};
 
 /// One KMS as the configuration names it.
@@ -36,6 +36,8 @@ pub struct NamedKms {
 /// The key service of the process.
 pub struct KeyService {
     kms: Vec<NamedKms>,
+    /// As they were pushed to executors, in the order of `kms`.
+    kek_names: Vec<Option<KekNames>>,
     requests: Receiver<KeyRequest>,
     replies: Vec<Sender<KeyReply>>,
     ledger: Ledger,
@@ -66,9 +68,10 @@ impl KeyService {
                 verdict_memory: named.kms.verdict_memory(),
             })
             .collect();
-        Self {
+        let mut service = Self {
             ledger: Ledger::new(options, &intervals, replies.len()),
             statistics: Arc::new(KeyStatistics::new(kms.len())),
+            kek_names: vec![None; kms.len()],
             kms,
             requests,
             replies,
@@ -77,7 +80,11 @@ impl KeyService {
             call_timeout: options.call_timeout,
             refused: Repeats::new(),
             clocks: ClockWatch::default(),
-        }
+        };
+        // KEK-NAMES-1
+        service.push_kek_names();
+        service.send_replies();
+        service
     }
 
     /// Counters, for the metrics page.
@@ -100,6 +107,7 @@ impl KeyService {
                     for (named, statistics) in self.kms.iter().zip(&self.statistics.kms) {
                         statistics.set_stale(named.kms.is_stale());
                     }
+                    self.push_kek_names();
                     self.ledger.tick(Instant::now());
                 }
                 Some(ended) = self.calls.join_next_with_id() => self.end_call(ended),
@@ -111,6 +119,16 @@ impl KeyService {
                 }
                 // An executor empties its channel on each of its own ticks, without saying so.
                 () = tokio::time::sleep(RESEND_AFTER), if unsent => {}
+            }
+        }
+    }
+
+    /// Tells executors what KEKs are called in records, where that is not what they were told before.
+    fn push_kek_names(&mut self) {
+        for (kms, (named, pushed)) in self.kms.iter().zip(&mut self.kek_names).enumerate() {
+            let names = named.kms.kek_names();
+            if pushed.replace(names) != Some(names) {
+                self.ledger.push_kek_names(kms, names);
             }
         }
     }
@@ -302,7 +320,7 @@ async fn call(kms: Arc<dyn Kms>, job: Job, timeout: Duration) -> Answer {
 
 /// A DEK that does not name the KEK it was asked for would seal records that no rule opens: refused.
 async fn generate(kms: &dyn Kms, kek: &str) -> Result<crate::kms::GeneratedDek, KmsError> {
-    let id = kms.kek_id(kek)?;
+    let id = kms.kek_names().id(kek).ok_or(KmsError::KekNotFound)?;
     let generated = kms.generate_dek(kek).await?;
     if id.matches(&generated.wrapped) {
         Ok(generated)

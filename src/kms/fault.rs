@@ -19,9 +19,9 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use super::{GeneratedDek, Kms, KmsError};
+use super::{GeneratedDek, KekNames, Kms, KmsError};
 use crate::crypto::SecretKey;
-use crate::envelope::{KekId, WrappedDek};
+use crate::envelope::WrappedDek;
 
 /// The layer. A call is counted when it comes in, waits while it is held, then for the delay, then is refused or passed on.
 pub struct FaultyKms {
@@ -126,8 +126,8 @@ impl Faults {
 
 #[async_trait]
 impl Kms for FaultyKms {
-    fn kek_id(&self, kek: &str) -> Result<KekId, KmsError> {
-        self.inner.kek_id(kek)
+    fn kek_names(&self) -> KekNames {
+        self.inner.kek_names()
     }
 
     async fn generate_dek(&self, kek: &str) -> Result<GeneratedDek, KmsError> {
@@ -191,8 +191,8 @@ mod tests {
 
     #[async_trait]
     impl Kms for Fixed {
-        fn kek_id(&self, kek: &str) -> Result<KekId, KmsError> {
-            KekId::new(1, [0; 4], kek.as_bytes()).map_err(|_| KmsError::KekNotFound)
+        fn kek_names(&self) -> KekNames {
+            KekNames::as_written(1, [0; 4])
         }
         async fn generate_dek(&self, kek: &str) -> Result<GeneratedDek, KmsError> {
             let mut wrapped = Vec::new();

@@ -22,11 +22,11 @@ use async_trait::async_trait;
 
 use super::keystore::succession::{self, NotASuccessor};
 use super::keystore::{Keystore, KeystoreError, MasterKeySource, OpenKeystore, open_file, read_file};
-use super::{GeneratedDek, Kms, KmsError};
+use super::{GeneratedDek, KekNames, Kms, KmsError};
 use crate::crypto::{SecretKey, unwrap_key, wrap_key};
 use crate::durable_file::FileIdentity;
+use crate::envelope::WrappedDekError;
 use crate::envelope::wrapped_dek::{WrappedDek, provider};
-use crate::envelope::{KekId, WrappedDekError};
 
 /// A keystore file in use.
 pub struct FileKms {
@@ -185,8 +185,8 @@ impl FileKms {
 
 #[async_trait]
 impl Kms for FileKms {
-    fn kek_id(&self, kek: &str) -> Result<KekId, KmsError> {
-        KekId::new(provider::FILE_KEYSTORE, self.authority, kek.as_bytes()).map_err(|_| KmsError::KekNotFound)
+    fn kek_names(&self) -> KekNames {
+        KekNames::as_written(provider::FILE_KEYSTORE, self.authority)
     }
 
     async fn generate_dek(&self, kek: &str) -> Result<GeneratedDek, KmsError> {

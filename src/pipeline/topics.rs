@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::KmsList;
 use super::refusal::ProduceRefusal;
 use super::work::{RULE_WORK, Work};
 use crate::envelope::{Domain, KekId};
 use crate::foreign::Foreign;
+use crate::kms::KekNames;
 use crate::metrics::{ExecutorMetrics, TopicIndex};
-use crate::rules::{Action, RuleSet, TOPIC_NAME_BYTES_MAX, TopicRule, is_legal_topic_name};
+use crate::rules::{Action, KmsIndex, RuleSet, TOPIC_NAME_BYTES_MAX, TopicRule, is_legal_topic_name};
 
 /// A topic with its rule.
 pub struct Topic {
@@ -58,7 +58,8 @@ pub struct ClusterRules {
     /// The cluster's name in the configuration.
     pub name: Arc<str>,
     rules: RuleSet,
-    kms: KmsList,
+    /// What KEKs are called in records, by KMS.
+    kek_names: HashMap<KmsIndex, KekNames>,
     topics: HashMap<Box<str>, Rc<Topic>>,
     topics_max: usize,
     /// Where topics are counted that no rule names.
@@ -67,15 +68,21 @@ pub struct ClusterRules {
 
 impl ClusterRules {
     /// Rules of the cluster `name`; at most `topics_max` topics are remembered.
-    pub fn new(name: Arc<str>, rules: RuleSet, kms: KmsList, topics_max: usize) -> Self {
+    pub fn new(name: Arc<str>, rules: RuleSet, topics_max: usize) -> Self {
         Self {
             name,
             rules,
-            kms,
+            kek_names: HashMap::new(),
             topics: HashMap::new(),
             topics_max: topics_max.max(1),
             no_rule: None,
         }
+    }
+
+    /// Takes in what KEKs of a KMS are called in records; topics that were resolved are resolved anew.
+    pub fn name_keks(&mut self, kms: KmsIndex, names: KekNames) {
+        self.kek_names.insert(kms, names);
+        self.topics.clear();
     }
 
     /// The topic with its rule. A name that Kafka does not allow has none, and is not remembered: it may be of any length. A name
@@ -133,7 +140,7 @@ impl ClusterRules {
             topic.open_keks = seal
                 .open_keks
                 .iter()
-                .filter_map(|(kms, kek)| Some((kms.0, self.kms.get(kms.0)?.kek_id(kek).ok()?)))
+                .filter_map(|(kms, kek)| Some((kms.0, self.kek_names.get(kms)?.id(kek)?)))
                 .collect();
             topic.domains = std::iter::once(&seal.domain)
                 .chain(&seal.open_domains)

@@ -119,8 +119,7 @@ mod tests {
 
     use super::*;
     use crate::crypto::SecretKey;
-    use crate::envelope::KekId;
-    use crate::kms::GeneratedDek;
+    use crate::kms::{GeneratedDek, KekNames};
 
     const CONFIG: &str = r#"
 [kms.local]
@@ -167,8 +166,8 @@ kek = "missing"
 
     #[async_trait::async_trait]
     impl Kms for Keks {
-        fn kek_id(&self, _: &str) -> Result<KekId, KmsError> {
-            Err(KmsError::KekNotFound)
+        fn kek_names(&self) -> KekNames {
+            KekNames::as_written(0, [0; 4])
         }
 
         async fn generate_dek(&self, _: &str) -> Result<GeneratedDek, KmsError> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sealwire::keys::{KeyFailure, KeyReply};
+use sealwire::kms::KekNames;
 use sealwire::pipeline::Wait;
 
 use crate::rig::{Halt, OTHER, PAYMENTS, Rig, batch, dek, sealed};
@@ -152,6 +153,22 @@ fn a_key_of_a_kek_that_the_rule_does_not_name_is_never_asked_for() {
     rig.give_opened(&OTHER);
     assert_eq!(fetch(&mut rig, &[foreign.clone(), control.clone()]), Halt::More);
     assert_eq!(at_client(&mut rig), [foreign.emptied(29), control]);
+}
+
+#[test]
+fn what_keks_are_called_is_taken_over_whenever_it_is_told() {
+    let mut rig = Rig::with_keys();
+    let clear = batch(&["value"]);
+    let sent = fetched("sealed-a", 0, &sealed(&clear, &PAYMENTS, "sealed-a"));
+    for (authority, expected) in [(*b"gone", sent.emptied(29)), (*b"test", sent.with(&clear))] {
+        // The topic was resolved with the former names.
+        rig.apply(KeyReply::KekNames {
+            kms: 0,
+            names: KekNames::as_written(1, authority),
+        });
+        assert_eq!(fetch(&mut rig, std::slice::from_ref(&sent)), Halt::More);
+        assert_eq!(at_client(&mut rig), [expected]);
+    }
 }
 
 #[test]

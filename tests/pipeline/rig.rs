@@ -5,19 +5,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use sealwire::clocks::Clocks;
 use sealwire::config::{ClientAuth, HostPort, Limits, ListenerConfig};
 use sealwire::crypto::SecretKey;
-use sealwire::envelope::{
-    BatchPlace, Domain, HeaderMode, KekId, SaltSource, SealBuffers, SealingKey, WrappedDek,
-};
-use sealwire::keys::{Applied, DeliveredDek, KeyFailure, KeyOptions, KeyReply, KeyRequest};
-use sealwire::kms::{GeneratedDek, Kms, KmsError};
+use sealwire::envelope::{BatchPlace, Domain, HeaderMode, SaltSource, SealBuffers, SealingKey, WrappedDek};
+use sealwire::keys::{DeliveredDek, KeyFailure, KeyOptions, KeyReply, KeyRequest};
+use sealwire::kms::KekNames;
 use sealwire::metrics::CloseReason;
 use sealwire::pipeline::{
-    AddressBook, Cluster, ClusterRules, KmsList, LearnedAddress, ListenerMap, Pipeline, Session, Step, Wait,
-    Work,
+    AddressBook, Cluster, ClusterRules, LearnedAddress, ListenerMap, Pipeline, Session, Step, Wait, Work,
 };
 use sealwire::record_batch::builder::fit_length_and_crc;
 use sealwire::record_batch::codec::compress;
@@ -74,28 +70,6 @@ pub(crate) const PAYMENTS: Dek = dek("payments", 1);
 pub(crate) const OTHER: Dek = dek("other", 2);
 
 const AUTHORITY: [u8; 4] = *b"test";
-
-/// Names KEKs, and is never asked for anything else.
-struct NamingKms;
-
-#[async_trait]
-impl Kms for NamingKms {
-    fn kek_id(&self, kek: &str) -> Result<KekId, KmsError> {
-        KekId::new(1, AUTHORITY, kek.as_bytes()).map_err(|_| KmsError::KekNotFound)
-    }
-
-    async fn generate_dek(&self, _: &str) -> Result<GeneratedDek, KmsError> {
-        unreachable!("KMS-1: an executor never calls a KMS")
-    }
-
-    async fn unwrap_dek(&self, _: &[u8]) -> Result<SecretKey, KmsError> {
-        unreachable!("KMS-1: an executor never calls a KMS")
-    }
-
-    async fn current_version(&self, _: &str) -> Result<Option<Vec<u8>>, KmsError> {
-        unreachable!("KMS-1: an executor never calls a KMS")
-    }
-}
 
 fn seal_rule(pattern: &str, kek: &str, adjust: impl FnOnce(&mut SealTemplate)) -> Rule {
     let mut template = SealTemplate::new(KmsIndex(0), Template::plain(kek));
@@ -274,8 +248,8 @@ impl Rig {
 
     /// With a client that the broker has not answered yet, and that came on the port of `node`, connected to this address.
     pub(crate) fn stranger(limits: Limits, node: Option<(i32, HostPort)>) -> Self {
-        let kms: KmsList = Arc::from([Arc::new(NamingKms) as Arc<dyn Kms>]);
-        let cluster = ClusterRules::new("main".into(), rules(), kms, 100);
+        let mut cluster = ClusterRules::new("main".into(), rules(), 100);
+        cluster.name_keks(KmsIndex(0), KekNames::as_written(1, AUTHORITY));
         let cluster = Cluster::new(cluster, AddressBook::default());
         let pipeline = Pipeline::new(0, limits.clone(), &KeyOptions::default(), vec![cluster]);
         Self {
@@ -303,9 +277,7 @@ impl Rig {
 
     /// Hands an answer of the key service over.
     pub(crate) fn apply(&mut self, reply: KeyReply) {
-        if self.pipeline.keys.apply(reply, self.now) == Applied::Dropped {
-            self.pipeline.forget_keys();
-        }
+        self.pipeline.apply(reply, self.now);
         self.pipeline.news.keys += 1;
     }
 

@@ -112,7 +112,7 @@ impl Bench {
                 action: RuleAction::Pass,
             },
         ]);
-        let cluster = ClusterRules::new("main".into(), rules, Arc::new([]), 100);
+        let cluster = ClusterRules::new("main".into(), rules, 100);
         let cluster = Cluster::new(cluster, AddressBook::default());
         let pipeline = Pipeline::new(0, limits.clone(), &KeyOptions::default(), vec![cluster]);
         let (control_sender, control) = channel(64);
@@ -223,7 +223,7 @@ impl Bench {
                 expires_at: now + Duration::from_secs(3600),
             }),
         };
-        self.shared.pipeline.borrow_mut().keys.apply(reply, now);
+        self.shared.pipeline.borrow_mut().apply(reply, now);
         self.shared.announce_keys();
     }
 }

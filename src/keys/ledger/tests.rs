@@ -131,6 +131,7 @@ impl Desk {
             },
             KeyReply::Released { kek, .. } => format!("released {kek}"),
             KeyReply::Revoked { prefix } => format!("revoked {}", prefix[prefix.len() - 1]),
+            KeyReply::KekNames { .. } => "names".to_owned(),
         };
         self.replies(executor).into_iter().map(short).collect()
     }
@@ -911,6 +912,7 @@ impl Simulation {
                             self.holds.remove(&executor);
                         }
                     }
+                    KeyReply::KekNames { .. } => {}
                 }
             }
         }

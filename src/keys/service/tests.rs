@@ -316,8 +316,8 @@ fn a_call_without_an_answer_and_a_call_that_panics_count_as_outages() -> TestRes
     struct Panicking;
     #[async_trait::async_trait]
     impl Kms for Panicking {
-        fn kek_id(&self, _: &str) -> Result<crate::envelope::KekId, KmsError> {
-            panic!("for the test")
+        fn kek_names(&self) -> KekNames {
+            KekNames::as_written(1, [0; 4])
         }
         async fn generate_dek(&self, _: &str) -> Result<crate::kms::GeneratedDek, KmsError> {
             panic!("for the test")
@@ -366,8 +366,8 @@ fn a_dek_under_another_kek_than_asked_for_is_not_used() -> TestResult {
     struct Swapping(Arc<dyn Kms>);
     #[async_trait::async_trait]
     impl Kms for Swapping {
-        fn kek_id(&self, kek: &str) -> Result<crate::envelope::KekId, KmsError> {
-            self.0.kek_id(kek)
+        fn kek_names(&self) -> KekNames {
+            self.0.kek_names()
         }
         async fn generate_dek(&self, _: &str) -> Result<crate::kms::GeneratedDek, KmsError> {
             self.0.generate_dek("payments").await
@@ -387,6 +387,55 @@ fn a_dek_under_another_kek_than_asked_for_is_not_used() -> TestResult {
             generate(&swapping, "others").await,
             Err(KmsError::Unavailable(_))
         ));
+        Ok(())
+    })
+}
+
+/// KEK-NAMES-1: before the service runs, and so before anybody is accepted, every executor can have the names; later ones follow.
+#[test]
+fn executors_are_told_what_keks_are_called_at_first_and_whenever_that_changes() -> TestResult {
+    struct Renaming(std::sync::atomic::AtomicU8);
+    #[async_trait::async_trait]
+    impl Kms for Renaming {
+        fn kek_names(&self) -> KekNames {
+            KekNames::as_written(1, [self.0.load(std::sync::atomic::Ordering::Relaxed); 4])
+        }
+        async fn generate_dek(&self, _: &str) -> Result<crate::kms::GeneratedDek, KmsError> {
+            Err(KmsError::KekNotFound)
+        }
+        async fn unwrap_dek(&self, _: &[u8]) -> Result<crate::crypto::SecretKey, KmsError> {
+            Err(KmsError::Malformed)
+        }
+        async fn current_version(&self, _: &str) -> Result<Option<Vec<u8>>, KmsError> {
+            Ok(None)
+        }
+    }
+    on_control_thread(async {
+        let options = KeyOptions::default();
+        let kms = Arc::new(Renaming(1.into()));
+        let named = NamedKms {
+            name: "renaming".to_owned(),
+            kms: Arc::clone(&kms) as Arc<dyn Kms>,
+        };
+        let (_requests, request_receiver) = channel(8);
+        let (senders, mut replies): (Vec<_>, Vec<_>) = (0..2).map(|_| channel(8)).unzip();
+        let service = KeyService::new(vec![named], request_receiver, senders, &options);
+        let told = |reply| match reply {
+            Some(KeyReply::KekNames { kms: 0, names }) => Some(names),
+            _ => None,
+        };
+        for replies in &mut replies {
+            assert_eq!(told(replies.try_recv()), Some(KekNames::as_written(1, [1; 4])));
+        }
+        tokio::spawn(service.run());
+        kms.0.store(2, std::sync::atomic::Ordering::Relaxed);
+        for replies in &mut replies {
+            assert_eq!(
+                told(Some(replies.recv().await)),
+                Some(KekNames::as_written(1, [2; 4]))
+            );
+            assert!(replies.try_recv().is_none(), "told twice");
+        }
         Ok(())
     })
 }

@@ -1,0 +1,42 @@
+//! How the names of KEKs that rules write become what records carry, as a value: the control thread asks the [`Kms`](super::Kms)
+//! for it and pushes it to executors, which then compare without asking anybody.
+//!
+//! - KEK-NAMES-1: they are in every executor's channel before the first client is accepted: a record is never refused because the
+//!   name of its KEK was not known yet.
+
+use crate::envelope::KekId;
+
+/// The names of one KMS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KekNames {
+    provider: u8,
+    authority: [u8; 4],
+}
+
+impl KekNames {
+    /// Names of a KMS whose records carry a KEK's name as rules write it.
+    #[must_use]
+    pub fn as_written(provider: u8, authority: [u8; 4]) -> Self {
+        Self { provider, authority }
+    }
+
+    /// What wrapped DEKs of `kek` start with; `None` where no KEK can have this name.
+    #[must_use]
+    pub fn id(&self, kek: &str) -> Option<KekId> {
+        KekId::new(self.provider, self.authority, kek.as_bytes()).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_of_255_bytes_is_carried_and_a_longer_one_cannot_be() {
+        let names = KekNames::as_written(1, [7; 4]);
+        let id = names.id("payments");
+        assert_eq!(id, KekId::new(1, [7; 4], b"payments").ok());
+        assert!(names.id(&"n".repeat(255)).is_some());
+        assert_eq!(names.id(&"n".repeat(256)), None);
+    }
+}
