@@ -292,6 +292,7 @@ struct Arrival {
 }
 
 /// Serves a connection until it ends.
+#[expect(clippy::too_many_lines, reason = "longer than a screen: to be split")]
 async fn serve_connection(
     sockets: &mut Sockets,
     arrival: Arrival,

@@ -212,6 +212,7 @@ impl Server {
     }
 
     /// Starts the threads and is the control thread until told to stop.
+    #[expect(clippy::too_many_lines, reason = "longer than a screen: to be split")]
     fn run(self, stopped: oneshot::Receiver<()>, signals: bool) -> Result<(), ServerError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

@@ -146,6 +146,7 @@ fn measure(options: &Options, load: &mut Load, systems: &[System]) -> Result<Vec
     Ok(samples)
 }
 
+#[expect(clippy::too_many_arguments, reason = "a type is missing")]
 fn sample(
     options: &Options,
     load: &mut Load,

@@ -46,6 +46,7 @@ pub(super) struct Sources<'i> {
 }
 
 impl<'i> Sources<'i> {
+    #[expect(clippy::too_many_lines, reason = "longer than a screen: to be split")]
     pub(super) fn merge(inputs: Inputs<'i>) -> Result<Self, Vec<ConfigError>> {
         let file = |line| Origin::File {
             path: inputs.path.clone(),

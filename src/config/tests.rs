@@ -242,6 +242,7 @@ fn suggestions_name_the_key_that_was_meant() {
 
 /// One replacement in the base, and a word of the one mistake that it makes.
 #[test]
+#[expect(clippy::too_many_lines, reason = "a list of cases")]
 fn each_mistake_is_refused() {
     let cases = [
         ("\"kafka-1:9092\", ", "\"kafka-1\", ", "has no port"),

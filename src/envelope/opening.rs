@@ -84,6 +84,7 @@ impl Opener {
     ///
     /// # Errors
     /// [`OpenError`]; `out` is then as it was before.
+    #[expect(clippy::too_many_arguments, reason = "a type is missing")]
     pub fn open_record(
         &mut self,
         key: &OpeningKey,
@@ -130,6 +131,7 @@ impl Opener {
         opened
     }
 
+    #[expect(clippy::too_many_arguments, reason = "a type is missing")]
     fn decrypt<'d>(
         &mut self,
         source: &[u8],

@@ -175,6 +175,7 @@ impl BatchSealer {
         sealed
     }
 
+    #[expect(clippy::too_many_lines, reason = "longer than a screen: to be split")]
     fn seal_or_leave_rest(
         &mut self,
         source: &[u8],

@@ -524,6 +524,7 @@ impl Walk {
     }
 
     /// Writes one record that is sealed, or that does not open.
+    #[expect(clippy::too_many_arguments, reason = "a type is missing")]
     fn write(
         &mut self,
         batch: &mut [u8],

@@ -140,6 +140,7 @@ fn every_broker_is_reached_by_its_own_port() {
 /// HIDDEN-1 to HIDDEN-3. A consumer in the hidden broker's rack reads from the leader, a group that it coordinates hears why there is
 /// nothing, and the operator does.
 #[test]
+#[expect(clippy::too_many_lines, reason = "one story")]
 fn a_broker_that_is_not_in_nodes_is_told_of_and_misleads_nobody() {
     let rig = rig();
     let Some(proxy) = rig.proxy_of(vec![1, 2]) else {

@@ -64,6 +64,7 @@ fn records_end_as_at_the_broker() {
 }
 
 /// Each is sent to the same topic, one after the other.
+#[expect(clippy::too_many_lines, reason = "a list of cases")]
 fn unusual_records() -> Vec<(String, Vec<u8>)> {
     let mut all = Vec::new();
     for codec in [Codec::None, Codec::Gzip, Codec::Zstd] {
@@ -183,6 +184,7 @@ fn unusual_records() -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one story")]
 fn requests_end_as_at_the_broker() {
     let rig = &*RIG;
     let mut others = Vec::new();

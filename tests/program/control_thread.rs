@@ -29,6 +29,7 @@ use crate::support::{HOST, admin_page, wait};
 
 /// CONTROL-3, SPREAD-2, ERRANDS-2
 #[test]
+#[expect(clippy::too_many_lines, reason = "one story")]
 fn a_restless_broker_keeps_no_other_clusters_keys_nor_probes_waiting() {
     let keystore = Keystore::create(&["orders", "invoices"]);
     let state = DataFolder::create("state");

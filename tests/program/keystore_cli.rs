@@ -98,6 +98,7 @@ fn mode(path: &Path) -> std::io::Result<u32> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one story")]
 fn a_keystore_from_create_to_destroy() -> TestResult {
     const KEY: &str = "--master-key-file master.key";
     let folder = Folder::with_keystore()?;

@@ -97,6 +97,7 @@ fn a_drain_waits_a_second_for_what_a_broker_may_hold_and_for_all_else_to_the_end
 
 /// CONNECTION-6
 #[test]
+#[expect(clippy::too_many_lines, reason = "one story")]
 fn a_drain_waits_a_second_for_a_client_that_does_nothing() {
     let second = Duration::from_secs(1);
     let answer = |correlation_id: i32| frame(&[&correlation_id.to_be_bytes(), &[5; 1000]]);

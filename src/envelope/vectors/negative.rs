@@ -168,6 +168,7 @@ fn moved_records() -> Vec<Vector> {
     ]
 }
 
+#[expect(clippy::too_many_lines, reason = "a list of cases")]
 fn null_and_borders() -> Vec<Vector> {
     let plain = |key: Option<&[u8]>, value: Option<&[u8]>| Clear::new(key, value, &[header("h", Some("v"))]);
     let mut all = Vec::new();
@@ -316,6 +317,7 @@ fn integers() -> Vec<Vector> {
 }
 
 /// Seals that end early. The record around them is whole.
+#[expect(clippy::too_many_lines, reason = "a list of cases")]
 fn lengths() -> Vec<Vector> {
     let cut = |name: &str, mode, requirement, reason: &str, cut: &dyn Fn(&mut Vec<u8>)| {
         let stored = Stored::of(&seal(name, &ordinary(), &How::new(mode)));
@@ -403,6 +405,7 @@ fn lengths() -> Vec<Vector> {
     ]
 }
 
+#[expect(clippy::too_many_lines, reason = "a list of cases")]
 fn markers() -> Vec<Vector> {
     let mut all = Vec::new();
     for mode in [Sealed, Bound, Free] {
@@ -575,6 +578,7 @@ fn keys() -> Vec<Vector> {
 }
 
 /// The tag verifies, and the sealer broke a rule: it is the rule that refuses.
+#[expect(clippy::too_many_lines, reason = "a list of cases")]
 fn authentic_but_wrong() -> Vec<Vector> {
     let value = b"{\"amount\": 12}";
     let forged =

@@ -140,6 +140,7 @@ impl HeldBytes {
         self.admit(now);
     }
 
+    #[expect(clippy::too_many_arguments, reason = "a type is missing")]
     fn queue(
         &mut self,
         key: HalfKey,

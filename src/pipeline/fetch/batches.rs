@@ -108,6 +108,7 @@ impl FetchWork {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "longer than a screen: to be split")]
     fn work_on_batch(
         &mut self,
         pipeline: &mut Pipeline,

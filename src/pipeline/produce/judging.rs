@@ -126,6 +126,7 @@ impl Judging {
 
 impl Pipeline {
     /// What is to be done with a partition, whose key is not looked for yet; `None` when the turn is over.
+    #[expect(clippy::too_many_arguments, reason = "a type is missing")]
     pub(super) fn judge(
         &mut self,
         request: &ProduceFrame<'_>,

@@ -106,6 +106,7 @@ impl ProduceWork {
     }
 
     /// Goes on to seal a partition; `None` when that is done, or the partition cut.
+    #[expect(clippy::too_many_lines, reason = "longer than a screen: to be split")]
     fn seal(
         &mut self,
         pipeline: &mut Pipeline,

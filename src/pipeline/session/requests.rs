@@ -75,6 +75,7 @@ impl Session {
     }
 
     /// Looks at the request behind the first `run` bytes, which are streamed.
+    #[expect(clippy::too_many_lines, reason = "longer than a screen: to be split")]
     fn next_request(
         &mut self,
         pipeline: &mut Pipeline,
@@ -221,6 +222,7 @@ impl Session {
         Ok(step)
     }
 
+    #[expect(clippy::too_many_lines, reason = "longer than a screen: to be split")]
     fn produce(
         &mut self,
         pipeline: &mut Pipeline,

@@ -223,6 +223,7 @@ impl Session {
         Ok(Some(Wait::Addresses(news, until)))
     }
 
+    #[expect(clippy::too_many_lines, reason = "longer than a screen: to be split")]
     fn fetch(
         &mut self,
         pipeline: &mut Pipeline,

@@ -102,6 +102,7 @@ impl Rewriting {
         advanced
     }
 
+    #[expect(clippy::too_many_lines, reason = "longer than a screen: to be split")]
     fn advance_or_leave_rest(
         &mut self,
         layout: &ProduceRequest,

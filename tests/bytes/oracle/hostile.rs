@@ -35,6 +35,7 @@ impl Sample {
     }
 
     /// Runs everything that the proxy would run over the frame. What is accepted must come out as it came in, and survive changes.
+    #[expect(clippy::too_many_lines, reason = "one branch for each message")]
     fn walk(&self, layouts: &mut Layouts) -> Result<(), ProtocolError> {
         let Self {
             api_key,

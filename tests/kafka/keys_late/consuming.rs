@@ -80,6 +80,7 @@ fn consumers_that_wait_cost_their_broker_little() {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one story")]
 fn late_then_read(proxy: &FaultyProxy, kek: &str, heal: impl FnOnce()) {
     // Sealed by another proxy: this one has never seen the key.
     let (late, steady) = (RIG.topic(&format!("late-{kek}"), 2), RIG.topic("steady", 3));
