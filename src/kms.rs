@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! keys::service --> Kms --> file::FileKms --> keystore (one JSON file)
-//!                       --> fault::FaultyKms (tests only) --> any other Kms
+//!                       --> testing::FaultyKms (feature `testing`) --> any other Kms
 //! ```
 //!
 //! - KMS-1: only the control thread calls a [`Kms`]; an executor never does.
@@ -10,7 +10,6 @@
 //! - KMS-3: an outage is never reported as a verdict about a key, and a verdict never as an outage ([`KmsError::refuses_kek`]).
 //! - KMS-4: no error carries key bytes or the body of a response.
 
-pub mod fault;
 pub mod file;
 mod kek_names;
 pub mod keystore;

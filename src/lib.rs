@@ -66,7 +66,7 @@
 //!
 //! The program needs [`main`] and nothing else, and without features nothing else is public: the compiler then names whatever
 //! nobody uses. With the feature `testing`, which tests, fuzzers and measurements turn on, the modules are public too, and what only
-//! they need is there.
+//! they need is there (`testing`).
 
 #![cfg_attr(
     not(feature = "testing"),
@@ -99,6 +99,7 @@ cfg_if::cfg_if! {
         pub mod rules;
         pub mod self_check;
         pub mod server;
+        pub mod testing;
     } else {
         mod admin;
         mod channel;

@@ -11,7 +11,6 @@
 //! Plain functions over byte slices: any thread may call them. A [`codec::Decompressor`] belongs to one executor.
 
 pub mod batches;
-pub mod builder;
 pub mod codec;
 pub mod error;
 pub mod gap;
@@ -24,7 +23,6 @@ pub mod varint;
 pub mod writer;
 
 pub use batches::{BatchKind, BatchSlice, Batches};
-pub use builder::{BatchBuilder, RecordInput};
 pub use codec::{Codec, CodecError, Decompression, Decompressor, Progress};
 pub use error::{BatchError, RecordError};
 pub use gap::{GAP_BYTES, Gap, GapForm};

@@ -10,9 +10,8 @@ use sealwire::envelope::{
     BatchPlace, Domain, HeaderMode, Marked, Opener, OpeningKey, SaltSource, SealBuffers, SealingKey,
     WrappedDek, find_marker,
 };
-use sealwire::record_batch::{
-    BatchBuilder, BatchHeader, BatchWriter, HEADER_BYTES, RecordCursor, RecordInput, crc_matches,
-};
+use sealwire::record_batch::{BatchHeader, BatchWriter, HEADER_BYTES, RecordCursor, crc_matches};
+use sealwire::testing::{BatchBuilder, RecordInput};
 
 use crate::Failure;
 

@@ -16,7 +16,7 @@ use kafka_protocol::messages::{
     MetadataResponse, ProduceRequest, ProduceResponse, RequestHeader, ResponseHeader, TopicName,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes};
-use sealwire::record_batch::{BatchBuilder, RecordInput};
+use sealwire::testing::{BatchBuilder, RecordInput};
 
 use crate::Failure;
 

@@ -16,7 +16,8 @@ use crate::executor::registry::Request;
 use crate::keys::KeyRequest;
 use crate::messages::ControlRequest;
 use crate::metrics::CloseReason;
-use crate::record_batch::{BatchBuilder, Codec, RecordInput};
+use crate::record_batch::Codec;
+use crate::testing::{BatchBuilder, RecordInput};
 
 #[test]
 fn what_the_broker_does_not_take_is_not_read_from_the_client() {

@@ -66,7 +66,7 @@ const MARKER_VERSION: [u8; 2] = [0, 0];
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record_batch::{BatchBuilder, RecordInput};
+    use crate::testing::{BatchBuilder, RecordInput};
 
     fn marker<'r>() -> RecordInput<'r> {
         RecordInput {

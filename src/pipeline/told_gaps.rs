@@ -98,7 +98,8 @@ const PARTITIONS_MAX: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record_batch::{BatchBuilder, BatchHeader, RecordInput};
+    use crate::record_batch::BatchHeader;
+    use crate::testing::{BatchBuilder, RecordInput};
 
     fn gap(first: i64, last_offset_delta: i32) -> Gap {
         let record = RecordInput {

@@ -1,4 +1,4 @@
-//! Codecs of compressed batches: reading with bounded output, and writing for tests, the harness and `inspect`.
+//! Codecs of compressed batches: reading with bounded output.
 //!
 //! Readers accept what Java's readers accept (a broker has them in front of every consumer), with one difference:
 //! a stream that ends early is always an error here.
@@ -91,9 +91,6 @@ pub enum CodecError {
     /// The allocator gave no memory.
     #[error("no memory to decompress a batch")]
     OutOfMemory,
-    /// The compressor failed.
-    #[error("the {0} compressor failed")]
-    Compress(&'static str),
 }
 
 impl CodecError {
@@ -103,7 +100,7 @@ impl CodecError {
         match self {
             Self::LimitExceeded { .. } => 10,
             Self::Truncated(_) | Self::Malformed { .. } => 87,
-            Self::OutOfMemory | Self::Compress(_) => -1,
+            Self::OutOfMemory => -1,
         }
     }
 }
@@ -267,24 +264,6 @@ impl Decompression {
             Reading::Gzip(_) => gzip::CONTEXT_BYTES,
             Reading::Zstd(reading) => reading.bytes_held(),
         }
-    }
-}
-
-/// Appends `records` to `out`, compressed as Kafka's own clients do it (default levels).
-///
-/// # Errors
-///
-/// [`CodecError::Compress`], which none of the codecs is known to give for input that fits a batch.
-pub fn compress(codec: Codec, records: &[u8], out: &mut Vec<u8>) -> Result<(), CodecError> {
-    match codec {
-        Codec::None => {
-            out.extend_from_slice(records);
-            Ok(())
-        }
-        Codec::Gzip => gzip::compress(records, out),
-        Codec::Snappy => snappy::compress(records, out),
-        Codec::Lz4 => lz4::compress(records, out),
-        Codec::Zstd => zstandard::compress(records, out),
     }
 }
 

@@ -109,7 +109,8 @@ pub const GAP_BYTES: usize = HEADER_BYTES + COMMIT_MARKER.len();
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record_batch::{BatchBuilder, RecordCursor, RecordInput, crc_matches};
+    use crate::record_batch::{RecordCursor, crc_matches};
+    use crate::testing::{BatchBuilder, RecordInput};
 
     fn header(base_offset: i64, last_offset_delta: i32) -> BatchHeader {
         let batch = BatchBuilder::new()

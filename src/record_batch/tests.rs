@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::record_batch::record::RECORD_BYTES_MIN;
+use crate::testing::{BatchBuilder, RecordInput, fit_length_and_crc};
 
 mod model;
 
@@ -143,7 +144,7 @@ fn control_and_empty_batches_of_java() {
     // Java was asked for CreateTime: all else is equal.
     let mut create_time = rebuilt;
     create_time[22] &= !(Attributes::LOG_APPEND_TIME as u8);
-    builder::fit_length_and_crc(&mut create_time);
+    fit_length_and_crc(&mut create_time);
     assert_eq!(create_time, empty);
 }
 

@@ -23,9 +23,8 @@ use sealwire::cli::inspect::{self, InspectArguments, InspectError};
 use sealwire::crypto::secret::SecretKey;
 use sealwire::envelope::{BatchPlace, Domain, HeaderMode, SaltSource, SealBuffers, SealingKey, WrappedDek};
 use sealwire::kafka_client::ClientError;
-use sealwire::record_batch::{
-    BatchBuilder, BatchHeader, BatchWriter, Codec, HEADER_BYTES, RecordCursor, RecordInput,
-};
+use sealwire::record_batch::{BatchHeader, BatchWriter, Codec, HEADER_BYTES, RecordCursor};
+use sealwire::testing::{BatchBuilder, RecordInput};
 
 const SECRET: &[u8] = b"a secret that must not be shown";
 

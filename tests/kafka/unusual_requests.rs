@@ -5,12 +5,11 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use kafka_protocol::messages::ProduceResponse;
 use kafka_protocol::protocol::Decodable;
-use sealwire::record_batch::builder::fit_length_and_crc;
-use sealwire::record_batch::codec::compress;
 use sealwire::record_batch::varint::put_varint;
-use sealwire::record_batch::{
-    BatchBuilder, BatchHeader, Codec, Decompressor, HEADER_BYTES, RecordCursor, Span,
-};
+use sealwire::record_batch::{BatchHeader, Codec, Decompressor, HEADER_BYTES, RecordCursor, Span};
+use sealwire::testing::BatchBuilder;
+use sealwire::testing::compress;
+use sealwire::testing::fit_length_and_crc;
 
 use crate::support::artifacts::KafkaVersion;
 use crate::support::broker_properties::Login;
@@ -146,7 +145,7 @@ fn unusual_records() -> Vec<(String, Vec<u8>)> {
     all.push(("two batches".to_owned(), [good(), good()].concat()));
     let built = |name: &str, builder: BatchBuilder| (name.to_owned(), builder.build().expect("a batch"));
     let one = || {
-        BatchBuilder::new().record(sealwire::record_batch::RecordInput {
+        BatchBuilder::new().record(sealwire::testing::RecordInput {
             timestamp: 1_700_000_000_000,
             value: Some(b"one"),
             ..Default::default()

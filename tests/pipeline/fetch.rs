@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use sealwire::pipeline::Wait;
-use sealwire::record_batch::builder::fit_length_and_crc;
-use sealwire::record_batch::{BatchHeader, Codec, RecordInput};
+use sealwire::record_batch::{BatchHeader, Codec};
+use sealwire::testing::RecordInput;
+use sealwire::testing::fit_length_and_crc;
 
 use crate::rig::{
     Halt, OTHER, PAYMENTS, Rig, at_offset, batch, batch_of, contains, dek, recompressed, sealed, tampered,

@@ -5,7 +5,8 @@ use std::time::Duration;
 use sealwire::keys::{KeyFailure, KeyReply, KeyRequest};
 use sealwire::metrics::{CloseReason, Direction};
 use sealwire::pipeline::{Wait, Work};
-use sealwire::record_batch::{Codec, RecordInput};
+use sealwire::record_batch::Codec;
+use sealwire::testing::RecordInput;
 
 use crate::rig::{Dek, Halt, OTHER, PAYMENTS, Rig, batch, batch_of, contains, dek, recompressed, sealed};
 use crate::wire::{
@@ -400,7 +401,7 @@ fn a_response_may_turn_out_to_be_long_behind_other_answers() {
         value: Some(b"value"),
         headers: &[],
     };
-    let clear = sealwire::record_batch::BatchBuilder::new()
+    let clear = sealwire::testing::BatchBuilder::new()
         .record(record)
         .build()
         .unwrap();

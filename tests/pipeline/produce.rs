@@ -2,8 +2,9 @@
 
 use sealwire::metrics::CloseReason;
 use sealwire::pipeline::SequenceGuard;
-use sealwire::record_batch::builder::fit_length_and_crc;
-use sealwire::record_batch::{BatchHeader, Codec, RecordInput};
+use sealwire::record_batch::{BatchHeader, Codec};
+use sealwire::testing::RecordInput;
+use sealwire::testing::fit_length_and_crc;
 
 use crate::rig::{Halt, PAYMENTS, Rig, batch, batch_of, contains};
 use crate::wire::{

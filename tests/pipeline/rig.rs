@@ -15,14 +15,13 @@ use sealwire::metrics::CloseReason;
 use sealwire::pipeline::{
     AddressBook, Cluster, ClusterRules, LearnedAddress, ListenerMap, Pipeline, Session, Step, Wait, Work,
 };
-use sealwire::record_batch::builder::fit_length_and_crc;
-use sealwire::record_batch::codec::compress;
-use sealwire::record_batch::{
-    BatchBuilder, BatchHeader, BatchWriter, Codec, HEADER_BYTES, RecordCursor, RecordInput,
-};
+use sealwire::record_batch::{BatchHeader, BatchWriter, Codec, HEADER_BYTES, RecordCursor};
 use sealwire::rules::{
     Forms, KmsIndex, Matcher, OnUnreadable, Rule, RuleAction, RuleSet, SealTemplate, Template,
 };
+use sealwire::testing::compress;
+use sealwire::testing::fit_length_and_crc;
+use sealwire::testing::{BatchBuilder, RecordInput};
 
 /// A DEK with its wrapped form; the same for the same KEK and number.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

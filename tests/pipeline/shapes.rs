@@ -8,10 +8,11 @@ use std::time::Duration;
 use kafka_protocol::messages::fetch_response::{AbortedTransaction, FetchableTopicResponse, PartitionData};
 use kafka_protocol::messages::{FetchResponse, ProducerId, TopicName};
 use sealwire::protocol::{PARTITIONS_MAX, PRODUCE_PARTITIONS_MAX};
-use sealwire::record_batch::builder::fit_length_and_crc;
-use sealwire::record_batch::codec::compress;
 use sealwire::record_batch::varint::put_varint;
-use sealwire::record_batch::{BatchBuilder, Codec, HEADER_BYTES};
+use sealwire::record_batch::{Codec, HEADER_BYTES};
+use sealwire::testing::BatchBuilder;
+use sealwire::testing::compress;
+use sealwire::testing::fit_length_and_crc;
 
 use super::rig::{PAYMENTS, Rig, sealed};
 use super::wire::{ToProduce, fetch_request, fetch_response, fetched, produce, response, text, to_produce};

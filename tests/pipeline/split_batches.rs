@@ -8,7 +8,8 @@ use sealwire::config::Limits;
 use sealwire::keys::{KeyFailure, KeyReply};
 use sealwire::metrics::Direction;
 use sealwire::pipeline::{Wait, Work};
-use sealwire::record_batch::{BatchBuilder, Codec, RecordInput};
+use sealwire::record_batch::Codec;
+use sealwire::testing::{BatchBuilder, RecordInput};
 
 use crate::rig::{Dek, Halt, PAYMENTS, Rig, batch, batch_of, contains, dek, recompressed, sealed, tampered};
 use crate::shapes::{bomb, tombstones};
@@ -339,7 +340,7 @@ fn a_key_that_is_missing_in_the_middle_takes_the_batch_back_and_all_are_asked_fo
     }
     stored[26] = 2;
     stored[60] = 3;
-    sealwire::record_batch::builder::fit_length_and_crc(&mut stored);
+    sealwire::testing::fit_length_and_crc(&mut stored);
     let mut rig = Rig::with_keys();
     rig.client_sends(&fetch_request(12, 5)).unwrap();
     let sent = fetched("sealed-a", 0, &stored);

@@ -3,7 +3,8 @@
 use sealwire::envelope::HeaderMode;
 use sealwire::keys::KeyFailure;
 use sealwire::pipeline::Wait;
-use sealwire::record_batch::{BatchHeader, Codec, Gap, GapForm, RecordInput};
+use sealwire::record_batch::{BatchHeader, Codec, Gap, GapForm};
+use sealwire::testing::RecordInput;
 
 use crate::fetch::{code_of, fetch, records_of};
 use crate::rig::{

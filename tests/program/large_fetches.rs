@@ -17,7 +17,7 @@ use kafka_protocol::messages::{
     ResponseHeader, TopicName,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
-use sealwire::record_batch::{BatchBuilder, RecordInput};
+use sealwire::testing::{BatchBuilder, RecordInput};
 
 use crate::support::HOST;
 use crate::support::keystore::Keystore;

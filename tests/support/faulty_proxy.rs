@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use sealwire::config::Config;
 use sealwire::kms::Kms;
-use sealwire::kms::fault::{Faults, FaultyKms};
 use sealwire::server::Running;
+use sealwire::testing::{Faults, FaultyKms};
 
 use super::HOST;
 use super::admin_page;

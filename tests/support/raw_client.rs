@@ -17,7 +17,7 @@ use kafka_protocol::messages::{
     SyncGroupRequest,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
-use sealwire::record_batch::{BatchBuilder, RecordInput};
+use sealwire::testing::{BatchBuilder, RecordInput};
 
 pub(crate) struct RawClient {
     socket: TcpStream,

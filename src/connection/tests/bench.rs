@@ -20,8 +20,8 @@ use crate::keys::{DeliveredDek, KeyOptions, KeyReply, KeyRequest};
 use crate::messages::ControlRequest;
 use crate::metrics::CloseReason;
 use crate::pipeline::{AddressBook, Cluster, ClusterRules, ListenerMap, Pipeline, Session, Step};
-use crate::record_batch::{BatchBuilder, RecordInput};
 use crate::rules::{KmsIndex, Matcher, Rule, RuleAction, RuleSet, SealTemplate, Template};
+use crate::testing::{BatchBuilder, RecordInput};
 
 /// Room enough for everything a test sends.
 pub(super) const ROOMY: usize = 1 << 30;

@@ -10,7 +10,7 @@ use crate::config::Limits;
 use crate::connection::Turn;
 use crate::metrics::CloseReason;
 use crate::pipeline::Work;
-use crate::record_batch::BatchBuilder;
+use crate::testing::BatchBuilder;
 
 #[test]
 fn neighbours_are_served_while_a_long_request_is_sealed() {

@@ -8,7 +8,7 @@ use crate::config::{HostPort, Limits};
 use crate::messages::ControlRequest;
 use crate::messages::LearnedAddress;
 use crate::metrics::CloseReason;
-use crate::record_batch::BatchBuilder;
+use crate::testing::BatchBuilder;
 
 /// The session's own question is all that has gone to the broker; its correlation id.
 fn asked(broker: &Socket) -> [u8; 4] {

@@ -14,7 +14,8 @@ use crate::config::Limits;
 use crate::connection::{Relay, Turn};
 use crate::executor::shared::Shared;
 use crate::metrics::CloseReason;
-use crate::record_batch::{BatchBuilder, Codec};
+use crate::record_batch::Codec;
+use crate::testing::BatchBuilder;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;

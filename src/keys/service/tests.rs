@@ -8,11 +8,11 @@ use crate::channel::{Receiver, Sender, channel};
 use crate::envelope::WrappedDek;
 use crate::keys::statistics::KmsState;
 use crate::keys::{Applied, Demand, ExecutorKeys, KeyFailure, Lookup, Urgency};
-use crate::kms::fault::{Faults, FaultyKms};
 use crate::kms::file::FileKms;
 use crate::kms::keystore::{
     Keystore, KeystoreError, MasterKeySource, OpenKeystore, create_key_file, lock_file, read_file,
 };
+use crate::testing::{Faults, FaultyKms};
 
 const TAIL: Demand = Demand {
     urgency: Urgency::Tail,

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::*;
 use crate::crypto::SecretKey;
 use crate::keys::{DeliveredDek, ExecutorKeys, KeyOptions, KeyReply, Lookup};
-use crate::record_batch::{BatchBuilder, RecordInput};
 use crate::rules::{Action, KmsIndex, Matcher, Rule, RuleAction, RuleSet, SealTemplate, Template};
+use crate::testing::{BatchBuilder, RecordInput};
 
 const WRAPPED: &[u8] = b"a wrapped data key that stands nowhere else";
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::record_batch::tests::vector;
-use crate::record_batch::{BatchBuilder, RecordInput};
+use crate::testing::{BatchBuilder, RecordInput};
 
 fn kinds(records: &[u8]) -> (Vec<BatchKind>, Span, Option<BatchError>) {
     let mut batches = Batches::new(records);

@@ -2,7 +2,7 @@
 //! without being one is ignored.
 
 use crc_fast::{CrcAlgorithm, Digest};
-use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+use flate2::{Decompress, FlushDecompress, Status};
 
 use super::{CodecError, Output, Progress, STEP_BYTES_MAX};
 
@@ -115,25 +115,6 @@ fn check_trailer(member: &Member, trailer: &[u8]) -> Result<usize, CodecError> {
         return Err(malformed("the size does not match"));
     }
     Ok(TRAILER_BYTES)
-}
-
-pub(super) fn compress(records: &[u8], out: &mut Vec<u8>) -> Result<(), CodecError> {
-    // Deflate, no flags, no time, no extra flags, unknown system: what Java writes (until 16; 255 since).
-    out.extend_from_slice(&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff]);
-    let mut state = Compress::new(Compression::default(), false);
-    loop {
-        // INVARIANT: total_in never exceeds what was offered.
-        let rest = records.get(state.total_in() as usize..).unwrap_or_default();
-        out.reserve(rest.len() / 2 + 64);
-        match state.compress_vec(rest, out, FlushCompress::Finish) {
-            Ok(Status::StreamEnd) => break,
-            Ok(Status::Ok | Status::BufError) => {}
-            Err(_) => return Err(CodecError::Compress(NAME)),
-        }
-    }
-    out.extend_from_slice(&crc_fast::crc32_iso_hdlc(records).to_le_bytes());
-    out.extend_from_slice(&(records.len() as u32).to_le_bytes());
-    Ok(())
 }
 
 /// Reads a member's header; the position of its deflate stream.

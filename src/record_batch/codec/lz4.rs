@@ -5,10 +5,7 @@
 //! The frame is walked here and not by `lz4_flex`'s frame reader, because that one takes a stream that is cut between
 //! two blocks for a whole one, and stages every byte in buffers of the announced block size.
 
-use std::io::Write;
-
 use lz4_flex::block::DecompressError;
-use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
 use twox_hash::XxHash32;
 
 use super::{CodecError, Output, Progress};
@@ -64,18 +61,6 @@ impl Reading {
         *at = input.len().saturating_sub(rest.len());
         Ok(Progress::More)
     }
-}
-
-pub(super) fn compress(records: &[u8], out: &mut Vec<u8>) -> Result<(), CodecError> {
-    let info = FrameInfo::new()
-        .block_size(BlockSize::Max64KB)
-        .block_mode(BlockMode::Independent);
-    let mut encoder = FrameEncoder::with_frame_info(info, out);
-    encoder
-        .write_all(records)
-        .map_err(|_| CodecError::Compress(NAME))?;
-    encoder.finish().map_err(|_| CodecError::Compress(NAME))?;
-    Ok(())
 }
 
 fn decompress_block(

@@ -114,22 +114,6 @@ impl Reading {
     }
 }
 
-pub(super) fn compress(records: &[u8], out: &mut Vec<u8>) -> Result<(), CodecError> {
-    out.extend_from_slice(&MAGIC);
-    out.extend_from_slice(&1i32.to_be_bytes());
-    out.extend_from_slice(&1i32.to_be_bytes());
-    let mut encoder = snap::raw::Encoder::new();
-    for plain in records.chunks(BLOCK_BYTES) {
-        let block = encoder
-            .compress_vec(plain)
-            .map_err(|_| CodecError::Compress(NAME))?;
-        let length = i32::try_from(block.len()).map_err(|_| CodecError::Compress(NAME))?;
-        out.extend_from_slice(&length.to_be_bytes());
-        out.extend_from_slice(&block);
-    }
-    Ok(())
-}
-
 fn malformed(what: &'static str) -> CodecError {
     CodecError::Malformed { codec: NAME, what }
 }
@@ -137,9 +121,6 @@ fn malformed(what: &'static str) -> CodecError {
 const NAME: &str = "snappy";
 pub(super) const MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
 pub(super) const HEADER_BYTES: usize = 16;
-
-/// Plain bytes a block, snappy-java's default.
-const BLOCK_BYTES: usize = 32 << 10;
 
 /// A block that is decoded in one step by `snap`, which cannot do less: about a millisecond.
 const WHOLE_BYTES_MAX: usize = 1 << 20;

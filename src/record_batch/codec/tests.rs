@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use std::io::Write;
 
 use super::*;
+use crate::testing::compress;
 
 const CODECS: [Codec; 5] = [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd];
 const MIB: usize = 1 << 20;

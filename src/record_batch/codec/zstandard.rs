@@ -1,8 +1,7 @@
 //! Zstandard (RFC 8878): frames, skippable ones included, follow one another to the input's end, as zstd-jni reads them.
 
 use zstd::zstd_safe::{
-    CCtx, CParameter, DCtx, DParameter, InBuffer, OutBuffer, ResetDirective, get_error_name,
-    get_frame_content_size,
+    DCtx, DParameter, InBuffer, OutBuffer, ResetDirective, get_error_name, get_frame_content_size,
 };
 
 use super::{CONTEXT_BYTES_KEPT, CodecError, Output, Progress};
@@ -87,25 +86,6 @@ impl Reading {
     /// What the context owns. A window counts as long as it may become, although it is touched only as far as it is filled.
     pub(super) fn bytes_held(&self) -> usize {
         self.context.sizeof()
-    }
-}
-
-pub(super) fn compress(records: &[u8], out: &mut Vec<u8>) -> Result<(), CodecError> {
-    let mut context = CCtx::try_create().ok_or(CodecError::OutOfMemory)?;
-    context
-        .set_parameter(CParameter::CompressionLevel(zstd::DEFAULT_COMPRESSION_LEVEL))
-        .map_err(|_| CodecError::Compress(NAME))?;
-    out.reserve(zstd::zstd_safe::compress_bound(records.len()));
-    let at = out.len();
-    let mut target = OutBuffer::around_pos(out, at);
-    let mut source = InBuffer::around(records);
-    // Streamed like Java's: the frame does not announce its content's size.
-    context
-        .compress_stream(&mut target, &mut source)
-        .map_err(|_| CodecError::Compress(NAME))?;
-    match context.end_stream(&mut target) {
-        Ok(0) if source.pos() == records.len() => Ok(()),
-        _ => Err(CodecError::Compress(NAME)),
     }
 }
 

@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 
-use crate::record_batch::{BatchBuilder, RecordInput, RecordLayout, headers};
+use crate::record_batch::{RecordLayout, headers};
+use crate::testing::{BatchBuilder, RecordInput};
 
 type Header = (Vec<u8>, Option<Vec<u8>>);
 

@@ -1,7 +1,7 @@
 use super::*;
-use crate::record_batch::builder::fit_length_and_crc;
 use crate::record_batch::tests::vector;
-use crate::record_batch::{BatchBuilder, RecordInput};
+use crate::testing::fit_length_and_crc;
+use crate::testing::{BatchBuilder, RecordInput};
 
 fn batch() -> BatchBuilder {
     BatchBuilder::new()

@@ -1,9 +1,10 @@
-//! A layer around any KMS that delays, refuses and counts on demand. For tests only: no configuration can name it.
+//! A layer around any KMS that delays, refuses and counts on demand.
 //!
 //! ```no_run
 //! # use std::sync::Arc; use std::time::Duration;
 //! # fn layer(kms: Arc<dyn sealwire::kms::Kms>) {
-//! use sealwire::kms::{KmsError, fault::FaultyKms};
+//! use sealwire::kms::KmsError;
+//! use sealwire::testing::FaultyKms;
 //! let (kms, faults) = FaultyKms::around(kms);
 //! faults.delay(Some(Duration::from_millis(300)));
 //! faults.refuse(Some(KmsError::Unavailable("test".into())));
@@ -19,9 +20,9 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use super::{GeneratedDek, KekNames, Kms, KmsError};
 use crate::crypto::SecretKey;
 use crate::envelope::WrappedDek;
+use crate::kms::{GeneratedDek, KekNames, Kms, KmsError};
 
 /// The layer. A call is counted when it comes in, waits while it is held, then for the delay, then is refused or passed on.
 pub struct FaultyKms {

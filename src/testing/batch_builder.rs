@@ -1,9 +1,9 @@
-//! Builds record batches from nothing, for the harness, tests and `inspect`. Not on the data path: it copies and
-//! allocates. Every field of the header can be set, the wrong ones too, except for length and CRC, which always fit.
+//! Builds record batches from nothing. It copies and allocates. Every field of the header can be set, the wrong ones too, except for length and CRC, which always fit.
 
-use super::codec::{Codec, CodecError, compress};
-use super::header::{Attributes, HEADER_BYTES, LOG_OVERHEAD, crc_of};
-use super::varint::{put_varint, put_varlong};
+use super::compressing::{CompressError, compress};
+use crate::record_batch::header::{Attributes, LOG_OVERHEAD, crc_of};
+use crate::record_batch::varint::{put_varint, put_varlong};
+use crate::record_batch::{Codec, HEADER_BYTES};
 
 /// One record to be written. Lengths must fit an i32.
 #[derive(Clone, Copy, Debug, Default)]
@@ -173,8 +173,8 @@ impl BatchBuilder {
     ///
     /// # Errors
     ///
-    /// [`CodecError::Compress`], see [`compress`].
-    pub fn build(&self) -> Result<Vec<u8>, CodecError> {
+    /// [`CompressError`], see [`compress`].
+    pub fn build(&self) -> Result<Vec<u8>, CompressError> {
         let mut batch = Vec::with_capacity(HEADER_BYTES + self.records.len());
         batch.extend_from_slice(&self.base_offset.to_be_bytes());
         batch.extend_from_slice(&[0; 4]);
