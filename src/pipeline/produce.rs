@@ -36,7 +36,7 @@ use super::Pipeline;
 use super::refusal::ProduceRefusal;
 use super::seal_batch::{SealDraft, SealingPool};
 use super::topics::Topic;
-use super::work::{PARSED_BYTES, PARSING_WORK};
+use super::work::{PARSED_BYTES, PARSING_WORK, Pause, Progress};
 use crate::envelope::SaltSource;
 use crate::identity::Client;
 use crate::metrics::CloseReason;
@@ -85,15 +85,9 @@ pub(super) struct ProduceWork {
     passed_left: usize,
 }
 
-/// How far the work is.
+/// What the work has come to.
 pub(super) enum Produced {
-    /// The turn is over; call again.
-    Partly,
-    /// The output has to have room for so many bytes more first.
-    Room(usize),
-    /// More memory is needed than may be taken now.
-    Full,
-    /// A key is on the way.
+    /// A key is on the way; call again.
     Waiting {
         /// When to look again if nothing has come by then.
         look_again: Option<Instant>,
@@ -109,7 +103,7 @@ enum Stop {
     /// Nowhere: all is written.
     End,
     /// For now.
-    At(Produced),
+    Paused(Pause),
     /// The next partition has no key that may be used.
     Key,
 }
@@ -189,22 +183,22 @@ impl ProduceWork {
         request: &ProduceFrame<'_>,
         guard: &mut SequenceGuard,
         out: &mut Vec<u8>,
-    ) -> Result<Produced, CloseReason> {
+    ) -> Result<Progress<Produced>, CloseReason> {
         if !self.parse_rest(pipeline, request)? || !self.judge_rest(pipeline, request, guard)? {
-            return Ok(Produced::Partly);
+            return Ok(Progress::Paused(Pause::Spent));
         }
         loop {
             if let Some(wait) = self.find_keys(pipeline, request) {
-                return Ok(Produced::Waiting {
+                return Ok(Progress::Done(Produced::Waiting {
                     look_again: wait.look_again,
-                });
+                }));
             }
             if self.rewriting.is_none() {
                 if self.passes_whole() {
                     self.count_all_passed(pipeline, request);
-                    return Ok(Produced::Verbatim {
+                    return Ok(Progress::Done(Produced::Verbatim {
                         acks: self.layout.acks,
-                    });
+                    }));
                 }
                 out.reserve(self.bytes_expected(request));
                 self.passed_left = self.passed(request);
@@ -218,9 +212,9 @@ impl ProduceWork {
                     if ended.is_err() {
                         out.truncate(start.unwrap_or(out.len()));
                     }
-                    return ended;
+                    return ended.map(Progress::Done);
                 }
-                Stop::At(produced) => return Ok(produced),
+                Stop::Paused(pause) => return Ok(Progress::Paused(pause)),
                 Stop::Key => {}
             }
         }
@@ -253,19 +247,7 @@ impl ProduceWork {
         guard: &SequenceGuard,
     ) -> Result<bool, CloseReason> {
         while self.verdicts.len() < self.layout.partitions.len() {
-            let position = self.verdicts.len();
-            let name = self
-                .layout
-                .topic_name(request.frame, position)
-                .ok_or(CloseReason::MalformedFrame)?;
-            let partition = index_of(&self.layout, position);
-            let records = self.layout.records(request.frame, position);
-            let verdict = if self.layout.is_superseded(position) {
-                pipeline.supersede(request, &name)?
-            } else {
-                pipeline.judge(request, guard, &name, partition, records, &mut self.judging)?
-            };
-            if let Some(verdict) = verdict {
+            if let Some(verdict) = self.judge(pipeline, request, guard)? {
                 self.judging = Judging::default();
                 self.verdicts.push(verdict);
             }

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use super::decompressing::{DecompressorPool, Prepared, Records};
 use super::refusal::ProduceRefusal;
-use super::work::{BATCH_WORK, RECORD_WORK, Work};
+use super::work::{BATCH_WORK, Pause, Progress, RECORD_WORK, Work};
 use crate::clocks::Clocks;
 use crate::envelope::{BatchPlace, BatchSealer, SaltSource, SealBuffers};
 use crate::growing::MOVED_AT_ONCE;
@@ -62,17 +62,11 @@ struct Attempt {
     bytes: usize,
 }
 
-/// How far a draft is.
+/// What a draft has come to.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Sealed {
     /// The sealed batch stands at the end of the output.
     Done,
-    /// The turn is over.
-    Spent,
-    /// The output has to have room for so many bytes more first.
-    Room(usize),
-    /// More memory is needed than may be taken now.
-    Full,
     /// There is no key that may be used.
     NoKey,
 }
@@ -140,14 +134,14 @@ impl SealDraft {
         work: &mut Work,
         pool: &mut SealingPool,
         out: &mut Vec<u8>,
-    ) -> Result<Sealed, ProduceRefusal> {
+    ) -> Result<Progress<Sealed>, ProduceRefusal> {
         let prepared = self
             .records
             .prepare(context.batch, work, context.may_grow, &mut pool.decompressors);
         match prepared {
             Ok(Prepared::Ready) => {}
-            Ok(Prepared::Spent) => return Ok(Sealed::Spent),
-            Ok(Prepared::Full) => return Ok(Sealed::Full),
+            Ok(Prepared::Spent) => return Ok(Progress::Paused(Pause::Spent)),
+            Ok(Prepared::Full) => return Ok(Progress::Paused(Pause::Full)),
             Err(BatchError::Compression(CodecError::LimitExceeded { limit })) if self.bounded_by_rule => {
                 return Err(too_large(limit.saturating_add(HEADER_BYTES + 1), context.rule));
             }
@@ -155,7 +149,7 @@ impl SealDraft {
         }
         if self.closed.is_none() {
             match self.seal_records(context, work, pool, out)? {
-                Sealed::Done => {}
+                Progress::Done(Sealed::Done) => {}
                 stopped => return Ok(stopped),
             }
         }
@@ -169,7 +163,7 @@ impl SealDraft {
         work: &mut Work,
         pool: &mut SealingPool,
         out: &mut Vec<u8>,
-    ) -> Result<Sealed, ProduceRefusal> {
+    ) -> Result<Progress<Sealed>, ProduceRefusal> {
         // SEAL-1
         if self
             .attempt
@@ -183,10 +177,10 @@ impl SealDraft {
             Some(attempt) => attempt,
             none => {
                 let Some(share) = context.share else {
-                    return Ok(Sealed::NoKey);
+                    return Ok(Progress::Done(Sealed::NoKey));
                 };
                 let Some(key) = share.take_batch(context.now) else {
-                    return Ok(Sealed::NoKey);
+                    return Ok(Progress::Done(Sealed::NoKey));
                 };
                 work.charge(BATCH_WORK);
                 let buffers = std::mem::take(&mut pool.buffers);
@@ -209,7 +203,7 @@ impl SealDraft {
             let room = attempt.sealer.sealed_bytes_max(&record);
             if !has_room(out, room) {
                 attempt.cursor = before;
-                return Ok(Sealed::Room(room));
+                return Ok(Progress::Paused(Pause::Room(room)));
             }
             let from = out.len();
             attempt.sealer.seal_record(records, &record, out)?;
@@ -221,7 +215,7 @@ impl SealDraft {
                 return Err(too_large(attempt.bytes, context.rule));
             }
             if attempt.cursor.announced() > 0 && work.is_spent() {
-                return Ok(Sealed::Spent);
+                return Ok(Progress::Paused(Pause::Spent));
             }
         }
         if let Some(attempt) = self.attempt.take() {
@@ -230,21 +224,21 @@ impl SealDraft {
             self.sealed_bytes = attempt.bytes;
             self.closed = Some((attempt.writer.close(out, None)?, BatchChecksum::default()));
         }
-        Ok(Sealed::Done)
+        Ok(Progress::Done(Sealed::Done))
     }
 
     /// Puts the checksum in.
-    fn take_checksum(&mut self, work: &mut Work, out: &mut [u8]) -> Sealed {
+    fn take_checksum(&mut self, work: &mut Work, out: &mut [u8]) -> Progress<Sealed> {
         if let Some((closed, checksum)) = &mut self.closed {
             let batch = closed.batch(out).unwrap_or_default();
             let Some(crc) = work.check(checksum, batch) else {
-                return Sealed::Spent;
+                return Progress::Paused(Pause::Spent);
             };
             if let Some((closed, _)) = self.closed.take() {
                 closed.put_checksum(out, crc);
             }
         }
-        Sealed::Done
+        Progress::Done(Sealed::Done)
     }
 
     /// Takes back what was sealed: the salt is gone with it.

@@ -15,20 +15,24 @@
 
 mod announced;
 mod draft;
+mod held;
 mod in_flight;
+mod learning;
 mod login;
 mod own_requests;
 mod place;
 mod requests;
 mod responses;
+mod run;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use self::draft::Draft;
+use self::held::Held;
 use self::in_flight::{Answer, InFlight, Pending};
+use self::learning::Learning;
 use self::login::Login;
+use self::own_requests::OwnRequests;
 use self::place::Place;
 use super::Pipeline;
 use super::addresses::ListenerMap;
@@ -41,7 +45,7 @@ use crate::identity::Client;
 use crate::messages::LearnedAddress;
 use crate::metrics::{CloseReason, Direction, TimeKind};
 use crate::protocol::ProtocolError;
-use crate::protocol::frame::{LENGTH_PREFIX_BYTES, RequestHead};
+use crate::protocol::frame::RequestHead;
 use crate::protocol::policy::{api_policy, changes_nothing};
 use crate::protocol::preface::Preface;
 
@@ -92,14 +96,13 @@ pub struct Session {
     /// While draining: bytes that were read when it began and are not taken yet. A frame that begins behind them is not
     /// taken any more.
     drain_left: Option<usize>,
-    produce: Option<Box<HeldProduce>>,
-    fetch: Option<Box<HeldFetch>>,
+    produce: Option<Box<Held<ProduceWork>>>,
+    fetch: Option<Box<Held<FetchWork>>>,
     pace: Pace,
     told_gaps: ToldGaps,
     learning: Option<Learning>,
     place: Place,
-    /// The session has asked the broker for itself, and waits for the answer until then.
-    asked_until: Option<Instant>,
+    own: OwnRequests,
     /// The client has sent a request.
     begun: bool,
     /// What the client's first bytes look like, where they are no request.
@@ -111,47 +114,6 @@ pub struct Session {
     closing: Option<CloseReason>,
     /// What the last step has finished, and how long it had waited before.
     finished: Option<(TimeKind, Duration)>,
-}
-
-/// What a look at one frame came to.
-enum Next {
-    /// So many more bytes are streamed.
-    Streamed(usize),
-    /// This is to be done next.
-    Step(Step),
-}
-
-/// Since when a frame is held, and how long it may be.
-#[derive(Clone, Copy)]
-struct Held {
-    since: Instant,
-    until: Instant,
-}
-
-/// A response told addresses, and is held until every executor knows them.
-struct Learning {
-    until: Instant,
-    /// Its news: nodes, and what had been told of them before.
-    tellings_before: HashMap<i32, u64>,
-}
-
-struct HeldProduce {
-    work: ProduceWork,
-    draft: Draft,
-    held: Held,
-    /// It is counted as one that waits.
-    parked: bool,
-}
-
-struct HeldFetch {
-    work: FetchWork,
-    draft: Draft,
-    since: Instant,
-    hold: Option<Instant>,
-    /// Whether a key may change the outcome.
-    waits: bool,
-    /// It is counted as one that waits.
-    parked: bool,
 }
 
 impl Session {
@@ -180,7 +142,7 @@ impl Session {
             told_gaps: ToldGaps::default(),
             learning: None,
             place: Place::new(node),
-            asked_until: None,
+            own: OwnRequests::default(),
             begun: false,
             preface: None,
             fault: None,
@@ -222,17 +184,11 @@ impl Session {
         let unanswered = self.in_flight.len() as u64;
         let gauge = &mut pipeline.metrics.gauges.requests_in_flight;
         *gauge = gauge.saturating_sub(unanswered);
-        if let Some(mut held) = self.produce.take() {
-            park(
-                &mut pipeline.metrics.gauges.produce_parked,
-                &mut held.parked,
-                false,
-            );
-            held.work.finish(&mut pipeline.produce);
+        if let Some(held) = self.produce.take() {
+            held.end(pipeline);
         }
-        if let Some(mut held) = self.fetch.take() {
-            park(&mut pipeline.metrics.gauges.fetch_parked, &mut held.parked, false);
-            held.work.finish(&mut pipeline.fetch);
+        if let Some(held) = self.fetch.take() {
+            held.end(pipeline);
         }
     }
 
@@ -298,17 +254,10 @@ impl Session {
 
     /// Bytes of memory in which a frame of that direction is decompressed and written turn by turn.
     pub fn bytes_held(&self, direction: Direction) -> usize {
-        let (draft, batch) = match direction {
-            Direction::Request => match &self.produce {
-                Some(held) => (&held.draft, held.work.bytes_held()),
-                None => return 0,
-            },
-            Direction::Response => match &self.fetch {
-                Some(held) => (&held.draft, held.work.bytes_held()),
-                None => return 0,
-            },
-        };
-        draft.bytes_held().saturating_add(batch)
+        match direction {
+            Direction::Request => self.produce.as_ref().map_or(0, |held| held.bytes_held()),
+            Direction::Response => self.fetch.as_ref().map_or(0, |held| held.bytes_held()),
+        }
     }
 
     /// Why the connection is to be closed once everything is written.
@@ -350,7 +299,7 @@ impl Session {
     /// The answer to the oldest request has come.
     fn answered(&mut self, pipeline: &mut Pipeline, sasl_error: i16) -> Option<Pending> {
         let pending = self.in_flight.pop()?;
-        if !matches!(pending.answer, Answer::Own) {
+        if !matches!(pending.answer, Answer::Own(_)) {
             pipeline
                 .metrics
                 .frames(Direction::Response)
@@ -371,46 +320,3 @@ fn are_polls<'a>(mut pending: impl Iterator<Item = &'a Pending>) -> bool {
     pending.next().is_none_or(may_be_held)
         && pending.all(|pending| may_be_held(pending) || changes_nothing(pending.api_key))
 }
-
-/// Counts a frame as waiting, or not any more.
-fn park(gauge: &mut u64, parked: &mut bool, waits: bool) {
-    if *parked != waits {
-        *parked = waits;
-        *gauge = if waits {
-            gauge.saturating_add(1)
-        } else {
-            gauge.saturating_sub(1)
-        };
-    }
-}
-
-/// No frame begins behind the first `run` bytes of `input`, or only a part of its head is there.
-fn end_of_run(run: usize, input: &[u8], bytes_min: usize) -> Result<Next, CloseReason> {
-    if run > 0 {
-        return Ok(Next::Step(Step::Forward(run)));
-    }
-    // Whoever announces too little says so with the first four bytes.
-    if input.len() >= LENGTH_PREFIX_BYTES {
-        frame_length(input, bytes_min)?;
-    }
-    Ok(Next::Step(Step::More))
-}
-
-/// The length that a frame announces, which cannot be below `bytes_min`.
-fn frame_length(input: &[u8], bytes_min: usize) -> Result<usize, CloseReason> {
-    let prefix = input
-        .first_chunk::<LENGTH_PREFIX_BYTES>()
-        .ok_or(CloseReason::MalformedFrame)?;
-    let length = usize::try_from(i32::from_be_bytes(*prefix)).map_err(|_| CloseReason::MalformedFrame)?;
-    if length < bytes_min {
-        return Err(CloseReason::MalformedFrame);
-    }
-    Ok(length)
-}
-
-fn malformed(_: ProtocolError) -> CloseReason {
-    CloseReason::MalformedFrame
-}
-
-/// How soon a frame that may take no more memory tries again.
-const FULL_RETRY: Duration = Duration::from_millis(20);

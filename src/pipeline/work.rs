@@ -65,6 +65,26 @@ impl Work {
     }
 }
 
+/// How far work is that is done in turns.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Progress<T> {
+    /// It has come to this.
+    Done(T),
+    /// It is to be gone on with.
+    Paused(Pause),
+}
+
+/// Why it has stopped on the way.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Pause {
+    /// The turn is over.
+    Spent,
+    /// The output has to have room for so many bytes more first.
+    Room(usize),
+    /// More memory is needed than may be taken now.
+    Full,
+}
+
 /// What a turn does: about a millisecond.
 pub const TURN_BYTES: usize = 1024 * 1024;
 

@@ -66,7 +66,7 @@ fn withheld(rig: &mut Rig, bytes: &[u8]) -> i32 {
     asked(rig)
 }
 
-/// PLACE-1, QUESTION-1.
+/// PLACE-1, OWN-1.
 #[test]
 fn what_only_the_node_can_answer_waits_until_the_broker_says_that_it_is_the_node() {
     let mut rig = at_node();
@@ -339,7 +339,7 @@ fn produce_of(bytes: usize) -> Vec<u8> {
     }
 }
 
-/// AUTH-4, QUESTION-2.
+/// AUTH-4, OWN-2.
 #[test]
 fn records_of_a_stranger_are_not_worked_on_and_hardly_held() {
     for bytes in [1000, 600 * 1024] {

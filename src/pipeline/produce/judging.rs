@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::seal_wait::Patience;
-use super::{ProduceFrame, ProduceWork, ProducerSequence, SequenceGuard};
+use super::{ProduceFrame, ProduceWork, ProducerSequence, SequenceGuard, index_of};
 use crate::keys::{Lookup, SealingShare};
 use crate::metrics::CloseReason;
 use crate::pipeline::Pipeline;
@@ -101,6 +101,54 @@ impl ProduceWork {
         }
         waiting
     }
+
+    /// What is to be done with the next partition, whose key is not looked for yet; `None` when the turn is over.
+    pub(super) fn judge(
+        &mut self,
+        pipeline: &mut Pipeline,
+        request: &ProduceFrame<'_>,
+        guard: &SequenceGuard,
+    ) -> Result<Option<Verdict>, CloseReason> {
+        let position = self.verdicts.len();
+        let name = self
+            .layout
+            .topic_name(request.frame, position)
+            .ok_or(CloseReason::MalformedFrame)?;
+        pipeline.work.charge(PARTITION_WORK);
+        let topic = pipeline.topic(request.cluster, &name)?;
+        let records = self.layout.records(request.frame, position);
+        let mut sequence = ProducerSequence::NONE;
+        let decision = match topic.rule.as_ref().map(|rule| &rule.action) {
+            _ if self.layout.is_superseded(position) => Decision::Superseded,
+            None => Decision::Refuse(ProduceRefusal::NoRule),
+            Some(Action::Reject { reason }) => Decision::Refuse(ProduceRefusal::Rejected {
+                reason: reason.clone(),
+            }),
+            Some(Action::KafkaInternal) => Decision::Refuse(ProduceRefusal::KafkaInternal),
+            Some(Action::Pass) => Decision::Pass,
+            Some(Action::Seal(_)) => match self.judging.check(records, request.version, &mut pipeline.work) {
+                None => return Ok(None),
+                Some(Err(error)) => Decision::Refuse(error.into()),
+                Some(Ok(header)) => {
+                    sequence = ProducerSequence {
+                        producer_id: header.producer_id,
+                        producer_epoch: header.producer_epoch,
+                        base_sequence: header.base_sequence,
+                    };
+                    if guard.holds_back(&name, index_of(&self.layout, position), sequence) {
+                        Decision::Refuse(ProduceRefusal::SequenceGuard)
+                    } else {
+                        Decision::Seal(header, Key::Wanted)
+                    }
+                }
+            },
+        };
+        Ok(Some(Verdict {
+            topic,
+            sequence,
+            decision,
+        }))
+    }
 }
 
 /// A partition that is half judged: the checksum of a long batch takes more than a turn.
@@ -125,66 +173,6 @@ impl Judging {
 }
 
 impl Pipeline {
-    /// What is to be done with a partition, whose key is not looked for yet; `None` when the turn is over.
-    #[expect(clippy::too_many_arguments, reason = "a type is missing")]
-    pub(super) fn judge(
-        &mut self,
-        request: &ProduceFrame<'_>,
-        guard: &SequenceGuard,
-        name: &str,
-        partition: i32,
-        records: &[u8],
-        judging: &mut Judging,
-    ) -> Result<Option<Verdict>, CloseReason> {
-        self.work.charge(PARTITION_WORK);
-        let topic = self.topic(request.cluster, name)?;
-        let mut sequence = ProducerSequence::NONE;
-        let decision = match topic.rule.as_ref().map(|rule| &rule.action) {
-            None => Decision::Refuse(ProduceRefusal::NoRule),
-            Some(Action::Reject { reason }) => Decision::Refuse(ProduceRefusal::Rejected {
-                reason: reason.clone(),
-            }),
-            Some(Action::KafkaInternal) => Decision::Refuse(ProduceRefusal::KafkaInternal),
-            Some(Action::Pass) => Decision::Pass,
-            Some(Action::Seal(_)) => match judging.check(records, request.version, &mut self.work) {
-                None => return Ok(None),
-                Some(Err(error)) => Decision::Refuse(error.into()),
-                Some(Ok(header)) => {
-                    sequence = ProducerSequence {
-                        producer_id: header.producer_id,
-                        producer_epoch: header.producer_epoch,
-                        base_sequence: header.base_sequence,
-                    };
-                    if guard.holds_back(name, partition, sequence) {
-                        Decision::Refuse(ProduceRefusal::SequenceGuard)
-                    } else {
-                        Decision::Seal(header, Key::Wanted)
-                    }
-                }
-            },
-        };
-        Ok(Some(Verdict {
-            topic,
-            sequence,
-            decision,
-        }))
-    }
-
-    /// What is to be done with a partition that is named again.
-    pub(super) fn supersede(
-        &mut self,
-        request: &ProduceFrame<'_>,
-        name: &str,
-    ) -> Result<Option<Verdict>, CloseReason> {
-        self.work.charge(PARTITION_WORK);
-        let topic = self.topic(request.cluster, name)?;
-        Ok(Some(Verdict {
-            topic,
-            sequence: ProducerSequence::NONE,
-            decision: Decision::Superseded,
-        }))
-    }
-
     /// The share to seal with, or why there is none.
     fn sealing_key(
         &mut self,

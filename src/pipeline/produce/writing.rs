@@ -1,12 +1,12 @@
 //! A Produce request written anew: each partition is kept, cut, or sealed into the output.
 
 use super::judging::{Decision, Key, Verdict};
-use super::{ProduceFrame, ProduceWork, Produced, REFUSED_PARTITIONS_MAX, SequenceGuard, Stop, index_of};
+use super::{ProduceFrame, ProduceWork, REFUSED_PARTITIONS_MAX, SequenceGuard, Stop, index_of};
 use crate::metrics::CloseReason;
 use crate::pipeline::Pipeline;
 use crate::pipeline::refusal::ProduceRefusal;
 use crate::pipeline::seal_batch::{SealContext, SealDraft, Sealed, has_room};
-use crate::pipeline::work::{PARTITION_WORK, STEP_MAX};
+use crate::pipeline::work::{PARTITION_WORK, Pause, Progress, STEP_MAX};
 use crate::protocol::frame::LENGTH_PREFIX_BYTES;
 use crate::protocol::produce_request::Writing;
 use crate::record_batch::BatchHeader;
@@ -27,7 +27,7 @@ impl ProduceWork {
             let copied = rewriting.copied();
             let room = request.frame.len().saturating_sub(copied).min(STEP_MAX);
             if !has_room(out, room) {
-                return Ok(Stop::At(Produced::Room(room)));
+                return Ok(Stop::Paused(Pause::Room(room)));
             }
             let writing = rewriting.advance(&self.layout, request.frame, out, STEP_MAX);
             let writing = writing.map_err(malformed)?;
@@ -36,7 +36,7 @@ impl ProduceWork {
                 .charge_copied(rewriting.copied().saturating_sub(copied));
             match writing {
                 Writing::Copied(_) | Writing::Partition(_) if pipeline.work.is_spent() => {
-                    return Ok(Stop::At(Produced::Partly));
+                    return Ok(Stop::Paused(Pause::Spent));
                 }
                 Writing::Copied(_) => {}
                 Writing::Partition(position) => {
@@ -106,7 +106,6 @@ impl ProduceWork {
     }
 
     /// Goes on to seal a partition; `None` when that is done, or the partition cut.
-    #[expect(clippy::too_many_lines, reason = "longer than a screen: to be split")]
     fn seal(
         &mut self,
         pipeline: &mut Pipeline,
@@ -144,26 +143,21 @@ impl ProduceWork {
             _ => Err(ProduceRefusal::NoRule),
         };
         let refusal = match sealed {
-            Ok(Sealed::Done) => {
+            Ok(Progress::Done(Sealed::Done)) => {
                 draft.move_back(rewriting.widen(out).map_err(malformed)?);
-                let bytes_max = pipeline.limits.request_bytes_max;
                 let written = out.len().saturating_sub(rewriting.start());
                 let needed = self
                     .passed_left
                     .saturating_add(self.layout.bytes_behind(position));
                 let alone = self.layout.bytes_alone(position, draft.sealed_bytes());
-                if fits(written.saturating_add(needed), bytes_max) {
-                    None
-                } else if fits(alone, bytes_max) {
-                    Some(ProduceRefusal::RequestFull { bytes_max })
-                } else {
-                    Some(ProduceRefusal::RequestTooLarge { bytes_max })
-                }
+                outgrows(
+                    written.saturating_add(needed),
+                    alone,
+                    pipeline.limits.request_bytes_max,
+                )
             }
-            Ok(Sealed::Spent) => return Ok(Some(Stop::At(Produced::Partly))),
-            Ok(Sealed::Room(bytes)) => return Ok(Some(Stop::At(Produced::Room(bytes)))),
-            Ok(Sealed::Full) => return Ok(Some(Stop::At(Produced::Full))),
-            Ok(Sealed::NoKey) => return Ok(Some(Stop::Key)),
+            Ok(Progress::Paused(pause)) => return Ok(Some(Stop::Paused(pause))),
+            Ok(Progress::Done(Sealed::NoKey)) => return Ok(Some(Stop::Key)),
             Err(refusal) => Some(refusal),
         };
         let Some(draft) = self.draft.take() else {
@@ -225,7 +219,18 @@ impl Verdict {
     }
 }
 
-/// PRODUCE-SEAL-8. `bytes` with the length in front of the frame, which does not count.
+/// Why a partition has to be left out with which the request would have `bytes`, and `alone` without all others (PRODUCE-SEAL-8).
+fn outgrows(bytes: usize, alone: usize, bytes_max: usize) -> Option<ProduceRefusal> {
+    if fits(bytes, bytes_max) {
+        None
+    } else if fits(alone, bytes_max) {
+        Some(ProduceRefusal::RequestFull { bytes_max })
+    } else {
+        Some(ProduceRefusal::RequestTooLarge { bytes_max })
+    }
+}
+
+/// `bytes` with the length in front of the frame, which does not count.
 fn fits(bytes: usize, bytes_max: usize) -> bool {
     bytes <= bytes_max.saturating_add(LENGTH_PREFIX_BYTES)
 }

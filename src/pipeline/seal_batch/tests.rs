@@ -80,13 +80,13 @@ impl Copied {
             };
             work.begin_turn();
             match draft.advance(&context, &mut work, &mut self.pool, &mut out) {
-                Ok(Sealed::Done) => break,
-                Ok(Sealed::Spent) if first.is_none() => {
+                Ok(Progress::Done(Sealed::Done)) => break,
+                Ok(Progress::Paused(Pause::Spent)) if first.is_none() => {
                     first = Some(salt(&out));
                     self.keys.withdraw_sealing();
                     self.give_key();
                 }
-                Ok(Sealed::Spent) => {}
+                Ok(Progress::Paused(Pause::Spent)) => {}
                 other => panic!("{other:?}"),
             }
         }

@@ -1,9 +1,10 @@
 //! How long a frame is that is going to be held, as soon as it says so.
 
+use super::Session;
 use super::in_flight::Answer;
 use super::requests::request_head;
 use super::responses::RESPONSE_BYTES_MIN;
-use super::{Session, frame_length};
+use super::run::frame_length;
 use crate::metrics::Direction;
 use crate::protocol::api_key::API_VERSIONS;
 use crate::protocol::frame::LENGTH_PREFIX_BYTES;
@@ -34,7 +35,7 @@ impl Session {
     fn announced_response(&self, input: &[u8]) -> Option<usize> {
         let is_held = match self.in_flight.front()?.answer {
             Answer::Stream | Answer::Local(_) => false,
-            Answer::Rewrite | Answer::Produce(_) | Answer::Own => true,
+            Answer::Rewrite | Answer::Produce(_) | Answer::Own(_) => true,
         };
         if self.response_left > 0 || !is_held {
             return None;

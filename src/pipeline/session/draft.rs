@@ -6,7 +6,7 @@
 
 use crate::growing::{Growing, Room};
 use crate::pipeline::decompressing::GROWN_FREELY;
-use crate::pipeline::work::{STEP_MAX, Work};
+use crate::pipeline::work::{Pause, STEP_MAX, Work};
 
 /// See the module.
 #[derive(Default)]
@@ -16,15 +16,6 @@ pub(super) struct Draft {
     begun: bool,
     /// Room for so many bytes more is to be made before anything is written.
     room_wanted: usize,
-}
-
-/// What came of [`Draft::make_room`].
-pub(super) enum Made {
-    Ready,
-    /// The turn is over.
-    Spent,
-    /// More memory is needed than may be taken now.
-    Full,
 }
 
 impl Draft {
@@ -65,10 +56,10 @@ impl Draft {
     }
 
     /// Makes the room that is wanted; beyond what is usual only if `may_grow`.
-    pub(super) fn make_room(&mut self, work: &mut Work, may_grow: bool) -> Made {
+    pub(super) fn make_room(&mut self, work: &mut Work, may_grow: bool) -> Result<(), Pause> {
         while self.room_wanted > 0 {
             if !may_grow && self.growing.bytes().len() >= GROWN_FREELY {
-                return Made::Full;
+                return Err(Pause::Full);
             }
             let room = self.growing.make_room(self.room_wanted, STEP_MAX);
             let (Room::Ready(moved) | Room::Moving(moved)) = room;
@@ -76,10 +67,10 @@ impl Draft {
             if let Room::Ready(_) = room {
                 self.room_wanted = 0;
             } else if work.is_spent() {
-                return Made::Spent;
+                return Err(Pause::Spent);
             }
         }
-        Made::Ready
+        Ok(())
     }
 
     /// The frame is whole, and goes out.
@@ -148,21 +139,18 @@ mod tests {
         draft.keep(&mut out, 0);
         draft.want_room(STEP_MAX);
         let mut work = Work::new(1);
-        assert!(matches!(draft.make_room(&mut work, false), Made::Full));
+        assert_eq!(draft.make_room(&mut work, false), Err(Pause::Full));
         for _ in 0..2 {
-            assert!(matches!(draft.make_room(&mut work, true), Made::Spent));
+            assert_eq!(draft.make_room(&mut work, true), Err(Pause::Spent));
             work.begin_turn();
         }
-        assert!(matches!(draft.make_room(&mut work, true), Made::Ready));
+        assert_eq!(draft.make_room(&mut work, true), Ok(()));
         let target = draft.target(&mut out);
         assert_eq!(target, &vec![7; 3 * STEP_MAX]);
         assert!(target.capacity() >= 4 * STEP_MAX);
         let mut short = Draft::new(false, &out);
         short.keep(&mut out, 0);
         short.want_room(10);
-        assert!(
-            matches!(short.make_room(&mut work, false), Made::Ready),
-            "at the bound"
-        );
+        assert_eq!(short.make_room(&mut work, false), Ok(()), "at the bound");
     }
 }

@@ -3,10 +3,11 @@
 //! - FLIGHT-1: answers are matched by position, never by correlation id: ids may repeat (Java's SASL client, constants).
 //! - FLIGHT-2: count and bytes are bounded; when full, the client's socket is not read (back-pressure). One request is
 //!   always admitted to an empty queue, whatever its size, so that a connection cannot stall for ever. A request of the
-//!   session's own, of which there is one at most, goes beyond the count.
+//!   proxy's own, of which there is one at most, goes beyond the count.
 
 use std::collections::VecDeque;
 
+use super::own_requests::Purpose;
 use crate::protocol::produce_response::Refusal;
 
 /// One request on its way.
@@ -29,8 +30,8 @@ pub(super) enum Answer {
     Produce(Vec<Refusal>),
     /// No broker is asked: the proxy's own answer, a whole frame, goes out when its turn comes.
     Local(Vec<u8>),
-    /// The session has asked for itself: the client never sees the answer.
-    Own,
+    /// The proxy has asked for itself: the client never sees the answer.
+    Own(Purpose),
 }
 
 /// The queue; see the module.

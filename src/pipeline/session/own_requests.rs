@@ -1,23 +1,86 @@
-//! What a session asks the broker for itself, on the client's connection, before it lets the client's request through.
+//! Requests of the proxy's own: sent to the broker on the client's connection, with answers that the client never sees.
 //!
-//! One answer settles both doubts: a broker names the cluster's brokers to nobody who has to log in first (AUTH-4), and what it says of
-//! their addresses shows whether it is the one that the client came for (PLACE-1).
+//! One is sent so far ([`Purpose::Brokers`]), and its answer settles three things at once: a broker names the cluster's brokers to
+//! nobody who has to log in first (AUTH-4); what it says of their addresses shows whether it is the one that the client came for
+//! (PLACE-1); and where the client came for a node of which no address is known, and was connected to any broker, it is the look-up
+//! that the client's next connection rests on (ADDRESS-2).
 //!
-//! - QUESTION-1: it is asked once at most, between two whole requests of the client, and its answer comes in its turn.
-//! - QUESTION-2: meanwhile the client's request is not read any further than it is, and nothing behind it.
+//! - OWN-1: one is under way at most. It goes out between two whole requests of the client, when no other is unanswered that may
+//!   take the broker's time, and its answer is taken in its turn, wherever it stands.
+//! - OWN-2: meanwhile the client's requests are not read any further than they are; those that were sent before are answered.
+//! - OWN-3: an answer has a bound and a deadline of its own. One that is longer, late, or not understood closes the connection:
+//!   what it was to say is not known.
+//! - OWN-4: it is no frame of the client: it is not counted as one, nor against how many may be in flight.
 
 use std::time::{Duration, Instant};
 
 use super::in_flight::{Answer, Pending};
 use super::login::is_ordinary;
 use super::place::Whereabouts;
-use super::{Session, Step, Wait, malformed};
+use super::run::malformed;
+use super::{Session, Step, Wait};
 use crate::metrics::CloseReason;
 use crate::pipeline::Pipeline;
+use crate::protocol::ProtocolError;
 use crate::protocol::api_key::METADATA;
 use crate::protocol::brokers_request::{BROKERS_REQUEST_VERSION, write_brokers_request};
 use crate::protocol::frame::LENGTH_PREFIX_BYTES;
 use crate::protocol::policy::{ApiPolicy, RequestHandling};
+
+/// What a request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Which brokers the cluster has, and where.
+    Brokers,
+}
+
+impl Purpose {
+    fn api(self) -> (i16, i16) {
+        match self {
+            Self::Brokers => (METADATA, BROKERS_REQUEST_VERSION),
+        }
+    }
+
+    /// Appends the request; says how long its frame is.
+    fn write(self, out: &mut Vec<u8>) -> Result<usize, ProtocolError> {
+        match self {
+            Self::Brokers => write_brokers_request(CORRELATION_ID, out),
+        }
+    }
+
+    /// How long the answer may be (OWN-3).
+    pub(super) fn answer_bytes_max(self) -> usize {
+        match self {
+            // Ten thousand brokers, at a hundred bytes each.
+            Self::Brokers => 1024 * 1024,
+        }
+    }
+
+    /// How long the answer may take (OWN-3).
+    fn answer_wait(self) -> Duration {
+        match self {
+            // A broker knows it by heart; seconds are a hang, and half of the time that a client without a login is given.
+            Self::Brokers => Duration::from_secs(5),
+        }
+    }
+}
+
+/// The requests of one connection; see the module.
+#[derive(Default)]
+pub(super) struct OwnRequests {
+    /// Until when the one that is under way is waited for.
+    until: Option<Instant>,
+}
+
+impl OwnRequests {
+    /// What the client's requests have to wait for (OWN-2).
+    pub(super) fn wait(&self, now: Instant) -> Result<Option<Step>, CloseReason> {
+        match self.until {
+            Some(until) if now >= until => Err(CloseReason::BrokerSilent),
+            until => Ok(until.map(|until| Step::Blocked(Wait::Answer(until)))),
+        }
+    }
+}
 
 impl Session {
     /// Whether a request has to wait until more is known of the broker and the client.
@@ -27,69 +90,68 @@ impl Session {
         !self.place.admits(policy.key) || !(is_small || self.is_logged_in())
     }
 
-    /// Asks, or goes on waiting for an answer.
+    /// Sends a request of our own, as soon as that may be (OWN-1).
     pub(super) fn ask(
         &mut self,
+        purpose: Purpose,
         pipeline: &mut Pipeline,
         now: Instant,
         out: &mut Vec<u8>,
     ) -> Result<Step, CloseReason> {
-        if let Some(until) = self.asked_until {
-            if now >= until {
-                return Err(CloseReason::BrokerSilent);
-            }
-            return Ok(Step::Blocked(Wait::Answer(until)));
-        }
         // What the client has asked may settle it; and a broker answers one request after the other, so that behind one that
         // takes minutes ours would as well.
         if self.in_flight.iter().any(|pending| is_ordinary(pending.api_key)) {
             return Ok(Step::Blocked(Wait::Room));
         }
-        let bytes = write_brokers_request(CORRELATION_ID, out).map_err(malformed)?;
+        let until = now
+            .checked_add(purpose.answer_wait())
+            .ok_or(CloseReason::Internal)?;
+        let bytes = purpose.write(out).map_err(malformed)?;
+        let (api_key, api_version) = purpose.api();
         pipeline.metrics.gauges.requests_in_flight += 1;
-        self.login.requested(METADATA);
+        self.login.requested(api_key);
         self.in_flight.push(Pending {
-            api_key: METADATA,
-            api_version: BROKERS_REQUEST_VERSION,
+            api_key,
+            api_version,
             correlation_id: CORRELATION_ID,
             bytes,
-            answer: Answer::Own,
+            answer: Answer::Own(purpose),
         });
-        self.asked_until = Some(now + ANSWER_WAIT);
+        self.own.until = Some(until);
         Ok(Step::Wrote(0))
     }
 
-    /// Takes note of what an answer says of brokers.
-    pub(super) fn take_note(
-        &mut self,
-        api_key: i16,
-        version: i16,
-        frame: &[u8],
-    ) -> Result<Whereabouts, CloseReason> {
-        if self.is_logged_in() && !self.place.is_sought() {
-            return Ok(Whereabouts::Here);
-        }
-        let told = self
-            .place
-            .take_answer(api_key, version, frame)
-            .map_err(malformed)?;
-        if told.any {
-            self.login.named_brokers();
-        }
-        Ok(told.whereabouts)
-    }
-
-    /// Takes the answer to the session's own question.
+    /// Takes the answer to a request of our own, which is in hand whole.
     pub(super) fn take_own_answer(
         &mut self,
+        purpose: Purpose,
         pipeline: &mut Pipeline,
         now: Instant,
         frame: &[u8],
     ) -> Result<Step, CloseReason> {
-        if let Some(wait) = self.learn(pipeline, now, METADATA, BROKERS_REQUEST_VERSION, frame)? {
+        let wait = match purpose {
+            Purpose::Brokers => self.take_brokers(pipeline, now, frame)?,
+        };
+        if let Some(wait) = wait {
             return Ok(Step::Blocked(wait));
         }
-        let whereabouts = self.take_note(METADATA, BROKERS_REQUEST_VERSION, frame)?;
+        self.own.until = None;
+        self.answered(pipeline, 0);
+        Ok(Step::Wrote(frame.len().saturating_add(LENGTH_PREFIX_BYTES)))
+    }
+
+    /// Says what is to be waited for before the answer is taken.
+    fn take_brokers(
+        &mut self,
+        pipeline: &mut Pipeline,
+        now: Instant,
+        frame: &[u8],
+    ) -> Result<Option<Wait>, CloseReason> {
+        let (api_key, version) = Purpose::Brokers.api();
+        if let Some(wait) = self.learn(pipeline, now, api_key, version, frame)? {
+            return Ok(Some(wait));
+        }
+        let whereabouts = self.take_note(api_key, version, frame)?;
         if !self.is_logged_in() {
             // As a broker would, and does in a moment.
             return Err(CloseReason::DeniedApi);
@@ -97,13 +159,9 @@ impl Session {
         if whereabouts != Whereabouts::Here {
             self.leave(CloseReason::Learned);
         }
-        self.asked_until = None;
-        self.answered(pipeline, 0);
-        Ok(Step::Wrote(frame.len().saturating_add(LENGTH_PREFIX_BYTES)))
+        Ok(None)
     }
 }
 
 /// Answers are matched by position (FLIGHT-1): any number will do.
 const CORRELATION_ID: i32 = 0x5ea1;
-/// A broker knows the answer by heart; seconds are a hang, and half of the time that a client without a login is given.
-const ANSWER_WAIT: Duration = Duration::from_secs(5);

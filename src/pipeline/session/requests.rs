@@ -1,16 +1,18 @@
 //! A session's requests: what the client sends is judged by the policy table, and streamed, held or answered here.
 
+use std::ops::ControlFlow;
 use std::time::Instant;
 
-use super::draft::{Draft, Made};
+use super::held::Held;
 use super::in_flight::{Answer, Pending};
 use super::login::{self, is_ordinary};
-use super::{
-    FULL_RETRY, Held, HeldProduce, Next, Session, Step, Wait, end_of_run, frame_length, malformed, park,
-};
+use super::own_requests::Purpose;
+use super::run::{self, Next, frame_length, malformed};
+use super::{Session, Step, Wait};
 use crate::metrics::{CloseReason, Direction, TimeKind};
 use crate::pipeline::Pipeline;
 use crate::pipeline::produce::{ProduceFrame, ProduceWork, Produced};
+use crate::pipeline::work::{Pause, Progress};
 use crate::protocol::api_key::{API_VERSIONS, FETCH, SASL_AUTHENTICATE};
 use crate::protocol::frame::{LENGTH_PREFIX_BYTES, RequestHead};
 use crate::protocol::hops::{self, Way};
@@ -18,6 +20,22 @@ use crate::protocol::policy::{ApiPolicy, RequestHandling, ResponseHandling, api_
 use crate::protocol::preface::Preface;
 use crate::protocol::produce_response::Refusal;
 use crate::protocol::{api_versions, fetch_request};
+
+/// What is to be done with a request that is not streamed.
+enum Apart {
+    /// Before it goes anywhere the broker is asked.
+    Ask(Purpose),
+    /// It is taken when so many bytes are there, its length among them.
+    Frame(RequestHead, usize, Action),
+}
+
+enum Action {
+    /// ApiVersions in a version that is too high.
+    RefuseVersion,
+    /// ApiVersions that shows its way.
+    PassVersions,
+    Produce,
+}
 
 impl Session {
     /// Takes bytes from the client; what goes to the broker is forwarded or appended to `out`.
@@ -50,43 +68,46 @@ impl Session {
         input: &mut [u8],
         out: &mut Vec<u8>,
     ) -> Result<Step, CloseReason> {
-        if self.closing.is_some() {
+        if self.closing.is_some() || !self.takes_requests() {
             return Ok(Step::Blocked(Wait::Room));
         }
-        // Frames that are streamed and lie one behind the other go out in one write.
-        let mut run = self.request_left.min(input.len());
-        self.request_left -= run;
-        loop {
-            if self.request_left == 0 && self.drain_left.is_some_and(|left| run >= left) {
-                return Ok(if run > 0 {
-                    Step::Forward(run)
-                } else {
-                    Step::Blocked(Wait::Room)
-                });
-            }
-            match self.next_request(pipeline, now, input, run, out) {
-                Ok(Next::Streamed(bytes)) => run += bytes,
-                Ok(Next::Step(step)) => return Ok(step),
-                // What lies before it goes out first; then the same bytes are looked at again.
-                Err(_) if run > 0 => return Ok(Step::Forward(run)),
-                Err(reason) => return Err(reason),
-            }
+        // OWN-2
+        if let Some(step) = self.own.wait(now)? {
+            return Ok(step);
+        }
+        let streamed = self.request_left.min(input.len());
+        self.request_left = self.request_left.saturating_sub(streamed);
+        let next = run::run(streamed, |run| self.next_request(pipeline, now, input, run))?;
+        let (head, whole, action) = match next {
+            ControlFlow::Break(step) => return Ok(step),
+            ControlFlow::Continue(Apart::Ask(purpose)) => return self.ask(purpose, pipeline, now, out),
+            ControlFlow::Continue(Apart::Frame(head, whole, action)) => (head, whole, action),
+        };
+        let Some(frame) = input.get(LENGTH_PREFIX_BYTES..whole) else {
+            return Ok(Step::More);
+        };
+        match action {
+            Action::RefuseVersion => self.refuse_version(pipeline, head, frame.len()),
+            Action::PassVersions => self.pass_versions(pipeline, head, frame, out),
+            Action::Produce => self.produce(pipeline, now, head, frame, out),
         }
     }
 
     /// Looks at the request behind the first `run` bytes, which are streamed.
-    #[expect(clippy::too_many_lines, reason = "longer than a screen: to be split")]
     fn next_request(
         &mut self,
         pipeline: &mut Pipeline,
         now: Instant,
         input: &mut [u8],
         run: usize,
-        out: &mut Vec<u8>,
-    ) -> Result<Next, CloseReason> {
-        let Some(rest) = input.get(run..).filter(|rest| rest.len() >= HEAD_BYTES) else {
-            return end_of_run(run, input, REQUEST_BYTES_MIN);
-        };
+    ) -> Result<Next<Apart>, CloseReason> {
+        if self.request_left == 0 && self.drain_left.is_some_and(|left| run >= left) {
+            return Ok(Next::Step(Step::Blocked(Wait::Room)));
+        }
+        let rest = input.get_mut(run..).unwrap_or_default();
+        if rest.len() < HEAD_BYTES {
+            return run::beginning(rest, REQUEST_BYTES_MIN);
+        }
         let (frame_bytes, head) = request_head(rest)?;
         self.client.note(rest);
         let policy = api_policy(head.api_key).ok_or(CloseReason::DeniedApi)?;
@@ -97,73 +118,35 @@ impl Session {
             if !is_ordinary(head.api_key) || !self.in_flight.iter().any(is_token) {
                 return Err(CloseReason::DeniedApi);
             }
-            return Ok(Next::Step(if run > 0 {
-                Step::Forward(run)
-            } else {
-                Step::Blocked(Wait::Room)
-            }));
-        }
-        if self.withholds(pipeline, policy, frame_bytes) {
-            if run > 0 {
-                return Ok(Next::Step(Step::Forward(run)));
-            }
-            return self.ask(pipeline, now, out).map(Next::Step);
-        }
-        if !self.in_flight.has_room(frame_bytes) {
-            return Ok(Next::Step(if run > 0 {
-                Step::Forward(run)
-            } else {
-                Step::Blocked(Wait::Room)
-            }));
+            return Ok(Next::Step(Step::Blocked(Wait::Room)));
         }
         let whole = frame_bytes.saturating_add(LENGTH_PREFIX_BYTES);
-        let shows_way = hops::shows_way(head);
-        if policy.request == RequestHandling::Hold || local || shows_way {
-            if run > 0 {
-                return Ok(Next::Step(Step::Forward(run)));
-            }
-            let Some(frame) = input.get(LENGTH_PREFIX_BYTES..whole) else {
-                return Ok(Next::Step(Step::More));
-            };
-            let step = if local {
-                self.refuse_version(pipeline, head, frame_bytes)
-            } else if shows_way {
-                self.pass_versions(pipeline, head, frame, out)
-            } else {
-                self.produce(pipeline, now, head, frame, out)
-            };
-            return step.map(Next::Step);
+        let apart = |action| Ok(Next::Apart(Apart::Frame(head, whole, action)));
+        if self.withholds(pipeline, policy, frame_bytes) {
+            return Ok(Next::Apart(Apart::Ask(Purpose::Brokers)));
+        }
+        if !self.in_flight.has_room(frame_bytes) {
+            return Ok(Next::Step(Step::Blocked(Wait::Room)));
+        }
+        if local {
+            return apart(Action::RefuseVersion);
+        }
+        if hops::shows_way(head) {
+            return apart(Action::PassVersions);
+        }
+        if policy.request == RequestHandling::Hold {
+            return apart(Action::Produce);
+        }
+        if head.api_key == FETCH && !self.tune_fetch(pipeline, now, head, rest, whole) {
+            return Ok(Next::Step(Step::More));
         }
         let answer = match policy.response {
             ResponseHandling::Stream => Answer::Stream,
             ResponseHandling::Hold => Answer::Rewrite,
         };
         let here = whole.min(rest.len());
-        if head.api_key == FETCH {
-            let bytes_max = self.pace.response_bytes_max(now);
-            // HIDDEN-3
-            let blanks_rack = self.listener.hides() && whole <= BLANKED_BYTES_MAX;
-            let looked_at = match bytes_max {
-                _ if blanks_rack => whole,
-                Some(_) => whole.min(FETCH_HEAD_BYTES),
-                None => 0,
-            };
-            if here < looked_at {
-                return Ok(Next::Step(if run > 0 { Step::Forward(run) } else { Step::More }));
-            }
-            let here = run.saturating_add(LENGTH_PREFIX_BYTES)..run.saturating_add(here);
-            let frame = input.get_mut(here).unwrap_or_default();
-            // One that is not well formed, or whose head is longer than anybody's, goes as it is.
-            if let Some(bytes_max) = bytes_max {
-                let _ = fetch_request::limit_response(frame, head.api_version, bytes_max);
-            }
-            if blanks_rack {
-                pipeline.work.charge(frame.len());
-                let _ = fetch_request::blank_rack(frame, head.api_version);
-            }
-        }
         self.note_request(pipeline, head, frame_bytes, answer);
-        self.request_left = whole - here;
+        self.request_left = whole.saturating_sub(here);
         Ok(Next::Streamed(here))
     }
 
@@ -188,6 +171,40 @@ impl Session {
             return Err(CloseReason::FrameTooLarge);
         }
         Ok(())
+    }
+
+    /// Changes what a Fetch request at the beginning of `input` asks for, where that is called for; `false`: more of its `whole`
+    /// bytes have to be there first.
+    fn tune_fetch(
+        &mut self,
+        pipeline: &mut Pipeline,
+        now: Instant,
+        head: RequestHead,
+        input: &mut [u8],
+        whole: usize,
+    ) -> bool {
+        let bytes_max = self.pace.response_bytes_max(now);
+        // HIDDEN-3
+        let blanks_rack = self.listener.hides() && whole <= BLANKED_BYTES_MAX;
+        let looked_at = match bytes_max {
+            _ if blanks_rack => whole,
+            Some(_) => whole.min(FETCH_HEAD_BYTES),
+            None => return true,
+        };
+        let here = whole.min(input.len());
+        if here < looked_at {
+            return false;
+        }
+        let frame = input.get_mut(LENGTH_PREFIX_BYTES..here).unwrap_or_default();
+        // One that is not well formed, or whose head is longer than anybody's, goes as it is.
+        if let Some(bytes_max) = bytes_max {
+            let _ = fetch_request::limit_response(frame, head.api_version, bytes_max);
+        }
+        if blanks_rack {
+            pipeline.work.charge(frame.len());
+            let _ = fetch_request::blank_rack(frame, head.api_version);
+        }
+        true
     }
 
     fn refuse_version(
@@ -222,7 +239,6 @@ impl Session {
         Ok(step)
     }
 
-    #[expect(clippy::too_many_lines, reason = "longer than a screen: to be split")]
     fn produce(
         &mut self,
         pipeline: &mut Pipeline,
@@ -234,103 +250,87 @@ impl Session {
         if pipeline.work.is_spent() {
             return Ok(Step::Yield);
         }
-        let mut produce = match self.produce.take() {
-            Some(produce) => *produce,
-            None => HeldProduce {
-                work: ProduceWork::begin(&mut pipeline.produce, frame, head.api_version)?,
-                draft: Draft::new(frame.len() > pipeline.work.turn_bytes(), out),
-                held: Held {
-                    since: now,
-                    until: now + pipeline.limits.seal_wait,
-                },
-                parked: false,
-            },
+        let mut held = match self.produce.take() {
+            Some(held) => held,
+            None => {
+                let work = ProduceWork::begin(&mut pipeline.produce, frame, head.api_version)?;
+                Box::new(Held::begin(
+                    work,
+                    frame.len(),
+                    pipeline.work.turn_bytes(),
+                    out,
+                    now,
+                ))
+            }
         };
-        let held = produce.held;
+        let until = held.hold_until(now + pipeline.limits.seal_wait);
         let request = ProduceFrame {
             cluster: self.listener.cluster,
             client: &self.client,
             frame,
             version: head.api_version,
-            since: held.since,
-            overdue: now >= held.until,
+            since: held.since(),
+            overdue: held.is_overdue(now),
             may_grow: pipeline.may_grow(self.connection),
             now,
         };
-        let produced = loop {
-            match produce.draft.make_room(&mut pipeline.work, request.may_grow) {
-                Made::Ready => {}
-                Made::Spent => break Ok(Produced::Partly),
-                Made::Full => break Ok(Produced::Full),
-            }
-            let target = produce.draft.target(out);
-            let produced = produce.work.advance(pipeline, &request, &mut self.guard, target);
-            let Ok(Produced::Room(bytes)) = produced else {
-                break produced;
-            };
-            produce.keep(out);
-            produce.draft.want_room(bytes);
-        };
-        let waits = matches!(produced, Ok(Produced::Waiting { .. }));
-        park(
-            &mut pipeline.metrics.gauges.produce_parked,
-            &mut produce.parked,
-            waits,
-        );
-        if !matches!(produced, Ok(Produced::Partly)) {
+        let guard = &mut self.guard;
+        let advanced = held.advance(pipeline, request.may_grow, out, |work, pipeline, target| {
+            work.advance(pipeline, &request, guard, target)
+        });
+        let waits = matches!(advanced, Ok(Progress::Done(Produced::Waiting { .. })));
+        held.park(&mut pipeline.metrics.gauges.produce_parked, waits);
+        if !matches!(advanced, Ok(Progress::Paused(Pause::Spent))) {
             pipeline.grown(self.connection);
         }
-        let whole = frame.len().saturating_add(LENGTH_PREFIX_BYTES);
-        let (step, acks, refusals) = match produced {
-            Ok(Produced::Partly | Produced::Room(_)) => {
-                produce.keep(out);
-                self.produce = Some(Box::new(produce));
-                return Ok(Step::Yield);
+        let whole = held.whole();
+        let step = match advanced {
+            Ok(Progress::Paused(pause)) => held.pause(pause, now, out),
+            Ok(Progress::Done(Produced::Waiting { look_again })) => {
+                held.keep(out);
+                Step::Blocked(Wait::News(look_again.map_or(until, |again| again.min(until))))
             }
-            Ok(Produced::Full) => {
-                produce.keep(out);
-                self.produce = Some(Box::new(produce));
-                return Ok(Step::Blocked(Wait::Until(now + FULL_RETRY)));
+            Ok(Progress::Done(Produced::Verbatim { acks })) => {
+                self.finished = Some((TimeKind::Produce, held.waited(now)));
+                held.end(pipeline);
+                self.note_produce(pipeline, head, frame.len(), acks, Vec::new());
+                return Ok(Step::Forward(whole));
             }
-            Ok(Produced::Waiting { look_again }) => {
-                produce.keep(out);
-                self.produce = Some(Box::new(produce));
-                let until = look_again.map_or(held.until, |again| again.min(held.until));
-                return Ok(Step::Blocked(Wait::News(until)));
-            }
-            Ok(Produced::Verbatim { acks }) => (Step::Forward(whole), acks, Vec::new()),
-            Ok(Produced::Written { acks, refusals }) => {
-                produce.draft.deliver(out);
-                (Step::Wrote(whole), acks, refusals)
+            Ok(Progress::Done(Produced::Written { acks, refusals })) => {
+                held.deliver(out);
+                self.finished = Some((TimeKind::Produce, held.waited(now)));
+                held.end(pipeline);
+                self.note_produce(pipeline, head, frame.len(), acks, refusals);
+                return Ok(Step::Wrote(whole));
             }
             Err(reason) => {
-                produce.work.finish(&mut pipeline.produce);
+                held.end(pipeline);
                 return Err(reason);
             }
         };
-        produce.work.finish(&mut pipeline.produce);
-        self.finished = Some((TimeKind::Produce, now.saturating_duration_since(held.since)));
+        self.produce = Some(held);
+        Ok(step)
+    }
+
+    /// A Produce request is on its way.
+    fn note_produce(
+        &mut self,
+        pipeline: &mut Pipeline,
+        head: RequestHead,
+        frame_bytes: usize,
+        acks: i16,
+        refusals: Vec<Refusal>,
+    ) {
         if acks == 0 {
             // No answer will come.
             pipeline.metrics.frames(Direction::Request).frame(head.api_key);
             self.login.requested(head.api_key);
-        } else {
-            // Refusals are memory, whatever became of the frame.
-            let refusal_bytes: usize = refusals.iter().map(Refusal::bytes).sum();
-            let bytes = frame.len().saturating_add(refusal_bytes);
-            self.note_request(pipeline, head, bytes, Answer::Produce(refusals));
+            return;
         }
-        Ok(step)
-    }
-}
-
-impl HeldProduce {
-    /// The request is not done: what is written of it goes on in the draft.
-    fn keep(&mut self, out: &mut Vec<u8>) {
-        if let Some(start) = self.work.start() {
-            let moved = self.draft.keep(out, start);
-            self.work.move_forward(moved);
-        }
+        // Refusals are memory, whatever became of the frame.
+        let refusal_bytes: usize = refusals.iter().map(Refusal::bytes).sum();
+        let bytes = frame_bytes.saturating_add(refusal_bytes);
+        self.note_request(pipeline, head, bytes, Answer::Produce(refusals));
     }
 }
 

@@ -1,21 +1,30 @@
 //! A session's responses: matched to their requests by position, and streamed or written anew.
 
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use super::draft::{Draft, Made};
+use super::held::Held;
 use super::in_flight::{Answer, Pending};
+use super::own_requests::Purpose;
 use super::place::Whereabouts;
-use super::{
-    FULL_RETRY, HeldFetch, Learning, Next, Session, Step, Wait, end_of_run, frame_length, malformed, park,
-};
+use super::run::{self, Next, frame_length, malformed};
+use super::{Session, Step, Wait};
 use crate::metrics::{CloseReason, TimeKind};
 use crate::pipeline::Pipeline;
 use crate::pipeline::fetch::{FetchFrame, FetchWork, Fetched};
-use crate::pipeline::hidden::NamedBrokers;
-use crate::protocol::api_key::{API_VERSIONS, FETCH, FIND_COORDINATOR, METADATA, PRODUCE, SASL_AUTHENTICATE};
+use crate::pipeline::work::{Pause, Progress};
+use crate::protocol::api_key::{API_VERSIONS, FETCH, FIND_COORDINATOR, PRODUCE, SASL_AUTHENTICATE};
 use crate::protocol::frame::{LENGTH_PREFIX_BYTES, response_correlation_id, response_header_end};
 use crate::protocol::policy::{api_policy, response_header_flexible};
 use crate::protocol::{addresses, api_versions, produce_response};
+
+/// What is to be done with an answer that is not streamed.
+enum Apart {
+    /// The proxy's own goes out.
+    Local,
+    /// So many bytes, length included, are taken; by whom: the client, or whatever the proxy has asked for itself.
+    Frame(usize, Option<Purpose>),
+}
 
 impl Session {
     /// Takes bytes from the broker; what goes to the client is forwarded or appended to `out`.
@@ -26,16 +35,28 @@ impl Session {
         input: &mut [u8],
         out: &mut Vec<u8>,
     ) -> Result<Step, CloseReason> {
-        let mut run = self.response_left.min(input.len());
-        self.response_left -= run;
+        let streamed = self.response_left.min(input.len());
+        self.response_left = self.response_left.saturating_sub(streamed);
         self.rest_follows &= self.response_left > 0;
-        loop {
-            match self.next_response(pipeline, now, input, run, out) {
-                Ok(Next::Streamed(bytes)) => run += bytes,
-                Ok(Next::Step(step)) => return Ok(step),
-                Err(_) if run > 0 => return Ok(Step::Forward(run)),
-                Err(reason) => return Err(reason),
+        let next = run::run(streamed, |run| self.next_response(pipeline, input, run))?;
+        let (whole, purpose) = match next {
+            ControlFlow::Break(step) => return Ok(step),
+            ControlFlow::Continue(Apart::Local) => {
+                if let Some(Pending {
+                    answer: Answer::Local(frame),
+                    ..
+                }) = self.answered(pipeline, 0)
+                {
+                    out.extend_from_slice(&frame);
+                }
+                return Ok(Step::Wrote(0));
             }
+            ControlFlow::Continue(Apart::Frame(whole, purpose)) => (whole, purpose),
+        };
+        match (input.get_mut(LENGTH_PREFIX_BYTES..whole), purpose) {
+            (Some(frame), Some(purpose)) => self.take_own_answer(purpose, pipeline, now, frame),
+            (Some(frame), None) => self.rewrite(pipeline, now, frame, out),
+            (None, _) => Ok(Step::More),
         }
     }
 
@@ -43,57 +64,39 @@ impl Session {
     fn next_response(
         &mut self,
         pipeline: &mut Pipeline,
-        now: Instant,
-        input: &mut [u8],
+        input: &[u8],
         run: usize,
-        out: &mut Vec<u8>,
-    ) -> Result<Next, CloseReason> {
+    ) -> Result<Next<Apart>, CloseReason> {
         if self.answers_itself() {
-            if run > 0 {
-                return Ok(Next::Step(Step::Forward(run)));
-            }
-            if let Some(Pending {
-                answer: Answer::Local(frame),
-                ..
-            }) = self.answered(pipeline, 0)
-            {
-                out.extend_from_slice(&frame);
-            }
-            return Ok(Next::Step(Step::Wrote(0)));
+            return Ok(Next::Apart(Apart::Local));
         }
-        let Some(rest) = input.get(run..).filter(|rest| rest.len() >= RESPONSE_HEAD_BYTES) else {
-            return end_of_run(run, input, RESPONSE_BYTES_MIN);
-        };
+        let rest = input.get(run..).unwrap_or_default();
+        if rest.len() < RESPONSE_HEAD_BYTES {
+            return run::beginning(rest, RESPONSE_BYTES_MIN);
+        }
         let frame_bytes = frame_length(rest, RESPONSE_BYTES_MIN)?;
         let front = self.in_flight.front().ok_or(CloseReason::UnexpectedResponse)?;
         let correlation_id = rest.get(LENGTH_PREFIX_BYTES..).and_then(response_correlation_id);
         if correlation_id != Some(front.correlation_id) {
             return Err(CloseReason::UnexpectedResponse);
         }
-        let (api_key, whole) = (front.api_key, frame_bytes.saturating_add(LENGTH_PREFIX_BYTES));
-        if matches!(front.answer, Answer::Stream) {
-            let here = whole.min(rest.len());
-            self.answered(pipeline, 0);
-            self.response_left = whole - here;
-            return Ok(Next::Streamed(here));
-        }
-        let own = matches!(front.answer, Answer::Own);
-        let bytes_max = if own {
-            OWN_ANSWER_BYTES_MAX
-        } else {
-            response_bytes_max(pipeline, api_key)
+        let whole = frame_bytes.saturating_add(LENGTH_PREFIX_BYTES);
+        let (bytes_max, purpose) = match front.answer {
+            Answer::Stream => {
+                let here = whole.min(rest.len());
+                self.answered(pipeline, 0);
+                self.response_left = whole.saturating_sub(here);
+                return Ok(Next::Streamed(here));
+            }
+            Answer::Own(purpose) => (purpose.answer_bytes_max(), Some(purpose)),
+            Answer::Rewrite | Answer::Produce(_) | Answer::Local(_) => {
+                (response_bytes_max(pipeline, front.api_key), None)
+            }
         };
         if frame_bytes > bytes_max {
             return Err(CloseReason::FrameTooLarge);
         }
-        if run > 0 {
-            return Ok(Next::Step(Step::Forward(run)));
-        }
-        match input.get_mut(LENGTH_PREFIX_BYTES..whole) {
-            Some(frame) if own => self.take_own_answer(pipeline, now, frame).map(Next::Step),
-            Some(frame) => self.rewrite(pipeline, now, frame, out).map(Next::Step),
-            None => Ok(Next::Step(Step::More)),
-        }
+        Ok(Next::Apart(Apart::Frame(whole, purpose)))
     }
 
     /// Rewrites the answer to the oldest request, which is in hand whole.
@@ -109,121 +112,80 @@ impl Session {
         }
         let front = self.in_flight.front().ok_or(CloseReason::UnexpectedResponse)?;
         let (api_key, version) = (front.api_key, front.api_version);
+        let carries_addresses = addresses::carries_addresses(api_key, version);
         if api_key != FETCH {
             // All at once, but for what is not looked at; many of these may lie one behind the other.
             pipeline.work.charge(frame.len());
         }
-        let whole = frame.len().saturating_add(LENGTH_PREFIX_BYTES);
-        let mut sasl_error = 0;
-        if addresses::carries_addresses(api_key, version)
-            && let Some(wait) = self.learn(pipeline, now, api_key, version, frame)?
-        {
+        if carries_addresses && let Some(wait) = self.learn(pipeline, now, api_key, version, frame)? {
             return Ok(Step::Blocked(wait));
         }
+        if api_key == FETCH {
+            return self.fetch(pipeline, now, version, frame, out);
+        }
         self.finished = Some((TimeKind::Held, Duration::ZERO));
-        match api_key {
-            FETCH => {
-                self.finished = None;
-                return self.fetch(pipeline, now, version, frame, out);
+        let whole = frame.len().saturating_add(LENGTH_PREFIX_BYTES);
+        let mut sasl_error = 0;
+        let step = match api_key {
+            PRODUCE if self.merge_refusals(pipeline, version, frame, out)? => Step::Wrote(whole),
+            API_VERSIONS => {
+                api_versions::intersect(frame, version, out).map_err(malformed)?;
+                Step::Wrote(whole)
             }
-            PRODUCE => {
-                let refusals = match self.in_flight.front().map(|front| &front.answer) {
-                    Some(Answer::Produce(refusals)) => refusals.as_slice(),
-                    _ => &[],
-                };
-                pipeline.count_too_large(self.listener.cluster, frame, version);
-                let address_of = &mut |node| self.listener.address_of(node);
-                let is_written = produce_response::merge(frame, version, refusals, address_of, out);
-                if !is_written.map_err(malformed)? {
-                    self.answered(pipeline, sasl_error);
-                    return Ok(Step::Forward(whole));
-                }
-            }
-            API_VERSIONS => api_versions::intersect(frame, version, out).map_err(malformed)?,
             SASL_AUTHENTICATE => {
                 sasl_error = body_error_code(frame, api_key, version)?;
-                self.answered(pipeline, sasl_error);
-                return Ok(Step::Forward(whole));
+                Step::Forward(whole)
             }
-            _ if addresses::carries_addresses(api_key, version) => {
-                let (written, unserved) = self
-                    .listener
-                    .rewrite(api_key, version, frame, out)
-                    .map_err(malformed)?;
-                if api_key == FIND_COORDINATOR {
-                    pipeline.metrics.connections.coordinators_hidden += unserved;
-                }
-                let whereabouts = self.take_note(api_key, version, frame)?;
-                if whereabouts == Whereabouts::Elsewhere {
-                    self.leave(CloseReason::Learned);
-                }
-                self.answered(pipeline, sasl_error);
+            _ if carries_addresses && api_key != PRODUCE => {
+                let written = self.map_addresses(pipeline, api_key, version, frame, out)?;
                 // What needs no change is not copied.
                 self.response_left = frame.len().saturating_sub(written);
                 self.rest_follows = self.response_left > 0;
-                return Ok(Step::Wrote(written.saturating_add(LENGTH_PREFIX_BYTES)));
+                Step::Wrote(written.saturating_add(LENGTH_PREFIX_BYTES))
             }
-            _ => {
-                self.answered(pipeline, sasl_error);
-                return Ok(Step::Forward(whole));
-            }
-        }
+            _ => Step::Forward(whole),
+        };
         self.answered(pipeline, sasl_error);
-        Ok(Step::Wrote(whole))
+        Ok(step)
     }
 
-    /// Whether the response tells addresses that are not known to every executor yet.
-    pub(super) fn learn(
+    /// Puts what was refused here into the answer to a Produce request; says whether anything had to be written for that.
+    fn merge_refusals(
         &mut self,
         pipeline: &mut Pipeline,
-        now: Instant,
+        version: i16,
+        frame: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<bool, CloseReason> {
+        let refusals = match self.in_flight.front().map(|front| &front.answer) {
+            Some(Answer::Produce(refusals)) => refusals.as_slice(),
+            _ => &[],
+        };
+        pipeline.count_too_large(self.listener.cluster, frame, version);
+        let address_of = &mut |node| self.listener.address_of(node);
+        produce_response::merge(frame, version, refusals, address_of, out).map_err(malformed)
+    }
+
+    /// Writes an answer that names brokers anew; says how much of the frame that stands for.
+    fn map_addresses(
+        &mut self,
+        pipeline: &mut Pipeline,
         api_key: i16,
         version: i16,
         frame: &[u8],
-    ) -> Result<Option<Wait>, CloseReason> {
-        let cluster = pipeline
-            .clusters
-            .get_mut(self.listener.cluster)
-            .ok_or(CloseReason::Internal)?;
-        let book = &cluster.addresses;
-        let mut named = NamedBrokers::default();
-        let mut news = book
-            .news(&self.listener, api_key, version, frame, &mut named)
-            .map_err(|error| {
-                self.fault = Some(error);
-                malformed(error)
-            })?;
-        if api_key == METADATA {
-            cluster.hidden.note(&self.listener, named);
+        out: &mut Vec<u8>,
+    ) -> Result<usize, CloseReason> {
+        let rewritten = self.listener.rewrite(api_key, version, frame, out);
+        let (written, unserved) = rewritten.map_err(malformed)?;
+        if api_key == FIND_COORDINATOR {
+            pipeline.metrics.connections.coordinators_hidden += unserved;
         }
-        if let Some(learning) = &self.learning {
-            // What has been told since they were handed over need not be what this response says: brokers disagree while one
-            // moves, and a response may contradict itself. Its nodes are served all the same.
-            news.retain(|learned| {
-                let before = learning.tellings_before.get(&learned.node_id);
-                before == Some(&book.tellings(learned.node_id))
-            });
+        if self.take_note(api_key, version, frame)? == Whereabouts::Elsewhere {
+            self.leave(CloseReason::Learned);
         }
-        if news.is_empty() {
-            self.learning = None;
-            return Ok(None);
-        }
-        if let Some(learning) = &self.learning {
-            if now >= learning.until {
-                return Err(CloseReason::Internal);
-            }
-            return Ok(Some(Wait::Addresses(Vec::new(), learning.until)));
-        }
-        let until = now + LEARN_WAIT;
-        let nodes = news.iter().map(|learned| learned.node_id);
-        self.learning = Some(Learning {
-            until,
-            tellings_before: nodes.map(|node| (node, book.tellings(node))).collect(),
-        });
-        Ok(Some(Wait::Addresses(news, until)))
+        Ok(written)
     }
 
-    #[expect(clippy::too_many_lines, reason = "longer than a screen: to be split")]
     fn fetch(
         &mut self,
         pipeline: &mut Pipeline,
@@ -232,7 +194,26 @@ impl Session {
         frame: &mut [u8],
         out: &mut Vec<u8>,
     ) -> Result<Step, CloseReason> {
-        let whole = frame.len().saturating_add(LENGTH_PREFIX_BYTES);
+        let mut held = match self.fetch.take() {
+            Some(held) => held,
+            None => {
+                let work = FetchWork::begin(&mut pipeline.fetch, frame, version)?;
+                Box::new(Held::begin(
+                    work,
+                    frame.len(),
+                    pipeline.work.turn_bytes(),
+                    out,
+                    now,
+                ))
+            }
+        };
+        if let Some(until) = held.until()
+            && !held.is_overdue(now)
+            && !held.is_parked()
+        {
+            self.fetch = Some(held);
+            return Ok(Step::Blocked(Wait::Until(until)));
+        }
         let mut fetch = FetchFrame {
             cluster: self.listener.cluster,
             client: &self.client,
@@ -241,105 +222,76 @@ impl Session {
             version,
             connection: self.connection,
             may_grow: pipeline.may_grow(self.connection),
-            begun: self.fetch.as_ref().map_or(now, |held| held.since),
+            begun: held.since(),
             now,
         };
-        let mut held = match self.fetch.take() {
-            Some(held) => held,
-            None => Box::new(HeldFetch {
-                work: FetchWork::begin(&mut pipeline.fetch, fetch.frame, version)?,
-                draft: Draft::new(fetch.frame.len() > pipeline.work.turn_bytes(), out),
-                since: now,
-                hold: None,
-                waits: false,
-                parked: false,
-            }),
-        };
-        let overdue = held.hold.is_some_and(|until| now >= until);
-        if let Some(until) = held.hold
-            && !overdue
-            && !held.waits
-        {
-            self.fetch = Some(held);
-            return Ok(Step::Blocked(Wait::Until(until)));
-        }
-        let advanced = loop {
-            match held.draft.make_room(&mut pipeline.work, fetch.may_grow) {
-                Made::Ready => {}
-                Made::Spent => break Ok(Fetched::Partly),
-                Made::Full => break Ok(Fetched::Full),
-            }
-            let target = held.draft.target(out);
-            let advanced = held.work.advance(pipeline, &mut fetch, target);
-            let Ok(Fetched::Room(bytes)) = advanced else {
-                break advanced;
-            };
-            held.keep(out);
-            held.draft.want_room(bytes);
-        };
-        if !matches!(advanced, Ok(Fetched::Partly)) {
+        let advanced = held.advance(pipeline, fetch.may_grow, out, |work, pipeline, target| {
+            work.advance(pipeline, &mut fetch, target).map(progress)
+        });
+        if !matches!(advanced, Ok(Progress::Paused(Pause::Spent))) {
             pipeline.grown(self.connection);
         }
-        if advanced.is_err() {
-            park(&mut pipeline.metrics.gauges.fetch_parked, &mut held.parked, false);
+        match advanced {
+            Ok(Progress::Paused(pause)) => {
+                let step = held.pause(pause, now, out);
+                self.fetch = Some(held);
+                Ok(step)
+            }
+            Ok(Progress::Done(Fetched::Nothing { waits })) if !held.is_overdue(now) => {
+                let (work, target) = held.parts(out);
+                work.retract(target);
+                *held = held.map(FetchWork::again);
+                held.park(&mut pipeline.metrics.gauges.fetch_parked, waits);
+                let hold = self.pace.hold(pipeline.limits.fetch_hold, held.whole());
+                let until = held.hold_until(now + hold);
+                self.fetch = Some(held);
+                let wait = if waits { Wait::News } else { Wait::Until };
+                Ok(Step::Blocked(wait(until)))
+            }
+            Ok(Progress::Done(fetched)) => Ok(self.end_fetch(pipeline, now, *held, &fetched, out)),
+            Err(reason) => {
+                held.end(pipeline);
+                Err(reason)
+            }
         }
-        match advanced? {
-            Fetched::Partly | Fetched::Room(_) => {
-                held.keep(out);
-                self.fetch = Some(held);
-                return Ok(Step::Yield);
-            }
-            Fetched::Full => {
-                held.keep(out);
-                self.fetch = Some(held);
-                return Ok(Step::Blocked(Wait::Until(now + FULL_RETRY)));
-            }
-            Fetched::Verbatim => {
-                if held.work.delivers() {
-                    self.pace.delivered();
-                }
-                self.finished = Some((TimeKind::Fetch, now.saturating_duration_since(held.since)));
-                held.work.finish(&mut pipeline.fetch);
-                self.answered(pipeline, 0);
-                return Ok(Step::Forward(whole));
-            }
-            Fetched::Nothing { waits } if !overdue => {
-                held.work.retract(held.draft.target(out));
-                held.work = held.work.again();
-                held.waits = waits;
-                if waits {
-                    park(&mut pipeline.metrics.gauges.fetch_parked, &mut held.parked, true);
-                }
-                let hold = self.pace.hold(pipeline.limits.fetch_hold, whole);
-                let until = *held.hold.get_or_insert(now + hold);
-                self.fetch = Some(held);
-                return Ok(Step::Blocked(if waits {
-                    Wait::News(until)
-                } else {
-                    Wait::Until(until)
-                }));
-            }
-            Fetched::Nothing { .. } => self.pace.nothing(now, whole),
-            Fetched::Written if held.work.delivers() => self.pace.delivered(),
-            Fetched::Written => {}
+    }
+
+    /// The response goes out.
+    fn end_fetch(
+        &mut self,
+        pipeline: &mut Pipeline,
+        now: Instant,
+        mut held: Held<FetchWork>,
+        fetched: &Fetched,
+        out: &mut Vec<u8>,
+    ) -> Step {
+        let whole = held.whole();
+        if let Fetched::Nothing { .. } = fetched {
+            self.pace.nothing(now, whole);
+        } else if held.work.delivers() {
+            self.pace.delivered();
         }
-        held.draft.deliver(out);
-        self.told_gaps.tell(held.work.take_tellings());
-        self.finished = Some((TimeKind::Fetch, now.saturating_duration_since(held.since)));
-        park(&mut pipeline.metrics.gauges.fetch_parked, &mut held.parked, false);
-        held.work.finish(&mut pipeline.fetch);
+        let step = if *fetched == Fetched::Verbatim {
+            Step::Forward(whole)
+        } else {
+            held.deliver(out);
+            self.told_gaps.tell(held.work.take_tellings());
+            Step::Wrote(whole)
+        };
+        self.finished = Some((TimeKind::Fetch, held.waited(now)));
+        held.end(pipeline);
         self.answered(pipeline, 0);
-        Ok(Step::Wrote(whole))
+        step
     }
 }
 
-impl HeldFetch {
-    /// The response is not done: what is written of it goes on in the draft.
-    fn keep(&mut self, out: &mut Vec<u8>) {
-        if let Some(start) = self.work.start() {
-            let moved = self.draft.keep(out, start);
-            self.work.move_forward(moved);
-        }
+/// How far the work on a Fetch response is.
+fn progress(fetched: Fetched) -> Progress<Fetched> {
+    match fetched {
+        Fetched::Partly => Progress::Paused(Pause::Spent),
+        Fetched::Room(bytes) => Progress::Paused(Pause::Room(bytes)),
+        Fetched::Full => Progress::Paused(Pause::Full),
+        done => Progress::Done(done),
     }
 }
 
@@ -364,7 +316,3 @@ fn body_error_code(frame: &[u8], api_key: i16, version: i16) -> Result<i16, Clos
 const RESPONSE_HEAD_BYTES: usize = LENGTH_PREFIX_BYTES + 4;
 /// Correlation id.
 pub(super) const RESPONSE_BYTES_MIN: usize = 4;
-/// Ten thousand brokers, at a hundred bytes each.
-const OWN_ANSWER_BYTES_MAX: usize = 1024 * 1024;
-/// The control thread answers within a tick; seconds are a hang.
-const LEARN_WAIT: Duration = Duration::from_secs(2);
