@@ -1,3 +1,5 @@
+//! Exit codes, and what goes to which stream.
+
 use std::cell::Cell;
 use std::fs;
 

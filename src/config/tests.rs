@@ -1,3 +1,5 @@
+//! Whole configurations: what they become, and how their mistakes are told.
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};

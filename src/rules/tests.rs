@@ -1,3 +1,5 @@
+//! Which rule a topic gets, and what templates become.
+
 use proptest::prelude::*;
 
 use super::*;

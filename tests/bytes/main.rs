@@ -12,3 +12,4 @@ mod inspect;
 mod no_plaintext_left;
 mod oracle;
 mod second_implementations;
+mod tidy;

@@ -1,3 +1,5 @@
+//! What a scrape looks like, and that docs/metrics.md has all of it.
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! The admin endpoint over real sockets: answers, limits, and who gets a place.
+
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::time::SystemTime;

@@ -1,3 +1,5 @@
+//! Who may hold how much, who waits, and whose turn it is.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Wake;

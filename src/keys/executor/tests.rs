@@ -1,3 +1,5 @@
+//! What an executor has, asks for once, remembers and gives up.
+
 use super::*;
 use crate::crypto::SecretKey;
 use crate::envelope::wrapped_dek::WrappedDek;

@@ -1,3 +1,5 @@
+//! Calls, shares, verdicts and revocations, without a KMS: answers are made by hand.
+
 use std::collections::{HashMap, HashSet};
 
 use proptest::prelude::*;

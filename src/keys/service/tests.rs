@@ -1,3 +1,5 @@
+//! The key service with a faulty KMS and executors of the test's own.
+
 use std::future::Future;
 use std::path::PathBuf;
 

@@ -1,3 +1,5 @@
+//! The file keystore as a KMS.
+
 use std::fs;
 
 use futures_lite::future::block_on;

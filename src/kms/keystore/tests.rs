@@ -1,3 +1,5 @@
+//! Documents of keystores: vectors, editing, hostile ones.
+
 use proptest::prelude::*;
 use zeroize::Zeroizing;
 

@@ -1,3 +1,5 @@
+//! Logs of several batches, whole and damaged.
+
 use super::*;
 use crate::record_batch::tests::vector;
 use crate::testing::{BatchBuilder, RecordInput};

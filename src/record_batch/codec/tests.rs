@@ -1,3 +1,5 @@
+//! Every codec: what comes back, what is refused, and in how small steps.
+
 use flate2::{Compression, GzBuilder};
 use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Batches as a broker takes or refuses them.
+
 use super::*;
 use crate::record_batch::tests::vector;
 use crate::testing::fit_length_and_crc;

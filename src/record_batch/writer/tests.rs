@@ -1,3 +1,5 @@
+//! What is written of a batch, and what is patched.
+
 use super::*;
 use crate::record_batch::tests::vector;
 use crate::record_batch::{BatchHeader, crc_matches};

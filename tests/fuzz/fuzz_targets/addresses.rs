@@ -1,3 +1,5 @@
+//! Random bytes for `targets::addresses`.
+
 #![no_main]
 
 #[path = "../targets.rs"]

@@ -1,3 +1,5 @@
+//! Random bytes for `targets::api_versions`.
+
 #![no_main]
 
 #[path = "../targets.rs"]

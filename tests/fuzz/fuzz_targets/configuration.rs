@@ -1,3 +1,5 @@
+//! Random bytes for `targets::configuration`.
+
 #![no_main]
 
 #[path = "../targets.rs"]

@@ -1,3 +1,5 @@
+//! Random bytes for `targets::fetch_response`.
+
 #![no_main]
 
 #[path = "../targets.rs"]

@@ -1,3 +1,5 @@
+//! Random bytes for `targets::frame`.
+
 #![no_main]
 
 #[path = "../targets.rs"]

@@ -1,3 +1,5 @@
+//! Random bytes for `targets::produce_request`.
+
 #![no_main]
 
 #[path = "../targets.rs"]

@@ -1,3 +1,5 @@
+//! Random bytes for `targets::produce_response`.
+
 #![no_main]
 
 #[path = "../targets.rs"]

@@ -1,3 +1,5 @@
+//! Random bytes for `targets::record_batch`.
+
 #![no_main]
 
 #[path = "../targets.rs"]

@@ -1,3 +1,5 @@
+//! Random bytes for `targets::seal`.
+
 #![no_main]
 
 #[path = "../targets.rs"]

@@ -1,3 +1,5 @@
+//! Random bytes for `targets::stranger`.
+
 #![no_main]
 
 #[path = "../targets.rs"]
