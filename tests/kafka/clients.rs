@@ -3,25 +3,25 @@
 use std::sync::LazyLock;
 
 use crate::support::agent::{Agent, Library};
-use crate::support::artifacts::KafkaVersion;
 use crate::support::broker_properties::Login;
-use crate::support::cluster::KafkaCluster;
 use crate::support::kcat::{self, KcatRecord};
 use crate::support::operations::{From, Outcome};
 use crate::support::records::{Record, assert_delivered, assert_same, assert_same_sequence};
 use crate::support::rig::{Rig, Topic, unique};
+use crate::support::shared;
 
-static RIG: LazyLock<Rig> =
-    LazyLock::new(|| Rig::assemble(KafkaCluster::start(KafkaVersion::Current, 1), Login::Plaintext));
-static LIBRDKAFKA: LazyLock<Agent> = LazyLock::new(|| Agent::start(Library::Librdkafka));
-static AIOKAFKA: LazyLock<Agent> = LazyLock::new(|| Agent::start(Library::Aiokafka));
-static FRANZ_GO: LazyLock<Agent> = LazyLock::new(|| Agent::start(Library::FranzGo));
+static RIG: LazyLock<Rig> = LazyLock::new(|| Rig::assemble(shared::one_broker(), Login::Plaintext));
 
 const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
 
 /// All but kcat.
 fn agents() -> [&'static Agent; 4] {
-    [&RIG.java, &LIBRDKAFKA, &AIOKAFKA, &FRANZ_GO]
+    [
+        RIG.java,
+        shared::librdkafka(),
+        shared::aiokafka(),
+        shared::franz_go(),
+    ]
 }
 
 fn assorted(topic: &str, text: &str) -> Vec<Record> {
@@ -229,8 +229,8 @@ fn backlog_of_librdkafka_fits_a_larger_limit() {
             .options()
             .set("linger_ms", 500)
             .extra("batch.num.messages", "1000000");
-        let deliveries = LIBRDKAFKA.produce(&options, &sent);
-        let read = LIBRDKAFKA.consume(&rig.options(), &From::partitions(&topic, 1), sent.len());
+        let deliveries = shared::librdkafka().produce(&options, &sent);
+        let read = shared::librdkafka().consume(&rig.options(), &From::partitions(&topic, 1), sent.len());
         assert_same(&sent, &deliveries, &read);
     }
 }

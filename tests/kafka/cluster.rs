@@ -2,29 +2,22 @@
 //! nothing is doubled where the producer is idempotent.
 
 use std::collections::BTreeSet;
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use crate::support::agent::{Agent, Library};
-use crate::support::artifacts::KafkaVersion;
+use crate::support::agent::Agent;
 use crate::support::broker_properties::Login;
-use crate::support::cluster::KafkaCluster;
 use crate::support::operations::{From, Options, Stream};
 use crate::support::proxy::Proxy;
 use crate::support::raw_client::RawClient;
 use crate::support::records::{Record, assert_same};
 use crate::support::rig::{Rig, Topic, unique};
+use crate::support::shared;
+use crate::support::skipped;
 use crate::support::streams::{assert_exactly_once, assert_nothing_lost};
 use crate::support::wait;
 
-/// One test at a time: they kill what the others stand on.
-static RIG: LazyLock<Mutex<Rig>> = LazyLock::new(|| {
-    let selector = "org.apache.kafka.common.replica.RackAwareReplicaSelector";
-    let more = [("replica.selector.class", selector)];
-    let cluster = KafkaCluster::start_with(KafkaVersion::Current, 3, &[Login::Plaintext], &more);
-    Mutex::new(Rig::assemble(cluster, Login::Plaintext))
-});
-static LIBRDKAFKA: LazyLock<Agent> = LazyLock::new(|| Agent::start(Library::Librdkafka));
+static RIG: LazyLock<Rig> = LazyLock::new(|| Rig::assemble(shared::three_brokers(), Login::Plaintext));
 
 const PARTITIONS: i32 = 3;
 /// Records a second of each stream.
@@ -33,11 +26,6 @@ const RATE: u32 = 200;
 const FAIL_OVER_LIMIT: Duration = Duration::from_secs(60);
 /// A second for what is held, and the rest for the end of the program on a busy machine; it had been `drain_timeout`, 30 s.
 const HELD_DRAIN_MAX: Duration = Duration::from_secs(10);
-
-fn rig() -> MutexGuard<'static, Rig> {
-    // A test that failed has put the brokers back, or the next one fails as it should.
-    RIG.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 fn replicated_topic(rig: &Rig, prefix: &str) -> String {
     let topic = unique(prefix);
@@ -100,7 +88,8 @@ impl<'a> Pair<'a> {
 
 #[test]
 fn every_broker_is_reached_by_its_own_port() {
-    let rig = &*rig();
+    let _undisturbed = shared::three_brokers_as_they_are();
+    let rig = &*RIG;
     if let Some(proxy) = rig.proxy() {
         let mut nodes: Vec<(i32, String)> = rig
             .nodes_seen(&rig.options())
@@ -111,7 +100,7 @@ fn every_broker_is_reached_by_its_own_port() {
         let expected: Vec<(i32, String)> = (1..).zip((0..3).map(|place| proxy.node_address(place))).collect();
         assert_eq!(nodes, expected);
     }
-    for agent in [&rig.java, &*LIBRDKAFKA] {
+    for agent in [rig.java, shared::librdkafka()] {
         let topic = replicated_topic(rig, "sealed-spread");
         let leaders: BTreeSet<i32> = rig
             .partitions(&topic)
@@ -142,9 +131,10 @@ fn every_broker_is_reached_by_its_own_port() {
 #[test]
 #[expect(clippy::too_many_lines, reason = "one story")]
 fn a_broker_that_is_not_in_nodes_is_told_of_and_misleads_nobody() {
-    let rig = rig();
+    let _undisturbed = shared::three_brokers_as_they_are();
+    let rig = &*RIG;
     let Some(proxy) = rig.proxy_of(vec![1, 2]) else {
-        return;
+        return skipped::there_is_no_proxy();
     };
     let topic = unique("sealed-racks");
     rig.create(&Topic {
@@ -154,7 +144,7 @@ fn a_broker_that_is_not_in_nodes_is_told_of_and_misleads_nobody() {
         configs: &[],
     });
     rig.move_leader(&topic, 0, &[1, 2, 3]);
-    await_in_sync(&rig, &topic);
+    await_in_sync(rig, &topic);
     let options = Options::at(proxy.bootstrap());
     let sent: Vec<Record> = (0..50)
         .map(|number: i32| Record::new(&topic, number.to_string(), "value").partition(0))
@@ -206,7 +196,7 @@ fn a_broker_that_is_not_in_nodes_is_told_of_and_misleads_nobody() {
         let error = error.unwrap_or_else(|| panic!("{protocol}: no error"));
         assert!(error.contains("PolicyViolation"), "{protocol}: {error}");
     }
-    let refused = LIBRDKAFKA.try_consume(
+    let refused = shared::librdkafka().try_consume(
         &options.clone().group(&hidden, "classic"),
         &From::topic(&topic),
         1,
@@ -249,14 +239,21 @@ fn a_broker_that_is_not_in_nodes_is_told_of_and_misleads_nobody() {
 
 #[test]
 fn leader_moves_under_load() {
-    let rig = &*rig();
+    let _undisturbed = shared::three_brokers_as_they_are();
+    let rig = &*RIG;
     let topics = [
         replicated_topic(rig, "sealed-moved"),
         replicated_topic(rig, "sealed-moved"),
     ];
     let pairs = [
-        Pair::start(&rig.java, &rig.options(), &rig.options(), &topics[0], true),
-        Pair::start(&LIBRDKAFKA, &rig.options(), &rig.options(), &topics[1], true),
+        Pair::start(rig.java, &rig.options(), &rig.options(), &topics[0], true),
+        Pair::start(
+            shared::librdkafka(),
+            &rig.options(),
+            &rig.options(),
+            &topics[1],
+            true,
+        ),
     ];
     for topic in &topics {
         let partition = rig.partitions(topic).remove(0);
@@ -276,14 +273,21 @@ fn leader_moves_under_load() {
 
 #[test]
 fn broker_is_killed_under_load() {
-    let rig = &*rig();
+    let _alone = shared::three_brokers_alone();
+    let rig = &*RIG;
     let topics = [
         replicated_topic(rig, "sealed-killed"),
         replicated_topic(rig, "sealed-killed"),
     ];
     let pairs = [
-        Pair::start(&rig.java, &rig.options(), &rig.options(), &topics[0], true),
-        Pair::start(&LIBRDKAFKA, &rig.options(), &rig.options(), &topics[1], true),
+        Pair::start(rig.java, &rig.options(), &rig.options(), &topics[0], true),
+        Pair::start(
+            shared::librdkafka(),
+            &rig.options(),
+            &rig.options(),
+            &topics[1],
+            true,
+        ),
     ];
     let victim = rig.partitions(&topics[0])[0].leader;
     rig.cluster.kill_broker(victim);
@@ -311,7 +315,8 @@ fn broker_is_killed_under_load() {
 
 #[test]
 fn two_proxies_read_what_the_other_has_written() {
-    let rig = &*rig();
+    let _undisturbed = shared::three_brokers_as_they_are();
+    let rig = &*RIG;
     let second = rig.another_proxy(Login::Plaintext);
     let ways = [
         rig.options(),
@@ -329,7 +334,7 @@ fn two_proxies_read_what_the_other_has_written() {
             })
             .collect();
         let deliveries = rig.java.produce(writing, &sent);
-        for agent in [&rig.java, &*LIBRDKAFKA] {
+        for agent in [rig.java, shared::librdkafka()] {
             let read = agent.consume(reading, &From::partitions(&topic, PARTITIONS), sent.len());
             assert_same(&sent, &deliveries, &read);
         }
@@ -340,8 +345,8 @@ fn two_proxies_read_what_the_other_has_written() {
         replicated_topic(rig, "sealed-crossed"),
     ];
     let pairs = [
-        Pair::start(&rig.java, &ways[0], &ways[1], &topics[0], true),
-        Pair::start(&rig.java, &ways[1], &ways[0], &topics[1], true),
+        Pair::start(rig.java, &ways[0], &ways[1], &topics[0], true),
+        Pair::start(rig.java, &ways[1], &ways[0], &topics[1], true),
     ];
     for pair in pairs {
         pair.finish();
@@ -370,9 +375,10 @@ fn proxy_is_killed_and_started_under_load() {
 /// A coordinator holds the answer to a member until all have come again, for `max.poll.interval.ms`: five minutes.
 #[test]
 fn proxy_is_stopped_while_a_coordinator_holds_a_member() {
-    let rig = &*rig();
+    let _undisturbed = shared::three_brokers_as_they_are();
+    let rig = &*RIG;
     let Some(mut proxy) = rig.another_proxy(Login::Plaintext) else {
-        return;
+        return skipped::there_is_no_proxy();
     };
     let topic = replicated_topic(rig, "sealed-drain");
     let options = Options::at(proxy.bootstrap());
@@ -415,16 +421,17 @@ fn proxy_is_stopped_while_a_coordinator_holds_a_member() {
 }
 
 fn restart_under_load(stop: fn(&mut Proxy)) {
-    let rig = &*rig();
+    let _undisturbed = shared::three_brokers_as_they_are();
+    let rig = &*RIG;
     let mut proxy = rig.another_proxy(Login::Plaintext);
     let options = proxy
         .as_ref()
         .map_or_else(|| rig.options(), |proxy| Options::at(proxy.bootstrap()));
     let pairs: Vec<Pair<'_>> = [
-        (&rig.java, true),
-        (&rig.java, false),
-        (&*LIBRDKAFKA, true),
-        (&*LIBRDKAFKA, false),
+        (rig.java, true),
+        (rig.java, false),
+        (shared::librdkafka(), true),
+        (shared::librdkafka(), false),
     ]
     .map(|(agent, idempotent)| {
         let topic = replicated_topic(rig, "sealed-restart");

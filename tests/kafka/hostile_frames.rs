@@ -6,17 +6,19 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
-use crate::support::artifacts::KafkaVersion;
 use crate::support::broker_properties::Login;
-use crate::support::cluster::KafkaCluster;
 use crate::support::operations::From;
 use crate::support::rig::Rig;
+use crate::support::shared;
+use crate::support::skipped;
 use crate::support::streams::assert_exactly_once;
 
 #[test]
 fn hostile_connections_harm_nobody() {
-    let rig = Rig::assemble(KafkaCluster::start(KafkaVersion::Current, 1), Login::Plaintext);
-    let Some(proxy) = rig.proxy() else { return };
+    let rig = Rig::assemble(shared::one_broker(), Login::Plaintext);
+    let Some(proxy) = rig.proxy() else {
+        return skipped::there_is_no_proxy();
+    };
     let topic = rig.topic("sealed-undisturbed", 1);
     let producer = rig
         .java
@@ -52,7 +54,7 @@ fn hostile_connections_harm_nobody() {
         now <= connections,
         "the producer had to connect again: {connections}, then {now}"
     );
-    assert_exactly_once(&rig.java, producer, consumer);
+    assert_exactly_once(rig.java, producer, consumer);
 }
 
 const ROUNDS: u64 = 4;

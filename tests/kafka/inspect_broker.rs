@@ -9,17 +9,15 @@ use std::sync::LazyLock;
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
-use crate::support::artifacts::KafkaVersion;
 use crate::support::broker_properties::Login;
 use crate::support::cache;
-use crate::support::cluster::KafkaCluster;
 use crate::support::operations::{From, Options, Outcome};
 use crate::support::records::{Consumed, Record, assert_delivered};
 use crate::support::rig::Rig;
+use crate::support::shared;
 use crate::support::stored_seal::{MARKER, StoredSeal};
 
-static RIG: LazyLock<Rig> =
-    LazyLock::new(|| Rig::assemble(KafkaCluster::start(KafkaVersion::Current, 1), Login::Plaintext));
+static RIG: LazyLock<Rig> = LazyLock::new(|| Rig::assemble(shared::one_broker(), Login::Plaintext));
 
 /// In values and headers; must not show.
 const CONTENT: &str = "content-51d7";

@@ -12,25 +12,21 @@ mod producing;
 mod refusing;
 mod streaming;
 
-use crate::support::agent::{Agent, Library};
-use crate::support::artifacts::KafkaVersion;
+use crate::support::agent::Agent;
 use crate::support::broker_properties::Login;
-use crate::support::cluster::KafkaCluster;
 use crate::support::faulty_proxy::rules;
 use crate::support::rig::Rig;
+use crate::support::shared;
 
 /// Its own proxy seals under the same KEKs, and knows nothing of faults.
 static RIG: LazyLock<Rig> = LazyLock::new(|| {
     Rig::assemble_with(
-        KafkaCluster::start(KafkaVersion::Current, 1),
+        shared::one_broker(),
         Login::Plaintext,
         &KEKS,
         &rules("local", "local"),
     )
 });
-static LIBRDKAFKA: LazyLock<Agent> = LazyLock::new(|| Agent::start(Library::Librdkafka));
-static AIOKAFKA: LazyLock<Agent> = LazyLock::new(|| Agent::start(Library::Aiokafka));
-static FRANZ_GO: LazyLock<Agent> = LazyLock::new(|| Agent::start(Library::FranzGo));
 
 /// One for each case.
 const KEKS: [&str; 24] = [
@@ -39,7 +35,12 @@ const KEKS: [&str; 24] = [
 ];
 
 fn agents() -> [&'static Agent; 4] {
-    [&RIG.java, &LIBRDKAFKA, &AIOKAFKA, &FRANZ_GO]
+    [
+        RIG.java,
+        shared::librdkafka(),
+        shared::aiokafka(),
+        shared::franz_go(),
+    ]
 }
 
 /// How soon after the KMS is well again records flow, apart from what a client's own back-off adds.

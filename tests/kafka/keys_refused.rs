@@ -4,17 +4,15 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use crate::support::agent::{Agent, Library};
-use crate::support::artifacts::KafkaVersion;
 use crate::support::broker_properties::Login;
-use crate::support::cluster::KafkaCluster;
 use crate::support::operations::{From, Options};
 use crate::support::records::{Record, assert_delivered, assert_same};
 use crate::support::rig::Rig;
+use crate::support::shared;
+use crate::support::skipped;
 use crate::support::wait;
 
-static RIG: LazyLock<Rig> =
-    LazyLock::new(|| Rig::assemble(KafkaCluster::start(KafkaVersion::Current, 1), Login::Plaintext));
+static RIG: LazyLock<Rig> = LazyLock::new(|| Rig::assemble(shared::one_broker(), Login::Plaintext));
 
 /// The proxy remembers what a keystore refused for a second, and looks at the file every second; the rest is the clients' and a
 /// busy machine's.
@@ -30,7 +28,9 @@ fn records(topic: &str) -> Vec<Record> {
 #[test]
 fn disabled_key_is_refused_until_it_is_enabled() {
     let rig = &*RIG;
-    let Some(keystore) = &rig.keystore else { return };
+    let Some(keystore) = &rig.keystore else {
+        return skipped::there_is_no_proxy();
+    };
     let topics = [rig.topic("sealed-disabled", 1), rig.topic("invoices-enabled", 1)];
     let sent: Vec<Record> = topics.iter().flat_map(|topic| records(topic)).collect();
     assert_delivered(&rig.java.produce(&rig.options(), &sent));
@@ -38,12 +38,12 @@ fn disabled_key_is_refused_until_it_is_enabled() {
     keystore.command("disable", &["orders"]);
     // An instance that has never seen the key in use.
     let Some(mut proxy) = rig.another_proxy(Login::Plaintext) else {
-        return;
+        return skipped::there_is_no_proxy();
     };
     let options = Options::at(proxy.bootstrap());
-    let librdkafka = Agent::start(Library::Librdkafka);
+    let librdkafka = shared::librdkafka();
 
-    for agent in [&rig.java, &librdkafka] {
+    for agent in [rig.java, librdkafka] {
         let deliveries = agent.produce(&options.clone().set("idempotent", false), &sent);
         for (delivery, record) in deliveries.iter().zip(&sent) {
             if record.topic == topics[0] {
@@ -93,13 +93,15 @@ fn disabled_key_is_refused_until_it_is_enabled() {
 #[test]
 fn rotated_key_reads_what_the_earlier_version_sealed() {
     let rig = &*RIG;
-    let Some(keystore) = &rig.keystore else { return };
+    let Some(keystore) = &rig.keystore else {
+        return skipped::there_is_no_proxy();
+    };
     let topic = rig.topic("invoices-rotated", 1);
     let first = records(&topic);
     let mut deliveries = rig.java.produce(&rig.options(), &first);
     keystore.command("rotate", &["invoices"]);
     let Some(mut proxy) = rig.another_proxy(Login::Plaintext) else {
-        return;
+        return skipped::there_is_no_proxy();
     };
     let options = Options::at(proxy.bootstrap());
     deliveries.extend(rig.java.produce(&options, &first));

@@ -2,21 +2,15 @@
 
 use std::sync::LazyLock;
 
-use crate::support::agent::{Agent, Library};
 use crate::support::artifacts::KafkaVersion;
 use crate::support::broker_properties::Login;
-use crate::support::cluster::KafkaCluster;
 use crate::support::kcat;
 use crate::support::operations::{From, Outcome};
 use crate::support::records::{Record, assert_delivered, assert_same};
 use crate::support::rig::{Rig, unique};
+use crate::support::shared;
 
-/// With the groups of KIP-848, which this line offers as a preview.
-static RIG: LazyLock<Rig> = LazyLock::new(|| {
-    let protocols = [("group.coordinator.rebalance.protocols", "classic,consumer")];
-    let cluster = KafkaCluster::start_with(KafkaVersion::Older, 1, &[Login::Plaintext], &protocols);
-    Rig::assemble(cluster, Login::Plaintext)
-});
+static RIG: LazyLock<Rig> = LazyLock::new(|| Rig::assemble(shared::older_broker(), Login::Plaintext));
 
 fn assorted(topic: &str, text: &str) -> Vec<Record> {
     let records = vec![
@@ -39,9 +33,9 @@ fn assorted(topic: &str, text: &str) -> Vec<Record> {
 #[test]
 fn clients_old_and_new_with_every_codec() {
     let rig = &*RIG;
-    let newer = Agent::start(Library::Java(KafkaVersion::Current));
-    let librdkafka = Agent::start(Library::Librdkafka);
-    let agents = [&rig.java, &newer, &librdkafka];
+    let newer = shared::java(KafkaVersion::Current);
+    let librdkafka = shared::librdkafka();
+    let agents = [rig.java, newer, librdkafka];
     let topic = rig.topic("sealed-older", 2);
     let (mut sent, mut deliveries) = (Vec::new(), Vec::new());
     for agent in agents {
@@ -60,11 +54,11 @@ fn clients_old_and_new_with_every_codec() {
 #[test]
 fn groups_of_both_protocols() {
     let rig = &*RIG;
-    let newer = Agent::start(Library::Java(KafkaVersion::Current));
-    let librdkafka = Agent::start(Library::Librdkafka);
+    let newer = shared::java(KafkaVersion::Current);
+    let librdkafka = shared::librdkafka();
     let both = &["classic", "consumer"][..];
     // librdkafka does not join a preview's group, not even straight at the broker.
-    for (agent, protocols) in [(&rig.java, both), (&newer, both), (&librdkafka, &both[..1])] {
+    for (agent, protocols) in [(rig.java, both), (newer, both), (librdkafka, &both[..1])] {
         for &protocol in protocols {
             let topic = rig.topic("sealed-groups", 2);
             let sent = assorted(&topic, protocol);

@@ -6,21 +6,18 @@ use std::sync::LazyLock;
 use std::thread;
 use std::time::Duration;
 
-use crate::support::agent::{Agent, Library};
-use crate::support::artifacts::KafkaVersion;
+use crate::support::agent::Agent;
 use crate::support::broker_properties::Login;
-use crate::support::cluster::KafkaCluster;
 use crate::support::operations::{From, Options, Outcome, Stream};
 use crate::support::proxy::Proxy;
 use crate::support::records::{self, Record};
 use crate::support::rig::{Rig, Topic, unique};
+use crate::support::shared;
 use crate::support::streams::{assert_committed_once, assert_delivered};
 use crate::support::wait;
 
 /// Three brokers: coordinators and leaders are reached by ports of their own.
-static RIG: LazyLock<Rig> =
-    LazyLock::new(|| Rig::assemble(KafkaCluster::start(KafkaVersion::Current, 3), Login::Plaintext));
-static LIBRDKAFKA: LazyLock<Agent> = LazyLock::new(|| Agent::start(Library::Librdkafka));
+static RIG: LazyLock<Rig> = LazyLock::new(|| Rig::assemble(shared::three_brokers(), Login::Plaintext));
 
 const PARTITIONS: i32 = 3;
 /// Records a second: so many that there is always a batch on its way.
@@ -108,6 +105,7 @@ fn proxy_is_killed_and_started() {
 /// Offsets are committed in the transactions, as Kafka Streams does it.
 #[test]
 fn proxy_is_stopped_and_killed_while_records_are_copied() {
+    let _undisturbed = shared::three_brokers_as_they_are();
     let rig = &*RIG;
     let mut proxy = rig.another_proxy(Login::Plaintext);
     let options = proxy
@@ -168,12 +166,14 @@ fn replicated_topic(prefix: &str) -> String {
 }
 
 fn restart_in_transactions(stop: fn(&mut Proxy)) {
+    let _undisturbed = shared::three_brokers_as_they_are();
     let rig = &*RIG;
     let mut proxy = rig.another_proxy(Login::Plaintext);
     let options = proxy
         .as_ref()
         .map_or_else(|| rig.options(), |proxy| Options::at(proxy.bootstrap()));
-    let pairs = [&rig.java, &*LIBRDKAFKA].map(|agent| [(); 2].map(|()| Transaction::begin(agent, &options)));
+    let pairs =
+        [rig.java, shared::librdkafka()].map(|agent| [(); 2].map(|()| Transaction::begin(agent, &options)));
     await_records_of_each(&pairs);
     if let Some(proxy) = &mut proxy {
         stop(proxy);

@@ -3,29 +3,23 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use crate::support::HOST;
 use crate::support::agent::{Agent, Library};
 use crate::support::artifacts::KafkaVersion;
 use crate::support::broker_properties::Login;
-use crate::support::cluster::KafkaCluster;
 use crate::support::operations::{From, Options, Stream};
 use crate::support::proxy::Proxy;
 use crate::support::raw_client::RawClient;
 use crate::support::rig::{Rig, Topic, unique};
+use crate::support::shared;
+use crate::support::skipped;
 use crate::support::streams::assert_read_once;
 use crate::support::wait;
 
-/// One test at a time: they move what the others stand on.
-static RIG: LazyLock<Mutex<Rig>> = LazyLock::new(|| {
-    Mutex::new(Rig::assemble(
-        KafkaCluster::start(KafkaVersion::Current, 3),
-        Login::Plaintext,
-    ))
-});
-static LIBRDKAFKA: LazyLock<Agent> = LazyLock::new(|| Agent::start(Library::Librdkafka));
+static RIG: LazyLock<Rig> = LazyLock::new(|| Rig::assemble(shared::three_brokers(), Login::Plaintext));
 
 const NODES: [i32; 3] = [1, 2, 3];
 const PARTITIONS: i32 = 3;
@@ -35,10 +29,6 @@ const RATE: u32 = 50;
 const RECOVERY_LIMIT: Duration = Duration::from_secs(30);
 /// A broker that is killed is missed after 9 s.
 const FAIL_OVER_LIMIT: Duration = Duration::from_secs(60);
-
-fn rig() -> MutexGuard<'static, Rig> {
-    RIG.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// Keys for the command line: broker 1 is the only one to ask first, and where the others are said to be.
 fn settings(rig: &Rig, said: &[(i32, String)]) -> Vec<String> {
@@ -116,9 +106,10 @@ fn await_right_brokers(rig: &Rig, proxy: &Proxy) {
 
 #[test]
 fn a_node_port_is_its_broker_from_the_first_request_on() {
-    let rig = &*rig();
+    let _undisturbed = shared::three_brokers_as_they_are();
+    let rig = &*RIG;
     let Some(mut proxy) = stopped_proxy(rig) else {
-        return;
+        return skipped::there_is_no_proxy();
     };
     // Nothing is known, or everything is wrong.
     for said in [Vec::new(), rotated(rig)] {
@@ -148,9 +139,10 @@ fn a_node_port_is_its_broker_from_the_first_request_on() {
 
 #[test]
 fn a_state_file_whose_broker_is_down_leads_to_nobody_else() {
-    let rig = &*rig();
+    let _alone = shared::three_brokers_alone();
+    let rig = &*RIG;
     let Some(mut proxy) = stopped_proxy(rig) else {
-        return;
+        return skipped::there_is_no_proxy();
     };
     let mut settings = settings(rig, &[]);
     settings.push("cluster.main.state_file=addresses.json".to_owned());
@@ -234,24 +226,24 @@ fn go_on(flows: &[Flow<'_>], more: usize, limit: Duration) {
 
 #[test]
 fn restarts_that_remember_nothing_lead_no_client_astray() {
-    let rig = &*rig();
+    let _undisturbed = shared::three_brokers_as_they_are();
+    let rig = &*RIG;
     let Some(mut proxy) = stopped_proxy(rig) else {
-        return;
+        return skipped::there_is_no_proxy();
     };
-    let agents = [
-        Library::Java(KafkaVersion::Older),
-        Library::NewerJava,
-        Library::FranzGo,
-    ]
-    .map(Agent::start);
+    let newer = Agent::start(Library::NewerJava);
     start(&mut proxy, &settings(rig, &[]));
     // Fresh metadata for longer than the test lasts: nobody asks for it but because of a connection that was lost.
     let options = Options::at(proxy.bootstrap()).extra("metadata.max.age.ms", "3600000");
-    let flows: Vec<Flow<'_>> = [&rig.java, &*LIBRDKAFKA]
-        .into_iter()
-        .chain(&agents)
-        .map(|agent| Flow::start(rig, agent, &options))
-        .collect();
+    let flows: Vec<Flow<'_>> = [
+        rig.java,
+        shared::librdkafka(),
+        shared::java(KafkaVersion::Older),
+        &newer,
+        shared::franz_go(),
+    ]
+    .map(|agent| Flow::start(rig, agent, &options))
+    .into();
     go_on(&flows, 50, FAIL_OVER_LIMIT);
     await_right_brokers(rig, &proxy);
     for said in [Vec::new(), rotated(rig), Vec::new(), rotated(rig)] {
@@ -269,9 +261,10 @@ fn restarts_that_remember_nothing_lead_no_client_astray() {
 
 #[test]
 fn brokers_that_swap_addresses_are_told_apart() {
-    let rig = &mut *rig();
+    let _alone = shared::three_brokers_alone();
+    let rig = &*RIG;
     let Some(mut proxy) = stopped_proxy(rig) else {
-        return;
+        return skipped::there_is_no_proxy();
     };
     start(&mut proxy, &settings(rig, &[]));
     let options = Options::at(proxy.bootstrap());
@@ -280,7 +273,7 @@ fn brokers_that_swap_addresses_are_told_apart() {
         connections_until_answered(&proxy, node);
     }
     let newer = Agent::start(Library::NewerJava);
-    let flows: Vec<Flow<'_>> = [&newer, &*LIBRDKAFKA]
+    let flows: Vec<Flow<'_>> = [&newer, shared::librdkafka()]
         .map(|agent| Flow::start(rig, agent, &options))
         .into();
     go_on(&flows, 50, FAIL_OVER_LIMIT);

@@ -2,17 +2,16 @@
 
 use std::sync::LazyLock;
 
-use crate::support::artifacts::KafkaVersion;
 use crate::support::broker_properties::Login;
-use crate::support::cluster::KafkaCluster;
 use crate::support::operations::{From, Options, Outcome};
 use crate::support::records::{
     Consumed, Record, assert_delivered, assert_same, assert_same_contents, assert_same_sequence,
 };
 use crate::support::rig::{Rig, Topic, unique};
+use crate::support::shared;
+use crate::support::skipped;
 
-static RIG: LazyLock<Rig> =
-    LazyLock::new(|| Rig::assemble(KafkaCluster::start(KafkaVersion::Current, 1), Login::Plaintext));
+static RIG: LazyLock<Rig> = LazyLock::new(|| Rig::assemble(shared::one_broker(), Login::Plaintext));
 
 /// Records with every combination of key, value and headers that Kafka allows.
 fn assorted(topic: &str, canary: &str) -> Vec<Record> {
@@ -393,8 +392,7 @@ fn several_rules_in_one_request() {
 fn refused_topics_leave_the_others_of_a_request_alone() {
     let rig = &*RIG;
     if !rig.seals() {
-        // Refusals are the proxy's.
-        return;
+        return skipped::there_is_no_proxy();
     }
     let sealed = rig.topic("sealed-neighbour", 1);
     let refused = [
@@ -462,7 +460,9 @@ fn time_of_appending() {
 #[test]
 fn metrics_count_what_was_sealed_opened_and_passed() {
     let rig = &*RIG;
-    let Some(proxy) = rig.proxy() else { return };
+    let Some(proxy) = rig.proxy() else {
+        return skipped::there_is_no_proxy();
+    };
     let topics = [rig.topic("sealed-counted", 1), rig.topic("public-counted", 1)];
     for topic in &topics {
         let sent: Vec<Record> = (0..25)

@@ -4,24 +4,17 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use crate::support::agent::{Agent, Library};
-use crate::support::artifacts::KafkaVersion;
 use crate::support::broker_properties::{Login, MECHANISMS, PASSWORD, USER};
-use crate::support::cluster::KafkaCluster;
 use crate::support::operations::{From, Options};
 use crate::support::raw_client::{RawClient, batch};
 use crate::support::records::{Record, assert_same};
 use crate::support::rig::Rig;
+use crate::support::shared;
+use crate::support::skipped;
 use crate::support::streams::assert_exactly_once;
 use crate::support::wait;
 
-static RIG: LazyLock<Rig> = LazyLock::new(|| {
-    let logins = [Login::Plaintext, Login::Sasl, Login::SaslReauthenticating];
-    Rig::assemble(
-        KafkaCluster::start_with(KafkaVersion::Current, 1, &logins, &[]),
-        Login::Sasl,
-    )
-});
+static RIG: LazyLock<Rig> = LazyLock::new(|| Rig::assemble(shared::one_broker(), Login::Sasl));
 
 fn records(topic: &str, text: &str) -> Vec<Record> {
     (0..20)
@@ -36,8 +29,13 @@ fn records(topic: &str, text: &str) -> Vec<Record> {
 #[test]
 fn each_mechanism_with_each_library() {
     let rig = &*RIG;
-    let others = [Library::Librdkafka, Library::Aiokafka, Library::FranzGo].map(Agent::start);
-    for agent in std::iter::once(&rig.java).chain(&others) {
+    let agents = [
+        rig.java,
+        shared::librdkafka(),
+        shared::aiokafka(),
+        shared::franz_go(),
+    ];
+    for agent in agents {
         for mechanism in MECHANISMS {
             let topic = rig.topic("sealed-sasl", 2);
             let options = rig.options().sasl(mechanism, USER, PASSWORD);
@@ -98,7 +96,7 @@ fn a_login_and_what_comes_behind_it_may_be_sent_at_once() {
 fn who_is_not_logged_in_has_nothing_worked_on() {
     let rig = &*RIG;
     let Some(mut proxy) = rig.another_proxy(Login::Sasl) else {
-        return;
+        return skipped::there_is_no_proxy();
     };
     let topic = rig.topic("sealed-strangers", 1);
     let value = "x".repeat(5_000_000);
@@ -162,7 +160,7 @@ fn sessions_are_renewed_while_records_flow() {
         // One connection to bootstrap and one to the broker: none was lost to the end of a session.
         let connections = rig.java.stream_status(&producer).connections;
         assert!(connections <= 2.0, "{mechanism}: {connections} connections");
-        assert_exactly_once(&rig.java, producer, consumer);
+        assert_exactly_once(rig.java, producer, consumer);
     }
     if let Some(mut proxy) = proxy {
         proxy.terminate();
@@ -177,8 +175,8 @@ fn restarted_proxy_serves_clients_that_come_back() {
     let address = proxy
         .as_ref()
         .map_or_else(|| rig.bootstrap(), |proxy| proxy.bootstrap());
-    let librdkafka = Agent::start(Library::Librdkafka);
-    let streams: Vec<_> = [(&rig.java, "SCRAM-SHA-512"), (&librdkafka, "PLAIN")]
+    let librdkafka = shared::librdkafka();
+    let streams: Vec<_> = [(rig.java, "SCRAM-SHA-512"), (librdkafka, "PLAIN")]
         .map(|(agent, mechanism)| {
             let topic = rig.topic("sealed-restart", 1);
             let options = Options::at(&address).sasl(mechanism, USER, PASSWORD);
@@ -206,7 +204,7 @@ fn restarted_proxy_serves_clients_that_come_back() {
 fn node_that_moved_while_the_proxy_was_down_is_found() {
     let rig = &*RIG;
     let Some(mut proxy) = rig.another_proxy(Login::Sasl) else {
-        return;
+        return skipped::there_is_no_proxy();
     };
     proxy.terminate();
     // Nobody listens on port 1.

@@ -9,22 +9,16 @@ use std::sync::LazyLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::artifacts::KafkaVersion;
 use crate::support::broker_properties::Login;
-use crate::support::cluster::KafkaCluster;
 use crate::support::keystore::Keystore;
 use crate::support::launch::DataFolder;
 use crate::support::ports::ReservedPort;
 use crate::support::rig::{Rig, Topic};
+use crate::support::shared;
+use crate::support::skipped;
 use crate::support::{HOST, wait};
 
-static RIG: LazyLock<Rig> = LazyLock::new(|| {
-    let logins = [Login::Plaintext, Login::Sasl];
-    Rig::assemble(
-        KafkaCluster::start_with(KafkaVersion::Current, 1, &logins, &[]),
-        Login::Plaintext,
-    )
-});
+static RIG: LazyLock<Rig> = LazyLock::new(|| Rig::assemble(shared::one_broker(), Login::Plaintext));
 static KEYSTORE: LazyLock<Keystore> = LazyLock::new(|| Keystore::create(&["orders"]));
 
 /// A table, by what was looked at.
@@ -254,7 +248,9 @@ fn fake(greets: bool) -> u16 {
 /// SERVER-4
 #[test]
 fn a_program_that_has_started_says_the_same_in_its_log() {
-    let Some(proxy) = RIG.proxy() else { return };
+    let Some(proxy) = RIG.proxy() else {
+        return skipped::there_is_no_proxy();
+    };
     wait::until("the self-check", Duration::from_secs(60), || {
         proxy.output().contains(" failed").then_some(())
     });

@@ -4,16 +4,15 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 mod skipped_ends;
-use crate::support::artifacts::KafkaVersion;
 use crate::support::broker_properties::Login;
-use crate::support::cluster::KafkaCluster;
-use crate::support::operations::From;
+use crate::support::operations::{From, Options};
 use crate::support::records::{Bytes, Consumed, Header, Record, assert_delivered};
 use crate::support::rig::{RULES, Rig};
+use crate::support::shared;
+use crate::support::skipped;
 use crate::support::stored_seal::{MARKER, StoredSeal};
 
-static RIG: LazyLock<Rig> =
-    LazyLock::new(|| Rig::assemble(KafkaCluster::start(KafkaVersion::Current, 1), Login::Plaintext));
+static RIG: LazyLock<Rig> = LazyLock::new(|| Rig::assemble(shared::one_broker(), Login::Plaintext));
 
 /// What a reader is told when a record does not verify.
 const CORRUPT: &str = "corrupt message";
@@ -28,10 +27,12 @@ struct Target {
 }
 
 impl Target {
-    /// `None` where no proxy seals: then there is nothing to tamper with.
+    /// `None` where no proxy seals: then there is nothing to tamper with, and the test is skipped.
+    #[track_caller]
     fn prepare(prefix: &str) -> Option<Self> {
         let rig = &*RIG;
         if !rig.seals() {
+            skipped::there_is_no_proxy();
             return None;
         }
         let topic = rig.topic(prefix, 2);
@@ -379,14 +380,11 @@ fn wrapped_dek_of_another_instance() {
     };
     let rig = &*RIG;
     let Some(mut second) = rig.another_proxy(Login::Plaintext) else {
-        return;
+        return skipped::there_is_no_proxy();
     };
     let topic = rig.topic("sealed-second", 1);
     let sent = vec![Record::new(&topic, "a", "from the second").partition(0)];
-    assert_delivered(&rig.java.produce(
-        &crate::support::operations::Options::at(second.bootstrap()),
-        &sent,
-    ));
+    assert_delivered(&rig.java.produce(&Options::at(second.bootstrap()), &sent));
     second.terminate();
     let stored = rig.java.consume(&rig.direct(), &From::partitions(&topic, 1), 1);
     let mut seal = target.seal(0);
@@ -486,9 +484,9 @@ fn a_tightened_rule_binds_readers() {
     for (headers, readable) in [("", false), ("open_headers = \"free\"", true)] {
         let rules = RULES.replace("headers = \"free\"", headers);
         let Some(mut tightened) = rig.another_proxy_with(Login::Plaintext, &rules) else {
-            return;
+            return skipped::there_is_no_proxy();
         };
-        let options = crate::support::operations::Options::at(tightened.bootstrap());
+        let options = Options::at(tightened.bootstrap());
         let from = From::partitions(&target.topic, 1);
         if readable {
             let read = rig.java.consume(&options, &from, target.sent.len() + 1);

@@ -28,7 +28,7 @@ pub(crate) struct KafkaCluster {
 struct Broker {
     node: i32,
     /// In the order of the cluster's logins.
-    ports: Vec<ReservedPort>,
+    ports: Mutex<Vec<ReservedPort>>,
     controller: ReservedPort,
     folder: PathBuf,
     /// `None` after it was killed.
@@ -36,12 +36,8 @@ struct Broker {
 }
 
 impl KafkaCluster {
-    pub(crate) fn start(version: KafkaVersion, brokers: i32) -> Self {
-        Self::start_with(version, brokers, &[Login::Plaintext], &[])
-    }
-
     /// `logins`: a listener for each, [`Login::Plaintext`] among them. `more`: properties for every broker.
-    pub(crate) fn start_with(
+    pub(crate) fn start(
         version: KafkaVersion,
         brokers: i32,
         logins: &[Login],
@@ -59,7 +55,7 @@ impl KafkaCluster {
         let places: Vec<Broker> = (1..=brokers)
             .map(|node| Broker {
                 node,
-                ports: logins.iter().map(|_| ReservedPort::take()).collect(),
+                ports: Mutex::new(logins.iter().map(|_| ReservedPort::take()).collect()),
                 controller: ReservedPort::take(),
                 folder: folder.path().join(format!("broker-{node}")),
                 process: Mutex::new(None),
@@ -111,7 +107,7 @@ impl KafkaCluster {
         let addresses: Vec<String> = self
             .brokers
             .iter()
-            .map(|broker| broker.ports[place].address())
+            .map(|broker| broker.ports()[place].address())
             .collect();
         addresses.join(",")
     }
@@ -119,7 +115,7 @@ impl KafkaCluster {
     /// The address of one broker's listener without SASL.
     pub(crate) fn address_of(&self, node: i32) -> String {
         let place = self.logins.iter().position(|login| *login == Login::Plaintext);
-        self.broker(node).ports[place.expect("there is one")].address()
+        self.broker(node).ports()[place.expect("there is one")].address()
     }
 
     /// SIGKILL, as a crash would be.
@@ -137,25 +133,20 @@ impl KafkaCluster {
     }
 
     /// Stops two brokers, and starts each at the other's address; returns when both are ready.
-    pub(crate) fn swap_addresses(&mut self, one: i32, other: i32) {
-        let places = [one, other].map(|node| {
-            let place = self.brokers.iter().position(|broker| broker.node == node);
-            place.expect("the cluster has that node")
-        });
-        for place in places {
-            let process = self.brokers[place].process().take();
-            process.expect("the broker runs").kill();
+    pub(crate) fn swap_addresses(&self, one: i32, other: i32) {
+        let brokers = [one, other].map(|node| self.broker(node));
+        for node in [one, other] {
+            self.kill_broker(node);
         }
-        let [first, second] = self.brokers.get_disjoint_mut(places).expect("two brokers");
-        std::mem::swap(&mut first.ports, &mut second.ports);
+        let [first, second] = brokers;
+        std::mem::swap(&mut *first.ports(), &mut *second.ports());
         let voters = self.voters();
-        for place in places {
-            let broker = &self.brokers[place];
+        for broker in brokers {
             broker.configure(&self.logins, &voters, &self.more);
             broker.launch(self.version, "-Xmx384m");
         }
-        for place in places {
-            self.brokers[place].await_start();
+        for broker in brokers {
+            broker.await_start();
         }
     }
 
@@ -247,6 +238,10 @@ impl Broker {
         self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn ports(&self) -> MutexGuard<'_, Vec<ReservedPort>> {
+        self.ports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn data(&self) -> PathBuf {
         self.folder.join("data")
     }
@@ -260,7 +255,7 @@ impl Broker {
         fs::create_dir_all(&self.folder).expect("creating a broker's folder");
         let listeners: Vec<Listener> = logins
             .iter()
-            .zip(&self.ports)
+            .zip(&*self.ports())
             .map(|(login, port)| (*login, port.number()))
             .collect();
         let properties = BrokerProperties {

@@ -30,6 +30,8 @@ pub(crate) mod proxy;
 pub(crate) mod raw_client;
 pub(crate) mod records;
 pub(crate) mod rig;
+pub(crate) mod shared;
+pub(crate) mod skipped;
 pub(crate) mod sockets;
 pub(crate) mod stored_seal;
 pub(crate) mod streams;

@@ -7,12 +7,13 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::agent::{Agent, Library};
+use super::agent::Agent;
 use super::broker_properties::Login;
 use super::cluster::KafkaCluster;
 use super::keystore::Keystore;
 use super::operations::Options;
 use super::proxy::{Proxy, ProxySetup};
+use super::shared;
 use super::wait;
 
 /// Which way a scenario's clients take.
@@ -35,8 +36,8 @@ impl Route {
 }
 
 pub(crate) struct Rig {
-    pub(crate) cluster: KafkaCluster,
-    pub(crate) java: Agent,
+    pub(crate) cluster: &'static KafkaCluster,
+    pub(crate) java: &'static Agent,
     pub(crate) keystore: Option<Keystore>,
     proxy: Option<Proxy>,
     login: Login,
@@ -63,13 +64,18 @@ pub(crate) struct PartitionState {
 
 impl Rig {
     /// A proxy with the tests' rules in front of `cluster`'s listener for `login`, unless the route is direct.
-    pub(crate) fn assemble(cluster: KafkaCluster, login: Login) -> Self {
+    pub(crate) fn assemble(cluster: &'static KafkaCluster, login: Login) -> Self {
         Self::assemble_with(cluster, login, &["orders", "invoices"], RULES)
     }
 
     /// The same with other KEKs and rules; the rules' `kms` is `local`.
-    pub(crate) fn assemble_with(cluster: KafkaCluster, login: Login, keks: &[&str], rules: &str) -> Self {
-        let java = Agent::start(Library::Java(cluster.version()));
+    pub(crate) fn assemble_with(
+        cluster: &'static KafkaCluster,
+        login: Login,
+        keks: &[&str],
+        rules: &str,
+    ) -> Self {
+        let java = shared::java(cluster.version());
         let mut rig = Rig {
             cluster,
             java,

@@ -5,18 +5,20 @@ use std::time::{Duration, Instant};
 
 use sealwire::kms::KmsError;
 
-use super::{AIOKAFKA, EVENTUALLY, FRANZ_GO, LIBRDKAFKA, RECOVERY, RIG};
+use super::{EVENTUALLY, RECOVERY, RIG};
 use crate::support::agent::Agent;
 use crate::support::faulty_proxy::FaultyProxy;
 use crate::support::operations::{From, Stream};
 use crate::support::raw_client::RawClient;
 use crate::support::records::{Record, assert_delivered, assert_same};
+use crate::support::shared;
+use crate::support::skipped;
 use crate::support::wait;
 
 #[test]
 fn held_keys_are_no_data_yet_and_nobody_spins() {
     let Some(proxy) = FaultyProxy::start(&RIG, 2, Duration::from_secs(2)) else {
-        return;
+        return skipped::there_is_no_proxy();
     };
     proxy.faults.hold();
     late_then_read(&proxy, "k10", || proxy.faults.release());
@@ -25,7 +27,7 @@ fn held_keys_are_no_data_yet_and_nobody_spins() {
 #[test]
 fn outage_is_no_data_yet_and_neither_clients_nor_the_proxy_spin() {
     let Some(proxy) = FaultyProxy::start(&RIG, 2, Duration::from_secs(2)) else {
-        return;
+        return skipped::there_is_no_proxy();
     };
     proxy.faults.refuse(Some(KmsError::Unavailable("test".into())));
     let started = Instant::now();
@@ -44,7 +46,7 @@ fn outage_is_no_data_yet_and_neither_clients_nor_the_proxy_spin() {
 #[test]
 fn consumers_that_wait_cost_their_broker_little() {
     let Some(proxy) = FaultyProxy::start(&RIG, 2, Duration::from_secs(2)) else {
-        return;
+        return skipped::there_is_no_proxy();
     };
     proxy.faults.hold();
     let late = RIG.topic("late-k22", LONG_PARTITIONS);
@@ -53,7 +55,7 @@ fn consumers_that_wait_cost_their_broker_little() {
         .map(|number| Record::new(&late, number.to_string(), &value).partition(number % LONG_PARTITIONS))
         .collect();
     assert_delivered(&RIG.java.produce(&RIG.options(), &sent));
-    let streams = [&RIG.java, &LIBRDKAFKA].map(|agent: &Agent| {
+    let streams = [RIG.java, shared::librdkafka()].map(|agent: &Agent| {
         let from = From::partitions(&late, LONG_PARTITIONS);
         (agent, agent.stream_consume(&proxy.options(), &from))
     });
@@ -99,7 +101,7 @@ fn late_then_read(proxy: &FaultyProxy, kek: &str, heal: impl FnOnce()) {
     // Partition numbers differ, so that a stream's entries tell the topics apart.
     let places = vec![(late.clone(), 0), (late.clone(), 1), (steady.clone(), 2)];
     let from = From::Partitions(places);
-    let agents: [&Agent; 2] = [&RIG.java, &LIBRDKAFKA];
+    let agents: [&Agent; 2] = [RIG.java, shared::librdkafka()];
     let streams: Vec<(&Agent, Stream)> = agents
         .into_iter()
         .map(|agent| (agent, agent.stream_consume(&proxy.options(), &from)))
@@ -107,8 +109,8 @@ fn late_then_read(proxy: &FaultyProxy, kek: &str, heal: impl FnOnce()) {
     let all = sent.len() + usize::try_from(MORE_RECORDS).expect("a number");
     let steady_count = usize::try_from(STEADY_RECORDS + MORE_RECORDS).expect("a number");
     thread::scope(|scope| {
-        let others =
-            [&*AIOKAFKA, &*FRANZ_GO].map(|agent| scope.spawn(|| agent.consume(&proxy.options(), &from, all)));
+        let others = [shared::aiokafka(), shared::franz_go()]
+            .map(|agent| scope.spawn(|| agent.consume(&proxy.options(), &from, all)));
         for (agent, stream) in &streams {
             agent.stream_await(
                 stream,

@@ -7,13 +7,14 @@ use crate::support::faulty_proxy::FaultyProxy;
 use crate::support::operations::From;
 use crate::support::raw_client::{RawClient, batch};
 use crate::support::records::{Record, assert_delivered};
+use crate::support::skipped;
 use crate::support::wait;
 
 /// What librdkafka loses silently without the guard: the first batch of a partition is refused, the next one goes through.
 #[test]
 fn batch_behind_a_refused_one_waits_for_it() {
     let Some(proxy) = FaultyProxy::start(&RIG, 1, SEAL_WAIT) else {
-        return;
+        return skipped::there_is_no_proxy();
     };
     let (topic, other) = (RIG.topic("late-k8", 1), RIG.topic("late-k8", 1));
     proxy.faults.hold();
@@ -60,7 +61,7 @@ fn batch_behind_a_refused_one_waits_for_it() {
 #[test]
 fn connection_is_closed_where_no_answer_is_wanted() {
     let Some(proxy) = FaultyProxy::start(&RIG, 1, SEAL_WAIT) else {
-        return;
+        return skipped::there_is_no_proxy();
     };
     let topic = RIG.topic("late-k9", 1);
     proxy.faults.hold();

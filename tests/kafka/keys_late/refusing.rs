@@ -10,12 +10,13 @@ use crate::support::faulty_proxy::FaultyProxy;
 use crate::support::operations::From;
 use crate::support::raw_client::RawClient;
 use crate::support::records::{Record, assert_delivered};
+use crate::support::skipped;
 use crate::support::wait;
 
 #[test]
 fn warm_key_that_is_disabled_is_refused_and_others_are_not() {
     let Some(proxy) = FaultyProxy::start(&RIG, 2, Duration::from_secs(2)) else {
-        return;
+        return skipped::there_is_no_proxy();
     };
     let (late, steady) = (RIG.topic("late-k8", 1), RIG.topic("steady", 1));
     let records = [&late, &steady].map(|topic| Record::new(topic, "key", "value").partition(0));

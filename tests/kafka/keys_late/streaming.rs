@@ -3,19 +3,21 @@
 
 use std::time::Duration;
 
-use super::{EVENTUALLY, LIBRDKAFKA, RIG};
+use super::{EVENTUALLY, RIG};
 use crate::support::agent::Agent;
 use crate::support::faulty_proxy::FaultyProxy;
 use crate::support::operations::From;
+use crate::support::shared;
+use crate::support::skipped;
 use crate::support::streams::assert_exactly_once;
 use crate::support::wait;
 
 #[test]
 fn idempotent_streams_are_exact_though_their_first_batches_are_refused() {
     let Some(proxy) = FaultyProxy::start(&RIG, 1, Duration::from_millis(500)) else {
-        return;
+        return skipped::there_is_no_proxy();
     };
-    let agents: [&Agent; 2] = [&LIBRDKAFKA, &RIG.java];
+    let agents: [&Agent; 2] = [shared::librdkafka(), RIG.java];
     let keks = ["k12", "k13", "k14", "k15", "k16", "k17"];
     let mut guarded = 0.0;
     for (agent, kek) in agents.into_iter().cycle().zip(keks) {

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use super::RIG;
-use crate::support::agent::{Agent, Library};
 use crate::support::group_reader::{GroupReader, ReaderLibrary};
 use crate::support::operations::From;
 use crate::support::records::{Record, assert_delivered};
+use crate::support::shared;
+use crate::support::skipped;
 use crate::support::wait;
 
 /// Records of one partition with their offsets as keys; the first is `from`.
@@ -21,10 +22,9 @@ fn records(topic: &str, from: i64, count: i64) -> Vec<Record> {
 fn every_client_goes_past_what_is_left_out_and_waits_for_what_comes() {
     let rig = &*RIG;
     let Some(proxy) = rig.proxy() else {
-        return;
+        return skipped::there_is_no_proxy();
     };
-    let others = [Library::Librdkafka, Library::FranzGo].map(Agent::start);
-    let agents: Vec<&Agent> = std::iter::once(&rig.java).chain(&others).collect();
+    let agents = [rig.java, shared::librdkafka(), shared::franz_go()];
     let libraries = [
         ReaderLibrary::Kafkajs,
         ReaderLibrary::Sarama,
