@@ -1,6 +1,8 @@
 # `make check` is quick and needs no network beyond crates; `make test` proves everything, against real brokers and
 # clients that it fetches and builds itself (into .cache/ and target/).
 
+SHELL := bash
+
 # The tests start brokers and clients of their own: more at once than two only makes them wait for each other.
 TEST_THREADS ?= 2
 CARGO ?= cargo
@@ -20,4 +22,6 @@ check:
 test:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy $(WHOLE) --all-targets -- -D warnings
-	RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test $(WHOLE) --no-fail-fast
+	@mkdir -p target
+	set -o pipefail; status=0; RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test $(WHOLE) --no-fail-fast 2>&1 \
+	    | tee target/test.log || status=$$?; awk -f tests/summary.awk target/test.log; exit $$status

@@ -166,8 +166,9 @@ pub(crate) fn program() -> Result<PathBuf, Failure> {
 /// `cargo run` builds the harness and the library, and not the other binary: an old one must not be measured. Both packages are
 /// named so that their dependencies have the same features as in the harness, and are not built a second time.
 fn build(workspace: &Path, binary: &Path) -> Result<(), Failure> {
-    let profile_directory = binary.parent().ok_or("no target directory")?;
-    let target = profile_directory.parent().ok_or("no target directory")?;
+    let directory = binary.parent().ok_or("no target directory")?;
+    let target = directory.parent().ok_or("no target directory")?;
+    let profile = directory.file_name().and_then(OsStr::to_str).ok_or("no profile")?;
     let mut cargo = Command::new("cargo");
     cargo.current_dir(workspace);
     cargo.args([
@@ -180,9 +181,8 @@ fn build(workspace: &Path, binary: &Path) -> Result<(), Failure> {
         "sealwire",
     ]);
     cargo.arg("--target-dir").arg(target);
-    if profile_directory.ends_with("release") {
-        cargo.arg("--release");
-    }
+    // Cargo's profile for development is called otherwise than its directory.
+    cargo.args(["--profile", if profile == "debug" { "dev" } else { profile }]);
     match cargo.status()?.success() {
         true => Ok(()),
         false => Err("cargo could not build sealwire".into()),
