@@ -1,13 +1,16 @@
 //! The real proxy: builds the `sealwire` binary, makes a keystore and a configuration, starts it and waits until it is ready.
 
+#[path = "../../tests/support/configuration.rs"]
+mod configuration;
+
 use std::ffi::OsStr;
-use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use self::configuration::{Cluster, Configuration};
 use crate::children::{Child, Start, find};
 use crate::{Failure, ports};
 
@@ -55,7 +58,7 @@ impl Proxy {
         let configuration = setup.directory.join("sealwire.toml");
         std::fs::write(
             &configuration,
-            configuration_text(setup, port, admin_port, &nodes)?,
+            configuration_text(setup, port, admin_port, &nodes),
         )?;
         let log = setup.directory.join("sealwire.log");
         let child = Child::start(&Start {
@@ -168,7 +171,10 @@ pub(crate) fn program() -> Result<PathBuf, Failure> {
 fn build(workspace: &Path, binary: &Path) -> Result<(), Failure> {
     let directory = binary.parent().ok_or("no target directory")?;
     let target = directory.parent().ok_or("no target directory")?;
-    let profile = directory.file_name().and_then(OsStr::to_str).ok_or("no profile")?;
+    let profile = directory
+        .file_name()
+        .and_then(OsStr::to_str)
+        .ok_or("no profile")?;
     let mut cargo = Command::new("cargo");
     cargo.current_dir(workspace);
     cargo.args([
@@ -208,57 +214,24 @@ fn create_keystore(program: &Path, directory: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn configuration_text(
-    setup: &Setup<'_>,
-    port: u16,
-    admin_port: u16,
-    nodes: &[u16],
-) -> Result<String, Failure> {
-    let mut text = String::new();
-    if let Some(executors) = setup.executors {
-        writeln!(text, "[runtime]\nexecutors = {executors}\nself_check = false\n")?;
-    }
-    let bootstrap: Vec<String> = setup
-        .bootstrap
-        .iter()
-        .map(|address| format!("{address:?}"))
-        .collect();
-    let node_ports: Vec<String> = nodes.iter().map(u16::to_string).collect();
-    write!(
-        text,
-        r#"[kms.local]
-provider = "file"
-path = "keystore.json"
-master_key = {{ file = "master.key" }}
-
-[cluster.main]
-bootstrap = [{bootstrap}]
-
-[[cluster.main.listeners]]
-name = "local"
-listen = "127.0.0.1:{port}"
-client_auth = "network"
-advertised_host = "127.0.0.1"
-nodes = "1-{brokers}"
-node_ports = "{node_ports}"
-{rules}
-[[cluster.main.topics]]
-match = "{sealed}"
-kms = "local"
-kek = "quickstart"
-
-[[cluster.main.topics]]
-match = "public*"
-pass = true
-
-[admin]
-listen = "127.0.0.1:{admin_port}"
-"#,
-        bootstrap = bootstrap.join(", "),
-        brokers = setup.brokers,
-        node_ports = node_ports.join(","),
-        rules = setup.rules,
-        sealed = setup.sealed,
-    )?;
-    Ok(text)
+fn configuration_text(setup: &Setup<'_>, port: u16, admin_port: u16, node_ports: &[u16]) -> String {
+    let tables = setup
+        .executors
+        .map(|executors| format!("[runtime]\nexecutors = {executors}\nself_check = false"));
+    let rules = format!(
+        "{}\n[[cluster.main.topics]]\nmatch = \"{}\"\nkms = \"local\"\nkek = \"quickstart\"\n\
+         [[cluster.main.topics]]\nmatch = \"public*\"\npass = true\n",
+        setup.rules, setup.sealed
+    );
+    Configuration::with(&tables.unwrap_or_default())
+        .keystore("local", Path::new("keystore.json"), Path::new("master.key"))
+        .cluster(&Cluster {
+            brokers: setup.bootstrap.clone(),
+            port,
+            nodes: (1..).zip(node_ports.iter().copied()).collect(),
+            rules: &rules,
+            ..Cluster::default()
+        })
+        .admin(admin_port)
+        .text()
 }

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::broker_properties::Login;
+use crate::support::configuration::Cluster;
 use crate::support::keystore::Keystore;
 use crate::support::launch::DataFolder;
 use crate::support::ports::ReservedPort;
@@ -19,6 +20,8 @@ use crate::support::skipped;
 use crate::support::{HOST, wait};
 
 static RIG: LazyLock<Rig> = LazyLock::new(|| Rig::assemble(shared::one_broker(), Login::Plaintext));
+/// What tests may open of descriptors is enough.
+const LIMITS: &str = "[limits]\nconnections_max = 100";
 static KEYSTORE: LazyLock<Keystore> = LazyLock::new(|| Keystore::create(&["orders"]));
 
 /// A table, by what was looked at.
@@ -45,19 +48,20 @@ impl Table {
 fn probe(bootstrap: &str, node: i32, topics: &str, kek: &str, max_message_bytes: usize) -> Table {
     let folder = DataFolder::create("probe");
     let (listen, node_port) = (ReservedPort::take(), ReservedPort::take());
-    let text = format!(
-        "[limits]\nconnections_max = 100\n\
-         [kms.local]\nprovider = \"file\"\npath = \"{}\"\nmaster_key = {{ file = \"{}\" }}\n\
-         [cluster.main]\nbootstrap = [\"{bootstrap}\"]\n\
-         [[cluster.main.listeners]]\nname = \"lan\"\nlisten = \"{}\"\nclient_auth = \"network\"\n\
-         advertised_host = \"{HOST}\"\nnodes = [{node}]\nnode_ports = [{}]\n\
-         [[cluster.main.topics]]\nmatch = \"{topics}\"\nkms = \"local\"\nkek = \"{kek}\"\n\
-         max_message_bytes = {max_message_bytes}\n",
-        KEYSTORE.path().display(),
-        KEYSTORE.master_key().display(),
-        listen.address(),
-        node_port.number(),
+    let rules = format!(
+        "[[cluster.main.topics]]\nmatch = \"{topics}\"\nkms = \"local\"\nkek = \"{kek}\"\n\
+         max_message_bytes = {max_message_bytes}\n"
     );
+    let text = KEYSTORE
+        .configuration(LIMITS)
+        .cluster(&Cluster {
+            brokers: vec![bootstrap.to_owned()],
+            port: listen.number(),
+            nodes: vec![(node, node_port.number())],
+            rules: &rules,
+            ..Cluster::default()
+        })
+        .text();
     let configuration = folder.path().join("sealwire.toml");
     fs::write(&configuration, text).expect("writing the configuration");
     let output = Command::new(env!("CARGO_BIN_EXE_sealwire"))
@@ -113,7 +117,7 @@ fn what_is_wrong_is_named_and_the_exit_code_says_so() {
     table.has(
         "failed",
         "main broker ids",
-        &[&node.to_string(), "lan", "node_ports"],
+        &[&node.to_string(), "test", "node_ports"],
     );
     table.has(
         "warning",
@@ -160,28 +164,26 @@ fn what_cannot_be_asked_is_unknown_and_nobody_is_a_failure() {
 fn brokers_that_are_stuck_fail_and_keep_no_other_cluster_waiting() {
     let dripping = fake(true);
     let folder = DataFolder::create("probe-stuck");
-    let mut text = format!(
-        "[limits]\nconnections_max = 100\n\
-         [kms.local]\nprovider = \"file\"\npath = \"{}\"\nmaster_key = {{ file = \"{}\" }}\n",
-        KEYSTORE.path().display(),
-        KEYSTORE.master_key().display(),
-    );
     let all: Vec<String> = (0..4).map(|_| format!("{HOST}:{}", fake(false))).collect();
     let ports = [(); 4].map(|()| ReservedPort::take());
     let clusters = [
-        ("stuck", all.join("\", \"")),
-        ("dripping", format!("{HOST}:{dripping}")),
+        ("stuck", all.clone()),
+        ("dripping", vec![format!("{HOST}:{dripping}")]),
     ];
-    for ((name, bootstrap), ports) in clusters.iter().zip(ports.chunks(2)) {
-        text.push_str(&format!(
-            "[cluster.{name}]\nbootstrap = [\"{bootstrap}\"]\n\
-             [[cluster.{name}.listeners]]\nname = \"lan\"\nlisten = \"{}\"\nclient_auth = \"network\"\n\
-             advertised_host = \"{HOST}\"\nnodes = [1]\nnode_ports = [{}]\n\
-             [[cluster.{name}.topics]]\nmatch = \"{name}-*\"\nkms = \"local\"\nkek = \"orders\"\n",
-            ports[0].address(),
-            ports[1].number(),
-        ));
+    let mut configuration = KEYSTORE.configuration(LIMITS);
+    for ((name, brokers), ports) in clusters.into_iter().zip(ports.chunks(2)) {
+        configuration = configuration.cluster(&Cluster {
+            name,
+            brokers,
+            port: ports[0].number(),
+            nodes: vec![(1, ports[1].number())],
+            rules: &format!(
+                "[[cluster.{name}.topics]]\nmatch = \"{name}-*\"\nkms = \"local\"\nkek = \"orders\""
+            ),
+            ..Cluster::default()
+        });
     }
+    let text = configuration.text();
     let configuration = folder.path().join("sealwire.toml");
     fs::write(&configuration, text).expect("writing the configuration");
     let begun = Instant::now();

@@ -23,9 +23,10 @@ mod support;
 #[path = "../pipeline/wire.rs"]
 mod wire;
 
-use broker::{Broker, HOST, NODE};
+use broker::{Broker, NODE};
 use shapes::SHAPES;
 use siege::{Besieged, RULES, Waits, besiege};
+use support::configuration::Cluster;
 use support::keystore::Keystore;
 use support::ports::ReservedPort;
 
@@ -50,18 +51,16 @@ fn a_neighbour_waits_little_whatever_others_send() {
     let keystore = Keystore::create(&["quickstart"]);
     let broker = Broker::start().expect("a broker");
     let (bootstrap, node) = (ReservedPort::take(), ReservedPort::take());
-    let text = format!(
-        "[runtime]\nexecutors = 1\nself_check = false\n[limits]\ndrain_timeout = \"1s\"\n\
-         [kms.local]\nprovider = \"file\"\npath = \"{}\"\nmaster_key = {{ file = \"{}\" }}\n\
-         [cluster.main]\nbootstrap = [\"{}\"]\n\
-         [[cluster.main.listeners]]\nname = \"test\"\nlisten = \"{}\"\nclient_auth = \"network\"\n\
-         advertised_host = \"{HOST}\"\nnodes = \"{NODE}\"\nnode_ports = \"{}\"\n{RULES}",
-        keystore.path().display(),
-        keystore.master_key().display(),
-        broker.address(),
-        bootstrap.address(),
-        node.number(),
-    );
+    let text = keystore
+        .configuration("[runtime]\nexecutors = 1\nself_check = false\n[limits]\ndrain_timeout = \"1s\"")
+        .cluster(&Cluster {
+            brokers: vec![broker.address()],
+            port: bootstrap.number(),
+            nodes: vec![(NODE, node.number())],
+            rules: RULES,
+            ..Cluster::default()
+        })
+        .text();
     let config = Config::from_toml_text(&text, Path::new("/sealwire.toml"))
         .unwrap_or_else(|errors| panic!("{errors}\n{text}"));
     let running = Running::start(config, |kms| kms).expect("the proxy starts");

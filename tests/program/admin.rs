@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::support::configuration::{Cluster, Configuration};
+
 /// Stopped when it goes out of scope.
 struct Program {
     child: Child,
@@ -111,36 +113,18 @@ fn pause() {
 }
 
 fn configuration_text(listen: u16, node: u16, admin_port: u16, broker: u16) -> String {
-    format!(
-        r#"[runtime]
-executors = 2
-
-[kms.local]
-provider = "file"
-path = "keystore.json"
-master_key = {{ file = "master.key" }}
-
-[cluster.main]
-bootstrap = ["127.0.0.1:{broker}"]
-state_file = "addresses.json"
-
-[[cluster.main.listeners]]
-name = "local"
-listen = "127.0.0.1:{listen}"
-client_auth = "network"
-advertised_host = "127.0.0.1"
-nodes = "1"
-node_ports = "{node}"
-
-[[cluster.main.topics]]
-match = "payments"
-kms = "local"
-kek = "payments"
-
-[admin]
-listen = "127.0.0.1:{admin_port}"
-"#
-    )
+    Configuration::with("[runtime]\nexecutors = 2")
+        .keystore("local", Path::new("keystore.json"), Path::new("master.key"))
+        .cluster(&Cluster {
+            brokers: vec![format!("127.0.0.1:{broker}")],
+            port: listen,
+            nodes: vec![(1, node)],
+            rules: "[[cluster.main.topics]]\nmatch = \"payments\"\nkms = \"local\"\nkek = \"payments\"",
+            more: "state_file = \"addresses.json\"",
+            ..Cluster::default()
+        })
+        .admin(admin_port)
+        .text()
 }
 
 #[test]

@@ -20,6 +20,7 @@ use kafka_protocol::protocol::{Decodable, HeaderVersion, StrBytes};
 use sealwire::config::Config;
 use sealwire::server::Running;
 
+use crate::support::configuration::{Cluster, Configuration};
 use crate::support::frames::{answer, read_frame};
 use crate::support::keystore::Keystore;
 use crate::support::launch::DataFolder;
@@ -38,29 +39,27 @@ fn a_restless_broker_keeps_no_other_clusters_keys_nor_probes_waiting() {
     let [restless_port, restless_node, sound_port, sound_node, admin] = &ports[..] else {
         panic!("five ports were taken");
     };
-    let cluster = |name: &str, broker: &FakeBroker, port: &ReservedPort, node: &ReservedPort| {
-        format!(
-            "[cluster.{name}]\nbootstrap = [\"{}\"]\nstate_file = \"{}/{name}.json\"\n\
-             [[cluster.{name}.listeners]]\nname = \"test\"\nlisten = \"{}\"\nclient_auth = \"network\"\n\
-             advertised_host = \"{HOST}\"\nnodes = \"0\"\nnode_ports = \"{}\"\n\
-             [[cluster.{name}.topics]]\nmatch = {{ regex = '^(.*)$' }}\nkms = \"local\"\nkek = \"${{1}}\"\n\
-             domain = \"${{cluster}}/${{topic}}\"\n",
-            broker.address,
-            state.path().display(),
-            port.address(),
-            node.number(),
-        )
+    let cluster = |configuration: Configuration,
+                   name: &str,
+                   broker: &FakeBroker,
+                   ports: [&ReservedPort; 2]| {
+        configuration.cluster(&Cluster {
+            name,
+            brokers: vec![broker.address.to_string()],
+            port: ports[0].number(),
+            nodes: vec![(0, ports[1].number())],
+            rules: &format!(
+                "[[cluster.{name}.topics]]\nmatch = {{ regex = '^(.*)$' }}\nkms = \"local\"\nkek = \"${{1}}\"\n\
+                 domain = \"${{cluster}}/${{topic}}\"\n"
+            ),
+            more: &format!("state_file = \"{}/{name}.json\"", state.path().display()),
+        })
     };
-    let text = format!(
-        "[runtime]\nexecutors = 2\nself_check = false\n[limits]\ndrain_timeout = \"1s\"\n\
-         [kms.local]\nprovider = \"file\"\npath = \"{}\"\nmaster_key = {{ file = \"{}\" }}\n{}{}\
-         [admin]\nlisten = \"{}\"\n",
-        keystore.path().display(),
-        keystore.master_key().display(),
-        cluster("restless", &restless, restless_port, restless_node),
-        cluster("sound", &sound, sound_port, sound_node),
-        admin.address(),
-    );
+    let text = keystore
+        .configuration("[runtime]\nexecutors = 2\nself_check = false\n[limits]\ndrain_timeout = \"1s\"");
+    let text = cluster(text, "restless", &restless, [restless_port, restless_node]);
+    let text = cluster(text, "sound", &sound, [sound_port, sound_node]);
+    let text = text.admin(admin.number()).text();
     let config = Config::from_toml_text(&text, Path::new("/sealwire.toml"))
         .unwrap_or_else(|errors| panic!("{errors}\n{text}"));
     let running = Running::start(config, |kms| kms).expect("the proxy starts");
@@ -139,19 +138,17 @@ fn a_log_that_nobody_reads_stops_nothing() {
     let [bootstrap, node, admin] = &ports[..] else {
         panic!("three ports were taken");
     };
-    let text = format!(
-        "[kms.local]\nprovider = \"file\"\npath = \"{}\"\nmaster_key = {{ file = \"{}\" }}\n\
-         [cluster.main]\nbootstrap = [\"{HOST}:1\"]\n\
-         [[cluster.main.listeners]]\nname = \"test\"\nlisten = \"{}\"\nclient_auth = \"network\"\n\
-         advertised_host = \"{HOST}\"\nnodes = \"0\"\nnode_ports = \"{}\"\n\
-         [[cluster.main.topics]]\nmatch = \"*\"\nkms = \"local\"\nkek = \"orders\"\n\
-         [admin]\nlisten = \"{}\"\n",
-        keystore.path().display(),
-        keystore.master_key().display(),
-        bootstrap.address(),
-        node.number(),
-        admin.address(),
-    );
+    let text = keystore
+        .configuration("")
+        .cluster(&Cluster {
+            brokers: vec![format!("{HOST}:1")],
+            port: bootstrap.number(),
+            nodes: vec![(0, node.number())],
+            rules: "[[cluster.main.topics]]\nmatch = \"*\"\nkms = \"local\"\nkek = \"orders\"",
+            ..Cluster::default()
+        })
+        .admin(admin.number())
+        .text();
     let configuration = folder.path().join("sealwire.toml");
     std::fs::write(&configuration, text).expect("writing the configuration");
     let (_unread, log) = std::io::pipe().expect("a pipe");

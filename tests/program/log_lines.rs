@@ -22,6 +22,7 @@ use sealwire::crypto::SecretKey;
 use sealwire::envelope::{BatchPlace, Domain, HeaderMode, SaltSource, SealBuffers, SealingKey, WrappedDek};
 use sealwire::record_batch::{BatchHeader, BatchWriter, HEADER_BYTES, RecordCursor};
 
+use crate::support::configuration::Cluster;
 use crate::support::frames::{answer, read_frame};
 use crate::support::keystore::Keystore;
 use crate::support::launch::{DataFolder, Process};
@@ -197,6 +198,18 @@ fn a_port_that_cannot_be_accepted_from_is_left_alone_and_said_once() {
     proxy.process.terminate(EVENTUALLY);
 }
 
+const RULES: &str = r#"
+[[cluster.main.topics]]
+match = "orders"
+kms = "local"
+kek = "orders"
+
+[[cluster.main.topics]]
+match = "absent"
+kms = "local"
+kek = "absent"
+"#;
+
 /// The program in front of one broker, without a port that others could meet.
 struct Proxy {
     process: Process,
@@ -210,21 +223,17 @@ impl Proxy {
     fn start(keystore: &Keystore, broker: &str, settings: &[&str], descriptors: Option<usize>) -> Self {
         let folder = DataFolder::create("proxy");
         let [bootstrap, node, admin] = [(); 3].map(|()| ReservedPort::take());
-        let text = format!(
-            "[runtime]\nexecutors = 1\n\
-             [kms.local]\nprovider = \"file\"\npath = \"{}\"\nmaster_key = {{ file = \"{}\" }}\n\
-             [cluster.main]\nbootstrap = [\"{broker}\"]\n\
-             [[cluster.main.listeners]]\nname = \"test\"\nlisten = \"{}\"\nclient_auth = \"network\"\n\
-             advertised_host = \"{HOST}\"\nnodes = \"0\"\nnode_ports = \"{}\"\n\
-             [[cluster.main.topics]]\nmatch = \"orders\"\nkms = \"local\"\nkek = \"orders\"\n\
-             [[cluster.main.topics]]\nmatch = \"absent\"\nkms = \"local\"\nkek = \"absent\"\n\
-             [admin]\nlisten = \"{}\"\n",
-            keystore.path().display(),
-            keystore.master_key().display(),
-            bootstrap.address(),
-            node.number(),
-            admin.address(),
-        );
+        let text = keystore
+            .configuration("[runtime]\nexecutors = 1")
+            .cluster(&Cluster {
+                brokers: vec![broker.to_owned()],
+                port: bootstrap.number(),
+                nodes: vec![(0, node.number())],
+                rules: RULES,
+                ..Cluster::default()
+            })
+            .admin(admin.number())
+            .text();
         let configuration = folder.path().join("sealwire.toml");
         std::fs::write(&configuration, text).expect("writing the configuration");
         let program = env!("CARGO_BIN_EXE_sealwire");

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::support::configuration::{Cluster, Configuration};
 use crate::support::ports::ReservedPort;
 use crate::support::wait;
 
@@ -115,30 +116,14 @@ fn too_little_is_said_in_the_documented_words() -> TestResult {
 }
 
 fn config(listen: &ReservedPort, node: &ReservedPort) -> String {
-    format!(
-        r#"
-[kms.local]
-provider = "file"
-path = "keystore.json"
-master_key = {{ file = "master.key" }}
-
-[cluster.main]
-bootstrap = ["127.0.0.1:9"]
-
-[[cluster.main.listeners]]
-name = "local"
-listen = "{}"
-client_auth = "network"
-advertised_host = "localhost"
-nodes = "0"
-node_ports = "{}"
-
-[[cluster.main.topics]]
-match = "*"
-kms = "local"
-kek = "payments"
-"#,
-        listen.address(),
-        node.number()
-    )
+    Configuration::default()
+        .keystore("local", Path::new("keystore.json"), Path::new("master.key"))
+        .cluster(&Cluster {
+            brokers: vec!["127.0.0.1:9".to_owned()],
+            port: listen.number(),
+            nodes: vec![(0, node.number())],
+            rules: "[[cluster.main.topics]]\nmatch = \"*\"\nkms = \"local\"\nkek = \"payments\"",
+            ..Cluster::default()
+        })
+        .text()
 }

@@ -9,8 +9,8 @@ use sealwire::kms::Kms;
 use sealwire::server::Running;
 use sealwire::testing::{Faults, FaultyKms};
 
-use super::HOST;
 use super::admin_page;
+use super::configuration::{Cluster, Configuration};
 use super::operations::Options;
 use super::ports::ReservedPort;
 use super::rig::Rig;
@@ -32,41 +32,24 @@ impl FaultyProxy {
         let keystore = rig.keystore.as_ref()?;
         let (bootstrap, admin) = (ReservedPort::take(), ReservedPort::take());
         let nodes: Vec<ReservedPort> = rig.cluster.nodes().iter().map(|_| ReservedPort::take()).collect();
-        let kms: String = ["late", "steady"]
-            .iter()
-            .map(|name| {
-                format!(
-                    "[kms.{name}]\nprovider = \"file\"\npath = \"{}\"\nmaster_key = {{ file = \"{}\" }}\n",
-                    keystore.path().display(),
-                    keystore.master_key().display()
-                )
-            })
-            .collect();
-        let ids: Vec<String> = rig.cluster.nodes().iter().map(i32::to_string).collect();
-        let ports: Vec<String> = nodes.iter().map(|port| port.number().to_string()).collect();
-        let brokers: Vec<String> = rig
-            .cluster
-            .bootstrap()
-            .split(',')
-            .map(|broker| format!("\"{broker}\""))
-            .collect();
-        let text = format!(
-            "[runtime]\nexecutors = {executors}\n\
-             [limits]\nseal_wait = \"{}ms\"\ndrain_timeout = \"1s\"\n\
-             {kms}\
-             [cluster.main]\nbootstrap = [{}]\n\
-             [[cluster.main.listeners]]\nname = \"test\"\nlisten = \"{}\"\nclient_auth = \"network\"\n\
-             advertised_host = \"{HOST}\"\nnodes = \"{}\"\nnode_ports = \"{}\"\n\
-             {}\
-             [admin]\nlisten = \"{}\"\n",
-            seal_wait.as_millis(),
-            brokers.join(", "),
-            bootstrap.address(),
-            ids.join(","),
-            ports.join(","),
-            rules("late", "steady"),
-            admin.address(),
+        let (path, master_key) = (keystore.path(), keystore.master_key());
+        let tables = format!(
+            "[runtime]\nexecutors = {executors}\n[limits]\nseal_wait = \"{}ms\"\ndrain_timeout = \"1s\"",
+            seal_wait.as_millis()
         );
+        let ports = nodes.iter().map(ReservedPort::number);
+        let text = Configuration::with(&tables)
+            .keystore("late", &path, &master_key)
+            .keystore("steady", &path, &master_key)
+            .cluster(&Cluster {
+                brokers: rig.cluster.bootstrap().split(',').map(str::to_owned).collect(),
+                port: bootstrap.number(),
+                nodes: rig.cluster.nodes().into_iter().zip(ports).collect(),
+                rules: &rules("late", "steady"),
+                ..Cluster::default()
+            })
+            .admin(admin.number())
+            .text();
         let config = Config::from_toml_text(&text, Path::new("/sealwire.toml"))
             .unwrap_or_else(|errors| panic!("{errors}\n{text}"));
         let layers = Arc::new(Mutex::new(Vec::new()));

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::cache;
+use super::configuration::Configuration;
 use super::launch::DataFolder;
 
 /// Several proxies may share one, and then read what the others have written.
@@ -29,6 +30,11 @@ impl Keystore {
 
     pub(crate) fn master_key(&self) -> PathBuf {
         self.folder.path().join("master.key")
+    }
+
+    /// A configuration that begins with these tables and has this keystore as the KMS `local`.
+    pub(crate) fn configuration(&self, tables: &str) -> Configuration {
+        Configuration::with(tables).keystore("local", &self.path(), &self.master_key())
     }
 
     /// `sealwire keystore COMMAND KEYSTORE ARGUMENTS`; gives what it prints.

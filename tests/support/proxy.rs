@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use super::HOST;
 use super::admin_page;
+use super::configuration::Cluster;
 use super::keystore::Keystore;
 use super::launch::{DataFolder, Process};
 use super::ports::ReservedPort;
@@ -168,48 +168,19 @@ impl Proxy {
     }
 
     fn configuration_text(&self, setup: &ProxySetup<'_>) -> String {
-        let bootstrap: Vec<String> = setup
-            .brokers
-            .split(',')
-            .map(|broker| format!("\"{broker}\""))
-            .collect();
-        let nodes: Vec<String> = setup.nodes.iter().map(i32::to_string).collect();
-        let ports: Vec<String> = self.nodes.iter().map(|port| port.number().to_string()).collect();
-        format!(
-            r#"[runtime]
-executors = {executors}
-
-[kms.local]
-provider = "file"
-path = "{keystore}"
-master_key = {{ file = "{master_key}" }}
-
-[cluster.main]
-bootstrap = [{bootstrap}]
-
-[[cluster.main.listeners]]
-name = "test"
-listen = "{listen}"
-client_auth = "network"
-advertised_host = "{HOST}"
-nodes = "{nodes}"
-node_ports = "{ports}"
-
-{rules}
-
-[admin]
-listen = "{admin}"
-"#,
-            executors = setup.executors,
-            keystore = setup.keystore.path().display(),
-            master_key = setup.keystore.master_key().display(),
-            bootstrap = bootstrap.join(", "),
-            listen = self.bootstrap.address(),
-            nodes = nodes.join(","),
-            ports = ports.join(","),
-            rules = setup.rules,
-            admin = self.admin.address(),
-        )
+        let ports = self.nodes.iter().map(ReservedPort::number);
+        setup
+            .keystore
+            .configuration(&format!("[runtime]\nexecutors = {}", setup.executors))
+            .cluster(&Cluster {
+                brokers: setup.brokers.split(',').map(str::to_owned).collect(),
+                port: self.bootstrap.number(),
+                nodes: setup.nodes.iter().copied().zip(ports).collect(),
+                rules: setup.rules,
+                ..Cluster::default()
+            })
+            .admin(self.admin.number())
+            .text()
     }
 }
 

@@ -1,0 +1,82 @@
+//! The text of a configuration, for tests and measurements: keystores, clusters with one listener each, an admin port. Everything
+//! listens on loopback.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// The tables so far.
+#[derive(Debug, Default)]
+pub(crate) struct Configuration(String);
+
+impl Configuration {
+    /// Tables as they stand, such as `[runtime]` and `[limits]`.
+    pub(crate) fn with(tables: &str) -> Self {
+        Configuration(format!("{tables}\n"))
+    }
+
+    /// A KMS that is a keystore in a file.
+    pub(crate) fn keystore(self, kms: &str, keystore: &Path, master_key: &Path) -> Self {
+        self.and(format_args!(
+            "[kms.{kms}]\nprovider = \"file\"\npath = {keystore:?}\nmaster_key = {{ file = {master_key:?} }}\n"
+        ))
+    }
+
+    pub(crate) fn cluster(self, cluster: &Cluster<'_>) -> Self {
+        let Cluster {
+            name,
+            brokers,
+            port,
+            nodes,
+            rules,
+            more,
+        } = cluster;
+        let (ids, ports): (Vec<i32>, Vec<u16>) = nodes.iter().copied().unzip();
+        self.and(format_args!(
+            "[cluster.{name}]\nbootstrap = {brokers:?}\n{more}\n\
+             [[cluster.{name}.listeners]]\nname = \"test\"\nlisten = \"127.0.0.1:{port}\"\nclient_auth = \"network\"\n\
+             advertised_host = \"127.0.0.1\"\nnodes = {ids:?}\nnode_ports = {ports:?}\n{rules}\n"
+        ))
+    }
+
+    pub(crate) fn admin(self, port: u16) -> Self {
+        self.and(format_args!("[admin]\nlisten = \"127.0.0.1:{port}\"\n"))
+    }
+
+    pub(crate) fn text(self) -> String {
+        self.0
+    }
+
+    fn and(mut self, table: std::fmt::Arguments<'_>) -> Self {
+        self.0.write_fmt(table).expect("writing to a string");
+        self
+    }
+}
+
+/// A cluster behind one listener.
+#[derive(Debug, Clone)]
+pub(crate) struct Cluster<'a> {
+    pub(crate) name: &'a str,
+    /// `host:port` each.
+    pub(crate) brokers: Vec<String>,
+    /// Where clients bootstrap.
+    pub(crate) port: u16,
+    /// The ids of brokers, each with the port that leads to it.
+    pub(crate) nodes: Vec<(i32, u16)>,
+    /// The `[[cluster.NAME.topics]]` tables.
+    pub(crate) rules: &'a str,
+    /// More keys of the cluster, such as `state_file`.
+    pub(crate) more: &'a str,
+}
+
+impl Default for Cluster<'_> {
+    fn default() -> Self {
+        Cluster {
+            name: "main",
+            brokers: Vec::new(),
+            port: 0,
+            nodes: Vec::new(),
+            rules: "",
+            more: "",
+        }
+    }
+}
