@@ -26,6 +26,7 @@ mod model;
 mod node;
 mod own_ports;
 mod problem;
+#[cfg(feature = "testing")]
 mod reference;
 mod scalars;
 pub mod schema;
@@ -43,6 +44,7 @@ pub use model::{
 };
 pub(crate) use own_ports::OwnPorts;
 pub use problem::{ConfigError, ConfigErrors, Origin};
+#[cfg(feature = "testing")]
 pub use reference::reference;
 
 #[cfg(test)]

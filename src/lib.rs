@@ -72,6 +72,7 @@
     not(feature = "testing"),
     allow(
         unreachable_pub,
+        unused_imports,
         reason = "what is public inside is judged with the feature, and what is dead without it"
     )
 )]

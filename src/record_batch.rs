@@ -30,7 +30,9 @@ pub use header::{Attributes, BatchChecksum, BatchHeader, HEADER_BYTES, crc_match
 pub use record::{HeaderSpan, HeaderWalk, RecordLayout, header_section, headers, parse_record};
 pub use records::RecordCursor;
 pub use span::Span;
-pub use validate::{check_produced, check_produced_with};
+#[cfg(feature = "testing")]
+pub use validate::check_produced;
+pub use validate::check_produced_with;
 pub use writer::{BatchWriter, ClosedBatch};
 
 #[cfg(test)]

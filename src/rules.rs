@@ -142,6 +142,7 @@ pub struct SealTemplate {
 
 impl SealTemplate {
     /// A rule that seals under `kek` of `kms`; everything else as the configuration's defaults are.
+    #[cfg(feature = "testing")]
     pub fn new(kms: KmsIndex, kek: Template) -> Self {
         Self {
             kms,
@@ -201,6 +202,7 @@ impl SealTemplate {
 }
 
 /// What Kafka allows for one batch unless a topic says otherwise (`max.message.bytes`).
+#[cfg(feature = "testing")]
 pub const MAX_MESSAGE_BYTES_DEFAULT: usize = 1_048_588;
 
 /// Kafka's own check of a topic's name: 1 to 249 of ASCII letters, digits, `.`, `_` and `-`, and neither `.` nor `..`.

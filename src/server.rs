@@ -98,11 +98,13 @@ pub fn run(config: Config) -> Result<(), Box<dyn Error>> {
 }
 
 /// A proxy that runs inside a test: the same as [`run`], on threads of its own.
+#[cfg(feature = "testing")]
 pub struct Running {
     stop: oneshot::Sender<()>,
     thread: JoinHandle<Result<(), ServerError>>,
 }
 
+#[cfg(feature = "testing")]
 impl Running {
     /// Starts a proxy whose KMSs are wrapped by `layer`.
     ///

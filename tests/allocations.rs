@@ -181,7 +181,7 @@ impl Bench {
             domains: [Domain::new("orders").unwrap()],
             sealing: SealingKey::new(&dek, wrapped).unwrap(),
             opening: OpeningKey::new(&dek, &wrapped).unwrap(),
-            opener: Opener::new(),
+            opener: Opener::default(),
             buffers: SealBuffers::default(),
             salts: SaltSource::new(0),
             sealed: Vec::new(),

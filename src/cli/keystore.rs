@@ -115,17 +115,6 @@ struct MasterKey {
     systemd_credential: Option<String>,
 }
 
-/// For `--help`.
-pub const EXAMPLES: &str = "\
-Examples:
-  sealwire keystore create keystore.json --master-key-file master.key
-  sealwire keystore add keystore.json payments --master-key-file master.key
-  sealwire keystore rotate keystore.json payments --master-key-file master.key
-  sealwire keystore disable keystore.json payments --key-version 1 --master-key-file master.key
-  sealwire keystore list keystore.json --master-key-file master.key
-
-A running proxy picks every change up within about a second.";
-
 /// Runs the command and says on `out` what was done.
 ///
 /// # Errors

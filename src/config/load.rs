@@ -52,6 +52,7 @@ impl Config {
     ///
     /// # Errors
     /// Every mistake that was found. Never panics, whatever the text is.
+    #[cfg(feature = "testing")]
     pub fn from_toml_text(text: &str, origin: &Path) -> Result<Self, ConfigErrors> {
         parse(
             Inputs {

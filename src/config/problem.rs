@@ -86,6 +86,7 @@ impl ConfigErrors {
     }
 
     /// The mistakes.
+    #[cfg(feature = "testing")]
     pub fn errors(&self) -> &[ConfigError] {
         &self.errors
     }

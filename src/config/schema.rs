@@ -17,6 +17,10 @@ pub struct Key {
     /// What holds where it does not stand there.
     pub preset: Preset,
     /// What it means, and what happens at the bound where it is one.
+    #[cfg_attr(
+        not(feature = "testing"),
+        expect(dead_code, reason = "the reference is written by a test")
+    )]
     pub meaning: &'static str,
     /// A value as an operator would write it, for messages.
     pub example: &'static str,

@@ -64,12 +64,14 @@ pub fn initialise(slots: usize) -> MemoryProtection {
 
 /// What [`initialise`] got, or `None` before it was called.
 #[must_use]
+#[cfg(test)]
 pub fn protection() -> Option<MemoryProtection> {
     ARENA.get().map(|arena| arena.protection)
 }
 
 /// Number of keys that are alive on the ordinary heap at this moment, because the arena was full or never initialised.
 #[must_use]
+#[cfg(test)]
 pub fn keys_outside_arena() -> u64 {
     HEAP_KEYS.load(Ordering::Relaxed)
 }

@@ -64,12 +64,6 @@ struct LastBatch {
 }
 
 impl Opener {
-    /// An opener that remembers nothing.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// Forgets the sub-key of the last batch: to be called when keys are revoked.
     pub fn forget(&mut self) {
         self.last_batch = None;
@@ -391,7 +385,7 @@ mod tests {
         let mut one = sealed(&dek(1));
         let right = OpeningKey::new(&dek(1), b"wrapped")?;
         let wrong = OpeningKey::new(&dek(2), b"wrapped")?;
-        let mut opener = Opener::new();
+        let mut opener = Opener::default();
         for _ in 0..2 {
             assert!(one.open(&mut opener, &right).is_ok());
             assert_eq!(one.open(&mut opener, &wrong), Err(OpenError::Tag));
@@ -403,7 +397,7 @@ mod tests {
     fn batches_in_turn_each_open_and_forgetting_loses_nothing() -> Result<(), OpenError> {
         let (mut one, mut two) = (sealed(&dek(1)), sealed(&dek(1)));
         let key = OpeningKey::new(&dek(1), b"wrapped")?;
-        let mut opener = Opener::new();
+        let mut opener = Opener::default();
         for _ in 0..2 {
             assert!(one.open(&mut opener, &key).is_ok());
             assert!(two.open(&mut opener, &key).is_ok());
@@ -427,7 +421,7 @@ mod tests {
             let mut short = one.stored[..end].to_vec();
             let mut out = Vec::new();
             let opened =
-                Opener::new().open_record(&key, &mut short, &record, &marker, &one.domains, &mut out);
+                Opener::default().open_record(&key, &mut short, &record, &marker, &one.domains, &mut out);
             assert!(opened.is_err() && out.is_empty(), "{end}");
             assert_eq!(short, one.stored[..end]);
         }

@@ -141,7 +141,7 @@ proptest! {
         let domain = Domain::new(name).unwrap();
         let mut sealed = seal_batch(&clear, &wrapped, &domain, mode);
         let key = OpeningKey::new(&dek(), &wrapped).unwrap();
-        let (mut opener, mut out) = (Opener::new(), Vec::new());
+        let (mut opener, mut out) = (Opener::default(), Vec::new());
         for (number, record) in layouts(&sealed).iter().enumerate() {
             let Marked::One(marker) = find_marker(&sealed, record).unwrap() else { panic!("sealed") };
             prop_assert_eq!(marker.wrapped_dek(&sealed), &wrapped[..]);
@@ -200,7 +200,7 @@ proptest! {
         let Ok(Marked::One(marker)) = find_marker(&stored, &record) else { return Ok(()) };
         let before = stored.clone();
         let domains = [domain];
-        let opened = Opener::new().open_record(&key, &mut stored, &record, &marker, &domains, &mut out);
+        let opened = Opener::default().open_record(&key, &mut stored, &record, &marker, &domains, &mut out);
         prop_assert_eq!(stored, before);
         match opened {
             Err(_) => prop_assert!(out.is_empty()),
@@ -235,7 +235,7 @@ proptest! {
         if let Ok(Marked::One(marker)) = find_marker(&stored, &record) {
             let key = OpeningKey::new(&dek(), marker.wrapped_dek(&stored)).unwrap();
             let domains = [Domain::new("orders").unwrap()];
-            let opened = Opener::new().open_record(&key, &mut stored, &record, &marker, &domains, &mut Vec::new());
+            let opened = Opener::default().open_record(&key, &mut stored, &record, &marker, &domains, &mut Vec::new());
             prop_assert!(opened.is_err());
         }
     }

@@ -43,12 +43,6 @@ impl SealingKey {
         })
     }
 
-    /// The wrapped DEK, as it is stored.
-    #[must_use]
-    pub fn wrapped_dek(&self) -> &[u8] {
-        &self.wrapped_dek
-    }
-
     /// Begins one attempt to seal one batch, which came at `place`, into `domain`: draws its salt, derives its sub-key, and
     /// writes down what its records have in common.
     ///

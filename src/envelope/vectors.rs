@@ -98,7 +98,7 @@ fn outcome(vector: &Vector) -> Result<(Option<String>, Option<String>), Box<dyn 
     let opened = match find_marker(&stored, &record) {
         Ok(Marked::None(form)) => return Ok((None, Some(form.name().to_owned()))),
         Ok(Marked::One(marker)) => {
-            Opener::new().open_record(&key, &mut stored, &record, &marker, &domains, &mut out)
+            Opener::default().open_record(&key, &mut stored, &record, &marker, &domains, &mut out)
         }
         Err(error) => Err(error),
     };

@@ -145,20 +145,6 @@ impl KekId {
         })
     }
 
-    /// The id of the KEK that `wrapped` names.
-    ///
-    /// # Errors
-    /// As [`WrappedDek::parse`].
-    pub fn of(wrapped: &[u8]) -> Result<Self, WrappedDekError> {
-        let WrappedDek {
-            provider,
-            authority,
-            kek,
-            ..
-        } = WrappedDek::parse(wrapped)?;
-        Self::new(provider, authority, kek)
-    }
-
     /// Whether `wrapped` names exactly this KEK (ENV-64). The KEK's length is part of the comparison, so a name that merely starts
     /// alike does not match. What follows the name is not looked at.
     #[must_use]
@@ -270,7 +256,6 @@ mod tests {
     #[test]
     fn kek_ids_match_exactly() -> Result<(), WrappedDekError> {
         let bytes = encoded(&SAMPLE);
-        assert!(KekId::of(&bytes)?.matches(&bytes));
         assert!(KekId::new(1, SAMPLE.authority, b"payments")?.matches(&bytes));
         assert!(!KekId::new(2, SAMPLE.authority, b"payments")?.matches(&bytes));
         assert!(!KekId::new(1, [0; 4], b"payments")?.matches(&bytes));

@@ -276,6 +276,7 @@ impl ExecutorKeys {
 
     /// All requests, most urgent first, for a driver that has no channel.
     #[must_use]
+    #[cfg(feature = "testing")]
     pub fn take_requests(&mut self) -> Vec<KeyRequest> {
         let mut taken = Vec::new();
         self.send_requests(|request| {

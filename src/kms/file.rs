@@ -58,6 +58,7 @@ impl FileKms {
     }
 
     /// The keystore as it was last read.
+    #[cfg(test)]
     pub fn content(&self) -> Guard<Arc<OpenKeystore>> {
         self.content.load()
     }

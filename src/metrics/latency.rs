@@ -43,11 +43,6 @@ impl Latency {
         self.sum_ns as f64 / 1e9
     }
 
-    /// The duration below which the fraction `quantile` (0 to 1) of all lies.
-    pub fn quantile(&self, quantile: f64) -> Duration {
-        Duration::from_nanos(self.histogram.value_at_quantile(quantile))
-    }
-
     /// How many were at most each of `bounds_ns`, which ascend: cumulative, as Prometheus has them.
     pub fn cumulative(&self, bounds_ns: &[u64]) -> Vec<u64> {
         let mut counts = vec![0u64; bounds_ns.len()];
@@ -90,7 +85,7 @@ mod tests {
         latency.record(Duration::ZERO);
         latency.record(Duration::from_secs(3600));
         assert_eq!(latency.count(), 2);
-        assert!(latency.quantile(1.0) >= Duration::from_secs(59));
+        assert_eq!(latency.cumulative(&[59_000_000_000]), [1]);
     }
 
     #[test]

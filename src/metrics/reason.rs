@@ -8,6 +8,7 @@ macro_rules! labels {
         #[repr(u8)]
         pub enum $name { $($(#[$variant_meta])* $variant,)+ }
 
+        #[allow(dead_code, reason = "not every vocabulary is listed, or the index of an array")]
         impl $name {
             /// Every value, in the order of [`Self::index`].
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];

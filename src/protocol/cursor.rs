@@ -82,10 +82,6 @@ impl<'a> Cursor<'a> {
         self.array().map(i32::from_be_bytes)
     }
 
-    pub fn u32(&mut self) -> Result<u32, ProtocolError> {
-        self.array().map(u32::from_be_bytes)
-    }
-
     pub fn i64(&mut self) -> Result<i64, ProtocolError> {
         self.array().map(i64::from_be_bytes)
     }

@@ -38,6 +38,7 @@ pub fn response_correlation_id(frame: &[u8]) -> Option<i32> {
 }
 
 /// Where the body of a request begins: behind header version 2 (`flexible`) or 1.
+#[cfg(feature = "testing")]
 pub fn request_header_end(frame: &[u8], flexible: bool) -> Result<usize, ProtocolError> {
     let mut cursor = Cursor::new(frame);
     skip_request_header(&mut cursor, flexible)?;

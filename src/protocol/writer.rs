@@ -5,10 +5,6 @@
 use super::bounds::STRING_BYTES_MAX;
 use super::error::ProtocolError;
 
-pub fn put_i8(out: &mut Vec<u8>, value: i8) {
-    out.extend_from_slice(&value.to_be_bytes());
-}
-
 pub fn put_i16(out: &mut Vec<u8>, value: i16) {
     out.extend_from_slice(&value.to_be_bytes());
 }

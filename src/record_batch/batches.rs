@@ -52,6 +52,7 @@ impl<'a> Batches<'a> {
 
     /// What no batch has been made of yet. At the end of the iteration: the part of a batch that was cut off by the
     /// broker, or, after an error, everything from the broken batch on.
+    #[cfg(feature = "testing")]
     pub fn tail(&self) -> Span {
         Span {
             start: self.at,

@@ -107,10 +107,12 @@ impl Attributes {
     /// The broker's time replaces the producer's.
     pub const LOG_APPEND_TIME: i16 = 0x08;
     /// Part of a transaction.
+    #[cfg(feature = "testing")]
     pub const TRANSACTIONAL: i16 = 0x10;
     /// Holds a control record (transaction marker and the like), never data.
     pub const CONTROL: i16 = 0x20;
     /// The base timestamp is a delete horizon (KIP-534).
+    #[cfg(feature = "testing")]
     pub const DELETE_HORIZON: i16 = 0x40;
 
     /// The codec's number, known or not: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.
@@ -127,6 +129,7 @@ impl Attributes {
 
     /// Whether the batch belongs to a transaction.
     #[inline]
+    #[cfg(feature = "testing")]
     pub fn is_transactional(self) -> bool {
         self.0 & Self::TRANSACTIONAL != 0
     }
@@ -139,6 +142,7 @@ impl Attributes {
 
     /// Whether the base timestamp is a delete horizon.
     #[inline]
+    #[cfg(feature = "testing")]
     pub fn has_delete_horizon(self) -> bool {
         self.0 & Self::DELETE_HORIZON != 0
     }

@@ -167,12 +167,6 @@ pub struct HeaderWalk<'a> {
 }
 
 impl HeaderWalk<'_> {
-    /// Headers that are still announced.
-    #[inline]
-    pub fn announced(&self) -> usize {
-        self.left
-    }
-
     /// Walks to the end; the number of headers that were left.
     ///
     /// # Errors

@@ -85,10 +85,4 @@ impl RecordCursor {
     pub fn announced(&self) -> usize {
         self.left
     }
-
-    /// Where the next record begins.
-    #[inline]
-    pub fn position(&self) -> usize {
-        self.at
-    }
 }

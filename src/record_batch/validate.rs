@@ -17,6 +17,7 @@ use super::record::RECORD_BYTES_MIN;
 /// # Errors
 ///
 /// The first thing wrong, in the order in which a broker looks; [`BatchError::kafka_code`] says what to answer.
+#[cfg(feature = "testing")]
 pub fn check_produced(records: &[u8], version: i16) -> Result<BatchHeader, BatchError> {
     check_produced_with(records, version, crc_matches)
 }

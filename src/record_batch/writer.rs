@@ -30,6 +30,7 @@ impl BatchWriter {
     }
 
     /// Where the batch starts in the buffer.
+    #[cfg(feature = "testing")]
     pub fn start(&self) -> usize {
         self.start
     }
@@ -49,6 +50,7 @@ impl BatchWriter {
     /// # Errors
     ///
     /// [`BatchError::TooLarge`] when the length does not fit its field; the batch is then taken back.
+    #[cfg(feature = "testing")]
     pub fn finish(self, out: &mut Vec<u8>) -> Result<Span, BatchError> {
         self.complete(out, None)
     }
@@ -59,10 +61,12 @@ impl BatchWriter {
     /// # Errors
     ///
     /// As [`Self::finish`].
+    #[cfg(feature = "testing")]
     pub fn finish_with(self, out: &mut Vec<u8>, record_count: i32) -> Result<Span, BatchError> {
         self.complete(out, Some(record_count))
     }
 
+    #[cfg(feature = "testing")]
     fn complete(self, out: &mut Vec<u8>, record_count: Option<i32>) -> Result<Span, BatchError> {
         let closed = self.close(out, record_count)?;
         let crc = closed.batch(out).and_then(crc_of);

@@ -76,6 +76,7 @@ impl Template {
     }
 
     /// `${topic}`.
+    #[cfg(feature = "testing")]
     pub fn topic() -> Self {
         Self {
             parts: [Part::Topic].into(),
@@ -83,6 +84,7 @@ impl Template {
     }
 
     /// Text without references.
+    #[cfg(feature = "testing")]
     pub fn plain(text: &str) -> Self {
         Self {
             parts: [Part::Text(text.into())].into(),

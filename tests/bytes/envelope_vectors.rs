@@ -101,14 +101,14 @@ fn every_vector_comes_out_as_published() {
     assert!(vectors.iter().filter(|vector| vector.expected.is_err()).count() >= 40);
     for vector in &vectors {
         assert_eq!(
-            open(vector, &mut Opener::new(), &vector.stored),
+            open(vector, &mut Opener::default(), &vector.stored),
             vector.expected,
             "{}",
             vector.name
         );
     }
     // In one go, with one opener: what it remembers of a record must not matter to another.
-    let mut opener = Opener::new();
+    let mut opener = Opener::default();
     for vector in vectors.iter().chain(vectors.iter().rev()) {
         assert_eq!(
             open(vector, &mut opener, &vector.stored),
@@ -163,7 +163,7 @@ fn every_flipped_bit_is_refused_or_shows_where_nothing_is_authenticated() {
     for (vector, original) in positive() {
         let stored = parse_record(&vector.stored, 0).unwrap();
         let opened = parse_record(&original, 0).unwrap();
-        let mut opener = Opener::new();
+        let mut opener = Opener::default();
         for at in 0..vector.stored.len() {
             let mut opened_here = 0;
             for bit in 0..8 {
@@ -202,7 +202,7 @@ fn every_flipped_bit_is_refused_or_shows_where_nothing_is_authenticated() {
 fn every_truncation_is_refused() {
     for (vector, _) in positive() {
         let body = parse_record(&vector.stored, 0).unwrap().body;
-        let mut opener = Opener::new();
+        let mut opener = Opener::default();
         for end in 0..vector.stored.len() {
             assert!(
                 open(&vector, &mut opener, &vector.stored[..end]).is_err(),
@@ -227,7 +227,7 @@ fn every_inserted_or_removed_byte_is_refused_or_outside_of_what_is_authenticated
     for (vector, original) in positive() {
         let layout = parse_record(&vector.stored, 0).unwrap();
         let opened = parse_record(&original, 0).unwrap();
-        let mut opener = Opener::new();
+        let mut opener = Opener::default();
         for at in layout.fixed.end..vector.stored.len() {
             if unauthenticated(&layout, &opened, &vector.stored, at).is_some() {
                 continue;

@@ -59,7 +59,7 @@ fn open_and_search(vector: &Value) -> (bool, bool) {
     let mut out = vec![0_u8; 4096];
     out.clear();
     let address = out.as_ptr();
-    let opened = Opener::new()
+    let opened = Opener::default()
         .open_record(&key, &mut stored, &record, &marker, &domains, &mut out)
         .is_ok();
     assert_eq!(out.as_ptr(), address, "the buffer was large enough");

@@ -104,6 +104,7 @@ pub struct OpenKeystore {
 impl OpenKeystore {
     /// The keystore's own id, for ever the same.
     #[must_use]
+    #[cfg(test)]
     pub fn id(&self) -> &[u8; 16] {
         &self.keystore.id
     }
