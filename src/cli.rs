@@ -21,10 +21,9 @@ use clap::{Args, Parser, Subcommand};
 
 use self::inspect::InspectArguments;
 use self::keystore::KeystoreArguments;
-use crate::config::{Config, Executors, KmsKind, Overrides};
+use crate::config::{Config, Executors, Overrides};
 use crate::crypto::memory;
 use crate::kms::Kms;
-use crate::kms::file::FileKms;
 use crate::rules::RuleAction;
 use crate::self_check;
 
@@ -213,13 +212,7 @@ fn probing(config: &Config, streams: &mut Streams<'_>) -> u8 {
     let opened: Vec<Result<Arc<dyn Kms>, String>> = config
         .kms
         .iter()
-        .map(|kms| {
-            let KmsKind::File { path, master_key } = &kms.kind;
-            match FileKms::open(path, master_key) {
-                Ok(kms) => Ok(Arc::new(kms) as Arc<dyn Kms>),
-                Err(error) => Err(error.to_string()),
-            }
-        })
+        .map(|kms| kms.kind.open().map_err(|error| error.to_string()))
         .collect();
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_time()

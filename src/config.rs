@@ -16,6 +16,7 @@
 //! It reads files (which blocks) and belongs to the start of the program and to the control thread.
 
 mod clusters;
+mod forgeable;
 mod keystores;
 mod later;
 mod limits;
@@ -34,12 +35,14 @@ mod sharing;
 mod sources;
 mod topics;
 
+pub use crate::kms::KmsKind;
 pub use crate::kms::keystore::MasterKeySource;
+pub use forgeable::ForgeableKek;
 pub use limits::Limits;
 pub use load::Overrides;
 pub use log_filter::LogFilter;
 pub use model::{
-    AdminConfig, ClientAuth, ClusterConfig, Config, Executors, HostPort, KmsConfig, KmsKind, ListenerConfig,
+    AdminConfig, ClientAuth, ClusterConfig, Config, Executors, HostPort, KmsConfig, ListenerConfig,
     LogConfig, LogFormat, RuntimeConfig,
 };
 pub(crate) use own_ports::OwnPorts;

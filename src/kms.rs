@@ -10,11 +10,15 @@
 //! - KMS-3: an outage is never reported as a verdict about a key, and a verdict never as an outage ([`KmsError::refuses_kek`]).
 //! - KMS-4: no error carries key bytes or the body of a response.
 
+#[cfg(test)]
+mod faults_table;
 pub mod file;
 mod kek_names;
 pub mod keystore;
+mod open;
 
 pub use kek_names::KekNames;
+pub use open::KmsKind;
 
 use std::time::Duration;
 
@@ -41,14 +45,28 @@ pub trait Kms: Send + Sync {
     /// Any [`KmsError`].
     async fn unwrap_dek(&self, wrapped: &[u8]) -> Result<SecretKey, KmsError>;
 
+    /// Whether the version of the KEK that `wrapped` names is still good: asks the KMS, whatever is remembered of it.
+    ///
+    /// # Errors
+    /// Any [`KmsError`].
+    async fn recheck(&self, wrapped: &[u8]) -> Result<(), KmsError>;
+
     /// The version field that a DEK made now would carry, `None` where the KMS shows no versions.
     ///
     /// # Errors
     /// Any [`KmsError`] but `Malformed`.
     async fn current_version(&self, kek: &str) -> Result<Option<Vec<u8>>, KmsError>;
 
+    /// What it does without being asked: renewing a login, following a file. The key service runs it beside its calls for as long
+    /// as it runs itself, and again when it panics; whatever has nothing to do returns at once.
+    async fn background(&self) {}
+
+    /// Whether its wrapping keys are public, so that anybody can make a DEK that it unwraps: a rule that uses its KEKs has to allow
+    /// it (`forgeable_kek`). No call is made.
+    fn wraps_publicly(&self) -> bool;
+
     /// Whether its source has become something that cannot be used, so that what was read before stays in force. The key service
-    /// asks a few times a second, on the control thread.
+    /// asks a few times a second.
     fn is_stale(&self) -> bool {
         false
     }
@@ -58,7 +76,7 @@ pub trait Kms: Send + Sync {
         Duration::from_secs(60)
     }
 
-    /// How often the key service unwraps one known DEK of each KEK version in use anew, to notice that it was disabled.
+    /// How often the key service rechecks each KEK version in use, to notice that it was disabled.
     fn recheck_interval(&self) -> Duration {
         Duration::from_secs(300)
     }
@@ -82,9 +100,15 @@ pub struct GeneratedDek {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KmsError {
-    /// Not reached, throttled, timed out, or answering nonsense. The text is for the log; it holds no response body.
+    /// Not reached, timed out, or answering nonsense. The text is for the log; it holds no response body.
     #[error("the KMS is unavailable: {0}")]
     Unavailable(String),
+    /// Too much was asked of the KMS, which wants to be left alone for this long. An outage for whoever asked.
+    #[error("the KMS is asked too often, and wants to be left alone for {after:?}")]
+    Throttled {
+        /// Counted from when it was said.
+        after: Duration,
+    },
     /// The KMS refuses the proxy's own credentials: says nothing about any key.
     #[error("the KMS refuses the proxy's credentials")]
     CredentialsRefused,

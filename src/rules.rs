@@ -81,10 +81,7 @@ impl RuleSet {
             },
         };
         Some(TopicRule {
-            rule: RuleRef {
-                index: Some(index),
-                text: rule.matcher.to_string().into(),
-            },
+            rule: RuleRef::new(index, &rule.matcher),
             action,
         })
     }
@@ -196,7 +193,6 @@ impl SealTemplate {
             accept: self.accept,
             max_message_bytes: self.max_message_bytes,
             on_unreadable: self.on_unreadable,
-            forgeable_kek: self.forgeable_kek,
         })
     }
 }
@@ -275,8 +271,6 @@ pub struct SealRule {
     pub max_message_bytes: usize,
     /// What happens to a record that does not open.
     pub on_unreadable: OnUnreadable,
-    /// Whether KEKs may be used whose wrapping key is public, so that anyone may have made the DEK.
-    pub forgeable_kek: bool,
 }
 
 /// Names a rule in messages: `rule 2 (match "payments-*")`, counted from 1 as an operator does.
@@ -289,6 +283,14 @@ pub struct RuleRef {
 }
 
 impl RuleRef {
+    /// The rule at this position of its cluster's list.
+    pub fn new(index: usize, matcher: &Matcher) -> Self {
+        Self {
+            index: Some(index),
+            text: matcher.to_string().into(),
+        }
+    }
+
     fn kafka() -> Self {
         Self {
             index: None,

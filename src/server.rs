@@ -38,18 +38,18 @@ use self::state_file::StateFile;
 use self::threads::{Threads, executor_cpus};
 use crate::admin::ProcessFacts;
 use crate::channel::channel;
-use crate::config::{Config, KmsKind, OwnPorts};
+use crate::config::{Config, ForgeableKek, OwnPorts};
 use crate::crypto::memory;
 use crate::executor::way_back::CameBack;
 use crate::executor::{ExecutorListener, ExecutorSetup, spawn};
 use crate::keys::{KeyOptions, KeyService, NamedKms};
 use crate::kms::Kms;
-use crate::kms::file::FileKms;
 use crate::kms::keystore::KeystoreError;
 use crate::messages::Seats;
 use crate::pipeline::{AddressBook, Cluster, ClusterRules, ListenerMap, Pipeline};
 use crate::protocol::hops::Identity;
 use crate::ring;
+use crate::rules::KmsIndex;
 use crate::self_check::{self, descriptors::Descriptors};
 
 /// Why the program does not start.
@@ -67,6 +67,9 @@ pub enum ServerError {
         /// What is wrong.
         source: KeystoreError,
     },
+    /// A rule uses a KEK with a public wrapping key, and does not say that it may.
+    #[error(transparent)]
+    ForgeableKek(#[from] ForgeableKek),
     /// A port cannot be listened on.
     #[error("cannot listen on {address}: {source}")]
     Listen {
@@ -167,17 +170,21 @@ impl Server {
             .kms
             .iter()
             .map(|kms| {
-                let KmsKind::File { path, master_key } = &kms.kind;
-                let file = FileKms::open(path, master_key).map_err(|source| ServerError::Keystore {
+                let opened = kms.kind.open().map_err(|source| ServerError::Keystore {
                     name: kms.name.clone(),
                     source,
                 })?;
                 Ok(NamedKms {
                     name: kms.name.clone(),
-                    kms: layer(Arc::new(file)),
+                    kms: layer(opened),
                 })
             })
             .collect::<Result<Vec<_>, ServerError>>()?;
+        let wraps_publicly =
+            |index: KmsIndex| kms.get(index.0).is_some_and(|named| named.kms.wraps_publicly());
+        if let Some(forgeable) = config.forgeable_keks(wraps_publicly).into_iter().next() {
+            return Err(forgeable.into());
+        }
         let mut state_files = Vec::new();
         let mut books = Vec::new();
         for cluster in &config.clusters {

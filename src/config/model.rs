@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use crate::config::{Limits, LogFilter};
-use crate::kms::keystore::MasterKeySource;
+use crate::kms::KmsKind;
 use crate::rules::RuleSet;
 
 /// How many executors run.
@@ -45,19 +45,6 @@ impl fmt::Display for HostPort {
             write!(formatter, "{}:{}", self.host, self.port)
         }
     }
-}
-
-/// What a KMS is and how it is reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum KmsKind {
-    /// The file keystore.
-    File {
-        /// The keystore.
-        path: PathBuf,
-        /// What unwraps it.
-        master_key: MasterKeySource,
-    },
 }
 
 /// `[kms.NAME]`.

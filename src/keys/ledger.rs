@@ -4,6 +4,8 @@
 //! - LEDGER-2: calls to one KMS never wait for another KMS, and less urgent calls never take the last slots
 //!   ([`Lane::next_job`]).
 //! - LEDGER-3: what a call brings that was started before a revocation is not believed; the call is made again.
+//! - LEDGER-4: a KMS that wants to be left alone is not called by anybody before that time, or [`LEFT_ALONE_MAX`], is over; what is
+//!   asked for meanwhile waits.
 //!
 //! Pure: the time is a parameter, nothing is awaited. Owned by [`super::KeyService`] on the control thread.
 
@@ -57,7 +59,7 @@ pub enum Call {
     Generate(Arc<str>),
     /// Unwrap this for a reader.
     Unwrap(Arc<[u8]>),
-    /// Unwrap this, known already, to see whether its KEK is still enabled.
+    /// Say whether the KEK version of this, known already, is still good.
     Recheck(Arc<[u8]>),
     /// Say the current version of this KEK.
     PollVersion(Arc<str>),
@@ -67,10 +69,25 @@ pub enum Call {
 pub enum Outcome {
     /// Of [`Call::Generate`].
     Generated(Result<GeneratedDek, KmsError>),
-    /// Of [`Call::Unwrap`] and [`Call::Recheck`].
+    /// Of [`Call::Unwrap`].
     Unwrapped(Result<SecretKey, KmsError>),
+    /// Of [`Call::Recheck`].
+    Rechecked(Result<(), KmsError>),
     /// Of [`Call::PollVersion`].
     Version(Result<Option<Vec<u8>>, KmsError>),
+}
+
+impl Outcome {
+    /// Why the call brought nothing.
+    #[must_use]
+    pub fn error(&self) -> Option<&KmsError> {
+        match self {
+            Self::Generated(result) => result.as_ref().err(),
+            Self::Unwrapped(result) => result.as_ref().err(),
+            Self::Rechecked(result) => result.as_ref().err(),
+            Self::Version(result) => result.as_ref().err(),
+        }
+    }
 }
 
 impl Ledger {
@@ -89,6 +106,7 @@ impl Ledger {
                 checks: Checks::default(),
                 running: 0,
                 calls_max: options.calls_max.max(1),
+                left_alone_until: None,
             }
         };
         Self {
@@ -148,12 +166,13 @@ impl Ledger {
     }
 
     /// The next call to make, if one may be made now. Each is to be ended by [`Ledger::finish`].
-    pub fn next_job(&mut self) -> Option<Job> {
+    pub fn next_job(&mut self, now: Instant) -> Option<Job> {
         for _ in 0..self.lanes.len() {
             let turn = self.turn;
             self.turn = if turn + 1 < self.lanes.len() { turn + 1 } else { 0 };
-            if let Some(job) = self.lanes.get_mut(turn).and_then(Lane::next_job) {
-                return Some(job);
+            let job = self.lanes.get_mut(turn).and_then(|lane| lane.next_job(now));
+            if job.is_some() {
+                return job;
             }
         }
         None
@@ -167,6 +186,9 @@ impl Ledger {
         };
         lane.running = lane.running.saturating_sub(1);
         lane.checks.under_way.remove(&job.call);
+        if let Some(&KmsError::Throttled { after }) = outcome.error() {
+            lane.leave_alone(after, now);
+        }
         let mismatch = || KmsError::Unavailable("the answer does not fit the question".to_owned());
         match (job.call, outcome) {
             (Call::Generate(kek), Outcome::Generated(result)) => {
@@ -177,7 +199,7 @@ impl Ledger {
                 lane.unwrapped(&wrapped, result, now, &mut self.outboxes)
             }
             (Call::Unwrap(wrapped), _) => lane.unwrapped(&wrapped, Err(mismatch()), now, &mut self.outboxes),
-            (Call::Recheck(wrapped), Outcome::Unwrapped(result)) => {
+            (Call::Recheck(wrapped), Outcome::Rechecked(result)) => {
                 lane.rechecked(&wrapped, result.as_ref().err(), now, &mut self.outboxes)
             }
             (Call::Recheck(wrapped), _) => {
@@ -239,11 +261,16 @@ struct Lane {
     checks: Checks,
     running: usize,
     calls_max: usize,
+    /// The KMS has said so (LEDGER-4).
+    left_alone_until: Option<Instant>,
 }
 
 impl Lane {
     /// Sealing may take every slot, checks all but an eighth of them, tailing readers three quarters, backfill half.
-    fn next_job(&mut self) -> Option<Job> {
+    fn next_job(&mut self, now: Instant) -> Option<Job> {
+        if self.left_alone_until.is_some_and(|until| now < until) {
+            return None;
+        }
         let room = |share_of_8: usize| self.running < (self.calls_max * share_of_8 / 8).max(1);
         let mut call = None;
         if room(8) {
@@ -261,6 +288,12 @@ impl Lane {
         let call = call?;
         self.running += 1;
         Some(Job { kms: self.kms, call })
+    }
+
+    /// LEDGER-4
+    fn leave_alone(&mut self, after: Duration, now: Instant) {
+        let until = now.checked_add(after.min(LEFT_ALONE_MAX));
+        self.left_alone_until = self.left_alone_until.max(until);
     }
 
     fn generated(
@@ -407,6 +440,9 @@ fn no_such_kms_sealing(kms: usize, kek: Arc<str>) -> KeyReply {
 fn turn_of(executor: usize, demand: Demand) -> u64 {
     (executor as u64) << 32 | u64::from(demand.connection)
 }
+
+/// The longest that a KMS is left alone: producers and consumers wait for it.
+const LEFT_ALONE_MAX: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests;

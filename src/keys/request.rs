@@ -179,7 +179,9 @@ impl KeyFailure {
 impl From<&KmsError> for KeyFailure {
     fn from(error: &KmsError) -> Self {
         match error {
-            KmsError::Unavailable(_) | KmsError::CredentialsRefused => Self::Unavailable,
+            KmsError::Unavailable(_) | KmsError::Throttled { .. } | KmsError::CredentialsRefused => {
+                Self::Unavailable
+            }
             KmsError::KekDisabled => Self::KekDisabled,
             KmsError::KekDestroyed => Self::KekDestroyed,
             KmsError::KekNotFound => Self::KekNotFound,

@@ -5,6 +5,7 @@
 //! - SERVICE-2: every call ends: with its answer, or as an outage after [`KeyOptions::call_timeout`], or when it panics.
 //! - SERVICE-3: a reply that does not fit into an executor's channel waits here and is sent before later ones.
 //! - SERVICE-4: no lock is held across an await (there is none), and no error that is logged holds key material.
+//! - SERVICE-5: what a KMS does by itself runs for as long as the service, and is begun again when it panics.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -95,6 +96,10 @@ impl KeyService {
 
     /// Serves until it is dropped. On a tokio runtime with time enabled.
     pub async fn run(mut self) -> Infallible {
+        let mut backgrounds = JoinSet::new();
+        for named in &self.kms {
+            backgrounds.spawn(background(named.name.clone(), Arc::clone(&named.kms)));
+        }
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -164,7 +169,7 @@ impl KeyService {
     }
 
     fn start_calls(&mut self) {
-        while let Some(job) = self.ledger.next_job() {
+        while let Some(job) = self.ledger.next_job(Instant::now()) {
             let Some(named) = self.kms.get(job.kms) else {
                 continue;
             };
@@ -265,11 +270,7 @@ struct Answer {
 
 impl Answer {
     fn error(&self) -> Option<&KmsError> {
-        match &self.outcome {
-            Outcome::Generated(result) => result.as_ref().err(),
-            Outcome::Unwrapped(result) => result.as_ref().err(),
-            Outcome::Version(result) => result.as_ref().err(),
-        }
+        self.outcome.error()
     }
 }
 
@@ -302,9 +303,8 @@ async fn call(kms: Arc<dyn Kms>, job: Job, timeout: Duration) -> Answer {
     let question = async {
         match &job.call {
             Call::Generate(kek) => Outcome::Generated(generate(&*kms, kek).await),
-            Call::Unwrap(wrapped) | Call::Recheck(wrapped) => {
-                Outcome::Unwrapped(kms.unwrap_dek(wrapped).await)
-            }
+            Call::Unwrap(wrapped) => Outcome::Unwrapped(kms.unwrap_dek(wrapped).await),
+            Call::Recheck(wrapped) => Outcome::Rechecked(kms.recheck(wrapped).await),
             Call::PollVersion(kek) => Outcome::Version(kms.current_version(kek).await),
         }
     };
@@ -315,6 +315,26 @@ async fn call(kms: Arc<dyn Kms>, job: Job, timeout: Duration) -> Answer {
     Answer {
         outcome,
         took: started.elapsed(),
+    }
+}
+
+/// Runs what a KMS does by itself, again whenever it panics (SERVICE-5).
+async fn background(name: String, kms: Arc<dyn Kms>) {
+    loop {
+        let kms = Arc::clone(&kms);
+        // Whoever drops this future ends the task as well.
+        let mut task = JoinSet::new();
+        task.spawn(async move { kms.background().await });
+        match task.join_next().await {
+            Some(Err(error)) if error.is_panic() => {
+                tracing::error!(
+                    kms = name.as_str(),
+                    "what the KMS does by itself ended abnormally; it begins again"
+                );
+                tokio::time::sleep(BACKGROUND_AGAIN_AFTER).await;
+            }
+            _ => return,
+        }
     }
 }
 
@@ -335,7 +355,8 @@ fn outage(call: &Call, reason: &str) -> Outcome {
     let error = KmsError::Unavailable(reason.to_owned());
     match call {
         Call::Generate(_) => Outcome::Generated(Err(error)),
-        Call::Unwrap(_) | Call::Recheck(_) => Outcome::Unwrapped(Err(error)),
+        Call::Unwrap(_) => Outcome::Unwrapped(Err(error)),
+        Call::Recheck(_) => Outcome::Rechecked(Err(error)),
         Call::PollVersion(_) => Outcome::Version(Err(error)),
     }
 }
@@ -360,6 +381,9 @@ fn counter<'s>(statistics: &'s KmsStatistics, call: &Call) -> &'s super::statist
 
 /// How often due polls and rechecks are looked for.
 const TICK: Duration = Duration::from_millis(250);
+
+/// How soon what a KMS does by itself begins again after it panicked.
+const BACKGROUND_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// How soon an executor's full channel is tried again: below the 20 ms of an executor's own tick.
 const RESEND_AFTER: Duration = Duration::from_millis(5);

@@ -6,7 +6,7 @@
 //!          "sealwire/keystore/1/dek" | the wrapped DEK's own bytes before the blob
 //! ```
 //!
-//! - FILE-1: the file is looked at on every call, at most every [`LOOK_INTERVAL`]; the key service calls once a second.
+//! - FILE-1: the file is looked at on every call, at most every [`LOOK_INTERVAL`], and every [`FOLLOW_INTERVAL`] without one.
 //! - FILE-2: a file that is missing, broken, altered, another keystore or no successor of what is in force
 //!   ([`super::keystore::succession`]) changes nothing: what was read before stays in force, and the log says so once for each such file.
 //! - FILE-3: no lock is held across an await; nobody waits for the file but the one call that re-reads it, on the control
@@ -198,13 +198,27 @@ impl Kms for FileKms {
         self.unwrap(wrapped)
     }
 
+    async fn recheck(&self, wrapped: &[u8]) -> Result<(), KmsError> {
+        self.unwrap(wrapped).map(drop)
+    }
+
+    async fn background(&self) {
+        loop {
+            tokio::time::sleep(FOLLOW_INTERVAL).await;
+            self.follow_file(Instant::now());
+        }
+    }
+
+    fn wraps_publicly(&self) -> bool {
+        false
+    }
+
     async fn current_version(&self, kek: &str) -> Result<Option<Vec<u8>>, KmsError> {
         let number = self.content_now().current_version(kek)?;
         Ok(Some(shortest(&number.to_be_bytes()).to_vec()))
     }
 
     fn is_stale(&self) -> bool {
-        self.follow_file(Instant::now());
         self.stale.load(Ordering::Relaxed)
     }
 
@@ -266,6 +280,9 @@ fn version_number(version: &[u8]) -> Option<u32> {
 fn local_failure(what: &str) -> KmsError {
     KmsError::Unavailable(what.to_owned())
 }
+
+/// How often the file is looked at when no call does: well within the second in which a change is to be in force.
+const FOLLOW_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Shortest time between two looks at the file: thousands of unwraps must not be thousands of stat calls.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);

@@ -2,6 +2,8 @@
 //!
 //! - TEMPLATE-1: expansion is plain replacement; what a topic's name brings in is never looked at again.
 
+use std::fmt;
+
 use crate::rules::matcher::{Captures, Group, Matcher, Token};
 
 /// Parsed text with references in it. `$$` stands for one `$`; a `$` before anything but `{` and `$` is itself.
@@ -144,6 +146,18 @@ impl Template {
             }
         }
         text
+    }
+}
+
+impl fmt::Display for Template {
+    /// As it may be written, with the cluster's name put in.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.parts.iter().try_for_each(|part| match part {
+            Part::Text(text) => formatter.write_str(&text.replace('$', "$$")),
+            Part::Topic => formatter.write_str("${topic}"),
+            Part::Group(Group::Number(number)) => write!(formatter, "${{{number}}}"),
+            Part::Group(Group::Name(name)) => write!(formatter, "${{{name}}}"),
+        })
     }
 }
 

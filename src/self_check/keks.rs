@@ -34,6 +34,11 @@ pub(super) async fn look(
             Err(reason) => Row::new(format!("kms {}", settings.name), Verdict::Failed, reason.as_str()),
         });
     }
+    let wraps_publicly = |index: KmsIndex| matches!(kms.get(index.0), Some(Ok(kms)) if kms.wraps_publicly());
+    for forgeable in config.forgeable_keks(wraps_publicly) {
+        let subject = format!("kek {}/{}", forgeable.kms, forgeable.kek);
+        rows.push(Row::new(subject, Verdict::Failed, forgeable.to_string()));
+    }
     for ((KmsIndex(index), kek), named) in named(config) {
         let (Some(settings), Some(Ok(kms))) = (config.kms.get(index), kms.get(index)) else {
             continue;
@@ -161,8 +166,8 @@ kms = "local"
 kek = "missing"
 "#;
 
-    /// Has some KEKs.
-    struct Keks(&'static [&'static str]);
+    /// Has some KEKs, with public wrapping keys or without.
+    struct Keks(&'static [&'static str], bool);
 
     #[async_trait::async_trait]
     impl Kms for Keks {
@@ -178,6 +183,14 @@ kek = "missing"
             Err(KmsError::Malformed)
         }
 
+        async fn recheck(&self, _: &[u8]) -> Result<(), KmsError> {
+            Err(KmsError::Malformed)
+        }
+
+        fn wraps_publicly(&self) -> bool {
+            self.1
+        }
+
         async fn current_version(&self, kek: &str) -> Result<Option<Vec<u8>>, KmsError> {
             match kek {
                 "former" => Err(KmsError::KekDisabled),
@@ -190,7 +203,7 @@ kek = "missing"
     #[tokio::test]
     async fn every_kek_that_needs_no_topic_is_asked_for_and_only_those() {
         let config = Config::from_toml_text(CONFIG, Path::new("sealwire.toml")).expect("a configuration");
-        let kms: Arc<dyn Kms> = Arc::new(Keks(&["orders", "of-payments"]));
+        let kms: Arc<dyn Kms> = Arc::new(Keks(&["orders", "of-payments"], false));
         let deadline = Instant::now() + Duration::from_secs(10);
         let rows = look(&config, &[Ok(kms)], deadline).await;
         let found: Vec<_> = rows
@@ -213,6 +226,12 @@ kek = "missing"
             missing.contains("keystore add KEYSTORE missing") && missing.contains("main/\"*\""),
             "{missing}"
         );
+        let public: Arc<dyn Kms> = Arc::new(Keks(&["orders", "of-payments", "missing", "missing-too"], true));
+        let rows = look(&config, &[Ok(public)], deadline).await;
+        let forgeable = rows.iter().filter(|row| {
+            row.verdict == Verdict::Failed && row.finding.contains("write forgeable_kek = true in the rule")
+        });
+        assert_eq!(forgeable.count(), 7, "{rows:?}");
         let rows = look(&config, &[Err("wrong key".to_owned())], deadline).await;
         assert_eq!(rows, [Row::new("kms local", Verdict::Failed, "wrong key")]);
     }

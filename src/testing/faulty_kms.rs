@@ -40,6 +40,7 @@ impl FaultyKms {
                 held: watch::Sender::new(false),
                 generates: AtomicU64::new(0),
                 unwraps: AtomicU64::new(0),
+                rechecks: AtomicU64::new(0),
                 versions: AtomicU64::new(0),
             }),
         };
@@ -73,6 +74,11 @@ impl Faults {
         self.change(|plan| plan.refusal.clone_from(&error));
     }
 
+    /// Says from now on that its wrapping keys are public.
+    pub fn wrap_publicly(&self) {
+        self.change(|plan| plan.wraps_publicly = true);
+    }
+
     /// Holds every call from now on until [`Faults::release`].
     pub fn hold(&self) {
         self.shared.held.send_replace(true);
@@ -89,10 +95,16 @@ impl Faults {
         self.shared.generates.load(Ordering::Relaxed)
     }
 
-    /// Calls of `unwrap_dek` so far, rechecks included.
+    /// Calls of `unwrap_dek` so far.
     #[must_use]
     pub fn unwraps(&self) -> u64 {
         self.shared.unwraps.load(Ordering::Relaxed)
+    }
+
+    /// Calls of `recheck` so far.
+    #[must_use]
+    pub fn rechecks(&self) -> u64 {
+        self.shared.rechecks.load(Ordering::Relaxed)
     }
 
     /// Calls of `current_version` so far.
@@ -139,9 +151,25 @@ impl Kms for FaultyKms {
     }
 
     async fn unwrap_dek(&self, wrapped: &[u8]) -> Result<SecretKey, KmsError> {
-        let kek = WrappedDek::parse(wrapped).map_or(&[][..], |parsed| parsed.kek);
-        self.faults.pass(&self.faults.shared.unwraps, kek).await?;
+        self.faults
+            .pass(&self.faults.shared.unwraps, kek_of(wrapped))
+            .await?;
         self.inner.unwrap_dek(wrapped).await
+    }
+
+    async fn recheck(&self, wrapped: &[u8]) -> Result<(), KmsError> {
+        self.faults
+            .pass(&self.faults.shared.rechecks, kek_of(wrapped))
+            .await?;
+        self.inner.recheck(wrapped).await
+    }
+
+    async fn background(&self) {
+        self.inner.background().await;
+    }
+
+    fn wraps_publicly(&self) -> bool {
+        self.faults.shared.plan.load().wraps_publicly || self.inner.wraps_publicly()
     }
 
     fn is_stale(&self) -> bool {
@@ -173,6 +201,7 @@ struct Shared {
     held: watch::Sender<bool>,
     generates: AtomicU64,
     unwraps: AtomicU64,
+    rechecks: AtomicU64,
     versions: AtomicU64,
 }
 
@@ -181,6 +210,11 @@ struct Plan {
     kek: Option<Box<str>>,
     delay: Option<Duration>,
     refusal: Option<KmsError>,
+    wraps_publicly: bool,
+}
+
+fn kek_of(wrapped: &[u8]) -> &[u8] {
+    WrappedDek::parse(wrapped).map_or(&[][..], |parsed| parsed.kek)
 }
 
 #[cfg(test)]
@@ -213,6 +247,12 @@ mod tests {
         }
         async fn unwrap_dek(&self, _: &[u8]) -> Result<SecretKey, KmsError> {
             SecretKey::from_bytes(&mut [1; 32]).map_err(|_| KmsError::Malformed)
+        }
+        async fn recheck(&self, _: &[u8]) -> Result<(), KmsError> {
+            Ok(())
+        }
+        fn wraps_publicly(&self) -> bool {
+            false
         }
         async fn current_version(&self, _: &str) -> Result<Option<Vec<u8>>, KmsError> {
             Ok(None)

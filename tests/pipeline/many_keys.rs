@@ -51,7 +51,9 @@ impl Bench {
             self.ledger.accept(request, rig.now);
         }
         for _ in 0..calls_max {
-            let Some(job) = self.ledger.next_job() else { break };
+            let Some(job) = self.ledger.next_job(rig.now) else {
+                break;
+            };
             let Call::Unwrap(wrapped) = &job.call else {
                 panic!("{job:?}")
             };

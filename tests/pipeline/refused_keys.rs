@@ -54,7 +54,9 @@ impl Bench {
             self.ledger.accept(request, self.rig.now);
         }
         for _ in 0..self.calls_max {
-            let Some(job) = self.ledger.next_job() else { break };
+            let Some(job) = self.ledger.next_job(self.rig.now) else {
+                break;
+            };
             assert!(matches!(job.call, Call::Unwrap(_)));
             self.unwraps += 1;
             let result = match &self.refuses {

@@ -8,6 +8,7 @@ mod admin;
 mod coming_and_going;
 mod config_starts;
 mod control_thread;
+mod forgeable_kek;
 mod keystore_cli;
 mod large_fetches;
 mod log_lines;

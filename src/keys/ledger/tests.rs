@@ -100,7 +100,7 @@ impl Desk {
     }
 
     fn jobs(&mut self) -> Vec<Job> {
-        std::iter::from_fn(|| self.ledger.next_job()).collect()
+        std::iter::from_fn(|| self.ledger.next_job(self.now)).collect()
     }
 
     fn calls(&mut self) -> Vec<Call> {
@@ -418,6 +418,50 @@ fn connections_take_turns() {
     assert_eq!(order, [0, 9, 1, 2]);
 }
 
+/// LEDGER-4: sealing, opening, rechecks and polls alike, and of this KMS only.
+#[test]
+fn a_kms_that_wants_to_be_left_alone_is() {
+    let mut desk = Desk::new(&KeyOptions::default(), 1);
+    desk.generate_first(&[0]);
+    desk.open(0, &wrapped(1, 7), TAIL);
+    desk.open(0, &wrapped(1, 8), TAIL);
+    assert_eq!(desk.calls().len(), 2);
+    let throttled = |after| Outcome::Unwrapped(Err(KmsError::Throttled { after }));
+    let seconds = Duration::from_secs;
+    desk.finish(Call::Unwrap(wrapped(1, 7)), throttled(seconds(5)));
+    // A shorter time that comes later takes nothing away.
+    desk.finish(Call::Unwrap(wrapped(1, 8)), throttled(seconds(1)));
+    assert_eq!(desk.told(0), ["open 7 Unavailable", "open 8 Unavailable"]);
+    desk.seal(0, "others");
+    desk.open(0, &wrapped(1, 9), TAIL);
+    desk.pass(INTERVALS.version_poll + INTERVALS.recheck);
+    assert_eq!(desk.calls(), []);
+    let elsewhere = KeyRequest::Seal {
+        executor: 0,
+        kms: 1,
+        kek: "payments".into(),
+        used_up: None,
+    };
+    desk.ledger.accept(elsewhere, desk.now);
+    assert_eq!(desk.jobs().len(), 1, "another KMS is asked");
+    desk.pass(seconds(5) - INTERVALS.version_poll - INTERVALS.recheck - Duration::from_nanos(1));
+    assert_eq!(desk.calls(), []);
+    desk.pass(Duration::from_nanos(1));
+    assert_eq!(
+        desk.calls().len(),
+        4,
+        "a recheck, a poll and both that were asked for meanwhile"
+    );
+
+    // However long it says.
+    desk.finish(Call::Unwrap(wrapped(1, 9)), throttled(Duration::MAX));
+    desk.open(0, &wrapped(1, 10), TAIL);
+    desk.pass(LEFT_ALONE_MAX - Duration::from_nanos(1));
+    assert_eq!(desk.calls(), []);
+    desk.pass(Duration::from_nanos(1));
+    assert!(desk.calls().contains(&Call::Unwrap(wrapped(1, 10))));
+}
+
 #[test]
 fn a_stalled_kms_does_not_stall_another() {
     let options = KeyOptions {
@@ -454,7 +498,7 @@ fn rotation_is_noticed_by_the_poll_and_reaches_every_holder_unasked() {
     let recheck = Call::Recheck(wrapped(1, 0));
     assert_eq!(desk.calls(), [recheck.clone(), poll.clone()]);
     // Nothing moved: nothing is fetched; and no second poll before its time.
-    desk.finish(recheck, Outcome::Unwrapped(Ok(dek(1))));
+    desk.finish(recheck, Outcome::Rechecked(Ok(())));
     desk.finish(poll.clone(), Outcome::Version(Ok(Some(vec![1]))));
     desk.pass(INTERVALS.version_poll - Duration::from_millis(1));
     assert!(desk.calls().is_empty());
@@ -489,11 +533,11 @@ fn a_refused_recheck_takes_every_key_of_the_version_away() {
     let outage = || KmsError::Unavailable(String::new());
     assert!(!desk.finish(
         Call::Recheck(Arc::clone(&other_version)),
-        Outcome::Unwrapped(Err(outage()))
+        Outcome::Rechecked(Err(outage()))
     ));
     assert!(desk.finish(
         Call::Recheck(Arc::clone(&sealing)),
-        Outcome::Unwrapped(Err(KmsError::KekDisabled))
+        Outcome::Rechecked(Err(KmsError::KekDisabled))
     ));
     for executor in 0..2 {
         assert_eq!(desk.told(executor), ["revoked 1"]);
@@ -520,7 +564,7 @@ fn what_was_under_way_when_its_version_was_revoked_is_asked_again() {
     assert!(calls.contains(&Call::Generate("payments".into())));
     desk.finish(
         Call::Recheck(known),
-        Outcome::Unwrapped(Err(KmsError::KekDestroyed)),
+        Outcome::Rechecked(Err(KmsError::KekDestroyed)),
     );
     desk.finish(Call::Unwrap(Arc::clone(&late)), Outcome::Unwrapped(Ok(dek(1))));
     desk.finish(Call::Generate("payments".into()), generated(1, 9));
@@ -863,8 +907,10 @@ impl Simulation {
             (Call::Generate(_), None) => generated(1, self.made),
             (Call::PollVersion(_), Some(error)) => Outcome::Version(Err(error)),
             (Call::PollVersion(_), None) => Outcome::Version(Ok(Some(vec![outcome % 2 + 1]))),
-            (_, Some(error)) => Outcome::Unwrapped(Err(error)),
-            (_, None) => Outcome::Unwrapped(Ok(dek(1))),
+            (Call::Recheck(_), Some(error)) => Outcome::Rechecked(Err(error)),
+            (Call::Recheck(_), None) => Outcome::Rechecked(Ok(())),
+            (Call::Unwrap(_), Some(error)) => Outcome::Unwrapped(Err(error)),
+            (Call::Unwrap(_), None) => Outcome::Unwrapped(Ok(dek(1))),
         };
         self.desk.finish(call, outcome);
     }

@@ -327,6 +327,12 @@ fn a_call_without_an_answer_and_a_call_that_panics_count_as_outages() -> TestRes
         async fn unwrap_dek(&self, _: &[u8]) -> Result<crate::crypto::SecretKey, KmsError> {
             std::future::pending().await
         }
+        async fn recheck(&self, _: &[u8]) -> Result<(), KmsError> {
+            Err(KmsError::Malformed)
+        }
+        fn wraps_publicly(&self) -> bool {
+            false
+        }
         async fn current_version(&self, _: &str) -> Result<Option<Vec<u8>>, KmsError> {
             Ok(None)
         }
@@ -377,6 +383,12 @@ fn a_dek_under_another_kek_than_asked_for_is_not_used() -> TestResult {
         async fn unwrap_dek(&self, wrapped: &[u8]) -> Result<crate::crypto::SecretKey, KmsError> {
             self.0.unwrap_dek(wrapped).await
         }
+        async fn recheck(&self, wrapped: &[u8]) -> Result<(), KmsError> {
+            self.0.recheck(wrapped).await
+        }
+        fn wraps_publicly(&self) -> bool {
+            false
+        }
         async fn current_version(&self, kek: &str) -> Result<Option<Vec<u8>>, KmsError> {
             self.0.current_version(kek).await
         }
@@ -389,6 +401,84 @@ fn a_dek_under_another_kek_than_asked_for_is_not_used() -> TestResult {
             generate(&swapping, "others").await,
             Err(KmsError::Unavailable(_))
         ));
+        Ok(())
+    })
+}
+
+/// SERVICE-5
+#[test]
+fn what_a_kms_does_by_itself_runs_beside_its_calls_and_again_when_it_panics() -> TestResult {
+    struct Renewing(
+        Arc<dyn Kms>,
+        tokio::sync::mpsc::Sender<()>,
+        std::sync::atomic::AtomicU8,
+    );
+    #[async_trait::async_trait]
+    impl Kms for Renewing {
+        fn kek_names(&self) -> KekNames {
+            self.0.kek_names()
+        }
+        async fn generate_dek(&self, kek: &str) -> Result<crate::kms::GeneratedDek, KmsError> {
+            self.0.generate_dek(kek).await
+        }
+        async fn unwrap_dek(&self, wrapped: &[u8]) -> Result<crate::crypto::SecretKey, KmsError> {
+            self.0.unwrap_dek(wrapped).await
+        }
+        async fn recheck(&self, wrapped: &[u8]) -> Result<(), KmsError> {
+            self.0.recheck(wrapped).await
+        }
+        async fn current_version(&self, kek: &str) -> Result<Option<Vec<u8>>, KmsError> {
+            self.0.current_version(kek).await
+        }
+        async fn background(&self) {
+            if self.2.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0 {
+                panic!("for the test");
+            }
+            // Ends only with the service.
+            let _told = self.1.send(()).await;
+            std::future::pending::<()>().await;
+        }
+        fn wraps_publicly(&self) -> bool {
+            false
+        }
+    }
+    on_control_thread(async {
+        let options = KeyOptions::default();
+        let stage = Stage::new(&options, 0, 8)?;
+        let (began, mut begun) = tokio::sync::mpsc::channel(8);
+        let named = NamedKms {
+            name: "renewing".to_owned(),
+            kms: Arc::new(Renewing(Arc::clone(&stage.kms), began, 0.into())),
+        };
+        let (requests, request_receiver) = channel(8);
+        let (reply_sender, replies) = channel(8);
+        let service = KeyService::new(vec![named], request_receiver, vec![reply_sender], &options);
+        let service = tokio::spawn(service.run());
+        let mut executor = Executor {
+            keys: ExecutorKeys::new(0, &options),
+            requests,
+            replies,
+        };
+        assert!(executor.sealing("payments").await.is_ok());
+        assert_eq!(begun.recv().await, Some(()), "it was not begun again");
+        service.abort();
+        assert_eq!(begun.recv().await, None, "it outlives the service");
+        Ok(())
+    })
+}
+
+/// A KEK version is rechecked by asking for just that.
+#[test]
+fn a_recheck_is_asked_as_one() -> TestResult {
+    on_control_thread(async {
+        let mut stage = Stage::new(&KeyOptions::default(), 1, 8)?;
+        stage.executors[0].sealing("payments").await?;
+        let unwraps = stage.faults.unwraps();
+        while stage.faults.rechecks() < 2 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(stage.faults.unwraps(), unwraps);
+        assert!(stage.statistics.kms[0].rechecked.get() >= 1);
         Ok(())
     })
 }
@@ -407,6 +497,12 @@ fn executors_are_told_what_keks_are_called_at_first_and_whenever_that_changes() 
         }
         async fn unwrap_dek(&self, _: &[u8]) -> Result<crate::crypto::SecretKey, KmsError> {
             Err(KmsError::Malformed)
+        }
+        async fn recheck(&self, _: &[u8]) -> Result<(), KmsError> {
+            Err(KmsError::Malformed)
+        }
+        fn wraps_publicly(&self) -> bool {
+            false
         }
         async fn current_version(&self, _: &str) -> Result<Option<Vec<u8>>, KmsError> {
             Ok(None)

@@ -6,7 +6,9 @@ use futures_lite::future::block_on;
 use tempfile::TempDir;
 
 use super::*;
+use crate::kms::faults_table::{Change, KEK, Outage, Provider, THROTTLED_FOR, check};
 use crate::kms::keystore::{create_key_file, lock_file};
+use crate::testing::{Faults, FaultyKms};
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
 
@@ -60,6 +62,85 @@ impl Fixture {
         self.looks += 1;
         kms.follow_file(self.started + Duration::from_secs(1) * self.looks);
     }
+}
+
+/// A keystore file behind the layer of faults: itself it has no outages, since what was read last stays in force.
+struct FileProvider {
+    fixture: Fixture,
+    file: Arc<FileKms>,
+    layer: Arc<FaultyKms>,
+    faults: Faults,
+}
+
+impl FileProvider {
+    fn new() -> Result<Self, Box<dyn std::error::Error>> {
+        let fixture = Fixture::new()?;
+        let file = Arc::new(fixture.open()?);
+        let (layer, faults) = FaultyKms::around(Arc::clone(&file) as Arc<dyn Kms>);
+        Ok(Self {
+            fixture,
+            file,
+            layer: Arc::new(layer),
+            faults,
+        })
+    }
+}
+
+impl Provider for FileProvider {
+    fn kms(&mut self) -> Arc<dyn Kms> {
+        self.fixture.look(&self.file);
+        Arc::clone(&self.layer) as Arc<dyn Kms>
+    }
+
+    fn change(&mut self, change: Change) {
+        let edited = self.fixture.edit(|keystore| match change {
+            Change::Rotate => keystore.rotate(KEK).map(drop),
+            Change::DisableFirst => keystore.disable(KEK, Some(1)).map(drop),
+            Change::EnableFirst => keystore.enable(KEK, Some(1)).map(drop),
+            Change::DestroyFirst => keystore.destroy(KEK, Some(1)).map(drop),
+            Change::DisableAll => keystore.disable(KEK, None).map(drop),
+        });
+        assert!(edited.is_ok(), "{change:?}: {edited:?}");
+    }
+
+    fn begin(&mut self, outage: Outage) -> bool {
+        self.faults.refuse(Some(match outage {
+            Outage::Unreachable => KmsError::Unavailable("for the test".to_owned()),
+            Outage::CredentialsRefused => KmsError::CredentialsRefused,
+            Outage::Throttled => KmsError::Throttled { after: THROTTLED_FOR },
+        }));
+        true
+    }
+
+    fn end_outage(&mut self) {
+        self.faults.refuse(None);
+    }
+}
+
+#[test]
+fn the_table_of_faults() -> TestResult {
+    Ok(block_on(check(&mut FileProvider::new()?))?)
+}
+
+/// FILE-1: a change is followed although nobody calls.
+#[tokio::test]
+async fn the_file_is_followed_in_the_background() -> TestResult {
+    let fixture = Fixture::new()?;
+    let kms = Arc::new(fixture.open()?);
+    let following = tokio::spawn({
+        let kms = Arc::clone(&kms);
+        async move { kms.background().await }
+    });
+    fixture.edit(|keystore| keystore.rotate("payments").map(drop))?;
+    while kms.content().current_version("payments") != Ok(2) {
+        tokio::time::sleep(FOLLOW_INTERVAL).await;
+        assert!(
+            fixture.started.elapsed() < Duration::from_secs(10),
+            "it is not followed"
+        );
+    }
+    following.abort();
+    Ok(())
 }
 
 fn generate(kms: &FileKms) -> Result<GeneratedDek, KmsError> {

@@ -1,0 +1,133 @@
+//! Rules that use KEKs whose wrapping key is public, without saying that they may: anybody could make a record that they open.
+
+use super::Config;
+use crate::rules::{KmsIndex, RuleAction, RuleRef};
+
+/// A KEK that a rule must not use.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "cluster {cluster}: {rule}: the KEK {kek:?} of the KMS {kms} has a public wrapping key, so that anybody can make records \
+     that open under it: name a KEK of a KMS whose keys are secret, or write forgeable_kek = true in the rule"
+)]
+pub struct ForgeableKek {
+    /// Of the rule.
+    pub cluster: String,
+    /// Which rule.
+    pub rule: RuleRef,
+    /// The KEK, as the rule writes it.
+    pub kek: String,
+    /// The KMS's name in the configuration.
+    pub kms: String,
+}
+
+impl Config {
+    /// Every KEK that a rule uses without being allowed to, where `wraps_publicly` says of which KMSs the wrapping keys are public
+    /// ([`crate::kms::Kms::wraps_publicly`]).
+    pub fn forgeable_keks(&self, wraps_publicly: impl Fn(KmsIndex) -> bool) -> Vec<ForgeableKek> {
+        let mut found = Vec::new();
+        for cluster in &self.clusters {
+            for (index, rule) in cluster.rules.rules().iter().enumerate() {
+                let RuleAction::Seal(seal) = &rule.action else {
+                    continue;
+                };
+                if seal.forgeable_kek {
+                    continue;
+                }
+                found.extend(
+                    seal.keks()
+                        .filter(|(kms, _)| wraps_publicly(*kms))
+                        .map(|(kms, kek)| ForgeableKek {
+                            cluster: cluster.name.clone(),
+                            rule: RuleRef::new(index, &rule.matcher),
+                            kek: kek.to_string(),
+                            kms: self
+                                .kms
+                                .get(kms.0)
+                                .map(|kms| kms.name.clone())
+                                .unwrap_or_default(),
+                        }),
+                );
+            }
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    const CONFIG: &str = r#"
+[kms.secret]
+provider = "file"
+path = "secret.json"
+master_key = { file = "master.key" }
+
+[kms.shown]
+provider = "file"
+path = "shown.json"
+master_key = { file = "master.key" }
+
+[cluster.main]
+bootstrap = ["kafka-1:9092"]
+
+[[cluster.main.listeners]]
+name = "lan"
+listen = "127.0.0.1:9192"
+client_auth = "network"
+advertised_host = "localhost"
+nodes = "0"
+node_ports = "9193"
+
+[[cluster.main.topics]]
+match = "allowed-*"
+kms = "shown"
+kek = "any"
+forgeable_kek = true
+
+[[cluster.main.topics]]
+match = "opened-*"
+kms = "secret"
+kek = "good"
+open_keks = [{ kms = "shown", kek = "former-$$-${topic}" }]
+
+[[cluster.main.topics]]
+match = { regex = '(?<team>[a-z]+)-([0-9]+)' }
+kms = "shown"
+kek = "of-${team}-${2}"
+"#;
+
+    #[test]
+    fn a_rule_that_may_not_use_a_public_wrapping_key_is_named_with_its_kek_and_kms() {
+        let config = Config::from_toml_text(CONFIG, Path::new("sealwire.toml")).expect("a configuration");
+        assert_eq!(config.forgeable_keks(|_| false), []);
+        let public = config
+            .kms
+            .iter()
+            .position(|kms| kms.name == "shown")
+            .map(KmsIndex);
+        let said: Vec<_> = config
+            .forgeable_keks(|kms| Some(kms) == public)
+            .iter()
+            .map(ForgeableKek::to_string)
+            .collect();
+        let all = |rule: &str, kek: &str| {
+            format!(
+                "cluster main: {rule}: the KEK \"{kek}\" of the KMS shown has a public wrapping key, so that anybody can make \
+                 records that open under it: name a KEK of a KMS whose keys are secret, or write forgeable_kek = true in the rule"
+            )
+        };
+        assert_eq!(
+            said,
+            [
+                all("rule 2 (match \"opened-*\")", "former-$$-${topic}"),
+                all(
+                    "rule 3 (match { regex = \"(?<team>[a-z]+)-([0-9]+)\" })",
+                    "of-${team}-${2}"
+                ),
+            ]
+        );
+    }
+}

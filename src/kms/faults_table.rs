@@ -1,0 +1,192 @@
+//! One table of faults for all providers: what each call answers when a KEK, a version, a wrapped DEK or the KMS itself is not
+//! what it should be. A provider's tests bring the faults about ([`Provider`]) and call [`check`].
+//!
+//! It proves KMS-2 (nothing foreign is unwrapped) and KMS-3 (an outage is no verdict, a verdict is no outage) of each provider.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Kms, KmsError};
+use crate::envelope::WrappedDek;
+
+/// A provider with the KEK [`KEK`] at version 1, and what its tests can do to it.
+pub(super) trait Provider {
+    /// The same one with every call; it has noticed whatever was changed.
+    fn kms(&mut self) -> Arc<dyn Kms>;
+    /// Changes a KEK as its administrator would.
+    fn change(&mut self, change: Change);
+    /// Begins an outage; `false` where the provider cannot have this one.
+    fn begin(&mut self, outage: Outage) -> bool;
+    /// Ends it.
+    fn end_outage(&mut self);
+}
+
+/// The KEK that every provider has; [`ABSENT`] none has.
+pub(super) const KEK: &str = "payments";
+pub(super) const ABSENT: &str = "absent";
+
+/// What an administrator does to [`KEK`].
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Change {
+    /// Makes the next version.
+    Rotate,
+    DisableFirst,
+    EnableFirst,
+    DestroyFirst,
+    DisableAll,
+}
+
+/// What happens to a KMS as a whole.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Outage {
+    Unreachable,
+    CredentialsRefused,
+    Throttled,
+}
+
+/// Answers of the four calls: to make a DEK, to unwrap one of version 1, to recheck it, and to say the current version.
+struct Answers([Option<KmsError>; 4]);
+
+async fn ask(kms: &dyn Kms, kek: &str, wrapped: &[u8]) -> Answers {
+    Answers([
+        kms.generate_dek(kek).await.err(),
+        kms.unwrap_dek(wrapped).await.err(),
+        kms.recheck(wrapped).await.err(),
+        kms.current_version(kek).await.err(),
+    ])
+}
+
+/// Asks `provider` everything in the table.
+pub(super) async fn check(provider: &mut dyn Provider) -> Result<(), KmsError> {
+    let made = provider.kms().generate_dek(KEK).await?;
+    let names = provider.kms().kek_names();
+    assert!(
+        names.id(KEK).is_some_and(|id| id.matches(&made.wrapped)),
+        "it is not named"
+    );
+    expect(provider, "nothing", KEK, &made.wrapped, [None, None, None, None]).await;
+
+    for (what, wrapped, error) in altered(&made.wrapped) {
+        let expected = [None, Some(error.clone()), Some(error), None];
+        expect(provider, what, KEK, &wrapped, expected).await;
+    }
+    let absent = Some(KmsError::KekNotFound);
+    let expected = [absent.clone(), None, None, absent];
+    expect(
+        provider,
+        "a KEK that is not there",
+        ABSENT,
+        &made.wrapped,
+        expected,
+    )
+    .await;
+
+    for outage in [Outage::Unreachable, Outage::CredentialsRefused, Outage::Throttled] {
+        if !provider.begin(outage) {
+            continue;
+        }
+        let answers = ask(&*provider.kms(), KEK, &made.wrapped).await;
+        for error in answers.0 {
+            let error = error.unwrap_or_else(|| panic!("{outage:?}: it answers"));
+            assert!(!error.is_verdict(), "{outage:?}: {error:?} is a verdict");
+            match outage {
+                Outage::Unreachable => assert!(matches!(error, KmsError::Unavailable(_)), "{error:?}"),
+                Outage::CredentialsRefused => assert_eq!(error, KmsError::CredentialsRefused),
+                Outage::Throttled => assert_eq!(error, KmsError::Throttled { after: THROTTLED_FOR }),
+            }
+        }
+        provider.end_outage();
+        expect(
+            provider,
+            "an outage that is over",
+            KEK,
+            &made.wrapped,
+            [None, None, None, None],
+        )
+        .await;
+    }
+
+    use KmsError::{KekDestroyed, KekDisabled};
+    // Each change upon those before it.
+    for (change, generate, unwrap) in [
+        (Change::Rotate, None, None),
+        (Change::DisableFirst, None, Some(KekDisabled)),
+        (Change::EnableFirst, None, None),
+        (Change::DestroyFirst, None, Some(KekDestroyed)),
+        (Change::DisableAll, Some(KekDisabled), Some(KekDestroyed)),
+    ] {
+        provider.change(change);
+        let expected = [generate.clone(), unwrap.clone(), unwrap, generate];
+        expect(provider, &format!("{change:?}"), KEK, &made.wrapped, expected).await;
+    }
+    Ok(())
+}
+
+async fn expect(
+    provider: &mut dyn Provider,
+    what: &str,
+    kek: &str,
+    wrapped: &[u8],
+    expected: [Option<KmsError>; 4],
+) {
+    let Answers(answers) = ask(&*provider.kms(), kek, wrapped).await;
+    assert_eq!(answers, expected, "after {what}");
+}
+
+/// How long a KMS that is asked too often wants to be left alone.
+pub(super) const THROTTLED_FOR: Duration = Duration::from_secs(7);
+
+/// Wrapped DEKs that a provider must not unwrap, made of a good one of version 1, and what it says of each.
+fn altered(good: &[u8]) -> Vec<(&'static str, Vec<u8>, KmsError)> {
+    let parsed = WrappedDek::parse(good).unwrap_or_else(|error| panic!("{error}"));
+    let write = |dek: WrappedDek<'_>| {
+        let mut bytes = Vec::new();
+        dek.write(&mut bytes).unwrap_or_else(|error| panic!("{error}"));
+        bytes
+    };
+    let mut flipped = good.to_vec();
+    if let Some(last) = flipped.last_mut() {
+        *last ^= 1;
+    }
+    let shorter = parsed.blob.get(1..).unwrap_or_default();
+    let [first, rest @ ..] = parsed.authority;
+    let authority = [first ^ 1, rest[0], rest[1], rest[2]];
+    vec![
+        ("a flipped bit", flipped, KmsError::Malformed),
+        (
+            "a shorter blob",
+            write(WrappedDek {
+                blob: shorter,
+                ..parsed
+            }),
+            KmsError::Malformed,
+        ),
+        (
+            "an empty blob",
+            write(WrappedDek { blob: &[], ..parsed }),
+            KmsError::Malformed,
+        ),
+        ("no bytes", Vec::new(), KmsError::Malformed),
+        (
+            "another provider",
+            write(WrappedDek {
+                provider: parsed.provider ^ 0x80,
+                ..parsed
+            }),
+            KmsError::KekNotFound,
+        ),
+        (
+            "another authority",
+            write(WrappedDek { authority, ..parsed }),
+            KmsError::KekNotFound,
+        ),
+        (
+            "another KEK",
+            write(WrappedDek {
+                kek: ABSENT.as_bytes(),
+                ..parsed
+            }),
+            KmsError::KekNotFound,
+        ),
+    ]
+}

@@ -1,0 +1,41 @@
+//! A KMS whose wrapping keys are public: a rule that does not say so keeps the program from starting.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use sealwire::config::Config;
+use sealwire::kms::Kms;
+use sealwire::server::Running;
+use sealwire::testing::FaultyKms;
+
+use crate::support::keystore::Keystore;
+
+#[test]
+fn a_rule_whose_kek_anybody_can_wrap_under_is_refused_at_the_start() {
+    let keystore = Keystore::create(&["payments"]);
+    let text = format!(
+        "[kms.cloud]\nprovider = \"file\"\npath = \"{}\"\nmaster_key = {{ file = \"{}\" }}\n\
+         [cluster.main]\nbootstrap = [\"127.0.0.1:1\"]\n\
+         [[cluster.main.listeners]]\nname = \"lan\"\nlisten = \"127.0.0.1:0\"\nclient_auth = \"network\"\n\
+         advertised_host = \"localhost\"\nnodes = \"0\"\nnode_ports = \"1\"\n\
+         [[cluster.main.topics]]\nmatch = \"payments-*\"\nkms = \"cloud\"\nkek = \"payments\"\n",
+        keystore.path().display(),
+        keystore.master_key().display(),
+    );
+    let config = Config::from_toml_text(&text, Path::new("/sealwire.toml"))
+        .unwrap_or_else(|errors| panic!("{errors}"));
+    let started = Running::start(config, |kms| {
+        let (layer, faults) = FaultyKms::around(kms);
+        faults.wrap_publicly();
+        Arc::new(layer) as Arc<dyn Kms>
+    });
+    let error = started.err().expect("it does not start").to_string();
+    for said in [
+        "rule 1 (match \"payments-*\")",
+        "\"payments\"",
+        "KMS cloud",
+        "forgeable_kek = true",
+    ] {
+        assert!(error.contains(said), "{error}");
+    }
+}
