@@ -29,7 +29,6 @@ mod hidden;
 mod open_batch;
 mod pace;
 mod produce;
-mod recordless;
 mod refusal;
 mod seal_batch;
 mod session;

@@ -18,13 +18,14 @@
 //!   ([`Gap`](crate::record_batch::Gap)), or the client could not get past it; where it does not get past it even so,
 //!   the response delivers nothing ([`super::told_gaps`]).
 
-mod batches;
+mod partition;
+mod recordless;
 
 use std::ops::Range;
 use std::rc::Rc;
 use std::time::Instant;
 
-use self::batches::OpenPartition;
+use self::partition::OpenPartition;
 use super::open_batch::{OpenDraft, OpeningPool};
 use super::refusal::FetchRefusal;
 use super::seal_batch::has_room;

@@ -3,13 +3,12 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::{FetchFrame, FetchWork, Fetched, Next, Noted, records_of};
+use super::{FetchFrame, FetchWork, Fetched, Next, Noted, recordless, records_of};
 use crate::envelope::Form;
 use crate::keys::{Demand, Urgency};
 use crate::metrics::CloseReason;
 use crate::pipeline::Pipeline;
 use crate::pipeline::open_batch::{Context, Means, OpenDraft, Opened, Opens};
-use crate::pipeline::recordless;
 use crate::pipeline::refusal::FetchRefusal;
 use crate::pipeline::seal_batch::has_room;
 use crate::pipeline::told_gaps::Telling;
