@@ -226,12 +226,13 @@ impl Client {
         let answer = self.ask(ApiKey::Fetch, FETCH_VERSION, &request)?;
         let mut response = FetchResponse::default();
         self.understood(response.parse(&answer, FETCH_VERSION))?;
-        let Some(partition) = response.partitions.first() else {
+        let partitions = response.partitions();
+        let Some(partition) = partitions.get(0) else {
             return self.understood(Err(ProtocolError::Truncated { at: answer.len() }));
         };
         self.accepted(partition.error_code)?;
         Ok(Fetched {
-            records: response.records(&answer, 0).to_vec(),
+            records: partitions.records(&answer, 0).to_vec(),
             high_watermark: partition.high_watermark,
         })
     }

@@ -31,6 +31,7 @@ pub mod fetch_request;
 pub mod fetch_response;
 pub mod frame;
 pub mod hops;
+pub mod partitions;
 pub mod policy;
 pub mod preface;
 pub mod produce_request;

@@ -22,7 +22,7 @@ use super::decompressing::{DecompressorPool, Prepared, Records};
 use super::refusal::{FetchRefusal, KekName};
 use super::seal_batch::has_room;
 use super::topics::Topic;
-use super::work::{BATCH_WORK, RECORD_WORK, STEP_MAX, Work};
+use super::work::{BATCH_WORK, Pause, Progress, RECORD_WORK, STEP_MAX, Work};
 use crate::envelope::{Form, Marked, Marker, Opener, OpeningKey, find_marker};
 use crate::keys::{Demand, ExecutorKeys, Lookup};
 use crate::record_batch::header::stored_crc;
@@ -57,19 +57,6 @@ pub(super) enum Opened {
     Waiting,
     /// The batch may not be delivered.
     Refused(FetchRefusal),
-}
-
-/// How far a batch is.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Opens {
-    /// It is done.
-    Done(Opened),
-    /// The turn is over.
-    Spent,
-    /// The output has to have room for so many bytes more first.
-    Room(usize),
-    /// More memory is needed than may be taken now.
-    Full,
 }
 
 /// What batches use one after the other; one per executor.
@@ -178,12 +165,12 @@ impl OpenDraft {
         context: &Context<'_>,
         means: &mut Means<'_>,
         out: &mut Vec<u8>,
-    ) -> Opens {
+    ) -> Progress<Opened> {
         match self.try_advance(batch, context, means, out) {
             Ok(opens) => opens,
             Err(refusal) => {
                 self.take_back(means.pool, out);
-                Opens::Done(Opened::Refused(refusal))
+                Progress::Done(Opened::Refused(refusal))
             }
         }
     }
@@ -194,10 +181,10 @@ impl OpenDraft {
         context: &Context<'_>,
         means: &mut Means<'_>,
         out: &mut Vec<u8>,
-    ) -> Result<Opens, FetchRefusal> {
+    ) -> Result<Progress<Opened>, FetchRefusal> {
         if let Stage::Checksum(checksum) = &mut self.stage {
             let Some(crc) = means.work.check(checksum, batch) else {
-                return Ok(Opens::Spent);
+                return Ok(Progress::Paused(Pause::Spent));
             };
             if stored_crc(batch) != Some(crc) {
                 return Err(BatchError::Checksum.into());
@@ -216,15 +203,15 @@ impl OpenDraft {
                     .prepare(batch, means.work, context.may_grow, &mut means.pool.decompressors)?;
             match prepared {
                 Prepared::Ready => {}
-                Prepared::Spent => return Ok(Opens::Spent),
-                Prepared::Full => return Ok(Opens::Full),
+                Prepared::Spent => return Ok(Progress::Paused(Pause::Spent)),
+                Prepared::Full => return Ok(Progress::Paused(Pause::Full)),
             }
             let survey_only = self.survey_only;
-            if let Some(stopped) = walk.advance(survey_only, batch, context, means, out)? {
-                return Ok(stopped);
+            if let Some(pause) = walk.advance(survey_only, batch, context, means, out)? {
+                return Ok(Progress::Paused(pause));
             }
             if let Some(opened) = self.close(context, means.pool, out)? {
-                return Ok(Opens::Done(opened));
+                return Ok(Progress::Done(opened));
             }
         }
         Ok(self.take_checksum(means.work, out))
@@ -273,18 +260,18 @@ impl OpenDraft {
         Ok(None)
     }
 
-    fn take_checksum(&mut self, work: &mut Work, out: &mut [u8]) -> Opens {
+    fn take_checksum(&mut self, work: &mut Work, out: &mut [u8]) -> Progress<Opened> {
         if let Stage::Closed(closed, checksum, _) = &mut self.stage {
             let batch = closed.batch(out).unwrap_or_default();
             let Some(crc) = work.check(checksum, batch) else {
-                return Opens::Spent;
+                return Progress::Paused(Pause::Spent);
             };
             if let Stage::Closed(closed, _, opened) = std::mem::replace(&mut self.stage, Stage::Ended) {
                 closed.put_checksum(out, crc);
-                return Opens::Done(opened);
+                return Progress::Done(opened);
             }
         }
-        Opens::Done(Opened::Refused(BatchError::TooLarge.into()))
+        Progress::Done(Opened::Refused(BatchError::TooLarge.into()))
     }
 
     /// Takes back what was written (OPEN-BATCH-2) and gives back what the next batch can use.
@@ -370,7 +357,7 @@ impl Walk {
         }
     }
 
-    /// Looks at records from where the last call stopped, and writes them; `None` behind the last one.
+    /// Looks at records from where the last call pause, and writes them; `None` behind the last one.
     fn advance(
         &mut self,
         survey_only: bool,
@@ -378,7 +365,7 @@ impl Walk {
         context: &Context<'_>,
         means: &mut Means<'_>,
         out: &mut Vec<u8>,
-    ) -> Result<Option<Opens>, FetchRefusal> {
+    ) -> Result<Option<Pause>, FetchRefusal> {
         let (_, first) = self.records.of(batch);
         let mut cursor = match self.cursor {
             Some(cursor) => cursor,
@@ -405,12 +392,12 @@ impl Walk {
                 _ if self.waiting || survey_only => {}
                 Action::Copy => {}
                 Action::Open(_) | Action::Strip | Action::Unreadable(_) => {
-                    if let Some(stopped) = self.write_up_to(record.start, batch, means.work, out)? {
-                        return Ok(Some(stopped));
+                    if let Some(pause) = self.write_up_to(record.start, batch, means.work, out)? {
+                        return Ok(Some(pause));
                     }
                     let room = record.whole().len().saturating_add(RECORD_GROWTH_MAX);
                     if !has_room(out, room) {
-                        return Ok(Some(Opens::Room(room)));
+                        return Ok(Some(Pause::Room(room)));
                     }
                     self.write(batch, &record, action, context, means.pool, out)?;
                     self.written = record.end;
@@ -418,7 +405,7 @@ impl Walk {
             }
             if cursor.announced() > 0 && means.work.is_spent() {
                 self.cursor = Some(cursor);
-                return Ok(Some(Opens::Spent));
+                return Ok(Some(Pause::Spent));
             }
         }
         // OPEN-BATCH-3
@@ -437,7 +424,7 @@ impl Walk {
         batch: &[u8],
         work: &mut Work,
         out: &mut Vec<u8>,
-    ) -> Result<Option<Opens>, FetchRefusal> {
+    ) -> Result<Option<Pause>, FetchRefusal> {
         if self.writer.is_none() {
             self.writer = Some(BatchWriter::begin(out, batch)?);
         }
@@ -446,13 +433,13 @@ impl Walk {
             let rest = records.get(self.written..end).ok_or(BatchError::Truncated)?;
             let piece = rest.get(..STEP_MAX).unwrap_or(rest);
             if !has_room(out, piece.len()) {
-                return Ok(Some(Opens::Room(piece.len())));
+                return Ok(Some(Pause::Room(piece.len())));
             }
             out.extend_from_slice(piece);
             work.charge_copied(piece.len());
             self.written = self.written.saturating_add(piece.len());
             if self.written < end && work.is_spent() {
-                return Ok(Some(Opens::Spent));
+                return Ok(Some(Pause::Spent));
             }
         }
         Ok(None)

@@ -108,7 +108,7 @@ fn locate<T>(
         FETCH => {
             let mut response = FetchResponse::default();
             response.parse(frame, version)?;
-            with(response.endpoints(), end)
+            with(&response.partitions().endpoints, end)
         }
         _ => Err(ProtocolError::UnsupportedVersion { api_key, version }),
     }

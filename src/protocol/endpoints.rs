@@ -129,6 +129,17 @@ impl Endpoints {
         self.entries.is_empty()
     }
 
+    /// Where what holds them begins; `None` where nothing does.
+    pub(super) fn start(&self) -> Option<usize> {
+        let tags = self.tag.as_ref().map(|tag| tag.count.start);
+        tags.or_else(|| self.count.as_ref().map(|count| count.start))
+    }
+
+    /// By how much they may grow where each gets another host.
+    pub(super) fn growth_max(&self) -> usize {
+        self.entries.len().saturating_mul(HOST_BYTES_MAX)
+    }
+
     /// Reads an array of entries. `parse_entry` reads one, and may leave `element` to this function.
     pub(super) fn parse_array(
         &mut self,

@@ -4,30 +4,29 @@ use super::error::ProtocolError;
 use super::frame::LENGTH_PREFIX_BYTES;
 use super::writer::{LengthForm, LengthSlot};
 
-/// A frame being emitted. Edits go forward through the source: copy up to one, write to [`Self::out`], skip what it replaces.
-pub(super) struct Splice<'a, 'o> {
-    source: &'a [u8],
-    copied: usize,
-    frame_start: usize,
-    out: &'o mut Vec<u8>,
-}
-
-/// A frame that is emitted in several calls; like a [`Splice`], it goes forward through the source.
+/// A frame that is emitted in several calls. It goes forward through the source.
 #[derive(Debug)]
 pub(super) struct Emission {
     copied: usize,
     frame_start: usize,
 }
 
+/// A frame being emitted, at hand for edits: copy up to one, write to [`Self::out`], skip what it replaces.
+pub(super) struct Splice<'a, 'o> {
+    source: &'a [u8],
+    emission: &'o mut Emission,
+    out: &'o mut Vec<u8>,
+}
+
 impl Emission {
     /// Begins a new frame at the end of `out`, with a place for its length.
-    pub(super) fn begin(out: &mut Vec<u8>) -> Result<Self, ProtocolError> {
+    pub(super) fn begin(out: &mut Vec<u8>) -> Self {
         let frame_start = out.len();
         out.extend_from_slice(&[0; LENGTH_PREFIX_BYTES]);
-        Ok(Self {
+        Self {
             copied: 0,
             frame_start,
-        })
+        }
     }
 
     /// How far the source is copied or left out.
@@ -38,6 +37,15 @@ impl Emission {
     /// Where in the output the frame begins.
     pub(super) fn start(&self) -> usize {
         self.frame_start
+    }
+
+    /// For edits from here on.
+    pub(super) fn splice<'a, 'o>(&'o mut self, source: &'a [u8], out: &'o mut Vec<u8>) -> Splice<'a, 'o> {
+        Splice {
+            source,
+            emission: self,
+            out,
+        }
     }
 
     /// Copies the source on, up to `target` and at most `bytes_max` bytes; says how many.
@@ -66,12 +74,15 @@ impl Emission {
         Ok(())
     }
 
-    /// Everything is written: fills the frame's length in.
-    pub(super) fn fill_length(&self, out: &mut [u8]) -> Result<(), ProtocolError> {
+    /// Everything is written but `behind` bytes that are to follow: fills the frame's length in.
+    pub(super) fn fill_length(&self, out: &mut [u8], behind: usize) -> Result<(), ProtocolError> {
         let frame = out
             .get_mut(self.frame_start..)
             .ok_or(ProtocolError::LayoutMismatch)?;
-        let length = frame.len().checked_sub(LENGTH_PREFIX_BYTES);
+        let length = frame
+            .len()
+            .saturating_add(behind)
+            .checked_sub(LENGTH_PREFIX_BYTES);
         let length = length
             .and_then(|length| i32::try_from(length).ok())
             .ok_or(ProtocolError::TooLong)?;
@@ -111,23 +122,14 @@ impl<'a, 'o> Splice<'a, 'o> {
         behind: usize,
         edit: impl FnOnce(&mut Splice<'_, '_>) -> Result<(), ProtocolError>,
     ) -> Result<(), ProtocolError> {
-        let frame_start = out.len();
         // The source's bytes are there, so this is no announced length.
         out.reserve(source.len().saturating_add(LENGTH_PREFIX_BYTES));
-        let length = LengthSlot::reserve(out, LengthForm::Int32, 0)?;
-        let mut splice = Splice {
-            source,
-            copied: 0,
-            frame_start,
-            out,
-        };
+        let mut emission = Emission::begin(out);
+        let mut splice = emission.splice(source, out);
         let edited = edit(&mut splice).and_then(|()| splice.copy_to(source.len()));
-        let emitted = edited.and_then(|()| {
-            let content = length.content_len(out)?;
-            length.fill(out, content.saturating_add(behind))
-        });
+        let emitted = edited.and_then(|()| emission.fill_length(out, behind));
         if emitted.is_err() {
-            out.truncate(frame_start);
+            emission.take_back_all(out);
         }
         emitted
     }
@@ -143,22 +145,18 @@ impl<'a, 'o> Splice<'a, 'o> {
 
     /// Copies the source from where the last edit ended to `position`.
     pub(super) fn copy_to(&mut self, position: usize) -> Result<(), ProtocolError> {
-        let unchanged = self
-            .source
-            .get(self.copied..position)
-            .ok_or(ProtocolError::LayoutMismatch)?;
-        self.out.extend_from_slice(unchanged);
-        self.copied = position;
-        Ok(())
+        let copied = self
+            .emission
+            .copy_towards(self.source, self.out, position, usize::MAX);
+        copied.map(|_| ())
     }
 
     /// Leaves the source up to `position` out.
     pub(super) fn skip_to(&mut self, position: usize) -> Result<(), ProtocolError> {
-        if position < self.copied || position > self.source.len() {
+        if position > self.source.len() {
             return Err(ProtocolError::LayoutMismatch);
         }
-        self.copied = position;
-        Ok(())
+        self.emission.skip_to(position)
     }
 
     /// Copies up to `field.end` and takes the last field over as a slot.
@@ -173,18 +171,10 @@ impl<'a, 'o> Splice<'a, 'o> {
 
     /// Takes back what was written since `mark`, which [`Self::written`] said. What it took from the source is left out.
     pub(super) fn take_back(&mut self, mark: usize) -> Result<(), ProtocolError> {
-        if mark < self.frame_start || mark > self.out.len() {
+        if mark < self.emission.start() || mark > self.out.len() {
             return Err(ProtocolError::LayoutMismatch);
         }
         self.out.truncate(mark);
-        Ok(())
-    }
-
-    /// Overwrites two bytes that were written already.
-    pub(super) fn patch_i16(&mut self, at: usize, value: i16) -> Result<(), ProtocolError> {
-        let end = at.checked_add(2).ok_or(ProtocolError::LayoutMismatch)?;
-        let field = self.out.get_mut(at..end).ok_or(ProtocolError::LayoutMismatch)?;
-        field.copy_from_slice(&value.to_be_bytes());
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 #[path = "../fuzz/targets.rs"]
-mod targets;
+pub(crate) mod targets;
 
 type Target = fn(&[u8]);
 

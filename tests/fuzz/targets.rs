@@ -6,6 +6,8 @@
 
 #[path = "../pipeline/rig.rs"]
 mod rig;
+#[path = "whole.rs"]
+pub(crate) mod whole;
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,7 +18,7 @@ use sealwire::keys::KeyFailure;
 use sealwire::metrics::CloseReason;
 use sealwire::pipeline::Wait;
 use sealwire::protocol::addresses::{self, Rewrite};
-use sealwire::protocol::fetch_response::{FetchResponse, RecordsRewrite};
+use sealwire::protocol::fetch_response::FetchResponse;
 use sealwire::protocol::produce_request::{PartitionRewrite, ProduceRequest};
 use sealwire::protocol::produce_response::{self, Refusal};
 use sealwire::protocol::{api_key, api_versions as versions};
@@ -26,6 +28,7 @@ use sealwire::record_batch::{
 };
 
 use rig::{Halt, PAYMENTS, Rig, address};
+use whole::Becomes;
 
 /// A session between a client and a broker. The bytes are a script: an opcode, and for what either side sends a length (two
 /// bytes) and that many bytes.
@@ -190,36 +193,38 @@ pub(crate) fn fetch_response(data: &[u8]) {
     if layout.parse(frame, version).is_err() {
         return;
     }
+    let found = layout.partitions();
+    let mut has_addresses = false;
     let mut out = Vec::new();
-    layout
-        .rewrite(frame, &mut out, &mut |_, _| RecordsRewrite::Keep)
+    let address = &mut |_| {
+        has_addresses = true;
+        Rewrite::Unserved
+    };
+    whole::rewrite_records(found, frame, &mut out, &mut |_| Becomes::Kept, address)
         .expect("what was read is written");
-    assert_eq!(unprefixed(&out), frame);
+    assert!(has_addresses || version >= 16 || unprefixed(&out) == frame);
     out.clear();
-    layout
-        .rewrite(frame, &mut out, &mut |position, out| {
-            if position % 2 == 0 {
-                RecordsRewrite::Blank { error_code: 29 }
-            } else {
-                out.extend_from_slice(b"opened");
-                RecordsRewrite::Written
-            }
-        })
+    let each = &mut |position| match position % 2 {
+        0 => Becomes::Blank(Some(29)),
+        _ => Becomes::Records(b"opened"),
+    };
+    whole::rewrite_records(found, frame, &mut out, each, &mut |_| Rewrite::Unserved)
         .expect("what was read is written");
-    let partitions = layout.partitions.len();
+    let partitions = found.len();
     let written = unprefixed(&out);
+    addresses::visit(api_key::FETCH, version, written, &mut |broker| {
+        panic!("{broker:?} is told")
+    })
+    .expect("what was written is read");
     layout.parse(written, version).expect("what was written is read");
-    assert_eq!(
-        layout.partitions.len(),
-        partitions,
-        "no partition is ever left out"
-    );
-    for (position, partition) in layout.partitions.iter().enumerate() {
+    let found = layout.partitions();
+    assert_eq!(found.len(), partitions, "no partition is ever left out");
+    for position in 0..partitions {
         if position % 2 == 0 {
-            assert_eq!(partition.error_code, 29);
-            assert!(layout.records(written, position).is_empty());
+            assert_eq!(found.get(position).map(|place| place.error_code), Some(29));
+            assert!(found.records(written, position).is_empty());
         } else {
-            assert_eq!(layout.records(written, position), b"opened");
+            assert_eq!(found.records(written, position), b"opened");
         }
     }
 }

@@ -3,108 +3,123 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::{FetchFrame, FetchWork, Fetched, Next, Noted, recordless, records_of};
+use super::{FetchFrame, FetchWork, Noted, recordless};
 use crate::envelope::Form;
 use crate::keys::{Demand, Urgency};
 use crate::metrics::CloseReason;
 use crate::pipeline::Pipeline;
-use crate::pipeline::open_batch::{Context, Means, OpenDraft, Opened, Opens};
+use crate::pipeline::open_batch::{Context, Means, OpenDraft, Opened};
 use crate::pipeline::refusal::FetchRefusal;
 use crate::pipeline::seal_batch::has_room;
 use crate::pipeline::told_gaps::Telling;
 use crate::pipeline::topics::Topic;
-use crate::pipeline::work::STEP_MAX;
-use crate::protocol::writer::LengthSlot;
+use crate::pipeline::work::{Pause, Progress, STEP_MAX};
+use crate::protocol::partitions::PartitionPlace;
 use crate::record_batch::{BatchKind, BatchSlice, Batches, GAP_BYTES, Gap};
-use crate::rules::{Action, Forms};
+use crate::rules::{Action, Forms, SealRule};
 
 /// A partition whose records are being written.
-pub(super) struct OpenPartition {
-    pub(super) topic: Rc<Topic>,
-    pub(super) error_code_at: usize,
-    pub(super) records_length: LengthSlot,
-    /// How far its records are worked off.
-    pub(super) at: usize,
+pub(super) struct PartitionWork {
+    topic: Rc<Topic>,
+    /// Its number.
+    index: i32,
+    high_watermark: i64,
+    /// Bytes of its records.
+    bytes: usize,
+    /// How far they are worked off.
+    at: usize,
     /// A batch ended the delivery; the rest is only looked at for keys.
-    pub(super) ended: bool,
+    ended: bool,
     /// The batch at `at`, half opened.
     pub(super) draft: Option<OpenDraft>,
-    /// The batch at `at` is copied as it is, up to this position of the frame.
-    pub(super) copying: Option<usize>,
+    /// The batch at `at` is copied as it is, up to this position of the records.
+    copying: Option<usize>,
     /// Batches in front of which nothing is written, and of which nothing is (FETCH-OPEN-7).
-    pub(super) gap: Option<Gap>,
+    gap: Option<Gap>,
 }
 
-impl OpenPartition {
-    /// Whether none of its records is written.
-    fn is_empty(&self, out: &[u8]) -> bool {
-        out.len() == self.records_length.content_start()
-    }
+/// What came of a call that worked on a batch.
+enum Worked {
+    /// There is more to do.
+    On,
+    /// For now.
+    Paused(Pause),
+    /// There is no batch any more.
+    End,
+}
 
-    /// Whether the client gets nothing of it, as far as it is done.
-    fn delivers_nothing(&self, out: &[u8]) -> bool {
-        self.is_empty(out) && self.gap.is_none()
-    }
+/// A batch that is done.
+struct DoneBatch {
+    /// -1 where it cannot be read.
+    base_offset: i64,
+    bytes: usize,
+    /// As its header says.
+    records: u64,
+    opened: Opened,
 }
 
 impl FetchWork {
     /// Goes on with the batch that is half done, or with the next one. `None`: call again.
-    pub(super) fn next_batch(
+    pub(super) fn write_records(
         &mut self,
         pipeline: &mut Pipeline,
         fetch: &mut FetchFrame<'_>,
+        position: usize,
         out: &mut Vec<u8>,
-    ) -> Result<Option<Fetched>, CloseReason> {
-        let Some(mut open) = self.open.take() else {
-            return Err(CloseReason::Internal);
-        };
+    ) -> Result<Option<Pause>, CloseReason> {
+        let malformed = |_| CloseReason::MalformedFrame;
+        let mut open = self.open.take().ok_or(CloseReason::Internal)?;
         // What is written is not all moved at the end.
-        let widened = open.records_length.widen(out);
-        let widened = widened.map_err(|_| CloseReason::MalformedFrame)?;
+        let widened = self.rewriting.widen(out).map_err(malformed)?;
         if let Some(draft) = &mut open.draft {
             draft.move_back(widened);
         }
-        match self.work_on_batch(pipeline, fetch, &mut open, out) {
-            Ok(Some(Batched::Stopped(fetched))) => {
-                self.open = Some(open);
-                Ok(Some(fetched))
-            }
-            Ok(Some(Batched::End)) => {
-                if let Some(gap) = open.gap.filter(|_| open.is_empty(out)) {
-                    let (topic, index) = (&open.topic.name, self.present()?.index);
-                    let (form, furthers) = fetch.told_gaps.form_of(topic, index, gap);
-                    if !has_room(out, GAP_BYTES) {
-                        self.open = Some(open);
-                        return Ok(Some(Fetched::Room(GAP_BYTES)));
-                    }
-                    gap.put(form, out);
-                    if furthers {
-                        self.delivers = true;
-                    } else {
-                        self.emptied = true;
-                    }
-                    self.tellings.push(Telling {
-                        topic: Arc::clone(topic),
-                        index,
-                        gap,
-                        form,
-                    });
-                }
-                let partition = self.present()?;
-                self.copy_until = partition.end;
-                open.records_length
-                    .fill_with_content_len(out)
-                    .map_err(|_| CloseReason::MalformedFrame)?;
-                self.partition = self.partition.saturating_add(1);
-                self.next = Next::Partition;
-                Ok(None)
-            }
-            Ok(None) => {
-                self.open = Some(open);
-                Ok(None)
-            }
-            Err(reason) => Err(reason),
+        let mut worked = self.work_on_batch(pipeline, fetch, position, &mut open, out)?;
+        if matches!(worked, Worked::End)
+            && let Some(gap) = open.gap.filter(|_| !self.rewriting.has_records(out))
+            && !self.tell_gap(fetch, &open, gap, out)
+        {
+            worked = Worked::Paused(Pause::Room(GAP_BYTES));
         }
+        match worked {
+            Worked::On => self.open = Some(open),
+            Worked::Paused(pause) => {
+                self.open = Some(open);
+                return Ok(Some(pause));
+            }
+            Worked::End => {
+                let ended = self.rewriting.end_records(self.layout.partitions(), out);
+                ended.map_err(malformed)?;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Nothing of the partition is written but that it has a gap; `false` where there is no room.
+    fn tell_gap(
+        &mut self,
+        fetch: &FetchFrame<'_>,
+        open: &PartitionWork,
+        gap: Gap,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        if !has_room(out, GAP_BYTES) {
+            return false;
+        }
+        let (form, furthers) = fetch.told_gaps.form_of(&open.topic.name, open.index, gap);
+        gap.put(form, out);
+        if furthers {
+            self.delivers = true;
+        } else {
+            self.emptied = true;
+        }
+        self.tellings.push(Telling {
+            topic: Arc::clone(&open.topic.name),
+            index: open.index,
+            gap,
+            form,
+        });
+        true
     }
 
     #[expect(clippy::too_many_lines, reason = "longer than a screen: to be split")]
@@ -112,218 +127,242 @@ impl FetchWork {
         &mut self,
         pipeline: &mut Pipeline,
         fetch: &mut FetchFrame<'_>,
-        open: &mut OpenPartition,
+        position: usize,
+        open: &mut PartitionWork,
         out: &mut Vec<u8>,
-    ) -> Result<Option<Batched>, CloseReason> {
-        let partition = self.present()?;
-        let (end, index) = (records_of(partition).end, partition.index);
-        let (high_watermark, written) = (partition.high_watermark, out.len().saturating_sub(self.start));
-        if let Some(until) = open.copying {
-            let rest = fetch
-                .frame
-                .get(open.at..until)
-                .ok_or(CloseReason::MalformedFrame)?;
-            let piece = rest.get(..STEP_MAX).unwrap_or(rest);
-            if !has_room(out, piece.len()) {
-                return Ok(Some(Batched::Stopped(Fetched::Room(piece.len()))));
-            }
-            out.extend_from_slice(piece);
-            pipeline.work.charge_copied(piece.len());
-            open.at = open.at.saturating_add(piece.len());
-            if open.at == until {
-                open.copying = None;
-            }
-            return Ok(None);
-        }
+    ) -> Result<Worked, CloseReason> {
         // FETCH-OPEN-6
-        let written_max = pipeline
-            .limits
-            .decompressed_batch_bytes_max
-            .max(fetch.frame.len());
-        if self.delivers && open.draft.is_none() && written > written_max {
-            return Ok(Some(Batched::End));
+        let written = out.len().saturating_sub(self.rewriting.start().unwrap_or(0));
+        let decompressed_max = pipeline.limits.decompressed_batch_bytes_max;
+        let has_grown = self.delivers && written > decompressed_max.max(fetch.frame.len());
+        let records = self.layout.partitions().records_mut(fetch.frame, position);
+        if let Some(until) = open.copying {
+            let batch = records.get(..until).ok_or(CloseReason::Internal)?;
+            return open.copy_on(pipeline, batch, out);
         }
-        let rest = fetch
-            .frame
-            .get_mut(open.at..end)
-            .ok_or(CloseReason::MalformedFrame)?;
-        let mut batches = Batches::new(rest);
-        let slice = batches.next();
-        let bytes = match &slice {
-            Some(Ok(BatchSlice { span, .. })) => span.len(),
-            Some(Err(_)) => rest.len(),
-            None => {
-                // FETCH-OPEN-5. Brokers send a part alone only to versions of Fetch below 3.
-                if !rest.is_empty() && open.delivers_nothing(out) && !open.ended {
-                    self.emptied = true;
-                }
-                return Ok(Some(Batched::End));
-            }
-        };
-        let records = match &slice {
-            Some(Ok(slice)) => record_count(slice),
-            _ => 0,
-        };
+        if has_grown && open.draft.is_none() {
+            return Ok(Worked::End);
+        }
         let topic = Rc::clone(&open.topic);
-        let Some(Action::Seal(rule)) = topic.rule.as_ref().map(|rule| &rule.action) else {
-            return Err(CloseReason::Internal);
-        };
-        let (base_offset, opened) = match slice {
+        let rest = records.get_mut(open.at..).ok_or(CloseReason::Internal)?;
+        let done = match Batches::new(rest).next() {
             Some(Ok(slice)) => {
-                let batch = rest
-                    .get_mut(slice.span.range())
-                    .ok_or(CloseReason::MalformedFrame)?;
-                let base = batch.first_chunk().ok_or(CloseReason::MalformedFrame)?;
-                let base_offset = i64::from_be_bytes(*base);
+                let batch = rest.get_mut(slice.span.range()).ok_or(CloseReason::Internal)?;
+                let base_offset = batch.first_chunk().copied().map_or(-1, i64::from_be_bytes);
                 let context = Context {
                     topic: &topic,
-                    rule,
+                    rule: seal_rule(&topic).ok_or(CloseReason::Internal)?,
                     demand: Demand {
-                        urgency: urgency(high_watermark, base_offset),
+                        urgency: urgency(open.high_watermark, base_offset),
                         connection: fetch.connection,
                     },
-                    decompressed_bytes_max: pipeline.limits.decompressed_batch_bytes_max,
+                    decompressed_bytes_max: decompressed_max,
                     may_grow: fetch.may_grow,
                     begun: fetch.begun,
                     now: fetch.now,
                 };
-                match open_slice(pipeline, &slice, batch, &context, open, out) {
-                    Opens::Done(opened) => (base_offset, opened),
-                    Opens::Spent => return Ok(Some(Batched::Stopped(Fetched::Partly))),
-                    Opens::Room(room) => return Ok(Some(Batched::Stopped(Fetched::Room(room)))),
-                    Opens::Full => return Ok(Some(Batched::Stopped(Fetched::Full))),
+                match open.open_batch(pipeline, &slice, batch, &context, out) {
+                    Progress::Done(opened) => DoneBatch {
+                        base_offset,
+                        bytes: slice.span.len(),
+                        records: record_count(&slice),
+                        opened,
+                    },
+                    Progress::Paused(pause) => return Ok(Worked::Paused(pause)),
                 }
             }
-            Some(Err(error)) => (-1, Opened::Refused(error.into())),
-            None => return Err(CloseReason::Internal),
-        };
-        let batch_end = open.at.saturating_add(bytes);
-        let note_skipped = |fetched: &mut Self, pipeline: &mut Pipeline, count, refusal: &FetchRefusal| {
-            pipeline.metrics.topic(topic.metrics).records_skipped += count;
-            let noted = Noted {
-                topic: &topic,
-                partition: index,
-                offset: base_offset,
-                refusal,
-                // They count as skipped.
+            Some(Err(error)) => DoneBatch {
+                base_offset: -1,
+                bytes: rest.len(),
                 records: 0,
-                bytes: 0,
-            };
-            fetched.note(pipeline, fetch, &noted);
+                opened: Opened::Refused(error.into()),
+            },
+            None => {
+                // FETCH-OPEN-5. Brokers send a part alone only to versions of Fetch below 3.
+                if !rest.is_empty() && !open.ended && self.delivers_nothing_of(open, out) {
+                    self.emptied = true;
+                }
+                return Ok(Worked::End);
+            }
         };
-        match opened {
-            Opened::Unchanged if open.ended => open.at = batch_end,
+        self.settle(pipeline, fetch, position, open, done, out)?;
+        Ok(Worked::On)
+    }
+
+    /// Whether the client gets nothing of a partition, as far as it is done.
+    fn delivers_nothing_of(&self, open: &PartitionWork, out: &[u8]) -> bool {
+        !self.rewriting.has_records(out) && open.gap.is_none()
+    }
+
+    /// Counts a batch that is done, and says how its partition goes on.
+    fn settle(
+        &mut self,
+        pipeline: &mut Pipeline,
+        fetch: &FetchFrame<'_>,
+        position: usize,
+        open: &mut PartitionWork,
+        done: DoneBatch,
+        out: &mut [u8],
+    ) -> Result<(), CloseReason> {
+        let topic = Rc::clone(&open.topic);
+        let metrics = pipeline.metrics.topic(topic.metrics);
+        let batch_end = open.at.saturating_add(done.bytes);
+        let unreadable = match done.opened {
+            Opened::Unchanged if open.ended => None,
             Opened::Unchanged => {
                 self.delivers = true;
-                pipeline.metrics.topic(topic.metrics).passed(0, bytes as u64);
+                metrics.passed(0, done.bytes as u64);
                 open.copying = Some(batch_end);
+                return Ok(());
             }
             Opened::Written {
-                records: opened,
-                bytes: bytes_written,
+                records,
+                bytes,
                 unreadable,
             } => {
                 self.delivers = true;
-                let metrics = pipeline.metrics.topic(topic.metrics);
-                metrics.opened(opened, bytes_written as u64);
-                if let Some((count, refusal)) = unreadable {
-                    note_skipped(self, pipeline, count, &refusal);
-                }
-                open.at = batch_end;
+                metrics.opened(records, bytes as u64);
+                unreadable
             }
             Opened::Skipped { header, unreadable } => {
-                let (count, refusal) = unreadable;
-                note_skipped(self, pipeline, count, &refusal);
-                if open.is_empty(out) {
+                if !self.rewriting.has_records(out) {
                     let gap = open.gap.map_or(Gap::of(&header), |gap| gap.up_to(&header));
                     open.gap = Some(gap);
                 }
-                open.at = batch_end;
+                Some(unreadable)
             }
             Opened::Waiting => {
                 self.waits = true;
-                if !open.ended && open.delivers_nothing(out) {
+                if !open.ended && self.delivers_nothing_of(open, out) {
                     self.emptied = true;
                 }
                 open.ended = true;
-                open.at = batch_end;
+                None
             }
             Opened::Refused(refusal) => {
                 if !open.ended {
-                    let noted = Noted {
-                        topic: &topic,
-                        partition: index,
-                        offset: base_offset,
-                        refusal: &refusal,
-                        records,
-                        bytes,
-                    };
-                    self.note(pipeline, fetch, &noted);
-                    if open.delivers_nothing(out) {
+                    let noted = open.noted(done.base_offset, &refusal, done.records, done.bytes);
+                    self.note(pipeline, fetch, position, &noted);
+                    if self.delivers_nothing_of(open, out) {
                         self.emptied = true;
-                        let code = refusal.error_code().to_be_bytes();
-                        let code_end = open.error_code_at.saturating_add(code.len());
-                        if let Some(field) = out.get_mut(open.error_code_at..code_end) {
-                            field.copy_from_slice(&code);
-                        }
+                        let told = self.rewriting.set_error_code(out, refusal.error_code());
+                        told.map_err(|_| CloseReason::Internal)?;
                     }
                 }
                 // What lies behind will be asked for again; its keys are not worth asking for now.
                 open.ended = true;
-                open.at = end;
+                open.at = open.bytes;
+                return Ok(());
             }
+        };
+        open.at = batch_end;
+        if let Some((count, refusal)) = unreadable {
+            metrics.records_skipped += count;
+            // They count as skipped.
+            let noted = open.noted(done.base_offset, &refusal, 0, 0);
+            self.note(pipeline, fetch, position, &noted);
         }
-        Ok(None)
+        Ok(())
     }
 }
 
-/// What came of a call that worked on a batch.
-enum Batched {
-    Stopped(Fetched),
-    /// There is no batch any more.
-    End,
+impl PartitionWork {
+    /// Begins with a partition that has records.
+    pub(super) fn begin(topic: Rc<Topic>, partition: &PartitionPlace, bytes: usize) -> Self {
+        Self {
+            topic,
+            index: partition.index,
+            high_watermark: partition.high_watermark,
+            bytes,
+            at: 0,
+            ended: false,
+            draft: None,
+            copying: None,
+            gap: None,
+        }
+    }
+
+    /// Goes on to copy the batch at `at` as it is, behind which `records` end.
+    fn copy_on(
+        &mut self,
+        pipeline: &mut Pipeline,
+        records: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Worked, CloseReason> {
+        let rest = records.get(self.at..).ok_or(CloseReason::Internal)?;
+        let piece = rest.get(..STEP_MAX).unwrap_or(rest);
+        if !has_room(out, piece.len()) {
+            return Ok(Worked::Paused(Pause::Room(piece.len())));
+        }
+        out.extend_from_slice(piece);
+        pipeline.work.charge_copied(piece.len());
+        self.at = self.at.saturating_add(piece.len());
+        if self.at == records.len() {
+            self.copying = None;
+        }
+        Ok(Worked::On)
+    }
+
+    /// Goes on to open one batch, if it is of a kind that is opened.
+    fn open_batch(
+        &mut self,
+        pipeline: &mut Pipeline,
+        slice: &BatchSlice,
+        batch: &mut [u8],
+        context: &Context<'_>,
+        out: &mut Vec<u8>,
+    ) -> Progress<Opened> {
+        let header = match &slice.kind {
+            // Such a set carries no seal, so that whoever may write to the log could put plaintext into it.
+            BatchKind::Old { .. } if context.rule.accept.contains(Forms::PLAINTEXT) => {
+                return Progress::Done(Opened::Unchanged);
+            }
+            BatchKind::Old { .. } => {
+                return Progress::Done(Opened::Refused(FetchRefusal::Form(Form::Plaintext)));
+            }
+            BatchKind::V2(header) if recordless::claims_no_record(header) => {
+                return Progress::Done(match recordless::check(batch, header) {
+                    Ok(()) => Opened::Unchanged,
+                    Err(error) => Opened::Refused(error.into()),
+                });
+            }
+            BatchKind::V2(header) => header,
+        };
+        let draft = self.draft.take();
+        let mut draft = draft.unwrap_or_else(|| OpenDraft::begin(header, self.ended));
+        let Pipeline {
+            keys, work, fetch, ..
+        } = pipeline;
+        let mut means = Means {
+            keys,
+            work,
+            pool: &mut fetch.opening,
+        };
+        let opens = draft.advance(batch, context, &mut means, out);
+        if !matches!(opens, Progress::Done(_)) {
+            self.draft = Some(draft);
+        }
+        opens
+    }
+
+    /// A refusal of it, or of one of its batches.
+    fn noted<'a>(&'a self, offset: i64, refusal: &'a FetchRefusal, records: u64, bytes: usize) -> Noted<'a> {
+        Noted {
+            topic: &self.topic,
+            partition: self.index,
+            offset,
+            refusal,
+            records,
+            bytes,
+        }
+    }
 }
 
-/// Goes on to open one batch, if it is of a kind that is opened.
-fn open_slice(
-    pipeline: &mut Pipeline,
-    slice: &BatchSlice,
-    batch: &mut [u8],
-    context: &Context<'_>,
-    open: &mut OpenPartition,
-    out: &mut Vec<u8>,
-) -> Opens {
-    let header = match &slice.kind {
-        // Such a set carries no seal, so that whoever may write to the log could put plaintext into it.
-        BatchKind::Old { .. } if context.rule.accept.contains(Forms::PLAINTEXT) => {
-            return Opens::Done(Opened::Unchanged);
-        }
-        BatchKind::Old { .. } => {
-            return Opens::Done(Opened::Refused(FetchRefusal::Form(Form::Plaintext)));
-        }
-        BatchKind::V2(header) if recordless::claims_no_record(header) => {
-            return Opens::Done(match recordless::check(batch, header) {
-                Ok(()) => Opened::Unchanged,
-                Err(error) => Opened::Refused(error.into()),
-            });
-        }
-        BatchKind::V2(header) => header,
-    };
-    let draft = open.draft.take();
-    let mut draft = draft.unwrap_or_else(|| OpenDraft::begin(header, open.ended));
-    let Pipeline {
-        keys, work, fetch, ..
-    } = pipeline;
-    let mut means = Means {
-        keys,
-        work,
-        pool: &mut fetch.opening,
-    };
-    let opens = draft.advance(batch, context, &mut means, out);
-    if !matches!(opens, Opens::Done(_)) {
-        open.draft = Some(draft);
+fn seal_rule(topic: &Topic) -> Option<&SealRule> {
+    match topic.rule.as_ref().map(|rule| &rule.action) {
+        Some(Action::Seal(rule)) => Some(rule),
+        _ => None,
     }
-    opens
 }
 
 /// Records of a batch, as its header says.

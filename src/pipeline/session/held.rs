@@ -126,14 +126,6 @@ impl<W: FrameWork> Held<W> {
         (&mut self.work, self.draft.target(out))
     }
 
-    /// The same frame with other work on it.
-    pub(super) fn map(self, work: impl FnOnce(W) -> W) -> Self {
-        Self {
-            work: work(self.work),
-            ..self
-        }
-    }
-
     /// All is written, and goes out.
     pub(super) fn deliver(&mut self, out: &mut Vec<u8>) {
         self.draft.deliver(out);

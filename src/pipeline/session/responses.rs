@@ -11,7 +11,7 @@ use super::run::{self, Next, frame_length, malformed};
 use super::{Session, Step, Wait};
 use crate::metrics::{CloseReason, TimeKind};
 use crate::pipeline::Pipeline;
-use crate::pipeline::fetch::{FetchFrame, FetchWork, Fetched};
+use crate::pipeline::fetch::{Delivery, FetchFrame, FetchWork};
 use crate::pipeline::work::{Pause, Progress};
 use crate::protocol::api_key::{API_VERSIONS, FETCH, FIND_COORDINATOR, PRODUCE, SASL_AUTHENTICATE};
 use crate::protocol::frame::{LENGTH_PREFIX_BYTES, response_correlation_id, response_header_end};
@@ -215,18 +215,17 @@ impl Session {
             return Ok(Step::Blocked(Wait::Until(until)));
         }
         let mut fetch = FetchFrame {
-            cluster: self.listener.cluster,
+            listener: &self.listener,
             client: &self.client,
             told_gaps: &self.told_gaps,
             frame,
-            version,
             connection: self.connection,
             may_grow: pipeline.may_grow(self.connection),
             begun: held.since(),
             now,
         };
         let advanced = held.advance(pipeline, fetch.may_grow, out, |work, pipeline, target| {
-            work.advance(pipeline, &mut fetch, target).map(progress)
+            work.advance(pipeline, &mut fetch, target)
         });
         if !matches!(advanced, Ok(Progress::Paused(Pause::Spent))) {
             pipeline.grown(self.connection);
@@ -237,10 +236,9 @@ impl Session {
                 self.fetch = Some(held);
                 Ok(step)
             }
-            Ok(Progress::Done(Fetched::Nothing { waits })) if !held.is_overdue(now) => {
+            Ok(Progress::Done(Delivery::Nothing { waits })) if !held.is_overdue(now) => {
                 let (work, target) = held.parts(out);
                 work.retract(target);
-                *held = held.map(FetchWork::again);
                 held.park(&mut pipeline.metrics.gauges.fetch_parked, waits);
                 let hold = self.pace.hold(pipeline.limits.fetch_hold, held.whole());
                 let until = held.hold_until(now + hold);
@@ -262,16 +260,16 @@ impl Session {
         pipeline: &mut Pipeline,
         now: Instant,
         mut held: Held<FetchWork>,
-        fetched: &Fetched,
+        fetched: &Delivery,
         out: &mut Vec<u8>,
     ) -> Step {
         let whole = held.whole();
-        if let Fetched::Nothing { .. } = fetched {
+        if let Delivery::Nothing { .. } = fetched {
             self.pace.nothing(now, whole);
         } else if held.work.delivers() {
             self.pace.delivered();
         }
-        let step = if *fetched == Fetched::Verbatim {
+        let step = if *fetched == Delivery::Verbatim {
             Step::Forward(whole)
         } else {
             held.deliver(out);
@@ -282,16 +280,6 @@ impl Session {
         held.end(pipeline);
         self.answered(pipeline, 0);
         step
-    }
-}
-
-/// How far the work on a Fetch response is.
-fn progress(fetched: Fetched) -> Progress<Fetched> {
-    match fetched {
-        Fetched::Partly => Progress::Paused(Pause::Spent),
-        Fetched::Room(bytes) => Progress::Paused(Pause::Room(bytes)),
-        Fetched::Full => Progress::Paused(Pause::Full),
-        done => Progress::Done(done),
     }
 }
 

@@ -77,7 +77,7 @@ impl Rewriting {
             return Err(ProtocolError::LayoutMismatch);
         }
         Ok(Self {
-            emission: Emission::begin(out)?,
+            emission: Emission::begin(out),
             next: Next::TopicsCount,
             target: layout.topics_count.end,
             topics_count: None,
@@ -180,7 +180,7 @@ impl Rewriting {
                     self.next = Next::Topic;
                 }
                 Next::FrameEnd => {
-                    self.emission.fill_length(out)?;
+                    self.emission.fill_length(out, 0)?;
                     return Ok(Writing::End);
                 }
             }

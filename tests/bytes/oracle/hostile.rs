@@ -3,7 +3,7 @@
 use kafka_protocol::messages::ApiKey;
 use proptest::prelude::*;
 use sealwire::protocol::addresses::{self, Rewrite};
-use sealwire::protocol::fetch_response::{FetchResponse, RecordsRewrite};
+use sealwire::protocol::fetch_response::FetchResponse;
 use sealwire::protocol::frame::{RequestHead, request_header_end, response_header_end};
 use sealwire::protocol::produce_request::{PartitionRewrite, ProduceRequest};
 use sealwire::protocol::produce_response::{self, Refusal};
@@ -13,6 +13,7 @@ use super::allocations::tally;
 use super::draw::Draw;
 use super::messages;
 use super::wire::{request, response, unprefixed};
+use crate::fuzz_corpus::targets::whole::{Becomes, rewrite_records};
 
 /// Memory that a walk may hold for each byte of the frame. The worst are Produce partitions: 6 bytes on the wire, 64 in a layout whose vector doubles.
 const BYTES_PER_BYTE_MAX: usize = 40;
@@ -74,13 +75,16 @@ impl Sample {
             api_key::FETCH => {
                 let layout = &mut layouts.fetch;
                 layout.parse(frame, version)?;
-                layout.rewrite(frame, out, &mut |_, _| RecordsRewrite::Keep)?;
-                assert_eq!(unprefixed(out), frame);
+                let found = layout.partitions();
+                let unserved = &mut |_| Rewrite::Unserved;
+                rewrite_records(found, frame, out, &mut |_| Becomes::Kept, unserved)?;
+                unprefixed(out);
                 out.clear();
-                layout.rewrite(frame, out, &mut |position, out| {
-                    out.extend_from_slice(layout.records(frame, position));
-                    [RecordsRewrite::Blank { error_code: 2 }, RecordsRewrite::Written][position % 2]
-                })?;
+                let each = &mut |position| {
+                    let records = found.records(frame, position);
+                    [Becomes::Blank(Some(2)), Becomes::Records(records)][position % 2]
+                };
+                rewrite_records(found, frame, out, each, unserved)?;
                 unprefixed(out);
                 out.clear();
             }
@@ -393,9 +397,12 @@ fn a_warm_layout_allocates_nothing() {
                     .unwrap();
             } else {
                 fetch.parse(frame, *version).unwrap();
-                fetch
-                    .rewrite(frame, out, &mut |_, _| RecordsRewrite::Keep)
-                    .unwrap();
+                let unserved = &mut |_| Rewrite::Unserved;
+                let each = &mut |position| match position % 2 {
+                    0 => Becomes::Kept,
+                    _ => Becomes::Records(b"opened"),
+                };
+                rewrite_records(fetch.partitions(), frame, out, each, unserved).unwrap();
             }
         });
         assert_eq!(tally.calls, 0, "API {} version {version}", sample.api_key);

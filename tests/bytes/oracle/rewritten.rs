@@ -11,7 +11,7 @@ use kafka_protocol::protocol::{Decodable, HeaderVersion, StrBytes};
 use proptest::prelude::*;
 use sealwire::protocol::addresses::{self, Rewrite};
 use sealwire::protocol::fetch_request::limit_response;
-use sealwire::protocol::fetch_response::{FetchResponse, RecordsRewrite};
+use sealwire::protocol::fetch_response::FetchResponse;
 use sealwire::protocol::policy::api_policy;
 use sealwire::protocol::produce_request::{PartitionRewrite, ProduceRequest, Rewriting, Writing};
 use sealwire::protocol::produce_response::{self, Refusal};
@@ -20,6 +20,7 @@ use sealwire::protocol::{ProtocolError, api_key, api_versions};
 use super::draw::Draw;
 use super::messages;
 use super::wire::{decode_request, decode_response, request, response, unprefixed};
+use crate::fuzz_corpus::targets::whole::{Becomes, rewrite_records};
 
 const PROXY: &str = "proxy.example.com";
 
@@ -334,14 +335,17 @@ proptest! {
             let body = messages::fetch_response(draw, version);
             let frame = response(draw, version, &body);
             layout.parse(&frame, version).unwrap();
-            let actions: Vec<_> = (0..layout.partitions.len()).map(|_| (draw.below(3), draw.records())).collect();
+            let found = layout.partitions();
+            let actions: Vec<_> = (0..found.len()).map(|_| (draw.below(4), draw.records())).collect();
 
             let mut out = Vec::new();
-            layout.rewrite_with_addresses(&frame, &mut out, &mut |position, out| {
-                let (action, records) = &actions[position];
-                out.extend_from_slice(records.as_deref().unwrap_or_default());
-                [RecordsRewrite::Keep, RecordsRewrite::Written, RecordsRewrite::Blank { error_code: 29 }][*action]
-            }, &mut map).unwrap();
+            let each = &mut |position: usize| match &actions[position] {
+                (0, _) => Becomes::Kept,
+                (1, records) => Becomes::Records(records.as_deref().unwrap_or_default()),
+                (2, _) => Becomes::Blank(Some(29)),
+                _ => Becomes::Blank(None),
+            };
+            rewrite_records(found, &frame, &mut out, each, &mut map).unwrap();
 
             let (header, mut expected) = decode_response::<FetchModel>(&frame, version);
             let partitions = expected.responses.iter_mut().flat_map(|topic| &mut topic.partitions);
@@ -352,6 +356,7 @@ proptest! {
                         partition.records = Some(Default::default());
                         partition.error_code = 29;
                     }
+                    3 => partition.records = Some(Default::default()),
                     _ => {}
                 }
             }

@@ -3,7 +3,8 @@
 use kafka_protocol::messages::ApiKey;
 use proptest::prelude::*;
 use sealwire::protocol::addresses::{self, Rewrite};
-use sealwire::protocol::fetch_response::{FetchResponse, RecordsRewrite};
+use sealwire::protocol::fetch_response::FetchResponse;
+use sealwire::protocol::partitions::{RecordsRewriting, RecordsStep};
 use sealwire::protocol::produce_request::{PartitionRewrite, ProduceRequest};
 use sealwire::protocol::writer::put_uvarint;
 use sealwire::protocol::{api_key, produce_response};
@@ -11,6 +12,7 @@ use sealwire::protocol::{api_key, produce_response};
 use super::draw::Draw;
 use super::messages;
 use super::wire::{request, response, unprefixed};
+use crate::fuzz_corpus::targets::whole::{Becomes, rewrite_records};
 
 /// The addresses of a frame, for a map that gives each broker the address that it has.
 fn known_addresses(api_key: i16, version: i16, frame: &[u8]) -> Vec<(i32, String, u16)> {
@@ -93,47 +95,47 @@ proptest! {
         let mut layout = FetchResponse::default();
         for version in 4..=18 {
             let draw = &mut Draw::new(seed);
-            let body = messages::fetch_response(draw, version);
+            let mut body = messages::fetch_response(draw, version);
             let frame = response(draw, version, &body);
             layout.parse(&frame, version).unwrap();
-            prop_assert_eq!(layout.throttle_time_ms, body.throttle_time_ms);
-            prop_assert_eq!(layout.error_code, body.error_code);
-            prop_assert_eq!(layout.session_id, body.session_id);
+            let found = layout.partitions();
             let partitions = body.responses.iter().flat_map(|topic| {
                 topic.partitions.iter().map(move |partition| (topic, partition))
             });
-            prop_assert_eq!(layout.partitions.len(), partitions.clone().count());
+            prop_assert_eq!(found.len(), partitions.clone().count());
             for (position, (topic, partition)) in partitions.enumerate() {
-                let found = &layout.partitions[position];
-                prop_assert_eq!(found.index, partition.partition_index);
-                prop_assert_eq!(found.error_code, partition.error_code);
-                prop_assert_eq!(found.high_watermark, partition.high_watermark);
-                prop_assert_eq!(found.last_stable_offset, partition.last_stable_offset);
-                prop_assert_eq!(found.log_start_offset, partition.log_start_offset);
-                prop_assert_eq!(found.preferred_read_replica, partition.preferred_read_replica.0);
-                prop_assert_eq!(found.records.is_none(), partition.records.is_none());
-                prop_assert_eq!(layout.records(&frame, position), partition.records.as_deref().unwrap_or_default());
+                let place = found.get(position).unwrap();
+                prop_assert_eq!(place.index, partition.partition_index);
+                prop_assert_eq!(place.error_code, partition.error_code);
+                prop_assert_eq!(place.high_watermark, partition.high_watermark);
+                prop_assert_eq!(found.records(&frame, position), partition.records.as_deref().unwrap_or_default());
                 let name = (version <= 12).then(|| topic.topic.as_str());
-                prop_assert_eq!(layout.topic_name(&frame, position), name);
+                prop_assert_eq!(found.topic_name(&frame, position), name);
             }
 
+            let mut rewriting = RecordsRewriting::default();
             let mut out = Vec::new();
-            layout.rewrite(&frame, &mut out, &mut |_, out| {
-                out.extend_from_slice(b"taken back");
-                RecordsRewrite::Keep
-            }).unwrap();
-            prop_assert_eq!(unprefixed(&out), &frame[..], "kept, version {}", version);
-
-            let mut out = Vec::new();
-            layout.rewrite(&frame, &mut out, &mut |position, out| {
-                match layout.partitions[position].records {
-                    None => RecordsRewrite::Keep,
-                    Some(_) => {
-                        out.extend_from_slice(layout.records(&frame, position));
-                        RecordsRewrite::Written
-                    }
+            let changed = loop {
+                match rewriting.advance(found, &frame, &mut out, usize::MAX, &mut |_| Rewrite::Unserved).unwrap() {
+                    RecordsStep::End { changed } => break changed,
+                    RecordsStep::Partition(_) => rewriting.keep(found).unwrap(),
+                    RecordsStep::Copied => {}
+                    RecordsStep::Records(_) => unreachable!("no records were replaced"),
                 }
-            }).unwrap();
+            };
+            prop_assert_eq!(changed, !body.node_endpoints.is_empty(), "RECORDS-2, version {}", version);
+            prop_assert_eq!(out.is_empty(), !changed);
+
+            body.node_endpoints.clear();
+            let frame = response(&mut Draw::new(seed), version, &body);
+            layout.parse(&frame, version).unwrap();
+            let found = layout.partitions();
+            let mut out = Vec::new();
+            let as_it_was = &mut |position| match found.records(&frame, position) {
+                b"" => Becomes::Kept,
+                records => Becomes::Records(records),
+            };
+            rewrite_records(found, &frame, &mut out, as_it_was, &mut |_| Rewrite::Unserved).unwrap();
             prop_assert_eq!(unprefixed(&out), &frame[..], "written as it was, version {}", version);
         }
     }

@@ -1,0 +1,54 @@
+//! Frames written anew to their end, by the step-by-step interfaces that the pipeline drives; small steps, so that they end everywhere.
+
+use sealwire::protocol::ProtocolError;
+use sealwire::protocol::addresses::Rewrite;
+use sealwire::protocol::partitions::{RecordsRewriting, RecordsStep, ResponsePartitions};
+
+/// What becomes of a partition of a response.
+#[derive(Clone, Copy)]
+pub(crate) enum Becomes<'a> {
+    Kept,
+    Blank(Option<i16>),
+    Records(&'a [u8]),
+}
+
+/// Writes a response with what `each` says of its partitions. One in which nothing is changed goes on as it is.
+pub(crate) fn rewrite_records<'r, 'm>(
+    layout: &ResponsePartitions,
+    frame: &[u8],
+    out: &mut Vec<u8>,
+    each: &mut dyn FnMut(usize) -> Becomes<'r>,
+    addresses: &mut dyn FnMut(i32) -> Rewrite<'m>,
+) -> Result<(), ProtocolError> {
+    let mut rewriting = RecordsRewriting::default();
+    let mut records = &b""[..];
+    loop {
+        match rewriting.advance(layout, frame, out, STEP_BYTES, addresses)? {
+            RecordsStep::Copied => {}
+            RecordsStep::Partition(position) => match each(position) {
+                Becomes::Kept => rewriting.keep(layout)?,
+                Becomes::Blank(code) => rewriting.blank(layout, code)?,
+                Becomes::Records(new) => {
+                    records = new;
+                    rewriting.replace(layout)?;
+                }
+            },
+            RecordsStep::Records(_) if records.is_empty() => rewriting.end_records(layout, out)?,
+            RecordsStep::Records(_) => {
+                let (piece, rest) = records.split_at(records.len().min(STEP_BYTES));
+                rewriting.widen(out)?;
+                out.extend_from_slice(piece);
+                records = rest;
+            }
+            RecordsStep::End { changed: true } => return Ok(()),
+            RecordsStep::End { changed: false } => {
+                out.extend(u32::try_from(frame.len()).unwrap().to_be_bytes());
+                out.extend_from_slice(frame);
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// None of what is looked at has this length.
+const STEP_BYTES: usize = 37;
