@@ -51,6 +51,7 @@ use crate::channel::{Receiver, Sender};
 use crate::clocks::Clocks;
 use crate::connection::{Relay, Turn};
 use crate::identity::Client;
+use crate::ids::{ById, ListenerId};
 use crate::keys::{KeyReply, KeyRequest};
 use crate::messages::{Accepted, ControlRequest, ExecutorMessage, Notice, NoticeKind, Seats};
 use crate::metrics::CloseReason;
@@ -69,7 +70,7 @@ pub(crate) struct ExecutorSetup {
     pub(crate) key_service: Sender<KeyRequest>,
     pub(crate) control: Sender<ControlRequest>,
     /// Listeners of all clusters.
-    pub(crate) listeners: Vec<Listener>,
+    pub(crate) listeners: ById<ListenerId, Listener>,
     /// Counts that are shared with the acceptor.
     pub(crate) seats: Arc<Seats>,
     /// Shared by all executors.
@@ -96,7 +97,11 @@ pub(crate) fn spawn(
                 messages: setup.messages,
                 accepted: setup.accepted,
                 key_replies: setup.key_replies,
-                listeners: setup.listeners.into_iter().map(Rc::new).collect(),
+                listeners: setup
+                    .listeners
+                    .iter()
+                    .map(|(id, listener)| (id, Rc::new(listener.clone())))
+                    .collect(),
                 seats: setup.seats,
                 tasks: HashMap::new(),
                 finished: Rc::default(),
@@ -115,7 +120,7 @@ struct Executor {
     messages: Receiver<ExecutorMessage>,
     accepted: Receiver<Accepted>,
     key_replies: Receiver<KeyReply>,
-    listeners: Vec<Rc<Listener>>,
+    listeners: ById<ListenerId, Rc<Listener>>,
     seats: Arc<Seats>,
     tasks: HashMap<u64, Task<()>>,
     /// Connections whose task has ended.
@@ -284,8 +289,7 @@ impl Executor {
 struct Arrival {
     /// Its number.
     id: u64,
-    /// Position of the listener among those of all clusters.
-    listener: usize,
+    listener: ListenerId,
     /// The node whose port it was.
     node: Option<i32>,
     peer: SocketAddr,

@@ -43,7 +43,7 @@
 //!   compares what is written with what is there, by way of [`kafka_client`].
 //! - [`pipeline`] decides about frames, purely: no socket, no clock, no thread. `connection` and `executor` give it sockets and
 //!   time.
-//! - [`identity`] says who is at the other end of a connection.
+//! - [`identity`] says who is at the other end of a connection, [`ids`] stand for the names of clusters, listeners and KMSs.
 //! - [`protocol`] and [`record_batch`] read and write Kafka's bytes, [`rules`] say what happens to a topic, [`envelope`] seals and
 //!   opens one record.
 //! - [`keys`] bring keys from [`kms`] to executors; [`crypto`] is the only place that touches their bytes.
@@ -89,6 +89,7 @@ cfg_if::cfg_if! {
         pub mod envelope;
         pub mod foreign;
         pub mod identity;
+        pub mod ids;
         pub mod kafka_client;
         pub mod keys;
         pub mod kms;
@@ -112,6 +113,7 @@ cfg_if::cfg_if! {
         mod envelope;
         mod foreign;
         mod identity;
+        mod ids;
         mod kafka_client;
         mod keys;
         mod kms;

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::config::HostPort;
 use crate::identity::Client;
+use crate::ids::{ClusterId, ListenerId};
 use crate::metrics::{CloseReason, Snapshot};
 use crate::pipeline::AuditEvent;
 
@@ -18,7 +19,7 @@ pub(crate) enum ControlRequest {
     /// Responses told these addresses: every executor is to know them. One at a time from each executor for each cluster,
     /// which is answered by [`ExecutorMessage::Spread`].
     Learn {
-        cluster: usize,
+        cluster: ClusterId,
         learned: Vec<LearnedAddress>,
     },
     /// The addresses of this host are wanted.
@@ -41,8 +42,7 @@ pub struct LearnedAddress {
 /// What one listener hides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HiddenBrokers {
-    /// Position of the cluster in the configuration.
-    pub cluster: usize,
+    pub cluster: ClusterId,
     pub listener: Arc<str>,
     /// Ascending by node id; at most a thousand.
     pub hidden: Vec<LearnedAddress>,
@@ -64,7 +64,7 @@ pub(crate) struct Notice {
 pub(crate) enum NoticeKind {
     /// No broker could be connected to for a client; this address was tried.
     NoBroker {
-        cluster: usize,
+        cluster: ClusterId,
         /// The node for whose port it was; `None` for the bootstrap port.
         node: Option<i32>,
         address: HostPort,
@@ -72,8 +72,7 @@ pub(crate) enum NoticeKind {
     },
     /// A connection was closed for what its client, or its broker, sent, or for a limit.
     Closed {
-        /// Position of the listener among those of all clusters.
-        listener: usize,
+        listener: ListenerId,
         reason: CloseReason,
         /// Of what its first bytes look like, if of anything but Kafka.
         looks_like: Option<&'static str>,
@@ -116,11 +115,11 @@ impl From<std::io::Error> for ConnectError {
 pub(crate) enum ExecutorMessage {
     /// These addresses are where brokers are now.
     Learned {
-        cluster: usize,
+        cluster: ClusterId,
         learned: Arc<[LearnedAddress]>,
     },
     /// Every executor has what [`Self::Learned`] said of this cluster so far: clients may be told.
-    Spread { cluster: usize },
+    Spread { cluster: ClusterId },
     /// Answer to [`ControlRequest::Resolve`]; empty when there is none.
     Resolved {
         host: HostPort,
@@ -148,8 +147,7 @@ pub(crate) struct Accepted {
     pub(crate) stream: TcpStream,
     /// Where it connected from.
     pub(crate) peer: SocketAddr,
-    /// Position of the listener among those of all clusters.
-    pub(crate) listener: usize,
+    pub(crate) listener: ListenerId,
     /// The node whose port it was; `None` for the bootstrap port.
     pub(crate) node: Option<i32>,
 }

@@ -43,6 +43,7 @@ use std::time::Instant;
 use crate::clocks::{ClockWatch, Clocks};
 use crate::config::Limits;
 use crate::identity::Client;
+use crate::ids::{ById, ClusterId};
 use crate::keys::{Applied, ExecutorKeys, KeyOptions, KeyReply};
 use crate::metrics::{CloseReason, ExecutorMetrics, RefusalReason};
 use crate::protocol::hops::Identity;
@@ -64,8 +65,8 @@ pub struct Pipeline {
     pub metrics: ExecutorMetrics,
     /// Bounds and waits.
     pub limits: Limits,
-    /// The clusters, in the order of the configuration.
-    pub clusters: Vec<Cluster>,
+    /// The clusters.
+    pub clusters: ById<ClusterId, Cluster>,
     /// What is to be told to the audit log; the executor takes it away.
     pub audit: Vec<AuditEvent>,
     /// What ApiVersions requests say of this program when they go on, so that it knows itself again.
@@ -151,7 +152,7 @@ impl AuditEvent {
 
 /// What is refused: its place, and why.
 struct Refused<'a> {
-    cluster: usize,
+    cluster: ClusterId,
     client: &'a Client,
     topic: &'a Topic,
     partition: i32,
@@ -168,7 +169,12 @@ pub const ILLEGAL_NAME: &str = "illegal_name";
 impl Pipeline {
     /// The pipeline of executor number `executor`; clusters in the order of the configuration.
     #[must_use]
-    pub fn new(executor: usize, limits: Limits, options: &KeyOptions, clusters: Vec<Cluster>) -> Self {
+    pub fn new(
+        executor: usize,
+        limits: Limits,
+        options: &KeyOptions,
+        clusters: ById<ClusterId, Cluster>,
+    ) -> Self {
         Self {
             keys: ExecutorKeys::new(executor, options),
             metrics: ExecutorMetrics::new(executor, limits.topics_max),
@@ -207,12 +213,12 @@ impl Pipeline {
 
     /// What is known of the addresses of a cluster's brokers.
     #[must_use]
-    pub fn addresses(&self, cluster: usize) -> Option<&AddressBook> {
+    pub fn addresses(&self, cluster: ClusterId) -> Option<&AddressBook> {
         self.clusters.get(cluster).map(|cluster| &cluster.addresses)
     }
 
     /// The same, to be changed.
-    pub fn addresses_mut(&mut self, cluster: usize) -> Option<&mut AddressBook> {
+    pub fn addresses_mut(&mut self, cluster: ClusterId) -> Option<&mut AddressBook> {
         self.clusters
             .get_mut(cluster)
             .map(|cluster| &mut cluster.addresses)
@@ -220,7 +226,7 @@ impl Pipeline {
 
     /// Which listeners have come to hide other brokers than before, since the last call.
     pub fn take_hidden_news(&mut self) -> Vec<HiddenBrokers> {
-        let clusters = self.clusters.iter_mut();
+        let clusters = self.clusters.values_mut();
         clusters.flat_map(|cluster| cluster.hidden.take_news()).collect()
     }
 
@@ -231,7 +237,7 @@ impl Pipeline {
             // Sub-keys were derived from the keys that were just dropped.
             Applied::Dropped => self.fetch.opening.forget(),
             Applied::Named { kms, names } => {
-                for cluster in &mut self.clusters {
+                for cluster in self.clusters.values_mut() {
                     cluster.rules.name_keks(KmsIndex(kms), names);
                 }
             }
@@ -252,7 +258,7 @@ impl Pipeline {
     }
 
     /// The topic of this name with its rule.
-    fn topic(&mut self, cluster: usize, name: &str) -> Result<Rc<Topic>, CloseReason> {
+    fn topic(&mut self, cluster: ClusterId, name: &str) -> Result<Rc<Topic>, CloseReason> {
         let cluster = self.clusters.get_mut(cluster).ok_or(CloseReason::Internal)?;
         Ok(cluster.rules.topic(name, &mut self.metrics, &mut self.work))
     }

@@ -34,7 +34,7 @@ use tokio::sync::oneshot;
 
 use self::acceptor::Acceptor;
 use self::control::{Control, ControlLinks};
-use self::state_file::StateFile;
+use self::state_file::ClusterAddresses;
 use self::threads::{Threads, executor_cpus};
 use crate::admin::ProcessFacts;
 use crate::channel::channel;
@@ -42,11 +42,12 @@ use crate::config::{Config, ForgeableKek, OwnPorts};
 use crate::crypto::memory;
 use crate::executor::way_back::CameBack;
 use crate::executor::{ExecutorListener, ExecutorSetup, spawn};
+use crate::ids::{ById, ListenerId};
 use crate::keys::{KeyOptions, KeyService, NamedKms};
 use crate::kms::Kms;
 use crate::kms::keystore::KeystoreError;
 use crate::messages::Seats;
-use crate::pipeline::{AddressBook, Cluster, ClusterRules, ListenerMap, Pipeline};
+use crate::pipeline::{Cluster, ClusterRules, ListenerMap, Pipeline};
 use crate::protocol::hops::Identity;
 use crate::ring;
 use crate::rules::KmsIndex;
@@ -145,8 +146,7 @@ struct Server {
     config: Config,
     kms: Vec<NamedKms>,
     acceptor: Acceptor,
-    state_files: Vec<Option<StateFile>>,
-    books: Vec<AddressBook>,
+    addresses: Vec<ClusterAddresses>,
     admin: Option<std::net::TcpListener>,
     facts: ProcessFacts,
     cpus: Vec<usize>,
@@ -185,19 +185,7 @@ impl Server {
         if let Some(forgeable) = config.forgeable_keks(wraps_publicly).into_iter().next() {
             return Err(forgeable.into());
         }
-        let mut state_files = Vec::new();
-        let mut books = Vec::new();
-        for cluster in &config.clusters {
-            let mut addresses = cluster.node_addresses.clone();
-            let (file, kept) = cluster
-                .state_file
-                .clone()
-                .map(StateFile::open)
-                .unwrap_or_default();
-            addresses.extend(kept);
-            state_files.push(file);
-            books.push(AddressBook::new(addresses));
-        }
+        let addresses = config.clusters.iter().map(ClusterAddresses::read).collect();
         let acceptor = Acceptor::bind(&config)?;
         let admin = config
             .admin
@@ -207,8 +195,7 @@ impl Server {
         Ok(Self {
             kms,
             acceptor,
-            state_files,
-            books,
+            addresses,
             admin,
             facts: ProcessFacts {
                 started: SystemTime::now(),
@@ -261,7 +248,7 @@ impl Server {
                 started: started_sender,
                 alive,
             };
-            let pipeline = pipeline_maker(executor, &self.config, &options, &self.books, identity);
+            let pipeline = pipeline_maker(executor, &self.config, &options, &self.addresses, identity);
             let handle =
                 spawn(setup, pipeline).map_err(|error| ServerError::Executor(executor, error.to_string()))?;
             executors.add(message_sender, handle);
@@ -296,16 +283,9 @@ impl Server {
             requests: control_receiver,
             executors: executors.messages().to_vec(),
             executors_ended,
-            books: self.books,
-            state_files: self.state_files,
+            addresses: self.addresses,
             kms_names: self.config.kms.iter().map(|kms| kms.name.clone()).collect(),
-            cluster_names: self
-                .config
-                .clusters
-                .iter()
-                .map(|cluster| cluster.name.clone())
-                .collect(),
-            listener_names: listener_names(&self.config),
+            ids: self.config.ids.clone(),
         };
         let control = Control::new(links, OwnPorts::of(&self.config));
         runtime.block_on(control.run(
@@ -347,34 +327,24 @@ fn key_slots(config: &Config, executors: usize) -> usize {
         .min(KEY_SLOTS_MAX)
 }
 
-/// In the order of [`executor_listeners`].
-fn listener_names(config: &Config) -> Vec<String> {
+fn executor_listeners(config: &Config) -> ById<ListenerId, ExecutorListener> {
     let listeners = config.clusters.iter().flat_map(|cluster| {
-        let names = cluster.listeners.iter().map(|listener| &listener.name);
-        names.map(|name| format!("{}/{name}", cluster.name))
+        cluster.listeners.iter().map(|listener| {
+            let executors = ExecutorListener {
+                map: Arc::new(ListenerMap::new(cluster.id, listener)),
+                bootstrap: cluster.bootstrap.clone(),
+            };
+            (listener.id, executors)
+        })
     });
     listeners.collect()
-}
-
-fn executor_listeners(config: &Config) -> Vec<ExecutorListener> {
-    config
-        .clusters
-        .iter()
-        .enumerate()
-        .flat_map(|(cluster, settings)| {
-            settings.listeners.iter().map(move |listener| ExecutorListener {
-                map: Arc::new(ListenerMap::new(cluster, listener)),
-                bootstrap: settings.bootstrap.clone(),
-            })
-        })
-        .collect()
 }
 
 fn pipeline_maker(
     executor: usize,
     config: &Config,
     options: &KeyOptions,
-    books: &[AddressBook],
+    addresses: &[ClusterAddresses],
     identity: Identity,
 ) -> impl FnOnce() -> Pipeline + Send + 'static {
     let limits = config.limits.clone();
@@ -382,19 +352,23 @@ fn pipeline_maker(
     let clusters: Vec<_> = config
         .clusters
         .iter()
-        .zip(books)
-        .map(|(cluster, book)| {
+        .zip(addresses)
+        .map(|(cluster, known)| {
             (
+                cluster.id,
                 Arc::<str>::from(cluster.name.as_str()),
                 cluster.rules.clone(),
-                book.clone(),
+                known.book.clone(),
             )
         })
         .collect();
     move || {
         let clusters = clusters
             .into_iter()
-            .map(|(name, rules, book)| Cluster::new(ClusterRules::new(name, rules, limits.topics_max), book))
+            .map(|(id, name, rules, book)| {
+                let rules = ClusterRules::new(name, rules, limits.topics_max);
+                (id, Cluster::new(rules, book))
+            })
             .collect();
         let mut pipeline = Pipeline::new(executor, limits, &options, clusters);
         pipeline.identity = identity;

@@ -48,7 +48,7 @@ fn read_cluster(
 ) -> Option<ClusterConfig> {
     let bootstrap = read_bootstrap(node);
     let topic_ids = read_topic_ids(node);
-    let listeners = read_listeners(node, ports);
+    let listeners = read_listeners(name, node, ports);
     let rules = read_rules(name, node, kms, used);
     let served: BTreeSet<i32> = listeners
         .iter()
@@ -61,6 +61,7 @@ fn read_cluster(
         .map(|place| read_state_file(&place, kms, state_files));
     topic_ids?;
     Some(ClusterConfig {
+        id: node.reader.ids.borrow_mut().clusters.id_of(name),
         name: name.to_owned(),
         bootstrap: bootstrap?,
         listeners: listeners?,

@@ -100,6 +100,7 @@ fn read_kms(name: &str, node: &Node<'_>) -> Option<KmsConfig> {
     let master_key = node.table("master_key").and_then(|table| read_master_key(&table));
     node.written("provider")?;
     Some(KmsConfig {
+        id: node.reader.ids.borrow_mut().kms.id_of(name),
         name: name.to_owned(),
         kind: KmsKind::File {
             path: path?,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::ClusterConfig;
 use super::node::{Node, Reach, Reader};
 use super::sources::{Inputs, Sources};
+use crate::ids::Ids;
 use crate::rules::RuleAction;
 
 /// `[limits]`. Sizes are in bytes. What happens at each bound is said in `docs/configuration.md`.
@@ -160,7 +161,7 @@ impl Default for Limits {
     /// What the schema presets.
     fn default() -> Self {
         let defaults = Sources::merge(Inputs::default()).ok().and_then(|sources| {
-            let reader = Reader::new(sources, Reach::Skip);
+            let reader = Reader::new(sources, Reach::Skip, Ids::default());
             read_limits(&reader.root().table("limits")?)
         });
         // INVARIANT: the schema is a constant, and a test reads every preset of it.

@@ -10,7 +10,11 @@ use super::node::{Node, whole_number};
 use super::scalars::{check_host, parse_ranges};
 use super::{ClientAuth, ListenerConfig};
 
-pub(super) fn read_listeners(cluster: &Node<'_>, ports: &mut PortBook) -> Option<Vec<ListenerConfig>> {
+pub(super) fn read_listeners(
+    cluster_name: &str,
+    cluster: &Node<'_>,
+    ports: &mut PortBook,
+) -> Option<Vec<ListenerConfig>> {
     let list = cluster.get("listeners")?;
     let nodes = cluster.tables("listeners");
     if nodes.is_empty() && matches!(&list.value, Value::Array(_, values) if values.is_empty()) {
@@ -22,12 +26,13 @@ pub(super) fn read_listeners(cluster: &Node<'_>, ports: &mut PortBook) -> Option
     let mut names = BTreeSet::new();
     let listeners: Vec<_> = nodes
         .iter()
-        .map(|node| read_listener(node, &mut names, ports))
+        .map(|node| read_listener(cluster_name, node, &mut names, ports))
         .collect();
     listeners.into_iter().collect()
 }
 
 fn read_listener(
+    cluster_name: &str,
     node: &Node<'_>,
     names: &mut BTreeSet<String>,
     ports: &mut PortBook,
@@ -77,8 +82,11 @@ fn read_listener(
         .into_iter()
         .filter_map(|id| i32::try_from(id).ok())
         .collect();
+    let name = name?;
+    let full_name = format!("{cluster_name}/{name}");
     Some(ListenerConfig {
-        name: name?,
+        id: node.reader.ids.borrow_mut().listeners.id_of(&full_name),
+        name,
         listen: listen?,
         client_auth: client_auth?,
         advertised_host: advertised_host?,

@@ -17,6 +17,7 @@ use super::own_ports::refuse_own_addresses;
 use super::problem::{ConfigError, ConfigErrors, Origin};
 use super::sources::{Inputs, Sources};
 use super::{AdminConfig, Config, Executors, LogConfig, LogFilter, LogFormat, RuntimeConfig};
+use crate::ids::Ids;
 
 /// What the command line says about the configuration.
 #[derive(Clone, Debug, Default)]
@@ -44,7 +45,7 @@ impl Config {
             variables,
             settings: flags.settings,
         };
-        parse(inputs, Reach::Check)
+        parse(inputs, Reach::Check, Ids::default())
     }
 
     /// Reads `text` as the file `origin` would be read, without variables, flags, or a look at any file: for tests, fuzzing
@@ -61,14 +62,15 @@ impl Config {
                 ..Inputs::default()
             },
             Reach::Skip,
+            Ids::default(),
         )
     }
 }
 
-/// As [`Config::from_toml_text`], with variables and settings.
-pub(super) fn parse(inputs: Inputs<'_>, reach: Reach) -> Result<Config, ConfigErrors> {
+/// As [`Config::from_toml_text`], with variables and settings, and with the ids of the configuration before (IDS-1).
+pub(super) fn parse(inputs: Inputs<'_>, reach: Reach, ids: Ids) -> Result<Config, ConfigErrors> {
     let sources = Sources::merge(inputs).map_err(ConfigErrors::new)?;
-    let reader = Reader::new(sources, reach);
+    let reader = Reader::new(sources, reach, ids);
     let config = read_config(&reader.root());
     let path = reader.sources.path().to_path_buf();
     let errors = reader.into_errors();
@@ -146,6 +148,7 @@ fn read_config(root: &Node<'_>) -> Option<Config> {
             None => None,
         },
         log: log?,
+        ids: root.reader.ids.borrow().clone(),
     })
 }
 

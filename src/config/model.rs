@@ -7,6 +7,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use crate::config::{Limits, LogFilter};
+use crate::ids::{ClusterId, Ids, KmsId, ListenerId};
 use crate::kms::KmsKind;
 use crate::rules::RuleSet;
 
@@ -50,6 +51,8 @@ impl fmt::Display for HostPort {
 /// `[kms.NAME]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KmsConfig {
+    /// What stands for its name.
+    pub id: KmsId,
     /// The name that rules use.
     pub name: String,
     /// What it is.
@@ -67,6 +70,8 @@ pub enum ClientAuth {
 /// `[[cluster.NAME.listeners]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerConfig {
+    /// What stands for its name and that of its cluster.
+    pub id: ListenerId,
     /// For messages and metrics; unique in its cluster.
     pub name: String,
     /// Where clients bootstrap.
@@ -94,6 +99,8 @@ impl ListenerConfig {
 /// `[cluster.NAME]`.
 #[derive(Clone, Debug)]
 pub struct ClusterConfig {
+    /// What stands for its name.
+    pub id: ClusterId,
     /// For messages and metrics.
     pub name: String,
     /// Brokers that are asked first; at least one.
@@ -149,4 +156,6 @@ pub struct Config {
     pub admin: Option<AdminConfig>,
     /// `[log]`.
     pub log: LogConfig,
+    /// The names of all this, and those of the configurations before it.
+    pub ids: Ids,
 }

@@ -13,6 +13,7 @@ use super::problem::{ConfigError, MISTAKES_MAX, did_you_mean};
 use super::scalars::{parse_duration, parse_size, write_duration, write_size};
 use super::schema::{self, Kind, Preset};
 use super::sources::{Sources, Step, toml_value};
+use crate::ids::Ids;
 
 /// Whether files that the configuration names are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,14 +28,17 @@ pub(super) enum Reach {
 pub(super) struct Reader<'s> {
     pub(super) sources: Sources<'s>,
     pub(super) reach: Reach,
+    pub(super) ids: RefCell<Ids>,
     errors: RefCell<Vec<ConfigError>>,
 }
 
 impl<'s> Reader<'s> {
-    pub(super) fn new(sources: Sources<'s>, reach: Reach) -> Self {
+    /// `ids`: those of the configuration before.
+    pub(super) fn new(sources: Sources<'s>, reach: Reach, ids: Ids) -> Self {
         Self {
             sources,
             reach,
+            ids: RefCell::new(ids),
             errors: RefCell::new(Vec::new()),
         }
     }

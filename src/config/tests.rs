@@ -11,6 +11,7 @@ use super::node::Reach;
 use super::sources::Inputs;
 use super::*;
 use crate::envelope::HeaderMode;
+use crate::ids::Ids;
 use crate::kms::keystore::{OpenKeystore, create_key_file};
 use crate::rules::{Action, Forms, KmsIndex, OnUnreadable, RuleAction};
 
@@ -53,7 +54,7 @@ fn load_with(text: &str, variables: &[(&str, &str)], settings: &[&str]) -> Resul
             .collect(),
         settings: settings.iter().map(|setting| (*setting).to_owned()).collect(),
     };
-    parse(inputs, Reach::Skip)
+    parse(inputs, Reach::Skip, Ids::default())
 }
 
 /// `origin: key = value` of every mistake.
@@ -1042,4 +1043,55 @@ proptest! {
     fn variables_and_flags_never_panic(name in "[A-Z_]{0,24}", value in ".{0,60}", setting in "[a-z.=_\\[\\]0-9]{0,40}") {
         let _ = load_with(BASE, &[(&format!("SEALWIRE_{name}"), &value)], &[&setting]);
     }
+}
+
+/// IDS-1, IDS-2
+#[test]
+fn configurations_that_differ_by_a_cluster_keep_the_ids_of_the_others() {
+    // In order of name the new one comes first, and its listener has the name of another cluster's.
+    let added = BASE.replace(
+        "[admin]",
+        r#"[cluster.earlier]
+bootstrap = ["kafka-9:9092"]
+
+[[cluster.earlier.listeners]]
+name = "lan"
+listen = "0.0.0.0:9292"
+client_auth = "network"
+advertised_host = "proxy.example.com"
+nodes = "0"
+node_ports = "9293"
+
+[[cluster.earlier.topics]]
+match = "logs-*"
+pass = true
+
+[admin]"#,
+    );
+    let after = |text: &str, ids: &Ids| {
+        let inputs = Inputs {
+            text,
+            path: PathBuf::from("dir/sealwire.toml"),
+            ..Inputs::default()
+        };
+        parse(inputs, Reach::Skip, ids.clone()).unwrap_or_else(|errors| panic!("{errors}"))
+    };
+    let ids_of = |config: &Config, cluster: &str| {
+        let cluster = config.clusters.iter().find(|known| known.name == cluster)?;
+        Some((cluster.id, cluster.listeners[0].id))
+    };
+    let first = after(BASE, &Ids::default());
+    let second = after(&added, &first.ids);
+    let third = after(BASE, &second.ids);
+    let fourth = after(&added, &third.ids);
+    let main = ids_of(&first, "main");
+    for config in [&second, &third, &fourth] {
+        assert_eq!(ids_of(config, "main"), main);
+        assert_eq!(config.kms[0].id, first.kms[0].id);
+    }
+    let (new, (known, known_listener)) = (ids_of(&second, "earlier"), main.expect("there is one"));
+    assert_eq!(new, ids_of(&fourth, "earlier"), "it has come back");
+    assert!(new.is_some_and(|(cluster, listener)| cluster != known && listener != known_listener));
+    assert_eq!(fourth.ids.clusters.name(known), "main");
+    assert_eq!(fourth.ids.listeners.name(known_listener), "main/lan");
 }

@@ -9,7 +9,7 @@ mod wire;
 
 use std::time::{Duration, Instant};
 
-use self::bench::{Bench, CANARY, ROOMY, batch, holds_canary, record};
+use self::bench::{Bench, CANARY, ROOMY, batch, holds_canary, main, record};
 use self::wire::{beaten, fetch, fetched, frame, heartbeat, produce, request};
 use crate::config::Limits;
 use crate::executor::registry::Request;
@@ -212,21 +212,17 @@ fn an_address_is_spread_before_the_client_hears_of_it() {
     bench.broker.arrive(&told("kafka-1.internal", 9092));
     assert_eq!(bench.settle(), None);
     assert!(bench.client.take_written().is_empty());
-    let Some(ControlRequest::Learn { cluster: 0, learned }) = bench.control.try_recv() else {
+    let Some(ControlRequest::Learn { learned, .. }) = bench.control.try_recv() else {
         panic!("the address is to be spread");
     };
     // It is known here, and the other executors may not know it yet (ADDRESS-2): it is neither told nor spread again.
     for address in learned {
-        assert!(
-            bench.shared.pipeline.borrow_mut().clusters[0]
-                .addresses
-                .learn(address)
-        );
+        assert!(bench.learn(address));
     }
     bench.shared.announce_keys();
     assert_eq!(bench.settle(), None);
     assert!(bench.client.take_written().is_empty() && bench.control.try_recv().is_none());
-    bench.shared.announce_addresses(0);
+    bench.shared.announce_addresses(main());
     assert_eq!(bench.settle(), None);
     assert_eq!(bench.client.take_written(), told("proxy", 9193));
 }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use crate::channel::Sender;
 use crate::config::HostPort;
+use crate::ids::ClusterId;
 use crate::messages::{ControlRequest, Notice};
 use crate::messages::{HiddenBrokers, LearnedAddress};
 use crate::pipeline::AuditEvent;
@@ -24,7 +25,7 @@ pub(crate) struct Errands {
     control: Sender<ControlRequest>,
     unsent: RefCell<VecDeque<ControlRequest>>,
     /// By cluster.
-    addresses: RefCell<HashMap<usize, ToSpread>>,
+    addresses: RefCell<HashMap<ClusterId, ToSpread>>,
     notices: RefCell<Vec<Notice>>,
     /// The newest of each listener.
     hidden: RefCell<Vec<HiddenBrokers>>,
@@ -61,7 +62,7 @@ impl Errands {
     }
 
     /// Has addresses made known to every executor.
-    pub(crate) fn learn(&self, cluster: usize, learned: Vec<LearnedAddress>) {
+    pub(crate) fn learn(&self, cluster: ClusterId, learned: Vec<LearnedAddress>) {
         if learned.is_empty() {
             return;
         }
@@ -78,7 +79,7 @@ impl Errands {
     }
 
     /// The control thread has spread addresses of this cluster: the next may be sent.
-    pub(crate) fn spread(&self, cluster: usize) {
+    pub(crate) fn spread(&self, cluster: ClusterId) {
         if let Some(addresses) = self.addresses.borrow_mut().get_mut(&cluster) {
             addresses.asked = false;
         }
@@ -139,7 +140,7 @@ impl Errands {
         }
     }
 
-    fn send_addresses(&self, cluster: usize) {
+    fn send_addresses(&self, cluster: ClusterId) {
         let mut addresses = self.addresses.borrow_mut();
         let Some(addresses) = addresses.get_mut(&cluster) else {
             return;
@@ -177,6 +178,7 @@ mod tests {
     use super::*;
     use crate::channel::channel;
     use crate::identity::Client;
+    use crate::ids::Id as _;
     use crate::messages::{ConnectError, NoticeKind};
 
     fn told(port: u16) -> Vec<LearnedAddress> {
@@ -194,20 +196,21 @@ mod tests {
     fn addresses_go_one_request_at_a_time_and_the_newest_wins() {
         let (sender, mut requests) = channel(8);
         let errands = Errands::new(0, sender);
-        errands.learn(0, told(1));
-        errands.learn(0, told(2));
-        errands.learn(0, told(3));
-        errands.learn(1, told(9));
+        let (main, other) = (ClusterId::from_number(0), ClusterId::from_number(1));
+        for port in 1..=3 {
+            errands.learn(main, told(port));
+        }
+        errands.learn(other, told(9));
         let mut sent = || match requests.try_recv() {
             Some(ControlRequest::Learn { cluster, learned }) => Some((cluster, learned)),
             _ => None,
         };
-        assert_eq!(sent(), Some((0, told(1))));
-        assert_eq!(sent(), Some((1, told(9))), "another cluster does not wait");
+        assert_eq!(sent(), Some((main, told(1))));
+        assert_eq!(sent(), Some((other, told(9))), "another cluster does not wait");
         assert_eq!(sent(), None);
-        errands.spread(0);
-        assert_eq!(sent(), Some((0, told(3))));
-        errands.spread(0);
+        errands.spread(main);
+        assert_eq!(sent(), Some((main, told(3))));
+        errands.spread(main);
         assert_eq!(sent(), None);
     }
 
@@ -216,13 +219,13 @@ mod tests {
     fn addresses_are_sent_later_when_the_channel_is_full() {
         let (sender, mut requests) = channel(1);
         let errands = Errands::new(0, sender);
-        for cluster in 0..3 {
+        for cluster in (0..3).map(ClusterId::from_number) {
             errands.learn(cluster, told(1));
         }
-        for expected in 0..3 {
+        for expected in (0..3).map(ClusterId::from_number) {
             errands.tick(&mut Vec::new());
             let Some(ControlRequest::Learn { cluster, .. }) = requests.try_recv() else {
-                panic!("cluster {expected} is sent");
+                panic!("{expected:?} is sent");
             };
             assert_eq!(cluster, expected);
         }
@@ -263,7 +266,7 @@ mod tests {
             let LearnedAddress { address, .. } = told(9092).remove(0);
             errands.notice(Notice {
                 kind: NoticeKind::NoBroker {
-                    cluster: 0,
+                    cluster: ClusterId::from_number(0),
                     node: Some(node),
                     address,
                     error: ConnectError::TimedOut,

@@ -20,6 +20,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use self::turns::{Turn, Waiting};
+use crate::ids::ClusterId;
 use crate::metrics::Direction;
 
 pub(crate) use self::turns::Turned;
@@ -34,8 +35,8 @@ pub(crate) struct HalfKey {
 /// What a half says of itself whenever that has changed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Holding {
-    /// Position of the connection's cluster in the configuration.
-    pub(crate) cluster: usize,
+    /// The connection's cluster.
+    pub(crate) cluster: ClusterId,
     /// Bytes of memory.
     pub(crate) bytes: usize,
     /// The broker has shown that it takes this client.
@@ -53,12 +54,12 @@ pub(crate) struct HeldBytes {
     /// Bytes of each [`Class`].
     sums: [usize; Class::COUNT],
     /// By cluster: who waits for a turn, the first one first.
-    waiting: BTreeMap<usize, Waiting>,
+    waiting: BTreeMap<ClusterId, Waiting>,
     next_ticket: u64,
     /// What frames that have their turn may need, and how many of them there are; the same by cluster.
     taken: usize,
     taken_count: usize,
-    taken_by_cluster: BTreeMap<usize, usize>,
+    taken_by_cluster: BTreeMap<ClusterId, usize>,
     /// What those hold that have lost their turn.
     lost: usize,
     /// Whoever found no room for a short frame.

@@ -9,6 +9,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use crate::config::HostPort;
+use crate::ids::ClusterId;
 use crate::messages::LearnedAddress;
 use crate::metrics::CloseReason;
 
@@ -39,7 +40,7 @@ pub(crate) struct Status {
     request: Cell<Request>,
     drain_began: Cell<Option<Instant>>,
     /// The cluster and the node on whose port it came.
-    node: Cell<Option<(usize, i32)>>,
+    node: Cell<Option<(ClusterId, i32)>>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -141,7 +142,7 @@ impl Status {
 pub(crate) struct Registry {
     connections: HashMap<u64, Rc<Status>>,
     /// Those of nodes' ports, by cluster and node, and the address to which each leads.
-    at_nodes: HashMap<(usize, i32), HashMap<u64, HostPort>>,
+    at_nodes: HashMap<(ClusterId, i32), HashMap<u64, HostPort>>,
     next: u64,
     drain_began: Option<Instant>,
 }
@@ -172,7 +173,7 @@ impl Registry {
     }
 
     /// Notes that a connection came on the port of a node of `cluster` and leads to `address`.
-    pub(crate) fn place(&mut self, id: u64, cluster: usize, node_id: i32, address: HostPort) {
+    pub(crate) fn place(&mut self, id: u64, cluster: ClusterId, node_id: i32, address: HostPort) {
         let node = (cluster, node_id);
         if let Some(status) = self.connections.get(&id) {
             status.node.set(Some(node));
@@ -181,7 +182,7 @@ impl Registry {
     }
 
     /// Closes the connections of a node's port that lead elsewhere than to the address that was learned (PLACE-2).
-    pub(crate) fn close_moved(&self, cluster: usize, learned: &LearnedAddress) {
+    pub(crate) fn close_moved(&self, cluster: ClusterId, learned: &LearnedAddress) {
         let connections = self.at_nodes.get(&(cluster, learned.node_id));
         for (id, address) in connections.into_iter().flatten() {
             if *address != learned.address
@@ -238,6 +239,7 @@ const UNPROVEN_AGE_MAX: u32 = 6;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::Id as _;
 
     #[test]
     fn idle_and_unproven_connections_are_asked_to_close() {
@@ -324,11 +326,12 @@ mod tests {
             registry.add(now),
             registry.add(now),
         );
-        registry.place(old, 0, 1, at(9092));
-        registry.place(new, 0, 1, at(9093));
-        registry.place(other, 0, 2, at(9092));
-        registry.place(foreign, 1, 1, at(9092));
-        registry.close_moved(0, &learned(9093));
+        let (here, there) = (ClusterId::from_number(0), ClusterId::from_number(1));
+        registry.place(old, here, 1, at(9092));
+        registry.place(new, here, 1, at(9093));
+        registry.place(other, here, 2, at(9092));
+        registry.place(foreign, there, 1, at(9092));
+        registry.close_moved(here, &learned(9093));
         assert_eq!(at_old.request(), Request::Leave(CloseReason::Learned));
         for stays in [&bootstrap, &at_new, &at_other, &at_foreign] {
             assert_eq!(stays.request(), Request::Run);

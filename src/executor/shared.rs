@@ -19,6 +19,7 @@ use super::way_back::{Asked, CameBack};
 use crate::channel::Sender;
 use crate::config::HostPort;
 use crate::connection::Half;
+use crate::ids::ClusterId;
 use crate::keys::KeyRequest;
 use crate::messages::ControlRequest;
 use crate::metrics::CloseReason;
@@ -85,7 +86,7 @@ impl Shared {
     }
 
     /// Every executor knows what was learned of a cluster: whoever waits to tell a client looks again.
-    pub(crate) fn announce_addresses(&self, cluster: usize) {
+    pub(crate) fn announce_addresses(&self, cluster: ClusterId) {
         let mut pipeline = self.pipeline.borrow_mut();
         pipeline.news.addresses += 1;
         if let Some(book) = pipeline.addresses_mut(cluster) {

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::hidden::NamedBrokers;
 use crate::config::{HostPort, ListenerConfig};
+use crate::ids::ClusterId;
 use crate::messages::LearnedAddress;
 use crate::protocol::ProtocolError;
 use crate::protocol::addresses::{BrokerEndpoint, Rewrite, is_host, rewrite, visit};
@@ -186,8 +187,8 @@ impl AddressBook {
 /// What one listener tells its clients.
 #[derive(Clone, Debug)]
 pub struct ListenerMap {
-    /// Position of the cluster in the configuration.
-    pub cluster: usize,
+    /// Its cluster.
+    pub cluster: ClusterId,
     /// The listener's name in the configuration.
     pub name: Arc<str>,
     advertised_host: String,
@@ -197,8 +198,8 @@ pub struct ListenerMap {
 }
 
 impl ListenerMap {
-    /// The map of a listener of the cluster at position `cluster`.
-    pub fn new(cluster: usize, listener: &ListenerConfig) -> Self {
+    /// The map of a listener of `cluster`.
+    pub fn new(cluster: ClusterId, listener: &ListenerConfig) -> Self {
         Self {
             cluster,
             name: listener.name.as_str().into(),

@@ -77,6 +77,7 @@ const HIDDEN_MAX: usize = 1000;
 mod tests {
     use super::*;
     use crate::config::{ClientAuth, HostPort, ListenerConfig};
+    use crate::ids::{ClusterId, Id as _, ListenerId};
 
     fn named(served: bool, hidden: &[i32]) -> NamedBrokers {
         let mut named = NamedBrokers::default();
@@ -99,8 +100,9 @@ mod tests {
     #[test]
     fn what_one_executor_was_told_holds_for_all_and_nodes_that_are_down_stay() {
         let listener = ListenerMap::new(
-            0,
+            ClusterId::from_number(0),
             &ListenerConfig {
+                id: ListenerId::from_number(0),
                 name: "lan".to_owned(),
                 listen: ([127, 0, 0, 1], 9192).into(),
                 client_auth: ClientAuth::Network,

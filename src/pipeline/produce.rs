@@ -39,6 +39,7 @@ use super::topics::Topic;
 use super::work::{PARSED_BYTES, PARSING_WORK, Pause, Progress};
 use crate::envelope::SaltSource;
 use crate::identity::Client;
+use crate::ids::ClusterId;
 use crate::metrics::CloseReason;
 use crate::protocol::produce_request::{ProduceRequest, Rewriting};
 use crate::protocol::produce_response::Refusal;
@@ -110,7 +111,7 @@ enum Stop {
 
 /// A request and where it stands.
 pub(super) struct ProduceFrame<'a> {
-    pub(super) cluster: usize,
+    pub(super) cluster: ClusterId,
     pub(super) client: &'a Client,
     /// Without its length.
     pub(super) frame: &'a [u8],

@@ -42,6 +42,7 @@ use super::produce::{ProduceWork, SequenceGuard};
 use super::told_gaps::ToldGaps;
 use crate::config::{HostPort, Limits};
 use crate::identity::Client;
+use crate::ids::ClusterId;
 use crate::messages::LearnedAddress;
 use crate::metrics::{CloseReason, Direction, TimeKind};
 use crate::protocol::ProtocolError;
@@ -174,7 +175,7 @@ impl Session {
     }
 
     /// Position of the cluster in the configuration.
-    pub fn cluster(&self) -> usize {
+    pub fn cluster(&self) -> ClusterId {
         self.listener.cluster
     }
 

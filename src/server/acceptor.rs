@@ -22,6 +22,7 @@ use tokio::task::LocalSet;
 use super::ServerError;
 use crate::channel::Sender;
 use crate::config::Config;
+use crate::ids::ListenerId;
 use crate::messages::{Accepted, Seats};
 use crate::repeats::{News, Repeats};
 
@@ -32,7 +33,7 @@ pub(super) struct Acceptor {
 
 struct Port {
     socket: TcpListener,
-    listener: usize,
+    listener: ListenerId,
     node: Option<i32>,
 }
 
@@ -43,8 +44,8 @@ impl Acceptor {
     /// Binds every port of the configuration.
     pub(super) fn bind(config: &Config) -> Result<Self, ServerError> {
         let mut ports = Vec::new();
-        let listeners = config.clusters.iter().flat_map(|cluster| &cluster.listeners);
-        for (listener, settings) in listeners.enumerate() {
+        for settings in config.clusters.iter().flat_map(|cluster| &cluster.listeners) {
+            let listener = settings.id;
             ports.push(Port {
                 socket: listen(settings.listen)?,
                 listener,
@@ -166,7 +167,7 @@ async fn accept(port: Port, entrance: Entrance) {
 }
 
 impl Entrance {
-    fn let_in(&self, stream: TcpStream, peer: SocketAddr, listener: usize, node: Option<i32>) {
+    fn let_in(&self, stream: TcpStream, peer: SocketAddr, listener: ListenerId, node: Option<i32>) {
         let taken = |seats: &Seats| seats.taken.load(Ordering::Relaxed);
         let total: usize = self.places.iter().map(|(_, seats)| taken(seats)).sum();
         let Some((queue, seats)) = self.places.iter().min_by_key(|(_, seats)| taken(seats)) else {

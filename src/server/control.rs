@@ -25,10 +25,11 @@ use super::hidden::HiddenLog;
 use super::names::Names;
 use super::notices::Notices;
 use super::spread::{RETRY_AFTER, Spread};
-use super::state_file::StateFile;
+use super::state_file::{ClusterAddresses, StateFile};
 use crate::admin::{Collection, EXECUTOR_TIMEOUT, Hidden, ProcessFacts, Source, serve};
 use crate::channel::{Receiver, Sender};
 use crate::config::OwnPorts;
+use crate::ids::{ById, ClusterId, Ids};
 use crate::keys::{KeyService, KeyStatistics};
 use crate::messages::{ControlRequest, ExecutorMessage};
 use crate::metrics::Snapshot;
@@ -42,19 +43,16 @@ pub(super) struct ControlLinks {
     pub(super) connections: (usize, usize),
     /// Resolve when an executor has ended.
     pub(super) executors_ended: Vec<oneshot::Receiver<Infallible>>,
-    pub(super) books: Vec<AddressBook>,
-    pub(super) state_files: Vec<Option<StateFile>>,
+    pub(super) addresses: Vec<ClusterAddresses>,
     pub(super) kms_names: Vec<String>,
-    pub(super) cluster_names: Vec<String>,
-    /// Of all clusters, with the cluster's name in front.
-    pub(super) listener_names: Vec<String>,
+    pub(super) ids: Ids,
 }
 
 /// See the module.
 pub(super) struct Control {
     links: ControlLinks,
-    /// By cluster.
-    spreads: Vec<Spread>,
+    spreads: ById<ClusterId, Spread>,
+    state_files: Vec<(StateFile, watch::Receiver<AddressBook>)>,
     names: Names,
     audit: AuditLog,
     notices: Notices,
@@ -63,22 +61,21 @@ pub(super) struct Control {
 
 impl Control {
     pub(super) fn new(mut links: ControlLinks, own_ports: OwnPorts) -> Self {
-        let books = std::mem::take(&mut links.books);
-        let spreads = books
-            .into_iter()
-            .zip(&links.cluster_names)
-            .enumerate()
-            .map(|(cluster, (book, name))| Spread::new(cluster, name.clone(), book))
-            .collect();
+        let mut spreads = ById::default();
+        let mut state_files = Vec::new();
+        for ClusterAddresses { cluster, book, file } in links.addresses.drain(..) {
+            let name = links.ids.clusters.name(cluster).to_owned();
+            let spread = Spread::new(cluster, name, book);
+            state_files.extend(file.map(|file| (file, spread.watch())));
+            spreads.insert(cluster, spread);
+        }
         Self {
             spreads,
+            state_files,
             names: Names::new(own_ports),
             audit: AuditLog::new(),
-            hidden: HiddenLog::new(links.cluster_names.clone()),
-            notices: Notices::new(
-                std::mem::take(&mut links.cluster_names),
-                std::mem::take(&mut links.listener_names),
-            ),
+            hidden: HiddenLog::new(links.ids.clusters.clone()),
+            notices: Notices::new(links.ids.clone()),
             links,
         }
     }
@@ -112,10 +109,8 @@ impl Control {
         let keys = tokio::spawn(key_service.run());
         let admin = tokio::spawn(serve_admin(admin, facts_source, facts));
         let mut state_files = JoinSet::new();
-        for (file, spread) in self.links.state_files.drain(..).zip(&self.spreads) {
-            if let Some(file) = file {
-                state_files.spawn(file.keep(spread.watch()));
-            }
+        for (file, book) in self.state_files.drain(..) {
+            state_files.spawn(file.keep(book));
         }
         let drained = async {
             tokio::select! {
@@ -140,7 +135,7 @@ impl Control {
         keys.abort();
         admin.abort();
         // What was learned last is written.
-        self.spreads.clear();
+        self.spreads = ById::default();
         let written = async { while state_files.join_next().await.is_some() {} };
         if timeout(STATE_WRITE_MAX, written).await.is_err() {
             tracing::warn!("a state file could not be written in time");
@@ -154,7 +149,7 @@ impl Control {
             let executors = &self.links.executors;
             let next = self
                 .spreads
-                .iter_mut()
+                .values_mut()
                 .filter_map(|spread| spread.advance(now, executors))
                 .min();
             let mut turn = Some(now + TURN);

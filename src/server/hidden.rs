@@ -10,20 +10,21 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 use crate::admin::Hidden;
+use crate::ids::{ClusterId, Names};
 use crate::messages::HiddenBrokers;
 use crate::repeats::{News, Repeats};
 
 /// See the module.
 pub(super) struct HiddenLog {
-    cluster_names: Vec<String>,
+    cluster_names: Names<ClusterId>,
     /// By cluster and listener. One that hides nothing any more stays, so that its gauge goes to 0.
-    listeners: BTreeMap<(usize, Arc<str>), Hidden>,
-    said: Repeats<(usize, Arc<str>, i32)>,
+    listeners: BTreeMap<(ClusterId, Arc<str>), Hidden>,
+    said: Repeats<(ClusterId, Arc<str>, i32)>,
     told: watch::Sender<Vec<Hidden>>,
 }
 
 impl HiddenLog {
-    pub(super) fn new(cluster_names: Vec<String>) -> Self {
+    pub(super) fn new(cluster_names: Names<ClusterId>) -> Self {
         Self {
             cluster_names,
             listeners: BTreeMap::new(),
@@ -39,8 +40,7 @@ impl HiddenLog {
 
     /// A listener hides other brokers than before, as far as one executor knows.
     pub(super) fn take(&mut self, news: &HiddenBrokers, now: Instant) {
-        let name = self.cluster_names.get(news.cluster);
-        let cluster = name.map_or("?", String::as_str).to_owned();
+        let cluster = self.cluster_names.name(news.cluster).to_owned();
         let key = (news.cluster, Arc::clone(&news.listener));
         let before = self.listeners.get(&key);
         let nodes = ranges(&news.wanted);
@@ -101,11 +101,12 @@ const RANGES_MAX: usize = 20;
 mod tests {
     use super::*;
     use crate::config::HostPort;
+    use crate::ids::Id as _;
     use crate::messages::LearnedAddress;
 
     fn news(hidden: &[i32]) -> HiddenBrokers {
         HiddenBrokers {
-            cluster: 0,
+            cluster: ClusterId::from_number(0),
             listener: "lan".into(),
             hidden: hidden
                 .iter()
@@ -123,7 +124,9 @@ mod tests {
 
     #[test]
     fn what_is_hidden_is_told_until_it_is_not() {
-        let mut log = HiddenLog::new(vec!["main".to_owned()]);
+        let mut names = Names::default();
+        names.id_of("main");
+        let mut log = HiddenLog::new(names);
         let told = log.watch();
         let now = Instant::now();
         log.take(&news(&[7, 8]), now);

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use crate::foreign::Foreign;
+use crate::ids::Ids;
 use crate::messages::{Notice, NoticeKind};
 use crate::metrics::CloseReason;
 use crate::repeats::{News, Repeats};
@@ -10,17 +11,14 @@ use crate::repeats::{News, Repeats};
 /// Writes what was not written lately. The control thread only.
 pub(super) struct Notices {
     said: Repeats<NoticeKind>,
-    cluster_names: Vec<String>,
-    /// Listeners of all clusters, with the cluster's name in front.
-    listener_names: Vec<String>,
+    names: Ids,
 }
 
 impl Notices {
-    pub(super) fn new(cluster_names: Vec<String>, listener_names: Vec<String>) -> Self {
+    pub(super) fn new(names: Ids) -> Self {
         Self {
             said: Repeats::new(),
-            cluster_names,
-            listener_names,
+            names,
         }
     }
 
@@ -32,7 +30,6 @@ impl Notices {
         if left_out > 0 {
             tracing::warn!(left_out, "notices were not written: too many in a second");
         }
-        let name = |names: &[String], place: usize| names.get(place).map_or("?", String::as_str).to_owned();
         let client = notice.client.address.map(|address| address.to_string());
         let client_id = Foreign::new(&*notice.client.id).to_string();
         match &notice.kind {
@@ -42,7 +39,7 @@ impl Notices {
                 address,
                 error,
             } => tracing::warn!(
-                cluster = name(&self.cluster_names, *cluster),
+                cluster = self.names.clusters.name(*cluster),
                 node,
                 address = address.to_string(),
                 %error,
@@ -53,7 +50,7 @@ impl Notices {
                 reason: _,
                 looks_like: Some(looks_like),
             } => tracing::warn!(
-                listener = name(&self.listener_names, *listener),
+                listener = self.names.listeners.name(*listener),
                 client,
                 looks_like,
                 "this is no Kafka client: the port takes Kafka's protocol without TLS, and nothing in front of it"
@@ -63,7 +60,7 @@ impl Notices {
                 reason: CloseReason::Loop,
                 looks_like: None,
             } => tracing::error!(
-                listener = name(&self.listener_names, *listener),
+                listener = self.names.listeners.name(*listener),
                 client,
                 "a connection of this proxy has come back to it and is refused: a port forward, a load balancer or another proxy leads \
                  here instead of to a broker; look at bootstrap, node_addresses, the state file and the brokers' advertised addresses"
@@ -73,7 +70,7 @@ impl Notices {
                 reason: CloseReason::TooManyProxies,
                 looks_like: None,
             } => tracing::warn!(
-                listener = name(&self.listener_names, *listener),
+                listener = self.names.listeners.name(*listener),
                 client,
                 client_id,
                 "a connection that says that it has passed eight other proxies is refused: they lead to each other, or the client has \
@@ -84,7 +81,7 @@ impl Notices {
                 reason,
                 looks_like: None,
             } => tracing::warn!(
-                listener = name(&self.listener_names, *listener),
+                listener = self.names.listeners.name(*listener),
                 client,
                 client_id,
                 reason = reason.as_str(),
@@ -101,6 +98,7 @@ mod tests {
     use super::*;
     use crate::config::HostPort;
     use crate::identity::Client;
+    use crate::ids::{ClusterId, Id as _, ListenerId};
     use crate::messages::ConnectError;
     use crate::repeats::KEPT;
 
@@ -108,7 +106,7 @@ mod tests {
         let host = "kafka-1".to_owned();
         Notice {
             kind: NoticeKind::NoBroker {
-                cluster: 0,
+                cluster: ClusterId::from_number(0),
                 node: None,
                 address: HostPort { host, port },
                 error,
@@ -118,10 +116,10 @@ mod tests {
         }
     }
 
-    fn closed(listener: usize, looks_like: Option<&'static str>, client: u16) -> Notice {
+    fn closed(listener: u32, looks_like: Option<&'static str>, client: u16) -> Notice {
         Notice {
             kind: NoticeKind::Closed {
-                listener,
+                listener: ListenerId::from_number(listener),
                 reason: CloseReason::DeniedApi,
                 looks_like,
             },
@@ -132,7 +130,7 @@ mod tests {
 
     #[test]
     fn each_kind_is_said_once_a_minute_whoever_it_is() {
-        let mut notices = Notices::new(vec!["main".to_owned()], vec!["main/a".to_owned()]);
+        let mut notices = Notices::new(Ids::default());
         let now = Instant::now();
         assert!(notices.write(&closed(0, Some("a TLS ClientHello"), 1), now));
         assert!(!notices.write(&closed(0, Some("a TLS ClientHello"), 2), now));
@@ -144,7 +142,7 @@ mod tests {
 
     #[test]
     fn each_address_is_said_with_each_cause() {
-        let mut notices = Notices::new(vec!["main".to_owned()], Vec::new());
+        let mut notices = Notices::new(Ids::default());
         let now = Instant::now();
         assert!(notices.write(&no_broker(1, ConnectError::TimedOut), now));
         assert!(!notices.write(&no_broker(1, ConnectError::TimedOut), now));

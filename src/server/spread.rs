@@ -17,13 +17,14 @@ use tokio::sync::watch;
 
 use crate::channel::Sender;
 use crate::config::HostPort;
+use crate::ids::ClusterId;
 use crate::messages::ExecutorMessage;
 use crate::messages::LearnedAddress;
 use crate::pipeline::AddressBook;
 
 /// See the module.
 pub(super) struct Spread {
-    cluster: usize,
+    cluster: ClusterId,
     name: String,
     /// What is known; whoever keeps it in a file watches it.
     book: watch::Sender<AddressBook>,
@@ -46,7 +47,7 @@ struct Round {
 }
 
 impl Spread {
-    pub(super) fn new(cluster: usize, name: String, book: AddressBook) -> Self {
+    pub(super) fn new(cluster: ClusterId, name: String, book: AddressBook) -> Self {
         Self {
             cluster,
             name,
@@ -159,6 +160,7 @@ const LOG_INTERVAL: Duration = Duration::from_secs(1);
 mod tests {
     use super::*;
     use crate::channel::{Receiver, channel};
+    use crate::ids::Id as _;
 
     fn told(node_id: i32, port: u16) -> LearnedAddress {
         LearnedAddress {
@@ -186,7 +188,11 @@ mod tests {
     }
 
     fn spread() -> Spread {
-        Spread::new(0, "main".to_owned(), AddressBook::default())
+        Spread::new(
+            ClusterId::from_number(0),
+            "main".to_owned(),
+            AddressBook::default(),
+        )
     }
 
     /// SPREAD-1, SPREAD-3
@@ -197,7 +203,11 @@ mod tests {
         let executors = [fast, slow];
         let now = Instant::now();
         let mut spread = spread();
-        let mut other = Spread::new(1, "other".to_owned(), AddressBook::default());
+        let mut other = Spread::new(
+            ClusterId::from_number(1),
+            "other".to_owned(),
+            AddressBook::default(),
+        );
         assert!(executors[1].try_send(ExecutorMessage::Stop).is_ok(), "full");
         spread.want(vec![told(1, 9092)]);
         assert_eq!(spread.advance(now, &executors), Some(now + RETRY_AFTER));

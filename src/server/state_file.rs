@@ -18,9 +18,33 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use crate::config::HostPort;
+use crate::config::{ClusterConfig, HostPort};
 use crate::durable_file::{self, FileError, FileLock, Keeper};
+use crate::ids::ClusterId;
 use crate::pipeline::AddressBook;
+
+/// What is known of a cluster's addresses at the start, and where it is kept.
+pub(super) struct ClusterAddresses {
+    pub(super) cluster: ClusterId,
+    pub(super) book: AddressBook,
+    /// `None`: nowhere.
+    pub(super) file: Option<StateFile>,
+}
+
+impl ClusterAddresses {
+    /// What the configuration says, and what was kept, which is newer.
+    pub(super) fn read(cluster: &ClusterConfig) -> Self {
+        let opened = cluster.state_file.clone().map(StateFile::open);
+        let (file, kept) = opened.unwrap_or_default();
+        let mut addresses = cluster.node_addresses.clone();
+        addresses.extend(kept);
+        Self {
+            cluster: cluster.id,
+            book: AddressBook::new(addresses),
+            file,
+        }
+    }
+}
 
 /// One cluster's file.
 pub(super) struct StateFile {

@@ -9,6 +9,7 @@ use sealwire::clocks::Clocks;
 use sealwire::config::{ClientAuth, HostPort, Limits, ListenerConfig};
 use sealwire::crypto::SecretKey;
 use sealwire::envelope::{BatchPlace, Domain, HeaderMode, SaltSource, SealBuffers, SealingKey, WrappedDek};
+use sealwire::ids::{ClusterId, Id as _, ListenerId};
 use sealwire::keys::{DeliveredDek, KeyFailure, KeyOptions, KeyReply, KeyRequest};
 use sealwire::kms::KekNames;
 use sealwire::metrics::CloseReason;
@@ -140,6 +141,7 @@ static CONNECTIONS: AtomicU32 = AtomicU32::new(1);
 /// The only listener: nodes 0 to 2 on ports 9193 to 9195 of proxy.example.com.
 fn listener() -> Arc<ListenerMap> {
     let config = ListenerConfig {
+        id: ListenerId::from_number(0),
         name: "lan".to_owned(),
         listen: "127.0.0.1:9192".parse().unwrap(),
         client_auth: ClientAuth::Network,
@@ -147,7 +149,12 @@ fn listener() -> Arc<ListenerMap> {
         nodes: vec![0, 1, 2],
         node_ports: vec![9193, 9194, 9195],
     };
-    Arc::new(ListenerMap::new(0, &config))
+    Arc::new(ListenerMap::new(main(), &config))
+}
+
+/// The only cluster.
+fn main() -> ClusterId {
+    ClusterId::from_number(0)
 }
 
 pub(crate) fn address(host: &str, port: u16) -> HostPort {
@@ -250,7 +257,12 @@ impl Rig {
         let mut cluster = ClusterRules::new("main".into(), rules(), 100);
         cluster.name_keks(KmsIndex(0), KekNames::as_written(1, AUTHORITY));
         let cluster = Cluster::new(cluster, AddressBook::default());
-        let pipeline = Pipeline::new(0, limits.clone(), &KeyOptions::default(), vec![cluster]);
+        let pipeline = Pipeline::new(
+            0,
+            limits.clone(),
+            &KeyOptions::default(),
+            [(main(), cluster)].into_iter().collect(),
+        );
         Self {
             session: Session::new(
                 listener(),
@@ -347,10 +359,11 @@ impl Rig {
 
     /// The control thread has spread the addresses.
     pub(crate) fn learn(&mut self, learned: Vec<LearnedAddress>) {
+        let book = self.pipeline.addresses_mut(main()).unwrap();
         for entry in learned {
-            self.pipeline.clusters[0].addresses.learn(entry);
+            book.learn(entry);
         }
-        self.pipeline.clusters[0].addresses.spread();
+        book.spread();
         self.pipeline.news.addresses += 1;
     }
 

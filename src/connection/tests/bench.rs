@@ -16,8 +16,9 @@ use crate::crypto::SecretKey;
 use crate::envelope::WrappedDek;
 use crate::executor::registry::Status;
 use crate::executor::shared::Shared;
+use crate::ids::{ClusterId, Id as _, ListenerId};
 use crate::keys::{DeliveredDek, KeyOptions, KeyReply, KeyRequest};
-use crate::messages::ControlRequest;
+use crate::messages::{ControlRequest, LearnedAddress};
 use crate::metrics::CloseReason;
 use crate::pipeline::{AddressBook, Cluster, ClusterRules, ListenerMap, Pipeline, Session, Step};
 use crate::rules::{KmsIndex, Matcher, Rule, RuleAction, RuleSet, SealTemplate, Template};
@@ -38,6 +39,7 @@ impl Wake for Wakes {
 
 pub(super) fn listener() -> Arc<ListenerMap> {
     let config = ListenerConfig {
+        id: ListenerId::from_number(0),
         name: "lan".to_owned(),
         listen: ([127, 0, 0, 1], 9192).into(),
         client_auth: ClientAuth::Network,
@@ -45,7 +47,12 @@ pub(super) fn listener() -> Arc<ListenerMap> {
         nodes: vec![1],
         node_ports: vec![9193],
     };
-    Arc::new(ListenerMap::new(0, &config))
+    Arc::new(ListenerMap::new(main(), &config))
+}
+
+/// The only cluster.
+pub(super) fn main() -> ClusterId {
+    ClusterId::from_number(0)
 }
 
 /// A relay with everything around it.
@@ -67,6 +74,13 @@ impl Bench {
         Self::with_room(limits, ROOMY, ROOMY)
     }
 
+    /// This executor learns an address; says whether that was news.
+    pub(super) fn learn(&self, learned: LearnedAddress) -> bool {
+        let mut pipeline = self.shared.pipeline.borrow_mut();
+        let book = pipeline.addresses_mut(main()).expect("the only cluster");
+        book.learn(learned)
+    }
+
     /// With a client that the broker has not answered yet.
     pub(super) fn stranger(limits: Limits) -> Self {
         Self::begin(limits, ROOMY, ROOMY, None, |_, _| {})
@@ -85,7 +99,11 @@ impl Bench {
             Some((1, address.clone())),
             |_, _| {},
         );
-        bench.shared.registry.borrow_mut().place(bench.id, 0, 1, address);
+        bench
+            .shared
+            .registry
+            .borrow_mut()
+            .place(bench.id, main(), 1, address);
         bench
     }
 
@@ -114,7 +132,12 @@ impl Bench {
         ]);
         let cluster = ClusterRules::new("main".into(), rules, 100);
         let cluster = Cluster::new(cluster, AddressBook::default());
-        let pipeline = Pipeline::new(0, limits.clone(), &KeyOptions::default(), vec![cluster]);
+        let pipeline = Pipeline::new(
+            0,
+            limits.clone(),
+            &KeyOptions::default(),
+            [(main(), cluster)].into_iter().collect(),
+        );
         let (control_sender, control) = channel(64);
         let (key_sender, key_requests) = channel(64);
         let shared = Rc::new(Shared::new(0, pipeline, control_sender, key_sender));

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::bench::{Bench, ROOMY, batch};
+use super::bench::{Bench, ROOMY, batch, main};
 use super::wire::{beaten, fetch, frame, heartbeat, produce, request};
 use crate::config::{HostPort, Limits};
 use crate::messages::LearnedAddress;
@@ -216,12 +216,12 @@ fn a_drain_waits_a_second_for_one_that_is_leaving_and_takes_nothing() {
             port,
         };
         let mut registry = bench.shared.registry.borrow_mut();
-        registry.place(bench.id, 0, 1, address(9092));
+        registry.place(bench.id, main(), 1, address(9092));
         let learned = LearnedAddress {
             node_id: 1,
             address: address(9093),
         };
-        registry.close_moved(0, &learned);
+        registry.close_moved(main(), &learned);
     };
     leave(&bench);
     assert_eq!(bench.settle(), None);

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::bench::{Bench, batch, holds_canary, record};
+use super::bench::{Bench, batch, holds_canary, main, record};
 use super::wire::{Socket, beaten, fetch, fetched, frame, heartbeat, produce, produce_all, request};
 use crate::config::{HostPort, Limits};
 use crate::messages::ControlRequest;
@@ -33,18 +33,14 @@ fn told(correlation_id: [u8; 4], port: i32) -> Vec<u8> {
 
 /// Everybody learns what the relay has asked to spread.
 fn spread(bench: &mut Bench) {
-    let Some(ControlRequest::Learn { cluster: 0, learned }) = bench.control.try_recv() else {
+    let Some(ControlRequest::Learn { learned, .. }) = bench.control.try_recv() else {
         panic!("the address is to be spread");
     };
     for address in learned {
-        assert!(
-            bench.shared.pipeline.borrow_mut().clusters[0]
-                .addresses
-                .learn(address.clone())
-        );
-        bench.shared.registry.borrow().close_moved(0, &address);
+        assert!(bench.learn(address.clone()));
+        bench.shared.registry.borrow().close_moved(main(), &address);
     }
-    bench.shared.announce_addresses(0);
+    bench.shared.announce_addresses(main());
 }
 
 /// READING-2.
@@ -151,9 +147,9 @@ fn an_idle_connection_is_closed_as_soon_as_anybody_learns_that_its_node_has_move
             port,
         },
     };
-    bench.shared.registry.borrow().close_moved(0, &learned(9092));
+    bench.shared.registry.borrow().close_moved(main(), &learned(9092));
     assert_eq!(bench.settle(), None);
-    bench.shared.registry.borrow().close_moved(0, &learned(9093));
+    bench.shared.registry.borrow().close_moved(main(), &learned(9093));
     assert_eq!(bench.settle(), Some(CloseReason::Learned));
     assert_eq!(
         bench.client.take_written(),

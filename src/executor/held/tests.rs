@@ -7,6 +7,7 @@ use std::task::Wake;
 use proptest::prelude::*;
 
 use super::*;
+use crate::ids::Id as _;
 
 const MIB: usize = 1 << 20;
 /// Three quarters of it are 768 MiB.
@@ -33,7 +34,7 @@ impl Book {
 
     fn holding(&self, bytes: usize) -> Holding {
         Holding {
-            cluster: 0,
+            cluster: ClusterId::from_number(0),
             bytes,
             proven: true,
             paced_at: self.start,
@@ -59,9 +60,9 @@ impl Book {
         self.asks_of(0, connection, announced)
     }
 
-    fn asks_of(&mut self, cluster: usize, connection: u64, announced: usize) -> bool {
+    fn asks_of(&mut self, cluster: u32, connection: u64, announced: usize) -> bool {
         let holding = Holding {
-            cluster,
+            cluster: ClusterId::from_number(cluster),
             ..self.holding(1)
         };
         let waker = Waker::noop();
@@ -464,7 +465,7 @@ proptest! {
         let mut now = book.start;
         for (connection, elapsed, event) in events {
             now += Duration::from_millis(elapsed);
-            let cluster = (connection % 3) as usize;
+            let cluster = ClusterId::from_number((connection % 3) as u32);
             let key = response(connection);
             let said = book.held.halves.get(&key).map(|half| half.holding);
             let said = said.unwrap_or(Holding { cluster, ..book.holding(0) });

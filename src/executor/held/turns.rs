@@ -15,6 +15,7 @@ use std::task::Waker;
 use std::time::Instant;
 
 use super::{Class, Half, HalfKey, HeldBytes, Holding, PASSING_PART};
+use crate::ids::ClusterId;
 
 /// Where the frame of a half stands.
 #[derive(Debug)]
@@ -203,7 +204,7 @@ impl HeldBytes {
 
     /// Who is to have a turn now, and what it may need.
     fn next(&self) -> Option<(HalfKey, usize)> {
-        let first = |(cluster, waiting): (&usize, &Waiting)| {
+        let first = |(cluster, waiting): (&ClusterId, &Waiting)| {
             let (ticket, key) = waiting.first_key_value()?;
             let Turn::Waiting { announced, .. } = self.halves.get(key)?.turn else {
                 return None;
@@ -227,7 +228,7 @@ impl HeldBytes {
     }
 
     /// TURN-3.
-    fn has_its_half(&self, cluster: usize, need: usize) -> bool {
+    fn has_its_half(&self, cluster: ClusterId, need: usize) -> bool {
         let others_wait = self.waiting.keys().any(|other| *other != cluster);
         let taken = self.taken_by_cluster.get(&cluster).copied().unwrap_or(0);
         others_wait && taken > 0 && taken.saturating_add(need) > self.turns_bytes_max() / 2

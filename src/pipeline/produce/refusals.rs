@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{ProduceFrame, ProduceWork, SequenceGuard, Verdict, index_of, record_count};
+use crate::ids::ClusterId;
 use crate::metrics::{CloseReason, Direction, RefusalReason};
 use crate::pipeline::refusal::ProduceRefusal;
 use crate::pipeline::{Cluster, Pipeline, Refused};
@@ -81,7 +82,7 @@ impl ProduceWork {
 
 impl Pipeline {
     /// Counts the sealed partitions that a broker refuses for their size. An answer that is not well formed is somebody else's to judge.
-    pub(in crate::pipeline) fn count_too_large(&mut self, cluster: usize, answer: &[u8], version: i16) {
+    pub(in crate::pipeline) fn count_too_large(&mut self, cluster: ClusterId, answer: &[u8], version: i16) {
         let Some(Cluster { rules, .. }) = self.clusters.get_mut(cluster) else {
             return;
         };
