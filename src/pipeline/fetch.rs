@@ -148,7 +148,6 @@ impl FetchWork {
 
     /// Works until the response is written or the turn is over. What is written stands at the end of `out`, and is to be there
     /// again with the next call.
-    #[expect(clippy::too_many_lines, reason = "longer than a screen: to be split")]
     pub(super) fn advance(
         &mut self,
         pipeline: &mut Pipeline,

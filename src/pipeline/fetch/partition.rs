@@ -122,7 +122,6 @@ impl FetchWork {
         true
     }
 
-    #[expect(clippy::too_many_lines, reason = "longer than a screen: to be split")]
     fn work_on_batch(
         &mut self,
         pipeline: &mut Pipeline,
@@ -195,6 +194,7 @@ impl FetchWork {
     }
 
     /// Counts a batch that is done, and says how its partition goes on.
+    #[expect(clippy::too_many_arguments, reason = "a partition, and where it is written")]
     fn settle(
         &mut self,
         pipeline: &mut Pipeline,
