@@ -43,7 +43,8 @@
 //!   compares what is written with what is there, by way of [`kafka_client`].
 //! - [`pipeline`] decides about frames, purely: no socket, no clock, no thread. `connection` and `executor` give it sockets and
 //!   time.
-//! - [`identity`] says who is at the other end of a connection, [`ids`] stand for the names of clusters, listeners and KMSs.
+//! - [`identity`] says who is at the other end of a connection, [`ids`] stand for the names of clusters, listeners and KMSs, [`audit`]
+//!   says what became of the records that he sent or read.
 //! - [`protocol`] and [`record_batch`] read and write Kafka's bytes, [`rules`] say what happens to a topic, [`envelope`] seals and
 //!   opens one record.
 //! - [`keys`] bring keys from [`kms`] to executors; [`crypto`] is the only place that touches their bytes.
@@ -80,6 +81,7 @@
 cfg_if::cfg_if! {
     if #[cfg(feature = "testing")] {
         pub mod admin;
+        pub mod audit;
         pub mod channel;
         pub mod cli;
         pub mod clocks;
@@ -104,6 +106,7 @@ cfg_if::cfg_if! {
         pub mod testing;
     } else {
         mod admin;
+        mod audit;
         mod channel;
         mod cli;
         mod clocks;

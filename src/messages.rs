@@ -8,11 +8,11 @@ use std::sync::atomic::AtomicUsize;
 
 use tokio::sync::oneshot;
 
+use crate::audit::AuditEvent;
 use crate::config::HostPort;
 use crate::identity::Client;
 use crate::ids::{ClusterId, ListenerId};
 use crate::metrics::{CloseReason, Snapshot};
-use crate::pipeline::AuditEvent;
 
 /// From an executor to the control thread.
 pub(crate) enum ControlRequest {

@@ -40,19 +40,20 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::audit::{AuditQueue, KekName, Operation, Reason, RefusedRecords};
 use crate::clocks::{ClockWatch, Clocks};
 use crate::config::Limits;
 use crate::identity::Client;
 use crate::ids::{ById, ClusterId};
 use crate::keys::{Applied, ExecutorKeys, KeyOptions, KeyReply};
-use crate::metrics::{CloseReason, ExecutorMetrics, RefusalReason};
+use crate::metrics::{CloseReason, ExecutorMetrics};
 use crate::protocol::hops::Identity;
 use crate::rules::KmsIndex;
 
 pub use crate::messages::{HiddenBrokers, LearnedAddress};
 pub use addresses::{AddressBook, ListenerMap};
 pub use produce::{GuardFull, ProducerSequence, SequenceGuard};
-pub use refusal::{FetchRefusal, KekName, ProduceRefusal};
+pub use refusal::{FetchRefusal, ProduceRefusal};
 pub use session::{Session, Step, Wait};
 pub use topics::{ClusterRules, Topic};
 pub use work::{TURN_BYTES, Work};
@@ -68,7 +69,7 @@ pub struct Pipeline {
     /// The clusters.
     pub clusters: ById<ClusterId, Cluster>,
     /// What is to be told to the audit log; the executor takes it away.
-    pub audit: Vec<AuditEvent>,
+    pub audit: AuditQueue,
     /// What ApiVersions requests say of this program when they go on, so that it knows itself again.
     pub identity: Identity,
     /// How often something came that is waited for.
@@ -118,38 +119,6 @@ pub struct News {
     pub addresses: u64,
 }
 
-/// A record or a partition that was not delivered or not sealed, for the audit log. Holds no record data.
-#[derive(Clone, Debug)]
-pub struct AuditEvent {
-    pub cluster: Arc<str>,
-    /// The topic's name; the first of them, cut, where no topic can have it.
-    pub topic: Arc<str>,
-    pub partition: i32,
-    /// Base offset of the batch for a fetch, -1 for a produce.
-    pub offset: i64,
-    /// `produce` or `fetch`.
-    pub operation: &'static str,
-    /// The reason class; [`ILLEGAL_NAME`] for names that no topic can have.
-    pub reason: &'static str,
-    /// The key-encryption key that it is about.
-    pub kek: Option<KekName>,
-    pub client: Client,
-    /// For how many partitions it stands: names that no topic can have are told together.
-    pub partitions: u64,
-}
-
-impl AuditEvent {
-    /// Whether it is about records that are stored, and not about what a client may ask for.
-    pub fn is_about_what_is_stored(&self) -> bool {
-        let asked_in_vain = [
-            ILLEGAL_NAME,
-            RefusalReason::NoRule.as_str(),
-            RefusalReason::Rejected.as_str(),
-        ];
-        self.operation == "fetch" && !asked_in_vain.contains(&self.reason)
-    }
-}
-
 /// What is refused: its place, and why.
 struct Refused<'a> {
     cluster: ClusterId,
@@ -157,14 +126,10 @@ struct Refused<'a> {
     topic: &'a Topic,
     partition: i32,
     offset: i64,
-    operation: &'static str,
-    reason: &'static str,
+    operation: Operation,
+    reason: Reason,
     kek: Option<KekName>,
 }
-
-/// The reason under which the audit log has names that no topic can have (metrics: `no_rule`). Anybody may make up any number of
-/// them, each 32 KiB long.
-pub const ILLEGAL_NAME: &str = "illegal_name";
 
 impl Pipeline {
     /// The pipeline of executor number `executor`; clusters in the order of the configuration.
@@ -180,7 +145,7 @@ impl Pipeline {
             metrics: ExecutorMetrics::new(executor, limits.topics_max),
             limits,
             clusters,
-            audit: Vec::new(),
+            audit: AuditQueue::default(),
             identity: Identity::default(),
             news: News::default(),
             work: Work::new(TURN_BYTES),
@@ -263,40 +228,26 @@ impl Pipeline {
         Ok(cluster.rules.topic(name, &mut self.metrics, &mut self.work))
     }
 
+    /// Tells the audit log of a refusal.
     fn audit(&mut self, refused: Refused<'_>) {
-        let topic = refused.topic;
-        if !topic.is_legal
-            && let Some(last) = self.audit.last_mut()
-            && (last.reason, last.operation) == (ILLEGAL_NAME, refused.operation)
-            && last.client == *refused.client
-        {
-            last.partitions = last.partitions.saturating_add(1);
-            return;
-        }
-        if self.audit.len() >= AUDIT_EVENTS_MAX {
-            return;
-        }
         let Some(cluster) = self.clusters.get(refused.cluster) else {
             return;
         };
+        let topic = refused.topic;
         let (name, reason) = if topic.is_legal {
             (Arc::clone(&topic.name), refused.reason)
         } else {
-            (topic.shown_name().into(), ILLEGAL_NAME)
+            (topic.shown_name().into(), Reason::IllegalName)
         };
-        self.audit.push(AuditEvent {
+        self.audit.push(RefusedRecords {
             cluster: Arc::clone(&cluster.rules.name),
+            client: refused.client.clone(),
+            operation: refused.operation,
             topic: name,
             partition: refused.partition,
             offset: refused.offset,
-            operation: refused.operation,
             reason,
             kek: refused.kek,
-            client: refused.client.clone(),
-            partitions: 1,
         });
     }
 }
-
-/// Events kept for the audit log between two ticks of the executor; more are counted as refusals only.
-pub const AUDIT_EVENTS_MAX: usize = 1024;

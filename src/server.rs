@@ -14,7 +14,6 @@
 //! - SERVER-4: the self-check runs beside, when clients are served already, and is left behind when the program ends.
 
 mod acceptor;
-mod audit;
 mod control;
 mod hidden;
 mod names;

@@ -12,12 +12,12 @@ use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use crate::audit::AuditQueue;
 use crate::channel::Sender;
 use crate::config::HostPort;
 use crate::ids::ClusterId;
 use crate::messages::{ControlRequest, Notice};
 use crate::messages::{HiddenBrokers, LearnedAddress};
-use crate::pipeline::AuditEvent;
 
 /// See the module.
 pub(crate) struct Errands {
@@ -104,7 +104,7 @@ impl Errands {
     }
 
     /// Sends what waits; of `audit` nothing while an earlier list is on its way.
-    pub(crate) fn tick(&self, audit: &mut Vec<AuditEvent>) {
+    pub(crate) fn tick(&self, audit: &mut AuditQueue) {
         let mut unsent = self.unsent.borrow_mut();
         while let Some(request) = unsent.pop_front() {
             if let Err(request) = self.control.try_send(request) {
@@ -131,11 +131,11 @@ impl Errands {
         }
         if !audit.is_empty() && Arc::strong_count(&self.audit_turn) == 1 {
             let request = ControlRequest::Audit {
-                events: std::mem::take(audit),
+                events: audit.take(),
                 turn: Arc::clone(&self.audit_turn),
             };
             if let Err(ControlRequest::Audit { events, .. }) = self.control.try_send(request) {
-                *audit = events;
+                audit.put_back(events);
             }
         }
     }
@@ -176,6 +176,7 @@ const NOTICES_MAX: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::{Operation, Reason, RefusedRecords};
     use crate::channel::channel;
     use crate::identity::Client;
     use crate::ids::Id as _;
@@ -223,7 +224,7 @@ mod tests {
             errands.learn(cluster, told(1));
         }
         for expected in (0..3).map(ClusterId::from_number) {
-            errands.tick(&mut Vec::new());
+            errands.tick(&mut AuditQueue::default());
             let Some(ControlRequest::Learn { cluster, .. }) = requests.try_recv() else {
                 panic!("{expected:?} is sent");
             };
@@ -236,23 +237,23 @@ mod tests {
     fn one_list_of_refusals_is_on_its_way() {
         let (sender, mut requests) = channel(8);
         let errands = Errands::new(0, sender);
-        let refusal = || AuditEvent {
+        let refusal = || RefusedRecords {
             cluster: "main".into(),
+            client: Client::default(),
+            operation: Operation::Fetch,
             topic: "payments".into(),
             partition: 0,
             offset: 1,
-            operation: "fetch",
-            reason: "tag",
+            reason: Reason::TooManyKeys,
             kek: None,
-            client: Client::default(),
-            partitions: 1,
         };
-        let mut audit = vec![refusal()];
+        let mut audit = AuditQueue::default();
+        audit.push(refusal());
         errands.tick(&mut audit);
         assert!(audit.is_empty());
         audit.push(refusal());
         errands.tick(&mut audit);
-        assert_eq!(audit.len(), 1, "the first was not taken yet");
+        assert!(!audit.is_empty(), "the first was not taken yet");
         drop(requests.try_recv());
         errands.tick(&mut audit);
         assert!(audit.is_empty());
@@ -275,12 +276,12 @@ mod tests {
                 fault: None,
             });
         }
-        errands.tick(&mut Vec::new());
+        errands.tick(&mut AuditQueue::default());
         let Some(ControlRequest::Notices(list)) = requests.try_recv() else {
             panic!("they are told");
         };
         assert_eq!(list.len(), NOTICES_MAX);
-        errands.tick(&mut Vec::new());
+        errands.tick(&mut AuditQueue::default());
         assert!(requests.try_recv().is_none());
     }
 }

@@ -33,6 +33,7 @@ use super::told_gaps::{Telling, ToldGaps};
 use super::topics::Topic;
 use super::work::{PARSED_BYTES, PARSING_WORK, PARTITION_WORK, Pause, Progress, STEP_MAX};
 use super::{Pipeline, Refused};
+use crate::audit::Operation;
 use crate::identity::Client;
 use crate::metrics::{CloseReason, Direction};
 use crate::protocol::error_code;
@@ -317,7 +318,7 @@ impl FetchWork {
             topic: noted.topic,
             partition: noted.partition,
             offset: noted.offset,
-            operation: "fetch",
+            operation: Operation::Fetch,
             reason: noted.refusal.audit_reason(),
             kek: noted.refusal.kek().cloned(),
         });

@@ -19,10 +19,11 @@ use std::time::Instant;
 
 use super::batch_keys::BatchKeys;
 use super::decompressing::{DecompressorPool, Prepared, Records};
-use super::refusal::{FetchRefusal, KekName};
+use super::refusal::FetchRefusal;
 use super::seal_batch::has_room;
 use super::topics::Topic;
 use super::work::{BATCH_WORK, Pause, Progress, RECORD_WORK, STEP_MAX, Work};
+use crate::audit::KekName;
 use crate::envelope::{Form, Marked, Marker, Opener, OpeningKey, find_marker};
 use crate::keys::{Demand, ExecutorKeys, Lookup};
 use crate::record_batch::header::stored_crc;

@@ -4,16 +4,15 @@
 //! everywhere and says "not stored"; a fetch never carries a code but 0, 2 and 29, because Java skips other partitions'
 //! records on one that it does not expect.
 
-use std::fmt;
 use std::sync::Arc;
 
 use super::batch_keys::BATCH_KEYS_MAX;
-use crate::envelope::{Form, OpenError, SealError, WrappedDek};
-use crate::foreign::Foreign;
+use crate::audit::{KekName, Reason};
+use crate::envelope::{Form, OpenError, SealError};
 use crate::keys::KeyFailure;
 use crate::metrics::RefusalReason;
 use crate::protocol::error_code;
-use crate::record_batch::BatchError;
+use crate::record_batch::{BatchError, CodecError};
 
 /// Why a partition of a Produce request is not stored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -92,7 +91,7 @@ impl ProduceRefusal {
             }
             Self::Key(failure, _) if failure.is_outage() => error_code::NOT_ENOUGH_REPLICAS,
             Self::Key(..) => error_code::POLICY_VIOLATION,
-            Self::Batch(error) => error.kafka_code(),
+            Self::Batch(error) => batch_code(error),
             Self::ClientMarker => error_code::INVALID_RECORD,
             Self::TooLarge { .. } | Self::RequestTooLarge { .. } => error_code::MESSAGE_TOO_LARGE,
         }
@@ -135,36 +134,6 @@ impl ProduceRefusal {
     }
 }
 
-/// The name of a key-encryption key, as a rule or a stored record has it: in a record it may be any bytes.
-#[derive(Clone, PartialEq, Eq)]
-pub struct KekName(Arc<[u8]>);
-
-impl KekName {
-    /// That of the key under which a DEK is wrapped; empty where that cannot be read.
-    pub fn in_record(wrapped_dek: &[u8]) -> Self {
-        let kek = WrappedDek::parse(wrapped_dek).map_or(&[][..], |wrapped| wrapped.kek);
-        Self(kek.into())
-    }
-}
-
-impl From<Arc<str>> for KekName {
-    fn from(name: Arc<str>) -> Self {
-        Self(name.into())
-    }
-}
-
-impl fmt::Display for KekName {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Foreign::new(&*self.0).fmt(formatter)
-    }
-}
-
-impl fmt::Debug for KekName {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "KekName({self})")
-    }
-}
-
 impl From<SealError> for ProduceRefusal {
     fn from(error: SealError) -> Self {
         match error {
@@ -172,6 +141,35 @@ impl From<SealError> for ProduceRefusal {
             SealError::Record(error) => Self::Batch(BatchError::Record(error)),
             SealError::TooLarge | SealError::CounterExhausted => Self::Batch(BatchError::TooLarge),
             _ => Self::Cipher,
+        }
+    }
+}
+
+/// What a broker gives a producer for a batch that is not valid: Java tries again on 2, splits the batch on 10 and gives up on 76 and
+/// 87.
+fn batch_code(error: &BatchError) -> i16 {
+    match error {
+        BatchError::Length(_) | BatchError::Checksum => error_code::CORRUPT_MESSAGE,
+        BatchError::Magic(magic) if !(0..2).contains(magic) => error_code::CORRUPT_MESSAGE,
+        BatchError::TooLarge | BatchError::Compression(CodecError::LimitExceeded { .. }) => {
+            error_code::MESSAGE_TOO_LARGE
+        }
+        BatchError::Codec { .. } => error_code::UNSUPPORTED_COMPRESSION_TYPE,
+        BatchError::Compression(CodecError::OutOfMemory) => error_code::UNKNOWN_SERVER_ERROR,
+        // To a broker it is a batch that is not there.
+        BatchError::Truncated
+        | BatchError::Missing
+        | BatchError::NotAlone
+        | BatchError::Magic(_)
+        | BatchError::BaseOffset(_)
+        | BatchError::Count { .. }
+        | BatchError::Control
+        | BatchError::Sequence
+        | BatchError::RecordCount
+        | BatchError::OffsetDelta { .. }
+        | BatchError::Record(_)
+        | BatchError::Compression(CodecError::Truncated(_) | CodecError::Malformed { .. }) => {
+            error_code::INVALID_RECORD
         }
     }
 }
@@ -264,12 +262,12 @@ impl FetchRefusal {
     }
 
     /// The finer reason class for the audit log.
-    pub fn audit_reason(&self) -> &'static str {
+    pub fn audit_reason(&self) -> Reason {
         match self {
-            Self::Open(error) => error.reason(),
-            Self::Key(failure, _) => failure.reason(),
-            Self::TooManyKeys => "too_many_keys",
-            other => other.reason().as_str(),
+            Self::Open(error) => Reason::Open(*error),
+            Self::Key(failure, _) => Reason::Key(*failure),
+            Self::TooManyKeys => Reason::TooManyKeys,
+            other => Reason::Counted(other.reason()),
         }
     }
 }
@@ -316,6 +314,35 @@ mod tests {
         ];
         for refusal in refusals {
             assert!(matches!(refusal.error_code(), 2 | 29), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn a_batch_that_is_not_valid_has_the_code_that_a_broker_gives() {
+        let coded = [
+            (BatchError::Length(48), 2),
+            (BatchError::Checksum, 2),
+            (BatchError::Magic(-1), 2),
+            (BatchError::Magic(0), 87),
+            (BatchError::Magic(1), 87),
+            (BatchError::Magic(3), 2),
+            (BatchError::Missing, 87),
+            (BatchError::NotAlone, 87),
+            (BatchError::Truncated, 87),
+            (BatchError::BaseOffset(1), 87),
+            (BatchError::Control, 87),
+            (BatchError::Sequence, 87),
+            (BatchError::RecordCount, 87),
+            (BatchError::Codec { number: 4 }, 76),
+            (BatchError::TooLarge, 10),
+            (
+                BatchError::Compression(CodecError::LimitExceeded { limit: 1 }),
+                10,
+            ),
+            (BatchError::Compression(CodecError::OutOfMemory), -1),
+        ];
+        for (error, code) in coded {
+            assert_eq!(ProduceRefusal::Batch(error).error_code(), code, "{error}");
         }
     }
 

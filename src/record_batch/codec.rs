@@ -94,18 +94,6 @@ pub enum CodecError {
     OutOfMemory,
 }
 
-impl CodecError {
-    /// The Kafka code for a producer: 10 MESSAGE_TOO_LARGE where a smaller batch would do (Java splits it and tries
-    /// again), 87 INVALID_RECORD where the bytes are wrong for ever, and for memory -1 UNKNOWN_SERVER_ERROR.
-    pub fn kafka_code(&self) -> i16 {
-        match self {
-            Self::LimitExceeded { .. } => 10,
-            Self::Truncated(_) | Self::Malformed { .. } => 87,
-            Self::OutOfMemory => -1,
-        }
-    }
-}
-
 /// Begins to decompress batches; keeps the contexts that codecs need between them. One per executor.
 #[derive(Default)]
 pub struct Decompressor {

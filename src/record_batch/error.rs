@@ -100,34 +100,3 @@ pub enum BatchError {
     #[error(transparent)]
     Compression(#[from] CodecError),
 }
-
-impl BatchError {
-    /// The Kafka code that a broker gives a producer for it: 2 CORRUPT_MESSAGE (producers try again), 10
-    /// MESSAGE_TOO_LARGE (Java splits the batch), 76 UNSUPPORTED_COMPRESSION_TYPE or 87 INVALID_RECORD (final).
-    pub fn kafka_code(&self) -> i16 {
-        match self {
-            Self::Length(_) | Self::Checksum => CORRUPT_MESSAGE,
-            // To a broker it is a batch that is not there.
-            Self::Truncated => INVALID_RECORD,
-            Self::Magic(magic) if !(0..2).contains(magic) => CORRUPT_MESSAGE,
-            Self::TooLarge => MESSAGE_TOO_LARGE,
-            Self::Codec { .. } => UNSUPPORTED_COMPRESSION_TYPE,
-            Self::Compression(error) => error.kafka_code(),
-            Self::Missing
-            | Self::NotAlone
-            | Self::Magic(_)
-            | Self::BaseOffset(_)
-            | Self::Count { .. }
-            | Self::Control
-            | Self::Sequence
-            | Self::RecordCount
-            | Self::OffsetDelta { .. }
-            | Self::Record(_) => INVALID_RECORD,
-        }
-    }
-}
-
-const CORRUPT_MESSAGE: i16 = 2;
-const MESSAGE_TOO_LARGE: i16 = 10;
-const UNSUPPORTED_COMPRESSION_TYPE: i16 = 76;
-const INVALID_RECORD: i16 = 87;

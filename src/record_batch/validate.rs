@@ -16,7 +16,7 @@ use super::record::RECORD_BYTES_MIN;
 ///
 /// # Errors
 ///
-/// The first thing wrong, in the order in which a broker looks; [`BatchError::kafka_code`] says what to answer.
+/// The first thing wrong, in the order in which a broker looks.
 #[cfg(feature = "testing")]
 pub fn check_produced(records: &[u8], version: i16) -> Result<BatchHeader, BatchError> {
     check_produced_with(records, version, crc_matches)

@@ -20,13 +20,13 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{sleep, sleep_until, timeout};
 
-use super::audit::AuditLog;
 use super::hidden::HiddenLog;
 use super::names::Names;
 use super::notices::Notices;
 use super::spread::{RETRY_AFTER, Spread};
 use super::state_file::{ClusterAddresses, StateFile};
 use crate::admin::{Collection, EXECUTOR_TIMEOUT, Hidden, ProcessFacts, Source, serve};
+use crate::audit::AuditLog;
 use crate::channel::{Receiver, Sender};
 use crate::config::OwnPorts;
 use crate::ids::{ById, ClusterId, Ids};

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
+use sealwire::audit::KekName;
 use sealwire::config::Config;
 use sealwire::crypto::CryptoError;
 use sealwire::envelope::{Form, OpenError};
 use sealwire::keys::KeyFailure;
-use sealwire::pipeline::{FetchRefusal, KekName, ProduceRefusal};
+use sealwire::pipeline::{FetchRefusal, ProduceRefusal};
 use sealwire::record_batch::{BatchError, CodecError, RecordError};
 
 fn repository() -> &'static Path {
@@ -178,7 +179,7 @@ fn the_table_of_refusals_is_what_the_program_does() {
                 variant(refusal),
                 refusal.error_code(),
                 refusal.reason().as_str().to_owned(),
-                refusal.audit_reason().to_owned(),
+                refusal.audit_reason().as_str().to_owned(),
             )
         })
         .collect();

@@ -449,8 +449,11 @@ impl Rig {
 
     /// Reasons of the audit lines since the last call.
     pub(crate) fn audit(&mut self) -> Vec<&'static str> {
-        let events = std::mem::take(&mut self.pipeline.audit);
-        events.iter().map(|event| event.reason).collect()
+        let events = self.pipeline.audit.take();
+        events
+            .iter()
+            .map(|event| event.refused().reason.as_str())
+            .collect()
     }
 }
 

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use kafka_protocol::messages::ProduceResponse;
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use sealwire::audit::{AuditEvent, Operation, Reason};
 use sealwire::keys::KeyFailure;
-use sealwire::metrics::CloseReason;
-use sealwire::pipeline::{AuditEvent, ILLEGAL_NAME};
+use sealwire::metrics::{CloseReason, RefusalReason};
 
 use crate::rig::{Dek, Halt, PAYMENTS, Rig, at_offset, batch, dek, sealed, tampered};
 use crate::wire::{
@@ -14,12 +14,14 @@ use crate::wire::{
     produce, response, stored, text, to_produce, verdicts,
 };
 
+const NO_RULE: Reason = Reason::Counted(RefusalReason::NoRule);
+
 /// Produces the partitions and gives what the audit log is told.
 fn produced(rig: &mut Rig, partitions: &[ToProduce<'_>]) -> Vec<AuditEvent> {
     assert_eq!(rig.client_sends(&produce(9, 5, -1, partitions)), Ok(Halt::More));
     let request = only_frame(&rig.at_broker());
     assert_eq!(rig.broker_sends(&stored(9, 5, &request)), Ok(Halt::More));
-    std::mem::take(&mut rig.pipeline.audit)
+    rig.pipeline.audit.take()
 }
 
 /// Records in refused partitions, by reason.
@@ -45,12 +47,16 @@ fn names_that_no_topic_can_have_are_one_line_of_a_request_and_cut() {
     let events = produced(&mut rig, &partitions);
     let told: Vec<_> = events
         .iter()
-        .map(|event| (event.reason, event.partitions))
+        .map(|event| (event.refused().reason, event.partitions()))
         .collect();
-    assert_eq!(told, [(ILLEGAL_NAME, 4000), ("no_rule", 1)]);
-    assert_eq!(events[0].topic.len(), 249, "the longest name of a topic");
-    assert!(names[0].starts_with(&*events[0].topic));
-    assert_eq!(&*events[1].topic, "unknown");
+    assert_eq!(told, [(Reason::IllegalName, Some(4000)), (NO_RULE, None)]);
+    assert_eq!(
+        events[0].refused().topic.len(),
+        249,
+        "the longest name of a topic"
+    );
+    assert!(names[0].starts_with(&*events[0].refused().topic));
+    assert_eq!(&*events[1].refused().topic, "unknown");
 
     assert_eq!(rig.client_sends(&fetch_request(11, 6)), Ok(Halt::More));
     let illegal: Vec<_> = ["a b", "c/d", "caf\u{e9}"]
@@ -59,12 +65,18 @@ fn names_that_no_topic_can_have_are_one_line_of_a_request_and_cut() {
         .collect();
     rig.broker_sends(&fetch_response(11, 6, &illegal))
         .expect("it is held or answered");
-    let events = std::mem::take(&mut rig.pipeline.audit);
+    let events = rig.pipeline.audit.take();
     let told: Vec<_> = events
         .iter()
-        .map(|event| (event.operation, event.reason, event.partitions))
+        .map(|event| {
+            (
+                event.refused().operation,
+                event.refused().reason,
+                event.partitions(),
+            )
+        })
         .collect();
-    assert_eq!(told, [("fetch", ILLEGAL_NAME, 3)]);
+    assert_eq!(told, [(Operation::Fetch, Reason::IllegalName, Some(3))]);
 }
 
 /// The longest name that is legal is its own line, one byte more is not.
@@ -76,8 +88,8 @@ fn the_bound_of_a_legal_name_is_kafkas() {
         &mut rig,
         &[to_produce(&longest, 0, b""), to_produce(&longer, 0, b"")],
     );
-    let reasons: Vec<_> = events.iter().map(|event| event.reason).collect();
-    assert_eq!(reasons, ["no_rule", ILLEGAL_NAME]);
+    let reasons: Vec<_> = events.iter().map(|event| event.refused().reason).collect();
+    assert_eq!(reasons, [NO_RULE, Reason::IllegalName]);
 }
 
 #[test]
@@ -95,8 +107,8 @@ fn a_refused_key_is_named_to_the_producer_and_in_the_audit_log() {
     assert_eq!(verdicts[0].error_code, 44);
     let message = &verdicts[0].message;
     assert!(message.contains("is not in the KMS (payments)"), "{message}");
-    let events = std::mem::take(&mut rig.pipeline.audit);
-    let kek = events[0].kek.as_ref().map(ToString::to_string);
+    let events = rig.pipeline.audit.take();
+    let kek = events[0].refused().kek.as_ref().map(ToString::to_string);
     assert_eq!(kek.as_deref(), Some("payments"));
 }
 
@@ -108,9 +120,12 @@ fn the_name_of_a_key_in_a_record_is_told_escaped() {
     let stored = sealed(&batch(&["value", "value"]), &HOSTILE, "sealed-a");
     let response = fetch_response(11, 6, &[fetched("sealed-a", 0, &stored)]);
     rig.broker_sends(&response).expect("it is held or answered");
-    let events = std::mem::take(&mut rig.pipeline.audit);
-    assert_eq!(events[0].reason, "kek_not_named");
-    let kek = events[0].kek.as_ref().map(ToString::to_string);
+    let events = rig.pipeline.audit.take();
+    assert_eq!(
+        events[0].refused().reason,
+        Reason::Counted(RefusalReason::KekNotNamed)
+    );
+    let kek = events[0].refused().kek.as_ref().map(ToString::to_string);
     assert_eq!(kek.as_deref(), Some(r"k\n\x1b[2J\xe2\x80\xae"));
     assert_eq!(refused_records(&rig), [("kek_not_named", 2)].into());
 }
@@ -119,7 +134,7 @@ fn the_name_of_a_key_in_a_record_is_told_escaped() {
 fn who_it_was_is_told_by_the_id_of_the_request() {
     let mut rig = Rig::with_keys();
     let events = produced(&mut rig, &[to_produce("unknown", 0, b"records")]);
-    assert_eq!(&*events[0].client.id, b"tests");
+    assert_eq!(&*events[0].refused().client.id, b"tests");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{ProduceFrame, ProduceWork, SequenceGuard, Verdict, index_of, record_count};
+use crate::audit::{Operation, Reason};
 use crate::ids::ClusterId;
 use crate::metrics::{CloseReason, Direction, RefusalReason};
 use crate::pipeline::refusal::ProduceRefusal;
@@ -57,8 +58,8 @@ impl ProduceWork {
                 topic,
                 partition,
                 offset: -1,
-                operation: "produce",
-                reason: refusal.reason().as_str(),
+                operation: Operation::Produce,
+                reason: Reason::Counted(refusal.reason()),
                 kek: refusal.kek().cloned(),
             });
             // One text for the partitions of a topic that are refused for the same reason (PRODUCE-SEAL-4).

@@ -128,7 +128,6 @@ fn bombs_end_in_a_typed_error_with_memory_bounded() {
         let mut out = Vec::new();
         let result = Decompressor::new().decompress(codec, &bomb, MIB, &mut out);
         assert_eq!(result, Err(CodecError::LimitExceeded { limit: MIB }), "{codec:?}");
-        assert_eq!(result.map_err(|error| error.kafka_code()), Err(10));
         assert!(
             out.capacity() <= 2 * MIB + 1,
             "{codec:?} reserved {}",

@@ -1,0 +1,263 @@
+//! The events of the audit log. Each kind is a variant here and nowhere else; counters, the log and the documentation take its words.
+//!
+//! - AUDIT-1: of an executor's events a bounded number waits; what finds the queue full is counted as a refusal and not written.
+//! - AUDIT-2: names that no topic can have are told together: anybody may make up any number of them, each 32 KiB long.
+//!
+//! Executor threads fill the queue, the control thread writes what was in it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::envelope::{OpenError, WrappedDek};
+use crate::foreign::Foreign;
+use crate::identity::Client;
+use crate::keys::KeyFailure;
+use crate::metrics::RefusalReason;
+
+/// Something for the audit log. Holds no record data.
+#[derive(Clone, Debug)]
+pub enum AuditEvent {
+    /// Records were not stored, or not delivered.
+    Refused(RefusedRecords),
+    /// The same of so many partitions in a row of topics whose names no topic can have (AUDIT-2).
+    IllegalNames { first: RefusedRecords, partitions: u64 },
+}
+
+/// What was refused, to whom, and why.
+#[derive(Clone, Debug)]
+pub struct RefusedRecords {
+    pub cluster: Arc<str>,
+    pub client: Client,
+    pub operation: Operation,
+    /// The topic's name, cut where no topic can have it.
+    pub topic: Arc<str>,
+    pub partition: i32,
+    /// Base offset of the batch for a fetch; -1 for a produce, or where all of a partition is refused.
+    pub offset: i64,
+    pub reason: Reason,
+    /// The key-encryption key that it is about.
+    pub kek: Option<KekName>,
+}
+
+/// What the client wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Operation {
+    Produce,
+    Fetch,
+}
+
+impl Operation {
+    /// As the log has it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Produce => "produce",
+            Self::Fetch => "fetch",
+        }
+    }
+}
+
+/// Why it was refused: as it is counted, or finer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// As it is counted.
+    Counted(RefusalReason),
+    /// A stored record does not open.
+    Open(OpenError),
+    /// No key to open with.
+    Key(KeyFailure),
+    /// A stored batch is under more data keys than are asked for.
+    TooManyKeys,
+    /// No topic can have the name (it is counted as `no_rule`).
+    IllegalName,
+}
+
+impl Reason {
+    /// The class, as the log has it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Counted(reason) => reason.as_str(),
+            Self::Open(error) => error.reason(),
+            Self::Key(failure) => failure.reason(),
+            Self::TooManyKeys => "too_many_keys",
+            Self::IllegalName => "illegal_name",
+        }
+    }
+}
+
+impl AuditEvent {
+    /// What was refused; the first, where it stands for several.
+    #[must_use]
+    pub fn refused(&self) -> &RefusedRecords {
+        match self {
+            Self::Refused(refused) | Self::IllegalNames { first: refused, .. } => refused,
+        }
+    }
+
+    /// For how many partitions it stands, where that is more than its own.
+    #[must_use]
+    pub fn partitions(&self) -> Option<u64> {
+        match self {
+            Self::Refused(_) => None,
+            Self::IllegalNames { partitions, .. } => Some(*partitions),
+        }
+    }
+
+    /// Whether it is about records that are stored, and not about what a client may ask for.
+    #[must_use]
+    pub fn is_about_what_is_stored(&self) -> bool {
+        let asked_in_vain = matches!(
+            self.refused().reason,
+            Reason::IllegalName | Reason::Counted(RefusalReason::NoRule | RefusalReason::Rejected)
+        );
+        self.refused().operation == Operation::Fetch && !asked_in_vain
+    }
+}
+
+/// Events of one executor that wait for the control thread.
+#[derive(Debug, Default)]
+pub struct AuditQueue {
+    events: Vec<AuditEvent>,
+}
+
+impl AuditQueue {
+    /// Takes an event in (AUDIT-1, AUDIT-2).
+    pub fn push(&mut self, refused: RefusedRecords) {
+        if refused.reason != Reason::IllegalName {
+            return self.push_event(AuditEvent::Refused(refused));
+        }
+        if let Some(AuditEvent::IllegalNames { first, partitions }) = self.events.last_mut()
+            && (first.operation, &first.client) == (refused.operation, &refused.client)
+        {
+            *partitions = partitions.saturating_add(1);
+            return;
+        }
+        self.push_event(AuditEvent::IllegalNames {
+            first: refused,
+            partitions: 1,
+        });
+    }
+
+    fn push_event(&mut self, event: AuditEvent) {
+        if self.events.len() < AUDIT_EVENTS_MAX {
+            self.events.push(event);
+        }
+    }
+
+    /// Whether nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    /// All that waits.
+    pub fn take(&mut self) -> Vec<AuditEvent> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// What was taken a moment ago and could not be sent waits on.
+    pub fn put_back(&mut self, events: Vec<AuditEvent>) {
+        self.events = events;
+    }
+}
+
+/// The name of a key-encryption key, as a rule or a stored record has it: in a record it may be any bytes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KekName(Arc<[u8]>);
+
+impl KekName {
+    /// That of the key under which a DEK is wrapped; empty where that cannot be read.
+    #[must_use]
+    pub fn in_record(wrapped_dek: &[u8]) -> Self {
+        let kek = WrappedDek::parse(wrapped_dek).map_or(&[][..], |wrapped| wrapped.kek);
+        Self(kek.into())
+    }
+}
+
+impl From<Arc<str>> for KekName {
+    fn from(name: Arc<str>) -> Self {
+        Self(name.into())
+    }
+}
+
+impl fmt::Display for KekName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Foreign::new(&*self.0).fmt(formatter)
+    }
+}
+
+impl fmt::Debug for KekName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "KekName({self})")
+    }
+}
+
+/// Events kept for the audit log between two ticks of the executor; more are counted as refusals only.
+pub const AUDIT_EVENTS_MAX: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(operation: Operation, reason: Reason, client: u16) -> RefusedRecords {
+        RefusedRecords {
+            cluster: "main".into(),
+            client: Client::at(([127, 0, 0, 1], client).into()),
+            operation,
+            topic: "payments".into(),
+            partition: 0,
+            offset: -1,
+            reason,
+            kek: None,
+        }
+    }
+
+    /// AUDIT-1
+    #[test]
+    fn a_full_queue_takes_nothing_more_until_it_is_taken() {
+        let mut queue = AuditQueue::default();
+        let tampered = Reason::Open(OpenError::Tag);
+        for _ in 0..=AUDIT_EVENTS_MAX {
+            queue.push(refused(Operation::Fetch, tampered, 1));
+        }
+        let events = queue.take();
+        assert_eq!(events.len(), AUDIT_EVENTS_MAX);
+        assert!(queue.is_empty());
+        queue.put_back(events);
+        queue.push(refused(Operation::Fetch, Reason::IllegalName, 1));
+        assert_eq!(queue.take().len(), AUDIT_EVENTS_MAX);
+        queue.push(refused(Operation::Fetch, tampered, 1));
+        assert_eq!(queue.take().len(), 1);
+    }
+
+    /// AUDIT-2
+    #[test]
+    fn illegal_names_of_one_client_and_operation_are_told_together() {
+        let mut queue = AuditQueue::default();
+        for (operation, client) in [
+            (Operation::Produce, 1),
+            (Operation::Produce, 1),
+            (Operation::Fetch, 1),
+            (Operation::Fetch, 2),
+        ] {
+            queue.push(refused(operation, Reason::IllegalName, client));
+        }
+        let told: Vec<_> = queue.take().iter().map(AuditEvent::partitions).collect();
+        assert_eq!(told, [Some(2), Some(1), Some(1)]);
+    }
+
+    #[test]
+    fn what_a_client_asks_in_vain_is_not_about_what_is_stored() {
+        let told =
+            |operation, reason| AuditEvent::Refused(refused(operation, reason, 1)).is_about_what_is_stored();
+        assert!(told(Operation::Fetch, Reason::Open(OpenError::Tag)));
+        assert!(told(Operation::Fetch, Reason::Counted(RefusalReason::Plaintext)));
+        assert!(!told(Operation::Fetch, Reason::Counted(RefusalReason::NoRule)));
+        assert!(!told(Operation::Fetch, Reason::IllegalName));
+        assert!(!told(
+            Operation::Produce,
+            Reason::Counted(RefusalReason::Malformed)
+        ));
+    }
+}

@@ -1,0 +1,161 @@
+//! The audit log: one line for each record or partition that was refused, and not one for each time that a client asks again.
+//!
+//! In a second that has too many, the rest is left out, and how much that was is said: the metrics count every refusal. What
+//! shows that stored records were tampered with has a second of its own, in each cluster: whoever can reach a port can be refused as
+//! often as he likes, and pushes no such line out.
+//!
+//! Lines go to the log under the target `sealwire::audit`. They hold names, numbers and a reason class, never record data.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::event::{AuditEvent, KekName, Operation, Reason};
+use crate::foreign::Foreign;
+use crate::repeats::{News, Repeats};
+
+/// Writes what was not written lately.
+pub(crate) struct AuditLog {
+    /// By cluster, and by whether it is about what is stored.
+    said: HashMap<(Arc<str>, bool), Repeats<Line>>,
+}
+
+/// What makes two lines the same: the client that met it first is named, and others in a later minute. Names that no topic can
+/// have are all the same.
+type Line = (Option<Arc<str>>, i32, i64, Operation, &'static str);
+
+impl AuditLog {
+    pub(crate) fn new() -> Self {
+        Self { said: HashMap::new() }
+    }
+
+    /// Writes the event unless the same was written a moment ago; says whether it was.
+    pub(crate) fn write(&mut self, event: &AuditEvent, now: Instant) -> bool {
+        let refused = event.refused();
+        let (operation, reason) = (refused.operation, refused.reason.as_str());
+        let line = match refused.reason {
+            Reason::IllegalName => (None, -1, -1, operation, reason),
+            _ => (
+                Some(Arc::clone(&refused.topic)),
+                refused.partition,
+                refused.offset,
+                operation,
+                reason,
+            ),
+        };
+        let said = self
+            .said
+            .entry((Arc::clone(&refused.cluster), event.is_about_what_is_stored()))
+            .or_insert_with(Repeats::new);
+        let News::Say { left_out } = said.news(line, now) else {
+            return false;
+        };
+        if left_out > 0 {
+            tracing::warn!(target: "sealwire::audit", left_out, "refusals were not written: too many in a second");
+        }
+        tracing::warn!(
+            target: "sealwire::audit",
+            cluster = &*refused.cluster,
+            topic = &*Foreign::new(&*refused.topic).to_string(),
+            partition = refused.partition,
+            offset = refused.offset,
+            operation = operation.as_str(),
+            reason,
+            kek = refused.kek.as_ref().map(KekName::to_string).as_deref(),
+            client = refused.client.address.map(|address| address.to_string()).as_deref(),
+            client_id = &*Foreign::new(&*refused.client.id).to_string(),
+            partitions = event.partitions(),
+            "refused"
+        );
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::audit::{AuditQueue, RefusedRecords};
+    use crate::envelope::OpenError;
+    use crate::identity::Client;
+    use crate::metrics::RefusalReason;
+    use crate::repeats::{KEPT, LINES_MAX};
+
+    const TAMPERED: Reason = Reason::Open(OpenError::Tag);
+    const NO_RULE: Reason = Reason::Counted(RefusalReason::NoRule);
+
+    fn event(operation: Operation, reason: Reason, change: impl FnOnce(&mut RefusedRecords)) -> AuditEvent {
+        let mut refused = RefusedRecords {
+            cluster: "main".into(),
+            client: Client::default(),
+            operation,
+            topic: "payments".into(),
+            partition: 0,
+            offset: -1,
+            reason,
+            kek: None,
+        };
+        change(&mut refused);
+        let mut queue = AuditQueue::default();
+        queue.push(refused);
+        queue.take().remove(0)
+    }
+
+    #[test]
+    fn the_same_refusal_is_written_once_a_minute() {
+        let mut log = AuditLog::new();
+        let now = Instant::now();
+        let event = |offset| event(Operation::Fetch, TAMPERED, |refused| refused.offset = offset);
+        assert!(log.write(&event(1), now));
+        assert!(!log.write(&event(1), now + Duration::from_secs(59)));
+        assert!(log.write(&event(2), now));
+        assert!(log.write(&event(1), now + KEPT));
+    }
+
+    #[test]
+    fn what_clients_ask_in_vain_pushes_out_nothing_that_was_tampered_with() {
+        let mut log = AuditLog::new();
+        let now = Instant::now();
+        let said = |log: &mut AuditLog, cluster: &str, operation, reason| {
+            let said = |partition| {
+                let event = event(operation, reason, |refused| {
+                    refused.cluster = cluster.into();
+                    refused.partition = partition;
+                });
+                log.write(&event, now)
+            };
+            (0..1000).map(said).filter(|said| *said).count()
+        };
+        let rejected = Reason::Counted(RefusalReason::Rejected);
+        assert_eq!(said(&mut log, "main", Operation::Produce, NO_RULE), LINES_MAX);
+        assert_eq!(said(&mut log, "main", Operation::Fetch, rejected), 0);
+        assert_eq!(said(&mut log, "main", Operation::Fetch, TAMPERED), LINES_MAX);
+        assert_eq!(said(&mut log, "other", Operation::Fetch, TAMPERED), LINES_MAX);
+    }
+
+    #[test]
+    fn what_was_done_is_part_of_what_was_refused_and_who_did_it_is_not() {
+        let mut log = AuditLog::new();
+        let now = Instant::now();
+        let event = |operation, id: &[u8]| event(operation, NO_RULE, |refused| refused.client.id = id.into());
+        assert!(log.write(&event(Operation::Produce, b"one"), now));
+        assert!(log.write(&event(Operation::Fetch, b"one"), now));
+        assert!(!log.write(&event(Operation::Fetch, b"other"), now));
+    }
+
+    #[test]
+    fn names_that_no_topic_can_have_are_one_line() {
+        let mut log = AuditLog::new();
+        let now = Instant::now();
+        let event = |topic: &str, partition, operation| {
+            event(operation, Reason::IllegalName, |refused| {
+                refused.topic = topic.into();
+                refused.partition = partition;
+            })
+        };
+        assert!(log.write(&event("a b", 0, Operation::Produce), now));
+        assert!(!log.write(&event("c d", 7, Operation::Produce), now));
+        assert!(log.write(&event("c d", 7, Operation::Fetch), now));
+    }
+}
