@@ -13,7 +13,7 @@ use self::families::{BYTES, Buckets, Families, Labels, NONE, SECONDS};
 use super::{Collection, ProcessFacts};
 use crate::keys::statistics::{CallKind, KmsState, KmsStatistics};
 use crate::metrics::{CloseReason, Direction, RefusalCount, Snapshot, TimeKind, TopicCounters};
-use crate::protocol::policy::api_policy;
+use crate::protocol::policy::api_name;
 
 /// The content type of [`text`].
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -458,10 +458,9 @@ fn direction_label(direction: Direction) -> Labels {
 
 /// Of keys that the policy has never heard of only the number is told: any client may send any.
 fn api_labels(direction: Direction, key: Option<i16>) -> Labels {
-    let policy = key.and_then(api_policy);
     vec![
         ("direction", text_of(direction.as_str())),
-        ("api", text_of(policy.map_or("unknown", |policy| policy.name))),
+        ("api", text_of(key.and_then(api_name).unwrap_or("unknown"))),
         (
             "api_key",
             key.map_or_else(|| text_of("other"), |key| key.to_string()),

@@ -16,6 +16,7 @@ use crate::ids::ClusterId;
 use crate::messages::LearnedAddress;
 use crate::protocol::ProtocolError;
 use crate::protocol::addresses::{BrokerEndpoint, Rewrite, is_host, rewrite, visit};
+use crate::protocol::policy::Policy;
 
 /// The addresses of one cluster's brokers, by node id. Names, not IP addresses.
 #[derive(Clone, Debug, Default)]
@@ -189,6 +190,8 @@ impl AddressBook {
 pub struct ListenerMap {
     /// Its cluster.
     pub cluster: ClusterId,
+    /// Which APIs its clients may use: the cluster's.
+    pub policy: Policy,
     /// The listener's name in the configuration.
     pub name: Arc<str>,
     advertised_host: String,
@@ -202,6 +205,7 @@ impl ListenerMap {
     pub fn new(cluster: ClusterId, listener: &ListenerConfig) -> Self {
         Self {
             cluster,
+            policy: Policy::BY_NAME,
             name: listener.name.as_str().into(),
             advertised_host: listener.advertised_host.clone(),
             ports: listener

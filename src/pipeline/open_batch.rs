@@ -358,7 +358,7 @@ impl Walk {
         }
     }
 
-    /// Looks at records from where the last call pause, and writes them; `None` behind the last one.
+    /// Looks at records from where the last call stopped, and writes them; `None` behind the last one.
     fn advance(
         &mut self,
         survey_only: bool,

@@ -47,7 +47,7 @@ use crate::messages::LearnedAddress;
 use crate::metrics::{CloseReason, Direction, TimeKind};
 use crate::protocol::ProtocolError;
 use crate::protocol::frame::RequestHead;
-use crate::protocol::policy::{api_policy, changes_nothing};
+use crate::protocol::policy::Policy;
 use crate::protocol::preface::Preface;
 
 /// What the next bytes are to be used for.
@@ -233,14 +233,16 @@ impl Session {
     /// Whether no frame is half way through, and nothing is unanswered but what brokers may hold for minutes, and behind it
     /// what changes nothing: nothing is lost when the connection ends.
     pub fn only_polls(&self) -> bool {
-        self.request_left == 0 && self.response_left == 0 && are_polls(self.in_flight.iter())
+        self.request_left == 0
+            && self.response_left == 0
+            && are_polls(self.listener.policy, self.in_flight.iter())
     }
 
     /// The same, but for a request of which the client has sent a part, and which nobody can answer.
     pub fn owes_only_polls(&self) -> bool {
         let begun = usize::from(self.request_left > 0);
         let whole = self.in_flight.len().saturating_sub(begun);
-        self.response_left == 0 && are_polls(self.in_flight.iter().take(whole))
+        self.response_left == 0 && are_polls(self.listener.policy, self.in_flight.iter().take(whole))
     }
 
     /// Whether an answer of the proxy's own is the next to go out, so that [`Self::responses`] is to be called without
@@ -315,9 +317,9 @@ impl Session {
 }
 
 /// Whether the first of these may be held by the broker for minutes, and all are asked again without harm.
-fn are_polls<'a>(mut pending: impl Iterator<Item = &'a Pending>) -> bool {
-    let may_be_held =
-        |pending: &Pending| api_policy(pending.api_key).is_some_and(|policy| policy.may_be_held);
-    pending.next().is_none_or(may_be_held)
-        && pending.all(|pending| may_be_held(pending) || changes_nothing(pending.api_key))
+fn are_polls<'a>(policy: Policy, pending: impl Iterator<Item = &'a Pending>) -> bool {
+    let mut apis = pending.map(|pending| policy.api(pending.api_key));
+    apis.next()
+        .is_none_or(|first| first.is_some_and(|api| api.may_be_held))
+        && apis.all(|api| api.is_some_and(|api| api.may_be_held || api.changes_nothing))
 }

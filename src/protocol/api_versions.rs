@@ -10,13 +10,13 @@ use super::api_key::{API_VERSIONS, PRODUCE};
 use super::cursor::Cursor;
 use super::error::ProtocolError;
 use super::error_code::{NONE, UNSUPPORTED_VERSION};
-use super::policy::api_policy;
+use super::policy::Policy;
 use super::splice::Splice;
 use super::writer::{LengthForm, LengthSlot, put_i16, put_i32};
 
-/// Writes a broker's answer to an ApiVersions request of `version` with the versions that both sides know, length prefix included.
+/// Writes a broker's answer to an ApiVersions request of `version` with the versions that it and the policy know, length prefix included.
 /// APIs that are denied, or of which no version is left, are removed.
-pub fn intersect(frame: &[u8], version: i16, out: &mut Vec<u8>) -> Result<(), ProtocolError> {
+pub fn intersect(frame: &[u8], version: i16, policy: Policy, out: &mut Vec<u8>) -> Result<(), ProtocolError> {
     let mut cursor = Cursor::new(frame);
     cursor.i32()?; // correlation id
     if cursor.i16()? != NONE {
@@ -48,7 +48,7 @@ pub fn intersect(frame: &[u8], version: i16, out: &mut Vec<u8>) -> Result<(), Pr
         let mut kept = 0usize;
         for _ in 0..count {
             let entry = Entry::parse(&mut entries, flexible)?;
-            match entry.offered() {
+            match entry.offered(policy) {
                 Some((min, max)) => {
                     splice.copy_to(entry.range.start)?;
                     put_i16(splice.out(), min);
@@ -74,8 +74,14 @@ pub fn intersect(frame: &[u8], version: i16, out: &mut Vec<u8>) -> Result<(), Pr
 
 /// Writes the answer to an ApiVersions request of a version that the proxy does not let through, length prefix included: error 35 in the body of
 /// version 0, which names the versions of ApiVersions to try instead (KIP-511).
-pub fn write_unsupported_version(correlation_id: i32, out: &mut Vec<u8>) -> Result<(), ProtocolError> {
-    let (min, max) = api_policy(API_VERSIONS).map_or((0, 0), |policy| (policy.min, policy.max));
+pub fn write_unsupported_version(
+    correlation_id: i32,
+    policy: Policy,
+    out: &mut Vec<u8>,
+) -> Result<(), ProtocolError> {
+    let (min, max) = policy
+        .api(API_VERSIONS)
+        .map_or((0, 0), |policy| (policy.min, policy.max));
     let length = LengthSlot::reserve(out, LengthForm::Int32, 0)?;
     put_i32(out, correlation_id);
     put_i16(out, UNSUPPORTED_VERSION);
@@ -115,8 +121,8 @@ impl Entry {
     }
 
     /// The versions that client and broker may use through the proxy.
-    fn offered(&self) -> Option<(i16, i16)> {
-        let policy = api_policy(self.key)?;
+    fn offered(&self, policy: Policy) -> Option<(i16, i16)> {
+        let policy = policy.api(self.key)?;
         let min = self.min.max(policy.min);
         let max = self.max.min(policy.max);
         if min > max {
@@ -138,7 +144,7 @@ mod tests {
 
     fn intersected(frame: &[u8], version: i16) -> Vec<u8> {
         let mut out = Vec::new();
-        intersect(frame, version, &mut out).unwrap();
+        intersect(frame, version, Policy::BY_NAME, &mut out).unwrap();
         out.split_off(4)
     }
 
@@ -163,11 +169,36 @@ mod tests {
             0, 2, 0, 12, 0, 14, // ListOffsets, newer than what is audited
             0, 3, 0, 2, 0, 3, // Metadata 2-3
         ];
+        let max = |key| u8::try_from(Policy::BY_NAME.api(key).unwrap().max).unwrap();
         let expected = [
-            0, 0, 0, 7, 0, 0, 0, 0, 0, 3, //
-            0, 0, 0, 0, 0, 12, // the minimum of 0 stays
-            0, 1, 0, 4, 0, 12, //
-            0, 3, 0, 2, 0, 3,
+            0,
+            0,
+            0,
+            7,
+            0,
+            0,
+            0,
+            0,
+            0,
+            3, //
+            0,
+            0,
+            0,
+            0,
+            0,
+            max(0), // the minimum of 0 stays
+            0,
+            1,
+            0,
+            4,
+            0,
+            max(1), //
+            0,
+            3,
+            0,
+            2,
+            0,
+            3,
         ];
         assert_eq!(intersected(&frame, 0), expected);
     }
@@ -187,7 +218,7 @@ mod tests {
     #[test]
     fn a_refused_version_is_answered_in_the_form_that_all_clients_read() {
         let mut out = vec![0xee];
-        write_unsupported_version(-2, &mut out).unwrap();
+        write_unsupported_version(-2, Policy::BY_NAME, &mut out).unwrap();
         let expected = [
             0xee, 0, 0, 0, 16, 0xff, 0xff, 0xff, 0xfe, 0, 35, 0, 0, 0, 1, 0, 18, 0, 0, 0, 5,
         ];

@@ -13,7 +13,6 @@ use super::bounds::TAGS_MAX;
 use super::cursor::Cursor;
 use super::error::ProtocolError;
 use super::frame::{REQUEST_HEAD_BYTES, RequestHead};
-use super::policy::flexible;
 use super::splice::Splice;
 use super::writer::put_uvarint;
 
@@ -33,7 +32,7 @@ pub enum Way {
 
 /// Whether a request has a place for the proxies that it has passed.
 pub fn shows_way(head: RequestHead) -> bool {
-    head.api_key == API_VERSIONS && flexible(head.api_key, head.api_version)
+    head.api_key == API_VERSIONS && head.api_version >= FLEXIBLE_FROM
 }
 
 /// Appends an ApiVersions request of our own, length prefix included, that shows that it comes from `identity`.
@@ -47,7 +46,7 @@ pub fn question(correlation_id: i32, identity: &Identity, out: &mut Vec<u8>) -> 
     };
     let mut frame = Vec::new();
     frame.extend_from_slice(&API_VERSIONS.to_be_bytes());
-    frame.extend_from_slice(&QUESTION_VERSION.to_be_bytes());
+    frame.extend_from_slice(&FLEXIBLE_FROM.to_be_bytes());
     frame.extend_from_slice(&correlation_id.to_be_bytes());
     frame.extend_from_slice(&NULL_STRING.to_be_bytes());
     put_uvarint(&mut frame, 0);
@@ -119,7 +118,7 @@ const HOPS_TAG: u32 = 0x5ea1;
 /// More than anybody chains on purpose.
 const HOPS_MAX: usize = 8;
 /// The first with a place for it.
-const QUESTION_VERSION: i16 = 3;
+const FLEXIBLE_FROM: i16 = 3;
 /// The length of a string that is none.
 const NULL_STRING: i16 = -1;
 

@@ -1,4 +1,4 @@
-//! The one table that says which APIs go through the proxy, in which versions, and how.
+//! What says which APIs go through the proxy, in which versions, and how: a value of each cluster.
 //!
 //! An API or version that is not here is not advertised, and closes the connection when it is used all the same: for a proxy that
 //! seals, unknown must mean closed, since a future version may carry records or broker addresses in a new place (Produce 10 and Fetch 16
@@ -15,6 +15,33 @@ use super::api_key::{
     API_VERSIONS, DESCRIBE_CLUSTER, FETCH, FIND_COORDINATOR, METADATA, PRODUCE, SASL_AUTHENTICATE,
     SASL_HANDSHAKE,
 };
+
+/// Which APIs a cluster's clients may use. It costs nothing to copy.
+#[derive(Debug, Clone, Copy)]
+pub struct Policy {
+    apis: &'static [ApiPolicy],
+}
+
+impl Policy {
+    /// Topics are known by name.
+    pub const BY_NAME: Self = Self::new(BY_NAME);
+
+    /// Of these APIs, in ascending order of their keys.
+    pub const fn new(apis: &'static [ApiPolicy]) -> Self {
+        Self { apis }
+    }
+
+    /// The policy of an API; `None` means denied.
+    pub fn api(self, key: i16) -> Option<&'static ApiPolicy> {
+        let position = self.apis.binary_search_by_key(&key, |policy| policy.key).ok()?;
+        self.apis.get(position)
+    }
+
+    /// Every API that is let through, by ascending key.
+    pub fn apis(self) -> &'static [ApiPolicy] {
+        self.apis
+    }
+}
 
 /// What is done with an API's requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +82,9 @@ pub struct ApiPolicy {
     /// Whether a broker may hold the answer for as long as the client or others in its group say, and nothing is lost with an
     /// answer that does not come: the client asks again.
     pub may_be_held: bool,
+    /// Whether a request, as clients send them behind one that may be held, asks and changes nothing, so that it can as well
+    /// be asked again.
+    pub changes_nothing: bool,
 }
 
 impl ApiPolicy {
@@ -66,6 +96,11 @@ impl ApiPolicy {
     /// Whether requests of this version have header version 2 and compact fields.
     pub fn flexible(&self, version: i16) -> bool {
         version >= self.flexible_from
+    }
+
+    /// Whether responses have header version 1. ApiVersions responses never do, so that any client can read them.
+    pub fn response_header_flexible(&self, version: i16) -> bool {
+        self.key != API_VERSIONS && self.flexible(version)
     }
 
     const fn hold(self, request: RequestHandling, response_bytes_max: usize) -> Self {
@@ -84,6 +119,13 @@ impl ApiPolicy {
         }
     }
 
+    const fn changes_nothing(self) -> Self {
+        Self {
+            changes_nothing: true,
+            ..self
+        }
+    }
+
     const fn before_auth(self) -> Self {
         Self {
             before_auth: true,
@@ -95,22 +137,9 @@ impl ApiPolicy {
 /// [`ApiPolicy::flexible_from`] of an API that has no flexible version.
 pub const NEVER: i16 = i16::MAX;
 
-/// The policy of an API; `None` means denied.
-pub fn api_policy(key: i16) -> Option<&'static ApiPolicy> {
-    let position = API_POLICIES
-        .binary_search_by_key(&key, |policy| policy.key)
-        .ok()?;
-    API_POLICIES.get(position)
-}
-
-/// Whether requests of this API and version have header version 2 and compact fields. False for an API that is denied.
-pub fn flexible(key: i16, version: i16) -> bool {
-    api_policy(key).is_some_and(|policy| policy.flexible(version))
-}
-
-/// Whether responses have header version 1. ApiVersions responses never do, so that any client can read them.
-pub fn response_header_flexible(key: i16, version: i16) -> bool {
-    key != API_VERSIONS && flexible(key, version)
+/// Kafka's name of an API that any policy lets through.
+pub fn api_name(key: i16) -> Option<&'static str> {
+    Policy::BY_NAME.api(key).map(|policy| policy.name)
 }
 
 const KIB: usize = 1024;
@@ -129,22 +158,24 @@ const CONTROL_RESPONSE_BYTES_MAX: usize = MIB;
 /// A hundred bytes a coordinator. It is worked off in one step.
 const FIND_COORDINATOR_RESPONSE_BYTES_MAX: usize = 4 * MIB;
 
-/// Every API that is let through, by ascending key.
-pub static API_POLICIES: &[ApiPolicy] = &[
+static BY_NAME: &[ApiPolicy] = &[
     opaque(PRODUCE, "Produce", 3, 12, 9).hold(RequestHandling::Hold, PRODUCE_RESPONSE_BYTES_MAX),
     // Up to the client's `fetch.max.wait.ms`.
     opaque(FETCH, "Fetch", 4, 12, 12)
         .hold(RequestHandling::Stream, FETCH_RESPONSE_BYTES_MAX)
         .may_be_held(),
-    opaque(2, "ListOffsets", 1, 11, 6),
-    opaque(METADATA, "Metadata", 0, 13, 9).hold(RequestHandling::Stream, METADATA_RESPONSE_BYTES_MAX),
+    opaque(2, "ListOffsets", 1, 11, 6).changes_nothing(),
+    opaque(METADATA, "Metadata", 0, 13, 9)
+        .hold(RequestHandling::Stream, METADATA_RESPONSE_BYTES_MAX)
+        .changes_nothing(),
     opaque(8, "OffsetCommit", 2, 10, 8),
-    opaque(9, "OffsetFetch", 1, 10, 6),
+    opaque(9, "OffsetFetch", 1, 10, 6).changes_nothing(),
     opaque(FIND_COORDINATOR, "FindCoordinator", 0, 6, 3)
-        .hold(RequestHandling::Stream, FIND_COORDINATOR_RESPONSE_BYTES_MAX),
+        .hold(RequestHandling::Stream, FIND_COORDINATOR_RESPONSE_BYTES_MAX)
+        .changes_nothing(),
     // Until every member has come again, or its `max.poll.interval.ms` is over.
     opaque(11, "JoinGroup", 0, 9, 6).may_be_held(),
-    opaque(12, "Heartbeat", 0, 4, 4),
+    opaque(12, "Heartbeat", 0, 4, 4).changes_nothing(),
     opaque(13, "LeaveGroup", 0, 5, 4),
     // Until the leader of the group has said who gets what.
     opaque(14, "SyncGroup", 0, 5, 4).may_be_held(),
@@ -156,7 +187,8 @@ pub static API_POLICIES: &[ApiPolicy] = &[
         .before_auth(),
     opaque(API_VERSIONS, "ApiVersions", 0, 5, 3)
         .hold(RequestHandling::Stream, API_VERSIONS_RESPONSE_BYTES_MAX)
-        .before_auth(),
+        .before_auth()
+        .changes_nothing(),
     opaque(19, "CreateTopics", 2, 7, 5),
     opaque(20, "DeleteTopics", 1, 6, 4),
     opaque(21, "DeleteRecords", 0, 2, 2),
@@ -234,19 +266,8 @@ const fn opaque(key: i16, name: &'static str, min: i16, max: i16, flexible_from:
         response_bytes_max: usize::MAX,
         before_auth: false,
         may_be_held: false,
+        changes_nothing: false,
     }
-}
-
-/// Whether a request of this API, as clients send them behind one that may be held, asks and changes nothing, so that it can as well be
-/// asked again.
-pub fn changes_nothing(api_key: i16) -> bool {
-    const LIST_OFFSETS: i16 = 2;
-    const OFFSET_FETCH: i16 = 9;
-    const HEARTBEAT: i16 = 12;
-    matches!(
-        api_key,
-        LIST_OFFSETS | METADATA | OFFSET_FETCH | FIND_COORDINATOR | HEARTBEAT | API_VERSIONS
-    )
 }
 
 #[cfg(test)]
@@ -256,16 +277,20 @@ mod tests {
 
     #[test]
     fn the_table_is_sorted_and_its_ranges_are_not_empty() {
-        assert!(API_POLICIES.is_sorted_by(|one, other| one.key < other.key));
-        for policy in API_POLICIES {
+        assert!(
+            Policy::BY_NAME
+                .apis()
+                .is_sorted_by(|one, other| one.key < other.key)
+        );
+        for policy in Policy::BY_NAME.apis() {
             assert!(0 <= policy.min && policy.min <= policy.max, "{}", policy.name);
-            assert_eq!(api_policy(policy.key), Some(policy));
+            assert_eq!(Policy::BY_NAME.api(policy.key), Some(policy));
         }
     }
 
     #[test]
     fn what_carries_addresses_is_held() {
-        for policy in API_POLICIES {
+        for policy in Policy::BY_NAME.apis() {
             for version in policy.min..=policy.max {
                 if carries_addresses(policy.key, version) {
                     assert_eq!(
@@ -280,11 +305,9 @@ mod tests {
     }
 
     #[test]
-    fn topics_are_known_by_name() {
-        assert_eq!(api_policy(PRODUCE).map(|policy| policy.max), Some(12));
-        assert_eq!(api_policy(FETCH).map(|policy| policy.max), Some(12));
+    fn share_groups_know_topics_by_id_alone() {
         for share in 76..=79 {
-            assert_eq!(api_policy(share), None);
+            assert_eq!(Policy::BY_NAME.api(share), None);
         }
     }
 
@@ -293,22 +316,23 @@ mod tests {
         for key in [
             4, 5, 6, 7, 52, 53, 54, 56, 58, 59, 62, 63, 67, 70, 73, 82, 83, 84, 85, 86, 87,
         ] {
-            assert_eq!(api_policy(key), None, "{key}");
+            assert_eq!(Policy::BY_NAME.api(key), None, "{key}");
         }
-        assert_eq!(api_policy(-1), None);
-        assert_eq!(api_policy(i16::MAX), None);
+        assert_eq!(Policy::BY_NAME.api(-1), None);
+        assert_eq!(Policy::BY_NAME.api(i16::MAX), None);
     }
 
     #[test]
     fn an_api_is_offered_together_with_the_one_that_it_sends_clients_to() {
-        let heartbeat = api_policy(88).map(|policy| policy.max);
-        let topology = api_policy(93).map(|policy| policy.max);
+        let heartbeat = Policy::BY_NAME.api(88).map(|policy| policy.max);
+        let topology = Policy::BY_NAME.api(93).map(|policy| policy.max);
         assert_eq!((heartbeat, topology), (Some(1), Some(0)));
     }
 
     #[test]
     fn a_client_that_has_not_authenticated_has_three_requests() {
-        let keys: Vec<i16> = API_POLICIES
+        let keys: Vec<i16> = Policy::BY_NAME
+            .apis()
             .iter()
             .filter(|policy| policy.before_auth)
             .map(|policy| policy.key)
@@ -319,7 +343,8 @@ mod tests {
     /// What changes anything at the broker is waited for: whether it was done is in its answer.
     #[test]
     fn answers_that_may_be_held_are_those_of_polls() {
-        let held: Vec<&str> = API_POLICIES
+        let held: Vec<&str> = Policy::BY_NAME
+            .apis()
             .iter()
             .filter(|policy| policy.may_be_held)
             .map(|policy| policy.name)
@@ -328,10 +353,41 @@ mod tests {
     }
 
     #[test]
+    fn polls_are_followed_by_what_changes_nothing() {
+        let harmless: Vec<&str> = Policy::BY_NAME
+            .apis()
+            .iter()
+            .filter(|policy| policy.changes_nothing)
+            .map(|policy| policy.name)
+            .collect();
+        let expected = [
+            "ListOffsets",
+            "Metadata",
+            "OffsetFetch",
+            "FindCoordinator",
+            "Heartbeat",
+            "ApiVersions",
+        ];
+        assert_eq!(harmless, expected);
+    }
+
+    #[test]
     fn headers() {
-        assert!(flexible(API_VERSIONS, 3) && !response_header_flexible(API_VERSIONS, 3));
-        assert!(!flexible(PRODUCE, 8) && flexible(PRODUCE, 9) && response_header_flexible(PRODUCE, 9));
-        assert!(!flexible(SASL_HANDSHAKE, 1));
-        assert!(!flexible(58, 0));
+        let flexible = |key, version| Policy::BY_NAME.api(key).map(|api| api.flexible(version));
+        let response = |key, version| {
+            Policy::BY_NAME
+                .api(key)
+                .map(|api| api.response_header_flexible(version))
+        };
+        assert_eq!(
+            (flexible(API_VERSIONS, 3), response(API_VERSIONS, 3)),
+            (Some(true), Some(false))
+        );
+        assert_eq!(
+            (flexible(PRODUCE, 8), flexible(PRODUCE, 9)),
+            (Some(false), Some(true))
+        );
+        assert_eq!(response(PRODUCE, 9), Some(true));
+        assert_eq!(flexible(SASL_HANDSHAKE, 1), Some(false));
     }
 }

@@ -19,6 +19,7 @@ use sealwire::metrics::CloseReason;
 use sealwire::pipeline::Wait;
 use sealwire::protocol::addresses::{self, Rewrite};
 use sealwire::protocol::fetch_response::FetchResponse;
+use sealwire::protocol::policy::Policy;
 use sealwire::protocol::produce_request::{PartitionRewrite, ProduceRequest};
 use sealwire::protocol::produce_response::{self, Refusal};
 use sealwire::protocol::{api_key, api_versions as versions};
@@ -236,12 +237,13 @@ pub(crate) fn api_versions(data: &[u8]) {
     };
     let version = i16::from(version % 8);
     let mut once = Vec::new();
-    if versions::intersect(frame, version, &mut once).is_err() {
+    if versions::intersect(frame, version, Policy::BY_NAME, &mut once).is_err() {
         assert!(once.is_empty());
         return;
     }
     let mut twice = Vec::new();
-    versions::intersect(unprefixed(&once), version, &mut twice).expect("what was written is read");
+    versions::intersect(unprefixed(&once), version, Policy::BY_NAME, &mut twice)
+        .expect("what was written is read");
     assert_eq!(once, twice, "nothing is left to be changed");
 }
 

@@ -2,11 +2,17 @@
 
 use std::time::Duration;
 
+use kafka_protocol::messages::FetchResponse;
+use kafka_protocol::messages::fetch_response::NodeEndpoint;
 use sealwire::metrics::CloseReason;
 use sealwire::pipeline::{LearnedAddress, Wait};
+use sealwire::protocol::api_key::FETCH;
+use sealwire::protocol::policy::{ApiPolicy, Policy};
 
 use crate::rig::{Halt, Rig, address};
-use crate::wire::{brokers, metadata_request, metadata_response, only_frame};
+use crate::wire::{
+    brokers, decode_response, fetch_request, metadata_request, metadata_response, only_frame, response,
+};
 
 const LEARN_WAIT: Duration = Duration::from_secs(2);
 
@@ -119,5 +125,47 @@ fn a_port_that_cannot_be_is_never_learned() {
         );
         let told = brokers(&only_frame(&rig.at_client()));
         assert_eq!(told, [(0, "proxy.example.com".to_owned(), 9193)]);
+    }
+}
+
+/// RECORDS-1. The policy lets no version through yet in which Fetch responses carry addresses; when it does, they are mapped.
+#[test]
+fn no_version_of_fetch_tells_a_brokers_own_address() {
+    let raised = |api: &ApiPolicy| ApiPolicy {
+        max: if api.key == FETCH { 18 } else { api.max },
+        ..*api
+    };
+    let apis: Vec<ApiPolicy> = Policy::BY_NAME.apis().iter().map(raised).collect();
+    let policy = Policy::new(apis.leak());
+    for version in 4..=18 {
+        let mut rig = Rig::with_policy(policy);
+        rig.client_sends(&fetch_request(version, 1)).unwrap();
+        let nodes = [(0, "kafka-0", 9092), (7, "kafka-7", 9092)];
+        let nodes = nodes.map(|(node_id, host, port)| {
+            NodeEndpoint::default()
+                .with_node_id(node_id.into())
+                .with_host(host.into())
+                .with_port(port)
+        });
+        let told = version >= 16;
+        let endpoints = if told { nodes.to_vec() } else { Vec::new() };
+        let body = FetchResponse::default().with_node_endpoints(endpoints);
+        let halted = rig.broker_sends(&response(version, 1, &body)).unwrap();
+        if let Halt::Blocked(Wait::Addresses(news, _)) = halted {
+            rig.learn(news);
+            assert_eq!(rig.broker_sends(&[]), Ok(Halt::More));
+        }
+        let answer: FetchResponse = decode_response(&only_frame(&rig.at_client()), version);
+        let clients: Vec<(i32, &str, i32)> = answer
+            .node_endpoints
+            .iter()
+            .map(|node| (node.node_id.0, node.host.as_str(), node.port))
+            .collect();
+        let expected: &[_] = if told {
+            &[(0, "proxy.example.com", 9193)]
+        } else {
+            &[]
+        };
+        assert_eq!(clients, expected, "version {version}");
     }
 }

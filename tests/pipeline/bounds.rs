@@ -3,7 +3,7 @@
 use sealwire::config::Limits;
 use sealwire::metrics::CloseReason;
 use sealwire::pipeline::Wait;
-use sealwire::protocol::policy::{API_POLICIES, ResponseHandling};
+use sealwire::protocol::policy::{Policy, ResponseHandling};
 
 use crate::rig::{Halt, Rig, batch};
 use crate::wire::{fetch_request, fetch_response, fetched, metadata_request, prefixed, produce, to_produce};
@@ -39,7 +39,7 @@ fn a_request_may_have_as_many_bytes_as_allowed() {
 
 #[test]
 fn an_answer_that_is_held_may_have_as_many_bytes_as_its_api_allows() {
-    for policy in API_POLICIES {
+    for policy in Policy::BY_NAME.apis() {
         let answer = |bytes: usize| {
             let mut rig = Rig::new();
             let request = announced(policy.key, policy.min, 8);
@@ -113,7 +113,7 @@ fn lengths_that_cannot_be_close() {
 
 #[test]
 fn versions_and_apis_outside_the_table_close() {
-    for policy in API_POLICIES {
+    for policy in Policy::BY_NAME.apis() {
         let send = |version| Rig::new().client_sends(&announced(policy.key, version, 100));
         if policy.key != 36 {
             assert_eq!(send(policy.min), Ok(Halt::More), "{}", policy.name);

@@ -16,6 +16,7 @@ use sealwire::metrics::CloseReason;
 use sealwire::pipeline::{
     AddressBook, Cluster, ClusterRules, LearnedAddress, ListenerMap, Pipeline, Session, Step, Wait, Work,
 };
+use sealwire::protocol::policy::Policy;
 use sealwire::record_batch::{BatchHeader, BatchWriter, Codec, HEADER_BYTES, RecordCursor};
 use sealwire::rules::{
     Forms, KmsIndex, Matcher, OnUnreadable, Rule, RuleAction, RuleSet, SealTemplate, Template,
@@ -139,7 +140,7 @@ pub(crate) fn thread_time() -> Duration {
 static CONNECTIONS: AtomicU32 = AtomicU32::new(1);
 
 /// The only listener: nodes 0 to 2 on ports 9193 to 9195 of proxy.example.com.
-fn listener() -> Arc<ListenerMap> {
+fn listener(policy: Policy) -> Arc<ListenerMap> {
     let config = ListenerConfig {
         id: ListenerId::from_number(0),
         name: "lan".to_owned(),
@@ -149,7 +150,9 @@ fn listener() -> Arc<ListenerMap> {
         nodes: vec![0, 1, 2],
         node_ports: vec![9193, 9194, 9195],
     };
-    Arc::new(ListenerMap::new(main(), &config))
+    let mut map = ListenerMap::new(main(), &config);
+    map.policy = policy;
+    Arc::new(map)
 }
 
 /// The only cluster.
@@ -239,7 +242,21 @@ impl Rig {
 
     /// With a client that the broker takes.
     pub(crate) fn with(limits: Limits) -> Self {
-        let mut rig = Self::stranger(limits, None);
+        Self::stranger(limits, None).taken()
+    }
+
+    /// With a client that may use what `policy` says.
+    pub(crate) fn with_policy(policy: Policy) -> Self {
+        let limits = Limits::default();
+        let mut rig = Self::stranger(limits.clone(), None);
+        let connection = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
+        rig.session = Session::new(listener(policy), connection, &limits, None);
+        rig.taken()
+    }
+
+    /// The broker takes the client.
+    fn taken(self) -> Self {
+        let mut rig = self;
         // Metadata, version 0, and a broker that the listener does not serve.
         let asked = [0, 0, 0, 14, 0, 3, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0];
         assert_eq!(rig.client_sends(&asked), Ok(Halt::More));
@@ -265,7 +282,7 @@ impl Rig {
         );
         Self {
             session: Session::new(
-                listener(),
+                listener(Policy::BY_NAME),
                 CONNECTIONS.fetch_add(1, Ordering::Relaxed),
                 &limits,
                 node,

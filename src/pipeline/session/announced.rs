@@ -9,7 +9,7 @@ use crate::metrics::Direction;
 use crate::protocol::api_key::API_VERSIONS;
 use crate::protocol::frame::LENGTH_PREFIX_BYTES;
 use crate::protocol::hops;
-use crate::protocol::policy::{RequestHandling, api_policy};
+use crate::protocol::policy::RequestHandling;
 
 impl Session {
     /// Bytes of the frame that `input` begins with, its length included, if it is to be held until it is whole. Whoever keeps
@@ -27,7 +27,7 @@ impl Session {
             return None;
         }
         let (length, head) = request_head(input).ok()?;
-        let policy = api_policy(head.api_key)?;
+        let policy = self.listener.policy.api(head.api_key)?;
         let answered_here = head.api_key == API_VERSIONS && head.api_version > policy.max;
         (policy.request == RequestHandling::Hold || answered_here || hops::shows_way(head)).then_some(length)
     }

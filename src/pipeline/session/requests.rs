@@ -16,7 +16,7 @@ use crate::pipeline::work::{Pause, Progress};
 use crate::protocol::api_key::{API_VERSIONS, FETCH, SASL_AUTHENTICATE};
 use crate::protocol::frame::{LENGTH_PREFIX_BYTES, RequestHead};
 use crate::protocol::hops::{self, Way};
-use crate::protocol::policy::{ApiPolicy, RequestHandling, ResponseHandling, api_policy};
+use crate::protocol::policy::{ApiPolicy, RequestHandling, ResponseHandling};
 use crate::protocol::preface::Preface;
 use crate::protocol::produce_response::Refusal;
 use crate::protocol::{api_versions, fetch_request};
@@ -110,7 +110,11 @@ impl Session {
         }
         let (frame_bytes, head) = request_head(rest)?;
         self.client.note(rest);
-        let policy = api_policy(head.api_key).ok_or(CloseReason::DeniedApi)?;
+        let policy = self
+            .listener
+            .policy
+            .api(head.api_key)
+            .ok_or(CloseReason::DeniedApi)?;
         let local = head.api_key == API_VERSIONS && head.api_version > policy.max;
         self.check_request(pipeline, policy, head, frame_bytes, local)?;
         if !self.login.permits(head.api_key) {
@@ -214,7 +218,8 @@ impl Session {
         frame_bytes: usize,
     ) -> Result<Step, CloseReason> {
         let mut answer = Vec::new();
-        api_versions::write_unsupported_version(head.correlation_id, &mut answer).map_err(malformed)?;
+        api_versions::write_unsupported_version(head.correlation_id, self.listener.policy, &mut answer)
+            .map_err(malformed)?;
         self.note_request(pipeline, head, frame_bytes, Answer::Local(answer));
         Ok(Step::Wrote(frame_bytes.saturating_add(LENGTH_PREFIX_BYTES)))
     }

@@ -15,7 +15,6 @@ use crate::pipeline::fetch::{Delivery, FetchFrame, FetchWork};
 use crate::pipeline::work::{Pause, Progress};
 use crate::protocol::api_key::{API_VERSIONS, FETCH, FIND_COORDINATOR, PRODUCE, SASL_AUTHENTICATE};
 use crate::protocol::frame::{LENGTH_PREFIX_BYTES, response_correlation_id, response_header_end};
-use crate::protocol::policy::{api_policy, response_header_flexible};
 use crate::protocol::{addresses, api_versions, produce_response};
 
 /// What is to be done with an answer that is not streamed.
@@ -90,7 +89,7 @@ impl Session {
             }
             Answer::Own(purpose) => (purpose.answer_bytes_max(), Some(purpose)),
             Answer::Rewrite | Answer::Produce(_) | Answer::Local(_) => {
-                (response_bytes_max(pipeline, front.api_key), None)
+                (self.response_bytes_max(pipeline, front.api_key), None)
             }
         };
         if frame_bytes > bytes_max {
@@ -129,11 +128,11 @@ impl Session {
         let step = match api_key {
             PRODUCE if self.merge_refusals(pipeline, version, frame, out)? => Step::Wrote(whole),
             API_VERSIONS => {
-                api_versions::intersect(frame, version, out).map_err(malformed)?;
+                api_versions::intersect(frame, version, self.listener.policy, out).map_err(malformed)?;
                 Step::Wrote(whole)
             }
             SASL_AUTHENTICATE => {
-                sasl_error = body_error_code(frame, api_key, version)?;
+                sasl_error = self.sasl_error_code(frame, version)?;
                 Step::Forward(whole)
             }
             _ if carries_addresses && api_key != PRODUCE => {
@@ -281,23 +280,26 @@ impl Session {
         self.answered(pipeline, 0);
         step
     }
-}
 
-fn response_bytes_max(pipeline: &Pipeline, api_key: i16) -> usize {
-    if api_key == FETCH {
-        return pipeline.limits.fetch_response_bytes_max;
+    fn response_bytes_max(&self, pipeline: &Pipeline, api_key: i16) -> usize {
+        if api_key == FETCH {
+            return pipeline.limits.fetch_response_bytes_max;
+        }
+        let api = self.listener.policy.api(api_key);
+        api.map_or(0, |api| api.response_bytes_max)
     }
-    api_policy(api_key).map_or(0, |policy| policy.response_bytes_max)
-}
 
-/// The error code that a response's body begins with.
-fn body_error_code(frame: &[u8], api_key: i16, version: i16) -> Result<i16, CloseReason> {
-    let at = response_header_end(frame, response_header_flexible(api_key, version)).map_err(malformed)?;
-    let bytes = frame
-        .get(at..)
-        .and_then(|body| body.first_chunk())
-        .ok_or(CloseReason::MalformedFrame)?;
-    Ok(i16::from_be_bytes(*bytes))
+    /// The error code that the body of a SaslAuthenticate response begins with.
+    fn sasl_error_code(&self, frame: &[u8], version: i16) -> Result<i16, CloseReason> {
+        let api = self.listener.policy.api(SASL_AUTHENTICATE);
+        let flexible = api.is_some_and(|api| api.response_header_flexible(version));
+        let at = response_header_end(frame, flexible).map_err(malformed)?;
+        let bytes = frame
+            .get(at..)
+            .and_then(|body| body.first_chunk())
+            .ok_or(CloseReason::MalformedFrame)?;
+        Ok(i16::from_be_bytes(*bytes))
+    }
 }
 
 /// Length, correlation id.

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use sealwire::protocol::addresses::{self, Rewrite};
 use sealwire::protocol::fetch_response::FetchResponse;
 use sealwire::protocol::frame::{RequestHead, request_header_end, response_header_end};
+use sealwire::protocol::policy::Policy;
 use sealwire::protocol::produce_request::{PartitionRewrite, ProduceRequest};
 use sealwire::protocol::produce_response::{self, Refusal};
 use sealwire::protocol::{PRODUCE_PARTITIONS_MAX, ProtocolError, api_key, api_versions};
@@ -12,6 +13,7 @@ use sealwire::protocol::{PRODUCE_PARTITIONS_MAX, ProtocolError, api_key, api_ver
 use super::allocations::tally;
 use super::draw::Draw;
 use super::messages;
+use super::ranges::{FETCH_VERSIONS, PRODUCE_VERSIONS};
 use super::wire::{request, response, unprefixed};
 use crate::fuzz_corpus::targets::whole::{Becomes, rewrite_records};
 
@@ -68,7 +70,7 @@ impl Sample {
         }
         match api_key {
             api_key::API_VERSIONS => {
-                api_versions::intersect(frame, version, out)?;
+                api_versions::intersect(frame, version, Policy::BY_NAME, out)?;
                 unprefixed(out);
                 return Ok(());
             }
@@ -146,7 +148,7 @@ fn samples(seed: u64) -> Vec<Sample> {
             frame,
         });
     };
-    for version in 3..=13 {
+    for version in PRODUCE_VERSIONS {
         let draw = &mut Draw::new(seed);
         let body = messages::produce_request(draw, version);
         add(
@@ -158,7 +160,7 @@ fn samples(seed: u64) -> Vec<Sample> {
         let body = messages::produce_response(draw, version);
         add(api_key::PRODUCE, false, version, response(draw, version, &body));
     }
-    for version in 4..=18 {
+    for version in FETCH_VERSIONS {
         let draw = &mut Draw::new(seed);
         let body = messages::fetch_response(draw, version);
         add(api_key::FETCH, false, version, response(draw, version, &body));

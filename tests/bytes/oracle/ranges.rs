@@ -1,8 +1,12 @@
-//! The policy table against the versions that the oracle knows: a bump on either side is a conscious act.
+//! The policy against what was audited, here, and against the versions that the oracle knows: a bump on either side is a conscious
+//! act. For an API whose messages are decoded it means to have read what the new version carries, and where: records, brokers'
+//! addresses, topics by name or by id; the walkers' own tests then have to go as far.
+
+use std::ops::RangeInclusive;
 
 use kafka_protocol::messages::ApiKey;
 use sealwire::protocol::api_key;
-use sealwire::protocol::policy::{API_POLICIES, NEVER, ResponseHandling, api_policy};
+use sealwire::protocol::policy::{NEVER, Policy, ResponseHandling};
 
 /// API key, lowest and highest version of ours, lowest and highest version of the oracle.
 type Audited = (i16, (i16, i16), (i16, i16));
@@ -10,7 +14,7 @@ type Audited = (i16, (i16, i16), (i16, i16));
 /// Decoded APIs: ours (what is let through), then the oracle's (what it can encode).
 const DECODED: &[Audited] = &[
     (api_key::PRODUCE, (3, 12), (3, 13)), // 13 knows topics by id
-    (api_key::FETCH, (4, 12), (4, 18)),   // 13 to 18 know topics by id
+    (api_key::FETCH, (4, 12), (4, 18)),   // 13 to 18 know topics by id; 16 to 18 carry addresses of brokers
     (api_key::METADATA, (0, 13), (0, 13)),
     (api_key::FIND_COORDINATOR, (0, 6), (0, 6)),
     (api_key::SASL_HANDSHAKE, (1, 1), (0, 1)), // 0 goes on without Kafka headers
@@ -37,6 +41,10 @@ const OPAQUE_MAX: &[(i16, i16, i16)] = &[
     (90, 1, 0),
 ];
 
+/// What the tests of the walkers go through.
+pub(crate) const PRODUCE_VERSIONS: RangeInclusive<i16> = 3..=13;
+pub(crate) const FETCH_VERSIONS: RangeInclusive<i16> = 4..=18;
+
 fn oracle(key: i16) -> Option<ApiKey> {
     ApiKey::try_from(key).ok()
 }
@@ -49,7 +57,7 @@ fn oracle_range(key: i16) -> (i16, i16) {
 #[test]
 fn decoded_versions_are_what_was_audited() {
     for (key, ours, oracles) in DECODED {
-        let policy = api_policy(*key).unwrap();
+        let policy = Policy::BY_NAME.api(*key).unwrap();
         assert_eq!((policy.min, policy.max), *ours, "{}", policy.name);
         assert_eq!(
             oracle_range(*key),
@@ -59,10 +67,11 @@ fn decoded_versions_are_what_was_audited() {
         );
     }
     for (key, _, oracles) in HIDDEN {
-        assert_eq!(api_policy(*key), None);
+        assert_eq!(Policy::BY_NAME.api(*key), None);
         assert_eq!(oracle_range(*key), *oracles);
     }
-    let held = API_POLICIES
+    let held = Policy::BY_NAME
+        .apis()
         .iter()
         .filter(|policy| policy.response == ResponseHandling::Hold);
     let held: Vec<i16> = held.map(|policy| policy.key).collect();
@@ -70,9 +79,28 @@ fn decoded_versions_are_what_was_audited() {
     assert_eq!(held, decoded);
 }
 
+/// What the walkers of records are proven for (`unchanged`, `rewritten`, `hostile`) is at least what is let through.
+#[test]
+fn walkers_of_records_go_as_far_as_the_policy() {
+    for (key, proven) in [
+        (api_key::PRODUCE, PRODUCE_VERSIONS),
+        (api_key::FETCH, FETCH_VERSIONS),
+    ] {
+        let policy = Policy::BY_NAME.api(key).unwrap();
+        assert!(
+            proven.contains(&policy.min) && proven.contains(&policy.max),
+            "{}",
+            policy.name
+        );
+        let (min, max) = oracle_range(key);
+        assert_eq!(proven, min..=max, "{}", policy.name);
+    }
+}
+
 #[test]
 fn opaque_versions_are_what_was_audited() {
-    for policy in API_POLICIES
+    for policy in Policy::BY_NAME
+        .apis()
         .iter()
         .filter(|policy| policy.response == ResponseHandling::Stream)
     {
@@ -94,7 +122,7 @@ fn opaque_versions_are_what_was_audited() {
 
 #[test]
 fn names_and_headers_agree() {
-    for policy in API_POLICIES {
+    for policy in Policy::BY_NAME.apis() {
         let Some(api) = oracle(policy.key) else { continue };
         assert_eq!(format!("{api:?}"), policy.name);
         let (min, max) = oracle_range(policy.key);
@@ -106,7 +134,7 @@ fn names_and_headers_agree() {
                 "{} {version}",
                 policy.name
             );
-            let response = sealwire::protocol::policy::response_header_flexible(policy.key, version);
+            let response = policy.response_header_flexible(version);
             assert_eq!(
                 api.response_header_version(version) >= 1,
                 response,

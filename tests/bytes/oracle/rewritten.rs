@@ -12,13 +12,14 @@ use proptest::prelude::*;
 use sealwire::protocol::addresses::{self, Rewrite};
 use sealwire::protocol::fetch_request::limit_response;
 use sealwire::protocol::fetch_response::FetchResponse;
-use sealwire::protocol::policy::api_policy;
+use sealwire::protocol::policy::Policy;
 use sealwire::protocol::produce_request::{PartitionRewrite, ProduceRequest, Rewriting, Writing};
 use sealwire::protocol::produce_response::{self, Refusal};
 use sealwire::protocol::{ProtocolError, api_key, api_versions};
 
 use super::draw::Draw;
 use super::messages;
+use super::ranges::{FETCH_VERSIONS, PRODUCE_VERSIONS};
 use super::wire::{decode_request, decode_response, request, response, unprefixed};
 use crate::fuzz_corpus::targets::whole::{Becomes, rewrite_records};
 
@@ -193,7 +194,7 @@ proptest! {
                 }),
             );
         }
-        for version in 3..=13 {
+        for version in PRODUCE_VERSIONS {
             let draw = &mut Draw::new(seed);
             let body = messages::produce_response(draw, version);
             assert_addresses::<ProduceResponse>(
@@ -204,7 +205,7 @@ proptest! {
                 |model| model.node_endpoints.retain_mut(|node| expect(node.node_id, &mut node.host, &mut node.port)),
             );
         }
-        for version in 4..=18 {
+        for version in FETCH_VERSIONS {
             let draw = &mut Draw::new(seed);
             let body = messages::fetch_response(draw, version);
             assert_addresses::<FetchModel>(
@@ -257,7 +258,7 @@ proptest! {
     #[test]
     fn partitions_of_produce_requests_are_cut_and_written(seed: u64) {
         let mut layout = ProduceRequest::default();
-        for version in 3..=13 {
+        for version in PRODUCE_VERSIONS {
             let draw = &mut Draw::new(seed);
             let body = messages::produce_request(draw, version);
             let frame = request(draw, ApiKey::Produce, version, &body);
@@ -330,7 +331,7 @@ proptest! {
     #[test]
     fn partitions_of_fetch_responses_are_blanked_and_written(seed: u64) {
         let mut layout = FetchResponse::default();
-        for version in 4..=18 {
+        for version in FETCH_VERSIONS {
             let draw = &mut Draw::new(seed);
             let body = messages::fetch_response(draw, version);
             let frame = response(draw, version, &body);
@@ -433,11 +434,11 @@ proptest! {
             let body = messages::api_versions_response(draw, oracle_version);
             let frame = response(draw, oracle_version, &body);
             let mut out = Vec::new();
-            api_versions::intersect(&frame, version, &mut out).unwrap();
+            api_versions::intersect(&frame, version, Policy::BY_NAME, &mut out).unwrap();
 
             let (header, mut expected) = decode_response::<ApiVersionsResponse>(&frame, oracle_version);
             expected.api_keys.retain_mut(|api| {
-                let Some(policy) = api_policy(api.api_key) else { return false };
+                let Some(policy) = Policy::BY_NAME.api(api.api_key) else { return false };
                 let keep_zero = api.api_key == 0 && api.min_version == 0;
                 api.min_version = api.min_version.max(policy.min);
                 api.max_version = api.max_version.min(policy.max);

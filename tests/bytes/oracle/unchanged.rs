@@ -11,6 +11,7 @@ use sealwire::protocol::{api_key, produce_response};
 
 use super::draw::Draw;
 use super::messages;
+use super::ranges::{FETCH_VERSIONS, PRODUCE_VERSIONS};
 use super::wire::{request, response, unprefixed};
 use crate::fuzz_corpus::targets::whole::{Becomes, rewrite_records};
 
@@ -47,7 +48,7 @@ proptest! {
     #[test]
     fn produce_requests(seed: u64) {
         let mut layout = ProduceRequest::default();
-        for version in 3..=13 {
+        for version in PRODUCE_VERSIONS {
             let draw = &mut Draw::new(seed);
             let body = messages::produce_request(draw, version);
             let frame = request(draw, ApiKey::Produce, version, &body);
@@ -93,7 +94,7 @@ proptest! {
     #[test]
     fn fetch_responses(seed: u64) {
         let mut layout = FetchResponse::default();
-        for version in 4..=18 {
+        for version in FETCH_VERSIONS {
             let draw = &mut Draw::new(seed);
             let mut body = messages::fetch_response(draw, version);
             let frame = response(draw, version, &body);
@@ -142,7 +143,7 @@ proptest! {
 
     #[test]
     fn produce_responses_without_refusals(seed: u64) {
-        for version in 3..=13 {
+        for version in PRODUCE_VERSIONS {
             let draw = &mut Draw::new(seed);
             let mut body = messages::produce_response(draw, version);
             body.node_endpoints.clear();
@@ -177,13 +178,13 @@ proptest! {
             body.brokers.retain(|broker| broker.broker_id.0 >= 0 || broker.port < 0);
             assert_same_with_same_addresses(api_key::DESCRIBE_CLUSTER, version, &response(draw, version, &body));
         }
-        for version in 3..=13 {
+        for version in PRODUCE_VERSIONS {
             let draw = &mut Draw::new(seed);
             let mut body = messages::produce_response(draw, version);
             body.node_endpoints.retain(|broker| broker.node_id.0 >= 0 || broker.port < 0);
             assert_same_with_same_addresses(api_key::PRODUCE, version, &response(draw, version, &body));
         }
-        for version in 4..=18 {
+        for version in FETCH_VERSIONS {
             let draw = &mut Draw::new(seed);
             let mut body = messages::fetch_response(draw, version);
             body.node_endpoints.retain(|broker| broker.node_id.0 >= 0 || broker.port < 0);
