@@ -186,8 +186,8 @@ impl FetchWork {
                         out.reserve(fetch.frame.len().saturating_add(SLACK_BYTES));
                     }
                 }
-                RecordsStep::Records(position) => {
-                    if let Some(pause) = self.write_records(pipeline, fetch, position, out)? {
+                RecordsStep::Records(_) => {
+                    if let Some(pause) = self.write_records(pipeline, fetch, out)? {
                         return Ok(Progress::Paused(pause));
                     }
                     if pipeline.work.is_spent() {
@@ -268,7 +268,7 @@ impl FetchWork {
         let bytes = partitions.records(fetch.frame, position).len();
         let refusal = match topic.rule.as_ref().map(|rule| &rule.action) {
             Some(Action::Seal(_)) if bytes > 0 => {
-                self.open = Some(PartitionWork::begin(topic, partition, bytes));
+                self.open = Some(PartitionWork::begin(position, topic, partition, bytes));
                 return self.rewriting.replace(partitions).map_err(malformed);
             }
             Some(Action::Pass | Action::KafkaInternal | Action::Seal(_)) => {

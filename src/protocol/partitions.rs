@@ -57,6 +57,7 @@ impl ResponsePartitions {
     }
 
     /// Whether there is none.
+    #[cfg(feature = "testing")]
     pub fn is_empty(&self) -> bool {
         self.partitions.is_empty()
     }

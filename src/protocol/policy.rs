@@ -38,6 +38,7 @@ impl Policy {
     }
 
     /// Every API that is let through, by ascending key.
+    #[cfg(feature = "testing")]
     pub fn apis(self) -> &'static [ApiPolicy] {
         self.apis
     }

@@ -20,6 +20,8 @@ use crate::rules::{Action, Forms, SealRule};
 
 /// A partition whose records are being written.
 pub(super) struct PartitionWork {
+    /// Its place in the response.
+    position: usize,
     topic: Rc<Topic>,
     /// Its number.
     index: i32,
@@ -64,7 +66,6 @@ impl FetchWork {
         &mut self,
         pipeline: &mut Pipeline,
         fetch: &mut FetchFrame<'_>,
-        position: usize,
         out: &mut Vec<u8>,
     ) -> Result<Option<Pause>, CloseReason> {
         let malformed = |_| CloseReason::MalformedFrame;
@@ -74,7 +75,7 @@ impl FetchWork {
         if let Some(draft) = &mut open.draft {
             draft.move_back(widened);
         }
-        let mut worked = self.work_on_batch(pipeline, fetch, position, &mut open, out)?;
+        let mut worked = self.work_on_batch(pipeline, fetch, &mut open, out)?;
         if matches!(worked, Worked::End)
             && let Some(gap) = open.gap.filter(|_| !self.rewriting.has_records(out))
             && !self.tell_gap(fetch, &open, gap, out)
@@ -126,7 +127,6 @@ impl FetchWork {
         &mut self,
         pipeline: &mut Pipeline,
         fetch: &mut FetchFrame<'_>,
-        position: usize,
         open: &mut PartitionWork,
         out: &mut Vec<u8>,
     ) -> Result<Worked, CloseReason> {
@@ -134,7 +134,7 @@ impl FetchWork {
         let written = out.len().saturating_sub(self.rewriting.start().unwrap_or(0));
         let decompressed_max = pipeline.limits.decompressed_batch_bytes_max;
         let has_grown = self.delivers && written > decompressed_max.max(fetch.frame.len());
-        let records = self.layout.partitions().records_mut(fetch.frame, position);
+        let records = self.layout.partitions().records_mut(fetch.frame, open.position);
         if let Some(until) = open.copying {
             let batch = records.get(..until).ok_or(CloseReason::Internal)?;
             return open.copy_on(pipeline, batch, out);
@@ -184,7 +184,7 @@ impl FetchWork {
                 return Ok(Worked::End);
             }
         };
-        self.settle(pipeline, fetch, position, open, done, out)?;
+        self.settle(pipeline, fetch, open, done, out)?;
         Ok(Worked::On)
     }
 
@@ -194,12 +194,10 @@ impl FetchWork {
     }
 
     /// Counts a batch that is done, and says how its partition goes on.
-    #[expect(clippy::too_many_arguments, reason = "a partition, and where it is written")]
     fn settle(
         &mut self,
         pipeline: &mut Pipeline,
         fetch: &FetchFrame<'_>,
-        position: usize,
         open: &mut PartitionWork,
         done: DoneBatch,
         out: &mut [u8],
@@ -242,7 +240,7 @@ impl FetchWork {
             Opened::Refused(refusal) => {
                 if !open.ended {
                     let noted = open.noted(done.base_offset, &refusal, done.records, done.bytes);
-                    self.note(pipeline, fetch, position, &noted);
+                    self.note(pipeline, fetch, open.position, &noted);
                     if self.delivers_nothing_of(open, out) {
                         self.emptied = true;
                         let told = self.rewriting.set_error_code(out, refusal.error_code());
@@ -260,7 +258,7 @@ impl FetchWork {
             metrics.records_skipped += count;
             // They count as skipped.
             let noted = open.noted(done.base_offset, &refusal, 0, 0);
-            self.note(pipeline, fetch, position, &noted);
+            self.note(pipeline, fetch, open.position, &noted);
         }
         Ok(())
     }
@@ -268,8 +266,9 @@ impl FetchWork {
 
 impl PartitionWork {
     /// Begins with a partition that has records.
-    pub(super) fn begin(topic: Rc<Topic>, partition: &PartitionPlace, bytes: usize) -> Self {
+    pub(super) fn begin(position: usize, topic: Rc<Topic>, partition: &PartitionPlace, bytes: usize) -> Self {
         Self {
+            position,
             topic,
             index: partition.index,
             high_watermark: partition.high_watermark,

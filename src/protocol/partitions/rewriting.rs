@@ -7,11 +7,11 @@
 //!         -> End
 //! ```
 //!
-//! - RECORDS-1: brokers' addresses are mapped whatever becomes of the records (`ADDR-1`), in every version that has them.
-//! - RECORDS-2: nothing is written before something is changed; where nothing is, the frame is to go on as it is.
-//! - RECORDS-3: no partition is left out: a client that asked for one discards a full response without it (KIP-227).
-//! - RECORDS-4: a step copies at most as much as it is told, and nothing twice.
-//! - RECORDS-5: on an error the output is what it was (`WIRE-5`).
+//! - RESPONSE-1: brokers' addresses are mapped whatever becomes of the records (`ADDR-1`), in every version that has them.
+//! - RESPONSE-2: nothing is written before something is changed; where nothing is, the frame is to go on as it is.
+//! - RESPONSE-3: no partition is left out: a client that asked for one discards a full response without it (KIP-227).
+//! - RESPONSE-4: a step copies at most as much as it is told, and nothing twice.
+//! - RESPONSE-5: on an error the output is what it was (`WIRE-5`).
 
 use super::{PartitionPlace, ResponsePartitions};
 use crate::protocol::endpoints::Rewrite;

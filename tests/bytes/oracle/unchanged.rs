@@ -124,7 +124,7 @@ proptest! {
                     RecordsStep::Records(_) => unreachable!("no records were replaced"),
                 }
             };
-            prop_assert_eq!(changed, !body.node_endpoints.is_empty(), "RECORDS-2, version {}", version);
+            prop_assert_eq!(changed, !body.node_endpoints.is_empty(), "RESPONSE-2, version {}", version);
             prop_assert_eq!(out.is_empty(), !changed);
 
             body.node_endpoints.clear();
