@@ -9,10 +9,15 @@ CARGO ?= cargo
 # All that is checked and tested; a program that is released is built without it.
 WHOLE = --workspace --locked --features bench-harness/measurements
 
-.PHONY: build check test
+.PHONY: build check quickstart test
 
 build:
 	$(CARGO) build --release --workspace --locked
+
+# Both programs in one build, by a profile that is for trying.
+quickstart:
+	$(CARGO) build --profile quick --workspace --locked
+	$(or $(CARGO_TARGET_DIR),target)/quick/bench-harness quickstart
 
 check:
 	$(CARGO) fmt --all --check
