@@ -10,7 +10,10 @@
 //!
 //! `SEALWIRE_SIMULATION_SEED` runs one seed alone.
 
+mod broker;
+mod client;
 mod dice;
+mod kms;
 #[allow(dead_code, reason = "the tests of the pipeline use all of it")]
 #[path = "../pipeline/rig.rs"]
 mod rig;
@@ -21,19 +24,12 @@ mod wire;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
-use kafka_protocol::messages::{ApiKey, FetchRequest, TopicName};
 use sealwire::config::Limits;
-use sealwire::keys::{KeyFailure, KeyReply, KeyRequest};
+use sealwire::keys::KeyRequest;
 use sealwire::pipeline::{Wait, Work};
-use sealwire::record_batch::{BatchHeader, BatchKind, Batches, Codec};
 
 use self::dice::{Batch, Dice};
-use crate::rig::{Dek, Halt, Rig, address, at_offset, contains, dek, tampered};
-use crate::wire::{
-    Fetched, api_versions_request, decode_request, delivered, fetch_response, fetched, own_answer, prefixed,
-    produce, produced, request, stored, text, to_produce, verdicts,
-};
+use crate::rig::{Halt, Rig, address, contains};
 
 const SEEDS: u64 = 300;
 const STEPS: usize = 250;
@@ -232,83 +228,6 @@ impl World {
         );
     }
 
-    fn client_acts(&mut self) {
-        if self.unanswered.len() >= IN_FLIGHT_MAX {
-            return;
-        }
-        match self.dice.below(10) {
-            0..=4 => self.client_produces(),
-            5..=7 => self.client_fetches(),
-            8 => {
-                let mut frame = vec![0, 2, 0, 7];
-                let id = self.send(Sent::Other);
-                frame.extend(id.to_be_bytes());
-                frame.resize(8 + self.dice.below(400) as usize, 0);
-                self.from_client.extend(prefixed(&frame));
-            }
-            _ => {
-                let id = self.send(Sent::Other);
-                self.from_client.extend(api_versions_request(99, id));
-            }
-        }
-    }
-
-    fn send(&mut self, sent: Sent) -> i32 {
-        self.next_id += 1;
-        self.unanswered.push_back((self.next_id, sent));
-        self.next_id
-    }
-
-    fn client_produces(&mut self) {
-        let mut batches = Vec::new();
-        for topic in TOPICS {
-            for partition in 0..PARTITIONS {
-                let place = (topic.to_owned(), partition);
-                let producer = self.producers.entry(place.clone()).or_default();
-                // What was refused goes again once all that was behind it has come back as well.
-                let batch = match producer.again.front() {
-                    Some(_) if producer.in_flight > 0 => continue,
-                    Some(_) => producer.again.pop_front(),
-                    None if self.resting || self.dice.below(3) > 0 => continue,
-                    None => {
-                        producer.next_sequence += 1;
-                        Some(self.dice.batch(topic, producer.next_sequence - 1))
-                    }
-                };
-                producer.in_flight += 1;
-                batches.extend(batch.map(|batch| (place, batch)));
-            }
-        }
-        if batches.is_empty() {
-            return;
-        }
-        let id = self.send(Sent::Produce(batches.clone()));
-        let partitions: Vec<_> = batches
-            .iter()
-            .map(|((topic, partition), batch)| to_produce(topic, *partition, &batch.sent))
-            .collect();
-        self.from_client
-            .extend(produce(PRODUCE_VERSION, id, -1, &partitions));
-    }
-
-    fn client_fetches(&mut self) {
-        let topics = TOPICS.map(|topic| {
-            let partitions = (0..PARTITIONS).map(|partition| {
-                let position = self.positions.get(&(topic.to_owned(), partition));
-                FetchPartition::default()
-                    .with_partition(partition)
-                    .with_fetch_offset(position.copied().unwrap_or_default())
-            });
-            FetchTopic::default()
-                .with_topic(TopicName(text(topic)))
-                .with_partitions(partitions.collect())
-        });
-        let body = FetchRequest::default().with_topics(topics.to_vec());
-        let id = self.send(Sent::Fetch);
-        self.from_client
-            .extend(request(ApiKey::Fetch, FETCH_VERSION, id, &body));
-    }
-
     fn feed_requests(&mut self) {
         let piece = self.dice.piece(&mut self.from_client, self.resting);
         let mut halted = self.rig.client_sends(&piece);
@@ -347,48 +266,6 @@ impl World {
         }
     }
 
-    fn kms_acts(&mut self) {
-        self.asked.extend(self.rig.pipeline.keys.take_requests());
-        while !self.asked.is_empty() && (self.resting || self.dice.below(3) > 0) {
-            let at = self.dice.below(self.asked.len() as u64) as usize;
-            let trouble = if self.resting { 0 } else { self.dice.below(6) };
-            match self.asked.swap_remove(at) {
-                KeyRequest::Seal { kek, .. } => {
-                    let key = dek(name_of(&kek), self.dice.below(3) as u16);
-                    if trouble == 1 {
-                        self.rig.refuse_sealing(&key, KeyFailure::Unavailable);
-                    } else {
-                        self.rig.give_sealing(&key);
-                    }
-                }
-                KeyRequest::Open { wrapped, .. } => {
-                    let key = dek_of(&wrapped);
-                    match trouble {
-                        1 => self.rig.refuse_opened(&key, KeyFailure::Unavailable),
-                        2 => self.rig.refuse_opened(&key, KeyFailure::KekDisabled),
-                        _ => self.rig.give_opened(&key),
-                    }
-                }
-                KeyRequest::Used { .. } => {}
-            }
-        }
-    }
-
-    fn kms_takes_away(&mut self) {
-        if self.dice.below(2) > 0 {
-            return;
-        }
-        let kek = ["payments", "other"][self.dice.below(2) as usize];
-        let held = self.rig.pipeline.keys.sealing_count();
-        self.rig.apply(KeyReply::Released {
-            kms: 0,
-            kek: kek.into(),
-        });
-        if self.yielded && self.rig.pipeline.keys.sealing_count() < held {
-            self.seen.insert(Event::KeyTakenMeanwhile);
-        }
-    }
-
     /// The broker and the client take in what has reached them.
     fn settle(&mut self) {
         self.at_broker.extend(self.rig.at_broker());
@@ -405,197 +282,6 @@ impl World {
             self.client_receives(&frame);
         }
     }
-
-    fn broker_answers(&mut self, frame: &[u8]) {
-        let id = i32::from_be_bytes(*frame[4..].first_chunk().unwrap());
-        let answer = match frame[1] {
-            0 => {
-                for (topic, partition, records) in produced(frame, PRODUCE_VERSION) {
-                    self.store(id, (topic, partition), records);
-                }
-                stored(PRODUCE_VERSION, id, frame)
-            }
-            1 => self.broker_reads(id, frame),
-            3 => own_answer(id, &[(NODE, "kafka-1", 9092)]),
-            _ => {
-                let mut answer = id.to_be_bytes().to_vec();
-                answer.resize(4 + self.dice.below(400) as usize, 0);
-                prefixed(&answer)
-            }
-        };
-        self.from_broker.extend(answer);
-    }
-
-    fn store(&mut self, id: i32, place: Place, records: Vec<u8>) {
-        let Some((_, Sent::Produce(batches))) = self.unanswered.iter().find(|(sent, _)| *sent == id) else {
-            panic!("request {id} is not one that waits")
-        };
-        let (_, batch) = batches.iter().find(|(sent, _)| *sent == place).unwrap();
-        let header = BatchHeader::parse(&records).unwrap();
-        assert_eq!(header.base_sequence, batch.sequence);
-        // Compressed text would escape the search for the canary.
-        assert_eq!(header.attributes.codec(), Some(Codec::None));
-        let log = self.logs.entry(place.clone()).or_default();
-        assert_eq!(
-            header.base_sequence as usize,
-            log.batches.len(),
-            "{place:?} is stored out of order"
-        );
-        log.batches.push((
-            log.end,
-            at_offset(&records, log.end),
-            at_offset(&batch.clear, log.end),
-        ));
-        log.end += i64::from(header.record_count);
-        self.stored.insert((id, place), true);
-    }
-
-    fn broker_reads(&mut self, id: i32, frame: &[u8]) -> Vec<u8> {
-        let request: FetchRequest = decode_request(frame, FETCH_VERSION);
-        let lies = !self.resting && self.dice.below(8) == 0;
-        let mut answer = Vec::new();
-        for topic in &request.topics {
-            for wanted in &topic.partitions {
-                let name = topic.topic.0.to_string();
-                if name == "unknown" {
-                    answer.push(fetched(&name, wanted.partition, b"unknown-canary"));
-                    continue;
-                }
-                let log = self.logs.entry((name.clone(), wanted.partition)).or_default();
-                let mut records = Vec::new();
-                let count = 1 + self.dice.below(4) as usize;
-                let behind = log
-                    .batches
-                    .iter()
-                    .filter(|(offset, ..)| *offset >= wanted.fetch_offset);
-                for (_, batch, _) in behind.take(count) {
-                    if lies && name != "pass-a" && self.dice.below(3) == 0 {
-                        records.extend(tampered(batch, 0));
-                    } else {
-                        records.extend(batch);
-                    }
-                }
-                if self.dice.below(4) == 0 {
-                    records.truncate(records.len() - records.len().min(self.dice.below(50) as usize));
-                }
-                answer.push(fetched(&name, wanted.partition, &records));
-            }
-        }
-        self.lied.insert(id, lies);
-        fetch_response(FETCH_VERSION, id, &answer)
-    }
-
-    fn client_receives(&mut self, frame: &[u8]) {
-        let id = i32::from_be_bytes(*frame.first_chunk().unwrap());
-        let (expected, sent) = self.unanswered.pop_front().expect("an answer to nothing");
-        assert_eq!(id, expected, "answers are out of order");
-        match sent {
-            Sent::Produce(batches) => self.client_learns(id, &batches, frame),
-            Sent::Fetch => {
-                let partitions = delivered(frame, FETCH_VERSION);
-                assert_eq!(partitions.len(), TOPICS.len() * PARTITIONS as usize);
-                for partition in partitions {
-                    self.client_reads(id, &partition);
-                }
-            }
-            Sent::Other => {}
-        }
-    }
-
-    fn client_learns(&mut self, id: i32, batches: &[(Place, Batch)], frame: &[u8]) {
-        let verdicts = verdicts(frame, PRODUCE_VERSION);
-        assert_eq!(verdicts.len(), batches.len(), "each partition is answered once");
-        for verdict in verdicts {
-            let place = (verdict.topic, verdict.partition);
-            let (_, batch) = batches.iter().find(|(sent, _)| *sent == place).unwrap();
-            let is_stored = self.stored.contains_key(&(id, place.clone()));
-            assert_eq!(
-                verdict.error_code == 0,
-                is_stored,
-                "{place:?}: {}",
-                verdict.message
-            );
-            let producer = self.producers.get_mut(&place).unwrap();
-            producer.in_flight -= 1;
-            match (place.0.as_str(), verdict.error_code) {
-                (_, 0) => {}
-                ("unknown", code) => assert_eq!(code, 44),
-                ("pass-a", code) => panic!("what is passed got {code}"),
-                (_, code) => {
-                    assert_eq!(code, 19, "{}", verdict.message);
-                    producer.again.push_back(batch.clone());
-                    self.seen.insert(Event::ProduceRefused);
-                }
-            }
-        }
-    }
-
-    fn client_reads(&mut self, id: i32, partition: &Fetched) {
-        let place = (partition.topic.clone(), partition.partition);
-        if place.0 == "unknown" {
-            assert_eq!(
-                (partition.error_code, partition.records.as_slice()),
-                (29, &b""[..])
-            );
-            return;
-        }
-        match partition.error_code {
-            0 => {}
-            2 => {
-                assert!(self.lied[&id], "{place:?} was not tampered with");
-                self.seen.insert(Event::LieRefused);
-            }
-            29 => {
-                assert!(place.0 != "pass-a");
-                self.seen.insert(Event::KeyRefused);
-            }
-            other => panic!("{place:?} got {other}"),
-        }
-        let log = &self.logs[&place];
-        let position = self.positions.entry(place.clone()).or_default();
-        let records = &partition.records;
-        if partition.error_code == 0 && records.is_empty() && *position < log.end {
-            self.seen.insert(Event::NoDataYet);
-        }
-        for slice in Batches::new(records).map_while(Result::ok) {
-            let BatchKind::V2(header) = slice.kind else {
-                panic!("an old message set")
-            };
-            let Some((_, _, clear)) = log
-                .batches
-                .iter()
-                .find(|(offset, ..)| *offset == header.base_offset)
-            else {
-                panic!("{place:?} has no batch at {}", header.base_offset)
-            };
-            assert_eq!(
-                slice.span.of(records),
-                clear,
-                "{place:?} at {}",
-                header.base_offset
-            );
-            // Fetches that were sent before the position moved read the same once more.
-            if header.base_offset == *position {
-                *position += i64::from(header.record_count);
-                self.seen.insert(Event::Delivered);
-            } else {
-                assert!(header.base_offset < *position, "{place:?}: a batch was left out");
-            }
-        }
-    }
-}
-
-fn name_of(kek: &str) -> &'static str {
-    if kek == "other" { "other" } else { "payments" }
-}
-
-fn dek_of(wrapped: &[u8]) -> Dek {
-    let kek = if contains(wrapped, "other") {
-        "other"
-    } else {
-        "payments"
-    };
-    dek(kek, (*wrapped.last().unwrap()).into())
 }
 
 fn whole_frame(bytes: &mut Vec<u8>) -> Option<Vec<u8>> {

@@ -1,0 +1,63 @@
+//! The KMS of the simulated world: late, in any order, sometimes not at all; and it takes keys away.
+
+use sealwire::keys::{KeyFailure, KeyReply, KeyRequest};
+
+use super::{Event, World};
+use crate::rig::{Dek, contains, dek};
+
+impl World {
+    pub(super) fn kms_acts(&mut self) {
+        self.asked.extend(self.rig.pipeline.keys.take_requests());
+        while !self.asked.is_empty() && (self.resting || self.dice.below(3) > 0) {
+            let at = self.dice.below(self.asked.len() as u64) as usize;
+            let trouble = if self.resting { 0 } else { self.dice.below(6) };
+            match self.asked.swap_remove(at) {
+                KeyRequest::Seal { kek, .. } => {
+                    let key = dek(name_of(&kek), self.dice.below(3) as u16);
+                    if trouble == 1 {
+                        self.rig.refuse_sealing(&key, KeyFailure::Unavailable);
+                    } else {
+                        self.rig.give_sealing(&key);
+                    }
+                }
+                KeyRequest::Open { wrapped, .. } => {
+                    let key = dek_of(&wrapped);
+                    match trouble {
+                        1 => self.rig.refuse_opened(&key, KeyFailure::Unavailable),
+                        2 => self.rig.refuse_opened(&key, KeyFailure::KekDisabled),
+                        _ => self.rig.give_opened(&key),
+                    }
+                }
+                KeyRequest::Used { .. } => {}
+            }
+        }
+    }
+
+    pub(super) fn kms_takes_away(&mut self) {
+        if self.dice.below(2) > 0 {
+            return;
+        }
+        let kek = ["payments", "other"][self.dice.below(2) as usize];
+        let held = self.rig.pipeline.keys.sealing_count();
+        self.rig.apply(KeyReply::Released {
+            kms: 0,
+            kek: kek.into(),
+        });
+        if self.yielded && self.rig.pipeline.keys.sealing_count() < held {
+            self.seen.insert(Event::KeyTakenMeanwhile);
+        }
+    }
+}
+
+fn name_of(kek: &str) -> &'static str {
+    if kek == "other" { "other" } else { "payments" }
+}
+
+fn dek_of(wrapped: &[u8]) -> Dek {
+    let kek = if contains(wrapped, "other") {
+        "other"
+    } else {
+        "payments"
+    };
+    dek(kek, (*wrapped.last().unwrap()).into())
+}
