@@ -14,10 +14,12 @@ WHOLE = --workspace --locked --features bench-harness/measurements
 build:
 	$(CARGO) build --release --workspace --locked
 
-# Both programs in one build, by a profile that is for trying.
+# Both programs in one build, by a profile that is for trying; librdkafka takes what it is compiled with from here. With ARGUMENTS=--keep
+# it goes on until Ctrl-C.
+quickstart: export CFLAGS ?= -O1 -g0
 quickstart:
 	$(CARGO) build --profile quick --workspace --locked
-	$(or $(CARGO_TARGET_DIR),target)/quick/bench-harness quickstart
+	$(or $(CARGO_TARGET_DIR),target)/quick/bench-harness quickstart $(ARGUMENTS)
 
 check:
 	$(CARGO) fmt --all --check
