@@ -3,8 +3,8 @@
 //! ```text
 //! schema (every key, its range, its default)
 //!    |
-//! sources (merge by figment, remember where each value was written) --> node (typed reads, mistakes collected)
-//!    --> load, clusters, sharing, listeners, topics, keystores, limits (one part each) --> Config, or ConfigErrors
+//! read::sources (merge by figment, remember where each value was written) --> read::node (typed reads, mistakes collected)
+//!    --> read and below it (one file for each part) --> model::Config, or problem::ConfigErrors
 //! ```
 //!
 //! - CONFIG-1: a [`Config`] cannot hold a mistake; code behind it does not check again.
@@ -15,40 +15,22 @@
 //!
 //! It reads files (which blocks) and belongs to the start of the program and to the control thread.
 
-mod clusters;
-mod forgeable;
-mod keystores;
-mod later;
-mod limits;
-mod listeners;
-mod load;
-mod log_filter;
 mod model;
-mod node;
-mod own_ports;
 mod problem;
+mod read;
 #[cfg(feature = "testing")]
 mod reference;
 mod scalars;
 pub mod schema;
-mod sharing;
-mod sources;
-mod topics;
 
 pub use crate::kms::KmsKind;
 pub use crate::kms::keystore::MasterKeySource;
-pub use forgeable::ForgeableKek;
-pub use limits::Limits;
-pub use load::Overrides;
-pub use log_filter::LogFilter;
 pub use model::{
-    AdminConfig, ClientAuth, ClusterConfig, Config, Executors, HostPort, KmsConfig, ListenerConfig,
-    LogConfig, LogFormat, RuntimeConfig,
+    AdminConfig, ClientAuth, ClusterConfig, Config, Executors, ForgeableKek, HostPort, KmsConfig, Limits,
+    ListenerConfig, LogConfig, LogFilter, LogFormat, RuntimeConfig,
 };
-pub(crate) use own_ports::OwnPorts;
 pub use problem::{ConfigError, ConfigErrors, Origin};
+pub use read::Overrides;
+pub(crate) use read::OwnPorts;
 #[cfg(feature = "testing")]
 pub use reference::reference;
-
-#[cfg(test)]
-mod tests;

@@ -1,15 +1,22 @@
 //! What a loaded configuration is: types that cannot hold a mistake, so that code behind them does not check again.
 
+mod forgeable;
+mod limits;
+mod log_filter;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use crate::config::{Limits, LogFilter};
 use crate::ids::{ClusterId, Ids, KmsId, ListenerId};
 use crate::kms::KmsKind;
 use crate::rules::RuleSet;
+
+pub use self::forgeable::ForgeableKek;
+pub use self::limits::Limits;
+pub use self::log_filter::LogFilter;
 
 /// How many executors run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

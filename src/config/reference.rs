@@ -1,8 +1,7 @@
 //! The table of all keys in `docs/configuration.md`, written from the schema.
 
-use super::node::spelled;
 use super::scalars::{write_duration, write_size};
-use super::schema::{KEYS, Kind, Preset};
+use super::schema::{KEYS, Kind, Preset, spelled};
 
 /// Markdown: one section for each table, one entry for each key.
 pub fn reference() -> String {

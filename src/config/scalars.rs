@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::HostPort;
+use crate::config::HostPort;
 
 /// `2s`, `200ms`, `10m`, `1h`; a whole number and a unit.
 pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {

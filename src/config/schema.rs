@@ -90,6 +90,12 @@ pub fn names_are_free(path: &str) -> bool {
         .any(|key| key.path.strip_prefix(path).is_some_and(|rest| rest == ".*"))
 }
 
+/// A schema path as the reference prints it: `kms.NAME.path`, `cluster.NAME.topics[].match`.
+pub(super) fn spelled(path: &str) -> String {
+    let path = path.replace("node_addresses.*", "node_addresses.ID");
+    path.replace(".[]", "[]").replace('*', "NAME")
+}
+
 const fn table(path: &'static str, preset: Preset, meaning: &'static str, example: &'static str) -> Key {
     Key {
         path,

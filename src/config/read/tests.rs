@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 
-use super::load::parse;
 use super::node::Reach;
+use super::parse;
 use super::sources::Inputs;
-use super::*;
+use crate::config::*;
 use crate::envelope::HeaderMode;
 use crate::ids::Ids;
 use crate::kms::keystore::{OpenKeystore, create_key_file};

@@ -12,8 +12,8 @@ use figment::value::{Dict, Map, Tag, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 use toml_edit::{Document, Item};
 
-use super::problem::{ConfigError, Origin};
-use super::schema::{self, Preset};
+use crate::config::problem::{ConfigError, Origin};
+use crate::config::schema::{self, Preset};
 
 /// One step of the way to a value.
 #[derive(Clone, Debug, PartialEq, Eq)]

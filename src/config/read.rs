@@ -1,5 +1,18 @@
 //! From text, variables and flags to a [`Config`], or to everything that is wrong with them.
 
+mod clusters;
+mod keystores;
+mod later;
+mod limits;
+mod listeners;
+mod node;
+mod own_ports;
+mod sharing;
+mod sources;
+mod topics;
+
+pub(crate) use self::own_ports::OwnPorts;
+
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read as _;
@@ -8,15 +21,15 @@ use std::path::Path;
 
 use figment::value::Value;
 
-use super::clusters::read_clusters;
-use super::keystores::KmsList;
-use super::limits::{read_limits, refuse_contradictions};
-use super::listeners::{PortBook, read_socket_address};
-use super::node::{Node, Reach, Reader, whole_number};
-use super::own_ports::refuse_own_addresses;
-use super::problem::{ConfigError, ConfigErrors, Origin};
-use super::sources::{Inputs, Sources};
-use super::{AdminConfig, Config, Executors, LogConfig, LogFilter, LogFormat, RuntimeConfig};
+use self::clusters::read_clusters;
+use self::keystores::KmsList;
+use self::limits::{read_limits, refuse_contradictions};
+use self::listeners::{PortBook, read_socket_address};
+use self::node::{Node, Reach, Reader, whole_number};
+use self::own_ports::refuse_own_addresses;
+use self::sources::{Inputs, Sources};
+use crate::config::problem::{ConfigError, ConfigErrors, Origin};
+use crate::config::{AdminConfig, Config, Executors, LogConfig, LogFilter, LogFormat, RuntimeConfig};
 use crate::ids::Ids;
 
 /// What the command line says about the configuration.
@@ -68,7 +81,7 @@ impl Config {
 }
 
 /// As [`Config::from_toml_text`], with variables and settings, and with the ids of the configuration before (IDS-1).
-pub(super) fn parse(inputs: Inputs<'_>, reach: Reach, ids: Ids) -> Result<Config, ConfigErrors> {
+fn parse(inputs: Inputs<'_>, reach: Reach, ids: Ids) -> Result<Config, ConfigErrors> {
     let sources = Sources::merge(inputs).map_err(ConfigErrors::new)?;
     let reader = Reader::new(sources, reach, ids);
     let config = read_config(&reader.root());
@@ -213,3 +226,6 @@ const EXECUTORS_MAX: usize = 1024;
 
 /// A thousand rules fit many times over.
 const FILE_BYTES_MAX: u64 = 4 << 20;
+
+#[cfg(test)]
+mod tests;

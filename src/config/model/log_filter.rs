@@ -13,7 +13,7 @@ use tracing::Level;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 
-use super::problem::did_you_mean;
+use crate::config::problem::did_you_mean;
 
 /// A filter that was checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,13 +24,13 @@ pub struct LogFilter {
 
 /// What is wrong with a filter, and what to write instead.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct FilterProblem {
-    pub(super) problem: String,
-    pub(super) fix: String,
+pub(in crate::config) struct FilterProblem {
+    pub(in crate::config) problem: String,
+    pub(in crate::config) fix: String,
 }
 
 impl LogFilter {
-    pub(super) fn parse(text: &str) -> Result<Self, FilterProblem> {
+    pub(in crate::config) fn parse(text: &str) -> Result<Self, FilterProblem> {
         let directives = text.split(',').map(|directive| parse_directive(directive.trim()));
         let mut filter = Self {
             directives: directives.collect::<Result<_, _>>()?,

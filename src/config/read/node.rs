@@ -9,10 +9,10 @@ use std::time::Duration;
 use figment::value::{Dict, Num, Value};
 
 use super::later::not_available;
-use super::problem::{ConfigError, MISTAKES_MAX, did_you_mean};
-use super::scalars::{parse_duration, parse_size, write_duration, write_size};
-use super::schema::{self, Kind, Preset};
 use super::sources::{Sources, Step, toml_value};
+use crate::config::problem::{ConfigError, MISTAKES_MAX, did_you_mean};
+use crate::config::scalars::{parse_duration, parse_size, write_duration, write_size};
+use crate::config::schema::{self, Kind, Preset, spelled};
 use crate::ids::Ids;
 
 /// Whether files that the configuration names are looked at.
@@ -364,12 +364,6 @@ impl<'r> Node<'r> {
     fn example_value(&self) -> &'static str {
         schema::key(&self.pattern).map_or("", |key| key.example)
     }
-}
-
-/// A schema path as the reference prints it: `kms.NAME.path`, `cluster.NAME.topics[].match`.
-pub(super) fn spelled(path: &str) -> String {
-    let path = path.replace("node_addresses.*", "node_addresses.ID");
-    path.replace(".[]", "[]").replace('*', "NAME")
 }
 
 fn example_of(key: &schema::Key, name: &str) -> String {

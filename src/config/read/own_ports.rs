@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::node::Node;
-use super::{AdminConfig, ClusterConfig, Config, HostPort};
+use crate::config::{AdminConfig, ClusterConfig, Config, HostPort};
 
 /// See the module.
 pub(crate) struct OwnPorts {

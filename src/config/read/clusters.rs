@@ -9,10 +9,10 @@ use figment::value::Value;
 use super::keystores::{KmsList, check_state_file};
 use super::listeners::{NO_SCHEME, PortBook, read_listeners};
 use super::node::{Node, Reach};
-use super::scalars::parse_host_port;
 use super::sharing::{ReadCluster, refuse_sharing};
 use super::topics::read_rules;
-use super::{ClusterConfig, HostPort};
+use crate::config::scalars::parse_host_port;
+use crate::config::{ClusterConfig, HostPort};
 use crate::durable_file::{LOCK_SUFFIX, NEW_SUFFIX, beside};
 
 pub(super) fn read_clusters(

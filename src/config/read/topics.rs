@@ -6,7 +6,7 @@ use figment::value::Value;
 
 use super::keystores::KmsList;
 use super::node::Node;
-use super::schema;
+use crate::config::schema;
 use crate::envelope::HeaderMode;
 use crate::rules::{
     Captures, Forms, KAFKA_TOPICS, KEK_BYTES_MAX, KmsIndex, Matcher, MatcherError, OnUnreadable, Rule,

@@ -7,8 +7,8 @@ use figment::value::Value;
 
 use super::later::is_later_client_auth;
 use super::node::{Node, whole_number};
-use super::scalars::{check_host, parse_ranges};
-use super::{ClientAuth, ListenerConfig};
+use crate::config::scalars::{check_host, parse_ranges};
+use crate::config::{ClientAuth, ListenerConfig};
 
 pub(super) fn read_listeners(
     cluster_name: &str,

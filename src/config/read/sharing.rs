@@ -2,9 +2,9 @@
 //!
 //! Somebody who may write to one cluster could otherwise put its records into a topic of another, where they open.
 
-use super::ClusterConfig;
 use super::keystores::KmsList;
 use super::node::Node;
+use crate::config::ClusterConfig;
 use crate::rules::{Openable, Rule};
 
 /// A cluster and where it stands; without a mistake in it, what was read.

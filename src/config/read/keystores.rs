@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::later::is_later_provider;
 use super::node::{Node, Reach};
-use super::{KmsConfig, KmsKind};
+use crate::config::{KmsConfig, KmsKind};
 use crate::kms::keystore::{Keystore, MasterKeySource, read_file};
 
 /// Every KMS in order of name, with the place of each. A KMS with a mistake in it still has its place, so that rules which

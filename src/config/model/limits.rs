@@ -1,0 +1,64 @@
+//! Every bound of the running program that an operator may set.
+
+use std::time::Duration;
+
+/// Declares the bounds once: as fields, and as names to be read.
+macro_rules! limits {
+    (|$quantity:ident, $duration:ident| $(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $kind:ident $type:ty,)+ }) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct $name { $($(#[$field_meta])* pub $field: $type,)+ }
+
+        impl $name {
+            /// What the two readers find under the name of each; all are read, so that all mistakes are noted.
+            pub(in crate::config) fn read(
+                $quantity: impl Fn(&str) -> Option<usize>,
+                $duration: impl Fn(&str) -> Option<Duration>,
+            ) -> Option<Self> {
+                $(let $field = $kind(stringify!($field));)+
+                Some(Self { $($field: $field?,)+ })
+            }
+        }
+    };
+}
+
+limits! {
+    |quantity, duration|
+    /// `[limits]`. Sizes are in bytes. What happens at each bound is said in `docs/configuration.md`.
+    Limits {
+        /// Client connections of the whole process; one more is accepted and closed at once.
+        connections_max: quantity usize,
+        /// Requests of one connection that are not answered yet; at the bound no more is read from it.
+        in_flight_requests_max: quantity usize,
+        /// Bytes of one connection's requests that are not answered yet; at the bound no more is read from it.
+        in_flight_bytes_max: quantity usize,
+        /// One request frame of an authenticated connection; a longer one closes the connection.
+        request_bytes_max: quantity usize,
+        /// One request frame before SASL authentication has succeeded; a longer one closes the connection.
+        unauthenticated_request_bytes_max: quantity usize,
+        /// One Fetch response; a longer one closes the connection.
+        fetch_response_bytes_max: quantity usize,
+        /// One batch after decompression; a larger one is refused.
+        decompressed_batch_bytes_max: quantity usize,
+        /// Bytes that one executor holds for all its connections; at the bound long frames take turns.
+        executor_bytes_max: quantity usize,
+        /// Topics whose rule an executor remembers and that have counters of their own.
+        topics_max: quantity usize,
+        /// Opened keys that one executor remembers; the least recently used one goes.
+        opened_keys_max: quantity usize,
+        /// KEKs that the process holds sealing keys for; the least recently used one goes.
+        sealing_keys_max: quantity usize,
+        /// A connection without a frame for this long is closed.
+        idle_timeout: duration Duration,
+        /// The same, before the connection's first request that a broker only answers to authenticated clients.
+        idle_timeout_unauthenticated: duration Duration,
+        /// How long connecting to a broker may take, the look-up of its name included.
+        connect_timeout: duration Duration,
+        /// How long a produce request waits for a sealing key before its partitions are refused as retriable.
+        seal_wait: duration Duration,
+        /// How long a fetch response that has nothing to deliver yet is held back.
+        fetch_hold: duration Duration,
+        /// How long what is in flight may take to finish after SIGTERM.
+        drain_timeout: duration Duration,
+    }
+}
