@@ -1,12 +1,12 @@
 //! The table of all keys in `docs/configuration.md`, written from the schema.
 
 use super::scalars::{write_duration, write_size};
-use super::schema::{KEYS, Kind, Preset, spelled};
+use super::schema::{Kind, Preset, keys, spelled};
 
 /// Markdown: one section for each table, one entry for each key.
 pub fn reference() -> String {
     let mut text = String::new();
-    for key in KEYS {
+    for key in keys() {
         let name = spelled(key.path);
         let preset = match key.preset {
             Preset::Value(value) => format!("default `{value}`"),

@@ -122,7 +122,7 @@ const CLIENT_AUTH: &[&str] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::schema::KEYS as SCHEMA;
+    use crate::config::schema;
 
     #[test]
     fn names_are_known_in_every_spelling() {
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn nothing_that_there_is_is_called_missing() {
-        for key in SCHEMA {
+        for key in schema::keys() {
             let name = key.path.rsplit('.').next().unwrap_or_default();
             assert!(not_available(name).is_none(), "{}", key.path);
         }

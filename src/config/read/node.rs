@@ -330,9 +330,7 @@ impl<'r> Node<'r> {
     }
 
     fn known_names(&self, name: &str) -> String {
-        let elsewhere = schema::KEYS
-            .iter()
-            .find(|key| key.path.rsplit('.').next() == Some(name));
+        let elsewhere = schema::keys().find(|key| key.path.rsplit('.').next() == Some(name));
         match elsewhere {
             Some(key) => format!("{name} belongs at {}", spelled(key.path)),
             None => {
@@ -428,7 +426,7 @@ fn path_of(steps: &[Step]) -> String {
 /// The value for a message; nothing of what stands in a table, or in the place of a secret (PROBLEM-1).
 fn shown(steps: &[Step], value: &Value) -> Option<String> {
     let secret = steps.iter().any(
-        |step| matches!(step, Step::Name(name) if name == "master_key" || not_available(name).is_some()),
+        |step| matches!(step, Step::Name(name) if schema::names_a_secret(name) || not_available(name).is_some()),
     );
     if secret {
         None

@@ -236,7 +236,7 @@ fn toml_dict(text: &str) -> Dict {
 /// What the schema presets at places that need no name from the operator.
 fn defaults() -> Dict {
     let mut root = Value::from(Dict::new());
-    for key in schema::KEYS {
+    for key in schema::keys() {
         let fixed = !key.path.contains(['*', '[']);
         if let (Preset::Value(text), true) = (key.preset, fixed) {
             let steps: Vec<String> = key.path.split('.').map(str::to_owned).collect();

@@ -1,0 +1,59 @@
+//! `[runtime]`, `[log]` and `[admin]`.
+
+use super::Preset::{Absent, Required, Value};
+use super::{Key, flag, other, table};
+
+pub(super) const KEYS: &[Key] = &[
+    table(
+        "runtime",
+        Absent("all defaults"),
+        "How the program runs.",
+        "[runtime]",
+    ),
+    other(
+        "runtime.executors",
+        "`\"auto\"` or 1 to 1024",
+        Value("\"auto\""),
+        "How many executors run, each a pinned thread with its own io_uring. `auto` is one for each core of the process' affinity mask.",
+        "\"auto\"",
+    ),
+    flag(
+        "runtime.self_check",
+        "true",
+        "Whether the program compares the configuration with what is there, once after it has started, and writes what it finds to the log: KMSs, KEKs, brokers and their ids and addresses, limits of topics and of the process. Serving does not wait for it. `sealwire check-config --probe` does the same.",
+        "false",
+    ),
+    table(
+        "log",
+        Absent("all defaults"),
+        "Log lines, written to standard error.",
+        "[log]",
+    ),
+    other(
+        "log.format",
+        "`\"text\"` or `\"json\"`",
+        Value("\"text\""),
+        "`text` is for people, `json` is one object a line.",
+        "\"json\"",
+    ),
+    other(
+        "log.filter",
+        "filter text",
+        Value("\"info\""),
+        "Which lines are written: a level (`error`, `warn`, `info`, `debug`, `trace`), and after commas levels of parts of the program. What is neither is refused. The audit log is written whatever the filter says. No level writes record contents or key material.",
+        "\"info,sealwire::keys=debug\"",
+    ),
+    table(
+        "admin",
+        Absent("no admin port"),
+        "Admin HTTP: `/metrics`, `/livez`, `/readyz`.",
+        "[admin]",
+    ),
+    other(
+        "admin.listen",
+        "`\"IP:PORT\"`",
+        Required,
+        "Where admin HTTP is served. It has no authentication: keep it on loopback or on a network of your own.",
+        "\"127.0.0.1:9190\"",
+    ),
+];
