@@ -238,6 +238,7 @@ impl Bench {
     }
 }
 
+/// PIPELINE-4.
 #[test]
 fn batches_allocate_the_same_however_many_records_they_have() {
     let mut bench = Bench::new();

@@ -270,6 +270,7 @@ const NODES_MAX: usize = 10_000;
 mod tests {
     use super::*;
 
+    /// ADDRESS-3.
     #[test]
     fn only_what_no_response_has_told_is_doubted() {
         let at = |port| HostPort {

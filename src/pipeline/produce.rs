@@ -12,7 +12,7 @@
 //! - PRODUCE-SEAL-4: what is remembered of refusals grows with the request: topic and text are shared, and more than
 //!   [`REFUSED_PARTITIONS_MAX`] of them close the connection.
 //! - PRODUCE-SEAL-5: the work stops when the turn is over ([`super::work`]), in the middle of a batch too, and goes on there.
-//!   Nothing that is done is done again, but for a batch whose key was taken away meanwhile (SEAL-1).
+//!   Nothing that is done is done again, but for a batch whose key was taken away meanwhile (SEAL-BATCH-1).
 //! - PRODUCE-SEAL-6: whether a key may still be used is asked whenever the work goes on. One that is taken away meanwhile (its
 //!   KEK was refused, its time or its share has ended) is looked up anew, and the request waits for it where it stopped, or has
 //!   the partitions refused that need it; batches that were sealed before stay as they are.

@@ -2,11 +2,11 @@
 //!
 //! A batch is sealed in as many steps as it takes; its salt, its counter and the share of its key live in one draft.
 //!
-//! - SEAL-1: a draft can be neither copied nor begun anew. Its salt is drawn when its first record is to be sealed; when the key
+//! - SEAL-BATCH-1: a draft can be neither copied nor begun anew. Its salt is drawn when its first record is to be sealed; when the key
 //!   is taken away before the last one is, what was sealed is taken back, and the batch begins again under another key with
 //!   another salt.
-//! - SEAL-2: on a refusal the output is what it was.
-//! - SEAL-3: no more is decompressed than a batch of the topic can hold, and nothing is sealed past the topic's limit.
+//! - SEAL-BATCH-2: on a refusal the output is what it was.
+//! - SEAL-BATCH-3: no more is decompressed than a batch of the topic can hold, and nothing is sealed past the topic's limit.
 
 use std::rc::Rc;
 use std::time::Instant;
@@ -52,7 +52,7 @@ pub(super) struct SealDraft {
     sealed_bytes: usize,
 }
 
-/// One key, one salt (SEAL-1).
+/// One key, one salt (SEAL-BATCH-1).
 struct Attempt {
     share: Rc<SealingShare>,
     sealer: BatchSealer,
@@ -164,7 +164,7 @@ impl SealDraft {
         pool: &mut SealingPool,
         out: &mut Vec<u8>,
     ) -> Result<Progress<Sealed>, ProduceRefusal> {
-        // SEAL-1
+        // SEAL-BATCH-1
         if self
             .attempt
             .as_ref()
@@ -287,7 +287,7 @@ impl SealDraft {
         self.sealed_bytes
     }
 
-    /// Ends it before it is done; what was sealed is taken back (SEAL-2).
+    /// Ends it before it is done; what was sealed is taken back (SEAL-BATCH-2).
     pub(super) fn end(mut self, pool: &mut SealingPool, out: &mut Vec<u8>) {
         self.take_back(pool, out);
         if let Some((closed, _)) = self.closed.take() {

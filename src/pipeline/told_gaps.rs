@@ -155,6 +155,7 @@ mod tests {
         }
     }
 
+    /// TOLD-3.
     #[test]
     fn few_partitions_are_remembered_and_one_that_comes_back_to_all_is_noticed() {
         let mut gaps = ToldGaps::default();

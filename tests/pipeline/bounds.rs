@@ -111,6 +111,7 @@ fn lengths_that_cannot_be_close() {
     }
 }
 
+/// SESSION-2.
 #[test]
 fn versions_and_apis_outside_the_table_close() {
     for policy in Policy::BY_NAME.apis() {
@@ -192,6 +193,7 @@ fn bytes_in_flight_are_bounded_and_one_request_always_goes() {
     assert_eq!(rig.at_broker(), sent[0]);
 }
 
+/// SESSION-1.
 #[test]
 fn nothing_is_kept_for_a_length_that_is_only_announced() {
     let mut rig = Rig::new();

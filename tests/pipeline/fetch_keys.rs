@@ -43,6 +43,7 @@ fn a_response_is_held_for_its_keys_and_goes_when_they_come() {
     assert_eq!(rig.parked(), (0, 0));
 }
 
+/// FRAME-HELD-2.
 #[test]
 fn a_connection_that_ends_while_something_waits_leaves_nothing_counted() {
     let mut rig = Rig::new();

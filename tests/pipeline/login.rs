@@ -39,6 +39,7 @@ fn a_login_of_several_rounds_goes_through_and_opens_the_rest() {
     );
 }
 
+/// AUTH-1.
 #[test]
 fn before_success_nothing_but_the_exchange_passes() {
     let mut rig = handshaken();
@@ -86,6 +87,7 @@ fn what_comes_behind_a_token_waits_for_its_answer() {
     assert_eq!(rig.client_sends(&pipelined), Err(CloseReason::DeniedApi));
 }
 
+/// AUTH-3.
 #[test]
 fn a_live_connection_may_log_in_again() {
     let mut rig = handshaken();
@@ -102,6 +104,7 @@ fn a_live_connection_may_log_in_again() {
     assert_eq!(rig.client_sends(&metadata_request(6)), Ok(Halt::More));
 }
 
+/// AUTH-2.
 #[test]
 fn a_token_may_have_as_many_bytes_as_a_broker_takes_and_not_more() {
     let empty = token_request(2, 0).len() - 4;

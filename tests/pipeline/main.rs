@@ -1,4 +1,4 @@
-//! Sessions driven without sockets, clocks or threads: what goes in on either side, and what comes out on the other.
+//! PIPELINE-1: sessions driven without sockets, clocks or threads: what goes in on either side, and what comes out on the other.
 //!
 //! The requests and responses are the oracle's, batches are the builder's, keys are made here and handed over when a test
 //! says so.
@@ -11,6 +11,7 @@ mod hostile;
 mod login;
 mod many_keys;
 mod order;
+mod own_requests;
 mod pacing;
 mod pieces;
 mod place;

@@ -65,6 +65,7 @@ fn answers_go_out_in_the_order_of_their_requests_the_proxys_own_among_them() {
     assert_eq!(rig.pipeline.metrics.gauges.requests_in_flight, 0);
 }
 
+/// SESSION-2.
 #[test]
 fn an_api_versions_request_that_is_too_new_is_told_what_to_try_instead() {
     let mut rig = Rig::new();
@@ -264,6 +265,7 @@ fn it_makes_no_difference_how_the_bytes_are_cut() {
     }
 }
 
+/// SESSION-4.
 #[test]
 fn a_drain_takes_what_was_read_to_the_end_of_its_last_frame() {
     let mut rig = Rig::new();

@@ -141,6 +141,7 @@ fn a_request_is_worked_off_batch_by_batch_and_comes_out_as_in_one_go() {
     assert_eq!(rig.audit().len(), 2);
 }
 
+/// PIPELINE-5.
 #[test]
 fn short_requests_take_one_turn_and_long_ones_as_many_as_they_have_work() {
     let value = "x".repeat(250_000);
@@ -186,6 +187,7 @@ fn what_is_compressed_counts_with_what_is_in_it_and_frames_in_front_stay() {
     }
 }
 
+/// PRODUCE-SEAL-5.
 #[test]
 fn what_is_done_is_neither_checked_nor_sealed_again() {
     let (batches, sent) = request_of("sealed-a", -1, 0, 3);
@@ -230,6 +232,7 @@ fn a_request_that_waited_for_keys_is_not_checked_again() {
     assert_eq!(opened("sealed-a", &reached[0].2, &[PAYMENTS]), batches[0]);
 }
 
+/// PRODUCE-SEAL-6.
 #[test]
 fn a_key_that_is_revoked_between_two_pieces_seals_no_batch_more() {
     let (batches, sent) = request_of("sealed-a", -1, 0, 3);
@@ -331,6 +334,7 @@ fn a_request_takes_no_batch_more_than_the_share_has() {
     }
 }
 
+/// PRODUCE-SEAL-7.
 #[test]
 fn without_acknowledgements_nothing_is_sent_of_what_cannot_be_sealed_whole() {
     let (_, sent) = request_of("sealed-a", 0, 0, 3);
@@ -356,6 +360,7 @@ fn a_connection_that_ends_between_two_pieces_leaves_nothing() {
     assert_eq!(rig.at_broker(), b"");
 }
 
+/// PIPELINE-2.
 #[test]
 fn order_is_kept_in_both_directions_while_a_request_is_worked_off() {
     let (_, sent) = request_of("sealed-a", -1, 0, 3);
@@ -392,6 +397,7 @@ fn a_drain_takes_a_request_that_is_worked_off_to_its_end() {
     assert!(!rig.session.takes_requests());
 }
 
+/// FRAME-HELD-1.
 #[test]
 fn a_response_may_turn_out_to_be_long_behind_other_answers() {
     let key = "k".repeat(100_000);

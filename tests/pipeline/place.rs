@@ -16,17 +16,17 @@ use crate::wire::{
     verdicts,
 };
 
-const NODE: i32 = 2;
+pub(crate) const NODE: i32 = 2;
 /// A broker that the listener does not serve: nothing is to be learned of it.
 const UNSERVED: [(i32, &str, i32); 1] = [(7, "kafka-7", 9092)];
-const ANSWER_WAIT: Duration = Duration::from_secs(5);
+pub(crate) const ANSWER_WAIT: Duration = Duration::from_secs(5);
 
-fn here() -> HostPort {
+pub(crate) fn here() -> HostPort {
     address("kafka-2", 9092)
 }
 
 /// The client came on the port of node 2; the connection leads to `kafka-2:9092`.
-fn at_node() -> Rig {
+pub(crate) fn at_node() -> Rig {
     let mut rig = Rig::stranger(Limits::default(), Some((NODE, here())));
     rig.give_sealing(&PAYMENTS);
     rig
@@ -49,7 +49,7 @@ fn asked(rig: &mut Rig) -> i32 {
 }
 
 /// The broker sends what tells addresses, and every executor learns them.
-fn tell(rig: &mut Rig, bytes: &[u8]) {
+pub(crate) fn tell(rig: &mut Rig, bytes: &[u8]) {
     let halted = rig.broker_sends(bytes);
     if let Ok(Halt::Blocked(Wait::Addresses(news, _))) = halted {
         rig.learn(news);
@@ -60,7 +60,7 @@ fn tell(rig: &mut Rig, bytes: &[u8]) {
 }
 
 /// The client sends `bytes`, which are withheld, and the session asks.
-fn withheld(rig: &mut Rig, bytes: &[u8]) -> i32 {
+pub(crate) fn withheld(rig: &mut Rig, bytes: &[u8]) -> i32 {
     let until = rig.now + ANSWER_WAIT;
     assert_eq!(rig.client_sends(bytes), Ok(Halt::Blocked(Wait::Answer(until))));
     asked(rig)
@@ -124,6 +124,7 @@ fn another_broker_gets_nothing_of_it_and_the_client_comes_back() {
     }
 }
 
+/// ADDRESS-2, where no address of the node was known and the connection leads to any broker as well.
 #[test]
 fn what_the_question_teaches_is_known_to_every_executor_before_the_client_comes_back() {
     let mut rig = at_node();
@@ -255,6 +256,7 @@ fn answers_keep_their_order_with_ours_between_them() {
     assert!(rig.session.is_quiet());
 }
 
+/// OWN-4.
 #[test]
 fn our_question_is_no_frame_of_the_client() {
     let mut rig = at_node();
@@ -275,6 +277,7 @@ fn our_question_is_no_frame_of_the_client() {
     assert_eq!(rig.pipeline.metrics.gauges.requests_in_flight, 0);
 }
 
+/// OWN-3.
 #[test]
 fn a_broker_that_does_not_answer_us_is_not_waited_for() {
     let mut rig = at_node();
@@ -289,6 +292,7 @@ fn a_broker_that_does_not_answer_us_is_not_waited_for() {
     assert_eq!(rig.client_sends(&[]), Err(CloseReason::BrokerSilent));
 }
 
+/// OWN-3.
 #[test]
 fn our_answer_may_have_a_mebibyte() {
     for (bytes, expected) in [
@@ -302,6 +306,7 @@ fn our_answer_may_have_a_mebibyte() {
     }
 }
 
+/// OWN-1.
 #[test]
 fn a_login_comes_before_the_question() {
     let mut rig = at_node();

@@ -94,6 +94,7 @@ fn nothing_of_the_header_changes_but_length_codec_and_checksum() {
     assert_eq!(stored.attributes.codec(), Some(Codec::None));
 }
 
+/// PIPELINE-3.
 #[test]
 fn topics_under_different_rules_in_one_request_each_get_their_own() {
     for version in VERSIONS {
@@ -254,6 +255,7 @@ fn a_batch_that_decompresses_to_too_much_is_refused() {
     assert_eq!(code_of(&mut rig, 9, "sealed-a", &sent), 10);
 }
 
+/// PRODUCE-SEAL-2.
 #[test]
 fn without_acknowledgement_what_can_be_sealed_goes_and_what_cannot_closes() {
     let mut rig = Rig::with_keys();
@@ -319,6 +321,7 @@ fn of_a_partition_that_is_named_twice_the_last_goes_on() {
     }
 }
 
+/// PRODUCE-SEAL-4.
 #[test]
 fn refusals_of_one_request_are_bounded() {
     let refuse = |count: i32| {

@@ -95,6 +95,7 @@ fn a_request_waits_for_its_keys_and_goes_when_they_come() {
     assert_eq!(rig.parked(), (0, 0));
 }
 
+/// PRODUCE-SEAL-1.
 #[test]
 fn after_the_wait_only_the_partitions_without_a_key_are_refused() {
     let mut rig = Rig::new();
@@ -144,6 +145,7 @@ fn a_key_that_was_waited_for_in_vain_holds_up_nobody_again_until_it_comes() {
     assert_eq!(send(&mut rig, "sealed-a", 1, 0, 1), None);
 }
 
+/// PRODUCE-SEAL-3.
 #[test]
 fn verdicts_of_the_kms_are_final_and_outages_are_not() {
     for (failure, code, reason) in [
@@ -218,6 +220,7 @@ fn the_refused_sequence_ends_the_guard_and_no_earlier_one_does() {
     assert_eq!(send(&mut rig, "sealed-a", 0, 0, 11), Some(0));
 }
 
+/// GUARD-2.
 #[test]
 fn a_guard_without_room_closes_the_connection() {
     let mut rig = Rig::new();

@@ -73,7 +73,7 @@ fn batch_of_values(count: usize) -> BatchBuilder {
     batch_of(&values.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-/// SEAL-1
+/// SEAL-BATCH-1
 #[test]
 fn a_batch_whose_key_is_taken_away_in_the_middle_begins_again_with_another() {
     let next = dek("payments", 2);
@@ -139,7 +139,7 @@ fn clocks_that_part_by_less_than_the_least_gap_take_no_key() {
     assert_eq!(opened(&records, &PAYMENTS), clear.build().unwrap());
 }
 
-/// SEAL-1: the second try of a batch has nothing in common with the first.
+/// SEAL-BATCH-1: the second try of a batch has nothing in common with the first.
 #[test]
 fn a_batch_that_begins_again_has_another_salt() {
     let clear = batch_of_values(40);
@@ -187,7 +187,7 @@ fn a_batch_that_took_the_last_of_its_share_waits_for_no_key() {
     assert_eq!(opened(&records, &PAYMENTS), clear.build().unwrap());
 }
 
-/// SEAL-3: at the limit it passes, one byte more is refused.
+/// SEAL-BATCH-2, SEAL-BATCH-3: at the limit it passes, one byte more is refused.
 #[test]
 fn sealing_stops_at_what_the_topic_can_hold() {
     // The limit of `small-*`.

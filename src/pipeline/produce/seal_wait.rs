@@ -94,6 +94,7 @@ mod tests {
         wait.patience(kms, kek, since, None) == Patience::Full
     }
 
+    /// SEAL-WAIT-1.
     #[test]
     fn a_kek_is_waited_for_once_until_its_key_comes() {
         let (start, kek) = (Instant::now(), Arc::<str>::from("orders"));
@@ -107,6 +108,7 @@ mod tests {
         assert!(full(&wait, 0, &kek, start));
     }
 
+    /// SEAL-WAIT-1.
     #[test]
     fn a_question_that_was_just_asked_is_given_the_time_of_an_answer() {
         let (start, kek) = (Instant::now(), Arc::<str>::from("orders"));
@@ -119,6 +121,7 @@ mod tests {
         );
     }
 
+    /// SEAL-WAIT-2.
     #[test]
     fn the_kms_is_given_a_pause_and_other_kms_are_not() {
         let (start, kek, other) = (
@@ -139,6 +142,7 @@ mod tests {
         assert!(full(&wait, 0, &other, start));
     }
 
+    /// SEAL-WAIT-3.
     #[test]
     fn who_waits_already_waits_on() {
         let (start, kek) = (Instant::now(), Arc::<str>::from("orders"));

@@ -155,6 +155,7 @@ mod tests {
         }
     }
 
+    /// GUARD-1.
     #[test]
     fn higher_sequences_wait_for_the_refused_one() {
         let mut guard = SequenceGuard::default();
@@ -208,6 +209,7 @@ mod tests {
         assert!(guard.holds_back("t", 0, sequence(1, 4)));
     }
 
+    /// GUARD-2.
     #[test]
     fn producers_without_an_id_are_not_guarded_and_the_guard_is_bounded() {
         let mut guard = SequenceGuard::default();

@@ -142,7 +142,7 @@ fn two_copies_share_a_salt_for_the_same_batch_in_the_same_place_only() {
     assert_ne!(salt(&Copied::new(1).seal(&batch(b"one"), false)), salt(&sealed));
 }
 
-/// SALT-1, SEAL-1: a batch that begins again, or is sent again, under the very same key.
+/// SALT-1, SEAL-BATCH-1: a batch that begins again, or is sent again, under the very same key.
 #[test]
 fn a_batch_that_begins_again_has_another_salt_though_everything_stands_still() {
     let once = salt(&Copied::new(0).seal(&batch(b"one"), false));

@@ -93,6 +93,7 @@ impl Draft {
 mod tests {
     use super::*;
 
+    /// DRAFT-1.
     #[test]
     fn what_is_not_whole_never_stands_in_the_output() {
         for (long, before) in [

@@ -1,7 +1,7 @@
 //! A frame that is held until it is whole, and then worked off turn by turn: a Produce request or a Fetch response.
 //!
-//! - HELD-1: what is written of a frame stands in its draft when a step ends, and goes out when all of it is written (DRAFT-1).
-//! - HELD-2: a frame is counted as one that waits while it does, once, and not when it has ended, however it ends.
+//! - FRAME-HELD-1: what is written of a frame stands in its draft when a step ends, and goes out when all of it is written (DRAFT-1).
+//! - FRAME-HELD-2: a frame is counted as one that waits while it does, once, and not when it has ended, however it ends.
 
 use std::time::{Duration, Instant};
 
@@ -102,7 +102,7 @@ impl<W: FrameWork> Held<W> {
         }
     }
 
-    /// It is not done: what is written of it goes on in the draft (HELD-1).
+    /// It is not done: what is written of it goes on in the draft (FRAME-HELD-1).
     pub(super) fn keep(&mut self, out: &mut Vec<u8>) {
         if let Some(start) = self.work.start() {
             let moved = self.draft.keep(out, start);
@@ -131,7 +131,7 @@ impl<W: FrameWork> Held<W> {
         self.draft.deliver(out);
     }
 
-    /// Counts it as waiting, or not any more (HELD-2).
+    /// Counts it as waiting, or not any more (FRAME-HELD-2).
     pub(super) fn park(&mut self, gauge: &mut u64, waits: bool) {
         if self.parked != waits {
             self.parked = waits;

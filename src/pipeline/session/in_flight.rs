@@ -106,6 +106,7 @@ mod tests {
         }
     }
 
+    /// FLIGHT-2.
     #[test]
     fn count_and_bytes_are_bounded() {
         let mut queue = InFlight::new(2, 100);

@@ -114,6 +114,7 @@ mod tests {
     use super::*;
     use crate::protocol::api_key::METADATA;
 
+    /// AUTH-1.
     #[test]
     fn between_handshake_and_success_only_the_exchange_passes() {
         let mut state = Login::default();
@@ -141,6 +142,7 @@ mod tests {
         assert!(state.is_logged_in());
     }
 
+    /// AUTH-3.
     #[test]
     fn renewal_lets_earlier_answers_arrive() {
         let mut state = Login::default();

@@ -133,6 +133,7 @@ proptest! {
         }
     }
 
+    /// ADDRESS-1.
     #[test]
     fn addresses_are_mapped(seed: u64) {
         for version in 0..=13 {
