@@ -20,12 +20,19 @@
 //!
 //! Executor threads only.
 
+mod alarms;
+mod buffers;
+mod errands;
 mod half;
+mod held;
 mod one_way;
 mod reading;
+mod registry;
 mod relay;
+mod shared;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use half::Half;
+pub(crate) use registry::{Request, Status};
 pub(crate) use relay::{Relay, Turn};
+pub(crate) use shared::Shared;

@@ -4,7 +4,7 @@
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::oneshot;
 
@@ -140,6 +140,22 @@ pub(crate) struct Seats {
     pub(crate) taken: AtomicUsize,
     /// Connections that the acceptor has closed because of a limit, until the executor puts them among its counters.
     pub(crate) refused: AtomicUsize,
+}
+
+/// How often something has come back to this program.
+#[derive(Default)]
+pub(crate) struct CameBack(AtomicU64);
+
+impl CameBack {
+    /// Something has.
+    pub(crate) fn note(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// To be compared with a later count.
+    pub(crate) fn count(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
 }
 
 /// From the acceptor to an executor: a client has connected.

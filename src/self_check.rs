@@ -24,8 +24,8 @@ use tokio::time::timeout_at;
 
 use self::descriptors::Descriptors;
 use crate::config::Config;
-use crate::executor::way_back::CameBack;
 use crate::kms::Kms;
+use crate::messages::CameBack;
 
 /// What became of one question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use futures_lite::io::AsyncWrite;
 
-use crate::executor::held::{HalfKey, PACE_BYTES};
+use super::held::{HalfKey, PACE_BYTES};
 use crate::growing::{Growing, MOVED_AT_ONCE};
 use crate::metrics::CloseReason;
 use crate::pipeline::Wait;

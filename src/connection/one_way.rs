@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use futures_lite::io::{AsyncRead, AsyncWrite};
 
 use super::half::{Blocked, Half};
+use super::held::PACE_BYTES;
+use super::shared::Shared;
 use crate::clocks::Clocks;
-use crate::executor::held::PACE_BYTES;
-use crate::executor::shared::Shared;
 use crate::metrics::{CloseReason, Direction, TimeKind};
 use crate::pipeline::{Pipeline, Session, Step, Wait};
 

@@ -10,10 +10,10 @@ use std::task::{Context, Poll};
 
 use futures_lite::io::{AsyncRead, AsyncWrite};
 
+use super::buffers::READ_BUFFER_BYTES;
 use super::half::LongFrame;
+use super::held::{Holding, PACE_BYTES, PASSING_BYTES_MAX, Turned};
 use super::one_way::{OneWay, is_gone};
-use crate::executor::buffers::READ_BUFFER_BYTES;
-use crate::executor::held::{Holding, PACE_BYTES, PASSING_BYTES_MAX, Turned};
 use crate::growing::{Growing, MOVED_AT_ONCE, Room};
 use crate::metrics::{CloseReason, Direction};
 

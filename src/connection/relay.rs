@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use futures_lite::io::{AsyncRead, AsyncWrite};
 
+use super::alarms::{Asked, News};
 use super::half::{Blocked, Half};
+use super::held::HalfKey;
 use super::one_way::{Moved, OneWay};
-use crate::executor::alarms::{Asked, News};
-use crate::executor::held::HalfKey;
-use crate::executor::registry::{Request, Status};
-use crate::executor::shared::Shared;
+use super::registry::{Request, Status};
+use super::shared::Shared;
 use crate::metrics::{CloseReason, Direction};
 use crate::pipeline::{Session, Wait};
 

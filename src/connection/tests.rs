@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use self::bench::{Bench, CANARY, ROOMY, batch, holds_canary, main, record};
 use self::wire::{beaten, fetch, fetched, frame, heartbeat, produce, request};
 use crate::config::Limits;
-use crate::executor::registry::Request;
+use crate::connection::registry::Request;
 use crate::keys::KeyRequest;
 use crate::messages::ControlRequest;
 use crate::metrics::CloseReason;

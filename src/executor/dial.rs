@@ -10,10 +10,11 @@ use std::time::Instant;
 use futures_lite::io::AsyncRead as _;
 use glommio::net::TcpStream;
 
-use super::shared::Shared;
-use super::way_back::{self, WayBack};
+use super::names::Names;
+use super::way_back::{self, Asked, WayBack};
 use crate::config::HostPort;
-use crate::messages::ConnectError;
+use crate::connection::Shared;
+use crate::messages::{CameBack, ConnectError};
 use crate::pipeline::ListenerMap;
 use crate::protocol::frame::{LENGTH_PREFIX_BYTES, REQUEST_HEAD_BYTES, RequestHead};
 use crate::protocol::hops;
@@ -63,82 +64,102 @@ pub(crate) enum FirstWord {
     Other,
 }
 
-/// Connects to the broker that the client came for; where its address is not known, or may be out of date and leads nowhere, to
-/// a bootstrap broker, which may be another one. With it: the address that was connected to. When nobody could be reached: what
-/// was tried, and why it failed.
-pub(crate) async fn connect(
-    listener: &Listener,
-    node: Option<i32>,
-    turn: u32,
-    first_word: FirstWord,
-    shared: &Shared,
-) -> Result<(TcpStream, HostPort), Vec<(HostPort, ConnectError)>> {
-    let mut failed = Vec::new();
-    if let Some(node_id) = node {
-        let (known, told) = {
-            let pipeline = shared.pipeline.borrow();
-            let book = pipeline.addresses(listener.map.cluster);
-            let known = book.and_then(|book| book.get(node_id).cloned());
-            (known, book.is_some_and(|book| book.is_told(node_id)))
-        };
-        if let Some(address) = known {
-            match connect_unless_back(&address, first_word, shared).await {
-                Ok(stream) => return Ok((stream, address)),
-                Err(error) => failed.push((address, error)),
-            }
-            // A broker that is down is down for clients too; only an address that may be out of date is looked for elsewhere.
-            if told {
-                return Err(failed);
-            }
-        }
-    }
-    // Connections begin with different bootstrap brokers, so that one that is down does not delay them all.
-    let first = usize::try_from(turn).unwrap_or(0) % listener.bootstrap.len().max(1);
-    let (later, sooner) = listener.bootstrap.split_at_checked(first).unwrap_or_default();
-    for address in sooner.iter().chain(later) {
-        match connect_unless_back(address, first_word, shared).await {
-            Ok(stream) => return Ok((stream, address.clone())),
-            Err(error) => failed.push((address.clone(), error)),
-        }
-    }
-    Err(failed)
+/// How brokers are reached, for all connections of an executor.
+pub(super) struct Dialling {
+    pub(super) names: Names,
+    asked: Asked,
+    /// Shared by all executors.
+    pub(super) came_back: Arc<CameBack>,
 }
 
-/// Connects, unless the address leads back here. A client whose first request shows that is let through without asking.
-async fn connect_unless_back(
-    host: &HostPort,
-    first_word: FirstWord,
-    shared: &Shared,
-) -> Result<TcpStream, ConnectError> {
-    if first_word == FirstWord::Other && !shared.asked.admits(host, Instant::now()) {
-        let identity = shared.pipeline.borrow().identity;
-        let stream = connect_to(host, shared).await?;
-        match way_back::ask(stream, &identity, &shared.came_back).await {
-            WayBack::Elsewhere => shared.asked.answered(host, Instant::now()),
-            WayBack::Here => return Err(ConnectError::LeadsBack),
-            WayBack::Unknown => {}
+impl Dialling {
+    pub(super) fn new(came_back: Arc<CameBack>) -> Self {
+        Self {
+            names: Names::default(),
+            asked: Asked::default(),
+            came_back,
         }
     }
-    connect_to(host, shared).await
-}
 
-async fn connect_to(host: &HostPort, shared: &Shared) -> Result<TcpStream, ConnectError> {
-    let deadline = Instant::now() + shared.pipeline.borrow().limits.connect_timeout;
-    let mut failure = ConnectError::NoAddress;
-    for address in shared.resolve(host, deadline).await {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            failure = ConnectError::TimedOut;
-            break;
-        }
-        match TcpStream::connect_timeout(address, left).await {
-            Ok(stream) => {
-                let _ = stream.set_nodelay(true);
-                return Ok(stream);
+    /// Connects to the broker that the client came for; where its address is not known, or may be out of date and leads nowhere, to
+    /// a bootstrap broker, which may be another one. With it: the address that was connected to. When nobody could be reached: what
+    /// was tried, and why it failed.
+    pub(super) async fn connect(
+        &self,
+        listener: &Listener,
+        node: Option<i32>,
+        turn: u32,
+        first_word: FirstWord,
+        shared: &Shared,
+    ) -> Result<(TcpStream, HostPort), Vec<(HostPort, ConnectError)>> {
+        let mut failed = Vec::new();
+        if let Some(node_id) = node {
+            let (known, told) = {
+                let pipeline = shared.pipeline.borrow();
+                let book = pipeline.addresses(listener.map.cluster);
+                let known = book.and_then(|book| book.get(node_id).cloned());
+                (known, book.is_some_and(|book| book.is_told(node_id)))
+            };
+            if let Some(address) = known {
+                match self.connect_unless_back(&address, first_word, shared).await {
+                    Ok(stream) => return Ok((stream, address)),
+                    Err(error) => failed.push((address, error)),
+                }
+                // A broker that is down is down for clients too; only an address that may be out of date is looked for elsewhere.
+                if told {
+                    return Err(failed);
+                }
             }
-            Err(error) => failure = io::Error::from(error).into(),
         }
+        // Connections begin with different bootstrap brokers, so that one that is down does not delay them all.
+        let first = usize::try_from(turn).unwrap_or(0) % listener.bootstrap.len().max(1);
+        let (later, sooner) = listener.bootstrap.split_at_checked(first).unwrap_or_default();
+        for address in sooner.iter().chain(later) {
+            match self.connect_unless_back(address, first_word, shared).await {
+                Ok(stream) => return Ok((stream, address.clone())),
+                Err(error) => failed.push((address.clone(), error)),
+            }
+        }
+        Err(failed)
     }
-    shared.forget_name(host);
-    Err(failure)
+
+    /// Connects, unless the address leads back here. A client whose first request shows that is let through without asking.
+    async fn connect_unless_back(
+        &self,
+        host: &HostPort,
+        first_word: FirstWord,
+        shared: &Shared,
+    ) -> Result<TcpStream, ConnectError> {
+        if first_word == FirstWord::Other && !self.asked.admits(host, Instant::now()) {
+            let identity = shared.pipeline.borrow().identity;
+            let stream = self.connect_to(host, shared).await?;
+            match way_back::ask(stream, &identity, &self.came_back).await {
+                WayBack::Elsewhere => self.asked.answered(host, Instant::now()),
+                WayBack::Here => return Err(ConnectError::LeadsBack),
+                WayBack::Unknown => {}
+            }
+        }
+        self.connect_to(host, shared).await
+    }
+
+    async fn connect_to(&self, host: &HostPort, shared: &Shared) -> Result<TcpStream, ConnectError> {
+        let deadline = Instant::now() + shared.pipeline.borrow().limits.connect_timeout;
+        let mut failure = ConnectError::NoAddress;
+        for address in self.names.resolve(host, deadline, shared).await {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                failure = ConnectError::TimedOut;
+                break;
+            }
+            match TcpStream::connect_timeout(address, left).await {
+                Ok(stream) => {
+                    let _ = stream.set_nodelay(true);
+                    return Ok(stream);
+                }
+                Err(error) => failure = io::Error::from(error).into(),
+            }
+        }
+        self.names.forget(host);
+        Err(failure)
+    }
 }

@@ -23,7 +23,7 @@ use glommio::net::TcpStream;
 
 use super::dial::adopt;
 use super::others_first::others_first;
-use super::shared::Shared;
+use crate::connection::Shared;
 
 /// The sockets of a connection.
 pub(super) struct Sockets {
@@ -41,9 +41,9 @@ impl Sockets {
         }
     }
 
-    /// Closes both.
-    pub(super) async fn part(self, shared: &Shared) {
-        let _counted = Counted::new(&shared.partings);
+    /// Closes both; `partings` counts it meanwhile.
+    pub(super) async fn part(self, shared: &Shared, partings: &Cell<usize>) {
+        let _counted = Counted::new(partings);
         let deadline = Instant::now() + PARTING_MAX;
         let broker = async {
             if let Some(broker) = self.broker {

@@ -8,12 +8,11 @@
 //!   now on makes so many connections at most before it is asked again.
 //! - WAY-BACK-2: whoever does not answer within [`ANSWER_WAIT`], or closes, and leads not back here, is connected to all the same.
 //!
-//! Executor threads only, but for [`CameBack`].
+//! Executor threads only.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_lite::future::or;
@@ -22,23 +21,8 @@ use glommio::net::TcpStream;
 use glommio::timer::Timer;
 
 use crate::config::HostPort;
+use crate::messages::CameBack;
 use crate::protocol::hops::{self, Identity};
-
-/// How often something has come back to this program.
-#[derive(Default)]
-pub(crate) struct CameBack(AtomicU64);
-
-impl CameBack {
-    /// Something has.
-    pub(crate) fn note(&self) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-
-    /// To be compared with a later count.
-    pub(crate) fn count(&self) -> u64 {
-        self.0.load(Ordering::SeqCst)
-    }
-}
 
 /// Addresses that were found to lead to somebody else.
 #[derive(Default)]

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use super::{Row, Verdict, left, some_of, topics};
 use crate::config::{ClusterConfig, Config, OwnPorts};
-use crate::executor::way_back::CameBack;
 use crate::kafka_client::{Client, ClientError, Cluster, Patience};
+use crate::messages::CameBack;
 use crate::rules::RuleAction;
 
 /// Tells each row as it is found.

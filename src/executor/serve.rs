@@ -1,0 +1,289 @@
+//! A connection from its acceptance to its end, stage by stage.
+//!
+//! | stage | waits for | at most | reads |
+//! |---|---|---|---|
+//! | first word | the client | `limits.idle_timeout_unauthenticated`, with all else that the client is waited for | nothing: 14 bytes are looked at where they lie |
+//! | route | nobody | | |
+//! | dial | names and brokers | `limits.connect_timeout` for each address | the answer to a question of our own |
+//! | relay | both | as [`Relay`] says | as [`Relay`] says |
+//!
+//! - SERVE-1: what the executor asks of a connection ends whichever stage it is in.
+//! - SERVE-2: a stage is one line of [`Arrival::stages`]: what it waits for, and whose time that is ([`Arrival::clients_stage`],
+//!   [`Arrival::brokers_stage`]).
+//! - SERVE-3: a broker is connected to when the client has said something, so that whoever only connects costs none.
+//! - SERVE-4: a connection is counted out once, whether its task ends or is cancelled.
+//!
+//! Executor threads only.
+
+use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::Instant;
+
+use glommio::net::TcpStream;
+
+use super::dial::{Dialling, FirstWord, Listener, first_word};
+use super::others_first::others_first;
+use super::parting::Sockets;
+use crate::config::HostPort;
+use crate::connection::{Relay, Request, Shared, Status, Turn};
+use crate::identity::Client;
+use crate::ids::{ById, ListenerId};
+use crate::messages::{Accepted, Notice, NoticeKind, Seats};
+use crate::metrics::CloseReason;
+use crate::pipeline::Session;
+
+/// What the connections of one executor are served with.
+pub(super) struct Serving {
+    pub(super) shared: Rc<Shared>,
+    pub(super) dialling: Dialling,
+    pub(super) listeners: ById<ListenerId, Rc<Listener>>,
+    pub(super) seats: Arc<Seats>,
+    /// Connections whose task has ended.
+    pub(super) finished: RefCell<Vec<u64>>,
+    /// Connections that have ended and whose sockets are not closed yet.
+    pub(super) partings: Cell<usize>,
+}
+
+/// Serves a client that has come in, to the closing of its sockets; its number is `id`.
+pub(super) async fn serve(serving: Rc<Serving>, accepted: Accepted, id: u64, status: Rc<Status>) {
+    // After all else.
+    let _seat = Seat {
+        id,
+        serving: Rc::clone(&serving),
+    };
+    let ended = Ended {
+        id,
+        shared: Rc::clone(&serving.shared),
+        reason: CloseReason::Drain,
+    };
+    let mut sockets = Sockets::of(accepted.stream);
+    let arrival = Arrival {
+        id,
+        listener: accepted.listener,
+        node: accepted.node,
+        client: Client::at(accepted.peer),
+        status,
+        serving: Rc::clone(&serving),
+    };
+    let Err(reason) = arrival.stages(&mut sockets).await;
+    // PARTING-2
+    ended.finish(reason);
+    sockets.part(&serving.shared, &serving.partings).await;
+}
+
+/// A client that has come in.
+struct Arrival {
+    /// Its number.
+    id: u64,
+    listener: ListenerId,
+    /// The node whose port it was.
+    node: Option<i32>,
+    client: Client,
+    status: Rc<Status>,
+    serving: Rc<Serving>,
+}
+
+/// A broker that was connected to for a client.
+struct Reached {
+    broker: TcpStream,
+    /// The node that the client came for, and where it was reached.
+    node: Option<(i32, HostPort)>,
+}
+
+impl Arrival {
+    /// Every stage, one after the other (SERVE-2).
+    async fn stages(&self, sockets: &mut Sockets) -> Result<Infallible, CloseReason> {
+        let first_word = self.clients_stage(first_word(&mut sockets.client)).await?;
+        let first_word = first_word.ok_or(CloseReason::ClientClosed)?;
+        let listener = self.route()?;
+        let reached = self.brokers_stage(self.dial(&listener, first_word)).await??;
+        let session = self.session(&listener, &reached)?;
+        self.relay(sockets, reached, session).await
+    }
+
+    /// A stage in which the client is waited for.
+    async fn clients_stage<T>(&self, stage: impl Future<Output = T>) -> Result<T, CloseReason> {
+        let mut stage = pin!(stage);
+        poll_fn(|context| {
+            self.status.register(context.waker());
+            match self.status.request() {
+                Request::Run => stage.as_mut().poll(context).map(Ok),
+                Request::Drain => Poll::Ready(Err(CloseReason::Drain)),
+                Request::Leave(reason) | Request::Close(reason) => Poll::Ready(Err(reason)),
+            }
+        })
+        .await
+    }
+
+    /// A stage in which others are waited for than the client: it takes nothing of the client's time.
+    async fn brokers_stage<T>(&self, stage: impl Future<Output = T>) -> Result<T, CloseReason> {
+        self.status.waits_for_broker(Instant::now(), true);
+        let done = self.clients_stage(stage).await;
+        self.status.waits_for_broker(Instant::now(), false);
+        done
+    }
+
+    /// Where the client wants to go: the port that it came to says that.
+    fn route(&self) -> Result<Rc<Listener>, CloseReason> {
+        let listener = self.serving.listeners.get(self.listener);
+        listener.cloned().ok_or(CloseReason::Internal)
+    }
+
+    async fn dial(&self, listener: &Listener, first_word: FirstWord) -> Result<Reached, CloseReason> {
+        let Self { node, serving, .. } = self;
+        let dialled = serving
+            .dialling
+            .connect(listener, *node, self.number(), first_word, &serving.shared)
+            .await;
+        let failed = match dialled {
+            Ok((broker, address)) => {
+                let node = node.map(|node_id| (node_id, address));
+                return Ok(Reached { broker, node });
+            }
+            Err(failed) => failed,
+        };
+        for (address, error) in failed {
+            serving.shared.errands.notice(Notice {
+                kind: NoticeKind::NoBroker {
+                    cluster: listener.map.cluster,
+                    node: *node,
+                    address,
+                    error,
+                },
+                client: self.client.clone(),
+                fault: None,
+            });
+        }
+        Err(CloseReason::ConnectFailed)
+    }
+
+    fn session(&self, listener: &Listener, reached: &Reached) -> Result<Session, CloseReason> {
+        let shared = &self.serving.shared;
+        let cluster = listener.map.cluster;
+        let mut pipeline = shared.pipeline.borrow_mut();
+        pipeline.metrics.connections.broker_connected += 1;
+        if let (Some((node_id, address)), Some(book)) = (&reached.node, pipeline.addresses(cluster)) {
+            // It may have been learned while we connected (PLACE-2).
+            if book.contradicts(*node_id, address) {
+                return Err(CloseReason::Learned);
+            }
+            let mut registry = shared.registry.borrow_mut();
+            registry.place(self.id, cluster, *node_id, address.clone());
+        }
+        let map = Arc::clone(&listener.map);
+        let session = Session::new(map, self.number(), &pipeline.limits, reached.node.clone());
+        Ok(session.of(self.client.clone()))
+    }
+
+    async fn relay(
+        &self,
+        sockets: &mut Sockets,
+        reached: Reached,
+        session: Session,
+    ) -> Result<Infallible, CloseReason> {
+        let broker = sockets.broker.insert(reached.broker);
+        let (status, shared) = (Rc::clone(&self.status), Rc::clone(&self.serving.shared));
+        let mut relay = Relay::new(&mut sockets.client, broker, session, status, shared);
+        loop {
+            match (&mut relay).await {
+                Turn::GaveWay => others_first().await,
+                Turn::Ended(reason) => {
+                    let met_silence = relay.met_silence(reason);
+                    let node = reached.node.as_ref().filter(|_| met_silence);
+                    self.note_end(relay.session(), node, reason);
+                    return Err(reason);
+                }
+            }
+        }
+    }
+
+    /// `silent`: the node that has answered nothing.
+    fn note_end(&self, session: &Session, silent: Option<&(i32, HostPort)>, reason: CloseReason) {
+        let Serving { shared, dialling, .. } = &*self.serving;
+        if reason == CloseReason::Loop {
+            // Before its sockets are closed: whoever has asked looks then.
+            dialling.came_back.note();
+        }
+        let mut pipeline = shared.pipeline.borrow_mut();
+        if let Some((node_id, address)) = silent
+            && let Some(book) = pipeline.addresses_mut(session.cluster())
+        {
+            book.doubt(*node_id, address);
+        }
+        drop(pipeline);
+        if is_worth_a_notice(reason) {
+            shared.errands.notice(Notice {
+                kind: NoticeKind::Closed {
+                    listener: self.listener,
+                    reason,
+                    looks_like: session.looks_like(),
+                },
+                client: session.client().clone(),
+                fault: session.fault().map(|fault| fault.to_string()),
+            });
+        }
+    }
+
+    /// Only tells connections apart: that it wraps does no harm.
+    fn number(&self) -> u32 {
+        self.id as u32
+    }
+}
+
+/// Whether somebody who is on call would want to know who it was: not what happens whenever peers come and go.
+fn is_worth_a_notice(reason: CloseReason) -> bool {
+    matches!(
+        reason,
+        CloseReason::BrokerSilent
+            | CloseReason::Loop
+            | CloseReason::TooManyProxies
+            | CloseReason::FrameTooLarge
+            | CloseReason::MalformedFrame
+            | CloseReason::UnexpectedResponse
+            | CloseReason::VersionOutsideRange
+            | CloseReason::DeniedApi
+            | CloseReason::AcksZeroUnsealable
+            | CloseReason::Limit
+            | CloseReason::Internal
+    )
+}
+
+/// Counts a connection out (SERVE-4).
+struct Ended {
+    id: u64,
+    shared: Rc<Shared>,
+    reason: CloseReason,
+}
+
+impl Ended {
+    fn finish(mut self, reason: CloseReason) {
+        self.reason = reason;
+    }
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let connections = &mut self.shared.pipeline.borrow_mut().metrics.connections;
+        connections.closed(self.reason);
+        self.shared.registry.borrow_mut().remove(self.id);
+    }
+}
+
+/// The place that a connection takes until its sockets are closed.
+struct Seat {
+    id: u64,
+    serving: Rc<Serving>,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.serving.finished.borrow_mut().push(self.id);
+        self.serving.seats.taken.fetch_sub(1, Ordering::Relaxed);
+    }
+}
