@@ -6,7 +6,7 @@ use crate::support::agent::{Agent, Library};
 use crate::support::broker_properties::Login;
 use crate::support::kcat::{self, KcatRecord};
 use crate::support::operations::{From, Outcome};
-use crate::support::records::{Record, assert_delivered, assert_same, assert_same_sequence};
+use crate::support::records::{Record, assert_delivered, assert_same, assert_same_sequence, assorted};
 use crate::support::rig::{Rig, Topic, unique};
 use crate::support::shared;
 
@@ -22,30 +22,6 @@ fn agents() -> [&'static Agent; 4] {
         shared::aiokafka(),
         shared::franz_go(),
     ]
-}
-
-fn assorted(topic: &str, text: &str) -> Vec<Record> {
-    let long = text.repeat(300);
-    let records = vec![
-        Record::new(topic, "plain", &long).timestamp(1_600_000_000_000),
-        Record::new(topic, "headers", &long)
-            .header("first", text)
-            .header("second", ""),
-        Record::new(topic, "duplicates", text)
-            .header("same", "1")
-            .header("same", text)
-            .null_header("same"),
-        Record::new(topic, "empty value", "").header("only", text),
-        Record::new(topic, "null value", "").without_value(),
-        Record::new(topic, "no key", &long).without_key(),
-        Record::new(topic, [0, 255, 128], [0, 255, 13, 10]),
-    ];
-    let partitions = (0..2).cycle();
-    records
-        .into_iter()
-        .zip(partitions)
-        .map(|(record, partition)| record.partition(partition))
-        .collect()
 }
 
 #[test]

@@ -318,12 +318,7 @@ fn two_proxies_read_what_the_other_has_written() {
     let _undisturbed = shared::three_brokers_as_they_are();
     let rig = &*RIG;
     let second = rig.another_proxy(Login::Plaintext);
-    let ways = [
-        rig.options(),
-        second
-            .as_ref()
-            .map_or_else(|| rig.options(), |proxy| Options::at(proxy.bootstrap())),
-    ];
+    let ways = [rig.options(), rig.options_at(second.as_ref())];
     for (writing, reading) in [(&ways[0], &ways[1]), (&ways[1], &ways[0])] {
         let topic = replicated_topic(rig, "sealed-shared");
         let sent: Vec<Record> = (0..300)
@@ -424,9 +419,7 @@ fn restart_under_load(stop: fn(&mut Proxy)) {
     let _undisturbed = shared::three_brokers_as_they_are();
     let rig = &*RIG;
     let mut proxy = rig.another_proxy(Login::Plaintext);
-    let options = proxy
-        .as_ref()
-        .map_or_else(|| rig.options(), |proxy| Options::at(proxy.bootstrap()));
+    let options = rig.options_at(proxy.as_ref());
     let pairs: Vec<Pair<'_>> = [
         (rig.java, true),
         (rig.java, false),

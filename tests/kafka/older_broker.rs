@@ -6,29 +6,11 @@ use crate::support::artifacts::KafkaVersion;
 use crate::support::broker_properties::Login;
 use crate::support::kcat;
 use crate::support::operations::{From, Outcome};
-use crate::support::records::{Record, assert_delivered, assert_same};
+use crate::support::records::{Record, assert_delivered, assert_same, assorted};
 use crate::support::rig::{Rig, unique};
 use crate::support::shared;
 
 static RIG: LazyLock<Rig> = LazyLock::new(|| Rig::assemble(shared::older_broker(), Login::Plaintext));
-
-fn assorted(topic: &str, text: &str) -> Vec<Record> {
-    let records = vec![
-        Record::new(topic, "plain", text.repeat(100)).timestamp(1_600_000_000_000),
-        Record::new(topic, "duplicates", text)
-            .header("same", "1")
-            .header("same", text)
-            .null_header("same"),
-        Record::new(topic, "empty value", "").header("only", text),
-        Record::new(topic, "null value", "").without_value(),
-        Record::new(topic, "no key", text).without_key(),
-    ];
-    records
-        .into_iter()
-        .zip((0..2).cycle())
-        .map(|(record, partition)| record.partition(partition))
-        .collect()
-}
 
 #[test]
 fn clients_old_and_new_with_every_codec() {

@@ -108,9 +108,7 @@ fn proxy_is_stopped_and_killed_while_records_are_copied() {
     let _undisturbed = shared::three_brokers_as_they_are();
     let rig = &*RIG;
     let mut proxy = rig.another_proxy(Login::Plaintext);
-    let options = proxy
-        .as_ref()
-        .map_or_else(|| rig.options(), |proxy| Options::at(proxy.bootstrap()));
+    let options = rig.options_at(proxy.as_ref());
     let (source, target) = (
         replicated_topic("sealed-source"),
         replicated_topic("invoices-target"),
@@ -169,9 +167,7 @@ fn restart_in_transactions(stop: fn(&mut Proxy)) {
     let _undisturbed = shared::three_brokers_as_they_are();
     let rig = &*RIG;
     let mut proxy = rig.another_proxy(Login::Plaintext);
-    let options = proxy
-        .as_ref()
-        .map_or_else(|| rig.options(), |proxy| Options::at(proxy.bootstrap()));
+    let options = rig.options_at(proxy.as_ref());
     let pairs =
         [rig.java, shared::librdkafka()].map(|agent| [(); 2].map(|()| Transaction::begin(agent, &options)));
     await_records_of_each(&pairs);

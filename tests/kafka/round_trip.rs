@@ -364,9 +364,7 @@ fn several_rules_in_one_request() {
     // All partitions have the same leader, so that what lingers is sent in one request: seen at a proxy that nobody else
     // uses.
     let proxy = rig.another_proxy(Login::Plaintext);
-    let options = proxy
-        .as_ref()
-        .map_or_else(|| rig.options(), |proxy| Options::at(proxy.bootstrap()));
+    let options = rig.options_at(proxy.as_ref());
     let deliveries = rig.java.produce(&options.set("linger_ms", 2000), &sent);
     if let Some(proxy) = &proxy {
         let requests = proxy.metric(

@@ -237,3 +237,28 @@ impl<'de> Deserialize<'de> for Bytes {
             .map_err(serde::de::Error::custom)
     }
 }
+
+/// Records of every kind with `text` in them, in two partitions by turns.
+pub(crate) fn assorted(topic: &str, text: &str) -> Vec<Record> {
+    let long = text.repeat(300);
+    let records = vec![
+        Record::new(topic, "plain", &long).timestamp(1_600_000_000_000),
+        Record::new(topic, "headers", &long)
+            .header("first", text)
+            .header("second", ""),
+        Record::new(topic, "duplicates", text)
+            .header("same", "1")
+            .header("same", text)
+            .null_header("same"),
+        Record::new(topic, "empty value", "").header("only", text),
+        Record::new(topic, "null value", "").without_value(),
+        Record::new(topic, "no key", &long).without_key(),
+        Record::new(topic, [0, 255, 128], [0, 255, 13, 10]),
+    ];
+    let partitions = (0..2).cycle();
+    records
+        .into_iter()
+        .zip(partitions)
+        .map(|(record, partition)| record.partition(partition))
+        .collect()
+}

@@ -131,6 +131,11 @@ impl Rig {
         Options::at(self.bootstrap())
     }
 
+    /// Options of a client of this proxy; straight at the broker where the route has none.
+    pub(crate) fn options_at(&self, proxy: Option<&Proxy>) -> Options {
+        proxy.map_or_else(|| self.options(), |proxy| Options::at(proxy.bootstrap()))
+    }
+
     /// Where clients on the chosen route bootstrap.
     pub(crate) fn bootstrap(&self) -> String {
         match &self.proxy {
