@@ -212,13 +212,7 @@ impl FileLock {
     }
 
     fn write_new(&self, temporary: &Path, bytes: &[u8]) -> Result<(), FileError> {
-        let mut file = OpenOptions::new()
-            .write(true)
-            // Follows no link, and takes nothing that is there (FILE-3).
-            .create_new(true)
-            .mode(0o600)
-            .open(temporary)
-            .map_err(FileError::failed("create", temporary))?;
+        let file = create_new(temporary)?;
         if self.keeper == Keeper::People
             && let Ok(old) = fs::metadata(&self.path)
         {
@@ -228,10 +222,33 @@ impl FileLock {
                     .map_err(FileError::failed("give its owner to", temporary))?;
             }
         }
-        file.write_all(bytes)
-            .and_then(|()| file.sync_all())
-            .map_err(FileError::failed("write", temporary))
+        write_all(file, temporary, bytes)
     }
+}
+
+/// Makes a file of `bytes` where there is none, mode 0600. On disk when this returns.
+///
+/// # Errors
+/// [`FileError::Failed`]; when writing failed, a part of the file may be there.
+pub fn create(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    write_all(create_new(path)?, path, bytes)?;
+    sync_folder_of(path)
+}
+
+/// Follows no link, and takes nothing that is there (FILE-3).
+fn create_new(path: &Path) -> Result<File, FileError> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(FileError::failed("create", path))
+}
+
+fn write_all(mut file: File, path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    file.write_all(bytes)
+        .and_then(|()| file.sync_all())
+        .map_err(FileError::failed("write", path))
 }
 
 /// The path that will be replaced, the lock file's, and the lock file.
@@ -263,7 +280,7 @@ pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
 ///
 /// # Errors
 /// [`FileError::Failed`].
-pub(crate) fn sync_folder_of(path: &Path) -> Result<(), FileError> {
+fn sync_folder_of(path: &Path) -> Result<(), FileError> {
     let folder = match path.parent() {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),
@@ -376,6 +393,22 @@ mod tests {
         held.replace(b"one").expect("it is written");
         assert_eq!(fs::read(&one).expect("a file"), b"one");
         assert_eq!(fs::read(&other).expect("a file"), b"other");
+    }
+
+    /// FILE-1
+    #[test]
+    fn readers_see_the_old_content_or_the_new_one() {
+        let folder = folder();
+        let path = folder.path().join("file");
+        create(&path, b"old").expect("there is none");
+        assert!(create(&path, b"other").is_err(), "there is one");
+        let mut reader = File::open(&path).expect("it is there");
+        replace(&path, Keeper::Program, b"the new one").expect("it is replaced");
+        let mut seen = Vec::new();
+        reader.read_to_end(&mut seen).expect("it is still whole");
+        assert_eq!(seen, b"old");
+        assert_eq!(fs::read(&path).expect("a file"), b"the new one");
+        assert!(!beside(&path, NEW_SUFFIX).exists());
     }
 
     /// FILE-2

@@ -68,6 +68,7 @@ fn the_command_line_is_well_formed() {
     Arguments::command().debug_assert();
 }
 
+/// CLI-2
 #[test]
 fn version_and_help_go_to_standard_output() {
     let said = execute_with(&["--version"]);
@@ -82,6 +83,7 @@ fn version_and_help_go_to_standard_output() {
     }
 }
 
+/// CLI-1
 #[test]
 fn wrong_arguments_are_usage_errors() {
     for words in [
@@ -140,6 +142,7 @@ fn flags_override_the_file_and_are_named_when_wrong() {
     );
 }
 
+/// CLI-1
 #[test]
 fn a_failure_of_the_proxy_is_a_failure_at_run_time() {
     let (_folder, path) = file_with(GOOD);

@@ -74,6 +74,7 @@ pub struct ProducePartition {
 
 /// What becomes of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg(feature = "testing")]
 pub enum PartitionRewrite {
     /// It goes on as it came; what the callback appended is taken back.
     Keep,
@@ -85,6 +86,7 @@ pub enum PartitionRewrite {
 
 impl ProduceRequest {
     /// Parses a request frame of `version`, in one go. On an error the layout is empty.
+    #[cfg(feature = "testing")]
     pub fn parse(&mut self, frame: &[u8], version: i16) -> Result<(), ProtocolError> {
         self.begin(frame, version)?;
         while !self.parse_on(frame, usize::MAX)? {}
@@ -191,6 +193,7 @@ impl ProduceRequest {
     ///
     /// `each` is called once for every partition, in order, with its index in [`Self::partitions`] and with `out`, to which it may append
     /// the new records. A topic all of whose partitions are cut is left out as well. On an error `out` is what it was.
+    #[cfg(feature = "testing")]
     pub fn rewrite(
         &self,
         frame: &[u8],

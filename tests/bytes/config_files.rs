@@ -123,7 +123,7 @@ fn the_production_file_shows_every_key() {
     }
 }
 
-/// `UPDATE_DOCS=1` writes the reference instead of comparing it.
+/// SCHEMA-1: `UPDATE_DOCS=1` writes the reference instead of comparing it.
 #[test]
 fn the_reference_is_what_the_schema_says() {
     let path = repository().join("docs/configuration.md");

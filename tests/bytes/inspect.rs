@@ -124,6 +124,7 @@ fn one(base_offset: i64, value: Option<&[u8]>, headers: &[(&[u8], Option<&[u8]>)
         .unwrap()
 }
 
+/// INSPECT-1
 #[test]
 fn every_form_in_a_segment_is_named_and_nothing_is_shown() {
     let segment = Segment::new(&[

@@ -149,6 +149,7 @@ mod tests {
         own(&["192.0.2.1:1", listening]).include(target.parse().expect("an address"))
     }
 
+    /// OWN-PORTS-1
     #[test]
     fn what_leads_back_here_is_known_and_nothing_else() {
         for (listening, target) in [

@@ -16,7 +16,7 @@ pub(super) struct ReadCluster<'r> {
 
 /// Complains about each two clusters that share a KEK and a domain and do not say so, and of each that says so in vain.
 pub(super) fn refuse_sharing(clusters: &[ReadCluster<'_>], kms: &KmsList<'_>) {
-    let said: Vec<Vec<Shared<'_>>> = clusters
+    let said: Vec<Vec<Partner<'_>>> = clusters
         .iter()
         .map(|cluster| read_shared(cluster, clusters))
         .collect();
@@ -73,12 +73,12 @@ fn openable_by(cluster: &ReadCluster<'_>) -> Option<Vec<Opened>> {
 }
 
 /// Another cluster that a cluster says it shares records with.
-struct Shared<'r> {
+struct Partner<'r> {
     cluster: usize,
     place: Node<'r>,
 }
 
-fn read_shared<'r>(cluster: &ReadCluster<'r>, clusters: &[ReadCluster<'_>]) -> Vec<Shared<'r>> {
+fn read_shared<'r>(cluster: &ReadCluster<'r>, clusters: &[ReadCluster<'_>]) -> Vec<Partner<'r>> {
     let list = cluster.node.get("shares_records_with");
     let read = |place: Node<'r>| {
         let name = place.as_text()?;
@@ -91,7 +91,7 @@ fn read_shared<'r>(cluster: &ReadCluster<'r>, clusters: &[ReadCluster<'_>]) -> V
                 "write the name of another cluster, or remove it",
             );
         }
-        Some(Shared {
+        Some(Partner {
             cluster: position?,
             place,
         })

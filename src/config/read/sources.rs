@@ -313,6 +313,7 @@ impl Provider for Layer {
 mod tests {
     use super::*;
 
+    /// SOURCE-1
     #[test]
     fn values_of_variables_are_toml_or_text() {
         assert_eq!(toml_value("5"), Value::from(5_i64));
@@ -332,6 +333,7 @@ mod tests {
         }
     }
 
+    /// SOURCE-2
     #[test]
     fn only_sectioned_variables_count() {
         assert_eq!(variable_steps("SEALWIRE_PORT_9192_TCP"), None);

@@ -205,6 +205,7 @@ fn mistakes_name_line_variable_or_flag() {
     assert_eq!(mistakes(load("a = 1\nb = \n")), ["dir/sealwire.toml:2"]);
 }
 
+/// CONFIG-2
 #[test]
 fn several_mistakes_are_reported_at_once_in_the_order_of_the_file() {
     let text = BASE
@@ -243,7 +244,7 @@ fn suggestions_name_the_key_that_was_meant() {
     );
 }
 
-/// One replacement in the base, and a word of the one mistake that it makes.
+/// CONFIG-1, CONFIG-3: One replacement in the base, and a word of the one mistake that it makes.
 #[test]
 #[expect(clippy::too_many_lines, reason = "a list of cases")]
 fn each_mistake_is_refused() {
@@ -477,6 +478,7 @@ fn limits_at_their_bounds_pass() {
     }
 }
 
+/// PROBLEM-1
 #[test]
 fn secrets_in_the_wrong_place_are_not_repeated() {
     for secret in [
@@ -854,7 +856,7 @@ fn files_have_to_be_there_and_secret() {
     assert_eq!(problems(), Vec::<String>::new());
 }
 
-/// OWN-PORTS-2
+/// OWN-PORTS-2: OWN-PORTS-2
 #[test]
 fn brokers_that_are_the_proxy_itself_are_refused() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -995,6 +997,7 @@ const WORDS: [&str; 40] = [
     "é",
 ];
 
+/// CONFIG-4
 #[test]
 fn depth_and_length_cost_no_stack_and_little_time() {
     let deep = "a.".repeat(50_000);
@@ -1023,6 +1026,7 @@ proptest! {
         let _ = load(&text);
     }
 
+    /// CONFIG-4
     #[test]
     fn no_likely_text_panics(words in proptest::collection::vec(proptest::sample::select(&WORDS[..]), 0..40)) {
         let _ = load(&words.concat());

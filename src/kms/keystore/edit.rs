@@ -123,6 +123,10 @@ impl OpenKeystore {
     ///
     /// # Errors
     /// [`KeystoreError::Full`].
+    #[allow(
+        clippy::wrong_self_convention,
+        reason = "the keystore gets its next revision, and its MAC"
+    )]
     pub fn to_json(&mut self) -> Result<Vec<u8>, KeystoreError> {
         self.keystore.revision = self
             .keystore

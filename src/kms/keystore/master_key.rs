@@ -5,9 +5,9 @@
 //! - MASTER-3: secrets are read into memory that is wiped, and no message repeats a byte of them.
 
 use std::env;
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
@@ -19,7 +19,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use super::KeystoreError;
 use crate::crypto::{CryptoError, SecretKey};
-use crate::durable_file::sync_folder_of;
+use crate::durable_file;
 
 /// Where the master key of a keystore comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -323,16 +323,7 @@ impl MasterKeys {
 /// [`KeystoreError::File`], also when `path` exists.
 pub fn create_key_file(path: &Path) -> Result<(), KeystoreError> {
     let key = SecretKey::generate().map_err(|_| KeystoreError::Crypto("no random bytes"))?;
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(KeystoreError::file("create", path))?;
-    file.write_all(key.expose())
-        .and_then(|()| file.sync_all())
-        .map_err(KeystoreError::file("write", path))?;
-    Ok(sync_folder_of(path)?)
+    Ok(durable_file::create(path, key.expose())?)
 }
 
 enum Access {
