@@ -22,6 +22,16 @@
 //!   that alone would not fit is refused for good.
 //! - PRODUCE-SEAL-9: of a partition that is named twice the last records count, as at a broker; the others are cut without a word.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
+
 mod judging;
 mod refusals;
 mod seal_wait;
@@ -189,10 +199,8 @@ impl ProduceWork {
             return Ok(Progress::Paused(Pause::Spent));
         }
         loop {
-            if let Some(wait) = self.find_keys(pipeline, request) {
-                return Ok(Progress::Done(Produced::Waiting {
-                    look_again: wait.look_again,
-                }));
+            if let Some(waiting) = self.find_keys(pipeline, request) {
+                return Ok(Progress::Done(waiting));
             }
             if self.rewriting.is_none() {
                 if self.passes_whole() {

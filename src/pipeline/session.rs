@@ -13,6 +13,16 @@
 //! - SESSION-5: a connection that comes from this very program, by way of a port forward or of another proxy, is closed when
 //!   its ApiVersions request shows it, or each connection would make another one.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
+
 mod announced;
 mod draft;
 mod held;
@@ -287,16 +297,23 @@ impl Session {
 
     fn note_request(&mut self, pipeline: &mut Pipeline, head: RequestHead, bytes: usize, answer: Answer) {
         pipeline.metrics.frames(Direction::Request).frame(head.api_key);
-        pipeline.metrics.gauges.requests_in_flight += 1;
-        self.login.requested(head.api_key);
         self.begun = true;
-        self.in_flight.push(Pending {
+        let pending = Pending {
             api_key: head.api_key,
             api_version: head.api_version,
             correlation_id: head.correlation_id,
             bytes,
             answer,
-        });
+        };
+        self.requested(pipeline, pending);
+    }
+
+    /// A request is on its way, and will be answered.
+    fn requested(&mut self, pipeline: &mut Pipeline, pending: Pending) {
+        let gauge = &mut pipeline.metrics.gauges.requests_in_flight;
+        *gauge = gauge.saturating_add(1);
+        self.login.requested(pending.api_key);
+        self.in_flight.push(pending);
     }
 
     /// The answer to the oldest request has come.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::seal_wait::Patience;
-use super::{ProduceFrame, ProduceWork, ProducerSequence, SequenceGuard, index_of};
+use super::{ProduceFrame, ProduceWork, Produced, ProducerSequence, SequenceGuard, index_of};
 use crate::keys::{Lookup, SealingShare};
 use crate::metrics::CloseReason;
 use crate::pipeline::Pipeline;
@@ -33,23 +33,14 @@ pub(super) enum Decision {
 
 /// The key to seal a partition with.
 pub(super) enum Key {
-    Wanted,
+    /// On its way, and worth waiting for.
+    Wanted {
+        /// When to look again if nothing has come by then.
+        look_again: Option<Instant>,
+    },
     Found(Rc<SealingShare>),
     /// Not to be had, as far as is known: asked for again for as long as the request waits for another.
     Refused(ProduceRefusal),
-}
-
-/// Why there is no key to seal with.
-enum NoKey {
-    /// It may still come, and is worth waiting for.
-    Wait(KeyWait),
-    Refused(ProduceRefusal),
-}
-
-/// A key is on the way.
-pub(super) struct KeyWait {
-    /// When to look again if nothing has come by then.
-    pub(super) look_again: Option<Instant>,
 }
 
 impl Verdict {
@@ -69,8 +60,8 @@ impl ProduceWork {
         &mut self,
         pipeline: &mut Pipeline,
         request: &ProduceFrame<'_>,
-    ) -> Option<KeyWait> {
-        let mut waiting: Option<KeyWait> = None;
+    ) -> Option<Produced> {
+        let mut waiting: Option<Option<Instant>> = None;
         let has_key = self
             .draft
             .as_ref()
@@ -87,19 +78,13 @@ impl ProduceWork {
                 *key = Key::Refused(ProduceRefusal::NoRule);
                 continue;
             };
-            *key = match pipeline.sealing_key(rule, request) {
-                Ok(share) => Key::Found(share),
-                Err(NoKey::Refused(refusal)) => Key::Refused(refusal),
-                Err(NoKey::Wait(wait)) => {
-                    let others = waiting.and_then(|wait| wait.look_again);
-                    waiting = Some(KeyWait {
-                        look_again: [others, wait.look_again].into_iter().flatten().min(),
-                    });
-                    Key::Wanted
-                }
-            };
+            *key = pipeline.sealing_key(rule, request);
+            if let Key::Wanted { look_again } = key {
+                let soonest = [waiting.flatten(), *look_again].into_iter().flatten().min();
+                waiting = Some(soonest);
+            }
         }
-        waiting
+        waiting.map(|look_again| Produced::Waiting { look_again })
     }
 
     /// What is to be done with the next partition, whose key is not looked for yet; `None` when the turn is over.
@@ -138,7 +123,7 @@ impl ProduceWork {
                     if guard.holds_back(&name, index_of(&self.layout, position), sequence) {
                         Decision::Refuse(ProduceRefusal::SequenceGuard)
                     } else {
-                        Decision::Seal(header, Key::Wanted)
+                        Decision::Seal(header, Key::Wanted { look_again: None })
                     }
                 }
             },
@@ -174,46 +159,44 @@ impl Judging {
 
 impl Pipeline {
     /// The share to seal with, or why there is none.
-    fn sealing_key(
-        &mut self,
-        rule: &SealRule,
-        request: &ProduceFrame<'_>,
-    ) -> Result<Rc<SealingShare>, NoKey> {
+    fn sealing_key(&mut self, rule: &SealRule, request: &ProduceFrame<'_>) -> Key {
         let (kms, kek) = (rule.kms.0, &rule.kek);
         let (refusal, asked_at) = match self.keys.sealing(kms, kek, request.now) {
             Lookup::Ready(share) => {
-                self.metrics.key_cache.ready += 1;
+                count(&mut self.metrics.key_cache.ready);
                 self.produce.seal_wait.came(kms, kek);
-                return Ok(share);
+                return Key::Found(share);
             }
             Lookup::Failed(failure) => {
-                self.metrics.key_cache.failed += 1;
+                count(&mut self.metrics.key_cache.failed);
+                let refusal = ProduceRefusal::Key(failure, Arc::clone(kek).into());
                 if !failure.is_outage() {
-                    return Err(NoKey::Refused(ProduceRefusal::Key(
-                        failure,
-                        Arc::clone(kek).into(),
-                    )));
+                    return Key::Refused(refusal);
                 }
-                (ProduceRefusal::Key(failure, Arc::clone(kek).into()), None)
+                (refusal, None)
             }
             Lookup::Waiting => {
-                self.metrics.key_cache.waiting += 1;
+                count(&mut self.metrics.key_cache.waiting);
                 (ProduceRefusal::KeyPending, self.keys.sealing_asked_at(kms, kek))
             }
         };
         if request.overdue {
             self.produce.seal_wait.in_vain(kms, kek, request.now);
-            return Err(NoKey::Refused(refusal));
+            return Key::Refused(refusal);
         }
         let look_again = match self.produce.seal_wait.patience(kms, kek, request.since, asked_at) {
             // After an outage nothing is under way that would wake the request.
             Patience::Full if asked_at.is_none() => request.now.checked_add(ASK_AGAIN_AFTER),
             Patience::Full => None,
             Patience::Until(until) if request.now < until => Some(until),
-            Patience::Until(_) | Patience::None => return Err(NoKey::Refused(refusal)),
+            Patience::Until(_) | Patience::None => return Key::Refused(refusal),
         };
-        Err(NoKey::Wait(KeyWait { look_again }))
+        Key::Wanted { look_again }
     }
+}
+
+fn count(counter: &mut u64) {
+    *counter = counter.saturating_add(1);
 }
 
 /// How soon a request that is held through an outage looks for its key again; what the key service remembers decides when the

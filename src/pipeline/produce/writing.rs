@@ -133,7 +133,7 @@ impl ProduceWork {
                     rule,
                     share: match key {
                         Key::Found(share) => Some(share),
-                        Key::Wanted | Key::Refused(_) => None,
+                        Key::Wanted { .. } | Key::Refused(_) => None,
                     },
                     now: request.now,
                     may_grow: request.may_grow,

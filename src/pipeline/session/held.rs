@@ -64,9 +64,9 @@ impl<W: FrameWork> Held<W> {
         now.saturating_duration_since(self.since)
     }
 
-    /// It is held until then, unless that was said before; says until when it is.
-    pub(super) fn hold_until(&mut self, until: Instant) -> Instant {
-        *self.until.get_or_insert(until)
+    /// From `now` on it is held for so long, unless an end was set before; says until when it is.
+    pub(super) fn hold_for(&mut self, time: Duration, now: Instant) -> Instant {
+        *self.until.get_or_insert(now.checked_add(time).unwrap_or(now))
     }
 
     /// Until when it is held.

@@ -108,15 +108,14 @@ impl Session {
             .ok_or(CloseReason::Internal)?;
         let bytes = purpose.write(out).map_err(malformed)?;
         let (api_key, api_version) = purpose.api();
-        pipeline.metrics.gauges.requests_in_flight += 1;
-        self.login.requested(api_key);
-        self.in_flight.push(Pending {
+        let pending = Pending {
             api_key,
             api_version,
             correlation_id: CORRELATION_ID,
             bytes,
             answer: Answer::Own(purpose),
-        });
+        };
+        self.requested(pipeline, pending);
         self.own.until = Some(until);
         Ok(Step::Wrote(0))
     }

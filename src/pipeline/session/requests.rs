@@ -268,7 +268,7 @@ impl Session {
                 ))
             }
         };
-        let until = held.hold_until(now + pipeline.limits.seal_wait);
+        let until = held.hold_for(pipeline.limits.seal_wait, now);
         let request = ProduceFrame {
             cluster: self.listener.cluster,
             client: &self.client,

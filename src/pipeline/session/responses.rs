@@ -177,7 +177,8 @@ impl Session {
         let rewritten = self.listener.rewrite(api_key, version, frame, out);
         let (written, unserved) = rewritten.map_err(malformed)?;
         if api_key == FIND_COORDINATOR {
-            pipeline.metrics.connections.coordinators_hidden += unserved;
+            let hidden = &mut pipeline.metrics.connections.coordinators_hidden;
+            *hidden = hidden.saturating_add(unserved);
         }
         if self.take_note(api_key, version, frame)? == Whereabouts::Elsewhere {
             self.leave(CloseReason::Learned);
@@ -240,7 +241,7 @@ impl Session {
                 work.retract(target);
                 held.park(&mut pipeline.metrics.gauges.fetch_parked, waits);
                 let hold = self.pace.hold(pipeline.limits.fetch_hold, held.whole());
-                let until = held.hold_until(now + hold);
+                let until = held.hold_for(hold, now);
                 self.fetch = Some(held);
                 let wait = if waits { Wait::News } else { Wait::Until };
                 Ok(Step::Blocked(wait(until)))
