@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use crate::support::broker_properties::Login;
-use crate::support::operations::{From, Options, Outcome};
+use crate::support::operations::{From, Outcome};
 use crate::support::records::{
     Consumed, Record, assert_delivered, assert_same, assert_same_contents, assert_same_sequence,
 };
