@@ -11,7 +11,7 @@ WHOLE = --workspace --locked --features bench-harness/measurements
 # The programs as they are released: with the library's insides private, the compiler names what nobody uses.
 LINT_RELEASED = $(CARGO) clippy --workspace --lib --bins --locked -- -D warnings
 
-.PHONY: build check quickstart test
+.PHONY: build check quickstart test perf-check
 
 build:
 	$(CARGO) build --release --workspace --locked
@@ -36,3 +36,7 @@ test:
 	@mkdir -p target
 	set -o pipefail; status=0; RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test $(WHOLE) --no-fail-fast 2>&1 \
 	    | tee target/test.log || status=$$?; awk -f tests/summary.awk target/test.log; exit $$status
+
+# Instructions, allocations and copied bytes against perf/budgets.toml; SCENARIO=NAME shows where the instructions of one are.
+perf-check:
+	$(CARGO) run --quiet --profile counted --locked --example budgets -- $(SCENARIO)

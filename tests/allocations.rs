@@ -1,10 +1,12 @@
 //! What sealing and opening allocate, on the Rust heap and on the C heap: nothing per record, once buffers have grown.
 //!
-//! The Rust heap is counted by a global allocator around the system's. The C heap is counted by `malloc`, `calloc`, `realloc`
-//! and the aligned ones defined here: glibc lets a program replace them, and AWS-LC calls them like everybody else. Both
+//! The Rust heap is counted by a global allocator around the system's, the C heap by stand-ins for glibc's functions. Both
 //! counters belong to the thread that allocates, so nothing else that runs in this process disturbs them. A Rust allocation
 //! counts in both.
 #![allow(unsafe_code)]
+
+#[path = "support/c_heap.rs"]
+mod c_heap;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -20,7 +22,6 @@ use sealwire::record_batch::varint::put_varint;
 thread_local! {
     // Constant and without a destructor: touching them allocates nothing.
     static RUST_ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-    static C_ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
 }
 
 fn count(counter: &'static std::thread::LocalKey<Cell<u64>>) {
@@ -53,73 +54,6 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Replacements for glibc's allocation functions, over the names under which glibc keeps the originals reachable. `free`
-/// stays glibc's own: the memory is.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-mod c_heap {
-    use std::ffi::{c_int, c_void};
-
-    use super::{C_ALLOCATIONS, count};
-
-    unsafe extern "C" {
-        fn __libc_malloc(size: usize) -> *mut c_void;
-        fn __libc_calloc(items: usize, size: usize) -> *mut c_void;
-        fn __libc_realloc(pointer: *mut c_void, size: usize) -> *mut c_void;
-        fn __libc_memalign(alignment: usize, size: usize) -> *mut c_void;
-    }
-
-    #[unsafe(no_mangle)]
-    unsafe extern "C" fn malloc(size: usize) -> *mut c_void {
-        count(&C_ALLOCATIONS);
-        // SAFETY: the original, with the caller's argument.
-        unsafe { __libc_malloc(size) }
-    }
-
-    #[unsafe(no_mangle)]
-    unsafe extern "C" fn calloc(items: usize, size: usize) -> *mut c_void {
-        count(&C_ALLOCATIONS);
-        // SAFETY: as above.
-        unsafe { __libc_calloc(items, size) }
-    }
-
-    #[unsafe(no_mangle)]
-    unsafe extern "C" fn realloc(pointer: *mut c_void, size: usize) -> *mut c_void {
-        count(&C_ALLOCATIONS);
-        // SAFETY: as above.
-        unsafe { __libc_realloc(pointer, size) }
-    }
-
-    #[unsafe(no_mangle)]
-    unsafe extern "C" fn memalign(alignment: usize, size: usize) -> *mut c_void {
-        count(&C_ALLOCATIONS);
-        // SAFETY: as above.
-        unsafe { __libc_memalign(alignment, size) }
-    }
-
-    #[unsafe(no_mangle)]
-    unsafe extern "C" fn aligned_alloc(alignment: usize, size: usize) -> *mut c_void {
-        count(&C_ALLOCATIONS);
-        // SAFETY: as above; `memalign` accepts whatever `aligned_alloc` does.
-        unsafe { __libc_memalign(alignment, size) }
-    }
-
-    #[unsafe(no_mangle)]
-    unsafe extern "C" fn posix_memalign(result: *mut *mut c_void, alignment: usize, size: usize) -> c_int {
-        count(&C_ALLOCATIONS);
-        if !alignment.is_power_of_two() || !alignment.is_multiple_of(size_of::<*mut c_void>()) {
-            return libc::EINVAL;
-        }
-        // SAFETY: as above.
-        let pointer = unsafe { __libc_memalign(alignment, size) };
-        if pointer.is_null() {
-            return libc::ENOMEM;
-        }
-        // SAFETY: the caller's pointer to a place for the result.
-        unsafe { *result = pointer };
-        0
-    }
-}
-
 /// Allocations on the Rust heap and on the C heap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Allocations {
@@ -130,7 +64,7 @@ struct Allocations {
 fn counted<T>(work: impl FnOnce() -> T) -> (T, Allocations) {
     let now = || Allocations {
         rust: RUST_ALLOCATIONS.get(),
-        c: C_ALLOCATIONS.get(),
+        c: c_heap::allocations(),
     };
     let before = now();
     let result = work();

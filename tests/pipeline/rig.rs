@@ -447,6 +447,12 @@ impl Rig {
         std::mem::take(&mut self.responses.output)
     }
 
+    /// Forgets what has gone out, and keeps the memory for what will.
+    pub(crate) fn forget_output(&mut self) {
+        self.requests.output.clear();
+        self.responses.output.clear();
+    }
+
     /// Produce requests and fetch responses that wait.
     pub(crate) fn parked(&self) -> (u64, u64) {
         let gauges = &self.pipeline.metrics.gauges;

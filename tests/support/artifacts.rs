@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::cache;
+use super::{cache, debian};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KafkaVersion {
@@ -127,40 +127,12 @@ pub(crate) fn kafkajs() -> PathBuf {
 
 /// Node.js, for kafkajs.
 pub(crate) fn node() -> &'static str {
-    installed("node", "--version", &["nodejs", "npm"])
+    debian::installed("node", "--version", &["nodejs", "npm"])
 }
 
 /// kcat, the command-line client.
 pub(crate) fn kcat() -> &'static str {
-    installed("kcat", "-V", &["kcat"])
-}
-
-/// A program from Debian's packages. A machine without it is given it, or the test fails: skipping would prove nothing.
-fn installed(program: &'static str, version: &str, packages: &[&str]) -> &'static str {
-    let present = || {
-        Command::new(program)
-            .arg(version)
-            .output()
-            .is_ok_and(|output| output.status.success())
-    };
-    if !present() {
-        let _lock = cache::lock("apt");
-        if !present() {
-            let user = cache::run(Command::new("id").arg("-u"));
-            assert_eq!(
-                user.trim(),
-                "0",
-                "{program} is missing and only root may install it: apt-get install {}",
-                packages.join(" ")
-            );
-            cache::run(Command::new("apt-get").args(["update", "-qq"]));
-            let mut install = Command::new("apt-get");
-            install.env("DEBIAN_FRONTEND", "noninteractive");
-            install.args(["install", "-y", "-qq", "--no-install-recommends"]);
-            cache::run(install.args(packages));
-        }
-    }
-    program
+    debian::installed("kcat", "-V", &["kcat"])
 }
 
 const KAFKAJS: &str = "kafkajs@2.2.4";

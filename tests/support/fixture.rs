@@ -19,6 +19,7 @@ pub(crate) mod broker_properties;
 pub(crate) mod cache;
 pub(crate) mod cluster;
 pub(crate) mod configuration;
+pub(crate) mod debian;
 pub(crate) mod faulty_proxy;
 pub(crate) mod frames;
 pub(crate) mod group_reader;
