@@ -13,6 +13,8 @@ LINT_RELEASED = $(CARGO) clippy --workspace --lib --bins --locked -- -D warnings
 
 .PHONY: build check quickstart test perf-check
 
+# What `--version` says of the commit; without git, nothing.
+build: export SEALWIRE_COMMIT ?= $(shell git describe --always --abbrev=12 --dirty --exclude='*' 2>/dev/null)
 build:
 	$(CARGO) build --release --workspace --locked
 

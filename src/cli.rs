@@ -7,6 +7,7 @@ pub mod inspect;
 pub mod keystore;
 mod log_writer;
 pub mod logging;
+mod version;
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -29,7 +30,7 @@ use crate::self_check;
 
 /// Transparent encrypting proxy for Apache Kafka: records are sealed before a broker sees them.
 #[derive(Debug, Parser)]
-#[command(name = "sealwire", version, about, after_help = EXAMPLES, arg_required_else_help = true)]
+#[command(name = "sealwire", version = version::text(), about, after_help = EXAMPLES, arg_required_else_help = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

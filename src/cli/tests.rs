@@ -74,7 +74,7 @@ fn version_and_help_go_to_standard_output() {
     let said = execute_with(&["--version"]);
     assert_eq!(
         (said.code, said.out.as_str()),
-        (EXIT_OK, concat!("sealwire ", env!("CARGO_PKG_VERSION"), "\n"))
+        (EXIT_OK, format!("sealwire {}\n", version::text()).as_str())
     );
     for words in [&["--help"][..], &["run", "--help"], &["check-config", "--help"]] {
         let said = execute_with(words);
