@@ -9,6 +9,7 @@ mod coming_and_going;
 mod config_starts;
 mod control_thread;
 mod forgeable_kek;
+mod hardening;
 mod keystore_cli;
 mod large_fetches;
 mod log_lines;
