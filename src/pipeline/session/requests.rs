@@ -256,16 +256,10 @@ impl Session {
             return Ok(Step::Yield);
         }
         let mut held = match self.produce.take() {
-            Some(held) => held,
+            Some(held) => *held,
             None => {
                 let work = ProduceWork::begin(&mut pipeline.produce, frame, head.api_version)?;
-                Box::new(Held::begin(
-                    work,
-                    frame.len(),
-                    pipeline.work.turn_bytes(),
-                    out,
-                    now,
-                ))
+                Held::begin(work, frame.len(), pipeline.work.turn_bytes(), out, now)
             }
         };
         let until = held.hold_for(pipeline.limits.seal_wait, now);
@@ -313,7 +307,7 @@ impl Session {
                 return Err(reason);
             }
         };
-        self.produce = Some(held);
+        self.produce = Some(Box::new(held));
         Ok(step)
     }
 

@@ -246,7 +246,7 @@ impl Session {
                 let wait = if waits { Wait::News } else { Wait::Until };
                 Ok(Step::Blocked(wait(until)))
             }
-            Ok(Progress::Done(fetched)) => Ok(self.end_fetch(pipeline, now, *held, &fetched, out)),
+            Ok(Progress::Done(fetched)) => Ok(self.end_fetch(pipeline, now, held, &fetched, out)),
             Err(reason) => {
                 held.end(pipeline);
                 Err(reason)
@@ -259,7 +259,7 @@ impl Session {
         &mut self,
         pipeline: &mut Pipeline,
         now: Instant,
-        mut held: Held<FetchWork>,
+        mut held: Box<Held<FetchWork>>,
         fetched: &Delivery,
         out: &mut Vec<u8>,
     ) -> Step {
