@@ -49,14 +49,15 @@ enum Command {
     },
     /// Find mistakes in a configuration without starting anything
     ///
-    /// Prints every mistake with its line and what to write instead. Files that the configuration names have to be there.
+    /// Prints every mistake with its line and what to write instead. Files that the configuration names have to be
+    /// there.
     #[command(after_help = CHECK_EXAMPLES)]
     CheckConfig {
         /// The configuration file
         #[arg(value_name = "FILE")]
         config: PathBuf,
-        /// Compare it with what is there as well: KMSs and KEKs, brokers, their ids and addresses, limits of topics and of this
-        /// process. Changes nothing and takes half a minute at most
+        /// Compare it with what is there as well: KMSs and KEKs, brokers, their ids and addresses, limits of topics and
+        /// of this process. Changes nothing and takes half a minute at most
         #[arg(long)]
         probe: bool,
         #[command(flatten)]
@@ -88,7 +89,8 @@ pub const EXIT_FAILURE: u8 = 1;
 /// A mistake in arguments or configuration.
 pub const EXIT_USAGE: u8 = 2;
 
-/// Keys that a command of `keystore` has at a time: those derived from the master key, and one KEK. One page holds more.
+/// Keys that a command of `keystore` has at a time: those derived from the master key, and one KEK. One page holds
+/// more.
 const KEYSTORE_KEYS: usize = 16;
 
 /// Where the program speaks.

@@ -1,4 +1,5 @@
-//! Configuration: defaults, then a TOML file, then environment variables, then flags; and everything that is wrong with them.
+//! Configuration: defaults, then a TOML file, then environment variables, then flags; and everything that is wrong with
+//! them.
 //!
 //! ```text
 //! schema (every key, its range, its default)
@@ -8,12 +9,22 @@
 //! ```
 //!
 //! - CONFIG-1: a [`Config`] cannot hold a mistake; code behind it does not check again.
-//! - CONFIG-2: all mistakes are reported at once, each with file and line (or variable, or flag), key, value and what to write.
-//! - CONFIG-3: there is no default that lets plaintext through: no rule means refusal, and every listener says who vouches for
-//!   its clients.
+//! - CONFIG-2: all mistakes are reported at once, each with file and line (or variable, or flag), key, value and what
+//!   to write.
+//! - CONFIG-3: there is no default that lets plaintext through: no rule means refusal, and every listener says who
+//!   vouches for its clients.
 //! - CONFIG-4: no text makes it panic, and what it may cost is bounded: file size, rules, ranges, regular expressions.
 //!
 //! It reads files (which blocks) and belongs to the start of the program and to the control thread.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 mod model;
 mod problem;

@@ -1,15 +1,25 @@
-//! Small files that the program keeps: read bounded, replaced whole and durably, by one writer at a time. The keystore and the
-//! brokers' addresses are such files.
+//! Small files that the program keeps: read bounded, replaced whole and durably, by one writer at a time. The keystore
+//! and the brokers' addresses are such files.
 //!
-//! - FILE-1: a reader sees the old content or the new one, never half of one: a file is replaced by rename, after its bytes are
-//!   on disk, and the folder is synced after it.
-//! - FILE-2: whoever replaces a file holds its [`FileLock`]. The lock is the kernel's (flock), so it ends with its process; the
-//!   lock file stays.
-//! - FILE-3: nothing that stands beside the file is followed or written into: the lock file must be no link, and the new file
-//!   is made anew.
-//! - FILE-4: no more is read than was asked for, and only of a regular file: a pipe or a device does not make anybody wait.
+//! - FILE-1: a reader sees the old content or the new one, never half of one: a file is replaced by rename, after its
+//!   bytes are on disk, and the folder is synced after it.
+//! - FILE-2: whoever replaces a file holds its [`FileLock`]. The lock is the kernel's (flock), so it ends with its
+//!   process; the lock file stays.
+//! - FILE-3: nothing that stands beside the file is followed or written into: the lock file must be no link, and the
+//!   new file is made anew.
+//! - FILE-4: no more is read than was asked for, and only of a regular file: a pipe or a device does not make anybody
+//!   wait.
 //!
 //! Everything here blocks: it belongs to the command line, to the start, and to threads that may wait for a disk.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
@@ -135,10 +145,12 @@ pub fn read(path: &Path, bytes_max: usize) -> Result<(Vec<u8>, FileIdentity), Fi
 /// Whose file it is, which decides what replacing it keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keeper {
-    /// People keep it with the command line: a link at its path is followed, so that all names of the file have one lock and
-    /// the link survives, and the file keeps its owner, so that an administrator's change does not lock the proxy's user out.
+    /// People keep it with the command line: a link at its path is followed, so that all names of the file have one
+    /// lock and the link survives, and the file keeps its owner, so that an administrator's change does not lock the
+    /// proxy's user out.
     People,
-    /// The running program keeps it: a link at its path is replaced, and the file belongs to whoever the program runs as.
+    /// The running program keeps it: a link at its path is replaced, and the file belongs to whoever the program runs
+    /// as.
     Program,
 }
 

@@ -1,7 +1,9 @@
-//! Text from outside (names that clients and brokers send, names in stored records) as a log line or a terminal may show it.
+//! Text from outside (names that clients and brokers send, names in stored records) as a log line or a terminal may
+//! show it.
 //!
-//! - FOREIGN-1: what is shown is printable ASCII: a control character, a line feed, or a character that changes the direction of
-//!   what stands around it is spelt out, and so is the backslash with which it is spelt. Kafka's own names are ASCII.
+//! - FOREIGN-1: what is shown is printable ASCII: a control character, a line feed, or a character that changes the
+//!   direction of what stands around it is spelt out, and so is the backslash with which it is spelt. Kafka's own names
+//!   are ASCII.
 //! - FOREIGN-2: what is shown is bounded, and what was cut says how long it was.
 //!
 //! Names that our own configuration wrote are not foreign. Any thread.

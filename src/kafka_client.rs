@@ -1,8 +1,17 @@
-//! The smallest Kafka client that can read a topic and ask what the self-check wants to know: blocking, one connection, requests
-//! in versions that every broker since 0.11 takes. Requests are made by `kafka-protocol`; answers are untrusted and read by our own
-//! walkers.
+//! The smallest Kafka client that can read a topic and ask what the self-check wants to know: blocking, one connection,
+//! requests in versions that every broker since 0.11 takes. Requests are made by `kafka-protocol`; answers are
+//! untrusted and read by our own walkers.
 //!
 //! It never logs in and never writes. No executor and not the control thread may call it: it waits for the network.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 mod answers;
 
@@ -65,7 +74,8 @@ pub(crate) struct Patience {
     pub(crate) answer_bytes_max: u64,
 }
 
-/// For a person who waits for one broker. It sends at least one whole batch (KIP-74), however large the topic lets it be.
+/// For a person who waits for one broker. It sends at least one whole batch (KIP-74), however large the topic lets it
+/// be.
 pub(crate) const PATIENT: Patience = Patience {
     connect: Duration::from_secs(5),
     answer: Duration::from_secs(15),
@@ -141,9 +151,9 @@ impl Client {
         self.until = Some(until);
     }
 
-    /// Whether whoever answers is a Sealwire, which would show records opened; an error where it does not speak Kafka. To be asked
-    /// first, and once: brokers that want a login take nothing else before it. Brokers older than Kafka 3.1 cannot be told from
-    /// a proxy in front of them.
+    /// Whether whoever answers is a Sealwire, which would show records opened; an error where it does not speak Kafka.
+    /// To be asked first, and once: brokers that want a login take nothing else before it. Brokers older than Kafka 3.1
+    /// cannot be told from a proxy in front of them.
     pub(crate) fn is_proxy(&mut self) -> Result<bool, ClientError> {
         let request = ApiVersionsRequest::default()
             .with_client_software_name(StrBytes::from_static_str("sealwire"))
@@ -265,6 +275,7 @@ impl Client {
             .and_then(|()| body.encode(&mut request, version));
         encoded.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))?;
         let length = u32::try_from(request.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+        #[allow(clippy::arithmetic_side_effects, reason = "seconds after now")]
         let most = Instant::now() + self.answer;
         let mut stream = Deadlined {
             stream: &self.stream,

@@ -1,6 +1,8 @@
-//! Sealwire: a transparent proxy for Apache Kafka that seals records before a broker sees them and opens them on the way back.
+//! Sealwire: a transparent proxy for Apache Kafka that seals records before a broker sees them and opens them on the
+//! way back.
 //!
-//! This page is the map of the program. `docs/architecture.md` says why it is built so, `docs/envelope.md` what is stored.
+//! This page is the map of the program. `docs/architecture.md` says why it is built so, `docs/envelope.md` what is
+//! stored.
 //!
 //! # Threads
 //!
@@ -12,10 +14,11 @@
 //!                                   [control thread] <--> KMS, files, admin HTTP, signals
 //! ```
 //!
-//! - An executor (`executor`, one for each core) owns its connections, keys, buffers and counters. It never waits on a lock,
-//!   calls no KMS, reads no file, writes no log line.
+//! - An executor (`executor`, one for each core) owns its connections, keys, buffers and counters. It never waits on a
+//!   lock, calls no KMS, reads no file, writes no log line.
 //! - The control thread (`server::control`) does all of that, and never sees a record.
-//! - Between threads there are bounded lock-free channels ([`channel`]) and nothing else; what they carry is in `messages`.
+//! - Between threads there are bounded lock-free channels ([`channel`]) and nothing else; what they carry is in
+//!   `messages`.
 //!
 //! # The way of a record
 //!
@@ -39,35 +42,37 @@
 //!
 //! # Modules
 //!
-//! - [`cli`] is what an operator types, [`config`] what he writes, [`server`] what then runs, [`admin`] what he watches; [`self_check`]
-//!   compares what is written with what is there, by way of [`kafka_client`].
-//! - [`pipeline`] decides about frames, purely: no socket, no clock, no thread. `connection` and `executor` give it sockets and
-//!   time.
-//! - [`identity`] says who is at the other end of a connection, [`ids`] stand for the names of clusters, listeners and KMSs, [`audit`]
-//!   says what became of the records that he sent or read.
-//! - [`protocol`] and [`record_batch`] read and write Kafka's bytes, [`rules`] say what happens to a topic, [`envelope`] seals and
-//!   opens one record.
+//! - [`cli`] is what an operator types, [`config`] what he writes, [`server`] what then runs, [`admin`] what he
+//!   watches; [`self_check`] compares what is written with what is there, by way of [`kafka_client`].
+//! - [`pipeline`] decides about frames, purely: no socket, no clock, no thread. `connection` and `executor` give it
+//!   sockets and time.
+//! - [`identity`] says who is at the other end of a connection, [`ids`] stand for the names of clusters, listeners and
+//!   KMSs, [`audit`] says what became of the records that he sent or read.
+//! - [`protocol`] and [`record_batch`] read and write Kafka's bytes, [`rules`] say what happens to a topic,
+//!   [`envelope`] seals and opens one record.
 //! - [`keys`] bring keys from [`kms`] to executors; [`crypto`] is the only place that touches their bytes.
-//! - [`clocks`] say when the machine slept or was set to another time; [`metrics`] are counters that each have one owner; [`ring`] prepares io_uring; `growing` is a buffer that moves in steps;
-//!   [`durable_file`] is for the small files that the program keeps;
-//!   [`foreign`] text is shown escaped and cut, and `repeats` keep a log short.
+//! - [`clocks`] say when the machine slept or was set to another time; [`metrics`] are counters that each have one
+//!   owner; [`ring`] prepares io_uring; `growing` is a buffer that moves in steps; [`durable_file`] is for the small
+//!   files that the program keeps; [`foreign`] text is shown escaped and cut, and `repeats` keep a log short.
 //!
 //! # Words
 //!
-//! - *seal, open*: encrypt and authenticate; verify and decrypt. The *marker* is the record header `sealwire`, which holds the seal.
-//! - *DEK*: data-encryption key, made for one process; *KEK*: key-encryption key, in the KMS; a *wrapped DEK* is stored with
-//!   every record.
-//! - *rule*: what happens to a topic: seal, pass, reject; no rule means refused. *form*: what a stored record is. *domain*: the text
-//!   that a seal is bound to.
-//! - *refuse*: not store or not deliver, with a Kafka code; *outage* and *verdict*: a KMS that does not answer, and one that says no.
+//! - *seal, open*: encrypt and authenticate; verify and decrypt. The *marker* is the record header `sealwire`, which
+//!   holds the seal.
+//! - *DEK*: data-encryption key, made for one process; *KEK*: key-encryption key, in the KMS; a *wrapped DEK* is stored
+//!   with every record.
+//! - *rule*: what happens to a topic: seal, pass, reject; no rule means refused. *form*: what a stored record is.
+//!   *domain*: the text that a seal is bound to.
+//! - *refuse*: not store or not deliver, with a Kafka code; *outage* and *verdict*: a KMS that does not answer, and one
+//!   that says no.
 //!
 //! `docs/glossary.md` has the others.
 //!
 //! # Surface
 //!
-//! The program needs [`main`] and nothing else, and without features nothing else is public: the compiler then names whatever
-//! nobody uses. With the feature `testing`, which tests, fuzzers and measurements turn on, the modules are public too, and what only
-//! they need is there (`testing`).
+//! The program needs [`main`] and nothing else, and without features nothing else is public: the compiler then names
+//! whatever nobody uses. With the feature `testing`, which tests, fuzzers and measurements turn on, the modules are
+//! public too, and what only they need is there (`testing`).
 
 #![cfg_attr(
     not(feature = "testing"),

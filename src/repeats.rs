@@ -1,5 +1,14 @@
 //! What was said lately, so that clients who ask again and again do not fill the log, and neither do many who ask for
 //! different things.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -52,7 +61,7 @@ impl<K: Hash + Eq> Repeats<K> {
             self.unsaid = self.unsaid.saturating_add(1);
             return News::None;
         }
-        self.lines += 1;
+        self.lines = self.lines.saturating_add(1);
         if self.said.len() < KEYS_MAX {
             self.said.insert(key, now);
         }

@@ -1,4 +1,5 @@
-//! What tests, fuzzers and measurements need of the library, and the program does not: it is there with the feature `testing` only.
+//! What tests, fuzzers and measurements need of the library, and the program does not: it is there with the feature
+//! `testing` only.
 
 mod batch_builder;
 mod compressing;

@@ -2,6 +2,15 @@
 //!
 //! - INSPECT-1: no content of a record is ever shown: forms, names of keys, and sizes.
 //! - INSPECT-2: what comes from a file or a broker is untrusted: it is bounded, and escaped before it is printed.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 mod describe;
 mod render;
@@ -25,7 +34,8 @@ pub struct InspectArguments {
     /// Log segments of a broker (…/TOPIC-PARTITION/00000000000000000000.log)
     #[arg(value_name = "SEGMENT", required_unless_present = "bootstrap", conflicts_with_all = ["bootstrap", "topic"])]
     segments: Vec<PathBuf>,
-    /// A broker, to read a topic from: HOST:PORT, without TLS and SASL. Name the broker itself: through the proxy records are opened
+    /// A broker, to read a topic from: HOST:PORT, without TLS and SASL. Name the broker itself: through the proxy
+    /// records are opened
     #[arg(long, value_name = "HOST:PORT", requires = "topic")]
     bootstrap: Option<String>,
     /// The topic to read

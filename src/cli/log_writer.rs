@@ -1,10 +1,11 @@
 //! Log lines on their way to standard error, by a thread of their own: whoever logs never waits for whoever reads.
 //!
-//! - LOG-1: a line that finds [`LINES_MAX`] others waiting is dropped and counted; the next line that is written says how many.
+//! - LOG-1: a line that finds [`LINES_MAX`] others waiting is dropped and counted; the next line that is written says
+//!   how many.
 //! - LOG-2: at the end what waits is written, for at most [`END_WAIT`].
-//! - LOG-3: a line is printable ASCII with one line feed, at its end, whatever its author put into it: no name of a topic, a
-//!   host or a key can pass for another line, or write to the terminal. Whoever logs a foreign text cuts it as well
-//!   ([`crate::foreign`]).
+//! - LOG-3: a line is printable ASCII with one line feed, at its end, whatever its author put into it: no name of a
+//!   topic, a host or a key can pass for another line, or write to the terminal. Whoever logs a foreign text cuts it as
+//!   well ([`crate::foreign`]).
 
 use std::io::{self, Write};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Sets log lines up: to standard error, as text for people or one JSON object a line. Whoever logs does not wait for whoever
-//! reads.
+//! Sets log lines up: to standard error, as text for people or one JSON object a line. Whoever logs does not wait for
+//! whoever reads.
 
 use std::io;
 

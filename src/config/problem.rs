@@ -1,7 +1,8 @@
-//! What is wrong with a configuration, said so that an operator can repair it: where, which key, which value, what to write.
+//! What is wrong with a configuration, said so that an operator can repair it: where, which key, which value, what to
+//! write.
 //!
-//! - PROBLEM-1: what stands under a `master_key`, or under a key of something that this version does not have (passwords among
-//!   them), is never repeated: someone may have written the secret itself there.
+//! - PROBLEM-1: what stands under a `master_key`, or under a key of something that this version does not have
+//!   (passwords among them), is never repeated: someone may have written the secret itself there.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -124,6 +125,10 @@ pub(super) fn did_you_mean<'k>(written: &str, known: impl IntoIterator<Item = &'
 }
 
 /// How many letters have to be changed, added, left out or swapped with their neighbour (optimal string alignment).
+#[allow(
+    clippy::arithmetic_side_effects,
+    reason = "counts letters of names of 64 bytes; `usize::MAX / 2` is the largest"
+)]
 fn distance(left: &str, right: &str) -> usize {
     // Keys are short; what is not is no misspelling of one.
     if left.len() > NAME_BYTES_MAX || right.len() > NAME_BYTES_MAX {

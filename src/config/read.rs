@@ -40,8 +40,8 @@ pub struct Overrides {
 }
 
 impl Config {
-    /// Reads the file at `path`; environment variables `SEALWIRE_SECTION__KEY` and then `flags` override it. Files that the
-    /// configuration names must be there and readable. Blocks on files.
+    /// Reads the file at `path`; environment variables `SEALWIRE_SECTION__KEY` and then `flags` override it. Files that
+    /// the configuration names must be there and readable. Blocks on files.
     ///
     /// # Errors
     /// Every mistake that was found.
@@ -61,8 +61,8 @@ impl Config {
         parse(inputs, Reach::Check, Ids::default())
     }
 
-    /// Reads `text` as the file `origin` would be read, without variables, flags, or a look at any file: for tests, fuzzing
-    /// and embedding. `origin` is what messages call it, and its folder is where relative paths start.
+    /// Reads `text` as the file `origin` would be read, without variables, flags, or a look at any file: for tests,
+    /// fuzzing and embedding. `origin` is what messages call it, and its folder is where relative paths start.
     ///
     /// # Errors
     /// Every mistake that was found. Never panics, whatever the text is.

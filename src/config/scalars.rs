@@ -22,6 +22,7 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
 }
 
 /// As [`parse_duration`] reads it, in the largest unit that divides it.
+#[allow(clippy::arithmetic_side_effects, reason = "units are not zero")]
 pub(super) fn write_duration(duration: Duration) -> String {
     let milliseconds = duration.as_millis();
     for (unit, size) in [("h", 3_600_000), ("m", 60_000), ("s", 1_000)] {
@@ -52,6 +53,7 @@ pub(super) fn parse_size(text: &str) -> Result<u64, String> {
 }
 
 /// As [`parse_size`] reads it, in the largest unit that divides it.
+#[allow(clippy::arithmetic_side_effects, reason = "units are not zero")]
 pub(super) fn write_size(bytes: u64) -> String {
     for (unit, size) in [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
         if bytes >= size && bytes.is_multiple_of(size) {
@@ -89,9 +91,7 @@ pub(super) fn parse_ranges(text: &str, max: u32, length_max: usize) -> Result<Ve
         let length = last
             .checked_sub(first)
             .ok_or_else(|| format!("has the range {part}, which runs backwards"))?;
-        if usize::try_from(length).map_or(true, |length| {
-            length >= length_max - numbers.len().min(length_max)
-        }) {
+        if usize::try_from(length).map_or(true, |length| length >= length_max.saturating_sub(numbers.len())) {
             return Err(format!("has more than {length_max} entries"));
         }
         numbers.extend(first..=last);

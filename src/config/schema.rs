@@ -1,5 +1,5 @@
-//! Every key that a configuration may have: a table for each section, from which defaults, unknown-key messages, ranges, what is
-//! kept out of messages, and the reference in `docs/configuration.md` come.
+//! Every key that a configuration may have: a table for each section, from which defaults, unknown-key messages,
+//! ranges, what is kept out of messages, and the reference in `docs/configuration.md` come.
 //!
 //! - SCHEMA-1: a key that is not in the table is refused, and a key that is in the table is in the reference.
 
@@ -15,7 +15,8 @@ use std::time::Duration;
 /// One key.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
-    /// Names from the root, joined by `.`; `*` stands for a name that the operator chooses, `[]` for each element of a list.
+    /// Names from the root, joined by `.`; `*` stands for a name that the operator chooses, `[]` for each element of a
+    /// list.
     pub path: &'static str,
     /// What may stand there.
     pub kind: Kind,

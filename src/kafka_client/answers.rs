@@ -1,4 +1,5 @@
-//! What brokers answer, in the versions that are asked for: untrusted, bounded, and read no further than is of interest.
+//! What brokers answer, in the versions that are asked for: untrusted, bounded, and read no further than is of
+//! interest.
 
 use super::{Cluster, Leader, TopicSetting};
 use crate::protocol::addresses::is_host;
@@ -6,8 +7,8 @@ use crate::protocol::api_key::{FETCH, METADATA};
 use crate::protocol::error_code::NONE;
 use crate::protocol::{Cursor, ProtocolError};
 
-/// An ApiVersions response of version 3, and its error. Kafka 3.1 brought topic ids to Metadata (12) and to Fetch (13) at once; a
-/// Sealwire lets the first through and holds back the second.
+/// An ApiVersions response of version 3, and its error. Kafka 3.1 brought topic ids to Metadata (12) and to Fetch (13)
+/// at once; a Sealwire lets the first through and holds back the second.
 pub(super) fn offers_what_no_broker_does(answer: &[u8]) -> Result<(bool, i16), ProtocolError> {
     let mut cursor = Cursor::new(answer);
     cursor.i32()?; // correlation id
@@ -204,7 +205,8 @@ mod tests {
 
     #[test]
     fn a_proxy_is_told_from_brokers_of_any_age() {
-        // Highest versions of Metadata and Fetch of Kafka 1.0, 2.8, 3.0, 3.1, 4.0, and of a Sealwire in front of the last two.
+        // Highest versions of Metadata and Fetch of Kafka 1.0, 2.8, 3.0, 3.1, 4.0, and of a Sealwire in front of the
+        // last two.
         for (metadata, fetch, expected) in [
             (5, 6, false),
             (11, 12, false),

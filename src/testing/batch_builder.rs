@@ -1,4 +1,5 @@
-//! Builds record batches from nothing. It copies and allocates. Every field of the header can be set, the wrong ones too, except for length and CRC, which always fit.
+//! Builds record batches from nothing. It copies and allocates. Every field of the header can be set, the wrong ones
+//! too, except for length and CRC, which always fit.
 
 use super::compressing::{CompressError, compress};
 use crate::record_batch::header::{Attributes, LOG_OVERHEAD, crc_of};

@@ -1,4 +1,5 @@
-//! Compresses records as Kafka's own clients do, for batches that tests make: the program only reads compressed batches.
+//! Compresses records as Kafka's own clients do, for batches that tests make: the program only reads compressed
+//! batches.
 
 use std::io::Write as _;
 

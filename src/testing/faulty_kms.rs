@@ -24,7 +24,8 @@ use crate::crypto::SecretKey;
 use crate::envelope::WrappedDek;
 use crate::kms::{GeneratedDek, KekNames, Kms, KmsError};
 
-/// The layer. A call is counted when it comes in, waits while it is held, then for the delay, then is refused or passed on.
+/// The layer. A call is counted when it comes in, waits while it is held, then for the delay, then is refused or passed
+/// on.
 pub struct FaultyKms {
     inner: Arc<dyn Kms>,
     faults: Faults,

@@ -158,11 +158,12 @@ fn each_record(
             }
             Err(error) => {
                 let why = error.to_string();
-                return Ok(shown + one(show, origin, header.base_offset, What::Unreadable { why })?);
+                let shown_last = one(show, origin, header.base_offset, What::Unreadable { why })?;
+                return Ok(shown.saturating_add(shown_last));
             }
         };
         if selection.offset.is_none_or(|first| offset >= first) {
-            shown += one(show, origin, offset, what)?;
+            shown = shown.saturating_add(one(show, origin, offset, what)?);
         }
     }
     Ok(shown)

@@ -5,8 +5,8 @@ use super::{InspectError, Selection};
 use crate::kafka_client::{Client, Leader, PATIENT};
 use crate::record_batch::{BatchKind, BatchSlice, Batches, Decompressor};
 
-/// Shows the records of `topic`, of one partition or of all, up to what was there when each was begun. `note` is told the address
-/// where it is a proxy's.
+/// Shows the records of `topic`, of one partition or of all, up to what was there when each was begun. `note` is told
+/// the address where it is a proxy's.
 pub(super) fn inspect(
     bootstrap: &str,
     topic: &str,

@@ -1,4 +1,5 @@
-//! Rules that use KEKs whose wrapping key is public, without saying that they may: anybody could make a record that they open.
+//! Rules that use KEKs whose wrapping key is public, without saying that they may: anybody could make a record that
+//! they open.
 
 use super::Config;
 use crate::rules::{KmsIndex, RuleAction, RuleRef};
@@ -21,8 +22,8 @@ pub struct ForgeableKek {
 }
 
 impl Config {
-    /// Every KEK that a rule uses without being allowed to, where `wraps_publicly` says of which KMSs the wrapping keys are public
-    /// ([`crate::kms::Kms::wraps_publicly`]).
+    /// Every KEK that a rule uses without being allowed to, where `wraps_publicly` says of which KMSs the wrapping keys
+    /// are public ([`crate::kms::Kms::wraps_publicly`]).
     pub fn forgeable_keks(&self, wraps_publicly: impl Fn(KmsIndex) -> bool) -> Vec<ForgeableKek> {
         let mut found = Vec::new();
         for cluster in &self.clusters {

@@ -5,8 +5,8 @@
 //! directive   LEVEL | TARGET "=" LEVEL | TARGET        (a target alone: every line of it)
 //! ```
 //!
-//! - LOG-FILTER-1: what names no level and no part of the program that writes lines is refused: a misspelt level would be taken
-//!   for the name of a part, and silence everything else.
+//! - LOG-FILTER-1: what names no level and no part of the program that writes lines is refused: a misspelt level would
+//!   be taken for the name of a part, and silence everything else.
 //! - LOG-FILTER-2: no filter leaves the audit log out.
 
 use tracing::Level;
@@ -153,8 +153,8 @@ const PROGRAM: &str = "sealwire::";
 /// One line for each refusal.
 const AUDIT_TARGET: &str = "sealwire::audit";
 
-/// Every part of the program that writes lines; a test compares them with the source. glommio is the one library whose lines
-/// anyone has seen.
+/// Every part of the program that writes lines; a test compares them with the source. glommio is the one library whose
+/// lines anyone has seen.
 const TARGETS: &[&str] = &[
     "glommio",
     "sealwire::admin::callers",

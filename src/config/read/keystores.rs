@@ -10,8 +10,8 @@ use super::node::{Node, Reach};
 use crate::config::{KmsConfig, KmsKind};
 use crate::kms::keystore::{Keystore, MasterKeySource, read_file};
 
-/// Every KMS in order of name, with the place of each. A KMS with a mistake in it still has its place, so that rules which
-/// name it are not called wrong as well.
+/// Every KMS in order of name, with the place of each. A KMS with a mistake in it still has its place, so that rules
+/// which name it are not called wrong as well.
 pub(super) struct KmsList<'r> {
     pub(super) names: Vec<(String, Node<'r>)>,
     pub(super) read: Vec<Option<KmsConfig>>,

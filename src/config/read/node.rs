@@ -1,7 +1,7 @@
 //! A place in the merged values: typed reads that collect every mistake instead of stopping at the first.
 //!
-//! A read gives `None` where the value is missing or wrong; what is wrong has been noted by then, so that the caller only
-//! goes on to the next key.
+//! A read gives `None` where the value is missing or wrong; what is wrong has been noted by then, so that the caller
+//! only goes on to the next key.
 
 use std::cell::RefCell;
 use std::time::Duration;

@@ -1,12 +1,12 @@
 //! The ports that this program listens on: nothing is connected to them.
 //!
-//! A broker whose advertised address is a port of the proxy (a mistake that is easily made, or a lie) would have each connection
-//! make another one, until no descriptor is left for any cluster.
+//! A broker whose advertised address is a port of the proxy (a mistake that is easily made, or a lie) would have each
+//! connection make another one, until no descriptor is left for any cluster.
 //!
-//! - OWN-PORTS-1: an address that leads back to this program is never dialled, whoever names it: configuration, state file,
-//!   broker. (One that leads here by way of another host is recognised by what comes back: `pipeline::way_back`.)
-//! - OWN-PORTS-2: a configuration that names one is refused, if its name resolves to one within [`LOOKUP_MAX`]. Only names with
-//!   the number of an own port are looked up.
+//! - OWN-PORTS-1: an address that leads back to this program is never dialled, whoever names it: configuration, state
+//!   file, broker. (One that leads here by way of another host is recognised by what comes back: `pipeline::way_back`.)
+//! - OWN-PORTS-2: a configuration that names one is refused, if its name resolves to one within [`LOOKUP_MAX`]. Only
+//!   names with the number of an own port are looked up.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _, UdpSocket};
 use std::sync::mpsc::channel;
@@ -55,6 +55,7 @@ impl OwnPorts {
 /// Notes brokers' addresses that are the program's own (OWN-PORTS-2).
 pub(super) fn refuse_own_addresses(root: &Node<'_>, clusters: &[ClusterConfig], admin: Option<&AdminConfig>) {
     let own = OwnPorts::of_parts(clusters, admin);
+    #[allow(clippy::arithmetic_side_effects, reason = "seconds after now")]
     let deadline = Instant::now() + LOOKUP_MAX;
     let check = |place: Option<Node<'_>>, broker: &HostPort| {
         let Some(place) = place else { return };

@@ -1,10 +1,10 @@
-//! Where values come from: defaults, then the file, then environment variables, then flags, merged by figment; and the way
-//! back from a merged value to the line, variable or flag that it was written in.
+//! Where values come from: defaults, then the file, then environment variables, then flags, merged by figment; and the
+//! way back from a merged value to the line, variable or flag that it was written in.
 //!
-//! - SOURCE-1: a variable or a flag is parsed as a TOML value, so that everything a file can say they can say too; what is
-//!   not a TOML value is taken as text.
-//! - SOURCE-2: only variables `SEALWIRE_SECTION__KEY` are looked at. Names without `__` belong to others: Kubernetes sets
-//!   `SEALWIRE_PORT` and its like for a service that is called `sealwire`.
+//! - SOURCE-1: a variable or a flag is parsed as a TOML value, so that everything a file can say they can say too; what
+//!   is not a TOML value is taken as text.
+//! - SOURCE-2: only variables `SEALWIRE_SECTION__KEY` are looked at. Names without `__` belong to others: Kubernetes
+//!   sets `SEALWIRE_PORT` and its like for a service that is called `sealwire`.
 
 use std::path::{Path, PathBuf};
 
@@ -287,7 +287,11 @@ fn nested(steps: &[String], value: Value) -> Dict {
 
 fn line_of(text: &str, offset: usize) -> usize {
     let before = text.as_bytes().get(..offset).unwrap_or(text.as_bytes());
-    before.iter().filter(|&&byte| byte == b'\n').count() + 1
+    before
+        .iter()
+        .filter(|&&byte| byte == b'\n')
+        .count()
+        .saturating_add(1)
 }
 
 /// Deeper than any key of the schema, and shallow enough for the stack.

@@ -114,7 +114,7 @@ fn refuse_unreachable(node: &Node<'_>, matcher: &Matcher, earlier: &[(Matcher, O
         written.complain(
             &format!(
                 "this rule can never match: rule {} (match {first}{line}) takes all its topics",
-                index + 1
+                index.saturating_add(1)
             ),
             "move it before that rule, or remove it",
         );
