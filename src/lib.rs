@@ -30,7 +30,7 @@
 //!
 //! Fetch     connection -> pipeline::session   the response is held
 //!                      -> pipeline::fetch     each partition: rule, then batch after batch
-//!                      -> open_batch          each record: form, KEK and key; then envelope opens into the output
+//!                      -> open                each record: form, KEK and key; then envelope opens into the output
 //!                      -> connection          one write; a batch without its key is "no data yet"
 //!
 //! at first  connection -> session::own_requests  is the client logged in, and is this the node that it came for?

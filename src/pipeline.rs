@@ -4,7 +4,7 @@
 //! Session (one a connection)                 Pipeline (one an executor)
 //!   requests:  peek, policy, in_flight         keys, rules by topic, addresses of brokers,
 //!              produce -> seal_batch           buffers that are used again, counters
-//!   responses: in_flight, fetch -> open_batch,
+//!   responses: in_flight, fetch -> open,
 //!              addresses, api_versions
 //! ```
 //!
@@ -22,11 +22,10 @@
 //! Executor threads only.
 
 mod addresses;
-mod batch_keys;
 mod decompressing;
 mod fetch;
 mod hidden;
-mod open_batch;
+mod open;
 mod pace;
 mod produce;
 mod refusal;

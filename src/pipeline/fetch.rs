@@ -26,7 +26,7 @@ use std::time::Instant;
 
 use self::partition::PartitionWork;
 use super::addresses::ListenerMap;
-use super::open_batch::{OpenDraft, OpeningPool};
+use super::open::{OpenDraft, OpeningPool};
 use super::refusal::FetchRefusal;
 use super::seal_batch::has_room;
 use super::told_gaps::{Telling, ToldGaps};

@@ -8,7 +8,7 @@ use crate::envelope::Form;
 use crate::keys::{Demand, Urgency};
 use crate::metrics::CloseReason;
 use crate::pipeline::Pipeline;
-use crate::pipeline::open_batch::{Context, Means, OpenDraft, Opened};
+use crate::pipeline::open::{Context, Means, OpenDraft, Opened};
 use crate::pipeline::refusal::FetchRefusal;
 use crate::pipeline::seal_batch::has_room;
 use crate::pipeline::told_gaps::Telling;

@@ -14,10 +14,13 @@
 //! - OPEN-BATCH-6: a batch asks for so many keys at most as can be remembered together, or it would ask for ever; records under
 //!   others do not open ([`BatchKeys`]).
 
+mod batch_keys;
+
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::batch_keys::BatchKeys;
+pub(super) use self::batch_keys::BATCH_KEYS_MAX;
+use self::batch_keys::BatchKeys;
 use super::decompressing::{DecompressorPool, Prepared, Records};
 use super::refusal::FetchRefusal;
 use super::seal_batch::has_room;
