@@ -1,0 +1,126 @@
+//! What is to be done with a record: its form, whether the rule accepts it, and its key.
+
+use std::rc::Rc;
+
+use super::Context;
+use super::batch_keys::BatchKeys;
+use crate::audit::KekName;
+use crate::envelope::{Form, Marked, Marker, OpeningKey, find_marker};
+use crate::keys::{ExecutorKeys, Lookup};
+use crate::pipeline::refusal::FetchRefusal;
+use crate::record_batch::{BatchHeader, RecordLayout};
+use crate::rules::{Forms, OnUnreadable};
+
+/// What is known of the keys of one batch.
+pub(super) struct Survey {
+    /// The key of the last record: mostly that of all others as well.
+    key: Option<Rc<OpeningKey>>,
+    admitted: BatchKeys,
+}
+
+/// What is to be done with one record.
+pub(super) enum Course {
+    /// Open it with [`Survey::key`].
+    Open(Marker),
+    /// Its form is accepted as it is.
+    Copy,
+    /// It is accepted without its headers (OPEN-BATCH-5).
+    Strip,
+    /// Its key is on the way.
+    Wait,
+    /// It does not open; the rule says what to do.
+    Unreadable(FetchRefusal),
+}
+
+impl Survey {
+    /// Of a batch with this header.
+    pub(super) fn begin(header: &BatchHeader) -> Self {
+        Self {
+            key: None,
+            admitted: BatchKeys::new(header.record_count),
+        }
+    }
+
+    /// The key of the last record that is to be opened.
+    pub(super) fn key(&self) -> Option<&Rc<OpeningKey>> {
+        self.key.as_ref()
+    }
+
+    /// Bytes of memory that it owns.
+    pub(super) fn bytes_held(&self) -> usize {
+        self.admitted.bytes_held()
+    }
+
+    /// What is to be done with a record.
+    pub(super) fn course(
+        &mut self,
+        records: &[u8],
+        record: &RecordLayout,
+        context: &Context<'_>,
+        keys: &mut ExecutorKeys,
+    ) -> Result<Course, FetchRefusal> {
+        match self.known(records, record, context, keys) {
+            Err(refusal)
+                if refusal.is_unreadable_record() && context.rule.on_unreadable != OnUnreadable::Refuse =>
+            {
+                Ok(Course::Unreadable(refusal))
+            }
+            known => known,
+        }
+    }
+
+    /// The form of a record and, where it is sealed, its key: it is then [`Self::key`].
+    fn known(
+        &mut self,
+        records: &[u8],
+        record: &RecordLayout,
+        context: &Context<'_>,
+        keys: &mut ExecutorKeys,
+    ) -> Result<Course, FetchRefusal> {
+        let marker = match find_marker(records, record)? {
+            Marked::One(marker) => marker,
+            Marked::None(form) if context.rule.accept.contains(accepted_as(form)) => {
+                let believed = form != Form::Tombstone
+                    || record.header_count == 0
+                    || context.rule.accept.contains(Forms::PLAINTEXT);
+                return Ok(if believed { Course::Copy } else { Course::Strip });
+            }
+            Marked::None(form) => return Err(FetchRefusal::Form(form)),
+        };
+        // ENV-50. Before its key is asked for; the tag binds what it says of itself.
+        if marker.seal().parts.headers < context.rule.open_headers {
+            return Err(FetchRefusal::WeakHeaders);
+        }
+        let wrapped = marker.wrapped_dek(records);
+        if self.key.as_ref().is_some_and(|key| key.wrapped_dek() == wrapped) {
+            return Ok(Course::Open(marker));
+        }
+        let kms = context
+            .topic
+            .kms_of(wrapped)
+            .ok_or_else(|| FetchRefusal::KekNotNamed(KekName::in_record(wrapped)))?;
+        if !self.admitted.admit(wrapped) {
+            return Err(FetchRefusal::TooManyKeys);
+        }
+        match keys.opening(kms, wrapped, context.demand, context.begun, context.now) {
+            Lookup::Ready(found) => {
+                self.key = Some(found);
+                Ok(Course::Open(marker))
+            }
+            Lookup::Failed(failure) if !failure.is_outage() => {
+                Err(FetchRefusal::Key(failure, KekName::in_record(wrapped)))
+            }
+            Lookup::Waiting | Lookup::Failed(_) => Ok(Course::Wait),
+        }
+    }
+}
+
+/// The form as a rule's `accept` names it.
+fn accepted_as(form: Form) -> Forms {
+    match form {
+        Form::Sealwire => Forms::SEALWIRE,
+        Form::Kroxylicious => Forms::KROXYLICIOUS,
+        Form::Tombstone => Forms::TOMBSTONE,
+        Form::Plaintext => Forms::PLAINTEXT,
+    }
+}
