@@ -8,13 +8,13 @@
 //! prefix, header and body to `out`. Positions are relative to the start of the frame.
 //!
 //! Invariants, on any input whatever:
-//! - `WIRE-1`: nothing here panics, indexes out of range or overflows.
-//! - `WIRE-2`: no memory is reserved because a count or length announced it. A count is first compared with the bytes that are
+//! - WIRE-1: nothing here panics, indexes out of range or overflows.
+//! - WIRE-2: no memory is reserved because a count or length announced it. A count is first compared with the bytes that are
 //!   left, and a reservation is capped.
-//! - `WIRE-3`: a message is parsed to its last byte. Truncated, negative, null where null is not allowed, over-long varints and
+//! - WIRE-3: a message is parsed to its last byte. Truncated, negative, null where null is not allowed, over-long varints and
 //!   trailing bytes are typed errors.
-//! - `WIRE-4`: what is not changed is emitted byte for byte.
-//! - `WIRE-5`: on an error `out` is as long as it was before the call.
+//! - WIRE-4: what is not changed is emitted byte for byte.
+//! - WIRE-5: on an error `out` is as long as it was before the call.
 //!
 //! Pure functions over byte slices: no sockets, no clock, no threads; any thread may call them.
 

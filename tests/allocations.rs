@@ -172,7 +172,7 @@ impl Bench {
     }
 }
 
-/// PIPELINE-4.
+/// PIPELINE-4, BATCH-2
 #[test]
 fn batches_allocate_the_same_however_many_records_they_have() {
     let mut bench = Bench::new();

@@ -1,11 +1,11 @@
 //! Broker addresses in responses: the one place that finds and rewrites all of them.
 //!
 //! Seven responses carry host and port of brokers. A client that is told a real one goes around the proxy, so that
-//! - `ADDR-1`: no address survives that the caller did not give. An entry that cannot be mapped is cut, or answered as not available.
-//! - `ADDR-2`: node ids are kept; addresses are mapped by node id and never by host.
-//! - `ADDR-3`: of a Metadata response only what stands before the topics is looked at, and no more than [`HEAD_BYTES_MAX`] of it:
+//! - ADDR-1: no address survives that the caller did not give. An entry that cannot be mapped is cut, or answered as not available.
+//! - ADDR-2: node ids are kept; addresses are mapped by node id and never by host.
+//! - ADDR-3: of a Metadata response only what stands before the topics is looked at, and no more than [`HEAD_BYTES_MAX`] of it:
 //!   the topics, which may be a million partitions, carry no addresses and go on as they are.
-//! - `ADDR-4`: a host is the name of one or an IP address ([`is_host`]); a response that says anything else is malformed. Hosts are looked
+//! - ADDR-4: a host is the name of one or an IP address ([`is_host`]); a response that says anything else is malformed. Hosts are looked
 //!   up, kept in files and written to logs.
 //!
 //! | response | versions with addresses | where |

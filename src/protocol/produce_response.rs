@@ -1,6 +1,6 @@
 //! Produce responses, versions 3 to 13: the refusals of the proxy are merged in, and broker addresses (version 10 on) are mapped.
 //!
-//! - `PRODUCE-1`: a partition that the proxy refused is answered as refused, whatever a broker says about it: it never got the records.
+//! - PRODUCE-1: a partition that the proxy refused is answered as refused, whatever a broker says about it: it never got the records.
 
 mod merge;
 

@@ -5,8 +5,7 @@
 //!
 //! - CODEC-1: never more than the limit (and one step of growth) is produced or reserved, whatever the input announces.
 //! - CODEC-2: after an error [`Decompressor::decompress`] leaves the output as long as before.
-//! - CODEC-3: contexts are made on first use and kept; one that has grown past [`CONTEXT_BYTES_KEPT`] is dropped after use.
-//! - CODEC-4: whatever the input is, a step is short: nobody waits for a whole batch ([`Decompression::step`]).
+//! - CODEC-3: whatever the input is, a step is short: nobody waits for a whole batch ([`Decompression::step`]).
 
 mod gzip;
 mod lz4;
@@ -94,7 +93,8 @@ pub enum CodecError {
     OutOfMemory,
 }
 
-/// Begins to decompress batches; keeps the contexts that codecs need between them. One per executor.
+/// Begins to decompress batches; keeps the contexts that codecs need between them, made on first use, unless one has grown past
+/// [`CONTEXT_BYTES_KEPT`]. One per executor.
 #[derive(Default)]
 pub struct Decompressor {
     gzip: gzip::Contexts,

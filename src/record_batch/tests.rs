@@ -164,6 +164,7 @@ fn every_bit_of_a_batch_is_under_the_checksum_or_a_checked_field() {
     assert!(!crc_matches(&[]));
 }
 
+/// RECORDS-1
 #[test]
 fn a_cursor_demands_the_exact_count_and_end() {
     let batch = expected_small().build().unwrap();
@@ -272,6 +273,7 @@ fn walk_all(bytes: &[u8]) {
 }
 
 proptest! {
+    /// RECORD-1
     #[test]
     fn what_the_model_encodes_is_what_is_parsed(model in any_model(), padding in 0usize..4) {
         let batch = model.encode(padding);
@@ -290,6 +292,7 @@ proptest! {
         prop_assert_eq!(model.builder().build().unwrap(), model.encode(0));
     }
 
+    /// BATCH-3
     #[test]
     fn what_is_re_emitted_unchanged_is_equal_byte_for_byte(model in any_model(), padding in 0usize..4) {
         let batch = model.encode(padding);
@@ -330,6 +333,7 @@ proptest! {
         walk_all(&bytes);
     }
 
+    /// BATCH-1
     #[test]
     fn damaged_batches_never_panic(model in any_model(), damage in damaged()) {
         let mut batch = model.encode(0);
@@ -343,6 +347,7 @@ proptest! {
         walk_all(&records);
     }
 
+    /// BATCHES-1
     #[test]
     fn sequences_of_batches_are_cut_where_they_were_joined(
         models in prop::collection::vec(any_model(), 0..4),

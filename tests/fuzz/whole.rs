@@ -22,17 +22,28 @@ pub(crate) fn rewrite_records<'r, 'm>(
 ) -> Result<(), ProtocolError> {
     let mut rewriting = RecordsRewriting::default();
     let mut records = &b""[..];
+    let mut decided = 0;
     loop {
-        match rewriting.advance(layout, frame, out, STEP_BYTES, addresses)? {
+        let before = out.len();
+        let step = rewriting.advance(layout, frame, out, STEP_BYTES, addresses)?;
+        let written = out.len().saturating_sub(before);
+        assert!(
+            decided == layout.len() || written <= STEP_BYTES + LENGTHS_BYTES,
+            "RESPONSE-4"
+        );
+        match step {
             RecordsStep::Copied => {}
-            RecordsStep::Partition(position) => match each(position) {
-                Becomes::Kept => rewriting.keep(layout)?,
-                Becomes::Blank(code) => rewriting.blank(layout, code)?,
-                Becomes::Records(new) => {
-                    records = new;
-                    rewriting.replace(layout)?;
+            RecordsStep::Partition(position) => {
+                decided += 1;
+                match each(position) {
+                    Becomes::Kept => rewriting.keep(layout)?,
+                    Becomes::Blank(code) => rewriting.blank(layout, code)?,
+                    Becomes::Records(new) => {
+                        records = new;
+                        rewriting.replace(layout)?;
+                    }
                 }
-            },
+            }
             RecordsStep::Records(_) if records.is_empty() => rewriting.end_records(layout, out)?,
             RecordsStep::Records(_) => {
                 let (piece, rest) = records.split_at(records.len().min(STEP_BYTES));
@@ -50,5 +61,6 @@ pub(crate) fn rewrite_records<'r, 'm>(
     }
 }
 
-/// None of what is looked at has this length.
 const STEP_BYTES: usize = 37;
+/// Of the frame, and of records.
+const LENGTHS_BYTES: usize = 4 + 5;

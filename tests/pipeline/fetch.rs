@@ -185,6 +185,7 @@ fn batches_without_data_go_on_as_they_are() {
     assert_eq!(code_of(&mut rig, "sealed-a", &injected), 2);
 }
 
+/// FETCH-OPEN-5
 #[test]
 fn a_truncated_tail_is_dropped_even_if_it_is_all_there_is() {
     let mut rig = Rig::with_keys();
@@ -216,6 +217,7 @@ fn old_message_sets_are_plaintext() {
     }
 }
 
+/// FETCH-OPEN-2, OPEN-BATCH-2
 #[test]
 fn good_batches_in_front_of_a_bad_one_are_delivered_first() {
     let mut rig = Rig::with_keys();
@@ -275,6 +277,7 @@ fn no_altered_bit_of_a_sealed_batch_lets_anything_out() {
     }
 }
 
+/// OPEN-BATCH-3
 #[test]
 fn rules_say_which_forms_readers_get() {
     let mut rig = Rig::with_keys();
@@ -431,6 +434,7 @@ fn a_response_in_which_everything_passes_goes_on_byte_for_byte() {
     }
 }
 
+/// FETCH-OPEN-4
 #[test]
 fn a_response_that_delivers_nothing_because_of_us_is_held_and_others_are_not() {
     let refused = fetched("unknown", 0, &batch(&["value"]));

@@ -163,6 +163,7 @@ fn short_requests_take_one_turn_and_long_ones_as_many_as_they_have_work() {
     assert!((4..=5).contains(&send(9)), "{} times for 4.5 MB", send(9));
 }
 
+/// DECOMPRESSING-1
 #[test]
 fn what_is_compressed_counts_with_what_is_in_it_and_frames_in_front_stay() {
     let value = "x".repeat(60_000);

@@ -93,6 +93,8 @@ fn stored(topic: &str, count: u16) -> Fetched {
     fetched(topic, 0, &sealed_record_by_record(&clear, topic, key))
 }
 
+/// OPEN-BATCH-6
+///
 /// What was 540 000 unwraps in 20 seconds, and no end of it.
 #[test]
 fn a_batch_of_keys_that_do_not_unwrap_is_passed_however_many_they_are() {

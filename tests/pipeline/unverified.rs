@@ -25,6 +25,7 @@ fn tombstone(headers: &[(&[u8], Option<&[u8]>)]) -> Vec<u8> {
     batch_of(&[]).record(record).build().unwrap()
 }
 
+/// OPEN-BATCH-5
 #[test]
 fn an_accepted_tombstone_comes_without_headers() {
     let mut rig = Rig::with_keys();
@@ -170,6 +171,8 @@ fn a_malformed_key_beside_one_that_comes_late() {
     assert_eq!(again[0].records, outcome[0].records);
 }
 
+/// GAP-3
+///
 /// FETCH-OPEN-7: what is left out leaves a gap between others, and one batch stands for it where there are none.
 #[test]
 fn batches_that_are_left_out_stand_for_nothing_or_for_one_gap() {

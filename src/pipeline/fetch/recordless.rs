@@ -103,6 +103,7 @@ mod tests {
         assert_eq!(checked(&emptied), Ok(()));
     }
 
+    /// RECORDLESS-1
     #[test]
     fn a_count_of_zero_hides_no_record() {
         let hidden = RecordInput {
@@ -115,6 +116,7 @@ mod tests {
         }
     }
 
+    /// RECORDLESS-2
     #[test]
     fn the_control_bit_hides_no_record() {
         let header: &[(&[u8], Option<&[u8]>)] = &[(b"h", Some(b"injected"))];

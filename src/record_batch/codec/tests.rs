@@ -74,6 +74,7 @@ fn the_limit_passes_and_one_byte_less_does_not() {
     }
 }
 
+/// CODEC-2
 #[test]
 fn contexts_are_fit_for_use_after_success_and_error() {
     let plain = lorem(100_000);
@@ -101,6 +102,8 @@ fn contexts_are_fit_for_use_after_success_and_error() {
     }
 }
 
+/// CODEC-1
+///
 /// Real bombs: 64 MiB of zeros against a limit of 1 MiB.
 #[test]
 fn bombs_end_in_a_typed_error_with_memory_bounded() {
@@ -390,7 +393,7 @@ fn zstd_skippable_frames_and_dictionaries() {
 /// What each step made, and what it used of the input.
 type Steps = Vec<(usize, usize)>;
 
-/// CODEC-4: all steps, and what came out.
+/// CODEC-3: all steps, and what came out.
 fn steps(codec: Codec, input: &[u8], limit: usize) -> (Steps, Result<Vec<u8>, CodecError>) {
     let mut decompressor = Decompressor::new();
     let mut decompression = decompressor.begin(codec, 0, limit).unwrap();

@@ -5,8 +5,9 @@ use proptest::prelude::*;
 use sealwire::protocol::addresses::{self, Rewrite};
 use sealwire::protocol::fetch_response::FetchResponse;
 use sealwire::protocol::frame::{RequestHead, request_header_end, response_header_end};
+use sealwire::protocol::partitions::{RecordsRewriting, RecordsStep};
 use sealwire::protocol::policy::Policy;
-use sealwire::protocol::produce_request::{PartitionRewrite, ProduceRequest};
+use sealwire::protocol::produce_request::{PartitionRewrite, ProduceRequest, Rewriting, Writing};
 use sealwire::protocol::produce_response::{self, Refusal};
 use sealwire::protocol::{PRODUCE_PARTITIONS_MAX, ProtocolError, api_key, api_versions};
 
@@ -223,6 +224,7 @@ fn walk_bounded(sample: &Sample) -> Result<(), ProtocolError> {
     result
 }
 
+/// WIRE-3
 #[test]
 fn every_truncation_and_any_byte_more_is_refused() {
     for seed in 0..6 {
@@ -244,6 +246,7 @@ fn every_truncation_and_any_byte_more_is_refused() {
     }
 }
 
+/// WIRE-2
 #[test]
 fn huge_counts_cost_nothing() {
     let counts: [&[u8]; 5] = [
@@ -263,6 +266,57 @@ fn huge_counts_cost_nothing() {
             }
         }
     }
+}
+
+/// WIRE-5, RESPONSE-5, REWRITING-2
+#[test]
+fn what_was_written_is_taken_back_when_the_frame_is_another_one() {
+    let draw = &mut Draw::new(7);
+    let mut out = b"before".to_vec();
+
+    let version = 12;
+    let mut body = messages::fetch_response(draw, version);
+    while body.responses.iter().all(|topic| topic.partitions.is_empty()) {
+        body = messages::fetch_response(draw, version);
+    }
+    let frame = response(draw, version, &body);
+    let mut layout = FetchResponse::default();
+    layout.parse(&frame, version).unwrap();
+    let found = layout.partitions();
+    let mut rewriting = RecordsRewriting::default();
+    let unserved = &mut |_| Rewrite::Unserved;
+    let mut advance = |rewriting: &mut RecordsRewriting, frame: &[u8], out: &mut Vec<u8>| {
+        rewriting.advance(found, frame, out, usize::MAX, unserved)
+    };
+    assert_eq!(
+        advance(&mut rewriting, &frame, &mut out),
+        Ok(RecordsStep::Partition(0))
+    );
+    rewriting.replace(found).unwrap();
+    assert_eq!(
+        advance(&mut rewriting, &frame, &mut out),
+        Ok(RecordsStep::Records(0))
+    );
+    out.extend(b"records");
+    let shorter = &frame[..frame.len() - 1];
+    assert_eq!(
+        advance(&mut rewriting, shorter, &mut out),
+        Err(ProtocolError::LayoutMismatch)
+    );
+    assert_eq!(out, b"before");
+
+    let frame = crowded_produce_request(2);
+    let mut layout = ProduceRequest::default();
+    layout.parse(&frame, 9).unwrap();
+    let mut rewriting = Rewriting::begin(&layout, &frame, &mut out).unwrap();
+    assert_eq!(
+        rewriting.advance(&layout, &frame, &mut out, 10),
+        Ok(Writing::Copied(10))
+    );
+    assert!(out.len() > b"before".len());
+    let advanced = rewriting.advance(&layout, &frame[..10], &mut out, usize::MAX);
+    assert_eq!(advanced, Err(ProtocolError::LayoutMismatch));
+    assert_eq!(out, b"before");
 }
 
 /// A Produce request of version 9 with one topic of `partitions` partitions without records.
@@ -412,6 +466,7 @@ fn a_warm_layout_allocates_nothing() {
 }
 
 proptest! {
+    /// WIRE-1
     #[test]
     fn flipped_bytes_do_not_panic(seed: u64) {
         let draw = &mut Draw::new(seed);

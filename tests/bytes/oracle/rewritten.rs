@@ -133,7 +133,7 @@ proptest! {
         }
     }
 
-    /// ADDRESS-1.
+    /// ADDRESS-1, ADDR-2
     #[test]
     fn addresses_are_mapped(seed: u64) {
         for version in 0..=13 {
@@ -329,6 +329,7 @@ proptest! {
         }
     }
 
+    /// RESPONSE-1, RESPONSE-3
     #[test]
     fn partitions_of_fetch_responses_are_blanked_and_written(seed: u64) {
         let mut layout = FetchResponse::default();
@@ -369,6 +370,7 @@ proptest! {
         }
     }
 
+    /// PRODUCE-1
     #[test]
     fn refusals_are_merged(seed: u64) {
         for version in 3..=12 {

@@ -91,6 +91,7 @@ proptest! {
         }
     }
 
+    /// WIRE-4
     #[test]
     fn fetch_responses(seed: u64) {
         let mut layout = FetchResponse::default();
