@@ -18,6 +18,16 @@
 //!
 //! Pure functions over byte slices: no sockets, no clock, no threads; any thread may call them.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
+
 pub mod addresses;
 pub mod api_key;
 pub mod api_versions;

@@ -10,6 +10,16 @@
 //!
 //! Plain functions over byte slices: any thread may call them. A [`codec::Decompressor`] belongs to one executor.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
+
 pub mod batches;
 pub mod codec;
 pub mod error;

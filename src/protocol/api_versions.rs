@@ -55,7 +55,7 @@ pub fn intersect(frame: &[u8], version: i16, policy: Policy, out: &mut Vec<u8>) 
                     put_i16(splice.out(), max);
                     splice.skip_to(entry.range.end)?;
                     splice.copy_to(entry.element.end)?;
-                    kept += 1;
+                    kept = kept.saturating_add(1);
                 }
                 None => {
                     splice.copy_to(entry.element.start)?;

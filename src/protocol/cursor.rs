@@ -61,7 +61,7 @@ impl<'a> Cursor<'a> {
         let truncated = ProtocolError::Truncated { at: self.position };
         let rest = self.bytes.get(self.position..).ok_or(truncated)?;
         let taken = *rest.first_chunk::<N>().ok_or(truncated)?;
-        self.position += N; // cannot overflow: N bytes were there
+        self.position = self.position.saturating_add(N);
         Ok(taken)
     }
 
@@ -149,8 +149,7 @@ impl<'a> Cursor<'a> {
     pub fn string_span(&mut self, flexible: bool) -> Result<Range<usize>, ProtocolError> {
         let text = self.string_non_null(flexible)?;
         let end = self.position;
-        // INVARIANT: the text was just read, so that its end is at least its length.
-        Ok(end - text.len()..end)
+        Ok(end.saturating_sub(text.len())..end)
     }
 
     /// The same of text that need not be UTF-8: brokers put a replacement character where it is not.

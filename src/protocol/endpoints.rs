@@ -306,7 +306,7 @@ impl Endpoints {
                 }
             }
             splice.copy_to(entry.element.end)?;
-            kept += 1;
+            kept = kept.saturating_add(1);
         }
         match count_slot {
             Some(slot) if kept != self.entries.len() => slot.fill(splice.out(), kept)?,

@@ -43,7 +43,11 @@ pub fn blank_rack(frame: &mut [u8], version: i16) -> Result<(), ProtocolError> {
     // Replica id, longest wait, fewest and most bytes, isolation level, session id and epoch.
     cursor.skip(4 + 4 + 4 + 4 + 1 + 4 + 4)?;
     // Number, leader epoch, offset, the last fetched epoch, log start offset, most bytes.
-    let partition_bytes = 4 + 4 + 8 + if flexible { 4 } else { 0 } + 8 + 4;
+    let partition_bytes = if flexible {
+        4 + 4 + 8 + 4 + 8 + 4
+    } else {
+        4 + 4 + 8 + 8 + 4
+    };
     skip_topics(&mut cursor, flexible, |cursor| {
         cursor.skip(partition_bytes)?;
         cursor.skip_tagged_fields_if(flexible)

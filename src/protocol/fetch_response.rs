@@ -256,11 +256,11 @@ fn topic_bytes_min(version: i16) -> usize {
 
 /// The fixed fields of a partition, its two lengths, and a count of tagged fields where flexible.
 fn partition_bytes_min(version: i16) -> usize {
-    let fixed = 4 + 2 + 8 + 8;
+    const FIXED: usize = 4 + 2 + 8 + 8;
     match version {
-        12.. => fixed + 8 + 1 + 4 + 1 + 1,
-        11 => fixed + 8 + 4 + 4 + 4,
-        5.. => fixed + 8 + 4 + 4,
-        _ => fixed + 4 + 4,
+        12.. => FIXED + 8 + 1 + 4 + 1 + 1,
+        11 => FIXED + 8 + 4 + 4 + 4,
+        5.. => FIXED + 8 + 4 + 4,
+        _ => FIXED + 4 + 4,
     }
 }

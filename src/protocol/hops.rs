@@ -84,7 +84,7 @@ pub fn pass(frame: &[u8], identity: &Identity, out: &mut Vec<u8>) -> Result<Way,
     if before.chunks(size_of::<Identity>()).any(|hop| hop == identity) {
         return Ok(Way::Round);
     }
-    if before.len() >= HOPS_MAX * size_of::<Identity>() {
+    if before.len() >= HOPS_BYTES_MAX {
         return Ok(Way::TooLong);
     }
     // What we write is what the next proxy reads.
@@ -117,6 +117,7 @@ pub fn pass(frame: &[u8], identity: &Identity, out: &mut Vec<u8>) -> Result<Way,
 const HOPS_TAG: u32 = 0x5ea1;
 /// More than anybody chains on purpose.
 const HOPS_MAX: usize = 8;
+const HOPS_BYTES_MAX: usize = HOPS_MAX * size_of::<Identity>();
 /// The first with a place for it.
 const FLEXIBLE_FROM: i16 = 3;
 /// The length of a string that is none.

@@ -423,10 +423,10 @@ fn length_bytes(flexible: bool, records: usize) -> usize {
         return size_of::<i32>();
     }
     let mut left = records.saturating_add(1) >> 7;
-    let mut bytes = 1;
+    let mut bytes = 1_usize;
     while left > 0 {
         left >>= 7;
-        bytes += 1;
+        bytes = bytes.saturating_add(1);
     }
     bytes
 }

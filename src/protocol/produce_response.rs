@@ -29,7 +29,9 @@ pub struct Refusal {
 impl Refusal {
     /// Bytes that it may keep in memory.
     pub fn bytes(&self) -> usize {
-        size_of::<Self>() + self.topic.len() + self.message.len()
+        size_of::<Self>()
+            .saturating_add(self.topic.len())
+            .saturating_add(self.message.len())
     }
 }
 
@@ -213,11 +215,11 @@ fn topic_bytes_min(version: i16) -> usize {
 }
 
 fn partition_bytes_min(version: i16) -> usize {
-    let fixed = 4 + 2 + 8 + 8;
+    const FIXED: usize = 4 + 2 + 8 + 8;
     match version {
-        9.. => fixed + 8 + 1 + 1 + 1,
-        8 => fixed + 8 + 4 + 2,
-        5.. => fixed + 8,
-        _ => fixed,
+        9.. => FIXED + 8 + 1 + 1 + 1,
+        8 => FIXED + 8 + 4 + 2,
+        5.. => FIXED + 8,
+        _ => FIXED,
     }
 }

@@ -157,6 +157,10 @@ impl LengthSlot {
     pub fn leave(self) {}
 
     /// Writes the value.
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "what is behind the field begins at or before the end, and widths are compared first"
+    )]
     pub fn fill(self, out: &mut Vec<u8>, value: usize) -> Result<(), ProtocolError> {
         let (mut bytes, mut width) = self.form.encode(value)?;
         let start = self.content_start();
@@ -195,7 +199,7 @@ fn pad(bytes: &mut [u8; 5], from: usize, to: usize) {
         if position >= from {
             *byte = 0;
         }
-        if position + 1 < to {
+        if position.saturating_add(1) < to {
             *byte |= 0x80;
         }
     }
@@ -213,9 +217,9 @@ fn compact(length: usize) -> Result<u32, ProtocolError> {
 
 fn encode_uvarint(mut value: u32) -> ([u8; 5], usize) {
     let mut bytes = [0; 5];
-    let mut width = 0;
+    let mut width = 0_usize;
     for byte in &mut bytes {
-        width += 1;
+        width = width.saturating_add(1);
         if value < 0x80 {
             *byte = value as u8;
             break;

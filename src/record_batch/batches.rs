@@ -68,7 +68,7 @@ impl<'a> Batches<'a> {
         };
         let length = i32::from_be_bytes([l0, l1, l2, l3]);
         let bytes = match usize::try_from(length) {
-            Ok(length) if length >= OLD_LENGTH_MIN => LOG_OVERHEAD + length,
+            Ok(length) if length >= OLD_LENGTH_MIN => LOG_OVERHEAD.saturating_add(length),
             _ => return Err(BatchError::Length(length)),
         };
         let Some(&magic) = rest.get(MAGIC_AT) else {
@@ -91,7 +91,7 @@ impl<'a> Batches<'a> {
         Ok(Some(BatchSlice {
             span: Span {
                 start: self.at,
-                end: self.at + bytes,
+                end: self.at.saturating_add(bytes),
             },
             kind,
         }))

@@ -227,7 +227,7 @@ impl Decompression {
                 if let Some(room) = output.append(piece)? {
                     return Ok(room);
                 }
-                self.at += piece.len();
+                self.at = self.at.saturating_add(piece.len());
                 Ok(if self.at == input.len() {
                     Progress::Finished
                 } else {

@@ -93,7 +93,7 @@ impl BatchHeader {
     #[inline]
     pub fn batch_bytes(&self) -> usize {
         // INVARIANT: `parse` refuses negative lengths.
-        LOG_OVERHEAD + self.batch_length as usize
+        LOG_OVERHEAD.saturating_add(self.batch_length as usize)
     }
 }
 
@@ -204,7 +204,7 @@ impl BatchChecksum {
             .digest
             .get_or_insert_with(|| Box::new(Digest::new(CrcAlgorithm::Crc32Iscsi)));
         digest.update(piece);
-        self.at += piece.len();
+        self.at = self.at.saturating_add(piece.len());
         // A CRC of 32 bits.
         let whole = (self.at >= covered.len()).then(|| digest.finalize() as u32);
         (piece.len(), whole)
@@ -214,7 +214,11 @@ impl BatchChecksum {
 #[inline(always)]
 fn window<const N: usize>(header: &[u8; HEADER_BYTES], at: usize) -> [u8; N] {
     let mut bytes = [0; N];
-    // INVARIANT: callers pass constants with at + N <= HEADER_BYTES.
+    #[expect(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        reason = "callers pass constants with at + N <= HEADER_BYTES"
+    )]
     bytes.copy_from_slice(&header[at..at + N]);
     bytes
 }

@@ -83,7 +83,7 @@ pub fn parse_record(buf: &[u8], at: usize) -> Result<RecordLayout, RecordError> 
     if length == 0 {
         return Err(RecordError::Truncated);
     }
-    let (timestamp_delta, after) = read_varlong(record, body + 1)?;
+    let (timestamp_delta, after) = read_varlong(record, body.saturating_add(1))?;
     let (offset_delta, fixed_end) = read_varint(record, after)?;
     let (key, key_end) = read_nullable(record, fixed_end)?;
     let (value, value_end) = read_nullable(record, key_end)?;
@@ -173,10 +173,10 @@ impl HeaderWalk<'_> {
     ///
     /// The first [`RecordError`] of the walk.
     pub fn check(self) -> Result<usize, RecordError> {
-        let mut count = 0;
+        let mut count = 0_usize;
         for header in self {
             header?;
-            count += 1;
+            count = count.saturating_add(1);
         }
         Ok(count)
     }
@@ -224,11 +224,10 @@ fn read_nullable(record: &[u8], at: usize) -> Result<(Option<Span>, usize), Reco
     let (length, start) = read_varint(record, at)?;
     match usize::try_from(length) {
         Ok(length) => {
-            // `start` is inside the record, so the subtraction holds and the sum cannot overflow.
             if length > record.len().saturating_sub(start) {
                 return Err(RecordError::Truncated);
             }
-            let end = start + length;
+            let end = start.saturating_add(length);
             Ok((Some(Span { start, end }), end))
         }
         // RECORD-2

@@ -38,7 +38,12 @@ impl Span {
     #[inline]
     pub fn of(self, buf: &[u8]) -> &[u8] {
         // INVARIANT: a span is only made by the parsers of this module, from the bounds of the buffer they were given.
-        &buf[self.start..self.end]
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "as documented: only with another buffer than the one parsed"
+        )]
+        let bytes = &buf[self.start..self.end];
+        bytes
     }
 }
 

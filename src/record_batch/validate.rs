@@ -68,7 +68,7 @@ pub fn check_produced_with(
     if !crc_is_right(batch) {
         return Err(BatchError::Checksum);
     }
-    check_count(&header, codec, batch.len() - HEADER_BYTES)?;
+    check_count(&header, codec, batch.len().saturating_sub(HEADER_BYTES))?;
     if header.attributes.is_control() {
         return Err(BatchError::Control);
     }

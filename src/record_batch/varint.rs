@@ -18,12 +18,15 @@ pub enum VarintError {
 }
 
 /// Reads a varint at `at`: its value and the position behind it.
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "the bytes read are inside the buffer, so no position overflows"
+)]
 #[inline(always)]
 pub fn read_varint(buf: &[u8], at: usize) -> Result<(i32, usize), VarintError> {
     let Some(&first) = buf.get(at) else {
         return Err(VarintError::Truncated);
     };
-    // INVARIANT: `at` and the bytes read are inside `buf`, so no position below overflows.
     if first < 0x80 {
         return Ok((unzigzag_32(u32::from(first)), at + 1));
     }
@@ -39,6 +42,10 @@ pub fn read_varint(buf: &[u8], at: usize) -> Result<(i32, usize), VarintError> {
 }
 
 /// Reads a varlong at `at`: its value and the position behind it.
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "the bytes read are inside the buffer, so no position overflows"
+)]
 #[inline(always)]
 pub fn read_varlong(buf: &[u8], at: usize) -> Result<(i64, usize), VarintError> {
     let Some(&first) = buf.get(at) else {
@@ -88,6 +95,10 @@ pub fn varint_bytes(value: i32) -> usize {
     raw_bytes(u64::from(zigzag_32(value)))
 }
 
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "ten bytes at most are shifted within 128 bits"
+)]
 #[cold]
 fn read_long_form(
     buf: &[u8],
@@ -122,6 +133,10 @@ fn put_raw(out: &mut impl BufMut, mut raw: u64) {
     out.put_u8(raw as u8);
 }
 
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "there are no more than 64 leading zeros"
+)]
 #[inline(always)]
 fn raw_bytes(raw: u64) -> usize {
     match raw {
@@ -136,6 +151,7 @@ fn zigzag_32(value: i32) -> u32 {
     ((value << 1) ^ (value >> 31)) as u32
 }
 
+#[expect(clippy::arithmetic_side_effects, reason = "it is 0 or 1 that is negated")]
 #[inline(always)]
 fn unzigzag_32(raw: u32) -> i32 {
     (raw >> 1) as i32 ^ -((raw & 1) as i32)
@@ -146,6 +162,7 @@ fn zigzag_64(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)) as u64
 }
 
+#[expect(clippy::arithmetic_side_effects, reason = "it is 0 or 1 that is negated")]
 #[inline(always)]
 fn unzigzag_64(raw: u64) -> i64 {
     (raw >> 1) as i64 ^ -((raw & 1) as i64)

@@ -255,7 +255,7 @@ impl FetchWork {
         };
         open.at = batch_end;
         if let Some((count, refusal)) = unreadable {
-            metrics.records_skipped += count;
+            metrics.records_skipped = metrics.records_skipped.saturating_add(count);
             // They count as skipped.
             let noted = open.noted(done.base_offset, &refusal, 0, 0);
             self.note(pipeline, fetch, open.position, &noted);

@@ -213,7 +213,10 @@ impl Walk {
 fn write_tombstone(records: &[u8], record: &RecordLayout, out: &mut Vec<u8>) {
     const NULL: i32 = -1;
     let kept = record.fixed_and_key().of(records);
-    let body_bytes = kept.len() + varint_bytes(NULL) + varint_bytes(0);
+    let body_bytes = kept
+        .len()
+        .saturating_add(varint_bytes(NULL))
+        .saturating_add(varint_bytes(0));
     // INVARIANT: the record is shorter than the one that it stands for, whose length is an i32.
     put_varint(out, i32::try_from(body_bytes).unwrap_or(i32::MAX));
     out.extend_from_slice(kept);

@@ -31,7 +31,7 @@ pub(super) fn locate(frame: &[u8], version: i16) -> Result<Endpoints, ProtocolEr
         &mut cursor,
         true,
         BROKERS_MAX,
-        4 + 1 + 4 + 1 + fenced_bytes + 1,
+        (4 + 1 + 4 + 1 + 1_usize).saturating_add(fenced_bytes),
         |cursor| {
             let broker = Endpoint::parse(cursor, true)?;
             cursor.string(true)?; // rack

@@ -80,7 +80,7 @@ fn merge_topic(
             splice.copy_to(start)?;
             splice.skip_to(cursor.position())?;
         } else {
-            written += 1;
+            written = written.saturating_add(1);
         }
     }
     splice.copy_to(cursor.position())?;
@@ -168,7 +168,7 @@ impl<'r> Pending<'r> {
             if flexible {
                 put_uvarint(out, 0);
             }
-            topics += 1;
+            topics = topics.saturating_add(1);
         }
         Ok(topics)
     }

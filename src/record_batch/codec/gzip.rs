@@ -52,9 +52,9 @@ impl Reading {
         let Some(member) = &mut self.member else {
             return match member_start(rest) {
                 Ok(header) => {
-                    *at += header;
+                    *at = at.saturating_add(header);
                     self.state.reset(false);
-                    self.members += 1;
+                    self.members = self.members.saturating_add(1);
                     self.member = Some(Member {
                         checksum: Digest::new(CrcAlgorithm::Crc32IsoHdlc),
                         bytes: 0,
@@ -78,10 +78,10 @@ impl Reading {
             .decompress(offered, target, FlushDecompress::None)
             .map_err(|_| malformed("the deflate stream is invalid"))?;
         // INVARIANT: never more is consumed or produced than was offered, so both fit a usize.
-        let taken = (self.state.total_in() - consumed) as usize;
-        let made = (self.state.total_out() - produced) as usize;
-        output.cut(from + made);
-        *at += taken;
+        let taken = self.state.total_in().saturating_sub(consumed) as usize;
+        let made = self.state.total_out().saturating_sub(produced) as usize;
+        output.cut(from.saturating_add(made));
+        *at = at.saturating_add(taken);
         if output.produced() > output.limit {
             return Err(output.exceeded());
         }
@@ -90,7 +90,8 @@ impl Reading {
         member.bytes = member.bytes.wrapping_add(made as u32);
         match status {
             Status::StreamEnd => {
-                *at += check_trailer(member, input.get(*at..).unwrap_or_default())?;
+                let trailer = check_trailer(member, input.get(*at..).unwrap_or_default())?;
+                *at = at.saturating_add(trailer);
                 self.member = None;
             }
             Status::Ok | Status::BufError if taken == 0 && made == 0 => {
@@ -134,13 +135,16 @@ fn member_start(input: &[u8]) -> Result<usize, CodecError> {
             .get(at..)
             .and_then(|rest| rest.first_chunk())
             .ok_or(truncated)?;
-        at += 2 + usize::from(u16::from_le_bytes(*length));
+        at = at
+            .saturating_add(2)
+            .saturating_add(usize::from(u16::from_le_bytes(*length)));
     }
     for flag in [FLAG_NAME, FLAG_COMMENT] {
         if flags & flag != 0 {
             let text = input.get(at..).ok_or(truncated)?;
             let looked_at = text.get(..TEXT_BYTES_MAX).unwrap_or(text);
-            at += 1 + looked_at.iter().position(|&byte| byte == 0).ok_or(truncated)?;
+            let end = looked_at.iter().position(|&byte| byte == 0).ok_or(truncated)?;
+            at = at.saturating_add(end).saturating_add(1);
         }
     }
     let header = input.get(..at).ok_or(truncated)?;
@@ -152,7 +156,7 @@ fn member_start(input: &[u8]) -> Result<usize, CodecError> {
         if u16::from_le_bytes(*stored) != crc_fast::crc32_iso_hdlc(header) as u16 {
             return Err(malformed("the header's checksum does not match"));
         }
-        at += 2;
+        at = at.saturating_add(2);
     }
     Ok(at)
 }

@@ -77,7 +77,7 @@ fn decompress_block(
     let (from, window) = output.window(possible.min(left));
     match lz4_flex::block::decompress_into(block, window) {
         Ok(produced) => {
-            output.cut(from + produced);
+            output.cut(from.saturating_add(produced));
             Ok(None)
         }
         Err(DecompressError::OutputTooSmall { .. }) if possible > left => Err(output.exceeded()),

@@ -54,7 +54,7 @@ impl Reading {
             if i32::from_be_bytes([v0, v1, v2, v3]) < 1 {
                 return Err(malformed("the framing's version is below 1"));
             }
-            *at += HEADER_BYTES;
+            *at = at.saturating_add(HEADER_BYTES);
             return Ok(Progress::More);
         }
         let (length, behind) = rest.split_first_chunk().ok_or(CodecError::Truncated(NAME))?;
@@ -64,7 +64,7 @@ impl Reading {
             return Err(CodecError::Truncated(NAME));
         }
         let start = input.len().saturating_sub(behind.len());
-        self.block(input, start, start + length, at, output)
+        self.block(input, start, start.saturating_add(length), at, output)
     }
 
     /// Decodes the block between `start` and `end`, or begins to.
@@ -90,7 +90,7 @@ impl Reading {
         }
         if announced > WHOLE_BYTES_MAX || block.len() > WHOLE_BYTES_MAX {
             let (block, first) = LongBlock::begin(block)?;
-            *at = start + first;
+            *at = start.saturating_add(first);
             self.long = Some((block, end));
             return Ok(Progress::More);
         }

@@ -69,8 +69,8 @@ impl Reading {
             .decompress_stream(&mut target, &mut source)
             .map_err(error)?;
         let (taken, made) = (source.pos(), target.pos());
-        output.cut(from + made);
-        *at += taken;
+        output.cut(from.saturating_add(made));
+        *at = at.saturating_add(taken);
         if output.produced() > output.limit {
             return Err(output.exceeded());
         }

@@ -29,7 +29,7 @@ impl LongBlock {
         let first = block
             .iter()
             .position(|byte| byte & 0x80 == 0)
-            .map_or(0, |last| last + 1);
+            .map_or(0, |last| last.saturating_add(1));
         let block = Self {
             left: announced,
             literal_left: 0,
@@ -58,10 +58,10 @@ impl LongBlock {
                     .and_then(|rest| rest.get(..bytes))
                     .ok_or(CodecError::Truncated(NAME))?;
                 output.bytes.extend_from_slice(literal);
-                *at += bytes;
-                self.literal_left -= bytes;
+                *at = at.saturating_add(bytes);
+                self.literal_left = self.literal_left.saturating_sub(bytes);
                 self.note(bytes)?;
-                budget -= bytes;
+                budget = budget.saturating_sub(bytes);
             } else if budget < COPY_BYTES_MAX.min(self.left) {
                 return Ok(Progress::More);
             } else {
@@ -78,6 +78,10 @@ impl LongBlock {
     }
 
     /// Reads one tag: begins a literal, or makes a copy, of which it says the length.
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "a length is of four bytes at most, and an offset within what the block has appended"
+    )]
     fn element(
         &mut self,
         input: &[u8],
@@ -123,7 +127,7 @@ impl LongBlock {
 
     fn note(&mut self, bytes: usize) -> Result<(), CodecError> {
         self.left = self.left.checked_sub(bytes).ok_or(invalid())?;
-        self.decoded += bytes;
+        self.decoded = self.decoded.saturating_add(bytes);
         Ok(())
     }
 }
