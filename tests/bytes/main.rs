@@ -12,4 +12,5 @@ mod inspect;
 mod no_plaintext_left;
 mod oracle;
 mod second_implementations;
+mod summary;
 mod tidy;
