@@ -167,8 +167,9 @@ fn what_keks_are_called_is_taken_over_whenever_it_is_told() {
             kms: 0,
             names: KekNames::as_written(1, authority),
         });
-        assert_eq!(fetch(&mut rig, std::slice::from_ref(&sent)), Halt::More);
-        assert_eq!(at_client(&mut rig), [expected]);
+        let beside = fetched("pass-a", 0, b"records");
+        assert_eq!(fetch(&mut rig, &[sent.clone(), beside.clone()]), Halt::More);
+        assert_eq!(at_client(&mut rig), [expected, beside]);
     }
 }
 

@@ -128,6 +128,7 @@ fn response(correlation_id: i32, bytes: usize) -> Vec<u8> {
     response
 }
 
+/// HELD-2
 #[test]
 fn a_response_of_64_kib_passes_by_and_one_byte_more_waits_for_its_turn() {
     for (bytes, passes) in [(64 * KIB, true), (64 * KIB + 1, false)] {
@@ -231,6 +232,7 @@ fn a_client_that_does_not_read_loses_its_turn_as_well() {
 }
 
 /// Each would hold a part, none could finish, and all would be closed.
+/// HELD-2
 #[test]
 fn more_than_fits_goes_through_in_turns_and_nobody_is_closed() {
     const PEERS: usize = 16;
