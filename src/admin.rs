@@ -8,6 +8,10 @@
 //! - ADMIN-3: an answer takes at most [`COLLECT_TIMEOUT`] to put together; an executor that does not answer is reported, not waited for.
 //! - ADMIN-4: nothing of a request is echoed, and nothing secret can be asked for.
 //! - ADMIN-5: `/metrics`, the one answer that may be long, has [`SCRAPES_MAX`] places, and probes need none of them.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the control thread reads the clock itself"
+)]
 
 mod callers;
 mod exposition;

@@ -72,6 +72,7 @@ pub(crate) struct ExecutorSetup {
 }
 
 /// Starts an executor; `pipeline` is made on its thread.
+#[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
 pub(crate) fn spawn(
     setup: ExecutorSetup,
     pipeline: impl FnOnce() -> Pipeline + Send + 'static,
@@ -159,6 +160,7 @@ impl Executor {
         false
     }
 
+    #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
     fn take_message(&mut self, message: ExecutorMessage) -> bool {
         match message {
             ExecutorMessage::Learned { cluster, learned } => {
@@ -192,6 +194,7 @@ impl Executor {
         false
     }
 
+    #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
     fn take_key_replies(&mut self, context: &mut std::task::Context<'_>) {
         let mut news = false;
         while let Poll::Ready(reply) = self.key_replies.poll_recv(context) {
@@ -208,6 +211,7 @@ impl Executor {
     }
 
     /// Everything that is done at regular times.
+    #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
     fn tick(&mut self) {
         let now = Instant::now();
         self.serving.shared.alarms.borrow_mut().wake_due(now);
@@ -249,6 +253,7 @@ impl Executor {
         }
     }
 
+    #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
     fn serve(&mut self, accepted: Accepted) {
         let shared = &self.serving.shared;
         let (id, status) = shared.registry.borrow_mut().add(Instant::now());

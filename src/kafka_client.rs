@@ -12,6 +12,7 @@
         clippy::arithmetic_side_effects
     )
 )]
+#![expect(clippy::disallowed_methods, reason = "no executor uses it")]
 
 mod answers;
 

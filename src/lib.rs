@@ -73,7 +73,7 @@
 //! The program needs [`main`] and nothing else, and without features nothing else is public: the compiler then names
 //! whatever nobody uses. With the feature `testing`, which tests, fuzzers and measurements turn on, the modules are
 //! public too, and what only they need is there (`testing`).
-
+#![cfg_attr(test, allow(clippy::disallowed_methods, clippy::disallowed_types))]
 #![cfg_attr(
     not(feature = "testing"),
     allow(

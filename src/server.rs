@@ -12,6 +12,10 @@
 //!   a second or two where brokers answer: a successor can bind them meanwhile.
 //! - SERVER-3: an executor that ends unasked ends the program with an error, at once: the rest could not serve its share.
 //! - SERVER-4: the self-check runs beside, when clients are served already, and is left behind when the program ends.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "threads that are not executors read the clock themselves"
+)]
 
 mod acceptor;
 mod control;

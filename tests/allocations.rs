@@ -3,6 +3,11 @@
 //! The Rust heap is counted by a global allocator around the system's, the C heap by stand-ins for glibc's functions. Both
 //! counters belong to the thread that allocates, so nothing else that runs in this process disturbs them. A Rust allocation
 //! counts in both.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "no executor runs in tests but those of the program"
+)]
 #![allow(unsafe_code)]
 
 #[path = "support/c_heap.rs"]

@@ -8,7 +8,9 @@
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a program for a terminal"
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a program for a terminal, without executors"
 )]
 
 mod children;

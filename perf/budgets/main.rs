@@ -7,6 +7,7 @@
 //! - BUDGET-2: what the CPU chooses is not counted as instructions: ciphers, checksums and the C library. Bytes that the
 //!   C library copies count by themselves, and so do allocations.
 //! - BUDGET-3: a scenario does what its name says, or it does not count.
+#![allow(clippy::disallowed_methods)] // it has no executor
 #![allow(clippy::print_stdout)] // it is what the program is for
 #![allow(unsafe_code)] // functions of the C library are stood in for
 

@@ -4,6 +4,7 @@
 //!   within [`Patience::connection`], whatever its peer does.
 //! - CALLERS-2: of connections whose request has not come there are [`Patience::callers_max`]; one more takes the place of the
 //!   oldest, so that a probe never waits for those that say nothing.
+#![expect(clippy::disallowed_types, reason = "the control thread alone takes it")]
 
 use std::collections::VecDeque;
 use std::future::Future;

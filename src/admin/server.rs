@@ -1,4 +1,5 @@
 //! The HTTP server: routes, and what a connection and its request may cost.
+#![expect(clippy::disallowed_types, reason = "the control thread alone takes it")]
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};

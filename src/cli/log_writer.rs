@@ -6,6 +6,7 @@
 //! - LOG-3: a line is printable ASCII with one line feed, at its end, whatever its author put into it: no name of a
 //!   topic, a host or a key can pass for another line, or write to the terminal. Whoever logs a foreign text cuts it as
 //!   well ([`crate::foreign`]).
+#![expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
 
 use std::io::{self, Write};
 use std::sync::Arc;

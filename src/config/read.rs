@@ -1,4 +1,5 @@
 //! From text, variables and flags to a [`Config`], or to everything that is wrong with them.
+#![expect(clippy::disallowed_methods, reason = "settings may come from the environment")]
 
 mod clusters;
 mod keystores;

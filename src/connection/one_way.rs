@@ -142,6 +142,7 @@ impl<'a, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'a, R, W> {
 
     /// Lets the session work on `input`; says how much of it is used up.
     #[expect(clippy::too_many_lines, reason = "longer than a screen: to be split")]
+    #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
     pub(super) fn work(&mut self, input: &mut [u8], context: &mut Context<'_>) -> Result<usize, CloseReason> {
         let mut pipeline = self.shared.pipeline.borrow_mut();
         let pipeline = &mut *pipeline;
@@ -351,6 +352,7 @@ pub(super) fn is_gone(error: &io::Error) -> bool {
 }
 
 /// Counts what was done since `begun`, which is set to now, and before that had waited for `waited`.
+#[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
 fn clock(begun: &mut Instant, kind: TimeKind, waited: Duration, pipeline: &mut Pipeline) {
     let now = Instant::now();
     let worked = now.saturating_duration_since(*begun);

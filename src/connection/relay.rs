@@ -50,6 +50,7 @@ where
     C: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,
 {
+    #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
     pub(crate) fn new(
         client: C,
         broker: B,
@@ -99,6 +100,7 @@ where
         !self.session.has_heard() && (is_brokers_end || self.session.waits_for_broker())
     }
 
+    #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
     fn run(&mut self, context: &mut Context<'_>) -> Result<Poll<Turn>, CloseReason> {
         let now = Instant::now();
         match self.status.request() {

@@ -124,6 +124,7 @@ impl Dialling {
     }
 
     /// Connects, unless the address leads back here. A client whose first request shows that is let through without asking.
+    #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
     async fn connect_unless_back(
         &self,
         host: &HostPort,
@@ -142,6 +143,7 @@ impl Dialling {
         self.connect_to(host, shared).await
     }
 
+    #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
     async fn connect_to(&self, host: &HostPort, shared: &Shared) -> Result<TcpStream, ConnectError> {
         let deadline = Instant::now() + shared.pipeline.borrow().limits.connect_timeout;
         let mut failure = ConnectError::NoAddress;

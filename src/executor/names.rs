@@ -27,6 +27,7 @@ enum NameState {
 
 impl Names {
     /// The addresses of a host; empty when there are none, or none that were found by `deadline`.
+    #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
     pub(super) async fn resolve(
         &self,
         host: &HostPort,
@@ -78,6 +79,7 @@ impl Names {
     }
 
     /// The control thread's answer to a look-up.
+    #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
     pub(super) fn resolved(&self, host: HostPort, addresses: Vec<SocketAddr>) {
         let at = Instant::now();
         let state = if addresses.is_empty() {

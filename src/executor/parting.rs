@@ -42,6 +42,7 @@ impl Sockets {
     }
 
     /// Closes both; `partings` counts it meanwhile.
+    #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
     pub(super) async fn part(self, shared: &Shared, partings: &Cell<usize>) {
         let _counted = Counted::new(partings);
         let deadline = Instant::now() + PARTING_MAX;
@@ -55,6 +56,7 @@ impl Sockets {
 }
 
 /// Shuts writing down, and reads until the peer has ended or enough was read.
+#[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
 async fn drop_input(mut socket: TcpStream, deadline: Instant, shared: &Shared) {
     if socket.close().await.is_err() {
         return;

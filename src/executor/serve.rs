@@ -122,6 +122,7 @@ impl Arrival {
     }
 
     /// A stage in which others are waited for than the client: it takes nothing of the client's time.
+    #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
     async fn brokers_stage<T>(&self, stage: impl Future<Output = T>) -> Result<T, CloseReason> {
         self.status.waits_for_broker(Instant::now(), true);
         let done = self.clients_stage(stage).await;

@@ -6,6 +6,10 @@
 //! - SERVICE-3: a reply that does not fit into an executor's channel waits here and is sent before later ones.
 //! - SERVICE-4: no lock is held across an await (there is none), and no error that is logged holds key material.
 //! - SERVICE-5: what a KMS does by itself runs for as long as the service, and is begun again when it panics.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the control thread reads the clock itself"
+)]
 
 use std::collections::HashMap;
 use std::convert::Infallible;

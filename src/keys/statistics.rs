@@ -1,4 +1,8 @@
 //! Counters of the key service, for the metrics page and readiness. Written by the control thread, readable from any.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the control thread reads the clock itself"
+)]
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};

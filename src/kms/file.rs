@@ -11,6 +11,11 @@
 //!   ([`super::keystore::succession`]) changes nothing: what was read before stays in force, and the log says so once for each such file.
 //! - FILE-3: no lock is held across an await; nobody waits for the file but the one call that re-reads it, on the control
 //!   thread: milliseconds at most for the largest keystore, and no Argon2id, since the derived keys are kept.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the control thread and its tasks use it, executors never"
+)]
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};

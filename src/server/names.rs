@@ -4,6 +4,7 @@
 //! - NAMES-2: at most [`LOOKUPS_MAX`] threads wait for a resolver, which may take longer than that: the rest of the pool stays
 //!   free for the state files and for KMSs.
 //! - NAMES-3: an address that leads back to this program is no answer (OWN-PORTS-1).
+#![expect(clippy::disallowed_types, reason = "resolvers are threads that may wait")]
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, PoisonError};

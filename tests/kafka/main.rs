@@ -1,4 +1,9 @@
 //! The program between real clients and real brokers of Kafka.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "no executor runs in tests but those of the program"
+)]
 
 #[path = "../support/fixture.rs"]
 mod support;

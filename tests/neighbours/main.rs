@@ -2,6 +2,11 @@
 //! (WORK-1). All of the set is measured by `bench-harness hostile`.
 //!
 //! A program of its own, so that no test runs beside it.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "no executor runs in tests but those of the program"
+)]
 
 use std::path::Path;
 use std::time::Duration;

@@ -2,6 +2,11 @@
 //!
 //! The requests and responses are the oracle's, batches are the builder's, keys are made here and handed over when a test
 //! says so.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "no executor runs in tests but those of the program"
+)]
 
 mod addresses;
 mod bounds;

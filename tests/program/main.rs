@@ -1,5 +1,10 @@
 //! The program as its operator has it, without Kafka: it is started, asked, stopped and starved, and what it finds for a
 //! broker is a socket of the test's own, or nobody.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "no executor runs in tests but those of the program"
+)]
 
 #[path = "../support/fixture.rs"]
 mod support;

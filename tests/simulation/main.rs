@@ -9,6 +9,11 @@
 //! - every batch that is delivered is the one that was produced, byte for byte, and in the end all are delivered.
 //!
 //! `SEALWIRE_SIMULATION_SEED` runs one seed alone.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "no executor runs in tests but those of the program"
+)]
 
 mod broker;
 mod client;

@@ -1,4 +1,5 @@
 //! Changes to a keystore: made in memory on an [`OpenKeystore`], written with a new MAC by [`OpenKeystore::to_json`].
+#![expect(clippy::disallowed_methods, reason = "a key is stored with when it was made")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
