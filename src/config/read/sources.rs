@@ -46,7 +46,6 @@ pub(super) struct Sources<'i> {
 }
 
 impl<'i> Sources<'i> {
-    #[expect(clippy::too_many_lines, reason = "longer than a screen: to be split")]
     pub(super) fn merge(inputs: Inputs<'i>) -> Result<Self, Vec<ConfigError>> {
         let file = |line| Origin::File {
             path: inputs.path.clone(),
@@ -64,46 +63,15 @@ impl<'i> Sources<'i> {
         })?;
         let mut errors = Vec::new();
         let mut layers = vec![(file(None), defaults()), (file(None), toml_dict(inputs.text))];
-        for (variable, text) in inputs.variables {
-            match variable_steps(&variable) {
-                None => {}
-                Some(Ok(steps)) => {
-                    let dict = nested(&steps, toml_value(&text));
-                    layers.push((Origin::Environment(variable), dict));
-                }
-                Some(Err(())) => errors.push(ConfigError {
-                    origin: Origin::Environment(variable),
-                    key: String::new(),
-                    value: None,
-                    problem: "the name does not lead to a key".to_owned(),
-                    fix: "write SEALWIRE_SECTION__KEY, such as SEALWIRE_LIMITS__CONNECTIONS_MAX".to_owned(),
-                }),
-            }
-        }
-        for setting in inputs.settings {
-            // Without the value: it may be a secret in the wrong place (PROBLEM-1).
-            let origin = Origin::Flag(format!("--set {}", setting.split('=').next().unwrap_or_default()));
-            let steps = setting.split_once('=').map(|(path, text)| {
-                (
-                    path.split('.')
-                        .map(|name| name.trim().to_owned())
-                        .collect::<Vec<_>>(),
-                    text,
-                )
-            });
-            match steps {
-                Some((steps, text))
-                    if steps.len() <= STEPS_MAX && steps.iter().all(|step| !step.is_empty()) =>
-                {
-                    layers.push((origin, nested(&steps, toml_value(text))));
-                }
-                _ => errors.push(ConfigError {
-                    origin,
-                    key: String::new(),
-                    value: None,
-                    problem: "this is not KEY=VALUE".to_owned(),
-                    fix: "write --set SECTION.KEY=VALUE, such as --set limits.connections_max=500".to_owned(),
-                }),
+        let overriding = inputs
+            .variables
+            .into_iter()
+            .filter_map(|(variable, text)| of_variable(variable, &text))
+            .chain(inputs.settings.iter().map(|setting| of_setting(setting)));
+        for layer in overriding {
+            match layer {
+                Ok(layer) => layers.push(layer),
+                Err(error) => errors.push(error),
             }
         }
         if !errors.is_empty() {
@@ -257,6 +225,41 @@ fn merge_into(root: &mut Value, dicts: &mut Dict) {
             }
         }
     }
+}
+
+/// What a variable sets; nothing where it is none of ours (SOURCE-2).
+fn of_variable(variable: String, text: &str) -> Option<Result<(Origin, Dict), ConfigError>> {
+    let steps = variable_steps(&variable)?;
+    let origin = Origin::Environment(variable);
+    Some(match steps {
+        Ok(steps) => Ok((origin, nested(&steps, toml_value(text)))),
+        Err(()) => Err(ConfigError {
+            origin,
+            key: String::new(),
+            value: None,
+            problem: "the name does not lead to a key".to_owned(),
+            fix: "write SEALWIRE_SECTION__KEY, such as SEALWIRE_LIMITS__CONNECTIONS_MAX".to_owned(),
+        }),
+    })
+}
+
+/// What a `--set` sets.
+fn of_setting(setting: &str) -> Result<(Origin, Dict), ConfigError> {
+    // Without the value: it may be a secret in the wrong place (PROBLEM-1).
+    let origin = Origin::Flag(format!("--set {}", setting.split('=').next().unwrap_or_default()));
+    if let Some((path, text)) = setting.split_once('=') {
+        let steps: Vec<String> = path.split('.').map(|name| name.trim().to_owned()).collect();
+        if steps.len() <= STEPS_MAX && steps.iter().all(|step| !step.is_empty()) {
+            return Ok((origin, nested(&steps, toml_value(text))));
+        }
+    }
+    Err(ConfigError {
+        origin,
+        key: String::new(),
+        value: None,
+        problem: "this is not KEY=VALUE".to_owned(),
+        fix: "write --set SECTION.KEY=VALUE, such as --set limits.connections_max=500".to_owned(),
+    })
 }
 
 /// `SEALWIRE_LIMITS__IDLE_TIMEOUT` leads to `limits.idle_timeout`.
