@@ -71,7 +71,7 @@ impl<'i> Sources<'i> {
         for layer in overriding {
             match layer {
                 Ok(layer) => layers.push(layer),
-                Err(error) => errors.push(error),
+                Err(error) => errors.push(*error),
             }
         }
         if !errors.is_empty() {
@@ -228,23 +228,23 @@ fn merge_into(root: &mut Value, dicts: &mut Dict) {
 }
 
 /// What a variable sets; nothing where it is none of ours (SOURCE-2).
-fn of_variable(variable: String, text: &str) -> Option<Result<(Origin, Dict), ConfigError>> {
+fn of_variable(variable: String, text: &str) -> Option<Result<(Origin, Dict), Box<ConfigError>>> {
     let steps = variable_steps(&variable)?;
     let origin = Origin::Environment(variable);
     Some(match steps {
         Ok(steps) => Ok((origin, nested(&steps, toml_value(text)))),
-        Err(()) => Err(ConfigError {
+        Err(()) => Err(Box::new(ConfigError {
             origin,
             key: String::new(),
             value: None,
             problem: "the name does not lead to a key".to_owned(),
             fix: "write SEALWIRE_SECTION__KEY, such as SEALWIRE_LIMITS__CONNECTIONS_MAX".to_owned(),
-        }),
+        })),
     })
 }
 
 /// What a `--set` sets.
-fn of_setting(setting: &str) -> Result<(Origin, Dict), ConfigError> {
+fn of_setting(setting: &str) -> Result<(Origin, Dict), Box<ConfigError>> {
     // Without the value: it may be a secret in the wrong place (PROBLEM-1).
     let origin = Origin::Flag(format!("--set {}", setting.split('=').next().unwrap_or_default()));
     if let Some((path, text)) = setting.split_once('=') {
@@ -253,13 +253,13 @@ fn of_setting(setting: &str) -> Result<(Origin, Dict), ConfigError> {
             return Ok((origin, nested(&steps, toml_value(text))));
         }
     }
-    Err(ConfigError {
+    Err(Box::new(ConfigError {
         origin,
         key: String::new(),
         value: None,
         problem: "this is not KEY=VALUE".to_owned(),
         fix: "write --set SECTION.KEY=VALUE, such as --set limits.connections_max=500".to_owned(),
-    })
+    }))
 }
 
 /// `SEALWIRE_LIMITS__IDLE_TIMEOUT` leads to `limits.idle_timeout`.
