@@ -11,7 +11,7 @@ WHOLE = --workspace --locked --features bench-harness/measurements
 # The programs as they are released: with the library's insides private, the compiler names what nobody uses.
 LINT_RELEASED = $(CARGO) clippy --workspace --lib --bins --locked -- -D warnings
 
-.PHONY: build check quickstart test perf-check
+.PHONY: build check quickstart test perf-check mutants
 
 # What `--version` says of the commit; without git, nothing.
 build: export SEALWIRE_COMMIT ?= $(shell git describe --always --abbrev=12 --dirty --exclude='*' 2>/dev/null)
@@ -42,3 +42,9 @@ test:
 # Instructions, allocations and copied bytes against perf/budgets.toml; SCENARIO=NAME shows where the instructions of one are.
 perf-check:
 	$(CARGO) run --quiet --profile counted --locked --example budgets -- $(SCENARIO)
+
+# Mistakes put in on purpose, one at a time, which unit tests have to notice: hours for all of it. docs/testing.md says what was found.
+MUTANTS ?= src/crypto src/envelope src/keys/ledger src/record_batch src/rules
+mutants:
+	CARGO_TARGET_DIR=$(abspath target/mutants) $(CARGO) mutants --package sealwire --output target --no-shuffle \
+	    $(foreach folder,$(MUTANTS),--file '$(folder).rs' --file '$(folder)/**') -- --lib

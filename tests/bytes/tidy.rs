@@ -25,7 +25,7 @@ const EMPTY_WORDS: [&str; 11] = [
 ];
 
 /// Lines that are longer all the same. The number may only fall.
-const LONG_LINES_LEFT: usize = 800;
+const LONG_LINES_LEFT: usize = 727;
 
 /// Invariants that two files define. An entry may only go.
 const DEFINED_TWICE: [&str; 6] = [
@@ -171,7 +171,7 @@ fn names_say_something() {
 
 /// The name of what a line declares.
 fn declared_name(line: &str) -> Option<String> {
-    const KINDS: [&str; 8] = ["fn", "struct", "enum", "trait", "mod", "type", "const", "static"];
+    const KINDS: [&str; 6] = ["fn", "struct", "enum", "trait", "mod", "type", "const", "static"];
     let line = line.trim_start();
     if line.starts_with("//") {
         return None;
