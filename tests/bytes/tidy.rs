@@ -171,7 +171,7 @@ fn names_say_something() {
 
 /// The name of what a line declares.
 fn declared_name(line: &str) -> Option<String> {
-    const KINDS: [&str; 6] = ["fn", "struct", "enum", "trait", "mod", "type", "const", "static"];
+    const KINDS: [&str; 8] = ["fn", "struct", "enum", "trait", "mod", "type", "const", "static"];
     let line = line.trim_start();
     if line.starts_with("//") {
         return None;
