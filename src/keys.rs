@@ -18,12 +18,14 @@
 pub mod executor;
 pub mod fair_queue;
 pub mod ledger;
+mod opened_dek;
 mod refusals;
 pub mod request;
 pub mod service;
 pub mod statistics;
 
 pub use executor::{Applied, ExecutorKeys, Lookup, SealingShare};
+pub use opened_dek::OpenedDek;
 pub use request::{DeliveredDek, Demand, KeyFailure, KeyReply, KeyRequest, Urgency};
 pub use service::{KeyService, NamedKms};
 pub use statistics::KeyStatistics;

@@ -316,17 +316,18 @@ fn key_options(config: &Config) -> KeyOptions {
     }
 }
 
-/// Places in locked memory: every data key that the key service may hold for each KMS, and those on their way to executors,
-/// which make ciphers of them.
+/// Places in locked memory: every data key that the key service may hold for each KMS, those that executors keep, and those that
+/// are on their way to them. What an executor needs beyond that for a while has its place on the heap.
 fn key_slots(config: &Config, executors: usize) -> usize {
     let options = key_options(config);
     let each = options.service_keys_max.saturating_add(options.sealing_keys_max);
-    let on_their_way = executors.saturating_mul(KEYS_ON_THEIR_WAY);
+    let executors_keep = options.opened_keys_max.saturating_add(options.sealing_keys_max);
+    let of_executors = executors.saturating_mul(executors_keep.saturating_add(KEYS_ON_THEIR_WAY));
     config
         .kms
         .len()
         .saturating_mul(each)
-        .saturating_add(on_their_way)
+        .saturating_add(of_executors)
         .min(KEY_SLOTS_MAX)
 }
 

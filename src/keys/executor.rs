@@ -22,9 +22,9 @@ use std::time::{Duration, Instant};
 use lru::LruCache;
 
 use super::KeyOptions;
+use super::opened_dek::OpenedDek;
 use super::refusals::Refusals;
 use super::request::{DeliveredDek, Demand, KeyFailure, KeyReply, KeyRequest, Urgency};
-use crate::envelope::OpeningKey;
 use crate::kms::KekNames;
 
 pub use self::share::SealingShare;
@@ -64,7 +64,7 @@ pub struct ExecutorKeys {
     sealing_refused: Refusals<SealingId>,
     opened: LruCache<Arc<[u8]>, Opened>,
     /// The key that was looked up last: the records of a batch, and mostly of many batches, have the same.
-    last_opened: Option<Rc<OpeningKey>>,
+    last_opened: Option<Rc<OpenedDek>>,
     opening_asked: HashMap<Arc<[u8]>, Asked>,
     opening_refused: Refusals<Arc<[u8]>>,
     outgoing: Outgoing,
@@ -141,16 +141,16 @@ impl ExecutorKeys {
         demand: Demand,
         begun: Instant,
         now: Instant,
-    ) -> Lookup<OpeningKey> {
+    ) -> Lookup<OpenedDek> {
         if let Some(last) = &self.last_opened
-            && last.wrapped_dek() == wrapped
+            && **last.wrapped() == *wrapped
         {
             return Lookup::Ready(Rc::clone(last));
         }
         if let Some(opened) = self.opened.get_mut(wrapped) {
             opened.used_at = now;
-            self.last_opened = Some(Rc::clone(&opened.key));
-            return Lookup::Ready(Rc::clone(&opened.key));
+            self.last_opened = Some(Rc::clone(&opened.dek));
+            return Lookup::Ready(Rc::clone(&opened.dek));
         }
         if let Some(failure) = self.opening_refused.get(wrapped, begun, now) {
             return Lookup::Failed(failure);
@@ -191,13 +191,11 @@ impl ExecutorKeys {
             KeyReply::Sealing { kms, kek, result } => self.apply_sealing((kms, kek), result, now),
             KeyReply::Opened { wrapped, result } => {
                 self.opening_asked.remove(&wrapped);
-                let key = result
-                    .and_then(|dek| OpeningKey::new(&dek, &wrapped).map_err(|_| KeyFailure::Unavailable));
-                match key {
-                    Ok(key) => {
-                        let key = Rc::new(key);
+                match result {
+                    Ok(dek) => {
                         self.opening_refused.forget(&wrapped);
-                        self.opened.push(wrapped, Opened { key, used_at: now });
+                        let dek = Rc::new(OpenedDek::new(dek, Arc::clone(&wrapped)));
+                        self.opened.push(wrapped, Opened { dek, used_at: now });
                         self.evict(now);
                     }
                     Err(failure) => {
@@ -379,7 +377,7 @@ fn report(executor: usize, id: &SealingId, share: &SealingShare) -> Option<KeyRe
 
 /// A key at hand.
 struct Opened {
-    key: Rc<OpeningKey>,
+    dek: Rc<OpenedDek>,
     /// When it came or was looked up last.
     used_at: Instant,
 }

@@ -13,12 +13,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::envelope::SealingKey;
+use crate::keys::OpenedDek;
 use crate::keys::request::DeliveredDek;
 
 /// See the module.
 pub struct SealingShare {
-    key: SealingKey,
-    wrapped: Arc<[u8]>,
+    dek: OpenedDek,
     expires_at: Instant,
     batches_left: Cell<u64>,
     bytes_left: Cell<u64>,
@@ -29,10 +29,11 @@ pub struct SealingShare {
 
 impl SealingShare {
     pub(super) fn new(delivered: DeliveredDek) -> Option<Rc<Self>> {
-        let key = SealingKey::new(&delivered.dek, &*delivered.wrapped).ok()?;
+        let dek = OpenedDek::new(delivered.dek, delivered.wrapped);
+        // What cannot be sealed under is no share: whoever looks for one would find it again and again.
+        dek.seals_records().ok()?;
         Some(Rc::new(Self {
-            key,
-            wrapped: delivered.wrapped,
+            dek,
             expires_at: delivered.expires_at,
             batches_left: Cell::new(delivered.batches_max),
             bytes_left: Cell::new(delivered.bytes_max),
@@ -61,7 +62,7 @@ impl SealingShare {
         self.batches_left.set(self.batches_left.get().saturating_sub(1));
         self.batches_unreported
             .set(self.batches_unreported.get().saturating_add(1));
-        Some(&self.key)
+        self.dek.seals_records().ok()
     }
 
     /// Whether a batch that was taken may be sealed on: neither was the share withdrawn nor has its time ended (SHARE-3).
@@ -80,7 +81,7 @@ impl SealingShare {
     /// As it goes into each record.
     #[must_use]
     pub fn wrapped_dek(&self) -> &Arc<[u8]> {
-        &self.wrapped
+        self.dek.wrapped()
     }
 
     /// SHARE-2.

@@ -325,7 +325,7 @@ fn opened_keys_are_bounded_and_one_in_use_outlives_its_eviction() {
     assert_eq!(bench.open(1, 3, TAIL), "ready");
     assert_eq!(bench.open(1, 2, TAIL), "ready");
     assert_eq!(bench.open(1, 1, TAIL), "waiting");
-    assert_eq!(held.wrapped_dek(), &*wrapped(1, 1));
+    assert_eq!(**held.wrapped(), *wrapped(1, 1));
 }
 
 /// EXECUTOR-4

@@ -175,9 +175,10 @@ impl Walk {
                 let key = self.survey.key();
                 let key = key.ok_or_else(|| FetchRefusal::KekNotNamed(KekName::in_record(wrapped())))?;
                 let domains = &context.topic.domains;
-                match pool
-                    .opener
-                    .open_record(key, records, record, &marker, domains, out)
+                let opener = &mut pool.opener;
+                match key
+                    .opens_records()
+                    .and_then(|key| opener.open_record(key, records, record, &marker, domains, out))
                 {
                     Ok(()) => {
                         self.sealed = self.sealed.saturating_add(1);

@@ -5,8 +5,8 @@ use std::rc::Rc;
 use super::Context;
 use super::batch_keys::BatchKeys;
 use crate::audit::KekName;
-use crate::envelope::{Form, Marked, Marker, OpeningKey, find_marker};
-use crate::keys::{ExecutorKeys, Lookup};
+use crate::envelope::{Form, Marked, Marker, find_marker};
+use crate::keys::{ExecutorKeys, Lookup, OpenedDek};
 use crate::pipeline::refusal::FetchRefusal;
 use crate::record_batch::{BatchHeader, RecordLayout};
 use crate::rules::{Forms, OnUnreadable};
@@ -14,7 +14,7 @@ use crate::rules::{Forms, OnUnreadable};
 /// What is known of the keys of one batch.
 pub(super) struct Survey {
     /// The key of the last record: mostly that of all others as well.
-    key: Option<Rc<OpeningKey>>,
+    key: Option<Rc<OpenedDek>>,
     admitted: BatchKeys,
 }
 
@@ -42,7 +42,7 @@ impl Survey {
     }
 
     /// The key of the last record that is to be opened.
-    pub(super) fn key(&self) -> Option<&Rc<OpeningKey>> {
+    pub(super) fn key(&self) -> Option<&Rc<OpenedDek>> {
         self.key.as_ref()
     }
 
@@ -92,7 +92,7 @@ impl Survey {
             return Err(FetchRefusal::WeakHeaders);
         }
         let wrapped = marker.wrapped_dek(records);
-        if self.key.as_ref().is_some_and(|key| key.wrapped_dek() == wrapped) {
+        if self.key.as_ref().is_some_and(|key| **key.wrapped() == *wrapped) {
             return Ok(Course::Open(marker));
         }
         let kms = context
