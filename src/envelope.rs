@@ -10,7 +10,7 @@
 mod additional_data;
 pub mod domain;
 pub mod error;
-pub mod marker;
+pub mod form;
 pub mod opening;
 #[cfg(test)]
 mod round_trip;
@@ -24,7 +24,7 @@ pub mod wrapped_dek;
 
 pub use domain::{Domain, DomainError};
 pub use error::{OpenError, SealError};
-pub use marker::{Form, Marked, Marker, find_marker};
+pub use form::{Form, FormKind, Marker, form_of};
 pub use opening::{Opener, OpeningKey};
 pub use salt::{BatchPlace, SaltSource};
 pub use seal::{HeaderMode, MARKER, Parts, Seal};

@@ -18,8 +18,7 @@ use std::cell::Cell;
 
 use sealwire::crypto::SecretKey;
 use sealwire::envelope::{
-    BatchPlace, Domain, HeaderMode, Marked, Opener, OpeningKey, SaltSource, SealBuffers, SealingKey,
-    find_marker,
+    BatchPlace, Domain, Form, HeaderMode, Opener, OpeningKey, SaltSource, SealBuffers, SealingKey, form_of,
 };
 use sealwire::record_batch::parse_record;
 use sealwire::record_batch::varint::put_varint;
@@ -157,7 +156,7 @@ impl Bench {
             let mut at = 0;
             while at < self.sealed.len() {
                 let record = parse_record(&self.sealed, at).unwrap();
-                let Ok(Marked::One(marker)) = find_marker(&self.sealed, &record) else {
+                let Ok(Form::RecordSeal(marker)) = form_of(&self.sealed, &record) else {
                     panic!("sealed")
                 };
                 self.opener
@@ -226,7 +225,7 @@ fn refusals_allocate_nothing_but_for_the_first() {
     let last = bench.sealed.len() - 1;
     bench.sealed[last] ^= 1;
     let record = parse_record(&bench.sealed, 0).unwrap();
-    let Ok(Marked::One(marker)) = find_marker(&bench.sealed, &record) else {
+    let Ok(Form::RecordSeal(marker)) = form_of(&bench.sealed, &record) else {
         panic!("sealed")
     };
     let mut refuse = || {

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use sealwire::crypto::secret::SecretKey;
 use sealwire::envelope::{
-    BatchPlace, Domain, HeaderMode, Marked, Opener, OpeningKey, SaltSource, SealBuffers, SealingKey,
-    WrappedDek, find_marker,
+    BatchPlace, Domain, Form, HeaderMode, Opener, OpeningKey, SaltSource, SealBuffers, SealingKey,
+    WrappedDek, form_of,
 };
 use sealwire::record_batch::{BatchHeader, BatchWriter, HEADER_BYTES, RecordCursor, crc_matches};
 use sealwire::testing::{BatchBuilder, RecordInput};
@@ -188,7 +188,7 @@ impl Layer {
         let header = BatchHeader::parse(stored)?;
         let mut cursor = RecordCursor::stored(&header, HEADER_BYTES);
         while let Some(record) = cursor.next(stored)? {
-            let Marked::One(marker) = find_marker(stored, &record)? else {
+            let Form::RecordSeal(marker) = form_of(stored, &record)? else {
                 return Err("a record is not sealed".into());
             };
             let domains = std::slice::from_ref(&self.domain);

@@ -38,8 +38,11 @@ pub enum OpenError {
     #[error("the record has two `sealwire` headers")]
     MarkerTwice,
     /// A format that this version does not know (ENV-10).
-    #[error("the record is sealed in a format that this version does not know")]
-    UnknownFormat,
+    #[error("the record is sealed in format {format}, which this version does not know")]
+    UnknownFormat {
+        /// The seal's first byte.
+        format: u8,
+    },
     /// The seal is null or ends early, or what it holds besides its fields does not fit its parts (ENV-17).
     #[error("the seal ends early or has the wrong length")]
     SealTruncated,
@@ -82,7 +85,7 @@ impl OpenError {
         match self {
             Self::Record(_) => "malformed_record",
             Self::MarkerTwice => "marker_twice",
-            Self::UnknownFormat => "unknown_format",
+            Self::UnknownFormat { .. } => "unknown_format",
             Self::SealTruncated => "malformed_seal",
             Self::SealReservedBits => "reserved_bits",
             Self::SealNotCanonical => "non_canonical",

@@ -16,7 +16,7 @@ use crate::record_batch::varint::{put_varint, varint_bytes};
 use crate::record_batch::{RecordError, RecordLayout, Span};
 
 use super::additional_data::{BoundHeaders, RecordBinding, put_context};
-use super::marker::Marker;
+use super::form::Marker;
 use super::seal::HeaderMode;
 use super::{Domain, OpenError};
 
@@ -69,7 +69,7 @@ impl Opener {
         self.last_batch = None;
     }
 
-    /// Opens the record in which [`find_marker`](super::find_marker) found `marker` and appends the record that was sealed,
+    /// Opens the record in which [`form_of`](super::form_of) found `marker` and appends the record that was sealed,
     /// its length included, to `out`. `key` is the one for [`Marker::wrapped_dek`]; `domains` are those that the topic's
     /// readers accept.
     ///
@@ -334,7 +334,7 @@ fn length_field(length: Option<usize>) -> Result<i32, RecordError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::envelope::{BatchPlace, Marked, SaltSource, SealBuffers, SealingKey, find_marker};
+    use crate::envelope::{BatchPlace, Form, SaltSource, SealBuffers, SealingKey, form_of};
     use crate::record_batch::parse_record;
 
     /// Key `k`, value `v`, header `a` = `b`.
@@ -371,7 +371,7 @@ mod tests {
     impl Sealed {
         fn open(&mut self, opener: &mut Opener, key: &OpeningKey) -> Result<Vec<u8>, OpenError> {
             let record = parse_record(&self.stored, 0)?;
-            let Marked::One(marker) = find_marker(&self.stored, &record)? else {
+            let Form::RecordSeal(marker) = form_of(&self.stored, &record)? else {
                 panic!("sealed")
             };
             let mut out = Vec::new();
@@ -412,7 +412,7 @@ mod tests {
     fn a_marker_of_another_record_is_an_error() -> Result<(), OpenError> {
         let one = sealed(&dek(1));
         let record = parse_record(&one.stored, 0)?;
-        let Marked::One(marker) = find_marker(&one.stored, &record)? else {
+        let Form::RecordSeal(marker) = form_of(&one.stored, &record)? else {
             panic!("sealed")
         };
         let key = OpeningKey::new(&dek(1), b"wrapped")?;
@@ -432,7 +432,7 @@ mod tests {
     fn hidden_headers_move_behind_the_value_and_back() -> Result<(), OpenError> {
         let one = sealed(&dek(1));
         let record = parse_record(&one.stored, 0)?;
-        let Marked::One(marker) = find_marker(&one.stored, &record)? else {
+        let Form::RecordSeal(marker) = form_of(&one.stored, &record)? else {
             panic!("sealed")
         };
         let (mut moving, mut displaced) = (one.stored.clone(), Vec::new());

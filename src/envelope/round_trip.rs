@@ -143,7 +143,7 @@ proptest! {
         let key = OpeningKey::new(&dek(), &wrapped).unwrap();
         let (mut opener, mut out) = (Opener::default(), Vec::new());
         for (number, record) in layouts(&sealed).iter().enumerate() {
-            let Marked::One(marker) = find_marker(&sealed, record).unwrap() else { panic!("sealed") };
+            let Form::RecordSeal(marker) = form_of(&sealed, record).unwrap() else { panic!("sealed") };
             prop_assert_eq!(marker.wrapped_dek(&sealed), &wrapped[..]);
             prop_assert_eq!(marker.seal().counter as usize, number);
             opener
@@ -197,7 +197,7 @@ proptest! {
         let key = OpeningKey::new(&dek(), b"wrapped").unwrap();
         let mut out = Vec::new();
         let Ok(record) = parse_record(&stored, 0) else { return Ok(()) };
-        let Ok(Marked::One(marker)) = find_marker(&stored, &record) else { return Ok(()) };
+        let Ok(Form::RecordSeal(marker)) = form_of(&stored, &record) else { return Ok(()) };
         let before = stored.clone();
         let domains = [domain];
         let opened = Opener::default().open_record(&key, &mut stored, &record, &marker, &domains, &mut out);
@@ -232,7 +232,7 @@ proptest! {
         put_varint(&mut stored, i32::try_from(body.len()).unwrap());
         stored.extend(body);
         let record = parse_record(&stored, 0).unwrap();
-        if let Ok(Marked::One(marker)) = find_marker(&stored, &record) {
+        if let Ok(Form::RecordSeal(marker)) = form_of(&stored, &record) {
             let key = OpeningKey::new(&dek(), marker.wrapped_dek(&stored)).unwrap();
             let domains = [Domain::new("orders").unwrap()];
             let opened = Opener::default().open_record(&key, &mut stored, &record, &marker, &domains, &mut Vec::new());

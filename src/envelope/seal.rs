@@ -128,8 +128,9 @@ impl Seal {
     pub fn parse(buf: &[u8], span: Span) -> Result<Self, OpenError> {
         let bytes = buf.get(..span.end).ok_or(OpenError::SealTruncated)?;
         let mut at = span.start;
-        if take::<1>(bytes, &mut at)? != [FORMAT_RECORD_SEAL] {
-            return Err(OpenError::UnknownFormat);
+        let [format] = take::<1>(bytes, &mut at)?;
+        if format != FORMAT_RECORD_SEAL {
+            return Err(OpenError::UnknownFormat { format });
         }
         let [parts] = take::<1>(bytes, &mut at)?;
         let parts = Parts::from_byte(parts)?;
@@ -310,7 +311,7 @@ mod tests {
             other[0] = byte;
             assert_eq!(
                 parse(&other).err(),
-                (byte != 1).then_some(OpenError::UnknownFormat)
+                (byte != 1).then_some(OpenError::UnknownFormat { format: byte })
             );
             let parts = Parts::from_byte(byte);
             assert_eq!(parts.is_ok(), byte & 3 != 3 && byte < 8, "{byte}");

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{Domain, Marked, Opener, OpeningKey, find_marker};
+use super::{Domain, Form, Opener, OpeningKey, form_of};
 use crate::crypto::SecretKey;
 use crate::record_batch::parse_record;
 
@@ -96,11 +96,11 @@ fn outcome(vector: &Vector) -> Result<(Option<String>, Option<String>), Box<dyn 
     let before = stored.clone();
     let record = parse_record(&stored, 0)?;
     let mut out = b"before".to_vec();
-    let opened = match find_marker(&stored, &record) {
-        Ok(Marked::None(form)) => return Ok((None, Some(form.name().to_owned()))),
-        Ok(Marked::One(marker)) => {
+    let opened = match form_of(&stored, &record) {
+        Ok(Form::RecordSeal(marker)) => {
             Opener::default().open_record(&key, &mut stored, &record, &marker, &domains, &mut out)
         }
+        Ok(form) => return Ok((None, Some(form.kind().name().to_owned()))),
         Err(error) => Err(error),
     };
     assert_eq!(stored, before, "OPEN-4: {}", vector.name);

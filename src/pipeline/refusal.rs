@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::open::BATCH_KEYS_MAX;
 use crate::audit::{KekName, Reason};
-use crate::envelope::{Form, OpenError, SealError};
+use crate::envelope::{FormKind, OpenError, SealError};
 use crate::keys::KeyFailure;
 use crate::metrics::RefusalReason;
 use crate::protocol::error_code;
@@ -204,7 +204,7 @@ pub enum FetchRefusal {
     WeakHeaders,
     /// A record in a form that the rule does not accept.
     #[error("a record in the form {}, which the rule does not accept", .0.name())]
-    Form(Form),
+    Form(FormKind),
 }
 
 impl FetchRefusal {
@@ -247,8 +247,8 @@ impl FetchRefusal {
             Self::TooManyKeys | Self::Batch(_) => RefusalReason::Malformed,
             Self::Open(error) => open_reason(error),
             Self::WeakHeaders => RefusalReason::WeakHeaders,
-            Self::Form(Form::Plaintext) => RefusalReason::Plaintext,
-            Self::Form(Form::Tombstone) => RefusalReason::Tombstone,
+            Self::Form(FormKind::Plaintext) => RefusalReason::Plaintext,
+            Self::Form(FormKind::Tombstone) => RefusalReason::Tombstone,
             Self::Form(_) => RefusalReason::ForeignForm,
         }
     }
@@ -310,7 +310,7 @@ mod tests {
             FetchRefusal::Open(OpenError::Tag),
             FetchRefusal::TooManyKeys,
             FetchRefusal::WeakHeaders,
-            FetchRefusal::Form(Form::Plaintext),
+            FetchRefusal::Form(FormKind::Plaintext),
         ];
         for refusal in refusals {
             assert!(matches!(refusal.error_code(), 2 | 29), "{refusal}");

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use sealwire::crypto::SecretKey;
-use sealwire::envelope::{Domain, HeaderMode, Marked, Opener, OpeningKey, find_marker};
+use sealwire::envelope::{Domain, Form, HeaderMode, Opener, OpeningKey, form_of};
 use sealwire::record_batch::varint::put_varint;
 use sealwire::record_batch::{RecordLayout, parse_record};
 use serde_json::Value;
@@ -67,9 +67,9 @@ fn open(vector: &Vector, opener: &mut Opener, stored: &[u8]) -> Result<Vec<u8>, 
         if record.end != source.len() {
             return Err("malformed_record");
         }
-        match find_marker(&source, &record).map_err(|error| error.reason())? {
-            Marked::None(form) => Err(form.name()),
-            Marked::One(marker) => opener
+        match form_of(&source, &record).map_err(|error| error.reason())? {
+            form @ (Form::Kroxylicious { .. } | Form::Tombstone | Form::Plaintext) => Err(form.kind().name()),
+            Form::RecordSeal(marker) => opener
                 .open_record(
                     &vector.key,
                     &mut source,
@@ -139,7 +139,7 @@ fn unauthenticated(stored: &RecordLayout, opened: &RecordLayout, bytes: &[u8], a
     if stored.value.is_none() && at == stored.key.map_or(copied.end, |key| key.end) {
         return Some(Shown::Nowhere);
     }
-    let Ok(Marked::One(marker)) = find_marker(bytes, stored) else {
+    let Ok(Form::RecordSeal(marker)) = form_of(bytes, stored) else {
         panic!("a positive vector is sealed")
     };
     if marker.seal().parts.headers != HeaderMode::Free {

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use sealwire::crypto::SecretKey;
-use sealwire::envelope::{Domain, Marked, Opener, OpeningKey, find_marker};
+use sealwire::envelope::{Domain, Form, Opener, OpeningKey, form_of};
 use sealwire::record_batch::parse_record;
 use serde_json::Value;
 
@@ -51,7 +51,7 @@ fn open_and_search(vector: &Value) -> (bool, bool) {
         .collect();
     let mut stored = bytes("stored");
     let record = parse_record(&stored, 0).unwrap();
-    let Ok(Marked::One(marker)) = find_marker(&stored, &record) else {
+    let Ok(Form::RecordSeal(marker)) = form_of(&stored, &record) else {
         panic!("sealed")
     };
 

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use sealwire::config::{Config, Limits};
-use sealwire::envelope::{Domain, Marked, Opener, OpeningKey, Seal, find_marker};
+use sealwire::envelope::{Domain, Form, Opener, OpeningKey, Seal, form_of};
 use sealwire::keys::KeyFailure;
 use sealwire::metrics::CloseReason;
 use sealwire::pipeline::Wait;
@@ -287,7 +287,7 @@ pub(crate) fn record_batch(data: &[u8]) {
 fn walk(records: &[u8], mut cursor: RecordCursor) {
     while let Ok(Some(record)) = cursor.next(records) {
         let _ = headers(records, &record).check();
-        let _ = find_marker(records, &record);
+        let _ = form_of(records, &record);
     }
 }
 
@@ -301,7 +301,7 @@ pub(crate) fn seal(data: &[u8]) {
         assert!(seal.hidden.end <= data.len() && seal.wrapped_dek.end <= seal.hidden.start);
     }
     let Ok(record) = parse_record(data, 0) else { return };
-    let Ok(Marked::One(marker)) = find_marker(data, &record) else {
+    let Ok(Form::RecordSeal(marker)) = form_of(data, &record) else {
         return;
     };
     let key =

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{InspectError, Selection};
-use crate::envelope::{Domain, Form, HeaderMode, Marked, Marker, WrappedDek, find_marker};
+use crate::envelope::{Domain, Form, FormKind, HeaderMode, Marker, WrappedDek, form_of};
 use crate::record_batch::{
     BatchHeader, BatchKind, BatchSlice, Decompressor, HEADER_BYTES, RecordCursor, RecordLayout, crc_matches,
 };
@@ -43,7 +43,9 @@ pub(super) enum What<'a> {
 pub(super) struct Stored<'a> {
     /// Milliseconds since 1970.
     pub(super) timestamp: i64,
-    pub(super) form: Form,
+    pub(super) form: FormKind,
+    /// The number of the format in which it is sealed or encrypted, as far as that can be told.
+    pub(super) format: Option<u8>,
     pub(super) seal: Option<SealFacts<'a>>,
     /// `None`: null.
     pub(super) key_bytes: Option<usize>,
@@ -60,7 +62,6 @@ pub(super) struct Stored<'a> {
 /// What a seal says about itself. Nobody has verified it: that takes the key.
 #[derive(Debug)]
 pub(super) struct SealFacts<'a> {
-    pub(super) format: u8,
     pub(super) headers: HeaderMode,
     pub(super) key_sealed: bool,
     pub(super) domain_hint: [u8; 4],
@@ -170,17 +171,17 @@ fn each_record(
 }
 
 fn stored<'a>(plain: &'a [u8], record: &RecordLayout, header: &BatchHeader, origin: Origin<'_>) -> What<'a> {
-    let marked = match find_marker(plain, record) {
-        Ok(marked) => marked,
+    let form = match form_of(plain, record) {
+        Ok(form) => form,
         Err(error) => {
             return What::Unreadable {
                 why: error.to_string(),
             };
         }
     };
-    let seal = match &marked {
-        Marked::One(marker) => Some(seal_facts(plain, marker, origin)),
-        Marked::None(_) => None,
+    let seal = match &form {
+        Form::RecordSeal(marker) => Some(seal_facts(plain, marker, origin)),
+        Form::Kroxylicious { .. } | Form::Tombstone | Form::Plaintext => None,
     };
     let timestamp = if header.attributes.log_append_time() {
         header.max_timestamp
@@ -189,7 +190,8 @@ fn stored<'a>(plain: &'a [u8], record: &RecordLayout, header: &BatchHeader, orig
     };
     What::Record(Stored {
         timestamp,
-        form: marked.form(),
+        form: form.kind(),
+        format: form.format(),
         headers: record.header_count.saturating_sub(usize::from(seal.is_some())),
         seal,
         key_bytes: record.key.map(|key| key.len()),
@@ -204,7 +206,6 @@ fn seal_facts<'a>(plain: &'a [u8], marker: &Marker, origin: Origin<'_>) -> SealF
     let wrapped = marker.wrapped_dek(plain);
     let hint_of = |topic: &str| Domain::new(topic).ok().map(|domain| domain.hint());
     SealFacts {
-        format: crate::envelope::seal::FORMAT_RECORD_SEAL,
         headers: seal.parts.headers,
         key_sealed: seal.parts.key_sealed,
         domain_hint: seal.domain_hint,

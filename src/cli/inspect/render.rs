@@ -79,11 +79,14 @@ fn record_text(stored: &Stored<'_>) -> String {
         stored.codec,
         stored.timestamp,
     );
+    let form = match stored.format {
+        Some(format) => format!("{} format {format}", stored.form.name()),
+        None => stored.form.name().to_owned(),
+    };
     match &stored.seal {
-        None => format!("{}; {sizes}", stored.form.name()),
+        None => format!("{form}; {sizes}"),
         Some(seal) => format!(
-            "{} {}; {sizes}, seal {} B",
-            stored.form.name(),
+            "{form}, {}; {sizes}, seal {} B",
             seal_text(seal),
             seal.marker_bytes
         ),
@@ -108,8 +111,7 @@ fn seal_text(seal: &SealFacts<'_>) -> String {
         None => format!("wrapped DEK of {} B that cannot be read", seal.wrapped_dek_bytes),
     };
     format!(
-        "format {}, headers {}{}, domain {}{domain}, {key}",
-        seal.format,
+        "headers {}{}, domain {}{domain}, {key}",
         seal.headers.name(),
         if seal.key_sealed { ", key sealed" } else { "" },
         hex(&seal.domain_hint),
@@ -132,8 +134,11 @@ fn json(item: &Item<'_>) -> Value {
             object.insert("headers".to_owned(), json!(stored.headers));
             object.insert("record_bytes".to_owned(), json!(stored.record_bytes));
             object.insert("codec".to_owned(), json!(stored.codec));
+            if let (None, Some(format)) = (&stored.seal, stored.format) {
+                object.insert("format".to_owned(), json!(format));
+            }
             if let Some(seal) = &stored.seal {
-                object.insert("seal".to_owned(), seal_json(seal));
+                object.insert("seal".to_owned(), seal_json(stored.format, seal));
             }
         }
         What::Control => {
@@ -151,7 +156,7 @@ fn json(item: &Item<'_>) -> Value {
     Value::Object(object)
 }
 
-fn seal_json(seal: &SealFacts<'_>) -> Value {
+fn seal_json(format: Option<u8>, seal: &SealFacts<'_>) -> Value {
     let wrapped = seal.wrapped_dek.map(|wrapped| {
         json!({
             "provider": wrapped.provider,
@@ -163,7 +168,7 @@ fn seal_json(seal: &SealFacts<'_>) -> Value {
         })
     });
     json!({
-        "format": seal.format,
+        "format": format,
         "headers": seal.headers.name(),
         "key_sealed": seal.key_sealed,
         "domain_hint": hex(&seal.domain_hint),
@@ -205,7 +210,7 @@ fn escaped(text: &(impl AsRef<[u8]> + ?Sized)) -> String {
 mod tests {
     use super::super::describe::Origin;
     use super::*;
-    use crate::envelope::{Form, HeaderMode, WrappedDek};
+    use crate::envelope::{FormKind, HeaderMode, WrappedDek};
     use crate::foreign::tests::{HOSTILE, is_printable};
 
     /// INSPECT-2
@@ -219,7 +224,6 @@ mod tests {
             blob: &[],
         };
         let seal = SealFacts {
-            format: 1,
             headers: HeaderMode::Sealed,
             key_sealed: false,
             domain_hint: [0; 4],
@@ -232,7 +236,8 @@ mod tests {
         };
         let stored = Stored {
             timestamp: 0,
-            form: Form::Sealwire,
+            form: FormKind::Sealwire,
+            format: Some(1),
             seal: Some(seal),
             key_bytes: None,
             value_bytes: None,

@@ -4,7 +4,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 
 use super::{Vector, to_hex};
 use crate::crypto::{RecordKey, SecretKey};
-use crate::envelope::{Domain, HeaderMode, Marked, SealBuffers, SealingKey, WrappedDek, find_marker};
+use crate::envelope::{Domain, Form, HeaderMode, SealBuffers, SealingKey, WrappedDek, form_of};
 use crate::record_batch::{headers, parse_record};
 
 /// The DEK of most vectors.
@@ -192,7 +192,7 @@ impl SealFields {
 impl Stored {
     pub(super) fn of(bytes: &[u8]) -> Self {
         let record = parse_record(bytes, 0).unwrap();
-        let Ok(Marked::One(marker)) = find_marker(bytes, &record) else {
+        let Ok(Form::RecordSeal(marker)) = form_of(bytes, &record) else {
             panic!("vectors start from a sealed record");
         };
         let seal = marker.seal();

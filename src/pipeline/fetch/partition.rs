@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::{FetchFrame, FetchWork, Noted, recordless};
-use crate::envelope::Form;
+use crate::envelope::FormKind;
 use crate::keys::{Demand, Urgency};
 use crate::metrics::CloseReason;
 use crate::pipeline::Pipeline;
@@ -317,7 +317,7 @@ impl PartitionWork {
                 return Progress::Done(Opened::Unchanged);
             }
             BatchKind::Old { .. } => {
-                return Progress::Done(Opened::Refused(FetchRefusal::Form(Form::Plaintext)));
+                return Progress::Done(Opened::Refused(FetchRefusal::Form(FormKind::Plaintext)));
             }
             BatchKind::V2(header) if recordless::claims_no_record(header) => {
                 return Progress::Done(match recordless::check(batch, header) {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::Context;
 use super::batch_keys::BatchKeys;
 use crate::audit::KekName;
-use crate::envelope::{Form, Marked, Marker, find_marker};
+use crate::envelope::{Form, FormKind, Marker, form_of};
 use crate::keys::{ExecutorKeys, Lookup, OpenedDek};
 use crate::pipeline::refusal::FetchRefusal;
 use crate::record_batch::{BatchHeader, RecordLayout};
@@ -77,15 +77,15 @@ impl Survey {
         context: &Context<'_>,
         keys: &mut ExecutorKeys,
     ) -> Result<Course, FetchRefusal> {
-        let marker = match find_marker(records, record)? {
-            Marked::One(marker) => marker,
-            Marked::None(form) if context.rule.accept.contains(accepted_as(form)) => {
-                let believed = form != Form::Tombstone
-                    || record.header_count == 0
-                    || context.rule.accept.contains(Forms::PLAINTEXT);
-                return Ok(if believed { Course::Copy } else { Course::Strip });
+        let marker = match form_of(records, record)? {
+            Form::RecordSeal(marker) => marker,
+            form if !context.rule.accept.contains(accepted_as(form.kind())) => {
+                return Err(FetchRefusal::Form(form.kind()));
             }
-            Marked::None(form) => return Err(FetchRefusal::Form(form)),
+            Form::Tombstone if record.header_count > 0 && !context.rule.accept.contains(Forms::PLAINTEXT) => {
+                return Ok(Course::Strip);
+            }
+            Form::Kroxylicious { .. } | Form::Tombstone | Form::Plaintext => return Ok(Course::Copy),
         };
         // ENV-50. Before its key is asked for; the tag binds what it says of itself.
         if marker.seal().parts.headers < context.rule.open_headers {
@@ -116,11 +116,11 @@ impl Survey {
 }
 
 /// The form as a rule's `accept` names it.
-fn accepted_as(form: Form) -> Forms {
+fn accepted_as(form: FormKind) -> Forms {
     match form {
-        Form::Sealwire => Forms::SEALWIRE,
-        Form::Kroxylicious => Forms::KROXYLICIOUS,
-        Form::Tombstone => Forms::TOMBSTONE,
-        Form::Plaintext => Forms::PLAINTEXT,
+        FormKind::Sealwire => Forms::SEALWIRE,
+        FormKind::Kroxylicious => Forms::KROXYLICIOUS,
+        FormKind::Tombstone => Forms::TOMBSTONE,
+        FormKind::Plaintext => Forms::PLAINTEXT,
     }
 }

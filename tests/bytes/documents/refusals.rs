@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sealwire::audit::KekName;
 use sealwire::crypto::CryptoError;
-use sealwire::envelope::{Form, OpenError};
+use sealwire::envelope::{FormKind, OpenError};
 use sealwire::keys::KeyFailure;
 use sealwire::pipeline::{FetchRefusal, ProduceRefusal};
 use sealwire::record_batch::{BatchError, CodecError, RecordError};
@@ -82,7 +82,7 @@ fn fetch_refusals() -> Vec<FetchRefusal> {
     let open = [
         OpenError::Record(RecordError::Truncated),
         OpenError::MarkerTwice,
-        OpenError::UnknownFormat,
+        OpenError::UnknownFormat { format: 2 },
         OpenError::SealTruncated,
         OpenError::SealReservedBits,
         OpenError::SealNotCanonical,
@@ -95,7 +95,7 @@ fn fetch_refusals() -> Vec<FetchRefusal> {
         OpenError::HiddenHeaders,
         OpenError::Crypto(CryptoError::Library),
     ];
-    let forms = [Form::Kroxylicious, Form::Tombstone, Form::Plaintext];
+    let forms = [FormKind::Kroxylicious, FormKind::Tombstone, FormKind::Plaintext];
     // An outage is waited for and never refused.
     let keys = [
         KeyFailure::KekDisabled,
