@@ -24,7 +24,7 @@ pub mod request;
 pub mod service;
 pub mod statistics;
 
-pub use executor::{Applied, ExecutorKeys, Lookup, SealingShare};
+pub use executor::{Applied, ExecutorKeys, KeyLookup, SealingShare};
 pub use opened_dek::OpenedDek;
 pub use request::{DeliveredDek, Demand, KeyFailure, KeyReply, KeyRequest, Urgency};
 pub use service::{KeyService, NamedKms};

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 
 use crate::kms::keystore::{
-    KekName, KekState, KekVersion, KeystoreError, MasterKeySource, OpenKeystore, create_key_file, lock_file,
-    open_file, parse_file, read_file,
+    KekState, KekVersion, KeystoreError, KeystoreKek, MasterKeySource, OpenKeystore, create_key_file,
+    lock_file, open_file, parse_file, read_file,
 };
 
 /// What `sealwire keystore` is called with.
@@ -184,7 +184,7 @@ fn list(path: &Path, master: Option<&MasterKey>, out: &mut dyn Write) -> Result<
 }
 
 fn print_keks<'k>(
-    keks: impl Iterator<Item = (&'k KekName, &'k [KekVersion])>,
+    keks: impl Iterator<Item = (&'k KeystoreKek, &'k [KekVersion])>,
     out: &mut dyn Write,
 ) -> Result<(), KeystoreError> {
     let keks: Vec<_> = keks.collect();

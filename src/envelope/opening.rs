@@ -199,7 +199,7 @@ impl Opener {
 }
 
 /// How value and hidden headers were brought together.
-struct Moved {
+struct Displaced {
     /// Where the whole ciphertext stands now.
     ciphertext: Span,
     /// Where `hidden` was moved to, if it had to be.
@@ -213,16 +213,16 @@ fn gather(
     record: &RecordLayout,
     marker: &Marker,
     displaced: &mut Vec<u8>,
-) -> Result<Moved, RecordError> {
+) -> Result<Displaced, RecordError> {
     let hidden = marker.seal.hidden;
     let Some(value) = record.value.filter(|value| !value.is_empty()) else {
-        return Ok(Moved {
+        return Ok(Displaced {
             ciphertext: hidden,
             target: None,
         });
     };
     if hidden.is_empty() {
-        return Ok(Moved {
+        return Ok(Displaced {
             ciphertext: value,
             target: None,
         });
@@ -248,7 +248,7 @@ fn gather(
         },
     )?);
     source.copy_within(hidden.range(), target.start);
-    Ok(Moved {
+    Ok(Displaced {
         ciphertext: Span {
             start: value.start,
             end: target.end,
@@ -258,7 +258,7 @@ fn gather(
 }
 
 /// Undoes [`gather`].
-fn restore(source: &mut [u8], marker: &Marker, moved: &Moved, displaced: &[u8]) {
+fn restore(source: &mut [u8], marker: &Marker, moved: &Displaced, displaced: &[u8]) {
     if let Some(target) = moved.target {
         // INVARIANT: the same positions that `gather` checked.
         source.copy_within(target.range(), marker.seal.hidden.start);

@@ -30,7 +30,7 @@ use crate::kms::KekNames;
 pub use self::share::SealingShare;
 
 /// What a look-up found.
-pub enum Lookup<T> {
+pub enum KeyLookup<T> {
     /// The key. Holding the `Rc` keeps it.
     Ready(Rc<T>),
     /// It was asked for; look again when [`ExecutorKeys::apply`] took something in.
@@ -62,10 +62,10 @@ pub struct ExecutorKeys {
     sealing: LruCache<SealingId, Rc<SealingShare>>,
     sealing_asked: HashMap<SealingId, Instant>,
     sealing_refused: Refusals<SealingId>,
-    opened: LruCache<Arc<[u8]>, Opened>,
+    opened: LruCache<Arc<[u8]>, KeptDek>,
     /// The key that was looked up last: the records of a batch, and mostly of many batches, have the same.
     last_opened: Option<Rc<OpenedDek>>,
-    opening_asked: HashMap<Arc<[u8]>, Asked>,
+    opening_asked: HashMap<Arc<[u8]>, AskedKey>,
     opening_refused: Refusals<Arc<[u8]>>,
     outgoing: Outgoing,
     reported_at: Option<Instant>,
@@ -93,12 +93,12 @@ impl ExecutorKeys {
 
     /// The share of the DEK to seal with under `kek` of the KMS of index `kms`. Each batch is then to be taken from it
     /// ([`SealingShare::take_batch`]).
-    pub fn sealing(&mut self, kms: usize, kek: &Arc<str>, now: Instant) -> Lookup<SealingShare> {
+    pub fn sealing(&mut self, kms: usize, kek: &Arc<str>, now: Instant) -> KeyLookup<SealingShare> {
         let id = (kms, Arc::clone(kek));
         let mut used_up = None;
         if let Some(share) = self.sealing.get(&id) {
             if share.is_usable(now) {
-                return Lookup::Ready(Rc::clone(share));
+                return KeyLookup::Ready(Rc::clone(share));
             }
             used_up = Some(Arc::clone(share.wrapped_dek()));
         }
@@ -108,7 +108,7 @@ impl ExecutorKeys {
             self.let_go(&id, &share);
         }
         if let Some(failure) = self.sealing_refused.get(&id, now, now) {
-            return Lookup::Failed(failure);
+            return KeyLookup::Failed(failure);
         }
         let fresh = !self.sealing_asked.contains_key(&id);
         let forgotten = |asked_at: &Instant| now.saturating_duration_since(*asked_at) >= self.patience();
@@ -123,7 +123,7 @@ impl ExecutorKeys {
             });
             self.sealing_asked.insert(id, now);
         }
-        Lookup::Waiting
+        KeyLookup::Waiting
     }
 
     /// When the key was asked for that [`ExecutorKeys::sealing`] waits for.
@@ -141,40 +141,40 @@ impl ExecutorKeys {
         demand: Demand,
         begun: Instant,
         now: Instant,
-    ) -> Lookup<OpenedDek> {
+    ) -> KeyLookup<OpenedDek> {
         if let Some(last) = &self.last_opened
             && **last.wrapped() == *wrapped
         {
-            return Lookup::Ready(Rc::clone(last));
+            return KeyLookup::Ready(Rc::clone(last));
         }
         if let Some(opened) = self.opened.get_mut(wrapped) {
             opened.used_at = now;
             self.last_opened = Some(Rc::clone(&opened.dek));
-            return Lookup::Ready(Rc::clone(&opened.dek));
+            return KeyLookup::Ready(Rc::clone(&opened.dek));
         }
         if let Some(failure) = self.opening_refused.get(wrapped, begun, now) {
-            return Lookup::Failed(failure);
+            return KeyLookup::Failed(failure);
         }
         let patience = self.patience();
         let wrapped: Arc<[u8]> = if let Some(asked) = self.opening_asked.get_mut(wrapped) {
             let forgotten = now.saturating_duration_since(asked.at) >= patience;
             if demand.urgency >= asked.urgency && !forgotten {
-                return Lookup::Waiting;
+                return KeyLookup::Waiting;
             }
             asked.at = now;
             asked.urgency = demand.urgency.min(asked.urgency);
             wrapped.into()
         } else if self.opening_asked.len() < self.options.waiting_max {
             let wrapped: Arc<[u8]> = wrapped.into();
-            let asked = Asked {
+            let asked = AskedKey {
                 at: now,
                 urgency: demand.urgency,
             };
             self.opening_asked.insert(Arc::clone(&wrapped), asked);
             wrapped
         } else {
-            // Asked for at a later look-up, when others were answered.
-            return Lookup::Waiting;
+            // AskedKey for at a later look-up, when others were answered.
+            return KeyLookup::Waiting;
         };
         self.outgoing.of(demand.urgency).push_back(KeyRequest::Open {
             executor: self.executor,
@@ -182,7 +182,7 @@ impl ExecutorKeys {
             wrapped,
             demand,
         });
-        Lookup::Waiting
+        KeyLookup::Waiting
     }
 
     /// Takes a reply in.
@@ -195,7 +195,7 @@ impl ExecutorKeys {
                     Ok(dek) => {
                         self.opening_refused.forget(&wrapped);
                         let dek = Rc::new(OpenedDek::new(dek, Arc::clone(&wrapped)));
-                        self.opened.push(wrapped, Opened { dek, used_at: now });
+                        self.opened.push(wrapped, KeptDek { dek, used_at: now });
                         self.evict(now);
                     }
                     Err(failure) => {
@@ -376,13 +376,13 @@ fn report(executor: usize, id: &SealingId, share: &SealingShare) -> Option<KeyRe
 }
 
 /// A key at hand.
-struct Opened {
+struct KeptDek {
     dek: Rc<OpenedDek>,
     /// When it came or was looked up last.
     used_at: Instant,
 }
 
-struct Asked {
+struct AskedKey {
     at: Instant,
     urgency: Urgency,
 }

@@ -16,8 +16,8 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use self::opening::Opening;
-use self::sealing::Sealing;
+use self::opening::OpenedDeks;
+use self::sealing::SealingDeks;
 use super::request::{Demand, KeyFailure, KeyReply, KeyRequest};
 use super::{KeyOptions, Urgency};
 use crate::crypto::SecretKey;
@@ -101,8 +101,8 @@ impl Ledger {
             });
             Lane {
                 kms,
-                sealing: Sealing::new(kms, &options, intervals, executors),
-                opening: Opening::new(&options, intervals),
+                sealing: SealingDeks::new(kms, &options, intervals, executors),
+                opening: OpenedDeks::new(&options, intervals),
                 checks: Checks::default(),
                 running: 0,
                 calls_max: options.calls_max.max(1),
@@ -256,8 +256,8 @@ impl Ledger {
 /// Everything about one KMS.
 struct Lane {
     kms: usize,
-    sealing: Sealing,
-    opening: Opening,
+    sealing: SealingDeks,
+    opening: OpenedDeks,
     checks: Checks,
     running: usize,
     calls_max: usize,

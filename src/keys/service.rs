@@ -46,7 +46,7 @@ pub struct KeyService {
     requests: Receiver<KeyRequest>,
     replies: Vec<Sender<KeyReply>>,
     ledger: Ledger,
-    calls: JoinSet<Answer>,
+    calls: JoinSet<EndedCall>,
     /// What each running call is, so that one that panics can be ended too.
     running: HashMap<Id, Job>,
     statistics: Arc<KeyStatistics>,
@@ -183,7 +183,7 @@ impl KeyService {
         }
     }
 
-    fn end_call(&mut self, ended: Result<(Id, Answer), JoinError>) {
+    fn end_call(&mut self, ended: Result<(Id, EndedCall), JoinError>) {
         let (id, answer) = match ended {
             Ok((id, answer)) => (id, Some(answer)),
             Err(error) => (error.id(), None),
@@ -191,7 +191,7 @@ impl KeyService {
         let Some(job) = self.running.remove(&id) else {
             return;
         };
-        let answer = answer.unwrap_or_else(|| Answer {
+        let answer = answer.unwrap_or_else(|| EndedCall {
             outcome: outage(&job.call, "the call ended abnormally"),
             took: Duration::ZERO,
         });
@@ -211,7 +211,7 @@ impl KeyService {
     }
 
     /// Names a key-encryption key that the KMS refuses, once a minute.
-    fn say_refused(&mut self, job: &Job, kek: &Arc<[u8]>, answer: &Answer) {
+    fn say_refused(&mut self, job: &Job, kek: &Arc<[u8]>, answer: &EndedCall) {
         let Some(error) = answer.error().filter(|error| error.refuses_kek()) else {
             return;
         };
@@ -227,7 +227,7 @@ impl KeyService {
         }
     }
 
-    fn count(&self, job: &Job, answer: &Answer) {
+    fn count(&self, job: &Job, answer: &EndedCall) {
         let Some(statistics) = self.statistics.kms.get(job.kms) else {
             return;
         };
@@ -267,12 +267,12 @@ impl KeyService {
     }
 }
 
-struct Answer {
+struct EndedCall {
     outcome: Outcome,
     took: Duration,
 }
 
-impl Answer {
+impl EndedCall {
     fn error(&self) -> Option<&KmsError> {
         self.outcome.error()
     }
@@ -302,7 +302,7 @@ fn consequence(call: &Call, error: &KmsError) -> &'static str {
 }
 
 /// Makes one call, with its deadline.
-async fn call(kms: Arc<dyn Kms>, job: Job, timeout: Duration) -> Answer {
+async fn call(kms: Arc<dyn Kms>, job: Job, timeout: Duration) -> EndedCall {
     let started = Instant::now();
     let question = async {
         match &job.call {
@@ -316,7 +316,7 @@ async fn call(kms: Arc<dyn Kms>, job: Job, timeout: Duration) -> Answer {
         Ok(outcome) => outcome,
         Err(_) => outage(&job.call, "no answer in time"),
     };
-    Answer {
+    EndedCall {
         outcome,
         took: started.elapsed(),
     }

@@ -14,7 +14,7 @@ pub(super) trait Provider {
     /// The same one with every call; it has noticed whatever was changed.
     fn kms(&mut self) -> Arc<dyn Kms>;
     /// Changes a KEK as its administrator would.
-    fn change(&mut self, change: Change);
+    fn change(&mut self, change: KekChange);
     /// Begins an outage; `false` where the provider cannot have this one.
     fn begin(&mut self, outage: Outage) -> bool;
     /// Ends it.
@@ -27,7 +27,7 @@ pub(super) const ABSENT: &str = "absent";
 
 /// What an administrator does to [`KEK`].
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Change {
+pub(super) enum KekChange {
     /// Makes the next version.
     Rotate,
     DisableFirst,
@@ -109,11 +109,11 @@ pub(super) async fn check(provider: &mut dyn Provider) -> Result<(), KmsError> {
     use KmsError::{KekDestroyed, KekDisabled};
     // Each change upon those before it.
     for (change, generate, unwrap) in [
-        (Change::Rotate, None, None),
-        (Change::DisableFirst, None, Some(KekDisabled)),
-        (Change::EnableFirst, None, None),
-        (Change::DestroyFirst, None, Some(KekDestroyed)),
-        (Change::DisableAll, Some(KekDisabled), Some(KekDestroyed)),
+        (KekChange::Rotate, None, None),
+        (KekChange::DisableFirst, None, Some(KekDisabled)),
+        (KekChange::EnableFirst, None, None),
+        (KekChange::DestroyFirst, None, Some(KekDestroyed)),
+        (KekChange::DisableAll, Some(KekDisabled), Some(KekDestroyed)),
     ] {
         provider.change(change);
         let expected = [generate.clone(), unwrap.clone(), unwrap, generate];

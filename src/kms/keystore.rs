@@ -18,7 +18,7 @@ mod edit;
 mod master_key;
 pub(crate) mod succession;
 
-pub use contents::{KEK_NAME_BYTES_MAX, KekName, KekState, KekVersion, Keystore, OpenKeystore};
+pub use contents::{KEK_NAME_BYTES_MAX, KekState, KekVersion, Keystore, KeystoreKek, OpenKeystore};
 pub use document::{FORMAT_VERSION, KEYSTORE_BYTES_MAX};
 pub use master_key::{KeyDerivation, MasterKeySource, MasterSecret, create_key_file};
 
@@ -77,7 +77,7 @@ pub enum KeystoreError {
     },
     /// Not a name that a KEK can have.
     #[error("{0:?} cannot name a key-encryption key: 1 to 255 printable ASCII characters without spaces")]
-    KekName(String),
+    KeystoreKek(String),
     /// `add` of a KEK that is there.
     #[error("there is a key-encryption key {0} already; `rotate` gives it a new version")]
     KekExists(String),

@@ -56,11 +56,11 @@ fn opened(version: u8, blob: u8) -> KeyReply {
     }
 }
 
-fn short<T>(lookup: &Lookup<T>) -> String {
+fn short<T>(lookup: &KeyLookup<T>) -> String {
     match lookup {
-        Lookup::Ready(_) => "ready".to_owned(),
-        Lookup::Waiting => "waiting".to_owned(),
-        Lookup::Failed(failure) => format!("{failure:?}"),
+        KeyLookup::Ready(_) => "ready".to_owned(),
+        KeyLookup::Waiting => "waiting".to_owned(),
+        KeyLookup::Failed(failure) => format!("{failure:?}"),
     }
 }
 
@@ -87,7 +87,7 @@ impl Bench {
     /// Seals a batch of `bytes` bytes, if there is a key.
     fn seal_batch(&mut self, bytes: u64) -> String {
         let found = self.keys.sealing(0, &self.kek, self.now);
-        if let Lookup::Ready(share) = &found {
+        if let KeyLookup::Ready(share) = &found {
             assert!(share.take_batch(self.now).is_some());
             share.note_bytes(bytes);
         }
@@ -96,7 +96,7 @@ impl Bench {
 
     fn share(&mut self) -> Rc<SealingShare> {
         match self.keys.sealing(0, &self.kek, self.now) {
-            Lookup::Ready(share) => share,
+            KeyLookup::Ready(share) => share,
             other => panic!("{}", short(&other)),
         }
     }
@@ -306,7 +306,7 @@ fn opened_keys_are_bounded_and_one_in_use_outlives_its_eviction() {
     };
     let mut bench = Bench::new(&options);
     bench.apply(opened(1, 1));
-    let Lookup::Ready(held) = bench.keys.opening(0, &wrapped(1, 1), TAIL, bench.now, bench.now) else {
+    let KeyLookup::Ready(held) = bench.keys.opening(0, &wrapped(1, 1), TAIL, bench.now, bench.now) else {
         panic!("the key was delivered");
     };
     bench.apply(opened(1, 2));
@@ -380,7 +380,7 @@ fn a_withdrawn_sealing_key_is_replaced_and_not_asked_for_again() {
     assert!(share.take_batch(bench.now).is_none());
     assert!(matches!(
         bench.keys.sealing(0, &bench.kek, bench.now),
-        Lookup::Waiting
+        KeyLookup::Waiting
     ));
     let used_up = bench
         .keys

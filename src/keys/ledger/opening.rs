@@ -1,9 +1,9 @@
 //! Wrapped DEKs on their way to becoming opened ones, the opened ones, and the KEK versions that these are under.
 //!
-//! - OPENING-1: garbage that a broker makes up costs refusals and calls, never an opened key its place.
-//! - OPENING-2: every opened key is under a version in `versions`; when a version goes, its keys go.
-//! - OPENING-3: refusals are forgotten when their KEK version turns out to be good.
-//! - OPENING-4: an opened DEK is kept here beyond the executors' own bounds: however many of them let go of it, and however often,
+//! - OPENED-DEKS-1: garbage that a broker makes up costs refusals and calls, never an opened key its place.
+//! - OPENED-DEKS-2: every opened key is under a version in `versions`; when a version goes, its keys go.
+//! - OPENED-DEKS-3: refusals are forgotten when their KEK version turns out to be good.
+//! - OPENED-DEKS-4: an opened DEK is kept here beyond the executors' own bounds: however many of them let go of it, and however often,
 //!   it is unwrapped once while no more than `service_keys_max` others were needed since.
 
 use std::collections::HashMap;
@@ -21,19 +21,19 @@ use crate::keys::refusals::Refusals;
 use crate::keys::request::{Demand, KeyFailure, KeyReply, Urgency};
 use crate::kms::KmsError;
 
-pub(super) struct Opening {
+pub(super) struct OpenedDeks {
     options: Arc<KeyOptions>,
     recheck_interval: Duration,
     opened: LruCache<Arc<[u8]>, SecretKey>,
     refused: Refusals<Arc<[u8]>>,
-    pending: HashMap<Arc<[u8]>, Pending>,
+    pending: HashMap<Arc<[u8]>, Unwrapping>,
     /// Wrapped DEKs in `pending` that were not started; one that became more urgent stands in both.
     tail: FairQueue<Arc<[u8]>>,
     backfill: FairQueue<Arc<[u8]>>,
     versions: LruCache<Arc<[u8]>, Known>,
 }
 
-struct Pending {
+struct Unwrapping {
     waiters: ExecutorSet,
     urgency: Urgency,
     turn: u64,
@@ -50,7 +50,7 @@ struct Known {
     checking: bool,
 }
 
-impl Opening {
+impl OpenedDeks {
     pub(super) fn new(options: &Arc<KeyOptions>, intervals: Intervals) -> Self {
         let bound = |count| NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN);
         Self {
@@ -95,7 +95,7 @@ impl Opening {
             let mut waiters = ExecutorSet::default();
             waiters.insert(executor);
             let turn = turn_of(executor, demand);
-            let pending = Pending {
+            let pending = Unwrapping {
                 waiters,
                 urgency: demand.urgency,
                 turn,

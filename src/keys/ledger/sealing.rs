@@ -1,9 +1,9 @@
 //! The DEKs that seal: one for each KEK in use, fetched, shared out, watched and replaced.
 //!
-//! - SEALING-1: the shares of a DEK that executors were given never add up to more than its limits: each executor's share is
+//! - SEALING-DEKS-1: the shares of a DEK that executors were given never add up to more than its limits: each executor's share is
 //!   an equal part, and one that asks again gets what it has left.
-//! - SEALING-2: a DEK that was replaced, released, revoked or dropped is never given out again.
-//! - SEALING-3: an outage takes no DEK away; a verdict about the KEK takes it from every executor.
+//! - SEALING-DEKS-2: a DEK that was replaced, released, revoked or dropped is never given out again.
+//! - SEALING-DEKS-3: an outage takes no DEK away; a verdict about the KEK takes it from every executor.
 
 use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroUsize;
@@ -20,13 +20,13 @@ use crate::keys::refusals::Refusals;
 use crate::keys::request::{DeliveredDek, KeyFailure, KeyReply};
 use crate::kms::{GeneratedDek, KmsError};
 
-pub(super) struct Sealing {
+pub(super) struct SealingDeks {
     kms: usize,
     options: Arc<KeyOptions>,
     version_poll_interval: Duration,
     executors: usize,
     active: LruCache<Arc<str>, Active>,
-    fetching: HashMap<Arc<str>, Fetch>,
+    fetching: HashMap<Arc<str>, Making>,
     /// KEKs in `fetching` whose call was not started.
     queue: VecDeque<Arc<str>>,
     refused: Refusals<Arc<str>>,
@@ -49,14 +49,14 @@ struct Active {
 }
 
 #[derive(Default)]
-struct Fetch {
+struct Making {
     waiters: ExecutorSet,
     started: bool,
     /// A KEK version was revoked, or the clocks have parted, while the call was under way.
     revoked: bool,
 }
 
-impl Sealing {
+impl SealingDeks {
     pub(super) fn new(kms: usize, options: &Arc<KeyOptions>, intervals: Intervals, executors: usize) -> Self {
         Self {
             kms,
@@ -93,7 +93,7 @@ impl Sealing {
         } else if self.fetching.len() >= self.options.waiting_max {
             KeyFailure::Unavailable
         } else {
-            let mut fetch = Fetch::default();
+            let mut fetch = Making::default();
             fetch.waiters.insert(executor);
             self.fetching.insert(Arc::clone(&kek), fetch);
             return self.queue.push_back(kek);
@@ -148,9 +148,9 @@ impl Sealing {
         let fetch = self.fetching.remove(kek)?;
         let GeneratedDek { dek, wrapped } = match result {
             Ok(_) if fetch.revoked => {
-                let again = Fetch {
+                let again = Making {
                     waiters: fetch.waiters,
-                    ..Fetch::default()
+                    ..Making::default()
                 };
                 self.fetching.insert(Arc::clone(kek), again);
                 self.queue.push_back(Arc::clone(kek));
@@ -278,7 +278,7 @@ impl Sealing {
             && !self.fetching.contains_key(kek)
             && self.fetching.len() < self.options.waiting_max
         {
-            self.fetching.insert(Arc::clone(kek), Fetch::default());
+            self.fetching.insert(Arc::clone(kek), Making::default());
             self.queue.push_back(Arc::clone(kek));
         }
     }

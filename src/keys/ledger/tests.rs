@@ -274,7 +274,7 @@ fn caches_and_queues_are_bounded() {
     assert_eq!(desk.told(0), ["open 1 1", "open 2 1", "seal d Unavailable"]);
 }
 
-/// OPENING-4: as if each executor had let go of what it was given.
+/// OPENED-DEKS-4: as if each executor had let go of what it was given.
 #[test]
 fn what_eight_executors_ask_for_again_and_again_is_unwrapped_once() {
     let options = KeyOptions {

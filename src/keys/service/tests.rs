@@ -9,7 +9,7 @@ use super::*;
 use crate::channel::{Receiver, Sender, channel};
 use crate::envelope::WrappedDek;
 use crate::keys::statistics::KmsState;
-use crate::keys::{Applied, Demand, ExecutorKeys, KeyFailure, Lookup, Urgency};
+use crate::keys::{Applied, Demand, ExecutorKeys, KeyFailure, KeyLookup, Urgency};
 use crate::kms::file::FileKms;
 use crate::kms::keystore::{
     Keystore, KeystoreError, MasterKeySource, OpenKeystore, create_key_file, lock_file, read_file,
@@ -111,18 +111,18 @@ impl Executor {
     async fn sealing(&mut self, kek: &str) -> Result<Vec<u8>, KeyFailure> {
         let kek: Arc<str> = kek.into();
         self.until(|keys, now| match keys.sealing(0, &kek, now) {
-            Lookup::Ready(key) => Some(Ok(key.wrapped_dek().to_vec())),
-            Lookup::Failed(failure) => Some(Err(failure)),
-            Lookup::Waiting => None,
+            KeyLookup::Ready(key) => Some(Ok(key.wrapped_dek().to_vec())),
+            KeyLookup::Failed(failure) => Some(Err(failure)),
+            KeyLookup::Waiting => None,
         })
         .await
     }
 
     async fn opening(&mut self, wrapped: &[u8]) -> Result<(), KeyFailure> {
         self.until(|keys, now| match keys.opening(0, wrapped, TAIL, now, now) {
-            Lookup::Ready(_) => Some(Ok(())),
-            Lookup::Failed(failure) => Some(Err(failure)),
-            Lookup::Waiting => None,
+            KeyLookup::Ready(_) => Some(Ok(())),
+            KeyLookup::Failed(failure) => Some(Err(failure)),
+            KeyLookup::Waiting => None,
         })
         .await
     }
@@ -150,9 +150,9 @@ fn a_thousand_lookups_on_eight_executors_cost_one_call_each() -> TestResult {
         for executor in &mut stage.executors {
             for _ in 0..125 {
                 let now = Instant::now();
-                assert!(matches!(executor.keys.sealing(0, &kek, now), Lookup::Waiting));
+                assert!(matches!(executor.keys.sealing(0, &kek, now), KeyLookup::Waiting));
                 let opening = executor.keys.opening(0, &stranger.wrapped, TAIL, now, now);
-                assert!(matches!(opening, Lookup::Waiting));
+                assert!(matches!(opening, KeyLookup::Waiting));
             }
             while executor.keys.has_requests() {
                 executor
@@ -192,7 +192,7 @@ fn thousands_of_keys_pass_through_small_channels() -> TestResult {
                 let lookup = executor
                     .keys
                     .opening(0, wrapped, TAIL, Instant::now(), Instant::now());
-                assert!(matches!(lookup, Lookup::Waiting));
+                assert!(matches!(lookup, KeyLookup::Waiting));
             }
         }
         let [one, two] = stage.executors.as_mut_slice() else {
@@ -223,9 +223,9 @@ fn rotation_reaches_sealing_within_the_poll() -> TestResult {
         let kek: Arc<str> = "payments".into();
         stage.executors[0]
             .until(|keys, now| match keys.sealing(0, &kek, now) {
-                Lookup::Ready(key) => (**key.wrapped_dek() != *before).then_some(()),
+                KeyLookup::Ready(key) => (**key.wrapped_dek() != *before).then_some(()),
                 // The old key seals until the new one is there.
-                Lookup::Waiting | Lookup::Failed(_) => panic!("sealing was interrupted"),
+                KeyLookup::Waiting | KeyLookup::Failed(_) => panic!("sealing was interrupted"),
             })
             .await;
         assert!(
@@ -252,8 +252,8 @@ fn a_disabled_key_is_taken_from_every_executor() -> TestResult {
         for executor in &mut stage.executors {
             let failure = executor
                 .until(|keys, now| match keys.opening(0, &sealed, TAIL, now, now) {
-                    Lookup::Failed(failure) => Some(failure),
-                    Lookup::Ready(_) | Lookup::Waiting => None,
+                    KeyLookup::Failed(failure) => Some(failure),
+                    KeyLookup::Ready(_) | KeyLookup::Waiting => None,
                 })
                 .await;
             assert_eq!(failure, KeyFailure::KekDisabled);
@@ -299,7 +299,7 @@ fn an_outage_is_ridden_out_and_recovered_from_within_a_second() -> TestResult {
             .until(|keys, now| {
                 matches!(
                     keys.opening(0, &stranger.wrapped, TAIL, now, now),
-                    Lookup::Ready(_)
+                    KeyLookup::Ready(_)
                 )
                 .then_some(())
             })

@@ -6,7 +6,7 @@ use futures_lite::future::block_on;
 use tempfile::TempDir;
 
 use super::*;
-use crate::kms::faults_table::{Change, KEK, Outage, Provider, THROTTLED_FOR, check};
+use crate::kms::faults_table::{KEK, KekChange, Outage, Provider, THROTTLED_FOR, check};
 use crate::kms::keystore::{create_key_file, lock_file};
 use crate::testing::{Faults, FaultyKms};
 
@@ -92,13 +92,13 @@ impl Provider for FileProvider {
         Arc::clone(&self.layer) as Arc<dyn Kms>
     }
 
-    fn change(&mut self, change: Change) {
+    fn change(&mut self, change: KekChange) {
         let edited = self.fixture.edit(|keystore| match change {
-            Change::Rotate => keystore.rotate(KEK).map(drop),
-            Change::DisableFirst => keystore.disable(KEK, Some(1)).map(drop),
-            Change::EnableFirst => keystore.enable(KEK, Some(1)).map(drop),
-            Change::DestroyFirst => keystore.destroy(KEK, Some(1)).map(drop),
-            Change::DisableAll => keystore.disable(KEK, None).map(drop),
+            KekChange::Rotate => keystore.rotate(KEK).map(drop),
+            KekChange::DisableFirst => keystore.disable(KEK, Some(1)).map(drop),
+            KekChange::EnableFirst => keystore.enable(KEK, Some(1)).map(drop),
+            KekChange::DestroyFirst => keystore.destroy(KEK, Some(1)).map(drop),
+            KekChange::DisableAll => keystore.disable(KEK, None).map(drop),
         });
         assert!(edited.is_ok(), "{change:?}: {edited:?}");
     }

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hmac;
 
+use super::KeystoreError;
 use super::master_key::{KeyDerivation, MasterKeys, MasterSecret};
-use super::{KeystoreError, document};
 use crate::crypto::{SecretKey, WRAPPED_KEY_BYTES, unwrap_key};
 use crate::kms::KmsError;
 
@@ -24,26 +24,18 @@ pub struct Keystore {
     pub(super) revision: u64,
     pub(super) derivation: KeyDerivation,
     pub(super) check: [u8; 16],
-    pub(super) keks: BTreeMap<KekName, Vec<KekVersion>>,
+    pub(super) keks: BTreeMap<KeystoreKek, Vec<KekVersion>>,
     pub(super) mac: [u8; 32],
 }
 
 impl Keystore {
-    /// Reads a keystore file's bytes.
-    ///
-    /// # Errors
-    /// [`KeystoreError::Format`].
-    pub fn parse(bytes: &[u8]) -> Result<Self, KeystoreError> {
-        document::parse(bytes)
-    }
-
     /// The keystore's id. Anybody may have written it: for messages and for finding out that two files are one keystore.
     pub fn unverified_id(&self) -> &[u8; 16] {
         &self.id
     }
 
     /// The KEKs with their versions, by name. Anybody may have written them: for display only.
-    pub fn unverified_keks(&self) -> impl Iterator<Item = (&KekName, &[KekVersion])> {
+    pub fn unverified_keks(&self) -> impl Iterator<Item = (&KeystoreKek, &[KekVersion])> {
         self.keks
             .iter()
             .map(|(name, versions)| (name, versions.as_slice()))
@@ -134,7 +126,7 @@ impl OpenKeystore {
     }
 
     /// The KEKs with their versions, by name.
-    pub fn keks(&self) -> impl Iterator<Item = (&KekName, &[KekVersion])> {
+    pub fn keks(&self) -> impl Iterator<Item = (&KeystoreKek, &[KekVersion])> {
         self.keystore.unverified_keks()
     }
 
@@ -189,7 +181,7 @@ impl OpenKeystore {
 }
 
 /// What a wrapped KEK is bound to.
-pub(super) fn kek_aad(keystore_id: &[u8; 16], name: &KekName, number: u32) -> Vec<u8> {
+pub(super) fn kek_aad(keystore_id: &[u8; 16], name: &KeystoreKek, number: u32) -> Vec<u8> {
     let mut aad = b"sealwire/keystore/1/kek".to_vec();
     aad.extend_from_slice(keystore_id);
     name.write_counted(&mut aad);
@@ -199,15 +191,15 @@ pub(super) fn kek_aad(keystore_id: &[u8; 16], name: &KekName, number: u32) -> Ve
 
 /// A KEK's name: 1 to 255 printable ASCII characters, no space.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct KekName(Box<str>);
+pub struct KeystoreKek(Box<str>);
 
-impl KekName {
+impl KeystoreKek {
     /// # Errors
-    /// [`KeystoreError::KekName`].
+    /// [`KeystoreError::KeystoreKek`].
     pub fn new(name: &str) -> Result<Self, KeystoreError> {
         let printable = name.bytes().all(|byte| byte.is_ascii_graphic());
         if name.is_empty() || name.len() > KEK_NAME_BYTES_MAX || !printable {
-            return Err(KeystoreError::KekName(
+            return Err(KeystoreError::KeystoreKek(
                 name.chars().take(KEK_NAME_BYTES_MAX).collect(),
             ));
         }
@@ -228,13 +220,13 @@ impl KekName {
     }
 }
 
-impl std::borrow::Borrow<str> for KekName {
+impl std::borrow::Borrow<str> for KeystoreKek {
     fn borrow(&self) -> &str {
         &self.0
     }
 }
 
-impl fmt::Display for KekName {
+impl fmt::Display for KeystoreKek {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.0)
     }

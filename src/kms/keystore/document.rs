@@ -12,7 +12,7 @@ use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::KeystoreError;
-use super::contents::{KekName, KekState, KekVersion, Keystore};
+use super::contents::{KekState, KekVersion, Keystore, KeystoreKek};
 use super::master_key::{Argon2Parameters, KeyDerivation};
 use crate::foreign::Foreign;
 
@@ -22,61 +22,66 @@ pub const KEYSTORE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// The format that this version writes and reads.
 pub const FORMAT_VERSION: u32 = 1;
 
-/// Reads and checks a file's bytes.
-pub(super) fn parse(bytes: &[u8]) -> Result<Keystore, KeystoreError> {
-    if bytes.len() > KEYSTORE_BYTES_MAX {
-        return Err(format("it is too large"));
+impl Keystore {
+    /// Reads and checks a keystore file's bytes.
+    ///
+    /// # Errors
+    /// [`KeystoreError::Format`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, KeystoreError> {
+        if bytes.len() > KEYSTORE_BYTES_MAX {
+            return Err(format("it is too large"));
+        }
+        // The format first, so that a later one is named and not reported as an unknown field.
+        let head: Head = serde_json::from_slice(bytes).map_err(|error| json(&error))?;
+        if head.format != FORMAT {
+            return Err(format("the field `format` does not say `sealwire-keystore`"));
+        }
+        if head.format_version != FORMAT_VERSION {
+            return Err(KeystoreError::Format(format!(
+                "format_version is {}, this version of sealwire reads {FORMAT_VERSION}",
+                head.format_version
+            )));
+        }
+        let document: Document = serde_json::from_slice(bytes).map_err(|error| json(&error))?;
+        document.check()
     }
-    // The format first, so that a later one is named and not reported as an unknown field.
-    let head: Head = serde_json::from_slice(bytes).map_err(|error| json(&error))?;
-    if head.format != FORMAT {
-        return Err(format("the field `format` does not say `sealwire-keystore`"));
-    }
-    if head.format_version != FORMAT_VERSION {
-        return Err(KeystoreError::Format(format!(
-            "format_version is {}, this version of sealwire reads {FORMAT_VERSION}",
-            head.format_version
-        )));
-    }
-    let document: Document = serde_json::from_slice(bytes).map_err(|error| json(&error))?;
-    document.check()
-}
 
-/// Writes a keystore as its file's bytes.
-pub(super) fn write(keystore: &Keystore) -> Result<Vec<u8>, KeystoreError> {
-    let document = Document {
-        format: FORMAT.to_owned(),
-        format_version: FORMAT_VERSION,
-        keystore_id: STANDARD.encode(keystore.id),
-        revision: keystore.revision,
-        master_key: match &keystore.derivation {
-            KeyDerivation::Key => MasterKeyDocument::Key {},
-            KeyDerivation::Argon2id(parameters) => MasterKeyDocument::Argon2id {
-                salt: STANDARD.encode(parameters.salt()),
-                memory_kib: parameters.memory_kib(),
-                iterations: parameters.iterations(),
-                lanes: parameters.lanes(),
+    /// The bytes of its file.
+    pub(super) fn write(&self) -> Result<Vec<u8>, KeystoreError> {
+        let document = Document {
+            format: FORMAT.to_owned(),
+            format_version: FORMAT_VERSION,
+            keystore_id: STANDARD.encode(self.id),
+            revision: self.revision,
+            master_key: match &self.derivation {
+                KeyDerivation::Key => MasterKeyDocument::Key {},
+                KeyDerivation::Argon2id(parameters) => MasterKeyDocument::Argon2id {
+                    salt: STANDARD.encode(parameters.salt()),
+                    memory_kib: parameters.memory_kib(),
+                    iterations: parameters.iterations(),
+                    lanes: parameters.lanes(),
+                },
             },
-        },
-        check: STANDARD.encode(keystore.check),
-        keks: keystore
-            .keks
-            .iter()
-            .map(|(name, versions)| {
-                (
-                    name.to_string(),
-                    versions.iter().map(VersionDocument::of).collect(),
-                )
-            })
-            .collect(),
-        mac: STANDARD.encode(keystore.mac),
-    };
-    let mut bytes = serde_json::to_vec_pretty(&document).map_err(|error| json(&error))?;
-    bytes.push(b'\n');
-    if bytes.len() > KEYSTORE_BYTES_MAX {
-        return Err(KeystoreError::Full("its file would exceed 8 MiB"));
+            check: STANDARD.encode(self.check),
+            keks: self
+                .keks
+                .iter()
+                .map(|(name, versions)| {
+                    (
+                        name.to_string(),
+                        versions.iter().map(VersionDocument::of).collect(),
+                    )
+                })
+                .collect(),
+            mac: STANDARD.encode(self.mac),
+        };
+        let mut bytes = serde_json::to_vec_pretty(&document).map_err(|error| json(&error))?;
+        bytes.push(b'\n');
+        if bytes.len() > KEYSTORE_BYTES_MAX {
+            return Err(KeystoreError::Full("its file would exceed 8 MiB"));
+        }
+        Ok(bytes)
     }
-    Ok(bytes)
 }
 
 const FORMAT: &str = "sealwire-keystore";
@@ -128,9 +133,9 @@ struct VersionDocument {
 fn keks_named_once<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<BTreeMap<String, Vec<VersionDocument>>, D::Error> {
-    struct Keks;
+    struct KeksNamedOnce;
 
-    impl<'de> Visitor<'de> for Keks {
+    impl<'de> Visitor<'de> for KeksNamedOnce {
         type Value = BTreeMap<String, Vec<VersionDocument>>;
 
         fn expecting(&self, text: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -148,7 +153,7 @@ fn keks_named_once<'de, D: Deserializer<'de>>(
         }
     }
 
-    deserializer.deserialize_map(Keks)
+    deserializer.deserialize_map(KeksNamedOnce)
 }
 
 impl Document {
@@ -169,7 +174,7 @@ impl Document {
         };
         let mut keks = BTreeMap::new();
         for (name, versions) in self.keks {
-            let name = KekName::new(&name)?;
+            let name = KeystoreKek::new(&name)?;
             let versions: Vec<KekVersion> = versions
                 .into_iter()
                 .map(|version| version.check(&name))
@@ -198,7 +203,7 @@ impl VersionDocument {
         }
     }
 
-    fn check(self, name: &KekName) -> Result<KekVersion, KeystoreError> {
+    fn check(self, name: &KeystoreKek) -> Result<KekVersion, KeystoreError> {
         let place = || format!("key-encryption key {name}: version {}: ", self.version);
         let wrapped = match &self.wrapped {
             Some(text) => Some(decode(text, &format!("{}wrapped", place()))?),
@@ -219,7 +224,7 @@ impl VersionDocument {
     }
 }
 
-fn check_versions(name: &KekName, versions: &[KekVersion]) -> Result<(), KeystoreError> {
+fn check_versions(name: &KeystoreKek, versions: &[KekVersion]) -> Result<(), KeystoreError> {
     let refuse = |what: &str| {
         Err(KeystoreError::Format(format!(
             "key-encryption key {name}: {what}"

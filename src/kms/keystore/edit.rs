@@ -7,9 +7,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::hmac;
 
-use super::contents::{KekName, KekState, KekVersion, Keystore, OpenKeystore, kek_aad};
+use super::KeystoreError;
+use super::contents::{KekState, KekVersion, Keystore, KeystoreKek, OpenKeystore, kek_aad};
 use super::master_key::{MasterKeys, MasterSecret};
-use super::{KeystoreError, document};
 use crate::crypto::{SecretKey, wrap_key};
 
 impl OpenKeystore {
@@ -38,9 +38,9 @@ impl OpenKeystore {
     /// Adds a KEK with version 1 as the current one.
     ///
     /// # Errors
-    /// [`KeystoreError::KekName`], [`KeystoreError::KekExists`], [`KeystoreError::Crypto`].
+    /// [`KeystoreError::KeystoreKek`], [`KeystoreError::KekExists`], [`KeystoreError::Crypto`].
     pub fn add(&mut self, name: &str) -> Result<(), KeystoreError> {
-        let name = KekName::new(name)?;
+        let name = KeystoreKek::new(name)?;
         if self.keystore.keks.contains_key(&name) {
             return Err(KeystoreError::KekExists(name.to_string()));
         }
@@ -139,7 +139,7 @@ impl OpenKeystore {
             .as_ref()
             .try_into()
             .map_err(|_| KeystoreError::Crypto("HMAC"))?;
-        document::write(&self.keystore)
+        self.keystore.write()
     }
 
     /// Applies `change` to the versions meant that are not destroyed; it says whether it changed something.
@@ -174,7 +174,7 @@ impl OpenKeystore {
             .ok_or_else(|| KeystoreError::KekUnknown(name.to_owned()))
     }
 
-    fn new_version(&self, name: &KekName, number: u32) -> Result<KekVersion, KeystoreError> {
+    fn new_version(&self, name: &KeystoreKek, number: u32) -> Result<KekVersion, KeystoreError> {
         let kek = SecretKey::generate().map_err(|_| KeystoreError::Crypto("no random bytes"))?;
         let aad = kek_aad(&self.keystore.id, name, number);
         let wrapped = wrap_key(self.keys.wrapping_key(), &aad, &kek)

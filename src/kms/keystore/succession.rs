@@ -5,7 +5,7 @@
 //! - SUCCESSION-2: what a content makes more usable is told: a copy that was changed apart may undo a `disable` with a higher
 //!   revision, and nothing in the file tells that from an `enable`.
 
-use super::contents::{KekName, KekState, KekVersion, OpenKeystore};
+use super::contents::{KekState, KekVersion, KeystoreKek, OpenKeystore};
 
 /// Why a content does not follow another one.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,13 +34,13 @@ pub(crate) enum NotASuccessor {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Fault {
     #[error("it lacks the key-encryption key {0}, which is in force")]
-    KekMissing(KekName),
+    KekMissing(KeystoreKek),
     #[error("it lacks version {1} of the key-encryption key {0}, which is in force")]
-    VersionMissing(KekName, u32),
+    VersionMissing(KeystoreKek, u32),
     #[error("version {1} of the key-encryption key {0} was destroyed and is not any more")]
-    Revived(KekName, u32),
+    Revived(KeystoreKek, u32),
     #[error("version {1} of the key-encryption key {0} is another key than the one in force")]
-    Exchanged(KekName, u32),
+    Exchanged(KeystoreKek, u32),
 }
 
 /// Whether `next`, a keystore of the same id, may take the place of `former`.
@@ -68,7 +68,7 @@ pub(crate) fn check(former: &OpenKeystore, next: &OpenKeystore) -> Result<(), No
 pub(crate) fn enabled<'k>(
     former: &'k OpenKeystore,
     next: &'k OpenKeystore,
-) -> impl Iterator<Item = (&'k KekName, u32)> {
+) -> impl Iterator<Item = (&'k KeystoreKek, u32)> {
     versions(former)
         .filter(|(_, version)| version.state == KekState::Disabled)
         .filter(|(name, version)| {
@@ -78,7 +78,7 @@ pub(crate) fn enabled<'k>(
         .map(|(name, version)| (name, version.number))
 }
 
-fn fault(name: &KekName, version: &KekVersion, next: &OpenKeystore) -> Option<Fault> {
+fn fault(name: &KeystoreKek, version: &KekVersion, next: &OpenKeystore) -> Option<Fault> {
     if !next.keystore.keks.contains_key(name) {
         return Some(Fault::KekMissing(name.clone()));
     }
@@ -97,13 +97,13 @@ fn fault(name: &KekName, version: &KekVersion, next: &OpenKeystore) -> Option<Fa
     }
 }
 
-fn versions(keystore: &OpenKeystore) -> impl Iterator<Item = (&KekName, &KekVersion)> {
+fn versions(keystore: &OpenKeystore) -> impl Iterator<Item = (&KeystoreKek, &KekVersion)> {
     keystore
         .keks()
         .flat_map(|(name, versions)| versions.iter().map(move |version| (name, version)))
 }
 
-fn version_of<'k>(keystore: &'k OpenKeystore, name: &KekName, number: u32) -> Option<&'k KekVersion> {
+fn version_of<'k>(keystore: &'k OpenKeystore, name: &KeystoreKek, number: u32) -> Option<&'k KekVersion> {
     // They ascend (CONTENTS-1).
     let versions = keystore.keystore.keks.get(name)?;
     let at = versions
@@ -148,7 +148,7 @@ mod tests {
     /// SUCCESSION-1
     #[test]
     fn a_higher_revision_takes_nothing_away_and_brings_nothing_back() -> Result<(), KeystoreError> {
-        let name = |name| KekName::new(name);
+        let name = |name| KeystoreKek::new(name);
         let mut empty = OpenKeystore::create(master(1))?;
         let payments = changed(&empty.to_json()?, |keystore| keystore.add("payments"))?;
         let orders = changed(&payments, |keystore| keystore.add("orders"))?;

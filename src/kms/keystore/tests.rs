@@ -163,7 +163,10 @@ fn no_field_can_be_changed_without_the_master_key() {
         assert_ne!(altered, KEY_VECTOR, "{from}");
         let error = open(altered.as_bytes(), master(0x11)).err();
         assert!(
-            matches!(error, Some(KeystoreError::Format(_) | KeystoreError::KekName(_))),
+            matches!(
+                error,
+                Some(KeystoreError::Format(_) | KeystoreError::KeystoreKek(_))
+            ),
             "{from}: {error:?}"
         );
     }
@@ -371,10 +374,10 @@ fn a_kek_lives_from_add_to_destroy() -> Result<(), KeystoreError> {
 #[test]
 fn names_of_keks() {
     for name in ["a", "payments", "prod/topic-1_x.y", &"n".repeat(255), "~!"] {
-        assert!(KekName::new(name).is_ok(), "{name}");
+        assert!(KeystoreKek::new(name).is_ok(), "{name}");
     }
     for name in ["", " ", "a b", "a\n", "ü", "\u{7f}", &"n".repeat(256)] {
-        assert!(KekName::new(name).is_err(), "{name:?}");
+        assert!(KeystoreKek::new(name).is_err(), "{name:?}");
     }
 }
 

@@ -6,7 +6,7 @@ use super::Context;
 use super::batch_keys::BatchKeys;
 use crate::audit::KekName;
 use crate::envelope::{Form, FormKind, Marker, form_of};
-use crate::keys::{ExecutorKeys, Lookup, OpenedDek};
+use crate::keys::{ExecutorKeys, KeyLookup, OpenedDek};
 use crate::pipeline::refusal::FetchRefusal;
 use crate::record_batch::{BatchHeader, RecordLayout};
 use crate::rules::{Forms, OnUnreadable};
@@ -103,14 +103,14 @@ impl Survey {
             return Err(FetchRefusal::TooManyKeys);
         }
         match keys.opening(kms, wrapped, context.demand, context.begun, context.now) {
-            Lookup::Ready(found) => {
+            KeyLookup::Ready(found) => {
                 self.key = Some(found);
                 Ok(Course::Open(marker))
             }
-            Lookup::Failed(failure) if !failure.is_outage() => {
+            KeyLookup::Failed(failure) if !failure.is_outage() => {
                 Err(FetchRefusal::Key(failure, KekName::in_record(wrapped)))
             }
-            Lookup::Waiting | Lookup::Failed(_) => Ok(Course::Wait),
+            KeyLookup::Waiting | KeyLookup::Failed(_) => Ok(Course::Wait),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::seal_wait::Patience;
 use super::{ProduceFrame, ProduceWork, Produced, ProducerSequence, SequenceGuard, index_of};
-use crate::keys::{Lookup, SealingShare};
+use crate::keys::{KeyLookup, SealingShare};
 use crate::metrics::CloseReason;
 use crate::pipeline::Pipeline;
 use crate::pipeline::refusal::ProduceRefusal;
@@ -162,12 +162,12 @@ impl Pipeline {
     fn sealing_key(&mut self, rule: &SealRule, request: &ProduceFrame<'_>) -> Key {
         let (kms, kek) = (rule.kms.0, &rule.kek);
         let (refusal, asked_at) = match self.keys.sealing(kms, kek, request.now) {
-            Lookup::Ready(share) => {
+            KeyLookup::Ready(share) => {
                 count(&mut self.metrics.key_cache.ready);
                 self.produce.seal_wait.came(kms, kek);
                 return Key::Found(share);
             }
-            Lookup::Failed(failure) => {
+            KeyLookup::Failed(failure) => {
                 count(&mut self.metrics.key_cache.failed);
                 let refusal = ProduceRefusal::Key(failure, Arc::clone(kek).into());
                 if !failure.is_outage() {
@@ -175,7 +175,7 @@ impl Pipeline {
                 }
                 (refusal, None)
             }
-            Lookup::Waiting => {
+            KeyLookup::Waiting => {
                 count(&mut self.metrics.key_cache.waiting);
                 (ProduceRefusal::KeyPending, self.keys.sealing_asked_at(kms, kek))
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::crypto::SecretKey;
-use crate::keys::{DeliveredDek, ExecutorKeys, KeyOptions, KeyReply, Lookup};
+use crate::keys::{DeliveredDek, ExecutorKeys, KeyLookup, KeyOptions, KeyReply};
 use crate::rules::{Action, KmsIndex, Matcher, Rule, RuleAction, RuleSet, SealTemplate, Template};
 use crate::testing::{BatchBuilder, RecordInput};
 
@@ -52,8 +52,8 @@ impl Copied {
 
     fn share(&mut self) -> Rc<SealingShare> {
         match self.keys.sealing(0, &Arc::from("payments"), self.now) {
-            Lookup::Ready(share) => share,
-            Lookup::Waiting | Lookup::Failed(_) => panic!("the key was delivered"),
+            KeyLookup::Ready(share) => share,
+            KeyLookup::Waiting | KeyLookup::Failed(_) => panic!("the key was delivered"),
         }
     }
 
