@@ -26,7 +26,7 @@ pub mod statistics;
 
 pub use executor::{Applied, ExecutorKeys, KeyLookup, SealingShare};
 pub use opened_dek::OpenedDek;
-pub use request::{DeliveredDek, Demand, KeyFailure, KeyReply, KeyRequest, Urgency};
+pub use request::{DeliveredDek, Demand, KeyFailure, KeyId, KeyReply, KeyRequest, Purpose, Urgency};
 pub use service::{KeyService, NamedKms};
 pub use statistics::KeyStatistics;
 

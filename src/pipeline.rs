@@ -47,7 +47,6 @@ use crate::ids::{ById, ClusterId};
 use crate::keys::{Applied, ExecutorKeys, KeyOptions, KeyReply};
 use crate::metrics::{CloseReason, ExecutorMetrics};
 use crate::protocol::hops::Identity;
-use crate::rules::KmsIndex;
 
 pub use crate::messages::{HiddenBrokers, LearnedAddress};
 pub use addresses::{AddressBook, ListenerMap};
@@ -202,7 +201,7 @@ impl Pipeline {
             Applied::Dropped => self.fetch.opening.forget(),
             Applied::Named { kms, names } => {
                 for cluster in self.clusters.values_mut() {
-                    cluster.rules.name_keks(KmsIndex(kms), names);
+                    cluster.rules.name_keks(kms, names);
                 }
             }
         }

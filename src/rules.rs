@@ -17,6 +17,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::envelope::{Domain, HeaderMode};
+use crate::ids::KmsId;
 
 pub use matcher::{Captures, Matcher, MatcherError};
 pub use sharing::Openable;
@@ -30,10 +31,6 @@ pub const KEK_BYTES_MAX: usize = 255;
 
 /// The longest topic name that Kafka allows, in bytes.
 pub const TOPIC_NAME_BYTES_MAX: usize = 249;
-
-/// Position of a KMS in [`crate::config::Config::kms`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct KmsIndex(pub usize);
 
 /// The rules of one cluster, in order. Cloning is cheap enough for one copy an executor.
 #[derive(Clone, Debug)]
@@ -114,11 +111,11 @@ pub enum RuleAction {
 #[derive(Clone, Debug)]
 pub struct SealTemplate {
     /// The KMS that new records are sealed with.
-    pub kms: KmsIndex,
+    pub kms: KmsId,
     /// The KEK that new records are sealed with.
     pub kek: Template,
     /// Further KEKs that records may name.
-    pub open_keks: Vec<(KmsIndex, Template)>,
+    pub open_keks: Vec<(KmsId, Template)>,
     /// What new records are bound to.
     pub domain: Template,
     /// Further domains that records may be bound to.
@@ -140,7 +137,7 @@ pub struct SealTemplate {
 impl SealTemplate {
     /// A rule that seals under `kek` of `kms`; everything else as the configuration's defaults are.
     #[cfg(feature = "testing")]
-    pub fn new(kms: KmsIndex, kek: Template) -> Self {
+    pub fn new(kms: KmsId, kek: Template) -> Self {
         Self {
             kms,
             kek,
@@ -157,7 +154,7 @@ impl SealTemplate {
     }
 
     /// The KEKs that records may name, the one that seals first (RULE-4).
-    pub fn keks(&self) -> impl Iterator<Item = (KmsIndex, &Template)> {
+    pub fn keks(&self) -> impl Iterator<Item = (KmsId, &Template)> {
         let further = self.open_keks.iter().map(|(kms, kek)| (*kms, kek));
         std::iter::once((self.kms, &self.kek)).chain(further)
     }
@@ -252,11 +249,11 @@ pub enum Action {
 #[derive(Clone, Debug)]
 pub struct SealRule {
     /// The KMS that new records are sealed with.
-    pub kms: KmsIndex,
+    pub kms: KmsId,
     /// The KEK that new records are sealed with; 1 to [`KEK_BYTES_MAX`] bytes.
     pub kek: Arc<str>,
     /// Every KEK that records may name, the sealing one first, none twice.
-    pub open_keks: Vec<(KmsIndex, Arc<str>)>,
+    pub open_keks: Vec<(KmsId, Arc<str>)>,
     /// What new records are bound to.
     pub domain: Domain,
     /// Further domains that records may be bound to.

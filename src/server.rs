@@ -53,7 +53,6 @@ use crate::messages::Seats;
 use crate::pipeline::{Cluster, ClusterRules, ListenerMap, Pipeline};
 use crate::protocol::hops::Identity;
 use crate::ring;
-use crate::rules::KmsIndex;
 use crate::self_check::{self, descriptors::Descriptors};
 
 /// Why the program does not start.
@@ -178,14 +177,22 @@ impl Server {
                     source,
                 })?;
                 Ok(NamedKms {
+                    id: kms.id,
                     name: kms.name.clone(),
                     kms: layer(opened),
                 })
             })
             .collect::<Result<Vec<_>, ServerError>>()?;
-        let wraps_publicly =
-            |index: KmsIndex| kms.get(index.0).is_some_and(|named| named.kms.wraps_publicly());
-        if let Some(forgeable) = config.forgeable_keks(wraps_publicly).into_iter().next() {
+        let public = kms
+            .iter()
+            .filter(|named| named.kms.wraps_publicly())
+            .map(|named| named.id);
+        let public: Vec<_> = public.collect();
+        if let Some(forgeable) = config
+            .forgeable_keks(|id| public.contains(&id))
+            .into_iter()
+            .next()
+        {
             return Err(forgeable.into());
         }
         let addresses = config.clusters.iter().map(ClusterAddresses::read).collect();

@@ -155,7 +155,7 @@ pub struct Config {
     pub runtime: RuntimeConfig,
     /// `[limits]`.
     pub limits: Limits,
-    /// In order of name; [`crate::rules::KmsIndex`] counts in it.
+    /// In order of name.
     pub kms: Vec<KmsConfig>,
     /// In order of name; at least one.
     pub clusters: Vec<ClusterConfig>,

@@ -41,12 +41,6 @@ impl OpeningKey {
             wrapped_dek: wrapped_dek.into(),
         })
     }
-
-    /// The wrapped DEK that records must name.
-    #[must_use]
-    pub fn wrapped_dek(&self) -> &[u8] {
-        &self.wrapped_dek
-    }
 }
 
 /// What one executor needs to open records: buffers that are used again, and the sub-key of the batch that it is in.

@@ -24,7 +24,8 @@ use lru::LruCache;
 use super::KeyOptions;
 use super::opened_dek::OpenedDek;
 use super::refusals::Refusals;
-use super::request::{DeliveredDek, Demand, KeyFailure, KeyReply, KeyRequest, Urgency};
+use super::request::{DeliveredDek, Demand, KeyFailure, KeyId, KeyReply, KeyRequest, Urgency};
+use crate::ids::KmsId;
 use crate::kms::KekNames;
 
 pub use self::share::SealingShare;
@@ -49,7 +50,7 @@ pub enum Applied {
     /// What topics were resolved to ([`crate::pipeline::ClusterRules::name_keks`]) is to be resolved anew.
     Named {
         /// The KMS.
-        kms: usize,
+        kms: KmsId,
         /// What its KEKs are called in records.
         names: KekNames,
     },
@@ -59,9 +60,9 @@ pub enum Applied {
 pub struct ExecutorKeys {
     executor: usize,
     options: KeyOptions,
-    sealing: LruCache<SealingId, Rc<SealingShare>>,
-    sealing_asked: HashMap<SealingId, Instant>,
-    sealing_refused: Refusals<SealingId>,
+    sealing: LruCache<KeyId, Rc<SealingShare>>,
+    sealing_asked: HashMap<KeyId, Instant>,
+    sealing_refused: Refusals<KeyId>,
     opened: LruCache<Arc<[u8]>, KeptDek>,
     /// The key that was looked up last: the records of a batch, and mostly of many batches, have the same.
     last_opened: Option<Rc<OpenedDek>>,
@@ -91,52 +92,50 @@ impl ExecutorKeys {
         }
     }
 
-    /// The share of the DEK to seal with under `kek` of the KMS of index `kms`. Each batch is then to be taken from it
+    /// The share of the DEK to seal with. Each batch is then to be taken from it
     /// ([`SealingShare::take_batch`]).
-    pub fn sealing(&mut self, kms: usize, kek: &Arc<str>, now: Instant) -> KeyLookup<SealingShare> {
-        let id = (kms, Arc::clone(kek));
+    pub fn sealing(&mut self, key: &KeyId, now: Instant) -> KeyLookup<SealingShare> {
         let mut used_up = None;
-        if let Some(share) = self.sealing.get(&id) {
+        if let Some(share) = self.sealing.get(key) {
             if share.is_usable(now) {
                 return KeyLookup::Ready(Rc::clone(share));
             }
             used_up = Some(Arc::clone(share.wrapped_dek()));
         }
         if used_up.is_some()
-            && let Some(share) = self.sealing.pop(&id)
+            && let Some(share) = self.sealing.pop(key)
         {
-            self.let_go(&id, &share);
+            self.let_go(key, &share);
         }
-        if let Some(failure) = self.sealing_refused.get(&id, now, now) {
+        if let Some(failure) = self.sealing_refused.get(key, now, now) {
             return KeyLookup::Failed(failure);
         }
-        let fresh = !self.sealing_asked.contains_key(&id);
+        let fresh = !self.sealing_asked.contains_key(key);
         let forgotten = |asked_at: &Instant| now.saturating_duration_since(*asked_at) >= self.patience();
         if (fresh && self.sealing_asked.len() < self.options.waiting_max)
-            || self.sealing_asked.get(&id).is_some_and(forgotten)
+            || self.sealing_asked.get(key).is_some_and(forgotten)
         {
             self.outgoing.sealing.push_back(KeyRequest::Seal {
                 executor: self.executor,
-                kms,
-                kek: Arc::clone(kek),
+                key: key.clone(),
                 used_up,
             });
-            self.sealing_asked.insert(id, now);
+            self.sealing_asked.insert(key.clone(), now);
         }
         KeyLookup::Waiting
     }
 
     /// When the key was asked for that [`ExecutorKeys::sealing`] waits for.
     #[must_use]
-    pub fn sealing_asked_at(&self, kms: usize, kek: &Arc<str>) -> Option<Instant> {
-        self.sealing_asked.get(&(kms, Arc::clone(kek))).copied()
+    pub fn sealing_asked_at(&self, key: &KeyId) -> Option<Instant> {
+        self.sealing_asked.get(key).copied()
     }
 
     /// The key that opens records which carry `wrapped`, for a frame that was begun at `begun`. That the rule allows its KEK was
     /// checked before.
     pub fn opening(
         &mut self,
-        kms: usize,
+        kms: KmsId,
         wrapped: &[u8],
         demand: Demand,
         begun: Instant,
@@ -188,7 +187,7 @@ impl ExecutorKeys {
     /// Takes a reply in.
     pub fn apply(&mut self, reply: KeyReply, now: Instant) -> Applied {
         match reply {
-            KeyReply::Sealing { kms, kek, result } => self.apply_sealing((kms, kek), result, now),
+            KeyReply::Sealing { key, result } => self.apply_sealing(key, result, now),
             KeyReply::Opened { wrapped, result } => {
                 self.opening_asked.remove(&wrapped);
                 match result {
@@ -206,8 +205,8 @@ impl ExecutorKeys {
                 Applied::Answered
             }
             KeyReply::KekNames { kms, names } => Applied::Named { kms, names },
-            KeyReply::Released { kms, kek } => {
-                self.withdraw(&(kms, kek));
+            KeyReply::Released { key } => {
+                self.withdraw(&key);
                 Applied::Dropped
             }
             KeyReply::Revoked { prefix } => {
@@ -312,12 +311,13 @@ impl ExecutorKeys {
 
     fn apply_sealing(
         &mut self,
-        id: SealingId,
+        id: KeyId,
         result: Result<DeliveredDek, KeyFailure>,
         now: Instant,
     ) -> Applied {
         self.sealing_asked.remove(&id);
-        let share = result.and_then(|delivered| SealingShare::new(delivered).ok_or(KeyFailure::Unavailable));
+        let share = result
+            .and_then(|delivered| SealingShare::new(id.purpose, delivered).ok_or(KeyFailure::Unavailable));
         match share {
             Ok(share) => {
                 self.sealing_refused.forget(&id);
@@ -339,14 +339,14 @@ impl ExecutorKeys {
         Applied::Answered
     }
 
-    fn withdraw(&mut self, id: &SealingId) {
+    fn withdraw(&mut self, id: &KeyId) {
         if let Some(share) = self.sealing.pop(id) {
             share.withdraw();
         }
     }
 
     /// Withdraws a share that may be asked for again: the key service has to know what is left of it.
-    fn let_go(&mut self, id: &SealingId, share: &SealingShare) {
+    fn let_go(&mut self, id: &KeyId, share: &SealingShare) {
         share.withdraw();
         if let Some(report) = report(self.executor, id, share) {
             self.outgoing.sealing.push_back(report);
@@ -359,16 +359,12 @@ impl ExecutorKeys {
     }
 }
 
-/// KMS and KEK.
-type SealingId = (usize, Arc<str>);
-
 /// What was sealed under a share since the last report.
-fn report(executor: usize, id: &SealingId, share: &SealingShare) -> Option<KeyRequest> {
+fn report(executor: usize, id: &KeyId, share: &SealingShare) -> Option<KeyRequest> {
     let (batches, bytes) = share.take_unreported()?;
     Some(KeyRequest::Used {
         executor,
-        kms: id.0,
-        kek: Arc::clone(&id.1),
+        key: id.clone(),
         wrapped: Arc::clone(share.wrapped_dek()),
         batches,
         bytes,

@@ -18,10 +18,11 @@ use std::time::{Duration, Instant};
 
 use self::opening::OpenedDeks;
 use self::sealing::SealingDeks;
-use super::request::{Demand, KeyFailure, KeyReply, KeyRequest};
+use super::request::{Demand, KeyFailure, KeyId, KeyReply, KeyRequest};
 use super::{KeyOptions, Urgency};
 use crate::crypto::SecretKey;
 use crate::envelope::WrappedDek;
+use crate::ids::KmsId;
 use crate::kms::{GeneratedDek, KekNames, KmsError};
 
 /// How often one KMS is to be asked what it was asked before; see [`crate::kms::Kms`].
@@ -43,11 +44,11 @@ pub struct Ledger {
     turn: usize,
 }
 
-/// A call that is to be made to the KMS of index `kms`.
+/// A call that is to be made to a KMS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
     /// Which KMS.
-    pub kms: usize,
+    pub kms: KmsId,
     /// Which call.
     pub call: Call,
 }
@@ -55,14 +56,14 @@ pub struct Job {
 /// What to ask a KMS.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Call {
-    /// Make a DEK under this KEK.
-    Generate(Arc<str>),
+    /// Make this DEK.
+    Generate(KeyId),
     /// Unwrap this for a reader.
     Unwrap(Arc<[u8]>),
     /// Say whether the KEK version of this, known already, is still good.
     Recheck(Arc<[u8]>),
-    /// Say the current version of this KEK.
-    PollVersion(Arc<str>),
+    /// Say the current version of the KEK of this.
+    PollVersion(KeyId),
 }
 
 /// What a call brought.
@@ -93,15 +94,15 @@ impl Outcome {
 impl Ledger {
     /// A ledger for as many KMSs as there are `intervals` and for `executors` executors.
     #[must_use]
-    pub fn new(options: &KeyOptions, intervals: &[Intervals], executors: usize) -> Self {
-        let lane = |(kms, &intervals): (usize, &Intervals)| {
+    pub fn new(options: &KeyOptions, intervals: &[(KmsId, Intervals)], executors: usize) -> Self {
+        let lane = |&(kms, intervals): &(KmsId, Intervals)| {
             let options = Arc::new(KeyOptions {
                 verdict_memory: options.verdict_memory.min(intervals.verdict_memory),
                 ..options.clone()
             });
             Lane {
                 kms,
-                sealing: SealingDeks::new(kms, &options, intervals, executors),
+                sealing: SealingDeks::new(&options, intervals, executors),
                 opening: OpenedDeks::new(&options, intervals),
                 checks: Checks::default(),
                 running: 0,
@@ -110,7 +111,7 @@ impl Ledger {
             }
         };
         Self {
-            lanes: intervals.iter().enumerate().map(lane).collect(),
+            lanes: intervals.iter().map(lane).collect(),
             outboxes: Outboxes((0..executors).map(|_| VecDeque::new()).collect()),
             turn: 0,
         }
@@ -126,19 +127,18 @@ impl Ledger {
         match request {
             KeyRequest::Seal {
                 executor,
-                kms,
-                kek,
+                key,
                 used_up,
-            } => match self.lanes.get_mut(kms) {
-                Some(lane) => lane.sealing.ask(executor, kek, used_up.as_deref(), now, outboxes),
-                None => outboxes.push(executor, no_such_kms_sealing(kms, kek)),
+            } => match lane_of(&mut self.lanes, key.kms) {
+                Some(lane) => lane.sealing.ask(executor, key, used_up.as_deref(), now, outboxes),
+                None => outboxes.push(executor, no_such_kms_sealing(key)),
             },
             KeyRequest::Open {
                 executor,
                 kms,
                 wrapped,
                 demand,
-            } => match self.lanes.get_mut(kms) {
+            } => match lane_of(&mut self.lanes, kms) {
                 Some(lane) => lane.opening.ask(executor, wrapped, demand, now, outboxes),
                 None => outboxes.push(
                     executor,
@@ -150,16 +150,15 @@ impl Ledger {
             },
             KeyRequest::Used {
                 executor,
-                kms,
-                kek,
+                key,
                 wrapped,
                 batches,
                 bytes,
             } => {
-                if let Some(lane) = self.lanes.get_mut(kms) {
+                if let Some(lane) = lane_of(&mut self.lanes, key.kms) {
                     lane.opening.touch_version(&wrapped);
                     lane.sealing
-                        .note_use(executor, &kek, &wrapped, Use { batches, bytes }, now);
+                        .note_use(executor, &key, &wrapped, Use { batches, bytes }, now);
                 }
             }
         }
@@ -181,7 +180,7 @@ impl Ledger {
     /// Takes in what `job` brought; an outcome of another kind than the call counts as an outage. Returns whether keys were
     /// revoked.
     pub fn finish(&mut self, job: Job, outcome: Outcome, now: Instant) -> bool {
-        let Some(lane) = self.lanes.get_mut(job.kms) else {
+        let Some(lane) = lane_of(&mut self.lanes, job.kms) else {
             return false;
         };
         lane.running = lane.running.saturating_sub(1);
@@ -191,10 +190,10 @@ impl Ledger {
         }
         let mismatch = || KmsError::Unavailable("the answer does not fit the question".to_owned());
         match (job.call, outcome) {
-            (Call::Generate(kek), Outcome::Generated(result)) => {
-                lane.generated(&kek, result, now, &mut self.outboxes)
+            (Call::Generate(key), Outcome::Generated(result)) => {
+                lane.generated(&key, result, now, &mut self.outboxes)
             }
-            (Call::Generate(kek), _) => lane.generated(&kek, Err(mismatch()), now, &mut self.outboxes),
+            (Call::Generate(key), _) => lane.generated(&key, Err(mismatch()), now, &mut self.outboxes),
             (Call::Unwrap(wrapped), Outcome::Unwrapped(result)) => {
                 lane.unwrapped(&wrapped, result, now, &mut self.outboxes)
             }
@@ -205,13 +204,13 @@ impl Ledger {
             (Call::Recheck(wrapped), _) => {
                 lane.rechecked(&wrapped, Some(&mismatch()), now, &mut self.outboxes)
             }
-            (Call::PollVersion(kek), Outcome::Version(result)) => {
-                lane.sealing.polled(&kek, result, now, &mut self.outboxes);
+            (Call::PollVersion(key), Outcome::Version(result)) => {
+                lane.sealing.polled(&key, result, now, &mut self.outboxes);
                 false
             }
-            (Call::PollVersion(kek), _) => {
+            (Call::PollVersion(key), _) => {
                 lane.sealing
-                    .polled(&kek, Err(mismatch()), now, &mut self.outboxes);
+                    .polled(&key, Err(mismatch()), now, &mut self.outboxes);
                 false
             }
         }
@@ -234,7 +233,7 @@ impl Ledger {
     }
 
     /// Tells every executor what KEKs of a KMS are called in records, before any key that is delivered later.
-    pub fn push_kek_names(&mut self, kms: usize, names: KekNames) {
+    pub fn push_kek_names(&mut self, kms: KmsId, names: KekNames) {
         for executor in 0..self.outboxes.0.len() {
             self.outboxes.push(executor, KeyReply::KekNames { kms, names });
         }
@@ -255,7 +254,7 @@ impl Ledger {
 
 /// Everything about one KMS.
 struct Lane {
-    kms: usize,
+    kms: KmsId,
     sealing: SealingDeks,
     opening: OpenedDeks,
     checks: Checks,
@@ -298,12 +297,12 @@ impl Lane {
 
     fn generated(
         &mut self,
-        kek: &Arc<str>,
+        key: &KeyId,
         result: Result<GeneratedDek, KmsError>,
         now: Instant,
         outboxes: &mut Outboxes,
     ) -> bool {
-        let Some((dek, wrapped)) = self.sealing.generated(kek, result, now, outboxes) else {
+        let Some((dek, wrapped)) = self.sealing.generated(key, result, now, outboxes) else {
             return false;
         };
         // What this process seals its readers will ask for: it need not be unwrapped.
@@ -422,16 +421,20 @@ impl ExecutorSet {
     }
 }
 
+/// The lane of a KMS; there are as many as a configuration names, a handful.
+fn lane_of(lanes: &mut [Lane], kms: KmsId) -> Option<&mut Lane> {
+    lanes.iter_mut().find(|lane| lane.kms == kms)
+}
+
 /// What a wrapped DEK starts with up to its blob: provider, authority, KEK and version, in an encoding of which none is the
 /// start of another.
 pub(super) fn version_prefix(wrapped: &[u8]) -> Option<&[u8]> {
     wrapped.strip_suffix(WrappedDek::parse(wrapped).ok()?.blob)
 }
 
-fn no_such_kms_sealing(kms: usize, kek: Arc<str>) -> KeyReply {
+fn no_such_kms_sealing(key: KeyId) -> KeyReply {
     KeyReply::Sealing {
-        kms,
-        kek,
+        key,
         result: Err(KeyFailure::KekNotFound),
     }
 }

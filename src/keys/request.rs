@@ -4,18 +4,48 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::crypto::SecretKey;
+use crate::ids::KmsId;
 use crate::kms::{KekNames, KmsError};
 
-/// From an executor to the key service. `kms` is the index of the KMS in the configuration, `executor` the sender's.
+/// By what a key to seal with is known.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct KeyId {
+    /// Which KMS.
+    pub kms: KmsId,
+    /// Name of the KEK, as the rule has it.
+    pub kek: Arc<str>,
+    /// What for.
+    pub purpose: Purpose,
+}
+
+#[cfg(any(test, feature = "testing"))]
+impl KeyId {
+    /// That of records that are sealed under `kek` of the first KMS.
+    pub fn first(kek: impl Into<Arc<str>>) -> Self {
+        use crate::ids::Id as _;
+        Self {
+            kms: KmsId::from_number(0),
+            kek: kek.into(),
+            purpose: Purpose::RecordSeal,
+        }
+    }
+}
+
+/// What a DEK is for: each serves one purpose only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// Seals of single records: envelope format 1.
+    RecordSeal,
+}
+
+/// From an executor to the key service; `executor` is the sender's number.
 pub enum KeyRequest {
-    /// Needs a DEK to seal with under `kek`.
+    /// Needs a DEK to seal with.
     Seal {
         /// Who asks.
         executor: usize,
-        /// Which KMS.
-        kms: usize,
-        /// Name of the KEK.
-        kek: Arc<str>,
+        /// Which key.
+        key: KeyId,
         /// The wrapped DEK whose share or time this executor has used up: another one is needed.
         used_up: Option<Arc<[u8]>>,
     },
@@ -24,7 +54,7 @@ pub enum KeyRequest {
         /// Who asks.
         executor: usize,
         /// Which KMS.
-        kms: usize,
+        kms: KmsId,
         /// As it stands in the record.
         wrapped: Arc<[u8]>,
         /// How urgently, and for whom.
@@ -34,10 +64,8 @@ pub enum KeyRequest {
     Used {
         /// Who reports.
         executor: usize,
-        /// Which KMS.
-        kms: usize,
-        /// Name of the KEK.
-        kek: Arc<str>,
+        /// Which key.
+        key: KeyId,
         /// The DEK.
         wrapped: Arc<[u8]>,
         /// Number of batches.
@@ -63,10 +91,8 @@ impl KeyRequest {
 pub enum KeyReply {
     /// A DEK to seal with from now on, asked for or not; or why there is none. An outage takes no key away, a verdict does.
     Sealing {
-        /// Which KMS.
-        kms: usize,
-        /// Name of the KEK.
-        kek: Arc<str>,
+        /// Which key.
+        key: KeyId,
         /// The key.
         result: Result<DeliveredDek, KeyFailure>,
     },
@@ -77,17 +103,15 @@ pub enum KeyReply {
         /// The executor's own copy of the DEK.
         result: Result<SecretKey, KeyFailure>,
     },
-    /// Drop the DEK that seals under `kek`; ask again when it is needed.
+    /// Drop the DEK that seals; ask again when it is needed.
     Released {
-        /// Which KMS.
-        kms: usize,
-        /// Name of the KEK.
-        kek: Arc<str>,
+        /// Which key.
+        key: KeyId,
     },
     /// What KEKs of a KMS are called in records from now on.
     KekNames {
         /// Which KMS.
-        kms: usize,
+        kms: KmsId,
         /// The names.
         names: KekNames,
     },

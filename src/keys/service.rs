@@ -27,11 +27,14 @@ use crate::channel::{Receiver, Sender};
 use crate::clocks::{ClockWatch, Clocks};
 use crate::envelope::WrappedDek;
 use crate::foreign::Foreign;
+use crate::ids::KmsId;
 use crate::kms::{KekNames, Kms, KmsError};
 use crate::repeats::{News, Repeats};
 
 /// One KMS as the configuration names it.
 pub struct NamedKms {
+    /// What requests call it.
+    pub id: KmsId,
     /// For the log.
     pub name: String,
     /// The provider.
@@ -52,12 +55,12 @@ pub struct KeyService {
     statistics: Arc<KeyStatistics>,
     call_timeout: Duration,
     /// Key-encryption keys that were refused lately, by KMS, and what was said of them.
-    refused: Repeats<(usize, Arc<[u8]>, KeyFailure, &'static str)>,
+    refused: Repeats<(KmsId, Arc<[u8]>, KeyFailure, &'static str)>,
     clocks: ClockWatch,
 }
 
 impl KeyService {
-    /// A service for `kms`, in the order that requests count them in, and for one executor for each of `replies`.
+    /// A service for `kms`, whose statistics are in their order, and for one executor for each of `replies`.
     #[must_use]
     pub fn new(
         kms: Vec<NamedKms>,
@@ -65,12 +68,15 @@ impl KeyService {
         replies: Vec<Sender<KeyReply>>,
         options: &KeyOptions,
     ) -> Self {
-        let intervals: Vec<Intervals> = kms
+        let intervals: Vec<(KmsId, Intervals)> = kms
             .iter()
-            .map(|named| Intervals {
-                version_poll: named.kms.version_poll_interval(),
-                recheck: named.kms.recheck_interval(),
-                verdict_memory: named.kms.verdict_memory(),
+            .map(|named| {
+                let intervals = Intervals {
+                    version_poll: named.kms.version_poll_interval(),
+                    recheck: named.kms.recheck_interval(),
+                    verdict_memory: named.kms.verdict_memory(),
+                };
+                (named.id, intervals)
             })
             .collect();
         let mut service = Self {
@@ -134,10 +140,10 @@ impl KeyService {
 
     /// Tells executors what KEKs are called in records, where that is not what they were told before.
     fn push_kek_names(&mut self) {
-        for (kms, (named, pushed)) in self.kms.iter().zip(&mut self.kek_names).enumerate() {
+        for (named, pushed) in self.kms.iter().zip(&mut self.kek_names) {
             let names = named.kms.kek_names();
             if pushed.replace(names) != Some(names) {
-                self.ledger.push_kek_names(kms, names);
+                self.ledger.push_kek_names(named.id, names);
             }
         }
     }
@@ -174,7 +180,7 @@ impl KeyService {
 
     fn start_calls(&mut self) {
         while let Some(job) = self.ledger.next_job(Instant::now()) {
-            let Some(named) = self.kms.get(job.kms) else {
+            let Some((named, _)) = self.of(job.kms) else {
                 continue;
             };
             let call = call(Arc::clone(&named.kms), job.clone(), self.call_timeout);
@@ -199,7 +205,7 @@ impl KeyService {
         self.count(&job, &answer);
         self.say_refused(&job, &kek, &answer);
         if self.ledger.finish(job, answer.outcome, Instant::now())
-            && let Some(statistics) = self.statistics.kms.get(kms)
+            && let Some((_, statistics)) = self.of(kms)
         {
             statistics.revocations.increment();
             tracing::warn!(
@@ -228,7 +234,7 @@ impl KeyService {
     }
 
     fn count(&self, job: &Job, answer: &EndedCall) {
-        let Some(statistics) = self.statistics.kms.get(job.kms) else {
+        let Some((_, statistics)) = self.of(job.kms) else {
             return;
         };
         statistics.latency(kind_of(&job.call)).record(answer.took);
@@ -247,8 +253,13 @@ impl KeyService {
         }
     }
 
-    fn name(&self, kms: usize) -> &str {
-        self.kms.get(kms).map_or("?", |named| named.name.as_str())
+    fn name(&self, kms: KmsId) -> &str {
+        self.of(kms).map_or("?", |(named, _)| named.name.as_str())
+    }
+
+    fn of(&self, kms: KmsId) -> Option<(&NamedKms, &KmsStatistics)> {
+        let mut known = self.kms.iter().zip(&self.statistics.kms);
+        known.find(|(named, _)| named.id == kms)
     }
 
     /// Sends what fits; returns whether something is left.
@@ -281,7 +292,7 @@ impl EndedCall {
 /// The name of the key-encryption key that a call is about: a rule's, or a record's.
 fn kek_of(call: &Call) -> Arc<[u8]> {
     match call {
-        Call::Generate(kek) | Call::PollVersion(kek) => Arc::clone(kek).into(),
+        Call::Generate(key) | Call::PollVersion(key) => Arc::clone(&key.kek).into(),
         Call::Unwrap(wrapped) | Call::Recheck(wrapped) => WrappedDek::parse(wrapped)
             .map_or(&[][..], |parsed| parsed.kek)
             .into(),
@@ -306,10 +317,10 @@ async fn call(kms: Arc<dyn Kms>, job: Job, timeout: Duration) -> EndedCall {
     let started = Instant::now();
     let question = async {
         match &job.call {
-            Call::Generate(kek) => Outcome::Generated(generate(&*kms, kek).await),
+            Call::Generate(key) => Outcome::Generated(generate(&*kms, &key.kek).await),
             Call::Unwrap(wrapped) => Outcome::Unwrapped(kms.unwrap_dek(wrapped).await),
             Call::Recheck(wrapped) => Outcome::Rechecked(kms.recheck(wrapped).await),
-            Call::PollVersion(kek) => Outcome::Version(kms.current_version(kek).await),
+            Call::PollVersion(key) => Outcome::Version(kms.current_version(&key.kek).await),
         }
     };
     let outcome = match tokio::time::timeout(timeout, question).await {

@@ -8,9 +8,10 @@ use super::refusal::ProduceRefusal;
 use super::work::{RULE_WORK, Work};
 use crate::envelope::{Domain, KekId};
 use crate::foreign::Foreign;
+use crate::ids::{ById, KmsId};
 use crate::kms::KekNames;
 use crate::metrics::{ExecutorMetrics, TopicIndex};
-use crate::rules::{Action, KmsIndex, RuleSet, TOPIC_NAME_BYTES_MAX, TopicRule, is_legal_topic_name};
+use crate::rules::{Action, RuleSet, TOPIC_NAME_BYTES_MAX, TopicRule, is_legal_topic_name};
 
 /// A topic with its rule.
 pub struct Topic {
@@ -22,15 +23,15 @@ pub struct Topic {
     pub metrics: TopicIndex,
     /// Kafka allows a topic of this name.
     pub(super) is_legal: bool,
-    /// Position of the KMS and the start of a wrapped DEK, for each KEK that its records may name.
-    pub open_keks: Vec<(usize, KekId)>,
+    /// The KMS and the start of a wrapped DEK, for each KEK that its records may name.
+    pub open_keks: Vec<(KmsId, KekId)>,
     /// What its records may be bound to: the domain of new records first.
     pub domains: Vec<Domain>,
 }
 
 impl Topic {
     /// The KMS that unwraps this DEK; `None`: the rule does not name its KEK, and it is never unwrapped.
-    pub(super) fn kms_of(&self, wrapped_dek: &[u8]) -> Option<usize> {
+    pub(super) fn kms_of(&self, wrapped_dek: &[u8]) -> Option<KmsId> {
         self.open_keks
             .iter()
             .find(|(_, kek)| kek.matches(wrapped_dek))
@@ -59,7 +60,7 @@ pub struct ClusterRules {
     pub name: Arc<str>,
     rules: RuleSet,
     /// What KEKs are called in records, by KMS.
-    kek_names: HashMap<KmsIndex, KekNames>,
+    kek_names: ById<KmsId, KekNames>,
     topics: HashMap<Box<str>, Rc<Topic>>,
     topics_max: usize,
     /// Where topics are counted that no rule names.
@@ -72,7 +73,7 @@ impl ClusterRules {
         Self {
             name,
             rules,
-            kek_names: HashMap::new(),
+            kek_names: ById::default(),
             topics: HashMap::new(),
             topics_max: topics_max.max(1),
             no_rule: None,
@@ -80,7 +81,7 @@ impl ClusterRules {
     }
 
     /// Takes in what KEKs of a KMS are called in records; topics that were resolved are resolved anew.
-    pub fn name_keks(&mut self, kms: KmsIndex, names: KekNames) {
+    pub fn name_keks(&mut self, kms: KmsId, names: KekNames) {
         self.kek_names.insert(kms, names);
         self.topics.clear();
     }
@@ -140,7 +141,7 @@ impl ClusterRules {
             topic.open_keks = seal
                 .open_keks
                 .iter()
-                .filter_map(|(kms, kek)| Some((kms.0, self.kek_names.get(kms)?.id(kek)?)))
+                .filter_map(|(kms, kek)| Some((*kms, self.kek_names.get(*kms)?.id(kek)?)))
                 .collect();
             topic.domains = std::iter::once(&seal.domain)
                 .chain(&seal.open_domains)

@@ -4,11 +4,12 @@
 //!   the letters are known, a reference that stands twice counts as two, and rules in front are not looked at.
 
 use super::matcher::{Matcher, Token};
-use super::{KmsIndex, Rule, RuleAction, Template, is_topic_name_byte};
+use super::{Rule, RuleAction, Template, is_topic_name_byte};
+use crate::ids::KmsId;
 
 /// What records may name for a rule to open them, for all topics that the rule takes.
 pub struct Openable {
-    keks: Vec<(KmsIndex, Vec<Token>)>,
+    keks: Vec<(KmsId, Vec<Token>)>,
     domains: Vec<Vec<Token>>,
 }
 
@@ -33,9 +34,9 @@ impl Openable {
     }
 
     /// Whether there could be a record that opens under both rules. `same_kms` says which KMSs have the same keys.
-    pub fn meets(&self, other: &Self, same_kms: impl Fn(KmsIndex, KmsIndex) -> bool) -> bool {
-        let kek_of_both = |(kms, kek): &(KmsIndex, Vec<Token>)| {
-            let by_other = |(other_kms, other_kek): &(KmsIndex, Vec<Token>)| {
+    pub fn meets(&self, other: &Self, same_kms: impl Fn(KmsId, KmsId) -> bool) -> bool {
+        let kek_of_both = |(kms, kek): &(KmsId, Vec<Token>)| {
+            let by_other = |(other_kms, other_kek): &(KmsId, Vec<Token>)| {
                 same_kms(*kms, *other_kms) && meet(kek, other_kek)
             };
             other.keks.iter().any(by_other)
@@ -125,13 +126,14 @@ fn in_topic_names(token: Token) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use crate::ids::Id as _;
     use proptest::prelude::*;
 
     use super::super::SealTemplate;
     use super::*;
 
     fn openable(matcher: &Matcher, adjust: impl FnOnce(&mut SealTemplate)) -> Openable {
-        let mut seal = SealTemplate::new(KmsIndex(0), Template::plain("k"));
+        let mut seal = SealTemplate::new(KmsId::from_number(0), Template::plain("k"));
         adjust(&mut seal);
         let rule = Rule {
             matcher: matcher.clone(),
@@ -200,7 +202,7 @@ mod tests {
             (
                 |rule| {
                     rule.kek = Template::plain("other");
-                    rule.open_keks = vec![(KmsIndex(0), Template::plain("k"))];
+                    rule.open_keks = vec![(KmsId::from_number(0), Template::plain("k"))];
                 },
                 true,
             ),
@@ -214,7 +216,7 @@ mod tests {
             (
                 |rule| {
                     rule.kek = Template::plain("other");
-                    rule.open_keks = vec![(KmsIndex(1), Template::plain("k"))];
+                    rule.open_keks = vec![(KmsId::from_number(1), Template::plain("k"))];
                 },
                 false,
             ),

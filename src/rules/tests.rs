@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::ids::Id as _;
 
 fn glob(text: &str) -> Matcher {
     Matcher::glob(text).unwrap_or_else(|error| panic!("{text}: {error}"))
@@ -20,7 +21,7 @@ fn seal(matcher: Matcher, kek: &str) -> Rule {
     let kek = template(kek, &matcher);
     Rule {
         matcher,
-        action: RuleAction::Seal(Box::new(SealTemplate::new(KmsIndex(0), kek))),
+        action: RuleAction::Seal(Box::new(SealTemplate::new(KmsId::from_number(0), kek))),
     }
 }
 
@@ -166,7 +167,7 @@ fn what_cannot_be_expanded_is_refused() {
 #[test]
 fn an_empty_domain_is_refused() {
     let matcher = regex("x(-.*)?");
-    let mut template_of_seal = SealTemplate::new(KmsIndex(0), Template::plain("k"));
+    let mut template_of_seal = SealTemplate::new(KmsId::from_number(0), Template::plain("k"));
     template_of_seal.domain = template("${1}", &matcher);
     let rules = RuleSet::new(vec![Rule {
         matcher,
@@ -179,12 +180,14 @@ fn an_empty_domain_is_refused() {
 #[test]
 fn the_sealing_kek_opens_too_and_none_is_named_twice() {
     let matcher = glob("*");
-    let mut sealing = SealTemplate::new(KmsIndex(1), Template::topic());
+    let mut sealing = SealTemplate::new(KmsId::from_number(1), Template::topic());
     sealing.open_keks = ["a", "b", "a"]
         .into_iter()
-        .map(|kek| (KmsIndex(1), Template::plain(kek)))
+        .map(|kek| (KmsId::from_number(1), Template::plain(kek)))
         .collect();
-    sealing.open_keks.push((KmsIndex(0), Template::plain("a")));
+    sealing
+        .open_keks
+        .push((KmsId::from_number(0), Template::plain("a")));
     let rules = RuleSet::new(vec![Rule {
         matcher,
         action: RuleAction::Seal(Box::new(sealing)),
@@ -192,7 +195,11 @@ fn the_sealing_kek_opens_too_and_none_is_named_twice() {
     let Some(Action::Seal(rule)) = rules.resolve("a").map(|rule| rule.action) else {
         panic!("it seals")
     };
-    let keks: Vec<_> = rule.open_keks.iter().map(|(kms, kek)| (kms.0, &**kek)).collect();
+    let keks: Vec<_> = rule
+        .open_keks
+        .iter()
+        .map(|(kms, kek)| (kms.number(), &**kek))
+        .collect();
     assert_eq!(keks, [(1, "a"), (1, "b"), (0, "a")]);
 }
 

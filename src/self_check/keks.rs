@@ -10,8 +10,9 @@ use tokio::time::timeout;
 
 use super::{Row, Verdict, left, some_of};
 use crate::config::Config;
+use crate::ids::KmsId;
 use crate::kms::{Kms, KmsError};
-use crate::rules::{KmsIndex, RuleAction};
+use crate::rules::RuleAction;
 
 /// A KEK, and where it is named.
 #[derive(Default)]
@@ -34,13 +35,19 @@ pub(super) async fn look(
             Err(reason) => Row::new(format!("kms {}", settings.name), Verdict::Failed, reason.as_str()),
         });
     }
-    let wraps_publicly = |index: KmsIndex| matches!(kms.get(index.0), Some(Ok(kms)) if kms.wraps_publicly());
+    // `kms` is in the order of the configuration.
+    let opened = |id: KmsId| {
+        let mut known = config.kms.iter().zip(kms);
+        let (settings, opened) = known.find(|(settings, _)| settings.id == id)?;
+        Some((settings, opened.as_ref().ok()?))
+    };
+    let wraps_publicly = |id: KmsId| opened(id).is_some_and(|(_, kms)| kms.wraps_publicly());
     for forgeable in config.forgeable_keks(wraps_publicly) {
         let subject = format!("kek {}/{}", forgeable.kms, forgeable.kek);
         rows.push(Row::new(subject, Verdict::Failed, forgeable.to_string()));
     }
-    for ((KmsIndex(index), kek), named) in named(config) {
-        let (Some(settings), Some(Ok(kms))) = (config.kms.get(index), kms.get(index)) else {
+    for ((id, kek), named) in named(config) {
+        let Some((settings, kms)) = opened(id) else {
             continue;
         };
         let asked = timeout(left(deadline, ANSWER_MAX), kms.current_version(&kek)).await;
@@ -51,8 +58,8 @@ pub(super) async fn look(
 }
 
 /// Every KEK that can be named without a topic.
-fn named(config: &Config) -> BTreeMap<(KmsIndex, Arc<str>), Named> {
-    let mut named: BTreeMap<(KmsIndex, Arc<str>), Named> = BTreeMap::new();
+fn named(config: &Config) -> BTreeMap<(KmsId, Arc<str>), Named> {
+    let mut named: BTreeMap<(KmsId, Arc<str>), Named> = BTreeMap::new();
     for cluster in &config.clusters {
         for rule in cluster.rules.rules() {
             let RuleAction::Seal(seal) = &rule.action else {

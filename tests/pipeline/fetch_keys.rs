@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sealwire::ids::{Id as _, KmsId};
 use sealwire::keys::{KeyFailure, KeyReply};
 use sealwire::kms::KekNames;
 use sealwire::pipeline::Wait;
@@ -164,7 +165,7 @@ fn what_keks_are_called_is_taken_over_whenever_it_is_told() {
     for (authority, expected) in [(*b"gone", sent.emptied(29)), (*b"test", sent.with(&clear))] {
         // The topic was resolved with the former names.
         rig.apply(KeyReply::KekNames {
-            kms: 0,
+            kms: KmsId::from_number(0),
             names: KekNames::as_written(1, authority),
         });
         let beside = fetched("pass-a", 0, b"records");

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sealwire::ids::{Id as _, KmsId};
 use sealwire::keys::ledger::{Call, Intervals, Ledger, Outcome};
 use sealwire::keys::{ExecutorKeys, KeyOptions, KeyReply};
 
@@ -38,7 +39,7 @@ impl Bench {
         let clear = batch(&["value"]);
         let deks: Vec<Dek> = (0..KEYS).map(|number| dek("payments", number)).collect();
         Self {
-            ledger: Ledger::new(&options(), &[intervals], consumers),
+            ledger: Ledger::new(&options(), &[(KmsId::from_number(0), intervals)], consumers),
             batches: deks.iter().map(|dek| sealed(&clear, dek, "sealed-a")).collect(),
             deks: deks.into_iter().map(|dek| (dek.wrapped(), dek)).collect(),
             unwraps: 0,

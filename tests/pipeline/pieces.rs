@@ -95,7 +95,7 @@ fn asked_to_seal(rig: &mut Rig) -> Vec<(String, bool)> {
     let requests = rig.pipeline.keys.take_requests().into_iter();
     requests
         .filter_map(|request| match request {
-            KeyRequest::Seal { kek, used_up, .. } => Some((kek.to_string(), used_up.is_some())),
+            KeyRequest::Seal { key, used_up, .. } => Some((key.kek.to_string(), used_up.is_some())),
             _ => None,
         })
         .collect()

@@ -67,7 +67,7 @@ fn a_request_waits_for_its_keys_and_goes_when_they_come() {
         .take_requests()
         .into_iter()
         .map(|request| match request {
-            KeyRequest::Seal { kek, .. } => kek.to_string(),
+            KeyRequest::Seal { key, .. } => key.kek.to_string(),
             _ => "something else".to_owned(),
         })
         .collect();
@@ -139,8 +139,7 @@ fn a_key_that_was_waited_for_in_vain_holds_up_nobody_again_until_it_comes() {
 
     // From then on it is worth waiting for again.
     rig.apply(sealwire::keys::KeyReply::Released {
-        kms: 0,
-        kek: "payments".into(),
+        key: sealwire::keys::KeyId::first("payments"),
     });
     assert_eq!(send(&mut rig, "sealed-a", 1, 0, 1), None);
 }

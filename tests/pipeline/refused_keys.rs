@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sealwire::config::Limits;
+use sealwire::ids::{Id as _, KmsId};
 use sealwire::keys::KeyOptions;
 use sealwire::keys::ledger::{Call, Intervals, Ledger, Outcome};
 use sealwire::kms::KmsError;
@@ -41,7 +42,7 @@ impl Bench {
         };
         Self {
             rig: Rig::with(limits),
-            ledger: Ledger::new(&KeyOptions::default(), &[intervals], 1),
+            ledger: Ledger::new(&KeyOptions::default(), &[(KmsId::from_number(0), intervals)], 1),
             refuses: Some(refuses),
             unwraps: 0,
             calls_max: 64,

@@ -9,8 +9,8 @@ use sealwire::clocks::Clocks;
 use sealwire::config::{ClientAuth, HostPort, Limits, ListenerConfig};
 use sealwire::crypto::SecretKey;
 use sealwire::envelope::{BatchPlace, Domain, HeaderMode, SaltSource, SealBuffers, SealingKey, WrappedDek};
-use sealwire::ids::{ClusterId, Id as _, ListenerId};
-use sealwire::keys::{DeliveredDek, KeyFailure, KeyOptions, KeyReply, KeyRequest};
+use sealwire::ids::{ClusterId, Id as _, KmsId, ListenerId};
+use sealwire::keys::{DeliveredDek, KeyFailure, KeyId, KeyOptions, KeyReply, KeyRequest};
 use sealwire::kms::KekNames;
 use sealwire::metrics::CloseReason;
 use sealwire::pipeline::{
@@ -18,9 +18,7 @@ use sealwire::pipeline::{
 };
 use sealwire::protocol::policy::Policy;
 use sealwire::record_batch::{BatchHeader, BatchWriter, Codec, HEADER_BYTES, RecordCursor};
-use sealwire::rules::{
-    Forms, KmsIndex, Matcher, OnUnreadable, Rule, RuleAction, RuleSet, SealTemplate, Template,
-};
+use sealwire::rules::{Forms, Matcher, OnUnreadable, Rule, RuleAction, RuleSet, SealTemplate, Template};
 use sealwire::testing::compress;
 use sealwire::testing::fit_length_and_crc;
 use sealwire::testing::{BatchBuilder, RecordInput};
@@ -73,7 +71,7 @@ pub(crate) const OTHER: Dek = dek("other", 2);
 const AUTHORITY: [u8; 4] = *b"test";
 
 fn seal_rule(pattern: &str, kek: &str, adjust: impl FnOnce(&mut SealTemplate)) -> Rule {
-    let mut template = SealTemplate::new(KmsIndex(0), Template::plain(kek));
+    let mut template = SealTemplate::new(KmsId::from_number(0), Template::plain(kek));
     adjust(&mut template);
     Rule {
         matcher: Matcher::glob(pattern).unwrap(),
@@ -272,7 +270,7 @@ impl Rig {
     /// With a client that the broker has not answered yet, and that came on the port of `node`, connected to this address.
     pub(crate) fn stranger(limits: Limits, node: Option<(i32, HostPort)>) -> Self {
         let mut cluster = ClusterRules::new("main".into(), rules(), 100);
-        cluster.name_keks(KmsIndex(0), KekNames::as_written(1, AUTHORITY));
+        cluster.name_keks(KmsId::from_number(0), KekNames::as_written(1, AUTHORITY));
         let cluster = Cluster::new(cluster, AddressBook::default());
         let pipeline = Pipeline::new(
             0,
@@ -336,16 +334,14 @@ impl Rig {
             expires_at: self.now + time,
         };
         self.apply(KeyReply::Sealing {
-            kms: 0,
-            kek: key.kek.into(),
+            key: KeyId::first(key.kek),
             result: Ok(delivered),
         });
     }
 
     pub(crate) fn refuse_sealing(&mut self, key: &Dek, failure: KeyFailure) {
         self.apply(KeyReply::Sealing {
-            kms: 0,
-            kek: key.kek.into(),
+            key: KeyId::first(key.kek),
             result: Err(failure),
         });
     }

@@ -12,8 +12,8 @@ impl World {
             let at = self.dice.below(self.asked.len() as u64) as usize;
             let trouble = if self.resting { 0 } else { self.dice.below(6) };
             match self.asked.swap_remove(at) {
-                KeyRequest::Seal { kek, .. } => {
-                    let key = dek(name_of(&kek), self.dice.below(3) as u16);
+                KeyRequest::Seal { key, .. } => {
+                    let key = dek(name_of(&key.kek), self.dice.below(3) as u16);
                     if trouble == 1 {
                         self.rig.refuse_sealing(&key, KeyFailure::Unavailable);
                     } else {
@@ -40,8 +40,7 @@ impl World {
         let kek = ["payments", "other"][self.dice.below(2) as usize];
         let held = self.rig.pipeline.keys.sealing_count();
         self.rig.apply(KeyReply::Released {
-            kms: 0,
-            kek: kek.into(),
+            key: sealwire::keys::KeyId::first(kek),
         });
         if self.yielded && self.rig.pipeline.keys.sealing_count() < held {
             self.seen.insert(Event::KeyTakenMeanwhile);

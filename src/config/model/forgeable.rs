@@ -2,7 +2,8 @@
 //! they open.
 
 use super::Config;
-use crate::rules::{KmsIndex, RuleAction, RuleRef};
+use crate::ids::KmsId;
+use crate::rules::{RuleAction, RuleRef};
 
 /// A KEK that a rule must not use.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,7 +25,7 @@ pub struct ForgeableKek {
 impl Config {
     /// Every KEK that a rule uses without being allowed to, where `wraps_publicly` says of which KMSs the wrapping keys
     /// are public ([`crate::kms::Kms::wraps_publicly`]).
-    pub fn forgeable_keks(&self, wraps_publicly: impl Fn(KmsIndex) -> bool) -> Vec<ForgeableKek> {
+    pub fn forgeable_keks(&self, wraps_publicly: impl Fn(KmsId) -> bool) -> Vec<ForgeableKek> {
         let mut found = Vec::new();
         for cluster in &self.clusters {
             for (index, rule) in cluster.rules.rules().iter().enumerate() {
@@ -41,11 +42,7 @@ impl Config {
                             cluster: cluster.name.clone(),
                             rule: RuleRef::new(index, &rule.matcher),
                             kek: kek.to_string(),
-                            kms: self
-                                .kms
-                                .get(kms.0)
-                                .map(|kms| kms.name.clone())
-                                .unwrap_or_default(),
+                            kms: self.ids.kms.name(kms).to_owned(),
                         }),
                 );
             }
@@ -107,8 +104,8 @@ kek = "of-${team}-${2}"
         let public = config
             .kms
             .iter()
-            .position(|kms| kms.name == "shown")
-            .map(KmsIndex);
+            .find(|kms| kms.name == "shown")
+            .map(|kms| kms.id);
         let said: Vec<_> = config
             .forgeable_keks(|kms| Some(kms) == public)
             .iter()

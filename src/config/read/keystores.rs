@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::later::is_later_provider;
 use super::node::{Node, Reach};
 use crate::config::{KmsConfig, KmsKind};
+use crate::ids::KmsId;
 use crate::kms::keystore::{Keystore, MasterKeySource, read_file};
 
 /// Every KMS in order of name, with the place of each. A KMS with a mistake in it still has its place, so that rules
@@ -45,6 +46,17 @@ impl<'r> KmsList<'r> {
             };
             [Some(path), key].into_iter().flatten().map(PathBuf::as_path)
         })
+    }
+
+    /// The id of the KMS in this place.
+    pub(super) fn id(&self, position: usize) -> Option<KmsId> {
+        let (name, node) = self.names.get(position)?;
+        Some(node.reader.ids.borrow_mut().kms.id_of(name))
+    }
+
+    /// The place of the KMS with this id.
+    pub(super) fn place(&self, id: KmsId) -> Option<usize> {
+        (0..self.names.len()).find(|place| self.id(*place) == Some(id))
     }
 
     pub(super) fn position(&self, name: &str) -> Option<usize> {

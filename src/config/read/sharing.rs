@@ -5,6 +5,7 @@
 use super::keystores::KmsList;
 use super::node::Node;
 use crate::config::ClusterConfig;
+use crate::ids::KmsId;
 use crate::rules::{Openable, Rule};
 
 /// A cluster and where it stands; without a mistake in it, what was read.
@@ -24,7 +25,8 @@ pub(super) fn refuse_sharing(clusters: &[ReadCluster<'_>], kms: &KmsList<'_>) {
         return;
     }
     let identities = kms.identities();
-    let same_kms = |one: usize, other: usize| one == other || identities.get(one) == identities.get(other);
+    let identity = |id: KmsId| kms.place(id).and_then(|place| identities.get(place));
+    let same_kms = |one: KmsId, other: KmsId| one == other || identity(one) == identity(other);
     let openable: Vec<_> = clusters.iter().map(openable_by).collect();
     for (index, (other, opened_by_other)) in clusters.iter().zip(&openable).enumerate() {
         for (earlier, (first, opened_by_first)) in clusters.iter().zip(&openable).enumerate().take(index) {
@@ -39,7 +41,7 @@ pub(super) fn refuse_sharing(clusters: &[ReadCluster<'_>], kms: &KmsList<'_>) {
             };
             let mut sayings = say_so(index, earlier).chain(say_so(earlier, index)).peekable();
             let meeting = opened_by_first.iter().find_map(|one| {
-                let meets = |two: &&Opened| one.openable.meets(&two.openable, |a, b| same_kms(a.0, b.0));
+                let meets = |two: &&Opened| one.openable.meets(&two.openable, same_kms);
                 opened_by_other.iter().find(meets).map(|two| (one, two))
             });
             match meeting {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
@@ -11,9 +12,9 @@ use super::parse;
 use super::sources::Inputs;
 use crate::config::*;
 use crate::envelope::HeaderMode;
-use crate::ids::Ids;
+use crate::ids::{Ids, KmsId};
 use crate::kms::keystore::{OpenKeystore, create_key_file};
-use crate::rules::{Action, Forms, KmsIndex, OnUnreadable, RuleAction};
+use crate::rules::{Action, Forms, OnUnreadable, RuleAction};
 
 const BASE: &str = r#"[kms.local]
 provider = "file"
@@ -135,7 +136,7 @@ fn everything_is_read() {
     };
     assert_eq!(
         (seal.kms, seal.headers, seal.accept),
-        (KmsIndex(0), HeaderMode::Sealed, Forms::SEALWIRE)
+        (config.kms[0].id, HeaderMode::Sealed, Forms::SEALWIRE)
     );
     assert_eq!(
         (seal.max_message_bytes, seal.on_unreadable),
@@ -589,8 +590,12 @@ pass = true
         panic!("it seals")
     };
     assert_eq!(&*seal.kek, "core/$/orders");
-    let keks: Vec<_> = seal.open_keks.iter().map(|(kms, kek)| (kms.0, &**kek)).collect();
-    assert_eq!(keks, [(0, "core/$/orders"), (0, "old-core"), (1, "core.orders")]);
+    let named = |(kms, kek): &(KmsId, Arc<str>)| format!("{}: {kek}", config.ids.kms.name(*kms));
+    let keks: Vec<_> = seal.open_keks.iter().map(named).collect();
+    assert_eq!(
+        keks,
+        ["local: core/$/orders", "local: old-core", "old: core.orders"]
+    );
     assert_eq!(
         (seal.domain.name(), seal.max_message_bytes),
         ("d:orders", 2 << 20)

@@ -8,9 +8,10 @@ use super::keystores::KmsList;
 use super::node::Node;
 use crate::config::schema;
 use crate::envelope::HeaderMode;
+use crate::ids::KmsId;
 use crate::rules::{
-    Captures, Forms, KAFKA_TOPICS, KEK_BYTES_MAX, KmsIndex, Matcher, MatcherError, OnUnreadable, Rule,
-    RuleAction, RuleSet, SealTemplate, Template,
+    Captures, Forms, KAFKA_TOPICS, KEK_BYTES_MAX, Matcher, MatcherError, OnUnreadable, Rule, RuleAction,
+    RuleSet, SealTemplate, Template,
 };
 
 /// Reads the rules of one cluster and notes the KMSs that they use.
@@ -247,14 +248,14 @@ fn read_seal(
     })
 }
 
-fn read_kms_name(node: &Node<'_>, kms: &KmsList<'_>, used: &mut BTreeSet<usize>) -> Option<KmsIndex> {
+fn read_kms_name(node: &Node<'_>, kms: &KmsList<'_>, used: &mut BTreeSet<usize>) -> Option<KmsId> {
     let name = node.text("kms")?;
     let written = node.written("kms")?;
     let position = kms.position(&name);
     match position {
         Some(position) => {
             used.insert(position);
-            Some(KmsIndex(position))
+            kms.id(position)
         }
         None => {
             // Any of them may have been meant: none is called unused as well.
@@ -305,10 +306,10 @@ fn read_kek(place: &Node<'_>, scope: Scope<'_>) -> Option<Template> {
 fn read_open_keks(
     node: &Node<'_>,
     scope: Scope<'_>,
-    own_kms: Option<KmsIndex>,
+    own_kms: Option<KmsId>,
     kms: &KmsList<'_>,
     used: &mut BTreeSet<usize>,
-) -> Option<Vec<(KmsIndex, Template)>> {
+) -> Option<Vec<(KmsId, Template)>> {
     let mut keks = Vec::new();
     let mut all_good = true;
     for place in node.get("open_keks")?.elements()? {

@@ -16,12 +16,12 @@ use crate::connection::shared::Shared;
 use crate::connection::{Relay, Turn};
 use crate::crypto::SecretKey;
 use crate::envelope::WrappedDek;
-use crate::ids::{ClusterId, Id as _, ListenerId};
+use crate::ids::{ClusterId, Id as _, KmsId, ListenerId};
 use crate::keys::{DeliveredDek, KeyOptions, KeyReply, KeyRequest};
 use crate::messages::{ControlRequest, LearnedAddress};
 use crate::metrics::CloseReason;
 use crate::pipeline::{AddressBook, Cluster, ClusterRules, ListenerMap, Pipeline, Session, Step};
-use crate::rules::{KmsIndex, Matcher, Rule, RuleAction, RuleSet, SealTemplate, Template};
+use crate::rules::{Matcher, Rule, RuleAction, RuleSet, SealTemplate, Template};
 use crate::testing::{BatchBuilder, RecordInput};
 
 /// Room enough for everything a test sends.
@@ -123,7 +123,7 @@ impl Bench {
         let rules = RuleSet::new(vec![
             Rule {
                 matcher,
-                action: RuleAction::Seal(Box::new(SealTemplate::new(KmsIndex(0), kek))),
+                action: RuleAction::Seal(Box::new(SealTemplate::new(KmsId::from_number(0), kek))),
             },
             Rule {
                 matcher: Matcher::exact("passed").expect("a topic"),
@@ -236,8 +236,7 @@ impl Bench {
         .expect("a wrapped DEK");
         let now = Instant::now();
         let reply = KeyReply::Sealing {
-            kms: 0,
-            kek: "payments".into(),
+            key: crate::keys::KeyId::first("payments"),
             result: Ok(DeliveredDek {
                 dek: SecretKey::from_bytes(&mut [7; 32]).expect("a key"),
                 wrapped: wrapped.into(),

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use crate::envelope::SealingKey;
 use crate::keys::OpenedDek;
-use crate::keys::request::DeliveredDek;
+use crate::keys::request::{DeliveredDek, Purpose};
 
 /// See the module.
 pub struct SealingShare {
@@ -28,10 +28,12 @@ pub struct SealingShare {
 }
 
 impl SealingShare {
-    pub(super) fn new(delivered: DeliveredDek) -> Option<Rc<Self>> {
+    pub(super) fn new(purpose: Purpose, delivered: DeliveredDek) -> Option<Rc<Self>> {
         let dek = OpenedDek::new(delivered.dek, delivered.wrapped);
         // What cannot be sealed under is no share: whoever looks for one would find it again and again.
-        dek.seals_records().ok()?;
+        match purpose {
+            Purpose::RecordSeal => dek.seals_records().ok()?,
+        };
         Some(Rc::new(Self {
             dek,
             expires_at: delivered.expires_at,

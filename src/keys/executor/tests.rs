@@ -3,6 +3,7 @@
 use super::*;
 use crate::crypto::SecretKey;
 use crate::envelope::wrapped_dek::WrappedDek;
+use crate::ids::Id as _;
 use crate::keys::ledger::version_prefix;
 
 const TAIL: Demand = Demand {
@@ -37,8 +38,7 @@ fn dek() -> SecretKey {
 
 fn delivered(version: u8, batches_max: u64, expires_at: Instant) -> KeyReply {
     KeyReply::Sealing {
-        kms: 0,
-        kek: "payments".into(),
+        key: KeyId::first("payments"),
         result: Ok(DeliveredDek {
             dek: dek(),
             wrapped: wrapped(version, 0),
@@ -67,7 +67,7 @@ fn short<T>(lookup: &KeyLookup<T>) -> String {
 /// One executor's keys with their own clock.
 struct Bench {
     keys: ExecutorKeys,
-    kek: Arc<str>,
+    kek: KeyId,
     now: Instant,
 }
 
@@ -75,18 +75,18 @@ impl Bench {
     fn new(options: &KeyOptions) -> Self {
         Self {
             keys: ExecutorKeys::new(4, options),
-            kek: "payments".into(),
+            kek: KeyId::first("payments"),
             now: Instant::now(),
         }
     }
 
     fn seal(&mut self) -> String {
-        short(&self.keys.sealing(0, &self.kek, self.now))
+        short(&self.keys.sealing(&self.kek, self.now))
     }
 
     /// Seals a batch of `bytes` bytes, if there is a key.
     fn seal_batch(&mut self, bytes: u64) -> String {
-        let found = self.keys.sealing(0, &self.kek, self.now);
+        let found = self.keys.sealing(&self.kek, self.now);
         if let KeyLookup::Ready(share) = &found {
             assert!(share.take_batch(self.now).is_some());
             share.note_bytes(bytes);
@@ -95,18 +95,20 @@ impl Bench {
     }
 
     fn share(&mut self) -> Rc<SealingShare> {
-        match self.keys.sealing(0, &self.kek, self.now) {
+        match self.keys.sealing(&self.kek, self.now) {
             KeyLookup::Ready(share) => share,
             other => panic!("{}", short(&other)),
         }
     }
 
     fn open(&mut self, version: u8, blob: u8, demand: Demand) -> String {
-        short(
-            &self
-                .keys
-                .opening(0, &wrapped(version, blob), demand, self.now, self.now),
-        )
+        short(&self.keys.opening(
+            KmsId::from_number(0),
+            &wrapped(version, blob),
+            demand,
+            self.now,
+            self.now,
+        ))
     }
 
     fn apply(&mut self, reply: KeyReply) -> Applied {
@@ -118,11 +120,12 @@ impl Bench {
         let short = |request| match request {
             KeyRequest::Seal {
                 executor,
-                kek,
+                key,
                 used_up,
                 ..
             } => format!(
-                "{executor} seal {kek} {}",
+                "{executor} seal {} {}",
+                key.kek,
                 if used_up.is_some() { "again" } else { "first" }
             ),
             KeyRequest::Open { wrapped, demand, .. } => {
@@ -211,8 +214,7 @@ fn failures_are_remembered_for_a_moment() {
         bench.open(1, 5, TAIL);
         assert_eq!(bench.sent().len(), 2);
         bench.apply(KeyReply::Sealing {
-            kms: 0,
-            kek: "payments".into(),
+            key: KeyId::first("payments"),
             result: Err(failure),
         });
         bench.apply(KeyReply::Opened {
@@ -233,8 +235,7 @@ fn failures_are_remembered_for_a_moment() {
             result: Err(failure),
         });
         bench.apply(KeyReply::Sealing {
-            kms: 0,
-            kek: "payments".into(),
+            key: KeyId::first("payments"),
             result: Err(failure),
         });
         bench.pass(options.executor_memory);
@@ -265,7 +266,11 @@ fn a_verdict_stands_for_the_frames_that_were_begun_while_it_did() {
         bench.pass(Duration::from_secs(10));
         let open = |bench: &mut Bench, begun| {
             let now = bench.now;
-            short(&bench.keys.opening(0, &wrapped(1, 5), TAIL, begun, now))
+            short(
+                &bench
+                    .keys
+                    .opening(KmsId::from_number(0), &wrapped(1, 5), TAIL, begun, now),
+            )
         };
         let refused = format!("{failure:?}");
         assert_eq!(open(&mut bench, waiting), refused, "it came meanwhile");
@@ -284,8 +289,7 @@ fn an_outage_leaves_the_sealing_key_and_a_verdict_takes_it() {
     let mut bench = Bench::new(&KeyOptions::default());
     bench.apply(delivered(1, 100, bench.far()));
     let fail = |failure| KeyReply::Sealing {
-        kms: 0,
-        kek: "payments".into(),
+        key: KeyId::first("payments"),
         result: Err(failure),
     };
     bench.apply(fail(KeyFailure::Unavailable));
@@ -306,7 +310,11 @@ fn opened_keys_are_bounded_and_one_in_use_outlives_its_eviction() {
     };
     let mut bench = Bench::new(&options);
     bench.apply(opened(1, 1));
-    let KeyLookup::Ready(held) = bench.keys.opening(0, &wrapped(1, 1), TAIL, bench.now, bench.now) else {
+    let KeyLookup::Ready(held) =
+        bench
+            .keys
+            .opening(KmsId::from_number(0), &wrapped(1, 1), TAIL, bench.now, bench.now)
+    else {
         panic!("the key was delivered");
     };
     bench.apply(opened(1, 2));
@@ -379,7 +387,7 @@ fn a_withdrawn_sealing_key_is_replaced_and_not_asked_for_again() {
     assert!(!share.holds(bench.now));
     assert!(share.take_batch(bench.now).is_none());
     assert!(matches!(
-        bench.keys.sealing(0, &bench.kek, bench.now),
+        bench.keys.sealing(&bench.kek, bench.now),
         KeyLookup::Waiting
     ));
     let used_up = bench
@@ -428,8 +436,7 @@ fn revocation_takes_exactly_the_keys_of_the_version() {
     assert_eq!(bench.open(11, 1, TAIL), "ready");
     bench.apply(delivered(2, 100, bench.far()));
     let released = KeyReply::Released {
-        kms: 0,
-        kek: "payments".into(),
+        key: KeyId::first("payments"),
     };
     assert_eq!(bench.apply(released), Applied::Dropped);
     assert_eq!(bench.seal(), "waiting");
@@ -484,25 +491,22 @@ fn a_share_that_is_held_ends_with_its_time_and_when_it_is_taken_away() {
     type Taker = fn(&mut Bench) -> KeyReply;
     let takers: [(&str, Taker); 5] = [
         ("released", |_| KeyReply::Released {
-            kms: 0,
-            kek: "payments".into(),
+            key: KeyId::first("payments"),
         }),
         ("revoked", |_| KeyReply::Revoked {
             prefix: wrapped(1, 0)[..10].into(),
         }),
         ("refused", |_| KeyReply::Sealing {
-            kms: 0,
-            kek: "payments".into(),
+            key: KeyId::first("payments"),
             result: Err(KeyFailure::KekDisabled),
         }),
         ("replaced", |bench| delivered(2, 100, bench.far())),
         ("evicted", |bench| {
-            let KeyReply::Sealing { kms, result, .. } = delivered(3, 100, bench.far()) else {
+            let KeyReply::Sealing { result, .. } = delivered(3, 100, bench.far()) else {
                 panic!("a sealing key")
             };
             KeyReply::Sealing {
-                kms,
-                kek: "orders".into(),
+                key: KeyId::first("orders"),
                 result,
             }
         }),

@@ -17,19 +17,18 @@ use crate::crypto::SecretKey;
 use crate::envelope::WrappedDek;
 use crate::keys::KeyOptions;
 use crate::keys::refusals::Refusals;
-use crate::keys::request::{DeliveredDek, KeyFailure, KeyReply};
+use crate::keys::request::{DeliveredDek, KeyFailure, KeyId, KeyReply};
 use crate::kms::{GeneratedDek, KmsError};
 
 pub(super) struct SealingDeks {
-    kms: usize,
     options: Arc<KeyOptions>,
     version_poll_interval: Duration,
     executors: usize,
-    active: LruCache<Arc<str>, Active>,
-    fetching: HashMap<Arc<str>, Making>,
+    active: LruCache<KeyId, Active>,
+    fetching: HashMap<KeyId, Making>,
     /// KEKs in `fetching` whose call was not started.
-    queue: VecDeque<Arc<str>>,
-    refused: Refusals<Arc<str>>,
+    queue: VecDeque<KeyId>,
+    refused: Refusals<KeyId>,
 }
 
 /// A DEK in use.
@@ -57,9 +56,8 @@ struct Making {
 }
 
 impl SealingDeks {
-    pub(super) fn new(kms: usize, options: &Arc<KeyOptions>, intervals: Intervals, executors: usize) -> Self {
+    pub(super) fn new(options: &Arc<KeyOptions>, intervals: Intervals, executors: usize) -> Self {
         Self {
-            kms,
             options: Arc::clone(options),
             version_poll_interval: intervals.version_poll,
             executors,
@@ -75,41 +73,34 @@ impl SealingDeks {
     pub(super) fn ask(
         &mut self,
         executor: usize,
-        kek: Arc<str>,
+        key: KeyId,
         used_up: Option<&[u8]>,
         now: Instant,
         outboxes: &mut Outboxes,
     ) {
-        if let Some(active) = self.active.get_mut(&kek)
+        if let Some(active) = self.active.get_mut(&key)
             && used_up != Some(&*active.wrapped)
             && let Some(delivered) = active.deliver(executor, self.executors, now, &self.options)
         {
-            return outboxes.push(executor, sealing_reply(self.kms, &kek, Ok(delivered)));
+            return outboxes.push(executor, sealing_reply(&key, Ok(delivered)));
         }
-        let failure = if let Some(failure) = self.refused.get(&kek, now, now) {
+        let failure = if let Some(failure) = self.refused.get(&key, now, now) {
             failure
-        } else if let Some(fetch) = self.fetching.get_mut(&kek) {
+        } else if let Some(fetch) = self.fetching.get_mut(&key) {
             return fetch.waiters.insert(executor);
         } else if self.fetching.len() >= self.options.waiting_max {
             KeyFailure::Unavailable
         } else {
             let mut fetch = Making::default();
             fetch.waiters.insert(executor);
-            self.fetching.insert(Arc::clone(&kek), fetch);
-            return self.queue.push_back(kek);
+            self.fetching.insert(key.clone(), fetch);
+            return self.queue.push_back(key);
         };
-        outboxes.push(executor, sealing_reply(self.kms, &kek, Err(failure)));
+        outboxes.push(executor, sealing_reply(&key, Err(failure)));
     }
 
-    pub(super) fn note_use(
-        &mut self,
-        executor: usize,
-        kek: &Arc<str>,
-        wrapped: &[u8],
-        more: Use,
-        now: Instant,
-    ) {
-        let Some(active) = self.active.get_mut(kek) else {
+    pub(super) fn note_use(&mut self, executor: usize, key: &KeyId, wrapped: &[u8], more: Use, now: Instant) {
+        let Some(active) = self.active.get_mut(key) else {
             return;
         };
         // A report about the DEK before this one changes nothing any more.
@@ -124,53 +115,53 @@ impl SealingDeks {
             used.bytes = used.bytes.saturating_add(more.bytes);
         }
         if active.wants_successor(now, &self.options) {
-            self.fetch_ahead(kek, now);
+            self.fetch_ahead(key, now);
         }
     }
 
     /// The next KEK to make a DEK under.
-    pub(super) fn next_fetch(&mut self) -> Option<Arc<str>> {
-        let kek = self.queue.pop_front()?;
-        if let Some(fetch) = self.fetching.get_mut(&kek) {
+    pub(super) fn next_fetch(&mut self) -> Option<KeyId> {
+        let key = self.queue.pop_front()?;
+        if let Some(fetch) = self.fetching.get_mut(&key) {
             fetch.started = true;
         }
-        Some(kek)
+        Some(key)
     }
 
     /// Takes in what a call brought and tells all whom it concerns; returns a copy of the new DEK, for opening.
     pub(super) fn generated(
         &mut self,
-        kek: &Arc<str>,
+        key: &KeyId,
         result: Result<GeneratedDek, KmsError>,
         now: Instant,
         outboxes: &mut Outboxes,
     ) -> Option<(SecretKey, Arc<[u8]>)> {
-        let fetch = self.fetching.remove(kek)?;
+        let fetch = self.fetching.remove(key)?;
         let GeneratedDek { dek, wrapped } = match result {
             Ok(_) if fetch.revoked => {
                 let again = Making {
                     waiters: fetch.waiters,
                     ..Making::default()
                 };
-                self.fetching.insert(Arc::clone(kek), again);
-                self.queue.push_back(Arc::clone(kek));
+                self.fetching.insert(key.clone(), again);
+                self.queue.push_back(key.clone());
                 return None;
             }
             Ok(generated) => generated,
             Err(error) => {
-                self.failed(kek, &error, fetch.waiters, now, outboxes);
+                self.failed(key, &error, fetch.waiters, now, outboxes);
                 return None;
             }
         };
         let Ok(WrappedDek { version, .. }) = WrappedDek::parse(&wrapped) else {
             let error = KmsError::Unavailable("a new data key is malformed".to_owned());
-            self.failed(kek, &error, fetch.waiters, now, outboxes);
+            self.failed(key, &error, fetch.waiters, now, outboxes);
             return None;
         };
         let version = version.into();
         let wrapped: Arc<[u8]> = wrapped.into();
         let mut receivers = fetch.waiters;
-        if let Some(former) = self.active.pop(kek) {
+        if let Some(former) = self.active.pop(key) {
             receivers.add_all(&former.holders);
         }
         let copy = dek.duplicate();
@@ -189,10 +180,10 @@ impl SealingDeks {
             let result = active
                 .deliver(executor, self.executors, now, &self.options)
                 .ok_or(KeyFailure::Unavailable);
-            outboxes.push(executor, sealing_reply(self.kms, kek, result));
+            outboxes.push(executor, sealing_reply(key, result));
         }
-        self.refused.forget(kek);
-        if let Some((idlest, evicted)) = self.active.push(Arc::clone(kek), active) {
+        self.refused.forget(key);
+        if let Some((idlest, evicted)) = self.active.push(key.clone(), active) {
             self.release(&idlest, &evicted, outboxes);
         }
         Some((copy, wrapped))
@@ -201,13 +192,13 @@ impl SealingDeks {
     /// Takes in the KEK's current version.
     pub(super) fn polled(
         &mut self,
-        kek: &Arc<str>,
+        key: &KeyId,
         result: Result<Option<Vec<u8>>, KmsError>,
         now: Instant,
         outboxes: &mut Outboxes,
     ) {
         // An answer to a question that was asked for an earlier DEK says nothing about this one.
-        let Some(active) = self.active.peek_mut(kek).filter(|active| active.polling) else {
+        let Some(active) = self.active.peek_mut(key).filter(|active| active.polling) else {
             return;
         };
         active.polling = false;
@@ -216,12 +207,12 @@ impl SealingDeks {
             Ok(Some(version)) => {
                 active.outdated = *version != *active.version;
                 if active.outdated {
-                    self.fetch_ahead(kek, now);
+                    self.fetch_ahead(key, now);
                 }
             }
             Ok(None) => {}
             Err(error) if error.refuses_kek() => {
-                self.failed(kek, &error, ExecutorSet::default(), now, outboxes);
+                self.failed(key, &error, ExecutorSet::default(), now, outboxes);
             }
             Err(_) => {}
         }
@@ -230,23 +221,23 @@ impl SealingDeks {
     /// Queues polls that are due and DEKs that are due for replacement; lets go of DEKs that grew old unused.
     pub(super) fn tick(&mut self, now: Instant, checks: &mut Checks, outboxes: &mut Outboxes) {
         let (mut due, mut idle) = (Vec::new(), Vec::new());
-        for (kek, active) in &mut self.active {
+        for (key, active) in &mut self.active {
             if !active.polling && now >= active.poll_due {
-                active.polling = checks.push(Call::PollVersion(Arc::clone(kek)));
+                active.polling = checks.push(Call::PollVersion(key.clone()));
             }
             let old = active.age(now) >= self.options.dek.age_max;
             if old && !active.is_used() || active.age(now) >= hard_age(&self.options) {
-                idle.push(Arc::clone(kek));
+                idle.push(key.clone());
             } else if active.wants_successor(now, &self.options) {
-                due.push(Arc::clone(kek));
+                due.push(key.clone());
             }
         }
-        for kek in due {
-            self.fetch_ahead(&kek, now);
+        for key in due {
+            self.fetch_ahead(&key, now);
         }
-        for kek in idle {
-            if let Some(active) = self.active.pop(&kek) {
-                self.release(&kek, &active, outboxes);
+        for key in idle {
+            if let Some(active) = self.active.pop(&key) {
+                self.release(&key, &active, outboxes);
             }
         }
     }
@@ -259,8 +250,8 @@ impl SealingDeks {
 
     /// Takes every DEK away from every executor.
     pub(super) fn drop_all(&mut self, outboxes: &mut Outboxes) {
-        while let Some((kek, active)) = self.active.pop_lru() {
-            self.release(&kek, &active, outboxes);
+        while let Some((key, active)) = self.active.pop_lru() {
+            self.release(&key, &active, outboxes);
         }
         self.distrust_calls();
     }
@@ -273,19 +264,19 @@ impl SealingDeks {
     }
 
     /// Fetches the successor of a DEK while that one seals on; not while a failure to do so is remembered.
-    fn fetch_ahead(&mut self, kek: &Arc<str>, now: Instant) {
-        if self.refused.get(kek, now, now).is_none()
-            && !self.fetching.contains_key(kek)
+    fn fetch_ahead(&mut self, key: &KeyId, now: Instant) {
+        if self.refused.get(key, now, now).is_none()
+            && !self.fetching.contains_key(key)
             && self.fetching.len() < self.options.waiting_max
         {
-            self.fetching.insert(Arc::clone(kek), Making::default());
-            self.queue.push_back(Arc::clone(kek));
+            self.fetching.insert(key.clone(), Making::default());
+            self.queue.push_back(key.clone());
         }
     }
 
     fn failed(
         &mut self,
-        kek: &Arc<str>,
+        key: &KeyId,
         error: &KmsError,
         mut concerned: ExecutorSet,
         now: Instant,
@@ -293,26 +284,20 @@ impl SealingDeks {
     ) {
         let failure = KeyFailure::from(error);
         if error.refuses_kek()
-            && let Some(former) = self.active.pop(kek)
+            && let Some(former) = self.active.pop(key)
         {
             concerned.add_all(&former.holders);
         }
         for executor in concerned.iter() {
-            outboxes.push(executor, sealing_reply(self.kms, kek, Err(failure)));
+            outboxes.push(executor, sealing_reply(key, Err(failure)));
         }
         self.refused
-            .remember(Arc::clone(kek), failure, now, self.options.memory_of(failure));
+            .remember(key.clone(), failure, now, self.options.memory_of(failure));
     }
 
-    fn release(&self, kek: &Arc<str>, active: &Active, outboxes: &mut Outboxes) {
+    fn release(&self, key: &KeyId, active: &Active, outboxes: &mut Outboxes) {
         for executor in active.holders.iter() {
-            outboxes.push(
-                executor,
-                KeyReply::Released {
-                    kms: self.kms,
-                    kek: Arc::clone(kek),
-                },
-            );
+            outboxes.push(executor, KeyReply::Released { key: key.clone() });
         }
     }
 }
@@ -367,10 +352,9 @@ fn hard_age(options: &KeyOptions) -> Duration {
     options.dek.age_max.saturating_mul(2)
 }
 
-fn sealing_reply(kms: usize, kek: &Arc<str>, result: Result<DeliveredDek, KeyFailure>) -> KeyReply {
+fn sealing_reply(key: &KeyId, result: Result<DeliveredDek, KeyFailure>) -> KeyReply {
     KeyReply::Sealing {
-        kms,
-        kek: Arc::clone(kek),
+        key: key.clone(),
         result,
     }
 }

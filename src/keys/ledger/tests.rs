@@ -6,6 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::envelope::wrapped_dek::WrappedDek;
+use crate::ids::Id as _;
+use crate::keys::Purpose;
 
 const INTERVALS: Intervals = Intervals {
     version_poll: Duration::from_secs(1),
@@ -49,6 +51,25 @@ fn generated(version: u8, blob: u32) -> Outcome {
     }))
 }
 
+fn this_kms() -> KmsId {
+    KmsId::from_number(5)
+}
+
+fn other_kms() -> KmsId {
+    KmsId::from_number(2)
+}
+
+/// Of [`this_kms`].
+impl From<&str> for KeyId {
+    fn from(kek: &str) -> Self {
+        Self {
+            kms: this_kms(),
+            kek: kek.into(),
+            purpose: Purpose::RecordSeal,
+        }
+    }
+}
+
 /// A ledger with its own clock.
 struct Desk {
     ledger: Ledger,
@@ -58,7 +79,11 @@ struct Desk {
 impl Desk {
     fn new(options: &KeyOptions, executors: usize) -> Self {
         Self {
-            ledger: Ledger::new(options, &[INTERVALS, INTERVALS], executors),
+            ledger: Ledger::new(
+                options,
+                &[(this_kms(), INTERVALS), (other_kms(), INTERVALS)],
+                executors,
+            ),
             now: Instant::now(),
         }
     }
@@ -70,8 +95,7 @@ impl Desk {
     fn seal_after(&mut self, executor: usize, kek: &str, used_up: Option<Arc<[u8]>>) {
         let request = KeyRequest::Seal {
             executor,
-            kms: 0,
-            kek: kek.into(),
+            key: kek.into(),
             used_up,
         };
         self.ledger.accept(request, self.now);
@@ -80,7 +104,7 @@ impl Desk {
     fn open(&mut self, executor: usize, wrapped: &Arc<[u8]>, demand: Demand) {
         let request = KeyRequest::Open {
             executor,
-            kms: 0,
+            kms: this_kms(),
             wrapped: Arc::clone(wrapped),
             demand,
         };
@@ -90,8 +114,7 @@ impl Desk {
     fn used(&mut self, executor: usize, wrapped: &Arc<[u8]>, batches: u64, bytes: u64) {
         let request = KeyRequest::Used {
             executor,
-            kms: 0,
-            kek: "payments".into(),
+            key: "payments".into(),
             wrapped: Arc::clone(wrapped),
             batches,
             bytes,
@@ -108,7 +131,14 @@ impl Desk {
     }
 
     fn finish(&mut self, call: Call, outcome: Outcome) -> bool {
-        self.ledger.finish(Job { kms: 0, call }, outcome, self.now)
+        self.ledger.finish(
+            Job {
+                kms: this_kms(),
+                call,
+            },
+            outcome,
+            self.now,
+        )
     }
 
     fn pass(&mut self, time: Duration) {
@@ -123,15 +153,15 @@ impl Desk {
     /// Replies in short, for comparison.
     fn told(&mut self, executor: usize) -> Vec<String> {
         let short = |reply| match reply {
-            KeyReply::Sealing { kek, result, .. } => match result {
-                Ok(key) => format!("seal {kek} {}", key.dek.expose()[0]),
-                Err(failure) => format!("seal {kek} {failure:?}"),
+            KeyReply::Sealing { key, result } => match result {
+                Ok(dek) => format!("seal {} {}", key.kek, dek.dek.expose()[0]),
+                Err(failure) => format!("seal {} {failure:?}", key.kek),
             },
             KeyReply::Opened { wrapped, result } => match result {
                 Ok(key) => format!("open {} {}", wrapped[wrapped.len() - 1], key.expose()[0]),
                 Err(failure) => format!("open {} {failure:?}", wrapped[wrapped.len() - 1]),
             },
-            KeyReply::Released { kek, .. } => format!("released {kek}"),
+            KeyReply::Released { key } => format!("released {}", key.kek),
             KeyReply::Revoked { prefix } => format!("revoked {}", prefix[prefix.len() - 1]),
             KeyReply::KekNames { .. } => "names".to_owned(),
         };
@@ -438,8 +468,10 @@ fn a_kms_that_wants_to_be_left_alone_is() {
     assert_eq!(desk.calls(), []);
     let elsewhere = KeyRequest::Seal {
         executor: 0,
-        kms: 1,
-        kek: "payments".into(),
+        key: KeyId {
+            kms: other_kms(),
+            .."payments".into()
+        },
         used_up: None,
     };
     desk.ledger.accept(elsewhere, desk.now);
@@ -473,18 +505,21 @@ fn a_stalled_kms_does_not_stall_another() {
         desk.seal(0, name);
     }
     assert_eq!(desk.calls().len(), 2);
+    let elsewhere = KeyId {
+        kms: other_kms(),
+        .."other".into()
+    };
     let request = KeyRequest::Seal {
         executor: 0,
-        kms: 1,
-        kek: "other".into(),
+        key: elsewhere.clone(),
         used_up: None,
     };
     desk.ledger.accept(request, desk.now);
     assert_eq!(
         desk.jobs(),
         [Job {
-            kms: 1,
-            call: Call::Generate("other".into())
+            kms: other_kms(),
+            call: Call::Generate(elsewhere)
         }]
     );
 }
@@ -746,15 +781,17 @@ fn requests_that_make_no_sense_are_answered() {
     desk.open(0, &Arc::from([1, 2, 3].as_slice()), TAIL);
     let stray = KeyRequest::Open {
         executor: 0,
-        kms: 5,
+        kms: KmsId::from_number(9),
         wrapped: wrapped(1, 1),
         demand: TAIL,
     };
     desk.ledger.accept(stray, desk.now);
     let stray = KeyRequest::Seal {
         executor: 0,
-        kms: 5,
-        kek: "payments".into(),
+        key: KeyId {
+            kms: KmsId::from_number(9),
+            .."payments".into()
+        },
         used_up: None,
     };
     desk.ledger.accept(stray, desk.now);

@@ -8,8 +8,9 @@ use tempfile::TempDir;
 use super::*;
 use crate::channel::{Receiver, Sender, channel};
 use crate::envelope::WrappedDek;
+use crate::ids::Id as _;
 use crate::keys::statistics::KmsState;
-use crate::keys::{Applied, Demand, ExecutorKeys, KeyFailure, KeyLookup, Urgency};
+use crate::keys::{Applied, Demand, ExecutorKeys, KeyFailure, KeyId, KeyLookup, Urgency};
 use crate::kms::file::FileKms;
 use crate::kms::keystore::{
     Keystore, KeystoreError, MasterKeySource, OpenKeystore, create_key_file, lock_file, read_file,
@@ -60,6 +61,7 @@ impl Stage {
             });
         }
         let named = NamedKms {
+            id: KmsId::from_number(0),
             name: "local".to_owned(),
             kms: Arc::clone(&kms),
         };
@@ -109,8 +111,8 @@ impl Executor {
     }
 
     async fn sealing(&mut self, kek: &str) -> Result<Vec<u8>, KeyFailure> {
-        let kek: Arc<str> = kek.into();
-        self.until(|keys, now| match keys.sealing(0, &kek, now) {
+        let kek = KeyId::first(kek);
+        self.until(|keys, now| match keys.sealing(&kek, now) {
             KeyLookup::Ready(key) => Some(Ok(key.wrapped_dek().to_vec())),
             KeyLookup::Failed(failure) => Some(Err(failure)),
             KeyLookup::Waiting => None,
@@ -119,11 +121,13 @@ impl Executor {
     }
 
     async fn opening(&mut self, wrapped: &[u8]) -> Result<(), KeyFailure> {
-        self.until(|keys, now| match keys.opening(0, wrapped, TAIL, now, now) {
-            KeyLookup::Ready(_) => Some(Ok(())),
-            KeyLookup::Failed(failure) => Some(Err(failure)),
-            KeyLookup::Waiting => None,
-        })
+        self.until(
+            |keys, now| match keys.opening(KmsId::from_number(0), wrapped, TAIL, now, now) {
+                KeyLookup::Ready(_) => Some(Ok(())),
+                KeyLookup::Failed(failure) => Some(Err(failure)),
+                KeyLookup::Waiting => None,
+            },
+        )
         .await
     }
 }
@@ -146,12 +150,14 @@ fn a_thousand_lookups_on_eight_executors_cost_one_call_each() -> TestResult {
         let generates_before = stage.faults.generates();
         stage.faults.hold();
         // Everyone has asked before anyone is answered.
-        let kek: Arc<str> = "payments".into();
+        let kek = KeyId::first("payments");
         for executor in &mut stage.executors {
             for _ in 0..125 {
                 let now = Instant::now();
-                assert!(matches!(executor.keys.sealing(0, &kek, now), KeyLookup::Waiting));
-                let opening = executor.keys.opening(0, &stranger.wrapped, TAIL, now, now);
+                assert!(matches!(executor.keys.sealing(&kek, now), KeyLookup::Waiting));
+                let opening = executor
+                    .keys
+                    .opening(KmsId::from_number(0), &stranger.wrapped, TAIL, now, now);
                 assert!(matches!(opening, KeyLookup::Waiting));
             }
             while executor.keys.has_requests() {
@@ -189,9 +195,13 @@ fn thousands_of_keys_pass_through_small_channels() -> TestResult {
         }
         for executor in &mut stage.executors {
             for wrapped in &strangers {
-                let lookup = executor
-                    .keys
-                    .opening(0, wrapped, TAIL, Instant::now(), Instant::now());
+                let lookup = executor.keys.opening(
+                    KmsId::from_number(0),
+                    wrapped,
+                    TAIL,
+                    Instant::now(),
+                    Instant::now(),
+                );
                 assert!(matches!(lookup, KeyLookup::Waiting));
             }
         }
@@ -220,9 +230,9 @@ fn rotation_reaches_sealing_within_the_poll() -> TestResult {
         assert_eq!(WrappedDek::parse(&before)?.version, [1]);
         stage.edit(|keystore| keystore.rotate("payments").map(drop))?;
         let rotated_at = Instant::now();
-        let kek: Arc<str> = "payments".into();
+        let kek = KeyId::first("payments");
         stage.executors[0]
-            .until(|keys, now| match keys.sealing(0, &kek, now) {
+            .until(|keys, now| match keys.sealing(&kek, now) {
                 KeyLookup::Ready(key) => (**key.wrapped_dek() != *before).then_some(()),
                 // The old key seals until the new one is there.
                 KeyLookup::Waiting | KeyLookup::Failed(_) => panic!("sealing was interrupted"),
@@ -251,10 +261,12 @@ fn a_disabled_key_is_taken_from_every_executor() -> TestResult {
         stage.edit(|keystore| keystore.disable("payments", None).map(drop))?;
         for executor in &mut stage.executors {
             let failure = executor
-                .until(|keys, now| match keys.opening(0, &sealed, TAIL, now, now) {
-                    KeyLookup::Failed(failure) => Some(failure),
-                    KeyLookup::Ready(_) | KeyLookup::Waiting => None,
-                })
+                .until(
+                    |keys, now| match keys.opening(KmsId::from_number(0), &sealed, TAIL, now, now) {
+                        KeyLookup::Failed(failure) => Some(failure),
+                        KeyLookup::Ready(_) | KeyLookup::Waiting => None,
+                    },
+                )
                 .await;
             assert_eq!(failure, KeyFailure::KekDisabled);
             assert_eq!(executor.sealing("payments").await, Err(KeyFailure::KekDisabled));
@@ -298,7 +310,7 @@ fn an_outage_is_ridden_out_and_recovered_from_within_a_second() -> TestResult {
         executor
             .until(|keys, now| {
                 matches!(
-                    keys.opening(0, &stranger.wrapped, TAIL, now, now),
+                    keys.opening(KmsId::from_number(0), &stranger.wrapped, TAIL, now, now),
                     KeyLookup::Ready(_)
                 )
                 .then_some(())
@@ -345,6 +357,7 @@ fn a_call_without_an_answer_and_a_call_that_panics_count_as_outages() -> TestRes
         let (requests, request_receiver) = channel(8);
         let (reply_sender, replies) = channel(8);
         let named = NamedKms {
+            id: KmsId::from_number(0),
             name: "bad".to_owned(),
             kms: Arc::new(Panicking),
         };
@@ -447,6 +460,7 @@ fn what_a_kms_does_by_itself_runs_beside_its_calls_and_again_when_it_panics() ->
         let stage = Stage::new(&options, 0, 8)?;
         let (began, mut begun) = tokio::sync::mpsc::channel(8);
         let named = NamedKms {
+            id: KmsId::from_number(0),
             name: "renewing".to_owned(),
             kms: Arc::new(Renewing(Arc::clone(&stage.kms), began, 0.into())),
         };
@@ -512,6 +526,7 @@ fn executors_are_told_what_keks_are_called_at_first_and_whenever_that_changes() 
         let options = KeyOptions::default();
         let kms = Arc::new(Renaming(1.into()));
         let named = NamedKms {
+            id: KmsId::from_number(0),
             name: "renaming".to_owned(),
             kms: Arc::clone(&kms) as Arc<dyn Kms>,
         };
@@ -519,7 +534,7 @@ fn executors_are_told_what_keks_are_called_at_first_and_whenever_that_changes() 
         let (senders, mut replies): (Vec<_>, Vec<_>) = (0..2).map(|_| channel(8)).unzip();
         let service = KeyService::new(vec![named], request_receiver, senders, &options);
         let told = |reply| match reply {
-            Some(KeyReply::KekNames { kms: 0, names }) => Some(names),
+            Some(KeyReply::KekNames { names, .. }) => Some(names),
             _ => None,
         };
         for replies in &mut replies {
@@ -542,8 +557,7 @@ fn executors_are_told_what_keks_are_called_at_first_and_whenever_that_changes() 
 fn applied_says_when_keys_were_dropped() {
     let mut keys = ExecutorKeys::new(0, &KeyOptions::default());
     let reply = KeyReply::Released {
-        kms: 0,
-        kek: "a".into(),
+        key: KeyId::first("a"),
     };
     assert_eq!(keys.apply(reply, Instant::now()), Applied::Dropped);
 }
@@ -566,12 +580,12 @@ fn a_refused_version_is_not_said_of_the_whole_key() {
             "under the version that is refused",
         ),
         (
-            Call::Generate("payments".into()),
+            Call::Generate(KeyId::first("payments")),
             KmsError::KekDisabled,
             "nothing is sealed under it",
         ),
         (
-            Call::PollVersion("payments".into()),
+            Call::PollVersion(KeyId::first("payments")),
             KmsError::KekNotFound,
             "nothing is sealed under it",
         ),

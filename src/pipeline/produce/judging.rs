@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::seal_wait::Patience;
 use super::{ProduceFrame, ProduceWork, Produced, ProducerSequence, SequenceGuard, index_of};
-use crate::keys::{KeyLookup, SealingShare};
+use crate::keys::{KeyId, KeyLookup, Purpose, SealingShare};
 use crate::metrics::CloseReason;
 use crate::pipeline::Pipeline;
 use crate::pipeline::refusal::ProduceRefusal;
@@ -160,11 +160,16 @@ impl Judging {
 impl Pipeline {
     /// The share to seal with, or why there is none.
     fn sealing_key(&mut self, rule: &SealRule, request: &ProduceFrame<'_>) -> Key {
-        let (kms, kek) = (rule.kms.0, &rule.kek);
-        let (refusal, asked_at) = match self.keys.sealing(kms, kek, request.now) {
+        let kek = &rule.kek;
+        let key = KeyId {
+            kms: rule.kms,
+            kek: Arc::clone(kek),
+            purpose: Purpose::RecordSeal,
+        };
+        let (refusal, asked_at) = match self.keys.sealing(&key, request.now) {
             KeyLookup::Ready(share) => {
                 count(&mut self.metrics.key_cache.ready);
-                self.produce.seal_wait.came(kms, kek);
+                self.produce.seal_wait.came(&key);
                 return Key::Found(share);
             }
             KeyLookup::Failed(failure) => {
@@ -177,14 +182,14 @@ impl Pipeline {
             }
             KeyLookup::Waiting => {
                 count(&mut self.metrics.key_cache.waiting);
-                (ProduceRefusal::KeyPending, self.keys.sealing_asked_at(kms, kek))
+                (ProduceRefusal::KeyPending, self.keys.sealing_asked_at(&key))
             }
         };
         if request.overdue {
-            self.produce.seal_wait.in_vain(kms, kek, request.now);
+            self.produce.seal_wait.in_vain(&key, request.now);
             return Key::Refused(refusal);
         }
-        let look_again = match self.produce.seal_wait.patience(kms, kek, request.since, asked_at) {
+        let look_again = match self.produce.seal_wait.patience(&key, request.since, asked_at) {
             // After an outage nothing is under way that would wake the request.
             Patience::Full if asked_at.is_none() => request.now.checked_add(ASK_AGAIN_AFTER),
             Patience::Full => None,

@@ -12,55 +12,51 @@
 //! - SEAL-WAIT-3: a request that waited already when another one gave up waits on to its own end.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use crate::ids::KmsId;
+use crate::keys::KeyId;
 
 /// The memory of one executor; see the module.
 #[derive(Default)]
 pub(super) struct SealWait {
-    keks: HashMap<(usize, Arc<str>), Instant>,
-    kms: HashMap<usize, Instant>,
+    keys: HashMap<KeyId, Instant>,
+    kms: HashMap<KmsId, Instant>,
 }
 
 impl SealWait {
-    /// How long a request that is held since `since` should go on waiting for the key of `kek`, apart from its own end.
+    /// How long a request that is held since `since` should go on waiting for this key, apart from its own end.
     /// `asked_at`: the key was asked for then and the answer has not come.
-    pub(super) fn patience(
-        &self,
-        kms: usize,
-        kek: &Arc<str>,
-        since: Instant,
-        asked_at: Option<Instant>,
-    ) -> Patience {
-        if self.keks.is_empty() && self.kms.is_empty() {
+    pub(super) fn patience(&self, key: &KeyId, since: Instant, asked_at: Option<Instant>) -> Patience {
+        if self.keys.is_empty() && self.kms.is_empty() {
             return Patience::Full;
         }
-        let failed = self.keks.get(&(kms, Arc::clone(kek)));
+        let failed = self.keys.get(key);
         if failed.is_some_and(|at| since >= *at) {
             return asked_at
                 .and_then(|at| at.checked_add(ANSWER_TIME))
                 .map_or(Patience::None, Patience::Until);
         }
         let pauses = |at: &Instant| since >= *at && since.saturating_duration_since(*at) < PAUSE;
-        if self.kms.get(&kms).is_some_and(pauses) {
+        if self.kms.get(&key.kms).is_some_and(pauses) {
             return Patience::None;
         }
         Patience::Full
     }
 
-    /// A request has waited for the key of `kek` for as long as it may.
-    pub(super) fn in_vain(&mut self, kms: usize, kek: &Arc<str>, now: Instant) {
-        if self.keks.len() < KEKS_MAX {
-            self.keks.entry((kms, Arc::clone(kek))).or_insert(now);
+    /// A request has waited for this key for as long as it may.
+    pub(super) fn in_vain(&mut self, key: &KeyId, now: Instant) {
+        if self.keys.len() < KEKS_MAX {
+            self.keys.entry(key.clone()).or_insert(now);
         }
-        self.kms.insert(kms, now);
+        self.kms.insert(key.kms, now);
     }
 
-    /// The key of `kek` is at hand.
-    pub(super) fn came(&mut self, kms: usize, kek: &Arc<str>) {
+    /// This key is at hand.
+    pub(super) fn came(&mut self, key: &KeyId) {
         // Called with every batch that is sealed: nothing is to be done while nothing was waited for in vain.
-        if !self.keks.is_empty() && self.keks.remove(&(kms, Arc::clone(kek))).is_some() {
-            self.kms.remove(&kms);
+        if !self.keys.is_empty() && self.keys.remove(key).is_some() {
+            self.kms.remove(&key.kms);
         }
     }
 }
@@ -89,34 +85,35 @@ const KEKS_MAX: usize = 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::Id as _;
 
-    fn full(wait: &SealWait, kms: usize, kek: &Arc<str>, since: Instant) -> bool {
-        wait.patience(kms, kek, since, None) == Patience::Full
+    fn full(wait: &SealWait, key: &KeyId, since: Instant) -> bool {
+        wait.patience(key, since, None) == Patience::Full
     }
 
     /// SEAL-WAIT-1.
     #[test]
     fn a_kek_is_waited_for_once_until_its_key_comes() {
-        let (start, kek) = (Instant::now(), Arc::<str>::from("orders"));
+        let (start, kek) = (Instant::now(), KeyId::first("orders"));
         let mut wait = SealWait::default();
-        assert!(full(&wait, 0, &kek, start));
-        wait.in_vain(0, &kek, start);
+        assert!(full(&wait, &kek, start));
+        wait.in_vain(&kek, start);
         let later = start + PAUSE * 2;
-        assert_eq!(wait.patience(0, &kek, start, None), Patience::None);
-        assert_eq!(wait.patience(0, &kek, later, None), Patience::None);
-        wait.came(0, &kek);
-        assert!(full(&wait, 0, &kek, start));
+        assert_eq!(wait.patience(&kek, start, None), Patience::None);
+        assert_eq!(wait.patience(&kek, later, None), Patience::None);
+        wait.came(&kek);
+        assert!(full(&wait, &kek, start));
     }
 
     /// SEAL-WAIT-1.
     #[test]
     fn a_question_that_was_just_asked_is_given_the_time_of_an_answer() {
-        let (start, kek) = (Instant::now(), Arc::<str>::from("orders"));
+        let (start, kek) = (Instant::now(), KeyId::first("orders"));
         let mut wait = SealWait::default();
-        wait.in_vain(0, &kek, start);
+        wait.in_vain(&kek, start);
         let asked_at = start + PAUSE;
         assert_eq!(
-            wait.patience(0, &kek, asked_at, Some(asked_at)),
+            wait.patience(&kek, asked_at, Some(asked_at)),
             Patience::Until(asked_at + ANSWER_TIME)
         );
     }
@@ -124,31 +121,31 @@ mod tests {
     /// SEAL-WAIT-2.
     #[test]
     fn the_kms_is_given_a_pause_and_other_kms_are_not() {
-        let (start, kek, other) = (
-            Instant::now(),
-            Arc::<str>::from("orders"),
-            Arc::<str>::from("invoices"),
-        );
+        let (start, kek, other) = (Instant::now(), KeyId::first("orders"), KeyId::first("invoices"));
         let mut wait = SealWait::default();
-        wait.in_vain(0, &kek, start);
-        assert_eq!(wait.patience(0, &other, start, Some(start)), Patience::None);
-        assert!(!full(&wait, 0, &other, start + PAUSE - Duration::from_millis(1)));
-        assert!(full(&wait, 0, &other, start + PAUSE));
-        assert!(full(&wait, 1, &other, start));
+        wait.in_vain(&kek, start);
+        assert_eq!(wait.patience(&other, start, Some(start)), Patience::None);
+        assert!(!full(&wait, &other, start + PAUSE - Duration::from_millis(1)));
+        assert!(full(&wait, &other, start + PAUSE));
+        let elsewhere = KeyId {
+            kms: KmsId::from_number(1),
+            ..other.clone()
+        };
+        assert!(full(&wait, &elsewhere, start));
         // A key that was there all the time says nothing about the KMS.
-        wait.came(0, &other);
-        assert!(!full(&wait, 0, &other, start));
-        wait.came(0, &kek);
-        assert!(full(&wait, 0, &other, start));
+        wait.came(&other);
+        assert!(!full(&wait, &other, start));
+        wait.came(&kek);
+        assert!(full(&wait, &other, start));
     }
 
     /// SEAL-WAIT-3.
     #[test]
     fn who_waits_already_waits_on() {
-        let (start, kek) = (Instant::now(), Arc::<str>::from("orders"));
+        let (start, kek) = (Instant::now(), KeyId::first("orders"));
         let mut wait = SealWait::default();
-        wait.in_vain(0, &kek, start + Duration::from_secs(2));
-        assert!(full(&wait, 0, &kek, start + Duration::from_secs(1)));
+        wait.in_vain(&kek, start + Duration::from_secs(2));
+        assert!(full(&wait, &kek, start + Duration::from_secs(1)));
     }
 
     #[test]
@@ -156,8 +153,8 @@ mod tests {
         let start = Instant::now();
         let mut wait = SealWait::default();
         for number in 0..=KEKS_MAX {
-            wait.in_vain(0, &Arc::from(number.to_string()), start);
+            wait.in_vain(&KeyId::first(number.to_string()), start);
         }
-        assert_eq!(wait.keks.len(), KEKS_MAX);
+        assert_eq!(wait.keys.len(), KEKS_MAX);
     }
 }

@@ -1,12 +1,12 @@
 //! Two copies of one executor, whose kernel gives the same bytes and whose clocks stand still.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
 use crate::crypto::SecretKey;
+use crate::ids::{Id as _, KmsId};
 use crate::keys::{DeliveredDek, ExecutorKeys, KeyLookup, KeyOptions, KeyReply};
-use crate::rules::{Action, KmsIndex, Matcher, Rule, RuleAction, RuleSet, SealTemplate, Template};
+use crate::rules::{Action, Matcher, Rule, RuleAction, RuleSet, SealTemplate, Template};
 use crate::testing::{BatchBuilder, RecordInput};
 
 const WRAPPED: &[u8] = b"a wrapped data key that stands nowhere else";
@@ -42,8 +42,7 @@ impl Copied {
         };
         self.keys.apply(
             KeyReply::Sealing {
-                kms: 0,
-                kek: "payments".into(),
+                key: crate::keys::KeyId::first("payments"),
                 result: Ok(delivered),
             },
             self.now,
@@ -51,7 +50,10 @@ impl Copied {
     }
 
     fn share(&mut self) -> Rc<SealingShare> {
-        match self.keys.sealing(0, &Arc::from("payments"), self.now) {
+        match self
+            .keys
+            .sealing(&crate::keys::KeyId::first("payments"), self.now)
+        {
             KeyLookup::Ready(share) => share,
             KeyLookup::Waiting | KeyLookup::Failed(_) => panic!("the key was delivered"),
         }
@@ -101,7 +103,7 @@ fn rule() -> SealRule {
     let rule = Rule {
         matcher: Matcher::glob("*").unwrap(),
         action: RuleAction::Seal(Box::new(SealTemplate::new(
-            KmsIndex(0),
+            KmsId::from_number(0),
             Template::plain("payments"),
         ))),
     };
