@@ -1,9 +1,9 @@
 //! Everything that touches key bytes or a cipher: the key type, the memory it lives in, and the AEADs over aws-lc-rs.
 //!
-//! - CRYPTO-1: key bytes live in [`SecretKey`] and nowhere else in this program's own memory, temporary copies are wiped
+//! - key bytes live in [`SecretKey`] and nowhere else in this program's own memory, temporary copies are wiped
 //!   before the function that made them returns. (Cipher contexts live on AWS-LC's heap, which wipes them when they are
 //!   freed but does not lock them.)
-//! - CRYPTO-2: no error of this module says anything about a key, a plaintext or where in a text a check failed.
+//! - no error of this module says anything about a key, a plaintext or where in a text a check failed.
 //!
 //! Any thread may call it; nothing here waits.
 

@@ -6,7 +6,7 @@
 //!       ^-------- KeyReply <--- channel <-----+  (one for each executor)
 //! ```
 //!
-//! - KEYS-1: an executor never waits for a key: it has one, is told that it is coming, or is told why not.
+//! - an executor never waits for a key: it has one, is told that it is coming, or is told why not.
 //! - KEYS-2: one DEK per KEK and process seals for all executors, each of which holds its own copy; a wrapped DEK is unwrapped
 //!   once however many ask at the same time.
 //! - KEYS-3: what executors may seal under one DEK is handed out in shares that never add up to more than its limits.

@@ -5,10 +5,10 @@
 //!                       --> testing::FaultyKms (feature `testing`) --> any other Kms
 //! ```
 //!
-//! - KMS-1: only the control thread calls a [`Kms`]; an executor never does.
+//! - only the control thread calls a [`Kms`]; an executor never does.
 //! - KMS-2: a provider unwraps nothing that does not name its own provider number, authority and one of its KEKs.
 //! - KMS-3: an outage is never reported as a verdict about a key, and a verdict never as an outage ([`KmsError::refuses_kek`]).
-//! - KMS-4: no error carries key bytes or the body of a response.
+//! - no error carries key bytes or the body of a response.
 
 #[cfg(test)]
 mod faults_table;

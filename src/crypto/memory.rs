@@ -321,6 +321,8 @@ pub(crate) mod tests {
     }
 
     /// The arena is one for the process and tests share it: each test works with cells of its own only.
+    ///
+    /// MEMORY-4
     #[test]
     fn first_call_decides_and_says_what_was_granted() {
         let first = initialise(1000);
@@ -331,6 +333,7 @@ pub(crate) mod tests {
         assert!(first.wiped_on_fork);
     }
 
+    /// MEMORY-1, MEMORY-2
     #[test]
     fn cells_are_zero_distinct_and_zero_again_after_reuse() {
         initialise(1000);
@@ -346,6 +349,7 @@ pub(crate) mod tests {
         }
     }
 
+    /// MEMORY-3
     #[test]
     fn when_the_arena_is_full_keys_go_to_the_heap_and_are_counted() {
         let small: &'static Arena = Box::leak(Box::new(Arena::map(1)));

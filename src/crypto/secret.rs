@@ -1,9 +1,9 @@
 //! The one type that holds key bytes.
 //!
-//! - SECRET-1: no Clone, no Debug, no Serialize, no comparison; a copy is asked for by name ([`SecretKey::duplicate`]).
+//! - no Clone, no Debug, no Serialize, no comparison; a copy is asked for by name ([`SecretKey::duplicate`]).
 //! - SECRET-2: the bytes are wiped when the key is dropped, and a source that a key is made from is wiped at once, also when
 //!   it is refused.
-//! - SECRET-3: the bytes can be read inside this crate only, by [`SecretKey::expose`].
+//! - the bytes can be read inside this crate only, by [`SecretKey::expose`].
 //!
 //! Any thread may hold a key.
 
@@ -69,6 +69,7 @@ impl SecretKey {
 mod tests {
     use super::*;
 
+    /// SECRET-2
     #[test]
     fn source_is_wiped_whether_accepted_or_not() {
         let mut right = [7_u8; 32];

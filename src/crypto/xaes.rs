@@ -7,7 +7,7 @@
 //!
 //! - XAES-1: a [`BatchKey`] is never asked to seal twice with one counter; `envelope::sealing`, its only sealing caller, counts up.
 //! - XAES-2: nothing is allocated for a record; the sub-key's cipher context (AWS-LC's heap, wiped when freed) is made once a salt.
-//! - XAES-3: only this crate can seal or open with these keys, so a salt or a counter of somebody's choice cannot come in from
+//! - only this crate can seal or open with these keys, so a salt or a counter of somebody's choice cannot come in from
 //!   outside.
 //!
 //! Any thread may hold the keys.

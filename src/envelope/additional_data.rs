@@ -88,6 +88,7 @@ mod tests {
         }
     }
 
+    /// AAD-2
     #[test]
     fn bytes_are_pinned() -> Result<(), DomainError> {
         let domain = Domain::new("ab")?;
@@ -119,6 +120,7 @@ mod tests {
         Ok(())
     }
 
+    /// AAD-1
     #[test]
     fn null_and_empty_differ() {
         let data = |stored_key, value_bytes| {

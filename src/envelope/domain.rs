@@ -71,6 +71,7 @@ mod tests {
         Ok(())
     }
 
+    /// DOMAIN-1
     #[test]
     fn length_limits() {
         assert_eq!(Domain::new(""), Err(DomainError::Empty));

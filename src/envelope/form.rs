@@ -1,7 +1,7 @@
 //! What a stored record is, out of one walk over its headers.
 //!
 //! - FORM-1: all headers are walked, to the section's exact end, before anything is said about the record.
-//! - FORM-2: a [`Marker`] can only be made by [`form_of`]; whoever has one need not parse again.
+//! - a [`Marker`] can only be made by [`form_of`]; whoever has one need not parse again.
 //! - FORM-3: a record has one form. The marker decides, whatever else stands beside it; then Kroxylicious' header; then the value.
 
 use crate::record_batch::{RecordLayout, Span, headers};

@@ -131,6 +131,7 @@ fn layouts(batch: &[u8]) -> Vec<RecordLayout> {
 }
 
 proptest! {
+    /// SEALING-4
     #[test]
     fn sealed_batches_open_to_what_they_were(
         clear in vec(record(), 1..5),
@@ -153,6 +154,7 @@ proptest! {
         prop_assert_eq!(out, clear.concat());
     }
 
+    /// SEALING-3
     #[test]
     fn what_a_broker_needs_is_unchanged_and_the_rest_unreadable(clear in record(), mode in mode()) {
         let domain = Domain::new("orders").unwrap();
@@ -182,6 +184,8 @@ proptest! {
     }
 
     /// Whatever bytes come from a broker: an answer, no panic, and nothing comes out that was not sealed.
+    ///
+    /// OPEN-1, OPEN-3
     #[test]
     fn altered_bytes_never_open_to_something_else(
         clear in record(),

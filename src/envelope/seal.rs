@@ -12,7 +12,7 @@
 //! ```
 //!
 //! - SEAL-1: what parses has one encoding only, so parsing and writing it again gives the same bytes.
-//! - SEAL-2: nothing is looked up, allocated or decrypted here; the seal's fields are untrusted until the tag verifies.
+//! - nothing is looked up, allocated or decrypted here; the seal's fields are untrusted until the tag verifies.
 
 use crate::crypto::xaes::{SALT_BYTES, TAG_BYTES};
 use crate::record_batch::Span;
@@ -334,6 +334,7 @@ mod tests {
     }
 
     proptest! {
+        /// SEAL-1
         #[test]
         fn whatever_parses_has_one_encoding(
             mut bytes in proptest::collection::vec(any::<u8>(), 0..120),

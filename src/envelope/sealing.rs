@@ -379,6 +379,7 @@ mod tests {
         Ok(())
     }
 
+    /// SEALING-1, SEALING-2, XAES-1
     #[test]
     fn every_batch_has_its_own_salt_and_counts_from_zero() -> TestResult {
         let key = sealing_key()?;

@@ -50,6 +50,7 @@ struct Published {
 const ABOUT: &str =
     "Sealwire envelope, format 1 (docs/envelope.md). Each record is complete, its length included.";
 
+/// VECTORS-1, VECTORS-2
 #[test]
 fn published_vectors_are_what_this_code_seals_and_opens() -> Result<(), Box<dyn std::error::Error>> {
     let mut vectors = positive::vectors();

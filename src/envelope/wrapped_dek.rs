@@ -253,6 +253,7 @@ mod tests {
         );
     }
 
+    /// WRAPPED-2
     #[test]
     fn kek_ids_match_exactly() -> Result<(), WrappedDekError> {
         let bytes = encoded(&SAMPLE);
@@ -267,6 +268,7 @@ mod tests {
     }
 
     proptest! {
+        /// WRAPPED-1
         #[test]
         fn whatever_parses_is_written_back_unchanged(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
             if let Ok(wrapped) = WrappedDek::parse(&bytes) {

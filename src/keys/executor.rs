@@ -1,6 +1,6 @@
 //! Keys of one executor: those at hand, those asked for, and those that were refused a moment ago.
 //!
-//! - EXECUTOR-1: pure: no socket, no clock (the time is a parameter), no thread, no lock. Requests are collected for
+//! - pure: no socket, no clock (the time is a parameter), no thread, no lock. Requests are collected for
 //!   [`ExecutorKeys::send_requests`], replies come in by [`ExecutorKeys::apply`].
 //! - EXECUTOR-2: an executor seals under a DEK no more than the share that it was given, and not after the DEK's time
 //!   ([`SealingShare`]; the last batch may end past the share's bytes, never past its batches).

@@ -1,7 +1,7 @@
 //! One DEK on one executor: the DEK itself, and what each format derives from it.
 //!
 //! - OPENED-DEK-1: what a format needs is derived when it is needed first, once, and is wiped together with the DEK.
-//! - OPENED-DEK-2: whoever looks a DEK up for opening can only open with it: what seals is given out by a
+//! - whoever looks a DEK up for opening can only open with it: what seals is given out by a
 //!   [`SealingShare`](super::SealingShare) alone, which counts.
 
 use std::cell::OnceCell;

@@ -7,8 +7,8 @@
 //! - KEYSTORE-1: nothing in the file decides anything before its MAC was verified: [`OpenKeystore`] is the proof of it.
 //! - KEYSTORE-2: a hostile file costs bounded memory and time: its size, its key derivation and all counts are limited before
 //!   they are acted on.
-//! - KEYSTORE-3: a KEK is in clear only inside a [`crate::crypto::SecretKey`], for the time of one wrap or unwrap.
-//! - KEYSTORE-4: a reader sees the old file or the new one, and two writers never overwrite each other: [`crate::durable_file`].
+//! - a KEK is in clear only inside a [`crate::crypto::SecretKey`], for the time of one wrap or unwrap.
+//! - a reader sees the old file or the new one, and two writers never overwrite each other: [`crate::durable_file`].
 //!
 //! Everything here blocks (files, Argon2id) and belongs to the command line and the control thread, never to an executor.
 

@@ -1,7 +1,7 @@
 //! Which topics a rule is about: an exact name, a glob, or a regular expression over the whole name.
 //!
 //! - MATCH-1: a matcher sees the whole name, never a part of it.
-//! - MATCH-2: matching takes time linear in the name for a regular expression, and at most pattern times name for a glob.
+//! - matching takes time linear in the name for a regular expression, and at most pattern times name for a glob.
 //! - MATCH-3: [`Matcher::covers`] never says yes where a topic exists that only the later matcher takes.
 
 use std::fmt;

@@ -234,6 +234,8 @@ mod tests {
 
     proptest! {
         /// Any text that both take is found, and with few letters and short patterns most of them are there.
+        ///
+        /// SHARING-1
         #[test]
         fn patterns_meet_exactly_where_a_text_is_taken_by_both(
             first in "[ab*?]{1,5}", other in "[ab*?]{1,5}",

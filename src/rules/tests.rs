@@ -46,6 +46,7 @@ fn reason_of(rules: &RuleSet, topic: &str) -> String {
     }
 }
 
+/// MATCH-1
 #[test]
 fn globs_match_whole_names() {
     for (pattern, topic, expected) in [
@@ -102,6 +103,7 @@ fn names_that_no_topic_can_have_are_refused_in_patterns() {
     assert!(Matcher::exact(&"a".repeat(249)).is_ok() && Matcher::exact(&"a".repeat(250)).is_err());
 }
 
+/// RULE-1
 #[test]
 fn the_first_rule_that_matches_decides() {
     let rules = RuleSet::new(vec![
@@ -131,6 +133,7 @@ fn the_first_rule_that_matches_decides() {
     assert!(RuleSet::new(vec![pass(glob("b"))]).resolve("c").is_none());
 }
 
+/// RULE-3
 #[test]
 fn kafkas_own_topics_are_outside_of_the_rules() {
     let rules = RuleSet::new(vec![pass(glob("*"))]);
@@ -149,6 +152,7 @@ fn kafkas_own_topics_are_outside_of_the_rules() {
     ));
 }
 
+/// RULE-2
 #[test]
 fn what_cannot_be_expanded_is_refused() {
     let rules = RuleSet::new(vec![
@@ -177,6 +181,7 @@ fn an_empty_domain_is_refused() {
     assert!(reason_of(&rules, "x").contains("domain"));
 }
 
+/// RULE-4
 #[test]
 fn the_sealing_kek_opens_too_and_none_is_named_twice() {
     let matcher = glob("*");
@@ -269,6 +274,7 @@ proptest! {
         prop_assert_eq!(glob(&pattern).matches(&topic), by_regex(&pattern, &topic));
     }
 
+    /// MATCH-3
     #[test]
     fn what_covers_takes_everything_of_the_other(first in GLOBS, later in GLOBS, topics in proptest::collection::vec(NAMES, 20)) {
         let (first, later) = (glob(&first), glob(&later));
@@ -307,6 +313,7 @@ proptest! {
         }
     }
 
+    /// TEMPLATE-1
     #[test]
     fn captures_expand_as_the_regex_crate_says(topic in "[a-c]{0,4}[.-][a-c]{0,4}", text in "([a-z/]|\\$\\{1\\}|\\$\\{rest\\}|\\$\\{0\\}){1,8}") {
         let pattern = "(a?)[a-c]*[.-](?<rest>.*)";

@@ -301,6 +301,7 @@ fn an_outage_leaves_the_sealing_key_and_a_verdict_takes_it() {
     assert_eq!(bench.seal(), "ready");
 }
 
+/// EXECUTOR-3
 #[test]
 fn opened_keys_are_bounded_and_one_in_use_outlives_its_eviction() {
     let options = KeyOptions {
@@ -401,6 +402,7 @@ fn a_withdrawn_sealing_key_is_replaced_and_not_asked_for_again() {
     assert_eq!(used_up, Some(Some(wrapped(1, 0))));
 }
 
+/// KEYS-5
 #[test]
 fn what_waits_is_bounded() {
     let options = KeyOptions {
@@ -466,6 +468,7 @@ fn a_share_is_never_exceeded_and_use_is_reported() {
     assert_eq!(bench.seal(), "waiting");
 }
 
+/// SHARE-1
 #[test]
 fn whoever_holds_a_share_takes_no_batch_more_than_it_has() {
     let mut bench = Bench::new(&KeyOptions::default());
@@ -482,6 +485,7 @@ fn whoever_holds_a_share_takes_no_batch_more_than_it_has() {
     assert_eq!(bench.sent(), ["used 3 30", "4 seal payments again"]);
 }
 
+/// SHARE-2, SHARE-3
 #[test]
 fn a_share_that_is_held_ends_with_its_time_and_when_it_is_taken_away() {
     let options = KeyOptions {

@@ -304,6 +304,31 @@ fn caches_and_queues_are_bounded() {
     assert_eq!(desk.told(0), ["open 1 1", "open 2 1", "seal d Unavailable"]);
 }
 
+/// OPENED-DEKS-1
+#[test]
+fn what_does_not_unwrap_takes_no_opened_key_its_place() {
+    let options = KeyOptions {
+        service_keys_max: 1,
+        versions_max: 1,
+        ..KeyOptions::default()
+    };
+    let mut desk = Desk::new(&options, 1);
+    desk.open(0, &wrapped(1, 0), TAIL);
+    assert_eq!(desk.calls().len(), 1);
+    desk.finish(Call::Unwrap(wrapped(1, 0)), Outcome::Unwrapped(Ok(dek(1))));
+    for (garbage, error) in (1..50).zip([KmsError::Malformed, KmsError::KekNotFound].iter().cycle()) {
+        desk.open(0, &wrapped(2, garbage), TAIL);
+        assert_eq!(desk.calls().len(), 1);
+        desk.finish(
+            Call::Unwrap(wrapped(2, garbage)),
+            Outcome::Unwrapped(Err(error.clone())),
+        );
+    }
+    desk.open(0, &wrapped(1, 0), TAIL);
+    assert_eq!(desk.calls(), []);
+    assert_eq!(desk.told(0).last().map(String::as_str), Some("open 0 1"));
+}
+
 /// OPENED-DEKS-4: as if each executor had let go of what it was given.
 #[test]
 fn what_eight_executors_ask_for_again_and_again_is_unwrapped_once() {
@@ -335,6 +360,8 @@ fn what_eight_executors_ask_for_again_and_again_is_unwrapped_once() {
 }
 
 /// The machine slept: neither the DEKs in use nor those of calls under way seal on, nor are they given out again.
+///
+/// KEYS-6, SEALING-DEKS-2
 #[test]
 fn dropped_sealing_keys_are_taken_from_every_executor_and_made_anew() {
     let mut desk = Desk::new(&KeyOptions::default(), 2);
@@ -494,6 +521,7 @@ fn a_kms_that_wants_to_be_left_alone_is() {
     assert!(desk.calls().contains(&Call::Unwrap(wrapped(1, 10))));
 }
 
+/// LEDGER-2
 #[test]
 fn a_stalled_kms_does_not_stall_another() {
     let options = KeyOptions {
@@ -550,6 +578,7 @@ fn rotation_is_noticed_by_the_poll_and_reaches_every_holder_unasked() {
     }
 }
 
+/// KEYS-4
 #[test]
 fn a_refused_recheck_takes_every_key_of_the_version_away() {
     let mut desk = Desk::new(&KeyOptions::default(), 2);
@@ -586,6 +615,7 @@ fn a_refused_recheck_takes_every_key_of_the_version_away() {
     assert!(desk.told(0).is_empty());
 }
 
+/// LEDGER-3
 #[test]
 fn what_was_under_way_when_its_version_was_revoked_is_asked_again() {
     let mut desk = Desk::new(&KeyOptions::default(), 1);
@@ -615,6 +645,7 @@ fn what_was_under_way_when_its_version_was_revoked_is_asked_again() {
     assert_eq!(desk.told(0), ["open 8 KekDestroyed"]);
 }
 
+/// SEALING-DEKS-3
 #[test]
 fn a_verdict_on_the_kek_stops_sealing_and_an_outage_does_not() {
     let mut desk = Desk::new(&KeyOptions::default(), 2);
@@ -637,6 +668,7 @@ fn a_verdict_on_the_kek_stops_sealing_and_an_outage_does_not() {
     assert_eq!(desk.told(0), ["seal payments KekDisabled"]);
 }
 
+/// OPENED-DEKS-3
 #[test]
 fn a_kek_that_is_good_again_is_good_for_readers_too() {
     let mut desk = Desk::new(&KeyOptions::default(), 1);
@@ -659,6 +691,7 @@ fn a_kek_that_is_good_again_is_good_for_readers_too() {
     assert_eq!(desk.told(0), ["open 8 KekDisabled"]);
 }
 
+/// SEALING-DEKS-1
 #[test]
 fn shares_never_add_up_to_more_than_the_limit() {
     let options = KeyOptions {
@@ -755,6 +788,7 @@ fn the_idlest_sealing_key_is_released_for_another() {
     );
 }
 
+/// OPENED-DEKS-2
 #[test]
 fn versions_in_use_are_bounded_and_their_keys_go_with_them() {
     let options = KeyOptions {

@@ -185,6 +185,7 @@ fn a_thousand_lookups_on_eight_executors_cost_one_call_each() -> TestResult {
     })
 }
 
+/// SERVICE-3
 #[test]
 fn thousands_of_keys_pass_through_small_channels() -> TestResult {
     on_control_thread(async {
@@ -325,6 +326,7 @@ fn an_outage_is_ridden_out_and_recovered_from_within_a_second() -> TestResult {
     })
 }
 
+/// SERVICE-2
 #[test]
 fn a_call_without_an_answer_and_a_call_that_panics_count_as_outages() -> TestResult {
     struct Panicking;

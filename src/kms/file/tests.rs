@@ -117,12 +117,13 @@ impl Provider for FileProvider {
     }
 }
 
+/// KMS-2, KMS-3
 #[test]
 fn the_table_of_faults() -> TestResult {
     Ok(block_on(check(&mut FileProvider::new()?))?)
 }
 
-/// FILE-1: a change is followed although nobody calls.
+/// FILE-KMS-1: a change is followed although nobody calls.
 #[tokio::test]
 async fn the_file_is_followed_in_the_background() -> TestResult {
     let fixture = Fixture::new()?;
@@ -277,6 +278,7 @@ fn changes_of_the_file_are_followed() -> TestResult {
     Ok(())
 }
 
+/// FILE-KMS-2
 #[test]
 fn a_file_that_cannot_be_used_changes_nothing() -> TestResult {
     let mut fixture = Fixture::new()?;

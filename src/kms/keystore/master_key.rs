@@ -2,7 +2,7 @@
 //!
 //! - MASTER-1: the cost of Argon2id that a file may ask for is bounded before any of it is spent.
 //! - MASTER-2: a key file or passphrase file that others than its owner may access is refused.
-//! - MASTER-3: secrets are read into memory that is wiped, and no message repeats a byte of them.
+//! - secrets are read into memory that is wiped, and no message repeats a byte of them.
 #![expect(clippy::disallowed_methods, reason = "a secret may come from the environment")]
 
 use std::env;

@@ -122,6 +122,7 @@ fn no_flipped_bit_is_accepted() {
     }
 }
 
+/// KEYSTORE-1, CONTENTS-2
 #[test]
 fn no_field_can_be_changed_without_the_master_key() {
     for (from, to) in [
@@ -173,6 +174,8 @@ fn no_field_can_be_changed_without_the_master_key() {
 }
 
 /// What is wrong is said with the name that it is about, and no value is repeated: it may be a key in the wrong place.
+///
+/// CONTENTS-1
 #[test]
 fn faults_of_a_file_are_named() {
     let long = format!(
@@ -266,6 +269,7 @@ fn what_stands_there_twice_is_refused() {
     assert!(matches!(error, Some(KeystoreError::Format(_))), "{error:?}");
 }
 
+/// KEYSTORE-2, MASTER-1
 #[test]
 fn the_cost_of_key_derivation_is_bounded() {
     let with = |memory: u64, iterations: u64, lanes: u64| {
