@@ -7,6 +7,16 @@
 //! It never talks to a KMS, never looks at a topic's rule, never waits and never logs; it is given keys and bytes. Keys may be
 //! shared between threads, an [`Opener`] belongs to one executor and a [`BatchSealer`] to one attempt to seal one batch.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
+
 mod additional_data;
 pub mod domain;
 pub mod error;

@@ -10,6 +10,16 @@
 //! - KMS-3: an outage is never reported as a verdict about a key, and a verdict never as an outage ([`KmsError::refuses_kek`]).
 //! - no error carries key bytes or the body of a response.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
+
 #[cfg(test)]
 mod faults_table;
 pub mod file;

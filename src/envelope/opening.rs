@@ -120,6 +120,11 @@ impl Opener {
     }
 
     #[expect(clippy::too_many_arguments, reason = "a type is missing")]
+    #[allow(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        reason = "see the INVARIANT lines"
+    )]
     fn decrypt<'d>(
         &mut self,
         source: &[u8],
@@ -202,6 +207,11 @@ struct Displaced {
 
 /// Makes the ciphertext one piece: `hidden` is moved right behind the value. What it overwrites is the header count and the
 /// front of the marker header; as much of that as it covers goes to `displaced`.
+#[allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "see the INVARIANT lines"
+)]
 fn gather(
     source: &mut [u8],
     record: &RecordLayout,
@@ -252,6 +262,11 @@ fn gather(
 }
 
 /// Undoes [`gather`].
+#[allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "see the INVARIANT lines"
+)]
 fn restore(source: &mut [u8], marker: &Marker, moved: &Displaced, displaced: &[u8]) {
     if let Some(target) = moved.target {
         // INVARIANT: the same positions that `gather` checked.

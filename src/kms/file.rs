@@ -159,7 +159,7 @@ impl FileKms {
         let blob = wrap_key(&key, &dek_aad(&prefix), &dek)
             .map_err(|_| local_failure("a data key could not be wrapped"))?;
         wrapped.blob = &blob;
-        let mut bytes = Vec::with_capacity(prefix.len() + blob.len());
+        let mut bytes = Vec::with_capacity(prefix.len().saturating_add(blob.len()));
         wrapped
             .write(&mut bytes)
             .map_err(|_| local_failure("a KEK's name is too long"))?;

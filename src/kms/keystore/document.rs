@@ -251,7 +251,7 @@ fn check_versions(name: &KeystoreKek, versions: &[KekVersion]) -> Result<(), Key
 fn decode<const N: usize>(text: &str, field: &str) -> Result<[u8; N], KeystoreError> {
     let wrong = || KeystoreError::Format(format!("{field} must be {N} bytes in base64"));
     // Four characters for three bytes: longer text is refused before anything is decoded.
-    if text.len() != N.div_ceil(3) * 4 {
+    if text.len() != N.div_ceil(3).saturating_mul(4) {
         return Err(wrong());
     }
     let decoded = STANDARD.decode(text).map_err(|_| wrong())?;

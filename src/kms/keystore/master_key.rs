@@ -199,7 +199,7 @@ impl Argon2Parameters {
         iterations: u32,
         lanes: u32,
     ) -> Result<Self, KeystoreError> {
-        let work_kib = u64::from(memory_kib) * u64::from(iterations);
+        let work_kib = u64::from(memory_kib).saturating_mul(u64::from(iterations));
         if !(MEMORY_KIB_MIN..=MEMORY_KIB_MAX).contains(&memory_kib)
             || !(1..=LANES_MAX).contains(&lanes)
             || iterations == 0
@@ -346,7 +346,10 @@ fn read_secret(path: &Path, access: Access) -> Result<Zeroizing<Vec<u8>>, Keysto
     // Room for all of it at once: growing would leave copies behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(SECRET_BYTES_MAX + 1));
     File::open(path)
-        .and_then(|file| file.take(SECRET_BYTES_MAX as u64 + 1).read_to_end(&mut bytes))
+        .and_then(|file| {
+            file.take((SECRET_BYTES_MAX as u64).saturating_add(1))
+                .read_to_end(&mut bytes)
+        })
         .map_err(KeystoreError::file("read", path))?;
     if bytes.len() > SECRET_BYTES_MAX {
         return Err(KeystoreError::MasterKey(format!(
