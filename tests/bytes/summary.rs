@@ -4,8 +4,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-const PRINTED: &str = "\
-     Running unittests src/lib.rs (target/debug/deps/sealwire-0123456789abcdef)
+const PRINTED: &str = "     Running unittests src/lib.rs (target/debug/deps/sealwire-0123456789abcdef)
 test a ... ok
 test result: ok. 7 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.14s
      Running tests/kafka/main.rs (target/debug/deps/kafka-2f025593f19483fb)
