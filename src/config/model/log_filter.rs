@@ -260,7 +260,7 @@ mod tests {
             }
         }
         // Lines of that module have a target of their own.
-        assert!(found.remove("sealwire::server::audit"));
+        assert!(found.remove("sealwire::audit::log"));
         let known: BTreeSet<String> = TARGETS
             .iter()
             .filter(|target| !["glommio", AUDIT_TARGET].contains(*target))
