@@ -2,10 +2,12 @@
 //!
 //! What it shows it asks for at that moment, through [`Source`]; it holds no counters and can change nothing.
 //!
-//! - ADMIN-1: nobody waits for connections that say nothing: each has [`REQUEST_TIMEOUT`] for its request, and there are
-//!   [`CALLERS_MAX`] of them, beyond which a new one takes the place of the oldest.
-//! - ADMIN-2: a connection carries one request and is gone [`CONNECTION_TIMEOUT`] after it was accepted, whatever its peer does.
-//! - ADMIN-3: an answer takes at most [`COLLECT_TIMEOUT`] to put together; an executor that does not answer is reported, not waited for.
+//! - ADMIN-1: nobody waits for connections that say nothing: each has [`REQUEST_TIMEOUT`] for its request, and there
+//!   are [`CALLERS_MAX`] of them, beyond which a new one takes the place of the oldest.
+//! - ADMIN-2: a connection carries one request and is gone [`CONNECTION_TIMEOUT`] after it was accepted, whatever its
+//!   peer does.
+//! - ADMIN-3: an answer takes at most [`COLLECT_TIMEOUT`] to put together; an executor that does not answer is
+//!   reported, not waited for.
 //! - ADMIN-4: nothing of a request is echoed, and nothing secret can be asked for.
 //! - ADMIN-5: `/metrics`, the one answer that may be long, has [`SCRAPES_MAX`] places, and probes need none of them.
 #![expect(
@@ -88,7 +90,8 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 pub const CALLERS_MAX: usize = 32;
 /// A scraper or two, and a person.
 pub const SCRAPES_MAX: usize = 4;
-/// An executor that has not answered for so long does not come back by itself: `/livez` fails and the process may be replaced.
+/// An executor that has not answered for so long does not come back by itself: `/livez` fails and the process may be
+/// replaced.
 pub const LIVENESS_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Collection {

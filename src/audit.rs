@@ -1,5 +1,5 @@
-//! What is told to whoever has to know what became of records, and who was there: declared once ([`event`]), and written in one place
-//! ([`log`]).
+//! What is told to whoever has to know what became of records, and who was there: declared once ([`event`]), and
+//! written in one place ([`log`]).
 //!
 //! It never holds record data, and decides about nothing.
 

@@ -1,6 +1,7 @@
 //! Bounded lock-free channels between threads: a crossbeam `ArrayQueue` and one waker.
 //!
-//! - CHANNEL-1: nobody waits on a lock: a full queue gives the value back, an empty one registers the waker and returns.
+//! - CHANNEL-1: nobody waits on a lock: a full queue gives the value back, an empty one registers the waker and
+//!   returns.
 //! - CHANNEL-2: no wake-up is lost: the receiver registers its waker and then looks once more before it waits.
 //!
 //! Many senders, one receiver. Senders may sit on any thread; the receiver belongs to one task.

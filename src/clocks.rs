@@ -1,13 +1,14 @@
-//! The kernel's clocks, read together, and what they say when they part: that the process was asleep with its machine, or that
-//! somebody has set the time, as happens to a copy of a machine when it wakes.
+//! The kernel's clocks, read together, and what they say when they part: that the process was asleep with its machine,
+//! or that somebody has set the time, as happens to a copy of a machine when it wakes.
 //!
 //! - CLOCKS-1: [`Clocks::read`] is the one place that reads a clock; everything else here is given what was read.
-//! - CLOCKS-2: a reading that was interrupted is none: clocks that were read apart from each other would differ by the pause.
-//! - CLOCKS-3: NTP is not taken for a jump: where it slews it changes the pace of all three clocks alike, and a correction
-//!   by a step of less than [`GAP_MIN`] is let pass.
+//! - CLOCKS-2: a reading that was interrupted is none: clocks that were read apart from each other would differ by the
+//!   pause.
+//! - CLOCKS-3: NTP is not taken for a jump: where it slews it changes the pace of all three clocks alike, and a
+//!   correction by a step of less than [`GAP_MIN`] is let pass.
 //!
-//! It does not notice a pause in which no clock has moved: a copy of a machine that goes on within [`GAP_MIN`] of the other, or
-//! whose clocks nobody sets.
+//! It does not notice a pause in which no clock has moved: a copy of a machine that goes on within [`GAP_MIN`] of the
+//! other, or whose clocks nobody sets.
 //!
 //! Any thread.
 
@@ -82,7 +83,8 @@ impl ClockWatch {
     }
 }
 
-/// Above the 128 ms up to which ntpd slews and does not step, and far above what the two readings' own pauses add up to.
+/// Above the 128 ms up to which ntpd slews and does not step, and far above what the two readings' own pauses add up
+/// to.
 pub const GAP_MIN: Duration = Duration::from_millis(200);
 /// Reading takes 0.1 microseconds; what takes longer than this was interrupted.
 const READ_MAX: Duration = Duration::from_millis(1);

@@ -1,6 +1,7 @@
 //! One client connection and its broker connection, owned by one executor for life.
 //!
-//! The sockets are any pair of byte streams; what the bytes mean is the [`Session`](crate::pipeline::Session)'s business.
+//! The sockets are any pair of byte streams; what the bytes mean is the [`Session`](crate::pipeline::Session)'s
+//! business.
 //!
 //! ```text
 //! client --read--> half (requests) --Session::requests---> write--> broker
@@ -8,15 +9,18 @@
 //! ```
 //!
 //! - CONNECTION-1: both sockets live and die together; what was read of a closed pair and not written is dropped.
-//! - CONNECTION-2: back-pressure is not reading: a direction reads only when what it read before is worked off and written.
+//! - CONNECTION-2: back-pressure is not reading: a direction reads only when what it read before is worked off and
+//!   written.
 //! - CONNECTION-3: an idle pair owns no buffer.
-//! - CONNECTION-4: one turn does a bounded amount of work, then the executor is given to others ([`Turn::GaveWay`]): eight rounds
-//!   of reading, the work of a turn ([`Step::Yield`](crate::pipeline::Step::Yield)), 1 MiB moved into a larger buffer or
-//!   2 MiB written.
-//! - CONNECTION-5: a drain waits for every answer, but no longer than [`POLLS_WAIT`](relay) for those that a broker may hold until
-//!   there are records, or until a group has come together, and for what lies behind them and changes nothing.
-//! - CONNECTION-6: a drain waits for no client that does nothing for [`POLLS_WAIT`](relay): one that has left, that does not take its
-//!   answers, or that does not go on with a frame. What waits for the broker, a key or its turn is waited for.
+//! - CONNECTION-4: one turn does a bounded amount of work, then the executor is given to others ([`Turn::GaveWay`]):
+//!   eight rounds of reading, the work of a turn ([`Step::Yield`](crate::pipeline::Step::Yield)), 1 MiB moved into a
+//!   larger buffer or 2 MiB written.
+//! - CONNECTION-5: a drain waits for every answer, but no longer than [`POLLS_WAIT`](relay) for those that a broker may
+//!   hold until there are records, or until a group has come together, and for what lies behind them and changes
+//!   nothing.
+//! - CONNECTION-6: a drain waits for no client that does nothing for [`POLLS_WAIT`](relay): one that has left, that
+//!   does not take its answers, or that does not go on with a frame. What waits for the broker, a key or its turn is
+//!   waited for.
 //!
 //! Executor threads only.
 

@@ -1,11 +1,12 @@
 //! Envelope format 1: one Kafka record to one sealed Kafka record, and back. Specified in `docs/envelope.md`, whose
 //! requirements (ENV-…) the code cites.
 //!
-//! Sealing: [`SealingKey::begin`] for each batch, then [`BatchSealer::seal_record`] for each record. Opening: [`form_of`],
-//! the key for [`Marker::wrapped_dek`], [`Opener::open_record`].
+//! Sealing: [`SealingKey::begin`] for each batch, then [`BatchSealer::seal_record`] for each record. Opening:
+//! [`form_of`], the key for [`Marker::wrapped_dek`], [`Opener::open_record`].
 //!
-//! It never talks to a KMS, never looks at a topic's rule, never waits and never logs; it is given keys and bytes. Keys may be
-//! shared between threads, an [`Opener`] belongs to one executor and a [`BatchSealer`] to one attempt to seal one batch.
+//! It never talks to a KMS, never looks at a topic's rule, never waits and never logs; it is given keys and bytes. Keys
+//! may be shared between threads, an [`Opener`] belongs to one executor and a [`BatchSealer`] to one attempt to seal
+//! one batch.
 
 #![cfg_attr(
     not(test),

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! - EXECUTOR-MAIN-1: an executor never waits on a lock, calls no KMS, reads no file, writes no log line.
-//! - EXECUTOR-MAIN-2: messages are taken in before connections, so that a client which was told of a node finds its address.
+//! - EXECUTOR-MAIN-2: messages are taken in before connections, so that a client which was told of a node finds its
+//!   address.
 //! - EXECUTOR-MAIN-3: it ends by cancelling every task, or sockets and rings would stay open.
 //! - EXECUTOR-MAIN-4: a wake-up that glommio loses is made up for by the next tick.
 //! - EXECUTOR-MAIN-5: one that ends unasked is noticed by the control thread, which then ends the program.

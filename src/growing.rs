@@ -1,10 +1,11 @@
 //! A buffer that grows with what it is given, and moves what it holds little by little.
 //!
-//! A vector that doubles copies all that it holds in one step: 128 MiB into fresh pages is more than a neighbour should wait.
+//! A vector that doubles copies all that it holds in one step: 128 MiB into fresh pages is more than a neighbour should
+//! wait.
 //!
 //! - GROWING-1: one call of [`Growing::make_room`] moves at most as much as it is told, or what is short anyway.
-//! - GROWING-2: capacity follows what came: at most twice the content and what room is made for, and while it moves half as
-//!   much again. Nothing is reserved for a length that is only announced.
+//! - GROWING-2: capacity follows what came: at most twice the content and what room is made for, and while it moves
+//!   half as much again. Nothing is reserved for a length that is only announced.
 //! - GROWING-3: whoever changes the content while it moves has it moved from the start.
 
 /// See the module.
@@ -46,8 +47,8 @@ impl Growing {
         self.make_room_towards(usize::MAX, more, moved_max)
     }
 
-    /// The same for content that is not expected to be longer than `bytes_expected`: no room is made beyond that, unless it is
-    /// needed now.
+    /// The same for content that is not expected to be longer than `bytes_expected`: no room is made beyond that,
+    /// unless it is needed now.
     pub(crate) fn make_room_towards(&mut self, bytes_expected: usize, more: usize, moved_max: usize) -> Room {
         let length = self.bytes.len();
         if self.bytes.capacity().saturating_sub(length) >= more {

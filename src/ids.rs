@@ -1,8 +1,8 @@
 //! Ids of clusters, listeners and KMSs: what everything calls them by while the program runs, whatever their place in a
 //! configuration.
 //!
-//! - IDS-1: a name keeps its id for as long as the program runs: a configuration takes over the names of the one before it
-//!   ([`Config::ids`](crate::config::Config)), those among them that it does not have any more.
+//! - IDS-1: a name keeps its id for as long as the program runs: a configuration takes over the names of the one before
+//!   it ([`Config::ids`](crate::config::Config)), those among them that it does not have any more.
 //! - IDS-2: an id is never given to a second name.
 //! - IDS-3: what belongs to an id is found with one index, and nothing is allocated for it ([`ById`]).
 //!

@@ -7,13 +7,14 @@
 //! ```
 //!
 //! - an executor never waits for a key: it has one, is told that it is coming, or is told why not.
-//! - KEYS-2: one DEK per KEK and process seals for all executors, each of which holds its own copy; a wrapped DEK is unwrapped
-//!   once however many ask at the same time.
+//! - KEYS-2: one DEK per KEK and process seals for all executors, each of which holds its own copy; a wrapped DEK is
+//!   unwrapped once however many ask at the same time.
 //! - KEYS-3: what executors may seal under one DEK is handed out in shares that never add up to more than its limits.
-//! - KEYS-4: every key that an executor holds is under a KEK version that the key service asks for again and again; when it is
-//!   refused, every executor is told to drop what it holds under it.
+//! - KEYS-4: every key that an executor holds is under a KEK version that the key service asks for again and again;
+//!   when it is refused, every executor is told to drop what it holds under it.
 //! - KEYS-5: every map, queue and cache here has a bound, in [`KeyOptions`].
-//! - KEYS-6: when the clocks part ([`crate::clocks`]), no DEK from before seals any more, on either side; opened ones stay.
+//! - KEYS-6: when the clocks part ([`crate::clocks`]), no DEK from before seals any more, on either side; opened ones
+//!   stay.
 
 pub mod executor;
 pub mod fair_queue;
@@ -39,17 +40,18 @@ pub struct KeyOptions {
     pub sealing_keys_max: usize,
     /// Opened DEKs that an executor keeps; the least recently used goes first, but not before [`Self::needed_for`].
     pub opened_keys_max: usize,
-    /// Opened DEKs that an executor has at most, those included that it keeps beyond `opened_keys_max` because they are needed.
+    /// Opened DEKs that an executor has at most, those included that it keeps beyond `opened_keys_max` because they are
+    /// needed.
     pub needed_keys_max: usize,
-    /// How long a key is needed since it came or was looked up last: longer than a frame is held for its keys, so that one
-    /// that needs more keys than are kept finds all of them together, and asks for each once.
+    /// How long a key is needed since it came or was looked up last: longer than a frame is held for its keys, so that
+    /// one that needs more keys than are kept finds all of them together, and asks for each once.
     pub needed_for: Duration,
     /// Opened DEKs that the key service keeps for each KMS: what executors have let go of need not be unwrapped anew.
     pub service_keys_max: usize,
     /// Keys that may be asked for and not answered yet, for each KMS in the key service and on each executor.
     pub waiting_max: usize,
-    /// Refusals that are remembered, for each KMS in the key service and on each executor: several times what one batch may
-    /// need together.
+    /// Refusals that are remembered, for each KMS in the key service and on each executor: several times what one batch
+    /// may need together.
     pub refusals_max: usize,
     /// KEK versions that are rechecked for each KMS; keys under the idlest are dropped when there are more.
     pub versions_max: usize,
@@ -59,14 +61,16 @@ pub struct KeyOptions {
     pub call_timeout: Duration,
     /// How long the key service remembers a definite refusal, unless it is for altered bytes.
     pub verdict_memory: Duration,
-    /// How long both sides remember that a wrapped DEK does not unwrap, which its bytes decide: long enough that a KMS of 35
-    /// calls a second has said so of all that a batch may have while the first still stands.
+    /// How long both sides remember that a wrapped DEK does not unwrap, which its bytes decide: long enough that a KMS
+    /// of 35 calls a second has said so of all that a batch may have while the first still stands.
     pub altered_memory: Duration,
     /// How long the key service remembers an outage.
     pub outage_memory: Duration,
-    /// How long an executor remembers an outage, or that there is no key to seal with, before it asks the key service again.
+    /// How long an executor remembers an outage, or that there is no key to seal with, before it asks the key service
+    /// again.
     pub executor_memory: Duration,
-    /// How long an executor remembers a definite refusal of a key to open with, for frames that begin later (EXECUTOR-5).
+    /// How long an executor remembers a definite refusal of a key to open with, for frames that begin later
+    /// (EXECUTOR-5).
     pub executor_verdict_memory: Duration,
     /// Limits of one DEK.
     pub dek: DekLimits,

@@ -1,4 +1,5 @@
-//! What a key management service is to the proxy: it makes DEKs, unwraps them, and says which version of a KEK is current.
+//! What a key management service is to the proxy: it makes DEKs, unwraps them, and says which version of a KEK is
+//! current.
 //!
 //! ```text
 //! keys::service --> Kms --> file::FileKms --> keystore (one JSON file)
@@ -7,7 +8,8 @@
 //!
 //! - only the control thread calls a [`Kms`]; an executor never does.
 //! - KMS-2: a provider unwraps nothing that does not name its own provider number, authority and one of its KEKs.
-//! - KMS-3: an outage is never reported as a verdict about a key, and a verdict never as an outage ([`KmsError::refuses_kek`]).
+//! - KMS-3: an outage is never reported as a verdict about a key, and a verdict never as an outage
+//!   ([`KmsError::refuses_kek`]).
 //! - no error carries key bytes or the body of a response.
 
 #![cfg_attr(
@@ -39,8 +41,8 @@ use crate::crypto::SecretKey;
 /// One key management service. Calls are answered on the control thread's runtime and may be dropped at any await.
 #[async_trait]
 pub trait Kms: Send + Sync {
-    /// How names of KEKs become what wrapped DEKs start with; needs no call and no existing KEK. The key service asks a few times
-    /// a second and pushes what changed to executors.
+    /// How names of KEKs become what wrapped DEKs start with; needs no call and no existing KEK. The key service asks a
+    /// few times a second and pushes what changed to executors.
     fn kek_names(&self) -> KekNames;
 
     /// A fresh DEK, in clear and wrapped under the current version of `kek`.
@@ -67,16 +69,16 @@ pub trait Kms: Send + Sync {
     /// Any [`KmsError`] but `Malformed`.
     async fn current_version(&self, kek: &str) -> Result<Option<Vec<u8>>, KmsError>;
 
-    /// What it does without being asked: renewing a login, following a file. The key service runs it beside its calls for as long
-    /// as it runs itself, and again when it panics; whatever has nothing to do returns at once.
+    /// What it does without being asked: renewing a login, following a file. The key service runs it beside its calls
+    /// for as long as it runs itself, and again when it panics; whatever has nothing to do returns at once.
     async fn background(&self) {}
 
-    /// Whether its wrapping keys are public, so that anybody can make a DEK that it unwraps: a rule that uses its KEKs has to allow
-    /// it (`forgeable_kek`). No call is made.
+    /// Whether its wrapping keys are public, so that anybody can make a DEK that it unwraps: a rule that uses its KEKs
+    /// has to allow it (`forgeable_kek`). No call is made.
     fn wraps_publicly(&self) -> bool;
 
-    /// Whether its source has become something that cannot be used, so that what was read before stays in force. The key service
-    /// asks a few times a second.
+    /// Whether its source has become something that cannot be used, so that what was read before stays in force. The
+    /// key service asks a few times a second.
     fn is_stale(&self) -> bool {
         false
     }
@@ -91,8 +93,8 @@ pub trait Kms: Send + Sync {
         Duration::from_secs(300)
     }
 
-    /// How long the key service may at most remember a definite refusal before it asks again: as long as it takes until a
-    /// KEK that was enabled again is good again.
+    /// How long the key service may at most remember a definite refusal before it asks again: as long as it takes until
+    /// a KEK that was enabled again is good again.
     fn verdict_memory(&self) -> Duration {
         Duration::from_secs(10)
     }
@@ -139,8 +141,8 @@ pub enum KmsError {
     /// There is no such KEK in this KMS.
     #[error("the key-encryption key is not in this KMS")]
     KekNotFound,
-    /// The KEK is there and this version of it is not: whoever names it was altered, or the KMS was restored from an old backup.
-    /// Nothing tells one from the other, so nobody may take it for a record that will never open.
+    /// The KEK is there and this version of it is not: whoever names it was altered, or the KMS was restored from an
+    /// old backup. Nothing tells one from the other, so nobody may take it for a record that will never open.
     #[error("the key-encryption key has no version {0} in this KMS")]
     KekVersionNotFound(String),
     /// The wrapped DEK is none of this KMS, or does not verify.

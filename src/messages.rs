@@ -16,8 +16,8 @@ use crate::metrics::{CloseReason, Snapshot};
 
 /// From an executor to the control thread.
 pub(crate) enum ControlRequest {
-    /// Responses told these addresses: every executor is to know them. One at a time from each executor for each cluster,
-    /// which is answered by [`ExecutorMessage::Spread`].
+    /// Responses told these addresses: every executor is to know them. One at a time from each executor for each
+    /// cluster, which is answered by [`ExecutorMessage::Spread`].
     Learn {
         cluster: ClusterId,
         learned: Vec<LearnedAddress>,
@@ -46,7 +46,8 @@ pub struct HiddenBrokers {
     pub listener: Arc<str>,
     /// Ascending by node id; at most a thousand.
     pub hidden: Vec<LearnedAddress>,
-    /// What `nodes` would have to be: the ids that it has, whether these brokers are up or not, and those that are hidden; ascending.
+    /// What `nodes` would have to be: the ids that it has, whether these brokers are up or not, and those that are
+    /// hidden; ascending.
     pub wanted: Vec<i32>,
 }
 

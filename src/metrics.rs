@@ -1,7 +1,7 @@
 //! Counters and latency histograms: plain numbers, each set owned by exactly one thread.
 //!
-//! An executor increments its own [`ExecutorMetrics`]. Nobody shares: a reader asks the owner for a [`Snapshot`] over a channel
-//! and merges what comes back. Nothing here reads anything else of the program. (The key service counts in
+//! An executor increments its own [`ExecutorMetrics`]. Nobody shares: a reader asks the owner for a [`Snapshot`] over a
+//! channel and merges what comes back. Nothing here reads anything else of the program. (The key service counts in
 //! [`crate::keys::statistics`].)
 //!
 //! - METRICS-1: no atomics, no locks, and no allocation when a known topic is counted.

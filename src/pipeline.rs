@@ -8,16 +8,16 @@
 //!              addresses, api_versions
 //! ```
 //!
-//! - PIPELINE-1: no socket, no clock (the time is a parameter), no thread: tests, fuzzers and the running program drive the
-//!   same code.
+//! - PIPELINE-1: no socket, no clock (the time is a parameter), no thread: tests, fuzzers and the running program drive
+//!   the same code.
 //! - PIPELINE-2: requests leave in the order in which they came, and so do responses.
-//! - PIPELINE-3: policy fails closed: a topic that no rule names is refused in both directions, and what cannot be sealed or
-//!   opened is refused, never passed.
+//! - PIPELINE-3: policy fails closed: a topic that no rule names is refused in both directions, and what cannot be
+//!   sealed or opened is refused, never passed.
 //! - PIPELINE-4: nothing is allocated for each record; buffers are the executor's and used again.
-//! - PIPELINE-5: one turn of a connection does a bounded amount of work ([`Work`]), in the middle of a batch too; then the
-//!   executor is given to others ([`Step::Yield`]).
-//! - PIPELINE-6: while the executor holds as much memory as it may, one frame at a time goes on to take more, so that each is
-//!   finished in the end.
+//! - PIPELINE-5: one turn of a connection does a bounded amount of work ([`Work`]), in the middle of a batch too; then
+//!   the executor is given to others ([`Step::Yield`]).
+//! - PIPELINE-6: while the executor holds as much memory as it may, one frame at a time goes on to take more, so that
+//!   each is finished in the end.
 //!
 //! Executor threads only.
 
@@ -112,8 +112,8 @@ impl Cluster {
 pub struct News {
     /// Keys, and refusals of keys.
     pub keys: u64,
-    /// Addresses were spread. Apart from keys: a broker that tells others all the time would have everything looked at again that
-    /// waits for a key.
+    /// Addresses were spread. Apart from keys: a broker that tells others all the time would have everything looked at
+    /// again that waits for a key.
     pub addresses: u64,
 }
 
@@ -164,9 +164,10 @@ impl Pipeline {
         }
     }
 
-    /// Takes note of the clocks, before each turn of requests and on every tick of the executor. When they show that the machine
-    /// slept or that its time was set, it may have been copied meanwhile: no data key from before seals any more, a batch that
-    /// is half sealed begins again with another. Keys that open stay, since nothing is drawn for opening.
+    /// Takes note of the clocks, before each turn of requests and on every tick of the executor. When they show that
+    /// the machine slept or that its time was set, it may have been copied meanwhile: no data key from before seals any
+    /// more, a batch that is half sealed begins again with another. Keys that open stay, since nothing is drawn for
+    /// opening.
     pub fn observe_clocks(&mut self, clocks: Clocks) {
         self.clocks = clocks;
         if self.clock_watch.observe(clocks).is_some() {

@@ -1,4 +1,5 @@
-//! io_uring as the executors need it: ring flags that glommio cannot be asked for, and a pre-flight that explains a refusal.
+//! io_uring as the executors need it: ring flags that glommio cannot be asked for, and a pre-flight that explains a
+//! refusal.
 //!
 //! glommio links liburing statically. The four functions below have the names of liburing's own system-call stubs, so
 //! that the linker takes these and drops liburing's object file. `__sys_io_uring_setup` adds `COOP_TASKRUN` and
@@ -6,9 +7,9 @@
 //!
 //! - RING-1: every ring of the process is created here: [`rings_created`] is not zero once an executor runs.
 //! - RING-2: a kernel that does not know the flags (before 6.0) gets the plain ones; nothing else changes.
-//! - RING-3: no buffer is registered with the kernel. glommio registers one three times for each executor, for files that are
-//!   read past the page cache, which executors never do; each registration counts against the memlock limit, with transparent
-//!   huge pages 2 MiB each. What is left, the rings themselves, is 48 KiB an executor.
+//! - RING-3: no buffer is registered with the kernel. glommio registers one three times for each executor, for files
+//!   that are read past the page cache, which executors never do; each registration counts against the memlock limit,
+//!   with transparent huge pages 2 MiB each. What is left, the rings themselves, is 48 KiB an executor.
 //!
 //! Any thread.
 #![allow(unsafe_code)]
@@ -126,7 +127,8 @@ pub unsafe extern "C" fn __sys_io_uring_setup(entries: c_uint, parameters: *mut 
     unsafe { libc::syscall(SYS_SETUP, entries, parameters) as c_int }
 }
 
-/// liburing's stub for io_uring_register(2), with RING-3: glommio is told that its buffer is registered, and has no use for it.
+/// liburing's stub for io_uring_register(2), with RING-3: glommio is told that its buffer is registered, and has no use
+/// for it.
 ///
 /// # Safety
 /// As the system call.

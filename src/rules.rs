@@ -4,8 +4,8 @@
 //! resolving expands templates and therefore allocates.
 //!
 //! - RULE-1: the first rule that matches decides, and the same name is always answered in the same way.
-//! - RULE-2: policy fails closed. No rule: `None`, which is a refusal. A rule whose KEK or domain cannot be expanded for a
-//!   topic refuses it; it never passes it and never seals it under something else.
+//! - RULE-2: policy fails closed. No rule: `None`, which is a refusal. A rule whose KEK or domain cannot be expanded
+//!   for a topic refuses it; it never passes it and never seals it under something else.
 //! - RULE-3: Kafka's own topics are never sealed and never taken by a rule: they may be fetched, not produced to.
 //! - RULE-4: the KEK that a rule seals with is the first of those that it opens with.
 
@@ -51,8 +51,8 @@ impl RuleSet {
 
     /// What happens to `topic`; `None` where no rule matches, and then the topic is refused.
     ///
-    /// `topic` may be anything that a client sent: a name that Kafka does not allow is never sealed, because it would be
-    /// expanded into the name of a key.
+    /// `topic` may be anything that a client sent: a name that Kafka does not allow is never sealed, because it would
+    /// be expanded into the name of a key.
     pub fn resolve(&self, topic: &str) -> Option<TopicRule> {
         if KAFKA_TOPICS.contains(&topic) {
             return Some(TopicRule {
@@ -317,7 +317,8 @@ pub enum OnUnreadable {
     Refuse,
     /// The record is left out.
     Skip,
-    /// The record is delivered with a null value and without headers, like a tombstone: for rules that accept tombstones.
+    /// The record is delivered with a null value and without headers, like a tombstone: for rules that accept
+    /// tombstones.
     Null,
 }
 

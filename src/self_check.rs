@@ -1,10 +1,11 @@
-//! The self-check: is what the configuration says there? KMSs and KEKs, brokers and their ids, names, limits of topics and of the
-//! process. Printed by `check-config --probe`, and written to the log once after the start.
+//! The self-check: is what the configuration says there? KMSs and KEKs, brokers and their ids, names, limits of topics
+//! and of the process. Printed by `check-config --probe`, and written to the log once after the start.
 //!
-//! It changes nothing, logs in nowhere, and nobody waits for it: the start neither fails nor takes longer because of it.
+//! It changes nothing, logs in nowhere, and nobody waits for it: the start neither fails nor takes longer because of
+//! it.
 //!
-//! - SELF-CHECK-1: every wait has a deadline, and all of them together [`WHOLE_MAX`]; what was not found out by then is said so. An answer
-//!   has one for all of it, and brokers to ask first share what there is.
+//! - SELF-CHECK-1: every wait has a deadline, and all of them together [`WHOLE_MAX`]; what was not found out by then is
+//!   said so. An answer has one for all of it, and brokers to ask first share what there is.
 //! - SELF-CHECK-2: what a broker says is foreign: bounded, and hosts and topics are shown whose names can be such.
 //! - SELF-CHECK-3: KMSs are asked by the control thread; everything that blocks has a thread of its own.
 #![expect(clippy::disallowed_methods, reason = "no executor uses it")]
@@ -119,8 +120,8 @@ impl fmt::Display for Table {
     }
 }
 
-/// Asks everything, on behalf of a program that does not run yet. `kms` has one entry for each KMS of the configuration; `None`
-/// where it did not open, with the reason.
+/// Asks everything, on behalf of a program that does not run yet. `kms` has one entry for each KMS of the
+/// configuration; `None` where it did not open, with the reason.
 pub async fn look(config: &Config, kms: &[Result<Arc<dyn Kms>, String>]) -> Table {
     look_at(config, kms, None).await
 }
@@ -172,7 +173,8 @@ async fn look_at(config: &Config, kms: &[Result<Arc<dyn Kms>, String>], running:
     Table { rows }
 }
 
-/// The self-check of a running program: to the log, one line for each row. What is good is of level INFO, what is not WARN.
+/// The self-check of a running program: to the log, one line for each row. What is good is of level INFO, what is not
+/// WARN.
 pub(crate) async fn log(config: Config, kms: Arc<[Arc<dyn Kms>]>, running: Running) {
     let kms: Vec<_> = kms.iter().map(|kms| Ok(Arc::clone(kms))).collect();
     let table = look_at(&config, &kms, Some(running)).await;

@@ -8,9 +8,10 @@
 //!
 //! - SERVER-1: nothing is served before every listener is bound and every executor runs.
 //! - SERVER-2: SIGTERM and SIGINT drain: nothing new is accepted, what is in flight is finished, at most for
-//!   `limits.drain_timeout`; then every task is cancelled and every thread joined. Ports are closed at once, since it takes
-//!   a second or two where brokers answer: a successor can bind them meanwhile.
-//! - SERVER-3: an executor that ends unasked ends the program with an error, at once: the rest could not serve its share.
+//!   `limits.drain_timeout`; then every task is cancelled and every thread joined. Ports are closed at once, since it
+//!   takes a second or two where brokers answer: a successor can bind them meanwhile.
+//! - SERVER-3: an executor that ends unasked ends the program with an error, at once: the rest could not serve its
+//!   share.
 //! - SERVER-4: the self-check runs beside, when clients are served already, and is left behind when the program ends.
 #![expect(
     clippy::disallowed_methods,
@@ -323,8 +324,8 @@ fn key_options(config: &Config) -> KeyOptions {
     }
 }
 
-/// Places in locked memory: every data key that the key service may hold for each KMS, those that executors keep, and those that
-/// are on their way to them. What an executor needs beyond that for a while has its place on the heap.
+/// Places in locked memory: every data key that the key service may hold for each KMS, those that executors keep, and
+/// those that are on their way to them. What an executor needs beyond that for a while has its place on the heap.
 fn key_slots(config: &Config, executors: usize) -> usize {
     let options = key_options(config);
     let each = options.service_keys_max.saturating_add(options.sealing_keys_max);

@@ -1,8 +1,8 @@
 //! What sealing and opening allocate, on the Rust heap and on the C heap: nothing per record, once buffers have grown.
 //!
-//! The Rust heap is counted by a global allocator around the system's, the C heap by stand-ins for glibc's functions. Both
-//! counters belong to the thread that allocates, so nothing else that runs in this process disturbs them. A Rust allocation
-//! counts in both.
+//! The Rust heap is counted by a global allocator around the system's, the C heap by stand-ins for glibc's functions.
+//! Both counters belong to the thread that allocates, so nothing else that runs in this process disturbs them. A Rust
+//! allocation counts in both.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

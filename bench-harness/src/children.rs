@@ -1,7 +1,7 @@
 //! Processes that the harness starts, and that must not outlive it.
 //!
-//! Three nets: a [`Child`] stops its process when it is dropped; SIGINT and SIGTERM stop all of them and exit; and where
-//! `setpriv` is there (util-linux), the kernel ends them should the harness be killed outright.
+//! Three nets: a [`Child`] stops its process when it is dropped; SIGINT and SIGTERM stop all of them and exit; and
+//! where `setpriv` is there (util-linux), the kernel ends them should the harness be killed outright.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;

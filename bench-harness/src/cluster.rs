@@ -1,4 +1,5 @@
-//! Sealwire and what it needs to be measured: two topics, one that is sealed and one that passes through, and their frames.
+//! Sealwire and what it needs to be measured: two topics, one that is sealed and one that passes through, and their
+//! frames.
 
 use std::path::Path;
 use std::rc::Rc;
@@ -38,7 +39,8 @@ pub(crate) struct Case {
     pub(crate) response_bytes: usize,
 }
 
-/// A produce exchange of `frame_bytes` that has been tried once: nothing was refused, and it was sealed if it had to be.
+/// A produce exchange of `frame_bytes` that has been tried once: nothing was refused, and it was sealed if it had to
+/// be.
 pub(crate) fn produce(
     load: &mut Load,
     group: usize,

@@ -1,6 +1,7 @@
 //! The envelope by itself, without sockets: what sealing and opening cost on one core, for each record and for each GB.
 //!
-//! One batch at a time, as the proxy does it: records walked, sealed into one buffer, length and CRC patched last; and back.
+//! One batch at a time, as the proxy does it: records walked, sealed into one buffer, length and CRC patched last; and
+//! back.
 
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,8 @@
-//! Load and sink in one thread: clients that keep one request in flight each, and the stand-in broker that answers them.
+//! Load and sink in one thread: clients that keep one request in flight each, and the stand-in broker that answers
+//! them.
 //!
-//! Both ends sit in one event loop on one core, so that the relay between them has the other core to itself. Payload is not
-//! copied on either side: it is written from one shared buffer and discarded by the kernel (`MSG_TRUNC`, tcp(7)).
+//! Both ends sit in one event loop on one core, so that the relay between them has the other core to itself. Payload is
+//! not copied on either side: it is written from one shared buffer and discarded by the kernel (`MSG_TRUNC`, tcp(7)).
 
 mod connection;
 
@@ -80,7 +81,8 @@ impl Load {
         self.port
     }
 
-    /// Opens `count` client connections to the relay at `port`, which `group` names from then on, and says hello on each.
+    /// Opens `count` client connections to the relay at `port`, which `group` names from then on, and says hello on
+    /// each.
     pub(crate) fn connect(&mut self, group: usize, port: u16, count: usize) -> Result<(), Failure> {
         let hello: Rc<[u8]> = Rc::from(wire::api_versions_request()?);
         // In portions: a relay's backlog is finite.

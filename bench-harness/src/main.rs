@@ -1,7 +1,7 @@
 //! Sealwire's harness: a quickstart that needs nothing installed, and the measurements behind `perf/`.
 //!
-//! The measurements drive the library's insides and are built with the feature `measurements` only, so that what is built without
-//! it holds no program with those insides open.
+//! The measurements drive the library's insides and are built with the feature `measurements` only, so that what is
+//! built without it holds no program with those insides open.
 //!
 //! Everything listens on 127.0.0.1, and every process that is started is stopped by its id.
 

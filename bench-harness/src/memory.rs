@@ -1,4 +1,5 @@
-//! Resident memory: of an idle plain connection pair, before and after traffic, and of the process with busy connections.
+//! Resident memory: of an idle plain connection pair, before and after traffic, and of the process with busy
+//! connections.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

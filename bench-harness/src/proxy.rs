@@ -1,4 +1,5 @@
-//! The real proxy: builds the `sealwire` binary, makes a keystore and a configuration, starts it and waits until it is ready.
+//! The real proxy: builds the `sealwire` binary, makes a keystore and a configuration, starts it and waits until it is
+//! ready.
 
 #[path = "../../tests/support/configuration.rs"]
 mod configuration;
@@ -166,8 +167,9 @@ pub(crate) fn program() -> Result<PathBuf, Failure> {
     }
 }
 
-/// `cargo run` builds the harness and the library, and not the other binary: an old one must not be measured. Both packages are
-/// named so that their dependencies have the same features as in the harness, and are not built a second time.
+/// `cargo run` builds the harness and the library, and not the other binary: an old one must not be measured. Both
+/// packages are named so that their dependencies have the same features as in the harness, and are not built a second
+/// time.
 fn build(workspace: &Path, binary: &Path) -> Result<(), Failure> {
     let directory = binary.parent().ok_or("no target directory")?;
     let target = directory.parent().ok_or("no target directory")?;

@@ -1,7 +1,8 @@
 //! CPU per GB of Sealwire, passing and sealing, against HAProxy as a TCP relay, in the same run.
 //!
-//! The relay has core 0 to itself; load and broker share core 1. Systems take turns in shuffled order inside each round, and a
-//! ratio is only ever taken within a round: the speed of a host drifts by more than what is to be measured.
+//! The relay has core 0 to itself; load and broker share core 1. Systems take turns in shuffled order inside each
+//! round, and a ratio is only ever taken within a round: the speed of a host drifts by more than what is to be
+//! measured.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use crate::Failure;
 
-/// CPU time of all threads of process `id`: the first number of each `/proc/ID/task/*/schedstat`, nanoseconds on a core.
+/// CPU time of all threads of process `id`: the first number of each `/proc/ID/task/*/schedstat`, nanoseconds on a
+/// core.
 ///
-/// More precise than `/proc/ID/stat`, which counts ticks. Threads that have ended are not in it: measure processes that keep theirs.
+/// More precise than `/proc/ID/stat`, which counts ticks. Threads that have ended are not in it: measure processes that
+/// keep theirs.
 pub(crate) fn cpu(id: u32) -> Result<Duration, Failure> {
     let mut total = Duration::ZERO;
     for task in fs::read_dir(format!("/proc/{id}/task"))? {

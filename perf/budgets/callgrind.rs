@@ -53,8 +53,8 @@ pub(crate) fn run(name: &str) -> (Figures, BTreeMap<String, u64>) {
     (figures, functions)
 }
 
-/// Whether a function's instructions count (BUDGET-2). Rust's functions have a path; AWS-LC's and the C library's have none.
-/// Checksums and this program do not count, but for what is compiled into its walk.
+/// Whether a function's instructions count (BUDGET-2). Rust's functions have a path; AWS-LC's and the C library's have
+/// none. Checksums and this program do not count, but for what is compiled into its walk.
 pub(crate) fn is_ours(function: &str) -> bool {
     let is_the_rigs = function.contains("budgets::") && !function.ends_with("::walk");
     function.contains("::") && !function.contains("crc_fast") && !is_the_rigs

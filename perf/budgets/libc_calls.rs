@@ -1,7 +1,7 @@
 //! Counts bytes that are copied, and fixes random bytes, by standing in for functions of the C library.
 //!
-//! A program's own definition of such a function goes before the library's. Copies of a known, small size are no calls: they
-//! are instructions of their own.
+//! A program's own definition of such a function goes before the library's. Copies of a known, small size are no calls:
+//! they are instructions of their own.
 
 use std::ffi::{c_uint, c_void};
 use std::hint::black_box;
@@ -28,8 +28,8 @@ static COPIED: AtomicU64 = AtomicU64::new(0);
 static DRAWN: AtomicU64 = AtomicU64::new(0);
 
 unsafe extern "C" {
-    // The same as without `_chk`, where the last argument is the largest of all sizes. The compiler knows that too, and must
-    // not see it, or it would make of them the very functions that they are called by.
+    // The same as without `_chk`, where the last argument is the largest of all sizes. The compiler knows that too, and
+    // must not see it, or it would make of them the very functions that they are called by.
     fn __memcpy_chk(to: *mut c_void, from: *const c_void, size: usize, room: usize) -> *mut c_void;
     fn __memmove_chk(to: *mut c_void, from: *const c_void, size: usize, room: usize) -> *mut c_void;
 }

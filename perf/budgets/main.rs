@@ -1,11 +1,13 @@
 //! Instructions, allocations and copied bytes of fixed scenarios, compared with `perf/budgets.toml`: `make perf-check`.
 //!
 //! Each scenario runs in a process of its own under callgrind, which counts; time plays no part, so that a busy machine
-//! counts the same as a quiet one. A scenario is a list of exchanges with a real session, driven by the rig of the pipeline's tests.
+//! counts the same as a quiet one. A scenario is a list of exchanges with a real session, driven by the rig of the
+//! pipeline's tests.
 //!
-//! - BUDGET-1: the same program counts the same: random bytes are fixed, and nothing is counted before buffers have grown.
-//! - BUDGET-2: what the CPU chooses is not counted as instructions: ciphers, checksums and the C library. Bytes that the
-//!   C library copies count by themselves, and so do allocations.
+//! - BUDGET-1: the same program counts the same: random bytes are fixed, and nothing is counted before buffers have
+//!   grown.
+//! - BUDGET-2: what the CPU chooses is not counted as instructions: ciphers, checksums and the C library. Bytes that
+//!   the C library copies count by themselves, and so do allocations.
 //! - BUDGET-3: a scenario does what its name says, or it does not count.
 #![allow(clippy::disallowed_methods)] // it has no executor
 #![allow(clippy::print_stdout)] // it is what the program is for

@@ -1,9 +1,9 @@
 //! Who is connected to the endpoint: a listener that takes everybody in, and lets go of those that say nothing.
 //!
-//! - CALLERS-1: a connection is closed when its request has not come within [`Patience::request`], or is not answered and read
-//!   within [`Patience::connection`], whatever its peer does.
-//! - CALLERS-2: of connections whose request has not come there are [`Patience::callers_max`]; one more takes the place of the
-//!   oldest, so that a probe never waits for those that say nothing.
+//! - CALLERS-1: a connection is closed when its request has not come within [`Patience::request`], or is not answered
+//!   and read within [`Patience::connection`], whatever its peer does.
+//! - CALLERS-2: of connections whose request has not come there are [`Patience::callers_max`]; one more takes the place
+//!   of the oldest, so that a probe never waits for those that say nothing.
 #![expect(clippy::disallowed_types, reason = "the control thread alone takes it")]
 
 use std::collections::VecDeque;
@@ -125,7 +125,8 @@ impl Listener for PatientListener {
 
     async fn accept(&mut self) -> (BoundedStream, SocketAddr) {
         loop {
-            // Whoever was taken in before has its turn first, or it could be sent away before its request was looked at.
+            // Whoever was taken in before has its turn first, or it could be sent away before its request was looked
+            // at.
             yield_now().await;
             match self.listener.accept().await {
                 Ok((stream, peer)) => return (self.take_in(stream), peer),

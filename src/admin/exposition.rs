@@ -1,4 +1,5 @@
-//! The text of `/metrics`: every name that Sealwire exports, each with its labels and meaning. `docs/metrics.md` lists the same.
+//! The text of `/metrics`: every name that Sealwire exports, each with its labels and meaning. `docs/metrics.md` lists
+//! the same.
 
 mod families;
 

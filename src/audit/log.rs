@@ -1,10 +1,12 @@
-//! The audit log: one line for each record or partition that was refused, and not one for each time that a client asks again.
+//! The audit log: one line for each record or partition that was refused, and not one for each time that a client asks
+//! again.
 //!
-//! In a second that has too many, the rest is left out, and how much that was is said: the metrics count every refusal. What
-//! shows that stored records were tampered with has a second of its own, in each cluster: whoever can reach a port can be refused as
-//! often as he likes, and pushes no such line out.
+//! In a second that has too many, the rest is left out, and how much that was is said: the metrics count every refusal.
+//! What shows that stored records were tampered with has a second of its own, in each cluster: whoever can reach a port
+//! can be refused as often as he likes, and pushes no such line out.
 //!
-//! Lines go to the log under the target `sealwire::audit`. They hold names, numbers and a reason class, never record data.
+//! Lines go to the log under the target `sealwire::audit`. They hold names, numbers and a reason class, never record
+//! data.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,8 +22,8 @@ pub(crate) struct AuditLog {
     said: HashMap<(Arc<str>, bool), Repeats<Line>>,
 }
 
-/// What makes two lines the same: the client that met it first is named, and others in a later minute. Names that no topic can
-/// have are all the same.
+/// What makes two lines the same: the client that met it first is named, and others in a later minute. Names that no
+/// topic can have are all the same.
 type Line = (Option<Arc<str>>, i32, i64, Operation, &'static str);
 
 impl AuditLog {

@@ -1,7 +1,7 @@
 //! What `--version` says: the version, the commit that it was built from, and the features that it was built with.
 //!
-//! The commit is said by whoever builds (`make build` does), or by the archive of the sources that git makes. Nothing looks
-//! for it by itself: then each commit would have everybody build the program anew.
+//! The commit is said by whoever builds (`make build` does), or by the archive of the sources that git makes. Nothing
+//! looks for it by itself: then each commit would have everybody build the program anew.
 
 use std::sync::LazyLock;
 

@@ -1,7 +1,7 @@
 //! What wakes the tasks of one executor apart from their sockets: keys and addresses that arrive, and points in time.
 //!
-//! Deadlines are looked at by the executor's tick (20 ms), which is fine enough for waits of 200 ms to minutes and saves a
-//! ring timer for each.
+//! Deadlines are looked at by the executor's tick (20 ms), which is fine enough for waits of 200 ms to minutes and
+//! saves a ring timer for each.
 //!
 //! Executor threads only.
 
@@ -42,8 +42,8 @@ pub(crate) struct Asked {
 }
 
 impl Alarms {
-    /// Wakes `waker` when the next news come. `asked` belongs to the task and remembers that it has asked: thousands may
-    /// wait, and are woken by each arrival.
+    /// Wakes `waker` when the next news come. `asked` belongs to the task and remembers that it has asked: thousands
+    /// may wait, and are woken by each arrival.
     pub(crate) fn on_news(&mut self, news: News, waker: &Waker, asked: &mut Asked) {
         let (waiting, asked) = match news {
             News::Keys => (&mut self.keys, &mut asked.keys),

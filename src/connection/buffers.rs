@@ -1,7 +1,8 @@
-//! The buffers of one executor: one large read buffer for all its connections, and a pool for what a connection has to keep.
+//! The buffers of one executor: one large read buffer for all its connections, and a pool for what a connection has to
+//! keep.
 //!
-//! An idle connection holds no buffer at all. First-touch page faults cost ten times the copy that they precede, so buffers
-//! that come back are used again; those that grew past [`POOLED_BYTES_MAX`] are given back to the system.
+//! An idle connection holds no buffer at all. First-touch page faults cost ten times the copy that they precede, so
+//! buffers that come back are used again; those that grew past [`POOLED_BYTES_MAX`] are given back to the system.
 //!
 //! Executor threads only.
 
@@ -15,8 +16,8 @@ pub(crate) struct BufferPool {
 }
 
 impl BufferPool {
-    /// An empty buffer for about `bytes`, with memory from an earlier use where there is some that suits: the smallest that is
-    /// large enough, but none that is much too large, since memory is on the account of whoever holds it.
+    /// An empty buffer for about `bytes`, with memory from an earlier use where there is some that suits: the smallest
+    /// that is large enough, but none that is much too large, since memory is on the account of whoever holds it.
     pub(crate) fn take(&mut self, bytes: usize) -> Vec<u8> {
         let suits = |buffer: &Vec<u8>| buffer.capacity() <= bytes.max(SMALL_BYTES).saturating_mul(2);
         let fitting = self.free.iter().enumerate().filter(|(_, buffer)| suits(buffer));

@@ -1,10 +1,11 @@
-//! What an executor asks of the control thread. Each kind is bounded by itself, so that none of them keeps another waiting.
+//! What an executor asks of the control thread. Each kind is bounded by itself, so that none of them keeps another
+//! waiting.
 //!
 //! - ERRANDS-1: what does not fit into the channel waits here and is sent with a tick; addresses are never dropped.
-//! - ERRANDS-2: of addresses, one request of each cluster is on its way; what responses tell meanwhile is collected, the
-//!   newest address of each node, and is the next.
-//! - ERRANDS-3: of refusals for the audit log, and of notices for the log, one list is on its way or waits; what finds it full
-//!   is counted elsewhere and not written to the log.
+//! - ERRANDS-2: of addresses, one request of each cluster is on its way; what responses tell meanwhile is collected,
+//!   the newest address of each node, and is the next.
+//! - ERRANDS-3: of refusals for the audit log, and of notices for the log, one list is on its way or waits; what finds
+//!   it full is counted elsewhere and not written to the log.
 //!
 //! Executor threads only.
 

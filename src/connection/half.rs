@@ -15,15 +15,15 @@ use crate::pipeline::Wait;
 /// One direction; see the module.
 pub(crate) struct Half {
     pub(crate) key: HalfKey,
-    /// From `consumed` on: read and not consumed yet, the beginning of a frame that is held, or what lies behind one that
-    /// waits.
+    /// From `consumed` on: read and not consumed yet, the beginning of a frame that is held, or what lies behind one
+    /// that waits.
     pub(crate) input: Growing,
     pub(crate) consumed: usize,
     /// To be written from `written` on.
     pub(crate) output: Vec<u8>,
     pub(crate) written: usize,
-    /// Behind the output, so many bytes of `input` from `consumed` on go out as they are, and are not to be looked at again: to
-    /// copy a long frame takes longer than others should wait.
+    /// Behind the output, so many bytes of `input` from `consumed` on go out as they are, and are not to be looked at
+    /// again: to copy a long frame takes longer than others should wait.
     pub(crate) verbatim: usize,
     /// What has to happen before `input` is looked at again.
     pub(crate) blocked: Option<Blocked>,
@@ -120,8 +120,8 @@ impl Half {
         self.rest().len().saturating_sub(self.verbatim)
     }
 
-    /// Consumes `bytes` more. What is left moves to the front only when it is the smaller part, and short: a thousand small
-    /// requests may wait here and go one by one, and a long one may go out of here.
+    /// Consumes `bytes` more. What is left moves to the front only when it is the smaller part, and short: a thousand
+    /// small requests may wait here and go one by one, and a long one may go out of here.
     pub(crate) fn consume(&mut self, bytes: usize) {
         let length = self.input.bytes().len();
         self.consumed = self.consumed.saturating_add(bytes).min(length);
@@ -147,7 +147,8 @@ impl Half {
         }
     }
 
-    /// Writes what is to be written, up to `bytes_max`; ready when so much or all is. With it, how many bytes were written.
+    /// Writes what is to be written, up to `bytes_max`; ready when so much or all is. With it, how many bytes were
+    /// written.
     pub(crate) fn poll_flush<W: AsyncWrite + Unpin>(
         &mut self,
         sink: &mut W,

@@ -1,13 +1,14 @@
 //! What the connections of one executor hold of frames, and who has to go when it is too much.
 //!
-//! - HELD-1: frames up to [`PASSING_BYTES_MAX`] pass by. Longer ones, however many stand still, never keep one of them from being
-//!   read: a quarter of the bound is theirs alone, and whoever has begun one may read it to its end.
-//! - HELD-2: longer frames that are held take turns ([`turns`]), by their announced length and in order of arrival. That is
-//!   accounting only: memory follows what came.
-//! - HELD-3: what connections hold that have not proven to be logged in is bounded in sum. The one that holds most is closed
-//!   at once when it is more.
-//! - HELD-4: when there is no room for short frames, or none for the one long frame that always goes on, connections are closed
-//!   that hold most of those that move less than [`PACE_BYTES`] in [`PATIENCE`]. Who waits for us is none of them.
+//! - HELD-1: frames up to [`PASSING_BYTES_MAX`] pass by. Longer ones, however many stand still, never keep one of them
+//!   from being read: a quarter of the bound is theirs alone, and whoever has begun one may read it to its end.
+//! - HELD-2: longer frames that are held take turns ([`turns`]), by their announced length and in order of arrival.
+//!   That is accounting only: memory follows what came.
+//! - HELD-3: what connections hold that have not proven to be logged in is bounded in sum. The one that holds most is
+//!   closed at once when it is more.
+//! - HELD-4: when there is no room for short frames, or none for the one long frame that always goes on, connections
+//!   are closed that hold most of those that move less than [`PACE_BYTES`] in [`PATIENCE`]. Who waits for us is none of
+//!   them.
 //!
 //! Pure: the time is a parameter. Executor threads only.
 
@@ -254,7 +255,8 @@ impl HeldBytes {
         }
     }
 
-    /// Changes a half, which is made if need be, and the sums with it; one that holds nothing and has no turn is dropped.
+    /// Changes a half, which is made if need be, and the sums with it; one that holds nothing and has no turn is
+    /// dropped.
     fn change(&mut self, key: HalfKey, holding: Holding, change: impl FnOnce(&mut Half)) {
         let half = self.halves.entry(key).or_insert(Half {
             holding: Holding { bytes: 0, ..holding },
@@ -296,13 +298,14 @@ impl HeldBytes {
     }
 }
 
-/// A frame up to this length, its prefix included, needs no turn: nearly all requests and answers but records of busy topics.
+/// A frame up to this length, its prefix included, needs no turn: nearly all requests and answers but records of busy
+/// topics.
 pub(crate) const PASSING_BYTES_MAX: usize = 64 * 1024;
-/// Bytes that are to be moved in [`PATIENCE`]. At a tenth of what 50 MiB, the clients' default for a fetch, need to arrive within
-/// their default time-out of 30 seconds, nobody is served by waiting.
+/// Bytes that are to be moved in [`PATIENCE`]. At a tenth of what 50 MiB, the clients' default for a fetch, need to
+/// arrive within their default time-out of 30 seconds, nobody is served by waiting.
 pub(crate) const PACE_BYTES: usize = 64 * 1024;
-/// How long a frame keeps its turn, and a connection its memory when others need it, without a move: longer than a lost packet
-/// takes to be sent again.
+/// How long a frame keeps its turn, and a connection its memory when others need it, without a move: longer than a lost
+/// packet takes to be sent again.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 /// A quarter of the bound is for short frames alone: thousands of connections with a few frames each.
 const PASSING_PART: usize = 4;

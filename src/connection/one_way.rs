@@ -227,8 +227,8 @@ impl<'a, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'a, R, W> {
         Ok(at)
     }
 
-    /// Sends bytes as they are: straight from the input if nothing is queued before them. Says how many of them are sent or
-    /// queued; the rest, when it is long, stays in the input and goes out from there.
+    /// Sends bytes as they are: straight from the input if nothing is queued before them. Says how many of them are
+    /// sent or queued; the rest, when it is long, stays in the input and goes out from there.
     fn forward(
         &mut self,
         verbatim: &[u8],
@@ -328,7 +328,8 @@ impl<'a, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'a, R, W> {
         }
     }
 
-    /// A client that is gone is no reason to drop what it has sent before: answers are thrown away until its own end is read.
+    /// A client that is gone is no reason to drop what it has sent before: answers are thrown away until its own end is
+    /// read.
     fn write_failed(&mut self, error: &io::Error) -> Result<(), CloseReason> {
         if self.direction == Direction::Response && is_gone(error) {
             self.half.sink_gone = true;
@@ -362,7 +363,8 @@ fn clock(begun: &mut Instant, kind: TimeKind, waited: Duration, pipeline: &mut P
 
 /// Bytes that are written before others get their turn: a peer that reads as fast as we write never makes us wait.
 const WRITTEN_BYTES_MAX: usize = 2 * 1024 * 1024;
-/// What is copied of bytes that go out as they are, so that what they were read into can be used again; a read is no longer.
+/// What is copied of bytes that go out as they are, so that what they were read into can be used again; a read is no
+/// longer.
 const QUEUED_COPY_MAX: usize = 256 * 1024;
 /// Queued output beyond which nothing more is made of the input.
 const OUTPUT_HIGH_BYTES: usize = 512 * 1024;

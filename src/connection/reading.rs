@@ -1,8 +1,8 @@
 //! Whether one direction of a connection may read, how much, and where what was read is kept.
 //!
 //! - READING-1: of a frame that waits for its turn no more is kept than came with the read that showed how long it is.
-//! - READING-2: of a client that is not known to be logged in [`STRANGERS_READ_BYTES`] are read at a time: thousands come back
-//!   at once after a restart, each with records that have to wait until the broker has taken it.
+//! - READING-2: of a client that is not known to be logged in [`STRANGERS_READ_BYTES`] are read at a time: thousands
+//!   come back at once after a restart, each with records that have to wait until the broker has taken it.
 //! - READING-3: the buffer grows with what came, and is moved in steps: while it moves, others have their turns.
 
 use std::pin::Pin;

@@ -32,7 +32,8 @@ pub(crate) struct Status {
     accepted: Instant,
     active: Cell<Instant>,
     proven: Cell<bool>,
-    /// How long the client was waited for until it was its turn last, and since when it is; `None` while the broker is waited for.
+    /// How long the client was waited for until it was its turn last, and since when it is; `None` while the broker is
+    /// waited for.
     clients_time: Cell<Duration>,
     clients_turn: Cell<Option<Instant>>,
     /// The client has ended its side, and the broker has been told.
@@ -213,9 +214,9 @@ impl Registry {
         }
     }
 
-    /// Closes connections on which nothing has passed for `idle`, or for `unproven` where the client has left, and those that the
-    /// broker has not accepted yet and whose client was waited for `unproven` long, be it in parts, or that are
-    /// [`UNPROVEN_AGE_MAX`] times as old: a broker that hangs is not to fill what serves other clusters too.
+    /// Closes connections on which nothing has passed for `idle`, or for `unproven` where the client has left, and
+    /// those that the broker has not accepted yet and whose client was waited for `unproven` long, be it in parts, or
+    /// that are [`UNPROVEN_AGE_MAX`] times as old: a broker that hangs is not to fill what serves other clusters too.
     pub(crate) fn close_idle(&self, now: Instant, idle: Duration, unproven: Duration) {
         let age_max = unproven.saturating_mul(UNPROVEN_AGE_MAX).min(idle);
         for status in self.connections.values() {

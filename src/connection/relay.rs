@@ -217,8 +217,9 @@ where
         Some(polls_until.max(self.status.last_active() + POLLS_WAIT))
     }
 
-    /// Whether nothing goes on unless the client does something, or can matter to one that has left. What it has sent was all
-    /// passed on then, but for a frame that it has begun and one that waits behind answers that it does not take.
+    /// Whether nothing goes on unless the client does something, or can matter to one that has left. What it has sent
+    /// was all passed on then, but for a frame that it has begun and one that waits behind answers that it does not
+    /// take.
     fn waits_for_client(&self) -> bool {
         let (requests, responses) = (&self.requests, &self.responses);
         if requests.has_output() {
@@ -295,8 +296,8 @@ impl<C, B> Drop for Relay<C, B> {
     }
 }
 
-/// How long a drain waits for answers that the broker may hold for minutes (CONNECTION-5), most of which come within half a second, and
-/// for clients that do nothing (CONNECTION-6).
+/// How long a drain waits for answers that the broker may hold for minutes (CONNECTION-5), most of which come within
+/// half a second, and for clients that do nothing (CONNECTION-6).
 const POLLS_WAIT: Duration = Duration::from_secs(1);
 /// Rounds of one wake-up: with 256 KiB a read, 2 MiB before others get their turn.
 const ROUNDS_MAX: usize = 8;

@@ -372,7 +372,8 @@ fn a_batch_that_waited_in_vain_is_not_overtaken() {
     );
 }
 
-/// What a client gets of `records` in a topic whose rule accepts nothing but sealed records, and whether it is held first.
+/// What a client gets of `records` in a topic whose rule accepts nothing but sealed records, and whether it is held
+/// first.
 fn delivered(records: &[u8]) -> (Vec<u8>, bool) {
     let fetch_hold = Duration::from_millis(1);
     let mut bench = Bench::new(Limits {

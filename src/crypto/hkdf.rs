@@ -8,8 +8,9 @@ use super::{CryptoError, SecretKey};
 /// What the record key's derivation is bound to, in front of the wrapped DEK (ENV-20).
 pub(crate) const RECORD_KEY_INFO: &[u8] = b"sealwire/1/record";
 
-/// The record key of `dek`: `HKDF-SHA-256(ikm = DEK, salt = empty, info = "sealwire/1/record" | u16 BE length | wrapped DEK)`
-/// (ENV-20). The wrapped DEK is part of it, so a record that names another one does not open.
+/// The record key of `dek`:
+/// `HKDF-SHA-256(ikm = DEK, salt = empty, info = "sealwire/1/record" | u16 BE length | wrapped DEK)` (ENV-20). The
+/// wrapped DEK is part of it, so a record that names another one does not open.
 ///
 /// # Errors
 /// [`CryptoError::WrappedDekLength`] when `wrapped_dek` is longer than 65535 bytes, [`CryptoError::Library`].

@@ -4,8 +4,8 @@
 //! nonce 12 bytes | ciphertext 32 bytes | tag 16 bytes
 //! ```
 //!
-//! A random 96-bit nonce is good for 2^32 wraps under one key (NIST SP 800-38D, 8.3): a KEK wraps one DEK per process and
-//! day, a master key a handful of KEKs. The caller's additional data says what the wrapped key is for.
+//! A random 96-bit nonce is good for 2^32 wraps under one key (NIST SP 800-38D, 8.3): a KEK wraps one DEK per process
+//! and day, a master key a handful of KEKs. The caller's additional data says what the wrapped key is for.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 
@@ -45,8 +45,8 @@ pub fn wrap_key(
 /// Decrypts what [`wrap_key`] made; the key's bytes go straight into locked memory.
 ///
 /// # Errors
-/// [`CryptoError::Tag`] when `wrapped` has another length, was made under another key or with other additional data, or was
-/// altered; [`CryptoError::Library`].
+/// [`CryptoError::Tag`] when `wrapped` has another length, was made under another key or with other additional data, or
+/// was altered; [`CryptoError::Library`].
 pub fn unwrap_key(
     wrapping_key: &SecretKey,
     additional_data: &[u8],

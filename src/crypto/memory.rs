@@ -2,14 +2,15 @@
 //!
 //! - MEMORY-1: a slot has one owner at a time, the [`KeyCell`] that took its number out of the free list.
 //! - MEMORY-2: a slot is zero whenever it is in the free list; a cell wipes its bytes before it gives the slot back.
-//! - MEMORY-3: nobody waits: the free list is a lock-free queue, and when it is empty (or nobody called [`initialise`]) the
-//!   key goes to the heap, is still wiped on drop, and is counted so that the operator can be told.
+//! - MEMORY-3: nobody waits: the free list is a lock-free queue, and when it is empty (or nobody called [`initialise`])
+//!   the key goes to the heap, is still wiped on drop, and is counted so that the operator can be told.
 //! - MEMORY-4: the mapping is never unmapped, moved or grown while the process lives.
-//! - MEMORY-5: a forked child finds zeros in the mapping, the sentinel among them, and nothing is sealed or opened under
-//!   zeros: whoever is about to read a key, or to begin a batch, calls [`check_sentinel`], which ends such a process.
+//! - MEMORY-5: a forked child finds zeros in the mapping, the sentinel among them, and nothing is sealed or opened
+//!   under zeros: whoever is about to read a key, or to begin a batch, calls [`check_sentinel`], which ends such a
+//!   process.
 //!
-//! It never logs and never fails: what the kernel did not grant is reported by [`MemoryProtection`], and the caller decides
-//! how loudly to say so. Any thread may call it.
+//! It never logs and never fails: what the kernel did not grant is reported by [`MemoryProtection`], and the caller
+//! decides how loudly to say so. Any thread may call it.
 #![allow(unsafe_code)]
 
 use std::ptr::NonNull;
@@ -54,10 +55,11 @@ impl MemoryProtection {
     }
 }
 
-/// Maps the arena with room for `slots` keys (at least one page, at most [`SLOTS_MAX`]) and says what the kernel granted.
+/// Maps the arena with room for `slots` keys (at least one page, at most [`SLOTS_MAX`]) and says what the kernel
+/// granted.
 ///
-/// The first call in a process decides; later ones change nothing and return what the first one got. To be called before
-/// the first key exists.
+/// The first call in a process decides; later ones change nothing and return what the first one got. To be called
+/// before the first key exists.
 pub fn initialise(slots: usize) -> MemoryProtection {
     ARENA.get_or_init(|| Arena::map(slots)).protection
 }
@@ -85,8 +87,9 @@ pub fn forbid_core_dumps() -> bool {
     unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0_u64, 0_u64, 0_u64, 0_u64) == 0 }
 }
 
-/// Ends the process when its key memory was wiped under it, which only happens in a forked child: keys are zeros there, and
-/// what was derived from them before, or is on the heap, would be used by two processes. One load where all is well.
+/// Ends the process when its key memory was wiped under it, which only happens in a forked child: keys are zeros there,
+/// and what was derived from them before, or is on the heap, would be used by two processes. One load where all is
+/// well.
 #[inline]
 pub(crate) fn check_sentinel() {
     if let Some(arena) = ARENA.get() {
@@ -105,7 +108,8 @@ enum Home {
     Heap,
 }
 
-// SAFETY: a cell owns its bytes alone (MEMORY-1); neither a slot of the arena nor a heap allocation is tied to a thread.
+// SAFETY: a cell owns its bytes alone (MEMORY-1); neither a slot of the arena nor a heap allocation is tied to a
+// thread.
 unsafe impl Send for KeyCell {}
 // SAFETY: through a shared reference a cell can only be read.
 unsafe impl Sync for KeyCell {}
@@ -116,8 +120,8 @@ impl KeyCell {
         if let Some(arena) = ARENA.get()
             && let Some(slot) = arena.free.pop()
         {
-            // SAFETY: only numbers below the slot count were put into the free list, so the address is inside the mapping,
-            // which lives as long as the process (MEMORY-4).
+            // SAFETY: only numbers below the slot count were put into the free list, so the address is inside the
+            // mapping, which lives as long as the process (MEMORY-4).
             let bytes = unsafe { arena.base.add(slot) };
             return Self {
                 bytes,
@@ -134,7 +138,8 @@ impl KeyCell {
 
     pub(super) fn bytes(&self) -> &[u8; KEY_BYTES] {
         check_sentinel();
-        // SAFETY: the pointer is valid and initialised for the life of the cell, and this cell alone owns it (MEMORY-1).
+        // SAFETY: the pointer is valid and initialised for the life of the cell, and this cell alone owns it
+        // (MEMORY-1).
         unsafe { self.bytes.as_ref() }
     }
 
@@ -149,8 +154,8 @@ impl Drop for KeyCell {
         self.bytes_mut().zeroize();
         match self.home {
             Home::Arena { arena, slot } => {
-                // The list has room for every slot and this one was taken out of it, so the push cannot fail; were it to, the
-                // slot would be lost and nothing worse.
+                // The list has room for every slot and this one was taken out of it, so the push cannot fail; were it
+                // to, the slot would be lost and nothing worse.
                 let _ = arena.free.push(slot);
             }
             Home::Heap => {
@@ -180,8 +185,9 @@ impl Arena {
         if self.protection.slots == 0 {
             return;
         }
-        // SAFETY: the first slot lies inside the mapping, which lives as long as the process (MEMORY-4), and is written once,
-        // before the arena is shared. Volatile: the kernel changes it in a child without the compiler's knowledge.
+        // SAFETY: the first slot lies inside the mapping, which lives as long as the process (MEMORY-4), and is written
+        // once, before the arena is shared. Volatile: the kernel changes it in a child without the compiler's
+        // knowledge.
         let sentinel = unsafe { self.base.cast::<u8>().read_volatile() };
         if sentinel != SENTINEL {
             end_forked_child();
@@ -243,8 +249,8 @@ impl Arena {
     }
 }
 
-/// Says why, and ends the process at once: nothing of a child is to be unwound or flushed. Allocates nothing, since another
-/// thread of the parent may have held the allocator's lock.
+/// Says why, and ends the process at once: nothing of a child is to be unwound or flushed. Allocates nothing, since
+/// another thread of the parent may have held the allocator's lock.
 #[cold]
 fn end_forked_child() -> ! {
     const WHY: &str =
@@ -271,10 +277,11 @@ pub(crate) mod tests {
         Signal(i32),
     }
 
-    /// Runs `in_child` in a real fork of this process, which holds whatever keys it holds, and says how the child ended. The
-    /// child is to do as little as it can: the other threads of the test are not there.
+    /// Runs `in_child` in a real fork of this process, which holds whatever keys it holds, and says how the child
+    /// ended. The child is to do as little as it can: the other threads of the test are not there.
     pub(crate) fn fork(in_child: impl FnOnce() -> i32) -> ChildEnd {
-        // SAFETY: the child runs `in_child` and ends without unwinding; the C library's allocator is usable after a fork.
+        // SAFETY: the child runs `in_child` and ends without unwinding; the C library's allocator is usable after a
+        // fork.
         let child = unsafe { libc::fork() };
         assert!(child >= 0, "fork: {}", std::io::Error::last_os_error());
         if child == 0 {

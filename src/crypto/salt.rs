@@ -1,7 +1,7 @@
 //! The pseudo-random function that salts come from: HMAC-SHA-256 (RFC 2104) under a key that is drawn once.
 //!
-//! What goes in is the caller's ([`crate::envelope::SaltSource`]); what comes out looks random to whoever does not have the
-//! key, and differs where the input does.
+//! What goes in is the caller's ([`crate::envelope::SaltSource`]); what comes out looks random to whoever does not have
+//! the key, and differs where the input does.
 
 use aws_lc_rs::hmac;
 

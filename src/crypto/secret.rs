@@ -1,8 +1,8 @@
 //! The one type that holds key bytes.
 //!
 //! - no Clone, no Debug, no Serialize, no comparison; a copy is asked for by name ([`SecretKey::duplicate`]).
-//! - SECRET-2: the bytes are wiped when the key is dropped, and a source that a key is made from is wiped at once, also when
-//!   it is refused.
+//! - SECRET-2: the bytes are wiped when the key is dropped, and a source that a key is made from is wiped at once, also
+//!   when it is refused.
 //! - the bytes can be read inside this crate only, by [`SecretKey::expose`].
 //!
 //! Any thread may hold a key.

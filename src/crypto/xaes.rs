@@ -1,12 +1,15 @@
-//! XAES-256-GCM (c2sp.org/XAES-256-GCM), cut where records share work: one sub-key for each salt, one nonce for each counter.
+//! XAES-256-GCM (c2sp.org/XAES-256-GCM), cut where records share work: one sub-key for each salt, one nonce for each
+//! counter.
 //!
 //! ```text
 //! Kx = CMAC-AES256(K, 00 01 58 00 | salt) | CMAC-AES256(K, 00 02 58 00 | salt)
 //! record: AES-256-GCM(key = Kx, nonce = counter as 96-bit big-endian)
 //! ```
 //!
-//! - XAES-1: a [`BatchKey`] is never asked to seal twice with one counter; `envelope::sealing`, its only sealing caller, counts up.
-//! - XAES-2: nothing is allocated for a record; the sub-key's cipher context (AWS-LC's heap, wiped when freed) is made once a salt.
+//! - XAES-1: a [`BatchKey`] is never asked to seal twice with one counter; `envelope::sealing`, its only sealing
+//!   caller, counts up.
+//! - XAES-2: nothing is allocated for a record; the sub-key's cipher context (AWS-LC's heap, wiped when freed) is made
+//!   once a salt.
 //! - only this crate can seal or open with these keys, so a salt or a counter of somebody's choice cannot come in from
 //!   outside.
 //!
@@ -45,8 +48,8 @@ impl RecordKey {
         Ok(Self { cmac })
     }
 
-    /// Derives the sub-key of `salt` (ENV-21): once a batch. A forked child ends here (MEMORY-5): it has this key still, which
-    /// is on the cryptographic library's heap.
+    /// Derives the sub-key of `salt` (ENV-21): once a batch. A forked child ends here (MEMORY-5): it has this key
+    /// still, which is on the cryptographic library's heap.
     ///
     /// # Errors
     /// [`CryptoError::Library`].
@@ -103,8 +106,8 @@ impl BatchKey {
         Ok(tag)
     }
 
-    /// Verifies and decrypts `ciphertext` into `plaintext`, which must have its length and holds nothing of use on error:
-    /// the caller wipes it.
+    /// Verifies and decrypts `ciphertext` into `plaintext`, which must have its length and holds nothing of use on
+    /// error: the caller wipes it.
     ///
     /// # Errors
     /// [`CryptoError::Tag`].

@@ -6,8 +6,8 @@
 //!   | with headers bound: header section without the marker: i32 BE length, bytes
 //! ```
 //!
-//! - AAD-1: every variable field has its length in front and the fields that are there depend on `parts` only, so different
-//!   inputs give different bytes.
+//! - AAD-1: every variable field has its length in front and the fields that are there depend on `parts` only, so
+//!   different inputs give different bytes.
 //! - AAD-2: fixed part, batch and, where they are free, headers are left out (ENV-35).
 //! - AAD-3: built in a buffer that is used again; nothing is allocated once that has grown.
 

@@ -1,7 +1,7 @@
 //! The text that a seal is bound to, by default the topic's name.
 //!
-//! - DOMAIN-1: 1 to 65535 bytes of UTF-8 (ENV-30): what the additional data's length field can say, and never empty, so that
-//!   a template which expands to nothing cannot tie all topics together.
+//! - DOMAIN-1: 1 to 65535 bytes of UTF-8 (ENV-30): what the additional data's length field can say, and never empty, so
+//!   that a template which expands to nothing cannot tie all topics together.
 
 use aws_lc_rs::digest::{SHA256, digest};
 

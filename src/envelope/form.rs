@@ -2,7 +2,8 @@
 //!
 //! - FORM-1: all headers are walked, to the section's exact end, before anything is said about the record.
 //! - a [`Marker`] can only be made by [`form_of`]; whoever has one need not parse again.
-//! - FORM-3: a record has one form. The marker decides, whatever else stands beside it; then Kroxylicious' header; then the value.
+//! - FORM-3: a record has one form. The marker decides, whatever else stands beside it; then Kroxylicious' header; then
+//!   the value.
 
 use crate::record_batch::{RecordLayout, Span, headers};
 
@@ -97,7 +98,8 @@ impl Marker {
 
     /// The wrapped DEK, by which the key is found. Untrusted until the record is opened.
     ///
-    /// `buf` is the buffer in which the marker was found; of another one the answer is as good as that buffer, or empty.
+    /// `buf` is the buffer in which the marker was found; of another one the answer is as good as that buffer, or
+    /// empty.
     #[must_use]
     pub fn wrapped_dek<'a>(&self, buf: &'a [u8]) -> &'a [u8] {
         buf.get(self.seal.wrapped_dek.range()).unwrap_or_default()
@@ -143,7 +145,8 @@ pub fn form_of(buf: &[u8], record: &RecordLayout) -> Result<Form, OpenError> {
     })
 }
 
-/// By this header Kroxylicious' record encryption marks its records (kroxylicious-record-encryption, `EncryptionHeader`).
+/// By this header Kroxylicious' record encryption marks its records (kroxylicious-record-encryption,
+/// `EncryptionHeader`).
 const KROXYLICIOUS_HEADER: &[u8] = b"kroxylicious.io/encryption";
 
 #[cfg(test)]

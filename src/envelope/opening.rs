@@ -1,9 +1,12 @@
 //! One sealed record back to the record that the client wrote.
 //!
-//! - OPEN-1: on any refusal the output is as long as before, and what had been written behind it is overwritten (ENV-49).
-//! - OPEN-2: the cipher decrypts straight into the output, in one call a record; nothing is allocated once buffers have grown.
+//! - OPEN-1: on any refusal the output is as long as before, and what had been written behind it is overwritten
+//!   (ENV-49).
+//! - OPEN-2: the cipher decrypts straight into the output, in one call a record; nothing is allocated once buffers have
+//!   grown.
 //! - OPEN-3: a key opens only records that name exactly its wrapped DEK; no key is tried on a record (ENV-45).
-//! - OPEN-4: `source` is the same after the call as before, whatever came of it: opening a record again gives the same answer.
+//! - OPEN-4: `source` is the same after the call as before, whatever came of it: opening a record again gives the same
+//!   answer.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -64,11 +67,11 @@ impl Opener {
     }
 
     /// Opens the record in which [`form_of`](super::form_of) found `marker` and appends the record that was sealed,
-    /// its length included, to `out`. `key` is the one for [`Marker::wrapped_dek`]; `domains` are those that the topic's
-    /// readers accept.
+    /// its length included, to `out`. `key` is the one for [`Marker::wrapped_dek`]; `domains` are those that the
+    /// topic's readers accept.
     ///
-    /// `source` is altered while the call lasts (sealed headers are moved behind the value, so that both are decrypted at
-    /// once) and restored before it returns.
+    /// `source` is altered while the call lasts (sealed headers are moved behind the value, so that both are decrypted
+    /// at once) and restored before it returns.
     ///
     /// # Errors
     /// [`OpenError`]; `out` is then as it was before.
@@ -154,7 +157,8 @@ impl Opener {
         out.extend_from_slice(fixed_and_key);
         put_varint(out, value_length);
         let text_at = out.len();
-        // The place for the text, filled with its ciphertext: no dearer than zeros, and what is read next is then in the cache.
+        // The place for the text, filled with its ciphertext: no dearer than zeros, and what is read next is then in
+        // the cache.
         out.extend_from_slice(ciphertext);
         // INVARIANT: `text_at` was the length of `out`, which has only grown since.
         let text = &mut out[text_at..];
@@ -205,8 +209,8 @@ struct Displaced {
     target: Option<Span>,
 }
 
-/// Makes the ciphertext one piece: `hidden` is moved right behind the value. What it overwrites is the header count and the
-/// front of the marker header; as much of that as it covers goes to `displaced`.
+/// Makes the ciphertext one piece: `hidden` is moved right behind the value. What it overwrites is the header count and
+/// the front of the marker header; as much of that as it covers goes to `displaced`.
 #[allow(
     clippy::arithmetic_side_effects,
     clippy::indexing_slicing,

@@ -6,14 +6,14 @@
 //!   | partition i32 | cluster, topic, header of the client's batch, context, wrapped DEK: each u32 length, bytes
 //! ```
 //!
-//! The kernel's bytes alone would do, were it not for copies of a running machine, which may draw the same ones under the same
-//! data key. So whatever tells one batch from another goes in as well:
+//! The kernel's bytes alone would do, were it not for copies of a running machine, which may draw the same ones under
+//! the same data key. So whatever tells one batch from another goes in as well:
 //!
 //! - SALT-1: a source never gives two salts for one input: `attempt` counts up, whatever the kernel and the clocks say.
 //! - SALT-2: two copies of one source that draw the same bytes share a salt only at the same attempt for the same batch
-//!   (its header says checksum, count, sequence and timestamps) in the same place under the same key: the ciphertext is then the
-//!   same as well. (Its checksum is CRC-32C: who makes two batches with one header on purpose, for two such copies, gets one salt
-//!   for both.)
+//!   (its header says checksum, count, sequence and timestamps) in the same place under the same key: the ciphertext is
+//!   then the same as well. (Its checksum is CRC-32C: who makes two batches with one header on purpose, for two such
+//!   copies, gets one salt for both.)
 //! - SALT-3: every field has its length in front or a fixed one, so different inputs are different bytes.
 //! - SALT-4: without random bytes there is no salt, and nothing is sealed.
 

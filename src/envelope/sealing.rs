@@ -1,10 +1,11 @@
 //! One clear record to one sealed record.
 //!
-//! - SEALING-1: a salt is drawn when a batch begins ([`SaltSource`]) and dies with the [`BatchSealer`]; there is no way to set, keep or copy it,
-//!   nor to go back to a counter. A batch that is sealed again, for whatever reason, gets a new one (ENV-25).
+//! - SEALING-1: a salt is drawn when a batch begins ([`SaltSource`]) and dies with the [`BatchSealer`]; there is no way
+//!   to set, keep or copy it, nor to go back to a counter. A batch that is sealed again, for whatever reason, gets a
+//!   new one (ENV-25).
 //! - SEALING-2: a counter is used up before the cipher is called, so a failure never leads to a second use (ENV-15).
-//! - SEALING-3: neither the output nor a buffer ever holds plaintext of what is being sealed: the cipher writes from `source` to
-//!   `out`, value and headers in one call.
+//! - SEALING-3: neither the output nor a buffer ever holds plaintext of what is being sealed: the cipher writes from
+//!   `source` to `out`, value and headers in one call.
 //! - SEALING-4: what is sealed opens to the same record: a record that nobody could read back is refused (ENV-7).
 
 use bytes::BufMut;
@@ -43,8 +44,8 @@ impl SealingKey {
         })
     }
 
-    /// Begins one attempt to seal one batch, which came at `place`, into `domain`: draws its salt, derives its sub-key, and
-    /// writes down what its records have in common.
+    /// Begins one attempt to seal one batch, which came at `place`, into `domain`: draws its salt, derives its sub-key,
+    /// and writes down what its records have in common.
     ///
     /// # Errors
     /// [`SealError::Crypto`].
@@ -112,8 +113,8 @@ fn parts(headers: HeaderMode) -> Parts {
     }
 }
 
-/// What a [`BatchSealer`] writes to besides the output: used again for every batch ([`BatchSealer::end`]). Holds no plaintext
-/// but record keys and bound headers, which are readable at rest.
+/// What a [`BatchSealer`] writes to besides the output: used again for every batch ([`BatchSealer::end`]). Holds no
+/// plaintext but record keys and bound headers, which are readable at rest.
 #[derive(Default)]
 pub struct SealBuffers {
     /// What all seals of the batch begin with.
@@ -122,7 +123,8 @@ pub struct SealBuffers {
     additional_data: Vec<u8>,
 }
 
-/// Seals the records of one batch, in order, in one go or in several. Neither `Clone` nor to be begun anew: see SEALING-1.
+/// Seals the records of one batch, in order, in one go or in several. Neither `Clone` nor to be begun anew: see
+/// SEALING-1.
 pub struct BatchSealer {
     batch_key: BatchKey,
     headers: HeaderMode,
@@ -150,8 +152,8 @@ impl BatchSealer {
             .saturating_add(SEAL_FRAMING_BYTES_MAX)
     }
 
-    /// Seals the record that [`parse_record`](crate::record_batch::parse_record) found in `source` and appends one complete
-    /// record, its length included, to `out`.
+    /// Seals the record that [`parse_record`](crate::record_batch::parse_record) found in `source` and appends one
+    /// complete record, its length included, to `out`.
     ///
     /// # Errors
     /// [`SealError`]; `out` is then as it was before.
@@ -204,7 +206,8 @@ impl BatchSealer {
         let text = source.get(text_start..text_end).ok_or(RecordError::Truncated)?;
         let hidden_bytes = text_end.saturating_sub(record.headers.start);
 
-        // Fixed part and key are copied (ENV-1, ENV-2). All sizes are known, so every length is written once, in its shortest form (ENV-8).
+        // Fixed part and key are copied (ENV-1, ENV-2). All sizes are known, so every length is written once, in its
+        // shortest form (ENV-8).
         let value_length = length_field(value_bytes)?;
         let header_count = i32::try_from(header_count).map_err(|_| SealError::TooLarge)?;
         // INVARIANT: sums of lengths of slices in memory and of a few bytes; they do not overflow a usize.
@@ -239,8 +242,8 @@ impl BatchSealer {
 
         let start = out.len();
         out.resize(start + varint_bytes(body_length) + body_bytes, 0);
-        // INVARIANT: the place has the size of all that is put into it, in the order in which it was added up above; what is
-        // hidden is followed by at least its own length and the tag.
+        // INVARIANT: the place has the size of all that is put into it, in the order in which it was added up above;
+        // what is hidden is followed by at least its own length and the tag.
         let place = &mut out[start..];
         let (mut front, back) =
             place.split_at_mut(varint_bytes(body_length) + fixed_and_key.len() + varint_bytes(value_length));
@@ -407,7 +410,8 @@ mod tests {
         Ok(())
     }
 
-    /// MEMORY-5: the record key is on a heap that a fork copies; the child ends all the same before it has a salt's sub-key.
+    /// MEMORY-5: the record key is on a heap that a fork copies; the child ends all the same before it has a salt's
+    /// sub-key.
     #[test]
     fn a_forked_child_that_holds_keys_seals_nothing_and_ends() -> TestResult {
         assert!(memory::initialise(1000).wiped_on_fork);
@@ -432,9 +436,9 @@ mod tests {
         Ok(())
     }
 
-    /// Beginning a batch (random bytes, sub-key, key schedule) with the hedge against without, in one run: the least of many
-    /// rounds of each, which noise can only make longer. It is 1.4 times as long where the CPU computes SHA-256 itself; one that
-    /// does not takes about four times the instructions.
+    /// Beginning a batch (random bytes, sub-key, key schedule) with the hedge against without, in one run: the least of
+    /// many rounds of each, which noise can only make longer. It is 1.4 times as long where the CPU computes SHA-256
+    /// itself; one that does not takes about four times the instructions.
     #[test]
     fn the_hedge_of_a_salt_costs_no_multiple_of_beginning_a_batch() -> TestResult {
         let key = SealingKey::new(&SecretKey::from_bytes(&mut [1; 32])?, vec![7; 90])?;

@@ -7,8 +7,8 @@ use super::OpenError;
 /// Reads the integer at `at`: its value and the position behind it.
 ///
 /// # Errors
-/// [`OpenError::SealTruncated`]; [`OpenError::SealNotCanonical`] when it could be shorter; [`OpenError::SealOutOfRange`]
-/// when it is worth more than 2^32-1.
+/// [`OpenError::SealTruncated`]; [`OpenError::SealNotCanonical`] when it could be shorter;
+/// [`OpenError::SealOutOfRange`] when it is worth more than 2^32-1.
 #[inline]
 #[allow(
     clippy::arithmetic_side_effects,

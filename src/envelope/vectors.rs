@@ -1,10 +1,11 @@
-//! Generator of `tests/vectors/envelope-v1.json`: sealing with fixed salts, which only a unit test of this crate can do.
+//! Generator of `tests/vectors/envelope-v1.json`: sealing with fixed salts, which only a unit test of this crate can
+//! do.
 //!
 //! - VECTORS-1: what is generated is what is published, byte for byte; a difference fails the test. After a deliberate
-//!   addition, `SEALWIRE_WRITE_VECTORS=1 cargo test --lib envelope::vectors` writes the file anew. A published vector is
-//!   never changed or removed: what was sealed once must open for ever.
-//! - VECTORS-2: each is checked here with the reason it is meant to be refused for; `tests/bytes/envelope_vectors.rs` and
-//!   `tests/envelope_decoder.py` read the file without this code.
+//!   addition, `SEALWIRE_WRITE_VECTORS=1 cargo test --lib envelope::vectors` writes the file anew. A published vector
+//!   is never changed or removed: what was sealed once must open for ever.
+//! - VECTORS-2: each is checked here with the reason it is meant to be refused for; `tests/bytes/envelope_vectors.rs`
+//!   and `tests/envelope_decoder.py` read the file without this code.
 #![expect(clippy::disallowed_methods, reason = "vectors are written when asked for")]
 
 mod negative;

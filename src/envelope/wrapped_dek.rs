@@ -1,4 +1,5 @@
-//! A DEK as it is stored with a record, encrypted under a KEK, and the name of the KEK in front of it (ENV-60 to ENV-64).
+//! A DEK as it is stored with a record, encrypted under a KEK, and the name of the KEK in front of it (ENV-60 to
+//! ENV-64).
 //!
 //! ```text
 //! provider   u8
@@ -9,7 +10,8 @@
 //! ```
 //!
 //! - WRAPPED-1: `parse` and `write` are inverse to each other: there is one encoding for one value.
-//! - WRAPPED-2: a [`KekId`] is compared as bytes with the start of a wrapped DEK; nothing is looked up or trusted before.
+//! - WRAPPED-2: a [`KekId`] is compared as bytes with the start of a wrapped DEK; nothing is looked up or trusted
+//!   before.
 
 /// Longest wrapped DEK, in bytes (ENV-13, ENV-60).
 pub const WRAPPED_DEK_BYTES_MAX: usize = 2048;
@@ -147,8 +149,8 @@ impl KekId {
         })
     }
 
-    /// Whether `wrapped` names exactly this KEK (ENV-64). The KEK's length is part of the comparison, so a name that merely starts
-    /// alike does not match. What follows the name is not looked at.
+    /// Whether `wrapped` names exactly this KEK (ENV-64). The KEK's length is part of the comparison, so a name that
+    /// merely starts alike does not match. What follows the name is not looked at.
     #[must_use]
     pub fn matches(&self, wrapped: &[u8]) -> bool {
         wrapped.starts_with(&self.prefix)

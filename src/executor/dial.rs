@@ -34,8 +34,8 @@ pub(crate) fn adopt(stream: StdTcpStream) -> TcpStream {
     stream
 }
 
-/// Waits until the client says something; `None` where it leaves without a word, as probes of load balancers do. Until then no
-/// broker has to be troubled. Says what the first request is, where enough of it is there.
+/// Waits until the client says something; `None` where it leaves without a word, as probes of load balancers do. Until
+/// then no broker has to be troubled. Says what the first request is, where enough of it is there.
 pub(crate) async fn first_word(client: &mut TcpStream) -> Option<FirstWord> {
     // Without room nothing is read: it is ready when there is something, or when there is nothing more.
     let ready = poll_fn(|context| Pin::new(&mut *client).poll_read(context, &mut [])).await;
@@ -81,9 +81,9 @@ impl Dialling {
         }
     }
 
-    /// Connects to the broker that the client came for; where its address is not known, or may be out of date and leads nowhere, to
-    /// a bootstrap broker, which may be another one. With it: the address that was connected to. When nobody could be reached: what
-    /// was tried, and why it failed.
+    /// Connects to the broker that the client came for; where its address is not known, or may be out of date and leads
+    /// nowhere, to a bootstrap broker, which may be another one. With it: the address that was connected to. When
+    /// nobody could be reached: what was tried, and why it failed.
     pub(super) async fn connect(
         &self,
         listener: &Listener,
@@ -105,7 +105,8 @@ impl Dialling {
                     Ok(stream) => return Ok((stream, address)),
                     Err(error) => failed.push((address, error)),
                 }
-                // A broker that is down is down for clients too; only an address that may be out of date is looked for elsewhere.
+                // A broker that is down is down for clients too; only an address that may be out of date is looked for
+                // elsewhere.
                 if told {
                     return Err(failed);
                 }
@@ -123,7 +124,8 @@ impl Dialling {
         Err(failed)
     }
 
-    /// Connects, unless the address leads back here. A client whose first request shows that is let through without asking.
+    /// Connects, unless the address leads back here. A client whose first request shows that is let through without
+    /// asking.
     #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
     async fn connect_unless_back(
         &self,

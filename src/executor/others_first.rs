@@ -1,8 +1,8 @@
 //! How a task that has more to do lets others go first.
 //!
-//! To wake oneself and return is not enough: glommio runs the tasks that are awake, again and again, and looks at its rings only
-//! when none is or when its preemption timer has fired (100 ms), so that whoever waits for a socket would wait for the whole of
-//! the work. A glommio timer, however, fires only when the rings have been looked at.
+//! To wake oneself and return is not enough: glommio runs the tasks that are awake, again and again, and looks at its
+//! rings only when none is or when its preemption timer has fired (100 ms), so that whoever waits for a socket would
+//! wait for the whole of the work. A glommio timer, however, fires only when the rings have been looked at.
 
 use std::future::Future;
 use std::pin::pin;

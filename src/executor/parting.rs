@@ -1,9 +1,11 @@
-//! How the sockets of a connection are closed: writing is shut down, and what the peer still sends is read and dropped, until it ends.
+//! How the sockets of a connection are closed: writing is shut down, and what the peer still sends is read and dropped,
+//! until it ends.
 //!
-//! To close a socket with unread input sends a reset, and the kernel then drops what it has not sent yet: the end of an answer, or of a
-//! request that nobody acknowledges.
+//! To close a socket with unread input sends a reset, and the kernel then drops what it has not sent yet: the end of an
+//! answer, or of a request that nobody acknowledges.
 //!
-//! - PARTING-1: a socket is parted from for [`PARTING_MAX`] and [`DROPPED_BYTES_MAX`] at most, both of a connection at the same time.
+//! - PARTING-1: a socket is parted from for [`PARTING_MAX`] and [`DROPPED_BYTES_MAX`] at most, both of a connection at
+//!   the same time.
 //! - PARTING-2: the connection is counted as closed before, and owns no memory any more. It keeps its place among
 //!   `limits.connections_max`, so that there are never more sockets than that allows.
 //! - PARTING-3: a drain waits for it, or the end of the program would be the reset.

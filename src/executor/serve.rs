@@ -8,8 +8,8 @@
 //! | relay | both | as [`Relay`] says | as [`Relay`] says |
 //!
 //! - SERVE-1: what the executor asks of a connection ends whichever stage it is in.
-//! - SERVE-2: a stage is one line of [`Arrival::stages`]: what it waits for, and whose time that is ([`Arrival::clients_stage`],
-//!   [`Arrival::brokers_stage`]).
+//! - SERVE-2: a stage is one line of [`Arrival::stages`]: what it waits for, and whose time that is
+//!   ([`Arrival::clients_stage`], [`Arrival::brokers_stage`]).
 //! - SERVE-3: a broker is connected to when the client has said something, so that whoever only connects costs none.
 //! - SERVE-4: a connection is counted out once, whether its task ends or is cancelled.
 //!

@@ -1,12 +1,14 @@
-//! Whether an address leads back to this very program, by way of a port forward or of another proxy: asked before clients are
-//! connected there whose own ApiVersions request cannot show it.
+//! Whether an address leads back to this very program, by way of a port forward or of another proxy: asked before
+//! clients are connected there whose own ApiVersions request cannot show it.
 //!
-//! The question is an ApiVersions request of our own ([`hops::question`]) on a connection of its own, since brokers that want a login
-//! take one such request on a connection and no second one. An address leads back if the question has come back meanwhile.
+//! The question is an ApiVersions request of our own ([`hops::question`]) on a connection of its own, since brokers
+//! that want a login take one such request on a connection and no second one. An address leads back if the question has
+//! come back meanwhile.
 //!
-//! - WAY-BACK-1: an answer holds for [`HOLDS_FOR`] and [`HOLDS_CONNECTIONS`], whichever is less: an address that leads back from
-//!   now on makes so many connections at most before it is asked again.
-//! - WAY-BACK-2: whoever does not answer within [`ANSWER_WAIT`], or closes, and leads not back here, is connected to all the same.
+//! - WAY-BACK-1: an answer holds for [`HOLDS_FOR`] and [`HOLDS_CONNECTIONS`], whichever is less: an address that leads
+//!   back from now on makes so many connections at most before it is asked again.
+//! - WAY-BACK-2: whoever does not answer within [`ANSWER_WAIT`], or closes, and leads not back here, is connected to
+//!   all the same.
 //!
 //! Executor threads only.
 

@@ -1,7 +1,9 @@
-//! Who is at the other end of a connection, as refusals and the log name it: an address, and the client id of its requests.
+//! Who is at the other end of a connection, as refusals and the log name it: an address, and the client id of its
+//! requests.
 //!
-//! The id is the client's own word, and may differ from request to request. Nobody is authenticated by it. (A principal will stand
-//! here once the proxy authenticates clients itself; what SASL says on its way to the broker is not looked at.)
+//! The id is the client's own word, and may differ from request to request. Nobody is authenticated by it. (A principal
+//! will stand here once the proxy authenticates clients itself; what SASL says on its way to the broker is not looked
+//! at.)
 //!
 //! Executor threads only, until an event carries it away.
 
@@ -28,8 +30,8 @@ impl Client {
         }
     }
 
-    /// Takes the id out of a request, whose first bytes are `frame`, its length among them. What has not arrived whole leaves
-    /// the former id.
+    /// Takes the id out of a request, whose first bytes are `frame`, its length among them. What has not arrived whole
+    /// leaves the former id.
     pub(crate) fn note(&mut self, frame: &[u8]) {
         let Some(id) = client_id(frame) else { return };
         let id = id.get(..ID_BYTES_MAX).unwrap_or(id);

@@ -4,12 +4,12 @@
 //!   [`ExecutorKeys::send_requests`], replies come in by [`ExecutorKeys::apply`].
 //! - EXECUTOR-2: an executor seals under a DEK no more than the share that it was given, and not after the DEK's time
 //!   ([`SealingShare`]; the last batch may end past the share's bytes, never past its batches).
-//! - EXECUTOR-3: an opened key that is in use stays valid: one that is evicted while a frame holds its `Rc` lives until the
-//!   frame is done. A sealing key that is taken away seals no batch more, whoever holds it.
-//! - EXECUTOR-4: a key that came or was looked up within `needed_for` gives way to others only at `needed_keys_max`: a frame
-//!   under more keys than are kept asks for each once. A revocation takes such keys like any other.
-//! - EXECUTOR-5: a verdict that stood when a frame was begun, or came since, stands for that frame until it is done, however long
-//!   it is held; a frame that is begun later than the verdict is remembered asks anew.
+//! - EXECUTOR-3: an opened key that is in use stays valid: one that is evicted while a frame holds its `Rc` lives until
+//!   the frame is done. A sealing key that is taken away seals no batch more, whoever holds it.
+//! - EXECUTOR-4: a key that came or was looked up within `needed_for` gives way to others only at `needed_keys_max`: a
+//!   frame under more keys than are kept asks for each once. A revocation takes such keys like any other.
+//! - EXECUTOR-5: a verdict that stood when a frame was begun, or came since, stands for that frame until it is done,
+//!   however long it is held; a frame that is begun later than the verdict is remembered asks anew.
 
 mod share;
 
@@ -131,8 +131,8 @@ impl ExecutorKeys {
         self.sealing_asked.get(key).copied()
     }
 
-    /// The key that opens records which carry `wrapped`, for a frame that was begun at `begun`. That the rule allows its KEK was
-    /// checked before.
+    /// The key that opens records which carry `wrapped`, for a frame that was begun at `begun`. That the rule allows
+    /// its KEK was checked before.
     pub fn opening(
         &mut self,
         kms: KmsId,
@@ -224,16 +224,17 @@ impl ExecutorKeys {
         }
     }
 
-    /// No share at hand seals a batch more: DEKs from before are not used on, here or by a copy of this process. What is looked
-    /// up next is asked for as if the share were used up, so that the key service fetches another DEK whatever it knows.
+    /// No share at hand seals a batch more: DEKs from before are not used on, here or by a copy of this process. What
+    /// is looked up next is asked for as if the share were used up, so that the key service fetches another DEK
+    /// whatever it knows.
     pub fn withdraw_sealing(&mut self) {
         for (_, share) in &self.sealing {
             share.withdraw();
         }
     }
 
-    /// Lets go of keys that are needed no longer, and collects reports of what was sealed, about once a second. To be called on
-    /// every tick of the executor.
+    /// Lets go of keys that are needed no longer, and collects reports of what was sealed, about once a second. To be
+    /// called on every tick of the executor.
     pub fn tick(&mut self, now: Instant) {
         self.evict(now);
         let due = self
@@ -257,8 +258,8 @@ impl ExecutorKeys {
         !self.outgoing.is_empty()
     }
 
-    /// Hands the requests to `send`, most urgent first, until it gives one back (the channel is full): that one and the rest
-    /// are kept for the next call.
+    /// Hands the requests to `send`, most urgent first, until it gives one back (the channel is full): that one and the
+    /// rest are kept for the next call.
     pub fn send_requests(&mut self, mut send: impl FnMut(KeyRequest) -> Result<(), KeyRequest>) {
         let outgoing = &mut self.outgoing;
         for queue in [&mut outgoing.sealing, &mut outgoing.tail, &mut outgoing.backfill] {
@@ -353,7 +354,8 @@ impl ExecutorKeys {
         }
     }
 
-    /// The key service answers within one call's timeout after waiting for others; what is not answered by then is asked again.
+    /// The key service answers within one call's timeout after waiting for others; what is not answered by then is
+    /// asked again.
     fn patience(&self) -> Duration {
         self.options.call_timeout.saturating_mul(3)
     }
@@ -383,8 +385,8 @@ struct AskedKey {
     urgency: Urgency,
 }
 
-/// Requests that were not sent yet, by urgency. Bounded by what may be asked for and not answered, twice for what became
-/// more urgent, and one report for each sealing key.
+/// Requests that were not sent yet, by urgency. Bounded by what may be asked for and not answered, twice for what
+/// became more urgent, and one report for each sealing key.
 #[derive(Default)]
 struct Outgoing {
     /// Reports stand before the request that depends on them.

@@ -4,8 +4,8 @@
 //! - LEDGER-2: calls to one KMS never wait for another KMS, and less urgent calls never take the last slots
 //!   ([`Lane::next_job`]).
 //! - LEDGER-3: what a call brings that was started before a revocation is not believed; the call is made again.
-//! - LEDGER-4: a KMS that wants to be left alone is not called by anybody before that time, or [`LEFT_ALONE_MAX`], is over; what is
-//!   asked for meanwhile waits.
+//! - LEDGER-4: a KMS that wants to be left alone is not called by anybody before that time, or [`LEFT_ALONE_MAX`], is
+//!   over; what is asked for meanwhile waits.
 //!
 //! Pure: the time is a parameter, nothing is awaited. Owned by [`super::KeyService`] on the control thread.
 
@@ -117,8 +117,8 @@ impl Ledger {
         }
     }
 
-    /// Takes a request in. One for a KMS that does not exist is answered with [`KeyFailure::KekNotFound`], one of an executor
-    /// that does not exist is dropped.
+    /// Takes a request in. One for a KMS that does not exist is answered with [`KeyFailure::KekNotFound`], one of an
+    /// executor that does not exist is dropped.
     pub fn accept(&mut self, request: KeyRequest, now: Instant) {
         let outboxes = &mut self.outboxes;
         if request.executor() >= outboxes.0.len() {
@@ -177,8 +177,8 @@ impl Ledger {
         None
     }
 
-    /// Takes in what `job` brought; an outcome of another kind than the call counts as an outage. Returns whether keys were
-    /// revoked.
+    /// Takes in what `job` brought; an outcome of another kind than the call counts as an outage. Returns whether keys
+    /// were revoked.
     pub fn finish(&mut self, job: Job, outcome: Outcome, now: Instant) -> bool {
         let Some(lane) = lane_of(&mut self.lanes, job.kms) else {
             return false;
@@ -224,8 +224,9 @@ impl Ledger {
         }
     }
 
-    /// No DEK that was made before seals any more, nor one that a call brings which is under way: the machine slept or its time
-    /// was set, and a copy of this process may have them too. Opened DEKs stay: opening draws nothing that could come twice.
+    /// No DEK that was made before seals any more, nor one that a call brings which is under way: the machine slept or
+    /// its time was set, and a copy of this process may have them too. Opened DEKs stay: opening draws nothing that
+    /// could come twice.
     pub fn drop_sealing(&mut self) {
         for lane in &mut self.lanes {
             lane.sealing.drop_all(&mut self.outboxes);
@@ -426,8 +427,8 @@ fn lane_of(lanes: &mut [Lane], kms: KmsId) -> Option<&mut Lane> {
     lanes.iter_mut().find(|lane| lane.kms == kms)
 }
 
-/// What a wrapped DEK starts with up to its blob: provider, authority, KEK and version, in an encoding of which none is the
-/// start of another.
+/// What a wrapped DEK starts with up to its blob: provider, authority, KEK and version, in an encoding of which none is
+/// the start of another.
 pub(super) fn version_prefix(wrapped: &[u8]) -> Option<&[u8]> {
     wrapped.strip_suffix(WrappedDek::parse(wrapped).ok()?.blob)
 }

@@ -28,8 +28,8 @@ impl<K: Hash + Eq> Refusals<K> {
         }
     }
 
-    /// The failure of `key`: an outage while it is remembered `now`, a verdict if it was remembered, or came later, when what
-    /// needs the key was begun.
+    /// The failure of `key`: an outage while it is remembered `now`, a verdict if it was remembered, or came later,
+    /// when what needs the key was begun.
     pub(super) fn get<Q>(&mut self, key: &Q, begun: Instant, now: Instant) -> Option<KeyFailure>
     where
         K: Borrow<Q>,

@@ -89,7 +89,8 @@ impl KeyRequest {
 
 /// From the key service to an executor.
 pub enum KeyReply {
-    /// A DEK to seal with from now on, asked for or not; or why there is none. An outage takes no key away, a verdict does.
+    /// A DEK to seal with from now on, asked for or not; or why there is none. An outage takes no key away, a verdict
+    /// does.
     Sealing {
         /// Which key.
         key: KeyId,

@@ -2,7 +2,8 @@
 //!
 //! - one task on the control thread's current-thread runtime runs it; calls to KMSs are tasks beside it, so that a
 //!   slow KMS delays nobody but those who wait for it.
-//! - SERVICE-2: every call ends: with its answer, or as an outage after [`KeyOptions::call_timeout`], or when it panics.
+//! - SERVICE-2: every call ends: with its answer, or as an outage after [`KeyOptions::call_timeout`], or when it
+//!   panics.
 //! - SERVICE-3: a reply that does not fit into an executor's channel waits here and is sent before later ones.
 //! - no lock is held across an await (there is none), and no error that is logged holds key material.
 //! - SERVICE-5: what a KMS does by itself runs for as long as the service, and is begun again when it panics.

@@ -1,7 +1,8 @@
-//! One table of faults for all providers: what each call answers when a KEK, a version, a wrapped DEK or the KMS itself is not
-//! what it should be. A provider's tests bring the faults about ([`Provider`]) and call [`check`].
+//! One table of faults for all providers: what each call answers when a KEK, a version, a wrapped DEK or the KMS itself
+//! is not what it should be. A provider's tests bring the faults about ([`Provider`]) and call [`check`].
 //!
-//! It proves KMS-2 (nothing foreign is unwrapped) and KMS-3 (an outage is no verdict, a verdict is no outage) of each provider.
+//! It proves KMS-2 (nothing foreign is unwrapped) and KMS-3 (an outage is no verdict, a verdict is no outage) of each
+//! provider.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -6,9 +6,11 @@
 //!          "sealwire/keystore/1/dek" | the wrapped DEK's own bytes before the blob
 //! ```
 //!
-//! - FILE-KMS-1: the file is looked at on every call, at most every [`LOOK_INTERVAL`], and every [`FOLLOW_INTERVAL`] without one.
+//! - FILE-KMS-1: the file is looked at on every call, at most every [`LOOK_INTERVAL`], and every [`FOLLOW_INTERVAL`]
+//!   without one.
 //! - FILE-KMS-2: a file that is missing, broken, altered, another keystore or no successor of what is in force
-//!   ([`super::keystore::succession`]) changes nothing: what was read before stays in force, and the log says so once for each such file.
+//!   ([`super::keystore::succession`]) changes nothing: what was read before stays in force, and the log says so once
+//!   for each such file.
 //! - no lock is held across an await; nobody waits for the file but the one call that re-reads it, on the control
 //!   thread: milliseconds at most for the largest keystore, and no Argon2id, since the derived keys are kept.
 #![expect(

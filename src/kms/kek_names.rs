@@ -1,8 +1,8 @@
-//! How the names of KEKs that rules write become what records carry, as a value: the control thread asks the [`Kms`](super::Kms)
-//! for it and pushes it to executors, which then compare without asking anybody.
+//! How the names of KEKs that rules write become what records carry, as a value: the control thread asks the
+//! [`Kms`](super::Kms) for it and pushes it to executors, which then compare without asking anybody.
 //!
-//! - KEK-NAMES-1: they are in every executor's channel before the first client is accepted: a record is never refused because the
-//!   name of its KEK was not known yet.
+//! - KEK-NAMES-1: they are in every executor's channel before the first client is accepted: a record is never refused
+//!   because the name of its KEK was not known yet.
 
 use crate::envelope::KekId;
 

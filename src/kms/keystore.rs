@@ -1,16 +1,18 @@
-//! The file keystore: KEKs with versions and states in one JSON file, under a master key. Specified in `docs/keystore.md`.
+//! The file keystore: KEKs with versions and states in one JSON file, under a master key. Specified in
+//! `docs/keystore.md`.
 //!
 //! ```text
 //! bytes --Keystore::parse--> Keystore --authenticate(master secret)--> OpenKeystore --edit, to_json--> bytes
 //! ```
 //!
 //! - KEYSTORE-1: nothing in the file decides anything before its MAC was verified: [`OpenKeystore`] is the proof of it.
-//! - KEYSTORE-2: a hostile file costs bounded memory and time: its size, its key derivation and all counts are limited before
-//!   they are acted on.
+//! - KEYSTORE-2: a hostile file costs bounded memory and time: its size, its key derivation and all counts are limited
+//!   before they are acted on.
 //! - a KEK is in clear only inside a [`crate::crypto::SecretKey`], for the time of one wrap or unwrap.
 //! - a reader sees the old file or the new one, and two writers never overwrite each other: [`crate::durable_file`].
 //!
-//! Everything here blocks (files, Argon2id) and belongs to the command line and the control thread, never to an executor.
+//! Everything here blocks (files, Argon2id) and belongs to the command line and the control thread, never to an
+//! executor.
 
 mod contents;
 mod document;
@@ -124,8 +126,8 @@ pub fn read_file(path: &Path) -> Result<(Vec<u8>, FileIdentity), KeystoreError> 
     Ok(durable_file::read(path, KEYSTORE_BYTES_MAX)?)
 }
 
-/// The right to change the keystore at `path`: whoever changes it holds this from before reading until after writing. Waits for
-/// [`LOCK_PATIENCE`] at most.
+/// The right to change the keystore at `path`: whoever changes it holds this from before reading until after writing.
+/// Waits for [`LOCK_PATIENCE`] at most.
 ///
 /// # Errors
 /// [`KeystoreError::File`].

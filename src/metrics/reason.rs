@@ -50,7 +50,8 @@ labels! {
         SequenceGuard => "sequence_guard",
         /// The producer used the marker header's name.
         ClientMarker => "client_marker",
-        /// The sealed batch is larger than the rule's `max_message_bytes`, or the request than `limits.request_bytes_max`.
+        /// The sealed batch is larger than the rule's `max_message_bytes`, or the request than
+        /// `limits.request_bytes_max`.
         TooLarge => "too_large",
         /// The broker refuses the sealed batch: it is larger than the topic's `max.message.bytes`.
         TooLargeForBroker => "too_large_for_broker",
@@ -96,7 +97,8 @@ labels! {
         BrokerSilent => "broker_silent",
         /// No broker could be connected to in time.
         ConnectFailed => "connect_failed",
-        /// A node's port led to another broker, or the node has moved: closed so that the client comes back to the right one.
+        /// A node's port led to another broker, or the node has moved: closed so that the client comes back to the
+        /// right one.
         Learned => "learned",
         /// It came from this very program, by way of others.
         Loop => "loop",

@@ -27,7 +27,8 @@ pub struct TopicName {
     pub topic: Arc<str>,
 }
 
-/// Topics of a cluster that no rule names share this place: their names come from anybody and would push the real ones out.
+/// Topics of a cluster that no rule names share this place: their names come from anybody and would push the real ones
+/// out.
 const NO_RULE: &str = "(no rule)";
 /// Topics of a cluster past the bound share this place.
 const OTHER: &str = "(other)";

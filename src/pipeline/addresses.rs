@@ -1,10 +1,10 @@
 //! Addresses of brokers, as clients are told them and as the proxy connects to them.
 //!
 //! - ADDRESS-1: a client is never told a broker's own address: one that the listener does not serve is left out.
-//! - ADDRESS-2: an address is known to every executor before a client hears of its node: a response with news waits until the
-//!   control thread has spread it.
-//! - ADDRESS-3: an address from the configuration or the state file may be out of date: until a response has told it, a broker
-//!   that is not reached or does not answer there is looked for through a bootstrap broker.
+//! - ADDRESS-2: an address is known to every executor before a client hears of its node: a response with news waits
+//!   until the control thread has spread it.
+//! - ADDRESS-3: an address from the configuration or the state file may be out of date: until a response has told it, a
+//!   broker that is not reached or does not answer there is looked for through a bootstrap broker.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -38,7 +38,8 @@ struct Entry {
 }
 
 impl AddressBook {
-    /// A book with these entries, which no response has told yet. What is no host is left out: a state file may say anything.
+    /// A book with these entries, which no response has told yet. What is no host is left out: a state file may say
+    /// anything.
     pub fn new(entries: impl IntoIterator<Item = (i32, HostPort)>) -> Self {
         let untold = |(node_id, address)| {
             let entry = Entry {
@@ -87,8 +88,8 @@ impl AddressBook {
         }
     }
 
-    /// Notes where a broker is, as a response told it; says whether that is news. It is connected to there from now on, and
-    /// clients are told of the node once it is [`Self::spread`].
+    /// Notes where a broker is, as a response told it; says whether that is news. It is connected to there from now on,
+    /// and clients are told of the node once it is [`Self::spread`].
     pub fn learn(&mut self, learned: LearnedAddress) -> bool {
         let LearnedAddress { node_id, address } = learned;
         if !self.has_room(node_id) {
@@ -135,7 +136,8 @@ impl AddressBook {
         entries
     }
 
-    /// What a response says of the listener's nodes that the book does not have yet; what it says of others goes to `named`.
+    /// What a response says of the listener's nodes that the book does not have yet; what it says of others goes to
+    /// `named`.
     pub(super) fn news(
         &self,
         listener: &ListenerMap,
@@ -243,8 +245,8 @@ impl ListenerMap {
         }
     }
 
-    /// Writes a response anew with the listener's own addresses; says how much of the frame that stands for, behind which the rest
-    /// is to follow as it is, and how many brokers in it are not served.
+    /// Writes a response anew with the listener's own addresses; says how much of the frame that stands for, behind
+    /// which the rest is to follow as it is, and how many brokers in it are not served.
     pub(super) fn rewrite(
         &self,
         api_key: i16,

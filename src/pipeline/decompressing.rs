@@ -62,8 +62,8 @@ impl Records {
         })
     }
 
-    /// Decompresses `batch` until its records are there or the turn is over. Memory beyond what is usual is taken only if
-    /// `may_grow`.
+    /// Decompresses `batch` until its records are there or the turn is over. Memory beyond what is usual is taken only
+    /// if `may_grow`.
     pub(super) fn prepare(
         &mut self,
         batch: &[u8],
@@ -192,7 +192,8 @@ fn codec_of(header: &BatchHeader) -> Result<Codec, BatchError> {
     })
 }
 
-/// Memory that is taken although the executor holds as much as it may: less than what one read brings to every connection.
+/// Memory that is taken although the executor holds as much as it may: less than what one read brings to every
+/// connection.
 pub(super) const GROWN_FREELY: usize = 256 * 1024;
 
 /// A larger buffer is given back: batches are a megabyte at most unless a topic allows more.

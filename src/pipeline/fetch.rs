@@ -1,23 +1,23 @@
 //! A Fetch response: each partition is opened, passed, or emptied with a code.
 //!
-//! What becomes of the records is said here, partition by partition; where they stand in the frame, and whether anything of it
-//! is to be written anew, [`RecordsRewriting`] knows. A long response is worked off turn by turn, so that it does not stall the
-//! executor's other connections.
+//! What becomes of the records is said here, partition by partition; where they stand in the frame, and whether
+//! anything of it is to be written anew, [`RecordsRewriting`] knows. A long response is worked off turn by turn, so
+//! that it does not stall the executor's other connections.
 //!
 //! - FETCH-OPEN-1: partitions stay in place, whatever happens to their records (KIP-227).
-//! - FETCH-OPEN-2: batches in front of one that may not be delivered are delivered first, with code 0; the code comes when
-//!   that batch is the first.
-//! - FETCH-OPEN-3: a batch whose key is on the way ends what is delivered of its partition: code 0, watermarks untouched. All
-//!   keys of a response are asked for at once.
+//! - FETCH-OPEN-2: batches in front of one that may not be delivered are delivered first, with code 0; the code comes
+//!   when that batch is the first.
+//! - FETCH-OPEN-3: a batch whose key is on the way ends what is delivered of its partition: code 0, watermarks
+//!   untouched. All keys of a response are asked for at once.
 //! - FETCH-OPEN-4: a response that delivers nothing because of us is held, or clients spin ([`super::pace`]).
-//! - FETCH-OPEN-5: a truncated tail is dropped, even if it is all there is: some clients read records out of a part of a
-//!   batch, and nobody has verified them.
-//! - FETCH-OPEN-6: opening makes a response longer where batches were compressed. Once it is longer than it was, and than
-//!   `decompressed_batch_bytes_max`, what lies behind is left for the client's next fetch.
-//! - FETCH-OPEN-7: of a batch whose records are all left out nothing is delivered: where others are delivered, what a client
-//!   gets has a gap, as after compaction. Where a partition would deliver nothing else, one batch stands for the gap
-//!   ([`Gap`](crate::record_batch::Gap)), or the client could not get past it; where it does not get past it even so,
-//!   the response delivers nothing ([`super::told_gaps`]).
+//! - FETCH-OPEN-5: a truncated tail is dropped, even if it is all there is: some clients read records out of a part of
+//!   a batch, and nobody has verified them.
+//! - FETCH-OPEN-6: opening makes a response longer where batches were compressed. Once it is longer than it was, and
+//!   than `decompressed_batch_bytes_max`, what lies behind is left for the client's next fetch.
+//! - FETCH-OPEN-7: of a batch whose records are all left out nothing is delivered: where others are delivered, what a
+//!   client gets has a gap, as after compaction. Where a partition would deliver nothing else, one batch stands for the
+//!   gap ([`Gap`](crate::record_batch::Gap)), or the client could not get past it; where it does not get past it even
+//!   so, the response delivers nothing ([`super::told_gaps`]).
 
 #![cfg_attr(
     not(test),
@@ -157,8 +157,8 @@ impl FetchWork {
         draft.map_or(0, OpenDraft::bytes_held)
     }
 
-    /// Works until the response is written or the turn is over. What is written stands at the end of `out`, and is to be there
-    /// again with the next call.
+    /// Works until the response is written or the turn is over. What is written stands at the end of `out`, and is to
+    /// be there again with the next call.
     pub(super) fn advance(
         &mut self,
         pipeline: &mut Pipeline,
@@ -192,7 +192,8 @@ impl FetchWork {
                     pipeline.work.charge(PARTITION_WORK);
                     self.decide(pipeline, fetch, position)?;
                     if self.start().is_none() && (self.emptied || self.open.is_some()) {
-                        // Opening makes records shorter; the frame is in hand, so that its length is no mere announcement.
+                        // Opening makes records shorter; the frame is in hand, so that its length is no mere
+                        // announcement.
                         out.reserve(fetch.frame.len().saturating_add(SLACK_BYTES));
                     }
                 }

@@ -1,10 +1,11 @@
 //! Brokers that there are and that a listener does not serve: its clients are told nothing of them (ADDRESS-1).
 //!
-//! - HIDDEN-1: what is hidden is what the last list of brokers named and the listener does not serve; a list that names nobody says
-//!   nothing.
+//! - HIDDEN-1: what is hidden is what the last list of brokers named and the listener does not serve; a list that names
+//!   nobody says nothing.
 //! - HIDDEN-2: it is news when it changes, once for each listener until the news are taken.
-//! - HIDDEN-3: while any is hidden, whichever executor was told of it, fetch requests that lie at hand whole do not say in which rack the client is: a broker would
-//!   send it to a replica that it cannot see, again and again, and give it nothing.
+//! - HIDDEN-3: while any is hidden, whichever executor was told of it, fetch requests that lie at hand whole do not say
+//!   in which rack the client is: a broker would send it to a replica that it cannot see, again and again, and give it
+//!   nothing.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -2,17 +2,17 @@
 //!
 //! A batch is opened in as many steps as it takes. Nothing is kept for each record.
 //!
-//! - OPEN-BATCH-1: a record is opened only when its key is at hand. The first one whose key is not takes back what was written of
-//!   the batch; the rest is only looked at, so that all keys are asked for at once.
+//! - OPEN-BATCH-1: a record is opened only when its key is at hand. The first one whose key is not takes back what was
+//!   written of the batch; the rest is only looked at, so that all keys are asked for at once.
 //! - OPEN-BATCH-2: on a refusal or a missing key the output is what it was.
-//! - OPEN-BATCH-3: a batch without a sealed record goes on as it is, if the rule accepts each of its records. A compressed
-//!   one is written anew all the same unless plaintext is accepted: what lies behind the end of a gzip or LZ4 stream is
-//!   ignored here as Java ignores it, and another client might read records there.
+//! - OPEN-BATCH-3: a batch without a sealed record goes on as it is, if the rule accepts each of its records. A
+//!   compressed one is written anew all the same unless plaintext is accepted: what lies behind the end of a gzip or
+//!   LZ4 stream is ignored here as Java ignores it, and another client might read records there.
 //! - OPEN-BATCH-4: when keys are taken away while a batch is being opened, it is begun anew.
-//! - OPEN-BATCH-5: where plaintext is not accepted, what nobody vouches for is at most a key with a null value: an accepted
-//!   tombstone comes without its headers.
-//! - OPEN-BATCH-6: a batch asks for so many keys at most as can be remembered together, or it would ask for ever; records under
-//!   others do not open ([`BatchKeys`]).
+//! - OPEN-BATCH-5: where plaintext is not accepted, what nobody vouches for is at most a key with a null value: an
+//!   accepted tombstone comes without its headers.
+//! - OPEN-BATCH-6: a batch asks for so many keys at most as can be remembered together, or it would ask for ever;
+//!   records under others do not open ([`BatchKeys`]).
 
 #![cfg_attr(
     not(test),

@@ -1,12 +1,13 @@
 //! How fast a consumer comes back that is stuck: whose Fetch responses deliver nothing because of us.
 //!
-//! The broker sends again and again what cannot be delivered, as fast as it is asked. So the answer is held, twice as long with
-//! each in a row, and the broker is asked for little; as soon as anything is delivered, all is as if nothing had been.
+//! The broker sends again and again what cannot be delivered, as fast as it is asked. So the answer is held, twice as
+//! long with each in a row, and the broker is asked for little; as soon as anything is delivered, all is as if nothing
+//! had been.
 //!
-//! - PACE-1: a stuck consumer costs [`BYTES_PER_SECOND`] in small responses and as much in whole ones, which come all the same
-//!   now and then: a partition whose turn comes late in a response must not starve behind one that is stuck.
-//! - PACE-2: no answer is held for longer than [`HOLD_MAX`] (or `limits.fetch_hold`, if that is longer), and none for longer than
-//!   its bytes are worth: what lies beside a stuck partition and is idle may have news meanwhile.
+//! - PACE-1: a stuck consumer costs [`BYTES_PER_SECOND`] in small responses and as much in whole ones, which come all
+//!   the same now and then: a partition whose turn comes late in a response must not starve behind one that is stuck.
+//! - PACE-2: no answer is held for longer than [`HOLD_MAX`] (or `limits.fetch_hold`, if that is longer), and none for
+//!   longer than its bytes are worth: what lies beside a stuck partition and is idle may have news meanwhile.
 //!
 //! Pure: the time is a parameter. One for each connection.
 
@@ -61,9 +62,9 @@ fn time_of(bytes: usize) -> Duration {
 const BYTES_PER_SECOND: u64 = 512 * 1024;
 /// Two answers in a second; the broker sends one batch at least, however long.
 const LITTLE_BYTES: i32 = 256 * 1024;
-/// Clients whose heartbeats go over the same connection, behind a held answer, send one three seconds after the last was
-/// answered and are dropped from their group after ten; and kafka-go waits ten for any answer. Others wait longer: Java and sarama
-/// 30 s, librdkafka 60 s, each with heartbeats on a connection of their own but sarama.
+/// Clients whose heartbeats go over the same connection, behind a held answer, send one three seconds after the last
+/// was answered and are dropped from their group after ten; and kafka-go waits ten for any answer. Others wait longer:
+/// Java and sarama 30 s, librdkafka 60 s, each with heartbeats on a connection of their own but sarama.
 const HOLD_MAX: Duration = Duration::from_secs(5);
 /// 64 MiB in whole responses; nobody waits longer for a partition beside a stuck one.
 const LITTLE_MAX: Duration = Duration::from_secs(128);

@@ -1,26 +1,28 @@
 //! A Produce request: each partition is sealed, passed or cut out with a refusal that is merged into the answer.
 //!
-//! A long request is worked off turn by turn, so that it does not stall the executor's other connections. First each partition
-//! is judged, once; then the keys that are needed are found; then the request is written anew, batch after batch.
+//! A long request is worked off turn by turn, so that it does not stall the executor's other connections. First each
+//! partition is judged, once; then the keys that are needed are found; then the request is written anew, batch after
+//! batch.
 //!
-//! - PRODUCE-SEAL-1: a request waits for keys as a whole, until `seal_wait` is over; then only the partitions without a key
-//!   are refused.
+//! - PRODUCE-SEAL-1: a request waits for keys as a whole, until `seal_wait` is over; then only the partitions without a
+//!   key are refused.
 //! - PRODUCE-SEAL-2: with acks=0 there is no answer to put a refusal into: the connection is closed, and nothing of the
 //!   request is sent.
-//! - PRODUCE-SEAL-3: an outage of the KMS is waited out like a key that is late: a refusal costs a plain producer the order of
-//!   its records, being held costs nobody anything but time. What is waited for at all: [`seal_wait`].
+//! - PRODUCE-SEAL-3: an outage of the KMS is waited out like a key that is late: a refusal costs a plain producer the
+//!   order of its records, being held costs nobody anything but time. What is waited for at all: [`seal_wait`].
 //! - PRODUCE-SEAL-4: what is remembered of refusals grows with the request: topic and text are shared, and more than
 //!   [`REFUSED_PARTITIONS_MAX`] of them close the connection.
-//! - PRODUCE-SEAL-5: the work stops when the turn is over ([`super::work`]), in the middle of a batch too, and goes on there.
-//!   Nothing that is done is done again, but for a batch whose key was taken away meanwhile (SEAL-BATCH-1).
-//! - PRODUCE-SEAL-6: whether a key may still be used is asked whenever the work goes on. One that is taken away meanwhile (its
-//!   KEK was refused, its time or its share has ended) is looked up anew, and the request waits for it where it stopped, or has
-//!   the partitions refused that need it; batches that were sealed before stay as they are.
+//! - PRODUCE-SEAL-5: the work stops when the turn is over ([`super::work`]), in the middle of a batch too, and goes on
+//!   there. Nothing that is done is done again, but for a batch whose key was taken away meanwhile (SEAL-BATCH-1).
+//! - PRODUCE-SEAL-6: whether a key may still be used is asked whenever the work goes on. One that is taken away
+//!   meanwhile (its KEK was refused, its time or its share has ended) is looked up anew, and the request waits for it
+//!   where it stopped, or has the partitions refused that need it; batches that were sealed before stay as they are.
 //! - PRODUCE-SEAL-7: nothing of a request goes out before all of it is written.
-//! - PRODUCE-SEAL-8: a request does not outgrow `request_bytes_max` by being sealed. Partitions are sealed in their order while they
-//!   fit beside those that pass; what does not is refused for now, so that the client sends it again in smaller company. One
-//!   that alone would not fit is refused for good.
-//! - PRODUCE-SEAL-9: of a partition that is named twice the last records count, as at a broker; the others are cut without a word.
+//! - PRODUCE-SEAL-8: a request does not outgrow `request_bytes_max` by being sealed. Partitions are sealed in their
+//!   order while they fit beside those that pass; what does not is refused for now, so that the client sends it again
+//!   in smaller company. One that alone would not fit is refused for good.
+//! - PRODUCE-SEAL-9: of a partition that is named twice the last records count, as at a broker; the others are cut
+//!   without a word.
 
 #![cfg_attr(
     not(test),
@@ -186,8 +188,9 @@ impl ProduceWork {
         self.draft.as_ref().map_or(0, SealDraft::bytes_held)
     }
 
-    /// Works until the request is written or the turn is over. What is written of the request stands behind what `out` held when
-    /// its writing began, length included, and is to be there again with the next call; on an error it is taken back.
+    /// Works until the request is written or the turn is over. What is written of the request stands behind what `out`
+    /// held when its writing began, length included, and is to be there again with the next call; on an error it is
+    /// taken back.
     pub(super) fn advance(
         &mut self,
         pipeline: &mut Pipeline,
@@ -352,6 +355,6 @@ fn index_of(layout: &ProduceRequest, position: usize) -> i32 {
 
 /// Room for what steps want before they write: a buffer that lacks a few bytes at its end would be moved whole.
 const SLACK_BYTES: usize = 4096;
-/// Partitions of one request that are refused one by one; as many as the sequence guard remembers, and no client sends a
-/// batch for more of them at a time.
+/// Partitions of one request that are refused one by one; as many as the sequence guard remembers, and no client sends
+/// a batch for more of them at a time.
 const REFUSED_PARTITIONS_MAX: usize = SequenceGuard::ENTRIES_MAX;

@@ -1,8 +1,8 @@
 //! Every refusal of a partition, and the one table of what a client sees of it (printed in `docs/operations.md`).
 //!
-//! The codes were chosen by trying real clients: 44 is final everywhere and its message reaches applications; 19 is retried
-//! everywhere and says "not stored"; a fetch never carries a code but 0, 2 and 29, because Java skips other partitions'
-//! records on one that it does not expect.
+//! The codes were chosen by trying real clients: 44 is final everywhere and its message reaches applications; 19 is
+//! retried everywhere and says "not stored"; a fetch never carries a code but 0, 2 and 29, because Java skips other
+//! partitions' records on one that it does not expect.
 
 use std::sync::Arc;
 
@@ -145,8 +145,8 @@ impl From<SealError> for ProduceRefusal {
     }
 }
 
-/// What a broker gives a producer for a batch that is not valid: Java tries again on 2, splits the batch on 10 and gives up on 76 and
-/// 87.
+/// What a broker gives a producer for a batch that is not valid: Java tries again on 2, splits the batch on 10 and
+/// gives up on 76 and 87.
 fn batch_code(error: &BatchError) -> i16 {
     match error {
         BatchError::Length(_) | BatchError::Checksum => error_code::CORRUPT_MESSAGE,
@@ -224,8 +224,8 @@ impl FetchRefusal {
         }
     }
 
-    /// Whether it says that a single record will never open, so that `on_unreadable` may let the reader past it. A failure of
-    /// our own says nothing about the record.
+    /// Whether it says that a single record will never open, so that `on_unreadable` may let the reader past it. A
+    /// failure of our own says nothing about the record.
     pub fn is_unreadable_record(&self) -> bool {
         match self {
             Self::Open(error) => !matches!(error, OpenError::Crypto(_)),

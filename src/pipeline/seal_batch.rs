@@ -2,11 +2,12 @@
 //!
 //! A batch is sealed in as many steps as it takes; its salt, its counter and the share of its key live in one draft.
 //!
-//! - SEAL-BATCH-1: a draft can be neither copied nor begun anew. Its salt is drawn when its first record is to be sealed; when the key
-//!   is taken away before the last one is, what was sealed is taken back, and the batch begins again under another key with
-//!   another salt.
+//! - SEAL-BATCH-1: a draft can be neither copied nor begun anew. Its salt is drawn when its first record is to be
+//!   sealed; when the key is taken away before the last one is, what was sealed is taken back, and the batch begins
+//!   again under another key with another salt.
 //! - SEAL-BATCH-2: on a refusal the output is what it was.
-//! - SEAL-BATCH-3: no more is decompressed than a batch of the topic can hold, and nothing is sealed past the topic's limit.
+//! - SEAL-BATCH-3: no more is decompressed than a batch of the topic can hold, and nothing is sealed past the topic's
+//!   limit.
 
 #![cfg_attr(
     not(test),

@@ -1,17 +1,17 @@
 //! One connection, both directions: frames are told apart, judged by the policy table, and streamed or rewritten.
 //!
-//! A session is fed with the bytes that have arrived and says what to do with them, one [`Step`] at a time. It never keeps
-//! input: what it has not consumed it wants to see again, with more behind it.
+//! A session is fed with the bytes that have arrived and says what to do with them, one [`Step`] at a time. It never
+//! keeps input: what it has not consumed it wants to see again, with more behind it.
 //!
-//! - SESSION-1: what is streamed is not looked at beyond its first 8 bytes; what is held is bounded by its API's cap, and
-//!   nothing is reserved for a length that is only announced.
+//! - SESSION-1: what is streamed is not looked at beyond its first 8 bytes; what is held is bounded by its API's cap,
+//!   and nothing is reserved for a length that is only announced.
 //! - SESSION-2: a request outside the policy table, or outside the range that ApiVersions was answered with, closes the
 //!   connection; ApiVersions itself in a version that is too high is answered with error 35, as a broker does.
 //! - SESSION-3: answers go out in the order of their requests, the proxy's own among them.
-//! - SESSION-4: a drain ends although the client goes on sending: what was read when it began is taken to the end of its
-//!   last frame, and nothing behind it.
-//! - SESSION-5: a connection that comes from this very program, by way of a port forward or of another proxy, is closed when
-//!   its ApiVersions request shows it, or each connection would make another one.
+//! - SESSION-4: a drain ends although the client goes on sending: what was read when it began is taken to the end of
+//!   its last frame, and nothing behind it.
+//! - SESSION-5: a connection that comes from this very program, by way of a port forward or of another proxy, is closed
+//!   when its ApiVersions request shows it, or each connection would make another one.
 
 #![cfg_attr(
     not(test),
@@ -86,8 +86,8 @@ pub enum Wait {
     News(Instant),
     /// This point in time.
     Until(Instant),
-    /// That addresses are known to every executor ([`Pipeline::address_news`]), until the point in time. These are to be
-    /// handed over; none where that was done before.
+    /// That addresses are known to every executor ([`Pipeline::address_news`]), until the point in time. These are to
+    /// be handed over; none where that was done before.
     Addresses(Vec<LearnedAddress>, Instant),
 }
 
@@ -128,8 +128,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session of the client connection number `connection` of its executor. `node`: the node on whose port the client came,
-    /// and the address that was connected to.
+    /// A session of the client connection number `connection` of its executor. `node`: the node on whose port the
+    /// client came, and the address that was connected to.
     pub fn new(
         listener: Arc<ListenerMap>,
         connection: u32,
@@ -208,8 +208,8 @@ impl Session {
         pipeline.grown(self.connection);
     }
 
-    /// What kind of held frame the last step has finished, and how long it had waited in the proxy before that step began; to
-    /// be asked once after every step. Whoever has the clock adds what the step itself took.
+    /// What kind of held frame the last step has finished, and how long it had waited in the proxy before that step
+    /// began; to be asked once after every step. Whoever has the clock adds what the step itself took.
     pub fn take_finished(&mut self) -> Option<(TimeKind, Duration)> {
         self.finished.take()
     }
@@ -224,8 +224,8 @@ impl Session {
         !self.in_flight.is_empty() && self.request_left == 0
     }
 
-    /// Whether the broker has shown for certain that the client is logged in, or need not be: only then are records worked on,
-    /// and long requests taken.
+    /// Whether the broker has shown for certain that the client is logged in, or need not be: only then are records
+    /// worked on, and long requests taken.
     pub fn is_logged_in(&self) -> bool {
         self.login.is_logged_in()
     }
@@ -240,8 +240,8 @@ impl Session {
         self.in_flight.is_empty() && self.request_left == 0 && self.response_left == 0
     }
 
-    /// Whether no frame is half way through, and nothing is unanswered but what brokers may hold for minutes, and behind it
-    /// what changes nothing: nothing is lost when the connection ends.
+    /// Whether no frame is half way through, and nothing is unanswered but what brokers may hold for minutes, and
+    /// behind it what changes nothing: nothing is lost when the connection ends.
     pub fn only_polls(&self) -> bool {
         self.request_left == 0
             && self.response_left == 0
@@ -280,7 +280,8 @@ impl Session {
             .filter(|_| self.learning.is_none() && !self.rest_follows)
     }
 
-    /// From now on nothing is taken from the client, and the connection is to be closed once what is at hand is written.
+    /// From now on nothing is taken from the client, and the connection is to be closed once what is at hand is
+    /// written.
     pub fn leave(&mut self, reason: CloseReason) {
         self.closing.get_or_insert(reason);
     }

@@ -1,14 +1,15 @@
 //! The gaps that one client was told of, by partition: whether it has got past them.
 //!
-//! Most clients go to a gap's end at once. sarama and kafkajs go one offset further with each fetch, unless a record lies at the gap's
-//! end; kafka-go would hand out that record. So a client that comes back is told in the other form, and by then it is none that would
-//! have gone past.
+//! Most clients go to a gap's end at once. sarama and kafkajs go one offset further with each fetch, unless a record
+//! lies at the gap's end; kafka-go would hand out that record. So a client that comes back is told in the other form,
+//! and by then it is none that would have gone past.
 //!
-//! - TOLD-1: a gap is told [`GapForm::InFront`] [`TOLD_IN_FRONT_MAX`] times; who comes back after that gets this gap, and all others of
-//!   this connection, [`GapForm::AtEnd`].
-//! - TOLD-2: a gap that a client comes back to though it had a record at its end delivers nothing: its response is held.
-//! - TOLD-3: at most [`PARTITIONS_MAX`] partitions are remembered; beyond them the last one gives way, so that a client that comes back to
-//!   many is noticed all the same.
+//! - TOLD-1: a gap is told [`GapForm::InFront`] [`TOLD_IN_FRONT_MAX`] times; who comes back after that gets this gap,
+//!   and all others of this connection, [`GapForm::AtEnd`].
+//! - TOLD-2: a gap that a client comes back to though it had a record at its end delivers nothing: its response is
+//!   held.
+//! - TOLD-3: at most [`PARTITIONS_MAX`] partitions are remembered; beyond them the last one gives way, so that a client
+//!   that comes back to many is noticed all the same.
 //!
 //! Pure. One for each connection.
 

@@ -86,8 +86,8 @@ impl ClusterRules {
         self.topics.clear();
     }
 
-    /// The topic with its rule. A name that Kafka does not allow has none, and is not remembered: it may be of any length. A name
-    /// that is not remembered is compared with every rule, and counted as work.
+    /// The topic with its rule. A name that Kafka does not allow has none, and is not remembered: it may be of any
+    /// length. A name that is not remembered is compared with every rule, and counted as work.
     pub fn topic(&mut self, name: &str, metrics: &mut ExecutorMetrics, work: &mut Work) -> Rc<Topic> {
         if let Some(topic) = self.topics.get(name) {
             return Rc::clone(topic);

@@ -1,7 +1,7 @@
 //! How much one turn of a connection may do.
 //!
-//! Work is counted in bytes that are sealed: a megabyte takes about a millisecond. Everything counts, whatever comes of it: what is
-//! decompressed, checked, copied, opened, sealed, refused.
+//! Work is counted in bytes that are sealed: a megabyte takes about a millisecond. Everything counts, whatever comes of
+//! it: what is decompressed, checked, copied, opened, sealed, refused.
 //!
 //! - WORK-1: a turn does [`TURN_BYTES`] of work and the step with which that is reached. Whoever works looks at
 //!   [`Work::is_spent`] between two steps, each of which is short ([`STEP_MAX`]).
@@ -91,13 +91,15 @@ pub const TURN_BYTES: usize = 1024 * 1024;
 /// Bytes that one step copies or checks: a tenth of a millisecond, or three where the target is fresh memory.
 pub(super) const STEP_MAX: usize = 1024 * 1024;
 
-/// To copy a byte costs about so much less than to seal it: a page of fresh memory takes the kernel longer than the copy.
+/// To copy a byte costs about so much less than to seal it: a page of fresh memory takes the kernel longer than the
+/// copy.
 const SEALING_TO_COPYING: usize = 3;
 
 /// A checksum of a byte costs about so much less than to seal it.
 const SEALING_TO_CHECKING: usize = 8;
 
-/// Bytes of a message, records aside, that are parsed in one step: five thousand partitions, a quarter of a millisecond.
+/// Bytes of a message, records aside, that are parsed in one step: five thousand partitions, a quarter of a
+/// millisecond.
 pub(super) const PARSED_BYTES: usize = 32 * 1024;
 
 /// Such a step costs about as much as to seal so many bytes.

@@ -1,12 +1,13 @@
 //! Broker addresses in responses: the one place that finds and rewrites all of them.
 //!
 //! Seven responses carry host and port of brokers. A client that is told a real one goes around the proxy, so that
-//! - ADDR-1: no address survives that the caller did not give. An entry that cannot be mapped is cut, or answered as not available.
+//! - ADDR-1: no address survives that the caller did not give. An entry that cannot be mapped is cut, or answered as
+//!   not available.
 //! - ADDR-2: node ids are kept; addresses are mapped by node id and never by host.
-//! - ADDR-3: of a Metadata response only what stands before the topics is looked at, and no more than [`HEAD_BYTES_MAX`] of it:
-//!   the topics, which may be a million partitions, carry no addresses and go on as they are.
-//! - ADDR-4: a host is the name of one or an IP address ([`is_host`]); a response that says anything else is malformed. Hosts are looked
-//!   up, kept in files and written to logs.
+//! - ADDR-3: of a Metadata response only what stands before the topics is looked at, and no more than
+//!   [`HEAD_BYTES_MAX`] of it: the topics, which may be a million partitions, carry no addresses and go on as they are.
+//! - ADDR-4: a host is the name of one or an IP address ([`is_host`]); a response that says anything else is malformed.
+//!   Hosts are looked up, kept in files and written to logs.
 //!
 //! | response | versions with addresses | where |
 //! |---|---|---|
@@ -34,9 +35,11 @@ use super::fetch_response::FetchResponse;
 use super::produce_response;
 use super::splice::Splice;
 
-/// Coordinators that one response may name: of more groups than administrators were seen to ask for at a time. It is worked off in one step.
+/// Coordinators that one response may name: of more groups than administrators were seen to ask for at a time. It is
+/// worked off in one step.
 pub const COORDINATORS_MAX: usize = 24_000;
-/// How far into a Metadata response its brokers may reach: five thousand of a hundred bytes. It is walked in one step, three times.
+/// How far into a Metadata response its brokers may reach: five thousand of a hundred bytes. It is walked in one step,
+/// three times.
 pub const HEAD_BYTES_MAX: usize = 512 * 1024;
 
 /// Whether the response of this API and version has room for broker addresses.
@@ -52,11 +55,11 @@ pub fn carries_addresses(api_key: i16, version: i16) -> bool {
     }
 }
 
-/// Shows every broker address of a response frame. Entries that have none (a negative node id or port, an empty host: a coordinator that was not
-/// found) are passed over, and so are controllers (DescribeCluster with endpoint type 2).
+/// Shows every broker address of a response frame. Entries that have none (a negative node id or port, an empty host: a
+/// coordinator that was not found) are passed over, and so are controllers (DescribeCluster with endpoint type 2).
 ///
-/// The whole message is checked first, but the topics of Metadata (`ADDR-3`). [`ProtocolError::UnsupportedVersion`] for an API that never carries addresses and for
-/// versions that are not known.
+/// The whole message is checked first, but the topics of Metadata (`ADDR-3`). [`ProtocolError::UnsupportedVersion`] for
+/// an API that never carries addresses and for versions that are not known.
 pub fn visit(
     api_key: i16,
     version: i16,
@@ -68,11 +71,11 @@ pub fn visit(
     })
 }
 
-/// Writes a response frame with its broker addresses mapped, length prefix included, as far as that has to be written anew. Says
-/// how much of the frame this stands for; the rest is to follow as it is, and the length counts it.
+/// Writes a response frame with its broker addresses mapped, length prefix included, as far as that has to be written
+/// anew. Says how much of the frame this stands for; the rest is to follow as it is, and the length counts it.
 ///
-/// `map` is asked once for each entry that has an address. Entries without one stay as they are; controllers, and entries with an address but
-/// a negative node id, are treated as unserved. The errors are those of [`visit`].
+/// `map` is asked once for each entry that has an address. Entries without one stay as they are; controllers, and
+/// entries with an address but a negative node id, are treated as unserved. The errors are those of [`visit`].
 pub fn rewrite<'m>(
     api_key: i16,
     version: i16,

@@ -1,8 +1,10 @@
-//! ApiVersions responses, versions 0 to 5 (KIP-35, KIP-511, KIP-1242): the broker's answer cut down to what the proxy lets through.
+//! ApiVersions responses, versions 0 to 5 (KIP-35, KIP-511, KIP-1242): the broker's answer cut down to what the proxy
+//! lets through.
 //!
-//! The response header has version 0 whatever the request's version. An answer with an error is passed on as it is: UNSUPPORTED_VERSION (35)
-//! always has the body of version 0, and brokers differ in what they put into it. Features and other tagged fields stay byte for
-//! byte, and none is added, since some clients cannot skip tagged fields that they do not know.
+//! The response header has version 0 whatever the request's version. An answer with an error is passed on as it is:
+//! UNSUPPORTED_VERSION (35) always has the body of version 0, and brokers differ in what they put into it. Features and
+//! other tagged fields stay byte for byte, and none is added, since some clients cannot skip tagged fields that they do
+//! not know.
 
 use std::ops::Range;
 
@@ -14,8 +16,8 @@ use super::policy::Policy;
 use super::splice::Splice;
 use super::writer::{LengthForm, LengthSlot, put_i16, put_i32};
 
-/// Writes a broker's answer to an ApiVersions request of `version` with the versions that it and the policy know, length prefix included.
-/// APIs that are denied, or of which no version is left, are removed.
+/// Writes a broker's answer to an ApiVersions request of `version` with the versions that it and the policy know,
+/// length prefix included. APIs that are denied, or of which no version is left, are removed.
 pub fn intersect(frame: &[u8], version: i16, policy: Policy, out: &mut Vec<u8>) -> Result<(), ProtocolError> {
     let mut cursor = Cursor::new(frame);
     cursor.i32()?; // correlation id
@@ -72,8 +74,8 @@ pub fn intersect(frame: &[u8], version: i16, policy: Policy, out: &mut Vec<u8>) 
     })
 }
 
-/// Writes the answer to an ApiVersions request of a version that the proxy does not let through, length prefix included: error 35 in the body of
-/// version 0, which names the versions of ApiVersions to try instead (KIP-511).
+/// Writes the answer to an ApiVersions request of a version that the proxy does not let through, length prefix
+/// included: error 35 in the body of version 0, which names the versions of ApiVersions to try instead (KIP-511).
 pub fn write_unsupported_version(
     correlation_id: i32,
     policy: Policy,
@@ -128,7 +130,8 @@ impl Entry {
         if min > max {
             return None;
         }
-        // Brokers say 0 although they take 3 and above, because librdkafka before 2.11.1 stops compressing otherwise (KAFKA-18659).
+        // Brokers say 0 although they take 3 and above, because librdkafka before 2.11.1 stops compressing otherwise
+        // (KAFKA-18659).
         let min = if self.key == PRODUCE && self.min == 0 {
             0
         } else {

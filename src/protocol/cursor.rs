@@ -1,7 +1,9 @@
-//! Checked reading of Kafka's primitive types (Kafka protocol guide, "Protocol Primitive Types"; KIP-482 for the compact forms).
+//! Checked reading of Kafka's primitive types (Kafka protocol guide, "Protocol Primitive Types"; KIP-482 for the
+//! compact forms).
 //!
-//! All integers are big endian; `flexible` chooses the compact forms of KIP-482 (unsigned varints that hold the length plus one).
-//! Varints need not be in their shortest form, since clients are free to pad them, but never exceed five bytes or 32 bits.
+//! All integers are big endian; `flexible` chooses the compact forms of KIP-482 (unsigned varints that hold the length
+//! plus one). Varints need not be in their shortest form, since clients are free to pad them, but never exceed five
+//! bytes or 32 bits.
 
 use std::ops::Range;
 
@@ -230,7 +232,8 @@ impl<'a> Cursor<'a> {
         count.min(RESERVED_ELEMENTS_MAX)
     }
 
-    /// The count of a section of tagged fields (KIP-482). Each of them takes two bytes at least, and there are [`TAGS_MAX`] at most.
+    /// The count of a section of tagged fields (KIP-482). Each of them takes two bytes at least, and there are
+    /// [`TAGS_MAX`] at most.
     pub fn tag_count(&mut self) -> Result<usize, ProtocolError> {
         self.tag_count_within(TAGS_MAX)
     }
@@ -282,8 +285,9 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Parses `frame` on from `at`, step by step, until about `bytes_max` bytes were looked at; says whether that was all. `next` parses what
-/// comes next, and says how many bytes of it are records, which are not looked at; `None` behind the last byte.
+/// Parses `frame` on from `at`, step by step, until about `bytes_max` bytes were looked at; says whether that was all.
+/// `next` parses what comes next, and says how many bytes of it are records, which are not looked at; `None` behind the
+/// last byte.
 pub(super) fn parse_some(
     frame: &[u8],
     at: &mut usize,

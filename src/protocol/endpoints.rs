@@ -9,8 +9,8 @@ use super::error_code::{NONE, POLICY_VIOLATION};
 use super::splice::Splice;
 use super::writer::{LengthForm, put_i16, put_i32, put_string};
 
-/// Whether `text` can be a broker's host: the characters that Kafka takes in `advertised.listeners` (names with `_` too, as container
-/// networks have them, and IPv6 addresses with a zone), and no more of them than a DNS name has.
+/// Whether `text` can be a broker's host: the characters that Kafka takes in `advertised.listeners` (names with `_`
+/// too, as container networks have them, and IPv6 addresses with a zone), and no more of them than a DNS name has.
 pub fn is_host(text: &str) -> bool {
     let is_of_host =
         |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'%');
@@ -40,8 +40,9 @@ pub struct BrokerEndpoint<'a> {
 pub enum Rewrite<'m> {
     /// This address.
     Replace { host: &'m str, port: u16 },
-    /// That it does not exist: it is cut from lists of brokers; a coordinator becomes 44 POLICY_VIOLATION (node -1, host empty,
-    /// port -1), which clients show and survive, while they would ask for one that is not available for ever, in silence.
+    /// That it does not exist: it is cut from lists of brokers; a coordinator becomes 44 POLICY_VIOLATION (node -1,
+    /// host empty, port -1), which clients show and survive, while they would ask for one that is not available for
+    /// ever, in silence.
     Unserved,
 }
 
@@ -237,7 +238,8 @@ impl Endpoints {
         Ok(())
     }
 
-    /// Writes the part of the frame that holds the addresses. What is before it must have been copied or edited already.
+    /// Writes the part of the frame that holds the addresses. What is before it must have been copied or edited
+    /// already.
     pub(super) fn rewrite<'m>(
         &self,
         splice: &mut Splice<'_, '_>,

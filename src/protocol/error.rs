@@ -30,7 +30,8 @@ pub enum ProtocolError {
     /// A version that is outside what this walker knows.
     #[error("version {version} of API {api_key} is not one that is understood")]
     UnsupportedVersion { api_key: i16, version: i16 },
-    /// More partitions than [`super::PARTITIONS_MAX`] or, where they are produced to, [`super::PRODUCE_PARTITIONS_MAX`].
+    /// More partitions than [`super::PARTITIONS_MAX`] or, where they are produced to,
+    /// [`super::PRODUCE_PARTITIONS_MAX`].
     #[error("the message names too many partitions")]
     TooManyPartitions,
     /// A Produce response names more records than it could.

@@ -1,12 +1,14 @@
-//! Fetch requests: how much the broker may send at most (KIP-74), and the client's rack (KIP-392). They are streamed otherwise.
+//! Fetch requests: how much the broker may send at most (KIP-74), and the client's rack (KIP-392). They are streamed
+//! otherwise.
 
 use super::api_key::FETCH;
 use super::cursor::Cursor;
 use super::error::ProtocolError;
 use super::frame;
 
-/// Lowers the limit on the whole response of versions 3 to 17, in place, to `bytes_max` if it is higher. `frame` is the request without its length, or
-/// as much of its beginning as is there: [`ProtocolError::Truncated`] while that is too little.
+/// Lowers the limit on the whole response of versions 3 to 17, in place, to `bytes_max` if it is higher. `frame` is the
+/// request without its length, or as much of its beginning as is there: [`ProtocolError::Truncated`] while that is too
+/// little.
 ///
 /// A broker sends the first batch that it has, however long it is, and then no more than the limit.
 pub fn limit_response(frame: &mut [u8], version: i16, bytes_max: i32) -> Result<(), ProtocolError> {
@@ -25,8 +27,8 @@ pub fn limit_response(frame: &mut [u8], version: i16, bytes_max: i32) -> Result<
     Ok(())
 }
 
-/// Overwrites the rack that a request of versions 11 and 12 says its client to be in, in place: no broker is in the one that it says then.
-/// `frame` is the whole request without its length. Older versions have none.
+/// Overwrites the rack that a request of versions 11 and 12 says its client to be in, in place: no broker is in the one
+/// that it says then. `frame` is the whole request without its length. Older versions have none.
 pub fn blank_rack(frame: &mut [u8], version: i16) -> Result<(), ProtocolError> {
     if version < 11 {
         return Ok(());

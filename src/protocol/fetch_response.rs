@@ -34,8 +34,8 @@ impl FetchResponse {
         begun
     }
 
-    /// Parses about `bytes_max` bytes more, records aside, of the frame that it was begun with; says whether that is all. On an
-    /// error the layout is empty.
+    /// Parses about `bytes_max` bytes more, records aside, of the frame that it was begun with; says whether that is
+    /// all. On an error the layout is empty.
     pub fn parse_on(&mut self, frame: &[u8], bytes_max: usize) -> Result<bool, ProtocolError> {
         let parsed = self.fill(frame, bytes_max);
         if parsed.is_err() {
@@ -95,7 +95,8 @@ impl FetchResponse {
         Ok(done)
     }
 
-    /// Parses what comes next, and says how many bytes of it are records, which are not looked at; `None` behind the last byte.
+    /// Parses what comes next, and says how many bytes of it are records, which are not looked at; `None` behind the
+    /// last byte.
     fn fill_next(
         &mut self,
         cursor: &mut Cursor<'_>,

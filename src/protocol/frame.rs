@@ -1,7 +1,8 @@
-//! Frames and their headers (Kafka protocol guide, "Request and response headers"; KIP-482 for header versions 1 and 2).
+//! Frames and their headers (Kafka protocol guide, "Request and response headers"; KIP-482 for header versions 1 and
+//! 2).
 //!
-//! `i32 length | frame`. A request begins with api key, api version and correlation id, a response with the correlation id, in every
-//! header version, so that a frame can be passed on without knowing more.
+//! `i32 length | frame`. A request begins with api key, api version and correlation id, a response with the correlation
+//! id, in every header version, so that a frame can be passed on without knowing more.
 
 use super::cursor::Cursor;
 use super::error::ProtocolError;
@@ -45,7 +46,8 @@ pub fn request_header_end(frame: &[u8], flexible: bool) -> Result<usize, Protoco
     Ok(cursor.position())
 }
 
-/// Where the body of a response begins: behind header version 1 (`flexible`) or 0. ApiVersions responses always have version 0.
+/// Where the body of a response begins: behind header version 1 (`flexible`) or 0. ApiVersions responses always have
+/// version 0.
 pub fn response_header_end(frame: &[u8], flexible: bool) -> Result<usize, ProtocolError> {
     let mut cursor = Cursor::new(frame);
     skip_response_header(&mut cursor, flexible)?;

@@ -1,8 +1,9 @@
-//! Which proxies an ApiVersions request has passed: a tagged field in the request's header (KIP-482), to which each adds itself.
+//! Which proxies an ApiVersions request has passed: a tagged field in the request's header (KIP-482), to which each
+//! adds itself.
 //!
-//! Brokers step over tagged fields that they do not know, and so does every other implementation of flexible versions. Only
-//! ApiVersions 3 and above have a place for it. Not every library sends that first (aiokafka begins with 0): [`question`] is a request
-//! of our own that does.
+//! Brokers step over tagged fields that they do not know, and so does every other implementation of flexible versions.
+//! Only ApiVersions 3 and above have a place for it. Not every library sends that first (aiokafka begins with 0):
+//! [`question`] is a request of our own that does.
 //!
 //! ```text
 //! tag 24225 | size | identity 16 bytes, of each proxy that was passed, the last one last
@@ -56,8 +57,8 @@ pub fn question(correlation_id: i32, identity: &Identity, out: &mut Vec<u8>) -> 
     pass(&frame, identity, out).map(|_| ())
 }
 
-/// Writes `frame`, an ApiVersions request of version 3 or above without its length, to `out` with `identity` added to those that it
-/// has passed, length prefix included.
+/// Writes `frame`, an ApiVersions request of version 3 or above without its length, to `out` with `identity` added to
+/// those that it has passed, length prefix included.
 pub fn pass(frame: &[u8], identity: &Identity, out: &mut Vec<u8>) -> Result<Way, ProtocolError> {
     let mut cursor = Cursor::new(frame);
     cursor.skip(REQUEST_HEAD_BYTES)?;

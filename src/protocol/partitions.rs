@@ -1,7 +1,8 @@
-//! Where a response has its partitions, their records, and brokers' addresses: what responses that carry records have in common.
+//! Where a response has its partitions, their records, and brokers' addresses: what responses that carry records have
+//! in common.
 //!
-//! Whoever works on the records sees no position of the wire: partitions have numbers from 0, in the order of the frame, and
-//! what becomes of their records is said to a [`RecordsRewriting`].
+//! Whoever works on the records sees no position of the wire: partitions have numbers from 0, in the order of the
+//! frame, and what becomes of their records is said to a [`RecordsRewriting`].
 
 mod rewriting;
 

@@ -1,15 +1,17 @@
 //! What says which APIs go through the proxy, in which versions, and how: a value of each cluster.
 //!
-//! An API or version that is not here is not advertised, and closes the connection when it is used all the same: for a proxy that
-//! seals, unknown must mean closed, since a future version may carry records or broker addresses in a new place (Produce 10 and Fetch 16
-//! did). Versions are audited up to Kafka 4.4; a test compares the decoded ones with what the oracle knows.
+//! An API or version that is not here is not advertised, and closes the connection when it is used all the same: for a
+//! proxy that seals, unknown must mean closed, since a future version may carry records or broker addresses in a new
+//! place (Produce 10 and Fetch 16 did). Versions are audited up to Kafka 4.4; a test compares the decoded ones with
+//! what the oracle knows.
 //!
 //! Left out on purpose:
-//! - 4-7, 52-54, 56, 58, 59, 62, 63, 67, 70, 73, 82-87: between brokers and controllers. 58 (Envelope) wraps other requests, 59 (FetchSnapshot) carries records.
+//! - 4-7, 52-54, 56, 58, 59, 62, 63, 67, 70, 73, 82-87: between brokers and controllers. 58 (Envelope) wraps other
+//!   requests, 59 (FetchSnapshot) carries records.
 //! - 76-79 (share groups): they know topics by id alone, and topics are known by name here.
 //!
-//! An API that another one sends clients to is offered together with it: from version 1 on StreamsGroupHeartbeat asks for what only
-//! StreamsGroupTopologyDescriptionUpdate can give.
+//! An API that another one sends clients to is offered together with it: from version 1 on StreamsGroupHeartbeat asks
+//! for what only StreamsGroupTopologyDescriptionUpdate can give.
 
 use super::api_key::{
     API_VERSIONS, DESCRIBE_CLUSTER, FETCH, FIND_COORDINATOR, METADATA, PRODUCE, SASL_AUTHENTICATE,
@@ -72,7 +74,8 @@ pub struct ApiPolicy {
     pub min: i16,
     /// The highest version that is let through.
     pub max: i16,
-    /// The first version with compact fields and header versions 2 (request) and 1 (response); [`NEVER`] if there is none.
+    /// The first version with compact fields and header versions 2 (request) and 1 (response); [`NEVER`] if there is
+    /// none.
     pub flexible_from: i16,
     pub request: RequestHandling,
     pub response: ResponseHandling,
@@ -80,11 +83,11 @@ pub struct ApiPolicy {
     pub response_bytes_max: usize,
     /// Whether a broker takes it from a client that has not authenticated.
     pub before_auth: bool,
-    /// Whether a broker may hold the answer for as long as the client or others in its group say, and nothing is lost with an
-    /// answer that does not come: the client asks again.
+    /// Whether a broker may hold the answer for as long as the client or others in its group say, and nothing is lost
+    /// with an answer that does not come: the client asks again.
     pub may_be_held: bool,
-    /// Whether a request, as clients send them behind one that may be held, asks and changes nothing, so that it can as well
-    /// be asked again.
+    /// Whether a request, as clients send them behind one that may be held, asks and changes nothing, so that it can as
+    /// well be asked again.
     pub changes_nothing: bool,
 }
 

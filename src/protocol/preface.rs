@@ -1,5 +1,5 @@
-//! What the first bytes of a connection look like where they are no Kafka request: for the log, so that somebody who configured
-//! another protocol is told which. Nothing is decided by it.
+//! What the first bytes of a connection look like where they are no Kafka request: for the log, so that somebody who
+//! configured another protocol is told which. Nothing is decided by it.
 
 /// What is spoken at a Kafka port that is not Kafka's protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

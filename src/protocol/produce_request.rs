@@ -1,4 +1,5 @@
-//! Produce requests, versions 3 to 13: finds the records of each partition and writes the request anew with some of them replaced or cut.
+//! Produce requests, versions 3 to 13: finds the records of each partition and writes the request anew with some of
+//! them replaced or cut.
 //!
 //! A layout is reused from frame to frame and allocates nothing once it has grown to the traffic.
 
@@ -35,7 +36,8 @@ pub struct ProduceRequest {
     pub partitions: Vec<ProducePartition>,
     flexible: bool,
     frame_bytes: usize,
-    /// Partitions that were parsed: the hash of the topic, and the number. With it: their index, the last one's where there are several.
+    /// Partitions that were parsed: the hash of the topic, and the number. With it: their index, the last one's where
+    /// there are several.
     identities: HashMap<(u64, i32), usize>,
     parsing: Parsing,
 }
@@ -103,8 +105,8 @@ impl ProduceRequest {
         begun
     }
 
-    /// Parses about `bytes_max` bytes more, records aside, of the frame that it was begun with; says whether that is all. On an
-    /// error the layout is empty.
+    /// Parses about `bytes_max` bytes more, records aside, of the frame that it was begun with; says whether that is
+    /// all. On an error the layout is empty.
     pub fn parse_on(&mut self, frame: &[u8], bytes_max: usize) -> Result<bool, ProtocolError> {
         let parsed = self.fill(frame, bytes_max);
         if parsed.is_err() {
@@ -113,8 +115,8 @@ impl ProduceRequest {
         parsed
     }
 
-    /// The name of a partition's topic, as a broker reads it: with replacement characters where it is not UTF-8. `None` when topics
-    /// have ids, or when this is not the frame that was parsed.
+    /// The name of a partition's topic, as a broker reads it: with replacement characters where it is not UTF-8. `None`
+    /// when topics have ids, or when this is not the frame that was parsed.
     pub fn topic_name<'a>(&self, frame: &'a [u8], partition: usize) -> Option<Cow<'a, str>> {
         let topic = self.topics.get(self.partitions.get(partition)?.topic)?;
         if topic.id.is_some() {
@@ -130,7 +132,8 @@ impl ProduceRequest {
             .is_some_and(|partition| partition.superseded)
     }
 
-    /// How long a request would be, its own length included, that had this partition alone, with so many bytes of records.
+    /// How long a request would be, its own length included, that had this partition alone, with so many bytes of
+    /// records.
     pub fn bytes_alone(&self, partition: usize, records: usize) -> usize {
         let around = || {
             let place = self.partitions.get(partition)?;
@@ -189,10 +192,12 @@ impl ProduceRequest {
             .unwrap_or_default()
     }
 
-    /// Writes the request with what `each` makes of its partitions, length prefix included, in one go: a [`Rewriting`] to its end.
+    /// Writes the request with what `each` makes of its partitions, length prefix included, in one go: a [`Rewriting`]
+    /// to its end.
     ///
-    /// `each` is called once for every partition, in order, with its index in [`Self::partitions`] and with `out`, to which it may append
-    /// the new records. A topic all of whose partitions are cut is left out as well. On an error `out` is what it was.
+    /// `each` is called once for every partition, in order, with its index in [`Self::partitions`] and with `out`, to
+    /// which it may append the new records. A topic all of whose partitions are cut is left out as well. On an error
+    /// `out` is what it was.
     #[cfg(feature = "testing")]
     pub fn rewrite(
         &self,
@@ -273,7 +278,8 @@ impl ProduceRequest {
         Ok(done)
     }
 
-    /// Parses what comes next, and says how many bytes of it are records, which are not looked at; `None` behind the last byte.
+    /// Parses what comes next, and says how many bytes of it are records, which are not looked at; `None` behind the
+    /// last byte.
     fn fill_next(
         &mut self,
         cursor: &mut Cursor<'_>,

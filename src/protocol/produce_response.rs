@@ -1,6 +1,8 @@
-//! Produce responses, versions 3 to 13: the refusals of the proxy are merged in, and broker addresses (version 10 on) are mapped.
+//! Produce responses, versions 3 to 13: the refusals of the proxy are merged in, and broker addresses (version 10 on)
+//! are mapped.
 //!
-//! - PRODUCE-1: a partition that the proxy refused is answered as refused, whatever a broker says about it: it never got the records.
+//! - PRODUCE-1: a partition that the proxy refused is answered as refused, whatever a broker says about it: it never
+//!   got the records.
 
 mod merge;
 
@@ -35,12 +37,12 @@ impl Refusal {
     }
 }
 
-/// Writes a response frame of `version` with the refused partitions added and the broker addresses mapped, length prefix included; `false` when
-/// there is nothing to change, and nothing is written: the frame goes on as it is.
+/// Writes a response frame of `version` with the refused partitions added and the broker addresses mapped, length
+/// prefix included; `false` when there is nothing to change, and nothing is written: the frame goes on as it is.
 ///
-/// A refused partition has base offset, append time and log start offset -1. It stands behind the other partitions of its topic, and a topic that the
-/// broker does not answer behind the other topics. Topics are known by name: refusals in version 13 are
-/// [`ProtocolError::UnsupportedVersion`].
+/// A refused partition has base offset, append time and log start offset -1. It stands behind the other partitions of
+/// its topic, and a topic that the broker does not answer behind the other topics. Topics are known by name: refusals
+/// in version 13 are [`ProtocolError::UnsupportedVersion`].
 pub fn merge<'m>(
     frame: &[u8],
     version: i16,

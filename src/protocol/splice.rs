@@ -105,8 +105,8 @@ impl Emission {
 }
 
 impl<'a, 'o> Splice<'a, 'o> {
-    /// Runs `edit` over a new frame at the end of `out`, then copies the rest of the source and fills the 4-byte length in.
-    /// On an error `out` is what it was (`WIRE-5`).
+    /// Runs `edit` over a new frame at the end of `out`, then copies the rest of the source and fills the 4-byte length
+    /// in. On an error `out` is what it was (`WIRE-5`).
     pub(super) fn emit(
         source: &'a [u8],
         out: &'o mut Vec<u8>,
@@ -134,7 +134,8 @@ impl<'a, 'o> Splice<'a, 'o> {
         emitted
     }
 
-    /// What is written so far, earlier frames included. Positions in it stay valid while nothing before them is filled in.
+    /// What is written so far, earlier frames included. Positions in it stay valid while nothing before them is filled
+    /// in.
     pub(super) fn out(&mut self) -> &mut Vec<u8> {
         self.out
     }
@@ -169,7 +170,8 @@ impl<'a, 'o> Splice<'a, 'o> {
         LengthSlot::adopt(self.out, form, field.len())
     }
 
-    /// Takes back what was written since `mark`, which [`Self::written`] said. What it took from the source is left out.
+    /// Takes back what was written since `mark`, which [`Self::written`] said. What it took from the source is left
+    /// out.
     pub(super) fn take_back(&mut self, mark: usize) -> Result<(), ProtocolError> {
         if mark < self.emission.start() || mark > self.out.len() {
             return Err(ProtocolError::LayoutMismatch);

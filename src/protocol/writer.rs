@@ -1,6 +1,7 @@
 //! Writing of Kafka's primitive types, and of lengths that are known only after what they measure.
 //!
-//! Everything is big endian and every varint is in its shortest form, but for a count in front of much ([`LengthSlot`]).
+//! Everything is big endian and every varint is in its shortest form, but for a count in front of much
+//! ([`LengthSlot`]).
 
 use super::bounds::STRING_BYTES_MAX;
 use super::error::ProtocolError;
@@ -92,8 +93,8 @@ impl LengthForm {
 
 /// A length or count that was reserved in `out` and is filled in when what follows it is complete.
 ///
-/// The width of a varint is guessed; when the guess was wrong, what follows is moved, so that the field is in its shortest form; where
-/// more than 2 MiB would have to be moved to make it shorter it is padded instead.
+/// The width of a varint is guessed; when the guess was wrong, what follows is moved, so that the field is in its
+/// shortest form; where more than 2 MiB would have to be moved to make it shorter it is padded instead.
 #[derive(Debug)]
 #[must_use = "a reserved length has to be filled in"]
 pub struct LengthSlot {
@@ -111,8 +112,9 @@ impl LengthSlot {
         Ok(Self { form, at, width })
     }
 
-    /// Takes over a field that was copied to the end of `out` with the bytes that it has in the source, for as long as its value may still
-    /// turn out to be unchanged: then the slot is dropped by [`Self::leave`] and even a padded varint stays as it was.
+    /// Takes over a field that was copied to the end of `out` with the bytes that it has in the source, for as long as
+    /// its value may still turn out to be unchanged: then the slot is dropped by [`Self::leave`] and even a padded
+    /// varint stays as it was.
     pub fn adopt(out: &[u8], form: LengthForm, width: usize) -> Result<Self, ProtocolError> {
         let at = out
             .len()
@@ -138,8 +140,9 @@ impl LengthSlot {
         self.at = self.at.saturating_sub(bytes);
     }
 
-    /// Makes the field as wide as what was written since needs it by now. Whoever writes much piece by piece calls this behind each
-    /// piece: at the end all of it would have to be moved at once. Says by how many bytes what was written has moved back.
+    /// Makes the field as wide as what was written since needs it by now. Whoever writes much piece by piece calls this
+    /// behind each piece: at the end all of it would have to be moved at once. Says by how many bytes what was written
+    /// has moved back.
     pub fn widen(&mut self, out: &mut Vec<u8>) -> Result<usize, ProtocolError> {
         let length = self.content_len(out)?;
         let (_, width) = self.form.encode(length)?;
@@ -205,8 +208,8 @@ fn pad(bytes: &mut [u8; 5], from: usize, to: usize) {
     }
 }
 
-/// More than this is not moved to make a varint shorter: it is padded then, as every reader takes it. A length of less is one that
-/// counts what follows it; a count of topics or partitions may stand in front of 100 MiB.
+/// More than this is not moved to make a varint shorter: it is padded then, as every reader takes it. A length of less
+/// is one that counts what follows it; a count of topics or partitions may stand in front of 100 MiB.
 const MOVED_BYTES_MAX: usize = 1 << 21;
 
 fn compact(length: usize) -> Result<u32, ProtocolError> {

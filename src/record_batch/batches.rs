@@ -1,5 +1,5 @@
-//! The batches of a records field, as a fetch response carries them: whole batches back to back, then possibly a part of
-//! one, because brokers cut files by bytes.
+//! The batches of a records field, as a fetch response carries them: whole batches back to back, then possibly a part
+//! of one, because brokers cut files by bytes.
 //!
 //! What may come is listed in KIP-98 and seen in practice: control batches, batches that compaction emptied or thinned
 //! out, delete horizons, message sets of format 0 and 1. Where a batch ends follows Kafka's `ByteBufferLogInputStream`.

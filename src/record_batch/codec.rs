@@ -93,8 +93,8 @@ pub enum CodecError {
     OutOfMemory,
 }
 
-/// Begins to decompress batches; keeps the contexts that codecs need between them, made on first use, unless one has grown past
-/// [`CONTEXT_BYTES_KEPT`]. One per executor.
+/// Begins to decompress batches; keeps the contexts that codecs need between them, made on first use, unless one has
+/// grown past [`CONTEXT_BYTES_KEPT`]. One per executor.
 #[derive(Default)]
 pub struct Decompressor {
     gzip: gzip::Contexts,
@@ -107,7 +107,8 @@ impl Decompressor {
         Self::default()
     }
 
-    /// Begins one batch, whose records will stand behind the first `start` bytes of an output and be at most `limit` bytes.
+    /// Begins one batch, whose records will stand behind the first `start` bytes of an output and be at most `limit`
+    /// bytes.
     ///
     /// A batch that compaction has emptied has no stream at all: do not call this when the record count is 0.
     ///
@@ -139,7 +140,8 @@ impl Decompressor {
         }
     }
 
-    /// Appends the records that `input` (a batch without its header) holds to `out`, at most `limit` bytes of them, in one go.
+    /// Appends the records that `input` (a batch without its header) holds to `out`, at most `limit` bytes of them, in
+    /// one go.
     ///
     /// # Errors
     ///
@@ -208,8 +210,8 @@ enum Reading {
 }
 
 impl Decompression {
-    /// Does one step: at most [`STEP_BYTES_MAX`] of the input or of the output, or one LZ4 block of at most 4 MiB. `input` and
-    /// what was appended to `out` are to be the same with every step.
+    /// Does one step: at most [`STEP_BYTES_MAX`] of the input or of the output, or one LZ4 block of at most 4 MiB.
+    /// `input` and what was appended to `out` are to be the same with every step.
     ///
     /// # Errors
     ///
@@ -295,9 +297,9 @@ impl Output<'_> {
         Ok(room)
     }
 
-    /// How long the window of a codec that streams is to be: grows with what was produced. `hint` is a size that the input
-    /// announces; it is believed only as far as `plausible` goes. One byte over the limit is provided, so that excess can be
-    /// noticed.
+    /// How long the window of a codec that streams is to be: grows with what was produced. `hint` is a size that the
+    /// input announces; it is believed only as far as `plausible` goes. One byte over the limit is provided, so that
+    /// excess can be noticed.
     fn streaming_window(&self, hint: usize, plausible: usize) -> Result<usize, CodecError> {
         let left = self.left()?;
         let wanted = self.produced().max(hint.min(plausible)).max(STEP_BYTES_MIN);

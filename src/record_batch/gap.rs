@@ -1,15 +1,15 @@
-//! A batch that stands for offsets at which nothing is delivered: a transaction marker of no producer, whose only record lies
-//! in front of them or at their end.
+//! A batch that stands for offsets at which nothing is delivered: a transaction marker of no producer, whose only
+//! record lies in front of them or at their end.
 //!
-//! There are two forms, as no single one is taken by all. With the record in front of the gap, and of whatever a client may have asked
-//! for, nothing is handed out by anybody, and most clients go on behind the batch; but sarama and kafkajs go on by one offset. With
-//! the record at the gap's end, as that of a transaction marker, all go on behind it, but kafka-go, which does not know the control
-//! bit, hands it out. A batch without records, as compaction leaves it, has kafkajs fetch it without end and kafka-go deliver once more
-//! what came before it.
+//! There are two forms, as no single one is taken by all. With the record in front of the gap, and of whatever a client
+//! may have asked for, nothing is handed out by anybody, and most clients go on behind the batch; but sarama and
+//! kafkajs go on by one offset. With the record at the gap's end, as that of a transaction marker, all go on behind it,
+//! but kafka-go, which does not know the control bit, hands it out. A batch without records, as compaction leaves it,
+//! has kafkajs fetch it without end and kafka-go deliver once more what came before it.
 //!
 //! - GAP-1: nothing but offsets, leader epoch and time comes from the batches that it stands for.
-//! - GAP-2: in front means in front of holes too, which nobody here sees: the batch begins 2^31 offsets before its end, or before the
-//!   log does.
+//! - GAP-2: in front means in front of holes too, which nobody here sees: the batch begins 2^31 offsets before its end,
+//!   or before the log does.
 //! - GAP-3: it is for the start of what a fetch gets of a partition: elsewhere its record would lie where others do.
 
 use super::header::{Attributes, CRC_AT, LOG_OVERHEAD, crc_of};
@@ -99,8 +99,8 @@ impl Gap {
 const MAGIC: u8 = 2;
 const BEFORE_THE_LOG: i64 = -1;
 
-/// The record of a transaction marker: length, attributes, deltas of timestamp and offset; a key of version 0 and type commit;
-/// a value of version 0 and a coordinator's epoch of 0; no headers.
+/// The record of a transaction marker: length, attributes, deltas of timestamp and offset; a key of version 0 and type
+/// commit; a value of version 0 and a coordinator's epoch of 0; no headers.
 const COMMIT_MARKER: [u8; 17] = [32, 0, 0, 0, 8, 0, 0, 0, 1, 12, 0, 0, 0, 0, 0, 0, 0];
 
 /// Bytes of the batch that stands for a gap.

@@ -188,8 +188,8 @@ pub struct BatchChecksum {
 }
 
 impl BatchChecksum {
-    /// Looks at up to `bytes_max` bytes more of `batch`, which is to be the same with every call. With the checksum, once all
-    /// was looked at, how many bytes it were; 0 below a whole header.
+    /// Looks at up to `bytes_max` bytes more of `batch`, which is to be the same with every call. With the checksum,
+    /// once all was looked at, how many bytes it were; 0 below a whole header.
     pub fn step(&mut self, batch: &[u8], bytes_max: usize) -> (usize, Option<u32>) {
         let covered = batch.get(ATTRIBUTES_AT..).unwrap_or_default();
         if batch.len() < HEADER_BYTES {

@@ -71,8 +71,8 @@ impl RecordLayout {
 ///
 /// # Errors
 ///
-/// See [`RecordError`]; a count of headers is refused when it is negative, more than [`HEADERS_MAX`], or so large that two bytes
-/// each would not fit.
+/// See [`RecordError`]; a count of headers is refused when it is negative, more than [`HEADERS_MAX`], or so large that
+/// two bytes each would not fit.
 #[inline(always)]
 pub fn parse_record(buf: &[u8], at: usize) -> Result<RecordLayout, RecordError> {
     let (length, body) = read_varint(buf, at)?;
@@ -252,7 +252,8 @@ fn read_header_count(record: &[u8], at: usize) -> Result<(usize, usize), RecordE
 /// The smallest record: length, attributes, two deltas, null key, null value, no headers.
 pub const RECORD_BYTES_MIN: usize = 7;
 
-/// Headers of one record: nobody has so many, and a walk over them, which cannot stop half way, takes a few milliseconds.
+/// Headers of one record: nobody has so many, and a walk over them, which cannot stop half way, takes a few
+/// milliseconds.
 pub const HEADERS_MAX: usize = 1 << 19;
 
 /// Key length and value length.

@@ -1,12 +1,12 @@
 //! The records of one batch, one after the other.
 //!
-//! The cursor does not hold on to the buffer, so that a record may be opened in place between two steps; what is changed
-//! must lie inside records that it has passed.
+//! The cursor does not hold on to the buffer, so that a record may be opened in place between two steps; what is
+//! changed must lie inside records that it has passed.
 //!
 //! - RECORDS-1: exactly as many records as the header counts come out, and they end exactly where the section ends;
 //!   otherwise the walk ends with an error.
-//! - RECORDS-2: the records of a producer's compressed batch have offset deltas 0, 1, 2 …: a broker cannot store it otherwise. Of a
-//!   batch that is not compressed it takes any, and so does the walk.
+//! - RECORDS-2: the records of a producer's compressed batch have offset deltas 0, 1, 2 …: a broker cannot store it
+//!   otherwise. Of a batch that is not compressed it takes any, and so does the walk.
 
 use super::codec::Codec;
 use super::error::BatchError;
@@ -45,8 +45,8 @@ impl RecordCursor {
 
     /// The next record of `buf`, which must end where the batch's records end; `None` behind the last one.
     ///
-    /// Headers are not walked: whoever handles the record does it with [`super::headers`], and must, for their count and
-    /// end to be checked.
+    /// Headers are not walked: whoever handles the record does it with [`super::headers`], and must, for their count
+    /// and end to be checked.
     ///
     /// # Errors
     ///

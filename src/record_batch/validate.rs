@@ -22,7 +22,8 @@ pub fn check_produced(records: &[u8], version: i16) -> Result<BatchHeader, Batch
     check_produced_with(records, version, crc_matches)
 }
 
-/// The same for whoever takes the checksum of a long batch little by little: `crc_is_right` is asked when it is its turn.
+/// The same for whoever takes the checksum of a long batch little by little: `crc_is_right` is asked when it is its
+/// turn.
 ///
 /// # Errors
 ///

@@ -73,8 +73,8 @@ impl BatchWriter {
         Ok(closed.put_checksum(out, crc.unwrap_or_default()))
     }
 
-    /// Completes the batch but for its checksum, for those who take that little by little. `record_count`: another number of
-    /// records than the source had.
+    /// Completes the batch but for its checksum, for those who take that little by little. `record_count`: another
+    /// number of records than the source had.
     ///
     /// # Errors
     ///

@@ -175,8 +175,8 @@ impl Matcher {
         }
     }
 
-    /// Whether this matcher is known to take every topic that `later` takes. `false` may also mean "not known": between two
-    /// regular expressions only equal texts are recognised.
+    /// Whether this matcher is known to take every topic that `later` takes. `false` may also mean "not known": between
+    /// two regular expressions only equal texts are recognised.
     pub fn covers(&self, later: &Self) -> bool {
         if self.is_catch_all() {
             return true;
@@ -212,8 +212,8 @@ impl fmt::Display for Matcher {
     }
 }
 
-/// Whether `pattern` takes every text that the `length` tokens of `subject` stand for. A wildcard of the subject is only
-/// taken by a wildcard of the pattern that is at least as wide.
+/// Whether `pattern` takes every text that the `length` tokens of `subject` stand for. A wildcard of the subject is
+/// only taken by a wildcard of the pattern that is at least as wide.
 fn wildcard(pattern: &[Token], length: usize, subject: impl Fn(usize) -> Option<Token>) -> bool {
     let (mut at_pattern, mut at_subject) = (0usize, 0usize);
     // Where the last `*` stood, and how much of the subject it has taken so far.

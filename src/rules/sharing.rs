@@ -1,7 +1,7 @@
 //! Whether a record that one rule opens could be opened by another one, of another cluster.
 //!
-//! - SHARING-1: a no is certain, whatever topics there are. A yes may be wrong: of a regular expression and its groups only
-//!   the letters are known, a reference that stands twice counts as two, and rules in front are not looked at.
+//! - SHARING-1: a no is certain, whatever topics there are. A yes may be wrong: of a regular expression and its groups
+//!   only the letters are known, a reference that stands twice counts as two, and rules in front are not looked at.
 
 use super::matcher::{Matcher, Token};
 use super::{Rule, RuleAction, Template, is_topic_name_byte};

@@ -1,7 +1,7 @@
 //! Whether brokers are there, which ids they have, and where they say that they are. Blocks.
 //!
-//! One line for each broker to ask first, one for the ids, one for the addresses, one for the limits of topics. Where brokers want
-//! a login, nothing but their being there can be found out.
+//! One line for each broker to ask first, one for the ids, one for the addresses, one for the limits of topics. Where
+//! brokers want a login, nothing but their being there can be found out.
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;

@@ -1,9 +1,9 @@
 //! File descriptors: how many the process may have, and how many connections that is enough for.
 //!
-//! - DESCRIPTORS-1: connections never take the last ones: [`RESERVE`] are left for probes, name look-ups, keystores and state
-//!   files, so that `/livez` answers however many clients come.
-//! - DESCRIPTORS-2: the soft limit is raised to the hard one first, as servers do: the soft one is low for programs that use
-//!   `select`, which this one does not.
+//! - DESCRIPTORS-1: connections never take the last ones: [`RESERVE`] are left for probes, name look-ups, keystores and
+//!   state files, so that `/livez` answers however many clients come.
+//! - DESCRIPTORS-2: the soft limit is raised to the hard one first, as servers do: the soft one is low for programs
+//!   that use `select`, which this one does not.
 
 use std::fs;
 
@@ -100,8 +100,8 @@ impl Descriptors {
 
 /// The client's socket and the broker's.
 const EACH_CONNECTION: u64 = 2;
-/// 32 connections to the admin page, 32 resolvers with two sockets each, sockets that are closed but not gone yet (glommio closes
-/// them with the next turn of its ring), and a few files.
+/// 32 connections to the admin page, 32 resolvers with two sockets each, sockets that are closed but not gone yet
+/// (glommio closes them with the next turn of its ring), and a few files.
 const RESERVE: u64 = 192;
 const SOFT_DEFAULT: u64 = 1024;
 const OPEN_DEFAULT: u64 = 64;

@@ -1,6 +1,7 @@
 //! Whether each KMS answers, and has each KEK that a rule names without naming a topic for it.
 //!
-//! A KEK whose name is made of a topic's is found by the first client of that topic: which topics there will be nobody knows.
+//! A KEK whose name is made of a topic's is found by the first client of that topic: which topics there will be nobody
+//! knows.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! Whether what clients are told resolves: the `advertised_host` of each listener. Blocks for as long as the resolver takes.
+//! Whether what clients are told resolves: the `advertised_host` of each listener. Blocks for as long as the resolver
+//! takes.
 
 use std::net::ToSocketAddrs as _;
 

@@ -2,9 +2,11 @@
 //!
 //! The kernel's own spreading (SO_REUSEPORT) is lopsided for the few heavy connections that Kafka clients open.
 //!
-//! - ACCEPTOR-1: a connection beyond `limits.connections_max`, or beyond what there are descriptors for, is closed at once, and
-//!   so is one that an executor cannot take. All are counted as accepted, and as closed by a limit; the log says it once a minute.
-//! - ACCEPTOR-3: a port that cannot be accepted from is left alone for a while, longer each time: who knocks waits in the kernel.
+//! - ACCEPTOR-1: a connection beyond `limits.connections_max`, or beyond what there are descriptors for, is closed at
+//!   once, and so is one that an executor cannot take. All are counted as accepted, and as closed by a limit; the log
+//!   says it once a minute.
+//! - ACCEPTOR-3: a port that cannot be accepted from is left alone for a while, longer each time: who knocks waits in
+//!   the kernel.
 //! - ACCEPTOR-2: bootstrap and node ports are all bound before the program says that it serves.
 
 use std::cell::RefCell;

@@ -1,10 +1,12 @@
-//! The control thread: spreads addresses, looks names up, writes the audit log, serves the admin page, and ends the program.
+//! The control thread: spreads addresses, looks names up, writes the audit log, serves the admin page, and ends the
+//! program.
 //!
 //! - CONTROL-1: addresses reach every executor before any client is told of them ([`super::spread`]).
 //! - CONTROL-2: a message that does not fit into an executor's channel is tried again after a tick; none is dropped.
-//! - CONTROL-3: everything on this thread has its turn: no loop here runs for longer than [`TURN`] before it lets others go,
-//!   whatever executors send, nothing waits for a disk, a resolver or whoever reads the log, and what is logged is bounded by
-//!   the second. Revocations, probes and signals never wait for what a client or a broker can cause.
+//! - CONTROL-3: everything on this thread has its turn: no loop here runs for longer than [`TURN`] before it lets
+//!   others go, whatever executors send, nothing waits for a disk, a resolver or whoever reads the log, and what is
+//!   logged is bounded by the second. Revocations, probes and signals never wait for what a client or a broker can
+//!   cause.
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};

@@ -1,5 +1,5 @@
-//! Brokers that clients are not told of, since no listener's `nodes` has them: one line in the log for each, and what the probes and
-//! `/metrics` say of it.
+//! Brokers that clients are not told of, since no listener's `nodes` has them: one line in the log for each, and what
+//! the probes and `/metrics` say of it.
 //!
 //! Pure: the time is a parameter. The control thread only.
 

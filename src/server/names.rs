@@ -1,8 +1,8 @@
 //! Looks brokers' names up for executors.
 //!
 //! - NAMES-1: every question is answered within [`LOOKUP_TIMEOUT`], with nothing if need be.
-//! - NAMES-2: at most [`LOOKUPS_MAX`] threads wait for a resolver, which may take longer than that: the rest of the pool stays
-//!   free for the state files and for KMSs.
+//! - NAMES-2: at most [`LOOKUPS_MAX`] threads wait for a resolver, which may take longer than that: the rest of the
+//!   pool stays free for the state files and for KMSs.
 //! - NAMES-3: an address that leads back to this program is no answer (OWN-PORTS-1).
 #![expect(clippy::disallowed_types, reason = "resolvers are threads that may wait")]
 

@@ -1,11 +1,12 @@
-//! Addresses of one cluster's brokers on their way to every executor, in rounds of two messages: what was learned, and then
-//! that everybody has it.
+//! Addresses of one cluster's brokers on their way to every executor, in rounds of two messages: what was learned, and
+//! then that everybody has it.
 //!
-//! - SPREAD-1: the second message goes out when the first is in every executor's channel: a client that is told of a node
-//!   finds its address, whichever executor takes its connection.
-//! - SPREAD-2: a round begins [`ROUND_INTERVAL`] after the last at the earliest. What is wanted meanwhile is collected, the
-//!   newest address of each node, so that a broker that tells others all the time costs other clusters nothing.
-//! - SPREAD-3: nobody is waited for here: an executor whose channel is full delays this cluster's round and nothing else.
+//! - SPREAD-1: the second message goes out when the first is in every executor's channel: a client that is told of a
+//!   node finds its address, whichever executor takes its connection.
+//! - SPREAD-2: a round begins [`ROUND_INTERVAL`] after the last at the earliest. What is wanted meanwhile is collected,
+//!   the newest address of each node, so that a broker that tells others all the time costs other clusters nothing.
+//! - SPREAD-3: nobody is waited for here: an executor whose channel is full delays this cluster's round and nothing
+//!   else.
 //!
 //! Pure: the time is a parameter. The control thread only.
 

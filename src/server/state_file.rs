@@ -1,13 +1,14 @@
 //! The file that keeps the last known addresses of brokers over a restart: one JSON object, node id to `host:port`.
 //!
-//! It saves clients that come straight back to a node's port the detour over a bootstrap broker. It holds nothing secret, and
-//! nothing depends on it: what it says is overwritten by the first Metadata response.
+//! It saves clients that come straight back to a node's port the detour over a bootstrap broker. It holds nothing
+//! secret, and nothing depends on it: what it says is overwritten by the first Metadata response.
 //!
-//! - STATE-1: it is a [`durable_file`](crate::durable_file): a crash leaves the old or the new content, and no link is followed.
-//! - STATE-2: it is written at most once in [`WRITE_INTERVAL`], on a thread that may wait for a disk, and once more at the end
-//!   of the program; what is written is what is known then.
-//! - STATE-3: what is there and is no state file is neither believed nor replaced: it may be something that is needed. The
-//!   program runs without one then, and says so.
+//! - STATE-1: it is a [`durable_file`](crate::durable_file): a crash leaves the old or the new content, and no link is
+//!   followed.
+//! - STATE-2: it is written at most once in [`WRITE_INTERVAL`], on a thread that may wait for a disk, and once more at
+//!   the end of the program; what is written is what is known then.
+//! - STATE-3: what is there and is no state file is neither believed nor replaced: it may be something that is needed.
+//!   The program runs without one then, and says so.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -87,8 +88,8 @@ impl StateFile {
             .collect())
     }
 
-    /// Writes the book whenever it has changed (STATE-2), until nobody changes it any more. A failure costs the detour after
-    /// the next restart: it is logged, and the next change is another try.
+    /// Writes the book whenever it has changed (STATE-2), until nobody changes it any more. A failure costs the detour
+    /// after the next restart: it is logged, and the next change is another try.
     pub(super) async fn keep(self, mut book: watch::Receiver<AddressBook>) {
         let file = Arc::new(self);
         // An unseen change is reported even when whoever made it is gone.
@@ -138,7 +139,8 @@ async fn ended(book: &watch::Receiver<AddressBook>) {
 /// A restart within a second of a change may take the detour.
 const WRITE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Another instance that was given the same file holds its lock for as long as a disk takes; the program's end waits for it.
+/// Another instance that was given the same file holds its lock for as long as a disk takes; the program's end waits
+/// for it.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Ten thousand brokers with long names.

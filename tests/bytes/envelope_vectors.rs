@@ -56,8 +56,8 @@ fn positive() -> impl Iterator<Item = (Vector, Vec<u8>)> {
     })
 }
 
-/// Opens `stored` as a reader does that accepts sealed records only; asserts that nothing comes out with a refusal, and that
-/// the stored bytes are left alone.
+/// Opens `stored` as a reader does that accepts sealed records only; asserts that nothing comes out with a refusal, and
+/// that the stored bytes are left alone.
 fn open(vector: &Vector, opener: &mut Opener, stored: &[u8]) -> Result<Vec<u8>, String> {
     const BEFORE: &[u8] = b"what was there";
     let mut source = stored.to_vec();
@@ -127,8 +127,8 @@ enum Shown {
 
 /// Where a flipped bit of `stored` shows up in the record that comes out; `None` for all bytes that are authenticated.
 ///
-/// Not authenticated by design (ENV-35): attributes, timestamp delta, offset delta; with free headers, all headers but the
-/// marker; and in which negative number a null is written (ENV-8).
+/// Not authenticated by design (ENV-35): attributes, timestamp delta, offset delta; with free headers, all headers but
+/// the marker; and in which negative number a null is written (ENV-8).
 fn unauthenticated(stored: &RecordLayout, opened: &RecordLayout, bytes: &[u8], at: usize) -> Option<Shown> {
     // The length of a null key, of one byte, comes behind the fixed part, and is copied like it.
     let copied = stored.fixed.start..stored.fixed.end + usize::from(stored.key.is_none());
@@ -243,7 +243,8 @@ fn every_inserted_or_removed_byte_is_refused_or_outside_of_what_is_authenticated
                 let mut inserted = vector.stored[layout.body..].to_vec();
                 inserted.insert(at - layout.body, byte);
                 let outcome = open(&vector, &mut opener, &with_length(&inserted));
-                // A padded length of Kafka's own says the same as the shortest one and is accepted (ENV-8); nothing else.
+                // A padded length of Kafka's own says the same as the shortest one and is accepted (ENV-8); nothing
+                // else.
                 if let Ok(came_out) = outcome {
                     assert!(
                         same_record(&came_out, &original),
@@ -313,7 +314,8 @@ fn the_worked_example_of_the_specification_is_a_vector() {
     assert_eq!(hex_column(stored), vector.stored);
 }
 
-/// The bytes of a listing: on each line, the words in front of the first that is not hex or stands behind several spaces.
+/// The bytes of a listing: on each line, the words in front of the first that is not hex or stands behind several
+/// spaces.
 fn hex_column(listing: &str) -> Vec<u8> {
     let mut hex = String::new();
     for line in listing.lines().filter(|line| line.starts_with("  ")) {

@@ -339,8 +339,8 @@ fn a_listener_that_is_not_kafka_is_an_error() {
     server.join().unwrap();
 }
 
-/// A broker with the topic `payments`, which answers the three requests of `inspect`, for as long as the test runs. Of the question
-/// which APIs it has it knows nothing: it closes the connection.
+/// A broker with the topic `payments`, which answers the three requests of `inspect`, for as long as the test runs. Of
+/// the question which APIs it has it knows nothing: it closes the connection.
 fn start_broker(partitions: Vec<Vec<Vec<u8>>>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();

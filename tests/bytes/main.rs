@@ -1,5 +1,5 @@
-//! Bytes at rest and on the wire, and the texts that describe them: the oracle, published vectors, the fuzz targets' seeds,
-//! segments as `inspect` shows them, and what documents say about all of it.
+//! Bytes at rest and on the wire, and the texts that describe them: the oracle, published vectors, the fuzz targets'
+//! seeds, segments as `inspect` shows them, and what documents say about all of it.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

@@ -1,4 +1,5 @@
-//! What `make test` says at its end is what has happened: nothing that was skipped, failed or broke off counts as passed.
+//! What `make test` says at its end is what has happened: nothing that was skipped, failed or broke off counts as
+//! passed.
 
 use std::io::Write as _;
 use std::path::Path;

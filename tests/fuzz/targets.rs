@@ -1,7 +1,7 @@
 //! What the fuzz targets do with their bytes. Shared by `fuzz_targets/` and by the test that replays the corpora.
 //!
-//! Nothing may panic, whatever the bytes are; what a walker accepts must come out as it came in when nothing is changed, and
-//! what it writes it must accept again.
+//! Nothing may panic, whatever the bytes are; what a walker accepts must come out as it came in when nothing is
+//! changed, and what it writes it must accept again.
 #![allow(dead_code)] // Each target is a program of its own, and uses its own function.
 
 #[path = "../pipeline/rig.rs"]
@@ -31,8 +31,8 @@ use sealwire::record_batch::{
 use rig::{Halt, PAYMENTS, Rig, address};
 use whole::Becomes;
 
-/// A session between a client and a broker. The bytes are a script: an opcode, and for what either side sends a length (two
-/// bytes) and that many bytes.
+/// A session between a client and a broker. The bytes are a script: an opcode, and for what either side sends a length
+/// (two bytes) and that many bytes.
 pub(crate) fn frame(data: &[u8]) {
     play(Rig::new(), data);
 }

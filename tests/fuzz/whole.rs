@@ -1,4 +1,5 @@
-//! Frames written anew to their end, by the step-by-step interfaces that the pipeline drives; small steps, so that they end everywhere.
+//! Frames written anew to their end, by the step-by-step interfaces that the pipeline drives; small steps, so that they
+//! end everywhere.
 
 use sealwire::protocol::ProtocolError;
 use sealwire::protocol::addresses::Rewrite;

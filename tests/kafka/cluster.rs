@@ -24,7 +24,8 @@ const PARTITIONS: i32 = 3;
 const RATE: u32 = 200;
 /// A broker that is killed is missed after 9 s, and then leads nothing any more.
 const FAIL_OVER_LIMIT: Duration = Duration::from_secs(60);
-/// A second for what is held, and the rest for the end of the program on a busy machine; it had been `drain_timeout`, 30 s.
+/// A second for what is held, and the rest for the end of the program on a busy machine; it had been `drain_timeout`,
+/// 30 s.
 const HELD_DRAIN_MAX: Duration = Duration::from_secs(10);
 
 fn replicated_topic(rig: &Rig, prefix: &str) -> String {
@@ -126,8 +127,8 @@ fn every_broker_is_reached_by_its_own_port() {
     }
 }
 
-/// HIDDEN-1 to HIDDEN-3. A consumer in the hidden broker's rack reads from the leader, a group that it coordinates hears why there is
-/// nothing, and the operator does.
+/// HIDDEN-1 to HIDDEN-3. A consumer in the hidden broker's rack reads from the leader, a group that it coordinates
+/// hears why there is nothing, and the operator does.
 #[test]
 #[expect(clippy::too_many_lines, reason = "one story")]
 fn a_broker_that_is_not_in_nodes_is_told_of_and_misleads_nobody() {

@@ -1,5 +1,5 @@
-//! Connections that send anything but Kafka: the proxy stays up, its other connections are not disturbed, and its memory
-//! stays bounded.
+//! Connections that send anything but Kafka: the proxy stays up, its other connections are not disturbed, and its
+//! memory stays bounded.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -1,5 +1,5 @@
-//! `sealwire inspect` at a real broker: its log segment and its answers tell the same of every record, and what they tell
-//! is what a client of the broker finds there.
+//! `sealwire inspect` at a real broker: its log segment and its answers tell the same of every record, and what they
+//! tell is what a client of the broker finds there.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -1,7 +1,8 @@
 //! Keys late, keys refused: what real clients make of a KMS that delays, refuses or does not answer.
 //!
-//! Each test has a proxy of its own with a fault layer around one KMS ([`crate::support::faulty_proxy`]); topics under the other
-//! KMS show that nobody else is disturbed. Each case has a KEK of its own, so that its keys are not known yet.
+//! Each test has a proxy of its own with a fault layer around one KMS ([`crate::support::faulty_proxy`]); topics under
+//! the other KMS show that nobody else is disturbed. Each case has a KEK of its own, so that its keys are not known
+//! yet.
 
 use std::sync::LazyLock;
 use std::time::Duration;

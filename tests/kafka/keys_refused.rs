@@ -14,8 +14,8 @@ use crate::support::wait;
 
 static RIG: LazyLock<Rig> = LazyLock::new(|| Rig::assemble(shared::one_broker(), Login::Plaintext));
 
-/// The proxy remembers what a keystore refused for a second, and looks at the file every second; the rest is the clients' and a
-/// busy machine's.
+/// The proxy remembers what a keystore refused for a second, and looks at the file every second; the rest is the
+/// clients' and a busy machine's.
 const HEALING_LIMIT: Duration = Duration::from_secs(20);
 
 fn records(topic: &str) -> Vec<Record> {

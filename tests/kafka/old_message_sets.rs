@@ -1,5 +1,5 @@
-//! Message sets of format 0 and 1, from before Kafka 0.11: nobody can seal them, so that they must not get past the proxy
-//! where records are sealed, and are the broker's business where they are not.
+//! Message sets of format 0 and 1, from before Kafka 0.11: nobody can seal them, so that they must not get past the
+//! proxy where records are sealed, and are the broker's business where they are not.
 
 use std::sync::LazyLock;
 

@@ -1,5 +1,5 @@
-//! A transaction is open, with batches on their way, while the proxy goes and comes back: what is committed is read whole
-//! and once, and nothing is read of what is aborted.
+//! A transaction is open, with batches on their way, while the proxy goes and comes back: what is committed is read
+//! whole and once, and nothing is read of what is aborted.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -24,8 +24,8 @@ const PARTITIONS: i32 = 3;
 const RATE: u32 = 500;
 const COPYING_LIMIT: Duration = Duration::from_secs(60);
 
-/// A transaction that a library has open, with batches on their way all the time, and a consumer that must see nothing of
-/// it before it is committed.
+/// A transaction that a library has open, with batches on their way all the time, and a consumer that must see nothing
+/// of it before it is committed.
 struct Transaction<'a> {
     agent: &'a Agent,
     topic: String,

@@ -1,5 +1,5 @@
-//! The port of node N is broker N or closes: after restarts that remember nothing, with addresses that are out of date, and
-//! when brokers have swapped theirs.
+//! The port of node N is broker N or closes: after restarts that remember nothing, with addresses that are out of date,
+//! and when brokers have swapped theirs.
 
 use std::fs;
 use std::net::TcpListener;
@@ -68,8 +68,8 @@ fn stopped_proxy(rig: &Rig) -> Option<Proxy> {
     Some(proxy)
 }
 
-/// Whose data folder is answered on a new connection to the port of a node, whose first request only that node can answer;
-/// `None` when the connection is closed instead.
+/// Whose data folder is answered on a new connection to the port of a node, whose first request only that node can
+/// answer; `None` when the connection is closed instead.
 fn answered_by(proxy: &Proxy, node: i32) -> Option<i32> {
     let place = usize::try_from(node - 1).expect("nodes count from 1");
     let folders = RawClient::connect(&proxy.node_address(place)).log_dirs()?;

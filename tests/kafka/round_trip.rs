@@ -361,8 +361,8 @@ fn several_rules_in_one_request() {
                 .partition(partition)
         })
         .collect();
-    // All partitions have the same leader, so that what lingers is sent in one request: seen at a proxy that nobody else
-    // uses.
+    // All partitions have the same leader, so that what lingers is sent in one request: seen at a proxy that nobody
+    // else uses.
     let proxy = rig.another_proxy(Login::Plaintext);
     let options = rig.options_at(proxy.as_ref());
     let deliveries = rig.java.produce(&options.set("linger_ms", 2000), &sent);

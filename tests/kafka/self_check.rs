@@ -1,5 +1,5 @@
-//! `sealwire check-config --probe` and the self-check after the start, against a real broker: what is good, what is wrong, and what
-//! cannot be asked.
+//! `sealwire check-config --probe` and the self-check after the start, against a real broker: what is good, what is
+//! wrong, and what cannot be asked.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -159,7 +159,8 @@ fn what_cannot_be_asked_is_unknown_and_nobody_is_a_failure() {
     }
 }
 
-/// SELF-CHECK-1: brokers that take connections and say nothing, and one whose answer comes byte by byte, keep nobody else waiting.
+/// SELF-CHECK-1: brokers that take connections and say nothing, and one whose answer comes byte by byte, keep nobody
+/// else waiting.
 #[test]
 fn brokers_that_are_stuck_fail_and_keep_no_other_cluster_waiting() {
     let dripping = fake(true);

@@ -1,4 +1,5 @@
-//! Requests that no library sends and that a broker takes, or refuses: through the proxy they end as at the broker, in sealed topics too.
+//! Requests that no library sends and that a broker takes, or refuses: through the proxy they end as at the broker, in
+//! sealed topics too.
 
 use std::sync::LazyLock;
 

@@ -1,5 +1,5 @@
-//! What a client waits while others send what costs most: real sockets, the real executor, and the worst of the hostile set
-//! (WORK-1). All of the set is measured by `bench-harness hostile`.
+//! What a client waits while others send what costs most: real sockets, the real executor, and the worst of the hostile
+//! set (WORK-1). All of the set is measured by `bench-harness hostile`.
 //!
 //! A program of its own, so that no test runs beside it.
 #![allow(

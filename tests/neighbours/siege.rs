@@ -1,8 +1,8 @@
 //! A hostile shape, sent again and again, and how long a neighbour on the same executor waits meanwhile.
 //!
-//! `tests/neighbours/main.rs` and `bench-harness hostile` both use this: sockets, a stand-in broker, and a real proxy between.
-//! Clients and broker of the hostile connections let all other threads go first, and the neighbour and its broker go before
-//! them where that is allowed, so that what is measured is the proxy's doing.
+//! `tests/neighbours/main.rs` and `bench-harness hostile` both use this: sockets, a stand-in broker, and a real proxy
+//! between. Clients and broker of the hostile connections let all other threads go first, and the neighbour and its
+//! broker go before them where that is allowed, so that what is measured is the proxy's doing.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -63,8 +63,8 @@ pub(crate) const HOSTILE_CONNECTIONS: usize = 2;
 pub(crate) struct Waits {
     pub(crate) longest: Duration,
     pub(crate) median: Duration,
-    /// The most that the executor ran while the neighbour waited for one answer: what is left of `longest` when other programs
-    /// use the processors as well.
+    /// The most that the executor ran while the neighbour waited for one answer: what is left of `longest` when other
+    /// programs use the processors as well.
     pub(crate) executor_ran: Duration,
     /// The longest wait of another who asks the broker itself: what the machine adds to all waits.
     pub(crate) longest_direct: Duration,
@@ -178,8 +178,8 @@ pub(crate) fn go_first() {
     let _ = rustix::process::setpriority_process(None, -20);
 }
 
-/// One connection: shows that it needs no login, sends everything, waits for the answers. Its answers are held the longer, the
-/// more of them deliver nothing, so that each round has a connection of its own.
+/// One connection: shows that it needs no login, sends everything, waits for the answers. Its answers are held the
+/// longer, the more of them deliver nothing, so that each round has a connection of its own.
 fn attack(
     proxy: &str,
     requests: &[u8],

@@ -1,4 +1,5 @@
-//! Broker addresses in answers: learned before the client hears of them, mapped to the listener's, cut where not served.
+//! Broker addresses in answers: learned before the client hears of them, mapped to the listener's, cut where not
+//! served.
 
 use std::time::Duration;
 
@@ -128,7 +129,8 @@ fn a_port_that_cannot_be_is_never_learned() {
     }
 }
 
-/// RESPONSE-1. The policy lets no version through yet in which Fetch responses carry addresses; when it does, they are mapped.
+/// RESPONSE-1. The policy lets no version through yet in which Fetch responses carry addresses; when it does, they are
+/// mapped.
 #[test]
 fn no_version_of_fetch_tells_a_brokers_own_address() {
     let raised = |api: &ApiPolicy| ApiPolicy {

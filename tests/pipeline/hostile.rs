@@ -1,7 +1,7 @@
 //! Whatever arrives, a step is short: the hostile set, measured (WORK-1).
 //!
-//! What is measured is the time of the processor, so that neither other tests nor other programs count, but for the caches that
-//! they share with us.
+//! What is measured is the time of the processor, so that neither other tests nor other programs count, but for the
+//! caches that they share with us.
 
 use std::time::Duration;
 

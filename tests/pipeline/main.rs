@@ -1,7 +1,8 @@
-//! PIPELINE-1: sessions driven without sockets, clocks or threads: what goes in on either side, and what comes out on the other.
+//! PIPELINE-1: sessions driven without sockets, clocks or threads: what goes in on either side, and what comes out on
+//! the other.
 //!
-//! The requests and responses are the oracle's, batches are the builder's, keys are made here and handed over when a test
-//! says so.
+//! The requests and responses are the oracle's, batches are the builder's, keys are made here and handed over when a
+//! test says so.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

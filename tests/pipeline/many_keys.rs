@@ -1,4 +1,5 @@
-//! Fetch responses under more keys than an executor remembers: each is unwrapped about once, whoever fetches and however often.
+//! Fetch responses under more keys than an executor remembers: each is unwrapped about once, whoever fetches and
+//! however often.
 
 use std::collections::HashMap;
 use std::sync::Arc;

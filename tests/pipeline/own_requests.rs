@@ -30,8 +30,8 @@ fn a_produce_request_without_acknowledgement_goes_behind_ours_and_is_not_waited_
     assert!(rig.session.is_quiet());
 }
 
-/// OWN-1: what brokers take before a login, or answer by heart, may stand in front of ours, however much of it there is; OWN-4: it
-/// leaves no room among the client's requests, and ours needs none.
+/// OWN-1: what brokers take before a login, or answer by heart, may stand in front of ours, however much of it there
+/// is; OWN-4: it leaves no room among the client's requests, and ours needs none.
 #[test]
 fn the_bound_of_requests_in_flight_is_the_clients() {
     let limits = Limits {

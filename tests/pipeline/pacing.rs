@@ -1,4 +1,5 @@
-//! A consumer whose Fetch responses deliver nothing because of us: how often it comes back, and what that costs its broker.
+//! A consumer whose Fetch responses deliver nothing because of us: how often it comes back, and what that costs its
+//! broker.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,8 @@ struct Cost {
     whole: usize,
 }
 
-/// A consumer that asks again as soon as it is answered, of a broker that has `batch` as often as fits into `whole` bytes.
+/// A consumer that asks again as soon as it is answered, of a broker that has `batch` as often as fits into `whole`
+/// bytes.
 fn stuck(rig: &mut Rig, batch: &[u8], whole: usize, from: Duration, to: Duration) -> Cost {
     let start = rig.now;
     let mut cost = Cost::default();

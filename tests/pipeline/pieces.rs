@@ -37,8 +37,8 @@ fn request_of(topic: &str, acks: i16, sequence: i32, partitions: i32) -> (Vec<Ve
     (batches, request)
 }
 
-/// Sends the request and goes on until `written` of its `partitions` are written: each is judged in a piece, then each is
-/// written in one.
+/// Sends the request and goes on until `written` of its `partitions` are written: each is judged in a piece, then each
+/// is written in one.
 fn send_until(rig: &mut Rig, request: &[u8], partitions: usize, written: usize) {
     assert_eq!(rig.client_sends(request), Ok(Halt::Yielded));
     for _ in 1..partitions + written {

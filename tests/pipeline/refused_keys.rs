@@ -1,4 +1,5 @@
-//! Fetch responses under keys that the KMS refuses: each is told, and however many there are, each is asked for about once.
+//! Fetch responses under keys that the KMS refuses: each is told, and however many there are, each is asked for about
+//! once.
 
 use std::time::Duration;
 

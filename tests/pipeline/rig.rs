@@ -267,7 +267,8 @@ impl Rig {
         rig
     }
 
-    /// With a client that the broker has not answered yet, and that came on the port of `node`, connected to this address.
+    /// With a client that the broker has not answered yet, and that came on the port of `node`, connected to this
+    /// address.
     pub(crate) fn stranger(limits: Limits, node: Option<(i32, HostPort)>) -> Self {
         let mut cluster = ClusterRules::new("main".into(), rules(), 100);
         cluster.name_keks(KmsId::from_number(0), KekNames::as_written(1, AUTHORITY));

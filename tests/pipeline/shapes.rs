@@ -1,7 +1,7 @@
 //! The hostile set: frames that cost much more than they are long, or that are as long as may be.
 //!
-//! `hostile.rs` here and `tests/neighbours/main.rs` use these, and so does `bench-harness hostile`. The seeds of the fuzz targets whose names
-//! begin with `hostile-` are of the same kind, and smaller.
+//! `hostile.rs` here and `tests/neighbours/main.rs` use these, and so does `bench-harness hostile`. The seeds of the
+//! fuzz targets whose names begin with `hostile-` are of the same kind, and smaller.
 
 use std::time::Duration;
 

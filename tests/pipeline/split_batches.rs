@@ -92,7 +92,8 @@ fn a_batch_whose_key_is_taken_away_in_the_middle_begins_again_with_another() {
             let sent = clear.clone().codec(codec).build().unwrap();
             let mut rig = Rig::in_pieces(SMALLEST);
             rig.give_share(&PAYMENTS, 10, Duration::from_secs(1));
-            // Two of five records are sealed; in front of them, what is compressed takes a turn for its header and one for its content.
+            // Two of five records are sealed; in front of them, what is compressed takes a turn for its header and one
+            // for its content.
             let turns = if codec == Codec::None { 2 } else { 4 };
             send_for(
                 &mut rig,

@@ -147,7 +147,8 @@ fn a_wrapped_key_that_does_not_unwrap_is_a_tag_that_does_not_verify() {
     }
 }
 
-/// A batch of which one record's key is on the way and another's is malformed: nothing is lost, nothing is delivered early.
+/// A batch of which one record's key is on the way and another's is malformed: nothing is lost, nothing is delivered
+/// early.
 #[test]
 fn a_malformed_key_beside_one_that_comes_late() {
     let (altered, late) = (dek("payments", 9), dek("payments", 8));

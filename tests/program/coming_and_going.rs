@@ -1,5 +1,5 @@
-//! Connections that bring nothing, and connections that come back to where they came from: neither costs a broker, a descriptor
-//! for long, or a busy loop.
+//! Connections that bring nothing, and connections that come back to where they came from: neither costs a broker, a
+//! descriptor for long, or a busy loop.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -38,8 +38,8 @@ fn the_production_file_starts() {
     program.terminate();
 }
 
-/// The program with a copy of a shipped file, beside keystores made by its own commands. Only addresses are overridden, so
-/// that tests do not meet and no broker of this host is reached.
+/// The program with a copy of a shipped file, beside keystores made by its own commands. Only addresses are overridden,
+/// so that tests do not meet and no broker of this host is reached.
 struct Program {
     process: Process,
     ports: Vec<ReservedPort>,

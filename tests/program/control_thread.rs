@@ -1,5 +1,5 @@
-//! What nobody outside may keep waiting: keys, probes, signals. Neither a broker that answers each Metadata request with
-//! another port, as fast as it is asked, nor whoever does not read the log.
+//! What nobody outside may keep waiting: keys, probes, signals. Neither a broker that answers each Metadata request
+//! with another port, as fast as it is asked, nor whoever does not read the log.
 
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};

@@ -432,7 +432,8 @@ fn of_concurrent_writers_none_is_lost() -> TestResult {
     Ok(())
 }
 
-/// While it waits for the lock it can be looked at. As an ordinary user, because /proc shows root's processes as root's anyway.
+/// While it waits for the lock it can be looked at. As an ordinary user, because /proc shows root's processes as root's
+/// anyway.
 #[test]
 fn its_memory_is_locked_and_not_dumped() -> TestResult {
     let folder = Folder::with_keystore()?;

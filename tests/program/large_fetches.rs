@@ -1,5 +1,5 @@
-//! Every consumer at once, as after an outage: more large responses than an executor may hold. They take turns, and no client
-//! is worse off by more than what waiting costs.
+//! Every consumer at once, as after an outage: more large responses than an executor may hold. They take turns, and no
+//! client is worse off by more than what waiting costs.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -30,7 +30,8 @@ const FETCHES: usize = 2;
 const RESPONSE_BYTES: usize = 2 << 20;
 /// Three quarters of it are for long frames, which count twice: three of forty at a time.
 const EXECUTOR_BYTES_MAX: usize = 16 << 20;
-/// What the broker sends in a second, to all together: little enough for a proxy without optimisations on a busy machine.
+/// What the broker sends in a second, to all together: little enough for a proxy without optimisations on a busy
+/// machine.
 const BROKER_BYTES_PER_SECOND: usize = 80 << 20;
 
 const RULES: &str = r#"
@@ -99,8 +100,8 @@ fn forty_large_fetches_at_a_time_are_served_in_turns() {
             ratio > 0.6,
             "{topic}: {direct:?} without and {through:?} with a proxy: {ratio:.2}"
         );
-        // The beginnings of forty frames, a read each, and what is written and not read yet come on top of the frames that have
-        // their turn; all forty would be five times the bound.
+        // The beginnings of forty frames, a read each, and what is written and not read yet come on top of the frames
+        // that have their turn; all forty would be five times the bound.
         assert!(
             most_held > RESPONSE_BYTES as f64 && most_held < 1.5 * EXECUTOR_BYTES_MAX as f64,
             "{topic}: {most_held} bytes were held"

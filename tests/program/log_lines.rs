@@ -1,5 +1,5 @@
-//! What the log of the real program says, in front of a broker of the test's own that lies: each line is its own, short, and
-//! names who and what. And what happens when there are no descriptors left.
+//! What the log of the real program says, in front of a broker of the test's own that lies: each line is its own,
+//! short, and names who and what. And what happens when there are no descriptors left.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -270,8 +270,8 @@ impl Proxy {
     }
 }
 
-/// Stores nothing, delivers a record whose key-encryption key has a hostile name, and says that it is at a host that is none
-/// while it is told to.
+/// Stores nothing, delivers a record whose key-encryption key has a hostile name, and says that it is at a host that is
+/// none while it is told to.
 struct LyingBroker {
     address: String,
     lies_about_hosts: Arc<AtomicBool>,

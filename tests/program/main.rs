@@ -1,5 +1,5 @@
-//! The program as its operator has it, without Kafka: it is started, asked, stopped and starved, and what it finds for a
-//! broker is a socket of the test's own, or nobody.
+//! The program as its operator has it, without Kafka: it is started, asked, stopped and starved, and what it finds for
+//! a broker is a socket of the test's own, or nobody.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

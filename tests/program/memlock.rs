@@ -1,4 +1,5 @@
-//! What the program may lock of memory as an ordinary user: with the kernel's default it is quiet, with too little it says what to do.
+//! What the program may lock of memory as an ordinary user: with the kernel's default it is quiet, with too little it
+//! says what to do.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};

@@ -111,8 +111,8 @@ fn a_client_that_waits_for_a_slow_broker_lives_and_a_silent_one_does_not() {
     assert_eq!(proxy.metric(closed, &["reason=\"idle_unauthenticated\""]), 2.0);
 }
 
-/// A broker that hangs does not take the places of those who want something of another: neither with clients that have left, nor with
-/// those that wait on.
+/// A broker that hangs does not take the places of those who want something of another: neither with clients that have
+/// left, nor with those that wait on.
 #[test]
 fn clients_of_a_broker_that_never_answers_do_not_fill_the_proxy() {
     const SEATS: usize = 4;

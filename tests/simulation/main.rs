@@ -1,11 +1,11 @@
-//! A seeded world of one client, one broker and one KMS around a session: bytes in pieces of any size, keys that come late,
-//! in any order or not at all, or are taken away, a clock that jumps, a broker that sometimes lies, frames that are worked off
-//! in pieces of any size. Checked against a simple model:
+//! A seeded world of one client, one broker and one KMS around a session: bytes in pieces of any size, keys that come
+//! late, in any order or not at all, or are taken away, a clock that jumps, a broker that sometimes lies, frames that
+//! are worked off in pieces of any size. Checked against a simple model:
 //!
 //! - answers come in the order of the requests, each to its own, and none is missing when the world comes to rest;
 //! - nothing that was to be sealed reaches the broker in clear, and nothing of a topic without a rule reaches anybody;
-//! - a partition is answered as stored exactly when the broker has stored it, and an idempotent producer's batches are stored
-//!   in order, without gaps, once each;
+//! - a partition is answered as stored exactly when the broker has stored it, and an idempotent producer's batches are
+//!   stored in order, without gaps, once each;
 //! - every batch that is delivered is the one that was produced, byte for byte, and in the end all are delivered.
 //!
 //! `SEALWIRE_SIMULATION_SEED` runs one seed alone.

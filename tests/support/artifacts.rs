@@ -1,4 +1,5 @@
-//! What has to be fetched or compiled before a test can run: Kafka's jars, the Java, Python, Go and Node.js clients, kcat.
+//! What has to be fetched or compiled before a test can run: Kafka's jars, the Java, Python, Go and Node.js clients,
+//! kcat.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! Counts what a thread allocates on the C heap, by standing in for glibc's allocation functions.
 //!
-//! glibc lets a program replace them and keeps the originals reachable under other names; AWS-LC and Rust's system allocator
-//! call them like everybody else. `free` stays glibc's own: the memory is.
+//! glibc lets a program replace them and keeps the originals reachable under other names; AWS-LC and Rust's system
+//! allocator call them like everybody else. `free` stays glibc's own: the memory is.
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};

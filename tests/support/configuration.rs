@@ -1,5 +1,5 @@
-//! The text of a configuration, for tests and measurements: keystores, clusters with one listener each, an admin port. Everything
-//! listens on loopback.
+//! The text of a configuration, for tests and measurements: keystores, clusters with one listener each, an admin port.
+//! Everything listens on loopback.
 
 use std::fmt::Write as _;
 use std::path::Path;

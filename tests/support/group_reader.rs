@@ -1,4 +1,5 @@
-//! Clients that only read as a member of a group, for what these libraries make of a response: kafkajs, sarama, kafka-go.
+//! Clients that only read as a member of a group, for what these libraries make of a response: kafkajs, sarama,
+//! kafka-go.
 
 use std::io::{BufRead, BufReader};
 use std::process::{ChildStdin, Command};

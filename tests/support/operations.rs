@@ -187,8 +187,8 @@ impl Agent {
             .map(|answer: ConsumedRecords| answer.records)
     }
 
-    /// Reads until the client reports an error; gives what came before it, and the error if one came within `limit`. Java
-    /// only.
+    /// Reads until the client reports an error; gives what came before it, and the error if one came within `limit`.
+    /// Java only.
     pub(crate) fn consume_until_error(
         &self,
         options: &Options,
@@ -217,8 +217,8 @@ impl Agent {
         answer.records
     }
 
-    /// Starts a producer that sends `rate` records a second, spread over the partitions in turn. With a transactional id
-    /// it does so in one transaction, which is open until [`Self::transaction_stop`].
+    /// Starts a producer that sends `rate` records a second, spread over the partitions in turn. With a transactional
+    /// id it does so in one transaction, which is open until [`Self::transaction_stop`].
     pub(crate) fn stream_produce(
         &self,
         options: &Options,

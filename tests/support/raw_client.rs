@@ -174,8 +174,8 @@ impl RawClient {
         assert_eq!(self.receive::<SaslAuthenticateRequest>(1).error_code, 0);
     }
 
-    /// Logs in by PLAIN without waiting for any answer before the next request, an ordinary one among them; gives the codes of the
-    /// answers to the handshake and to the token, and what came for the ordinary one.
+    /// Logs in by PLAIN without waiting for any answer before the next request, an ordinary one among them; gives the
+    /// codes of the answers to the handshake and to the token, and what came for the ordinary one.
     pub(crate) fn pipeline_plain(&mut self, user: &str, password: &str) -> (i16, i16, Vec<u8>) {
         let handshake = SaslHandshakeRequest::default().with_mechanism(StrBytes::from_static_str("PLAIN"));
         self.send(1, &handshake);

@@ -94,7 +94,8 @@ impl Rig {
         rig
     }
 
-    /// Another proxy with the same keys and rules, in front of the listener for `login`; none where the route is direct.
+    /// Another proxy with the same keys and rules, in front of the listener for `login`; none where the route is
+    /// direct.
     pub(crate) fn another_proxy(&self, login: Login) -> Option<Proxy> {
         self.another_proxy_with(login, &self.rules)
     }
@@ -181,8 +182,8 @@ impl Rig {
             let state = self.try_partitions(topic.name)?;
             state.iter().all(|partition| partition.leader >= 0).then_some(())
         });
-        // A broker is named as leader a moment before it is one, and what comes with acks=0 in that moment is lost. This
-        // asks the leaders themselves, once a broker that has heard of the topic has named them.
+        // A broker is named as leader a moment before it is one, and what comes with acks=0 in that moment is lost.
+        // This asks the leaders themselves, once a broker that has heard of the topic has named them.
         wait::until("leaders of a new topic to lead", ADMINISTRATION_LIMIT, || {
             self.try_end_offsets(topic.name, topic.partitions).ok()
         });
@@ -289,9 +290,10 @@ pub(crate) fn unique(prefix: &str) -> String {
     format!("{prefix}-{}", NUMBER.fetch_add(1, Ordering::Relaxed))
 }
 
-/// `sealed-*`, `bound-*`, `free-*` are sealed with the headers treated as their name says; `skipped-*` and `nulled-*` let
-/// readers past what does not open, the latter accept tombstones; `migrating-*` accepts what was never sealed; `invoices-*` is sealed under another
-/// key; `public-*` is passed through, `forbidden-*` rejected; anything else has no rule.
+/// `sealed-*`, `bound-*`, `free-*` are sealed with the headers treated as their name says; `skipped-*` and `nulled-*`
+/// let readers past what does not open, the latter accept tombstones; `migrating-*` accepts what was never sealed;
+/// `invoices-*` is sealed under another key; `public-*` is passed through, `forbidden-*` rejected; anything else has no
+/// rule.
 pub(crate) const RULES: &str = r#"
 [[cluster.main.topics]]
 match = "sealed-*"

@@ -1,8 +1,8 @@
-//! Clusters and client programs that all tests of one process share. Each starts when a test first asks for it, and ends with the
-//! process: [`super::launch`] sees to that, however it ends.
+//! Clusters and client programs that all tests of one process share. Each starts when a test first asks for it, and
+//! ends with the process: [`super::launch`] sees to that, however it ends.
 //!
-//! Topics and groups have names of their own ([`super::rig::unique`]), proxies and keystores belong to a file or to a test. Who
-//! stops a broker or moves it says so, and is alone meanwhile.
+//! Topics and groups have names of their own ([`super::rig::unique`]), proxies and keystores belong to a file or to a
+//! test. Who stops a broker or moves it says so, and is alone meanwhile.
 
 use std::sync::{LazyLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 

@@ -4,7 +4,8 @@ use std::io::Write as _;
 use std::panic::Location;
 use std::thread;
 
-/// For a test, or a part of one, that is about the proxy and was sent straight at the broker. `make test` counts these lines.
+/// For a test, or a part of one, that is about the proxy and was sent straight at the broker. `make test` counts these
+/// lines.
 #[track_caller]
 pub(crate) fn there_is_no_proxy() {
     let place = Location::caller();

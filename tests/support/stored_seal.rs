@@ -1,5 +1,5 @@
-//! The marker header of a stored record, taken apart by a second reading of `docs/envelope.md`, so that tests can put it
-//! together wrongly.
+//! The marker header of a stored record, taken apart by a second reading of `docs/envelope.md`, so that tests can put
+//! it together wrongly.
 
 use super::records::{Bytes, Header};
 

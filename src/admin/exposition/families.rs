@@ -15,7 +15,8 @@ pub(super) const NONE: Labels = Vec::new();
 pub(super) const BYTES: Option<&str> = Some("bytes");
 pub(super) const SECONDS: Option<&str> = Some("seconds");
 
-/// Upper bounds of histogram buckets in nanoseconds: 10 µs to 10 s in steps of about 2.2; the last, unbounded one is added.
+/// Upper bounds of histogram buckets in nanoseconds: 10 µs to 10 s in steps of about 2.2; the last, unbounded one is
+/// added.
 const BUCKETS_NS: [u64; 19] = [
     10_000,
     20_000,
@@ -99,7 +100,8 @@ impl Families<'_> {
     }
 }
 
-/// A histogram as the encoder wants it, which adds up by itself: each bucket with its upper bound in seconds and its own count.
+/// A histogram as the encoder wants it, which adds up by itself: each bucket with its upper bound in seconds and its
+/// own count.
 pub(super) struct Buckets {
     sum: f64,
     count: u64,

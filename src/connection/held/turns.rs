@@ -1,13 +1,14 @@
 //! Turns: long frames that are held go on one after the other, so that those that have begun can be finished.
 //!
-//! - TURN-1: turns are given in order of arrival, for as long as what the frames announce fits three quarters of the bound, twice:
-//!   what is read, and what is written of it.
-//! - TURN-2: one always has a turn, however long it is; it may read to its end whatever others hold. It waits only for those that
-//!   are worked off or written, or wait for us, since they end by themselves.
-//! - TURN-3: while frames of another cluster wait, a cluster has at most half of it; one frame of it goes on all the same.
-//! - TURN-4: who moves less than [`PACE_BYTES`](super::PACE_BYTES) in [`PATIENCE`](super::PATIENCE), or waits for us, loses its
-//!   turn if others wait. What it holds stays on the account. If there is more to be read, it waits again, behind the
-//!   others, when it shows a sign of life.
+//! - TURN-1: turns are given in order of arrival, for as long as what the frames announce fits three quarters of the
+//!   bound, twice: what is read, and what is written of it.
+//! - TURN-2: one always has a turn, however long it is; it may read to its end whatever others hold. It waits only for
+//!   those that are worked off or written, or wait for us, since they end by themselves.
+//! - TURN-3: while frames of another cluster wait, a cluster has at most half of it; one frame of it goes on all the
+//!   same.
+//! - TURN-4: who moves less than [`PACE_BYTES`](super::PACE_BYTES) in [`PATIENCE`](super::PATIENCE), or waits for us,
+//!   loses its turn if others wait. What it holds stays on the account. If there is more to be read, it waits again,
+//!   behind the others, when it shows a sign of life.
 //! - TURN-5: nobody is closed for standing still while there is room for the next one.
 
 use std::collections::BTreeMap;
@@ -188,8 +189,8 @@ impl HeldBytes {
         }
     }
 
-    /// Whether one may go on beside those that have lost their turn. While it does not fit beside them, those that stand still
-    /// are closed (TURN-5), and the others are waited for (TURN-2).
+    /// Whether one may go on beside those that have lost their turn. While it does not fit beside them, those that
+    /// stand still are closed (TURN-5), and the others are waited for (TURN-2).
     fn makes_way(&mut self, need: usize, now: Instant) -> bool {
         while self.lost > 0 && self.lasting().saturating_add(need) > self.bytes_max {
             let is_left = |half: &Half| half.holding.bytes > 0 && matches!(half.turn, Turn::Lost { .. });

@@ -165,8 +165,8 @@ impl Bench {
         }
     }
 
-    /// Polls for as long as the relay is woken or has more to do; fails when it never comes to rest. Says why it ended, if it
-    /// did.
+    /// Polls for as long as the relay is woken or has more to do; fails when it never comes to rest. Says why it ended,
+    /// if it did.
     pub(super) fn settle(&mut self) -> Option<CloseReason> {
         for _ in 0..1000 {
             match self.turn() {

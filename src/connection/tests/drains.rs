@@ -105,7 +105,8 @@ fn a_drain_waits_a_second_for_a_client_that_does_nothing() {
     let begun = |bytes: usize| long[..bytes].to_vec();
     let commit = || request(8, 2, 1, &[0; 4]);
     let nothing = Vec::new;
-    // What the client sends, how much of the answers it takes, what the broker answers, and whether the client has left.
+    // What the client sends, how much of the answers it takes, what the broker answers, and whether the client has
+    // left.
     for (case, sent, room, answers, leaves, ends) in [
         (
             "an answer that is not taken",

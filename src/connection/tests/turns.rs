@@ -1,5 +1,5 @@
-//! Many connections that hold more than there is room for: long frames take turns, short ones pass by, and who stands still
-//! keeps nobody waiting.
+//! Many connections that hold more than there is room for: long frames take turns, short ones pass by, and who stands
+//! still keeps nobody waiting.
 
 use std::future::Future;
 use std::pin::Pin;

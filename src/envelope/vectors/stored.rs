@@ -246,8 +246,8 @@ impl Stored {
         .bytes()
     }
 
-    /// Encrypts `text`, cut at the value's length, for this record, as a sealer would that had no scruples about what the
-    /// seal's fields say; `counter` and the additional data's `parts` are the caller's.
+    /// Encrypts `text`, cut at the value's length, for this record, as a sealer would that had no scruples about what
+    /// the seal's fields say; `counter` and the additional data's `parts` are the caller's.
     pub(super) fn forge(&mut self, text: &[u8], counter: u32) {
         let mut additional_data = b"sealwire/1".to_vec();
         additional_data.push(self.seal.parts);

@@ -1,10 +1,11 @@
 //! An executor's share of one DEK: the key, and how much may still be sealed under it.
 //!
-//! A request that is sealed in pieces holds shares for longer than one call, and what it shares them with goes on meanwhile:
+//! A request that is sealed in pieces holds shares for longer than one call, and what it shares them with goes on
+//! meanwhile:
 //!
 //! - SHARE-1: each batch is taken from the share right before it is sealed, so that no number of partitions exceeds it.
-//! - SHARE-2: a share that was withdrawn (its KEK was refused, another DEK came, or there was no room for it) gives no batch
-//!   any more, whoever still holds it.
+//! - SHARE-2: a share that was withdrawn (its KEK was refused, another DEK came, or there was no room for it) gives no
+//!   batch any more, whoever still holds it.
 //! - SHARE-3: nor is a batch that was taken from it sealed on: whoever does so in pieces asks before each.
 
 use std::cell::Cell;
@@ -54,8 +55,8 @@ impl SealingShare {
             && now < self.expires_at
     }
 
-    /// The key to seal one batch with, which counts from now on whatever comes of it; `None` when another share is to be
-    /// looked up.
+    /// The key to seal one batch with, which counts from now on whatever comes of it; `None` when another share is to
+    /// be looked up.
     #[must_use]
     pub fn take_batch(&self, now: Instant) -> Option<&SealingKey> {
         if !self.is_usable(now) {
@@ -67,7 +68,8 @@ impl SealingShare {
         self.dek.seals_records().ok()
     }
 
-    /// Whether a batch that was taken may be sealed on: neither was the share withdrawn nor has its time ended (SHARE-3).
+    /// Whether a batch that was taken may be sealed on: neither was the share withdrawn nor has its time ended
+    /// (SHARE-3).
     #[must_use]
     pub fn holds(&self, now: Instant) -> bool {
         !self.withdrawn.get() && now < self.expires_at

@@ -3,8 +3,8 @@
 //! - OPENED-DEKS-1: garbage that a broker makes up costs refusals and calls, never an opened key its place.
 //! - OPENED-DEKS-2: every opened key is under a version in `versions`; when a version goes, its keys go.
 //! - OPENED-DEKS-3: refusals are forgotten when their KEK version turns out to be good.
-//! - OPENED-DEKS-4: an opened DEK is kept here beyond the executors' own bounds: however many of them let go of it, and however often,
-//!   it is unwrapped once while no more than `service_keys_max` others were needed since.
+//! - OPENED-DEKS-4: an opened DEK is kept here beyond the executors' own bounds: however many of them let go of it, and
+//!   however often, it is unwrapped once while no more than `service_keys_max` others were needed since.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -187,8 +187,8 @@ impl OpenedDeks {
         if self.versions.promote(prefix) {
             return None;
         }
-        // The version was not in use, or refused: what was refused under it a moment ago is worth asking again, or records
-        // that are sealed under a KEK which was enabled anew are written before they can be read.
+        // The version was not in use, or refused: what was refused under it a moment ago is worth asking again, or
+        // records that are sealed under a KEK which was enabled anew are written before they can be read.
         self.refused.forget_if(|wrapped| wrapped.starts_with(prefix));
         let known = Known {
             wrapped: Arc::clone(wrapped),

@@ -1,7 +1,7 @@
 //! The DEKs that seal: one for each KEK in use, fetched, shared out, watched and replaced.
 //!
-//! - SEALING-DEKS-1: the shares of a DEK that executors were given never add up to more than its limits: each executor's share is
-//!   an equal part, and one that asks again gets what it has left.
+//! - SEALING-DEKS-1: the shares of a DEK that executors were given never add up to more than its limits: each
+//!   executor's share is an equal part, and one that asks again gets what it has left.
 //! - SEALING-DEKS-2: a DEK that was replaced, released, revoked or dropped is never given out again.
 //! - SEALING-DEKS-3: an outage takes no DEK away; a verdict about the KEK takes it from every executor.
 

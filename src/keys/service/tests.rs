@@ -499,7 +499,8 @@ fn a_recheck_is_asked_as_one() -> TestResult {
     })
 }
 
-/// KEK-NAMES-1: before the service runs, and so before anybody is accepted, every executor can have the names; later ones follow.
+/// KEK-NAMES-1: before the service runs, and so before anybody is accepted, every executor can have the names; later
+/// ones follow.
 #[test]
 fn executors_are_told_what_keks_are_called_at_first_and_whenever_that_changes() -> TestResult {
     struct Renaming(std::sync::atomic::AtomicU8);

@@ -209,7 +209,8 @@ fn generated_deks_name_their_kek_and_come_back() -> TestResult {
     Ok(())
 }
 
-/// A record that names another version was altered, or the keystore is an old one: it is told from a KEK that is not there.
+/// A record that names another version was altered, or the keystore is an old one: it is told from a KEK that is not
+/// there.
 #[test]
 fn a_version_that_never_was_is_not_a_kek_that_is_not_there() -> TestResult {
     let kms = Fixture::new()?.open()?;

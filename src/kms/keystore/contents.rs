@@ -18,7 +18,8 @@ use crate::kms::KmsError;
 /// Longest name of a KEK, in bytes: what a wrapped DEK has room for.
 pub const KEK_NAME_BYTES_MAX: usize = 255;
 
-/// A keystore as its file says it is: well-formed, but nothing in it is to be believed before [`Keystore::authenticate`].
+/// A keystore as its file says it is: well-formed, but nothing in it is to be believed before
+/// [`Keystore::authenticate`].
 pub struct Keystore {
     pub(super) id: [u8; 16],
     pub(super) revision: u64,
@@ -29,7 +30,8 @@ pub struct Keystore {
 }
 
 impl Keystore {
-    /// The keystore's id. Anybody may have written it: for messages and for finding out that two files are one keystore.
+    /// The keystore's id. Anybody may have written it: for messages and for finding out that two files are one
+    /// keystore.
     pub fn unverified_id(&self) -> &[u8; 16] {
         &self.id
     }
@@ -41,8 +43,8 @@ impl Keystore {
             .map(|(name, versions)| (name, versions.as_slice()))
     }
 
-    /// Derives the master keys from `secret` (Argon2id: about a second and the file's stated memory, for a passphrase) and
-    /// verifies the whole file with them.
+    /// Derives the master keys from `secret` (Argon2id: about a second and the file's stated memory, for a passphrase)
+    /// and verifies the whole file with them.
     ///
     /// # Errors
     /// [`KeystoreError::WrongMasterKey`], [`KeystoreError::Altered`], [`KeystoreError::MasterKey`].
@@ -63,7 +65,8 @@ impl Keystore {
         Ok(OpenKeystore { keystore: self, keys })
     }
 
-    /// The text that the MAC is computed over: every field but the MAC, lengths before what varies (`docs/keystore.md`).
+    /// The text that the MAC is computed over: every field but the MAC, lengths before what varies
+    /// (`docs/keystore.md`).
     pub(super) fn transcript(&self) -> Vec<u8> {
         let mut text = Vec::new();
         text.extend_from_slice(&self.id);
@@ -137,8 +140,8 @@ impl OpenKeystore {
     /// The number of the version that new DEKs of `kek` are wrapped under.
     ///
     /// # Errors
-    /// [`KmsError::KekNotFound`]; without a current version [`KmsError::KekDestroyed`] when all are destroyed, otherwise
-    /// [`KmsError::KekDisabled`].
+    /// [`KmsError::KekNotFound`]; without a current version [`KmsError::KekDestroyed`] when all are destroyed,
+    /// otherwise [`KmsError::KekDisabled`].
     pub fn current_version(&self, kek: &str) -> Result<u32, KmsError> {
         let versions = self.keystore.keks.get(kek).ok_or(KmsError::KekNotFound)?;
         if let Some(current) = versions.iter().find(|version| version.state == KekState::Current) {
@@ -156,7 +159,8 @@ impl OpenKeystore {
     /// The clear KEK `kek` in version `number`, to be dropped as soon as it was used.
     ///
     /// # Errors
-    /// [`KmsError::KekNotFound`], [`KmsError::KekVersionNotFound`], [`KmsError::KekDisabled`], [`KmsError::KekDestroyed`].
+    /// [`KmsError::KekNotFound`], [`KmsError::KekVersionNotFound`], [`KmsError::KekDisabled`],
+    /// [`KmsError::KekDestroyed`].
     pub fn unwrap_kek(&self, kek: &str, number: u32) -> Result<SecretKey, KmsError> {
         let (name, versions) = self
             .keystore

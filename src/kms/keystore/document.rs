@@ -1,7 +1,7 @@
 //! The JSON that a keystore is stored as, and the checks between it and [`Keystore`].
 //!
-//! Memory is bounded by the file's size ([`KEYSTORE_BYTES_MAX`]): JSON announces no counts, and every string is decoded into
-//! an array of known length.
+//! Memory is bounded by the file's size ([`KEYSTORE_BYTES_MAX`]): JSON announces no counts, and every string is decoded
+//! into an array of known length.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -128,8 +128,8 @@ struct VersionDocument {
     wrapped: Option<String>,
 }
 
-/// Reads the KEKs, each name once: a map that kept the last of two would drop a KEK without a word. (Of fields serde itself
-/// refuses the second.)
+/// Reads the KEKs, each name once: a map that kept the last of two would drop a KEK without a word. (Of fields serde
+/// itself refuses the second.)
 fn keks_named_once<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<BTreeMap<String, Vec<VersionDocument>>, D::Error> {
@@ -262,8 +262,8 @@ fn format(what: &str) -> KeystoreError {
     KeystoreError::Format(what.to_owned())
 }
 
-/// Position and kind of a JSON error. Of the text that it stumbled over only names are repeated, which are not secret in a
-/// keystore, as far as they may be shown; a value could be a key that was written into the wrong place.
+/// Position and kind of a JSON error. Of the text that it stumbled over only names are repeated, which are not secret
+/// in a keystore, as far as they may be shown; a value could be a key that was written into the wrong place.
 fn json(error: &serde_json::Error) -> KeystoreError {
     let kind = match error.classify() {
         serde_json::error::Category::Io => "unreadable".to_owned(),

@@ -74,7 +74,8 @@ impl OpenKeystore {
         Ok(number)
     }
 
-    /// Refuses to unwrap under version `number` of a KEK, or under all of its versions; returns the numbers that changed.
+    /// Refuses to unwrap under version `number` of a KEK, or under all of its versions; returns the numbers that
+    /// changed.
     ///
     /// # Errors
     /// [`KeystoreError::KekUnknown`], [`KeystoreError::VersionUnknown`], [`KeystoreError::VersionDestroyed`].
@@ -86,8 +87,8 @@ impl OpenKeystore {
         })
     }
 
-    /// Undoes [`OpenKeystore::disable`]; returns the numbers that changed. The newest version becomes current again if it is
-    /// enabled and none is.
+    /// Undoes [`OpenKeystore::disable`]; returns the numbers that changed. The newest version becomes current again if
+    /// it is enabled and none is.
     ///
     /// # Errors
     /// As [`OpenKeystore::disable`].
@@ -108,7 +109,8 @@ impl OpenKeystore {
         Ok(changed)
     }
 
-    /// Wipes version `number` of a KEK, or all of its versions, for ever: what was sealed under them cannot be opened again.
+    /// Wipes version `number` of a KEK, or all of its versions, for ever: what was sealed under them cannot be opened
+    /// again.
     ///
     /// # Errors
     /// As [`OpenKeystore::disable`].

@@ -31,8 +31,8 @@ pub enum MasterKeySource {
     Environment(String),
     /// A file that holds the passphrase and that only its owner may access; one line end after it is ignored.
     PassphraseFile(PathBuf),
-    /// A file of this name in `$CREDENTIALS_DIRECTORY` (systemd.exec, LoadCredential=): the 32 bytes, or the passphrase where
-    /// the keystore was made with one. systemd guards the folder, so the mode of the file is not looked at.
+    /// A file of this name in `$CREDENTIALS_DIRECTORY` (systemd.exec, LoadCredential=): the 32 bytes, or the passphrase
+    /// where the keystore was made with one. systemd guards the folder, so the mode of the file is not looked at.
     SystemdCredential(String),
 }
 

@@ -1,9 +1,9 @@
 //! What the next content of a keystore may be, compared with the one in force: only what the commands make of it.
 //!
-//! - SUCCESSION-1: nothing vanishes and nothing comes back: every KEK and version in force is there, with the same key or
-//!   destroyed, and what was destroyed stays so. (A destroyed version stays in the file.)
-//! - SUCCESSION-2: what a content makes more usable is told: a copy that was changed apart may undo a `disable` with a higher
-//!   revision, and nothing in the file tells that from an `enable`.
+//! - SUCCESSION-1: nothing vanishes and nothing comes back: every KEK and version in force is there, with the same key
+//!   or destroyed, and what was destroyed stays so. (A destroyed version stays in the file.)
+//! - SUCCESSION-2: what a content makes more usable is told: a copy that was changed apart may undo a `disable` with a
+//!   higher revision, and nothing in the file tells that from an `enable`.
 
 use super::contents::{KekState, KekVersion, KeystoreKek, OpenKeystore};
 

@@ -2,11 +2,11 @@
 //!
 //! They carry no seal and are delivered as they are, so they must not be able to carry anything else.
 //!
-//! - RECORDLESS-1: a batch that announces no record has no byte behind its header: librdkafka reads records for as long as
-//!   there are bytes, whatever the count says.
-//! - RECORDLESS-2: a control batch is one transaction marker, exactly as brokers write it: not compressed, a key of version 0
-//!   and type abort or commit, a value of version 0 and the coordinator's epoch, no headers. A client that does not know the
-//!   control bit would hand its record out, and of it only the epoch is the broker's to choose.
+//! - RECORDLESS-1: a batch that announces no record has no byte behind its header: librdkafka reads records for as long
+//!   as there are bytes, whatever the count says.
+//! - RECORDLESS-2: a control batch is one transaction marker, exactly as brokers write it: not compressed, a key of
+//!   version 0 and type abort or commit, a value of version 0 and the coordinator's epoch, no headers. A client that
+//!   does not know the control bit would hand its record out, and of it only the epoch is the broker's to choose.
 
 use crate::record_batch::{BatchError, BatchHeader, Codec, HEADER_BYTES, RecordCursor, crc_matches};
 

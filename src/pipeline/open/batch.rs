@@ -26,8 +26,8 @@ enum Stage {
 }
 
 impl OpenDraft {
-    /// Begins with a whole batch of format 2 with records that are no control records. With `survey_only` keys are asked for
-    /// and nothing is opened.
+    /// Begins with a whole batch of format 2 with records that are no control records. With `survey_only` keys are
+    /// asked for and nothing is opened.
     pub(in crate::pipeline) fn begin(header: &BatchHeader, survey_only: bool) -> Self {
         Self {
             header: *header,

@@ -1,7 +1,7 @@
 //! How many data keys one stored batch may be under.
 //!
-//! OPEN-BATCH-1 wants what is known of all of them at the same moment, so there must be no more than are remembered together.
-//! Producers seal a batch under one; a tool that puts records of several batches into one makes it a few.
+//! OPEN-BATCH-1 wants what is known of all of them at the same moment, so there must be no more than are remembered
+//! together. Producers seal a batch under one; a tool that puts records of several batches into one makes it a few.
 //!
 //! A batch of few records costs nothing here, and a long one eight bytes for each other key.
 
@@ -43,8 +43,8 @@ impl BatchKeys {
     }
 }
 
-/// As many as may be asked for at once ([`crate::keys::KeyOptions::waiting_max`]), and a quarter of what an executor remembers:
-/// batches of several connections that are under so many do not push one another out.
+/// As many as may be asked for at once ([`crate::keys::KeyOptions::waiting_max`]), and a quarter of what an executor
+/// remembers: batches of several connections that are under so many do not push one another out.
 pub(in crate::pipeline) const BATCH_KEYS_MAX: usize = 4096;
 
 #[cfg(test)]

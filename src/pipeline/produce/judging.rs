@@ -55,7 +55,8 @@ impl Verdict {
 }
 
 impl ProduceWork {
-    /// Finds a key for every partition that is still to be sealed. All keys of the request are asked for before it waits.
+    /// Finds a key for every partition that is still to be sealed. All keys of the request are asked for before it
+    /// waits.
     pub(super) fn find_keys(
         &mut self,
         pipeline: &mut Pipeline,
@@ -204,8 +205,8 @@ fn count(counter: &mut u64) {
     *counter = counter.saturating_add(1);
 }
 
-/// How soon a request that is held through an outage looks for its key again; what the key service remembers decides when the
-/// KMS is really asked.
+/// How soon a request that is held through an outage looks for its key again; what the key service remembers decides
+/// when the KMS is really asked.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// What a seal adds to a record apart from the wrapped DEK: name, fixed fields, counter, salt, tag, and wider lengths.
 const SEAL_BYTES: usize = 64;

@@ -1,4 +1,5 @@
-//! What becomes of the partitions of a Produce request that were refused: remembered, counted, and worded for the client.
+//! What becomes of the partitions of a Produce request that were refused: remembered, counted, and worded for the
+//! client.
 
 use std::sync::Arc;
 
@@ -82,7 +83,8 @@ impl ProduceWork {
 }
 
 impl Pipeline {
-    /// Counts the sealed partitions that a broker refuses for their size. An answer that is not well formed is somebody else's to judge.
+    /// Counts the sealed partitions that a broker refuses for their size. An answer that is not well formed is somebody
+    /// else's to judge.
     pub(in crate::pipeline) fn count_too_large(&mut self, cluster: ClusterId, answer: &[u8], version: i16) {
         let Some(Cluster { rules, .. }) = self.clusters.get_mut(cluster) else {
             return;

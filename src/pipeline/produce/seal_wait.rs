@@ -1,14 +1,14 @@
 //! Which sealing keys a produce request still waits for.
 //!
-//! Holding a request is safe for every client, while a refusal costs a plain producer the order of its records. But whatever
-//! lies behind a held request on its connection is held up with it, other partitions included. So each request waits, and
-//! not every request:
+//! Holding a request is safe for every client, while a refusal costs a plain producer the order of its records. But
+//! whatever lies behind a held request on its connection is held up with it, other partitions included. So each request
+//! waits, and not every request:
 //!
 //! - SEAL-WAIT-1: a KEK that was waited for in vain is not waited for by later requests until its key has come, but for
-//!   [`ANSWER_TIME`] after it was asked for anew: or a client's first try after an outage would only make us ask, and the key
-//!   would be used by its second, a back-off later.
-//! - SEAL-WAIT-2: nor are, for [`PAUSE`], the other KEKs of that KMS: librdkafka sends a request for each partition, and one
-//!   wait for each KEK would add up to more than its requests live.
+//!   [`ANSWER_TIME`] after it was asked for anew: or a client's first try after an outage would only make us ask, and
+//!   the key would be used by its second, a back-off later.
+//! - SEAL-WAIT-2: nor are, for [`PAUSE`], the other KEKs of that KMS: librdkafka sends a request for each partition,
+//!   and one wait for each KEK would add up to more than its requests live.
 //! - SEAL-WAIT-3: a request that waited already when another one gave up waits on to its own end.
 
 use std::collections::HashMap;
@@ -75,8 +75,8 @@ pub(super) enum Patience {
 /// A KMS that is well answers within this time.
 const ANSWER_TIME: Duration = Duration::from_millis(200);
 
-/// For how long a KMS that one KEK was waited for in vain is not waited for at all: with the default `seal_wait` a connection
-/// is held up for a sixth of the time at most.
+/// For how long a KMS that one KEK was waited for in vain is not waited for at all: with the default `seal_wait` a
+/// connection is held up for a sixth of the time at most.
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// KEKs that are remembered; beyond it SEAL-WAIT-2 alone bounds the waiting.

@@ -1,13 +1,13 @@
 //! The sequence guard: keeps a refused batch of an idempotent producer from being overtaken by its successors.
 //!
 //! When the first batch of a partition is refused with a retriable code and the next one in flight is forwarded, the
-//! broker, which has no state for the producer yet, accepts that one; librdkafka then loses the refused records silently.
-//! So, on one connection, once a sequence is refused, higher ones of the same producer, epoch and partition are refused
-//! with the same code until the refused one comes again.
+//! broker, which has no state for the producer yet, accepts that one; librdkafka then loses the refused records
+//! silently. So, on one connection, once a sequence is refused, higher ones of the same producer, epoch and partition
+//! are refused with the same code until the refused one comes again.
 //!
 //! - GUARD-1: while a sequence stands refused, no higher one of its partition is let through.
-//! - GUARD-2: bounded: beyond [`SequenceGuard::ENTRIES_MAX`] the caller closes the connection, which makes a client send
-//!   everything again in order.
+//! - GUARD-2: bounded: beyond [`SequenceGuard::ENTRIES_MAX`] the caller closes the connection, which makes a client
+//!   send everything again in order.
 
 use std::collections::HashMap;
 

@@ -219,7 +219,8 @@ impl Verdict {
     }
 }
 
-/// Why a partition has to be left out with which the request would have `bytes`, and `alone` without all others (PRODUCE-SEAL-8).
+/// Why a partition has to be left out with which the request would have `bytes`, and `alone` without all others
+/// (PRODUCE-SEAL-8).
 fn outgrows(bytes: usize, alone: usize, bytes_max: usize) -> Option<ProduceRefusal> {
     if fits(bytes, bytes_max) {
         None

@@ -59,7 +59,8 @@ impl Copied {
         }
     }
 
-    /// The batch sealed; with `interrupted`, in two attempts: after its first record the key is taken away and comes back.
+    /// The batch sealed; with `interrupted`, in two attempts: after its first record the key is taken away and comes
+    /// back.
     fn seal(&mut self, batch: &[u8], interrupted: bool) -> Vec<u8> {
         let rule = rule();
         let header = BatchHeader::parse(batch).unwrap();

@@ -12,8 +12,8 @@ use crate::protocol::hops;
 use crate::protocol::policy::RequestHandling;
 
 impl Session {
-    /// Bytes of the frame that `input` begins with, its length included, if it is to be held until it is whole. Whoever keeps
-    /// an account of memory asks; nothing is reserved for it (SESSION-1).
+    /// Bytes of the frame that `input` begins with, its length included, if it is to be held until it is whole. Whoever
+    /// keeps an account of memory asks; nothing is reserved for it (SESSION-1).
     pub fn announced(&self, direction: Direction, input: &[u8]) -> Option<usize> {
         let length = match direction {
             Direction::Request => self.announced_request(input)?,

@@ -1,8 +1,9 @@
 //! What is written of a frame that is worked off turn by turn.
 //!
-//! - DRAFT-1: what is in a session's output when a step ends may be sent at any time, so a frame that is not whole stays here.
-//! - DRAFT-2: a long frame is copied on its way here at most as far as its first turn, and moves little by little when it outgrows
-//!   its memory.
+//! - DRAFT-1: what is in a session's output when a step ends may be sent at any time, so a frame that is not whole
+//!   stays here.
+//! - DRAFT-2: a long frame is copied on its way here at most as far as its first turn, and moves little by little when
+//!   it outgrows its memory.
 
 use crate::growing::{Growing, Room};
 use crate::pipeline::decompressing::GROWN_FREELY;
@@ -33,8 +34,8 @@ impl Draft {
         if self.begun { self.growing.bytes_mut() } else { out }
     }
 
-    /// The turn is over and the frame, which begins in its target at `start`, is not whole. Says by how many bytes it was moved
-    /// forward.
+    /// The turn is over and the frame, which begins in its target at `start`, is not whole. Says by how many bytes it
+    /// was moved forward.
     pub(super) fn keep(&mut self, out: &mut Vec<u8>, start: usize) -> usize {
         if self.begun {
             return 0;

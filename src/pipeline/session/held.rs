@@ -1,7 +1,9 @@
 //! A frame that is held until it is whole, and then worked off turn by turn: a Produce request or a Fetch response.
 //!
-//! - FRAME-HELD-1: what is written of a frame stands in its draft when a step ends, and goes out when all of it is written (DRAFT-1).
-//! - FRAME-HELD-2: a frame is counted as one that waits while it does, once, and not when it has ended, however it ends.
+//! - FRAME-HELD-1: what is written of a frame stands in its draft when a step ends, and goes out when all of it is
+//!   written (DRAFT-1).
+//! - FRAME-HELD-2: a frame is counted as one that waits while it does, once, and not when it has ended, however it
+//!   ends.
 
 use std::time::{Duration, Instant};
 
@@ -79,8 +81,8 @@ impl<W: FrameWork> Held<W> {
         self.until.is_some_and(|until| now >= until)
     }
 
-    /// Works on with `step`, making the room that it wants, until it is done or something else stops it. Memory beyond what is
-    /// usual is taken only if it `may_grow`.
+    /// Works on with `step`, making the room that it wants, until it is done or something else stops it. Memory beyond
+    /// what is usual is taken only if it `may_grow`.
     pub(super) fn advance<T>(
         &mut self,
         pipeline: &mut Pipeline,

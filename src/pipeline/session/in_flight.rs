@@ -1,6 +1,7 @@
 //! The requests of one connection that wait for their answers, oldest first.
 //!
-//! - FLIGHT-1: answers are matched by position, never by correlation id: ids may repeat (Java's SASL client, constants).
+//! - FLIGHT-1: answers are matched by position, never by correlation id: ids may repeat (Java's SASL client,
+//!   constants).
 //! - FLIGHT-2: count and bytes are bounded; when full, the client's socket is not read (back-pressure). One request is
 //!   always admitted to an empty queue, whatever its size, so that a connection cannot stall for ever. A request of the
 //!   proxy's own, of which there is one at most, goes beyond the count.

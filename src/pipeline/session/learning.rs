@@ -44,8 +44,8 @@ impl Session {
             cluster.hidden.note(&self.listener, named);
         }
         if let Some(learning) = &self.learning {
-            // What has been told since they were handed over need not be what this response says: brokers disagree while one
-            // moves, and a response may contradict itself. Its nodes are served all the same.
+            // What has been told since they were handed over need not be what this response says: brokers disagree
+            // while one moves, and a response may contradict itself. Its nodes are served all the same.
             news.retain(|learned| {
                 let before = learning.tellings_before.get(&learned.node_id);
                 before == Some(&book.tellings(learned.node_id))
@@ -70,7 +70,8 @@ impl Session {
         Ok(Some(Wait::Addresses(news, until)))
     }
 
-    /// Takes note of what an answer says of brokers: whether the client is logged in, and whether this is the one that it came for.
+    /// Takes note of what an answer says of brokers: whether the client is logged in, and whether this is the one that
+    /// it came for.
     pub(super) fn take_note(
         &mut self,
         api_key: i16,

@@ -1,16 +1,18 @@
 //! Where a connection stands with the broker's SASL, which passes through untouched.
 //!
-//! The proxy never reads a token. It watches the shape of the exchange, so that somebody who has not logged in cannot make
-//! it hold large frames or hold a connection for long.
+//! The proxy never reads a token. It watches the shape of the exchange, so that somebody who has not logged in cannot
+//! make it hold large frames or hold a connection for long.
 //!
-//! - AUTH-1: from SaslHandshake until a SaslAuthenticate answer without an error only the exchange itself is let through.
+//! - AUTH-1: from SaslHandshake until a SaslAuthenticate answer without an error only the exchange itself is let
+//!   through.
 //! - AUTH-2: a frame of the exchange, and an ApiVersions request, is at most [`FRAME_BYTES_MAX`] long.
 //! - AUTH-3: re-authentication (KIP-368) on a live connection disturbs nothing: earlier answers may still arrive.
-//! - AUTH-4: before it is certain that the client is logged in, or need not be, only small requests pass and no records are worked
-//!   on. Where no exchange has begun, an answer to an ordinary request is proof. Once one has, only an answer that names the
-//!   cluster's brokers is: SCRAM's first round is accepted from whoever knows a name, and within an exchange Kafka answers any
-//!   other request with an error before it closes.
-//! - AUTH-5: an ordinary request that comes behind a token waits for its answer: a broker reads it when the exchange is over.
+//! - AUTH-4: before it is certain that the client is logged in, or need not be, only small requests pass and no records
+//!   are worked on. Where no exchange has begun, an answer to an ordinary request is proof. Once one has, only an
+//!   answer that names the cluster's brokers is: SCRAM's first round is accepted from whoever knows a name, and within
+//!   an exchange Kafka answers any other request with an error before it closes.
+//! - AUTH-5: an ordinary request that comes behind a token waits for its answer: a broker reads it when the exchange is
+//!   over.
 
 use crate::protocol::api_key::{API_VERSIONS, SASL_AUTHENTICATE, SASL_HANDSHAKE};
 

@@ -1,15 +1,16 @@
 //! Requests of the proxy's own: sent to the broker on the client's connection, with answers that the client never sees.
 //!
-//! One is sent so far ([`Purpose::Brokers`]), and its answer settles three things at once: a broker names the cluster's brokers to
-//! nobody who has to log in first (AUTH-4); what it says of their addresses shows whether it is the one that the client came for
-//! (PLACE-1); and where the client came for a node of which no address is known, and was connected to any broker, it is the look-up
-//! that the client's next connection rests on (ADDRESS-2).
+//! One is sent so far ([`Purpose::Brokers`]), and its answer settles three things at once: a broker names the cluster's
+//! brokers to nobody who has to log in first (AUTH-4); what it says of their addresses shows whether it is the one that
+//! the client came for (PLACE-1); and where the client came for a node of which no address is known, and was connected
+//! to any broker, it is the look-up that the client's next connection rests on (ADDRESS-2).
 //!
-//! - OWN-1: one is under way at most. It goes out between two whole requests of the client, when no other is unanswered that may
-//!   take the broker's time, and its answer is taken in its turn, wherever it stands.
-//! - OWN-2: meanwhile the client's requests are not read any further than they are; those that were sent before are answered.
-//! - OWN-3: an answer has a bound and a deadline of its own. One that is longer, late, or not understood closes the connection:
-//!   what it was to say is not known.
+//! - OWN-1: one is under way at most. It goes out between two whole requests of the client, when no other is unanswered
+//!   that may take the broker's time, and its answer is taken in its turn, wherever it stands.
+//! - OWN-2: meanwhile the client's requests are not read any further than they are; those that were sent before are
+//!   answered.
+//! - OWN-3: an answer has a bound and a deadline of its own. One that is longer, late, or not understood closes the
+//!   connection: what it was to say is not known.
 //! - OWN-4: it is no frame of the client: it is not counted as one, nor against how many may be in flight.
 
 use std::time::{Duration, Instant};
@@ -59,7 +60,8 @@ impl Purpose {
     /// How long the answer may take (OWN-3).
     fn answer_wait(self) -> Duration {
         match self {
-            // A broker knows it by heart; seconds are a hang, and half of the time that a client without a login is given.
+            // A broker knows it by heart; seconds are a hang, and half of the time that a client without a login is
+            // given.
             Self::Brokers => Duration::from_secs(5),
         }
     }
@@ -98,8 +100,8 @@ impl Session {
         now: Instant,
         out: &mut Vec<u8>,
     ) -> Result<Step, CloseReason> {
-        // What the client has asked may settle it; and a broker answers one request after the other, so that behind one that
-        // takes minutes ours would as well.
+        // What the client has asked may settle it; and a broker answers one request after the other, so that behind one
+        // that takes minutes ours would as well.
         if self.in_flight.iter().any(|pending| is_ordinary(pending.api_key)) {
             return Ok(Step::Blocked(Wait::Room));
         }

@@ -1,12 +1,13 @@
 //! Whether the broker at the other end is the one that the client came for.
 //!
-//! A client that comes to a node's port has to reach that broker or none. Any replica answers a fetch with what it has, so that
-//! at another broker a consumer skips or rereads, without an error.
+//! A client that comes to a node's port has to reach that broker or none. Any replica answers a fetch with what it has,
+//! so that at another broker a consumer skips or rereads, without an error.
 //!
-//! - PLACE-1: on a node's port only what every broker answers alike passes, until an answer on this very connection has said
-//!   that the node is at the address to which it leads, and no other node is. What was learned elsewhere proves nothing: two
-//!   brokers may have swapped their addresses since.
-//! - PLACE-2: a connection of a node's port is closed as soon as another address is learned for the node, whoever learned it.
+//! - PLACE-1: on a node's port only what every broker answers alike passes, until an answer on this very connection has
+//!   said that the node is at the address to which it leads, and no other node is. What was learned elsewhere proves
+//!   nothing: two brokers may have swapped their addresses since.
+//! - PLACE-2: a connection of a node's port is closed as soon as another address is learned for the node, whoever
+//!   learned it.
 
 use crate::config::HostPort;
 use crate::protocol::ProtocolError;

@@ -177,8 +177,8 @@ impl Session {
         Ok(())
     }
 
-    /// Changes what a Fetch request at the beginning of `input` asks for, where that is called for; `false`: more of its `whole`
-    /// bytes have to be there first.
+    /// Changes what a Fetch request at the beginning of `input` asks for, where that is called for; `false`: more of
+    /// its `whole` bytes have to be there first.
     fn tune_fetch(
         &mut self,
         pipeline: &mut Pipeline,

@@ -148,7 +148,8 @@ impl Session {
         Ok(step)
     }
 
-    /// Puts what was refused here into the answer to a Produce request; says whether anything had to be written for that.
+    /// Puts what was refused here into the answer to a Produce request; says whether anything had to be written for
+    /// that.
     fn merge_refusals(
         &mut self,
         pipeline: &mut Pipeline,

@@ -17,8 +17,9 @@ pub(super) enum Next<A> {
     Apart(A),
 }
 
-/// Looks at one frame after the other. Frames that are streamed and lie one behind the other go out in one write: of them `next` is
-/// told how many bytes there are, and looks at what lies behind. Whatever else it meets there it meets again once they are gone.
+/// Looks at one frame after the other. Frames that are streamed and lie one behind the other go out in one write: of
+/// them `next` is told how many bytes there are, and looks at what lies behind. Whatever else it meets there it meets
+/// again once they are gone.
 pub(super) fn run<A>(
     streamed: usize,
     mut next: impl FnMut(usize) -> Result<Next<A>, CloseReason>,

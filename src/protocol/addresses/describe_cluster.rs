@@ -1,4 +1,5 @@
-//! DescribeCluster responses, versions 0 to 2: the brokers, or the controllers where the client asked a controller for them (KIP-919).
+//! DescribeCluster responses, versions 0 to 2: the brokers, or the controllers where the client asked a controller for
+//! them (KIP-919).
 
 use crate::protocol::api_key::DESCRIBE_CLUSTER;
 use crate::protocol::bounds::BROKERS_MAX;

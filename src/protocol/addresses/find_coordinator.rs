@@ -1,4 +1,5 @@
-//! FindCoordinator responses, versions 0 to 6: one coordinator at the top level up to version 3, an array of them from version 4 on.
+//! FindCoordinator responses, versions 0 to 6: one coordinator at the top level up to version 3, an array of them from
+//! version 4 on.
 
 use super::COORDINATORS_MAX;
 use crate::protocol::api_key::FIND_COORDINATOR;

@@ -1,4 +1,5 @@
-//! ShareFetch and ShareAcknowledge responses, versions 1 and 2 (KIP-932, KIP-1222): the node endpoints, which are a plain array here.
+//! ShareFetch and ShareAcknowledge responses, versions 1 and 2 (KIP-932, KIP-1222): the node endpoints, which are a
+//! plain array here.
 //!
 //! These APIs are hidden while topics are known by name; the walkers are ready for when they are not.
 

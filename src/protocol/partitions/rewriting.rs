@@ -7,7 +7,8 @@
 //!         -> End
 //! ```
 //!
-//! - RESPONSE-1: brokers' addresses are mapped whatever becomes of the records (`ADDR-1`), in every version that has them.
+//! - RESPONSE-1: brokers' addresses are mapped whatever becomes of the records (`ADDR-1`), in every version that has
+//!   them.
 //! - RESPONSE-2: nothing is written before something is changed; where nothing is, the frame is to go on as it is.
 //! - RESPONSE-3: no partition is left out: a client that asked for one discards a full response without it (KIP-227).
 //! - RESPONSE-4: a step copies at most as much as it is told, and nothing twice.
@@ -162,8 +163,8 @@ impl RecordsRewriting {
         Ok(())
     }
 
-    /// The partition gets no records (an empty field, not null, which older clients do not take) and this error code; `None`
-    /// leaves it the broker's. Watermarks stay.
+    /// The partition gets no records (an empty field, not null, which older clients do not take) and this error code;
+    /// `None` leaves it the broker's. Watermarks stay.
     pub fn blank(
         &mut self,
         layout: &ResponsePartitions,

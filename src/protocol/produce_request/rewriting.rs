@@ -1,4 +1,5 @@
-//! A Produce request written anew, step by step: what stays is copied piece by piece, and each partition waits for a decision.
+//! A Produce request written anew, step by step: what stays is copied piece by piece, and each partition waits for a
+//! decision.
 //!
 //! ```text
 //! advance -> Copied     call again

@@ -1,4 +1,5 @@
-//! Zstandard (RFC 8878): frames, skippable ones included, follow one another to the input's end, as zstd-jni reads them.
+//! Zstandard (RFC 8878): frames, skippable ones included, follow one another to the input's end, as zstd-jni reads
+//! them.
 
 use zstd::zstd_safe::{
     DCtx, DParameter, InBuffer, OutBuffer, ResetDirective, get_error_name, get_frame_content_size,
@@ -83,7 +84,8 @@ impl Reading {
         Ok(Progress::More)
     }
 
-    /// What the context owns. A window counts as long as it may become, although it is touched only as far as it is filled.
+    /// What the context owns. A window counts as long as it may become, although it is touched only as far as it is
+    /// filled.
     pub(super) fn bytes_held(&self) -> usize {
         self.context.sizeof()
     }
@@ -98,7 +100,8 @@ fn error(code: usize) -> CodecError {
 
 const NAME: &str = "zstd";
 
-/// Bytes of input that a step takes at most: ten thousand blocks of nothing, which take the library a hundred nanoseconds each and more.
+/// Bytes of input that a step takes at most: ten thousand blocks of nothing, which take the library a hundred
+/// nanoseconds each and more.
 const INPUT_STEP_BYTES: usize = 32 << 10;
 
 /// 128 MiB, what every reader of Kafka accepts.

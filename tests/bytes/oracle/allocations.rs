@@ -51,7 +51,8 @@ fn count(calls: usize, bytes: isize) {
     });
 }
 
-// SAFETY: every call goes to the system's allocator as it came; counting touches a constant-initialised thread local, which does not allocate.
+// SAFETY: every call goes to the system's allocator as it came; counting touches a constant-initialised thread local,
+// which does not allocate.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(1, layout.size() as isize);

@@ -18,7 +18,8 @@ use super::ranges::{FETCH_VERSIONS, PRODUCE_VERSIONS};
 use super::wire::{request, response, unprefixed};
 use crate::fuzz_corpus::targets::whole::{Becomes, rewrite_records};
 
-/// Memory that a walk may hold for each byte of the frame. The worst are Produce partitions: 6 bytes on the wire, 64 in a layout whose vector doubles.
+/// Memory that a walk may hold for each byte of the frame. The worst are Produce partitions: 6 bytes on the wire, 64 in
+/// a layout whose vector doubles.
 const BYTES_PER_BYTE_MAX: usize = 40;
 
 /// A message, and how it is read.
@@ -38,7 +39,8 @@ impl Sample {
         }
     }
 
-    /// Runs everything that the proxy would run over the frame. What is accepted must come out as it came in, and survive changes.
+    /// Runs everything that the proxy would run over the frame. What is accepted must come out as it came in, and
+    /// survive changes.
     #[expect(clippy::too_many_lines, reason = "one branch for each message")]
     fn walk(&self, layouts: &mut Layouts) -> Result<(), ProtocolError> {
         let Self {

@@ -1,6 +1,6 @@
-//! The policy against what was audited, here, and against the versions that the oracle knows: a bump on either side is a conscious
-//! act. For an API whose messages are decoded it means to have read what the new version carries, and where: records, brokers'
-//! addresses, topics by name or by id; the walkers' own tests then have to go as far.
+//! The policy against what was audited, here, and against the versions that the oracle knows: a bump on either side is
+//! a conscious act. For an API whose messages are decoded it means to have read what the new version carries, and
+//! where: records, brokers' addresses, topics by name or by id; the walkers' own tests then have to go as far.
 
 use std::ops::RangeInclusive;
 
@@ -29,7 +29,8 @@ const HIDDEN: &[Audited] = &[
     (api_key::SHARE_ACKNOWLEDGE, (1, 2), (1, 1)),
 ];
 
-/// Opaque APIs whose audited maximum is not the oracle's: Kafka 4.2 to 4.4 raised it, or (InitProducerId) the oracle has an unstable version.
+/// Opaque APIs whose audited maximum is not the oracle's: Kafka 4.2 to 4.4 raised it, or (InitProducerId) the oracle
+/// has an unstable version.
 const OPAQUE_MAX: &[(i16, i16, i16)] = &[
     (2, 11, 10),
     (22, 5, 6),

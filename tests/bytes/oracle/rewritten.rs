@@ -51,7 +51,8 @@ fn expect(node_id: BrokerId, host: &mut StrBytes, port: &mut i32) -> bool {
     true
 }
 
-/// Rewrites a response's addresses and compares it with `expected` of what the source decodes to. Also checks what is shown to a visitor.
+/// Rewrites a response's addresses and compares it with `expected` of what the source decodes to. Also checks what is
+/// shown to a visitor.
 fn assert_addresses<M>(
     api_key: i16,
     version: i16,

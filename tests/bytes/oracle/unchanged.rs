@@ -204,7 +204,8 @@ proptest! {
     }
 }
 
-/// A Produce request of version 9 with what kafka-protocol cannot write: tagged fields out of order, and padded varints.
+/// A Produce request of version 9 with what kafka-protocol cannot write: tagged fields out of order, and padded
+/// varints.
 fn unusual_produce_request() -> Vec<u8> {
     let mut frame = vec![0, 0, 0, 9, 0, 0, 0, 1, 0xff, 0xff];
     frame.extend([2, 7, 1, 0xaa, 3, 0]); // header: tags 7 and 3

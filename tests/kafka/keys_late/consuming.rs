@@ -169,7 +169,8 @@ fn late_then_read(proxy: &FaultyProxy, kek: &str, heal: impl FnOnce()) {
     });
 }
 
-/// Without a consumer's library in between: the code, the watermark, and the other partition's data in the same response.
+/// Without a consumer's library in between: the code, the watermark, and the other partition's data in the same
+/// response.
 fn assert_no_data_yet(proxy: &FaultyProxy, late: &str) {
     let probe = RIG.topic("steady-probe", 1);
     let record = Record::new(&probe, "key", "value").partition(0);

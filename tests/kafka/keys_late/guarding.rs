@@ -1,4 +1,5 @@
-//! The same by a client that sends exactly what the test wants: the sequence guard, and requests without acknowledgement.
+//! The same by a client that sends exactly what the test wants: the sequence guard, and requests without
+//! acknowledgement.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,8 @@ use crate::support::records::{Record, assert_delivered};
 use crate::support::skipped;
 use crate::support::wait;
 
-/// What librdkafka loses silently without the guard: the first batch of a partition is refused, the next one goes through.
+/// What librdkafka loses silently without the guard: the first batch of a partition is refused, the next one goes
+/// through.
 #[test]
 fn batch_behind_a_refused_one_waits_for_it() {
     let Some(proxy) = FaultyProxy::start(&RIG, 1, SEAL_WAIT) else {

@@ -210,8 +210,8 @@ fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).expect("a short time")
 }
 
-/// What a producer waits before it sends a refused batch again. The libraries' own, up to a second (Java, librdkafka) or five
-/// (franz-go), would hide how fast the proxy recovers; some add up to a fifth at random.
+/// What a producer waits before it sends a refused batch again. The libraries' own, up to a second (Java, librdkafka)
+/// or five (franz-go), would hide how fast the proxy recovers; some add up to a fifth at random.
 const BACK_OFF: Duration = Duration::from_millis(200);
 const LATE_RECORDS: i32 = 2400;
 const STEADY_RECORDS: i32 = 600;

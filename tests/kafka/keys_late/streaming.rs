@@ -1,5 +1,5 @@
-//! Producers that go on producing while their key is late, so that there is a next batch behind a refused one: where nobody
-//! guards their order and that one goes through, records are lost, silently with some clients.
+//! Producers that go on producing while their key is late, so that there is a next batch behind a refused one: where
+//! nobody guards their order and that one goes through, records are lost, silently with some clients.
 
 use std::time::Duration;
 

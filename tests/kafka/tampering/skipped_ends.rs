@@ -16,8 +16,9 @@ fn records(topic: &str, from: i64, count: i64) -> Vec<Record> {
     (from..from + count).map(numbered).collect()
 }
 
-/// Nothing is delivered twice, nothing that was not sent, and nobody asks again and again: kafkajs fetched a batch without
-/// records without end, it and sarama took a fetch for each record of a batch, and kafka-go delivered what came before it once more with each fetch.
+/// Nothing is delivered twice, nothing that was not sent, and nobody asks again and again: kafkajs fetched a batch
+/// without records without end, it and sarama took a fetch for each record of a batch, and kafka-go delivered what came
+/// before it once more with each fetch.
 #[test]
 fn every_client_goes_past_what_is_left_out_and_waits_for_what_comes() {
     let rig = &*RIG;

@@ -1,5 +1,5 @@
-//! A raw snappy block (`format_description.txt` of google/snappy) that is decoded in steps: librdkafka writes a whole batch as one
-//! block, and the library decodes a block in one go.
+//! A raw snappy block (`format_description.txt` of google/snappy) that is decoded in steps: librdkafka writes a whole
+//! batch as one block, and the library decodes a block in one go.
 //!
 //! ```text
 //! uncompressed length, varint | { tag, bytes }*
