@@ -21,6 +21,7 @@
 //! - CONNECTION-6: a drain waits for no client that does nothing for [`POLLS_WAIT`](relay): one that has left, that
 //!   does not take its answers, or that does not go on with a frame. What waits for the broker, a key or its turn is
 //!   waited for.
+//! - CONNECTION-7: a connection ends when what it has written is flushed (STREAM-1), unless it is cut off.
 //!
 //! Executor threads only.
 
@@ -34,9 +35,11 @@ mod reading;
 mod registry;
 mod relay;
 mod shared;
+mod stream;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use registry::{Request, Status};
 pub(crate) use relay::{Relay, Turn};
 pub(crate) use shared::Shared;
+pub(crate) use stream::Stream;

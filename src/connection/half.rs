@@ -1,13 +1,11 @@
 //! One direction of a connection: what was read and not worked off, and what is to be written.
 
 use std::io;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use futures_lite::io::AsyncWrite;
-
 use super::held::{HalfKey, PACE_BYTES};
+use super::stream::Stream;
 use crate::growing::{Growing, MOVED_AT_ONCE};
 use crate::metrics::CloseReason;
 use crate::pipeline::Wait;
@@ -22,6 +20,8 @@ pub(crate) struct Half {
     /// To be written from `written` on.
     pub(crate) output: Vec<u8>,
     pub(crate) written: usize,
+    /// Something was written and has not gone out (STREAM-1).
+    pub(crate) unflushed: bool,
     /// Behind the output, so many bytes of `input` from `consumed` on go out as they are, and are not to be looked at
     /// again: to copy a long frame takes longer than others should wait.
     pub(crate) verbatim: usize,
@@ -37,6 +37,8 @@ pub(crate) struct Half {
     pub(crate) ended: bool,
     /// The other side was told so.
     pub(crate) end_passed_on: bool,
+    /// Nobody was left to be answered then.
+    pub(crate) ended_quietly: bool,
     /// Nobody reads what is written any more: it is dropped.
     pub(crate) sink_gone: bool,
     /// Bytes that the executor has on account for this half.
@@ -71,6 +73,7 @@ impl Half {
             consumed: 0,
             output: Vec::new(),
             written: 0,
+            unflushed: false,
             verbatim: 0,
             blocked: None,
             unfinished: false,
@@ -78,6 +81,7 @@ impl Half {
             awaits_source: false,
             ended: false,
             end_passed_on: false,
+            ended_quietly: false,
             sink_gone: false,
             accounted: 0,
             turn: None,
@@ -108,6 +112,11 @@ impl Half {
     /// Whether something is still to be written.
     pub(crate) fn has_output(&self) -> bool {
         self.written < self.output.len() || self.verbatim > 0
+    }
+
+    /// Whether all that is to be written has gone out.
+    pub(crate) fn is_delivered(&self) -> bool {
+        !self.has_output() && !self.unflushed
     }
 
     /// Whether nothing is held in either direction.
@@ -149,13 +158,13 @@ impl Half {
 
     /// Writes what is to be written, up to `bytes_max`; ready when so much or all is. With it, how many bytes were
     /// written.
-    pub(crate) fn poll_flush<W: AsyncWrite + Unpin>(
+    pub(crate) fn poll_write_out<W: Stream>(
         &mut self,
         sink: &mut W,
         context: &mut Context<'_>,
         bytes_max: usize,
     ) -> (usize, Poll<io::Result<()>>) {
-        let mut flushed = 0_usize;
+        let mut written = 0_usize;
         let outcome = loop {
             let queued = self.output.get(self.written..).unwrap_or_default();
             let is_queued = !queued.is_empty();
@@ -165,14 +174,14 @@ impl Half {
                 let end = self.consumed.saturating_add(self.verbatim);
                 self.input.bytes().get(self.consumed..end).unwrap_or_default()
             };
-            let rest = rest.get(..bytes_max.saturating_sub(flushed)).unwrap_or(rest);
+            let rest = rest.get(..bytes_max.saturating_sub(written)).unwrap_or(rest);
             if rest.is_empty() {
                 break Poll::Ready(Ok(()));
             }
-            match Pin::new(&mut *sink).poll_write(context, rest) {
+            match sink.poll_write(context, rest) {
                 Poll::Ready(Ok(0)) => break Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(bytes)) => {
-                    flushed = flushed.saturating_add(bytes);
+                    written = written.saturating_add(bytes);
                     if is_queued {
                         self.written = self.written.saturating_add(bytes);
                     } else {
@@ -188,6 +197,7 @@ impl Half {
             self.output.clear();
             self.written = 0;
         }
-        (flushed, outcome)
+        self.unflushed |= written > 0;
+        (written, outcome)
     }
 }

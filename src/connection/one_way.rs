@@ -1,15 +1,13 @@
 //! One direction of a connection: read, let the session work, write.
 
 use std::io;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-
-use futures_lite::io::{AsyncRead, AsyncWrite};
 
 use super::half::{Blocked, Half};
 use super::held::PACE_BYTES;
 use super::shared::Shared;
+use super::stream::Stream;
 use crate::clocks::Clocks;
 use crate::metrics::{CloseReason, Direction, TimeKind};
 use crate::pipeline::{Pipeline, Session, Step, Wait};
@@ -45,7 +43,7 @@ pub(super) struct OneWay<'a, R, W> {
     pub(super) gives_way: bool,
 }
 
-impl<'a, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'a, R, W> {
+impl<'a, R: Stream, W: Stream> OneWay<'a, R, W> {
     pub(super) fn new(
         direction: Direction,
         (source, sink): (&'a mut R, &'a mut W),
@@ -72,7 +70,16 @@ impl<'a, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'a, R, W> {
     /// Moves what can be moved.
     pub(super) fn pump(&mut self, context: &mut Context<'_>) -> Result<Moved, CloseReason> {
         self.half.awaits_source = false;
-        let worked = self.pump_once(context)?;
+        let worked = self.pump_once(context);
+        // Also where it ends: what was written before should not be lost.
+        let flushed = self.flush(context);
+        let worked = worked?;
+        flushed?;
+        if let Some(reason) = self.half.failed
+            && self.half.is_delivered()
+        {
+            return Err(reason);
+        }
         self.settle();
         Ok(match (worked, self.wrote) {
             _ if self.gives_way => Moved::Enough,
@@ -83,12 +90,12 @@ impl<'a, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'a, R, W> {
     }
 
     fn pump_once(&mut self, context: &mut Context<'_>) -> Result<bool, CloseReason> {
-        if !self.flush(context)? {
+        if !self.write_out(context)? {
             self.session.rest(&mut self.shared.pipeline.borrow_mut());
             return Ok(false);
         }
-        if let Some(reason) = self.half.failed {
-            return Err(reason);
+        if self.half.failed.is_some() {
+            return Ok(false);
         }
         let mut moved = false;
         if self.may_look() {
@@ -96,7 +103,7 @@ impl<'a, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'a, R, W> {
             self.half.unfinished = false;
             let consumed = self.work_on_rest(context)?;
             moved = consumed > 0 || self.half.has_output();
-            if !self.flush(context)? {
+            if !self.write_out(context)? {
                 return Ok(moved);
             }
         }
@@ -170,7 +177,7 @@ impl<'a, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'a, R, W> {
                 Err(reason) => {
                     // Nothing of that frame goes out; what stands before it does.
                     self.half.output.truncate(before);
-                    if !self.half.has_output() {
+                    if self.half.is_delivered() {
                         return Err(reason);
                     }
                     self.half.failed = Some(reason);
@@ -238,8 +245,11 @@ impl<'a, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'a, R, W> {
         let mut sent = 0;
         if !self.half.has_output() && !self.half.sink_gone && self.write_left > 0 {
             let first = verbatim.get(..self.write_left).unwrap_or(verbatim);
-            match Pin::new(&mut *self.sink).poll_write(context, first) {
-                Poll::Ready(Ok(bytes)) => sent = bytes,
+            match self.sink.poll_write(context, first) {
+                Poll::Ready(Ok(bytes)) => {
+                    sent = bytes;
+                    self.half.unflushed = true;
+                }
                 Poll::Ready(Err(error)) => self.write_failed(&error)?,
                 Poll::Pending => {}
             }
@@ -260,29 +270,45 @@ impl<'a, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'a, R, W> {
     }
 
     /// Writes what is queued; says whether all of it is written.
-    pub(super) fn flush(&mut self, context: &mut Context<'_>) -> Result<bool, CloseReason> {
+    pub(super) fn write_out(&mut self, context: &mut Context<'_>) -> Result<bool, CloseReason> {
         if self.half.sink_gone {
             self.half.drop_output();
         }
         if !self.half.has_output() {
             return Ok(true);
         }
-        let (flushed, outcome) = self.half.poll_flush(self.sink, context, self.write_left);
-        self.write_left = self.write_left.saturating_sub(flushed);
+        let (written, outcome) = self.half.poll_write_out(self.sink, context, self.write_left);
+        self.write_left = self.write_left.saturating_sub(written);
         match outcome {
             Poll::Ready(Ok(())) => self.gives_way |= self.half.has_output(),
             Poll::Ready(Err(error)) => self.write_failed(&error)?,
             Poll::Pending => {}
         }
-        self.wrote |= flushed > 0;
-        self.half.note_moved(flushed, self.now);
+        self.wrote |= written > 0;
+        self.half.note_moved(written, self.now);
         self.shared
             .pipeline
             .borrow_mut()
             .metrics
             .frames(self.direction)
-            .bytes_out += flushed as u64;
+            .bytes_out += written as u64;
         Ok(!self.half.has_output())
+    }
+
+    /// Has what was written go out, as far as it can (STREAM-1).
+    fn flush(&mut self, context: &mut Context<'_>) -> Result<(), CloseReason> {
+        if !self.half.unflushed {
+            return Ok(());
+        }
+        match self.sink.poll_flush(context) {
+            Poll::Ready(Ok(())) => {
+                self.half.unflushed = false;
+                self.wrote = true;
+            }
+            Poll::Ready(Err(error)) => self.write_failed(&error)?,
+            Poll::Pending => {}
+        }
+        Ok(())
     }
 
     /// Gives back buffers that are empty, and tells the executor how much is held.
@@ -306,13 +332,11 @@ impl<'a, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'a, R, W> {
         if self.half.end_passed_on || self.half.has_output() || self.direction == Direction::Response {
             return Ok(false);
         }
-        match Pin::new(&mut *self.sink).poll_close(context) {
+        match self.sink.poll_close(context) {
             Poll::Ready(Ok(())) => {
                 self.half.end_passed_on = true;
-                // Nobody is left to answer.
-                if self.session.is_quiet() {
-                    return Err(CloseReason::ClientClosed);
-                }
+                self.half.unflushed = false;
+                self.half.ended_quietly = self.session.is_quiet();
                 Ok(true)
             }
             Poll::Ready(Err(_)) => Err(CloseReason::ClientClosed),
@@ -333,6 +357,7 @@ impl<'a, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'a, R, W> {
     fn write_failed(&mut self, error: &io::Error) -> Result<(), CloseReason> {
         if self.direction == Direction::Response && is_gone(error) {
             self.half.sink_gone = true;
+            self.half.unflushed = false;
             self.half.drop_output();
             return Ok(());
         }

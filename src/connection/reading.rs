@@ -5,15 +5,13 @@
 //!   come back at once after a restart, each with records that have to wait until the broker has taken it.
 //! - READING-3: the buffer grows with what came, and is moved in steps: while it moves, others have their turns.
 
-use std::pin::Pin;
 use std::task::{Context, Poll};
-
-use futures_lite::io::{AsyncRead, AsyncWrite};
 
 use super::buffers::READ_BUFFER_BYTES;
 use super::half::LongFrame;
 use super::held::{Holding, PACE_BYTES, PASSING_BYTES_MAX, Turned};
 use super::one_way::{OneWay, is_gone};
+use super::stream::Stream;
 use crate::growing::{Growing, MOVED_AT_ONCE, Room};
 use crate::metrics::{CloseReason, Direction};
 
@@ -26,7 +24,7 @@ struct Allowance {
     again: bool,
 }
 
-impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
+impl<R: Stream, W: Stream> OneWay<'_, R, W> {
     /// Reads once and works on what came; says whether anything was done.
     pub(super) fn read(&mut self, context: &mut Context<'_>) -> Result<bool, CloseReason> {
         if self.half.ended {
@@ -47,7 +45,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
         let Some(place) = buffer.get_mut(..allowance.bytes_max) else {
             return Err(CloseReason::Internal);
         };
-        let bytes = match Pin::new(&mut *self.source).poll_read(context, place) {
+        let bytes = match self.source.poll_read(context, place) {
             Poll::Pending => {
                 self.half.awaits_source = true;
                 return Ok(false);
@@ -90,7 +88,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> OneWay<'_, R, W> {
             }
             self.work_on_rest(context)?;
         }
-        self.flush(context)?;
+        self.write_out(context)?;
         Ok(true)
     }
 

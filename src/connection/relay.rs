@@ -1,12 +1,8 @@
 //! The loop of one connection: both directions in one task, turn by turn.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-
-use futures_lite::io::{AsyncRead, AsyncWrite};
 
 use super::alarms::{Asked, News};
 use super::half::{Blocked, Half};
@@ -14,10 +10,11 @@ use super::held::HalfKey;
 use super::one_way::{Moved, OneWay};
 use super::registry::{Request, Status};
 use super::shared::Shared;
+use super::stream::Stream;
 use crate::metrics::{CloseReason, Direction};
 use crate::pipeline::{Session, Wait};
 
-/// A connected pair. Awaiting it runs the connection until it ends or has had its turn; then it is to be awaited again.
+/// A connected pair. Polling it runs the connection until it ends or has had its turn; then it is to be polled again.
 pub(crate) struct Relay<C, B> {
     client: C,
     broker: B,
@@ -45,20 +42,15 @@ pub(crate) enum Turn {
     Ended(CloseReason),
 }
 
-impl<C, B> Relay<C, B>
-where
-    C: AsyncRead + AsyncWrite + Unpin,
-    B: AsyncRead + AsyncWrite + Unpin,
-{
-    #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
+impl<C: Stream, B: Stream> Relay<C, B> {
     pub(crate) fn new(
         client: C,
         broker: B,
         session: Session,
         status: Rc<Status>,
         shared: Rc<Shared>,
+        now: Instant,
     ) -> Self {
-        let now = Instant::now();
         let half = |direction| {
             let connection = status.id();
             let key = HalfKey {
@@ -100,9 +92,15 @@ where
         !self.session.has_heard() && (is_brokers_end || self.session.waits_for_broker())
     }
 
-    #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
-    fn run(&mut self, context: &mut Context<'_>) -> Result<Poll<Turn>, CloseReason> {
-        let now = Instant::now();
+    /// A turn that begins at `now`.
+    pub(crate) fn poll_turn(&mut self, context: &mut Context<'_>, now: Instant) -> Poll<Turn> {
+        match self.run(context, now) {
+            Ok(turn) => turn,
+            Err(reason) => Poll::Ready(Turn::Ended(reason)),
+        }
+    }
+
+    fn run(&mut self, context: &mut Context<'_>, now: Instant) -> Result<Poll<Turn>, CloseReason> {
         match self.status.request() {
             Request::Close(reason) => return Err(reason),
             Request::Leave(reason) => self.session.leave(reason),
@@ -126,7 +124,7 @@ where
             if requests != Moved::Nothing || responses != Moved::Nothing {
                 self.status.touch(now, self.session.is_proven());
                 // Who does not read what has come does not wait for more.
-                let waits_for_broker = self.session.waits_for_broker() && !self.responses.has_output();
+                let waits_for_broker = self.session.waits_for_broker() && self.responses.is_delivered();
                 self.status.waits_for_broker(now, waits_for_broker);
                 if self.requests.end_passed_on {
                     self.status.client_left();
@@ -182,7 +180,8 @@ where
         if self.still_at().is_some_and(|still_at| now >= still_at) && self.waits_for_client() {
             return Err(CloseReason::Drain);
         }
-        if self.responses.has_output() {
+        // CONNECTION-7
+        if !self.responses.is_delivered() {
             return Ok(());
         }
         if let Some(reason) = self.session.closing() {
@@ -192,11 +191,12 @@ where
             return Err(CloseReason::BrokerClosed);
         }
         // The client is gone, and what it had sent has been answered.
-        if self.responses.sink_gone && self.requests.end_passed_on && self.session.is_quiet() {
+        let has_left = self.requests.ended_quietly || self.responses.sink_gone && self.requests.end_passed_on;
+        if has_left && self.session.is_quiet() {
             return Err(CloseReason::ClientClosed);
         }
         let drained = draining && !self.session.takes_requests() && self.session.is_quiet();
-        if drained && !self.requests.has_output() && self.responses.is_empty() {
+        if drained && self.requests.is_delivered() && self.responses.is_empty() {
             return Err(CloseReason::Drain);
         }
         // CONNECTION-5: what has come of such an answer is left behind as well, since the client asks again.
@@ -204,7 +204,7 @@ where
         if polls_are_over
             && !self.session.takes_requests()
             && self.session.only_polls()
-            && !self.requests.has_output()
+            && self.requests.is_delivered()
         {
             return Err(CloseReason::Drain);
         }
@@ -222,18 +222,18 @@ where
     /// take.
     fn waits_for_client(&self) -> bool {
         let (requests, responses) = (&self.requests, &self.responses);
-        if requests.has_output() {
+        if !requests.is_delivered() {
             return false;
         }
         if requests.awaits_source {
-            return responses.has_output() || self.session.owes_only_polls();
+            return !responses.is_delivered() || self.session.owes_only_polls();
         }
         let is_at_rest = match &requests.blocked {
             None => !requests.unfinished && (requests.ended || !self.session.takes_requests()),
             Some(Blocked { wait, .. }) => *wait == Wait::Room,
         };
         let has_left = requests.end_passed_on || responses.sink_gone && requests.untaken() == 0;
-        is_at_rest && (responses.has_output() || has_left)
+        is_at_rest && (!responses.is_delivered() || has_left)
     }
 
     /// Arranges to be woken by what the halves wait for apart from their sockets.
@@ -268,21 +268,6 @@ where
         if self.alarm != Some(deadline) {
             alarms.at(context.waker(), deadline);
             self.alarm = Some(deadline);
-        }
-    }
-}
-
-impl<C, B> Future for Relay<C, B>
-where
-    C: AsyncRead + AsyncWrite + Unpin,
-    B: AsyncRead + AsyncWrite + Unpin,
-{
-    type Output = Turn;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Turn> {
-        match self.run(context) {
-            Ok(turn) => turn,
-            Err(reason) => Poll::Ready(Turn::Ended(reason)),
         }
     }
 }

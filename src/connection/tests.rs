@@ -2,6 +2,7 @@
 
 mod bench;
 mod drains;
+mod flushing;
 mod long_frames;
 mod strangers;
 mod turns;
@@ -19,6 +20,7 @@ use crate::metrics::CloseReason;
 use crate::record_batch::Codec;
 use crate::testing::{BatchBuilder, RecordInput};
 
+/// CONNECTION-2
 #[test]
 fn what_the_broker_does_not_take_is_not_read_from_the_client() {
     let mut bench = Bench::with_room(Limits::default(), ROOMY, 10);
@@ -35,6 +37,7 @@ fn what_the_broker_does_not_take_is_not_read_from_the_client() {
     assert_eq!(bench.broker.take_written(), [&first[10..], &later].concat());
 }
 
+/// CONNECTION-2
 #[test]
 fn what_the_client_does_not_take_is_not_read_from_the_broker() {
     let mut bench = Bench::with_room(Limits::default(), 0, ROOMY);
@@ -84,6 +87,7 @@ fn requests_beyond_the_bound_wait_for_answers() {
     }
 }
 
+/// CONNECTION-3
 #[test]
 fn an_idle_pair_holds_no_memory_after_traffic() {
     let mut bench = Bench::with_room(Limits::default(), 5, 5);

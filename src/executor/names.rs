@@ -1,6 +1,6 @@
 //! The addresses of hosts, looked up by the control thread and remembered for a while.
 //!
-//! - HOSTS-1: whoever asks waits until its own deadline at most, whatever becomes of the question.
+//! Whoever asks waits until its own deadline at most, whatever becomes of the question.
 //!
 //! Executor threads only.
 

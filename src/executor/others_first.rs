@@ -42,7 +42,7 @@ mod tests {
 
     use super::*;
 
-    /// Waking itself, a task would take all of its turns before the first byte arrives.
+    /// EXECUTOR-MAIN-6: waking itself, a task would take all of its turns before the first byte arrives.
     #[test]
     fn whoever_waits_for_a_socket_goes_first() {
         const TURNS: usize = 500;

@@ -14,18 +14,17 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
+use std::io;
 use std::net::TcpStream as StdTcpStream;
-use std::pin::Pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use futures_lite::future::zip;
-use futures_lite::io::{AsyncRead, AsyncWriteExt};
 use glommio::net::TcpStream;
 
 use super::dial::adopt;
 use super::others_first::others_first;
-use crate::connection::Shared;
+use crate::connection::{Shared, Stream};
 
 /// The sockets of a connection.
 pub(super) struct Sockets {
@@ -59,23 +58,29 @@ impl Sockets {
 
 /// Shuts writing down, and reads until the peer has ended or enough was read.
 #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
-async fn drop_input(mut socket: TcpStream, deadline: Instant, shared: &Shared) {
-    if socket.close().await.is_err() {
+async fn drop_input(mut socket: impl Stream, deadline: Instant, shared: &Shared) {
+    let mut is_alarmed = false;
+    let closed = poll_fn(|context| {
+        if Instant::now() >= deadline {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        if !is_alarmed {
+            is_alarmed = true;
+            shared.alarms.borrow_mut().at(context.waker(), deadline);
+        }
+        socket.poll_close(context)
+    });
+    if closed.await.is_err() {
         return;
     }
     let mut dropped = 0_usize;
-    let mut is_alarmed = false;
     while dropped < DROPPED_BYTES_MAX {
         let read = poll_fn(|context| {
             if Instant::now() >= deadline {
                 return Poll::Ready(Ok(0));
             }
-            if !is_alarmed {
-                is_alarmed = true;
-                shared.alarms.borrow_mut().at(context.waker(), deadline);
-            }
             let mut buffer = shared.read_buffer.borrow_mut();
-            Pin::new(&mut socket).poll_read(context, &mut buffer)
+            socket.poll_read(context, &mut buffer)
         });
         match read.await {
             Ok(bytes) if bytes > 0 => dropped = dropped.saturating_add(bytes),

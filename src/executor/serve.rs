@@ -2,16 +2,14 @@
 //!
 //! | stage | waits for | at most | reads |
 //! |---|---|---|---|
-//! | first word | the client | `limits.idle_timeout_unauthenticated`, with all else that the client is waited for | nothing: 14 bytes are looked at where they lie |
+//! | first word | the client | `limits.idle_timeout_unauthenticated` in all | nothing: 14 bytes are looked at |
 //! | route | nobody | | |
 //! | dial | names and brokers | `limits.connect_timeout` for each address | the answer to a question of our own |
 //! | relay | both | as [`Relay`] says | as [`Relay`] says |
 //!
 //! - SERVE-1: what the executor asks of a connection ends whichever stage it is in.
-//! - SERVE-2: a stage is one line of [`Arrival::stages`]: what it waits for, and whose time that is
-//!   ([`Arrival::clients_stage`], [`Arrival::brokers_stage`]).
-//! - SERVE-3: a broker is connected to when the client has said something, so that whoever only connects costs none.
-//! - SERVE-4: a connection is counted out once, whether its task ends or is cancelled.
+//! - SERVE-2: a broker is connected to when the client has said something, so that whoever only connects costs none.
+//! - SERVE-3: a connection is counted out once, whether its task ends or is cancelled.
 //!
 //! Executor threads only.
 
@@ -97,7 +95,7 @@ struct Reached {
 }
 
 impl Arrival {
-    /// Every stage, one after the other (SERVE-2).
+    /// Every stage, one after the other: what it waits for, and whose time that is.
     async fn stages(&self, sockets: &mut Sockets) -> Result<Infallible, CloseReason> {
         let first_word = self.clients_stage(first_word(&mut sockets.client)).await?;
         let first_word = first_word.ok_or(CloseReason::ClientClosed)?;
@@ -182,6 +180,7 @@ impl Arrival {
         Ok(session.of(self.client.clone()))
     }
 
+    #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
     async fn relay(
         &self,
         sockets: &mut Sockets,
@@ -190,9 +189,16 @@ impl Arrival {
     ) -> Result<Infallible, CloseReason> {
         let broker = sockets.broker.insert(reached.broker);
         let (status, shared) = (Rc::clone(&self.status), Rc::clone(&self.serving.shared));
-        let mut relay = Relay::new(&mut sockets.client, broker, session, status, shared);
+        let mut relay = Relay::new(
+            &mut sockets.client,
+            broker,
+            session,
+            status,
+            shared,
+            Instant::now(),
+        );
         loop {
-            match (&mut relay).await {
+            match poll_fn(|context| relay.poll_turn(context, Instant::now())).await {
                 Turn::GaveWay => others_first().await,
                 Turn::Ended(reason) => {
                     let met_silence = relay.met_silence(reason);
@@ -255,7 +261,7 @@ fn is_worth_a_notice(reason: CloseReason) -> bool {
     )
 }
 
-/// Counts a connection out (SERVE-4).
+/// Counts a connection out (SERVE-3).
 struct Ended {
     id: u64,
     shared: Rc<Shared>,

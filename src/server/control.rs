@@ -317,6 +317,7 @@ const STATE_WRITE_MAX: Duration = Duration::from_secs(2);
 mod tests {
     use super::*;
 
+    /// EXECUTOR-MAIN-5, SERVER-3
     #[tokio::test]
     async fn an_executor_that_ends_is_noticed() {
         let (one, first) = oneshot::channel::<Infallible>();

@@ -12,7 +12,7 @@ use crate::support::keystore::Keystore;
 use crate::support::proxy::{Proxy, ProxySetup};
 use crate::support::{HOST, wait};
 
-/// A load balancer's probe is a connection and nothing else.
+/// SERVE-2: a load balancer's probe is a connection and nothing else.
 #[test]
 fn whoever_only_connects_costs_no_broker_connection() {
     let broker = Counting::start();

@@ -1,6 +1,5 @@
 //! A relay with everything around it, polled by hand.
 
-use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -151,6 +150,7 @@ impl Bench {
             session,
             Rc::clone(&status),
             Rc::clone(&shared),
+            Instant::now(),
         );
         Self {
             client,
@@ -185,7 +185,10 @@ impl Bench {
             if self.wakes.0.swap(0, Ordering::Relaxed) == 0 {
                 return None;
             }
-            if let Poll::Ready(turn) = self.relay.as_mut().poll(&mut Context::from_waker(&waker)) {
+            if let Poll::Ready(turn) = self
+                .relay
+                .poll_turn(&mut Context::from_waker(&waker), Instant::now())
+            {
                 if turn == Turn::GaveWay {
                     self.wakes.0.fetch_add(1, Ordering::Relaxed);
                 }
@@ -218,6 +221,7 @@ impl Bench {
             session,
             status,
             Rc::clone(&self.shared),
+            Instant::now(),
         );
         (client, broker, Box::pin(relay))
     }

@@ -1,6 +1,5 @@
 //! Frames that take more than a turn.
 
-use std::future::Future;
 use std::task::{Context, Waker};
 use std::time::Instant;
 
@@ -28,7 +27,7 @@ fn neighbours_are_served_while_a_long_request_is_sealed() {
         assert!(bench.broker.take_written().is_empty(), "it goes out whole");
         turns += 1;
         client.arrive(&heartbeat(turns));
-        let rests = neighbour.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        let rests = neighbour.poll_turn(&mut Context::from_waker(Waker::noop()), Instant::now());
         assert!(rests.is_pending());
         assert_eq!(broker.take_written(), heartbeat(turns));
     }
@@ -93,6 +92,7 @@ fn long_request(topic: &str) -> Vec<u8> {
     produce_all(1, -1, topic, &[one.as_slice(); 6])
 }
 
+/// CONNECTION-4
 #[test]
 fn long_output_is_written_in_turns_however_fast_it_is_read() {
     for topic in ["sealed", "passed"] {

@@ -1,7 +1,6 @@
 //! Many connections that hold more than there is room for: long frames take turns, short ones pass by, and who stands
 //! still keeps nobody waiting.
 
-use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -50,7 +49,7 @@ impl Peer {
     fn settle(&mut self) {
         let waker = Waker::from(Arc::new(Awake));
         while let Some(relay) = &mut self.relay {
-            match relay.as_mut().poll(&mut Context::from_waker(&waker)) {
+            match relay.poll_turn(&mut Context::from_waker(&waker), Instant::now()) {
                 Poll::Pending => return,
                 Poll::Ready(Turn::GaveWay) => {}
                 Poll::Ready(Turn::Ended(reason)) => {

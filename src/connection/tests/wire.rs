@@ -3,11 +3,10 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use futures_lite::io::{AsyncRead, AsyncWrite};
+use crate::connection::Stream;
 
 /// The relay's end of a socket; clones are the test's view of it.
 #[derive(Clone, Default)]
@@ -21,6 +20,10 @@ struct State {
     written: Vec<u8>,
     room: usize,
     writer: Option<Waker>,
+    /// How much it takes before anything is sent; `None`: it sends at once.
+    buffer_bytes: Option<usize>,
+    buffered: Vec<u8>,
+    closing: bool,
     closed: bool,
     reset: bool,
 }
@@ -31,6 +34,12 @@ impl Socket {
         let socket = Self::default();
         socket.0.borrow_mut().room = room;
         socket
+    }
+
+    /// From now on it keeps up to `bytes` until it is flushed, as a layer of encryption does, and says goodbye at its
+    /// end.
+    pub(super) fn buffer(&self, bytes: usize) {
+        self.0.borrow_mut().buffer_bytes = Some(bytes);
     }
 
     /// The other side sends.
@@ -91,12 +100,8 @@ impl Socket {
     }
 }
 
-impl AsyncRead for Socket {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
+impl Stream for Socket {
+    fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut state = self.0.borrow_mut();
         if state.arriving.is_empty() {
             if state.reset {
@@ -114,34 +119,75 @@ impl AsyncRead for Socket {
         }
         Poll::Ready(Ok(count))
     }
-}
 
-impl AsyncWrite for Socket {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let mut state = self.0.borrow_mut();
-        assert!(!state.closed, "written after the close");
+        assert!(!state.closed && !state.closing, "written after the close");
         if state.reset {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        let count = bytes.len().min(state.room);
+        let room = state.buffer_bytes.map_or(state.room, |buffer_bytes| {
+            buffer_bytes.saturating_sub(state.buffered.len())
+        });
+        let count = bytes.len().min(room);
         if count == 0 {
-            state.writer = Some(context.waker().clone());
-            return Poll::Pending;
+            // A full buffer is written out without being asked.
+            return match state.send(context) {
+                Poll::Ready(()) if state.buffer_bytes.is_some() => {
+                    state.buffered.extend_from_slice(&bytes[..1]);
+                    Poll::Ready(Ok(1))
+                }
+                _ => {
+                    state.writer = Some(context.waker().clone());
+                    Poll::Pending
+                }
+            };
         }
-        state.room -= count;
-        state.written.extend_from_slice(&bytes[..count]);
+        state.buffered.extend_from_slice(&bytes[..count]);
+        if state.buffer_bytes.is_none() {
+            assert!(state.send(context).is_ready(), "there was room");
+        }
         Poll::Ready(Ok(count))
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut state = self.0.borrow_mut();
+        if state.reset {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        state.send(context).map(Ok)
     }
 
-    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.borrow_mut().closed = true;
+    fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut state = self.0.borrow_mut();
+        if state.buffer_bytes.is_some() && !state.closing {
+            state.buffered.extend_from_slice(CLOSE_NOTIFY);
+        }
+        state.closing = true;
+        if state.send(context).is_pending() {
+            return Poll::Pending;
+        }
+        state.closed = true;
         Poll::Ready(Ok(()))
     }
 }
+
+impl State {
+    /// Sends what there is room for; ready when nothing is left.
+    fn send(&mut self, context: &Context<'_>) -> Poll<()> {
+        let count = self.buffered.len().min(self.room);
+        self.room -= count;
+        self.written.extend(self.buffered.drain(..count));
+        if self.buffered.is_empty() {
+            return Poll::Ready(());
+        }
+        self.writer = Some(context.waker().clone());
+        Poll::Pending
+    }
+}
+
+/// What a stream that buffers says at its end.
+pub(super) const CLOSE_NOTIFY: &[u8] = b"bye";
 
 /// A frame with its length in front.
 pub(super) fn frame(parts: &[&[u8]]) -> Vec<u8> {
