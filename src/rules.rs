@@ -19,7 +19,7 @@ use std::sync::Arc;
 use crate::envelope::{Domain, HeaderMode};
 use crate::ids::KmsId;
 
-pub use matcher::{Captures, Matcher, MatcherError};
+pub use matcher::{Captures, Glob, Group, Matcher, MatcherError, TopicRegex};
 pub use sharing::Openable;
 pub use template::{Template, TemplateError};
 

@@ -22,7 +22,7 @@ pub(crate) mod succession;
 
 pub use contents::{KEK_NAME_BYTES_MAX, KekState, KekVersion, Keystore, KeystoreKek, OpenKeystore};
 pub use document::{FORMAT_VERSION, KEYSTORE_BYTES_MAX};
-pub use master_key::{KeyDerivation, MasterKeySource, MasterSecret, create_key_file};
+pub use master_key::{Argon2Parameters, KeyDerivation, MasterKeySource, MasterSecret, create_key_file};
 
 use std::io;
 use std::path::{Path, PathBuf};
