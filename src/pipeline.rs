@@ -25,6 +25,7 @@ mod addresses;
 mod decompressing;
 mod fetch;
 mod hidden;
+mod listener_map;
 mod open;
 mod pace;
 mod produce;
@@ -49,7 +50,8 @@ use crate::metrics::{CloseReason, ExecutorMetrics};
 use crate::protocol::hops::Identity;
 
 pub use crate::messages::{HiddenBrokers, LearnedAddress};
-pub use addresses::{AddressBook, ListenerMap};
+pub use addresses::AddressBook;
+pub use listener_map::ListenerMap;
 pub use produce::{GuardFull, ProducerSequence, SequenceGuard};
 pub use refusal::{FetchRefusal, ProduceRefusal};
 pub use session::{Session, Step, Wait};

@@ -23,6 +23,7 @@ mod control;
 mod hidden;
 mod names;
 mod notices;
+mod sending;
 mod spread;
 mod state_file;
 mod threads;

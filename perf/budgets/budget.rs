@@ -4,19 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use serde::{Deserialize, Serialize};
-
-use crate::callgrind;
+use crate::callgrind::{self, Figures};
 use crate::scenarios::NAMES;
-
-/// What one exchange of a scenario costs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Figures {
-    pub(crate) instructions: u64,
-    pub(crate) allocations: u64,
-    pub(crate) copied: u64,
-}
 
 /// In hundredths, what may differ.
 const TOLERANCE: u64 = 2;

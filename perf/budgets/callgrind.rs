@@ -4,9 +4,19 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::process::Command;
 
+use serde::{Deserialize, Serialize};
+
 use crate::COUNTED;
-use crate::budget::Figures;
 use crate::debian;
+
+/// What one exchange of a scenario costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Figures {
+    pub(crate) instructions: u64,
+    pub(crate) allocations: u64,
+    pub(crate) copied: u64,
+}
 
 /// The argument that says which scenario to run.
 const COUNT: &str = "--count=";

@@ -1,22 +1,18 @@
-//! Addresses of brokers, as clients are told them and as the proxy connects to them.
+//! Addresses of brokers, as the proxy knows them and connects to them.
 //!
-//! - ADDRESS-1: a client is never told a broker's own address: one that the listener does not serve is left out.
 //! - ADDRESS-2: an address is known to every executor before a client hears of its node: a response with news waits
 //!   until the control thread has spread it.
 //! - ADDRESS-3: an address from the configuration or the state file may be out of date: until a response has told it, a
 //!   broker that is not reached or does not answer there is looked for through a bootstrap broker.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::hidden::NamedBrokers;
-use crate::config::{HostPort, ListenerConfig};
-use crate::ids::ClusterId;
+use super::listener_map::ListenerMap;
+use crate::config::HostPort;
 use crate::messages::LearnedAddress;
 use crate::protocol::ProtocolError;
-use crate::protocol::addresses::{BrokerEndpoint, Rewrite, is_host, rewrite, visit};
-use crate::protocol::policy::Policy;
+use crate::protocol::addresses::{BrokerEndpoint, is_host, visit};
 
 /// The addresses of one cluster's brokers, by node id. Names, not IP addresses.
 #[derive(Clone, Debug, Default)]
@@ -162,7 +158,7 @@ impl AddressBook {
                     port,
                 },
             };
-            if !listener.ports.contains_key(&endpoint.node_id) {
+            if !listener.serves(endpoint.node_id) {
                 return named.hidden(learned(endpoint));
             }
             named.served();
@@ -184,84 +180,6 @@ impl AddressBook {
 
     fn has_room(&self, node_id: i32) -> bool {
         self.nodes.len() < NODES_MAX || self.nodes.contains_key(&node_id)
-    }
-}
-
-/// What one listener tells its clients.
-#[derive(Clone, Debug)]
-pub struct ListenerMap {
-    /// Its cluster.
-    pub cluster: ClusterId,
-    /// Which APIs its clients may use: the cluster's.
-    pub policy: Policy,
-    /// The listener's name in the configuration.
-    pub name: Arc<str>,
-    advertised_host: String,
-    ports: HashMap<i32, u16>,
-    /// Whether any broker is hidden from its clients, for all executors (HIDDEN-3).
-    hides: Arc<AtomicBool>,
-}
-
-impl ListenerMap {
-    /// The map of a listener of `cluster`.
-    pub fn new(cluster: ClusterId, listener: &ListenerConfig) -> Self {
-        Self {
-            cluster,
-            policy: Policy::BY_NAME,
-            name: listener.name.as_str().into(),
-            advertised_host: listener.advertised_host.clone(),
-            ports: listener
-                .nodes
-                .iter()
-                .copied()
-                .zip(listener.node_ports.iter().copied())
-                .collect(),
-            hides: Arc::default(),
-        }
-    }
-
-    /// The ids of the nodes that are served.
-    pub(super) fn nodes(&self) -> impl Iterator<Item = i32> {
-        self.ports.keys().copied()
-    }
-
-    pub(super) fn set_hides(&self, hides: bool) {
-        // Nothing else depends on it.
-        self.hides.store(hides, Ordering::Relaxed);
-    }
-
-    pub(super) fn hides(&self) -> bool {
-        self.hides.load(Ordering::Relaxed)
-    }
-
-    /// What clients are told of a node (ADDRESS-1).
-    pub(super) fn address_of(&self, node_id: i32) -> Rewrite<'_> {
-        match self.ports.get(&node_id) {
-            Some(port) => Rewrite::Replace {
-                host: &self.advertised_host,
-                port: *port,
-            },
-            None => Rewrite::Unserved,
-        }
-    }
-
-    /// Writes a response anew with the listener's own addresses; says how much of the frame that stands for, behind
-    /// which the rest is to follow as it is, and how many brokers in it are not served.
-    pub(super) fn rewrite(
-        &self,
-        api_key: i16,
-        version: i16,
-        frame: &[u8],
-        out: &mut Vec<u8>,
-    ) -> Result<(usize, u64), ProtocolError> {
-        let mut unserved = 0;
-        let mut map = |node_id| {
-            let address = self.address_of(node_id);
-            unserved += u64::from(matches!(address, Rewrite::Unserved));
-            address
-        };
-        let written = rewrite(api_key, version, frame, &mut map, out)?;
-        Ok((written, unserved))
     }
 }
 

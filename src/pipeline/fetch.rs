@@ -35,7 +35,7 @@ mod recordless;
 use std::time::Instant;
 
 use self::partition::PartitionWork;
-use super::addresses::ListenerMap;
+use super::listener_map::ListenerMap;
 use super::open::{OpenDraft, OpeningPool};
 use super::refusal::FetchRefusal;
 use super::seal_batch::has_room;

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::addresses::ListenerMap;
+use super::listener_map::ListenerMap;
 use crate::messages::{HiddenBrokers, LearnedAddress};
 
 /// What the listeners of one cluster hide; see the module.

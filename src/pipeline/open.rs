@@ -25,14 +25,13 @@
 )]
 
 mod batch;
-mod batch_keys;
+pub(super) mod batch_keys;
 mod record;
 mod survey;
 
 use std::time::Instant;
 
 pub(super) use self::batch::OpenDraft;
-pub(super) use self::batch_keys::BATCH_KEYS_MAX;
 use super::decompressing::DecompressorPool;
 use super::refusal::FetchRefusal;
 use super::topics::Topic;

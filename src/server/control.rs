@@ -20,12 +20,13 @@ use async_trait::async_trait;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinSet, yield_now};
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{sleep_until, timeout};
 
 use super::hidden::HiddenLog;
 use super::names::Names;
 use super::notices::Notices;
-use super::spread::{RETRY_AFTER, Spread};
+use super::sending::send;
+use super::spread::Spread;
 use super::state_file::{ClusterAddresses, StateFile};
 use crate::admin::{Collection, EXECUTOR_TIMEOUT, Hidden, ProcessFacts, Source, serve};
 use crate::audit::AuditLog;
@@ -200,15 +201,6 @@ impl Control {
                 }
             }
         }
-    }
-}
-
-/// Puts a message into an executor's channel, however long it is full (CONTROL-2).
-pub(super) async fn send(executor: &Sender<ExecutorMessage>, message: ExecutorMessage) {
-    let mut message = message;
-    while let Err(back) = executor.try_send(message) {
-        message = back;
-        sleep(RETRY_AFTER).await;
     }
 }
 

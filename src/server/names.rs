@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::control::send;
+use super::sending::send;
 use crate::channel::Sender;
 use crate::config::{HostPort, OwnPorts};
 use crate::messages::ExecutorMessage;

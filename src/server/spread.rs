@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use super::sending::RETRY_AFTER;
 use crate::channel::Sender;
 use crate::config::HostPort;
 use crate::ids::ClusterId;
@@ -152,8 +153,6 @@ impl Spread {
 
 /// Fifty rounds a second: a client that waits for one does not notice, and nobody else does.
 const ROUND_INTERVAL: Duration = Duration::from_millis(20);
-/// An executor empties its channel with every tick of 20 ms.
-pub(super) const RETRY_AFTER: Duration = Duration::from_millis(5);
 /// How often the log says that a cluster's addresses change.
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
 

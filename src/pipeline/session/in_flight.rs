@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 
-use super::own_requests::Purpose;
+use super::own_purpose::OwnPurpose;
 use crate::protocol::produce_response::Refusal;
 
 /// One request on its way.
@@ -32,7 +32,7 @@ pub(super) enum Answer {
     /// No broker is asked: the proxy's own answer, a whole frame, goes out when its turn comes.
     Local(Vec<u8>),
     /// The proxy has asked for itself: the client never sees the answer.
-    Own(Purpose),
+    Own(OwnPurpose),
 }
 
 /// The queue; see the module.

@@ -1,6 +1,6 @@
 //! Requests of the proxy's own: sent to the broker on the client's connection, with answers that the client never sees.
 //!
-//! One is sent so far ([`Purpose::Brokers`]), and its answer settles three things at once: a broker names the cluster's
+//! One is sent so far ([`OwnPurpose::Brokers`]), and its answer settles three things at once: a broker names the cluster's
 //! brokers to nobody who has to log in first (AUTH-4); what it says of their addresses shows whether it is the one that
 //! the client came for (PLACE-1); and where the client came for a node of which no address is known, and was connected
 //! to any broker, it is the look-up that the client's next connection rests on (ADDRESS-2).
@@ -13,59 +13,18 @@
 //!   connection: what it was to say is not known.
 //! - OWN-4: it is no frame of the client: it is not counted as one, nor against how many may be in flight.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::in_flight::{Answer, Pending};
 use super::login::is_ordinary;
+use super::own_purpose::{CORRELATION_ID, OwnPurpose};
 use super::place::Whereabouts;
 use super::run::malformed;
 use super::{Session, Step, Wait};
 use crate::metrics::CloseReason;
 use crate::pipeline::Pipeline;
-use crate::protocol::ProtocolError;
-use crate::protocol::api_key::METADATA;
-use crate::protocol::brokers_request::{BROKERS_REQUEST_VERSION, write_brokers_request};
 use crate::protocol::frame::LENGTH_PREFIX_BYTES;
 use crate::protocol::policy::{ApiPolicy, RequestHandling};
-
-/// What a request is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Purpose {
-    /// Which brokers the cluster has, and where.
-    Brokers,
-}
-
-impl Purpose {
-    fn api(self) -> (i16, i16) {
-        match self {
-            Self::Brokers => (METADATA, BROKERS_REQUEST_VERSION),
-        }
-    }
-
-    /// Appends the request; says how long its frame is.
-    fn write(self, out: &mut Vec<u8>) -> Result<usize, ProtocolError> {
-        match self {
-            Self::Brokers => write_brokers_request(CORRELATION_ID, out),
-        }
-    }
-
-    /// How long the answer may be (OWN-3).
-    pub(super) fn answer_bytes_max(self) -> usize {
-        match self {
-            // Ten thousand brokers, at a hundred bytes each.
-            Self::Brokers => 1024 * 1024,
-        }
-    }
-
-    /// How long the answer may take (OWN-3).
-    fn answer_wait(self) -> Duration {
-        match self {
-            // A broker knows it by heart; seconds are a hang, and half of the time that a client without a login is
-            // given.
-            Self::Brokers => Duration::from_secs(5),
-        }
-    }
-}
 
 /// The requests of one connection; see the module.
 #[derive(Default)]
@@ -95,7 +54,7 @@ impl Session {
     /// Sends a request of our own, as soon as that may be (OWN-1).
     pub(super) fn ask(
         &mut self,
-        purpose: Purpose,
+        purpose: OwnPurpose,
         pipeline: &mut Pipeline,
         now: Instant,
         out: &mut Vec<u8>,
@@ -125,13 +84,13 @@ impl Session {
     /// Takes the answer to a request of our own, which is in hand whole.
     pub(super) fn take_own_answer(
         &mut self,
-        purpose: Purpose,
+        purpose: OwnPurpose,
         pipeline: &mut Pipeline,
         now: Instant,
         frame: &[u8],
     ) -> Result<Step, CloseReason> {
         let wait = match purpose {
-            Purpose::Brokers => self.take_brokers(pipeline, now, frame)?,
+            OwnPurpose::Brokers => self.take_brokers(pipeline, now, frame)?,
         };
         if let Some(wait) = wait {
             return Ok(Step::Blocked(wait));
@@ -148,7 +107,7 @@ impl Session {
         now: Instant,
         frame: &[u8],
     ) -> Result<Option<Wait>, CloseReason> {
-        let (api_key, version) = Purpose::Brokers.api();
+        let (api_key, version) = OwnPurpose::Brokers.api();
         if let Some(wait) = self.learn(pipeline, now, api_key, version, frame)? {
             return Ok(Some(wait));
         }
@@ -163,6 +122,3 @@ impl Session {
         Ok(None)
     }
 }
-
-/// Answers are matched by position (FLIGHT-1): any number will do.
-const CORRELATION_ID: i32 = 0x5ea1;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::held::Held;
 use super::in_flight::{Answer, Pending};
 use super::login::{self, is_ordinary};
-use super::own_requests::Purpose;
+use super::own_purpose::OwnPurpose;
 use super::run::{self, Next, frame_length, malformed};
 use super::{Session, Step, Wait};
 use crate::metrics::{CloseReason, Direction, TimeKind};
@@ -24,7 +24,7 @@ use crate::protocol::{api_versions, fetch_request};
 /// What is to be done with a request that is not streamed.
 enum Apart {
     /// Before it goes anywhere the broker is asked.
-    Ask(Purpose),
+    Ask(OwnPurpose),
     /// It is taken when so many bytes are there, its length among them.
     Frame(RequestHead, usize, Action),
 }
@@ -127,7 +127,7 @@ impl Session {
         let whole = frame_bytes.saturating_add(LENGTH_PREFIX_BYTES);
         let apart = |action| Ok(Next::Apart(Apart::Frame(head, whole, action)));
         if self.withholds(pipeline, policy, frame_bytes) {
-            return Ok(Next::Apart(Apart::Ask(Purpose::Brokers)));
+            return Ok(Next::Apart(Apart::Ask(OwnPurpose::Brokers)));
         }
         if !self.in_flight.has_room(frame_bytes) {
             return Ok(Next::Step(Step::Blocked(Wait::Room)));

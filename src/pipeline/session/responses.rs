@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::held::Held;
 use super::in_flight::{Answer, Pending};
-use super::own_requests::Purpose;
+use super::own_purpose::OwnPurpose;
 use super::place::Whereabouts;
 use super::run::{self, Next, frame_length, malformed};
 use super::{Session, Step, Wait};
@@ -22,7 +22,7 @@ enum Apart {
     /// The proxy's own goes out.
     Local,
     /// So many bytes, length included, are taken; by whom: the client, or whatever the proxy has asked for itself.
-    Frame(usize, Option<Purpose>),
+    Frame(usize, Option<OwnPurpose>),
 }
 
 impl Session {

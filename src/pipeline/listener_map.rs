@@ -1,0 +1,98 @@
+//! What one listener tells its clients of brokers: its own addresses, in place of theirs.
+//!
+//! - ADDRESS-1: a client is never told a broker's own address: one that the listener does not serve is left out.
+//!
+//! Executor threads only; it does not change while the program runs, but for whether brokers are hidden.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::config::ListenerConfig;
+use crate::ids::ClusterId;
+use crate::protocol::ProtocolError;
+use crate::protocol::addresses::{Rewrite, rewrite};
+use crate::protocol::policy::Policy;
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct ListenerMap {
+    /// Its cluster.
+    pub cluster: ClusterId,
+    /// Which APIs its clients may use: the cluster's.
+    pub policy: Policy,
+    /// The listener's name in the configuration.
+    pub name: Arc<str>,
+    advertised_host: String,
+    ports: HashMap<i32, u16>,
+    /// Whether any broker is hidden from its clients, for all executors (HIDDEN-3).
+    hides: Arc<AtomicBool>,
+}
+
+impl ListenerMap {
+    /// The map of a listener of `cluster`.
+    pub fn new(cluster: ClusterId, listener: &ListenerConfig) -> Self {
+        Self {
+            cluster,
+            policy: Policy::BY_NAME,
+            name: listener.name.as_str().into(),
+            advertised_host: listener.advertised_host.clone(),
+            ports: listener
+                .nodes
+                .iter()
+                .copied()
+                .zip(listener.node_ports.iter().copied())
+                .collect(),
+            hides: Arc::default(),
+        }
+    }
+
+    /// Whether a node is served.
+    pub(super) fn serves(&self, node_id: i32) -> bool {
+        self.ports.contains_key(&node_id)
+    }
+
+    /// The ids of the nodes that are served.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = i32> {
+        self.ports.keys().copied()
+    }
+
+    pub(super) fn set_hides(&self, hides: bool) {
+        // Nothing else depends on it.
+        self.hides.store(hides, Ordering::Relaxed);
+    }
+
+    pub(super) fn hides(&self) -> bool {
+        self.hides.load(Ordering::Relaxed)
+    }
+
+    /// What clients are told of a node (ADDRESS-1).
+    pub(super) fn address_of(&self, node_id: i32) -> Rewrite<'_> {
+        match self.ports.get(&node_id) {
+            Some(port) => Rewrite::Replace {
+                host: &self.advertised_host,
+                port: *port,
+            },
+            None => Rewrite::Unserved,
+        }
+    }
+
+    /// Writes a response anew with the listener's own addresses; says how much of the frame that stands for, behind
+    /// which the rest is to follow as it is, and how many brokers in it are not served.
+    pub(super) fn rewrite(
+        &self,
+        api_key: i16,
+        version: i16,
+        frame: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(usize, u64), ProtocolError> {
+        let mut unserved = 0;
+        let mut map = |node_id| {
+            let address = self.address_of(node_id);
+            unserved += u64::from(matches!(address, Rewrite::Unserved));
+            address
+        };
+        let written = rewrite(api_key, version, frame, &mut map, out)?;
+        Ok((written, unserved))
+    }
+}
