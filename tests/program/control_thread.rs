@@ -21,7 +21,7 @@ use sealwire::config::Config;
 use sealwire::server::Running;
 
 use crate::support::configuration::{Cluster, Configuration};
-use crate::support::frames::{answer, read_frame};
+use crate::support::frames::{answer, head, read_frame};
 use crate::support::keystore::Keystore;
 use crate::support::launch::DataFolder;
 use crate::support::ports::ReservedPort;
@@ -258,9 +258,7 @@ impl FakeBroker {
 
 fn serve(mut socket: TcpStream, told: &AtomicU64) {
     while let Some(request) = read_frame(&mut socket) {
-        let number = |at: usize| i16::from_be_bytes([request[at], request[at + 1]]);
-        let (api_key, version) = (number(0), number(2));
-        let correlation_id = i32::from_be_bytes([request[4], request[5], request[6], request[7]]);
+        let (api_key, version, correlation_id) = head(&request);
         let answer = if api_key == ApiKey::Metadata as i16 {
             let port = 1024 + told.fetch_add(1, Ordering::Relaxed) % 60_000;
             let broker = MetadataResponseBroker::default()

@@ -23,7 +23,7 @@ use sealwire::envelope::{BatchPlace, Domain, HeaderMode, SaltSource, SealBuffers
 use sealwire::record_batch::{BatchHeader, BatchWriter, HEADER_BYTES, RecordCursor};
 
 use crate::support::configuration::Cluster;
-use crate::support::frames::{answer, read_frame};
+use crate::support::frames::{answer, head, read_frame};
 use crate::support::keystore::Keystore;
 use crate::support::launch::{DataFolder, Process};
 use crate::support::ports::ReservedPort;
@@ -299,9 +299,7 @@ impl LyingBroker {
 
 fn serve(mut socket: TcpStream, port: u16, lies_about_hosts: &AtomicBool) {
     while let Some(request) = read_frame(&mut socket) {
-        let number = |at: usize| i16::from_be_bytes([request[at], request[at + 1]]);
-        let (api_key, version) = (number(0), number(2));
-        let correlation_id = i32::from_be_bytes([request[4], request[5], request[6], request[7]]);
+        let (api_key, version, correlation_id) = head(&request);
         let answer = if api_key == ApiKey::Metadata as i16 {
             let host = if lies_about_hosts.load(Ordering::Relaxed) {
                 HOSTILE

@@ -1,13 +1,11 @@
 //! Brokers that behave as real ones seldom do, each played by the test: what clients get through the proxy then.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::Arc;
+use std::net::{Shutdown, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::HOST;
-use crate::support::frames::read_frame;
+use crate::support::frames::{read_frame, start_broker};
 use crate::support::keystore::Keystore;
 use crate::support::proxy::{Proxy, ProxySetup};
 use crate::support::wait;
@@ -163,20 +161,6 @@ fn clients_of_a_broker_that_never_answers_do_not_fill_the_proxy() {
         );
         assert!(proxy.metric(closed, &[reason]) - before >= 1.0, "{reason}");
     }
-}
-
-/// A broker that serves each connection so, on a thread of its own that ends with the test's process; its address.
-fn start_broker(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> String {
-    let listener = TcpListener::bind((HOST, 0)).expect("a port");
-    let address = listener.local_addr().expect("an address").to_string();
-    let serve = Arc::new(serve);
-    thread::spawn(move || {
-        for socket in listener.incoming().flatten() {
-            let serve = Arc::clone(&serve);
-            thread::spawn(move || serve(socket));
-        }
-    });
-    address
 }
 
 fn start_proxy(broker: &str, keystore: &Keystore, settings: &[&str]) -> Proxy {

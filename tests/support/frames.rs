@@ -1,10 +1,30 @@
-//! Frames as a broker of the test's own reads and writes them.
+//! Brokers that the test plays itself, and the frames that they read and write.
 
 use std::io::Read;
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
 
 use bytes::BytesMut;
-use kafka_protocol::messages::ResponseHeader;
-use kafka_protocol::protocol::{Encodable, HeaderVersion, Request};
+use kafka_protocol::messages::describe_log_dirs_response::DescribeLogDirsResult;
+use kafka_protocol::messages::{DescribeLogDirsRequest, DescribeLogDirsResponse, ResponseHeader};
+use kafka_protocol::protocol::{Encodable, HeaderVersion, Request, StrBytes};
+
+use super::HOST;
+
+/// A broker that serves each connection so, on a thread of its own that ends with the test's process; its address.
+pub(crate) fn start_broker(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> String {
+    let listener = TcpListener::bind((HOST, 0)).expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    let serve = Arc::new(serve);
+    thread::spawn(move || {
+        for socket in listener.incoming().flatten() {
+            let serve = Arc::clone(&serve);
+            thread::spawn(move || serve(socket));
+        }
+    });
+    address
+}
 
 /// The next frame, without its length; `None` where the peer has ended.
 pub(crate) fn read_frame(socket: &mut impl Read) -> Option<Vec<u8>> {
@@ -13,6 +33,13 @@ pub(crate) fn read_frame(socket: &mut impl Read) -> Option<Vec<u8>> {
     let mut frame = vec![0; usize::try_from(u32::from_be_bytes(length)).ok()?];
     socket.read_exact(&mut frame).ok()?;
     Some(frame)
+}
+
+/// API key, version and correlation id of a request.
+pub(crate) fn head(request: &[u8]) -> (i16, i16, i32) {
+    let number = |at: usize| i16::from_be_bytes([request[at], request[at + 1]]);
+    let correlation_id = i32::from_be_bytes([request[4], request[5], request[6], request[7]]);
+    (number(0), number(2), correlation_id)
 }
 
 /// A response frame, with its length.
@@ -25,4 +52,15 @@ pub(crate) fn answer<R: Request>(version: i16, correlation_id: i32, response: &R
     response.encode(&mut frame, version).expect("a response");
     let length = u32::try_from(frame.len()).expect("a small frame");
     [&length.to_be_bytes()[..], &frame].concat()
+}
+
+/// The answer to a DescribeLogDirs request: a broker's data folder, by which [`RawClient::log_dirs`] tells brokers
+/// apart.
+///
+/// [`RawClient::log_dirs`]: super::raw_client::RawClient::log_dirs
+pub(crate) fn log_dirs_answer(request: &[u8], folder: &'static str) -> Vec<u8> {
+    let (_, version, correlation_id) = head(request);
+    let result = DescribeLogDirsResult::default().with_log_dir(StrBytes::from_static_str(folder));
+    let response = DescribeLogDirsResponse::default().with_results(vec![result]);
+    answer::<DescribeLogDirsRequest>(version, correlation_id, &response)
 }
