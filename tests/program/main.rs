@@ -17,6 +17,7 @@ mod forgeable_kek;
 mod hardening;
 mod keystore_cli;
 mod large_fetches;
+mod limits;
 mod log_lines;
 mod memlock;
 mod unusual_brokers;
