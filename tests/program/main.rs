@@ -20,4 +20,5 @@ mod large_fetches;
 mod limits;
 mod log_lines;
 mod memlock;
+mod two_clusters;
 mod unusual_brokers;
