@@ -29,9 +29,13 @@ pub(super) fn look(config: &Config, descriptors: Option<Descriptors>) -> Vec<Row
 
 fn lockable(executors: usize, limit: Option<u64>, all: bool) -> Row {
     let subject = "lockable memory";
-    let needed = (executors as u64)
-        .saturating_mul(RINGS_BYTES.saturating_add(KEYS_BYTES))
+    let executors = executors as u64;
+    let keys = executors
+        .saturating_mul(KEYS_BYTES)
         .saturating_add(SERVICE_KEYS_BYTES);
+    let needed = executors
+        .saturating_mul(RINGS_BYTES)
+        .saturating_add(keys.min(KEYS_BYTES_MAX));
     match limit {
         _ if all => Row::new(subject, Verdict::Good, "this user is exempt from the limit"),
         None => Row::new(
@@ -88,10 +92,12 @@ fn io_uring() -> Row {
 
 /// Locked for the rings of an executor.
 const RINGS_BYTES: u64 = 48 * 1024;
-/// Locked for the keys on their way to an executor.
-const KEYS_BYTES: u64 = 32 * 1024;
+/// Locked for the keys that an executor keeps and those on their way to it, with the default limits.
+const KEYS_BYTES: u64 = 192 * 1024;
 /// Locked for the keys of the key service, with the default limits and one KMS.
 const SERVICE_KEYS_BYTES: u64 = 640 * 1024;
+/// Locked for keys at most; what finds no place there has one on the heap.
+const KEYS_BYTES_MAX: u64 = 4 * 1024 * 1024;
 const CAP_IPC_LOCK: u32 = 14;
 
 #[cfg(test)]
@@ -105,6 +111,8 @@ mod tests {
         assert_eq!(lockable(2, Some(needed - 1), false).verdict, Verdict::Warning);
         assert_eq!(lockable(2, Some(0), true).verdict, Verdict::Good);
         assert_eq!(lockable(2, Some(rlimit::INFINITY), false).verdict, Verdict::Good);
+        // As docs/operations.md has it: the kernel's default is enough for eighty executors.
+        assert_eq!(lockable(80, Some(8 << 20), false).verdict, Verdict::Good);
         assert_eq!(io_uring().verdict, Verdict::Good, "or no test runs at all");
     }
 }
