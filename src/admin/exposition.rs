@@ -367,7 +367,7 @@ impl Exposition {
             }),
             (
                 "sealwire_deks_rechecked",
-                "Known DEKs unwrapped anew to see whether their KEK is still enabled",
+                "KEK versions in use of which the KMS was asked whether they are still good",
                 |kms| kms.rechecked.get(),
             ),
             (
