@@ -87,6 +87,7 @@ struct Shared<T> {
 mod tests {
     use super::*;
 
+    /// CHANNEL-1
     #[test]
     fn a_full_channel_gives_the_value_back() {
         let (sender, mut receiver) = channel(1);
@@ -96,6 +97,7 @@ mod tests {
         assert_eq!(sender.try_send(3), Ok(()));
     }
 
+    /// CHANNEL-2: one that is lost leaves the receiver waiting for ever.
     #[test]
     fn values_cross_threads_in_order_and_none_is_lost() {
         const VALUES: u32 = 100_000;

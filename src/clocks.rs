@@ -1,7 +1,7 @@
 //! The kernel's clocks, read together, and what they say when they part: that the process was asleep with its machine,
 //! or that somebody has set the time, as happens to a copy of a machine when it wakes.
 //!
-//! - CLOCKS-1: [`Clocks::read`] is the one place that reads a clock; everything else here is given what was read.
+//! - [`Clocks::read`] is the one place that reads a clock; everything else here is given what was read.
 //! - CLOCKS-2: a reading that was interrupted is none: clocks that were read apart from each other would differ by the
 //!   pause.
 //! - CLOCKS-3: NTP is not taken for a jump: where it slews it changes the pace of all three clocks alike, and a
@@ -147,6 +147,7 @@ mod tests {
         }
     }
 
+    /// CLOCKS-2
     #[test]
     fn the_kernels_clocks_are_read_together() {
         let readings = std::iter::repeat_with(Clocks::read).flatten();

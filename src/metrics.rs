@@ -4,9 +4,9 @@
 //! channel and merges what comes back. Nothing here reads anything else of the program. (The key service counts in
 //! [`crate::keys::statistics`].)
 //!
-//! - METRICS-1: no atomics, no locks, and no allocation when a known topic is counted.
+//! - no atomics, no locks, and no allocation when a known topic is counted.
 //! - METRICS-2: whatever clients send, the number of topics counted apart is bounded; the rest shares one bucket.
-//! - METRICS-3: counters wrap rather than panic; at one increment a nanosecond that takes 584 years.
+//! - counters wrap rather than panic; at one increment a nanosecond that takes 584 years.
 //! - METRICS-4: merging snapshots in any order gives the same numbers.
 
 mod connection;

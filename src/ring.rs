@@ -6,7 +6,7 @@
 //! `SINGLE_ISSUER`, which halve the cost of small frames.
 //!
 //! - RING-1: every ring of the process is created here: [`rings_created`] is not zero once an executor runs.
-//! - RING-2: a kernel that does not know the flags (before 6.0) gets the plain ones; nothing else changes.
+//! - a kernel that does not know the flags (before 6.0) gets the plain ones; nothing else changes.
 //! - RING-3: no buffer is registered with the kernel. glommio registers one three times for each executor, for files
 //!   that are read past the page cache, which executors never do; each registration counts against the memlock limit,
 //!   with transparent huge pages 2 MiB each. What is left, the rings themselves, is 48 KiB an executor.
@@ -101,7 +101,7 @@ const SIGNAL_SET_BYTES: c_int = 8;
 
 static RINGS_CREATED: AtomicUsize = AtomicUsize::new(0);
 
-/// liburing's stub for io_uring_setup(2), with the flags of RING-2.
+/// liburing's stub for io_uring_setup(2), with the flags that a kernel knows.
 ///
 /// # Safety
 /// `parameters` points to a `struct io_uring_params`.
@@ -202,6 +202,7 @@ pub unsafe extern "C" fn __sys_io_uring_enter(
 mod tests {
     use super::*;
 
+    /// RING-1
     #[test]
     fn an_executor_creates_its_rings_through_the_override() {
         assert!(preflight().is_ok());

@@ -176,7 +176,7 @@ impl Bench {
     }
 }
 
-/// PIPELINE-4, BATCH-2
+/// PIPELINE-4, BATCH-2, XAES-2, AAD-3
 #[test]
 fn batches_allocate_the_same_however_many_records_they_have() {
     let mut bench = Bench::new();
@@ -208,6 +208,7 @@ fn batches_allocate_the_same_however_many_records_they_have() {
     }
 }
 
+/// OPEN-2
 #[test]
 fn a_batch_opened_again_allocates_nothing_at_all() {
     let mut bench = Bench::new();

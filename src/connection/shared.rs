@@ -1,6 +1,6 @@
 //! What the tasks of one executor share: one pipeline, one read buffer, one pool, and the way to the control thread.
 //!
-//! - SHARED-1: a `RefCell` here is borrowed within one poll and never across an await.
+//! - a `RefCell` here is borrowed within one poll and never across an await.
 
 use std::cell::RefCell;
 use std::task::Waker;

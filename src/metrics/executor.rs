@@ -242,6 +242,7 @@ mod tests {
         assert_eq!(sum.topics.len(), 1);
     }
 
+    /// METRICS-4
     #[test]
     fn merging_is_the_same_in_either_order() {
         let (one, two) = (busy(0).snapshot(), busy(1).snapshot());

@@ -222,6 +222,7 @@ const TOPICS_MAX: usize = 100_000;
 mod tests {
     use super::*;
 
+    /// METRICS-2
     #[test]
     fn the_last_topic_within_the_bound_is_apart_and_the_next_one_is_not() {
         let cluster: Arc<str> = Arc::from("main");

@@ -195,7 +195,7 @@ mod tests {
         )
     }
 
-    /// SPREAD-1, SPREAD-3
+    /// SPREAD-1, SPREAD-3, CONTROL-1
     #[test]
     fn nobody_is_told_before_every_channel_has_the_address() {
         let (slow, mut slow_end) = channel(1);

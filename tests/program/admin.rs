@@ -149,6 +149,8 @@ fn probes_and_metrics_answer_without_a_cluster() {
 
 /// It had connected to itself until it had no descriptor left. The configuration is refused that names such an address;
 /// a state file may hold what a broker has said.
+///
+/// NAMES-3
 #[test]
 fn a_broker_that_is_said_to_be_at_the_proxys_own_port_is_not_connected_to() {
     let [listen, node, admin_port, broker] = free_ports();

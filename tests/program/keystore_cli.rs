@@ -309,6 +309,7 @@ fn keys_come_from_variables_and_credentials() -> TestResult {
     Ok(())
 }
 
+/// MASTER-2
 #[test]
 fn secrets_that_others_may_read_are_refused() -> TestResult {
     let folder = Folder::with_keystore()?;

@@ -73,6 +73,7 @@ fn log_with(
     wait::until(what, Duration::from_secs(60), || read().transpose())
 }
 
+/// RING-3
 #[test]
 fn eight_executors_start_without_a_warning_under_the_kernels_default() -> TestResult {
     let (listen, node) = (ReservedPort::take(), ReservedPort::take());

@@ -2,7 +2,7 @@
 //!
 //! - LAUNCH-1: a process gets SIGKILL when the thread that started it ends (`setpriv --pdeathsig`), and that thread
 //!   lives as long as the test process does.
-//! - LAUNCH-2: folders are removed when their value is dropped, and by a watchdog when the test process ends without
+//! - folders are removed when their value is dropped, and by a watchdog when the test process ends without
 //!   dropping (statics, panics in drop, SIGKILL).
 
 use std::fs::{self, File};

@@ -73,6 +73,7 @@ fn answering() -> Fixed {
     })
 }
 
+/// ADMIN-4
 #[tokio::test]
 async fn metrics_and_probes_answer() {
     let (address, server) = start(answering(), LIMITS).await;
@@ -85,10 +86,15 @@ async fn metrics_and_probes_answer() {
         assert!(health.starts_with("HTTP/1.1 200 OK\r\n"), "{health}");
         assert!(health.contains("\"ok\":true"));
     }
-    assert!(ask(address, "/other").await.starts_with("HTTP/1.1 404"));
+    let other = ask(address, "/canary").await;
+    assert!(
+        other.starts_with("HTTP/1.1 404") && !other.contains("canary"),
+        "{other}"
+    );
     server.abort();
 }
 
+/// ADMIN-3
 #[tokio::test]
 async fn a_silent_executor_is_not_ready_and_still_alive() {
     let silent = Fixed(Collection {
@@ -108,6 +114,7 @@ async fn a_silent_executor_is_not_ready_and_still_alive() {
     server.abort();
 }
 
+/// ADMIN-3
 #[tokio::test]
 async fn a_source_that_hangs_does_not_hang_the_probe() {
     let (address, server) = start(Hanging, LIMITS).await;
@@ -135,7 +142,7 @@ async fn end_of(mut stream: std::net::TcpStream) -> Duration {
     begun.elapsed()
 }
 
-/// CALLERS-2
+/// CALLERS-2, ADMIN-1
 #[tokio::test]
 async fn a_probe_takes_the_place_of_the_oldest_that_says_nothing() {
     let (address, server) = start(answering(), LIMITS).await;
@@ -162,7 +169,7 @@ async fn a_probe_takes_the_place_of_the_oldest_that_says_nothing() {
     server.abort();
 }
 
-/// CALLERS-1
+/// CALLERS-1, ADMIN-1
 #[tokio::test]
 async fn a_request_has_to_come_in_time_and_its_answer_may_take_longer() {
     let limits = Limits {
@@ -181,7 +188,7 @@ async fn a_request_has_to_come_in_time_and_its_answer_may_take_longer() {
     server.abort();
 }
 
-/// ADMIN-5
+/// ADMIN-5, ADMIN-2
 #[tokio::test]
 async fn a_scrape_that_is_not_read_keeps_no_probe_waiting() {
     let limits = Limits {

@@ -343,6 +343,7 @@ fn strangers_keep_nobody_waiting() {
     assert!(crowd.closed().iter().all(|reason| *reason == CloseReason::Limit));
 }
 
+/// READING-3
 #[test]
 fn a_buffer_is_not_longer_than_the_frame_that_fills_it() {
     let mut crowd = Crowd::new(1 << 30, 1);
@@ -364,6 +365,7 @@ fn a_buffer_is_not_longer_than_the_frame_that_fills_it() {
     assert_eq!(crowd.held(), 0);
 }
 
+/// READING-3
 #[test]
 fn neighbours_are_served_while_a_long_buffer_moves() {
     let mut bench = Bench::new(Limits::default());
