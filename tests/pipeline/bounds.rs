@@ -1,7 +1,7 @@
 //! Every cap on frames and on what is in flight: at the limit it passes, one past it does not.
 
 use sealwire::config::Limits;
-use sealwire::metrics::CloseReason;
+use sealwire::metrics::{CloseReason, Direction};
 use sealwire::pipeline::Wait;
 use sealwire::protocol::policy::{Policy, ResponseHandling};
 
@@ -201,6 +201,7 @@ fn nothing_is_kept_for_a_length_that_is_only_announced() {
     rig.client_sends(&announced(0, 9, bytes_max)).unwrap();
     rig.client_sends(&[0; 100]).unwrap();
     assert_eq!(rig.at_broker(), b"");
+    assert_eq!(rig.session.bytes_held(Direction::Request), 0);
     rig.session.abandon(&mut rig.pipeline);
 }
 
