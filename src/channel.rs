@@ -39,6 +39,12 @@ impl<T> Sender<T> {
         self.shared.receiver.wake();
         Ok(())
     }
+
+    /// As if the wake-up were lost.
+    #[cfg(test)]
+    pub(crate) fn try_send_without_waking(&self, value: T) -> Result<(), T> {
+        self.shared.queue.push(value)
+    }
 }
 
 impl<T> Clone for Sender<T> {

@@ -20,6 +20,8 @@ mod names;
 mod others_first;
 mod parting;
 mod serve;
+#[cfg(test)]
+mod tests;
 mod way_back;
 
 use std::cell::{Cell, RefCell};
