@@ -78,7 +78,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::audit::{AuditQueue, RefusedRecords};
+    use crate::audit::{AUDIT_EVENTS_MAX, AuditQueue, RefusedRecords};
     use crate::envelope::OpenError;
     use crate::identity::Client;
     use crate::metrics::RefusalReason;
@@ -134,6 +134,58 @@ mod tests {
         assert_eq!(said(&mut log, "main", Operation::Fetch, rejected), 0);
         assert_eq!(said(&mut log, "main", Operation::Fetch, TAMPERED), LINES_MAX);
         assert_eq!(said(&mut log, "other", Operation::Fetch, TAMPERED), LINES_MAX);
+    }
+
+    /// AUDIT-1: what an executor keeps is more than a second has room for; how much of it was left out is said.
+    #[test]
+    fn the_next_line_says_how_many_of_a_full_queue_were_left_out() {
+        let mut queue = AuditQueue::default();
+        for partition in 0..2 * AUDIT_EVENTS_MAX as i32 {
+            let one = event(Operation::Produce, NO_RULE, |refused| {
+                refused.partition = partition
+            });
+            queue.push(one.refused().clone());
+        }
+        let now = Instant::now();
+        let (mut log, events) = (AuditLog::new(), queue.take());
+        let first = lines(|| {
+            for event in &events {
+                log.write(event, now);
+            }
+        });
+        assert_eq!(first.lines().count(), LINES_MAX, "{first}");
+        let later = event(Operation::Produce, NO_RULE, |refused| refused.partition = -1);
+        let next = lines(|| {
+            log.write(&later, now + Duration::from_secs(1));
+        });
+        let left_out = format!("left_out={}", AUDIT_EVENTS_MAX - LINES_MAX);
+        assert!(next.contains(&left_out) && next.lines().count() == 2, "{next}");
+    }
+
+    /// What `write` logs.
+    fn lines(write: impl FnOnce()) -> String {
+        let (sender, written) = std::sync::mpsc::channel();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || Lines(sender.clone()))
+            .finish();
+        tracing::subscriber::with_default(subscriber, write);
+        let written: Vec<u8> = written.try_iter().flatten().collect();
+        String::from_utf8(written).expect("text")
+    }
+
+    struct Lines(std::sync::mpsc::Sender<Vec<u8>>);
+
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            // Whoever reads waits for all of it.
+            let _ = self.0.send(bytes.to_vec());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
     }
 
     #[test]
