@@ -20,5 +20,6 @@ mod large_fetches;
 mod limits;
 mod log_lines;
 mod memlock;
+mod state_file;
 mod two_clusters;
 mod unusual_brokers;
