@@ -3,7 +3,7 @@
 //! It saves clients that come straight back to a node's port the detour over a bootstrap broker. It holds nothing
 //! secret, and nothing depends on it: what it says is overwritten by the first Metadata response.
 //!
-//! - it is a [`durable_file`](crate::durable_file): a crash leaves the old or the new content, and no link is
+//! - STATE-1: it is a [`durable_file`](crate::durable_file): a crash leaves the old or the new content, and no link is
 //!   followed.
 //! - STATE-2: it is written at most once in [`WRITE_INTERVAL`], on a thread that may wait for a disk, and once more at
 //!   the end of the program; what is written is what is known then.
