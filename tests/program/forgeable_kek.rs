@@ -9,18 +9,22 @@ use sealwire::server::Running;
 use sealwire::testing::FaultyKms;
 
 use crate::support::keystore::Keystore;
+use crate::support::ports::ReservedPort;
 
 #[test]
 fn a_rule_whose_kek_anybody_can_wrap_under_is_refused_at_the_start() {
     let keystore = Keystore::create(&["payments"]);
+    let (port, node_port) = (ReservedPort::take(), ReservedPort::take());
     let text = format!(
         "[kms.cloud]\nprovider = \"file\"\npath = \"{}\"\nmaster_key = {{ file = \"{}\" }}\n\
          [cluster.main]\nbootstrap = [\"127.0.0.1:1\"]\n\
-         [[cluster.main.listeners]]\nname = \"lan\"\nlisten = \"127.0.0.1:0\"\nclient_auth = \"network\"\n\
-         advertised_host = \"localhost\"\nnodes = \"0\"\nnode_ports = \"1\"\n\
+         [[cluster.main.listeners]]\nname = \"lan\"\nlisten = \"{}\"\nclient_auth = \"network\"\n\
+         advertised_host = \"localhost\"\nnodes = \"0\"\nnode_ports = \"{}\"\n\
          [[cluster.main.topics]]\nmatch = \"payments-*\"\nkms = \"cloud\"\nkek = \"payments\"\n",
         keystore.path().display(),
         keystore.master_key().display(),
+        port.address(),
+        node_port.number(),
     );
     let config = Config::from_toml_text(&text, Path::new("/sealwire.toml"))
         .unwrap_or_else(|errors| panic!("{errors}"));
