@@ -21,7 +21,7 @@ const STEP_MAX: Duration = Duration::from_millis(10);
 /// The same in turns of ordinary sealing, for a build or a machine that is slower than those that ship.
 const TURNS_MAX: u32 = 20;
 /// A step that was longer once and not again was none of ours.
-const TRIES: usize = 3;
+const TRIES: usize = 10;
 
 /// A turn of ordinary sealing: 1 MiB of records of 1 KiB.
 fn ordinary_turn() -> Duration {
