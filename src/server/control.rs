@@ -51,6 +51,18 @@ pub(super) struct ControlLinks {
     pub(super) ids: Ids,
 }
 
+/// When the program ends, and how.
+pub(super) struct Ending<F> {
+    /// Says when.
+    pub(super) stopped: oneshot::Receiver<()>,
+    /// SIGTERM and SIGINT do, instead.
+    pub(super) signals: bool,
+    /// Called first.
+    pub(super) stop_accepting: F,
+    /// How long what is in flight may take.
+    pub(super) drain_timeout: Duration,
+}
+
 /// See the module.
 pub(super) struct Control {
     links: ControlLinks,
@@ -83,20 +95,13 @@ impl Control {
         }
     }
 
-    /// Runs until a signal (where `signals` says so) or `stopped`; then `stop_accepting` is called and executors drain.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "everything that the control thread runs, once"
-    )]
+    /// Runs until a signal or whoever started it says that it ends; then executors drain.
     pub(super) async fn run(
         mut self,
         key_service: KeyService,
         admin: Option<std::net::TcpListener>,
         facts: ProcessFacts,
-        stopped: oneshot::Receiver<()>,
-        signals: bool,
-        stop_accepting: impl FnOnce(),
-        drain_timeout: Duration,
+        ending: Ending<impl FnOnce()>,
     ) {
         let draining = Arc::new(AtomicBool::new(false));
         let facts_source = Arc::new(Facts {
@@ -115,18 +120,19 @@ impl Control {
         for (file, book) in self.state_files.drain(..) {
             state_files.spawn(file.keep(book));
         }
+        let drain_timeout = ending.drain_timeout;
         let drained = async {
             tokio::select! {
-                () = wait_for_stop(stopped, signals) => {}
+                () = wait_for_stop(ending.stopped, ending.signals) => {}
                 () = any_ended(executors_ended) => {
                     tracing::error!("an executor has ended by itself; the program ends");
-                    stop_accepting();
+                    (ending.stop_accepting)();
                     return;
                 }
             }
             draining.store(true, Ordering::Relaxed);
             tracing::info!(timeout = ?drain_timeout, "draining");
-            stop_accepting();
+            (ending.stop_accepting)();
             if timeout(drain_timeout, drain(&executors)).await.is_err() {
                 tracing::warn!("connections were still busy at the end of drain_timeout and are closed");
             }

@@ -1,0 +1,238 @@
+//! The program before it serves: memory for keys, KMSs, addresses and ports, which is all that can fail for a reason
+//! that an operator can mend; and from there to its end.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::sync::oneshot;
+
+use super::ServerError;
+use super::acceptor::{self, Acceptor};
+use super::control::{Control, ControlLinks, Ending};
+use super::start::{Start, Started};
+use super::state_file::ClusterAddresses;
+use super::threads::executor_cpus;
+use crate::admin::ProcessFacts;
+use crate::channel::channel;
+use crate::config::{Config, OwnPorts};
+use crate::crypto::memory::{self, MemoryProtection};
+use crate::ids::KmsId;
+use crate::keys::{KeyOptions, KeyService, NamedKms};
+use crate::kms::Kms;
+use crate::messages::CameBack;
+use crate::ring;
+use crate::self_check::{self, descriptors::Descriptors};
+
+/// Everything that can fail is done; nothing is served yet.
+pub(super) struct Prepared {
+    config: Config,
+    kms: Vec<NamedKms>,
+    acceptor: Acceptor,
+    addresses: Vec<ClusterAddresses>,
+    admin: Option<std::net::TcpListener>,
+    facts: ProcessFacts,
+    cpus: Vec<usize>,
+}
+
+impl Prepared {
+    /// Each KMS is wrapped by `layer`.
+    pub(super) fn from_config(
+        config: Config,
+        layer: impl Fn(Arc<dyn Kms>) -> Arc<dyn Kms>,
+    ) -> Result<Self, ServerError> {
+        ring::preflight()?;
+        let cpus = executor_cpus(config.runtime.executors);
+        let protection = protect_keys(key_slots(&config, cpus.len()));
+        let kms = open_kms(&config, layer)?;
+        let public: Vec<KmsId> = kms
+            .iter()
+            .filter(|named| named.kms.wraps_publicly())
+            .map(|named| named.id)
+            .collect();
+        if let Some(forgeable) = config
+            .forgeable_keks(|id| public.contains(&id))
+            .into_iter()
+            .next()
+        {
+            return Err(forgeable.into());
+        }
+        let addresses = config.clusters.iter().map(ClusterAddresses::read).collect();
+        let acceptor = Acceptor::bind(&config)?;
+        let admin = config
+            .admin
+            .as_ref()
+            .map(|admin| acceptor::listen(admin.listen))
+            .transpose()?;
+        Ok(Self {
+            kms,
+            acceptor,
+            addresses,
+            admin,
+            facts: ProcessFacts {
+                started: SystemTime::now(),
+                keys_locked: protection.locked,
+                keys_excluded_from_dumps: protection.excluded_from_dumps,
+            },
+            cpus,
+            config,
+        })
+    }
+
+    /// Starts the threads and is the control thread until told to stop.
+    pub(super) fn run(self, stopped: oneshot::Receiver<()>, signals: bool) -> Result<(), ServerError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(ServerError::Control)?;
+        let options = key_options(&self.config);
+        let came_back = Arc::<CameBack>::default();
+        let (control, requests) = channel(CONTROL_CAPACITY);
+        let (key_service, key_requests) = channel(KEY_CAPACITY);
+        let start = Start {
+            config: &self.config,
+            options: &options,
+            addresses: &self.addresses,
+            came_back: &came_back,
+            control,
+            key_service,
+        };
+        let Started {
+            threads,
+            key_replies,
+            accepted,
+            ended,
+        } = start.executors(&self.cpus, &runtime)?;
+        let kms_list: Arc<[Arc<dyn Kms>]> = self.kms.iter().map(|named| Arc::clone(&named.kms)).collect();
+        let key_service = KeyService::new(self.kms, key_requests, key_replies, &options);
+        // Rings and ports are there by now.
+        let descriptors = Descriptors::raise();
+        let connections_max = descriptors.connections(self.config.limits.connections_max);
+        let acceptor = self
+            .acceptor
+            .start(accepted, connections_max)
+            .map_err(ServerError::Control)?;
+        log_start(&self.config, self.cpus.len(), &self.facts);
+        if self.config.runtime.self_check {
+            let running = self_check::Running {
+                descriptors,
+                came_back,
+            };
+            runtime.spawn(self_check::log(self.config.clone(), kms_list, running));
+        }
+        let links = ControlLinks {
+            connections: (connections_max, self.config.limits.connections_max),
+            requests,
+            executors: threads.messages().to_vec(),
+            executors_ended: ended,
+            addresses: self.addresses,
+            kms_names: self.config.kms.iter().map(|kms| kms.name.clone()).collect(),
+            ids: self.config.ids.clone(),
+        };
+        let ending = Ending {
+            stopped,
+            signals,
+            stop_accepting: || acceptor.stop(),
+            drain_timeout: self.config.limits.drain_timeout,
+        };
+        let control = Control::new(links, OwnPorts::of(&self.config));
+        runtime.block_on(control.run(key_service, self.admin, self.facts, ending));
+        // What still waits for a disk or a resolver is not waited for.
+        runtime.shutdown_background();
+        threads.stop()
+    }
+}
+
+fn protect_keys(slots: usize) -> MemoryProtection {
+    let dumpable = !memory::forbid_core_dumps();
+    let protection = memory::initialise(slots);
+    if dumpable || !protection.is_complete() {
+        tracing::warn!(
+            locked = protection.locked,
+            excluded_from_dumps = protection.excluded_from_dumps,
+            core_dumps_forbidden = !dumpable,
+            "the kernel does not protect key memory fully: raise the memlock limit (LimitMEMLOCK=)"
+        );
+    }
+    protection
+}
+
+fn open_kms(
+    config: &Config,
+    layer: impl Fn(Arc<dyn Kms>) -> Arc<dyn Kms>,
+) -> Result<Vec<NamedKms>, ServerError> {
+    let opened = config.kms.iter().map(|kms| {
+        let opened = kms.kind.open().map_err(|source| ServerError::Keystore {
+            name: kms.name.clone(),
+            source,
+        })?;
+        Ok(NamedKms {
+            id: kms.id,
+            name: kms.name.clone(),
+            kms: layer(opened),
+        })
+    });
+    opened.collect()
+}
+
+fn key_options(config: &Config) -> KeyOptions {
+    let defaults = KeyOptions::default();
+    KeyOptions {
+        sealing_keys_max: config.limits.sealing_keys_max,
+        opened_keys_max: config.limits.opened_keys_max,
+        service_keys_max: defaults.service_keys_max.max(config.limits.opened_keys_max),
+        ..defaults
+    }
+}
+
+/// Places in locked memory: every data key that the key service may hold for each KMS, those that executors keep, and
+/// those that are on their way to them. What an executor needs beyond that for a while has its place on the heap.
+fn key_slots(config: &Config, executors: usize) -> usize {
+    let options = key_options(config);
+    let each = options.service_keys_max.saturating_add(options.sealing_keys_max);
+    let executors_keep = options.opened_keys_max.saturating_add(options.sealing_keys_max);
+    let of_executors = executors.saturating_mul(executors_keep.saturating_add(KEYS_ON_THEIR_WAY));
+    config
+        .kms
+        .len()
+        .saturating_mul(each)
+        .saturating_add(of_executors)
+        .min(KEY_SLOTS_MAX)
+}
+
+fn log_start(config: &Config, executors: usize, facts: &ProcessFacts) {
+    let listeners: Vec<String> = config
+        .clusters
+        .iter()
+        .flat_map(|cluster| {
+            cluster
+                .listeners
+                .iter()
+                .map(move |listener| format!("{}/{} on {}", cluster.name, listener.name, listener.listen))
+        })
+        .collect();
+    let rules: usize = config
+        .clusters
+        .iter()
+        .map(|cluster| cluster.rules.rules().len())
+        .sum();
+    let kms: Vec<&str> = config.kms.iter().map(|kms| kms.name.as_str()).collect();
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        executors,
+        listeners = listeners.join(", "),
+        rules,
+        kms = kms.join(", "),
+        keys_locked = facts.keys_locked,
+        keys_excluded_from_dumps = facts.keys_excluded_from_dumps,
+        "sealwire serves"
+    );
+}
+
+/// Look-ups, addresses and audit lines of all executors that wait for the control thread.
+const CONTROL_CAPACITY: usize = 4096;
+/// Key requests of all executors, and replies to each; what does not fit is sent a tick later.
+pub(super) const KEY_CAPACITY: usize = 4096;
+/// Keys on their way to one executor, which takes them in every 20 ms; more have places on the heap for that time.
+const KEYS_ON_THEIR_WAY: usize = 1024;
+/// 1024 pages of 128 keys: 4 MiB, half of what the kernel lets a process lock by default.
+const KEY_SLOTS_MAX: usize = 128 * 1024;
