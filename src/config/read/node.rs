@@ -3,16 +3,20 @@
 //! A read gives `None` where the value is missing or wrong; what is wrong has been noted by then, so that the caller
 //! only goes on to the next key.
 
+mod names;
+mod shown;
+mod typed;
+
+pub(super) use self::typed::whole_number;
+
 use std::cell::RefCell;
-use std::time::Duration;
 
-use figment::value::{Dict, Num, Value};
+use figment::value::Value;
 
-use super::later::not_available;
+use self::shown::{path_of, shown};
 use super::sources::{Sources, Step, toml_value};
-use crate::config::problem::{ConfigError, MISTAKES_MAX, did_you_mean};
-use crate::config::scalars::{parse_duration, parse_size, write_duration, write_size};
-use crate::config::schema::{self, Kind, Preset, spelled};
+use crate::config::problem::{ConfigError, MISTAKES_MAX};
+use crate::config::schema::{self, Kind, Preset};
 use crate::ids::Ids;
 
 /// Whether files that the configuration names are looked at.
@@ -148,95 +152,6 @@ impl<'r> Node<'r> {
         Some(self)
     }
 
-    pub(super) fn as_text(&self) -> Option<String> {
-        match &self.value {
-            Value::String(_, text) => Some(text.clone()),
-            _ => {
-                self.complain("this is not text", &self.example());
-                None
-            }
-        }
-    }
-
-    pub(super) fn text(&self, name: &str) -> Option<String> {
-        self.get(name)?.as_text()
-    }
-
-    pub(super) fn flag(&self, name: &str) -> Option<bool> {
-        let node = self.get(name)?;
-        match node.value {
-            Value::Bool(_, flag) => Some(flag),
-            _ => {
-                node.complain("this is neither true nor false", &node.example());
-                None
-            }
-        }
-    }
-
-    /// A [`Kind::Count`] or [`Kind::Size`] within the range of the schema.
-    pub(super) fn quantity(&self, name: &str) -> Option<usize> {
-        let node = self.get(name)?;
-        let (min, max, is_size) = match schema::key(&node.pattern)?.kind {
-            Kind::Count { min, max } => (min, max, false),
-            Kind::Size { min, max } => (min, max, true),
-            _ => return None,
-        };
-        let write = |number: u64| {
-            if is_size {
-                write_size(number)
-            } else {
-                number.to_string()
-            }
-        };
-        let range = format!(
-            "write a number from {} to {}, such as {}",
-            write(min),
-            write(max),
-            node.example_value()
-        );
-        let number = match (&node.value, is_size) {
-            (Value::Num(_, number), _) => {
-                whole(*number).ok_or_else(|| "is not a whole number from 0".to_owned())
-            }
-            (Value::String(_, text), true) => parse_size(text),
-            _ => Err("is not a number".to_owned()),
-        };
-        match number {
-            Ok(number) if number < min => node.complain(&format!("this is less than {}", write(min)), &range),
-            Ok(number) if number > max => node.complain(&format!("this is more than {}", write(max)), &range),
-            Ok(number) => return usize::try_from(number).ok(),
-            Err(problem) => node.complain(&format!("this {problem}"), &range),
-        }
-        None
-    }
-
-    /// A [`Kind::Time`] within the range of the schema.
-    pub(super) fn duration(&self, name: &str) -> Option<Duration> {
-        let node = self.get(name)?;
-        let Kind::Time { min, max } = schema::key(&node.pattern)?.kind else {
-            return None;
-        };
-        let duration = match &node.value {
-            Value::String(_, text) => parse_duration(text),
-            Value::Num(..) => Err("has no unit (ms, s, m or h)".to_owned()),
-            _ => Err("is not a duration".to_owned()),
-        };
-        let problem = match duration {
-            Ok(duration) if duration < min => format!("is less than {}", write_duration(min)),
-            Ok(duration) if duration > max => format!("is more than {}", write_duration(max)),
-            Ok(duration) => return Some(duration),
-            Err(problem) => problem,
-        };
-        let fix = format!(
-            "write a duration from \"{}\" to \"{}\", such as {}",
-            write_duration(min),
-            write_duration(max),
-            node.example_value()
-        );
-        node.complain(&format!("this {problem}"), &fix);
-        None
-    }
-
     /// Notes a mistake in this value.
     pub(super) fn complain(&self, problem: &str, fix: &str) {
         self.note(&self.steps, shown(&self.steps, &self.value), problem, fix);
@@ -291,55 +206,6 @@ impl<'r> Node<'r> {
         });
     }
 
-    fn check_names(&self) {
-        let Value::Dict(_, dict) = &self.value else { return };
-        if schema::names_are_free(&self.pattern) {
-            return self.check_free_names(dict);
-        }
-        for (name, value) in dict {
-            if self.reader.is_full() {
-                return;
-            }
-            if schema::names_under(&self.pattern).any(|known| known == name) {
-                continue;
-            }
-            let node = self.below(Step::Name(name.clone()), name, value.clone());
-            if let Some(instead) = not_available(name) {
-                node.complain("this is not available in this version", instead);
-                continue;
-            }
-            let fix = match did_you_mean(name, schema::names_under(&self.pattern)) {
-                Some(meant) => format!("did you mean {meant}?"),
-                None => self.known_names(name),
-            };
-            node.complain("there is no such key", &fix);
-        }
-    }
-
-    fn check_free_names(&self, dict: &Dict) {
-        for (name, value) in dict {
-            let legal = (1..=64).contains(&name.len())
-                && name
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
-            if !legal {
-                let node = self.below(Step::Name(name.clone()), "*", value.clone());
-                node.complain("this is not a name", "use 1 to 64 letters, digits, - and _");
-            }
-        }
-    }
-
-    fn known_names(&self, name: &str) -> String {
-        let elsewhere = schema::keys().find(|key| key.path.rsplit('.').next() == Some(name));
-        match elsewhere {
-            Some(key) => format!("{name} belongs at {}", spelled(key.path)),
-            None => {
-                let known: Vec<_> = schema::names_under(&self.pattern).collect();
-                format!("the keys here are {}", known.join(", "))
-            }
-        }
-    }
-
     fn below(&self, step: Step, pattern: &str, value: Value) -> Self {
         let mut steps = self.steps.clone();
         steps.push(step);
@@ -358,10 +224,6 @@ impl<'r> Node<'r> {
             format!("{}.{name}", self.pattern)
         }
     }
-
-    fn example_value(&self) -> &'static str {
-        schema::key(&self.pattern).map_or("", |key| key.example)
-    }
 }
 
 fn example_of(key: &schema::Key, name: &str) -> String {
@@ -370,96 +232,3 @@ fn example_of(key: &schema::Key, name: &str) -> String {
         _ => format!("write {name} = {}", key.example),
     }
 }
-
-fn whole(number: Num) -> Option<u64> {
-    let wide = match number {
-        Num::U8(n) => i128::from(n),
-        Num::U16(n) => i128::from(n),
-        Num::U32(n) => i128::from(n),
-        Num::U64(n) => i128::from(n),
-        Num::USize(n) => i128::try_from(n).ok()?,
-        Num::U128(n) => i128::try_from(n).ok()?,
-        Num::I8(n) => i128::from(n),
-        Num::I16(n) => i128::from(n),
-        Num::I32(n) => i128::from(n),
-        Num::I64(n) => i128::from(n),
-        Num::ISize(n) => i128::try_from(n).ok()?,
-        Num::I128(n) => n,
-        Num::F32(_) | Num::F64(_) => return None,
-    };
-    u64::try_from(wide).ok()
-}
-
-/// A whole number in a list or alone, as ids and ports may be written.
-pub(super) fn whole_number(value: &Value) -> Option<u64> {
-    if let Value::Num(_, number) = value {
-        whole(*number)
-    } else {
-        None
-    }
-}
-
-fn path_of(steps: &[Step]) -> String {
-    let mut path = String::new();
-    for step in steps {
-        match step {
-            Step::Name(name) => {
-                if !path.is_empty() {
-                    path.push('.');
-                }
-                let bare = !name.is_empty()
-                    && name
-                        .bytes()
-                        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
-                path.push_str(&if bare {
-                    name.clone()
-                } else {
-                    shortened(&format!("{name:?}"))
-                });
-            }
-            Step::Index(index) => path.push_str(&format!("[{index}]")),
-        }
-    }
-    path
-}
-
-/// The value for a message; nothing of what stands in a table, or in the place of a secret (PROBLEM-1).
-fn shown(steps: &[Step], value: &Value) -> Option<String> {
-    let secret = steps.iter().any(
-        |step| matches!(step, Step::Name(name) if schema::names_a_secret(name) || not_available(name).is_some()),
-    );
-    if secret {
-        None
-    } else {
-        written(value).map(|text| shortened(&text))
-    }
-}
-
-fn written(value: &Value) -> Option<String> {
-    match value {
-        Value::String(_, text) => Some(format!("{text:?}")),
-        Value::Char(_, text) => Some(format!("{text:?}")),
-        Value::Bool(_, flag) => Some(flag.to_string()),
-        Value::Num(_, number) => Some(match (whole(*number), number) {
-            (Some(number), _) => number.to_string(),
-            (None, Num::F64(number)) => number.to_string(),
-            (None, Num::I64(number)) => number.to_string(),
-            (None, other) => format!("{other:?}"),
-        }),
-        Value::Array(_, values) => {
-            let values: Option<Vec<_>> = values.iter().take(16).map(written).collect();
-            values.map(|values| format!("[{}]", values.join(", ")))
-        }
-        Value::Empty(..) | Value::Dict(..) => None,
-    }
-}
-
-fn shortened(text: &str) -> String {
-    if text.chars().count() <= SHOWN_CHARACTERS_MAX {
-        return text.to_owned();
-    }
-    text.chars().take(SHOWN_CHARACTERS_MAX - 1).chain(['…']).collect()
-}
-
-/// About a line of a terminal.
-const SHOWN_CHARACTERS_MAX: usize = 100;

@@ -1,0 +1,61 @@
+//! Names in a table: whether there are such keys, what was meant by those that there are not, and what names that the
+//! operator chooses may look like.
+
+use figment::value::{Dict, Value};
+
+use super::Node;
+use crate::config::problem::did_you_mean;
+use crate::config::read::later::not_available;
+use crate::config::read::sources::Step;
+use crate::config::schema::{self, spelled};
+
+impl Node<'_> {
+    pub(super) fn check_names(&self) {
+        let Value::Dict(_, dict) = &self.value else { return };
+        if schema::names_are_free(&self.pattern) {
+            return self.check_free_names(dict);
+        }
+        for (name, value) in dict {
+            if self.reader.is_full() {
+                return;
+            }
+            if schema::names_under(&self.pattern).any(|known| known == name) {
+                continue;
+            }
+            let node = self.below(Step::Name(name.clone()), name, value.clone());
+            if let Some(instead) = not_available(name) {
+                node.complain("this is not available in this version", instead);
+                continue;
+            }
+            let fix = match did_you_mean(name, schema::names_under(&self.pattern)) {
+                Some(meant) => format!("did you mean {meant}?"),
+                None => self.known_names(name),
+            };
+            node.complain("there is no such key", &fix);
+        }
+    }
+
+    fn check_free_names(&self, dict: &Dict) {
+        for (name, value) in dict {
+            let legal = (1..=64).contains(&name.len())
+                && name
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+            if !legal {
+                let node = self.below(Step::Name(name.clone()), "*", value.clone());
+                node.complain("this is not a name", "use 1 to 64 letters, digits, - and _");
+            }
+        }
+    }
+
+    fn known_names(&self, name: &str) -> String {
+        let elsewhere = schema::keys().find(|key| key.path.rsplit('.').next() == Some(name));
+        match elsewhere {
+            Some(key) => format!("{name} belongs at {}", spelled(key.path)),
+            None => {
+                let known: Vec<_> = schema::names_under(&self.pattern).collect();
+                format!("the keys here are {}", known.join(", "))
+            }
+        }
+    }
+}

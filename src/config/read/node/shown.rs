@@ -1,0 +1,73 @@
+//! How messages show a place and what stands there: short, and nothing that may be secret (PROBLEM-1).
+
+use figment::value::{Num, Value};
+
+use super::typed::whole;
+use crate::config::read::later::not_available;
+use crate::config::read::sources::Step;
+use crate::config::schema;
+
+pub(super) fn path_of(steps: &[Step]) -> String {
+    let mut path = String::new();
+    for step in steps {
+        match step {
+            Step::Name(name) => {
+                if !path.is_empty() {
+                    path.push('.');
+                }
+                let bare = !name.is_empty()
+                    && name
+                        .bytes()
+                        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+                path.push_str(&if bare {
+                    name.clone()
+                } else {
+                    shortened(&format!("{name:?}"))
+                });
+            }
+            Step::Index(index) => path.push_str(&format!("[{index}]")),
+        }
+    }
+    path
+}
+
+/// The value for a message; nothing of what stands in a table, or in the place of a secret (PROBLEM-1).
+pub(super) fn shown(steps: &[Step], value: &Value) -> Option<String> {
+    let secret = steps.iter().any(
+        |step| matches!(step, Step::Name(name) if schema::names_a_secret(name) || not_available(name).is_some()),
+    );
+    if secret {
+        None
+    } else {
+        written(value).map(|text| shortened(&text))
+    }
+}
+
+fn written(value: &Value) -> Option<String> {
+    match value {
+        Value::String(_, text) => Some(format!("{text:?}")),
+        Value::Char(_, text) => Some(format!("{text:?}")),
+        Value::Bool(_, flag) => Some(flag.to_string()),
+        Value::Num(_, number) => Some(match (whole(*number), number) {
+            (Some(number), _) => number.to_string(),
+            (None, Num::F64(number)) => number.to_string(),
+            (None, Num::I64(number)) => number.to_string(),
+            (None, other) => format!("{other:?}"),
+        }),
+        Value::Array(_, values) => {
+            let values: Option<Vec<_>> = values.iter().take(16).map(written).collect();
+            values.map(|values| format!("[{}]", values.join(", ")))
+        }
+        Value::Empty(..) | Value::Dict(..) => None,
+    }
+}
+
+fn shortened(text: &str) -> String {
+    if text.chars().count() <= SHOWN_CHARACTERS_MAX {
+        return text.to_owned();
+    }
+    text.chars().take(SHOWN_CHARACTERS_MAX - 1).chain(['…']).collect()
+}
+
+/// About a line of a terminal.
+const SHOWN_CHARACTERS_MAX: usize = 100;

@@ -1,0 +1,253 @@
+//! What a rule says that seals: under which key, bound to what, and what its readers get.
+
+use std::collections::BTreeSet;
+
+use figment::value::Value;
+
+use super::Scope;
+use crate::config::read::keystores::KmsList;
+use crate::config::read::node::Node;
+use crate::envelope::HeaderMode;
+use crate::ids::KmsId;
+use crate::rules::{Captures, Forms, KEK_BYTES_MAX, Matcher, OnUnreadable, SealTemplate, Template};
+
+pub(super) fn read_seal(
+    node: &Node<'_>,
+    scope: Scope<'_>,
+    kms: &KmsList<'_>,
+    used: &mut BTreeSet<usize>,
+) -> Option<SealTemplate> {
+    let own_kms = read_kms_name(node, kms, used);
+    let template = |place: &Node<'_>| read_template(place, scope);
+    let kek = node.get("kek").and_then(|place| read_kek(&place, scope));
+    let open_keks = read_open_keks(node, scope, own_kms, kms, used);
+    let domain = node.get("domain").and_then(|place| template(&place));
+    let open_domains = node
+        .get("open_domains")
+        .and_then(|list| list.elements())
+        .map(|places| places.iter().map(template).collect::<Vec<_>>());
+    let headers = read_choice(node, "headers", &HEADER_MODES);
+    let open_headers = read_open_headers(node, headers);
+    let key_is_clear = read_key_mode(node);
+    let accept = read_accept(node);
+    let max_message_bytes = node.quantity("max_message_bytes");
+    let on_unreadable = read_on_unreadable(node, accept);
+    let forgeable_kek = node.flag("forgeable_kek");
+    key_is_clear?;
+    Some(SealTemplate {
+        kms: own_kms?,
+        kek: kek?,
+        open_keks: open_keks?,
+        domain: domain?,
+        open_domains: open_domains?.into_iter().collect::<Option<_>>()?,
+        headers: headers?,
+        open_headers: open_headers?,
+        accept: accept?,
+        max_message_bytes: max_message_bytes?,
+        on_unreadable: on_unreadable?,
+        forgeable_kek: forgeable_kek?,
+    })
+}
+
+fn read_kms_name(node: &Node<'_>, kms: &KmsList<'_>, used: &mut BTreeSet<usize>) -> Option<KmsId> {
+    let name = node.text("kms")?;
+    let written = node.written("kms")?;
+    let position = kms.position(&name);
+    match position {
+        Some(position) => {
+            used.insert(position);
+            kms.id(position)
+        }
+        None => {
+            // Any of them may have been meant: none is called unused as well.
+            used.extend(0..kms.names.len());
+            let known: Vec<_> = kms.names.iter().map(|(name, _)| name.as_str()).collect();
+            let fix = match known.as_slice() {
+                [] => format!("add [kms.{name}]"),
+                _ => format!("write one of {}, or add [kms.{name}]", known.join(", ")),
+            };
+            written.complain("there is no KMS of this name", &fix);
+            None
+        }
+    }
+}
+
+fn read_template(place: &Node<'_>, scope: Scope<'_>) -> Option<Template> {
+    let text = place.as_text()?;
+    // Without a matcher nothing can be said about groups; what is wrong with `match` has been noted.
+    match Template::parse(&text, scope.matcher?, scope.cluster) {
+        Ok(template) => Some(template),
+        Err(error) => {
+            place.complain(
+                &format!("this {error}"),
+                "use ${topic} and ${cluster}, or ${1} and ${name} for groups of a regex in match",
+            );
+            None
+        }
+    }
+}
+
+fn read_kek(place: &Node<'_>, scope: Scope<'_>) -> Option<Template> {
+    let template = read_template(place, scope)?;
+    // An exact name has one expansion: what is wrong with it can be said now.
+    let bytes = match scope.matcher {
+        Some(Matcher::Exact(topic)) => template.expand(topic, &Captures::None).len(),
+        _ => template.bytes_min(),
+    };
+    if bytes > KEK_BYTES_MAX {
+        place.complain(
+            &format!("this names a KEK of {bytes} bytes"),
+            &format!("name one of at most {KEK_BYTES_MAX} bytes"),
+        );
+        return None;
+    }
+    Some(template)
+}
+
+fn read_open_keks(
+    node: &Node<'_>,
+    scope: Scope<'_>,
+    own_kms: Option<KmsId>,
+    kms: &KmsList<'_>,
+    used: &mut BTreeSet<usize>,
+) -> Option<Vec<(KmsId, Template)>> {
+    let mut keks = Vec::new();
+    let mut all_good = true;
+    for place in node.get("open_keks")?.elements()? {
+        let entry = match &place.value {
+            Value::String(..) => own_kms.zip(read_kek(&place, scope)),
+            Value::Dict(..) => place.checked_table().and_then(|table| {
+                let kms = read_kms_name(&table, kms, used);
+                kms.zip(table.get("kek").and_then(|place| read_kek(&place, scope)))
+            }),
+            _ => {
+                place.complain(
+                    "this names no KEK",
+                    "write a name, or { kms = \"…\", kek = \"…\" }",
+                );
+                None
+            }
+        };
+        match entry {
+            Some(entry) => keks.push(entry),
+            None => all_good = false,
+        }
+    }
+    all_good.then_some(keks)
+}
+
+fn read_choice<T: Copy>(node: &Node<'_>, name: &str, choices: &[(&str, T)]) -> Option<T> {
+    let place = node.get(name)?;
+    let text = place.as_text()?;
+    let found = choices
+        .iter()
+        .find(|(choice, _)| *choice == text)
+        .map(|(_, value)| *value);
+    if found.is_none() {
+        let known: Vec<_> = choices
+            .iter()
+            .map(|(choice, _)| format!("\"{choice}\""))
+            .collect();
+        place.complain(
+            "there is no such choice",
+            &format!("write one of {}", known.join(", ")),
+        );
+    }
+    found
+}
+
+/// The floor for readers: as strong as what the rule seals, unless a weaker one is written.
+fn read_open_headers(node: &Node<'_>, headers: Option<HeaderMode>) -> Option<HeaderMode> {
+    let Some(written) = node.written("open_headers") else {
+        return headers;
+    };
+    let open_headers = read_choice(node, "open_headers", &HEADER_MODES)?;
+    if headers.is_some_and(|headers| open_headers > headers) {
+        written.complain(
+            "readers could not get what this rule seals: its headers are less protected",
+            "write what headers says or something weaker, or remove it",
+        );
+        return None;
+    }
+    Some(open_headers)
+}
+
+fn read_on_unreadable(node: &Node<'_>, accept: Option<Forms>) -> Option<OnUnreadable> {
+    let choices = [
+        ("refuse", OnUnreadable::Refuse),
+        ("skip", OnUnreadable::Skip),
+        ("null", OnUnreadable::Null),
+    ];
+    let on_unreadable = read_choice(node, "on_unreadable", &choices)?;
+    // ENV-46: the key of a record that does not open is nobody's word.
+    if on_unreadable == OnUnreadable::Null
+        && accept.is_some_and(|accept| !accept.contains(Forms::TOMBSTONE))
+        && let Some(written) = node.written("on_unreadable")
+    {
+        written.complain(
+            "a record that does not open would delete its key, which nobody has verified",
+            "write \"skip\", or add \"tombstone\" to accept: whoever writes to the log can delete any key then",
+        );
+        return None;
+    }
+    Some(on_unreadable)
+}
+
+fn read_key_mode(node: &Node<'_>) -> Option<()> {
+    let place = node.get("key")?;
+    let problem = match place.as_text()?.as_str() {
+        "clear" => return Some(()),
+        "stable" => "sealed record keys are not available in this version",
+        _ => "there is no such choice",
+    };
+    place.complain(
+        problem,
+        "write key = \"clear\", or leave it out: record keys are then stored as they are",
+    );
+    None
+}
+
+fn read_accept(node: &Node<'_>) -> Option<Forms> {
+    let list = node.get("accept")?;
+    let mut forms = Forms::NONE;
+    let mut all_good = true;
+    for place in list.elements()? {
+        let form = match place.as_text().as_deref() {
+            Some("sealwire") => Forms::SEALWIRE,
+            Some("tombstone") => Forms::TOMBSTONE,
+            Some("plaintext") => Forms::PLAINTEXT,
+            Some("kroxylicious") => {
+                place.complain(
+                    "records of Kroxylicious cannot be opened by this version",
+                    "remove it",
+                );
+                all_good = false;
+                continue;
+            }
+            Some(_) => {
+                place.complain(
+                    "there is no such form",
+                    "write \"sealwire\", \"tombstone\" or \"plaintext\"",
+                );
+                all_good = false;
+                continue;
+            }
+            None => {
+                all_good = false;
+                continue;
+            }
+        };
+        forms = forms.with(form);
+    }
+    if all_good && !forms.contains(Forms::SEALWIRE) {
+        list.complain("readers could not get what this rule seals", "add \"sealwire\"");
+        return None;
+    }
+    all_good.then_some(forms)
+}
+
+const HEADER_MODES: [(&str, HeaderMode); 3] = [
+    ("sealed", HeaderMode::Sealed),
+    ("bound", HeaderMode::Bound),
+    ("free", HeaderMode::Free),
+];
