@@ -4,37 +4,32 @@
 //! - LEDGER-2: calls to one KMS never wait for another KMS, and less urgent calls never take the last slots
 //!   ([`Lane::next_job`]).
 //! - LEDGER-3: what a call brings that was started before a revocation is not believed; the call is made again.
-//! - LEDGER-4: a KMS that wants to be left alone is not called by anybody before that time, or [`LEFT_ALONE_MAX`], is
+//! - LEDGER-4: a KMS that wants to be left alone is not called by anybody before that time, or [`LEFT_ALONE_MAX`](lane::LEFT_ALONE_MAX), is
 //!   over; what is asked for meanwhile waits.
 //!
 //! Pure: the time is a parameter, nothing is awaited. Owned by [`super::KeyService`] on the control thread.
 
+mod call;
+mod lane;
 mod opening;
+mod outboxes;
 mod sealing;
 
-use std::collections::{HashSet, VecDeque};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+pub use self::call::{Call, Intervals, Job, Outcome};
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use self::lane::{Checks, Lane};
 use self::opening::OpenedDeks;
-use self::sealing::SealingDeks;
+use self::outboxes::Outboxes;
+use self::sealing::{SealingDeks, Use};
+use super::KeyOptions;
 use super::request::{Demand, KeyFailure, KeyId, KeyReply, KeyRequest};
-use super::{KeyOptions, Urgency};
-use crate::crypto::SecretKey;
 use crate::envelope::WrappedDek;
 use crate::ids::KmsId;
-use crate::kms::{GeneratedDek, KekNames, KmsError};
-
-/// How often one KMS is to be asked what it was asked before; see [`crate::kms::Kms`].
-#[derive(Debug, Clone, Copy)]
-pub struct Intervals {
-    /// For the current version of each KEK in use.
-    pub version_poll: Duration,
-    /// For one known DEK of each KEK version in use.
-    pub recheck: Duration,
-    /// For what it refused; at most [`KeyOptions::verdict_memory`].
-    pub verdict_memory: Duration,
-}
+use crate::kms::{KekNames, KmsError};
 
 /// All state of the key service.
 pub struct Ledger {
@@ -42,53 +37,6 @@ pub struct Ledger {
     outboxes: Outboxes,
     /// Whose turn it is to start a job.
     turn: usize,
-}
-
-/// A call that is to be made to a KMS.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Job {
-    /// Which KMS.
-    pub kms: KmsId,
-    /// Which call.
-    pub call: Call,
-}
-
-/// What to ask a KMS.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Call {
-    /// Make this DEK.
-    Generate(KeyId),
-    /// Unwrap this for a reader.
-    Unwrap(Arc<[u8]>),
-    /// Say whether the KEK version of this, known already, is still good.
-    Recheck(Arc<[u8]>),
-    /// Say the current version of the KEK of this.
-    PollVersion(KeyId),
-}
-
-/// What a call brought.
-pub enum Outcome {
-    /// Of [`Call::Generate`].
-    Generated(Result<GeneratedDek, KmsError>),
-    /// Of [`Call::Unwrap`].
-    Unwrapped(Result<SecretKey, KmsError>),
-    /// Of [`Call::Recheck`].
-    Rechecked(Result<(), KmsError>),
-    /// Of [`Call::PollVersion`].
-    Version(Result<Option<Vec<u8>>, KmsError>),
-}
-
-impl Outcome {
-    /// Why the call brought nothing.
-    #[must_use]
-    pub fn error(&self) -> Option<&KmsError> {
-        match self {
-            Self::Generated(result) => result.as_ref().err(),
-            Self::Unwrapped(result) => result.as_ref().err(),
-            Self::Rechecked(result) => result.as_ref().err(),
-            Self::Version(result) => result.as_ref().err(),
-        }
-    }
 }
 
 impl Ledger {
@@ -253,172 +201,10 @@ impl Ledger {
     }
 }
 
-/// Everything about one KMS.
-struct Lane {
-    kms: KmsId,
-    sealing: SealingDeks,
-    opening: OpenedDeks,
-    checks: Checks,
-    running: usize,
-    calls_max: usize,
-    /// The KMS has said so (LEDGER-4).
-    left_alone_until: Option<Instant>,
-}
-
-impl Lane {
-    /// Sealing may take every slot, checks all but an eighth of them, tailing readers three quarters, backfill half.
-    fn next_job(&mut self, now: Instant) -> Option<Job> {
-        if self.left_alone_until.is_some_and(|until| now < until) {
-            return None;
-        }
-        let room = |share_of_8: usize| self.running < (self.calls_max * share_of_8 / 8).max(1);
-        let mut call = None;
-        if room(8) {
-            call = self.sealing.next_fetch().map(Call::Generate);
-        }
-        if call.is_none() && room(7) {
-            call = self.checks.queue.pop_front();
-        }
-        if call.is_none() && room(6) {
-            call = self.opening.next(Urgency::Tail).map(Call::Unwrap);
-        }
-        if call.is_none() && room(4) {
-            call = self.opening.next(Urgency::Backfill).map(Call::Unwrap);
-        }
-        let call = call?;
-        self.running += 1;
-        Some(Job { kms: self.kms, call })
-    }
-
-    /// LEDGER-4
-    fn leave_alone(&mut self, after: Duration, now: Instant) {
-        let until = now.checked_add(after.min(LEFT_ALONE_MAX));
-        self.left_alone_until = self.left_alone_until.max(until);
-    }
-
-    fn generated(
-        &mut self,
-        key: &KeyId,
-        result: Result<GeneratedDek, KmsError>,
-        now: Instant,
-        outboxes: &mut Outboxes,
-    ) -> bool {
-        let Some((dek, wrapped)) = self.sealing.generated(key, result, now, outboxes) else {
-            return false;
-        };
-        // What this process seals its readers will ask for: it need not be unwrapped.
-        let evicted = self.opening.learn(&wrapped, dek, now);
-        self.drop_version(evicted, outboxes);
-        false
-    }
-
-    fn unwrapped(
-        &mut self,
-        wrapped: &Arc<[u8]>,
-        result: Result<SecretKey, KmsError>,
-        now: Instant,
-        outboxes: &mut Outboxes,
-    ) -> bool {
-        let evicted = self.opening.unwrapped(wrapped, result, now, outboxes);
-        self.drop_version(evicted, outboxes);
-        false
-    }
-
-    fn rechecked(
-        &mut self,
-        wrapped: &Arc<[u8]>,
-        error: Option<&KmsError>,
-        now: Instant,
-        outboxes: &mut Outboxes,
-    ) -> bool {
-        let Some(prefix) = version_prefix(wrapped) else {
-            return false;
-        };
-        if error.is_some_and(KmsError::refuses_kek) {
-            self.drop_version(Some(prefix.into()), outboxes);
-            return true;
-        }
-        self.opening.recheck_again_later(prefix, now);
-        false
-    }
-
-    /// Takes every key under a KEK version away, here and from every executor.
-    fn drop_version(&mut self, prefix: Option<Arc<[u8]>>, outboxes: &mut Outboxes) {
-        let Some(prefix) = prefix else { return };
-        self.opening.drop_version(&prefix);
-        self.sealing.drop_version(&prefix);
-        for executor in 0..outboxes.0.len() {
-            outboxes.push(
-                executor,
-                KeyReply::Revoked {
-                    prefix: Arc::clone(&prefix),
-                },
-            );
-        }
-    }
-}
-
-/// Polls and rechecks, each queued or running once at most: as many as there are KEKs and versions in use.
-#[derive(Default)]
-struct Checks {
-    queue: VecDeque<Call>,
-    /// Queued or running.
-    under_way: HashSet<Call>,
-}
-
-impl Checks {
-    /// Queues `call`; not when the same is under way, perhaps for a DEK that was replaced since.
-    fn push(&mut self, call: Call) -> bool {
-        let is_new = self.under_way.insert(call.clone());
-        if is_new {
-            self.queue.push_back(call);
-        }
-        is_new
-    }
-}
-
-/// What was sealed.
-#[derive(Debug, Clone, Copy, Default)]
-struct Use {
-    batches: u64,
-    bytes: u64,
-}
-
-/// Replies that wait to be sent, for each executor. Answers are bounded by what the executor asked and was not answered
-/// yet; what comes unasked is rare (a rotation, a revocation).
-struct Outboxes(Vec<VecDeque<KeyReply>>);
-
-impl Outboxes {
-    fn push(&mut self, executor: usize, reply: KeyReply) {
-        if let Some(outbox) = self.0.get_mut(executor) {
-            outbox.push_back(reply);
-        }
-    }
-}
-
-/// A set of executors.
-#[derive(Debug, Clone, Default)]
-struct ExecutorSet(Vec<bool>);
-
-impl ExecutorSet {
-    fn insert(&mut self, executor: usize) {
-        if self.0.len() <= executor {
-            self.0.resize(executor + 1, false);
-        }
-        if let Some(member) = self.0.get_mut(executor) {
-            *member = true;
-        }
-    }
-
-    fn add_all(&mut self, others: &Self) {
-        others.iter().for_each(|executor| self.insert(executor));
-    }
-
-    fn iter(&self) -> impl Iterator<Item = usize> + '_ {
-        self.0
-            .iter()
-            .enumerate()
-            .filter_map(|(executor, &member)| member.then_some(executor))
+fn no_such_kms_sealing(key: KeyId) -> KeyReply {
+    KeyReply::Sealing {
+        key,
+        result: Err(KeyFailure::KekNotFound),
     }
 }
 
@@ -433,20 +219,10 @@ pub(super) fn version_prefix(wrapped: &[u8]) -> Option<&[u8]> {
     wrapped.strip_suffix(WrappedDek::parse(wrapped).ok()?.blob)
 }
 
-fn no_such_kms_sealing(key: KeyId) -> KeyReply {
-    KeyReply::Sealing {
-        key,
-        result: Err(KeyFailure::KekNotFound),
-    }
-}
-
 /// The turn of a connection on an executor.
 fn turn_of(executor: usize, demand: Demand) -> u64 {
     (executor as u64) << 32 | u64::from(demand.connection)
 }
-
-/// The longest that a KMS is left alone: producers and consumers wait for it.
-const LEFT_ALONE_MAX: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests;

@@ -89,8 +89,13 @@ impl HeldBytes {
             }
             Some(Turn::None) | None => {}
         }
-        let (again, waker) = (false, waker.clone());
-        self.queue(key, holding, announced, again, waker, now)
+        let waits = Turn::Waiting {
+            ticket: self.next_ticket,
+            again: false,
+            announced,
+            waker: waker.clone(),
+        };
+        self.queue(key, holding, waits, now)
     }
 
     /// Who had lost its turn has moved again (TURN-4).
@@ -98,8 +103,13 @@ impl HeldBytes {
         if let Some(half) = self.halves.get(&key)
             && let Turn::Lost { announced } = half.turn
         {
-            let (again, waker) = (true, waker.clone());
-            self.queue(key, half.holding, announced, again, waker, now);
+            let waits = Turn::Waiting {
+                ticket: self.next_ticket,
+                again: true,
+                announced,
+                waker: waker.clone(),
+            };
+            self.queue(key, half.holding, waits, now);
         }
     }
 
@@ -142,24 +152,9 @@ impl HeldBytes {
         self.admit(now);
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a type is missing")]
-    fn queue(
-        &mut self,
-        key: HalfKey,
-        holding: Holding,
-        announced: usize,
-        again: bool,
-        waker: Waker,
-        now: Instant,
-    ) -> Turned {
-        let ticket = self.next_ticket;
+    /// `waits` with the next number.
+    fn queue(&mut self, key: HalfKey, holding: Holding, waits: Turn, now: Instant) -> Turned {
         self.next_ticket += 1;
-        let waits = Turn::Waiting {
-            ticket,
-            again,
-            announced,
-            waker,
-        };
         self.set_turn(key, holding, waits);
         self.admit(now);
         match self.halves.get(&key).map(|half| &half.turn) {

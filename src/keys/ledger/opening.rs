@@ -13,7 +13,10 @@ use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
-use super::{Call, Checks, ExecutorSet, Intervals, Outboxes, turn_of, version_prefix};
+use super::call::{Call, Intervals};
+use super::lane::Checks;
+use super::outboxes::{ExecutorSet, Outboxes};
+use super::{turn_of, version_prefix};
 use crate::crypto::SecretKey;
 use crate::keys::KeyOptions;
 use crate::keys::fair_queue::FairQueue;

@@ -12,13 +12,22 @@ use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
-use super::{Call, Checks, ExecutorSet, Intervals, Outboxes, Use};
+use super::call::{Call, Intervals};
+use super::lane::Checks;
+use super::outboxes::{ExecutorSet, Outboxes};
 use crate::crypto::SecretKey;
 use crate::envelope::WrappedDek;
 use crate::keys::KeyOptions;
 use crate::keys::refusals::Refusals;
 use crate::keys::request::{DeliveredDek, KeyFailure, KeyId, KeyReply};
 use crate::kms::{GeneratedDek, KmsError};
+
+/// What was sealed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Use {
+    pub(super) batches: u64,
+    pub(super) bytes: u64,
+}
 
 pub(super) struct SealingDeks {
     options: Arc<KeyOptions>,

@@ -1,13 +1,17 @@
 //! Calls, shares, verdicts and revocations, without a KMS: answers are made by hand.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::lane::LEFT_ALONE_MAX;
 use super::*;
+use crate::crypto::SecretKey;
 use crate::envelope::wrapped_dek::WrappedDek;
 use crate::ids::Id as _;
-use crate::keys::Purpose;
+use crate::keys::{Purpose, Urgency};
+use crate::kms::GeneratedDek;
 
 const INTERVALS: Intervals = Intervals {
     version_poll: Duration::from_secs(1),

@@ -1,0 +1,67 @@
+//! What a KMS is asked, how often, and what comes of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::crypto::SecretKey;
+use crate::ids::KmsId;
+use crate::keys::KeyId;
+use crate::kms::{GeneratedDek, KmsError};
+
+/// How often one KMS is to be asked what it was asked before; see [`crate::kms::Kms`].
+#[derive(Debug, Clone, Copy)]
+pub struct Intervals {
+    /// For the current version of each KEK in use.
+    pub version_poll: Duration,
+    /// For one known DEK of each KEK version in use.
+    pub recheck: Duration,
+    /// For what it refused; at most [`KeyOptions::verdict_memory`].
+    pub verdict_memory: Duration,
+}
+
+/// A call that is to be made to a KMS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// Which KMS.
+    pub kms: KmsId,
+    /// Which call.
+    pub call: Call,
+}
+
+/// What to ask a KMS.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Call {
+    /// Make this DEK.
+    Generate(KeyId),
+    /// Unwrap this for a reader.
+    Unwrap(Arc<[u8]>),
+    /// Say whether the KEK version of this, known already, is still good.
+    Recheck(Arc<[u8]>),
+    /// Say the current version of the KEK of this.
+    PollVersion(KeyId),
+}
+
+/// What a call brought.
+pub enum Outcome {
+    /// Of [`Call::Generate`].
+    Generated(Result<GeneratedDek, KmsError>),
+    /// Of [`Call::Unwrap`].
+    Unwrapped(Result<SecretKey, KmsError>),
+    /// Of [`Call::Recheck`].
+    Rechecked(Result<(), KmsError>),
+    /// Of [`Call::PollVersion`].
+    Version(Result<Option<Vec<u8>>, KmsError>),
+}
+
+impl Outcome {
+    /// Why the call brought nothing.
+    #[must_use]
+    pub fn error(&self) -> Option<&KmsError> {
+        match self {
+            Self::Generated(result) => result.as_ref().err(),
+            Self::Unwrapped(result) => result.as_ref().err(),
+            Self::Rechecked(result) => result.as_ref().err(),
+            Self::Version(result) => result.as_ref().err(),
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Everything about one KMS: its keys of both kinds, the checks that are due, and how many calls are under way.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::call::{Call, Job};
+use super::opening::OpenedDeks;
+use super::outboxes::Outboxes;
+use super::sealing::SealingDeks;
+use super::version_prefix;
+use crate::crypto::SecretKey;
+use crate::ids::KmsId;
+use crate::keys::{KeyId, KeyReply, Urgency};
+use crate::kms::{GeneratedDek, KmsError};
+
+/// Everything about one KMS.
+pub(super) struct Lane {
+    pub(super) kms: KmsId,
+    pub(super) sealing: SealingDeks,
+    pub(super) opening: OpenedDeks,
+    pub(super) checks: Checks,
+    pub(super) running: usize,
+    pub(super) calls_max: usize,
+    /// The KMS has said so (LEDGER-4).
+    pub(super) left_alone_until: Option<Instant>,
+}
+
+impl Lane {
+    /// Sealing may take every slot, checks all but an eighth of them, tailing readers three quarters, backfill half.
+    pub(super) fn next_job(&mut self, now: Instant) -> Option<Job> {
+        if self.left_alone_until.is_some_and(|until| now < until) {
+            return None;
+        }
+        let room = |share_of_8: usize| self.running < (self.calls_max * share_of_8 / 8).max(1);
+        let mut call = None;
+        if room(8) {
+            call = self.sealing.next_fetch().map(Call::Generate);
+        }
+        if call.is_none() && room(7) {
+            call = self.checks.queue.pop_front();
+        }
+        if call.is_none() && room(6) {
+            call = self.opening.next(Urgency::Tail).map(Call::Unwrap);
+        }
+        if call.is_none() && room(4) {
+            call = self.opening.next(Urgency::Backfill).map(Call::Unwrap);
+        }
+        let call = call?;
+        self.running += 1;
+        Some(Job { kms: self.kms, call })
+    }
+
+    /// LEDGER-4
+    pub(super) fn leave_alone(&mut self, after: Duration, now: Instant) {
+        let until = now.checked_add(after.min(LEFT_ALONE_MAX));
+        self.left_alone_until = self.left_alone_until.max(until);
+    }
+
+    pub(super) fn generated(
+        &mut self,
+        key: &KeyId,
+        result: Result<GeneratedDek, KmsError>,
+        now: Instant,
+        outboxes: &mut Outboxes,
+    ) -> bool {
+        let Some((dek, wrapped)) = self.sealing.generated(key, result, now, outboxes) else {
+            return false;
+        };
+        // What this process seals its readers will ask for: it need not be unwrapped.
+        let evicted = self.opening.learn(&wrapped, dek, now);
+        self.drop_version(evicted, outboxes);
+        false
+    }
+
+    pub(super) fn unwrapped(
+        &mut self,
+        wrapped: &Arc<[u8]>,
+        result: Result<SecretKey, KmsError>,
+        now: Instant,
+        outboxes: &mut Outboxes,
+    ) -> bool {
+        let evicted = self.opening.unwrapped(wrapped, result, now, outboxes);
+        self.drop_version(evicted, outboxes);
+        false
+    }
+
+    pub(super) fn rechecked(
+        &mut self,
+        wrapped: &Arc<[u8]>,
+        error: Option<&KmsError>,
+        now: Instant,
+        outboxes: &mut Outboxes,
+    ) -> bool {
+        let Some(prefix) = version_prefix(wrapped) else {
+            return false;
+        };
+        if error.is_some_and(KmsError::refuses_kek) {
+            self.drop_version(Some(prefix.into()), outboxes);
+            return true;
+        }
+        self.opening.recheck_again_later(prefix, now);
+        false
+    }
+
+    /// Takes every key under a KEK version away, here and from every executor.
+    pub(super) fn drop_version(&mut self, prefix: Option<Arc<[u8]>>, outboxes: &mut Outboxes) {
+        let Some(prefix) = prefix else { return };
+        self.opening.drop_version(&prefix);
+        self.sealing.drop_version(&prefix);
+        for executor in 0..outboxes.0.len() {
+            outboxes.push(
+                executor,
+                KeyReply::Revoked {
+                    prefix: Arc::clone(&prefix),
+                },
+            );
+        }
+    }
+}
+
+/// Polls and rechecks, each queued or running once at most: as many as there are KEKs and versions in use.
+#[derive(Default)]
+pub(super) struct Checks {
+    pub(super) queue: VecDeque<Call>,
+    /// Queued or running.
+    pub(super) under_way: HashSet<Call>,
+}
+
+impl Checks {
+    /// Queues `call`; not when the same is under way, perhaps for a DEK that was replaced since.
+    pub(super) fn push(&mut self, call: Call) -> bool {
+        let is_new = self.under_way.insert(call.clone());
+        if is_new {
+            self.queue.push_back(call);
+        }
+        is_new
+    }
+}
+
+/// The longest that a KMS is left alone: producers and consumers wait for it.
+pub(super) const LEFT_ALONE_MAX: Duration = Duration::from_secs(60);
