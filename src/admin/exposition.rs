@@ -1,20 +1,20 @@
 //! The text of `/metrics`: every name that Sealwire exports, each with its labels and meaning. `docs/metrics.md` lists
 //! the same.
 
+mod connections;
 mod families;
+mod keys;
 
 use std::fmt::Error;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Registry;
 
-use self::families::{BYTES, Buckets, Families, Labels, NONE, SECONDS};
+use self::families::{BYTES, Buckets, Families, NONE, SECONDS};
 use super::{Collection, ProcessFacts};
-use crate::keys::statistics::{CallKind, KmsState, KmsStatistics};
-use crate::metrics::{CloseReason, Direction, RefusalCount, Snapshot, TimeKind, TopicCounters};
-use crate::protocol::policy::api_name;
+use crate::metrics::{Direction, RefusalCount, Snapshot, TimeKind, TopicCounters};
 
 /// The content type of [`text`].
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -44,6 +44,8 @@ impl Collector for Exposition {
         let mut families = Families { encoder };
         self.process(&mut families)?;
         self.connections(&mut families)?;
+        self.traffic(&mut families)?;
+        self.under_way(&mut families)?;
         self.topics(&mut families)?;
         self.refusals(&mut families)?;
         self.time(&mut families)?;
@@ -104,112 +106,6 @@ impl Exposition {
             "Executors that answered this scrape in time; the counters of the others are missing from it",
             None,
             [(NONE, answering)],
-        )
-    }
-
-    #[expect(clippy::too_many_lines, reason = "longer than a screen: to be split")]
-    fn connections(&self, families: &mut Families<'_>) -> Result<(), Error> {
-        let connections = &self.sum.connections;
-        let accepted = [(NONE, connections.accepted)];
-        families.counter(
-            "sealwire_connections_accepted",
-            "Client connections accepted",
-            None,
-            accepted,
-        )?;
-        families.counter(
-            "sealwire_broker_connections",
-            "Connections to brokers established",
-            None,
-            [(NONE, connections.broker_connected)],
-        )?;
-        families.gauge(
-            "sealwire_hidden_brokers",
-            "Brokers that clients are not told of, since the listener's nodes do not have them",
-            None,
-            self.collection.hidden.iter().map(|hidden| {
-                let labels = vec![
-                    ("cluster", hidden.cluster.clone()),
-                    ("listener", hidden.listener.clone()),
-                ];
-                (labels, hidden.nodes.len() as u64)
-            }),
-        )?;
-        families.counter(
-            "sealwire_hidden_coordinators",
-            "Answers that named a coordinator which clients are not told of",
-            None,
-            [(NONE, connections.coordinators_hidden)],
-        )?;
-        families.counter(
-            "sealwire_connections_closed",
-            "Client connections that ended, by reason",
-            None,
-            CloseReason::ALL.iter().map(|reason| {
-                (
-                    vec![("reason", text_of(reason.as_str()))],
-                    connections.closed_by(*reason),
-                )
-            }),
-        )?;
-        families.gauge(
-            "sealwire_connections_open",
-            "Client connections open now, by executor",
-            None,
-            self.sum
-                .connections_open_by_executor
-                .iter()
-                .map(|(executor, open)| (vec![("executor", executor.to_string())], *open)),
-        )?;
-        families.counter(
-            "sealwire_frames",
-            "Kafka frames, by direction and API",
-            None,
-            Direction::ALL.iter().flat_map(|direction| {
-                let frames = self.sum.frames(*direction).by_api();
-                frames.map(move |(key, count)| (api_labels(*direction, key), count))
-            }),
-        )?;
-        let by_direction = |bytes: fn(&Snapshot, Direction) -> u64| {
-            Direction::ALL
-                .iter()
-                .map(move |direction| (direction_label(*direction), bytes(&self.sum, *direction)))
-        };
-        let read = by_direction(|sum, direction| sum.frames(direction).bytes_in);
-        families.counter(
-            "sealwire_read",
-            "Bytes read from sockets, by direction",
-            BYTES,
-            read,
-        )?;
-        let written = by_direction(|sum, direction| sum.frames(direction).bytes_out);
-        families.counter(
-            "sealwire_written",
-            "Bytes written to sockets, by direction",
-            BYTES,
-            written,
-        )?;
-        let gauges = self.sum.gauges;
-        let held = [(NONE, gauges.bytes_held)];
-        families.gauge("sealwire_held", "Bytes of frames held in buffers", BYTES, held)?;
-        families.gauge(
-            "sealwire_frames_queued",
-            "Long frames that wait for their turn",
-            None,
-            [(NONE, gauges.frames_queued)],
-        )?;
-        families.gauge(
-            "sealwire_requests_in_flight",
-            "Requests sent to brokers and not answered yet",
-            None,
-            [(NONE, gauges.requests_in_flight)],
-        )?;
-        families.gauge(
-            "sealwire_frames_parked",
-            "Frames that wait for a key",
-            None,
-            [("produce", gauges.produce_parked), ("fetch", gauges.fetch_parked)]
-                .map(|(kind, count)| (vec![("kind", text_of(kind))], count)),
         )
     }
 
@@ -330,143 +226,10 @@ impl Exposition {
             }),
         )
     }
-
-    fn keys(&self, families: &mut Families<'_>) -> Result<(), Error> {
-        let (cache, gauges) = (self.sum.key_cache, self.sum.gauges);
-        families.counter(
-            "sealwire_key_lookups",
-            "Look-ups in the executors' own keys, by outcome",
-            None,
-            [
-                ("ready", cache.ready),
-                ("waiting", cache.waiting),
-                ("failed", cache.failed),
-            ]
-            .map(|(outcome, count)| (vec![("outcome", text_of(outcome))], count)),
-        )?;
-        families.gauge(
-            "sealwire_keys_held",
-            "Keys that executors hold, each executor's copy counted",
-            None,
-            [("sealing", gauges.sealing_keys), ("opening", gauges.opening_keys)]
-                .map(|(purpose, count)| (vec![("purpose", text_of(purpose))], count)),
-        )?;
-        self.kms(families)
-    }
-
-    #[expect(clippy::too_many_lines, reason = "longer than a screen: to be split")]
-    fn kms(&self, families: &mut Families<'_>) -> Result<(), Error> {
-        type Read = fn(&KmsStatistics) -> u64;
-        let label = |name: &str| vec![("kms", name.to_owned())];
-        let counters: [(&str, &str, Read); 6] = [
-            ("sealwire_deks_made", "DEKs made for sealing", |kms| {
-                kms.generated.get()
-            }),
-            ("sealwire_deks_unwrapped", "DEKs unwrapped for opening", |kms| {
-                kms.unwrapped.get()
-            }),
-            (
-                "sealwire_deks_rechecked",
-                "KEK versions in use of which the KMS was asked whether they are still good",
-                |kms| kms.rechecked.get(),
-            ),
-            (
-                "sealwire_kek_version_polls",
-                "Questions for the current version of a KEK",
-                |kms| kms.version_polls.get(),
-            ),
-            (
-                "sealwire_kek_revocations",
-                "KEK versions whose keys were taken away from every executor",
-                |kms| kms.revocations.get(),
-            ),
-            (
-                "sealwire_kms_verdicts",
-                "KMS calls that ended in a verdict: disabled, destroyed, not found, malformed",
-                |kms| kms.verdicts.get(),
-            ),
-        ];
-        for (name, help, read) in counters {
-            let samples = self
-                .collection
-                .kms()
-                .map(|(kms, counters)| (label(kms), read(counters)));
-            families.counter(name, help, None, samples)?;
-        }
-        families.counter(
-            "sealwire_kms_outages",
-            "KMS calls that were not answered, or whose answer was no verdict, time-outs included",
-            None,
-            self.collection
-                .kms()
-                .map(|(name, kms)| (label(name), kms.outages.get())),
-        )?;
-        let calls = self.collection.kms().flat_map(|(name, kms)| {
-            CallKind::ALL.map(|kind| {
-                let labels = vec![("kms", name.to_owned()), ("call", text_of(kind.as_str()))];
-                (labels, Buckets::of_kms(kms.latency(kind)))
-            })
-        });
-        families.histogram(
-            "sealwire_kms_call",
-            "How long KMS calls take, failed ones included",
-            calls,
-        )?;
-        let now = Instant::now();
-        let states = self
-            .collection
-            .kms()
-            .map(|(name, kms)| (label(name), kms.state(now)));
-        families.gauge(
-            "sealwire_kms_available",
-            "Whether the KMS answered when it was last asked; 1 before it was ever asked",
-            None,
-            states.clone().map(|(labels, state)| {
-                let silent = matches!(state, KmsState::Silent(_));
-                (labels, u64::from(!silent))
-            }),
-        )?;
-        families.gauge(
-            "sealwire_kms_stale",
-            "Whether the KMS's keystore file cannot be used as it is now, and what was read before stays in force",
-            None,
-            self.collection
-                .kms()
-                .map(|(name, kms)| (label(name), u64::from(kms.is_stale()))),
-        )?;
-        families.gauge(
-            "sealwire_kms_outage",
-            "For how long the KMS has not answered; 0 while it does, and before it was ever asked",
-            SECONDS,
-            states.map(|(labels, state)| {
-                let silent = match state {
-                    KmsState::Silent(silent) => silent,
-                    KmsState::Unasked | KmsState::Answering => Duration::ZERO,
-                };
-                (labels, silent.as_secs_f64())
-            }),
-        )
-    }
 }
 
 fn text_of(text: &str) -> String {
     text.to_owned()
-}
-
-fn direction_label(direction: Direction) -> Labels {
-    vec![("direction", text_of(direction.as_str()))]
-}
-
-/// Of keys that the policy has never heard of only the number is told: any client may send any.
-fn api_labels(direction: Direction, key: Option<i16>) -> Labels {
-    vec![
-        ("direction", text_of(direction.as_str())),
-        ("api", text_of(key.and_then(api_name).unwrap_or("unknown"))),
-        (
-            "api_key",
-            key.map_or_else(|| text_of("other"), |key| key.to_string()),
-        ),
-    ]
 }
 
 /// `VmRSS` of `/proc/self/status`, which is in KiB (proc(5)); nothing where it cannot be read.

@@ -148,7 +148,6 @@ impl<'a, R: Stream, W: Stream> OneWay<'a, R, W> {
     }
 
     /// Lets the session work on `input`; says how much of it is used up.
-    #[expect(clippy::too_many_lines, reason = "longer than a screen: to be split")]
     #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
     pub(super) fn work(&mut self, input: &mut [u8], context: &mut Context<'_>) -> Result<usize, CloseReason> {
         let mut pipeline = self.shared.pipeline.borrow_mut();
@@ -166,24 +165,8 @@ impl<'a, R: Stream, W: Stream> OneWay<'a, R, W> {
         let mut begun = Instant::now();
         loop {
             let rest = input.get_mut(at..).unwrap_or_default();
-            let before = self.half.output.len();
-            let output = &mut self.half.output;
-            let step = match self.direction {
-                Direction::Request => self.session.requests(pipeline, self.now, rest, output),
-                Direction::Response => self.session.responses(pipeline, self.now, rest, output),
-            };
-            let step = match step {
-                Ok(step) => step,
-                Err(reason) => {
-                    // Nothing of that frame goes out; what stands before it does.
-                    self.half.output.truncate(before);
-                    if self.half.is_delivered() {
-                        return Err(reason);
-                    }
-                    self.half.failed = Some(reason);
-                    self.half.unfinished = true;
-                    break;
-                }
+            let Some(step) = self.step(rest, pipeline)? else {
+                break;
             };
             let finished = self.session.take_finished();
             if let (Some(frame), Step::Forward(bytes) | Step::Wrote(bytes)) = (&mut self.half.turn, &step) {
@@ -208,14 +191,8 @@ impl<'a, R: Stream, W: Stream> OneWay<'a, R, W> {
                     }
                 }
                 Step::More => break,
-                Step::Blocked(mut wait) => {
-                    // At once: the session says it only once, and may be asked again before the relay comes to rest.
-                    if let Wait::Addresses(learned, _) = &mut wait {
-                        let learned = std::mem::take(learned);
-                        self.shared.errands.learn(self.session.cluster(), learned);
-                    }
-                    let news = pipeline.news_of(&wait);
-                    self.half.blocked = Some(Blocked { wait, news });
+                Step::Blocked(wait) => {
+                    self.block(wait, pipeline);
                     break;
                 }
                 Step::Yield => {
@@ -232,6 +209,37 @@ impl<'a, R: Stream, W: Stream> OneWay<'a, R, W> {
             }
         }
         Ok(at)
+    }
+
+    /// One step of the session; none where it has failed and what stands before that frame is to go out first.
+    #[inline]
+    fn step(&mut self, rest: &mut [u8], pipeline: &mut Pipeline) -> Result<Option<Step>, CloseReason> {
+        let before = self.half.output.len();
+        let output = &mut self.half.output;
+        let step = match self.direction {
+            Direction::Request => self.session.requests(pipeline, self.now, rest, output),
+            Direction::Response => self.session.responses(pipeline, self.now, rest, output),
+        };
+        step.map(Some).or_else(|reason| {
+            // Nothing of that frame goes out; what stands before it does.
+            self.half.output.truncate(before);
+            if self.half.is_delivered() {
+                return Err(reason);
+            }
+            self.half.failed = Some(reason);
+            self.half.unfinished = true;
+            Ok(None)
+        })
+    }
+
+    fn block(&mut self, mut wait: Wait, pipeline: &Pipeline) {
+        // At once: the session says it only once, and may be asked again before the relay comes to rest.
+        if let Wait::Addresses(learned, _) = &mut wait {
+            let learned = std::mem::take(learned);
+            self.shared.errands.learn(self.session.cluster(), learned);
+        }
+        let news = pipeline.news_of(&wait);
+        self.half.blocked = Some(Blocked { wait, news });
     }
 
     /// Sends bytes as they are: straight from the input if nothing is queued before them. Says how many of them are
