@@ -25,7 +25,6 @@ use self::keystore::KeystoreArguments;
 use crate::config::{Config, Executors, Overrides};
 use crate::crypto::memory;
 use crate::kms::Kms;
-use crate::rules::RuleAction;
 use crate::self_check;
 
 /// Transparent encrypting proxy for Apache Kafka: records are sealed before a broker sees them.
@@ -242,10 +241,12 @@ pub fn summary(config: &Config) -> String {
         .iter()
         .map(|cluster| cluster.listeners.len())
         .sum();
-    let rules = || config.clusters.iter().flat_map(|cluster| cluster.rules.rules());
-    let sealing = rules()
-        .filter(|rule| matches!(rule.action, RuleAction::Seal(_)))
-        .count();
+    let rules = config
+        .clusters
+        .iter()
+        .map(|cluster| cluster.rules.rules().len())
+        .sum();
+    let sealing = config.seal_rules().count();
     let admin = match &config.admin {
         Some(admin) => format!("admin on {}", admin.listen),
         None => "no admin port".to_owned(),
@@ -254,7 +255,7 @@ pub fn summary(config: &Config) -> String {
         "{executors}, {}, {}, {} ({sealing} sealing), {}, {admin}",
         counted(config.clusters.len(), "cluster"),
         counted(listeners, "listener"),
-        counted(rules().count(), "rule"),
+        counted(rules, "rule"),
         counted(config.kms.len(), "KMS"),
     )
 }

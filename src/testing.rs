@@ -5,6 +5,26 @@ mod batch_builder;
 mod compressing;
 mod faulty_kms;
 
+/// Texts of configurations, as the tests of the whole program write them.
+#[cfg(test)]
+#[expect(dead_code, reason = "some of it only they need")]
+#[path = "../tests/support/configuration.rs"]
+pub(crate) mod configuration;
+
 pub use batch_builder::{BatchBuilder, RecordInput, fit_length_and_crc};
 pub use compressing::{CompressError, compress};
 pub use faulty_kms::{Faults, FaultyKms};
+
+#[cfg(test)]
+impl<'a> configuration::Cluster<'a> {
+    /// One with everything that a configuration has to have, and these rules; nobody connects.
+    pub(crate) fn ruled(rules: &'a str) -> Self {
+        Self {
+            brokers: vec!["kafka-1:9092".to_owned()],
+            port: 9192,
+            nodes: vec![(0, 9193)],
+            rules,
+            ..Self::default()
+        }
+    }
+}

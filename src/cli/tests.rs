@@ -6,23 +6,12 @@ use std::fs;
 use clap::CommandFactory as _;
 
 use super::*;
+use crate::testing::configuration::{Cluster, Configuration};
 
-const GOOD: &str = r#"
-[cluster.main]
-bootstrap = ["kafka-1:9092"]
-
-[[cluster.main.listeners]]
-name = "lan"
-listen = "127.0.0.1:9192"
-client_auth = "network"
-advertised_host = "localhost"
-nodes = "0"
-node_ports = "9193"
-
-[[cluster.main.topics]]
-match = "*"
-pass = true
-"#;
+fn good() -> String {
+    let rules = "[[cluster.main.topics]]\nmatch = \"*\"\npass = true\n";
+    Configuration::default().cluster(&Cluster::ruled(rules)).text()
+}
 
 struct Said {
     code: u8,
@@ -102,7 +91,7 @@ fn wrong_arguments_are_usage_errors() {
 
 #[test]
 fn a_good_configuration_is_summed_up_in_one_line() {
-    let (_folder, path) = file_with(GOOD);
+    let (_folder, path) = file_with(&good());
     let said = execute_with(&["check-config", &path]);
     assert_eq!(said.code, EXIT_OK, "{}", said.err);
     let summary =
@@ -113,13 +102,13 @@ fn a_good_configuration_is_summed_up_in_one_line() {
 
 #[test]
 fn mistakes_are_reported_and_nothing_is_served() {
-    let (_folder, path) = file_with(&GOOD.replace("lan", ""));
+    let (_folder, path) = file_with(&good().replace("\"test\"", "\"\""));
     for words in [&["check-config", &path][..], &["run", "--config", &path]] {
         let said = execute_with(words);
         assert_eq!(said.code, EXIT_USAGE);
         assert!(
             said.err
-                .starts_with(&format!("{path}:6: cluster.main.listeners[0].name = \"\"")),
+                .starts_with(&format!("{path}:5: cluster.main.listeners[0].name = \"\"")),
             "{}",
             said.err
         );
@@ -129,7 +118,7 @@ fn mistakes_are_reported_and_nothing_is_served() {
 
 #[test]
 fn flags_override_the_file_and_are_named_when_wrong() {
-    let (_folder, path) = file_with(GOOD);
+    let (_folder, path) = file_with(&good());
     let said = execute_with(&["check-config", &path, "--set", "runtime.executors=3"]);
     assert!(said.out.contains("3 executors"), "{}{}", said.out, said.err);
     let said = execute_with(&["check-config", &path, "--set", "runtime.executors=0"]);
@@ -145,7 +134,7 @@ fn flags_override_the_file_and_are_named_when_wrong() {
 /// CLI-1
 #[test]
 fn a_failure_of_the_proxy_is_a_failure_at_run_time() {
-    let (_folder, path) = file_with(GOOD);
+    let (_folder, path) = file_with(&good());
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let words = ["sealwire", "run", "--config", &path]
         .into_iter()

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use crate::ids::{ClusterId, Ids, KmsId, ListenerId};
 use crate::kms::KmsKind;
-use crate::rules::RuleSet;
+use crate::rules::{Matcher, RuleAction, RuleSet, SealTemplate};
 
 pub use self::forgeable::ForgeableKek;
 pub use self::limits::Limits;
@@ -122,6 +122,35 @@ pub struct ClusterConfig {
     pub state_file: Option<PathBuf>,
 }
 
+impl ClusterConfig {
+    /// Every rule that seals, in order.
+    pub fn seal_rules(&self) -> impl Iterator<Item = SealRule<'_>> {
+        let rules = self.rules.rules().iter().enumerate();
+        rules.filter_map(|(index, rule)| match &rule.action {
+            RuleAction::Seal(seal) => Some(SealRule {
+                cluster: self,
+                index,
+                matcher: &rule.matcher,
+                seal,
+            }),
+            _ => None,
+        })
+    }
+}
+
+/// A rule that seals, and where it stands.
+#[derive(Clone, Copy, Debug)]
+pub struct SealRule<'a> {
+    /// Whose rule it is.
+    pub cluster: &'a ClusterConfig,
+    /// Its position among all rules of the cluster, from 0.
+    pub index: usize,
+    /// Which topics.
+    pub matcher: &'a Matcher,
+    /// What it says.
+    pub seal: &'a SealTemplate,
+}
+
 /// `[admin]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminConfig {
@@ -165,4 +194,11 @@ pub struct Config {
     pub log: LogConfig,
     /// The names of all this, and those of the configurations before it.
     pub ids: Ids,
+}
+
+impl Config {
+    /// Every rule that seals, cluster by cluster.
+    pub fn seal_rules(&self) -> impl Iterator<Item = SealRule<'_>> {
+        self.clusters.iter().flat_map(ClusterConfig::seal_rules)
+    }
 }

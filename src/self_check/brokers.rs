@@ -12,7 +12,6 @@ use super::{Row, Verdict, left, some_of, topics};
 use crate::config::{ClusterConfig, Config, OwnPorts};
 use crate::kafka_client::{Client, ClientError, Cluster, Patience};
 use crate::messages::CameBack;
-use crate::rules::RuleAction;
 
 /// Tells each row as it is found.
 pub(super) fn look(
@@ -62,8 +61,7 @@ pub(super) fn look(
     rows.into_iter().for_each(&mut *tell);
     let Some(mut client) = answering else { return };
     client.wait_until(deadline);
-    let seals = |rule: &crate::rules::Rule| matches!(rule.action, RuleAction::Seal(_));
-    let is_sealing = cluster.rules.rules().iter().any(seals);
+    let is_sealing = cluster.seal_rules().next().is_some();
     match client.cluster(is_sealing) {
         Ok(found) => {
             tell(ids(cluster, &found));

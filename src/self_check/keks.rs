@@ -13,7 +13,6 @@ use super::{Row, Verdict, left, some_of};
 use crate::config::Config;
 use crate::ids::KmsId;
 use crate::kms::{Kms, KmsError};
-use crate::rules::RuleAction;
 
 /// A KEK, and where it is named.
 #[derive(Default)]
@@ -61,24 +60,18 @@ pub(super) async fn look(
 /// Every KEK that can be named without a topic.
 fn named(config: &Config) -> BTreeMap<(KmsId, Arc<str>), Named> {
     let mut named: BTreeMap<(KmsId, Arc<str>), Named> = BTreeMap::new();
-    for cluster in &config.clusters {
-        for rule in cluster.rules.rules() {
-            let RuleAction::Seal(seal) = &rule.action else {
+    for rule in config.seal_rules() {
+        for (position, (kms, template)) in rule.seal.keks().enumerate() {
+            let Some(kek) = template.for_every_topic(rule.matcher) else {
                 continue;
             };
-            let place = format!("{}/{}", cluster.name, rule.matcher);
-            for (position, (kms, template)) in seal.keks().enumerate() {
-                let Some(kek) = template.for_every_topic(&rule.matcher) else {
-                    continue;
-                };
-                let entry = named.entry((kms, kek.into())).or_default();
-                let list = if position == 0 {
-                    &mut entry.seals
-                } else {
-                    &mut entry.opens
-                };
-                list.push(place.clone());
-            }
+            let entry = named.entry((kms, kek.into())).or_default();
+            let list = if position == 0 {
+                &mut entry.seals
+            } else {
+                &mut entry.opens
+            };
+            list.push(format!("{}/{}", rule.cluster.name, rule.matcher));
         }
     }
     named
@@ -133,24 +126,9 @@ mod tests {
     use super::*;
     use crate::crypto::SecretKey;
     use crate::kms::{GeneratedDek, KekNames};
+    use crate::testing::configuration::{Cluster, Configuration};
 
-    const CONFIG: &str = r#"
-[kms.local]
-provider = "file"
-path = "keystore.json"
-master_key = { file = "master.key" }
-
-[cluster.main]
-bootstrap = ["kafka-1:9092"]
-
-[[cluster.main.listeners]]
-name = "lan"
-listen = "127.0.0.1:9192"
-client_auth = "network"
-advertised_host = "localhost"
-nodes = "0"
-node_ports = "9193"
-
+    const RULES: &str = r#"
 [[cluster.main.topics]]
 match = { exact = "payments" }
 kms = "local"
@@ -210,7 +188,11 @@ kek = "missing"
 
     #[tokio::test]
     async fn every_kek_that_needs_no_topic_is_asked_for_and_only_those() {
-        let config = Config::from_toml_text(CONFIG, Path::new("sealwire.toml")).expect("a configuration");
+        let text = Configuration::default()
+            .keystore("local", Path::new("keystore.json"), Path::new("master.key"))
+            .cluster(&Cluster::ruled(RULES))
+            .text();
+        let config = Config::from_toml_text(&text, Path::new("sealwire.toml")).expect("a configuration");
         let kms: Arc<dyn Kms> = Arc::new(Keks(&["orders", "of-payments"], false));
         let deadline = Instant::now() + Duration::from_secs(10);
         let rows = look(&config, &[Ok(kms)], deadline).await;

@@ -8,6 +8,7 @@ use sealwire::kms::Kms;
 use sealwire::server::Running;
 use sealwire::testing::FaultyKms;
 
+use crate::support::configuration::{Cluster, Configuration};
 use crate::support::keystore::Keystore;
 use crate::support::ports::ReservedPort;
 
@@ -15,17 +16,16 @@ use crate::support::ports::ReservedPort;
 fn a_rule_whose_kek_anybody_can_wrap_under_is_refused_at_the_start() {
     let keystore = Keystore::create(&["payments"]);
     let (port, node_port) = (ReservedPort::take(), ReservedPort::take());
-    let text = format!(
-        "[kms.cloud]\nprovider = \"file\"\npath = \"{}\"\nmaster_key = {{ file = \"{}\" }}\n\
-         [cluster.main]\nbootstrap = [\"127.0.0.1:1\"]\n\
-         [[cluster.main.listeners]]\nname = \"lan\"\nlisten = \"{}\"\nclient_auth = \"network\"\n\
-         advertised_host = \"localhost\"\nnodes = \"0\"\nnode_ports = \"{}\"\n\
-         [[cluster.main.topics]]\nmatch = \"payments-*\"\nkms = \"cloud\"\nkek = \"payments\"\n",
-        keystore.path().display(),
-        keystore.master_key().display(),
-        port.address(),
-        node_port.number(),
-    );
+    let text = Configuration::default()
+        .keystore("cloud", &keystore.path(), &keystore.master_key())
+        .cluster(&Cluster {
+            brokers: vec!["127.0.0.1:1".to_owned()],
+            port: port.number(),
+            nodes: vec![(0, node_port.number())],
+            rules: "[[cluster.main.topics]]\nmatch = \"payments-*\"\nkms = \"cloud\"\nkek = \"payments\"\n",
+            ..Cluster::default()
+        })
+        .text();
     let config = Config::from_toml_text(&text, Path::new("/sealwire.toml"))
         .unwrap_or_else(|errors| panic!("{errors}"));
     let started = Running::start(config, |kms| {

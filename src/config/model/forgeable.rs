@@ -3,7 +3,7 @@
 
 use super::Config;
 use crate::ids::KmsId;
-use crate::rules::{RuleAction, RuleRef};
+use crate::rules::RuleRef;
 
 /// A KEK that a rule must not use.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,28 +26,16 @@ impl Config {
     /// Every KEK that a rule uses without being allowed to, where `wraps_publicly` says of which KMSs the wrapping keys
     /// are public ([`crate::kms::Kms::wraps_publicly`]).
     pub fn forgeable_keks(&self, wraps_publicly: impl Fn(KmsId) -> bool) -> Vec<ForgeableKek> {
-        let mut found = Vec::new();
-        for cluster in &self.clusters {
-            for (index, rule) in cluster.rules.rules().iter().enumerate() {
-                let RuleAction::Seal(seal) = &rule.action else {
-                    continue;
-                };
-                if seal.forgeable_kek {
-                    continue;
-                }
-                found.extend(
-                    seal.keks()
-                        .filter(|(kms, _)| wraps_publicly(*kms))
-                        .map(|(kms, kek)| ForgeableKek {
-                            cluster: cluster.name.clone(),
-                            rule: RuleRef::new(index, &rule.matcher),
-                            kek: kek.to_string(),
-                            kms: self.ids.kms.name(kms).to_owned(),
-                        }),
-                );
-            }
-        }
-        found
+        let rules = self.seal_rules().filter(|rule| !rule.seal.forgeable_kek);
+        let keks = rules.flat_map(|rule| rule.seal.keks().map(move |(kms, kek)| (rule, kms, kek)));
+        keks.filter(|(_, kms, _)| wraps_publicly(*kms))
+            .map(|(rule, kms, kek)| ForgeableKek {
+                cluster: rule.cluster.name.clone(),
+                rule: RuleRef::new(rule.index, rule.matcher),
+                kek: kek.to_string(),
+                kms: self.ids.kms.name(kms).to_owned(),
+            })
+            .collect()
     }
 }
 
@@ -56,29 +44,9 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::testing::configuration::{Cluster, Configuration};
 
-    const CONFIG: &str = r#"
-[kms.secret]
-provider = "file"
-path = "secret.json"
-master_key = { file = "master.key" }
-
-[kms.shown]
-provider = "file"
-path = "shown.json"
-master_key = { file = "master.key" }
-
-[cluster.main]
-bootstrap = ["kafka-1:9092"]
-
-[[cluster.main.listeners]]
-name = "lan"
-listen = "127.0.0.1:9192"
-client_auth = "network"
-advertised_host = "localhost"
-nodes = "0"
-node_ports = "9193"
-
+    const RULES: &str = r#"
 [[cluster.main.topics]]
 match = "allowed-*"
 kms = "shown"
@@ -99,7 +67,13 @@ kek = "of-${team}-${2}"
 
     #[test]
     fn a_rule_that_may_not_use_a_public_wrapping_key_is_named_with_its_kek_and_kms() {
-        let config = Config::from_toml_text(CONFIG, Path::new("sealwire.toml")).expect("a configuration");
+        let (key, at) = (Path::new("master.key"), Path::new("sealwire.toml"));
+        let text = Configuration::default()
+            .keystore("secret", Path::new("secret.json"), key)
+            .keystore("shown", Path::new("shown.json"), key)
+            .cluster(&Cluster::ruled(RULES))
+            .text();
+        let config = Config::from_toml_text(&text, at).expect("a configuration");
         assert_eq!(config.forgeable_keks(|_| false), []);
         let public = config
             .kms

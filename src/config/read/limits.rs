@@ -4,7 +4,6 @@ use super::node::{Node, Reach, Reader};
 use super::sources::{Inputs, Sources};
 use crate::config::{ClusterConfig, Limits};
 use crate::ids::Ids;
-use crate::rules::RuleAction;
 
 pub(super) fn read_limits(table: &Node<'_>) -> Option<Limits> {
     Limits::read(|name| table.quantity(name), |name| table.duration(name))
@@ -63,11 +62,13 @@ pub(super) fn refuse_contradictions(root: &Node<'_>, limits: &Limits, clusters: 
             .and_then(|table| table.written(&cluster.name));
         let nodes = topics
             .and_then(|table| table.written("topics"))
-            .and_then(|list| list.elements());
-        for (rule, node) in cluster.rules.rules().iter().zip(nodes.unwrap_or_default()) {
-            if let RuleAction::Seal(seal) = &rule.action
-                && seal.max_message_bytes > ceiling
-                && let Some(place) = node.get("max_message_bytes")
+            .and_then(|list| list.elements())
+            .unwrap_or_default();
+        for rule in cluster.seal_rules() {
+            if rule.seal.max_message_bytes > ceiling
+                && let Some(place) = nodes
+                    .get(rule.index)
+                    .and_then(|node| node.get("max_message_bytes"))
             {
                 place.complain(
                     &format!("no batch of this size gets through: a limit stops at {ceiling} bytes"),
