@@ -77,6 +77,32 @@ pub struct KeyOptions {
 }
 
 impl KeyOptions {
+    /// What production runs with where an operator has set these two.
+    #[must_use]
+    pub fn bounded(sealing_keys_max: usize, opened_keys_max: usize) -> Self {
+        let defaults = Self::default();
+        Self {
+            sealing_keys_max,
+            opened_keys_max,
+            service_keys_max: defaults.service_keys_max.max(opened_keys_max),
+            ..defaults
+        }
+    }
+
+    /// Places in locked memory: every DEK that the key service may hold for each KMS, those that executors keep, and
+    /// those that are on their way to them. What an executor needs beyond that for a while has its place on the heap.
+    #[must_use]
+    pub fn locked_keys(&self, kms: usize, executors: usize) -> usize {
+        let of_a_kms = self.service_keys_max.saturating_add(self.sealing_keys_max);
+        let of_an_executor = self
+            .opened_keys_max
+            .saturating_add(self.sealing_keys_max)
+            .saturating_add(KEYS_ON_THEIR_WAY);
+        kms.saturating_mul(of_a_kms)
+            .saturating_add(executors.saturating_mul(of_an_executor))
+            .min(LOCKED_KEYS_MAX)
+    }
+
     /// How long the key service remembers `failure`.
     fn memory_of(&self, failure: KeyFailure) -> Duration {
         if failure.is_outage() {
@@ -152,3 +178,8 @@ impl Default for DekLimits {
         }
     }
 }
+
+/// Keys on their way to one executor, which takes them in every 20 ms; more have places on the heap for that time.
+const KEYS_ON_THEIR_WAY: usize = 1024;
+/// 1024 pages of 128 keys: 4 MiB, half of what the kernel lets a process lock by default.
+const LOCKED_KEYS_MAX: usize = 128 * 1024;

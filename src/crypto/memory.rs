@@ -64,6 +64,17 @@ pub fn initialise(slots: usize) -> MemoryProtection {
     ARENA.get_or_init(|| Arena::map(slots)).protection
 }
 
+/// Bytes that [`initialise`] maps and locks for so many slots.
+#[must_use]
+pub fn mapped_bytes(slots: usize) -> usize {
+    // SAFETY: sysconf reads a constant of the system.
+    let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) })
+        .unwrap_or(4096)
+        .max(KEY_BYTES);
+    // INVARIANT: at most SLOTS_MAX slots of 32 bytes, the sentinel and one page of rounding, far below usize::MAX.
+    ((slots.clamp(1, SLOTS_MAX) + 1) * KEY_BYTES).next_multiple_of(page)
+}
+
 /// What [`initialise`] got, or `None` before it was called.
 #[must_use]
 #[cfg(test)]
@@ -195,12 +206,7 @@ impl Arena {
     }
 
     fn map(slots: usize) -> Self {
-        // SAFETY: sysconf reads a constant of the system.
-        let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) })
-            .unwrap_or(4096)
-            .max(KEY_BYTES);
-        // INVARIANT: at most SLOTS_MAX slots of 32 bytes, the sentinel and one page of rounding, far below usize::MAX.
-        let length = ((slots.clamp(1, SLOTS_MAX) + 1) * KEY_BYTES).next_multiple_of(page);
+        let length = mapped_bytes(slots);
         // SAFETY: a fresh private anonymous mapping at an address of the kernel's choice; it overlaps nothing.
         let address = unsafe {
             libc::mmap(

@@ -7,6 +7,8 @@ use rlimit::Resource;
 use super::descriptors::Descriptors;
 use super::{Row, Verdict};
 use crate::config::{Config, Executors};
+use crate::crypto::memory::mapped_bytes;
+use crate::keys::KeyOptions;
 use crate::ring;
 
 pub(super) fn look(config: &Config, descriptors: Option<Descriptors>) -> Vec<Row> {
@@ -20,6 +22,7 @@ pub(super) fn look(config: &Config, descriptors: Option<Descriptors>) -> Vec<Row
             .row(config.limits.connections_max),
         lockable(
             executors,
+            locked_keys_bytes(config, executors),
             Resource::MEMLOCK.get().ok().map(|(soft, _)| soft),
             may_lock_all(),
         ),
@@ -27,15 +30,17 @@ pub(super) fn look(config: &Config, descriptors: Option<Descriptors>) -> Vec<Row
     ]
 }
 
-fn lockable(executors: usize, limit: Option<u64>, all: bool) -> Row {
+fn locked_keys_bytes(config: &Config, executors: usize) -> u64 {
+    let limits = &config.limits;
+    let options = KeyOptions::bounded(limits.sealing_keys_max, limits.opened_keys_max);
+    mapped_bytes(options.locked_keys(config.kms.len(), executors)) as u64
+}
+
+fn lockable(executors: usize, keys_bytes: u64, limit: Option<u64>, all: bool) -> Row {
     let subject = "lockable memory";
-    let executors = executors as u64;
-    let keys = executors
-        .saturating_mul(KEYS_BYTES)
-        .saturating_add(SERVICE_KEYS_BYTES);
-    let needed = executors
+    let needed = (executors as u64)
         .saturating_mul(RINGS_BYTES)
-        .saturating_add(keys.min(KEYS_BYTES_MAX));
+        .saturating_add(keys_bytes);
     match limit {
         _ if all => Row::new(subject, Verdict::Good, "this user is exempt from the limit"),
         None => Row::new(
@@ -92,27 +97,52 @@ fn io_uring() -> Row {
 
 /// Locked for the rings of an executor.
 const RINGS_BYTES: u64 = 48 * 1024;
-/// Locked for the keys that an executor keeps and those on their way to it, with the default limits.
-const KEYS_BYTES: u64 = 192 * 1024;
-/// Locked for the keys of the key service, with the default limits and one KMS.
-const SERVICE_KEYS_BYTES: u64 = 640 * 1024;
-/// Locked for keys at most; what finds no place there has one on the heap.
-const KEYS_BYTES_MAX: u64 = 4 * 1024 * 1024;
 const CAP_IPC_LOCK: u32 = 14;
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::testing::configuration::{Cluster, Configuration};
 
     #[test]
     fn what_is_enough_is_good_and_one_byte_less_is_not() {
-        let needed = 2 * (RINGS_BYTES + KEYS_BYTES) + SERVICE_KEYS_BYTES;
-        assert_eq!(lockable(2, Some(needed), false).verdict, Verdict::Good);
-        assert_eq!(lockable(2, Some(needed - 1), false).verdict, Verdict::Warning);
-        assert_eq!(lockable(2, Some(0), true).verdict, Verdict::Good);
-        assert_eq!(lockable(2, Some(rlimit::INFINITY), false).verdict, Verdict::Good);
-        // As docs/operations.md has it: the kernel's default is enough for eighty executors.
-        assert_eq!(lockable(80, Some(8 << 20), false).verdict, Verdict::Good);
+        let keys = 1 << 20;
+        let needed = 2 * RINGS_BYTES + keys;
+        assert_eq!(lockable(2, keys, Some(needed), false).verdict, Verdict::Good);
+        assert_eq!(
+            lockable(2, keys, Some(needed - 1), false).verdict,
+            Verdict::Warning
+        );
+        assert_eq!(lockable(2, keys, Some(0), true).verdict, Verdict::Good);
+        let infinite = Some(rlimit::INFINITY);
+        assert_eq!(lockable(2, keys, infinite, false).verdict, Verdict::Good);
         assert_eq!(io_uring().verdict, Verdict::Good, "or no test runs at all");
+    }
+
+    /// As docs/operations.md has it.
+    #[test]
+    fn so_much_is_locked_for_keys() {
+        let text = Configuration::default()
+            .keystore("local", Path::new("keystore.json"), Path::new("master.key"))
+            .cluster(&Cluster::ruled(
+                "[[cluster.main.topics]]\nmatch = \"*\"\nkms = \"local\"\nkek = \"any\"\n",
+            ))
+            .text();
+        let mut config = Config::from_toml_text(&text, Path::new("sealwire.toml")).expect("a configuration");
+        let sentinel = locked_keys_bytes(&config, 0) - (544 << 10);
+        assert!(sentinel <= 64 << 10, "a page: {sentinel}");
+        for (executors, bytes) in [(1, (544 + 192) << 10), (4, (544 + 4 * 192) << 10), (80, 4 << 20)] {
+            let locked = locked_keys_bytes(&config, executors);
+            assert_eq!(locked, bytes + sentinel, "{executors} executors");
+        }
+        // The kernel's default is enough for eighty executors.
+        let row = lockable(80, locked_keys_bytes(&config, 80), Some(8 << 20), false);
+        assert_eq!(row.verdict, Verdict::Good);
+        config.limits.opened_keys_max = 0;
+        assert!(locked_keys_bytes(&config, 1) < (544 + 192) << 10);
+        config.kms.clear();
+        assert!(locked_keys_bytes(&config, 0) <= 64 << 10);
     }
 }

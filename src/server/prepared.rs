@@ -42,7 +42,8 @@ impl Prepared {
     ) -> Result<Self, ServerError> {
         ring::preflight()?;
         let cpus = executor_cpus(config.runtime.executors);
-        let protection = protect_keys(key_slots(&config, cpus.len()));
+        let keys = key_options(&config).locked_keys(config.kms.len(), cpus.len());
+        let protection = protect_keys(keys);
         let kms = open_kms(&config, layer)?;
         let public: Vec<KmsId> = kms
             .iter()
@@ -175,28 +176,7 @@ fn open_kms(
 }
 
 fn key_options(config: &Config) -> KeyOptions {
-    let defaults = KeyOptions::default();
-    KeyOptions {
-        sealing_keys_max: config.limits.sealing_keys_max,
-        opened_keys_max: config.limits.opened_keys_max,
-        service_keys_max: defaults.service_keys_max.max(config.limits.opened_keys_max),
-        ..defaults
-    }
-}
-
-/// Places in locked memory: every data key that the key service may hold for each KMS, those that executors keep, and
-/// those that are on their way to them. What an executor needs beyond that for a while has its place on the heap.
-fn key_slots(config: &Config, executors: usize) -> usize {
-    let options = key_options(config);
-    let each = options.service_keys_max.saturating_add(options.sealing_keys_max);
-    let executors_keep = options.opened_keys_max.saturating_add(options.sealing_keys_max);
-    let of_executors = executors.saturating_mul(executors_keep.saturating_add(KEYS_ON_THEIR_WAY));
-    config
-        .kms
-        .len()
-        .saturating_mul(each)
-        .saturating_add(of_executors)
-        .min(KEY_SLOTS_MAX)
+    KeyOptions::bounded(config.limits.sealing_keys_max, config.limits.opened_keys_max)
 }
 
 fn log_start(config: &Config, executors: usize, facts: &ProcessFacts) {
@@ -232,7 +212,3 @@ fn log_start(config: &Config, executors: usize, facts: &ProcessFacts) {
 const CONTROL_CAPACITY: usize = 4096;
 /// Key requests of all executors, and replies to each; what does not fit is sent a tick later.
 pub(super) const KEY_CAPACITY: usize = 4096;
-/// Keys on their way to one executor, which takes them in every 20 ms; more have places on the heap for that time.
-const KEYS_ON_THEIR_WAY: usize = 1024;
-/// 1024 pages of 128 keys: 4 MiB, half of what the kernel lets a process lock by default.
-const KEY_SLOTS_MAX: usize = 128 * 1024;
