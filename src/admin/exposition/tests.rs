@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::keys::statistics::KeyStatistics;
-use crate::metrics::{ExecutorMetrics, RefusalReason};
+use crate::metrics::{CloseReason, ExecutorMetrics, RefusalReason};
 
 fn facts() -> ProcessFacts {
     ProcessFacts {

@@ -9,7 +9,7 @@ use crate::config::scalars::{parse_duration, parse_size, write_duration, write_s
 use crate::config::schema::{self, Kind};
 
 impl Node<'_> {
-    pub(super) fn as_text(&self) -> Option<String> {
+    pub(in crate::config::read) fn as_text(&self) -> Option<String> {
         match &self.value {
             Value::String(_, text) => Some(text.clone()),
             _ => {
@@ -19,11 +19,11 @@ impl Node<'_> {
         }
     }
 
-    pub(super) fn text(&self, name: &str) -> Option<String> {
+    pub(in crate::config::read) fn text(&self, name: &str) -> Option<String> {
         self.get(name)?.as_text()
     }
 
-    pub(super) fn flag(&self, name: &str) -> Option<bool> {
+    pub(in crate::config::read) fn flag(&self, name: &str) -> Option<bool> {
         let node = self.get(name)?;
         match node.value {
             Value::Bool(_, flag) => Some(flag),
@@ -35,7 +35,7 @@ impl Node<'_> {
     }
 
     /// A [`Kind::Count`] or [`Kind::Size`] within the range of the schema.
-    pub(super) fn quantity(&self, name: &str) -> Option<usize> {
+    pub(in crate::config::read) fn quantity(&self, name: &str) -> Option<usize> {
         let node = self.get(name)?;
         let (min, max, is_size) = match schema::key(&node.pattern)?.kind {
             Kind::Count { min, max } => (min, max, false),
@@ -72,7 +72,7 @@ impl Node<'_> {
     }
 
     /// A [`Kind::Time`] within the range of the schema.
-    pub(super) fn duration(&self, name: &str) -> Option<Duration> {
+    pub(in crate::config::read) fn duration(&self, name: &str) -> Option<Duration> {
         let node = self.get(name)?;
         let Kind::Time { min, max } = schema::key(&node.pattern)?.kind else {
             return None;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::{BASE, load, only_mistake};
-use crate::config::*;
 use crate::envelope::HeaderMode;
 use crate::ids::KmsId;
 use crate::rules::{Action, Forms, OnUnreadable};
