@@ -2,8 +2,8 @@
 //!
 //! - DECOMPRESSING-1: what was decompressed counts as work and as held memory, whatever comes of it.
 
-use super::work::{COMPRESSED_BYTE_WORK, DECOMPRESSION_STEP_WORK, STEP_MAX, Work};
-use crate::growing::{Growing, Room};
+use super::work::{COMPRESSED_BYTE_WORK, DECOMPRESSION_STEP_WORK, Pause, Work};
+use crate::growing::Growing;
 use crate::record_batch::codec::STEP_BYTES_MAX;
 use crate::record_batch::{
     BatchError, BatchHeader, Codec, Decompression, Decompressor, HEADER_BYTES, Progress,
@@ -31,16 +31,6 @@ pub(super) enum Records {
     },
 }
 
-/// What came of [`Records::prepare`].
-pub(super) enum Prepared {
-    /// The records can be read.
-    Ready,
-    /// The turn is over.
-    Spent,
-    /// More memory is needed than may be taken now.
-    Full,
-}
-
 impl Records {
     /// For a batch with this header, which may hold `bytes_max` bytes of records.
     pub(super) fn begin(
@@ -62,45 +52,30 @@ impl Records {
         })
     }
 
-    /// Decompresses `batch` until its records are there or the turn is over. Memory beyond what is usual is taken only
-    /// if `may_grow`.
+    /// Decompresses `batch` until its records are there (`None`) or something stops it. Memory beyond what is usual is
+    /// taken only if it `may_grow`.
     pub(super) fn prepare(
         &mut self,
         batch: &[u8],
         work: &mut Work,
         may_grow: bool,
         pool: &mut DecompressorPool,
-    ) -> Result<Prepared, BatchError> {
+    ) -> Result<Option<Pause>, BatchError> {
         let Self::Decompressed {
             growing,
             under_way,
             room_wanted,
         } = self
         else {
-            return Ok(Prepared::Ready);
+            return Ok(None);
         };
         let Some(decompression) = under_way else {
-            return Ok(Prepared::Ready);
+            return Ok(None);
         };
         let compressed = batch.get(HEADER_BYTES..).ok_or(BatchError::Truncated)?;
         loop {
-            if *room_wanted > 0 {
-                if !may_grow && growing.bytes().len() >= GROWN_FREELY {
-                    return Ok(Prepared::Full);
-                }
-                match growing.make_room(*room_wanted, STEP_MAX) {
-                    Room::Ready(moved) => {
-                        work.charge_copied(moved);
-                        *room_wanted = 0;
-                    }
-                    Room::Moving(moved) => {
-                        work.charge_copied(moved);
-                        if work.is_spent() {
-                            return Ok(Prepared::Spent);
-                        }
-                        continue;
-                    }
-                }
+            if let Err(pause) = work.make_room(growing, room_wanted, may_grow) {
+                return Ok(Some(pause));
             }
             let before = (growing.bytes().len(), decompression.consumed());
             let stepped = decompression.step(compressed, growing.bytes_mut());
@@ -119,10 +94,10 @@ impl Records {
                         if let Some(decompression) = under_way.take() {
                             pool.decompressor.end(*decompression);
                         }
-                        return Ok(Prepared::Ready);
+                        return Ok(None);
                     }
                     if work.is_spent() {
-                        return Ok(Prepared::Spent);
+                        return Ok(Some(Pause::Spent));
                     }
                 }
             }
@@ -191,10 +166,6 @@ fn codec_of(header: &BatchHeader) -> Result<Codec, BatchError> {
         number: header.attributes.codec_number(),
     })
 }
-
-/// Memory that is taken although the executor holds as much as it may: less than what one read brings to every
-/// connection.
-pub(super) const GROWN_FREELY: usize = 256 * 1024;
 
 /// A larger buffer is given back: batches are a megabyte at most unless a topic allows more.
 const KEPT_BYTES_MAX: usize = 4 * 1024 * 1024;

@@ -22,7 +22,7 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::decompressing::{DecompressorPool, Prepared, Records};
+use super::decompressing::{DecompressorPool, Records};
 use super::refusal::ProduceRefusal;
 use super::work::{BATCH_WORK, Pause, Progress, RECORD_WORK, Work};
 use crate::clocks::Clocks;
@@ -150,9 +150,8 @@ impl SealDraft {
             .records
             .prepare(context.batch, work, context.may_grow, &mut pool.decompressors);
         match prepared {
-            Ok(Prepared::Ready) => {}
-            Ok(Prepared::Spent) => return Ok(Progress::Paused(Pause::Spent)),
-            Ok(Prepared::Full) => return Ok(Progress::Paused(Pause::Full)),
+            Ok(None) => {}
+            Ok(Some(pause)) => return Ok(Progress::Paused(pause)),
             Err(BatchError::Compression(CodecError::LimitExceeded { limit })) if self.bounded_by_rule => {
                 return Err(too_large(limit.saturating_add(HEADER_BYTES + 1), context.rule));
             }

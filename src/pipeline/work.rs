@@ -7,6 +7,7 @@
 //!   [`Work::is_spent`] between two steps, each of which is short ([`STEP_MAX`]).
 //! - WORK-2: both directions of a connection, and all frames that lie one behind the other, share one turn.
 
+use crate::growing::{Growing, Room};
 use crate::record_batch::BatchChecksum;
 
 /// See the module.
@@ -63,6 +64,30 @@ impl Work {
             }
         }
     }
+
+    /// Goes on to make the room that is `wanted` behind what `growing` holds, until it is there and nothing is wanted
+    /// any more. Memory beyond what is usual is taken only if it `may_grow`.
+    pub(super) fn make_room(
+        &mut self,
+        growing: &mut Growing,
+        wanted: &mut usize,
+        may_grow: bool,
+    ) -> Result<(), Pause> {
+        while *wanted > 0 {
+            if !may_grow && growing.bytes().len() >= GROWN_FREELY {
+                return Err(Pause::Full);
+            }
+            let room = growing.make_room(*wanted, STEP_MAX);
+            let (Room::Ready(moved) | Room::Moving(moved)) = room;
+            self.charge_copied(moved);
+            if let Room::Ready(_) = room {
+                *wanted = 0;
+            } else if self.is_spent() {
+                return Err(Pause::Spent);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// How far work is that is done in turns.
@@ -90,6 +115,10 @@ pub const TURN_BYTES: usize = 1024 * 1024;
 
 /// Bytes that one step copies or checks: a tenth of a millisecond, or three where the target is fresh memory.
 pub(super) const STEP_MAX: usize = 1024 * 1024;
+
+/// Memory that is taken although the executor holds as much as it may: less than what one read brings to every
+/// connection.
+const GROWN_FREELY: usize = 256 * 1024;
 
 /// To copy a byte costs about so much less than to seal it: a page of fresh memory takes the kernel longer than the
 /// copy.

@@ -2,7 +2,7 @@
 
 use super::record::Walk;
 use super::{Context, Means, Opened, OpeningPool};
-use crate::pipeline::decompressing::{Prepared, Records};
+use crate::pipeline::decompressing::Records;
 use crate::pipeline::refusal::FetchRefusal;
 use crate::pipeline::work::{BATCH_WORK, Pause, Progress, Work};
 use crate::record_batch::header::stored_crc;
@@ -79,10 +79,8 @@ impl OpenDraft {
             let prepared =
                 walk.records
                     .prepare(batch, means.work, context.may_grow, &mut means.pool.decompressors)?;
-            match prepared {
-                Prepared::Ready => {}
-                Prepared::Spent => return Ok(Progress::Paused(Pause::Spent)),
-                Prepared::Full => return Ok(Progress::Paused(Pause::Full)),
+            if let Some(pause) = prepared {
+                return Ok(Progress::Paused(pause));
             }
             let survey_only = self.survey_only;
             if let Some(pause) = walk.advance(survey_only, batch, context, means, out)? {

@@ -5,9 +5,8 @@
 //! - DRAFT-2: a long frame is copied on its way here at most as far as its first turn, and moves little by little when
 //!   it outgrows its memory.
 
-use crate::growing::{Growing, Room};
-use crate::pipeline::decompressing::GROWN_FREELY;
-use crate::pipeline::work::{Pause, STEP_MAX, Work};
+use crate::growing::Growing;
+use crate::pipeline::work::{Pause, Work};
 
 /// See the module.
 #[derive(Default)]
@@ -58,20 +57,7 @@ impl Draft {
 
     /// Makes the room that is wanted; beyond what is usual only if `may_grow`.
     pub(super) fn make_room(&mut self, work: &mut Work, may_grow: bool) -> Result<(), Pause> {
-        while self.room_wanted > 0 {
-            if !may_grow && self.growing.bytes().len() >= GROWN_FREELY {
-                return Err(Pause::Full);
-            }
-            let room = self.growing.make_room(self.room_wanted, STEP_MAX);
-            let (Room::Ready(moved) | Room::Moving(moved)) = room;
-            work.charge_copied(moved);
-            if let Room::Ready(_) = room {
-                self.room_wanted = 0;
-            } else if work.is_spent() {
-                return Err(Pause::Spent);
-            }
-        }
-        Ok(())
+        work.make_room(&mut self.growing, &mut self.room_wanted, may_grow)
     }
 
     /// The frame is whole, and goes out.
@@ -93,6 +79,7 @@ impl Draft {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::work::STEP_MAX;
 
     /// DRAFT-1.
     #[test]
