@@ -28,6 +28,7 @@ pub mod header;
 pub mod record;
 pub mod records;
 pub mod span;
+pub mod stored_records;
 pub mod validate;
 pub mod varint;
 pub mod writer;
@@ -40,6 +41,7 @@ pub use header::{Attributes, BatchChecksum, BatchHeader, HEADER_BYTES, crc_match
 pub use record::{HeaderSpan, HeaderWalk, RecordLayout, header_section, headers, parse_record};
 pub use records::RecordCursor;
 pub use span::Span;
+pub use stored_records::stored_records;
 #[cfg(feature = "testing")]
 pub use validate::check_produced;
 pub use validate::check_produced_with;

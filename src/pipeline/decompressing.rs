@@ -38,7 +38,7 @@ impl Records {
         bytes_max: usize,
         pool: &mut DecompressorPool,
     ) -> Result<Self, BatchError> {
-        let codec = codec_of(header)?;
+        let codec = header.attributes.codec()?;
         if codec == Codec::None {
             return Ok(Self::InBatch);
         }
@@ -158,13 +158,6 @@ impl Records {
             .map_or(0, |decompression| decompression.bytes_held());
         growing.capacity().saturating_add(context)
     }
-}
-
-/// The batch's codec.
-fn codec_of(header: &BatchHeader) -> Result<Codec, BatchError> {
-    header.attributes.codec().ok_or(BatchError::Codec {
-        number: header.attributes.codec_number(),
-    })
 }
 
 /// A larger buffer is given back: batches are a megabyte at most unless a topic allows more.

@@ -121,10 +121,15 @@ impl Attributes {
         (self.0 & Self::CODEC_MASK) as u8
     }
 
-    /// The codec, if its number is a known one.
+    /// The codec.
+    ///
+    /// # Errors
+    ///
+    /// [`BatchError::Codec`] where its number is not a known one.
     #[inline]
-    pub fn codec(self) -> Option<Codec> {
-        Codec::from_number(self.codec_number())
+    pub fn codec(self) -> Result<Codec, BatchError> {
+        let number = self.codec_number();
+        Codec::from_number(number).ok_or(BatchError::Codec { number })
     }
 
     /// Whether the batch belongs to a transaction.

@@ -26,7 +26,7 @@ impl RecordCursor {
     /// For a batch from a producer, whose records (decompressed) begin at `start`.
     #[inline]
     pub fn produced(header: &BatchHeader, start: usize) -> Self {
-        let is_compressed = header.attributes.codec() != Some(Codec::None);
+        let is_compressed = header.attributes.codec() != Ok(Codec::None);
         Self {
             expected: is_compressed.then_some(0),
             ..Self::stored(header, start)

@@ -53,7 +53,7 @@ pub fn check_produced_with(
     let header = BatchHeader::parse(records)?;
     let batch = records.get(..header.batch_bytes()).ok_or(BatchError::Truncated)?;
     let codec = match header.attributes.codec() {
-        Some(codec) if codec != Codec::Zstd || version >= ZSTD_VERSION_MIN => codec,
+        Ok(codec) if codec != Codec::Zstd || version >= ZSTD_VERSION_MIN => codec,
         _ => {
             return Err(BatchError::Codec {
                 number: header.attributes.codec_number(),

@@ -24,8 +24,8 @@ use sealwire::protocol::produce_request::{PartitionRewrite, ProduceRequest};
 use sealwire::protocol::produce_response::{self, Refusal};
 use sealwire::protocol::{api_key, api_versions as versions};
 use sealwire::record_batch::{
-    BatchKind, Batches, Codec, Decompressor, HEADER_BYTES, RecordCursor, Span, check_produced, headers,
-    parse_record,
+    BatchKind, Batches, Decompressor, RecordCursor, Span, check_produced, headers, parse_record,
+    stored_records,
 };
 
 use rig::{Halt, PAYMENTS, Rig, address};
@@ -262,22 +262,14 @@ pub(crate) fn record_batch(data: &[u8]) {
         let BatchKind::V2(header) = slice.kind else {
             continue;
         };
-        match header.attributes.codec() {
-            Some(Codec::None) => walk(batch, RecordCursor::stored(&header, HEADER_BYTES)),
-            Some(codec) => {
-                let mut records = Vec::new();
-                let limit = 1 << 20;
-                if decompressor
-                    .decompress(codec, &batch[HEADER_BYTES..], limit, &mut records)
-                    .is_ok()
-                {
-                    assert!(records.len() <= limit);
-                    walk(&records, RecordCursor::stored(&header, 0));
-                } else {
-                    assert!(records.is_empty());
-                }
+        let limit = 1 << 20;
+        let mut plain = Vec::new();
+        match stored_records(batch, &header, limit, &mut decompressor, &mut plain) {
+            Ok((records, cursor)) => {
+                walk(records, cursor);
+                assert!(plain.len() <= limit);
             }
-            None => {}
+            Err(_) => assert!(plain.is_empty()),
         }
     }
     let tail = batches.tail();

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use kafka_protocol::messages::ProduceResponse;
 use kafka_protocol::protocol::Decodable;
 use sealwire::record_batch::varint::put_varint;
-use sealwire::record_batch::{BatchHeader, Codec, Decompressor, HEADER_BYTES, RecordCursor, Span};
+use sealwire::record_batch::{BatchHeader, Codec, Decompressor, HEADER_BYTES, Span, stored_records};
 use sealwire::testing::BatchBuilder;
 use sealwire::testing::compress;
 use sealwire::testing::fit_length_and_crc;
@@ -410,13 +410,11 @@ fn records_of(records: &Bytes) -> Vec<Read> {
     {
         let batch = &records[at..at + header.batch_bytes()];
         at += batch.len();
-        let codec = header.attributes.codec().expect("a codec");
         let mut plain = Vec::new();
-        Decompressor::default()
-            .decompress(codec, &batch[HEADER_BYTES..], 1 << 20, &mut plain)
-            .expect("records that decompress");
-        let mut cursor = RecordCursor::stored(&header, 0);
-        while let Some(record) = cursor.next(&plain).expect("a record") {
+        let (plain, mut cursor) =
+            stored_records(batch, &header, 1 << 20, &mut Decompressor::default(), &mut plain)
+                .expect("records that decompress");
+        while let Some(record) = cursor.next(plain).expect("a record") {
             let bytes = |span: Span| plain[span.range()].to_vec();
             let offset = header.base_offset + i64::from(record.offset_delta);
             found.push(Read {

@@ -36,7 +36,7 @@ impl World {
         let header = BatchHeader::parse(&records).unwrap();
         assert_eq!(header.base_sequence, batch.sequence);
         // Compressed text would escape the search for the canary.
-        assert_eq!(header.attributes.codec(), Some(Codec::None));
+        assert_eq!(header.attributes.codec(), Ok(Codec::None));
         let log = self.logs.entry(place.clone()).or_default();
         assert_eq!(
             header.base_sequence as usize,

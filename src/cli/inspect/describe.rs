@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{InspectError, Selection};
 use crate::envelope::{Domain, Form, FormKind, HeaderMode, Marker, WrappedDek, form_of};
 use crate::record_batch::{
-    BatchHeader, BatchKind, BatchSlice, Decompressor, HEADER_BYTES, RecordCursor, RecordLayout, crc_matches,
+    BatchHeader, BatchKind, BatchSlice, Decompressor, RecordCursor, RecordLayout, crc_matches, stored_records,
 };
 
 /// Where records come from.
@@ -102,9 +102,12 @@ pub(super) fn batch(
         return one(show, origin, header.base_offset, What::Unreadable { why });
     }
     let mut plain = Vec::new();
-    match decompressed(header, bytes, decompressor, &mut plain) {
-        Ok(()) => each_record(&plain, header, origin, selection, show),
-        Err(why) => one(show, origin, header.base_offset, What::Unreadable { why }),
+    match stored_records(bytes, header, DECOMPRESSED_BYTES_MAX, decompressor, &mut plain) {
+        Ok(records) => each_record(records, header, origin, selection, show),
+        Err(error) => {
+            let why = error.to_string();
+            one(show, origin, header.base_offset, What::Unreadable { why })
+        }
     }
 }
 
@@ -118,37 +121,16 @@ fn one(
     Ok(1)
 }
 
-fn decompressed(
-    header: &BatchHeader,
-    batch: &[u8],
-    decompressor: &mut Decompressor,
-    out: &mut Vec<u8>,
-) -> Result<(), String> {
-    let section = batch.get(HEADER_BYTES..).unwrap_or_default();
-    if header.record_count == 0 {
-        return Ok(());
-    }
-    let number = header.attributes.codec_number();
-    let codec = header
-        .attributes
-        .codec()
-        .ok_or_else(|| format!("codec {number} is not known"))?;
-    decompressor
-        .decompress(codec, section, DECOMPRESSED_BYTES_MAX, out)
-        .map_err(|error| error.to_string())
-}
-
 /// A batch that holds more is not one that a broker with sensible settings has taken.
 const DECOMPRESSED_BYTES_MAX: usize = 256 << 20;
 
 fn each_record(
-    plain: &[u8],
+    (plain, mut cursor): (&[u8], RecordCursor),
     header: &BatchHeader,
     origin: Origin<'_>,
     selection: Selection,
     show: &mut dyn FnMut(&Item<'_>) -> Result<(), InspectError>,
 ) -> Result<u64, InspectError> {
-    let mut cursor = RecordCursor::stored(header, 0);
     let mut shown = 0u64;
     while shown < selection.count {
         let (offset, what) = match cursor.next(plain) {

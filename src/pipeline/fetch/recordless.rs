@@ -30,7 +30,7 @@ pub(super) fn check(batch: &[u8], header: &BatchHeader) -> Result<(), BatchError
     if !crc_matches(batch) {
         return Err(BatchError::Checksum);
     }
-    if header.attributes.codec() != Some(Codec::None) {
+    if header.attributes.codec() != Ok(Codec::None) {
         return Err(BatchError::Codec {
             number: header.attributes.codec_number(),
         });
