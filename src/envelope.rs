@@ -35,7 +35,7 @@ pub mod wrapped_dek;
 
 pub use domain::{Domain, DomainError};
 pub use error::{OpenError, SealError};
-pub use form::{Form, FormKind, Marker, form_of};
+pub use form::{Form, FormKind, MarkedRecord, Marker, form_of};
 pub use opening::{Opener, OpeningKey};
 pub use salt::{BatchPlace, SaltSource};
 pub use seal::{HeaderMode, MARKER, Parts, Seal};

@@ -163,8 +163,7 @@ impl Bench {
                     .open_record(
                         &self.opening,
                         &mut self.sealed,
-                        &record,
-                        &marker,
+                        marker.in_record(&record),
                         &self.domains,
                         &mut self.opened,
                     )
@@ -234,8 +233,7 @@ fn refusals_allocate_nothing_but_for_the_first() {
             bench.opener.open_record(
                 &bench.opening,
                 &mut bench.sealed,
-                &record,
-                &marker,
+                marker.in_record(&record),
                 &bench.domains,
                 &mut bench.opened,
             )

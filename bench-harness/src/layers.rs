@@ -193,7 +193,7 @@ impl Layer {
                 return Err("a record is not sealed".into());
             };
             let domains = std::slice::from_ref(&self.domain);
-            opener.open_record(&self.opening, stored, &record, &marker, domains, out)?;
+            opener.open_record(&self.opening, stored, marker.in_record(&record), domains, out)?;
         }
         Ok(())
     }

@@ -96,6 +96,13 @@ impl Marker {
         self.header
     }
 
+    /// The marker with the record in which it was found.
+    #[inline]
+    #[must_use]
+    pub fn in_record<'r>(&'r self, layout: &'r RecordLayout) -> MarkedRecord<'r> {
+        MarkedRecord { layout, marker: self }
+    }
+
     /// The wrapped DEK, by which the key is found. Untrusted until the record is opened.
     ///
     /// `buf` is the buffer in which the marker was found; of another one the answer is as good as that buffer, or
@@ -104,6 +111,13 @@ impl Marker {
     pub fn wrapped_dek<'a>(&self, buf: &'a [u8]) -> &'a [u8] {
         buf.get(self.seal.wrapped_dek.range()).unwrap_or_default()
     }
+}
+
+/// A record and the marker that was found in it.
+#[derive(Debug, Clone, Copy)]
+pub struct MarkedRecord<'r> {
+    pub(super) layout: &'r RecordLayout,
+    pub(super) marker: &'r Marker,
 }
 
 /// What the record is: walks its headers once, and takes the seal of the marker apart, wherever that stands (ENV-40).

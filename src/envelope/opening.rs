@@ -16,10 +16,10 @@ use crate::crypto::xaes::SALT_BYTES;
 use crate::crypto::{BatchKey, RecordKey, SecretKey};
 use crate::record_batch::record::header_section;
 use crate::record_batch::varint::{put_varint, varint_bytes};
-use crate::record_batch::{RecordError, RecordLayout, Span};
+use crate::record_batch::{RecordError, Span};
 
 use super::additional_data::{BoundHeaders, RecordBinding, put_context};
-use super::form::Marker;
+use super::form::{MarkedRecord, Marker};
 use super::seal::HeaderMode;
 use super::{Domain, OpenError};
 
@@ -66,7 +66,7 @@ impl Opener {
         self.last_batch = None;
     }
 
-    /// Opens the record in which [`form_of`](super::form_of) found `marker` and appends the record that was sealed,
+    /// Opens the record in which [`form_of`](super::form_of) found a marker and appends the record that was sealed,
     /// its length included, to `out`. `key` is the one for [`Marker::wrapped_dek`]; `domains` are those that the
     /// topic's readers accept.
     ///
@@ -75,21 +75,19 @@ impl Opener {
     ///
     /// # Errors
     /// [`OpenError`]; `out` is then as it was before.
-    #[expect(clippy::too_many_arguments, reason = "a type is missing")]
     pub fn open_record(
         &mut self,
         key: &OpeningKey,
         source: &mut [u8],
-        record: &RecordLayout,
-        marker: &Marker,
+        record: MarkedRecord<'_>,
         domains: &[Domain],
         out: &mut Vec<u8>,
     ) -> Result<(), OpenError> {
-        let seal = &marker.seal;
+        let seal = &record.marker.seal;
         if seal.parts.key_sealed {
             return Err(OpenError::KeySealed);
         }
-        if seal.parts.headers == HeaderMode::Sealed && record.header_count != 1 {
+        if seal.parts.headers == HeaderMode::Sealed && record.layout.header_count != 1 {
             return Err(OpenError::ExtraHeaders);
         }
         if bytes_of(source, seal.wrapped_dek)? != &*key.wrapped_dek {
@@ -112,18 +110,17 @@ impl Opener {
             });
         }
 
-        let moved = gather(source, record, marker, &mut self.displaced)?;
+        let moved = gather(source, record, &mut self.displaced)?;
         let start = out.len();
-        let opened = self.decrypt(source, record, marker, moved.ciphertext, candidates(), out);
-        restore(source, marker, &moved, &self.displaced);
+        let opened = self.decrypt(source, record, moved.ciphertext, candidates(), out);
+        restore(source, record.marker, &moved, &self.displaced);
         if opened.is_err() {
             wipe(out, start);
         }
         opened
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a type is missing")]
-    #[allow(
+    #[expect(
         clippy::arithmetic_side_effects,
         clippy::indexing_slicing,
         reason = "see the INVARIANT lines"
@@ -131,18 +128,18 @@ impl Opener {
     fn decrypt<'d>(
         &mut self,
         source: &[u8],
-        record: &RecordLayout,
-        marker: &Marker,
+        record: MarkedRecord<'_>,
         ciphertext: Span,
         candidates: impl Iterator<Item = &'d Domain>,
         out: &mut Vec<u8>,
     ) -> Result<(), OpenError> {
+        let MarkedRecord { layout, marker } = record;
         let seal = &marker.seal;
-        let fixed_and_key = bytes_of(source, record.fixed_and_key())?;
-        let stored_key = record.key.map(|key| bytes_of(source, key)).transpose()?;
+        let fixed_and_key = bytes_of(source, layout.fixed_and_key())?;
+        let stored_key = layout.key.map(|key| bytes_of(source, key)).transpose()?;
         let ciphertext = bytes_of(source, ciphertext)?;
-        let value_bytes = record.value.map(Span::len);
-        let own = own_headers(source, record, marker)?;
+        let value_bytes = layout.value.map(Span::len);
+        let own = own_headers(source, record)?;
 
         // INVARIANT: the sizes are those of slices in memory, and the result is shorter than the stored record.
         let value_length = length_field(value_bytes)?;
@@ -211,19 +208,14 @@ struct Displaced {
 
 /// Makes the ciphertext one piece: `hidden` is moved right behind the value. What it overwrites is the header count and
 /// the front of the marker header; as much of that as it covers goes to `displaced`.
-#[allow(
-    clippy::arithmetic_side_effects,
-    clippy::indexing_slicing,
-    reason = "see the INVARIANT lines"
-)]
+#[expect(clippy::arithmetic_side_effects, reason = "see the INVARIANT line")]
 fn gather(
     source: &mut [u8],
-    record: &RecordLayout,
-    marker: &Marker,
+    record: MarkedRecord<'_>,
     displaced: &mut Vec<u8>,
 ) -> Result<Displaced, RecordError> {
-    let hidden = marker.seal.hidden;
-    let Some(value) = record.value.filter(|value| !value.is_empty()) else {
+    let hidden = record.marker.seal.hidden;
+    let Some(value) = record.layout.value.filter(|value| !value.is_empty()) else {
         return Ok(Displaced {
             ciphertext: hidden,
             target: None,
@@ -266,7 +258,7 @@ fn gather(
 }
 
 /// Undoes [`gather`].
-#[allow(
+#[expect(
     clippy::arithmetic_side_effects,
     clippy::indexing_slicing,
     reason = "see the INVARIANT lines"
@@ -282,21 +274,21 @@ fn restore(source: &mut [u8], marker: &Marker, moved: &Displaced, displaced: &[u
 /// The clear headers without the marker; `None` where headers are sealed.
 fn own_headers<'a>(
     source: &'a [u8],
-    record: &RecordLayout,
-    marker: &Marker,
+    record: MarkedRecord<'_>,
 ) -> Result<Option<BoundHeaders<'a>>, RecordError> {
+    let MarkedRecord { layout, marker } = record;
     if marker.seal.parts.headers == HeaderMode::Sealed {
         return Ok(None);
     }
     Ok(Some(BoundHeaders {
-        count: record
+        count: layout
             .header_count
             .checked_sub(1)
             .ok_or(RecordError::HeaderCount)?,
         before_marker: bytes_of(
             source,
             Span {
-                start: record.first_header,
+                start: layout.first_header,
                 end: marker.header.start,
             },
         )?,
@@ -304,7 +296,7 @@ fn own_headers<'a>(
             source,
             Span {
                 start: marker.header.end,
-                end: record.end,
+                end: layout.end,
             },
         )?,
     }))
@@ -388,7 +380,13 @@ mod tests {
                 panic!("sealed")
             };
             let mut out = Vec::new();
-            opener.open_record(key, &mut self.stored, &record, &marker, &self.domains, &mut out)?;
+            opener.open_record(
+                key,
+                &mut self.stored,
+                marker.in_record(&record),
+                &self.domains,
+                &mut out,
+            )?;
             Ok(out)
         }
     }
@@ -433,8 +431,13 @@ mod tests {
         for end in 0..marker.seal.hidden.end {
             let mut short = one.stored[..end].to_vec();
             let mut out = Vec::new();
-            let opened =
-                Opener::default().open_record(&key, &mut short, &record, &marker, &one.domains, &mut out);
+            let opened = Opener::default().open_record(
+                &key,
+                &mut short,
+                marker.in_record(&record),
+                &one.domains,
+                &mut out,
+            );
             assert!(opened.is_err() && out.is_empty(), "{end}");
             assert_eq!(short, one.stored[..end]);
         }
@@ -449,7 +452,7 @@ mod tests {
             panic!("sealed")
         };
         let (mut moving, mut displaced) = (one.stored.clone(), Vec::new());
-        let moved = gather(&mut moving, &record, &marker, &mut displaced)?;
+        let moved = gather(&mut moving, marker.in_record(&record), &mut displaced)?;
         let value = record
             .value
             .map(|value| value.of(&one.stored))

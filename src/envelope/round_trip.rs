@@ -147,8 +147,9 @@ proptest! {
             let Form::RecordSeal(marker) = form_of(&sealed, record).unwrap() else { panic!("sealed") };
             prop_assert_eq!(marker.wrapped_dek(&sealed), &wrapped[..]);
             prop_assert_eq!(marker.seal().counter as usize, number);
+            let marked = marker.in_record(record);
             opener
-                .open_record(&key, &mut sealed, record, &marker, std::slice::from_ref(&domain), &mut out)
+                .open_record(&key, &mut sealed, marked, std::slice::from_ref(&domain), &mut out)
                 .unwrap();
         }
         prop_assert_eq!(out, clear.concat());
@@ -204,7 +205,8 @@ proptest! {
         let Ok(Form::RecordSeal(marker)) = form_of(&stored, &record) else { return Ok(()) };
         let before = stored.clone();
         let domains = [domain];
-        let opened = Opener::default().open_record(&key, &mut stored, &record, &marker, &domains, &mut out);
+        let marked = marker.in_record(&record);
+        let opened = Opener::default().open_record(&key, &mut stored, marked, &domains, &mut out);
         prop_assert_eq!(stored, before);
         match opened {
             Err(_) => prop_assert!(out.is_empty()),
@@ -242,7 +244,8 @@ proptest! {
         if let Ok(Form::RecordSeal(marker)) = form_of(&stored, &record) {
             let key = OpeningKey::new(&dek(), marker.wrapped_dek(&stored)).unwrap();
             let domains = [Domain::new("orders").unwrap()];
-            let opened = Opener::default().open_record(&key, &mut stored, &record, &marker, &domains, &mut Vec::new());
+            let marked = marker.in_record(&record);
+            let opened = Opener::default().open_record(&key, &mut stored, marked, &domains, &mut Vec::new());
             prop_assert!(opened.is_err());
         }
     }

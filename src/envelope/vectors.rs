@@ -100,7 +100,7 @@ fn outcome(vector: &Vector) -> Result<(Option<String>, Option<String>), Box<dyn 
     let mut out = b"before".to_vec();
     let opened = match form_of(&stored, &record) {
         Ok(Form::RecordSeal(marker)) => {
-            Opener::default().open_record(&key, &mut stored, &record, &marker, &domains, &mut out)
+            Opener::default().open_record(&key, &mut stored, marker.in_record(&record), &domains, &mut out)
         }
         Ok(form) => return Ok((None, Some(form.kind().name().to_owned()))),
         Err(error) => Err(error),

@@ -73,8 +73,7 @@ fn open(vector: &Vector, opener: &mut Opener, stored: &[u8]) -> Result<Vec<u8>, 
                 .open_record(
                     &vector.key,
                     &mut source,
-                    &record,
-                    &marker,
+                    marker.in_record(&record),
                     &vector.domains,
                     &mut out,
                 )

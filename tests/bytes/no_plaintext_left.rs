@@ -60,7 +60,7 @@ fn open_and_search(vector: &Value) -> (bool, bool) {
     out.clear();
     let address = out.as_ptr();
     let opened = Opener::default()
-        .open_record(&key, &mut stored, &record, &marker, &domains, &mut out)
+        .open_record(&key, &mut stored, marker.in_record(&record), &domains, &mut out)
         .is_ok();
     assert_eq!(out.as_ptr(), address, "the buffer was large enough");
     assert_eq!(out.is_empty(), !opened);

@@ -301,7 +301,8 @@ pub(crate) fn seal(data: &[u8]) {
     let domains = [Domain::new("sealed-a").expect("a good domain")];
     let mut source = data.to_vec();
     let mut out = b"before".to_vec();
-    let opened = Opener::default().open_record(&key, &mut source, &record, &marker, &domains, &mut out);
+    let opened =
+        Opener::default().open_record(&key, &mut source, marker.in_record(&record), &domains, &mut out);
     assert_eq!(source, data, "the record is as it was");
     match opened {
         Ok(()) => {

@@ -178,7 +178,7 @@ impl Walk {
                 let opener = &mut pool.opener;
                 match key
                     .opens_records()
-                    .and_then(|key| opener.open_record(key, records, record, &marker, domains, out))
+                    .and_then(|key| opener.open_record(key, records, marker.in_record(record), domains, out))
                 {
                     Ok(()) => {
                         self.sealed = self.sealed.saturating_add(1);
