@@ -52,7 +52,7 @@ pub(super) fn put_context(out: &mut Vec<u8>, parts: Parts, domain: &Domain) {
 impl RecordBinding<'_> {
     /// Appends what follows [`put_context`].
     #[inline]
-    #[allow(clippy::arithmetic_side_effects, reason = "lengths of slices in memory")]
+    #[expect(clippy::arithmetic_side_effects, reason = "lengths of slices in memory")]
     pub(super) fn append(&self, out: &mut Vec<u8>) {
         put_length(out, self.stored_key.map(<[u8]>::len));
         out.extend_from_slice(self.stored_key.unwrap_or_default());

@@ -125,7 +125,7 @@ impl Seal {
     /// # Errors
     /// [`OpenError`]: unknown format, truncated, reserved bits, integers out of range or not in their shortest form.
     #[inline]
-    #[allow(clippy::arithmetic_side_effects, reason = "see the INVARIANT line")]
+    #[expect(clippy::arithmetic_side_effects, reason = "see the INVARIANT line")]
     pub fn parse(buf: &[u8], span: Span) -> Result<Self, OpenError> {
         let bytes = buf.get(..span.end).ok_or(OpenError::SealTruncated)?;
         let mut at = span.start;
@@ -198,7 +198,7 @@ impl SealHead<'_> {
 
 /// The next `N` bytes.
 #[inline]
-#[allow(clippy::arithmetic_side_effects, reason = "the bytes were there")]
+#[expect(clippy::arithmetic_side_effects, reason = "the bytes were there")]
 fn take<const N: usize>(bytes: &[u8], at: &mut usize) -> Result<[u8; N], OpenError> {
     let rest = bytes.get(*at..).ok_or(OpenError::SealTruncated)?;
     let taken = rest.first_chunk().ok_or(OpenError::SealTruncated)?;

@@ -172,7 +172,7 @@ impl BatchSealer {
     }
 
     #[expect(clippy::too_many_lines, reason = "longer than a screen: to be split")]
-    #[allow(
+    #[expect(
         clippy::arithmetic_side_effects,
         clippy::indexing_slicing,
         reason = "see the INVARIANT lines"
@@ -288,7 +288,7 @@ fn refuse_unsealable_headers(source: &[u8], record: &RecordLayout) -> Result<(),
 
 /// The next counter, used up whether the record gets sealed or not.
 #[inline]
-#[allow(clippy::arithmetic_side_effects, reason = "below COUNTER_MAX")]
+#[expect(clippy::arithmetic_side_effects, reason = "below COUNTER_MAX")]
 fn take_counter(next: &mut u32) -> Result<u32, SealError> {
     let counter = *next;
     if counter > COUNTER_MAX {

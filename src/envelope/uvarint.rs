@@ -10,7 +10,7 @@ use super::OpenError;
 /// [`OpenError::SealTruncated`]; [`OpenError::SealNotCanonical`] when it could be shorter;
 /// [`OpenError::SealOutOfRange`] when it is worth more than 2^32-1.
 #[inline]
-#[allow(
+#[expect(
     clippy::arithmetic_side_effects,
     reason = "35 bits at most, and positions of bytes of a slice"
 )]
@@ -59,7 +59,7 @@ pub(super) fn put_uvarint(out: &mut impl BufMut, mut value: u32) {
 
 /// How many bytes (1 to 5) [`put_uvarint`] writes for `value`.
 #[inline]
-#[allow(clippy::arithmetic_side_effects, reason = "of 32 bits at least one is set")]
+#[expect(clippy::arithmetic_side_effects, reason = "of 32 bits at least one is set")]
 pub(super) fn uvarint_bytes(value: u32) -> usize {
     let bits = 32 - (value | 1).leading_zeros() as usize;
     bits.div_ceil(7)

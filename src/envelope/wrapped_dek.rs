@@ -105,7 +105,7 @@ impl<'a> WrappedDek<'a> {
     ///
     /// # Errors
     /// [`WrappedDekError::FieldTooLong`] and [`WrappedDekError::TooLong`].
-    #[allow(clippy::arithmetic_side_effects, reason = "three numbers of one byte")]
+    #[expect(clippy::arithmetic_side_effects, reason = "three numbers of one byte")]
     pub fn write(&self, out: &mut Vec<u8>) -> Result<(), WrappedDekError> {
         let kek_length = u8::try_from(self.kek.len()).map_err(|_| WrappedDekError::FieldTooLong)?;
         let version_length = u8::try_from(self.version.len()).map_err(|_| WrappedDekError::FieldTooLong)?;
@@ -136,7 +136,7 @@ impl KekId {
     ///
     /// # Errors
     /// [`WrappedDekError::FieldTooLong`] when `kek` is longer than 255 bytes.
-    #[allow(clippy::arithmetic_side_effects, reason = "a length of one byte")]
+    #[expect(clippy::arithmetic_side_effects, reason = "a length of one byte")]
     pub fn new(provider: u8, authority: [u8; 4], kek: &[u8]) -> Result<Self, WrappedDekError> {
         let kek_length = u8::try_from(kek.len()).map_err(|_| WrappedDekError::FieldTooLong)?;
         let mut prefix = Vec::with_capacity(6 + kek.len());
