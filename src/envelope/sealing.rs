@@ -171,7 +171,6 @@ impl BatchSealer {
         sealed
     }
 
-    #[expect(clippy::too_many_lines, reason = "longer than a screen: to be split")]
     #[expect(
         clippy::arithmetic_side_effects,
         clippy::indexing_slicing,
@@ -185,37 +184,24 @@ impl BatchSealer {
     ) -> Result<(), SealError> {
         refuse_unsealable_headers(source, record)?;
         let counter = take_counter(&mut self.next_counter)?;
-        let fixed_and_key = bytes_of(source, record.fixed_and_key())?;
-        let stored_key = record.key.map(|key| bytes_of(source, key)).transpose()?;
-        let value_bytes = record.value.map(Span::len);
-        let own_headers = bytes_of(
-            source,
-            Span {
-                start: record.first_header,
-                end: record.end,
-            },
-        )?;
-        // The text is the value, then what is hidden (ENV-23); a record has them in this order, with nothing between.
-        let (text_end, clear, header_count) = match self.headers {
-            HeaderMode::Sealed => (record.end, &[][..], 1),
-            HeaderMode::Free | HeaderMode::Bound => {
-                (record.headers.start, own_headers, record.header_count + 1)
-            }
-        };
-        let text_start = record.value.map_or(record.headers.start, |value| value.start);
-        let text = source.get(text_start..text_end).ok_or(RecordError::Truncated)?;
-        let hidden_bytes = text_end.saturating_sub(record.headers.start);
+        let Pieces {
+            fixed_and_key,
+            text,
+            hidden_bytes,
+            clear,
+            header_count,
+            binding,
+        } = Pieces::of(source, record, self.headers)?;
 
         // Fixed part and key are copied (ENV-1, ENV-2). All sizes are known, so every length is written once, in its
         // shortest form (ENV-8).
-        let value_length = length_field(value_bytes)?;
-        let header_count = i32::try_from(header_count).map_err(|_| SealError::TooLarge)?;
+        let value_length = length_field(binding.value_bytes)?;
         // INVARIANT: sums of lengths of slices in memory and of a few bytes; they do not overflow a usize.
         let seal_bytes = self.buffers.seal_head.len() + uvarint_bytes(counter) + hidden_bytes + TAG_BYTES;
         let seal_length = length_field(Some(seal_bytes))?;
         let body_bytes = fixed_and_key.len()
             + varint_bytes(value_length)
-            + value_bytes.unwrap_or_default()
+            + binding.value_bytes.unwrap_or_default()
             + varint_bytes(header_count)
             + varint_bytes(MARKER_LENGTH)
             + MARKER.len()
@@ -229,16 +215,7 @@ impl BatchSealer {
             additional_data,
         } = &mut self.buffers;
         additional_data.truncate(self.context_bytes);
-        RecordBinding {
-            stored_key,
-            value_bytes,
-            bound_headers: (self.headers == HeaderMode::Bound).then_some(BoundHeaders {
-                count: record.header_count,
-                before_marker: &[],
-                behind_marker: own_headers,
-            }),
-        }
-        .append(additional_data);
+        binding.append(additional_data);
 
         let start = out.len();
         out.resize(start + varint_bytes(body_length) + body_bytes, 0);
@@ -268,6 +245,60 @@ impl BatchSealer {
         back.put_slice(&tag);
         back.put_slice(clear);
         Ok(())
+    }
+}
+
+/// What one sealed record is put together from.
+struct Pieces<'s> {
+    fixed_and_key: &'s [u8],
+    /// The value, then what is hidden (ENV-23); a record has them in this order, with nothing between.
+    text: &'s [u8],
+    hidden_bytes: usize,
+    /// The headers that stay readable.
+    clear: &'s [u8],
+    /// With the marker.
+    header_count: i32,
+    binding: RecordBinding<'s>,
+}
+
+impl<'s> Pieces<'s> {
+    // Always: handed back as a value, they would go through memory.
+    #[inline(always)]
+    fn of(source: &'s [u8], record: &RecordLayout, mode: HeaderMode) -> Result<Self, SealError> {
+        let fixed_and_key = bytes_of(source, record.fixed_and_key())?;
+        let stored_key = record.key.map(|key| bytes_of(source, key)).transpose()?;
+        let own_headers = bytes_of(
+            source,
+            Span {
+                start: record.first_header,
+                end: record.end,
+            },
+        )?;
+        let (text_end, clear, header_count) = match mode {
+            HeaderMode::Sealed => (record.end, &[][..], 1),
+            HeaderMode::Free | HeaderMode::Bound => (
+                record.headers.start,
+                own_headers,
+                record.header_count.saturating_add(1),
+            ),
+        };
+        let text_start = record.value.map_or(record.headers.start, |value| value.start);
+        Ok(Self {
+            fixed_and_key,
+            text: source.get(text_start..text_end).ok_or(RecordError::Truncated)?,
+            hidden_bytes: text_end.saturating_sub(record.headers.start),
+            clear,
+            header_count: i32::try_from(header_count).map_err(|_| SealError::TooLarge)?,
+            binding: RecordBinding {
+                stored_key,
+                value_bytes: record.value.map(Span::len),
+                bound_headers: (mode == HeaderMode::Bound).then_some(BoundHeaders {
+                    count: record.header_count,
+                    before_marker: &[],
+                    behind_marker: own_headers,
+                }),
+            },
+        })
     }
 }
 
