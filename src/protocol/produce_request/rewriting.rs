@@ -27,7 +27,7 @@ pub struct Rewriting {
     /// Index of the topic that is written, or comes next.
     topic: usize,
     topics_kept: usize,
-    open: Option<OpenTopic>,
+    open: Option<WrittenTopic>,
 }
 
 /// Where a [`Rewriting`] stands.
@@ -59,7 +59,7 @@ enum Next {
 }
 
 #[derive(Debug)]
-struct OpenTopic {
+struct WrittenTopic {
     /// Where in the output it begins.
     start: usize,
     partitions_count: Option<LengthSlot>,
@@ -103,7 +103,6 @@ impl Rewriting {
         advanced
     }
 
-    #[expect(clippy::too_many_lines, reason = "longer than a screen: to be split")]
     fn advance_or_leave_rest(
         &mut self,
         layout: &ProduceRequest,
@@ -124,24 +123,7 @@ impl Rewriting {
                     self.topics_count = Some(LengthSlot::adopt(out, form, layout.topics_count.len())?);
                     self.next = Next::Topic;
                 }
-                Next::Topic => match layout.topics.get(self.topic) {
-                    Some(topic) => {
-                        self.open = Some(OpenTopic {
-                            start: out.len(),
-                            partitions_count: None,
-                            partition: topic.partitions.start,
-                            kept: 0,
-                            partition_start: out.len(),
-                            records: None,
-                        });
-                        self.go_on(Next::PartitionsCount, topic.partitions_count.end);
-                    }
-                    None => {
-                        let count = self.topics_count.take().ok_or(ProtocolError::LayoutMismatch)?;
-                        fill(count, out, self.topics_kept, layout.topics.len())?;
-                        self.go_on(Next::FrameEnd, frame.len());
-                    }
-                },
+                Next::Topic => self.begin_topic(layout, out)?,
                 Next::PartitionsCount => {
                     let topic = topic_of(layout, self.topic)?;
                     let open = self.open.as_mut().ok_or(ProtocolError::LayoutMismatch)?;
@@ -268,6 +250,26 @@ impl Rewriting {
     fn go_on(&mut self, next: Next, target: usize) {
         self.next = next;
         self.target = target;
+    }
+
+    /// Begins with the next topic, or fills in how many there were.
+    fn begin_topic(&mut self, layout: &ProduceRequest, out: &mut Vec<u8>) -> Result<(), ProtocolError> {
+        let Some(topic) = layout.topics.get(self.topic) else {
+            let count = self.topics_count.take().ok_or(ProtocolError::LayoutMismatch)?;
+            fill(count, out, self.topics_kept, layout.topics.len())?;
+            self.go_on(Next::FrameEnd, layout.frame_bytes);
+            return Ok(());
+        };
+        self.open = Some(WrittenTopic {
+            start: out.len(),
+            partitions_count: None,
+            partition: topic.partitions.start,
+            kept: 0,
+            partition_start: out.len(),
+            records: None,
+        });
+        self.go_on(Next::PartitionsCount, topic.partitions_count.end);
+        Ok(())
     }
 
     /// All partitions of the topic are written or left out.
