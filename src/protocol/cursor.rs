@@ -187,16 +187,16 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// The position of a nullable byte string's content, without its length. The length is an i32, or a compact one.
-    pub fn bytes_span(&mut self, flexible: bool) -> Result<Option<Range<usize>>, ProtocolError> {
-        match self.length(flexible)? {
-            None => Ok(None),
-            Some(length) => {
-                let start = self.position;
-                self.skip(length)?;
-                Ok(Some(start..self.position))
-            }
-        }
+    /// The positions of a nullable byte string: of its length, an i32 or a compact one, and of its content.
+    pub fn bytes_spans(
+        &mut self,
+        flexible: bool,
+    ) -> Result<(Range<usize>, Option<Range<usize>>), ProtocolError> {
+        let length_start = self.position;
+        let length = self.length(flexible)?;
+        let start = self.position;
+        self.skip(length.unwrap_or(0))?;
+        Ok((length_start..start, length.map(|_| start..self.position)))
     }
 
     /// The element count of a nullable array, refused when the rest of the message cannot hold that many elements of
@@ -283,28 +283,6 @@ impl<'a> Cursor<'a> {
             Err(ProtocolError::TrailingBytes { at: self.position })
         }
     }
-}
-
-/// Parses `frame` on from `at`, step by step, until about `bytes_max` bytes were looked at; says whether that was all.
-/// `next` parses what comes next, and says how many bytes of it are records, which are not looked at; `None` behind the
-/// last byte.
-pub(super) fn parse_some(
-    frame: &[u8],
-    at: &mut usize,
-    bytes_max: usize,
-    mut next: impl FnMut(&mut Cursor<'_>) -> Result<Option<usize>, ProtocolError>,
-) -> Result<bool, ProtocolError> {
-    let mut cursor = Cursor::within(frame, &(*at..frame.len()))?;
-    let mut looked_at = 0_usize;
-    while looked_at < bytes_max {
-        let Some(stepped_over) = next(&mut cursor)? else {
-            return Ok(true);
-        };
-        let passed = cursor.position().saturating_sub(*at);
-        looked_at = looked_at.saturating_add(passed.saturating_sub(stepped_over));
-        *at = cursor.position();
-    }
-    Ok(false)
 }
 
 #[cfg(test)]

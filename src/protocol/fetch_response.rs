@@ -2,11 +2,14 @@
 //!
 //! A layout is reused from frame to frame and allocates nothing once it has grown to the traffic.
 
+use std::ops::Range;
+
 use super::api_key::FETCH;
 use super::bounds::PARTITIONS_MAX;
-use super::cursor::{Cursor, parse_some};
+use super::cursor::Cursor;
 use super::error::ProtocolError;
 use super::frame;
+use super::parsing::{self, Layout, Parsing, topic_bytes_min};
 use super::partitions::{PartitionPlace, ResponsePartitions, TopicPlace};
 
 /// Positions in one Fetch response. Default, then [`Self::parse`] for each frame.
@@ -14,6 +17,8 @@ use super::partitions::{PartitionPlace, ResponsePartitions, TopicPlace};
 pub struct FetchResponse {
     partitions: ResponsePartitions,
     parsing: Parsing,
+    /// The partition that is half parsed.
+    open: Option<OpenPartition>,
 }
 
 impl FetchResponse {
@@ -26,35 +31,32 @@ impl FetchResponse {
 
     /// Begins to parse a response frame of `version`. On an error the layout is empty.
     pub fn begin(&mut self, frame: &[u8], version: i16) -> Result<(), ProtocolError> {
-        self.clear();
-        let begun = self.fill_head(frame, version);
-        if begun.is_err() {
-            self.clear();
-        }
-        begun
+        parsing::begin(self, frame, version)
     }
 
     /// Parses about `bytes_max` bytes more, records aside, of the frame that it was begun with; says whether that is
     /// all. On an error the layout is empty.
     pub fn parse_on(&mut self, frame: &[u8], bytes_max: usize) -> Result<bool, ProtocolError> {
-        let parsed = self.fill(frame, bytes_max);
-        if parsed.is_err() {
-            self.clear();
-        }
-        parsed
+        parsing::go_on(self, frame, bytes_max)
     }
 
     /// What was found.
     pub fn partitions(&self) -> &ResponsePartitions {
         &self.partitions
     }
+}
 
-    fn clear(&mut self) {
-        self.partitions.clear();
-        self.parsing = Parsing::default();
+impl Layout for FetchResponse {
+    fn parsing(&mut self) -> &mut Parsing {
+        &mut self.parsing
     }
 
-    fn fill_head(&mut self, frame: &[u8], version: i16) -> Result<(), ProtocolError> {
+    fn empty(&mut self) {
+        self.partitions.clear();
+        self.open = None;
+    }
+
+    fn parse_head(&mut self, cursor: &mut Cursor<'_>, version: i16) -> Result<usize, ProtocolError> {
         if !(4..=18).contains(&version) {
             return Err(ProtocolError::UnsupportedVersion {
                 api_key: FETCH,
@@ -63,120 +65,74 @@ impl FetchResponse {
         }
         let flexible = version >= 12;
         self.partitions.flexible = flexible;
-        self.partitions.frame_bytes = frame.len();
-        let mut cursor = Cursor::new(frame);
-        frame::skip_response_header(&mut cursor, flexible)?;
+        self.partitions.frame_bytes = cursor.remaining();
+        frame::skip_response_header(cursor, flexible)?;
         cursor.i32()?; // throttle time
         if version >= 7 {
             cursor.skip(2 + 4)?; // error code, session id
         }
-        let topics = cursor.array_len_non_null(flexible, topic_bytes_min(version))?;
+        let topics = cursor.array_len_non_null(flexible, topic_bytes_min(version, flexible))?;
         self.partitions.topics.reserve(Cursor::reservable(topics));
-        self.parsing = Parsing {
-            version,
-            at: cursor.position(),
-            topics_left: topics,
-            topic: None,
-            partition: None,
-        };
-        Ok(())
+        Ok(topics)
     }
 
-    fn fill(&mut self, frame: &[u8], bytes_max: usize) -> Result<bool, ProtocolError> {
-        if frame.len() != self.partitions.frame_bytes {
-            return Err(ProtocolError::LayoutMismatch);
-        }
-        let mut parsing = std::mem::take(&mut self.parsing);
-        let mut at = parsing.at;
-        let done = parse_some(frame, &mut at, bytes_max, |cursor| {
-            self.fill_next(cursor, &mut parsing, frame)
-        })?;
-        self.parsing = Parsing { at, ..parsing };
-        Ok(done)
-    }
-
-    /// Parses what comes next, and says how many bytes of it are records, which are not looked at; `None` behind the
-    /// last byte.
-    fn fill_next(
+    fn begin_topic(
         &mut self,
         cursor: &mut Cursor<'_>,
-        parsing: &mut Parsing,
-        frame: &[u8],
-    ) -> Result<Option<usize>, ProtocolError> {
-        let version = parsing.version;
-        let layout = &mut self.partitions;
-        if let Some(open) = &mut parsing.partition {
-            if !open.fill(cursor, version)? {
-                return Ok(Some(0));
-            }
-            let records = open.partition.records.clone().unwrap_or_default();
-            let parsed = parsing.partition.take().map(|open| open.partition);
-            layout.partitions.extend(parsed);
-            return Ok(Some(records.len()));
-        }
-        if let Some(open) = &mut parsing.topic {
-            if let Some(left) = open.partitions_left.checked_sub(1) {
-                open.partitions_left = left;
-                parsing.partition = Some(OpenPartition::begin(cursor, version, layout.topics.len())?);
-                return Ok(Some(0));
-            }
-            cursor.skip_tagged_fields_if(layout.flexible)?;
-            layout.topics.extend(parsing.topic.take().map(|open| open.topic));
-            return Ok(Some(0));
-        }
-        if let Some(left) = parsing.topics_left.checked_sub(1) {
-            parsing.topics_left = left;
-            parsing.topic = Some(OpenTopic::begin(cursor, version, layout)?);
-            return Ok(Some(0));
-        }
-        if version >= 16 {
-            layout.endpoints.parse_tagged(cursor, frame)?;
-        } else {
-            cursor.skip_tagged_fields_if(layout.flexible)?;
-        }
-        cursor.expect_end()?;
-        Ok(None)
-    }
-}
-
-/// How far a frame is parsed.
-#[derive(Debug, Default)]
-struct Parsing {
-    version: i16,
-    at: usize,
-    topics_left: usize,
-    topic: Option<OpenTopic>,
-    partition: Option<OpenPartition>,
-}
-
-#[derive(Debug)]
-struct OpenTopic {
-    topic: TopicPlace,
-    partitions_left: usize,
-}
-
-impl OpenTopic {
-    fn begin(
-        cursor: &mut Cursor<'_>,
         version: i16,
-        layout: &mut ResponsePartitions,
-    ) -> Result<Self, ProtocolError> {
-        let flexible = layout.flexible;
+        _: &[u8],
+    ) -> Result<usize, ProtocolError> {
+        let layout = &mut self.partitions;
         let (name, id) = if version >= 13 {
             let id = cursor.uuid()?;
             (cursor.position()..cursor.position(), Some(id))
         } else {
-            (cursor.string_span(flexible)?, None)
+            (cursor.string_span(layout.flexible)?, None)
         };
-        let count = cursor.array_len_non_null(flexible, partition_bytes_min(version))?;
+        let count = cursor.array_len_non_null(layout.flexible, partition_bytes_min(version))?;
         if count > PARTITIONS_MAX.saturating_sub(layout.len()) || layout.topics.len() >= PARTITIONS_MAX {
             return Err(ProtocolError::TooManyPartitions);
         }
         layout.partitions.reserve(Cursor::reservable(count));
-        Ok(Self {
-            topic: TopicPlace { name, id },
-            partitions_left: count,
-        })
+        layout.topics.push(TopicPlace { name, id });
+        Ok(count)
+    }
+
+    fn parse_partition(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        version: i16,
+        _: &[u8],
+    ) -> Result<Option<usize>, ProtocolError> {
+        let topic = self.partitions.topics.len().saturating_sub(1);
+        let mut open = match self.open.take() {
+            Some(open) => open,
+            None => OpenPartition::begin(cursor, version, topic)?,
+        };
+        if !open.parse_on(cursor, version)? {
+            self.open = Some(open);
+            return Ok(None);
+        }
+        let records_bytes = open.partition.records.as_ref().map_or(0, Range::len);
+        self.partitions.partitions.push(open.partition);
+        Ok(Some(records_bytes))
+    }
+
+    fn end_topic(&mut self, cursor: &mut Cursor<'_>) -> Result<(), ProtocolError> {
+        cursor.skip_tagged_fields_if(self.partitions.flexible)
+    }
+
+    fn parse_tail(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        version: i16,
+        frame: &[u8],
+    ) -> Result<(), ProtocolError> {
+        let layout = &mut self.partitions;
+        if version >= 16 {
+            return layout.endpoints.parse_tagged(cursor, frame);
+        }
+        cursor.skip_tagged_fields_if(layout.flexible)
     }
 }
 
@@ -216,7 +172,7 @@ impl OpenPartition {
     }
 
     /// Parses some aborted transactions, or what is behind them; says whether the partition is whole.
-    fn fill(&mut self, cursor: &mut Cursor<'_>, version: i16) -> Result<bool, ProtocolError> {
+    fn parse_on(&mut self, cursor: &mut Cursor<'_>, version: i16) -> Result<bool, ProtocolError> {
         let flexible = version >= 12;
         for _ in 0..self.aborted_left.min(ABORTED_AT_ONCE) {
             cursor.skip(16)?;
@@ -230,13 +186,7 @@ impl OpenPartition {
         if version >= 11 {
             cursor.i32()?; // the replica that the consumer should ask instead
         }
-        let length_start = cursor.position();
-        partition.records = cursor.bytes_span(flexible)?;
-        let length_end = partition
-            .records
-            .as_ref()
-            .map_or(cursor.position(), |records| records.start);
-        partition.records_length = length_start..length_end;
+        (partition.records_length, partition.records) = cursor.bytes_spans(flexible)?;
         cursor.skip_tagged_fields_if(flexible)?;
         partition.end = cursor.position();
         Ok(true)
@@ -245,15 +195,6 @@ impl OpenPartition {
 
 /// Aborted transactions that are stepped over between two looks at how much was parsed.
 const ABORTED_AT_ONCE: usize = 1024;
-
-/// A topic has a name or an id, a partition count, and a count of tagged fields where flexible.
-fn topic_bytes_min(version: i16) -> usize {
-    match version {
-        13.. => 16 + 1 + 1,
-        12 => 1 + 1 + 1,
-        _ => 2 + 4,
-    }
-}
 
 /// The fixed fields of a partition, its two lengths, and a count of tagged fields where flexible.
 fn partition_bytes_min(version: i16) -> usize {

@@ -10,10 +10,11 @@ use std::ops::Range;
 
 use super::api_key::PRODUCE;
 use super::bounds::{PRODUCE_PARTITIONS_MAX, RETAINED_ELEMENTS_MAX, recycle};
-use super::cursor::{Cursor, parse_some};
+use super::cursor::Cursor;
 use super::error::ProtocolError;
 use super::frame;
 use super::frame::LENGTH_PREFIX_BYTES;
+use super::parsing::{self, Layout, Parsing, topic_bytes_min};
 
 mod rewriting;
 
@@ -39,6 +40,8 @@ pub struct ProduceRequest {
     /// Partitions that were parsed: the hash of the topic, and the number. With it: their index, the last one's where
     /// there are several.
     identities: HashMap<(u64, i32), usize>,
+    /// Of the topic that is being parsed: of its name or id.
+    topic_hash: u64,
     parsing: Parsing,
 }
 
@@ -97,22 +100,13 @@ impl ProduceRequest {
 
     /// Begins to parse a request frame of `version`. On an error the layout is empty.
     pub fn begin(&mut self, frame: &[u8], version: i16) -> Result<(), ProtocolError> {
-        self.clear();
-        let begun = self.fill_head(frame, version);
-        if begun.is_err() {
-            self.clear();
-        }
-        begun
+        parsing::begin(self, frame, version)
     }
 
     /// Parses about `bytes_max` bytes more, records aside, of the frame that it was begun with; says whether that is
     /// all. On an error the layout is empty.
     pub fn parse_on(&mut self, frame: &[u8], bytes_max: usize) -> Result<bool, ProtocolError> {
-        let parsed = self.fill(frame, bytes_max);
-        if parsed.is_err() {
-            self.clear();
-        }
-        parsed
+        parsing::go_on(self, frame, bytes_max)
     }
 
     /// The name of a partition's topic, as a broker reads it: with replacement characters where it is not UTF-8. `None`
@@ -220,158 +214,20 @@ impl ProduceRequest {
         }
     }
 
-    fn clear(&mut self) {
-        recycle(&mut self.topics);
-        recycle(&mut self.partitions);
-        self.identities.clear();
-        self.identities.shrink_to(RETAINED_ELEMENTS_MAX);
-        self.parsing = Parsing::default();
-        self.acks = 0;
-        self.timeout_ms = 0;
-        self.transactional = false;
-        self.transactional_id = None;
-        self.topics_count = 0..0;
-        self.frame_bytes = 0;
-    }
-
-    fn fill_head(&mut self, frame: &[u8], version: i16) -> Result<(), ProtocolError> {
-        if !(3..=13).contains(&version) {
-            return Err(ProtocolError::UnsupportedVersion {
-                api_key: PRODUCE,
-                version,
-            });
-        }
-        let flexible = version >= 9;
-        self.flexible = flexible;
-        self.frame_bytes = frame.len();
-        let mut cursor = Cursor::new(frame);
-        frame::skip_request_header(&mut cursor, flexible)?;
-
-        self.transactional_id = cursor.nullable_text_span(flexible)?;
-        self.transactional = self.transactional_id.is_some();
-        self.acks = cursor.i16()?;
-        self.timeout_ms = cursor.i32()?;
-
-        let count_start = cursor.position();
-        let topics = cursor.array_len_non_null(flexible, topic_bytes_min(version))?;
-        self.topics_count = count_start..cursor.position();
-        self.topics.reserve(Cursor::reservable(topics));
-        self.parsing = Parsing {
-            version,
-            at: cursor.position(),
-            topics_left: topics,
-            topic: None,
-        };
-        Ok(())
-    }
-
-    fn fill(&mut self, frame: &[u8], bytes_max: usize) -> Result<bool, ProtocolError> {
-        if frame.len() != self.frame_bytes {
-            return Err(ProtocolError::LayoutMismatch);
-        }
-        let mut parsing = std::mem::take(&mut self.parsing);
-        let mut at = parsing.at;
-        let done = parse_some(frame, &mut at, bytes_max, |cursor| {
-            self.fill_next(cursor, &mut parsing, frame)
-        })?;
-        self.parsing = Parsing { at, ..parsing };
-        Ok(done)
-    }
-
-    /// Parses what comes next, and says how many bytes of it are records, which are not looked at; `None` behind the
-    /// last byte.
-    fn fill_next(
-        &mut self,
-        cursor: &mut Cursor<'_>,
-        parsing: &mut Parsing,
-        frame: &[u8],
-    ) -> Result<Option<usize>, ProtocolError> {
-        let flexible = self.flexible;
-        if let Some(open) = &mut parsing.topic {
-            if let Some(left) = open.partitions_left.checked_sub(1) {
-                open.partitions_left = left;
-                let (topic_hash, topic) = (open.hash, self.topics.len());
-                let partition = parse_partition(cursor, flexible, topic)?;
-                let records = partition.records.clone().unwrap_or_default();
-                self.note_identity(&open.topic, topic_hash, &partition, frame);
-                self.partitions.push(partition);
-                return Ok(Some(records.len()));
-            }
-            cursor.skip_tagged_fields_if(flexible)?;
-            if self.topics.len() >= PRODUCE_PARTITIONS_MAX {
-                return Err(ProtocolError::TooManyPartitions);
-            }
-            let mut topic = open.topic.clone();
-            topic.partitions.end = self.partitions.len();
-            topic.end = cursor.position();
-            self.topics.push(topic);
-            parsing.topic = None;
-            return Ok(Some(0));
-        }
-        if let Some(left) = parsing.topics_left.checked_sub(1) {
-            parsing.topics_left = left;
-            parsing.topic = Some(self.begin_topic(cursor, parsing.version, frame)?);
-            return Ok(Some(0));
-        }
-        cursor.skip_tagged_fields_if(flexible)?;
-        cursor.expect_end()?;
-        Ok(None)
-    }
-
-    fn begin_topic(
-        &mut self,
-        cursor: &mut Cursor<'_>,
-        version: i16,
-        frame: &[u8],
-    ) -> Result<OpenTopic, ProtocolError> {
-        let (name, id) = if version >= 13 {
-            let id = cursor.uuid()?;
-            (cursor.position()..cursor.position(), Some(id))
-        } else {
-            (cursor.text_span(self.flexible)?, None)
-        };
-        let count_start = cursor.position();
-        let count = cursor.array_len_non_null(self.flexible, partition_bytes_min(self.flexible))?;
-        let first = self.partitions.len();
-        if count > PRODUCE_PARTITIONS_MAX.saturating_sub(first) {
-            return Err(ProtocolError::TooManyPartitions);
-        }
-        self.partitions.reserve(Cursor::reservable(count));
-        let hash = self.identities.hasher().hash_one((id, frame.get(name.clone())));
-        Ok(OpenTopic {
-            topic: ProduceTopic {
-                name,
-                id,
-                partitions: first..first,
-                partitions_count: count_start..cursor.position(),
-                end: 0,
-            },
-            hash,
-            partitions_left: count,
-        })
-    }
-
     /// Remembers the partition that comes next; one that was there before is superseded.
-    fn note_identity(
-        &mut self,
-        topic: &ProduceTopic,
-        topic_hash: u64,
-        partition: &ProducePartition,
-        frame: &[u8],
-    ) {
+    fn note_identity(&mut self, partition: &ProducePartition, frame: &[u8]) {
         let position = self.partitions.len();
-        let Some(before) = self.identities.insert((topic_hash, partition.index), position) else {
+        let identity = (self.topic_hash, partition.index);
+        let Some(before) = self.identities.insert(identity, position) else {
             return;
         };
         // Names are known by their hash, which two may have in common.
+        let topic_of = |partition: &ProducePartition| {
+            let topic = self.topics.get(partition.topic)?;
+            Some((topic.id, frame.get(topic.name.clone())))
+        };
         let is_the_same = |other: &ProducePartition| {
-            let of_same_topic = match self.topics.get(other.topic) {
-                Some(known) => {
-                    known.id == topic.id && frame.get(known.name.clone()) == frame.get(topic.name.clone())
-                }
-                None => true,
-            };
-            other.index == partition.index && of_same_topic
+            other.index == partition.index && topic_of(other) == topic_of(partition)
         };
         let same = match self.partitions.get(before) {
             Some(other) if is_the_same(other) => Some(before),
@@ -383,44 +239,114 @@ impl ProduceRequest {
     }
 }
 
-fn parse_partition(
-    cursor: &mut Cursor<'_>,
-    flexible: bool,
-    topic: usize,
-) -> Result<ProducePartition, ProtocolError> {
-    let index = cursor.i32()?;
-    let length_start = cursor.position();
-    let records = cursor.bytes_span(flexible)?;
-    let length_end = records
-        .as_ref()
-        .map_or(cursor.position(), |records| records.start);
-    cursor.skip_tagged_fields_if(flexible)?;
-    Ok(ProducePartition {
-        topic,
-        index,
-        records,
-        records_length: length_start..length_end,
-        end: cursor.position(),
-        superseded: false,
-    })
-}
+impl Layout for ProduceRequest {
+    fn parsing(&mut self) -> &mut Parsing {
+        &mut self.parsing
+    }
 
-/// How far a frame is parsed.
-#[derive(Debug, Default)]
-struct Parsing {
-    version: i16,
-    at: usize,
-    topics_left: usize,
-    topic: Option<OpenTopic>,
-}
+    fn empty(&mut self) {
+        recycle(&mut self.topics);
+        recycle(&mut self.partitions);
+        self.identities.clear();
+        self.identities.shrink_to(RETAINED_ELEMENTS_MAX);
+        self.acks = 0;
+        self.timeout_ms = 0;
+        self.transactional = false;
+        self.transactional_id = None;
+        self.topics_count = 0..0;
+        self.frame_bytes = 0;
+    }
 
-#[derive(Debug)]
-struct OpenTopic {
-    /// Without its end yet.
-    topic: ProduceTopic,
-    /// Of its name or id.
-    hash: u64,
-    partitions_left: usize,
+    fn parse_head(&mut self, cursor: &mut Cursor<'_>, version: i16) -> Result<usize, ProtocolError> {
+        if !(3..=13).contains(&version) {
+            return Err(ProtocolError::UnsupportedVersion {
+                api_key: PRODUCE,
+                version,
+            });
+        }
+        let flexible = version >= 9;
+        self.flexible = flexible;
+        self.frame_bytes = cursor.remaining();
+        frame::skip_request_header(cursor, flexible)?;
+
+        self.transactional_id = cursor.nullable_text_span(flexible)?;
+        self.transactional = self.transactional_id.is_some();
+        self.acks = cursor.i16()?;
+        self.timeout_ms = cursor.i32()?;
+
+        let count_start = cursor.position();
+        let topics = cursor.array_len_non_null(flexible, topic_bytes_min(version, flexible))?;
+        self.topics_count = count_start..cursor.position();
+        self.topics.reserve(Cursor::reservable(topics));
+        Ok(topics)
+    }
+
+    fn begin_topic(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        version: i16,
+        frame: &[u8],
+    ) -> Result<usize, ProtocolError> {
+        let (name, id) = if version >= 13 {
+            let id = cursor.uuid()?;
+            (cursor.position()..cursor.position(), Some(id))
+        } else {
+            (cursor.text_span(self.flexible)?, None)
+        };
+        let count_start = cursor.position();
+        let count = cursor.array_len_non_null(self.flexible, partition_bytes_min(self.flexible))?;
+        let first = self.partitions.len();
+        if count > PRODUCE_PARTITIONS_MAX.saturating_sub(first) || self.topics.len() >= PRODUCE_PARTITIONS_MAX
+        {
+            return Err(ProtocolError::TooManyPartitions);
+        }
+        self.partitions.reserve(Cursor::reservable(count));
+        self.topic_hash = self.identities.hasher().hash_one((id, frame.get(name.clone())));
+        self.topics.push(ProduceTopic {
+            name,
+            id,
+            partitions: first..first,
+            partitions_count: count_start..cursor.position(),
+            end: 0,
+        });
+        Ok(count)
+    }
+
+    fn parse_partition(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        _: i16,
+        frame: &[u8],
+    ) -> Result<Option<usize>, ProtocolError> {
+        let index = cursor.i32()?;
+        let (records_length, records) = cursor.bytes_spans(self.flexible)?;
+        cursor.skip_tagged_fields_if(self.flexible)?;
+        let records_bytes = records.as_ref().map_or(0, Range::len);
+        let partition = ProducePartition {
+            topic: self.topics.len().saturating_sub(1),
+            index,
+            records,
+            records_length,
+            end: cursor.position(),
+            superseded: false,
+        };
+        self.note_identity(&partition, frame);
+        self.partitions.push(partition);
+        Ok(Some(records_bytes))
+    }
+
+    fn end_topic(&mut self, cursor: &mut Cursor<'_>) -> Result<(), ProtocolError> {
+        cursor.skip_tagged_fields_if(self.flexible)?;
+        if let Some(topic) = self.topics.last_mut() {
+            topic.partitions.end = self.partitions.len();
+            topic.end = cursor.position();
+        }
+        Ok(())
+    }
+
+    fn parse_tail(&mut self, cursor: &mut Cursor<'_>, _: i16, _: &[u8]) -> Result<(), ProtocolError> {
+        cursor.skip_tagged_fields_if(self.flexible)
+    }
 }
 
 /// How long the length of so many bytes of records is.
@@ -435,15 +361,6 @@ fn length_bytes(flexible: bool, records: usize) -> usize {
         bytes = bytes.saturating_add(1);
     }
     bytes
-}
-
-/// A topic has a name or an id, a partition count, and a count of tagged fields where flexible.
-fn topic_bytes_min(version: i16) -> usize {
-    match version {
-        13.. => 16 + 1 + 1,
-        9.. => 1 + 1 + 1,
-        _ => 2 + 4,
-    }
 }
 
 /// A partition has a number, the length of its records, and a count of tagged fields where flexible.

@@ -15,6 +15,7 @@ use super::endpoints::{Endpoints, Rewrite};
 use super::error::ProtocolError;
 use super::error_code;
 use super::frame;
+use super::parsing::topic_bytes_min;
 use super::splice::Splice;
 
 /// A partition that the proxy cut out of the request.
@@ -104,7 +105,7 @@ fn walk(
     let flexible = is_flexible(version);
     let mut cursor = Cursor::new(frame);
     frame::skip_response_header(&mut cursor, flexible)?;
-    for _ in 0..cursor.array_len_non_null(flexible, topic_bytes_min(version))? {
+    for _ in 0..cursor.array_len_non_null(flexible, topic_bytes_min(version, flexible))? {
         room.take_topic()?;
         let name = if version >= 13 {
             cursor.uuid()?;
@@ -205,15 +206,6 @@ fn skip_partition(
     }
     cursor.skip_tagged_fields_if(flexible)?;
     Ok((index, error_code))
-}
-
-/// A topic has a name or an id, a partition count, and a count of tagged fields where flexible.
-fn topic_bytes_min(version: i16) -> usize {
-    match version {
-        13.. => 16 + 1 + 1,
-        9.. => 1 + 1 + 1,
-        _ => 2 + 4,
-    }
 }
 
 fn partition_bytes_min(version: i16) -> usize {

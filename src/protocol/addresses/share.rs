@@ -24,7 +24,7 @@ pub(super) fn locate_in_fetch(frame: &[u8], version: i16) -> Result<Endpoints, P
         cursor.i16()?; // acknowledge error code
         cursor.string(true)?; // acknowledge error message
         skip_leader(cursor)?;
-        cursor.bytes_span(true)?; // records
+        cursor.bytes_spans(true)?; // records
         for _ in 0..cursor.array_len_non_null(true, 8 + 8 + 2 + 1)? {
             cursor.skip(8 + 8 + 2)?; // first and last offset, delivery count
             cursor.skip_tagged_fields()?;

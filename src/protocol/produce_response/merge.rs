@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::{Refusal, Room, is_flexible, partition_bytes_min, skip_partition, topic_bytes_min};
+use super::{Refusal, Room, is_flexible, partition_bytes_min, skip_partition};
 use crate::protocol::api_key::PRODUCE;
 use crate::protocol::cursor::Cursor;
 use crate::protocol::error::ProtocolError;
 use crate::protocol::frame;
+use crate::protocol::parsing::topic_bytes_min;
 use crate::protocol::splice::Splice;
 use crate::protocol::writer::{
     LengthForm, put_array_len, put_i16, put_i32, put_i64, put_string, put_uvarint,
@@ -42,7 +43,7 @@ pub(super) fn merge_refusals<'f>(
     let mut cursor = Cursor::new(frame);
     frame::skip_response_header(&mut cursor, flexible)?;
     let count_start = cursor.position();
-    let topics = cursor.array_len_non_null(flexible, topic_bytes_min(version))?;
+    let topics = cursor.array_len_non_null(flexible, topic_bytes_min(version, flexible))?;
     let topics_slot = splice.copy_slot(LengthForm::of(flexible), &(count_start..cursor.position()))?;
     for _ in 0..topics {
         merge_topic(&mut cursor, version, &mut pending, &mut room, splice)?;
