@@ -44,25 +44,31 @@ impl Refusal {
 /// A refused partition has base offset, append time and log start offset -1. It stands behind the other partitions of
 /// its topic, and a topic that the broker does not answer behind the other topics. Topics are known by name: refusals
 /// in version 13 are [`ProtocolError::UnsupportedVersion`].
+///
+/// `each_error` is shown topic and error code of every partition that a broker has not stored, in versions in which
+/// topics have names, as far as the frame can be read. One that cannot be read goes on as it is where nothing of it
+/// would be changed anyway.
 pub fn merge<'m>(
     frame: &[u8],
     version: i16,
     refusals: &[Refusal],
     addresses: &mut dyn FnMut(i32) -> Rewrite<'m>,
+    each_error: &mut dyn FnMut(&str, i16),
     out: &mut Vec<u8>,
 ) -> Result<bool, ProtocolError> {
     check_version(version)?;
     if !refusals.is_empty() {
         Splice::emit(frame, out, |splice| {
-            let mut cursor = merge::merge_refusals(frame, version, refusals, splice)?;
+            let mut cursor = merge::merge_refusals(frame, version, refusals, each_error, splice)?;
             locate_behind_topics(&mut cursor, frame, version)?.rewrite(splice, addresses)
         })?;
         return Ok(true);
     }
+    let walked = walk(frame, version, each_error);
     if version < 10 {
         return Ok(false);
     }
-    let endpoints = locate(frame, version)?;
+    let endpoints = walked?;
     if endpoints.is_empty() {
         return Ok(false);
     }
@@ -78,15 +84,6 @@ fn check_version(version: i16) -> Result<(), ProtocolError> {
         api_key: PRODUCE,
         version,
     })
-}
-
-/// Shows topic and error code of every partition that a broker has not stored, in versions in which topics have names.
-pub fn visit_errors(
-    frame: &[u8],
-    version: i16,
-    each: &mut dyn FnMut(&str, i16),
-) -> Result<(), ProtocolError> {
-    walk(frame, version, each).map(|_| ())
 }
 
 /// Finds the broker addresses.
@@ -114,10 +111,11 @@ fn walk(
             Some(cursor.string_non_null(flexible)?)
         };
         for _ in 0..cursor.array_len_non_null(flexible, partition_bytes_min(version))? {
-            let (_, error_code) = skip_partition(&mut cursor, version, &mut room)?;
-            if let (Some(name), true) = (name, error_code != error_code::NONE) {
-                each_error(name, error_code);
-            }
+            skip_partition(&mut cursor, version, &mut room, |code| {
+                if let Some(name) = name {
+                    each_error(name, code);
+                }
+            })?;
         }
         cursor.skip_tagged_fields_if(flexible)?;
     }
@@ -174,12 +172,13 @@ impl Room {
 /// Records whose errors one response may name: a batch of 16 MiB has hardly more.
 const RECORD_ERRORS_MAX: usize = 131_072;
 
-/// Steps over one partition and says its number and its error code.
+/// Steps over one partition and says its number; `error` is told its error code where it has one.
 fn skip_partition(
     cursor: &mut Cursor<'_>,
     version: i16,
     room: &mut Room,
-) -> Result<(i32, i16), ProtocolError> {
+    error: impl FnOnce(i16),
+) -> Result<i32, ProtocolError> {
     room.partitions = room
         .partitions
         .checked_sub(1)
@@ -205,7 +204,10 @@ fn skip_partition(
         cursor.string(flexible)?; // error message
     }
     cursor.skip_tagged_fields_if(flexible)?;
-    Ok((index, error_code))
+    if error_code != error_code::NONE {
+        error(error_code);
+    }
+    Ok(index)
 }
 
 fn partition_bytes_min(version: i16) -> usize {

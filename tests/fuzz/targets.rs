@@ -167,20 +167,15 @@ pub(crate) fn produce_response(data: &[u8]) {
         message: "refused".into(),
     });
     let mut out = Vec::new();
-    let merged = produce_response::merge(frame, version, &refusals, &mut |_| Rewrite::Unserved, &mut out);
+    let (addresses, errors) = (&mut |_| Rewrite::Unserved, &mut |_: &str, _| ());
+    let merged = produce_response::merge(frame, version, &refusals, addresses, errors, &mut out);
     if merged.is_err() {
         assert!(out.is_empty());
         return;
     }
     let mut again = Vec::new();
-    let is_written = produce_response::merge(
-        unprefixed(&out),
-        version,
-        &[],
-        &mut |_| Rewrite::Unserved,
-        &mut again,
-    )
-    .expect("what was written is read");
+    let is_written = produce_response::merge(unprefixed(&out), version, &[], addresses, errors, &mut again)
+        .expect("what was written is read");
     assert!(!is_written || out == again, "nothing is left to be changed");
 }
 

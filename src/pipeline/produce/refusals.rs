@@ -10,7 +10,7 @@ use crate::metrics::{CloseReason, Direction, RefusalReason};
 use crate::pipeline::refusal::ProduceRefusal;
 use crate::pipeline::{Cluster, Pipeline, Refused};
 use crate::protocol::error_code;
-use crate::protocol::produce_response::{Refusal, visit_errors};
+use crate::protocol::produce_response::Refusal;
 use crate::rules::Action;
 
 impl ProduceWork {
@@ -83,25 +83,22 @@ impl ProduceWork {
 }
 
 impl Pipeline {
-    /// Counts the sealed partitions that a broker refuses for their size. An answer that is not well formed is somebody
-    /// else's to judge.
-    pub(in crate::pipeline) fn count_too_large(&mut self, cluster: ClusterId, answer: &[u8], version: i16) {
+    /// A broker has refused a partition of `topic` with this code: counts that where it was sealed and is too large.
+    pub(in crate::pipeline) fn count_too_large(&mut self, cluster: ClusterId, topic: &str, code: i16) {
+        if code != error_code::MESSAGE_TOO_LARGE {
+            return;
+        }
         let Some(Cluster { rules, .. }) = self.clusters.get_mut(cluster) else {
             return;
         };
-        let _ = visit_errors(answer, version, &mut |name, code| {
-            if code != error_code::MESSAGE_TOO_LARGE {
-                return;
-            }
-            let topic = rules.topic(name, &mut self.metrics, &mut self.work);
-            if topic
-                .rule
-                .as_ref()
-                .is_some_and(|rule| matches!(rule.action, Action::Seal(_)))
-            {
-                let counters = self.metrics.topic(topic.metrics);
-                counters.refused(Direction::Request, RefusalReason::TooLargeForBroker, 0, 0);
-            }
-        });
+        let topic = rules.topic(topic, &mut self.metrics, &mut self.work);
+        if topic
+            .rule
+            .as_ref()
+            .is_some_and(|rule| matches!(rule.action, Action::Seal(_)))
+        {
+            let counters = self.metrics.topic(topic.metrics);
+            counters.refused(Direction::Request, RefusalReason::TooLargeForBroker, 0, 0);
+        }
     }
 }

@@ -161,9 +161,10 @@ impl Session {
             Some(Answer::Produce(refusals)) => refusals.as_slice(),
             _ => &[],
         };
-        pipeline.count_too_large(self.listener.cluster, frame, version);
-        let address_of = &mut |node| self.listener.address_of(node);
-        produce_response::merge(frame, version, refusals, address_of, out).map_err(malformed)
+        let listener = &self.listener;
+        let address_of = &mut |node| listener.address_of(node);
+        let each_error = &mut |topic: &str, code| pipeline.count_too_large(listener.cluster, topic, code);
+        produce_response::merge(frame, version, refusals, address_of, each_error, out).map_err(malformed)
     }
 
     /// Writes an answer that names brokers anew; says how much of the frame that stands for.

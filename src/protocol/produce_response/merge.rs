@@ -29,6 +29,7 @@ pub(super) fn merge_refusals<'f>(
     frame: &'f [u8],
     version: i16,
     refusals: &[Refusal],
+    each_error: &mut dyn FnMut(&str, i16),
     splice: &mut Splice<'_, '_>,
 ) -> Result<Cursor<'f>, ProtocolError> {
     if version >= 13 {
@@ -46,7 +47,7 @@ pub(super) fn merge_refusals<'f>(
     let topics = cursor.array_len_non_null(flexible, topic_bytes_min(version, flexible))?;
     let topics_slot = splice.copy_slot(LengthForm::of(flexible), &(count_start..cursor.position()))?;
     for _ in 0..topics {
-        merge_topic(&mut cursor, version, &mut pending, &mut room, splice)?;
+        merge_topic(&mut cursor, version, &mut pending, &mut room, each_error, splice)?;
     }
     splice.copy_to(cursor.position())?;
     let added = pending.write_topics(version, splice.out())?;
@@ -64,6 +65,7 @@ fn merge_topic(
     version: i16,
     pending: &mut Pending<'_>,
     room: &mut Room,
+    each_error: &mut dyn FnMut(&str, i16),
     splice: &mut Splice<'_, '_>,
 ) -> Result<(), ProtocolError> {
     let flexible = is_flexible(version);
@@ -76,7 +78,7 @@ fn merge_topic(
     let mut written = 0usize;
     for _ in 0..count {
         let start = cursor.position();
-        let (index, _) = skip_partition(cursor, version, room)?;
+        let index = skip_partition(cursor, version, room, |code| each_error(name, code))?;
         if pending.has(&of_topic, index) {
             splice.copy_to(start)?;
             splice.skip_to(cursor.position())?;
@@ -231,7 +233,8 @@ mod tests {
 
     fn merged(frame: &[u8], version: i16, refusals: &[Refusal]) -> Vec<u8> {
         let mut out = Vec::new();
-        merge(frame, version, refusals, &mut |_| Rewrite::Unserved, &mut out).unwrap();
+        let unserved = &mut |_| Rewrite::Unserved;
+        merge(frame, version, refusals, unserved, &mut |_, _| (), &mut out).unwrap();
         out.split_off(4)
     }
 
@@ -302,7 +305,8 @@ mod tests {
     fn what_is_worked_off_in_one_step_is_bounded() {
         let result = |frame: &[u8]| {
             let refusals = [refusal("t", 1, "no")];
-            merge(frame, 9, &refusals, &mut |_| Rewrite::Unserved, &mut Vec::new())
+            let unserved = &mut |_| Rewrite::Unserved;
+            merge(frame, 9, &refusals, unserved, &mut |_, _| (), &mut Vec::new())
         };
         assert_eq!(result(&answer(PRODUCE_PARTITIONS_MAX, 0)), Ok(true));
         let more = answer(PRODUCE_PARTITIONS_MAX + 1, 0);

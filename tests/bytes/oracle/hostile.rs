@@ -100,7 +100,8 @@ impl Sample {
                     error_code: 44,
                     message: "no".into(),
                 };
-                produce_response::merge(frame, version, &[refusal], &mut |_| Rewrite::Unserved, out)?;
+                let unserved = &mut |_| Rewrite::Unserved;
+                produce_response::merge(frame, version, &[refusal], unserved, &mut |_, _| (), out)?;
                 unprefixed(out);
                 out.clear();
             }

@@ -393,7 +393,8 @@ proptest! {
             shuffled.reverse();
 
             let mut out = Vec::new();
-            if !produce_response::merge(&frame, version, &shuffled, &mut map, &mut out).unwrap() {
+            let no_errors = &mut |_: &str, _| ();
+            if !produce_response::merge(&frame, version, &shuffled, &mut map, no_errors, &mut out).unwrap() {
                 prop_assert!(out.is_empty());
                 out.extend((frame.len() as u32).to_be_bytes());
                 out.extend_from_slice(&frame);
@@ -471,7 +472,7 @@ fn refusals_need_names() {
         message: "".into(),
     };
     let mut out = vec![1, 2, 3];
-    let result = produce_response::merge(&frame, 13, &[refusal], &mut map, &mut out);
+    let result = produce_response::merge(&frame, 13, &[refusal], &mut map, &mut |_, _| (), &mut out);
     assert_eq!(
         result,
         Err(ProtocolError::UnsupportedVersion {
