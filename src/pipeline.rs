@@ -94,7 +94,7 @@ pub struct Cluster {
     /// Known addresses of its brokers.
     pub addresses: AddressBook,
     /// Brokers that clients are not told of.
-    hidden: hidden::Hidden,
+    hidden: hidden::HiddenByListener,
 }
 
 impl Cluster {
@@ -104,7 +104,7 @@ impl Cluster {
         Self {
             rules,
             addresses,
-            hidden: hidden::Hidden::default(),
+            hidden: hidden::HiddenByListener::default(),
         }
     }
 }

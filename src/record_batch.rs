@@ -34,7 +34,7 @@ pub mod varint;
 pub mod writer;
 
 pub use batches::{BatchKind, BatchSlice, Batches};
-pub use codec::{Codec, CodecError, Decompression, Decompressor, Progress};
+pub use codec::{Codec, CodecError, Decompression, Decompressor, Stepped};
 pub use error::{BatchError, RecordError};
 pub use gap::{GAP_BYTES, Gap, GapForm};
 pub use header::{Attributes, BatchChecksum, BatchHeader, HEADER_BYTES, crc_matches};

@@ -17,13 +17,13 @@ use crate::protocol::addresses::{BrokerEndpoint, is_host, visit};
 /// The addresses of one cluster's brokers, by node id. Names, not IP addresses.
 #[derive(Clone, Debug, Default)]
 pub struct AddressBook {
-    nodes: HashMap<i32, Entry>,
+    nodes: HashMap<i32, BookEntry>,
     /// What was told of these is not known to every executor yet.
     spreading: HashSet<i32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Entry {
+struct BookEntry {
     address: HostPort,
     /// A response of this process' time has told it (ADDRESS-3).
     told: bool,
@@ -38,7 +38,7 @@ impl AddressBook {
     /// anything.
     pub fn new(entries: impl IntoIterator<Item = (i32, HostPort)>) -> Self {
         let untold = |(node_id, address)| {
-            let entry = Entry {
+            let entry = BookEntry {
                 address,
                 told: false,
                 spread: true,
@@ -96,7 +96,7 @@ impl AddressBook {
         if before.is_some_and(|entry| entry.told && entry.address == address) {
             return false;
         }
-        let entry = Entry {
+        let entry = BookEntry {
             address,
             told: true,
             spread: false,
@@ -162,7 +162,7 @@ impl AddressBook {
                 return named.hidden(learned(endpoint));
             }
             named.served();
-            let is_known = |entry: &Entry| {
+            let is_known = |entry: &BookEntry| {
                 entry.told
                     && entry.spread
                     && entry.address.port == port

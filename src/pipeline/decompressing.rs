@@ -6,7 +6,7 @@ use super::work::{COMPRESSED_BYTE_WORK, DECOMPRESSION_STEP_WORK, Pause, Work};
 use crate::growing::Growing;
 use crate::record_batch::codec::STEP_BYTES_MAX;
 use crate::record_batch::{
-    BatchError, BatchHeader, Codec, Decompression, Decompressor, HEADER_BYTES, Progress,
+    BatchError, BatchHeader, Codec, Decompression, Decompressor, HEADER_BYTES, Stepped,
 };
 
 /// What batches use one after the other; one per executor.
@@ -84,13 +84,13 @@ impl Records {
                 work.charge(STEP_BYTES_MAX);
             }
             match stepped? {
-                Progress::Room(bytes) => *room_wanted = bytes,
+                Stepped::Room(bytes) => *room_wanted = bytes,
                 progress => {
                     let made = growing.bytes().len().saturating_sub(before.0);
                     let used = decompression.consumed().saturating_sub(before.1);
                     work.charge(made.saturating_add(DECOMPRESSION_STEP_WORK));
                     work.charge(used.saturating_mul(COMPRESSED_BYTE_WORK));
-                    if progress == Progress::Finished {
+                    if progress == Stepped::Finished {
                         if let Some(decompression) = under_way.take() {
                             pool.decompressor.end(*decompression);
                         }

@@ -15,7 +15,7 @@ use crate::messages::{HiddenBrokers, LearnedAddress};
 
 /// What the listeners of one cluster hide; see the module.
 #[derive(Default)]
-pub(super) struct Hidden {
+pub(super) struct HiddenByListener {
     listeners: HashMap<Arc<str>, Vec<LearnedAddress>>,
     news: Vec<HiddenBrokers>,
 }
@@ -40,7 +40,7 @@ impl NamedBrokers {
     }
 }
 
-impl Hidden {
+impl HiddenByListener {
     /// Takes note of a list of brokers (HIDDEN-1).
     pub(super) fn note(&mut self, listener: &ListenerMap, named: NamedBrokers) {
         let NamedBrokers { served, hidden } = named;
@@ -113,7 +113,7 @@ mod tests {
             },
         );
         let elsewhere = listener.clone();
-        let mut one = Hidden::default();
+        let mut one = HiddenByListener::default();
         one.note(&listener, named(true, &[101]));
         assert!(elsewhere.hides());
         let news = one.take_news();
@@ -124,7 +124,7 @@ mod tests {
         one.note(&listener, named(false, &[]));
         assert!(elsewhere.hides(), "a list that names nobody says nothing");
 
-        let mut other = Hidden::default();
+        let mut other = HiddenByListener::default();
         other.note(&elsewhere, named(true, &[]));
         assert!(!listener.hides());
         other.note(&elsewhere, named(true, &[7]));

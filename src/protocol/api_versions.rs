@@ -36,7 +36,7 @@ pub fn intersect(frame: &[u8], version: i16, policy: Policy, out: &mut Vec<u8>) 
     let count_field = count_start..cursor.position();
     let entries_start = cursor.clone();
     for _ in 0..count {
-        Entry::parse(&mut cursor, flexible)?;
+        ApiRange::parse(&mut cursor, flexible)?;
     }
     if version >= 1 {
         cursor.i32()?; // throttle time
@@ -49,7 +49,7 @@ pub fn intersect(frame: &[u8], version: i16, policy: Policy, out: &mut Vec<u8>) 
         let mut entries = entries_start;
         let mut kept = 0usize;
         for _ in 0..count {
-            let entry = Entry::parse(&mut entries, flexible)?;
+            let entry = ApiRange::parse(&mut entries, flexible)?;
             match entry.offered(policy) {
                 Some((min, max)) => {
                     splice.copy_to(entry.range.start)?;
@@ -95,7 +95,7 @@ pub fn write_unsupported_version(
 }
 
 /// One API that the broker offers.
-struct Entry {
+struct ApiRange {
     key: i16,
     min: i16,
     max: i16,
@@ -104,7 +104,7 @@ struct Entry {
     element: Range<usize>,
 }
 
-impl Entry {
+impl ApiRange {
     fn parse(cursor: &mut Cursor<'_>, flexible: bool) -> Result<Self, ProtocolError> {
         let start = cursor.position();
         let key = cursor.i16()?;

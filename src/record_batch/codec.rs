@@ -157,9 +157,9 @@ impl Decompressor {
         let mut decompression = self.begin(codec, start, limit)?;
         let result = loop {
             match decompression.step(input, out) {
-                Ok(Progress::More) => {}
-                Ok(Progress::Finished) => break Ok(()),
-                Ok(Progress::Room(bytes)) => {
+                Ok(Stepped::More) => {}
+                Ok(Stepped::Finished) => break Ok(()),
+                Ok(Stepped::Room(bytes)) => {
                     let produced = out.len().saturating_sub(start);
                     // CODEC-1: growing with what was produced, and to one byte past the limit.
                     let left = limit.saturating_sub(produced).saturating_add(1);
@@ -192,7 +192,7 @@ pub struct Decompression {
 
 /// What a step of a [`Decompression`] came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
+pub enum Stepped {
     /// Nothing was done: the output has to have spare capacity for so many bytes first.
     Room(usize),
     /// Some was appended, or some of the input used up.
@@ -216,7 +216,7 @@ impl Decompression {
     /// # Errors
     ///
     /// [`CodecError`].
-    pub fn step(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<Progress, CodecError> {
+    pub fn step(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<Stepped, CodecError> {
         let mut output = Output {
             bytes: out,
             start: self.start,
@@ -231,9 +231,9 @@ impl Decompression {
                 }
                 self.at = self.at.saturating_add(piece.len());
                 Ok(if self.at == input.len() {
-                    Progress::Finished
+                    Stepped::Finished
                 } else {
-                    Progress::More
+                    Stepped::More
                 })
             }
             Reading::Gzip(reading) => reading.step(input, &mut self.at, &mut output),
@@ -280,13 +280,13 @@ impl Output<'_> {
     }
 
     /// What is to be answered when there is no spare capacity for `bytes`.
-    fn room_for(&self, bytes: usize) -> Option<Progress> {
+    fn room_for(&self, bytes: usize) -> Option<Stepped> {
         let spare = self.bytes.capacity().saturating_sub(self.bytes.len());
-        (spare < bytes).then_some(Progress::Room(bytes))
+        (spare < bytes).then_some(Stepped::Room(bytes))
     }
 
     /// Appends what is stored as it is; says if there is no room for it.
-    fn append(&mut self, stored: &[u8]) -> Result<Option<Progress>, CodecError> {
+    fn append(&mut self, stored: &[u8]) -> Result<Option<Stepped>, CodecError> {
         if stored.len() > self.left()? {
             return Err(self.exceeded());
         }

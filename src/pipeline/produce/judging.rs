@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::seal_wait::Patience;
+use super::seal_wait::SealPatience;
 use super::{ProduceFrame, ProduceWork, Produced, ProducerSequence, SequenceGuard, index_of};
 use crate::keys::{KeyId, KeyLookup, Purpose, SealingShare};
 use crate::metrics::CloseReason;
@@ -192,10 +192,10 @@ impl Pipeline {
         }
         let look_again = match self.produce.seal_wait.patience(&key, request.since, asked_at) {
             // After an outage nothing is under way that would wake the request.
-            Patience::Full if asked_at.is_none() => request.now.checked_add(ASK_AGAIN_AFTER),
-            Patience::Full => None,
-            Patience::Until(until) if request.now < until => Some(until),
-            Patience::Until(_) | Patience::None => return Key::Refused(refusal),
+            SealPatience::Full if asked_at.is_none() => request.now.checked_add(ASK_AGAIN_AFTER),
+            SealPatience::Full => None,
+            SealPatience::Until(until) if request.now < until => Some(until),
+            SealPatience::Until(_) | SealPatience::None => return Key::Refused(refusal),
         };
         Key::Wanted { look_again }
     }

@@ -27,21 +27,21 @@ pub(super) struct SealWait {
 impl SealWait {
     /// How long a request that is held since `since` should go on waiting for this key, apart from its own end.
     /// `asked_at`: the key was asked for then and the answer has not come.
-    pub(super) fn patience(&self, key: &KeyId, since: Instant, asked_at: Option<Instant>) -> Patience {
+    pub(super) fn patience(&self, key: &KeyId, since: Instant, asked_at: Option<Instant>) -> SealPatience {
         if self.keys.is_empty() && self.kms.is_empty() {
-            return Patience::Full;
+            return SealPatience::Full;
         }
         let failed = self.keys.get(key);
         if failed.is_some_and(|at| since >= *at) {
             return asked_at
                 .and_then(|at| at.checked_add(ANSWER_TIME))
-                .map_or(Patience::None, Patience::Until);
+                .map_or(SealPatience::None, SealPatience::Until);
         }
         let pauses = |at: &Instant| since >= *at && since.saturating_duration_since(*at) < PAUSE;
         if self.kms.get(&key.kms).is_some_and(pauses) {
-            return Patience::None;
+            return SealPatience::None;
         }
-        Patience::Full
+        SealPatience::Full
     }
 
     /// A request has waited for this key for as long as it may.
@@ -63,7 +63,7 @@ impl SealWait {
 
 /// How long a request should wait.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Patience {
+pub(super) enum SealPatience {
     /// To its own end.
     Full,
     /// Until then at most.
@@ -88,7 +88,7 @@ mod tests {
     use crate::ids::Id as _;
 
     fn full(wait: &SealWait, key: &KeyId, since: Instant) -> bool {
-        wait.patience(key, since, None) == Patience::Full
+        wait.patience(key, since, None) == SealPatience::Full
     }
 
     /// SEAL-WAIT-1.
@@ -99,8 +99,8 @@ mod tests {
         assert!(full(&wait, &kek, start));
         wait.in_vain(&kek, start);
         let later = start + PAUSE * 2;
-        assert_eq!(wait.patience(&kek, start, None), Patience::None);
-        assert_eq!(wait.patience(&kek, later, None), Patience::None);
+        assert_eq!(wait.patience(&kek, start, None), SealPatience::None);
+        assert_eq!(wait.patience(&kek, later, None), SealPatience::None);
         wait.came(&kek);
         assert!(full(&wait, &kek, start));
     }
@@ -114,7 +114,7 @@ mod tests {
         let asked_at = start + PAUSE;
         assert_eq!(
             wait.patience(&kek, asked_at, Some(asked_at)),
-            Patience::Until(asked_at + ANSWER_TIME)
+            SealPatience::Until(asked_at + ANSWER_TIME)
         );
     }
 
@@ -124,7 +124,7 @@ mod tests {
         let (start, kek, other) = (Instant::now(), KeyId::first("orders"), KeyId::first("invoices"));
         let mut wait = SealWait::default();
         wait.in_vain(&kek, start);
-        assert_eq!(wait.patience(&other, start, Some(start)), Patience::None);
+        assert_eq!(wait.patience(&other, start, Some(start)), SealPatience::None);
         assert!(!full(&wait, &other, start + PAUSE - Duration::from_millis(1)));
         assert!(full(&wait, &other, start + PAUSE));
         let elsewhere = KeyId {

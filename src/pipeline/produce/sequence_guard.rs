@@ -19,7 +19,7 @@ struct Stream {
     partition: i32,
 }
 
-struct Refused {
+struct RefusedSequence {
     producer_epoch: i16,
     base_sequence: i32,
 }
@@ -45,7 +45,7 @@ impl ProducerSequence {
 /// The guard of one connection; see the module.
 #[derive(Default)]
 pub struct SequenceGuard {
-    refused: HashMap<Stream, Refused>,
+    refused: HashMap<Stream, RefusedSequence>,
 }
 
 /// The guard has no room for another refused sequence (GUARD-2).
@@ -88,7 +88,7 @@ impl SequenceGuard {
             // A straggler of an epoch that is over says nothing about the present one.
             Some(refused) if sequence.producer_epoch < refused.producer_epoch => {}
             Some(refused) => {
-                *refused = Refused {
+                *refused = RefusedSequence {
                     producer_epoch: sequence.producer_epoch,
                     base_sequence: sequence.base_sequence,
                 };
@@ -99,7 +99,7 @@ impl SequenceGuard {
                 }
                 self.refused.insert(
                     stream,
-                    Refused {
+                    RefusedSequence {
                         producer_epoch: sequence.producer_epoch,
                         base_sequence: sequence.base_sequence,
                     },

@@ -7,7 +7,7 @@ use super::held::Held;
 use super::in_flight::{Answer, Pending};
 use super::login::{self, is_ordinary};
 use super::own_purpose::OwnPurpose;
-use super::run::{self, Next, frame_length, malformed};
+use super::run::{self, NextFrame, frame_length, malformed};
 use super::{Session, Step, Wait};
 use crate::metrics::{CloseReason, Direction, TimeKind};
 use crate::pipeline::Pipeline;
@@ -22,14 +22,14 @@ use crate::protocol::produce_response::Refusal;
 use crate::protocol::{api_versions, fetch_request};
 
 /// What is to be done with a request that is not streamed.
-enum Apart {
+enum ApartRequest {
     /// Before it goes anywhere the broker is asked.
     Ask(OwnPurpose),
     /// It is taken when so many bytes are there, its length among them.
-    Frame(RequestHead, usize, Action),
+    Frame(RequestHead, usize, Treatment),
 }
 
-enum Action {
+enum Treatment {
     /// ApiVersions in a version that is too high.
     RefuseVersion,
     /// ApiVersions that shows its way.
@@ -80,16 +80,18 @@ impl Session {
         let next = run::run(streamed, |run| self.next_request(pipeline, now, input, run))?;
         let (head, whole, action) = match next {
             ControlFlow::Break(step) => return Ok(step),
-            ControlFlow::Continue(Apart::Ask(purpose)) => return self.ask(purpose, pipeline, now, out),
-            ControlFlow::Continue(Apart::Frame(head, whole, action)) => (head, whole, action),
+            ControlFlow::Continue(ApartRequest::Ask(purpose)) => {
+                return self.ask(purpose, pipeline, now, out);
+            }
+            ControlFlow::Continue(ApartRequest::Frame(head, whole, action)) => (head, whole, action),
         };
         let Some(frame) = input.get(LENGTH_PREFIX_BYTES..whole) else {
             return Ok(Step::More);
         };
         match action {
-            Action::RefuseVersion => self.refuse_version(pipeline, head, frame.len()),
-            Action::PassVersions => self.pass_versions(pipeline, head, frame, out),
-            Action::Produce => self.produce(pipeline, now, head, frame, out),
+            Treatment::RefuseVersion => self.refuse_version(pipeline, head, frame.len()),
+            Treatment::PassVersions => self.pass_versions(pipeline, head, frame, out),
+            Treatment::Produce => self.produce(pipeline, now, head, frame, out),
         }
     }
 
@@ -100,9 +102,9 @@ impl Session {
         now: Instant,
         input: &mut [u8],
         run: usize,
-    ) -> Result<Next<Apart>, CloseReason> {
+    ) -> Result<NextFrame<ApartRequest>, CloseReason> {
         if self.request_left == 0 && self.drain_left.is_some_and(|left| run >= left) {
-            return Ok(Next::Step(Step::Blocked(Wait::Room)));
+            return Ok(NextFrame::Step(Step::Blocked(Wait::Room)));
         }
         let rest = input.get_mut(run..).unwrap_or_default();
         if rest.len() < HEAD_BYTES {
@@ -122,27 +124,27 @@ impl Session {
             if !is_ordinary(head.api_key) || !self.in_flight.iter().any(is_token) {
                 return Err(CloseReason::DeniedApi);
             }
-            return Ok(Next::Step(Step::Blocked(Wait::Room)));
+            return Ok(NextFrame::Step(Step::Blocked(Wait::Room)));
         }
         let whole = frame_bytes.saturating_add(LENGTH_PREFIX_BYTES);
-        let apart = |action| Ok(Next::Apart(Apart::Frame(head, whole, action)));
+        let apart = |action| Ok(NextFrame::Apart(ApartRequest::Frame(head, whole, action)));
         if self.withholds(pipeline, policy, frame_bytes) {
-            return Ok(Next::Apart(Apart::Ask(OwnPurpose::Brokers)));
+            return Ok(NextFrame::Apart(ApartRequest::Ask(OwnPurpose::Brokers)));
         }
         if !self.in_flight.has_room(frame_bytes) {
-            return Ok(Next::Step(Step::Blocked(Wait::Room)));
+            return Ok(NextFrame::Step(Step::Blocked(Wait::Room)));
         }
         if local {
-            return apart(Action::RefuseVersion);
+            return apart(Treatment::RefuseVersion);
         }
         if hops::shows_way(head) {
-            return apart(Action::PassVersions);
+            return apart(Treatment::PassVersions);
         }
         if policy.request == RequestHandling::Hold {
-            return apart(Action::Produce);
+            return apart(Treatment::Produce);
         }
         if head.api_key == FETCH && !self.tune_fetch(pipeline, now, head, rest, whole) {
-            return Ok(Next::Step(Step::More));
+            return Ok(NextFrame::Step(Step::More));
         }
         let answer = match policy.response {
             ResponseHandling::Stream => Answer::Stream,
@@ -151,7 +153,7 @@ impl Session {
         let here = whole.min(rest.len());
         self.note_request(pipeline, head, frame_bytes, answer);
         self.request_left = whole.saturating_sub(here);
-        Ok(Next::Streamed(here))
+        Ok(NextFrame::Streamed(here))
     }
 
     fn check_request(

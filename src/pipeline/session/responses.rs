@@ -7,7 +7,7 @@ use super::held::Held;
 use super::in_flight::{Answer, Pending};
 use super::own_purpose::OwnPurpose;
 use super::place::Whereabouts;
-use super::run::{self, Next, frame_length, malformed};
+use super::run::{self, NextFrame, frame_length, malformed};
 use super::{Session, Step, Wait};
 use crate::metrics::{CloseReason, TimeKind};
 use crate::pipeline::Pipeline;
@@ -18,7 +18,7 @@ use crate::protocol::frame::{LENGTH_PREFIX_BYTES, response_correlation_id, respo
 use crate::protocol::{addresses, api_versions, produce_response};
 
 /// What is to be done with an answer that is not streamed.
-enum Apart {
+enum ApartResponse {
     /// The proxy's own goes out.
     Local,
     /// So many bytes, length included, are taken; by whom: the client, or whatever the proxy has asked for itself.
@@ -40,7 +40,7 @@ impl Session {
         let next = run::run(streamed, |run| self.next_response(pipeline, input, run))?;
         let (whole, purpose) = match next {
             ControlFlow::Break(step) => return Ok(step),
-            ControlFlow::Continue(Apart::Local) => {
+            ControlFlow::Continue(ApartResponse::Local) => {
                 if let Some(Pending {
                     answer: Answer::Local(frame),
                     ..
@@ -50,7 +50,7 @@ impl Session {
                 }
                 return Ok(Step::Wrote(0));
             }
-            ControlFlow::Continue(Apart::Frame(whole, purpose)) => (whole, purpose),
+            ControlFlow::Continue(ApartResponse::Frame(whole, purpose)) => (whole, purpose),
         };
         match (input.get_mut(LENGTH_PREFIX_BYTES..whole), purpose) {
             (Some(frame), Some(purpose)) => self.take_own_answer(purpose, pipeline, now, frame),
@@ -65,9 +65,9 @@ impl Session {
         pipeline: &mut Pipeline,
         input: &[u8],
         run: usize,
-    ) -> Result<Next<Apart>, CloseReason> {
+    ) -> Result<NextFrame<ApartResponse>, CloseReason> {
         if self.answers_itself() {
-            return Ok(Next::Apart(Apart::Local));
+            return Ok(NextFrame::Apart(ApartResponse::Local));
         }
         let rest = input.get(run..).unwrap_or_default();
         if rest.len() < RESPONSE_HEAD_BYTES {
@@ -85,7 +85,7 @@ impl Session {
                 let here = whole.min(rest.len());
                 self.answered(pipeline, 0);
                 self.response_left = whole.saturating_sub(here);
-                return Ok(Next::Streamed(here));
+                return Ok(NextFrame::Streamed(here));
             }
             Answer::Own(purpose) => (purpose.answer_bytes_max(), Some(purpose)),
             Answer::Rewrite | Answer::Produce(_) | Answer::Local(_) => {
@@ -95,7 +95,7 @@ impl Session {
         if frame_bytes > bytes_max {
             return Err(CloseReason::FrameTooLarge);
         }
-        Ok(Next::Apart(Apart::Frame(whole, purpose)))
+        Ok(NextFrame::Apart(ApartResponse::Frame(whole, purpose)))
     }
 
     /// Rewrites the answer to the oldest request, which is in hand whole.

@@ -8,7 +8,7 @@ use crate::protocol::ProtocolError;
 use crate::protocol::frame::LENGTH_PREFIX_BYTES;
 
 /// What a look at one frame came to.
-pub(super) enum Next<A> {
+pub(super) enum NextFrame<A> {
     /// So many more bytes are streamed.
     Streamed(usize),
     /// Nothing can be done with it for now.
@@ -22,27 +22,27 @@ pub(super) enum Next<A> {
 /// again once they are gone.
 pub(super) fn run<A>(
     streamed: usize,
-    mut next: impl FnMut(usize) -> Result<Next<A>, CloseReason>,
+    mut next: impl FnMut(usize) -> Result<NextFrame<A>, CloseReason>,
 ) -> Result<ControlFlow<Step, A>, CloseReason> {
     let mut run = streamed;
     loop {
         match next(run) {
-            Ok(Next::Streamed(bytes)) => run = run.saturating_add(bytes),
+            Ok(NextFrame::Streamed(bytes)) => run = run.saturating_add(bytes),
             _ if run > 0 => return Ok(ControlFlow::Break(Step::Forward(run))),
-            Ok(Next::Step(step)) => return Ok(ControlFlow::Break(step)),
-            Ok(Next::Apart(apart)) => return Ok(ControlFlow::Continue(apart)),
+            Ok(NextFrame::Step(step)) => return Ok(ControlFlow::Break(step)),
+            Ok(NextFrame::Apart(apart)) => return Ok(ControlFlow::Continue(apart)),
             Err(reason) => return Err(reason),
         }
     }
 }
 
 /// Of a frame no more is there than `input`, which is less than its head.
-pub(super) fn beginning<A>(input: &[u8], bytes_min: usize) -> Result<Next<A>, CloseReason> {
+pub(super) fn beginning<A>(input: &[u8], bytes_min: usize) -> Result<NextFrame<A>, CloseReason> {
     // Whoever announces too little says so with the first four bytes.
     if input.len() >= LENGTH_PREFIX_BYTES {
         frame_length(input, bytes_min)?;
     }
-    Ok(Next::Step(Step::More))
+    Ok(NextFrame::Step(Step::More))
 }
 
 /// The length that a frame announces, which cannot be below `bytes_min`.

@@ -15,7 +15,7 @@ use crate::protocol::writer::{
 };
 
 /// Refusals by topic and partition, and which of them are written.
-struct Pending<'r> {
+struct PendingRefusals<'r> {
     refusals: Vec<&'r Refusal>,
     placed: Vec<bool>,
     /// Where the refusals of each topic are.
@@ -39,7 +39,7 @@ pub(super) fn merge_refusals<'f>(
         });
     }
     let flexible = is_flexible(version);
-    let mut pending = Pending::new(refusals);
+    let mut pending = PendingRefusals::new(refusals);
     let mut room = Room::default();
     let mut cursor = Cursor::new(frame);
     frame::skip_response_header(&mut cursor, flexible)?;
@@ -63,7 +63,7 @@ pub(super) fn merge_refusals<'f>(
 fn merge_topic(
     cursor: &mut Cursor<'_>,
     version: i16,
-    pending: &mut Pending<'_>,
+    pending: &mut PendingRefusals<'_>,
     room: &mut Room,
     each_error: &mut dyn FnMut(&str, i16),
     splice: &mut Splice<'_, '_>,
@@ -97,7 +97,7 @@ fn merge_topic(
     splice.copy_to(cursor.position())
 }
 
-impl<'r> Pending<'r> {
+impl<'r> PendingRefusals<'r> {
     fn new(refusals: &'r [Refusal]) -> Self {
         let mut refusals: Vec<&Refusal> = refusals.iter().collect();
         refusals.sort_by(|one, other| key(one).cmp(&key(other)));

@@ -4,7 +4,7 @@
 use crc_fast::{CrcAlgorithm, Digest};
 use flate2::{Decompress, FlushDecompress, Status};
 
-use super::{CodecError, Output, Progress, STEP_BYTES_MAX};
+use super::{CodecError, Output, STEP_BYTES_MAX, Stepped};
 
 /// The inflate state of the last stream, to be used again.
 #[derive(Default)]
@@ -47,7 +47,7 @@ impl Reading {
         input: &[u8],
         at: &mut usize,
         output: &mut Output<'_>,
-    ) -> Result<Progress, CodecError> {
+    ) -> Result<Stepped, CodecError> {
         let rest = input.get(*at..).unwrap_or_default();
         let Some(member) = &mut self.member else {
             return match member_start(rest) {
@@ -59,10 +59,10 @@ impl Reading {
                         checksum: Digest::new(CrcAlgorithm::Crc32IsoHdlc),
                         bytes: 0,
                     });
-                    Ok(Progress::More)
+                    Ok(Stepped::More)
                 }
                 // What follows the last member without being one.
-                Err(_) if self.members > 0 => Ok(Progress::Finished),
+                Err(_) if self.members > 0 => Ok(Stepped::Finished),
                 Err(error) => Err(error),
             };
         };
@@ -99,7 +99,7 @@ impl Reading {
             }
             Status::Ok | Status::BufError => {}
         }
-        Ok(Progress::More)
+        Ok(Stepped::More)
     }
 }
 

@@ -8,7 +8,7 @@
 use lz4_flex::block::DecompressError;
 use twox_hash::XxHash32;
 
-use super::{CodecError, Output, Progress};
+use super::{CodecError, Output, Stepped};
 
 /// A frame that is half read.
 #[derive(Default)]
@@ -24,13 +24,13 @@ impl Reading {
         input: &[u8],
         at: &mut usize,
         output: &mut Output<'_>,
-    ) -> Result<Progress, CodecError> {
+    ) -> Result<Stepped, CodecError> {
         let mut rest = input.get(*at..).unwrap_or_default();
         let Some(frame) = &self.frame else {
             let (frame, behind) = Frame::parse(rest)?;
             *at = input.len().saturating_sub(behind.len());
             self.frame = Some(frame);
-            return Ok(Progress::More);
+            return Ok(Stepped::More);
         };
         let word = take_u32(&mut rest)?;
         let stored = word & STORED_FLAG != 0;
@@ -40,7 +40,7 @@ impl Reading {
             if frame.content_checksum {
                 take_u32(&mut rest)?;
             }
-            return Ok(Progress::Finished);
+            return Ok(Stepped::Finished);
         }
         if length > frame.block_bytes_max {
             return Err(malformed("a block is larger than the frame allows"));
@@ -59,7 +59,7 @@ impl Reading {
             return Err(malformed("a block's checksum does not match"));
         }
         *at = input.len().saturating_sub(rest.len());
-        Ok(Progress::More)
+        Ok(Stepped::More)
     }
 }
 
@@ -67,7 +67,7 @@ fn decompress_block(
     block: &[u8],
     block_bytes_max: usize,
     output: &mut Output<'_>,
-) -> Result<Option<Progress>, CodecError> {
+) -> Result<Option<Stepped>, CodecError> {
     let left = output.left()?;
     let possible = block_bytes_max.min(block.len().saturating_mul(EXPANSION_MAX));
     let room = output.room_for(possible.min(left));

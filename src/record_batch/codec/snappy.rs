@@ -7,7 +7,7 @@
 //!
 //! Integers are big-endian. A further header may stand where a length is expected (concatenated streams).
 
-use super::{CodecError, Output, Progress};
+use super::{CodecError, Output, Stepped};
 
 mod long_block;
 
@@ -30,11 +30,11 @@ impl Reading {
         input: &[u8],
         at: &mut usize,
         output: &mut Output<'_>,
-    ) -> Result<Progress, CodecError> {
+    ) -> Result<Stepped, CodecError> {
         if let Some((block, end)) = &mut self.long {
             let content = input.get(..*end).ok_or(CodecError::Truncated(NAME))?;
             let progress = block.step(content, at, output)?;
-            if progress == Progress::Finished {
+            if progress == Stepped::Finished {
                 self.long = None;
                 return Ok(self.behind_a_block(input, *at));
             }
@@ -48,14 +48,14 @@ impl Reading {
             return self.block(input, *at, input.len(), at, output);
         }
         if rest.is_empty() {
-            return Ok(Progress::Finished);
+            return Ok(Stepped::Finished);
         }
         if let Some(&[.., v0, v1, v2, v3, _, _, _, _]) = header {
             if i32::from_be_bytes([v0, v1, v2, v3]) < 1 {
                 return Err(malformed("the framing's version is below 1"));
             }
             *at = at.saturating_add(HEADER_BYTES);
-            return Ok(Progress::More);
+            return Ok(Stepped::More);
         }
         let (length, behind) = rest.split_first_chunk().ok_or(CodecError::Truncated(NAME))?;
         let length = usize::try_from(i32::from_be_bytes(*length))
@@ -75,7 +75,7 @@ impl Reading {
         end: usize,
         at: &mut usize,
         output: &mut Output<'_>,
-    ) -> Result<Progress, CodecError> {
+    ) -> Result<Stepped, CodecError> {
         let block = input.get(start..end).unwrap_or_default();
         if block.is_empty() {
             return Err(CodecError::Truncated(NAME));
@@ -92,7 +92,7 @@ impl Reading {
             let (block, first) = LongBlock::begin(block)?;
             *at = start.saturating_add(first);
             self.long = Some((block, end));
-            return Ok(Progress::More);
+            return Ok(Stepped::More);
         }
         if let Some(room) = output.room_for(announced) {
             return Ok(room);
@@ -105,11 +105,11 @@ impl Reading {
         Ok(self.behind_a_block(input, end))
     }
 
-    fn behind_a_block(&self, input: &[u8], at: usize) -> Progress {
+    fn behind_a_block(&self, input: &[u8], at: usize) -> Stepped {
         if self.framed == Some(false) || at == input.len() {
-            Progress::Finished
+            Stepped::Finished
         } else {
-            Progress::More
+            Stepped::More
         }
     }
 }

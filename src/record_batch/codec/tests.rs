@@ -401,13 +401,13 @@ fn steps(codec: Codec, input: &[u8], limit: usize) -> (Steps, Result<Vec<u8>, Co
     loop {
         let before = (out.len(), decompression.consumed());
         match decompression.step(input, &mut out) {
-            Ok(Progress::Room(bytes)) => {
+            Ok(Stepped::Room(bytes)) => {
                 assert_eq!((out.len(), decompression.consumed()), before, "nothing was done");
                 out.reserve_exact(bytes);
             }
             Ok(progress) => {
                 steps.push((out.len() - before.0, decompression.consumed() - before.1));
-                if progress == Progress::Finished {
+                if progress == Stepped::Finished {
                     return (steps, Ok(out));
                 }
             }

@@ -5,7 +5,7 @@ use zstd::zstd_safe::{
     DCtx, DParameter, InBuffer, OutBuffer, ResetDirective, get_error_name, get_frame_content_size,
 };
 
-use super::{CONTEXT_BYTES_KEPT, CodecError, Output, Progress};
+use super::{CONTEXT_BYTES_KEPT, CodecError, Output, Stepped};
 
 /// The context of the last stream, and with it its window, to be used again.
 #[derive(Default)]
@@ -50,7 +50,7 @@ impl Reading {
         input: &[u8],
         at: &mut usize,
         output: &mut Output<'_>,
-    ) -> Result<Progress, CodecError> {
+    ) -> Result<Stepped, CodecError> {
         // With room for all of a frame's content, the window is not needed: zstd decodes in place.
         let announced = match get_frame_content_size(input) {
             Ok(Some(announced)) => usize::try_from(announced).unwrap_or(usize::MAX),
@@ -76,12 +76,12 @@ impl Reading {
             return Err(output.exceeded());
         }
         if *at == input.len() && hint == 0 {
-            return Ok(Progress::Finished);
+            return Ok(Stepped::Finished);
         }
         if taken == 0 && made == 0 {
             return Err(CodecError::Truncated(NAME));
         }
-        Ok(Progress::More)
+        Ok(Stepped::More)
     }
 
     /// What the context owns. A window counts as long as it may become, although it is touched only as far as it is

@@ -8,7 +8,7 @@
 //!           2, 3 copy     length - 1 in the upper 6 bits, offset in 2 or 4 bytes, little-endian
 //! ```
 
-use super::super::{CodecError, Output, Progress, STEP_BYTES_MAX};
+use super::super::{CodecError, Output, STEP_BYTES_MAX, Stepped};
 use super::{NAME, malformed};
 
 /// See the module.
@@ -44,7 +44,7 @@ impl LongBlock {
         input: &[u8],
         at: &mut usize,
         output: &mut Output<'_>,
-    ) -> Result<Progress, CodecError> {
+    ) -> Result<Stepped, CodecError> {
         let room = STEP_BYTES_MAX.min(self.left);
         if let Some(room) = output.room_for(room) {
             return Ok(room);
@@ -63,18 +63,18 @@ impl LongBlock {
                 self.note(bytes)?;
                 budget = budget.saturating_sub(bytes);
             } else if budget < COPY_BYTES_MAX.min(self.left) {
-                return Ok(Progress::More);
+                return Ok(Stepped::More);
             } else {
                 budget = budget.saturating_sub(self.element(input, at, output)?);
             }
             if budget == 0 && self.left > 0 {
-                return Ok(Progress::More);
+                return Ok(Stepped::More);
             }
         }
         if *at != input.len() {
             return Err(invalid());
         }
-        Ok(Progress::Finished)
+        Ok(Stepped::Finished)
     }
 
     /// Reads one tag: begins a literal, or makes a copy, of which it says the length.
