@@ -49,8 +49,8 @@ pub enum ProduceRefusal {
     ClientMarker,
     /// The sealed batch is larger than the topic allows.
     #[error(
-        "the sealed batch has at least {bytes} bytes, more than the {bytes_max} of the rule's max_message_bytes: raise it, and the \
-         topic's max.message.bytes, or lower the producer's batch.size"
+        "the sealed batch has at least {bytes} bytes, more than the {bytes_max} of the rule's max_message_bytes: raise \
+         it, and the topic's max.message.bytes, or lower the producer's batch.size"
     )]
     TooLarge {
         /// Bytes of the sealed batch as far as it was sealed: no more is sealed than shows that it is too large.
@@ -60,8 +60,8 @@ pub enum ProduceRefusal {
     },
     /// What was sealed before in the request leaves no room for it.
     #[error(
-        "the sealed request would have more than {bytes_max} bytes (limits.request_bytes_max) with these records; they were not \
-         stored, try again"
+        "the sealed request would have more than {bytes_max} bytes (limits.request_bytes_max) with these records; they \
+         were not stored, try again"
     )]
     RequestFull {
         /// `limits.request_bytes_max`.
@@ -69,8 +69,8 @@ pub enum ProduceRefusal {
     },
     /// The partition alone would make the request longer than a broker takes.
     #[error(
-        "the sealed request would have more than {bytes_max} bytes (limits.request_bytes_max): send fewer or smaller batches at \
-         a time"
+        "the sealed request would have more than {bytes_max} bytes (limits.request_bytes_max): send fewer or smaller \
+         batches at a time"
     )]
     RequestTooLarge {
         /// `limits.request_bytes_max`.

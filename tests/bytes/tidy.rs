@@ -25,7 +25,7 @@ const EMPTY_WORDS: [&str; 11] = [
 ];
 
 /// Lines that are longer all the same: texts that are one string. The number may only fall.
-const LONG_LINES_LEFT: usize = 103;
+const LONG_LINES_LEFT: usize = 99;
 
 /// Invariants that no test cites, one a line. An entry that is not needed any more has to go.
 const UNCITED: &str = include_str!("tidy_uncited.txt");
