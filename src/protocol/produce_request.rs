@@ -77,18 +77,6 @@ pub struct ProducePartition {
     pub superseded: bool,
 }
 
-/// What becomes of a partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg(feature = "testing")]
-pub enum PartitionRewrite {
-    /// It goes on as it came; what the callback appended is taken back.
-    Keep,
-    /// Its records are what the callback appended.
-    Written,
-    /// It is left out; what the callback appended is taken back.
-    Cut,
-}
-
 impl ProduceRequest {
     /// Parses a request frame of `version`, in one go. On an error the layout is empty.
     #[cfg(feature = "testing")]
@@ -184,34 +172,6 @@ impl ProduceRequest {
             .get(partition)
             .and_then(|partition| frame.get(partition.records.clone()?))
             .unwrap_or_default()
-    }
-
-    /// Writes the request with what `each` makes of its partitions, length prefix included, in one go: a [`Rewriting`]
-    /// to its end.
-    ///
-    /// `each` is called once for every partition, in order, with its index in [`Self::partitions`] and with `out`, to
-    /// which it may append the new records. A topic all of whose partitions are cut is left out as well. On an error
-    /// `out` is what it was.
-    #[cfg(feature = "testing")]
-    pub fn rewrite(
-        &self,
-        frame: &[u8],
-        out: &mut Vec<u8>,
-        each: &mut dyn FnMut(usize, &mut Vec<u8>) -> PartitionRewrite,
-    ) -> Result<(), ProtocolError> {
-        let mut rewriting = Rewriting::begin(self, frame, out)?;
-        loop {
-            match rewriting.advance(self, frame, out, usize::MAX)? {
-                Writing::Copied(_) => {}
-                Writing::Partition(_) => rewriting.records(self)?,
-                Writing::Records(position) => match each(position, out) {
-                    PartitionRewrite::Keep => rewriting.keep(self, out)?,
-                    PartitionRewrite::Written => rewriting.written(self, out)?,
-                    PartitionRewrite::Cut => rewriting.cut(self, out)?,
-                },
-                Writing::End => return Ok(()),
-            }
-        }
     }
 
     /// Remembers the partition that comes next; one that was there before is superseded.

@@ -20,7 +20,7 @@ use sealwire::pipeline::Wait;
 use sealwire::protocol::addresses::{self, Rewrite};
 use sealwire::protocol::fetch_response::FetchResponse;
 use sealwire::protocol::policy::Policy;
-use sealwire::protocol::produce_request::{PartitionRewrite, ProduceRequest};
+use sealwire::protocol::produce_request::ProduceRequest;
 use sealwire::protocol::produce_response::{self, Refusal};
 use sealwire::protocol::{api_key, api_versions as versions};
 use sealwire::record_batch::{
@@ -29,7 +29,7 @@ use sealwire::record_batch::{
 };
 
 use rig::{Halt, PAYMENTS, Rig, address};
-use whole::Becomes;
+use whole::{Becomes, ProducedBecomes, rewrite_produce};
 
 /// A session between a client and a broker. The bytes are a script: an opcode, and for what either side sends a length
 /// (two bytes) and that many bytes.
@@ -131,19 +131,23 @@ pub(crate) fn produce_request(data: &[u8]) {
         return;
     }
     let mut out = Vec::new();
-    layout
-        .rewrite(frame, &mut out, &mut |_, _| PartitionRewrite::Keep)
+    rewrite_produce(&layout, frame, &mut out, &mut |_, _| ProducedBecomes::Kept)
         .expect("what was read is written");
     assert_eq!(unprefixed(&out), frame);
     out.clear();
-    let rewritten = layout.rewrite(frame, &mut out, &mut |position, out| match position % 3 {
-        0 => PartitionRewrite::Keep,
-        1 => PartitionRewrite::Cut,
-        _ => {
-            out.extend_from_slice(b"sealed");
-            PartitionRewrite::Written
-        }
-    });
+    let rewritten = rewrite_produce(
+        &layout,
+        frame,
+        &mut out,
+        &mut |position, out| match position % 3 {
+            0 => ProducedBecomes::Kept,
+            1 => ProducedBecomes::Cut,
+            _ => {
+                out.extend_from_slice(b"sealed");
+                ProducedBecomes::Written
+            }
+        },
+    );
     rewritten.expect("what was read is written");
     let kept = (0..layout.partitions.len())
         .filter(|position| position % 3 != 1)

@@ -4,6 +4,7 @@
 use sealwire::protocol::ProtocolError;
 use sealwire::protocol::addresses::Rewrite;
 use sealwire::protocol::partitions::{RecordsRewriting, RecordsStep, ResponsePartitions};
+use sealwire::protocol::produce_request::{ProduceRequest, Rewriting, Writing};
 
 /// What becomes of a partition of a response.
 #[derive(Clone, Copy)]
@@ -58,6 +59,39 @@ pub(crate) fn rewrite_records<'r, 'm>(
                 out.extend_from_slice(frame);
                 return Ok(());
             }
+        }
+    }
+}
+
+/// What becomes of a partition of a request.
+#[derive(Clone, Copy)]
+pub(crate) enum ProducedBecomes {
+    /// It goes on as it came; what the callback appended is taken back.
+    Kept,
+    /// Its records are what the callback appended.
+    Written,
+    /// It is left out; what the callback appended is taken back.
+    Cut,
+}
+
+/// Writes a request with what `each` makes of its partitions: it may append new records.
+pub(crate) fn rewrite_produce(
+    layout: &ProduceRequest,
+    frame: &[u8],
+    out: &mut Vec<u8>,
+    each: &mut dyn FnMut(usize, &mut Vec<u8>) -> ProducedBecomes,
+) -> Result<(), ProtocolError> {
+    let mut rewriting = Rewriting::begin(layout, frame, out)?;
+    loop {
+        match rewriting.advance(layout, frame, out, STEP_BYTES)? {
+            Writing::Copied(_) => {}
+            Writing::Partition(_) => rewriting.records(layout)?,
+            Writing::Records(position) => match each(position, out) {
+                ProducedBecomes::Kept => rewriting.keep(layout, out)?,
+                ProducedBecomes::Written => rewriting.written(layout, out)?,
+                ProducedBecomes::Cut => rewriting.cut(layout, out)?,
+            },
+            Writing::End => return Ok(()),
         }
     }
 }

@@ -4,10 +4,10 @@ use kafka_protocol::messages::ApiKey;
 use proptest::prelude::*;
 use sealwire::protocol::addresses::{self, Rewrite};
 use sealwire::protocol::fetch_response::FetchResponse;
-use sealwire::protocol::frame::{RequestHead, request_header_end, response_header_end};
+use sealwire::protocol::frame::{RequestHead, response_header_end};
 use sealwire::protocol::partitions::{RecordsRewriting, RecordsStep};
 use sealwire::protocol::policy::Policy;
-use sealwire::protocol::produce_request::{PartitionRewrite, ProduceRequest, Rewriting, Writing};
+use sealwire::protocol::produce_request::{ProduceRequest, Rewriting, Writing};
 use sealwire::protocol::produce_response::{self, Refusal};
 use sealwire::protocol::{PRODUCE_PARTITIONS_MAX, ProtocolError, api_key, api_versions};
 
@@ -16,7 +16,7 @@ use super::draw::Draw;
 use super::messages;
 use super::ranges::{FETCH_VERSIONS, PRODUCE_VERSIONS};
 use super::wire::{request, response, unprefixed};
-use crate::fuzz_corpus::targets::whole::{Becomes, rewrite_records};
+use crate::fuzz_corpus::targets::whole::{Becomes, ProducedBecomes, rewrite_produce, rewrite_records};
 
 /// Memory that a walk may hold for each byte of the frame. The worst are Produce partitions: 6 bytes on the wire, 64 in
 /// a layout whose vector doubles.
@@ -51,7 +51,6 @@ impl Sample {
         } = self;
         let (api_key, version) = (*api_key, *version);
         let _ = RequestHead::peek(frame);
-        let _ = (request_header_end(frame, false), request_header_end(frame, true));
         let _ = (
             response_header_end(frame, false),
             response_header_end(frame, true),
@@ -61,12 +60,12 @@ impl Sample {
         if self.is_request {
             let layout = &mut layouts.produce;
             layout.parse(frame, version)?;
-            layout.rewrite(frame, out, &mut |_, _| PartitionRewrite::Keep)?;
+            rewrite_produce(&layout, frame, out, &mut |_, _| ProducedBecomes::Kept)?;
             assert_eq!(unprefixed(out), frame);
             out.clear();
-            layout.rewrite(frame, out, &mut |position, out| {
+            rewrite_produce(&layout, frame, out, &mut |position, out| {
                 out.extend_from_slice(layout.records(frame, position));
-                [PartitionRewrite::Cut, PartitionRewrite::Written][position % 2]
+                [ProducedBecomes::Cut, ProducedBecomes::Written][position % 2]
             })?;
             unprefixed(out);
             return Ok(());
@@ -426,11 +425,11 @@ fn a_layout_refuses_another_frame() {
     let mut layout = ProduceRequest::default();
     layout.parse(&frame, 9).unwrap();
     let mut out = vec![7];
-    let result = layout.rewrite(&frame[1..], &mut out, &mut |_, _| PartitionRewrite::Keep);
+    let result = rewrite_produce(&layout, &frame[1..], &mut out, &mut |_, _| ProducedBecomes::Kept);
     assert_eq!((result, &out[..]), (Err(ProtocolError::LayoutMismatch), &[7][..]));
-    let result = layout.rewrite(&frame, &mut out, &mut |_, out| {
+    let result = rewrite_produce(&layout, &frame, &mut out, &mut |_, out| {
         out.clear();
-        PartitionRewrite::Written
+        ProducedBecomes::Written
     });
     assert_eq!(result, Err(ProtocolError::LayoutMismatch));
 }
@@ -451,9 +450,7 @@ fn a_warm_layout_allocates_nothing() {
         let tally = tally(|| {
             if sample.is_request {
                 produce.parse(frame, *version).unwrap();
-                produce
-                    .rewrite(frame, out, &mut |_, _| PartitionRewrite::Keep)
-                    .unwrap();
+                rewrite_produce(produce, frame, out, &mut |_, _| ProducedBecomes::Kept).unwrap();
             } else {
                 fetch.parse(frame, *version).unwrap();
                 let unserved = &mut |_| Rewrite::Unserved;

@@ -13,7 +13,7 @@ use sealwire::protocol::addresses::{self, Rewrite};
 use sealwire::protocol::fetch_request::limit_response;
 use sealwire::protocol::fetch_response::FetchResponse;
 use sealwire::protocol::policy::Policy;
-use sealwire::protocol::produce_request::{PartitionRewrite, ProduceRequest, Rewriting, Writing};
+use sealwire::protocol::produce_request::{ProduceRequest, Rewriting, Writing};
 use sealwire::protocol::produce_response::{self, Refusal};
 use sealwire::protocol::{ProtocolError, api_key, api_versions};
 
@@ -21,7 +21,7 @@ use super::draw::Draw;
 use super::messages;
 use super::ranges::{FETCH_VERSIONS, PRODUCE_VERSIONS};
 use super::wire::{decode_request, decode_response, request, response, unprefixed};
-use crate::fuzz_corpus::targets::whole::{Becomes, rewrite_records};
+use crate::fuzz_corpus::targets::whole::{Becomes, ProducedBecomes, rewrite_produce, rewrite_records};
 
 const PROXY: &str = "proxy.example.com";
 
@@ -269,11 +269,11 @@ proptest! {
 
             let mut out = Vec::new();
             let mut asked = Vec::new();
-            layout.rewrite(&frame, &mut out, &mut |position, out| {
+            rewrite_produce(&layout, &frame, &mut out, &mut |position, out| {
                 asked.push(position);
                 let (action, records) = &actions[position];
                 out.extend_from_slice(records.as_deref().unwrap_or_default());
-                [PartitionRewrite::Keep, PartitionRewrite::Written, PartitionRewrite::Cut][*action]
+                [ProducedBecomes::Kept, ProducedBecomes::Written, ProducedBecomes::Cut][*action]
             }).unwrap();
             prop_assert_eq!(asked, (0..actions.len()).collect::<Vec<_>>());
 

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use sealwire::protocol::addresses::{self, Rewrite};
 use sealwire::protocol::fetch_response::FetchResponse;
 use sealwire::protocol::partitions::{RecordsRewriting, RecordsStep};
-use sealwire::protocol::produce_request::{PartitionRewrite, ProduceRequest};
+use sealwire::protocol::produce_request::ProduceRequest;
 use sealwire::protocol::writer::put_uvarint;
 use sealwire::protocol::{api_key, produce_response};
 
@@ -13,7 +13,7 @@ use super::draw::Draw;
 use super::messages;
 use super::ranges::{FETCH_VERSIONS, PRODUCE_VERSIONS};
 use super::wire::{request, response, unprefixed};
-use crate::fuzz_corpus::targets::whole::{Becomes, rewrite_records};
+use crate::fuzz_corpus::targets::whole::{Becomes, ProducedBecomes, rewrite_produce, rewrite_records};
 
 /// The addresses of a frame, for a map that gives each broker the address that it has.
 fn known_addresses(api_key: i16, version: i16, frame: &[u8]) -> Vec<(i32, String, u16)> {
@@ -71,19 +71,19 @@ proptest! {
             }
 
             let mut out = Vec::new();
-            layout.rewrite(&frame, &mut out, &mut |_, out| {
+            rewrite_produce(&layout, &frame, &mut out, &mut |_, out| {
                 out.extend_from_slice(b"taken back");
-                PartitionRewrite::Keep
+                ProducedBecomes::Kept
             }).unwrap();
             prop_assert_eq!(unprefixed(&out), &frame[..], "kept, version {}", version);
 
             let mut out = Vec::new();
-            layout.rewrite(&frame, &mut out, &mut |position, out| {
+            rewrite_produce(&layout, &frame, &mut out, &mut |position, out| {
                 match layout.partitions[position].records {
-                    None => PartitionRewrite::Keep,
+                    None => ProducedBecomes::Kept,
                     Some(_) => {
                         out.extend_from_slice(layout.records(&frame, position));
-                        PartitionRewrite::Written
+                        ProducedBecomes::Written
                     }
                 }
             }).unwrap();
@@ -234,9 +234,7 @@ fn unsorted_tags_and_padded_varints_stay() {
     assert_eq!(layout.partitions.len(), 2);
     assert_eq!(layout.records(&frame, 0), [1, 2, 3]);
     let mut out = Vec::new();
-    layout
-        .rewrite(&frame, &mut out, &mut |_, _| PartitionRewrite::Keep)
-        .unwrap();
+    rewrite_produce(&layout, &frame, &mut out, &mut |_, _| ProducedBecomes::Kept).unwrap();
     assert_eq!(unprefixed(&out), frame);
 }
 
@@ -246,15 +244,14 @@ fn what_is_written_is_in_its_shortest_form_and_its_neighbours_stay() {
     let mut layout = ProduceRequest::default();
     layout.parse(&frame, 9).unwrap();
     let mut out = b"an earlier frame".to_vec();
-    layout
-        .rewrite(&frame, &mut out, &mut |position, out| {
-            if position == 0 {
-                return PartitionRewrite::Cut;
-            }
-            out.push(0x77);
-            PartitionRewrite::Written
-        })
-        .unwrap();
+    rewrite_produce(&layout, &frame, &mut out, &mut |position, out| {
+        if position == 0 {
+            return ProducedBecomes::Cut;
+        }
+        out.push(0x77);
+        ProducedBecomes::Written
+    })
+    .unwrap();
     let out = out.strip_prefix(b"an earlier frame").unwrap();
     let mut expected = frame[..16 + 7 + 3].to_vec(); // one topic still, so the padding stays
     expected.extend(b"\x02t");
