@@ -145,13 +145,6 @@ impl Attributes {
         self.0 & Self::CONTROL != 0
     }
 
-    /// Whether the base timestamp is a delete horizon.
-    #[inline]
-    #[cfg(feature = "testing")]
-    pub fn has_delete_horizon(self) -> bool {
-        self.0 & Self::DELETE_HORIZON != 0
-    }
-
     /// Whether the batch's `max_timestamp` is the timestamp of all its records.
     #[inline]
     pub fn log_append_time(self) -> bool {

@@ -29,12 +29,6 @@ impl BatchWriter {
         Ok(Self { start })
     }
 
-    /// Where the batch starts in the buffer.
-    #[cfg(feature = "testing")]
-    pub fn start(&self) -> usize {
-        self.start
-    }
-
     /// Bytes of the batch so far.
     pub fn bytes(&self, out: &[u8]) -> usize {
         out.len().saturating_sub(self.start)
@@ -45,40 +39,25 @@ impl BatchWriter {
         out.truncate(self.start);
     }
 
-    /// Completes the batch: as many records as the source had follow the header, not compressed.
+    /// Completes a batch of as many records as the source had.
     ///
     /// # Errors
     ///
-    /// [`BatchError::TooLarge`] when the length does not fit its field; the batch is then taken back.
+    /// As [`Self::close`].
     #[cfg(feature = "testing")]
     pub fn finish(self, out: &mut Vec<u8>) -> Result<Span, BatchError> {
-        self.complete(out, None)
-    }
-
-    /// Like [`Self::finish`], with another number of records than the source had; the last offset delta stays, as after
-    /// compaction.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::finish`].
-    #[cfg(feature = "testing")]
-    pub fn finish_with(self, out: &mut Vec<u8>, record_count: i32) -> Result<Span, BatchError> {
-        self.complete(out, Some(record_count))
-    }
-
-    #[cfg(feature = "testing")]
-    fn complete(self, out: &mut Vec<u8>, record_count: Option<i32>) -> Result<Span, BatchError> {
-        let closed = self.close(out, record_count)?;
+        let closed = self.close(out, None)?;
         let crc = closed.batch(out).and_then(crc_of);
         Ok(closed.put_checksum(out, crc.unwrap_or_default()))
     }
 
-    /// Completes the batch but for its checksum, for those who take that little by little. `record_count`: another
-    /// number of records than the source had.
+    /// Completes the batch but for its checksum, for those who take that little by little: the records that follow the
+    /// header are not compressed. `record_count`: another number of records than the source had; the last offset delta
+    /// stays, as after compaction.
     ///
     /// # Errors
     ///
-    /// As [`Self::finish`].
+    /// [`BatchError::TooLarge`] when the length does not fit its field; the batch is then taken back.
     pub fn close(self, out: &mut Vec<u8>, record_count: Option<i32>) -> Result<ClosedBatch, BatchError> {
         let span = Span {
             start: self.start,

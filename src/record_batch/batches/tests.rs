@@ -1,6 +1,7 @@
 //! Logs of several batches, whole and damaged.
 
 use super::*;
+use crate::record_batch::header::Attributes;
 use crate::record_batch::tests::vector;
 use crate::testing::{BatchBuilder, RecordInput};
 
@@ -72,7 +73,7 @@ fn a_log_of_all_kinds() {
     assert_eq!(headers[0].record_count, 0);
     assert!(headers[1].attributes.is_control());
     assert_eq!((headers[2].record_count, headers[2].last_offset_delta), (2, 9));
-    assert!(headers[3].attributes.has_delete_horizon());
+    assert_ne!(headers[3].attributes.0 & Attributes::DELETE_HORIZON, 0);
     assert_eq!(headers[3].base_timestamp, 2_000_000_000_000);
     assert!(headers[4].attributes.log_append_time());
     assert_eq!(headers[4].max_timestamp, 77);
