@@ -22,6 +22,7 @@
 //! Executor threads only.
 
 mod addresses;
+mod batch_keys;
 mod decompressing;
 mod fetch;
 mod hidden;

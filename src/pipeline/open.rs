@@ -25,7 +25,6 @@
 )]
 
 mod batch;
-pub(super) mod batch_keys;
 mod record;
 mod survey;
 

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::open::batch_keys::BATCH_KEYS_MAX;
+use super::batch_keys::BATCH_KEYS_MAX;
 use crate::audit::{KekName, Reason};
 use crate::envelope::{FormKind, OpenError, SealError};
 use crate::keys::KeyFailure;

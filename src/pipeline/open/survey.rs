@@ -3,10 +3,10 @@
 use std::rc::Rc;
 
 use super::Context;
-use super::batch_keys::BatchKeys;
 use crate::audit::KekName;
 use crate::envelope::{Form, FormKind, Marker, form_of};
 use crate::keys::{ExecutorKeys, KeyLookup, OpenedDek};
+use crate::pipeline::batch_keys::BatchKeys;
 use crate::pipeline::refusal::FetchRefusal;
 use crate::record_batch::{BatchHeader, RecordLayout};
 use crate::rules::{Forms, OnUnreadable};

@@ -45,7 +45,7 @@ impl BatchKeys {
 
 /// As many as may be asked for at once ([`crate::keys::KeyOptions::waiting_max`]), and a quarter of what an executor
 /// remembers: batches of several connections that are under so many do not push one another out.
-pub(in crate::pipeline) const BATCH_KEYS_MAX: usize = 4096;
+pub(super) const BATCH_KEYS_MAX: usize = 4096;
 
 #[cfg(test)]
 mod tests {
