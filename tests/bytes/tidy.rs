@@ -1,7 +1,9 @@
-//! What the sources have to look like, where neither rustfmt nor clippy says so: width, headers, names, invariants.
+//! What the sources have to look like, where neither rustfmt nor clippy says so: width, headers, names, invariants, no
+//! circles.
 //!
 //! Long functions and long lists of parameters are clippy's (`.clippy.toml`); what nobody uses is the compiler's.
 
+pub(crate) mod circles;
 mod invariants;
 mod names;
 
