@@ -1,6 +1,8 @@
 //! Three brokers and two proxies, while leaders move, a broker dies and proxies are restarted: nothing is lost, and
 //! nothing is doubled where the producer is idempotent.
 
+mod two_listeners;
+
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -46,6 +48,18 @@ fn await_in_sync(rig: &Rig, topic: &str) {
             .iter()
             .all(|partition| partition.isr.len() == 3)
             .then_some(())
+    });
+}
+
+/// Has another broker lead the topic's first partition, and returns when it does.
+fn move_first_leader(rig: &Rig, topic: &str) {
+    let partition = rig.partitions(topic).remove(0);
+    let mut replicas = partition.replicas;
+    replicas.sort_by_key(|replica| *replica == partition.leader);
+    assert_ne!(replicas[0], partition.leader);
+    rig.move_leader(topic, 0, &replicas);
+    wait::until("the leader to move", FAIL_OVER_LIMIT, || {
+        (rig.partitions(topic)[0].leader == replicas[0]).then_some(())
     });
 }
 
@@ -257,14 +271,7 @@ fn leader_moves_under_load() {
         ),
     ];
     for topic in &topics {
-        let partition = rig.partitions(topic).remove(0);
-        let mut replicas = partition.replicas;
-        replicas.sort_by_key(|replica| *replica == partition.leader);
-        assert_ne!(replicas[0], partition.leader);
-        rig.move_leader(topic, 0, &replicas);
-        wait::until("the leader to move", FAIL_OVER_LIMIT, || {
-            (rig.partitions(topic)[0].leader == replicas[0]).then_some(())
-        });
+        move_first_leader(rig, topic);
     }
     for pair in pairs {
         pair.go_on(400);

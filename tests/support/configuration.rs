@@ -30,11 +30,9 @@ impl Configuration {
             rules,
             more,
         } = cluster;
-        let (ids, ports): (Vec<i32>, Vec<u16>) = nodes.iter().copied().unzip();
+        let listener = listener(name, "test", "127.0.0.1", *port, nodes);
         self.and(format_args!(
-            "[cluster.{name}]\nbootstrap = {brokers:?}\n{more}\n\
-             [[cluster.{name}.listeners]]\nname = \"test\"\nlisten = \"127.0.0.1:{port}\"\nclient_auth = \"network\"\n\
-             advertised_host = \"127.0.0.1\"\nnodes = {ids:?}\nnode_ports = {ports:?}\n{rules}\n"
+            "[cluster.{name}]\nbootstrap = {brokers:?}\n{more}\n{listener}{rules}\n"
         ))
     }
 
@@ -50,6 +48,21 @@ impl Configuration {
         self.0.write_fmt(table).expect("writing to a string");
         self
     }
+}
+
+/// A listener of `cluster` on loopback; one beside that of [`Cluster`] stands before its rules.
+pub(crate) fn listener(
+    cluster: &str,
+    name: &str,
+    advertised_host: &str,
+    port: u16,
+    nodes: &[(i32, u16)],
+) -> String {
+    let (ids, ports): (Vec<i32>, Vec<u16>) = nodes.iter().copied().unzip();
+    format!(
+        "[[cluster.{cluster}.listeners]]\nname = {name:?}\nlisten = \"127.0.0.1:{port}\"\nclient_auth = \"network\"\n\
+         advertised_host = {advertised_host:?}\nnodes = {ids:?}\nnode_ports = {ports:?}\n"
+    )
 }
 
 /// A cluster behind one listener.

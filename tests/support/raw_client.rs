@@ -36,11 +36,15 @@ impl RawClient {
         }
     }
 
+    /// Sends a request and gives its answer.
+    pub(crate) fn ask<R: Request>(&mut self, version: i16, request: &R) -> R::Response {
+        self.send(version, request);
+        self.receive::<R>(version)
+    }
+
     /// Sends a batch to partition 0 of a topic and gives what the answer says of it.
     pub(crate) fn produce(&mut self, topic: &str, batch: Vec<u8>) -> PartitionProduceResponse {
-        self.send(PRODUCE_VERSION, &produce_request(topic, batch, -1));
-        let response = self.receive::<ProduceRequest>(PRODUCE_VERSION);
-        response
+        self.ask(PRODUCE_VERSION, &produce_request(topic, batch, -1))
             .responses
             .into_iter()
             .next()
@@ -77,8 +81,7 @@ impl RawClient {
             .with_max_bytes(1 << 24)
             .with_session_epoch(-1)
             .with_topics(topics);
-        self.send(FETCH_VERSION, &request);
-        self.receive::<FetchRequest>(FETCH_VERSION)
+        self.ask(FETCH_VERSION, &request)
             .responses
             .into_iter()
             .flat_map(|topic| topic.partitions)
@@ -103,11 +106,8 @@ impl RawClient {
     pub(crate) fn join_group(&mut self, group: &str, patience_ms: i32) -> Result<String, i16> {
         let group_id = StrBytes::from_string(group.to_owned());
         // The first to ask makes the broker create what coordinators keep their groups in.
-        self.send(
-            FIND_COORDINATOR_VERSION,
-            &FindCoordinatorRequest::default().with_key(group_id.clone()),
-        );
-        let found = self.receive::<FindCoordinatorRequest>(FIND_COORDINATOR_VERSION);
+        let request = FindCoordinatorRequest::default().with_key(group_id.clone());
+        let found = self.ask(FIND_COORDINATOR_VERSION, &request);
         if found.error_code != 0 {
             return Err(found.error_code);
         }
@@ -118,8 +118,7 @@ impl RawClient {
             .with_rebalance_timeout_ms(patience_ms)
             .with_protocol_type(StrBytes::from_static_str("consumer"))
             .with_protocols(vec![protocol]);
-        self.send(JOIN_GROUP_VERSION, &request);
-        let joined = self.receive::<JoinGroupRequest>(JOIN_GROUP_VERSION);
+        let joined = self.ask(JOIN_GROUP_VERSION, &request);
         if joined.error_code != 0 {
             return Err(joined.error_code);
         }
@@ -129,8 +128,7 @@ impl RawClient {
             .with_generation_id(joined.generation_id)
             .with_member_id(joined.member_id.clone())
             .with_assignments(vec![assignment]);
-        self.send(SYNC_GROUP_VERSION, &request);
-        match self.receive::<SyncGroupRequest>(SYNC_GROUP_VERSION).error_code {
+        match self.ask(SYNC_GROUP_VERSION, &request).error_code {
             0 => Ok(joined.member_id.to_string()),
             code => Err(code),
         }
@@ -141,18 +139,13 @@ impl RawClient {
         let request = LeaveGroupRequest::default()
             .with_group_id(StrBytes::from_string(group.to_owned()).into())
             .with_member_id(StrBytes::from_string(member.to_owned()));
-        self.send(LEAVE_GROUP_VERSION, &request);
-        assert_eq!(
-            self.receive::<LeaveGroupRequest>(LEAVE_GROUP_VERSION).error_code,
-            0
-        );
+        assert_eq!(self.ask(LEAVE_GROUP_VERSION, &request).error_code, 0);
     }
 
     /// Asks for a group's coordinator: error, message and node.
     pub(crate) fn coordinator(&mut self, group: &str) -> (i16, String, i32) {
         let key = StrBytes::from_string(group.to_owned());
-        self.send(3, &FindCoordinatorRequest::default().with_key(key));
-        let answer = self.receive::<FindCoordinatorRequest>(3);
+        let answer = self.ask(3, &FindCoordinatorRequest::default().with_key(key));
         let message = answer
             .error_message
             .map_or(String::new(), |text| text.to_string());
@@ -164,14 +157,10 @@ impl RawClient {
     pub(crate) fn begin_scram(&mut self, user: &str) {
         let handshake =
             SaslHandshakeRequest::default().with_mechanism(StrBytes::from_static_str("SCRAM-SHA-256"));
-        self.send(1, &handshake);
-        assert_eq!(self.receive::<SaslHandshakeRequest>(1).error_code, 0);
+        assert_eq!(self.ask(1, &handshake).error_code, 0);
         let first = format!("n,,n={user},r=anything");
-        self.send(
-            1,
-            &SaslAuthenticateRequest::default().with_auth_bytes(first.into()),
-        );
-        assert_eq!(self.receive::<SaslAuthenticateRequest>(1).error_code, 0);
+        let token = SaslAuthenticateRequest::default().with_auth_bytes(first.into());
+        assert_eq!(self.ask(1, &token).error_code, 0);
     }
 
     /// Logs in by PLAIN without waiting for any answer before the next request, an ordinary one among them; gives the
@@ -273,7 +262,8 @@ pub(crate) fn batch(producer: Option<(i64, i32)>, value: &str) -> Vec<u8> {
     builder.build().expect("a batch")
 }
 
-fn produce_request(topic: &str, batch: Vec<u8>, acks: i16) -> ProduceRequest {
+/// For partition 0 of a topic.
+pub(crate) fn produce_request(topic: &str, batch: Vec<u8>, acks: i16) -> ProduceRequest {
     let partition = PartitionProduceData::default()
         .with_index(0)
         .with_records(Some(batch.into()));
