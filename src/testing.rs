@@ -4,6 +4,7 @@
 mod batch_builder;
 mod compressing;
 mod faulty_kms;
+mod memory_stream;
 
 /// Texts of configurations, as the tests of the whole program write them.
 #[cfg(test)]
@@ -14,6 +15,7 @@ pub(crate) mod configuration;
 pub use batch_builder::{BatchBuilder, RecordInput, fit_length_and_crc};
 pub use compressing::{CompressError, compress};
 pub use faulty_kms::{Faults, FaultyKms};
+pub use memory_stream::MemoryStream;
 
 #[cfg(test)]
 impl<'a> configuration::Cluster<'a> {

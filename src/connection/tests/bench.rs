@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use super::wire::{Socket, frame, request};
+use super::wire::{frame, request};
 use crate::channel::{Receiver, channel};
 use crate::config::{ClientAuth, HostPort, Limits, ListenerConfig};
 use crate::connection::registry::Status;
@@ -21,7 +21,7 @@ use crate::messages::{ControlRequest, LearnedAddress};
 use crate::metrics::CloseReason;
 use crate::pipeline::{AddressBook, Cluster, ClusterRules, ListenerMap, Pipeline, Session, Step};
 use crate::rules::{Matcher, Rule, RuleAction, RuleSet, SealTemplate, Template};
-use crate::testing::{BatchBuilder, RecordInput};
+use crate::testing::{BatchBuilder, MemoryStream, RecordInput};
 
 /// Room enough for everything a test sends.
 pub(super) const ROOMY: usize = 1 << 30;
@@ -56,13 +56,13 @@ pub(super) fn main() -> ClusterId {
 
 /// A relay with everything around it.
 pub(super) struct Bench {
-    pub(super) client: Socket,
-    pub(super) broker: Socket,
+    pub(super) client: MemoryStream,
+    pub(super) broker: MemoryStream,
     pub(super) shared: Rc<Shared>,
     /// The connection's number in the registry.
     pub(super) id: u64,
     pub(super) status: Rc<Status>,
-    pub(super) relay: Pin<Box<Relay<Socket, Socket>>>,
+    pub(super) relay: Pin<Box<Relay<MemoryStream, MemoryStream>>>,
     pub(super) wakes: Arc<Wakes>,
     pub(super) key_requests: Receiver<KeyRequest>,
     pub(super) control: Receiver<ControlRequest>,
@@ -143,7 +143,10 @@ impl Bench {
         let (id, status) = shared.registry.borrow_mut().add(Instant::now());
         let mut session = Session::new(listener(), 1, &limits, node);
         prepare(&mut session, &mut shared.pipeline.borrow_mut());
-        let (client, broker) = (Socket::with_room(client_room), Socket::with_room(broker_room));
+        let (client, broker) = (
+            MemoryStream::with_room(client_room),
+            MemoryStream::with_room(broker_room),
+        );
         let relay = Relay::new(
             client.clone(),
             broker.clone(),
@@ -198,20 +201,36 @@ impl Bench {
     }
 
     /// Another connection of the same executor, with its client and its broker.
-    pub(super) fn neighbour(&self) -> (Socket, Socket, Pin<Box<Relay<Socket, Socket>>>) {
+    pub(super) fn neighbour(
+        &self,
+    ) -> (
+        MemoryStream,
+        MemoryStream,
+        Pin<Box<Relay<MemoryStream, MemoryStream>>>,
+    ) {
         self.join(log_in)
     }
 
     /// The same, with a client that the broker has not answered yet.
-    pub(super) fn strange_neighbour(&self) -> (Socket, Socket, Pin<Box<Relay<Socket, Socket>>>) {
+    pub(super) fn strange_neighbour(
+        &self,
+    ) -> (
+        MemoryStream,
+        MemoryStream,
+        Pin<Box<Relay<MemoryStream, MemoryStream>>>,
+    ) {
         self.join(|_, _| {})
     }
 
     fn join(
         &self,
         prepare: impl FnOnce(&mut Session, &mut Pipeline),
-    ) -> (Socket, Socket, Pin<Box<Relay<Socket, Socket>>>) {
-        let (client, broker) = (Socket::with_room(ROOMY), Socket::with_room(ROOMY));
+    ) -> (
+        MemoryStream,
+        MemoryStream,
+        Pin<Box<Relay<MemoryStream, MemoryStream>>>,
+    ) {
+        let (client, broker) = (MemoryStream::with_room(ROOMY), MemoryStream::with_room(ROOMY));
         let (_, status) = self.shared.registry.borrow_mut().add(Instant::now());
         let mut session = Session::new(listener(), 2, &Limits::default(), None);
         prepare(&mut session, &mut self.shared.pipeline.borrow_mut());

@@ -1,10 +1,11 @@
 //! Streams that keep what is written until it is flushed, and send it in parts.
 
 use super::bench::{Bench, ROOMY};
-use super::wire::{CLOSE_NOTIFY, beaten, heartbeat, request};
+use super::wire::{beaten, heartbeat, request};
 use crate::config::Limits;
 use crate::connection::registry::Request;
 use crate::metrics::CloseReason;
+use crate::testing::MemoryStream;
 
 /// More than a few requests and answers.
 const BUFFER_BYTES: usize = 4096;
@@ -115,7 +116,7 @@ fn the_end_is_passed_on_behind_all_that_was_written() {
     assert!(bench.broker.is_closed());
     assert_eq!(
         bench.broker.take_written(),
-        [&heartbeat(1)[..], CLOSE_NOTIFY].concat()
+        [&heartbeat(1)[..], MemoryStream::GOODBYE].concat()
     );
 }
 

@@ -3,15 +3,15 @@
 use std::time::Instant;
 
 use super::bench::{Bench, batch, holds_canary, main, record};
-use super::wire::{Socket, beaten, fetch, fetched, frame, heartbeat, produce, produce_all, request};
+use super::wire::{beaten, fetch, fetched, frame, heartbeat, produce, produce_all, request};
 use crate::config::{HostPort, Limits};
 use crate::messages::ControlRequest;
 use crate::messages::LearnedAddress;
 use crate::metrics::CloseReason;
-use crate::testing::BatchBuilder;
+use crate::testing::{BatchBuilder, MemoryStream};
 
 /// The session's own question is all that has gone to the broker; its correlation id.
-fn asked(broker: &Socket) -> [u8; 4] {
+fn asked(broker: &MemoryStream) -> [u8; 4] {
     let sent = broker.take_written();
     assert_eq!(sent[4..8], [0, 3, 0, 1], "Metadata, version 1");
     assert_eq!(sent.len(), 4 + usize::from(sent[3]), "and nothing else");

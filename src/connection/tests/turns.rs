@@ -8,13 +8,13 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use super::bench::{Bench, ROOMY, record};
-use super::wire::{Socket, beaten, fetch, fetched, frame, heartbeat, produce, request};
+use super::wire::{beaten, fetch, fetched, frame, heartbeat, produce, request};
 use crate::config::Limits;
 use crate::connection::shared::Shared;
 use crate::connection::{Relay, Turn};
 use crate::metrics::CloseReason;
 use crate::record_batch::Codec;
-use crate::testing::BatchBuilder;
+use crate::testing::{BatchBuilder, MemoryStream};
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -22,10 +22,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// One connection of many.
 struct Peer {
-    client: Socket,
-    broker: Socket,
+    client: MemoryStream,
+    broker: MemoryStream,
     /// Gone when it was closed.
-    relay: Option<Pin<Box<Relay<Socket, Socket>>>>,
+    relay: Option<Pin<Box<Relay<MemoryStream, MemoryStream>>>>,
     ended: Option<CloseReason>,
 }
 
@@ -36,7 +36,13 @@ impl Wake for Awake {
 }
 
 impl Peer {
-    fn of((client, broker, relay): (Socket, Socket, Pin<Box<Relay<Socket, Socket>>>)) -> Self {
+    fn of(
+        (client, broker, relay): (
+            MemoryStream,
+            MemoryStream,
+            Pin<Box<Relay<MemoryStream, MemoryStream>>>,
+        ),
+    ) -> Self {
         Self {
             client,
             broker,
