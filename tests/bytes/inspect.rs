@@ -1,10 +1,9 @@
 //! `sealwire inspect` over segments and over a broker's answers: every form is named, and no content is shown.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::PathBuf;
 
-use bytes::{Bytes, BytesMut};
 use clap::Parser;
 use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
 use kafka_protocol::messages::list_offsets_response::{
@@ -14,10 +13,10 @@ use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
 use kafka_protocol::messages::{
-    FetchRequest, FetchResponse, ListOffsetsResponse, MetadataResponse, RequestHeader, ResponseHeader,
-    TopicName,
+    ApiKey, FetchRequest, FetchResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest,
+    MetadataResponse, TopicName,
 };
-use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes};
+use kafka_protocol::protocol::StrBytes;
 use proptest::prelude::*;
 use sealwire::cli::inspect::{self, InspectArguments, InspectError};
 use sealwire::crypto::secret::SecretKey;
@@ -25,6 +24,8 @@ use sealwire::envelope::{BatchPlace, Domain, HeaderMode, SaltSource, SealBuffers
 use sealwire::kafka_client::ClientError;
 use sealwire::record_batch::{BatchHeader, BatchWriter, Codec, HEADER_BYTES, RecordCursor};
 use sealwire::testing::{BatchBuilder, RecordInput};
+
+use crate::support::frames::{self, decoded, head, read_frame};
 
 const SECRET: &[u8] = b"a secret that must not be shown";
 
@@ -266,14 +267,13 @@ proptest! {
 
 #[test]
 fn a_topic_is_read_from_the_leader_of_each_partition() {
-    let port = start_broker(vec![
+    let bootstrap = start_broker(vec![
         vec![
             sealed(0, 2, "payments", HeaderMode::Sealed),
             plain(2, Codec::Snappy, 1),
         ],
         vec![one(0, None, &[])],
     ]);
-    let bootstrap = format!("127.0.0.1:{port}");
     let (text, done) = inspect(&["--bootstrap", &bootstrap, "--topic", "payments"]);
     done.unwrap();
     let starts: Vec<&str> = text
@@ -341,97 +341,57 @@ fn a_listener_that_is_not_kafka_is_an_error() {
 
 /// A broker with the topic `payments`, which answers the three requests of `inspect`, for as long as the test runs. Of
 /// the question which APIs it has it knows nothing: it closes the connection.
-fn start_broker(partitions: Vec<Vec<Vec<u8>>>) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            while let Some(request) =
-                read_frame(&mut stream).filter(|request| !request.starts_with(&API_VERSIONS))
-            {
-                let answer = answer(request, port, &partitions);
-                stream
-                    .write_all(&u32::try_from(answer.len()).unwrap().to_be_bytes())
-                    .unwrap();
-                stream.write_all(&answer).unwrap();
-            }
+fn start_broker(partitions: Vec<Vec<Vec<u8>>>) -> String {
+    frames::start_broker(move |mut socket| {
+        let port = socket.local_addr().unwrap().port();
+        while let Some(request) = read_frame(&mut socket)
+            && let Some(answer) = answer(request, port, &partitions)
+        {
+            socket.write_all(&answer).unwrap();
         }
-    });
-    port
+    })
 }
 
-const API_VERSIONS: [u8; 2] = [0, 18];
-
-fn read_frame(stream: &mut TcpStream) -> Option<Bytes> {
-    let mut length = [0; 4];
-    stream.read_exact(&mut length).ok()?;
-    let mut frame = vec![0; u32::from_be_bytes(length) as usize];
-    stream.read_exact(&mut frame).ok()?;
-    Some(Bytes::from(frame))
-}
-
-fn answer(mut request: Bytes, port: u16, partitions: &[Vec<Vec<u8>>]) -> BytesMut {
-    let header = RequestHeader::decode(&mut request, 1).unwrap();
-    let version = header.request_api_version;
-    let mut out = BytesMut::new();
-    let mut put = |message: &dyn Fn(&mut BytesMut)| {
-        ResponseHeader::default()
-            .with_correlation_id(header.correlation_id)
-            .encode(&mut out, 0)
-            .unwrap();
-        message(&mut out);
-    };
-    match header.request_api_key {
-        3 => {
+fn answer(request: Vec<u8>, port: u16, partitions: &[Vec<Vec<u8>>]) -> Option<Vec<u8>> {
+    let (key, version, id) = head(&request);
+    Some(match ApiKey::try_from(key).unwrap() {
+        ApiKey::ApiVersions => return None,
+        ApiKey::Metadata => {
             let known = request.windows(8).any(|window| window == b"payments");
-            put(&|out| {
-                metadata(port, partitions.len(), known)
-                    .encode(out, version)
-                    .unwrap()
-            });
+            frames::answer::<MetadataRequest>(version, id, &metadata(port, partitions.len(), known))
         }
-        2 => put(&|out| {
+        ApiKey::ListOffsets => {
             let partition = ListOffsetsPartitionResponse::default().with_offset(0);
             let topic = ListOffsetsTopicResponse::default().with_partitions(vec![partition]);
-            ListOffsetsResponse::default()
-                .with_topics(vec![topic])
-                .encode(out, version)
-                .unwrap();
-        }),
-        1 => {
-            assert_eq!(FetchRequest::header_version(version), 1);
-            let fetch = FetchRequest::decode(&mut request, version).unwrap();
-            let asked = &fetch.topics[0].partitions[0];
-            let batches = &partitions[asked.partition as usize];
-            let end = batches
-                .iter()
-                .map(|batch| last_offset(batch) + 1)
-                .max()
-                .unwrap_or(0);
-            // One batch an answer, and the start of the next one: brokers cut by bytes.
-            let mut wanted = batches
-                .iter()
-                .filter(|batch| last_offset(batch) >= asked.fetch_offset);
-            let mut records = wanted.next().cloned().unwrap_or_default();
-            records.extend(wanted.next().iter().flat_map(|next| &next[..next.len() / 2]));
-            put(&|out| {
-                let partition = PartitionData::default()
-                    .with_partition_index(asked.partition)
-                    .with_high_watermark(end)
-                    .with_records(Some(Bytes::from(records.clone())));
-                let topic = FetchableTopicResponse::default()
-                    .with_topic(TopicName(StrBytes::from_static_str("payments")))
-                    .with_partitions(vec![partition]);
-                FetchResponse::default()
-                    .with_responses(vec![topic])
-                    .encode(out, version)
-                    .unwrap();
-            });
+            let offsets = ListOffsetsResponse::default().with_topics(vec![topic]);
+            frames::answer::<ListOffsetsRequest>(version, id, &offsets)
         }
-        other => panic!("API {other}"),
-    }
-    out
+        ApiKey::Fetch => {
+            let fetched = fetched(&decoded(request, version), partitions);
+            frames::answer::<FetchRequest>(version, id, &fetched)
+        }
+        other => panic!("nobody asks for {other:?}"),
+    })
+}
+
+fn fetched(fetch: &FetchRequest, partitions: &[Vec<Vec<u8>>]) -> FetchResponse {
+    let asked = &fetch.topics[0].partitions[0];
+    let batches = &partitions[asked.partition as usize];
+    let end = batches.iter().map(|batch| last_offset(batch) + 1).max();
+    // One batch an answer, and the start of the next one: brokers cut by bytes.
+    let mut wanted = batches
+        .iter()
+        .filter(|batch| last_offset(batch) >= asked.fetch_offset);
+    let mut records = wanted.next().cloned().unwrap_or_default();
+    records.extend(wanted.next().iter().flat_map(|next| &next[..next.len() / 2]));
+    let partition = PartitionData::default()
+        .with_partition_index(asked.partition)
+        .with_high_watermark(end.unwrap_or(0))
+        .with_records(Some(records.into()));
+    let topic = FetchableTopicResponse::default()
+        .with_topic(TopicName(StrBytes::from_static_str("payments")))
+        .with_partitions(vec![partition]);
+    FetchResponse::default().with_responses(vec![topic])
 }
 
 fn last_offset(batch: &[u8]) -> i64 {

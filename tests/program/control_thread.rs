@@ -2,26 +2,19 @@
 //! with another port, as fast as it is asked, nor whoever does not read the log.
 
 use std::io::Write;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use kafka_protocol::messages::metadata_response::MetadataResponseBroker;
-use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
-use kafka_protocol::messages::{
-    ApiKey, MetadataRequest, MetadataResponse, ProduceRequest, ProduceResponse, RequestHeader, TopicName,
-};
-use kafka_protocol::protocol::{Decodable, HeaderVersion, StrBytes};
+use kafka_protocol::messages::{ApiKey, MetadataRequest, ProduceRequest};
 use sealwire::config::Config;
 use sealwire::server::Running;
 
 use crate::support::configuration::{Cluster, Configuration};
-use crate::support::frames::{answer, head, read_frame};
+use crate::support::frames::{all_stored, answer, decoded, head, only_broker, read_frame, start_broker};
 use crate::support::keystore::Keystore;
 use crate::support::launch::DataFolder;
 use crate::support::ports::ReservedPort;
@@ -241,17 +234,9 @@ struct FakeBroker {
 }
 
 impl FakeBroker {
-    /// Its threads end with their connections, and with the process.
     fn start() -> Self {
-        let listener = TcpListener::bind((HOST, 0)).expect("a port");
-        let address = listener.local_addr().expect("an address").to_string();
-        let told = Arc::new(AtomicU64::new(0));
-        thread::spawn(move || {
-            for socket in listener.incoming().flatten() {
-                let told = Arc::clone(&told);
-                thread::spawn(move || serve(socket, &told));
-            }
-        });
+        let told = AtomicU64::new(0);
+        let address = start_broker(move |socket| serve(socket, &told));
         Self { address }
     }
 }
@@ -261,42 +246,18 @@ fn serve(mut socket: TcpStream, told: &AtomicU64) {
         let (api_key, version, correlation_id) = head(&request);
         let answer = if api_key == ApiKey::Metadata as i16 {
             let port = 1024 + told.fetch_add(1, Ordering::Relaxed) % 60_000;
-            let broker = MetadataResponseBroker::default()
-                .with_host(StrBytes::from_static_str(HOST))
-                .with_port(i32::try_from(port).expect("a port"));
-            answer::<MetadataRequest>(
-                version,
-                correlation_id,
-                &MetadataResponse::default().with_brokers(vec![broker]),
-            )
+            let port = u16::try_from(port).expect("a port");
+            answer::<MetadataRequest>(version, correlation_id, &only_broker(HOST, port))
         } else {
-            let responses = topics_of(request, version)
-                .into_iter()
-                .map(|topic| {
-                    let stored = PartitionProduceResponse::default();
-                    TopicProduceResponse::default()
-                        .with_name(topic)
-                        .with_partition_responses(vec![stored])
-                })
-                .collect();
-            answer::<ProduceRequest>(
-                version,
-                correlation_id,
-                &ProduceResponse::default().with_responses(responses),
-            )
+            // None where the proxy has refused them all.
+            let topics = decoded::<ProduceRequest>(request, version).topic_data.into_iter();
+            let stored = all_stored(topics.map(|topic| topic.name));
+            answer::<ProduceRequest>(version, correlation_id, &stored)
         };
         if socket.write_all(&answer).is_err() {
             return;
         }
     }
-}
-
-/// None where the proxy has refused them all.
-fn topics_of(request: Vec<u8>, version: i16) -> Vec<TopicName> {
-    let mut frame = Bytes::from(request);
-    RequestHeader::decode(&mut frame, ProduceRequest::header_version(version)).expect("a header");
-    let produce = ProduceRequest::decode(&mut frame, version).expect("a request");
-    produce.topic_data.into_iter().map(|topic| topic.name).collect()
 }
 
 const RESTLESS_CLIENTS: usize = 24;

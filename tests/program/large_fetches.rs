@@ -1,25 +1,22 @@
 //! Every consumer at once, as after an outage: more large responses than an executor may hold. They take turns, and no
 //! client is worse off by more than what waiting costs.
 
-use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::io::{self, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
-use kafka_protocol::messages::metadata_response::MetadataResponseBroker;
-use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use kafka_protocol::messages::{
-    ApiKey, FetchRequest, FetchResponse, MetadataResponse, ProduceRequest, ProduceResponse, RequestHeader,
-    ResponseHeader, TopicName,
+    ApiKey, FetchRequest, FetchResponse, MetadataRequest, ProduceRequest, ProduceResponse, TopicName,
 };
-use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 use sealwire::testing::{BatchBuilder, RecordInput};
 
 use crate::support::HOST;
+use crate::support::frames::{all_stored, answer, decoded, head, only_broker, read_frame, start_broker};
 use crate::support::keystore::Keystore;
 use crate::support::proxy::{Proxy, ProxySetup};
 use crate::support::raw_client::{RawClient, batch};
@@ -46,9 +43,9 @@ kek = "payments"
 "#;
 
 /// A proxy in front of `broker` that holds little.
-fn start_proxy(broker: &Broker, keystore: &Keystore) -> Proxy {
+fn start_proxy(broker: &str, keystore: &Keystore) -> Proxy {
     let mut proxy = Proxy::start(&ProxySetup {
-        brokers: broker.address(),
+        brokers: broker.to_owned(),
         nodes: vec![0],
         keystore,
         rules: RULES,
@@ -68,7 +65,7 @@ fn start_proxy(broker: &Broker, keystore: &Keystore) -> Proxy {
 
 #[test]
 fn forty_large_fetches_at_a_time_are_served_in_turns() {
-    let broker = Broker::start();
+    let broker = start_slow_broker();
     let keystore = Keystore::create(&["payments"]);
     let proxy = start_proxy(&broker, &keystore);
     for topic in ["passed", "sealed"] {
@@ -80,7 +77,7 @@ fn forty_large_fetches_at_a_time_are_served_in_turns() {
         RawClient::connect(&proxy.bootstrap()).produce(topic, batch.build().expect("a batch"));
     }
     for topic in ["passed", "sealed"] {
-        let direct = fetch_all(&broker.address(), topic);
+        let direct = fetch_all(&broker, topic);
         let watched = AtomicBool::new(true);
         let (through, most_held) = thread::scope(|scope| {
             let held = scope.spawn(|| {
@@ -116,7 +113,7 @@ fn forty_large_fetches_at_a_time_are_served_in_turns() {
 /// Each had held what others could not have any more, for five seconds.
 #[test]
 fn requests_that_stop_keep_no_neighbour_waiting() {
-    let broker = Broker::start();
+    let broker = start_slow_broker();
     let keystore = Keystore::create(&["payments"]);
     let proxy = start_proxy(&broker, &keystore);
     let mut neighbour = RawClient::connect(&proxy.bootstrap());
@@ -180,12 +177,6 @@ fn fetch_all(address: &str, topic: &str) -> Duration {
     start.elapsed()
 }
 
-/// A broker of one node that gives back the last batch of a topic, again and again, until a response is long; all its
-/// connections share a line.
-struct Broker {
-    port: u16,
-}
-
 /// What was stored by topic, and when the line is free again.
 #[derive(Default)]
 struct Stored {
@@ -193,87 +184,44 @@ struct Stored {
     line: Mutex<Option<Instant>>,
 }
 
-impl Broker {
-    fn start() -> Self {
-        let listener = TcpListener::bind((HOST, 0)).expect("a port");
-        let port = listener.local_addr().expect("an address").port();
-        let stored = Arc::<Stored>::default();
-        // Ends with the test's process.
-        thread::spawn(move || {
-            for socket in listener.incoming().map_while(Result::ok) {
-                let stored = Arc::clone(&stored);
-                thread::spawn(move || {
-                    // Whoever is connected may go at any time.
-                    let _ = serve(socket, port, &stored);
-                });
-            }
-        });
-        Self { port }
-    }
-
-    fn address(&self) -> String {
-        format!("{HOST}:{}", self.port)
-    }
+/// A broker of one node that gives back the last batch of a topic, again and again, until a response is long; all its
+/// connections share a line.
+fn start_slow_broker() -> String {
+    let stored = Stored::default();
+    start_broker(move |socket| {
+        // Whoever is connected may go at any time.
+        let _ = serve(socket, &stored);
+    })
 }
 
-fn serve(mut socket: TcpStream, port: u16, stored: &Stored) -> io::Result<()> {
-    loop {
-        let mut length = [0; 4];
-        socket.read_exact(&mut length)?;
-        let mut frame = vec![0; u32::from_be_bytes(length) as usize];
-        socket.read_exact(&mut frame)?;
-        let (key, version) = (
-            i16::from_be_bytes([frame[0], frame[1]]),
-            i16::from_be_bytes([frame[2], frame[3]]),
-        );
-        let mut rest = Bytes::from(frame);
-        let key = ApiKey::try_from(key).expect("an API");
-        let header = RequestHeader::decode(&mut rest, key.request_header_version(version)).expect("a header");
-        let mut answer = BytesMut::from(&[0; 4][..]);
-        ResponseHeader::default()
-            .with_correlation_id(header.correlation_id)
-            .encode(&mut answer, key.response_header_version(version))
-            .expect("a header");
-        match key {
+fn serve(mut socket: TcpStream, stored: &Stored) -> io::Result<()> {
+    let port = socket.local_addr()?.port();
+    while let Some(request) = read_frame(&mut socket) {
+        let (key, version, id) = head(&request);
+        let answer = match ApiKey::try_from(key).expect("an API") {
             ApiKey::Produce => {
-                let request = ProduceRequest::decode(&mut rest, version).expect("a request");
-                stored.take_in(request).encode(&mut answer, version)
+                answer::<ProduceRequest>(version, id, &stored.take_in(decoded(request, version)))
             }
             ApiKey::Fetch => {
-                let request = FetchRequest::decode(&mut rest, version).expect("a request");
-                stored.give_out(&request).encode(&mut answer, version)
+                answer::<FetchRequest>(version, id, &stored.give_out(&decoded(request, version)))
             }
-            ApiKey::Metadata => only_node(port).encode(&mut answer, version),
+            ApiKey::Metadata => answer::<MetadataRequest>(version, id, &only_broker(HOST, port)),
             other => panic!("nobody asks for {other:?}"),
-        }
-        .expect("an answer");
-        let length = u32::try_from(answer.len() - 4).expect("a length");
-        answer[..4].copy_from_slice(&length.to_be_bytes());
+        };
         stored.send(&mut socket, &answer)?;
     }
-}
-
-fn only_node(port: u16) -> MetadataResponse {
-    MetadataResponse::default().with_brokers(vec![
-        MetadataResponseBroker::default()
-            .with_host(StrBytes::from_static_str(HOST))
-            .with_port(i32::from(port)),
-    ])
+    Ok(())
 }
 
 impl Stored {
     fn take_in(&self, request: ProduceRequest) -> ProduceResponse {
-        let responses = request.topic_data.into_iter().map(|topic| {
+        let topics = request.topic_data.into_iter().map(|topic| {
             let records = topic.partition_data[0].records.clone().expect("records");
-            self.batches
-                .lock()
-                .expect("no panic")
-                .push((topic.name.clone(), records));
-            TopicProduceResponse::default()
-                .with_name(topic.name)
-                .with_partition_responses(vec![PartitionProduceResponse::default()])
+            let batch = (topic.name.clone(), records);
+            self.batches.lock().expect("no panic").push(batch);
+            topic.name
         });
-        ProduceResponse::default().with_responses(responses.collect())
+        all_stored(topics)
     }
 
     fn give_out(&self, request: &FetchRequest) -> FetchResponse {

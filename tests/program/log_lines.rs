@@ -2,28 +2,25 @@
 //! short, and names who and what. And what happens when there are no descriptors left.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
-use kafka_protocol::messages::metadata_response::MetadataResponseBroker;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
-    ApiKey, FetchRequest, FetchResponse, MetadataRequest, MetadataResponse, ProduceRequest, ProduceResponse,
-    RequestHeader,
+    ApiKey, FetchRequest, FetchResponse, MetadataRequest, ProduceRequest, ProduceResponse,
 };
-use kafka_protocol::protocol::{Encodable, Request, StrBytes};
+use kafka_protocol::protocol::{Request, StrBytes};
 use sealwire::crypto::SecretKey;
 use sealwire::envelope::{BatchPlace, Domain, HeaderMode, SaltSource, SealBuffers, SealingKey, WrappedDek};
 use sealwire::record_batch::{BatchHeader, BatchWriter, HEADER_BYTES, RecordCursor};
 
 use crate::support::configuration::Cluster;
-use crate::support::frames::{answer, head, read_frame};
+use crate::support::frames::{self, answer, head, only_broker, read_frame, start_broker};
 use crate::support::keystore::Keystore;
 use crate::support::launch::{DataFolder, Process};
 use crate::support::ports::ReservedPort;
@@ -278,26 +275,18 @@ struct LyingBroker {
 }
 
 impl LyingBroker {
-    /// Its threads end with their connections, and with the process.
     fn start() -> Self {
-        let listener = TcpListener::bind((HOST, 0)).expect("a port");
-        let address = listener.local_addr().expect("an address");
         let lies_about_hosts = Arc::new(AtomicBool::new(false));
         let lies = Arc::clone(&lies_about_hosts);
-        thread::spawn(move || {
-            for socket in listener.incoming().flatten() {
-                let lies = Arc::clone(&lies);
-                thread::spawn(move || serve(socket, address.port(), &lies));
-            }
-        });
         Self {
-            address: address.to_string(),
+            address: start_broker(move |socket| serve(socket, &lies)),
             lies_about_hosts,
         }
     }
 }
 
-fn serve(mut socket: TcpStream, port: u16, lies_about_hosts: &AtomicBool) {
+fn serve(mut socket: TcpStream, lies_about_hosts: &AtomicBool) {
+    let port = socket.local_addr().expect("an address").port();
     while let Some(request) = read_frame(&mut socket) {
         let (api_key, version, correlation_id) = head(&request);
         let answer = if api_key == ApiKey::Metadata as i16 {
@@ -306,11 +295,7 @@ fn serve(mut socket: TcpStream, port: u16, lies_about_hosts: &AtomicBool) {
             } else {
                 HOST
             };
-            let broker = MetadataResponseBroker::default()
-                .with_host(StrBytes::from_static_str(host))
-                .with_port(i32::from(port));
-            let response = MetadataResponse::default().with_brokers(vec![broker]);
-            answer::<MetadataRequest>(version, correlation_id, &response)
+            answer::<MetadataRequest>(version, correlation_id, &only_broker(host, port))
         } else if api_key == ApiKey::Fetch as i16 {
             let partition = PartitionData::default()
                 .with_high_watermark(1)
@@ -385,15 +370,7 @@ fn metadata_frame() -> Vec<u8> {
 }
 
 fn frame<R: Request>(version: i16, request: &R) -> Vec<u8> {
-    let mut frame = BytesMut::new();
-    RequestHeader::default()
-        .with_request_api_key(R::KEY)
-        .with_request_api_version(version)
-        .with_client_id(Some(StrBytes::from_static_str(HOSTILE)))
-        .encode(&mut frame, R::header_version(version))
-        .expect("a header");
-    request.encode(&mut frame, version).expect("a request");
-    frame.to_vec()
+    frames::request(version, 0, HOSTILE, request)
 }
 
 const EVENTUALLY: Duration = Duration::from_secs(60);

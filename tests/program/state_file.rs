@@ -19,7 +19,7 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 
-use crate::support::frames::{answer, read_frame};
+use crate::support::frames::{answer, head, read_frame};
 use crate::support::keystore::Keystore;
 use crate::support::proxy::{Proxy, ProxySetup};
 use crate::support::raw_client::RawClient;
@@ -151,9 +151,7 @@ impl Brokers {
 
 fn serve(mut socket: TcpStream, node: usize, ports: [u16; 2]) {
     while let Some(request) = read_frame(&mut socket) {
-        let number = |at: usize| i16::from_be_bytes([request[at], request[at + 1]]);
-        let (api_key, version) = (number(0), number(2));
-        let correlation_id = i32::from_be_bytes([request[4], request[5], request[6], request[7]]);
+        let (api_key, version, correlation_id) = head(&request);
         let answer = if api_key == ApiKey::Metadata as i16 {
             let brokers = (0..).zip(ports).map(|(node, port)| {
                 MetadataResponseBroker::default()

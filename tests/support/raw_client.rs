@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::fetch_response::PartitionData;
 use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
@@ -13,11 +13,12 @@ use kafka_protocol::messages::produce_response::PartitionProduceResponse;
 use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use kafka_protocol::messages::{
     DescribeLogDirsRequest, FetchRequest, FindCoordinatorRequest, JoinGroupRequest, LeaveGroupRequest,
-    ProduceRequest, RequestHeader, ResponseHeader, SaslAuthenticateRequest, SaslHandshakeRequest,
-    SyncGroupRequest,
+    ProduceRequest, ResponseHeader, SaslAuthenticateRequest, SaslHandshakeRequest, SyncGroupRequest,
 };
-use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
+use kafka_protocol::protocol::{Decodable, HeaderVersion, Request, StrBytes};
 use sealwire::testing::{BatchBuilder, RecordInput};
+
+use super::frames;
 
 pub(crate) struct RawClient {
     socket: TcpStream,
@@ -227,16 +228,7 @@ impl RawClient {
 
     fn send<R: Request>(&mut self, version: i16, request: &R) {
         self.correlation_id += 1;
-        let header = RequestHeader::default()
-            .with_request_api_key(R::KEY)
-            .with_request_api_version(version)
-            .with_correlation_id(self.correlation_id)
-            .with_client_id(Some(StrBytes::from_static_str("raw")));
-        let mut frame = BytesMut::new();
-        header
-            .encode(&mut frame, R::header_version(version))
-            .expect("a header");
-        request.encode(&mut frame, version).expect("a request");
+        let frame = frames::request(version, self.correlation_id, "raw", request);
         self.send_frame(&frame);
     }
 

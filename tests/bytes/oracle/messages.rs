@@ -20,6 +20,19 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::draw::Draw;
 
+/// Brokers as each of four messages has them, in a type of its own.
+macro_rules! node_endpoints {
+    ($draw:expr, $node:ty) => {
+        $draw.list(4, |draw| {
+            let mut node = <$node>::default();
+            (node.node_id, node.host, node.port) = endpoint(draw);
+            node.rack = draw.nullable_text();
+            node.unknown_tagged_fields = draw.tags(true);
+            node
+        })
+    };
+}
+
 pub(crate) fn produce_request(draw: &mut Draw, version: i16) -> ProduceRequest {
     let flexible = version >= 9;
     let mut request = ProduceRequest::default();
@@ -74,13 +87,7 @@ pub(crate) fn produce_response(draw: &mut Draw, version: i16) -> ProduceResponse
         topic
     });
     if version >= 10 && !draw.one_in(3) {
-        response.node_endpoints = draw.list(4, |draw| {
-            let mut node = produce_response::NodeEndpoint::default();
-            (node.node_id, node.host, node.port) = endpoint(draw);
-            node.rack = draw.nullable_text();
-            node.unknown_tagged_fields = draw.tags(true);
-            node
-        });
+        response.node_endpoints = node_endpoints!(draw, produce_response::NodeEndpoint);
     }
     response.unknown_tagged_fields = draw.tags(flexible);
     response
@@ -134,13 +141,7 @@ pub(crate) fn fetch_response(draw: &mut Draw, version: i16) -> FetchResponse {
         topic
     });
     if version >= 16 && !draw.one_in(3) {
-        response.node_endpoints = draw.list(4, |draw| {
-            let mut node = fetch_response::NodeEndpoint::default();
-            (node.node_id, node.host, node.port) = endpoint(draw);
-            node.rack = draw.nullable_text();
-            node.unknown_tagged_fields = draw.tags(true);
-            node
-        });
+        response.node_endpoints = node_endpoints!(draw, fetch_response::NodeEndpoint);
     }
     response.unknown_tagged_fields = draw.tags(flexible);
     response
@@ -317,12 +318,7 @@ pub(crate) fn share_fetch_response(draw: &mut Draw) -> ShareFetchResponse {
         topic.unknown_tagged_fields = draw.tags(true);
         topic
     });
-    response.node_endpoints = draw.list(4, |draw| {
-        let mut node = NodeEndpoint::default();
-        (node.node_id, node.host, node.port) = endpoint(draw);
-        node.rack = draw.nullable_text();
-        node
-    });
+    response.node_endpoints = node_endpoints!(draw, NodeEndpoint);
     response.unknown_tagged_fields = draw.tags(true);
     response
 }
@@ -346,13 +342,7 @@ pub(crate) fn share_acknowledge_response(draw: &mut Draw) -> ShareAcknowledgeRes
         topic.unknown_tagged_fields = draw.tags(true);
         topic
     });
-    response.node_endpoints = draw.list(4, |draw| {
-        let mut node = NodeEndpoint::default();
-        (node.node_id, node.host, node.port) = endpoint(draw);
-        node.rack = draw.nullable_text();
-        node.unknown_tagged_fields = draw.tags(true);
-        node
-    });
+    response.node_endpoints = node_endpoints!(draw, NodeEndpoint);
     response.unknown_tagged_fields = draw.tags(true);
     response
 }

@@ -7,16 +7,14 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
-use kafka_protocol::messages::metadata_response::MetadataResponseBroker;
-use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use kafka_protocol::messages::{
-    ApiKey, FetchRequest, FetchResponse, MetadataRequest, MetadataResponse, ProduceRequest, ProduceResponse,
-    RequestHeader,
+    ApiKey, FetchRequest, FetchResponse, MetadataRequest, ProduceRequest, ProduceResponse,
 };
-use kafka_protocol::protocol::{Decodable, HeaderVersion, Request, StrBytes};
 
 use crate::support::HOST;
-use crate::support::frames::{answer, head, log_dirs_answer, read_frame, start_broker};
+use crate::support::frames::{
+    all_stored, answer, decoded, head, log_dirs_answer, only_broker, read_frame, start_broker,
+};
 
 /// Node 0 of a cluster: keeps the last batch of each topic, and delivers that.
 pub(super) struct StoringBroker {
@@ -44,11 +42,7 @@ fn serve(mut socket: TcpStream, folder: &'static str, stored: &Mutex<Stored>) {
         let answer = match ApiKey::try_from(api_key) {
             Ok(ApiKey::DescribeLogDirs) => log_dirs_answer(&request, folder),
             Ok(ApiKey::Metadata) => {
-                let broker = MetadataResponseBroker::default()
-                    .with_host(StrBytes::from_static_str(HOST))
-                    .with_port(i32::from(port));
-                let response = MetadataResponse::default().with_brokers(vec![broker]);
-                answer::<MetadataRequest>(version, correlation_id, &response)
+                answer::<MetadataRequest>(version, correlation_id, &only_broker(HOST, port))
             }
             Ok(ApiKey::Produce) => {
                 let response = store(decoded(request, version), stored);
@@ -68,16 +62,14 @@ fn serve(mut socket: TcpStream, folder: &'static str, stored: &Mutex<Stored>) {
 
 fn store(request: ProduceRequest, stored: &Mutex<Stored>) -> ProduceResponse {
     let mut stored = stored.lock().expect("no broker panics");
-    let responses = request.topic_data.into_iter().map(|topic| {
+    let topics = request.topic_data.into_iter().map(|topic| {
         for partition in topic.partition_data {
             let records = partition.records.expect("records").to_vec();
             stored.insert(topic.name.to_string(), records);
         }
-        TopicProduceResponse::default()
-            .with_name(topic.name)
-            .with_partition_responses(vec![PartitionProduceResponse::default()])
+        topic.name
     });
-    ProduceResponse::default().with_responses(responses.collect())
+    all_stored(topics)
 }
 
 fn deliver(request: FetchRequest, stored: &Mutex<Stored>) -> FetchResponse {
@@ -92,10 +84,4 @@ fn deliver(request: FetchRequest, stored: &Mutex<Stored>) -> FetchResponse {
             .with_partitions(vec![partition])
     });
     FetchResponse::default().with_responses(responses.collect())
-}
-
-fn decoded<R: Request + Decodable + HeaderVersion>(request: Vec<u8>, version: i16) -> R {
-    let mut frame = Bytes::from(request);
-    RequestHeader::decode(&mut frame, R::header_version(version)).expect("a header");
-    R::decode(&mut frame, version).expect("a request")
 }
