@@ -168,9 +168,12 @@ fn report(options: &Options, rows: &[Row]) -> Result<(), Failure> {
         serde_json::to_string_pretty(&json)? + "\n",
     )?;
     let mut text = format!(
-        "# Hostile: longest step, longest wait\n\nWritten by `cargo run --release -p bench-harness --features measurements -- hostile`. One executor on core 0, clients and broker on core 1.\n\n\
+        "# Hostile: longest step, longest wait\n\n\
+         Written by `cargo run --release -p bench-harness --features measurements -- hostile`. \
+         One executor on core 0, clients and broker on core 1.\n\n\
          {description}\n\n{limits}\n\n\
-         | shape | longest step, ms | neighbour's longest wait, ms | executor ran, ms | without a proxy, ms | median wait, ms | sent |\n|---|---|---|---|---|---|---|\n"
+         | shape | longest step, ms | neighbour's longest wait, ms | executor ran, ms | without a proxy, ms | \
+         median wait, ms | sent |\n|---|---|---|---|---|---|---|\n"
     );
     for row in rows {
         writeln!(

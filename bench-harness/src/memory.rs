@@ -182,7 +182,10 @@ fn report(options: &Options, measured: &Measured) -> Result<(), Failure> {
         serde_json::to_string_pretty(&json)? + "\n",
     )?;
     let text = format!(
-        "# Memory\n\nWritten by `cargo run --release -p bench-harness --features measurements -- memory`. Resident memory of the process (`VmRSS`, `VmHWM`); the kernel's socket buffers are not in it.\n\n{description}\n\n{table}"
+        "# Memory\n\n\
+         Written by `cargo run --release -p bench-harness --features measurements -- memory`. \
+         Resident memory of the process (`VmRSS`, `VmHWM`); the kernel's socket buffers are not in it.\n\n\
+         {description}\n\n{table}"
     );
     std::fs::write(directory.join("memory.md"), text)?;
     println!("written to {}", directory.display());

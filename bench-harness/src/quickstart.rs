@@ -85,7 +85,8 @@ fn demonstrate(options: &Options, proxy: &Proxy, brokers: &str) -> Result<(), Fa
         show::side_by_side(topic, sealed, &sent, &stored, &received)?;
     }
     println!(
-        "Throughput, 1 KiB records there and back; proxy, brokers and client share this machine (perf/ has measurements):"
+        "Throughput, 1 KiB records there and back; proxy, brokers and client share this machine \
+         (perf/ has measurements):"
     );
     throughput::run("straight at the brokers", brokers, PASSED, options.megabytes)?;
     throughput::run(

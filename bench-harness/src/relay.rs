@@ -214,7 +214,9 @@ fn report(options: &Options, samples: &[Sample]) -> Result<(), Failure> {
     let version = haproxy::version().unwrap_or_default();
     let machine = results::machine();
     let description = format!(
-        "{machine}; by itself, without sockets, the envelope takes {seal:.0} ns to seal and {open:.0} ns to open a record of 1 KiB on this CPU; HAProxy {version} (mode tcp, nbthread 1, tune.bufsize 65536); {} connections, one request in flight on each; {} rounds of {} ms",
+        "{machine}; by itself, without sockets, the envelope takes {seal:.0} ns to seal and {open:.0} ns to open \
+         a record of 1 KiB on this CPU; HAProxy {version} (mode tcp, nbthread 1, tune.bufsize 65536); \
+         {} connections, one request in flight on each; {} rounds of {} ms",
         options.connections, options.rounds, options.sample_ms
     );
     let json = serde_json::json!({ "description": description, "rows": rows, "samples": samples });
@@ -224,8 +226,11 @@ fn report(options: &Options, samples: &[Sample]) -> Result<(), Failure> {
     )?;
     let table = results::table(&rows)?;
     let text = format!(
-        "# Relay: CPU per GB\n\nWritten by `cargo run --release -p bench-harness --features measurements -- relay`. 1 KiB records, one executor on core 0, load and broker on core 1. \
-         GB: 10^9 bytes of requests and responses as the client has them. Ratios are taken within a round.\n\n{description}\n\n{table}"
+        "# Relay: CPU per GB\n\n\
+         Written by `cargo run --release -p bench-harness --features measurements -- relay`. \
+         1 KiB records, one executor on core 0, load and broker on core 1. \
+         GB: 10^9 bytes of requests and responses as the client has them. \
+         Ratios are taken within a round.\n\n{description}\n\n{table}"
     );
     std::fs::write(directory.join("relay.md"), text)?;
     println!("written to {}", directory.display());

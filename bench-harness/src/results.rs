@@ -127,7 +127,8 @@ pub(crate) fn rows(samples: &[Sample], reference: &str) -> Vec<Row> {
 /// The rows as a Markdown table.
 pub(crate) fn table(rows: &[Row]) -> Result<String, Failure> {
     let mut text = String::from(
-        "| case | system | CPU ms/GB, median (min-max) | CPU µs a frame | GB/s | ratio to HAProxy, median (min-max) |\n|---|---|---|---|---|---|\n",
+        "| case | system | CPU ms/GB, median (min-max) | CPU µs a frame | GB/s | \
+         ratio to HAProxy, median (min-max) |\n|---|---|---|---|---|---|\n",
     );
     for row in rows {
         let cpu = row.cpu_ms_per_gb;

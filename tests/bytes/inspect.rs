@@ -254,7 +254,10 @@ fn arguments_that_do_not_fit_are_refused() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn hostile_segments_do_no_harm(mut bytes in proptest::collection::vec(any::<u8>(), 0..400), flips in proptest::collection::vec((0usize..4000, any::<u8>()), 0..6)) {
+    fn hostile_segments_do_no_harm(
+        mut bytes in proptest::collection::vec(any::<u8>(), 0..400),
+        flips in proptest::collection::vec((0usize..4000, any::<u8>()), 0..6),
+    ) {
         let mut segment = [sealed(0, 3, "payments", HeaderMode::Sealed), plain(3, Codec::Lz4, 2)].concat();
         for (at, value) in flips {
             let length = segment.len();

@@ -83,7 +83,8 @@ impl fmt::Display for Waits {
         } = self;
         write!(
             formatter,
-            "longest {longest:?} (the executor ran {executor_ran:?}, without a proxy {longest_direct:?}), median {median:?}, {rounds} rounds"
+            "longest {longest:?} (the executor ran {executor_ran:?}, without a proxy {longest_direct:?}), \
+             median {median:?}, {rounds} rounds"
         )
     }
 }

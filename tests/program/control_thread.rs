@@ -104,7 +104,8 @@ fn a_restless_broker_keeps_no_other_clusters_keys_nor_probes_waiting() {
         let rate = asked.load(Ordering::Relaxed) as f64 / started.elapsed().as_secs_f64();
         let (probes, connections) = (Spread::of(probes), Spread::of(connections));
         let figures = format!(
-            "{rate:.0} answers/s; fresh key {fresh_key:?}, revoked {revoked:?}, probes {probes:?}, connections {connections:?}"
+            "{rate:.0} answers/s; fresh key {fresh_key:?}, revoked {revoked:?}, probes {probes:?}, \
+             connections {connections:?}"
         );
         assert!(
             rate > 10.0,

@@ -28,7 +28,8 @@ use crate::support::raw_client::{RawClient, batch};
 use crate::support::{HOST, admin_page, wait};
 
 /// What has been used to write into other people's logs and terminals.
-const HOSTILE: &str = "x\n2026-01-01T00:00:00Z  WARN sealwire::audit: refused cluster=\"fake\"\r\u{1b}[2J\u{9b}31m\u{202e}\u{2028}\u{200b}";
+const HOSTILE: &str = "x\n2026-01-01T00:00:00Z  WARN sealwire::audit: refused cluster=\"fake\"\
+    \r\u{1b}[2J\u{9b}31m\u{202e}\u{2028}\u{200b}";
 
 /// LOG-3, FOREIGN-1, FOREIGN-2, ADDR-4
 #[test]

@@ -453,7 +453,8 @@ proptest! {
                 }
                 common
             });
-            let (rewritten_header, rewritten) = decode_response::<ApiVersionsResponse>(unprefixed(&out), oracle_version);
+            let frame = unprefixed(&out);
+            let (rewritten_header, rewritten) = decode_response::<ApiVersionsResponse>(frame, oracle_version);
             prop_assert_eq!(rewritten, expected, "version {}", version);
             prop_assert_eq!(rewritten_header, header);
         }
