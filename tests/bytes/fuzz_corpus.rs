@@ -1,7 +1,10 @@
 //! Replays the seed corpora of the fuzz targets, whole and cut off at every byte.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+
+use toml::{Table, Value};
 
 #[path = "../fuzz/targets.rs"]
 pub(crate) mod targets;
@@ -75,4 +78,27 @@ fn every_target_is_a_program_and_is_replayed() {
     for name in names {
         assert!(manifest.contains(&format!("name = \"{name}\"")), "{name}");
     }
+}
+
+/// Nothing else looks at the lock file of the targets' project: it would be stale whenever a dependency comes.
+#[test]
+fn the_lock_file_of_the_targets_knows_what_the_program_depends_on() {
+    let table = |path: &str| -> Table {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+        fs::read_to_string(path).unwrap().parse().unwrap()
+    };
+    let (manifest, lock) = (table("Cargo.toml"), table("tests/fuzz/Cargo.lock"));
+    let dependencies = manifest["dependencies"].as_table().unwrap().iter();
+    let wanted = dependencies.map(|(name, how)| how.get("package").and_then(Value::as_str).unwrap_or(name));
+    let mut packages = lock["package"].as_array().unwrap().iter();
+    let program = packages
+        .find(|package| package["name"].as_str() == Some("sealwire"))
+        .unwrap();
+    let locked = program["dependencies"].as_array().unwrap().iter();
+    let locked = locked.map(|name| name.as_str().unwrap().split(' ').next().unwrap());
+    assert_eq!(
+        locked.collect::<BTreeSet<_>>(),
+        wanted.collect::<BTreeSet<_>>(),
+        "run `cargo update --workspace` in tests/fuzz"
+    );
 }
