@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::artifacts::{self, KafkaVersion};
+use super::java::Java;
 use super::launch::{DataFolder, Process};
 
 /// Which client library a scenario runs on.
@@ -114,10 +115,17 @@ impl Agent {
 
 fn command(library: Library, folder: &DataFolder) -> Command {
     match library {
-        Library::Java(version) => java(version, "", folder),
+        Library::Java(version) => {
+            let agent = artifacts::java_agent(version);
+            let class_path = format!("{}:{}", artifacts::class_path(version), agent.display());
+            java(&Java::of(version), &class_path, folder)
+        }
         Library::NewerJava => {
-            let client = format!("{}/*:", artifacts::newer_java_client().display());
-            java(KafkaVersion::Current, &client, folder)
+            let client = artifacts::newer_java_client();
+            let agent = artifacts::java_agent(KafkaVersion::Current);
+            let rest = artifacts::class_path(KafkaVersion::Current);
+            let class_path = format!("{}/*:{}:{rest}", client.display(), agent.display());
+            java(&Java::without_archive(KafkaVersion::Current), &class_path, folder)
         }
         Library::Librdkafka | Library::Aiokafka => {
             let mut command = Command::new(artifacts::python());
@@ -134,18 +142,10 @@ fn command(library: Library, folder: &DataFolder) -> Command {
     }
 }
 
-/// `first` is what goes before everything else on the class path.
-fn java(version: KafkaVersion, first: &str, folder: &DataFolder) -> Command {
-    let mut command = Command::new("java");
-    command.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx768m"]);
-    command.args(quiet_logging(version, folder));
-    let classes = artifacts::java_agent(version);
-    command.arg("-cp").arg(format!(
-        "{first}{}:{}",
-        classes.display(),
-        artifacts::class_path(version)
-    ));
-    command.arg("Agent");
+fn java(java: &Java, class_path: &str, folder: &DataFolder) -> Command {
+    let mut command = java.options("-Xmx768m");
+    command.args(quiet_logging(java.version, folder));
+    command.args(["-cp", class_path, "Agent"]);
     command
 }
 

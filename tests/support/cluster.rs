@@ -11,12 +11,13 @@ use regex::bytes::Regex;
 use super::artifacts::{self, KafkaVersion};
 use super::broker_properties::{BrokerProperties, Listener, Login, PASSWORD, USER};
 use super::cache;
+use super::java::Java;
 use super::launch::{DataFolder, Process};
 use super::ports::ReservedPort;
 use super::wait;
 
 pub(crate) struct KafkaCluster {
-    version: KafkaVersion,
+    java: Java,
     logins: Vec<Login>,
     brokers: Vec<Broker>,
     /// Properties for every broker.
@@ -43,11 +44,15 @@ impl KafkaCluster {
         logins: &[Login],
         more: &[(&str, &str)],
     ) -> Self {
+        Self::start_with(Java::of(version), brokers, logins, more)
+    }
+
+    pub(crate) fn start_with(java: Java, brokers: i32, logins: &[Login], more: &[(&str, &str)]) -> Self {
         assert!(
             logins.contains(&Login::Plaintext),
             "brokers talk to each other in plain text"
         );
-        let folder = DataFolder::create("kafka");
+        let folder = DataFolder::create_in_memory("kafka");
         let more: Vec<(String, String)> = more
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
@@ -62,7 +67,7 @@ impl KafkaCluster {
             })
             .collect();
         let cluster = KafkaCluster {
-            version,
+            java,
             logins: logins.to_owned(),
             brokers: places,
             more,
@@ -72,12 +77,12 @@ impl KafkaCluster {
         std::thread::scope(|scope| {
             for broker in &cluster.brokers {
                 broker.configure(logins, &voters, &cluster.more);
-                scope.spawn(move || broker.format(version, logins));
+                scope.spawn(|| broker.format(&cluster.java, logins));
             }
         });
         let heap = if brokers == 1 { "-Xmx512m" } else { "-Xmx384m" };
         for broker in &cluster.brokers {
-            broker.launch(version, heap);
+            broker.launch(&cluster.java, heap);
         }
         for broker in &cluster.brokers {
             broker.await_start();
@@ -86,7 +91,7 @@ impl KafkaCluster {
     }
 
     pub(crate) fn version(&self) -> KafkaVersion {
-        self.version
+        self.java.version
     }
 
     pub(crate) fn nodes(&self) -> Vec<i32> {
@@ -118,6 +123,15 @@ impl KafkaCluster {
         self.broker(node).ports()[place.expect("there is one")].address()
     }
 
+    /// SIGTERM to all, and waits until they have ended in order.
+    pub(crate) fn stop(self) {
+        for broker in &self.brokers {
+            if let Some(mut process) = broker.process().take() {
+                process.terminate(STOP_LIMIT);
+            }
+        }
+    }
+
     /// SIGKILL, as a crash would be.
     pub(crate) fn kill_broker(&self, node: i32) {
         let process = self.broker(node).process().take();
@@ -128,7 +142,7 @@ impl KafkaCluster {
     pub(crate) fn restart_broker(&self, node: i32) {
         let broker = self.broker(node);
         assert!(broker.process().is_none(), "broker {node} runs already");
-        broker.launch(self.version, "-Xmx384m");
+        broker.launch(&self.java, "-Xmx384m");
         broker.await_start();
     }
 
@@ -143,7 +157,7 @@ impl KafkaCluster {
         let voters = self.voters();
         for broker in brokers {
             broker.configure(&self.logins, &voters, &self.more);
-            broker.launch(self.version, "-Xmx384m");
+            broker.launch(&self.java, "-Xmx384m");
         }
         for broker in brokers {
             broker.await_start();
@@ -177,7 +191,7 @@ impl KafkaCluster {
             "no topic has a name that starts with {prefix}"
         );
         let names: Vec<String> = segments.iter().map(|file| file.display().to_string()).collect();
-        let mut command = self.tool(match self.version {
+        let mut command = self.tool(match self.version() {
             KafkaVersion::Current => "org.apache.kafka.tools.DumpLogSegments",
             KafkaVersion::Older => "kafka.tools.DumpLogSegments",
         });
@@ -211,10 +225,7 @@ impl KafkaCluster {
 
     /// One of Kafka's command-line tools, ready for its arguments.
     pub(crate) fn tool(&self, class: &str) -> Command {
-        let mut command = Command::new("java");
-        command.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx256m", "-cp"]);
-        command.arg(artifacts::class_path(self.version)).arg(class);
-        command
+        self.java.tool(class)
     }
 
     /// Node and controller port of every broker.
@@ -269,21 +280,15 @@ impl Broker {
         fs::write(self.properties(), properties.text()).expect("writing server.properties");
     }
 
-    fn format(&self, version: KafkaVersion, logins: &[Login]) {
-        let logging = match version {
+    fn format(&self, java: &Java, logins: &[Login]) {
+        let logging = match java.version {
             KafkaVersion::Current => ("log4j2.properties", LOG4J2),
             KafkaVersion::Older => ("log4j.properties", LOG4J),
         };
         fs::write(self.folder.join(logging.0), logging.1).expect("writing the logging configuration");
 
-        let mut command = Command::new("java");
-        command.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx256m", "-cp"]);
-        command.arg(artifacts::class_path(version)).args([
-            "kafka.tools.StorageTool",
-            "format",
-            "-t",
-            CLUSTER_ID,
-        ]);
+        let mut command = java.tool("kafka.tools.StorageTool");
+        command.args(["format", "-t", CLUSTER_ID]);
         command.arg("-c").arg(self.properties());
         if logins.len() > 1 {
             for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512"] {
@@ -295,10 +300,9 @@ impl Broker {
         cache::run(&mut command);
     }
 
-    fn launch(&self, version: KafkaVersion, heap: &str) {
-        let mut command = Command::new("java");
-        command.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", heap]);
-        command.arg(match version {
+    fn launch(&self, java: &Java, heap: &str) {
+        let mut command = java.options(heap);
+        command.arg(match java.version {
             KafkaVersion::Current => {
                 format!(
                     "-Dlog4j2.configurationFile={}",
@@ -314,7 +318,7 @@ impl Broker {
         });
         command
             .arg("-cp")
-            .arg(artifacts::class_path(version))
+            .arg(artifacts::class_path(java.version))
             .arg("kafka.Kafka");
         command.arg(self.properties());
         let log = self.folder.join("broker.log");
@@ -349,6 +353,8 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 
 /// Two cores that eight JVMs want at once make the slowest start.
 const START_LIMIT: Duration = Duration::from_secs(90);
+
+const STOP_LIMIT: Duration = Duration::from_secs(60);
 
 /// Any 16 bytes in Base64 do.
 const CLUSTER_ID: &str = "c2VhbHdpcmUtdGVzdC0xMQ";

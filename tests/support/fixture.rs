@@ -23,6 +23,7 @@ pub(crate) mod debian;
 pub(crate) mod faulty_proxy;
 pub(crate) mod frames;
 pub(crate) mod group_reader;
+pub(crate) mod java;
 pub(crate) mod kcat;
 pub(crate) mod keystore;
 pub(crate) mod launch;

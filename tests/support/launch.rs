@@ -139,9 +139,23 @@ pub(crate) struct DataFolder(TempDir);
 
 impl DataFolder {
     pub(crate) fn create(name: &str) -> Self {
+        Self::create_under(&std::env::temp_dir(), name)
+    }
+
+    /// In memory, where that has room: brokers wait for the disk with each topic that they create.
+    pub(crate) fn create_in_memory(name: &str) -> Self {
+        let memory = Path::new("/dev/shm");
+        if free_bytes(memory) >= IN_MEMORY_FREE {
+            Self::create_under(memory, name)
+        } else {
+            Self::create(name)
+        }
+    }
+
+    fn create_under(parent: &Path, name: &str) -> Self {
         let folder = tempfile::Builder::new()
             .prefix(&format!("sealwire-test-{name}-"))
-            .tempdir()
+            .tempdir_in(parent)
             .expect("creating a temporary folder");
         let mut watchdog = WATCHDOG
             .lock()
@@ -155,6 +169,23 @@ impl DataFolder {
         self.0.path()
     }
 }
+
+/// What can be written to the file system there; 0 where that cannot be told.
+fn free_bytes(folder: &Path) -> u64 {
+    let mut command = Command::new("df");
+    command.args(["--block-size=1", "--output=avail"]).arg(folder);
+    let told = command
+        .output()
+        .unwrap_or_else(|error| panic!("cannot start df: {error}"));
+    let text = String::from_utf8_lossy(&told.stdout);
+    text.lines()
+        .nth(1)
+        .and_then(|line| line.trim().parse().ok())
+        .unwrap_or(0)
+}
+
+/// Bytes: many times what the brokers of one process of tests write.
+const IN_MEMORY_FREE: u64 = 2 << 30;
 
 fn tied_to_this_process(command: &Command) -> Command {
     let mut tied = Command::new("setpriv");
