@@ -60,10 +60,10 @@ impl Sample {
         if self.is_request {
             let layout = &mut layouts.produce;
             layout.parse(frame, version)?;
-            rewrite_produce(&layout, frame, out, &mut |_, _| ProducedBecomes::Kept)?;
+            rewrite_produce(layout, frame, out, &mut |_, _| ProducedBecomes::Kept)?;
             assert_eq!(unprefixed(out), frame);
             out.clear();
-            rewrite_produce(&layout, frame, out, &mut |position, out| {
+            rewrite_produce(layout, frame, out, &mut |position, out| {
                 out.extend_from_slice(layout.records(frame, position));
                 [ProducedBecomes::Cut, ProducedBecomes::Written][position % 2]
             })?;
