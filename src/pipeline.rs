@@ -21,6 +21,16 @@
 //!
 //! Executor threads only.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
+
 mod addresses;
 mod batch_keys;
 mod decompressing;

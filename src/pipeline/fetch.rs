@@ -19,16 +19,6 @@
 //!   gap ([`Gap`](crate::record_batch::Gap)), or the client could not get past it; where it does not get past it even
 //!   so, the response delivers nothing ([`super::told_gaps`]).
 
-#![cfg_attr(
-    not(test),
-    deny(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::arithmetic_side_effects
-    )
-)]
-
 mod partition;
 mod recordless;
 

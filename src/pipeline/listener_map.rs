@@ -86,10 +86,12 @@ impl ListenerMap {
         frame: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(usize, u64), ProtocolError> {
-        let mut unserved = 0;
+        let mut unserved = 0_u64;
         let mut map = |node_id| {
             let address = self.address_of(node_id);
-            unserved += u64::from(matches!(address, Rewrite::Unserved));
+            if matches!(address, Rewrite::Unserved) {
+                unserved = unserved.saturating_add(1);
+            }
             address
         };
         let written = rewrite(api_key, version, frame, &mut map, out)?;

@@ -14,16 +14,6 @@
 //! - OPEN-BATCH-6: a batch asks for so many keys at most as can be remembered together, or it would ask for ever;
 //!   records under others do not open ([`BatchKeys`]).
 
-#![cfg_attr(
-    not(test),
-    deny(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::arithmetic_side_effects
-    )
-)]
-
 mod batch;
 mod record;
 mod survey;

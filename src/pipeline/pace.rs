@@ -36,7 +36,7 @@ impl Pace {
     pub(super) fn nothing(&mut self, now: Instant, bytes: usize) {
         self.in_a_row = self.in_a_row.saturating_add(1);
         if !self.asked_little {
-            self.little_until = Some(now + time_of(bytes).min(LITTLE_MAX));
+            self.little_until = now.checked_add(time_of(bytes).min(LITTLE_MAX));
         }
     }
 

@@ -9,16 +9,6 @@
 //! - SEAL-BATCH-3: no more is decompressed than a batch of the topic can hold, and nothing is sealed past the topic's
 //!   limit.
 
-#![cfg_attr(
-    not(test),
-    deny(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::arithmetic_side_effects
-    )
-)]
-
 use std::rc::Rc;
 use std::time::Instant;
 

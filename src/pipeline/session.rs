@@ -13,16 +13,6 @@
 //! - SESSION-5: a connection that comes from this very program, by way of a port forward or of another proxy, is closed
 //!   when its ApiVersions request shows it, or each connection would make another one.
 
-#![cfg_attr(
-    not(test),
-    deny(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::arithmetic_side_effects
-    )
-)]
-
 mod announced;
 mod draft;
 mod held;
