@@ -375,6 +375,94 @@ pub(crate) mod tests {
         assert!(cells.iter().any(|cell| matches!(cell.home, Home::Heap)));
     }
 
+    /// MEMORY-3
+    #[test]
+    fn where_nothing_can_be_mapped_there_are_no_slots_and_no_sentinel() {
+        let in_child = || {
+            let nothing = libc::rlimit {
+                rlim_cur: 0,
+                rlim_max: 0,
+            };
+            // SAFETY: reads the limits given; they are the child's, which maps nothing from then on.
+            let limited = unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const nothing) } == 0;
+            let arena = Arena::map(1000);
+            arena.check_sentinel();
+            i32::from(!limited || arena.protection != MemoryProtection::NONE)
+        };
+        assert_eq!(fork(in_child), ChildEnd::Exit(0));
+    }
+
+    /// MEMORY-1, MEMORY-2
+    #[test]
+    fn a_slot_is_wiped_and_free_again_when_its_key_is_dropped() {
+        let arena: &'static Arena = Box::leak(Box::new(Arena::map(1)));
+        let slot = arena.free.pop().unwrap();
+        let others = arena.free.len();
+        // SAFETY: as in `KeyCell::zeroed`.
+        let bytes = unsafe { arena.base.add(slot) };
+        let mut cell = KeyCell {
+            bytes,
+            home: Home::Arena { arena, slot },
+        };
+        cell.bytes_mut().fill(7);
+        drop(cell);
+        // SAFETY: the mapping stays (MEMORY-4), and nobody else knows of this arena.
+        assert_eq!(unsafe { bytes.read() }, [0; KEY_BYTES]);
+        assert_eq!(arena.free.len(), others + 1);
+        assert_eq!(std::iter::from_fn(|| arena.free.pop()).last(), Some(slot));
+    }
+
+    /// As the kernel has it in `VmFlags`: `lo` locked, `dd` left out of dumps, `wf` wiped on fork.
+    #[test]
+    fn what_is_said_to_be_granted_is_what_the_kernel_says() {
+        let arena = Arena::map(1000);
+        let address = arena.base.addr().get();
+        let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let holds_the_arena = |line: &str| {
+            let range = line
+                .split_whitespace()
+                .next()
+                .and_then(|word| word.split_once('-'));
+            range.is_some_and(|(start, end)| {
+                let [start, end] = [start, end].map(|text| usize::from_str_radix(text, 16));
+                matches!((start, end), (Ok(start), Ok(end)) if (start..end).contains(&address))
+            })
+        };
+        let flags = maps
+            .lines()
+            .skip_while(|line| !holds_the_arena(line))
+            .find_map(|line| line.strip_prefix("VmFlags:"))
+            .unwrap();
+        let has = |flag| flags.split_whitespace().any(|found| found == flag);
+        let said = arena.protection;
+        assert_eq!(
+            (said.locked, said.excluded_from_dumps, said.wiped_on_fork),
+            (has("lo"), has("dd"), has("wf"))
+        );
+    }
+
+    #[test]
+    fn protection_is_complete_where_nothing_is_missing() {
+        let complete = MemoryProtection {
+            slots: 1,
+            locked: true,
+            excluded_from_dumps: true,
+            wiped_on_fork: true,
+        };
+        assert!(complete.is_complete());
+        let lacking: [fn(&mut MemoryProtection); 4] = [
+            |protection| protection.slots = 0,
+            |protection| protection.locked = false,
+            |protection| protection.excluded_from_dumps = false,
+            |protection| protection.wiped_on_fork = false,
+        ];
+        for take_away in lacking {
+            let mut protection = complete;
+            take_away(&mut protection);
+            assert!(!protection.is_complete(), "{protection:?}");
+        }
+    }
+
     #[test]
     fn sizes_are_rounded_to_pages_and_bounded() {
         // One slot is the sentinel's.
