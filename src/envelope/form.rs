@@ -224,9 +224,10 @@ mod tests {
         ];
         assert_eq!(form(VALUE, &first), Ok(Form::Kroxylicious { version: Some(2) }));
         assert_eq!(
-            form(VALUE, &first).map(|form| form.kind()),
-            Ok(FormKind::Kroxylicious)
+            form(VALUE, &first).map(|form| (form.kind(), form.format())),
+            Ok((FormKind::Kroxylicious, Some(2)))
         );
+        assert_eq!((Form::Tombstone.format(), Form::Plaintext.format()), (None, None));
     }
 
     /// FORM-1, FORM-3
@@ -245,6 +246,7 @@ mod tests {
         for first in [None, unknown] {
             let twice = [(MARKER, first), (b"a", None), (MARKER, first)];
             assert_eq!(form(VALUE, &twice), Err(OpenError::MarkerTwice));
+            assert_eq!(form(VALUE, &[(MARKER, first); 3]), Err(OpenError::MarkerTwice));
         }
         let (mut bytes, record) = record(VALUE, &[(MARKER, None), (b"a", Some(b"b"))]);
         let last = bytes.len() - 2;

@@ -115,7 +115,9 @@ fn seal_batch(clear: &[Bytes], wrapped: &[u8], domain: &Domain, mode: HeaderMode
     let mut out = Vec::new();
     for record in clear {
         let layout = parse_record(record, 0).unwrap();
+        let most = out.len() + sealer.sealed_bytes_max(&layout);
         sealer.seal_record(record, &layout, &mut out).unwrap();
+        assert!(out.len() <= most);
     }
     out
 }
@@ -144,8 +146,12 @@ proptest! {
         let key = OpeningKey::new(&dek(), &wrapped).unwrap();
         let (mut opener, mut out) = (Opener::default(), Vec::new());
         for (number, record) in layouts(&sealed).iter().enumerate() {
-            let Form::RecordSeal(marker) = form_of(&sealed, record).unwrap() else { panic!("sealed") };
+            let form = form_of(&sealed, record).unwrap();
+            prop_assert_eq!(form.format(), Some(FORMAT_RECORD_SEAL));
+            let Form::RecordSeal(marker) = form else { panic!("sealed") };
             prop_assert_eq!(marker.wrapped_dek(&sealed), &wrapped[..]);
+            let first_header = headers(&sealed, record).next().unwrap().unwrap();
+            prop_assert_eq!(marker.header(), first_header.span);
             prop_assert_eq!(marker.seal().counter as usize, number);
             let marked = marker.in_record(record);
             opener

@@ -441,6 +441,23 @@ mod tests {
         Ok(())
     }
 
+    #[test]
+    fn the_buffers_of_one_batch_serve_the_next() -> TestResult {
+        let key = sealing_key()?;
+        let domain = Domain::new("orders")?;
+        let mut salts = SaltSource::new(0);
+        let mut begin = |buffers| {
+            let place = BatchPlace::default();
+            key.begin(&mut salts, &place, &domain, HeaderMode::Sealed, buffers)
+        };
+        let first = begin(SealBuffers::default())?;
+        let addresses =
+            |buffers: &SealBuffers| [buffers.seal_head.as_ptr(), buffers.additional_data.as_ptr()];
+        let of_the_first = addresses(&first.buffers);
+        assert_eq!(addresses(&begin(first.end())?.buffers), of_the_first);
+        Ok(())
+    }
+
     /// MEMORY-5: the record key is on a heap that a fork copies; the child ends all the same before it has a salt's
     /// sub-key.
     #[test]
