@@ -13,6 +13,9 @@ use crate::ids::Id as _;
 use crate::keys::{Purpose, Urgency};
 use crate::kms::GeneratedDek;
 
+mod calls;
+mod shares;
+
 const INTERVALS: Intervals = Intervals {
     version_poll: Duration::from_secs(1),
     recheck: Duration::from_secs(1),
@@ -143,6 +146,16 @@ impl Desk {
             outcome,
             self.now,
         )
+    }
+
+    /// Makes one call to unwrap after the other; the last bytes of what was unwrapped.
+    fn unwrap_in_order(&mut self) -> Vec<u8> {
+        let mut order = Vec::new();
+        while let [Call::Unwrap(wrapped)] = self.calls().as_slice() {
+            order.push(wrapped[wrapped.len() - 1]);
+            self.finish(Call::Unwrap(Arc::clone(wrapped)), Outcome::Unwrapped(Ok(dek(1))));
+        }
+        order
     }
 
     fn pass(&mut self, time: Duration) {
@@ -471,12 +484,7 @@ fn connections_take_turns() {
         ..BACKFILL
     };
     desk.open(0, &wrapped(1, 9), other);
-    let mut order = Vec::new();
-    while let [Call::Unwrap(wrapped)] = desk.calls().as_slice() {
-        order.push(wrapped[wrapped.len() - 1]);
-        desk.finish(Call::Unwrap(Arc::clone(wrapped)), Outcome::Unwrapped(Ok(dek(1))));
-    }
-    assert_eq!(order, [0, 9, 1, 2]);
+    assert_eq!(desk.unwrap_in_order(), [0, 9, 1, 2]);
 }
 
 /// LEDGER-4: sealing, opening, rechecks and polls alike, and of this KMS only.

@@ -1,0 +1,140 @@
+//! When a DEK has sealed enough, and when its successor is fetched.
+
+use super::*;
+use crate::keys::DekLimits;
+
+/// A DEK of 100 batches and 1000 bytes.
+fn small() -> KeyOptions {
+    KeyOptions {
+        dek: DekLimits {
+            batches_max: 100,
+            bytes_max: 1000,
+            ..DekLimits::default()
+        },
+        ..KeyOptions::default()
+    }
+}
+
+fn generate() -> Call {
+    Call::Generate("payments".into())
+}
+
+fn shares(desk: &mut Desk, executor: usize) -> Vec<(u64, u64)> {
+    let share = |reply| match reply {
+        KeyReply::Sealing { result: Ok(key), .. } => (key.batches_max, key.bytes_max),
+        _ => (0, 0),
+    };
+    desk.replies(executor).into_iter().map(share).collect()
+}
+
+#[test]
+fn half_of_either_limit_fetches_the_successor() {
+    for (batches, bytes, fetched) in [(49, 499, false), (50, 0, true), (1, 500, true)] {
+        let mut desk = Desk::new(&small(), 1);
+        let key = desk.generate_first(&[0]);
+        desk.used(0, &key, batches, bytes);
+        assert_eq!(desk.calls() == [generate()], fetched, "{batches} {bytes}");
+    }
+}
+
+/// SEALING-DEKS-1
+#[test]
+fn a_share_is_used_up_when_its_batches_or_its_bytes_are() {
+    for (batches, bytes) in [(50, 0), (1, 500)] {
+        let mut desk = Desk::new(&small(), 2);
+        let key = desk.generate_first(&[0, 1]);
+        desk.used(0, &key, batches, bytes);
+        assert_eq!(desk.calls(), [generate()], "{batches} {bytes}");
+        for executor in 0..2 {
+            desk.seal(executor, "payments");
+        }
+        assert_eq!(shares(&mut desk, 0), []);
+        assert_eq!(shares(&mut desk, 1), [(50, 500)]);
+    }
+}
+
+/// SEALING-DEKS-1
+#[test]
+fn reports_of_one_executor_leave_those_of_others_alone() {
+    let mut desk = Desk::new(&small(), 3);
+    let key = desk.generate_first(&[0, 1, 2]);
+    for (executor, batches, bytes) in [(2, 3, 30), (0, 1, 10), (0, 1, 10)] {
+        desk.used(executor, &key, batches, bytes);
+    }
+    // Of a DEK that is not the present one, and of nobody's.
+    desk.used(2, &wrapped(1, 99), 20, 200);
+    for executor in 0..3 {
+        desk.seal(executor, "payments");
+    }
+    let left = [0, 1, 2].map(|executor| shares(&mut desk, executor));
+    assert_eq!(left, [[(31, 313)], [(33, 333)], [(30, 303)]]);
+    assert_eq!(desk.calls(), []);
+}
+
+/// SEALING-DEKS-2: also before a tick has noticed that its time is over.
+#[test]
+fn a_dek_of_twice_its_age_is_given_to_nobody() {
+    let options = KeyOptions::default();
+    let over = options.dek.age_max * 2;
+    for (age, told) in [(over - Duration::from_nanos(1), "seal payments 1"), (over, "")] {
+        let mut desk = Desk::new(&options, 1);
+        desk.generate_first(&[0]);
+        desk.now += age;
+        desk.seal(0, "payments");
+        assert_eq!(desk.told(0).concat(), told);
+    }
+}
+
+#[test]
+fn a_dek_that_sealed_no_batch_is_let_go_when_it_is_old() {
+    let options = KeyOptions::default();
+    for (batches, told, calls) in [(0, "released payments", 0), (1, "", 1)] {
+        let mut desk = Desk::new(&options, 1);
+        let key = desk.generate_first(&[0]);
+        desk.used(0, &key, batches, 0);
+        desk.pass(options.dek.age_max);
+        assert_eq!(desk.told(0).concat(), told, "{batches}");
+        let generates = desk.calls().into_iter().filter(|call| *call == generate());
+        assert_eq!(generates.count(), calls, "{batches}");
+    }
+}
+
+#[test]
+fn the_successor_of_a_rotated_key_is_fetched_again_after_an_outage() {
+    let options = KeyOptions::default();
+    let mut desk = Desk::new(&options, 1);
+    desk.generate_first(&[0]);
+    desk.pass(INTERVALS.version_poll);
+    let poll = Call::PollVersion("payments".into());
+    assert!(desk.calls().contains(&poll));
+    desk.finish(poll, Outcome::Version(Ok(Some(vec![2]))));
+    assert_eq!(desk.calls(), [generate()]);
+    let outage = KmsError::Unavailable(String::new());
+    desk.finish(generate(), Outcome::Generated(Err(outage)));
+    desk.pass(options.outage_memory - Duration::from_nanos(1));
+    assert!(!desk.calls().contains(&generate()), "the outage is remembered");
+    desk.pass(Duration::from_nanos(1));
+    assert!(desk.calls().contains(&generate()));
+}
+
+/// KEYS-5: what is fetched ahead counts among what is waited for.
+#[test]
+fn no_successor_is_fetched_while_as_much_is_waited_for_as_may_be() {
+    for (waiting, fetched) in [(1, true), (2, false)] {
+        let options = KeyOptions {
+            waiting_max: 2,
+            ..small()
+        };
+        let mut desk = Desk::new(&options, 1);
+        let key = desk.generate_first(&[0]);
+        for name in ["a", "b"].iter().take(waiting) {
+            desk.seal(0, name);
+        }
+        assert_eq!(desk.calls().len(), waiting);
+        desk.used(0, &key, 50, 0);
+        assert_eq!(desk.calls() == [generate()], fetched, "{waiting}");
+        // Asked for once, however often it is noticed.
+        desk.used(0, &key, 1, 0);
+        assert_eq!(desk.calls(), []);
+    }
+}
