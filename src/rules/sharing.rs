@@ -161,6 +161,8 @@ mod tests {
             ("a-*", "${topic}", "b-*", "${topic}", false),
             ("a-*", "${topic}", "*-b", "${topic}", true),
             ("a-?", "${topic}", "a-??", "${topic}", false),
+            ("a?", "${topic}", "b", "ab", true),
+            ("a?", "${topic}", "b", "a/", false),
             ("*", "${cluster}/${topic}", "*", "${cluster}/${topic}", false),
             ("*", "${topic}@${cluster}", "*", "${topic}@${cluster}", false),
             ("*", "${cluster}/${topic}", "*", "${topic}", false),

@@ -13,6 +13,10 @@ fn regex(text: &str) -> Matcher {
     Matcher::regex(text).unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
+fn exact(name: &str) -> Matcher {
+    Matcher::exact(name).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
 fn template(text: &str, matcher: &Matcher) -> Template {
     Template::parse(text, matcher, "main").unwrap_or_else(|error| panic!("{text}: {error}"))
 }
@@ -89,6 +93,11 @@ fn regexes_are_anchored_whatever_they_say() {
     ] {
         assert!(Matcher::regex(bad).is_err(), "{bad}");
     }
+    let said = Matcher::regex("(").map_err(|error| error.to_string());
+    assert_eq!(
+        said.err().as_deref(),
+        Some("is not a regular expression: unclosed group")
+    );
 }
 
 #[test]
@@ -118,6 +127,7 @@ fn the_first_rule_that_matches_decides() {
             },
         },
     ]);
+    assert_eq!(rules.rules().len(), 5);
     assert_eq!(kek_of(&rules, "a-secret").as_deref(), Some("first"));
     assert_eq!(
         kek_of(&rules, "core.x.y").as_deref(),
@@ -193,6 +203,12 @@ fn the_sealing_kek_opens_too_and_none_is_named_twice() {
     sealing
         .open_keks
         .push((KmsId::from_number(0), Template::plain("a")));
+    let named: Vec<_> = sealing
+        .keks()
+        .map(|(kms, kek)| (kms.number(), kek.to_string()))
+        .collect();
+    let named: Vec<_> = named.iter().map(|(kms, kek)| (*kms, &**kek)).collect();
+    assert_eq!(named, [(1, "${topic}"), (1, "a"), (1, "b"), (1, "a"), (0, "a")]);
     let rules = RuleSet::new(vec![Rule {
         matcher,
         action: RuleAction::Seal(Box::new(sealing)),
@@ -257,6 +273,53 @@ fn forms_are_a_set() {
         forms.contains(Forms::SEALWIRE) && forms.contains(Forms::TOMBSTONE) && forms.contains(Forms::NONE)
     );
     assert!(!forms.contains(Forms::PLAINTEXT) && !Forms::NONE.contains(Forms::SEALWIRE));
+    let all = [
+        Forms::SEALWIRE,
+        Forms::KROXYLICIOUS,
+        Forms::TOMBSTONE,
+        Forms::PLAINTEXT,
+    ];
+    for one in all {
+        assert_eq!(one.with(one), one);
+        for other in all {
+            assert_eq!(one.contains(other), one == other);
+        }
+    }
+}
+
+/// MATCH-3
+#[test]
+fn some_matchers_are_known_to_take_what_others_take() {
+    for all in [glob("*"), glob("**"), regex(".*"), regex("(.+)"), regex("^.*$")] {
+        assert!(all.is_catch_all(), "{all}");
+        assert!(all.covers(&regex("a[bc]")) && all.covers(&glob("a*")) && all.covers(&exact("a")));
+    }
+    for some in [glob("*?"), glob("a*"), regex("a.*"), regex("."), exact("a")] {
+        assert!(!some.is_catch_all(), "{some}");
+        assert!(!some.covers(&glob("*")) && !some.covers(&regex(".*")), "{some}");
+    }
+    assert!(regex("a|b").covers(&regex("a|b")) && regex("a|b").covers(&exact("b")));
+    assert!(!regex("a|b").covers(&regex("b")) && !regex("a|b").covers(&exact("c")));
+    assert!(exact("a").covers(&exact("a")) && !exact("a").covers(&exact("b")));
+}
+
+#[test]
+fn something_is_known_of_a_template_before_a_topic_is() {
+    for (text, matcher, for_every_topic, bytes_min) in [
+        ("plain", glob("*"), Some("plain"), 5),
+        ("x-${topic}-y", glob("*"), None, 4),
+        ("x-${topic}-y", exact("t"), Some("x-t-y"), 4),
+        ("${cluster}/${1}", regex("(.)"), None, 5),
+        ("${topic}", glob("*"), None, 0),
+    ] {
+        let template = template(text, &matcher);
+        assert_eq!(
+            template.for_every_topic(&matcher).as_deref(),
+            for_every_topic,
+            "{text}"
+        );
+        assert_eq!(template.bytes_min(), bytes_min, "{text}");
+    }
 }
 
 /// Few letters, so that random names and patterns meet often.
