@@ -31,7 +31,7 @@ use super::refusal::FetchRefusal;
 use super::seal_batch::has_room;
 use super::told_gaps::{Telling, ToldGaps};
 use super::topics::Topic;
-use super::work::{PARSED_BYTES, PARSING_WORK, PARTITION_WORK, Pause, Progress, STEP_MAX};
+use super::work::{PARTITION_WORK, Pause, Progress, STEP_MAX};
 use super::{Pipeline, Refused};
 use crate::audit::Operation;
 use crate::identity::Client;
@@ -155,7 +155,9 @@ impl FetchWork {
         fetch: &mut FetchFrame<'_>,
         out: &mut Vec<u8>,
     ) -> Result<Progress<Delivery>, CloseReason> {
-        if !self.parse_rest(pipeline, fetch)? {
+        let parse_on = |bytes_max| self.layout.parse_on(fetch.frame, bytes_max);
+        let parsed = pipeline.work.parse(&mut self.parsed, parse_on);
+        if !parsed.map_err(|_| CloseReason::MalformedFrame)? {
             return Ok(Progress::Paused(Pause::Spent));
         }
         loop {
@@ -208,25 +210,6 @@ impl FetchWork {
         } else {
             Delivery::Written
         }
-    }
-
-    /// Parses on until the turn is over; says whether all is parsed.
-    fn parse_rest(
-        &mut self,
-        pipeline: &mut Pipeline,
-        fetch: &mut FetchFrame<'_>,
-    ) -> Result<bool, CloseReason> {
-        while !self.parsed {
-            let parsed = self.layout.parse_on(fetch.frame, PARSED_BYTES);
-            self.parsed = parsed.map_err(|_| CloseReason::MalformedFrame)?;
-            if !self.parsed {
-                pipeline.work.charge(PARSING_WORK);
-                if pipeline.work.is_spent() {
-                    return Ok(false);
-                }
-            }
-        }
-        Ok(true)
     }
 
     /// Whether any records are delivered, as far as it is done.

@@ -38,7 +38,7 @@ use super::Pipeline;
 use super::refusal::ProduceRefusal;
 use super::seal_batch::{SealDraft, SealingPool};
 use super::topics::Topic;
-use super::work::{PARSED_BYTES, PARSING_WORK, Pause, Progress};
+use super::work::{Pause, Progress};
 use crate::envelope::SaltSource;
 use crate::identity::Client;
 use crate::ids::ClusterId;
@@ -188,7 +188,10 @@ impl ProduceWork {
         guard: &mut SequenceGuard,
         out: &mut Vec<u8>,
     ) -> Result<Progress<Produced>, CloseReason> {
-        if !self.parse_rest(pipeline, request)? || !self.judge_rest(pipeline, request, guard)? {
+        let parse_on = |bytes_max| self.layout.parse_on(request.frame, bytes_max);
+        let parsed = pipeline.work.parse(&mut self.parsed, parse_on);
+        let parsed = parsed.map_err(|_| CloseReason::MalformedFrame)?;
+        if !parsed || !self.judge_rest(pipeline, request, guard)? {
             return Ok(Progress::Paused(Pause::Spent));
         }
         loop {
@@ -220,25 +223,6 @@ impl ProduceWork {
                 Stop::Key => {}
             }
         }
-    }
-
-    /// Parses on until the turn is over; says whether all is parsed.
-    fn parse_rest(
-        &mut self,
-        pipeline: &mut Pipeline,
-        request: &ProduceFrame<'_>,
-    ) -> Result<bool, CloseReason> {
-        while !self.parsed {
-            let parsed = self.layout.parse_on(request.frame, PARSED_BYTES);
-            self.parsed = parsed.map_err(|_| CloseReason::MalformedFrame)?;
-            if !self.parsed {
-                pipeline.work.charge(PARSING_WORK);
-                if pipeline.work.is_spent() {
-                    return Ok(false);
-                }
-            }
-        }
-        Ok(true)
     }
 
     /// Judges partitions until the turn is over; says whether all are judged.

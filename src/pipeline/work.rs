@@ -65,6 +65,25 @@ impl Work {
         }
     }
 
+    /// Goes on with `parse_on`, which parses so many bytes more and says whether that was all, until the message is
+    /// `parsed` or the turn is over; says which.
+    pub(super) fn parse<E>(
+        &mut self,
+        parsed: &mut bool,
+        mut parse_on: impl FnMut(usize) -> Result<bool, E>,
+    ) -> Result<bool, E> {
+        while !*parsed {
+            *parsed = parse_on(PARSED_BYTES)?;
+            if !*parsed {
+                self.charge(PARSING_WORK);
+                if self.is_spent() {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
     /// Goes on to make the room that is `wanted` behind what `growing` holds, until it is there and nothing is wanted
     /// any more. Memory beyond what is usual is taken only if it `may_grow`.
     pub(super) fn make_room(
@@ -129,10 +148,10 @@ const SEALING_TO_CHECKING: usize = 8;
 
 /// Bytes of a message, records aside, that are parsed in one step: five thousand partitions, a quarter of a
 /// millisecond.
-pub(super) const PARSED_BYTES: usize = 32 * 1024;
+const PARSED_BYTES: usize = 32 * 1024;
 
 /// Such a step costs about as much as to seal so many bytes.
-pub(super) const PARSING_WORK: usize = 256 * 1024;
+const PARSING_WORK: usize = 256 * 1024;
 
 /// To begin a batch (salt, sub-key) costs about as much as to seal so many bytes.
 pub(super) const BATCH_WORK: usize = 1024;
