@@ -41,7 +41,9 @@ use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
 use self::prepared::Prepared;
+use crate::admin::ProcessFacts;
 use crate::config::{Config, ForgeableKek};
+use crate::crypto::memory::{self, MemoryProtection};
 #[cfg(feature = "testing")]
 use crate::kms::Kms;
 use crate::kms::keystore::KeystoreError;
@@ -133,4 +135,47 @@ impl Running {
             )))
         })
     }
+}
+
+fn protect_keys(slots: usize) -> MemoryProtection {
+    let dumpable = !memory::forbid_core_dumps();
+    let protection = memory::initialise(slots);
+    if dumpable || !protection.is_complete() {
+        tracing::warn!(
+            locked = protection.locked,
+            excluded_from_dumps = protection.excluded_from_dumps,
+            core_dumps_forbidden = !dumpable,
+            "the kernel does not protect key memory fully: raise the memlock limit (LimitMEMLOCK=)"
+        );
+    }
+    protection
+}
+
+fn log_start(config: &Config, executors: usize, facts: &ProcessFacts) {
+    let listeners: Vec<String> = config
+        .clusters
+        .iter()
+        .flat_map(|cluster| {
+            cluster
+                .listeners
+                .iter()
+                .map(move |listener| format!("{}/{} on {}", cluster.name, listener.name, listener.listen))
+        })
+        .collect();
+    let rules: usize = config
+        .clusters
+        .iter()
+        .map(|cluster| cluster.rules.rules().len())
+        .sum();
+    let kms: Vec<&str> = config.kms.iter().map(|kms| kms.name.as_str()).collect();
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        executors,
+        listeners = listeners.join(", "),
+        rules,
+        kms = kms.join(", "),
+        keys_locked = facts.keys_locked,
+        keys_excluded_from_dumps = facts.keys_excluded_from_dumps,
+        "sealwire serves"
+    );
 }

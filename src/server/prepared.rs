@@ -6,16 +6,15 @@ use std::time::SystemTime;
 
 use tokio::sync::oneshot;
 
-use super::ServerError;
 use super::acceptor::{self, Acceptor};
 use super::control::{Control, ControlLinks, Ending};
 use super::start::{Start, Started};
 use super::state_file::ClusterAddresses;
 use super::threads::executor_cpus;
+use super::{ServerError, log_start, protect_keys};
 use crate::admin::ProcessFacts;
 use crate::channel::channel;
 use crate::config::{Config, OwnPorts};
-use crate::crypto::memory::{self, MemoryProtection};
 use crate::ids::KmsId;
 use crate::keys::{KeyOptions, KeyService, NamedKms};
 use crate::kms::Kms;
@@ -143,20 +142,6 @@ impl Prepared {
     }
 }
 
-fn protect_keys(slots: usize) -> MemoryProtection {
-    let dumpable = !memory::forbid_core_dumps();
-    let protection = memory::initialise(slots);
-    if dumpable || !protection.is_complete() {
-        tracing::warn!(
-            locked = protection.locked,
-            excluded_from_dumps = protection.excluded_from_dumps,
-            core_dumps_forbidden = !dumpable,
-            "the kernel does not protect key memory fully: raise the memlock limit (LimitMEMLOCK=)"
-        );
-    }
-    protection
-}
-
 fn open_kms(
     config: &Config,
     layer: impl Fn(Arc<dyn Kms>) -> Arc<dyn Kms>,
@@ -177,35 +162,6 @@ fn open_kms(
 
 fn key_options(config: &Config) -> KeyOptions {
     KeyOptions::bounded(config.limits.sealing_keys_max, config.limits.opened_keys_max)
-}
-
-fn log_start(config: &Config, executors: usize, facts: &ProcessFacts) {
-    let listeners: Vec<String> = config
-        .clusters
-        .iter()
-        .flat_map(|cluster| {
-            cluster
-                .listeners
-                .iter()
-                .map(move |listener| format!("{}/{} on {}", cluster.name, listener.name, listener.listen))
-        })
-        .collect();
-    let rules: usize = config
-        .clusters
-        .iter()
-        .map(|cluster| cluster.rules.rules().len())
-        .sum();
-    let kms: Vec<&str> = config.kms.iter().map(|kms| kms.name.as_str()).collect();
-    tracing::info!(
-        version = env!("CARGO_PKG_VERSION"),
-        executors,
-        listeners = listeners.join(", "),
-        rules,
-        kms = kms.join(", "),
-        keys_locked = facts.keys_locked,
-        keys_excluded_from_dumps = facts.keys_excluded_from_dumps,
-        "sealwire serves"
-    );
 }
 
 /// Look-ups, addresses and audit lines of all executors that wait for the control thread.
