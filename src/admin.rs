@@ -10,6 +10,15 @@
 //!   reported, not waited for.
 //! - ADMIN-4: nothing of a request is echoed, and nothing secret can be asked for.
 //! - ADMIN-5: `/metrics`, the one answer that may be long, has [`SCRAPES_MAX`] places, and probes need none of them.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 #![expect(
     clippy::disallowed_methods,
     reason = "the control thread reads the clock itself"

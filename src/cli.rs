@@ -2,6 +2,15 @@
 //!
 //! - CLI-1: exit codes are 0 for success, 1 for a failure at run time, 2 for a mistake in arguments or configuration.
 //! - CLI-2: results go to standard output, everything else to standard error.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 pub mod inspect;
 pub mod keystore;

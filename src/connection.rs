@@ -24,6 +24,15 @@
 //! - CONNECTION-7: a connection ends when what it has written is flushed (STREAM-1), unless it is cut off.
 //!
 //! Executor threads only.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 mod alarms;
 mod buffers;

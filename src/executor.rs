@@ -14,6 +14,15 @@
 //! - EXECUTOR-MAIN-5: one that ends unasked is noticed by the control thread, which then ends the program.
 //! - EXECUTOR-MAIN-6: a connection that has had its turn goes on only after the sockets of all were looked at
 //!   ([`others_first`]).
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 mod dial;
 mod names;
@@ -224,7 +233,7 @@ impl Executor {
         }
         pipeline.keys.tick(now);
         for _ in 0..self.serving.seats.refused.swap(0, Ordering::Relaxed) {
-            pipeline.metrics.connections.accepted += 1;
+            pipeline.metrics.connections.accept();
             pipeline.metrics.connections.closed(CloseReason::Limit);
         }
         self.serving.shared.errands.hidden(pipeline.take_hidden_news());
@@ -260,7 +269,7 @@ impl Executor {
     fn serve(&mut self, accepted: Accepted) {
         let shared = &self.serving.shared;
         let (id, status) = shared.registry.borrow_mut().add(Instant::now());
-        shared.pipeline.borrow_mut().metrics.connections.accepted += 1;
+        shared.pipeline.borrow_mut().metrics.connections.accept();
         let served = serve(Rc::clone(&self.serving), accepted, id, status);
         self.tasks.insert(id, glommio::spawn_local(served));
     }

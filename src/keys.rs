@@ -15,6 +15,15 @@
 //! - KEYS-5: every map, queue and cache here has a bound, in [`KeyOptions`].
 //! - KEYS-6: when the clocks part ([`crate::clocks`]), no DEK from before seals any more, on either side; opened ones
 //!   stay.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 pub mod executor;
 pub mod fair_queue;

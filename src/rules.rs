@@ -8,6 +8,15 @@
 //!   for a topic refuses it; it never passes it and never seals it under something else.
 //! - RULE-3: Kafka's own topics are never sealed and never taken by a rule: they may be fetched, not produced to.
 //! - RULE-4: the KEK that a rule seals with is the first of those that it opens with.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 mod matcher;
 mod sharing;

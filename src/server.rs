@@ -13,6 +13,15 @@
 //! - SERVER-3: an executor that ends unasked ends the program with an error, at once: the rest could not serve its
 //!   share.
 //! - SERVER-4: the self-check runs beside, when clients are served already, and is left behind when the program ends.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 #![expect(
     clippy::disallowed_methods,
     reason = "threads that are not executors read the clock themselves"

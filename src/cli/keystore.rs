@@ -295,6 +295,13 @@ fn say(out: &mut dyn Write, what: std::fmt::Arguments<'_>) -> Result<(), Keystor
 }
 
 /// Seconds since 1970 as date and time of day in UTC (proleptic Gregorian calendar).
+#[cfg_attr(
+    not(test),
+    expect(
+        clippy::arithmetic_side_effects,
+        reason = "no sum is larger than the seconds, and what is taken away are parts of what it is taken from"
+    )
+)]
 fn utc(unix_seconds: u64) -> String {
     let (days, second) = (unix_seconds / 86_400, unix_seconds % 86_400);
     // Eras of 400 years, counted from a first of March so that the leap day ends a year.

@@ -105,7 +105,7 @@ impl Write for &LogWriter {
 /// LOG-3. Other characters are written as JSON writes them, so that a line of JSON stays what it is.
 fn one_line(line: &[u8]) -> Box<[u8]> {
     let text = line.strip_suffix(b"\n").unwrap_or(line);
-    let mut kept = Vec::with_capacity(line.len().min(LINE_BYTES_MAX) + 1);
+    let mut kept = Vec::with_capacity(line.len().min(LINE_BYTES_MAX).saturating_add(1));
     let characters = text.utf8_chunks().flat_map(|chunk| {
         let invalid = (!chunk.invalid().is_empty()).then_some(char::REPLACEMENT_CHARACTER);
         chunk.valid().chars().chain(invalid)

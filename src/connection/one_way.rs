@@ -176,7 +176,7 @@ impl<'a, R: Stream, W: Stream> OneWay<'a, R, W> {
             match step {
                 Step::Forward(bytes) => {
                     let verbatim = rest.get(..bytes).ok_or(CloseReason::Internal)?;
-                    at += self.forward(verbatim, pipeline, context)?;
+                    at = at.saturating_add(self.forward(verbatim, pipeline, context)?);
                     let (kind, waited) = finished.unwrap_or((TimeKind::Streamed, Duration::ZERO));
                     clock(&mut begun, kind, waited, pipeline);
                     if self.half.verbatim > 0 {
@@ -185,7 +185,7 @@ impl<'a, R: Stream, W: Stream> OneWay<'a, R, W> {
                     }
                 }
                 Step::Wrote(bytes) => {
-                    at += bytes;
+                    at = at.saturating_add(bytes);
                     if let Some((kind, waited)) = finished {
                         clock(&mut begun, kind, waited, pipeline);
                     }
@@ -263,7 +263,7 @@ impl<'a, R: Stream, W: Stream> OneWay<'a, R, W> {
             }
             self.write_left = self.write_left.saturating_sub(sent);
             self.half.note_moved(sent, self.now);
-            pipeline.metrics.frames(self.direction).bytes_out += sent as u64;
+            pipeline.metrics.frames(self.direction).written(sent);
         }
         if self.half.sink_gone {
             return Ok(verbatim.len());
@@ -294,12 +294,8 @@ impl<'a, R: Stream, W: Stream> OneWay<'a, R, W> {
         }
         self.wrote |= written > 0;
         self.half.note_moved(written, self.now);
-        self.shared
-            .pipeline
-            .borrow_mut()
-            .metrics
-            .frames(self.direction)
-            .bytes_out += written as u64;
+        let metrics = &mut self.shared.pipeline.borrow_mut().metrics;
+        metrics.frames(self.direction).written(written);
         Ok(!self.half.has_output())
     }
 

@@ -64,12 +64,8 @@ impl<R: Stream, W: Stream> OneWay<'_, R, W> {
             }
             Poll::Ready(Err(error)) => return Err(self.read_failed(&error)),
         };
-        shared
-            .pipeline
-            .borrow_mut()
-            .metrics
-            .frames(self.direction)
-            .bytes_in += bytes as u64;
+        let metrics = &mut shared.pipeline.borrow_mut().metrics;
+        metrics.frames(self.direction).read(bytes);
         self.half.note_moved(bytes, self.now);
         let Some(arrived) = place.get_mut(..bytes) else {
             return Err(CloseReason::Internal);

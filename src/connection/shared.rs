@@ -53,14 +53,15 @@ impl Shared {
 
     /// Keys have arrived, or refusals of them: whoever waits for one looks again.
     pub(crate) fn announce_keys(&self) {
-        self.pipeline.borrow_mut().news.keys += 1;
+        let news = &mut self.pipeline.borrow_mut().news;
+        news.keys = news.keys.wrapping_add(1);
         self.alarms.borrow_mut().wake_all(News::Keys);
     }
 
     /// Every executor knows what was learned of a cluster: whoever waits to tell a client looks again.
     pub(crate) fn announce_addresses(&self, cluster: ClusterId) {
         let mut pipeline = self.pipeline.borrow_mut();
-        pipeline.news.addresses += 1;
+        pipeline.news.addresses = pipeline.news.addresses.wrapping_add(1);
         if let Some(book) = pipeline.addresses_mut(cluster) {
             book.spread();
         }

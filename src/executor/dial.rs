@@ -113,7 +113,10 @@ impl Dialling {
             }
         }
         // Connections begin with different bootstrap brokers, so that one that is down does not delay them all.
-        let first = usize::try_from(turn).unwrap_or(0) % listener.bootstrap.len().max(1);
+        let first = usize::try_from(turn)
+            .ok()
+            .and_then(|turn| turn.checked_rem(listener.bootstrap.len()))
+            .unwrap_or(0);
         let (later, sooner) = listener.bootstrap.split_at_checked(first).unwrap_or_default();
         for address in sooner.iter().chain(later) {
             match self.connect_unless_back(address, first_word, shared).await {

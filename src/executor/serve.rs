@@ -166,7 +166,7 @@ impl Arrival {
         let shared = &self.serving.shared;
         let cluster = listener.map.cluster;
         let mut pipeline = shared.pipeline.borrow_mut();
-        pipeline.metrics.connections.broker_connected += 1;
+        pipeline.metrics.connections.reach_broker();
         if let (Some((node_id, address)), Some(book)) = (&reached.node, pipeline.addresses(cluster)) {
             // It may have been learned while we connected (PLACE-2).
             if book.contradicts(*node_id, address) {

@@ -116,7 +116,8 @@ impl Ledger {
     pub fn next_job(&mut self, now: Instant) -> Option<Job> {
         for _ in 0..self.lanes.len() {
             let turn = self.turn;
-            self.turn = if turn + 1 < self.lanes.len() { turn + 1 } else { 0 };
+            let next = turn.saturating_add(1);
+            self.turn = if next < self.lanes.len() { next } else { 0 };
             let job = self.lanes.get_mut(turn).and_then(|lane| lane.next_job(now));
             if job.is_some() {
                 return job;

@@ -25,6 +25,16 @@ pub struct ConnectionCounters {
 }
 
 impl ConnectionCounters {
+    /// Counts a connection that came in.
+    pub fn accept(&mut self) {
+        self.accepted = self.accepted.wrapping_add(1);
+    }
+
+    /// Counts a connection to a broker that was established.
+    pub fn reach_broker(&mut self) {
+        self.broker_connected = self.broker_connected.wrapping_add(1);
+    }
+
     /// Counts a connection that ended.
     pub fn closed(&mut self, reason: CloseReason) {
         // INVARIANT: the array has one place for every reason.
@@ -83,6 +93,16 @@ impl FrameCounters {
         // INVARIANT: `place` is at most API_KEYS, the last of API_KEYS + 1 places.
         let count = &mut self.by_api[place];
         *count = count.wrapping_add(1);
+    }
+
+    /// Counts bytes that were read.
+    pub fn read(&mut self, bytes: usize) {
+        self.bytes_in = self.bytes_in.wrapping_add(bytes as u64);
+    }
+
+    /// Counts bytes that were written.
+    pub fn written(&mut self, bytes: usize) {
+        self.bytes_out = self.bytes_out.wrapping_add(bytes as u64);
     }
 
     /// The counts that are not zero: `None` is the shared place of keys outside 0..128.

@@ -214,6 +214,13 @@ impl fmt::Display for Matcher {
 
 /// Whether `pattern` takes every text that the `length` tokens of `subject` stand for. A wildcard of the subject is
 /// only taken by a wildcard of the pattern that is at least as wide.
+#[cfg_attr(
+    not(test),
+    expect(
+        clippy::arithmetic_side_effects,
+        reason = "positions in slices, one past their ends at most"
+    )
+)]
 fn wildcard(pattern: &[Token], length: usize, subject: impl Fn(usize) -> Option<Token>) -> bool {
     let (mut at_pattern, mut at_subject) = (0usize, 0usize);
     // Where the last `*` stood, and how much of the subject it has taken so far.

@@ -123,7 +123,7 @@ impl Spread {
         let mut news = 0;
         self.book.send_if_modified(|book| {
             for address in learned.iter() {
-                news += usize::from(book.learn(address.clone()));
+                news = usize::saturating_add(news, book.learn(address.clone()).into());
             }
             book.spread();
             news > 0

@@ -154,7 +154,7 @@ impl HeldBytes {
 
     /// `waits` with the next number.
     fn queue(&mut self, key: HalfKey, holding: Holding, waits: Turn, now: Instant) -> Turned {
-        self.next_ticket += 1;
+        self.next_ticket = self.next_ticket.saturating_add(1);
         self.set_turn(key, holding, waits);
         self.admit(now);
         match self.halves.get(&key).map(|half| &half.turn) {
@@ -232,7 +232,7 @@ impl HeldBytes {
 
     /// What frames that have their turn may need together.
     pub(super) fn turns_bytes_max(&self) -> usize {
-        self.bytes_max - self.bytes_max / PASSING_PART
+        self.bytes_max.saturating_sub(self.bytes_max / PASSING_PART)
     }
 
     /// Changes where a half stands, and with it what is counted of turns.
@@ -267,7 +267,7 @@ impl HeldBytes {
             Turn::Has { announced } => {
                 let need = need(*announced);
                 self.taken = self.taken.saturating_add(need);
-                self.taken_count += 1;
+                self.taken_count = self.taken_count.saturating_add(1);
                 let taken = self.taken_by_cluster.entry(cluster).or_default();
                 *taken = taken.saturating_add(need);
             }

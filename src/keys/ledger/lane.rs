@@ -32,7 +32,7 @@ impl Lane {
         if self.left_alone_until.is_some_and(|until| now < until) {
             return None;
         }
-        let room = |share_of_8: usize| self.running < (self.calls_max * share_of_8 / 8).max(1);
+        let room = |share_of_8: usize| self.running < (self.calls_max.saturating_mul(share_of_8) / 8).max(1);
         let mut call = None;
         if room(8) {
             call = self.sealing.next_fetch().map(Call::Generate);
@@ -47,7 +47,7 @@ impl Lane {
             call = self.opening.next(Urgency::Backfill).map(Call::Unwrap);
         }
         let call = call?;
-        self.running += 1;
+        self.running = self.running.saturating_add(1);
         Some(Job { kms: self.kms, call })
     }
 

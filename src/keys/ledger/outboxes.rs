@@ -23,7 +23,7 @@ pub(super) struct ExecutorSet(Vec<bool>);
 impl ExecutorSet {
     pub(super) fn insert(&mut self, executor: usize) {
         if self.0.len() <= executor {
-            self.0.resize(executor + 1, false);
+            self.0.resize(executor.saturating_add(1), false);
         }
         if let Some(member) = self.0.get_mut(executor) {
             *member = true;

@@ -117,7 +117,7 @@ impl SealingDeks {
             return;
         }
         if active.used.len() <= executor && executor < self.executors {
-            active.used.resize(executor + 1, Use::default());
+            active.used.resize(executor.saturating_add(1), Use::default());
         }
         if let Some(used) = active.used.get_mut(executor) {
             used.batches = used.batches.saturating_add(more.batches);
@@ -322,8 +322,9 @@ impl Active {
     ) -> Option<DeliveredDek> {
         let parts = u64::try_from(executors.max(1)).unwrap_or(u64::MAX);
         let used = self.used.get(executor).copied().unwrap_or_default();
-        let batches_max = (options.dek.batches_max / parts).saturating_sub(used.batches);
-        let bytes_max = (options.dek.bytes_max / parts).saturating_sub(used.bytes);
+        let part = |whole: u64| whole.checked_div(parts).unwrap_or(0);
+        let batches_max = part(options.dek.batches_max).saturating_sub(used.batches);
+        let bytes_max = part(options.dek.bytes_max).saturating_sub(used.bytes);
         let expires_at = self.made_at.checked_add(hard_age(options))?;
         if batches_max == 0 || bytes_max == 0 || now >= expires_at {
             return None;
