@@ -306,7 +306,8 @@ Examples:
   sealwire check-config sealwire.toml --probe
   sealwire check-config sealwire.toml --set limits.connections_max=500
 
-Exit codes: 0 the configuration is good, 2 it is not; with --probe also 1: something that it names is not there, or does not work.";
+Exit codes: 0 the configuration is good, 2 it is not; with --probe also 1: something that it \
+names is not there, or does not work.";
 
 #[cfg(test)]
 mod tests;

@@ -4,8 +4,11 @@
 //! ```text
 //! schema (every key, its range, its default)
 //!    |
-//! read::sources (merge by figment, remember where each value was written) --> read::node (typed reads, mistakes collected)
-//!    --> read and below it (one file for each part) --> model::Config, or problem::ConfigErrors
+//! read::sources (merge by figment, remember where each value was written)
+//!    |
+//! read::node (typed reads, mistakes collected)
+//!    |
+//! read and below it (one file for each part) --> model::Config, or problem::ConfigErrors
 //! ```
 //!
 //! - CONFIG-1: a [`Config`] cannot hold a mistake; code behind it does not check again.

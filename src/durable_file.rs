@@ -51,8 +51,8 @@ pub enum FileError {
     NotAFile(PathBuf),
     /// Somebody else replaces the file, or hangs while doing so.
     #[error(
-        "another process has held the lock {} for {patience:?}: let the command that changes the file end, or end it, and try again \
-         (the lock ends with its process; the file is to stay)",
+        "another process has held the lock {} for {patience:?}: let the command that changes the file end, or end it, \
+         and try again (the lock ends with its process; the file is to stay)",
         path.display()
     )]
     Locked {

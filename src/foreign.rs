@@ -41,7 +41,8 @@ pub(crate) mod tests {
     use super::*;
 
     /// What has been used to write into other people's terminals and logs.
-    pub(crate) const HOSTILE: &str = "a\n2026-01-01 WARN sealwire::audit: refused\r\x1b[2J\x07\0\u{9b}31m\u{85}\u{2028}\u{202e}\u{2066}\u{200b}\u{feff}\u{e0041}";
+    pub(crate) const HOSTILE: &str = "a\n2026-01-01 WARN sealwire::audit: \
+        refused\r\x1b[2J\x07\0\u{9b}31m\u{85}\u{2028}\u{202e}\u{2066}\u{200b}\u{feff}\u{e0041}";
 
     pub(crate) fn is_printable(text: &str) -> bool {
         text.bytes().all(|byte| (b' '..=b'~').contains(&byte))

@@ -276,7 +276,6 @@ impl Client {
             .and_then(|()| body.encode(&mut request, version));
         encoded.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))?;
         let length = u32::try_from(request.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
-        #[allow(clippy::arithmetic_side_effects, reason = "seconds after now")]
         let most = Instant::now() + self.answer;
         let mut stream = Deadlined {
             stream: &self.stream,

@@ -116,9 +116,12 @@ pub enum KmsError {
     #[error("the KMS is unavailable: {0}")]
     Unavailable(String),
     /// Too much was asked of the KMS, which wants to be left alone for this long. An outage for whoever asked.
-    #[allow(
-        dead_code,
-        reason = "what a KMS in a network answers; the file keystore has no such fault"
+    #[cfg_attr(
+        not(feature = "testing"),
+        expect(
+            dead_code,
+            reason = "what a KMS in a network answers; the file keystore has no such fault"
+        )
     )]
     #[error("the KMS is asked too often, and wants to be left alone for {after:?}")]
     Throttled {
@@ -126,9 +129,12 @@ pub enum KmsError {
         after: Duration,
     },
     /// The KMS refuses the proxy's own credentials: says nothing about any key.
-    #[allow(
-        dead_code,
-        reason = "what a KMS in a network answers; the file keystore has no such fault"
+    #[cfg_attr(
+        not(feature = "testing"),
+        expect(
+            dead_code,
+            reason = "what a KMS in a network answers; the file keystore has no such fault"
+        )
     )]
     #[error("the KMS refuses the proxy's credentials")]
     CredentialsRefused,

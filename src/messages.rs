@@ -88,8 +88,8 @@ pub(crate) enum ConnectError {
     #[error("no answer within limits.connect_timeout")]
     TimedOut,
     #[error(
-        "it leads back to this proxy, by way of a port forward, a load balancer or another proxy: look at bootstrap, node_addresses, the \
-         state file and the brokers' advertised addresses"
+        "it leads back to this proxy, by way of a port forward, a load balancer or another proxy: look at bootstrap, \
+         node_addresses, the state file and the brokers' advertised addresses"
     )]
     LeadsBack,
     #[error("this process has no file descriptor left: raise its limit (LimitNOFILE=, ulimit -n)")]

@@ -38,8 +38,8 @@ pub enum RingError {
     Forbidden,
     /// Not enough memory may be locked.
     #[error(
-        "io_uring may not lock enough memory: raise the memlock limit (LimitMEMLOCK=, ulimit -l) to 512 KiB at least; 8 MiB, \
-         which is the kernel's default, is enough for keys as well"
+        "io_uring may not lock enough memory: raise the memlock limit (LimitMEMLOCK=, ulimit -l) to 512 KiB at least; \
+         8 MiB, which is the kernel's default, is enough for keys as well"
     )]
     MemoryLock,
     /// Anything else.

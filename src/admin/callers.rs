@@ -133,7 +133,8 @@ impl Listener for PatientListener {
                 // Out of descriptors, or the peer is gone already: neither may spin.
                 Err(error) => {
                     if self.said.news(error.raw_os_error(), Instant::now()) != News::None {
-                        tracing::warn!(%error, "the admin endpoint cannot accept a connection; the same is not said again for a minute");
+                        tracing::warn!(%error, "the admin endpoint cannot accept a connection; the same is not said \
+                            again for a minute");
                     }
                     sleep(ACCEPT_PAUSE).await;
                 }

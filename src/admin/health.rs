@@ -66,7 +66,8 @@ impl Health {
         }
         for (name, _) in collection.kms().filter(|(_, kms)| kms.is_stale()) {
             health.warnings.push(format!(
-                "the keystore of KMS {name:?} cannot be used as it is now: what was read before stays in force, and the log says why"
+                "the keystore of KMS {name:?} cannot be used as it is now: what was read before stays in force, and \
+                 the log says why"
             ));
         }
         if !silent.is_empty() && silent.len() == collection.kms_names.len() && !has_keys {
@@ -77,7 +78,8 @@ impl Health {
         for hidden in collection.hidden.iter().filter(|hidden| !hidden.nodes.is_empty()) {
             let (count, all) = (hidden.nodes.len(), &hidden.all);
             let text = format!(
-                "listener {:?} of cluster {:?} hides {count} brokers from clients: its `nodes` would have to be {all:?}",
+                "listener {:?} of cluster {:?} hides {count} brokers from clients: its `nodes` would have to be \
+                 {all:?}",
                 hidden.listener, hidden.cluster
             );
             health.warnings.push(text);
@@ -85,7 +87,8 @@ impl Health {
         let (served, wanted) = collection.connections;
         if served < wanted {
             health.warnings.push(format!(
-                "{served} connections are served and not limits.connections_max = {wanted}: the limit of file descriptors is too low"
+                "{served} connections are served and not limits.connections_max = {wanted}: the limit of file \
+                 descriptors is too low"
             ));
         }
         if collection.draining {

@@ -136,8 +136,8 @@ pub fn run(
                 // Nobody is left to tell where it cannot be written.
                 let _ = writeln!(
                     err,
-                    "sealwire: {address} answers like a Sealwire, not like a broker: records are shown as it opens them; to see what is \
-                     stored, name the broker itself",
+                    "sealwire: {address} answers like a Sealwire, not like a broker: records are shown as it opens \
+                     them; to see what is stored, name the broker itself",
                 );
             };
             topic::inspect(

@@ -125,9 +125,12 @@ pub(super) fn did_you_mean<'k>(written: &str, known: impl IntoIterator<Item = &'
 }
 
 /// How many letters have to be changed, added, left out or swapped with their neighbour (optimal string alignment).
-#[allow(
-    clippy::arithmetic_side_effects,
-    reason = "counts letters of names of 64 bytes; `usize::MAX / 2` is the largest"
+#[cfg_attr(
+    not(test),
+    expect(
+        clippy::arithmetic_side_effects,
+        reason = "counts letters of names of 64 bytes; `usize::MAX / 2` is the largest"
+    )
 )]
 fn distance(left: &str, right: &str) -> usize {
     // Keys are short; what is not is no misspelling of one.

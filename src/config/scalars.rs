@@ -22,7 +22,10 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
 }
 
 /// As [`parse_duration`] reads it, in the largest unit that divides it.
-#[allow(clippy::arithmetic_side_effects, reason = "units are not zero")]
+#[cfg_attr(
+    not(test),
+    expect(clippy::arithmetic_side_effects, reason = "units are not zero")
+)]
 pub(super) fn write_duration(duration: Duration) -> String {
     let milliseconds = duration.as_millis();
     for (unit, size) in [("h", 3_600_000), ("m", 60_000), ("s", 1_000)] {
@@ -53,7 +56,10 @@ pub(super) fn parse_size(text: &str) -> Result<u64, String> {
 }
 
 /// As [`parse_size`] reads it, in the largest unit that divides it.
-#[allow(clippy::arithmetic_side_effects, reason = "units are not zero")]
+#[cfg_attr(
+    not(test),
+    expect(clippy::arithmetic_side_effects, reason = "units are not zero")
+)]
 pub(super) fn write_size(bytes: u64) -> String {
     for (unit, size) in [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
         if bytes >= size && bytes.is_multiple_of(size) {

@@ -4,8 +4,8 @@
 //! - LEDGER-2: calls to one KMS never wait for another KMS, and less urgent calls never take the last slots
 //!   ([`Lane::next_job`]).
 //! - LEDGER-3: what a call brings that was started before a revocation is not believed; the call is made again.
-//! - LEDGER-4: a KMS that wants to be left alone is not called by anybody before that time, or [`LEFT_ALONE_MAX`](lane::LEFT_ALONE_MAX), is
-//!   over; what is asked for meanwhile waits.
+//! - LEDGER-4: a KMS that wants to be left alone is not called by anybody before that time, or
+//!   [`lane::LEFT_ALONE_MAX`], is over; what is asked for meanwhile waits.
 //!
 //! Pure: the time is a parameter, nothing is awaited. Owned by [`super::KeyService`] on the control thread.
 

@@ -161,7 +161,8 @@ impl KeyService {
             self.ledger.drop_sealing();
             tracing::warn!(
                 ?gap,
-                "the machine slept or its time was set: new data keys are made, since a copy of it may have those in use"
+                "the machine slept or its time was set: new data keys are made, since a copy of it may have those in \
+                 use"
             );
         }
     }
@@ -305,7 +306,8 @@ fn consequence(call: &Call, error: &KmsError) -> &'static str {
     match (call, error) {
         (Call::Generate(_) | Call::PollVersion(_), _) => "nothing is sealed under it",
         (_, KmsError::KekVersionNotFound(_)) => {
-            "what names this version of it is not opened: altered records, or a keystore that was restored from an old backup"
+            "what names this version of it is not opened: altered records, or a keystore that was restored from an old \
+             backup"
         }
         (Call::Unwrap(_) | Call::Recheck(_), _) => {
             "what is sealed under the version that is refused is not opened"

@@ -131,7 +131,8 @@ impl FileKms {
                 path = %self.path.display(),
                 keks = named.join(", "),
                 more = enabled.count(),
-                "a key-encryption key that was disabled was enabled: if nobody meant to, a copy of the keystore was changed apart"
+                "a key-encryption key that was disabled was enabled: if nobody meant to, a copy of the keystore was \
+                 changed apart"
             );
         }
     }

@@ -53,13 +53,14 @@ pub enum KeystoreError {
     Format(String),
     /// The master key is not the one that the keystore was made with.
     #[error(
-        "the master key or passphrase does not belong to this keystore: name the one that it was created with, or restore the keystore \
-         that belongs to it"
+        "the master key or passphrase does not belong to this keystore: name the one that it was created with, or \
+         restore the keystore that belongs to it"
     )]
     WrongMasterKey,
     /// The master key is right, the file was altered by something that does not have it.
     #[error(
-        "the keystore was altered outside of `sealwire keystore` (its authentication code does not verify); restore it from a backup"
+        "the keystore was altered outside of `sealwire keystore` (its authentication code does not verify); restore it \
+         from a backup"
     )]
     Altered,
     /// No master key was found where it should be, or it has not the right form.

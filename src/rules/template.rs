@@ -34,7 +34,8 @@ pub enum TemplateError {
     NoSuchGroup(String),
     /// A group of the rule's own that has the name of a reference with a meaning.
     #[error(
-        "names `${{{0}}}`, which the rule's `match` has a group for, and which means something without one: rename the group"
+        "names `${{{0}}}`, which the rule's `match` has a group for, and which means something without one: rename the \
+         group"
     )]
     Ambiguous(String),
 }

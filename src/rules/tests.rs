@@ -339,7 +339,9 @@ proptest! {
 
     /// MATCH-3
     #[test]
-    fn what_covers_takes_everything_of_the_other(first in GLOBS, later in GLOBS, topics in proptest::collection::vec(NAMES, 20)) {
+    fn what_covers_takes_everything_of_the_other(
+        first in GLOBS, later in GLOBS, topics in proptest::collection::vec(NAMES, 20),
+    ) {
         let (first, later) = (glob(&first), glob(&later));
         prop_assert!(first.covers(&first));
         if first.covers(&later) {
@@ -378,7 +380,9 @@ proptest! {
 
     /// TEMPLATE-1
     #[test]
-    fn captures_expand_as_the_regex_crate_says(topic in "[a-c]{0,4}[.-][a-c]{0,4}", text in "([a-z/]|\\$\\{1\\}|\\$\\{rest\\}|\\$\\{0\\}){1,8}") {
+    fn captures_expand_as_the_regex_crate_says(
+        topic in "[a-c]{0,4}[.-][a-c]{0,4}", text in "([a-z/]|\\$\\{1\\}|\\$\\{rest\\}|\\$\\{0\\}){1,8}",
+    ) {
         let pattern = "(a?)[a-c]*[.-](?<rest>.*)";
         let matcher = regex(pattern);
         let mut expected = String::new();
@@ -393,7 +397,8 @@ proptest! {
     #[test]
     fn no_pattern_or_template_panics(text in ".{0,40}", topic in ".{0,20}") {
         for matcher in [Matcher::exact(&text), Matcher::glob(&text), Matcher::regex(&text)].into_iter().flatten() {
-            if let (Ok(template), Some(captures)) = (Template::parse(&text, &matcher, "main"), matcher.captures(&topic)) {
+            let template = Template::parse(&text, &matcher, "main");
+            if let (Ok(template), Some(captures)) = (template, matcher.captures(&topic)) {
                 let _ = template.expand(&topic, &captures);
             }
         }

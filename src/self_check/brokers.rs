@@ -135,12 +135,13 @@ fn why_not(error: ClientError, way: Way) -> String {
     match error {
         ClientError::Broker { source, .. } if is_end(&source) => match way {
             Way::Back => {
-                "it leads back to this proxy, by way of a port forward, a load balancer or another proxy: correct bootstrap"
+                "it leads back to this proxy, by way of a port forward, a load balancer or another proxy: correct \
+                 bootstrap"
             }
             Way::Elsewhere => "it closes the connection: is this a Kafka listener without TLS?",
             Way::Unknown => {
-                "it closes the connection: is this a Kafka listener without TLS? Or does it lead back to the proxy itself, by way of a \
-                 port forward, a load balancer or another proxy?"
+                "it closes the connection: is this a Kafka listener without TLS? Or does it lead back to the proxy \
+                 itself, by way of a port forward, a load balancer or another proxy?"
             }
         }
         .to_owned(),
@@ -197,7 +198,8 @@ fn addresses(config: &Config, cluster: &ClusterConfig, found: &Cluster, deadline
     }
     if !wrong.is_empty() {
         let finding = format!(
-            "not every broker can be reached where it says that it is: {}; look at advertised.listeners and at the names' resolution",
+            "not every broker can be reached where it says that it is: {}; look at advertised.listeners and at the \
+             names' resolution",
             some_of(&wrong)
         );
         return Row::new(subject, Verdict::Failed, finding);

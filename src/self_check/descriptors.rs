@@ -54,8 +54,8 @@ impl Descriptors {
         let served = self.connections_at_most();
         let (verdict, finding) = if served < connections_max {
             let finding = format!(
-                "{limit} are allowed, and limits.connections_max = {connections_max} needs {needed}: {served} connections are served; \
-                 raise the limit (LimitNOFILE=, ulimit -n), or lower connections_max"
+                "{limit} are allowed, and limits.connections_max = {connections_max} needs {needed}: {served} \
+                 connections are served; raise the limit (LimitNOFILE=, ulimit -n), or lower connections_max"
             );
             (Verdict::Warning, finding)
         } else {

@@ -53,8 +53,8 @@ fn compare(subject: String, sealed: &[(String, usize)], limits: &[TopicSetting])
     }
     if !lower.is_empty() {
         let finding = format!(
-            "{SETTING} of {} is below max_message_bytes of the rule: a broker refuses what the proxy lets through (error 10); \
-             make them equal",
+            "{SETTING} of {} is below max_message_bytes of the rule: a broker refuses what the proxy lets through \
+             (error 10); make them equal",
             some_of(&lower)
         );
         return Row::new(subject, Verdict::Warning, finding);

@@ -53,8 +53,9 @@ impl HiddenLog {
                     listener = &*news.listener,
                     node = learned.node_id,
                     address = learned.address.to_string(),
-                    "a broker is hidden from clients, since `nodes` does not have it: they find no leader for its partitions, and groups \
-                     that it coordinates get error 44. Write nodes = \"{nodes}\", and as many node_ports"
+                    "a broker is hidden from clients, since `nodes` does not have it: they find no leader for its \
+                     partitions, and groups that it coordinates get error 44. Write nodes = \"{nodes}\", and as many \
+                     node_ports"
                 );
             }
         }

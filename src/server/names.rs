@@ -76,7 +76,8 @@ async fn addresses_of(
             .partition(|address| own_ports.include(*address));
         if others.is_empty() && !own.is_empty() {
             return Err(std::io::Error::other(
-                "it is a port of this proxy: a broker's advertised address, or bootstrap, node_addresses or the state file, is wrong",
+                "it is a port of this proxy: a broker's advertised address, or bootstrap, node_addresses or the state \
+                 file, is wrong",
             ));
         }
         Ok(others)

@@ -62,8 +62,9 @@ impl Notices {
             } => tracing::error!(
                 listener = self.names.listeners.name(*listener),
                 client,
-                "a connection of this proxy has come back to it and is refused: a port forward, a load balancer or another proxy leads \
-                 here instead of to a broker; look at bootstrap, node_addresses, the state file and the brokers' advertised addresses"
+                "a connection of this proxy has come back to it and is refused: a port forward, a load balancer or \
+                 another proxy leads here instead of to a broker; look at bootstrap, node_addresses, the state file \
+                 and the brokers' advertised addresses"
             ),
             NoticeKind::Closed {
                 listener,
@@ -73,8 +74,8 @@ impl Notices {
                 listener = self.names.listeners.name(*listener),
                 client,
                 client_id,
-                "a connection that says that it has passed eight other proxies is refused: they lead to each other, or the client has \
-                 made it up"
+                "a connection that says that it has passed eight other proxies is refused: they lead to each other, or \
+                 the client has made it up"
             ),
             NoticeKind::Closed {
                 listener,

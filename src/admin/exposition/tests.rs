@@ -40,7 +40,8 @@ fn counters_come_out_with_their_labels() {
     for line in [
         "sealwire_sealed_records_total{cluster=\"main\",topic=\"payments\"} 10",
         "sealwire_sealed_stored_bytes_total{cluster=\"main\",topic=\"payments\"} 2000",
-        "sealwire_refused_partitions_total{cluster=\"main\",topic=\"payments\",operation=\"produce\",reason=\"no_rule\"} 1",
+        "sealwire_refused_partitions_total{cluster=\"main\",topic=\"payments\",operation=\"produce\",\
+         reason=\"no_rule\"} 1",
         "sealwire_frames_total{direction=\"request\",api=\"Produce\",api_key=\"0\"} 1",
         "sealwire_frames_total{direction=\"request\",api=\"unknown\",api_key=\"other\"} 1",
         "sealwire_executors 2",

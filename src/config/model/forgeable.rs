@@ -8,8 +8,8 @@ use crate::rules::RuleRef;
 /// A KEK that a rule must not use.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "cluster {cluster}: {rule}: the KEK {kek:?} of the KMS {kms} has a public wrapping key, so that anybody can make records \
-     that open under it: name a KEK of a KMS whose keys are secret, or write forgeable_kek = true in the rule"
+    "cluster {cluster}: {rule}: the KEK {kek:?} of the KMS {kms} has a public wrapping key, so that anybody can make \
+     records that open under it: name a KEK of a KMS whose keys are secret, or write forgeable_kek = true in the rule"
 )]
 pub struct ForgeableKek {
     /// Of the rule.
@@ -87,8 +87,9 @@ kek = "of-${team}-${2}"
             .collect();
         let all = |rule: &str, kek: &str| {
             format!(
-                "cluster main: {rule}: the KEK \"{kek}\" of the KMS shown has a public wrapping key, so that anybody can make \
-                 records that open under it: name a KEK of a KMS whose keys are secret, or write forgeable_kek = true in the rule"
+                "cluster main: {rule}: the KEK \"{kek}\" of the KMS shown has a public wrapping key, so that anybody \
+                 can make records that open under it: name a KEK of a KMS whose keys are secret, or write \
+                 forgeable_kek = true in the rule"
             )
         };
         assert_eq!(

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 /// Declares the bounds once: as fields, and as names to be read.
 macro_rules! limits {
-    (|$quantity:ident, $duration:ident| $(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $kind:ident $type:ty,)+ }) => {
+    (
+        |$quantity:ident, $duration:ident|
+        $(#[$meta:meta])*
+        $name:ident { $($(#[$field_meta:meta])* $field:ident: $kind:ident $type:ty,)+ }
+    ) => {
         $(#[$meta])*
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub struct $name { $($(#[$field_meta])* pub $field: $type,)+ }

@@ -31,8 +31,10 @@ fn plain(name: &str) -> String {
     name.to_ascii_lowercase().replace(['-', '.'], "_")
 }
 
-const NO_TLS: &str = "remove it: the proxy speaks plain TCP to clients and brokers in this version; give it a PLAINTEXT or SASL_PLAINTEXT listener of the brokers, on a network that you trust";
-const NO_LOGIN: &str = "remove it: SASL passes through to the broker in this version; clients log in with what the broker knows, and the proxy needs no account";
+const NO_TLS: &str = "remove it: the proxy speaks plain TCP to clients and brokers in this version; give it a \
+    PLAINTEXT or SASL_PLAINTEXT listener of the brokers, on a network that you trust";
+const NO_LOGIN: &str = "remove it: SASL passes through to the broker in this version; clients log in with what the \
+    broker knows, and the proxy needs no account";
 const NO_KMS: &str = "remove it: provider = \"file\", the embedded keystore, is the only one in this version";
 const NO_RELOAD: &str =
     "remove it: a changed configuration needs a restart in this version; only the keystore is followed";

@@ -87,7 +87,7 @@ impl Default for Limits {
             read_limits(&reader.root().table("limits")?)
         });
         // INVARIANT: the schema is a constant, and a test reads every preset of it.
-        #[allow(clippy::expect_used, reason = "see INVARIANT")]
+        #[cfg_attr(not(test), expect(clippy::expect_used, reason = "see INVARIANT"))]
         defaults.expect("the schema's presets are within its ranges")
     }
 }

@@ -160,7 +160,8 @@ fn read_client_auth(node: &Node<'_>) -> Option<ClientAuth> {
 fn read_advertised_host(node: &Node<'_>) -> Option<String> {
     let host = node.text("advertised_host")?;
     let written = node.written("advertised_host")?;
-    let fix = "write a name or an address that reaches this listener, without port and brackets, such as \"proxy.example.com\"";
+    let fix = "write a name or an address that reaches this listener, without port and brackets, such as \
+        \"proxy.example.com\"";
     match (host.parse::<IpAddr>(), check_host(&host)) {
         (Ok(address), _) if address.is_unspecified() => {
             written.complain("clients cannot connect to this address", fix);
@@ -239,7 +240,8 @@ impl PortBook {
 }
 
 /// Kafka's own properties have `SSL://` and the like before addresses.
-pub(super) const NO_SCHEME: &str = "write the address alone, without `…://`: this version speaks plain TCP, and SASL passes through; TLS is not available";
+pub(super) const NO_SCHEME: &str = "write the address alone, without `…://`: this version speaks plain TCP, and SASL \
+    passes through; TLS is not available";
 
 /// Kafka's broker ids are non-negative 32-bit numbers.
 const NODE_ID_MAX: u32 = i32::MAX as u32;

@@ -55,7 +55,6 @@ impl OwnPorts {
 /// Notes brokers' addresses that are the program's own (OWN-PORTS-2).
 pub(super) fn refuse_own_addresses(root: &Node<'_>, clusters: &[ClusterConfig], admin: Option<&AdminConfig>) {
     let own = OwnPorts::of_parts(clusters, admin);
-    #[allow(clippy::arithmetic_side_effects, reason = "seconds after now")]
     let deadline = Instant::now() + LOOKUP_MAX;
     let check = |place: Option<Node<'_>>, broker: &HostPort| {
         let Some(place) = place else { return };
@@ -66,7 +65,8 @@ pub(super) fn refuse_own_addresses(root: &Node<'_>, clusters: &[ClusterConfig], 
         {
             place.complain(
                 "this is a port of the proxy itself, which would connect to itself",
-                "write the address of a broker; if a broker has this port too, give the proxy another one (listen, node_ports)",
+                "write the address of a broker; if a broker has this port too, give the proxy another one (listen, \
+                 node_ports)",
             );
         }
     };

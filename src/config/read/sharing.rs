@@ -109,13 +109,14 @@ fn complain(first: &ReadCluster<'_>, one: &Opened, other: &ReadCluster<'_>, two:
         .and_then(|rule| rule.written("match"))
         .unwrap_or_else(|| other.node.clone());
     let problem = format!(
-        "a record of cluster {} opens here, if somebody copies it: its rule {} has a KEK and a domain in common with this rule",
+        "a record of cluster {} opens here, if somebody copies it: its rule {} has a KEK and a domain in common with \
+         this rule",
         first.name,
         one.index.saturating_add(1),
     );
     let fix = format!(
-        "write domain = \"${{cluster}}/${{topic}}\", or take another KEK, in one of the two; if it is meant: shares_records_with = [\"{}\"] \
-         in {}",
+        "write domain = \"${{cluster}}/${{topic}}\", or take another KEK, in one of the two; if it is meant: \
+         shares_records_with = [\"{}\"] in {}",
         first.name,
         format_args!("[cluster.{}]", other.name),
     );

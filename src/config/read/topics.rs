@@ -99,7 +99,8 @@ fn refuse_unreachable(node: &Node<'_>, matcher: &Matcher, earlier: &[(Matcher, O
         && KAFKA_TOPICS.contains(&&**name)
     {
         written.complain(
-            "this rule can never match: Kafka's own topics are outside of the rules (fetched, never sealed, never produced)",
+            "this rule can never match: Kafka's own topics are outside of the rules (fetched, never sealed, never \
+             produced)",
             "remove the rule",
         );
         return;

@@ -26,21 +26,27 @@ pub(super) const KEYS: &[Key] = &[
     flag(
         "cluster.*.topic_ids",
         "false",
-        "Whether topics may be named by id. `true` is not available in this version: topics are known by the names that clients send.",
+        "Whether topics may be named by id. `true` is not available in this version: topics are known by the names \
+         that clients send.",
         "false",
     ),
     other(
         "cluster.*.shares_records_with",
         "list of cluster names",
         Value("[]"),
-        "Other clusters whose records may open in this one, and this one's in them. Without it two clusters of which a rule each has a KEK and a domain in common are a mistake: whoever may write to one could copy its records into the other. It is enough that one of the two says it.",
+        "Other clusters whose records may open in this one, and this one's in them. Without it two clusters of which a \
+         rule each has a KEK and a domain in common are a mistake: whoever may write to one could copy its records \
+         into the other. It is enough that one of the two says it.",
         "[\"west\"]",
     ),
     other(
         "cluster.*.state_file",
         "path",
         Absent("nothing is kept"),
-        "Keeps the last known addresses of brokers, so that node ports work at once after a restart. Written when they change, at most once a second, and at the end. Its folder must exist and be writable: `.lock` and `.new` are made beside it, and a link at its path is replaced, not followed. It wins over `node_addresses`. What is there and is no such file is left alone: a warning at the start, and nothing is kept.",
+        "Keeps the last known addresses of brokers, so that node ports work at once after a restart. Written when they \
+         change, at most once a second, and at the end. Its folder must exist and be writable: `.lock` and `.new` are \
+         made beside it, and a link at its path is replaced, not followed. It wins over `node_addresses`. What is \
+         there and is no such file is left alone: a warning at the start, and nothing is kept.",
         "\"addresses.json\"",
     ),
     table(

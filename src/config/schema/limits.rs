@@ -18,67 +18,84 @@ pub(super) const KEYS: &[Key] = &[
         "limits.connections_max",
         [1, 1_000_000],
         "10000",
-        "Client connections of the whole process. At the bound: a further connection is closed as soon as it is accepted, and counted; the log says it once a minute. Each takes two file descriptors: where the limit of the process has too few, fewer connections are served, and the log says so at the start.",
+        "Client connections of the whole process. At the bound: a further connection is closed as soon as it is \
+         accepted, and counted; the log says it once a minute. Each takes two file descriptors: where the limit of the \
+         process has too few, fewer connections are served, and the log says so at the start.",
     ),
     count(
         "limits.in_flight_requests_max",
         [1, 100_000],
         "1000",
-        "Requests of one connection that are not answered yet. At the bound: nothing more is read from that connection until an answer has gone out.",
+        "Requests of one connection that are not answered yet. At the bound: nothing more is read from that connection \
+         until an answer has gone out.",
     ),
     size(
         "limits.in_flight_bytes_max",
         [64 * KIB, 16 * GIB],
         "\"128MiB\"",
-        "Bytes of one connection's requests that are not answered yet; at least `request_bytes_max`. At the bound: nothing more is read from that connection until an answer has gone out.",
+        "Bytes of one connection's requests that are not answered yet; at least `request_bytes_max`. At the bound: \
+         nothing more is read from that connection until an answer has gone out.",
     ),
     size(
         "limits.request_bytes_max",
         [64 * KIB, FRAME_BYTES_MAX],
         "\"100MiB\"",
-        "One request frame. At the bound: a longer one closes the connection, and is counted. Kafka's own setting is `socket.request.max.bytes`.",
+        "One request frame. At the bound: a longer one closes the connection, and is counted. Kafka's own setting is \
+         `socket.request.max.bytes`.",
     ),
     size(
         "limits.unauthenticated_request_bytes_max",
         [KIB, FRAME_BYTES_MAX],
         "\"512KiB\"",
-        "One request frame of a connection on which the broker has not shown yet, by its answers, that the client is logged in or need not be; at most `request_bytes_max`. At the bound: one of the SASL exchange closes the connection, and is counted; any other is not read on until the broker has answered.",
+        "One request frame of a connection on which the broker has not shown yet, by its answers, that the client is \
+         logged in or need not be; at most `request_bytes_max`. At the bound: one of the SASL exchange closes the \
+         connection, and is counted; any other is not read on until the broker has answered.",
     ),
     size(
         "limits.fetch_response_bytes_max",
         [64 * KIB, FRAME_BYTES_MAX],
         "\"256MiB\"",
-        "One Fetch response of a broker. At the bound: a longer one closes the connection, and is counted; lower `fetch.max.bytes` of the consumer then.",
+        "One Fetch response of a broker. At the bound: a longer one closes the connection, and is counted; lower \
+         `fetch.max.bytes` of the consumer then.",
     ),
     size(
         "limits.decompressed_batch_bytes_max",
         [64 * KIB, FRAME_BYTES_MAX],
         "\"64MiB\"",
-        "One batch after decompression; at least every rule's `max_message_bytes`. At the bound: the partition is refused, on produce as too large, on fetch as corrupt.",
+        "One batch after decompression; at least every rule's `max_message_bytes`. At the bound: the partition is \
+         refused, on produce as too large, on fetch as corrupt.",
     ),
     size(
         "limits.executor_bytes_max",
         [MIB, 1024 * GIB],
         "\"1GiB\"",
-        "Bytes that one executor holds for all its connections together; at least `request_bytes_max` and `fetch_response_bytes_max`. A quarter of it is for frames up to 64 KiB alone, a sixteenth for connections that are not logged in. At the bound: longer frames take turns, and a connection that stands still is closed when others need the room.",
+        "Bytes that one executor holds for all its connections together; at least `request_bytes_max` and \
+         `fetch_response_bytes_max`. A quarter of it is for frames up to 64 KiB alone, a sixteenth for connections \
+         that are not logged in. At the bound: longer frames take turns, and a connection that stands still is closed \
+         when others need the room.",
     ),
     count(
         "limits.topics_max",
         [1, 10_000_000],
         "10000",
-        "Topics whose rule an executor remembers and that have counters of their own. At the bound: remembered rules are forgotten and looked up anew, further topics are counted together.",
+        "Topics whose rule an executor remembers and that have counters of their own. At the bound: remembered rules \
+         are forgotten and looked up anew, further topics are counted together.",
     ),
     count(
         "limits.opened_keys_max",
         [16, 10_000_000],
         "4096",
-        "Opened keys that one executor remembers. At the bound: the one that was not used for longest is wiped, once it was not needed for 30 s; those that are needed are kept up to 16384, or to this number where it is larger. What was wiped is asked for again when a record needs it: of the key service, which keeps as many, and only then of the KMS.",
+        "Opened keys that one executor remembers. At the bound: the one that was not used for longest is wiped, once \
+         it was not needed for 30 s; those that are needed are kept up to 16384, or to this number where it is larger. \
+         What was wiped is asked for again when a record needs it: of the key service, which keeps as many, and only \
+         then of the KMS.",
     ),
     count(
         "limits.sealing_keys_max",
         [1, 1_000_000],
         "4096",
-        "KEKs that the process holds a sealing key for. At the bound: the one that was not used for longest is wiped; the KMS makes a new one when it is needed again.",
+        "KEKs that the process holds a sealing key for. At the bound: the one that was not used for longest is wiped; \
+         the KMS makes a new one when it is needed again.",
     ),
     time(
         "limits.idle_timeout",
@@ -90,30 +107,40 @@ pub(super) const KEYS: &[Key] = &[
         "limits.idle_timeout_unauthenticated",
         [SECOND, DAY],
         "\"10s\"",
-        "The same for a connection that has not got through its first exchange or its SASL authentication, in all; what the broker takes to answer is not the client's and does not count, until the connection is six times as old. A client that has ended its side is waited for so long too, from the last byte on, whatever the broker owes it. At most `idle_timeout`.",
+        "The same for a connection that has not got through its first exchange or its SASL authentication, in all; \
+         what the broker takes to answer is not the client's and does not count, until the connection is six times as \
+         old. A client that has ended its side is waited for so long too, from the last byte on, whatever the broker \
+         owes it. At most `idle_timeout`.",
     ),
     time(
         "limits.connect_timeout",
         [MILLISECOND, MINUTE],
         "\"5s\"",
-        "How long connecting to a broker may take, the look-up of its name included. At the bound: the client's connection is closed, and it tries again.",
+        "How long connecting to a broker may take, the look-up of its name included. At the bound: the client's \
+         connection is closed, and it tries again.",
     ),
     time(
         "limits.seal_wait",
         [MILLISECOND, MINUTE],
         "\"2s\"",
-        "How long a produce request waits for a sealing key, through an outage of the KMS as well; what is behind it on its connection waits too. At the bound: the partitions without a key are refused as retriable (error 19), nothing of them is stored, and later requests do not wait for that key again until it has come, nor for ten seconds for other keys of that KMS.",
+        "How long a produce request waits for a sealing key, through an outage of the KMS as well; what is behind it \
+         on its connection waits too. At the bound: the partitions without a key are refused as retriable (error 19), \
+         nothing of them is stored, and later requests do not wait for that key again until it has come, nor for ten \
+         seconds for other keys of that KMS.",
     ),
     time(
         "limits.fetch_hold",
         [MILLISECOND, Duration::from_secs(10)],
         "\"200ms\"",
-        "How long a fetch response is held back that has nothing to deliver because keys are not there yet or records are refused; the next in a row twice as long, up to 5 s, where much is sent in vain. At the bound: it goes out as \"no data yet\", and the client asks again.",
+        "How long a fetch response is held back that has nothing to deliver because keys are not there yet or records \
+         are refused; the next in a row twice as long, up to 5 s, where much is sent in vain. At the bound: it goes \
+         out as \"no data yet\", and the client asks again.",
     ),
     time(
         "limits.drain_timeout",
         [MILLISECOND, DAY],
         "\"30s\"",
-        "How long what is in flight may take to finish after SIGTERM. At the bound: connections are closed and the program exits.",
+        "How long what is in flight may take to finish after SIGTERM. At the bound: connections are closed and the \
+         program exits.",
     ),
 ];

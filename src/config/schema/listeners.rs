@@ -28,7 +28,8 @@ pub(super) const KEYS: &[Key] = &[
         "cluster.*.listeners.[].client_auth",
         "`\"network\"`",
         Required,
-        "Who vouches for clients. There is no default, because whoever gets through reads plaintext. `network` says that only trusted clients can reach this address; this version has no other.",
+        "Who vouches for clients. There is no default, because whoever gets through reads plaintext. `network` says \
+         that only trusted clients can reach this address; this version has no other.",
         "\"network\"",
     ),
     other(
@@ -42,7 +43,8 @@ pub(super) const KEYS: &[Key] = &[
         "cluster.*.listeners.[].nodes",
         "ids and ranges",
         Required,
-        "Broker ids that are served, as text (`\"0-5,9\"`) or as a list of numbers. A broker that is not among them is hidden from clients of this listener.",
+        "Broker ids that are served, as text (`\"0-5,9\"`) or as a list of numbers. A broker that is not among them is \
+         hidden from clients of this listener.",
         "\"0-5\"",
     ),
     other(

@@ -14,13 +14,16 @@ pub(super) const KEYS: &[Key] = &[
         "runtime.executors",
         "`\"auto\"` or 1 to 1024",
         Value("\"auto\""),
-        "How many executors run, each a pinned thread with its own io_uring. `auto` is one for each core of the process' affinity mask.",
+        "How many executors run, each a pinned thread with its own io_uring. `auto` is one for each core of the \
+         process' affinity mask.",
         "\"auto\"",
     ),
     flag(
         "runtime.self_check",
         "true",
-        "Whether the program compares the configuration with what is there, once after it has started, and writes what it finds to the log: KMSs, KEKs, brokers and their ids and addresses, limits of topics and of the process. Serving does not wait for it. `sealwire check-config --probe` does the same.",
+        "Whether the program compares the configuration with what is there, once after it has started, and writes what \
+         it finds to the log: KMSs, KEKs, brokers and their ids and addresses, limits of topics and of the process. \
+         Serving does not wait for it. `sealwire check-config --probe` does the same.",
         "false",
     ),
     table(
@@ -40,7 +43,9 @@ pub(super) const KEYS: &[Key] = &[
         "log.filter",
         "filter text",
         Value("\"info\""),
-        "Which lines are written: a level (`error`, `warn`, `info`, `debug`, `trace`), and after commas levels of parts of the program. What is neither is refused. The audit log is written whatever the filter says. No level writes record contents or key material.",
+        "Which lines are written: a level (`error`, `warn`, `info`, `debug`, `trace`), and after commas levels of \
+         parts of the program. What is neither is refused. The audit log is written whatever the filter says. No level \
+         writes record contents or key material.",
         "\"info,sealwire::keys=debug\"",
     ),
     table(

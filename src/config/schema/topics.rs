@@ -7,14 +7,16 @@ pub(super) const KEYS: &[Key] = &[
     tables(
         "cluster.*.topics",
         Required,
-        "Rules, in order: the first whose `match` takes a topic's whole name decides, and a topic that no rule takes is refused. Kafka's own topics are outside of the rules: they may be fetched and are never sealed.",
+        "Rules, in order: the first whose `match` takes a topic's whole name decides, and a topic that no rule takes \
+         is refused. Kafka's own topics are outside of the rules: they may be fetched and are never sealed.",
         "[[cluster.main.topics]]",
     ),
     other(
         "cluster.*.topics.[].match",
         "glob, `{ exact = … }` or `{ regex = … }`",
         Required,
-        "Which topics. In a glob `*` stands for any characters and `?` for one. A rule that an earlier one leaves nothing to match is refused.",
+        "Which topics. In a glob `*` stands for any characters and `?` for one. A rule that an earlier one leaves \
+         nothing to match is refused.",
         "\"payments-*\"",
     ),
     other(
@@ -63,14 +65,17 @@ pub(super) const KEYS: &[Key] = &[
         "cluster.*.topics.[].kek",
         "template, at most 255 bytes",
         Required,
-        "The KEK that new records are sealed under (only for sealing rules). `${topic}` is the topic's name, `${cluster}` the cluster's, `${1}` and `${name}` are groups of the rule's `regex`, `$$` is a plain `$`. A topic for which it is empty or too long is refused.",
+        "The KEK that new records are sealed under (only for sealing rules). `${topic}` is the topic's name, \
+         `${cluster}` the cluster's, `${1}` and `${name}` are groups of the rule's `regex`, `$$` is a plain `$`. A \
+         topic for which it is empty or too long is refused.",
         "\"payments\"",
     ),
     other(
         "cluster.*.topics.[].open_keks",
         "list of templates and of `{ kms = …, kek = … }`",
         Value("[]"),
-        "Further KEKs that records may name; `kek` itself is always among them. A record that names any other is refused before the KMS is asked.",
+        "Further KEKs that records may name; `kek` itself is always among them. A record that names any other is \
+         refused before the KMS is asked.",
         "[\"payments-2019\", { kms = \"old\", kek = \"payments\" }]",
     ),
     other(
@@ -91,7 +96,9 @@ pub(super) const KEYS: &[Key] = &[
         "cluster.*.topics.[].domain",
         "template, at most 65535 bytes",
         Value("\"${topic}\""),
-        "What new records are bound to: a record moved to a topic with another domain does not open. With several clusters under one KEK write `${cluster}/${topic}`, so that none moves to another cluster either. The cluster's name is then part of what was sealed: after renaming it, older records need `open_domains`.",
+        "What new records are bound to: a record moved to a topic with another domain does not open. With several \
+         clusters under one KEK write `${cluster}/${topic}`, so that none moves to another cluster either. The \
+         cluster's name is then part of what was sealed: after renaming it, older records need `open_domains`.",
         "\"${topic}\"",
     ),
     other(
@@ -105,47 +112,61 @@ pub(super) const KEYS: &[Key] = &[
         "cluster.*.topics.[].headers",
         "`\"sealed\"`, `\"bound\"` or `\"free\"`",
         Value("\"sealed\""),
-        "`sealed` encrypts record headers; `bound` leaves them readable at rest and authenticates them; `free` leaves them readable and unauthenticated, for tools that add headers behind the proxy.",
+        "`sealed` encrypts record headers; `bound` leaves them readable at rest and authenticates them; `free` leaves \
+         them readable and unauthenticated, for tools that add headers behind the proxy.",
         "\"sealed\"",
     ),
     other(
         "cluster.*.topics.[].open_headers",
         "`\"sealed\"`, `\"bound\"` or `\"free\"`",
         Absent("as strong as `headers`"),
-        "How well headers of records that are read have to be protected at least: `free` is weaker than `bound`, `bound` than `sealed`. A record with weaker ones is refused (`weak_headers`). After `headers` was made stronger, the weaker mode of older records has to be written here as long as they are to be read; while it stands, whoever writes to the log can add to and change the headers of those that are `free`.",
+        "How well headers of records that are read have to be protected at least: `free` is weaker than `bound`, \
+         `bound` than `sealed`. A record with weaker ones is refused (`weak_headers`). After `headers` was made \
+         stronger, the weaker mode of older records has to be written here as long as they are to be read; while it \
+         stands, whoever writes to the log can add to and change the headers of those that are `free`.",
         "\"bound\"",
     ),
     other(
         "cluster.*.topics.[].key",
         "`\"clear\"`",
         Value("\"clear\""),
-        "How record keys are stored. `clear` leaves them as they are (and binds them). `stable` is not available in this version.",
+        "How record keys are stored. `clear` leaves them as they are (and binds them). `stable` is not available in \
+         this version.",
         "\"clear\"",
     ),
     other(
         "cluster.*.topics.[].accept",
         "list of forms",
         Value("[\"sealwire\"]"),
-        "Which forms of stored records readers may get: `sealwire` (always among them), `tombstone` (a null value without a seal; it comes without headers unless `plaintext` is accepted too), `plaintext`. Each further form lets a broker that lies inject records of it: use them while migrating. `kroxylicious` is not available in this version.",
+        "Which forms of stored records readers may get: `sealwire` (always among them), `tombstone` (a null value \
+         without a seal; it comes without headers unless `plaintext` is accepted too), `plaintext`. Each further form \
+         lets a broker that lies inject records of it: use them while migrating. `kroxylicious` is not available in \
+         this version.",
         "[\"sealwire\", \"plaintext\", \"tombstone\"]",
     ),
     size(
         "cluster.*.topics.[].max_message_bytes",
         [KIB, FRAME_BYTES_MAX],
         "1048588",
-        "What the topic allows for one batch (Kafka's `max.message.bytes`); at most `limits.request_bytes_max`. At the bound: a larger sealed batch is refused with error 10, which Java clients answer by splitting it and librdkafka by dropping it. Sealing makes batches larger: give topics that librdkafka writes 2 MiB, in Kafka and here.",
+        "What the topic allows for one batch (Kafka's `max.message.bytes`); at most `limits.request_bytes_max`. At the \
+         bound: a larger sealed batch is refused with error 10, which Java clients answer by splitting it and \
+         librdkafka by dropping it. Sealing makes batches larger: give topics that librdkafka writes 2 MiB, in Kafka \
+         and here.",
     ),
     other(
         "cluster.*.topics.[].on_unreadable",
         "`\"refuse\"`, `\"skip\"` or `\"null\"`",
         Value("\"refuse\""),
-        "What happens to a record that does not open. `refuse` stops the partition there with error 2; `skip` leaves the record out; `null` delivers its key with a null value and no headers, and is allowed only where `accept` has `tombstone`: nobody has verified that key. Either way it is counted and audited.",
+        "What happens to a record that does not open. `refuse` stops the partition there with error 2; `skip` leaves \
+         the record out; `null` delivers its key with a null value and no headers, and is allowed only where `accept` \
+         has `tombstone`: nobody has verified that key. Either way it is counted and audited.",
         "\"refuse\"",
     ),
     flag(
         "cluster.*.topics.[].forgeable_kek",
         "false",
-        "Allows KEKs whose wrapping key is public (RSA): anyone could then make records that open. No KMS of this version has such keys.",
+        "Allows KEKs whose wrapping key is public (RSA): anyone could then make records that open. No KMS of this \
+         version has such keys.",
         "false",
     ),
 ];

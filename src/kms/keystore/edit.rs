@@ -126,7 +126,7 @@ impl OpenKeystore {
     ///
     /// # Errors
     /// [`KeystoreError::Full`].
-    #[allow(
+    #[expect(
         clippy::wrong_self_convention,
         reason = "the keystore gets its next revision, and its MAC"
     )]

@@ -206,8 +206,8 @@ impl Argon2Parameters {
             || work_kib > WORK_KIB_MAX
         {
             return Err(KeystoreError::Format(format!(
-                "key derivation out of bounds: memory_kib {MEMORY_KIB_MIN} to {MEMORY_KIB_MAX}, lanes 1 to {LANES_MAX}, \
-                 memory_kib times iterations at most {WORK_KIB_MAX}"
+                "key derivation out of bounds: memory_kib {MEMORY_KIB_MIN} to {MEMORY_KIB_MAX}, lanes 1 to \
+                 {LANES_MAX}, memory_kib times iterations at most {WORK_KIB_MAX}"
             )));
         }
         Ok(Self {

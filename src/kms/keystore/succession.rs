@@ -13,14 +13,15 @@ pub(crate) enum NotASuccessor {
     #[error("it is an older one, revision {0}")]
     Older(u64),
     #[error(
-        "it has the revision {0} of what is in force and another content: two copies of one keystore were changed apart from each \
-         other. Put the copy that is in force back and make the other one's change again on it, which gives it a higher revision. \
+        "it has the revision {0} of what is in force and another content: two copies of one keystore were changed \
+         apart from each other. Put the copy that is in force back and make the other one's change again on it, which \
+         gives it a higher revision. \
          (A copy that is behind counts only once it has had more changes than the file in force)"
     )]
     Forked(u64),
     #[error(
-        "{fault} (faults of this kind: {count}), which no command does: it was made from another copy of this keystore than the one \
-         in force. Put the copy that is in force back and make the change again on it"
+        "{fault} (faults of this kind: {count}), which no command does: it was made from another copy of this keystore \
+         than the one in force. Put the copy that is in force back and make the change again on it"
     )]
     Altered {
         /// The first.

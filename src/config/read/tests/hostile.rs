@@ -51,7 +51,9 @@ proptest! {
     }
 
     #[test]
-    fn variables_and_flags_never_panic(name in "[A-Z_]{0,24}", value in ".{0,60}", setting in "[a-z.=_\\[\\]0-9]{0,40}") {
+    fn variables_and_flags_never_panic(
+        name in "[A-Z_]{0,24}", value in ".{0,60}", setting in "[a-z.=_\\[\\]0-9]{0,40}",
+    ) {
         let _ = load_with(BASE, &[(&format!("SEALWIRE_{name}"), &value)], &[&setting]);
     }
 }
