@@ -24,6 +24,7 @@
     )
 )]
 
+mod bounded;
 mod dial;
 mod names;
 mod others_first;

@@ -2,10 +2,16 @@
 //!
 //! | stage | waits for | at most | reads |
 //! |---|---|---|---|
-//! | first word | the client | `limits.idle_timeout_unauthenticated` in all | nothing: 14 bytes are looked at |
+//! | first word | the client | its time | nothing: 14 bytes are looked at |
 //! | route | nobody | | |
-//! | dial | names and brokers | `limits.connect_timeout` for each address | the answer to a question of our own |
+//! | dial: a question | the broker that would be connected to | 1 s | 16 KiB of its answer |
+//! | dial | names and brokers | `limits.connect_timeout` for each address | nothing |
 //! | relay | both | as [`Relay`] says | as [`Relay`] says |
+//!
+//! The client's time is `limits.idle_timeout_unauthenticated` for all stages together, until the broker has shown that
+//! it takes the client. The registry of connections keeps it (`close_idle`), by what [`Arrival::clients_stage`] and
+//! [`Arrival::brokers_stage`] tell it, and no stage does so again. A stage that reads before the relay does has its
+//! stream [`Bounded`](super::bounded::Bounded), with a time and a number of bytes of its own.
 //!
 //! - SERVE-1: what the executor asks of a connection ends whichever stage it is in.
 //! - SERVE-2: a broker is connected to when the client has said something, so that whoever only connects costs none.

@@ -17,13 +17,13 @@ use std::collections::HashMap;
 use std::io;
 use std::time::{Duration, Instant};
 
-use futures_lite::future::or;
 use futures_lite::io::{AsyncReadExt, AsyncWriteExt};
 use glommio::net::TcpStream;
-use glommio::timer::Timer;
 
+use super::bounded::Bounded;
 use crate::config::HostPort;
 use crate::messages::CameBack;
+use crate::protocol::frame::LENGTH_PREFIX_BYTES;
 use crate::protocol::hops::{self, Identity};
 
 /// Addresses that were found to lead to somebody else.
@@ -75,28 +75,25 @@ pub(super) enum WayBack {
 }
 
 /// Asks whoever is at the other end of `stream`.
-pub(super) async fn ask(mut stream: TcpStream, identity: &Identity, came_back: &CameBack) -> WayBack {
+pub(super) async fn ask(stream: TcpStream, identity: &Identity, came_back: &CameBack) -> WayBack {
     let before = came_back.count();
-    let answer = or(exchange(&mut stream, identity), async {
-        Timer::new(ANSWER_WAIT).await;
-        Err(io::ErrorKind::TimedOut.into())
-    });
-    match answer.await {
+    let mut bounded = Bounded::new(stream, ANSWER_WAIT, ANSWER_BYTES_MAX);
+    match exchange(&mut bounded, identity).await {
         Ok(()) => WayBack::Elsewhere,
         Err(_) if came_back.count() != before => WayBack::Here,
         Err(_) => WayBack::Unknown,
     }
 }
 
-async fn exchange(stream: &mut TcpStream, identity: &Identity) -> io::Result<()> {
+async fn exchange(stream: &mut Bounded<TcpStream>, identity: &Identity) -> io::Result<()> {
     let mut question = Vec::new();
     hops::question(CORRELATION_ID, identity, &mut question).map_err(io::Error::other)?;
     stream.write_all(&question).await?;
-    let mut prefix = [0; 4];
+    let mut prefix = [0; LENGTH_PREFIX_BYTES];
     stream.read_exact(&mut prefix).await?;
     let length = usize::try_from(u32::from_be_bytes(prefix)).unwrap_or(usize::MAX);
     // What it says is of no interest, but that it is there; to leave it unread would reset the connection.
-    let mut answer = vec![0; length.min(ANSWER_BYTES_MAX)];
+    let mut answer = vec![0; length.min(ANSWER_BYTES_MAX - LENGTH_PREFIX_BYTES)];
     stream.read_exact(&mut answer).await
 }
 

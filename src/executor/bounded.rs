@@ -1,0 +1,174 @@
+//! A peer's stream in a stage before anything is relayed: it may be waited for so long, and be read so many bytes of.
+//!
+//! - BOUNDED-1: at the deadline reading and writing end with [`io::ErrorKind::TimedOut`], however the peer drips.
+//! - BOUNDED-2: no byte is read past the bound: whoever sends more gets [`io::ErrorKind::InvalidData`].
+//!
+//! Executor threads only.
+
+use std::future::Future as _;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures_lite::io::{AsyncRead, AsyncWrite};
+use glommio::timer::Timer;
+
+/// See the module.
+pub(super) struct Bounded<S> {
+    stream: S,
+    deadline: Timer,
+    bytes_left: usize,
+}
+
+impl<S> Bounded<S> {
+    /// `stream` from now on.
+    pub(super) fn new(stream: S, at_most: Duration, bytes_max: usize) -> Self {
+        Self {
+            stream,
+            deadline: Timer::new(at_most),
+            bytes_left: bytes_max,
+        }
+    }
+
+    /// BOUNDED-1. Also has the task woken at the deadline.
+    fn in_time(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        match Pin::new(&mut self.deadline).poll(context) {
+            Poll::Ready(_) => Err(io::ErrorKind::TimedOut.into()),
+            Poll::Pending => Ok(()),
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        self.in_time(context)?;
+        let room = buffer.len().min(self.bytes_left);
+        let place = buffer.get_mut(..room).unwrap_or_default();
+        if place.is_empty() {
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        }
+        let bytes = ready!(Pin::new(&mut self.stream).poll_read(context, place))?;
+        self.bytes_left = self.bytes_left.saturating_sub(bytes);
+        Poll::Ready(Ok(bytes))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.in_time(context)?;
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.in_time(context)?;
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.in_time(context)?;
+        Pin::new(&mut self.stream).poll_close(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use futures_lite::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use glommio::LocalExecutor;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+    const SHORT: Duration = Duration::from_millis(50);
+
+    /// Sends a byte every now and then, for ever, and takes nothing.
+    struct Dripping(Timer);
+
+    impl AsyncRead for Dripping {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+            buffer: &mut [u8],
+        ) -> Poll<io::Result<usize>> {
+            ready!(Pin::new(&mut self.0).poll(context));
+            self.0 = Timer::new(Duration::from_millis(1));
+            buffer[0] = 7;
+            Poll::Ready(Ok(1))
+        }
+    }
+
+    impl AsyncWrite for Dripping {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    fn dripping() -> Dripping {
+        Dripping(Timer::new(Duration::from_millis(1)))
+    }
+
+    fn run<T>(test: impl Future<Output = T>) -> T {
+        LocalExecutor::default().run(test)
+    }
+
+    /// BOUNDED-1
+    #[test]
+    fn a_peer_that_drips_or_takes_nothing_has_its_time_and_no_more() {
+        run(async {
+            let begun = Instant::now();
+            let mut read = Vec::new();
+            let mut stream = Bounded::new(dripping(), SHORT, usize::MAX);
+            let error = stream.read_to_end(&mut read).await.expect_err("it is over");
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+            assert!(!read.is_empty(), "what came in time is read");
+            let mut stream = Bounded::new(dripping(), SHORT, 1);
+            let error = stream.write_all(b"question").await.expect_err("it is over");
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+            for kind in [
+                Bounded::new(dripping(), SHORT, 1).flush().await,
+                Bounded::new(dripping(), SHORT, 1).close().await,
+            ] {
+                assert_eq!(kind.map_err(|error| error.kind()), Err(io::ErrorKind::TimedOut));
+            }
+            assert!(
+                (4 * SHORT..LONG).contains(&begun.elapsed()),
+                "{:?}",
+                begun.elapsed()
+            );
+        });
+    }
+
+    /// BOUNDED-2
+    #[test]
+    fn no_byte_past_the_bound_is_read() {
+        run(async {
+            let sent: &[u8] = &[7; 100];
+            let mut all = [0; 100];
+            let mut exact = Bounded::new(sent, LONG, 100);
+            exact.read_exact(&mut all).await.expect("as many as it may");
+            let mut source = sent;
+            let mut one_less = Bounded::new(&mut source, LONG, 99);
+            let error = one_less.read_exact(&mut all).await.expect_err("one too many");
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+            assert_eq!(source.len(), 1, "it is left where it was");
+        });
+    }
+}
