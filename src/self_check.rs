@@ -7,7 +7,8 @@
 //! - SELF-CHECK-1: every wait has a deadline, and all of them together [`WHOLE_MAX`]; what was not found out by then is
 //!   said so. An answer has one for all of it, and brokers to ask first share what there is.
 //! - SELF-CHECK-2: what a broker says is foreign: bounded, and hosts and topics are shown whose names can be such.
-//! - SELF-CHECK-3: KMSs are asked by the control thread; everything that blocks has a thread of its own.
+//!
+//! KMSs are asked by the control thread; everything that blocks has a thread of its own.
 #![expect(clippy::disallowed_methods, reason = "no executor uses it")]
 
 mod brokers;

@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use self::bench::{Bench, EVENTUALLY, TICKS, until};
+use self::bench::{Bench, EVENTUALLY, LEAVE_GROUP, TICKS, until};
 use crate::audit::AUDIT_EVENTS_MAX;
-use crate::config::Limits;
+use crate::config::{HostPort, Limits};
+use crate::ids::{ClusterId, Id as _};
 use crate::keys::KeyRequest;
-use crate::messages::{ControlRequest, ExecutorMessage};
+use crate::messages::{ControlRequest, ExecutorMessage, LearnedAddress};
 use crate::metrics::{CloseReason, RefusalReason};
 
 /// EXECUTOR-MAIN-4
@@ -50,6 +51,50 @@ fn a_deadline_is_kept_though_nothing_else_happens() {
     assert!((seal_wait..EVENTUALLY).contains(&took), "{took:?}");
     let refused = [&b"sealed"[..], &[0, 0, 0, 1, 0, 0, 0, 0, 0, 19]].concat();
     assert!(answer.windows(refused.len()).any(|window| window == refused));
+}
+
+/// EXECUTOR-MAIN-2
+#[test]
+fn a_client_that_comes_next_is_connected_to_what_was_said_before() {
+    let mut bench = Bench::start(Limits::default(), 64);
+    let node_1 = HostPort {
+        host: "node-1.test".to_owned(),
+        port: 9092,
+    };
+    let learned = LearnedAddress {
+        node_id: 1,
+        address: node_1.clone(),
+    };
+    // The wake-up of what is said is lost, and the client's is not.
+    let said = ExecutorMessage::Learned {
+        cluster: ClusterId::from_number(0),
+        learned: [learned].into(),
+    };
+    assert!(bench.messages.try_send_without_waking(said).is_ok());
+    let _client = bench.connect_to_node(1);
+    let first_asked = until("a question for a name", || match bench.control.try_recv()? {
+        ControlRequest::Resolve { host, .. } => Some(host),
+        _ => None,
+    });
+    assert_eq!(first_asked, node_1);
+}
+
+/// CONNECTION-1
+#[test]
+fn when_one_side_has_gone_so_has_the_other() {
+    let mut bench = Bench::start(Limits::default(), 64);
+    let (gone, mut left) = (bench.served(), bench.served());
+    until("two connections", || (bench.broker.open() == 2).then_some(()));
+    drop(gone);
+    until("the end of one", || (bench.broker.open() == 1).then_some(()));
+    left.send(12, 0, &[7; 20]);
+    left.receive();
+    left.send(LEAVE_GROUP.into(), 0, &[0; 8]);
+    assert!(left.is_closed());
+    until("the end of the other", || {
+        (bench.broker.open() == 0).then_some(())
+    });
+    assert_eq!(bench.counters().connections.open(), 0);
 }
 
 /// ERRANDS-1

@@ -284,6 +284,22 @@ mod tests {
         assert_eq!(described_setting(&answer, "max.message.bytes").unwrap(), expected);
     }
 
+    /// SELF-CHECK-2
+    #[test]
+    fn a_broker_whose_host_is_none_is_not_shown() {
+        let at = |host: u8| {
+            let mut answer = vec![0, 0, 0, 0, 0, 0, 0, 1];
+            answer.extend([0, 0, 0, 7, 0, 1, host, 0, 0, 0x23, 0x84, 0xff, 0xff]);
+            answer.extend([0; 8]);
+            cluster(&answer).map(|found| found.brokers.len())
+        };
+        assert_eq!(at(b'h'), Ok(1));
+        for host in [b'\n', 0x1b, b' ', b'/'] {
+            assert!(matches!(at(host), Err(ProtocolError::NotAHost { .. })), "{host}");
+        }
+    }
+
+    /// SELF-CHECK-2
     #[test]
     fn brokers_and_topics_are_bounded_before_any_is_kept() {
         let answer = |brokers: usize, topics: usize| {

@@ -10,6 +10,7 @@
 //! Pure: the time is a parameter, nothing is awaited. Owned by [`super::KeyService`] on the control thread.
 
 mod call;
+mod checks;
 mod lane;
 mod opening;
 mod outboxes;
@@ -21,7 +22,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use self::lane::{Checks, Lane};
+use self::checks::Checks;
+use self::lane::Lane;
 use self::opening::OpenedDeks;
 use self::outboxes::Outboxes;
 use self::sealing::{SealingDeks, Use};

@@ -114,6 +114,15 @@ const FROM_THE_START: u64 = 20;
 mod tests {
     use super::*;
 
+    /// DESCRIPTORS-2
+    #[test]
+    fn the_soft_limit_is_raised_to_the_hard_one() {
+        let (_, hard) = Resource::NOFILE.get().expect("limits");
+        Resource::NOFILE.set(hard - 1, hard).expect("a lower limit");
+        assert_eq!(Descriptors::raise().limit, hard);
+        assert_eq!(Resource::NOFILE.get().expect("limits"), (hard, hard));
+    }
+
     #[test]
     fn connections_leave_the_reserve_and_as_many_as_fit_are_served() {
         let with = |limit| Descriptors { limit, open: 30 };

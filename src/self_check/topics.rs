@@ -9,16 +9,7 @@ use crate::rules::{Action, is_legal_topic_name};
 
 pub(super) fn look(cluster: &ClusterConfig, found: &Cluster, client: &mut Client, deadline: Instant) -> Row {
     let subject = format!("{} topic limits", cluster.name);
-    let sealed: Vec<(String, usize)> = found
-        .topics
-        .iter()
-        .filter(|name| is_legal_topic_name(name))
-        .filter_map(|name| match cluster.rules.resolve(name)?.action {
-            Action::Seal(rule) => Some((name.clone(), rule.max_message_bytes)),
-            _ => None,
-        })
-        .take(TOPICS_MAX)
-        .collect();
+    let sealed = sealed_topics(cluster, &found.topics);
     let mut limits = Vec::new();
     for names in sealed.chunks(TOPICS_AT_ONCE) {
         if Instant::now() >= deadline {
@@ -80,9 +71,43 @@ const TOPICS_MAX: usize = 5000;
 /// In one request, so that answers stay short.
 const TOPICS_AT_ONCE: usize = 200;
 
+/// What rules seal of what a broker names, with what they let through (SELF-CHECK-2).
+fn sealed_topics(cluster: &ClusterConfig, topics: &[String]) -> Vec<(String, usize)> {
+    topics
+        .iter()
+        .filter(|name| is_legal_topic_name(name))
+        .filter_map(|name| match cluster.rules.resolve(name)?.action {
+            Action::Seal(rule) => Some((name.clone(), rule.max_message_bytes)),
+            _ => None,
+        })
+        .take(TOPICS_MAX)
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::config::Config;
+    use crate::testing::configuration::{Cluster as ClusterText, Configuration};
+
+    /// SELF-CHECK-2
+    #[test]
+    fn no_more_topics_are_asked_for_than_enough_and_none_that_cannot_be() {
+        let rules = "[[cluster.main.topics]]\nmatch = \"*\"\nkms = \"local\"\nkek = \"any\"\n";
+        let text = Configuration::default()
+            .keystore("local", Path::new("keystore.json"), Path::new("master.key"))
+            .cluster(&ClusterText::ruled(rules))
+            .text();
+        let config = Config::from_toml_text(&text, Path::new("sealwire.toml")).expect("a configuration");
+        let mut topics = vec!["a\nforged line".to_owned(), "..".to_owned(), "x".repeat(250)];
+        assert_eq!(sealed_topics(&config.clusters[0], &topics), []);
+        topics.extend((0..=TOPICS_MAX).map(|topic| topic.to_string()));
+        let sealed = sealed_topics(&config.clusters[0], &topics);
+        assert_eq!(sealed.len(), TOPICS_MAX);
+        assert_eq!(sealed[0], ("0".to_owned(), 1_048_588));
+    }
 
     #[test]
     fn a_limit_that_is_one_byte_lower_is_named() {

@@ -5,9 +5,10 @@
 //! - ACCEPTOR-1: a connection beyond `limits.connections_max`, or beyond what there are descriptors for, is closed at
 //!   once, and so is one that an executor cannot take. All are counted as accepted, and as closed by a limit; the log
 //!   says it once a minute.
-//! - ACCEPTOR-3: a port that cannot be accepted from is left alone for a while, longer each time: who knocks waits in
+//! - ACCEPTOR-2: a port that cannot be accepted from is left alone for a while, longer each time: who knocks waits in
 //!   the kernel.
-//! - ACCEPTOR-2: bootstrap and node ports are all bound before the program says that it serves.
+//!
+//! Bootstrap and node ports are all bound before any is accepted from (SERVER-1).
 
 use std::cell::RefCell;
 use std::io;

@@ -91,3 +91,38 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 const LOOKUPS_MAX: usize = 32;
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::{Receiver, channel};
+
+    async fn answer(messages: &mut Receiver<ExecutorMessage>) -> (HostPort, Vec<SocketAddr>) {
+        let message = timeout(3 * LOOKUP_TIMEOUT, messages.recv()).await;
+        match message.expect("an answer in time") {
+            ExecutorMessage::Resolved { host, addresses } => (host, addresses),
+            _ => panic!("another message"),
+        }
+    }
+
+    /// NAMES-1, NAMES-2: as many as may wait for a resolver do, and it hangs.
+    #[tokio::test]
+    async fn a_resolver_that_hangs_has_so_many_threads_and_every_question_an_answer() {
+        let names = Names::new(OwnPorts::default());
+        let hang = names.lookups.acquire_many(LOOKUPS_MAX as u32);
+        let hanging = hang.await.expect("nobody has asked yet");
+        let (executor, mut messages) = channel(4);
+        let asked = HostPort {
+            host: "127.0.0.1".to_owned(),
+            port: 9092,
+        };
+        let begun = Instant::now();
+        names.look_up(executor.clone(), asked.clone());
+        assert_eq!(answer(&mut messages).await, (asked.clone(), Vec::new()));
+        assert!(begun.elapsed() >= LOOKUP_TIMEOUT, "{:?}", begun.elapsed());
+        drop(hanging);
+        names.look_up(executor, asked.clone());
+        let (host, addresses) = answer(&mut messages).await;
+        assert_eq!((host, addresses), (asked, vec![([127, 0, 0, 1], 9092).into()]));
+    }
+}

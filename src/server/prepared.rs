@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::acceptor::{self, Acceptor};
 use super::control::{Control, ControlLinks, Ending};
-use super::start::{Start, Started};
+use super::start::{KEY_CAPACITY, Start, Started};
 use super::state_file::ClusterAddresses;
 use super::threads::executor_cpus;
 use super::{ServerError, log_start, protect_keys};
@@ -166,5 +166,3 @@ fn key_options(config: &Config) -> KeyOptions {
 
 /// Look-ups, addresses and audit lines of all executors that wait for the control thread.
 const CONTROL_CAPACITY: usize = 4096;
-/// Key requests of all executors, and replies to each; what does not fit is sent a tick later.
-pub(super) const KEY_CAPACITY: usize = 4096;

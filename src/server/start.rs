@@ -8,7 +8,6 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
 use super::ServerError;
-use super::prepared::KEY_CAPACITY;
 use super::state_file::ClusterAddresses;
 use super::threads::Threads;
 use crate::channel::{Sender, channel};
@@ -134,6 +133,8 @@ fn executor_listeners(config: &Config) -> ById<ListenerId, ExecutorListener> {
     listeners.collect()
 }
 
+/// Key requests of all executors, and replies to each; what does not fit is sent a tick later.
+pub(super) const KEY_CAPACITY: usize = 4096;
 /// Messages to one executor.
 const MESSAGE_CAPACITY: usize = 1024;
 /// Connections that wait for one executor, which looks at least every 20 ms.

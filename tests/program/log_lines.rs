@@ -169,7 +169,7 @@ fn without_descriptors_probes_answer_and_the_log_stays_short() {
     proxy.process.terminate(EVENTUALLY);
 }
 
-/// ACCEPTOR-3
+/// ACCEPTOR-2
 #[test]
 fn a_port_that_cannot_be_accepted_from_is_left_alone_and_said_once() {
     let keystore = Keystore::create(&["orders"]);

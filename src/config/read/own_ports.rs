@@ -17,6 +17,7 @@ use super::node::Node;
 use crate::config::{AdminConfig, ClusterConfig, Config, HostPort};
 
 /// See the module.
+#[derive(Default)]
 pub(crate) struct OwnPorts {
     listening: Vec<SocketAddr>,
 }

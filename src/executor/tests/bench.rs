@@ -91,8 +91,19 @@ impl Bench {
 
     /// A client that comes in by listener `number`, as the acceptor would hand it over.
     pub(super) fn connect(&self, number: u32) -> Client {
+        self.come_in(number, None, &[])
+    }
+
+    /// A client that comes in by the port of a node of listener 0, and has said something by then.
+    pub(super) fn connect_to_node(&self, node_id: i32) -> Client {
+        let heartbeat = framed(&[0, 12, 0, 0, 0, 0, 0, 7, 0xff, 0xff, 0, 0]);
+        self.come_in(0, Some(node_id), &heartbeat)
+    }
+
+    fn come_in(&self, number: u32, node: Option<i32>, first_words: &[u8]) -> Client {
         let address = self.entrance.local_addr().expect("an address");
-        let client = TcpStream::connect(address).expect("connecting");
+        let mut client = TcpStream::connect(address).expect("connecting");
+        client.write_all(first_words).expect("a socket's buffer is empty");
         client.set_read_timeout(Some(EVENTUALLY)).expect("a time-out");
         let (stream, peer) = self.entrance.accept().expect("the client");
         stream.set_nonblocking(true).expect("as the acceptor's are");
@@ -101,7 +112,7 @@ impl Bench {
             stream,
             peer,
             listener: ListenerId::from_number(number),
-            node: None,
+            node,
         };
         assert!(self.accepted.try_send(accepted).is_ok(), "there is room");
         Client(client)
@@ -274,6 +285,9 @@ impl Client {
     }
 }
 
+/// Upon this the broker leaves, too.
+pub(super) const LEAVE_GROUP: u8 = 13;
+
 /// Answers everything with nothing: no brokers that are served, nothing stored, no error.
 pub(super) struct Broker {
     address: SocketAddr,
@@ -309,6 +323,7 @@ impl Broker {
 fn answer(mut socket: &TcpStream) {
     while let Some(request) = read_frame(&mut socket) {
         let body: &[u8] = match request[1] {
+            LEAVE_GROUP => break,
             // Metadata 1: node 7 at k:9, no rack, no controller, no topics.
             3 => &[
                 0, 0, 0, 1, 0, 0, 0, 7, 0, 1, b'k', 0, 0, 0, 9, 0xff, 0xff, 0, 0, 0, 7, 0, 0, 0, 0,

@@ -1,10 +1,10 @@
 //! Everything about one KMS: its keys of both kinds, the checks that are due, and how many calls are under way.
 
-use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::call::{Call, Job};
+use super::checks::Checks;
 use super::opening::OpenedDeks;
 use super::outboxes::Outboxes;
 use super::sealing::SealingDeks;
@@ -116,25 +116,6 @@ impl Lane {
                 },
             );
         }
-    }
-}
-
-/// Polls and rechecks, each queued or running once at most: as many as there are KEKs and versions in use.
-#[derive(Default)]
-pub(super) struct Checks {
-    pub(super) queue: VecDeque<Call>,
-    /// Queued or running.
-    pub(super) under_way: HashSet<Call>,
-}
-
-impl Checks {
-    /// Queues `call`; not when the same is under way, perhaps for a DEK that was replaced since.
-    pub(super) fn push(&mut self, call: Call) -> bool {
-        let is_new = self.under_way.insert(call.clone());
-        if is_new {
-            self.queue.push_back(call);
-        }
-        is_new
     }
 }
 

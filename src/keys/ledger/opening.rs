@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use lru::LruCache;
 
 use super::call::{Call, Intervals};
-use super::lane::Checks;
+use super::checks::Checks;
 use super::outboxes::{ExecutorSet, Outboxes};
 use super::{turn_of, version_prefix};
 use crate::crypto::SecretKey;

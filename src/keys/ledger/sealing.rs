@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use lru::LruCache;
 
 use super::call::{Call, Intervals};
-use super::lane::Checks;
+use super::checks::Checks;
 use super::outboxes::{ExecutorSet, Outboxes};
 use crate::crypto::SecretKey;
 use crate::envelope::WrappedDek;

@@ -1,9 +1,9 @@
 //! Requests of the proxy's own: sent to the broker on the client's connection, with answers that the client never sees.
 //!
 //! One is sent so far ([`OwnPurpose::Brokers`]), and its answer settles three things at once: a broker names the
-//! cluster's brokers to nobody who has to log in first (AUTH-4); what it says of their addresses shows whether it is the
-//! one that the client came for (PLACE-1); and where the client came for a node of which no address is known, and was
-//! connected to any broker, it is the look-up that the client's next connection rests on (ADDRESS-2).
+//! cluster's brokers to nobody who has to log in first (AUTH-4); what it says of their addresses shows whether it is
+//! the one that the client came for (PLACE-1); and where the client came for a node of which no address is known, and
+//! was connected to any broker, it is the look-up that the client's next connection rests on (ADDRESS-2).
 //!
 //! - OWN-1: one is under way at most. It goes out between two whole requests of the client, when no other is unanswered
 //!   that may take the broker's time, and its answer is taken in its turn, wherever it stands.
