@@ -15,7 +15,7 @@ use crossbeam::queue::ArrayQueue;
 
 /// Creates a channel that holds at most `capacity` values.
 pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(ChannelState {
         queue: ArrayQueue::new(capacity.max(1)),
         receiver: AtomicWaker::new(),
     });
@@ -29,7 +29,7 @@ pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
 
 /// The sending end; clones share the queue.
 pub struct Sender<T> {
-    shared: Arc<Shared<T>>,
+    shared: Arc<ChannelState<T>>,
 }
 
 impl<T> Sender<T> {
@@ -57,7 +57,7 @@ impl<T> Clone for Sender<T> {
 
 /// The receiving end.
 pub struct Receiver<T> {
-    shared: Arc<Shared<T>>,
+    shared: Arc<ChannelState<T>>,
 }
 
 impl<T> Receiver<T> {
@@ -84,7 +84,7 @@ impl<T> Receiver<T> {
     }
 }
 
-struct Shared<T> {
+struct ChannelState<T> {
     queue: ArrayQueue<T>,
     receiver: AtomicWaker,
 }

@@ -50,7 +50,7 @@ fn read(clock: ClockId) -> Duration {
 
 /// How two clocks have parted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Gap {
+pub enum ClocksParted {
     /// The machine slept for so long.
     Suspended(Duration),
     /// The time was set forward or back by so much.
@@ -65,7 +65,7 @@ pub struct ClockWatch {
 
 impl ClockWatch {
     /// Takes a reading in; says how the clocks have parted since the last one.
-    pub fn observe(&mut self, clocks: Clocks) -> Option<Gap> {
+    pub fn observe(&mut self, clocks: Clocks) -> Option<ClocksParted> {
         let last = self.last.replace(clocks)?;
         let apart = |ahead: fn(&Clocks) -> Duration, behind: fn(&Clocks) -> Duration| {
             // How much `ahead` has gained on `behind`: both have advanced, or were set.
@@ -74,9 +74,9 @@ impl ClockWatch {
         let suspended = apart(|at| at.boottime, |at| at.monotonic);
         let set = apart(|at| at.realtime, |at| at.boottime);
         if suspended >= GAP_MIN {
-            Some(Gap::Suspended(suspended))
+            Some(ClocksParted::Suspended(suspended))
         } else if set >= GAP_MIN {
-            Some(Gap::TimeSet(set))
+            Some(ClocksParted::TimeSet(set))
         } else {
             None
         }
@@ -118,7 +118,10 @@ mod tests {
         let mut watch = ClockWatch::default();
         assert_eq!(watch.observe(at(1000, 0, 0)), None);
         assert_eq!(watch.observe(at(1020, 199, 0)), None);
-        assert_eq!(watch.observe(at(1040, 399, 0)), Some(Gap::Suspended(MS * 200)));
+        assert_eq!(
+            watch.observe(at(1040, 399, 0)),
+            Some(ClocksParted::Suspended(MS * 200))
+        );
         assert_eq!(watch.observe(at(1060, 399, 0)), None);
     }
 
@@ -128,11 +131,11 @@ mod tests {
         assert_eq!(watch.observe(at(1000, 0, 0)), None);
         for (set, seen) in [
             (199, None),
-            (399, Some(Gap::TimeSet(MS * 200))),
+            (399, Some(ClocksParted::TimeSet(MS * 200))),
             (399, None),
             (200, None),
-            (0, Some(Gap::TimeSet(MS * 200))),
-            (-3_600_000, Some(Gap::TimeSet(MS * 3_600_000))),
+            (0, Some(ClocksParted::TimeSet(MS * 200))),
+            (-3_600_000, Some(ClocksParted::TimeSet(MS * 3_600_000))),
         ] {
             assert_eq!(watch.observe(at(1020, 0, set)), seen, "{set}");
         }

@@ -41,7 +41,7 @@ pub use crate::kms::KmsKind;
 pub use crate::kms::keystore::MasterKeySource;
 pub use model::{
     AdminConfig, ClientAuth, ClusterConfig, Config, Executors, ForgeableKek, HostPort, KmsConfig, Limits,
-    ListenerConfig, LogConfig, LogFilter, LogFormat, RuntimeConfig, SealRule,
+    ListenerConfig, LogConfig, LogFilter, LogFormat, PlacedTemplate, RuntimeConfig,
 };
 pub use problem::{ConfigError, ConfigErrors, Origin};
 pub use read::Overrides;

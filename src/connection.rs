@@ -12,9 +12,9 @@
 //! - CONNECTION-2: back-pressure is not reading: a direction reads only when what it read before is worked off and
 //!   written.
 //! - CONNECTION-3: an idle pair owns no buffer.
-//! - CONNECTION-4: one turn does a bounded amount of work, then the executor is given to others ([`Turn::GaveWay`]):
-//!   eight rounds of reading, the work of a turn ([`Step::Yield`](crate::pipeline::Step::Yield)), 1 MiB moved into a
-//!   larger buffer or 2 MiB written.
+//! - CONNECTION-4: one turn does a bounded amount of work, then the executor is given to others
+//!   ([`TurnOutcome::GaveWay`]): eight rounds of reading, the work of a turn
+//!   ([`Step::Yield`](crate::pipeline::Step::Yield)), 1 MiB moved into a larger buffer or 2 MiB written.
 //! - CONNECTION-5: a drain waits for every answer, but no longer than [`POLLS_WAIT`](relay) for those that a broker may
 //!   hold until there are records, or until a group has come together, and for what lies behind them and changes
 //!   nothing.
@@ -49,6 +49,6 @@ mod stream;
 mod tests;
 
 pub(crate) use registry::{Request, Status};
-pub(crate) use relay::{Relay, Turn};
+pub(crate) use relay::{Relay, TurnOutcome};
 pub(crate) use shared::Shared;
 pub(crate) use stream::Stream;

@@ -84,7 +84,7 @@ pub(crate) const PATIENT: Patience = Patience {
 };
 
 /// A connection to one broker.
-pub(crate) struct Client {
+pub(crate) struct BrokerClient {
     stream: TcpStream,
     address: String,
     answer: Duration,
@@ -104,7 +104,7 @@ pub(crate) struct Leader {
 
 /// What Metadata says of a cluster.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Cluster {
+pub(crate) struct FoundCluster {
     /// Id, host and port.
     pub(crate) brokers: Vec<(i32, String, i32)>,
     pub(crate) topics: Vec<String>,
@@ -125,7 +125,7 @@ pub(crate) struct Fetched {
     pub(crate) high_watermark: i64,
 }
 
-impl Client {
+impl BrokerClient {
     pub(crate) fn connect(address: &str, patience: Patience) -> Result<Self, ClientError> {
         let connected = address.to_socket_addrs().and_then(|addresses| {
             let mut last = io::Error::from(io::ErrorKind::NotFound);
@@ -179,7 +179,7 @@ impl Client {
     }
 
     /// The cluster's brokers and, if `topics`, the names of its topics.
-    pub(crate) fn cluster(&mut self, topics: bool) -> Result<Cluster, ClientError> {
+    pub(crate) fn cluster(&mut self, topics: bool) -> Result<FoundCluster, ClientError> {
         // No list stands for all of them, an empty one for none.
         let request = MetadataRequest::default().with_topics((!topics).then(Vec::new));
         let answer = self.ask(ApiKey::Metadata, METADATA_VERSION, &request)?;

@@ -129,13 +129,17 @@ pub async fn look(config: &Config, kms: &[Result<Arc<dyn Kms>, String>]) -> Tabl
 
 /// What only a program that serves clients knows.
 #[derive(Clone)]
-pub(crate) struct Running {
+pub(crate) struct RunningFacts {
     pub(crate) descriptors: Descriptors,
     /// So that it can be known what leads back to it.
     pub(crate) came_back: Arc<CameBack>,
 }
 
-async fn look_at(config: &Config, kms: &[Result<Arc<dyn Kms>, String>], running: Option<Running>) -> Table {
+async fn look_at(
+    config: &Config,
+    kms: &[Result<Arc<dyn Kms>, String>],
+    running: Option<RunningFacts>,
+) -> Table {
     let deadline = Instant::now() + WHOLE_MAX;
     let descriptors = running.as_ref().map(|running| running.descriptors);
     let came_back = running.map(|running| running.came_back);
@@ -176,7 +180,7 @@ async fn look_at(config: &Config, kms: &[Result<Arc<dyn Kms>, String>], running:
 
 /// The self-check of a running program: to the log, one line for each row. What is good is of level INFO, what is not
 /// WARN.
-pub(crate) async fn log(config: Config, kms: Arc<[Arc<dyn Kms>]>, running: Running) {
+pub(crate) async fn log(config: Config, kms: Arc<[Arc<dyn Kms>]>, running: RunningFacts) {
     let kms: Vec<_> = kms.iter().map(|kms| Ok(Arc::clone(kms))).collect();
     let table = look_at(&config, &kms, Some(running)).await;
     for Row {

@@ -1,9 +1,9 @@
 //! Who is connected to the endpoint: a listener that takes everybody in, and lets go of those that say nothing.
 //!
-//! - CALLERS-1: a connection is closed when its request has not come within [`Patience::request`], or is not answered
-//!   and read within [`Patience::connection`], whatever its peer does.
-//! - CALLERS-2: of connections whose request has not come there are [`Patience::callers_max`]; one more takes the place
-//!   of the oldest, so that a probe never waits for those that say nothing.
+//! - CALLERS-1: a connection is closed when its request has not come within [`CallerPatience::request`], or is not
+//!   answered and read within [`CallerPatience::connection`], whatever its peer does.
+//! - CALLERS-2: of connections whose request has not come there are [`CallerPatience::callers_max`]; one more takes
+//!   the place of the oldest, so that a probe never waits for those that say nothing.
 #![expect(clippy::disallowed_types, reason = "the control thread alone takes it")]
 
 use std::collections::VecDeque;
@@ -28,7 +28,7 @@ use crate::repeats::{News, Repeats};
 
 /// How long, and for how many, the endpoint waits.
 #[derive(Clone, Copy)]
-pub(super) struct Patience {
+pub(super) struct CallerPatience {
     /// Connections whose request has not come.
     pub(super) callers_max: usize,
     /// From the connection to the whole head of the request.
@@ -39,10 +39,10 @@ pub(super) struct Patience {
 
 /// One connection, as the handlers of its request see it.
 #[derive(Clone, Default)]
-pub(super) struct Caller(Arc<Call>);
+pub(super) struct Caller(Arc<CallState>);
 
 #[derive(Default)]
-struct Call {
+struct CallState {
     asked: AtomicBool,
     /// Given back when the connection has ended.
     place: Mutex<Option<OwnedSemaphorePermit>>,
@@ -73,7 +73,7 @@ impl Connected<IncomingStream<'_, PatientListener>> for Caller {
 /// See the module.
 pub(super) struct PatientListener {
     listener: TcpListener,
-    patience: Patience,
+    patience: CallerPatience,
     /// Oldest first; some of them may have asked, or be gone.
     silent: VecDeque<Silent>,
     /// Why nobody could be accepted, as the log was told lately.
@@ -87,7 +87,7 @@ struct Silent {
 }
 
 impl PatientListener {
-    pub(super) fn new(listener: TcpListener, patience: Patience) -> Self {
+    pub(super) fn new(listener: TcpListener, patience: CallerPatience) -> Self {
         Self {
             listener,
             patience,

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::callers::{Caller, Patience, PatientListener};
+use super::callers::{Caller, CallerPatience, PatientListener};
 use super::health::Liveness;
 use super::{
     CALLERS_MAX, COLLECT_TIMEOUT, CONNECTION_TIMEOUT, Collection, Health, ProcessFacts, REQUEST_TIMEOUT,
@@ -25,7 +25,7 @@ use super::{
 /// Serves the endpoint on `listener` until the future is dropped. Returns only an error of the server itself.
 pub async fn serve(listener: TcpListener, source: Arc<dyn Source>, facts: ProcessFacts) -> io::Result<()> {
     let limits = Limits {
-        patience: Patience {
+        patience: CallerPatience {
             callers_max: CALLERS_MAX,
             request: REQUEST_TIMEOUT,
             connection: CONNECTION_TIMEOUT,
@@ -38,7 +38,7 @@ pub async fn serve(listener: TcpListener, source: Arc<dyn Source>, facts: Proces
 
 #[derive(Clone, Copy)]
 struct Limits {
-    patience: Patience,
+    patience: CallerPatience,
     scrapes_max: usize,
     collect_timeout: Duration,
 }

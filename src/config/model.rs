@@ -124,10 +124,10 @@ pub struct ClusterConfig {
 
 impl ClusterConfig {
     /// Every rule that seals, in order.
-    pub fn seal_rules(&self) -> impl Iterator<Item = SealRule<'_>> {
+    pub fn seal_rules(&self) -> impl Iterator<Item = PlacedTemplate<'_>> {
         let rules = self.rules.rules().iter().enumerate();
         rules.filter_map(|(index, rule)| match &rule.action {
-            RuleAction::Seal(seal) => Some(SealRule {
+            RuleAction::Seal(seal) => Some(PlacedTemplate {
                 cluster: self,
                 index,
                 matcher: &rule.matcher,
@@ -140,7 +140,7 @@ impl ClusterConfig {
 
 /// A rule that seals, and where it stands.
 #[derive(Clone, Copy, Debug)]
-pub struct SealRule<'a> {
+pub struct PlacedTemplate<'a> {
     /// Whose rule it is.
     pub cluster: &'a ClusterConfig,
     /// Its position among all rules of the cluster, from 0.
@@ -198,7 +198,7 @@ pub struct Config {
 
 impl Config {
     /// Every rule that seals, cluster by cluster.
-    pub fn seal_rules(&self) -> impl Iterator<Item = SealRule<'_>> {
+    pub fn seal_rules(&self) -> impl Iterator<Item = PlacedTemplate<'_>> {
         self.clusters.iter().flat_map(ClusterConfig::seal_rules)
     }
 }

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 /// What is waited for apart from points in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum News {
+pub(crate) enum NewsKind {
     /// Keys, or that there are none.
     Keys,
     /// That every executor knows addresses.
@@ -21,14 +21,14 @@ pub(crate) enum News {
 /// Tasks that wait; see the module.
 #[derive(Default)]
 pub(crate) struct Alarms {
-    keys: Waiting,
-    addresses: Waiting,
+    keys: Waiters,
+    addresses: Waiters,
     deadlines: BTreeMap<(Instant, u64), Waker>,
     next: u64,
 }
 
 #[derive(Default)]
-struct Waiting {
+struct Waiters {
     wakers: Vec<Waker>,
     /// How often news have come.
     count: u64,
@@ -36,7 +36,7 @@ struct Waiting {
 
 /// Of which news a task has asked to be told, so that it asks once for each.
 #[derive(Default)]
-pub(crate) struct Asked {
+pub(crate) struct AskedNews {
     keys: Option<u64>,
     addresses: Option<u64>,
 }
@@ -44,10 +44,10 @@ pub(crate) struct Asked {
 impl Alarms {
     /// Wakes `waker` when the next news come. `asked` belongs to the task and remembers that it has asked: thousands
     /// may wait, and are woken by each arrival.
-    pub(crate) fn on_news(&mut self, news: News, waker: &Waker, asked: &mut Asked) {
+    pub(crate) fn on_news(&mut self, news: NewsKind, waker: &Waker, asked: &mut AskedNews) {
         let (waiting, asked) = match news {
-            News::Keys => (&mut self.keys, &mut asked.keys),
-            News::Addresses => (&mut self.addresses, &mut asked.addresses),
+            NewsKind::Keys => (&mut self.keys, &mut asked.keys),
+            NewsKind::Addresses => (&mut self.addresses, &mut asked.addresses),
         };
         if *asked != Some(waiting.count) {
             *asked = Some(waiting.count);
@@ -62,10 +62,10 @@ impl Alarms {
     }
 
     /// News have come.
-    pub(crate) fn wake_all(&mut self, news: News) {
+    pub(crate) fn wake_all(&mut self, news: NewsKind) {
         let waiting = match news {
-            News::Keys => &mut self.keys,
-            News::Addresses => &mut self.addresses,
+            NewsKind::Keys => &mut self.keys,
+            NewsKind::Addresses => &mut self.addresses,
         };
         waiting.count = waiting.count.wrapping_add(1);
         for waker in waiting.wakers.drain(..) {

@@ -51,7 +51,7 @@ pub(crate) struct Holding {
 /// The account; see the module.
 pub(crate) struct HeldBytes {
     bytes_max: usize,
-    halves: HashMap<HalfKey, Half>,
+    halves: HashMap<HalfKey, HeldHalf>,
     /// Bytes of each [`Class`].
     sums: [usize; Class::COUNT],
     /// By cluster: who waits for a turn, the first one first.
@@ -69,7 +69,7 @@ pub(crate) struct HeldBytes {
     victims: Vec<u64>,
 }
 
-struct Half {
+struct HeldHalf {
     holding: Holding,
     turn: Turn,
     /// Since when it can move: it had no turn before, or waited for us.
@@ -95,7 +95,7 @@ impl Class {
     const COUNT: usize = 4;
 }
 
-impl Half {
+impl HeldHalf {
     fn class(&self) -> Class {
         if self.closing {
             Class::Closing
@@ -228,7 +228,7 @@ impl HeldBytes {
     }
 
     /// The connection of the half that holds most of those that are `eligible` and hold anything.
-    fn largest(&self, eligible: impl Fn(&Half) -> bool) -> Option<u64> {
+    fn largest(&self, eligible: impl Fn(&HeldHalf) -> bool) -> Option<u64> {
         let halves = self.halves.iter();
         halves
             .filter(|(_, half)| half.class() != Class::Closing && half.holding.bytes > 0 && eligible(half))
@@ -257,8 +257,8 @@ impl HeldBytes {
 
     /// Changes a half, which is made if need be, and the sums with it; one that holds nothing and has no turn is
     /// dropped.
-    fn change(&mut self, key: HalfKey, holding: Holding, change: impl FnOnce(&mut Half)) {
-        let half = self.halves.entry(key).or_insert(Half {
+    fn change(&mut self, key: HalfKey, holding: Holding, change: impl FnOnce(&mut HeldHalf)) {
+        let half = self.halves.entry(key).or_insert(HeldHalf {
             holding: Holding { bytes: 0, ..holding },
             turn: Turn::None,
             since: holding.paced_at,

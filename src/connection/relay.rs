@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use super::alarms::{Asked, News};
+use super::alarms::{AskedNews, NewsKind};
 use super::half::{Blocked, Half};
 use super::held::HalfKey;
 use super::one_way::{Moved, OneWay};
@@ -26,7 +26,7 @@ pub(crate) struct Relay<C, B> {
     /// The deadline that the alarms were last told, so that they are told once.
     alarm: Option<Instant>,
     /// For which news the alarms were last asked.
-    asked: Asked,
+    asked: AskedNews,
     /// Which direction has its turn first.
     responses_first: bool,
     /// Until when a drain waits for answers that the broker may hold for minutes.
@@ -35,7 +35,7 @@ pub(crate) struct Relay<C, B> {
 
 /// What became of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Turn {
+pub(crate) enum TurnOutcome {
     /// There is more to do; others first, those included whose sockets have become ready meanwhile.
     GaveWay,
     /// The connection has ended.
@@ -68,7 +68,7 @@ impl<C: Stream, B: Stream> Relay<C, B> {
             status,
             shared,
             alarm: None,
-            asked: Asked::default(),
+            asked: AskedNews::default(),
             responses_first: false,
             polls_until: None,
         }
@@ -93,14 +93,14 @@ impl<C: Stream, B: Stream> Relay<C, B> {
     }
 
     /// A turn that begins at `now`.
-    pub(crate) fn poll_turn(&mut self, context: &mut Context<'_>, now: Instant) -> Poll<Turn> {
+    pub(crate) fn poll_turn(&mut self, context: &mut Context<'_>, now: Instant) -> Poll<TurnOutcome> {
         match self.run(context, now) {
             Ok(turn) => turn,
-            Err(reason) => Poll::Ready(Turn::Ended(reason)),
+            Err(reason) => Poll::Ready(TurnOutcome::Ended(reason)),
         }
     }
 
-    fn run(&mut self, context: &mut Context<'_>, now: Instant) -> Result<Poll<Turn>, CloseReason> {
+    fn run(&mut self, context: &mut Context<'_>, now: Instant) -> Result<Poll<TurnOutcome>, CloseReason> {
         match self.status.request() {
             Request::Close(reason) => return Err(reason),
             Request::Leave(reason) => self.session.leave(reason),
@@ -144,7 +144,7 @@ impl<C: Stream, B: Stream> Relay<C, B> {
         self.responses_first = !self.responses_first;
         // The other half may wait for something meanwhile.
         self.wait(context, now);
-        Ok(Poll::Ready(Turn::GaveWay))
+        Ok(Poll::Ready(TurnOutcome::GaveWay))
     }
 
     fn pump(
@@ -248,12 +248,12 @@ impl<C: Stream, B: Stream> Relay<C, B> {
                     Wait::Room => None,
                     Wait::Until(until) | Wait::Answer(until) => Some(*until),
                     Wait::News(until) => {
-                        alarms.on_news(News::Keys, context.waker(), &mut self.asked);
+                        alarms.on_news(NewsKind::Keys, context.waker(), &mut self.asked);
                         keys = true;
                         Some(*until)
                     }
                     Wait::Addresses(_, until) => {
-                        alarms.on_news(News::Addresses, context.waker(), &mut self.asked);
+                        alarms.on_news(NewsKind::Addresses, context.waker(), &mut self.asked);
                         Some(*until)
                     }
                 },

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::task::Waker;
 use std::time::Instant;
 
-use super::alarms::{Alarms, News};
+use super::alarms::{Alarms, NewsKind};
 use super::buffers::{BufferPool, READ_BUFFER_BYTES};
 use super::errands::Errands;
 use super::half::Half;
@@ -55,7 +55,7 @@ impl Shared {
     pub(crate) fn announce_keys(&self) {
         let news = &mut self.pipeline.borrow_mut().news;
         news.keys = news.keys.wrapping_add(1);
-        self.alarms.borrow_mut().wake_all(News::Keys);
+        self.alarms.borrow_mut().wake_all(NewsKind::Keys);
     }
 
     /// Every executor knows what was learned of a cluster: whoever waits to tell a client looks again.
@@ -67,7 +67,7 @@ impl Shared {
         }
         drop(pipeline);
         self.errands.spread(cluster);
-        self.alarms.borrow_mut().wake_all(News::Addresses);
+        self.alarms.borrow_mut().wake_all(NewsKind::Addresses);
     }
 
     /// Sends the pipeline's key requests.

@@ -10,8 +10,8 @@ use std::time::Instant;
 use futures_lite::io::AsyncRead as _;
 use glommio::net::TcpStream;
 
-use super::names::Names;
-use super::way_back::{self, Asked, WayBack};
+use super::names::ResolvedNames;
+use super::way_back::{self, FoundElsewhere, WayBack};
 use crate::config::HostPort;
 use crate::connection::Shared;
 use crate::messages::{CameBack, ConnectError};
@@ -66,8 +66,8 @@ pub(crate) enum FirstWord {
 
 /// How brokers are reached, for all connections of an executor.
 pub(super) struct Dialling {
-    pub(super) names: Names,
-    asked: Asked,
+    pub(super) names: ResolvedNames,
+    elsewhere: FoundElsewhere,
     /// Shared by all executors.
     pub(super) came_back: Arc<CameBack>,
 }
@@ -75,8 +75,8 @@ pub(super) struct Dialling {
 impl Dialling {
     pub(super) fn new(came_back: Arc<CameBack>) -> Self {
         Self {
-            names: Names::default(),
-            asked: Asked::default(),
+            names: ResolvedNames::default(),
+            elsewhere: FoundElsewhere::default(),
             came_back,
         }
     }
@@ -136,11 +136,11 @@ impl Dialling {
         first_word: FirstWord,
         shared: &Shared,
     ) -> Result<TcpStream, ConnectError> {
-        if first_word == FirstWord::Other && !self.asked.admits(host, Instant::now()) {
+        if first_word == FirstWord::Other && !self.elsewhere.admits(host, Instant::now()) {
             let identity = shared.pipeline.borrow().identity;
             let stream = self.connect_to(host, shared).await?;
             match way_back::ask(stream, &identity, &self.came_back).await {
-                WayBack::Elsewhere => self.asked.answered(host, Instant::now()),
+                WayBack::Elsewhere => self.elsewhere.answered(host, Instant::now()),
                 WayBack::Here => return Err(ConnectError::LeadsBack),
                 WayBack::Unknown => {}
             }

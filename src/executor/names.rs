@@ -16,7 +16,7 @@ use crate::connection::Shared;
 
 /// See the module.
 #[derive(Default)]
-pub(super) struct Names(RefCell<HashMap<HostPort, NameState>>);
+pub(super) struct ResolvedNames(RefCell<HashMap<HostPort, NameState>>);
 
 /// What is known of a host's addresses.
 enum NameState {
@@ -25,7 +25,7 @@ enum NameState {
     Failed { at: Instant },
 }
 
-impl Names {
+impl ResolvedNames {
     /// The addresses of a host; empty when there are none, or none that were found by `deadline`.
     #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
     pub(super) async fn resolve(

@@ -35,7 +35,7 @@ use super::dial::{Dialling, FirstWord, Listener, first_word};
 use super::others_first::others_first;
 use super::parting::Sockets;
 use crate::config::HostPort;
-use crate::connection::{Relay, Request, Shared, Status, Turn};
+use crate::connection::{Relay, Request, Shared, Status, TurnOutcome};
 use crate::identity::Client;
 use crate::ids::{ById, ListenerId};
 use crate::messages::{Accepted, Notice, NoticeKind, Seats};
@@ -205,8 +205,8 @@ impl Arrival {
         );
         loop {
             match poll_fn(|context| relay.poll_turn(context, Instant::now())).await {
-                Turn::GaveWay => others_first().await,
-                Turn::Ended(reason) => {
+                TurnOutcome::GaveWay => others_first().await,
+                TurnOutcome::Ended(reason) => {
                     let met_silence = relay.met_silence(reason);
                     let node = reached.node.as_ref().filter(|_| met_silence);
                     self.note_end(relay.session(), node, reason);

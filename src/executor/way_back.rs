@@ -28,14 +28,14 @@ use crate::protocol::hops::{self, Identity};
 
 /// Addresses that were found to lead to somebody else.
 #[derive(Default)]
-pub(super) struct Asked(RefCell<HashMap<HostPort, Answer>>);
+pub(super) struct FoundElsewhere(RefCell<HashMap<HostPort, Finding>>);
 
-struct Answer {
+struct Finding {
     until: Instant,
     connections_left: u32,
 }
 
-impl Asked {
+impl FoundElsewhere {
     /// Whether a client may be connected to `address` without asking first.
     pub(super) fn admits(&self, address: &HostPort, now: Instant) -> bool {
         let mut asked = self.0.borrow_mut();
@@ -55,11 +55,11 @@ impl Asked {
         if asked.len() >= ASKED_MAX {
             asked.clear();
         }
-        let answer = Answer {
+        let finding = Finding {
             until: now + HOLDS_FOR,
             connections_left: HOLDS_CONNECTIONS,
         };
-        asked.insert(address.clone(), answer);
+        asked.insert(address.clone(), finding);
     }
 }
 
@@ -117,7 +117,7 @@ mod tests {
             host: "kafka".to_owned(),
             port,
         };
-        let (asked, now) = (Asked::default(), Instant::now());
+        let (asked, now) = (FoundElsewhere::default(), Instant::now());
         assert!(!asked.admits(&at(1), now));
         asked.answered(&at(1), now);
         asked.answered(&at(2), now);

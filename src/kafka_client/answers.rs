@@ -1,7 +1,7 @@
 //! What brokers answer, in the versions that are asked for: untrusted, bounded, and read no further than is of
 //! interest.
 
-use super::{Cluster, Leader, TopicSetting};
+use super::{FoundCluster, Leader, TopicSetting};
 use crate::protocol::addresses::is_host;
 use crate::protocol::api_key::{FETCH, METADATA};
 use crate::protocol::error_code::NONE;
@@ -104,7 +104,7 @@ fn skip_replicas(cursor: &mut Cursor<'_>) -> Result<(), ProtocolError> {
 }
 
 /// A Metadata response of version 1: brokers, and names of topics.
-pub(super) fn cluster(answer: &[u8]) -> Result<Cluster, ProtocolError> {
+pub(super) fn cluster(answer: &[u8]) -> Result<FoundCluster, ProtocolError> {
     let mut cursor = Cursor::new(answer);
     cursor.i32()?; // correlation id
     let brokers = named_brokers(&mut cursor)?;
@@ -122,7 +122,7 @@ pub(super) fn cluster(answer: &[u8]) -> Result<Cluster, ProtocolError> {
         }
     }
     cursor.expect_end()?;
-    Ok(Cluster { brokers, topics })
+    Ok(FoundCluster { brokers, topics })
 }
 
 /// A DescribeConfigs response of version 1: of each resource the number that `setting` has, or its error.

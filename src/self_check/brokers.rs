@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::{Row, Verdict, left, some_of, topics};
 use crate::config::{ClusterConfig, Config, OwnPorts};
-use crate::kafka_client::{Client, ClientError, Cluster, Patience};
+use crate::kafka_client::{BrokerClient, ClientError, FoundCluster, Patience};
 use crate::messages::CameBack;
 
 /// Tells each row as it is found.
@@ -27,7 +27,7 @@ pub(super) fn look(
         let address = broker.to_string();
         let before = came_back.map(CameBack::count);
         let until = share(deadline, cluster.bootstrap.len().saturating_sub(place));
-        let greeted = Client::connect(&address, patience(until)).and_then(|mut client| {
+        let greeted = BrokerClient::connect(&address, patience(until)).and_then(|mut client| {
             client.wait_until(until);
             let is_proxy = client.is_proxy()?;
             Ok((client, is_proxy))
@@ -45,9 +45,9 @@ pub(super) fn look(
             }
             Err(error) => {
                 let way = match came_back.map(CameBack::count) {
-                    None => Way::Unknown,
-                    now if now != before => Way::Back,
-                    Some(_) => Way::Elsewhere,
+                    None => LeadsTo::Unknown,
+                    now if now != before => LeadsTo::Back,
+                    Some(_) => LeadsTo::Elsewhere,
                 };
                 Row::new(subject, Verdict::Warning, why_not(error, way))
             }
@@ -101,7 +101,7 @@ fn share(deadline: Instant, count: usize) -> Instant {
 
 /// Where an address leads whose broker gave no answer.
 #[derive(Clone, Copy)]
-enum Way {
+enum LeadsTo {
     /// To this program.
     Back,
     /// To somebody else.
@@ -131,15 +131,15 @@ fn patience(deadline: Instant) -> Patience {
     }
 }
 
-fn why_not(error: ClientError, way: Way) -> String {
+fn why_not(error: ClientError, way: LeadsTo) -> String {
     match error {
         ClientError::Broker { source, .. } if is_end(&source) => match way {
-            Way::Back => {
+            LeadsTo::Back => {
                 "it leads back to this proxy, by way of a port forward, a load balancer or another proxy: correct \
                  bootstrap"
             }
-            Way::Elsewhere => "it closes the connection: is this a Kafka listener without TLS?",
-            Way::Unknown => {
+            LeadsTo::Elsewhere => "it closes the connection: is this a Kafka listener without TLS?",
+            LeadsTo::Unknown => {
                 "it closes the connection: is this a Kafka listener without TLS? Or does it lead back to the proxy \
                  itself, by way of a port forward, a load balancer or another proxy?"
             }
@@ -152,7 +152,7 @@ fn why_not(error: ClientError, way: Way) -> String {
 }
 
 /// Each listener has to serve every broker, or its clients do not see them all.
-fn ids(cluster: &ClusterConfig, found: &Cluster) -> Row {
+fn ids(cluster: &ClusterConfig, found: &FoundCluster) -> Row {
     let subject = format!("{} broker ids", cluster.name);
     let known: BTreeSet<i32> = found.brokers.iter().map(|(id, ..)| *id).collect();
     let list = |ids: &BTreeSet<i32>| some_of(&ids.iter().map(i32::to_string).collect::<Vec<_>>());
@@ -184,7 +184,7 @@ fn ids(cluster: &ClusterConfig, found: &Cluster) -> Row {
 }
 
 /// What brokers tell clients is where the proxy connects to.
-fn addresses(config: &Config, cluster: &ClusterConfig, found: &Cluster, deadline: Instant) -> Row {
+fn addresses(config: &Config, cluster: &ClusterConfig, found: &FoundCluster, deadline: Instant) -> Row {
     let subject = format!("{} broker addresses", cluster.name);
     let own = OwnPorts::of(config);
     let mut wrong = Vec::new();

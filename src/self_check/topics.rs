@@ -4,10 +4,15 @@ use std::time::Instant;
 
 use super::{Row, Verdict, some_of};
 use crate::config::ClusterConfig;
-use crate::kafka_client::{Client, Cluster, TopicSetting};
+use crate::kafka_client::{BrokerClient, FoundCluster, TopicSetting};
 use crate::rules::{Action, is_legal_topic_name};
 
-pub(super) fn look(cluster: &ClusterConfig, found: &Cluster, client: &mut Client, deadline: Instant) -> Row {
+pub(super) fn look(
+    cluster: &ClusterConfig,
+    found: &FoundCluster,
+    client: &mut BrokerClient,
+    deadline: Instant,
+) -> Row {
     let subject = format!("{} topic limits", cluster.name);
     let sealed = sealed_topics(cluster, &found.topics);
     let mut limits = Vec::new();

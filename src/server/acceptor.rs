@@ -41,7 +41,7 @@ struct Port {
 }
 
 /// One executor, as the acceptor sees it: its queue, and its counts.
-pub(super) type Place = (Sender<Accepted>, Arc<Seats>);
+pub(super) type ExecutorSeats = (Sender<Accepted>, Arc<Seats>);
 
 impl Acceptor {
     /// Binds every port of the configuration.
@@ -66,7 +66,11 @@ impl Acceptor {
     }
 
     /// Starts accepting, on a thread of its own.
-    pub(super) fn start(self, places: Vec<Place>, connections_max: usize) -> io::Result<RunningAcceptor> {
+    pub(super) fn start(
+        self,
+        places: Vec<ExecutorSeats>,
+        connections_max: usize,
+    ) -> io::Result<RunningAcceptor> {
         let (stop, stopped) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -75,7 +79,7 @@ impl Acceptor {
             .name("acceptor".to_owned())
             .spawn(move || {
                 let tasks = LocalSet::new();
-                let places: Arc<[Place]> = places.into();
+                let places: Arc<[ExecutorSeats]> = places.into();
                 let said = Rc::new(RefCell::new(Repeats::new()));
                 for port in self.ports {
                     let entrance = Entrance {
@@ -127,7 +131,7 @@ pub(super) fn listen(address: SocketAddr) -> Result<TcpListener, ServerError> {
 
 /// What all ports lead to.
 struct Entrance {
-    places: Arc<[Place]>,
+    places: Arc<[ExecutorSeats]>,
     connections_max: usize,
     /// What the log was told lately.
     said: Rc<RefCell<Repeats<Trouble>>>,

@@ -23,7 +23,7 @@ use tokio::task::{JoinSet, yield_now};
 use tokio::time::{sleep_until, timeout};
 
 use super::hidden::HiddenLog;
-use super::names::Names;
+use super::names::LookUps;
 use super::notices::Notices;
 use super::sending::send;
 use super::spread::Spread;
@@ -68,7 +68,7 @@ pub(super) struct Control {
     links: ControlLinks,
     spreads: ById<ClusterId, Spread>,
     state_files: Vec<(StateFile, watch::Receiver<AddressBook>)>,
-    names: Names,
+    names: LookUps,
     audit: AuditLog,
     notices: Notices,
     hidden: HiddenLog,
@@ -87,7 +87,7 @@ impl Control {
         Self {
             spreads,
             state_files,
-            names: Names::new(own_ports),
+            names: LookUps::new(own_ports),
             audit: AuditLog::new(),
             hidden: HiddenLog::new(links.ids.clusters.clone()),
             notices: Notices::new(links.ids.clone()),

@@ -21,14 +21,14 @@ use crate::messages::ExecutorMessage;
 use crate::repeats::{News, Repeats};
 
 /// See the module.
-pub(super) struct Names {
+pub(super) struct LookUps {
     lookups: Arc<Semaphore>,
-    /// Names that lead nowhere: each is said once a minute.
+    /// LookUps that lead nowhere: each is said once a minute.
     said: Arc<Mutex<Repeats<HostPort>>>,
     own_ports: Arc<OwnPorts>,
 }
 
-impl Names {
+impl LookUps {
     pub(super) fn new(own_ports: OwnPorts) -> Self {
         Self {
             lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)),
@@ -108,7 +108,7 @@ mod tests {
     /// NAMES-1, NAMES-2: as many as may wait for a resolver do, and it hangs.
     #[tokio::test]
     async fn a_resolver_that_hangs_has_so_many_threads_and_every_question_an_answer() {
-        let names = Names::new(OwnPorts::default());
+        let names = LookUps::new(OwnPorts::default());
         let hang = names.lookups.acquire_many(LOOKUPS_MAX as u32);
         let hanging = hang.await.expect("nobody has asked yet");
         let (executor, mut messages) = channel(4);

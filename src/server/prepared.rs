@@ -113,7 +113,7 @@ impl Prepared {
             .map_err(ServerError::Control)?;
         log_start(&self.config, self.cpus.len(), &self.facts);
         if self.config.runtime.self_check {
-            let running = self_check::Running {
+            let running = self_check::RunningFacts {
                 descriptors,
                 came_back,
             };

@@ -36,7 +36,7 @@ impl FaultyKms {
     #[must_use]
     pub fn around(inner: Arc<dyn Kms>) -> (Self, Faults) {
         let faults = Faults {
-            shared: Arc::new(Shared {
+            shared: Arc::new(FaultState {
                 plan: ArcSwap::from_pointee(Plan::default()),
                 held: watch::Sender::new(false),
                 generates: AtomicU64::new(0),
@@ -56,7 +56,7 @@ impl FaultyKms {
 /// The controls; clones control the same layer, from any thread.
 #[derive(Clone)]
 pub struct Faults {
-    shared: Arc<Shared>,
+    shared: Arc<FaultState>,
 }
 
 impl Faults {
@@ -197,7 +197,7 @@ impl Kms for FaultyKms {
     }
 }
 
-struct Shared {
+struct FaultState {
     plan: ArcSwap<Plan>,
     held: watch::Sender<bool>,
     generates: AtomicU64,

@@ -57,7 +57,7 @@ async fn ask(address: SocketAddr, path: &str) -> String {
 }
 
 const LIMITS: Limits = Limits {
-    patience: Patience {
+    patience: CallerPatience {
         callers_max: 4,
         request: Duration::from_secs(10),
         connection: Duration::from_secs(10),
@@ -173,7 +173,7 @@ async fn a_probe_takes_the_place_of_the_oldest_that_says_nothing() {
 #[tokio::test]
 async fn a_request_has_to_come_in_time_and_its_answer_may_take_longer() {
     let limits = Limits {
-        patience: Patience {
+        patience: CallerPatience {
             request: Duration::from_millis(200),
             ..LIMITS.patience
         },
@@ -192,7 +192,7 @@ async fn a_request_has_to_come_in_time_and_its_answer_may_take_longer() {
 #[tokio::test]
 async fn a_scrape_that_is_not_read_keeps_no_probe_waiting() {
     let limits = Limits {
-        patience: Patience {
+        patience: CallerPatience {
             connection: Duration::from_secs(2),
             ..LIMITS.patience
         },

@@ -10,7 +10,7 @@ use crate::record_batch::{
 
 /// Where records come from.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Origin<'a> {
+pub(super) struct ReadFrom<'a> {
     /// The topic, where it is known; of a segment, its folder's name says so.
     pub(super) topic: Option<&'a str>,
     /// The partition, likewise.
@@ -20,7 +20,7 @@ pub(super) struct Origin<'a> {
 /// One thing that was found.
 #[derive(Debug)]
 pub(super) struct Item<'a> {
-    pub(super) origin: Origin<'a>,
+    pub(super) origin: ReadFrom<'a>,
     /// The record's offset; of a batch that is shown whole, its first.
     pub(super) offset: i64,
     pub(super) what: What<'a>,
@@ -80,7 +80,7 @@ pub(super) struct SealFacts<'a> {
 pub(super) fn batch(
     records: &[u8],
     slice: &BatchSlice,
-    origin: Origin<'_>,
+    origin: ReadFrom<'_>,
     selection: Selection,
     decompressor: &mut Decompressor,
     show: &mut dyn FnMut(&Item<'_>) -> Result<(), InspectError>,
@@ -113,7 +113,7 @@ pub(super) fn batch(
 
 fn one(
     show: &mut dyn FnMut(&Item<'_>) -> Result<(), InspectError>,
-    origin: Origin<'_>,
+    origin: ReadFrom<'_>,
     offset: i64,
     what: What<'_>,
 ) -> Result<u64, InspectError> {
@@ -127,7 +127,7 @@ const DECOMPRESSED_BYTES_MAX: usize = 256 << 20;
 fn each_record(
     (plain, mut cursor): (&[u8], RecordCursor),
     header: &BatchHeader,
-    origin: Origin<'_>,
+    origin: ReadFrom<'_>,
     selection: Selection,
     show: &mut dyn FnMut(&Item<'_>) -> Result<(), InspectError>,
 ) -> Result<u64, InspectError> {
@@ -152,7 +152,12 @@ fn each_record(
     Ok(shown)
 }
 
-fn stored<'a>(plain: &'a [u8], record: &RecordLayout, header: &BatchHeader, origin: Origin<'_>) -> What<'a> {
+fn stored<'a>(
+    plain: &'a [u8],
+    record: &RecordLayout,
+    header: &BatchHeader,
+    origin: ReadFrom<'_>,
+) -> What<'a> {
     let form = match form_of(plain, record) {
         Ok(form) => form,
         Err(error) => {
@@ -183,7 +188,7 @@ fn stored<'a>(plain: &'a [u8], record: &RecordLayout, header: &BatchHeader, orig
     })
 }
 
-fn seal_facts<'a>(plain: &'a [u8], marker: &Marker, origin: Origin<'_>) -> SealFacts<'a> {
+fn seal_facts<'a>(plain: &'a [u8], marker: &Marker, origin: ReadFrom<'_>) -> SealFacts<'a> {
     let seal = marker.seal();
     let wrapped = marker.wrapped_dek(plain);
     let hint_of = |topic: &str| Domain::new(topic).ok().map(|domain| domain.hint());

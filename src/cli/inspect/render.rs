@@ -208,7 +208,7 @@ fn escaped(text: &(impl AsRef<[u8]> + ?Sized)) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::describe::Origin;
+    use super::super::describe::ReadFrom;
     use super::*;
     use crate::envelope::{FormKind, HeaderMode, WrappedDek};
     use crate::foreign::tests::{HOSTILE, is_printable};
@@ -246,7 +246,7 @@ mod tests {
             codec: "none",
         };
         let item = Item {
-            origin: Origin {
+            origin: ReadFrom {
                 topic: Some(HOSTILE),
                 partition: Some(0),
             },

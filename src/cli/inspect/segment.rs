@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
-use super::describe::{self, Item, Origin};
+use super::describe::{self, Item, ReadFrom};
 use super::{InspectError, Selection};
 use crate::record_batch::{BatchSlice, Batches, Decompressor};
 
@@ -68,13 +68,13 @@ fn first_batch(batch: &[u8]) -> Result<Option<BatchSlice>, crate::record_batch::
 }
 
 /// Kafka names a partition's folder `TOPIC-PARTITION`.
-fn origin(path: &Path) -> Origin<'_> {
+fn origin(path: &Path) -> ReadFrom<'_> {
     let folder = path.parent().and_then(|folder| folder.file_name()?.to_str());
     let parts = folder.and_then(|folder| {
         let (topic, partition) = folder.rsplit_once('-')?;
         Some((topic, partition.parse().ok()?))
     });
-    Origin {
+    ReadFrom {
         topic: parts.map(|(topic, _)| topic),
         partition: parts.map(|(_, partition)| partition),
     }

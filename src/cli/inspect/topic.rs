@@ -1,8 +1,8 @@
 //! The records of a topic, straight from its brokers.
 
-use super::describe::{self, Item, Origin};
+use super::describe::{self, Item, ReadFrom};
 use super::{InspectError, Selection};
-use crate::kafka_client::{Client, Leader, PATIENT};
+use crate::kafka_client::{BrokerClient, Leader, PATIENT};
 use crate::record_batch::{BatchKind, BatchSlice, Batches, Decompressor};
 
 /// Shows the records of `topic`, of one partition or of all, up to what was there when each was begun. `note` is told
@@ -15,9 +15,9 @@ pub(super) fn inspect(
     note: &mut dyn FnMut(&str),
     show: &mut dyn FnMut(&Item<'_>) -> Result<(), InspectError>,
 ) -> Result<(), InspectError> {
-    let mut leaders = Client::connect(bootstrap, PATIENT)?.leaders(topic)?;
+    let mut leaders = BrokerClient::connect(bootstrap, PATIENT)?.leaders(topic)?;
     // On a connection of its own: whoever does not take the question is no Sealwire.
-    let is_proxy = Client::connect(bootstrap, PATIENT).and_then(|mut client| client.is_proxy());
+    let is_proxy = BrokerClient::connect(bootstrap, PATIENT).and_then(|mut client| client.is_proxy());
     if is_proxy.unwrap_or(false) {
         note(bootstrap);
     }
@@ -45,8 +45,8 @@ fn one_partition(
         topic: topic.to_owned(),
         partition: leader.partition,
     })?;
-    let mut client = Client::connect(address, PATIENT)?;
-    let origin = Origin {
+    let mut client = BrokerClient::connect(address, PATIENT)?;
+    let origin = ReadFrom {
         topic: Some(topic),
         partition: Some(leader.partition),
     };

@@ -14,7 +14,7 @@ use std::cell::RefCell;
 use figment::value::Value;
 
 use self::shown::{path_of, shown};
-use super::sources::{Sources, Step, toml_value};
+use super::sources::{PathStep, Sources, toml_value};
 use crate::config::problem::{ConfigError, MISTAKES_MAX};
 use crate::config::schema::{self, Kind, Preset};
 use crate::ids::Ids;
@@ -73,7 +73,7 @@ impl<'s> Reader<'s> {
 pub(super) struct Node<'r> {
     pub(super) reader: &'r Reader<'r>,
     pub(super) value: Value,
-    steps: Vec<Step>,
+    steps: Vec<PathStep>,
     pattern: String,
 }
 
@@ -81,7 +81,7 @@ impl<'r> Node<'r> {
     /// What was written under `name`, whatever it is; presets do not count.
     pub(super) fn written(&self, name: &str) -> Option<Self> {
         let value = self.value.as_dict()?.get(name)?.clone();
-        Some(self.below(Step::Name(name.to_owned()), name, value))
+        Some(self.below(PathStep::Name(name.to_owned()), name, value))
     }
 
     /// What stands under `name`: written, or preset by the schema. Missing is a mistake where the schema requires it.
@@ -91,7 +91,7 @@ impl<'r> Node<'r> {
         }
         match schema::key(&self.pattern_of(name)).map(|key| key.preset) {
             Some(Preset::Value(text)) => {
-                Some(self.below(Step::Name(name.to_owned()), name, toml_value(text)))
+                Some(self.below(PathStep::Name(name.to_owned()), name, toml_value(text)))
             }
             Some(Preset::Required) => {
                 self.missing(name);
@@ -124,7 +124,8 @@ impl<'r> Node<'r> {
             self.complain("this is not a list", &self.example());
             return None;
         };
-        let element = |(index, value): (usize, &Value)| self.below(Step::Index(index), "[]", value.clone());
+        let element =
+            |(index, value): (usize, &Value)| self.below(PathStep::Index(index), "[]", value.clone());
         Some(values.iter().enumerate().map(element).collect())
     }
 
@@ -133,7 +134,7 @@ impl<'r> Node<'r> {
         let entry = |(name, value): (&String, &Value)| {
             (
                 name.clone(),
-                self.below(Step::Name(name.clone()), "*", value.clone()),
+                self.below(PathStep::Name(name.clone()), "*", value.clone()),
             )
         };
         self.value
@@ -160,7 +161,7 @@ impl<'r> Node<'r> {
     /// Notes that `name` is not here.
     pub(super) fn missing(&self, name: &str) {
         let mut steps = self.steps.clone();
-        steps.push(Step::Name(name.to_owned()));
+        steps.push(PathStep::Name(name.to_owned()));
         let place = if self.steps.is_empty() {
             "the configuration".to_owned()
         } else {
@@ -174,8 +175,8 @@ impl<'r> Node<'r> {
     /// What an operator would write here.
     pub(super) fn example(&self) -> String {
         let name = self.steps.iter().rev().find_map(|step| match step {
-            Step::Name(name) => Some(name.as_str()),
-            Step::Index(_) => None,
+            PathStep::Name(name) => Some(name.as_str()),
+            PathStep::Index(_) => None,
         });
         match schema::key(self.pattern.trim_end_matches(".[]")) {
             Some(key) => example_of(key, name.unwrap_or_default()),
@@ -193,7 +194,7 @@ impl<'r> Node<'r> {
         path_of(&self.steps)
     }
 
-    fn note(&self, steps: &[Step], value: Option<String>, problem: &str, fix: &str) {
+    fn note(&self, steps: &[PathStep], value: Option<String>, problem: &str, fix: &str) {
         if self.reader.is_full() {
             return;
         }
@@ -206,7 +207,7 @@ impl<'r> Node<'r> {
         });
     }
 
-    fn below(&self, step: Step, pattern: &str, value: Value) -> Self {
+    fn below(&self, step: PathStep, pattern: &str, value: Value) -> Self {
         let mut steps = self.steps.clone();
         steps.push(step);
         Self {

@@ -41,7 +41,7 @@ pub(super) fn refuse_sharing(clusters: &[ReadCluster<'_>], kms: &KmsList<'_>) {
             };
             let mut sayings = say_so(index, earlier).chain(say_so(earlier, index)).peekable();
             let meeting = opened_by_first.iter().find_map(|one| {
-                let meets = |two: &&Opened| one.openable.meets(&two.openable, same_kms);
+                let meets = |two: &&OpeningRule| one.openable.meets(&two.openable, same_kms);
                 opened_by_other.iter().find(meets).map(|two| (one, two))
             });
             match meeting {
@@ -58,14 +58,14 @@ pub(super) fn refuse_sharing(clusters: &[ReadCluster<'_>], kms: &KmsList<'_>) {
 }
 
 /// A rule that opens records.
-struct Opened {
+struct OpeningRule {
     index: usize,
     openable: Openable,
 }
 
-fn openable_by(cluster: &ReadCluster<'_>) -> Option<Vec<Opened>> {
+fn openable_by(cluster: &ReadCluster<'_>) -> Option<Vec<OpeningRule>> {
     let opened = |(index, rule): (usize, &Rule)| {
-        Some(Opened {
+        Some(OpeningRule {
             index,
             openable: Openable::by(rule)?,
         })
@@ -102,7 +102,7 @@ fn read_shared<'r>(cluster: &ReadCluster<'r>, clusters: &[ReadCluster<'_>]) -> V
     places.into_iter().filter_map(read).collect()
 }
 
-fn complain(first: &ReadCluster<'_>, one: &Opened, other: &ReadCluster<'_>, two: &Opened) {
+fn complain(first: &ReadCluster<'_>, one: &OpeningRule, other: &ReadCluster<'_>, two: &OpeningRule) {
     let rules = other.node.written("topics").and_then(|list| list.elements());
     let rule = rules.and_then(|rules| rules.get(two.index).cloned());
     let place = rule

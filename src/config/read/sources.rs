@@ -17,7 +17,7 @@ use crate::config::schema::{self, Preset};
 
 /// One step of the way to a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum PathStep {
     Name(String),
     Index(usize),
 }
@@ -102,7 +102,7 @@ impl<'i> Sources<'i> {
 
     /// Where the value with this tag at this place was written; for something that is missing, where the nearest thing
     /// around it was.
-    pub(super) fn origin(&self, tag: Tag, steps: &[Step]) -> Origin {
+    pub(super) fn origin(&self, tag: Tag, steps: &[PathStep]) -> Origin {
         let layer = self
             .figment
             .get_metadata(tag)
@@ -117,7 +117,7 @@ impl<'i> Sources<'i> {
     }
 
     /// The line of the deepest item on the way that the file has.
-    pub(super) fn line(&self, steps: &[Step]) -> Option<usize> {
+    pub(super) fn line(&self, steps: &[PathStep]) -> Option<usize> {
         enum At<'d> {
             Item(&'d Item),
             Table(&'d dyn toml_edit::TableLike),
@@ -127,7 +127,7 @@ impl<'i> Sources<'i> {
         let mut offset = None;
         for step in steps {
             let next = match step {
-                Step::Name(name) => {
+                PathStep::Name(name) => {
                     let table: Option<&dyn toml_edit::TableLike> = match at {
                         At::Item(item) => item.as_table_like(),
                         At::Table(table) => Some(table),
@@ -139,7 +139,7 @@ impl<'i> Sources<'i> {
                         .and_then(|table| table.get_key_value(name))
                         .map(|(key, item)| (At::Item(item), key.span().or_else(|| item.span())))
                 }
-                Step::Index(index) => {
+                PathStep::Index(index) => {
                     let item = match at {
                         At::Item(item) => Some(item),
                         _ => None,
@@ -361,20 +361,26 @@ mod tests {
         }) else {
             unreachable!("the text is TOML");
         };
-        let name = |name: &str| Step::Name(name.to_owned());
-        let line = |steps: &[Step]| sources.line(steps);
+        let name = |name: &str| PathStep::Name(name.to_owned());
+        let line = |steps: &[PathStep]| sources.line(steps);
         assert_eq!(line(&[name("a")]), Some(1));
         assert_eq!(line(&[name("b")]), Some(2));
         assert_eq!(line(&[name("b"), name("c"), name("d")]), Some(3));
         assert_eq!(line(&[name("b"), name("missing")]), Some(2));
-        assert_eq!(line(&[name("e"), name("f"), Step::Index(0)]), Some(5));
+        assert_eq!(line(&[name("e"), name("f"), PathStep::Index(0)]), Some(5));
         assert_eq!(
-            line(&[name("e"), name("f"), Step::Index(0), name("g"), Step::Index(1)]),
+            line(&[
+                name("e"),
+                name("f"),
+                PathStep::Index(0),
+                name("g"),
+                PathStep::Index(1)
+            ]),
             Some(8)
         );
-        assert_eq!(line(&[name("e"), name("f"), Step::Index(1)]), Some(10));
+        assert_eq!(line(&[name("e"), name("f"), PathStep::Index(1)]), Some(10));
         assert_eq!(
-            line(&[name("e"), name("f"), Step::Index(1), name("h"), name("i")]),
+            line(&[name("e"), name("f"), PathStep::Index(1), name("h"), name("i")]),
             Some(11)
         );
         assert_eq!(line(&[name("missing")]), None);

@@ -500,7 +500,7 @@ proptest! {
             prop_assert_eq!(*lost, standing.map(|half| half.holding.bytes).sum::<usize>());
             let waiting = halves.values().filter(|half| matches!(half.turn, Turn::Waiting { .. }));
             prop_assert_eq!(book.held.waiting(), waiting.count());
-            let lasts = |half: &Half| half.holding.parked || !half.stands_still(now);
+            let lasts = |half: &HeldHalf| half.holding.parked || !half.stands_still(now);
             let ends = halves.values().any(|half| matches!(half.turn, Turn::Lost { .. }) && lasts(half));
             prop_assert!(*taken_count > 0 || !book.held.is_any_waiting() || ends || !ticks, "TURN-2");
             prop_assert!(book.held.sum(Class::Unproven) <= 250, "HELD-3");

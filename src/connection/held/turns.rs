@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::task::Waker;
 use std::time::Instant;
 
-use super::{Class, Half, HalfKey, HeldBytes, Holding, PASSING_PART};
+use super::{Class, HalfKey, HeldBytes, HeldHalf, Holding, PASSING_PART};
 use crate::ids::ClusterId;
 
 /// Where the frame of a half stands.
@@ -188,8 +188,8 @@ impl HeldBytes {
     /// stand still are closed (TURN-5), and the others are waited for (TURN-2).
     fn makes_way(&mut self, need: usize, now: Instant) -> bool {
         while self.lost > 0 && self.lasting().saturating_add(need) > self.bytes_max {
-            let is_left = |half: &Half| half.holding.bytes > 0 && matches!(half.turn, Turn::Lost { .. });
-            let still = |half: &Half| is_left(half) && half.is_to_blame() && half.stands_still(now);
+            let is_left = |half: &HeldHalf| half.holding.bytes > 0 && matches!(half.turn, Turn::Lost { .. });
+            let still = |half: &HeldHalf| is_left(half) && half.is_to_blame() && half.stands_still(now);
             let Some(connection) = self.largest(still) else {
                 return !self.halves.values().any(is_left);
             };

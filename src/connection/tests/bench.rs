@@ -12,7 +12,7 @@ use crate::channel::{Receiver, channel};
 use crate::config::{ClientAuth, HostPort, Limits, ListenerConfig};
 use crate::connection::registry::Status;
 use crate::connection::shared::Shared;
-use crate::connection::{Relay, Turn};
+use crate::connection::{Relay, TurnOutcome};
 use crate::crypto::SecretKey;
 use crate::envelope::WrappedDek;
 use crate::ids::{ClusterId, Id as _, KmsId, ListenerId};
@@ -173,8 +173,8 @@ impl Bench {
     pub(super) fn settle(&mut self) -> Option<CloseReason> {
         for _ in 0..1000 {
             match self.turn() {
-                Some(Turn::Ended(reason)) => return Some(reason),
-                Some(Turn::GaveWay) => {}
+                Some(TurnOutcome::Ended(reason)) => return Some(reason),
+                Some(TurnOutcome::GaveWay) => {}
                 None => return None,
             }
         }
@@ -182,7 +182,7 @@ impl Bench {
     }
 
     /// Polls until the relay has had its turn; `None` when it rests.
-    pub(super) fn turn(&mut self) -> Option<Turn> {
+    pub(super) fn turn(&mut self) -> Option<TurnOutcome> {
         let waker = Waker::from(Arc::clone(&self.wakes));
         loop {
             if self.wakes.0.swap(0, Ordering::Relaxed) == 0 {
@@ -192,7 +192,7 @@ impl Bench {
                 .relay
                 .poll_turn(&mut Context::from_waker(&waker), Instant::now())
             {
-                if turn == Turn::GaveWay {
+                if turn == TurnOutcome::GaveWay {
                     self.wakes.0.fetch_add(1, Ordering::Relaxed);
                 }
                 return Some(turn);

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::bench::{Bench, ROOMY, batch, holds_canary, record};
 use super::wire::{beaten, fetch, fetched, frame, heartbeat, produce_all};
 use crate::config::Limits;
-use crate::connection::Turn;
+use crate::connection::TurnOutcome;
 use crate::metrics::CloseReason;
 use crate::pipeline::Work;
 use crate::testing::BatchBuilder;
@@ -23,7 +23,7 @@ fn neighbours_are_served_while_a_long_request_is_sealed() {
         .client
         .arrive(&produce_all(1, -1, "sealed", &[one.as_slice(); PARTITIONS]));
     let mut turns = 0;
-    while bench.turn() == Some(Turn::GaveWay) {
+    while bench.turn() == Some(TurnOutcome::GaveWay) {
         assert!(bench.broker.take_written().is_empty(), "it goes out whole");
         turns += 1;
         client.arrive(&heartbeat(turns));
@@ -49,7 +49,7 @@ fn a_request_that_is_sealed_in_pieces_is_accounted_for_and_leaves_nothing() {
         bench.client.arrive(&long);
         // The last turns before it is whole.
         for _ in 0..14 {
-            assert_eq!(bench.turn(), Some(Turn::GaveWay));
+            assert_eq!(bench.turn(), Some(TurnOutcome::GaveWay));
         }
         assert!(
             held(&bench) > 2 * long.len() as u64,
@@ -76,7 +76,7 @@ fn a_client_that_leaves_while_its_request_is_sealed_has_it_stored() {
     let one = batch();
     bench.client.arrive(&produce_all(1, 0, "sealed", &[&one, &one]));
     bench.client.end();
-    assert_eq!(bench.turn(), Some(Turn::GaveWay));
+    assert_eq!(bench.turn(), Some(TurnOutcome::GaveWay));
     assert!(!bench.broker.is_closed());
     assert_eq!(bench.settle(), Some(CloseReason::ClientClosed));
     assert!(bench.broker.take_written().len() > 2 * one.len());
@@ -108,9 +108,9 @@ fn long_output_is_written_in_turns_however_fast_it_is_read() {
             most = most.max(written.len());
             sent.append(&mut written);
             match turn {
-                Some(Turn::GaveWay) => {}
+                Some(TurnOutcome::GaveWay) => {}
                 None => break,
-                Some(Turn::Ended(reason)) => panic!("{reason:?}"),
+                Some(TurnOutcome::Ended(reason)) => panic!("{reason:?}"),
             }
         }
         assert!(most <= 2 << 20, "{topic}: {most} bytes in one turn");

@@ -11,7 +11,7 @@ use super::bench::{Bench, ROOMY, record};
 use super::wire::{beaten, fetch, fetched, frame, heartbeat, produce, request};
 use crate::config::Limits;
 use crate::connection::shared::Shared;
-use crate::connection::{Relay, Turn};
+use crate::connection::{Relay, TurnOutcome};
 use crate::metrics::CloseReason;
 use crate::record_batch::Codec;
 use crate::testing::{BatchBuilder, MemoryStream};
@@ -57,8 +57,8 @@ impl Peer {
         while let Some(relay) = &mut self.relay {
             match relay.poll_turn(&mut Context::from_waker(&waker), Instant::now()) {
                 Poll::Pending => return,
-                Poll::Ready(Turn::GaveWay) => {}
-                Poll::Ready(Turn::Ended(reason)) => {
+                Poll::Ready(TurnOutcome::GaveWay) => {}
+                Poll::Ready(TurnOutcome::Ended(reason)) => {
                     self.ended = Some(reason);
                     self.relay = None;
                 }
@@ -381,7 +381,7 @@ fn neighbours_are_served_while_a_long_buffer_moves() {
     let wanted = response(1, 40 * MIB);
     bench.broker.arrive(&wanted);
     let (mut turns, mut received) = (0, Vec::new());
-    while bench.turn() == Some(Turn::GaveWay) {
+    while bench.turn() == Some(TurnOutcome::GaveWay) {
         turns += 1;
         neighbour.client.arrive(&heartbeat(turns));
         neighbour.settle();

@@ -6,7 +6,7 @@ use figment::value::{Dict, Value};
 use super::Node;
 use crate::config::problem::did_you_mean;
 use crate::config::read::later::not_available;
-use crate::config::read::sources::Step;
+use crate::config::read::sources::PathStep;
 use crate::config::schema::{self, spelled};
 
 impl Node<'_> {
@@ -22,7 +22,7 @@ impl Node<'_> {
             if schema::names_under(&self.pattern).any(|known| known == name) {
                 continue;
             }
-            let node = self.below(Step::Name(name.clone()), name, value.clone());
+            let node = self.below(PathStep::Name(name.clone()), name, value.clone());
             if let Some(instead) = not_available(name) {
                 node.complain("this is not available in this version", instead);
                 continue;
@@ -42,7 +42,7 @@ impl Node<'_> {
                     .bytes()
                     .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
             if !legal {
-                let node = self.below(Step::Name(name.clone()), "*", value.clone());
+                let node = self.below(PathStep::Name(name.clone()), "*", value.clone());
                 node.complain("this is not a name", "use 1 to 64 letters, digits, - and _");
             }
         }

@@ -4,14 +4,14 @@ use figment::value::{Num, Value};
 
 use super::typed::whole;
 use crate::config::read::later::not_available;
-use crate::config::read::sources::Step;
+use crate::config::read::sources::PathStep;
 use crate::config::schema;
 
-pub(super) fn path_of(steps: &[Step]) -> String {
+pub(super) fn path_of(steps: &[PathStep]) -> String {
     let mut path = String::new();
     for step in steps {
         match step {
-            Step::Name(name) => {
+            PathStep::Name(name) => {
                 if !path.is_empty() {
                     path.push('.');
                 }
@@ -25,16 +25,16 @@ pub(super) fn path_of(steps: &[Step]) -> String {
                     shortened(&format!("{name:?}"))
                 });
             }
-            Step::Index(index) => path.push_str(&format!("[{index}]")),
+            PathStep::Index(index) => path.push_str(&format!("[{index}]")),
         }
     }
     path
 }
 
 /// The value for a message; nothing of what stands in a table, or in the place of a secret (PROBLEM-1).
-pub(super) fn shown(steps: &[Step], value: &Value) -> Option<String> {
+pub(super) fn shown(steps: &[PathStep], value: &Value) -> Option<String> {
     let secret = steps.iter().any(
-        |step| matches!(step, Step::Name(name) if schema::names_a_secret(name) || not_available(name).is_some()),
+        |step| matches!(step, PathStep::Name(name) if schema::names_a_secret(name) || not_available(name).is_some()),
     );
     if secret {
         None
