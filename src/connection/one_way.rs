@@ -294,8 +294,8 @@ impl<'a, R: Stream, W: Stream> OneWay<'a, R, W> {
         }
         self.wrote |= written > 0;
         self.half.note_moved(written, self.now);
-        let metrics = &mut self.shared.pipeline.borrow_mut().metrics;
-        metrics.frames(self.direction).written(written);
+        let mut pipeline = self.shared.pipeline.borrow_mut();
+        pipeline.metrics.frames(self.direction).written(written);
         Ok(!self.half.has_output())
     }
 

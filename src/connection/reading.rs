@@ -64,8 +64,9 @@ impl<R: Stream, W: Stream> OneWay<'_, R, W> {
             }
             Poll::Ready(Err(error)) => return Err(self.read_failed(&error)),
         };
-        let metrics = &mut shared.pipeline.borrow_mut().metrics;
-        metrics.frames(self.direction).read(bytes);
+        let mut pipeline = shared.pipeline.borrow_mut();
+        pipeline.metrics.frames(self.direction).read(bytes);
+        drop(pipeline);
         self.half.note_moved(bytes, self.now);
         let Some(arrived) = place.get_mut(..bytes) else {
             return Err(CloseReason::Internal);

@@ -53,8 +53,9 @@ impl Shared {
 
     /// Keys have arrived, or refusals of them: whoever waits for one looks again.
     pub(crate) fn announce_keys(&self) {
-        let news = &mut self.pipeline.borrow_mut().news;
-        news.keys = news.keys.wrapping_add(1);
+        let mut pipeline = self.pipeline.borrow_mut();
+        pipeline.news.keys = pipeline.news.keys.wrapping_add(1);
+        drop(pipeline);
         self.alarms.borrow_mut().wake_all(NewsKind::Keys);
     }
 
