@@ -133,7 +133,7 @@ mod tests {
         let mut config = Config::from_toml_text(&text, Path::new("sealwire.toml")).expect("a configuration");
         let sentinel = locked_keys_bytes(&config, 0) - (640 << 10);
         assert!(sentinel <= 64 << 10, "a page: {sentinel}");
-        for (executors, bytes) in [(1, (640 + 192) << 10), (4, (640 + 4 * 192) << 10), (80, 4 << 20)] {
+        for (executors, bytes) in [(1, (640 + 288) << 10), (4, (640 + 4 * 288) << 10), (80, 4 << 20)] {
             let locked = locked_keys_bytes(&config, executors);
             assert_eq!(locked, bytes + sentinel, "{executors} executors");
         }
@@ -141,7 +141,7 @@ mod tests {
         let row = lockable(80, locked_keys_bytes(&config, 80), Some(8 << 20), false);
         assert_eq!(row.verdict, Verdict::Good);
         config.limits.opened_keys_max = 0;
-        assert!(locked_keys_bytes(&config, 1) < (640 + 192) << 10);
+        assert!(locked_keys_bytes(&config, 1) < (640 + 288) << 10);
         config.kms.clear();
         assert!(locked_keys_bytes(&config, 0) <= 64 << 10);
     }
