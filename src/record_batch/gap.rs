@@ -193,5 +193,8 @@ mod tests {
         let gap = |first, delta| Gap::of(&header(first, delta));
         assert!(gap(5, 9).overlaps(gap(14, 0)) && gap(14, 0).overlaps(gap(5, 9)));
         assert!(!gap(5, 9).overlaps(gap(15, 0)) && !gap(15, 0).overlaps(gap(5, 9)));
+        let over_several = gap(5, 0).up_to(&header(20, 2));
+        assert!(over_several.overlaps(gap(5, 0)) && over_several.overlaps(gap(22, 0)));
+        assert!(!over_several.overlaps(gap(4, 0)) && !over_several.overlaps(gap(23, 0)));
     }
 }

@@ -220,3 +220,78 @@ fn window<const N: usize>(header: &[u8; HEADER_BYTES], at: usize) -> [u8; N] {
     bytes.copy_from_slice(&header[at..at + N]);
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checksum_in_steps_is_that_of_the_whole_batch() {
+        let batch: Vec<u8> = (0..=255).cycle().take(HEADER_BYTES + 300).collect();
+        let covered = batch.len() - ATTRIBUTES_AT;
+        for bytes_max in [0, 1, 7, covered - 1, covered, covered + 1] {
+            let mut checksum = BatchChecksum::default();
+            let mut steps = Vec::new();
+            let crc = loop {
+                let (bytes, crc) = checksum.step(&batch, bytes_max);
+                assert!((1..=bytes_max.max(1)).contains(&bytes), "{bytes} of {bytes_max}");
+                steps.push(bytes);
+                if let Some(crc) = crc {
+                    break crc;
+                }
+            };
+            assert_eq!(Some(crc), crc_of(&batch), "{bytes_max}");
+            assert_eq!(steps.iter().sum::<usize>(), covered);
+            assert_eq!(steps.len(), covered.div_ceil(bytes_max.max(1)));
+            assert_eq!(
+                checksum.digest.is_none(),
+                bytes_max >= covered,
+                "short ones need none"
+            );
+        }
+    }
+
+    #[test]
+    fn a_length_holds_the_header_at_least() {
+        for (length, possible) in [(49, true), (48, false), (0, false), (-1, false), (i32::MAX, true)] {
+            let mut batch = [0; HEADER_BYTES];
+            batch[LENGTH_AT..][..4].copy_from_slice(&length.to_be_bytes());
+            batch[MAGIC_AT] = 2;
+            let parsed = BatchHeader::parse(&batch).map(|header| header.batch_bytes());
+            let expected = if possible {
+                Ok(LOG_OVERHEAD + length as usize)
+            } else {
+                Err(BatchError::Length(length))
+            };
+            assert_eq!(parsed, expected);
+        }
+    }
+
+    #[test]
+    fn each_attribute_is_a_bit_of_its_own() {
+        let flags = |bits| {
+            let attributes = Attributes(bits);
+            [
+                attributes.log_append_time(),
+                attributes.is_transactional(),
+                attributes.is_control(),
+            ]
+        };
+        assert_eq!(flags(0x08), [true, false, false]);
+        assert_eq!(flags(0x10), [false, true, false]);
+        assert_eq!(flags(0x20), [false, false, true]);
+        assert_eq!(flags(!0x38), [false; 3]);
+        assert_eq!(Attributes(!7).codec_number(), 0);
+        assert_eq!(Attributes(7).codec_number(), 7);
+    }
+
+    #[test]
+    fn a_checksum_needs_a_whole_header() {
+        let batch = [1; HEADER_BYTES];
+        assert!(crc_of(&batch).is_some());
+        assert_eq!(BatchChecksum::default().step(&batch, 100), (40, crc_of(&batch)));
+        let short = &batch[..HEADER_BYTES - 1];
+        assert_eq!(crc_of(short), None);
+        assert_eq!(BatchChecksum::default().step(short, 100), (0, Some(0)));
+    }
+}

@@ -276,6 +276,7 @@ mod tests {
         shifted[3] = 32;
         let layout = parse_record(&shifted, 3).unwrap();
         assert_eq!((layout.start, layout.body, layout.end), (3, 4, 20));
+        assert_eq!(layout.whole(), Span::from(3..20));
         assert_eq!(layout.fixed.of(&shifted), [0, 2, 4]);
         assert_eq!((layout.timestamp_delta, layout.offset_delta), (1, 2));
         assert_eq!(layout.key.map(|key| key.of(&shifted)), Some(&b"k"[..]));

@@ -55,3 +55,19 @@ impl From<Range<usize>> for Span {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_is_a_range_of_the_buffer() {
+        let span = Span::from(2..5);
+        assert_eq!((span.start, span.end, span.range()), (2, 5, 2..5));
+        assert_eq!((span.len(), span.is_empty()), (3, false));
+        assert_eq!(span.of(b"ab cde"), b" cd");
+        let nothing = Span::from(2..2);
+        assert_eq!((nothing.len(), nothing.is_empty()), (0, true));
+        assert_eq!(nothing.of(b"ab"), b"");
+    }
+}

@@ -108,6 +108,39 @@ fn every_codec_of_java_and_librdkafka_is_read() {
 }
 
 #[test]
+fn stored_records_are_found_where_they_stand_or_decompressed() {
+    let plain = vector!("java-none-small");
+    let records = &plain[HEADER_BYTES..];
+    let mut empty = vector!("java-empty");
+    empty[22] |= 1;
+    let cases: [(Vec<u8>, &[u8]); 3] = [
+        (plain.clone(), &plain),
+        (vector!("java-gzip-small"), records),
+        (empty, &[]),
+    ];
+    let mut decompressor = Decompressor::new();
+    for (batch, expected) in cases {
+        let header = BatchHeader::parse(&batch).unwrap();
+        let mut out = b"before".to_vec();
+        let (found, mut cursor) =
+            stored_records(&batch, &header, records.len(), &mut decompressor, &mut out).unwrap();
+        assert_eq!(found, expected);
+        let walked = std::iter::from_fn(|| cursor.next(found).unwrap()).count();
+        assert_eq!(walked, header.record_count as usize);
+    }
+    let gzip = vector!("java-gzip-small");
+    let header = BatchHeader::parse(&gzip).unwrap();
+    let mut find = |batch: &[u8], limit| {
+        stored_records(batch, &header, limit, &mut decompressor, &mut Vec::new())
+            .map(|_| ())
+            .unwrap_err()
+    };
+    let limit = records.len() - 1;
+    assert_eq!(find(&gzip, limit), CodecError::LimitExceeded { limit }.into());
+    assert_eq!(find(&gzip[..60], limit), BatchError::Truncated);
+}
+
+#[test]
 fn control_and_empty_batches_of_java() {
     let marker = vector!("java-commit-marker");
     assert!(crc_matches(&marker));
@@ -283,6 +316,7 @@ proptest! {
         let mut parsed = Vec::new();
         while let Some(record) = cursor.next(&batch).unwrap() {
             parsed.push(model::parsed(&batch, &record));
+            prop_assert_eq!(cursor.announced(), model.records.len() - parsed.len());
         }
         prop_assert_eq!(&parsed, &model.records);
     }

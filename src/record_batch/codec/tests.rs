@@ -102,6 +102,21 @@ fn contexts_are_fit_for_use_after_success_and_error() {
     }
 }
 
+#[test]
+fn a_batch_that_is_decompressed_says_what_its_context_holds() {
+    let mut decompressor = Decompressor::new();
+    let held = CODECS.map(|codec| {
+        let decompression = decompressor.begin(codec, 0, MIB).unwrap();
+        let held = decompression.bytes_held();
+        decompressor.end(decompression);
+        held
+    });
+    let [none, gzip, snappy, lz4, zstd] = held;
+    assert_eq!((none, gzip, snappy, lz4), (0, gzip::CONTEXT_BYTES, 0, 0));
+    assert_eq!(zstd, decompressor.zstd.context_bytes(), "kept for the next batch");
+    assert!(zstd > 64 << 10);
+}
+
 /// CODEC-1
 ///
 /// Real bombs: 64 MiB of zeros against a limit of 1 MiB.
@@ -271,6 +286,7 @@ fn lz4_frames_with_checksums_and_sizes() {
         info().block_checksums(true),
         info().content_checksum(true),
         info().content_size(Some(plain.len() as u64)),
+        FrameInfo::new().block_size(BlockSize::Max256KB),
         FrameInfo::new().block_size(BlockSize::Max1MB),
         info()
             .block_checksums(true)
@@ -294,21 +310,25 @@ fn lz4_frames_with_checksums_and_sizes() {
     let mut flipped = frame(info().content_checksum(true));
     *flipped.last_mut().unwrap() ^= 1;
     assert!(decompressed(Codec::Lz4, &flipped, MIB).is_ok());
-    // Header checksum, version, dependent blocks, reserved bits.
+    // Each for its own reason: but for the checksum itself, the checksum is right.
     let good = frame(info());
-    for (position, mask) in [
-        (0, 1),
-        (4, 0x80),
-        (4, 0x20),
-        (4, 0x01),
-        (5, 0x01),
-        (5, 0x80),
-        (5, 0x70),
-        (6, 1),
+    for (position, mask, what) in [
+        (0, 1, "this is not an LZ4 frame"),
+        (4, 0x80, "the frame's version is not 1"),
+        (4, 0x20, "blocks depend on one another"),
+        (4, 0x01, "a reserved bit is set, or a dictionary asked for"),
+        (5, 0x01, "a reserved bit is set, or a dictionary asked for"),
+        (5, 0x80, "a reserved bit is set, or a dictionary asked for"),
+        (5, 0x70, "the block size is unknown"),
+        (6, 1, "the header's checksum does not match"),
     ] {
         let mut broken = good.clone();
         broken[position] ^= mask;
-        malformed(decompressed(Codec::Lz4, &broken, MIB));
+        if position != 6 {
+            broken[6] = (twox_hash::XxHash32::oneshot(0, &broken[4..6]) >> 8) as u8;
+        }
+        let refused = CodecError::Malformed { codec: "lz4", what };
+        assert_eq!(decompressed(Codec::Lz4, &broken, MIB), Err(refused));
     }
     let mut linked = FrameEncoder::with_frame_info(info().block_mode(BlockMode::Linked), Vec::new());
     linked.write_all(&plain).unwrap();
@@ -332,7 +352,17 @@ fn lz4_blocks_at_and_over_their_size() {
         frame.extend_from_slice(&(block.len() as u32).to_le_bytes());
         frame.extend_from_slice(&block);
         frame.extend_from_slice(&[0; 4]);
-        assert_eq!(decompressed(Codec::Lz4, &frame, MIB).is_ok(), readable);
+        for limit in [MIB, 64 << 10] {
+            let result = decompressed(Codec::Lz4, &frame, limit);
+            if readable {
+                assert_eq!(result.map(|plain| plain.len()), Ok(size));
+            } else {
+                malformed(result);
+            }
+        }
+        let limit = (64 << 10) - 1;
+        let exceeded = Err(CodecError::LimitExceeded { limit });
+        assert_eq!(decompressed(Codec::Lz4, &frame, limit), exceeded);
     }
 }
 
@@ -400,7 +430,10 @@ fn steps(codec: Codec, input: &[u8], limit: usize) -> (Steps, Result<Vec<u8>, Co
     let (mut steps, mut out) = (Vec::new(), Vec::new());
     loop {
         let before = (out.len(), decompression.consumed());
-        match decompression.step(input, &mut out) {
+        let capacity = out.capacity();
+        let stepped = decompression.step(input, &mut out);
+        assert_eq!(out.capacity(), capacity, "who has it decompressed makes the room");
+        match stepped {
             Ok(Stepped::Room(bytes)) => {
                 assert_eq!((out.len(), decompression.consumed()), before, "nothing was done");
                 out.reserve_exact(bytes);
@@ -428,6 +461,10 @@ fn long_batches_are_decompressed_in_short_steps() {
         for (codec, input) in inputs.into_iter().chain([(Codec::Snappy, raw(plain))]) {
             let (steps, out) = steps(codec, &input, plain.len());
             assert!(out.as_deref() == Ok(plain), "{codec:?}");
+            let used: usize = steps.iter().map(|(_, used)| used).sum();
+            // All but the end mark of LZ4, behind which nothing is looked at.
+            let end_mark = if codec == Codec::Lz4 { 4 } else { 0 };
+            assert_eq!(used, input.len() - end_mark, "{codec:?}");
             for (made, used) in &steps {
                 assert!(
                     *made <= STEP_BYTES_MAX && *used <= STEP_BYTES_MAX + 100,
@@ -456,6 +493,9 @@ fn what_makes_nothing_takes_short_steps_too() {
     // Empty blocks of zstd: raw, of no byte, not the last.
     let mut blocks = vec![0x28, 0xb5, 0x2f, 0xfd, 0, 0x58];
     blocks.extend_from_slice(&[0; 3 * 400_000]);
+    // And of gzip: stored, of no byte, not the last.
+    let mut stored = nothing(Codec::Gzip)[..10].to_vec();
+    stored.extend_from_slice(&[0, 0, 0, 0xff, 0xff].repeat(100_000));
     let mut lz4 = nothing(Codec::Lz4)[..7].to_vec();
     let empty_block = lz4_flex::block::compress(&[]);
     for _ in 0..10_000 {
@@ -465,6 +505,7 @@ fn what_makes_nothing_takes_short_steps_too() {
     let framing = nothing(Codec::Snappy);
     for (codec, input) in [
         (Codec::Gzip, nothing(Codec::Gzip).repeat(10_000)),
+        (Codec::Gzip, stored),
         (Codec::Zstd, nothing(Codec::Zstd).repeat(40_000)),
         (Codec::Zstd, blocks),
         (Codec::Lz4, lz4),
@@ -505,6 +546,19 @@ fn long_block(tail: &[u8]) -> Vec<u8> {
     let mut plain = vec![7; MIB];
     plain.extend_from_slice(tail);
     snap::raw::Encoder::new().compress_vec(&plain).unwrap()
+}
+
+/// CODEC-3: what does not compress is longer than what it holds.
+#[test]
+fn a_snappy_block_is_long_by_itself_too() {
+    let noise: Vec<u8> = (0..MIB as u32)
+        .map(|seed| twox_hash::XxHash32::oneshot(seed, b"") as u8)
+        .collect();
+    let block = snap::raw::Encoder::new().compress_vec(&noise).unwrap();
+    assert!(block.len() > MIB);
+    let (steps, out) = steps(Codec::Snappy, &block, MIB);
+    assert!(out.as_ref() == Ok(&noise));
+    assert!(steps.iter().all(|(made, _)| *made <= STEP_BYTES_MAX));
 }
 
 #[test]

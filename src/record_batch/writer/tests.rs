@@ -67,3 +67,26 @@ fn what_cannot_be_a_batch_is_taken_back() {
     assert_eq!(writer.finish(&mut out), Err(BatchError::TooLarge));
     assert_eq!(out, b"kept");
 }
+
+#[test]
+fn a_batch_may_be_moved_while_it_is_written_and_before_it_has_its_checksum() {
+    let plain = vector!("java-none-small");
+    let mut out = vec![1, 2, 3];
+    let mut writer = BatchWriter::begin(&mut out, &plain).unwrap();
+    out.extend_from_slice(&plain[HEADER_BYTES..]);
+    out.splice(..0, [8, 9]);
+    writer.move_back(2);
+    assert_eq!((writer.start, writer.bytes(&out)), (5, plain.len()));
+    out.drain(..4);
+    writer.move_forward(4);
+    assert_eq!((writer.start, writer.bytes(&out)), (1, plain.len()));
+    let mut closed = writer.close(&mut out, None).unwrap();
+    out.drain(..1);
+    closed.move_forward(1);
+    assert_eq!((closed.start(), closed.batch(&out)), (0, Some(&out[..])));
+    out.splice(..0, [7; 5]);
+    closed.move_back(5);
+    assert_eq!((closed.start(), closed.batch(&out)), (5, Some(&out[5..])));
+    let crc = closed.batch(&out).and_then(crc_of).unwrap();
+    assert_eq!(closed.put_checksum(&mut out, crc).of(&out), plain);
+}
