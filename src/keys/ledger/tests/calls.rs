@@ -149,7 +149,7 @@ fn what_is_distrusted_stays_distrusted_and_a_refusal_is_believed() {
     let generate = Call::Generate("payments".into());
     desk.finish(generate.clone(), generated(1, 1));
     assert_eq!(desk.told(0), Vec::<String>::new());
-    assert_eq!(desk.calls(), [generate.clone()]);
+    assert_eq!(desk.calls(), std::slice::from_ref(&generate));
     // Under way again, and of a version that is revoked now: what the KMS refuses needs no second question.
     desk.open(0, &wrapped(1, 7), TAIL);
     desk.finish(Call::Unwrap(wrapped(1, 6)), Outcome::Unwrapped(Ok(dek(1))));
