@@ -1,4 +1,4 @@
-//! Three brokers and two proxies, while leaders move, a broker dies and proxies are restarted: nothing is lost, and
+//! Three brokers and two proxies, while leaders move and proxies are restarted: nothing is lost, and
 //! nothing is doubled where the producer is idempotent.
 
 mod two_listeners;
@@ -19,18 +19,19 @@ use crate::support::skipped;
 use crate::support::streams::{assert_exactly_once, assert_nothing_lost};
 use crate::support::wait;
 
-static RIG: LazyLock<Rig> = LazyLock::new(|| Rig::assemble(shared::three_brokers(), Login::Plaintext));
+pub(crate) static RIG: LazyLock<Rig> =
+    LazyLock::new(|| Rig::assemble(shared::three_brokers(), Login::Plaintext));
 
 const PARTITIONS: i32 = 3;
 /// Records a second of each stream.
 const RATE: u32 = 200;
 /// A broker that is killed is missed after 9 s, and then leads nothing any more.
-const FAIL_OVER_LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const FAIL_OVER_LIMIT: Duration = Duration::from_secs(60);
 /// A second for what is held, and the rest for the end of the program on a busy machine; it had been `drain_timeout`,
 /// 30 s.
 const HELD_DRAIN_MAX: Duration = Duration::from_secs(10);
 
-fn replicated_topic(rig: &Rig, prefix: &str) -> String {
+pub(crate) fn replicated_topic(rig: &Rig, prefix: &str) -> String {
     let topic = unique(prefix);
     let configs = [("min.insync.replicas", "2")];
     rig.create(&Topic {
@@ -42,7 +43,7 @@ fn replicated_topic(rig: &Rig, prefix: &str) -> String {
     topic
 }
 
-fn await_in_sync(rig: &Rig, topic: &str) {
+pub(crate) fn await_in_sync(rig: &Rig, topic: &str) {
     wait::until("all replicas to be in sync", FAIL_OVER_LIMIT, || {
         rig.partitions(topic)
             .iter()
@@ -64,7 +65,7 @@ fn move_first_leader(rig: &Rig, topic: &str) {
 }
 
 /// A producer and a consumer of one library on one topic.
-struct Pair<'a> {
+pub(crate) struct Pair<'a> {
     agent: &'a Agent,
     producer: Stream,
     consumer: Stream,
@@ -72,32 +73,43 @@ struct Pair<'a> {
 }
 
 impl<'a> Pair<'a> {
-    fn start(agent: &'a Agent, writing: &Options, reading: &Options, topic: &str, idempotent: bool) -> Self {
+    pub(crate) fn start(
+        agent: &'a Agent,
+        writing: &Options,
+        reading: &Options,
+        topic: &str,
+        idempotent: bool,
+    ) -> Self {
         let options = writing.clone().acks("all").set("idempotent", idempotent);
         let producer = agent.stream_produce(&options, topic, PARTITIONS, RATE);
         let consumer = agent.stream_consume(reading, &From::partitions(topic, PARTITIONS));
-        let pair = Pair {
+        Pair {
             agent,
             producer,
             consumer,
             idempotent,
-        };
-        pair.go_on(200);
-        pair
+        }
     }
 
-    /// Returns when the consumer has got `more` than it has now.
-    fn go_on(&self, more: usize) {
-        let before = self.agent.stream_status(&self.consumer).count;
-        self.agent.stream_await(&self.consumer, before + more);
+    /// How many records the consumer has got.
+    fn count(&self) -> usize {
+        self.agent.stream_status(&self.consumer).count
     }
 
-    fn finish(self) {
+    pub(crate) fn finish(self) {
         if self.idempotent {
             assert_exactly_once(self.agent, self.producer, self.consumer);
         } else {
             assert_nothing_lost(self.agent, self.producer, self.consumer);
         }
+    }
+}
+
+/// Returns when each consumer has got `more` than it has now.
+pub(crate) fn go_on(pairs: &[Pair<'_>], more: usize) {
+    let before: Vec<usize> = pairs.iter().map(Pair::count).collect();
+    for (pair, before) in pairs.iter().zip(before) {
+        pair.agent.stream_await(&pair.consumer, before + more);
     }
 }
 
@@ -270,55 +282,12 @@ fn leader_moves_under_load() {
             true,
         ),
     ];
+    go_on(&pairs, 200);
     for topic in &topics {
         move_first_leader(rig, topic);
     }
-    for pair in pairs {
-        pair.go_on(400);
-        pair.finish();
-    }
-}
-
-#[test]
-fn broker_is_killed_under_load() {
-    let _alone = shared::three_brokers_alone();
-    let rig = &*RIG;
-    let topics = [
-        replicated_topic(rig, "sealed-killed"),
-        replicated_topic(rig, "sealed-killed"),
-    ];
-    let pairs = [
-        Pair::start(rig.java, &rig.options(), &rig.options(), &topics[0], true),
-        Pair::start(
-            shared::librdkafka(),
-            &rig.options(),
-            &rig.options(),
-            &topics[1],
-            true,
-        ),
-    ];
-    let victim = rig.partitions(&topics[0])[0].leader;
-    rig.cluster.kill_broker(victim);
-    for topic in &topics {
-        wait::until("other brokers to lead", FAIL_OVER_LIMIT, || {
-            let state = rig.partitions(topic);
-            state
-                .iter()
-                .all(|partition| partition.leader >= 1 && partition.leader != victim)
-                .then_some(())
-        });
-    }
-    for pair in &pairs {
-        pair.go_on(400);
-    }
-    rig.cluster.restart_broker(victim);
-    for topic in &topics {
-        await_in_sync(rig, topic);
-    }
-    for pair in pairs {
-        pair.go_on(400);
-        pair.finish();
-    }
+    go_on(&pairs, 400);
+    pairs.into_iter().for_each(Pair::finish);
 }
 
 #[test]
@@ -351,9 +320,8 @@ fn two_proxies_read_what_the_other_has_written() {
         Pair::start(rig.java, &ways[0], &ways[1], &topics[0], true),
         Pair::start(rig.java, &ways[1], &ways[0], &topics[1], true),
     ];
-    for pair in pairs {
-        pair.finish();
-    }
+    go_on(&pairs, 200);
+    pairs.into_iter().for_each(Pair::finish);
     if let Some(mut proxy) = second {
         // However many connections and executors asked: the other's data key once, its own at most once.
         let unwraps = proxy.metric("sealwire_deks_unwrapped_total", &[]);
@@ -439,16 +407,13 @@ fn restart_under_load(stop: fn(&mut Proxy)) {
         Pair::start(agent, &options, &options, &topic, idempotent)
     })
     .into();
+    go_on(&pairs, 200);
     for _ in 0..2 {
         if let Some(proxy) = &mut proxy {
             stop(proxy);
             proxy.start_again();
         }
-        for pair in &pairs {
-            pair.go_on(400);
-        }
+        go_on(&pairs, 400);
     }
-    for pair in pairs {
-        pair.finish();
-    }
+    pairs.into_iter().for_each(Pair::finish);
 }

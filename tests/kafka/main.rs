@@ -8,12 +8,14 @@
 #[path = "../support/fixture.rs"]
 mod support;
 
+mod broker_killed;
 mod clients;
 mod cluster;
 mod hostile_frames;
 mod inspect_broker;
 mod keys_late;
 mod keys_refused;
+mod known_addresses;
 mod old_message_sets;
 mod older_broker;
 mod open_transactions;
@@ -21,5 +23,6 @@ mod right_broker;
 mod round_trip;
 mod sasl;
 mod self_check;
+mod swapped_addresses;
 mod tampering;
 mod unusual_requests;

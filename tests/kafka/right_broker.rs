@@ -1,7 +1,6 @@
-//! The port of node N is broker N or closes: after restarts that remember nothing, with addresses that are out of date,
-//! and when brokers have swapped theirs.
+//! The port of node N is broker N or closes: after restarts that remember nothing, and with addresses that are out of
+//! date.
 
-use std::fs;
 use std::net::TcpListener;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -19,19 +18,20 @@ use crate::support::skipped;
 use crate::support::streams::assert_read_once;
 use crate::support::wait;
 
-static RIG: LazyLock<Rig> = LazyLock::new(|| Rig::assemble(shared::three_brokers(), Login::Plaintext));
+pub(crate) static RIG: LazyLock<Rig> =
+    LazyLock::new(|| Rig::assemble(shared::three_brokers(), Login::Plaintext));
 
-const NODES: [i32; 3] = [1, 2, 3];
+pub(crate) const NODES: [i32; 3] = [1, 2, 3];
 const PARTITIONS: i32 = 3;
 /// Records a second of each producer.
 const RATE: u32 = 50;
 /// Clients come back within a second; the rest is for a machine that has more to do.
-const RECOVERY_LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const RECOVERY_LIMIT: Duration = Duration::from_secs(30);
 /// A broker that is killed is missed after 9 s.
-const FAIL_OVER_LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const FAIL_OVER_LIMIT: Duration = Duration::from_secs(60);
 
 /// Keys for the command line: broker 1 is the only one to ask first, and where the others are said to be.
-fn settings(rig: &Rig, said: &[(i32, String)]) -> Vec<String> {
+pub(crate) fn settings(rig: &Rig, said: &[(i32, String)]) -> Vec<String> {
     let mut settings = vec![format!(
         "cluster.main.bootstrap=[\"{}\"]",
         rig.cluster.address_of(1)
@@ -56,13 +56,13 @@ fn rotated(rig: &Rig) -> Vec<(i32, String)> {
         .into()
 }
 
-fn start(proxy: &mut Proxy, settings: &[String]) {
+pub(crate) fn start(proxy: &mut Proxy, settings: &[String]) {
     let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
     proxy.start_again_with(&settings);
 }
 
 /// A proxy in front of the rig's cluster, which is not running yet.
-fn stopped_proxy(rig: &Rig) -> Option<Proxy> {
+pub(crate) fn stopped_proxy(rig: &Rig) -> Option<Proxy> {
     let mut proxy = rig.another_proxy(Login::Plaintext)?;
     proxy.terminate();
     Some(proxy)
@@ -70,7 +70,7 @@ fn stopped_proxy(rig: &Rig) -> Option<Proxy> {
 
 /// Whose data folder is answered on a new connection to the port of a node, whose first request only that node can
 /// answer; `None` when the connection is closed instead.
-fn answered_by(proxy: &Proxy, node: i32) -> Option<i32> {
+pub(crate) fn answered_by(proxy: &Proxy, node: i32) -> Option<i32> {
     let place = usize::try_from(node - 1).expect("nodes count from 1");
     let folders = RawClient::connect(&proxy.node_address(place)).log_dirs()?;
     let folder = folders.first().expect("a broker has a folder");
@@ -79,7 +79,7 @@ fn answered_by(proxy: &Proxy, node: i32) -> Option<i32> {
 }
 
 /// How many connections it takes until the node answers, and nobody else before.
-fn connections_until_answered(proxy: &Proxy, node: i32) -> usize {
+pub(crate) fn connections_until_answered(proxy: &Proxy, node: i32) -> usize {
     for count in 1..=3 {
         if let Some(by) = answered_by(proxy, node) {
             assert_eq!(by, node, "the port of node {node} leads to broker {by}");
@@ -90,7 +90,7 @@ fn connections_until_answered(proxy: &Proxy, node: i32) -> usize {
 }
 
 /// Returns when there are as many connections to each broker as clients have asked for.
-fn await_right_brokers(rig: &Rig, proxy: &Proxy) {
+pub(crate) fn await_right_brokers(rig: &Rig, proxy: &Proxy) {
     wait::until("every connection to lead to its broker", RECOVERY_LIMIT, || {
         let right = NODES.into_iter().zip(0..).all(|(node, place)| {
             let address = rig.cluster.address_of(node);
@@ -137,41 +137,15 @@ fn a_node_port_is_its_broker_from_the_first_request_on() {
     proxy.terminate();
 }
 
-#[test]
-fn a_state_file_whose_broker_is_down_leads_to_nobody_else() {
-    let _alone = shared::three_brokers_alone();
-    let rig = &*RIG;
-    let Some(mut proxy) = stopped_proxy(rig) else {
-        return skipped::there_is_no_proxy();
-    };
-    let mut settings = settings(rig, &[]);
-    settings.push("cluster.main.state_file=addresses.json".to_owned());
-    let known = NODES.map(|node| format!("\"{node}\": \"{}\"", rig.cluster.address_of(node)));
-    fs::write(proxy.file("addresses.json"), format!("{{{}}}", known.join(", "))).expect("the state file");
-    rig.cluster.kill_broker(3);
-    start(&mut proxy, &settings);
-    assert_eq!(connections_until_answered(&proxy, 1), 1);
-    assert_eq!(connections_until_answered(&proxy, 2), 1);
-    for _ in 0..5 {
-        assert_eq!(answered_by(&proxy, 3), None, "broker 3 is down");
-    }
-    rig.cluster.restart_broker(3);
-    wait::until("broker 3 behind its port", FAIL_OVER_LIMIT, || {
-        answered_by(&proxy, 3).inspect(|by| assert_eq!(*by, 3))
-    });
-    assert_eq!(connections_until_answered(&proxy, 3), 1);
-    proxy.terminate();
-}
-
 /// One producer, and a consumer for each way to go on when a position is out of range: at another broker it may be.
-struct Flow<'a> {
+pub(crate) struct Flow<'a> {
     agent: &'a Agent,
     producer: Stream,
     consumers: Vec<Stream>,
 }
 
 impl<'a> Flow<'a> {
-    fn start(rig: &Rig, agent: &'a Agent, options: &Options) -> Self {
+    pub(crate) fn start(rig: &Rig, agent: &'a Agent, options: &Options) -> Self {
         let topic = unique("sealed-flow");
         rig.create(&Topic {
             name: &topic,
@@ -199,7 +173,7 @@ impl<'a> Flow<'a> {
             .collect()
     }
 
-    fn finish(self) {
+    pub(crate) fn finish(self) {
         let sent = self.agent.stream_stop(self.producer);
         for consumer in self.consumers {
             assert_read_once(self.agent, &sent, consumer);
@@ -208,7 +182,7 @@ impl<'a> Flow<'a> {
 }
 
 /// Returns when each stream has had `more` records than before.
-fn go_on(flows: &[Flow<'_>], more: usize, limit: Duration) {
+pub(crate) fn go_on(flows: &[Flow<'_>], more: usize, limit: Duration) {
     let before: Vec<Vec<usize>> = flows.iter().map(Flow::counts).collect();
     wait::until("all streams to go on", limit, || {
         let mut pairs = flows.iter().zip(&before);
@@ -252,39 +226,6 @@ fn restarts_that_remember_nothing_lead_no_client_astray() {
         go_on(&flows, 1, RECOVERY_LIMIT);
         await_right_brokers(rig, &proxy);
         go_on(&flows, 50, RECOVERY_LIMIT);
-    }
-    for flow in flows {
-        flow.finish();
-    }
-    proxy.terminate();
-}
-
-#[test]
-fn brokers_that_swap_addresses_are_told_apart() {
-    let _alone = shared::three_brokers_alone();
-    let rig = &*RIG;
-    let Some(mut proxy) = stopped_proxy(rig) else {
-        return skipped::there_is_no_proxy();
-    };
-    start(&mut proxy, &settings(rig, &[]));
-    let options = Options::at(proxy.bootstrap());
-    // Each is learned, and a connection that stays open.
-    for node in NODES {
-        connections_until_answered(&proxy, node);
-    }
-    let newer = Agent::start(Library::NewerJava);
-    let flows: Vec<Flow<'_>> = [&newer, shared::librdkafka()]
-        .map(|agent| Flow::start(rig, agent, &options))
-        .into();
-    go_on(&flows, 50, FAIL_OVER_LIMIT);
-    rig.cluster.swap_addresses(2, 3);
-    go_on(&flows, 50, FAIL_OVER_LIMIT);
-    await_right_brokers(rig, &proxy);
-    for node in [2, 3] {
-        // Brokers disagree for as long as one of them has not caught up; each telling closes what leads elsewhere.
-        wait::until("brokers to agree", RECOVERY_LIMIT, || {
-            (connections_until_answered(&proxy, node) == 1).then_some(())
-        });
     }
     for flow in flows {
         flow.finish();

@@ -7,7 +7,7 @@ use std::thread;
 use kafka_protocol::messages::{DescribeClusterRequest, FindCoordinatorRequest, MetadataRequest};
 use kafka_protocol::protocol::StrBytes;
 
-use super::{FAIL_OVER_LIMIT, Pair, RIG, move_first_leader, replicated_topic};
+use super::{FAIL_OVER_LIMIT, Pair, RIG, go_on, move_first_leader, replicated_topic};
 use crate::support::broker_properties::Login;
 use crate::support::configuration::listener;
 use crate::support::operations::Options;
@@ -54,12 +54,13 @@ fn clients_of_each_listener_are_told_of_its_own_ports_only() {
         let options = |side: &Side| Options::at(&side.bootstrap).extra(refresh, "500");
         (agent, sides.each_ref().map(options))
     });
-    // What is written at one is read at the other.
-    let crossing = [
+    // The first two read at one what is written at the other.
+    let mut pairs = vec![
         Pair::start(java.0, &java.1[0], &java.1[1], &topics[0], true),
         Pair::start(native.0, &native.1[1], &native.1[0], &topics[1], true),
+        Pair::start(native.0, &native.1[0], &native.1[0], &topics[2], true),
     ];
-    let leaving = Pair::start(native.0, &native.1[0], &native.1[0], &topics[2], true);
+    go_on(&pairs, 200);
     for _ in 0..MOVES {
         thread::scope(|scope| {
             for clients in &mut clients {
@@ -68,7 +69,7 @@ fn clients_of_each_listener_are_told_of_its_own_ports_only() {
             }
             topics.iter().for_each(|topic| move_first_leader(rig, topic));
         });
-        crossing.iter().chain([&leaving]).for_each(|pair| pair.go_on(100));
+        go_on(&pairs, 100);
     }
     for topic in &topics[..3] {
         let labels = ["cluster=\"main\"", &format!("topic=\"{topic}\"")];
@@ -79,19 +80,19 @@ fn clients_of_each_listener_are_told_of_its_own_ports_only() {
     }
 
     // Connections that a consumer at the other listener has ever made: one that is lost is made anew.
-    let made = || java.0.stream_status(&crossing[0].consumer).connections;
-    let made_before = made();
+    let made = |pair: &Pair<'_>| pair.agent.stream_status(&pair.consumer).connections;
+    let made_before = made(&pairs[0]);
     let [gone, mut staying] = clients;
     drop(gone);
-    leaving.finish();
+    pairs.pop().expect("a pair at the first listener").finish();
     staying.ask_all(&topics[3]);
-    crossing.iter().for_each(|pair| pair.go_on(200));
+    go_on(&pairs, 200);
     assert_eq!(
-        made(),
+        made(&pairs[0]),
         made_before,
         "whoever leaves one listener is missed at the other"
     );
-    crossing.into_iter().for_each(Pair::finish);
+    pairs.into_iter().for_each(Pair::finish);
     drop(staying);
     proxy.terminate();
 }

@@ -1,0 +1,45 @@
+//! A broker of three dies while records flow, and comes back. By itself, since the other tests of three brokers wait
+//! for its end, and those behind it in the alphabet do not need them.
+
+use crate::cluster::{FAIL_OVER_LIMIT, Pair, RIG, await_in_sync, go_on, replicated_topic};
+use crate::support::shared;
+use crate::support::wait;
+
+#[test]
+fn broker_is_killed_under_load() {
+    let _alone = shared::three_brokers_alone();
+    let rig = &*RIG;
+    let topics = [
+        replicated_topic(rig, "sealed-killed"),
+        replicated_topic(rig, "sealed-killed"),
+    ];
+    let pairs = [
+        Pair::start(rig.java, &rig.options(), &rig.options(), &topics[0], true),
+        Pair::start(
+            shared::librdkafka(),
+            &rig.options(),
+            &rig.options(),
+            &topics[1],
+            true,
+        ),
+    ];
+    go_on(&pairs, 200);
+    let victim = rig.partitions(&topics[0])[0].leader;
+    rig.cluster.kill_broker(victim);
+    for topic in &topics {
+        wait::until("other brokers to lead", FAIL_OVER_LIMIT, || {
+            let state = rig.partitions(topic);
+            state
+                .iter()
+                .all(|partition| partition.leader >= 1 && partition.leader != victim)
+                .then_some(())
+        });
+    }
+    go_on(&pairs, 400);
+    rig.cluster.restart_broker(victim);
+    for topic in &topics {
+        await_in_sync(rig, topic);
+    }
+    go_on(&pairs, 400);
+    pairs.into_iter().for_each(Pair::finish);
+}
