@@ -561,6 +561,20 @@ fn a_snappy_block_is_long_by_itself_too() {
     assert!(steps.iter().all(|(made, _)| *made <= STEP_BYTES_MAX));
 }
 
+/// The library writes none that is longer than 64 KiB, of which four fill a step exactly; others may.
+#[test]
+fn a_literal_of_a_snappy_block_may_take_many_steps() {
+    let plain = lorem(MIB + MIB / 2);
+    let mut block = vec![0x80, 0x80, 0x60, 62 << 2];
+    block.extend_from_slice(&(plain.len() as u32 - 1).to_le_bytes()[..3]);
+    block.extend_from_slice(&plain);
+    let (steps, out) = steps(Codec::Snappy, &block, plain.len());
+    assert!(out.as_ref() == Ok(&plain));
+    let made: Vec<usize> = steps.iter().map(|(made, _)| *made).collect();
+    let begun_and_six = [&[0][..], &[STEP_BYTES_MAX; 6]].concat();
+    assert_eq!(made, begun_and_six);
+}
+
 #[test]
 fn long_snappy_blocks_end_where_they_say() {
     let good = long_block(b"tail");
