@@ -114,6 +114,7 @@ fn a_batch_that_is_decompressed_says_what_its_context_holds() {
     let [none, gzip, snappy, lz4, zstd] = held;
     assert_eq!((none, gzip, snappy, lz4), (0, gzip::CONTEXT_BYTES, 0, 0));
     assert_eq!(zstd, decompressor.zstd.context_bytes(), "kept for the next batch");
+    assert!(gzip > 32 << 10, "its window alone");
     assert!(zstd > 64 << 10);
 }
 
@@ -561,13 +562,34 @@ fn a_snappy_block_is_long_by_itself_too() {
     assert!(steps.iter().all(|(made, _)| *made <= STEP_BYTES_MAX));
 }
 
+/// A block of snappy by hand: the length that it announces, and a literal.
+fn one_literal(announced: &[u8], literal: &[u8]) -> Vec<u8> {
+    let length = (literal.len() as u32 - 1).to_le_bytes();
+    [announced, &[62 << 2], &length[..3], literal].concat()
+}
+
+/// The library never writes an offset of four bytes; others may.
+#[test]
+fn a_long_snappy_block_may_copy_from_far_back() {
+    let mut plain = lorem(MIB);
+    let mut block = one_literal(&[0xa5, 0x80, 0x40], &plain);
+    let (length, offset) = (37, 700_000);
+    block.push(((length - 1) << 2 | 3) as u8);
+    block.extend_from_slice(&(offset as u32).to_le_bytes());
+    let from = plain.len() - offset;
+    plain.extend_from_within(from..from + length);
+    assert_eq!(
+        snap::raw::Decoder::new().decompress_vec(&block).ok(),
+        Some(plain.clone())
+    );
+    assert!(decompressed(Codec::Snappy, &block, plain.len()) == Ok(plain));
+}
+
 /// The library writes none that is longer than 64 KiB, of which four fill a step exactly; others may.
 #[test]
 fn a_literal_of_a_snappy_block_may_take_many_steps() {
     let plain = lorem(MIB + MIB / 2);
-    let mut block = vec![0x80, 0x80, 0x60, 62 << 2];
-    block.extend_from_slice(&(plain.len() as u32 - 1).to_le_bytes()[..3]);
-    block.extend_from_slice(&plain);
+    let block = one_literal(&[0x80, 0x80, 0x60], &plain);
     let (steps, out) = steps(Codec::Snappy, &block, plain.len());
     assert!(out.as_ref() == Ok(&plain));
     let made: Vec<usize> = steps.iter().map(|(made, _)| *made).collect();
