@@ -46,5 +46,5 @@ perf-check:
 # Mistakes put in on purpose, one at a time, which unit tests have to notice: hours for all of it. docs/testing.md says where.
 MUTANTS ?= src/crypto src/envelope src/keys/ledger src/record_batch src/rules
 mutants:
-	CARGO_TARGET_DIR=$(abspath target/mutants) $(CARGO) mutants --package sealwire --output target --no-shuffle \
-	    $(foreach folder,$(MUTANTS),--file '$(folder).rs' --file '$(folder)/**') -- --lib
+	CARGO_TARGET_DIR=$(abspath target/mutants) CARGO_INCREMENTAL=1 $(CARGO) mutants --package sealwire --output target --no-shuffle \
+	    $(foreach folder,$(MUTANTS),--file '$(folder).rs' --file '$(folder)/**')
