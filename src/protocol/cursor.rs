@@ -188,6 +188,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The positions of a nullable byte string: of its length, an i32 or a compact one, and of its content.
+    #[inline]
     pub fn bytes_spans(
         &mut self,
         flexible: bool,

@@ -55,7 +55,7 @@ pub(super) trait Layout {
 
 /// Begins to parse a frame of `version`. On an error the layout is empty.
 pub(super) fn begin(layout: &mut impl Layout, frame: &[u8], version: i16) -> Result<(), ProtocolError> {
-    clear(layout);
+    layout.empty();
     let mut cursor = Cursor::new(frame);
     let topics_left = layout
         .parse_head(&mut cursor, version)
