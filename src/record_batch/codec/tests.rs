@@ -551,7 +551,12 @@ fn long_block(tail: &[u8]) -> Vec<u8> {
 
 /// CODEC-3: what does not compress is longer than what it holds.
 #[test]
-fn a_snappy_block_is_long_by_itself_too() {
+fn a_snappy_block_of_one_mib_is_a_step_unless_it_is_longer_itself() {
+    let zeros = vec![0; MIB];
+    let block = snap::raw::Encoder::new().compress_vec(&zeros).unwrap();
+    let (in_one, out) = steps(Codec::Snappy, &block, MIB);
+    assert!(out.as_ref() == Ok(&zeros));
+    assert_eq!(in_one, [(MIB, block.len())]);
     let noise: Vec<u8> = (0..MIB as u32)
         .map(|seed| twox_hash::XxHash32::oneshot(seed, b"") as u8)
         .collect();
