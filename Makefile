@@ -43,7 +43,7 @@ test:
 perf-check:
 	$(CARGO) run --quiet --profile counted --locked --example budgets -- $(SCENARIO)
 
-# Mistakes put in on purpose, one at a time, which unit tests have to notice: hours for all of it. docs/testing.md says where.
+# Mistakes put in on purpose, one at a time, which unit tests have to notice: most of a day for all. docs/testing.md says where.
 MUTANTS ?= src/crypto src/envelope src/keys/ledger src/record_batch src/rules
 mutants:
 	CARGO_TARGET_DIR=$(abspath target/mutants) CARGO_INCREMENTAL=1 $(CARGO) mutants --package sealwire --output target --no-shuffle \
