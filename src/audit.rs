@@ -6,5 +6,7 @@
 mod event;
 mod log;
 
-pub use event::{AUDIT_EVENTS_MAX, AuditEvent, AuditQueue, KekName, Operation, Reason, RefusedRecords};
+pub use event::{
+    AUDIT_EVENTS_MAX, AuditEvent, AuditList, AuditQueue, KekName, Operation, Reason, RefusedRecords,
+};
 pub(crate) use log::AuditLog;

@@ -167,7 +167,7 @@ impl Default for KeyOptions {
     }
 }
 
-/// How much one DEK may seal, and for how long (design 6.1). Past half of a count the next DEK is fetched ahead.
+/// How much one DEK may seal, and for how long. Past half of a count the next DEK is fetched ahead.
 #[derive(Debug, Clone, Copy)]
 pub struct DekLimits {
     /// Batches: 2^28 keep the collision of two random 96-bit salts below 2^-41.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::oneshot;
 
-use crate::audit::AuditEvent;
+use crate::audit::AuditList;
 use crate::config::HostPort;
 use crate::identity::Client;
 use crate::ids::{ClusterId, ListenerId};
@@ -25,7 +25,7 @@ pub(crate) enum ControlRequest {
     /// The addresses of this host are wanted.
     Resolve { executor: usize, host: HostPort },
     /// For the audit log. Each executor has one on its way, until `turn` is dropped.
-    Audit { events: Vec<AuditEvent>, turn: Arc<()> },
+    Audit { list: AuditList, turn: Arc<()> },
     /// For the log.
     Notices(Vec<Notice>),
     /// These listeners hide other brokers than before.

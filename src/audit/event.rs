@@ -1,9 +1,10 @@
 //! The events of the audit log. Each kind is a variant here and nowhere else; counters, the log and the documentation
 //! take its words.
 //!
-//! - AUDIT-1: of an executor's events a bounded number waits; what finds the queue full is counted as a refusal and not
-//!   written.
+//! - AUDIT-1: of an executor's events a bounded number waits; what finds the queue full is counted as a refusal, and how
+//!   much that was is written.
 //! - AUDIT-2: names that no topic can have are told together: anybody may make up any number of them, each 32 KiB long.
+//! - AUDIT-3: what shows that stored records were tampered with finds room whatever else is refused.
 //!
 //! Executor threads fill the queue, the control thread writes what was in it.
 
@@ -121,6 +122,10 @@ impl AuditEvent {
 #[derive(Debug, Default)]
 pub struct AuditQueue {
     events: Vec<AuditEvent>,
+    /// Those of them that are about what is stored: they have a bound of their own (AUDIT-3).
+    about_what_is_stored: usize,
+    /// Events that found no room.
+    left_out: u64,
 }
 
 impl AuditQueue {
@@ -142,9 +147,14 @@ impl AuditQueue {
     }
 
     fn push_event(&mut self, event: AuditEvent) {
-        if self.events.len() < AUDIT_EVENTS_MAX {
-            self.events.push(event);
+        let stored = event.is_about_what_is_stored();
+        let others = self.events.len().saturating_sub(self.about_what_is_stored);
+        if if stored { self.about_what_is_stored } else { others } >= AUDIT_EVENTS_MAX {
+            self.left_out = self.left_out.saturating_add(1);
+            return;
         }
+        self.about_what_is_stored = self.about_what_is_stored.saturating_add(usize::from(stored));
+        self.events.push(event);
     }
 
     /// Whether nothing waits.
@@ -154,14 +164,29 @@ impl AuditQueue {
     }
 
     /// All that waits.
-    pub fn take(&mut self) -> Vec<AuditEvent> {
-        std::mem::take(&mut self.events)
+    pub fn take(&mut self) -> AuditList {
+        let Self { events, left_out, .. } = std::mem::take(self);
+        AuditList { events, left_out }
     }
 
     /// What was taken a moment ago and could not be sent waits on.
-    pub fn put_back(&mut self, events: Vec<AuditEvent>) {
-        self.events = events;
+    pub fn put_back(&mut self, list: AuditList) {
+        let stored = list.events.iter().filter(|event| event.is_about_what_is_stored());
+        *self = Self {
+            about_what_is_stored: stored.count(),
+            events: list.events,
+            left_out: list.left_out,
+        };
     }
+}
+
+/// What waited in a queue.
+#[derive(Debug)]
+pub struct AuditList {
+    /// In their order.
+    pub events: Vec<AuditEvent>,
+    /// How many more found no room.
+    pub left_out: u64,
 }
 
 /// The name of a key-encryption key, as a rule or a stored record has it: in a record it may be any bytes.
@@ -195,7 +220,8 @@ impl fmt::Debug for KekName {
     }
 }
 
-/// Events kept for the audit log between two ticks of the executor; more are counted as refusals only.
+/// Events about what is stored, and as many others, kept for the audit log between two ticks of the executor; of more
+/// only the number is told.
 pub const AUDIT_EVENTS_MAX: usize = 1024;
 
 #[cfg(test)]
@@ -223,14 +249,33 @@ mod tests {
         for _ in 0..=AUDIT_EVENTS_MAX {
             queue.push(refused(Operation::Fetch, tampered, 1));
         }
-        let events = queue.take();
-        assert_eq!(events.len(), AUDIT_EVENTS_MAX);
+        let list = queue.take();
+        assert_eq!((list.events.len(), list.left_out), (AUDIT_EVENTS_MAX, 1));
         assert!(queue.is_empty());
-        queue.put_back(events);
-        queue.push(refused(Operation::Fetch, Reason::IllegalName, 1));
-        assert_eq!(queue.take().len(), AUDIT_EVENTS_MAX);
+        queue.put_back(list);
+        queue.push(refused(Operation::Fetch, tampered, 2));
+        let list = queue.take();
+        assert_eq!((list.events.len(), list.left_out), (AUDIT_EVENTS_MAX, 2));
         queue.push(refused(Operation::Fetch, tampered, 1));
-        assert_eq!(queue.take().len(), 1);
+        let list = queue.take();
+        assert_eq!((list.events.len(), list.left_out), (1, 0));
+    }
+
+    /// AUDIT-3
+    #[test]
+    fn refused_requests_push_out_no_word_of_tampering() {
+        let mut queue = AuditQueue::default();
+        let no_rule = Reason::Counted(RefusalReason::NoRule);
+        for _ in 0..=AUDIT_EVENTS_MAX {
+            queue.push(refused(Operation::Produce, no_rule, 1));
+        }
+        let list = queue.take();
+        queue.put_back(list);
+        queue.push(refused(Operation::Fetch, Reason::Open(OpenError::Tag), 2));
+        queue.push(refused(Operation::Produce, no_rule, 1));
+        let AuditList { events, left_out } = queue.take();
+        assert_eq!((events.len(), left_out), (AUDIT_EVENTS_MAX + 1, 2));
+        assert!(events.last().is_some_and(AuditEvent::is_about_what_is_stored));
     }
 
     /// AUDIT-2
@@ -245,7 +290,7 @@ mod tests {
         ] {
             queue.push(refused(operation, Reason::IllegalName, client));
         }
-        let told: Vec<_> = queue.take().iter().map(AuditEvent::partitions).collect();
+        let told: Vec<_> = queue.take().events.iter().map(AuditEvent::partitions).collect();
         assert_eq!(told, [Some(2), Some(1), Some(1)]);
     }
 

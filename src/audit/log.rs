@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::event::{AuditEvent, KekName, Operation, Reason};
+use super::event::{AuditEvent, AuditList, KekName, Operation, Reason};
 use crate::foreign::Foreign;
 use crate::repeats::{News, Repeats};
 
@@ -20,6 +20,8 @@ use crate::repeats::{News, Repeats};
 pub(crate) struct AuditLog {
     /// By cluster, and by whether it is about what is stored.
     said: HashMap<(Arc<str>, bool), Repeats<Line>>,
+    /// Of what executors had no room for; the next line says it.
+    left_out: u64,
 }
 
 /// What makes two lines the same: the client that met it first is named, and others in a later minute. Names that no
@@ -28,7 +30,18 @@ type Line = (Option<Arc<str>>, i32, i64, Operation, &'static str);
 
 impl AuditLog {
     pub(crate) fn new() -> Self {
-        Self { said: HashMap::new() }
+        Self {
+            said: HashMap::new(),
+            left_out: 0,
+        }
+    }
+
+    /// Writes of an executor's list what was not written a moment ago.
+    pub(crate) fn write_list(&mut self, list: &AuditList, now: Instant) {
+        self.left_out = self.left_out.saturating_add(list.left_out);
+        for event in &list.events {
+            self.write(event, now);
+        }
     }
 
     /// Writes the event unless the same was written a moment ago; says whether it was.
@@ -52,6 +65,7 @@ impl AuditLog {
         let News::Say { left_out } = said.news(line, now) else {
             return false;
         };
+        let left_out = left_out.saturating_add(std::mem::take(&mut self.left_out));
         if left_out > 0 {
             tracing::warn!(target: "sealwire::audit", left_out, "refusals were not written: too many in a second");
         }
@@ -101,7 +115,7 @@ mod tests {
         change(&mut refused);
         let mut queue = AuditQueue::default();
         queue.push(refused);
-        queue.take().remove(0)
+        queue.take().events.remove(0)
     }
 
     #[test]
@@ -147,13 +161,14 @@ mod tests {
             queue.push(one.refused().clone());
         }
         let now = Instant::now();
-        let (mut log, events) = (AuditLog::new(), queue.take());
-        let first = lines(|| {
-            for event in &events {
-                log.write(event, now);
-            }
-        });
-        assert_eq!(first.lines().count(), LINES_MAX, "{first}");
+        let (mut log, list) = (AuditLog::new(), queue.take());
+        let first = lines(|| log.write_list(&list, now));
+        let at_once = format!("left_out={AUDIT_EVENTS_MAX}");
+        assert!(
+            first.contains(&at_once),
+            "what found no room in the queue: {first}"
+        );
+        assert_eq!(first.lines().count(), LINES_MAX + 1, "{first}");
         let later = event(Operation::Produce, NO_RULE, |refused| refused.partition = -1);
         let next = lines(|| {
             log.write(&later, now + Duration::from_secs(1));

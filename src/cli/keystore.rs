@@ -12,7 +12,7 @@ use crate::kms::keystore::{
     lock_file, open_file, parse_file, read_file,
 };
 
-/// What `sealwire keystore` is called with.
+/// Make and change an embedded keystore: create, add, list, rotate, disable, enable, destroy
 #[derive(Debug, Args)]
 pub struct KeystoreArguments {
     #[command(subcommand)]

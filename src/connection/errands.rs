@@ -132,11 +132,11 @@ impl Errands {
         }
         if !audit.is_empty() && Arc::strong_count(&self.audit_turn) == 1 {
             let request = ControlRequest::Audit {
-                events: audit.take(),
+                list: audit.take(),
                 turn: Arc::clone(&self.audit_turn),
             };
-            if let Err(ControlRequest::Audit { events, .. }) = self.control.try_send(request) {
-                audit.put_back(events);
+            if let Err(ControlRequest::Audit { list, .. }) = self.control.try_send(request) {
+                audit.put_back(list);
             }
         }
     }

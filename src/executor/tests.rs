@@ -197,15 +197,15 @@ fn refusals_that_nobody_takes_are_kept_up_to_a_bound_and_all_counted_and_delay_n
     client.produce("unruled", 1);
     client.receive();
     let audit = |bench: &mut Bench| match bench.control.try_recv() {
-        Some(ControlRequest::Audit { events, turn }) => Some((events, turn)),
+        Some(ControlRequest::Audit { list, turn }) => Some((list, turn)),
         Some(other) => {
             bench.answer_name(other);
             None
         }
         None => None,
     };
-    let (events, taken) = until("the first list", || audit(&mut bench));
-    assert_eq!(events.len(), 1);
+    let (list, taken) = until("the first list", || audit(&mut bench));
+    assert_eq!(list.events.len(), 1);
 
     client.produce("unruled", REFUSED);
     let answer = client.receive();
@@ -238,13 +238,14 @@ fn refusals_that_nobody_takes_are_kept_up_to_a_bound_and_all_counted_and_delay_n
     assert_eq!(refused(), u64::from(REFUSED) + 1);
 
     drop(taken);
-    let (events, taken) = until("the list that waits", || audit(&mut bench));
-    assert_eq!(events.len(), AUDIT_EVENTS_MAX);
+    let (list, taken) = until("the list that waits", || audit(&mut bench));
+    assert_eq!(list.events.len(), AUDIT_EVENTS_MAX);
+    assert_eq!(list.left_out, u64::from(REFUSED) - AUDIT_EVENTS_MAX as u64);
     drop(taken);
     client.produce("unruled", 2);
     client.receive();
-    let (events, _) = until("what was refused since", || audit(&mut bench));
-    assert_eq!(events.len(), 2, "what was left out does not come later");
+    let (list, _) = until("what was refused since", || audit(&mut bench));
+    assert_eq!(list.events.len(), 2, "what was left out does not come later");
 }
 
 /// What stands in a channel before the executor's own.

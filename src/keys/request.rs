@@ -156,7 +156,7 @@ pub enum Urgency {
     Backfill,
 }
 
-/// Why there is no key. What the client sees for each: design section 8.
+/// Why there is no key. What the client sees for each: `pipeline::refusal`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyFailure {

@@ -31,7 +31,7 @@ use super::keystore::succession::{self, NotASuccessor};
 use super::keystore::{Keystore, KeystoreError, MasterKeySource, OpenKeystore, open_file, read_file};
 use super::{GeneratedDek, KekNames, Kms, KmsError};
 use crate::crypto::{SecretKey, unwrap_key, wrap_key};
-use crate::durable_file::FileIdentity;
+use crate::durable_file::{FileError, FileIdentity};
 use crate::envelope::WrappedDekError;
 use crate::envelope::wrapped_dek::{WrappedDek, provider};
 
@@ -59,6 +59,7 @@ impl FileKms {
             watch: Mutex::new(Watch {
                 looked_at: Instant::now(),
                 seen: Seen::File(identity),
+                unread: None,
             }),
             stale: AtomicBool::new(false),
         })
@@ -83,15 +84,15 @@ impl FileKms {
         }
         watch.looked_at = now;
         let found = FileIdentity::of(&self.path).map_or(Seen::Missing, Seen::File);
-        if found == watch.seen {
+        if found == watch.seen && watch.unread.is_none() {
             return;
         }
-        watch.seen = found;
         let again = self.read_again();
         self.stale.store(again.is_err(), Ordering::Relaxed);
         match again {
             Ok((content, identity)) => {
                 watch.seen = Seen::File(identity);
+                watch.unread = None;
                 tracing::info!(
                     path = %self.path.display(),
                     revision = content.revision(),
@@ -100,12 +101,23 @@ impl FileKms {
                 self.say_enabled(&content);
                 self.content.store(Arc::new(content));
             }
-            Err(reason) => tracing::error!(
-                path = %self.path.display(),
-                %reason,
-                revision = self.content.load().revision(),
-                "the keystore changed but cannot be used; its former content stays in force"
-            ),
+            Err(reason) => {
+                // What could not be read is not seen: it is read at the next look, and told of once.
+                let is_told = watch.unread.as_ref() == Some(&found);
+                if reason.may_pass() {
+                    watch.unread = Some(found);
+                } else {
+                    watch.seen = found;
+                }
+                if !is_told {
+                    tracing::error!(
+                        path = %self.path.display(),
+                        %reason,
+                        revision = self.content.load().revision(),
+                        "the keystore changed but cannot be used; its former content stays in force"
+                    );
+                }
+            }
         }
     }
 
@@ -247,6 +259,8 @@ impl Kms for FileKms {
 struct Watch {
     looked_at: Instant,
     seen: Seen,
+    /// What was found since and could not be read.
+    unread: Option<Seen>,
 }
 
 #[derive(PartialEq, Eq)]
@@ -261,6 +275,16 @@ enum RereadError {
     Keystore(#[from] KeystoreError),
     #[error(transparent)]
     Successor(#[from] NotASuccessor),
+}
+
+impl RereadError {
+    /// Whether the same file may be read in a moment: the system would not let it be read.
+    fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::Keystore(KeystoreError::File(FileError::Failed { .. }))
+        )
+    }
 }
 
 fn dek_aad(prefix: &[u8]) -> Vec<u8> {

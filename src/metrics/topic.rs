@@ -166,7 +166,7 @@ impl TopicTable {
             counters: Vec::new(),
             places: HashMap::new(),
             topics: 0,
-            topics_max: topics_max.min(TOPICS_MAX),
+            topics_max,
         }
     }
 
@@ -192,7 +192,7 @@ impl TopicTable {
         if let Some(index) = self.places.get(&name) {
             return *index;
         }
-        // INVARIANT: at most TOPICS_MAX, and two for each cluster of the configuration: far below u32::MAX.
+        // INVARIANT: at most `limits.topics_max`, and two for each cluster of the configuration: far below u32::MAX.
         let index = TopicIndex(self.counters.len() as u32);
         self.counters.push((name.clone(), TopicCounters::default()));
         self.places.insert(name, index);
@@ -214,9 +214,6 @@ impl TopicTable {
         self.counters.iter().filter(|(_, counters)| !counters.is_empty())
     }
 }
-
-/// No configuration may ask for more: each topic is a dozen time series for the scraper.
-const TOPICS_MAX: usize = 100_000;
 
 #[cfg(test)]
 mod tests {

@@ -77,7 +77,7 @@ pub enum Wait {
     News(Instant),
     /// This point in time.
     Until(Instant),
-    /// That addresses are known to every executor ([`Pipeline::address_news`]), until the point in time. These are to
+    /// That addresses are known to every executor ([`Pipeline::news_of`]), until the point in time. These are to
     /// be handed over; none where that was done before.
     Addresses(Vec<LearnedAddress>, Instant),
 }

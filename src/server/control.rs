@@ -187,11 +187,8 @@ impl Control {
                     self.names.look_up(executor.clone(), host);
                 }
             }
-            ControlRequest::Audit { events, turn } => {
-                let now = Instant::now();
-                for event in &events {
-                    self.audit.write(event, now);
-                }
+            ControlRequest::Audit { list, turn } => {
+                self.audit.write_list(&list, Instant::now());
                 drop(turn);
             }
             ControlRequest::Notices(notices) => {

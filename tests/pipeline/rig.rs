@@ -469,7 +469,7 @@ impl Rig {
 
     /// Reasons of the audit lines since the last call.
     pub(crate) fn audit(&mut self) -> Vec<&'static str> {
-        let events = self.pipeline.audit.take();
+        let events = self.pipeline.audit.take().events;
         events
             .iter()
             .map(|event| event.refused().reason.as_str())

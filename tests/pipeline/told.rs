@@ -21,7 +21,7 @@ fn produced(rig: &mut Rig, partitions: &[ToProduce<'_>]) -> Vec<AuditEvent> {
     assert_eq!(rig.client_sends(&produce(9, 5, -1, partitions)), Ok(Halt::More));
     let request = only_frame(&rig.at_broker());
     assert_eq!(rig.broker_sends(&stored(9, 5, &request)), Ok(Halt::More));
-    rig.pipeline.audit.take()
+    rig.pipeline.audit.take().events
 }
 
 /// Records in refused partitions, by reason.
@@ -65,7 +65,7 @@ fn names_that_no_topic_can_have_are_one_line_of_a_request_and_cut() {
         .collect();
     rig.broker_sends(&fetch_response(11, 6, &illegal))
         .expect("it is held or answered");
-    let events = rig.pipeline.audit.take();
+    let events = rig.pipeline.audit.take().events;
     let told: Vec<_> = events
         .iter()
         .map(|event| {
@@ -107,7 +107,7 @@ fn a_refused_key_is_named_to_the_producer_and_in_the_audit_log() {
     assert_eq!(verdicts[0].error_code, 44);
     let message = &verdicts[0].message;
     assert!(message.contains("is not in the KMS (payments)"), "{message}");
-    let events = rig.pipeline.audit.take();
+    let events = rig.pipeline.audit.take().events;
     let kek = events[0].refused().kek.as_ref().map(ToString::to_string);
     assert_eq!(kek.as_deref(), Some("payments"));
 }
@@ -120,7 +120,7 @@ fn the_name_of_a_key_in_a_record_is_told_escaped() {
     let stored = sealed(&batch(&["value", "value"]), &HOSTILE, "sealed-a");
     let response = fetch_response(11, 6, &[fetched("sealed-a", 0, &stored)]);
     rig.broker_sends(&response).expect("it is held or answered");
-    let events = rig.pipeline.audit.take();
+    let events = rig.pipeline.audit.take().events;
     assert_eq!(
         events[0].refused().reason,
         Reason::Counted(RefusalReason::KekNotNamed)

@@ -496,3 +496,43 @@ fn nothing_secret_is_printed_or_stored_in_clear() -> TestResult {
     assert!(!stored.windows(key.len()).any(|window| window == key));
     Ok(())
 }
+
+/// However the configuration's own path is spelled.
+#[test]
+fn no_state_file_is_a_keystore_or_made_beside_one() -> TestResult {
+    let folder = Folder::with_keystore()?;
+    let minimal = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/minimal.toml"))?;
+    let check = |state_file: &str, config: &str| {
+        let text = minimal.replace("addresses.json", state_file);
+        fs::write(folder.path("sealwire.toml"), text)?;
+        Command::new(env!("CARGO_BIN_EXE_sealwire"))
+            .args(["check-config", config])
+            .current_dir(folder.0.path())
+            .output()
+    };
+    let absolute = folder.path("sealwire.toml");
+    let absolute = absolute.to_str().ok_or("a path is text")?;
+    for config in ["sealwire.toml", "./sealwire.toml", absolute] {
+        for state_file in [
+            "keystore.json",
+            "master.key",
+            "keystore.json.lock",
+            "./keystore.json.new",
+        ] {
+            let output = check(state_file, config)?;
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert!(!output.status.success(), "{config}, {state_file}");
+            assert!(
+                errors.contains("this is a keystore or a key"),
+                "{config}, {state_file}: {errors}"
+            );
+        }
+        let output = check("addresses.json", config)?;
+        assert!(
+            output.status.success(),
+            "{config}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    Ok(())
+}

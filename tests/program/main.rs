@@ -15,6 +15,7 @@ mod config_starts;
 mod control_thread;
 mod hardening;
 mod keystore_cli;
+mod keystore_unread;
 mod large_fetches;
 mod limits;
 mod log_lines;

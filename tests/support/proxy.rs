@@ -127,9 +127,14 @@ impl Proxy {
         self.folder.path().join(name)
     }
 
+    /// Of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.as_ref().expect("the proxy runs").id()
+    }
+
     /// Resident memory of the running process, in bytes.
     pub(crate) fn resident_bytes(&self) -> u64 {
-        let id = self.process.as_ref().expect("the proxy runs").id();
+        let id = self.id();
         let status = fs::read_to_string(format!("/proc/{id}/status")).expect("the proxy is alive");
         let line = status
             .lines()

@@ -158,6 +158,16 @@ fn share(one: &Path, other: &Path) -> bool {
     one == other || is_beside(one, other) || is_beside(other, one)
 }
 
+/// Two spellings of one file are one file, which need not be there yet.
+fn one_spelling(path: &Path) -> PathBuf {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return path.to_path_buf();
+    };
+    let here = Path::new(".");
+    let whole = fs::canonicalize(if folder == Path::new("") { here } else { folder });
+    whole.unwrap_or_else(|_| folder.to_path_buf()).join(name)
+}
+
 fn read_state_file(place: &Node<'_>, kms: &KmsList<'_>, taken: &mut BTreeSet<PathBuf>) -> Option<PathBuf> {
     let text = place.as_text()?;
     if text.is_empty() {
@@ -166,12 +176,9 @@ fn read_state_file(place: &Node<'_>, kms: &KmsList<'_>, taken: &mut BTreeSet<Pat
     }
     let path = place.reader.sources.folder().join(text);
     check_state_file(place, &path);
-    // Two spellings of one file are one file.
-    let file = match (path.parent(), path.file_name(), place.reader.reach) {
-        (Some(folder), Some(name), Reach::Check) => fs::canonicalize(folder)
-            .unwrap_or_else(|_| folder.to_path_buf())
-            .join(name),
-        _ => path.clone(),
+    let file = match place.reader.reach {
+        Reach::Check => one_spelling(&path),
+        Reach::Skip => path.clone(),
     };
     if taken.iter().any(|taken| share(taken, &file)) {
         place.complain(

@@ -158,6 +158,11 @@ impl<'r> Node<'r> {
         self.note(&self.steps, shown(&self.steps, &self.value), problem, fix);
     }
 
+    /// Notes a mistake in the name; what stands under a name that nobody knows may be a secret (PROBLEM-1).
+    pub(super) fn complain_of_the_name(&self, problem: &str, fix: &str) {
+        self.note(&self.steps, None, problem, fix);
+    }
+
     /// Notes that `name` is not here.
     pub(super) fn missing(&self, name: &str) {
         let mut steps = self.steps.clone();

@@ -4,7 +4,7 @@
 //! connection make another one, until no descriptor is left for any cluster.
 //!
 //! - OWN-PORTS-1: an address that leads back to this program is never dialled, whoever names it: configuration, state
-//!   file, broker. (One that leads here by way of another host is recognised by what comes back: `pipeline::way_back`.)
+//!   file, broker. (One that leads here by way of another host is recognised by what comes back: `executor::way_back`.)
 //! - OWN-PORTS-2: a configuration that names one is refused, if its name resolves to one within [`LOOKUP_MAX`]. Only
 //!   names with the number of an own port are looked up.
 

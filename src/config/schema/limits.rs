@@ -76,7 +76,7 @@ pub(super) const KEYS: &[Key] = &[
     ),
     count(
         "limits.topics_max",
-        [1, 10_000_000],
+        [1, 100_000],
         "10000",
         "Topics whose rule an executor remembers and that have counters of their own. At the bound: remembered rules \
          are forgotten and looked up anew, further topics are counted together.",

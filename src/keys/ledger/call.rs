@@ -15,7 +15,7 @@ pub struct Intervals {
     pub version_poll: Duration,
     /// For one known DEK of each KEK version in use.
     pub recheck: Duration,
-    /// For what it refused; at most [`KeyOptions::verdict_memory`].
+    /// For what it refused; at most [`crate::keys::KeyOptions::verdict_memory`].
     pub verdict_memory: Duration,
 }
 

@@ -31,7 +31,7 @@ impl Node<'_> {
                 Some(meant) => format!("did you mean {meant}?"),
                 None => self.known_names(name),
             };
-            node.complain("there is no such key", &fix);
+            node.complain_of_the_name("there is no such key", &fix);
         }
     }
 

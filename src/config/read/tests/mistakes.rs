@@ -9,11 +9,11 @@ fn mistakes_name_line_variable_or_flag() {
         mistakes(load(
             &BASE.replace("name = \"lan\"", "name = \"lan\"\nlisten_backlog = 5")
         )),
-        ["dir/sealwire.toml:11: cluster.main.listeners[0].listen_backlog = 5"]
+        ["dir/sealwire.toml:11: cluster.main.listeners[0].listen_backlog"]
     );
     assert_eq!(
         mistakes(load_with(BASE, &[("SEALWIRE_LIMITS__CONNECTION_MAX", "5")], &[])),
-        ["environment variable SEALWIRE_LIMITS__CONNECTION_MAX: limits.connection_max = 5"]
+        ["environment variable SEALWIRE_LIMITS__CONNECTION_MAX: limits.connection_max"]
     );
     assert_eq!(
         mistakes(load_with(
@@ -54,7 +54,7 @@ fn several_mistakes_are_reported_at_once_in_the_order_of_the_file() {
             "dir/sealwire.toml:15: cluster.main.listeners[0].node_ports = \"9193-9194\"",
             "dir/sealwire.toml:20: cluster.main.topics[0].kek = \"${team}\"",
             "dir/sealwire.toml:22: admin.listen",
-            "dir/sealwire.toml:23: admin.lisden = \"127.0.0.1:9190\"",
+            "dir/sealwire.toml:23: admin.lisden",
         ]
     );
 }
@@ -335,5 +335,22 @@ fn secrets_in_the_wrong_place_are_not_repeated() {
             !by_variable.contains("hunter2") && !by_flag.contains("hunter2"),
             "{by_variable}{by_flag}"
         );
+    }
+    // Names that nobody knows: what stands there may be what the right name would have hidden.
+    for name in [
+        "passphrase",
+        "passphrase_file",
+        "master-key",
+        "MASTER_KEY",
+        "masterkey",
+        "token",
+    ] {
+        let line = format!("[kms.local]\n{name} = \"hunter2\"");
+        let in_file = load(&BASE.replacen("[kms.local]", &line, 1));
+        let by_flag = load_with(BASE, &[], &[&format!("kms.local.{name}=hunter2")]);
+        for loaded in [in_file, by_flag] {
+            let errors = loaded.expect_err("a mistake").to_string();
+            assert!(errors.contains(name) && !errors.contains("hunter2"), "{errors}");
+        }
     }
 }
