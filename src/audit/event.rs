@@ -1,8 +1,8 @@
 //! The events of the audit log. Each kind is a variant here and nowhere else; counters, the log and the documentation
 //! take its words.
 //!
-//! - AUDIT-1: of an executor's events a bounded number waits; what finds the queue full is counted as a refusal, and how
-//!   much that was is written.
+//! - AUDIT-1: of an executor's events a bounded number waits; what finds the queue full is counted as a refusal, and
+//!   how much that was is written.
 //! - AUDIT-2: names that no topic can have are told together: anybody may make up any number of them, each 32 KiB long.
 //! - AUDIT-3: what shows that stored records were tampered with finds room whatever else is refused.
 //!

@@ -32,7 +32,11 @@ use crate::record_batch::BatchError;
 #[command(after_help = EXAMPLES)]
 pub struct InspectArguments {
     /// Log segments of a broker (…/TOPIC-PARTITION/00000000000000000000.log)
-    #[arg(value_name = "SEGMENT", required_unless_present_any = ["bootstrap", "topic"], conflicts_with_all = ["bootstrap", "topic"])]
+    #[arg(
+        value_name = "SEGMENT",
+        required_unless_present_any = ["bootstrap", "topic"],
+        conflicts_with_all = ["bootstrap", "topic"]
+    )]
     segments: Vec<PathBuf>,
     /// A broker, to read a topic from: HOST:PORT, without TLS and SASL. Name the broker itself: through the proxy
     /// records are opened
