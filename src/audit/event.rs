@@ -148,8 +148,12 @@ impl AuditQueue {
 
     fn push_event(&mut self, event: AuditEvent) {
         let stored = event.is_about_what_is_stored();
-        let others = self.events.len().saturating_sub(self.about_what_is_stored);
-        if if stored { self.about_what_is_stored } else { others } >= AUDIT_EVENTS_MAX {
+        let like_it = if stored {
+            self.about_what_is_stored
+        } else {
+            self.events.len().saturating_sub(self.about_what_is_stored)
+        };
+        if like_it >= AUDIT_EVENTS_MAX {
             self.left_out = self.left_out.saturating_add(1);
             return;
         }
