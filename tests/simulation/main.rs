@@ -25,6 +25,7 @@ mod rig;
 #[allow(dead_code, reason = "the tests of the pipeline use all of it")]
 #[path = "../pipeline/wire.rs"]
 mod wire;
+mod world;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
