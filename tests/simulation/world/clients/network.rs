@@ -1,0 +1,383 @@
+//! The connections of one client: to whom, when again, what is unanswered on each, and what Metadata has told.
+//!
+//! - answers come in the order of the requests of a connection, or it is a panic.
+//! - a request without its answer in time closes its connection; whatever is unanswered on a connection that ends is
+//!   told of ([`Event::Unanswered`]).
+//! - an address is connected to again only after a back-off that doubles.
+
+mod cluster;
+mod link;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, MetadataRequest, TopicName};
+use kafka_protocol::protocol::{Encodable, HeaderVersion};
+
+pub(crate) use self::cluster::Cluster;
+use self::link::{Asked, Link};
+use super::{Action, Family, LinkId};
+use crate::dice::Dice;
+use crate::wire::{decode_response, request, text};
+
+/// What has come of a request.
+#[derive(Debug)]
+pub(crate) enum Event {
+    Answered { correlation_id: i32, frame: Vec<u8> },
+    Unanswered { correlation_id: i32 },
+}
+
+/// Who is at the other end of a connection, as far as the client knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Peer {
+    Bootstrap(usize),
+    Node(i32),
+}
+
+pub(crate) type Address = (String, u16);
+
+pub(crate) struct Network {
+    family: Family,
+    bootstrap: Vec<Address>,
+    topics: Vec<String>,
+    pub(crate) cluster: Cluster,
+    links: BTreeMap<LinkId, Link>,
+    back_offs: BTreeMap<Peer, BackOff>,
+    /// Nodes that want to be left alone until then.
+    throttled: BTreeMap<i32, Duration>,
+    next_link: u32,
+    next_correlation_id: i32,
+    metadata_due: Duration,
+    metadata_asked: bool,
+    request_timeout: Duration,
+    actions: Vec<Action>,
+    events: VecDeque<Event>,
+    now: Duration,
+}
+
+#[derive(Clone, Copy, Default)]
+struct BackOff {
+    until: Duration,
+    failures: u32,
+}
+
+impl Network {
+    pub(crate) fn new(
+        family: Family,
+        bootstrap: &[Address],
+        topics: Vec<String>,
+        request_timeout: Duration,
+    ) -> Self {
+        Self {
+            family,
+            bootstrap: bootstrap.to_vec(),
+            topics,
+            cluster: Cluster::default(),
+            links: BTreeMap::new(),
+            back_offs: BTreeMap::new(),
+            throttled: BTreeMap::new(),
+            next_link: 0,
+            next_correlation_id: 0,
+            metadata_due: Duration::ZERO,
+            metadata_asked: false,
+            request_timeout,
+            actions: Vec::new(),
+            events: VecDeque::new(),
+            now: Duration::ZERO,
+        }
+    }
+
+    pub(crate) fn connected(&mut self, id: LinkId, now: Duration) {
+        if self.links.contains_key(&id) {
+            self.ask_versions(id, VERSIONS_VERSION, now);
+        }
+    }
+
+    /// The connection `id` is over, whoever ended it.
+    pub(crate) fn ended(&mut self, id: LinkId, now: Duration) {
+        let Some(link) = self.links.remove(&id) else {
+            return;
+        };
+        for sent in link.unanswered {
+            match sent.asked {
+                Asked::Metadata => self.metadata_asked = false,
+                Asked::Versions(_) => {}
+                Asked::Other => self.events.push_back(Event::Unanswered {
+                    correlation_id: sent.correlation_id,
+                }),
+            }
+        }
+        let back_off = self.back_offs.entry(link.peer).or_default();
+        let wait = BACK_OFF_MIN * 2_u32.pow(back_off.failures.min(5));
+        back_off.until = now + wait;
+        back_off.failures += 1;
+        self.refresh(now);
+    }
+
+    pub(crate) fn received(&mut self, id: LinkId, bytes: &[u8], now: Duration) {
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
+        link.input.extend_from_slice(bytes);
+        while let Some(frame) = self.links.get_mut(&id).and_then(Link::next_frame) {
+            self.answered(id, frame, now);
+        }
+    }
+
+    /// What has come of requests since the last call.
+    pub(crate) fn next_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Time-outs, connections to `wanted` nodes, Metadata. To be called before anything is sent.
+    pub(crate) fn act(&mut self, wanted: &[i32], now: Duration, dice: &mut Dice) {
+        self.now = now;
+        let late: Vec<LinkId> = self.late_links().collect();
+        for id in late {
+            self.actions.push(Action::Close { id });
+            self.ended(id, now);
+        }
+        match self.family {
+            Family::Java => wanted.iter().for_each(|&node| self.connect(Peer::Node(node))),
+            Family::Librdkafka => {
+                for node in self.cluster.nodes.keys().copied().collect::<Vec<_>>() {
+                    self.connect(Peer::Node(node));
+                }
+            }
+        }
+        if self.metadata_due <= now && !self.metadata_asked {
+            self.ask_metadata(dice);
+        }
+    }
+
+    /// Asks the brokers soon who leads what.
+    pub(crate) fn refresh(&mut self, now: Duration) {
+        self.metadata_due = self.metadata_due.min(now + METADATA_AGAIN_AFTER);
+    }
+
+    /// Sends nothing to `node` for so long.
+    pub(crate) fn throttle(&mut self, node: i32, for_ms: i32, now: Duration) {
+        if for_ms > 0 && self.family == Family::Java {
+            let until = now + Duration::from_millis(u64::try_from(for_ms).unwrap());
+            self.throttled.insert(node, until);
+        }
+    }
+
+    /// The connection to `node`, if it may be used now.
+    pub(crate) fn ready(&self, node: i32) -> Option<LinkId> {
+        if self.throttled.get(&node).is_some_and(|&until| until > self.now) {
+            return None;
+        }
+        let (&id, _) = self
+            .links
+            .iter()
+            .find(|(_, link)| link.peer == Peer::Node(node) && link.is_ready)?;
+        Some(id)
+    }
+
+    /// Any connection to a node that may be used now.
+    pub(crate) fn any_ready(&self) -> Option<LinkId> {
+        self.cluster.nodes.keys().find_map(|&node| self.ready(node))
+    }
+
+    /// Requests to it that are unanswered.
+    pub(crate) fn in_flight(&self, id: LinkId) -> usize {
+        self.links.get(&id).map_or(0, |link| link.unanswered.len())
+    }
+
+    /// The highest version up to `own_max` that the peer has announced.
+    pub(crate) fn version(&self, id: LinkId, key: ApiKey, own_max: i16) -> i16 {
+        let announced = self
+            .links
+            .get(&id)
+            .and_then(|link| link.versions.get(&(key as i16)));
+        let &(min, max) = announced.unwrap_or_else(|| panic!("{key:?} is not announced"));
+        assert!(min <= own_max, "{key:?} is announced from {min} on");
+        own_max.min(max)
+    }
+
+    /// Sends a request and returns its correlation id.
+    pub(crate) fn ask<M: Encodable + HeaderVersion>(
+        &mut self,
+        id: LinkId,
+        key: ApiKey,
+        version: i16,
+        body: &M,
+    ) -> i32 {
+        self.send(id, (key, version), body, Asked::Other)
+    }
+
+    /// Sends a request that is not answered.
+    pub(crate) fn tell<M: Encodable + HeaderVersion>(
+        &mut self,
+        id: LinkId,
+        key: ApiKey,
+        version: i16,
+        body: &M,
+    ) {
+        let bytes = request(key, version, self.correlation_id(), body);
+        self.actions.push(Action::Send { id, bytes });
+    }
+
+    /// What is to be done by the world, in this order.
+    pub(crate) fn take_actions(&mut self) -> Vec<Action> {
+        std::mem::take(&mut self.actions)
+    }
+
+    pub(crate) fn next_due(&self) -> Option<Duration> {
+        let deadlines = self
+            .links
+            .values()
+            .map(|link| link.deadline(self.request_timeout));
+        let back_offs = self.back_offs.values().map(|back_off| back_off.until);
+        deadlines
+            .chain(back_offs)
+            .chain(self.throttled.values().copied())
+            .chain([self.metadata_due])
+            .filter(|&due| due > self.now)
+            .min()
+    }
+
+    fn late_links(&self) -> impl Iterator<Item = LinkId> {
+        let is_late = |link: &Link| link.deadline(self.request_timeout) <= self.now;
+        self.links
+            .iter()
+            .filter(move |(_, link)| is_late(link))
+            .map(|(&id, _)| id)
+    }
+
+    fn connect(&mut self, peer: Peer) {
+        let is_known = self.links.values().any(|link| link.peer == peer);
+        let waits = self
+            .back_offs
+            .get(&peer)
+            .is_some_and(|back_off| back_off.until > self.now);
+        let address = match peer {
+            Peer::Bootstrap(index) => self.bootstrap.get(index),
+            Peer::Node(node) => self.cluster.nodes.get(&node),
+        };
+        let (false, false, Some((host, port))) = (is_known, waits, address) else {
+            return;
+        };
+        let id = LinkId(self.next_link);
+        self.next_link += 1;
+        self.actions.push(Action::Connect {
+            id,
+            host: host.clone(),
+            port: *port,
+        });
+        self.links.insert(id, Link::new(peer, self.now));
+    }
+
+    fn ask_metadata(&mut self, dice: &mut Dice) {
+        let ready: Vec<LinkId> = self
+            .links
+            .iter()
+            .filter(|(_, link)| link.is_ready)
+            .map(|(&id, _)| id)
+            .collect();
+        if ready.is_empty() {
+            // Any node will do; where none can be had, the addresses that the client was started with.
+            let nodes: Vec<i32> = self.cluster.nodes.keys().copied().collect();
+            if !nodes.is_empty() {
+                self.connect(Peer::Node(nodes[dice.below(nodes.len() as u64) as usize]));
+            }
+            if self.links.is_empty() {
+                self.connect(Peer::Bootstrap(dice.below(self.bootstrap.len() as u64) as usize));
+            }
+            return;
+        }
+        let id = ready[dice.below(ready.len() as u64) as usize];
+        let topics = self
+            .topics
+            .iter()
+            .map(|topic| MetadataRequestTopic::default().with_name(Some(TopicName(text(topic)))));
+        let body = MetadataRequest::default()
+            .with_topics(Some(topics.collect()))
+            .with_allow_auto_topic_creation(false);
+        let own_max = match self.family {
+            Family::Java => 13,
+            Family::Librdkafka => 12,
+        };
+        let version = self.version(id, ApiKey::Metadata, own_max);
+        self.send(id, (ApiKey::Metadata, version), &body, Asked::Metadata);
+        self.metadata_asked = true;
+        self.metadata_due = self.now + METADATA_AGE_MAX;
+    }
+
+    fn ask_versions(&mut self, id: LinkId, version: i16, now: Duration) {
+        self.now = self.now.max(now);
+        let body = ApiVersionsRequest::default()
+            .with_client_software_name(text("tests"))
+            .with_client_software_version(text("1"));
+        let body = if version >= 3 {
+            body
+        } else {
+            ApiVersionsRequest::default()
+        };
+        self.send(
+            id,
+            (ApiKey::ApiVersions, version),
+            &body,
+            Asked::Versions(version),
+        );
+    }
+
+    fn send<M: Encodable + HeaderVersion>(
+        &mut self,
+        id: LinkId,
+        (key, version): (ApiKey, i16),
+        body: &M,
+        asked: Asked,
+    ) -> i32 {
+        let correlation_id = self.correlation_id();
+        let bytes = request(key, version, correlation_id, body);
+        self.actions.push(Action::Send { id, bytes });
+        let link = self.links.get_mut(&id).expect("the connection is there");
+        link.sent(correlation_id, asked, version, self.now);
+        correlation_id
+    }
+
+    fn correlation_id(&mut self) -> i32 {
+        self.next_correlation_id += 1;
+        self.next_correlation_id
+    }
+}
+
+/// Answers.
+impl Network {
+    fn answered(&mut self, id: LinkId, frame: Vec<u8>, now: Duration) {
+        let link = self.links.get_mut(&id).expect("the connection is there");
+        let sent = link.unanswered.pop_front().expect("an answer to nothing");
+        let correlation_id = i32::from_be_bytes(*frame.first_chunk().expect("a correlation id"));
+        assert_eq!(correlation_id, sent.correlation_id, "answers are out of order");
+        match sent.asked {
+            Asked::Versions(version) => {
+                if link.learn_versions(&frame, version) {
+                    self.back_offs.remove(&link.peer);
+                } else {
+                    self.ask_versions(id, 0, now);
+                }
+            }
+            Asked::Metadata => {
+                self.metadata_asked = false;
+                let is_complete = self.cluster.learn(&decode_response(&frame, sent.version));
+                if !is_complete {
+                    self.refresh(now);
+                }
+            }
+            Asked::Other => self.events.push_back(Event::Answered {
+                correlation_id,
+                frame,
+            }),
+        }
+    }
+}
+
+/// Java 4.3 asks 4, librdkafka 3: all speak 0 as well.
+const VERSIONS_VERSION: i16 = 4;
+/// Doubled with each failure, up to 1.6 s.
+const BACK_OFF_MIN: Duration = Duration::from_millis(50);
+const METADATA_AGAIN_AFTER: Duration = Duration::from_millis(100);
+const METADATA_AGE_MAX: Duration = Duration::from_secs(60);

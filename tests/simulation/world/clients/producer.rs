@@ -1,0 +1,379 @@
+//! A producer: makes batches at its own pace, sends them to the leaders, sends again what was refused for now, and keeps
+//! what was acknowledged.
+//!
+//! - an idempotent batch goes again with the sequence that it had, so that it is stored once whatever got lost.
+//! - a plain one may be stored twice, and out of order where more than one request is under way.
+
+mod answers;
+mod batch;
+mod lane;
+mod transaction;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::{ApiKey, InitProducerIdRequest, ProduceRequest, TopicName, TransactionalId};
+use sealwire::record_batch::Codec;
+
+use self::batch::{Batch, Identity};
+use self::lane::Lane;
+pub(crate) use self::transaction::Outcome;
+use self::transaction::Transactions;
+use super::network::{Address, Network};
+use super::{Action, Client, Family, LinkId, Place};
+use crate::dice::Dice;
+use crate::wire::text;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Without sequences, acknowledged by nobody (0), the leader (1) or all (-1).
+    Plain {
+        acks: i16,
+    },
+    Idempotent,
+    Transactional,
+}
+
+#[derive(Clone)]
+pub(crate) struct ProducerSettings {
+    /// What its values carry; no two producers have the same.
+    pub(crate) number: u32,
+    pub(crate) family: Family,
+    pub(crate) kind: Kind,
+    pub(crate) bootstrap: Vec<Address>,
+    pub(crate) places: Vec<Place>,
+    /// Requests on a connection that are unanswered.
+    pub(crate) in_flight_max: usize,
+    /// What it makes in all.
+    pub(crate) batches_max: u64,
+    /// Between two batches, at most.
+    pub(crate) pace_max: Duration,
+    pub(crate) request_timeout: Duration,
+}
+
+/// A batch that a broker says to have stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Acknowledged {
+    pub(crate) place: Place,
+    /// `None`: stored before, and nobody knows where.
+    pub(crate) base_offset: Option<i64>,
+    pub(crate) numbers: Range<u64>,
+    pub(crate) transaction: Option<u32>,
+}
+
+pub(crate) struct Producer {
+    settings: ProducerSettings,
+    network: Network,
+    lanes: BTreeMap<Place, Lane>,
+    asked: BTreeMap<i32, Asked>,
+    identity: Option<Identity>,
+    identity_asked: bool,
+    transactions: Option<Transactions>,
+    made: u64,
+    next_batch: Duration,
+    /// Nothing is asked for its identity before.
+    not_before: Duration,
+    resting: bool,
+    acknowledged: Vec<Acknowledged>,
+    failed: Vec<(Place, Range<u64>, i16)>,
+    now: Duration,
+}
+
+/// A request that is unanswered.
+enum Asked {
+    Identity,
+    /// Of the transaction's coordinator.
+    Coordinated,
+    Produce {
+        node: i32,
+        version: i16,
+        places: Vec<Place>,
+    },
+}
+
+impl Producer {
+    pub(crate) fn new(settings: ProducerSettings) -> Self {
+        let mut topics: Vec<String> = settings.places.iter().map(|(topic, _)| topic.clone()).collect();
+        topics.dedup();
+        let transactions = (settings.kind == Kind::Transactional)
+            .then(|| Transactions::new(format!("transactional-{}", settings.number)));
+        Self {
+            network: Network::new(
+                settings.family,
+                &settings.bootstrap,
+                topics,
+                settings.request_timeout,
+            ),
+            lanes: settings
+                .places
+                .iter()
+                .map(|place| (place.clone(), Lane::default()))
+                .collect(),
+            asked: BTreeMap::new(),
+            identity: None,
+            identity_asked: false,
+            transactions,
+            made: 0,
+            next_batch: Duration::ZERO,
+            not_before: Duration::ZERO,
+            resting: false,
+            acknowledged: Vec::new(),
+            failed: Vec::new(),
+            settings,
+            now: Duration::ZERO,
+        }
+    }
+
+    pub(crate) fn settings(&self) -> &ProducerSettings {
+        &self.settings
+    }
+
+    /// In the order in which it was told.
+    pub(crate) fn acknowledged(&self) -> &[Acknowledged] {
+        &self.acknowledged
+    }
+
+    /// What was refused for good, and with which code.
+    pub(crate) fn failed(&self) -> &[(Place, Range<u64>, i16)] {
+        &self.failed
+    }
+
+    /// How its transactions ended; their numbers count from 0.
+    pub(crate) fn outcomes(&self) -> &[Outcome] {
+        self.transactions.as_ref().map_or(&[], Transactions::outcomes)
+    }
+
+    fn makes_batches(&mut self, dice: &mut Dice) {
+        while !self.resting && self.made < self.settings.batches_max && self.next_batch <= self.now {
+            let pace_ms = u64::try_from(self.settings.pace_max.as_millis()).unwrap();
+            self.next_batch = self.now.max(self.next_batch) + Duration::from_millis(1 + dice.below(pace_ms));
+            let transaction = match &mut self.transactions {
+                None => None,
+                Some(transactions) => match transactions.take_batch(dice) {
+                    Some(number) => Some(number),
+                    None => return,
+                },
+            };
+            self.make_batch(transaction, dice);
+        }
+    }
+
+    fn make_batch(&mut self, transaction: Option<u32>, dice: &mut Dice) {
+        let at = dice.below(self.settings.places.len() as u64) as usize;
+        let lane = self
+            .lanes
+            .get_mut(&self.settings.places[at])
+            .expect("a lane for each place");
+        let numbers = lane.next_number..lane.next_number + 1 + dice.below(4);
+        lane.next_number = numbers.end;
+        let codec = CODECS[dice.below(CODECS.len() as u64) as usize];
+        let timestamp = 1_700_000_000_000 + i64::try_from(self.now.as_millis()).unwrap();
+        lane.waiting
+            .push_back(Batch::new(numbers, codec, timestamp, transaction));
+        self.made += 1;
+    }
+
+    /// An idempotent producer asks any node who it is.
+    fn asks_identity(&mut self) {
+        let is_idempotent = self.settings.kind == Kind::Idempotent;
+        if !is_idempotent || self.identity.is_some() || self.identity_asked || self.not_before > self.now {
+            return;
+        }
+        if let Some(id) = self.network.any_ready() {
+            self.ask_identity(id, None, None);
+        }
+    }
+
+    /// Asks for a producer id, or for the next epoch of `former`.
+    fn ask_identity(&mut self, id: LinkId, transactional_id: Option<&str>, former: Option<Identity>) -> i32 {
+        let former = former.unwrap_or(Identity { id: -1, epoch: -1 });
+        let body = InitProducerIdRequest::default()
+            .with_transactional_id(transactional_id.map(|id| TransactionalId(text(id))))
+            .with_transaction_timeout_ms(60_000)
+            .with_producer_id(former.id.into())
+            .with_producer_epoch(former.epoch);
+        let version = self.network.version(id, ApiKey::InitProducerId, 4);
+        let correlation_id = self.network.ask(id, ApiKey::InitProducerId, version, &body);
+        if transactional_id.is_none() {
+            self.asked.insert(correlation_id, Asked::Identity);
+            self.identity_asked = true;
+        }
+        correlation_id
+    }
+
+    /// Lanes whose sequences broke begin anew with the next epoch, once all that is under way has come back.
+    fn mends_broken_lanes(&mut self) {
+        if self.settings.kind != Kind::Idempotent {
+            return;
+        }
+        let is_mendable = |lane: &Lane| lane.is_broken && lane.is_quiet();
+        if !self.lanes.values().any(is_mendable) {
+            return;
+        }
+        let Some(identity) = &mut self.identity else {
+            return;
+        };
+        // As Java does it: a new epoch of its own making, which brokers take from producers without transactions.
+        identity.epoch += 1;
+        self.lanes
+            .values_mut()
+            .filter(|lane| is_mendable(lane))
+            .for_each(Lane::begin_anew);
+    }
+
+    fn sends_batches(&mut self) {
+        if self.settings.kind == Kind::Idempotent && self.identity.is_none() {
+            return;
+        }
+        for node in self.network.cluster.leaders(&self.settings.places) {
+            while let Some(id) = self.network.ready(node) {
+                if self.network.in_flight(id) >= self.settings.in_flight_max || !self.sends_to(node, id) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// One request with what may go to `node` now; `false`: there is nothing.
+    fn sends_to(&mut self, node: i32, id: LinkId) -> bool {
+        let mut taken: Vec<(Place, Batch)> = Vec::new();
+        for (place, lane) in &mut self.lanes {
+            if self.network.cluster.leader(place) != Some(node) {
+                continue;
+            }
+            if self
+                .transactions
+                .as_ref()
+                .is_some_and(|transactions| !transactions.may_send_to(place))
+            {
+                continue;
+            }
+            if let Some(batch) = lane.take_next(self.settings.family, self.identity, self.now) {
+                taken.push((place.clone(), batch));
+                if self.settings.family == Family::Librdkafka {
+                    break;
+                }
+            }
+        }
+        if taken.is_empty() {
+            return false;
+        }
+        let version = self.network.version(id, ApiKey::Produce, self.version_max());
+        let body = self.produce_request(&mut taken);
+        if self.settings.kind == (Kind::Plain { acks: 0 }) {
+            self.network.tell(id, ApiKey::Produce, version, &body);
+            return true;
+        }
+        let correlation_id = self.network.ask(id, ApiKey::Produce, version, &body);
+        let places = taken.iter().map(|(place, _)| place.clone()).collect();
+        for (place, batch) in taken {
+            self.lanes
+                .get_mut(&place)
+                .expect("a lane for each place")
+                .sent(correlation_id, batch);
+        }
+        let produce = Asked::Produce {
+            node,
+            version,
+            places,
+        };
+        self.asked.insert(correlation_id, produce);
+        true
+    }
+
+    fn produce_request(&self, taken: &mut [(Place, Batch)]) -> ProduceRequest {
+        let mut topics: Vec<TopicProduceData> = Vec::new();
+        for (place, batch) in taken {
+            let bytes = Bytes::copy_from_slice(batch.bytes(self.settings.number, place));
+            let partition = PartitionProduceData::default()
+                .with_index(place.1)
+                .with_records(Some(bytes));
+            match topics.last_mut() {
+                Some(topic) if topic.name.0.as_str() == place.0 => topic.partition_data.push(partition),
+                _ => topics.push(
+                    TopicProduceData::default()
+                        .with_name(TopicName(text(&place.0)))
+                        .with_partition_data(vec![partition]),
+                ),
+            }
+        }
+        let acks = match self.settings.kind {
+            Kind::Plain { acks } => acks,
+            Kind::Idempotent | Kind::Transactional => -1,
+        };
+        let transactional_id = self.transactions.as_ref().map(Transactions::id);
+        ProduceRequest::default()
+            .with_transactional_id(transactional_id.map(|id| TransactionalId(text(id))))
+            .with_acks(acks)
+            .with_timeout_ms(30_000)
+            .with_topic_data(topics)
+    }
+
+    /// From version 12 on a transaction's partitions need not be added first.
+    fn version_max(&self) -> i16 {
+        match (self.settings.family, self.settings.kind) {
+            (Family::Java, Kind::Transactional) => 11,
+            (Family::Java, _) => 12,
+            (Family::Librdkafka, _) => 10,
+        }
+    }
+
+    fn wanted_nodes(&self) -> Vec<i32> {
+        let mut nodes = self.network.cluster.leaders(&self.settings.places);
+        nodes.extend(self.transactions.as_ref().and_then(Transactions::coordinator));
+        nodes
+    }
+}
+
+impl Client for Producer {
+    fn network(&mut self) -> &mut Network {
+        &mut self.network
+    }
+
+    fn act(&mut self, now: Duration, dice: &mut Dice) -> Vec<Action> {
+        self.now = now;
+        self.network.act(&self.wanted_nodes(), now, dice);
+        while let Some(event) = self.network.next_event() {
+            self.takes_in(event);
+        }
+        self.makes_batches(dice);
+        self.asks_identity();
+        self.coordinates();
+        self.mends_broken_lanes();
+        self.sends_batches();
+        self.network.take_actions()
+    }
+
+    fn next_due(&self) -> Option<Duration> {
+        let batch = (!self.resting && self.made < self.settings.batches_max).then_some(self.next_batch);
+        let transactions = self.transactions.as_ref().map(Transactions::next_due);
+        self.lanes
+            .values()
+            .filter_map(Lane::next_due)
+            .chain(batch)
+            .chain(transactions)
+            .chain([self.not_before])
+            .filter(|&due| due > self.now)
+            .chain(self.network.next_due())
+            .min()
+    }
+
+    fn rest(&mut self) {
+        self.resting = true;
+        if let Some(transactions) = &mut self.transactions {
+            transactions.rest();
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        let is_idle = self.transactions.as_ref().is_none_or(Transactions::is_idle);
+        is_idle && self.lanes.values().all(Lane::is_empty)
+    }
+}
+
+const CODECS: [Codec; 5] = [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd];
+/// Before something that was refused for now is asked again.
+const RETRY_BACK_OFF: Duration = Duration::from_millis(100);

@@ -1,0 +1,126 @@
+//! What a producer makes of answers, and of requests that are not answered.
+
+use kafka_protocol::messages::{InitProducerIdResponse, ProduceResponse};
+
+use super::batch::Identity;
+use super::{Acknowledged, Asked, Kind, Producer, RETRY_BACK_OFF};
+use crate::wire::decode_response;
+use crate::world::clients::Place;
+use crate::world::clients::errors::{Fate, fate};
+use crate::world::clients::network::Event;
+
+impl Producer {
+    pub(super) fn takes_in(&mut self, event: Event) {
+        match event {
+            Event::Answered {
+                correlation_id,
+                frame,
+            } => match self.asked.remove(&correlation_id) {
+                Some(Asked::Identity) => self.learns_identity(&frame),
+                Some(Asked::Coordinated) => self.is_coordinated(Some(&frame)),
+                Some(Asked::Produce {
+                    node,
+                    version,
+                    places,
+                }) => {
+                    let answer: ProduceResponse = decode_response(&frame, version);
+                    self.network.throttle(node, answer.throttle_time_ms, self.now);
+                    self.learns_fates(correlation_id, &places, &answer);
+                }
+                None => panic!("an answer to nothing"),
+            },
+            Event::Unanswered { correlation_id } => match self.asked.remove(&correlation_id) {
+                Some(Asked::Identity) => self.identity_asked = false,
+                Some(Asked::Coordinated) => self.is_coordinated(None),
+                Some(Asked::Produce { places, .. }) => {
+                    for place in places {
+                        self.goes_again(correlation_id, &place);
+                    }
+                }
+                None => {}
+            },
+        }
+    }
+
+    fn learns_identity(&mut self, frame: &[u8]) {
+        let answer: InitProducerIdResponse = decode_response(frame, 4);
+        self.identity_asked = false;
+        self.not_before = self.now + RETRY_BACK_OFF;
+        if answer.error_code == 0 {
+            self.identity = Some(Identity {
+                id: answer.producer_id.0,
+                epoch: answer.producer_epoch,
+            });
+        } else {
+            assert!(
+                matches!(answer.error_code, 7 | 14 | 15 | 16 | 51),
+                "no identity: {}",
+                answer.error_code
+            );
+        }
+    }
+
+    fn goes_again(&mut self, correlation_id: i32, place: &Place) {
+        let lane = self.lanes.get_mut(place).expect("a lane for each place");
+        if let Some(batch) = lane.take_back(correlation_id) {
+            lane.put_back(batch, self.now + RETRY_BACK_OFF);
+        }
+    }
+
+    fn learns_fates(&mut self, correlation_id: i32, places: &[Place], answer: &ProduceResponse) {
+        let mut answered: Vec<Place> = Vec::new();
+        for topic in &answer.responses {
+            for partition in &topic.partition_responses {
+                let place = (topic.name.0.to_string(), partition.index);
+                self.learns_fate(
+                    correlation_id,
+                    &place,
+                    partition.error_code,
+                    partition.base_offset,
+                );
+                answered.push(place);
+            }
+        }
+        answered.sort();
+        assert_eq!(answered, places, "each partition is answered once");
+    }
+
+    fn learns_fate(&mut self, correlation_id: i32, place: &Place, code: i16, base_offset: i64) {
+        let lane = self.lanes.get_mut(place).expect("a lane for each place");
+        let batch = lane.take_back(correlation_id).expect("the batch is under way");
+        let again = self.now + RETRY_BACK_OFF;
+        let fate = fate(code);
+        match fate {
+            Fate::Stored | Fate::StoredBefore => {
+                self.acknowledged.push(Acknowledged {
+                    place: place.clone(),
+                    base_offset: (fate == Fate::Stored && base_offset >= 0).then_some(base_offset),
+                    numbers: batch.numbers,
+                    transaction: batch.transaction,
+                });
+                return;
+            }
+            Fate::Again => {
+                lane.put_back(batch, again);
+                self.network.refresh(self.now);
+                return;
+            }
+            // What comes before it goes again first.
+            Fate::OutOfOrder if lane.has_lower(&batch) => {
+                lane.put_back(batch, again);
+                return;
+            }
+            Fate::OutOfOrder | Fate::Fenced if self.settings.kind == Kind::Idempotent => {
+                lane.is_broken = true;
+                lane.put_back(batch, again);
+                return;
+            }
+            Fate::OutOfOrder | Fate::Fenced | Fate::Fails => {}
+        }
+        lane.is_broken |= batch.stamp.is_some();
+        self.failed.push((place.clone(), batch.numbers, code));
+        if let Some(transactions) = &mut self.transactions {
+            transactions.must_abort(fate == Fate::Fenced);
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Batches that a producer has made and that are not acknowledged.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use sealwire::record_batch::Codec;
+use sealwire::testing::{BatchBuilder, RecordInput};
+
+use crate::world::clients::Place;
+use crate::world::clients::value::Value;
+
+/// Producer id and epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub(super) id: i64,
+    pub(super) epoch: i16,
+}
+
+pub(super) struct Batch {
+    /// Of its values.
+    pub(super) numbers: Range<u64>,
+    pub(super) codec: Codec,
+    pub(super) timestamp: i64,
+    /// The transaction that it belongs to.
+    pub(super) transaction: Option<u32>,
+    /// Not before then.
+    pub(super) not_before: Duration,
+    /// Given with the first send and kept: whose it is, and its first sequence.
+    pub(super) stamp: Option<(Identity, i32)>,
+    /// Built when its stamp is known.
+    bytes: Vec<u8>,
+}
+
+impl Batch {
+    pub(super) fn new(numbers: Range<u64>, codec: Codec, timestamp: i64, transaction: Option<u32>) -> Self {
+        Self {
+            numbers,
+            codec,
+            timestamp,
+            transaction,
+            not_before: Duration::ZERO,
+            stamp: None,
+            bytes: Vec::new(),
+        }
+    }
+
+    pub(super) fn count(&self) -> i32 {
+        i32::try_from(self.numbers.end - self.numbers.start).expect("a few records")
+    }
+
+    pub(super) fn sequence(&self) -> Option<i32> {
+        self.stamp.map(|(_, sequence)| sequence)
+    }
+
+    /// As it goes to `place`; the same bytes each time, until the stamp is changed.
+    pub(super) fn bytes(&mut self, producer: u32, place: &Place) -> &[u8] {
+        if self.bytes.is_empty() {
+            self.bytes = self.build(producer, place);
+        }
+        &self.bytes
+    }
+
+    pub(super) fn set_stamp(&mut self, stamp: Option<(Identity, i32)>) {
+        self.stamp = stamp;
+        self.bytes.clear();
+    }
+
+    fn build(&self, producer: u32, (topic, partition): &Place) -> Vec<u8> {
+        let mut builder = BatchBuilder::new().codec(self.codec);
+        if let Some((identity, sequence)) = self.stamp {
+            builder = builder.producer(identity.id, identity.epoch, sequence);
+        }
+        if self.transaction.is_some() {
+            builder = builder.transactional();
+        }
+        for number in self.numbers.clone() {
+            let value = Value {
+                producer,
+                partition: *partition,
+                number,
+            };
+            builder = builder.record(RecordInput {
+                timestamp: self.timestamp,
+                key: Some(b"key"),
+                value: Some(value.text(topic).as_bytes()),
+                headers: &[],
+            });
+        }
+        builder.build().expect("a batch can be built")
+    }
+}

@@ -1,0 +1,110 @@
+//! What a producer has for one partition: what waits, what is under way, and which sequence comes next.
+//!
+//! - a batch keeps its sequence until all that is under way has come back and a new epoch begins.
+//! - a batch that goes again goes alone: nothing with a sequence is sent while a lower one is under way again.
+
+use std::time::Duration;
+
+use super::batch::{Batch, Identity};
+use crate::world::clients::Family;
+
+#[derive(Default)]
+pub(super) struct Lane {
+    pub(super) next_number: u64,
+    /// Whose sequences these are.
+    identity: Option<Identity>,
+    next_sequence: i32,
+    pub(super) waiting: std::collections::VecDeque<Batch>,
+    /// With the correlation id of the request that it went with.
+    under_way: Vec<(i32, Batch)>,
+    /// A sequence will never come: what follows needs a new epoch.
+    pub(super) is_broken: bool,
+}
+
+impl Lane {
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.under_way.is_empty()
+    }
+
+    pub(super) fn is_quiet(&self) -> bool {
+        self.under_way.is_empty()
+    }
+
+    /// Takes the batch that may be sent now, with its stamp; `identity` is `None` for producers without one.
+    pub(super) fn take_next(
+        &mut self,
+        family: Family,
+        identity: Option<Identity>,
+        now: Duration,
+    ) -> Option<Batch> {
+        let head = self.waiting.front()?;
+        if head.not_before > now || (family == Family::Librdkafka && !self.is_quiet()) {
+            return None;
+        }
+        let Some(identity) = identity else {
+            return self.waiting.pop_front();
+        };
+        if let Some(sequence) = head.sequence() {
+            let is_lowest = self
+                .under_way
+                .iter()
+                .all(|(_, batch)| batch.sequence() > Some(sequence));
+            return if is_lowest { self.waiting.pop_front() } else { None };
+        }
+        if self.is_broken {
+            return None;
+        }
+        if self.identity != Some(identity) {
+            if !self.is_quiet() {
+                return None;
+            }
+            self.identity = Some(identity);
+            self.next_sequence = 0;
+        }
+        let mut batch = self.waiting.pop_front()?;
+        batch.set_stamp(Some((identity, self.next_sequence)));
+        self.next_sequence += batch.count();
+        Some(batch)
+    }
+
+    pub(super) fn sent(&mut self, correlation_id: i32, batch: Batch) {
+        self.under_way.push((correlation_id, batch));
+    }
+
+    pub(super) fn take_back(&mut self, correlation_id: i32) -> Option<Batch> {
+        let at = self.under_way.iter().position(|(id, _)| *id == correlation_id)?;
+        Some(self.under_way.remove(at).1)
+    }
+
+    /// Whether a batch with a lower sequence is unfinished, so that this one came too early.
+    pub(super) fn has_lower(&self, batch: &Batch) -> bool {
+        let waiting = self.waiting.iter();
+        let under_way = self.under_way.iter().map(|(_, batch)| batch);
+        waiting
+            .chain(under_way)
+            .any(|other| other.sequence().is_some() && other.sequence() < batch.sequence())
+    }
+
+    /// In the order of sequences; without sequences before all that waits, whatever was before it.
+    pub(super) fn put_back(&mut self, mut batch: Batch, not_before: Duration) {
+        batch.not_before = not_before;
+        let is_behind = |other: &Batch| match (other.sequence(), batch.sequence()) {
+            (Some(other), Some(own)) => other > own,
+            _ => true,
+        };
+        let at = self.waiting.iter().position(is_behind);
+        self.waiting.insert(at.unwrap_or(self.waiting.len()), batch);
+    }
+
+    /// What waits begins anew at sequence 0, with the next epoch.
+    pub(super) fn begin_anew(&mut self) {
+        self.identity = None;
+        self.is_broken = false;
+        self.waiting.iter_mut().for_each(|batch| batch.set_stamp(None));
+    }
+
+    /// When a batch that waits may go that may not yet.
+    pub(super) fn next_due(&self) -> Option<Duration> {
+        self.waiting.front().map(|batch| batch.not_before)
+    }
+}
