@@ -311,6 +311,7 @@ impl Session {
     /// The answer to the oldest request has come.
     fn answered(&mut self, pipeline: &mut Pipeline, sasl_error: i16) -> Option<Pending> {
         let pending = self.in_flight.pop()?;
+        self.learning = None;
         if !matches!(pending.answer, Answer::Own(_)) {
             pipeline
                 .metrics

@@ -36,10 +36,10 @@ use super::produce_response;
 use super::splice::Splice;
 
 /// Coordinators that one response may name: of more groups than administrators were seen to ask for at a time. It is
-/// worked off in one step.
+/// looked through in one step and written anew in another.
 pub const COORDINATORS_MAX: usize = 24_000;
-/// How far into a Metadata response its brokers may reach: five thousand of a hundred bytes. It is walked in one step,
-/// three times.
+/// How far into a Metadata response its brokers may reach: five thousand of a hundred bytes. It is walked
+/// three times, in two steps.
 pub const HEAD_BYTES_MAX: usize = 512 * 1024;
 
 /// Whether the response of this API and version has room for broker addresses.

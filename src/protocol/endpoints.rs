@@ -360,9 +360,8 @@ impl Endpoint {
     pub(super) fn parse(cursor: &mut Cursor<'_>, flexible: bool) -> Result<Self, ProtocolError> {
         let start = cursor.position();
         let node_id = cursor.i32()?;
-        let mut host_at = cursor.clone();
-        let host = cursor.string_span(flexible)?;
-        let text = host_at.string_non_null(flexible)?;
+        let text = cursor.string_non_null(flexible)?;
+        let host = cursor.position().saturating_sub(text.len())..cursor.position();
         // ADDR-4
         if !text.is_empty() && !is_host(text) {
             return Err(ProtocolError::NotAHost { at: host.start });

@@ -369,9 +369,11 @@ fn order_is_kept_in_both_directions_while_a_request_is_worked_off() {
     let requests = [metadata_request(1), sent, metadata_request(9)].concat();
     assert_eq!(rig.client_sends(&requests), Ok(Halt::Yielded));
     assert_eq!(rig.at_broker(), metadata_request(1));
-    // The answer to what came before passes between two pieces.
+    // The answer to what came before passes between two pieces: it is looked through, and then written.
     let answer = metadata_response(1, &[]);
-    assert_eq!(rig.broker_sends(&answer), Ok(Halt::More));
+    assert_eq!(rig.broker_sends(&answer), Ok(Halt::Yielded));
+    assert_eq!(rig.at_client(), b"");
+    assert_eq!(rig.broker_sends(&[]), Ok(Halt::More));
     assert_eq!(correlation_ids(&rig.at_client()), [1]);
     let mut halt = Halt::Yielded;
     while halt == Halt::Yielded {

@@ -5,21 +5,27 @@ use std::time::{Duration, Instant};
 
 use super::place::Whereabouts;
 use super::run::malformed;
-use super::{Session, Wait};
+use super::{Session, Step, Wait};
 use crate::metrics::CloseReason;
 use crate::pipeline::Pipeline;
 use crate::pipeline::hidden::NamedBrokers;
 use crate::protocol::api_key::METADATA;
 
-/// A response told addresses, and is held until every executor knows them (ADDRESS-2).
-pub(super) struct Learning {
-    until: Instant,
-    /// Its news: nodes, and what had been told of them before.
-    tellings_before: HashMap<i32, u64>,
+/// What comes of the addresses that the response in hand tells.
+pub(super) enum Learning {
+    /// It is held until every executor knows them (ADDRESS-2).
+    Spreading {
+        until: Instant,
+        /// Its news: nodes, and what had been told of them before.
+        tellings_before: HashMap<i32, u64>,
+    },
+    /// All are known.
+    Done,
 }
 
 impl Session {
-    /// Whether the response tells addresses that are not known to every executor yet: what is to be waited for.
+    /// Looks through a response for addresses that are not known to every executor yet; says what keeps it from being
+    /// written anew. That is a step of its own.
     pub(super) fn learn(
         &mut self,
         pipeline: &mut Pipeline,
@@ -27,7 +33,10 @@ impl Session {
         api_key: i16,
         version: i16,
         frame: &[u8],
-    ) -> Result<Option<Wait>, CloseReason> {
+    ) -> Result<Option<Step>, CloseReason> {
+        if let Some(Learning::Done) = self.learning {
+            return Ok(None);
+        }
         let cluster = pipeline
             .clusters
             .get_mut(self.listener.cluster)
@@ -43,31 +52,31 @@ impl Session {
         if api_key == METADATA {
             cluster.hidden.note(&self.listener, named);
         }
-        if let Some(learning) = &self.learning {
+        if let Some(Learning::Spreading { tellings_before, .. }) = &self.learning {
             // What has been told since they were handed over need not be what this response says: brokers disagree
             // while one moves, and a response may contradict itself. Its nodes are served all the same.
             news.retain(|learned| {
-                let before = learning.tellings_before.get(&learned.node_id);
+                let before = tellings_before.get(&learned.node_id);
                 before == Some(&book.tellings(learned.node_id))
             });
         }
         if news.is_empty() {
-            self.learning = None;
-            return Ok(None);
+            self.learning = Some(Learning::Done);
+            return Ok(pipeline.work.is_spent().then_some(Step::Yield));
         }
-        if let Some(learning) = &self.learning {
-            if now >= learning.until {
+        if let Some(Learning::Spreading { until, .. }) = self.learning {
+            if now >= until {
                 return Err(CloseReason::Internal);
             }
-            return Ok(Some(Wait::Addresses(Vec::new(), learning.until)));
+            return Ok(Some(Step::Blocked(Wait::Addresses(Vec::new(), until))));
         }
         let until = now.checked_add(LEARN_WAIT).ok_or(CloseReason::Internal)?;
         let nodes = news.iter().map(|learned| learned.node_id);
-        self.learning = Some(Learning {
+        self.learning = Some(Learning::Spreading {
             until,
             tellings_before: nodes.map(|node| (node, book.tellings(node))).collect(),
         });
-        Ok(Some(Wait::Addresses(news, until)))
+        Ok(Some(Step::Blocked(Wait::Addresses(news, until))))
     }
 
     /// Takes note of what an answer says of brokers: whether the client is logged in, and whether this is the one that

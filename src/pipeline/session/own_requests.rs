@@ -89,27 +89,27 @@ impl Session {
         now: Instant,
         frame: &[u8],
     ) -> Result<Step, CloseReason> {
-        let wait = match purpose {
+        let step = match purpose {
             OwnPurpose::Brokers => self.take_brokers(pipeline, now, frame)?,
         };
-        if let Some(wait) = wait {
-            return Ok(Step::Blocked(wait));
+        if let Some(step) = step {
+            return Ok(step);
         }
         self.own.until = None;
         self.answered(pipeline, 0);
         Ok(Step::Wrote(frame.len().saturating_add(LENGTH_PREFIX_BYTES)))
     }
 
-    /// Says what is to be waited for before the answer is taken.
+    /// Says what comes before the answer is taken.
     fn take_brokers(
         &mut self,
         pipeline: &mut Pipeline,
         now: Instant,
         frame: &[u8],
-    ) -> Result<Option<Wait>, CloseReason> {
+    ) -> Result<Option<Step>, CloseReason> {
         let (api_key, version) = OwnPurpose::Brokers.api();
-        if let Some(wait) = self.learn(pipeline, now, api_key, version, frame)? {
-            return Ok(Some(wait));
+        if let Some(step) = self.learn(pipeline, now, api_key, version, frame)? {
+            return Ok(Some(step));
         }
         let whereabouts = self.take_note(api_key, version, frame)?;
         if !self.is_logged_in() {

@@ -116,8 +116,8 @@ impl Session {
             // All at once, but for what is not looked at; many of these may lie one behind the other.
             pipeline.work.charge(frame.len());
         }
-        if carries_addresses && let Some(wait) = self.learn(pipeline, now, api_key, version, frame)? {
-            return Ok(Step::Blocked(wait));
+        if carries_addresses && let Some(step) = self.learn(pipeline, now, api_key, version, frame)? {
+            return Ok(step);
         }
         if api_key == FETCH {
             return self.fetch(pipeline, now, version, frame, out);
