@@ -1,7 +1,7 @@
 //! A broker of three dies while records flow, and comes back. By itself, since the other tests of three brokers wait
 //! for its end, and those behind it in the alphabet do not need them.
 
-use crate::cluster::{FAIL_OVER_LIMIT, Pair, RIG, await_in_sync, go_on, replicated_topic};
+use crate::cluster::{FAIL_OVER_LIMIT, Pair, RIG, await_in_sync, both_libraries, go_on};
 use crate::support::shared;
 use crate::support::wait;
 
@@ -9,21 +9,7 @@ use crate::support::wait;
 fn broker_is_killed_under_load() {
     let _alone = shared::three_brokers_alone();
     let rig = &*RIG;
-    let topics = [
-        replicated_topic(rig, "sealed-killed"),
-        replicated_topic(rig, "sealed-killed"),
-    ];
-    let pairs = [
-        Pair::start(rig.java, &rig.options(), &rig.options(), &topics[0], true),
-        Pair::start(
-            shared::librdkafka(),
-            &rig.options(),
-            &rig.options(),
-            &topics[1],
-            true,
-        ),
-    ];
-    go_on(&pairs, 200);
+    let (topics, pairs) = both_libraries(rig, "sealed-killed");
     let victim = rig.partitions(&topics[0])[0].leader;
     rig.cluster.kill_broker(victim);
     for topic in &topics {

@@ -31,7 +31,7 @@ pub(crate) const FAIL_OVER_LIMIT: Duration = Duration::from_secs(60);
 /// 30 s.
 const HELD_DRAIN_MAX: Duration = Duration::from_secs(10);
 
-pub(crate) fn replicated_topic(rig: &Rig, prefix: &str) -> String {
+fn replicated_topic(rig: &Rig, prefix: &str) -> String {
     let topic = unique(prefix);
     let configs = [("min.insync.replicas", "2")];
     rig.create(&Topic {
@@ -73,13 +73,7 @@ pub(crate) struct Pair<'a> {
 }
 
 impl<'a> Pair<'a> {
-    pub(crate) fn start(
-        agent: &'a Agent,
-        writing: &Options,
-        reading: &Options,
-        topic: &str,
-        idempotent: bool,
-    ) -> Self {
+    fn start(agent: &'a Agent, writing: &Options, reading: &Options, topic: &str, idempotent: bool) -> Self {
         let options = writing.clone().acks("all").set("idempotent", idempotent);
         let producer = agent.stream_produce(&options, topic, PARTITIONS, RATE);
         let consumer = agent.stream_consume(reading, &From::partitions(topic, PARTITIONS));
@@ -103,6 +97,19 @@ impl<'a> Pair<'a> {
             assert_nothing_lost(self.agent, self.producer, self.consumer);
         }
     }
+}
+
+/// A pair of each library on a topic of its own, both of which have got going.
+pub(crate) fn both_libraries<'a>(rig: &'a Rig, prefix: &str) -> ([String; 2], [Pair<'a>; 2]) {
+    let topics = [replicated_topic(rig, prefix), replicated_topic(rig, prefix)];
+    let options = rig.options();
+    let start = |agent, topic| Pair::start(agent, &options, &options, topic, true);
+    let pairs = [
+        start(rig.java, &topics[0]),
+        start(shared::librdkafka(), &topics[1]),
+    ];
+    go_on(&pairs, 200);
+    (topics, pairs)
 }
 
 /// Returns when each consumer has got `more` than it has now.
@@ -268,21 +275,7 @@ fn a_broker_that_is_not_in_nodes_is_told_of_and_misleads_nobody() {
 fn leader_moves_under_load() {
     let _undisturbed = shared::three_brokers_as_they_are();
     let rig = &*RIG;
-    let topics = [
-        replicated_topic(rig, "sealed-moved"),
-        replicated_topic(rig, "sealed-moved"),
-    ];
-    let pairs = [
-        Pair::start(rig.java, &rig.options(), &rig.options(), &topics[0], true),
-        Pair::start(
-            shared::librdkafka(),
-            &rig.options(),
-            &rig.options(),
-            &topics[1],
-            true,
-        ),
-    ];
-    go_on(&pairs, 200);
+    let (topics, pairs) = both_libraries(rig, "sealed-moved");
     for topic in &topics {
         move_first_leader(rig, topic);
     }
