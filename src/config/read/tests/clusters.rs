@@ -105,16 +105,9 @@ fn two_clusters_do_not_share_a_state_file_however_it_is_spelled() {
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("set");
     let path = folder.path().join("sealwire.toml");
     let clusters = |second: &str| {
-        let main = BASE.split("[admin]").next().expect("clusters");
-        let main = main.replace("[cluster.main]", "[cluster.main]\nstate_file = \"state/a.json\"");
-        let (kms, cluster) = main.split_at(main.find("[cluster.main]").expect("a cluster"));
-        let other = cluster
-            .replace("cluster.main", "cluster.other")
-            .replace("state/a.json", second)
-            .replace("kek = \"payments\"", "kek = \"other\"")
-            .replace(":9192", ":9292")
-            .replace("9193-9195", "9293-9295");
-        format!("{kms}{cluster}\n{other}")
+        let state_file = format!("state_file = \"{second}\"");
+        second_cluster(&state_file, "kms = \"local\"\nkek = \"other\"")
+            .replace("[cluster.main]", "[cluster.main]\nstate_file = \"state/a.json\"")
     };
     for (second, shared) in [
         ("state/a.json", true),
@@ -141,25 +134,7 @@ fn two_clusters_do_not_share_a_state_file_however_it_is_spelled() {
 #[test]
 fn configurations_that_differ_by_a_cluster_keep_the_ids_of_the_others() {
     // In order of name the new one comes first, and its listener has the name of another cluster's.
-    let added = BASE.replace(
-        "[admin]",
-        r#"[cluster.earlier]
-bootstrap = ["kafka-9:9092"]
-
-[[cluster.earlier.listeners]]
-name = "lan"
-listen = "0.0.0.0:9292"
-client_auth = "network"
-advertised_host = "proxy.example.com"
-nodes = "0"
-node_ports = "9293"
-
-[[cluster.earlier.topics]]
-match = "logs-*"
-pass = true
-
-[admin]"#,
-    );
+    let added = second_cluster("", "pass = true").replace("cluster.west", "cluster.earlier");
     let after = |text: &str, ids: &Ids| {
         let inputs = Inputs {
             text,
