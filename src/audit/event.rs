@@ -121,11 +121,9 @@ impl AuditEvent {
 /// Events of one executor that wait for the control thread.
 #[derive(Debug, Default)]
 pub struct AuditQueue {
-    events: Vec<AuditEvent>,
-    /// Those of them that are about what is stored: they have a bound of their own (AUDIT-3).
+    list: AuditList,
+    /// Those of its events that are about what is stored: they have a bound of their own (AUDIT-3).
     about_what_is_stored: usize,
-    /// Events that found no room.
-    left_out: u64,
 }
 
 impl AuditQueue {
@@ -134,7 +132,7 @@ impl AuditQueue {
         if refused.reason != Reason::IllegalName {
             return self.push_event(AuditEvent::Refused(refused));
         }
-        if let Some(AuditEvent::IllegalNames { first, partitions }) = self.events.last_mut()
+        if let Some(AuditEvent::IllegalNames { first, partitions }) = self.list.events.last_mut()
             && (first.operation, &first.client) == (refused.operation, &refused.client)
         {
             *partitions = partitions.saturating_add(1);
@@ -151,26 +149,25 @@ impl AuditQueue {
         let like_it = if stored {
             self.about_what_is_stored
         } else {
-            self.events.len().saturating_sub(self.about_what_is_stored)
+            self.list.events.len().saturating_sub(self.about_what_is_stored)
         };
         if like_it >= AUDIT_EVENTS_MAX {
-            self.left_out = self.left_out.saturating_add(1);
+            self.list.left_out = self.list.left_out.saturating_add(1);
             return;
         }
         self.about_what_is_stored = self.about_what_is_stored.saturating_add(usize::from(stored));
-        self.events.push(event);
+        self.list.events.push(event);
     }
 
     /// Whether nothing waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.events.is_empty()
+        self.list.events.is_empty()
     }
 
     /// All that waits.
     pub fn take(&mut self) -> AuditList {
-        let Self { events, left_out, .. } = std::mem::take(self);
-        AuditList { events, left_out }
+        std::mem::take(self).list
     }
 
     /// What was taken a moment ago and could not be sent waits on.
@@ -178,14 +175,13 @@ impl AuditQueue {
         let stored = list.events.iter().filter(|event| event.is_about_what_is_stored());
         *self = Self {
             about_what_is_stored: stored.count(),
-            events: list.events,
-            left_out: list.left_out,
+            list,
         };
     }
 }
 
-/// What waited in a queue.
-#[derive(Debug)]
+/// What waits in a queue.
+#[derive(Debug, Default)]
 pub struct AuditList {
     /// In their order.
     pub events: Vec<AuditEvent>,
