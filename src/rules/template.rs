@@ -109,18 +109,17 @@ impl Template {
         }
     }
 
+    /// What stands in every expansion.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Text(text) => Some(&**text),
+            _ => None,
+        })
+    }
+
     /// The bytes that every expansion has at least.
     pub fn bytes_min(&self) -> usize {
-        self.parts
-            .iter()
-            .map(|part| {
-                if let Part::Text(text) = part {
-                    text.len()
-                } else {
-                    0
-                }
-            })
-            .sum()
+        self.texts().map(str::len).sum()
     }
 
     /// Every text for a topic that `matcher` takes is one of these.

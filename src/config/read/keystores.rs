@@ -59,6 +59,12 @@ impl<'r> KmsList<'r> {
         (0..self.names.len()).find(|place| self.id(*place) == Some(id))
     }
 
+    /// Whether the KMS with this id is a keystore.
+    pub(super) fn is_keystore(&self, id: KmsId) -> bool {
+        let config = self.place(id).and_then(|place| self.read.get(place)?.as_ref());
+        config.is_some_and(|config| matches!(config.kind, KmsKind::File { .. }))
+    }
+
     pub(super) fn position(&self, name: &str) -> Option<usize> {
         self.names.iter().position(|(known, _)| known == name)
     }

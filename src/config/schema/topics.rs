@@ -67,7 +67,7 @@ pub(super) const KEYS: &[Key] = &[
         Required,
         "The KEK that new records are sealed under (only for sealing rules). `${topic}` is the topic's name, \
          `${cluster}` the cluster's, `${1}` and `${name}` are groups of the rule's `regex`, `$$` is a plain `$`. A \
-         topic for which it is empty or too long is refused.",
+         topic for which it is empty or too long is refused. A keystore's KEKs have names of ASCII, without spaces.",
         "\"payments\"",
     ),
     other(

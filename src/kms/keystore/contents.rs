@@ -201,13 +201,18 @@ impl KeystoreKek {
     /// # Errors
     /// [`KeystoreError::KeystoreKek`].
     pub fn new(name: &str) -> Result<Self, KeystoreError> {
-        let printable = name.bytes().all(|byte| byte.is_ascii_graphic());
-        if name.is_empty() || name.len() > KEK_NAME_BYTES_MAX || !printable {
+        if name.is_empty() || name.len() > KEK_NAME_BYTES_MAX || !Self::may_contain(name) {
             return Err(KeystoreError::KeystoreKek(
                 name.chars().take(KEK_NAME_BYTES_MAX).collect(),
             ));
         }
         Ok(Self(name.into()))
+    }
+
+    /// Whether a name may have this in it.
+    #[must_use]
+    pub fn may_contain(text: &str) -> bool {
+        text.bytes().all(|byte| byte.is_ascii_graphic())
     }
 
     /// The name.

@@ -223,6 +223,21 @@ fn each_mistake_is_refused() {
             "kms = \"local\"\nopen_keks = [5]",
             "names no KEK",
         ),
+        (
+            "kek = \"payments\"",
+            "kek = \"${topic} payments\"",
+            "no keystore holds",
+        ),
+        (
+            "kms = \"local\"",
+            "kms = \"local\"\nopen_keks = [\"zahlungen-für\"]",
+            "no keystore holds",
+        ),
+        (
+            "kms = \"local\"",
+            "kms = \"local\"\nopen_keks = [{ kms = \"local\", kek = \"a\\tb\" }]",
+            "no keystore holds",
+        ),
         ("kms = \"local\"", "kms = \"local\"\ndomain = \"\"", "is empty"),
         ("kek = \"payments\"", "kek = \"${topic\"", "without `}`"),
         ("[admin]", "[limits]\nconnections_max = 0\n[admin]", "less than 1"),

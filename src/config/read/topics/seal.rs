@@ -9,6 +9,7 @@ use crate::config::read::keystores::KmsList;
 use crate::config::read::node::Node;
 use crate::envelope::HeaderMode;
 use crate::ids::KmsId;
+use crate::kms::keystore::KeystoreKek;
 use crate::rules::{Captures, Forms, KEK_BYTES_MAX, Matcher, OnUnreadable, SealTemplate, Template};
 
 pub(super) fn read_seal(
@@ -19,7 +20,9 @@ pub(super) fn read_seal(
 ) -> Option<SealTemplate> {
     let own_kms = read_kms_name(node, kms, used);
     let template = |place: &Node<'_>| read_template(place, scope);
-    let kek = node.get("kek").and_then(|place| read_kek(&place, scope));
+    let kek = node
+        .get("kek")
+        .and_then(|place| read_kek(&place, scope, own_kms, kms));
     let open_keks = read_open_keks(node, scope, own_kms, kms, used);
     let domain = node.get("domain").and_then(|place| template(&place));
     let open_domains = node
@@ -87,8 +90,20 @@ fn read_template(place: &Node<'_>, scope: Scope<'_>) -> Option<Template> {
     }
 }
 
-fn read_kek(place: &Node<'_>, scope: Scope<'_>) -> Option<Template> {
+fn read_kek(
+    place: &Node<'_>,
+    scope: Scope<'_>,
+    in_kms: Option<KmsId>,
+    kms: &KmsList<'_>,
+) -> Option<Template> {
     let template = read_template(place, scope)?;
+    if in_kms.is_some_and(|id| kms.is_keystore(id)) && !template.texts().all(KeystoreKek::may_contain) {
+        place.complain(
+            "no keystore holds a KEK of such a name",
+            "write letters, digits and punctuation of ASCII, without spaces",
+        );
+        return None;
+    }
     // An exact name has one expansion: what is wrong with it can be said now.
     let bytes = match scope.matcher {
         Some(Matcher::Exact(topic)) => template.expand(topic, &Captures::None).len(),
@@ -115,10 +130,11 @@ fn read_open_keks(
     let mut all_good = true;
     for place in node.get("open_keks")?.elements()? {
         let entry = match &place.value {
-            Value::String(..) => own_kms.zip(read_kek(&place, scope)),
+            Value::String(..) => own_kms.zip(read_kek(&place, scope, own_kms, kms)),
             Value::Dict(..) => place.checked_table().and_then(|table| {
-                let kms = read_kms_name(&table, kms, used);
-                kms.zip(table.get("kek").and_then(|place| read_kek(&place, scope)))
+                let its_kms = read_kms_name(&table, kms, used);
+                let kek = table.get("kek");
+                its_kms.zip(kek.and_then(|place| read_kek(&place, scope, its_kms, kms)))
             }),
             _ => {
                 place.complain(
