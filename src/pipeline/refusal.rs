@@ -299,22 +299,36 @@ mod tests {
 
     #[test]
     fn a_fetch_never_carries_a_code_that_java_does_not_expect() {
-        let kek = KekName::in_record(&[]);
-        let refusals = [
-            FetchRefusal::NoRule,
-            FetchRefusal::Rejected,
-            FetchRefusal::KekNotNamed(kek.clone()),
-            FetchRefusal::Key(KeyFailure::KekDisabled, kek.clone()),
-            FetchRefusal::Batch(BatchError::Checksum),
-            FetchRefusal::Key(KeyFailure::Malformed, kek),
-            FetchRefusal::Open(OpenError::Tag),
-            FetchRefusal::TooManyKeys,
-            FetchRefusal::WeakHeaders,
-            FetchRefusal::Form(FormKind::Plaintext),
-        ];
-        for refusal in refusals {
-            assert!(matches!(refusal.error_code(), 2 | 29), "{refusal}");
-        }
+        let walk = std::iter::successors(Some(FetchRefusal::NoRule), the_next);
+        let seen: Vec<String> = walk
+            .map(|refusal| {
+                assert!(matches!(refusal.error_code(), 2 | 29), "{refusal}");
+                refusal.to_string()
+            })
+            .collect();
+        assert_eq!(seen.len(), 14, "{seen:#?}");
+    }
+
+    /// Every refusal comes behind another: a new one does not compile without a place here.
+    fn the_next(refusal: &FetchRefusal) -> Option<FetchRefusal> {
+        let kek = || KekName::in_record(&[]);
+        let key = |failure| FetchRefusal::Key(failure, kek());
+        Some(match refusal {
+            FetchRefusal::NoRule => FetchRefusal::Rejected,
+            FetchRefusal::Rejected => FetchRefusal::KekNotNamed(kek()),
+            FetchRefusal::KekNotNamed(_) => key(KeyFailure::Unavailable),
+            FetchRefusal::Key(KeyFailure::Unavailable, _) => key(KeyFailure::KekDisabled),
+            FetchRefusal::Key(KeyFailure::KekDisabled, _) => key(KeyFailure::KekDestroyed),
+            FetchRefusal::Key(KeyFailure::KekDestroyed, _) => key(KeyFailure::KekNotFound),
+            FetchRefusal::Key(KeyFailure::KekNotFound, _) => key(KeyFailure::KekVersionNotFound),
+            FetchRefusal::Key(KeyFailure::KekVersionNotFound, _) => key(KeyFailure::Malformed),
+            FetchRefusal::Key(KeyFailure::Malformed, _) => FetchRefusal::TooManyKeys,
+            FetchRefusal::TooManyKeys => FetchRefusal::Batch(BatchError::Checksum),
+            FetchRefusal::Batch(_) => FetchRefusal::Open(OpenError::Tag),
+            FetchRefusal::Open(_) => FetchRefusal::WeakHeaders,
+            FetchRefusal::WeakHeaders => FetchRefusal::Form(FormKind::Plaintext),
+            FetchRefusal::Form(_) => return None,
+        })
     }
 
     #[test]

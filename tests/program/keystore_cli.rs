@@ -484,16 +484,74 @@ fn what_a_dead_writer_left_is_cleared_away_and_links_are_kept() -> TestResult {
     Ok(())
 }
 
+/// Whatever is done with keystores whose keys and passphrase are known (`tests/keystore_vectors.py`).
 #[test]
 fn nothing_secret_is_printed_or_stored_in_clear() -> TestResult {
-    let folder = Folder::with_keystore()?;
-    let said = folder.succeeds("add keystore.json payments --master-key-file master.key");
-    let key = fs::read(folder.path("master.key"))?;
-    let encoded = base64::engine::general_purpose::STANDARD.encode(&key);
-    let stored = fs::read(folder.path("keystore.json"))?;
-    assert!(!String::from_utf8_lossy(&stored).contains(&encoded));
-    assert!(!said.contains(&encoded));
-    assert!(!stored.windows(key.len()).any(|window| window == key));
+    let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/keystore");
+    let folder = Folder::new()?;
+    folder.write_secret("master.key", &[0x11; 32])?;
+    folder.write_secret("right", b"correct horse battery")?;
+    folder.write_secret("wrong", b"correct horse cattery")?;
+    let mut told = Vec::new();
+    for (vector, own, other) in [
+        (
+            "key.json",
+            "--master-key-file master.key",
+            "--master-key-file right",
+        ),
+        (
+            "passphrase.json",
+            "--passphrase-file right",
+            "--passphrase-file wrong",
+        ),
+    ] {
+        fs::copy(vectors.join(vector), folder.path("keystore.json"))?;
+        for (does, arguments) in [
+            (true, format!("list keystore.json {own}")),
+            (true, "list keystore.json".to_owned()),
+            (true, format!("add keystore.json orders {own}")),
+            (false, format!("add keystore.json orders {own}")),
+            (true, format!("rotate keystore.json payments {own}")),
+            (
+                true,
+                format!("disable keystore.json payments --key-version 2 {own}"),
+            ),
+            (true, format!("enable keystore.json audit.log {own}")),
+            (
+                false,
+                format!("destroy keystore.json payments --key-version 3 --confirm orders {own}"),
+            ),
+            (
+                true,
+                format!("destroy keystore.json payments --key-version 3 --confirm payments {own}"),
+            ),
+            (false, format!("rotate keystore.json payments {other}")),
+        ] {
+            let output = folder.run(&arguments);
+            assert_eq!(output.status.success(), does, "{arguments}: {output:?}");
+            told.extend([
+                output.stdout,
+                output.stderr,
+                fs::read(folder.path("keystore.json"))?,
+            ]);
+        }
+    }
+    let told = String::from_utf8(told.concat())?;
+    let of_key = |byte: u8| {
+        let bytes = [byte; 16];
+        let encoded = base64::engine::general_purpose::STANDARD_NO_PAD.encode(&bytes[..15]);
+        let hex = format!("{byte:02x}").repeat(16);
+        [
+            String::from_utf8_lossy(&bytes).into_owned(),
+            encoded,
+            hex,
+            format!("{bytes:?}")[1..47].to_owned(),
+        ]
+    };
+    let keys = [0x11, 0x41, 0x42, 0x43].into_iter().flat_map(of_key);
+    for secret in keys.chain(["correct horse".to_owned()]) {
+        assert!(!told.contains(&secret), "{secret} is in {told}");
+    }
     Ok(())
 }
 
