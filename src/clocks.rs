@@ -1,7 +1,8 @@
 //! The kernel's clocks, read together, and what they say when they part: that the process was asleep with its machine,
 //! or that somebody has set the time, as happens to a copy of a machine when it wakes.
 //!
-//! - [`Clocks::read`] is the one place that reads a clock; everything else here is given what was read.
+//! - [`now`] and [`Clocks::read`] are the places that read a clock for what decides; everything else is given what was
+//!   read.
 //! - CLOCKS-2: a reading that was interrupted is none: clocks that were read apart from each other would differ by the
 //!   pause.
 //! - CLOCKS-3: NTP is not taken for a jump: where it slews it changes the pace of all three clocks alike, and a
@@ -12,9 +13,24 @@
 //!
 //! Any thread.
 
-use std::time::Duration;
+#[cfg(feature = "testing")]
+pub mod simulated;
+
+use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
+
+/// The time by which everything here waits and decides: CLOCK_MONOTONIC.
+#[inline]
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is where it is read")]
+pub fn now() -> Instant {
+    #[cfg(feature = "testing")]
+    if let Some(time) = simulated::time() {
+        return time.now;
+    }
+    Instant::now()
+}
 
 /// Three clocks at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -31,6 +47,10 @@ impl Clocks {
     /// Reads all three, in about a tenth of a microsecond; `None` when the thread was interrupted meanwhile.
     #[must_use]
     pub fn read() -> Option<Self> {
+        #[cfg(feature = "testing")]
+        if let Some(time) = simulated::time() {
+            return Some(time.clocks);
+        }
         let monotonic = read(ClockId::Monotonic);
         let (boottime, realtime) = (read(ClockId::Boottime), read(ClockId::Realtime));
         let took = read(ClockId::Monotonic).saturating_sub(monotonic);

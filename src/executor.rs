@@ -29,6 +29,7 @@ mod dial;
 mod names;
 mod others_first;
 mod parting;
+mod platform;
 mod serve;
 #[cfg(test)]
 mod tests;
@@ -45,14 +46,14 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use glommio::timer::Timer;
-use glommio::{ExecutorJoinHandle, GlommioError, LocalExecutorBuilder, Placement, Task};
+use glommio::{ExecutorJoinHandle, GlommioError, LocalExecutorBuilder, Placement};
 use tokio::sync::oneshot;
 
 use self::dial::{Dialling, Listener};
+use self::platform::Glommio;
 use self::serve::{Serving, serve};
 use crate::channel::{Receiver, Sender};
-use crate::clocks::Clocks;
+use crate::clocks::{self, Clocks};
 use crate::connection::Shared;
 use crate::ids::{ById, ListenerId};
 use crate::keys::{KeyReply, KeyRequest};
@@ -61,14 +62,15 @@ use crate::metrics::CloseReason;
 use crate::pipeline::Pipeline;
 
 pub(crate) use self::dial::Listener as ExecutorListener;
+pub(crate) use self::platform::Platform;
+#[cfg(feature = "testing")]
+pub(crate) use self::platform::Socket;
 
 /// What an executor is started with.
-pub(crate) struct ExecutorSetup {
+pub(crate) struct ExecutorSetup<P: Platform> {
     pub(crate) executor: usize,
-    /// The core to run on.
-    pub(crate) cpu: usize,
     pub(crate) messages: Receiver<ExecutorMessage>,
-    pub(crate) accepted: Receiver<Accepted>,
+    pub(crate) accepted: Receiver<Accepted<P::Accepted>>,
     pub(crate) key_replies: Receiver<KeyReply>,
     pub(crate) key_service: Sender<KeyRequest>,
     pub(crate) control: Sender<ControlRequest>,
@@ -84,59 +86,63 @@ pub(crate) struct ExecutorSetup {
     pub(crate) alive: oneshot::Sender<Infallible>,
 }
 
-/// Starts an executor; `pipeline` is made on its thread.
-#[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
+/// Starts an executor on a core; `pipeline` is made on its thread.
 pub(crate) fn spawn(
-    setup: ExecutorSetup,
+    setup: ExecutorSetup<Glommio>,
+    cpu: usize,
     pipeline: impl FnOnce() -> Pipeline + Send + 'static,
 ) -> Result<ExecutorJoinHandle<()>, GlommioError<()>> {
-    LocalExecutorBuilder::new(Placement::Fixed(setup.cpu))
+    LocalExecutorBuilder::new(Placement::Fixed(cpu))
         .name(&format!("executor-{}", setup.executor))
         .io_memory(IO_MEMORY_BYTES)
-        .spawn(move || {
-            let shared = Shared::new(setup.executor, pipeline(), setup.control, setup.key_service);
-            let listeners = setup.listeners.iter();
-            let serving = Serving {
-                shared: Rc::new(shared),
-                dialling: Dialling::new(setup.came_back),
-                listeners: listeners
-                    .map(|(id, listener)| (id, Rc::new(listener.clone())))
-                    .collect(),
-                seats: setup.seats,
-                finished: RefCell::default(),
-                partings: Cell::new(0),
-            };
-            let executor = Executor {
-                serving: Rc::new(serving),
-                messages: setup.messages,
-                accepted: setup.accepted,
-                key_replies: setup.key_replies,
-                tasks: HashMap::new(),
-                drained: None,
-                idle_checked: Instant::now(),
-                _alive: setup.alive,
-            };
-            // Whoever waits for it may have given up.
-            let _ = setup.started.send(());
-            executor.run()
-        })
+        .spawn(move || run(setup, pipeline()))
 }
 
-struct Executor {
+/// Is an executor, until it is told to stop.
+#[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
+pub(crate) async fn run<P: Platform>(setup: ExecutorSetup<P>, pipeline: Pipeline) {
+    let shared = Shared::new(setup.executor, pipeline, setup.control, setup.key_service);
+    let listeners = setup.listeners.iter();
+    let serving = Serving {
+        shared: Rc::new(shared),
+        dialling: Dialling::new(setup.came_back),
+        listeners: listeners
+            .map(|(id, listener)| (id, Rc::new(listener.clone())))
+            .collect(),
+        seats: setup.seats,
+        finished: RefCell::default(),
+        partings: Cell::new(0),
+    };
+    let executor = Executor::<P> {
+        serving: Rc::new(serving),
+        messages: setup.messages,
+        accepted: setup.accepted,
+        key_replies: setup.key_replies,
+        tasks: HashMap::new(),
+        drained: None,
+        idle_checked: clocks::now(),
+        _alive: setup.alive,
+    };
+    // Whoever waits for it may have given up.
+    let _ = setup.started.send(());
+    executor.run().await;
+}
+
+struct Executor<P: Platform> {
     serving: Rc<Serving>,
     messages: Receiver<ExecutorMessage>,
-    accepted: Receiver<Accepted>,
+    accepted: Receiver<Accepted<P::Accepted>>,
     key_replies: Receiver<KeyReply>,
-    tasks: HashMap<u64, Task<()>>,
+    tasks: HashMap<u64, P::Task>,
     drained: Option<oneshot::Sender<()>>,
     idle_checked: Instant,
     _alive: oneshot::Sender<Infallible>,
 }
 
-impl Executor {
+impl<P: Platform> Executor<P> {
     async fn run(mut self) {
         loop {
-            let mut tick = pin!(Timer::new(TICK));
+            let mut tick = pin!(P::timer(TICK));
             let stop = poll_fn(|context| {
                 // Registers for all three before it looks at the clock (CHANNEL-2).
                 if self.take_messages(context) {
@@ -159,7 +165,7 @@ impl Executor {
             self.tick();
         }
         for (_, task) in self.tasks.drain() {
-            task.cancel().await;
+            P::cancel(task).await;
         }
     }
 
@@ -199,7 +205,7 @@ impl Executor {
                 let _ = reply.send(pipeline.metrics.snapshot());
             }
             ExecutorMessage::Drain(drained) => {
-                self.serving.shared.registry.borrow_mut().drain(Instant::now());
+                self.serving.shared.registry.borrow_mut().drain(clocks::now());
                 self.drained = Some(drained);
             }
             ExecutorMessage::Stop => return true,
@@ -215,7 +221,7 @@ impl Executor {
                 .shared
                 .pipeline
                 .borrow_mut()
-                .apply(reply, Instant::now());
+                .apply(reply, clocks::now());
             news = true;
         }
         if news {
@@ -226,7 +232,7 @@ impl Executor {
     /// Everything that is done at regular times.
     #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
     fn tick(&mut self) {
-        let now = Instant::now();
+        let now = clocks::now();
         self.serving.shared.alarms.borrow_mut().wake_due(now);
         let mut pipeline = self.serving.shared.pipeline.borrow_mut();
         if let Some(clocks) = Clocks::read() {
@@ -267,12 +273,12 @@ impl Executor {
     }
 
     #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
-    fn serve(&mut self, accepted: Accepted) {
+    fn serve(&mut self, accepted: Accepted<P::Accepted>) {
         let shared = &self.serving.shared;
-        let (id, status) = shared.registry.borrow_mut().add(Instant::now());
+        let (id, status) = shared.registry.borrow_mut().add(clocks::now());
         shared.pipeline.borrow_mut().metrics.connections.accept();
-        let served = serve(Rc::clone(&self.serving), accepted, id, status);
-        self.tasks.insert(id, glommio::spawn_local(served));
+        let served = serve::<P>(Rc::clone(&self.serving), accepted, id, status);
+        self.tasks.insert(id, P::spawn(served));
     }
 }
 

@@ -160,8 +160,8 @@ impl CameBack {
 }
 
 /// From the acceptor to an executor: a client has connected.
-pub(crate) struct Accepted {
-    pub(crate) stream: TcpStream,
+pub(crate) struct Accepted<S = TcpStream> {
+    pub(crate) stream: S,
     /// Where it connected from.
     pub(crate) peer: SocketAddr,
     pub(crate) listener: ListenerId,

@@ -34,6 +34,8 @@ mod names;
 mod notices;
 mod prepared;
 mod sending;
+#[cfg(feature = "testing")]
+pub mod simulated;
 mod spread;
 mod start;
 mod state_file;

@@ -5,6 +5,7 @@ mod batch_builder;
 mod compressing;
 mod faulty_kms;
 mod memory_stream;
+pub mod simulated;
 
 /// Texts of configurations, as the tests of the whole program write them.
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::half::{Blocked, Half};
 use super::held::PACE_BYTES;
 use super::shared::Shared;
 use super::stream::Stream;
-use crate::clocks::Clocks;
+use crate::clocks::{self, Clocks};
 use crate::metrics::{CloseReason, Direction, TimeKind};
 use crate::pipeline::{Pipeline, Session, Step, Wait};
 
@@ -162,7 +162,7 @@ impl<'a, R: Stream, W: Stream> OneWay<'a, R, W> {
         }
         let mut at = 0;
         // Reading is over; what follows is the proxy's own time.
-        let mut begun = Instant::now();
+        let mut begun = clocks::now();
         loop {
             let rest = input.get_mut(at..).unwrap_or_default();
             let Some(step) = self.step(rest, pipeline)? else {
@@ -384,7 +384,7 @@ pub(super) fn is_gone(error: &io::Error) -> bool {
 /// Counts what was done since `begun`, which is set to now, and before that had waited for `waited`.
 #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
 fn clock(begun: &mut Instant, kind: TimeKind, waited: Duration, pipeline: &mut Pipeline) {
-    let now = Instant::now();
+    let now = clocks::now();
     let worked = now.saturating_duration_since(*begun);
     pipeline.metrics.time(kind, waited.saturating_add(worked));
     *begun = now;

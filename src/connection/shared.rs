@@ -13,6 +13,7 @@ use super::half::Half;
 use super::held::{HeldBytes, Holding, Turned};
 use super::registry::Registry;
 use crate::channel::Sender;
+use crate::clocks;
 use crate::ids::ClusterId;
 use crate::keys::KeyRequest;
 use crate::messages::ControlRequest;
@@ -135,7 +136,7 @@ impl Shared {
         pool.give(half.input.take());
         pool.give(std::mem::take(&mut half.output));
         drop(pool);
-        self.held.borrow_mut().forget(half.key, Instant::now());
+        self.held.borrow_mut().forget(half.key, clocks::now());
         self.after_accounting();
     }
 

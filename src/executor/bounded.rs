@@ -12,21 +12,22 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_lite::io::{AsyncRead, AsyncWrite};
-use glommio::timer::Timer;
+
+use super::platform::Platform;
 
 /// See the module.
-pub(super) struct Bounded<S> {
+pub(super) struct Bounded<P: Platform, S> {
     stream: S,
-    deadline: Timer,
+    deadline: P::Timer,
     bytes_left: usize,
 }
 
-impl<S> Bounded<S> {
+impl<P: Platform, S> Bounded<P, S> {
     /// `stream` from now on.
     pub(super) fn new(stream: S, at_most: Duration, bytes_max: usize) -> Self {
         Self {
             stream,
-            deadline: Timer::new(at_most),
+            deadline: P::timer(at_most),
             bytes_left: bytes_max,
         }
     }
@@ -40,7 +41,7 @@ impl<S> Bounded<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
+impl<P: Platform, S: AsyncRead + Unpin> AsyncRead for Bounded<P, S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -58,7 +59,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
+impl<P: Platform, S: AsyncWrite + Unpin> AsyncWrite for Bounded<P, S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -85,8 +86,10 @@ mod tests {
 
     use futures_lite::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use glommio::LocalExecutor;
+    use glommio::timer::Timer;
 
     use super::*;
+    use crate::executor::platform::Glommio;
 
     const LONG: Duration = Duration::from_secs(60);
     const SHORT: Duration = Duration::from_millis(50);
@@ -135,16 +138,16 @@ mod tests {
         run(async {
             let begun = Instant::now();
             let mut read = Vec::new();
-            let mut stream = Bounded::new(dripping(), SHORT, usize::MAX);
+            let mut stream = Bounded::<Glommio, _>::new(dripping(), SHORT, usize::MAX);
             let error = stream.read_to_end(&mut read).await.expect_err("it is over");
             assert_eq!(error.kind(), io::ErrorKind::TimedOut);
             assert!(!read.is_empty(), "what came in time is read");
-            let mut stream = Bounded::new(dripping(), SHORT, 1);
+            let mut stream = Bounded::<Glommio, _>::new(dripping(), SHORT, 1);
             let error = stream.write_all(b"question").await.expect_err("it is over");
             assert_eq!(error.kind(), io::ErrorKind::TimedOut);
             for kind in [
-                Bounded::new(dripping(), SHORT, 1).flush().await,
-                Bounded::new(dripping(), SHORT, 1).close().await,
+                Bounded::<Glommio, _>::new(dripping(), SHORT, 1).flush().await,
+                Bounded::<Glommio, _>::new(dripping(), SHORT, 1).close().await,
             ] {
                 assert_eq!(kind.map_err(|error| error.kind()), Err(io::ErrorKind::TimedOut));
             }
@@ -162,10 +165,10 @@ mod tests {
         run(async {
             let sent: &[u8] = &[7; 100];
             let mut all = [0; 100];
-            let mut exact = Bounded::new(sent, LONG, 100);
+            let mut exact = Bounded::<Glommio, _>::new(sent, LONG, 100);
             exact.read_exact(&mut all).await.expect("as many as it may");
             let mut source = sent;
-            let mut one_less = Bounded::new(&mut source, LONG, 99);
+            let mut one_less = Bounded::<Glommio, _>::new(&mut source, LONG, 99);
             let error = one_less.read_exact(&mut all).await.expect_err("one too many");
             assert_eq!(error.kind(), io::ErrorKind::InvalidData);
             assert_eq!(source.len(), 1, "it is left where it was");

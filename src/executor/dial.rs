@@ -1,17 +1,11 @@
 //! Connecting a client to its broker.
 
-use std::future::poll_fn;
-use std::io;
-use std::net::TcpStream as StdTcpStream;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
-
-use futures_lite::io::AsyncRead as _;
-use glommio::net::TcpStream;
 
 use super::names::ResolvedNames;
+use super::platform::{Platform, Socket};
 use super::way_back::{self, FoundElsewhere, WayBack};
+use crate::clocks;
 use crate::config::HostPort;
 use crate::connection::Shared;
 use crate::messages::{CameBack, ConnectError};
@@ -26,20 +20,9 @@ pub(crate) struct Listener {
     pub(crate) bootstrap: Vec<HostPort>,
 }
 
-/// Takes an accepted socket over for this executor.
-pub(crate) fn adopt(stream: StdTcpStream) -> TcpStream {
-    let stream = TcpStream::from(glommio_socket2::Socket::from(stream));
-    // Small frames must not wait for acknowledgements. A socket that refuses it fails at the first read.
-    let _ = stream.set_nodelay(true);
-    stream
-}
-
 /// Waits until the client says something; `None` where it leaves without a word, as probes of load balancers do. Until
 /// then no broker has to be troubled. Says what the first request is, where enough of it is there.
-pub(crate) async fn first_word(client: &mut TcpStream) -> Option<FirstWord> {
-    // Without room nothing is read: it is ready when there is something, or when there is nothing more.
-    let ready = poll_fn(|context| Pin::new(&mut *client).poll_read(context, &mut [])).await;
-    ready.ok()?;
+pub(super) async fn first_word(client: &mut impl Socket) -> Option<FirstWord> {
     let mut beginning = [0; LENGTH_PREFIX_BYTES + REQUEST_HEAD_BYTES];
     let bytes = client
         .peek(&mut beginning)
@@ -84,14 +67,14 @@ impl Dialling {
     /// Connects to the broker that the client came for; where its address is not known, or may be out of date and leads
     /// nowhere, to a bootstrap broker, which may be another one. With it: the address that was connected to. When
     /// nobody could be reached: what was tried, and why it failed.
-    pub(super) async fn connect(
+    pub(super) async fn connect<P: Platform>(
         &self,
         listener: &Listener,
         node: Option<i32>,
         turn: u32,
         first_word: FirstWord,
         shared: &Shared,
-    ) -> Result<(TcpStream, HostPort), Vec<(HostPort, ConnectError)>> {
+    ) -> Result<(P::Socket, HostPort), Vec<(HostPort, ConnectError)>> {
         let mut failed = Vec::new();
         if let Some(node_id) = node {
             let (known, told) = {
@@ -101,7 +84,7 @@ impl Dialling {
                 (known, book.is_some_and(|book| book.is_told(node_id)))
             };
             if let Some(address) = known {
-                match self.connect_unless_back(&address, first_word, shared).await {
+                match self.connect_unless_back::<P>(&address, first_word, shared).await {
                     Ok(stream) => return Ok((stream, address)),
                     Err(error) => failed.push((address, error)),
                 }
@@ -119,7 +102,7 @@ impl Dialling {
             .unwrap_or(0);
         let (later, sooner) = listener.bootstrap.split_at_checked(first).unwrap_or_default();
         for address in sooner.iter().chain(later) {
-            match self.connect_unless_back(address, first_word, shared).await {
+            match self.connect_unless_back::<P>(address, first_word, shared).await {
                 Ok(stream) => return Ok((stream, address.clone())),
                 Err(error) => failed.push((address.clone(), error)),
             }
@@ -130,40 +113,41 @@ impl Dialling {
     /// Connects, unless the address leads back here. A client whose first request shows that is let through without
     /// asking.
     #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
-    async fn connect_unless_back(
+    async fn connect_unless_back<P: Platform>(
         &self,
         host: &HostPort,
         first_word: FirstWord,
         shared: &Shared,
-    ) -> Result<TcpStream, ConnectError> {
-        if first_word == FirstWord::Other && !self.elsewhere.admits(host, Instant::now()) {
+    ) -> Result<P::Socket, ConnectError> {
+        if first_word == FirstWord::Other && !self.elsewhere.admits(host, clocks::now()) {
             let identity = shared.pipeline.borrow().identity;
-            let stream = self.connect_to(host, shared).await?;
-            match way_back::ask(stream, &identity, &self.came_back).await {
-                WayBack::Elsewhere => self.elsewhere.answered(host, Instant::now()),
+            let stream = self.connect_to::<P>(host, shared).await?;
+            match way_back::ask::<P>(stream, &identity, &self.came_back).await {
+                WayBack::Elsewhere => self.elsewhere.answered(host, clocks::now()),
                 WayBack::Here => return Err(ConnectError::LeadsBack),
                 WayBack::Unknown => {}
             }
         }
-        self.connect_to(host, shared).await
+        self.connect_to::<P>(host, shared).await
     }
 
     #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
-    async fn connect_to(&self, host: &HostPort, shared: &Shared) -> Result<TcpStream, ConnectError> {
-        let deadline = Instant::now() + shared.pipeline.borrow().limits.connect_timeout;
+    async fn connect_to<P: Platform>(
+        &self,
+        host: &HostPort,
+        shared: &Shared,
+    ) -> Result<P::Socket, ConnectError> {
+        let deadline = clocks::now() + shared.pipeline.borrow().limits.connect_timeout;
         let mut failure = ConnectError::NoAddress;
         for address in self.names.resolve(host, deadline, shared).await {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = deadline.saturating_duration_since(clocks::now());
             if left.is_zero() {
                 failure = ConnectError::TimedOut;
                 break;
             }
-            match TcpStream::connect_timeout(address, left).await {
-                Ok(stream) => {
-                    let _ = stream.set_nodelay(true);
-                    return Ok(stream);
-                }
-                Err(error) => failure = io::Error::from(error).into(),
+            match P::connect(address, left).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => failure = error.into(),
             }
         }
         self.names.forget(host);

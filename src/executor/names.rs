@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
+use crate::clocks;
 use crate::config::HostPort;
 use crate::connection::Shared;
 
@@ -36,7 +37,7 @@ impl ResolvedNames {
     ) -> Vec<SocketAddr> {
         let mut alarmed = false;
         poll_fn(|context| {
-            let now = Instant::now();
+            let now = clocks::now();
             if now >= deadline {
                 return Poll::Ready(Vec::new());
             }
@@ -81,7 +82,7 @@ impl ResolvedNames {
     /// The control thread's answer to a look-up.
     #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
     pub(super) fn resolved(&self, host: HostPort, addresses: Vec<SocketAddr>) {
-        let at = Instant::now();
+        let at = clocks::now();
         let state = if addresses.is_empty() {
             NameState::Failed { at }
         } else {

@@ -8,16 +8,16 @@ use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
 
+use super::platform::Platform;
 use futures_lite::future::poll_fn;
-use glommio::timer::Timer;
 
 /// Ready when every other task that was awake has run and the sockets of all have been looked at.
 ///
 /// Costs a few microseconds, and no sleep: a timer that is due is no reason to wait.
-pub(super) async fn others_first() {
+pub(super) async fn others_first<P: Platform>() {
     let mut waited = false;
     while !waited {
-        let mut timer = pin!(Timer::new(SOON));
+        let mut timer = pin!(P::timer(SOON));
         poll_fn(|context| {
             let fired = timer.as_mut().poll(context);
             // One that was due before it was looked at has let nobody go first.
@@ -41,6 +41,7 @@ mod tests {
     use glommio::{LocalExecutorBuilder, Placement};
 
     use super::*;
+    use crate::executor::platform::Glommio;
 
     /// EXECUTOR-MAIN-6: waking itself, a task would take all of its turns before the first byte arrives.
     #[test]
@@ -68,7 +69,7 @@ mod tests {
                     }
                 });
                 for _ in 0..TURNS {
-                    others_first().await;
+                    others_first::<Glommio>().await;
                 }
                 let _: Option<()> = neighbour.cancel().await;
                 let _: Option<()> = asking.cancel().await;

@@ -15,29 +15,28 @@
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
-use std::net::TcpStream as StdTcpStream;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use futures_lite::future::zip;
-use glommio::net::TcpStream;
 
-use super::dial::adopt;
 use super::others_first::others_first;
+use super::platform::Platform;
+use crate::clocks;
 use crate::connection::{Shared, Stream};
 
 /// The sockets of a connection.
-pub(super) struct Sockets {
-    pub(super) client: TcpStream,
+pub(super) struct Sockets<P: Platform> {
+    pub(super) client: P::Socket,
     /// Once it is connected.
-    pub(super) broker: Option<TcpStream>,
+    pub(super) broker: Option<P::Socket>,
 }
 
-impl Sockets {
+impl<P: Platform> Sockets<P> {
     /// Those of a client that was just accepted.
-    pub(super) fn of(client: StdTcpStream) -> Self {
+    pub(super) fn of(client: P::Accepted) -> Self {
         Self {
-            client: adopt(client),
+            client: P::adopt(client),
             broker: None,
         }
     }
@@ -46,22 +45,22 @@ impl Sockets {
     #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
     pub(super) async fn part(self, shared: &Shared, partings: &Cell<usize>) {
         let _counted = Counted::new(partings);
-        let deadline = Instant::now() + PARTING_MAX;
+        let deadline = clocks::now() + PARTING_MAX;
         let broker = async {
             if let Some(broker) = self.broker {
-                drop_input(broker, deadline, shared).await;
+                drop_input::<P>(broker, deadline, shared).await;
             }
         };
-        zip(drop_input(self.client, deadline, shared), broker).await;
+        zip(drop_input::<P>(self.client, deadline, shared), broker).await;
     }
 }
 
 /// Shuts writing down, and reads until the peer has ended or enough was read.
 #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
-async fn drop_input(mut socket: impl Stream, deadline: Instant, shared: &Shared) {
+async fn drop_input<P: Platform>(mut socket: P::Socket, deadline: Instant, shared: &Shared) {
     let mut is_alarmed = false;
     let closed = poll_fn(|context| {
-        if Instant::now() >= deadline {
+        if clocks::now() >= deadline {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         if !is_alarmed {
@@ -76,7 +75,7 @@ async fn drop_input(mut socket: impl Stream, deadline: Instant, shared: &Shared)
     let mut dropped = 0_usize;
     while dropped < DROPPED_BYTES_MAX {
         let read = poll_fn(|context| {
-            if Instant::now() >= deadline {
+            if clocks::now() >= deadline {
                 return Poll::Ready(Ok(0));
             }
             let mut buffer = shared.read_buffer.borrow_mut();
@@ -86,7 +85,7 @@ async fn drop_input(mut socket: impl Stream, deadline: Instant, shared: &Shared)
             Ok(bytes) if bytes > 0 => dropped = dropped.saturating_add(bytes),
             Ok(_) | Err(_) => return,
         }
-        others_first().await;
+        others_first::<P>().await;
     }
 }
 

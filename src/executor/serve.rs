@@ -27,13 +27,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
-use std::time::Instant;
-
-use glommio::net::TcpStream;
 
 use super::dial::{Dialling, FirstWord, Listener, first_word};
 use super::others_first::others_first;
 use super::parting::Sockets;
+use super::platform::Platform;
+use crate::clocks;
 use crate::config::HostPort;
 use crate::connection::{Relay, Request, Shared, Status, TurnOutcome};
 use crate::identity::Client;
@@ -55,7 +54,12 @@ pub(super) struct Serving {
 }
 
 /// Serves a client that has come in, to the closing of its sockets; its number is `id`.
-pub(super) async fn serve(serving: Rc<Serving>, accepted: Accepted, id: u64, status: Rc<Status>) {
+pub(super) async fn serve<P: Platform>(
+    serving: Rc<Serving>,
+    accepted: Accepted<P::Accepted>,
+    id: u64,
+    status: Rc<Status>,
+) {
     // After all else.
     let _seat = Seat {
         id,
@@ -66,7 +70,7 @@ pub(super) async fn serve(serving: Rc<Serving>, accepted: Accepted, id: u64, sta
         shared: Rc::clone(&serving.shared),
         reason: CloseReason::Drain,
     };
-    let mut sockets = Sockets::of(accepted.stream);
+    let mut sockets = Sockets::<P>::of(accepted.stream);
     let arrival = Arrival {
         id,
         listener: accepted.listener,
@@ -94,15 +98,15 @@ struct Arrival {
 }
 
 /// A broker that was connected to for a client.
-struct Reached {
-    broker: TcpStream,
+struct Reached<P: Platform> {
+    broker: P::Socket,
     /// The node that the client came for, and where it was reached.
     node: Option<(i32, HostPort)>,
 }
 
 impl Arrival {
     /// Every stage, one after the other: what it waits for, and whose time that is.
-    async fn stages(&self, sockets: &mut Sockets) -> Result<Infallible, CloseReason> {
+    async fn stages<P: Platform>(&self, sockets: &mut Sockets<P>) -> Result<Infallible, CloseReason> {
         let first_word = self.clients_stage(first_word(&mut sockets.client)).await?;
         let first_word = first_word.ok_or(CloseReason::ClientClosed)?;
         let listener = self.route()?;
@@ -128,9 +132,9 @@ impl Arrival {
     /// A stage in which others are waited for than the client: it takes nothing of the client's time.
     #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
     async fn brokers_stage<T>(&self, stage: impl Future<Output = T>) -> Result<T, CloseReason> {
-        self.status.waits_for_broker(Instant::now(), true);
+        self.status.waits_for_broker(clocks::now(), true);
         let done = self.clients_stage(stage).await;
-        self.status.waits_for_broker(Instant::now(), false);
+        self.status.waits_for_broker(clocks::now(), false);
         done
     }
 
@@ -140,11 +144,15 @@ impl Arrival {
         listener.cloned().ok_or(CloseReason::Internal)
     }
 
-    async fn dial(&self, listener: &Listener, first_word: FirstWord) -> Result<Reached, CloseReason> {
+    async fn dial<P: Platform>(
+        &self,
+        listener: &Listener,
+        first_word: FirstWord,
+    ) -> Result<Reached<P>, CloseReason> {
         let Self { node, serving, .. } = self;
         let dialled = serving
             .dialling
-            .connect(listener, *node, self.number(), first_word, &serving.shared)
+            .connect::<P>(listener, *node, self.number(), first_word, &serving.shared)
             .await;
         let failed = match dialled {
             Ok((broker, address)) => {
@@ -168,7 +176,11 @@ impl Arrival {
         Err(CloseReason::ConnectFailed)
     }
 
-    fn session(&self, listener: &Listener, reached: &Reached) -> Result<Session, CloseReason> {
+    fn session<P: Platform>(
+        &self,
+        listener: &Listener,
+        reached: &Reached<P>,
+    ) -> Result<Session, CloseReason> {
         let shared = &self.serving.shared;
         let cluster = listener.map.cluster;
         let mut pipeline = shared.pipeline.borrow_mut();
@@ -187,10 +199,10 @@ impl Arrival {
     }
 
     #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
-    async fn relay(
+    async fn relay<P: Platform>(
         &self,
-        sockets: &mut Sockets,
-        reached: Reached,
+        sockets: &mut Sockets<P>,
+        reached: Reached<P>,
         session: Session,
     ) -> Result<Infallible, CloseReason> {
         let broker = sockets.broker.insert(reached.broker);
@@ -201,11 +213,11 @@ impl Arrival {
             session,
             status,
             shared,
-            Instant::now(),
+            clocks::now(),
         );
         loop {
-            match poll_fn(|context| relay.poll_turn(context, Instant::now())).await {
-                TurnOutcome::GaveWay => others_first().await,
+            match poll_fn(|context| relay.poll_turn(context, clocks::now())).await {
+                TurnOutcome::GaveWay => others_first::<P>().await,
                 TurnOutcome::Ended(reason) => {
                     let met_silence = relay.met_silence(reason);
                     let node = reached.node.as_ref().filter(|_| met_silence);

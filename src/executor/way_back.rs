@@ -18,9 +18,9 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use futures_lite::io::{AsyncReadExt, AsyncWriteExt};
-use glommio::net::TcpStream;
 
 use super::bounded::Bounded;
+use super::platform::Platform;
 use crate::config::HostPort;
 use crate::messages::CameBack;
 use crate::protocol::frame::LENGTH_PREFIX_BYTES;
@@ -75,9 +75,13 @@ pub(super) enum WayBack {
 }
 
 /// Asks whoever is at the other end of `stream`.
-pub(super) async fn ask(stream: TcpStream, identity: &Identity, came_back: &CameBack) -> WayBack {
+pub(super) async fn ask<P: Platform>(
+    stream: P::Socket,
+    identity: &Identity,
+    came_back: &CameBack,
+) -> WayBack {
     let before = came_back.count();
-    let mut bounded = Bounded::new(stream, ANSWER_WAIT, ANSWER_BYTES_MAX);
+    let mut bounded = Bounded::<P, _>::new(stream, ANSWER_WAIT, ANSWER_BYTES_MAX);
     match exchange(&mut bounded, identity).await {
         Ok(()) => WayBack::Elsewhere,
         Err(_) if came_back.count() != before => WayBack::Here,
@@ -85,7 +89,7 @@ pub(super) async fn ask(stream: TcpStream, identity: &Identity, came_back: &Came
     }
 }
 
-async fn exchange(stream: &mut Bounded<TcpStream>, identity: &Identity) -> io::Result<()> {
+async fn exchange<P: Platform>(stream: &mut Bounded<P, P::Socket>, identity: &Identity) -> io::Result<()> {
     let mut question = Vec::new();
     hops::question(CORRELATION_ID, identity, &mut question).map_err(io::Error::other)?;
     stream.write_all(&question).await?;

@@ -15,7 +15,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::MissedTickBehavior;
@@ -25,7 +25,7 @@ use super::ledger::{Call, Intervals, Job, Ledger, Outcome};
 use super::request::{KeyFailure, KeyReply, KeyRequest};
 use super::statistics::{CallKind, KeyStatistics, KmsStatistics};
 use crate::channel::{Receiver, Sender};
-use crate::clocks::{ClockWatch, Clocks};
+use crate::clocks::{self, ClockWatch, Clocks};
 use crate::envelope::WrappedDek;
 use crate::foreign::Foreign;
 use crate::ids::KmsId;
@@ -124,7 +124,7 @@ impl KeyService {
                         statistics.set_stale(named.kms.is_stale());
                     }
                     self.push_kek_names();
-                    self.ledger.tick(Instant::now());
+                    self.ledger.tick(clocks::now());
                 }
                 Some(ended) = self.calls.join_next_with_id() => self.end_call(ended),
                 request = self.requests.recv() => {
@@ -170,7 +170,7 @@ impl KeyService {
     /// Takes in `first` and a bounded number of requests that wait behind it.
     fn accept(&mut self, first: KeyRequest) {
         self.look_at_clocks();
-        let now = Instant::now();
+        let now = clocks::now();
         self.ledger.accept(first, now);
         for _ in 1..REQUESTS_AT_ONCE {
             match self.requests.try_recv() {
@@ -181,7 +181,7 @@ impl KeyService {
     }
 
     fn start_calls(&mut self) {
-        while let Some(job) = self.ledger.next_job(Instant::now()) {
+        while let Some(job) = self.ledger.next_job(clocks::now()) {
             let Some((named, _)) = self.of(job.kms) else {
                 continue;
             };
@@ -206,7 +206,7 @@ impl KeyService {
         let (kms, kek) = (job.kms, kek_of(&job.call));
         self.count(&job, &answer);
         self.say_refused(&job, &kek, &answer);
-        if self.ledger.finish(job, answer.outcome, Instant::now())
+        if self.ledger.finish(job, answer.outcome, clocks::now())
             && let Some((_, statistics)) = self.of(kms)
         {
             statistics.revocations.increment();
@@ -225,7 +225,7 @@ impl KeyService {
         };
         let consequence = consequence(&job.call, error);
         let kind = (job.kms, Arc::clone(kek), KeyFailure::from(error), consequence);
-        if self.refused.news(kind, Instant::now()) != News::None {
+        if self.refused.news(kind, clocks::now()) != News::None {
             tracing::warn!(
                 kms = self.name(job.kms),
                 kek = &*Foreign::new(&**kek).to_string(),
@@ -247,7 +247,7 @@ impl KeyService {
             Some(_) => statistics.outages.increment(),
         }
         let outage = error.filter(|error| !error.is_verdict());
-        if statistics.set_answering(outage.is_none(), Instant::now()) {
+        if statistics.set_answering(outage.is_none(), clocks::now()) {
             match outage {
                 Some(reason) => tracing::error!(kms = self.name(job.kms), %reason, "KMS unavailable"),
                 None => tracing::info!(kms = self.name(job.kms), "KMS available again"),
@@ -317,7 +317,7 @@ fn consequence(call: &Call, error: &KmsError) -> &'static str {
 
 /// Makes one call, with its deadline.
 async fn call(kms: Arc<dyn Kms>, job: Job, timeout: Duration) -> EndedCall {
-    let started = Instant::now();
+    let started = clocks::now();
     let question = async {
         match &job.call {
             Call::Generate(key) => Outcome::Generated(generate(&*kms, &key.kek).await),

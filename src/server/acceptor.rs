@@ -17,13 +17,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
 use super::ServerError;
 use crate::channel::Sender;
+use crate::clocks;
 use crate::config::Config;
 use crate::ids::ListenerId;
 use crate::messages::{Accepted, Seats};
@@ -41,7 +42,7 @@ struct Port {
 }
 
 /// One executor, as the acceptor sees it: its queue, and its counts.
-pub(super) type ExecutorSeats = (Sender<Accepted>, Arc<Seats>);
+pub(super) type ExecutorSeats<S = TcpStream> = (Sender<Accepted<S>>, Arc<Seats>);
 
 impl Acceptor {
     /// Binds every port of the configuration.
@@ -79,15 +80,9 @@ impl Acceptor {
             .name("acceptor".to_owned())
             .spawn(move || {
                 let tasks = LocalSet::new();
-                let places: Arc<[ExecutorSeats]> = places.into();
-                let said = Rc::new(RefCell::new(Repeats::new()));
+                let entrance = Rc::new(Entrance::new(places, connections_max));
                 for port in self.ports {
-                    let entrance = Entrance {
-                        places: Arc::clone(&places),
-                        connections_max,
-                        said: Rc::clone(&said),
-                    };
-                    tasks.spawn_local(accept(port, entrance));
+                    tasks.spawn_local(accept(port, Rc::clone(&entrance)));
                 }
                 // An error means that nobody is left who could stop us.
                 let _ = runtime.block_on(tasks.run_until(stopped));
@@ -130,11 +125,11 @@ pub(super) fn listen(address: SocketAddr) -> Result<TcpListener, ServerError> {
 }
 
 /// What all ports lead to.
-struct Entrance {
-    places: Arc<[ExecutorSeats]>,
+pub(super) struct Entrance<S = TcpStream> {
+    places: Vec<ExecutorSeats<S>>,
     connections_max: usize,
     /// What the log was told lately.
-    said: Rc<RefCell<Repeats<Trouble>>>,
+    said: RefCell<Repeats<Trouble>>,
 }
 
 /// Why connections are not served; said once a minute each.
@@ -145,7 +140,7 @@ enum Trouble {
     Busy,
 }
 
-async fn accept(port: Port, entrance: Entrance) {
+async fn accept(port: Port, entrance: Rc<Entrance>) {
     let socket = match tokio::net::TcpListener::from_std(port.socket) {
         Ok(socket) => socket,
         Err(error) => {
@@ -173,8 +168,17 @@ async fn accept(port: Port, entrance: Entrance) {
     }
 }
 
-impl Entrance {
-    fn let_in(&self, stream: TcpStream, peer: SocketAddr, listener: ListenerId, node: Option<i32>) {
+impl<S> Entrance<S> {
+    pub(super) fn new(places: Vec<ExecutorSeats<S>>, connections_max: usize) -> Self {
+        Self {
+            places,
+            connections_max,
+            said: RefCell::new(Repeats::new()),
+        }
+    }
+
+    /// Hands a connection to the executor that has the fewest, or drops it (ACCEPTOR-1).
+    pub(super) fn let_in(&self, stream: S, peer: SocketAddr, listener: ListenerId, node: Option<i32>) {
         let taken = |seats: &Seats| seats.taken.load(Ordering::Relaxed);
         let total: usize = self.places.iter().map(|(_, seats)| taken(seats)).sum();
         let Some((queue, seats)) = self.places.iter().min_by_key(|(_, seats)| taken(seats)) else {
@@ -205,7 +209,7 @@ impl Entrance {
     }
 
     fn has_news(&self, trouble: Trouble) -> bool {
-        self.said.borrow_mut().news(trouble, Instant::now()) != News::None
+        self.said.borrow_mut().news(trouble, clocks::now()) != News::None
     }
 }
 

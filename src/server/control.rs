@@ -14,7 +14,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::signal::unix::{SignalKind, signal};
@@ -31,6 +31,7 @@ use super::state_file::{ClusterAddresses, StateFile};
 use crate::admin::{Collection, EXECUTOR_TIMEOUT, Hidden, ProcessFacts, Source, serve};
 use crate::audit::AuditLog;
 use crate::channel::{Receiver, Sender};
+use crate::clocks;
 use crate::config::OwnPorts;
 use crate::ids::{ById, ClusterId, Ids};
 use crate::keys::{KeyService, KeyStatistics};
@@ -95,6 +96,15 @@ impl Control {
         }
     }
 
+    /// What is known of each cluster's addresses, whenever it changes.
+    #[cfg(feature = "testing")]
+    pub(super) fn watch_books(&self) -> Vec<(ClusterId, watch::Receiver<AddressBook>)> {
+        let spreads = self.spreads.iter();
+        spreads
+            .map(|(cluster, spread)| (cluster, spread.watch()))
+            .collect()
+    }
+
     /// Runs until a signal or whoever started it says that it ends; then executors drain.
     pub(super) async fn run(
         mut self,
@@ -152,9 +162,9 @@ impl Control {
     }
 
     /// Serves executors in turns, between which everything else on this thread has its own (CONTROL-3).
-    async fn serve(&mut self) -> Infallible {
+    pub(super) async fn serve(&mut self) -> Infallible {
         loop {
-            let now = Instant::now();
+            let now = clocks::now();
             let executors = &self.links.executors;
             let next = self
                 .spreads
@@ -163,10 +173,12 @@ impl Control {
                 .min();
             let mut turn = Some(now + TURN);
             tokio::select! {
+                // What is asked for goes first: the sleep only wakes, and whoever is due is looked at in each round.
+                biased;
                 request = self.links.requests.recv() => self.serve_one(request),
                 () = sleep_until(next.unwrap_or(now).into()), if next.is_some() => turn = None,
             }
-            while turn.is_some_and(|end| Instant::now() < end)
+            while turn.is_some_and(|end| clocks::now() < end)
                 && let Some(request) = self.links.requests.try_recv()
             {
                 self.serve_one(request);
@@ -188,17 +200,17 @@ impl Control {
                 }
             }
             ControlRequest::Audit { list, turn } => {
-                self.audit.write_list(&list, Instant::now());
+                self.audit.write_list(&list, clocks::now());
                 drop(turn);
             }
             ControlRequest::Notices(notices) => {
-                let now = Instant::now();
+                let now = clocks::now();
                 for notice in &notices {
                     self.notices.write(notice, now);
                 }
             }
             ControlRequest::Hidden(news) => {
-                let now = Instant::now();
+                let now = clocks::now();
                 for news in &news {
                     self.hidden.take(news, now);
                 }

@@ -6,9 +6,9 @@
 //! - NAMES-3: an address that leads back to this program is no answer (OWN-PORTS-1).
 #![expect(clippy::disallowed_types, reason = "resolvers are threads that may wait")]
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::sending::send;
 use crate::channel::Sender;
+use crate::clocks;
 use crate::config::{HostPort, OwnPorts};
 use crate::messages::ExecutorMessage;
 use crate::repeats::{News, Repeats};
@@ -50,7 +51,7 @@ impl LookUps {
             let addresses = found.unwrap_or_else(|error| {
                 // INVARIANT: only the control thread takes it, and never across an await.
                 let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
-                if said.news(host.clone(), Instant::now()) != News::None {
+                if said.news(host.clone(), clocks::now()) != News::None {
                     tracing::warn!(host = %host, %error, "a broker's name leads nowhere");
                 }
                 Vec::new()
@@ -60,29 +61,40 @@ impl LookUps {
     }
 }
 
+/// An address that is written as one needs no resolver.
 async fn addresses_of(
     host: &HostPort,
     lookups: Arc<Semaphore>,
     own_ports: Arc<OwnPorts>,
 ) -> std::io::Result<Vec<SocketAddr>> {
+    if let Ok(address) = host.host.parse::<IpAddr>() {
+        return leading_elsewhere(std::iter::once((address, host.port).into()), &own_ports);
+    }
     let turn = lookups.acquire_owned().await.map_err(std::io::Error::other)?;
     let host = host.clone();
     spawn_blocking(move || {
         let found = (host.host.as_str(), host.port).to_socket_addrs();
         // Not before: whoever asked may have given up, and the thread still waits.
         drop(turn);
-        let (own, others): (Vec<_>, Vec<_>) = found?
-            .take(ADDRESSES_MAX)
-            .partition(|address| own_ports.include(*address));
-        if others.is_empty() && !own.is_empty() {
-            return Err(std::io::Error::other(
-                "it is a port of this proxy: a broker's advertised address, or bootstrap, node_addresses or the state \
-                 file, is wrong",
-            ));
-        }
-        Ok(others)
+        leading_elsewhere(found?, &own_ports)
     })
     .await?
+}
+
+fn leading_elsewhere(
+    found: impl Iterator<Item = SocketAddr>,
+    own_ports: &OwnPorts,
+) -> std::io::Result<Vec<SocketAddr>> {
+    let (own, others): (Vec<_>, Vec<_>) = found
+        .take(ADDRESSES_MAX)
+        .partition(|address| own_ports.include(*address));
+    if others.is_empty() && !own.is_empty() {
+        return Err(std::io::Error::other(
+            "it is a port of this proxy: a broker's advertised address, or bootstrap, node_addresses or the state \
+             file, is wrong",
+        ));
+    }
+    Ok(others)
 }
 
 /// Longer than any resolver's own retries are worth.
@@ -94,6 +106,8 @@ const ADDRESSES_MAX: usize = 16;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
     use crate::channel::{Receiver, channel};
 

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::acceptor::{self, Acceptor};
 use super::control::{Control, ControlLinks, Ending};
-use super::start::{KEY_CAPACITY, Start, Started};
+use super::start::{Capacities, Start, Started, new_identity};
 use super::state_file::ClusterAddresses;
 use super::threads::executor_cpus;
 use super::{ServerError, log_start, protect_keys};
@@ -87,7 +87,7 @@ impl Prepared {
         let options = key_options(&self.config);
         let came_back = Arc::<CameBack>::default();
         let (control, requests) = channel(CONTROL_CAPACITY);
-        let (key_service, key_requests) = channel(KEY_CAPACITY);
+        let (key_service, key_requests) = channel(Capacities::DEFAULT.keys);
         let start = Start {
             config: &self.config,
             options: &options,
@@ -95,6 +95,8 @@ impl Prepared {
             came_back: &came_back,
             control,
             key_service,
+            identity: new_identity()?,
+            capacities: Capacities::DEFAULT,
         };
         let Started {
             threads,

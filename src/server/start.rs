@@ -12,10 +12,10 @@ use super::state_file::ClusterAddresses;
 use super::threads::Threads;
 use crate::channel::{Sender, channel};
 use crate::config::Config;
-use crate::executor::{ExecutorListener, ExecutorSetup, spawn};
+use crate::executor::{ExecutorListener, ExecutorSetup, Platform, spawn};
 use crate::ids::{ById, ListenerId};
 use crate::keys::{KeyOptions, KeyReply, KeyRequest};
-use crate::messages::{Accepted, CameBack, ControlRequest, Seats};
+use crate::messages::{Accepted, CameBack, ControlRequest, ExecutorMessage, Seats};
 use crate::pipeline::{Cluster, ClusterRules, ListenerMap, Pipeline};
 use crate::protocol::hops::Identity;
 use crate::ring;
@@ -28,6 +28,41 @@ pub(super) struct Start<'a> {
     pub(super) came_back: &'a Arc<CameBack>,
     pub(super) control: Sender<ControlRequest>,
     pub(super) key_service: Sender<KeyRequest>,
+    /// What this program knows itself by.
+    pub(super) identity: Identity,
+    pub(super) capacities: Capacities,
+}
+
+/// How much waits for one executor, at most.
+#[derive(Clone, Copy, Debug)]
+pub struct Capacities {
+    /// Messages of the control thread.
+    pub messages: usize,
+    /// Connections, which it looks for at least every 20 ms.
+    pub accepted: usize,
+    /// Replies of the key service; what does not fit is sent a tick later. So many requests of all executors wait for
+    /// it.
+    pub keys: usize,
+}
+
+impl Capacities {
+    /// Those of the program.
+    pub const DEFAULT: Self = Self {
+        messages: 1024,
+        accepted: 1024,
+        keys: 4096,
+    };
+}
+
+/// The ways to one executor.
+pub(super) struct Ways<P: Platform> {
+    pub(super) messages: Sender<ExecutorMessage>,
+    pub(super) accepted: (Sender<Accepted<P::Accepted>>, Arc<Seats>),
+    pub(super) key_replies: Sender<KeyReply>,
+    /// Resolves when it runs.
+    pub(super) started: oneshot::Receiver<()>,
+    /// Resolves when it has ended.
+    pub(super) ended: oneshot::Receiver<Infallible>,
 }
 
 /// The executors that run, and the ways to them, each by an executor's number.
@@ -40,42 +75,27 @@ pub(super) struct Started {
     pub(super) ended: Vec<oneshot::Receiver<Infallible>>,
 }
 
+/// What a program knows itself by, drawn anew by each.
+pub(super) fn new_identity() -> Result<Identity, ServerError> {
+    let mut identity = Identity::default();
+    getrandom::fill(&mut identity).map_err(|error| ServerError::Control(io::Error::other(error)))?;
+    Ok(identity)
+}
+
 impl Start<'_> {
     /// Starts one executor on each of `cpus`, and waits for each until it runs.
     pub(super) fn executors(self, cpus: &[usize], runtime: &Runtime) -> Result<Started, ServerError> {
-        let mut identity = Identity::default();
-        getrandom::fill(&mut identity).map_err(|error| ServerError::Control(io::Error::other(error)))?;
-        let listeners = executor_listeners(self.config);
         let mut started = Started::default();
         for (executor, cpu) in cpus.iter().copied().enumerate() {
-            let (message_sender, messages) = channel(MESSAGE_CAPACITY);
-            let (accepted_sender, accepted) = channel(ACCEPTED_CAPACITY);
-            let (reply_sender, key_replies) = channel(KEY_CAPACITY);
-            let seats = Arc::new(Seats::default());
-            let (started_sender, runs) = oneshot::channel();
-            let (alive, ended) = oneshot::channel();
-            let setup = ExecutorSetup {
-                came_back: Arc::clone(self.came_back),
-                executor,
-                cpu,
-                messages,
-                accepted,
-                key_replies,
-                key_service: self.key_service.clone(),
-                control: self.control.clone(),
-                listeners: listeners.clone(),
-                seats: Arc::clone(&seats),
-                started: started_sender,
-                alive,
-            };
-            let pipeline = self.pipeline_maker(executor, identity);
-            let handle =
-                spawn(setup, pipeline).map_err(|error| ServerError::Executor(executor, error.to_string()))?;
-            started.threads.add(message_sender, handle);
-            started.key_replies.push(reply_sender);
-            started.accepted.push((accepted_sender, seats));
-            started.ended.push(ended);
-            started.threads.wait_for_start(runtime, executor, runs)?;
+            let (setup, ways) = self.executor(executor);
+            let pipeline = self.pipeline_maker(executor);
+            let handle = spawn(setup, cpu, pipeline)
+                .map_err(|error| ServerError::Executor(executor, error.to_string()))?;
+            started.threads.add(ways.messages, handle);
+            started.key_replies.push(ways.key_replies);
+            started.accepted.push(ways.accepted);
+            started.ended.push(ways.ended);
+            started.threads.wait_for_start(runtime, executor, ways.started)?;
         }
         if ring::rings_created() == 0 {
             return Err(ServerError::RingFlags);
@@ -83,12 +103,40 @@ impl Start<'_> {
         Ok(started)
     }
 
+    /// What one executor is started with, and the ways to it.
+    pub(super) fn executor<P: Platform>(&self, executor: usize) -> (ExecutorSetup<P>, Ways<P>) {
+        let (message_sender, messages) = channel(self.capacities.messages);
+        let (accepted_sender, accepted) = channel(self.capacities.accepted);
+        let (reply_sender, key_replies) = channel(self.capacities.keys);
+        let seats = Arc::new(Seats::default());
+        let (started_sender, started) = oneshot::channel();
+        let (alive, ended) = oneshot::channel();
+        let setup = ExecutorSetup {
+            came_back: Arc::clone(self.came_back),
+            executor,
+            messages,
+            accepted,
+            key_replies,
+            key_service: self.key_service.clone(),
+            control: self.control.clone(),
+            listeners: executor_listeners(self.config),
+            seats: Arc::clone(&seats),
+            started: started_sender,
+            alive,
+        };
+        let ways = Ways {
+            messages: message_sender,
+            accepted: (accepted_sender, seats),
+            key_replies: reply_sender,
+            started,
+            ended,
+        };
+        (setup, ways)
+    }
+
     /// Makes what decides about frames, on the executor's own thread.
-    fn pipeline_maker(
-        &self,
-        executor: usize,
-        identity: Identity,
-    ) -> impl FnOnce() -> Pipeline + Send + use<> {
+    pub(super) fn pipeline_maker(&self, executor: usize) -> impl FnOnce() -> Pipeline + Send + use<> {
+        let identity = self.identity;
         let limits = self.config.limits.clone();
         let options = self.options.clone();
         let clusters: Vec<_> = self
@@ -132,10 +180,3 @@ fn executor_listeners(config: &Config) -> ById<ListenerId, ExecutorListener> {
     });
     listeners.collect()
 }
-
-/// Key requests of all executors, and replies to each; what does not fit is sent a tick later.
-pub(super) const KEY_CAPACITY: usize = 4096;
-/// Messages to one executor.
-const MESSAGE_CAPACITY: usize = 1024;
-/// Connections that wait for one executor, which looks at least every 20 ms.
-const ACCEPTED_CAPACITY: usize = 1024;

@@ -25,6 +25,7 @@ struct State {
     buffered: Vec<u8>,
     closing: bool,
     closed: bool,
+    hung_up: bool,
     reset: bool,
 }
 
@@ -100,6 +101,31 @@ impl MemoryStream {
     /// Whether the program has said that it writes no more.
     pub fn is_closed(&self) -> bool {
         self.0.borrow().closed
+    }
+
+    /// The program has dropped its end: what it has written can still be read, nothing more comes, and nobody reads.
+    pub fn hang_up(&self) {
+        let mut state = self.0.borrow_mut();
+        (state.closed, state.hung_up) = (true, true);
+    }
+
+    /// Whether the program has dropped its end.
+    pub fn is_hung_up(&self) -> bool {
+        self.0.borrow().hung_up
+    }
+
+    /// Copies what has come and was not read, without taking it; ready when there is something, or nothing more.
+    pub(crate) fn poll_peek(&self, context: &Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut state = self.0.borrow_mut();
+        if state.arriving.is_empty() && !state.ended && !state.reset {
+            state.reader = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        let count = buffer.len().min(state.arriving.len());
+        for (place, byte) in buffer.iter_mut().zip(&state.arriving) {
+            *place = *byte;
+        }
+        Poll::Ready(Ok(count))
     }
 }
 

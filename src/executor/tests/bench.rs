@@ -57,9 +57,9 @@ impl Bench {
         let (executor_alive, alive) = oneshot::channel();
         let seats = Arc::<Seats>::default();
         let online = CpuSet::online().expect("the machine's cores");
+        let cpu = online.into_iter().next().expect("a core").cpu;
         let setup = ExecutorSetup {
             executor: 0,
-            cpu: online.into_iter().next().expect("a core").cpu,
             messages: executor_messages,
             accepted: executor_accepted,
             key_replies: executor_replies,
@@ -71,7 +71,7 @@ impl Bench {
             started,
             alive: executor_alive,
         };
-        let handle = spawn(setup, move || pipeline(limits)).expect("the executor's thread starts");
+        let handle = spawn(setup, cpu, move || pipeline(limits)).expect("the executor's thread starts");
         has_started.blocking_recv().expect("it runs");
         Self {
             messages,

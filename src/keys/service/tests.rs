@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use tempfile::TempDir;
 

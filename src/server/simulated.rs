@@ -1,0 +1,273 @@
+//! The program without sockets, threads or time of its own: executors on a simulated platform, the acceptor's spreading,
+//! the key service and the control thread, each of which goes on when it is told to. What is left out is what only the
+//! machine can do: ports, signals, files, the admin page.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Runtime;
+use tokio::sync::{oneshot, watch};
+use tokio::task::{JoinHandle, yield_now};
+
+use super::acceptor::{Entrance, ExecutorSeats};
+use super::control::{Control, ControlLinks};
+use super::start::Start;
+use super::state_file::ClusterAddresses;
+use crate::channel::{Sender, channel};
+use crate::clocks::simulated::{self, SimulatedTime};
+use crate::config::{Config, OwnPorts};
+use crate::executor::run;
+use crate::ids::{ClusterId, ListenerId};
+use crate::keys::{KeyOptions, KeyReply, KeyService, KeyStatistics, NamedKms};
+use crate::kms::Kms;
+use crate::messages::{CameBack, ExecutorMessage};
+use crate::metrics::Snapshot;
+use crate::pipeline::AddressBook;
+use crate::protocol::hops::Identity;
+use crate::testing::MemoryStream;
+use crate::testing::simulated::{SimulatedPlatform, SimulatedSocket, Tasks};
+
+pub use super::start::Capacities;
+
+/// How a simulated program is made.
+pub struct SimulatedSettings {
+    /// What it runs with; its listeners are only numbers.
+    pub config: Config,
+    /// In the order of the configuration.
+    pub kms: Vec<Arc<dyn Kms>>,
+    /// What a state file has kept of each cluster's addresses.
+    pub books: Vec<AddressBook>,
+    /// How many executors.
+    pub executors: usize,
+    /// Bounds of their channels.
+    pub capacities: Capacities,
+    /// What waits for the control thread, at most.
+    pub control_capacity: usize,
+}
+
+impl SimulatedSettings {
+    fn addresses(&self) -> Vec<ClusterAddresses> {
+        let clusters = self.config.clusters.iter().zip(&self.books);
+        clusters
+            .map(|(cluster, book)| ClusterAddresses {
+                cluster: cluster.id,
+                book: book.clone(),
+                file: None,
+            })
+            .collect()
+    }
+
+    fn named_kms(&self) -> Vec<NamedKms> {
+        let known = self.config.kms.iter().zip(&self.kms);
+        known
+            .map(|(known, kms)| NamedKms {
+                id: known.id,
+                name: known.name.clone(),
+                kms: Arc::clone(kms),
+            })
+            .collect()
+    }
+
+    fn ports(&self) -> Vec<Port> {
+        let listeners = self.config.clusters.iter().flat_map(|cluster| &cluster.listeners);
+        listeners
+            .flat_map(|listener| {
+                let nodes = listener.node_listeners();
+                let nodes = nodes.map(|(node, address)| (address, listener.id, Some(node)));
+                std::iter::once((listener.listen, listener.id, None)).chain(nodes)
+            })
+            .collect()
+    }
+}
+
+/// Where it listens, for which listener, and for which node.
+type Port = (SocketAddr, ListenerId, Option<i32>);
+
+/// Starts them on the platform of this thread.
+fn executors(start: &Start<'_>, tasks: &Tasks, count: usize) -> AllWays {
+    let mut all = AllWays::default();
+    for executor in 0..count {
+        let (setup, ways) = start.executor::<SimulatedPlatform>(executor);
+        tasks.spawn(run(setup, start.pipeline_maker(executor)()));
+        all.messages.push(ways.messages);
+        all.accepted.push(ways.accepted);
+        all.key_replies.push(ways.key_replies);
+        all.ended.push(ways.ended);
+    }
+    all
+}
+
+/// The ways to all executors.
+#[derive(Default)]
+struct AllWays {
+    messages: Vec<Sender<ExecutorMessage>>,
+    accepted: Vec<ExecutorSeats<SimulatedSocket>>,
+    key_replies: Vec<Sender<KeyReply>>,
+    ended: Vec<oneshot::Receiver<Infallible>>,
+}
+
+/// A program that runs as far as it is told to; one on a thread.
+pub struct SimulatedServer {
+    tasks: Tasks,
+    runtime: Runtime,
+    entrance: Entrance<SimulatedSocket>,
+    ports: Vec<Port>,
+    messages: Vec<Sender<ExecutorMessage>>,
+    books: Vec<(ClusterId, watch::Receiver<AddressBook>)>,
+    statistics: Arc<KeyStatistics>,
+    drained: Vec<oneshot::Receiver<()>>,
+    /// The key service and the control thread.
+    beside: [JoinHandle<()>; 2],
+}
+
+impl SimulatedServer {
+    /// Starts it, at the time that `runtime` and the thread's clocks say. `runtime` is a current-thread one whose clock
+    /// is paused.
+    ///
+    /// # Panics
+    /// When the configuration names another number of KMSs or clusters than is given.
+    #[must_use]
+    pub fn start(runtime: Runtime, settings: SimulatedSettings) -> Self {
+        let config = &settings.config;
+        let is_whole =
+            settings.kms.len() == config.kms.len() && settings.books.len() == config.clusters.len();
+        assert!(is_whole, "one for each");
+        let options = KeyOptions::bounded(config.limits.sealing_keys_max, config.limits.opened_keys_max);
+        let addresses = settings.addresses();
+        let (control, requests) = channel(settings.control_capacity);
+        let (key_sender, key_requests) = channel(settings.capacities.keys);
+        let start = Start {
+            config,
+            options: &options,
+            addresses: &addresses,
+            came_back: &Arc::<CameBack>::default(),
+            control,
+            key_service: key_sender,
+            identity: Identity::default(),
+            capacities: settings.capacities,
+        };
+        let tasks = Tasks::of_thread();
+        let ways = executors(&start, &tasks, settings.executors);
+        drop(start);
+        let key_service = KeyService::new(settings.named_kms(), key_requests, ways.key_replies, &options);
+        let statistics = key_service.statistics();
+        let connections_max = config.limits.connections_max;
+        let links = ControlLinks {
+            requests,
+            executors: ways.messages.clone(),
+            connections: (connections_max, connections_max),
+            executors_ended: ways.ended,
+            addresses,
+            kms_names: config.kms.iter().map(|kms| kms.name.clone()).collect(),
+            ids: config.ids.clone(),
+        };
+        let mut control = Control::new(links, OwnPorts::of(config));
+        let books = control.watch_books();
+        let beside = [
+            runtime.spawn(async move { match key_service.run().await {} }),
+            runtime.spawn(async move { match control.serve().await {} }),
+        ];
+        Self {
+            ports: settings.ports(),
+            entrance: Entrance::new(ways.accepted, connections_max),
+            messages: ways.messages,
+            tasks,
+            runtime,
+            books,
+            statistics,
+            drained: Vec::new(),
+            beside,
+        }
+    }
+
+    /// A client at `from` connects to a port; its view of the connection, into which the program can write `room`
+    /// bytes. `None`: nobody listens there.
+    pub fn connect(&self, from: SocketAddr, to: SocketAddr, room: usize) -> Option<MemoryStream> {
+        let (_, listener, node) = self.ports.iter().find(|(port, ..)| *port == to)?;
+        let (socket, stream) = SimulatedSocket::accepted(room);
+        self.entrance.let_in(socket, from, *listener, *node);
+        Some(stream)
+    }
+
+    /// How many tasks of executors could go on.
+    #[must_use]
+    pub fn awake(&self) -> usize {
+        self.tasks.awake()
+    }
+
+    /// Lets one of them go on.
+    pub fn poll(&self, nth: usize) {
+        self.tasks.poll(nth);
+    }
+
+    /// Lets the control thread and the key service have a turn.
+    pub fn control_turn(&self) {
+        self.runtime.block_on(yield_now());
+    }
+
+    /// When the first timer of an executor is due, at the earliest: at most a tick away.
+    #[must_use]
+    pub fn next_timer(&self) -> Option<Instant> {
+        self.tasks.next_timer()
+    }
+
+    /// Sets the time, for the clocks that wait and for those that are compared.
+    pub fn pass(&self, by: Duration, time: SimulatedTime) {
+        simulated::set(Some(time));
+        self.runtime.block_on(tokio::time::advance(by));
+        self.tasks.fire_timers();
+    }
+
+    /// What is known of each cluster's addresses.
+    #[must_use]
+    pub fn books(&self) -> Vec<AddressBook> {
+        self.books.iter().map(|(_, book)| book.borrow().clone()).collect()
+    }
+
+    /// What the key service counts.
+    #[must_use]
+    pub fn key_statistics(&self) -> Arc<KeyStatistics> {
+        Arc::clone(&self.statistics)
+    }
+
+    /// Asks an executor for its counters; `None`: it has no room for the question.
+    #[must_use]
+    pub fn ask_counters(&self, executor: usize) -> Option<oneshot::Receiver<Snapshot>> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self
+            .messages
+            .get(executor)?
+            .try_send(ExecutorMessage::Snapshot(reply));
+        sent.is_ok().then_some(answer)
+    }
+
+    /// Has every executor drain, as far as it has room for being told.
+    pub fn drain(&mut self) {
+        for executor in &self.messages {
+            let (drained, wait) = oneshot::channel();
+            if executor.try_send(ExecutorMessage::Drain(drained)).is_ok() {
+                self.drained.push(wait);
+            }
+        }
+    }
+
+    /// Whether all that were told to drain have.
+    pub fn is_drained(&mut self) -> bool {
+        self.drained.iter_mut().all(|wait| wait.try_recv().is_ok())
+    }
+
+    /// Cuts it off, as a crash does; the runtime and its clock can be used again.
+    #[must_use]
+    pub fn kill(self) -> Runtime {
+        self.tasks.clear();
+        for task in self.beside {
+            task.abort();
+            // It ends by being aborted.
+            let _ = self.runtime.block_on(task);
+        }
+        drop(SimulatedPlatform::take_dials());
+        self.runtime
+    }
+}
