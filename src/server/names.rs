@@ -126,17 +126,25 @@ mod tests {
         let hang = names.lookups.acquire_many(LOOKUPS_MAX as u32);
         let hanging = hang.await.expect("nobody has asked yet");
         let (executor, mut messages) = channel(4);
-        let asked = HostPort {
-            host: "127.0.0.1".to_owned(),
+        let [asked, literal] = ["localhost", "127.0.0.1"].map(|host| HostPort {
+            host: host.to_owned(),
             port: 9092,
-        };
+        });
         let begun = Instant::now();
         names.look_up(executor.clone(), asked.clone());
+        names.look_up(executor.clone(), literal.clone());
+        let address: SocketAddr = ([127, 0, 0, 1], 9092).into();
+        assert_eq!(
+            answer(&mut messages).await,
+            (literal, vec![address]),
+            "nobody is asked"
+        );
         assert_eq!(answer(&mut messages).await, (asked.clone(), Vec::new()));
         assert!(begun.elapsed() >= LOOKUP_TIMEOUT, "{:?}", begun.elapsed());
         drop(hanging);
         names.look_up(executor, asked.clone());
         let (host, addresses) = answer(&mut messages).await;
-        assert_eq!((host, addresses), (asked, vec![([127, 0, 0, 1], 9092).into()]));
+        assert_eq!(host, asked);
+        assert!(addresses.contains(&address), "{addresses:?}");
     }
 }
