@@ -1,0 +1,314 @@
+//! A cluster of brokers, as a client sees it by its connections: bytes in, bytes out, at the time that it is told.
+//!
+//! It knows what real brokers do with what the program rewrites: leaders and followers, addresses that move, producers
+//! and their sequences, transactions and their markers, fetch sessions, quotas, restarts that lose what was not
+//! replicated. It keeps what was stored and what was lost, and tells of each request and of each lie.
+//!
+//! - BROKERS-1: answers of a connection come in the order of its requests, and one request at a time is worked on.
+//! - BROKERS-2: what was acknowledged by all that are in sync is never lost.
+//! - BROKERS-3: the same calls with the same seed have the same results.
+
+mod cluster;
+mod connection;
+mod fetch;
+mod lies;
+mod log;
+mod metadata;
+mod offsets;
+mod partition;
+mod produce;
+mod producers;
+mod requests;
+mod sessions;
+mod transaction_requests;
+mod transactions;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use self::cluster::Cluster;
+use self::connection::{Connection, Waiting};
+use self::requests::{Outcome, key_and_version};
+
+pub(crate) use self::lies::Lie;
+pub(crate) use self::log::Stored;
+
+/// A connection to a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ConnectionId(pub(crate) u64);
+
+/// What happened at a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    Request {
+        node: i32,
+        connection: ConnectionId,
+        api_key: i16,
+        api_version: i16,
+        /// Of the whole frame.
+        bytes: usize,
+        at: Duration,
+    },
+    /// The node closed the connection because of what came.
+    Malformed { node: i32, connection: ConnectionId },
+    /// A partition's records in an answer are not what is stored at that offset.
+    Lie {
+        node: i32,
+        topic: String,
+        partition: i32,
+        offset: i64,
+        lie: Lie,
+    },
+}
+
+pub(crate) struct Brokers {
+    cluster: Cluster,
+    connections: BTreeMap<ConnectionId, Connection>,
+    last_connection: u64,
+    /// Bytes a second that each connection made from now on may have.
+    quota: Option<u32>,
+}
+
+impl Brokers {
+    /// Nodes, each at `kafka-<id>:9092`; topics, each with its number of partitions; on how many nodes each partition
+    /// is.
+    pub(crate) fn new(nodes: &[i32], topics: &[(&str, i32)], replicas: usize, seed: u64) -> Self {
+        Self {
+            cluster: Cluster::new(nodes, topics, replicas, seed),
+            connections: BTreeMap::new(),
+            last_connection: 0,
+            quota: None,
+        }
+    }
+
+    /// A connection to who is there now; `None` if nobody listens.
+    pub(crate) fn connect(&mut self, host: &str, port: u16) -> Option<ConnectionId> {
+        let is_there = |node: &cluster::Node| node.up && node.host == host && node.port == port;
+        let (id, _) = self.cluster.nodes.iter().find(|(_, node)| is_there(node))?;
+        self.last_connection += 1;
+        let connection = ConnectionId(self.last_connection);
+        self.connections
+            .insert(connection, Connection::new(*id, self.quota));
+        Some(connection)
+    }
+
+    /// The node that a connection reached.
+    pub(crate) fn node(&self, id: ConnectionId) -> Option<i32> {
+        self.connections.get(&id).map(|connection| connection.node)
+    }
+
+    pub(crate) fn receive(&mut self, id: ConnectionId, bytes: &[u8], now: Duration) {
+        if let Some(connection) = self.connections.get_mut(&id)
+            && !connection.closed
+        {
+            connection.input.extend_from_slice(bytes);
+            self.advance(id, now);
+        }
+    }
+
+    /// What goes out by now.
+    pub(crate) fn take_output(&mut self, id: ConnectionId, now: Duration) -> Vec<u8> {
+        self.advance(id, now);
+        match self.connections.get_mut(&id) {
+            Some(connection) => std::mem::take(&mut connection.output),
+            None => Vec::new(),
+        }
+    }
+
+    /// The node has closed it. What it had sent before is still there to be taken.
+    pub(crate) fn is_closed(&self, id: ConnectionId) -> bool {
+        self.connections
+            .get(&id)
+            .is_none_or(|connection| connection.closed)
+    }
+
+    /// The peer has closed it.
+    pub(crate) fn end(&mut self, id: ConnectionId) {
+        self.connections.remove(&id);
+    }
+
+    /// What happens without input: elections, replication, markers, and answers that are due or can be given now.
+    pub(crate) fn tick(&mut self, now: Duration) {
+        self.cluster.tick(now);
+        let ids: Vec<_> = self.connections.keys().copied().collect();
+        for id in ids {
+            self.advance(id, now);
+        }
+    }
+
+    /// When [`Self::tick`] has something to do that no input causes; a time that is past means at once.
+    pub(crate) fn next_due(&self) -> Option<Duration> {
+        let connections = self.connections.values().filter_map(Connection::next_due);
+        connections.chain(self.cluster.next_due()).min()
+    }
+
+    /// Answers what can be answered, request after request.
+    fn advance(&mut self, id: ConnectionId, now: Duration) {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        let (node, cluster) = (connection.node, &mut self.cluster);
+        while !connection.closed && connection.is_heard(now) {
+            let quota = &mut connection.quota;
+            let answer = match &mut connection.waiting {
+                Some(Waiting::Produce(waiting)) => cluster.answer_produce(node, waiting, now),
+                Some(Waiting::Fetch(waiting)) => cluster.answer_fetch(node, waiting, quota, now),
+                None => {
+                    if !begin_next(cluster, id, connection, now) {
+                        return;
+                    }
+                    continue;
+                }
+            };
+            let Some(answer) = answer else { return };
+            connection.waiting = None;
+            connection.send(answer, now);
+        }
+    }
+}
+
+/// Takes the next request of a connection on; whether there was one.
+fn begin_next(cluster: &mut Cluster, id: ConnectionId, connection: &mut Connection, now: Duration) -> bool {
+    let node = connection.node;
+    let outcome = match connection.next_frame() {
+        Ok(None) => return false,
+        Ok(Some(frame)) => {
+            let (api_key, api_version) = key_and_version(&frame);
+            cluster.events.push(Event::Request {
+                node,
+                connection: id,
+                api_key,
+                api_version,
+                bytes: frame.len(),
+                at: now,
+            });
+            cluster.receive(node, &frame, &mut connection.quota, now)
+        }
+        Err(malformed) => Err(malformed),
+    };
+    match outcome {
+        Ok(Outcome::Answer(answer)) => connection.send(answer, now),
+        Ok(Outcome::Nothing) => {}
+        Ok(Outcome::Waits(waiting)) => connection.waiting = Some(waiting),
+        Err(connection::Malformed) => {
+            connection.close();
+            cluster.events.push(Event::Malformed { node, connection: id });
+        }
+    }
+    true
+}
+
+/// Faults.
+impl Brokers {
+    /// The node is gone, with its connections and sessions; sometimes with what it had sent on them.
+    pub(crate) fn stop(&mut self, node: i32) {
+        self.cluster.stop(node);
+        for connection in self
+            .connections
+            .values_mut()
+            .filter(|connection| connection.node == node)
+        {
+            connection.close();
+            if self.cluster.dice.below(2) == 0 {
+                connection.output.clear();
+            }
+        }
+    }
+
+    pub(crate) fn start(&mut self, node: i32) {
+        self.cluster.start(node);
+    }
+
+    pub(crate) fn is_up(&self, node: i32) -> bool {
+        self.cluster.nodes[&node].up
+    }
+
+    pub(crate) fn address(&self, node: i32) -> (&str, u16) {
+        let node = &self.cluster.nodes[&node];
+        (&node.host, node.port)
+    }
+
+    pub(crate) fn swap_addresses(&mut self, one: i32, other: i32) {
+        let nodes = &mut self.cluster.nodes;
+        let address =
+            |nodes: &BTreeMap<i32, cluster::Node>, id: i32| (nodes[&id].host.clone(), nodes[&id].port);
+        let (of_one, of_other) = (address(nodes, one), address(nodes, other));
+        for (id, (host, port)) in [(one, of_other), (other, of_one)] {
+            let node = nodes.get_mut(&id).unwrap();
+            (node.host, node.port) = (host, port);
+        }
+    }
+
+    pub(crate) fn move_address(&mut self, node: i32, port: u16) {
+        self.cluster.nodes.get_mut(&node).unwrap().port = port;
+    }
+
+    /// Another leader for some partition, if one can have one.
+    pub(crate) fn move_leader(&mut self) {
+        self.cluster.move_leader();
+    }
+
+    /// As a node does when too many sessions are open.
+    pub(crate) fn evict_sessions(&mut self, node: i32) {
+        self.cluster.nodes.get_mut(&node).unwrap().sessions.evict_all();
+    }
+
+    /// A few per cent of the answers about these topics are lies of these kinds; none with an empty list.
+    pub(crate) fn set_lying(&mut self, lies: &[Lie], topics: &[&str]) {
+        self.cluster.lying.lies = lies.to_vec();
+        self.cluster.lying.topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
+    }
+
+    /// What each connection may have a second from now on.
+    pub(crate) fn set_quota(&mut self, bytes_per_second: Option<u32>) {
+        self.quota = bytes_per_second;
+        for connection in self.connections.values_mut() {
+            connection.quota.bytes_per_second = bytes_per_second;
+        }
+    }
+
+    /// `max.message.bytes` of all topics.
+    pub(crate) fn set_max_message_bytes(&mut self, bytes: usize) {
+        self.cluster.max_message_bytes = bytes;
+    }
+}
+
+/// For checks.
+impl Brokers {
+    /// The log of a partition as its leader has it.
+    pub(crate) fn log(&self, topic: &str, partition: i32) -> &[Rc<Stored>] {
+        self.cluster
+            .partition((topic, partition))
+            .unwrap()
+            .leading()
+            .log
+            .batches()
+    }
+
+    /// Up to where everybody may read.
+    pub(crate) fn high_watermark(&self, topic: &str, partition: i32) -> i64 {
+        self.cluster
+            .partition((topic, partition))
+            .unwrap()
+            .leading()
+            .high_watermark
+    }
+
+    /// What elections have taken from the partition's log, in their order.
+    pub(crate) fn lost(&self, topic: &str, partition: i32) -> &[Rc<Stored>] {
+        &self.cluster.partition((topic, partition)).unwrap().lost
+    }
+
+    pub(crate) fn leader(&self, topic: &str, partition: i32) -> i32 {
+        self.cluster.partition((topic, partition)).unwrap().leader
+    }
+
+    /// What has happened since it was asked last.
+    pub(crate) fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.cluster.events)
+    }
+}
