@@ -55,6 +55,7 @@ impl Cluster {
 
     /// One batch at the offset that is asked for.
     fn told_instead(&mut self, node: i32, wanted: &Wanted, lie: Lie) -> Option<Vec<u8>> {
+        let lot = self.dice.below(u64::MAX) as usize;
         let topic = wanted.topic.0.as_str();
         let own = &self
             .partition((topic, wanted.partition))
@@ -77,8 +78,7 @@ impl Cluster {
                 .collect(),
             _ => self.elsewhere(wanted, lie),
         };
-        let chosen = self.dice.0 as usize % others.len().max(1);
-        others.get(chosen).map(|batch| at_offset(batch, offset))
+        others.get(lot % others.len().max(1)).map(|batch| at_offset(batch, offset))
     }
 
     /// A batch of each of the other places.

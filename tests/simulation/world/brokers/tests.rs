@@ -2,6 +2,7 @@
 //! transactions hold readers back, what a restart takes away.
 
 mod fetching;
+mod lying;
 mod producing;
 mod transactions;
 
