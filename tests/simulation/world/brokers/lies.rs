@@ -78,7 +78,9 @@ impl Cluster {
                 .collect(),
             _ => self.elsewhere(wanted, lie),
         };
-        others.get(lot % others.len().max(1)).map(|batch| at_offset(batch, offset))
+        others
+            .get(lot % others.len().max(1))
+            .map(|batch| at_offset(batch, offset))
     }
 
     /// A batch of each of the other places.

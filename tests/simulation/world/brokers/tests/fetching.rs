@@ -7,9 +7,11 @@ fn a_follower_shows_what_it_knows_all_to_have() {
     let mut bench = Bench::new();
     let (leader, follower, other) = (bench.connect(1), bench.connect(2), bench.connect(3));
     assert_eq!(bench.produce(leader, 1, 0, &numbered(0, 0)), (0, 0));
-    let first = bench.fetch(follower, 11, 0);
-    assert_eq!((first.error_code, first.high_watermark), (0, 0));
-    assert_eq!(first.records.unwrap().len(), 0);
+    for id in [leader, follower] {
+        let first = bench.fetch(id, 11, 0);
+        assert_eq!((first.error_code, first.high_watermark), (0, 0));
+        assert_eq!(first.records.unwrap().len(), 0);
+    }
     assert_eq!(bench.fetch(follower, 11, 1).error_code, 1, "behind its end");
     assert_eq!(bench.fetch(follower, 10, 0).error_code, 6, "an older client");
     assert_eq!(bench.fetch(other, 11, 0).error_code, 6);

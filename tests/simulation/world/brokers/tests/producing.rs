@@ -115,6 +115,8 @@ fn the_last_one_in_sync_is_waited_for() {
     let metadata = bench.metadata(id, 12);
     let partition = &metadata.topics[0].partitions[0];
     assert_eq!((partition.error_code, partition.leader_id.0), (5, -1));
+    let in_sync: Vec<i32> = partition.isr_nodes.iter().map(|node| node.0).collect();
+    assert_eq!(in_sync, [1]);
     assert_eq!(bench.produce(id, -1, 0, &numbered(0, 2)), (6, -1));
     bench.brokers.start(1);
     let id = bench.connect(1);

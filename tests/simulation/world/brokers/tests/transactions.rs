@@ -103,6 +103,9 @@ fn what_is_open_holds_readers_back_and_what_is_aborted_is_named() {
     assert_eq!(bench.committed(&writer, 0), (1, vec![], 1));
     assert_eq!(bench.fetch(writer.leader, 12, 0).high_watermark, 3);
     assert_eq!(bench.end(&writer, false, 3).0, 0);
+    bench.brokers.tick(bench.now);
+    assert_eq!(bench.brokers.log("a", 0).len(), 4, "its marker is there");
+    assert_eq!(bench.committed(&writer, 0), (1, vec![], 1), "and not everywhere");
     assert_eq!(bench.add(&writer), 51, "it is not at its end yet");
     bench.pass_ms(2000);
     assert_eq!(bench.committed(&writer, 0), (4, vec![(id, 1)], 4));
@@ -166,6 +169,26 @@ fn what_takes_too_long_is_aborted_even_while_leaders_restart() {
         (bench.brokers.leader("a", 0), bench.brokers.log("a", 0).len()),
         (2, 2)
     );
+}
+
+#[test]
+fn a_marker_that_an_election_takes_is_written_again() {
+    let mut bench = Bench::new();
+    let writer = bench.writer();
+    bench.add(&writer);
+    assert_eq!(bench.write(&writer, 0, 9), 0);
+    assert_eq!(bench.end(&writer, true, 3).0, 0);
+    bench.brokers.tick(bench.now);
+    assert_eq!(bench.brokers.log("a", 0).len(), 2);
+    bench.brokers.stop(1);
+    bench.pass_ms(400);
+    assert_eq!(
+        (bench.brokers.leader("a", 0), bench.brokers.lost("a", 0).len()),
+        (2, 1)
+    );
+    let marker = bench.brokers.log("a", 0)[1].clone();
+    assert!(marker.header.attributes.is_control());
+    assert_eq!(marker.header.producer_id, writer.producer.0);
 }
 
 #[test]
