@@ -9,4 +9,5 @@ pub(crate) mod brokers;
     reason = "a world of its own kind uses its own part"
 )]
 pub(crate) mod clients;
+mod direct;
 pub(crate) mod kms;

@@ -10,6 +10,7 @@
 //!   client does not know.
 //! - after anything has come in a client acts: [`Client::next_due`] tells of nothing that is due already.
 
+pub(crate) mod account;
 pub(crate) mod consumer;
 mod errors;
 pub(crate) mod network;

@@ -56,7 +56,7 @@ impl Cluster {
             up: true,
             registered: true,
             fenced_at: None,
-            sessions: Sessions::default(),
+            sessions: Sessions::new(*id),
         };
         let mut first = nodes.iter().cycle();
         let mut partition = || {
@@ -126,7 +126,7 @@ impl Cluster {
     pub(super) fn stop(&mut self, id: i32) {
         let node = self.nodes.get_mut(&id).unwrap();
         node.up = false;
-        node.sessions = Sessions::default();
+        node.sessions.evict_all();
         self.changed = true;
     }
 

@@ -50,7 +50,10 @@ impl Quota {
     /// For how long the client has to wait before it is below its quota again.
     pub(super) fn throttle(&self, now: Duration) -> Duration {
         match self.used_until.saturating_sub(now) {
-            ahead if ahead > BURST => (ahead - BURST).min(THROTTLE_MAX),
+            // In whole milliseconds, as answers tell it.
+            ahead if ahead > BURST + Duration::from_millis(1) => {
+                Duration::from_millis((ahead - BURST).min(THROTTLE_MAX).as_millis() as u64)
+            }
             _ => Duration::ZERO,
         }
     }

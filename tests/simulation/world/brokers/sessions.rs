@@ -29,7 +29,6 @@ pub(super) enum Asked {
     Session(i32),
 }
 
-#[derive(Default)]
 pub(super) struct Sessions {
     sessions: BTreeMap<i32, Session>,
     last_id: i32,
@@ -45,6 +44,14 @@ const INITIAL_EPOCH: i32 = 0;
 const FINAL_EPOCH: i32 = -1;
 
 impl Sessions {
+    /// Of a node. A real one draws its ids: what it or another node gave once nobody else is given.
+    pub(super) fn new(node: i32) -> Self {
+        Self {
+            sessions: BTreeMap::new(),
+            last_id: node * 1_000_000,
+        }
+    }
+
     /// Takes in what a request says.
     pub(super) fn asked(&mut self, request: &FetchRequest) -> Result<Asked, ResponseError> {
         let epoch = request.session_epoch;
@@ -107,7 +114,7 @@ impl Sessions {
         self.sessions.get_mut(&id).map(|session| &mut session.partitions)
     }
 
-    /// As when the cache of sessions is full.
+    /// As when the cache of sessions is full, or the node has restarted.
     pub(super) fn evict_all(&mut self) {
         self.sessions.clear();
     }

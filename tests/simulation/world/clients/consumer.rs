@@ -22,7 +22,7 @@ use super::{Action, Client, Family, LinkId, Place};
 use crate::dice::Dice;
 use crate::wire::text;
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct ConsumerSettings {
     pub(crate) family: Family,
     pub(crate) bootstrap: Vec<Address>,

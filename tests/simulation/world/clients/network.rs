@@ -4,6 +4,7 @@
 //! - a request without its answer in time closes its connection; whatever is unanswered on a connection that ends is
 //!   told of ([`Event::Unanswered`]).
 //! - an address is connected to again only after a back-off that doubles.
+//! - a connection to where a node is no longer is closed, as librdkafka does and Java since KIP-1242.
 
 mod cluster;
 mod link;
@@ -133,8 +134,8 @@ impl Network {
     /// Time-outs, connections to `wanted` nodes, Metadata. To be called before anything is sent.
     pub(crate) fn act(&mut self, wanted: &[i32], now: Duration, dice: &mut Dice) {
         self.now = now;
-        let late: Vec<LinkId> = self.late_links().collect();
-        for id in late {
+        let over: Vec<LinkId> = self.late_links().chain(self.moved_links()).collect();
+        for id in over {
             self.actions.push(Action::Close { id });
             self.ended(id, now);
         }
@@ -247,6 +248,22 @@ impl Network {
             .map(|(&id, _)| id)
     }
 
+    /// Connections to where a node was before it moved: another one may have taken the call.
+    fn moved_links(&self) -> impl Iterator<Item = LinkId> {
+        let is_moved = |link: &Link| match link.peer {
+            Peer::Node(node) => self
+                .cluster
+                .nodes
+                .get(&node)
+                .is_some_and(|address| *address != link.address),
+            Peer::Bootstrap(_) => false,
+        };
+        self.links
+            .iter()
+            .filter(move |(_, link)| is_moved(link))
+            .map(|(&id, _)| id)
+    }
+
     fn connect(&mut self, peer: Peer) {
         let is_known = self.links.values().any(|link| link.peer == peer);
         let waits = self
@@ -257,17 +274,17 @@ impl Network {
             Peer::Bootstrap(index) => self.bootstrap.get(index),
             Peer::Node(node) => self.cluster.nodes.get(&node),
         };
-        let (false, false, Some((host, port))) = (is_known, waits, address) else {
+        let (false, false, Some(address)) = (is_known, waits, address) else {
             return;
         };
         let id = LinkId(self.next_link);
         self.next_link += 1;
         self.actions.push(Action::Connect {
             id,
-            host: host.clone(),
-            port: *port,
+            host: address.0.clone(),
+            port: address.1,
         });
-        self.links.insert(id, Link::new(peer, self.now));
+        self.links.insert(id, Link::new(peer, address.clone(), self.now));
     }
 
     fn ask_metadata(&mut self, dice: &mut Dice) {
@@ -304,6 +321,26 @@ impl Network {
         self.send(id, (ApiKey::Metadata, version), &body, Asked::Metadata);
         self.metadata_asked = true;
         self.metadata_due = self.now + METADATA_AGE_MAX;
+    }
+
+    /// Any node will do; where none can be had, the addresses that the client was started with.
+    fn whom_to_ask(&mut self, dice: &mut Dice) -> Option<LinkId> {
+        let ready = self.links.iter().filter(|(_, link)| link.is_ready);
+        let (nodes, others): (Vec<_>, Vec<_>) =
+            ready.partition(|(_, link)| matches!(link.peer, Peer::Node(_)));
+        let ready = if nodes.is_empty() { others } else { nodes };
+        if !ready.is_empty() {
+            return Some(*ready[dice.below(ready.len() as u64) as usize].0);
+        }
+        let nodes: Vec<i32> = self.cluster.nodes.keys().copied().collect();
+        if !nodes.is_empty() {
+            self.connect(Peer::Node(nodes[dice.below(nodes.len() as u64) as usize]));
+        }
+        if self.links.is_empty() {
+            let any = dice.below(self.bootstrap.len() as u64) as usize;
+            self.connect(Peer::Bootstrap(any));
+        }
+        None
     }
 
     fn ask_versions(&mut self, id: LinkId, version: i16, now: Duration) {

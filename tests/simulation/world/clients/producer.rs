@@ -37,7 +37,7 @@ pub(crate) enum Kind {
     Transactional,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct ProducerSettings {
     /// What its values carry; no two producers have the same.
     pub(crate) number: u32,
@@ -64,6 +64,15 @@ pub(crate) struct Acknowledged {
     pub(crate) transaction: Option<u32>,
 }
 
+/// A batch that was refused for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failed {
+    pub(crate) place: Place,
+    pub(crate) numbers: Range<u64>,
+    /// Below 0: nobody refused it, it was given up with its transaction.
+    pub(crate) code: i16,
+}
+
 pub(crate) struct Producer {
     settings: ProducerSettings,
     network: Network,
@@ -78,7 +87,7 @@ pub(crate) struct Producer {
     not_before: Duration,
     resting: bool,
     acknowledged: Vec<Acknowledged>,
-    failed: Vec<(Place, Range<u64>, i16)>,
+    failed: Vec<Failed>,
     now: Duration,
 }
 
@@ -136,9 +145,15 @@ impl Producer {
         &self.acknowledged
     }
 
-    /// What was refused for good, and with which code.
-    pub(crate) fn failed(&self) -> &[(Place, Range<u64>, i16)] {
+    pub(crate) fn failed(&self) -> &[Failed] {
         &self.failed
+    }
+
+    /// Whether brokers may have stored the first batches of `place` in another order: the first one came to a node that
+    /// did not lead, or not yet, and the next one to one that did. Who has stored nothing of a producer takes any
+    /// sequence of it, and real clients do nothing about that.
+    pub(crate) fn may_be_out_of_order(&self, place: &Place) -> bool {
+        self.lanes[place].may_be_out_of_order
     }
 
     /// How its transactions ended; their numbers count from 0.
@@ -273,7 +288,7 @@ impl Producer {
             self.lanes
                 .get_mut(&place)
                 .expect("a lane for each place")
-                .sent(correlation_id, batch);
+                .sent(correlation_id, node, batch);
         }
         let produce = Asked::Produce {
             node,

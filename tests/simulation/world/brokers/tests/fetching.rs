@@ -49,6 +49,8 @@ fn told(answer: &FetchResponse) -> (i32, i16, Vec<i32>) {
 
 #[test]
 fn a_session_is_told_what_has_changed_and_each_epoch_once() {
+    /// The first of node 1.
+    const SESSION: i32 = 1_000_001;
     let mut bench = Bench::new();
     bench.brokers = Brokers::new(&[1], &[("a", 2)], 1, 7);
     let id = bench.connect(1);
@@ -59,28 +61,34 @@ fn a_session_is_told_what_has_changed_and_each_epoch_once() {
     let nothing = || FetchRequest::default().with_min_bytes(1);
     assert_eq!(
         ask(&mut bench, to_fetch(&[(0, 0), (1, 0)]), 0, 0),
-        (1, 0, vec![0, 1])
+        (SESSION, 0, vec![0, 1])
     );
-    assert_eq!(ask(&mut bench, nothing(), 1, 1), (1, 0, vec![]));
+    assert_eq!(ask(&mut bench, nothing(), SESSION, 1), (SESSION, 0, vec![]));
     let writer = bench.connect(1);
     bench.produce(writer, 1, 1, &numbered(0, 0));
-    assert_eq!(ask(&mut bench, nothing(), 1, 2), (1, 0, vec![1]));
+    assert_eq!(ask(&mut bench, nothing(), SESSION, 2), (SESSION, 0, vec![1]));
     assert_eq!(
-        ask(&mut bench, nothing(), 1, 3),
-        (1, 0, vec![1]),
+        ask(&mut bench, nothing(), SESSION, 3),
+        (SESSION, 0, vec![1]),
         "as long as it is not read"
     );
-    assert_eq!(ask(&mut bench, to_fetch(&[(1, 1)]), 1, 4), (1, 0, vec![]));
-    assert_eq!(ask(&mut bench, nothing(), 1, 4), (0, 71, vec![]));
-    assert_eq!(ask(&mut bench, to_fetch(&[(1, 5)]), 1, 5), (1, 0, vec![1]));
     assert_eq!(
-        ask(&mut bench, nothing(), 1, 6),
-        (1, 0, vec![1]),
+        ask(&mut bench, to_fetch(&[(1, 1)]), SESSION, 4),
+        (SESSION, 0, vec![])
+    );
+    assert_eq!(ask(&mut bench, nothing(), SESSION, 4), (0, 71, vec![]));
+    assert_eq!(
+        ask(&mut bench, to_fetch(&[(1, 5)]), SESSION, 5),
+        (SESSION, 0, vec![1])
+    );
+    assert_eq!(
+        ask(&mut bench, nothing(), SESSION, 6),
+        (SESSION, 0, vec![1]),
         "an error each time"
     );
     assert_eq!(ask(&mut bench, nothing(), 9, 1), (0, 70, vec![]));
     bench.brokers.evict_sessions(1);
-    assert_eq!(ask(&mut bench, nothing(), 1, 7), (0, 70, vec![]));
+    assert_eq!(ask(&mut bench, nothing(), SESSION, 7), (0, 70, vec![]));
 }
 
 #[test]

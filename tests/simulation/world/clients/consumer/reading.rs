@@ -77,6 +77,10 @@ impl Consumer {
             other => panic!("no consumer knows the code {other} of a fetch"),
         }
         let is_full = session.is_full();
+        // KIP-219: a broker that throttles leaves out all partitions, and opens no session.
+        if is_full && answer.responses.is_empty() && answer.throttle_time_ms > 0 {
+            return session.begin_anew(false);
+        }
         session.answered(answer.session_id);
         let mut answered = BTreeSet::new();
         for topic in &answer.responses {

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use kafka_protocol::messages::ApiVersionsResponse;
 
-use super::Peer;
+use super::{Address, Peer};
 use crate::wire::decode_response;
 
 pub(super) struct Link {
     pub(super) peer: Peer,
+    pub(super) address: Address,
     /// Whether it has said what it can do.
     pub(super) is_ready: bool,
     /// The versions that it has announced, by API.
@@ -35,9 +36,10 @@ pub(super) enum Asked {
 }
 
 impl Link {
-    pub(super) fn new(peer: Peer, now: Duration) -> Self {
+    pub(super) fn new(peer: Peer, address: Address, now: Duration) -> Self {
         Self {
             peer,
+            address,
             is_ready: false,
             versions: BTreeMap::new(),
             input: Vec::new(),

@@ -3,7 +3,7 @@
 use kafka_protocol::messages::{InitProducerIdResponse, ProduceResponse};
 
 use super::batch::Identity;
-use super::{Acknowledged, Asked, Kind, Producer, RETRY_BACK_OFF};
+use super::{Acknowledged, Asked, Failed, Kind, Producer, RETRY_BACK_OFF};
 use crate::wire::decode_response;
 use crate::world::clients::Place;
 use crate::world::clients::errors::{Fate, fate};
@@ -32,9 +32,9 @@ impl Producer {
             Event::Unanswered { correlation_id } => match self.asked.remove(&correlation_id) {
                 Some(Asked::Identity) => self.identity_asked = false,
                 Some(Asked::Coordinated) => self.is_coordinated(None),
-                Some(Asked::Produce { places, .. }) => {
+                Some(Asked::Produce { node, places, .. }) => {
                     for place in places {
-                        self.goes_again(correlation_id, &place);
+                        self.goes_again(correlation_id, node, &place);
                     }
                 }
                 None => {}
@@ -60,9 +60,10 @@ impl Producer {
         }
     }
 
-    fn goes_again(&mut self, correlation_id: i32, place: &Place) {
+    fn goes_again(&mut self, correlation_id: i32, node: i32, place: &Place) {
         let lane = self.lanes.get_mut(place).expect("a lane for each place");
         if let Some(batch) = lane.take_back(correlation_id) {
+            lane.note_missing(&batch, Some(node));
             lane.put_back(batch, self.now + RETRY_BACK_OFF);
         }
     }
@@ -92,6 +93,7 @@ impl Producer {
         let fate = fate(code);
         match fate {
             Fate::Stored | Fate::StoredBefore => {
+                lane.is_stored(&batch);
                 self.acknowledged.push(Acknowledged {
                     place: place.clone(),
                     base_offset: (fate == Fate::Stored && base_offset >= 0).then_some(base_offset),
@@ -101,6 +103,9 @@ impl Producer {
                 return;
             }
             Fate::Again => {
+                if code == NOT_LEADER {
+                    lane.note_missing(&batch, None);
+                }
                 lane.put_back(batch, again);
                 self.network.refresh(self.now);
                 return;
@@ -118,9 +123,15 @@ impl Producer {
             Fate::OutOfOrder | Fate::Fenced | Fate::Fails => {}
         }
         lane.is_broken |= batch.stamp.is_some();
-        self.failed.push((place.clone(), batch.numbers, code));
+        self.failed.push(Failed {
+            place: place.clone(),
+            numbers: batch.numbers,
+            code,
+        });
         if let Some(transactions) = &mut self.transactions {
             transactions.must_abort(fate == Fate::Fenced);
         }
     }
 }
+
+const NOT_LEADER: i16 = 6;

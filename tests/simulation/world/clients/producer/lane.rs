@@ -3,10 +3,18 @@
 //! - a batch keeps its sequence until all that is under way has come back and a new epoch begins.
 //! - a batch that goes again goes alone: nothing with a sequence is sent while a lower one is under way again.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::batch::{Batch, Identity};
 use crate::world::clients::Family;
+
+struct UnderWay {
+    /// Of the request that it went with.
+    correlation_id: i32,
+    node: i32,
+    batch: Batch,
+}
 
 #[derive(Default)]
 pub(super) struct Lane {
@@ -14,11 +22,14 @@ pub(super) struct Lane {
     /// Whose sequences these are.
     identity: Option<Identity>,
     next_sequence: i32,
-    pub(super) waiting: std::collections::VecDeque<Batch>,
-    /// With the correlation id of the request that it went with.
-    under_way: Vec<(i32, Batch)>,
+    pub(super) waiting: VecDeque<Batch>,
+    under_way: Vec<UnderWay>,
     /// A sequence will never come: what follows needs a new epoch.
     pub(super) is_broken: bool,
+    /// The sequence of its first batch that was said to be stored.
+    first_stored: Option<i32>,
+    /// See [`super::Producer::may_be_out_of_order`].
+    pub(super) may_be_out_of_order: bool,
 }
 
 impl Lane {
@@ -48,7 +59,7 @@ impl Lane {
             let is_lowest = self
                 .under_way
                 .iter()
-                .all(|(_, batch)| batch.sequence() > Some(sequence));
+                .all(|other| other.batch.sequence() > Some(sequence));
             return if is_lowest { self.waiting.pop_front() } else { None };
         }
         if self.is_broken {
@@ -67,19 +78,38 @@ impl Lane {
         Some(batch)
     }
 
-    pub(super) fn sent(&mut self, correlation_id: i32, batch: Batch) {
-        self.under_way.push((correlation_id, batch));
+    pub(super) fn sent(&mut self, correlation_id: i32, node: i32, batch: Batch) {
+        self.under_way.push(UnderWay {
+            correlation_id,
+            node,
+            batch,
+        });
     }
 
     pub(super) fn take_back(&mut self, correlation_id: i32) -> Option<Batch> {
-        let at = self.under_way.iter().position(|(id, _)| *id == correlation_id)?;
-        Some(self.under_way.remove(at).1)
+        let is_it = |other: &UnderWay| other.correlation_id == correlation_id;
+        let at = self.under_way.iter().position(is_it)?;
+        Some(self.under_way.remove(at).batch)
+    }
+
+    pub(super) fn is_stored(&mut self, batch: &Batch) {
+        self.first_stored = self.first_stored.or(batch.sequence());
+    }
+
+    /// `batch` was not stored, for all that is known. It was the first one, and what follows it is stored or under way,
+    /// to another node than `node` where one is named.
+    pub(super) fn note_missing(&mut self, batch: &Batch, node: Option<i32>) {
+        let follows = match self.first_stored {
+            Some(first) => batch.sequence() < Some(first),
+            None => self.under_way.iter().any(|other| Some(other.node) != node),
+        };
+        self.may_be_out_of_order |= follows;
     }
 
     /// Whether a batch with a lower sequence is unfinished, so that this one came too early.
     pub(super) fn has_lower(&self, batch: &Batch) -> bool {
         let waiting = self.waiting.iter();
-        let under_way = self.under_way.iter().map(|(_, batch)| batch);
+        let under_way = self.under_way.iter().map(|other| &other.batch);
         waiting
             .chain(under_way)
             .any(|other| other.sequence().is_some() && other.sequence() < batch.sequence())

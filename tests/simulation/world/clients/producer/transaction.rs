@@ -15,7 +15,7 @@ use kafka_protocol::messages::{
 
 use super::batch::Identity;
 use super::lane::Lane;
-use super::{Asked, Producer, RETRY_BACK_OFF};
+use super::{Asked, Failed, Producer, RETRY_BACK_OFF};
 use crate::dice::Dice;
 use crate::wire::{decode_response, text};
 use crate::world::clients::Place;
@@ -195,8 +195,11 @@ impl Producer {
         if transactions.fails {
             for (place, lane) in &mut self.lanes {
                 let given_up = lane.waiting.drain(..);
-                self.failed
-                    .extend(given_up.map(|batch| (place.clone(), batch.numbers, NOT_SENT)));
+                self.failed.extend(given_up.map(|batch| Failed {
+                    place: place.clone(),
+                    numbers: batch.numbers,
+                    code: GIVEN_UP,
+                }));
             }
             if !self.lanes.values().all(Lane::is_quiet) {
                 return;
@@ -352,4 +355,4 @@ fn worst_of(answer: &AddPartitionsToTxnResponse) -> Coordinated {
 }
 
 /// The code of what was given up with its transaction.
-const NOT_SENT: i16 = -1;
+const GIVEN_UP: i16 = -1;

@@ -1,0 +1,387 @@
+//! The models of clients and of brokers against each other, with nothing between them but a network that gives bytes on
+//! in pieces of any size: what is acknowledged is stored and read, exactly once where it has sequences, whatever restarts
+//! and moves there are. What goes wrong in a whole world is then not the models' fault.
+//!
+//! `SEALWIRE_SIMULATION_SEED` runs one seed alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::brokers::{Brokers, ConnectionId};
+use super::clients::account::Account;
+use super::clients::consumer::ConsumerSettings;
+use super::clients::producer::{Acknowledged, Kind, Outcome, ProducerSettings};
+use super::clients::{Action, Client, Consumer, Family, LinkId, Place, Producer};
+use crate::dice::Dice;
+
+const SEEDS: u64 = 50;
+const NODES: [i32; 3] = [1, 2, 3];
+const TOPICS: [(&str, i32); 2] = [("sealed-a", 3), ("pass-a", 2)];
+/// As long as there are faults.
+const TROUBLE: Duration = Duration::from_secs(20);
+/// All of what was begun is over by then.
+const END: Duration = Duration::from_secs(200);
+
+#[test]
+fn what_is_acknowledged_is_stored_and_read_whatever_happens_when() {
+    if let Ok(seed) = std::env::var("SEALWIRE_SIMULATION_SEED") {
+        Direct::new(seed.parse().expect("the seed is a number")).run();
+        return;
+    }
+    let mut seen = BTreeSet::new();
+    for seed in 0..SEEDS {
+        match std::panic::catch_unwind(|| Direct::new(seed).run()) {
+            Ok(events) => seen.extend(events),
+            Err(_) => panic!("the world of SEALWIRE_SIMULATION_SEED={seed} went wrong as said above"),
+        }
+    }
+    let all = [
+        Event::Stopped,
+        Event::Swapped,
+        Event::LeaderMoved,
+        Event::Throttled,
+        Event::Committed,
+        Event::Aborted,
+        Event::Lost,
+    ];
+    assert_eq!(Vec::from_iter(seen), all, "all of it happens in some world");
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    Stopped,
+    Swapped,
+    LeaderMoved,
+    Throttled,
+    Committed,
+    Aborted,
+    Lost,
+}
+
+/// A connection of a client, and what is on its way.
+struct Pipe {
+    connection: ConnectionId,
+    to_broker: Vec<u8>,
+    to_client: Vec<u8>,
+}
+
+struct Direct {
+    brokers: Brokers,
+    producers: Vec<Producer>,
+    consumers: Vec<Consumer>,
+    accounts: Vec<Account>,
+    pipes: BTreeMap<(usize, LinkId), Pipe>,
+    dice: Dice,
+    now: Duration,
+    resting: bool,
+    seen: BTreeSet<Event>,
+}
+
+impl Direct {
+    fn new(seed: u64) -> Self {
+        let mut dice = Dice(seed);
+        let places: Vec<Place> = TOPICS
+            .iter()
+            .flat_map(|(topic, partitions)| {
+                (0..*partitions).map(|partition| ((*topic).to_owned(), partition))
+            })
+            .collect();
+        let kinds = [
+            Kind::Idempotent,
+            Kind::Idempotent,
+            Kind::Transactional,
+            Kind::Plain { acks: -1 },
+            Kind::Plain { acks: 1 },
+            Kind::Plain { acks: 0 },
+        ];
+        let producers = (0..).zip(kinds).map(|(number, kind)| {
+            Producer::new(ProducerSettings {
+                number,
+                family: family(&mut dice),
+                kind,
+                bootstrap: vec![address(1), address(2)],
+                places: places.clone(),
+                in_flight_max: [1, 5][dice.below(2) as usize],
+                batches_max: 60,
+                pace_max: Duration::from_millis(1 + dice.below(400)),
+                request_timeout: Duration::from_millis(1000 + dice.below(5000)),
+            })
+        });
+        let producers = producers.collect();
+        let consumers = (0..4).map(|number| {
+            Consumer::new(ConsumerSettings {
+                family: family(&mut dice),
+                bootstrap: vec![address(3), address(2)],
+                places: places.clone(),
+                rack: (number % 2 == 0).then(|| format!("rack-{}", 1 + dice.below(3))),
+                read_committed: number < 2,
+                request_timeout: Duration::from_millis(2000 + dice.below(5000)),
+                bytes_max: 1 << dice.below(20),
+                partition_bytes_max: 1 << dice.below(16),
+            })
+        });
+        let consumers: Vec<Consumer> = consumers.collect();
+        Self {
+            brokers: Brokers::new(&NODES, &TOPICS, 2, seed),
+            producers,
+            accounts: consumers.iter().map(|_| Account::default()).collect(),
+            consumers,
+            pipes: BTreeMap::new(),
+            dice,
+            now: Duration::ZERO,
+            resting: false,
+            seen: BTreeSet::new(),
+        }
+    }
+
+    fn run(mut self) -> BTreeSet<Event> {
+        while !self.is_over() {
+            assert!(
+                self.now < END,
+                "the world does not come to rest: {:#?}",
+                self.unfinished()
+            );
+            if !self.resting && self.now > TROUBLE {
+                self.rests();
+            }
+            if !self.resting && self.dice.below(60) == 0 {
+                self.goes_wrong();
+            }
+            self.clients_act();
+            self.brokers.tick(self.now);
+            let is_quiet = !self.carries_bytes();
+            self.brokers.take_events();
+            self.passes_time(is_quiet);
+        }
+        self.checks();
+        self.seen
+    }
+
+    fn client(&mut self, at: usize) -> &mut dyn Client {
+        let producers = self.producers.len();
+        match at.checked_sub(producers) {
+            None => &mut self.producers[at],
+            Some(at) => &mut self.consumers[at],
+        }
+    }
+
+    fn clients_act(&mut self) {
+        for at in 0..self.producers.len() + self.consumers.len() {
+            // A connection that cannot be made may be asked for anew at once.
+            loop {
+                let (now, mut dice) = (self.now, Dice(self.dice.below(u64::MAX)));
+                let actions = self.client(at).act(now, &mut dice);
+                if actions.is_empty() {
+                    break;
+                }
+                for action in actions {
+                    self.does(at, action);
+                }
+            }
+        }
+        for (account, consumer) in self.accounts.iter_mut().zip(&mut self.consumers) {
+            account.note(consumer);
+        }
+    }
+
+    fn does(&mut self, at: usize, action: Action) {
+        let now = self.now;
+        match action {
+            Action::Connect { id, host, port } => match self.brokers.connect(&host, port) {
+                None => self.client(at).failed(id, now),
+                Some(connection) => {
+                    let pipe = Pipe {
+                        connection,
+                        to_broker: Vec::new(),
+                        to_client: Vec::new(),
+                    };
+                    self.pipes.insert((at, id), pipe);
+                    self.client(at).connected(id, now);
+                }
+            },
+            Action::Send { id, bytes } => {
+                if let Some(pipe) = self.pipes.get_mut(&(at, id)) {
+                    pipe.to_broker.extend(bytes);
+                }
+            }
+            Action::Close { id } => {
+                if let Some(pipe) = self.pipes.remove(&(at, id)) {
+                    self.brokers.end(pipe.connection);
+                }
+            }
+        }
+    }
+
+    /// Gives pieces of what is on its way on; whether there were any.
+    fn carries_bytes(&mut self) -> bool {
+        let (mut carried, mut ended) = (false, Vec::new());
+        let keys: Vec<_> = self.pipes.keys().copied().collect();
+        for key in keys {
+            let (now, resting) = (self.now, self.resting);
+            let pipe = self.pipes.get_mut(&key).expect("the connection is there");
+            if !pipe.to_broker.is_empty() {
+                let piece = self.dice.piece(&mut pipe.to_broker, resting);
+                self.brokers.receive(pipe.connection, &piece, now);
+                carried = true;
+            }
+            pipe.to_client
+                .extend(self.brokers.take_output(pipe.connection, now));
+            if !pipe.to_client.is_empty() {
+                let piece = self.dice.piece(&mut pipe.to_client, resting);
+                self.client(key.0).received(key.1, &piece, now);
+                carried = true;
+            } else if self.brokers.is_closed(pipe.connection) {
+                ended.push(key);
+            }
+        }
+        for key in ended {
+            let pipe = self.pipes.remove(&key).expect("the connection is there");
+            self.brokers.end(pipe.connection);
+            let now = self.now;
+            self.client(key.0).closed(key.1, now);
+            carried = true;
+        }
+        carried
+    }
+
+    fn passes_time(&mut self, is_quiet: bool) {
+        if !is_quiet {
+            self.now += Duration::from_millis(self.dice.below(4));
+            return;
+        }
+        let brokers = self.brokers.next_due();
+        let clients = (0..self.producers.len() + self.consumers.len()).map(|at| {
+            let producers = self.producers.len();
+            match at.checked_sub(producers) {
+                None => self.producers[at].next_due(),
+                Some(at) => self.consumers[at].next_due(),
+            }
+        });
+        let due = clients.flatten().chain(brokers).min().unwrap_or(END);
+        let soon = self.now + Duration::from_millis(1);
+        self.now = due.max(soon).min(self.now + Duration::from_millis(200));
+    }
+
+    fn goes_wrong(&mut self) {
+        let node = NODES[self.dice.below(3) as usize];
+        match self.dice.below(8) {
+            0 | 1 if NODES.iter().all(|node| self.brokers.is_up(*node)) => {
+                self.brokers.stop(node);
+                self.seen.insert(Event::Stopped);
+            }
+            0..=2 => NODES.iter().for_each(|node| {
+                if !self.brokers.is_up(*node) {
+                    self.brokers.start(*node);
+                }
+            }),
+            3 | 4 => {
+                self.brokers.move_leader();
+                self.seen.insert(Event::LeaderMoved);
+            }
+            5 => {
+                if let Some(down) = NODES.iter().find(|node| !self.brokers.is_up(**node)) {
+                    let other = NODES[self.dice.below(3) as usize];
+                    if other != *down {
+                        // Where it was, another one is after both have restarted.
+                        self.brokers.stop(other);
+                        self.brokers.swap_addresses(*down, other);
+                        self.brokers.start(other);
+                        self.seen.insert(Event::Swapped);
+                    }
+                }
+            }
+            6 => self.brokers.evict_sessions(node),
+            _ => {
+                let quota = [None, Some(20_000)][self.dice.below(2) as usize];
+                self.brokers.set_quota(quota);
+                if quota.is_some() {
+                    self.seen.insert(Event::Throttled);
+                }
+            }
+        }
+    }
+
+    fn rests(&mut self) {
+        self.resting = true;
+        self.brokers.set_quota(None);
+        for node in NODES {
+            if !self.brokers.is_up(node) {
+                self.brokers.start(node);
+            }
+        }
+        self.producers.iter_mut().for_each(Client::rest);
+        self.consumers.iter_mut().for_each(Client::rest);
+    }
+
+    /// All is stored and all is read, by those who read what is not committed up to the very end.
+    fn is_over(&self) -> bool {
+        let is_read = |consumer: &Consumer, (topic, partition): &Place| {
+            let end = self.brokers.high_watermark(topic, *partition);
+            consumer.position(&((*topic).clone(), *partition)) == Some(end)
+        };
+        self.resting
+            && self.producers.iter().all(Client::is_done)
+            && self.consumers.iter().all(|consumer| {
+                let mut places = consumer.settings().places.iter();
+                consumer.is_done() && places.all(|place| is_read(consumer, place))
+            })
+    }
+
+    /// Who has not ended what he began.
+    fn unfinished(&self) -> Vec<String> {
+        let producers = self.producers.iter().filter(|producer| !producer.is_done());
+        let consumers = self.consumers.iter();
+        let producers = producers.map(|producer| format!("{:?}", producer.settings()));
+        let consumers = consumers.flat_map(|consumer| {
+            let places = consumer.settings().places.iter();
+            let unread = places.filter_map(|(topic, partition)| {
+                let position = consumer.position(&(topic.clone(), *partition));
+                let end = self.brokers.high_watermark(topic, *partition);
+                (position != Some(end)).then(|| format!("{topic}-{partition} at {position:?} of {end}"))
+            });
+            unread.map(|unread| format!("{unread}: {:?}", consumer.settings()))
+        });
+        producers.chain(consumers).collect()
+    }
+
+    fn checks(&mut self) {
+        let brokers = &self.brokers;
+        let was_lost = |acknowledged: &Acknowledged| {
+            let (topic, partition) = &acknowledged.place;
+            let mut lost = brokers.lost(topic, *partition).iter();
+            lost.any(|stored| Some(stored.header.base_offset) == acknowledged.base_offset)
+        };
+        for (account, consumer) in self.accounts.iter().zip(&self.consumers) {
+            account.check(consumer, &self.producers, was_lost);
+        }
+        for producer in &self.producers {
+            assert!(
+                !producer.acknowledged().is_empty() || producer.settings().kind == Kind::Plain { acks: 0 }
+            );
+            if producer.acknowledged().iter().any(was_lost) {
+                self.seen.insert(Event::Lost);
+            }
+            for outcome in producer.outcomes() {
+                match outcome {
+                    Outcome::Committed => self.seen.insert(Event::Committed),
+                    Outcome::Aborted => self.seen.insert(Event::Aborted),
+                    Outcome::Unknown => false,
+                };
+            }
+        }
+        let read: Vec<usize> = self
+            .accounts
+            .iter()
+            .map(|account| account.delivered().values().map(BTreeMap::len).sum())
+            .collect();
+        assert_eq!(read[2], read[3], "two that read everything read the same");
+    }
+}
+
+fn address(node: i32) -> (String, u16) {
+    (format!("kafka-{node}"), 9092)
+}
+
+fn family(dice: &mut Dice) -> Family {
+    [Family::Java, Family::Librdkafka][dice.below(2) as usize]
+}
