@@ -8,6 +8,7 @@
 //! - BROKERS-2: what was acknowledged by all that are in sync is never lost.
 //! - BROKERS-3: the same calls with the same seed have the same results.
 
+mod batch_checks;
 mod cluster;
 mod connection;
 mod fetch;
@@ -55,6 +56,13 @@ pub(crate) enum Event {
     },
     /// The node closed the connection because of what came.
     Malformed { node: i32, connection: ConnectionId },
+    /// A batch was refused because of its bytes.
+    BadBatch {
+        node: i32,
+        topic: String,
+        partition: i32,
+        code: i16,
+    },
     /// A partition's records in an answer are not what is stored at that offset.
     Lie {
         node: i32,

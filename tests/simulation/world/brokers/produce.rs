@@ -6,8 +6,10 @@ use kafka_protocol::ResponseError;
 use kafka_protocol::messages::produce_request::PartitionProduceData;
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use kafka_protocol::messages::{ProduceRequest, ProduceResponse, TopicName};
-use sealwire::record_batch::{BatchHeader, check_produced};
+use sealwire::record_batch::BatchHeader;
 
+use super::Event;
+use super::batch_checks::check_batch;
 use super::cluster::{Cluster, Place};
 use super::connection::{Answer, Malformed, Quota, Waiting};
 use super::partition::Appended;
@@ -89,13 +91,17 @@ impl Cluster {
         data: &PartitionProduceData,
     ) -> Result<Appended, ResponseError> {
         let records = data.records.clone().unwrap_or_default();
+        let header = check_batch(&records, request.version, self.max_message_bytes).inspect_err(|error| {
+            self.events.push(Event::BadBatch {
+                node: request.node,
+                topic: place.0.to_owned(),
+                partition: place.1,
+                code: error.code(),
+            });
+        })?;
         let leads = self.partition(place)?.leader == request.node;
         if !leads {
             return Err(ResponseError::NotLeaderOrFollower);
-        }
-        let header = check_produced(&records, request.version).map_err(|_| ResponseError::CorruptMessage)?;
-        if records.len() > self.max_message_bytes {
-            return Err(ResponseError::MessageTooLarge);
         }
         if header.attributes.is_transactional() {
             self.check_transaction(request, body, place, &header)?;

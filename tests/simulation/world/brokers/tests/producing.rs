@@ -1,5 +1,9 @@
 //! Produce: sequences, replicas, restarts, quotas.
 
+use sealwire::record_batch::Codec;
+use sealwire::testing::RecordInput;
+
+use super::super::Event;
 use super::*;
 
 const OUT_OF_ORDER: i16 = 45;
@@ -170,4 +174,47 @@ fn who_has_used_up_his_quota_is_told_and_not_heard_for_as_long() {
     assert!(bench.output(id).is_empty());
     bench.pass_ms(2);
     assert!(!bench.output(id).is_empty());
+}
+
+#[test]
+fn a_batch_is_refused_and_told_of_when_its_bytes_are_wrong() {
+    let mut bench = Bench::new();
+    let id = bench.connect(1);
+    bench.brokers.set_max_message_bytes(200);
+    let good = batch_of(&["one", "two"]);
+    let cases = [
+        (good.clone(), 0),
+        (good.clone().codec(Codec::Zstd), 0),
+        (good.clone().record_count(3), 87),
+        (good.clone().record_count(3).last_offset_delta(2), 87),
+        (
+            good.clone()
+                .record_at(7, RecordInput::default())
+                .last_offset_delta(2),
+            87,
+        ),
+        (good.clone().control(), 87),
+        (good.clone().base_offset(1), 87),
+        (batch_of(&["x".repeat(200).as_str()]), 10),
+    ];
+    for (batch, expected) in cases {
+        assert_eq!(bench.produce(id, 1, 0, &batch).0, expected, "{batch:?}");
+        let told = bench
+            .brokers
+            .take_events()
+            .into_iter()
+            .find_map(|event| match event {
+                Event::BadBatch { code, .. } => Some(code),
+                _ => None,
+            });
+        assert_eq!(told.unwrap_or(0), expected);
+    }
+    let mut body = to_produce(1, 0, &good);
+    let data = &mut body.topic_data[0].partition_data[0];
+    let mut altered = data.records.clone().unwrap().to_vec();
+    *altered.last_mut().unwrap() ^= 1;
+    data.records = Some(Bytes::from(altered));
+    let answer: ProduceResponse = bench.ask(id, (ApiKey::Produce, 9), &body);
+    assert_eq!(answer.responses[0].partition_responses[0].error_code, 2);
+    assert_eq!(bench.brokers.log("a", 0).len(), 2);
 }
