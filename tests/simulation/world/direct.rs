@@ -167,16 +167,9 @@ impl Direct {
 
     fn clients_act(&mut self) {
         for at in 0..self.producers.len() + self.consumers.len() {
-            // A connection that cannot be made may be asked for anew at once.
-            loop {
-                let (now, mut dice) = (self.now, Dice(self.dice.below(u64::MAX)));
-                let actions = self.client(at).act(now, &mut dice);
-                if actions.is_empty() {
-                    break;
-                }
-                for action in actions {
-                    self.does(at, action);
-                }
+            let (now, mut dice) = (self.now, Dice(self.dice.below(u64::MAX)));
+            for action in self.client(at).act(now, &mut dice) {
+                self.does(at, action);
             }
         }
         for (account, consumer) in self.accounts.iter_mut().zip(&mut self.consumers) {

@@ -153,8 +153,8 @@ impl Consumer {
         wanted
     }
 
-    fn fetches(&mut self) {
-        for (node, places) in self.wanted() {
+    fn fetches(&mut self, wanted: BTreeMap<i32, Vec<Place>>) {
+        for (node, places) in wanted {
             if self.is_asked(node) {
                 continue;
             }
@@ -247,10 +247,6 @@ impl Consumer {
         };
         self.asked.insert(correlation_id, (node, fetch));
     }
-
-    fn wanted_nodes(&self) -> Vec<i32> {
-        self.wanted().into_keys().collect()
-    }
 }
 
 impl Client for Consumer {
@@ -259,12 +255,18 @@ impl Client for Consumer {
     }
 
     fn act(&mut self, now: Duration, dice: &mut Dice) -> Vec<Action> {
+        if self.network.is_idle(self.next_due(), now) {
+            return Vec::new();
+        }
         self.now = now;
-        self.network.act(&self.wanted_nodes(), now, dice);
+        self.network.begin(now);
         while let Some(event) = self.network.next_event() {
             self.takes_in(event);
         }
-        self.fetches();
+        let wanted = self.wanted();
+        let nodes: Vec<i32> = wanted.keys().copied().collect();
+        self.network.connect_and_look(&nodes, dice);
+        self.fetches(wanted);
         self.network.take_actions()
     }
 

@@ -55,6 +55,8 @@ pub(crate) struct Network {
     actions: Vec<Action>,
     events: VecDeque<Event>,
     now: Duration,
+    /// Something has come since the client acted.
+    is_touched: bool,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -86,10 +88,22 @@ impl Network {
             actions: Vec::new(),
             events: VecDeque::new(),
             now: Duration::ZERO,
+            is_touched: true,
         }
     }
 
+    /// Whether there is nothing to do at `now`, if nothing but `due` is due.
+    pub(crate) fn is_idle(&self, due: Option<Duration>, now: Duration) -> bool {
+        !self.is_touched && due.is_none_or(|due| due > now)
+    }
+
+    /// There is something to do that nobody else tells of.
+    pub(crate) fn touch(&mut self) {
+        self.is_touched = true;
+    }
+
     pub(crate) fn connected(&mut self, id: LinkId, now: Duration) {
+        self.touch();
         if self.links.contains_key(&id) {
             self.ask_versions(id, VERSIONS_VERSION, now);
         }
@@ -97,6 +111,7 @@ impl Network {
 
     /// The connection `id` is over, whoever ended it.
     pub(crate) fn ended(&mut self, id: LinkId, now: Duration) {
+        self.touch();
         let Some(link) = self.links.remove(&id) else {
             return;
         };
@@ -117,6 +132,7 @@ impl Network {
     }
 
     pub(crate) fn received(&mut self, id: LinkId, bytes: &[u8], now: Duration) {
+        self.touch();
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
@@ -131,14 +147,19 @@ impl Network {
         self.events.pop_front()
     }
 
-    /// Time-outs, connections to `wanted` nodes, Metadata. To be called before anything is sent.
-    pub(crate) fn act(&mut self, wanted: &[i32], now: Duration, dice: &mut Dice) {
+    /// Ends what takes too long or is no longer where it should be. To be called before events are taken.
+    pub(crate) fn begin(&mut self, now: Duration) {
         self.now = now;
         let over: Vec<LinkId> = self.late_links().chain(self.moved_links()).collect();
         for id in over {
             self.actions.push(Action::Close { id });
             self.ended(id, now);
         }
+        self.is_touched = false;
+    }
+
+    /// Connects to `wanted` nodes, and asks for Metadata. To be called before anything is sent.
+    pub(crate) fn connect_and_look(&mut self, wanted: &[i32], dice: &mut Dice) {
         match self.family {
             Family::Java => wanted.iter().for_each(|&node| self.connect(Peer::Node(node))),
             Family::Librdkafka => {
@@ -147,7 +168,7 @@ impl Network {
                 }
             }
         }
-        if self.metadata_due <= now && !self.metadata_asked {
+        if self.metadata_due <= self.now && !self.metadata_asked {
             self.ask_metadata(dice);
         }
     }

@@ -349,11 +349,15 @@ impl Client for Producer {
     }
 
     fn act(&mut self, now: Duration, dice: &mut Dice) -> Vec<Action> {
+        if self.network.is_idle(self.next_due(), now) {
+            return Vec::new();
+        }
         self.now = now;
-        self.network.act(&self.wanted_nodes(), now, dice);
+        self.network.begin(now);
         while let Some(event) = self.network.next_event() {
             self.takes_in(event);
         }
+        self.network.connect_and_look(&self.wanted_nodes(), dice);
         self.makes_batches(dice);
         self.asks_identity();
         self.coordinates();
@@ -378,6 +382,7 @@ impl Client for Producer {
 
     fn rest(&mut self) {
         self.resting = true;
+        self.network.touch();
         if let Some(transactions) = &mut self.transactions {
             transactions.rest();
         }
