@@ -161,16 +161,19 @@ impl Brokers {
         };
         let (node, cluster) = (connection.node, &mut self.cluster);
         while !connection.closed && connection.is_heard(now) {
-            let quota = &mut connection.quota;
-            let answer = match &mut connection.waiting {
-                Some(Waiting::Produce(waiting)) => cluster.answer_produce(node, waiting, now),
-                Some(Waiting::Fetch(waiting)) => cluster.answer_fetch(node, waiting, quota, now),
-                None => {
-                    if !begin_next(cluster, id, connection, now) {
-                        return;
-                    }
+            let Some(waiting) = &mut connection.waiting else {
+                if begin_next(cluster, id, connection, now) {
                     continue;
                 }
+                return;
+            };
+            if connection.looked_at == cluster.changes && now < waiting.due() {
+                return;
+            }
+            connection.looked_at = cluster.changes;
+            let answer = match waiting {
+                Waiting::Produce(waiting) => cluster.answer_produce(node, waiting, now),
+                Waiting::Fetch(waiting) => cluster.answer_fetch(node, waiting, &mut connection.quota, now),
             };
             let Some(answer) = answer else { return };
             connection.waiting = None;
@@ -201,7 +204,10 @@ fn begin_next(cluster: &mut Cluster, id: ConnectionId, connection: &mut Connecti
     match outcome {
         Ok(Outcome::Answer(answer)) => connection.send(answer, now),
         Ok(Outcome::Nothing) => {}
-        Ok(Outcome::Waits(waiting)) => connection.waiting = Some(waiting),
+        Ok(Outcome::Waits(waiting)) => {
+            connection.waiting = Some(waiting);
+            connection.looked_at = cluster.changes;
+        }
         Err(connection::Malformed) => {
             connection.close();
             cluster.events.push(Event::Malformed { node, connection: id });
@@ -262,7 +268,7 @@ impl Brokers {
 
     /// As a node does when too many sessions are open.
     pub(crate) fn evict_sessions(&mut self, node: i32) {
-        self.cluster.nodes.get_mut(&node).unwrap().sessions.evict_all();
+        self.cluster.evict_sessions(node);
     }
 
     /// A few per cent of the answers about these topics are lies of these kinds; none with an empty list.

@@ -21,8 +21,10 @@ pub(super) struct Cluster {
     pub(super) lying: Lying,
     pub(super) dice: Dice,
     pub(super) events: Vec<Event>,
-    /// Something happened that requests or replicas may wait for.
-    pub(super) changed: bool,
+    /// Counts what happens that requests or replicas may wait for.
+    pub(super) changes: u64,
+    /// Those that a tick has taken in.
+    ticked: u64,
 }
 
 pub(super) struct Node {
@@ -82,7 +84,8 @@ impl Cluster {
             lying: Lying::default(),
             dice: Dice(seed),
             events: Vec::new(),
-            changed: false,
+            changes: 1,
+            ticked: 1,
         }
     }
 
@@ -127,7 +130,7 @@ impl Cluster {
         let node = self.nodes.get_mut(&id).unwrap();
         node.up = false;
         node.sessions.evict_all();
-        self.changed = true;
+        self.changes += 1;
     }
 
     /// A node that comes back is no leader any more where another one is in sync: the controller fences it before it
@@ -147,7 +150,12 @@ impl Cluster {
                 partition.elect(id);
             }
         }
-        self.changed = true;
+        self.changes += 1;
+    }
+
+    pub(super) fn evict_sessions(&mut self, id: i32) {
+        self.nodes.get_mut(&id).unwrap().sessions.evict_all();
+        self.changes += 1;
     }
 
     fn fence(&mut self, id: i32) {
@@ -180,12 +188,11 @@ impl Cluster {
         }
         let (partition, others) = movable.swap_remove(dice.below(movable.len() as u64) as usize);
         partition.elect(others[dice.below(others.len() as u64) as usize]);
-        self.changed = true;
+        self.changes += 1;
     }
 
     /// What happens in a cluster without its clients.
     pub(super) fn tick(&mut self, now: Duration) {
-        self.changed = false;
         let down: Vec<i32> = self
             .nodes
             .iter()
@@ -201,18 +208,20 @@ impl Cluster {
             if at <= now {
                 node.fenced_at = None;
                 self.fence(id);
+                self.changes += 1;
             }
         }
         let up = self.up();
         let dice = &mut self.dice;
         for partition in self.topics.values_mut().flat_map(|topic| &mut topic.partitions) {
-            partition.replicate(&up, now, dice);
+            self.changes += u64::from(partition.replicate(&up, now, dice));
         }
         self.tick_transactions(now);
+        self.ticked = self.changes;
     }
 
     pub(super) fn next_due(&self) -> Option<Duration> {
-        if self.changed {
+        if self.changes != self.ticked {
             return Some(Duration::ZERO);
         }
         let up = self.up();

@@ -14,6 +14,8 @@ pub(super) struct Connection {
     pub(super) output: Vec<u8>,
     /// The request that is not answered yet. Nothing behind it is looked at.
     pub(super) waiting: Option<Waiting>,
+    /// The changes in its cluster with which that request was looked at last.
+    pub(super) looked_at: u64,
     muted_until: Option<Duration>,
     pub(super) quota: Quota,
     pub(super) closed: bool,
@@ -22,6 +24,16 @@ pub(super) struct Connection {
 pub(super) enum Waiting {
     Produce(WaitingProduce),
     Fetch(WaitingFetch),
+}
+
+impl Waiting {
+    /// When it is answered whatever there is.
+    pub(super) fn due(&self) -> Duration {
+        match self {
+            Self::Produce(waiting) => waiting.due,
+            Self::Fetch(waiting) => waiting.due,
+        }
+    }
 }
 
 /// A whole answer, and for how long its client is throttled (KIP-219).
@@ -78,6 +90,7 @@ impl Connection {
             input: BytesMut::new(),
             output: Vec::new(),
             waiting: None,
+            looked_at: 0,
             muted_until: None,
             quota: Quota {
                 bytes_per_second: quota,
@@ -125,8 +138,7 @@ impl Connection {
     /// When something happens here that no byte causes.
     pub(super) fn next_due(&self) -> Option<Duration> {
         match &self.waiting {
-            Some(Waiting::Produce(waiting)) => Some(waiting.due),
-            Some(Waiting::Fetch(waiting)) => Some(waiting.due),
+            Some(waiting) => Some(waiting.due()),
             None => self.muted_until.filter(|_| !self.input.is_empty()),
         }
     }

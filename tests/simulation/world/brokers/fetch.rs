@@ -10,7 +10,6 @@ use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::fetch_response::{AbortedTransaction, FetchableTopicResponse, PartitionData};
 use kafka_protocol::messages::{BrokerId, FetchRequest, FetchResponse, ProducerId};
-use kafka_protocol::protocol::StrBytes;
 
 use super::cluster::Cluster;
 use super::connection::{Answer, Quota, Waiting};
@@ -29,7 +28,8 @@ pub(super) struct WaitingFetch {
     min_bytes: usize,
     max_bytes: usize,
     committed: bool,
-    rack: StrBytes,
+    /// The node in whose rack the client is.
+    near: Option<i32>,
     asked: Asked,
 }
 
@@ -71,7 +71,11 @@ impl Cluster {
             min_bytes: usize::try_from(body.min_bytes).unwrap_or(0),
             max_bytes: usize::try_from(body.max_bytes).unwrap_or(0),
             committed: body.isolation_level == 1,
-            rack: body.rack_id,
+            near: self
+                .nodes
+                .keys()
+                .copied()
+                .find(|node| rack_of(*node) == body.rack_id),
             asked,
         };
         match self.answer_fetch(request.node, &waiting, quota, request.now) {
@@ -89,9 +93,9 @@ impl Cluster {
         now: Duration,
     ) -> Option<Answer> {
         let wanted = match &waiting.asked {
-            Asked::Full { partitions, .. } => partitions.clone(),
+            Asked::Full { partitions, .. } => partitions,
             Asked::Session(id) => match self.nodes[&node].sessions.partitions(*id) {
-                Some(partitions) => partitions.to_vec(),
+                Some(partitions) => partitions,
                 None => {
                     let error = ResponseError::FetchSessionIdNotFound;
                     let lost = FetchResponse::default().with_error_code(error.code());
@@ -99,10 +103,10 @@ impl Cluster {
                 }
             },
         };
-        if now < waiting.due && !self.is_enough(node, waiting, &wanted) {
+        if now < waiting.due && !self.is_enough(node, waiting, wanted) {
             return None;
         }
-        let bytes = self.read(node, waiting, wanted);
+        let bytes = self.read(node, waiting, wanted.to_vec());
         quota.use_up(bytes.len(), now);
         Some(bytes.into())
     }
@@ -136,20 +140,19 @@ impl Cluster {
         } else {
             replica.high_watermark
         };
-        let preferred = partition.replicas.iter().find(|(id, follower)| {
+        let preferred = waiting.near.filter(|near| {
+            let follower = partition.replicas.get(near);
             leads
-                && **id != node
-                && !waiting.rack.is_empty()
-                && rack_of(**id) == waiting.rack
-                && self.nodes[*id].registered
-                && follower.log.end() >= wanted.offset
+                && *near != node
+                && self.nodes[near].registered
+                && follower.is_some_and(|follower| follower.log.end() >= wanted.offset)
         });
         let start = replica.log.index_of(wanted.offset);
         Ok(View {
             replica,
             batches: start..replica.log.index_of(end).max(start),
             last_stable_offset,
-            preferred: preferred.map(|(id, _)| *id),
+            preferred,
         })
     }
 

@@ -186,10 +186,11 @@ impl Partition {
         }
     }
 
-    /// The followers that are due and up take what the leader has.
-    pub(super) fn replicate(&mut self, up: &BTreeSet<i32>, now: Duration, dice: &mut Dice) {
+    /// The followers that are due and up take what the leader has; whether anything has changed by it.
+    pub(super) fn replicate(&mut self, up: &BTreeSet<i32>, now: Duration, dice: &mut Dice) -> bool {
+        let mut changed = false;
         if !up.contains(&self.leader) {
-            return;
+            return changed;
         }
         let followers: Vec<i32> = self
             .replicas
@@ -201,9 +202,11 @@ impl Partition {
             let due = self.lags(node) && self.replicas[&node].next_fetch <= now;
             if due && up.contains(&node) {
                 self.fetch(node, now, dice);
+                changed = true;
             }
-            self.judge_lag(node, now);
+            changed |= self.judge_lag(node, now);
         }
+        changed
     }
 
     fn fetch(&mut self, node: i32, now: Duration, dice: &mut Dice) {
@@ -258,17 +261,20 @@ impl Partition {
             || !self.in_sync.contains(&node)
     }
 
-    fn judge_lag(&mut self, node: i32, now: Duration) {
+    /// Whether the follower is in sync no more.
+    fn judge_lag(&mut self, node: i32, now: Duration) -> bool {
         let end = self.leading().log.end();
         let follower = self.replicas.get_mut(&node).unwrap();
         if follower.known_end >= end {
             follower.behind_since = None;
-            return;
+            return false;
         }
         let since = *follower.behind_since.get_or_insert(now);
-        if now >= since + LAG_MAX && self.in_sync.remove(&node) {
+        let is_out = now >= since + LAG_MAX && self.in_sync.remove(&node);
+        if is_out {
             self.advance_high_watermark();
         }
+        is_out
     }
 
     /// When a follower asks next, or is judged.

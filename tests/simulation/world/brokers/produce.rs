@@ -106,7 +106,7 @@ impl Cluster {
         if header.attributes.is_transactional() {
             self.check_transaction(request, body, place, &header)?;
         }
-        self.changed = true;
+        self.changes += 1;
         self.partition_mut(place)?.produce(&header, &records, request.now)
     }
 

@@ -106,8 +106,8 @@ impl Sessions {
         self.last_id
     }
 
-    pub(super) fn partitions(&self, id: i32) -> Option<&[Wanted]> {
-        self.sessions.get(&id).map(|session| &*session.partitions)
+    pub(super) fn partitions(&self, id: i32) -> Option<&Vec<Wanted>> {
+        self.sessions.get(&id).map(|session| &session.partitions)
     }
 
     pub(super) fn partitions_mut(&mut self, id: i32) -> Option<&mut Vec<Wanted>> {

@@ -28,7 +28,7 @@ enum Api {
 
 impl Cluster {
     pub(super) fn init_producer_id(&mut self, request: &Request, body: &InitProducerIdRequest) -> Outcome {
-        self.changed = true;
+        self.changes += 1;
         let known = (body.producer_id.0, body.producer_epoch);
         let given = match &body.transactional_id {
             // Whoever has none gets another id each time.
@@ -53,7 +53,7 @@ impl Cluster {
     }
 
     pub(super) fn add_partitions(&mut self, request: &Request, body: &AddPartitionsToTxnRequest) -> Outcome {
-        self.changed = true;
+        self.changes += 1;
         let answer = AddPartitionsToTxnResponse::default();
         if request.version < 4 {
             let producer = (body.v3_and_below_producer_id.0, body.v3_and_below_producer_epoch);
@@ -116,7 +116,7 @@ impl Cluster {
     }
 
     pub(super) fn end_transaction(&mut self, request: &Request, body: &EndTxnRequest) -> Outcome {
-        self.changed = true;
+        self.changes += 1;
         let id = &body.transactional_id.0;
         let producer = (body.producer_id.0, body.producer_epoch);
         let ended = self.check_coordinator(request.node, id).and_then(|()| {

@@ -292,9 +292,10 @@ impl Cluster {
             Some(marker) => partition.leading().high_watermark >= marker.end(),
             None => {
                 let written = partition.mark(producer, commit, now);
-                let end = written.end();
+                let is_everywhere = partition.leading().high_watermark >= written.end();
                 *marker = Some(written);
-                partition.leading().high_watermark >= end
+                self.changes += 1;
+                is_everywhere
             }
         }
     }
