@@ -15,6 +15,8 @@ pub(crate) mod consumer;
 mod errors;
 pub(crate) mod network;
 pub(crate) mod producer;
+#[cfg(test)]
+mod tests;
 pub(crate) mod value;
 
 use std::time::Duration;
