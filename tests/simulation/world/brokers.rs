@@ -54,7 +54,7 @@ pub(crate) enum Event {
         bytes: usize,
         at: Duration,
     },
-    /// The node closed the connection because of what came.
+    /// The node closed the connection because of what came: no client may send that.
     Malformed { node: i32, connection: ConnectionId },
     /// A batch was refused because of its bytes.
     BadBatch {
@@ -204,6 +204,7 @@ fn begin_next(cluster: &mut Cluster, id: ConnectionId, connection: &mut Connecti
     match outcome {
         Ok(Outcome::Answer(answer)) => connection.send(answer, now),
         Ok(Outcome::Nothing) => {}
+        Ok(Outcome::Close) => connection.close(),
         Ok(Outcome::Waits(waiting)) => {
             connection.waiting = Some(waiting);
             connection.looked_at = cluster.changes;

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::brokers::{Brokers, ConnectionId};
+use super::brokers::{self, Brokers, ConnectionId};
 use super::clients::account::Account;
 use super::clients::consumer::ConsumerSettings;
 use super::clients::producer::{Acknowledged, Kind, Outcome, ProducerSettings};
@@ -150,11 +150,18 @@ impl Direct {
             self.clients_act();
             self.brokers.tick(self.now);
             let is_quiet = !self.carries_bytes();
-            self.brokers.take_events();
+            self.checks_requests();
             self.passes_time(is_quiet);
         }
         self.checks();
         self.seen
+    }
+
+    /// The clients send nothing that a broker does not take.
+    fn checks_requests(&mut self) {
+        for event in self.brokers.take_events() {
+            assert!(matches!(event, brokers::Event::Request { .. }), "{event:?}");
+        }
     }
 
     fn client(&mut self, at: usize) -> &mut dyn Client {

@@ -61,11 +61,7 @@ impl Cluster {
         }
         if body.acks == 0 {
             let failed = partitions.iter().any(|produced| produced.outcome.is_err());
-            return if failed {
-                Err(Malformed)
-            } else {
-                Ok(Outcome::Nothing)
-            };
+            return Ok(if failed { Outcome::Close } else { Outcome::Nothing });
         }
         quota.use_up(request.bytes, request.now);
         let mut waiting = WaitingProduce {

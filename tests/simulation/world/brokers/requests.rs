@@ -30,6 +30,8 @@ pub(super) enum Outcome {
     Answer(Answer),
     /// It gets no answer.
     Nothing,
+    /// It gets none, and its connection ends: that is how one learns of an error who wants no answers.
+    Close,
     Waits(Waiting),
 }
 

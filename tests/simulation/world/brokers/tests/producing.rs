@@ -158,6 +158,8 @@ fn nobody_answers_acks_0_and_an_error_ends_the_connection() {
     }
     assert_eq!(bench.brokers.log("a", 0).len(), 1);
     assert!(!bench.brokers.is_closed(leader) && bench.brokers.is_closed(other));
+    let is_malformed = |event: &Event| matches!(event, Event::Malformed { .. });
+    assert!(!bench.brokers.take_events().iter().any(is_malformed));
 }
 
 #[test]
