@@ -1,6 +1,6 @@
 //! The models of clients and of brokers against each other, with nothing between them but a network that gives bytes on
-//! in pieces of any size: what is acknowledged is stored and read, exactly once where it has sequences, whatever restarts
-//! and moves there are. What goes wrong in a whole world is then not the models' fault.
+//! in pieces of any size: what is acknowledged is stored and read, exactly once where it has sequences, whatever
+//! restarts and moves there are. What goes wrong in a whole world is then not the models' fault.
 //!
 //! `SEALWIRE_SIMULATION_SEED` runs one seed alone.
 

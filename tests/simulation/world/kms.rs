@@ -1,10 +1,10 @@
-//! A KMS of the simulated world: late, throttling, down, silent or lying by lot; it rotates its KEKs and takes them away
-//! when it is told to.
+//! A KMS of the simulated world: late, throttling, down, silent or lying by lot; it rotates its KEKs and takes them
+//! away when it is told to.
 //!
 //! - nothing but the [`Dice`] and tokio's clock decides, so that the same calls at the same times get the same bytes.
 //! - a call is judged half-way: what it answers may be out of date when it arrives.
-//! - SIM-KMS-1: no wrapped DEK is being unwrapped twice at the same time, and no more than [`CALLS_MAX`] calls are under
-//!   way. A breach is kept for [`SimulatedKms::check`], since a key service outlives a call that panics.
+//! - SIM-KMS-1: no wrapped DEK is being unwrapped twice at the same time, and no more than [`CALLS_MAX`] calls are
+//!   under way. A breach is kept for [`SimulatedKms::check`], since a key service outlives a call that panics.
 
 #[cfg(test)]
 mod tests;

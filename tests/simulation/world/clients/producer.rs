@@ -1,5 +1,5 @@
-//! A producer: makes batches at its own pace, sends them to the leaders, sends again what was refused for now, and keeps
-//! what was acknowledged.
+//! A producer: makes batches at its own pace, sends them to the leaders, sends again what was refused for now, and
+//! keeps what was acknowledged.
 //!
 //! - an idempotent batch goes again with the sequence that it had, so that it is stored once whatever got lost.
 //! - a plain one may be stored twice, and out of order where more than one request is under way.

@@ -1,5 +1,5 @@
-//! Values of records: who produced them, where to, and the how-manieth they are, so that whoever reads one knows what it
-//! is; all of it behind a word that gives it away where it should not be readable.
+//! Values of records: who produced them, where to, and the how-manieth they are, so that whoever reads one knows what
+//! it is; and a word that gives them away where they should not be readable.
 
 /// What a value says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

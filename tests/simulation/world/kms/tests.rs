@@ -1,3 +1,5 @@
+//! What a simulated KMS answers when, what it keeps, and what it notices.
+
 use sealwire::crypto::{unwrap_key, wrap_key};
 use tokio::time::{advance, timeout};
 

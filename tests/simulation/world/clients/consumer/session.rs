@@ -1,5 +1,5 @@
-//! An incremental fetch session (KIP-227) as a client keeps it for one node: what the broker remembers, so that only what
-//! changed is named.
+//! An incremental fetch session (KIP-227) as a client keeps it for one node: what the broker remembers, so that only
+//! what changed is named.
 
 use std::collections::BTreeMap;
 
