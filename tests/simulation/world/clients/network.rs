@@ -13,14 +13,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
-use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, MetadataRequest, TopicName};
+use kafka_protocol::messages::{ApiKey, MetadataRequest, TopicName};
 use kafka_protocol::protocol::{Encodable, HeaderVersion};
 
 pub(crate) use self::cluster::Cluster;
 use self::link::{Asked, Link};
 use super::{Action, Family, LinkId};
 use crate::dice::Dice;
-use crate::wire::{decode_response, request, text};
+use crate::wire::{api_versions_request, decode_response, request, text};
 
 /// What has come of a request.
 #[derive(Debug)]
@@ -105,7 +105,11 @@ impl Network {
     pub(crate) fn connected(&mut self, id: LinkId, now: Duration) {
         self.touch();
         if self.links.contains_key(&id) {
-            self.ask_versions(id, VERSIONS_VERSION, now);
+            let version = match self.family {
+                Family::Java => 5,
+                Family::Librdkafka => 3,
+            };
+            self.ask_versions(id, version, now);
         }
     }
 
@@ -118,7 +122,7 @@ impl Network {
         for sent in link.unanswered {
             match sent.asked {
                 Asked::Metadata => self.metadata_asked = false,
-                Asked::Versions(_) => {}
+                Asked::Versions => {}
                 Asked::Other => self.events.push_back(Event::Unanswered {
                     correlation_id: sent.correlation_id,
                 }),
@@ -269,6 +273,22 @@ impl Network {
             .map(|(&id, _)| id)
     }
 
+    /// To librdkafka a bootstrap address at which a node turns out to be is that node's.
+    fn adopt_bootstrap(&mut self) {
+        if self.family != Family::Librdkafka {
+            return;
+        }
+        for (&node, address) in &self.cluster.nodes {
+            let has_link = self.links.values().any(|link| link.peer == Peer::Node(node));
+            let is_it = |link: &&mut Link| {
+                !has_link && matches!(link.peer, Peer::Bootstrap(_)) && link.address == *address
+            };
+            if let Some(link) = self.links.values_mut().find(is_it) {
+                link.peer = Peer::Node(node);
+            }
+        }
+    }
+
     /// Connections to where a node was before it moved: another one may have taken the call.
     fn moved_links(&self) -> impl Iterator<Item = LinkId> {
         let is_moved = |link: &Link| match link.peer {
@@ -366,20 +386,11 @@ impl Network {
 
     fn ask_versions(&mut self, id: LinkId, version: i16, now: Duration) {
         self.now = self.now.max(now);
-        let body = ApiVersionsRequest::default()
-            .with_client_software_name(text("tests"))
-            .with_client_software_version(text("1"));
-        let body = if version >= 3 {
-            body
-        } else {
-            ApiVersionsRequest::default()
-        };
-        self.send(
-            id,
-            (ApiKey::ApiVersions, version),
-            &body,
-            Asked::Versions(version),
-        );
+        let correlation_id = self.correlation_id();
+        let bytes = api_versions_request(version, correlation_id);
+        self.actions.push(Action::Send { id, bytes });
+        let link = self.links.get_mut(&id).expect("the connection is there");
+        link.sent(correlation_id, Asked::Versions, version, self.now);
     }
 
     fn send<M: Encodable + HeaderVersion>(
@@ -411,16 +422,14 @@ impl Network {
         let correlation_id = i32::from_be_bytes(*frame.first_chunk().expect("a correlation id"));
         assert_eq!(correlation_id, sent.correlation_id, "answers are out of order");
         match sent.asked {
-            Asked::Versions(version) => {
-                if link.learn_versions(&frame, version) {
-                    self.back_offs.remove(&link.peer);
-                } else {
-                    self.ask_versions(id, 0, now);
-                }
-            }
+            Asked::Versions => match link.learn_versions(&frame, sent.version) {
+                Ok(()) => drop(self.back_offs.remove(&link.peer)),
+                Err(version) => self.ask_versions(id, version, now),
+            },
             Asked::Metadata => {
                 self.metadata_asked = false;
                 let is_complete = self.cluster.learn(&decode_response(&frame, sent.version));
+                self.adopt_bootstrap();
                 if !is_complete {
                     self.refresh(now);
                 }
@@ -433,8 +442,6 @@ impl Network {
     }
 }
 
-/// Java 4.3 asks 4, librdkafka 3: all speak 0 as well.
-const VERSIONS_VERSION: i16 = 4;
 /// Doubled with each failure, up to 1.6 s.
 const BACK_OFF_MIN: Duration = Duration::from_millis(50);
 const METADATA_AGAIN_AFTER: Duration = Duration::from_millis(100);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use kafka_protocol::messages::ApiVersionsResponse;
+use kafka_protocol::messages::{ApiKey, ApiVersionsResponse};
 
 use super::{Address, Peer};
 use crate::wire::decode_response;
@@ -28,8 +28,7 @@ pub(super) struct Sent {
 }
 
 pub(super) enum Asked {
-    /// In this version.
-    Versions(i16),
+    Versions,
     Metadata,
     /// The client knows.
     Other,
@@ -73,21 +72,31 @@ impl Link {
         (self.input.len() >= end).then(|| self.input.drain(..end).skip(4).collect())
     }
 
-    /// Whether the peer could say it in the version that was asked for.
-    pub(super) fn learn_versions(&mut self, frame: &[u8], version: i16) -> bool {
-        // An answer that a version is not known always has the form of version 0.
+    /// Takes over what the peer can do.
+    ///
+    /// # Errors
+    /// The version to ask in instead: the highest that the peer names, or 0.
+    pub(super) fn learn_versions(&mut self, frame: &[u8], version: i16) -> Result<(), i16> {
         let error_code = i16::from_be_bytes([frame[4], frame[5]]);
-        if error_code == 35 && version > 0 {
-            return false;
+        // Such an answer always has the form of version 0.
+        let form = if error_code == UNSUPPORTED_VERSION {
+            0
+        } else {
+            version
+        };
+        let response: ApiVersionsResponse = decode_response(frame, form);
+        let mut versions = response.api_keys.iter();
+        if error_code == UNSUPPORTED_VERSION && version > 0 {
+            let own = versions.find(|api| api.api_key == ApiKey::ApiVersions as i16);
+            return Err(own.map_or(0, |api| api.max_version.min(version - 1)));
         }
         assert_eq!(error_code, 0, "ApiVersions is refused");
-        let response: ApiVersionsResponse = decode_response(frame, version);
-        self.versions = response
-            .api_keys
-            .iter()
+        self.versions = versions
             .map(|api| (api.api_key, (api.min_version, api.max_version)))
             .collect();
         self.is_ready = true;
-        true
+        Ok(())
     }
 }
+
+const UNSUPPORTED_VERSION: i16 = 35;
