@@ -7,6 +7,9 @@
 //! - GROWING-2: capacity follows what came: at most twice the content and what room is made for, and while it moves
 //!   half as much again. Nothing is reserved for a length that is only announced.
 //! - GROWING-3: whoever changes the content while it moves has it moved from the start.
+//!
+//! What it has moved out of is freed at once, and the kernel takes about a tenth of a millisecond for each MiB that was
+//! written. Nothing shortens that step.
 
 /// See the module.
 #[derive(Debug, Default)]
