@@ -17,6 +17,8 @@ use crate::dice::Dice;
 const SEEDS: u64 = 50;
 const NODES: [i32; 3] = [1, 2, 3];
 const TOPICS: [(&str, i32); 2] = [("sealed-a", 3), ("pass-a", 2)];
+/// `max.message.bytes` in some worlds: enough for one record, and for few more.
+const TIGHT_BYTES: usize = 400;
 /// As long as there are faults.
 const TROUBLE: Duration = Duration::from_secs(20);
 /// All of what was begun is over by then.
@@ -43,6 +45,7 @@ fn what_is_acknowledged_is_stored_and_read_whatever_happens_when() {
         Event::Committed,
         Event::Aborted,
         Event::Lost,
+        Event::TooLarge,
     ];
     assert_eq!(Vec::from_iter(seen), all, "all of it happens in some world");
 }
@@ -56,6 +59,7 @@ enum Event {
     Committed,
     Aborted,
     Lost,
+    TooLarge,
 }
 
 /// A connection of a client, and what is on its way.
@@ -121,8 +125,12 @@ impl Direct {
             })
         });
         let consumers: Vec<Consumer> = consumers.collect();
+        let mut brokers = Brokers::new(&NODES, &TOPICS, 2, seed);
+        if seed.is_multiple_of(3) {
+            brokers.set_max_message_bytes(TIGHT_BYTES);
+        }
         Self {
-            brokers: Brokers::new(&NODES, &TOPICS, 2, seed),
+            brokers,
             producers,
             accounts: consumers.iter().map(|_| Account::default()).collect(),
             consumers,
@@ -157,10 +165,14 @@ impl Direct {
         self.seen
     }
 
-    /// The clients send nothing that a broker does not take.
+    /// The clients send nothing that a broker does not take, but for what is too large.
     fn checks_requests(&mut self) {
         for event in self.brokers.take_events() {
-            assert!(matches!(event, brokers::Event::Request { .. }), "{event:?}");
+            match event {
+                brokers::Event::Request { .. } => {}
+                brokers::Event::BadBatch { code: 10, .. } => drop(self.seen.insert(Event::TooLarge)),
+                other => panic!("{other:?}"),
+            }
         }
     }
 

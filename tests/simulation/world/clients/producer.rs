@@ -224,8 +224,7 @@ impl Producer {
         if self.settings.kind != Kind::Idempotent {
             return;
         }
-        let is_mendable = |lane: &Lane| lane.is_broken && lane.is_quiet();
-        if !self.lanes.values().any(is_mendable) {
+        if !self.lanes.values().any(Lane::is_mendable) {
             return;
         }
         let Some(identity) = &mut self.identity else {
@@ -235,7 +234,7 @@ impl Producer {
         identity.epoch += 1;
         self.lanes
             .values_mut()
-            .filter(|lane| is_mendable(lane))
+            .filter(|lane| lane.is_mendable())
             .for_each(Lane::begin_anew);
     }
 

@@ -5,9 +5,9 @@ use kafka_protocol::messages::{InitProducerIdResponse, ProduceResponse};
 use super::batch::Identity;
 use super::{Acknowledged, Asked, Failed, Kind, Producer, RETRY_BACK_OFF};
 use crate::wire::decode_response;
-use crate::world::clients::Place;
 use crate::world::clients::errors::{Fate, fate};
 use crate::world::clients::network::Event;
+use crate::world::clients::{Family, Place};
 
 impl Producer {
     pub(super) fn takes_in(&mut self, event: Event) {
@@ -63,7 +63,7 @@ impl Producer {
     fn goes_again(&mut self, correlation_id: i32, node: i32, place: &Place) {
         let lane = self.lanes.get_mut(place).expect("a lane for each place");
         if let Some(batch) = lane.take_back(correlation_id) {
-            lane.note_missing(&batch, Some(node));
+            lane.note_doubt(&batch, node);
             lane.put_back(batch, self.now + RETRY_BACK_OFF);
         }
     }
@@ -120,6 +120,12 @@ impl Producer {
                 lane.put_back(batch, again);
                 return;
             }
+            Fate::Fails if code == TOO_LARGE && self.settings.family == Family::Java && batch.count() > 1 => {
+                let [first, second] = batch.split();
+                lane.put_back(second, self.now);
+                lane.put_back(first, self.now);
+                return;
+            }
             Fate::OutOfOrder | Fate::Fenced | Fate::Fails => {}
         }
         lane.is_broken |= batch.stamp.is_some();
@@ -135,3 +141,5 @@ impl Producer {
 }
 
 const NOT_LEADER: i16 = 6;
+/// Java makes two batches of one.
+const TOO_LARGE: i16 = 10;

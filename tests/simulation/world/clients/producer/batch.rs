@@ -65,6 +65,18 @@ impl Batch {
         self.bytes.clear();
     }
 
+    /// Two batches of the same records; the sequences stay with them.
+    pub(super) fn split(&self) -> [Self; 2] {
+        let Range { start, end } = self.numbers;
+        let middle = start.midpoint(end);
+        [start..middle, middle..end].map(|numbers| {
+            let before = i32::try_from(numbers.start - start).expect("a few records");
+            let mut part = Self::new(numbers, self.codec, self.timestamp, self.transaction);
+            part.set_stamp(self.stamp.map(|(identity, first)| (identity, first + before)));
+            part
+        })
+    }
+
     fn build(&self, producer: u32, (topic, partition): &Place) -> Vec<u8> {
         let mut builder = BatchBuilder::new().codec(self.codec);
         if let Some((identity, sequence)) = self.stamp {

@@ -3,7 +3,7 @@
 //! - a batch keeps its sequence until all that is under way has come back and a new epoch begins.
 //! - a batch that goes again goes alone: nothing with a sequence is sent while a lower one is under way again.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::batch::{Batch, Identity};
@@ -26,6 +26,8 @@ pub(super) struct Lane {
     under_way: Vec<UnderWay>,
     /// A sequence will never come: what follows needs a new epoch.
     pub(super) is_broken: bool,
+    /// Sequences of batches of which nobody knows whether they are stored.
+    doubtful: BTreeSet<i32>,
     /// The sequence of its first batch that was said to be stored.
     first_stored: Option<i32>,
     /// See [`super::Producer::may_be_out_of_order`].
@@ -78,7 +80,16 @@ impl Lane {
         Some(batch)
     }
 
+    /// Whether it may begin anew: what waits is known not to be stored, since the first of it is.
+    pub(super) fn is_mendable(&self) -> bool {
+        let first = self.waiting.front().and_then(Batch::sequence);
+        self.is_broken && self.is_quiet() && first.is_none_or(|first| !self.doubtful.contains(&first))
+    }
+
     pub(super) fn sent(&mut self, correlation_id: i32, node: i32, batch: Batch) {
+        if let Some(sequence) = batch.sequence() {
+            self.doubtful.remove(&sequence);
+        }
         self.under_way.push(UnderWay {
             correlation_id,
             node,
@@ -115,6 +126,12 @@ impl Lane {
             .any(|other| other.sequence().is_some() && other.sequence() < batch.sequence())
     }
 
+    /// `batch` went to `node` and was not answered.
+    pub(super) fn note_doubt(&mut self, batch: &Batch, node: i32) {
+        self.doubtful.extend(batch.sequence());
+        self.note_missing(batch, Some(node));
+    }
+
     /// In the order of sequences; without sequences before all that waits, whatever was before it.
     pub(super) fn put_back(&mut self, mut batch: Batch, not_before: Duration) {
         batch.not_before = not_before;
@@ -130,6 +147,7 @@ impl Lane {
     pub(super) fn begin_anew(&mut self) {
         self.identity = None;
         self.is_broken = false;
+        self.doubtful.clear();
         self.waiting.iter_mut().for_each(|batch| batch.set_stamp(None));
     }
 
