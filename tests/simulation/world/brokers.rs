@@ -6,7 +6,7 @@
 //!
 //! - BROKERS-1: answers of a connection come in the order of its requests, and one request at a time is worked on.
 //! - BROKERS-2: what was acknowledged by all that are in sync is never lost.
-//! - BROKERS-3: the same calls with the same seed have the same results.
+//! - deterministic: the same calls with the same seed have the same results.
 
 mod batch_checks;
 mod cluster;

@@ -1,9 +1,9 @@
 //! One replica's log of a partition, and what it knows by having it: producers, transactions, what was aborted.
 //!
-//! - LOG-1: two logs of a partition are equal up to some batch and share nothing behind it; batches are shared, not
-//!   copied.
-//! - LOG-2: everything else is made of the batches: a log that is cut off knows what it would know had it never been
-//!   longer.
+//! - REPLICAS-1: two logs of a partition are equal up to some batch and share nothing behind it; batches are shared,
+//!   not copied.
+//! - REPLICAS-2: everything else is made of the batches: a log that is cut off knows what it would know had it never
+//!   been longer.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -84,7 +84,7 @@ impl Log {
 
     /// How many batches both have.
     pub(super) fn shared_with(&self, other: &Self) -> usize {
-        // LOG-1: whoever has a batch has all before it.
+        // REPLICAS-1: whoever has a batch has all before it.
         self.batches.partition_point(|batch| other.contains(batch))
     }
 

@@ -1,7 +1,9 @@
 //! Fetch: followers, sessions, bounds; and where a node is.
 
 use super::*;
+use crate::wire::correlation_ids;
 
+/// FETCH-1, PARTITION-2.
 #[test]
 fn a_follower_shows_what_it_knows_all_to_have() {
     let mut bench = Bench::new();
@@ -47,6 +49,7 @@ fn told(answer: &FetchResponse) -> (i32, i16, Vec<i32>) {
     (answer.session_id, answer.error_code, partitions.collect())
 }
 
+/// SESSIONS-1.
 #[test]
 fn a_session_is_told_what_has_changed_and_each_epoch_once() {
     /// The first of node 1.
@@ -91,16 +94,21 @@ fn a_session_is_told_what_has_changed_and_each_epoch_once() {
     assert_eq!(ask(&mut bench, nothing(), SESSION, 7), (0, 70, vec![]));
 }
 
+/// Nothing behind it is answered before: BROKERS-1.
 #[test]
 fn a_poll_is_answered_when_there_is_something_or_its_time_is_over() {
     let mut bench = Bench::new();
     let (reader, writer) = (bench.connect(1), bench.connect(1));
     let poll = request(ApiKey::Fetch, 11, 5, &to_fetch(&[(0, 0)]).with_max_wait_ms(100));
     bench.send(reader, &poll);
+    bench.send(
+        reader,
+        &request(ApiKey::Metadata, 9, 6, &MetadataRequest::default()),
+    );
     bench.pass_ms(99);
     assert!(bench.output(reader).is_empty());
     bench.pass_ms(1);
-    assert!(!bench.output(reader).is_empty());
+    assert_eq!(correlation_ids(&bench.output(reader)), [5, 6]);
     let long = to_fetch(&[(0, 0)]).with_max_wait_ms(10_000);
     bench.send(reader, &request(ApiKey::Fetch, 11, 5, &long));
     bench.produce(writer, -1, 0, &numbered(0, 0));
@@ -108,6 +116,7 @@ fn a_poll_is_answered_when_there_is_something_or_its_time_is_over() {
     assert!(!bench.output(reader).is_empty());
 }
 
+/// FETCH-2.
 #[test]
 fn the_first_batch_is_whole_and_the_last_one_is_cut_off() {
     let mut bench = Bench::new();

@@ -9,6 +9,7 @@ use super::*;
 const OUT_OF_ORDER: i16 = 45;
 const INVALID_EPOCH: i16 = 47;
 
+/// PRODUCERS-1.
 #[test]
 fn five_batches_of_a_producer_are_known_again_and_no_sixth() {
     let mut bench = Bench::new();
@@ -43,6 +44,7 @@ fn a_batch_is_known_by_its_first_and_last_sequence() {
     assert_eq!(bench.produce(id, 1, 0, &numbered(0, 2)), (0, 2));
 }
 
+/// PRODUCERS-2.
 #[test]
 fn who_is_unknown_begins_anywhere_and_a_new_epoch_with_0() {
     let mut bench = Bench::new();
@@ -69,6 +71,7 @@ fn behind_the_greatest_sequence_comes_0() {
     assert_eq!(bench.produce(id, 1, 0, &two.producer(7, 0, 1)), (0, 4));
 }
 
+/// BROKERS-2, PARTITION-1, and of what the logs then know REPLICAS-1, REPLICAS-2.
 #[test]
 fn what_all_have_survives_a_restart_and_what_one_has_is_lost() {
     let mut bench = Bench::new();

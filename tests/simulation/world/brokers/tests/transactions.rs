@@ -89,6 +89,7 @@ impl Bench {
     }
 }
 
+/// FETCH-1.
 #[test]
 fn what_is_open_holds_readers_back_and_what_is_aborted_is_named() {
     let mut bench = Bench::new();
@@ -122,6 +123,7 @@ fn what_is_open_holds_readers_back_and_what_is_aborted_is_named() {
     assert!(marker.header.attributes.is_control());
 }
 
+/// TRANSACTIONS-2.
 #[test]
 fn who_asks_for_an_id_ends_what_is_open_under_it_and_shuts_its_owner_out() {
     let mut bench = Bench::new();
@@ -171,6 +173,7 @@ fn what_takes_too_long_is_aborted_even_while_leaders_restart() {
     );
 }
 
+/// TRANSACTIONS-1.
 #[test]
 fn a_marker_that_an_election_takes_is_written_again() {
     let mut bench = Bench::new();
