@@ -1,7 +1,6 @@
 //! A seeded world around the whole program: clients, brokers and KMSs that know what real ones do, each a model of its
 //! own; nothing but dice and a clock that is moved decides.
 
-#[allow(dead_code, reason = "the world uses what its checks need")]
 pub(crate) mod brokers;
 #[allow(
     dead_code,
