@@ -10,6 +10,8 @@
 //!   frame under more keys than are kept asks for each once. A revocation takes such keys like any other.
 //! - EXECUTOR-5: a verdict that stood when a frame was begun, or came since, stands for that frame until it is done,
 //!   however long it is held; a frame that is begun later than the verdict is remembered asks anew.
+//! - EXECUTOR-6: a DEK that comes a second time, in answer to a question that crossed with it, gives no more than what
+//!   is left of it here, and nothing when it was used up: the key service did not know yet what was sealed under it.
 
 mod share;
 
@@ -61,7 +63,7 @@ pub struct ExecutorKeys {
     executor: usize,
     options: KeyOptions,
     sealing: LruCache<KeyId, Rc<SealingShare>>,
-    sealing_asked: HashMap<KeyId, Instant>,
+    sealing_asked: HashMap<KeyId, AskedSealing>,
     sealing_refused: Refusals<KeyId>,
     opened: LruCache<Arc<[u8]>, KeptDek>,
     /// The key that was looked up last: the records of a batch, and mostly of many batches, have the same.
@@ -111,16 +113,17 @@ impl ExecutorKeys {
             return KeyLookup::Failed(failure);
         }
         let fresh = !self.sealing_asked.contains_key(key);
-        let forgotten = |asked_at: &Instant| now.saturating_duration_since(*asked_at) >= self.patience();
+        let forgotten = |asked: &AskedSealing| now.saturating_duration_since(asked.at) >= self.patience();
         if (fresh && self.sealing_asked.len() < self.options.waiting_max)
             || self.sealing_asked.get(key).is_some_and(forgotten)
         {
             self.outgoing.sealing.push_back(KeyRequest::Seal {
                 executor: self.executor,
                 key: key.clone(),
-                used_up,
+                used_up: used_up.clone(),
             });
-            self.sealing_asked.insert(key.clone(), now);
+            self.sealing_asked
+                .insert(key.clone(), AskedSealing { at: now, used_up });
         }
         KeyLookup::Waiting
     }
@@ -128,7 +131,7 @@ impl ExecutorKeys {
     /// When the key was asked for that [`ExecutorKeys::sealing`] waits for.
     #[must_use]
     pub fn sealing_asked_at(&self, key: &KeyId) -> Option<Instant> {
-        self.sealing_asked.get(key).copied()
+        self.sealing_asked.get(key).map(|asked| asked.at)
     }
 
     /// The key that opens records which carry `wrapped`, for a frame that was begun at `begun`. That the rule allows
@@ -316,7 +319,17 @@ impl ExecutorKeys {
         result: Result<DeliveredDek, KeyFailure>,
         now: Instant,
     ) -> Applied {
+        if let Ok(delivered) = &result
+            && self.is_used_up(&id, &delivered.wrapped)
+        {
+            return Applied::Answered;
+        }
         self.sealing_asked.remove(&id);
+        if let Ok(delivered) = &result
+            && self.is_at_hand(&id, &delivered.wrapped)
+        {
+            return Applied::Answered;
+        }
         let share = result
             .and_then(|delivered| SealingShare::new(id.purpose, delivered).ok_or(KeyFailure::Unavailable));
         match share {
@@ -338,6 +351,18 @@ impl ExecutorKeys {
             }
         }
         Applied::Answered
+    }
+
+    /// Whether it was asked for as the successor of this very DEK: an answer to an earlier question (EXECUTOR-6).
+    fn is_used_up(&self, id: &KeyId, wrapped: &Arc<[u8]>) -> bool {
+        let asked = self.sealing_asked.get(id);
+        asked.is_some_and(|asked| asked.used_up.as_ref() == Some(wrapped))
+    }
+
+    /// Whether it comes once more: what is left of it is known here (EXECUTOR-6).
+    fn is_at_hand(&self, id: &KeyId, wrapped: &Arc<[u8]>) -> bool {
+        let share = self.sealing.peek(id);
+        share.is_some_and(|share| share.wrapped_dek() == wrapped)
     }
 
     fn withdraw(&mut self, id: &KeyId) {
@@ -378,6 +403,12 @@ struct KeptDek {
     dek: Rc<OpenedDek>,
     /// When it came or was looked up last.
     used_at: Instant,
+}
+
+struct AskedSealing {
+    at: Instant,
+    /// The DEK that is wanted no more.
+    used_up: Option<Arc<[u8]>>,
 }
 
 struct AskedKey {

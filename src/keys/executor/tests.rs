@@ -172,6 +172,26 @@ fn a_key_is_asked_for_once_however_often_it_is_looked_up() {
     assert_eq!(bench.sent(), ["open 6 Tail"]);
 }
 
+/// EXECUTOR-6
+#[test]
+fn a_dek_that_comes_twice_gives_its_share_once() {
+    let mut bench = Bench::new(&KeyOptions::default());
+    assert_eq!(bench.seal(), "waiting");
+    bench.apply(delivered(1, 2, bench.far()));
+    assert_eq!(bench.seal_batch(10), "ready");
+    bench.apply(delivered(1, 2, bench.far()));
+    assert_eq!(bench.seal_batch(10), "ready");
+    assert_eq!(bench.seal_batch(10), "waiting");
+    bench.apply(delivered(1, 2, bench.far()));
+    assert_eq!(bench.seal_batch(10), "waiting", "it was used up");
+    assert_eq!(
+        bench.sent(),
+        ["4 seal payments first", "used 2 20", "4 seal payments again"]
+    );
+    bench.apply(delivered(2, 2, bench.far()));
+    assert_eq!(bench.seal_batch(10), "ready");
+}
+
 #[test]
 fn what_does_not_fit_into_the_channel_is_kept_in_order() {
     let mut bench = Bench::new(&KeyOptions::default());
