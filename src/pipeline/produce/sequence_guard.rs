@@ -5,9 +5,12 @@
 //! silently. So, on one connection, once a sequence is refused, higher ones of the same producer, epoch and partition
 //! are refused with the same code until the refused one comes again.
 //!
-//! - GUARD-1: while a sequence stands refused, no higher one of its partition is let through.
+//! - GUARD-1: while a sequence stands refused, no higher one of its partition is let through, but for GUARD-3.
 //! - GUARD-2: bounded: beyond [`SequenceGuard::ENTRIES_MAX`] the caller closes the connection, which makes a client
 //!   send everything again in order.
+//! - GUARD-3: a client sends again from the lowest that it has. So when one that was held back, or a lower one, comes
+//!   again and the refused one has not, that one was stored by way of another connection, while another broker led the
+//!   partition, or given up: nothing is held back for its sake any more.
 
 use std::collections::HashMap;
 
@@ -22,6 +25,24 @@ struct Stream {
 struct RefusedSequence {
     producer_epoch: i16,
     base_sequence: i32,
+    /// The highest that was held back since it was refused last: they come in order.
+    held_back: Option<i32>,
+}
+
+impl RefusedSequence {
+    fn new(sequence: ProducerSequence) -> Self {
+        Self {
+            producer_epoch: sequence.producer_epoch,
+            base_sequence: sequence.base_sequence,
+            held_back: None,
+        }
+    }
+
+    /// Whether a client that sends `base_sequence`, a higher one, sends again without the refused one (GUARD-3).
+    fn is_outlived_by(&self, base_sequence: i32) -> bool {
+        self.held_back
+            .is_some_and(|held_back| !is_after(base_sequence, held_back))
+    }
 }
 
 /// Producer fields of a batch, as its header says them.
@@ -65,6 +86,7 @@ impl SequenceGuard {
         self.refused.get(&stream).is_some_and(|refused| {
             refused.producer_epoch == sequence.producer_epoch
                 && is_after(sequence.base_sequence, refused.base_sequence)
+                && !refused.is_outlived_by(sequence.base_sequence)
         })
     }
 
@@ -81,36 +103,29 @@ impl SequenceGuard {
         let stream = Stream::new(topic, partition, sequence.producer_id);
         match self.refused.get_mut(&stream) {
             Some(refused) if refused.producer_epoch == sequence.producer_epoch => {
-                if is_after(refused.base_sequence, sequence.base_sequence) {
-                    refused.base_sequence = sequence.base_sequence;
+                let comes_after = is_after(sequence.base_sequence, refused.base_sequence);
+                if !comes_after || refused.is_outlived_by(sequence.base_sequence) {
+                    *refused = RefusedSequence::new(sequence);
+                } else {
+                    refused.held_back = Some(sequence.base_sequence);
                 }
             }
             // A straggler of an epoch that is over says nothing about the present one.
             Some(refused) if sequence.producer_epoch < refused.producer_epoch => {}
-            Some(refused) => {
-                *refused = RefusedSequence {
-                    producer_epoch: sequence.producer_epoch,
-                    base_sequence: sequence.base_sequence,
-                };
-            }
+            Some(refused) => *refused = RefusedSequence::new(sequence),
             None => {
                 if self.refused.len() >= Self::ENTRIES_MAX {
                     return Err(GuardFull);
                 }
-                self.refused.insert(
-                    stream,
-                    RefusedSequence {
-                        producer_epoch: sequence.producer_epoch,
-                        base_sequence: sequence.base_sequence,
-                    },
-                );
+                self.refused.insert(stream, RefusedSequence::new(sequence));
             }
         }
         Ok(())
     }
 
-    /// Forgets the stream's refusal if `sequence` is the refused one, or of a later epoch: it has been let through, or
-    /// finally refused. An older one that is let through meanwhile (a retry after a broker's error) releases nothing.
+    /// Forgets the stream's refusal if `sequence` is the refused one, one that has outlived it (GUARD-3), or of a later
+    /// epoch: it has been let through, or finally refused. An older one that is let through meanwhile (a retry after a
+    /// broker's error) releases nothing.
     pub fn release(&mut self, topic: &str, partition: i32, sequence: ProducerSequence) {
         if self.refused.is_empty() || sequence.producer_id < 0 {
             return;
@@ -119,7 +134,8 @@ impl SequenceGuard {
         let stands = self.refused.get(&stream).is_some_and(|refused| {
             sequence.producer_epoch < refused.producer_epoch
                 || (sequence.producer_epoch == refused.producer_epoch
-                    && sequence.base_sequence != refused.base_sequence)
+                    && sequence.base_sequence != refused.base_sequence
+                    && !refused.is_outlived_by(sequence.base_sequence))
         });
         if !stands {
             self.refused.remove(&stream);
@@ -173,6 +189,50 @@ mod tests {
             !guard.holds_back("t", 1, sequence(0, 11)),
             "other partitions are undisturbed"
         );
+        guard.release("t", 0, sequence(0, 10));
+        assert!(!guard.holds_back("t", 0, sequence(0, 11)));
+    }
+
+    /// GUARD-3: 10 was stored by way of another connection, and perhaps others behind it.
+    #[test]
+    fn what_is_held_back_twice_is_let_through() {
+        for comes_again in 11..=13 {
+            let mut guard = SequenceGuard::default();
+            assert_eq!(guard.refuse("t", 0, sequence(0, 10)), Ok(()));
+            for held_back in 11..=13 {
+                assert!(guard.holds_back("t", 0, sequence(0, held_back)));
+                assert_eq!(guard.refuse("t", 0, sequence(0, held_back)), Ok(()));
+            }
+            assert!(guard.holds_back("t", 0, sequence(0, 14)), "it comes behind them");
+            assert!(!guard.holds_back("t", 0, sequence(0, comes_again)));
+            // Refused for a reason of its own: now it is the one that has to come first.
+            assert_eq!(guard.refuse("t", 0, sequence(0, comes_again)), Ok(()));
+            assert!(guard.holds_back("t", 0, sequence(0, comes_again + 1)));
+            guard.release("t", 0, sequence(0, comes_again));
+            assert!(!guard.holds_back("t", 0, sequence(0, comes_again + 1)));
+        }
+    }
+
+    /// What came back was stored elsewhere as well.
+    #[test]
+    fn a_sequence_behind_all_that_were_held_back_is_held_back_once() {
+        let mut guard = SequenceGuard::default();
+        for refused in [10, 11, 15] {
+            assert_eq!(guard.refuse("t", 0, sequence(0, refused)), Ok(()));
+        }
+        assert!(!guard.holds_back("t", 0, sequence(0, 15)));
+        guard.release("t", 0, sequence(0, 15));
+        assert!(!guard.holds_back("t", 0, sequence(0, 16)));
+    }
+
+    #[test]
+    fn a_refused_sequence_that_comes_again_holds_back_as_before() {
+        let mut guard = SequenceGuard::default();
+        for _ in 0..3 {
+            assert_eq!(guard.refuse("t", 0, sequence(0, 10)), Ok(()));
+            assert!(guard.holds_back("t", 0, sequence(0, 11)));
+            assert_eq!(guard.refuse("t", 0, sequence(0, 11)), Ok(()));
+        }
         guard.release("t", 0, sequence(0, 10));
         assert!(!guard.holds_back("t", 0, sequence(0, 11)));
     }
