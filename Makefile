@@ -11,7 +11,7 @@ WHOLE = --workspace --locked --features bench-harness/measurements
 # The programs as they are released: with the library's insides private, the compiler names what nobody uses.
 LINT_RELEASED = $(CARGO) clippy --workspace --lib --bins --locked -- -D warnings
 
-.PHONY: build check quickstart test perf-check mutants
+.PHONY: build check quickstart test perf-check mutants simulate canaries
 
 # What `--version` says of the commit; without git, nothing.
 build: export SEALWIRE_COMMIT ?= $(shell git describe --always --abbrev=12 --dirty --exclude='*' 2>/dev/null)
@@ -48,3 +48,14 @@ MUTANTS ?= src/crypto src/envelope src/keys/ledger src/record_batch src/rules
 mutants:
 	CARGO_TARGET_DIR=$(abspath target/mutants) CARGO_INCREMENTAL=1 $(CARGO) mutants --package sealwire --output target --no-shuffle \
 	    $(foreach folder,$(MUTANTS),--file '$(folder).rs' --file '$(folder)/**')
+
+# Worlds around the whole program, as many as are wanted, from seed FIRST on; docs/testing.md says what becomes of a failure.
+SEEDS ?= 10000
+FIRST ?= 0
+simulate:
+	SEALWIRE_SIMULATION_SEEDS=$(SEEDS) SEALWIRE_SIMULATION_FIRST=$(FIRST) $(CARGO) test $(WHOLE) --test simulation -- \
+	    world::proxied::nothing_is_lost
+
+# Faults that were mended are put back, one after the other, and have to be found.
+canaries:
+	tests/simulation/canaries.sh $(CANARIES)

@@ -25,6 +25,8 @@
     )
 )]
 
+#[cfg(feature = "testing")]
+pub mod canary;
 pub mod executor;
 pub mod fair_queue;
 pub mod ledger;

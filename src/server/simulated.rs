@@ -1,6 +1,6 @@
-//! The program without sockets, threads or time of its own: executors on a simulated platform, the acceptor's spreading,
-//! the key service and the control thread, each of which goes on when it is told to. What is left out is what only the
-//! machine can do: ports, signals, files, the admin page.
+//! The program without sockets, threads or time of its own: executors on a simulated platform, the acceptor's
+//! spreading, the key service and the control thread, each of which goes on when it is told to. What is left out is
+//! what only the machine can do: ports, signals, files, the admin page.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ use crate::clocks::simulated::{self, SimulatedTime};
 use crate::config::{Config, OwnPorts};
 use crate::executor::run;
 use crate::ids::{ClusterId, ListenerId};
-use crate::keys::{KeyOptions, KeyReply, KeyService, KeyStatistics, NamedKms};
+use crate::keys::{DekLimits, KeyOptions, KeyReply, KeyService, KeyStatistics, NamedKms};
 use crate::kms::Kms;
 use crate::messages::{CameBack, ExecutorMessage};
 use crate::metrics::Snapshot;
@@ -45,6 +45,8 @@ pub struct SimulatedSettings {
     pub capacities: Capacities,
     /// What waits for the control thread, at most.
     pub control_capacity: usize,
+    /// What one DEK may be used for.
+    pub dek: DekLimits,
 }
 
 impl SimulatedSettings {
@@ -134,7 +136,11 @@ impl SimulatedServer {
         let is_whole =
             settings.kms.len() == config.kms.len() && settings.books.len() == config.clusters.len();
         assert!(is_whole, "one for each");
-        let options = KeyOptions::bounded(config.limits.sealing_keys_max, config.limits.opened_keys_max);
+        let limits = &config.limits;
+        let options = KeyOptions {
+            dek: settings.dek,
+            ..KeyOptions::bounded(limits.sealing_keys_max, limits.opened_keys_max)
+        };
         let addresses = settings.addresses();
         let (control, requests) = channel(settings.control_capacity);
         let (key_sender, key_requests) = channel(settings.capacities.keys);
@@ -218,6 +224,12 @@ impl SimulatedServer {
         simulated::set(Some(time));
         self.runtime.block_on(tokio::time::advance(by));
         self.tasks.fire_timers();
+    }
+
+    /// Does something as if the control thread did, by its clock.
+    pub fn within<T>(&self, act: impl FnOnce() -> T) -> T {
+        let _entered = self.runtime.enter();
+        act()
     }
 
     /// What is known of each cluster's addresses.

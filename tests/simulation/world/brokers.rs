@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use self::cluster::Cluster;
 use self::connection::{Connection, Waiting};
-use self::requests::{Outcome, key_and_version};
+use self::requests::{Outcome, client_id, key_and_version};
 
 pub(crate) use self::lies::Lie;
 pub(crate) use self::log::Stored;
@@ -53,6 +53,7 @@ pub(crate) enum Event {
         /// Of the whole frame.
         bytes: usize,
         at: Duration,
+        client_id: String,
     },
     /// The node closed the connection because of what came: no client may send that.
     Malformed { node: i32, connection: ConnectionId },
@@ -82,7 +83,7 @@ pub(crate) struct Brokers {
 }
 
 impl Brokers {
-    /// Nodes, each at `kafka-<id>:9092`; topics, each with its number of partitions; on how many nodes each partition
+    /// Nodes, each at `10.0.0.<id>:9092`; topics, each with its number of partitions; on how many nodes each partition
     /// is.
     pub(crate) fn new(nodes: &[i32], topics: &[(&str, i32)], replicas: usize, seed: u64) -> Self {
         Self {
@@ -196,6 +197,7 @@ fn begin_next(cluster: &mut Cluster, id: ConnectionId, connection: &mut Connecti
                 api_version,
                 bytes: frame.len(),
                 at: now,
+                client_id: client_id(&frame),
             });
             cluster.receive(node, &frame, &mut connection.quota, now)
         }

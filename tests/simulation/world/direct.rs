@@ -1,18 +1,16 @@
 //! The models of clients and of brokers against each other, with nothing between them but a network that gives bytes on
 //! in pieces of any size: what is acknowledged is stored and read, exactly once where it has sequences, whatever
 //! restarts and moves there are. What goes wrong in a whole world is then not the models' fault.
-//!
-//! `SEALWIRE_SIMULATION_SEED` runs one seed alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::brokers::{self, Brokers, ConnectionId};
-use super::clients::account::Account;
-use super::clients::consumer::ConsumerSettings;
-use super::clients::producer::{Acknowledged, Kind, Outcome, ProducerSettings};
-use super::clients::{Action, Client, Consumer, Family, LinkId, Place, Producer};
+use super::clients::producer::{Kind, Outcome};
+use super::clients::{Action, Client, LinkId, Place};
+use super::crowd::Crowd;
 use crate::dice::Dice;
+use crate::seeds;
 
 const SEEDS: u64 = 50;
 const NODES: [i32; 3] = [1, 2, 3];
@@ -26,17 +24,11 @@ const END: Duration = Duration::from_secs(200);
 
 #[test]
 fn what_is_acknowledged_is_stored_and_read_whatever_happens_when() {
-    if let Ok(seed) = std::env::var("SEALWIRE_SIMULATION_SEED") {
-        Direct::new(seed.parse().expect("the seed is a number")).run();
+    let ended = seeds::each(SEEDS, |seed| Direct::new(seed).run());
+    if (ended.len() as u64) < SEEDS {
         return;
     }
-    let mut seen = BTreeSet::new();
-    for seed in 0..SEEDS {
-        match std::panic::catch_unwind(|| Direct::new(seed).run()) {
-            Ok(events) => seen.extend(events),
-            Err(_) => panic!("the world of SEALWIRE_SIMULATION_SEED={seed} went wrong as said above"),
-        }
-    }
+    let seen: BTreeSet<Event> = ended.into_iter().flatten().collect();
     let all = [
         Event::Stopped,
         Event::Swapped,
@@ -71,9 +63,7 @@ struct Pipe {
 
 struct Direct {
     brokers: Brokers,
-    producers: Vec<Producer>,
-    consumers: Vec<Consumer>,
-    accounts: Vec<Account>,
+    crowd: Crowd,
     pipes: BTreeMap<(usize, LinkId), Pipe>,
     dice: Dice,
     now: Duration,
@@ -98,42 +88,14 @@ impl Direct {
             Kind::Plain { acks: 1 },
             Kind::Plain { acks: 0 },
         ];
-        let producers = (0..).zip(kinds).map(|(number, kind)| {
-            Producer::new(ProducerSettings {
-                number,
-                family: family(&mut dice),
-                kind,
-                bootstrap: vec![address(1), address(2)],
-                places: places.clone(),
-                in_flight_max: [1, 5][dice.below(2) as usize],
-                batches_max: 60,
-                pace_max: Duration::from_millis(1 + dice.below(400)),
-                request_timeout: Duration::from_millis(1000 + dice.below(5000)),
-            })
-        });
-        let producers = producers.collect();
-        let consumers = (0..4).map(|number| {
-            Consumer::new(ConsumerSettings {
-                family: family(&mut dice),
-                bootstrap: vec![address(3), address(2)],
-                places: places.clone(),
-                rack: (number % 2 == 0).then(|| format!("rack-{}", 1 + dice.below(3))),
-                read_committed: number < 2,
-                request_timeout: Duration::from_millis(2000 + dice.below(5000)),
-                bytes_max: 1 << dice.below(20),
-                partition_bytes_max: 1 << dice.below(16),
-            })
-        });
-        let consumers: Vec<Consumer> = consumers.collect();
+        let bootstrap = NODES.map(|node| (format!("10.0.0.{node}"), 9092));
         let mut brokers = Brokers::new(&NODES, &TOPICS, 2, seed);
         if seed.is_multiple_of(3) {
             brokers.set_max_message_bytes(TIGHT_BYTES);
         }
         Self {
             brokers,
-            producers,
-            accounts: consumers.iter().map(|_| Account::default()).collect(),
-            consumers,
+            crowd: Crowd::new(&kinds, &places, &bootstrap, &mut dice),
             pipes: BTreeMap::new(),
             dice,
             now: Duration::ZERO,
@@ -143,11 +105,11 @@ impl Direct {
     }
 
     fn run(mut self) -> BTreeSet<Event> {
-        while !self.is_over() {
+        while !(self.resting && self.crowd.is_over(&self.brokers)) {
             assert!(
                 self.now < END,
                 "the world does not come to rest: {:#?}",
-                self.unfinished()
+                self.crowd.unfinished(&self.brokers)
             );
             if !self.resting && self.now > TROUBLE {
                 self.rests();
@@ -177,23 +139,17 @@ impl Direct {
     }
 
     fn client(&mut self, at: usize) -> &mut dyn Client {
-        let producers = self.producers.len();
-        match at.checked_sub(producers) {
-            None => &mut self.producers[at],
-            Some(at) => &mut self.consumers[at],
-        }
+        self.crowd.client(at)
     }
 
     fn clients_act(&mut self) {
-        for at in 0..self.producers.len() + self.consumers.len() {
+        for at in 0..self.crowd.len() {
             let (now, mut dice) = (self.now, Dice(self.dice.below(u64::MAX)));
             for action in self.client(at).act(now, &mut dice) {
                 self.does(at, action);
             }
         }
-        for (account, consumer) in self.accounts.iter_mut().zip(&mut self.consumers) {
-            account.note(consumer);
-        }
+        self.crowd.note(|_, _| {});
     }
 
     fn does(&mut self, at: usize, action: Action) {
@@ -262,14 +218,13 @@ impl Direct {
             return;
         }
         let brokers = self.brokers.next_due();
-        let clients = (0..self.producers.len() + self.consumers.len()).map(|at| {
-            let producers = self.producers.len();
-            match at.checked_sub(producers) {
-                None => self.producers[at].next_due(),
-                Some(at) => self.consumers[at].next_due(),
-            }
-        });
-        let due = clients.flatten().chain(brokers).min().unwrap_or(END);
+        let due = self
+            .crowd
+            .next_due()
+            .into_iter()
+            .chain(brokers)
+            .min()
+            .unwrap_or(END);
         let soon = self.now + Duration::from_millis(1);
         self.now = due.max(soon).min(self.now + Duration::from_millis(200));
     }
@@ -321,79 +276,29 @@ impl Direct {
                 self.brokers.start(node);
             }
         }
-        self.producers.iter_mut().for_each(Client::rest);
-        self.consumers.iter_mut().for_each(Client::rest);
-    }
-
-    /// All is stored and all is read, by those who read what is not committed up to the very end.
-    fn is_over(&self) -> bool {
-        let is_read = |consumer: &Consumer, (topic, partition): &Place| {
-            let end = self.brokers.high_watermark(topic, *partition);
-            consumer.position(&((*topic).clone(), *partition)) == Some(end)
-        };
-        self.resting
-            && self.producers.iter().all(Client::is_done)
-            && self.consumers.iter().all(|consumer| {
-                let mut places = consumer.settings().places.iter();
-                consumer.is_done() && places.all(|place| is_read(consumer, place))
-            })
-    }
-
-    /// Who has not ended what he began.
-    fn unfinished(&self) -> Vec<String> {
-        let producers = self.producers.iter().filter(|producer| !producer.is_done());
-        let consumers = self.consumers.iter();
-        let producers = producers.map(|producer| format!("{:?}", producer.settings()));
-        let consumers = consumers.flat_map(|consumer| {
-            let places = consumer.settings().places.iter();
-            let unread = places.filter_map(|(topic, partition)| {
-                let position = consumer.position(&(topic.clone(), *partition));
-                let end = self.brokers.high_watermark(topic, *partition);
-                (position != Some(end)).then(|| format!("{topic}-{partition} at {position:?} of {end}"))
-            });
-            unread.map(|unread| format!("{unread}: {:?}", consumer.settings()))
-        });
-        producers.chain(consumers).collect()
+        self.crowd.rest();
     }
 
     fn checks(&mut self) {
-        let brokers = &self.brokers;
-        let was_lost = |acknowledged: &Acknowledged| {
-            let (topic, partition) = &acknowledged.place;
-            let mut lost = brokers.lost(topic, *partition).iter();
-            lost.any(|stored| Some(stored.header.base_offset) == acknowledged.base_offset)
-        };
-        for (account, consumer) in self.accounts.iter().zip(&self.consumers) {
-            account.check(consumer, &self.producers, was_lost);
-        }
-        for producer in &self.producers {
+        self.crowd.check(&self.brokers);
+        for producer in &self.crowd.producers {
             assert!(
                 !producer.acknowledged().is_empty() || producer.settings().kind == Kind::Plain { acks: 0 }
             );
-            if producer.acknowledged().iter().any(was_lost) {
-                self.seen.insert(Event::Lost);
-            }
-            for outcome in producer.outcomes() {
-                match outcome {
-                    Outcome::Committed => self.seen.insert(Event::Committed),
-                    Outcome::Aborted => self.seen.insert(Event::Aborted),
-                    Outcome::Unknown => false,
-                };
-            }
         }
+        let is_seen = [
+            (Event::Lost, self.crowd.has_lost(&self.brokers)),
+            (Event::Committed, self.crowd.has_outcome(Outcome::Committed)),
+            (Event::Aborted, self.crowd.has_outcome(Outcome::Aborted)),
+        ];
+        let seen = is_seen.into_iter().filter(|(_, is_seen)| *is_seen);
+        self.seen.extend(seen.map(|(event, _)| event));
         let read: Vec<usize> = self
+            .crowd
             .accounts
             .iter()
             .map(|account| account.delivered().values().map(BTreeMap::len).sum())
             .collect();
         assert_eq!(read[2], read[3], "two that read everything read the same");
     }
-}
-
-fn address(node: i32) -> (String, u16) {
-    (format!("kafka-{node}"), 9092)
-}
-
-fn family(dice: &mut Dice) -> Family {
-    [Family::Java, Family::Librdkafka][dice.below(2) as usize]
 }

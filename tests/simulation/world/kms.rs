@@ -154,6 +154,14 @@ impl SimulatedKms {
         self.state().refusals.clone()
     }
 
+    /// Whether any version of any KEK is refused now.
+    pub(crate) fn refuses_any(&self) -> bool {
+        self.state()
+            .refusals
+            .iter()
+            .any(|refusal| refusal.until.is_none())
+    }
+
     /// Whether another DEK was ever given out for `wrapped`.
     pub(crate) fn was_wrongly_opened(&self, wrapped: &[u8]) -> bool {
         self.state().wrongly_opened.contains(wrapped)

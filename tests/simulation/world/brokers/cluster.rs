@@ -53,7 +53,7 @@ const MAX_MESSAGE_BYTES: usize = 1_048_588;
 impl Cluster {
     pub(super) fn new(nodes: &[i32], topics: &[(&str, i32)], replicas: usize, seed: u64) -> Self {
         let node = |id: &i32| Node {
-            host: format!("kafka-{id}"),
+            host: format!("10.0.0.{id}"),
             port: 9092,
             up: true,
             registered: true,

@@ -47,6 +47,15 @@ pub(super) fn key_and_version(frame: &[u8]) -> (i16, i16) {
     (field(0), field(2))
 }
 
+/// Whatever it is; nothing where there is none.
+pub(super) fn client_id(frame: &[u8]) -> String {
+    let id = || {
+        let (length, rest) = frame.get(8..)?.split_first_chunk()?;
+        rest.get(..usize::try_from(i16::from_be_bytes(*length)).ok()?)
+    };
+    String::from_utf8_lossy(id().unwrap_or_default()).into_owned()
+}
+
 impl Cluster {
     pub(super) fn receive(
         &mut self,

@@ -3,10 +3,11 @@
 //! - ACCOUNT-1: what was acknowledged is delivered, at the offset that was told; of a transaction, to those that read
 //!   what is committed, if it was committed and not otherwise.
 //! - ACCOUNT-2: what has a sequence is delivered once, in the order in which it was made.
-//! - ACCOUNT-3: what was refused for good is not delivered.
+//! - ACCOUNT-3: what was refused for good is not delivered, unless an earlier attempt went unanswered.
 
 use std::collections::BTreeMap;
 
+use super::consumer::Delivered;
 use super::producer::{Acknowledged, Kind, Outcome};
 use super::value::Value;
 use super::{Consumer, Place, Producer};
@@ -18,9 +19,9 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    /// Notes what `consumer` was given since the last call.
-    pub(crate) fn note(&mut self, consumer: &mut Consumer) {
-        for delivered in consumer.take_delivered() {
+    /// Notes what the consumer was given.
+    pub(crate) fn note(&mut self, delivered: &[Delivered]) {
+        for delivered in delivered {
             let known = self.delivered.entry(delivered.place.clone()).or_default();
             let former = known.insert(delivered.offset, delivered.value);
             assert!(
@@ -114,6 +115,7 @@ impl Account {
             if producer.may_be_out_of_order(place) {
                 values.sort_unstable_by_key(|&(_, number)| number);
             }
+            values.retain(|(_, number)| !producer.may_be_doubled(place, *number));
             for pair in values.windows(2) {
                 assert!(
                     pair[0].1 < pair[1].1,
@@ -125,7 +127,8 @@ impl Account {
                     pair[1].0
                 );
             }
-            let failed = producer.failed().iter().filter(|failed| failed.code >= 0);
+            let failed = producer.failed().iter();
+            let failed = failed.filter(|failed| failed.code >= 0 && !failed.may_be_stored);
             for failed in failed.filter(|failed| failed.place == **place) {
                 let is_there = values.iter().any(|(_, number)| failed.numbers.contains(number));
                 assert!(!is_there, "{failed:?} was refused and is delivered");

@@ -71,6 +71,8 @@ pub(crate) struct Failed {
     pub(crate) numbers: Range<u64>,
     /// Below 0: nobody refused it, it was given up with its transaction.
     pub(crate) code: i16,
+    /// An earlier attempt may have been stored.
+    pub(crate) may_be_stored: bool,
 }
 
 pub(crate) struct Producer {
@@ -154,6 +156,11 @@ impl Producer {
     /// sequence of it, and real clients do nothing about that.
     pub(crate) fn may_be_out_of_order(&self, place: &Place) -> bool {
         self.lanes[place].may_be_out_of_order
+    }
+
+    /// Whether a value may be stored twice, which nobody can help: see [`Lane::sent_anew`].
+    pub(crate) fn may_be_doubled(&self, place: &Place, number: u64) -> bool {
+        self.lanes[place].sent_anew.contains(&number)
     }
 
     /// How its transactions ended; their numbers count from 0.

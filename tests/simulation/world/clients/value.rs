@@ -11,13 +11,14 @@ pub(crate) struct Value {
     pub(crate) number: u64,
 }
 
+/// Whether what is produced to `topic` reaches brokers as it is.
+pub(crate) fn is_passed(topic: &str) -> bool {
+    topic.starts_with("pass")
+}
+
 /// The word that values of `topic` are full of.
 pub(crate) fn word(topic: &str) -> &'static str {
-    if topic.starts_with("pass") {
-        "open"
-    } else {
-        "sesame"
-    }
+    if is_passed(topic) { "open" } else { "sesame" }
 }
 
 impl Value {

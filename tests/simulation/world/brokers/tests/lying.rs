@@ -78,6 +78,7 @@ fn what_no_client_may_send_ends_its_connection_and_is_told_of() {
         api_version,
         bytes: frame.len() - 4,
         at,
+        client_id: "tests".to_owned(),
     };
     let malformed = Event::Malformed {
         node: 3,

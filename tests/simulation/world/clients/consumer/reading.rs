@@ -133,6 +133,10 @@ impl Consumer {
         }
         if preferred >= 0 {
             position.preferred = Some((preferred, until));
+            if !self.network.cluster.nodes.contains_key(&preferred) {
+                // The leader knows it still, or again.
+                self.asks_again(place);
+            }
             return;
         }
         if position.offset == Some(asked) {

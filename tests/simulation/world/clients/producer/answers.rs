@@ -7,6 +7,7 @@ use super::{Acknowledged, Asked, Failed, Kind, Producer, RETRY_BACK_OFF};
 use crate::wire::decode_response;
 use crate::world::clients::errors::{Fate, fate};
 use crate::world::clients::network::Event;
+use crate::world::clients::value::is_passed;
 use crate::world::clients::{Family, Place};
 
 impl Producer {
@@ -62,7 +63,8 @@ impl Producer {
 
     fn goes_again(&mut self, correlation_id: i32, node: i32, place: &Place) {
         let lane = self.lanes.get_mut(place).expect("a lane for each place");
-        if let Some(batch) = lane.take_back(correlation_id) {
+        if let Some(mut batch) = lane.take_back(correlation_id) {
+            batch.may_be_stored = true;
             lane.note_doubt(&batch, node);
             lane.put_back(batch, self.now + RETRY_BACK_OFF);
         }
@@ -88,9 +90,11 @@ impl Producer {
 
     fn learns_fate(&mut self, correlation_id: i32, place: &Place, code: i16, base_offset: i64) {
         let lane = self.lanes.get_mut(place).expect("a lane for each place");
-        let batch = lane.take_back(correlation_id).expect("the batch is under way");
+        let mut batch = lane.take_back(correlation_id).expect("the batch is under way");
         let again = self.now + RETRY_BACK_OFF;
         let fate = fate(code);
+        // All others may come behind the append: a leader that waits for followers and leads no more says so.
+        batch.may_be_stored |= fate == Fate::Again && code != NOT_ENOUGH_REPLICAS;
         match fate {
             Fate::Stored | Fate::StoredBefore => {
                 lane.is_stored(&batch);
@@ -117,6 +121,8 @@ impl Producer {
             }
             Fate::OutOfOrder | Fate::Fenced if self.settings.kind == Kind::Idempotent => {
                 lane.is_broken = true;
+                // A leader that knew nothing of it any more has taken a later one: nobody between has a part in that.
+                lane.may_be_out_of_order |= is_passed(&place.0);
                 lane.put_back(batch, again);
                 return;
             }
@@ -133,6 +139,7 @@ impl Producer {
             place: place.clone(),
             numbers: batch.numbers,
             code,
+            may_be_stored: batch.may_be_stored,
         });
         if let Some(transactions) = &mut self.transactions {
             transactions.must_abort(fate == Fate::Fenced);
@@ -143,3 +150,4 @@ impl Producer {
 const NOT_LEADER: i16 = 6;
 /// Java makes two batches of one.
 const TOO_LARGE: i16 = 10;
+const NOT_ENOUGH_REPLICAS: i16 = 19;

@@ -25,6 +25,8 @@ pub(super) struct Batch {
     pub(super) transaction: Option<u32>,
     /// Not before then.
     pub(super) not_before: Duration,
+    /// It was sent, and nobody said that it was not stored.
+    pub(super) may_be_stored: bool,
     /// Given with the first send and kept: whose it is, and its first sequence.
     pub(super) stamp: Option<(Identity, i32)>,
     /// Built when its stamp is known.
@@ -39,6 +41,7 @@ impl Batch {
             timestamp,
             transaction,
             not_before: Duration::ZERO,
+            may_be_stored: false,
             stamp: None,
             bytes: Vec::new(),
         }

@@ -32,6 +32,8 @@ pub(super) struct Lane {
     first_stored: Option<i32>,
     /// See [`super::Producer::may_be_out_of_order`].
     pub(super) may_be_out_of_order: bool,
+    /// Of values that may have been stored before, and were sent again with a new epoch: no broker knows them again.
+    pub(super) sent_anew: BTreeSet<u64>,
 }
 
 impl Lane {
@@ -148,7 +150,12 @@ impl Lane {
         self.identity = None;
         self.is_broken = false;
         self.doubtful.clear();
-        self.waiting.iter_mut().for_each(|batch| batch.set_stamp(None));
+        for batch in &mut self.waiting {
+            batch.set_stamp(None);
+            if batch.may_be_stored {
+                self.sent_anew.extend(batch.numbers.clone());
+            }
+        }
     }
 
     /// When a batch that waits may go that may not yet.

@@ -199,6 +199,7 @@ impl Producer {
                     place: place.clone(),
                     numbers: batch.numbers,
                     code: GIVEN_UP,
+                    may_be_stored: batch.may_be_stored,
                 }));
             }
             if !self.lanes.values().all(Lane::is_quiet) {

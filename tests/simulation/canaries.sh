@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Puts faults back, one after the other, that were mended once, and lets worlds find them: `make canaries`, or with the
+# names of some. Works on a copy of the tree, in target/canaries.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+root=$PWD
+copy=$root/target/canaries/tree
+missed=0
+
+if [ $# -eq 0 ]; then
+    for patch in tests/simulation/canaries/*.patch; do
+        set -- "$@" "$(basename "$patch" .patch)"
+    done
+fi
+
+for name in "$@"; do
+    patch=$root/tests/simulation/canaries/$name.patch
+    rm -rf "$copy"
+    mkdir -p "$copy"
+    git ls-files -z | tar --null --files-from=- -c | tar -x -C "$copy"
+    # Files keep the time of their last change, and the patch makes a newer one: only what depends on it is built.
+    (cd "$copy" && git apply --unsafe-paths --directory="${copy#/}" "$patch" 2>/dev/null || patch --silent -p1 <"$patch")
+    echo "$name: building"
+    (cd "$copy" && CARGO_TARGET_DIR=$root/target/canaries/target cargo test --quiet --locked --test simulation --no-run)
+    program=$(find "$root/target/canaries/target/debug/deps" -name 'simulation-*' -type f -executable -printf '%T@ %p\n' |
+        sort -n | tail -1 | cut -d' ' -f2)
+    if said=$("$program" world::proxied::nothing_is_lost 2>&1); then
+        echo "$name: NOT FOUND"
+        missed=1
+    else
+        echo "$name: found: $(grep -m1 -oE 'SEALWIRE_SIMULATION_SEED=[0-9]+' <<<"$said"): $(grep -m1 -A1 "panicked at tests/simulation" <<<"$said" | tail -1)"
+    fi
+done
+exit $missed

@@ -1,0 +1,153 @@
+//! The clients of a world: producers of every kind, consumers of every kind, and what each consumer was given.
+
+use std::time::Duration;
+
+use super::brokers::Brokers;
+use super::clients::account::Account;
+use super::clients::consumer::{ConsumerSettings, Delivered};
+use super::clients::network::Address;
+use super::clients::producer::{Acknowledged, Kind, Outcome, ProducerSettings};
+use super::clients::{Client, Consumer, Family, Place, Producer};
+use crate::dice::Dice;
+
+pub(crate) struct Crowd {
+    pub(crate) producers: Vec<Producer>,
+    pub(crate) consumers: Vec<Consumer>,
+    pub(crate) accounts: Vec<Account>,
+}
+
+impl Crowd {
+    /// Clients that know these addresses at first and use these partitions.
+    pub(crate) fn new(kinds: &[Kind], places: &[Place], bootstrap: &[Address], dice: &mut Dice) -> Self {
+        let producers = (0..).zip(kinds).map(|(number, kind)| {
+            Producer::new(ProducerSettings {
+                number,
+                family: family(dice),
+                kind: *kind,
+                bootstrap: bootstrap.to_vec(),
+                places: places.to_vec(),
+                in_flight_max: [1, 5][dice.below(2) as usize],
+                batches_max: 60,
+                pace_max: Duration::from_millis(1 + dice.below(400)),
+                request_timeout: Duration::from_millis(1000 + dice.below(5000)),
+            })
+        });
+        let producers = producers.collect();
+        let consumers = (0..4).map(|number| {
+            Consumer::new(ConsumerSettings {
+                family: family(dice),
+                bootstrap: bootstrap.to_vec(),
+                places: places.to_vec(),
+                rack: (number % 2 == 0).then(|| format!("rack-{}", 1 + dice.below(3))),
+                read_committed: number < 2,
+                request_timeout: Duration::from_millis(2000 + dice.below(5000)),
+                bytes_max: 1 << dice.below(20),
+                partition_bytes_max: 1 << dice.below(16),
+            })
+        });
+        let consumers: Vec<Consumer> = consumers.collect();
+        Self {
+            producers,
+            accounts: consumers.iter().map(|_| Account::default()).collect(),
+            consumers,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.producers.len() + self.consumers.len()
+    }
+
+    pub(crate) fn client(&mut self, at: usize) -> &mut dyn Client {
+        match at.checked_sub(self.producers.len()) {
+            None => &mut self.producers[at],
+            Some(at) => &mut self.consumers[at],
+        }
+    }
+
+    /// When the first of them has something to do by itself.
+    pub(crate) fn next_due(&self) -> Option<Duration> {
+        let producers = self.producers.iter().filter_map(Client::next_due);
+        producers
+            .chain(self.consumers.iter().filter_map(Client::next_due))
+            .min()
+    }
+
+    /// Takes note of what consumers were given; each with its number.
+    pub(crate) fn note(&mut self, mut look: impl FnMut(usize, &Delivered)) {
+        let consumers = self.consumers.iter_mut().zip(&mut self.accounts);
+        for (number, (consumer, account)) in consumers.enumerate() {
+            let delivered = consumer.take_delivered();
+            delivered.iter().for_each(|delivered| look(number, delivered));
+            account.note(&delivered);
+        }
+    }
+
+    pub(crate) fn rest(&mut self) {
+        self.producers.iter_mut().for_each(Client::rest);
+        self.consumers.iter_mut().for_each(Client::rest);
+    }
+
+    /// Who has not ended what he began: all is stored and all is read by the time that nobody is left.
+    pub(crate) fn unfinished(&self, brokers: &Brokers) -> Vec<String> {
+        let producers = self.producers.iter().filter(|producer| !producer.is_done());
+        let producers = producers.map(|producer| format!("{:?}", producer.settings()));
+        let consumers = self.consumers.iter().flat_map(|consumer| {
+            let places = consumer.settings().places.iter();
+            let unread = places.filter_map(|(topic, partition)| {
+                let position = consumer.position(&(topic.clone(), *partition));
+                let end = brokers.high_watermark(topic, *partition);
+                (position != Some(end)).then(|| format!("{topic}-{partition} at {position:?} of {end}"))
+            });
+            let is_busy = (!consumer.is_done()).then(|| "waits".to_owned());
+            let unread = unread.chain(is_busy);
+            unread.map(|unread| format!("{unread}: {:?}", consumer.settings()))
+        });
+        producers.chain(consumers).collect()
+    }
+
+    /// Whether nobody has anything left to do; as [`Self::unfinished`], without words.
+    pub(crate) fn is_over(&self, brokers: &Brokers) -> bool {
+        // What only a leader has acknowledged is not shown before it is replicated.
+        let is_read = |consumer: &Consumer, (topic, partition): &Place| {
+            let end = brokers.high_watermark(topic, *partition);
+            let stored = brokers.log(topic, *partition).last();
+            consumer.position(&(topic.clone(), *partition)) == Some(end)
+                && stored.is_none_or(|stored| stored.end() == end)
+        };
+        self.producers.iter().all(Client::is_done)
+            && self.consumers.iter().all(|consumer| {
+                let mut places = consumer.settings().places.iter();
+                consumer.is_done() && places.all(|place| is_read(consumer, place))
+            })
+    }
+
+    /// Whether the brokers have lost what only a leader had acknowledged.
+    fn was_lost(brokers: &Brokers, acknowledged: &Acknowledged) -> bool {
+        let (topic, partition) = &acknowledged.place;
+        let mut lost = brokers.lost(topic, *partition).iter();
+        lost.any(|stored| Some(stored.header.base_offset) == acknowledged.base_offset)
+    }
+
+    /// What producers were told is what consumers were given.
+    pub(crate) fn check(&self, brokers: &Brokers) {
+        for (account, consumer) in self.accounts.iter().zip(&self.consumers) {
+            account.check(consumer, &self.producers, |acknowledged| {
+                Self::was_lost(brokers, acknowledged)
+            });
+        }
+    }
+
+    pub(crate) fn has_lost(&self, brokers: &Brokers) -> bool {
+        let mut acknowledged = self.producers.iter().flat_map(Producer::acknowledged);
+        acknowledged.any(|acknowledged| Self::was_lost(brokers, acknowledged))
+    }
+
+    pub(crate) fn has_outcome(&self, wanted: Outcome) -> bool {
+        let mut outcomes = self.producers.iter().flat_map(Producer::outcomes);
+        outcomes.any(|outcome| *outcome == wanted)
+    }
+}
+
+fn family(dice: &mut Dice) -> Family {
+    [Family::Java, Family::Librdkafka][dice.below(2) as usize]
+}

@@ -1,0 +1,277 @@
+//! Worlds around the whole program: its executors, connections, keys and addresses between models of clients, of
+//! brokers and of KMSs. Nothing happens but what the dice and the clock say, so that a world can be lived through
+//! again, byte for byte.
+//!
+//! - PROXIED-1: the same seed is the same world, byte for byte.
+//! - what must be true of each is in [`checks`].
+
+mod checks;
+mod faults;
+mod links;
+mod program;
+mod trace;
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use sealwire::keys::canary;
+
+use self::checks::Checks;
+pub(crate) use self::faults::Fault;
+use self::links::{ClientLink, Links};
+use self::program::{NODES, PORT, Program};
+use self::trace::say;
+use super::brokers::Brokers;
+use super::clients::producer::Kind;
+use super::clients::{Action, Client, Place};
+use super::crowd::Crowd;
+use super::kms::SimulatedKms;
+use crate::dice::Dice;
+use crate::{randomness, seeds};
+
+const TOPICS: [(&str, i32); 3] = [("sealed-a", 2), ("other-a", 1), ("pass-a", 1)];
+const KINDS: [Kind; 5] = [
+    Kind::Idempotent,
+    Kind::Idempotent,
+    Kind::Transactional,
+    Kind::Plain { acks: -1 },
+    Kind::Plain { acks: 1 },
+];
+/// As many worlds as `make test` lives through.
+const SEEDS: u64 = 500;
+/// As long as there are faults.
+const TROUBLE: Duration = Duration::from_secs(8);
+/// What was begun is over so long after the last of them.
+const END: Duration = Duration::from_secs(100);
+
+/// What became of a world.
+pub(crate) struct Ended {
+    pub(crate) seen: BTreeSet<Fault>,
+    /// Of every byte that went towards clients and brokers, in its order.
+    pub(crate) digest: u64,
+}
+
+struct World {
+    program: Program,
+    kms: Vec<Arc<SimulatedKms>>,
+    brokers: Brokers,
+    crowd: Crowd,
+    links: Links,
+    checks: Checks,
+    dice: Dice,
+    digest: Digest,
+    /// How much of what the program writes a connection takes before it is read.
+    room: usize,
+    /// One round of so many brings a fault: where they are rare, what lasts can be seen.
+    calm: u64,
+    resting: bool,
+    seen: BTreeSet<Fault>,
+}
+
+/// Lives through a world, on a thread that nothing else uses.
+///
+/// # Panics
+/// When something is not as it must be.
+pub(crate) fn live(seed: u64) -> Ended {
+    randomness::seed(seed);
+    let mut world = World::new(seed);
+    world.run();
+    world.program.end();
+    Ended {
+        seen: world.seen,
+        digest: world.digest.0,
+    }
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut dice = Dice(seed);
+        let places: Vec<Place> = TOPICS
+            .iter()
+            .flat_map(|(topic, partitions)| (0..*partitions).map(|place| ((*topic).to_owned(), place)))
+            .collect();
+        let bootstrap = [("127.0.0.1".to_owned(), PORT)];
+        let kms = vec![
+            SimulatedKms::new(*b"one.", &["payments"], Dice(dice.below(u64::MAX))),
+            SimulatedKms::new(*b"two.", &["other"], Dice(dice.below(u64::MAX))),
+        ];
+        Self {
+            crowd: Crowd::new(&KINDS, &places, &bootstrap, &mut dice),
+            brokers: Brokers::new(&NODES, &TOPICS, 2, dice.below(u64::MAX)),
+            program: Program::new(kms.clone(), &mut dice),
+            room: 1 << (8 + dice.below(12)),
+            calm: 20 << dice.below(5),
+            links: Links::default(),
+            checks: Checks::default(),
+            digest: Digest::default(),
+            resting: false,
+            seen: BTreeSet::new(),
+            kms,
+            dice,
+        }
+    }
+
+    fn run(&mut self) {
+        while !(self.resting && self.crowd.is_over(&self.brokers)) {
+            assert!(
+                self.program.now < TROUBLE + END,
+                "the world does not come to rest: {:#?}",
+                self.crowd.unfinished(&self.brokers)
+            );
+            if !self.resting && self.program.now > TROUBLE {
+                self.rest();
+            }
+            if !self.resting && self.dice.below(self.calm) == 0 {
+                self.go_wrong();
+            }
+            self.clients_act();
+            self.brokers.tick(self.program.now);
+            let ran = self.program_runs();
+            let carried = self.carry();
+            self.look();
+            self.pass_time(ran || carried);
+        }
+        self.crowd.check(&self.brokers);
+        self.check_stored();
+    }
+
+    fn client(&mut self, at: usize) -> &mut dyn Client {
+        self.crowd.client(at)
+    }
+
+    fn clients_act(&mut self) {
+        for at in 0..self.crowd.len() {
+            // A connection that cannot be made may be asked for anew at once.
+            loop {
+                let (now, mut dice) = (self.program.now, Dice(self.dice.below(u64::MAX)));
+                let actions = self.client(at).act(now, &mut dice);
+                if actions.is_empty() {
+                    break;
+                }
+                for action in actions {
+                    self.does(at, action);
+                }
+            }
+        }
+    }
+
+    fn does(&mut self, at: usize, action: Action) {
+        let now = self.program.now;
+        match action {
+            Action::Connect { id, host, port } => {
+                say(now, format_args!("client {at} connects to port {port} ({id:?})"));
+                let from = SocketAddr::from(([10, 1, 0, at as u8], 1024 + (id.0 % 60_000) as u16));
+                let to = format!("{host}:{port}")
+                    .parse()
+                    .expect("the program's own address");
+                match self.program.connect(from, to, self.room) {
+                    None => self.client(at).failed(id, now),
+                    Some(stream) => {
+                        let node = port.checked_sub(PORT).filter(|node| *node > 0).map(i32::from);
+                        self.links.clients.insert((at, id), ClientLink::new(stream, node));
+                        self.client(at).connected(id, now);
+                    }
+                }
+            }
+            Action::Send { id, bytes } => {
+                if let Some(link) = self.links.clients.get_mut(&(at, id)) {
+                    link.send(at, &bytes);
+                }
+            }
+            Action::Close { id } => self.client_leaves((at, id)),
+        }
+    }
+
+    /// Some of what could go on does, in any order; says whether there was anything.
+    fn program_runs(&mut self) -> bool {
+        let mut ran = false;
+        for _ in 0..1 + self.dice.below(12) {
+            let awake = self.program.server().awake() as u64;
+            // One more: the control thread.
+            match self.dice.below(awake + 1) {
+                nth if nth < awake => {
+                    ran = true;
+                    self.program.server().poll(nth as usize);
+                }
+                _ => self.program.server().control_turn(),
+            }
+        }
+        ran
+    }
+
+    fn pass_time(&mut self, is_busy: bool) {
+        let by = if is_busy {
+            Duration::from_micros(self.dice.below(3000))
+        } else {
+            let now = self.program.now;
+            let due = [self.crowd.next_due(), self.brokers.next_due()]
+                .into_iter()
+                .flatten()
+                .min();
+            let due = due.map_or(IDLE_MAX, |due| due.saturating_sub(now));
+            due.min(self.program.next_due())
+                .clamp(Duration::from_micros(1), IDLE_MAX)
+        };
+        self.program.pass(by);
+    }
+}
+
+/// Nobody waits longer at once: what the control thread waits for is not known.
+const IDLE_MAX: Duration = Duration::from_millis(20);
+
+/// FNV-1a over all that is added.
+struct Digest(u64);
+
+impl Default for Digest {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Digest {
+    fn add(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+}
+
+/// PROXIED-1, SIMULATED-1
+#[test]
+fn a_seed_is_the_same_world_to_the_byte() {
+    for seed in [3, 1003] {
+        let [first, second] = [0, 1].map(|_| thread::spawn(move || live(seed).digest).join());
+        assert_eq!(first.expect("a world"), second.expect("a world"));
+    }
+}
+
+/// CHECKS-3, CHECKS-6, and the others at their places.
+#[test]
+fn nothing_is_lost_leaked_or_stuck_whatever_happens_when() {
+    let ended = seeds::each(SEEDS, live);
+    if (ended.len() as u64) < SEEDS {
+        return;
+    }
+    let seen: BTreeSet<Fault> = ended.into_iter().flat_map(|ended| ended.seen).collect();
+    assert_eq!(
+        Vec::from_iter(seen),
+        Fault::ALL,
+        "all of it happens in some world"
+    );
+}
+
+/// An alarm that never rings proves nothing.
+#[test]
+fn a_fault_that_is_put_in_is_found() {
+    let found = seeds::each_until_wrong(SEEDS, |seed| {
+        canary::let_out(true);
+        live(seed);
+    });
+    let (_, said) = found
+        .map(drop)
+        .expect_err("a world notices that revocations are not heeded");
+    assert!(said.contains("after the KEK was refused"), "{said}");
+}

@@ -1,0 +1,248 @@
+//! What is true of every world.
+//!
+//! - CHECKS-1: no broker can read what is to be sealed, neither on its way nor in what is stored.
+//! - CHECKS-2: what a client wants of a node reaches that node and no other.
+//! - CHECKS-3: what was acknowledged is stored and delivered, in order, once (the accounts of the crowd say so), and
+//!   all that was begun ends once nothing goes wrong any more.
+//! - CHECKS-4: no DEK seals more batches than it may, or for longer.
+//! - CHECKS-5: nothing is sealed or delivered under a KEK that was refused [`REVOKED_AFTER`] ago by a KMS that answers.
+//! - CHECKS-6: a KMS is asked for each wrapped DEK once at a time (SIM-KMS-1).
+//! - CHECKS-7: a consumer to which nothing is delivered does not spin.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+use sealwire::envelope::form::{Form, form_of};
+use sealwire::record_batch::{Codec, HEADER_BYTES, RecordCursor};
+
+use super::trace::say;
+use super::{TOPICS, World};
+use crate::rig::contains;
+use crate::world::brokers::{Event, Stored};
+use crate::world::clients::consumer::Delivered;
+use crate::world::clients::value::is_passed;
+use crate::world::kms::Made;
+
+#[derive(Default)]
+pub(super) struct Checks {
+    /// By KMS: since when it answers without trouble, and until when.
+    calm: BTreeMap<usize, Vec<(Duration, Option<Duration>)>>,
+    /// By consumer: what it has fetched since it was given something.
+    idle: BTreeMap<usize, Idle>,
+}
+
+#[derive(Default)]
+struct Idle {
+    since: Duration,
+    fetches: u64,
+}
+
+/// Where and when a batch was stored.
+type StoredAt = (&'static str, i32, i64, Duration);
+
+impl Checks {
+    /// CHECKS-1
+    pub(super) fn broker_can_read(&self, written: &[u8]) {
+        assert!(!contains(written, "sesame"), "a broker can read it");
+    }
+
+    pub(super) fn kms_changes(&mut self, kms: usize, is_calm: bool, now: Duration) {
+        let calm = self
+            .calm
+            .entry(kms)
+            .or_insert_with(|| vec![(Duration::ZERO, None)]);
+        match (is_calm, calm.last_mut()) {
+            (false, Some((_, until @ None))) => *until = Some(now),
+            (true, Some((_, Some(_)))) => calm.push((now, None)),
+            _ => {}
+        }
+    }
+
+    /// CHECKS-7
+    fn fetches(&mut self, consumer: usize, now: Duration) {
+        let idle = self.idle.entry(consumer).or_default();
+        idle.fetches += 1;
+        let elapsed = now.saturating_sub(idle.since);
+        let allowed = FETCHES_AT_ONCE + elapsed.as_millis() as u64 * FETCHES_A_SECOND / 1000;
+        assert!(
+            idle.fetches <= allowed,
+            "consumer {consumer} has fetched {} times in {elapsed:?} and was given nothing",
+            idle.fetches
+        );
+    }
+}
+
+impl World {
+    /// Looks at what has happened since it looked last.
+    pub(super) fn look(&mut self) {
+        let now = self.program.now;
+        for event in self.brokers.take_events() {
+            say(now, format_args!("{event:?}"));
+            match event {
+                Event::Request {
+                    node,
+                    api_key,
+                    client_id,
+                    ..
+                } => self.requested(node, api_key, &client_id),
+                Event::Malformed { node, .. } => panic!("node {node} was sent what is no request"),
+                Event::BadBatch {
+                    node,
+                    topic,
+                    partition,
+                    code,
+                } => {
+                    panic!("node {node} was sent a batch for {topic}-{partition} that it cannot take: {code}")
+                }
+                Event::Lie { .. } => {}
+            }
+        }
+        let mut given = Vec::new();
+        self.crowd
+            .note(|consumer, delivered| given.push((consumer, delivered.clone())));
+        for (consumer, delivered) in given {
+            say(now, format_args!("consumer {consumer} is given {delivered:?}"));
+            let idle = Idle {
+                since: now,
+                fetches: 0,
+            };
+            self.checks.idle.insert(consumer, idle);
+            self.check_delivered(&delivered);
+        }
+        self.kms.iter().for_each(|kms| kms.check());
+    }
+
+    /// CHECKS-2
+    fn requested(&mut self, node: i32, api_key: i16, client_id: &str) {
+        let Some((client, wanted)) = client_id.split_once('@') else {
+            return;
+        };
+        let is_for_any = ALIKE_EVERYWHERE.contains(&api_key);
+        let wanted: Option<i32> = wanted.parse().ok();
+        assert!(
+            is_for_any || wanted.is_none_or(|wanted| wanted == node),
+            "a request ({api_key}) of {client} for node {wanted:?} has reached node {node}"
+        );
+        let client: usize = client.parse().expect("clients have numbers");
+        if api_key == FETCH && !self.resting {
+            let consumer = client - self.crowd.producers.len();
+            self.checks.fetches(consumer, self.program.now);
+        }
+    }
+
+    /// CHECKS-1, CHECKS-4, CHECKS-5
+    pub(super) fn check_stored(&self) {
+        let mut batches: BTreeMap<Vec<u8>, BTreeSet<StoredAt>> = BTreeMap::new();
+        for (topic, partitions) in TOPICS.iter().filter(|(topic, _)| !is_passed(topic)) {
+            for partition in 0..*partitions {
+                let stored = self.brokers.log(topic, partition).iter();
+                for batch in stored.chain(self.brokers.lost(topic, partition)) {
+                    for wrapped in wrapped_deks(batch) {
+                        self.check_dek(&wrapped, batch.at);
+                        let place = (*topic, partition, batch.header.base_offset, batch.at);
+                        batches.entry(wrapped).or_default().insert(place);
+                    }
+                }
+            }
+        }
+        for (wrapped, sealed) in batches {
+            let most = self.program.dek.batches_max;
+            assert!(
+                sealed.len() as u64 <= most,
+                "{wrapped:02x?} has sealed {} batches of {most}: {sealed:?}",
+                sealed.len()
+            );
+        }
+    }
+
+    /// CHECKS-5
+    fn check_delivered(&self, delivered: &Delivered) {
+        let (topic, partition) = &delivered.place;
+        if is_passed(topic) || self.kms.iter().all(|kms| !kms.refuses_any()) {
+            return;
+        }
+        let log = self.brokers.log(topic, *partition);
+        let at = log.partition_point(|stored| stored.end() <= delivered.offset);
+        for wrapped in log.get(at).map(wrapped_deks).unwrap_or_default() {
+            self.check_refusals(&wrapped, self.program.now, "delivered");
+        }
+    }
+
+    fn check_dek(&self, wrapped: &[u8], stored_at: Duration) {
+        let (_, made) = self.made(wrapped);
+        let age = stored_at.saturating_sub(self.since_beginning(made.at));
+        let most = 2 * self.program.dek.age_max + ON_ITS_WAY_MAX;
+        assert!(
+            age <= most,
+            "a DEK has sealed {age:?} after it was made, and may for {most:?}"
+        );
+        self.check_refusals(wrapped, stored_at, "sealed");
+    }
+
+    /// At `now` something happened under a DEK that has to have the leave of its KMS.
+    fn check_refusals(&self, wrapped: &[u8], now: Duration, what: &str) {
+        let (kms, made) = self.made(wrapped);
+        let always = [(Duration::ZERO, None)];
+        let calm = self.checks.calm.get(&kms).map_or(&always[..], Vec::as_slice);
+        let is_within =
+            |from: Duration, until: Option<Duration>| from <= now && until.is_none_or(|until| now <= until);
+        for refusal in self.kms[kms].refusals() {
+            if (refusal.kek.as_str(), refusal.version) != (made.kek.as_str(), made.version) {
+                continue;
+            }
+            let from = self.since_beginning(refusal.from);
+            let until = refusal.until.map(|until| self.since_beginning(until));
+            for (calm_from, calm_until) in calm {
+                if is_within(from, until) && is_within(*calm_from, *calm_until) {
+                    let known_for = now - from.max(*calm_from);
+                    assert!(
+                        known_for <= REVOKED_AFTER,
+                        "{what} {known_for:?} after the KEK was refused"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Which KMS has made a DEK, and when.
+    fn made(&self, wrapped: &[u8]) -> (usize, Made) {
+        let mut all = self.kms.iter().enumerate();
+        let made = all.find_map(|(at, kms)| Some((at, kms.made(wrapped)?)));
+        made.unwrap_or_else(|| panic!("no KMS has made the DEK {wrapped:02x?}"))
+    }
+
+    fn since_beginning(&self, instant: tokio::time::Instant) -> Duration {
+        let began = self.program.began();
+        instant.into_std().saturating_duration_since(began)
+    }
+}
+
+/// Every wrapped DEK of a stored batch; none of markers.
+fn wrapped_deks(stored: &Rc<Stored>) -> BTreeSet<Vec<u8>> {
+    let (header, bytes) = (&stored.header, &stored.bytes);
+    let mut found = BTreeSet::new();
+    if header.attributes.is_control() {
+        return found;
+    }
+    // Compressed text would escape the search for the word.
+    assert_eq!(header.attributes.codec(), Ok(Codec::None));
+    let mut cursor = RecordCursor::stored(header, HEADER_BYTES);
+    while let Some(record) = cursor.next(bytes).expect("a record") {
+        let Ok(Form::RecordSeal(marker)) = form_of(bytes, &record) else {
+            panic!("a record is not sealed")
+        };
+        found.insert(marker.wrapped_dek(bytes).to_vec());
+    }
+    found
+}
+
+const FETCH: i16 = 1;
+/// Metadata, FindCoordinator, ApiVersions.
+const ALIKE_EVERYWHERE: [i16; 3] = [3, 10, 18];
+/// A KMS is asked again every second, and what was sealed before may be on its way.
+const REVOKED_AFTER: Duration = Duration::from_secs(3);
+const ON_ITS_WAY_MAX: Duration = Duration::from_secs(3);
+/// Of three nodes, twice a second each is what a consumer asks that waits for something new.
+const FETCHES_A_SECOND: u64 = 40;
+const FETCHES_AT_ONCE: u64 = 60;

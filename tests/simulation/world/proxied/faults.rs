@@ -1,0 +1,224 @@
+//! What goes wrong in a world, until it is told to rest.
+
+use std::time::Duration;
+
+use super::World;
+use super::program::NODES;
+use super::trace::say;
+use crate::world::brokers::Lie;
+use crate::world::kms::Trouble;
+
+/// What must have happened in some world for the worlds to have shown anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Fault {
+    BrokerStopped,
+    AddressesSwapped,
+    AddressMoved,
+    LeaderMoved,
+    SessionsEvicted,
+    Throttled,
+    Lied,
+    KmsSlow,
+    KmsThrottles,
+    KmsLies,
+    KmsDown,
+    Rotated,
+    Disabled,
+    Crashed,
+    Slept,
+    TimeSet,
+}
+
+impl Fault {
+    pub(crate) const ALL: [Self; 16] = [
+        Self::BrokerStopped,
+        Self::AddressesSwapped,
+        Self::AddressMoved,
+        Self::LeaderMoved,
+        Self::SessionsEvicted,
+        Self::Throttled,
+        Self::Lied,
+        Self::KmsSlow,
+        Self::KmsThrottles,
+        Self::KmsLies,
+        Self::KmsDown,
+        Self::Rotated,
+        Self::Disabled,
+        Self::Crashed,
+        Self::Slept,
+        Self::TimeSet,
+    ];
+}
+
+const KEKS: [&str; 2] = ["payments", "other"];
+
+impl World {
+    pub(super) fn go_wrong(&mut self) {
+        let fault = match self.dice.below(12) {
+            0 | 1 => self.stop_or_start_broker(),
+            2 => self.move_addresses(),
+            3 => {
+                self.brokers.move_leader();
+                Some(Fault::LeaderMoved)
+            }
+            4 => {
+                self.brokers.evict_sessions(NODES[self.dice.below(3) as usize]);
+                Some(Fault::SessionsEvicted)
+            }
+            5 => self.limit_or_lie(),
+            6 | 7 => self.trouble_kms(),
+            8 | 9 => self.change_kek(),
+            10 => self.crash_or_write(),
+            _ => self.move_clocks(),
+        };
+        if let Some(fault) = fault {
+            say(self.program.now, format_args!("{fault:?}"));
+            self.seen.insert(fault);
+        }
+    }
+
+    fn stop_or_start_broker(&mut self) -> Option<Fault> {
+        let node = NODES[self.dice.below(3) as usize];
+        if NODES.iter().all(|node| self.brokers.is_up(*node)) {
+            self.brokers.stop(node);
+            return Some(Fault::BrokerStopped);
+        }
+        self.start_brokers();
+        None
+    }
+
+    fn start_brokers(&mut self) {
+        for node in NODES {
+            if !self.brokers.is_up(node) {
+                self.brokers.start(node);
+            }
+        }
+    }
+
+    /// Where a broker was that is down, another one is after both have restarted; or it comes back elsewhere.
+    fn move_addresses(&mut self) -> Option<Fault> {
+        let down = NODES.into_iter().find(|node| !self.brokers.is_up(*node))?;
+        let other = NODES[self.dice.below(3) as usize];
+        if other == down {
+            self.brokers.move_address(down, 9092 + self.dice.below(3) as u16);
+            return Some(Fault::AddressMoved);
+        }
+        self.brokers.stop(other);
+        self.brokers.swap_addresses(down, other);
+        self.start_brokers();
+        Some(Fault::AddressesSwapped)
+    }
+
+    fn limit_or_lie(&mut self) -> Option<Fault> {
+        match self.dice.below(4) {
+            0 => {
+                self.brokers.set_quota(Some(20_000));
+                Some(Fault::Throttled)
+            }
+            1 => {
+                self.brokers
+                    .set_lying(&[Lie::Tampered, Lie::OtherTopic], &["sealed-a", "other-a"]);
+                Some(Fault::Lied)
+            }
+            _ => {
+                self.brokers.set_quota(None);
+                self.brokers.set_lying(&[], &[]);
+                None
+            }
+        }
+    }
+
+    fn trouble_kms(&mut self) -> Option<Fault> {
+        let at = self.dice.below(2) as usize;
+        let mut trouble = Trouble {
+            latency_max: Duration::from_millis(self.dice.below(300)),
+            ..Trouble::default()
+        };
+        let fault = match self.dice.below(6) {
+            0 => {
+                trouble.latency_max = Duration::from_millis(self.dice.below(5000));
+                trouble.silent = 100;
+                Some(Fault::KmsSlow)
+            }
+            1 => {
+                (trouble.throttled, trouble.unavailable) = (400, 200);
+                Some(Fault::KmsThrottles)
+            }
+            2 => {
+                (trouble.under_other_kek, trouble.credentials_refused) = (300, 100);
+                Some(Fault::KmsLies)
+            }
+            3 => {
+                trouble.is_down = true;
+                Some(Fault::KmsDown)
+            }
+            _ => None,
+        };
+        self.checks.kms_changes(at, fault.is_none(), self.program.now);
+        self.kms[at].set_trouble(trouble);
+        fault
+    }
+
+    fn change_kek(&mut self) -> Option<Fault> {
+        let at = self.dice.below(2) as usize;
+        let (kms, kek) = (&self.kms[at], KEKS[at]);
+        let version = 1 + self.dice.below(u64::from(kms.current(kek))) as u32;
+        let drawn = self.dice.below(4);
+        self.program.server().within(|| match drawn {
+            0 => {
+                kms.rotate(kek);
+                Some(Fault::Rotated)
+            }
+            1 => {
+                kms.disable(kek, version);
+                Some(Fault::Disabled)
+            }
+            _ => {
+                (1..=kms.current(kek)).for_each(|version| kms.enable(kek, version));
+                None
+            }
+        })
+    }
+
+    fn crash_or_write(&mut self) -> Option<Fault> {
+        if self.dice.below(3) > 0 {
+            self.program.write_state();
+            return None;
+        }
+        self.cut_all();
+        self.program.crash();
+        Some(Fault::Crashed)
+    }
+
+    fn move_clocks(&mut self) -> Option<Fault> {
+        let by = Duration::from_millis(self.dice.below(100_000));
+        match self.dice.below(4) {
+            0 => {
+                self.program.sleep(by);
+                Some(Fault::Slept)
+            }
+            1 => {
+                self.program.set_time(by);
+                Some(Fault::TimeSet)
+            }
+            _ => None,
+        }
+    }
+
+    /// No more trouble.
+    pub(super) fn rest(&mut self) {
+        say(self.program.now, format_args!("no more trouble"));
+        self.resting = true;
+        self.brokers.set_quota(None);
+        self.brokers.set_lying(&[], &[]);
+        self.start_brokers();
+        for (at, (kms, kek)) in self.kms.iter().zip(KEKS).enumerate() {
+            self.checks.kms_changes(at, true, self.program.now);
+            kms.set_trouble(Trouble::default());
+            self.program
+                .server()
+                .within(|| (1..=kms.current(kek)).for_each(|version| kms.enable(kek, version)));
+        }
+        self.crowd.rest();
+    }
+}

@@ -1,0 +1,217 @@
+//! The program in its world: what it is configured with, the time that it sees, and its restarts.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sealwire::clocks::Clocks;
+use sealwire::clocks::simulated::{self, SimulatedTime};
+use sealwire::config::Config;
+use sealwire::keys::DekLimits;
+use sealwire::kms::Kms;
+use sealwire::pipeline::AddressBook;
+use sealwire::server::simulated::{Capacities, SimulatedServer, SimulatedSettings};
+use sealwire::testing::MemoryStream;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::configuration::{Cluster, Configuration};
+use crate::dice::Dice;
+use crate::world::kms::SimulatedKms;
+
+/// Where clients bootstrap; node N has the port behind it by N.
+pub(super) const PORT: u16 = 9192;
+pub(super) const EXECUTORS: usize = 2;
+pub(super) const NODES: [i32; 3] = [1, 2, 3];
+
+const RULES: &str = "\
+[[cluster.main.topics]]
+match = \"sealed-*\"
+kms = \"one\"
+kek = \"payments\"
+[[cluster.main.topics]]
+match = \"other-*\"
+kms = \"two\"
+kek = \"other\"
+[[cluster.main.topics]]
+match = \"pass-*\"
+pass = true
+";
+
+pub(super) struct Program {
+    /// `None` only between a crash and the start behind it.
+    server: Option<SimulatedServer>,
+    kms: Vec<Arc<SimulatedKms>>,
+    config: Config,
+    pub(super) dek: DekLimits,
+    capacities: Capacities,
+    control_capacity: usize,
+    /// The time when the world began.
+    began: Instant,
+    pub(super) now: Duration,
+    /// How far the clocks have parted: the machine slept, and its time was set.
+    slept: Duration,
+    set: Duration,
+    /// What the state file has: written now and then.
+    kept: Vec<AddressBook>,
+}
+
+impl Program {
+    /// The thread's time and randomness are its own from now on.
+    pub(super) fn new(kms: Vec<Arc<SimulatedKms>>, dice: &mut Dice) -> Self {
+        let runtime = Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .expect("a runtime");
+        let began = runtime.block_on(async { tokio::time::Instant::now().into_std() });
+        let dek = DekLimits {
+            // Each executor has an equal part.
+            batches_max: EXECUTORS as u64 + dice.below(60),
+            bytes_max: 1000 + dice.below(100_000),
+            age_max: Duration::from_millis(1000 + dice.below(20_000)),
+        };
+        let narrow = |dice: &mut Dice| 1 + dice.below(16) as usize;
+        let mut program = Self {
+            server: None,
+            kms,
+            config: config(dice),
+            dek,
+            capacities: Capacities {
+                messages: 2 + narrow(dice),
+                accepted: narrow(dice),
+                keys: narrow(dice),
+            },
+            control_capacity: narrow(dice),
+            began,
+            now: Duration::ZERO,
+            slept: Duration::ZERO,
+            set: Duration::ZERO,
+            kept: vec![AddressBook::default()],
+        };
+        simulated::set(Some(program.time()));
+        program.start(runtime);
+        program
+    }
+
+    fn start(&mut self, runtime: Runtime) {
+        let kms = self.kms.iter().map(|kms| Arc::clone(kms) as Arc<dyn Kms>);
+        let settings = SimulatedSettings {
+            config: self.config.clone(),
+            kms: kms.collect(),
+            books: self.kept.clone(),
+            executors: EXECUTORS,
+            capacities: self.capacities,
+            control_capacity: self.control_capacity,
+            dek: self.dek,
+        };
+        self.server = Some(SimulatedServer::start(runtime, settings));
+    }
+
+    pub(super) fn server(&self) -> &SimulatedServer {
+        self.server.as_ref().expect("it runs")
+    }
+
+    /// Cut off and started anew, with the addresses that were written last.
+    pub(super) fn crash(&mut self) {
+        let runtime = self.server.take().expect("it runs").kill();
+        self.start(runtime);
+    }
+
+    /// The state file is written.
+    pub(super) fn write_state(&mut self) {
+        self.kept = self.server().books();
+    }
+
+    pub(super) fn connect(&self, from: SocketAddr, to: SocketAddr, room: usize) -> Option<MemoryStream> {
+        self.server().connect(from, to, room)
+    }
+
+    /// The machine sleeps: nothing happens meanwhile, and one clock goes on.
+    pub(super) fn sleep(&mut self, by: Duration) {
+        self.slept += by;
+    }
+
+    /// Somebody sets the time forward.
+    pub(super) fn set_time(&mut self, by: Duration) {
+        self.set += by;
+    }
+
+    pub(super) fn pass(&mut self, by: Duration) {
+        self.now += by;
+        self.server().pass(by, self.time());
+    }
+
+    pub(super) fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// When a timer of it is due, from now on.
+    pub(super) fn next_due(&self) -> Duration {
+        let due = self.server().next_timer();
+        due.map_or(TICK, |due| due.saturating_duration_since(self.began + self.now))
+    }
+
+    fn time(&self) -> SimulatedTime {
+        let monotonic = UP_FOR + self.now;
+        let boottime = monotonic + self.slept;
+        SimulatedTime {
+            now: self.began + self.now,
+            clocks: Clocks {
+                monotonic,
+                boottime,
+                realtime: TODAY + boottime + self.set,
+            },
+        }
+    }
+
+    /// The program is gone, with the tasks and timers of its thread.
+    pub(super) fn end(mut self) {
+        if let Some(server) = self.server.take() {
+            drop(server.kill());
+        }
+        simulated::set(None);
+    }
+}
+
+fn config(dice: &mut Dice) -> Config {
+    let bytes = [1 << 20, 1 << 30][dice.below(2) as usize];
+    let limits = format!(
+        "[limits]\nexecutor_bytes_max = {bytes}\nrequest_bytes_max = \"1MiB\"\nfetch_response_bytes_max = \"1MiB\"\n\
+         decompressed_batch_bytes_max = \"2MiB\"\nin_flight_bytes_max = \"2MiB\"\nseal_wait = \"{}ms\"\n\
+         in_flight_requests_max = {}\n",
+        50 + dice.below(2000),
+        1 + dice.below(10),
+    );
+    // Wherever they move, somebody answers.
+    let bootstrap = NODES
+        .iter()
+        .flat_map(|node| (9092..9095).map(move |port| format!("10.0.0.{node}:{port}")))
+        .collect();
+    let nodes = NODES.map(|node| (node, port_of(node)));
+    let text = Configuration::with(&limits)
+        .keystore("one", Path::new("/one"), Path::new("/key"))
+        .keystore("two", Path::new("/two"), Path::new("/key"))
+        .cluster(&Cluster {
+            brokers: bootstrap,
+            port: PORT,
+            nodes: nodes.to_vec(),
+            rules: RULES,
+            ..Cluster::default()
+        })
+        .text();
+    Config::from_toml_text(&text, Path::new("/sealwire.toml"))
+        .unwrap_or_else(|errors| panic!("{errors}\n{text}"))
+}
+
+/// The port that leads to a node.
+pub(super) fn port_of(node: i32) -> u16 {
+    PORT + u16::try_from(node).expect("nodes have small numbers")
+}
+
+/// An executor looks at what is due so often.
+const TICK: Duration = Duration::from_millis(20);
+/// How long the machine has been up when the world begins.
+const UP_FOR: Duration = Duration::from_secs(10_000);
+/// What day it is then.
+const TODAY: Duration = Duration::from_secs(1_800_000_000);
