@@ -112,7 +112,10 @@ impl ExecutorKeys {
         if let Some(failure) = self.sealing_refused.get(key, now, now) {
             return KeyLookup::Failed(failure);
         }
-        let fresh = !self.sealing_asked.contains_key(key);
+        let asked = self.sealing_asked.get(key);
+        // Asked once more: of the same DEK nothing is wanted (EXECUTOR-6).
+        let used_up = used_up.or_else(|| asked.and_then(|asked| asked.used_up.clone()));
+        let fresh = asked.is_none();
         let forgotten = |asked: &AskedSealing| now.saturating_duration_since(asked.at) >= self.patience();
         if (fresh && self.sealing_asked.len() < self.options.waiting_max)
             || self.sealing_asked.get(key).is_some_and(forgotten)
@@ -330,6 +333,7 @@ impl ExecutorKeys {
         if let Ok(delivered) = &result
             && self.is_at_hand(&id, &delivered.wrapped)
         {
+            self.sealing_refused.forget(&id);
             return Applied::Answered;
         }
         let share = result

@@ -184,9 +184,19 @@ fn a_dek_that_comes_twice_gives_its_share_once() {
     assert_eq!(bench.seal_batch(10), "waiting");
     bench.apply(delivered(1, 2, bench.far()));
     assert_eq!(bench.seal_batch(10), "waiting", "it was used up");
+    // What is asked for anew after a long time is still its successor.
+    bench.pass(4 * KeyOptions::default().call_timeout);
+    assert_eq!(bench.seal_batch(10), "waiting");
+    bench.apply(delivered(1, 2, bench.far()));
+    assert_eq!(bench.seal_batch(10), "waiting");
     assert_eq!(
         bench.sent(),
-        ["4 seal payments first", "used 2 20", "4 seal payments again"]
+        [
+            "4 seal payments first",
+            "used 2 20",
+            "4 seal payments again",
+            "4 seal payments again"
+        ]
     );
     bench.apply(delivered(2, 2, bench.far()));
     assert_eq!(bench.seal_batch(10), "ready");

@@ -8,9 +8,9 @@
 //! - GUARD-1: while a sequence stands refused, no higher one of its partition is let through, but for GUARD-3.
 //! - GUARD-2: bounded: beyond [`SequenceGuard::ENTRIES_MAX`] the caller closes the connection, which makes a client
 //!   send everything again in order.
-//! - GUARD-3: a client sends again from the lowest that it has. So when one that was held back, or a lower one, comes
-//!   again and the refused one has not, that one was stored by way of another connection, while another broker led the
-//!   partition, or given up: nothing is held back for its sake any more.
+//! - GUARD-3: a client sends again from the lowest that it has. So when one that was held back comes again, or one
+//!   between it and the refused one, and the refused one has not, that one was stored by way of another connection,
+//!   while another broker led the partition, or given up: nothing is held back for its sake any more.
 
 use std::collections::HashMap;
 
@@ -38,10 +38,12 @@ impl RefusedSequence {
         }
     }
 
-    /// Whether a client that sends `base_sequence`, a higher one, sends again without the refused one (GUARD-3).
+    /// Whether a client that sends `base_sequence` sends again without the refused one (GUARD-3).
     fn is_outlived_by(&self, base_sequence: i32) -> bool {
-        self.held_back
-            .is_some_and(|held_back| !is_after(base_sequence, held_back))
+        is_after(base_sequence, self.base_sequence)
+            && self
+                .held_back
+                .is_some_and(|held_back| !is_after(base_sequence, held_back))
     }
 }
 
@@ -243,10 +245,12 @@ mod tests {
         assert_eq!(guard.refuse("t", 0, sequence(3, 10)), Ok(()));
         guard.release("t", 0, sequence(3, 5));
         guard.release("t", 0, sequence(2, 10));
+        assert_eq!(guard.refuse("t", 0, sequence(3, 11)), Ok(()));
+        guard.release("t", 0, sequence(3, 5));
         assert_eq!(guard.refuse("t", 0, sequence(2, 4)), Ok(()));
-        assert!(guard.holds_back("t", 0, sequence(3, 11)), "10 has not come again");
+        assert!(guard.holds_back("t", 0, sequence(3, 12)), "10 has not come again");
         guard.release("t", 0, sequence(4, 0));
-        assert!(!guard.holds_back("t", 0, sequence(3, 11)), "the epoch is over");
+        assert!(!guard.holds_back("t", 0, sequence(3, 12)), "the epoch is over");
     }
 
     #[test]
@@ -254,7 +258,7 @@ mod tests {
         let mut guard = SequenceGuard::default();
         assert_eq!(guard.refuse("t", 0, sequence(0, 10)), Ok(()));
         assert_eq!(guard.refuse("t", 0, sequence(0, 12)), Ok(()));
-        assert!(guard.holds_back("t", 0, sequence(0, 11)));
+        assert!(guard.holds_back("t", 0, sequence(0, 13)));
         assert_eq!(guard.refuse("t", 0, sequence(0, 8)), Ok(()));
         assert!(guard.holds_back("t", 0, sequence(0, 10)));
     }

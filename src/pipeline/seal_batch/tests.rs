@@ -86,7 +86,8 @@ impl Copied {
                 Ok(Progress::Done(Sealed::Done)) => break,
                 Ok(Progress::Paused(Pause::Spent)) if first.is_none() => {
                     first = Some(salt(&out));
-                    self.keys.withdraw_sealing();
+                    let key = crate::keys::KeyId::first("payments");
+                    self.keys.apply(KeyReply::Released { key }, self.now);
                     self.give_key();
                 }
                 Ok(Progress::Paused(Pause::Spent)) => {}
