@@ -54,7 +54,7 @@ SEEDS ?= 10000
 FIRST ?= 0
 simulate:
 	SEALWIRE_SIMULATION_SEEDS=$(SEEDS) SEALWIRE_SIMULATION_FIRST=$(FIRST) $(CARGO) test $(WHOLE) --test simulation -- \
-	    world::proxied::nothing_is_lost
+	    --nocapture world::proxied::nothing_is_lost
 
 # Faults that were mended are put back, one after the other, and have to be found.
 canaries:

@@ -8,8 +8,9 @@ use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
 
-use super::platform::Platform;
 use futures_lite::future::poll_fn;
+
+use super::platform::Platform;
 
 /// Ready when every other task that was awake has run and the sockets of all have been looked at.
 ///

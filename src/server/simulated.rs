@@ -2,6 +2,7 @@
 //! spreading, the key service and the control thread, each of which goes on when it is told to. What is left out is
 //! what only the machine can do: ports, signals, files, the admin page.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,10 +21,9 @@ use crate::clocks::simulated::{self, SimulatedTime};
 use crate::config::{Config, OwnPorts};
 use crate::executor::run;
 use crate::ids::{ClusterId, ListenerId};
-use crate::keys::{DekLimits, KeyOptions, KeyReply, KeyService, KeyStatistics, NamedKms};
+use crate::keys::{DekLimits, KeyOptions, KeyReply, KeyService, NamedKms};
 use crate::kms::Kms;
 use crate::messages::{CameBack, ExecutorMessage};
-use crate::metrics::Snapshot;
 use crate::pipeline::AddressBook;
 use crate::protocol::hops::Identity;
 use crate::testing::MemoryStream;
@@ -116,12 +116,11 @@ pub struct SimulatedServer {
     runtime: Runtime,
     entrance: Entrance<SimulatedSocket>,
     ports: Vec<Port>,
-    messages: Vec<Sender<ExecutorMessage>>,
     books: Vec<(ClusterId, watch::Receiver<AddressBook>)>,
-    statistics: Arc<KeyStatistics>,
-    drained: Vec<oneshot::Receiver<()>>,
     /// The key service and the control thread.
     beside: [JoinHandle<()>; 2],
+    /// Time that has passed while the control thread was blocked.
+    owed: Cell<Duration>,
 }
 
 impl SimulatedServer {
@@ -158,7 +157,6 @@ impl SimulatedServer {
         let ways = executors(&start, &tasks, settings.executors);
         drop(start);
         let key_service = KeyService::new(settings.named_kms(), key_requests, ways.key_replies, &options);
-        let statistics = key_service.statistics();
         let connections_max = config.limits.connections_max;
         let links = ControlLinks {
             requests,
@@ -178,13 +176,11 @@ impl SimulatedServer {
         Self {
             ports: settings.ports(),
             entrance: Entrance::new(ways.accepted, connections_max),
-            messages: ways.messages,
             tasks,
             runtime,
             books,
-            statistics,
-            drained: Vec::new(),
             beside,
+            owed: Cell::new(Duration::ZERO),
         }
     }
 
@@ -210,7 +206,14 @@ impl SimulatedServer {
 
     /// Lets the control thread and the key service have a turn.
     pub fn control_turn(&self) {
-        self.runtime.block_on(yield_now());
+        if !simulated::is_blocked() {
+            self.runtime.block_on(yield_now());
+        }
+    }
+
+    /// The control thread goes on with nothing for so long, as when the machine has other things to do.
+    pub fn stall_control(&self, by: Duration) {
+        simulated::block(by);
     }
 
     /// When the first timer of an executor is due, at the earliest: at most a tick away.
@@ -222,7 +225,13 @@ impl SimulatedServer {
     /// Sets the time, for the clocks that wait and for those that are compared.
     pub fn pass(&self, by: Duration, time: SimulatedTime) {
         simulated::set(Some(time));
-        self.runtime.block_on(tokio::time::advance(by));
+        let owed = self.owed.get().saturating_add(by);
+        if simulated::is_blocked() {
+            self.owed.set(owed);
+        } else {
+            self.owed.set(Duration::ZERO);
+            self.runtime.block_on(tokio::time::advance(owed));
+        }
         self.tasks.fire_timers();
     }
 
@@ -236,38 +245,6 @@ impl SimulatedServer {
     #[must_use]
     pub fn books(&self) -> Vec<AddressBook> {
         self.books.iter().map(|(_, book)| book.borrow().clone()).collect()
-    }
-
-    /// What the key service counts.
-    #[must_use]
-    pub fn key_statistics(&self) -> Arc<KeyStatistics> {
-        Arc::clone(&self.statistics)
-    }
-
-    /// Asks an executor for its counters; `None`: it has no room for the question.
-    #[must_use]
-    pub fn ask_counters(&self, executor: usize) -> Option<oneshot::Receiver<Snapshot>> {
-        let (reply, answer) = oneshot::channel();
-        let sent = self
-            .messages
-            .get(executor)?
-            .try_send(ExecutorMessage::Snapshot(reply));
-        sent.is_ok().then_some(answer)
-    }
-
-    /// Has every executor drain, as far as it has room for being told.
-    pub fn drain(&mut self) {
-        for executor in &self.messages {
-            let (drained, wait) = oneshot::channel();
-            if executor.try_send(ExecutorMessage::Drain(drained)).is_ok() {
-                self.drained.push(wait);
-            }
-        }
-    }
-
-    /// Whether all that were told to drain have.
-    pub fn is_drained(&mut self) -> bool {
-        self.drained.iter_mut().all(|wait| wait.try_recv().is_ok())
     }
 
     /// Cuts it off, as a crash does; the runtime and its clock can be used again.

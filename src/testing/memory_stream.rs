@@ -25,7 +25,6 @@ struct State {
     buffered: Vec<u8>,
     closing: bool,
     closed: bool,
-    hung_up: bool,
     reset: bool,
 }
 
@@ -105,13 +104,7 @@ impl MemoryStream {
 
     /// The program has dropped its end: what it has written can still be read, nothing more comes, and nobody reads.
     pub fn hang_up(&self) {
-        let mut state = self.0.borrow_mut();
-        (state.closed, state.hung_up) = (true, true);
-    }
-
-    /// Whether the program has dropped its end.
-    pub fn is_hung_up(&self) -> bool {
-        self.0.borrow().hung_up
+        self.0.borrow_mut().closed = true;
     }
 
     /// Copies what has come and was not read, without taking it; ready when there is something, or nothing more.

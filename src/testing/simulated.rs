@@ -2,7 +2,8 @@
 //! passes and what becomes of a connection.
 //!
 //! - SIMULATED-1: what it does depends on nothing but what it is told: two that are driven alike do the same, byte for
-//!   byte.
+//!   byte. (Which branch of a `select!` is looked at first tokio draws from what no world can say: those of the control
+//!   thread and of the key service are biased.)
 //!
 //! All of it belongs to the thread that it is made on, one world at a time.
 

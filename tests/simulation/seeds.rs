@@ -6,34 +6,39 @@
 //! | `SEALWIRE_SIMULATION_SEEDS` | how many, from the first one on |
 //! | `SEALWIRE_SIMULATION_FIRST` | the first one; 0 without it |
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-/// Lives through the worlds of `count` seeds, each on a thread of its own, and says what came of them.
+/// Lives through the worlds of `count` seeds, or of those that the variables say, each on a thread of its own, and says
+/// what came of them.
 ///
 /// # Panics
 /// When one went wrong; the message names its seed.
 pub(crate) fn each<T: Send>(count: u64, live: impl Fn(u64) -> T + Sync) -> Vec<T> {
-    match each_until_wrong(count, live) {
-        Ok(ended) => ended,
-        Err((seed, _)) => panic!("the world of SEALWIRE_SIMULATION_SEED={seed} went wrong as said above"),
-    }
-}
-
-/// The same; `Err` is a seed that went wrong, and what was said of it.
-pub(crate) fn each_until_wrong<T: Send>(
-    count: u64,
-    live: impl Fn(u64) -> T + Sync,
-) -> Result<Vec<T>, (u64, String)> {
     let only = variable("SEED");
     let first = only.or(variable("FIRST")).unwrap_or(0);
     let count = only.map_or(variable("SEEDS").unwrap_or(count), |_| 1);
-    let (next, live) = (AtomicU64::new(first), &live);
+    match each_until_wrong(first..first + count, live) {
+        Ok(ended) => ended,
+        Err((seed, _)) => panic!(
+            "the world of SEALWIRE_SIMULATION_SEED={seed} of {} went wrong as said above",
+            thread::current().name().unwrap_or_default()
+        ),
+    }
+}
+
+/// Until one goes wrong: `Err` is its seed, and what was said of it.
+pub(crate) fn each_until_wrong<T: Send>(
+    seeds: Range<u64>,
+    live: impl Fn(u64) -> T + Sync,
+) -> Result<Vec<T>, (u64, String)> {
+    let (next, live) = (AtomicU64::new(seeds.start), &live);
     let work = || {
         let mut ended = Vec::new();
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= first + count {
+            if seed >= seeds.end {
                 return Ok(ended);
             }
             match thread::scope(|scope| scope.spawn(move || live(seed)).join()) {

@@ -2,13 +2,7 @@
 //! program between them or without; nothing but dice and a clock that is moved decides.
 
 pub(crate) mod brokers;
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "a world of its own kind uses its own part"
-)]
 pub(crate) mod clients;
-#[allow(dead_code)]
 pub(crate) mod crowd;
 mod direct;
 pub(crate) mod kms;

@@ -135,6 +135,7 @@ impl World {
             self.pass_time(ran || carried);
         }
         self.crowd.check(&self.brokers);
+        self.check_told();
         self.check_stored();
     }
 
@@ -181,7 +182,9 @@ impl World {
                     link.send(at, &bytes);
                 }
             }
-            Action::Close { id } => self.client_leaves((at, id)),
+            Action::Close { id } => {
+                self.client_leaves((at, id));
+            }
         }
     }
 
@@ -242,7 +245,7 @@ impl Digest {
 /// PROXIED-1, SIMULATED-1
 #[test]
 fn a_seed_is_the_same_world_to_the_byte() {
-    for seed in [3, 1003] {
+    for seed in [3, 1000] {
         let [first, second] = [0, 1].map(|_| thread::spawn(move || live(seed).digest).join());
         assert_eq!(first.expect("a world"), second.expect("a world"));
     }
@@ -258,7 +261,7 @@ fn nothing_is_lost_leaked_or_stuck_whatever_happens_when() {
     let seen: BTreeSet<Fault> = ended.into_iter().flat_map(|ended| ended.seen).collect();
     assert_eq!(
         Vec::from_iter(seen),
-        Fault::ALL,
+        Fault::all(),
         "all of it happens in some world"
     );
 }
@@ -266,7 +269,7 @@ fn nothing_is_lost_leaked_or_stuck_whatever_happens_when() {
 /// An alarm that never rings proves nothing.
 #[test]
 fn a_fault_that_is_put_in_is_found() {
-    let found = seeds::each_until_wrong(SEEDS, |seed| {
+    let found = seeds::each_until_wrong(0..SEEDS, |seed| {
         canary::let_out(true);
         live(seed);
     });

@@ -364,26 +364,6 @@ impl Network {
         self.metadata_due = self.now + METADATA_AGE_MAX;
     }
 
-    /// Any node will do; where none can be had, the addresses that the client was started with.
-    fn whom_to_ask(&mut self, dice: &mut Dice) -> Option<LinkId> {
-        let ready = self.links.iter().filter(|(_, link)| link.is_ready);
-        let (nodes, others): (Vec<_>, Vec<_>) =
-            ready.partition(|(_, link)| matches!(link.peer, Peer::Node(_)));
-        let ready = if nodes.is_empty() { others } else { nodes };
-        if !ready.is_empty() {
-            return Some(*ready[dice.below(ready.len() as u64) as usize].0);
-        }
-        let nodes: Vec<i32> = self.cluster.nodes.keys().copied().collect();
-        if !nodes.is_empty() {
-            self.connect(Peer::Node(nodes[dice.below(nodes.len() as u64) as usize]));
-        }
-        if self.links.is_empty() {
-            let any = dice.below(self.bootstrap.len() as u64) as usize;
-            self.connect(Peer::Bootstrap(any));
-        }
-        None
-    }
-
     fn ask_versions(&mut self, id: LinkId, version: i16, now: Duration) {
         self.now = self.now.max(now);
         let correlation_id = self.correlation_id();

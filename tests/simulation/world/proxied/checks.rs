@@ -4,18 +4,23 @@
 //! - CHECKS-2: what a client wants of a node reaches that node and no other.
 //! - CHECKS-3: what was acknowledged is stored and delivered, in order, once (the accounts of the crowd say so), and
 //!   all that was begun ends once nothing goes wrong any more.
-//! - CHECKS-4: no DEK seals more batches than it may, or for longer.
+//! - CHECKS-4: no DEK seals more batches than it may, or more bytes but for the last batch of each executor, or for
+//!   longer.
 //! - CHECKS-5: nothing is sealed or delivered under a KEK that was refused [`REVOKED_AFTER`] ago by a KMS that answers.
 //! - CHECKS-6: a KMS is asked for each wrapped DEK once at a time (SIM-KMS-1).
 //! - CHECKS-7: a consumer to which nothing is delivered does not spin.
+//! - CHECKS-8: a consumer is told of altered records (2) only where a broker has lied.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
 use sealwire::envelope::form::{Form, form_of};
+use sealwire::keys::DekLimits;
 use sealwire::record_batch::{Codec, HEADER_BYTES, RecordCursor};
 
+use super::faults::Fault;
+use super::program::EXECUTORS;
 use super::trace::say;
 use super::{TOPICS, World};
 use crate::rig::contains;
@@ -39,12 +44,14 @@ struct Idle {
 }
 
 /// Where and when a batch was stored.
-type StoredAt = (&'static str, i32, i64, Duration);
+type StoredAt = (&'static str, i32, i64, Duration, usize);
 
 impl Checks {
-    /// CHECKS-1
-    pub(super) fn broker_can_read(&self, written: &[u8]) {
-        assert!(!contains(written, "sesame"), "a broker can read it");
+    /// CHECKS-1; `before` is what the broker has not taken yet.
+    pub(super) fn broker_can_read(&self, before: &[u8], written: &[u8]) {
+        let seam = before.len().saturating_sub(WORD.len());
+        let bytes = [&before[seam..], written].concat();
+        assert!(!contains(&bytes, WORD), "a broker can read it");
     }
 
     pub(super) fn kms_changes(&mut self, kms: usize, is_calm: bool, now: Duration) {
@@ -131,6 +138,17 @@ impl World {
         }
     }
 
+    /// CHECKS-8
+    pub(super) fn check_told(&self) {
+        let consumers = self.crowd.consumers.iter();
+        let mut told = consumers.flat_map(|consumer| consumer.refusals().keys());
+        let altered = told.find(|(_, code)| *code == CORRUPT_MESSAGE);
+        assert!(
+            altered.is_none() || self.seen.contains(&Fault::Lied),
+            "{altered:?}, and nobody has lied"
+        );
+    }
+
     /// CHECKS-1, CHECKS-4, CHECKS-5
     pub(super) fn check_stored(&self) {
         let mut batches: BTreeMap<Vec<u8>, BTreeSet<StoredAt>> = BTreeMap::new();
@@ -140,18 +158,37 @@ impl World {
                 for batch in stored.chain(self.brokers.lost(topic, partition)) {
                     for wrapped in wrapped_deks(batch) {
                         self.check_dek(&wrapped, batch.at);
-                        let place = (*topic, partition, batch.header.base_offset, batch.at);
+                        let place = (
+                            *topic,
+                            partition,
+                            batch.header.base_offset,
+                            batch.at,
+                            batch.bytes.len(),
+                        );
                         batches.entry(wrapped).or_default().insert(place);
                     }
                 }
             }
         }
         for (wrapped, sealed) in batches {
-            let most = self.program.dek.batches_max;
+            let DekLimits {
+                batches_max,
+                bytes_max,
+                ..
+            } = self.program.dek;
             assert!(
-                sealed.len() as u64 <= most,
-                "{wrapped:02x?} has sealed {} batches of {most}: {sealed:?}",
+                sealed.len() as u64 <= batches_max,
+                "{wrapped:02x?} has sealed {} batches of {batches_max}: {sealed:?}",
                 sealed.len()
+            );
+            // Stored batches are longer than what was sealed in them.
+            let (longest, sum) = sealed.iter().fold((0, 0), |(longest, sum), (.., bytes)| {
+                (longest.max(*bytes), sum + bytes)
+            });
+            let least = sum.saturating_sub(EXECUTORS * longest) as u64 / GROWTH_MAX;
+            assert!(
+                least <= bytes_max,
+                "{wrapped:02x?} has sealed {least} bytes of {bytes_max} and more"
             );
         }
     }
@@ -237,12 +274,17 @@ fn wrapped_deks(stored: &Rc<Stored>) -> BTreeSet<Vec<u8>> {
     found
 }
 
+/// What the values of sealed topics are full of.
+const WORD: &str = "sesame";
+const CORRUPT_MESSAGE: i16 = 2;
 const FETCH: i16 = 1;
 /// Metadata, FindCoordinator, ApiVersions.
 const ALIKE_EVERYWHERE: [i16; 3] = [3, 10, 18];
 /// A KMS is asked again every second, and what was sealed before may be on its way.
 const REVOKED_AFTER: Duration = Duration::from_secs(3);
 const ON_ITS_WAY_MAX: Duration = Duration::from_secs(3);
+/// A short record grows by its seal, to this many times its length at most.
+const GROWTH_MAX: u64 = 20;
 /// Of three nodes, twice a second each is what a consumer asks that waits for something new.
 const FETCHES_A_SECOND: u64 = 40;
 const FETCHES_AT_ONCE: u64 = 60;

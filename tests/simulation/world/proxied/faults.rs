@@ -27,28 +27,40 @@ pub(crate) enum Fault {
     Crashed,
     Slept,
     TimeSet,
+    ControlStalled,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 16] = [
-        Self::BrokerStopped,
-        Self::AddressesSwapped,
-        Self::AddressMoved,
-        Self::LeaderMoved,
-        Self::SessionsEvicted,
-        Self::Throttled,
-        Self::Lied,
-        Self::KmsSlow,
-        Self::KmsThrottles,
-        Self::KmsLies,
-        Self::KmsDown,
-        Self::Rotated,
-        Self::Disabled,
-        Self::Crashed,
-        Self::Slept,
-        Self::TimeSet,
-    ];
+    /// One after the other: a new one has to be given a place here.
+    fn next(self) -> Option<Self> {
+        Some(match self {
+            Self::BrokerStopped => Self::AddressesSwapped,
+            Self::AddressesSwapped => Self::AddressMoved,
+            Self::AddressMoved => Self::LeaderMoved,
+            Self::LeaderMoved => Self::SessionsEvicted,
+            Self::SessionsEvicted => Self::Throttled,
+            Self::Throttled => Self::Lied,
+            Self::Lied => Self::KmsSlow,
+            Self::KmsSlow => Self::KmsThrottles,
+            Self::KmsThrottles => Self::KmsLies,
+            Self::KmsLies => Self::KmsDown,
+            Self::KmsDown => Self::Rotated,
+            Self::Rotated => Self::Disabled,
+            Self::Disabled => Self::Crashed,
+            Self::Crashed => Self::Slept,
+            Self::Slept => Self::TimeSet,
+            Self::TimeSet => Self::ControlStalled,
+            Self::ControlStalled => return None,
+        })
+    }
+
+    pub(crate) fn all() -> Vec<Self> {
+        std::iter::successors(Some(Self::BrokerStopped), |fault| fault.next()).collect()
+    }
 }
+
+/// How long the control thread may be kept from running.
+const STALL_MAX: Duration = Duration::from_millis(400);
 
 const KEKS: [&str; 2] = ["payments", "other"];
 
@@ -190,6 +202,7 @@ impl World {
         Some(Fault::Crashed)
     }
 
+    /// Time that passes otherwise than it should.
     fn move_clocks(&mut self) -> Option<Fault> {
         let by = Duration::from_millis(self.dice.below(100_000));
         match self.dice.below(4) {
@@ -200,6 +213,10 @@ impl World {
             1 => {
                 self.program.set_time(by);
                 Some(Fault::TimeSet)
+            }
+            2 => {
+                self.program.server().stall_control(STALL_MAX.min(by));
+                Some(Fault::ControlStalled)
             }
             _ => None,
         }

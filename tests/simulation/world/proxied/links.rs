@@ -162,7 +162,7 @@ impl World {
         brokers.retain(|connection, link| {
             let written = link.stream.take_written();
             link.stream.make_room(written.len());
-            self.checks.broker_can_read(&written);
+            self.checks.broker_can_read(&link.to_broker, &written);
             self.digest.add(&written);
             link.to_broker.extend(written);
             if !link.to_broker.is_empty() {

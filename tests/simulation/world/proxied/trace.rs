@@ -7,8 +7,8 @@ use std::time::Duration;
 
 static IS_WANTED: LazyLock<bool> = LazyLock::new(|| std::env::var_os("SEALWIRE_SIMULATION_TRACE").is_some());
 
-#[expect(clippy::print_stderr, reason = "for whoever asked for it")]
 /// Seconds since the world began, and what happens.
+#[expect(clippy::print_stderr, reason = "for whoever asked for it")]
 pub(super) fn say(now: Duration, what: Arguments<'_>) {
     if *IS_WANTED {
         eprintln!("{:>12.6} {what}", now.as_secs_f64());
