@@ -5,5 +5,9 @@ pub(crate) mod brokers;
 pub(crate) mod clients;
 pub(crate) mod crowd;
 mod direct;
+mod faults;
 pub(crate) mod kms;
 pub(crate) mod proxied;
+
+/// The brokers of a world.
+const NODES: [i32; 3] = [1, 2, 3];

@@ -240,6 +240,13 @@ impl Brokers {
         self.cluster.start(node);
     }
 
+    /// Starts those that are down.
+    pub(crate) fn start_all(&mut self) {
+        let nodes = self.cluster.nodes.iter();
+        let down: Vec<i32> = nodes.filter(|(_, node)| !node.up).map(|(id, _)| *id).collect();
+        down.into_iter().for_each(|node| self.start(node));
+    }
+
     pub(crate) fn is_up(&self, node: i32) -> bool {
         self.cluster.nodes[&node].up
     }

@@ -5,15 +5,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::NODES;
 use super::brokers::{self, Brokers, ConnectionId};
 use super::clients::producer::{Kind, Outcome};
 use super::clients::{Action, Client, LinkId, Place};
 use super::crowd::Crowd;
+use super::faults::Fault;
 use crate::dice::Dice;
 use crate::seeds;
 
 const SEEDS: u64 = 50;
-const NODES: [i32; 3] = [1, 2, 3];
 const TOPICS: [(&str, i32); 2] = [("sealed-a", 3), ("pass-a", 2)];
 /// `max.message.bytes` in some worlds: enough for one record, and for few more.
 const TIGHT_BYTES: usize = 400;
@@ -28,26 +29,20 @@ fn what_is_acknowledged_is_stored_and_read_whatever_happens_when() {
     if (ended.len() as u64) < SEEDS {
         return;
     }
-    let seen: BTreeSet<Event> = ended.into_iter().flatten().collect();
-    let all = [
-        Event::Stopped,
-        Event::Swapped,
-        Event::LeaderMoved,
-        Event::Throttled,
-        Event::Committed,
-        Event::Aborted,
-        Event::Lost,
-        Event::TooLarge,
-    ];
-    assert_eq!(Vec::from_iter(seen), all, "all of it happens in some world");
+    let (faults, events): (Vec<_>, Vec<_>) = ended.into_iter().unzip();
+    let faults: BTreeSet<Fault> = faults.into_iter().flatten().collect();
+    let of_brokers = Fault::all().into_iter().take_while(|fault| *fault != Fault::Lied);
+    assert!(
+        faults.into_iter().eq(of_brokers),
+        "all of it happens in some world"
+    );
+    let events: BTreeSet<Event> = events.into_iter().flatten().collect();
+    let all = [Event::Committed, Event::Aborted, Event::Lost, Event::TooLarge];
+    assert_eq!(Vec::from_iter(events), all, "all of it happens in some world");
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
-    Stopped,
-    Swapped,
-    LeaderMoved,
-    Throttled,
     Committed,
     Aborted,
     Lost,
@@ -68,6 +63,7 @@ struct Direct {
     dice: Dice,
     now: Duration,
     resting: bool,
+    faults: BTreeSet<Fault>,
     seen: BTreeSet<Event>,
 }
 
@@ -100,11 +96,12 @@ impl Direct {
             dice,
             now: Duration::ZERO,
             resting: false,
+            faults: BTreeSet::new(),
             seen: BTreeSet::new(),
         }
     }
 
-    fn run(mut self) -> BTreeSet<Event> {
+    fn run(mut self) -> (BTreeSet<Fault>, BTreeSet<Event>) {
         while !(self.resting && self.crowd.is_over(&self.brokers)) {
             assert!(
                 self.now < END,
@@ -124,7 +121,7 @@ impl Direct {
             self.passes_time(is_quiet);
         }
         self.checks();
-        self.seen
+        (self.faults, self.seen)
     }
 
     /// The clients send nothing that a broker does not take, but for what is too large.
@@ -230,52 +227,21 @@ impl Direct {
     }
 
     fn goes_wrong(&mut self) {
-        let node = NODES[self.dice.below(3) as usize];
-        match self.dice.below(8) {
-            0 | 1 if NODES.iter().all(|node| self.brokers.is_up(*node)) => {
-                self.brokers.stop(node);
-                self.seen.insert(Event::Stopped);
-            }
-            0..=2 => NODES.iter().for_each(|node| {
-                if !self.brokers.is_up(*node) {
-                    self.brokers.start(*node);
-                }
-            }),
-            3 | 4 => {
-                self.brokers.move_leader();
-                self.seen.insert(Event::LeaderMoved);
-            }
-            5 => {
-                if let Some(down) = NODES.iter().find(|node| !self.brokers.is_up(**node)) {
-                    let other = NODES[self.dice.below(3) as usize];
-                    if other != *down {
-                        // Where it was, another one is after both have restarted.
-                        self.brokers.stop(other);
-                        self.brokers.swap_addresses(*down, other);
-                        self.brokers.start(other);
-                        self.seen.insert(Event::Swapped);
-                    }
-                }
-            }
-            6 => self.brokers.evict_sessions(node),
+        let fault = match self.dice.below(6) {
+            nth @ 0..Fault::AT_BROKERS => Fault::at_brokers(nth, &mut self.brokers, &mut self.dice),
             _ => {
                 let quota = [None, Some(20_000)][self.dice.below(2) as usize];
                 self.brokers.set_quota(quota);
-                if quota.is_some() {
-                    self.seen.insert(Event::Throttled);
-                }
+                quota.and(Some(Fault::Throttled))
             }
-        }
+        };
+        self.faults.extend(fault);
     }
 
     fn rests(&mut self) {
         self.resting = true;
         self.brokers.set_quota(None);
-        for node in NODES {
-            if !self.brokers.is_up(node) {
-                self.brokers.start(node);
-            }
-        }
+        self.brokers.start_all();
         self.crowd.rest();
     }
 

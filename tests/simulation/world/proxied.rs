@@ -20,14 +20,15 @@ use std::time::Duration;
 use sealwire::keys::canary;
 
 use self::checks::Checks;
-pub(crate) use self::faults::Fault;
 use self::links::{ClientLink, Links};
-use self::program::{NODES, PORT, Program};
+use self::program::{PORT, Program};
 use self::trace::say;
+use super::NODES;
 use super::brokers::Brokers;
 use super::clients::producer::Kind;
 use super::clients::{Action, Client, Place};
 use super::crowd::Crowd;
+use super::faults::Fault;
 use super::kms::SimulatedKms;
 use crate::dice::Dice;
 use crate::{randomness, seeds};

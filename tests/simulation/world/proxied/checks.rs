@@ -19,7 +19,6 @@ use sealwire::envelope::form::{Form, form_of};
 use sealwire::keys::DekLimits;
 use sealwire::record_batch::{Codec, HEADER_BYTES, RecordCursor};
 
-use super::faults::Fault;
 use super::program::EXECUTORS;
 use super::trace::say;
 use super::{TOPICS, World};
@@ -27,6 +26,7 @@ use crate::rig::contains;
 use crate::world::brokers::{Event, Stored};
 use crate::world::clients::consumer::Delivered;
 use crate::world::clients::value::is_passed;
+use crate::world::faults::Fault;
 use crate::world::kms::Made;
 
 #[derive(Default)]

@@ -3,61 +3,10 @@
 use std::time::Duration;
 
 use super::World;
-use super::program::NODES;
 use super::trace::say;
 use crate::world::brokers::Lie;
+use crate::world::faults::Fault;
 use crate::world::kms::Trouble;
-
-/// What must have happened in some world for the worlds to have shown anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Fault {
-    BrokerStopped,
-    AddressesSwapped,
-    AddressMoved,
-    LeaderMoved,
-    SessionsEvicted,
-    Throttled,
-    Lied,
-    KmsSlow,
-    KmsThrottles,
-    KmsLies,
-    KmsDown,
-    Rotated,
-    Disabled,
-    Crashed,
-    Slept,
-    TimeSet,
-    ControlStalled,
-}
-
-impl Fault {
-    /// One after the other: a new one has to be given a place here.
-    fn next(self) -> Option<Self> {
-        Some(match self {
-            Self::BrokerStopped => Self::AddressesSwapped,
-            Self::AddressesSwapped => Self::AddressMoved,
-            Self::AddressMoved => Self::LeaderMoved,
-            Self::LeaderMoved => Self::SessionsEvicted,
-            Self::SessionsEvicted => Self::Throttled,
-            Self::Throttled => Self::Lied,
-            Self::Lied => Self::KmsSlow,
-            Self::KmsSlow => Self::KmsThrottles,
-            Self::KmsThrottles => Self::KmsLies,
-            Self::KmsLies => Self::KmsDown,
-            Self::KmsDown => Self::Rotated,
-            Self::Rotated => Self::Disabled,
-            Self::Disabled => Self::Crashed,
-            Self::Crashed => Self::Slept,
-            Self::Slept => Self::TimeSet,
-            Self::TimeSet => Self::ControlStalled,
-            Self::ControlStalled => return None,
-        })
-    }
-
-    pub(crate) fn all() -> Vec<Self> {
-        std::iter::successors(Some(Self::BrokerStopped), |fault| fault.next()).collect()
-    }
-}
 
 /// How long the control thread may be kept from running.
 const STALL_MAX: Duration = Duration::from_millis(400);
@@ -67,16 +16,7 @@ const KEKS: [&str; 2] = ["payments", "other"];
 impl World {
     pub(super) fn go_wrong(&mut self) {
         let fault = match self.dice.below(12) {
-            0 | 1 => self.stop_or_start_broker(),
-            2 => self.move_addresses(),
-            3 => {
-                self.brokers.move_leader();
-                Some(Fault::LeaderMoved)
-            }
-            4 => {
-                self.brokers.evict_sessions(NODES[self.dice.below(3) as usize]);
-                Some(Fault::SessionsEvicted)
-            }
+            nth @ 0..Fault::AT_BROKERS => Fault::at_brokers(nth, &mut self.brokers, &mut self.dice),
             5 => self.limit_or_lie(),
             6 | 7 => self.trouble_kms(),
             8 | 9 => self.change_kek(),
@@ -87,38 +27,6 @@ impl World {
             say(self.program.now, format_args!("{fault:?}"));
             self.seen.insert(fault);
         }
-    }
-
-    fn stop_or_start_broker(&mut self) -> Option<Fault> {
-        let node = NODES[self.dice.below(3) as usize];
-        if NODES.iter().all(|node| self.brokers.is_up(*node)) {
-            self.brokers.stop(node);
-            return Some(Fault::BrokerStopped);
-        }
-        self.start_brokers();
-        None
-    }
-
-    fn start_brokers(&mut self) {
-        for node in NODES {
-            if !self.brokers.is_up(node) {
-                self.brokers.start(node);
-            }
-        }
-    }
-
-    /// Where a broker was that is down, another one is after both have restarted; or it comes back elsewhere.
-    fn move_addresses(&mut self) -> Option<Fault> {
-        let down = NODES.into_iter().find(|node| !self.brokers.is_up(*node))?;
-        let other = NODES[self.dice.below(3) as usize];
-        if other == down {
-            self.brokers.move_address(down, 9092 + self.dice.below(3) as u16);
-            return Some(Fault::AddressMoved);
-        }
-        self.brokers.stop(other);
-        self.brokers.swap_addresses(down, other);
-        self.start_brokers();
-        Some(Fault::AddressesSwapped)
     }
 
     fn limit_or_lie(&mut self) -> Option<Fault> {
@@ -228,7 +136,7 @@ impl World {
         self.resting = true;
         self.brokers.set_quota(None);
         self.brokers.set_lying(&[], &[]);
-        self.start_brokers();
+        self.brokers.start_all();
         for (at, (kms, kek)) in self.kms.iter().zip(KEKS).enumerate() {
             self.checks.kms_changes(at, true, self.program.now);
             kms.set_trouble(Trouble::default());

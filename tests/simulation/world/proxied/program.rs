@@ -17,12 +17,12 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::configuration::{Cluster, Configuration};
 use crate::dice::Dice;
+use crate::world::NODES;
 use crate::world::kms::SimulatedKms;
 
 /// Where clients bootstrap; node N has the port behind it by N.
 pub(super) const PORT: u16 = 9192;
 pub(super) const EXECUTORS: usize = 2;
-pub(super) const NODES: [i32; 3] = [1, 2, 3];
 
 const RULES: &str = "\
 [[cluster.main.topics]]
