@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::acceptor::{self, Acceptor};
 use super::control::{Control, ControlLinks, Ending};
-use super::start::{Capacities, Start, Started, new_identity};
+use super::start::{Capacities, Start, new_identity};
 use super::state_file::ClusterAddresses;
 use super::threads::executor_cpus;
 use super::{ServerError, log_start, protect_keys};
@@ -98,20 +98,15 @@ impl Prepared {
             identity: new_identity()?,
             capacities: Capacities::DEFAULT,
         };
-        let Started {
-            threads,
-            key_replies,
-            accepted,
-            ended,
-        } = start.executors(&self.cpus, &runtime)?;
+        let (threads, ways) = start.executors(&self.cpus, &runtime)?;
         let kms_list: Arc<[Arc<dyn Kms>]> = self.kms.iter().map(|named| Arc::clone(&named.kms)).collect();
-        let key_service = KeyService::new(self.kms, key_requests, key_replies, &options);
+        let key_service = KeyService::new(self.kms, key_requests, ways.key_replies, &options);
         // Rings and ports are there by now.
         let descriptors = Descriptors::raise();
         let connections_max = descriptors.connections(self.config.limits.connections_max);
         let acceptor = self
             .acceptor
-            .start(accepted, connections_max)
+            .start(ways.accepted, connections_max)
             .map_err(ServerError::Control)?;
         log_start(&self.config, self.cpus.len(), &self.facts);
         if self.config.runtime.self_check {
@@ -124,8 +119,8 @@ impl Prepared {
         let links = ControlLinks {
             connections: (connections_max, self.config.limits.connections_max),
             requests,
-            executors: threads.messages().to_vec(),
-            executors_ended: ended,
+            executors: ways.messages,
+            executors_ended: ways.ended,
             addresses: self.addresses,
             kms_names: self.config.kms.iter().map(|kms| kms.name.clone()).collect(),
             ids: self.config.ids.clone(),

@@ -3,27 +3,26 @@
 //! what only the machine can do: ports, signals, files, the admin page.
 
 use std::cell::Cell;
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, yield_now};
 
-use super::acceptor::{Entrance, ExecutorSeats};
+use super::acceptor::Entrance;
 use super::control::{Control, ControlLinks};
-use super::start::Start;
+use super::start::{Start, Ways};
 use super::state_file::ClusterAddresses;
-use crate::channel::{Sender, channel};
+use crate::channel::channel;
 use crate::clocks::simulated::{self, SimulatedTime};
 use crate::config::{Config, OwnPorts};
 use crate::executor::run;
 use crate::ids::{ClusterId, ListenerId};
-use crate::keys::{DekLimits, KeyOptions, KeyReply, KeyService, NamedKms};
+use crate::keys::{DekLimits, KeyOptions, KeyService, NamedKms};
 use crate::kms::Kms;
-use crate::messages::{CameBack, ExecutorMessage};
+use crate::messages::CameBack;
 use crate::pipeline::AddressBook;
 use crate::protocol::hops::Identity;
 use crate::testing::MemoryStream;
@@ -87,29 +86,6 @@ impl SimulatedSettings {
 /// Where it listens, for which listener, and for which node.
 type Port = (SocketAddr, ListenerId, Option<i32>);
 
-/// Starts them on the platform of this thread.
-fn executors(start: &Start<'_>, tasks: &Tasks, count: usize) -> AllWays {
-    let mut all = AllWays::default();
-    for executor in 0..count {
-        let (setup, ways) = start.executor::<SimulatedPlatform>(executor);
-        tasks.spawn(run(setup, start.pipeline_maker(executor)()));
-        all.messages.push(ways.messages);
-        all.accepted.push(ways.accepted);
-        all.key_replies.push(ways.key_replies);
-        all.ended.push(ways.ended);
-    }
-    all
-}
-
-/// The ways to all executors.
-#[derive(Default)]
-struct AllWays {
-    messages: Vec<Sender<ExecutorMessage>>,
-    accepted: Vec<ExecutorSeats<SimulatedSocket>>,
-    key_replies: Vec<Sender<KeyReply>>,
-    ended: Vec<oneshot::Receiver<Infallible>>,
-}
-
 /// A program that runs as far as it is told to; one on a thread.
 pub struct SimulatedServer {
     tasks: Tasks,
@@ -154,13 +130,17 @@ impl SimulatedServer {
             capacities: settings.capacities,
         };
         let tasks = Tasks::of_thread();
-        let ways = executors(&start, &tasks, settings.executors);
+        let mut ways = Ways::default();
+        for executor in 0..settings.executors {
+            let (setup, ..) = start.executor::<SimulatedPlatform>(&mut ways);
+            tasks.spawn(run(setup, start.pipeline_maker(executor)()));
+        }
         drop(start);
         let key_service = KeyService::new(settings.named_kms(), key_requests, ways.key_replies, &options);
         let connections_max = config.limits.connections_max;
         let links = ControlLinks {
             requests,
-            executors: ways.messages.clone(),
+            executors: ways.messages,
             connections: (connections_max, connections_max),
             executors_ended: ways.ended,
             addresses,

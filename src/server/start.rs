@@ -2,12 +2,14 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::TcpStream;
 use std::sync::Arc;
 
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
 use super::ServerError;
+use super::acceptor::ExecutorSeats;
 use super::state_file::ClusterAddresses;
 use super::threads::Threads;
 use crate::channel::{Sender, channel};
@@ -15,7 +17,7 @@ use crate::config::Config;
 use crate::executor::{ExecutorListener, ExecutorSetup, Platform, spawn};
 use crate::ids::{ById, ListenerId};
 use crate::keys::{KeyOptions, KeyReply, KeyRequest};
-use crate::messages::{Accepted, CameBack, ControlRequest, ExecutorMessage, Seats};
+use crate::messages::{CameBack, ControlRequest, ExecutorMessage, Seats};
 use crate::pipeline::{Cluster, ClusterRules, ListenerMap, Pipeline};
 use crate::protocol::hops::Identity;
 use crate::ring;
@@ -54,25 +56,24 @@ impl Capacities {
     };
 }
 
-/// The ways to one executor.
-pub(super) struct Ways<P: Platform> {
-    pub(super) messages: Sender<ExecutorMessage>,
-    pub(super) accepted: (Sender<Accepted<P::Accepted>>, Arc<Seats>),
-    pub(super) key_replies: Sender<KeyReply>,
-    /// Resolves when it runs.
-    pub(super) started: oneshot::Receiver<()>,
-    /// Resolves when it has ended.
-    pub(super) ended: oneshot::Receiver<Infallible>,
-}
-
-/// The executors that run, and the ways to them, each by an executor's number.
-#[derive(Default)]
-pub(super) struct Started {
-    pub(super) threads: Threads,
+/// The ways to all executors, each by an executor's number.
+pub(super) struct Ways<S> {
+    pub(super) messages: Vec<Sender<ExecutorMessage>>,
+    pub(super) accepted: Vec<ExecutorSeats<S>>,
     pub(super) key_replies: Vec<Sender<KeyReply>>,
-    pub(super) accepted: Vec<(Sender<Accepted>, Arc<Seats>)>,
     /// Resolve when an executor has ended.
     pub(super) ended: Vec<oneshot::Receiver<Infallible>>,
+}
+
+impl<S> Default for Ways<S> {
+    fn default() -> Self {
+        Self {
+            messages: Vec::new(),
+            accepted: Vec::new(),
+            key_replies: Vec::new(),
+            ended: Vec::new(),
+        }
+    }
 }
 
 /// What a program knows itself by, drawn anew by each.
@@ -84,33 +85,42 @@ pub(super) fn new_identity() -> Result<Identity, ServerError> {
 
 impl Start<'_> {
     /// Starts one executor on each of `cpus`, and waits for each until it runs.
-    pub(super) fn executors(self, cpus: &[usize], runtime: &Runtime) -> Result<Started, ServerError> {
-        let mut started = Started::default();
+    pub(super) fn executors(
+        self,
+        cpus: &[usize],
+        runtime: &Runtime,
+    ) -> Result<(Threads, Ways<TcpStream>), ServerError> {
+        let (mut threads, mut ways) = (Threads::default(), Ways::default());
         for (executor, cpu) in cpus.iter().copied().enumerate() {
-            let (setup, ways) = self.executor(executor);
+            let (setup, messages, started) = self.executor(&mut ways);
             let pipeline = self.pipeline_maker(executor);
             let handle = spawn(setup, cpu, pipeline)
                 .map_err(|error| ServerError::Executor(executor, error.to_string()))?;
-            started.threads.add(ways.messages, handle);
-            started.key_replies.push(ways.key_replies);
-            started.accepted.push(ways.accepted);
-            started.ended.push(ways.ended);
-            started.threads.wait_for_start(runtime, executor, ways.started)?;
+            threads.add(messages, handle);
+            threads.wait_for_start(runtime, executor, started)?;
         }
         if ring::rings_created() == 0 {
             return Err(ServerError::RingFlags);
         }
-        Ok(started)
+        Ok((threads, ways))
     }
 
-    /// What one executor is started with, and the ways to it.
-    pub(super) fn executor<P: Platform>(&self, executor: usize) -> (ExecutorSetup<P>, Ways<P>) {
+    /// What one more executor is started with; how it is told something, and what resolves when it runs.
+    pub(super) fn executor<P: Platform>(
+        &self,
+        ways: &mut Ways<P::Accepted>,
+    ) -> (ExecutorSetup<P>, Sender<ExecutorMessage>, oneshot::Receiver<()>) {
+        let executor = ways.messages.len();
         let (message_sender, messages) = channel(self.capacities.messages);
         let (accepted_sender, accepted) = channel(self.capacities.accepted);
         let (reply_sender, key_replies) = channel(self.capacities.keys);
         let seats = Arc::new(Seats::default());
         let (started_sender, started) = oneshot::channel();
         let (alive, ended) = oneshot::channel();
+        ways.messages.push(message_sender.clone());
+        ways.accepted.push((accepted_sender, Arc::clone(&seats)));
+        ways.key_replies.push(reply_sender);
+        ways.ended.push(ended);
         let setup = ExecutorSetup {
             came_back: Arc::clone(self.came_back),
             executor,
@@ -120,18 +130,11 @@ impl Start<'_> {
             key_service: self.key_service.clone(),
             control: self.control.clone(),
             listeners: executor_listeners(self.config),
-            seats: Arc::clone(&seats),
+            seats,
             started: started_sender,
             alive,
         };
-        let ways = Ways {
-            messages: message_sender,
-            accepted: (accepted_sender, seats),
-            key_replies: reply_sender,
-            started,
-            ended,
-        };
-        (setup, ways)
+        (setup, message_sender, started)
     }
 
     /// Makes what decides about frames, on the executor's own thread.

@@ -25,11 +25,6 @@ impl Threads {
         self.handles.push(Some(handle));
     }
 
-    /// The way to each executor, by its number.
-    pub(super) fn messages(&self) -> &[Sender<ExecutorMessage>] {
-        &self.messages
-    }
-
     /// Waits until the executor that was added last says that it runs.
     pub(super) fn wait_for_start(
         &mut self,
