@@ -1,5 +1,7 @@
 //! Tasks that go on when they are told to, and timers that fire when the time is set.
 
+#![expect(clippy::disallowed_methods, reason = "it reads the simulated time")]
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -148,7 +150,7 @@ impl Tasks {
 
     /// Wakes whoever waits for a timer that is due.
     pub fn fire_timers(&self) {
-        let now = clocks_now();
+        let now = clocks::now();
         loop {
             let waker = {
                 let mut timers = self.0.timers.borrow_mut();
@@ -164,7 +166,7 @@ impl Tasks {
     #[must_use]
     pub fn timer(&self, after: Duration) -> SimulatedTimer {
         SimulatedTimer {
-            deadline: clocks_now() + after,
+            deadline: clocks::now() + after,
             number: None,
             tasks: self.clone(),
         }
@@ -182,7 +184,7 @@ impl Future for SimulatedTimer {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if clocks_now() >= self.deadline {
+        if clocks::now() >= self.deadline {
             return Poll::Ready(());
         }
         let state = Rc::clone(&self.tasks.0);
@@ -204,9 +206,4 @@ impl Drop for SimulatedTimer {
             drop(waker);
         }
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the simulated time")]
-fn clocks_now() -> Instant {
-    clocks::now()
 }
