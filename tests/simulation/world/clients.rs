@@ -19,10 +19,11 @@ pub(crate) mod producer;
 mod tests;
 pub(crate) mod value;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub(crate) use self::consumer::Consumer;
-use self::network::Network;
+use self::network::{Address, Network};
 pub(crate) use self::producer::Producer;
 use crate::dice::Dice;
 
@@ -50,6 +51,24 @@ pub(crate) enum Family {
     /// Connects to all nodes at once and asks one of them for Metadata; one partition for each Produce request, and
     /// never two batches of a partition under way; no fetch sessions.
     Librdkafka,
+}
+
+/// What every client is told.
+#[derive(Clone, Debug)]
+pub(crate) struct ClientSettings {
+    pub(crate) family: Family,
+    pub(crate) bootstrap: Vec<Address>,
+    /// The partitions that it uses.
+    pub(crate) places: Vec<Place>,
+    pub(crate) request_timeout: Duration,
+}
+
+impl ClientSettings {
+    /// One for each partition.
+    fn by_place<T: Default>(&self) -> BTreeMap<Place, T> {
+        let places = self.places.iter().cloned();
+        places.map(|place| (place, T::default())).collect()
+    }
 }
 
 /// One client.

@@ -7,7 +7,7 @@ use super::clients::account::Account;
 use super::clients::consumer::{ConsumerSettings, Delivered};
 use super::clients::network::Address;
 use super::clients::producer::{Acknowledged, Kind, Outcome, ProducerSettings};
-use super::clients::{Client, Consumer, Family, Place, Producer};
+use super::clients::{Client, ClientSettings, Consumer, Family, Place, Producer};
 use crate::dice::Dice;
 
 pub(crate) struct Crowd {
@@ -19,28 +19,30 @@ pub(crate) struct Crowd {
 impl Crowd {
     /// Clients that know these addresses at first and use these partitions.
     pub(crate) fn new(kinds: &[Kind], places: &[Place], bootstrap: &[Address], dice: &mut Dice) -> Self {
+        let client = |family, request_timeout| ClientSettings {
+            family,
+            bootstrap: bootstrap.to_vec(),
+            places: places.to_vec(),
+            request_timeout,
+        };
         let producers = (0..).zip(kinds).map(|(number, kind)| {
+            let family = family(dice);
             Producer::new(ProducerSettings {
                 number,
-                family: family(dice),
                 kind: *kind,
-                bootstrap: bootstrap.to_vec(),
-                places: places.to_vec(),
                 in_flight_max: [1, 5][dice.below(2) as usize],
                 batches_max: 60,
                 pace_max: Duration::from_millis(1 + dice.below(400)),
-                request_timeout: Duration::from_millis(1000 + dice.below(5000)),
+                client: client(family, Duration::from_millis(1000 + dice.below(5000))),
             })
         });
         let producers = producers.collect();
         let consumers = (0..4).map(|number| {
+            let family = family(dice);
             Consumer::new(ConsumerSettings {
-                family: family(dice),
-                bootstrap: bootstrap.to_vec(),
-                places: places.to_vec(),
                 rack: (number % 2 == 0).then(|| format!("rack-{}", 1 + dice.below(3))),
                 read_committed: number < 2,
-                request_timeout: Duration::from_millis(2000 + dice.below(5000)),
+                client: client(family, Duration::from_millis(2000 + dice.below(5000))),
                 bytes_max: 1 << dice.below(20),
                 partition_bytes_max: 1 << dice.below(16),
             })
@@ -92,7 +94,7 @@ impl Crowd {
         let producers = self.producers.iter().filter(|producer| !producer.is_done());
         let producers = producers.map(|producer| format!("{:?}", producer.settings()));
         let consumers = self.consumers.iter().flat_map(|consumer| {
-            let places = consumer.settings().places.iter();
+            let places = consumer.settings().client.places.iter();
             let unread = places.filter_map(|(topic, partition)| {
                 let position = consumer.position(&(topic.clone(), *partition));
                 let end = brokers.high_watermark(topic, *partition);
@@ -116,7 +118,7 @@ impl Crowd {
         };
         self.producers.iter().all(Client::is_done)
             && self.consumers.iter().all(|consumer| {
-                let mut places = consumer.settings().places.iter();
+                let mut places = consumer.settings().client.places.iter();
                 consumer.is_done() && places.all(|place| is_read(consumer, place))
             })
     }

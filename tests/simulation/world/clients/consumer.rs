@@ -16,21 +16,18 @@ use kafka_protocol::messages::{ApiKey, FetchRequest, ListOffsetsRequest, TopicNa
 use sealwire::record_batch::Decompressor;
 
 use self::session::FetchSession;
-use super::network::{Address, Network};
+use super::network::Network;
 use super::value::Value;
-use super::{Action, Client, Family, LinkId, Place};
+use super::{Action, Client, ClientSettings, Family, LinkId, Place};
 use crate::dice::Dice;
 use crate::wire::text;
 
 #[derive(Clone, Debug)]
 pub(crate) struct ConsumerSettings {
-    pub(crate) family: Family,
-    pub(crate) bootstrap: Vec<Address>,
-    pub(crate) places: Vec<Place>,
+    pub(crate) client: ClientSettings,
     /// Its rack, if it wants to read from a replica that is near.
     pub(crate) rack: Option<String>,
     pub(crate) read_committed: bool,
-    pub(crate) request_timeout: Duration,
     /// What it asks for at most, of a node and of a partition.
     pub(crate) bytes_max: i32,
     pub(crate) partition_bytes_max: i32,
@@ -83,20 +80,9 @@ enum Asked {
 
 impl Consumer {
     pub(crate) fn new(settings: ConsumerSettings) -> Self {
-        let mut topics: Vec<String> = settings.places.iter().map(|(topic, _)| topic.clone()).collect();
-        topics.dedup();
         Self {
-            network: Network::new(
-                settings.family,
-                &settings.bootstrap,
-                topics,
-                settings.request_timeout,
-            ),
-            positions: settings
-                .places
-                .iter()
-                .map(|place| (place.clone(), Position::default()))
-                .collect(),
+            network: Network::new(settings.client.clone()),
+            positions: settings.client.by_place(),
             sessions: BTreeMap::new(),
             asked: BTreeMap::new(),
             delivered: Vec::new(),
@@ -201,7 +187,7 @@ impl Consumer {
         let session = self
             .sessions
             .entry(node)
-            .or_insert_with(|| FetchSession::new(self.settings.family));
+            .or_insert_with(|| FetchSession::new(self.settings.client.family));
         let asked = session.next(&wanted);
         let mut topics: Vec<FetchTopic> = Vec::new();
         for ((topic, partition), offset) in asked.changed {
@@ -235,7 +221,7 @@ impl Consumer {
             .with_topics(topics)
             .with_forgotten_topics_data(forgotten.collect())
             .with_rack_id(text(self.settings.rack.as_deref().unwrap_or_default()));
-        let own_max = match self.settings.family {
+        let own_max = match self.settings.client.family {
             Family::Java => 12,
             Family::Librdkafka => 11,
         };

@@ -18,7 +18,7 @@ use kafka_protocol::protocol::{Encodable, HeaderVersion};
 
 pub(crate) use self::cluster::Cluster;
 use self::link::{Asked, Link};
-use super::{Action, Family, LinkId};
+use super::{Action, ClientSettings, Family, LinkId};
 use crate::dice::Dice;
 use crate::wire::{api_versions_request, decode_response, request, text};
 
@@ -39,8 +39,7 @@ enum Peer {
 pub(crate) type Address = (String, u16);
 
 pub(crate) struct Network {
-    family: Family,
-    bootstrap: Vec<Address>,
+    settings: ClientSettings,
     topics: Vec<String>,
     pub(crate) cluster: Cluster,
     links: BTreeMap<LinkId, Link>,
@@ -51,7 +50,6 @@ pub(crate) struct Network {
     next_correlation_id: i32,
     metadata_due: Duration,
     metadata_asked: bool,
-    request_timeout: Duration,
     actions: Vec<Action>,
     events: VecDeque<Event>,
     now: Duration,
@@ -66,15 +64,11 @@ struct BackOff {
 }
 
 impl Network {
-    pub(crate) fn new(
-        family: Family,
-        bootstrap: &[Address],
-        topics: Vec<String>,
-        request_timeout: Duration,
-    ) -> Self {
+    pub(crate) fn new(settings: ClientSettings) -> Self {
+        let mut topics: Vec<String> = settings.places.iter().map(|(topic, _)| topic.clone()).collect();
+        topics.dedup();
         Self {
-            family,
-            bootstrap: bootstrap.to_vec(),
+            settings,
             topics,
             cluster: Cluster::default(),
             links: BTreeMap::new(),
@@ -84,7 +78,6 @@ impl Network {
             next_correlation_id: 0,
             metadata_due: Duration::ZERO,
             metadata_asked: false,
-            request_timeout,
             actions: Vec::new(),
             events: VecDeque::new(),
             now: Duration::ZERO,
@@ -105,7 +98,7 @@ impl Network {
     pub(crate) fn connected(&mut self, id: LinkId, now: Duration) {
         self.touch();
         if self.links.contains_key(&id) {
-            let version = match self.family {
+            let version = match self.settings.family {
                 Family::Java => 5,
                 Family::Librdkafka => 3,
             };
@@ -164,7 +157,7 @@ impl Network {
 
     /// Connects to `wanted` nodes, and asks for Metadata. To be called before anything is sent.
     pub(crate) fn connect_and_look(&mut self, wanted: &[i32], dice: &mut Dice) {
-        match self.family {
+        match self.settings.family {
             Family::Java => wanted.iter().for_each(|&node| self.connect(Peer::Node(node))),
             Family::Librdkafka => {
                 for node in self.cluster.nodes.keys().copied().collect::<Vec<_>>() {
@@ -184,7 +177,7 @@ impl Network {
 
     /// Sends nothing to `node` for so long.
     pub(crate) fn throttle(&mut self, node: i32, for_ms: i32, now: Duration) {
-        if for_ms > 0 && self.family == Family::Java {
+        if for_ms > 0 && self.settings.family == Family::Java {
             let until = now + Duration::from_millis(u64::try_from(for_ms).unwrap());
             self.throttled.insert(node, until);
         }
@@ -255,7 +248,7 @@ impl Network {
         let deadlines = self
             .links
             .values()
-            .map(|link| link.deadline(self.request_timeout));
+            .map(|link| link.deadline(self.settings.request_timeout));
         let back_offs = self.back_offs.values().map(|back_off| back_off.until);
         deadlines
             .chain(back_offs)
@@ -266,7 +259,7 @@ impl Network {
     }
 
     fn late_links(&self) -> impl Iterator<Item = LinkId> {
-        let is_late = |link: &Link| link.deadline(self.request_timeout) <= self.now;
+        let is_late = |link: &Link| link.deadline(self.settings.request_timeout) <= self.now;
         self.links
             .iter()
             .filter(move |(_, link)| is_late(link))
@@ -275,7 +268,7 @@ impl Network {
 
     /// To librdkafka a bootstrap address at which a node turns out to be is that node's.
     fn adopt_bootstrap(&mut self) {
-        if self.family != Family::Librdkafka {
+        if self.settings.family != Family::Librdkafka {
             return;
         }
         for (&node, address) in &self.cluster.nodes {
@@ -312,7 +305,7 @@ impl Network {
             .get(&peer)
             .is_some_and(|back_off| back_off.until > self.now);
         let address = match peer {
-            Peer::Bootstrap(index) => self.bootstrap.get(index),
+            Peer::Bootstrap(index) => self.settings.bootstrap.get(index),
             Peer::Node(node) => self.cluster.nodes.get(&node),
         };
         let (false, false, Some(address)) = (is_known, waits, address) else {
@@ -342,7 +335,9 @@ impl Network {
                 self.connect(Peer::Node(nodes[dice.below(nodes.len() as u64) as usize]));
             }
             if self.links.is_empty() {
-                self.connect(Peer::Bootstrap(dice.below(self.bootstrap.len() as u64) as usize));
+                self.connect(Peer::Bootstrap(
+                    dice.below(self.settings.bootstrap.len() as u64) as usize
+                ));
             }
             return;
         }
@@ -354,7 +349,7 @@ impl Network {
         let body = MetadataRequest::default()
             .with_topics(Some(topics.collect()))
             .with_allow_auto_topic_creation(false);
-        let own_max = match self.family {
+        let own_max = match self.settings.family {
             Family::Java => 13,
             Family::Librdkafka => 12,
         };

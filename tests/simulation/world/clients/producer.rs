@@ -22,8 +22,8 @@ use self::batch::{Batch, Identity};
 use self::lane::Lane;
 pub(crate) use self::transaction::Outcome;
 use self::transaction::Transactions;
-use super::network::{Address, Network};
-use super::{Action, Client, Family, LinkId, Place};
+use super::network::Network;
+use super::{Action, Client, ClientSettings, Family, LinkId, Place};
 use crate::dice::Dice;
 use crate::wire::text;
 
@@ -41,17 +41,14 @@ pub(crate) enum Kind {
 pub(crate) struct ProducerSettings {
     /// What its values carry; no two producers have the same.
     pub(crate) number: u32,
-    pub(crate) family: Family,
+    pub(crate) client: ClientSettings,
     pub(crate) kind: Kind,
-    pub(crate) bootstrap: Vec<Address>,
-    pub(crate) places: Vec<Place>,
     /// Requests on a connection that are unanswered.
     pub(crate) in_flight_max: usize,
     /// What it makes in all.
     pub(crate) batches_max: u64,
     /// Between two batches, at most.
     pub(crate) pace_max: Duration,
-    pub(crate) request_timeout: Duration,
 }
 
 /// A batch that a broker says to have stored.
@@ -107,22 +104,11 @@ enum Asked {
 
 impl Producer {
     pub(crate) fn new(settings: ProducerSettings) -> Self {
-        let mut topics: Vec<String> = settings.places.iter().map(|(topic, _)| topic.clone()).collect();
-        topics.dedup();
         let transactions = (settings.kind == Kind::Transactional)
             .then(|| Transactions::new(format!("transactional-{}", settings.number)));
         Self {
-            network: Network::new(
-                settings.family,
-                &settings.bootstrap,
-                topics,
-                settings.request_timeout,
-            ),
-            lanes: settings
-                .places
-                .iter()
-                .map(|place| (place.clone(), Lane::default()))
-                .collect(),
+            network: Network::new(settings.client.clone()),
+            lanes: settings.client.by_place(),
             asked: BTreeMap::new(),
             identity: None,
             identity_asked: false,
@@ -184,10 +170,10 @@ impl Producer {
     }
 
     fn make_batch(&mut self, transaction: Option<u32>, dice: &mut Dice) {
-        let at = dice.below(self.settings.places.len() as u64) as usize;
+        let at = dice.below(self.settings.client.places.len() as u64) as usize;
         let lane = self
             .lanes
-            .get_mut(&self.settings.places[at])
+            .get_mut(&self.settings.client.places[at])
             .expect("a lane for each place");
         let numbers = lane.next_number..lane.next_number + 1 + dice.below(4);
         lane.next_number = numbers.end;
@@ -249,7 +235,7 @@ impl Producer {
         if self.settings.kind == Kind::Idempotent && self.identity.is_none() {
             return;
         }
-        for node in self.network.cluster.leaders(&self.settings.places) {
+        for node in self.network.cluster.leaders(&self.settings.client.places) {
             while let Some(id) = self.network.ready(node) {
                 if self.network.in_flight(id) >= self.settings.in_flight_max || !self.sends_to(node, id) {
                     break;
@@ -272,9 +258,9 @@ impl Producer {
             {
                 continue;
             }
-            if let Some(batch) = lane.take_next(self.settings.family, self.identity, self.now) {
+            if let Some(batch) = lane.take_next(self.settings.client.family, self.identity, self.now) {
                 taken.push((place.clone(), batch));
-                if self.settings.family == Family::Librdkafka {
+                if self.settings.client.family == Family::Librdkafka {
                     break;
                 }
             }
@@ -335,7 +321,7 @@ impl Producer {
 
     /// From version 12 on a transaction's partitions need not be added first.
     fn version_max(&self) -> i16 {
-        match (self.settings.family, self.settings.kind) {
+        match (self.settings.client.family, self.settings.kind) {
             (Family::Java, Kind::Transactional) => 11,
             (Family::Java, _) => 12,
             (Family::Librdkafka, _) => 10,
@@ -343,7 +329,7 @@ impl Producer {
     }
 
     fn wanted_nodes(&self) -> Vec<i32> {
-        let mut nodes = self.network.cluster.leaders(&self.settings.places);
+        let mut nodes = self.network.cluster.leaders(&self.settings.client.places);
         nodes.extend(self.transactions.as_ref().and_then(Transactions::coordinator));
         nodes
     }

@@ -94,14 +94,16 @@ fn producer(family: Family, in_flight_max: usize) -> Bench<Producer> {
     Bench::new(|bootstrap| {
         Producer::new(ProducerSettings {
             number: 0,
-            family,
             kind: Kind::Idempotent,
-            bootstrap,
-            places: places(),
             in_flight_max,
             batches_max: 40,
             pace_max: 5 * MS,
-            request_timeout: 1000 * MS,
+            client: ClientSettings {
+                family,
+                bootstrap,
+                places: places(),
+                request_timeout: 1000 * MS,
+            },
         })
     })
 }
@@ -203,12 +205,14 @@ fn an_answer_to_another_request_is_taken_by_nobody() {
 fn a_reader_with_a_rack_goes_to_the_replica_that_it_is_sent_to() {
     let mut bench = Bench::new(|bootstrap| {
         Consumer::new(ConsumerSettings {
-            family: Family::Java,
-            bootstrap,
-            places: places()[..1].to_vec(),
+            client: ClientSettings {
+                family: Family::Java,
+                bootstrap,
+                places: places()[..1].to_vec(),
+                request_timeout: 5000 * MS,
+            },
             rack: Some("rack-2".to_owned()),
             read_committed: false,
-            request_timeout: 5000 * MS,
             bytes_max: 1 << 20,
             partition_bytes_max: 1 << 20,
         })

@@ -126,7 +126,9 @@ impl Producer {
                 lane.put_back(batch, again);
                 return;
             }
-            Fate::Fails if code == TOO_LARGE && self.settings.family == Family::Java && batch.count() > 1 => {
+            Fate::Fails
+                if code == TOO_LARGE && self.settings.client.family == Family::Java && batch.count() > 1 =>
+            {
                 let [first, second] = batch.split();
                 lane.put_back(second, self.now);
                 lane.put_back(first, self.now);
