@@ -6,6 +6,7 @@
 //! - SIM-KMS-1: no wrapped DEK is being unwrapped twice at the same time, and no more than [`CALLS_MAX`] calls are
 //!   under way. A breach is kept for [`SimulatedKms::check`], since a key service outlives a call that panics.
 
+mod state;
 #[cfg(test)]
 mod tests;
 mod under_way;
@@ -22,6 +23,7 @@ use sealwire::envelope::wrapped_dek::provider;
 use sealwire::kms::{GeneratedDek, KekNames, Kms, KmsError};
 use tokio::time::{Instant, sleep};
 
+use self::state::{Fault, State};
 use self::under_way::UnderWay;
 use crate::dice::Dice;
 
@@ -73,20 +75,6 @@ pub(crate) struct Refusal {
     pub(crate) from: Instant,
     /// `None`: it still is.
     pub(crate) until: Option<Instant>,
-}
-
-struct State {
-    dice: Dice,
-    trouble: Trouble,
-    /// Newest version of each KEK; the first is 1.
-    keks: BTreeMap<String, u32>,
-    made: BTreeMap<Vec<u8>, Made>,
-    refusals: Vec<Refusal>,
-    /// Wrapped DEKs for which another one was given out.
-    wrongly_opened: BTreeSet<Vec<u8>>,
-    unwrapping: BTreeSet<Vec<u8>>,
-    calls: usize,
-    breaches: Vec<String>,
 }
 
 impl SimulatedKms {
@@ -291,69 +279,6 @@ impl Kms for SimulatedKms {
 
     fn verdict_memory(&self) -> Duration {
         LOOK_INTERVAL
-    }
-}
-
-enum Fault {
-    Silent,
-    Fails(KmsError),
-}
-
-impl State {
-    /// How long a call takes until it is judged, what goes wrong with it, and how long the answer takes.
-    fn draw_call(&mut self) -> (Duration, Option<Fault>, Duration) {
-        let trouble = self.trouble.clone();
-        let half_ms = u64::try_from(trouble.latency_max.as_millis()).unwrap() / 2;
-        let before = Duration::from_millis(self.dice.below(half_ms + 1));
-        let after = Duration::from_millis(self.dice.below(half_ms + 1));
-        let throttled = KmsError::Throttled {
-            after: Duration::from_millis(self.dice.below(1000)),
-        };
-        let faults = [
-            (trouble.silent, Fault::Silent),
-            (
-                trouble.unavailable,
-                Fault::Fails(KmsError::Unavailable("drawn".to_owned())),
-            ),
-            (trouble.throttled, Fault::Fails(throttled)),
-            (
-                trouble.credentials_refused,
-                Fault::Fails(KmsError::CredentialsRefused),
-            ),
-        ];
-        let mut drawn = self.dice.below(1000);
-        for (of_thousand, fault) in faults {
-            match drawn.checked_sub(of_thousand) {
-                Some(rest) => drawn = rest,
-                None => return (before, Some(fault), after),
-            }
-        }
-        (before, None, after)
-    }
-
-    fn draw_dek(&mut self) -> [u8; 32] {
-        std::array::from_fn(|_| self.dice.below(256) as u8)
-    }
-
-    /// The number of `version` of `kek`, or of its current one, if it may be used.
-    fn usable(&self, kek: &str, version: Option<u32>) -> Result<u32, KmsError> {
-        let &current = self.keks.get(kek).ok_or(KmsError::KekNotFound)?;
-        let version = version.unwrap_or(current);
-        if version > current {
-            return Err(KmsError::KekVersionNotFound(version.to_string()));
-        }
-        let is_refused =
-            |refusal: &Refusal| refusal.until.is_none() && refusal.version == version && refusal.kek == kek;
-        if self.refusals.iter().any(is_refused) {
-            return Err(KmsError::KekDisabled);
-        }
-        Ok(version)
-    }
-
-    /// The refusal of this version that is not over.
-    fn refusal(&mut self, kek: &str, version: u32) -> Option<&mut Refusal> {
-        let mut open = self.refusals.iter_mut().filter(|refusal| refusal.until.is_none());
-        open.find(|refusal| refusal.kek == kek && refusal.version == version)
     }
 }
 
