@@ -1,6 +1,8 @@
 //! A time that a simulation sets, for all that runs on its thread.
 
 use std::cell::Cell;
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::Clocks;
@@ -17,6 +19,7 @@ pub struct SimulatedTime {
 thread_local! {
     static TIME: Cell<Option<SimulatedTime>> = const { Cell::new(None) };
     static BLOCKED_UNTIL: Cell<Option<Instant>> = const { Cell::new(None) };
+    static HOLDS: Cell<usize> = const { Cell::new(0) };
 }
 
 /// From now on it is this time on this thread; `None`: the kernel's.
@@ -33,15 +36,47 @@ pub fn time() -> Option<SimulatedTime> {
     TIME.get()
 }
 
-/// The simulated control thread does something that takes so long, and nothing else meanwhile.
-pub fn block(by: Duration) {
+/// The simulated control thread does something that takes so long, as a call to the kernel does: nothing else goes on
+/// there before it is over, and whoever calls this goes on first. Whatever it does without waiting for anybody follows
+/// before the others have their turn.
+pub async fn hold(by: Duration) {
     if let Some(SimulatedTime { now, .. }) = time() {
         let from = BLOCKED_UNTIL.get().map_or(now, |until| until.max(now));
         BLOCKED_UNTIL.set(Some(from + by));
     }
+    let _held = Held::begin();
+    poll_fn(|context| {
+        if is_blocked() {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    })
+    .await;
 }
 
-/// Whether it still does.
+struct Held;
+
+impl Held {
+    fn begin() -> Self {
+        HOLDS.set(HOLDS.get() + 1);
+        Self
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        HOLDS.set(HOLDS.get().saturating_sub(1));
+    }
+}
+
+/// Whether something holds the control thread that has not gone on yet.
+#[must_use]
+pub fn is_held() -> bool {
+    HOLDS.get() > 0
+}
+
+/// Whether it still is not over.
 #[must_use]
 pub fn is_blocked() -> bool {
     let until = BLOCKED_UNTIL.get();

@@ -3,8 +3,10 @@
 //! what only the machine can do: ports, signals, files, the admin page.
 
 use std::cell::Cell;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
@@ -86,6 +88,18 @@ impl SimulatedSettings {
 /// Where it listens, for which listener, and for which node.
 type Port = (SocketAddr, ListenerId, Option<i32>);
 
+/// Goes on with `task` unless something else holds the thread.
+fn unless_held<T>(task: impl Future<Output = T>) -> impl Future<Output = T> {
+    let mut task = Box::pin(task);
+    poll_fn(move |context| {
+        if simulated::is_held() {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        task.as_mut().poll(context)
+    })
+}
+
 /// A program that runs as far as it is told to; one on a thread.
 pub struct SimulatedServer {
     tasks: Tasks,
@@ -150,7 +164,7 @@ impl SimulatedServer {
         let mut control = Control::new(links, OwnPorts::of(config));
         let books = control.watch_books();
         let beside = [
-            runtime.spawn(async move { match key_service.run().await {} }),
+            runtime.spawn(unless_held(async move { match key_service.run().await {} })),
             runtime.spawn(async move { match control.serve().await {} }),
         ];
         Self {
@@ -193,7 +207,8 @@ impl SimulatedServer {
 
     /// The control thread goes on with nothing for so long, as when the machine has other things to do.
     pub fn stall_control(&self, by: Duration) {
-        simulated::block(by);
+        self.runtime.spawn(simulated::hold(by));
+        self.control_turn();
     }
 
     /// When the first timer of an executor is due, at the earliest: at most a tick away.
@@ -213,12 +228,6 @@ impl SimulatedServer {
             self.runtime.block_on(tokio::time::advance(owed));
         }
         self.tasks.fire_timers();
-    }
-
-    /// Does something as if the control thread did, by its clock.
-    pub fn within<T>(&self, act: impl FnOnce() -> T) -> T {
-        let _entered = self.runtime.enter();
-        act()
     }
 
     /// What is known of each cluster's addresses.

@@ -27,6 +27,7 @@ mod transactions;
 #[cfg(test)]
 mod tests;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
@@ -279,6 +280,11 @@ impl Brokers {
     /// As a node does when too many sessions are open.
     pub(crate) fn evict_sessions(&mut self, node: i32) {
         self.cluster.evict_sessions(node);
+    }
+
+    /// Every answer says of this node that it is somewhere else, where nobody is.
+    pub(crate) fn set_restless(&mut self, node: Option<i32>) {
+        self.cluster.restless = node.map(|node| (node, Cell::default()));
     }
 
     /// A few per cent of the answers about these topics are lies of these kinds; none with an empty list.

@@ -11,6 +11,7 @@
 //! - after anything has come in a client acts: [`Client::next_due`] tells of nothing that is due already.
 
 pub(crate) mod account;
+mod asker;
 pub(crate) mod consumer;
 mod errors;
 pub(crate) mod network;
@@ -22,6 +23,7 @@ pub(crate) mod value;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub(crate) use self::asker::Asker;
 pub(crate) use self::consumer::Consumer;
 use self::network::{Address, Network};
 pub(crate) use self::producer::Producer;

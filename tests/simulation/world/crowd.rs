@@ -7,13 +7,14 @@ use super::clients::account::Account;
 use super::clients::consumer::{ConsumerSettings, Delivered};
 use super::clients::network::Address;
 use super::clients::producer::{Acknowledged, Kind, Outcome, ProducerSettings};
-use super::clients::{Client, ClientSettings, Consumer, Family, Place, Producer};
+use super::clients::{Asker, Client, ClientSettings, Consumer, Family, Place, Producer};
 use crate::dice::Dice;
 
 pub(crate) struct Crowd {
     pub(crate) producers: Vec<Producer>,
     pub(crate) consumers: Vec<Consumer>,
     pub(crate) accounts: Vec<Account>,
+    pub(crate) askers: Vec<Asker>,
 }
 
 impl Crowd {
@@ -52,17 +53,22 @@ impl Crowd {
             producers,
             accounts: consumers.iter().map(|_| Account::default()).collect(),
             consumers,
+            askers: (0..ASKERS)
+                .map(|_| Asker::new(client(Family::Java, ASKER_PATIENCE)))
+                .collect(),
         }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.producers.len() + self.consumers.len()
+        self.producers.len() + self.consumers.len() + self.askers.len()
     }
 
     pub(crate) fn client(&mut self, at: usize) -> &mut dyn Client {
-        match at.checked_sub(self.producers.len()) {
-            None => &mut self.producers[at],
-            Some(at) => &mut self.consumers[at],
+        let (producers, consumers) = (self.producers.len(), self.consumers.len());
+        match at {
+            at if at < producers => &mut self.producers[at],
+            at if at < producers + consumers => &mut self.consumers[at - producers],
+            at => &mut self.askers[at - producers - consumers],
         }
     }
 
@@ -71,6 +77,7 @@ impl Crowd {
         let producers = self.producers.iter().filter_map(Client::next_due);
         producers
             .chain(self.consumers.iter().filter_map(Client::next_due))
+            .chain(self.askers.iter().filter_map(Client::next_due))
             .min()
     }
 
@@ -87,6 +94,7 @@ impl Crowd {
     pub(crate) fn rest(&mut self) {
         self.producers.iter_mut().for_each(Client::rest);
         self.consumers.iter_mut().for_each(Client::rest);
+        self.askers.iter_mut().for_each(Client::rest);
     }
 
     /// Who has not ended what he began: all is stored and all is read by the time that nobody is left.
@@ -149,6 +157,10 @@ impl Crowd {
         outcomes.any(|outcome| *outcome == wanted)
     }
 }
+
+/// So many that one of them asks while the control thread looks.
+const ASKERS: usize = 6;
+const ASKER_PATIENCE: Duration = Duration::from_secs(5);
 
 fn family(dice: &mut Dice) -> Family {
     [Family::Java, Family::Librdkafka][dice.below(2) as usize]

@@ -1,7 +1,8 @@
 //! A KMS of the simulated world: late, throttling, down, silent or lying by lot; it rotates its KEKs and takes them
 //! away when it is told to.
 //!
-//! - nothing but the [`Dice`] and tokio's clock decides, so that the same calls at the same times get the same bytes.
+//! - nothing but the [`Dice`] and the clock decides, so that the same calls at the same times get the same bytes. It
+//!   waits by tokio's, which stands still where the control thread does, and notes what happens by the world's.
 //! - a call is judged half-way: what it answers may be out of date when it arrives.
 //! - SIM-KMS-1: no wrapped DEK is being unwrapped twice at the same time, and no more than [`CALLS_MAX`] calls are
 //!   under way. A breach is kept for [`SimulatedKms::check`], since a key service outlives a call that panics.
@@ -17,6 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use sealwire::clocks::simulated;
 use sealwire::crypto::SecretKey;
 use sealwire::envelope::WrappedDek;
 use sealwire::envelope::wrapped_dek::provider;
@@ -115,7 +117,7 @@ impl SimulatedKms {
             state.refusals.push(Refusal {
                 kek: kek.to_owned(),
                 version,
-                from: Instant::now(),
+                from: now(),
                 until: None,
             });
         }
@@ -124,7 +126,7 @@ impl SimulatedKms {
     /// The opposite of [`SimulatedKms::disable`].
     pub(crate) fn enable(&self, kek: &str, version: u32) {
         if let Some(refusal) = self.state().refusal(kek, version) {
-            refusal.until = Some(Instant::now());
+            refusal.until = Some(now());
         }
     }
 
@@ -210,7 +212,7 @@ impl SimulatedKms {
             asked_for: kek.to_owned(),
             kek: under,
             version,
-            at: Instant::now(),
+            at: now(),
             dek,
         };
         state.made.insert(wrapped.clone(), made);
@@ -280,6 +282,11 @@ impl Kms for SimulatedKms {
     fn verdict_memory(&self) -> Duration {
         LOOK_INTERVAL
     }
+}
+
+/// The world's time; tokio's, where there is no world.
+fn now() -> Instant {
+    simulated::time().map_or_else(Instant::now, |time| Instant::from_std(time.now))
 }
 
 /// A version as wrapped DEKs carry it.

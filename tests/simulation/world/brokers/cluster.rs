@@ -1,5 +1,6 @@
 //! The nodes of a cluster and the partitions that they share: what is true of it, whoever asks.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ pub(super) struct Cluster {
     /// `max.message.bytes` of all topics.
     pub(super) max_message_bytes: usize,
     pub(super) lying: Lying,
+    /// A node that is said to be elsewhere in each answer, and where the last said it was.
+    pub(super) restless: Option<(i32, Cell<u16>)>,
     pub(super) dice: Dice,
     pub(super) events: Vec<Event>,
     /// Counts what happens that requests or replicas may wait for.
@@ -82,6 +85,7 @@ impl Cluster {
             transactions: Transactions::default(),
             max_message_bytes: MAX_MESSAGE_BYTES,
             lying: Lying::default(),
+            restless: None,
             dice: Dice(seed),
             events: Vec::new(),
             changes: 1,

@@ -58,6 +58,9 @@ pub(super) fn highest_api_versions(request: &Request) -> Outcome {
     Outcome::Answer(response(0, request.correlation_id, &body).into())
 }
 
+/// From here on nobody is.
+const RESTLESS_PORTS: u16 = 10_000;
+
 /// Of a node that is none.
 const NOBODY: BrokerId = BrokerId(-1);
 
@@ -118,7 +121,7 @@ impl Cluster {
             MetadataResponseBroker::default()
                 .with_node_id(BrokerId(id))
                 .with_host(text(&node.host))
-                .with_port(i32::from(node.port))
+                .with_port(i32::from(self.told_port(id, node)))
                 .with_rack((request.version >= 1).then(|| rack_of(id)))
         });
         let mut answer = MetadataResponse::default()
@@ -132,6 +135,16 @@ impl Cluster {
             answer = answer.with_cluster_id(Some(text("simulated")));
         }
         request.answer(&answer)
+    }
+
+    fn told_port(&self, id: i32, node: &Node) -> u16 {
+        match &self.restless {
+            Some((restless, port)) if *restless == id => {
+                port.set(RESTLESS_PORTS + (port.get() + 1) % RESTLESS_PORTS);
+                port.get()
+            }
+            _ => node.port,
+        }
     }
 
     fn wanted_topic(&self, wanted: &MetadataRequestTopic, version: i16) -> MetadataResponseTopic {

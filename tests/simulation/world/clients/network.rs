@@ -168,7 +168,12 @@ impl Network {
 
     /// Asks the brokers soon who leads what.
     pub(crate) fn refresh(&mut self, now: Duration) {
-        self.metadata_due = self.metadata_due.min(now + METADATA_AGAIN_AFTER);
+        self.refresh_at(now + METADATA_AGAIN_AFTER);
+    }
+
+    /// Asks them then at the latest.
+    pub(crate) fn refresh_at(&mut self, due: Duration) {
+        self.metadata_due = self.metadata_due.min(due);
     }
 
     /// Sends nothing to `node` for so long.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::World;
 use super::trace::say;
+use crate::world::NODES;
 use crate::world::brokers::Lie;
 use crate::world::faults::Fault;
 use crate::world::kms::Trouble;
@@ -30,7 +31,7 @@ impl World {
     }
 
     fn limit_or_lie(&mut self) -> Option<Fault> {
-        match self.dice.below(4) {
+        match self.dice.below(6) {
             0 => {
                 self.brokers.set_quota(Some(20_000));
                 Some(Fault::Throttled)
@@ -40,12 +41,27 @@ impl World {
                     .set_lying(&[Lie::Tampered, Lie::OtherTopic], &["sealed-a", "other-a"]);
                 Some(Fault::Lied)
             }
+            2 | 3 => {
+                let node = NODES[self.dice.below(3) as usize];
+                self.set_restless(Some(node));
+                Some(Fault::Restless)
+            }
             _ => {
                 self.brokers.set_quota(None);
                 self.brokers.set_lying(&[], &[]);
+                self.set_restless(None);
                 None
             }
         }
+    }
+
+    /// A node that is said to be elsewhere whenever somebody asks, which some do all the time.
+    fn set_restless(&mut self, node: Option<i32>) {
+        self.brokers.set_restless(node);
+        self.crowd
+            .askers
+            .iter_mut()
+            .for_each(|asker| asker.ask(node.is_some()));
     }
 
     fn trouble_kms(&mut self) -> Option<Fault> {
@@ -84,7 +100,7 @@ impl World {
         let (kms, kek) = (&self.kms[at], KEKS[at]);
         let version = 1 + self.dice.below(u64::from(kms.current(kek))) as u32;
         let drawn = self.dice.below(4);
-        self.program.server().within(|| match drawn {
+        match drawn {
             0 => {
                 kms.rotate(kek);
                 Some(Fault::Rotated)
@@ -97,7 +113,7 @@ impl World {
                 (1..=kms.current(kek)).for_each(|version| kms.enable(kek, version));
                 None
             }
-        })
+        }
     }
 
     fn crash_or_write(&mut self) -> Option<Fault> {
@@ -136,13 +152,12 @@ impl World {
         self.resting = true;
         self.brokers.set_quota(None);
         self.brokers.set_lying(&[], &[]);
+        self.set_restless(None);
         self.brokers.start_all();
         for (at, (kms, kek)) in self.kms.iter().zip(KEKS).enumerate() {
             self.checks.kms_changes(at, true, self.program.now);
             kms.set_trouble(Trouble::default());
-            self.program
-                .server()
-                .within(|| (1..=kms.current(kek)).for_each(|version| kms.enable(kek, version)));
+            (1..=kms.current(kek)).for_each(|version| kms.enable(kek, version));
         }
         self.crowd.rest();
     }
