@@ -19,7 +19,7 @@ impl BufferPool {
     /// An empty buffer for about `bytes`, with memory from an earlier use where there is some that suits: the smallest
     /// that is large enough, but none that is much too large, since memory is on the account of whoever holds it.
     pub(crate) fn take(&mut self, bytes: usize) -> Vec<u8> {
-        let suits = |buffer: &Vec<u8>| buffer.capacity() <= bytes.max(SMALL_BYTES).saturating_mul(2);
+        let suits = |buffer: &Vec<u8>| buffer.capacity() <= capacity_max(bytes);
         let fitting = self.free.iter().enumerate().filter(|(_, buffer)| suits(buffer));
         let best = fitting.max_by_key(|(_, buffer)| {
             let capacity = buffer.capacity();
@@ -42,6 +42,11 @@ impl BufferPool {
         buffer.clear();
         self.free.push(buffer);
     }
+}
+
+/// What a buffer for `bytes` may have without being much too large.
+pub(crate) fn capacity_max(bytes: usize) -> usize {
+    bytes.max(SMALL_BYTES).saturating_mul(2)
 }
 
 /// A larger buffer is freed: frames beyond 4 MiB are rare, and 16 of them would be the target for a whole process.

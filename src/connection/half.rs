@@ -4,7 +4,8 @@ use std::io;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use super::held::{HalfKey, PACE_BYTES};
+use super::buffers::{self, BufferPool};
+use super::held::{HalfKey, PACE_BYTES, PASSING_BYTES_MAX};
 use super::stream::Stream;
 use crate::growing::{Growing, MOVED_AT_ONCE};
 use crate::metrics::CloseReason;
@@ -139,6 +140,18 @@ impl Half {
             self.input.bytes_mut().drain(..self.consumed);
             self.consumed = 0;
         }
+    }
+
+    /// Gives back a buffer that is much too large for the little that is left in it: what waits may wait for long.
+    pub(crate) fn fit_input(&mut self, pool: &mut BufferPool) {
+        let rest = self.rest().len();
+        if rest > PASSING_BYTES_MAX || self.input.capacity() <= buffers::capacity_max(rest) {
+            return;
+        }
+        let mut fitting = pool.take(rest);
+        fitting.extend_from_slice(self.rest());
+        self.consumed = 0;
+        pool.give(std::mem::replace(&mut self.input, Growing::from(fitting)).take());
     }
 
     /// Bytes of memory that this half owns.

@@ -8,7 +8,8 @@
 //!   closed at once when it is more.
 //! - HELD-4: when there is no room for short frames, or none for the one long frame that always goes on, connections
 //!   are closed that hold most of those that move less than [`PACE_BYTES`] in [`PATIENCE`]. Who waits for us is none of
-//!   them.
+//!   them; who waits for a broker's answer is.
+//! - HELD-5: requests that are held never keep a short answer from being read: many of them wait for nothing else.
 //!
 //! Pure: the time is a parameter. Executor threads only.
 
@@ -44,7 +45,7 @@ pub(crate) struct Holding {
     pub(crate) proven: bool,
     /// When it had last moved [`PACE_BYTES`] more, or began to hold something.
     pub(crate) paced_at: Instant,
-    /// It waits for us, not for a socket.
+    /// It waits for a key, an address or a point in time, not for its peers.
     pub(crate) parked: bool,
 }
 
@@ -64,12 +65,13 @@ pub(crate) struct HeldBytes {
     /// What those hold that have lost their turn.
     lost: usize,
     /// Whoever found no room for a short frame.
-    starved: Vec<Waker>,
+    starved: Vec<(Direction, Waker)>,
     /// Connections to be closed.
     victims: Vec<u64>,
 }
 
 struct HeldHalf {
+    direction: Direction,
     holding: Holding,
     turn: Turn,
     /// Since when it can move: it had no turn before, or waited for us.
@@ -81,8 +83,10 @@ struct HeldHalf {
 /// On whose account something is held.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Class {
-    /// Short frames, what is streamed, and beginnings of frames that wait for their turn.
-    Passing,
+    /// Short requests, what is streamed of others, and beginnings of those that wait for their turn.
+    PassingRequest,
+    /// The same of answers.
+    PassingResponse,
     /// Anything of a connection that is not proven, unless a broker answers it at length.
     Unproven,
     /// Frames that have their turn, or had it.
@@ -92,7 +96,7 @@ enum Class {
 }
 
 impl Class {
-    const COUNT: usize = 4;
+    const COUNT: usize = 5;
 }
 
 impl HeldHalf {
@@ -101,10 +105,12 @@ impl HeldHalf {
             Class::Closing
         } else if self.turn.is_long() {
             Class::Long
-        } else if self.holding.proven {
-            Class::Passing
-        } else {
+        } else if !self.holding.proven {
             Class::Unproven
+        } else if self.direction == Direction::Request {
+            Class::PassingRequest
+        } else {
+            Class::PassingResponse
         }
     }
 
@@ -175,12 +181,13 @@ impl HeldBytes {
     }
 
     /// Whether a short frame may be begun now; if not, `waker` is woken when one may be (HELD-1).
-    pub(crate) fn may_pass(&mut self, waker: &Waker) -> bool {
-        if self.has_room_to_pass() {
+    pub(crate) fn may_pass(&mut self, direction: Direction, waker: &Waker) -> bool {
+        if self.has_room_to_pass(direction) {
             return true;
         }
-        if !self.starved.iter().any(|known| known.will_wake(waker)) {
-            self.starved.push(waker.clone());
+        let is_known = |(other, known): &(Direction, Waker)| *other == direction && known.will_wake(waker);
+        if !self.starved.iter().any(is_known) {
+            self.starved.push((direction, waker.clone()));
         }
         false
     }
@@ -188,19 +195,24 @@ impl HeldBytes {
     /// What is done at regular times: turns are lost, and who stands still is closed if others need the room.
     pub(crate) fn tick(&mut self, now: Instant) {
         self.lose_turns(now);
-        if self.starved.is_empty() {
+        for direction in [Direction::Response, Direction::Request] {
+            self.make_room_to_pass(direction, now);
+        }
+    }
+
+    /// HELD-4.
+    fn make_room_to_pass(&mut self, direction: Direction, now: Instant) {
+        if self.starved.iter().all(|(starved, _)| *starved != direction) {
             return;
         }
-        // HELD-4.
-        while !self.has_room_to_pass() {
+        while !self.has_room_to_pass(direction) {
             let largest = self.largest(|half| half.is_to_blame() && half.stands_still(now));
             let Some(connection) = largest else { return };
             self.close(connection);
             self.admit(now);
         }
-        for waker in self.starved.drain(..) {
-            waker.wake();
-        }
+        let woken = self.starved.extract_if(.., |(starved, _)| *starved == direction);
+        woken.for_each(|(_, waker)| waker.wake());
     }
 
     /// The connections that are to be closed; each is named once.
@@ -208,8 +220,13 @@ impl HeldBytes {
         std::mem::take(&mut self.victims)
     }
 
-    fn has_room_to_pass(&self) -> bool {
-        self.lasting() < self.bytes_max || self.sum(Class::Passing) < self.bytes_max / PASSING_PART
+    fn has_room_to_pass(&self, direction: Direction) -> bool {
+        let answers = self.sum(Class::PassingResponse);
+        let passing = answers.saturating_add(self.sum(Class::PassingRequest));
+        self.lasting() < self.bytes_max
+            || passing < self.bytes_max / PASSING_PART
+            // HELD-5.
+            || direction == Direction::Response && answers < self.bytes_max / ANSWERS_PART
     }
 
     /// HELD-3.
@@ -259,6 +276,7 @@ impl HeldBytes {
     /// dropped.
     fn change(&mut self, key: HalfKey, holding: Holding, change: impl FnOnce(&mut HeldHalf)) {
         let half = self.halves.entry(key).or_insert(HeldHalf {
+            direction: key.direction,
             holding: Holding { bytes: 0, ..holding },
             turn: Turn::None,
             since: holding.paced_at,
@@ -309,6 +327,8 @@ pub(crate) const PACE_BYTES: usize = 64 * 1024;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 /// A quarter of the bound is for short frames alone: thousands of connections with a few frames each.
 const PASSING_PART: usize = 4;
+/// An eighth of the bound is for short answers, on top of it.
+const ANSWERS_PART: usize = 8;
 /// A sixteenth of the bound is for connections that are not proven: a login takes a few KiB.
 const UNPROVEN_PART: usize = 16;
 /// A few first requests fit all the same when the bound is small.

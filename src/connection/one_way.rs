@@ -320,6 +320,8 @@ impl<'a, R: Stream, W: Stream> OneWay<'a, R, W> {
         let mut pool = self.shared.pool.borrow_mut();
         if self.half.input.bytes().is_empty() {
             pool.give(self.half.input.take());
+        } else if self.half.blocked.is_some() {
+            self.half.fit_input(&mut pool);
         }
         if !self.half.has_output() {
             self.half.drop_output();

@@ -14,6 +14,7 @@ use super::one_way::{OneWay, is_gone};
 use super::stream::Stream;
 use crate::growing::{Growing, MOVED_AT_ONCE, Room};
 use crate::metrics::{CloseReason, Direction};
+use crate::pipeline::Wait;
 
 /// What may be read now.
 struct Allowance {
@@ -101,7 +102,12 @@ impl<R: Stream, W: Stream> OneWay<'_, R, W> {
             bytes,
             proven: self.session.is_logged_in(),
             paced_at: self.half.paced_at,
-            parked: self.half.blocked.is_some(),
+            // HELD-4: room among the requests in flight is up to the broker.
+            parked: self
+                .half
+                .blocked
+                .as_ref()
+                .is_some_and(|blocked| blocked.wait != Wait::Room),
         }
     }
 
@@ -142,12 +148,12 @@ impl<R: Stream, W: Stream> OneWay<'_, R, W> {
                 Turned::Lost => allow(missing.min(PASSING_BYTES_MAX), true),
             };
         }
-        if !self.shared.may_pass(context.waker()) {
+        if !self.shared.may_pass(self.direction, context.waker()) {
             // HELD-1: what was begun is finished, and no more.
             return (have > 0).then(|| allow(missing.unwrap_or(PASSING_BYTES_MAX), false))?;
         }
         // READING-1: what comes may be the beginning of another one that has to wait.
-        let is_crowded = have == 0 && self.shared.is_any_waiting();
+        let is_crowded = have > 0 || self.shared.is_any_waiting();
         allow(
             if is_crowded {
                 PASSING_BYTES_MAX

@@ -7,6 +7,7 @@ use super::clients::account::Account;
 use super::clients::consumer::{ConsumerSettings, Delivered};
 use super::clients::network::Address;
 use super::clients::producer::{Acknowledged, Kind, Outcome, ProducerSettings};
+use super::clients::value::HEAVY_FROM;
 use super::clients::{Asker, Client, ClientSettings, Consumer, Family, Place, Producer};
 use crate::dice::Dice;
 
@@ -18,15 +19,23 @@ pub(crate) struct Crowd {
 }
 
 impl Crowd {
-    /// Clients that know these addresses at first and use these partitions.
-    pub(crate) fn new(kinds: &[Kind], places: &[Place], bootstrap: &[Address], dice: &mut Dice) -> Self {
+    /// Clients that know these addresses at first and use these partitions; with long records and long answers, or with
+    /// short ones.
+    pub(crate) fn new(
+        kinds: &[Kind],
+        places: &[Place],
+        bootstrap: &[Address],
+        is_heavy: bool,
+        dice: &mut Dice,
+    ) -> Self {
         let client = |family, request_timeout| ClientSettings {
             family,
             bootstrap: bootstrap.to_vec(),
             places: places.to_vec(),
             request_timeout,
         };
-        let producers = (0..).zip(kinds).map(|(number, kind)| {
+        let first = if is_heavy { HEAVY_FROM } else { 0 };
+        let producers = (first..).zip(kinds).map(|(number, kind)| {
             let family = family(dice);
             Producer::new(ProducerSettings {
                 number,
@@ -44,8 +53,8 @@ impl Crowd {
                 rack: (number % 2 == 0).then(|| format!("rack-{}", 1 + dice.below(3))),
                 read_committed: number < 2,
                 client: client(family, Duration::from_millis(2000 + dice.below(5000))),
-                bytes_max: 1 << dice.below(20),
-                partition_bytes_max: 1 << dice.below(16),
+                bytes_max: if is_heavy { 1 << 19 } else { 1 << dice.below(20) },
+                partition_bytes_max: if is_heavy { 1 << 18 } else { 1 << dice.below(16) },
             })
         });
         let consumers: Vec<Consumer> = consumers.collect();

@@ -91,7 +91,7 @@ impl Direct {
         }
         Self {
             brokers,
-            crowd: Crowd::new(&kinds, &places, &bootstrap, &mut dice),
+            crowd: Crowd::new(&kinds, &places, &bootstrap, false, &mut dice),
             pipes: BTreeMap::new(),
             dice,
             now: Duration::ZERO,

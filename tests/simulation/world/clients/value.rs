@@ -21,6 +21,10 @@ pub(crate) fn word(topic: &str) -> &'static str {
     if is_passed(topic) { "open" } else { "sesame" }
 }
 
+/// Producers from this number on make long values.
+pub(crate) const HEAVY_FROM: u32 = 100;
+const HEAVY: u64 = 60;
+
 impl Value {
     pub(crate) fn text(&self, topic: &str) -> String {
         let Self {
@@ -31,6 +35,11 @@ impl Value {
         let word = word(topic);
         // Some are short, some long, and any change is noticed.
         let words = 1 + number.wrapping_mul(7) % 20;
+        let words = if *producer >= HEAVY_FROM {
+            words * HEAVY
+        } else {
+            words
+        };
         format!("{producer} {partition} {number} {}", word.repeat(words as usize))
     }
 

@@ -129,6 +129,10 @@ impl World {
             }
             let is_over = link.stream.is_closed();
             if link.left {
+                // A kernel says so when something comes for a socket that is closed.
+                if !written.is_empty() {
+                    link.stream.reset();
+                }
                 return !is_over;
             }
             link.to_client.extend(written);

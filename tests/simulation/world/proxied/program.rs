@@ -57,8 +57,8 @@ pub(super) struct Program {
 }
 
 impl Program {
-    /// The thread's time and randomness are its own from now on.
-    pub(super) fn new(kms: Vec<Arc<SimulatedKms>>, dice: &mut Dice) -> Self {
+    /// `is_tight`: with as little memory as it may have. The thread's time and randomness are its own from now on.
+    pub(super) fn new(kms: Vec<Arc<SimulatedKms>>, is_tight: bool, dice: &mut Dice) -> Self {
         let runtime = Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
@@ -75,7 +75,7 @@ impl Program {
         let mut program = Self {
             server: None,
             kms,
-            config: config(dice),
+            config: config(is_tight, dice),
             dek,
             capacities: Capacities {
                 messages: 2 + narrow(dice),
@@ -174,8 +174,8 @@ impl Program {
     }
 }
 
-fn config(dice: &mut Dice) -> Config {
-    let bytes = [1 << 20, 1 << 30][dice.below(2) as usize];
+fn config(is_tight: bool, dice: &mut Dice) -> Config {
+    let bytes = if is_tight { 1 << 20 } else { 1 << 30 };
     let limits = format!(
         "[limits]\nexecutor_bytes_max = {bytes}\nrequest_bytes_max = \"1MiB\"\nfetch_response_bytes_max = \"1MiB\"\n\
          decompressed_batch_bytes_max = \"2MiB\"\nin_flight_bytes_max = \"2MiB\"\nseal_wait = \"{}ms\"\n\
