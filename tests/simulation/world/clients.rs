@@ -45,7 +45,7 @@ pub(crate) enum Action {
 pub(crate) type Place = (String, i32);
 
 /// Whose manners a client has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Family {
     /// Asks a bootstrap address for Metadata, then connects to the nodes that lead something; one request for all
     /// partitions of a node; honours throttling; incremental fetch sessions.

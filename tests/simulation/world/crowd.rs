@@ -1,12 +1,13 @@
 //! The clients of a world: producers of every kind, consumers of every kind, and what each consumer was given.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::brokers::Brokers;
 use super::clients::account::Account;
 use super::clients::consumer::{ConsumerSettings, Delivered};
 use super::clients::network::Address;
-use super::clients::producer::{Acknowledged, Kind, Outcome, ProducerSettings};
+use super::clients::producer::{Acknowledged, Kind, Outcome, ProducerSettings, Reason};
 use super::clients::value::HEAVY_FROM;
 use super::clients::{Asker, Client, ClientSettings, Consumer, Family, Place, Producer};
 use crate::dice::Dice;
@@ -36,23 +37,24 @@ impl Crowd {
         };
         let first = if is_heavy { HEAVY_FROM } else { 0 };
         let producers = (first..).zip(kinds).map(|(number, kind)| {
-            let family = family(dice);
+            let request_timeout = Duration::from_millis(1000 + dice.below(5000));
             Producer::new(ProducerSettings {
                 number,
                 kind: *kind,
                 in_flight_max: [1, 5][dice.below(2) as usize],
                 batches_max: 60,
                 pace_max: Duration::from_millis(1 + dice.below(400)),
-                client: client(family, Duration::from_millis(1000 + dice.below(5000))),
+                // Java takes no less.
+                delivery_timeout: request_timeout + Duration::from_millis(dice.below(20_000)),
+                client: client(family(dice), request_timeout),
             })
         });
         let producers = producers.collect();
         let consumers = (0..4).map(|number| {
-            let family = family(dice);
             Consumer::new(ConsumerSettings {
                 rack: (number % 2 == 0).then(|| format!("rack-{}", 1 + dice.below(3))),
                 read_committed: number < 2,
-                client: client(family, Duration::from_millis(2000 + dice.below(5000))),
+                client: client(family(dice), Duration::from_millis(2000 + dice.below(5000))),
                 bytes_max: if is_heavy { 1 << 19 } else { 1 << dice.below(20) },
                 partition_bytes_max: if is_heavy { 1 << 18 } else { 1 << dice.below(16) },
             })
@@ -159,6 +161,19 @@ impl Crowd {
     pub(crate) fn has_lost(&self, brokers: &Brokers) -> bool {
         let mut acknowledged = self.producers.iter().flat_map(Producer::acknowledged);
         acknowledged.any(|acknowledged| Self::was_lost(brokers, acknowledged))
+    }
+
+    /// What was given up because it took too long: by which family, and whether it may be stored.
+    pub(crate) fn overdue(&self) -> BTreeSet<(Family, bool)> {
+        let of_producer = |producer: &Producer| {
+            let family = producer.settings().client.family;
+            let failed = producer.failed().iter();
+            let overdue = failed.filter(|failed| failed.reason == Reason::Overdue);
+            overdue
+                .map(|failed| (family, failed.may_be_stored))
+                .collect::<Vec<_>>()
+        };
+        self.producers.iter().flat_map(of_producer).collect()
     }
 
     pub(crate) fn has_outcome(&self, wanted: Outcome) -> bool {

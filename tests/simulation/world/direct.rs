@@ -37,7 +37,13 @@ fn what_is_acknowledged_is_stored_and_read_whatever_happens_when() {
         "all of it happens in some world"
     );
     let events: BTreeSet<Event> = events.into_iter().flatten().collect();
-    let all = [Event::Committed, Event::Aborted, Event::Lost, Event::TooLarge];
+    let all = [
+        Event::Committed,
+        Event::Aborted,
+        Event::Overdue,
+        Event::Lost,
+        Event::TooLarge,
+    ];
     assert_eq!(Vec::from_iter(events), all, "all of it happens in some world");
 }
 
@@ -45,6 +51,7 @@ fn what_is_acknowledged_is_stored_and_read_whatever_happens_when() {
 enum Event {
     Committed,
     Aborted,
+    Overdue,
     Lost,
     TooLarge,
 }
@@ -254,6 +261,7 @@ impl Direct {
         }
         let is_seen = [
             (Event::Lost, self.crowd.has_lost(&self.brokers)),
+            (Event::Overdue, !self.crowd.overdue().is_empty()),
             (Event::Committed, self.crowd.has_outcome(Outcome::Committed)),
             (Event::Aborted, self.crowd.has_outcome(Outcome::Aborted)),
         ];

@@ -26,7 +26,7 @@ use self::trace::say;
 use super::NODES;
 use super::brokers::Brokers;
 use super::clients::producer::Kind;
-use super::clients::{Action, Client, Place};
+use super::clients::{Action, Client, Family, Place};
 use super::crowd::Crowd;
 use super::faults::Fault;
 use super::kms::SimulatedKms;
@@ -53,6 +53,8 @@ const END: Duration = Duration::from_secs(100);
 /// What became of a world.
 pub(crate) struct Ended {
     pub(crate) seen: BTreeSet<Fault>,
+    /// See [`Crowd::overdue`].
+    overdue: BTreeSet<(Family, bool)>,
     /// Of every byte that went towards clients and brokers, in its order.
     pub(crate) digest: u64,
 }
@@ -85,6 +87,7 @@ pub(crate) fn live(seed: u64) -> Ended {
     world.program.end();
     Ended {
         seen: world.seen,
+        overdue: world.crowd.overdue(),
         digest: world.digest.0,
     }
 }
@@ -265,6 +268,12 @@ fn nothing_is_lost_leaked_or_stuck_whatever_happens_when() {
     if (ended.len() as u64) < SEEDS {
         return;
     }
+    let overdue: BTreeSet<_> = ended.iter().flat_map(|ended| &ended.overdue).collect();
+    assert_eq!(
+        overdue.len(),
+        4,
+        "each family gives up what it sent and what it did not: {overdue:?}"
+    );
     let seen: BTreeSet<Fault> = ended.into_iter().flat_map(|ended| ended.seen).collect();
     assert_eq!(
         Vec::from_iter(seen),

@@ -3,9 +3,10 @@
 //! - ACCOUNT-1: what was acknowledged is delivered, at the offset that was told; of a transaction, to those that read
 //!   what is committed, if it was committed and not otherwise.
 //! - ACCOUNT-2: what has a sequence is delivered once, in the order in which it was made.
-//! - ACCOUNT-3: what was refused for good is not delivered, unless an earlier attempt went unanswered.
+//! - ACCOUNT-3: what was refused for good or given up is not delivered, unless an attempt went unanswered.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::consumer::Delivered;
 use super::producer::{Acknowledged, Kind, Outcome};
@@ -56,6 +57,11 @@ impl Account {
                     -1
                 }
             };
+            // ACCOUNT-3
+            for failed in producer.failed().iter().filter(|failed| !failed.may_be_stored) {
+                let is_there = is_delivered(producer, &failed.place, &failed.numbers, &numbers);
+                assert!(!is_there, "{failed:?} and is delivered");
+            }
             for acknowledged in producer.acknowledged() {
                 let outcome = acknowledged.transaction.map(|number| outcome(producer, number));
                 match outcome.filter(|_| read_committed) {
@@ -105,7 +111,7 @@ impl Account {
         }
     }
 
-    /// ACCOUNT-2, ACCOUNT-3
+    /// ACCOUNT-2
     fn check_order(&self, producer: &Producer, numbers: &Numbers<'_>) {
         let own = numbers
             .iter()
@@ -127,12 +133,6 @@ impl Account {
                     pair[1].0
                 );
             }
-            let failed = producer.failed().iter();
-            let failed = failed.filter(|failed| failed.code >= 0 && !failed.may_be_stored);
-            for failed in failed.filter(|failed| failed.place == **place) {
-                let is_there = values.iter().any(|(_, number)| failed.numbers.contains(number));
-                assert!(!is_there, "{failed:?} was refused and is delivered");
-            }
         }
     }
 }
@@ -146,12 +146,12 @@ fn outcome(producer: &Producer, transaction: u32) -> Outcome {
 
 /// ACCOUNT-1
 fn check_hidden(producer: &Producer, acknowledged: &Acknowledged, numbers: &Numbers<'_>) {
-    let place = &acknowledged.place;
-    let values = numbers.get(&(producer.settings().number, place));
-    let is_there = values.is_some_and(|values| {
-        values
-            .iter()
-            .any(|(_, number)| acknowledged.numbers.contains(number))
-    });
+    let is_there = is_delivered(producer, &acknowledged.place, &acknowledged.numbers, numbers);
     assert!(!is_there, "{acknowledged:?} is aborted and delivered");
+}
+
+/// Whether any of a batch's values was.
+fn is_delivered(producer: &Producer, place: &Place, batch: &Range<u64>, numbers: &Numbers<'_>) -> bool {
+    let values = numbers.get(&(producer.settings().number, place));
+    values.is_some_and(|values| values.iter().any(|(_, number)| batch.contains(number)))
 }

@@ -3,6 +3,8 @@
 //!
 //! - an idempotent batch goes again with the sequence that it had, so that it is stored once whatever got lost.
 //! - a plain one may be stored twice, and out of order where more than one request is under way.
+//! - what is not stored in time is given up, and nobody knows whether it is stored; with sequences, what follows begins
+//!   anew with the next epoch.
 
 mod answers;
 mod batch;
@@ -49,6 +51,8 @@ pub(crate) struct ProducerSettings {
     pub(crate) batches_max: u64,
     /// Between two batches, at most.
     pub(crate) pace_max: Duration,
+    /// A batch is given up so long after it was made.
+    pub(crate) delivery_timeout: Duration,
 }
 
 /// A batch that a broker says to have stored.
@@ -61,14 +65,23 @@ pub(crate) struct Acknowledged {
     pub(crate) transaction: Option<u32>,
 }
 
-/// A batch that was refused for good.
+/// Why a batch failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    Refused(i16),
+    /// It was given up with its transaction.
+    Transaction,
+    /// It was given up because it took too long.
+    Overdue,
+}
+
+/// A batch that was refused for good or given up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failed {
     pub(crate) place: Place,
     pub(crate) numbers: Range<u64>,
-    /// Below 0: nobody refused it, it was given up with its transaction.
-    pub(crate) code: i16,
-    /// An earlier attempt may have been stored.
+    pub(crate) reason: Reason,
+    /// An attempt went unanswered.
     pub(crate) may_be_stored: bool,
 }
 
@@ -178,10 +191,25 @@ impl Producer {
         let numbers = lane.next_number..lane.next_number + 1 + dice.below(4);
         lane.next_number = numbers.end;
         let codec = CODECS[dice.below(CODECS.len() as u64) as usize];
-        let timestamp = 1_700_000_000_000 + i64::try_from(self.now.as_millis()).unwrap();
         lane.waiting
-            .push_back(Batch::new(numbers, codec, timestamp, transaction));
+            .push_back(Batch::new(numbers, codec, self.now, transaction));
         self.made += 1;
+    }
+
+    /// What took too long is not sent again; it may be stored, where it was sent. Its transaction cannot be committed.
+    fn gives_up_overdue(&mut self) {
+        let Some(deadline) = self.now.checked_sub(self.settings.delivery_timeout) else {
+            return;
+        };
+        for (place, lane) in &mut self.lanes {
+            let overdue = lane.take_overdue(self.settings.client.family, deadline);
+            if let (false, Some(transactions)) = (overdue.is_empty(), &mut self.transactions) {
+                transactions.must_abort(false);
+            }
+            let overdue = overdue.into_iter();
+            self.failed
+                .extend(overdue.map(|batch| batch.failed(place, Reason::Overdue)));
+        }
     }
 
     /// An idempotent producer asks any node who it is.
@@ -252,6 +280,7 @@ impl Client for Producer {
         while let Some(event) = self.network.next_event() {
             self.takes_in(event);
         }
+        self.gives_up_overdue();
         self.network.connect_and_look(&self.wanted_nodes(), dice);
         self.makes_batches(dice);
         self.asks_identity();
@@ -264,11 +293,15 @@ impl Client for Producer {
     fn next_due(&self) -> Option<Duration> {
         let batch = (!self.resting && self.made < self.settings.batches_max).then_some(self.next_batch);
         let transactions = self.transactions.as_ref().map(Transactions::next_due);
+        let oldest = |lane: &Lane| lane.oldest(self.settings.client.family);
+        let overdue = self.lanes.values().filter_map(oldest).min();
+        let overdue = overdue.map(|oldest| oldest + self.settings.delivery_timeout);
         self.lanes
             .values()
             .filter_map(Lane::next_due)
             .chain(batch)
             .chain(transactions)
+            .chain(overdue)
             .chain([self.not_before])
             .filter(|&due| due > self.now)
             .chain(self.network.next_due())

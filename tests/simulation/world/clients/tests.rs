@@ -1,9 +1,9 @@
 //! Manners of clients, seen at the bytes that they send.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::consumer::ConsumerSettings;
-use super::producer::{Kind, ProducerSettings};
+use super::producer::{Kind, ProducerSettings, Reason};
 use super::*;
 use crate::wire::{Produced, produced};
 use crate::world::brokers::{Brokers, ConnectionId};
@@ -19,14 +19,15 @@ struct Bench<C> {
     connected: Vec<i32>,
     /// Whole frames, in their order.
     sent: Vec<Vec<u8>>,
-    /// The API whose requests do not arrive.
+    /// The API whose requests do not arrive, nor does what comes behind them.
     deaf_to: Option<u8>,
+    dead: BTreeSet<LinkId>,
     dice: Dice,
     now: Duration,
 }
 
 impl<C: Client> Bench<C> {
-    fn new(client: impl FnOnce(Vec<network::Address>) -> C) -> Self {
+    fn new(client: impl FnOnce(Vec<Address>) -> C) -> Self {
         let brokers = Brokers::new(&[1, 2, 3], &[("sealed-a", 2)], 1, 7);
         let (host, port) = brokers.address(3);
         Self {
@@ -35,6 +36,7 @@ impl<C: Client> Bench<C> {
             connected: Vec::new(),
             sent: Vec::new(),
             deaf_to: None,
+            dead: BTreeSet::new(),
             dice: Dice(1),
             now: Duration::ZERO,
             brokers,
@@ -66,7 +68,10 @@ impl<C: Client> Bench<C> {
                 self.client.connected(id, self.now);
             }
             Action::Send { id, bytes } => {
-                if Some(bytes[5]) != self.deaf_to {
+                if Some(bytes[5]) == self.deaf_to {
+                    self.dead.insert(id);
+                }
+                if !self.dead.contains(&id) {
                     self.brokers.receive(self.connections[&id], &bytes, self.now);
                 }
                 self.sent.push(bytes);
@@ -86,26 +91,29 @@ impl<C: Client> Bench<C> {
     }
 }
 
-fn places() -> Vec<Place> {
-    vec![("sealed-a".to_owned(), 0), ("sealed-a".to_owned(), 1)]
+fn places() -> [Place; 2] {
+    [0, 1].map(|partition| ("sealed-a".to_owned(), partition))
+}
+
+fn settings(family: Family, in_flight_max: usize, bootstrap: Vec<Address>) -> ProducerSettings {
+    ProducerSettings {
+        number: 0,
+        kind: Kind::Idempotent,
+        in_flight_max,
+        batches_max: 40,
+        pace_max: 5 * MS,
+        delivery_timeout: 20_000 * MS,
+        client: ClientSettings {
+            family,
+            bootstrap,
+            places: places().to_vec(),
+            request_timeout: 1000 * MS,
+        },
+    }
 }
 
 fn producer(family: Family, in_flight_max: usize) -> Bench<Producer> {
-    Bench::new(|bootstrap| {
-        Producer::new(ProducerSettings {
-            number: 0,
-            kind: Kind::Idempotent,
-            in_flight_max,
-            batches_max: 40,
-            pace_max: 5 * MS,
-            client: ClientSettings {
-                family,
-                bootstrap,
-                places: places(),
-                request_timeout: 1000 * MS,
-            },
-        })
-    })
+    Bench::new(|bootstrap| Producer::new(settings(family, in_flight_max, bootstrap)))
 }
 
 #[test]
@@ -160,6 +168,45 @@ fn what_is_not_answered_goes_again_as_it_was() {
         bench.pass(2000 * MS);
         assert!(bench.client.is_done());
         assert_eq!(bench.client.acknowledged().len(), 40);
+    }
+}
+
+#[test]
+fn what_is_not_stored_in_time_is_given_up_and_what_follows_has_a_new_epoch() {
+    for family in [Family::Java, Family::Librdkafka] {
+        let mut bench = Bench::new(|bootstrap| {
+            Producer::new(ProducerSettings {
+                pace_max: 200 * MS,
+                delivery_timeout: 3000 * MS,
+                ..settings(family, 1, bootstrap)
+            })
+        });
+        bench.deaf_to = Some(0);
+        bench.pass(2900 * MS);
+        assert!(
+            bench.client.failed().is_empty(),
+            "{family:?}: not before its time"
+        );
+        bench.pass(1600 * MS);
+        bench.deaf_to = None;
+        bench.pass(3000 * MS);
+        assert!(bench.client.is_done());
+        let failed = bench.client.failed();
+        assert!(failed.iter().all(|failed| failed.reason == Reason::Overdue));
+        let in_doubt = failed.iter().filter(|failed| failed.may_be_stored).count();
+        assert!((1..failed.len()).contains(&in_doubt), "{family:?}: what was sent");
+        let acknowledged = bench.client.acknowledged().len();
+        assert_eq!(acknowledged + failed.len(), 40, "{family:?}");
+        let stored = places().map(|(topic, partition)| bench.brokers.log(&topic, partition).to_vec());
+        assert_eq!(
+            stored.concat().len(),
+            acknowledged,
+            "{family:?}: is not sent again"
+        );
+        for first in stored.map(|stored| stored[0].header) {
+            assert!(first.producer_epoch > 0, "{family:?}: {first:?}");
+            assert_eq!(first.base_sequence, 0);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use kafka_protocol::messages::{InitProducerIdResponse, ProduceResponse};
 
 use super::batch::Identity;
-use super::{Acknowledged, Asked, Failed, Kind, Producer, RETRY_BACK_OFF};
+use super::{Acknowledged, Asked, Kind, Producer, RETRY_BACK_OFF, Reason};
 use crate::wire::decode_response;
 use crate::world::clients::errors::{Fate, fate};
 use crate::world::clients::network::Event;
@@ -90,7 +90,14 @@ impl Producer {
 
     fn learns_fate(&mut self, correlation_id: i32, place: &Place, code: i16, base_offset: i64) {
         let lane = self.lanes.get_mut(place).expect("a lane for each place");
-        let mut batch = lane.take_back(correlation_id).expect("the batch is under way");
+        let Some(mut batch) = lane.take_back(correlation_id) else {
+            assert_eq!(
+                self.settings.client.family,
+                Family::Java,
+                "the batch is under way"
+            );
+            return; // It was given up meanwhile.
+        };
         let again = self.now + RETRY_BACK_OFF;
         let fate = fate(code);
         // All others may come behind the append: a leader that waits for followers and leads no more says so.
@@ -137,12 +144,7 @@ impl Producer {
             Fate::OutOfOrder | Fate::Fenced | Fate::Fails => {}
         }
         lane.is_broken |= batch.stamp.is_some();
-        self.failed.push(Failed {
-            place: place.clone(),
-            numbers: batch.numbers,
-            code,
-            may_be_stored: batch.may_be_stored,
-        });
+        self.failed.push(batch.failed(place, Reason::Refused(code)));
         if let Some(transactions) = &mut self.transactions {
             transactions.must_abort(fate == Fate::Fenced);
         }

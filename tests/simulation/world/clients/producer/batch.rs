@@ -6,6 +6,7 @@ use std::time::Duration;
 use sealwire::record_batch::Codec;
 use sealwire::testing::{BatchBuilder, RecordInput};
 
+use super::{Failed, Reason};
 use crate::world::clients::Place;
 use crate::world::clients::value::Value;
 
@@ -20,7 +21,7 @@ pub(super) struct Batch {
     /// Of its values.
     pub(super) numbers: Range<u64>,
     pub(super) codec: Codec,
-    pub(super) timestamp: i64,
+    pub(super) made: Duration,
     /// The transaction that it belongs to.
     pub(super) transaction: Option<u32>,
     /// Not before then.
@@ -34,11 +35,11 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    pub(super) fn new(numbers: Range<u64>, codec: Codec, timestamp: i64, transaction: Option<u32>) -> Self {
+    pub(super) fn new(numbers: Range<u64>, codec: Codec, made: Duration, transaction: Option<u32>) -> Self {
         Self {
             numbers,
             codec,
-            timestamp,
+            made,
             transaction,
             not_before: Duration::ZERO,
             may_be_stored: false,
@@ -74,14 +75,25 @@ impl Batch {
         let middle = start.midpoint(end);
         [start..middle, middle..end].map(|numbers| {
             let before = i32::try_from(numbers.start - start).expect("a few records");
-            let mut part = Self::new(numbers, self.codec, self.timestamp, self.transaction);
+            let mut part = Self::new(numbers, self.codec, self.made, self.transaction);
             part.set_stamp(self.stamp.map(|(identity, first)| (identity, first + before)));
             part
         })
     }
 
+    /// What becomes known of it when it is not to be stored any more.
+    pub(super) fn failed(self, place: &Place, reason: Reason) -> Failed {
+        Failed {
+            place: place.clone(),
+            numbers: self.numbers,
+            reason,
+            may_be_stored: self.may_be_stored,
+        }
+    }
+
     fn build(&self, producer: u32, (topic, partition): &Place) -> Vec<u8> {
         let mut builder = BatchBuilder::new().codec(self.codec);
+        let timestamp = BEGINNING_MS + i64::try_from(self.made.as_millis()).expect("a short time");
         if let Some((identity, sequence)) = self.stamp {
             builder = builder.producer(identity.id, identity.epoch, sequence);
         }
@@ -95,7 +107,7 @@ impl Batch {
                 number,
             };
             builder = builder.record(RecordInput {
-                timestamp: self.timestamp,
+                timestamp,
                 key: Some(b"key"),
                 value: Some(value.text(topic).as_bytes()),
                 headers: &[],
@@ -104,3 +116,6 @@ impl Batch {
         builder.build().expect("a batch can be built")
     }
 }
+
+/// What records say of when a world began, in milliseconds since 1970.
+const BEGINNING_MS: i64 = 1_700_000_000_000;

@@ -11,7 +11,7 @@ use kafka_protocol::messages::{
 use super::batch::Identity;
 use super::lane::Lane;
 use super::transaction::{Outcome, Question, Stage};
-use super::{Asked, Failed, Producer, RETRY_BACK_OFF};
+use super::{Asked, Producer, RETRY_BACK_OFF, Reason};
 use crate::wire::{decode_response, text};
 use crate::world::clients::Place;
 use crate::world::clients::errors::{Coordinated, coordinated};
@@ -66,12 +66,8 @@ impl Producer {
         if transactions.fails {
             for (place, lane) in &mut self.lanes {
                 let given_up = lane.waiting.drain(..);
-                self.failed.extend(given_up.map(|batch| Failed {
-                    place: place.clone(),
-                    numbers: batch.numbers,
-                    code: GIVEN_UP,
-                    may_be_stored: batch.may_be_stored,
-                }));
+                self.failed
+                    .extend(given_up.map(|batch| batch.failed(place, Reason::Transaction)));
             }
             if !self.lanes.values().all(Lane::is_quiet) {
                 return;
@@ -225,6 +221,3 @@ fn worst_of(answer: &AddPartitionsToTxnResponse) -> Coordinated {
     };
     told.max_by_key(order).unwrap_or(Coordinated::Done)
 }
-
-/// The code of what was given up with its transaction.
-const GIVEN_UP: i16 = -1;

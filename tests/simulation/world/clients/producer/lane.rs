@@ -134,6 +134,34 @@ impl Lane {
         self.note_missing(batch, Some(node));
     }
 
+    /// Takes out what was made by `deadline`: a client gives up what is not stored in time. Java does so with what is
+    /// under way too; librdkafka waits for the answer, and sends nothing new until then.
+    pub(super) fn take_overdue(&mut self, family: Family, deadline: Duration) -> Vec<Batch> {
+        if self.oldest(family).is_none_or(|oldest| oldest > deadline) {
+            return Vec::new();
+        }
+        let is_overdue = |batch: &Batch| batch.made <= deadline;
+        let waiting = std::mem::take(&mut self.waiting).into_iter();
+        let (mut overdue, waiting): (Vec<Batch>, _) = waiting.partition(is_overdue);
+        self.waiting = waiting.into();
+        if family == Family::Java {
+            let under_way = self.under_way.extract_if(.., |other| is_overdue(&other.batch));
+            overdue.extend(under_way.map(|mut other| {
+                other.batch.may_be_stored = true;
+                other.batch
+            }));
+        }
+        self.is_broken |= overdue.iter().any(|batch| batch.stamp.is_some());
+        overdue
+    }
+
+    /// When the oldest batch was made that can be overdue.
+    pub(super) fn oldest(&self, family: Family) -> Option<Duration> {
+        let under_way = self.under_way.iter().filter(|_| family == Family::Java);
+        let batches = self.waiting.iter().chain(under_way.map(|other| &other.batch));
+        batches.map(|batch| batch.made).min()
+    }
+
     /// In the order of sequences; without sequences before all that waits, whatever was before it.
     pub(super) fn put_back(&mut self, mut batch: Batch, not_before: Duration) {
         batch.not_before = not_before;
