@@ -147,7 +147,7 @@ impl SimulatedServer {
         let mut ways = Ways::default();
         for executor in 0..settings.executors {
             let (setup, ..) = start.executor::<SimulatedPlatform>(&mut ways);
-            tasks.spawn(run(setup, start.pipeline_maker(executor)()));
+            tasks.spawn_executor(executor, run(setup, start.pipeline_maker(executor)()));
         }
         drop(start);
         let key_service = KeyService::new(settings.named_kms(), key_requests, ways.key_replies, &options);
@@ -209,6 +209,11 @@ impl SimulatedServer {
     pub fn stall_control(&self, by: Duration) {
         self.runtime.spawn(simulated::hold(by));
         self.control_turn();
+    }
+
+    /// An executor goes on with nothing for so long; the others do.
+    pub fn stall_executor(&self, executor: usize, by: Duration) {
+        self.tasks.stall(executor, by);
     }
 
     /// When the first timer of an executor is due, at the earliest: at most a tick away.

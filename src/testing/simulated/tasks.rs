@@ -2,7 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "it reads the simulated time")]
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -28,6 +28,10 @@ pub struct Tasks(Rc<State>);
 struct State {
     tasks: RefCell<BTreeMap<u64, Entry>>,
     next_task: RefCell<u64>,
+    /// Whose task is polled: what it spawns is the same executor's.
+    polled: Cell<usize>,
+    /// Executors that do nothing, each until then.
+    stalled: RefCell<BTreeMap<usize, Instant>>,
     /// Which tasks were woken; wakers may be anywhere.
     woken: Arc<SegQueue<u64>>,
     /// Those of them that have not gone on yet, in the order in which they were woken.
@@ -37,6 +41,7 @@ struct State {
 }
 
 struct Entry {
+    executor: usize,
     /// `None` while it is polled.
     future: Option<Pin<Box<dyn Future<Output = ()>>>>,
     waker: Arc<TaskWaker>,
@@ -75,9 +80,26 @@ impl Tasks {
         self.0.timers.borrow_mut().clear();
         while self.0.woken.pop().is_some() {}
         self.0.awake.borrow_mut().clear();
+        self.0.stalled.borrow_mut().clear();
     }
 
-    /// Adds a task that is awake.
+    /// Adds an executor, which is a task that is awake.
+    pub fn spawn_executor(&self, executor: usize, future: impl Future<Output = ()> + 'static) {
+        self.0.polled.set(executor);
+        self.spawn(future);
+    }
+
+    /// None of an executor's tasks goes on for so long, as when its core has other things to do.
+    pub fn stall(&self, executor: usize, by: Duration) {
+        self.0.stalled.borrow_mut().insert(executor, clocks::now() + by);
+    }
+
+    fn is_stalled(&self, executor: usize) -> bool {
+        let stalled = self.0.stalled.borrow();
+        stalled.get(&executor).is_some_and(|until| clocks::now() < *until)
+    }
+
+    /// Adds a task of the executor that is at it, which is awake.
     pub fn spawn(&self, future: impl Future<Output = ()> + 'static) -> Task {
         let task = {
             let mut next = self.0.next_task.borrow_mut();
@@ -92,6 +114,7 @@ impl Tasks {
         Arc::clone(&waker).wake();
         let future: Pin<Box<dyn Future<Output = ()>>> = Box::pin(future);
         let entry = Entry {
+            executor: self.0.polled.get(),
             future: Some(future),
             waker,
         };
@@ -114,14 +137,30 @@ impl Tasks {
         }
         let tasks = self.0.tasks.borrow();
         awake.retain(|task| tasks.contains_key(task));
-        awake.len()
+        drop(tasks);
+        awake.iter().filter(|task| self.may_go_on(**task)).count()
+    }
+
+    fn may_go_on(&self, task: u64) -> bool {
+        let tasks = self.0.tasks.borrow();
+        tasks
+            .get(&task)
+            .is_some_and(|entry| !self.is_stalled(entry.executor))
     }
 
     /// Polls one of those that [`Self::awake`] has counted.
     pub fn poll(&self, nth: usize) {
-        let task = self.0.awake.borrow_mut().remove(nth);
+        let task = {
+            let mut awake = self.0.awake.borrow_mut();
+            let mut positions = (0..awake.len()).filter(|position| self.may_go_on(awake[*position]));
+            let Some(position) = positions.nth(nth) else {
+                return;
+            };
+            awake.remove(position)
+        };
         let taken = self.0.tasks.borrow_mut().get_mut(&task).and_then(|entry| {
             entry.waker.is_awake.store(false, Ordering::Relaxed);
+            self.0.polled.set(entry.executor);
             Some((entry.future.take()?, Arc::clone(&entry.waker)))
         });
         let Some((mut future, waker)) = taken else { return };

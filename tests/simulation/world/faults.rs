@@ -25,6 +25,7 @@ pub(crate) enum Fault {
     Slept,
     TimeSet,
     ControlStalled,
+    ExecutorStalled,
 }
 
 impl Fault {
@@ -48,7 +49,8 @@ impl Fault {
             Self::Crashed => Self::Slept,
             Self::Slept => Self::TimeSet,
             Self::TimeSet => Self::ControlStalled,
-            Self::ControlStalled => return None,
+            Self::ControlStalled => Self::ExecutorStalled,
+            Self::ExecutorStalled => return None,
         })
     }
 

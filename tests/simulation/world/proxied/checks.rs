@@ -33,6 +33,8 @@ use crate::world::kms::Made;
 pub(super) struct Checks {
     /// By KMS: since when it answers without trouble, and until when.
     calm: BTreeMap<usize, Vec<(Duration, Option<Duration>)>>,
+    /// When some executor stood still.
+    stalls: Vec<(Duration, Duration)>,
     /// By consumer: what it has fetched since it was given something.
     idle: BTreeMap<usize, Idle>,
 }
@@ -64,6 +66,21 @@ impl Checks {
             (true, Some((_, Some(_)))) => calm.push((now, None)),
             _ => {}
         }
+    }
+
+    /// An executor does nothing from `now` to `until`.
+    pub(super) fn executor_stalls(&mut self, now: Duration, until: Duration) {
+        self.stalls.push((now, until));
+    }
+
+    /// How much of this time an executor stood still that has just gone on at `until`: what it had done goes out then,
+    /// and it has heard of nothing. Others have no such excuse.
+    fn stalled(&self, from: Duration, until: Duration) -> Duration {
+        let stalls = self.stalls.iter();
+        stalls
+            .filter(|(_, ended)| (*ended..*ended + GONE_ON_WITHIN).contains(&until))
+            .map(|(began, ended)| until.min(*ended).saturating_sub(from.max(*began)))
+            .sum()
     }
 
     /// CHECKS-7
@@ -208,8 +225,10 @@ impl World {
 
     fn check_dek(&self, wrapped: &[u8], stored_at: Duration) {
         let (_, made) = self.made(wrapped);
-        let age = stored_at.saturating_sub(self.since_beginning(made.at));
-        let most = 2 * self.program.dek.age_max + ON_ITS_WAY_MAX;
+        let made_at = self.since_beginning(made.at);
+        let stalled = self.checks.stalled(made_at, stored_at);
+        let most = 2 * self.program.dek.age_max + ON_ITS_WAY_MAX + stalled;
+        let age = stored_at.saturating_sub(made_at);
         assert!(
             age <= most,
             "a DEK has sealed {age:?} after it was made, and may for {most:?}"
@@ -232,7 +251,8 @@ impl World {
             let until = refusal.until.map(|until| self.since_beginning(until));
             for (calm_from, calm_until) in calm {
                 if is_within(from, until) && is_within(*calm_from, *calm_until) {
-                    let known_for = now - from.max(*calm_from);
+                    let known_from = from.max(*calm_from);
+                    let known_for = (now - known_from).saturating_sub(self.checks.stalled(known_from, now));
                     assert!(
                         known_for <= REVOKED_AFTER,
                         "{what} {known_for:?} after the KEK was refused"
@@ -282,6 +302,8 @@ const FETCH: i16 = 1;
 const ALIKE_EVERYWHERE: [i16; 3] = [3, 10, 18];
 /// A KMS is asked again every second, and what was sealed before may be on its way.
 const REVOKED_AFTER: Duration = Duration::from_secs(3);
+/// Who has stood still has heard of everything by then.
+const GONE_ON_WITHIN: Duration = Duration::from_secs(1);
 const ON_ITS_WAY_MAX: Duration = Duration::from_secs(3);
 /// A short record grows by its seal, to this many times its length at most.
 const GROWTH_MAX: u64 = 20;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::World;
+use super::program::EXECUTORS;
 use super::trace::say;
 use crate::world::NODES;
 use crate::world::brokers::Lie;
@@ -11,17 +12,20 @@ use crate::world::kms::Trouble;
 
 /// How long the control thread may be kept from running.
 const STALL_MAX: Duration = Duration::from_millis(400);
+/// How long one executor may be.
+const EXECUTOR_STALL_MAX_MS: u64 = 5000;
 
 const KEKS: [&str; 2] = ["payments", "other"];
 
 impl World {
     pub(super) fn go_wrong(&mut self) {
-        let fault = match self.dice.below(12) {
+        let fault = match self.dice.below(13) {
             nth @ 0..Fault::AT_BROKERS => Fault::at_brokers(nth, &mut self.brokers, &mut self.dice),
             5 => self.limit_or_lie(),
             6 | 7 => self.trouble_kms(),
             8 | 9 => self.change_kek(),
             10 => self.crash_or_write(),
+            11 => Some(self.stall_executor()),
             _ => self.move_clocks(),
         };
         if let Some(fault) = fault {
@@ -124,6 +128,15 @@ impl World {
         self.cut_all();
         self.program.crash();
         Some(Fault::Crashed)
+    }
+
+    /// One executor's core has other things to do.
+    fn stall_executor(&mut self) -> Fault {
+        let by = Duration::from_millis(self.dice.below(EXECUTOR_STALL_MAX_MS));
+        let (executor, now) = (self.dice.below(EXECUTORS as u64) as usize, self.program.now);
+        self.program.server().stall_executor(executor, by);
+        self.checks.executor_stalls(now, now + by);
+        Fault::ExecutorStalled
     }
 
     /// Time that passes otherwise than it should.
