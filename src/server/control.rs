@@ -143,7 +143,7 @@ impl Control {
             draining.store(true, Ordering::Relaxed);
             tracing::info!(timeout = ?drain_timeout, "draining");
             (ending.stop_accepting)();
-            if timeout(drain_timeout, drain(&executors)).await.is_err() {
+            if !drain(&executors, drain_timeout).await {
                 tracing::warn!("connections were still busy at the end of drain_timeout and are closed");
             }
         };
@@ -250,17 +250,21 @@ async fn wait_for_stop(stopped: oneshot::Receiver<()>, signals: bool) {
     }
 }
 
-async fn drain(executors: &[Sender<ExecutorMessage>]) {
-    let mut waits = Vec::new();
-    for executor in executors {
-        let (drained, wait) = oneshot::channel();
-        send(executor, ExecutorMessage::Drain(drained)).await;
-        waits.push(wait);
-    }
-    for wait in waits {
-        // An executor that is gone has nothing left to drain.
-        let _ = wait.await;
-    }
+/// Lets connections end what they have begun; whether they had within `at_most`.
+pub(super) async fn drain(executors: &[Sender<ExecutorMessage>], at_most: Duration) -> bool {
+    let drained = async {
+        let mut waits = Vec::new();
+        for executor in executors {
+            let (drained, wait) = oneshot::channel();
+            send(executor, ExecutorMessage::Drain(drained)).await;
+            waits.push(wait);
+        }
+        for wait in waits {
+            // An executor that is gone has nothing left to drain.
+            let _ = wait.await;
+        }
+    };
+    timeout(at_most, drained).await.is_ok()
 }
 
 async fn serve_admin(listener: Option<std::net::TcpListener>, source: Arc<Facts>, facts: ProcessFacts) {

@@ -10,21 +10,21 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, yield_now};
 
 use super::acceptor::Entrance;
-use super::control::{Control, ControlLinks};
+use super::control::{Control, ControlLinks, drain};
 use super::start::{Start, Ways};
 use super::state_file::ClusterAddresses;
-use crate::channel::channel;
+use crate::channel::{Sender, channel};
 use crate::clocks::simulated::{self, SimulatedTime};
 use crate::config::{Config, OwnPorts};
 use crate::executor::run;
 use crate::ids::{ClusterId, ListenerId};
 use crate::keys::{DekLimits, KeyOptions, KeyService, NamedKms};
 use crate::kms::Kms;
-use crate::messages::CameBack;
+use crate::messages::{CameBack, ExecutorMessage};
 use crate::pipeline::AddressBook;
 use crate::protocol::hops::Identity;
 use crate::testing::MemoryStream;
@@ -108,7 +108,10 @@ pub struct SimulatedServer {
     ports: Vec<Port>,
     books: Vec<(ClusterId, watch::Receiver<AddressBook>)>,
     /// The key service and the control thread.
-    beside: [JoinHandle<()>; 2],
+    beside: Vec<JoinHandle<()>>,
+    executors: Vec<Sender<ExecutorMessage>>,
+    /// Says whether connections had ended in time.
+    draining: Option<oneshot::Receiver<bool>>,
     /// Time that has passed while the control thread was blocked.
     owed: Cell<Duration>,
 }
@@ -154,7 +157,7 @@ impl SimulatedServer {
         let connections_max = config.limits.connections_max;
         let links = ControlLinks {
             requests,
-            executors: ways.messages,
+            executors: ways.messages.clone(),
             connections: (connections_max, connections_max),
             executors_ended: ways.ended,
             addresses,
@@ -163,7 +166,7 @@ impl SimulatedServer {
         };
         let mut control = Control::new(links, OwnPorts::of(config));
         let books = control.watch_books();
-        let beside = [
+        let beside = vec![
             runtime.spawn(unless_held(async move { match key_service.run().await {} })),
             runtime.spawn(async move { match control.serve().await {} }),
         ];
@@ -174,6 +177,8 @@ impl SimulatedServer {
             runtime,
             books,
             beside,
+            executors: ways.messages,
+            draining: None,
             owed: Cell::new(Duration::ZERO),
         }
     }
@@ -181,10 +186,36 @@ impl SimulatedServer {
     /// A client at `from` connects to a port; its view of the connection, into which the program can write `room`
     /// bytes. `None`: nobody listens there.
     pub fn connect(&self, from: SocketAddr, to: SocketAddr, room: usize) -> Option<MemoryStream> {
+        if self.is_draining() {
+            return None;
+        }
         let (_, listener, node) = self.ports.iter().find(|(port, ..)| *port == to)?;
         let (socket, stream) = SimulatedSocket::accepted(room);
         self.entrance.let_in(socket, from, *listener, *node);
         Some(stream)
+    }
+
+    /// It is told to end, as by a signal: nobody is let in any more, and what is begun is ended within `at_most`.
+    pub fn drain(&mut self, at_most: Duration) {
+        let (ended, draining) = oneshot::channel();
+        let executors = self.executors.clone();
+        let drained = async move {
+            // Whoever drives it may have no use for it.
+            let _ = ended.send(drain(&executors, at_most).await);
+        };
+        self.beside.push(self.runtime.spawn(drained));
+        self.draining = Some(draining);
+    }
+
+    /// Whether it is being drained.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.is_some()
+    }
+
+    /// Once a drain is over: whether all connections had ended by themselves.
+    pub fn drained(&mut self) -> Option<bool> {
+        self.draining.as_mut()?.try_recv().ok()
     }
 
     /// How many tasks of executors could go on.

@@ -141,6 +141,7 @@ impl World {
             let ran = self.program_runs();
             let carried = self.carry();
             self.look();
+            self.restart_drained();
             self.pass_time(ran || carried);
         }
         self.crowd.check(&self.brokers);

@@ -10,6 +10,7 @@
 //! - CHECKS-6: a KMS is asked for each wrapped DEK once at a time (SIM-KMS-1).
 //! - CHECKS-7: a consumer to which nothing is delivered does not spin.
 //! - CHECKS-8: a consumer is told of altered records (2) only where a broker has lied.
+//! - CHECKS-9: a drain that ends in time has closed every connection.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -153,6 +154,16 @@ impl World {
             let consumer = client - self.crowd.producers.len();
             self.checks.fetches(consumer, self.program.now);
         }
+    }
+
+    /// CHECKS-9
+    pub(super) fn check_drained(&self) {
+        let open = self.links.clients.iter().find(|(_, link)| !link.is_over());
+        assert!(
+            open.is_none(),
+            "{:?} is open, and the program says that it is drained",
+            open.map(|(key, _)| key)
+        );
     }
 
     /// CHECKS-8

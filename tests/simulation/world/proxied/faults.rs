@@ -24,7 +24,7 @@ impl World {
             5 => self.limit_or_lie(),
             6 | 7 => self.trouble_kms(),
             8 | 9 => self.change_kek(),
-            10 => self.crash_or_write(),
+            10 => self.end_or_write(),
             11 => Some(self.stall_executor()),
             _ => self.move_clocks(),
         };
@@ -120,14 +120,37 @@ impl World {
         }
     }
 
-    fn crash_or_write(&mut self) -> Option<Fault> {
-        if self.dice.below(3) > 0 {
-            self.program.write_state();
-            return None;
+    fn end_or_write(&mut self) -> Option<Fault> {
+        match self.dice.below(6) {
+            0 | 1 => {
+                self.cut_all();
+                self.program.crash();
+                Some(Fault::Crashed)
+            }
+            2 => {
+                let at_most = Duration::from_millis(self.dice.below(5000));
+                self.program.drain(at_most).then_some(Fault::Drained)
+            }
+            _ => {
+                self.program.write_state();
+                None
+            }
         }
+    }
+
+    /// A program that was told to end has done so: another one begins where it was.
+    pub(super) fn restart_drained(&mut self) {
+        let Some(in_time) = self.program.drained() else {
+            return;
+        };
+        say(self.program.now, format_args!("drained, in time: {in_time}"));
+        if in_time {
+            self.check_drained();
+        }
+        self.deliver_all();
+        self.program.write_state();
         self.cut_all();
         self.program.crash();
-        Some(Fault::Crashed)
     }
 
     /// One executor's core has other things to do.

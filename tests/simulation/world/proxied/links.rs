@@ -54,6 +54,11 @@ impl ClientLink {
         }
     }
 
+    /// Whether either end has closed it.
+    pub(super) fn is_over(&self) -> bool {
+        self.left || self.stream.is_closed()
+    }
+
     /// A whole request of a client, which is told by its client id: who it is and which node it wants.
     pub(super) fn send(&mut self, client: usize, request: &[u8]) {
         let (head, rest) = request.split_at(CLIENT_ID_AT);
@@ -73,6 +78,27 @@ impl World {
         let of_clients = self.carry_clients();
         let of_brokers = self.carry_brokers();
         dialled || of_clients || of_brokers
+    }
+
+    /// The program has ended well: what it had written arrives.
+    pub(super) fn deliver_all(&mut self) {
+        let now = self.program.now;
+        for ((client, id), mut link) in std::mem::take(&mut self.links.clients) {
+            link.to_client.extend(link.stream.take_written());
+            if !link.left {
+                self.digest.add(&link.to_client);
+                self.client(client).received(id, &link.to_client, now);
+                self.client(client).closed(id, now);
+            }
+        }
+        for (connection, mut link) in std::mem::take(&mut self.links.brokers) {
+            let written = link.stream.take_written();
+            self.checks.broker_can_read(&link.to_broker, &written);
+            self.digest.add(&written);
+            link.to_broker.extend(written);
+            self.brokers.receive(connection, &link.to_broker, now);
+            self.brokers.end(connection);
+        }
     }
 
     /// The program has crashed: nothing of any connection is left.

@@ -118,6 +118,21 @@ impl Program {
         self.start(runtime);
     }
 
+    /// It is told to end; whether it was not already.
+    pub(super) fn drain(&mut self, at_most: Duration) -> bool {
+        let server = self.server.as_mut().expect("it runs");
+        if server.is_draining() {
+            return false;
+        }
+        server.drain(at_most);
+        true
+    }
+
+    /// Whether connections had ended by themselves when the drain was over, if it is.
+    pub(super) fn drained(&mut self) -> Option<bool> {
+        self.server.as_mut().expect("it runs").drained()
+    }
+
     /// The state file is written.
     pub(super) fn write_state(&mut self) {
         self.kept = self.server().books();
