@@ -74,7 +74,7 @@ impl World {
             latency_max: Duration::from_millis(self.dice.below(300)),
             ..Trouble::default()
         };
-        let fault = match self.dice.below(6) {
+        let fault = match self.dice.below(7) {
             0 => {
                 trouble.latency_max = Duration::from_millis(self.dice.below(5000));
                 trouble.silent = 100;
@@ -91,6 +91,10 @@ impl World {
             3 => {
                 trouble.is_down = true;
                 Some(Fault::KmsDown)
+            }
+            4 => {
+                trouble.wrong_dek = 300;
+                Some(Fault::KmsGivesOtherDeks)
             }
             _ => None,
         };
@@ -194,6 +198,11 @@ impl World {
             self.checks.kms_changes(at, true, self.program.now);
             kms.set_trouble(Trouble::default());
             (1..=kms.current(kek)).for_each(|version| kms.enable(kek, version));
+        }
+        if self.seen.contains(&Fault::KmsGivesOtherDeks) {
+            // What was taken for an opened DEK is kept as long as the program runs, or its KEK may be used.
+            self.cut_all();
+            self.program.crash();
         }
         self.crowd.rest();
     }
