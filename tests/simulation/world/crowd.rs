@@ -8,7 +8,7 @@ use super::clients::account::Account;
 use super::clients::consumer::{ConsumerSettings, Delivered};
 use super::clients::network::Address;
 use super::clients::producer::{Acknowledged, Kind, Outcome, ProducerSettings, Reason};
-use super::clients::value::HEAVY_FROM;
+use super::clients::value::{HEAVY_FROM, is_refused};
 use super::clients::{Asker, Client, ClientSettings, Consumer, Family, Place, Producer};
 use crate::dice::Dice;
 
@@ -38,6 +38,11 @@ impl Crowd {
         let first = if is_heavy { HEAVY_FROM } else { 0 };
         let producers = (first..).zip(kinds).map(|(number, kind)| {
             let request_timeout = Duration::from_millis(1000 + dice.below(5000));
+            let mut client = client(family(dice), request_timeout);
+            // Whose sequences break or whose transactions abort with each refusal shows little else.
+            if !matches!(kind, Kind::Plain { .. }) {
+                client.places.retain(|(topic, _)| !is_refused(topic));
+            }
             Producer::new(ProducerSettings {
                 number,
                 kind: *kind,
@@ -46,7 +51,7 @@ impl Crowd {
                 pace_max: Duration::from_millis(1 + dice.below(400)),
                 // Java takes no less.
                 delivery_timeout: request_timeout + Duration::from_millis(dice.below(20_000)),
-                client: client(family(dice), request_timeout),
+                client,
             })
         });
         let producers = producers.collect();

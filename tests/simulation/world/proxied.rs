@@ -33,13 +33,14 @@ use super::kms::SimulatedKms;
 use crate::dice::Dice;
 use crate::{randomness, seeds};
 
-const TOPICS: [(&str, i32); 3] = [("sealed-a", 2), ("other-a", 1), ("pass-a", 1)];
-const KINDS: [Kind; 5] = [
+const TOPICS: [(&str, i32); 4] = [("sealed-a", 2), ("other-a", 1), ("pass-a", 1), ("unruled-a", 1)];
+const KINDS: [Kind; 6] = [
     Kind::Idempotent,
     Kind::Idempotent,
     Kind::Transactional,
     Kind::Plain { acks: -1 },
     Kind::Plain { acks: 1 },
+    Kind::Plain { acks: 0 },
 ];
 /// One world of so many has long frames and little memory.
 const HEAVY: u64 = 8;
@@ -146,6 +147,7 @@ impl World {
         }
         self.crowd.check(&self.brokers);
         self.check_told();
+        self.check_refused();
         self.check_stored();
     }
 

@@ -2,7 +2,7 @@
 //!
 //! - ACCOUNT-1: what was acknowledged is delivered, at the offset that was told; of a transaction, to those that read
 //!   what is committed, if it was committed and not otherwise.
-//! - ACCOUNT-2: what has a sequence is delivered once, in the order in which it was made.
+//! - ACCOUNT-2: what has a sequence, or is never sent again, is delivered once, in the order in which it was made.
 //! - ACCOUNT-3: what was refused for good or given up is not delivered, unless an attempt went unanswered.
 
 use std::collections::BTreeMap;
@@ -51,6 +51,10 @@ impl Account {
         let numbers = self.numbers();
         for producer in producers {
             let acks = match producer.settings().kind {
+                Kind::Plain { acks: 0 } => {
+                    self.check_order(producer, &numbers);
+                    0
+                }
                 Kind::Plain { acks } => acks,
                 Kind::Idempotent | Kind::Transactional => {
                     self.check_order(producer, &numbers);

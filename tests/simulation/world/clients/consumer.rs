@@ -17,7 +17,7 @@ use sealwire::record_batch::Decompressor;
 
 use self::session::FetchSession;
 use super::network::Network;
-use super::value::Value;
+use super::value::{Value, is_refused};
 use super::{Action, Client, ClientSettings, Family, LinkId, Place};
 use crate::dice::Dice;
 use crate::wire::text;
@@ -267,14 +267,17 @@ impl Client for Consumer {
 
     fn rest(&mut self) {}
 
-    /// It has read up to where the logs end, as far as it knows.
+    /// It has read up to where the logs end, as far as it knows, or was told that it may not.
     fn is_done(&self) -> bool {
-        self.positions
-            .values()
-            .all(|position| position.end.is_some() && position.offset >= position.end)
+        self.positions.iter().all(|(place, position)| {
+            let is_told = is_refused(&place.0) && self.refusals.contains_key(&(place.clone(), UNAUTHORIZED));
+            is_told || position.end.is_some() && position.offset >= position.end
+        })
     }
 }
 
 /// The first offset that is there.
 const EARLIEST: i64 = -2;
+/// What the application is told of a topic that no rule names.
+const UNAUTHORIZED: i16 = 29;
 const WAIT_MAX_MS: i32 = 500;

@@ -176,6 +176,11 @@ impl Network {
         self.metadata_due = self.metadata_due.min(due);
     }
 
+    /// Whether a connection is not over.
+    pub(crate) fn has(&self, id: LinkId) -> bool {
+        self.links.contains_key(&id)
+    }
+
     /// Sends nothing to `node` for so long.
     pub(crate) fn throttle(&mut self, node: i32, for_ms: i32, now: Duration) {
         if for_ms > 0 && self.settings.family == Family::Java {

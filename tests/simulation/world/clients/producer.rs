@@ -13,7 +13,7 @@ mod lane;
 mod sending;
 mod transaction;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -98,6 +98,8 @@ pub(crate) struct Producer {
     /// Nothing is asked for its identity before.
     not_before: Duration,
     resting: bool,
+    /// Connections on which something was refused by whoever could not say so, and has to close them.
+    unsaid: BTreeSet<LinkId>,
     acknowledged: Vec<Acknowledged>,
     failed: Vec<Failed>,
     now: Duration,
@@ -130,6 +132,7 @@ impl Producer {
             next_batch: Duration::ZERO,
             not_before: Duration::ZERO,
             resting: false,
+            unsaid: BTreeSet::new(),
             acknowledged: Vec::new(),
             failed: Vec::new(),
             settings,
@@ -152,7 +155,7 @@ impl Producer {
 
     /// Whether brokers may have stored the first batches of `place` in another order: the first one came to a node that
     /// did not lead, or not yet, and the next one to one that did. Who has stored nothing of a producer takes any
-    /// sequence of it, and real clients do nothing about that.
+    /// sequence of it, and real clients do nothing about that. Or nothing was answered, and the connection changed.
     pub(crate) fn may_be_out_of_order(&self, place: &Place) -> bool {
         self.lanes[place].may_be_out_of_order
     }
@@ -318,7 +321,8 @@ impl Client for Producer {
 
     fn is_done(&self) -> bool {
         let is_idle = self.transactions.as_ref().is_none_or(Transactions::is_idle);
-        is_idle && self.lanes.values().all(Lane::is_empty)
+        let is_told = self.unsaid.iter().all(|id| !self.network.has(*id));
+        is_idle && is_told && self.lanes.values().all(Lane::is_empty)
     }
 }
 

@@ -16,6 +16,11 @@ pub(crate) fn is_passed(topic: &str) -> bool {
     topic.starts_with("pass")
 }
 
+/// Whether no rule names `topic`.
+pub(crate) fn is_refused(topic: &str) -> bool {
+    topic.starts_with("unruled")
+}
+
 /// The word that values of `topic` are full of.
 pub(crate) fn word(topic: &str) -> &'static str {
     if is_passed(topic) { "open" } else { "sesame" }

@@ -12,6 +12,8 @@
 //! - CHECKS-8: a consumer is told of altered records (2) only where a broker has lied, or a KMS about
 //!   what is in a DEK.
 //! - CHECKS-9: a drain that ends in time has closed every connection.
+//! - CHECKS-10: of a topic that no rule names nothing is stored; who produces to it is told so, or loses his connection
+//!   where he wants no answer, and who fetches from it is told so.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -27,7 +29,8 @@ use super::{TOPICS, World};
 use crate::rig::contains;
 use crate::world::brokers::{Event, Stored};
 use crate::world::clients::consumer::Delivered;
-use crate::world::clients::value::is_passed;
+use crate::world::clients::producer::Reason;
+use crate::world::clients::value::{is_passed, is_refused};
 use crate::world::faults::Fault;
 use crate::world::kms::Made;
 
@@ -178,6 +181,28 @@ impl World {
         );
     }
 
+    /// CHECKS-10; the clients are not done before each is told.
+    pub(super) fn check_refused(&self) {
+        for (topic, partitions) in TOPICS.iter().filter(|(topic, _)| is_refused(topic)) {
+            for partition in 0..*partitions {
+                assert!(
+                    self.brokers.log(topic, partition).is_empty()
+                        && self.brokers.lost(topic, partition).is_empty(),
+                    "no rule names {topic}, and something is stored there"
+                );
+            }
+        }
+        for producer in &self.crowd.producers {
+            let mut failed = producer
+                .failed()
+                .iter()
+                .filter(|failed| is_refused(&failed.place.0));
+            let other = failed
+                .find(|failed| matches!(failed.reason, Reason::Refused(code) if code != POLICY_VIOLATION));
+            assert!(other.is_none(), "{other:?}, and no rule names the topic");
+        }
+    }
+
     /// CHECKS-1, CHECKS-4, CHECKS-5
     pub(super) fn check_stored(&self) {
         let mut batches: BTreeMap<Vec<u8>, BTreeSet<StoredAt>> = BTreeMap::new();
@@ -309,6 +334,7 @@ fn wrapped_deks(stored: &Rc<Stored>) -> BTreeSet<Vec<u8>> {
 /// What the values of sealed topics are full of.
 const WORD: &str = "sesame";
 const CORRUPT_MESSAGE: i16 = 2;
+const POLICY_VIOLATION: i16 = 44;
 /// After which records may seem to be altered.
 const LIES: [Fault; 2] = [Fault::Lied, Fault::KmsGivesOtherDeks];
 const FETCH: i16 = 1;

@@ -13,7 +13,7 @@ use crate::wire::decode_response;
 use crate::world::clients::Place;
 use crate::world::clients::errors::{Reading, reading};
 use crate::world::clients::network::Event;
-use crate::world::clients::value::Value;
+use crate::world::clients::value::{Value, is_refused};
 
 impl Consumer {
     pub(super) fn takes_in(&mut self, event: Event) {
@@ -116,6 +116,10 @@ impl Consumer {
             Reading::Refused => {
                 let told = (place.clone(), partition.error_code);
                 *self.refusals.entry(told).or_default() += 1;
+                if is_refused(&place.0) {
+                    self.position_of(place).not_before = Duration::MAX;
+                    return;
+                }
                 return self.asks_again(place);
             }
         }

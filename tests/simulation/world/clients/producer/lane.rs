@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::batch::{Batch, Identity};
-use crate::world::clients::Family;
+use crate::world::clients::{Family, LinkId};
 
 struct UnderWay {
     /// Of the request that it went with.
@@ -30,6 +30,8 @@ pub(super) struct Lane {
     doubtful: BTreeSet<i32>,
     /// The sequence of its first batch that was said to be stored.
     first_stored: Option<i32>,
+    /// The connection on which what wants no answer was sent last.
+    told_on: Option<LinkId>,
     /// See [`super::Producer::may_be_out_of_order`].
     pub(super) may_be_out_of_order: bool,
     /// Of values that may have been stored before, and were sent again with a new epoch: no broker knows them again.
@@ -97,6 +99,11 @@ impl Lane {
             node,
             batch,
         });
+    }
+
+    /// Something goes out that wants no answer. On another connection it may overtake what is still on its way.
+    pub(super) fn told(&mut self, id: LinkId) {
+        self.may_be_out_of_order |= self.told_on.replace(id).is_some_and(|last| last != id);
     }
 
     pub(super) fn take_back(&mut self, correlation_id: i32) -> Option<Batch> {

@@ -8,6 +8,7 @@ use super::batch::Batch;
 use super::transaction::Transactions;
 use super::{Asked, Kind, Producer};
 use crate::wire::text;
+use crate::world::clients::value::is_refused;
 use crate::world::clients::{Family, LinkId, Place};
 
 impl Producer {
@@ -52,6 +53,12 @@ impl Producer {
         let body = self.produce_request(&mut taken);
         if self.settings.kind == (Kind::Plain { acks: 0 }) {
             self.network.tell(id, ApiKey::Produce, version, &body);
+            for (place, _) in &taken {
+                self.lanes.get_mut(place).expect("a lane for each place").told(id);
+                if is_refused(&place.0) {
+                    self.unsaid.insert(id);
+                }
+            }
             return true;
         }
         let correlation_id = self.network.ask(id, ApiKey::Produce, version, &body);
