@@ -200,10 +200,14 @@ impl Producer {
     }
 
     /// What took too long is not sent again; it may be stored, where it was sent. Its transaction cannot be committed.
+    /// Who rests is patient: what is not stored once nothing goes wrong any more is stuck, and would be hidden.
     fn gives_up_overdue(&mut self) {
         let Some(deadline) = self.now.checked_sub(self.settings.delivery_timeout) else {
             return;
         };
+        if self.resting {
+            return;
+        }
         for (place, lane) in &mut self.lanes {
             let overdue = lane.take_overdue(self.settings.client.family, deadline);
             if let (false, Some(transactions)) = (overdue.is_empty(), &mut self.transactions) {
@@ -297,8 +301,11 @@ impl Client for Producer {
         let batch = (!self.resting && self.made < self.settings.batches_max).then_some(self.next_batch);
         let transactions = self.transactions.as_ref().map(Transactions::next_due);
         let oldest = |lane: &Lane| lane.oldest(self.settings.client.family);
-        let overdue = self.lanes.values().filter_map(oldest).min();
-        let overdue = overdue.map(|oldest| oldest + self.settings.delivery_timeout);
+        let impatient = self.lanes.values().filter(|_| !self.resting);
+        let overdue = impatient
+            .filter_map(oldest)
+            .map(|oldest| oldest + self.settings.delivery_timeout)
+            .min();
         self.lanes
             .values()
             .filter_map(Lane::next_due)
