@@ -55,6 +55,11 @@ impl Crowd {
             })
         });
         let producers = producers.collect();
+        let begins = Duration::from_millis(if is_heavy {
+            dice.below(CONSUMERS_BEGIN_MAX)
+        } else {
+            0
+        });
         let consumers = (0..4).map(|number| {
             Consumer::new(ConsumerSettings {
                 rack: (number % 2 == 0).then(|| format!("rack-{}", 1 + dice.below(3))),
@@ -62,6 +67,7 @@ impl Crowd {
                 client: client(family(dice), Duration::from_millis(2000 + dice.below(5000))),
                 bytes_max: if is_heavy { 1 << 19 } else { 1 << dice.below(20) },
                 partition_bytes_max: if is_heavy { 1 << 18 } else { 1 << dice.below(16) },
+                begins,
             })
         });
         let consumers: Vec<Consumer> = consumers.collect();
@@ -187,6 +193,8 @@ impl Crowd {
     }
 }
 
+/// Milliseconds until consumers are started, all at once, where records are long.
+const CONSUMERS_BEGIN_MAX: u64 = 16_000;
 /// So many that one of them asks while the control thread looks.
 const ASKERS: usize = 6;
 const ASKER_PATIENCE: Duration = Duration::from_secs(5);

@@ -31,6 +31,8 @@ pub(crate) struct ConsumerSettings {
     /// What it asks for at most, of a node and of a partition.
     pub(crate) bytes_max: i32,
     pub(crate) partition_bytes_max: i32,
+    /// When it is started: there may be much to be read by then.
+    pub(crate) begins: Duration,
 }
 
 /// A record that the application was given.
@@ -241,7 +243,7 @@ impl Client for Consumer {
     }
 
     fn act(&mut self, now: Duration, dice: &mut Dice) -> Vec<Action> {
-        if self.network.is_idle(self.next_due(), now) {
+        if now < self.settings.begins || self.network.is_idle(self.next_due(), now) {
             return Vec::new();
         }
         self.now = now;
@@ -257,6 +259,9 @@ impl Client for Consumer {
     }
 
     fn next_due(&self) -> Option<Duration> {
+        if self.now < self.settings.begins {
+            return Some(self.settings.begins);
+        }
         self.positions
             .values()
             .map(|position| position.not_before)

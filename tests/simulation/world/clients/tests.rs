@@ -252,6 +252,7 @@ fn an_answer_to_another_request_is_taken_by_nobody() {
 fn a_reader_with_a_rack_goes_to_the_replica_that_it_is_sent_to() {
     let mut bench = Bench::new(|bootstrap| {
         Consumer::new(ConsumerSettings {
+            begins: Duration::ZERO,
             client: ClientSettings {
                 family: Family::Java,
                 bootstrap,
