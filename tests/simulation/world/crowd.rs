@@ -193,7 +193,7 @@ impl Crowd {
     }
 }
 
-/// Milliseconds until consumers are started, all at once, where records are long.
+/// Milliseconds until consumers are started, all at once, in half of the worlds with long records.
 const CONSUMERS_BEGIN_MAX: u64 = 16_000;
 /// So many that one of them asks while the control thread looks.
 const ASKERS: usize = 6;
