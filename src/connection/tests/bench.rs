@@ -232,7 +232,8 @@ impl Bench {
     ) {
         let (client, broker) = (MemoryStream::with_room(ROOMY), MemoryStream::with_room(ROOMY));
         let (_, status) = self.shared.registry.borrow_mut().add(Instant::now());
-        let mut session = Session::new(listener(), 2, &Limits::default(), None);
+        let limits = self.shared.pipeline.borrow().limits.clone();
+        let mut session = Session::new(listener(), 2, &limits, None);
         prepare(&mut session, &mut self.shared.pipeline.borrow_mut());
         let relay = Relay::new(
             client.clone(),

@@ -79,10 +79,15 @@ struct Crowd {
 
 impl Crowd {
     fn new(bytes_max: usize, count: usize) -> Self {
-        let bench = Bench::new(Limits {
+        let limits = Limits {
             executor_bytes_max: bytes_max,
             ..Limits::default()
-        });
+        };
+        Self::with(limits, count)
+    }
+
+    fn with(limits: Limits, count: usize) -> Self {
+        let bench = Bench::new(limits);
         Self {
             shared: Rc::clone(&bench.shared),
             peers: (0..count).map(|_| Peer::of(bench.neighbour())).collect(),
@@ -275,6 +280,70 @@ fn more_than_fits_goes_through_in_turns_and_nobody_is_closed() {
         assert!(socket.take_written() == *frame, "{number}");
     }
     assert_eq!((crowd.closed(), crowd.held()), (Vec::new(), 0));
+}
+
+/// One request is under way on each connection, and a longer one waits behind it: more of them than there is room for.
+fn crowd_that_waits_for_answers() -> Crowd {
+    const PEERS: usize = 40;
+    let limits = Limits {
+        executor_bytes_max: MIB,
+        in_flight_requests_max: 1,
+        ..Limits::default()
+    };
+    let mut crowd = Crowd::with(limits, PEERS);
+    for peer in 0..PEERS {
+        crowd.assert_serves(peer, 1);
+        crowd.peers[peer].client.arrive(&heartbeat(2));
+    }
+    crowd.settle();
+    for peer in &crowd.peers {
+        assert_eq!(peer.broker.take_written(), heartbeat(2));
+        peer.client.arrive(&long_heartbeat());
+    }
+    crowd.settle();
+    assert_eq!(crowd.closed(), []);
+    assert!(crowd.held() >= MIB, "{} bytes are held", crowd.held());
+    crowd
+}
+
+fn long_heartbeat() -> Vec<u8> {
+    request(12, 0, 3, &vec![7; 50 * KIB])
+}
+
+/// HELD-5
+#[test]
+fn requests_that_wait_for_answers_do_not_keep_those_from_being_read() {
+    let mut crowd = crowd_that_waits_for_answers();
+    for peer in &crowd.peers {
+        peer.broker.arrive(&beaten(2));
+    }
+    crowd.settle();
+    for (number, peer) in crowd.peers.iter().enumerate() {
+        assert_eq!(peer.client.take_written(), beaten(2), "{number}");
+        assert!(peer.broker.take_written() == long_heartbeat(), "{number}");
+    }
+    assert_eq!((crowd.closed(), crowd.held()), (Vec::new(), 0));
+}
+
+/// HELD-4
+#[test]
+fn who_waits_for_a_broker_in_vain_makes_room_for_others() {
+    let mut crowd = crowd_that_waits_for_answers();
+    let starved = crowd.peers.len() - 1;
+    crowd.peers[starved].broker.arrive(&beaten(2));
+    crowd.settle();
+    assert_eq!(crowd.peers[starved].client.take_written(), beaten(2));
+    assert!(crowd.peers[starved].broker.take_written().is_empty(), "no room");
+    assert_eq!(crowd.closed(), []);
+    // Others were starved as well, and come before it.
+    for _ in 0..crowd.peers.len() {
+        crowd.after(PATIENCE);
+    }
+    assert!(crowd.peers[starved].broker.take_written() == long_heartbeat());
+    assert!(
+        crowd.closed().len() < crowd.peers.len() / 2,
+        "no more than it takes"
+    );
 }
 
 #[test]
