@@ -193,12 +193,9 @@ impl Producer {
             }
             Coordinated::Fenced | Coordinated::Fails => {
                 transactions.must_abort(told == Coordinated::Fenced);
-                match transactions.stage {
-                    Stage::Ending(Outcome::Aborted) if transactions.fenced => {
-                        transactions.end(Outcome::Aborted);
-                    }
-                    Stage::Ending(_) if transactions.fenced => transactions.end(Outcome::Unknown),
-                    _ => {}
+                // Also an abort: an end of the transaction before, late on its way, may have committed this one.
+                if matches!(transactions.stage, Stage::Ending(_)) && transactions.fenced {
+                    transactions.end(Outcome::Unknown);
                 }
             }
         }
