@@ -8,19 +8,21 @@
 //!   closed at once when it is more.
 //! - HELD-4: when there is no room for short frames, or none for the one long frame that always goes on, connections
 //!   are closed that hold most of those that move less than [`PACE_BYTES`] in [`PATIENCE`]. Who waits for us is none of
-//!   them; who waits for a broker's answer is.
+//!   them; who waits for a broker's answer is. Nobody is closed where that makes no room, or for one who has gone.
 //! - HELD-5: requests that are held never keep a short answer from being read: many of them wait for nothing else.
 //!
 //! Pure: the time is a parameter. Executor threads only.
 
+mod starved;
 #[cfg(test)]
 mod tests;
 mod turns;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use self::starved::Starved;
 use self::turns::{Turn, Waiting};
 use crate::ids::ClusterId;
 use crate::metrics::Direction;
@@ -65,7 +67,8 @@ pub(crate) struct HeldBytes {
     /// What those hold that have lost their turn.
     lost: usize,
     /// Whoever found no room for a short frame.
-    starved: Vec<(Direction, Waker)>,
+    starved_requests: Starved,
+    starved_answers: Starved,
     /// Connections to be closed.
     victims: Vec<u64>,
 }
@@ -80,7 +83,7 @@ struct HeldHalf {
     closing: bool,
 }
 
-/// On whose account something is held.
+/// On whose account something is held; in the order of the sums.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Class {
     /// Short requests, what is streamed of others, and beginnings of those that wait for their turn.
@@ -138,7 +141,8 @@ impl HeldBytes {
             taken_count: 0,
             taken_by_cluster: BTreeMap::new(),
             lost: 0,
-            starved: Vec::new(),
+            starved_requests: Starved::default(),
+            starved_answers: Starved::default(),
             victims: Vec::new(),
         }
     }
@@ -174,6 +178,7 @@ impl HeldBytes {
 
     /// A half has ended.
     pub(crate) fn forget(&mut self, key: HalfKey, now: Instant) {
+        self.starved(key.direction).remove(key);
         self.finish(key, now);
         if let Some(half) = self.halves.remove(&key) {
             self.subtract(half.class(), half.holding.bytes);
@@ -181,38 +186,81 @@ impl HeldBytes {
     }
 
     /// Whether a short frame may be begun now; if not, `waker` is woken when one may be (HELD-1).
-    pub(crate) fn may_pass(&mut self, direction: Direction, waker: &Waker) -> bool {
-        if self.has_room_to_pass(direction) {
-            return true;
+    pub(crate) fn may_pass(&mut self, key: HalfKey, waker: &Waker) -> bool {
+        let has_room = self.has_room_to_pass(key.direction, &self.sums);
+        let starved = self.starved(key.direction);
+        if has_room {
+            starved.remove(key);
+        } else {
+            starved.add(key, waker);
         }
-        let is_known = |(other, known): &(Direction, Waker)| *other == direction && known.will_wake(waker);
-        if !self.starved.iter().any(is_known) {
-            self.starved.push((direction, waker.clone()));
-        }
-        false
+        has_room
     }
 
     /// What is done at regular times: turns are lost, and who stands still is closed if others need the room.
     pub(crate) fn tick(&mut self, now: Instant) {
         self.lose_turns(now);
         for direction in [Direction::Response, Direction::Request] {
+            if self.starved(direction).is_empty() {
+                continue;
+            }
             self.make_room_to_pass(direction, now);
+            if self.has_room_to_pass(direction, &self.sums) {
+                self.starved(direction).wake_all();
+            }
         }
     }
 
     /// HELD-4.
     fn make_room_to_pass(&mut self, direction: Direction, now: Instant) {
-        if self.starved.iter().all(|(starved, _)| *starved != direction) {
-            return;
-        }
-        while !self.has_room_to_pass(direction) {
-            let largest = self.largest(|half| half.is_to_blame() && half.stands_still(now));
-            let Some(connection) = largest else { return };
+        for connection in self.in_the_way(direction, now) {
+            if self.has_room_to_pass(direction, &self.sums) {
+                return;
+            }
             self.close(connection);
             self.admit(now);
         }
-        let woken = self.starved.extract_if(.., |(starved, _)| *starved == direction);
-        woken.for_each(|(_, waker)| waker.wake());
+    }
+
+    /// The connections without which there would be room, as few as may be; none where there would not be.
+    fn in_the_way(&self, direction: Direction, now: Instant) -> Vec<u64> {
+        let mut sums = self.sums;
+        if self.has_room_to_pass(direction, &sums) {
+            return Vec::new();
+        }
+        let still = self.halves.iter().filter(|(_, half)| {
+            half.class() != Class::Closing
+                && half.holding.bytes > 0
+                && half.is_to_blame()
+                && half.stands_still(now)
+        });
+        let mut still: Vec<_> = still
+            .map(|(key, half)| (half.holding.bytes, key.connection))
+            .collect();
+        still.sort_unstable_by(|one, other| other.cmp(one));
+        let (mut known, mut chosen) = (BTreeSet::new(), Vec::new());
+        for (_, connection) in still {
+            if !known.insert(connection) {
+                continue;
+            }
+            chosen.push(connection);
+            for half in both(connection).iter().filter_map(|key| self.halves.get(key)) {
+                if let Some(sum) = sums.get_mut(half.class() as usize) {
+                    *sum = sum.saturating_sub(half.holding.bytes);
+                }
+            }
+            if self.has_room_to_pass(direction, &sums) {
+                return chosen;
+            }
+        }
+        Vec::new()
+    }
+
+    fn starved(&mut self, direction: Direction) -> &mut Starved {
+        match direction {
+            Direction::Request => &mut self.starved_requests,
+            Direction::Response => &mut self.starved_answers,
+        }
     }
 
     /// The connections that are to be closed; each is named once.
@@ -220,10 +268,11 @@ impl HeldBytes {
         std::mem::take(&mut self.victims)
     }
 
-    fn has_room_to_pass(&self, direction: Direction) -> bool {
-        let answers = self.sum(Class::PassingResponse);
-        let passing = answers.saturating_add(self.sum(Class::PassingRequest));
-        self.lasting() < self.bytes_max
+    /// Whether there is room where so much is held of each [`Class`].
+    fn has_room_to_pass(&self, direction: Direction, sums: &[usize; Class::COUNT]) -> bool {
+        let [requests, answers, unproven, long, _closing] = *sums;
+        let passing = answers.saturating_add(requests);
+        passing.saturating_add(unproven).saturating_add(long) < self.bytes_max
             || passing < self.bytes_max / PASSING_PART
             // HELD-5.
             || direction == Direction::Response && answers < self.bytes_max / ANSWERS_PART
@@ -256,11 +305,7 @@ impl HeldBytes {
     /// The connection is to be closed: what it holds is as good as gone, and so is its turn.
     fn close(&mut self, connection: u64) {
         self.victims.push(connection);
-        for direction in [Direction::Request, Direction::Response] {
-            let key = HalfKey {
-                connection,
-                direction,
-            };
+        for key in both(connection) {
             self.end_turn(key);
             let Some(half) = self.halves.get_mut(&key) else {
                 continue;
@@ -314,6 +359,13 @@ impl HeldBytes {
     fn lasting(&self) -> usize {
         self.total().saturating_sub(self.sum(Class::Closing))
     }
+}
+
+fn both(connection: u64) -> [HalfKey; 2] {
+    [Direction::Request, Direction::Response].map(|direction| HalfKey {
+        connection,
+        direction,
+    })
 }
 
 /// A frame up to this length, its prefix included, needs no turn: nearly all requests and answers but records of busy

@@ -148,7 +148,7 @@ impl<R: Stream, W: Stream> OneWay<'_, R, W> {
                 Turned::Lost => allow(missing.min(PASSING_BYTES_MAX), true),
             };
         }
-        if !self.shared.may_pass(self.direction, context.waker()) {
+        if !self.shared.may_pass(self.half, context.waker()) {
             // HELD-1: what was begun is finished, and no more.
             return (have > 0).then(|| allow(missing.unwrap_or(PASSING_BYTES_MAX), false))?;
         }

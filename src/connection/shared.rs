@@ -17,7 +17,7 @@ use crate::clocks;
 use crate::ids::ClusterId;
 use crate::keys::KeyRequest;
 use crate::messages::ControlRequest;
-use crate::metrics::{CloseReason, Direction};
+use crate::metrics::CloseReason;
 use crate::pipeline::Pipeline;
 
 /// See the module.
@@ -81,8 +81,8 @@ impl Shared {
     }
 
     /// Whether a short frame may be begun; if not, `waker` is woken when one may be.
-    pub(crate) fn may_pass(&self, direction: Direction, waker: &Waker) -> bool {
-        self.held.borrow_mut().may_pass(direction, waker)
+    pub(crate) fn may_pass(&self, half: &Half, waker: &Waker) -> bool {
+        self.held.borrow_mut().may_pass(half.key, waker)
     }
 
     /// Whether any long frame waits for its turn.

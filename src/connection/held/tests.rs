@@ -111,16 +111,16 @@ fn a_quarter_is_for_short_frames_whatever_long_ones_hold() {
     assert!(book.asks(1, 10_000));
     book.hold(1, 10_000);
     book.hold(2, 99);
-    assert!(book.held.may_pass(Direction::Response, Waker::noop()), "HELD-1");
+    assert!(book.held.may_pass(response(99), Waker::noop()), "HELD-1");
     book.hold(2, 100);
-    assert!(!book.held.may_pass(Direction::Response, Waker::noop()));
+    assert!(!book.held.may_pass(response(99), Waker::noop()));
     book.hold(1, 299);
     assert!(
-        book.held.may_pass(Direction::Response, Waker::noop()),
+        book.held.may_pass(response(99), Waker::noop()),
         "all that is free is theirs"
     );
     book.hold(1, 300);
-    assert!(!book.held.may_pass(Direction::Response, Waker::noop()));
+    assert!(!book.held.may_pass(response(99), Waker::noop()));
 }
 
 #[test]
@@ -404,16 +404,14 @@ fn those_that_stand_still_are_closed_when_short_frames_find_no_room() {
     assert_eq!(book.held.take_victims(), NOBODY, "nobody wants room");
     let count = Arc::new(Count(AtomicUsize::new(0)));
     let waker = Waker::from(Arc::clone(&count));
-    assert!(
-        !book.held.may_pass(Direction::Response, &waker) && !book.held.may_pass(Direction::Response, &waker)
-    );
+    assert!(!book.held.may_pass(response(99), &waker) && !book.held.may_pass(response(99), &waker));
     book.held.tick(later - Duration::from_nanos(1));
     assert_eq!(book.held.take_victims(), NOBODY, "HELD-4: not for a second yet");
     assert_eq!(count.0.load(Ordering::Relaxed), 0);
     book.held.tick(later);
     assert_eq!(book.held.take_victims(), [3]);
     assert_eq!(count.0.load(Ordering::Relaxed), 1, "woken once");
-    assert!(book.held.may_pass(Direction::Response, &waker));
+    assert!(book.held.may_pass(response(99), &waker));
 }
 
 /// HELD-5.
@@ -427,13 +425,10 @@ fn short_answers_are_read_whatever_is_held_of_requests() {
         };
         book.held.hold(request(connection), waits, book.start);
     }
-    assert!(!book.held.may_pass(Direction::Request, Waker::noop()));
-    assert!(book.held.may_pass(Direction::Response, Waker::noop()));
+    assert!(!book.held.may_pass(request(99), Waker::noop()));
+    assert!(book.held.may_pass(response(99), Waker::noop()));
     book.hold(1, 50);
-    assert!(
-        !book.held.may_pass(Direction::Response, Waker::noop()),
-        "an eighth"
-    );
+    assert!(!book.held.may_pass(response(99), Waker::noop()), "an eighth");
     book.held.tick(book.start + SECOND);
     assert_eq!(
         book.held.take_victims(),
@@ -512,7 +507,7 @@ proptest! {
                 Event::Finish => book.held.finish(key, now),
                 Event::Forget => book.held.forget(key, now),
                 Event::Tick => {
-                    book.held.may_pass(Direction::Response, Waker::noop());
+                    book.held.may_pass(response(99), Waker::noop());
                     book.held.tick(now);
                 }
             }

@@ -346,6 +346,52 @@ fn who_waits_for_a_broker_in_vain_makes_room_for_others() {
     );
 }
 
+/// HELD-4
+#[test]
+fn nobody_is_closed_for_one_who_has_gone() {
+    let mut crowd = crowd_that_waits_for_answers();
+    // Only they were starved.
+    for peer in 0..crowd.peers.len() {
+        if crowd.peers[peer].client.unread() > 0 {
+            crowd.peers[peer].relay = None;
+        }
+    }
+    assert!(crowd.peers.iter().any(|peer| peer.relay.is_none()));
+    crowd.shared.relieve(Instant::now() + PATIENCE);
+    crowd.settle();
+    assert_eq!(crowd.closed(), []);
+}
+
+/// HELD-4
+#[test]
+fn nobody_is_closed_where_that_makes_no_room() {
+    const PEERS: usize = 40;
+    let limits = Limits {
+        executor_bytes_max: MIB,
+        in_flight_requests_max: 1,
+        ..Limits::default()
+    };
+    let mut crowd = Crowd::with(limits, PEERS);
+    crowd.assert_serves(0, 1);
+    // One waits for its broker, and all others for a key.
+    crowd.peers[0].client.arrive(&heartbeat(2));
+    crowd.settle();
+    crowd.peers[0].client.arrive(&heartbeat(3));
+    crowd.peers[0].settle();
+    let waits = crowd.held();
+    assert!(waits > 0);
+    let long = BatchBuilder::new().record(record(&vec![7; 50 * KIB]));
+    let long = long.build().expect("a batch");
+    for peer in 1..PEERS {
+        crowd.peers[peer].client.arrive(&produce(1, -1, "sealed", &long));
+    }
+    crowd.settle();
+    assert!(crowd.held() >= MIB + waits, "{} bytes are held", crowd.held());
+    assert!(crowd.peers.iter().any(|peer| peer.client.unread() > 0), "no room");
+    crowd.after(PATIENCE);
+    assert_eq!(crowd.closed(), []);
+}
+
 #[test]
 fn clients_that_stop_within_a_long_request_keep_nobody_waiting() {
     let mut crowd = Crowd::new(4 * MIB, 5);
