@@ -40,7 +40,7 @@ pub(crate) struct SimulatedKms {
 }
 
 /// How a KMS behaves: of a thousand calls so many go wrong in each way, the rest is answered.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Trouble {
     /// A call takes up to this long.
     pub(crate) latency_max: Duration,

@@ -20,7 +20,7 @@ const KEKS: [&str; 2] = ["payments", "other"];
 impl World {
     pub(super) fn go_wrong(&mut self) {
         let fault = match self.dice.below(13) {
-            nth @ 0..Fault::AT_BROKERS => Fault::at_brokers(nth, &mut self.brokers, &mut self.dice),
+            nth @ 0..Fault::AT_BROKERS => self.trouble_brokers(nth),
             5 => self.limit_or_lie(),
             6 | 7 => self.trouble_kms(),
             8 | 9 => self.change_kek(),
@@ -32,6 +32,16 @@ impl World {
             say(self.program.now, format_args!("{fault:?}"));
             self.seen.insert(fault);
         }
+    }
+
+    fn trouble_brokers(&mut self, nth: u64) -> Option<Fault> {
+        let fault = Fault::at_brokers(nth, &mut self.brokers, &mut self.dice);
+        let brokers = NODES.map(|node| (node, self.brokers.is_up(node), self.brokers.address(node)));
+        say(
+            self.program.now,
+            format_args!("brokers, whether they are up, and where: {brokers:?}"),
+        );
+        fault
     }
 
     fn limit_or_lie(&mut self) -> Option<Fault> {
@@ -47,10 +57,15 @@ impl World {
             }
             2 | 3 => {
                 let node = NODES[self.dice.below(3) as usize];
+                say(self.program.now, format_args!("node {node} will not rest"));
                 self.set_restless(Some(node));
                 Some(Fault::Restless)
             }
             _ => {
+                say(
+                    self.program.now,
+                    format_args!("no quota, no lies, no restless node"),
+                );
                 self.brokers.set_quota(None);
                 self.brokers.set_lying(&[], &[]);
                 self.set_restless(None);
@@ -98,6 +113,7 @@ impl World {
             }
             _ => None,
         };
+        say(self.program.now, format_args!("KMS {at}: {trouble:?}"));
         self.checks.kms_changes(at, fault.is_none(), self.program.now);
         self.kms[at].set_trouble(trouble);
         fault
@@ -107,17 +123,20 @@ impl World {
         let at = self.dice.below(2) as usize;
         let (kms, kek) = (&self.kms[at], KEKS[at]);
         let version = 1 + self.dice.below(u64::from(kms.current(kek))) as u32;
-        let drawn = self.dice.below(4);
+        let (drawn, now) = (self.dice.below(4), self.program.now);
         match drawn {
             0 => {
+                say(now, format_args!("{kek} has one version more"));
                 kms.rotate(kek);
                 Some(Fault::Rotated)
             }
             1 => {
+                say(now, format_args!("version {version} of {kek} is refused"));
                 kms.disable(kek, version);
                 Some(Fault::Disabled)
             }
             _ => {
+                say(now, format_args!("no version of {kek} is refused"));
                 (1..=kms.current(kek)).for_each(|version| kms.enable(kek, version));
                 None
             }
@@ -161,6 +180,7 @@ impl World {
     fn stall_executor(&mut self) -> Fault {
         let by = Duration::from_millis(self.dice.below(EXECUTOR_STALL_MAX_MS));
         let (executor, now) = (self.dice.below(EXECUTORS as u64) as usize, self.program.now);
+        say(now, format_args!("executor {executor} stands still for {by:?}"));
         self.program.server().stall_executor(executor, by);
         self.checks.executor_stalls(now, now + by);
         Fault::ExecutorStalled
@@ -169,12 +189,15 @@ impl World {
     /// Time that passes otherwise than it should.
     fn move_clocks(&mut self) -> Option<Fault> {
         let by = Duration::from_millis(self.dice.below(100_000));
+        let now = self.program.now;
         match self.dice.below(4) {
             0 => {
+                say(now, format_args!("the machine sleeps for {by:?}"));
                 self.program.sleep(by);
                 Some(Fault::Slept)
             }
             1 => {
+                say(now, format_args!("its time is set, by {by:?}"));
                 self.program.set_time(by);
                 Some(Fault::TimeSet)
             }
