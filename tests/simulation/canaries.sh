@@ -21,7 +21,8 @@ for name in "$@"; do
     patch=$root/tests/simulation/canaries/$name.patch
     rm -rf "$copy"
     mkdir -p "$copy"
-    git ls-files -z | tar --null --files-from=- -c | tar -x -C "$copy"
+    # As old as now: cargo looks at times, and would not notice that the patch before this one is gone.
+    git ls-files -z | tar --null --files-from=- -c | tar -x --touch -C "$copy"
     # Outside of the repository, as far as git knows: the patch is for the copy.
     (cd "$copy" && GIT_CEILING_DIRECTORIES=$root/target git apply "$patch")
     echo "$name: building"
