@@ -41,7 +41,13 @@ pub(crate) fn each_until_wrong<T: Send>(
             if seed >= seeds.end {
                 return Ok(ended);
             }
-            match thread::scope(|scope| scope.spawn(move || live(seed)).join()) {
+            // By its name a panic says of which world it is.
+            let world = thread::Builder::new().name(format!("seed {seed}"));
+            let end = thread::scope(|scope| {
+                let world = world.spawn_scoped(scope, move || live(seed));
+                world.expect("a thread for a world").join()
+            });
+            match end {
                 Ok(end) => ended.push(end),
                 Err(panic) => {
                     next.store(u64::MAX / 2, Ordering::Relaxed);
