@@ -26,7 +26,7 @@ impl Producer {
                 }) => {
                     let answer: ProduceResponse = decode_response(&frame, version);
                     self.network.throttle(node, answer.throttle_time_ms, self.now);
-                    self.learns_fates(correlation_id, &places, &answer);
+                    self.learns_fates((correlation_id, node), &places, &answer);
                 }
                 None => panic!("an answer to nothing"),
             },
@@ -70,17 +70,12 @@ impl Producer {
         }
     }
 
-    fn learns_fates(&mut self, correlation_id: i32, places: &[Place], answer: &ProduceResponse) {
+    fn learns_fates(&mut self, asked: (i32, i32), places: &[Place], answer: &ProduceResponse) {
         let mut answered: Vec<Place> = Vec::new();
         for topic in &answer.responses {
             for partition in &topic.partition_responses {
                 let place = (topic.name.0.to_string(), partition.index);
-                self.learns_fate(
-                    correlation_id,
-                    &place,
-                    partition.error_code,
-                    partition.base_offset,
-                );
+                self.learns_fate(asked, &place, partition.error_code, partition.base_offset);
                 answered.push(place);
             }
         }
@@ -88,7 +83,14 @@ impl Producer {
         assert_eq!(answered, places, "each partition is answered once");
     }
 
-    fn learns_fate(&mut self, correlation_id: i32, place: &Place, code: i16, base_offset: i64) {
+    /// What `node` says of the batch for `place` that went with this request.
+    fn learns_fate(
+        &mut self,
+        (correlation_id, node): (i32, i32),
+        place: &Place,
+        code: i16,
+        base_offset: i64,
+    ) {
         let lane = self.lanes.get_mut(place).expect("a lane for each place");
         let Some(mut batch) = lane.take_back(correlation_id) else {
             assert_eq!(
@@ -104,7 +106,7 @@ impl Producer {
         batch.may_be_stored |= fate == Fate::Again && code != NOT_ENOUGH_REPLICAS;
         match fate {
             Fate::Stored | Fate::StoredBefore => {
-                lane.is_stored(&batch);
+                lane.is_stored(&batch, node);
                 self.acknowledged.push(Acknowledged {
                     place: place.clone(),
                     base_offset: (fate == Fate::Stored && base_offset >= 0).then_some(base_offset),
@@ -114,8 +116,10 @@ impl Producer {
                 return;
             }
             Fate::Again => {
-                if code == NOT_LEADER {
-                    lane.note_missing(&batch, None);
+                match code {
+                    NOT_LEADER => lane.note_missing(&batch, None),
+                    NOT_ENOUGH_REPLICAS => lane.note_refused(&batch, node),
+                    _ => {}
                 }
                 lane.put_back(batch, again);
                 self.network.refresh(self.now);

@@ -28,8 +28,8 @@ pub(super) struct Lane {
     pub(super) is_broken: bool,
     /// Sequences of batches of which nobody knows whether they are stored.
     doubtful: BTreeSet<i32>,
-    /// The sequence of its first batch that was said to be stored.
-    first_stored: Option<i32>,
+    /// The sequence of its first batch that was said to be stored, and by which node.
+    first_stored: Option<(i32, i32)>,
     /// The connection on which what wants no answer was sent last.
     told_on: Option<LinkId>,
     /// See [`super::Producer::may_be_out_of_order`].
@@ -112,18 +112,32 @@ impl Lane {
         Some(self.under_way.remove(at).batch)
     }
 
-    pub(super) fn is_stored(&mut self, batch: &Batch) {
-        self.first_stored = self.first_stored.or(batch.sequence());
+    pub(super) fn is_stored(&mut self, batch: &Batch, node: i32) {
+        let stored = batch.sequence().map(|sequence| (sequence, node));
+        self.first_stored = self.first_stored.or(stored);
     }
 
     /// `batch` was not stored, for all that is known. It was the first one, and what follows it is stored or under way,
     /// to another node than `node` where one is named.
     pub(super) fn note_missing(&mut self, batch: &Batch, node: Option<i32>) {
         let follows = match self.first_stored {
-            Some(first) => batch.sequence() < Some(first),
-            None => self.under_way.iter().any(|other| Some(other.node) != node),
+            Some((first, _)) => batch.sequence() < Some(first),
+            None => self.is_under_way_elsewhere(node),
         };
         self.may_be_out_of_order |= follows;
+    }
+
+    /// `batch` was refused for now by `node`, which might lead. If what follows it went to another one meanwhile, which
+    /// leads too as far as is known, that one has taken it; what went to the same one has to be refused there.
+    pub(super) fn note_refused(&mut self, batch: &Batch, node: i32) {
+        self.may_be_out_of_order |= match self.first_stored {
+            Some((first, stored_by)) => stored_by != node && batch.sequence() < Some(first),
+            None => self.is_under_way_elsewhere(Some(node)),
+        };
+    }
+
+    fn is_under_way_elsewhere(&self, node: Option<i32>) -> bool {
+        self.under_way.iter().any(|other| Some(other.node) != node)
     }
 
     /// Whether a batch with a lower sequence is unfinished, so that this one came too early.
