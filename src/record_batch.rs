@@ -22,6 +22,7 @@
 
 pub mod batches;
 pub mod codec;
+pub mod compact;
 pub mod error;
 pub mod gap;
 pub mod header;
@@ -35,6 +36,7 @@ pub mod writer;
 
 pub use batches::{BatchKind, BatchSlice, Batches};
 pub use codec::{Codec, CodecError, Decompression, Decompressor, Stepped};
+pub use compact::{CompactFrame, Middle, SHARED_RECORD_BYTES_MAX};
 pub use error::{BatchError, RecordError};
 pub use gap::{GAP_BYTES, Gap, GapForm};
 pub use header::{Attributes, BatchChecksum, BatchHeader, HEADER_BYTES, crc_matches};

@@ -27,6 +27,7 @@ use std::sync::Arc;
 
 use crate::envelope::{Domain, HeaderMode};
 use crate::ids::KmsId;
+use crate::record_batch::Codec;
 
 pub use matcher::{Captures, Glob, Group, Matcher, MatcherError, TopicRegex};
 pub use sharing::Openable;
@@ -135,6 +136,8 @@ pub struct SealTemplate {
     pub open_headers: HeaderMode,
     /// Which forms readers may get.
     pub accept: Forms,
+    /// How sealed batches are written: [`Codec::Lz4`] (compact) or [`Codec::None`].
+    pub stored_codec: Codec,
     /// What the topic allows, in bytes of one batch.
     pub max_message_bytes: usize,
     /// What happens to a record that does not open.
@@ -156,6 +159,7 @@ impl SealTemplate {
             headers: HeaderMode::Sealed,
             open_headers: HeaderMode::Sealed,
             accept: Forms::SEALWIRE,
+            stored_codec: Codec::Lz4,
             max_message_bytes: MAX_MESSAGE_BYTES_DEFAULT,
             on_unreadable: OnUnreadable::Refuse,
             forgeable_kek: false,
@@ -197,6 +201,7 @@ impl SealTemplate {
             headers: self.headers,
             open_headers: self.open_headers,
             accept: self.accept,
+            stored_codec: self.stored_codec,
             max_message_bytes: self.max_message_bytes,
             on_unreadable: self.on_unreadable,
         })
@@ -273,6 +278,8 @@ pub struct SealRule {
     pub open_headers: HeaderMode,
     /// Which forms readers may get.
     pub accept: Forms,
+    /// How sealed batches are written: [`Codec::Lz4`] (compact) or [`Codec::None`].
+    pub stored_codec: Codec,
     /// What the topic allows, in bytes of one batch; a larger sealed batch is refused.
     pub max_message_bytes: usize,
     /// What happens to a record that does not open.

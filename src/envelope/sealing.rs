@@ -13,7 +13,7 @@ use bytes::BufMut;
 use crate::crypto::xaes::{SALT_BYTES, TAG_BYTES};
 use crate::crypto::{BatchKey, RecordKey, SecretKey};
 use crate::record_batch::varint::{put_varint, varint_bytes};
-use crate::record_batch::{RecordError, RecordLayout, Span, headers};
+use crate::record_batch::{CompactFrame, Middle, RecordError, RecordLayout, Span, headers};
 
 use super::additional_data::{BoundHeaders, RecordBinding, put_context};
 use super::seal::{COUNTER_MAX, HeaderMode, MARKER, Parts, SealHead};
@@ -86,6 +86,7 @@ impl SealingKey {
             headers,
             context_bytes: buffers.additional_data.len(),
             buffers,
+            middle_of: None,
             next_counter: 0,
         })
     }
@@ -119,6 +120,8 @@ fn parts(headers: HeaderMode) -> Parts {
 pub struct SealBuffers {
     /// What all seals of the batch begin with.
     seal_head: Vec<u8>,
+    /// What stands between value and counter in the record that was sealed last.
+    middle: Vec<u8>,
     /// The additional data of one record, with what the batch has in common in front.
     additional_data: Vec<u8>,
 }
@@ -131,6 +134,8 @@ pub struct BatchSealer {
     /// How much of the additional data is the same for every record.
     context_bytes: usize,
     buffers: SealBuffers,
+    /// The header count and the seal's length that [`SealBuffers::middle`] says, once there is one.
+    middle_of: Option<(i32, i32)>,
     next_counter: u32,
 }
 
@@ -164,11 +169,28 @@ impl BatchSealer {
         out: &mut Vec<u8>,
     ) -> Result<(), SealError> {
         let start = out.len();
-        let sealed = self.seal_or_leave_rest(source, record, out);
+        let sealed = self.seal_or_leave_rest(source, record, None, out);
         if sealed.is_err() {
             out.truncate(start);
         }
         sealed
+    }
+
+    /// The same through the frame of a compact batch, which ends where `out` does.
+    ///
+    /// # Errors
+    /// [`SealError`]; the frame is then of no more use.
+    #[inline]
+    pub fn seal_compact_record(
+        &mut self,
+        source: &[u8],
+        record: &RecordLayout,
+        frame: &mut CompactFrame,
+        out: &mut Vec<u8>,
+    ) -> Result<(), SealError> {
+        self.seal_or_leave_rest(source, record, Some(frame), out)?;
+        frame.placed(out);
+        Ok(())
     }
 
     #[expect(
@@ -180,6 +202,7 @@ impl BatchSealer {
         &mut self,
         source: &[u8],
         record: &RecordLayout,
+        frame: Option<&mut CompactFrame>,
         out: &mut Vec<u8>,
     ) -> Result<(), SealError> {
         refuse_unsealable_headers(source, record)?;
@@ -199,31 +222,41 @@ impl BatchSealer {
         // INVARIANT: sums of lengths of slices in memory and of a few bytes; they do not overflow a usize.
         let seal_bytes = self.buffers.seal_head.len() + uvarint_bytes(counter) + hidden_bytes + TAG_BYTES;
         let seal_length = length_field(Some(seal_bytes))?;
-        let body_bytes = fixed_and_key.len()
-            + varint_bytes(value_length)
-            + binding.value_bytes.unwrap_or_default()
-            + varint_bytes(header_count)
-            + varint_bytes(MARKER_LENGTH)
-            + MARKER.len()
-            + varint_bytes(seal_length)
-            + seal_bytes
-            + clear.len();
+        let as_before = self.has_middle(header_count, seal_length);
+        let SealBuffers {
+            middle,
+            additional_data,
+            ..
+        } = &mut self.buffers;
+        let value_bytes = binding.value_bytes.unwrap_or_default();
+        let back_bytes = uvarint_bytes(counter) + hidden_bytes + TAG_BYTES + clear.len();
+        let body_bytes =
+            fixed_and_key.len() + varint_bytes(value_length) + value_bytes + middle.len() + back_bytes;
         let body_length = length_field(Some(body_bytes))?;
 
-        let SealBuffers {
-            seal_head,
-            additional_data,
-        } = &mut self.buffers;
         additional_data.truncate(self.context_bytes);
         binding.append(additional_data);
 
+        let front_bytes = varint_bytes(body_length) + fixed_and_key.len() + varint_bytes(value_length);
+        let middle = match frame {
+            None => middle,
+            Some(frame) => {
+                let count_bytes = varint_bytes(header_count);
+                let name_end = count_bytes + varint_bytes(MARKER_LENGTH) + MARKER.len();
+                let ends = [count_bytes, name_end, name_end + varint_bytes(seal_length)];
+                let middle = Middle {
+                    bytes: middle,
+                    ends,
+                    as_before,
+                };
+                frame.place(out, [front_bytes + value_bytes, back_bytes], &middle)
+            }
+        };
         let start = out.len();
-        out.resize(start + varint_bytes(body_length) + body_bytes, 0);
+        out.resize(start + front_bytes + value_bytes + middle.len() + back_bytes, 0);
         // INVARIANT: the place has the size of all that is put into it, in the order in which it was added up above;
         // what is hidden is followed by at least its own length and the tag.
-        let place = &mut out[start..];
-        let (mut front, back) =
-            place.split_at_mut(varint_bytes(body_length) + fixed_and_key.len() + varint_bytes(value_length));
+        let (mut front, back) = out[start..].split_at_mut(front_bytes);
         put_varint(&mut front, body_length);
         front.put_slice(fixed_and_key);
         put_varint(&mut front, value_length);
@@ -235,16 +268,34 @@ impl BatchSealer {
         let (_, mut back) = back.split_at_mut(text.len() - hidden_bytes);
         let hidden_at = back.len() - clear.len() - TAG_BYTES - hidden_bytes;
         back.copy_within(..hidden_bytes, hidden_at);
-        put_varint(&mut back, header_count);
-        put_varint(&mut back, MARKER_LENGTH);
-        back.put_slice(MARKER);
-        put_varint(&mut back, seal_length);
-        back.put_slice(seal_head);
+        back.put_slice(middle);
         put_uvarint(&mut back, counter);
         let (_, mut back) = back.split_at_mut(hidden_bytes);
         back.put_slice(&tag);
         back.put_slice(clear);
         Ok(())
+    }
+}
+
+impl BatchSealer {
+    /// Writes what stands between value and counter, unless it is the same as for the record before; says which.
+    #[inline]
+    fn has_middle(&mut self, header_count: i32, seal_length: i32) -> bool {
+        let of = Some((header_count, seal_length));
+        if self.middle_of == of {
+            return true;
+        }
+        self.middle_of = of;
+        let SealBuffers {
+            seal_head, middle, ..
+        } = &mut self.buffers;
+        middle.clear();
+        put_varint(middle, header_count);
+        put_varint(middle, MARKER_LENGTH);
+        middle.extend_from_slice(MARKER);
+        put_varint(middle, seal_length);
+        middle.extend_from_slice(seal_head);
+        false
     }
 }
 

@@ -8,6 +8,9 @@
 //! - SEAL-BATCH-2: on a refusal the output is what it was.
 //! - SEAL-BATCH-3: no more is decompressed than a batch of the topic can hold, and nothing is sealed past the topic's
 //!   limit.
+//! - SEAL-BATCH-4: a batch is written compact where the rule says so and that makes it shorter: not with one record,
+//!   nor with records so long that a marker is little of them, nor with offset deltas that no broker takes of a
+//!   compressed batch.
 
 use std::rc::Rc;
 use std::time::Instant;
@@ -20,7 +23,8 @@ use crate::envelope::{BatchPlace, BatchSealer, SaltSource, SealBuffers};
 use crate::growing::MOVED_AT_ONCE;
 use crate::keys::SealingShare;
 use crate::record_batch::{
-    BatchChecksum, BatchError, BatchHeader, BatchWriter, ClosedBatch, CodecError, HEADER_BYTES, RecordCursor,
+    BatchChecksum, BatchError, BatchHeader, BatchWriter, ClosedBatch, Codec, CodecError, CompactFrame,
+    HEADER_BYTES, RecordCursor, SHARED_RECORD_BYTES_MAX,
 };
 use crate::rules::SealRule;
 
@@ -48,6 +52,8 @@ pub(super) struct SealDraft {
     /// The batch holds at most what the topic allows, and not what the proxy does.
     bounded_by_rule: bool,
     attempt: Option<Attempt>,
+    /// Its offset deltas are not 0, 1, 2 … (SEAL-BATCH-4).
+    has_odd_offsets: bool,
     /// All records are sealed.
     closed: Option<(ClosedBatch, BatchChecksum)>,
     sealed_bytes: usize,
@@ -123,6 +129,7 @@ impl SealDraft {
             records,
             bounded_by_rule: records_max <= decompressed_bytes_max,
             attempt: None,
+            has_odd_offsets: false,
             closed: None,
             sealed_bytes: 0,
         })
@@ -172,46 +179,46 @@ impl SealDraft {
         {
             self.take_back(pool, out);
         }
-        let (records, first) = self.records.of(context.batch);
-        let attempt = match &mut self.attempt {
-            Some(attempt) => attempt,
-            none => {
-                let Some(share) = context.share else {
-                    return Ok(Progress::Done(Sealed::NoKey));
-                };
-                let Some(key) = share.take_batch(context.now) else {
-                    return Ok(Progress::Done(Sealed::NoKey));
-                };
-                work.charge(BATCH_WORK);
-                let buffers = std::mem::take(&mut pool.buffers);
-                let rule = context.rule;
-                let place = context.place();
-                none.insert(Attempt {
-                    share: Rc::clone(share),
-                    sealer: key.begin(&mut pool.salts, &place, &rule.domain, rule.headers, buffers)?,
-                    cursor: RecordCursor::produced(&self.header, first),
-                    writer: BatchWriter::begin(out, context.batch)?,
-                    bytes: HEADER_BYTES,
-                })
-            }
+        if self.attempt.is_none() {
+            self.attempt = self.begin_attempt(context, work, pool, out)?;
+        }
+        let (records, _) = self.records.of(context.batch);
+        let Some(attempt) = &mut self.attempt else {
+            return Ok(Progress::Done(Sealed::NoKey));
         };
         loop {
             let before = attempt.cursor;
             let Some(record) = attempt.cursor.next(records)? else {
                 break;
             };
-            let room = attempt.sealer.sealed_bytes_max(&record);
+            let is_compact = attempt.writer.frame().is_some();
+            if is_compact && !attempt.cursor.stands_at(&self.header, record.offset_delta) {
+                self.has_odd_offsets = true;
+                self.take_back(pool, out);
+                return self.seal_records(context, work, pool, out);
+            }
+            let bytes_max = attempt.sealer.sealed_bytes_max(&record);
+            let room = CompactFrame::room_for(bytes_max);
             if !has_room(out, room) {
                 attempt.cursor = before;
                 return Ok(Progress::Paused(Pause::Room(room)));
             }
             let from = out.len();
-            attempt.sealer.seal_record(records, &record, out)?;
+            match attempt.writer.frame() {
+                None => attempt.sealer.seal_record(records, &record, out)?,
+                Some(frame) => attempt.sealer.seal_compact_record(records, &record, frame, out)?,
+            }
             work.charge(out.len().saturating_sub(from).saturating_add(RECORD_WORK));
             // Each header is looked at.
             work.charge(record.headers.len());
             attempt.bytes = attempt.writer.bytes(out);
-            if attempt.bytes > context.rule.max_message_bytes {
+            // What ends a frame may still make it a little shorter.
+            if attempt.bytes
+                > context
+                    .rule
+                    .max_message_bytes
+                    .saturating_add(room.saturating_sub(bytes_max))
+            {
                 return Err(too_large(attempt.bytes, context.rule));
             }
             if attempt.cursor.announced() > 0 && work.is_spent() {
@@ -219,12 +226,65 @@ impl SealDraft {
             }
         }
         if let Some(attempt) = self.attempt.take() {
-            attempt.share.note_bytes(attempt.bytes as u64);
             pool.buffers = attempt.sealer.end();
-            self.sealed_bytes = attempt.bytes;
-            self.closed = Some((attempt.writer.close(out, None)?, BatchChecksum::default()));
+            let closed = attempt.writer.close(out, None)?;
+            self.sealed_bytes = closed.bytes();
+            attempt.share.note_bytes(self.sealed_bytes as u64);
+            self.closed = Some((closed, BatchChecksum::default()));
+            if self.sealed_bytes > context.rule.max_message_bytes {
+                return Err(too_large(self.sealed_bytes, context.rule));
+            }
         }
         Ok(Progress::Done(Sealed::Done))
+    }
+
+    /// Takes a share of the key for one more attempt; `None` where there is none.
+    fn begin_attempt(
+        &self,
+        context: &SealContext<'_>,
+        work: &mut Work,
+        pool: &mut SealingPool,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Attempt>, ProduceRefusal> {
+        let Some(share) = context.share else {
+            return Ok(None);
+        };
+        let Some(key) = share.take_batch(context.now) else {
+            return Ok(None);
+        };
+        work.charge(BATCH_WORK);
+        let buffers = std::mem::take(&mut pool.buffers);
+        let rule = context.rule;
+        let (_, first) = self.records.of(context.batch);
+        let begin = if self.is_compact(context) {
+            BatchWriter::begin_compact
+        } else {
+            BatchWriter::begin
+        };
+        Ok(Some(Attempt {
+            share: Rc::clone(share),
+            sealer: key.begin(
+                &mut pool.salts,
+                &context.place(),
+                &rule.domain,
+                rule.headers,
+                buffers,
+            )?,
+            cursor: RecordCursor::produced(&self.header, first),
+            writer: begin(out, context.batch)?,
+            bytes: HEADER_BYTES,
+        }))
+    }
+
+    /// SEAL-BATCH-4.
+    fn is_compact(&self, context: &SealContext<'_>) -> bool {
+        let (records, first) = self.records.of(context.batch);
+        let count = usize::try_from(self.header.record_count).unwrap_or(0);
+        let shared_bytes_max = count.saturating_mul(SHARED_RECORD_BYTES_MAX);
+        context.rule.stored_codec == Codec::Lz4
+            && count > 1
+            && records.len().saturating_sub(first) <= shared_bytes_max
+            && !self.has_odd_offsets
     }
 
     /// Puts the checksum in.

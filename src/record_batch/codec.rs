@@ -44,7 +44,6 @@ impl Codec {
 
     /// Its number in the attributes of a batch.
     #[inline]
-    #[cfg(feature = "testing")]
     pub fn number(self) -> u8 {
         match self {
             Self::None => 0,

@@ -80,6 +80,14 @@ impl RecordCursor {
         Ok(Some(record))
     }
 
+    /// Whether this is the offset delta of the record that came last, in a batch without gaps.
+    #[inline]
+    pub fn stands_at(&self, header: &BatchHeader, offset_delta: i32) -> bool {
+        let count = usize::try_from(header.record_count).unwrap_or(0);
+        let passed = count.saturating_sub(self.left);
+        usize::try_from(offset_delta).is_ok_and(|delta| delta.saturating_add(1) == passed)
+    }
+
     /// Records that are still announced.
     #[inline]
     pub fn announced(&self) -> usize {

@@ -1,6 +1,8 @@
 //! Writes a batch anew around rewritten records: the source's header is copied, and length, codec bits and CRC are
 //! patched when the records are there. Nothing else changes (BATCH-3).
 
+use super::codec::Codec;
+use super::compact::CompactFrame;
 use super::error::BatchError;
 use super::header::{
     ATTRIBUTES_AT, Attributes, CRC_AT, HEADER_BYTES, LENGTH_AT, LOG_OVERHEAD, RECORD_COUNT_AT, crc_of,
@@ -12,6 +14,7 @@ use super::span::Span;
 #[must_use = "a batch that is not finished has no length and no checksum"]
 pub struct BatchWriter {
     start: usize,
+    frame: Option<Box<CompactFrame>>,
 }
 
 impl BatchWriter {
@@ -26,7 +29,23 @@ impl BatchWriter {
             .ok_or(BatchError::Truncated)?;
         let start = out.len();
         out.extend_from_slice(header);
-        Ok(Self { start })
+        Ok(Self { start, frame: None })
+    }
+
+    /// The same for a compact batch, whose records go through [`Self::frame`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::begin`].
+    pub fn begin_compact(out: &mut Vec<u8>, source: &[u8]) -> Result<Self, BatchError> {
+        let mut writer = Self::begin(out, source)?;
+        writer.frame = Some(Box::new(CompactFrame::begin(out)));
+        Ok(writer)
+    }
+
+    /// Where records of a compact batch are written through.
+    pub fn frame(&mut self) -> Option<&mut CompactFrame> {
+        self.frame.as_deref_mut()
     }
 
     /// Bytes of the batch so far.
@@ -52,20 +71,26 @@ impl BatchWriter {
     }
 
     /// Completes the batch but for its checksum, for those who take that little by little: the records that follow the
-    /// header are not compressed. `record_count`: another number of records than the source had; the last offset delta
-    /// stays, as after compaction.
+    /// header are not compressed, unless the batch is compact. `record_count`: another number of records than the
+    /// source had; the last offset delta stays, as after compaction.
     ///
     /// # Errors
     ///
     /// [`BatchError::TooLarge`] when the length does not fit its field; the batch is then taken back.
     pub fn close(self, out: &mut Vec<u8>, record_count: Option<i32>) -> Result<ClosedBatch, BatchError> {
+        let codec = if let Some(frame) = self.frame {
+            frame.finish(out);
+            Codec::Lz4
+        } else {
+            Codec::None
+        };
         let span = Span {
             start: self.start,
             end: out.len(),
         };
         let patched = out
             .get_mut(self.start..)
-            .and_then(|batch| patch(batch, record_count));
+            .and_then(|batch| patch(batch, codec, record_count));
         if patched.is_none() {
             out.truncate(self.start);
             return Err(BatchError::TooLarge);
@@ -75,12 +100,19 @@ impl BatchWriter {
 
     /// What was written was moved forward in its buffer by `bytes`.
     pub fn move_forward(&mut self, bytes: usize) {
-        self.start = self.start.saturating_sub(bytes);
+        self.move_to(self.start.saturating_sub(bytes));
     }
 
     /// What was written was moved back in its buffer by `bytes`.
     pub fn move_back(&mut self, bytes: usize) {
-        self.start = self.start.saturating_add(bytes);
+        self.move_to(self.start.saturating_add(bytes));
+    }
+
+    fn move_to(&mut self, start: usize) {
+        self.start = start;
+        if let Some(frame) = &mut self.frame {
+            frame.moved_to(start.saturating_add(HEADER_BYTES));
+        }
     }
 }
 
@@ -106,6 +138,11 @@ impl ClosedBatch {
         self.span
     }
 
+    /// Bytes of the batch.
+    pub fn bytes(&self) -> usize {
+        self.span.len()
+    }
+
     /// Where the batch starts in the buffer.
     pub fn start(&self) -> usize {
         self.span.start
@@ -125,7 +162,7 @@ impl ClosedBatch {
 }
 
 /// `None`: shorter than a header, or longer than a length can say.
-fn patch(batch: &mut [u8], record_count: Option<i32>) -> Option<()> {
+fn patch(batch: &mut [u8], codec: Codec, record_count: Option<i32>) -> Option<()> {
     let length = i32::try_from(batch.len().checked_sub(LOG_OVERHEAD)?).ok()?;
     put(batch, LENGTH_AT, length.to_be_bytes())?;
     let attributes = batch
@@ -135,7 +172,7 @@ fn patch(batch: &mut [u8], record_count: Option<i32>) -> Option<()> {
     put(
         batch,
         ATTRIBUTES_AT,
-        (attributes & !Attributes::CODEC_MASK).to_be_bytes(),
+        (attributes & !Attributes::CODEC_MASK | i16::from(codec.number())).to_be_bytes(),
     )?;
     if let Some(record_count) = record_count {
         put(batch, RECORD_COUNT_AT, record_count.to_be_bytes())?;

@@ -11,6 +11,7 @@
 
 mod addresses;
 mod bounds;
+mod compact;
 mod fetch;
 mod fetch_keys;
 mod hostile;

@@ -91,7 +91,7 @@ fn nothing_of_the_header_changes_but_length_codec_and_checksum() {
     assert_eq!(stored.record_count, sent.record_count);
     assert_eq!(stored.last_offset_delta, sent.last_offset_delta);
     assert!(stored.attributes.is_transactional());
-    assert_eq!(stored.attributes.codec(), Ok(Codec::None));
+    assert_eq!(stored.attributes.codec(), Ok(Codec::Lz4));
 }
 
 /// PIPELINE-3.

@@ -17,7 +17,7 @@ use sealwire::pipeline::{
     AddressBook, Cluster, ClusterRules, LearnedAddress, ListenerMap, Pipeline, Session, Step, Wait, Work,
 };
 use sealwire::protocol::policy::Policy;
-use sealwire::record_batch::{BatchHeader, BatchWriter, Codec, HEADER_BYTES, RecordCursor};
+use sealwire::record_batch::{BatchHeader, BatchWriter, Codec, Decompressor, HEADER_BYTES, RecordCursor};
 use sealwire::rules::{Forms, Matcher, OnUnreadable, Rule, RuleAction, RuleSet, SealTemplate, Template};
 use sealwire::testing::compress;
 use sealwire::testing::fit_length_and_crc;
@@ -125,6 +125,8 @@ fn rules() -> RuleSet {
             rule.open_domains = vec![Template::plain("sealed-a")];
         }),
         seal_rule("small-*", "payments", |rule| rule.max_message_bytes = 1000),
+        seal_rule("roomy-*", "payments", |rule| rule.max_message_bytes = 1 << 22),
+        seal_rule("plain-*", "payments", |rule| rule.stored_codec = Codec::None),
     ])
 }
 
@@ -570,14 +572,24 @@ pub(crate) fn sealed_record_by_record(batch: &[u8], domain: &str, key_of: impl F
     out
 }
 
-/// The batch compressed as a broker or a cleaner does it.
+/// The batch compressed as a broker or a cleaner does it, whatever it was before.
 pub(crate) fn recompressed(batch: &[u8], codec: Codec) -> Vec<u8> {
-    let (header, records) = batch.split_at(HEADER_BYTES);
-    let mut out = header.to_vec();
-    out[22] |= codec.number();
-    compress(codec, records, &mut out).unwrap();
+    let mut out = batch[..HEADER_BYTES].to_vec();
+    out[22] = out[22] & !7 | codec.number();
+    compress(codec, &records_of(batch), &mut out).unwrap();
     fit_length_and_crc(&mut out);
     out
+}
+
+/// The records of a batch, decompressed.
+pub(crate) fn records_of(batch: &[u8]) -> Vec<u8> {
+    let header = BatchHeader::parse(batch).unwrap();
+    let codec = header.attributes.codec().unwrap();
+    let mut records = Vec::new();
+    let decompressed =
+        Decompressor::new().decompress(codec, &batch[HEADER_BYTES..], usize::MAX >> 1, &mut records);
+    decompressed.unwrap();
+    records
 }
 
 /// A batch with another base offset, which no checksum covers.

@@ -11,7 +11,9 @@ use sealwire::pipeline::{Wait, Work};
 use sealwire::record_batch::Codec;
 use sealwire::testing::{BatchBuilder, RecordInput};
 
-use crate::rig::{Dek, Halt, PAYMENTS, Rig, batch, batch_of, contains, dek, recompressed, sealed, tampered};
+use crate::rig::{
+    Dek, Halt, PAYMENTS, Rig, batch, batch_of, contains, dek, recompressed, records_of, sealed, tampered,
+};
 use crate::shapes::{bomb, tombstones};
 use crate::wire::{
     ToProduce, Verdict, delivered, fetch_request, fetch_response, fetched, only_frame, produce, produced,
@@ -162,6 +164,7 @@ fn a_batch_that_begins_again_has_another_salt() {
         assert_eq!(opened(&records, &PAYMENTS), clear.build().unwrap());
         // Every record of a batch has the salt of its batch, right behind the wrapped DEK.
         let wrapped = PAYMENTS.wrapped();
+        let records = records_of(&records);
         let salts: Vec<&[u8]> = records
             .windows(wrapped.len())
             .enumerate()

@@ -144,6 +144,16 @@ pub(super) const KEYS: &[Key] = &[
          this version.",
         "[\"sealwire\", \"plaintext\", \"tombstone\"]",
     ),
+    other(
+        "cluster.*.topics.[].stored_codec",
+        "`\"lz4\"` or `\"none\"`",
+        Value("\"lz4\""),
+        "How sealed batches are written. `lz4`: compact, as one LZ4 frame in which what the seals of a batch have in \
+         common stands once; a record is then about 25 bytes longer than its client wrote it, not 100 to 130. Nothing \
+         of the content is compressed. Batches of one record, and of records of more than 4 KiB, are written as with \
+         `none`. Every version reads both.",
+        "\"none\"",
+    ),
     size(
         "cluster.*.topics.[].max_message_bytes",
         [KIB, FRAME_BYTES_MAX],

@@ -10,6 +10,7 @@ use crate::config::read::node::Node;
 use crate::envelope::HeaderMode;
 use crate::ids::KmsId;
 use crate::kms::keystore::KeystoreKek;
+use crate::record_batch::Codec;
 use crate::rules::{Captures, Forms, KEK_BYTES_MAX, Matcher, OnUnreadable, SealTemplate, Template};
 
 pub(super) fn read_seal(
@@ -33,6 +34,7 @@ pub(super) fn read_seal(
     let open_headers = read_open_headers(node, headers);
     let key_is_clear = read_key_mode(node);
     let accept = read_accept(node);
+    let stored_codec = read_choice(node, "stored_codec", &STORED_CODECS);
     let max_message_bytes = node.quantity("max_message_bytes");
     let on_unreadable = read_on_unreadable(node, accept);
     let forgeable_kek = node.flag("forgeable_kek");
@@ -46,6 +48,7 @@ pub(super) fn read_seal(
         headers: headers?,
         open_headers: open_headers?,
         accept: accept?,
+        stored_codec: stored_codec?,
         max_message_bytes: max_message_bytes?,
         on_unreadable: on_unreadable?,
         forgeable_kek: forgeable_kek?,
@@ -261,6 +264,8 @@ fn read_accept(node: &Node<'_>) -> Option<Forms> {
     }
     all_good.then_some(forms)
 }
+
+const STORED_CODECS: [(&str, Codec); 2] = [("lz4", Codec::Lz4), ("none", Codec::None)];
 
 const HEADER_MODES: [(&str, HeaderMode); 3] = [
     ("sealed", HeaderMode::Sealed),
