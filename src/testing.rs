@@ -5,6 +5,7 @@ mod batch_builder;
 mod compressing;
 mod faulty_kms;
 mod memory_stream;
+mod sealed_batch;
 pub mod simulated;
 
 /// Texts of configurations, as the tests of the whole program write them.
@@ -17,6 +18,7 @@ pub use batch_builder::{BatchBuilder, RecordInput, fit_length_and_crc};
 pub use compressing::{CompressError, compress};
 pub use faulty_kms::{Faults, FaultyKms};
 pub use memory_stream::MemoryStream;
+pub use sealed_batch::BatchSeals;
 
 #[cfg(test)]
 impl<'a> configuration::Cluster<'a> {

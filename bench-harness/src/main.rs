@@ -34,6 +34,8 @@ mod relay;
 #[cfg(feature = "measurements")]
 mod results;
 #[cfg(feature = "measurements")]
+mod sizes;
+#[cfg(feature = "measurements")]
 mod usage;
 #[cfg(feature = "measurements")]
 mod wire;
@@ -66,6 +68,9 @@ enum Command {
     /// The hostile set: the longest step, and how long a neighbour waits.
     #[cfg(feature = "measurements")]
     Hostile(hostile::Options),
+    /// What records take at rest: plain, and sealed with `stored_codec` `lz4` and `none`.
+    #[cfg(feature = "measurements")]
+    Sizes,
 }
 
 /// Whatever went wrong, in a sentence for the person at the terminal.
@@ -88,6 +93,8 @@ fn main() -> ExitCode {
         Command::Memory(options) => memory::run(&options),
         #[cfg(feature = "measurements")]
         Command::Hostile(options) => hostile::run(&options),
+        #[cfg(feature = "measurements")]
+        Command::Sizes => sizes::run(),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,
