@@ -12,6 +12,7 @@
     )
 )]
 
+mod batch_sizes;
 mod describe;
 mod render;
 mod segment;
@@ -22,7 +23,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use self::describe::{Item, Summary};
+use self::describe::{Item, Summary, What};
 use self::render::Format;
 use crate::kafka_client::ClientError;
 use crate::record_batch::BatchError;
@@ -57,6 +58,9 @@ pub struct InspectArguments {
     /// One JSON object a line
     #[arg(long)]
     json: bool,
+    /// Batches instead of their records: codec, sizes, and what sealing has added
+    #[arg(long)]
+    batches: bool,
     /// Only the sums at the end
     #[arg(long)]
     summary: bool,
@@ -65,6 +69,7 @@ pub struct InspectArguments {
 const EXAMPLES: &str = "Examples:
   sealwire inspect /var/lib/kafka/payments-0/00000000000000000000.log
   sealwire inspect --bootstrap kafka-1:9092 --topic payments --count 10
+  sealwire inspect --bootstrap kafka-1:9092 --topic payments --batches
   sealwire inspect --bootstrap kafka-1:9092 --topic payments --summary --json";
 
 /// Why `inspect` gave up.
@@ -129,7 +134,12 @@ pub fn run(
     let mut summary = Summary::default();
     let mut show = |item: &Item<'_>| -> Result<(), InspectError> {
         summary.add(item);
-        if !arguments.summary {
+        let is_wanted = match item.what {
+            What::Record(_) => !arguments.batches,
+            What::Batch(_) => arguments.batches,
+            What::Control | What::OldFormat { .. } | What::Unreadable { .. } => true,
+        };
+        if is_wanted && !arguments.summary {
             render::item(format, item, out)?;
         }
         Ok(())

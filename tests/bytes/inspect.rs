@@ -19,11 +19,10 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 use proptest::prelude::*;
 use sealwire::cli::inspect::{self, InspectArguments, InspectError};
-use sealwire::crypto::secret::SecretKey;
-use sealwire::envelope::{BatchPlace, Domain, HeaderMode, SaltSource, SealBuffers, SealingKey, WrappedDek};
+use sealwire::envelope::HeaderMode;
 use sealwire::kafka_client::ClientError;
-use sealwire::record_batch::{BatchHeader, BatchWriter, Codec, HEADER_BYTES, RecordCursor};
-use sealwire::testing::{BatchBuilder, RecordInput};
+use sealwire::record_batch::{BatchHeader, Codec};
+use sealwire::testing::{BatchBuilder, BatchSeals, RecordInput};
 
 use crate::support::frames::{self, decoded, head, read_frame};
 
@@ -80,36 +79,17 @@ fn plain(base_offset: i64, codec: Codec, records: usize) -> Vec<u8> {
 }
 
 fn sealed(base_offset: i64, records: usize, domain: &str, mode: HeaderMode) -> Vec<u8> {
-    let mut wrapped = Vec::new();
-    let dek = WrappedDek {
-        provider: 1,
-        authority: [0xaa, 0xbb, 0xcc, 0xdd],
-        kek: b"pay\x1b[2Jments",
-        version: &[7],
-        blob: &[9; 60],
-    };
-    dek.write(&mut wrapped).unwrap();
-    let key = SealingKey::new(&SecretKey::generate().unwrap(), wrapped).unwrap();
-    let domain = Domain::new(domain).unwrap();
-    let source = plain(base_offset, Codec::None, records);
-    let header = BatchHeader::parse(&source).unwrap();
-    let mut out = Vec::new();
-    let writer = BatchWriter::begin(&mut out, &source).unwrap();
-    let mut sealer = key
-        .begin(
-            &mut SaltSource::new(0),
-            &BatchPlace::default(),
-            &domain,
-            mode,
-            SealBuffers::default(),
-        )
-        .unwrap();
-    let mut cursor = RecordCursor::stored(&header, HEADER_BYTES);
-    while let Some(record) = cursor.next(&source).unwrap() {
-        sealer.seal_record(&source, &record, &mut out).unwrap();
-    }
-    writer.finish(&mut out).unwrap();
-    out
+    sealed_as(
+        Codec::None,
+        &plain(base_offset, Codec::None, records),
+        domain,
+        mode,
+    )
+}
+
+fn sealed_as(stored_codec: Codec, batch: &[u8], domain: &str, mode: HeaderMode) -> Vec<u8> {
+    let seals = BatchSeals::new(b"pay\x1b[2Jments", domain, mode).unwrap();
+    seals.seal(batch, stored_codec).unwrap()
 }
 
 fn one(base_offset: i64, value: Option<&[u8]>, headers: &[(&[u8], Option<&[u8]>)]) -> Vec<u8> {
@@ -199,6 +179,90 @@ fn json_lines_carry_the_same_facts() {
     assert!(seal["hidden_bytes"].as_u64().unwrap() > 0);
     assert_eq!(lines[1]["value_bytes"], serde_json::Value::Null);
     assert_eq!(lines[2]["summary"]["counts"]["sealwire"], 1);
+}
+
+/// Whatever happens to headers and however the batch is written: what its client's had is told to the byte.
+#[test]
+fn batches_say_what_sealing_has_added() {
+    for mode in [HeaderMode::Sealed, HeaderMode::Bound, HeaderMode::Free] {
+        for codec in [Codec::None, Codec::Lz4] {
+            let values: [&[u8]; 3] = [&[1; 40], &[2; 70], &[3; 9000]];
+            let headers: [(&[u8], Option<&[u8]>); 2] = [(b"trace", Some(SECRET)), (b"", None)];
+            let records = (0..300).map(|number| RecordInput {
+                key: Some(b"key"),
+                value: values.get(number % 4).copied(),
+                headers: &headers[..number % 3],
+                ..RecordInput::default()
+            });
+            let clear = records.fold(BatchBuilder::new().base_offset(7), BatchBuilder::record);
+            let clear = clear.build().unwrap();
+            let stored = sealed_as(codec, &clear, "payments", mode);
+            let segment = Segment::new(std::slice::from_ref(&stored));
+            let (text, done) = inspect(&[segment.path(), "--batches", "--json"]);
+            done.unwrap();
+            let lines: Vec<serde_json::Value> = text
+                .lines()
+                .map(|line| serde_json::from_str(line).unwrap())
+                .collect();
+            let sizes = serde_json::json!({
+                "batches": 1,
+                "records": 300,
+                "stored_bytes": stored.len(),
+                "clear_bytes": clear.len(),
+                "added_bytes": stored.len() - clear.len(),
+            });
+            assert_eq!(lines.len(), 2);
+            assert_eq!((&lines[0]["offset"], &lines[0]["batch"]), (&7.into(), &sizes));
+            assert_eq!(lines[0]["codec"], codec.name());
+            assert_eq!(lines[1]["summary"]["sealed"], sizes);
+        }
+    }
+}
+
+#[test]
+fn batches_are_shown_instead_of_records() {
+    let compact = sealed_as(
+        Codec::Lz4,
+        &plain(3, Codec::None, 9),
+        "payments",
+        HeaderMode::Sealed,
+    );
+    let segment = Segment::new(&[plain(0, Codec::Zstd, 3), compact.clone()]);
+    let (text, done) = inspect(&[segment.path(), "--batches"]);
+    done.unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let (clear, stored) = (plain(3, Codec::None, 9).len(), compact.len());
+    let added = stored - clear;
+    let [sealed, each] = [stored, added].map(|bytes| format!("{:.1} B a record", bytes as f64 / 9.0));
+    let percent = added as f64 * 100.0 / clear as f64;
+    assert!(
+        lines[0].starts_with("payments-3 offset 0: batch of 3 records, codec zstd, "),
+        "{text}"
+    );
+    assert!(lines[0].ends_with("; not sealed"), "{text}");
+    assert_eq!(
+        lines[1],
+        format!(
+            "payments-3 offset 3: batch of 9 records, codec lz4, {stored} B stored, {sealed}; \
+             sealing adds {added} B to {clear} B, {each} (+{percent:.1}%)"
+        )
+    );
+    // Sums are of both, what was added of the sealed one.
+    assert!(
+        lines[2].starts_with("plaintext 3, sealwire 9; 2 batches, "),
+        "{text}"
+    );
+    assert!(
+        lines[2].contains(&format!("sealing adds {added} B to {clear} B")),
+        "{text}"
+    );
+    assert_eq!(
+        inspect(&[segment.path(), "--batches", "--offset", "3"])
+            .0
+            .lines()
+            .count(),
+        2
+    );
 }
 
 #[test]

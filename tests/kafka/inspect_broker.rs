@@ -266,7 +266,11 @@ fn assert_record(stored: &Consumed, item: &Value, line: &str, seal: Option<(&str
             "KEK {kek}, version {version}, wrapped DEK {} B",
             found.wrapped_dek.len()
         ),
-        format!("{others} headers, record {} B, codec none", item["record_bytes"]),
+        format!(
+            "{others} headers, record {} B, codec {}",
+            item["record_bytes"],
+            item["codec"].as_str().unwrap_or_default()
+        ),
         format!("seal {marker_bytes} B"),
     ] {
         assert!(line.contains(&part), "{part:?} is not in {line:?}");

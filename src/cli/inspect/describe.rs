@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::batch_sizes::{Sizes, StoredBatch};
 use super::{InspectError, Selection};
 use crate::envelope::{Domain, Form, FormKind, HeaderMode, Marker, WrappedDek, form_of};
 use crate::record_batch::{
@@ -30,6 +31,8 @@ pub(super) struct Item<'a> {
 pub(super) enum What<'a> {
     /// A record.
     Record(Stored<'a>),
+    /// The batch of the records that follow.
+    Batch(StoredBatch),
     /// A control batch: the end of a transaction, for example. Brokers write them, and nobody seals them.
     Control,
     /// A set of messages in format 0 or 1, which Kafka 4 has given up.
@@ -103,7 +106,17 @@ pub(super) fn batch(
     }
     let mut plain = Vec::new();
     match stored_records(bytes, header, DECOMPRESSED_BYTES_MAX, decompressor, &mut plain) {
-        Ok(records) => each_record(records, header, origin, selection, show),
+        Ok(records) => {
+            let sizes = StoredBatch::of(bytes.len(), header, records);
+            let last = header
+                .base_offset
+                .wrapping_add(i64::from(header.last_offset_delta));
+            let is_reached = selection.offset.is_none_or(|first| last >= first);
+            if let Some(batch) = sizes.filter(|_| is_reached) {
+                one(show, origin, header.base_offset, What::Batch(batch))?;
+            }
+            each_record(records, header, origin, selection, show)
+        }
         Err(error) => {
             let why = error.to_string();
             one(show, origin, header.base_offset, What::Unreadable { why })
@@ -217,6 +230,10 @@ pub(super) struct Summary {
     pub(super) record_bytes: u64,
     /// Bytes of all marker headers.
     pub(super) marker_bytes: u64,
+    /// Of whole batches, also where only some of their records are shown.
+    pub(super) all: Sizes,
+    /// Of those that have a sealed record.
+    pub(super) sealed: Sizes,
 }
 
 impl Summary {
@@ -227,6 +244,13 @@ impl Summary {
                 let marker_bytes = stored.seal.as_ref().map_or(0, |seal| seal.marker_bytes as u64);
                 self.marker_bytes = self.marker_bytes.saturating_add(marker_bytes);
                 stored.form.name()
+            }
+            What::Batch(batch) => {
+                self.all.add(batch.sizes);
+                if batch.is_sealed {
+                    self.sealed.add(batch.sizes);
+                }
+                return;
             }
             What::Control => "control",
             What::OldFormat { .. } => "old_format",

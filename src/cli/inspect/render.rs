@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use serde_json::{Map, Value, json};
 
+use super::batch_sizes::{Sizes, StoredBatch};
 use super::describe::{Item, SealFacts, Stored, Summary, What};
 use crate::envelope::wrapped_dek::provider;
 use crate::foreign::Foreign;
@@ -25,14 +26,14 @@ pub(super) fn item(format: Format, item: &Item<'_>, out: &mut dyn Write) -> io::
 
 /// Writes the sums.
 pub(super) fn summary(format: Format, summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
-    let added = summary.record_bytes.saturating_sub(summary.marker_bytes).max(1);
-    let percent = summary.marker_bytes as f64 * 100.0 / added as f64;
     match format {
         Format::Json => {
             let sums = json!({
                 "counts": summary.counts,
                 "record_bytes": summary.record_bytes,
                 "marker_bytes": summary.marker_bytes,
+                "stored": sizes_json(summary.all),
+                "sealed": sizes_json(summary.sealed),
             });
             writeln!(out, "{}", json!({ "summary": sums }))
         }
@@ -43,13 +44,21 @@ pub(super) fn summary(format: Format, summary: &Summary, out: &mut dyn Write) ->
                 .iter()
                 .map(|(name, count)| format!("{name} {count}"))
                 .collect();
-            writeln!(
+            let Sizes {
+                batches,
+                stored_bytes,
+                ..
+            } = summary.all;
+            let each = sizes_each(summary.all);
+            write!(
                 out,
-                "{}; {} bytes, of which seals {} (+{percent:.1}%)",
-                counts.join(", "),
-                summary.record_bytes,
-                summary.marker_bytes,
-            )
+                "{}; {batches} batches, {stored_bytes} B stored, {each}",
+                counts.join(", ")
+            )?;
+            match summary.sealed.batches {
+                0 => writeln!(out),
+                _ => writeln!(out, "; {}", added_text(summary.sealed)),
+            }
         }
     }
 }
@@ -62,6 +71,7 @@ fn text(item: &Item<'_>) -> String {
     let offset = item.offset;
     match &item.what {
         What::Record(stored) => format!("{place}offset {offset}: {}", record_text(stored)),
+        What::Batch(batch) => format!("{place}offset {offset}: {}", batch_text(batch)),
         What::Control => format!("{place}offset {offset}: control batch"),
         What::OldFormat { magic } => format!("{place}offset {offset}: message format {magic}, not sealed"),
         What::Unreadable { why } => format!("{place}offset {offset}: unreadable: {why}"),
@@ -91,6 +101,40 @@ fn record_text(stored: &Stored<'_>) -> String {
             seal.marker_bytes
         ),
     }
+}
+
+fn batch_text(
+    StoredBatch {
+        codec,
+        is_sealed,
+        sizes,
+    }: &StoredBatch,
+) -> String {
+    let added = match is_sealed {
+        true => added_text(*sizes),
+        false => "not sealed".to_owned(),
+    };
+    format!(
+        "batch of {} records, codec {codec}, {} B stored, {}; {added}",
+        sizes.records,
+        sizes.stored_bytes,
+        sizes_each(*sizes),
+    )
+}
+
+fn sizes_each(sizes: Sizes) -> String {
+    format!("{:.1} B a record", sizes.each(sizes.stored_bytes as f64))
+}
+
+/// Against the same records as their clients wrote them, not compressed.
+fn added_text(sizes: Sizes) -> String {
+    let added = sizes.added_bytes();
+    let percent = added as f64 * 100.0 / sizes.clear_bytes.max(1) as f64;
+    let each = sizes.each(added as f64);
+    format!(
+        "sealing adds {added} B to {} B, {each:.1} B a record ({percent:+.1}%)",
+        sizes.clear_bytes
+    )
 }
 
 fn seal_text(seal: &SealFacts<'_>) -> String {
@@ -141,6 +185,11 @@ fn json(item: &Item<'_>) -> Value {
                 object.insert("seal".to_owned(), seal_json(stored.format, seal));
             }
         }
+        What::Batch(batch) => {
+            object.insert("codec".to_owned(), json!(batch.codec));
+            object.insert("sealed".to_owned(), json!(batch.is_sealed));
+            object.insert("batch".to_owned(), sizes_json(batch.sizes));
+        }
         What::Control => {
             object.insert("form".to_owned(), json!("control"));
         }
@@ -154,6 +203,16 @@ fn json(item: &Item<'_>) -> Value {
         }
     }
     Value::Object(object)
+}
+
+fn sizes_json(sizes: Sizes) -> Value {
+    json!({
+        "batches": sizes.batches,
+        "records": sizes.records,
+        "stored_bytes": sizes.stored_bytes,
+        "clear_bytes": sizes.clear_bytes,
+        "added_bytes": sizes.added_bytes(),
+    })
 }
 
 fn seal_json(format: Option<u8>, seal: &SealFacts<'_>) -> Value {
