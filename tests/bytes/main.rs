@@ -17,5 +17,6 @@ mod inspect;
 mod no_plaintext_left;
 mod oracle;
 mod second_implementations;
+mod stored_sizes;
 mod summary;
 mod tidy;
