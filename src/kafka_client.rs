@@ -110,12 +110,12 @@ pub(crate) struct FoundCluster {
     pub(crate) topics: Vec<String>,
 }
 
-/// What a broker says of a setting of a topic.
+/// What a broker says of some settings of a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct TopicSetting {
+pub(crate) struct TopicSettings<const N: usize> {
     pub(crate) topic: String,
-    /// Bytes; or Kafka's error, where the broker does not say.
-    pub(crate) value: Result<i64, i16>,
+    /// What each has, where there is such a setting; or Kafka's error, where the broker does not say.
+    pub(crate) values: Result<[Option<String>; N], i16>,
 }
 
 /// What one fetch brought.
@@ -186,21 +186,22 @@ impl BrokerClient {
         self.understood(answers::cluster(&answer))
     }
 
-    /// What a broker says of a setting of each topic, in bytes; or the error with which it refuses to say it.
-    pub(crate) fn topic_setting(
+    /// What a broker says of these settings of each topic; or the error with which it refuses to say it.
+    pub(crate) fn topic_settings<const N: usize>(
         &mut self,
         topics: &[String],
-        setting: &str,
-    ) -> Result<Vec<TopicSetting>, ClientError> {
+        settings: [&str; N],
+    ) -> Result<Vec<TopicSettings<N>>, ClientError> {
+        let keys = settings.map(|setting| StrBytes::from_string(setting.to_owned()));
         let resource = |topic: &String| {
             DescribeConfigsResource::default()
                 .with_resource_type(TOPIC_RESOURCE)
                 .with_resource_name(StrBytes::from_string(topic.clone()))
-                .with_configuration_keys(Some(vec![StrBytes::from_string(setting.to_owned())]))
+                .with_configuration_keys(Some(keys.to_vec()))
         };
         let request = DescribeConfigsRequest::default().with_resources(topics.iter().map(resource).collect());
         let answer = self.ask(ApiKey::DescribeConfigs, DESCRIBE_CONFIGS_VERSION, &request)?;
-        self.understood(answers::described_setting(&answer, setting))
+        self.understood(answers::described_settings(&answer, settings))
     }
 
     /// The first offset that a partition has.

@@ -1,7 +1,7 @@
 //! What brokers answer, in the versions that are asked for: untrusted, bounded, and read no further than is of
 //! interest.
 
-use super::{FoundCluster, Leader, TopicSetting};
+use super::{FoundCluster, Leader, TopicSettings};
 use crate::protocol::addresses::is_host;
 use crate::protocol::api_key::{FETCH, METADATA};
 use crate::protocol::error_code::NONE;
@@ -125,8 +125,11 @@ pub(super) fn cluster(answer: &[u8]) -> Result<FoundCluster, ProtocolError> {
     Ok(FoundCluster { brokers, topics })
 }
 
-/// A DescribeConfigs response of version 1: of each resource the number that `setting` has, or its error.
-pub(super) fn described_setting(answer: &[u8], setting: &str) -> Result<Vec<TopicSetting>, ProtocolError> {
+/// A DescribeConfigs response of version 1: of each resource what `settings` have, or its error.
+pub(super) fn described_settings<const N: usize>(
+    answer: &[u8],
+    settings: [&str; N],
+) -> Result<Vec<TopicSettings<N>>, ProtocolError> {
     let mut cursor = Cursor::new(answer);
     cursor.skip(4 + 4)?; // correlation id, throttle time
     let mut found = Vec::new();
@@ -135,12 +138,14 @@ pub(super) fn described_setting(answer: &[u8], setting: &str) -> Result<Vec<Topi
         cursor.string(false)?; // message
         cursor.i8()?; // type of resource
         let topic = cursor.string_non_null(false)?.to_owned();
-        let mut number = None;
+        let mut values = [const { None }; N];
         for _ in 0..cursor.array_len_non_null(false, 2 + 2 + 1 + 1 + 1 + 4)? {
             let name = cursor.string_non_null(false)?;
             let value = cursor.string(false)?;
-            if name == setting {
-                number = value.and_then(|value| value.parse().ok());
+            for (setting, place) in settings.iter().zip(&mut values) {
+                if name == *setting {
+                    *place = value.map(str::to_owned);
+                }
             }
             cursor.skip(1 + 1 + 1)?; // read only, source, secret
             for _ in 0..cursor.array_len_non_null(false, 2 + 2 + 1)? {
@@ -149,12 +154,8 @@ pub(super) fn described_setting(answer: &[u8], setting: &str) -> Result<Vec<Topi
                 cursor.i8()?;
             }
         }
-        let value = match (code, number) {
-            (0, Some(number)) => Ok(number),
-            (0, None) => continue,
-            (code, _) => Err(code),
-        };
-        found.push(TopicSetting { topic, value });
+        let values = if code == NONE { Ok(values) } else { Err(code) };
+        found.push(TopicSettings { topic, values });
     }
     cursor.expect_end()?;
     Ok(found)
@@ -199,7 +200,7 @@ mod tests {
             let _ = listed_offset(&answer);
             let _ = cluster(&answer);
             let _ = offers_what_no_broker_does(&answer);
-            let _ = described_setting(&answer, "max.message.bytes");
+            let _ = described_settings(&answer, ["max.message.bytes"]);
         }
     }
 
@@ -268,7 +269,9 @@ mod tests {
         let mut answer = vec![0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2];
         answer.extend([0, 0, 0xff, 0xff, 2]);
         answer.extend(text("payments"));
-        answer.extend([0, 0, 0, 1]);
+        answer.extend([0, 0, 0, 2]);
+        answer.extend([text("compression.type"), text("gzip")].concat());
+        answer.extend([0, 1, 0, 0, 0, 0, 0]);
         answer.extend([text("max.message.bytes"), text("2097152")].concat());
         answer.extend([0, 5, 0]);
         answer.extend([0, 0, 0, 1]);
@@ -276,12 +279,13 @@ mod tests {
         answer.extend([0, 29, 0xff, 0xff, 2]);
         answer.extend(text("secret"));
         answer.extend([0, 0, 0, 0]);
-        let expected =
-            [("payments", Ok(2_097_152)), ("secret", Err(29))].map(|(topic, value)| TopicSetting {
-                topic: topic.to_owned(),
-                value,
-            });
-        assert_eq!(described_setting(&answer, "max.message.bytes").unwrap(), expected);
+        let settings = ["max.message.bytes", "compression.type", "no.such.setting"];
+        let values = [Some("2097152".to_owned()), Some("gzip".to_owned()), None];
+        let expected = [("payments", Ok(values)), ("secret", Err(29))].map(|(topic, values)| TopicSettings {
+            topic: topic.to_owned(),
+            values,
+        });
+        assert_eq!(described_settings(&answer, settings).unwrap(), expected);
     }
 
     /// SELF-CHECK-2

@@ -67,7 +67,9 @@ pub(super) fn look(
             tell(ids(cluster, &found));
             tell(addresses(config, cluster, &found, deadline));
             if is_sealing {
-                tell(topics::look(cluster, &found, &mut client, deadline));
+                topics::look(cluster, &found, &mut client, deadline)
+                    .into_iter()
+                    .for_each(tell);
             }
         }
         Err(ClientError::Broker { source, .. }) if is_end(&source) => tell(Row::new(

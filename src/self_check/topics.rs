@@ -1,56 +1,71 @@
-//! Whether topics that are sealed take batches as long as their rules let through. Blocks.
+//! Whether topics that are sealed take batches as long as their rules let through, and leave compact ones as they are.
+//! Blocks.
 
 use std::time::Instant;
 
 use super::{Row, Verdict, some_of};
 use crate::config::ClusterConfig;
-use crate::kafka_client::{BrokerClient, FoundCluster, TopicSetting};
+use crate::kafka_client::{BrokerClient, FoundCluster, TopicSettings};
+use crate::record_batch::Codec;
 use crate::rules::{Action, is_legal_topic_name};
+
+/// What a rule seals.
+#[derive(Debug, PartialEq, Eq)]
+struct SealedTopic {
+    name: String,
+    max_message_bytes: usize,
+    is_compact: bool,
+}
 
 pub(super) fn look(
     cluster: &ClusterConfig,
     found: &FoundCluster,
     client: &mut BrokerClient,
     deadline: Instant,
-) -> Row {
-    let subject = format!("{} topic limits", cluster.name);
+) -> Vec<Row> {
+    let unknown = |finding: String| {
+        let subject = format!("{} topic limits", cluster.name);
+        vec![Row::new(subject, Verdict::Unknown, finding)]
+    };
     let sealed = sealed_topics(cluster, &found.topics);
-    let mut limits = Vec::new();
-    for names in sealed.chunks(TOPICS_AT_ONCE) {
+    let mut settings = Vec::new();
+    for topics in sealed.chunks(TOPICS_AT_ONCE) {
         if Instant::now() >= deadline {
-            return Row::new(subject, Verdict::Unknown, "not found out in time");
+            return unknown("not found out in time".to_owned());
         }
-        let names: Vec<String> = names.iter().map(|(name, _)| name.clone()).collect();
-        match client.topic_setting(&names, SETTING) {
-            Ok(found) => limits.extend(found),
-            Err(error) => return Row::new(subject, Verdict::Unknown, error.to_string()),
+        let names: Vec<String> = topics.iter().map(|topic| topic.name.clone()).collect();
+        match client.topic_settings(&names, SETTINGS) {
+            Ok(found) => settings.extend(found),
+            Err(error) => return unknown(error.to_string()),
         }
     }
-    compare(subject, &sealed, &limits)
+    let mut rows = vec![compare_limits(&cluster.name, &sealed, &settings)];
+    rows.extend(compare_codecs(&cluster.name, &sealed, &settings));
+    rows
 }
 
-fn compare(subject: String, sealed: &[(String, usize)], limits: &[TopicSetting]) -> Row {
-    let rule_of = |topic: &str| {
-        sealed
-            .iter()
-            .find(|(name, _)| name == topic)
-            .map(|(_, bytes)| *bytes as u64)
-    };
+fn compare_limits(cluster: &str, sealed: &[SealedTopic], settings: &[Settings]) -> Row {
+    let subject = format!("{cluster} topic limits");
     let (mut lower, mut refused, mut good) = (Vec::new(), 0_usize, 0_usize);
-    for TopicSetting { topic, value } in limits {
-        match (value, rule_of(topic)) {
-            (Ok(limit), Some(rule)) if u64::try_from(*limit).unwrap_or(0) < rule => {
-                lower.push(format!("{topic} ({limit} bytes, its rule {rule})"));
-            }
-            (Ok(_), Some(_)) => good += 1,
-            (Err(_), Some(_)) => refused += 1,
-            (_, None) => {}
+    for (topic, values) in told(sealed, settings) {
+        let Ok([limit, _]) = values else {
+            refused += 1;
+            continue;
+        };
+        let Some(limit) = limit.as_ref().and_then(|limit| limit.parse::<i64>().ok()) else {
+            continue;
+        };
+        let (name, rule) = (&topic.name, topic.max_message_bytes);
+        if usize::try_from(limit).unwrap_or(0) < rule {
+            lower.push(format!("{name} ({limit} bytes, its rule {rule})"));
+        } else {
+            good += 1;
         }
     }
     if !lower.is_empty() {
         let finding = format!(
-            "{SETTING} of {} is below max_message_bytes of the rule: a broker refuses what the proxy lets through \
-             (error 10); make them equal",
+            "max.message.bytes of {} is below max_message_bytes of the rule: a broker refuses what the proxy lets \
+             through (error 10); make them equal",
             some_of(&lower)
         );
         return Row::new(subject, Verdict::Warning, finding);
@@ -69,20 +84,73 @@ fn compare(subject: String, sealed: &[(String, usize)], limits: &[TopicSetting])
     )
 }
 
-/// Kafka's name of it.
-const SETTING: &str = "max.message.bytes";
+/// `None` where there is nothing to be said: no batch is compact, or the broker does not say what it does with them.
+fn compare_codecs(cluster: &str, sealed: &[SealedTopic], settings: &[Settings]) -> Option<Row> {
+    let (mut forced, mut grown, mut good) = (Vec::new(), false, 0_usize);
+    for (topic, values) in told(sealed, settings).filter(|(topic, _)| topic.is_compact) {
+        match values {
+            Ok([_, Some(codec)]) if REWRITING.contains(&codec.as_str()) => {
+                forced.push(format!("{} ({codec})", topic.name));
+                grown |= codec == UNCOMPRESSED;
+            }
+            Ok([_, Some(_)]) => good += 1,
+            _ => {}
+        }
+    }
+    let subject = format!("{cluster} topic codecs");
+    if !forced.is_empty() {
+        let grown = if grown {
+            "; uncompressed they are as long as with stored_codec = \"none\", and count so against max.message.bytes"
+        } else {
+            ""
+        };
+        let finding = format!(
+            "compression.type of {} makes the broker write every compact batch anew, which costs its processor{grown}; \
+             set it to producer, or stored_codec of the rule to none",
+            some_of(&forced)
+        );
+        return Some(Row::new(subject, Verdict::Warning, finding));
+    }
+    (good > 0).then(|| {
+        let finding = format!("{good} topics store compact batches as they are sent");
+        Row::new(subject, Verdict::Good, finding)
+    })
+}
+
+/// What was said of topics that were asked about.
+fn told<'a>(
+    sealed: &'a [SealedTopic],
+    settings: &'a [Settings],
+) -> impl Iterator<Item = (&'a SealedTopic, &'a Result<[Option<String>; 2], i16>)> {
+    settings.iter().filter_map(|TopicSettings { topic, values }| {
+        let asked = sealed.iter().find(|sealed| sealed.name == *topic)?;
+        Some((asked, values))
+    })
+}
+
+type Settings = TopicSettings<{ SETTINGS.len() }>;
+
+/// Kafka's names of them.
+const SETTINGS: [&str; 2] = ["max.message.bytes", "compression.type"];
+/// The values of the latter with which an LZ4 batch does not stay as it is.
+const REWRITING: [&str; 4] = [UNCOMPRESSED, "gzip", "snappy", "zstd"];
+const UNCOMPRESSED: &str = "uncompressed";
 /// More are not asked about.
 const TOPICS_MAX: usize = 5000;
 /// In one request, so that answers stay short.
 const TOPICS_AT_ONCE: usize = 200;
 
-/// What rules seal of what a broker names, with what they let through (SELF-CHECK-2).
-fn sealed_topics(cluster: &ClusterConfig, topics: &[String]) -> Vec<(String, usize)> {
+/// What rules seal of what a broker names (SELF-CHECK-2).
+fn sealed_topics(cluster: &ClusterConfig, topics: &[String]) -> Vec<SealedTopic> {
     topics
         .iter()
         .filter(|name| is_legal_topic_name(name))
         .filter_map(|name| match cluster.rules.resolve(name)?.action {
-            Action::Seal(rule) => Some((name.clone(), rule.max_message_bytes)),
+            Action::Seal(rule) => Some(SealedTopic {
+                name: name.clone(),
+                max_message_bytes: rule.max_message_bytes,
+                is_compact: rule.stored_codec == Codec::Lz4,
+            }),
             _ => None,
         })
         .take(TOPICS_MAX)
@@ -111,29 +179,68 @@ mod tests {
         topics.extend((0..=TOPICS_MAX).map(|topic| topic.to_string()));
         let sealed = sealed_topics(&config.clusters[0], &topics);
         assert_eq!(sealed.len(), TOPICS_MAX);
-        assert_eq!(sealed[0], ("0".to_owned(), 1_048_588));
+        let first = SealedTopic {
+            name: "0".to_owned(),
+            max_message_bytes: 1_048_588,
+            is_compact: true,
+        };
+        assert_eq!(sealed[0], first);
+    }
+
+    /// `a` is written compact, `b` is not; both may have batches of 1000 bytes.
+    fn sealed() -> [SealedTopic; 2] {
+        [("a", true), ("b", false)].map(|(name, is_compact)| SealedTopic {
+            name: name.to_owned(),
+            max_message_bytes: 1000,
+            is_compact,
+        })
+    }
+
+    fn said(topic: &str, values: Result<[&str; 2], i16>) -> Settings {
+        TopicSettings {
+            topic: topic.to_owned(),
+            values: values.map(|values| values.map(|value| Some(value.to_owned()))),
+        }
     }
 
     #[test]
     fn a_limit_that_is_one_byte_lower_is_named() {
-        let sealed = [("a".to_owned(), 1000), ("b".to_owned(), 1000)];
-        let row = |limits: &[(&str, Result<i64, i16>)]| {
-            let limits: Vec<_> = limits
-                .iter()
-                .map(|(topic, value)| TopicSetting {
-                    topic: (*topic).to_owned(),
-                    value: *value,
-                })
-                .collect();
-            compare("topics".to_owned(), &sealed, &limits)
+        let row = |limits: [Result<[&str; 2], i16>; 2]| {
+            let [a, b] = limits;
+            compare_limits("main", &sealed(), &[said("a", a), said("b", b)])
         };
-        assert_eq!(row(&[("a", Ok(1000)), ("b", Ok(2000))]).verdict, Verdict::Good);
-        let lower = row(&[("a", Ok(999)), ("b", Ok(2000))]);
+        let good = row([Ok(["1000", "producer"]), Ok(["2000", "producer"])]);
+        assert_eq!(good.verdict, Verdict::Good);
+        let lower = row([Ok(["999", "producer"]), Ok(["2000", "producer"])]);
         assert_eq!(lower.verdict, Verdict::Warning);
         assert!(
             lower.finding.contains("a (999 bytes, its rule 1000)"),
             "{lower:?}"
         );
-        assert_eq!(row(&[("a", Ok(1000)), ("b", Err(29))]).verdict, Verdict::Unknown);
+        let refused = row([Ok(["1000", "producer"]), Err(29)]);
+        assert_eq!(refused.verdict, Verdict::Unknown);
+    }
+
+    #[test]
+    fn a_codec_that_undoes_compact_batches_is_named_where_they_are_written() {
+        let row = |a: &str, b: &str| {
+            let settings = [said("a", Ok(["1000", a])), said("b", Ok(["1000", b]))];
+            compare_codecs("main", &sealed(), &settings)
+        };
+        for kept in ["producer", "lz4"] {
+            assert_eq!(row(kept, "gzip").unwrap().verdict, Verdict::Good, "{kept}");
+        }
+        for forced in ["gzip", "snappy", "zstd", "uncompressed"] {
+            let row = row(forced, "gzip").unwrap();
+            assert_eq!(row.verdict, Verdict::Warning);
+            assert!(row.finding.contains(&format!("of a ({forced}) makes")), "{row:?}");
+            let grows = row.finding.contains("max.message.bytes");
+            assert_eq!(grows, forced == "uncompressed", "{row:?}");
+        }
+        assert_eq!(compare_codecs("main", &sealed(), &[said("a", Err(29))]), None);
+        assert_eq!(
+            compare_codecs("main", &sealed(), &[said("b", Ok(["1000", "gzip"]))]),
+            None
+        );
     }
 }

@@ -76,11 +76,18 @@ fn probe(bootstrap: &str, node: i32, topics: &str, kek: &str, max_message_bytes:
 }
 
 fn small_topic(name: &str) -> String {
+    small_topic_with(name, "producer")
+}
+
+fn small_topic_with(name: &str, compression: &str) -> String {
     RIG.create(&Topic {
         name,
         partitions: 1,
         replicas: 1,
-        configs: &[("max.message.bytes", "1000000")],
+        configs: &[
+            ("max.message.bytes", "1000000"),
+            ("compression.type", compression),
+        ],
     });
     name.to_owned()
 }
@@ -98,13 +105,14 @@ fn what_is_there_is_good() {
     table.has("good", "main broker ids", &[&node.to_string()]);
     table.has("good", "main broker addresses", &[]);
     table.has("good", "main topic limits", &["1 sealed"]);
+    table.has("good", "main topic codecs", &["1 topics"]);
     table.has("good", "descriptors", &[]);
     table.has("good", "io_uring", &[]);
 }
 
 #[test]
 fn what_is_wrong_is_named_and_the_exit_code_says_so() {
-    let topic = small_topic("wrong-limit");
+    let topic = small_topic_with("wrong-limit", "uncompressed");
     let node = RIG.cluster.nodes()[0];
     let bootstrap = RIG.cluster.bootstrap_of(Login::Plaintext);
     let table = probe(&bootstrap, node + 1, &topic, "missing", 1_000_001);
@@ -123,6 +131,11 @@ fn what_is_wrong_is_named_and_the_exit_code_says_so() {
         "warning",
         "main topic limits",
         &[&topic, "1000000 bytes", "1000001"],
+    );
+    table.has(
+        "warning",
+        "main topic codecs",
+        &["wrong-limit (uncompressed)", "anew", "max.message.bytes"],
     );
     // A KEK that is disabled, and nothing else.
     KEYSTORE.command("add", &["asleep"]);
