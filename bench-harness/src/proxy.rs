@@ -41,6 +41,8 @@ pub(crate) struct Proxy {
     pub(crate) port: u16,
     /// Where `/metrics` and the probes are.
     pub(crate) admin_port: u16,
+    /// The binary.
+    pub(crate) program: PathBuf,
     log: PathBuf,
 }
 
@@ -76,6 +78,7 @@ impl Proxy {
             child,
             port,
             admin_port,
+            program,
             log,
         };
         proxy

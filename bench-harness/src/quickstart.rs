@@ -2,6 +2,7 @@
 
 mod exchange;
 mod show;
+mod sizes;
 mod throughput;
 
 use std::path::Path;
@@ -38,7 +39,10 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let directory = crate::children::scratch_directory()?;
     println!("Starting {BROKERS} mock brokers (librdkafka's), a keystore and the proxy ...");
     let cluster = MockCluster::new(i32::from(BROKERS))?;
-    for topic in [SEALED, PASSED] {
+    for topic in [SEALED, PASSED]
+        .into_iter()
+        .chain(sizes::TOPICS.map(|(_, topic)| topic))
+    {
         cluster.create_topic(topic, PARTITIONS, i32::from(BROKERS))?;
     }
     let brokers = cluster.bootstrap_servers();
@@ -66,7 +70,7 @@ fn start(directory: &Path, brokers: &str) -> Result<Proxy, Failure> {
         bootstrap: brokers.split(',').map(str::to_owned).collect(),
         brokers: BROKERS,
         sealed: "payments-*",
-        rules: "",
+        rules: sizes::RULE,
         executors: None,
         core: None,
     };
@@ -84,6 +88,8 @@ fn demonstrate(options: &Options, proxy: &Proxy, brokers: &str) -> Result<(), Fa
         let received = exchange::read(&through_proxy, topic, sent.len())?;
         show::side_by_side(topic, sealed, &sent, &stored, &received)?;
     }
+    let broker = brokers.split(',').next().unwrap_or_default();
+    sizes::side_by_side(&proxy.program, &through_proxy, broker)?;
     println!(
         "Throughput, 1 KiB records there and back; proxy, brokers and client share this machine \
          (perf/ has measurements):"
