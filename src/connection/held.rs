@@ -122,11 +122,6 @@ impl HeldHalf {
         let since = self.since.max(self.holding.paced_at);
         now.saturating_duration_since(since) >= PATIENCE
     }
-
-    /// Whether that is the fault of its peers.
-    fn is_to_blame(&self) -> bool {
-        !self.holding.parked && !matches!(self.turn, Turn::Waiting { .. })
-    }
 }
 
 impl HeldBytes {
@@ -228,10 +223,10 @@ impl HeldBytes {
         if self.has_room_to_pass(direction, &sums) {
             return Vec::new();
         }
-        let still = self.halves.iter().filter(|(_, half)| {
+        let still = self.halves.iter().filter(|(key, half)| {
             half.class() != Class::Closing
                 && half.holding.bytes > 0
-                && half.is_to_blame()
+                && self.is_to_blame(**key, half)
                 && half.stands_still(now)
         });
         let mut still: Vec<_> = still
@@ -281,7 +276,7 @@ impl HeldBytes {
     /// HELD-3.
     fn bound_unproven(&mut self, now: Instant) {
         while self.sum(Class::Unproven) > self.unproven_bytes_max() {
-            let largest = self.largest(|half| half.class() == Class::Unproven);
+            let largest = self.largest(|_, half| half.class() == Class::Unproven);
             let Some(connection) = largest else { return };
             self.close(connection);
             self.admit(now);
@@ -293,11 +288,27 @@ impl HeldBytes {
         (self.bytes_max / UNPROVEN_PART).max(least)
     }
 
+    /// Whether it is the fault of its peers that a half stands still.
+    fn is_to_blame(&self, key: HalfKey, half: &HeldHalf) -> bool {
+        !half.holding.parked && !matches!(half.turn, Turn::Waiting { .. }) && !self.awaits_long_answer(key)
+    }
+
+    /// Whether these are requests of a connection whose answer waits for its turn: they may wait for room among those
+    /// in flight, and that is then up to us (TURN-2).
+    fn awaits_long_answer(&self, key: HalfKey) -> bool {
+        let [_, answers] = both(key.connection);
+        let answer = self.halves.get(&answers);
+        key.direction == Direction::Request
+            && answer.is_some_and(|answer| matches!(answer.turn, Turn::Waiting { .. }))
+    }
+
     /// The connection of the half that holds most of those that are `eligible` and hold anything.
-    fn largest(&self, eligible: impl Fn(&HeldHalf) -> bool) -> Option<u64> {
+    fn largest(&self, eligible: impl Fn(HalfKey, &HeldHalf) -> bool) -> Option<u64> {
         let halves = self.halves.iter();
         halves
-            .filter(|(_, half)| half.class() != Class::Closing && half.holding.bytes > 0 && eligible(half))
+            .filter(|(key, half)| {
+                half.class() != Class::Closing && half.holding.bytes > 0 && eligible(**key, half)
+            })
             .max_by_key(|(key, half)| (half.holding.bytes, key.connection))
             .map(|(key, _)| key.connection)
     }

@@ -437,6 +437,25 @@ fn short_answers_are_read_whatever_is_held_of_requests() {
     );
 }
 
+/// Otherwise each would wait for the other, until the connection is closed for what is our own doing.
+/// TURN-2
+#[test]
+fn requests_whose_own_answer_waits_for_a_turn_are_not_waited_for() {
+    let mut book = Book::new(MIB);
+    let (start, later) = (book.start, book.start + SECOND);
+    let asks = |book: &mut Book, key, announced, now| {
+        let holding = book.holding(1);
+        book.held.turn(key, holding, announced, Waker::noop(), now)
+    };
+    assert_eq!(asks(&mut book, request(1), 300_000, start), Turned::Has);
+    book.held.hold(request(1), book.holding(300_000), start);
+    // It is read, and waits for room among the requests in flight: for the answer that asks now.
+    assert_eq!(asks(&mut book, response(1), 500_000, later), Turned::Waits);
+    book.held.tick(later);
+    assert_eq!(book.held.take_victims(), NOBODY);
+    assert!(book.has(1), "the answer");
+}
+
 #[test]
 fn whoever_is_given_a_turn_is_woken() {
     let mut book = Book::new(MIB);

@@ -3,7 +3,8 @@
 //! - TURN-1: turns are given in order of arrival, for as long as what the frames announce fits three quarters of the
 //!   bound, twice: what is read, and what is written of it.
 //! - TURN-2: one always has a turn, however long it is; it may read to its end whatever others hold. It waits only for
-//!   those that are worked off or written, or wait for us, since they end by themselves.
+//!   those that are worked off or written, or wait for us, since they end by themselves; and not for requests whose own
+//!   answer waits for a turn.
 //! - TURN-3: while frames of another cluster wait, a cluster has at most half of it; one frame of it goes on all the
 //!   same.
 //! - TURN-4: who moves less than [`PACE_BYTES`](super::PACE_BYTES) in [`PATIENCE`](super::PATIENCE), or waits for us,
@@ -188,10 +189,16 @@ impl HeldBytes {
     /// stand still are closed (TURN-5), and the others are waited for (TURN-2).
     fn makes_way(&mut self, need: usize, now: Instant) -> bool {
         while self.lost > 0 && self.lasting().saturating_add(need) > self.bytes_max {
-            let is_left = |half: &HeldHalf| half.holding.bytes > 0 && matches!(half.turn, Turn::Lost { .. });
-            let still = |half: &HeldHalf| is_left(half) && half.is_to_blame() && half.stands_still(now);
+            let is_left = |key: HalfKey, half: &HeldHalf| {
+                half.holding.bytes > 0
+                    && matches!(half.turn, Turn::Lost { .. })
+                    && !self.awaits_long_answer(key)
+            };
+            let still = |key: HalfKey, half: &HeldHalf| {
+                is_left(key, half) && self.is_to_blame(key, half) && half.stands_still(now)
+            };
             let Some(connection) = self.largest(still) else {
-                return !self.halves.values().any(is_left);
+                return !self.halves.iter().any(|(key, half)| is_left(*key, half));
             };
             self.close(connection);
         }
