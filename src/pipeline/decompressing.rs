@@ -25,6 +25,8 @@ pub(super) enum Records {
     /// Here, once `under_way` is gone.
     Decompressed {
         growing: Growing,
+        /// Where they end; what stands behind is of other batches.
+        end: usize,
         under_way: Option<Box<Decompression>>,
         /// A step asked for so much room.
         room_wanted: usize,
@@ -47,6 +49,7 @@ impl Records {
         std::mem::swap(growing.bytes_mut(), &mut pool.spare);
         Ok(Self::Decompressed {
             growing,
+            end: 0,
             under_way: Some(Box::new(under_way)),
             room_wanted: 0,
         })
@@ -63,6 +66,7 @@ impl Records {
     ) -> Result<Option<Pause>, BatchError> {
         let Self::Decompressed {
             growing,
+            end,
             under_way,
             room_wanted,
         } = self
@@ -77,7 +81,7 @@ impl Records {
             if let Err(pause) = work.make_room(growing, room_wanted, may_grow) {
                 return Ok(Some(pause));
             }
-            let before = (growing.bytes().len(), decompression.consumed());
+            let before = (decompression.end(), decompression.consumed());
             let stepped = decompression.step(compressed, growing.bytes_mut());
             if stepped.is_err() {
                 // DECOMPRESSING-1: it may have been all of a step.
@@ -86,11 +90,12 @@ impl Records {
             match stepped? {
                 Stepped::Room(bytes) => *room_wanted = bytes,
                 progress => {
-                    let made = growing.bytes().len().saturating_sub(before.0);
+                    let made = decompression.end().saturating_sub(before.0);
                     let used = decompression.consumed().saturating_sub(before.1);
                     work.charge(made.saturating_add(DECOMPRESSION_STEP_WORK));
                     work.charge(used.saturating_mul(COMPRESSED_BYTE_WORK));
                     if progress == Stepped::Finished {
+                        *end = decompression.end();
                         if let Some(decompression) = under_way.take() {
                             pool.decompressor.end(*decompression);
                         }
@@ -108,7 +113,7 @@ impl Records {
     pub(super) fn of<'a>(&'a self, batch: &'a [u8]) -> (&'a [u8], usize) {
         match self {
             Self::InBatch => (batch, HEADER_BYTES),
-            Self::Decompressed { growing, .. } => (growing.bytes(), 0),
+            Self::Decompressed { growing, end, .. } => (growing.bytes().get(..*end).unwrap_or_default(), 0),
         }
     }
 
@@ -116,7 +121,9 @@ impl Records {
     pub(super) fn of_mut<'a>(&'a mut self, batch: &'a mut [u8]) -> &'a mut [u8] {
         match self {
             Self::InBatch => batch,
-            Self::Decompressed { growing, .. } => growing.bytes_mut(),
+            Self::Decompressed { growing, end, .. } => {
+                growing.bytes_mut().get_mut(..*end).unwrap_or_default()
+            }
         }
     }
 
@@ -138,9 +145,8 @@ impl Records {
         if let Some(decompression) = under_way {
             pool.decompressor.end(*decompression);
         }
-        let mut spare = std::mem::take(growing.bytes_mut());
+        let spare = std::mem::take(growing.bytes_mut());
         if spare.capacity() <= KEPT_BYTES_MAX && spare.capacity() > pool.spare.capacity() {
-            spare.clear();
             pool.spare = spare;
         }
     }

@@ -6,6 +6,8 @@
 //! - CODEC-1: never more than the limit (and one step of growth) is produced or reserved, whatever the input announces.
 //! - CODEC-2: after an error [`Decompressor::decompress`] leaves the output as long as before.
 //! - CODEC-3: whatever the input is, a step is short: nobody waits for a whole batch ([`Decompression::step`]).
+//! - CODEC-4: what stands behind the records while they are decompressed is neither read nor shown: clearing that place
+//!   for every batch would cost as much as filling it.
 
 mod gzip;
 mod lz4;
@@ -107,7 +109,7 @@ impl Decompressor {
     }
 
     /// Begins one batch, whose records will stand behind the first `start` bytes of an output and be at most `limit`
-    /// bytes.
+    /// bytes. What the output has there is overwritten.
     ///
     /// A batch that compaction has emptied has no stream at all: do not call this when the record count is 0.
     ///
@@ -126,6 +128,7 @@ impl Decompressor {
             reading,
             at: 0,
             start,
+            end: start,
             limit,
         })
     }
@@ -159,7 +162,7 @@ impl Decompressor {
                 Ok(Stepped::More) => {}
                 Ok(Stepped::Finished) => break Ok(()),
                 Ok(Stepped::Room(bytes)) => {
-                    let produced = out.len().saturating_sub(start);
+                    let produced = decompression.end().saturating_sub(start);
                     // CODEC-1: growing with what was produced, and to one byte past the limit.
                     let left = limit.saturating_sub(produced).saturating_add(1);
                     if out.try_reserve_exact(bytes.max(produced.min(left))).is_err() {
@@ -169,10 +172,8 @@ impl Decompressor {
                 Err(error) => break Err(error),
             }
         };
+        out.truncate(result.as_ref().map_or(start, |()| decompression.end()));
         self.end(decompression);
-        if result.is_err() {
-            out.truncate(start);
-        }
         result
     }
 }
@@ -186,13 +187,16 @@ pub struct Decompression {
     at: usize,
     /// Where in the output its records begin.
     start: usize,
+    /// Where those end that are there.
+    end: usize,
     limit: usize,
 }
 
 /// What a step of a [`Decompression`] came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stepped {
-    /// Nothing was done: the output has to have spare capacity for so many bytes first.
+    /// Nothing was done: the output, which ends with the records now, has to have spare capacity for so many bytes
+    /// first.
     Room(usize),
     /// Some was appended, or some of the input used up.
     More,
@@ -210,7 +214,7 @@ enum Reading {
 
 impl Decompression {
     /// Does one step: at most [`STEP_BYTES_MAX`] of the input or of the output, or one LZ4 block of at most 4 MiB.
-    /// `input` and what was appended to `out` are to be the same with every step.
+    /// `input` and `out` are to be the same with every step, but for the capacity of `out`.
     ///
     /// # Errors
     ///
@@ -219,6 +223,7 @@ impl Decompression {
         let mut output = Output {
             bytes: out,
             start: self.start,
+            end: &mut self.end,
             limit: self.limit,
         };
         match &mut self.reading {
@@ -242,6 +247,11 @@ impl Decompression {
         }
     }
 
+    /// Where in the output the records end that are there; behind it stand bytes that mean nothing (CODEC-4).
+    pub fn end(&self) -> usize {
+        self.end
+    }
+
     /// How much of the input is used up.
     pub fn consumed(&self) -> usize {
         self.at
@@ -257,16 +267,17 @@ impl Decompression {
     }
 }
 
-/// The end of a vector that a step may fill, up to a limit and within its capacity.
+/// A vector that a step may fill from `end` on, up to a limit and within its capacity.
 struct Output<'o> {
     bytes: &'o mut Vec<u8>,
     start: usize,
+    end: &'o mut usize,
     limit: usize,
 }
 
 impl Output<'_> {
     fn produced(&self) -> usize {
-        self.bytes.len().saturating_sub(self.start)
+        self.end.saturating_sub(self.start)
     }
 
     fn exceeded(&self) -> CodecError {
@@ -279,9 +290,12 @@ impl Output<'_> {
     }
 
     /// What is to be answered when there is no spare capacity for `bytes`.
-    fn room_for(&self, bytes: usize) -> Option<Stepped> {
-        let spare = self.bytes.capacity().saturating_sub(self.bytes.len());
-        (spare < bytes).then_some(Stepped::Room(bytes))
+    fn room_for(&mut self, bytes: usize) -> Option<Stepped> {
+        let spare = self.bytes.capacity().saturating_sub(*self.end);
+        (spare < bytes).then(|| {
+            self.bytes.truncate(*self.end);
+            Stepped::Room(bytes)
+        })
     }
 
     /// Appends what is stored as it is; says if there is no room for it.
@@ -291,7 +305,8 @@ impl Output<'_> {
         }
         let room = self.room_for(stored.len());
         if room.is_none() {
-            self.bytes.extend_from_slice(stored);
+            self.window(stored.len()).copy_from_slice(stored);
+            self.add(stored.len());
         }
         Ok(room)
     }
@@ -305,15 +320,18 @@ impl Output<'_> {
         Ok(wanted.min(STEP_BYTES_MAX).min(left.saturating_add(1)))
     }
 
-    /// A zeroed window of `bytes` more bytes, for which there is room, to be cut with [`Self::cut`].
-    fn window(&mut self, bytes: usize) -> (usize, &mut [u8]) {
-        let from = self.bytes.len();
-        self.bytes.resize(from.saturating_add(bytes), 0);
-        (from, self.bytes.get_mut(from..).unwrap_or_default())
+    /// The place of `bytes` more bytes, for which there is room, and not one less; what stands there means nothing.
+    /// [`Self::add`] says how many of them were filled.
+    fn window(&mut self, bytes: usize) -> &mut [u8] {
+        let end = self.end.saturating_add(bytes);
+        if self.bytes.len() < end {
+            self.bytes.resize(end, 0);
+        }
+        self.bytes.get_mut(*self.end..end).unwrap_or_default()
     }
 
-    fn cut(&mut self, end: usize) {
-        self.bytes.truncate(end);
+    fn add(&mut self, bytes: usize) {
+        *self.end = self.end.saturating_add(bytes);
     }
 }
 

@@ -70,7 +70,7 @@ impl Reading {
         if let Some(room) = output.room_for(window) {
             return Ok(room);
         }
-        let (from, target) = output.window(window);
+        let target = output.window(window);
         let offered = rest.get(..STEP_BYTES_MAX).unwrap_or(rest);
         let (consumed, produced) = (self.state.total_in(), self.state.total_out());
         let status = self
@@ -80,14 +80,14 @@ impl Reading {
         // INVARIANT: never more is consumed or produced than was offered, so both fit a usize.
         let taken = self.state.total_in().saturating_sub(consumed) as usize;
         let made = self.state.total_out().saturating_sub(produced) as usize;
-        output.cut(from.saturating_add(made));
+        let content = target.get(..made).unwrap_or_default();
+        member.checksum.update(content);
+        member.bytes = member.bytes.wrapping_add(made as u32);
+        output.add(made);
         *at = at.saturating_add(taken);
         if output.produced() > output.limit {
             return Err(output.exceeded());
         }
-        let content = output.bytes.get(from..).unwrap_or_default();
-        member.checksum.update(content);
-        member.bytes = member.bytes.wrapping_add(made as u32);
         match status {
             Status::StreamEnd => {
                 let trailer = check_trailer(member, input.get(*at..).unwrap_or_default())?;

@@ -74,10 +74,9 @@ fn decompress_block(
     if room.is_some() {
         return Ok(room);
     }
-    let (from, window) = output.window(possible.min(left));
-    match lz4_flex::block::decompress_into(block, window) {
+    match lz4_flex::block::decompress_into(block, output.window(possible.min(left))) {
         Ok(produced) => {
-            output.cut(from.saturating_add(produced));
+            output.add(produced);
             Ok(None)
         }
         Err(DecompressError::OutputTooSmall { .. }) if possible > left => Err(output.exceeded()),

@@ -97,10 +97,11 @@ impl Reading {
         if let Some(room) = output.room_for(announced) {
             return Ok(room);
         }
-        let (_, window) = output.window(announced);
-        self.raw
-            .decompress(block, window)
+        let made = self
+            .raw
+            .decompress(block, output.window(announced))
             .map_err(|_| malformed("a block is invalid"))?;
+        output.add(made);
         *at = end;
         Ok(self.behind_a_block(input, end))
     }

@@ -426,22 +426,38 @@ type Steps = Vec<(usize, usize)>;
 
 /// CODEC-3: all steps, and what came out.
 fn steps(codec: Codec, input: &[u8], limit: usize) -> (Steps, Result<Vec<u8>, CodecError>) {
+    steps_over(Vec::new(), codec, input, limit)
+}
+
+/// The same where the output has something in its place already.
+fn steps_over(
+    mut out: Vec<u8>,
+    codec: Codec,
+    input: &[u8],
+    limit: usize,
+) -> (Steps, Result<Vec<u8>, CodecError>) {
     let mut decompressor = Decompressor::new();
     let mut decompression = decompressor.begin(codec, 0, limit).unwrap();
-    let (mut steps, mut out) = (Vec::new(), Vec::new());
+    let mut steps = Vec::new();
     loop {
-        let before = (out.len(), decompression.consumed());
+        let before = (decompression.end(), decompression.consumed());
         let capacity = out.capacity();
         let stepped = decompression.step(input, &mut out);
         assert_eq!(out.capacity(), capacity, "who has it decompressed makes the room");
         match stepped {
             Ok(Stepped::Room(bytes)) => {
-                assert_eq!((out.len(), decompression.consumed()), before, "nothing was done");
+                let after = (decompression.end(), decompression.consumed());
+                assert_eq!(after, before, "nothing was done");
+                assert_eq!(out.len(), before.0, "whoever makes room moves nothing else");
                 out.reserve_exact(bytes);
             }
             Ok(progress) => {
-                steps.push((out.len() - before.0, decompression.consumed() - before.1));
+                steps.push((
+                    decompression.end() - before.0,
+                    decompression.consumed() - before.1,
+                ));
                 if progress == Stepped::Finished {
+                    out.truncate(decompression.end());
                     return (steps, Ok(out));
                 }
             }
@@ -655,6 +671,33 @@ proptest! {
         for codec in CODECS {
             let input = compressed(codec, &plain);
             prop_assert_eq!(decompressed(codec, &input, plain.len()), Ok(plain.clone()));
+        }
+    }
+
+    /// CODEC-4
+    #[test]
+    fn what_stood_in_the_place_of_the_records_is_never_seen(
+        pieces in prop::collection::vec((any::<u8>(), 1usize..3000), 1..20),
+        raw in prop::collection::vec(any::<u8>(), 1..200),
+        damage in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
+        stood in 0usize..200_000,
+    ) {
+        let plain: Vec<u8> = pieces.iter().flat_map(|&(byte, count)| vec![byte; count]).collect();
+        let mut any_block = compressed(Codec::Lz4, &[])[..7].to_vec();
+        any_block.extend_from_slice(&(raw.len() as u32).to_le_bytes());
+        any_block.extend_from_slice(&raw);
+        any_block.extend_from_slice(&[0; 4]);
+        let inputs = CODECS.map(|codec| (codec, compressed(codec, &plain)));
+        for (codec, mut input) in inputs.into_iter().chain([(Codec::Lz4, any_block)]) {
+            if let Some((index, byte)) = damage {
+                let position = index.index(input.len());
+                input[position] = byte;
+            }
+            let fresh = steps(codec, &input, 100_000).1;
+            for byte in [0, 0xaa] {
+                let found = steps_over(vec![byte; stood], codec, &input, 100_000).1;
+                prop_assert!(found == fresh, "{codec:?} {byte}");
+            }
         }
     }
 

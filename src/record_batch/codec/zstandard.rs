@@ -61,16 +61,15 @@ impl Reading {
         if let Some(room) = output.room_for(window) {
             return Ok(room);
         }
-        let (from, target) = output.window(window);
         let rest = input.get(*at..).unwrap_or_default();
         let mut source = InBuffer::around(rest.get(..INPUT_STEP_BYTES).unwrap_or(rest));
-        let mut target = OutBuffer::around(target);
+        let mut target = OutBuffer::around(output.window(window));
         let hint = self
             .context
             .decompress_stream(&mut target, &mut source)
             .map_err(error)?;
         let (taken, made) = (source.pos(), target.pos());
-        output.cut(from.saturating_add(made));
+        output.add(made);
         *at = at.saturating_add(taken);
         if output.produced() > output.limit {
             return Err(output.exceeded());

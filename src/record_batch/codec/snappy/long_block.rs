@@ -57,7 +57,8 @@ impl LongBlock {
                     .get(*at..)
                     .and_then(|rest| rest.get(..bytes))
                     .ok_or(CodecError::Truncated(NAME))?;
-                output.bytes.extend_from_slice(literal);
+                output.window(bytes).copy_from_slice(literal);
+                output.add(bytes);
                 *at = at.saturating_add(bytes);
                 self.literal_left = self.literal_left.saturating_sub(bytes);
                 self.note(bytes)?;
@@ -112,12 +113,14 @@ impl LongBlock {
             return Err(invalid());
         }
         // INVARIANT: the offset is within what this block has appended.
-        let from = output.bytes.len() - offset;
+        let from = *output.end - offset;
         let mut wanted = length;
         while wanted > 0 {
             // A copy may overlap with what it appends: that repeats what stands from there on.
-            let bytes = wanted.min(output.bytes.len() - from);
-            output.bytes.extend_from_within(from..from + bytes);
+            let bytes = wanted.min(*output.end - from);
+            output.window(bytes);
+            output.bytes.copy_within(from..from + bytes, *output.end);
+            output.add(bytes);
             wanted -= bytes;
         }
         *at = input.len() - rest.len();
