@@ -277,7 +277,8 @@ fn assert_record(stored: &Consumed, item: &Value, line: &str, seal: Option<(&str
     }
 }
 
-/// Sums are those of the records, and where nothing is compressed, what Kafka's own tool says of the batches.
+/// Sums are those of the records, and what Kafka's own tool says of the batches: what is stored, and where nothing is
+/// compressed, what records have.
 fn assert_sums(topic: &str, items: &[Value], summary: &Value) {
     let sum = |pointer: &str| -> u64 {
         items
@@ -293,16 +294,21 @@ fn assert_sums(topic: &str, items: &[Value], summary: &Value) {
         *counts.entry(item["form"].as_str().expect("a form")).or_default() += 1;
     }
     assert_eq!(summary["counts"], json!(counts), "{topic}");
+    let batches = sizes_of_batches(topic);
+    let stored_bytes: u64 = batches.iter().sum();
+    assert_eq!(summary["stored"]["batches"], batches.len(), "{topic}");
+    assert_eq!(summary["stored"]["stored_bytes"], stored_bytes, "{topic}");
     if items
         .iter()
         .all(|item| item["codec"] == "none" || item["form"] == "control")
     {
-        assert_eq!(record_bytes, uncompressed_record_bytes(topic), "{topic}");
+        let headers_bytes = BATCH_HEADER_BYTES * batches.len() as u64;
+        assert_eq!(record_bytes + headers_bytes, stored_bytes, "{topic}");
     }
 }
 
-/// From the sizes of the batches that hold records, without their headers.
-fn uncompressed_record_bytes(topic: &str) -> u64 {
+/// Those that hold records.
+fn sizes_of_batches(topic: &str) -> Vec<u64> {
     let dump = RIG.cluster.dump_log(&format!("{topic}-"));
     let batches = dump
         .lines()
@@ -310,14 +316,12 @@ fn uncompressed_record_bytes(topic: &str) -> u64 {
     batches
         .map(|line| {
             let (_, rest) = line.split_once(" size: ").expect("a batch has a size");
-            let size: u64 = rest
-                .split(' ')
+            rest.split(' ')
                 .next()
                 .and_then(|size| size.parse().ok())
-                .expect("a size is a number");
-            size - BATCH_HEADER_BYTES
+                .expect("a size is a number")
         })
-        .sum()
+        .collect()
 }
 
 /// A seal's length from the lengths of its parts.
