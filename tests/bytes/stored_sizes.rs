@@ -15,6 +15,7 @@ const KEYS: [Option<usize>; 2] = [None, Some(16)];
 const KEK: &[u8] = b"payments";
 
 /// Up to where a client fills a batch of small records when there is a backlog, as it comes.
+#[derive(Clone, Copy)]
 struct Client {
     batch_bytes_max: usize,
     records_max: usize,
@@ -159,5 +160,23 @@ fn the_formula_is_right_to_two_hundredths() {
                 );
             }
         }
+    }
+}
+
+/// What docs/operations.md says of a `batch.size` of 800 000.
+#[test]
+fn smaller_batches_of_librdkafka_fit_whatever_their_records_are() {
+    let client = Client {
+        batch_bytes_max: 800_000,
+        ..CLIENTS[1]
+    };
+    // Those of 70 fill both bounds at once: as many records as there may be, and as long as they may be.
+    for value_bytes in [0, 10, 40, 60, 65, 70, 71, 72, 75, 80, 100, 300, 1000, 4000] {
+        let (batch, records) = client.fullest(value_bytes, None);
+        let sealed = sealed_bytes(&batch, Codec::Lz4);
+        assert!(
+            sealed <= KAFKA_BYTES_MAX,
+            "{records} records of {value_bytes}: {sealed}"
+        );
     }
 }
