@@ -3,11 +3,16 @@
 
     envelope_decoder.py [FILE]                 checks every vector of FILE (tests/vectors/envelope-v1.json)
     envelope_decoder.py [FILE] --explain NAME  prints the steps by which one vector opens
+    envelope_decoder.py FILE --batches         opens whole stored batches, plain and compact, and compares them with
+                                               what their clients sent: a list of {name, stored, sent, dek, wrapped_dek,
+                                               domains}
 
-Needs the package `cryptography`. Exits with 1 when a vector does not come out as published.
+Needs the package `cryptography`, and for compact batches `lz4`. Exits with 1 when something does not come out as it
+should.
 """
 
 import argparse
+import functools
 import hashlib
 import json
 import pathlib
@@ -23,6 +28,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 MARKER = b"sealwire"
 KROXYLICIOUS = b"kroxylicious.io/encryption"
 FREE, BOUND, SEALED = 0, 1, 2
+# Kafka's number of the codec.
+LZ4 = 3
 
 
 class Refused(Exception):
@@ -137,11 +144,13 @@ def length(data):
     return (-1 if data is None else len(data)).to_bytes(4, "big", signed=True)
 
 
+@functools.cache
 def record_key(dek, wrapped_dek):
     info = b"sealwire/1/record" + len(wrapped_dek).to_bytes(2, "big") + wrapped_dek
     return HKDF(algorithm=SHA256(), length=32, salt=b"", info=info).derive(dek)
 
 
+@functools.cache
 def sub_key(key, salt):
     def half(index):
         cmac = CMAC(AES(key))
@@ -160,7 +169,7 @@ def additional_data(seal, domain, key, value, headers):
     return data
 
 
-def open_record(stored, dek, wrapped_dek, domains, explain=lambda name, value: None):
+def open_record(stored, dek, wrapped_dek, domains, explain=None):
     """The record that was sealed; raises Refused."""
     cursor = Cursor(stored, "malformed_record")
     if cursor.varint() != len(stored) - cursor.at:
@@ -216,6 +225,8 @@ def open_record(stored, dek, wrapped_dek, domains, explain=lambda name, value: N
         section = own_section
     body = fixed_and_key + varint(-1 if value is None else len(value)) + value_text + section
     opened = varint(len(body)) + body
+    if explain is None:
+        return opened
     steps = {
         "DEK": dek,
         "wrapped DEK": wrapped_dek,
@@ -238,7 +249,7 @@ def open_record(stored, dek, wrapped_dek, domains, explain=lambda name, value: N
     return opened
 
 
-def check(vector, explain=lambda name, value: None):
+def check(vector, explain=None):
     """None, or what is wrong."""
     arguments = [bytes.fromhex(vector[field]) for field in ("stored", "dek", "wrapped_dek")]
     expected = ("opened", vector["opened"]) if "opened" in vector else ("refused", vector["refused"])
@@ -249,12 +260,64 @@ def check(vector, explain=lambda name, value: None):
     return None if outcome == expected else f"{vector['name']}: expected {expected}, got {outcome}"
 
 
+def split_records(batch):
+    """The records of a stored batch, one by one; an ordinary LZ4 library reads compact ones."""
+    codec, count, data = batch[22] & 7, int.from_bytes(batch[57:61], "big"), batch[61:]
+    if codec == LZ4:
+        import lz4.frame
+
+        frame = lz4.frame.get_frame_info(data)
+        if frame["block_linked"] or frame["block_size"] != 65536 or frame["content_size"] or frame["content_checksum"]:
+            raise Refused(f"frame {frame}")
+        compressed = len(data)
+        data, read = lz4.frame.decompress(data, return_bytes_read=True)
+        if read != compressed:
+            raise Refused("something behind the frame")
+    elif codec != 0:
+        raise Refused(f"codec {codec}")
+    cursor, records = Cursor(data, "malformed_record"), []
+    for _ in range(count):
+        start = cursor.at
+        cursor.take(cursor.varint())
+        records.append(data[start : cursor.at])
+    if cursor.at != len(data):
+        raise Refused("malformed_record")
+    return records
+
+
+def check_batch(batch):
+    """None, or what is wrong."""
+    stored, sent, dek, wrapped_dek = (
+        bytes.fromhex(batch[field]) for field in ("stored", "sent", "dek", "wrapped_dek")
+    )
+    try:
+        records = split_records(stored)
+        opened = [open_record(record, dek, wrapped_dek, batch["domains"]) for record in records]
+    except (Refused, RuntimeError) as refusal:
+        return f"{batch['name']}: {refusal}"
+    # Length, checksum and codec are those of the stored batch; all else of the header is the client's.
+    same = b"".join(opened) == sent[61:] and stored[23:61] == sent[23:61]
+    return None if same else f"{batch['name']}: other records"
+
+
+def check_batches(batches):
+    compact = sum(bytes.fromhex(batch["stored"][44:46])[0] & 7 == LZ4 for batch in batches)
+    wrong = [message for message in map(check_batch, batches) if message is not None]
+    for message in wrong:
+        print(message, file=sys.stderr)
+    print(f"{len(batches)} batches, {compact} of them compact: {len(wrong)} came out wrong")
+    return 1 if wrong or not batches else 0
+
+
 def main():
     default = pathlib.Path(__file__).with_name("vectors") / "envelope-v1.json"
     parser = argparse.ArgumentParser(description="Checks the envelope's vectors with a second decoder.")
     parser.add_argument("file", nargs="?", type=pathlib.Path, default=default)
     parser.add_argument("--explain", metavar="NAME", help="print the steps by which this vector opens")
+    parser.add_argument("--batches", action="store_true", help="the file holds whole batches")
     options = parser.parse_args()
+    if options.batches:
+        return check_batches(json.loads(options.file.read_text(encoding="utf-8")))
     vectors = json.loads(options.file.read_text(encoding="utf-8"))["vectors"]
     if options.explain is not None:
         chosen = [vector for vector in vectors if vector["name"] == options.explain]

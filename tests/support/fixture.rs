@@ -18,6 +18,7 @@ pub(crate) mod artifacts;
 pub(crate) mod broker_properties;
 pub(crate) mod cache;
 pub(crate) mod cluster;
+pub(crate) mod compact_shapes;
 pub(crate) mod configuration;
 pub(crate) mod debian;
 pub(crate) mod faulty_proxy;
