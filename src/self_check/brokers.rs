@@ -67,9 +67,7 @@ pub(super) fn look(
             tell(ids(cluster, &found));
             tell(addresses(config, cluster, &found, deadline));
             if is_sealing {
-                topics::look(cluster, &found, &mut client, deadline)
-                    .into_iter()
-                    .for_each(tell);
+                topics::look(cluster, &found, &mut client, deadline, tell);
             }
         }
         Err(ClientError::Broker { source, .. }) if is_end(&source) => tell(Row::new(

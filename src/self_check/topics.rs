@@ -22,26 +22,31 @@ pub(super) fn look(
     found: &FoundCluster,
     client: &mut BrokerClient,
     deadline: Instant,
-) -> Vec<Row> {
-    let unknown = |finding: String| {
-        let subject = format!("{} topic limits", cluster.name);
-        vec![Row::new(subject, Verdict::Unknown, finding)]
+    tell: &mut dyn FnMut(Row),
+) {
+    let unknown = |finding: &str| {
+        Row::new(
+            format!("{} topic limits", cluster.name),
+            Verdict::Unknown,
+            finding,
+        )
     };
     let sealed = sealed_topics(cluster, &found.topics);
     let mut settings = Vec::new();
     for topics in sealed.chunks(TOPICS_AT_ONCE) {
         if Instant::now() >= deadline {
-            return unknown("not found out in time".to_owned());
+            return tell(unknown("not found out in time"));
         }
         let names: Vec<String> = topics.iter().map(|topic| topic.name.clone()).collect();
         match client.topic_settings(&names, SETTINGS) {
             Ok(found) => settings.extend(found),
-            Err(error) => return unknown(error.to_string()),
+            Err(error) => return tell(unknown(&error.to_string())),
         }
     }
-    let mut rows = vec![compare_limits(&cluster.name, &sealed, &settings)];
-    rows.extend(compare_codecs(&cluster.name, &sealed, &settings));
-    rows
+    tell(compare_limits(&cluster.name, &sealed, &settings));
+    compare_codecs(&cluster.name, &sealed, &settings)
+        .into_iter()
+        .for_each(tell);
 }
 
 fn compare_limits(cluster: &str, sealed: &[SealedTopic], settings: &[Settings]) -> Row {
