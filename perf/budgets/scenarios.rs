@@ -7,25 +7,27 @@ use kafka_protocol::messages::metadata_response::{
 };
 use kafka_protocol::messages::{ApiKey, HeartbeatRequest, HeartbeatResponse, MetadataResponse};
 use sealwire::pipeline::LearnedAddress;
-use sealwire::record_batch::{BatchHeader, HEADER_BYTES, RecordCursor};
+use sealwire::record_batch::{BatchHeader, Codec, HEADER_BYTES, RecordCursor};
 use sealwire::testing::{BatchBuilder, RecordInput};
 
 use crate::libc_calls::tally;
 use crate::rig::{Halt, PAYMENTS, Rig, address, contains, sealed};
 use crate::wire::{
-    fetch_request, fetch_response, fetched, metadata_request, produce, request, response, stored, text,
-    to_produce,
+    fetch_request, fetch_response, fetched, metadata_request, only_frame, produce, produced, request,
+    response, stored, text, to_produce,
 };
 use crate::{COUNTED, WARM_UP};
 
 /// All that there are, as `perf/budgets.toml` names them.
-pub(crate) const NAMES: [&str; 9] = [
+pub(crate) const NAMES: [&str; 11] = [
     "pass_produce",
     "pass_fetch",
     "seal_1_kib_records",
     "seal_100_byte_records",
     "open_1_kib_records",
     "open_100_byte_records",
+    "open_compact_1_kib_records",
+    "open_compact_100_byte_records",
     "walk_100_byte_records",
     "rewrite_metadata_of_1000_topics",
     "small_request_and_answer",
@@ -90,6 +92,8 @@ fn exchange(name: &str) -> Exchange {
         "seal_100_byte_records" => produce("sealed-a", 100),
         "open_1_kib_records" => fetch("sealed-a", &sealed(&batch(1024), &PAYMENTS, "sealed-a")),
         "open_100_byte_records" => fetch("sealed-a", &sealed(&batch(100), &PAYMENTS, "sealed-a")),
+        "open_compact_1_kib_records" => fetch("sealed-a", &compact(&batch(1024))),
+        "open_compact_100_byte_records" => fetch("sealed-a", &compact(&batch(100))),
         "rewrite_metadata_of_1000_topics" => Exchange {
             request: metadata_request(1),
             response: metadata_of_1000_topics(),
@@ -131,6 +135,17 @@ fn batch(value_bytes: usize) -> Vec<u8> {
         })
     });
     batch.build().expect("a batch")
+}
+
+/// What the proxy has a broker store of a batch.
+fn compact(batch: &[u8]) -> Vec<u8> {
+    let mut rig = Rig::with_keys();
+    let request = produce(PRODUCE_VERSION, 1, 1, &[to_produce("sealed-a", 0, batch)]);
+    assert_eq!(rig.client_sends(&request), Ok(Halt::More));
+    let (_, _, stored) = produced(&only_frame(&rig.at_broker()), PRODUCE_VERSION).remove(0);
+    let header = BatchHeader::parse(&stored).expect("a batch");
+    assert_eq!(header.attributes.codec(), Ok(Codec::Lz4));
+    stored
 }
 
 /// Counts although it is this program's: the walk is compiled into it.
