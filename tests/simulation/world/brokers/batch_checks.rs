@@ -37,7 +37,7 @@ pub(super) fn check_batch(
     Ok(header)
 }
 
-/// Whether the records of a compressed batch stand at 0, 1, 2 …, which a broker does not see to where there is no codec.
+/// Whether the records of a compressed batch stand at 0, 1, 2 …, which no broker sees to where there is no codec.
 fn has_even_offsets(batch: &[u8], header: &BatchHeader) -> bool {
     let mut records = Vec::new();
     let mut frame = lz4_flex::frame::FrameDecoder::new(&batch[HEADER_BYTES..]);

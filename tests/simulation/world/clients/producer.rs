@@ -154,9 +154,9 @@ impl Producer {
     }
 
     /// Whether brokers may have stored the first batches of `place` in another order: the first one came to a node that
-    /// did not lead, or not yet, or took nothing just then, and the next one to another that did. Who has stored nothing
-    /// of a producer takes any sequence of it, and real clients do nothing about that. Or nothing was answered, and the
-    /// connection changed.
+    /// did not lead, or not yet, or took nothing just then, and the next one to another that did. Who has stored
+    /// nothing of a producer takes any sequence of it, and real clients do nothing about that. Or nothing was answered,
+    /// and the connection changed.
     pub(crate) fn may_be_out_of_order(&self, place: &Place) -> bool {
         self.lanes[place].may_be_out_of_order
     }
