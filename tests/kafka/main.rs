@@ -11,6 +11,7 @@ mod support;
 mod broker_killed;
 mod clients;
 mod cluster;
+mod compact_batches;
 mod hostile_frames;
 mod inspect_broker;
 mod keys_late;

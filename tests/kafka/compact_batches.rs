@@ -1,0 +1,170 @@
+//! Compact batches at real brokers: what they store, what every client library reads straight from them, and what
+//! becomes of such a batch where a topic forces a codec.
+
+use std::fs;
+use std::sync::LazyLock;
+
+use crate::support::agent::Agent;
+use crate::support::artifacts::KafkaVersion;
+use crate::support::broker_properties::Login;
+use crate::support::compact_shapes::{Shape, shapes};
+use crate::support::operations::From;
+use crate::support::raw_client::RawClient;
+use crate::support::records::Consumed;
+use crate::support::rig::{Rig, Topic, unique};
+use crate::support::shared;
+use crate::support::skipped;
+
+static RIG: LazyLock<Rig> = LazyLock::new(|| Rig::assemble(shared::one_broker(), Login::Plaintext));
+static OLDER: LazyLock<Rig> = LazyLock::new(|| Rig::assemble(shared::older_broker(), Login::Plaintext));
+
+/// A topic of one partition, which keeps the shapes' records: they are years old, and a broker deletes such ones half a
+/// minute after its start.
+fn topic_with(rig: &Rig, prefix: &str, configs: &[(&str, &str)]) -> String {
+    let name = unique(prefix);
+    let configs = [&[("retention.ms", "-1")], configs].concat();
+    rig.create(&Topic {
+        name: &name,
+        partitions: 1,
+        replicas: 1,
+        configs: &configs,
+    });
+    name
+}
+
+/// Sends the batch through the proxy; the code of the answer.
+fn produce(rig: &Rig, topic: &str, shape: &Shape) -> i16 {
+    let batch = shape.batch.build().expect("a batch");
+    RawClient::connect(&rig.bootstrap())
+        .produce(topic, batch)
+        .error_code
+}
+
+/// What a client reads straight at the broker is sealed, and all of it is there: the key is in clear, the value has its
+/// length, and the marker stands in front of the record's own headers.
+fn assert_sealed(stored: &[Consumed], opened: &[Consumed], who: &str) {
+    assert_eq!(stored.len(), opened.len(), "{who}");
+    for (stored, opened) in stored.iter().zip(opened) {
+        let place = (who, opened.offset);
+        assert_eq!(stored.offset, opened.offset, "{place:?}");
+        assert_eq!(stored.timestamp, opened.timestamp, "{place:?}");
+        assert_eq!(stored.key, opened.key, "{place:?}");
+        let bytes = |record: &Consumed| record.value.as_ref().map(|value| value.0.len());
+        assert_eq!(bytes(stored), bytes(opened), "{place:?}");
+        let marker = stored.headers.first().map(|header| header.0.as_str());
+        assert_eq!(marker, Some("sealwire"), "{place:?}");
+        let own = &stored.headers[1..];
+        assert!(own.is_empty() || own == opened.headers, "{place:?}");
+    }
+}
+
+/// Every library reads every shape of `rig`'s broker.
+fn assert_read_by_all(rig: &Rig) {
+    if !rig.seals() {
+        return skipped::there_is_no_proxy();
+    }
+    let agents: [(&str, &Agent); 5] = [
+        ("Java 4.3", shared::java(KafkaVersion::Current)),
+        ("Java 3.9", shared::java(KafkaVersion::Older)),
+        ("librdkafka", shared::librdkafka()),
+        ("franz-go", shared::franz_go()),
+        ("aiokafka", shared::aiokafka()),
+    ];
+    for prefix in ["sealed-shapes", "bound-shapes", "free-shapes"] {
+        let topic = topic_with(rig, prefix, &[("max.message.bytes", "20971520")]);
+        let mut count = 0;
+        // Once with all that there are: how headers are treated shows in a few.
+        let few = |shape: &Shape| prefix.starts_with("sealed") || shape.records <= 400;
+        let mut codecs = Vec::new();
+        for shape in shapes().into_iter().filter(few) {
+            assert_eq!(produce(rig, &topic, &shape), 0, "{}", shape.name);
+            count += shape.records;
+            codecs.push(if shape.is_compact { LZ4 } else { NONE });
+        }
+        assert_eq!(stored_batches(rig, &topic).0, codecs, "{topic}");
+        let from = From::partitions(&topic, 1);
+        let opened = rig.java.consume(&rig.options(), &from, count);
+        assert_eq!(opened.len(), count);
+        for (who, agent) in agents {
+            let stored = agent.consume(&rig.direct(), &from, count);
+            assert_sealed(&stored, &opened, who);
+        }
+    }
+}
+
+#[test]
+fn every_library_reads_every_shape_straight_from_brokers() {
+    // One after the other: each client reads all of it into memory.
+    assert_read_by_all(&RIG);
+    assert_read_by_all(&OLDER);
+}
+
+/// The codecs of a topic's batches, and the bytes of all of them, as they lie in the only segment.
+fn stored_batches(rig: &Rig, topic: &str) -> (Vec<u8>, usize) {
+    let segments = rig.cluster.segments(topic);
+    let segment = fs::read(&segments[0]).expect("reading a segment");
+    let (mut codecs, mut at) = (Vec::new(), 0);
+    while let Some(length) = segment.get(at + 8..at + 12) {
+        let length = i32::from_be_bytes(length.try_into().expect("four bytes"));
+        if length == 0 {
+            // What the broker has allocated and not written.
+            break;
+        }
+        codecs.push(segment[at + 22] & 7);
+        at += 12 + usize::try_from(length).expect("a length");
+    }
+    (codecs, at)
+}
+
+/// A broker writes a batch anew whose codec is not the topic's.
+#[test]
+fn batches_open_whatever_codec_a_topic_forces() {
+    if !RIG.seals() {
+        return skipped::there_is_no_proxy();
+    }
+    for rig in [&*RIG, &*OLDER] {
+        let shape = Shape::some("forced", 500);
+        let stored = |forced: &str, codec: u8| {
+            let configs = [("compression.type", forced)];
+            let topic = topic_with(rig, &format!("sealed-forced-{forced}"), &configs);
+            assert_eq!(produce(rig, &topic, &shape), 0, "{forced}");
+            let (codecs, bytes) = stored_batches(rig, &topic);
+            assert_eq!(codecs, [codec], "{forced}");
+            let from = From::partitions(&topic, 1);
+            let opened = rig.java.consume(&rig.options(), &from, shape.records);
+            assert_eq!(opened.len(), shape.records, "{forced}");
+            let is_whole = |record: &Consumed| record.value == Some([b'v'; 150].into());
+            assert!(opened.iter().all(is_whole), "{forced}");
+            let direct = rig.java.consume(&rig.direct(), &from, shape.records);
+            assert_sealed(&direct, &opened, forced);
+            bytes
+        };
+        let as_sent = stored("producer", LZ4);
+        assert_eq!(stored("lz4", LZ4), as_sent);
+        let plain = stored("uncompressed", NONE);
+        // A marker in each record but the first.
+        assert!(plain > as_sent + 80 * (shape.records - 1), "{plain} {as_sent}");
+        for (forced, codec) in [("gzip", 1), ("snappy", 2), ("zstd", 4)] {
+            let bytes = stored(forced, codec);
+            assert!(bytes < plain, "{forced}: {bytes} of {plain}");
+        }
+    }
+}
+
+/// What a topic stores uncompressed counts so: the broker refuses the batch that fits as it was sent.
+#[test]
+fn batches_that_a_topic_forces_to_be_uncompressed_count_as_they_are_stored() {
+    if !RIG.seals() {
+        return skipped::there_is_no_proxy();
+    }
+    let shape = Shape::some("uncompressed", 500);
+    let produced = |compression: &str| {
+        let configs = [("compression.type", compression), ("max.message.bytes", "120000")];
+        produce(&RIG, &topic_with(&RIG, "sealed-limit", &configs), &shape)
+    };
+    assert_eq!(produced("producer"), 0);
+    assert_eq!(produced("uncompressed"), 10);
+}
+
+const NONE: u8 = 0;
+const LZ4: u8 = 3;
