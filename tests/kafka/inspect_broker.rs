@@ -250,11 +250,13 @@ fn assert_record(stored: &Consumed, item: &Value, line: &str, seal: Option<(&str
     });
     assert_eq!(item["seal"], told, "{place}");
     assert_eq!(found.hidden.is_empty(), headers != "sealed", "{place}");
+    assert_seal_line(line, item, (headers, kek), &found);
+}
+
+fn assert_seal_line(line: &str, item: &Value, (headers, kek): (&str, &str), found: &StoredSeal) {
+    let dek = found.dek();
     let [version] = dek.version[..] else {
-        panic!(
-            "{place}: a keystore's first versions are one byte: {:?}",
-            dek.version
-        );
+        panic!("a keystore's first versions are one byte: {:?}", dek.version);
     };
     for part in [
         format!(
@@ -267,11 +269,12 @@ fn assert_record(stored: &Consumed, item: &Value, line: &str, seal: Option<(&str
             found.wrapped_dek.len()
         ),
         format!(
-            "{others} headers, record {} B, codec {}",
+            "{} headers, record {} B, codec {}",
+            item["headers"],
             item["record_bytes"],
             item["codec"].as_str().unwrap_or_default()
         ),
-        format!("seal {marker_bytes} B"),
+        format!("seal {} B", item["seal"]["marker_bytes"]),
     ] {
         assert!(line.contains(&part), "{part:?} is not in {line:?}");
     }
