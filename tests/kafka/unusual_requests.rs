@@ -274,8 +274,8 @@ fn a_producer_of_many_partitions_gets_all_through_however_much_sealing_adds() {
     proxy.start_again_with(&["limits.request_bytes_max=1048588"]);
     const PARTITIONS: i32 = 20;
     let topic = rig.topic("sealed-crowded", PARTITIONS);
-    let value = "v".repeat(500);
-    let sent: Vec<Record> = (0..8000)
+    let value = "v".repeat(200);
+    let sent: Vec<Record> = (0..16_000)
         .map(|number: i32| {
             Record::new(&topic, number.to_string(), value.as_str()).partition(number % PARTITIONS)
         })
