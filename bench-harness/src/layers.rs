@@ -11,7 +11,9 @@ use sealwire::envelope::{
     BatchPlace, Domain, Form, HeaderMode, Opener, OpeningKey, SaltSource, SealBuffers, SealingKey,
     WrappedDek, form_of,
 };
-use sealwire::record_batch::{BatchHeader, BatchWriter, HEADER_BYTES, RecordCursor, crc_matches};
+use sealwire::record_batch::{
+    BatchHeader, BatchWriter, Codec, Decompressor, HEADER_BYTES, RecordCursor, Stepped, crc_matches,
+};
 use sealwire::testing::{BatchBuilder, RecordInput};
 
 use crate::Failure;
@@ -32,16 +34,20 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     println!(
-        "{:>7} {:>8} {:>24} {:>24}",
-        "value", "headers", "seal", "check, walk and open"
+        "{:>7} {:>8} {:>6} {:>24} {:>24}",
+        "value", "headers", "stored", "seal", "check, walk and open"
     );
     for value_bytes in &options.values {
-        for (mode, headers) in [
-            (HeaderMode::Sealed, 0),
-            (HeaderMode::Sealed, 2),
-            (HeaderMode::Bound, 2),
+        for (mode, headers, codec) in [
+            (HeaderMode::Sealed, 0, Codec::None),
+            (HeaderMode::Sealed, 0, Codec::Lz4),
+            (HeaderMode::Sealed, 2, Codec::None),
+            (HeaderMode::Sealed, 2, Codec::Lz4),
+            (HeaderMode::Bound, 2, Codec::None),
+            (HeaderMode::Bound, 2, Codec::Lz4),
         ] {
-            let layer = Layer::new(*value_bytes, headers, options.batch_kib << 10, mode)?;
+            let batch_bytes = options.batch_kib << 10;
+            let layer = Layer::new(*value_bytes, headers, batch_bytes, mode, codec)?;
             let mut buffers = Buffers::default();
             layer.seal(&mut buffers)?;
             let sealed = buffers.out.clone();
@@ -52,8 +58,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             let seal = layer.best(options, || layer.seal(&mut buffers))?;
             let open = layer.best(options, || layer.open(&sealed, &mut buffers))?;
             println!(
-                "{value_bytes:>5} B {:>8} {} {}",
+                "{value_bytes:>5} B {:>8} {:>6} {} {}",
                 format!("{} {headers}", mode.name()),
+                codec.name(),
                 layer.text(seal),
                 layer.text(open)
             );
@@ -68,8 +75,33 @@ struct Buffers {
     sealing: SealBuffers,
     salts: SaltSource,
     stored: Vec<u8>,
+    plain: Vec<u8>,
+    decompressor: Decompressor,
     opener: Opener,
 }
+
+/// As the proxy does it: into a buffer that keeps its length from batch to batch. Says where the records end.
+fn decompress(
+    decompressor: &mut Decompressor,
+    codec: Codec,
+    section: &[u8],
+    plain: &mut Vec<u8>,
+) -> Result<usize, Failure> {
+    let mut under_way = decompressor.begin(codec, 0, PLAIN_BYTES_MAX)?;
+    loop {
+        match under_way.step(section, plain)? {
+            Stepped::Room(bytes) => plain.reserve(bytes),
+            Stepped::More => {}
+            Stepped::Finished => break,
+        }
+    }
+    let end = under_way.end();
+    decompressor.end(under_way);
+    Ok(end)
+}
+
+/// Far more than any batch here.
+const PLAIN_BYTES_MAX: usize = 1 << 30;
 
 impl Default for Buffers {
     fn default() -> Self {
@@ -78,6 +110,8 @@ impl Default for Buffers {
             sealing: SealBuffers::default(),
             salts: SaltSource::new(0),
             stored: Vec::new(),
+            plain: Vec::new(),
+            decompressor: Decompressor::new(),
             opener: Opener::default(),
         }
     }
@@ -92,7 +126,8 @@ pub(crate) fn kibibyte_records() -> Result<[f64; 2], Failure> {
         batch_kib: 64,
         sample_ms: 50,
     };
-    let layer = Layer::new(1024, 0, options.batch_kib << 10, HeaderMode::Sealed)?;
+    let batch_bytes = options.batch_kib << 10;
+    let layer = Layer::new(1024, 0, batch_bytes, HeaderMode::Sealed, Codec::Lz4)?;
     let mut buffers = Buffers::default();
     let seal = layer.best(&options, || layer.seal(&mut buffers))?;
     let sealed = buffers.out.clone();
@@ -104,6 +139,7 @@ struct Layer {
     source: Vec<u8>,
     records: usize,
     mode: HeaderMode,
+    stored_codec: Codec,
     domain: Domain,
     sealing: SealingKey,
     opening: OpeningKey,
@@ -115,6 +151,7 @@ impl Layer {
         headers: usize,
         batch_bytes: usize,
         mode: HeaderMode,
+        stored_codec: Codec,
     ) -> Result<Self, Failure> {
         let value = vec![b'.'; value_bytes];
         let header: (&[u8], Option<&[u8]>) = (b"traceparent", Some(&[b'0'; 55]));
@@ -144,6 +181,7 @@ impl Layer {
             source: builder.build()?,
             records,
             mode,
+            stored_codec,
             domain: Domain::new("payments")?,
             opening: OpeningKey::new(&dek, &wrapped)?,
             sealing: SealingKey::new(&dek, wrapped)?,
@@ -156,7 +194,10 @@ impl Layer {
             out, sealing, salts, ..
         } = buffers;
         out.clear();
-        let writer = BatchWriter::begin(out, &self.source)?;
+        let mut writer = match self.stored_codec {
+            Codec::Lz4 => BatchWriter::begin_compact(out, &self.source)?,
+            _ => BatchWriter::begin(out, &self.source)?,
+        };
         let place = BatchPlace {
             cluster: "main",
             topic: "payments",
@@ -168,7 +209,10 @@ impl Layer {
                 .begin(salts, &place, &self.domain, self.mode, std::mem::take(sealing))?;
         let mut cursor = RecordCursor::produced(&header, HEADER_BYTES);
         while let Some(record) = cursor.next(&self.source)? {
-            sealer.seal_record(&self.source, &record, out)?;
+            match writer.frame() {
+                Some(frame) => sealer.seal_compact_record(&self.source, &record, frame, out)?,
+                None => sealer.seal_record(&self.source, &record, out)?,
+            }
         }
         *sealing = sealer.end();
         writer.finish(out)?;
@@ -178,7 +222,12 @@ impl Layer {
     /// Leaves the records section in `out`. The stored batch is copied first, since opening moves bytes in it.
     fn open(&self, sealed: &[u8], buffers: &mut Buffers) -> Result<(), Failure> {
         let Buffers {
-            out, stored, opener, ..
+            out,
+            stored,
+            plain,
+            decompressor,
+            opener,
+            ..
         } = buffers;
         out.clear();
         stored.clear();
@@ -187,13 +236,21 @@ impl Layer {
             return Err("the sealed batch has a wrong checksum".into());
         }
         let header = BatchHeader::parse(stored)?;
-        let mut cursor = RecordCursor::stored(&header, HEADER_BYTES);
-        while let Some(record) = cursor.next(stored)? {
-            let Form::RecordSeal(marker) = form_of(stored, &record)? else {
+        let codec = header.attributes.codec()?;
+        let (records, first) = if codec == Codec::None {
+            (stored.as_mut_slice(), HEADER_BYTES)
+        } else {
+            let section = stored.get(HEADER_BYTES..).unwrap_or_default();
+            let end = decompress(decompressor, codec, section, plain)?;
+            (plain.get_mut(..end).unwrap_or_default(), 0)
+        };
+        let mut cursor = RecordCursor::stored(&header, first);
+        while let Some(record) = cursor.next(records)? {
+            let Form::RecordSeal(marker) = form_of(records, &record)? else {
                 return Err("a record is not sealed".into());
             };
             let domains = std::slice::from_ref(&self.domain);
-            opener.open_record(&self.opening, stored, marker.in_record(&record), domains, out)?;
+            opener.open_record(&self.opening, records, marker.in_record(&record), domains, out)?;
         }
         Ok(())
     }

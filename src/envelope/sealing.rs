@@ -87,6 +87,7 @@ impl SealingKey {
             context_bytes: buffers.additional_data.len(),
             buffers,
             middle_of: None,
+            middle_ends: [0; 3],
             next_counter: 0,
         })
     }
@@ -136,6 +137,8 @@ pub struct BatchSealer {
     buffers: SealBuffers,
     /// The header count and the seal's length that [`SealBuffers::middle`] says, once there is one.
     middle_of: Option<(i32, i32)>,
+    /// Where its parts end ([`Middle::ends`]).
+    middle_ends: [usize; 3],
     next_counter: u32,
 }
 
@@ -241,12 +244,9 @@ impl BatchSealer {
         let middle = match frame {
             None => middle,
             Some(frame) => {
-                let count_bytes = varint_bytes(header_count);
-                let name_end = count_bytes + varint_bytes(MARKER_LENGTH) + MARKER.len();
-                let ends = [count_bytes, name_end, name_end + varint_bytes(seal_length)];
                 let middle = Middle {
                     bytes: middle,
-                    ends,
+                    ends: self.middle_ends,
                     as_before,
                 };
                 frame.place(out, [front_bytes + value_bytes, back_bytes], &middle)
@@ -291,9 +291,12 @@ impl BatchSealer {
         } = &mut self.buffers;
         middle.clear();
         put_varint(middle, header_count);
+        let count_end = middle.len();
         put_varint(middle, MARKER_LENGTH);
         middle.extend_from_slice(MARKER);
+        let name_end = middle.len();
         put_varint(middle, seal_length);
+        self.middle_ends = [count_end, name_end, middle.len()];
         middle.extend_from_slice(seal_head);
         false
     }

@@ -35,6 +35,9 @@ pub struct CompactFrame {
     alone: Option<usize>,
     /// What stands for the middle of the record under way.
     bridge: Vec<u8>,
+    /// Where that is one match: its length, and the bytes that are reserved behind the next token. Nothing else of the
+    /// bridge differs then but a distance.
+    bridge_of: Option<(usize, usize)>,
 }
 
 /// A block with matches. Positions are those in the buffer, counted from where the frame begins, unless they are said
@@ -65,7 +68,8 @@ impl CompactFrame {
             start,
             block: None,
             alone: None,
-            bridge: Vec::new(),
+            bridge: Vec::with_capacity(64),
+            bridge_of: None,
         }
     }
 
@@ -122,11 +126,23 @@ impl CompactFrame {
             return middle.bytes;
         };
         let bridge = &mut self.bridge;
-        bridge.clear();
+        // As many as the next record needs if it is like this one.
+        let reserved = length_bytes(back + front);
+        block.has_matches = true;
         if middle.as_before {
             block.end_literals(out, start, front, middle.bytes.len());
-            put_match(bridge, at - whole_before, middle.bytes.len());
+            let distance = at - whole_before;
+            if self.bridge_of != Some((middle.bytes.len(), reserved)) {
+                bridge.clear();
+                put_match(bridge, distance, middle.bytes.len());
+                bridge.resize(bridge.len() + 1 + reserved, 0);
+                self.bridge_of = Some((middle.bytes.len(), reserved));
+            } else if let Some(place) = bridge.first_chunk_mut() {
+                *place = (distance as u16).to_le_bytes();
+            }
         } else {
+            self.bridge_of = None;
+            bridge.clear();
             let (differs, rest) = middle.bytes.split_at(differs_end);
             let (name, rest) = rest.split_at(name_end - differs_end);
             let (differs_too, head) = rest.split_at(differs_too_end - name_end);
@@ -137,13 +153,11 @@ impl CompactFrame {
             put_length(bridge, differs_too.len());
             bridge.extend_from_slice(differs_too);
             put_match(bridge, at + differs_too_end - head_before, head.len());
+            bridge.resize(bridge.len() + 1 + reserved, 0);
         }
-        block.has_matches = true;
-        block.token = out.len() - start + front + bridge.len();
+        block.token = out.len() - start + front + bridge.len() - 1 - reserved;
         block.literals = back;
-        // As many as the next record needs if it is like this one.
-        block.reserved = length_bytes(back + front);
-        bridge.resize(bridge.len() + 1 + block.reserved, 0);
+        block.reserved = reserved;
         bridge
     }
 
