@@ -152,7 +152,8 @@ impl<R: Stream, W: Stream> OneWay<'_, R, W> {
             // HELD-1: what was begun is finished, and no more.
             return (have > 0).then(|| allow(missing.unwrap_or(PASSING_BYTES_MAX), false))?;
         }
-        // READING-1: what comes may be the beginning of another one that has to wait.
+        // READING-1: what comes may be the beginning of another one that has to wait. Nor is room made for more than a
+        // short frame behind what is kept of one.
         let is_crowded = have > 0 || self.shared.is_any_waiting();
         allow(
             if is_crowded {

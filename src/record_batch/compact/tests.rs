@@ -101,6 +101,18 @@ fn check_form(frame: &[u8], text: &[u8]) -> Vec<usize> {
     }
 }
 
+/// A length that begins in a half of a token and goes on at `at`.
+fn take_length(block: &[u8], at: &mut usize, nibble: u8) -> usize {
+    let mut length = usize::from(nibble);
+    let mut goes_on = nibble == 15;
+    while goes_on {
+        length += usize::from(block[*at]);
+        goes_on = block[*at] == 255;
+        *at += 1;
+    }
+    length
+}
+
 /// Walks a compressed block by the letter of its format; the length of its text.
 fn check_block(block: &[u8]) -> usize {
     let mut matches = Vec::new();
@@ -108,16 +120,7 @@ fn check_block(block: &[u8]) -> usize {
     loop {
         let token = block[at];
         at += 1;
-        let mut length = |nibble: u8| {
-            let mut length = usize::from(nibble);
-            while nibble == 15 && {
-                length += usize::from(block[at]);
-                at += 1;
-                block[at - 1] == 255
-            } {}
-            length
-        };
-        let literals = length(token >> 4);
+        let literals = take_length(block, &mut at, token >> 4);
         at += literals;
         text += literals;
         if at == block.len() {
@@ -132,16 +135,7 @@ fn check_block(block: &[u8]) -> usize {
         }
         let distance = usize::from(u16::from_le_bytes([block[at], block[at + 1]]));
         at += 2;
-        let mut length = |nibble: u8| {
-            let mut length = usize::from(nibble);
-            while nibble == 15 && {
-                length += usize::from(block[at]);
-                at += 1;
-                block[at - 1] == 255
-            } {}
-            length
-        };
-        let matched = length(token & 15) + 4;
+        let matched = take_length(block, &mut at, token & 15) + 4;
         assert!(distance > 0 && distance <= text, "inside of the block");
         matches.push(text);
         text += matched;
