@@ -213,7 +213,8 @@ enum Reading {
 }
 
 impl Decompression {
-    /// Does one step: at most [`STEP_BYTES_MAX`] of the input or of the output, or one LZ4 block of at most 4 MiB.
+    /// Does one step: at most [`STEP_BYTES_MAX`] of the input or of the output, or one block of at most 1 MiB; of LZ4,
+    /// a block of 4 MiB that is stored as it is.
     /// `input` and `out` are to be the same with every step, but for the capacity of `out`.
     ///
     /// # Errors
@@ -328,6 +329,25 @@ impl Output<'_> {
             self.bytes.resize(end, 0);
         }
         self.bytes.get_mut(*self.end..end).unwrap_or_default()
+    }
+
+    /// Appends so many bytes of those that begin `distance` in front of the end; what overlaps with what it appends
+    /// repeats. So much was appended before.
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "the distance is within what was appended"
+    )]
+    fn repeat(&mut self, distance: usize, bytes: usize) {
+        self.window(bytes);
+        let from = *self.end - distance;
+        let place = self.bytes.get_mut(from..).unwrap_or_default();
+        let mut done = 0;
+        while done < bytes {
+            let piece = (bytes - done).min(distance + done);
+            place.copy_within(..piece, distance + done);
+            done += piece;
+        }
+        self.add(bytes);
     }
 
     fn add(&mut self, bytes: usize) {

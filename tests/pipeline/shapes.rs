@@ -169,6 +169,14 @@ pub(crate) const SHAPES: &[Shape] = &[
         make: || answered("mixed-a", &bomb(Codec::Lz4).repeat(10)),
     },
     Shape {
+        name: "fetch: lz4 blocks of 4 MiB, one match each, plaintext accepted",
+        make: || answered("mixed-a", &lz4_blocks(false).repeat(10)),
+    },
+    Shape {
+        name: "fetch: lz4 blocks of 4 MiB, matches of four bytes, plaintext accepted",
+        make: || answered("mixed-a", &lz4_blocks(true).repeat(2)),
+    },
+    Shape {
         name: "fetch: 10 bombs in one block of snappy each, plaintext accepted",
         make: || {
             let records = record(0, Some(&vec![0; 60 * MIB]), &[0]);
@@ -392,6 +400,40 @@ fn recompressed(stored: &[u8]) -> Vec<u8> {
     batch.extend_from_slice(&stream);
     fit_length_and_crc(&mut batch);
     batch
+}
+
+/// A record of zeros in the largest blocks of LZ4: in each a match of four bytes after the other, or a single one.
+fn lz4_blocks(of_four: bool) -> Vec<u8> {
+    let plain = record(0, Some(&vec![0; 60 * MIB - 64]), &[0]);
+    // Magic number, independent blocks of 4 MiB, and the header's checksum.
+    let mut stream = vec![0x04, 0x22, 0x4d, 0x18, 0x60, 0x70, 0x73];
+    for text in plain.chunks(4 * MIB) {
+        let (head, middle) = text.split_at(12);
+        let (middle, tail) = middle.split_at(middle.len() - 12);
+        // Token and distance; and once more until what is left is as long as the last match.
+        let mut block = [&[0xc0], head].concat();
+        let last = if of_four {
+            middle.len() % 4 + 4
+        } else {
+            middle.len()
+        };
+        let fours = (middle.len() - last) / 4;
+        block.extend([1, 0, 0].repeat(fours));
+        let token = block.len() - if fours == 0 { 13 } else { 1 };
+        block.extend_from_slice(&[1, 0]);
+        let of = last - 4;
+        block[token] |= of.min(15) as u8;
+        if let Some(rest) = of.checked_sub(15) {
+            block.resize(block.len() + rest / 255, 255);
+            block.push((rest % 255) as u8);
+        }
+        block.push(0xc0);
+        block.extend_from_slice(tail);
+        stream.extend_from_slice(&(block.len() as u32).to_le_bytes());
+        stream.extend_from_slice(&block);
+    }
+    stream.extend_from_slice(&[0; 4]);
+    around(&stream, 1, Codec::Lz4)
 }
 
 /// As librdkafka writes them: one block for all, by hand, of a literal and of copies of it.

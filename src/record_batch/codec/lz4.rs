@@ -5,20 +5,26 @@
 //! The frame is walked here and not by `lz4_flex`'s frame reader, because that one takes a stream that is cut between
 //! two blocks for a whole one, and stages every byte in buffers of the announced block size.
 
+mod long_block;
+
 use lz4_flex::block::DecompressError;
 use twox_hash::XxHash32;
 
+use self::long_block::LongBlock;
 use super::{CodecError, Output, Stepped};
+use crate::record_batch::Span;
 
 /// A frame that is half read.
 #[derive(Default)]
 pub(super) struct Reading {
     /// What its header says, once that is read.
     frame: Option<Frame>,
+    /// A block that takes more than a step, and where in the input it stands.
+    long: Option<(LongBlock, Span)>,
 }
 
 impl Reading {
-    /// One block, or what is in front of the first or behind the last one.
+    /// One block, a part of a long one, or what is in front of the first or behind the last one.
     pub(super) fn step(
         &mut self,
         input: &[u8],
@@ -32,8 +38,17 @@ impl Reading {
             self.frame = Some(frame);
             return Ok(Stepped::More);
         };
+        if let Some((block, span)) = &mut self.long {
+            let content = input.get(..span.end).ok_or(CodecError::Truncated(NAME))?;
+            let progress = block.step(content, at, output)?;
+            if progress != Stepped::Finished {
+                return Ok(progress);
+            }
+            *at = frame.behind_block(input, *span)?;
+            self.long = None;
+            return Ok(Stepped::More);
+        }
         let word = take_u32(&mut rest)?;
-        let stored = word & STORED_FLAG != 0;
         // INVARIANT: 31 bits fit a usize.
         let length = (word & !STORED_FLAG) as usize;
         if length == 0 {
@@ -45,31 +60,36 @@ impl Reading {
         if length > frame.block_bytes_max {
             return Err(malformed("a block is larger than the frame allows"));
         }
-        let (block, behind) = rest.split_at_checked(length).ok_or(CodecError::Truncated(NAME))?;
-        rest = behind;
-        let room = if stored {
+        let start = input.len().saturating_sub(rest.len());
+        let end = start.saturating_add(length);
+        let block = rest.get(..length).ok_or(CodecError::Truncated(NAME))?;
+        let room = if word & STORED_FLAG != 0 {
             output.append(block)?
         } else {
-            decompress_block(block, frame.block_bytes_max, output)?
+            let left = output.left()?;
+            let possible = frame.block_bytes_max.min(length.saturating_mul(EXPANSION_MAX));
+            if possible.min(left) > WHOLE_BYTES_MAX {
+                *at = start;
+                self.long = Some((LongBlock::begin(possible), Span { start, end }));
+                return Ok(Stepped::More);
+            }
+            decompress_block(block, possible, left, output)?
         };
         if let Some(room) = room {
             return Ok(room);
         }
-        if frame.block_checksums && take_u32(&mut rest)? != XxHash32::oneshot(0, block) {
-            return Err(malformed("a block's checksum does not match"));
-        }
-        *at = input.len().saturating_sub(rest.len());
+        *at = frame.behind_block(input, Span { start, end })?;
         Ok(Stepped::More)
     }
 }
 
+/// Decodes a block that holds no more than is `possible`, where so much is `left` to come.
 fn decompress_block(
     block: &[u8],
-    block_bytes_max: usize,
+    possible: usize,
+    left: usize,
     output: &mut Output<'_>,
 ) -> Result<Option<Stepped>, CodecError> {
-    let left = output.left()?;
-    let possible = block_bytes_max.min(block.len().saturating_mul(EXPANSION_MAX));
     let room = output.room_for(possible.min(left));
     if room.is_some() {
         return Ok(room);
@@ -131,6 +151,18 @@ impl Frame {
         };
         Ok((frame, rest))
     }
+
+    /// Where the next block begins behind this one, whose checksum it looks at if there is one.
+    fn behind_block(&self, input: &[u8], block: Span) -> Result<usize, CodecError> {
+        let (block, mut rest) = input
+            .get(block.start..)
+            .and_then(|rest| rest.split_at_checked(block.len()))
+            .ok_or(CodecError::Truncated(NAME))?;
+        if self.block_checksums && take_u32(&mut rest)? != XxHash32::oneshot(0, block) {
+            return Err(malformed("a block's checksum does not match"));
+        }
+        Ok(input.len().saturating_sub(rest.len()))
+    }
 }
 
 fn take_u32(rest: &mut &[u8]) -> Result<u32, CodecError> {
@@ -157,6 +189,9 @@ const FLAG_CONTENT_SIZE: u8 = 0x08;
 const FLAG_CONTENT_CHECKSUM: u8 = 0x04;
 const FLAG_RESERVED: u8 = 0x03;
 const BLOCK_RESERVED: u8 = 0x8f;
+
+/// A block that is decoded in one step by the library, which cannot do less: three milliseconds at worst.
+const WHOLE_BYTES_MAX: usize = 1 << 20;
 
 /// Every byte that lengthens a match or a literal run stands for at most 255 bytes.
 const EXPANSION_MAX: usize = 255;

@@ -490,17 +490,82 @@ fn long_batches_are_decompressed_in_short_steps() {
             }
         }
     }
-    // A block of LZ4 is a step: the longest that there are, and what does not fit the limit.
-    let mut frame = FrameEncoder::with_frame_info(
-        FrameInfo::new()
-            .block_size(BlockSize::Max4MB)
-            .block_mode(BlockMode::Independent),
-        Vec::new(),
-    );
-    frame.write_all(&zeros).unwrap();
-    let (steps, out) = steps(Codec::Lz4, &frame.finish().unwrap(), zeros.len());
+    // The longest blocks that there are: begun, then step by step.
+    let (steps, out) = steps(Codec::Lz4, &in_blocks_of_4_mib(&zeros), zeros.len());
     assert!(out.as_ref() == Ok(&zeros));
-    assert_eq!(steps.iter().map(|(made, _)| *made).max(), Some(4 * MIB));
+    assert_eq!(steps.iter().map(|(made, _)| *made).max(), Some(STEP_BYTES_MAX));
+    // A block that can hold no more than 1 MiB is a step.
+    let plain = &zeros[..MIB];
+    let (steps, out) = self::steps(Codec::Lz4, &in_blocks_of_4_mib(plain), MIB);
+    assert!(out.as_deref() == Ok(plain));
+    assert_eq!(steps.iter().map(|(made, _)| *made).max(), Some(MIB));
+}
+
+fn in_blocks_of_4_mib(plain: &[u8]) -> Vec<u8> {
+    let info = FrameInfo::new()
+        .block_size(BlockSize::Max4MB)
+        .block_mode(BlockMode::Independent)
+        .block_checksums(true);
+    let mut frame = FrameEncoder::with_frame_info(info, Vec::new());
+    frame.write_all(plain).unwrap();
+    frame.finish().unwrap()
+}
+
+/// A frame around one block of LZ4 of at most 4 MiB.
+fn around_block(block: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0x04, 0x22, 0x4d, 0x18, 0x60, 0x70, 0x73];
+    frame.extend_from_slice(&(block.len() as u32).to_le_bytes());
+    frame.extend_from_slice(block);
+    frame.extend_from_slice(&[0; 4]);
+    frame
+}
+
+/// A block of LZ4 that is a long one, with this at its end.
+fn long_lz4_block(tail: &[u8]) -> Vec<u8> {
+    let plain = [&vec![7; 2 * MIB], &lorem(60_000)[..], tail].concat();
+    lz4_flex::block::compress(&plain)
+}
+
+/// CODEC-1: what a long block is refused for, with the reason; what the topic allows comes before what a block may have.
+#[test]
+fn long_lz4_blocks_end_where_they_may() {
+    let good = long_lz4_block(b"tail");
+    let bytes = 2 * MIB + 60_004;
+    let read =
+        |block: &[u8], limit| decompressed(Codec::Lz4, &around_block(block), limit).map(|out| out.len());
+    assert_eq!(read(&good, bytes), Ok(bytes));
+    for limit in [bytes - 1, MIB + 1] {
+        assert_eq!(read(&good, limit), Err(CodecError::LimitExceeded { limit }));
+    }
+    let invalid = CodecError::Malformed {
+        codec: "lz4",
+        what: "a block is invalid",
+    };
+    for cut in [1, 2, 5, 1000, good.len() - 20, good.len() - 3] {
+        assert_eq!(read(&good[..good.len() - cut], bytes), Err(invalid), "{cut}");
+    }
+    // Four literals, then a match: of nothing, from in front of the block, without an end, longer than a block.
+    let with = |rest: &[u8]| {
+        let mut block = [b"\x4fabcd", rest].concat();
+        block.resize(20_000, 255);
+        read(&block, 8 * MIB)
+    };
+    for (rest, why) in [
+        (&[0, 0, 0][..], "distance 0"),
+        (&[5, 0, 0], "distance 5"),
+        (&[4, 0], "no end"),
+    ] {
+        assert_eq!(with(rest), Err(invalid), "{why}");
+    }
+    let of_4_mib = lz4_flex::block::compress(&vec![7; 4 * MIB]);
+    assert_eq!(read(&of_4_mib, 8 * MIB), Ok(4 * MIB));
+    let longer = lz4_flex::block::compress(&vec![7; 4 * MIB + 1]);
+    assert_eq!(read(&longer, 8 * MIB), Err(invalid));
+    // Its checksum is looked at behind its last step.
+    let mut frame = in_blocks_of_4_mib(&vec![7; 2 * MIB]);
+    let checksum = frame.len() - 12;
+    frame[checksum] ^= 1;
+    malformed(decompressed(Codec::Lz4, &frame, 2 * MIB));
 }
 
 /// Streams that make nothing for as long as they please, one thing after the other.
@@ -657,6 +722,23 @@ proptest! {
         let library = snap::raw::Decoder::new().decompress_vec(&block).ok();
         let ours = decompressed(Codec::Snappy, &block, 2 * MIB).ok();
         prop_assert!(ours == library);
+    }
+
+    #[test]
+    fn long_lz4_blocks_are_what_the_library_makes_of_them(
+        pieces in prop::collection::vec((any::<[u8; 3]>(), 1usize..3000), 1..100),
+        damage in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
+    ) {
+        let tail: Vec<u8> = pieces.iter().flat_map(|(bytes, count)| bytes.repeat(*count)).collect();
+        let mut block = long_lz4_block(&tail);
+        if let Some((index, byte)) = damage {
+            let position = index.index(block.len());
+            block[position] = byte;
+        }
+        let library = lz4_flex::block::decompress(&block, 4 * MIB).ok();
+        let (steps, ours) = steps_over(vec![0xaa; MIB], Codec::Lz4, &around_block(&block), 4 * MIB);
+        prop_assert!(ours.ok() == library, "CODEC-4 as well");
+        prop_assert!(steps.iter().all(|(made, _)| *made <= STEP_BYTES_MAX));
     }
 }
 

@@ -112,17 +112,7 @@ impl LongBlock {
         if offset == 0 || offset > self.decoded || length > self.left {
             return Err(invalid());
         }
-        // INVARIANT: the offset is within what this block has appended.
-        let from = *output.end - offset;
-        let mut wanted = length;
-        while wanted > 0 {
-            // A copy may overlap with what it appends: that repeats what stands from there on.
-            let bytes = wanted.min(*output.end - from);
-            output.window(bytes);
-            output.bytes.copy_within(from..from + bytes, *output.end);
-            output.add(bytes);
-            wanted -= bytes;
-        }
+        output.repeat(offset, length);
         *at = input.len() - rest.len();
         self.note(length)?;
         Ok(length)
