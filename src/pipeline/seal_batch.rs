@@ -11,6 +11,8 @@
 //! - SEAL-BATCH-4: a batch is written compact where the rule says so and that makes it shorter: not with one record,
 //!   nor with records so long that a marker is little of them, nor with offset deltas that no broker takes of a
 //!   compressed batch.
+//! - SEAL-BATCH-5: a compact batch that would be more than the reading side decompresses is refused, as it would be for
+//!   its length with its records one by one.
 
 use std::rc::Rc;
 use std::time::Instant;
@@ -49,6 +51,7 @@ impl SealingPool {
 pub(super) struct SealDraft {
     header: BatchHeader,
     records: Records,
+    decompressed_bytes_max: usize,
     /// The batch holds at most what the topic allows, and not what the proxy does.
     bounded_by_rule: bool,
     attempt: Option<Attempt>,
@@ -106,7 +109,8 @@ impl SealContext<'_> {
 }
 
 impl SealDraft {
-    /// Begins with `batch`. `decompressed_bytes_max` bounds what it may hold, whatever the topic allows.
+    /// Begins with `batch`. `decompressed_bytes_max` bounds what it may hold, whatever the topic allows, and what a
+    /// compact one may (SEAL-BATCH-5).
     pub(super) fn begin(
         batch: &[u8],
         header: &BatchHeader,
@@ -127,6 +131,7 @@ impl SealDraft {
         Ok(Self {
             header: *header,
             records,
+            decompressed_bytes_max,
             bounded_by_rule: records_max <= decompressed_bytes_max,
             attempt: None,
             has_odd_offsets: false,
@@ -212,6 +217,14 @@ impl SealDraft {
             // Each header is looked at.
             work.charge(record.headers.len());
             attempt.bytes = attempt.writer.bytes(out);
+            let limit = self.decompressed_bytes_max;
+            if attempt
+                .writer
+                .frame()
+                .is_some_and(|frame| frame.text_bytes() > limit)
+            {
+                return Err(BatchError::Compression(CodecError::LimitExceeded { limit }).into());
+            }
             // What ends a frame may still make it a little shorter.
             if attempt.bytes
                 > context

@@ -30,6 +30,8 @@ pub struct Middle<'a> {
 pub struct CompactFrame {
     /// Where it begins.
     start: usize,
+    /// What the blocks decompress to, the record under way included.
+    text_bytes: usize,
     block: Option<Block>,
     /// Where the length of the first block stands that the record under way has for itself.
     alone: Option<usize>,
@@ -66,6 +68,7 @@ impl CompactFrame {
         out.extend_from_slice(&FRAME_HEADER);
         Self {
             start,
+            text_bytes: 0,
             block: None,
             alone: None,
             bridge: Vec::with_capacity(64),
@@ -76,6 +79,12 @@ impl CompactFrame {
     /// What was written was moved in its buffer: the frame begins here now.
     pub(super) fn moved_to(&mut self, start: usize) {
         self.start = start;
+    }
+
+    /// What it decompresses to so far.
+    #[inline]
+    pub fn text_bytes(&self) -> usize {
+        self.text_bytes
     }
 
     /// What a record of `bytes` takes at most, with all that is written around it.
@@ -101,6 +110,7 @@ impl CompactFrame {
     ) -> &'a [u8] {
         let start = self.start;
         let text = front + middle.bytes.len() + back;
+        self.text_bytes += text;
         if text > SHARED_RECORD_BYTES_MAX {
             self.close_block(out, start);
             self.alone = Some(out.len() - start);

@@ -1,5 +1,6 @@
 //! Compact batches: when they are written, how much longer than the client's they are, and that they open.
 
+use sealwire::config::Limits;
 use sealwire::metrics::CloseReason;
 use sealwire::record_batch::{BatchHeader, Codec};
 use sealwire::testing::{BatchBuilder, RecordInput};
@@ -146,6 +147,40 @@ fn compact_batches_open_whatever_a_broker_makes_of_them() {
             "{codec:?}"
         );
     }
+}
+
+/// SEAL-BATCH-5: what goes to the broker comes back under the same limits, though it is longer once decompressed.
+#[test]
+fn a_compact_batch_holds_no_more_than_is_decompressed() {
+    const HELD_MAX: usize = 100_000;
+    let limits = Limits {
+        decompressed_batch_bytes_max: HELD_MAX,
+        ..Limits::default()
+    };
+    let sent = |count| {
+        let clear = batch_of_values(vec![40; count]).build().unwrap();
+        let mut rig = Rig::with(limits.clone());
+        rig.give_sealing(&PAYMENTS);
+        rig.give_opened(&PAYMENTS);
+        rig.client_sends(&produce(9, 5, -1, &[to_produce("sealed-a", 0, &clear)]))
+            .unwrap();
+        let request = only_frame(&rig.at_broker());
+        rig.broker_sends(&stored(9, 5, &request)).unwrap();
+        let code = verdicts(&only_frame(&rig.at_client()), 9)[0].error_code;
+        let (_, _, reached) = produced(&request, 9).pop().filter(|_| code == 0)?;
+        rig.client_sends(&fetch_request(12, 1)).unwrap();
+        let response = fetch_response(12, 1, &[fetched("sealed-a", 0, &reached)]);
+        rig.broker_sends(&response).unwrap();
+        let told = delivered(&only_frame(&rig.at_client()), 12).remove(0);
+        assert_eq!((told.error_code, told.records == clear), (0, true), "{count}");
+        Some(records_of(&reached).len())
+    };
+    let most = (100..1000)
+        .take_while(|count| sent(*count).is_some())
+        .last()
+        .unwrap();
+    let each = sent(most).unwrap() / most;
+    assert!((HELD_MAX - each..=HELD_MAX).contains(&sent(most).unwrap()));
 }
 
 /// SEAL-BATCH-3: what is counted is what is sent.

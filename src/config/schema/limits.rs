@@ -62,8 +62,9 @@ pub(super) const KEYS: &[Key] = &[
         "limits.decompressed_batch_bytes_max",
         [64 * KIB, FRAME_BYTES_MAX],
         "\"64MiB\"",
-        "One batch after decompression; at least every rule's `max_message_bytes`. At the bound: the partition is \
-         refused, on produce as too large, on fetch as corrupt.",
+        "One batch after decompression, be it read or a compact one that is to be written; at least every rule's \
+         `max_message_bytes`. At the bound: the partition is refused, on produce as too large, on fetch as corrupt. \
+         Do not lower it below what is stored.",
     ),
     size(
         "limits.executor_bytes_max",

@@ -526,7 +526,7 @@ fn long_lz4_block(tail: &[u8]) -> Vec<u8> {
     lz4_flex::block::compress(&plain)
 }
 
-/// CODEC-1: what a long block is refused for, with the reason; what the topic allows comes before what a block may have.
+/// CODEC-1: what a long block is refused for; what the topic allows comes before what a block may have.
 #[test]
 fn long_lz4_blocks_end_where_they_may() {
     let good = long_lz4_block(b"tail");

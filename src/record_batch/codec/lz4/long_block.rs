@@ -2,7 +2,8 @@
 //! three nanoseconds for each byte of 4 MiB that repeats the one before it.
 //!
 //! ```text
-//! { token, literals' length, literals, distance u16 little-endian, match's length }* { token, literals' length, literals }
+//! { token, literals' length, literals, distance u16 little-endian, match's length }*
+//! token, literals' length, literals
 //! ```
 //!
 //! What it takes for a block is what the library does.
