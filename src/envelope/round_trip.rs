@@ -1,5 +1,7 @@
 //! Properties of sealing and opening over arbitrary records, and the constants that are for ever.
 
+mod compact;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 

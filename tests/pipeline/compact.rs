@@ -1,5 +1,6 @@
 //! Compact batches: when they are written, how much longer than the client's they are, and that they open.
 
+use proptest::prelude::*;
 use sealwire::config::Limits;
 use sealwire::metrics::CloseReason;
 use sealwire::record_batch::{BatchHeader, Codec};
@@ -205,4 +206,75 @@ fn a_compact_batch_may_fill_its_topic_to_the_last_byte() {
     lengths[0] -= 1;
     let (reached, code) = fits(lengths);
     assert_eq!((reached.map(|batch| batch.len()), code), (Some(BYTES_MAX), 0));
+}
+
+/// Lengths of values: borders of blocks, and of what shares one.
+fn lengths() -> impl Strategy<Value = Vec<usize>> {
+    let bytes = prop_oneof![30 => 0..300_usize, 5 => 3500..4200_usize, 1 => 65_000..66_000_usize];
+    proptest::collection::vec(bytes, 2..200)
+}
+
+proptest! {
+    // Each seals a megabyte and more.
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    /// SEAL-BATCH-1, COMPACT-1: neither where turns end nor a key that is taken away is seen in what is written.
+    #[test]
+    fn the_turns_in_which_a_batch_is_sealed_leave_no_trace(
+        lengths in lengths(),
+        piece_bytes in 1..200_000_usize,
+        codec in 0..5_usize,
+        taken_away in proptest::option::of(0..20_usize),
+        topic in prop_oneof![Just("roomy-a"), Just("roomy-b")],
+    ) {
+        let clear = batch_of_values(lengths);
+        let whole = sealed_by_proxy(topic, &clear);
+        let mut rig = Rig::in_pieces(piece_bytes);
+        let sent = clear.clone().codec(CODECS[codec]).build().unwrap();
+        let mut halt = rig.client_sends(&produce(9, 5, -1, &[to_produce(topic, 0, &sent)]));
+        let mut turns = 0;
+        while halt == Ok(Halt::Yielded) {
+            if taken_away == Some(turns) {
+                rig.give_sealing(&PAYMENTS);
+            }
+            turns += 1;
+            halt = rig.client_sends(&[]);
+        }
+        prop_assert_eq!(halt, Ok(Halt::More));
+        let (_, _, reached) = produced(&only_frame(&rig.at_broker()), 9).remove(0);
+        prop_assert_eq!(codec_of(&reached), codec_of(&whole));
+        prop_assert_eq!(reached.len(), whole.len());
+        prop_assert!(opened(topic, &reached) == clear.build().unwrap());
+    }
+
+    /// SEAL-BATCH-3: what is refused is what would be longer as it is sent, and nothing else.
+    #[test]
+    fn a_topic_takes_exactly_what_it_can_hold(
+        lengths in lengths(),
+        place in any::<proptest::sample::Index>(),
+        beside in -40..40_i64,
+    ) {
+        // The limit of `sealed-*`.
+        const BYTES_MAX: i64 = 1_048_588;
+        let mut lengths: Vec<usize> = lengths.iter().copied().cycle().take(8000).scan(0, |sum, bytes| {
+            *sum += bytes + 100;
+            (*sum < 1_000_000).then_some(bytes)
+        }).collect();
+        let place = place.index(lengths.len());
+        for _ in 0..3 {
+            let bytes = sealed_by_proxy("roomy-a", &batch_of_values(lengths.clone())).len();
+            let missing = BYTES_MAX + beside - bytes as i64;
+            lengths[place] = usize::try_from(lengths[place] as i64 + missing).unwrap_or(0);
+        }
+        let clear = batch_of_values(lengths);
+        let bytes = sealed_by_proxy("roomy-a", &clear).len();
+        for codec in [Codec::None, Codec::Zstd] {
+            let (reached, code) = produced_to("sealed-a", &clear.clone().codec(codec).build().unwrap());
+            if bytes as i64 <= BYTES_MAX {
+                prop_assert_eq!((reached.map(|batch| batch.len()), code), (Some(bytes), 0));
+            } else {
+                prop_assert_eq!((reached, code), (None, 10));
+            }
+        }
+    }
 }
