@@ -1,13 +1,14 @@
-//! Generator of `tests/vectors/envelope-v1.json`: sealing with fixed salts, which only a unit test of this crate can
-//! do.
+//! Generator of `tests/vectors/envelope-v1.json` and `compact-batches.json`: sealing with fixed salts, which only a
+//! unit test of this crate can do.
 //!
 //! - VECTORS-1: what is generated is what is published, byte for byte; a difference fails the test. After a deliberate
-//!   addition, `SEALWIRE_WRITE_VECTORS=1 cargo test --lib envelope::vectors` writes the file anew. A published vector
+//!   addition, `SEALWIRE_WRITE_VECTORS=1 cargo test --lib envelope::vectors` writes the files anew. A published vector
 //!   is never changed or removed: what was sealed once must open for ever.
 //! - VECTORS-2: each is checked here with the reason it is meant to be refused for; `tests/bytes/envelope_vectors.rs`
-//!   and `tests/envelope_decoder.py` read the file without this code.
+//!   and `tests/envelope_decoder.py` read the files without this code.
 #![expect(clippy::disallowed_methods, reason = "vectors are written when asked for")]
 
+mod batches;
 mod negative;
 mod positive;
 mod stored;
@@ -69,12 +70,27 @@ fn published_vectors_are_what_this_code_seals_and_opens() -> Result<(), Box<dyn 
         );
     }
 
-    let mut text = serde_json::to_string_pretty(&Published {
-        about: ABOUT,
-        vectors,
-    })?;
+    assert_published(
+        "envelope-v1.json",
+        &Published {
+            about: ABOUT,
+            vectors,
+        },
+    )
+}
+
+/// VECTORS-1: a batch that is written otherwise is read all the same, but nobody should write one without knowing it.
+#[test]
+fn published_batches_are_what_this_code_writes_compact() -> Result<(), Box<dyn std::error::Error>> {
+    assert_published("compact-batches.json", &batches::vectors())
+}
+
+fn assert_published(file: &str, generated: &impl Serialize) -> Result<(), Box<dyn std::error::Error>> {
+    let mut text = serde_json::to_string_pretty(generated)?;
     text.push('\n');
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/envelope-v1.json");
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/vectors")
+        .join(file);
     if std::env::var_os("SEALWIRE_WRITE_VECTORS").is_some() {
         std::fs::write(&path, &text)?;
     }

@@ -9,6 +9,7 @@
 #[path = "../support/fixture.rs"]
 mod support;
 
+mod batch_vectors;
 mod config_files;
 mod documents;
 mod envelope_vectors;

@@ -2,6 +2,7 @@
 //! cryptographic library, open the published envelope vectors and make the published keystore files.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Output};
 
 use sealwire::crypto::SecretKey;
@@ -21,6 +22,14 @@ fn python_opens_the_envelope_vectors() {
         .arg(tests.join("vectors/envelope-v1.json"));
     let said = cache::run(&mut decoder);
     assert!(said.contains(" 0 came out wrong"), "{said}");
+}
+
+#[test]
+fn python_opens_the_vectors_of_compact_batches() {
+    let published = cache::workspace().join("tests/vectors/compact-batches.json");
+    let said = decode_by_python(&published);
+    let said = String::from_utf8_lossy(&said.stdout);
+    assert_eq!(said.trim(), "2 batches, 2 of them compact: 0 came out wrong");
 }
 
 const DEK: [u8; 32] = [7; 32];
@@ -79,17 +88,21 @@ fn to_hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(digits).collect()
 }
 
-/// What the Python decoder makes of whole batches.
-fn decode_by_python(batches: &[Value]) -> Output {
-    let folder = tempfile::tempdir().expect("creating a temporary folder");
-    let file = folder.path().join("batches.json");
-    fs::write(&file, json!(batches).to_string()).expect("writing the batches");
+/// What the Python decoder makes of a file of whole batches.
+fn decode_by_python(file: &Path) -> Output {
     let mut decoder = Command::new(artifacts::python());
     decoder
         .arg(cache::workspace().join("tests/envelope_decoder.py"))
         .args([file.as_os_str(), "--batches".as_ref()]);
     cache::leave_cargo(&mut decoder);
     decoder.output().expect("running Python")
+}
+
+fn decode_these_by_python(batches: &[Value]) -> Output {
+    let folder = tempfile::tempdir().expect("creating a temporary folder");
+    let file = folder.path().join("batches.json");
+    fs::write(&file, json!(batches).to_string()).expect("writing the batches");
+    decode_by_python(&file)
 }
 
 /// COMPACT-2, COMPACT-3: LZ4's own library is the judge.
@@ -103,7 +116,7 @@ fn python_opens_plain_and_compact_batches_by_the_ordinary_lz4_library() {
             batches.push(batch_vector(&shape, HeaderMode::Free));
         }
     }
-    let output = decode_by_python(&batches);
+    let output = decode_these_by_python(&batches);
     let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(
         said.trim(),
@@ -125,7 +138,7 @@ fn python_refuses_a_compact_batch_with_an_altered_byte() {
         altered[at] = if altered[at] == b'1' { b'2' } else { b'1' };
         let mut batch = whole.clone();
         batch["stored"] = json!(String::from_utf8_lossy(&altered));
-        let output = decode_by_python(&[whole.clone(), batch]);
+        let output = decode_these_by_python(&[whole.clone(), batch]);
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(said.contains(" 1 came out wrong"), "{at}: {output:?}");
         assert_eq!(output.status.code(), Some(1));
