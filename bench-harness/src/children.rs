@@ -72,6 +72,12 @@ impl Child {
         }
     }
 
+    /// Tells the process what Ctrl-C tells a program, and does not wait.
+    #[cfg(feature = "measurements")]
+    pub(crate) fn interrupt(&self) {
+        signal(self.process.id(), Signal::INT);
+    }
+
     /// Asks the process to stop and waits for it; kills it when `patience` is over.
     pub(crate) fn stop(&mut self, patience: Duration) -> Result<ExitStatus, Failure> {
         terminate(self.process.id());
@@ -144,9 +150,13 @@ fn on_path(program: &str) -> bool {
 }
 
 fn terminate(id: u32) {
+    signal(id, Signal::TERM);
+}
+
+fn signal(id: u32, signal: Signal) {
     let pid = i32::try_from(id).ok().and_then(Pid::from_raw);
     if let Some(pid) = pid {
-        let _ = kill_process(pid, Signal::TERM);
+        let _ = kill_process(pid, signal);
     }
 }
 

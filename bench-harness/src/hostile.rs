@@ -26,8 +26,10 @@ use self::broker::Broker;
 use self::shapes::{SHAPES, Shape};
 use self::siege::{Besieged, HOSTILE_CONNECTIONS, RULES, besiege};
 use crate::children::pause;
-use crate::proxy::{Proxy, Setup};
-use crate::{Failure, results, usage};
+use crate::measure::machine::Machine;
+use crate::measure::process;
+use crate::proxy::{Proxy, Setup, usual_rules};
+use crate::{Failure, report};
 
 /// Options of `hostile`.
 #[derive(Args)]
@@ -65,18 +67,19 @@ const PROXY_CORE: usize = 0;
 const LOAD_CORE: usize = 1;
 
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
-    usage::raise_descriptor_limit()?;
+    process::raise_descriptor_limit()?;
     // Before this thread is pinned: cargo may have to build.
     crate::proxy::program()?;
-    usage::pin(LOAD_CORE)?;
+    process::pin(LOAD_CORE)?;
     let directory = crate::children::scratch_directory()?;
     let broker = Broker::start()?;
     let setup = Setup {
         directory: directory.path(),
+        program: None,
+        keks: &["quickstart".to_owned()],
         bootstrap: vec![broker.address()],
         brokers: 1,
-        sealed: "quickstart-*",
-        rules: RULES,
+        rules: &format!("{RULES}\n{}", usual_rules("quickstart-*")),
         executors: Some(1),
         core: Some(PROXY_CORE),
     };
@@ -89,7 +92,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         process: proxy.child.id(),
         broker,
     };
-    println!("{}", results::machine());
+    println!("{}", Machine::of_this_run().text());
     let mut rows = Vec::new();
     let wanted = |shape: &&Shape| {
         let part = options.only.as_deref().unwrap_or_default();
@@ -102,7 +105,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         rows.push(row);
     }
     proxy.stop()?;
-    report(options, &rows)
+    write_report(options, &rows)
 }
 
 fn measure(options: &Options, shape: &Shape, besieged: &Besieged) -> Result<Row, Failure> {
@@ -144,7 +147,7 @@ impl Row {
     }
 }
 
-fn report(options: &Options, rows: &[Row]) -> Result<(), Failure> {
+fn write_report(options: &Options, rows: &[Row]) -> Result<(), Failure> {
     let missed = rows.iter().filter(|row| !row.is_kept()).count();
     let verdict = if missed == 0 { "kept" } else { "MISSED" };
     let limits = format!(
@@ -155,10 +158,10 @@ fn report(options: &Options, rows: &[Row]) -> Result<(), Failure> {
     if options.no_write || options.only.is_some() {
         return Ok(());
     }
-    let directory = results::directory()?;
+    let directory = report::directory()?;
     let description = format!(
         "{}; {HOSTILE_CONNECTIONS} hostile connections for {} ms; steps: best of {} rounds",
-        results::machine(),
+        Machine::of_this_run().text(),
         options.siege_ms,
         options.rounds
     );

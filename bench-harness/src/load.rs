@@ -1,10 +1,22 @@
 //! Load and sink in one thread: clients that keep one request in flight each, and the stand-in broker that answers
 //! them.
 //!
-//! Both ends sit in one event loop on one core, so that the relay between them has the other core to itself. Payload is
-//! not copied on either side: it is written from one shared buffer and discarded by the kernel (`MSG_TRUNC`, tcp(7)).
+//! Both ends sit in one event loop on one core, so that the system between them has the other core to itself. Payload
+//! is not copied on either side: it is written from one shared buffer and discarded by the kernel (`MSG_TRUNC`,
+//! tcp(7)).
+//!
+//! Without a rate the loop is closed: who has an answer asks again, and latency counts from when it was asked. At a
+//! rate it is open: requests are due at fixed times, wait where their connection is busy, and latency counts from when
+//! they were due, so that a system that stops for a moment pays for everybody who waits meanwhile.
 
+mod batch;
 mod connection;
+mod counts;
+mod frame;
+mod loopback;
+mod pace;
+mod traffic;
+mod wire;
 
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,16 +27,13 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 
 use self::connection::{Connection, Progress, Received, Side};
-use crate::{Failure, wire};
-
-/// What the clients of one relay send, and what the broker answers.
-#[derive(Clone)]
-pub(crate) struct Exchange {
-    /// The clients' request.
-    pub(crate) request: Rc<[u8]>,
-    /// The broker's response; its correlation id is put in.
-    pub(crate) response: Rc<[u8]>,
-}
+use self::counts::Counts;
+use self::frame::{Frame, TopicDigits};
+pub(crate) use self::loopback::Loopback;
+use self::pace::Pace;
+use self::traffic::{FETCH, PRODUCE};
+pub(crate) use self::traffic::{Plan, Traffic};
+use crate::Failure;
 
 /// The event loop.
 pub(crate) struct Load {
@@ -33,31 +42,36 @@ pub(crate) struct Load {
     listener: TcpListener,
     port: u16,
     connections: Vec<Option<Connection>>,
-    /// What is driven now, and on which group of clients.
-    driven: Option<(usize, Exchange)>,
-    /// What the broker answers, also after driving has stopped.
-    response: Rc<[u8]>,
-    exchanges: u64,
-    /// Length of the responses that count; anything else is a refusal.
-    response_bytes: Option<usize>,
+    /// The group of clients that is driven now.
+    driven: Option<usize>,
+    /// What they send, and what the broker answers, also after driving has stopped.
+    traffic: Option<Rc<Traffic>>,
+    pace: Option<Pace>,
+    counts: Counts,
+    requests: usize,
+    answers: usize,
+    /// Whether a response of another length is an error: while what is right is being found out, it is not.
+    checking: bool,
     /// The last produce request that the broker got, where it is wanted.
     capture: Option<Vec<u8>>,
     capturing: bool,
     buffer: Vec<u8>,
 }
 
-/// Where the clients' addresses begin: every relay is reached by its port on 127.0.0.1.
-fn local(port: u16) -> SocketAddr {
+/// Every system that the harness starts is reached by its port here.
+pub(crate) fn local(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
 const LISTENER: Token = Token(usize::MAX);
+const CLOCK: Token = Token(usize::MAX - 1);
 
 impl Load {
-    /// A broker without clients yet.
-    pub(crate) fn new() -> Result<Self, Failure> {
+    /// A broker at `port`, or any if that is 0, without clients yet.
+    pub(crate) fn new(port: u16) -> Result<Self, Failure> {
         let poll = Poll::new()?;
-        let mut listener = TcpListener::bind(local(0))?;
+        let mut listener = TcpListener::bind(local(port))
+            .map_err(|error| format!("the stand-in broker cannot have port {port}: {error}"))?;
         poll.registry()
             .register(&mut listener, LISTENER, Interest::READABLE)?;
         Ok(Self {
@@ -67,9 +81,12 @@ impl Load {
             listener,
             connections: Vec::new(),
             driven: None,
-            response: Rc::from([]),
-            exchanges: 0,
-            response_bytes: None,
+            traffic: None,
+            pace: None,
+            counts: Counts::default(),
+            requests: 0,
+            answers: 0,
+            checking: false,
             capture: None,
             capturing: false,
             buffer: vec![0; 64 << 10],
@@ -81,17 +98,17 @@ impl Load {
         self.port
     }
 
-    /// Opens `count` client connections to the relay at `port`, which `group` names from then on, and says hello on
+    /// Opens `count` client connections to the system at `address`, which `group` names from then on, and says hello on
     /// each.
-    pub(crate) fn connect(&mut self, group: usize, port: u16, count: usize) -> Result<(), Failure> {
-        let hello: Rc<[u8]> = Rc::from(wire::api_versions_request()?);
-        // In portions: a relay's backlog is finite.
+    pub(crate) fn connect(&mut self, group: usize, address: SocketAddr, count: usize) -> Result<(), Failure> {
+        let hello = Frame::fixed(wire::api_versions_request()?);
+        // In portions: a system's backlog is finite.
         for portion in (0..count).collect::<Vec<_>>().chunks(128) {
-            for _ in portion {
-                let stream = TcpStream::connect(local(port))?;
-                let token = self.add(stream, Side::Client { group })?;
-                if let Some(Some(connection)) = self.connections.get_mut(token) {
-                    connection.send(&hello, None);
+            for member in portion.iter().copied() {
+                let stream = TcpStream::connect(address)?;
+                let place = self.add(stream, Side::Client { group, member })?;
+                if let Some(Some(connection)) = self.connections.get_mut(place) {
+                    connection.send(&hello, None, None);
                 }
             }
             self.settle()?;
@@ -104,20 +121,27 @@ impl Load {
         for connection in &mut self.connections {
             if connection
                 .as_ref()
-                .is_some_and(|connection| connection.side == (Side::Client { group }))
+                .is_some_and(|connection| connection.is_client_of(group))
             {
                 *connection = None;
             }
         }
     }
 
-    /// One exchange on one client of `group`: the response, and the request as the broker got it.
-    pub(crate) fn once(&mut self, group: usize, exchange: &Exchange) -> Result<(Vec<u8>, Vec<u8>), Failure> {
-        self.response = Rc::clone(&exchange.response);
-        (self.capturing, self.capture) = (true, None);
+    /// The `nth` exchange of that kind on one client of `group`: the response, and the request as the broker got it.
+    fn once(
+        &mut self,
+        group: usize,
+        traffic: &Traffic,
+        api_key: i16,
+        nth: usize,
+    ) -> Result<(Vec<u8>, Vec<u8>), Failure> {
+        let exchange = traffic.of_api(api_key).ok_or("nothing to exchange")?;
+        (self.capturing, self.capture, self.answers) = (true, None, nth);
+        self.traffic = Some(Rc::new(traffic.clone()));
         let client = self.client(group).ok_or("no client to send with")?;
         client.keep = Some(Vec::new());
-        client.send(&exchange.request, None);
+        client.send(&exchange.request, Some(traffic.topic(nth)), None);
         let done = self.settle();
         self.capturing = false;
         let response = self.client(group).and_then(|client| client.keep.take());
@@ -128,42 +152,87 @@ impl Load {
         ))
     }
 
-    /// Keeps every client of `group` busy with `exchange`, whose responses have `response_bytes`, until [`Self::stop`].
-    pub(crate) fn start(&mut self, group: usize, exchange: &Exchange, response_bytes: usize) {
-        self.response = Rc::clone(&exchange.response);
-        self.response_bytes = Some(response_bytes);
-        self.driven = Some((group, exchange.clone()));
-        for connection in self.connections.iter_mut().flatten() {
-            if connection.side == (Side::Client { group }) {
-                connection.send(&exchange.request, None);
-            }
+    /// Keeps every client of `group` busy until [`Self::stop`]; or sends 10^6 bytes `rate_mb_per_s` times a second.
+    pub(crate) fn start(
+        &mut self,
+        group: usize,
+        traffic: &Rc<Traffic>,
+        rate_mb_per_s: Option<f64>,
+    ) -> Result<(), Failure> {
+        self.traffic = Some(Rc::clone(traffic));
+        self.driven = Some(group);
+        self.checking = true;
+        let members: Vec<usize> = self.places_of(group).collect();
+        if let Some(rate) = rate_mb_per_s {
+            let interval = traffic.mean_bytes() / (rate * 1e6);
+            let mut pace = Pace::new(members, Duration::from_secs_f64(interval))?;
+            pace.register(self.poll.registry(), CLOCK)?;
+            self.pace = Some(pace);
+            return self.send_what_is_due();
         }
+        for place in members {
+            self.request(place, Instant::now());
+        }
+        Ok(())
     }
 
-    /// Runs for `duration`; how many exchanges were completed in it.
-    pub(crate) fn run(&mut self, duration: Duration) -> Result<u64, Failure> {
-        let before = self.exchanges;
+    /// Runs for `duration`.
+    pub(crate) fn run(&mut self, duration: Duration) -> Result<(), Failure> {
         let deadline = Instant::now() + duration;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Ok(self.exchanges - before);
+                return Ok(());
             }
             self.turn(left)?;
         }
     }
 
+    /// Goes once through all topics, so that none is new when it counts.
+    fn exchange_all(&mut self, group: usize, traffic: &Rc<Traffic>) -> Result<(), Failure> {
+        if traffic.topics > 1 {
+            let until = self.requests + traffic.topics;
+            self.start(group, traffic, None)?;
+            while self.requests < until {
+                self.turn(Duration::from_millis(50))?;
+            }
+            self.stop()?;
+        }
+        Ok(())
+    }
+
+    /// What was exchanged since it was last asked.
+    fn take_counts(&mut self) -> Counts {
+        std::mem::take(&mut self.counts)
+    }
+
     /// Sends nothing new and waits until every request has been answered.
     pub(crate) fn stop(&mut self) -> Result<(), Failure> {
         self.driven = None;
+        if let Some(mut pace) = self.pace.take() {
+            pace.deregister(self.poll.registry())?;
+        }
+        for connection in self.connections.iter_mut().flatten() {
+            connection.due.clear();
+        }
         self.settle()?;
-        self.response_bytes = None;
+        self.checking = false;
         Ok(())
     }
 
     fn client(&mut self, group: usize) -> Option<&mut Connection> {
         let mut connections = self.connections.iter_mut().flatten();
-        connections.find(|connection| connection.side == (Side::Client { group }))
+        connections.find(|connection| connection.is_client_of(group))
+    }
+
+    fn places_of(&self, group: usize) -> impl Iterator<Item = usize> {
+        let connections = self.connections.iter().enumerate();
+        connections.filter_map(move |(place, connection)| {
+            connection
+                .as_ref()
+                .is_some_and(|connection| connection.is_client_of(group))
+                .then_some(place)
+        })
     }
 
     /// Turns until no client waits for anything.
@@ -199,10 +268,48 @@ impl Load {
         for token in ready {
             match token {
                 LISTENER => self.accept()?,
+                CLOCK => {}
                 Token(place) => self.advance(place)?,
             }
         }
+        self.send_what_is_due()
+    }
+
+    /// At a rate: sends what is due on connections that are free, and lets wait what is due on others.
+    fn send_what_is_due(&mut self) -> Result<(), Failure> {
+        let Some(mut pace) = self.pace.take() else {
+            return Ok(());
+        };
+        let now = Instant::now();
+        while let Some((place, due)) = pace.next(now) {
+            let Some(Some(connection)) = self.connections.get_mut(place) else {
+                continue;
+            };
+            if !connection.waits() {
+                self.request(place, due);
+            } else if connection.due.len() < DUE_MAX {
+                connection.due.push_back(due);
+            } else {
+                self.counts.dropped += 1;
+            }
+        }
+        pace.arm()?;
+        self.pace = Some(pace);
         Ok(())
+    }
+
+    /// The next request on a client's connection.
+    fn request(&mut self, place: usize, sent_at: Instant) {
+        let Some(traffic) = &self.traffic else { return };
+        let Some(Some(connection)) = self.connections.get_mut(place) else {
+            return;
+        };
+        let Some(exchange) = traffic.exchange(connection.member()) else {
+            return;
+        };
+        connection.sent_at = Some(sent_at);
+        connection.send(&exchange.request, Some(traffic.topic(self.requests)), None);
+        self.requests += 1;
     }
 
     fn accept(&mut self) -> Result<(), Failure> {
@@ -257,7 +364,7 @@ impl Load {
     fn closed(&mut self, place: usize) -> Result<(), Failure> {
         let connection = self.connections.get_mut(place).and_then(Option::take);
         match connection.map(|connection| connection.side) {
-            Some(Side::Client { .. }) => Err("the relay closed a connection".into()),
+            Some(Side::Client { .. }) => Err("the system closed a connection".into()),
             _ => Ok(()),
         }
     }
@@ -267,50 +374,69 @@ impl Load {
             return Ok(());
         };
         match connection.side {
-            Side::Broker => {
-                let payload = matches!(received.api_key, PRODUCE | FETCH);
-                if received.api_key == PRODUCE && self.capturing {
-                    self.capture = received.frame.clone();
-                }
-                if payload {
-                    connection.send(&self.response, Some(received.correlation_id));
-                } else {
-                    let frame = received
-                        .frame
-                        .ok_or("a request was discarded that has to be answered")?;
-                    connection.send(&Rc::from(wire::answer(&frame, self.port)?), None);
-                }
-            }
-            Side::Client { group } => {
-                let Some((driven, exchange)) = &self.driven else {
-                    return self.check(received.bytes);
+            Side::Broker => self.answer(place, received),
+            Side::Client { group, member } => {
+                let Some(sent_at) = connection.sent_at.take() else {
+                    return Ok(());
                 };
-                if *driven == group {
-                    connection.send(&exchange.request, None);
-                    self.exchanges += 1;
+                let due = connection.due.pop_front();
+                let now = Instant::now();
+                if let Some(exchange) = self.traffic.as_ref().and_then(|traffic| traffic.exchange(member)) {
+                    if self.checking && exchange.response_bytes != received.bytes {
+                        return Err(refused(exchange.response_bytes, received.bytes));
+                    }
+                    let latency = now.saturating_duration_since(sent_at);
+                    self.counts.add(exchange.bytes(), exchange.records, latency);
                 }
-                self.check(received.bytes)?;
+                match due {
+                    Some(due) => self.request(place, due),
+                    None if self.driven == Some(group) && self.pace.is_none() => self.request(place, now),
+                    None => {}
+                }
+                Ok(())
             }
         }
-        Ok(())
     }
 
-    fn check(&self, bytes: usize) -> Result<(), Failure> {
-        match self.response_bytes {
-            Some(expected) if expected != bytes => Err(format!(
-                "a response has {bytes} bytes instead of {expected}: something was refused"
-            )
-            .into()),
-            _ => Ok(()),
+    /// What the stand-in broker says to a request.
+    fn answer(&mut self, place: usize, received: Received) -> Result<(), Failure> {
+        let Some(Some(connection)) = self.connections.get_mut(place) else {
+            return Ok(());
+        };
+        if received.api_key == PRODUCE && self.capturing {
+            self.capture.clone_from(&received.frame);
         }
+        if !matches!(received.api_key, PRODUCE | FETCH) {
+            let frame = received
+                .frame
+                .ok_or("a request was discarded that has to be answered")?;
+            connection.send(&Frame::fixed(wire::answer(&frame, self.port)?), None, None);
+            return Ok(());
+        }
+        let traffic = self.traffic.as_ref().ok_or("a request before there was any")?;
+        let exchange = traffic
+            .of_api(received.api_key)
+            .ok_or("a request of another kind than was sent")?;
+        let topic = exchange
+            .request
+            .topic_at
+            .and_then(|at| TopicDigits::found(&received.head, at));
+        let response = exchange.response(self.answers, topic, traffic.keks);
+        connection.send(response.ok_or("no answer")?, topic, Some(received.correlation_id));
+        self.answers += 1;
+        Ok(())
     }
 }
 
-const PRODUCE: i16 = 0;
-const FETCH: i16 = 1;
+/// A response of another length does not say what the right one says.
+fn refused(expected: usize, got: usize) -> Failure {
+    format!("a response has {got} bytes instead of {expected}: something was refused").into()
+}
 
 /// A request that is not answered for so long is lost.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Requests of one connection that were due and wait; more are not sent, and counted.
+const DUE_MAX: usize = 1024;
 
 /// A client's socket is still connecting when its options are set; Linux takes TCP_NODELAY all the same.
 fn ignore_not_connected(error: io::Error) -> io::Result<()> {
@@ -319,3 +445,6 @@ fn ignore_not_connected(error: io::Error) -> io::Result<()> {
         _ => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,9 +15,9 @@
 
 mod children;
 #[cfg(feature = "measurements")]
-mod cluster;
+mod compare;
 #[cfg(feature = "measurements")]
-mod haproxy;
+mod generator;
 #[cfg(feature = "measurements")]
 mod hostile;
 #[cfg(feature = "measurements")]
@@ -25,20 +25,24 @@ mod layers;
 #[cfg(feature = "measurements")]
 mod load;
 #[cfg(feature = "measurements")]
+mod measure;
+#[cfg(feature = "measurements")]
 mod memory;
 mod ports;
 mod proxy;
 mod quickstart;
 #[cfg(feature = "measurements")]
-mod relay;
+mod report;
 #[cfg(feature = "measurements")]
-mod results;
+mod run;
+#[cfg(feature = "measurements")]
+mod scenario;
 #[cfg(feature = "measurements")]
 mod sizes;
 #[cfg(feature = "measurements")]
-mod usage;
+mod statistics;
 #[cfg(feature = "measurements")]
-mod wire;
+mod systems;
 
 use std::process::ExitCode;
 
@@ -56,9 +60,15 @@ struct Arguments {
 enum Command {
     /// Three mock brokers, a keystore, the real proxy and a real client: shows what is sent, stored and read.
     Quickstart(quickstart::Options),
-    /// CPU per GB of Sealwire, passing and sealing, against HAProxy as a TCP relay.
+    /// Measures Sealwire beside others in the same run, as scenarios say.
     #[cfg(feature = "measurements")]
-    Relay(relay::Options),
+    Run(run::Options),
+    /// Two runs beside each other, and whether what differs is more than chance.
+    #[cfg(feature = "measurements")]
+    Compare(compare::Options),
+    /// The scenarios that are part of this program.
+    #[cfg(feature = "measurements")]
+    List,
     /// The envelope by itself: nanoseconds a record, milliseconds a GB.
     #[cfg(feature = "measurements")]
     Layers(layers::Options),
@@ -86,7 +96,11 @@ fn main() -> ExitCode {
     let done = children::stop_on_signals().and_then(|()| match arguments.command {
         Command::Quickstart(options) => quickstart::run(&options),
         #[cfg(feature = "measurements")]
-        Command::Relay(options) => relay::run(&options),
+        Command::Run(options) => run::run(&options),
+        #[cfg(feature = "measurements")]
+        Command::Compare(options) => compare::run(&options),
+        #[cfg(feature = "measurements")]
+        Command::List => scenario::list(),
         #[cfg(feature = "measurements")]
         Command::Layers(options) => layers::run(&options),
         #[cfg(feature = "measurements")]

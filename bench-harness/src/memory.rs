@@ -2,15 +2,20 @@
 //! connections.
 
 use std::path::Path;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde::Serialize;
 
 use crate::children::pause;
-use crate::load::Load;
+use crate::load::{Load, Plan, Traffic, local};
+use crate::measure::machine::Machine;
+use crate::measure::process;
 use crate::proxy::Proxy;
-use crate::{Failure, cluster, results, usage};
+use crate::scenario::{Direction, Point, What};
+use crate::systems::{PASSED_PREFIX, SEALED_PREFIX, start_sealwire};
+use crate::{Failure, report};
 
 /// Options of `memory`.
 #[derive(Args)]
@@ -49,7 +54,7 @@ struct Measured {
 }
 
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
-    let descriptors = usage::raise_descriptor_limit()?;
+    let descriptors = process::raise_descriptor_limit()?;
     if descriptors < 2 * options.idle as u64 + 64 {
         return Err(format!(
             "{descriptors} open files are too few for {} connections",
@@ -60,7 +65,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let directory = crate::children::scratch_directory()?;
     let (started_bytes, idle_pair_bytes, idle_pair_after_traffic_bytes) = idle(options, directory.path())?;
     let (busy_bytes, busy_peak_bytes) = busy(options, directory.path())?;
-    report(
+    write_report(
         options,
         &Measured {
             started_bytes,
@@ -77,10 +82,10 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
 const GROUP: usize = 0;
 
 fn idle(options: &Options, directory: &Path) -> Result<(u64, u64, u64), Failure> {
-    let mut load = Load::new()?;
+    let mut load = Load::new(0)?;
     let mut proxy = start(&mut load, &directory.join("idle"))?;
     let started = settled(&mut load, &proxy)?;
-    load.connect(GROUP, proxy.port, options.idle)?;
+    load.connect(GROUP, local(proxy.port), options.idle)?;
     let connected = settled(&mut load, &proxy)?;
     traffic(options, &mut load, &proxy)?;
     let after = settled(&mut load, &proxy)?;
@@ -91,11 +96,11 @@ fn idle(options: &Options, directory: &Path) -> Result<(u64, u64, u64), Failure>
 }
 
 fn busy(options: &Options, directory: &Path) -> Result<(u64, u64), Failure> {
-    let mut load = Load::new()?;
+    let mut load = Load::new(0)?;
     let mut proxy = start(&mut load, &directory.join("busy"))?;
-    load.connect(GROUP, proxy.port, options.busy)?;
+    load.connect(GROUP, local(proxy.port), options.busy)?;
     traffic(options, &mut load, &proxy)?;
-    let memory = usage::memory(proxy.child.id())?;
+    let memory = process::memory(proxy.child.id())?;
     load.disconnect(GROUP);
     proxy.stop()?;
     Ok((memory.resident, memory.peak))
@@ -104,15 +109,25 @@ fn busy(options: &Options, directory: &Path) -> Result<(u64, u64), Failure> {
 fn traffic(options: &Options, load: &mut Load, proxy: &Proxy) -> Result<(), Failure> {
     let duration = Duration::from_secs(options.traffic_s);
     let mut drive = || {
-        for topic in [cluster::SEALED, cluster::PASSED] {
-            for case in [
-                cluster::produce(load, GROUP, topic, options.frame_kib << 10)?,
-                cluster::fetch(load, GROUP, topic, options.frame_kib << 10)?,
-            ] {
-                load.start(GROUP, &case.exchange, case.response_bytes);
-                load.run(duration)?;
-                load.stop()?;
-            }
+        for (what, direction) in [
+            (What::Seal, Direction::Produce),
+            (What::Open, Direction::Fetch),
+            (What::Pass, Direction::Produce),
+            (What::Pass, Direction::Fetch),
+        ] {
+            let mut point = Point::of(what, direction);
+            point.frame_kib = options.frame_kib;
+            let prefix = [PASSED_PREFIX, SEALED_PREFIX][usize::from(point.is_sealed())];
+            let plan = Plan {
+                point: &point,
+                prefix,
+                readable: Some(!point.is_sealed()),
+                history: &|_| Err("there is none".into()),
+            };
+            let traffic = Rc::new(Traffic::prepare(load, GROUP, &plan)?);
+            load.start(GROUP, &traffic, None)?;
+            load.run(duration)?;
+            load.stop()?;
         }
         Ok(())
     };
@@ -121,7 +136,11 @@ fn traffic(options: &Options, load: &mut Load, proxy: &Proxy) -> Result<(), Fail
 
 fn start(load: &mut Load, directory: &Path) -> Result<Proxy, Failure> {
     std::fs::create_dir_all(directory)?;
-    cluster::start(load, directory, None)
+    let point = Point::of(What::Seal, Direction::Produce);
+    let broker_port = load.broker_port();
+    start_sealwire(None, &point, directory, broker_port, &mut || {
+        load.run(Duration::from_millis(20))
+    })
 }
 
 /// Resident memory once it does not fall any more: allocators give back with a delay.
@@ -132,7 +151,7 @@ fn settled(load: &mut Load, proxy: &Proxy) -> Result<u64, Failure> {
     while lowest_since.elapsed() < Duration::from_secs(1) && Instant::now() < deadline {
         load.run(Duration::from_millis(50))?;
         pause(Duration::from_millis(50));
-        let resident = usage::memory(proxy.child.id())?.resident;
+        let resident = process::memory(proxy.child.id())?.resident;
         if resident < lowest {
             (lowest, lowest_since) = (resident, Instant::now());
         }
@@ -140,7 +159,7 @@ fn settled(load: &mut Load, proxy: &Proxy) -> Result<u64, Failure> {
     Ok(lowest)
 }
 
-fn report(options: &Options, measured: &Measured) -> Result<(), Failure> {
+fn write_report(options: &Options, measured: &Measured) -> Result<(), Failure> {
     let kib = |bytes: u64| bytes as f64 / 1024.0;
     let mib = |bytes: u64| kib(bytes) / 1024.0;
     let table = format!(
@@ -169,10 +188,10 @@ fn report(options: &Options, measured: &Measured) -> Result<(), Failure> {
     if options.no_write {
         return Ok(());
     }
-    let directory = results::directory()?;
+    let directory = report::directory()?;
     let description = format!(
         "{}; one executor; {} KiB frames of 1 KiB records, sealed and passed, {} s in each direction",
-        results::machine(),
+        Machine::of_this_run().text(),
         options.frame_kib,
         options.traffic_s
     );

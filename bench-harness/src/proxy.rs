@@ -19,13 +19,15 @@ use crate::{Failure, ports};
 pub(crate) struct Setup<'a> {
     /// A directory of its own: keystore, configuration and log are written there.
     pub(crate) directory: &'a Path,
+    /// The binary; the one beside this program where there is none.
+    pub(crate) program: Option<&'a Path>,
+    /// Names of the keystore's KEKs.
+    pub(crate) keks: &'a [String],
     /// The cluster, `host:port` each.
     pub(crate) bootstrap: Vec<String>,
     /// How many brokers, with ids from 1.
     pub(crate) brokers: u16,
-    /// Topics, as patterns, that are sealed. Everything that starts with `public` passes through.
-    pub(crate) sealed: &'a str,
-    /// More rules, in front of those.
+    /// The `[[cluster.main.topics]]` tables. The KMS is called `local`.
     pub(crate) rules: &'a str,
     /// How many executors; `None`: one for each core.
     pub(crate) executors: Option<usize>,
@@ -54,8 +56,11 @@ impl Proxy {
         setup: &Setup<'_>,
         meanwhile: &mut dyn FnMut() -> Result<(), Failure>,
     ) -> Result<Self, Failure> {
-        let program = program()?;
-        create_keystore(&program, setup.directory)?;
+        let program = match setup.program {
+            Some(program) => program.to_owned(),
+            None => program()?,
+        };
+        create_keystore(&program, setup)?;
         let [port, admin_port, node_ports @ ..] = ports::free::<{ 2 + BROKERS_MAX }>()?;
         let nodes: Vec<u16> = node_ports.into_iter().take(usize::from(setup.brokers)).collect();
         let configuration = setup.directory.join("sealwire.toml");
@@ -200,16 +205,17 @@ fn build(workspace: &Path, binary: &Path) -> Result<(), Failure> {
     }
 }
 
-fn create_keystore(program: &Path, directory: &Path) -> Result<(), Failure> {
-    let keystore = directory.join("keystore.json");
-    let master_key = directory.join("master.key");
-    let arguments: [&[&OsStr]; 2] = [
-        &["keystore", "create", "--master-key-file"].map(OsStr::new),
-        &["keystore", "add", "--master-key-file"].map(OsStr::new),
-    ];
-    for (arguments, kek) in arguments.into_iter().zip([None, Some("quickstart")]) {
+fn create_keystore(program: &Path, setup: &Setup<'_>) -> Result<(), Failure> {
+    let [keystore, master_key] = [KEYSTORE, MASTER_KEY].map(|name| setup.directory.join(name));
+    for path in [&keystore, &master_key] {
+        // One of an earlier start in the same directory.
+        let _ = std::fs::remove_file(path);
+    }
+    let arguments =
+        ["create", "add"].map(|command| ["keystore", command, "--master-key-file"].map(OsStr::new));
+    for (arguments, keks) in arguments.into_iter().zip([&[], setup.keks]) {
         let mut command = Command::new(program);
-        command.args(arguments).arg(&master_key).arg(&keystore).args(kek);
+        command.args(arguments).arg(&master_key).arg(&keystore).args(keks);
         let output = command.output()?;
         if !output.status.success() {
             let text = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -219,22 +225,30 @@ fn create_keystore(program: &Path, directory: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
+/// In the directory of a [`Setup`].
+pub(crate) const KEYSTORE: &str = "keystore.json";
+/// Of the keystore.
+pub(crate) const MASTER_KEY: &str = "master.key";
+
+/// Topics that match `sealed` are sealed under the KEK `quickstart`, and those that begin with `public` pass.
+pub(crate) fn usual_rules(sealed: &str) -> String {
+    format!(
+        "[[cluster.main.topics]]\nmatch = \"{sealed}\"\nkms = \"local\"\nkek = \"quickstart\"\n\
+         [[cluster.main.topics]]\nmatch = \"public*\"\npass = true\n"
+    )
+}
+
 fn configuration_text(setup: &Setup<'_>, port: u16, admin_port: u16, node_ports: &[u16]) -> String {
     let tables = setup
         .executors
         .map(|executors| format!("[runtime]\nexecutors = {executors}\nself_check = false"));
-    let rules = format!(
-        "{}\n[[cluster.main.topics]]\nmatch = \"{}\"\nkms = \"local\"\nkek = \"quickstart\"\n\
-         [[cluster.main.topics]]\nmatch = \"public*\"\npass = true\n",
-        setup.rules, setup.sealed
-    );
     Configuration::with(&tables.unwrap_or_default())
-        .keystore("local", Path::new("keystore.json"), Path::new("master.key"))
+        .keystore("local", Path::new(KEYSTORE), Path::new(MASTER_KEY))
         .cluster(&Cluster {
             brokers: setup.bootstrap.clone(),
             port,
             nodes: (1..).zip(node_ports.iter().copied()).collect(),
-            rules: &rules,
+            rules: setup.rules,
             ..Cluster::default()
         })
         .admin(admin_port)

@@ -14,7 +14,7 @@ use rdkafka::mocking::MockCluster;
 
 use crate::Failure;
 use crate::children::pause;
-use crate::proxy::{Proxy, Setup};
+use crate::proxy::{Proxy, Setup, usual_rules};
 
 /// Options of `quickstart`.
 #[derive(Args)]
@@ -67,10 +67,11 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
 fn start(directory: &Path, brokers: &str) -> Result<Proxy, Failure> {
     let setup = Setup {
         directory,
+        program: None,
+        keks: &["quickstart".to_owned()],
         bootstrap: brokers.split(',').map(str::to_owned).collect(),
         brokers: BROKERS,
-        sealed: "payments-*",
-        rules: sizes::RULE,
+        rules: &format!("{}\n{}", sizes::RULE, usual_rules("payments-*")),
         executors: None,
         core: None,
     };

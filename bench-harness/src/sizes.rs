@@ -8,19 +8,19 @@ use sealwire::envelope::HeaderMode;
 use sealwire::record_batch::Codec;
 use sealwire::testing::{BatchBuilder, BatchSeals, RecordInput};
 
-use crate::{Failure, results};
+use crate::{Failure, report};
 
 /// Writes the report, and says what is in it.
 pub(crate) fn run() -> Result<(), Failure> {
     let table = table()?;
     print!("{table}");
-    let directory = results::directory()?;
-    std::fs::write(directory.join("sizes.md"), report(&table))?;
+    let directory = report::directory()?;
+    std::fs::write(directory.join("sizes.md"), page(&table))?;
     println!("written to {}", directory.display());
     Ok(())
 }
 
-fn report(table: &str) -> String {
+fn page(table: &str) -> String {
     format!(
         "# Stored sizes\n\n\
          Written by `cargo run --release -p bench-harness --features measurements -- sizes`, \
@@ -112,9 +112,9 @@ mod tests {
 
     #[test]
     fn the_report_is_what_the_sealer_makes_and_keeps_its_limit() {
-        let written = std::fs::read_to_string(results::directory().unwrap().join("sizes.md")).unwrap();
+        let written = std::fs::read_to_string(report::directory().unwrap().join("sizes.md")).unwrap();
         assert!(
-            written == report(&table().unwrap()),
+            written == page(&table().unwrap()),
             "perf/sizes.md is stale: write it again with `bench-harness sizes`"
         );
         for value_bytes in [40, 150, 1000] {

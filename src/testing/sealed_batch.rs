@@ -28,8 +28,21 @@ impl BatchSeals {
             blob: &[9; KEYSTORE_BLOB_BYTES],
         };
         dek.write(&mut wrapped)?;
+        Self::under(&SecretKey::generate()?, wrapped, domain, headers)
+    }
+
+    /// With this data key, wrapped as a KMS has wrapped it.
+    ///
+    /// # Errors
+    /// Names that are too long.
+    pub fn under(
+        dek: &SecretKey,
+        wrapped: Vec<u8>,
+        domain: &str,
+        headers: HeaderMode,
+    ) -> Result<Self, Box<dyn Error + Send + Sync>> {
         Ok(Self {
-            key: SealingKey::new(&SecretKey::generate()?, wrapped)?,
+            key: SealingKey::new(dek, wrapped)?,
             domain: Domain::new(domain)?,
             headers,
         })

@@ -1,17 +1,21 @@
 //! One socket of the load: writes a shared frame, reads a frame's head, lets the kernel discard the rest.
 
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::mem::MaybeUninit;
 use std::rc::Rc;
+use std::time::Instant;
 
 use mio::net::TcpStream;
 use socket2::SockRef;
 
+use super::frame::{Frame, HEAD_BYTES, TopicDigits};
+
 /// Whose end it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
-    /// A client of the relay that the group stands for.
-    Client { group: usize },
+    /// A client of the system that the group stands for, the `member`th of them.
+    Client { group: usize, member: usize },
     /// The stand-in broker.
     Broker,
 }
@@ -24,6 +28,8 @@ pub(super) struct Received {
     pub(super) api_key: i16,
     /// Of a request: its correlation id, as sent.
     pub(super) correlation_id: [u8; 4],
+    /// Of a request: how it begins.
+    pub(super) head: [u8; HEAD_BYTES],
     /// The frame, prefix included, where it was kept.
     pub(super) frame: Option<Vec<u8>>,
 }
@@ -41,6 +47,10 @@ pub(super) struct Connection {
     pub(super) side: Side,
     /// Of a client: where the next response is kept.
     pub(super) keep: Option<Vec<u8>>,
+    /// Of a client: when its request in flight was sent, or was to be sent.
+    pub(super) sent_at: Option<Instant>,
+    /// Of a client: when further requests were to be sent, that wait for the one in flight.
+    pub(super) due: VecDeque<Instant>,
     stream: TcpStream,
     outgoing: Option<Outgoing>,
     head: Vec<u8>,
@@ -50,15 +60,15 @@ pub(super) struct Connection {
     answer_due: bool,
 }
 
-/// A frame on its way out: eight bytes of its own (prefix and correlation id), the rest shared.
+/// A frame on its way out: a head of its own, the rest shared.
 struct Outgoing {
     head: [u8; HEAD_BYTES],
     frame: Rc<[u8]>,
     sent: usize,
 }
 
-/// Prefix and correlation id of a response; of a request, prefix, API key and version.
-const HEAD_BYTES: usize = 8;
+/// Prefix and correlation id of a response.
+const RESPONSE_HEAD_BYTES: usize = 8;
 /// Prefix, API key, version and correlation id of a request.
 const REQUEST_HEAD_BYTES: usize = 12;
 /// What is read for the head; a small frame is whole with it.
@@ -71,12 +81,26 @@ impl Connection {
         Self {
             side,
             keep: None,
+            sent_at: None,
+            due: VecDeque::new(),
             stream,
             outgoing: None,
-            head: Vec::with_capacity(REQUEST_HEAD_BYTES),
+            head: Vec::with_capacity(HEAD_BYTES),
             seen: 0,
             kept: None,
             answer_due: false,
+        }
+    }
+
+    pub(super) fn is_client_of(&self, wanted: usize) -> bool {
+        matches!(self.side, Side::Client { group, .. } if group == wanted)
+    }
+
+    /// Which one of its group.
+    pub(super) fn member(&self) -> usize {
+        match self.side {
+            Side::Client { member, .. } => member,
+            Side::Broker => 0,
         }
     }
 
@@ -85,10 +109,15 @@ impl Connection {
         self.answer_due || self.outgoing.is_some()
     }
 
-    /// Queues a frame and writes what the socket takes; with `correlation_id` in place of the frame's own.
-    pub(super) fn send(&mut self, frame: &Rc<[u8]>, correlation_id: Option<[u8; 4]>) {
+    /// Queues a frame and writes what the socket takes, with `correlation_id` and `topic` in place of the frame's own.
+    pub(super) fn send(
+        &mut self,
+        frame: &Frame,
+        topic: Option<TopicDigits>,
+        correlation_id: Option<[u8; 4]>,
+    ) {
         let mut head = [0; HEAD_BYTES];
-        for (to, from) in head.iter_mut().zip(frame.iter()) {
+        for (to, from) in head.iter_mut().zip(frame.bytes.iter()) {
             *to = *from;
         }
         if let Some(id) = correlation_id {
@@ -96,10 +125,13 @@ impl Connection {
                 *to = from;
             }
         }
+        if let (Some(topic), Some(at)) = (topic, frame.topic_at) {
+            topic.write(&mut head, at);
+        }
         self.answer_due = matches!(self.side, Side::Client { .. });
         self.outgoing = Some(Outgoing {
             head,
-            frame: Rc::clone(frame),
+            frame: Rc::clone(&frame.bytes),
             sent: 0,
         });
         // A failure shows when the loop comes to this connection, which it does: an error makes the socket ready.
@@ -121,10 +153,11 @@ impl Connection {
     /// Whether everything is written.
     fn write(&mut self) -> io::Result<bool> {
         while let Some(outgoing) = &mut self.outgoing {
-            let head = outgoing.head.get(outgoing.sent..).unwrap_or_default();
+            let head_bytes = HEAD_BYTES.min(outgoing.frame.len());
+            let head = outgoing.head.get(outgoing.sent..head_bytes).unwrap_or_default();
             let rest = outgoing
                 .frame
-                .get(outgoing.sent.max(HEAD_BYTES)..)
+                .get(outgoing.sent.max(head_bytes)..)
                 .unwrap_or_default();
             if head.is_empty() && rest.is_empty() {
                 self.outgoing = None;
@@ -147,18 +180,14 @@ impl Connection {
 
     fn read(&mut self, buffer: &mut [u8], capturing: bool) -> io::Result<Progress> {
         loop {
-            let head_bytes = match self.side {
-                Side::Client { .. } => HEAD_BYTES,
-                Side::Broker => REQUEST_HEAD_BYTES,
-            };
-            if self.head.len() < head_bytes {
+            if self.head.len() < self.head_wanted() {
                 let room = buffer.get_mut(..FIRST_READ_BYTES).unwrap_or_default();
                 let read = self.stream.read(room)?;
                 if read == 0 {
                     return Ok(Progress::Closed);
                 }
                 let bytes = buffer.get(..read).unwrap_or_default();
-                let missing = head_bytes - self.head.len();
+                let missing = HEAD_BYTES - self.head.len();
                 self.head.extend(bytes.iter().take(missing));
                 self.seen += read;
                 self.keep_bytes(bytes, capturing);
@@ -188,6 +217,15 @@ impl Connection {
         }
     }
 
+    /// How much of the frame has to be there before its kind is known, and its topic.
+    fn head_wanted(&self) -> usize {
+        match self.side {
+            Side::Client { .. } => RESPONSE_HEAD_BYTES,
+            Side::Broker if self.head.len() < REQUEST_HEAD_BYTES => REQUEST_HEAD_BYTES,
+            Side::Broker => HEAD_BYTES.min(self.number(0).saturating_add(4)),
+        }
+    }
+
     /// Starts to keep the frame where its content is wanted.
     fn keep_bytes(&mut self, bytes: &[u8], capturing: bool) {
         let wanted = match self.side {
@@ -201,8 +239,13 @@ impl Connection {
     }
 
     fn take(&mut self, bytes: usize) -> Received {
+        let mut head = [0; HEAD_BYTES];
+        for (to, from) in head.iter_mut().zip(&self.head) {
+            *to = *from;
+        }
         let received = Received {
             bytes,
+            head,
             api_key: self.api_key(),
             correlation_id: match self.head.get(8..12) {
                 Some([a, b, c, d]) => [*a, *b, *c, *d],

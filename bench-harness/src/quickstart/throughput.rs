@@ -1,5 +1,5 @@
-//! A first impression of speed. The mock brokers and the client share the machine with the proxy: see `relay` for
-//! measurements.
+//! A first impression of speed. The mock brokers and the client share the machine with the proxy: `run` is what
+//! measures.
 
 use std::time::{Duration, Instant};
 

@@ -47,6 +47,44 @@ pub(crate) fn memory(id: u32) -> Result<Memory, Failure> {
     })
 }
 
+/// How often the threads of process `id` have left their core: voluntarily (to sleep until they are woken) and not.
+pub(crate) fn switches(id: u32) -> Result<[u64; 2], Failure> {
+    let mut total = [0; 2];
+    for task in fs::read_dir(format!("/proc/{id}/task"))? {
+        let Ok(status) = fs::read_to_string(task?.path().join("status")) else {
+            continue;
+        };
+        for line in status.lines() {
+            let names = ["voluntary_ctxt_switches:", "nonvoluntary_ctxt_switches:"];
+            for (total, name) in total.iter_mut().zip(names) {
+                if let Some(number) = line.strip_prefix(name) {
+                    *total += number.trim().parse::<u64>()?;
+                }
+            }
+        }
+    }
+    Ok(total)
+}
+
+/// Lets the peak of process `id` begin anew (proc(5), `clear_refs`); not every kernel lets everybody.
+pub(crate) fn reset_peak(id: u32) {
+    let _ = fs::write(format!("/proc/{id}/clear_refs"), "5");
+}
+
+/// CPU time of the calling thread.
+pub(crate) fn own_cpu() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(
+        u64::try_from(time.tv_sec).unwrap_or_default(),
+        u32::try_from(time.tv_nsec).unwrap_or_default(),
+    )
+}
+
+/// Nanoseconds as a number that JSON can hold.
+pub(crate) fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// Lets this process, and those that it starts, have as many open sockets as the system allows.
 pub(crate) fn raise_descriptor_limit() -> Result<u64, Failure> {
     use rustix::process::{Resource, getrlimit, setrlimit};

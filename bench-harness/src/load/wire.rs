@@ -16,7 +16,6 @@ use kafka_protocol::messages::{
     MetadataResponse, ProduceRequest, ProduceResponse, RequestHeader, ResponseHeader, TopicName,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes};
-use sealwire::testing::{BatchBuilder, RecordInput};
 
 use crate::Failure;
 
@@ -29,54 +28,6 @@ const METADATA_VERSIONS: (i16, i16) = (0, 12);
 
 /// The id of the stand-in broker.
 pub(crate) const NODE: i32 = 1;
-
-/// Every record's value starts with it: where it can be read, nothing is sealed.
-pub(crate) const CANARY: &[u8] = b"canary in a coal mine";
-
-const RECORD_BYTES: usize = 1024;
-
-/// One batch of 1 KiB records that makes a produce frame of exactly `frame_bytes`, prefix included.
-pub(crate) fn batch(topic: &str, frame_bytes: usize) -> Result<Bytes, Failure> {
-    let records = (frame_bytes / RECORD_BYTES).max(1);
-    let mut last = RECORD_BYTES / 2;
-    // The last record takes up what the protocol around them leaves; its own varints may move it by a byte or two.
-    for _ in 0..4 {
-        let batch = batch_of(records, last)?;
-        let length = produce_request(topic, batch.clone())?.len();
-        if length == frame_bytes {
-            return Ok(batch);
-        }
-        last = (last + frame_bytes)
-            .checked_sub(length)
-            .ok_or("a frame too small for one record")?;
-    }
-    Err(format!("no batch makes a frame of {frame_bytes} bytes").into())
-}
-
-fn batch_of(records: usize, last_value_bytes: usize) -> Result<Bytes, Failure> {
-    let mut builder = BatchBuilder::new();
-    for index in 0..records {
-        // Length, attributes, deltas, key length, value length and header count take about 11 bytes of a 1 KiB record.
-        let value_bytes = if index + 1 == records {
-            last_value_bytes
-        } else {
-            RECORD_BYTES - 11
-        };
-        let value: Vec<u8> = CANARY
-            .iter()
-            .chain(b"; ")
-            .copied()
-            .cycle()
-            .take(value_bytes)
-            .collect();
-        builder = builder.record(RecordInput {
-            timestamp: 1_700_000_000_000,
-            value: Some(&value),
-            ..RecordInput::default()
-        });
-    }
-    Ok(Bytes::from(builder.build()?))
-}
 
 /// A produce request with `records` for partition 0 of `topic`.
 pub(crate) fn produce_request(topic: &str, records: Bytes) -> Result<Vec<u8>, Failure> {
@@ -113,7 +64,7 @@ pub(crate) fn fetch_request(topic: &str) -> Result<Vec<u8>, Failure> {
     let partition = FetchPartition::default()
         .with_partition(0)
         .with_fetch_offset(0)
-        .with_partition_max_bytes(1 << 20);
+        .with_partition_max_bytes(16 << 20);
     let topic = FetchTopic::default()
         .with_topic(topic_name(topic))
         .with_partitions(vec![partition]);
@@ -314,18 +265,6 @@ fn topic_name(name: &str) -> TopicName {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn frames_have_exactly_the_size_that_was_asked_for() {
-        for bytes in [1 << 10, 16 << 10, 64 << 10, 512 << 10] {
-            let records = batch("passed", bytes).unwrap();
-            let frame = produce_request("passed", records.clone()).unwrap();
-            assert_eq!(frame.len(), bytes);
-            assert_eq!(produced_records(&frame).unwrap(), records);
-            let fetched = fetch_response("passed", records.clone()).unwrap();
-            assert_eq!(fetched_records(&fetched).unwrap(), records);
-        }
-    }
 
     #[test]
     fn the_stand_in_answers_what_clients_ask_first() {

@@ -1,0 +1,52 @@
+//! What drives a run: makes requests through each system in its turn, and counts what comes back.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::Failure;
+use crate::measure::Latency;
+use crate::scenario::Point;
+use crate::systems::Fleet;
+
+/// Clients and their broker.
+pub(crate) trait Generator {
+    /// Where systems find the broker.
+    fn broker_port(&self) -> u16;
+
+    /// Does for a moment what the broker has to do while systems start.
+    fn attend(&mut self) -> Result<(), Failure>;
+
+    /// Connects to every system, and makes sure that what is to come is exchanged as it should be. What the fleet keeps
+    /// in files is in `directory`.
+    fn begin(&mut self, point: &Point, fleet: &Fleet, directory: &Path) -> Result<(), Failure>;
+
+    /// One turn of the system at `place` of the fleet. Calls `mark` where what counts begins, and where it ends.
+    fn turn(
+        &mut self,
+        place: usize,
+        turn: &Turn,
+        mark: &mut dyn FnMut() -> Result<(), Failure>,
+    ) -> Result<Exchanged, Failure>;
+
+    /// Leaves the systems, before they are stopped.
+    fn end(&mut self);
+}
+
+/// How long a turn is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Turn {
+    pub(crate) warm_up: Duration,
+    pub(crate) duration: Duration,
+}
+
+/// What went there and back in what counts of a turn.
+#[derive(Clone, Debug)]
+pub(crate) struct Exchanged {
+    pub(crate) wall: Duration,
+    pub(crate) frames: u64,
+    pub(crate) records: u64,
+    pub(crate) bytes: u64,
+    pub(crate) dropped: u64,
+    pub(crate) latency_ns: Option<Latency>,
+    pub(crate) load_cpu_share: f64,
+}

@@ -1,0 +1,172 @@
+//! What is measured of a system while load goes through it: every number has one name, by which files, limits and
+//! tables know it.
+
+pub(crate) mod machine;
+pub(crate) mod process;
+mod sample;
+mod system_calls;
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) use self::sample::{Latency, Sample, System};
+pub(crate) use self::system_calls::{SystemCalls, Tracer};
+
+/// One number of a sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Measure {
+    CpuSPerGb,
+    CpuSPerMillionRecords,
+    CpuUsPerFrame,
+    MbPerS,
+    LatencyP50Ms,
+    LatencyP90Ms,
+    LatencyP99Ms,
+    #[serde(rename = "latency_p999_ms")]
+    LatencyP999Ms,
+    #[serde(rename = "latency_p9999_ms")]
+    LatencyP9999Ms,
+    ResidentMb,
+    PeakMb,
+    WakeUpsPerFrame,
+    InvoluntarySwitchesPerFrame,
+    KmsCalls,
+    SystemCallsPerFrame,
+    RingEntersPerFrame,
+    RingEntersPerRead,
+}
+
+/// Which of two numbers is the better one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Better {
+    Less,
+    More,
+}
+
+impl Measure {
+    /// All of them, in the order in which they are told.
+    pub(crate) const ALL: [Self; 17] = [
+        Self::CpuSPerGb,
+        Self::CpuSPerMillionRecords,
+        Self::CpuUsPerFrame,
+        Self::MbPerS,
+        Self::LatencyP50Ms,
+        Self::LatencyP90Ms,
+        Self::LatencyP99Ms,
+        Self::LatencyP999Ms,
+        Self::LatencyP9999Ms,
+        Self::ResidentMb,
+        Self::PeakMb,
+        Self::WakeUpsPerFrame,
+        Self::InvoluntarySwitchesPerFrame,
+        Self::KmsCalls,
+        Self::SystemCallsPerFrame,
+        Self::RingEntersPerFrame,
+        Self::RingEntersPerRead,
+    ];
+
+    /// As it is written in files.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::CpuSPerGb => "cpu_s_per_gb",
+            Self::CpuSPerMillionRecords => "cpu_s_per_million_records",
+            Self::CpuUsPerFrame => "cpu_us_per_frame",
+            Self::MbPerS => "mb_per_s",
+            Self::LatencyP50Ms => "latency_p50_ms",
+            Self::LatencyP90Ms => "latency_p90_ms",
+            Self::LatencyP99Ms => "latency_p99_ms",
+            Self::LatencyP999Ms => "latency_p999_ms",
+            Self::LatencyP9999Ms => "latency_p9999_ms",
+            Self::ResidentMb => "resident_mb",
+            Self::PeakMb => "peak_mb",
+            Self::WakeUpsPerFrame => "wake_ups_per_frame",
+            Self::InvoluntarySwitchesPerFrame => "involuntary_switches_per_frame",
+            Self::KmsCalls => "kms_calls",
+            Self::SystemCallsPerFrame => "system_calls_per_frame",
+            Self::RingEntersPerFrame => "ring_enters_per_frame",
+            Self::RingEntersPerRead => "ring_enters_per_read",
+        }
+    }
+
+    /// Which side is the good one.
+    pub(crate) fn better(self) -> Better {
+        match self {
+            Self::MbPerS => Better::More,
+            _ => Better::Less,
+        }
+    }
+
+    /// Whether it says how fast the load itself was, so that it says nothing of a system where the load was at its
+    /// limit.
+    pub(crate) fn is_of_speed(self) -> bool {
+        matches!(
+            self,
+            Self::MbPerS
+                | Self::LatencyP50Ms
+                | Self::LatencyP90Ms
+                | Self::LatencyP99Ms
+                | Self::LatencyP999Ms
+                | Self::LatencyP9999Ms
+        )
+    }
+
+    /// Its value in a sample; none where it was not, or cannot be, measured.
+    pub(crate) fn of(self, sample: &Sample) -> Option<f64> {
+        let is_of_calls = matches!(
+            self,
+            Self::SystemCallsPerFrame | Self::RingEntersPerFrame | Self::RingEntersPerRead
+        );
+        if is_of_calls != sample.system_calls.is_some() {
+            // A turn in which calls are counted is slow, and says nothing of anything else.
+            return None;
+        }
+        if sample.frames == 0
+            && !matches!(
+                self,
+                Self::MbPerS | Self::ResidentMb | Self::PeakMb | Self::KmsCalls
+            )
+        {
+            return None;
+        }
+        let frames = sample.frames as f64;
+        let system = sample.of_system.as_ref();
+        let cpu_s = system.map(|system| system.cpu_ns as f64 / 1e9);
+        let milliseconds = |nanoseconds: u64| nanoseconds as f64 / 1e6;
+        let calls = sample.system_calls.as_ref();
+        match self {
+            Self::CpuSPerGb => Some(cpu_s? * 1e9 / sample.bytes.max(1) as f64),
+            Self::CpuSPerMillionRecords => Some(cpu_s? * 1e6 / sample.records.max(1) as f64),
+            Self::CpuUsPerFrame => Some(cpu_s? * 1e6 / frames),
+            Self::MbPerS => Some(sample.bytes as f64 * 1e3 / sample.wall_ns.max(1) as f64),
+            Self::LatencyP50Ms => Some(milliseconds(sample.latency_ns.as_ref()?.p50)),
+            Self::LatencyP90Ms => Some(milliseconds(sample.latency_ns.as_ref()?.p90)),
+            Self::LatencyP99Ms => Some(milliseconds(sample.latency_ns.as_ref()?.p99)),
+            Self::LatencyP999Ms => Some(milliseconds(sample.latency_ns.as_ref()?.p999)),
+            Self::LatencyP9999Ms => Some(milliseconds(sample.latency_ns.as_ref()?.p9999)),
+            Self::ResidentMb => Some(system?.resident_bytes as f64 / 1e6),
+            Self::PeakMb => Some(system?.peak_bytes as f64 / 1e6),
+            Self::WakeUpsPerFrame => Some(system?.voluntary_switches as f64 / frames),
+            Self::InvoluntarySwitchesPerFrame => Some(system?.involuntary_switches as f64 / frames),
+            Self::KmsCalls => system?.kms_calls.map(|calls| calls as f64),
+            Self::SystemCallsPerFrame => Some(calls?.all as f64 / frames),
+            Self::RingEntersPerFrame => Some(calls?.ring_enters as f64 / frames),
+            Self::RingEntersPerRead => {
+                let calls = calls?;
+                (calls.ring_enters > 0).then(|| calls.ring_enters as f64 / calls.reads.max(1) as f64)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_know_a_measure_by_its_name() {
+        for measure in Measure::ALL {
+            let written = serde_json::to_string(&measure).unwrap();
+            assert_eq!(written, format!("{:?}", measure.name()));
+        }
+    }
+}

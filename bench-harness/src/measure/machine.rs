@@ -1,0 +1,88 @@
+//! What was measured on, and with what. No names of hosts or people.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde::Serialize;
+
+use crate::scenario::CpuKind;
+
+/// The machine of a run.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Machine {
+    pub(crate) cpu: String,
+    pub(crate) cores: usize,
+    pub(crate) memory_mb: u64,
+    pub(crate) kernel: String,
+    /// Those that decide how fast ciphers, checksums and copies are.
+    pub(crate) cpu_features: Vec<String>,
+    pub(crate) cpu_kind: CpuKind,
+}
+
+impl Machine {
+    /// This one.
+    pub(crate) fn of_this_run() -> Self {
+        let information = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let value = |text: &str, name: &str| {
+            let line = text.lines().find(|line| line.starts_with(name))?;
+            Some(line.split_once(':')?.1.trim().to_owned())
+        };
+        let flags = value(&information, "flags").unwrap_or_default();
+        let has = |feature: &str| flags.split(' ').any(|flag| flag == feature);
+        let memory = value(&memory, "MemTotal").unwrap_or_default();
+        let kib: Option<u64> = memory.split(' ').next().and_then(|kib| kib.parse().ok());
+        Self {
+            cpu: value(&information, "model name").unwrap_or_else(|| "unknown CPU".to_owned()),
+            // Not what this thread may use: it is pinned.
+            cores: information
+                .lines()
+                .filter(|line| line.starts_with("processor"))
+                .count(),
+            memory_mb: kib.unwrap_or_default() * 1024 / 1_000_000,
+            kernel: release.split('.').take(2).collect::<Vec<_>>().join("."),
+            cpu_features: FEATURES
+                .into_iter()
+                .filter(|feature| has(feature))
+                .map(str::to_owned)
+                .collect(),
+            cpu_kind: match has("avx512f") && has("vaes") && has("vpclmulqdq") {
+                true => CpuKind::Avx512,
+                false => CpuKind::Aesni,
+            },
+        }
+    }
+
+    /// In a line.
+    pub(crate) fn text(&self) -> String {
+        format!(
+            "{} ({}), {} cores, Linux {}, loopback",
+            self.cpu,
+            self.cpu_features.join(" "),
+            self.cores,
+            self.kernel
+        )
+    }
+}
+
+const FEATURES: [&str; 8] = [
+    "aes",
+    "pclmulqdq",
+    "avx2",
+    "vaes",
+    "vpclmulqdq",
+    "avx512f",
+    "sha_ni",
+    "fsrm",
+];
+
+/// The commit of the sources that this program was built from, if they are still there.
+pub(crate) fn commit() -> Option<String> {
+    let mut git = Command::new("git");
+    git.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")));
+    git.args(["describe", "--always", "--abbrev=12", "--dirty", "--exclude=*"]);
+    let output = git.output().ok().filter(|output| output.status.success())?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    Some(text.trim().to_owned())
+}

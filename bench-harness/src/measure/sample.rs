@@ -1,0 +1,66 @@
+//! One turn of one system at one point of a scenario.
+
+use serde::Serialize;
+
+use super::SystemCalls;
+use crate::scenario::Point;
+
+/// A line of the JSON: `kind` is `sample`.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Sample {
+    pub(crate) scenario: String,
+    pub(crate) point: Point,
+    pub(crate) system: String,
+    /// Systems of one round ran one after the other, in shuffled order. None: a turn of its own, in which system calls
+    /// were counted, which costs time.
+    pub(crate) round: Option<usize>,
+    pub(crate) wall_ns: u64,
+    /// Requests that were answered.
+    pub(crate) frames: u64,
+    pub(crate) records: u64,
+    /// Of requests and responses as clients have them.
+    pub(crate) bytes: u64,
+    /// Requests that were due and not sent.
+    pub(crate) dropped: u64,
+    pub(crate) latency_ns: Option<Latency>,
+    /// The share of its core that the load had.
+    pub(crate) load_cpu_share: f64,
+    /// None: there is nothing between client and broker.
+    pub(crate) of_system: Option<System>,
+    pub(crate) system_calls: Option<SystemCalls>,
+}
+
+/// Quantiles of one turn.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Latency {
+    pub(crate) p50: u64,
+    pub(crate) p90: u64,
+    pub(crate) p99: u64,
+    pub(crate) p999: u64,
+    pub(crate) p9999: u64,
+    pub(crate) max: u64,
+}
+
+/// What the process of a system used.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct System {
+    pub(crate) cpu_ns: u64,
+    /// At the end.
+    pub(crate) resident_bytes: u64,
+    /// The most there was during the turn; where the kernel does not let it be set back, since the process began.
+    pub(crate) peak_bytes: u64,
+    /// How often a thread went to sleep, and so was woken.
+    pub(crate) voluntary_switches: u64,
+    pub(crate) involuntary_switches: u64,
+    /// Of `sealwire`: calls to a KMS.
+    pub(crate) kms_calls: Option<u64>,
+}
+
+impl Sample {
+    /// Whether the load could not have done more, so that a system may have been faster than was seen.
+    pub(crate) fn is_load_saturated(&self) -> bool {
+        self.load_cpu_share >= SATURATED_SHARE
+    }
+}
+
+const SATURATED_SHARE: f64 = 0.95;

@@ -1,0 +1,59 @@
+//! What is made of a run: a table for whoever waits for it, lines of JSON for programs, a line of `perf/history.jsonl`
+//! for later runs to be compared with.
+
+mod date;
+pub(crate) mod history;
+pub(crate) mod lines;
+mod progress;
+mod table;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) use self::date::utc;
+pub(crate) use self::progress::Progress;
+pub(crate) use self::table::{of_point, of_verdicts};
+use crate::Failure;
+use crate::measure::machine::Machine;
+use crate::systems::{Skipped, Version};
+
+/// What a run was. A line of the JSON: `kind` is `run`.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Run {
+    /// When it began, which is its name too: all other lines carry it as `run`.
+    pub(crate) started: String,
+    pub(crate) scenarios: Vec<String>,
+    pub(crate) seed: u64,
+    pub(crate) machine: Machine,
+    pub(crate) commit: Option<String>,
+    pub(crate) versions: Vec<Version>,
+    /// What could not be had.
+    pub(crate) skipped: Vec<Skipped>,
+    pub(crate) envelope: Envelope,
+}
+
+/// What the envelope takes on this CPU, without sockets: ciphers differ by a factor of two between CPUs.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Envelope {
+    /// A record of 1 KiB.
+    pub(crate) seal_ns: f64,
+    pub(crate) open_ns: f64,
+}
+
+/// Of everything that is written. It grows by one when a field changes its meaning or goes.
+pub(crate) const SCHEMA: u32 = 1;
+
+/// Where results are kept: `perf/` of the sources this program was built from, or of the working directory.
+pub(crate) fn directory() -> Result<PathBuf, Failure> {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../perf");
+    let directory = match sources
+        .parent()
+        .is_some_and(|workspace| workspace.join("Cargo.toml").is_file())
+    {
+        true => sources,
+        false => PathBuf::from("perf"),
+    };
+    std::fs::create_dir_all(&directory)?;
+    Ok(directory)
+}

@@ -1,0 +1,110 @@
+//! `perf/history.jsonl`: a line for each recorded run, with its rows and limits.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::{Run, SCHEMA, directory};
+use crate::Failure;
+use crate::statistics::{Row, Verdict};
+
+#[derive(Serialize)]
+struct Line<'a> {
+    schema: u32,
+    kind: &'static str,
+    run: &'a Run,
+    rows: &'a [Row],
+    limits: &'a [Verdict],
+}
+
+/// A recorded run, as far as others are compared with it.
+pub(crate) struct Recorded {
+    pub(crate) started: String,
+    pub(crate) commit: String,
+    pub(crate) rows: Vec<Row>,
+}
+
+/// Where it is.
+pub(crate) fn path() -> Result<PathBuf, Failure> {
+    Ok(directory()?.join("history.jsonl"))
+}
+
+/// Appends a run.
+pub(crate) fn record(run: &Run, rows: &[Row], limits: &[Verdict]) -> Result<(), Failure> {
+    let line = Line {
+        schema: SCHEMA,
+        kind: "recorded",
+        run,
+        rows,
+        limits,
+    };
+    let mut text = serde_json::to_string(&line)?;
+    text.push('\n');
+    let mut file = OpenOptions::new().create(true).append(true).open(path()?)?;
+    Ok(file.write_all(text.as_bytes())?)
+}
+
+/// The recorded run of that name: `last`, `last~1` (the one before), when it began, or the beginning of its commit.
+pub(crate) fn find(name: &str) -> Result<Recorded, Failure> {
+    let path = path()?;
+    let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    choose(&text, name)?.ok_or_else(|| format!("no recorded run {name} in {}", path.display()).into())
+}
+
+fn choose(text: &str, name: &str) -> Result<Option<Recorded>, Failure> {
+    let back = match name.strip_prefix("last") {
+        Some("") => Some(0),
+        Some(rest) => rest.strip_prefix('~').and_then(|back| back.parse::<usize>().ok()),
+        None => None,
+    };
+    for (place, line) in text.lines().rev().enumerate() {
+        let mut value: serde_json::Value = serde_json::from_str(line)?;
+        let [started, commit] =
+            ["started", "commit"].map(|field| value["run"][field].as_str().unwrap_or_default().to_owned());
+        let is_named = match back {
+            Some(back) => back == place,
+            None => started == name || (name.len() >= COMMIT_DIGITS_MIN && commit.starts_with(name)),
+        };
+        if is_named {
+            return Ok(Some(Recorded {
+                started,
+                commit,
+                rows: serde_json::from_value(value["rows"].take())?,
+            }));
+        }
+    }
+    Ok(None)
+}
+
+const COMMIT_DIGITS_MIN: usize = 7;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_found_by_its_place_its_time_and_its_commit() {
+        let line = |started: &str, commit: &str| {
+            format!(r#"{{"run":{{"started":"{started}","commit":"{commit}"}},"rows":[]}}"#)
+        };
+        let text = [
+            line("2026-01-01T00:00:00Z", "0123456789ab"),
+            line("2026-02-01T00:00:00Z", "fedcba987654"),
+        ];
+        let text = text.join("\n");
+        for (name, commit) in [
+            ("last", Some("fedcba987654")),
+            ("last~1", Some("0123456789ab")),
+            ("2026-01-01T00:00:00Z", Some("0123456789ab")),
+            ("0123456", Some("0123456789ab")),
+            ("last~2", None),
+            ("0123", None),
+            ("", None),
+        ] {
+            let found = choose(&text, name).unwrap().map(|recorded| recorded.commit);
+            assert_eq!(found.as_deref(), commit, "{name}");
+        }
+    }
+}

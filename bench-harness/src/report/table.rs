@@ -1,0 +1,108 @@
+//! Rows and limits as text for a terminal.
+
+use std::fmt::Write as _;
+
+use crate::measure::Measure;
+use crate::statistics::{Row, Verdict};
+
+/// The rows of one point.
+pub(crate) fn of_point(rows: &[Row]) -> String {
+    let mut text = String::new();
+    let Some(first) = rows.first() else {
+        return text;
+    };
+    let _ = writeln!(
+        text,
+        "\n{}\n  {:16} {:>26} {:>26} {:>9} {:>17} {:>8} {:>8} {:>15}",
+        first.label,
+        "",
+        "CPU s/GB (min-max)",
+        "ratio [95 %]",
+        "MB/s",
+        "ms p50 / p99",
+        "peak MB",
+        "wakes/fr",
+        "calls/fr, enter"
+    );
+    for row in rows {
+        let _ = writeln!(text, "  {}", line(row));
+    }
+    let notes = [
+        (rows.iter().any(|row| row.load_saturated), SATURATED),
+        (rows.iter().any(|row| row.rate_missed), RATE_MISSED),
+    ];
+    for (_, note) in notes.iter().filter(|(applies, _)| *applies) {
+        let _ = writeln!(text, "  {note}");
+    }
+    text
+}
+
+fn line(row: &Row) -> String {
+    let median = |measure: Measure| row.measures.get(&measure).map(|spread| spread.median);
+    let cpu = row.measures.get(&Measure::CpuSPerGb).map(|cpu| {
+        let digits = if cpu.median < 1.0 { 3 } else { 2 };
+        format!(
+            "{:.digits$} ({:.digits$}-{:.digits$})",
+            cpu.median, cpu.min, cpu.max
+        )
+    });
+    let ratio = row
+        .comparisons
+        .iter()
+        .find(|comparison| comparison.of == Measure::CpuSPerGb);
+    let ratio = ratio.map(|ratio| {
+        let (interval, median) = (ratio.interval, ratio.spread.median);
+        format!("{median:.2} [{:.2}-{:.2}]", interval.low, interval.high)
+    });
+    let speed = median(Measure::MbPerS).map(|speed| {
+        let mark = if row.load_saturated { "*" } else { "" };
+        format!("{speed:.0}{mark}")
+    });
+    let latency = median(Measure::LatencyP50Ms).zip(median(Measure::LatencyP99Ms));
+    let latency = latency.map(|(half, most)| {
+        let mark = if row.rate_missed { "!" } else { "" };
+        format!("{half:.3} / {most:.3}{mark}")
+    });
+    let calls = median(Measure::SystemCallsPerFrame).map(|calls| {
+        let enters = median(Measure::RingEntersPerFrame).unwrap_or_default();
+        format!("{calls:.1}, {enters:.1}")
+    });
+    let shown = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
+    format!(
+        "{:16} {:>26} {:>26} {:>9} {:>17} {:>8} {:>8} {:>15}",
+        row.system,
+        shown(cpu),
+        shown(ratio),
+        shown(speed),
+        shown(latency),
+        shown(median(Measure::PeakMb).map(|peak| format!("{peak:.1}"))),
+        shown(median(Measure::WakeUpsPerFrame).map(|wakes| format!("{wakes:.2}"))),
+        shown(calls),
+    )
+}
+
+/// What limits say, a line each.
+pub(crate) fn of_verdicts(verdicts: &[Verdict]) -> String {
+    let mut text = String::new();
+    for verdict in verdicts {
+        let word = if verdict.kept { "kept" } else { "MISSED" };
+        let close = if verdict.close { ", inside the noise" } else { "" };
+        let _ = writeln!(
+            text,
+            "{word:6} {}, {}, {}: {:.3} [{:.3}-{:.3}], limit: {}{close}",
+            verdict.scenario,
+            verdict.label,
+            verdict.system,
+            verdict.value,
+            verdict.interval.low,
+            verdict.interval.high,
+            verdict.limit
+        );
+    }
+    text
+}
+
+const SATURATED: &str =
+    "* the load had all of its core: the system may be faster. CPU per GB holds all the same";
+const RATE_MISSED: &str =
+    "! not all was sent that was due: latency is that of a system that is too slow for the rate";

@@ -1,0 +1,171 @@
+//! `run`: systems take turns at each point of a scenario, in an order that is shuffled anew in each round.
+//!
+//! What lies between has core 0 to itself; load and broker share core 1.
+
+mod options;
+mod point;
+
+use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime};
+
+pub(crate) use self::options::Options;
+use self::point::Field;
+use crate::generator::Generator;
+use crate::load::Loopback;
+use crate::measure::machine::{self, Machine};
+use crate::measure::{Sample, Tracer, process};
+use crate::report::lines::Lines;
+use crate::report::{Envelope, Progress, Run};
+use crate::scenario::Scenario;
+use crate::statistics::{self, Dice, Row, Verdict};
+use crate::systems::{Choice, LOAD_CORE, Skipped};
+use crate::{Failure, layers, report};
+
+/// Measures, tells, and records if that is wanted.
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    let mut scenarios = Vec::new();
+    for name in &options.scenarios {
+        scenarios.push(options.adjust(Scenario::load(name)?)?);
+    }
+    let machine = Machine::of_this_run();
+    if machine.cores <= LOAD_CORE {
+        return Err("one core for the system and one for the load are needed".into());
+    }
+    process::raise_descriptor_limit()?;
+    let (mut choices, mut skipped) = (Vec::new(), Vec::new());
+    // Before this thread is pinned: cargo may have to build.
+    let program = options.program.clone().map_or_else(crate::proxy::program, Ok)?;
+    for scenario in &scenarios {
+        let (names, missing) = Choice::available(&options.systems_of(scenario), &options.peers)?;
+        skipped.extend(missing);
+        choices.push(Choice {
+            names,
+            peers: options.peers.clone(),
+            program: program.clone(),
+        });
+    }
+    let mut told = BTreeSet::new();
+    skipped.retain(|skipped: &Skipped| told.insert(skipped.what.clone()));
+    if let Some(why) = Tracer::unavailable() {
+        skipped.push(Skipped {
+            what: "system calls".to_owned(),
+            why,
+        });
+    }
+    let traces = !skipped.iter().any(|skipped| skipped.what == "system calls");
+    for skipped in &skipped {
+        println!("skipped: {} ({})", skipped.what, skipped.why);
+    }
+    process::pin(LOAD_CORE)?;
+    let [seal_ns, open_ns] = layers::kibibyte_records()?;
+    let run = Run {
+        started: report::utc(SystemTime::now()),
+        scenarios: scenarios.iter().map(|scenario| scenario.name.clone()).collect(),
+        seed: options.seed.unwrap_or_else(seed),
+        machine,
+        commit: machine::commit(),
+        versions: choices.first().map(Choice::versions).unwrap_or_default(),
+        skipped,
+        envelope: Envelope { seal_ns, open_ns },
+    };
+    println!("{}; seed {}", run.machine.text(), run.seed);
+    println!("the envelope by itself: {seal_ns:.0} ns to seal, {open_ns:.0} ns to open a record of 1 KiB");
+    let mut lines = Lines::create(options.json.as_deref(), &run.started)?;
+    lines.write("run", &run)?;
+    let mut generator = Loopback::new(options.broker_port)?;
+    println!("the broker listens on 127.0.0.1:{}", generator.broker_port());
+    let mut course = Course {
+        progress: progress(&scenarios, &choices, traces),
+        dice: Dice::new(run.seed),
+        lines,
+        traces,
+    };
+    let (mut rows, mut verdicts) = (Vec::new(), Vec::new());
+    for (scenario, choice) in scenarios.iter().zip(&choices) {
+        let (more, said) = course.measure(scenario, choice, &mut generator, run.machine.cpu_kind)?;
+        rows.extend(more);
+        verdicts.extend(said);
+    }
+    course.progress.end();
+    print!("\n{}", report::of_verdicts(&verdicts));
+    if options.record {
+        report::history::record(&run, &rows, &verdicts)?;
+        println!("recorded in {}", report::history::path()?.display());
+    }
+    Ok(())
+}
+
+/// What stays the same from scenario to scenario.
+struct Course {
+    progress: Progress,
+    dice: Dice,
+    lines: Lines,
+    traces: bool,
+}
+
+impl Course {
+    fn measure(
+        &mut self,
+        scenario: &Scenario,
+        choice: &Choice,
+        generator: &mut dyn Generator,
+        cpu: crate::scenario::CpuKind,
+    ) -> Result<(Vec<Row>, Vec<Verdict>), Failure> {
+        let (mut all, mut rows) = (Vec::new(), Vec::new());
+        for point in scenario.points() {
+            self.progress
+                .point(&format!("{}: {}", scenario.name, point.label()));
+            let mut field = Field::begin(scenario, &point, choice, generator)?;
+            let samples = self.turns(&mut field, scenario.rounds);
+            let samples = field.end(samples)?;
+            let of_point = statistics::rows(&samples, &point, &choice.names, &scenario.reference);
+            for row in &of_point {
+                self.lines.write("row", row)?;
+            }
+            self.progress.print(&report::of_point(&of_point));
+            rows.extend(of_point);
+            all.extend(samples);
+        }
+        let verdicts = statistics::verdicts(scenario, &all, cpu);
+        for verdict in &verdicts {
+            self.lines.write("limit", verdict)?;
+        }
+        Ok((rows, verdicts))
+    }
+
+    fn turns(&mut self, field: &mut Field<'_>, rounds: usize) -> Result<Vec<Sample>, Failure> {
+        let mut samples = Vec::new();
+        for round in 0..rounds {
+            let mut order: Vec<usize> = (0..field.systems()).collect();
+            self.dice.shuffle(&mut order);
+            for place in order {
+                samples.push(field.turn(place, round)?);
+                self.progress.turn();
+            }
+        }
+        for place in (0..field.systems()).filter(|_| self.traces) {
+            samples.extend(field.traced_turn(place)?);
+            self.progress.turn();
+        }
+        for sample in &samples {
+            self.lines.write("sample", sample)?;
+        }
+        Ok(samples)
+    }
+}
+
+fn progress(scenarios: &[Scenario], choices: &[Choice], traces: bool) -> Progress {
+    let (mut turns, mut points) = (0, 0);
+    for (scenario, choice) in scenarios.iter().zip(choices) {
+        let of_scenario = scenario.points().len();
+        points += of_scenario;
+        turns += of_scenario * choice.names.len() * (scenario.rounds + usize::from(traces));
+    }
+    Progress::new(turns, points)
+}
+
+/// Another order every time.
+fn seed() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    process::nanoseconds(since.unwrap_or(Duration::ZERO))
+}

@@ -1,0 +1,67 @@
+//! What may be said on the command line of `run`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::Failure;
+use crate::scenario::Scenario;
+use crate::systems::Peer;
+
+/// Options of `run`.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Names that `list` shows, or paths of TOML files.
+    #[arg(required = true)]
+    pub(super) scenarios: Vec<String>,
+    /// Rounds, instead of the scenario's; every system has its turn once in each.
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// Milliseconds of each turn, instead of the scenario's.
+    #[arg(long)]
+    sample_ms: Option<u64>,
+    /// Systems, instead of the scenario's.
+    #[arg(long, value_delimiter = ',')]
+    systems: Option<Vec<String>>,
+    /// Another proxy that already runs and forwards to the broker's port.
+    #[arg(long = "peer", value_name = "NAME=HOST:PORT,pid=PID")]
+    pub(super) peers: Vec<Peer>,
+    /// Where the broker listens, so that a peer can be told beforehand; any free port without it.
+    #[arg(long, default_value_t = 0)]
+    pub(super) broker_port: u16,
+    /// The `sealwire` to measure; the one beside this program, brought up to date, without it.
+    #[arg(long)]
+    pub(super) program: Option<PathBuf>,
+    /// Adds the run to `perf/history.jsonl`.
+    #[arg(long)]
+    pub(super) record: bool,
+    /// Writes every sample and every row to this file, a line of JSON each.
+    #[arg(long, value_name = "FILE")]
+    pub(super) json: Option<PathBuf>,
+    /// Repeats the order of an earlier run.
+    #[arg(long)]
+    pub(super) seed: Option<u64>,
+}
+
+impl Options {
+    /// With what was said here instead of there.
+    pub(super) fn adjust(&self, mut scenario: Scenario) -> Result<Scenario, Failure> {
+        if let Some(rounds) = self.rounds {
+            scenario.rounds = rounds;
+        }
+        if let Some(sample_ms) = self.sample_ms {
+            scenario.sample_ms = sample_ms;
+        }
+        if let Some(systems) = &self.systems {
+            scenario.systems.clone_from(systems);
+        }
+        scenario.check()?;
+        Ok(scenario)
+    }
+
+    /// Those of the scenario, and all peers.
+    pub(super) fn systems_of(&self, scenario: &Scenario) -> Vec<String> {
+        let peers = self.peers.iter().map(|peer| &peer.name);
+        scenario.systems.iter().chain(peers).cloned().collect()
+    }
+}

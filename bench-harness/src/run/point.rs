@@ -1,0 +1,171 @@
+//! One point of a scenario: its systems, started for it alone, and the turns that they take.
+
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::Failure;
+use crate::children::scratch_directory;
+use crate::generator::{Exchanged, Generator, Turn};
+use crate::measure::process::{self, nanoseconds};
+use crate::measure::{self, Sample, Tracer};
+use crate::scenario::{Point, Scenario};
+use crate::systems::{Choice, Fleet};
+
+/// Where systems compete.
+pub(super) struct Field<'a> {
+    scenario: &'a Scenario,
+    point: &'a Point,
+    fleet: Fleet,
+    generator: &'a mut dyn Generator,
+    directory: TempDir,
+}
+
+impl<'a> Field<'a> {
+    pub(super) fn begin(
+        scenario: &'a Scenario,
+        point: &'a Point,
+        choice: &Choice,
+        generator: &'a mut dyn Generator,
+    ) -> Result<Self, Failure> {
+        let directory = scratch_directory()?;
+        let broker_port = generator.broker_port();
+        let fleet = Fleet::start(choice, point, directory.path(), broker_port, &mut || {
+            generator.attend()
+        })?;
+        let begun = generator.begin(point, &fleet, directory.path());
+        let place = |failure| format!("{}, {}: {failure}", scenario.name, point.label());
+        begun.map_err(|failure| place(fleet.explain(failure)))?;
+        Ok(Self {
+            scenario,
+            point,
+            fleet,
+            generator,
+            directory,
+        })
+    }
+
+    /// How many take turns.
+    pub(super) fn systems(&self) -> usize {
+        self.fleet.systems.len()
+    }
+
+    /// One turn that counts.
+    pub(super) fn turn(&mut self, place: usize, round: usize) -> Result<Sample, Failure> {
+        let system = self.fleet.systems.get(place).ok_or("no such system")?;
+        let turn = Turn {
+            warm_up: Duration::from_millis(self.scenario.warm_up_ms),
+            duration: Duration::from_millis(self.scenario.sample_ms),
+        };
+        let kms_calls = || system.is_sealwire.then(|| self.fleet.kms_calls()).flatten();
+        let calls_before = kms_calls();
+        if let Some(id) = system.process {
+            process::reset_peak(id);
+        }
+        let mut marks = Vec::new();
+        let exchanged = self.generator.turn(place, &turn, &mut || {
+            marks.push(system.process.map(Used::by).transpose()?);
+            Ok(())
+        })?;
+        let of_system = match (&marks[..], system.process) {
+            ([Some(before), Some(after)], Some(id)) => Some(after.since(before, id)?),
+            _ => None,
+        };
+        let of_system = of_system.map(|of_system| measure::System {
+            kms_calls: kms_calls()
+                .zip(calls_before)
+                .map(|(after, before)| after - before),
+            ..of_system
+        });
+        Ok(self.sample(place, Some(round), exchanged, of_system, None))
+    }
+
+    /// One turn in which system calls are counted, of a system that has a process.
+    pub(super) fn traced_turn(&mut self, place: usize) -> Result<Option<Sample>, Failure> {
+        let system = self.fleet.systems.get(place).ok_or("no such system")?;
+        let Some(id) = system.process else {
+            return Ok(None);
+        };
+        let turn = Turn {
+            warm_up: Duration::from_millis(self.scenario.warm_up_ms),
+            duration: Duration::from_millis(self.scenario.sample_ms),
+        };
+        let mut tracer = Some(Tracer::attach(id, self.directory.path())?);
+        let (mut begun, mut calls) = (false, None);
+        let exchanged = self.generator.turn(place, &turn, &mut || {
+            match (begun, &mut tracer) {
+                (false, Some(tracer)) => tracer.begin()?,
+                _ => calls = tracer.take().map(Tracer::end).transpose()?,
+            }
+            begun = true;
+            Ok(())
+        })?;
+        Ok(Some(self.sample(place, None, exchanged, None, calls)))
+    }
+
+    /// Leaves the systems and stops them, whether the turns went well or not.
+    pub(super) fn end(self, turns: Result<Vec<Sample>, Failure>) -> Result<Vec<Sample>, Failure> {
+        self.generator.end();
+        let samples = turns.map_err(|failure| {
+            let failure = self.fleet.explain(failure);
+            format!("{}, {}: {failure}", self.scenario.name, self.point.label())
+        })?;
+        self.fleet.stop()?;
+        Ok(samples)
+    }
+
+    fn sample(
+        &self,
+        place: usize,
+        round: Option<usize>,
+        exchanged: Exchanged,
+        of_system: Option<measure::System>,
+        system_calls: Option<measure::SystemCalls>,
+    ) -> Sample {
+        let name = self.fleet.systems.get(place).map(|system| system.name.clone());
+        Sample {
+            scenario: self.scenario.name.clone(),
+            point: self.point.clone(),
+            system: name.unwrap_or_default(),
+            round,
+            wall_ns: nanoseconds(exchanged.wall),
+            frames: exchanged.frames,
+            records: exchanged.records,
+            bytes: exchanged.bytes,
+            dropped: exchanged.dropped,
+            latency_ns: exchanged.latency_ns,
+            load_cpu_share: exchanged.load_cpu_share,
+            of_system,
+            system_calls,
+        }
+    }
+}
+
+/// What a process has used so far.
+struct Used {
+    cpu: Duration,
+    switches: [u64; 2],
+}
+
+impl Used {
+    fn by(id: u32) -> Result<Self, Failure> {
+        Ok(Self {
+            switches: process::switches(id)?,
+            cpu: process::cpu(id)?,
+        })
+    }
+
+    fn since(&self, before: &Self, id: u32) -> Result<measure::System, Failure> {
+        let memory = process::memory(id)?;
+        let [voluntary, involuntary] = self.switches;
+        let [voluntary_before, involuntary_before] = before.switches;
+        Ok(measure::System {
+            cpu_ns: nanoseconds(self.cpu.saturating_sub(before.cpu)),
+            resident_bytes: memory.resident,
+            peak_bytes: memory.peak,
+            voluntary_switches: voluntary.saturating_sub(voluntary_before),
+            involuntary_switches: involuntary.saturating_sub(involuntary_before),
+            kms_calls: None,
+        })
+    }
+}

@@ -1,0 +1,128 @@
+//! What has to hold: a bound on one measure, of one system, at some points, on some CPUs.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Direction, Point};
+use crate::Failure;
+use crate::measure::Measure;
+
+/// One `[[limits]]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Limit {
+    /// Of what.
+    pub(crate) of: Measure,
+    /// Whose.
+    #[serde(default = "default_system")]
+    pub(crate) system: String,
+    /// The measure divided by this system's, in pairs; or by the same system's at the scenario's first point.
+    pub(crate) divided_by: Option<String>,
+    /// The measure less this system's, in pairs.
+    pub(crate) less: Option<String>,
+    /// No more than this.
+    pub(crate) most: Option<f64>,
+    /// No less than this.
+    pub(crate) least: Option<f64>,
+    /// Only frames of these KiB.
+    pub(crate) frame_kib: Option<Vec<usize>>,
+    /// Only this direction.
+    pub(crate) direction: Option<Direction>,
+    /// Only on such a CPU.
+    pub(crate) cpu: Option<CpuKind>,
+}
+
+/// What decides how fast the cipher is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum CpuKind {
+    /// AES-GCM by AVX-512 and VAES.
+    Avx512,
+    /// By AES-NI.
+    Aesni,
+}
+
+/// Which side of a number is good.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Bound {
+    Most(f64),
+    Least(f64),
+}
+
+impl Limit {
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        if self.most.is_some() == self.least.is_some() {
+            return Err(format!(
+                "limits, {}: one of `most` and `least` has to be there",
+                self.of.name()
+            )
+            .into());
+        }
+        if self.divided_by.is_some() && self.less.is_some() {
+            return Err(format!("limits, {}: only one of `divided_by` and `less`", self.of.name()).into());
+        }
+        Ok(())
+    }
+
+    /// Where its number lies.
+    pub(crate) fn bound(&self) -> Bound {
+        match (self.most, self.least) {
+            (None, Some(least)) => Bound::Least(least),
+            (most, _) => Bound::Most(most.unwrap_or(f64::INFINITY)),
+        }
+    }
+
+    /// Whether it says something of this point on this CPU.
+    pub(crate) fn is_for(&self, point: &Point, cpu: CpuKind) -> bool {
+        let sizes = self.frame_kib.as_ref();
+        sizes.is_none_or(|sizes| sizes.contains(&point.frame_kib))
+            && self
+                .direction
+                .is_none_or(|direction| direction == point.direction)
+            && self.cpu.is_none_or(|kind| kind == cpu)
+    }
+
+    /// In words.
+    pub(crate) fn text(&self) -> String {
+        let (side, number) = match self.bound() {
+            Bound::Most(most) => ("at most", most),
+            Bound::Least(least) => ("at least", least),
+        };
+        let what = self.of.name();
+        match (&self.divided_by, &self.less) {
+            (Some(other), _) => format!("{what} {side} {number} times {other}"),
+            (None, Some(other)) => format!("{what} {side} {number} more than {other}"),
+            (None, None) => format!("{what} {side} {number}"),
+        }
+    }
+}
+
+impl Bound {
+    /// Whether `value` is on its good side.
+    pub(crate) fn is_kept(self, value: f64) -> bool {
+        match self {
+            Self::Most(most) => value <= most,
+            Self::Least(least) => value >= least,
+        }
+    }
+}
+
+/// Instead of a system's name: the same system at the scenario's first point of that frame size.
+pub(crate) const FIRST_POINT: &str = "first";
+
+fn default_system() -> String {
+    "sealwire".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_are_kept_at_the_bound_and_missed_past_it() {
+        assert!(Bound::Most(1.15).is_kept(1.15));
+        assert!(!Bound::Most(1.15).is_kept(1.151));
+        assert!(Bound::Least(0.9).is_kept(0.9));
+        assert!(!Bound::Least(0.9).is_kept(0.899));
+        assert!(!Bound::Most(1.0).is_kept(f64::NAN));
+    }
+}

@@ -1,0 +1,129 @@
+//! One point of a scenario: what is held fixed while systems take turns.
+
+use serde::{Deserialize, Serialize};
+
+use super::{ClientCodec, Direction, StoredCodec, What};
+use crate::Failure;
+
+/// One combination of what a scenario varies.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Point {
+    pub(crate) what: What,
+    pub(crate) direction: Direction,
+    pub(crate) frame_kib: usize,
+    pub(crate) record_bytes: usize,
+    pub(crate) codec: ClientCodec,
+    pub(crate) stored_codec: StoredCodec,
+    pub(crate) connections: usize,
+    pub(crate) topics: usize,
+    pub(crate) rules: usize,
+    pub(crate) keks: usize,
+    pub(crate) deks: usize,
+    pub(crate) idle_connections: usize,
+    pub(crate) rate_mb_per_s: Option<f64>,
+}
+
+impl Point {
+    /// One record of 1 KiB at a time, and one of everything else.
+    pub(crate) fn of(what: What, direction: Direction) -> Self {
+        Self {
+            what,
+            direction,
+            frame_kib: 1,
+            record_bytes: 1024,
+            codec: ClientCodec::None,
+            stored_codec: StoredCodec::Lz4,
+            connections: 1,
+            topics: 1,
+            rules: 1,
+            keks: 1,
+            deks: 1,
+            idle_connections: 0,
+            rate_mb_per_s: None,
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        for (field, value, [least, most]) in [
+            ("frame_kib", self.frame_kib, [1, 8 << 10]),
+            ("record_bytes", self.record_bytes, [64, 1 << 20]),
+            ("connections", self.connections, [1, 10_000]),
+            ("topics", self.topics, [1, 100_000]),
+            ("rules", self.rules, [1, 10_000]),
+            ("keks", self.keks, [1, 1_000]),
+            ("deks", self.deks, [1, DEKS_MAX]),
+            ("idle_connections", self.idle_connections, [0, 10_000]),
+        ] {
+            if !(least..=most).contains(&value) {
+                return Err(format!("{field} = {value}: {least} to {most} can be").into());
+            }
+        }
+        if self.rate_mb_per_s.is_some_and(|rate| !(rate > 0.0 && rate < 1e5)) {
+            return Err("rate_mb_per_s: more than nothing".into());
+        }
+        if self.keks > self.topics {
+            return Err("keks: as many as topics at most, since a topic has one".into());
+        }
+        if self.deks > 1 && self.keks > 1 {
+            return Err("deks: only where `keks` is 1".into());
+        }
+        if self.deks * (self.frame_kib << 10) > HISTORY_BYTES_MAX {
+            return Err("deks: times frame_kib, more than the broker holds (512 MiB)".into());
+        }
+        if self.direction == Direction::Both && self.connections < 2 {
+            return Err("connections: 2 at least, where half of them fetch".into());
+        }
+        Ok(())
+    }
+
+    /// Whether what goes through `sealwire` is sealed at the broker.
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.what != What::Pass
+    }
+
+    /// Direction, size of frames, and whatever else is not as usual.
+    pub(crate) fn label(&self) -> String {
+        let what = match (self.what, self.direction) {
+            (What::Pass, Direction::Produce) => "pass produce",
+            (What::Pass, Direction::Fetch) => "pass fetch",
+            (What::Pass, Direction::Both) => "pass both",
+            (What::Seal, _) => "seal",
+            (What::Open, _) => "open",
+            (What::Both, _) => "seal and open",
+        };
+        let mut label = format!("{what} {} KiB", self.frame_kib);
+        let usual = Self::of(self.what, self.direction);
+        let unusual = [
+            ("records of", self.record_bytes, usual.record_bytes),
+            ("connections", self.connections, 16),
+            ("topics", self.topics, usual.topics),
+            ("rules", self.rules, usual.rules),
+            ("KEKs", self.keks, usual.keks),
+            ("DEKs", self.deks, usual.deks),
+            ("idle", self.idle_connections, usual.idle_connections),
+        ];
+        for (name, value, usual) in unusual {
+            if value != usual {
+                label += &format!(", {name} {value}");
+            }
+        }
+        match self.codec {
+            ClientCodec::None => {}
+            ClientCodec::Lz4 => label += ", lz4",
+            ClientCodec::Zstd => label += ", zstd",
+        }
+        if self.stored_codec == StoredCodec::None {
+            label += ", stored none";
+        }
+        if let Some(rate) = self.rate_mb_per_s {
+            label += &format!(", {rate} MB/s");
+        }
+        label
+    }
+}
+
+/// As many as an executor remembers by default: what it has to ask for anew comes late, and is no measurement of
+/// opening.
+const DEKS_MAX: usize = 4096;
+/// What the stand-in broker holds to answer with.
+const HISTORY_BYTES_MAX: usize = 512 << 20;

@@ -1,0 +1,206 @@
+//! Who takes part in a run: what lies between clients and broker, and the process whose use counts.
+//!
+//! Processes are started anew for each point, so that none carries over memory, caches or keys.
+
+mod haproxy;
+mod history;
+mod peer;
+mod sealwire;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+pub(crate) use self::history::sealed as sealed_history;
+pub(crate) use self::peer::Peer;
+pub(crate) use self::sealwire::start as start_sealwire;
+use crate::Failure;
+use crate::children::Child;
+use crate::proxy::Proxy;
+use crate::scenario::Point;
+
+/// One that takes part.
+pub(crate) struct System {
+    pub(crate) name: String,
+    /// Where clients connect.
+    pub(crate) address: SocketAddr,
+    /// None: nothing is there but the broker.
+    pub(crate) process: Option<u32>,
+    /// What topics' names begin with.
+    pub(crate) prefix: &'static str,
+    /// Whether the broker can read what went through; unknown of what is not ours.
+    pub(crate) readable: Option<bool>,
+    /// Whether it is `sealwire`, which says more of itself.
+    pub(crate) is_sealwire: bool,
+}
+
+/// Those of one point, running.
+pub(crate) struct Fleet {
+    pub(crate) systems: Vec<System>,
+    proxy: Option<Proxy>,
+    relays: Vec<Child>,
+}
+
+/// What a run may be of, and whom it starts.
+pub(crate) struct Choice {
+    pub(crate) names: Vec<String>,
+    pub(crate) peers: Vec<Peer>,
+    /// The binary to measure.
+    pub(crate) program: PathBuf,
+}
+
+/// Somebody who cannot take part.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Skipped {
+    pub(crate) what: String,
+    pub(crate) why: String,
+}
+
+/// A version of something that took part.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Version {
+    pub(crate) of: String,
+    pub(crate) version: String,
+}
+
+/// What names of systems may be, besides those of peers.
+pub(crate) const NAMES: [&str; 5] = [DIRECT, "haproxy-16k", "haproxy-64k", PASSING, SEALWIRE];
+const DIRECT: &str = "direct";
+/// In a scenario that seals or opens: the same process, with topics that it lets pass.
+const PASSING: &str = "sealwire-pass";
+const SEALWIRE: &str = "sealwire";
+
+impl Choice {
+    /// Leaves out, and says, what cannot be had here. A name that nobody has is an error.
+    pub(crate) fn available(
+        names: &[String],
+        peers: &[Peer],
+    ) -> Result<(Vec<String>, Vec<Skipped>), Failure> {
+        let (mut available, mut skipped) = (Vec::new(), Vec::new());
+        for name in names {
+            if !NAMES.contains(&name.as_str()) && !peers.iter().any(|peer| peer.name == *name) {
+                return Err(
+                    format!("no system {name}: {}, or the name of a --peer", NAMES.join(", ")).into(),
+                );
+            }
+            match haproxy::buffer_bytes(name).and_then(|_| haproxy::unavailable()) {
+                Some(why) => skipped.push(Skipped {
+                    what: name.clone(),
+                    why,
+                }),
+                None => available.push(name.clone()),
+            }
+        }
+        Ok((available, skipped))
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.names.iter().any(|chosen| chosen == name)
+    }
+
+    /// Versions of what takes part.
+    pub(crate) fn versions(&self) -> Vec<Version> {
+        let version = |of: &str, version: Option<String>| Version {
+            of: of.to_owned(),
+            version: version.unwrap_or_else(|| "unknown".to_owned()),
+        };
+        let mut versions = Vec::new();
+        if self.has(SEALWIRE) || self.has(PASSING) {
+            versions.push(version(SEALWIRE, sealwire::version(&self.program)));
+        }
+        if self
+            .names
+            .iter()
+            .any(|name| haproxy::buffer_bytes(name).is_some())
+        {
+            versions.push(version("haproxy", haproxy::version()));
+        }
+        versions
+    }
+}
+
+impl Fleet {
+    /// Starts those of `choice` in front of the broker at `broker_port`, which answers in `meanwhile`.
+    pub(crate) fn start(
+        choice: &Choice,
+        point: &Point,
+        directory: &Path,
+        broker_port: u16,
+        meanwhile: &mut dyn FnMut() -> Result<(), Failure>,
+    ) -> Result<Self, Failure> {
+        let mut fleet = Self {
+            systems: Vec::new(),
+            proxy: None,
+            relays: Vec::new(),
+        };
+        // One more to see whether it listens.
+        let connections = point.connections + point.idle_connections + 8;
+        let plain = [PASSED_PREFIX, SEALED_PREFIX][usize::from(point.is_sealed())];
+        for name in &choice.names {
+            let mut system = System {
+                name: name.clone(),
+                address: crate::load::local(broker_port),
+                process: None,
+                prefix: PASSED_PREFIX,
+                readable: Some(true),
+                is_sealwire: false,
+            };
+            if let Some(bytes) = haproxy::buffer_bytes(name) {
+                let (relay, port) = haproxy::start(directory, RELAY_CORE, bytes, connections, broker_port)?;
+                system.address = crate::load::local(port);
+                system.process = Some(relay.id());
+                fleet.relays.push(relay);
+            } else if name == SEALWIRE || name == PASSING {
+                if fleet.proxy.is_none() {
+                    let started =
+                        start_sealwire(Some(&choice.program), point, directory, broker_port, meanwhile)?;
+                    fleet.proxy = Some(started);
+                }
+                let proxy = fleet.proxy.as_ref().ok_or("the proxy was not started")?;
+                system.address = crate::load::local(proxy.port);
+                system.process = Some(proxy.child.id());
+                system.is_sealwire = true;
+                if name == SEALWIRE {
+                    system.prefix = plain;
+                    system.readable = Some(!point.is_sealed());
+                }
+            } else if let Some(peer) = choice.peers.iter().find(|peer| peer.name == *name) {
+                system.address = peer.address;
+                system.process = peer.process;
+                system.prefix = plain;
+                system.readable = None;
+            }
+            fleet.systems.push(system);
+        }
+        Ok(fleet)
+    }
+
+    /// Calls to a KMS of the proxy so far, if there is one.
+    pub(crate) fn kms_calls(&self) -> Option<u64> {
+        sealwire::kms_calls(&self.proxy.as_ref()?.ask("/metrics").ok()?)
+    }
+
+    /// `failure`, and what the proxy's log says.
+    pub(crate) fn explain(&self, failure: Failure) -> Failure {
+        match &self.proxy {
+            Some(proxy) => proxy.explain(&failure),
+            None => failure,
+        }
+    }
+
+    /// Stops all that were started.
+    pub(crate) fn stop(self) -> Result<(), Failure> {
+        drop(self.relays);
+        self.proxy.map_or(Ok(()), |mut proxy| proxy.stop())
+    }
+}
+
+/// Topics that a rule lets pass.
+pub(crate) const PASSED_PREFIX: &str = "public-";
+/// Topics that a rule seals.
+pub(crate) const SEALED_PREFIX: &str = "sealed-";
+/// The core of whatever lies between.
+pub(crate) const RELAY_CORE: usize = 0;
+/// The core of clients and broker.
+pub(crate) const LOAD_CORE: usize = 1;

@@ -1,0 +1,75 @@
+//! HAProxy as a TCP relay: what everything is measured against.
+
+use std::ffi::OsStr;
+use std::net::TcpStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::children::{Child, Start, find, pause};
+use crate::{Failure, ports};
+
+/// `tune.bufsize` of the system of that name, if it is a HAProxy.
+pub(super) fn buffer_bytes(name: &str) -> Option<usize> {
+    match name {
+        "haproxy-16k" => Some(16 << 10),
+        "haproxy-64k" => Some(64 << 10),
+        _ => None,
+    }
+}
+
+/// Why there is none.
+pub(super) fn unavailable() -> Option<String> {
+    let missing = find("haproxy").is_none();
+    missing.then(|| "haproxy is not installed (Debian: apt-get install haproxy)".to_owned())
+}
+
+/// Starts HAProxy on `core`, one thread, with buffers of `bytes` and room for `connections`, and says where it listens.
+pub(super) fn start(
+    directory: &Path,
+    core: usize,
+    bytes: usize,
+    connections: usize,
+    broker_port: u16,
+) -> Result<(Child, u16), Failure> {
+    let program = find("haproxy").ok_or("haproxy is not installed")?;
+    let [port] = ports::free::<1>()?;
+    let configuration = directory.join(format!("haproxy-{bytes}.cfg"));
+    std::fs::write(
+        &configuration,
+        configuration_text(bytes, connections, port, broker_port),
+    )?;
+    let mut child = Child::start(&Start {
+        program: &program,
+        arguments: vec![OsStr::new("-db"), OsStr::new("-f"), configuration.as_os_str()],
+        core: Some(core),
+        log: &directory.join(format!("haproxy-{bytes}.log")),
+    })?;
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        child.check()?;
+        if Instant::now() > deadline {
+            return Err("haproxy does not listen".into());
+        }
+        pause(Duration::from_millis(10));
+    }
+    Ok((child, port))
+}
+
+fn configuration_text(bytes: usize, connections: usize, port: u16, broker_port: u16) -> String {
+    format!(
+        "global\n    nbthread 1\n    tune.bufsize {bytes}\n    maxconn {connections}\n\
+         defaults\n    mode tcp\n    timeout connect 5s\n    timeout client 10m\n    timeout server 10m\n\
+         frontend relay\n    bind 127.0.0.1:{port}\n    default_backend broker\n\
+         backend broker\n    server broker 127.0.0.1:{broker_port}\n"
+    )
+}
+
+/// The version that HAProxy says.
+pub(super) fn version() -> Option<String> {
+    let output = std::process::Command::new(find("haproxy")?)
+        .arg("-v")
+        .output()
+        .ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.split_ascii_whitespace().nth(2).map(str::to_owned)
+}

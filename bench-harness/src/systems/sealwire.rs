@@ -1,0 +1,95 @@
+//! Sealwire itself, with as many rules and KEKs as a point asks for.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+use super::{RELAY_CORE, SEALED_PREFIX};
+use crate::Failure;
+use crate::proxy::{Proxy, Setup};
+use crate::scenario::{Point, StoredCodec};
+
+/// Starts it with one executor in front of the broker at `broker_port`, which answers in `meanwhile`.
+pub(crate) fn start(
+    program: Option<&Path>,
+    point: &Point,
+    directory: &Path,
+    broker_port: u16,
+    meanwhile: &mut dyn FnMut() -> Result<(), Failure>,
+) -> Result<Proxy, Failure> {
+    let keks: Vec<String> = (0..point.keks).map(kek_name).collect();
+    let setup = Setup {
+        directory,
+        program,
+        keks: &keks,
+        bootstrap: vec![format!("127.0.0.1:{broker_port}")],
+        brokers: 1,
+        rules: &rules(point),
+        executors: Some(1),
+        core: Some(RELAY_CORE),
+    };
+    Proxy::start(&setup, meanwhile)
+}
+
+/// Of KEK `number`; the rule makes it of the topic's name.
+pub(super) fn kek_name(number: usize) -> String {
+    format!("{KEK_PREFIX}{number:05}")
+}
+
+const KEK_PREFIX: &str = "quickstart-";
+
+/// The rules that nothing takes, then that of what is sealed and that of what passes.
+fn rules(point: &Point) -> String {
+    let mut rules = String::new();
+    for rule in 1..point.rules {
+        let _ = write!(
+            rules,
+            "[[cluster.main.topics]]\nmatch = \"other-{rule:05}-*\"\npass = true\n"
+        );
+    }
+    let stored_codec = match point.stored_codec {
+        StoredCodec::None => "none",
+        StoredCodec::Lz4 => "lz4",
+    };
+    // One domain, so that what was sealed for one topic is what the broker holds for all of them.
+    let _ = write!(
+        rules,
+        "[[cluster.main.topics]]\nmatch = {{ regex = '{SEALED_PREFIX}(\\d+)-.*' }}\nkms = \"local\"\n\
+         kek = \"{KEK_PREFIX}${{1}}\"\ndomain = \"{DOMAIN}\"\nstored_codec = \"{stored_codec}\"\n\
+         max_message_bytes = \"16MiB\"\n\
+         [[cluster.main.topics]]\nmatch = \"public*\"\npass = true\n"
+    );
+    rules
+}
+
+/// What sealed records are bound to.
+pub(super) const DOMAIN: &str = "measured";
+
+/// The version that a binary says.
+pub(super) fn version(program: &Path) -> Option<String> {
+    let output = Command::new(program).arg("--version").output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    Some(text.trim().trim_start_matches("sealwire ").to_owned())
+}
+
+/// The sum of the counts of calls in a page of metrics.
+pub(super) fn kms_calls(page: &str) -> Option<u64> {
+    let counts = page
+        .lines()
+        .filter(|line| line.starts_with("sealwire_kms_call_seconds_count"))
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+    Some(counts.sum::<f64>() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_of_every_kms_and_kind_are_added_up() {
+        let page = "sealwire_kms_call_seconds_count{kms=\"a\",call=\"generate\"} 3\n\
+                    sealwire_kms_call_seconds_sum{kms=\"a\",call=\"generate\"} 0.5\n\
+                    sealwire_kms_call_seconds_count{kms=\"a\",call=\"unwrap\"} 4\n";
+        assert_eq!(kms_calls(page), Some(7));
+    }
+}

@@ -1,0 +1,149 @@
+//! A small scenario from its file to its lines of JSON, with the real proxy.
+#![cfg(feature = "measurements")]
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+const SCENARIO: &str = r#"
+summary = "sealing in small"
+what = "seal"
+frame_kib = 16
+connections = 4
+topics = 3
+systems = ["direct", "haproxy-64k", "sealwire-pass", "sealwire"]
+rounds = 2
+sample_ms = 60
+warm_up_ms = 20
+
+[[limits]]
+of = "peak_mb"
+most = 100000
+
+[[limits]]
+of = "cpu_s_per_gb"
+divided_by = "sealwire-pass"
+most = 0.0
+"#;
+
+fn run(directory: &Path, arguments: &[&str]) -> String {
+    let mut harness = Command::new(env!("CARGO_BIN_EXE_bench-harness"));
+    harness.current_dir(directory).args(arguments);
+    // What cargo has built for the other tests, if it has: the harness would build it as it is released.
+    let beside = Path::new(env!("CARGO_BIN_EXE_bench-harness")).with_file_name("sealwire");
+    if beside.is_file() && arguments.contains(&"run") {
+        harness.arg("--program").arg(beside);
+    }
+    let output = harness.output().unwrap();
+    let [out, errors] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    assert!(output.status.success(), "{out}\n{errors}");
+    out
+}
+
+#[test]
+fn a_scenario_becomes_lines_that_say_what_the_documents_promise() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("small.toml"), SCENARIO).unwrap();
+    let told = run(
+        directory.path(),
+        &["run", "small.toml", "--json", "small.jsonl", "--seed", "7"],
+    );
+    assert!(
+        told.contains("kept   small") && told.contains("MISSED small"),
+        "{told}"
+    );
+    let text = std::fs::read_to_string(directory.path().join("small.jsonl")).unwrap();
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let of_kind = |kind| lines.iter().filter(move |line| line["kind"] == kind);
+    assert!(
+        lines
+            .iter()
+            .all(|line| line["schema"] == 1 && line["run"] == lines[0]["started"])
+    );
+    assert_eq!(lines[0]["seed"], 7);
+    let skipped = lines[0]["skipped"].as_array().unwrap();
+    let systems = 4 - skipped.iter().filter(|one| one["what"] == "haproxy-64k").count();
+    assert_eq!(of_kind("row").count(), systems);
+    assert_eq!(of_kind("limit").count(), 2);
+    let turns: Vec<&Value> = of_kind("sample")
+        .filter(|sample| !sample["round"].is_null())
+        .collect();
+    assert_eq!(turns.len(), systems * 2);
+    for turn in &turns {
+        assert!(turn["frames"].as_u64().unwrap() > 10, "{turn}");
+        assert!(
+            turn["bytes"].as_u64().unwrap() > turn["frames"].as_u64().unwrap() * (16 << 10),
+            "{turn}"
+        );
+        assert_eq!(turn["dropped"], 0);
+        assert_eq!(turn["of_system"].is_null(), turn["system"] == "direct", "{turn}");
+        let latency = &turn["latency_ns"];
+        assert!(latency["p50"].as_u64() <= latency["p99"].as_u64() && latency["p50"].as_u64() > Some(1000));
+    }
+    for row in of_kind("row").filter(|row| row["system"] != "direct") {
+        let cpu = row["measures"]["cpu_s_per_gb"]["median"].as_f64().unwrap();
+        assert!((0.05..500.0).contains(&cpu), "{row}");
+        assert!(
+            row["measures"]["peak_mb"]["median"].as_f64().unwrap() > 1.0,
+            "{row}"
+        );
+    }
+    every_field_is_documented(&lines);
+    let compared = run(directory.path(), &["compare", "small.jsonl", "small.jsonl"]);
+    assert!(
+        compared.contains("sealwire: cpu_s_per_gb 1.000 times") && !compared.contains("WORSE"),
+        "{compared}"
+    );
+}
+
+/// Each name of a field, at whatever depth, stands in the page as code.
+fn every_field_is_documented(lines: &[Value]) {
+    fn names(value: &Value, found: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(fields) => {
+                for (name, value) in fields {
+                    found.insert(name.clone());
+                    names(value, found);
+                }
+            }
+            Value::Array(values) => values.iter().for_each(|value| names(value, found)),
+            _ => {}
+        }
+    }
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/performance.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let mut found = BTreeSet::new();
+    lines.iter().for_each(|line| names(line, &mut found));
+    assert!(found.len() > 60, "{found:?}");
+    found.retain(|name| !page.contains(&format!("`{name}`")));
+    assert!(
+        found.is_empty(),
+        "docs/performance.md does not say what these are: {found:?}"
+    );
+}
+
+#[test]
+fn what_is_wrong_with_a_scenario_is_told_with_its_file() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(
+        directory.path().join("wrong.toml"),
+        format!("connection = 3\n{SCENARIO}"),
+    )
+    .unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_bench-harness"))
+        .current_dir(directory.path())
+        .args(["run", "wrong.toml"])
+        .output()
+        .unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success());
+    assert!(
+        errors.contains("wrong.toml") && errors.contains("connection"),
+        "{errors}"
+    );
+}
