@@ -104,14 +104,18 @@ fn compare_codecs(cluster: &str, sealed: &[SealedTopic], settings: &[Settings]) 
     }
     let subject = format!("{cluster} topic codecs");
     if !forced.is_empty() {
-        let grown = if grown {
-            "; uncompressed they are as long as with stored_codec = \"none\", and count so against max.message.bytes"
+        let [grown, instead] = if grown {
+            [
+                "; uncompressed they are as long as with stored_codec = \"none\", and count so against \
+                 max.message.bytes",
+                ", or where it is uncompressed stored_codec of the rule to none",
+            ]
         } else {
-            ""
+            [""; 2]
         };
         let finding = format!(
             "compression.type of {} makes the broker write every compact batch anew, which costs its processor{grown}; \
-             set it to producer, or stored_codec of the rule to none",
+             set it to producer{instead}",
             some_of(&forced)
         );
         return Some(Row::new(subject, Verdict::Warning, finding));
@@ -241,6 +245,8 @@ mod tests {
             assert!(row.finding.contains(&format!("of a ({forced}) makes")), "{row:?}");
             let grows = row.finding.contains("max.message.bytes");
             assert_eq!(grows, forced == "uncompressed", "{row:?}");
+            // A broker compresses what has no codec, too.
+            assert_eq!(row.finding.contains("stored_codec of the rule"), grows, "{row:?}");
         }
         assert_eq!(compare_codecs("main", &sealed(), &[said("a", Err(29))]), None);
         assert_eq!(
