@@ -3,17 +3,22 @@
 
 use std::fs;
 use std::sync::LazyLock;
+use std::time::Duration;
+
+use crc_fast::CrcAlgorithm;
+use sealwire::record_batch::{Codec, Decompressor, HEADER_BYTES};
+use serde_json::{Value, json};
 
 use crate::support::agent::Agent;
 use crate::support::artifacts::KafkaVersion;
 use crate::support::broker_properties::Login;
 use crate::support::compact_shapes::{Shape, shapes};
+use crate::support::group_reader::{GroupReader, ReaderLibrary, checksum};
 use crate::support::operations::From;
 use crate::support::raw_client::RawClient;
-use crate::support::records::Consumed;
+use crate::support::records::{Bytes, Consumed};
 use crate::support::rig::{Rig, Topic, unique};
-use crate::support::shared;
-use crate::support::skipped;
+use crate::support::{kcat, shared, skipped, wait};
 
 static RIG: LazyLock<Rig> = LazyLock::new(|| Rig::assemble(shared::one_broker(), Login::Plaintext));
 static OLDER: LazyLock<Rig> = LazyLock::new(|| Rig::assemble(shared::older_broker(), Login::Plaintext));
@@ -81,14 +86,66 @@ fn assert_read_by_all(rig: &Rig) {
             count += shape.records;
             codecs.push(if shape.is_compact { LZ4 } else { NONE });
         }
-        assert_eq!(stored_batches(rig, &topic).0, codecs, "{topic}");
+        let batches = stored_batches(rig, &topic);
+        assert_eq!(codecs_of(&batches), codecs, "{topic}");
         let from = From::partitions(&topic, 1);
         let opened = rig.java.consume(&rig.options(), &from, count);
         assert_eq!(opened.len(), count);
+        let stored = rig.java.consume(&rig.direct(), &from, count);
+        assert_sealed(&stored, &opened, &topic);
         for (who, agent) in agents {
-            let stored = agent.consume(&rig.direct(), &from, count);
-            assert_sealed(&stored, &opened, who);
+            assert!(
+                agent.consume(&rig.direct(), &from, count) == stored,
+                "{topic}: {who}"
+            );
         }
+        assert_read_by_groups(&rig.cluster.bootstrap(), &topic, &stored);
+        if prefix.starts_with("sealed") {
+            // The others hold headers without a value, which are no text.
+            assert_read_by_kcat(&rig.cluster.bootstrap(), &topic, &stored);
+            agents[..2]
+                .iter()
+                .for_each(|(who, java)| assert_read_by_lz4_java(java, who, &batches));
+        }
+    }
+}
+
+/// sarama and kafka-go read the same.
+fn assert_read_by_groups(bootstrap: &str, topic: &str, stored: &[Consumed]) {
+    let line = |record: &Consumed| format!("{} {:08x}", record.offset, checksum(record));
+    let expected: Vec<String> = stored.iter().map(line).collect();
+    for library in [ReaderLibrary::Sarama, ReaderLibrary::KafkaGo] {
+        let mut reader = GroupReader::start(library, bootstrap, topic, &unique("group"));
+        wait::until("all records", EVENTUALLY, || {
+            (reader.lines().len() >= expected.len()).then_some(())
+        });
+        assert!(reader.lines() == expected, "{topic}: {library:?}");
+    }
+}
+
+/// kcat prints text, which what is sealed is not: its keys and the marker.
+fn assert_read_by_kcat(bootstrap: &str, topic: &str, stored: &[Consumed]) {
+    let read = kcat::consume(bootstrap, topic, 0);
+    assert_eq!(read.len(), stored.len(), "{topic}");
+    for (read, stored) in read.iter().zip(stored) {
+        assert_eq!(read.offset, stored.offset, "{topic}");
+        let key = read.key.as_ref().map(|key| Bytes::from(key.as_str()));
+        assert_eq!(key, stored.key, "{topic}: {}", read.offset);
+        assert_eq!(read.headers[0], "sealwire", "{topic}: {}", read.offset);
+    }
+}
+
+/// The library of the JVM that Kafka itself uses for blocks only.
+fn assert_read_by_lz4_java(java: &Agent, who: &str, batches: &[Vec<u8>]) {
+    for batch in batches.iter().filter(|batch| batch[22] & 7 == LZ4) {
+        let (frame, mut text) = (&batch[HEADER_BYTES..], Vec::new());
+        let decompressed = Decompressor::new().decompress(Codec::Lz4, frame, 64 << 20, &mut text);
+        decompressed.expect("a frame");
+        let expected =
+            json!({"bytes": text.len(), "crc": crc_fast::checksum(CrcAlgorithm::Crc32IsoHdlc, &text)});
+        let order = json!({"frame": Bytes::from(frame)});
+        let read: Result<Value, _> = java.call("decompress_lz4", order, EVENTUALLY);
+        assert_eq!(read, Ok(expected), "{who}");
     }
 }
 
@@ -99,21 +156,26 @@ fn every_library_reads_every_shape_straight_from_brokers() {
     assert_read_by_all(&OLDER);
 }
 
-/// The codecs of a topic's batches, and the bytes of all of them, as they lie in the only segment.
-fn stored_batches(rig: &Rig, topic: &str) -> (Vec<u8>, usize) {
+fn codecs_of(batches: &[Vec<u8>]) -> Vec<u8> {
+    batches.iter().map(|batch| batch[22] & 7).collect()
+}
+
+/// A topic's batches, as they lie in the only segment.
+fn stored_batches(rig: &Rig, topic: &str) -> Vec<Vec<u8>> {
     let segments = rig.cluster.segments(topic);
     let segment = fs::read(&segments[0]).expect("reading a segment");
-    let (mut codecs, mut at) = (Vec::new(), 0);
+    let (mut batches, mut at) = (Vec::new(), 0);
     while let Some(length) = segment.get(at + 8..at + 12) {
         let length = i32::from_be_bytes(length.try_into().expect("four bytes"));
         if length == 0 {
             // What the broker has allocated and not written.
             break;
         }
-        codecs.push(segment[at + 22] & 7);
-        at += 12 + usize::try_from(length).expect("a length");
+        let end = at + 12 + usize::try_from(length).expect("a length");
+        batches.push(segment[at..end].to_vec());
+        at = end;
     }
-    (codecs, at)
+    batches
 }
 
 /// A broker writes a batch anew whose codec is not the topic's.
@@ -128,8 +190,8 @@ fn batches_open_whatever_codec_a_topic_forces() {
             let configs = [("compression.type", forced)];
             let topic = topic_with(rig, &format!("sealed-forced-{forced}"), &configs);
             assert_eq!(produce(rig, &topic, &shape), 0, "{forced}");
-            let (codecs, bytes) = stored_batches(rig, &topic);
-            assert_eq!(codecs, [codec], "{forced}");
+            let batches = stored_batches(rig, &topic);
+            assert_eq!(codecs_of(&batches), [codec], "{forced}");
             let from = From::partitions(&topic, 1);
             let opened = rig.java.consume(&rig.options(), &from, shape.records);
             assert_eq!(opened.len(), shape.records, "{forced}");
@@ -137,7 +199,7 @@ fn batches_open_whatever_codec_a_topic_forces() {
             assert!(opened.iter().all(is_whole), "{forced}");
             let direct = rig.java.consume(&rig.direct(), &from, shape.records);
             assert_sealed(&direct, &opened, forced);
-            bytes
+            batches[0].len()
         };
         let as_sent = stored("producer", LZ4);
         assert_eq!(stored("lz4", LZ4), as_sent);
@@ -166,5 +228,7 @@ fn batches_that_a_topic_forces_to_be_uncompressed_count_as_they_are_stored() {
     assert_eq!(produced("uncompressed"), 10);
 }
 
+/// Longest that a reader may take for all records of a topic.
+const EVENTUALLY: Duration = Duration::from_secs(60);
 const NONE: u8 = 0;
 const LZ4: u8 = 3;

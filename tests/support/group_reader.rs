@@ -6,8 +6,11 @@ use std::process::{ChildStdin, Command};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use crc_fast::CrcAlgorithm;
+
 use super::artifacts;
 use super::launch::{DataFolder, Process};
+use super::records::{Bytes, Consumed, Header};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReaderLibrary {
@@ -19,7 +22,7 @@ pub(crate) enum ReaderLibrary {
 /// A running reader; it ends with this.
 pub(crate) struct GroupReader {
     pub(crate) library: ReaderLibrary,
-    offsets: Arc<Mutex<Vec<i64>>>,
+    lines: Arc<Mutex<Vec<String>>>,
     process: Process,
     _input: ChildStdin,
     _folder: DataFolder,
@@ -49,18 +52,16 @@ impl GroupReader {
         command.args([bootstrap, topic, group]);
         let log = folder.path().join("reader.log");
         let (process, input, output) = Process::start_piped(&format!("{library:?}"), &command, &log);
-        let offsets = Arc::new(Mutex::new(Vec::new()));
-        let read = Arc::clone(&offsets);
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let read = Arc::clone(&lines);
         thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
-                let offset = line.trim().parse();
-                let offset = offset.unwrap_or_else(|error| panic!("{library:?}: {line}: {error}"));
-                read.lock().expect("offsets").push(offset);
+                read.lock().expect("lines").push(line);
             }
         });
         GroupReader {
             library,
-            offsets,
+            lines,
             process,
             _input: input,
             _folder: folder,
@@ -69,7 +70,27 @@ impl GroupReader {
 
     /// The offsets of the records that it was given so far, in order.
     pub(crate) fn offsets(&mut self) -> Vec<i64> {
-        self.process.assert_running();
-        self.offsets.lock().expect("offsets").clone()
+        let offset = |line: String| {
+            let offset = line.split(' ').next().and_then(|offset| offset.parse().ok());
+            offset.unwrap_or_else(|| panic!("{line}"))
+        };
+        self.lines().into_iter().map(offset).collect()
     }
+
+    /// The same as they were printed: sarama and kafka-go say with each offset what [`checksum`] says.
+    pub(crate) fn lines(&mut self) -> Vec<String> {
+        self.process.assert_running();
+        self.lines.lock().expect("lines").clone()
+    }
+}
+
+/// Of all bytes of a record's key, value and headers.
+pub(crate) fn checksum(record: &Consumed) -> u64 {
+    let bytes = |field: &Option<Bytes>| field.as_ref().map_or(Vec::new(), |bytes| bytes.0.clone());
+    let mut whole = [bytes(&record.key), bytes(&record.value)].concat();
+    for Header(name, value) in &record.headers {
+        whole.extend(name.as_bytes());
+        whole.extend(bytes(value));
+    }
+    crc_fast::checksum(CrcAlgorithm::Crc32IsoHdlc, &whole)
 }

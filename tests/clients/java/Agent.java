@@ -50,6 +50,7 @@ public final class Agent {
             case "produce" -> Producing.run(command);
             case "consume" -> Consuming.run(command);
             case "copy" -> Copying.run(command);
+            case "decompress_lz4" -> Frames.decompressLz4(command);
             case "stream_produce" -> Streams.produce(command);
             case "stream_consume" -> Streams.consume(command);
             case "stream_status" -> Streams.status(command);

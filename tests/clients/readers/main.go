@@ -1,9 +1,12 @@
-// Group readers on sarama and kafka-go: they print the offset of each message that they are given, until their input ends.
+// Group readers on sarama and kafka-go: they print the offset of each message that they are given, and a checksum of what
+// it holds, until their input ends.
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"os"
 	"time"
@@ -41,6 +44,8 @@ func readByKafkaGo(ctx context.Context, bootstrap, topic, group string) error {
 		Topic:       topic,
 		StartOffset: kafka.FirstOffset,
 		MaxWait:     longestWait,
+		// By default it waits for a commit after each message.
+		CommitInterval: longestWait,
 	})
 	defer reader.Close()
 	for {
@@ -48,8 +53,17 @@ func readByKafkaGo(ctx context.Context, bootstrap, topic, group string) error {
 		if err != nil {
 			return err
 		}
-		fmt.Println(message.Offset)
+		parts := [][]byte{message.Key, message.Value}
+		for _, header := range message.Headers {
+			parts = append(parts, []byte(header.Key), header.Value)
+		}
+		tell(message.Offset, parts)
 	}
+}
+
+// tell prints what has been read.
+func tell(offset int64, parts [][]byte) {
+	fmt.Printf("%d %08x\n", offset, crc32.ChecksumIEEE(bytes.Join(parts, nil)))
 }
 
 func readBySarama(ctx context.Context, bootstrap, topic, group string) error {
@@ -82,7 +96,11 @@ func (printer) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.Co
 			if !ok {
 				return nil
 			}
-			fmt.Println(message.Offset)
+			parts := [][]byte{message.Key, message.Value}
+			for _, header := range message.Headers {
+				parts = append(parts, header.Key, header.Value)
+			}
+			tell(message.Offset, parts)
 			session.MarkMessage(message, "")
 		case <-session.Context().Done():
 			return nil
