@@ -164,7 +164,7 @@ mod tests {
             .collect();
         let row = serde_json::json!({
             "scenario": "seal", "point": point, "label": "seal 64 KiB", "system": system,
-            "load_saturated": saturated, "rate_missed": false,
+            "load_saturated": saturated, "rate_missed": false, "cipher_s_per_gb": null,
             "measures": { "cpu_s_per_gb": spread(cpu), "mb_per_s": spread(cpu) },
             "comparisons": comparisons,
         });

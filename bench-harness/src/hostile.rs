@@ -17,6 +17,7 @@ mod siege;
 mod wire;
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -43,6 +44,9 @@ pub(crate) struct Options {
     /// Only shapes with this in their name, and nothing is written.
     #[arg(long)]
     only: Option<String>,
+    /// The `sealwire` to measure; the one beside this program, brought up to date, without it.
+    #[arg(long)]
+    program: Option<PathBuf>,
     /// Only prints: `perf/` stays as it is.
     #[arg(long)]
     no_write: bool,
@@ -68,14 +72,16 @@ const LOAD_CORE: usize = 1;
 
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     process::raise_descriptor_limit()?;
-    // Before this thread is pinned: cargo may have to build.
-    crate::proxy::program()?;
+    if options.program.is_none() {
+        // Before this thread is pinned: cargo may have to build.
+        crate::proxy::program()?;
+    }
     process::pin(LOAD_CORE)?;
     let directory = crate::children::scratch_directory()?;
     let broker = Broker::start()?;
     let setup = Setup {
         directory: directory.path(),
-        program: None,
+        program: options.program.as_deref(),
         keks: &["quickstart".to_owned()],
         bootstrap: vec![broker.address()],
         brokers: 1,

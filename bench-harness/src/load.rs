@@ -32,7 +32,7 @@ use self::frame::{Frame, TopicDigits};
 pub(crate) use self::loopback::Loopback;
 use self::pace::Pace;
 use self::traffic::{FETCH, PRODUCE};
-pub(crate) use self::traffic::{Plan, Traffic};
+pub(crate) use self::traffic::{Plan, Traffic, plain_batch};
 use crate::Failure;
 
 /// The event loop.

@@ -1,7 +1,7 @@
 //! Resident memory: of an idle plain connection pair, before and after traffic, and of the process with busy
 //! connections.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -32,6 +32,9 @@ pub(crate) struct Options {
     /// KiB of a frame.
     #[arg(long, default_value_t = 64)]
     frame_kib: usize,
+    /// The `sealwire` to measure; the one beside this program, brought up to date, without it.
+    #[arg(long)]
+    program: Option<PathBuf>,
     /// Only prints: `perf/` stays as it is.
     #[arg(long)]
     no_write: bool,
@@ -83,7 +86,7 @@ const GROUP: usize = 0;
 
 fn idle(options: &Options, directory: &Path) -> Result<(u64, u64, u64), Failure> {
     let mut load = Load::new(0)?;
-    let mut proxy = start(&mut load, &directory.join("idle"))?;
+    let mut proxy = start(options, &mut load, &directory.join("idle"))?;
     let started = settled(&mut load, &proxy)?;
     load.connect(GROUP, local(proxy.port), options.idle)?;
     let connected = settled(&mut load, &proxy)?;
@@ -97,7 +100,7 @@ fn idle(options: &Options, directory: &Path) -> Result<(u64, u64, u64), Failure>
 
 fn busy(options: &Options, directory: &Path) -> Result<(u64, u64), Failure> {
     let mut load = Load::new(0)?;
-    let mut proxy = start(&mut load, &directory.join("busy"))?;
+    let mut proxy = start(options, &mut load, &directory.join("busy"))?;
     load.connect(GROUP, local(proxy.port), options.busy)?;
     traffic(options, &mut load, &proxy)?;
     let memory = process::memory(proxy.child.id())?;
@@ -134,13 +137,17 @@ fn traffic(options: &Options, load: &mut Load, proxy: &Proxy) -> Result<(), Fail
     drive().map_err(|failure: Failure| proxy.explain(&failure))
 }
 
-fn start(load: &mut Load, directory: &Path) -> Result<Proxy, Failure> {
+fn start(options: &Options, load: &mut Load, directory: &Path) -> Result<Proxy, Failure> {
     std::fs::create_dir_all(directory)?;
     let point = Point::of(What::Seal, Direction::Produce);
     let broker_port = load.broker_port();
-    start_sealwire(None, &point, directory, broker_port, &mut || {
-        load.run(Duration::from_millis(20))
-    })
+    start_sealwire(
+        options.program.as_deref(),
+        &point,
+        directory,
+        broker_port,
+        &mut || load.run(Duration::from_millis(20)),
+    )
 }
 
 /// Resident memory once it does not fall any more: allocators give back with a delay.

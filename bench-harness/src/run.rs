@@ -13,7 +13,7 @@ use self::point::Field;
 use crate::generator::Generator;
 use crate::load::Loopback;
 use crate::measure::machine::{self, Machine};
-use crate::measure::{Sample, Tracer, process};
+use crate::measure::{Sample, Tracer, cipher, process};
 use crate::report::lines::Lines;
 use crate::report::{Envelope, Progress, Run};
 use crate::scenario::Scenario;
@@ -31,6 +31,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     if machine.cores <= LOAD_CORE {
         return Err("one core for the system and one for the load are needed".into());
     }
+    // Before systems are started, which inherit it.
     process::raise_descriptor_limit()?;
     let (mut choices, mut skipped) = (Vec::new(), Vec::new());
     // Before this thread is pinned: cargo may have to build.
@@ -115,18 +116,20 @@ impl Course {
         for point in scenario.points() {
             self.progress
                 .point(&format!("{}: {}", scenario.name, point.label()));
+            let cipher = cipher::seconds_per_gb(&point)?;
             let mut field = Field::begin(scenario, &point, choice, generator)?;
             let samples = self.turns(&mut field, scenario.rounds);
             let samples = field.end(samples)?;
-            let of_point = statistics::rows(&samples, &point, &choice.names, &scenario.reference);
-            for row in &of_point {
+            let mut of_point = statistics::rows(&samples, &point, &choice.names, &scenario.reference);
+            for row in &mut of_point {
+                row.cipher_s_per_gb = cipher;
                 self.lines.write("row", row)?;
             }
             self.progress.print(&report::of_point(&of_point));
             rows.extend(of_point);
             all.extend(samples);
         }
-        let verdicts = statistics::verdicts(scenario, &all, cpu);
+        let verdicts = statistics::verdicts(scenario, &all, &rows, cpu);
         for verdict in &verdicts {
             self.lines.write("limit", verdict)?;
         }

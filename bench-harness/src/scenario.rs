@@ -13,7 +13,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use self::built_in::BUILT_IN;
-pub(crate) use self::limit::{Bound, CpuKind, FIRST_POINT, Limit};
+pub(crate) use self::limit::{Bound, CIPHER, CpuKind, FIRST_POINT, Limit};
 pub(crate) use self::point::Point;
 use crate::Failure;
 
@@ -27,7 +27,7 @@ pub(crate) struct Scenario {
     /// What it is for, in a line.
     pub(crate) summary: String,
     /// What `sealwire` does with the records.
-    pub(crate) what: What,
+    what: Values<What>,
     /// Which way records go.
     directions: Option<Values<Direction>>,
     /// KiB of a produce request, and of what it holds when it is fetched.
@@ -178,13 +178,12 @@ impl Scenario {
         if !(1..=SAMPLE_MS_MAX).contains(&self.sample_ms) || self.warm_up_ms > SAMPLE_MS_MAX {
             return Err(format!("sample_ms, warm_up_ms: at most {SAMPLE_MS_MAX}").into());
         }
-        if self.directions.is_some() && self.what != What::Pass {
-            return Err(
-                "directions: only where `what` is \"pass\"; the others have one by themselves".into(),
-            );
+        if self.directions.is_some() && !self.what.all().contains(&What::Pass) {
+            return Err("directions: only of what is to \"pass\"; the others have one by themselves".into());
         }
         self.points().iter().try_for_each(Point::check)?;
-        self.limits.iter().try_for_each(Limit::check)
+        let points = self.points();
+        self.limits.iter().try_for_each(|limit| limit.check(&points))
     }
 
     /// Every combination of what is varied, in the order of the file.
@@ -193,15 +192,17 @@ impl Scenario {
             None => vec![None],
             Some(rates) => rates.all().iter().copied().map(Some).collect(),
         };
-        let directions = match (&self.directions, self.what) {
-            (Some(directions), _) => directions.all().to_vec(),
-            (None, What::Pass) => vec![Direction::Produce, Direction::Fetch],
-            (None, What::Seal) => vec![Direction::Produce],
-            (None, What::Open) => vec![Direction::Fetch],
-            (None, What::Both) => vec![Direction::Both],
-        };
-        let mut points = vec![Point::of(self.what, Direction::Both)];
-        vary(&mut points, &directions, |point, value| point.direction = value);
+        let mut points = Vec::new();
+        for what in self.what.all() {
+            let directions = match (&self.directions, what) {
+                (Some(directions), What::Pass) => directions.all(),
+                (None, What::Pass) => &[Direction::Produce, Direction::Fetch][..],
+                (_, What::Seal) => &[Direction::Produce],
+                (_, What::Open) => &[Direction::Fetch],
+                (_, What::Both) => &[Direction::Both],
+            };
+            points.extend(directions.iter().map(|direction| Point::of(*what, *direction)));
+        }
         vary(&mut points, self.record_bytes.all(), |point, value| {
             point.record_bytes = value
         });
@@ -359,6 +360,14 @@ mod tests {
             ("rate_mb_per_s = 0.0", ["mine", "rate_mb_per_s"]),
             ("[[limits]]\nof = \"cpu_s_per_gb\"", ["mine", "most"]),
             ("[[limits]]\nof = \"beauty\"\nmost = 1", ["mine", "beauty"]),
+            (
+                "[[limits]]\nof = \"peak_mb\"\nmost = 1\nat = { weather = 1 }",
+                ["mine", "weather"],
+            ),
+            (
+                "[[limits]]\nof = \"peak_mb\"\nmost = 1\nat = { frame_kib = 3 }",
+                ["mine", "frame_kib"],
+            ),
         ] {
             let error = error(more);
             assert!(parts.iter().all(|part| error.contains(part)), "{more}: {error}");

@@ -2,6 +2,7 @@
 #![cfg(feature = "measurements")]
 
 use std::collections::BTreeSet;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
 
@@ -125,6 +126,54 @@ fn every_field_is_documented(lines: &[Value]) {
         found.is_empty(),
         "docs/performance.md does not say what these are: {found:?}"
     );
+}
+
+/// A relay of the test's own, which is told beforehand where the broker will be.
+#[test]
+fn a_peer_that_runs_already_takes_part() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("small.toml"), SCENARIO).unwrap();
+    let broker_port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let relay = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = relay.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for client in relay.incoming() {
+            let client = client.unwrap();
+            let broker = TcpStream::connect(("127.0.0.1", broker_port)).unwrap();
+            for (mut from, mut to) in [
+                (client.try_clone().unwrap(), broker.try_clone().unwrap()),
+                (broker, client),
+            ] {
+                to.set_nodelay(true).unwrap();
+                std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+            }
+        }
+    });
+    let peer = format!("mine={address},pid={}", std::process::id());
+    let broker_port = broker_port.to_string();
+    let told = run(
+        directory.path(),
+        &[
+            "run",
+            "small.toml",
+            "--systems",
+            "direct",
+            "--peer",
+            &peer,
+            "--broker-port",
+            &broker_port,
+        ],
+    );
+    let row = told
+        .lines()
+        .find(|line| line.trim_start().starts_with("mine "))
+        .unwrap();
+    let cpu = row.split_whitespace().nth(1).unwrap();
+    assert!(cpu.parse::<f64>().unwrap() > 0.01, "{told}");
 }
 
 #[test]

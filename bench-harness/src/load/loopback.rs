@@ -17,7 +17,12 @@ pub(crate) struct Loopback {
     /// Of each system of the point.
     traffic: Vec<Rc<Traffic>>,
     rate_mb_per_s: Option<f64>,
+    /// How many open files this process may have.
+    descriptors: u64,
 }
+
+/// Listener, clocks, logs.
+const DESCRIPTORS_BESIDE: u64 = 64;
 
 impl Loopback {
     pub(crate) fn new(broker_port: u16) -> Result<Self, Failure> {
@@ -25,6 +30,7 @@ impl Loopback {
             load: Load::new(broker_port)?,
             traffic: Vec::new(),
             rate_mb_per_s: None,
+            descriptors: process::raise_descriptor_limit()?,
         })
     }
 }
@@ -40,6 +46,11 @@ impl Generator for Loopback {
 
     fn begin(&mut self, point: &Point, fleet: &Fleet, directory: &Path) -> Result<(), Failure> {
         self.rate_mb_per_s = point.rate_mb_per_s;
+        let sockets = 2 * (point.connections + point.idle_connections) * fleet.systems.len();
+        if sockets as u64 + DESCRIPTORS_BESIDE > self.descriptors {
+            let limit = self.descriptors;
+            return Err(format!("{limit} open files are too few for {sockets} sockets (ulimit -n)").into());
+        }
         for (group, system) in fleet.systems.iter().enumerate() {
             let named = |failure| format!("{}: {failure}", system.name);
             // Those that are idle belong to a group that is never driven.

@@ -51,12 +51,7 @@ impl Traffic {
     /// is what was produced.
     pub(crate) fn prepare(load: &mut Load, group: usize, plan: &Plan<'_>) -> Result<Self, Failure> {
         let point = plan.point;
-        let made = batch(
-            &TopicDigits::of(0, 1).name(plan.prefix),
-            point.frame_kib << 10,
-            point.record_bytes,
-            point.codec,
-        )?;
+        let made = batch_of(plan.prefix, point)?;
         let mut traffic = Self {
             exchanges: vec![Exchange::produce(plan.prefix, &made)?],
             topics: point.topics,
@@ -165,6 +160,17 @@ impl Exchange {
         };
         self.responses.get(place % self.responses.len().max(1))
     }
+}
+
+fn batch_of(prefix: &str, point: &Point) -> Result<Batch, Failure> {
+    let topic = TopicDigits::of(0, 1).name(prefix);
+    batch(&topic, point.frame_kib << 10, point.record_bytes, point.codec)
+}
+
+/// The batch of a point as it is before its client compresses it, and how many records it has.
+pub(crate) fn plain_batch(point: &Point) -> Result<(Bytes, usize), Failure> {
+    let made = batch_of("public-", point)?;
+    Ok((made.plain, made.records))
 }
 
 fn is_readable(frame: &[u8], made: &Batch) -> bool {

@@ -6,4 +6,13 @@ pub(crate) const BUILT_IN: &[(&str, &str)] = &[
     ("seal", include_str!("../../scenarios/seal.toml")),
     ("open", include_str!("../../scenarios/open.toml")),
     ("both", include_str!("../../scenarios/both.toml")),
+    ("latency", include_str!("../../scenarios/latency.toml")),
+    ("connections", include_str!("../../scenarios/connections.toml")),
+    ("idle", include_str!("../../scenarios/idle.toml")),
+    ("topics", include_str!("../../scenarios/topics.toml")),
+    ("rules", include_str!("../../scenarios/rules.toml")),
+    ("keks", include_str!("../../scenarios/keks.toml")),
+    ("history", include_str!("../../scenarios/history.toml")),
+    ("records", include_str!("../../scenarios/records.toml")),
+    ("codecs", include_str!("../../scenarios/codecs.toml")),
 ];

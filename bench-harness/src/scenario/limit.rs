@@ -1,8 +1,10 @@
 //! What has to hold: a bound on one measure, of one system, at some points, on some CPUs.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use super::{Direction, Point};
+use super::Point;
 use crate::Failure;
 use crate::measure::Measure;
 
@@ -23,10 +25,9 @@ pub(crate) struct Limit {
     pub(crate) most: Option<f64>,
     /// No less than this.
     pub(crate) least: Option<f64>,
-    /// Only frames of these KiB.
-    pub(crate) frame_kib: Option<Vec<usize>>,
-    /// Only this direction.
-    pub(crate) direction: Option<Direction>,
+    /// Only at points that have this value, or one of these, in each of these fields.
+    #[serde(default)]
+    at: BTreeMap<String, serde_json::Value>,
     /// Only on such a CPU.
     pub(crate) cpu: Option<CpuKind>,
 }
@@ -49,16 +50,17 @@ pub(crate) enum Bound {
 }
 
 impl Limit {
-    pub(super) fn check(&self) -> Result<(), Failure> {
+    pub(super) fn check(&self, points: &[Point]) -> Result<(), Failure> {
+        let of = self.of.name();
         if self.most.is_some() == self.least.is_some() {
-            return Err(format!(
-                "limits, {}: one of `most` and `least` has to be there",
-                self.of.name()
-            )
-            .into());
+            return Err(format!("limits, {of}: one of `most` and `least` has to be there").into());
         }
-        if self.divided_by.is_some() && self.less.is_some() {
-            return Err(format!("limits, {}: only one of `divided_by` and `less`", self.of.name()).into());
+        let two = self.divided_by.is_some() && self.less.is_some();
+        if two && self.divided_by.as_deref() != Some(CIPHER) {
+            return Err(format!("limits, {of}: `less` and `divided_by` only with \"{CIPHER}\"").into());
+        }
+        if !points.iter().any(|point| self.is_at(point)) {
+            return Err(format!("limits, {of}: no point of the scenario is at {:?}", self.at).into());
         }
         Ok(())
     }
@@ -73,12 +75,15 @@ impl Limit {
 
     /// Whether it says something of this point on this CPU.
     pub(crate) fn is_for(&self, point: &Point, cpu: CpuKind) -> bool {
-        let sizes = self.frame_kib.as_ref();
-        sizes.is_none_or(|sizes| sizes.contains(&point.frame_kib))
-            && self
-                .direction
-                .is_none_or(|direction| direction == point.direction)
-            && self.cpu.is_none_or(|kind| kind == cpu)
+        self.is_at(point) && self.cpu.is_none_or(|kind| kind == cpu)
+    }
+
+    fn is_at(&self, point: &Point) -> bool {
+        let fields = serde_json::to_value(point).unwrap_or_default();
+        self.at.iter().all(|(name, wanted)| match wanted {
+            serde_json::Value::Array(wanted) => wanted.contains(&fields[name]),
+            wanted => fields.get(name) == Some(wanted),
+        })
     }
 
     /// In words.
@@ -89,7 +94,10 @@ impl Limit {
         };
         let what = self.of.name();
         match (&self.divided_by, &self.less) {
-            (Some(other), _) => format!("{what} {side} {number} times {other}"),
+            (Some(_), Some(other)) => {
+                format!("{what} {side} {number} times the cipher and two checksums more than {other}")
+            }
+            (Some(other), None) => format!("{what} {side} {number} times {other}"),
             (None, Some(other)) => format!("{what} {side} {number} more than {other}"),
             (None, None) => format!("{what} {side} {number}"),
         }
@@ -108,6 +116,9 @@ impl Bound {
 
 /// Instead of a system's name: the same system at the scenario's first point of that frame size.
 pub(crate) const FIRST_POINT: &str = "first";
+
+/// Instead of a system's name: what AES-GCM and two checksums take by themselves for the same records on this CPU.
+pub(crate) const CIPHER: &str = "cipher";
 
 fn default_system() -> String {
     "sealwire".to_owned()

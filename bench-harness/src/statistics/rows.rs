@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Interval, Spread, of_medians, of_pairs};
 use crate::measure::{Measure, Sample};
-use crate::scenario::{Bound, CpuKind, FIRST_POINT, Limit, Point, Scenario};
+use crate::scenario::{Bound, CIPHER, CpuKind, FIRST_POINT, Limit, Point, Scenario};
 
 /// A line of the JSON: `kind` is `row`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -22,6 +22,8 @@ pub(crate) struct Row {
     pub(crate) load_saturated: bool,
     /// In at least half of its turns not all was sent that was due.
     pub(crate) rate_missed: bool,
+    /// What the cipher and two checksums take by themselves for what is sealed or opened at the point.
+    pub(crate) cipher_s_per_gb: Option<f64>,
     pub(crate) measures: BTreeMap<Measure, Spread>,
     pub(crate) comparisons: Vec<Comparison>,
 }
@@ -72,10 +74,21 @@ pub(crate) fn rows(samples: &[Sample], point: &Point, systems: &[String], refere
 }
 
 /// What limits of a scenario say to its samples.
-pub(crate) fn verdicts(scenario: &Scenario, samples: &[Sample], cpu: CpuKind) -> Vec<Verdict> {
+pub(crate) fn verdicts(scenario: &Scenario, samples: &[Sample], rows: &[Row], cpu: CpuKind) -> Vec<Verdict> {
     let points = scenario.points();
     let verdict = |limit: &Limit, point: &Point| {
-        let (value, interval) = Samples(samples).limited(limit, point, &points)?;
+        let (mut value, mut interval) = Samples(samples).limited(limit, point, &points)?;
+        if limit.divided_by.as_deref() == Some(CIPHER) {
+            let row = rows
+                .iter()
+                .find(|row| row.point == *point && row.system == limit.system)?;
+            let cipher = row.cipher_s_per_gb?;
+            value /= cipher;
+            interval = Interval {
+                low: interval.low / cipher,
+                high: interval.high / cipher,
+            };
+        }
         let bound = limit.bound();
         let (Bound::Most(edge) | Bound::Least(edge)) = bound;
         Some(Verdict {
@@ -133,6 +146,7 @@ impl Samples<'_> {
             system: system.to_owned(),
             load_saturated: all > 0 && saturated * 2 >= all,
             rate_missed: all > 0 && dropped * 2 >= all,
+            cipher_s_per_gb: None,
             measures: measures.collect(),
             comparisons: [
                 (Measure::CpuSPerGb, reference, How::Ratio),
@@ -187,16 +201,16 @@ impl Samples<'_> {
         };
         match (&limit.divided_by, &limit.less) {
             (Some(first), _) if first == FIRST_POINT => {
-                let same =
-                    |other: &&Point| other.frame_kib == point.frame_kib && other.direction == point.direction;
+                let kind = |point: &Point| (point.frame_kib, point.what, point.direction);
+                let same = |other: &&Point| kind(other) == kind(point);
                 let first = points.iter().find(same).filter(|first| *first != point)?;
                 let first = self.values(limit.of, first, system);
                 let ratio = super::median(&own)? / super::median(&first)?;
                 Some((ratio, of_medians(&own, &first)?))
             }
-            (Some(other), _) => paired(other, How::Ratio),
-            (None, Some(other)) => paired(other, How::Difference),
-            (None, None) => Some((super::median(&own)?, of_pairs(&own)?)),
+            (_, Some(other)) => paired(other, How::Difference),
+            (Some(other), None) if other != CIPHER => paired(other, How::Ratio),
+            _ => Some((super::median(&own)?, of_pairs(&own)?)),
         }
     }
 }
@@ -274,7 +288,8 @@ mod tests {
         let scenario = scenario(
             "[[limits]]\nof = \"cpu_s_per_gb\"\ndivided_by = \"haproxy\"\nmost = 2.0\n\
              [[limits]]\nof = \"cpu_s_per_gb\"\ndivided_by = \"first\"\nmost = 1.1\n\
-             [[limits]]\nof = \"cpu_s_per_gb\"\nmost = 0.0\nframe_kib = [1]\n\
+             [[limits]]\nof = \"cpu_s_per_gb\"\nless = \"haproxy\"\ndivided_by = \"cipher\"\nmost = 1.9\n\
+             at = { connections = 1 }\n\
              [[limits]]\nof = \"cpu_s_per_gb\"\nmost = 0.0\ncpu = \"aesni\"\n",
         );
         let [one, ten] = &scenario.points()[..] else {
@@ -287,14 +302,24 @@ mod tests {
             samples.push(sample(ten, "haproxy", round, 100));
             samples.push(sample(ten, "sealwire", round, 240));
         }
-        let verdicts = verdicts(&scenario, &samples, CpuKind::Avx512);
+        let systems = ["haproxy", "sealwire"].map(str::to_owned);
+        let mut rows: Vec<Row> = rows(&samples, one, &systems, "haproxy");
+        for row in &mut rows {
+            row.cipher_s_per_gb = Some(5e-8);
+        }
+        let verdicts = verdicts(&scenario, &samples, &rows, CpuKind::Avx512);
         let told: Vec<(f64, bool, bool)> = verdicts
             .iter()
             .map(|verdict| (verdict.value, verdict.kept, verdict.close))
             .collect();
         assert_eq!(
             told,
-            [(2.0, true, true), (2.4, false, false), (1.2, false, false)]
+            [
+                (2.0, true, true),
+                (2.4, false, false),
+                (1.2, false, false),
+                (2.0, false, false)
+            ]
         );
     }
 }
