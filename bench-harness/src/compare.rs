@@ -1,13 +1,12 @@
 //! `compare`: two runs beside each other, row by row, and whether what differs is more than chance.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
 use clap::Args;
 
 use crate::Failure;
 use crate::measure::{Better, Measure};
-use crate::report::{history, lines};
+use crate::report::Recorded;
 use crate::statistics::{Interval, Row, median, of_medians};
 
 /// Options of `compare`.
@@ -47,16 +46,13 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
 }
 
 fn read(name: &str) -> Result<Vec<Row>, Failure> {
-    if Path::new(name).is_file() {
-        let text = std::fs::read_to_string(name)?;
-        return lines::rows(&text).map_err(|failure| format!("{name}: {failure}").into());
-    }
-    let recorded = history::find(name)?;
+    let Recorded { run, rows, .. } = Recorded::load(name)?;
     println!(
-        "{name}: recorded {}, commit {}",
-        recorded.started, recorded.commit
+        "{name}: of {}, commit {}",
+        run.started,
+        run.commit.as_deref().unwrap_or("unknown")
     );
-    Ok(recorded.rows)
+    Ok(rows)
 }
 
 fn table(before: &[Row], after: &[Row], measures: &[Measure]) -> String {

@@ -16,10 +16,11 @@ pub(crate) use self::progress::Progress;
 pub(crate) use self::table::{of_point, of_verdicts};
 use crate::Failure;
 use crate::measure::machine::Machine;
+use crate::statistics::{Row, Verdict};
 use crate::systems::{Skipped, Version};
 
 /// What a run was. A line of the JSON: `kind` is `run`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Run {
     /// When it began, which is its name too: all other lines carry it as `run`.
     pub(crate) started: String,
@@ -31,6 +32,25 @@ pub(crate) struct Run {
     /// What could not be had.
     pub(crate) skipped: Vec<Skipped>,
     pub(crate) envelope: Envelope,
+}
+
+/// A run and what came of it, as it is kept.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Recorded {
+    pub(crate) run: Run,
+    pub(crate) rows: Vec<Row>,
+    pub(crate) limits: Vec<Verdict>,
+}
+
+impl Recorded {
+    /// From a file that `run --json` wrote; or a recorded one by its name.
+    pub(crate) fn load(name: &str) -> Result<Self, Failure> {
+        if !Path::new(name).is_file() {
+            return history::find(name);
+        }
+        let text = std::fs::read_to_string(name)?;
+        lines::read(&text).map_err(|failure| format!("{name}: {failure}").into())
+    }
 }
 
 /// What the envelope takes on this CPU, without sockets: ciphers differ by a factor of two between CPUs.

@@ -15,7 +15,7 @@ use crate::load::Loopback;
 use crate::measure::machine::{self, Machine};
 use crate::measure::{Sample, Tracer, cipher, process};
 use crate::report::lines::Lines;
-use crate::report::{Envelope, Progress, Run};
+use crate::report::{Envelope, Progress, Recorded, Run};
 use crate::scenario::Scenario;
 use crate::statistics::{self, Dice, Row, Verdict};
 use crate::systems::{Choice, LOAD_CORE, Skipped};
@@ -90,7 +90,11 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     course.progress.end();
     print!("\n{}", report::of_verdicts(&verdicts));
     if options.record {
-        report::history::record(&run, &rows, &verdicts)?;
+        report::history::record(&Recorded {
+            run,
+            rows,
+            limits: verdicts,
+        })?;
         println!("recorded in {}", report::history::path()?.display());
     }
     Ok(())

@@ -10,7 +10,7 @@ mod sealwire;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub(crate) use self::history::sealed as sealed_history;
 pub(crate) use self::peer::Peer;
@@ -51,14 +51,14 @@ pub(crate) struct Choice {
 }
 
 /// Somebody who cannot take part.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Skipped {
     pub(crate) what: String,
     pub(crate) why: String,
 }
 
 /// A version of something that took part.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Version {
     pub(crate) of: String,
     pub(crate) version: String,

@@ -6,9 +6,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::SCHEMA;
+use super::{Recorded, SCHEMA};
 use crate::Failure;
-use crate::statistics::Row;
 
 /// Where they go, if anybody wants them.
 pub(crate) struct Lines {
@@ -51,18 +50,26 @@ impl Lines {
     }
 }
 
-/// The rows among the lines of a file.
-pub(crate) fn rows(text: &str) -> Result<Vec<Row>, Failure> {
-    let mut rows = Vec::new();
+/// The run that the lines of a file are of. One that was interrupted has fewer rows, and no limits.
+pub(crate) fn read(text: &str) -> Result<Recorded, Failure> {
+    let (mut run, mut rows, mut limits) = (None, Vec::new(), Vec::new());
     for (number, line) in text.lines().enumerate() {
         let failed = |error: &dyn std::fmt::Display| format!("line {}: {error}", number + 1);
         let value: serde_json::Value = serde_json::from_str(line).map_err(|error| failed(&error))?;
         if value["schema"] != SCHEMA {
             return Err(failed(&format!("schema {} is not {SCHEMA}", value["schema"])).into());
         }
-        if value["kind"] == "row" {
-            rows.push(serde_json::from_value(value).map_err(|error| failed(&error))?);
-        }
+        let understood = match value["kind"].as_str() {
+            Some("run") => serde_json::from_value(value).map(|value| run = Some(value)),
+            Some("row") => serde_json::from_value(value).map(|value| rows.push(value)),
+            Some("limit") => serde_json::from_value(value).map(|value| limits.push(value)),
+            _ => Ok(()),
+        };
+        understood.map_err(|error| failed(&error))?;
     }
-    Ok(rows)
+    Ok(Recorded {
+        run: run.ok_or("no line of the kind `run`")?,
+        rows,
+        limits,
+    })
 }

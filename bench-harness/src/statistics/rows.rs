@@ -54,7 +54,7 @@ pub(crate) enum How {
 }
 
 /// Whether a limit is kept at a point. A line of the JSON: `kind` is `limit`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Verdict {
     pub(crate) scenario: String,
     pub(crate) label: String,
