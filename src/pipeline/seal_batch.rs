@@ -193,15 +193,17 @@ impl SealDraft {
         };
         loop {
             let before = attempt.cursor;
-            let Some(record) = attempt.cursor.next(records)? else {
-                break;
+            let record = match attempt.cursor.next(records) {
+                Ok(Some(record)) => record,
+                Ok(None) => break,
+                // SEAL-BATCH-4: of such a batch offset deltas are expected only for it to be compact.
+                Err(BatchError::OffsetDelta { .. }) if !self.records.were_compressed() => {
+                    self.has_odd_offsets = true;
+                    self.take_back(pool, out);
+                    return self.seal_records(context, work, pool, out);
+                }
+                Err(error) => return Err(error.into()),
             };
-            let is_compact = attempt.writer.frame().is_some();
-            if is_compact && !attempt.cursor.stands_at(&self.header, record.offset_delta) {
-                self.has_odd_offsets = true;
-                self.take_back(pool, out);
-                return self.seal_records(context, work, pool, out);
-            }
             let bytes_max = attempt.sealer.sealed_bytes_max(&record);
             let room = CompactFrame::room_for(bytes_max);
             if !has_room(out, room) {
@@ -238,6 +240,17 @@ impl SealDraft {
                 return Ok(Progress::Paused(Pause::Spent));
             }
         }
+        self.close(context, pool, out)?;
+        Ok(Progress::Done(Sealed::Done))
+    }
+
+    /// All records are sealed.
+    fn close(
+        &mut self,
+        context: &SealContext<'_>,
+        pool: &mut SealingPool,
+        out: &mut Vec<u8>,
+    ) -> Result<(), ProduceRefusal> {
         if let Some(attempt) = self.attempt.take() {
             pool.buffers = attempt.sealer.end();
             let closed = attempt.writer.close(out, None)?;
@@ -248,7 +261,7 @@ impl SealDraft {
                 return Err(too_large(self.sealed_bytes, context.rule));
             }
         }
-        Ok(Progress::Done(Sealed::Done))
+        Ok(())
     }
 
     /// Takes a share of the key for one more attempt; `None` where there is none.
@@ -269,22 +282,29 @@ impl SealDraft {
         let buffers = std::mem::take(&mut pool.buffers);
         let rule = context.rule;
         let (_, first) = self.records.of(context.batch);
-        let begin = if self.is_compact(context) {
-            BatchWriter::begin_compact
+        let sealer = key.begin(
+            &mut pool.salts,
+            &context.place(),
+            &rule.domain,
+            rule.headers,
+            buffers,
+        )?;
+        let (cursor, writer) = if self.is_compact(context) {
+            (
+                RecordCursor::gapless(&self.header, first),
+                BatchWriter::begin_compact(out, context.batch)?,
+            )
         } else {
-            BatchWriter::begin
+            (
+                RecordCursor::produced(&self.header, first),
+                BatchWriter::begin(out, context.batch)?,
+            )
         };
         Ok(Some(Attempt {
             share: Rc::clone(share),
-            sealer: key.begin(
-                &mut pool.salts,
-                &context.place(),
-                &rule.domain,
-                rule.headers,
-                buffers,
-            )?,
-            cursor: RecordCursor::produced(&self.header, first),
-            writer: begin(out, context.batch)?,
+            sealer,
+            cursor,
+            writer,
             bytes: HEADER_BYTES,
         }))
     }

@@ -26,9 +26,18 @@ impl RecordCursor {
     /// For a batch from a producer, whose records (decompressed) begin at `start`.
     #[inline]
     pub fn produced(header: &BatchHeader, start: usize) -> Self {
-        let is_compressed = header.attributes.codec() != Ok(Codec::None);
+        if header.attributes.codec() == Ok(Codec::None) {
+            Self::stored(header, start)
+        } else {
+            Self::gapless(header, start)
+        }
+    }
+
+    /// For a batch that is, or is to be, compressed (RECORDS-2).
+    #[inline]
+    pub fn gapless(header: &BatchHeader, start: usize) -> Self {
         Self {
-            expected: is_compressed.then_some(0),
+            expected: Some(0),
             ..Self::stored(header, start)
         }
     }
@@ -78,14 +87,6 @@ impl RecordCursor {
         self.at = record.end;
         self.left = left;
         Ok(Some(record))
-    }
-
-    /// Whether this is the offset delta of the record that came last, in a batch without gaps.
-    #[inline]
-    pub fn stands_at(&self, header: &BatchHeader, offset_delta: i32) -> bool {
-        let count = usize::try_from(header.record_count).unwrap_or(0);
-        let passed = count.saturating_sub(self.left);
-        usize::try_from(offset_delta).is_ok_and(|delta| delta.saturating_add(1) == passed)
     }
 
     /// Records that are still announced.
