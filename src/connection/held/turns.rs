@@ -189,16 +189,15 @@ impl HeldBytes {
     /// stand still are closed (TURN-5), and the others are waited for (TURN-2).
     fn makes_way(&mut self, need: usize, now: Instant) -> bool {
         while self.lost > 0 && self.lasting().saturating_add(need) > self.bytes_max {
-            let is_left = |key: HalfKey, half: &HeldHalf| {
-                half.holding.bytes > 0
-                    && matches!(half.turn, Turn::Lost { .. })
-                    && !self.awaits_long_answer(key)
-            };
+            let is_lost = |half: &HeldHalf| matches!(half.turn, Turn::Lost { .. });
             let still = |key: HalfKey, half: &HeldHalf| {
-                is_left(key, half) && self.is_to_blame(key, half) && half.stands_still(now)
+                is_lost(half) && self.is_to_blame(key, half) && half.stands_still(now)
+            };
+            let is_left = |(key, half): (&HalfKey, &HeldHalf)| {
+                half.holding.bytes > 0 && is_lost(half) && !self.awaits_long_answer(*key)
             };
             let Some(connection) = self.largest(still) else {
-                return !self.halves.iter().any(|(key, half)| is_left(*key, half));
+                return !self.halves.iter().any(is_left);
             };
             self.close(connection);
         }
