@@ -14,14 +14,24 @@ pub(crate) enum Login {
     Sasl,
     /// The same, and the broker ends sessions that do not authenticate again within [`REAUTHENTICATION_MS`].
     SaslReauthenticating,
+    /// No SASL; it listens at the one port, and sends clients to the other, where something forwards to it.
+    Relayed { port: u16, advertised: u16 },
 }
 
 impl Login {
-    pub(crate) fn listener(self) -> &'static str {
+    pub(crate) fn listener(self) -> String {
         match self {
-            Login::Plaintext => "PLAINTEXT",
-            Login::Sasl => "LOGIN",
-            Login::SaslReauthenticating => "REAUTH",
+            Login::Plaintext => "PLAINTEXT".to_owned(),
+            Login::Sasl => "LOGIN".to_owned(),
+            Login::SaslReauthenticating => "REAUTH".to_owned(),
+            Login::Relayed { port, .. } => format!("RELAYED{port}"),
+        }
+    }
+
+    fn protocol(self) -> &'static str {
+        match self {
+            Login::Plaintext | Login::Relayed { .. } => "PLAINTEXT",
+            Login::Sasl | Login::SaslReauthenticating => "SASL_PLAINTEXT",
         }
     }
 }
@@ -57,25 +67,29 @@ impl BrokerProperties<'_> {
             .collect();
         line("controller.quorum.voters", voters.join(","));
         line("controller.listener.names", "CONTROLLER".to_owned());
-        let addresses: Vec<String> = self
-            .listeners
-            .iter()
-            .map(|(login, port)| format!("{}://{HOST}:{port}", login.listener()))
-            .collect();
+        let of_each = |text: &dyn Fn(&Listener) -> String| {
+            let texts: Vec<String> = self.listeners.iter().map(text).collect();
+            texts.join(",")
+        };
+        let addresses = of_each(&|(login, port)| format!("{}://{HOST}:{port}", login.listener()));
         line(
             "listeners",
-            format!(
-                "{},CONTROLLER://{HOST}:{}",
-                addresses.join(","),
-                self.controller_port
-            ),
+            format!("{addresses},CONTROLLER://{HOST}:{}", self.controller_port),
         );
-        line("advertised.listeners", addresses.join(","));
+        let advertised = of_each(&|(login, port)| {
+            let port = match login {
+                Login::Relayed { advertised, .. } => advertised,
+                _ => port,
+            };
+            format!("{}://{HOST}:{port}", login.listener())
+        });
+        line("advertised.listeners", advertised);
+        line("inter.broker.listener.name", Login::Plaintext.listener());
+        let protocols = of_each(&|(login, _)| format!("{}:{}", login.listener(), login.protocol()));
         line(
-            "inter.broker.listener.name",
-            Login::Plaintext.listener().to_owned(),
+            "listener.security.protocol.map",
+            format!("CONTROLLER:PLAINTEXT,{protocols}"),
         );
-        line("listener.security.protocol.map", SECURITY_PROTOCOLS.to_owned());
         line("log.dirs", self.data.display().to_string());
 
         let copies = self.voters.len().min(3).to_string();
@@ -107,7 +121,7 @@ impl BrokerProperties<'_> {
 }
 
 fn login_properties(login: Login) -> Vec<(String, String)> {
-    if login == Login::Plaintext {
+    if login.protocol() == "PLAINTEXT" {
         return Vec::new();
     }
     let listener = format!("listener.name.{}", login.listener().to_lowercase());
@@ -146,9 +160,6 @@ pub(crate) const MECHANISMS: [&str; 4] = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-5
 pub(crate) const USER: &str = "alice";
 pub(crate) const PASSWORD: &str = "alice-secret";
 pub(crate) const REAUTHENTICATION_MS: u32 = 3000;
-
-const SECURITY_PROTOCOLS: &str =
-    "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,LOGIN:SASL_PLAINTEXT,REAUTH:SASL_PLAINTEXT";
 
 const FIXED: &[(&str, &str)] = &[
     ("auto.create.topics.enable", "false"),

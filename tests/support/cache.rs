@@ -56,8 +56,13 @@ pub(crate) fn leave_cargo(command: &mut Command) {
     command.env_remove("LD_LIBRARY_PATH");
 }
 
+/// Where `Cargo.lock` is, whichever package this is compiled into.
 pub(crate) fn workspace() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders = package.ancestors();
+    folders
+        .find(|folder| folder.join("Cargo.lock").is_file())
+        .unwrap_or(package)
 }
 
 fn root() -> PathBuf {

@@ -60,7 +60,7 @@ impl KafkaCluster {
         let places: Vec<Broker> = (1..=brokers)
             .map(|node| Broker {
                 node,
-                ports: Mutex::new(logins.iter().map(|_| ReservedPort::take()).collect()),
+                ports: Mutex::new(logins.iter().map(|login| port_of(*login)).collect()),
                 controller: ReservedPort::take(),
                 folder: folder.path().join(format!("broker-{node}")),
                 process: Mutex::new(None),
@@ -92,6 +92,11 @@ impl KafkaCluster {
 
     pub(crate) fn version(&self) -> KafkaVersion {
         self.java.version
+    }
+
+    /// Of one broker, while it runs.
+    pub(crate) fn process_id(&self, node: i32) -> Option<u32> {
+        self.broker(node).process().as_ref().map(Process::id)
     }
 
     pub(crate) fn nodes(&self) -> Vec<i32> {
@@ -290,7 +295,7 @@ impl Broker {
         let mut command = java.tool("kafka.tools.StorageTool");
         command.args(["format", "-t", CLUSTER_ID]);
         command.arg("-c").arg(self.properties());
-        if logins.len() > 1 {
+        if logins.contains(&Login::Sasl) {
             for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512"] {
                 command
                     .arg("--add-scram")
@@ -334,6 +339,13 @@ impl Broker {
             process.assert_running();
             process.output().contains("Kafka Server started").then_some(())
         });
+    }
+}
+
+fn port_of(login: Login) -> ReservedPort {
+    match login {
+        Login::Relayed { port, .. } => ReservedPort::at(port),
+        _ => ReservedPort::take(),
     }
 }
 

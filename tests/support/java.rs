@@ -17,6 +17,8 @@ use super::cluster::KafkaCluster;
 pub(crate) struct Java {
     pub(crate) version: KafkaVersion,
     archive: Option<String>,
+    /// Whether it compiles what runs for long as well as it can.
+    runs_long: bool,
 }
 
 impl Java {
@@ -25,6 +27,15 @@ impl Java {
         Java {
             version,
             archive: Some(format!("-XX:SharedArchiveFile={}", archive.display())),
+            runs_long: false,
+        }
+    }
+
+    /// As brokers and clients are in production: quick after a while.
+    pub(crate) fn that_runs_long(version: KafkaVersion) -> Self {
+        Java {
+            runs_long: true,
+            ..Self::of(version)
         }
     }
 
@@ -33,6 +44,7 @@ impl Java {
         Java {
             version,
             archive: None,
+            runs_long: false,
         }
     }
 
@@ -40,19 +52,18 @@ impl Java {
         Java {
             version,
             archive: Some(format!("-XX:ArchiveClassesAtExit={}", archive.display())),
+            runs_long: false,
         }
     }
 
-    /// `java` with its options: quick to start, rather than quick after a while. What the JVM has to say of archives
-    /// would stand among the program's output.
+    /// `java` with its options: quick to start, rather than quick after a while, if it does not run long. What the JVM
+    /// has to say of archives would stand among the program's output.
     pub(crate) fn options(&self, heap: &str) -> Command {
         let mut command = Command::new("java");
-        command.args([
-            "-XX:+UseSerialGC",
-            "-XX:TieredStopAtLevel=1",
-            "-Xlog:disable",
-            heap,
-        ]);
+        command.args(["-XX:+UseSerialGC", "-Xlog:disable", heap]);
+        if !self.runs_long {
+            command.arg("-XX:TieredStopAtLevel=1");
+        }
         command.args(&self.archive);
         command
     }

@@ -3,6 +3,7 @@
 use std::env::temp_dir;
 use std::fs::{self, File};
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::process;
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -21,8 +22,7 @@ impl ReservedPort {
         // Processes start at different places, so that they rarely try the same port.
         static TRIED: AtomicU16 = AtomicU16::new(0);
         let start = u16::try_from(process::id() % u32::from(COUNT)).expect("smaller than COUNT");
-        let folder = temp_dir().join("sealwire-test-ports");
-        fs::create_dir_all(&folder).expect("creating the folder of port locks");
+        let folder = folder();
         for _ in 0..COUNT {
             let number = FIRST + (start + TRIED.fetch_add(1, Ordering::Relaxed) % COUNT) % COUNT;
             let lock = File::create(folder.join(number.to_string())).expect("creating a port lock");
@@ -33,6 +33,12 @@ impl ReservedPort {
         panic!("no free port between {FIRST} and {}", FIRST + COUNT);
     }
 
+    /// One that was chosen otherwise. Whether it is free shows when it is used.
+    pub(crate) fn at(number: u16) -> Self {
+        let lock = File::create(folder().join(number.to_string())).expect("creating a port lock");
+        ReservedPort { number, _lock: lock }
+    }
+
     pub(crate) fn number(&self) -> u16 {
         self.number
     }
@@ -40,6 +46,12 @@ impl ReservedPort {
     pub(crate) fn address(&self) -> String {
         format!("{HOST}:{}", self.number)
     }
+}
+
+fn folder() -> PathBuf {
+    let folder = temp_dir().join("sealwire-test-ports");
+    fs::create_dir_all(&folder).expect("creating the folder of port locks");
+    folder
 }
 
 /// Below the ports that Linux hands out by itself (32768 and up), so that an outgoing connection never has one of ours.
