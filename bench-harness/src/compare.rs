@@ -146,7 +146,7 @@ mod tests {
         };
         let point = serde_json::json!({
             "what": "seal", "direction": "produce", "frame_kib": 64, "record_bytes": 1024,
-            "codec": "none", "stored_codec": "lz4", "connections": 16, "topics": 1, "rules": 1, "keks": 1, "deks": 1,
+            "codec": "none", "stored_codec": "lz4", "connections": 16, "topics": 1, "rules": 2, "keks": 1, "deks": 1,
             "idle_connections": 0, "rate_mb_per_s": null
         });
         let comparisons: Vec<_> = ratio

@@ -128,6 +128,18 @@ impl Load {
         }
     }
 
+    /// Until the broker's ends of what was closed are closed too: as long as any of them goes.
+    fn wait_for_those_who_leave(&mut self) -> Result<(), Failure> {
+        let open = |load: &Self| load.connections.iter().flatten().count();
+        loop {
+            let before = open(self);
+            self.run(Duration::from_millis(20))?;
+            if open(self) == before {
+                return Ok(());
+            }
+        }
+    }
+
     /// The `nth` exchange of that kind on one client of `group`: the response, and the request as the broker got it.
     fn once(
         &mut self,

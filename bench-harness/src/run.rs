@@ -33,27 +33,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     }
     // Before systems are started, which inherit it.
     process::raise_descriptor_limit()?;
-    let (mut choices, mut skipped) = (Vec::new(), Vec::new());
-    // Before this thread is pinned: cargo may have to build.
-    let program = options.program.clone().map_or_else(crate::proxy::program, Ok)?;
-    for scenario in &scenarios {
-        let (names, missing) = Choice::available(&options.systems_of(scenario), &options.peers)?;
-        skipped.extend(missing);
-        choices.push(Choice {
-            names,
-            peers: options.peers.clone(),
-            program: program.clone(),
-        });
-    }
-    let mut told = BTreeSet::new();
-    skipped.retain(|skipped: &Skipped| told.insert(skipped.what.clone()));
-    if let Some(why) = Tracer::unavailable() {
-        skipped.push(Skipped {
-            what: "system calls".to_owned(),
-            why,
-        });
-    }
-    let traces = !skipped.iter().any(|skipped| skipped.what == "system calls");
+    let (choices, skipped) = choices(options, &scenarios)?;
+    let traces = !skipped.iter().any(|skipped| skipped.what == SYSTEM_CALLS);
     for skipped in &skipped {
         println!("skipped: {} ({})", skipped.what, skipped.why);
     }
@@ -99,6 +80,33 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     }
     Ok(())
 }
+
+/// Who takes part in each scenario, and what cannot be had.
+fn choices(options: &Options, scenarios: &[Scenario]) -> Result<(Vec<Choice>, Vec<Skipped>), Failure> {
+    let (mut choices, mut skipped) = (Vec::new(), Vec::new());
+    // Before this thread is pinned: cargo may have to build.
+    let program = options.program.clone().map_or_else(crate::proxy::program, Ok)?;
+    for scenario in scenarios {
+        let (names, missing) = Choice::available(&options.systems_of(scenario), &options.peers)?;
+        skipped.extend(missing);
+        choices.push(Choice {
+            names,
+            peers: options.peers.clone(),
+            program: program.clone(),
+        });
+    }
+    let mut told = BTreeSet::new();
+    skipped.retain(|skipped: &Skipped| told.insert(skipped.what.clone()));
+    if let Some(why) = Tracer::unavailable() {
+        skipped.push(Skipped {
+            what: SYSTEM_CALLS.to_owned(),
+            why,
+        });
+    }
+    Ok((choices, skipped))
+}
+
+const SYSTEM_CALLS: &str = "system calls";
 
 /// What stays the same from scenario to scenario.
 struct Course {

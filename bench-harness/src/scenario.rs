@@ -44,8 +44,8 @@ pub(crate) struct Scenario {
     /// Topics that requests go through in turn.
     #[serde(default = "default_one")]
     topics: Values<usize>,
-    /// Rules of the proxy; the last one is that of the topics.
-    #[serde(default = "default_one")]
+    /// Rules of the proxy; the last two are that of what is sealed and that of what passes.
+    #[serde(default = "default_rules")]
     rules: Values<usize>,
     /// KEKs that topics are spread over.
     #[serde(default = "default_one")]
@@ -278,6 +278,10 @@ fn default_stored_codec() -> Values<StoredCodec> {
 
 fn default_connections() -> Values<usize> {
     Values::One(16)
+}
+
+fn default_rules() -> Values<usize> {
+    Values::One(2)
 }
 
 fn default_one() -> Values<usize> {

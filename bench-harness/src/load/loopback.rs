@@ -1,5 +1,6 @@
 //! The load of the harness itself, as what drives a run.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -14,25 +15,58 @@ use crate::systems::{Fleet, sealed_history};
 /// Clients and stand-in broker in this thread.
 pub(crate) struct Loopback {
     load: Load,
-    /// Of each system of the point.
-    traffic: Vec<Rc<Traffic>>,
+    /// One for each system of the point.
+    lanes: Vec<Lane>,
     rate_mb_per_s: Option<f64>,
+    /// Whether clients of a system are connected in its own turn only: all at once would be more than can be open.
+    in_turns: bool,
     /// How many open files this process may have.
-    descriptors: u64,
+    descriptors: usize,
+}
+
+/// What is exchanged with one system.
+struct Lane {
+    address: SocketAddr,
+    traffic: Rc<Traffic>,
+    connections: usize,
+    idle_connections: usize,
 }
 
 /// Listener, clocks, logs.
-const DESCRIPTORS_BESIDE: u64 = 64;
+const DESCRIPTORS_BESIDE: usize = 64;
 
 impl Loopback {
     pub(crate) fn new(broker_port: u16) -> Result<Self, Failure> {
         Ok(Self {
             load: Load::new(broker_port)?,
-            traffic: Vec::new(),
+            lanes: Vec::new(),
             rate_mb_per_s: None,
-            descriptors: process::raise_descriptor_limit()?,
+            in_turns: false,
+            descriptors: usize::try_from(process::raise_descriptor_limit()?).unwrap_or(usize::MAX),
         })
     }
+
+    /// Opens the connections of a system. Those that are idle belong to a group that is never driven.
+    fn connect(&mut self, place: usize) -> Result<(), Failure> {
+        let lane = self.lanes.get(place).ok_or("no such system")?;
+        self.load
+            .connect(idle_group(place), lane.address, lane.idle_connections)?;
+        self.load.connect(group(place), lane.address, lane.connections)
+    }
+
+    fn disconnect(&mut self, place: usize) -> Result<(), Failure> {
+        self.load.disconnect(group(place));
+        self.load.disconnect(idle_group(place));
+        self.load.wait_for_those_who_leave()
+    }
+}
+
+fn group(place: usize) -> usize {
+    2 * place
+}
+
+fn idle_group(place: usize) -> usize {
+    2 * place + 1
 }
 
 impl Generator for Loopback {
@@ -46,28 +80,36 @@ impl Generator for Loopback {
 
     fn begin(&mut self, point: &Point, fleet: &Fleet, directory: &Path) -> Result<(), Failure> {
         self.rate_mb_per_s = point.rate_mb_per_s;
-        let sockets = 2 * (point.connections + point.idle_connections) * fleet.systems.len();
-        if sockets as u64 + DESCRIPTORS_BESIDE > self.descriptors {
-            let limit = self.descriptors;
-            return Err(format!("{limit} open files are too few for {sockets} sockets (ulimit -n)").into());
+        let sockets = 2 * (point.connections + point.idle_connections);
+        let room = self.descriptors.saturating_sub(DESCRIPTORS_BESIDE);
+        if sockets > room {
+            return Err(format!("{room} open files are too few for {sockets} sockets (ulimit -n)").into());
         }
-        for (group, system) in fleet.systems.iter().enumerate() {
+        self.in_turns = sockets * fleet.systems.len() > room;
+        for (place, system) in fleet.systems.iter().enumerate() {
             let named = |failure| format!("{}: {failure}", system.name);
-            // Those that are idle belong to a group that is never driven.
-            let idle = fleet.systems.len() + group;
-            let mut connect = |group, count| self.load.connect(group, system.address, count);
-            connect(idle, point.idle_connections).map_err(named)?;
-            connect(group, point.connections).map_err(named)?;
+            self.load
+                .connect(group(place), system.address, 1)
+                .map_err(named)?;
             let plan = Plan {
                 point,
                 prefix: system.prefix,
                 readable: system.readable,
                 history: &|batch| sealed_history(directory, point, batch),
             };
-            let traffic = Traffic::prepare(&mut self.load, group, &plan).map_err(named)?;
+            let traffic = Traffic::prepare(&mut self.load, group(place), &plan).map_err(named)?;
             let traffic = Rc::new(traffic);
-            self.load.exchange_all(group, &traffic).map_err(named)?;
-            self.traffic.push(traffic);
+            self.load.exchange_all(group(place), &traffic).map_err(named)?;
+            self.lanes.push(Lane {
+                address: system.address,
+                traffic,
+                connections: point.connections,
+                idle_connections: point.idle_connections,
+            });
+            self.disconnect(place).map_err(named)?;
+            if !self.in_turns {
+                self.connect(place).map_err(named)?;
+            }
         }
         Ok(())
     }
@@ -78,8 +120,11 @@ impl Generator for Loopback {
         turn: &Turn,
         mark: &mut dyn FnMut() -> Result<(), Failure>,
     ) -> Result<Exchanged, Failure> {
-        let traffic = self.traffic.get(place).ok_or("no such system")?;
-        self.load.start(place, traffic, self.rate_mb_per_s)?;
+        if self.in_turns {
+            self.connect(place)?;
+        }
+        let lane = self.lanes.get(place).ok_or("no such system")?;
+        self.load.start(group(place), &lane.traffic, self.rate_mb_per_s)?;
         self.load.run(turn.warm_up)?;
         mark()?;
         self.load.take_counts();
@@ -90,14 +135,18 @@ impl Generator for Loopback {
         mark()?;
         self.load.stop()?;
         self.load.take_counts();
+        if self.in_turns {
+            self.disconnect(place)?;
+        }
         Ok(exchanged(&counts, wall, cpu))
     }
 
     fn end(&mut self) {
-        for group in 0..2 * self.traffic.len() {
-            self.load.disconnect(group);
+        for place in 0..self.lanes.len() {
+            self.load.disconnect(group(place));
+            self.load.disconnect(idle_group(place));
         }
-        self.traffic.clear();
+        self.lanes.clear();
     }
 }
 

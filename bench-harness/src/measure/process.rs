@@ -90,7 +90,7 @@ pub(crate) fn raise_descriptor_limit() -> Result<u64, Failure> {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     let mut most = limit;
-    // Root may have more than the hard limit.
+    // Some may have more than the hard limit.
     most.maximum = limit.maximum.max(Some(DESCRIPTORS));
     most.current = most.maximum;
     if setrlimit(Resource::Nofile, most).is_err() {

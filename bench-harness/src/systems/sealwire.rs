@@ -41,7 +41,7 @@ const KEK_PREFIX: &str = "quickstart-";
 /// The rules that nothing takes, then that of what is sealed and that of what passes.
 fn rules(point: &Point) -> String {
     let mut rules = String::new();
-    for rule in 1..point.rules {
+    for rule in 2..point.rules {
         let _ = write!(
             rules,
             "[[cluster.main.topics]]\nmatch = \"other-{rule:05}-*\"\npass = true\n"
