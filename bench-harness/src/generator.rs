@@ -20,6 +20,12 @@ pub(crate) trait Generator {
     /// in files is in `directory`.
     fn begin(&mut self, point: &Point, fleet: &Fleet, directory: &Path) -> Result<(), Failure>;
 
+    /// How long the first request took through the system at `place`, from before its client connected; none where it
+    /// is not known.
+    fn first_frame(&self, _place: usize) -> Option<Duration> {
+        None
+    }
+
     /// One turn of the system at `place` of the fleet. Calls `mark` where what counts begins, and where it ends.
     fn turn(
         &mut self,

@@ -32,6 +32,8 @@ pub(crate) enum Measure {
     WakeUpsPerFrame,
     InvoluntarySwitchesPerFrame,
     KmsCalls,
+    StartMs,
+    FirstFrameMs,
     SystemCallsPerFrame,
     RingEntersPerFrame,
     RingEntersPerRead,
@@ -46,7 +48,7 @@ pub(crate) enum Better {
 
 impl Measure {
     /// All of them, in the order in which they are told.
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::CpuSPerGb,
         Self::CpuSPerMillionRecords,
         Self::CpuUsPerFrame,
@@ -61,6 +63,8 @@ impl Measure {
         Self::WakeUpsPerFrame,
         Self::InvoluntarySwitchesPerFrame,
         Self::KmsCalls,
+        Self::StartMs,
+        Self::FirstFrameMs,
         Self::SystemCallsPerFrame,
         Self::RingEntersPerFrame,
         Self::RingEntersPerRead,
@@ -83,6 +87,8 @@ impl Measure {
             Self::WakeUpsPerFrame => "wake_ups_per_frame",
             Self::InvoluntarySwitchesPerFrame => "involuntary_switches_per_frame",
             Self::KmsCalls => "kms_calls",
+            Self::StartMs => "start_ms",
+            Self::FirstFrameMs => "first_frame_ms",
             Self::SystemCallsPerFrame => "system_calls_per_frame",
             Self::RingEntersPerFrame => "ring_enters_per_frame",
             Self::RingEntersPerRead => "ring_enters_per_read",
@@ -149,6 +155,8 @@ impl Measure {
             Self::WakeUpsPerFrame => Some(system?.voluntary_switches as f64 / frames),
             Self::InvoluntarySwitchesPerFrame => Some(system?.involuntary_switches as f64 / frames),
             Self::KmsCalls => system?.kms_calls.map(|calls| calls as f64),
+            Self::StartMs => sample.start_ns.map(milliseconds),
+            Self::FirstFrameMs => sample.first_frame_ns.map(milliseconds),
             Self::SystemCallsPerFrame => Some(calls?.all as f64 / frames),
             Self::RingEntersPerFrame => Some(calls?.ring_enters as f64 / frames),
             Self::RingEntersPerRead => {

@@ -45,6 +45,12 @@ pub(crate) struct Proxy {
     pub(crate) admin_port: u16,
     /// The binary.
     pub(crate) program: PathBuf,
+    /// How long it took to be ready.
+    #[cfg_attr(
+        not(feature = "measurements"),
+        expect(dead_code, reason = "the quickstart does not tell")
+    )]
+    pub(crate) started_in: Duration,
     log: PathBuf,
 }
 
@@ -69,6 +75,7 @@ impl Proxy {
             configuration_text(setup, port, admin_port, &nodes),
         )?;
         let log = setup.directory.join("sealwire.log");
+        let start = Instant::now();
         let child = Child::start(&Start {
             program: &program,
             arguments: vec![
@@ -84,11 +91,13 @@ impl Proxy {
             port,
             admin_port,
             program,
+            started_in: Duration::ZERO,
             log,
         };
         proxy
             .wait_until_ready(meanwhile)
             .map_err(|failure| proxy.explain(&failure))?;
+        proxy.started_in = start.elapsed();
         Ok(proxy)
     }
 

@@ -6,6 +6,7 @@ mod options;
 mod point;
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
 pub(crate) use self::options::Options;
@@ -129,9 +130,14 @@ impl Course {
             self.progress
                 .point(&format!("{}: {}", scenario.name, point.label()));
             let cipher = cipher::seconds_per_gb(&point)?;
-            let mut field = Field::begin(scenario, &point, choice, generator)?;
-            let samples = self.turns(&mut field, scenario.rounds);
-            let samples = field.end(samples)?;
+            // All rounds with the same processes, or each with its own.
+            let rounds = if scenario.cold { 1 } else { scenario.rounds };
+            let mut samples = Vec::new();
+            for first in (0..scenario.rounds).step_by(rounds) {
+                let mut field = Field::begin(scenario, &point, choice, generator)?;
+                let turns = self.turns(&mut field, first..first + rounds);
+                samples.extend(field.end(turns)?);
+            }
             let mut of_point = statistics::rows(&samples, &point, &choice.names, &scenario.reference);
             for row in &mut of_point {
                 row.cipher_s_per_gb = cipher;
@@ -148,9 +154,9 @@ impl Course {
         Ok((rows, verdicts))
     }
 
-    fn turns(&mut self, field: &mut Field<'_>, rounds: usize) -> Result<Vec<Sample>, Failure> {
+    fn turns(&mut self, field: &mut Field<'_>, rounds: Range<usize>) -> Result<Vec<Sample>, Failure> {
         let mut samples = Vec::new();
-        for round in 0..rounds {
+        for round in rounds {
             let mut order: Vec<usize> = (0..field.systems()).collect();
             self.dice.shuffle(&mut order);
             for place in order {
@@ -158,7 +164,12 @@ impl Course {
                 self.progress.turn();
             }
         }
-        for place in (0..field.systems()).filter(|_| self.traces) {
+        let traced = if self.traces && !field.is_cold() {
+            field.systems()
+        } else {
+            0
+        };
+        for place in 0..traced {
             samples.extend(field.traced_turn(place)?);
             self.progress.turn();
         }
@@ -174,7 +185,7 @@ fn progress(scenarios: &[Scenario], choices: &[Choice], traces: bool) -> Progres
     for (scenario, choice) in scenarios.iter().zip(choices) {
         let of_scenario = scenario.points().len();
         points += of_scenario;
-        turns += of_scenario * choice.names.len() * (scenario.rounds + usize::from(traces));
+        turns += of_scenario * choice.names.len() * (scenario.rounds + usize::from(traces && !scenario.cold));
     }
     Progress::new(turns, points)
 }

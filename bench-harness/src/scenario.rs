@@ -67,6 +67,9 @@ pub(crate) struct Scenario {
     /// Whom ratios are taken to.
     #[serde(default = "default_reference")]
     pub(crate) reference: String,
+    /// Whether systems are started anew for each round, and not only for each point.
+    #[serde(default)]
+    pub(crate) cold: bool,
     /// How often every system has its turn at a point.
     #[serde(default = "default_rounds")]
     pub(crate) rounds: usize,

@@ -6,7 +6,8 @@
 mod interval;
 mod rows;
 
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeSeq;
+use serde::{Deserialize, Serialize, Serializer};
 
 pub(crate) use self::interval::{Interval, of_medians, of_pairs};
 pub(crate) use self::rows::{Row, Verdict, rows, verdicts};
@@ -14,10 +15,14 @@ pub(crate) use self::rows::{Row, Verdict, rows, verdicts};
 /// Median and range, and what they are of.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Spread {
+    #[serde(serialize_with = "short")]
     pub(crate) median: f64,
+    #[serde(serialize_with = "short")]
     pub(crate) min: f64,
+    #[serde(serialize_with = "short")]
     pub(crate) max: f64,
     /// Each round's, in order.
+    #[serde(serialize_with = "all_short")]
     pub(crate) values: Vec<f64>,
 }
 
@@ -32,6 +37,23 @@ impl Spread {
             values,
         })
     }
+}
+
+/// Five digits are more than any measurement has, and a third of what a line of the history would be long.
+fn short<S: Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(five_digits(*number))
+}
+
+fn all_short<S: Serializer>(numbers: &[f64], serializer: S) -> Result<S::Ok, S::Error> {
+    let mut list = serializer.serialize_seq(Some(numbers.len()))?;
+    for number in numbers {
+        list.serialize_element(&five_digits(*number))?;
+    }
+    list.end()
+}
+
+fn five_digits(number: f64) -> f64 {
+    format!("{number:.4e}").parse().unwrap_or(number)
 }
 
 /// The middle of at least one value.
@@ -84,6 +106,16 @@ mod tests {
         assert_eq!(median(&[]), None);
         let spread = Spread::of(vec![3.0, 1.0, 2.0]).unwrap();
         assert_eq!((spread.min, spread.max, spread.values[0]), (1.0, 3.0, 3.0));
+    }
+
+    #[test]
+    fn numbers_are_written_short() {
+        let spread = Spread::of(vec![1.0 / 3.0, 123_456.789, 0.0]).unwrap();
+        let written = serde_json::to_string(&spread).unwrap();
+        assert_eq!(
+            written,
+            r#"{"median":0.33333,"min":0.0,"max":123460.0,"values":[0.33333,123460.0,0.0]}"#
+        );
     }
 
     #[test]

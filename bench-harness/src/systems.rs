@@ -9,6 +9,7 @@ mod sealwire;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,8 @@ pub(crate) struct System {
     pub(crate) address: SocketAddr,
     /// None: nothing is there but the broker.
     pub(crate) process: Option<u32>,
+    /// Of `sealwire`: how long it took from its start until it was ready.
+    pub(crate) started_in: Option<Duration>,
     /// What topics' names begin with.
     pub(crate) prefix: &'static str,
     /// Whether the broker can read what went through; unknown of what is not ours.
@@ -142,6 +145,7 @@ impl Fleet {
                 name: name.clone(),
                 address: crate::load::local(broker_port),
                 process: None,
+                started_in: None,
                 prefix: PASSED_PREFIX,
                 readable: Some(true),
                 is_sealwire: false,
@@ -161,6 +165,7 @@ impl Fleet {
                 system.address = crate::load::local(proxy.port);
                 system.process = Some(proxy.child.id());
                 system.is_sealwire = true;
+                system.started_in = Some(proxy.started_in);
                 if name == SEALWIRE {
                     system.prefix = plain;
                     system.readable = Some(!point.is_sealed());

@@ -28,6 +28,7 @@ pub(crate) struct Loopback {
 struct Lane {
     address: SocketAddr,
     traffic: Rc<Traffic>,
+    first_frame: Duration,
     connections: usize,
     idle_connections: usize,
 }
@@ -75,7 +76,7 @@ impl Generator for Loopback {
     }
 
     fn attend(&mut self) -> Result<(), Failure> {
-        self.load.run(Duration::from_millis(20))
+        self.load.run(Duration::from_millis(2))
     }
 
     fn begin(&mut self, point: &Point, fleet: &Fleet, directory: &Path) -> Result<(), Failure> {
@@ -88,9 +89,11 @@ impl Generator for Loopback {
         self.in_turns = sockets * fleet.systems.len() > room;
         for (place, system) in fleet.systems.iter().enumerate() {
             let named = |failure| format!("{}: {failure}", system.name);
+            let start = Instant::now();
             self.load
                 .connect(group(place), system.address, 1)
                 .map_err(named)?;
+            let connected_in = start.elapsed();
             let plan = Plan {
                 point,
                 prefix: system.prefix,
@@ -102,6 +105,7 @@ impl Generator for Loopback {
             self.load.exchange_all(group(place), &traffic).map_err(named)?;
             self.lanes.push(Lane {
                 address: system.address,
+                first_frame: connected_in + traffic.first_frame,
                 traffic,
                 connections: point.connections,
                 idle_connections: point.idle_connections,
@@ -112,6 +116,10 @@ impl Generator for Loopback {
             }
         }
         Ok(())
+    }
+
+    fn first_frame(&self, place: usize) -> Option<Duration> {
+        Some(self.lanes.get(place)?.first_frame)
     }
 
     fn turn(

@@ -21,6 +21,8 @@ pub(crate) struct Traffic {
     pub(super) exchanges: Vec<Exchange>,
     pub(super) topics: usize,
     pub(super) keks: usize,
+    /// How long the first exchange took.
+    pub(super) first_frame: Duration,
 }
 
 /// A request, and what the broker answers.
@@ -56,11 +58,16 @@ impl Traffic {
             exchanges: vec![Exchange::produce(plan.prefix, &made)?],
             topics: point.topics,
             keks: point.keks,
+            first_frame: Duration::ZERO,
         };
+        let start = Instant::now();
         let mut stored = Vec::new();
         for kek in 0..point.keks {
             let (response, frame) = load.once(group, &traffic, PRODUCE, kek)?;
             wire::check_produced(&response)?;
+            if kek == 0 {
+                traffic.first_frame = start.elapsed();
+            }
             traffic.set_response_bytes(PRODUCE, response.len());
             if plan
                 .readable

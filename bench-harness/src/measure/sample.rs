@@ -28,6 +28,11 @@ pub(crate) struct Sample {
     /// None: there is nothing between client and broker.
     pub(crate) of_system: Option<System>,
     pub(crate) system_calls: Option<SystemCalls>,
+    /// Of `sealwire`, where it was started for this turn: until it was ready.
+    pub(crate) start_ns: Option<u64>,
+    /// Where the system was started for this turn: from before the first client connected until its first request was
+    /// answered.
+    pub(crate) first_frame_ns: Option<u64>,
 }
 
 /// Quantiles of one turn.

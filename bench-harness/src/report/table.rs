@@ -27,6 +27,9 @@ pub(crate) fn of_point(rows: &[Row]) -> String {
     for row in rows {
         let _ = writeln!(text, "  {}", line(row));
     }
+    for row in rows {
+        text += &cold(row).unwrap_or_default();
+    }
     let notes = [
         (rows.iter().any(|row| row.load_saturated), SATURATED),
         (rows.iter().any(|row| row.rate_missed), RATE_MISSED),
@@ -79,6 +82,24 @@ fn line(row: &Row) -> String {
         shown(median(Measure::WakeUpsPerFrame).map(|wakes| format!("{wakes:.2}"))),
         shown(calls),
     )
+}
+
+/// Of systems that are started anew for each round: a median of one start says nothing.
+fn cold(row: &Row) -> Option<String> {
+    let first = row
+        .measures
+        .get(&Measure::FirstFrameMs)
+        .filter(|first| first.values.len() > 1)?;
+    let start = row.measures.get(&Measure::StartMs);
+    let start = start.map(|start| format!("ready in {:.0} ms, ", start.median));
+    Some(format!(
+        "  {:16} {}first request answered in {:.2} ms ({:.2}-{:.2})\n",
+        row.system,
+        start.unwrap_or_default(),
+        first.median,
+        first.min,
+        first.max
+    ))
 }
 
 /// What limits say, a line each.

@@ -50,6 +50,11 @@ impl<'a> Field<'a> {
         self.fleet.systems.len()
     }
 
+    /// Whether it lasts for one round only.
+    pub(super) fn is_cold(&self) -> bool {
+        self.scenario.cold
+    }
+
     /// One turn that counts.
     pub(super) fn turn(&mut self, place: usize, round: usize) -> Result<Sample, Failure> {
         let system = self.fleet.systems.get(place).ok_or("no such system")?;
@@ -77,7 +82,12 @@ impl<'a> Field<'a> {
                 .map(|(after, before)| after - before),
             ..of_system
         });
-        Ok(self.sample(place, Some(round), exchanged, of_system, None))
+        let mut sample = self.sample(place, Some(round), exchanged, of_system, None);
+        if self.scenario.cold || round == 0 {
+            sample.start_ns = system.started_in.map(nanoseconds);
+            sample.first_frame_ns = self.generator.first_frame(place).map(nanoseconds);
+        }
+        Ok(sample)
     }
 
     /// One turn in which system calls are counted, of a system that has a process.
@@ -137,6 +147,8 @@ impl<'a> Field<'a> {
             load_cpu_share: exchanged.load_cpu_share,
             of_system,
             system_calls,
+            start_ns: None,
+            first_frame_ns: None,
         }
     }
 }

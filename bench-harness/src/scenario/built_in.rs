@@ -15,4 +15,5 @@ pub(crate) const BUILT_IN: &[(&str, &str)] = &[
     ("history", include_str!("../../scenarios/history.toml")),
     ("records", include_str!("../../scenarios/records.toml")),
     ("codecs", include_str!("../../scenarios/codecs.toml")),
+    ("cold", include_str!("../../scenarios/cold.toml")),
 ];

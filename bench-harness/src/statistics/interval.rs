@@ -7,7 +7,9 @@ use super::{Dice, median};
 /// Where the true value lies, at 95 %, as far as the samples tell.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Interval {
+    #[serde(serialize_with = "super::short")]
     pub(crate) low: f64,
+    #[serde(serialize_with = "super::short")]
     pub(crate) high: f64,
 }
 

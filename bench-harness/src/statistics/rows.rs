@@ -251,6 +251,8 @@ mod tests {
                 kms_calls: None,
             }),
             system_calls: None,
+            start_ns: None,
+            first_frame_ns: None,
         }
     }
 
