@@ -10,8 +10,8 @@ use crate::Failure;
 use crate::load::plain_batch;
 use crate::scenario::{Point, What};
 
-/// Seconds for 10^9 bytes of frames of the point, on this core: the least of five attempts. None where nothing is sealed
-/// or opened.
+/// Seconds for 10^9 bytes of frames of the point, on this core: the least of five attempts. None where nothing is
+/// sealed or opened.
 pub(crate) fn seconds_per_gb(point: &Point) -> Result<Option<f64>, Failure> {
     // Sealing and opening take the same: counter mode, and a tag over the ciphertext.
     if !matches!(point.what, What::Seal | What::Open) {
