@@ -31,28 +31,32 @@ const MEASURES: [&str; 5] = [
 ];
 
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
-    let (before, after) = (read(&options.before)?, read(&options.after)?);
+    let [before, after] = [&options.before, &options.after].map(|name| Recorded::load(name));
+    let (before, after) = (before?, after?);
+    for recorded in [&before, &after] {
+        let commit = recorded.run.commit.as_deref().unwrap_or("unknown");
+        println!(
+            "{}: commit {commit}, {}",
+            recorded.run.started,
+            recorded.run.machine.text()
+        );
+    }
+    if before.run.machine.text() != after.run.machine.text() {
+        println!(
+            "These are two machines: a difference may be theirs, also where it is outside of the noise."
+        );
+    }
     let mut measures = Vec::new();
     for name in &options.measures {
         let known = Measure::ALL.into_iter().find(|measure| measure.name() == name);
         measures.push(known.ok_or_else(|| format!("no measure {name}"))?);
     }
-    let text = table(&before, &after, &measures);
+    let text = table(&before.rows, &after.rows, &measures);
     if text.is_empty() {
         return Err("the two runs have no point and system in common".into());
     }
     print!("{text}");
     Ok(())
-}
-
-fn read(name: &str) -> Result<Vec<Row>, Failure> {
-    let Recorded { run, rows, .. } = Recorded::load(name)?;
-    println!(
-        "{name}: of {}, commit {}",
-        run.started,
-        run.commit.as_deref().unwrap_or("unknown")
-    );
-    Ok(rows)
 }
 
 fn table(before: &[Row], after: &[Row], measures: &[Measure]) -> String {

@@ -63,14 +63,19 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         lines,
         traces,
     };
-    let (mut rows, mut verdicts) = (Vec::new(), Vec::new());
+    let (mut rows, mut verdicts, mut not_said) = (Vec::new(), Vec::new(), Vec::new());
     for (scenario, choice) in scenarios.iter().zip(&choices) {
         let (more, said) = course.measure(scenario, choice, &mut generator, run.machine.cpu_kind)?;
         rows.extend(more);
+        let unjudged = statistics::unjudged(scenario, &said, run.machine.cpu_kind);
+        not_said.extend(unjudged);
         verdicts.extend(said);
     }
     course.progress.end();
     print!("\n{}", report::of_verdicts(&verdicts));
+    for limit in not_said {
+        println!("not judged: {limit}");
+    }
     if options.record {
         report::history::record(&Recorded {
             run,

@@ -83,3 +83,22 @@ fn at_a_rate_as_many_are_sent_as_are_due() {
     assert!(sent > due * 0.5 && sent < due * 1.2, "{sent} of {due}");
     assert_eq!(counts.dropped, 0);
 }
+
+/// Whoever waits while the system stands still waits from when his request was due.
+#[test]
+fn at_a_rate_a_stop_is_paid_for_by_everybody_who_waits_meanwhile() {
+    let mut load = connected(3);
+    let text = "what = \"pass\"\ndirections = \"produce\"\nframe_kib = 1\nrate_mb_per_s = 1.0";
+    let [point] = &points(text)[..] else {
+        panic!("one point")
+    };
+    let traffic = prepare(&mut load, point, true).unwrap();
+    load.start(GROUP, &traffic, point.rate_mb_per_s).unwrap();
+    crate::children::pause(Duration::from_millis(200));
+    load.run(Duration::from_millis(50)).unwrap();
+    let counts = load.take_counts();
+    load.stop().unwrap();
+    // About 180 were due in the first 200 ms, and 45 in the 50 ms after that: half of all waited for 70 ms or longer.
+    let median = counts.latency_ns.value_at_quantile(0.5) / 1_000_000;
+    assert!(median > 50, "{median} ms of {}", counts.frames);
+}

@@ -78,6 +78,19 @@ impl Limit {
         self.is_at(point) && self.cpu.is_none_or(|kind| kind == cpu)
     }
 
+    /// Whether it can be said of this point: the first one is not compared with itself.
+    pub(crate) fn is_due(&self, point: &Point, points: &[Point]) -> bool {
+        let is_of_curve = self.divided_by.as_deref() == Some(FIRST_POINT);
+        !is_of_curve || self.first_point(point, points).is_some()
+    }
+
+    /// The first point of the same size of frames and kind of work, for all others of them.
+    pub(crate) fn first_point<'a>(&self, point: &Point, points: &'a [Point]) -> Option<&'a Point> {
+        let kind = |point: &Point| (point.frame_kib, point.what, point.direction);
+        let first = points.iter().find(|other| kind(other) == kind(point));
+        first.filter(|first| *first != point)
+    }
+
     fn is_at(&self, point: &Point) -> bool {
         let fields = serde_json::to_value(point).unwrap_or_default();
         self.at.iter().all(|(name, wanted)| match wanted {

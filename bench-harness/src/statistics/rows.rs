@@ -78,10 +78,13 @@ pub(crate) fn verdicts(scenario: &Scenario, samples: &[Sample], rows: &[Row], cp
     let points = scenario.points();
     let verdict = |limit: &Limit, point: &Point| {
         let (mut value, mut interval) = Samples(samples).limited(limit, point, &points)?;
+        let row = rows
+            .iter()
+            .find(|row| row.point == *point && row.system == limit.system)?;
+        if limit.of.is_of_speed() && row.load_saturated {
+            return None;
+        }
         if limit.divided_by.as_deref() == Some(CIPHER) {
-            let row = rows
-                .iter()
-                .find(|row| row.point == *point && row.system == limit.system)?;
             let cipher = row.cipher_s_per_gb?;
             value /= cipher;
             interval = Interval {
@@ -109,6 +112,38 @@ pub(crate) fn verdicts(scenario: &Scenario, samples: &[Sample], rows: &[Row], cp
             .filter_map(move |point| verdict(limit, point))
     };
     scenario.limits.iter().flat_map(of_limit).collect()
+}
+
+/// What limits could not be said of, in words: who they compare with did not take part, what they are of was not
+/// measured, or the load was at its limit.
+pub(crate) fn unjudged(scenario: &Scenario, verdicts: &[Verdict], cpu: CpuKind) -> Vec<String> {
+    let points = scenario.points();
+    let text = |limit: &Limit| {
+        let of_limit = |verdict: &&Verdict| verdict.limit == limit.text() && verdict.system == limit.system;
+        let due: Vec<String> = points
+            .iter()
+            .filter(|point| limit.is_for(point, cpu) && limit.is_due(point, &points))
+            .map(Point::label)
+            .filter(|label| {
+                !verdicts
+                    .iter()
+                    .filter(of_limit)
+                    .any(|verdict| verdict.label == *label)
+            })
+            .collect();
+        let first = due.first()?;
+        let more = match due.len() - 1 {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        Some(format!(
+            "{}, {first}{more}, {}: {}",
+            scenario.name,
+            limit.system,
+            limit.text()
+        ))
+    };
+    scenario.limits.iter().filter_map(text).collect()
 }
 
 struct Samples<'a>(&'a [Sample]);
@@ -201,9 +236,7 @@ impl Samples<'_> {
         };
         match (&limit.divided_by, &limit.less) {
             (Some(first), _) if first == FIRST_POINT => {
-                let kind = |point: &Point| (point.frame_kib, point.what, point.direction);
-                let same = |other: &&Point| kind(other) == kind(point);
-                let first = points.iter().find(same).filter(|first| *first != point)?;
+                let first = limit.first_point(point, points)?;
                 let first = self.values(limit.of, first, system);
                 let ratio = super::median(&own)? / super::median(&first)?;
                 Some((ratio, of_medians(&own, &first)?))
@@ -305,7 +338,8 @@ mod tests {
             samples.push(sample(ten, "sealwire", round, 240));
         }
         let systems = ["haproxy", "sealwire"].map(str::to_owned);
-        let mut rows: Vec<Row> = rows(&samples, one, &systems, "haproxy");
+        let rows_of = |point| rows(&samples, point, &systems, "haproxy");
+        let mut rows: Vec<Row> = [one, ten].into_iter().flat_map(rows_of).collect();
         for row in &mut rows {
             row.cipher_s_per_gb = Some(5e-8);
         }
@@ -323,5 +357,30 @@ mod tests {
                 (2.0, false, false)
             ]
         );
+        assert!(unjudged(&scenario, &verdicts, CpuKind::Avx512).is_empty());
+        let said = unjudged(&scenario, &verdicts[1..], CpuKind::Aesni);
+        assert_eq!(said.len(), 2, "{said:?}");
+        assert!(
+            said[0].contains("seal 64 KiB, connections 1, sealwire: cpu_s_per_gb at most 2"),
+            "{said:?}"
+        );
+        assert!(
+            said[1].contains(" and 1 more, sealwire: cpu_s_per_gb at most 0"),
+            "{said:?}"
+        );
+    }
+
+    #[test]
+    fn a_limit_of_speed_is_not_judged_where_the_load_was_at_its_own() {
+        let scenario = scenario("[[limits]]\nof = \"mb_per_s\"\nleast = 1.0\nat = { connections = 1 }\n");
+        let point = &scenario.points()[0];
+        for (share, judged) in [(0.5, 1), (0.97, 0)] {
+            let mut samples = [sample(point, "sealwire", 0, 1)];
+            samples[0].load_cpu_share = share;
+            let rows = rows(&samples, point, &["sealwire".to_owned()], "haproxy");
+            let verdicts = verdicts(&scenario, &samples, &rows, CpuKind::Avx512);
+            assert_eq!(verdicts.len(), judged);
+            assert_eq!(unjudged(&scenario, &verdicts, CpuKind::Avx512).len(), 1 - judged);
+        }
     }
 }
