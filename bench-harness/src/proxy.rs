@@ -46,10 +46,6 @@ pub(crate) struct Proxy {
     /// The binary.
     pub(crate) program: PathBuf,
     /// How long it took to be ready.
-    #[cfg_attr(
-        not(feature = "measurements"),
-        expect(dead_code, reason = "the quickstart does not tell")
-    )]
     pub(crate) started_in: Duration,
     log: PathBuf,
 }
