@@ -66,6 +66,9 @@ enum Command {
     /// Two runs beside each other, and whether what differs is more than chance.
     #[cfg(feature = "measurements")]
     Compare(compare::Options),
+    /// Runs as a page with tables and plots.
+    #[cfg(feature = "measurements")]
+    Report(report::page::Options),
     /// The scenarios that are part of this program.
     #[cfg(feature = "measurements")]
     List,
@@ -99,6 +102,8 @@ fn main() -> ExitCode {
         Command::Run(options) => run::run(&options),
         #[cfg(feature = "measurements")]
         Command::Compare(options) => compare::run(&options),
+        #[cfg(feature = "measurements")]
+        Command::Report(options) => report::page::run(&options),
         #[cfg(feature = "measurements")]
         Command::List => scenario::list(),
         #[cfg(feature = "measurements")]

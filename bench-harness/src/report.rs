@@ -1,9 +1,10 @@
 //! What is made of a run: a table for whoever waits for it, lines of JSON for programs, a line of `perf/history.jsonl`
-//! for later runs to be compared with.
+//! for later runs to be compared with, a page with plots for readers.
 
 mod date;
 pub(crate) mod history;
 pub(crate) mod lines;
+pub(crate) mod page;
 mod progress;
 mod table;
 

@@ -63,25 +63,21 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         lines,
         traces,
     };
-    let (mut rows, mut verdicts, mut not_said) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut rows, mut limits, mut not_said) = (Vec::new(), Vec::new(), Vec::new());
     for (scenario, choice) in scenarios.iter().zip(&choices) {
         let (more, said) = course.measure(scenario, choice, &mut generator, run.machine.cpu_kind)?;
         rows.extend(more);
         let unjudged = statistics::unjudged(scenario, &said, run.machine.cpu_kind);
         not_said.extend(unjudged);
-        verdicts.extend(said);
+        limits.extend(said);
     }
     course.progress.end();
-    print!("\n{}", report::of_verdicts(&verdicts));
+    print!("\n{}", report::of_verdicts(&limits));
     for limit in not_said {
         println!("not judged: {limit}");
     }
     if options.record {
-        report::history::record(&Recorded {
-            run,
-            rows,
-            limits: verdicts,
-        })?;
+        report::history::record(&Recorded { run, rows, limits })?;
         println!("recorded in {}", report::history::path()?.display());
     }
     Ok(())

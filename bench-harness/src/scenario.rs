@@ -161,6 +161,12 @@ impl Scenario {
         }
     }
 
+    /// One of the program's own.
+    pub(crate) fn built_in(name: &str) -> Option<Self> {
+        let (_, text) = BUILT_IN.iter().find(|(built_in, _)| *built_in == name)?;
+        Self::parse(name, text).ok()
+    }
+
     /// From the text of a file.
     pub(crate) fn parse(name: &str, text: &str) -> Result<Self, Failure> {
         let mut scenario: Self = toml::from_str(text).map_err(|error| in_file(name, error))?;

@@ -10,7 +10,7 @@ use serde::ser::SerializeSeq;
 use serde::{Deserialize, Serialize, Serializer};
 
 pub(crate) use self::interval::{Interval, of_medians, of_pairs};
-pub(crate) use self::rows::{Row, Verdict, rows, unjudged, verdicts};
+pub(crate) use self::rows::{Comparison, Row, Verdict, rows, unjudged, verdicts};
 
 /// Median and range, and what they are of.
 #[derive(Clone, Debug, Serialize, Deserialize)]

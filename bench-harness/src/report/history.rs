@@ -1,5 +1,6 @@
 //! `perf/history.jsonl`: a line for each recorded run, with its rows and limits.
 
+use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::PathBuf;
@@ -40,6 +41,32 @@ pub(crate) fn find(name: &str) -> Result<Recorded, Failure> {
     let (path, text) = read()?;
     let line = choose(&text, name)?.ok_or_else(|| format!("no recorded run {name} in {}", path.display()))?;
     Ok(serde_json::from_str(line)?)
+}
+
+/// Of each scenario the newest recorded run, the newest run first; a run has only the scenarios that no newer one has.
+pub(crate) fn newest() -> Result<Vec<Recorded>, Failure> {
+    let (path, text) = read()?;
+    let found = newest_of(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(found)
+}
+
+fn newest_of(text: &str) -> Result<Vec<Recorded>, serde_json::Error> {
+    let (mut seen, mut newest) = (BTreeSet::new(), Vec::new());
+    for line in text.lines().rev() {
+        let value: serde_json::Value = serde_json::from_str(line)?;
+        if value["schema"] != SCHEMA {
+            continue;
+        }
+        let mut recorded: Recorded = serde_json::from_value(value)?;
+        recorded
+            .run
+            .scenarios
+            .retain(|scenario| seen.insert(scenario.clone()));
+        if !recorded.run.scenarios.is_empty() {
+            newest.push(recorded);
+        }
+    }
+    Ok(newest)
 }
 
 fn read() -> Result<(PathBuf, String), Failure> {
@@ -101,5 +128,31 @@ mod tests {
                 "{name}"
             );
         }
+    }
+
+    #[test]
+    fn each_scenario_is_shown_as_it_was_measured_last() {
+        let line = |started: &str, scenarios: &[&str], schema: u32| {
+            let run = serde_json::json!({
+                "started": started, "scenarios": scenarios, "seed": 1, "commit": null, "versions": [], "skipped": [],
+                "envelope": { "seal_ns": 1.0, "open_ns": 1.0 },
+                "machine": {
+                    "cpu": "", "cores": 2, "memory_mb": 1, "kernel": "", "cpu_features": [], "cpu_kind": "aesni"
+                },
+            });
+            serde_json::json!({ "schema": schema, "run": run, "rows": [], "limits": [] }).to_string()
+        };
+        let text = [
+            line("1", &["pass", "seal"], SCHEMA),
+            line("2", &["seal", "open"], SCHEMA),
+            line("3", &["seal"], SCHEMA),
+            line("4", &["pass"], SCHEMA + 1),
+        ];
+        let newest = newest_of(&text.join("\n")).unwrap();
+        let told: Vec<String> = newest
+            .iter()
+            .map(|recorded| format!("{}: {}", recorded.run.started, recorded.run.scenarios.join(" ")))
+            .collect();
+        assert_eq!(told, ["3: seal", "2: open", "1: pass"]);
     }
 }

@@ -49,10 +49,7 @@ fn line(row: &Row) -> String {
             cpu.median, cpu.min, cpu.max
         )
     });
-    let ratio = row
-        .comparisons
-        .iter()
-        .find(|comparison| comparison.of == Measure::CpuSPerGb);
+    let ratio = row.comparison(Measure::CpuSPerGb);
     let ratio = ratio.map(|ratio| {
         let (interval, median) = (ratio.interval, ratio.spread.median);
         format!("{median:.2} [{:.2}-{:.2}]", interval.low, interval.high)
@@ -123,7 +120,7 @@ pub(crate) fn of_verdicts(verdicts: &[Verdict]) -> String {
     text
 }
 
-const SATURATED: &str =
+pub(super) const SATURATED: &str =
     "* the load had all of its core: the system may be faster. CPU per GB holds all the same";
-const RATE_MISSED: &str =
+pub(super) const RATE_MISSED: &str =
     "! not all was sent that was due: latency is that of a system that is too slow for the rate";

@@ -81,17 +81,21 @@ impl Point {
         self.what != What::Pass
     }
 
-    /// Direction, size of frames, and whatever else is not as usual.
-    pub(crate) fn label(&self) -> String {
-        let what = match (self.what, self.direction) {
+    /// What is done, and which way it goes where that is not said by it.
+    pub(crate) fn work(&self) -> &'static str {
+        match (self.what, self.direction) {
             (What::Pass, Direction::Produce) => "pass produce",
             (What::Pass, Direction::Fetch) => "pass fetch",
             (What::Pass, Direction::Both) => "pass both",
             (What::Seal, _) => "seal",
             (What::Open, _) => "open",
             (What::Both, _) => "seal and open",
-        };
-        let mut label = format!("{what} {} KiB", self.frame_kib);
+        }
+    }
+
+    /// The work, size of frames, and whatever else is not as usual.
+    pub(crate) fn label(&self) -> String {
+        let mut label = format!("{} {} KiB", self.work(), self.frame_kib);
         let usual = Self::of(self.what, self.direction);
         let unusual = [
             ("records of", self.record_bytes, usual.record_bytes),

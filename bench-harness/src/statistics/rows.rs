@@ -39,9 +39,24 @@ pub(crate) struct Comparison {
     pub(crate) interval: Interval,
 }
 
+impl Row {
+    /// How this number is beside that of another.
+    pub(crate) fn comparison(&self, of: Measure) -> Option<&Comparison> {
+        self.comparisons.iter().find(|comparison| comparison.of == of)
+    }
+}
+
 impl Comparison {
     pub(crate) fn is_ratio(&self) -> bool {
         self.how == How::Ratio
+    }
+
+    /// Chance alone may have made it: that there is no difference lies within the interval.
+    pub(crate) fn is_within_noise(&self) -> bool {
+        self.interval.has(match self.how {
+            How::Ratio => 1.0,
+            How::Difference => 0.0,
+        })
     }
 }
 

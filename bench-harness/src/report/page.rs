@@ -1,0 +1,246 @@
+//! `report`: runs as one page for people.
+//!
+//! - REPORT-2: the page holds everything that it needs: no script, no font, no picture, no address that a reader's
+//!   browser would ask for anything.
+
+mod html;
+mod panels;
+mod plot;
+mod scale;
+mod tables;
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use self::html::Text;
+use super::{Recorded, Run, history};
+use crate::Failure;
+use crate::scenario::Scenario;
+use crate::statistics::{Row, Verdict};
+
+/// Options of `report`.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Files that `run --json` wrote; or recorded runs: `last`, `last~1`, their time, their commit; or `history`: of
+    /// each scenario the newest recorded run.
+    #[arg(long, value_delimiter = ',', default_value = HISTORY)]
+    json: Vec<String>,
+    /// Where the page goes; `perf/report.html` without it.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+const HISTORY: &str = "history";
+
+/// Writes the page.
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    let mut runs = Vec::new();
+    for name in &options.json {
+        match name.as_str() {
+            HISTORY => runs.extend(history::newest()?),
+            name => runs.push(Recorded::load(name)?),
+        }
+    }
+    let path = match &options.out {
+        Some(path) => path.clone(),
+        None => super::directory()?.join("report.html"),
+    };
+    std::fs::write(&path, page(&runs)?).map_err(|error| format!("{}: {error}", path.display()))?;
+    println!("{}", path.display());
+    Ok(())
+}
+
+/// One scenario of a run.
+struct Section<'a> {
+    run: &'a Run,
+    scenario: &'a str,
+    rows: Vec<&'a Row>,
+    limits: Vec<&'a Verdict>,
+}
+
+impl<'a> Section<'a> {
+    fn all(runs: &'a [Recorded]) -> Vec<Self> {
+        let of_run = |Recorded { run, rows, limits }: &'a Recorded| {
+            let section = move |scenario: &'a String| Self {
+                run,
+                scenario,
+                rows: rows.iter().filter(|row| row.scenario == *scenario).collect(),
+                limits: limits
+                    .iter()
+                    .filter(|limit| limit.scenario == *scenario)
+                    .collect(),
+            };
+            run.scenarios.iter().map(section)
+        };
+        let sections = runs.iter().flat_map(of_run);
+        sections.filter(|section| !section.rows.is_empty()).collect()
+    }
+
+    /// At a fixed rate it is latency that is looked at.
+    fn is_of_latency(&self) -> bool {
+        self.rows.iter().any(|row| row.point.rate_mb_per_s.is_some())
+    }
+}
+
+fn page(runs: &[Recorded]) -> Result<String, Failure> {
+    let sections = Section::all(runs);
+    let newest = runs.iter().map(|recorded| recorded.run.started.as_str()).max();
+    let newest = newest.ok_or("there is no run to show")?;
+    if sections.is_empty() {
+        return Err("the run has no rows: was it interrupted?".into());
+    }
+    let mut html = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n<link rel=\"icon\" href=\"data:,\">\n\
+         <title>Sealwire: what it costs</title>\n<style>\n{}</style>\n</head>\n<body>\n<header>\n\
+         <h1>Sealwire: what it costs</h1>\n<p>Measured {}, beside others in the same run.</p>\n</header>\n<main>\n",
+        include_str!("page/style.css"),
+        Text(newest),
+    );
+    contents(&mut html, &sections);
+    glance(&mut html, &sections);
+    html.push_str("<section>\n<h2 id=\"measured\">What was measured</h2>\n");
+    for recorded in runs {
+        machine(&mut html, &recorded.run);
+    }
+    html.push_str("</section>\n");
+    let mut plots = 0;
+    for section in sections.iter().enumerate() {
+        scenario(&mut html, section, runs.len() > 1, &mut plots);
+    }
+    html.push_str(include_str!("page/reading.html"));
+    html.push_str("</main>\n</body>\n</html>\n");
+    Ok(html)
+}
+
+fn contents(html: &mut String, sections: &[Section<'_>]) {
+    html.push_str("<nav aria-label=\"Contents\"><ul>\n<li><a href=\"#glance\">At a glance</a></li>\n");
+    html.push_str("<li><a href=\"#measured\">What was measured</a></li>\n");
+    for (place, section) in sections.iter().enumerate() {
+        let _ = writeln!(
+            html,
+            "<li><a href=\"#scenario-{place}\">{}</a></li>",
+            Text(section.scenario)
+        );
+    }
+    html.push_str("<li><a href=\"#reading\">How to read it</a></li>\n</ul></nav>\n");
+}
+
+/// What most readers look for: CPU per GB, and which limits were missed.
+fn glance(html: &mut String, sections: &[Section<'_>]) {
+    html.push_str("<section>\n<h2 id=\"glance\">At a glance</h2>\n");
+    let of_frames: Vec<&Section<'_>> = sections
+        .iter()
+        .filter(|section| panels::is_of_frames(section))
+        .collect();
+    html.extend(tables::cpu(&of_frames));
+    let limits = || sections.iter().flat_map(|section| section.limits.iter().copied());
+    let missed: Vec<&Verdict> = limits().filter(|limit| !limit.kept).collect();
+    let (all, close) = (limits().count(), limits().filter(|limit| limit.close).count());
+    if all > 0 {
+        let kept = all - missed.len();
+        let _ = writeln!(
+            html,
+            "<p>Of {all} limits {kept} are kept and {} are missed; {close} are within noise.</p>",
+            missed.len()
+        );
+    }
+    if !missed.is_empty() {
+        html.push_str("<details><summary>Limits that are missed</summary>\n");
+        html.push_str(&tables::limits("Limits that are missed", &missed));
+        html.push_str("</details>\n");
+    }
+    html.push_str("</section>\n");
+}
+
+fn machine(html: &mut String, run: &Run) {
+    let machine = &run.machine;
+    let versions: Vec<String> = run
+        .versions
+        .iter()
+        .map(|version| format!("{}: {}", version.of, version.version))
+        .collect();
+    let skipped: Vec<String> = run
+        .skipped
+        .iter()
+        .map(|one| format!("{} ({})", one.what, one.why))
+        .collect();
+    let facts = [
+        ("Run", run.started.clone()),
+        ("Scenarios", run.scenarios.join(", ")),
+        (
+            "CPU",
+            format!(
+                "{}, {} cores, {} MB of memory",
+                machine.cpu, machine.cores, machine.memory_mb
+            ),
+        ),
+        ("CPU features", machine.cpu_features.join(" ")),
+        ("Kernel", format!("Linux {}, loopback", machine.kernel)),
+        ("Versions", versions.join("; ")),
+        (
+            "Commit",
+            run.commit.clone().unwrap_or_else(|| "unknown".to_owned()),
+        ),
+        (
+            "Envelope alone",
+            format!(
+                "{:.0} ns to seal, {:.0} ns to open a record of 1 KiB",
+                run.envelope.seal_ns, run.envelope.open_ns
+            ),
+        ),
+        ("Skipped", skipped.join("; ")),
+        ("Seed of the order", run.seed.to_string()),
+    ];
+    html.push_str("<dl>\n");
+    for (name, fact) in facts.iter().filter(|(_, fact)| !fact.is_empty()) {
+        let _ = writeln!(html, "<div><dt>{name}</dt><dd>{}</dd></div>", Text(fact));
+    }
+    html.push_str("</dl>\n");
+}
+
+/// Plots, a legend for them, and behind them all numbers.
+fn scenario(html: &mut String, (place, section): (usize, &Section<'_>), is_dated: bool, plots: &mut usize) {
+    let name = Text(section.scenario);
+    let _ = writeln!(html, "<section>\n<h2 id=\"scenario-{place}\">{name}</h2>");
+    // A file of somebody's own is not looked for.
+    let summary = Scenario::built_in(section.scenario).map(|scenario| scenario.summary);
+    let dated = is_dated.then(|| format!("Run {}", section.run.started));
+    let lines: Vec<String> = summary.into_iter().chain(dated).collect();
+    if !lines.is_empty() {
+        let _ = writeln!(html, "<p>{}.</p>", Text(&lines.join(". ")));
+    }
+    let drawn = panels::plots(section);
+    let mut systems: Vec<&str> = Vec::new();
+    for series in drawn.iter().flat_map(|plot| &plot.series) {
+        if !systems.contains(&series.name.as_str()) {
+            systems.push(&series.name);
+        }
+    }
+    html.push_str("<ul class=\"legend\">\n");
+    for system in systems {
+        let _ = writeln!(
+            html,
+            "<li>{}{}</li>",
+            plot::sign(panels::style(system)),
+            Text(system)
+        );
+    }
+    html.push_str("</ul>\n<div class=\"plots\">\n");
+    for plot in drawn {
+        html.push_str(&plot.figure(*plots));
+        *plots += 1;
+    }
+    let _ = writeln!(html, "</div>\n<details><summary>All numbers of {name}</summary>");
+    html.push_str(&tables::numbers(section));
+    if !section.limits.is_empty() {
+        html.push_str(&tables::limits(
+            &format!("Limits of {}", section.scenario),
+            &section.limits,
+        ));
+    }
+    html.push_str("</details>\n</section>\n");
+}

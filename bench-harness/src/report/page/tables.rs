@@ -1,0 +1,290 @@
+//! The tables of the page. A comparison that chance alone may have made is greyed and said to be that.
+
+use super::super::table::{RATE_MISSED, SATURATED};
+use super::Section;
+use super::html::{Cell, Column, Table, number};
+use crate::measure::Measure;
+use crate::statistics::{Comparison, Row, Spread, Verdict};
+
+/// CPU per GB of each system at each size of frame, how it compares, and what limits say.
+pub(super) fn cpu(sections: &[&Section<'_>]) -> Option<String> {
+    let rows = || sections.iter().flat_map(|section| section.rows.iter().copied());
+    let mut systems: Vec<&str> = Vec::new();
+    for row in rows().filter(|row| row.measures.contains_key(&Measure::CpuSPerGb)) {
+        if !systems.contains(&row.system.as_str()) {
+            systems.push(&row.system);
+        }
+    }
+    let reference = rows().find_map(|row| Some(row.comparison(Measure::CpuSPerGb)?.with.as_str()));
+    let name = |system: &&str| match reference {
+        Some(reference) if reference == *system => Column::Numbers(format!("{system} (= 1)")),
+        _ => Column::Numbers((*system).to_owned()),
+    };
+    let mut columns = vec![Column::Words("Records and frames")];
+    columns.extend(systems.iter().map(name));
+    columns.push(Column::Words("Limits"));
+    let caption =
+        "CPU seconds per GB: medians; below them ratios to the reference in the same rounds, at 95 %";
+    let mut table = Table::new(caption, &columns);
+    for section in sections {
+        let mut labels: Vec<&str> = section.rows.iter().map(|row| row.label.as_str()).collect();
+        labels.dedup();
+        for label in labels {
+            let at = |system: &&str| {
+                let mut rows = section.rows.iter();
+                let found = rows.find(|row| row.label == label && row.system == **system);
+                found.map_or_else(Cell::none, |row| cost(row))
+            };
+            let mut cells: Vec<Cell> = systems.iter().map(at).collect();
+            cells.push(said(
+                section
+                    .limits
+                    .iter()
+                    .copied()
+                    .filter(|limit| limit.label == label),
+            ));
+            table.row(label, &cells);
+        }
+    }
+    (!systems.is_empty()).then(|| table.end())
+}
+
+fn cost(row: &Row) -> Cell {
+    let Some(cpu) = row.measures.get(&Measure::CpuSPerGb) else {
+        return Cell::none();
+    };
+    let cell = Cell::number(number(cpu.median));
+    match row.comparison(Measure::CpuSPerGb) {
+        Some(ratio) if ratio.is_within_noise() => cell.note(compared(ratio)).within_noise(),
+        Some(ratio) => cell.note(compared(ratio)),
+        None => cell,
+    }
+}
+
+/// Whether all limits of a point are kept, and those that are not.
+fn said<'a>(limits: impl Iterator<Item = &'a Verdict>) -> Cell {
+    let limits: Vec<&Verdict> = limits.collect();
+    let missed: Vec<String> = limits
+        .iter()
+        .filter(|limit| !limit.kept)
+        .map(|limit| format!("{}: {}", limit.limit, number(limit.value)))
+        .collect();
+    // One limit that is missed beyond doubt is not made doubtful by others.
+    let is_noise = match missed.is_empty() {
+        true => limits.iter().any(|limit| limit.close),
+        false => limits.iter().filter(|limit| !limit.kept).all(|limit| limit.close),
+    };
+    let cell = match (limits.is_empty(), missed.is_empty()) {
+        (true, _) => return Cell::words("–"),
+        (_, true) => Cell::verdict(true, if is_noise { "kept, within noise" } else { "kept" }),
+        (_, false) => Cell::verdict(
+            false,
+            if is_noise {
+                "missed, within noise"
+            } else {
+                "MISSED"
+            },
+        ),
+    };
+    let cell = if missed.is_empty() {
+        cell
+    } else {
+        cell.note(missed.join("; "))
+    };
+    if is_noise { cell.within_noise() } else { cell }
+}
+
+/// Every number that a reader may want of a section.
+pub(super) fn numbers(section: &Section<'_>) -> String {
+    let shown: &[Shown] = if section.is_of_latency() {
+        &OF_LATENCY
+    } else {
+        &OF_CAPACITY
+    };
+    let mut columns = vec![Column::Words("Records and frames"), Column::Words("System")];
+    columns.extend(shown.iter().map(|shown| Column::Numbers(shown.name.to_owned())));
+    let caption = format!(
+        "All numbers of {}: medians of the rounds; in brackets intervals at 95 %",
+        section.scenario
+    );
+    let mut table = Table::new(&caption, &columns);
+    for of_point in section.rows.chunk_by(|one, other| one.label == other.label) {
+        let line = |row: &&Row| {
+            let cells = shown.iter().map(|shown| (shown.cell)(row)).collect();
+            (row.system.clone(), cells)
+        };
+        let lines: Vec<(String, Vec<Cell>)> = of_point.iter().map(line).collect();
+        table.group(of_point.first().map_or("", |row| row.label.as_str()), &lines);
+    }
+    let mut html = table.end();
+    for (applies, note) in [
+        (section.rows.iter().any(|row| row.load_saturated), SATURATED),
+        (section.rows.iter().any(|row| row.rate_missed), RATE_MISSED),
+    ] {
+        if applies {
+            html += &format!("<p class=\"foot\">{note}.</p>\n");
+        }
+    }
+    html
+}
+
+/// Limits, those that are missed first.
+pub(super) fn limits(caption: &str, limits: &[&Verdict]) -> String {
+    let columns = [
+        Column::Words("Records and frames"),
+        Column::Words("Limit"),
+        Column::Numbers("Measured".to_owned()),
+        Column::Numbers("95 % interval".to_owned()),
+        Column::Words("Verdict"),
+    ];
+    let mut table = Table::new(caption, &columns);
+    for limit in limits {
+        let word = if limit.kept { "kept" } else { "MISSED" };
+        let verdict = Cell::verdict(limit.kept, format!("{word}{}", noise(limit)));
+        let interval = limit.interval;
+        let cells = [
+            Cell::words(format!("{}: {}", limit.system, limit.limit)),
+            Cell::number(number(limit.value)),
+            Cell::number(format!("{}–{}", number(interval.low), number(interval.high))),
+            if limit.close {
+                verdict.within_noise()
+            } else {
+                verdict
+            },
+        ];
+        table.row(&format!("{}: {}", limit.scenario, limit.label), &cells);
+    }
+    table.end()
+}
+
+/// The limit lies within the interval, so that another run may say the opposite.
+fn noise(limit: &Verdict) -> &'static str {
+    if limit.close { ", within noise" } else { "" }
+}
+
+fn compared(comparison: &Comparison) -> String {
+    let (median, interval) = (comparison.spread.median, comparison.interval);
+    let noise = if comparison.is_within_noise() {
+        "within noise: "
+    } else {
+        ""
+    };
+    let digits = if comparison.is_ratio() { 2 } else { 3 };
+    format!(
+        "{noise}{median:.digits$} [{:.digits$}–{:.digits$}]",
+        interval.low, interval.high
+    )
+}
+
+/// A column of numbers.
+struct Shown {
+    name: &'static str,
+    cell: fn(&Row) -> Cell,
+}
+
+const OF_CAPACITY: [Shown; 9] = [
+    Shown {
+        name: "CPU s/GB",
+        cell: |row| median(row, Measure::CpuSPerGb),
+    },
+    Shown {
+        name: "least–most",
+        cell: range,
+    },
+    Shown {
+        name: "ratio",
+        cell: |row| comparison(row, Measure::CpuSPerGb),
+    },
+    Shown {
+        name: "CPU s per 10⁶ records",
+        cell: |row| median(row, Measure::CpuSPerMillionRecords),
+    },
+    Shown {
+        name: "MB/s",
+        cell: speed,
+    },
+    Shown {
+        name: "peak MB",
+        cell: |row| median(row, Measure::PeakMb),
+    },
+    Shown {
+        name: "wake-ups a frame",
+        cell: |row| median(row, Measure::WakeUpsPerFrame),
+    },
+    Shown {
+        name: "system calls a frame",
+        cell: |row| median(row, Measure::SystemCallsPerFrame),
+    },
+    Shown {
+        name: "ring enters a read",
+        cell: |row| median(row, Measure::RingEntersPerRead),
+    },
+];
+
+const OF_LATENCY: [Shown; 8] = [
+    Shown {
+        name: "p50 ms",
+        cell: |row| late(row, Measure::LatencyP50Ms),
+    },
+    Shown {
+        name: "added to direct",
+        cell: |row| comparison(row, Measure::LatencyP50Ms),
+    },
+    Shown {
+        name: "p90 ms",
+        cell: |row| late(row, Measure::LatencyP90Ms),
+    },
+    Shown {
+        name: "p99 ms",
+        cell: |row| late(row, Measure::LatencyP99Ms),
+    },
+    Shown {
+        name: "added to direct",
+        cell: |row| comparison(row, Measure::LatencyP99Ms),
+    },
+    Shown {
+        name: "p99.9 ms",
+        cell: |row| late(row, Measure::LatencyP999Ms),
+    },
+    Shown {
+        name: "p99.99 ms",
+        cell: |row| late(row, Measure::LatencyP9999Ms),
+    },
+    Shown {
+        name: "CPU s/GB",
+        cell: |row| median(row, Measure::CpuSPerGb),
+    },
+];
+
+fn median(row: &Row, measure: Measure) -> Cell {
+    let spread = row.measures.get(&measure);
+    spread.map_or_else(Cell::none, |spread| Cell::number(number(spread.median)))
+}
+
+fn range(row: &Row) -> Cell {
+    let spread = row.measures.get(&Measure::CpuSPerGb);
+    let text = |spread: &Spread| format!("{}–{}", number(spread.min), number(spread.max));
+    spread.map_or_else(Cell::none, |spread| Cell::number(text(spread)))
+}
+
+fn comparison(row: &Row, measure: Measure) -> Cell {
+    match row.comparison(measure) {
+        Some(found) if found.is_within_noise() => Cell::number(compared(found)).within_noise(),
+        Some(found) => Cell::number(compared(found)),
+        None => Cell::none(),
+    }
+}
+
+fn speed(row: &Row) -> Cell {
+    marked(row, Measure::MbPerS, row.load_saturated, "*")
+}
+
+fn late(row: &Row, measure: Measure) -> Cell {
+    marked(row, measure, row.rate_missed, "!")
+}
+
+fn marked(row: &Row, measure: Measure, applies: bool, mark: &str) -> Cell {
+    let mark = if applies { mark } else { "" };
+    let spread = row.measures.get(&measure);
+    spread.map_or_else(Cell::none, |spread| Cell::number(number(spread.median) + mark))
+}
