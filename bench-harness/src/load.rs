@@ -124,13 +124,17 @@ impl Load {
         }
     }
 
+    /// Connections, those of the broker too.
+    fn open(&self) -> usize {
+        self.connections.iter().flatten().count()
+    }
+
     /// Until the broker's ends of what was closed are closed too: as long as any of them goes.
     fn wait_for_those_who_leave(&mut self) -> Result<(), Failure> {
-        let open = |load: &Self| load.connections.iter().flatten().count();
         loop {
-            let before = open(self);
+            let before = self.open();
             self.run(Duration::from_millis(20))?;
-            if open(self) == before {
+            if self.open() == before {
                 return Ok(());
             }
         }

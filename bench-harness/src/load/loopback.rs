@@ -177,3 +177,55 @@ fn exchanged(counts: &Counts, wall: Duration, cpu: Duration) -> Exchanged {
         load_cpu_share: cpu.as_secs_f64() / wall.as_secs_f64().max(1e-9),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::{Direction, What};
+    use crate::systems::Choice;
+
+    /// The same place twice, so that nothing has to be started.
+    fn turns(descriptors: usize) -> (Vec<Exchanged>, usize) {
+        let mut generator = Loopback::new(0).unwrap();
+        generator.descriptors = descriptors;
+        let mut point = Point::of(What::Pass, Direction::Both);
+        (point.connections, point.idle_connections) = (6, 4);
+        let choice = Choice {
+            names: vec!["direct".to_owned(); 2],
+            peers: Vec::new(),
+            program: "none".into(),
+        };
+        let (directory, port) = (Path::new("."), generator.broker_port());
+        let fleet = Fleet::start(&choice, &point, directory, port, &mut || Ok(())).unwrap();
+        generator.begin(&point, &fleet, directory).unwrap();
+        let turn = Turn {
+            warm_up: Duration::from_millis(10),
+            duration: Duration::from_millis(100),
+        };
+        let mut marks = 0;
+        let exchanged = [1, 0, 1].map(|place| {
+            let mut mark = || {
+                marks += 1;
+                Ok(())
+            };
+            generator.turn(place, &turn, &mut mark).unwrap()
+        });
+        assert_eq!(marks, 6);
+        (exchanged.into(), generator.load.open())
+    }
+
+    #[test]
+    fn clients_are_connected_for_good_or_in_their_turn_if_they_are_too_many() {
+        for (descriptors, left_open) in [(1000, 2 * 2 * (6 + 4)), (DESCRIPTORS_BESIDE + 2 * (6 + 4), 0)] {
+            let (exchanged, open) = turns(descriptors);
+            assert_eq!(open, left_open);
+            for exchanged in exchanged {
+                assert!(
+                    exchanged.frames > 0 && exchanged.load_cpu_share > 0.0,
+                    "{exchanged:?}"
+                );
+                assert_eq!(exchanged.records, exchanged.frames);
+            }
+        }
+    }
+}
