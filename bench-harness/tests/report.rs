@@ -43,6 +43,10 @@ fn row(scenario: &str, changed: &Value, system: &str, cpu: f64) -> Value {
         })
         .collect();
     measures.insert("mb_per_s".to_owned(), spread(1234.0));
+    if scenario == "cold" {
+        measures.insert("first_frame_ms".to_owned(), spread(3.0));
+        measures.insert("start_ms".to_owned(), spread(30.0));
+    }
     let mut comparisons = Vec::new();
     if system != "direct" {
         measures.insert("cpu_s_per_gb".to_owned(), spread(cpu));
@@ -61,7 +65,8 @@ fn row(scenario: &str, changed: &Value, system: &str, cpu: f64) -> Value {
     })
 }
 
-/// Every kind of section: sizes of frames, a curve, combinations of what are no numbers, latency, a file of somebody's.
+/// Every kind of section: sizes of frames, a curve, combinations of what are no numbers, latency, starts, a
+/// file of somebody's.
 fn lines() -> String {
     let mut points: Vec<(&str, Value)> = Vec::new();
     points.extend([1, 16, 64, 512, 1024].map(|frame| ("seal", json!({ "frame_kib": frame }))));
@@ -73,7 +78,7 @@ fn lines() -> String {
         );
     }
     points.extend([16, 64].map(|frame| ("latency", json!({ "frame_kib": frame, "rate_mb_per_s": 5.0 }))));
-    points.push(("<i>mine", json!({})));
+    points.extend(["cold", "<i>mine"].map(|scenario| (scenario, json!({}))));
     let mut scenarios: Vec<&str> = points.iter().map(|(scenario, _)| *scenario).collect();
     scenarios.dedup();
     let run = json!({
@@ -173,7 +178,7 @@ fn shows_everything(browser: &mut Browser) {
          figure.querySelectorAll('rect, .point').length])",
     );
     let titles = titles.as_array().unwrap();
-    assert!(titles.len() >= 8, "{titles:?}");
+    assert!(titles.len() >= 9, "{titles:?}");
     let mut seen = Vec::new();
     for title in titles {
         assert_eq!(title[0], title[1]);

@@ -17,6 +17,7 @@ use clap::Args;
 use self::html::Text;
 use super::{Recorded, Run, history};
 use crate::Failure;
+use crate::measure::Measure;
 use crate::scenario::Scenario;
 use crate::statistics::{Row, Verdict};
 
@@ -76,6 +77,15 @@ impl<'a> Section<'a> {
         };
         let sections = runs.iter().flat_map(of_run);
         sections.filter(|section| !section.rows.is_empty()).collect()
+    }
+
+    /// Where systems are started anew for each round, it is how long they take to the first answer.
+    fn is_of_starts(&self) -> bool {
+        let mut starts = self
+            .rows
+            .iter()
+            .filter_map(|row| row.measures.get(&Measure::FirstFrameMs));
+        starts.any(|first| first.values.len() > 1)
     }
 
     /// At a fixed rate it is latency that is looked at.

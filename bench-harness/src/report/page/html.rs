@@ -72,7 +72,11 @@ impl Cell {
 
     /// Nothing was measured.
     pub(super) fn none() -> Self {
-        Self::number("–")
+        Self::number(NOTHING)
+    }
+
+    pub(super) fn is_none(&self) -> bool {
+        self.text == NOTHING
     }
 
     /// Whether a limit is kept.
@@ -162,6 +166,8 @@ impl Table {
         self.html + "</table>\n</div>\n"
     }
 }
+
+const NOTHING: &str = "–";
 
 #[cfg(test)]
 mod tests {

@@ -21,15 +21,18 @@ struct Shape {
 pub(super) fn plots(section: &Section<'_>) -> Vec<Plot> {
     let shape = Shape::of(&section.rows);
     let panels = shape.panels(&section.rows);
-    let mut plots = Vec::new();
-    if section.is_of_latency() {
-        plots.extend(
-            panels
-                .iter()
-                .flat_map(|(title, rows)| latencies(&shape, title, rows)),
-        );
-        return plots;
+    let steps = if section.is_of_latency() {
+        Some(&QUANTILES)
+    } else if section.is_of_starts() {
+        Some(&STARTS)
+    } else {
+        None
+    };
+    if let Some(steps) = steps {
+        let of_panel = |(title, rows): &(String, Vec<&Row>)| times(steps, &shape, title, rows);
+        return panels.iter().flat_map(of_panel).collect();
     }
+    let mut plots = Vec::new();
     // A curve is judged by its slope; frames of one size by who is beside.
     if !shape.is_curve() {
         plots.extend(
@@ -53,7 +56,9 @@ pub(super) fn plots(section: &Section<'_>) -> Vec<Plot> {
 
 /// Whether the section is about sizes of frames, and not about a curve of something else.
 pub(super) fn is_of_frames(section: &Section<'_>) -> bool {
-    !section.is_of_latency() && Shape::of(&section.rows).across.as_deref() == Some(FRAME)
+    !section.is_of_latency()
+        && !section.is_of_starts()
+        && Shape::of(&section.rows).across.as_deref() == Some(FRAME)
 }
 
 impl Shape {
@@ -231,20 +236,20 @@ fn costs(shape: &Shape, title: &str, rows: &[&Row]) -> Plot {
     })
 }
 
-/// The quantiles of each system, a plot for each point.
-fn latencies(shape: &Shape, title: &str, rows: &[&Row]) -> Vec<Plot> {
+/// How long each system takes to each of some steps, a plot for each point.
+fn times(steps: &Steps, shape: &Shape, title: &str, rows: &[&Row]) -> Vec<Plot> {
     let mut plots: Vec<Plot> = Vec::new();
     for row in rows {
         let title = match shape.across.as_deref() {
-            Some(FRAME) => format!("Latency: {title}, {} KiB", row.point.frame_kib),
-            _ => format!("Latency: {}", row.label),
+            Some(FRAME) => format!("{}: {title}, {} KiB", steps.title, row.point.frame_kib),
+            _ => format!("{}: {}", steps.title, row.label),
         };
         let plot = match plots.iter_mut().position(|plot| plot.title == title) {
             Some(place) => plots.get_mut(place),
             None => {
-                let labels = QUANTILES.map(|(label, _)| label.to_owned()).into();
-                let across = Across::even("share of requests", labels);
-                let measure = "no more than ms".to_owned();
+                let labels = steps.steps.iter().map(|(label, _)| (*label).to_owned()).collect();
+                let across = Across::even(steps.across, labels);
+                let measure = steps.measure.to_owned();
                 plots.push(Plot {
                     title,
                     form: Form::Lines,
@@ -256,8 +261,8 @@ fn latencies(shape: &Shape, title: &str, rows: &[&Row]) -> Vec<Plot> {
             }
         };
         let Some(plot) = plot else { continue };
-        for (place, (_, measure)) in QUANTILES.into_iter().enumerate() {
-            if let Some(mark) = mark(row, measure) {
+        for (place, (_, measure)) in steps.steps.iter().enumerate() {
+            if let Some(mark) = mark(row, *measure) {
                 add(&mut plot.series, &row.system, Mark { place, ..mark });
             }
         }
@@ -320,13 +325,36 @@ pub(super) fn style(system: &str) -> usize {
 const FRAME: &str = "frame_kib";
 /// Together they are the kind of work.
 const WORK: [&str; 2] = ["what", "direction"];
-const QUANTILES: [(&str, Measure); 5] = [
-    ("50 %", Measure::LatencyP50Ms),
-    ("90 %", Measure::LatencyP90Ms),
-    ("99 %", Measure::LatencyP99Ms),
-    ("99.9 %", Measure::LatencyP999Ms),
-    ("99.99 %", Measure::LatencyP9999Ms),
-];
+
+/// Times that are plotted beside each other.
+struct Steps {
+    title: &'static str,
+    across: &'static str,
+    measure: &'static str,
+    steps: &'static [(&'static str, Measure)],
+}
+
+const QUANTILES: Steps = Steps {
+    title: "Latency",
+    across: "share of requests",
+    measure: "no more than ms",
+    steps: &[
+        ("50 %", Measure::LatencyP50Ms),
+        ("90 %", Measure::LatencyP90Ms),
+        ("99 %", Measure::LatencyP99Ms),
+        ("99.9 %", Measure::LatencyP999Ms),
+        ("99.99 %", Measure::LatencyP9999Ms),
+    ],
+};
+const STARTS: Steps = Steps {
+    title: "Started anew",
+    across: "what is there",
+    measure: "after ms",
+    steps: &[
+        ("ready, after its start", Measure::StartMs),
+        ("answer, after its request", Measure::FirstFrameMs),
+    ],
+};
 const KNOWN: [&str; 5] = [
     "direct",
     "haproxy-16k",
@@ -336,3 +364,59 @@ const KNOWN: [&str; 5] = [
 ];
 /// Colours that the style sheet has for peers.
 const OTHERS: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::{Point, Scenario};
+    use crate::statistics::Spread;
+
+    /// Of `sealwire`, at each point of a scenario.
+    fn rows(scenario: &str) -> Vec<Row> {
+        let text = format!("summary = \"x\"\nwhat = [\"seal\", \"open\"]\n{scenario}");
+        let points = Scenario::parse("mine", &text).unwrap().points();
+        let row = |point: Point| Row {
+            scenario: "mine".to_owned(),
+            label: point.label(),
+            point,
+            system: "sealwire".to_owned(),
+            load_saturated: false,
+            rate_missed: false,
+            cipher_s_per_gb: None,
+            measures: [(Measure::CpuSPerGb, Spread::of(vec![1.0, 2.0]).unwrap())].into(),
+            comparisons: Vec::new(),
+        };
+        points.into_iter().map(row).collect()
+    }
+
+    #[test]
+    fn each_kind_of_work_has_a_plot_of_what_is_varied() {
+        for (scenario, across, titles, places) in [
+            ("frame_kib = [1, 16]", "KiB of a frame", ["seal", "open"], 2),
+            (
+                "frame_kib = 16\ntopics = [1, 10, 100]",
+                "topics",
+                ["seal, 16 KiB", "open, 16 KiB"],
+                3,
+            ),
+            (
+                "frame_kib = 64\ncodec = [\"none\", \"zstd\"]\nstored_codec = [\"none\", \"lz4\"]",
+                "codec of the client, stored codec",
+                ["seal, 64 KiB", "open, 64 KiB"],
+                4,
+            ),
+        ] {
+            let rows = rows(scenario);
+            let rows: Vec<&Row> = rows.iter().collect();
+            let shape = Shape::of(&rows);
+            let panels = shape.panels(&rows);
+            assert_eq!(panels.iter().map(|(title, _)| title).collect::<Vec<_>>(), titles);
+            for (title, rows) in &panels {
+                let plot = costs(&shape, title, rows);
+                assert_eq!(plot.across.name, across);
+                let marks: Vec<usize> = plot.series[0].marks.iter().map(|mark| mark.place).collect();
+                assert_eq!(marks, (0..places).collect::<Vec<_>>(), "{scenario}");
+            }
+        }
+    }
+}

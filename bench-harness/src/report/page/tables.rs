@@ -96,11 +96,12 @@ fn said<'a>(limits: impl Iterator<Item = &'a Verdict>) -> Cell {
 
 /// Every number that a reader may want of a section.
 pub(super) fn numbers(section: &Section<'_>) -> String {
-    let shown: &[Shown] = if section.is_of_latency() {
-        &OF_LATENCY
-    } else {
-        &OF_CAPACITY
+    let all: &[Shown] = match section.is_of_latency() {
+        true => &OF_LATENCY,
+        false => &OF_CAPACITY,
     };
+    let has = |shown: &&Shown| section.rows.iter().any(|row| !(shown.cell)(row).is_none());
+    let shown: Vec<&Shown> = all.iter().filter(has).collect();
     let mut columns = vec![Column::Words("Records and frames"), Column::Words("System")];
     columns.extend(shown.iter().map(|shown| Column::Numbers(shown.name.to_owned())));
     let caption = format!(
@@ -182,7 +183,7 @@ struct Shown {
     cell: fn(&Row) -> Cell,
 }
 
-const OF_CAPACITY: [Shown; 9] = [
+const OF_CAPACITY: [Shown; 11] = [
     Shown {
         name: "CPU s/GB",
         cell: |row| median(row, Measure::CpuSPerGb),
@@ -218,6 +219,14 @@ const OF_CAPACITY: [Shown; 9] = [
     Shown {
         name: "ring enters a read",
         cell: |row| median(row, Measure::RingEntersPerRead),
+    },
+    Shown {
+        name: "ready ms",
+        cell: |row| median(row, Measure::StartMs),
+    },
+    Shown {
+        name: "first answer ms",
+        cell: |row| median(row, Measure::FirstFrameMs),
     },
 ];
 
