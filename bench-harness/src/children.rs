@@ -81,6 +81,11 @@ impl Child {
     /// Asks the process to stop and waits for it; kills it when `patience` is over.
     pub(crate) fn stop(&mut self, patience: Duration) -> Result<ExitStatus, Failure> {
         terminate(self.process.id());
+        self.finish(patience)
+    }
+
+    /// Waits until the process ends; kills it when `patience` is over.
+    pub(crate) fn finish(&mut self, patience: Duration) -> Result<ExitStatus, Failure> {
         let deadline = Instant::now() + patience;
         loop {
             if let Some(status) = self.process.try_wait()? {

@@ -6,19 +6,19 @@ use std::time::Duration;
 use crate::Failure;
 use crate::measure::Latency;
 use crate::scenario::Point;
-use crate::systems::Fleet;
+use crate::systems::{Fleet, Site};
 
 /// Clients and their broker.
 pub(crate) trait Generator {
     /// Where systems find the broker.
-    fn broker_port(&self) -> u16;
+    fn site(&self) -> Site;
 
     /// Does for a moment what the broker has to do while systems start.
     fn attend(&mut self) -> Result<(), Failure>;
 
     /// Connects to every system, and makes sure that what is to come is exchanged as it should be. What the fleet keeps
-    /// in files is in `directory`.
-    fn begin(&mut self, point: &Point, fleet: &Fleet, directory: &Path) -> Result<(), Failure>;
+    /// in files is in `directory`; turns will be as long as `turn`.
+    fn begin(&mut self, point: &Point, turn: &Turn, fleet: &Fleet, directory: &Path) -> Result<(), Failure>;
 
     /// How long the first request took through the system at `place`, from before its client connected; none where it
     /// is not known.
@@ -54,5 +54,8 @@ pub(crate) struct Exchanged {
     pub(crate) bytes: u64,
     pub(crate) dropped: u64,
     pub(crate) latency_ns: Option<Latency>,
+    /// 0 where the load has no core of its own.
     pub(crate) load_cpu_share: f64,
+    /// Of a broker that is a process.
+    pub(crate) broker_cpu: Option<Duration>,
 }

@@ -32,6 +32,8 @@ mod ports;
 mod proxy;
 mod quickstart;
 #[cfg(feature = "measurements")]
+mod real;
+#[cfg(feature = "measurements")]
 mod report;
 #[cfg(feature = "measurements")]
 mod run;

@@ -19,6 +19,7 @@ pub(crate) enum Measure {
     CpuSPerGb,
     CpuSPerMillionRecords,
     CpuUsPerFrame,
+    BrokerCpuSPerGb,
     MbPerS,
     LatencyP50Ms,
     LatencyP90Ms,
@@ -48,10 +49,11 @@ pub(crate) enum Better {
 
 impl Measure {
     /// All of them, in the order in which they are told.
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::CpuSPerGb,
         Self::CpuSPerMillionRecords,
         Self::CpuUsPerFrame,
+        Self::BrokerCpuSPerGb,
         Self::MbPerS,
         Self::LatencyP50Ms,
         Self::LatencyP90Ms,
@@ -76,6 +78,7 @@ impl Measure {
             Self::CpuSPerGb => "cpu_s_per_gb",
             Self::CpuSPerMillionRecords => "cpu_s_per_million_records",
             Self::CpuUsPerFrame => "cpu_us_per_frame",
+            Self::BrokerCpuSPerGb => "broker_cpu_s_per_gb",
             Self::MbPerS => "mb_per_s",
             Self::LatencyP50Ms => "latency_p50_ms",
             Self::LatencyP90Ms => "latency_p90_ms",
@@ -117,6 +120,19 @@ impl Measure {
         )
     }
 
+    /// Whether it says nothing where nothing was exchanged.
+    fn is_of_records(self) -> bool {
+        !matches!(
+            self,
+            Self::MbPerS
+                | Self::ResidentMb
+                | Self::PeakMb
+                | Self::KmsCalls
+                | Self::StartMs
+                | Self::FirstFrameMs
+        )
+    }
+
     /// Its value in a sample; none where it was not, or cannot be, measured.
     pub(crate) fn of(self, sample: &Sample) -> Option<f64> {
         let is_of_calls = matches!(
@@ -127,15 +143,11 @@ impl Measure {
             // A turn in which calls are counted is slow, and says nothing of anything else.
             return None;
         }
-        if sample.frames == 0
-            && !matches!(
-                self,
-                Self::MbPerS | Self::ResidentMb | Self::PeakMb | Self::KmsCalls
-            )
-        {
+        if sample.records == 0 && self.is_of_records() {
             return None;
         }
-        let frames = sample.frames as f64;
+        // Not every client says how many there were.
+        let frames = (sample.frames > 0).then_some(sample.frames as f64);
         let system = sample.of_system.as_ref();
         let cpu_s = system.map(|system| system.cpu_ns as f64 / 1e9);
         let milliseconds = |nanoseconds: u64| nanoseconds as f64 / 1e6;
@@ -143,22 +155,23 @@ impl Measure {
         match self {
             Self::CpuSPerGb => Some(cpu_s? * 1e9 / sample.bytes.max(1) as f64),
             Self::CpuSPerMillionRecords => Some(cpu_s? * 1e6 / sample.records.max(1) as f64),
-            Self::CpuUsPerFrame => Some(cpu_s? * 1e6 / frames),
+            Self::CpuUsPerFrame => Some(cpu_s? * 1e6 / frames?),
+            Self::BrokerCpuSPerGb => Some(sample.broker_cpu_ns? as f64 / sample.bytes.max(1) as f64),
             Self::MbPerS => Some(sample.bytes as f64 * 1e3 / sample.wall_ns.max(1) as f64),
             Self::LatencyP50Ms => Some(milliseconds(sample.latency_ns.as_ref()?.p50)),
-            Self::LatencyP90Ms => Some(milliseconds(sample.latency_ns.as_ref()?.p90)),
+            Self::LatencyP90Ms => sample.latency_ns.as_ref()?.p90.map(milliseconds),
             Self::LatencyP99Ms => Some(milliseconds(sample.latency_ns.as_ref()?.p99)),
             Self::LatencyP999Ms => Some(milliseconds(sample.latency_ns.as_ref()?.p999)),
-            Self::LatencyP9999Ms => Some(milliseconds(sample.latency_ns.as_ref()?.p9999)),
+            Self::LatencyP9999Ms => sample.latency_ns.as_ref()?.p9999.map(milliseconds),
             Self::ResidentMb => Some(system?.resident_bytes as f64 / 1e6),
             Self::PeakMb => Some(system?.peak_bytes as f64 / 1e6),
-            Self::WakeUpsPerFrame => Some(system?.voluntary_switches as f64 / frames),
-            Self::InvoluntarySwitchesPerFrame => Some(system?.involuntary_switches as f64 / frames),
+            Self::WakeUpsPerFrame => Some(system?.voluntary_switches as f64 / frames?),
+            Self::InvoluntarySwitchesPerFrame => Some(system?.involuntary_switches as f64 / frames?),
             Self::KmsCalls => system?.kms_calls.map(|calls| calls as f64),
             Self::StartMs => sample.start_ns.map(milliseconds),
             Self::FirstFrameMs => sample.first_frame_ns.map(milliseconds),
-            Self::SystemCallsPerFrame => Some(calls?.all as f64 / frames),
-            Self::RingEntersPerFrame => Some(calls?.ring_enters as f64 / frames),
+            Self::SystemCallsPerFrame => Some(calls?.all as f64 / frames?),
+            Self::RingEntersPerFrame => Some(calls?.ring_enters as f64 / frames?),
             Self::RingEntersPerRead => {
                 let calls = calls?;
                 (calls.ring_enters > 0).then(|| calls.ring_enters as f64 / calls.reads.max(1) as f64)

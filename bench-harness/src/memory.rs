@@ -14,7 +14,7 @@ use crate::measure::machine::Machine;
 use crate::measure::process;
 use crate::proxy::Proxy;
 use crate::scenario::{Direction, Point, What};
-use crate::systems::{PASSED_PREFIX, SEALED_PREFIX, start_sealwire};
+use crate::systems::{PASSED_PREFIX, SEALED_PREFIX, Site, start_sealwire};
 use crate::{Failure, report};
 
 /// Options of `memory`.
@@ -140,14 +140,10 @@ fn traffic(options: &Options, load: &mut Load, proxy: &Proxy) -> Result<(), Fail
 fn start(options: &Options, load: &mut Load, directory: &Path) -> Result<Proxy, Failure> {
     std::fs::create_dir_all(directory)?;
     let point = Point::of(What::Seal, Direction::Produce);
-    let broker_port = load.broker_port();
-    start_sealwire(
-        options.program.as_deref(),
-        &point,
-        directory,
-        broker_port,
-        &mut || load.run(Duration::from_millis(20)),
-    )
+    let site = Site::pinned(load.broker_port());
+    start_sealwire(options.program.as_deref(), &point, directory, &site, &mut || {
+        load.run(Duration::from_millis(20))
+    })
 }
 
 /// Resident memory once it does not fall any more: allocators give back with a delay.

@@ -15,6 +15,7 @@ use crate::generator::Generator;
 use crate::load::Loopback;
 use crate::measure::machine::{self, Machine};
 use crate::measure::{Sample, Tracer, cipher, process};
+use crate::real::Real;
 use crate::report::lines::Lines;
 use crate::report::{Envelope, Progress, Recorded, Run};
 use crate::scenario::Scenario;
@@ -24,10 +25,7 @@ use crate::{Failure, layers, report};
 
 /// Measures, tells, and records if that is wanted.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
-    let mut scenarios = Vec::new();
-    for name in &options.scenarios {
-        scenarios.push(options.adjust(Scenario::load(name)?)?);
-    }
+    let scenarios = options.scenarios()?;
     let machine = Machine::of_this_run();
     if machine.cores <= LOAD_CORE {
         return Err("one core for the system and one for the load are needed".into());
@@ -39,15 +37,19 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     for skipped in &skipped {
         println!("skipped: {} ({})", skipped.what, skipped.why);
     }
-    process::pin(LOAD_CORE)?;
+    if !options.real {
+        process::pin(LOAD_CORE)?;
+    }
     let [seal_ns, open_ns] = layers::kibibyte_records()?;
+    let mut versions = choices.first().map(Choice::versions).unwrap_or_default();
+    versions.extend(options.real.then(Real::version));
     let run = Run {
         started: report::utc(SystemTime::now()),
         scenarios: scenarios.iter().map(|scenario| scenario.name.clone()).collect(),
         seed: options.seed.unwrap_or_else(seed),
         machine,
         commit: machine::commit(),
-        versions: choices.first().map(Choice::versions).unwrap_or_default(),
+        versions,
         skipped,
         envelope: Envelope { seal_ns, open_ns },
     };
@@ -55,8 +57,11 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     println!("the envelope by itself: {seal_ns:.0} ns to seal, {open_ns:.0} ns to open a record of 1 KiB");
     let mut lines = Lines::create(options.json.as_deref(), &run.started)?;
     lines.write("run", &run)?;
-    let mut generator = Loopback::new(options.broker_port)?;
-    println!("the broker listens on 127.0.0.1:{}", generator.broker_port());
+    let mut generator: Box<dyn Generator> = match options.real {
+        true => Box::new(Real::start()?),
+        false => Box::new(Loopback::new(options.broker_port)?),
+    };
+    println!("the broker listens on 127.0.0.1:{}", generator.site().broker_port);
     let mut course = Course {
         progress: progress(&scenarios, &choices, traces),
         dice: Dice::new(run.seed),
@@ -65,7 +70,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     };
     let (mut rows, mut limits, mut not_said) = (Vec::new(), Vec::new(), Vec::new());
     for (scenario, choice) in scenarios.iter().zip(&choices) {
-        let (more, said) = course.measure(scenario, choice, &mut generator, run.machine.cpu_kind)?;
+        let (more, said) = course.measure(scenario, choice, &mut *generator, run.machine.cpu_kind)?;
         rows.extend(more);
         let unjudged = statistics::unjudged(scenario, &said, run.machine.cpu_kind);
         not_said.extend(unjudged);

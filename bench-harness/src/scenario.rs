@@ -16,6 +16,7 @@ use self::built_in::BUILT_IN;
 pub(crate) use self::limit::{Bound, CIPHER, CpuKind, FIRST_POINT, Limit};
 pub(crate) use self::point::Point;
 use crate::Failure;
+use crate::systems::UNCOMPACTED;
 
 /// One file.
 #[derive(Clone, Debug, Deserialize)]
@@ -38,9 +39,11 @@ pub(crate) struct Scenario {
     /// How the client compresses.
     #[serde(default = "default_codec")]
     codec: Values<ClientCodec>,
+    /// Who produces and fetches.
+    #[serde(default = "default_client")]
+    client: Values<Client>,
     /// Connections with one request in flight each; at a fixed rate, what requests are spread over.
-    #[serde(default = "default_connections")]
-    connections: Values<usize>,
+    connections: Option<Values<usize>>,
     /// Topics that requests go through in turn.
     #[serde(default = "default_one")]
     topics: Values<usize>,
@@ -110,6 +113,19 @@ pub(crate) enum Direction {
     Both,
 }
 
+/// Who produces and fetches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Client {
+    /// The harness' own load, with its stand-in broker.
+    #[default]
+    Generator,
+    /// Kafka's tools for measuring, with a real broker.
+    Java,
+    /// librdkafka, with a real broker.
+    Librdkafka,
+}
+
 /// How a client compresses a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -136,6 +152,16 @@ pub(crate) enum StoredCodec {
 enum Values<T> {
     One(T),
     Many(Vec<T>),
+}
+
+impl Client {
+    pub(crate) fn is_real(self) -> bool {
+        self != Self::Generator
+    }
+
+    fn usual_connections(self) -> usize {
+        if self.is_real() { 1 } else { 16 }
+    }
 }
 
 impl<T: Copy> Values<T> {
@@ -187,12 +213,24 @@ impl Scenario {
         if !(1..=SAMPLE_MS_MAX).contains(&self.sample_ms) || self.warm_up_ms > SAMPLE_MS_MAX {
             return Err(format!("sample_ms, warm_up_ms: at most {SAMPLE_MS_MAX}").into());
         }
+        let clients = self.client.all();
+        if clients.contains(&Client::Generator) && clients.iter().any(|client| client.is_real()) {
+            return Err("client: \"generator\" has a broker of its own".into());
+        }
+        if !self.is_real() && self.systems.iter().any(|system| system == UNCOMPACTED) {
+            return Err(format!("systems: \"{UNCOMPACTED}\" only with a real client").into());
+        }
         if self.directions.is_some() && !self.what.all().contains(&What::Pass) {
             return Err("directions: only of what is to \"pass\"; the others have one by themselves".into());
         }
         self.points().iter().try_for_each(Point::check)?;
         let points = self.points();
         self.limits.iter().try_for_each(|limit| limit.check(&points))
+    }
+
+    /// Whether it takes a real broker.
+    pub(crate) fn is_real(&self) -> bool {
+        self.client.all().iter().all(|client| client.is_real())
     }
 
     /// Every combination of what is varied, in the order of the file.
@@ -219,9 +257,14 @@ impl Scenario {
         vary(&mut points, self.stored_codec.all(), |point, value| {
             point.stored_codec = value
         });
-        vary(&mut points, self.connections.all(), |point, value| {
-            point.connections = value
+        vary(&mut points, self.client.all(), |point, value| {
+            (point.client, point.connections) = (value, value.usual_connections())
         });
+        if let Some(connections) = &self.connections {
+            vary(&mut points, connections.all(), |point, value| {
+                point.connections = value
+            });
+        }
         vary(&mut points, self.topics.all(), |point, value| {
             point.topics = value
         });
@@ -285,8 +328,8 @@ fn default_stored_codec() -> Values<StoredCodec> {
     Values::One(StoredCodec::Lz4)
 }
 
-fn default_connections() -> Values<usize> {
-    Values::One(16)
+fn default_client() -> Values<Client> {
+    Values::One(Client::default())
 }
 
 fn default_rules() -> Values<usize> {
@@ -369,6 +412,8 @@ mod tests {
             ("directions = \"fetch\"", ["mine", "directions"]),
             ("rounds = 0", ["mine", "rounds"]),
             ("connections = 0", ["mine", "connections"]),
+            ("client = \"java\"\nconnections = 2", ["mine", "connections"]),
+            ("client = [\"java\", \"generator\"]", ["mine", "client"]),
             ("keks = 3", ["mine", "topics"]),
             ("rate_mb_per_s = 0.0", ["mine", "rate_mb_per_s"]),
             ("[[limits]]\nof = \"cpu_s_per_gb\"", ["mine", "most"]),

@@ -67,11 +67,54 @@ pub(crate) struct Version {
     pub(crate) version: String,
 }
 
+/// Where the broker is, and where what lies in front of it goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Site {
+    pub(crate) broker_port: u16,
+    /// The core of what lies between; none: all share all cores.
+    pub(crate) relay_core: Option<usize>,
+    /// Of relays that the broker has to know of.
+    pub(crate) relays: Vec<Relay>,
+}
+
+/// A relay whose port a broker advertises at a listener of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Relay {
+    pub(crate) system: &'static str,
+    /// Where it has to listen.
+    pub(crate) port: u16,
+    /// Where it has to forward to.
+    pub(crate) broker_port: u16,
+}
+
+impl Site {
+    /// What lies between has a core to itself.
+    pub(crate) fn pinned(broker_port: u16) -> Self {
+        Self {
+            broker_port,
+            relay_core: Some(RELAY_CORE),
+            relays: Vec::new(),
+        }
+    }
+
+    /// Where the system of that name listens, if that is given, and where it finds the broker.
+    fn ports(&self, system: &str) -> (Option<u16>, u16) {
+        let relay = self.relays.iter().find(|relay| relay.system == system);
+        relay.map_or((None, self.broker_port), |relay| {
+            (Some(relay.port), relay.broker_port)
+        })
+    }
+}
+
 /// What names of systems may be, besides those of peers.
-pub(crate) const NAMES: [&str; 5] = [DIRECT, "haproxy-16k", "haproxy-64k", PASSING, SEALWIRE];
+pub(crate) const NAMES: [&str; 6] = [DIRECT, HAPROXY_16K, HAPROXY_64K, PASSING, UNCOMPACTED, SEALWIRE];
+pub(crate) const HAPROXY_16K: &str = "haproxy-16k";
+pub(crate) const HAPROXY_64K: &str = "haproxy-64k";
 const DIRECT: &str = "direct";
 /// In a scenario that seals or opens: the same process, with topics that it lets pass.
 const PASSING: &str = "sealwire-pass";
+/// Where a scenario with real clients seals or opens: the same process, with topics that are stored record by record.
+pub(crate) const UNCOMPACTED: &str = "sealwire-none";
 const SEALWIRE: &str = "sealwire";
 
 impl Choice {
@@ -109,7 +152,7 @@ impl Choice {
             version: version.unwrap_or_else(|| "unknown".to_owned()),
         };
         let mut versions = Vec::new();
-        if self.has(SEALWIRE) || self.has(PASSING) {
+        if [SEALWIRE, PASSING, UNCOMPACTED].iter().any(|name| self.has(name)) {
             versions.push(version(SEALWIRE, sealwire::version(&self.program)));
         }
         if self
@@ -124,12 +167,12 @@ impl Choice {
 }
 
 impl Fleet {
-    /// Starts those of `choice` in front of the broker at `broker_port`, which answers in `meanwhile`.
+    /// Starts those of `choice` in front of the broker of `site`, which answers in `meanwhile`.
     pub(crate) fn start(
         choice: &Choice,
         point: &Point,
         directory: &Path,
-        broker_port: u16,
+        site: &Site,
         meanwhile: &mut dyn FnMut() -> Result<(), Failure>,
     ) -> Result<Self, Failure> {
         let mut fleet = Self {
@@ -143,7 +186,7 @@ impl Fleet {
         for name in &choice.names {
             let mut system = System {
                 name: name.clone(),
-                address: crate::load::local(broker_port),
+                address: crate::load::local(site.broker_port),
                 process: None,
                 started_in: None,
                 prefix: PASSED_PREFIX,
@@ -151,14 +194,13 @@ impl Fleet {
                 is_sealwire: false,
             };
             if let Some(bytes) = haproxy::buffer_bytes(name) {
-                let (relay, port) = haproxy::start(directory, RELAY_CORE, bytes, connections, broker_port)?;
+                let (relay, port) = haproxy::start(directory, name, bytes, connections, site)?;
                 system.address = crate::load::local(port);
                 system.process = Some(relay.id());
                 fleet.relays.push(relay);
-            } else if name == SEALWIRE || name == PASSING {
+            } else if [SEALWIRE, PASSING, UNCOMPACTED].contains(&name.as_str()) {
                 if fleet.proxy.is_none() {
-                    let started =
-                        start_sealwire(Some(&choice.program), point, directory, broker_port, meanwhile)?;
+                    let started = start_sealwire(Some(&choice.program), point, directory, site, meanwhile)?;
                     fleet.proxy = Some(started);
                 }
                 let proxy = fleet.proxy.as_ref().ok_or("the proxy was not started")?;
@@ -166,9 +208,12 @@ impl Fleet {
                 system.process = Some(proxy.child.id());
                 system.is_sealwire = true;
                 system.started_in = Some(proxy.started_in);
-                if name == SEALWIRE {
+                if name != PASSING {
                     system.prefix = plain;
                     system.readable = Some(!point.is_sealed());
+                }
+                if name == UNCOMPACTED && point.is_sealed() {
+                    system.prefix = UNCOMPACTED_PREFIX;
                 }
             } else if let Some(peer) = choice.peers.iter().find(|peer| peer.name == *name) {
                 system.address = peer.address;
@@ -205,7 +250,9 @@ impl Fleet {
 pub(crate) const PASSED_PREFIX: &str = "public-";
 /// Topics that a rule seals.
 pub(crate) const SEALED_PREFIX: &str = "sealed-";
+/// Topics that a rule seals and stores record by record.
+const UNCOMPACTED_PREFIX: &str = "uncompacted-";
 /// The core of whatever lies between.
-pub(crate) const RELAY_CORE: usize = 0;
+const RELAY_CORE: usize = 0;
 /// The core of clients and broker.
 pub(crate) const LOAD_CORE: usize = 1;

@@ -10,7 +10,7 @@ use crate::Failure;
 use crate::generator::{Exchanged, Generator, Turn};
 use crate::measure::{Latency, process};
 use crate::scenario::Point;
-use crate::systems::{Fleet, sealed_history};
+use crate::systems::{Fleet, Site, sealed_history};
 
 /// Clients and stand-in broker in this thread.
 pub(crate) struct Loopback {
@@ -71,15 +71,15 @@ fn idle_group(place: usize) -> usize {
 }
 
 impl Generator for Loopback {
-    fn broker_port(&self) -> u16 {
-        self.load.broker_port()
+    fn site(&self) -> Site {
+        Site::pinned(self.load.broker_port())
     }
 
     fn attend(&mut self) -> Result<(), Failure> {
         self.load.run(Duration::from_millis(2))
     }
 
-    fn begin(&mut self, point: &Point, fleet: &Fleet, directory: &Path) -> Result<(), Failure> {
+    fn begin(&mut self, point: &Point, _: &Turn, fleet: &Fleet, directory: &Path) -> Result<(), Failure> {
         self.rate_mb_per_s = point.rate_mb_per_s;
         let sockets = 2 * (point.connections + point.idle_connections);
         let room = self.descriptors.saturating_sub(DESCRIPTORS_BESIDE);
@@ -159,21 +159,14 @@ impl Generator for Loopback {
 }
 
 fn exchanged(counts: &Counts, wall: Duration, cpu: Duration) -> Exchanged {
-    let at = |quantile| counts.latency_ns.value_at_quantile(quantile);
     Exchanged {
         wall,
         frames: counts.frames,
         records: counts.records,
         bytes: counts.bytes,
         dropped: counts.dropped,
-        latency_ns: (counts.frames > 0).then(|| Latency {
-            p50: at(0.5),
-            p90: at(0.9),
-            p99: at(0.99),
-            p999: at(0.999),
-            p9999: at(0.9999),
-            max: counts.latency_ns.max(),
-        }),
+        latency_ns: (counts.frames > 0).then(|| Latency::of(&counts.latency_ns)),
+        broker_cpu: None,
         load_cpu_share: cpu.as_secs_f64() / wall.as_secs_f64().max(1e-9),
     }
 }
@@ -195,13 +188,13 @@ mod tests {
             peers: Vec::new(),
             program: "none".into(),
         };
-        let (directory, port) = (Path::new("."), generator.broker_port());
-        let fleet = Fleet::start(&choice, &point, directory, port, &mut || Ok(())).unwrap();
-        generator.begin(&point, &fleet, directory).unwrap();
+        let (directory, site) = (Path::new("."), generator.site());
+        let fleet = Fleet::start(&choice, &point, directory, &site, &mut || Ok(())).unwrap();
         let turn = Turn {
             warm_up: Duration::from_millis(10),
             duration: Duration::from_millis(100),
         };
+        generator.begin(&point, &turn, &fleet, directory).unwrap();
         let mut marks = 0;
         let exchanged = [1, 0, 1].map(|place| {
             let mut mark = || {

@@ -1,5 +1,6 @@
 //! One turn of one system at one point of a scenario.
 
+use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::SystemCalls;
@@ -23,8 +24,10 @@ pub(crate) struct Sample {
     /// Requests that were due and not sent.
     pub(crate) dropped: u64,
     pub(crate) latency_ns: Option<Latency>,
-    /// The share of its core that the load had.
+    /// The share of its core that the load had; 0 where it had none of its own.
     pub(crate) load_cpu_share: f64,
+    /// What a real broker used.
+    pub(crate) broker_cpu_ns: Option<u64>,
     /// None: there is nothing between client and broker.
     pub(crate) of_system: Option<System>,
     pub(crate) system_calls: Option<SystemCalls>,
@@ -35,15 +38,30 @@ pub(crate) struct Sample {
     pub(crate) first_frame_ns: Option<u64>,
 }
 
-/// Quantiles of one turn.
+/// Quantiles of one turn, as far as what drove it says them.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Latency {
     pub(crate) p50: u64,
-    pub(crate) p90: u64,
+    pub(crate) p90: Option<u64>,
     pub(crate) p99: u64,
     pub(crate) p999: u64,
-    pub(crate) p9999: u64,
+    pub(crate) p9999: Option<u64>,
     pub(crate) max: u64,
+}
+
+impl Latency {
+    /// All of them.
+    pub(crate) fn of(nanoseconds: &Histogram<u64>) -> Self {
+        let at = |quantile| nanoseconds.value_at_quantile(quantile);
+        Self {
+            p50: at(0.5),
+            p90: Some(at(0.9)),
+            p99: at(0.99),
+            p999: at(0.999),
+            p9999: Some(at(0.9999)),
+            max: nanoseconds.max(),
+        }
+    }
 }
 
 /// What the process of a system used.

@@ -29,6 +29,7 @@ pub(crate) fn of_point(rows: &[Row]) -> String {
     }
     for row in rows {
         text += &cold(row).unwrap_or_default();
+        text += &of_broker(row);
     }
     let notes = [
         (rows.iter().any(|row| row.load_saturated), SATURATED),
@@ -97,6 +98,26 @@ fn cold(row: &Row) -> Option<String> {
         first.min,
         first.max
     ))
+}
+
+/// What a real broker used meanwhile, in a line of its own.
+fn of_broker(row: &Row) -> String {
+    let Some(cpu) = row.measures.get(&Measure::BrokerCpuSPerGb) else {
+        return String::new();
+    };
+    let mut comparisons = row.comparisons.iter();
+    let ratio = comparisons.find(|comparison| comparison.of == Measure::BrokerCpuSPerGb);
+    let ratio = ratio.map_or_else(String::new, |ratio| {
+        let (interval, median, with) = (ratio.interval, ratio.spread.median, &ratio.with);
+        format!(
+            ", {median:.2} [{:.2}-{:.2}] times {with}",
+            interval.low, interval.high
+        )
+    });
+    format!(
+        "  the broker, with {}: {:.2} CPU s/GB{ratio}\n",
+        row.system, cpu.median
+    )
 }
 
 /// What limits say, a line each.

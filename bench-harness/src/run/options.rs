@@ -12,8 +12,11 @@ use crate::systems::Peer;
 #[derive(Args)]
 pub(crate) struct Options {
     /// Names that `list` shows, or paths of TOML files.
-    #[arg(required = true)]
-    pub(super) scenarios: Vec<String>,
+    #[arg(required_unless_present = "real")]
+    scenarios: Vec<String>,
+    /// Measures with a real broker of Kafka, which is started, and real clients; `real` if no scenario is named.
+    #[arg(long, conflicts_with_all = ["peers", "broker_port"])]
+    pub(super) real: bool,
     /// Rounds, instead of the scenario's; every system has its turn once in each.
     #[arg(long)]
     rounds: Option<usize>,
@@ -44,8 +47,19 @@ pub(crate) struct Options {
 }
 
 impl Options {
+    /// All that are to be measured, as they are to be.
+    pub(super) fn scenarios(&self) -> Result<Vec<Scenario>, Failure> {
+        let usual = ["real".to_owned()];
+        let names = match self.scenarios.is_empty() {
+            true => &usual[..],
+            false => &self.scenarios,
+        };
+        let scenarios = names.iter().map(|name| self.adjust(Scenario::load(name)?));
+        scenarios.collect()
+    }
+
     /// With what was said here instead of there.
-    pub(super) fn adjust(&self, mut scenario: Scenario) -> Result<Scenario, Failure> {
+    fn adjust(&self, mut scenario: Scenario) -> Result<Scenario, Failure> {
         if let Some(rounds) = self.rounds {
             scenario.rounds = rounds;
         }
@@ -56,6 +70,14 @@ impl Options {
             scenario.systems.clone_from(systems);
         }
         scenario.check()?;
+        if scenario.is_real() != self.real {
+            let which = if self.real { "no" } else { "a" };
+            return Err(format!(
+                "scenario {}: its clients need {which} real broker (--real)",
+                scenario.name
+            )
+            .into());
+        }
         Ok(scenario)
     }
 

@@ -19,6 +19,7 @@ pub(super) struct Field<'a> {
     fleet: Fleet,
     generator: &'a mut dyn Generator,
     directory: TempDir,
+    turn: Turn,
 }
 
 impl<'a> Field<'a> {
@@ -29,11 +30,13 @@ impl<'a> Field<'a> {
         generator: &'a mut dyn Generator,
     ) -> Result<Self, Failure> {
         let directory = scratch_directory()?;
-        let broker_port = generator.broker_port();
-        let fleet = Fleet::start(choice, point, directory.path(), broker_port, &mut || {
-            generator.attend()
-        })?;
-        let begun = generator.begin(point, &fleet, directory.path());
+        let site = generator.site();
+        let fleet = Fleet::start(choice, point, directory.path(), &site, &mut || generator.attend())?;
+        let turn = Turn {
+            warm_up: Duration::from_millis(scenario.warm_up_ms),
+            duration: Duration::from_millis(scenario.sample_ms),
+        };
+        let begun = generator.begin(point, &turn, &fleet, directory.path());
         let place = |failure| format!("{}, {}: {failure}", scenario.name, point.label());
         begun.map_err(|failure| place(fleet.explain(failure)))?;
         Ok(Self {
@@ -42,6 +45,7 @@ impl<'a> Field<'a> {
             fleet,
             generator,
             directory,
+            turn,
         })
     }
 
@@ -58,17 +62,13 @@ impl<'a> Field<'a> {
     /// One turn that counts.
     pub(super) fn turn(&mut self, place: usize, round: usize) -> Result<Sample, Failure> {
         let system = self.fleet.systems.get(place).ok_or("no such system")?;
-        let turn = Turn {
-            warm_up: Duration::from_millis(self.scenario.warm_up_ms),
-            duration: Duration::from_millis(self.scenario.sample_ms),
-        };
         let kms_calls = || system.is_sealwire.then(|| self.fleet.kms_calls()).flatten();
         let calls_before = kms_calls();
         if let Some(id) = system.process {
             process::reset_peak(id);
         }
         let mut marks = Vec::new();
-        let exchanged = self.generator.turn(place, &turn, &mut || {
+        let exchanged = self.generator.turn(place, &self.turn, &mut || {
             marks.push(system.process.map(Used::by).transpose()?);
             Ok(())
         })?;
@@ -96,13 +96,9 @@ impl<'a> Field<'a> {
         let Some(id) = system.process else {
             return Ok(None);
         };
-        let turn = Turn {
-            warm_up: Duration::from_millis(self.scenario.warm_up_ms),
-            duration: Duration::from_millis(self.scenario.sample_ms),
-        };
         let mut tracer = Some(Tracer::attach(id, self.directory.path())?);
         let (mut begun, mut calls) = (false, None);
-        let exchanged = self.generator.turn(place, &turn, &mut || {
+        let exchanged = self.generator.turn(place, &self.turn, &mut || {
             match (begun, &mut tracer) {
                 (false, Some(tracer)) => tracer.begin()?,
                 _ => calls = tracer.take().map(Tracer::end).transpose()?,
@@ -145,6 +141,7 @@ impl<'a> Field<'a> {
             dropped: exchanged.dropped,
             latency_ns: exchanged.latency_ns,
             load_cpu_share: exchanged.load_cpu_share,
+            broker_cpu_ns: exchanged.broker_cpu.map(nanoseconds),
             of_system,
             system_calls,
             start_ns: None,

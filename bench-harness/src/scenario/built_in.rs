@@ -16,4 +16,10 @@ pub(crate) const BUILT_IN: &[(&str, &str)] = &[
     ("records", include_str!("../../scenarios/records.toml")),
     ("codecs", include_str!("../../scenarios/codecs.toml")),
     ("cold", include_str!("../../scenarios/cold.toml")),
+    ("real", include_str!("../../scenarios/real.toml")),
+    ("real-latency", include_str!("../../scenarios/real-latency.toml")),
+    (
+        "stored-codecs",
+        include_str!("../../scenarios/stored-codecs.toml"),
+    ),
 ];

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ClientCodec, Direction, StoredCodec, What};
+use super::{Client, ClientCodec, Direction, StoredCodec, What};
 use crate::Failure;
 
 /// One combination of what a scenario varies.
@@ -14,6 +14,9 @@ pub(crate) struct Point {
     pub(crate) record_bytes: usize,
     pub(crate) codec: ClientCodec,
     pub(crate) stored_codec: StoredCodec,
+    /// Runs that were recorded before there was a choice do not say it.
+    #[serde(default)]
+    pub(crate) client: Client,
     pub(crate) connections: usize,
     pub(crate) topics: usize,
     pub(crate) rules: usize,
@@ -33,6 +36,7 @@ impl Point {
             record_bytes: 1024,
             codec: ClientCodec::None,
             stored_codec: StoredCodec::Lz4,
+            client: Client::Generator,
             connections: 1,
             topics: 1,
             rules: 2,
@@ -60,6 +64,21 @@ impl Point {
         }
         if self.rate_mb_per_s.is_some_and(|rate| !(rate > 0.0 && rate < 1e5)) {
             return Err("rate_mb_per_s: more than nothing".into());
+        }
+        let usual = Self::of(self.what, self.direction);
+        for (field, value, usual) in [
+            ("connections", self.connections, usual.connections),
+            ("topics", self.topics, usual.topics),
+            ("rules", self.rules, usual.rules),
+            ("deks", self.deks, usual.deks),
+            ("idle_connections", self.idle_connections, usual.idle_connections),
+        ] {
+            if self.client.is_real() && value != usual {
+                return Err(format!("{field} = {value}: {usual} with a real broker").into());
+            }
+        }
+        if self.client.is_real() && self.direction == Direction::Both {
+            return Err("what: \"both\" not with a real broker".into());
         }
         if self.keks > self.topics {
             return Err("keks: as many as topics at most, since a topic has one".into());
@@ -99,7 +118,7 @@ impl Point {
         let usual = Self::of(self.what, self.direction);
         let unusual = [
             ("records of", self.record_bytes, usual.record_bytes),
-            ("connections", self.connections, 16),
+            ("connections", self.connections, self.client.usual_connections()),
             ("topics", self.topics, usual.topics),
             ("rules", self.rules, usual.rules),
             ("KEKs", self.keks, usual.keks),
@@ -110,6 +129,11 @@ impl Point {
             if value != usual {
                 label += &format!(", {name} {value}");
             }
+        }
+        match self.client {
+            Client::Generator => {}
+            Client::Java => label += ", Java",
+            Client::Librdkafka => label += ", librdkafka",
         }
         match self.codec {
             ClientCodec::None => {}

@@ -200,6 +200,7 @@ impl Samples<'_> {
             measures: measures.collect(),
             comparisons: [
                 (Measure::CpuSPerGb, reference, How::Ratio),
+                (Measure::BrokerCpuSPerGb, reference, How::Ratio),
                 (Measure::MbPerS, DIRECT, How::Ratio),
                 (Measure::LatencyP50Ms, DIRECT, How::Difference),
                 (Measure::LatencyP99Ms, DIRECT, How::Difference),
@@ -290,6 +291,7 @@ mod tests {
             dropped: 0,
             latency_ns: None,
             load_cpu_share: 0.5,
+            broker_cpu_ns: None,
             of_system: Some(measure::System {
                 cpu_ns,
                 resident_bytes: 0,

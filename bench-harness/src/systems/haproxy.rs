@@ -5,14 +5,15 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::{HAPROXY_16K, HAPROXY_64K, Site};
 use crate::children::{Child, Start, find, pause};
 use crate::{Failure, ports};
 
 /// `tune.bufsize` of the system of that name, if it is a HAProxy.
 pub(super) fn buffer_bytes(name: &str) -> Option<usize> {
     match name {
-        "haproxy-16k" => Some(16 << 10),
-        "haproxy-64k" => Some(64 << 10),
+        HAPROXY_16K => Some(16 << 10),
+        HAPROXY_64K => Some(64 << 10),
         _ => None,
     }
 }
@@ -23,16 +24,21 @@ pub(super) fn unavailable() -> Option<String> {
     missing.then(|| "haproxy is not installed (Debian: apt-get install haproxy)".to_owned())
 }
 
-/// Starts HAProxy on `core`, one thread, with buffers of `bytes` and room for `connections`, and says where it listens.
+/// Starts HAProxy as the system `name` of `site`, one thread, with buffers of `bytes` and room for `connections`, and
+/// says where it listens.
 pub(super) fn start(
     directory: &Path,
-    core: usize,
+    name: &str,
     bytes: usize,
     connections: usize,
-    broker_port: u16,
+    site: &Site,
 ) -> Result<(Child, u16), Failure> {
     let program = find("haproxy").ok_or("haproxy is not installed")?;
-    let [port] = ports::free::<1>()?;
+    let (port, broker_port) = site.ports(name);
+    let port = match port {
+        Some(port) => port,
+        None => ports::free::<1>()?[0],
+    };
     let configuration = directory.join(format!("haproxy-{bytes}.cfg"));
     std::fs::write(
         &configuration,
@@ -41,7 +47,7 @@ pub(super) fn start(
     let mut child = Child::start(&Start {
         program: &program,
         arguments: vec![OsStr::new("-db"), OsStr::new("-f"), configuration.as_os_str()],
-        core: Some(core),
+        core: site.relay_core,
         log: &directory.join(format!("haproxy-{bytes}.log")),
     })?;
     let deadline = Instant::now() + Duration::from_secs(5);

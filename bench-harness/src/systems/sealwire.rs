@@ -4,17 +4,17 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
-use super::{RELAY_CORE, SEALED_PREFIX};
+use super::{SEALED_PREFIX, Site, UNCOMPACTED_PREFIX};
 use crate::Failure;
 use crate::proxy::{Proxy, Setup};
 use crate::scenario::{Point, StoredCodec};
 
-/// Starts it with one executor in front of the broker at `broker_port`, which answers in `meanwhile`.
+/// Starts it with one executor in front of the broker of `site`, which answers in `meanwhile`.
 pub(crate) fn start(
     program: Option<&Path>,
     point: &Point,
     directory: &Path,
-    broker_port: u16,
+    site: &Site,
     meanwhile: &mut dyn FnMut() -> Result<(), Failure>,
 ) -> Result<Proxy, Failure> {
     let keks: Vec<String> = (0..point.keks).map(kek_name).collect();
@@ -22,11 +22,11 @@ pub(crate) fn start(
         directory,
         program,
         keks: &keks,
-        bootstrap: vec![format!("127.0.0.1:{broker_port}")],
+        bootstrap: vec![format!("127.0.0.1:{}", site.broker_port)],
         brokers: 1,
         rules: &rules(point),
         executors: Some(1),
-        core: Some(RELAY_CORE),
+        core: site.relay_core,
     };
     Proxy::start(&setup, meanwhile)
 }
@@ -38,7 +38,8 @@ pub(super) fn kek_name(number: usize) -> String {
 
 const KEK_PREFIX: &str = "quickstart-";
 
-/// The rules that nothing takes, then that of what is sealed and that of what passes.
+/// The rules that nothing takes, then that of what is sealed and that of what passes; with a real client another
+/// between them, of what is sealed record by record.
 fn rules(point: &Point) -> String {
     let mut rules = String::new();
     for rule in 2..point.rules {
@@ -51,15 +52,17 @@ fn rules(point: &Point) -> String {
         StoredCodec::None => "none",
         StoredCodec::Lz4 => "lz4",
     };
-    // One domain, so that what was sealed for one topic is what the broker holds for all of them.
-    let _ = write!(
-        rules,
-        "[[cluster.main.topics]]\nmatch = {{ regex = '{SEALED_PREFIX}(\\d+)-.*' }}\nkms = \"local\"\n\
-         kek = \"{KEK_PREFIX}${{1}}\"\ndomain = \"{DOMAIN}\"\nstored_codec = \"{stored_codec}\"\n\
-         max_message_bytes = \"16MiB\"\n\
-         [[cluster.main.topics]]\nmatch = \"public*\"\npass = true\n"
-    );
-    rules
+    let uncompacted = point.client.is_real().then_some((UNCOMPACTED_PREFIX, "none"));
+    for (prefix, stored_codec) in [(SEALED_PREFIX, stored_codec)].into_iter().chain(uncompacted) {
+        // One domain, so that what was sealed for one topic is what the broker holds for all of them.
+        let _ = write!(
+            rules,
+            "[[cluster.main.topics]]\nmatch = {{ regex = '{prefix}(\\d+)-.*' }}\nkms = \"local\"\n\
+             kek = \"{KEK_PREFIX}${{1}}\"\ndomain = \"{DOMAIN}\"\nstored_codec = \"{stored_codec}\"\n\
+             max_message_bytes = \"16MiB\"\n"
+        );
+    }
+    rules + "[[cluster.main.topics]]\nmatch = \"public*\"\npass = true\n"
 }
 
 /// What sealed records are bound to.

@@ -1,0 +1,126 @@
+//! One broker of Kafka, as the tests start theirs: the same jars, from the same cache.
+//!
+//! What of it cannot be had ends the harness with what the tests would say.
+
+#![allow(dead_code, reason = "the tests use the rest")]
+
+#[path = "../../../tests/support/artifacts.rs"]
+mod artifacts;
+#[path = "../../../tests/support/broker_properties.rs"]
+mod broker_properties;
+#[path = "../../../tests/support/cache.rs"]
+mod cache;
+#[path = "../../../tests/support/cluster.rs"]
+pub(super) mod cluster;
+#[path = "../../../tests/support/debian.rs"]
+mod debian;
+#[path = "../../../tests/support/java.rs"]
+mod java;
+#[path = "../../../tests/support/launch.rs"]
+mod launch;
+#[path = "../../../tests/support/ports.rs"]
+mod ports;
+#[path = "../../../tests/support/wait.rs"]
+mod wait;
+
+use self::artifacts::KafkaVersion;
+use self::broker_properties::Login;
+use self::cluster::KafkaCluster;
+use self::java::Java;
+use super::order::{MESSAGE_BYTES_MAX, PARTITIONS};
+use crate::Failure;
+use crate::children::find;
+use crate::systems::{HAPROXY_16K, HAPROXY_64K, Relay};
+
+/// What the tests' modules ask of the one above them.
+const HOST: &str = "127.0.0.1";
+/// The broker's id.
+pub(super) const NODE: i32 = 1;
+
+/// Whether what starts it is there.
+pub(super) fn check() -> Result<(), Failure> {
+    for program in ["java", "mvn", "setpriv"] {
+        if find(program).is_none() {
+            return Err(format!("--real: {program} is not installed").into());
+        }
+    }
+    Ok(())
+}
+
+/// Each relay by TCP has a listener that sends clients to it.
+pub(super) fn relays() -> Result<Vec<Relay>, Failure> {
+    let [port, broker_port, another_port, another_broker_port] = crate::ports::free::<4>()?;
+    Ok(vec![
+        Relay {
+            system: HAPROXY_16K,
+            port,
+            broker_port,
+        },
+        Relay {
+            system: HAPROXY_64K,
+            port: another_port,
+            broker_port: another_broker_port,
+        },
+    ])
+}
+
+pub(super) fn start(relays: &[Relay]) -> KafkaCluster {
+    let mut logins = vec![Login::Plaintext];
+    logins.extend(relays.iter().map(|relay| Login::Relayed {
+        port: relay.broker_port,
+        advertised: relay.port,
+    }));
+    let java = Java::that_runs_long(KafkaVersion::Current);
+    KafkaCluster::start_with(java, 1, &logins, PROPERTIES)
+}
+
+/// The version of broker and tools.
+pub(crate) fn version() -> &'static str {
+    KafkaVersion::Current.number()
+}
+
+/// A topic that keeps everything; or what was produced last, so that no run fills the disk, or the memory.
+pub(super) fn create_topic(cluster: &KafkaCluster, name: &str, keeps: bool) -> Result<(), Failure> {
+    let mut tool = of_topics(cluster, "--create", name);
+    tool.args([
+        "--partitions",
+        &PARTITIONS.to_string(),
+        "--replication-factor",
+        "1",
+    ]);
+    tool.args(["--config", &format!("max.message.bytes={MESSAGE_BYTES_MAX}")]);
+    if !keeps {
+        for property in [
+            "retention.bytes=67108864",
+            "segment.bytes=33554432",
+            "file.delete.delay.ms=500",
+        ] {
+            tool.args(["--config", property]);
+        }
+    }
+    let output = tool.output()?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(format!("topic {name}: {}", String::from_utf8_lossy(&output.stdout)).into()),
+    }
+}
+
+/// As well as it goes: the broker ends soon.
+pub(super) fn delete_topics(cluster: &KafkaCluster, names: &[&str]) {
+    // The tool takes a pattern, and a second to start.
+    let _ = of_topics(cluster, "--delete", &names.join("|")).output();
+}
+
+fn of_topics(cluster: &KafkaCluster, what: &str, name: &str) -> std::process::Command {
+    let mut tool = cluster.tool("org.apache.kafka.tools.TopicCommand");
+    tool.args(["--bootstrap-server", &cluster.bootstrap(), what, "--topic", name]);
+    tool
+}
+
+const PROPERTIES: &[(&str, &str)] = &[
+    ("log.retention.check.interval.ms", "1000"),
+    ("log.initial.task.delay.ms", "1000"),
+    ("log.segment.delete.delay.ms", "500"),
+    // One of 1 MiB is full before a segment is.
+    ("log.index.size.max.bytes", "10485760"),
+];
