@@ -52,9 +52,13 @@ fn row(scenario: &str, changed: &Value, system: &str, cpu: f64) -> Value {
         measures.insert("cpu_s_per_gb".to_owned(), spread(cpu));
         measures.insert("peak_mb".to_owned(), spread(41.0));
     }
-    if !["direct", "haproxy-64k"].contains(&system) {
+    let of_broker = (scenario == "stored-codecs").then_some("broker_cpu_s_per_gb");
+    for of in ["cpu_s_per_gb"].into_iter().chain(of_broker) {
+        if ["direct", "haproxy-64k"].contains(&system) {
+            continue;
+        }
         comparisons.push(json!({
-            "of": "cpu_s_per_gb", "with": "haproxy-64k", "how": "ratio", "spread": spread(cpu),
+            "of": of, "with": "haproxy-64k", "how": "ratio", "spread": spread(cpu),
             "interval": { "low": cpu * 0.95, "high": cpu * 1.08 }
         }));
     }
@@ -72,6 +76,12 @@ fn lines() -> String {
     points.extend([1, 16, 64, 512, 1024].map(|frame| ("seal", json!({ "frame_kib": frame }))));
     points.extend([1, 10, 100, 1000, 5000].map(|some| ("connections", json!({ "connections": some }))));
     points.extend([0, 1000, 4000].map(|idle| ("idle", json!({ "idle_connections": idle }))));
+    points.extend([100, 1000].map(|bytes| {
+        (
+            "stored-codecs",
+            json!({ "record_bytes": bytes, "client": "java" }),
+        )
+    }));
     for codec in ["none", "lz4", "zstd"] {
         points.extend(
             ["none", "lz4"].map(|stored| ("codecs", json!({ "codec": codec, "stored_codec": stored }))),
@@ -178,7 +188,7 @@ fn shows_everything(browser: &mut Browser) {
          figure.querySelectorAll('rect, .point').length])",
     );
     let titles = titles.as_array().unwrap();
-    assert!(titles.len() >= 9, "{titles:?}");
+    assert!(titles.len() >= 11, "{titles:?}");
     let mut seen = Vec::new();
     for title in titles {
         assert_eq!(title[0], title[1]);

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::Section;
 use super::plot::{Across, Form, Mark, Plot, Series};
 use crate::measure::Measure;
-use crate::statistics::{Comparison, Row};
+use crate::statistics::Row;
 
 /// What the points of a scenario differ in.
 struct Shape {
@@ -35,15 +35,15 @@ pub(super) fn plots(section: &Section<'_>) -> Vec<Plot> {
     let mut plots = Vec::new();
     // A curve is judged by its slope; frames of one size by who is beside.
     if !shape.is_curve() {
-        plots.extend(
-            panels
-                .iter()
-                .filter_map(|(title, rows)| ratios(&shape, title, rows)),
-        );
+        let of_panel = |panel| ratios(Measure::CpuSPerGb, "CPU per GB", &shape, panel);
+        plots.extend(panels.iter().filter_map(of_panel));
     }
+    let of_panel = |panel| ratios(Measure::BrokerCpuSPerGb, "The broker's CPU per GB", &shape, panel);
+    let of_broker: Vec<Plot> = panels.iter().filter_map(of_panel).collect();
     if shape.across.is_some() || plots.is_empty() {
         plots.extend(panels.iter().map(|(title, rows)| costs(&shape, title, rows)));
     }
+    plots.extend(of_broker);
     // The same work may be in several scenarios.
     for plot in plots
         .iter_mut()
@@ -212,13 +212,15 @@ fn add(series: &mut Vec<Series>, system: &str, mark: Mark) {
     });
 }
 
-/// CPU of each system as a multiple of the reference's, where there is one.
-fn ratios(shape: &Shape, title: &str, rows: &[&Row]) -> Option<Plot> {
-    let reference = rows.iter().find_map(|row| Some(of_cpu(row)?.with.clone()))?;
-    let title = format!("CPU per GB against {reference}: {title}");
-    let measure = format!("CPU per GB, {reference} = 1");
+/// A number of each system as a multiple of the reference's, where there is one.
+fn ratios(of: Measure, name: &str, shape: &Shape, (title, rows): &(String, Vec<&Row>)) -> Option<Plot> {
+    let reference = rows
+        .iter()
+        .find_map(|row| Some(row.comparison(of)?.with.clone()))?;
+    let title = format!("{name} against {reference}: {title}");
+    let measure = format!("{name}, {reference} = 1");
     Some(shape.plot(title, Form::Bars, measure, rows, |row| {
-        let ratio = of_cpu(row)?;
+        let ratio = row.comparison(of)?;
         Some(Mark {
             place: 0,
             value: ratio.spread.median,
@@ -279,10 +281,6 @@ fn mark(row: &Row, measure: Measure) -> Option<Mark> {
         high: spread.max,
         within_noise: false,
     })
-}
-
-fn of_cpu(row: &Row) -> Option<&Comparison> {
-    row.comparison(Measure::CpuSPerGb)
 }
 
 fn fields(row: &Row) -> Map<String, Value> {
@@ -355,15 +353,16 @@ const STARTS: Steps = Steps {
         ("answer, after its request", Measure::FirstFrameMs),
     ],
 };
-const KNOWN: [&str; 5] = [
+const KNOWN: [&str; 6] = [
     "direct",
     "haproxy-16k",
     "haproxy-64k",
     "sealwire-pass",
     "sealwire",
+    "sealwire-none",
 ];
 /// Colours that the style sheet has for peers.
-const OTHERS: usize = 3;
+const OTHERS: usize = 2;
 
 #[cfg(test)]
 mod tests {

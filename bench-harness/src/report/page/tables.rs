@@ -183,7 +183,7 @@ struct Shown {
     cell: fn(&Row) -> Cell,
 }
 
-const OF_CAPACITY: [Shown; 11] = [
+const OF_CAPACITY: [Shown; 13] = [
     Shown {
         name: "CPU s/GB",
         cell: |row| median(row, Measure::CpuSPerGb),
@@ -219,6 +219,14 @@ const OF_CAPACITY: [Shown; 11] = [
     Shown {
         name: "ring enters a read",
         cell: |row| median(row, Measure::RingEntersPerRead),
+    },
+    Shown {
+        name: "broker's CPU s/GB",
+        cell: |row| median(row, Measure::BrokerCpuSPerGb),
+    },
+    Shown {
+        name: "its ratio",
+        cell: |row| comparison(row, Measure::BrokerCpuSPerGb),
     },
     Shown {
         name: "ready ms",
