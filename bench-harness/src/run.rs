@@ -1,6 +1,6 @@
 //! `run`: systems take turns at each point of a scenario, in an order that is shuffled anew in each round.
 //!
-//! What lies between has core 0 to itself; load and broker share core 1.
+//! What lies between has core 0 to itself; load and broker share core 1. With a real broker all share all cores.
 
 mod options;
 mod point;
