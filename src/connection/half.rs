@@ -159,6 +159,15 @@ impl Half {
         self.input.capacity().saturating_add(self.output.capacity())
     }
 
+    /// Queues `bytes` behind what is to be written.
+    pub(crate) fn queue(&mut self, bytes: Vec<u8>) {
+        if self.output.is_empty() {
+            self.output = bytes;
+        } else {
+            self.output.extend_from_slice(&bytes);
+        }
+    }
+
     /// Forgets what is to be written.
     pub(crate) fn drop_output(&mut self) {
         self.output.clear();

@@ -1,4 +1,7 @@
 //! One direction of a connection: read, let the session work, write.
+//!
+//! - GATHER-1: frames that came together and go out as they are go out together: each write wakes its reader. What came
+//!   alone waits for nothing.
 
 use std::io;
 use std::task::{Context, Poll};
@@ -23,6 +26,16 @@ pub(super) enum Moved {
     Input,
     /// As much was done as others should wait for.
     Enough,
+}
+
+/// How far an input was worked through.
+struct Worked {
+    /// Bytes of it that are used up.
+    at: usize,
+    /// The last so many of them are still to go out as they are (GATHER-1).
+    run: usize,
+    /// What comes next may not pass.
+    failed: Option<CloseReason>,
 }
 
 /// One direction, for the length of one call.
@@ -148,7 +161,6 @@ impl<'a, R: Stream, W: Stream> OneWay<'a, R, W> {
     }
 
     /// Lets the session work on `input`; says how much of it is used up.
-    #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
     pub(super) fn work(&mut self, input: &mut [u8], context: &mut Context<'_>) -> Result<usize, CloseReason> {
         let mut pipeline = self.shared.pipeline.borrow_mut();
         let pipeline = &mut *pipeline;
@@ -160,13 +172,43 @@ impl<'a, R: Stream, W: Stream> OneWay<'a, R, W> {
         {
             pipeline.observe_clocks(clocks);
         }
-        let mut at = 0;
+        let Worked { mut at, run, failed } = self.work_through(input, pipeline, context)?;
+        if run > 0 {
+            at = self.send_run(input, at, run, pipeline, context)?;
+        }
+        self.half.unfinished |= self.half.verbatim > 0;
+        if let Some(reason) = failed {
+            if self.half.is_delivered() {
+                return Err(reason);
+            }
+            self.half.failed = Some(reason);
+            self.half.unfinished = true;
+        }
+        Ok(at)
+    }
+
+    /// Works step by step until more has to come, or something else comes first.
+    #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
+    fn work_through(
+        &mut self,
+        input: &mut [u8],
+        pipeline: &mut Pipeline,
+        context: &mut Context<'_>,
+    ) -> Result<Worked, CloseReason> {
+        let (mut at, mut run, mut failed) = (0, 0_usize, None);
         // Reading is over; what follows is the proxy's own time.
         let mut begun = clocks::now();
         loop {
             let rest = input.get_mut(at..).unwrap_or_default();
-            let Some(step) = self.step(rest, pipeline)? else {
-                break;
+            let before = self.half.output.len();
+            let step = match self.step(rest, pipeline) {
+                Ok(step) => step,
+                Err(reason) => {
+                    // Nothing of that frame goes out; what stands before it does.
+                    self.half.output.truncate(before);
+                    failed = Some(reason);
+                    break;
+                }
             };
             let finished = self.session.take_finished();
             if let (Some(frame), Step::Forward(bytes) | Step::Wrote(bytes)) = (&mut self.half.turn, &step) {
@@ -175,16 +217,23 @@ impl<'a, R: Stream, W: Stream> OneWay<'a, R, W> {
             }
             match step {
                 Step::Forward(bytes) => {
-                    let verbatim = rest.get(..bytes).ok_or(CloseReason::Internal)?;
-                    at = at.saturating_add(self.forward(verbatim, pipeline, context)?);
+                    at = at.saturating_add(bytes);
+                    run = run.saturating_add(bytes);
+                    if self.half.has_output() || run >= GATHERED_BYTES {
+                        at = self.send_run(input, at, std::mem::take(&mut run), pipeline, context)?;
+                    }
                     let (kind, waited) = finished.unwrap_or((TimeKind::Streamed, Duration::ZERO));
                     clock(&mut begun, kind, waited, pipeline);
                     if self.half.verbatim > 0 {
-                        self.half.unfinished = true;
                         break;
                     }
                 }
                 Step::Wrote(bytes) => {
+                    if run > 0 {
+                        let written = std::mem::take(&mut self.half.output);
+                        at = self.send_run(input, at, std::mem::take(&mut run), pipeline, context)?;
+                        self.half.queue(written);
+                    }
                     at = at.saturating_add(bytes);
                     if let Some((kind, waited)) = finished {
                         clock(&mut begun, kind, waited, pipeline);
@@ -208,28 +257,30 @@ impl<'a, R: Stream, W: Stream> OneWay<'a, R, W> {
                 break;
             }
         }
-        Ok(at)
+        Ok(Worked { at, run, failed })
     }
 
-    /// One step of the session; none where it has failed and what stands before that frame is to go out first.
     #[inline]
-    fn step(&mut self, rest: &mut [u8], pipeline: &mut Pipeline) -> Result<Option<Step>, CloseReason> {
-        let before = self.half.output.len();
+    fn step(&mut self, rest: &mut [u8], pipeline: &mut Pipeline) -> Result<Step, CloseReason> {
         let output = &mut self.half.output;
-        let step = match self.direction {
+        match self.direction {
             Direction::Request => self.session.requests(pipeline, self.now, rest, output),
             Direction::Response => self.session.responses(pipeline, self.now, rest, output),
-        };
-        step.map(Some).or_else(|reason| {
-            // Nothing of that frame goes out; what stands before it does.
-            self.half.output.truncate(before);
-            if self.half.is_delivered() {
-                return Err(reason);
-            }
-            self.half.failed = Some(reason);
-            self.half.unfinished = true;
-            Ok(None)
-        })
+        }
+    }
+
+    /// Sends the last `run` bytes of what stands before `at`; says up to where all is sent or queued.
+    fn send_run(
+        &mut self,
+        input: &[u8],
+        at: usize,
+        run: usize,
+        pipeline: &mut Pipeline,
+        context: &mut Context<'_>,
+    ) -> Result<usize, CloseReason> {
+        let from = at.saturating_sub(run);
+        let run = input.get(from..at).ok_or(CloseReason::Internal)?;
+        Ok(from.saturating_add(self.forward(run, pipeline, context)?))
     }
 
     fn block(&mut self, mut wait: Wait, pipeline: &Pipeline) {
@@ -397,5 +448,7 @@ const WRITTEN_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// What is copied of bytes that go out as they are, so that what they were read into can be used again; a read is no
 /// longer.
 const QUEUED_COPY_MAX: usize = 256 * 1024;
+/// So much of what goes out as it is is written at once, whatever follows it (GATHER-1).
+const GATHERED_BYTES: usize = QUEUED_COPY_MAX;
 /// Queued output beyond which nothing more is made of the input.
 const OUTPUT_HIGH_BYTES: usize = 512 * 1024;

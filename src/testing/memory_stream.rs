@@ -18,6 +18,7 @@ struct State {
     ended: bool,
     reader: Option<Waker>,
     written: Vec<u8>,
+    writes: usize,
     room: usize,
     writer: Option<Waker>,
     /// How much it takes before anything is sent; `None`: it sends at once.
@@ -97,6 +98,11 @@ impl MemoryStream {
         std::mem::take(&mut self.0.borrow_mut().written)
     }
 
+    /// In how many calls something was written, since the last time it was asked.
+    pub fn take_writes(&self) -> usize {
+        std::mem::take(&mut self.0.borrow_mut().writes)
+    }
+
     /// Whether the program has said that it writes no more.
     pub fn is_closed(&self) -> bool {
         self.0.borrow().closed
@@ -166,6 +172,7 @@ impl Stream for MemoryStream {
             };
         }
         state.buffered.extend_from_slice(&bytes[..count]);
+        state.writes += 1;
         if state.buffer_bytes.is_none() {
             assert!(state.send(context).is_ready(), "there was room");
         }

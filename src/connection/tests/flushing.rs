@@ -1,7 +1,7 @@
 //! Streams that keep what is written until it is flushed, and send it in parts.
 
-use super::bench::{Bench, ROOMY};
-use super::wire::{beaten, heartbeat, request};
+use super::bench::{Bench, ROOMY, batch, holds_canary};
+use super::wire::{beaten, heartbeat, produce, request};
 use crate::config::Limits;
 use crate::connection::registry::Request;
 use crate::metrics::CloseReason;
@@ -46,6 +46,46 @@ fn a_buffer_that_is_full_holds_nothing_up() {
     bench.broker.arrive(&answers);
     assert_eq!(bench.settle(), None);
     assert_eq!(bench.client.take_written(), answers);
+}
+
+/// GATHER-1: requests that are held until they are whole, and go on as they are.
+#[test]
+fn frames_that_came_together_go_out_together() {
+    let mut bench = Bench::with_room(Limits::default(), ROOMY, ROOMY);
+    let requests: Vec<u8> = (1..=4)
+        .flat_map(|id| produce(id, 1, "passed", &batch()))
+        .collect();
+    bench.client.arrive(&requests);
+    assert_eq!(bench.settle(), None);
+    assert_eq!(bench.broker.take_written(), requests);
+    assert_eq!(bench.broker.take_writes(), 1);
+}
+
+/// GATHER-1: what is written anew among them keeps its place, however much the socket takes.
+#[test]
+fn gathered_frames_keep_their_order() {
+    for room in [0, 1, 100, ROOMY] {
+        let mut bench = Bench::with_room(Limits::default(), ROOMY, room);
+        bench.deliver_sealing_key();
+        let passed = |id| produce(id, 1, "passed", &batch());
+        let sealed = produce(2, 1, "sealed", &batch());
+        bench
+            .client
+            .arrive(&[passed(1), sealed, passed(3), passed(4)].concat());
+        assert_eq!(bench.settle(), None);
+        bench.broker.make_room(ROOMY);
+        assert_eq!(bench.settle(), None);
+        let written = bench.broker.take_written();
+        assert!(written.starts_with(&passed(1)), "{room}");
+        assert!(written.ends_with(&[passed(3), passed(4)].concat()), "{room}");
+        let between = &written[passed(1).len()..written.len() - 2 * passed(3).len()];
+        assert_eq!(
+            between[..4],
+            (between.len() as i32 - 4).to_be_bytes(),
+            "one frame"
+        );
+        assert!(!holds_canary(between), "{room}: it is sealed");
+    }
 }
 
 /// CONNECTION-7
