@@ -52,8 +52,9 @@ pub(super) fn summary(format: Format, summary: &Summary, out: &mut dyn Write) ->
             let each = sizes_each(summary.all);
             write!(
                 out,
-                "{}; {batches} batches, {stored_bytes} B stored, {each}",
-                counts.join(", ")
+                "{}; {}, {stored_bytes} B stored, {each}",
+                counts.join(", "),
+                counted(batches, ["batch", "batches"])
             )?;
             match summary.sealed.batches {
                 0 => writeln!(out),
@@ -115,8 +116,8 @@ fn batch_text(
         false => "not sealed".to_owned(),
     };
     format!(
-        "batch of {} records, codec {codec}, {} B stored, {}; {added}",
-        sizes.records,
+        "batch of {}, codec {codec}, {} B stored, {}; {added}",
+        counted(sizes.records, ["record", "records"]),
         sizes.stored_bytes,
         sizes_each(*sizes),
     )
@@ -124,6 +125,11 @@ fn batch_text(
 
 fn sizes_each(sizes: Sizes) -> String {
     format!("{:.1} B a record", sizes.each(sizes.stored_bytes as f64))
+}
+
+/// A number of things with their name: of one, and of any other number.
+fn counted(count: u64, [one, others]: [&str; 2]) -> String {
+    format!("{count} {}", if count == 1 { one } else { others })
 }
 
 /// Against the same records as their clients wrote them, not compressed.
