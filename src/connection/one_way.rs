@@ -448,7 +448,8 @@ const WRITTEN_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// What is copied of bytes that go out as they are, so that what they were read into can be used again; a read is no
 /// longer.
 const QUEUED_COPY_MAX: usize = 256 * 1024;
-/// So much of what goes out as it is is written at once, whatever follows it (GATHER-1).
+/// So much of what goes out as it is is written at once, whatever follows it (GATHER-1): less than this is copied where
+/// the socket does not take it, so that what is written anew behind it keeps its place.
 const GATHERED_BYTES: usize = QUEUED_COPY_MAX;
 /// Queued output beyond which nothing more is made of the input.
 const OUTPUT_HIGH_BYTES: usize = 512 * 1024;
