@@ -109,6 +109,8 @@ impl Drop for Child {
 /// Lets SIGINT and SIGTERM stop every child before the harness goes.
 pub(crate) fn stop_on_signals() -> Result<(), Failure> {
     ctrlc::set_handler(|| {
+        #[cfg(feature = "measurements")]
+        do_before_leaving();
         let ids: Vec<u32> = running().iter().copied().collect();
         for id in &ids {
             terminate(*id);
@@ -120,6 +122,30 @@ pub(crate) fn stop_on_signals() -> Result<(), Failure> {
         std::process::exit(INTERRUPTED);
     })?;
     Ok(())
+}
+
+/// What is done when a signal ends the harness.
+#[cfg(feature = "measurements")]
+type Task = Box<dyn FnOnce() -> Result<(), Failure> + Send>;
+
+/// Has `task` done before a signal ends the harness. One that is done already has nothing left to do.
+#[cfg(feature = "measurements")]
+pub(crate) fn before_leaving(task: Task) {
+    tasks().push(task);
+}
+
+#[cfg(feature = "measurements")]
+pub(crate) fn do_before_leaving() {
+    let due = std::mem::take(&mut *tasks());
+    for failure in due.into_iter().filter_map(|task| task().err()) {
+        eprintln!("bench-harness: {failure}");
+    }
+}
+
+#[cfg(feature = "measurements")]
+fn tasks() -> std::sync::MutexGuard<'static, Vec<Task>> {
+    static TASKS: Mutex<Vec<Task>> = Mutex::new(Vec::new());
+    TASKS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A directory for this run's files, removed with the value, and also by a signal.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::Failure;
-use crate::measure::Latency;
+use crate::measure::Exchanged;
 use crate::scenario::Point;
 use crate::systems::{Fleet, Site};
 
@@ -34,7 +34,7 @@ pub(crate) trait Generator {
         mark: &mut dyn FnMut() -> Result<(), Failure>,
     ) -> Result<Exchanged, Failure>;
 
-    /// Leaves the systems, before they are stopped.
+    /// Leaves the systems, before they are stopped, whatever became of the point.
     fn end(&mut self);
 }
 
@@ -43,19 +43,4 @@ pub(crate) trait Generator {
 pub(crate) struct Turn {
     pub(crate) warm_up: Duration,
     pub(crate) duration: Duration,
-}
-
-/// What went there and back in what counts of a turn.
-#[derive(Clone, Debug)]
-pub(crate) struct Exchanged {
-    pub(crate) wall: Duration,
-    pub(crate) frames: u64,
-    pub(crate) records: u64,
-    pub(crate) bytes: u64,
-    pub(crate) dropped: u64,
-    pub(crate) latency_ns: Option<Latency>,
-    /// 0 where the load has no core of its own.
-    pub(crate) load_cpu_share: f64,
-    /// Of a broker that is a process.
-    pub(crate) broker_cpu: Option<Duration>,
 }

@@ -124,6 +124,15 @@ impl Load {
         }
     }
 
+    /// Closes everything and forgets what was under way, also where that has failed: the next who connect find a broker
+    /// as it was at first.
+    pub(crate) fn clear(&mut self) {
+        self.connections.clear();
+        (self.driven, self.traffic, self.pace) = (None, None, None);
+        (self.checking, self.capturing, self.capture) = (false, false, None);
+        self.counts = Counts::default();
+    }
+
     /// Connections, those of the broker too.
     fn open(&self) -> usize {
         self.connections.iter().flatten().count()

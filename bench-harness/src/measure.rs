@@ -1,18 +1,17 @@
 //! What is measured of a system while load goes through it: every number has one name, by which files, limits and
 //! tables know it.
 
-pub(crate) mod cipher;
+mod exchanged;
 pub(crate) mod machine;
 pub(crate) mod process;
-mod sample;
 mod system_calls;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::sample::{Latency, Sample, System};
+pub(crate) use self::exchanged::{Exchanged, Latency, Measured, System};
 pub(crate) use self::system_calls::{SystemCalls, Tracer};
 
-/// One number of a sample.
+/// One number of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Measure {
@@ -133,43 +132,46 @@ impl Measure {
         )
     }
 
-    /// Its value in a sample; none where it was not, or cannot be, measured.
-    pub(crate) fn of(self, sample: &Sample) -> Option<f64> {
+    /// Its value in a turn; none where it was not, or cannot be, measured.
+    pub(crate) fn of(self, turn: &Measured) -> Option<f64> {
         let is_of_calls = matches!(
             self,
             Self::SystemCallsPerFrame | Self::RingEntersPerFrame | Self::RingEntersPerRead
         );
-        if is_of_calls != sample.system_calls.is_some() {
+        if is_of_calls != turn.system_calls.is_some() {
             // A turn in which calls are counted is slow, and says nothing of anything else.
             return None;
         }
-        if sample.records == 0 && self.is_of_records() {
+        let exchanged = &turn.exchanged;
+        if exchanged.records == 0 && self.is_of_records() {
             return None;
         }
         // Not every client says how many there were.
-        let frames = (sample.frames > 0).then_some(sample.frames as f64);
-        let system = sample.of_system.as_ref();
+        let frames = (exchanged.frames > 0).then_some(exchanged.frames as f64);
+        let bytes = exchanged.bytes.max(1) as f64;
+        let latency = exchanged.latency_ns.as_ref();
+        let system = turn.of_system.as_ref();
         let cpu_s = system.map(|system| system.cpu_ns as f64 / 1e9);
         let milliseconds = |nanoseconds: u64| nanoseconds as f64 / 1e6;
-        let calls = sample.system_calls.as_ref();
+        let calls = turn.system_calls.as_ref();
         match self {
-            Self::CpuSPerGb => Some(cpu_s? * 1e9 / sample.bytes.max(1) as f64),
-            Self::CpuSPerMillionRecords => Some(cpu_s? * 1e6 / sample.records.max(1) as f64),
+            Self::CpuSPerGb => Some(cpu_s? * 1e9 / bytes),
+            Self::CpuSPerMillionRecords => Some(cpu_s? * 1e6 / exchanged.records.max(1) as f64),
             Self::CpuUsPerFrame => Some(cpu_s? * 1e6 / frames?),
-            Self::BrokerCpuSPerGb => Some(sample.broker_cpu_ns? as f64 / sample.bytes.max(1) as f64),
-            Self::MbPerS => Some(sample.bytes as f64 * 1e3 / sample.wall_ns.max(1) as f64),
-            Self::LatencyP50Ms => Some(milliseconds(sample.latency_ns.as_ref()?.p50)),
-            Self::LatencyP90Ms => sample.latency_ns.as_ref()?.p90.map(milliseconds),
-            Self::LatencyP99Ms => Some(milliseconds(sample.latency_ns.as_ref()?.p99)),
-            Self::LatencyP999Ms => Some(milliseconds(sample.latency_ns.as_ref()?.p999)),
-            Self::LatencyP9999Ms => sample.latency_ns.as_ref()?.p9999.map(milliseconds),
+            Self::BrokerCpuSPerGb => Some(exchanged.broker_cpu_ns? as f64 / bytes),
+            Self::MbPerS => Some(exchanged.bytes as f64 * 1e3 / exchanged.wall_ns.max(1) as f64),
+            Self::LatencyP50Ms => Some(milliseconds(latency?.p50)),
+            Self::LatencyP90Ms => latency?.p90.map(milliseconds),
+            Self::LatencyP99Ms => Some(milliseconds(latency?.p99)),
+            Self::LatencyP999Ms => Some(milliseconds(latency?.p999)),
+            Self::LatencyP9999Ms => latency?.p9999.map(milliseconds),
             Self::ResidentMb => Some(system?.resident_bytes as f64 / 1e6),
             Self::PeakMb => Some(system?.peak_bytes as f64 / 1e6),
             Self::WakeUpsPerFrame => Some(system?.voluntary_switches as f64 / frames?),
             Self::InvoluntarySwitchesPerFrame => Some(system?.involuntary_switches as f64 / frames?),
             Self::KmsCalls => system?.kms_calls.map(|calls| calls as f64),
-            Self::StartMs => sample.start_ns.map(milliseconds),
-            Self::FirstFrameMs => sample.first_frame_ns.map(milliseconds),
+            Self::StartMs => turn.start_ns.map(milliseconds),
+            Self::FirstFrameMs => turn.first_frame_ns.map(milliseconds),
             Self::SystemCallsPerFrame => Some(calls?.all as f64 / frames?),
             Self::RingEntersPerFrame => Some(calls?.ring_enters as f64 / frames?),
             Self::RingEntersPerRead => {

@@ -21,8 +21,9 @@ use self::course::Course;
 use self::kafka::cluster::KafkaCluster;
 use self::order::{Done, Order};
 use crate::children::scratch_directory;
-use crate::generator::{Exchanged, Generator, Turn};
-use crate::measure::process;
+use crate::generator::{Generator, Turn};
+use crate::measure::Exchanged;
+use crate::measure::process::{self, nanoseconds};
 use crate::scenario::{Client, Direction, Point};
 use crate::systems::{Fleet, Site, Version};
 use crate::{Failure, load};
@@ -189,14 +190,14 @@ impl Generator for Real {
         let broker_cpu = self.broker_cpu()?.saturating_sub(broker_cpu);
         let records = order.warm_up + order.records;
         Ok(Exchanged {
-            wall: Duration::from_secs_f64(records as f64 / done.records_per_second.max(1.0)),
+            wall_ns: (records as f64 * 1e9 / done.records_per_second.max(1.0)) as u64,
             frames: done.frames,
             records,
             bytes: records * order.point.record_bytes as u64,
             dropped: order.late(&done),
             latency_ns: done.latency_ns,
             load_cpu_share: 0.0,
-            broker_cpu: Some(broker_cpu),
+            broker_cpu_ns: Some(nanoseconds(broker_cpu)),
         })
     }
 

@@ -3,6 +3,7 @@
 
 mod date;
 pub(crate) mod history;
+mod kept;
 pub(crate) mod lines;
 pub(crate) mod page;
 mod progress;
@@ -13,10 +14,12 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::date::utc;
+pub(crate) use self::kept::{Found, Kept};
 pub(crate) use self::progress::Progress;
 pub(crate) use self::table::{of_point, of_verdicts};
 use crate::Failure;
 use crate::measure::machine::Machine;
+use crate::scenario::{Point, Scenario};
 use crate::statistics::{Row, Verdict};
 use crate::systems::{Skipped, Version};
 
@@ -41,6 +44,30 @@ pub(crate) struct Recorded {
     pub(crate) run: Run,
     pub(crate) rows: Vec<Row>,
     pub(crate) limits: Vec<Verdict>,
+    /// Runs that were recorded before they survived any have none.
+    #[serde(default)]
+    pub(crate) failures: Vec<Failed>,
+}
+
+/// A point that could not be measured. A line of the JSON: `kind` is `failure`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Failed {
+    pub(crate) scenario: String,
+    pub(crate) point: Point,
+    /// The point in words.
+    pub(crate) label: String,
+    pub(crate) why: String,
+}
+
+impl Failed {
+    pub(crate) fn new(scenario: &Scenario, point: Point, failure: &Failure) -> Self {
+        Self {
+            scenario: scenario.name.clone(),
+            label: point.label(),
+            point,
+            why: failure.to_string(),
+        }
+    }
 }
 
 impl Recorded {

@@ -2,24 +2,25 @@
 //!
 //! What lies between has core 0 to itself; load and broker share core 1. With a real broker all share all cores.
 
+mod cipher;
 mod options;
 mod point;
+mod under_way;
 
 use std::collections::BTreeSet;
-use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
 pub(crate) use self::options::Options;
-use self::point::Field;
+use self::under_way::UnderWay;
 use crate::generator::Generator;
 use crate::load::Loopback;
 use crate::measure::machine::{self, Machine};
-use crate::measure::{Sample, Tracer, cipher, process};
+use crate::measure::{Tracer, process};
 use crate::real::Real;
 use crate::report::lines::Lines;
-use crate::report::{Envelope, Progress, Recorded, Run};
+use crate::report::{Envelope, Kept, Progress, Run, history};
 use crate::scenario::Scenario;
-use crate::statistics::{self, Dice, Row, Verdict};
+use crate::statistics::Dice;
 use crate::systems::{Choice, LOAD_CORE, Skipped};
 use crate::{Failure, layers, report};
 
@@ -62,30 +63,20 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         false => Box::new(Loopback::new(options.broker_port)?),
     };
     println!("the broker listens on 127.0.0.1:{}", generator.site().broker_port);
-    let mut course = Course {
+    let kept = Kept::begin(&run, options.record.then(history::path).transpose()?);
+    let mut under_way = UnderWay {
         progress: progress(&scenarios, &choices, traces),
         dice: Dice::new(run.seed),
         lines,
         traces,
+        cpu: run.machine.cpu_kind,
+        kept: kept.clone(),
     };
-    let (mut rows, mut limits, mut not_said) = (Vec::new(), Vec::new(), Vec::new());
-    for (scenario, choice) in scenarios.iter().zip(&choices) {
-        let (more, said) = course.measure(scenario, choice, &mut *generator, run.machine.cpu_kind)?;
-        rows.extend(more);
-        let unjudged = statistics::unjudged(scenario, &said, run.machine.cpu_kind);
-        not_said.extend(unjudged);
-        limits.extend(said);
+    let done = under_way.all(&scenarios, &choices, &mut *generator);
+    if let Some(path) = kept.record()? {
+        println!("recorded in {}", path.display());
     }
-    course.progress.end();
-    print!("\n{}", report::of_verdicts(&limits));
-    for limit in not_said {
-        println!("not judged: {limit}");
-    }
-    if options.record {
-        report::history::record(&Recorded { run, rows, limits })?;
-        println!("recorded in {}", report::history::path()?.display());
-    }
-    Ok(())
+    done
 }
 
 /// Who takes part in each scenario, and what cannot be had.
@@ -114,77 +105,6 @@ fn choices(options: &Options, scenarios: &[Scenario]) -> Result<(Vec<Choice>, Ve
 }
 
 const SYSTEM_CALLS: &str = "system calls";
-
-/// What stays the same from scenario to scenario.
-struct Course {
-    progress: Progress,
-    dice: Dice,
-    lines: Lines,
-    traces: bool,
-}
-
-impl Course {
-    fn measure(
-        &mut self,
-        scenario: &Scenario,
-        choice: &Choice,
-        generator: &mut dyn Generator,
-        cpu: crate::scenario::CpuKind,
-    ) -> Result<(Vec<Row>, Vec<Verdict>), Failure> {
-        let (mut all, mut rows) = (Vec::new(), Vec::new());
-        for point in scenario.points() {
-            self.progress
-                .point(&format!("{}: {}", scenario.name, point.label()));
-            let cipher = cipher::seconds_per_gb(&point)?;
-            // All rounds with the same processes, or each with its own.
-            let rounds = if scenario.cold { 1 } else { scenario.rounds };
-            let mut samples = Vec::new();
-            for first in (0..scenario.rounds).step_by(rounds) {
-                let mut field = Field::begin(scenario, &point, choice, generator)?;
-                let turns = self.turns(&mut field, first..first + rounds);
-                samples.extend(field.end(turns)?);
-            }
-            let mut of_point = statistics::rows(&samples, &point, &choice.names, &scenario.reference);
-            for row in &mut of_point {
-                row.cipher_s_per_gb = cipher;
-                self.lines.write("row", row)?;
-            }
-            self.progress.print(&report::of_point(&of_point));
-            rows.extend(of_point);
-            all.extend(samples);
-        }
-        let verdicts = statistics::verdicts(scenario, &all, &rows, cpu);
-        for verdict in &verdicts {
-            self.lines.write("limit", verdict)?;
-        }
-        Ok((rows, verdicts))
-    }
-
-    fn turns(&mut self, field: &mut Field<'_>, rounds: Range<usize>) -> Result<Vec<Sample>, Failure> {
-        let mut samples = Vec::new();
-        for round in rounds {
-            let mut order: Vec<usize> = (0..field.systems()).collect();
-            self.dice.shuffle(&mut order);
-            for place in order {
-                samples.push(field.turn(place, round)?);
-                self.progress.turn();
-            }
-        }
-        let traced = if self.traces && !field.is_cold() {
-            field.systems()
-        } else {
-            0
-        };
-        for place in 0..traced {
-            samples.extend(field.traced_turn(place)?);
-            self.progress.turn();
-        }
-        for sample in &samples {
-            self.lines.write("sample", sample)?;
-        }
-        Ok(samples)
-    }
-}
 
 fn progress(scenarios: &[Scenario], choices: &[Choice], traces: bool) -> Progress {
     let (mut turns, mut points) = (0, 0);

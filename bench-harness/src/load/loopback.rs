@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::{Counts, Load, Plan, Traffic};
 use crate::Failure;
-use crate::generator::{Exchanged, Generator, Turn};
-use crate::measure::{Latency, process};
+use crate::generator::{Generator, Turn};
+use crate::measure::process::{self, nanoseconds};
+use crate::measure::{Exchanged, Latency};
 use crate::scenario::Point;
 use crate::systems::{Fleet, Site, sealed_history};
 
@@ -150,23 +151,20 @@ impl Generator for Loopback {
     }
 
     fn end(&mut self) {
-        for place in 0..self.lanes.len() {
-            self.load.disconnect(group(place));
-            self.load.disconnect(idle_group(place));
-        }
+        self.load.clear();
         self.lanes.clear();
     }
 }
 
 fn exchanged(counts: &Counts, wall: Duration, cpu: Duration) -> Exchanged {
     Exchanged {
-        wall,
+        wall_ns: nanoseconds(wall),
         frames: counts.frames,
         records: counts.records,
         bytes: counts.bytes,
         dropped: counts.dropped,
         latency_ns: (counts.frames > 0).then(|| Latency::of(&counts.latency_ns)),
-        broker_cpu: None,
+        broker_cpu_ns: None,
         load_cpu_share: cpu.as_secs_f64() / wall.as_secs_f64().max(1e-9),
     }
 }

@@ -5,8 +5,6 @@ use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
-use crate::scenario::CpuKind;
-
 /// The machine of a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Machine {
@@ -17,6 +15,16 @@ pub(crate) struct Machine {
     /// Those that decide how fast ciphers, checksums and copies are.
     pub(crate) cpu_features: Vec<String>,
     pub(crate) cpu_kind: CpuKind,
+}
+
+/// What decides how fast the cipher is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum CpuKind {
+    /// AES-GCM by AVX-512 and VAES.
+    Avx512,
+    /// By AES-NI.
+    Aesni,
 }
 
 impl Machine {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -23,8 +23,8 @@ pub(crate) fn path() -> Result<PathBuf, Failure> {
     Ok(directory()?.join("history.jsonl"))
 }
 
-/// Appends a run.
-pub(crate) fn record(recorded: &Recorded) -> Result<(), Failure> {
+/// Appends a run to the file there.
+pub(super) fn record(path: &Path, recorded: &Recorded) -> Result<(), Failure> {
     let line = Line {
         schema: SCHEMA,
         kind: "recorded",
@@ -32,7 +32,7 @@ pub(crate) fn record(recorded: &Recorded) -> Result<(), Failure> {
     };
     let mut text = serde_json::to_string(&line)?;
     text.push('\n');
-    let mut file = OpenOptions::new().create(true).append(true).open(path()?)?;
+    let mut file = OpenOptions::new().create(true).append(true).open(path)?;
     Ok(file.write_all(text.as_bytes())?)
 }
 

@@ -1,4 +1,5 @@
-//! Lines of JSON, one object each, with `schema`, `kind` and `run` first: `run`, then `sample`, `row` and `limit`.
+//! Lines of JSON, one object each, with `schema`, `kind` and `run` first: `run`, then `sample`, `row`, `failure` and
+//! `limit`.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -52,7 +53,7 @@ impl Lines {
 
 /// The run that the lines of a file are of. One that was interrupted has fewer rows, and no limits.
 pub(crate) fn read(text: &str) -> Result<Recorded, Failure> {
-    let (mut run, mut rows, mut limits) = (None, Vec::new(), Vec::new());
+    let (mut run, mut rows, mut limits, mut failures) = (None, Vec::new(), Vec::new(), Vec::new());
     for (number, line) in text.lines().enumerate() {
         let failed = |error: &dyn std::fmt::Display| format!("line {}: {error}", number + 1);
         let value: serde_json::Value = serde_json::from_str(line).map_err(|error| failed(&error))?;
@@ -63,6 +64,7 @@ pub(crate) fn read(text: &str) -> Result<Recorded, Failure> {
             Some("run") => serde_json::from_value(value).map(|value| run = Some(value)),
             Some("row") => serde_json::from_value(value).map(|value| rows.push(value)),
             Some("limit") => serde_json::from_value(value).map(|value| limits.push(value)),
+            Some("failure") => serde_json::from_value(value).map(|value| failures.push(value)),
             _ => Ok(()),
         };
         understood.map_err(|error| failed(&error))?;
@@ -71,5 +73,6 @@ pub(crate) fn read(text: &str) -> Result<Recorded, Failure> {
         run: run.ok_or("no line of the kind `run`")?,
         rows,
         limits,
+        failures,
     })
 }

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use self::html::Text;
-use super::{Recorded, Run, history};
+use super::{Failed, Recorded, Run, history};
 use crate::Failure;
 use crate::measure::Measure;
 use crate::scenario::Scenario;
@@ -63,7 +63,9 @@ struct Section<'a> {
 
 impl<'a> Section<'a> {
     fn all(runs: &'a [Recorded]) -> Vec<Self> {
-        let of_run = |Recorded { run, rows, limits }: &'a Recorded| {
+        let of_run = |Recorded {
+                          run, rows, limits, ..
+                      }: &'a Recorded| {
             let section = move |scenario: &'a String| Self {
                 run,
                 scenario,
@@ -111,7 +113,7 @@ fn page(runs: &[Recorded]) -> Result<String, Failure> {
         Text(newest),
     );
     contents(&mut html, &sections);
-    glance(&mut html, &sections);
+    glance(&mut html, &sections, runs);
     html.push_str("<section>\n<h2 id=\"measured\">What was measured</h2>\n");
     for recorded in runs {
         machine(&mut html, &recorded.run);
@@ -139,8 +141,8 @@ fn contents(html: &mut String, sections: &[Section<'_>]) {
     html.push_str("<li><a href=\"#reading\">How to read it</a></li>\n</ul></nav>\n");
 }
 
-/// What most readers look for: CPU per GB, and which limits were missed.
-fn glance(html: &mut String, sections: &[Section<'_>]) {
+/// What most readers look for: CPU per GB, which limits were missed, and what is not here.
+fn glance(html: &mut String, sections: &[Section<'_>], runs: &[Recorded]) {
     html.push_str("<section>\n<h2 id=\"glance\">At a glance</h2>\n");
     let of_frames: Vec<&Section<'_>> = sections
         .iter()
@@ -162,6 +164,10 @@ fn glance(html: &mut String, sections: &[Section<'_>]) {
         html.push_str("<details><summary>Limits that are missed</summary>\n");
         html.push_str(&tables::limits("Limits that are missed", &missed));
         html.push_str("</details>\n");
+    }
+    let failures: Vec<&Failed> = runs.iter().flat_map(|recorded| &recorded.failures).collect();
+    if !failures.is_empty() {
+        html.push_str(&tables::failures(&failures));
     }
     html.push_str("</section>\n");
 }

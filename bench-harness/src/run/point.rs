@@ -6,10 +6,11 @@ use tempfile::TempDir;
 
 use crate::Failure;
 use crate::children::scratch_directory;
-use crate::generator::{Exchanged, Generator, Turn};
+use crate::generator::{Generator, Turn};
 use crate::measure::process::{self, nanoseconds};
-use crate::measure::{self, Sample, Tracer};
+use crate::measure::{Measured, System, Tracer};
 use crate::scenario::{Point, Scenario};
+use crate::statistics::Sample;
 use crate::systems::{Choice, Fleet};
 
 /// Where systems compete.
@@ -36,9 +37,10 @@ impl<'a> Field<'a> {
             warm_up: Duration::from_millis(scenario.warm_up_ms),
             duration: Duration::from_millis(scenario.sample_ms),
         };
-        let begun = generator.begin(point, &turn, &fleet, directory.path());
-        let place = |failure| format!("{}, {}: {failure}", scenario.name, point.label());
-        begun.map_err(|failure| place(fleet.explain(failure)))?;
+        if let Err(failure) = generator.begin(point, &turn, &fleet, directory.path()) {
+            generator.end();
+            return Err(fleet.explain(failure));
+        }
         Ok(Self {
             scenario,
             point,
@@ -76,18 +78,22 @@ impl<'a> Field<'a> {
             ([Some(before), Some(after)], Some(id)) => Some(after.since(before, id)?),
             _ => None,
         };
-        let of_system = of_system.map(|of_system| measure::System {
+        let of_system = of_system.map(|of_system| System {
             kms_calls: kms_calls()
                 .zip(calls_before)
                 .map(|(after, before)| after - before),
             ..of_system
         });
-        let mut sample = self.sample(place, Some(round), exchanged, of_system, None);
-        if self.scenario.cold || round == 0 {
-            sample.start_ns = system.started_in.map(nanoseconds);
-            sample.first_frame_ns = self.generator.first_frame(place).map(nanoseconds);
-        }
-        Ok(sample)
+        let is_first = self.scenario.cold || round == 0;
+        let since_start = |taken: Option<Duration>| taken.filter(|_| is_first).map(nanoseconds);
+        let measured = Measured {
+            exchanged,
+            of_system,
+            system_calls: None,
+            start_ns: since_start(system.started_in),
+            first_frame_ns: since_start(self.generator.first_frame(place)),
+        };
+        Ok(self.sample(&system.name, Some(round), measured))
     }
 
     /// One turn in which system calls are counted, of a system that has a process.
@@ -106,46 +112,30 @@ impl<'a> Field<'a> {
             begun = true;
             Ok(())
         })?;
-        Ok(Some(self.sample(place, None, exchanged, None, calls)))
+        let measured = Measured {
+            exchanged,
+            of_system: None,
+            system_calls: calls,
+            start_ns: None,
+            first_frame_ns: None,
+        };
+        Ok(Some(self.sample(&system.name, None, measured)))
     }
 
     /// Leaves the systems and stops them, whether the turns went well or not.
-    pub(super) fn end(self, turns: Result<Vec<Sample>, Failure>) -> Result<Vec<Sample>, Failure> {
+    pub(super) fn end(self, turns: Result<(), Failure>) -> Result<(), Failure> {
         self.generator.end();
-        let samples = turns.map_err(|failure| {
-            let failure = self.fleet.explain(failure);
-            format!("{}, {}: {failure}", self.scenario.name, self.point.label())
-        })?;
-        self.fleet.stop()?;
-        Ok(samples)
+        turns.map_err(|failure| self.fleet.explain(failure))?;
+        self.fleet.stop()
     }
 
-    fn sample(
-        &self,
-        place: usize,
-        round: Option<usize>,
-        exchanged: Exchanged,
-        of_system: Option<measure::System>,
-        system_calls: Option<measure::SystemCalls>,
-    ) -> Sample {
-        let name = self.fleet.systems.get(place).map(|system| system.name.clone());
+    fn sample(&self, system: &str, round: Option<usize>, measured: Measured) -> Sample {
         Sample {
             scenario: self.scenario.name.clone(),
             point: self.point.clone(),
-            system: name.unwrap_or_default(),
+            system: system.to_owned(),
             round,
-            wall_ns: nanoseconds(exchanged.wall),
-            frames: exchanged.frames,
-            records: exchanged.records,
-            bytes: exchanged.bytes,
-            dropped: exchanged.dropped,
-            latency_ns: exchanged.latency_ns,
-            load_cpu_share: exchanged.load_cpu_share,
-            broker_cpu_ns: exchanged.broker_cpu.map(nanoseconds),
-            of_system,
-            system_calls,
-            start_ns: None,
-            first_frame_ns: None,
+            measured,
         }
     }
 }
@@ -164,11 +154,11 @@ impl Used {
         })
     }
 
-    fn since(&self, before: &Self, id: u32) -> Result<measure::System, Failure> {
+    fn since(&self, before: &Self, id: u32) -> Result<System, Failure> {
         let memory = process::memory(id)?;
         let [voluntary, involuntary] = self.switches;
         let [voluntary_before, involuntary_before] = before.switches;
-        Ok(measure::System {
+        Ok(System {
             cpu_ns: nanoseconds(self.cpu.saturating_sub(before.cpu)),
             resident_bytes: memory.resident,
             peak_bytes: memory.peak,

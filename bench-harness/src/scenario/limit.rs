@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::Point;
 use crate::Failure;
 use crate::measure::Measure;
+use crate::measure::machine::CpuKind;
 
 /// One `[[limits]]`.
 #[derive(Clone, Debug, Deserialize)]
@@ -30,16 +31,6 @@ pub(crate) struct Limit {
     at: BTreeMap<String, serde_json::Value>,
     /// Only on such a CPU.
     pub(crate) cpu: Option<CpuKind>,
-}
-
-/// What decides how fast the cipher is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum CpuKind {
-    /// AES-GCM by AVX-512 and VAES.
-    Avx512,
-    /// By AES-NI.
-    Aesni,
 }
 
 /// Which side of a number is good.

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Interval, Spread, of_medians, of_pairs};
-use crate::measure::{Measure, Sample};
-use crate::scenario::{Bound, CIPHER, CpuKind, FIRST_POINT, Limit, Point, Scenario};
+use super::{Interval, Sample, Spread, of_medians, of_pairs};
+use crate::measure::Measure;
+use crate::measure::machine::CpuKind;
+use crate::scenario::{Bound, CIPHER, FIRST_POINT, Limit, Point, Scenario};
 
 /// A line of the JSON: `kind` is `row`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -172,7 +173,7 @@ impl Samples<'_> {
 
     fn values(&self, measure: Measure, point: &Point, system: &str) -> Vec<f64> {
         self.of(point, system)
-            .filter_map(|sample| measure.of(sample))
+            .filter_map(|sample| measure.of(&sample.measured))
             .collect()
     }
 
@@ -182,8 +183,8 @@ impl Samples<'_> {
         let (mut saturated, mut dropped, mut all) = (0, 0, 0);
         for turn in turns {
             all += 1;
-            saturated += usize::from(turn.is_load_saturated());
-            dropped += usize::from(turn.dropped > 0);
+            saturated += usize::from(turn.measured.exchanged.is_load_saturated());
+            dropped += usize::from(turn.measured.exchanged.dropped > 0);
         }
         let measures = Measure::ALL
             .into_iter()
@@ -226,7 +227,7 @@ impl Samples<'_> {
         let pairs = self.of(point, system).filter_map(|sample| {
             let mut others = self.of(point, with);
             let other = others.find(|other| other.round == sample.round)?;
-            let (own, other) = (of.of(sample)?, of.of(other)?);
+            let (own, other) = (of.of(&sample.measured)?, of.of(&other.measured)?);
             Some(match how {
                 How::Ratio => own / other,
                 How::Difference => own - other,
@@ -270,7 +271,7 @@ const DIRECT: &str = "direct";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measure;
+    use crate::measure::{Exchanged, Measured, System};
 
     fn scenario(limits: &str) -> Scenario {
         let text =
@@ -284,25 +285,29 @@ mod tests {
             point: point.clone(),
             system: system.to_owned(),
             round: Some(round),
-            wall_ns: 1_000_000_000,
-            frames: 10,
-            records: 640,
-            bytes: 1_000_000_000,
-            dropped: 0,
-            latency_ns: None,
-            load_cpu_share: 0.5,
-            broker_cpu_ns: None,
-            of_system: Some(measure::System {
-                cpu_ns,
-                resident_bytes: 0,
-                peak_bytes: 0,
-                voluntary_switches: 0,
-                involuntary_switches: 0,
-                kms_calls: None,
-            }),
-            system_calls: None,
-            start_ns: None,
-            first_frame_ns: None,
+            measured: Measured {
+                exchanged: Exchanged {
+                    wall_ns: 1_000_000_000,
+                    frames: 10,
+                    records: 640,
+                    bytes: 1_000_000_000,
+                    dropped: 0,
+                    latency_ns: None,
+                    load_cpu_share: 0.5,
+                    broker_cpu_ns: None,
+                },
+                of_system: Some(System {
+                    cpu_ns,
+                    resident_bytes: 0,
+                    peak_bytes: 0,
+                    voluntary_switches: 0,
+                    involuntary_switches: 0,
+                    kms_calls: None,
+                }),
+                system_calls: None,
+                start_ns: None,
+                first_frame_ns: None,
+            },
         }
     }
 
@@ -331,7 +336,7 @@ mod tests {
         let mut samples = [sample(point, "a", 0, 1), sample(point, "a", 1, 1)];
         let is_told = |samples: &[Sample]| rows(samples, point, &["a".to_owned()], "b")[0].load_saturated;
         assert!(!is_told(&samples));
-        samples[1].load_cpu_share = 0.96;
+        samples[1].measured.exchanged.load_cpu_share = 0.96;
         assert!(is_told(&samples));
     }
 
@@ -393,7 +398,7 @@ mod tests {
         let point = &scenario.points()[0];
         for (share, judged) in [(0.5, 1), (0.97, 0)] {
             let mut samples = [sample(point, "sealwire", 0, 1)];
-            samples[0].load_cpu_share = share;
+            samples[0].measured.exchanged.load_cpu_share = share;
             let rows = rows(&samples, point, &["sealwire".to_owned()], "haproxy");
             let verdicts = verdicts(&scenario, &samples, &rows, CpuKind::Avx512);
             assert_eq!(verdicts.len(), judged);

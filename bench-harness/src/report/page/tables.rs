@@ -1,5 +1,6 @@
 //! The tables of the page. A comparison that chance alone may have made is greyed and said to be that.
 
+use super::super::Failed;
 use super::super::table::{RATE_MISSED, SATURATED};
 use super::Section;
 use super::html::{Cell, Column, Table, number};
@@ -154,6 +155,20 @@ pub(super) fn limits(caption: &str, limits: &[&Verdict]) -> String {
             },
         ];
         table.row(&format!("{}: {}", limit.scenario, limit.label), &cells);
+    }
+    table.end()
+}
+
+/// Points that could not be measured, and the first line of why.
+pub(super) fn failures(failures: &[&Failed]) -> String {
+    let columns = [Column::Words("Records and frames"), Column::Words("Why")];
+    let mut table = Table::new("Points that failed: nothing of them is on this page", &columns);
+    for failed in failures {
+        let why = failed.why.lines().next().unwrap_or_default();
+        table.row(
+            &format!("{}: {}", failed.scenario, failed.label),
+            &[Cell::verdict(false, why)],
+        );
     }
     table.end()
 }

@@ -1,20 +1,29 @@
-//! One turn of one system at one point of a scenario.
+//! What a turn has brought: what was exchanged, how long it took, and what the process between clients and broker has
+//! used meanwhile.
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::SystemCalls;
-use crate::scenario::Point;
 
-/// A line of the JSON: `kind` is `sample`.
+/// Everything that is known of a turn.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Sample {
-    pub(crate) scenario: String,
-    pub(crate) point: Point,
-    pub(crate) system: String,
-    /// Systems of one round ran one after the other, in shuffled order. None: a turn of its own, in which system calls
-    /// were counted, which costs time.
-    pub(crate) round: Option<usize>,
+pub(crate) struct Measured {
+    #[serde(flatten)]
+    pub(crate) exchanged: Exchanged,
+    /// None: there is nothing between client and broker.
+    pub(crate) of_system: Option<System>,
+    pub(crate) system_calls: Option<SystemCalls>,
+    /// Of `sealwire`, where it was started for this turn: until it was ready.
+    pub(crate) start_ns: Option<u64>,
+    /// Where the system was started for this turn: from before the first client connected until its first request was
+    /// answered.
+    pub(crate) first_frame_ns: Option<u64>,
+}
+
+/// What went there and back in what counts of a turn.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Exchanged {
     pub(crate) wall_ns: u64,
     /// Requests that were answered.
     pub(crate) frames: u64,
@@ -28,14 +37,6 @@ pub(crate) struct Sample {
     pub(crate) load_cpu_share: f64,
     /// What a real broker used.
     pub(crate) broker_cpu_ns: Option<u64>,
-    /// None: there is nothing between client and broker.
-    pub(crate) of_system: Option<System>,
-    pub(crate) system_calls: Option<SystemCalls>,
-    /// Of `sealwire`, where it was started for this turn: until it was ready.
-    pub(crate) start_ns: Option<u64>,
-    /// Where the system was started for this turn: from before the first client connected until its first request was
-    /// answered.
-    pub(crate) first_frame_ns: Option<u64>,
 }
 
 /// Quantiles of one turn, as far as what drove it says them.
@@ -47,21 +48,6 @@ pub(crate) struct Latency {
     pub(crate) p999: u64,
     pub(crate) p9999: Option<u64>,
     pub(crate) max: u64,
-}
-
-impl Latency {
-    /// All of them.
-    pub(crate) fn of(nanoseconds: &Histogram<u64>) -> Self {
-        let at = |quantile| nanoseconds.value_at_quantile(quantile);
-        Self {
-            p50: at(0.5),
-            p90: Some(at(0.9)),
-            p99: at(0.99),
-            p999: at(0.999),
-            p9999: Some(at(0.9999)),
-            max: nanoseconds.max(),
-        }
-    }
 }
 
 /// What the process of a system used.
@@ -79,10 +65,25 @@ pub(crate) struct System {
     pub(crate) kms_calls: Option<u64>,
 }
 
-impl Sample {
+impl Exchanged {
     /// Whether the load could not have done more, so that a system may have been faster than was seen.
     pub(crate) fn is_load_saturated(&self) -> bool {
         self.load_cpu_share >= SATURATED_SHARE
+    }
+}
+
+impl Latency {
+    /// All of them.
+    pub(crate) fn of(nanoseconds: &Histogram<u64>) -> Self {
+        let at = |quantile| nanoseconds.value_at_quantile(quantile);
+        Self {
+            p50: at(0.5),
+            p90: Some(at(0.9)),
+            p99: at(0.99),
+            p999: at(0.999),
+            p9999: Some(at(0.9999)),
+            max: nanoseconds.max(),
+        }
     }
 }
 
