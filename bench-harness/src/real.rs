@@ -31,6 +31,8 @@ use crate::{Failure, load};
 /// One broker, and the clients of the point under way.
 pub(crate) struct Real {
     cluster: KafkaCluster,
+    /// Of the listener that the broker has in any case.
+    own_port: u16,
     site: Site,
     directory: TempDir,
     course: Option<Course>,
@@ -39,15 +41,17 @@ pub(crate) struct Real {
 }
 
 impl Real {
-    /// Starts the broker; the first time on a machine its jars are fetched.
-    pub(crate) fn start() -> Result<Self, Failure> {
+    /// Starts the broker, at `broker_port` if that is not 0; the first time on a machine its jars are fetched.
+    pub(crate) fn start(broker_port: u16) -> Result<Self, Failure> {
         kafka::check()?;
         let relays = kafka::relays()?;
-        let cluster = kafka::start(&relays);
-        let broker_port = cluster.address_of(kafka::NODE).rsplit(':').next().map(str::parse);
+        let cluster = kafka::start(&relays, broker_port)?;
+        let own_port = cluster.address_of(kafka::NODE).rsplit(':').next().map(str::parse);
+        let own_port = own_port.ok_or("a broker without a port")??;
         Ok(Self {
+            own_port,
             site: Site {
-                broker_port: broker_port.ok_or("a broker without a port")??,
+                broker_port: if broker_port == 0 { own_port } else { broker_port },
                 relay_core: None,
                 relays,
             },
@@ -95,7 +99,8 @@ impl Real {
     /// REAL-1.
     fn check(&self, point: &Point, place: usize, fleet: &Fleet, topic: &str) -> Result<(), Failure> {
         let system = fleet.systems.get(place).ok_or("no such system")?;
-        let past = |port| port == self.site.broker_port || self.relayed().any(|relayed| relayed == port);
+        let known = [self.own_port, self.site.broker_port];
+        let past = |port| known.contains(&port) || self.relayed().any(|relayed| relayed == port);
         let advertised = librdkafka::advertised_ports(system.address, topic)?;
         if system.process.is_some() && advertised.iter().copied().any(past) {
             return Err(format!("{}: it sends clients past itself, to {advertised:?}", system.name).into());

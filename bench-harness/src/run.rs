@@ -59,7 +59,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let mut lines = Lines::create(options.json.as_deref(), &run.started)?;
     lines.write("run", &run)?;
     let mut generator: Box<dyn Generator> = match options.real {
-        true => Box::new(Real::start()?),
+        true => Box::new(Real::start(options.broker_port)?),
         false => Box::new(Loopback::new(options.broker_port)?),
     };
     println!("the broker listens on 127.0.0.1:{}", generator.site().broker_port);

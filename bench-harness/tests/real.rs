@@ -1,10 +1,19 @@
 //! A small scenario with a real broker, a Java client and librdkafka, and the real proxy.
 #![cfg(feature = "measurements")]
 
+#[expect(dead_code, reason = "other tests use more of it")]
+#[path = "../../tests/support/configuration.rs"]
+mod configuration;
+
+use std::fs::Permissions;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
+
+use self::configuration::{Cluster, Configuration};
 
 const SCENARIO: &str = r#"
 summary = "a real broker in small"
@@ -18,6 +27,78 @@ sample_ms = 20
 warm_up_ms = 10
 "#;
 
+/// A proxy that runs before there is a broker, and lets everything pass.
+struct Peer {
+    process: Child,
+    port: u16,
+    broker_port: u16,
+}
+
+impl Peer {
+    fn start(program: &Path, directory: &Path) -> Self {
+        let listeners = [(); 4].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let [broker_port, port, node_port, admin_port] =
+            listeners.map(|listener| listener.local_addr().unwrap().port());
+        let cluster = Cluster {
+            brokers: vec![format!("127.0.0.1:{broker_port}")],
+            port,
+            nodes: vec![(1, node_port)],
+            rules: "[[cluster.main.topics]]\nmatch = \"*\"\npass = true\n",
+            ..Cluster::default()
+        };
+        let text = Configuration::with("[runtime]\nexecutors = 1\n")
+            .cluster(&cluster)
+            .admin(admin_port)
+            .text();
+        let file = directory.join("peer.toml");
+        std::fs::write(&file, text).unwrap();
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+        command.args(["run", "--config"]).arg(&file);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        Self {
+            process: command.spawn().unwrap(),
+            port,
+            broker_port,
+        }
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+#[test]
+fn who_has_no_kafka_is_told_what_fetches_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let maven = directory.path().join("mvn");
+    std::fs::write(&maven, "#!/bin/sh\necho no network here\nexit 1\n").unwrap();
+    std::fs::set_permissions(&maven, Permissions::from_mode(0o755)).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let mut harness = Command::new(env!("CARGO_BIN_EXE_bench-harness"));
+    harness
+        .args(["run", "--real", "--program", "/bin/true"])
+        .env("SEALWIRE_TEST_CACHE", directory.path().join("cache"))
+        .env("PATH", format!("{}:{path}", directory.path().display()));
+    let output = harness.output().unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success());
+    for part in [
+        "--real: Kafka 4.3.1 is not in .cache/",
+        "\"mvn\"",
+        "no network here",
+    ] {
+        assert!(errors.contains(part), "{errors}");
+    }
+    assert!(!errors.contains("panicked"), "{errors}");
+}
+
 /// That records are sealed and opened, and that no client went past a relay, the harness itself has to see.
 #[test]
 fn a_real_broker_is_driven_through_every_system() {
@@ -29,8 +110,12 @@ fn a_real_broker_is_driven_through_every_system() {
         .current_dir(directory.path())
         .args(["run", "--real", "small.toml", "--json", "small.jsonl"]);
     let beside = harness.with_file_name("sealwire");
-    if beside.is_file() {
+    // Where it has not been built the harness builds it, and nobody is there beforehand.
+    let peer = beside.is_file().then(|| Peer::start(&beside, directory.path()));
+    if let Some(peer) = &peer {
+        let of_peer = format!("mine=127.0.0.1:{},pid={}", peer.port, peer.process.id());
         command.arg("--program").arg(beside);
+        command.args(["--peer", &of_peer, "--broker-port", &peer.broker_port.to_string()]);
     }
     let output = command.output().unwrap();
     let [out, errors] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
@@ -45,7 +130,8 @@ fn a_real_broker_is_driven_through_every_system() {
         .filter(|line| line["kind"] == "sample" && !line["round"].is_null())
         .collect();
     let skipped = lines[0]["skipped"].as_array().unwrap();
-    let systems = 3 - skipped.iter().filter(|one| one["what"] == "haproxy-64k").count();
+    let systems =
+        3 + usize::from(peer.is_some()) - skipped.iter().filter(|one| one["what"] == "haproxy-64k").count();
     assert_eq!(turns.len(), 2 * systems, "{out}");
     for turn in turns {
         let records = turn["records"].as_u64().unwrap();

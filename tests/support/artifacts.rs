@@ -26,7 +26,8 @@ impl KafkaVersion {
 
 /// The class path of broker, tools and Java client: `FOLDER/*`.
 pub(crate) fn class_path(version: KafkaVersion) -> String {
-    format!("{}/*", jars(version).display())
+    let jars = jars(version).unwrap_or_else(|error| panic!("{error}"));
+    format!("{}/*", jars.display())
 }
 
 /// The Java client of a version that is newer than every broker here: one jar, which goes before those of
@@ -144,9 +145,10 @@ pub(crate) fn clients() -> PathBuf {
     cache::workspace().join("tests/clients")
 }
 
-fn jars(version: KafkaVersion) -> PathBuf {
+/// The folder of the jars of broker, tools and Java client; or what Maven says of why they cannot be had.
+pub(crate) fn jars(version: KafkaVersion) -> Result<PathBuf, String> {
     let pom = pom(version);
-    cache::prepare(&format!("kafka-{}", version.number()), &pom, |folder| {
+    let folder = cache::try_prepare(&format!("kafka-{}", version.number()), &pom, |folder| {
         let file = folder.join("pom.xml");
         fs::write(&file, &pom).expect("writing pom.xml");
         let mut maven = Command::new("mvn");
@@ -161,9 +163,9 @@ fn jars(version: KafkaVersion) -> PathBuf {
             .arg("-f")
             .arg(&file)
             .arg(format!("-DoutputDirectory={}", folder.join("libs").display()));
-        cache::run(&mut maven);
-    })
-    .join("libs")
+        cache::try_run(&mut maven).map(drop)
+    });
+    Ok(folder?.join("libs"))
 }
 
 /// Kafka 4 logs through log4j 2, whose binding has to be named: Kafka brings slf4j 1.7. Kafka 3.9 brings reload4j.

@@ -1,4 +1,5 @@
-//! The folder `.cache/` at the workspace root: jars, compiled clients, a Python environment. Git ignores it.
+//! The folder `.cache/` at the workspace root, or what `SEALWIRE_TEST_CACHE` says: jars, compiled clients, a Python
+//! environment. Git ignores it.
 
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -8,22 +9,35 @@ use std::process::Command;
 /// Gives the folder `.cache/NAME-HASH`, and has `make` fill it if that was not done before for this very `recipe`.
 /// Other processes that want the same wait meanwhile.
 pub(crate) fn prepare(name: &str, recipe: &str, make: impl FnOnce(&Path)) -> PathBuf {
+    let made = |folder: &Path| {
+        make(folder);
+        Ok(())
+    };
+    try_prepare(name, recipe, made).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// [`prepare`], where what `make` needs may not be had.
+pub(crate) fn try_prepare(
+    name: &str,
+    recipe: &str,
+    make: impl FnOnce(&Path) -> Result<(), String>,
+) -> Result<PathBuf, String> {
     let mut hasher = DefaultHasher::new();
     recipe.hash(&mut hasher);
     let folder = root().join(format!("{name}-{:016x}", hasher.finish()));
     let complete = folder.join(".complete");
     if complete.exists() {
-        return folder;
+        return Ok(folder);
     }
     let _lock = lock(name);
     if !complete.exists() {
         // What a killed run left half done.
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).expect("creating a cache folder");
-        make(&folder);
+        make(&folder)?;
         File::create(complete).expect("marking a cache folder as complete");
     }
-    folder
+    Ok(folder)
 }
 
 /// Held until dropped, against all other test processes of this workspace.
@@ -36,18 +50,23 @@ pub(crate) fn lock(name: &str) -> File {
 
 /// Runs a command of the set-up to its end; panics with what it said if it fails.
 pub(crate) fn run(command: &mut Command) -> String {
+    try_run(command).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// [`run`], where a failure is nobody's mistake.
+pub(crate) fn try_run(command: &mut Command) -> Result<String, String> {
     leave_cargo(command);
     let output = command
         .output()
-        .unwrap_or_else(|error| panic!("cannot start {:?}: {error}", command.get_program()));
-    assert!(
-        output.status.success(),
-        "{command:?} failed with {}:\n{}\n{}",
-        output.status,
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8_lossy(&output.stdout).into_owned()
+        .map_err(|error| format!("cannot start {:?}: {error}", command.get_program()))?;
+    let [said, errors] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+    match output.status.success() {
+        true => Ok(said.into_owned()),
+        false => Err(format!(
+            "{command:?} failed with {}:\n{said}\n{errors}",
+            output.status
+        )),
+    }
 }
 
 /// Cargo tells its tests where the libraries lie that it has built, the harness' own librdkafka among them; other
@@ -65,6 +84,10 @@ pub(crate) fn workspace() -> &'static Path {
         .unwrap_or(package)
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests have no configuration of their own"
+)]
 fn root() -> PathBuf {
-    workspace().join(".cache")
+    std::env::var_os("SEALWIRE_TEST_CACHE").map_or_else(|| workspace().join(".cache"), PathBuf::from)
 }

@@ -9,7 +9,8 @@ use crate::systems::{Fleet, PASSED_PREFIX};
 /// Of one point.
 pub(super) struct Course {
     point: Point,
-    /// The topic of each system. Those whose topics would begin with the same word share one.
+    /// The topic of each system. Those whose topics would begin with the same word share one, but for those of another
+    /// make: what each of them stores only that one reads.
     pub(super) of_systems: Vec<String>,
     /// For warming up.
     pub(super) scratch: String,
@@ -24,7 +25,15 @@ impl Course {
         let topic = |prefix: &str| format!("{prefix}00000-{number}");
         Self {
             point: point.clone(),
-            of_systems: fleet.systems.iter().map(|system| topic(system.prefix)).collect(),
+            of_systems: fleet
+                .systems
+                .iter()
+                .enumerate()
+                .map(|(place, system)| match system.readable {
+                    Some(_) => topic(system.prefix),
+                    None => topic(system.prefix) + &format!("-peer{place}"),
+                })
+                .collect(),
             scratch: topic(PASSED_PREFIX) + "-scratch",
             addresses: Vec::new(),
             warm_up: 0,

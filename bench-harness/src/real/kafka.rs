@@ -1,6 +1,6 @@
 //! One broker of Kafka, as the tests start theirs: the same jars, from the same cache.
 //!
-//! What of it cannot be had ends the harness with what the tests would say.
+//! What starts it is looked for beforehand; a broker that does not start then ends the harness as it would end a test.
 
 #![allow(dead_code, reason = "the tests use the rest")]
 
@@ -23,7 +23,9 @@ mod ports;
 #[path = "../../../tests/support/wait.rs"]
 mod wait;
 
-use self::artifacts::KafkaVersion;
+use std::net::TcpListener;
+
+use self::artifacts::{KafkaVersion, jars};
 use self::broker_properties::Login;
 use self::cluster::KafkaCluster;
 use self::java::Java;
@@ -39,12 +41,20 @@ pub(super) const NODE: i32 = 1;
 
 /// Whether what starts it is there.
 pub(super) fn check() -> Result<(), Failure> {
-    for program in ["java", "mvn", "setpriv"] {
+    for program in ["java", "setpriv"] {
         if find(program).is_none() {
             return Err(format!("--real: {program} is not installed").into());
         }
     }
-    Ok(())
+    let fetched = jars(KafkaVersion::Current).map(drop);
+    fetched.map_err(|said| {
+        format!(
+            "--real: Kafka {} is not in .cache/, and could not be fetched. The same command fetches it, with Maven \
+             (Debian: apt-get install maven), where that reaches its repository. This time: {said}",
+            version()
+        )
+        .into()
+    })
 }
 
 /// Each relay by TCP has a listener that sends clients to it.
@@ -64,14 +74,22 @@ pub(super) fn relays() -> Result<Vec<Relay>, Failure> {
     ])
 }
 
-pub(super) fn start(relays: &[Relay]) -> KafkaCluster {
+/// With a listener at `port` as well, if it is not 0, for proxies that were told of it beforehand.
+pub(super) fn start(relays: &[Relay], port: u16) -> Result<KafkaCluster, Failure> {
     let mut logins = vec![Login::Plaintext];
+    if port != 0 {
+        drop(TcpListener::bind((HOST, port)).map_err(|error| format!("--broker-port {port}: {error}"))?);
+        logins.push(Login::Relayed {
+            port,
+            advertised: port,
+        });
+    }
     logins.extend(relays.iter().map(|relay| Login::Relayed {
         port: relay.broker_port,
         advertised: relay.port,
     }));
     let java = Java::that_runs_long(KafkaVersion::Current);
-    KafkaCluster::start_with(java, 1, &logins, PROPERTIES)
+    Ok(KafkaCluster::start_with(java, 1, &logins, PROPERTIES))
 }
 
 /// The version of broker and tools.

@@ -15,7 +15,7 @@ pub(crate) struct Options {
     #[arg(required_unless_present = "real")]
     scenarios: Vec<String>,
     /// Measures with a real broker of Kafka, which is started, and real clients; `real` if no scenario is named.
-    #[arg(long, conflicts_with_all = ["peers", "broker_port"])]
+    #[arg(long)]
     pub(super) real: bool,
     /// Rounds, instead of the scenario's; every system has its turn once in each.
     #[arg(long)]

@@ -1,4 +1,4 @@
-//! Another proxy that already runs, and that forwards to the stand-in broker.
+//! Another proxy that already runs, and that forwards to the broker.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
