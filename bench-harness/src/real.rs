@@ -7,6 +7,7 @@
 //!   broker holds what went through it as that system should leave it: as it was, or unreadable.
 
 mod course;
+mod following;
 mod java;
 mod kafka;
 mod librdkafka;
@@ -96,6 +97,56 @@ impl Real {
         Ok(self.exchange(&order)?.records_per_second)
     }
 
+    /// Makes the topics of a point, and fills them as far as they have to be.
+    fn prepare(&self, course: &mut Course, point: &Point, turn: &Turn, fleet: &Fleet) -> Result<(), Failure> {
+        let is_history = point.direction == Direction::Fetch && point.rate_mb_per_s.is_none();
+        for topic in course.topics() {
+            kafka::create_topic(&self.cluster, topic, is_history)?;
+        }
+        // Before anything else: the end of a topic is looked at.
+        for (place, topic) in course.of_systems.iter().enumerate() {
+            self.check(point, place, fleet, topic)?;
+        }
+        let rate = match point.rate_mb_per_s {
+            Some(rate) => rate * 1e6 / point.record_bytes as f64,
+            None => self.records_per_second(point, turn, &course.scratch)?,
+        };
+        course.warm_up = match is_history {
+            // A consumer reads what is there, all of it.
+            true => 0,
+            false => order::records(rate * turn.warm_up.as_secs_f64()),
+        };
+        course.records = order::records(rate * turn.duration.as_secs_f64());
+        match point.direction {
+            Direction::Fetch if is_history => self.produce_histories(course, point, fleet),
+            Direction::Fetch => {
+                let straight = load::local(self.site.broker_port);
+                let stored = course
+                    .of_systems
+                    .iter()
+                    .map(|topic| following::stored(straight, topic));
+                course.stored = stored.collect::<Result<_, _>>()?;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn produce_histories(&self, course: &Course, point: &Point, fleet: &Fleet) -> Result<(), Failure> {
+        let mut point = point.clone();
+        point.direction = Direction::Produce;
+        for (place, topic) in course.histories() {
+            self.exchange(&Order {
+                bootstrap: fleet.systems.get(place).ok_or("no such system")?.address,
+                topic,
+                point: &point,
+                warm_up: 0,
+                records: course.records,
+            })?;
+        }
+        Ok(())
+    }
+
     /// REAL-1.
     fn check(&self, point: &Point, place: usize, fleet: &Fleet, topic: &str) -> Result<(), Failure> {
         let system = fleet.systems.get(place).ok_or("no such system")?;
@@ -144,40 +195,9 @@ impl Generator for Real {
     fn begin(&mut self, point: &Point, turn: &Turn, fleet: &Fleet, _: &Path) -> Result<(), Failure> {
         self.points += 1;
         let mut course = Course::new(point, fleet, self.points);
-        for topic in course.topics() {
-            kafka::create_topic(&self.cluster, topic, point.direction == Direction::Fetch)?;
-        }
-        // Before anything else: the end of a topic is looked at.
-        for (place, topic) in course.of_systems.iter().enumerate() {
-            self.check(point, place, fleet, topic)?;
-        }
-        let rate = match point.rate_mb_per_s {
-            Some(rate) => rate * 1e6 / point.record_bytes as f64,
-            None => self.records_per_second(point, turn, &course.scratch)?,
-        };
-        course.warm_up = match point.direction {
-            // A consumer reads what is there, all of it.
-            Direction::Fetch => 0,
-            _ => order::records(rate * turn.warm_up.as_secs_f64()),
-        };
-        course.records = order::records(rate * turn.duration.as_secs_f64());
-        if point.direction == Direction::Fetch {
-            for (place, topic) in course.histories() {
-                let system = fleet.systems.get(place).ok_or("no such system")?;
-                let mut of_history = point.clone();
-                (of_history.direction, of_history.rate_mb_per_s) = (Direction::Produce, None);
-                self.exchange(&Order {
-                    bootstrap: system.address,
-                    topic,
-                    point: &of_history,
-                    warm_up: 0,
-                    records: course.records,
-                })?;
-            }
-        }
-        course.addresses = fleet.systems.iter().map(|system| system.address).collect();
+        let prepared = self.prepare(&mut course, point, turn, fleet);
         self.course = Some(course);
-        Ok(())
+        prepared
     }
 
     fn turn(
@@ -190,7 +210,10 @@ impl Generator for Real {
         let order = course.order(place).ok_or("no such system")?;
         let broker_cpu = self.broker_cpu()?;
         mark()?;
-        let done = self.exchange(&order)?;
+        let done = match course.stored.get(place) {
+            Some(stored) => following::fetch(&order, load::local(self.site.broker_port), stored)?,
+            None => self.exchange(&order)?,
+        };
         mark()?;
         let broker_cpu = self.broker_cpu()?.saturating_sub(broker_cpu);
         let records = order.warm_up + order.records;

@@ -432,6 +432,14 @@ mod tests {
         }
     }
 
+    #[test]
+    fn only_librdkafka_fetches_at_a_rate() {
+        for (client, is_good) in [("librdkafka", true), ("java", false)] {
+            let text = LEAST.replace("seal", "open") + &format!("client = \"{client}\"\nrate_mb_per_s = 5.0");
+            assert_eq!(Scenario::parse("mine", &text).is_ok(), is_good, "{client}");
+        }
+    }
+
     /// What is in `scenarios/`, what the program has and what docs/performance.md tells of is the same.
     #[test]
     fn those_of_the_program_are_good_and_told() {

@@ -27,6 +27,19 @@ sample_ms = 20
 warm_up_ms = 10
 "#;
 
+const PACED: &str = r#"
+summary = "fetched as it comes"
+what = "open"
+client = "librdkafka"
+frame_kib = 16
+record_bytes = 1000
+rate_mb_per_s = 5.0
+systems = ["direct", "sealwire"]
+rounds = 1
+sample_ms = 300
+warm_up_ms = 10
+"#;
+
 /// A proxy that runs before there is a broker, and lets everything pass.
 struct Peer {
     process: Child,
@@ -75,6 +88,10 @@ impl Drop for Peer {
 }
 
 #[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "programs are found as they are for everybody"
+)]
 fn who_has_no_kafka_is_told_what_fetches_it() {
     let directory = tempfile::tempdir().unwrap();
     let maven = directory.path().join("mvn");
@@ -103,12 +120,19 @@ fn who_has_no_kafka_is_told_what_fetches_it() {
 #[test]
 fn a_real_broker_is_driven_through_every_system() {
     let directory = tempfile::tempdir().unwrap();
-    std::fs::write(directory.path().join("small.toml"), SCENARIO).unwrap();
+    for (name, scenario) in [("small.toml", SCENARIO), ("paced.toml", PACED)] {
+        std::fs::write(directory.path().join(name), scenario).unwrap();
+    }
     let harness = Path::new(env!("CARGO_BIN_EXE_bench-harness"));
     let mut command = Command::new(harness);
-    command
-        .current_dir(directory.path())
-        .args(["run", "--real", "small.toml", "--json", "small.jsonl"]);
+    command.current_dir(directory.path()).args([
+        "run",
+        "--real",
+        "small.toml",
+        "paced.toml",
+        "--json",
+        "small.jsonl",
+    ]);
     let beside = harness.with_file_name("sealwire");
     // Where it has not been built the harness builds it, and nobody is there beforehand.
     let peer = beside.is_file().then(|| Peer::start(&beside, directory.path()));
@@ -125,10 +149,14 @@ fn a_real_broker_is_driven_through_every_system() {
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
-    let turns: Vec<&Value> = lines
-        .iter()
-        .filter(|line| line["kind"] == "sample" && !line["round"].is_null())
-        .collect();
+    let turns_of = |scenario| {
+        let turns = lines
+            .iter()
+            .filter(|line| line["kind"] == "sample" && !line["round"].is_null());
+        let turns = turns.filter(move |line| line["scenario"] == scenario);
+        turns.collect::<Vec<&Value>>()
+    };
+    let turns = turns_of("small");
     let skipped = lines[0]["skipped"].as_array().unwrap();
     let systems =
         3 + usize::from(peer.is_some()) - skipped.iter().filter(|one| one["what"] == "haproxy-64k").count();
@@ -143,4 +171,13 @@ fn a_real_broker_is_driven_through_every_system() {
         assert_eq!(turn["of_system"].is_null(), turn["system"] == "direct", "{turn}");
     }
     assert!(out.contains("the broker, with sealwire: "), "{out}");
+    // FOLLOWING-1: records that nobody has opened would not be what was produced.
+    let paced = turns_of("paced");
+    assert_eq!(paced.len(), 2 + usize::from(peer.is_some()), "{out}");
+    for turn in paced {
+        let p50 = turn["latency_ns"]["p50"].as_u64().unwrap();
+        // A producer lingers for 5 ms, and a fetch waits for 500 ms at most.
+        assert!((1_000_000..400_000_000).contains(&p50), "{turn}");
+        assert!(turn["records"].as_u64() >= Some(1500), "{turn}");
+    }
 }

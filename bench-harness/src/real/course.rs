@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use rdkafka::message::OwnedMessage;
+
 use super::order::Order;
 use crate::scenario::Point;
 use crate::systems::{Fleet, PASSED_PREFIX};
@@ -14,7 +16,9 @@ pub(super) struct Course {
     pub(super) of_systems: Vec<String>,
     /// For warming up.
     pub(super) scratch: String,
-    pub(super) addresses: Vec<SocketAddr>,
+    addresses: Vec<SocketAddr>,
+    /// What a system stores, where it is fetched at a rate: of each system.
+    pub(super) stored: Vec<Vec<OwnedMessage>>,
     pub(super) warm_up: u64,
     pub(super) records: u64,
 }
@@ -35,7 +39,8 @@ impl Course {
                 })
                 .collect(),
             scratch: topic(PASSED_PREFIX) + "-scratch",
-            addresses: Vec::new(),
+            addresses: fleet.systems.iter().map(|system| system.address).collect(),
+            stored: Vec::new(),
             warm_up: 0,
             records: 0,
         }

@@ -10,7 +10,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Message};
+use rdkafka::message::{DeliveryResult, Message, ToBytes};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
@@ -21,7 +21,7 @@ use crate::measure::{Latency, process};
 
 /// What brokers have said so far.
 #[derive(Clone)]
-struct Deliveries {
+pub(super) struct Deliveries {
     start: Instant,
     of: Arc<Mutex<Delivered>>,
 }
@@ -49,20 +49,7 @@ impl ProducerContext for Deliveries {
 }
 
 pub(super) fn produce(order: &Order<'_>) -> Result<Done, Failure> {
-    let deliveries = Deliveries {
-        start: Instant::now(),
-        of: Arc::new(Mutex::new(Delivered {
-            latency_ns: Histogram::new_with_max(LATENCY_NS_MAX, 3)?,
-            failed: None,
-        })),
-    };
-    let producer: ThreadedProducer<Deliveries> = client(order.bootstrap)
-        .set("acks", "1")
-        .set("batch.size", order.batch_bytes())
-        .set("message.max.bytes", MESSAGE_BYTES_MAX)
-        .set("linger.ms", order.linger_ms())
-        .set("compression.type", order.codec())
-        .create_with_context(deliveries.clone())?;
+    let (producer, deliveries) = producer(order)?;
     let value = value(order.point.record_bytes);
     let interval = order.rate().map_or(0.0, |rate| 1.0 / rate);
     let mut timed_from = deliveries.start;
@@ -76,25 +63,47 @@ pub(super) fn produce(order: &Order<'_>) -> Result<Done, Failure> {
             pause(due.saturating_sub(deliveries.start.elapsed()));
         }
         let due = (index >= order.warm_up).then(|| process::nanoseconds(due));
-        send(&producer, order.topic, &value, due)?;
+        let record: BaseRecord<'_, (), [u8], _> = BaseRecord::with_opaque_to(order.topic, Box::new(due));
+        send(&producer, record.payload(&value))?;
     }
-    producer.flush(PATIENCE)?;
-    let wall = timed_from.elapsed();
-    let delivered = deliveries.of.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(error) = &delivered.failed {
-        return Err(error.clone().into());
-    }
-    Ok(done(order.records, wall, Some(&delivered.latency_ns)))
+    let latency_ns = deliveries.end(&producer)?;
+    Ok(done(order.records, timed_from.elapsed(), Some(&latency_ns)))
 }
 
-fn send(
+pub(super) fn producer(order: &Order<'_>) -> Result<(ThreadedProducer<Deliveries>, Deliveries), Failure> {
+    let deliveries = Deliveries {
+        start: Instant::now(),
+        of: Arc::new(Mutex::new(Delivered {
+            latency_ns: histogram()?,
+            failed: None,
+        })),
+    };
+    let producer = client(order.bootstrap)
+        .set("acks", "1")
+        .set("batch.size", order.batch_bytes())
+        .set("message.max.bytes", MESSAGE_BYTES_MAX)
+        .set("linger.ms", order.linger_ms())
+        .set("compression.type", order.codec())
+        .create_with_context(deliveries.clone())?;
+    Ok((producer, deliveries))
+}
+
+impl Deliveries {
+    /// Waits until the broker has everything.
+    pub(super) fn end(&self, producer: &ThreadedProducer<Self>) -> Result<Histogram<u64>, Failure> {
+        producer.flush(PATIENCE)?;
+        let delivered = self.of.lock().unwrap_or_else(PoisonError::into_inner);
+        match &delivered.failed {
+            Some(error) => Err(error.clone().into()),
+            None => Ok(delivered.latency_ns.clone()),
+        }
+    }
+}
+
+pub(super) fn send<K: ToBytes + ?Sized>(
     producer: &ThreadedProducer<Deliveries>,
-    topic: &str,
-    value: &[u8],
-    due: Option<u64>,
+    mut record: BaseRecord<'_, K, [u8], Box<Option<u64>>>,
 ) -> Result<(), Failure> {
-    let mut record: BaseRecord<'_, (), [u8], _> =
-        BaseRecord::with_opaque_to(topic, Box::new(due)).payload(value);
     while let Err((error, back)) = producer.send(record) {
         if error != KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) {
             return Err(error.into());
@@ -162,7 +171,7 @@ pub(super) fn value(bytes: usize) -> Vec<u8> {
     (0..bytes).map(|_| b'A' + dice.below(26) as u8).collect()
 }
 
-fn done(records: u64, wall: Duration, latency_ns: Option<&Histogram<u64>>) -> Done {
+pub(super) fn done(records: u64, wall: Duration, latency_ns: Option<&Histogram<u64>>) -> Done {
     Done {
         records_per_second: records as f64 / wall.as_secs_f64().max(1e-9),
         frames: 0,
@@ -170,7 +179,7 @@ fn done(records: u64, wall: Duration, latency_ns: Option<&Histogram<u64>>) -> Do
     }
 }
 
-fn consumer(bootstrap: SocketAddr) -> Result<BaseConsumer, Failure> {
+pub(super) fn consumer(bootstrap: SocketAddr) -> Result<BaseConsumer, Failure> {
     Ok(client(bootstrap)
         .set("group.id", "measured")
         .set("enable.auto.commit", "false")
@@ -181,6 +190,11 @@ fn client(bootstrap: SocketAddr) -> ClientConfig {
     let mut client = ClientConfig::new();
     client.set("bootstrap.servers", bootstrap.to_string());
     client
+}
+
+/// Of nanoseconds.
+pub(super) fn histogram() -> Result<Histogram<u64>, Failure> {
+    Ok(Histogram::new_with_max(LATENCY_NS_MAX, 3)?)
 }
 
 /// A minute is no latency any more.

@@ -19,6 +19,10 @@ pub(crate) const BUILT_IN: &[(&str, &str)] = &[
     ("real", include_str!("../../scenarios/real.toml")),
     ("real-latency", include_str!("../../scenarios/real-latency.toml")),
     (
+        "real-latency-open",
+        include_str!("../../scenarios/real-latency-open.toml"),
+    ),
+    (
         "stored-codecs",
         include_str!("../../scenarios/stored-codecs.toml"),
     ),

@@ -80,6 +80,10 @@ impl Point {
         if self.client.is_real() && self.direction == Direction::Both {
             return Err("what: \"both\" not with a real broker".into());
         }
+        let is_paced_fetch = self.direction == Direction::Fetch && self.rate_mb_per_s.is_some();
+        if self.client == Client::Java && is_paced_fetch {
+            return Err("rate_mb_per_s: Java's tool fetches as fast as it can, librdkafka at a rate".into());
+        }
         if self.keks > self.topics {
             return Err("keks: as many as topics at most, since a topic has one".into());
         }
