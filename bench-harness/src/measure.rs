@@ -1,6 +1,7 @@
 //! What is measured of a system while load goes through it: every number has one name, by which files, limits and
 //! tables know it.
 
+pub(crate) mod allocations;
 mod exchanged;
 pub(crate) mod machine;
 pub(crate) mod process;

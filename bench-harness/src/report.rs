@@ -9,6 +9,7 @@ pub(crate) mod page;
 mod progress;
 mod table;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,9 @@ pub(crate) struct Run {
     /// What could not be had.
     pub(crate) skipped: Vec<Skipped>,
     pub(crate) envelope: Envelope,
+    /// Of exchanges of 64 KiB, counted beforehand; runs that were recorded before that was told have none.
+    #[serde(default)]
+    pub(crate) allocations: BTreeMap<String, u64>,
 }
 
 /// A run and what came of it, as it is kept.

@@ -15,7 +15,7 @@ use self::under_way::UnderWay;
 use crate::generator::Generator;
 use crate::load::Loopback;
 use crate::measure::machine::{self, Machine};
-use crate::measure::{Tracer, process};
+use crate::measure::{Tracer, allocations, process};
 use crate::real::Real;
 use crate::report::lines::Lines;
 use crate::report::{Envelope, Kept, Progress, Run, history};
@@ -53,9 +53,14 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         versions,
         skipped,
         envelope: Envelope { seal_ns, open_ns },
+        allocations: allocations::counted()?,
     };
     println!("{}; seed {}", run.machine.text(), run.seed);
     println!("the envelope by itself: {seal_ns:.0} ns to seal, {open_ns:.0} ns to open a record of 1 KiB");
+    println!(
+        "heap allocations of an exchange of 64 KiB, as counted by `make perf-check`: {}",
+        allocations::text(&run.allocations)
+    );
     let mut lines = Lines::create(options.json.as_deref(), &run.started)?;
     lines.write("run", &run)?;
     let mut generator: Box<dyn Generator> = match options.real {

@@ -104,7 +104,7 @@ fn lines() -> String {
             "cpu_kind": "avx512"
         },
         "versions": [{ "of": "haproxy", "version": "2.6" }], "skipped": [{ "what": "perf", "why": "not \"here\"" }],
-        "envelope": { "seal_ns": 300.0, "open_ns": 310.0 }
+        "envelope": { "seal_ns": 300.0, "open_ns": 310.0 }, "allocations": { "seal_1_kib_records": 7 }
     });
     let limit = |kept: bool, close: bool| {
         json!({
@@ -243,6 +243,7 @@ fn shows_everything(browser: &mut Browser) {
         "MISSED",
         "within noise",
         "it <fell> over",
+        "seal 1 kib records 7",
     ] {
         assert!(text.contains(part), "{part}");
     }

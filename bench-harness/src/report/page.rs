@@ -17,7 +17,7 @@ use clap::Args;
 use self::html::Text;
 use super::{Failed, Recorded, Run, history};
 use crate::Failure;
-use crate::measure::Measure;
+use crate::measure::{Measure, allocations};
 use crate::scenario::Scenario;
 use crate::statistics::{Row, Verdict};
 
@@ -184,6 +184,13 @@ fn machine(html: &mut String, run: &Run) {
         .iter()
         .map(|one| format!("{} ({})", one.what, one.why))
         .collect();
+    let allocations = match run.allocations.is_empty() {
+        true => String::new(),
+        false => format!(
+            "of an exchange of 64 KiB, as counted by make perf-check: {}",
+            allocations::text(&run.allocations)
+        ),
+    };
     let facts = [
         ("Run", run.started.clone()),
         ("Scenarios", run.scenarios.join(", ")),
@@ -208,6 +215,7 @@ fn machine(html: &mut String, run: &Run) {
                 run.envelope.seal_ns, run.envelope.open_ns
             ),
         ),
+        ("Heap allocations", allocations),
         ("Skipped", skipped.join("; ")),
         ("Seed of the order", run.seed.to_string()),
     ];
