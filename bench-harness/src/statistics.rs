@@ -6,13 +6,16 @@
 mod interval;
 mod rows;
 mod sample;
+mod samples;
+mod verdicts;
 
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Serialize, Serializer};
 
 pub(crate) use self::interval::{Interval, of_medians, of_pairs};
-pub(crate) use self::rows::{Comparison, Row, Verdict, rows, unjudged, verdicts};
+pub(crate) use self::rows::{Comparison, How, Row, rows};
 pub(crate) use self::sample::Sample;
+pub(crate) use self::verdicts::{Verdict, unjudged, verdicts};
 
 /// Median and range, and what they are of.
 #[derive(Clone, Debug, Serialize, Deserialize)]

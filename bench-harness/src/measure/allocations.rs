@@ -1,5 +1,5 @@
-//! Heap allocations of an exchange: counted by `make perf-check`, and not in a run, since who counts them slows down what
-//! is measured. The budgets that are part of the sources are what the last count allows.
+//! Heap allocations of an exchange: counted by `make perf-check`, and not in a run, since who counts them slows down
+//! what is measured. The budgets that are part of the sources are what the last count allows.
 //!
 //! An exchange is a request and its response with a batch of 64 KiB. Where one of many small records allocates as often
 //! as one of few, nothing is allocated for a record.

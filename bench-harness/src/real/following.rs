@@ -1,5 +1,5 @@
-//! A consumer that waits for what comes, at a rate: librdkafka, in this process. Latency is that of a record from when it
-//! was due at a producer until the consumer has it.
+//! A consumer that waits for what comes, at a rate: librdkafka, in this process. Latency is that of a record from when
+//! it was due at a producer until the consumer has it.
 //!
 //! - FOLLOWING-1: only the consumer goes through the system. In every turn a producer sends straight to the broker what
 //!   went through that system before, as the broker has it: what is added to `direct` is added by fetching, and by

@@ -53,6 +53,18 @@ pub(super) struct Mark {
     pub(super) within_noise: bool,
 }
 
+/// Puts a mark into the series of that name.
+pub(super) fn add(series: &mut Vec<Series>, name: &str, style: usize, mark: Mark) {
+    match series.iter_mut().find(|series| series.name == name) {
+        Some(series) => series.marks.push(mark),
+        None => series.push(Series {
+            name: name.to_owned(),
+            style,
+            marks: vec![mark],
+        }),
+    }
+}
+
 impl Across {
     /// By their logarithms; each the same way apart if one of them has none.
     pub(super) fn logarithmic(name: &str, values: &[f64]) -> Self {
