@@ -43,7 +43,7 @@ pub(crate) struct Run {
 }
 
 /// A run and what came of it, as it is kept.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Recorded {
     pub(crate) run: Run,
     pub(crate) rows: Vec<Row>,

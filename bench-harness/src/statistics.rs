@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize, Serializer};
 pub(crate) use self::interval::{Interval, of_medians, of_pairs};
 pub(crate) use self::rows::{Comparison, How, Row, rows};
 pub(crate) use self::sample::Sample;
-pub(crate) use self::verdicts::{Verdict, unjudged, verdicts};
+pub(crate) use self::verdicts::{Edge, Verdict, unjudged, verdicts};
 
 /// Median and range, and what they are of.
 #[derive(Clone, Debug, Serialize, Deserialize)]

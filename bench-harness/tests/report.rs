@@ -76,7 +76,7 @@ fn row(scenario: &str, changed: &Value, system: &str, cpu: f64) -> Value {
 
 /// Every kind of section: sizes of frames, a curve, combinations of what are no numbers, latency, starts, a
 /// file of somebody's.
-fn lines() -> String {
+fn lines() -> Vec<Value> {
     let mut points: Vec<(&str, Value)> = Vec::new();
     points.extend([1, 16, 64, 512, 1024].map(|frame| ("seal", json!({ "frame_kib": frame }))));
     points.extend([1, 10, 100, 1000, 5000].map(|some| ("connections", json!({ "connections": some }))));
@@ -111,6 +111,7 @@ fn lines() -> String {
             "schema": 1, "kind": "limit", "run": "2026-01-31T23:59:59Z", "scenario": "seal",
             "label": format!("seal {}", json!({ "frame_kib": if close { 16 } else { 64 } })), "system": "sealwire",
             "limit": "cpu_s_per_gb at most 1.5 times haproxy-64k", "value": 1.7, "kept": kept, "close": close,
+            "edge": { "of": "cpu_s_per_gb", "divided_by": "haproxy-64k", "less": null, "at": 1.5 },
             "interval": { "low": 1.6, "high": 1.8 }
         })
     };
@@ -129,25 +130,50 @@ fn lines() -> String {
     for (scenario, changed) in &points {
         lines.extend(systems.map(|(system, cpu)| row(scenario, changed, system, cpu)));
     }
+    lines
+}
+
+fn text(lines: &[Value]) -> String {
     lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+/// The same as two recorded runs, of which the older one has only the first scenario.
+fn history(lines: &[Value]) -> String {
+    let of_kind = |kind| {
+        let of_kind = lines.iter().filter(move |line| line["kind"] == kind);
+        of_kind.cloned().collect::<Vec<Value>>()
+    };
+    let mut newer = json!({
+        "schema": 1, "kind": "recorded", "run": of_kind("run")[0], "rows": of_kind("row"), "limits": of_kind("limit"),
+        "failures": of_kind("failure")
+    });
+    let mut older = newer.clone();
+    older["run"]["scenarios"] = json!(["seal"]);
+    older["run"]["started"] = json!("2025-01-31T23:59:59Z");
+    older["run"]["commit"] = json!("fedcba987654");
+    older["rows"]
+        .as_array_mut()
+        .unwrap()
+        .retain(|row| row["scenario"] == "seal");
+    newer["run"]["machine"] = older["run"]["machine"].clone();
+    text(&[older, newer])
 }
 
 /// REPORT-1, REPORT-2.
 #[test]
 fn a_browser_shows_all_of_it_and_asks_nobody_for_more() {
     let directory = tempfile::tempdir().unwrap();
-    let [lines_at, page] = ["run.jsonl", "report.html"].map(|name| directory.path().join(name));
-    std::fs::write(&lines_at, lines()).unwrap();
-    let mut harness = Command::new(env!("CARGO_BIN_EXE_bench-harness"));
-    let written = harness
-        .arg("report")
-        .arg("--json")
-        .arg(&lines_at)
-        .arg("--out")
-        .arg(&page)
-        .output()
-        .unwrap();
-    assert!(written.status.success(), "{written:?}");
+    let [of_run, of_history, page] =
+        ["run.jsonl", "history.jsonl", "report.html"].map(|name| directory.path().join(name));
+    let lines = lines();
+    std::fs::write(&of_run, text(&lines)).unwrap();
+    std::fs::write(&of_history, history(&lines)).unwrap();
+    for file in [of_run, of_history] {
+        let mut harness = Command::new(env!("CARGO_BIN_EXE_bench-harness"));
+        harness.arg("report").arg("--json").arg(&file);
+        let written = harness.arg("--out").arg(&page).output().unwrap();
+        assert!(written.status.success(), "{written:?}");
+    }
     let mut browser = Browser::start(directory.path());
     browser.open(&page);
     shows_everything(&mut browser);
@@ -231,6 +257,14 @@ fn shows_everything(browser: &mut Browser) {
     ] {
         assert_eq!(browser.value(nothing), 0, "{of}");
     }
+    // In bars and in lines, at both points that have a limit.
+    assert_eq!(
+        browser.value("document.querySelectorAll('figure .limit').length"),
+        4
+    );
+    let run_by_run = "[...document.querySelectorAll('#trends ~ .plots figure')].map(figure => \
+                      [...figure.querySelectorAll('.point')].length)";
+    assert_eq!(browser.value(run_by_run), json!([10]), "two runs at five points");
     let text = browser.value("document.body.textContent");
     let text = text.as_str().unwrap();
     for part in [

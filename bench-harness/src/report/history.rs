@@ -1,6 +1,7 @@
 //! `perf/history.jsonl`: a line for each recorded run, with its rows and limits.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -27,7 +28,7 @@ pub(crate) fn path() -> Result<PathBuf, Failure> {
 pub(super) fn record(path: &Path, recorded: &Recorded) -> Result<(), Failure> {
     let line = Line {
         schema: SCHEMA,
-        kind: "recorded",
+        kind: RECORDED,
         recorded,
     };
     let mut text = serde_json::to_string(&line)?;
@@ -43,21 +44,35 @@ pub(crate) fn find(name: &str) -> Result<Recorded, Failure> {
     Ok(serde_json::from_str(line)?)
 }
 
-/// Of each scenario the newest recorded run, the newest run first; a run has only the scenarios that no newer one has.
-pub(crate) fn newest() -> Result<Vec<Recorded>, Failure> {
-    let (path, text) = read()?;
-    let found = newest_of(&text).map_err(|error| format!("{}: {error}", path.display()))?;
-    Ok(found)
+/// Whether a file is a history, and not of one run.
+pub(crate) fn is_one(path: &Path) -> bool {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let first: Option<serde_json::Value> = text
+        .lines()
+        .next()
+        .and_then(|line| serde_json::from_str(line).ok());
+    first.is_some_and(|line| line["kind"] == RECORDED)
 }
 
-fn newest_of(text: &str) -> Result<Vec<Recorded>, serde_json::Error> {
-    let (mut seen, mut newest) = (BTreeSet::new(), Vec::new());
-    for line in text.lines().rev() {
-        let value: serde_json::Value = serde_json::from_str(line)?;
-        if value["schema"] != SCHEMA {
-            continue;
+/// All runs of the file that this program understands, the oldest first.
+pub(crate) fn all(path: &Path) -> Result<Vec<Recorded>, Failure> {
+    let named = |error: &dyn Display| format!("{}: {error}", path.display());
+    let text = std::fs::read_to_string(path).map_err(|error| named(&error))?;
+    let mut all = Vec::new();
+    for line in text.lines() {
+        let value: serde_json::Value = serde_json::from_str(line).map_err(|error| named(&error))?;
+        if value["schema"] == SCHEMA {
+            all.push(serde_json::from_value(value).map_err(|error| named(&error))?);
         }
-        let mut recorded: Recorded = serde_json::from_value(value)?;
+    }
+    Ok(all)
+}
+
+/// Of each scenario the newest run, the newest run first; a run has only the scenarios that no newer one has.
+pub(crate) fn newest(all: &[Recorded]) -> Vec<Recorded> {
+    let (mut seen, mut newest) = (BTreeSet::new(), Vec::new());
+    for recorded in all.iter().rev() {
+        let mut recorded = recorded.clone();
         recorded
             .run
             .scenarios
@@ -66,7 +81,7 @@ fn newest_of(text: &str) -> Result<Vec<Recorded>, serde_json::Error> {
             newest.push(recorded);
         }
     }
-    Ok(newest)
+    newest
 }
 
 fn read() -> Result<(PathBuf, String), Failure> {
@@ -96,6 +111,7 @@ fn choose<'a>(text: &'a str, name: &str) -> Result<Option<&'a str>, Failure> {
     Ok(None)
 }
 
+const RECORDED: &str = "recorded";
 const COMMIT_DIGITS_MIN: usize = 7;
 
 #[cfg(test)]
@@ -140,7 +156,8 @@ mod tests {
                     "cpu": "", "cores": 2, "memory_mb": 1, "kernel": "", "cpu_features": [], "cpu_kind": "aesni"
                 },
             });
-            serde_json::json!({ "schema": schema, "run": run, "rows": [], "limits": [] }).to_string()
+            serde_json::json!({ "schema": schema, "kind": "recorded", "run": run, "rows": [], "limits": [] })
+                .to_string()
         };
         let text = [
             line("1", &["pass", "seal"], SCHEMA),
@@ -148,8 +165,11 @@ mod tests {
             line("3", &["seal"], SCHEMA),
             line("4", &["pass"], SCHEMA + 1),
         ];
-        let newest = newest_of(&text.join("\n")).unwrap();
-        let told: Vec<String> = newest
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("history.jsonl");
+        std::fs::write(&path, text.join("\n")).unwrap();
+        assert!(is_one(&path) && !is_one(directory.path()));
+        let told: Vec<String> = newest(&all(&path).unwrap())
             .iter()
             .map(|recorded| format!("{}: {}", recorded.run.started, recorded.run.scenarios.join(" ")))
             .collect();

@@ -3,11 +3,13 @@
 //! - REPORT-2: the page holds everything that it needs: no script, no font, no picture, no address that a reader's
 //!   browser would ask for anything.
 
+mod across;
 mod html;
 mod panels;
 mod plot;
 mod scale;
 mod tables;
+mod trend;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -15,6 +17,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use self::html::Text;
+use self::plot::Plot;
 use super::{Failed, Recorded, Run, history};
 use crate::Failure;
 use crate::measure::{Measure, allocations};
@@ -24,8 +27,8 @@ use crate::statistics::{Row, Verdict};
 /// Options of `report`.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Files that `run --json` wrote; or recorded runs: `last`, `last~1`, their time, their commit; or `history`: of
-    /// each scenario the newest recorded run.
+    /// Files that `run --json` wrote; or recorded runs: `last`, `last~1`, their time, their commit; or `history`, or a
+    /// file like it: of each scenario the newest recorded run.
     #[arg(long, value_delimiter = ',', default_value = HISTORY)]
     json: Vec<String>,
     /// Where the page goes; `perf/report.html` without it.
@@ -37,18 +40,25 @@ const HISTORY: &str = "history";
 
 /// Writes the page.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
-    let mut runs = Vec::new();
+    let (mut runs, mut all) = (Vec::new(), Vec::new());
     for name in &options.json {
-        match name.as_str() {
-            HISTORY => runs.extend(history::newest()?),
-            name => runs.push(Recorded::load(name)?),
+        let path = match name.as_str() {
+            HISTORY => history::path()?,
+            name => PathBuf::from(name),
+        };
+        if history::is_one(&path) {
+            let recorded = history::all(&path)?;
+            runs.extend(history::newest(&recorded));
+            all.extend(recorded);
+        } else {
+            runs.push(Recorded::load(name)?);
         }
     }
     let path = match &options.out {
         Some(path) => path.clone(),
         None => super::directory()?.join("report.html"),
     };
-    std::fs::write(&path, page(&runs)?).map_err(|error| format!("{}: {error}", path.display()))?;
+    std::fs::write(&path, page(&runs, &all)?).map_err(|error| format!("{}: {error}", path.display()))?;
     println!("{}", path.display());
     Ok(())
 }
@@ -96,7 +106,8 @@ impl<'a> Section<'a> {
     }
 }
 
-fn page(runs: &[Recorded]) -> Result<String, Failure> {
+/// `all`: what the runs were chosen from, the oldest first.
+fn page(runs: &[Recorded], all: &[Recorded]) -> Result<String, Failure> {
     let sections = Section::all(runs);
     let newest = runs.iter().map(|recorded| recorded.run.started.as_str()).max();
     let newest = newest.ok_or("there is no run to show")?;
@@ -112,7 +123,8 @@ fn page(runs: &[Recorded]) -> Result<String, Failure> {
         include_str!("page/style.css"),
         Text(newest),
     );
-    contents(&mut html, &sections);
+    let trends = trend::plots(all);
+    contents(&mut html, &sections, !trends.is_empty());
     glance(&mut html, &sections, runs);
     html.push_str("<section>\n<h2 id=\"measured\">What was measured</h2>\n");
     for recorded in runs {
@@ -123,12 +135,20 @@ fn page(runs: &[Recorded]) -> Result<String, Failure> {
     for section in sections.iter().enumerate() {
         scenario(&mut html, section, runs.len() > 1, &mut plots);
     }
+    if !trends.is_empty() {
+        html.push_str("<section>\n<h2 id=\"trends\">Run by run</h2>\n");
+        html.push_str(
+            "<p>What was recorded on the machine of the newest run, the newest at the right.</p>\n",
+        );
+        figures(&mut html, &trends, &mut plots);
+        html.push_str("</section>\n");
+    }
     html.push_str(include_str!("page/reading.html"));
     html.push_str("</main>\n</body>\n</html>\n");
     Ok(html)
 }
 
-fn contents(html: &mut String, sections: &[Section<'_>]) {
+fn contents(html: &mut String, sections: &[Section<'_>], has_trends: bool) {
     html.push_str("<nav aria-label=\"Contents\"><ul>\n<li><a href=\"#glance\">At a glance</a></li>\n");
     html.push_str("<li><a href=\"#measured\">What was measured</a></li>\n");
     for (place, section) in sections.iter().enumerate() {
@@ -137,6 +157,9 @@ fn contents(html: &mut String, sections: &[Section<'_>]) {
             "<li><a href=\"#scenario-{place}\">{}</a></li>",
             Text(section.scenario)
         );
+    }
+    if has_trends {
+        html.push_str("<li><a href=\"#trends\">Run by run</a></li>\n");
     }
     html.push_str("<li><a href=\"#reading\">How to read it</a></li>\n</ul></nav>\n");
 }
@@ -237,28 +260,8 @@ fn scenario(html: &mut String, (place, section): (usize, &Section<'_>), is_dated
     if !lines.is_empty() {
         let _ = writeln!(html, "<p>{}.</p>", Text(&lines.join(". ")));
     }
-    let drawn = panels::plots(section);
-    let mut systems: Vec<&str> = Vec::new();
-    for series in drawn.iter().flat_map(|plot| &plot.series) {
-        if !systems.contains(&series.name.as_str()) {
-            systems.push(&series.name);
-        }
-    }
-    html.push_str("<ul class=\"legend\">\n");
-    for system in systems {
-        let _ = writeln!(
-            html,
-            "<li>{}{}</li>",
-            plot::sign(panels::style(system)),
-            Text(system)
-        );
-    }
-    html.push_str("</ul>\n<div class=\"plots\">\n");
-    for plot in drawn {
-        html.push_str(&plot.figure(*plots));
-        *plots += 1;
-    }
-    let _ = writeln!(html, "</div>\n<details><summary>All numbers of {name}</summary>");
+    figures(html, &panels::plots(section), plots);
+    let _ = writeln!(html, "<details><summary>All numbers of {name}</summary>");
     html.push_str(&tables::numbers(section));
     if !section.limits.is_empty() {
         html.push_str(&tables::limits(
@@ -267,4 +270,30 @@ fn scenario(html: &mut String, (place, section): (usize, &Section<'_>), is_dated
         ));
     }
     html.push_str("</details>\n</section>\n");
+}
+
+/// Plots, and what their signs mean. `plots` counts those of the whole page.
+fn figures(html: &mut String, drawn: &[Plot], plots: &mut usize) {
+    let mut known: Vec<&str> = Vec::new();
+    html.push_str("<ul class=\"legend\">\n");
+    for series in drawn.iter().flat_map(|plot| &plot.series) {
+        if !known.contains(&series.name.as_str()) {
+            known.push(&series.name);
+            let _ = writeln!(
+                html,
+                "<li>{}{}</li>",
+                plot::sign(series.style),
+                Text(&series.name)
+            );
+        }
+    }
+    if drawn.iter().any(Plot::has_limit) {
+        let _ = writeln!(html, "<li>{}limit</li>", plot::LIMIT_SIGN);
+    }
+    html.push_str("</ul>\n<div class=\"plots\">\n");
+    for plot in drawn {
+        html.push_str(&plot.figure(*plots));
+        *plots += 1;
+    }
+    html.push_str("</div>\n");
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::samples::Samples;
 use super::{How, Interval, Row, Sample, median, of_medians, of_pairs};
+use crate::measure::Measure;
 use crate::measure::machine::CpuKind;
 use crate::scenario::{Bound, CIPHER, FIRST_POINT, Limit, Point, Scenario};
 
@@ -19,6 +20,18 @@ pub(crate) struct Verdict {
     pub(crate) kept: bool,
     /// The limit lies within the interval: another run may say the opposite.
     pub(crate) close: bool,
+    /// The limit for programs; runs that were recorded before it was told have none.
+    #[serde(default)]
+    pub(crate) edge: Option<Edge>,
+}
+
+/// The number of a limit, and what it is of.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Edge {
+    pub(crate) of: Measure,
+    pub(crate) divided_by: Option<String>,
+    pub(crate) less: Option<String>,
+    pub(crate) at: f64,
 }
 
 /// What limits of a scenario say to its samples.
@@ -51,6 +64,12 @@ pub(crate) fn verdicts(scenario: &Scenario, samples: &[Sample], rows: &[Row], cp
             interval,
             kept: bound.is_kept(value),
             close: interval.has(edge),
+            edge: Some(Edge {
+                of: limit.of,
+                divided_by: limit.divided_by.clone(),
+                less: limit.less.clone(),
+                at: edge,
+            }),
         })
     };
     let of_limit = |limit| {

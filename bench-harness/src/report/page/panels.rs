@@ -1,9 +1,10 @@
 //! Which plots a scenario has: what it varies lies across, and each kind of work has a plot of its own.
 
+mod edges;
 mod shape;
 mod times;
 
-use self::shape::{FRAME, Shape};
+use self::shape::{FRAME, RECORD, Shape};
 use self::times::{QUANTILES, STARTS, times};
 use super::Section;
 use super::plot::{Form, Mark, Plot};
@@ -22,21 +23,39 @@ pub(super) fn plots(section: &Section<'_>) -> Vec<Plot> {
         None
     };
     if let Some(steps) = steps {
-        let of_panel = |(title, rows): &(String, Vec<&Row>)| times(steps, &shape, title, rows);
+        let of_panel = |(title, rows): &(String, Vec<&Row>)| times(steps, &shape, section, title, rows);
         return panels.iter().flat_map(of_panel).collect();
     }
     let mut plots = Vec::new();
     // A curve is judged by its slope; frames of one size by who is beside.
     if !shape.is_curve() {
-        let of_panel = |panel| ratios(Measure::CpuSPerGb, "CPU per GB", &shape, panel);
+        let of_panel = |panel| ratios((Measure::CpuSPerGb, "CPU per GB"), &shape, section, panel);
         plots.extend(panels.iter().filter_map(of_panel));
     }
-    let of_panel = |panel| ratios(Measure::BrokerCpuSPerGb, "The broker's CPU per GB", &shape, panel);
-    let of_broker: Vec<Plot> = panels.iter().filter_map(of_panel).collect();
+    // With a real broker throughput is what is left of the host; otherwise it is the load's.
+    let mut of_broker = Vec::new();
+    for shown in [
+        (Measure::BrokerCpuSPerGb, "The broker's CPU per GB"),
+        (Measure::MbPerS, "Throughput"),
+    ] {
+        let of_panel = |panel| ratios(shown, &shape, section, panel);
+        let has_broker = |row: &&Row| row.measures.contains_key(&Measure::BrokerCpuSPerGb);
+        if section.rows.iter().any(has_broker) {
+            of_broker.extend(panels.iter().filter_map(of_panel));
+        }
+    }
     if shape.across.is_some() || plots.is_empty() {
-        plots.extend(panels.iter().map(|(title, rows)| costs(&shape, title, rows)));
+        let costs = if shape.across.as_deref() == Some(RECORD) {
+            &[Measure::CpuSPerMillionRecords, Measure::CpuSPerGb][..]
+        } else {
+            &[Measure::CpuSPerGb]
+        };
+        for of in costs {
+            plots.extend(panels.iter().map(|panel| cost(*of, &shape, section, panel)));
+        }
     }
     plots.extend(of_broker);
+    plots.retain(|plot| !plot.series.is_empty());
     // The same work may be in several scenarios.
     for plot in plots
         .iter_mut()
@@ -55,7 +74,12 @@ pub(super) fn is_of_frames(section: &Section<'_>) -> bool {
 }
 
 /// A number of each system as a multiple of the reference's, where there is one.
-fn ratios(of: Measure, name: &str, shape: &Shape, (title, rows): &(String, Vec<&Row>)) -> Option<Plot> {
+fn ratios(
+    (of, name): (Measure, &str),
+    shape: &Shape,
+    section: &Section<'_>,
+    (title, rows): &(String, Vec<&Row>),
+) -> Option<Plot> {
     let reference = rows
         .iter()
         .find_map(|row| Some(row.comparison(of)?.with.clone()))?;
@@ -69,18 +93,23 @@ fn ratios(of: Measure, name: &str, shape: &Shape, (title, rows): &(String, Vec<&
             low: ratio.interval.low,
             high: ratio.interval.high,
             within_noise: ratio.is_within_noise(),
+            limit: edges::of_ratio(section, row, of, &reference),
         })
     }))
 }
 
-fn costs(shape: &Shape, title: &str, rows: &[&Row]) -> Plot {
-    let title = format!("CPU seconds per GB: {title}");
-    shape.plot(title, Form::Lines, "CPU s/GB".to_owned(), rows, |row| {
-        mark(row, Measure::CpuSPerGb)
+fn cost(of: Measure, shape: &Shape, section: &Section<'_>, (title, rows): &(String, Vec<&Row>)) -> Plot {
+    let (name, unit) = match of {
+        Measure::CpuSPerMillionRecords => ("CPU seconds per million records", "CPU s/million"),
+        _ => ("CPU seconds per GB", "CPU s/GB"),
+    };
+    let title = format!("{name}: {title}");
+    shape.plot(title, Form::Lines, unit.to_owned(), rows, |row| {
+        mark(section, row, of)
     })
 }
 
-fn mark(row: &Row, measure: Measure) -> Option<Mark> {
+fn mark(section: &Section<'_>, row: &Row, measure: Measure) -> Option<Mark> {
     let spread = row.measures.get(&measure)?;
     Some(Mark {
         place: 0,
@@ -88,11 +117,12 @@ fn mark(row: &Row, measure: Measure) -> Option<Mark> {
         low: spread.min,
         high: spread.max,
         within_noise: false,
+        limit: edges::of_measure(section, row, measure),
     })
 }
 
 /// Each system looks the same everywhere.
-pub(super) fn style(system: &str) -> usize {
+fn style(system: &str) -> usize {
     let known = KNOWN.iter().position(|name| *name == system);
     let other = system
         .bytes()
@@ -113,12 +143,24 @@ const OTHERS: usize = 2;
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::Run;
     use super::*;
     use crate::scenario::{Point, Scenario};
     use crate::statistics::Spread;
 
+    pub(super) fn run() -> Run {
+        serde_json::from_value(serde_json::json!({
+            "started": "1", "scenarios": ["mine"], "seed": 1, "commit": null, "versions": [], "skipped": [],
+            "envelope": { "seal_ns": 1.0, "open_ns": 1.0 },
+            "machine": {
+                "cpu": "", "cores": 2, "memory_mb": 1, "kernel": "", "cpu_features": [], "cpu_kind": "aesni"
+            },
+        }))
+        .unwrap()
+    }
+
     /// Of `sealwire`, at each point of a scenario.
-    fn rows(scenario: &str) -> Vec<Row> {
+    pub(super) fn rows(scenario: &str) -> Vec<Row> {
         let text = format!("summary = \"x\"\nwhat = [\"seal\", \"open\"]\n{scenario}");
         let points = Scenario::parse("mine", &text).unwrap().points();
         let row = |point: Point| Row {
@@ -137,6 +179,7 @@ mod tests {
 
     #[test]
     fn each_kind_of_work_has_a_plot_of_what_is_varied() {
+        let run = run();
         for (scenario, across, titles, places) in [
             ("frame_kib = [1, 16]", "KiB of a frame", ["seal", "open"], 2),
             (
@@ -153,12 +196,17 @@ mod tests {
             ),
         ] {
             let rows = rows(scenario);
-            let rows: Vec<&Row> = rows.iter().collect();
-            let shape = Shape::of(&rows);
-            let panels = shape.panels(&rows);
+            let section = Section {
+                run: &run,
+                scenario: "mine",
+                rows: rows.iter().collect(),
+                limits: Vec::new(),
+            };
+            let shape = Shape::of(&section.rows);
+            let panels = shape.panels(&section.rows);
             assert_eq!(panels.iter().map(|(title, _)| title).collect::<Vec<_>>(), titles);
-            for (title, rows) in &panels {
-                let plot = costs(&shape, title, rows);
+            for panel in &panels {
+                let plot = cost(Measure::CpuSPerGb, &shape, &section, panel);
                 assert_eq!(plot.across.name, across);
                 let marks: Vec<usize> = plot.series[0].marks.iter().map(|mark| mark.place).collect();
                 assert_eq!(marks, (0..places).collect::<Vec<_>>(), "{scenario}");

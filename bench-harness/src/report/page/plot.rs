@@ -6,6 +6,7 @@
 
 use std::fmt::Write as _;
 
+use super::across::Across;
 use super::html::{Text, number};
 use super::scale::Scale;
 
@@ -28,13 +29,6 @@ pub(super) enum Form {
     Lines,
 }
 
-/// The axis at the bottom.
-pub(super) struct Across {
-    pub(super) name: String,
-    /// Where along it, as a share of its length, and what stands there.
-    places: Vec<(f64, String)>,
-}
-
 /// What one system has.
 pub(super) struct Series {
     pub(super) name: String,
@@ -51,6 +45,8 @@ pub(super) struct Mark {
     pub(super) high: f64,
     /// Chance alone may have made it.
     pub(super) within_noise: bool,
+    /// How high it may be, or has to be.
+    pub(super) limit: Option<f64>,
 }
 
 /// Puts a mark into the series of that name.
@@ -65,55 +61,12 @@ pub(super) fn add(series: &mut Vec<Series>, name: &str, style: usize, mark: Mark
     }
 }
 
-impl Across {
-    /// By their logarithms; each the same way apart if one of them has none.
-    pub(super) fn logarithmic(name: &str, values: &[f64]) -> Self {
-        let least = values.iter().copied().fold(f64::INFINITY, f64::min);
-        let most = values.iter().copied().fold(0.0, f64::max);
-        let labels = values.iter().map(|value| format!("{value}"));
-        if least <= 0.0 || most <= least {
-            return Self::even(name, labels.collect());
-        }
-        let at = |value: f64| 0.05 + 0.9 * (value / least).ln() / (most / least).ln();
-        Self {
-            name: name.to_owned(),
-            places: values.iter().map(|value| at(*value)).zip(labels).collect(),
-        }
-    }
-
-    pub(super) fn even(name: &str, labels: Vec<String>) -> Self {
-        let share = 1.0 / labels.len().max(1) as f64;
-        let at = |place: usize| (place as f64 + 0.5) * share;
-        Self {
-            name: name.to_owned(),
-            places: labels
-                .into_iter()
-                .enumerate()
-                .map(|(place, label)| (at(place), label))
-                .collect(),
-        }
-    }
-
-    /// The same places, each the same way apart.
-    pub(super) fn evenly(self) -> Self {
-        Self::even(
-            &self.name,
-            self.places.into_iter().map(|(_, label)| label).collect(),
-        )
-    }
-
-    fn at(&self, place: usize) -> f64 {
-        let share = self.places.get(place).map_or(0.0, |(share, _)| *share);
-        LEFT + share * (WIDTH - LEFT - RIGHT)
-    }
-}
-
 impl Plot {
     /// A figure with its title; `id` is unlike that of any other.
     pub(super) fn figure(&self, id: usize) -> String {
         let ends: Vec<f64> = self
             .marks()
-            .flat_map(|mark| [mark.low, mark.high, mark.value])
+            .flat_map(|mark| [mark.low, mark.high, mark.value].into_iter().chain(mark.limit))
             .collect();
         let scale = match self.form {
             Form::Bars => Scale::from_zero(&ends),
@@ -140,6 +93,14 @@ impl Plot {
         svg + "</svg>\n</figure>\n"
     }
 
+    fn x(&self, place: usize) -> f64 {
+        LEFT + self.across.at(place) * (WIDTH - LEFT - RIGHT)
+    }
+
+    pub(super) fn has_limit(&self) -> bool {
+        self.marks().any(|mark| mark.limit.is_some())
+    }
+
     fn marks(&self) -> impl Iterator<Item = &Mark> {
         self.series.iter().flat_map(|series| &series.marks)
     }
@@ -148,24 +109,20 @@ impl Plot {
         let right = WIDTH - RIGHT;
         for tick in scale.ticks() {
             let y = upright(scale.at(tick));
+            level(svg, "grid", y);
             let _ = write!(
                 svg,
-                "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{right}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>\
-                 <text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+                "<text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
                 LEFT - 6.0,
                 y + 3.5,
                 brief(tick)
             );
         }
         if self.form == Form::Bars {
-            let y = upright(scale.at(1.0));
-            let _ = write!(
-                svg,
-                "<line class=\"reference\" x1=\"{LEFT}\" x2=\"{right}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>"
-            );
+            level(svg, "reference", upright(scale.at(1.0)));
         }
         for (place, (_, label)) in self.across.places.iter().enumerate() {
-            let x = self.across.at(place);
+            let x = self.x(place);
             let _ = write!(
                 svg,
                 "<text class=\"tick\" y=\"{:.1}\" text-anchor=\"middle\">",
@@ -177,11 +134,11 @@ impl Plot {
             }
             svg.push_str("</text>");
         }
+        level(svg, "axis", BOTTOM_LINE);
         let (middle_x, middle_y) = ((LEFT + right) / 2.0, (TOP + BOTTOM_LINE) / 2.0);
         let _ = writeln!(
             svg,
-            "<line class=\"axis\" x1=\"{LEFT}\" x2=\"{right}\" y1=\"{BOTTOM_LINE}\" y2=\"{BOTTOM_LINE}\"/>\
-             <text class=\"name\" x=\"{middle_x}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>\
+            "<text class=\"name\" x=\"{middle_x}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>\
              <text class=\"name\" transform=\"translate(12 {middle_y}) rotate(-90)\" text-anchor=\"middle\">{}</text>",
             HEIGHT - 6.0,
             Text(&self.across.name),
@@ -194,7 +151,7 @@ impl Plot {
         let width = (room * 0.84 / self.series.len().max(1) as f64).min(BAR_WIDTH_MAX);
         let aside = (place as f64 - (self.series.len() as f64 - 1.0) / 2.0) * width;
         for mark in &series.marks {
-            let x = self.across.at(mark.place) + aside;
+            let x = self.x(mark.place) + aside;
             let (top, low, high) = (
                 upright(scale.at(mark.value)),
                 upright(scale.at(mark.low)),
@@ -204,20 +161,21 @@ impl Plot {
                 svg,
                 "<g{}><title>{}</title><rect x=\"{:.1}\" y=\"{top:.1}\" width=\"{:.1}\" height=\"{:.1}\"/>\
                  <path class=\"range\" d=\"M{x:.1} {low:.1}V{high:.1}\"/>\
-                 <text class=\"value\" x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{:.2}</text></g>",
+                 <text class=\"value\" x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{:.2}</text>{}</g>",
                 class(mark),
                 self.said(series, mark),
                 x - width / 2.0 + 1.0,
                 width - 2.0,
                 (BOTTOM_LINE - top).max(0.0),
                 high - 4.0,
-                mark.value
+                mark.value,
+                limit(mark, scale, x, width / 2.0)
             );
         }
     }
 
     fn line(&self, svg: &mut String, scale: Scale, series: &Series) {
-        let at = |mark: &Mark| (self.across.at(mark.place), upright(scale.at(mark.value)));
+        let at = |mark: &Mark| (self.x(mark.place), upright(scale.at(mark.value)));
         svg.push_str("<path class=\"line\" d=\"");
         for (place, mark) in series.marks.iter().enumerate() {
             let (x, y) = at(mark);
@@ -228,12 +186,13 @@ impl Plot {
             let (x, y) = at(mark);
             let _ = write!(
                 svg,
-                "<g{}><title>{}</title><path class=\"range\" d=\"M{x:.1} {:.1}V{:.1}\"/>{}</g>",
+                "<g{}><title>{}</title><path class=\"range\" d=\"M{x:.1} {:.1}V{:.1}\"/>{}{}</g>",
                 class(mark),
                 self.said(series, mark),
                 upright(scale.at(mark.low)),
                 upright(scale.at(mark.high)),
-                point(series.style, x, y)
+                point(series.style, x, y),
+                limit(mark, scale, x, LIMIT_WIDTH / 2.0)
             );
         }
     }
@@ -246,10 +205,13 @@ impl Plot {
             .get(mark.place)
             .map_or("", |(_, label)| label.as_str());
         let noise = if mark.within_noise { ", within noise" } else { "" };
+        let limit = mark
+            .limit
+            .map_or_else(String::new, |limit| format!(", limit {}", number(limit)));
         let (value, low, high) = (number(mark.value), number(mark.low), number(mark.high));
         let (system, across) = (Text(&series.name), Text(&self.across.name));
         format!(
-            "{system}, {across} {}: {value} ({low} to {high}){noise}",
+            "{system}, {across} {}: {value} ({low} to {high}){noise}{limit}",
             Text(place)
         )
     }
@@ -272,6 +234,30 @@ fn point(style: usize, x: f64, y: f64) -> String {
         _ => format!("M{x:.1} {:.1}l4.5 -8h-9z", y + 5.0),
     };
     format!("<path class=\"point\" d=\"{path}\"/>")
+}
+
+/// The sign of limits.
+pub(super) const LIMIT_SIGN: &str = "<svg class=\"sign\" viewBox=\"0 0 16 12\" aria-hidden=\"true\"><path class=\"limit\" d=\"M1 6H15\"/></svg>";
+
+/// A short line, as far to both sides as is said.
+fn limit(mark: &Mark, scale: Scale, x: f64, aside: f64) -> String {
+    mark.limit.map_or_else(String::new, |limit| {
+        format!(
+            "<path class=\"limit\" d=\"M{:.1} {:.1}H{:.1}\"/>",
+            x - aside,
+            upright(scale.at(limit)),
+            x + aside
+        )
+    })
+}
+
+/// From the left to the right.
+fn level(svg: &mut String, class: &str, y: f64) {
+    let right = WIDTH - RIGHT;
+    let _ = write!(
+        svg,
+        "<line class=\"{class}\" x1=\"{LEFT}\" x2=\"{right}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>"
+    );
 }
 
 fn class(mark: &Mark) -> &'static str {
@@ -299,6 +285,8 @@ const TOP: f64 = 14.0;
 const BOTTOM_LINE: f64 = 222.0;
 /// Few bars are no walls.
 const BAR_WIDTH_MAX: f64 = 34.0;
+/// Of one at a point.
+const LIMIT_WIDTH: f64 = 18.0;
 
 #[cfg(test)]
 mod tests {
@@ -311,6 +299,7 @@ mod tests {
             low: value * 0.9,
             high: value * 1.1,
             within_noise,
+            limit: within_noise.then_some(3.0),
         };
         Plot {
             title: "a <title>".to_owned(),
@@ -341,15 +330,12 @@ mod tests {
         assert_eq!(heights.len(), 2);
         assert!((heights[1] / heights[0] - 2.0).abs() < 0.01, "{heights:?}");
         assert_eq!(svg.matches("class=\"noise\"").count(), 1);
-    }
-
-    #[test]
-    fn equal_factors_are_equal_distances() {
-        let across = Across::logarithmic("connections", &[1.0, 10.0, 100.0]);
-        let [first, second, third] = [0, 1, 2].map(|place| across.at(place));
-        assert!((third - second - (second - first)).abs() < 1e-6);
-        let with_nothing = Across::logarithmic("idle", &[0.0, 10.0, 1000.0]);
-        assert!(with_nothing.at(0) < with_nothing.at(1) && with_nothing.at(1) < with_nothing.at(2));
+        // The axis has room for the limit.
+        assert_eq!(svg.matches("class=\"limit\"").count(), 1);
+        assert!(
+            svg.contains(", limit 3.00") && heights[1] < 150.0,
+            "{heights:?} {svg}"
+        );
     }
 
     /// REPORT-1.

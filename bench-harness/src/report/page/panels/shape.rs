@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::super::plot::{Across, Form, Mark, Plot, add};
+use super::super::across::Across;
+use super::super::plot::{Form, Mark, Plot, add};
 use super::style;
 use crate::statistics::Row;
 
@@ -179,7 +180,7 @@ fn written(value: Option<&Value>) -> String {
 fn words(name: &str) -> String {
     match name {
         FRAME => "KiB of a frame".to_owned(),
-        "record_bytes" => "bytes of a record".to_owned(),
+        RECORD => "bytes of a record".to_owned(),
         "codec" => "codec of the client".to_owned(),
         "keks" => "KEKs".to_owned(),
         "deks" => "wrapped DEKs".to_owned(),
@@ -189,5 +190,6 @@ fn words(name: &str) -> String {
 }
 
 pub(super) const FRAME: &str = "frame_kib";
+pub(super) const RECORD: &str = "record_bytes";
 /// Together they are the kind of work.
 const WORK: [&str; 2] = ["what", "direction"];

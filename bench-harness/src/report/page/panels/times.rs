@@ -1,13 +1,21 @@
 //! Times that stand beside each other: quantiles of latency, or steps of a start. A plot for each point.
 
-use super::super::plot::{Across, Form, Mark, Plot, add};
+use super::super::Section;
+use super::super::across::Across;
+use super::super::plot::{Form, Mark, Plot, add};
 use super::shape::{FRAME, Shape};
 use super::{mark, style};
 use crate::measure::Measure;
 use crate::statistics::Row;
 
 /// How long each system takes to each of some steps, a plot for each point.
-pub(super) fn times(steps: &Steps, shape: &Shape, title: &str, rows: &[&Row]) -> Vec<Plot> {
+pub(super) fn times(
+    steps: &Steps,
+    shape: &Shape,
+    section: &Section<'_>,
+    title: &str,
+    rows: &[&Row],
+) -> Vec<Plot> {
     let mut plots: Vec<Plot> = Vec::new();
     for row in rows {
         let title = match shape.across.as_deref() {
@@ -32,7 +40,7 @@ pub(super) fn times(steps: &Steps, shape: &Shape, title: &str, rows: &[&Row]) ->
         };
         let Some(plot) = plot else { continue };
         for (place, (_, measure)) in steps.steps.iter().enumerate() {
-            if let Some(mark) = mark(row, *measure) {
+            if let Some(mark) = mark(section, row, *measure) {
                 add(
                     &mut plot.series,
                     &row.system,
