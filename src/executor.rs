@@ -60,6 +60,7 @@ use crate::keys::{KeyReply, KeyRequest};
 use crate::messages::{Accepted, CameBack, ControlRequest, ExecutorMessage, Seats};
 use crate::metrics::CloseReason;
 use crate::pipeline::Pipeline;
+use crate::ring::PREEMPT_AFTER;
 
 pub(crate) use self::dial::Listener as ExecutorListener;
 pub(crate) use self::platform::Platform;
@@ -95,6 +96,7 @@ pub(crate) fn spawn(
     LocalExecutorBuilder::new(Placement::Fixed(cpu))
         .name(&format!("executor-{}", setup.executor))
         .io_memory(IO_MEMORY_BYTES)
+        .preempt_timer(PREEMPT_AFTER)
         .spawn(move || run(setup, pipeline()))
 }
 

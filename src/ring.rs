@@ -1,9 +1,9 @@
 //! io_uring as the executors need it: ring flags that glommio cannot be asked for, and a pre-flight that explains a
-//! refusal.
+//! refusal; and the kernel entered no more often than somebody needs it ([`turns`]).
 //!
 //! glommio links liburing statically. The four functions below have the names of liburing's own system-call stubs, so
 //! that the linker takes these and drops liburing's object file. `__sys_io_uring_setup` adds `COOP_TASKRUN` and
-//! `SINGLE_ISSUER`, which halve the cost of small frames.
+//! `SINGLE_ISSUER`, which halve the cost of small frames; `__sys_io_uring_enter` asks [`turns`].
 //!
 //! - RING-1: every ring of the process is created here: [`rings_created`] is not zero once an executor runs.
 //! - a kernel that does not know the flags (before 6.0) gets the plain ones; nothing else changes.
@@ -14,9 +14,17 @@
 //! Any thread.
 #![allow(unsafe_code)]
 
+mod submissions;
+mod turns;
+
 use std::ffi::{c_int, c_uint, c_void};
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use self::submissions::Parameters;
+use self::turns::{Call, Sleep};
+
+pub(crate) use self::turns::PREEMPT_AFTER;
 
 /// How many rings this process has created through the override (RING-1).
 pub fn rings_created() -> usize {
@@ -85,6 +93,8 @@ const MEMLOCK_MIN: u64 = 512 * 1024;
 const SYS_SETUP: libc::c_long = 425;
 const SYS_ENTER: libc::c_long = 426;
 const SYS_REGISTER: libc::c_long = 427;
+/// The argument of a wait is a struct (`IORING_ENTER_EXT_ARG`).
+const ENTER_WAIT_ARGUMENT: c_uint = 1 << 3;
 /// `sizeof(struct io_uring_params)`.
 const PARAMETERS_BYTES: usize = 120;
 /// Offset of `flags` in `struct io_uring_params`: after sq_entries and cq_entries.
@@ -112,19 +122,25 @@ pub unsafe extern "C" fn __sys_io_uring_setup(entries: c_uint, parameters: *mut 
     let flags = unsafe { parameters.add(FLAGS_INDEX) };
     // SAFETY: as above; the struct is the caller's and not shared.
     let plain = unsafe { flags.read() };
-    if plain & SETUP_IOPOLL == 0 {
-        // SAFETY: as above.
-        unsafe { flags.write(plain | SETUP_COOP_TASKRUN | SETUP_SINGLE_ISSUER) };
+    if plain & SETUP_IOPOLL != 0 {
         // SAFETY: the arguments are the caller's.
-        let descriptor = unsafe { libc::syscall(SYS_SETUP, entries, parameters) } as c_int;
-        if descriptor >= 0 || io::Error::last_os_error().raw_os_error() != Some(libc::EINVAL) {
-            return descriptor;
-        }
+        return unsafe { libc::syscall(SYS_SETUP, entries, parameters) as c_int };
+    }
+    // SAFETY: as above.
+    unsafe { flags.write(plain | SETUP_COOP_TASKRUN | SETUP_SINGLE_ISSUER) };
+    // SAFETY: the arguments are the caller's.
+    let mut descriptor = unsafe { libc::syscall(SYS_SETUP, entries, parameters) } as c_int;
+    if descriptor < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::EINVAL) {
         // SAFETY: as above.
         unsafe { flags.write(plain) };
+        // SAFETY: the arguments are the caller's.
+        descriptor = unsafe { libc::syscall(SYS_SETUP, entries, parameters) as c_int };
     }
-    // SAFETY: the arguments are the caller's.
-    unsafe { libc::syscall(SYS_SETUP, entries, parameters) as c_int }
+    if descriptor >= 0 {
+        // SAFETY: the kernel has filled in the struct that the caller passes.
+        turns::created(descriptor, &unsafe { parameters.cast::<Parameters>().read() });
+    }
+    descriptor
 }
 
 /// liburing's stub for io_uring_register(2), with RING-3: glommio is told that its buffer is registered, and has no use
@@ -159,18 +175,60 @@ pub unsafe extern "C" fn __sys_io_uring_enter2(
     signals: *mut c_void,
     size: c_int,
 ) -> c_int {
-    // SAFETY: the arguments are the caller's.
-    unsafe {
+    match turns::call(descriptor, to_submit, min_complete) {
+        Call::Skip(submitted) => submitted,
+        // SAFETY: the arguments are the caller's.
+        Call::Make => unsafe {
+            libc::syscall(
+                SYS_ENTER,
+                descriptor,
+                to_submit,
+                min_complete,
+                flags,
+                signals,
+                size,
+            ) as c_int
+        },
+        Call::Sleep(sleep) => wait(descriptor, min_complete, flags, &sleep),
+    }
+}
+
+/// Waits as the caller wants to, without a set of signals.
+fn wait(descriptor: c_int, min_complete: c_uint, flags: c_uint, sleep: &Sleep) -> c_int {
+    let argument = WaitArgument {
+        signals: 0,
+        size: 0,
+        reserved: 0,
+        at_most: &raw const sleep.at_most as u64,
+    };
+    // SAFETY: no more entries than wait; the argument lives as long as the call.
+    let done = unsafe {
         libc::syscall(
             SYS_ENTER,
             descriptor,
-            to_submit,
+            sleep.to_submit,
             min_complete,
-            flags,
-            signals,
-            size,
+            flags | ENTER_WAIT_ARGUMENT,
+            &raw const argument,
+            size_of::<WaitArgument>(),
         ) as c_int
+    };
+    if done < 0 && io::Error::last_os_error().raw_os_error() != Some(libc::ETIME) {
+        return done;
     }
+    // The caller knows neither of the entries nor of the time; it looks at its rings after a signal as well.
+    // SAFETY: the place belongs to this thread.
+    unsafe { *libc::__errno_location() = libc::EINTR };
+    -1
+}
+
+/// `struct io_uring_getevents_arg`
+#[repr(C)]
+struct WaitArgument {
+    signals: u64,
+    size: u32,
+    reserved: u32,
+    at_most: u64,
 }
 
 /// liburing's stub for io_uring_enter(2).
