@@ -35,10 +35,10 @@
 )]
 
 mod alarms;
-mod buffers;
 mod errands;
 mod half;
 mod held;
+mod input;
 mod one_way;
 mod reading;
 mod registry;

@@ -260,6 +260,7 @@ impl<P: Platform> Executor<P> {
                 .registry
                 .borrow()
                 .close_idle(now, idle, unproven);
+            self.serving.shared.trim();
         }
         self.serving.shared.relieve(now);
         for id in self.serving.finished.borrow_mut().drain(..) {

@@ -57,11 +57,18 @@ impl Growing {
         if self.bytes.capacity().saturating_sub(length) >= more {
             return Room::Ready(0);
         }
+        let needed = length.saturating_add(more);
         if self.bytes.capacity() <= MOVED_AT_ONCE {
-            self.bytes.reserve(more);
+            // GROWING-2: once more is enough where that comes to all that is expected.
+            let capacity = if bytes_expected <= needed.saturating_mul(2) {
+                bytes_expected
+            } else {
+                self.bytes.capacity().saturating_mul(2)
+            };
+            self.bytes
+                .reserve_exact(capacity.max(needed).saturating_sub(length));
             return Room::Ready(length);
         }
-        let needed = length.saturating_add(more);
         if self.next.capacity() < needed {
             // GROWING-2.
             let doubled = length.saturating_mul(2).min(bytes_expected);
@@ -90,6 +97,15 @@ impl From<Vec<u8>> for Growing {
             bytes,
             next: Vec::new(),
         }
+    }
+}
+
+/// Makes room for `more` bytes. A vector that holds nothing but owns memory is not moved, which `reserve` would do.
+pub(crate) fn reserve(bytes: &mut Vec<u8>, more: usize) {
+    if bytes.is_empty() && bytes.capacity() < more {
+        *bytes = Vec::with_capacity(more);
+    } else {
+        bytes.reserve(more);
     }
 }
 
@@ -156,6 +172,26 @@ mod tests {
             let room = growing.make_room(1, 1000);
             assert_eq!(room == Room::Moving(1000), !at_once, "{room:?}");
         }
+    }
+
+    #[test]
+    fn a_vector_that_holds_nothing_is_replaced() {
+        let mut bytes = Vec::with_capacity(10);
+        reserve(&mut bytes, 1000);
+        assert_eq!((bytes.len(), bytes.capacity()), (0, 1000));
+        bytes.push(7);
+        reserve(&mut bytes, 2000);
+        assert_eq!((bytes.as_slice(), bytes.capacity() > 2000), (&[7][..], true));
+    }
+
+    #[test]
+    fn what_is_expected_is_made_room_for_once_where_that_is_not_much_more() {
+        let mut growing = Growing::from(vec![1; 1000]);
+        assert_eq!(growing.make_room_towards(4001, 1000, MIB), Room::Ready(1000));
+        assert_eq!(growing.capacity(), 2000);
+        growing.bytes_mut().resize(2000, 1);
+        assert_eq!(growing.make_room_towards(4001, 1000, MIB), Room::Ready(2000));
+        assert_eq!(growing.capacity(), 4001);
     }
 
     #[test]

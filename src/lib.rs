@@ -136,6 +136,7 @@ cfg_if::cfg_if! {
         mod server;
     }
 }
+mod buffers;
 mod connection;
 mod executor;
 mod growing;

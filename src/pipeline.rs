@@ -188,6 +188,12 @@ impl Pipeline {
         }
     }
 
+    /// Frees memory that was not needed since this was called last.
+    pub(crate) fn trim(&mut self) {
+        self.fetch.opening.decompressors.trim();
+        self.produce.trim();
+    }
+
     /// What is known of the addresses of a cluster's brokers.
     #[must_use]
     pub fn addresses(&self, cluster: ClusterId) -> Option<&AddressBook> {

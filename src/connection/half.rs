@@ -4,27 +4,25 @@ use std::io;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use super::buffers::{self, BufferPool};
-use super::held::{HalfKey, PACE_BYTES, PASSING_BYTES_MAX};
+use super::held::{HalfKey, PACE_BYTES};
+use super::input::Input;
 use super::stream::Stream;
-use crate::growing::{Growing, MOVED_AT_ONCE};
 use crate::metrics::CloseReason;
 use crate::pipeline::Wait;
 
 /// One direction; see the module.
 pub(crate) struct Half {
     pub(crate) key: HalfKey,
-    /// From `consumed` on: read and not consumed yet, the beginning of a frame that is held, or what lies behind one
-    /// that waits.
-    pub(crate) input: Growing,
-    pub(crate) consumed: usize,
+    /// Read and not consumed yet: the beginning of a frame that is held, or what lies behind one that waits.
+    pub(crate) input: Input,
+    /// How long the last frame was that was held, if it came in several reads: the next one is likely like it.
+    pub(crate) expected: usize,
     /// To be written from `written` on.
     pub(crate) output: Vec<u8>,
     pub(crate) written: usize,
     /// Something was written and has not gone out (STREAM-1).
     pub(crate) unflushed: bool,
-    /// Behind the output, so many bytes of `input` from `consumed` on go out as they are, and are not to be looked at
-    /// again: to copy a long frame takes longer than others should wait.
+    /// Behind the output, so many bytes of `input` go out as they are, and are not to be looked at again.
     pub(crate) verbatim: usize,
     /// What has to happen before `input` is looked at again.
     pub(crate) blocked: Option<Blocked>,
@@ -70,8 +68,8 @@ impl Half {
     pub(crate) fn new(key: HalfKey, now: Instant) -> Self {
         Self {
             key,
-            input: Growing::default(),
-            consumed: 0,
+            input: Input::default(),
+            expected: 0,
             output: Vec::new(),
             written: 0,
             unflushed: false,
@@ -105,11 +103,6 @@ impl Half {
         self.turn.is_some_and(|frame| frame.left == 0) && !self.has_output()
     }
 
-    /// What is not consumed yet, that which goes out as it is among it.
-    pub(crate) fn rest(&self) -> &[u8] {
-        self.input.bytes().get(self.consumed..).unwrap_or_default()
-    }
-
     /// Whether something is still to be written.
     pub(crate) fn has_output(&self) -> bool {
         self.written < self.output.len() || self.verbatim > 0
@@ -122,36 +115,12 @@ impl Half {
 
     /// Whether nothing is held in either direction.
     pub(crate) fn is_empty(&self) -> bool {
-        self.input.bytes().is_empty() && !self.has_output()
+        self.input.is_empty() && !self.has_output()
     }
 
     /// Bytes that were read and that the session has not taken.
     pub(crate) fn untaken(&self) -> usize {
-        self.rest().len().saturating_sub(self.verbatim)
-    }
-
-    /// Consumes `bytes` more. What is left moves to the front only when it is the smaller part, and short: a thousand
-    /// small requests may wait here and go one by one, and a long one may go out of here.
-    pub(crate) fn consume(&mut self, bytes: usize) {
-        let length = self.input.bytes().len();
-        self.consumed = self.consumed.saturating_add(bytes).min(length);
-        let left = length.saturating_sub(self.consumed);
-        if self.consumed > length / 2 && left <= MOVED_AT_ONCE {
-            self.input.bytes_mut().drain(..self.consumed);
-            self.consumed = 0;
-        }
-    }
-
-    /// Gives back a buffer that is much too large for the little that is left in it: what waits may wait for long.
-    pub(crate) fn fit_input(&mut self, pool: &mut BufferPool) {
-        let rest = self.rest().len();
-        if rest > PASSING_BYTES_MAX || self.input.capacity() <= buffers::capacity_max(rest) {
-            return;
-        }
-        let mut fitting = pool.take(rest);
-        fitting.extend_from_slice(self.rest());
-        self.consumed = 0;
-        pool.give(std::mem::replace(&mut self.input, Growing::from(fitting)).take());
+        self.input.rest().len().saturating_sub(self.verbatim)
     }
 
     /// Bytes of memory that this half owns.
@@ -174,7 +143,7 @@ impl Half {
         self.written = 0;
         if self.verbatim > 0 {
             let verbatim = std::mem::take(&mut self.verbatim);
-            self.consume(verbatim);
+            self.input.consume(verbatim);
         }
     }
 
@@ -193,8 +162,7 @@ impl Half {
             let rest = if is_queued {
                 queued
             } else {
-                let end = self.consumed.saturating_add(self.verbatim);
-                self.input.bytes().get(self.consumed..end).unwrap_or_default()
+                self.input.rest().get(..self.verbatim).unwrap_or_default()
             };
             let rest = rest.get(..bytes_max.saturating_sub(written)).unwrap_or(rest);
             if rest.is_empty() {
@@ -208,7 +176,7 @@ impl Half {
                         self.written = self.written.saturating_add(bytes);
                     } else {
                         self.verbatim = self.verbatim.saturating_sub(bytes);
-                        self.consume(bytes);
+                        self.input.consume(bytes);
                     }
                 }
                 Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use super::half::{Blocked, Half};
-use super::held::PACE_BYTES;
+use super::held::{PACE_BYTES, PASSING_BYTES_MAX};
 use super::shared::Shared;
 use super::stream::Stream;
 use crate::clocks::{self, Clocks};
@@ -149,23 +149,19 @@ impl<'a, R: Stream, W: Stream> OneWay<'a, R, W> {
     /// Lets the session work on what was left of the input; says how much of it was used up.
     pub(super) fn work_on_rest(&mut self, context: &mut Context<'_>) -> Result<usize, CloseReason> {
         let mut input = std::mem::take(&mut self.half.input);
-        let rest = input
-            .bytes_mut()
-            .get_mut(self.half.consumed..)
-            .unwrap_or_default();
-        let consumed = self.work(rest, context);
+        let consumed = self.work(input.rest_mut(), context);
         self.half.input = input;
         let consumed = consumed?;
-        self.half.consume(consumed);
+        self.half.input.consume(consumed);
         Ok(consumed)
     }
 
     /// Lets the session work on `input`; says how much of it is used up.
-    pub(super) fn work(&mut self, input: &mut [u8], context: &mut Context<'_>) -> Result<usize, CloseReason> {
+    fn work(&mut self, input: &mut [u8], context: &mut Context<'_>) -> Result<usize, CloseReason> {
         let mut pipeline = self.shared.pipeline.borrow_mut();
         let pipeline = &mut *pipeline;
         if self.half.output.capacity() == 0 {
-            self.half.output = self.shared.pool.borrow_mut().take(input.len());
+            self.half.output = self.shared.outputs.borrow_mut().take_empty(input.len());
         }
         if self.direction == Direction::Request
             && let Some(clocks) = Clocks::read()
@@ -232,6 +228,11 @@ impl<'a, R: Stream, W: Stream> OneWay<'a, R, W> {
                     if run > 0 {
                         let written = std::mem::take(&mut self.half.output);
                         at = self.send_run(input, at, std::mem::take(&mut run), pipeline, context)?;
+                        // What is written anew goes out behind all of it.
+                        let end = at.saturating_add(std::mem::take(&mut self.half.verbatim));
+                        let rest = input.get(at..end).ok_or(CloseReason::Internal)?;
+                        self.half.output.extend_from_slice(rest);
+                        at = end;
                         self.half.queue(written);
                     }
                     at = at.saturating_add(bytes);
@@ -368,17 +369,20 @@ impl<'a, R: Stream, W: Stream> OneWay<'a, R, W> {
 
     /// Gives back buffers that are empty, and tells the executor how much is held.
     fn settle(&mut self) {
-        let mut pool = self.shared.pool.borrow_mut();
-        if self.half.input.bytes().is_empty() {
-            pool.give(self.half.input.take());
-        } else if self.half.blocked.is_some() {
-            self.half.fit_input(&mut pool);
+        let mut inputs = self.shared.inputs.borrow_mut();
+        if self.half.input.is_empty() {
+            self.half.input.end(&mut inputs);
+        } else if self.half.blocked.is_some() && self.half.input.rest().len() <= PASSING_BYTES_MAX {
+            // What waits may wait for long.
+            let bytes = self.half.input.rest().len();
+            self.half.input.fit(bytes, &mut inputs);
         }
+        drop(inputs);
         if !self.half.has_output() {
             self.half.drop_output();
-            pool.give(std::mem::take(&mut self.half.output));
+            let output = std::mem::take(&mut self.half.output);
+            self.shared.outputs.borrow_mut().give(output);
         }
-        drop(pool);
         let holding = self.holding();
         self.shared.account(self.half, holding, self.now);
         self.end_turn();
@@ -445,11 +449,10 @@ fn clock(begun: &mut Instant, kind: TimeKind, waited: Duration, pipeline: &mut P
 
 /// Bytes that are written before others get their turn: a peer that reads as fast as we write never makes us wait.
 const WRITTEN_BYTES_MAX: usize = 2 * 1024 * 1024;
-/// What is copied of bytes that go out as they are, so that what they were read into can be used again; a read is no
-/// longer.
-const QUEUED_COPY_MAX: usize = 256 * 1024;
-/// So much of what goes out as it is is written at once, whatever follows it (GATHER-1): less than this is copied where
-/// the socket does not take it, so that what is written anew behind it keeps its place.
-const GATHERED_BYTES: usize = QUEUED_COPY_MAX;
+/// What is copied of bytes that go out as they are, so that what they were read into can be used by others; more stays
+/// there until it is written.
+const QUEUED_COPY_MAX: usize = 64 * 1024;
+/// So much of what goes out as it is is written at once, whatever follows it (GATHER-1).
+const GATHERED_BYTES: usize = 256 * 1024;
 /// Queued output beyond which nothing more is made of the input.
 const OUTPUT_HIGH_BYTES: usize = 512 * 1024;

@@ -1,4 +1,4 @@
-//! What the tasks of one executor share: one pipeline, one read buffer, one pool, and the way to the control thread.
+//! What the tasks of one executor share: one pipeline, pools of buffers, and the way to the control thread.
 //!
 //! - a `RefCell` here is borrowed within one poll and never across an await.
 
@@ -7,11 +7,11 @@ use std::task::Waker;
 use std::time::Instant;
 
 use super::alarms::{Alarms, NewsKind};
-use super::buffers::{BufferPool, READ_BUFFER_BYTES};
 use super::errands::Errands;
 use super::half::Half;
 use super::held::{HeldBytes, Holding, Turned};
 use super::registry::Registry;
+use crate::buffers::BufferPool;
 use crate::channel::Sender;
 use crate::clocks;
 use crate::ids::ClusterId;
@@ -23,8 +23,9 @@ use crate::pipeline::Pipeline;
 /// See the module.
 pub(crate) struct Shared {
     pub(crate) pipeline: RefCell<Pipeline>,
-    pub(crate) read_buffer: RefCell<Vec<u8>>,
-    pub(crate) pool: RefCell<BufferPool>,
+    /// What is read into; an idle connection has none of them.
+    pub(crate) inputs: RefCell<BufferPool>,
+    pub(crate) outputs: RefCell<BufferPool>,
     pub(crate) alarms: RefCell<Alarms>,
     pub(crate) registry: RefCell<Registry>,
     pub(crate) errands: Errands,
@@ -42,8 +43,8 @@ impl Shared {
         let held = HeldBytes::new(pipeline.limits.executor_bytes_max);
         Self {
             pipeline: RefCell::new(pipeline),
-            read_buffer: RefCell::new(vec![0; READ_BUFFER_BYTES]),
-            pool: RefCell::default(),
+            inputs: RefCell::default(),
+            outputs: RefCell::default(),
             alarms: RefCell::default(),
             registry: RefCell::default(),
             errands: Errands::new(executor, control),
@@ -132,10 +133,8 @@ impl Shared {
     /// The half has ended: its buffers go back to the pool.
     #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
     pub(crate) fn release(&self, half: &mut Half) {
-        let mut pool = self.pool.borrow_mut();
-        pool.give(half.input.take());
-        pool.give(std::mem::take(&mut half.output));
-        drop(pool);
+        half.input.end(&mut self.inputs.borrow_mut());
+        self.outputs.borrow_mut().give(std::mem::take(&mut half.output));
         self.held.borrow_mut().forget(half.key, clocks::now());
         self.after_accounting();
     }
@@ -144,6 +143,13 @@ impl Shared {
     pub(crate) fn relieve(&self, now: Instant) {
         self.held.borrow_mut().tick(now);
         self.after_accounting();
+    }
+
+    /// Frees buffers that nobody has needed since this was called last.
+    pub(crate) fn trim(&self) {
+        self.inputs.borrow_mut().trim();
+        self.outputs.borrow_mut().trim();
+        self.pipeline.borrow_mut().trim();
     }
 
     fn after_accounting(&self) {

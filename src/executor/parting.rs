@@ -78,8 +78,12 @@ async fn drop_input<P: Platform>(mut socket: P::Socket, deadline: Instant, share
             if clocks::now() >= deadline {
                 return Poll::Ready(Ok(0));
             }
-            let mut buffer = shared.read_buffer.borrow_mut();
-            socket.poll_read(context, &mut buffer)
+            let mut inputs = shared.inputs.borrow_mut();
+            let mut buffer = inputs.take(DROPPED_AT_ONCE);
+            buffer.resize(buffer.len().max(DROPPED_AT_ONCE), 0);
+            let read = socket.poll_read(context, &mut buffer);
+            inputs.give(buffer);
+            read
         });
         match read.await {
             Ok(bytes) if bytes > 0 => dropped = dropped.saturating_add(bytes),
@@ -107,5 +111,6 @@ impl Drop for Counted<'_> {
 
 /// A peer that lives ends its side as soon as it hears of ours.
 const PARTING_MAX: Duration = Duration::from_secs(1);
+const DROPPED_AT_ONCE: usize = 64 * 1024;
 /// Twice of what the kernels of both sides hold on the way by default (6 MiB and 4 MiB at most), rounded down.
 const DROPPED_BYTES_MAX: usize = 16 * 1024 * 1024;

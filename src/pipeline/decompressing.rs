@@ -3,6 +3,7 @@
 //! - DECOMPRESSING-1: what was decompressed counts as work and as held memory, whatever comes of it.
 
 use super::work::{COMPRESSED_BYTE_WORK, DECOMPRESSION_STEP_WORK, Pause, Work};
+use crate::buffers::BufferPool;
 use crate::growing::Growing;
 use crate::record_batch::codec::STEP_BYTES_MAX;
 use crate::record_batch::{
@@ -13,7 +14,16 @@ use crate::record_batch::{
 #[derive(Default)]
 pub(super) struct DecompressorPool {
     decompressor: Decompressor,
-    spare: Vec<u8>,
+    buffers: BufferPool,
+    /// How much the last batch held: the next one is likely like it.
+    expected: usize,
+}
+
+impl DecompressorPool {
+    /// Frees memory that was not needed since this was called last.
+    pub(super) fn trim(&mut self) {
+        self.buffers.trim();
+    }
 }
 
 /// Where the records of one batch are.
@@ -45,10 +55,8 @@ impl Records {
             return Ok(Self::InBatch);
         }
         let under_way = pool.decompressor.begin(codec, 0, bytes_max)?;
-        let mut growing = Growing::default();
-        std::mem::swap(growing.bytes_mut(), &mut pool.spare);
         Ok(Self::Decompressed {
-            growing,
+            growing: Growing::from(pool.buffers.take(pool.expected)),
             end: 0,
             under_way: Some(Box::new(under_way)),
             room_wanted: 0,
@@ -136,6 +144,7 @@ impl Records {
     pub(super) fn end(self, pool: &mut DecompressorPool) {
         let Self::Decompressed {
             mut growing,
+            end,
             under_way,
             ..
         } = self
@@ -145,10 +154,8 @@ impl Records {
         if let Some(decompression) = under_way {
             pool.decompressor.end(*decompression);
         }
-        let spare = std::mem::take(growing.bytes_mut());
-        if spare.capacity() <= KEPT_BYTES_MAX && spare.capacity() > pool.spare.capacity() {
-            pool.spare = spare;
-        }
+        pool.expected = end;
+        pool.buffers.give(growing.take());
     }
 
     /// Bytes of memory that it owns.
@@ -165,6 +172,3 @@ impl Records {
         growing.capacity().saturating_add(context)
     }
 }
-
-/// A larger buffer is given back: batches are a megabyte at most unless a topic allows more.
-const KEPT_BYTES_MAX: usize = 4 * 1024 * 1024;

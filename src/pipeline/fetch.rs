@@ -34,6 +34,7 @@ use super::topics::Topic;
 use super::work::{PARTITION_WORK, Pause, Progress, STEP_MAX};
 use super::{Pipeline, Refused};
 use crate::audit::Operation;
+use crate::growing;
 use crate::identity::Client;
 use crate::metrics::{CloseReason, Direction};
 use crate::protocol::error_code;
@@ -186,7 +187,7 @@ impl FetchWork {
                     if self.start().is_none() && (self.emptied || self.open.is_some()) {
                         // Opening makes records shorter; the frame is in hand, so that its length is no mere
                         // announcement.
-                        out.reserve(fetch.frame.len().saturating_add(SLACK_BYTES));
+                        growing::reserve(out, fetch.frame.len().saturating_add(SLACK_BYTES));
                     }
                 }
                 RecordsStep::Records(_) => {

@@ -40,6 +40,7 @@ use super::seal_batch::{SealDraft, SealingPool};
 use super::topics::Topic;
 use super::work::{Pause, Progress};
 use crate::envelope::SaltSource;
+use crate::growing;
 use crate::identity::Client;
 use crate::ids::ClusterId;
 use crate::metrics::CloseReason;
@@ -67,6 +68,11 @@ impl ProducePool {
             sealing: SealingPool::new(SaltSource::new(executor)),
             seal_wait: SealWait::default(),
         }
+    }
+
+    /// Frees memory that was not needed since this was called last.
+    pub(super) fn trim(&mut self) {
+        self.sealing.decompressors.trim();
     }
 }
 
@@ -205,7 +211,7 @@ impl ProduceWork {
                         acks: self.layout.acks,
                     }));
                 }
-                out.reserve(self.bytes_expected(request));
+                growing::reserve(out, self.bytes_expected(request));
                 self.passed_left = self.passed(request);
                 let rewriting = Rewriting::begin(&self.layout, request.frame, out);
                 self.rewriting = Some(rewriting.map_err(|_| CloseReason::MalformedFrame)?);
