@@ -32,6 +32,7 @@ pub(crate) enum Measure {
     PeakMb,
     WakeUpsPerFrame,
     InvoluntarySwitchesPerFrame,
+    BusiestThreadShare,
     KmsCalls,
     StartMs,
     FirstFrameMs,
@@ -49,7 +50,7 @@ pub(crate) enum Better {
 
 impl Measure {
     /// All of them, in the order in which they are told.
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::CpuSPerGb,
         Self::CpuSPerMillionRecords,
         Self::CpuUsPerFrame,
@@ -64,6 +65,7 @@ impl Measure {
         Self::PeakMb,
         Self::WakeUpsPerFrame,
         Self::InvoluntarySwitchesPerFrame,
+        Self::BusiestThreadShare,
         Self::KmsCalls,
         Self::StartMs,
         Self::FirstFrameMs,
@@ -89,6 +91,7 @@ impl Measure {
             Self::PeakMb => "peak_mb",
             Self::WakeUpsPerFrame => "wake_ups_per_frame",
             Self::InvoluntarySwitchesPerFrame => "involuntary_switches_per_frame",
+            Self::BusiestThreadShare => "busiest_thread_share",
             Self::KmsCalls => "kms_calls",
             Self::StartMs => "start_ms",
             Self::FirstFrameMs => "first_frame_ms",
@@ -170,6 +173,10 @@ impl Measure {
             Self::PeakMb => Some(system?.peak_bytes as f64 / 1e6),
             Self::WakeUpsPerFrame => Some(system?.voluntary_switches as f64 / frames?),
             Self::InvoluntarySwitchesPerFrame => Some(system?.involuntary_switches as f64 / frames?),
+            Self::BusiestThreadShare => {
+                let system = system?;
+                Some(system.busiest_thread_ns as f64 / system.cpu_ns.max(1) as f64)
+            }
             Self::KmsCalls => system?.kms_calls.map(|calls| calls as f64),
             Self::StartMs => turn.start_ns.map(milliseconds),
             Self::FirstFrameMs => turn.first_frame_ns.map(milliseconds),

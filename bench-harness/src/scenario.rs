@@ -55,6 +55,8 @@ pub(crate) struct Scenario {
     deks: Option<Values<usize>>,
     /// Connections beside, that have said hello and do nothing.
     idle_connections: Option<Values<usize>>,
+    /// Executors of the proxy.
+    executors: Option<Values<usize>>,
     /// 10^6 bytes a second of requests and responses; absent: as many as can be.
     rate_mb_per_s: Option<Values<f64>>,
     /// How the rule stores sealed batches.
@@ -176,6 +178,9 @@ impl Scenario {
         vary(all, self.deks.as_ref(), |point, value| point.deks = value);
         vary(all, self.idle_connections.as_ref(), |point, value| {
             point.idle_connections = value
+        });
+        vary(all, self.executors.as_ref(), |point, value| {
+            point.executors = value
         });
         vary(all, self.rate_mb_per_s.as_ref(), |point, value| {
             point.rate_mb_per_s = Some(value)

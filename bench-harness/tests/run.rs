@@ -233,6 +233,37 @@ fn a_point_that_fails_is_told_and_the_next_one_is_measured() {
 }
 
 #[test]
+fn two_executors_share_the_work() {
+    let directory = tempfile::tempdir().unwrap();
+    let scenario = SCENARIO
+        .replace("connections = 4", "connections = 64\nexecutors = [1, 2]")
+        .replace("topics = 3", "rate_mb_per_s = 30.0");
+    std::fs::write(directory.path().join("small.toml"), scenario).unwrap();
+    run(
+        directory.path(),
+        &[
+            "run",
+            "small.toml",
+            "--systems",
+            "sealwire",
+            "--json",
+            "small.jsonl",
+        ],
+    );
+    let lines = lines(&directory.path().join("small.jsonl"));
+    let rows = lines.iter().filter(|line| line["kind"] == "row");
+    let shares: Vec<f64> = rows
+        .map(|row| {
+            row["measures"]["busiest_thread_share"]["median"]
+                .as_f64()
+                .unwrap()
+        })
+        .collect();
+    assert!(shares.len() == 2 && shares[0] > 0.95, "{shares:?}");
+    assert!((0.4..0.9).contains(&shares[1]), "{shares:?}");
+}
+
+#[test]
 fn what_is_wrong_with_a_scenario_is_told_with_its_file() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(

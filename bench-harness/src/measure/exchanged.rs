@@ -54,6 +54,8 @@ pub(crate) struct Latency {
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct System {
     pub(crate) cpu_ns: u64,
+    /// Of that, what the thread had that had the most.
+    pub(crate) busiest_thread_ns: u64,
     /// At the end.
     pub(crate) resident_bytes: u64,
     /// The most there was during the turn; where the kernel does not let it be set back, since the process began.

@@ -1,25 +1,28 @@
 //! What a process uses, as the kernel counts it.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::time::Duration;
 
 use crate::Failure;
 
-/// CPU time of all threads of process `id`: the first number of each `/proc/ID/task/*/schedstat`, nanoseconds on a
+/// CPU time of process `id`, thread by thread: the first number of each `/proc/ID/task/*/schedstat`, nanoseconds on a
 /// core.
 ///
 /// More precise than `/proc/ID/stat`, which counts ticks. Threads that have ended are not in it: measure processes that
 /// keep theirs.
-pub(crate) fn cpu(id: u32) -> Result<Duration, Failure> {
-    let mut total = Duration::ZERO;
+pub(crate) fn cpu(id: u32) -> Result<BTreeMap<OsString, Duration>, Failure> {
+    let mut threads = BTreeMap::new();
     for task in fs::read_dir(format!("/proc/{id}/task"))? {
-        let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) else {
+        let task = task?;
+        let Ok(text) = fs::read_to_string(task.path().join("schedstat")) else {
             continue;
         };
         let on_core = text.split_ascii_whitespace().next().ok_or("an empty schedstat")?;
-        total += Duration::from_nanos(on_core.parse()?);
+        threads.insert(task.file_name(), Duration::from_nanos(on_core.parse()?));
     }
-    Ok(total)
+    Ok(threads)
 }
 
 /// CPU time of process `id`, with that of threads that have ended, in ticks of 10 ms.

@@ -100,9 +100,11 @@ impl<'a> Section<'a> {
         starts.any(|first| first.values.len() > 1)
     }
 
-    /// At a fixed rate it is latency that is looked at.
+    /// At a rate it is latency that is looked at; at several, what they cost.
     fn is_of_latency(&self) -> bool {
-        self.rows.iter().any(|row| row.point.rate_mb_per_s.is_some())
+        let mut rates = self.rows.iter().map(|row| row.point.rate_mb_per_s);
+        let first = rates.next().flatten();
+        first.is_some() && rates.all(|rate| rate == first)
     }
 }
 

@@ -1,5 +1,7 @@
 //! One point of a scenario: its systems, started for it alone, and the turns that they take.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -142,7 +144,8 @@ impl<'a> Field<'a> {
 
 /// What a process has used so far.
 struct Used {
-    cpu: Duration,
+    /// Thread by thread.
+    cpu: BTreeMap<OsString, Duration>,
     switches: [u64; 2],
 }
 
@@ -158,8 +161,14 @@ impl Used {
         let memory = process::memory(id)?;
         let [voluntary, involuntary] = self.switches;
         let [voluntary_before, involuntary_before] = before.switches;
+        let of_thread = |(thread, after): (&OsString, &Duration)| {
+            let before = before.cpu.get(thread).copied().unwrap_or_default();
+            after.saturating_sub(before)
+        };
+        let cpu: Vec<Duration> = self.cpu.iter().map(of_thread).collect();
         Ok(System {
-            cpu_ns: nanoseconds(self.cpu.saturating_sub(before.cpu)),
+            cpu_ns: nanoseconds(cpu.iter().sum()),
+            busiest_thread_ns: cpu.iter().max().copied().map_or(0, nanoseconds),
             resident_bytes: memory.resident,
             peak_bytes: memory.peak,
             voluntary_switches: voluntary.saturating_sub(voluntary_before),

@@ -15,6 +15,7 @@ pub(crate) const BUILT_IN: &[(&str, &str)] = &[
     ("history", include_str!("../../scenarios/history.toml")),
     ("records", include_str!("../../scenarios/records.toml")),
     ("codecs", include_str!("../../scenarios/codecs.toml")),
+    ("executors", include_str!("../../scenarios/executors.toml")),
     ("cold", include_str!("../../scenarios/cold.toml")),
     ("real", include_str!("../../scenarios/real.toml")),
     ("real-latency", include_str!("../../scenarios/real-latency.toml")),

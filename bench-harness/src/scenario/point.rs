@@ -23,6 +23,9 @@ pub(crate) struct Point {
     pub(crate) keks: usize,
     pub(crate) deks: usize,
     pub(crate) idle_connections: usize,
+    /// Runs that were recorded before there was a choice do not say it.
+    #[serde(default = "one")]
+    pub(crate) executors: usize,
     pub(crate) rate_mb_per_s: Option<f64>,
 }
 
@@ -43,6 +46,7 @@ impl Point {
             keks: 1,
             deks: 1,
             idle_connections: 0,
+            executors: one(),
             rate_mb_per_s: None,
         }
     }
@@ -57,6 +61,7 @@ impl Point {
             ("keks", self.keks, [1, 1_000]),
             ("deks", self.deks, [1, DEKS_MAX]),
             ("idle_connections", self.idle_connections, [0, 10_000]),
+            ("executors", self.executors, [1, 64]),
         ] {
             if !(least..=most).contains(&value) {
                 return Err(format!("{field} = {value}: {least} to {most} can be").into());
@@ -128,6 +133,7 @@ impl Point {
             ("KEKs", self.keks, usual.keks),
             ("DEKs", self.deks, usual.deks),
             ("idle", self.idle_connections, usual.idle_connections),
+            ("executors", self.executors, usual.executors),
         ];
         for (name, value, usual) in unusual {
             if value != usual {
@@ -152,6 +158,10 @@ impl Point {
         }
         label
     }
+}
+
+fn one() -> usize {
+    1
 }
 
 /// As many as an executor remembers by default: what it has to ask for anew comes late, and is no measurement of

@@ -40,6 +40,7 @@ pub(super) fn of_cpu(point: &Point, system: &str, round: usize, cpu_ns: u64) -> 
             },
             of_system: Some(System {
                 cpu_ns,
+                busiest_thread_ns: cpu_ns,
                 resident_bytes: 0,
                 peak_bytes: 0,
                 voluntary_switches: 0,

@@ -9,7 +9,8 @@ use crate::Failure;
 use crate::proxy::{Proxy, Setup};
 use crate::scenario::{Point, StoredCodec};
 
-/// Starts it with one executor in front of the broker of `site`, which answers in `meanwhile`.
+/// Starts it in front of the broker of `site`, which answers in `meanwhile`. One executor has the core of relays to
+/// itself, if there is one; several share all cores with everybody.
 pub(crate) fn start(
     program: Option<&Path>,
     point: &Point,
@@ -25,8 +26,8 @@ pub(crate) fn start(
         bootstrap: vec![format!("127.0.0.1:{}", site.broker_port)],
         brokers: 1,
         rules: &rules(point),
-        executors: Some(1),
-        core: site.relay_core,
+        executors: Some(point.executors),
+        core: site.relay_core.filter(|_| point.executors == 1),
     };
     Proxy::start(&setup, meanwhile)
 }

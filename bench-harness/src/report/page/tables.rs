@@ -198,7 +198,7 @@ struct Shown {
     cell: fn(&Row) -> Cell,
 }
 
-const OF_CAPACITY: [Shown; 13] = [
+const OF_CAPACITY: [Shown; 14] = [
     Shown {
         name: "CPU s/GB",
         cell: |row| median(row, Measure::CpuSPerGb),
@@ -234,6 +234,14 @@ const OF_CAPACITY: [Shown; 13] = [
     Shown {
         name: "ring enters a read",
         cell: |row| median(row, Measure::RingEntersPerRead),
+    },
+    Shown {
+        name: "busiest thread",
+        cell: |row| match row.point.executors {
+            // All that is of note is done by one.
+            1 => Cell::none(),
+            _ => median(row, Measure::BusiestThreadShare),
+        },
     },
     Shown {
         name: "broker's CPU s/GB",
