@@ -8,6 +8,7 @@ mod html;
 mod panels;
 mod plot;
 mod scale;
+mod sign;
 mod tables;
 mod trend;
 
@@ -274,23 +275,26 @@ fn scenario(html: &mut String, (place, section): (usize, &Section<'_>), is_dated
     html.push_str("</details>\n</section>\n");
 }
 
-/// Plots, and what their signs mean. `plots` counts those of the whole page.
-fn figures(html: &mut String, drawn: &[Plot], plots: &mut usize) {
-    let mut known: Vec<&str> = Vec::new();
-    html.push_str("<ul class=\"legend\">\n");
-    for series in drawn.iter().flat_map(|plot| &plot.series) {
-        if !known.contains(&series.name.as_str()) {
-            known.push(&series.name);
-            let _ = writeln!(
-                html,
-                "<li>{}{}</li>",
-                plot::sign(series.style),
-                Text(&series.name)
-            );
+/// Each once, where it stands first.
+fn once<T: PartialEq>(all: impl IntoIterator<Item = T>) -> Vec<T> {
+    let mut once = Vec::new();
+    for one in all {
+        if !once.contains(&one) {
+            once.push(one);
         }
     }
+    once
+}
+
+/// Plots, and what their signs mean. `plots` counts those of the whole page.
+fn figures(html: &mut String, drawn: &[Plot], plots: &mut usize) {
+    let series = drawn.iter().flat_map(|plot| &plot.series);
+    html.push_str("<ul class=\"legend\">\n");
+    for (name, style) in once(series.map(|series| (series.name.as_str(), series.style))) {
+        let _ = writeln!(html, "<li>{}{}</li>", sign::of_system(style), Text(name));
+    }
     if drawn.iter().any(Plot::has_limit) {
-        let _ = writeln!(html, "<li>{}limit</li>", plot::LIMIT_SIGN);
+        let _ = writeln!(html, "<li>{}limit</li>", sign::of_limit());
     }
     html.push_str("</ul>\n<div class=\"plots\">\n");
     for plot in drawn {

@@ -31,11 +31,7 @@ pub(crate) fn of_point(rows: &[Row]) -> String {
         text += &cold(row).unwrap_or_default();
         text += &of_broker(row);
     }
-    let notes = [
-        (rows.iter().any(|row| row.load_saturated), SATURATED),
-        (rows.iter().any(|row| row.rate_missed), RATE_MISSED),
-    ];
-    for (_, note) in notes.iter().filter(|(applies, _)| *applies) {
+    for note in notes(rows.iter()) {
         let _ = writeln!(text, "  {note}");
     }
     text
@@ -141,7 +137,14 @@ pub(crate) fn of_verdicts(verdicts: &[Verdict]) -> String {
     text
 }
 
-pub(super) const SATURATED: &str =
+/// What signs beside numbers of these rows mean.
+pub(super) fn notes<'a>(mut rows: impl Iterator<Item = &'a Row> + Clone) -> Vec<&'static str> {
+    let saturated = rows.clone().any(|row| row.load_saturated).then_some(SATURATED);
+    let missed = rows.any(|row| row.rate_missed).then_some(RATE_MISSED);
+    saturated.into_iter().chain(missed).collect()
+}
+
+const SATURATED: &str =
     "* the load had all of its core: the system may be faster. CPU per GB holds all the same";
-pub(super) const RATE_MISSED: &str =
+const RATE_MISSED: &str =
     "! not all was sent that was due: latency is that of a system that is too slow for the rate";

@@ -87,20 +87,17 @@ impl Cell {
         }
     }
 
-    /// A smaller line below.
+    /// A smaller line below, if there is anything in it.
     pub(super) fn note(self, note: String) -> Self {
         Self {
-            note: Some(note),
+            note: (!note.is_empty()).then_some(note),
             ..self
         }
     }
 
-    /// Greyed, with its note if it has one instead: chance alone may have made it.
-    pub(super) fn within_noise(self) -> Self {
-        Self {
-            is_noise: true,
-            ..self
-        }
+    /// If chance alone may have made it: greyed, or its note instead if it has one.
+    pub(super) fn within_noise(self, is_noise: bool) -> Self {
+        Self { is_noise, ..self }
     }
 
     fn html(&self) -> String {

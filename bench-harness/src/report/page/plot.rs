@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use super::across::Across;
 use super::html::{Text, number};
 use super::scale::Scale;
+use super::sign::point;
 
 /// One plot.
 pub(super) struct Plot {
@@ -216,28 +217,6 @@ impl Plot {
         )
     }
 }
-
-/// The sign of a system.
-pub(super) fn sign(style: usize) -> String {
-    format!(
-        "<svg class=\"sign s{style}\" viewBox=\"0 0 16 12\" aria-hidden=\"true\"><g>{}</g></svg>",
-        point(style, 8.0, 6.0)
-    )
-}
-
-fn point(style: usize, x: f64, y: f64) -> String {
-    let path = match style % 5 {
-        0 => format!("M{:.1} {y:.1}a4 4 0 1 0 8 0a4 4 0 1 0 -8 0z", x - 4.0),
-        1 => format!("M{:.1} {:.1}h7v7h-7z", x - 3.5, y - 3.5),
-        2 => format!("M{x:.1} {:.1}l4.5 8h-9z", y - 5.0),
-        3 => format!("M{x:.1} {:.1}l4.8 4.8l-4.8 4.8l-4.8 -4.8z", y - 4.8),
-        _ => format!("M{x:.1} {:.1}l4.5 -8h-9z", y + 5.0),
-    };
-    format!("<path class=\"point\" d=\"{path}\"/>")
-}
-
-/// The sign of limits.
-pub(super) const LIMIT_SIGN: &str = "<svg class=\"sign\" viewBox=\"0 0 16 12\" aria-hidden=\"true\"><path class=\"limit\" d=\"M1 6H15\"/></svg>";
 
 /// A short line, as far to both sides as is said.
 fn limit(mark: &Mark, scale: Scale, x: f64, aside: f64) -> String {

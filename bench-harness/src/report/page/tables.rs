@@ -1,21 +1,17 @@
 //! The tables of the page. A comparison that chance alone may have made is greyed and said to be that.
 
 use super::super::Failed;
-use super::super::table::{RATE_MISSED, SATURATED};
-use super::Section;
+use super::super::table::notes;
 use super::html::{Cell, Column, Table, number};
+use super::{Section, once};
 use crate::measure::Measure;
 use crate::statistics::{Comparison, Row, Spread, Verdict};
 
 /// CPU per GB of each system at each size of frame, how it compares, and what limits say.
 pub(super) fn cpu(sections: &[&Section<'_>]) -> Option<String> {
     let rows = || sections.iter().flat_map(|section| section.rows.iter().copied());
-    let mut systems: Vec<&str> = Vec::new();
-    for row in rows().filter(|row| row.measures.contains_key(&Measure::CpuSPerGb)) {
-        if !systems.contains(&row.system.as_str()) {
-            systems.push(&row.system);
-        }
-    }
+    let measured = rows().filter(|row| row.measures.contains_key(&Measure::CpuSPerGb));
+    let systems = once(measured.map(|row| row.system.as_str()));
     let reference = rows().find_map(|row| Some(row.comparison(Measure::CpuSPerGb)?.with.as_str()));
     let name = |system: &&str| match reference {
         Some(reference) if reference == *system => Column::Numbers(format!("{system} (= 1)")),
@@ -56,8 +52,7 @@ fn cost(row: &Row) -> Cell {
     };
     let cell = Cell::number(number(cpu.median));
     match row.comparison(Measure::CpuSPerGb) {
-        Some(ratio) if ratio.is_within_noise() => cell.note(compared(ratio)).within_noise(),
-        Some(ratio) => cell.note(compared(ratio)),
+        Some(ratio) => cell.note(compared(ratio)).within_noise(ratio.is_within_noise()),
         None => cell,
     }
 }
@@ -87,12 +82,7 @@ fn said<'a>(limits: impl Iterator<Item = &'a Verdict>) -> Cell {
             },
         ),
     };
-    let cell = if missed.is_empty() {
-        cell
-    } else {
-        cell.note(missed.join("; "))
-    };
-    if is_noise { cell.within_noise() } else { cell }
+    cell.note(missed.join("; ")).within_noise(is_noise)
 }
 
 /// Every number that a reader may want of a section.
@@ -101,10 +91,10 @@ pub(super) fn numbers(section: &Section<'_>) -> String {
         true => &OF_LATENCY,
         false => &OF_CAPACITY,
     };
-    let has = |shown: &&Shown| section.rows.iter().any(|row| !(shown.cell)(row).is_none());
+    let has = |(_, cell): &&Shown| section.rows.iter().any(|row| !cell(row).is_none());
     let shown: Vec<&Shown> = all.iter().filter(has).collect();
     let mut columns = vec![Column::Words("Records and frames"), Column::Words("System")];
-    columns.extend(shown.iter().map(|shown| Column::Numbers(shown.name.to_owned())));
+    columns.extend(shown.iter().map(|(name, _)| Column::Numbers((*name).to_owned())));
     let caption = format!(
         "All numbers of {}: medians of the rounds; in brackets intervals at 95 %",
         section.scenario
@@ -112,20 +102,15 @@ pub(super) fn numbers(section: &Section<'_>) -> String {
     let mut table = Table::new(&caption, &columns);
     for of_point in section.rows.chunk_by(|one, other| one.label == other.label) {
         let line = |row: &&Row| {
-            let cells = shown.iter().map(|shown| (shown.cell)(row)).collect();
+            let cells = shown.iter().map(|(_, cell)| cell(row)).collect();
             (row.system.clone(), cells)
         };
         let lines: Vec<(String, Vec<Cell>)> = of_point.iter().map(line).collect();
         table.group(of_point.first().map_or("", |row| row.label.as_str()), &lines);
     }
     let mut html = table.end();
-    for (applies, note) in [
-        (section.rows.iter().any(|row| row.load_saturated), SATURATED),
-        (section.rows.iter().any(|row| row.rate_missed), RATE_MISSED),
-    ] {
-        if applies {
-            html += &format!("<p class=\"foot\">{note}.</p>\n");
-        }
+    for note in notes(section.rows.iter().copied()) {
+        html += &format!("<p class=\"foot\">{note}.</p>\n");
     }
     html
 }
@@ -148,11 +133,7 @@ pub(super) fn limits(caption: &str, limits: &[&Verdict]) -> String {
             Cell::words(format!("{}: {}", limit.system, limit.limit)),
             Cell::number(number(limit.value)),
             Cell::number(format!("{}–{}", number(interval.low), number(interval.high))),
-            if limit.close {
-                verdict.within_noise()
-            } else {
-                verdict
-            },
+            verdict.within_noise(limit.close),
         ];
         table.row(&format!("{}: {}", limit.scenario, limit.label), &cells);
     }
@@ -192,108 +173,45 @@ fn compared(comparison: &Comparison) -> String {
     )
 }
 
-/// A column of numbers.
-struct Shown {
-    name: &'static str,
-    cell: fn(&Row) -> Cell,
-}
+/// The name of a column, and what stands in it.
+type Shown = (&'static str, fn(&Row) -> Cell);
 
 const OF_CAPACITY: [Shown; 14] = [
-    Shown {
-        name: "CPU s/GB",
-        cell: |row| median(row, Measure::CpuSPerGb),
-    },
-    Shown {
-        name: "least–most",
-        cell: range,
-    },
-    Shown {
-        name: "ratio",
-        cell: |row| comparison(row, Measure::CpuSPerGb),
-    },
-    Shown {
-        name: "CPU s per 10⁶ records",
-        cell: |row| median(row, Measure::CpuSPerMillionRecords),
-    },
-    Shown {
-        name: "MB/s",
-        cell: speed,
-    },
-    Shown {
-        name: "peak MB",
-        cell: |row| median(row, Measure::PeakMb),
-    },
-    Shown {
-        name: "wake-ups a frame",
-        cell: |row| median(row, Measure::WakeUpsPerFrame),
-    },
-    Shown {
-        name: "system calls a frame",
-        cell: |row| median(row, Measure::SystemCallsPerFrame),
-    },
-    Shown {
-        name: "ring enters a read",
-        cell: |row| median(row, Measure::RingEntersPerRead),
-    },
-    Shown {
-        name: "busiest thread",
-        cell: |row| match row.point.executors {
-            // All that is of note is done by one.
-            1 => Cell::none(),
-            _ => median(row, Measure::BusiestThreadShare),
-        },
-    },
-    Shown {
-        name: "broker's CPU s/GB",
-        cell: |row| median(row, Measure::BrokerCpuSPerGb),
-    },
-    Shown {
-        name: "its ratio",
-        cell: |row| comparison(row, Measure::BrokerCpuSPerGb),
-    },
-    Shown {
-        name: "ready ms",
-        cell: |row| median(row, Measure::StartMs),
-    },
-    Shown {
-        name: "first answer ms",
-        cell: |row| median(row, Measure::FirstFrameMs),
-    },
+    ("CPU s/GB", |row| median(row, Measure::CpuSPerGb)),
+    ("least–most", range),
+    ("ratio", |row| comparison(row, Measure::CpuSPerGb)),
+    ("CPU s per 10⁶ records", |row| {
+        median(row, Measure::CpuSPerMillionRecords)
+    }),
+    ("MB/s", speed),
+    ("peak MB", |row| median(row, Measure::PeakMb)),
+    ("wake-ups a frame", |row| median(row, Measure::WakeUpsPerFrame)),
+    ("system calls a frame", |row| {
+        median(row, Measure::SystemCallsPerFrame)
+    }),
+    ("ring enters a read", |row| {
+        median(row, Measure::RingEntersPerRead)
+    }),
+    ("busiest thread", |row| match row.point.executors {
+        // All that is of note is done by one.
+        1 => Cell::none(),
+        _ => median(row, Measure::BusiestThreadShare),
+    }),
+    ("broker's CPU s/GB", |row| median(row, Measure::BrokerCpuSPerGb)),
+    ("its ratio", |row| comparison(row, Measure::BrokerCpuSPerGb)),
+    ("ready ms", |row| median(row, Measure::StartMs)),
+    ("first answer ms", |row| median(row, Measure::FirstFrameMs)),
 ];
 
 const OF_LATENCY: [Shown; 8] = [
-    Shown {
-        name: "p50 ms",
-        cell: |row| late(row, Measure::LatencyP50Ms),
-    },
-    Shown {
-        name: "added to direct",
-        cell: |row| comparison(row, Measure::LatencyP50Ms),
-    },
-    Shown {
-        name: "p90 ms",
-        cell: |row| late(row, Measure::LatencyP90Ms),
-    },
-    Shown {
-        name: "p99 ms",
-        cell: |row| late(row, Measure::LatencyP99Ms),
-    },
-    Shown {
-        name: "added to direct",
-        cell: |row| comparison(row, Measure::LatencyP99Ms),
-    },
-    Shown {
-        name: "p99.9 ms",
-        cell: |row| late(row, Measure::LatencyP999Ms),
-    },
-    Shown {
-        name: "p99.99 ms",
-        cell: |row| late(row, Measure::LatencyP9999Ms),
-    },
-    Shown {
-        name: "CPU s/GB",
-        cell: |row| median(row, Measure::CpuSPerGb),
-    },
+    ("p50 ms", |row| late(row, Measure::LatencyP50Ms)),
+    ("added to direct", |row| comparison(row, Measure::LatencyP50Ms)),
+    ("p90 ms", |row| late(row, Measure::LatencyP90Ms)),
+    ("p99 ms", |row| late(row, Measure::LatencyP99Ms)),
+    ("added to direct", |row| comparison(row, Measure::LatencyP99Ms)),
+    ("p99.9 ms", |row| late(row, Measure::LatencyP999Ms)),
+    ("p99.99 ms", |row| late(row, Measure::LatencyP9999Ms)),
+    ("CPU s/GB", |row| median(row, Measure::CpuSPerGb)),
 ];
 
 fn median(row: &Row, measure: Measure) -> Cell {
@@ -309,8 +227,7 @@ fn range(row: &Row) -> Cell {
 
 fn comparison(row: &Row, measure: Measure) -> Cell {
     match row.comparison(measure) {
-        Some(found) if found.is_within_noise() => Cell::number(compared(found)).within_noise(),
-        Some(found) => Cell::number(compared(found)),
+        Some(found) => Cell::number(compared(found)).within_noise(found.is_within_noise()),
         None => Cell::none(),
     }
 }

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::super::across::Across;
+use super::super::once;
 use super::super::plot::{Form, Mark, Plot, add};
 use super::style;
 use crate::statistics::Row;
@@ -100,12 +101,7 @@ impl Shape {
             values.join(", ")
         };
         let all: Vec<String> = rows.iter().map(|row| label(&row)).collect();
-        let mut labels: Vec<String> = Vec::new();
-        for label in &all {
-            if !labels.contains(label) {
-                labels.push(label.clone());
-            }
-        }
+        let labels = once(all.iter().cloned());
         if let Some(name) = &self.across {
             let mut values: Vec<f64> = labels.iter().filter_map(|label| label.parse().ok()).collect();
             values.sort_by(f64::total_cmp);
