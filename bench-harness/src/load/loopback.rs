@@ -175,34 +175,62 @@ mod tests {
     use crate::scenario::{Direction, What};
     use crate::systems::Choice;
 
+    const TURN: Turn = Turn {
+        warm_up: Duration::from_millis(10),
+        duration: Duration::from_millis(100),
+    };
+
     /// The same place twice, so that nothing has to be started.
-    fn turns(descriptors: usize) -> (Vec<Exchanged>, usize) {
-        let mut generator = Loopback::new(0).unwrap();
-        generator.descriptors = descriptors;
-        let mut point = Point::of(What::Pass, Direction::Both);
-        (point.connections, point.idle_connections) = (6, 4);
+    fn begin(generator: &mut Loopback, point: &Point) {
         let choice = Choice {
             names: vec!["direct".to_owned(); 2],
             peers: Vec::new(),
             program: "none".into(),
         };
         let (directory, site) = (Path::new("."), generator.site());
-        let fleet = Fleet::start(&choice, &point, directory, &site, &mut || Ok(())).unwrap();
-        let turn = Turn {
-            warm_up: Duration::from_millis(10),
-            duration: Duration::from_millis(100),
-        };
-        generator.begin(&point, &turn, &fleet, directory).unwrap();
+        let fleet = Fleet::start(&choice, point, directory, &site, &mut || Ok(())).unwrap();
+        generator.begin(point, &TURN, &fleet, directory).unwrap();
+    }
+
+    /// Half of the connections produce.
+    fn point() -> Point {
+        let mut point = Point::of(What::Pass, Direction::Both);
+        (point.connections, point.idle_connections) = (6, 4);
+        point
+    }
+
+    fn turns(descriptors: usize) -> (Vec<Exchanged>, usize) {
+        let mut generator = Loopback::new(0).unwrap();
+        generator.descriptors = descriptors;
+        begin(&mut generator, &point());
         let mut marks = 0;
         let exchanged = [1, 0, 1].map(|place| {
             let mut mark = || {
                 marks += 1;
                 Ok(())
             };
-            generator.turn(place, &turn, &mut mark).unwrap()
+            generator.turn(place, &TURN, &mut mark).unwrap()
         });
         assert_eq!(marks, 6);
         (exchanged.into(), generator.load.open())
+    }
+
+    /// RUN-1: another point, with frames of another length.
+    #[test]
+    fn a_turn_that_fails_leaves_nothing_to_the_next_point() {
+        for rate in [None, Some(1.0)] {
+            let mut generator = Loopback::new(0).unwrap();
+            let mut point = point();
+            point.rate_mb_per_s = rate;
+            begin(&mut generator, &point);
+            let failed = generator.turn(0, &TURN, &mut || Err("it broke".into()));
+            assert!(failed.is_err());
+            generator.end();
+            (point.frame_kib, point.rate_mb_per_s) = (4, None);
+            begin(&mut generator, &point);
+            let exchanged = generator.turn(0, &TURN, &mut || Ok(())).unwrap();
+            assert!(exchanged.frames > 0, "{exchanged:?}");
+        }
     }
 
     #[test]
