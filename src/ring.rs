@@ -190,6 +190,7 @@ pub unsafe extern "C" fn __sys_io_uring_enter2(
             ) as c_int
         },
         Call::Sleep(sleep) => wait(descriptor, min_complete, flags, &sleep),
+        Call::Wake => interrupted(),
     }
 }
 
@@ -216,7 +217,12 @@ fn wait(descriptor: c_int, min_complete: c_uint, flags: c_uint, sleep: &Sleep) -
     if done < 0 && io::Error::last_os_error().raw_os_error() != Some(libc::ETIME) {
         return done;
     }
-    // The caller knows neither of the entries nor of the time; it looks at its rings after a signal as well.
+    // The caller knows neither of the entries nor of the time.
+    interrupted()
+}
+
+/// What a wait returns after a signal: the caller looks at its rings.
+fn interrupted() -> c_int {
     // SAFETY: the place belongs to this thread.
     unsafe { *libc::__errno_location() = libc::EINTR };
     -1

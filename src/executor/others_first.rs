@@ -1,8 +1,9 @@
 //! How a task that has more to do lets others go first.
 //!
 //! To wake oneself and return is not enough: glommio runs the tasks that are awake, again and again, and looks at its
-//! rings only when none is or when its preemption timer has fired (100 ms), so that whoever waits for a socket would
-//! wait for the whole of the work. A glommio timer, however, fires only when the rings have been looked at.
+//! rings only when none is, so that whoever waits for a socket would wait for the whole of the work. (Its preemption
+//! timer is there for that; executors do without, [`ring`](crate::ring) says why.) A glommio timer, however, fires only
+//! when the rings have been looked at.
 
 use std::future::Future;
 use std::pin::pin;
@@ -43,6 +44,7 @@ mod tests {
 
     use super::*;
     use crate::executor::platform::Glommio;
+    use crate::ring::PREEMPT_AFTER;
 
     /// EXECUTOR-MAIN-6: waking itself, a task would take all of its turns before the first byte arrives.
     #[test]
@@ -50,6 +52,7 @@ mod tests {
         const TURNS: usize = 500;
         let executor = LocalExecutorBuilder::new(Placement::Unbound)
             .io_memory(65_536)
+            .preempt_timer(PREEMPT_AFTER)
             .spawn(|| async {
                 let (mut one, mut other) = UnixStream::pair().expect("a pair of sockets");
                 let served = Rc::new(Cell::new(0));

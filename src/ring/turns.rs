@@ -31,6 +31,7 @@
 //! - TURNS-4: where the queues cannot be read, a wait cannot end in time, or the rings are not those of an executor
 //!   with [`PREEMPT_AFTER`], every call is made as it comes.
 //! - TURNS-5: no sleep lasts longer than [`SLEEP_MAX`], whatever glommio overlooks.
+//! - TURNS-6: nor is there one for a timer that is due within [`SLEEP_MIN`]: to set a clock takes longer.
 //!
 //! Executor threads only.
 
@@ -49,6 +50,8 @@ pub(super) enum Call {
     Skip(c_int),
     /// It waits, and does more than was asked for.
     Sleep(Sleep),
+    /// It is not made: there is nothing to wait for.
+    Wake,
 }
 
 /// A wait that submits entries first and ends in time.
@@ -167,11 +170,15 @@ impl Turns {
         let timer = queue_of(&mut self.rings, latency)
             .and_then(|queue| queue.last())
             .and_then(|last| last.duration());
-        let to_submit = queue_of(&mut self.rings, main).map_or(0, |queue| queue.waiting() as u32);
         #[cfg(test)]
         {
             self.counts.untimed += u32::from(timer.is_none());
         }
+        // TURNS-6
+        if timer.is_some_and(|timer| timer < SLEEP_MIN) {
+            return Call::Wake;
+        }
+        let to_submit = queue_of(&mut self.rings, main).map_or(0, |queue| queue.waiting() as u32);
         Call::Sleep(Sleep {
             to_submit,
             // TURNS-5
@@ -258,12 +265,14 @@ fn is_write_of_a_timer(entry: &Entry) -> bool {
 impl Counts {
     fn count(&mut self, call: Call) {
         self.asked += 1;
-        self.made += u32::from(!matches!(call, Call::Skip(_)));
+        self.made += u32::from(!matches!(call, Call::Skip(_) | Call::Wake));
     }
 }
 
 /// What executors are to be started with as glommio's preemption timer, which is known by it.
 pub(crate) const PREEMPT_AFTER: Duration = Duration::new(100, 7);
+/// Not more than a turn takes.
+const SLEEP_MIN: Timespec = Timespec::new(0, 10_000);
 /// Five ticks of an executor.
 const SLEEP_MAX: Timespec = Timespec::new(0, 100_000_000);
 /// Half a ring.

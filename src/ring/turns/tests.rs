@@ -206,6 +206,20 @@ fn an_executor_without_a_timer_wakes_all_the_same() {
     assert!((4..=20).contains(&counts.untimed), "{counts:?}");
 }
 
+/// TURNS-6: a turn is two calls then, and with a wait three.
+#[test]
+fn there_is_no_sleep_for_a_timer_that_is_about_to_fire() {
+    const TIMERS: u32 = 400;
+    let ((), counts) = on_executor(|| {
+        Box::pin(async {
+            for _ in 0..TIMERS {
+                sleep(Duration::from_micros(2)).await;
+            }
+        })
+    });
+    assert!(counts.made * 2 < TIMERS * 5, "{counts:?}");
+}
+
 /// TURNS-4: its timer does not say which rings these are.
 #[test]
 fn another_executor_has_every_call_made() {
