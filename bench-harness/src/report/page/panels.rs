@@ -142,13 +142,13 @@ const KNOWN: [&str; 6] = [
 const OTHERS: usize = 2;
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::super::Run;
     use super::*;
     use crate::scenario::{Point, Scenario};
     use crate::statistics::Spread;
 
-    pub(super) fn run() -> Run {
+    pub(in super::super) fn run() -> Run {
         serde_json::from_value(serde_json::json!({
             "started": "1", "scenarios": ["mine"], "seed": 1, "commit": null, "versions": [], "skipped": [],
             "envelope": { "seal_ns": 1.0, "open_ns": 1.0 },
@@ -160,7 +160,7 @@ mod tests {
     }
 
     /// Of `sealwire`, at each point of a scenario.
-    pub(super) fn rows(scenario: &str) -> Vec<Row> {
+    pub(in super::super) fn rows(scenario: &str) -> Vec<Row> {
         let text = format!("summary = \"x\"\nwhat = [\"seal\", \"open\"]\n{scenario}");
         let points = Scenario::parse("mine", &text).unwrap().points();
         let row = |point: Point| Row {
