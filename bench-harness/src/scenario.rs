@@ -195,7 +195,7 @@ pub(crate) fn list() -> Result<(), Failure> {
     for (name, text) in BUILT_IN {
         let scenario = Scenario::parse(name, text)?;
         println!(
-            "{name:12} {:3} points  {}",
+            "{name:17} {:3} points  {}",
             scenario.points().len(),
             scenario.summary
         );

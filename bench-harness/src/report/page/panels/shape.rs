@@ -167,6 +167,8 @@ fn fields(row: &Row) -> Map<String, Value> {
 fn written(value: Option<&Value>) -> String {
     match value {
         Some(Value::String(text)) => text.clone(),
+        // Without the `.0` of a number that has a point.
+        Some(Value::Number(number)) => number.as_f64().unwrap_or_default().to_string(),
         Some(value) => value.to_string(),
         None => String::new(),
     }
