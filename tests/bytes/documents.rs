@@ -1,6 +1,7 @@
 //! What the documents say is true: refusals, tests, links, commands and examples that they name exist.
 
 mod commands;
+mod costs;
 mod modules;
 mod refusals;
 
