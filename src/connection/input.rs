@@ -62,9 +62,10 @@ impl Input {
             // Nothing else has to move.
             self.growing.bytes_mut().truncate(self.end);
         }
-        let room = self
-            .growing
-            .make_room_towards(self.start.saturating_add(expected), more, MOVED_AT_ONCE);
+        let missing = end.saturating_sub(self.growing.bytes().len());
+        let room =
+            self.growing
+                .make_room_towards(self.start.saturating_add(expected), missing, MOVED_AT_ONCE);
         if let Room::Ready(_) = room {
             self.growing.bytes_mut().resize(end, 0);
         }
@@ -166,6 +167,21 @@ mod tests {
             read(&mut input, expected, &[2; 5]);
             assert_eq!((input.start == 0, input.capacity()), (moves, 100), "{expected}");
         }
+    }
+
+    /// What others left behind what was read is no reason to grow.
+    #[test]
+    fn an_input_grows_only_where_there_is_no_room() {
+        let mut input = Input::default();
+        let mut buffer = vec![0xee; 80];
+        buffer.reserve_exact(20);
+        input.begin(buffer);
+        read(&mut input, 100, &[1; 50]);
+        read(&mut input, 100, &[2; 50]);
+        assert_eq!(
+            (input.capacity(), input.rest()),
+            (100, &[[1; 50], [2; 50]].concat()[..])
+        );
     }
 
     #[test]
