@@ -191,19 +191,24 @@ impl<R: Stream, W: Stream> OneWay<'_, R, W> {
     /// Decides what becomes of the rest of a first read: it stays where it is, or moves to where it suits.
     fn keep(&mut self, context: &Context<'_>) {
         let rest = self.half.input.rest();
-        let announced = self.session.announced(self.direction, rest);
-        let bytes = announced.unwrap_or(0).max(rest.len());
-        self.half.expected = if rest.is_empty() { 0 } else { bytes };
         if rest.is_empty() {
+            self.half.expected = 0;
             return;
         }
+        // What only has to be written is no beginning of a frame, whatever it looks like.
+        let untaken = rest.get(self.half.verbatim..).unwrap_or_default();
+        let announced = self.session.announced(self.direction, untaken);
+        let bytes = announced.unwrap_or(0).max(untaken.len());
+        self.half.expected = bytes;
         let goes_on = match announced {
             Some(announced) if self.takes_turns(announced) => self.turn(announced, context) == Turned::Has,
             _ => self.session.is_logged_in(),
         };
         let mut inputs = self.shared.inputs.borrow_mut();
         if goes_on {
-            self.half.input.fit(bytes, &mut inputs);
+            self.half
+                .input
+                .fit(bytes.saturating_add(self.half.verbatim), &mut inputs);
         } else {
             self.half.input.shrink(&mut inputs);
         }

@@ -138,6 +138,25 @@ fn response(correlation_id: i32, bytes: usize) -> Vec<u8> {
     response
 }
 
+/// TURN-1: what is worked off and only has to be written asks for no turn, which nobody would end.
+#[test]
+fn a_frame_that_passed_on_from_its_first_read_keeps_nobody_waiting() {
+    let mut crowd = Crowd::new(MIB, 2);
+    let long = produce(1, 0, "passed", &vec![0; 200 * KIB]);
+    crowd.peers[0].broker.leave_room(0);
+    crowd.peers[0].client.arrive(&long);
+    crowd.settle();
+    assert!(crowd.held() >= 200 * KIB, "it is not written");
+    crowd.peers[1]
+        .client
+        .arrive(&produce(1, 0, "passed", &vec![0; 400 * KIB]));
+    crowd.settle();
+    assert_eq!(crowd.peers[1].client.unread(), 0);
+    crowd.peers[0].broker.make_room(ROOMY);
+    crowd.settle();
+    assert_eq!(crowd.held(), 0);
+}
+
 /// HELD-2
 #[test]
 fn a_response_of_64_kib_passes_by_and_one_byte_more_waits_for_its_turn() {
