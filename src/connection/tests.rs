@@ -5,6 +5,7 @@ mod drains;
 mod flushing;
 mod long_frames;
 mod strangers;
+mod streams;
 mod turns;
 mod wire;
 

@@ -275,7 +275,7 @@ impl Bench {
 }
 
 /// The broker has named a broker to the client, one that the listener does not serve.
-fn log_in(session: &mut Session, pipeline: &mut Pipeline) {
+pub(super) fn log_in(session: &mut Session, pipeline: &mut Pipeline) {
     let mut out = Vec::new();
     let mut asked = request(3, 0, 0, &[0; 4]);
     let step = session.requests(pipeline, Instant::now(), &mut asked, &mut out);

@@ -74,10 +74,16 @@ fn one_partition(topic: &str) -> Vec<u8> {
 }
 
 fn one_topic(topic: &str) -> Vec<u8> {
-    let length = i16::try_from(topic.len()).expect("a topic's name");
-    [&[0, 0, 0, 1], &length.to_be_bytes()[..], topic.as_bytes()].concat()
+    [&[0, 0, 0, 1][..], &named(topic)].concat()
 }
 
-fn bytes(content: &[u8]) -> Vec<u8> {
+/// A topic's name with its length in front.
+pub(super) fn named(topic: &str) -> Vec<u8> {
+    let length = i16::try_from(topic.len()).expect("a topic's name");
+    [&length.to_be_bytes()[..], topic.as_bytes()].concat()
+}
+
+/// The same of bytes.
+pub(super) fn bytes(content: &[u8]) -> Vec<u8> {
     frame(&[content])
 }
