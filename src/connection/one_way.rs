@@ -378,8 +378,7 @@ impl<'a, R: Stream, W: Stream> OneWay<'a, R, W> {
             self.half.input.fit(bytes, &mut inputs);
         }
         drop(inputs);
-        if !self.half.has_output() {
-            self.half.drop_output();
+        if self.half.output.is_empty() {
             let output = std::mem::take(&mut self.half.output);
             self.shared.outputs.borrow_mut().give(output);
         }
