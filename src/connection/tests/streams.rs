@@ -1,35 +1,18 @@
 //! Streams of frames of all kinds, however they are cut and however little is taken of them: what goes out is what a
 //! session makes of one whole frame after the other.
 
+use std::task::{Context, Waker};
 use std::time::Instant;
 
 use proptest::prelude::*;
 
-use super::bench::{Bench, ROOMY, listener, log_in, record};
-use super::wire::{bytes, fetch, frame, named, produce, request};
+use super::bench::{Bench, ROOMY, listener, log_in};
+use super::exchanges::{Exchange, KIB, exchange, length};
+use super::wire::{produce, request};
 use crate::config::Limits;
 use crate::metrics::{CloseReason, Direction};
 use crate::pipeline::{Pipeline, Session, Step, Work};
-use crate::testing::{BatchBuilder, MemoryStream};
-
-/// A request, and what is to be answered to it.
-#[derive(Clone, Debug)]
-enum Exchange {
-    /// Both pass unread, with so many bytes.
-    Unread(usize, usize),
-    /// A Produce request of about so many bytes that passes whole.
-    Produce(usize),
-    /// The same with a partition that is cut out, and whose refusal is written into the answer.
-    ProduceInPart(usize),
-    /// A Fetch whose answer has so many bytes and passes whole.
-    Fetch(usize),
-    /// The same with a partition whose records are not delivered.
-    FetchInPart(usize),
-    /// An answer that is written anew up to so many bytes at its end, which pass.
-    Metadata(usize),
-    /// It goes nowhere, and is answered here.
-    Versions,
-}
+use crate::testing::MemoryStream;
 
 /// Something that happens to the connection.
 #[derive(Clone, Debug)]
@@ -43,66 +26,13 @@ enum Act {
     Trimmed,
 }
 
-/// Bytes that differ from place to place.
-fn content(bytes: usize, seed: usize) -> Vec<u8> {
-    let mix = |at: usize| (at ^ seed.wrapping_mul(0x9e37)).wrapping_mul(0x9e37_79b9) >> 13;
-    (0..bytes).map(|at| mix(at) as u8).collect()
+/// What becomes of the client when it has sent everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Client {
+    Stays,
+    Leaves,
+    IsGone,
 }
-
-impl Exchange {
-    /// The request and the broker's answer; the answer is empty if the broker hears of nothing.
-    fn frames(&self, id: i32) -> (Vec<u8>, Vec<u8>) {
-        let seed = id as usize;
-        let batch = |bytes: usize| {
-            let value = content(bytes, seed);
-            BatchBuilder::new()
-                .record(record(&value))
-                .build()
-                .expect("a batch")
-        };
-        let answer = |parts: &[&[u8]]| frame(&[&[&id.to_be_bytes()[..]], parts].concat());
-        match *self {
-            Self::Unread(asked, answered) => (
-                request(12, 0, id, &content(asked, seed)),
-                answer(&[&content(answered, seed)]),
-            ),
-            Self::Produce(bytes) => (produce(id, -1, "passed", &batch(bytes)), answer(&[&[0; 8]])),
-            Self::ProduceInPart(bytes) => {
-                let topics = [one("passed", &[], &batch(bytes)), one("nobody's", &[], &batch(9))].concat();
-                let body = [&[0xff; 4][..], &[0, 0, 0, 9, 0, 0, 0, 2], &topics].concat();
-                (request(0, 3, id, &body), answer(&[&[0; 8]]))
-            }
-            Self::Fetch(bytes) => {
-                let topic = one("passed", FETCHED, &content(bytes, seed));
-                (fetch(id), answer(&[&[0; 4], &[0, 0, 0, 1], &topic]))
-            }
-            Self::FetchInPart(bytes) => {
-                // What delivers nothing at all would be held back.
-                let passed = one("passed", FETCHED, &content(bytes + 1, seed));
-                let topics = [passed, one("nobody's", FETCHED, &batch(9))].concat();
-                (fetch(id), answer(&[&[0; 4], &[0, 0, 0, 2], &topics]))
-            }
-            Self::Metadata(bytes) => {
-                let broker = [&[0, 0, 0, 7, 0, 1][..], b"k", &[0, 0, 0, 9]].concat();
-                let topics = [&[0; 4][..], &content(bytes, seed)].concat();
-                (
-                    request(3, 0, id, &[0; 4]),
-                    answer(&[&[0, 0, 0, 1], &broker, &topics]),
-                )
-            }
-            Self::Versions => (request(18, 99, id, &[]), Vec::new()),
-        }
-    }
-}
-
-/// A topic with its only partition, which has `fields` and `records`.
-fn one(topic: &str, fields: &[u8], records: &[u8]) -> Vec<u8> {
-    let partition = [&[0, 0, 0, 1, 0, 0, 0, 0], fields, &bytes(records)].concat();
-    [named(topic), partition].concat()
-}
-
-/// Error code, high watermark, last stable offset, no aborted transactions.
-const FETCHED: &[u8; 22] = b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\xff\xff\xff\xff";
 
 /// What a session makes of one whole frame.
 fn made_of(
@@ -217,13 +147,13 @@ impl Progress {
         self.ended = self.ended.or_else(|| bench.settle());
         self.to_broker.append(&mut bench.broker.take_written());
         self.to_client.append(&mut bench.client.take_written());
-        assert!(
+        let goes_on = [
             traffic.to_broker.starts_with(&self.to_broker),
-            "to the broker goes something else"
-        );
-        assert!(
             traffic.to_client.starts_with(&self.to_client),
-            "to the client goes something else"
+        ];
+        assert_eq!(
+            goes_on, [true; 2],
+            "something else goes to the broker or to the client"
         );
     }
 
@@ -242,11 +172,13 @@ impl Progress {
         self.settle(bench, traffic);
     }
 
-    /// Everything is sent and taken; the client `leaves` behind what it has sent.
-    fn finish(&mut self, bench: &mut Bench, traffic: &Traffic, leaves: bool) {
+    /// Everything is sent, and taken by those who are there.
+    fn finish(&mut self, bench: &mut Bench, traffic: &Traffic, client: Client) {
         self.send(bench, traffic, Direction::Request, ROOMY);
-        if leaves {
-            bench.client.end();
+        match client {
+            Client::Stays => {}
+            Client::Leaves => bench.client.end(),
+            Client::IsGone => bench.client.reset(),
         }
         self.settle(bench, traffic);
         bench.client.make_room(ROOMY);
@@ -265,33 +197,9 @@ fn has_turn(bench: &Bench, bytes: usize) -> bool {
     let (client, _, mut neighbour) = bench.neighbour();
     let long = produce(1, -1, "passed", &vec![0; bytes]);
     client.arrive(&long[..bytes / 2]);
-    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let mut context = Context::from_waker(Waker::noop());
     while neighbour.poll_turn(&mut context, Instant::now()).is_ready() {}
     client.unread() == 0
-}
-
-/// Lengths around which something changes, and short ones.
-fn length() -> impl Strategy<Value = usize> {
-    prop_oneof![
-        4 => 0..200_usize,
-        2 => 200..20_000_usize,
-        2 => (KIB * 64 - 60)..(KIB * 64 + 5),
-        1 => (KIB * 64)..(KIB * 400),
-        1 => (KIB * 256 - 60)..(KIB * 256 + 5),
-        1 => (KIB * 1024 - 60)..(KIB * 1024 + 5),
-    ]
-}
-
-fn exchange() -> impl Strategy<Value = Exchange> {
-    prop_oneof![
-        4 => (length(), length()).prop_map(|(asked, answered)| Exchange::Unread(asked, answered)),
-        2 => length().prop_map(Exchange::Produce),
-        1 => length().prop_map(Exchange::ProduceInPart),
-        2 => length().prop_map(Exchange::Fetch),
-        1 => length().prop_map(Exchange::FetchInPart),
-        1 => length().prop_map(Exchange::Metadata),
-        1 => Just(Exchange::Versions),
-    ]
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -305,8 +213,6 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-const KIB: usize = 1024;
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     /// INPUT-1, GATHER-1; and nothing is held when nothing is left, no turn either.
@@ -316,12 +222,12 @@ proptest! {
         refused in any::<bool>(),
         acts in proptest::collection::vec(act(), 0..60),
         buffered in proptest::option::weighted(0.3, prop_oneof![1 => 1..10_usize, 2 => 10_000..100_000_usize]),
-        leaves in any::<bool>(),
+        client in prop_oneof![Just(Client::Stays), Just(Client::Leaves), Just(Client::IsGone)],
         turn_bytes in prop_oneof![Just(50 * KIB), Just(KIB * KIB)],
     ) {
         const BYTES_MAX: usize = 8 * KIB * KIB;
         let mut traffic = Traffic::of(&exchanges, refused);
-        if leaves && !refused && buffered.is_some() {
+        if client != Client::Stays && !refused && buffered.is_some() {
             traffic.to_broker.extend(MemoryStream::GOODBYE);
         }
         let limits = Limits { executor_bytes_max: BYTES_MAX, ..Limits::default() };
@@ -334,14 +240,18 @@ proptest! {
         for act in &acts {
             progress.act(&mut bench, &traffic, act);
         }
-        progress.finish(&mut bench, &traffic, leaves);
+        progress.finish(&mut bench, &traffic, client);
         prop_assert_eq!(progress.to_broker.len(), traffic.to_broker.len());
         if refused {
             prop_assert_eq!(progress.ended, Some(CloseReason::DeniedApi));
             return Ok(());
         }
+        prop_assert_eq!(bench.broker.is_closed(), client != Client::Stays);
+        if client == Client::IsGone {
+            prop_assert_eq!(progress.ended, Some(CloseReason::ClientClosed));
+            return Ok(());
+        }
         prop_assert_eq!(progress.to_client.len(), traffic.to_client.len());
-        prop_assert_eq!(bench.broker.is_closed(), leaves);
         prop_assert_eq!(bench.shared.pipeline.borrow().metrics.gauges.bytes_held, 0);
         prop_assert!(has_turn(&bench, BYTES_MAX / 2), "a turn is left");
     }
