@@ -49,14 +49,16 @@ impl Input {
         let left = self.rest().len();
         let missing = expected.saturating_sub(left);
         let fits_at_start = missing > self.spare() && expected <= self.growing.bytes().capacity();
+        let mut moved_to_start = 0;
         if self.start > 0 && left <= MOVED_AT_ONCE && (self.spare() < more || fits_at_start) {
             // INPUT-2
             self.growing.bytes_mut().copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, left);
+            moved_to_start = left;
         }
         let end = self.end.saturating_add(more);
         if self.growing.bytes().len() >= end {
-            return Room::Ready(0);
+            return Room::Ready(moved_to_start);
         }
         if self.spare() < more && self.growing.bytes().len() > self.end {
             // Nothing else has to move.
@@ -66,10 +68,13 @@ impl Input {
         let room =
             self.growing
                 .make_room_towards(self.start.saturating_add(expected), missing, MOVED_AT_ONCE);
-        if let Room::Ready(_) = room {
-            self.growing.bytes_mut().resize(end, 0);
+        match room {
+            Room::Ready(moved) => {
+                self.growing.bytes_mut().resize(end, 0);
+                Room::Ready(moved.saturating_add(moved_to_start))
+            }
+            Room::Moving(moved) => Room::Moving(moved.saturating_add(moved_to_start)),
         }
-        room
     }
 
     fn spare(&self) -> usize {
@@ -164,7 +169,8 @@ mod tests {
             input.begin(Vec::with_capacity(100));
             read(&mut input, 50, &[1; 50]);
             input.consume(40);
-            read(&mut input, expected, &[2; 5]);
+            let moved = if moves { 10 } else { 0 };
+            assert_eq!(input.make_room(expected, 5), Room::Ready(moved), "{expected}");
             assert_eq!((input.start == 0, input.capacity()), (moves, 100), "{expected}");
         }
     }
