@@ -310,6 +310,30 @@ fn a_key_whose_time_ends_between_two_pieces_is_replaced() {
     assert!(contains(&reached[1].2, next.wrapped()));
 }
 
+/// What is to be copied behind the records is no reason to make room for a second frame.
+#[test]
+fn a_long_request_takes_the_memory_of_one_however_often_it_pauses() {
+    let value = "v".repeat(1000);
+    let batch = batch_of(&[value.as_str(); 600]).build().unwrap();
+    let sent = produce(9, 5, -1, &[to_produce("sealed-a", 0, &batch)]);
+    let mut rig = Rig::in_pieces(batch.len() / 10);
+    let (mut pauses, mut held) = (0, 0);
+    let mut halt = rig.client_sends(&sent);
+    while halt == Ok(Halt::Yielded) {
+        pauses += 1;
+        held = held.max(rig.session.bytes_held(Direction::Request));
+        halt = rig.client_sends(&[]);
+    }
+    assert_eq!(halt, Ok(Halt::More));
+    assert!(pauses > 8, "{pauses}");
+    // What is expected of seals is among it.
+    assert!(
+        held > sent.len() && held < sent.len() * 3 / 2,
+        "{held} bytes for {}",
+        sent.len()
+    );
+}
+
 /// EXECUTOR-2, in one piece as in many.
 #[test]
 fn a_request_takes_no_batch_more_than_the_share_has() {

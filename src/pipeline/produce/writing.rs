@@ -25,7 +25,7 @@ impl ProduceWork {
         loop {
             let rewriting = self.rewriting.as_mut().ok_or(CloseReason::Internal)?;
             let copied = rewriting.copied();
-            let room = request.frame.len().saturating_sub(copied).min(STEP_MAX);
+            let room = rewriting.copies_next().min(STEP_MAX);
             if !has_room(out, room) {
                 return Ok(Stop::Paused(Pause::Room(room)));
             }

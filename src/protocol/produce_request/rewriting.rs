@@ -242,6 +242,11 @@ impl Rewriting {
         self.emission.copied()
     }
 
+    /// Bytes of the source that are to be copied before the next decision: as many fit into the output, or it grows.
+    pub fn copies_next(&self) -> usize {
+        self.target.saturating_sub(self.copied())
+    }
+
     /// Where in the output the request begins, its length included.
     pub fn start(&self) -> usize {
         self.emission.start()
