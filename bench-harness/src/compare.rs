@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::Failure;
 use crate::measure::{Better, Measure};
-use crate::report::Recorded;
+use crate::report::{NO_POINT, Recorded};
 use crate::statistics::{Interval, Row, median, of_medians};
 
 /// Options of `compare`.
@@ -34,6 +34,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let [before, after] = [&options.before, &options.after].map(|name| Recorded::load(name));
     let (before, after) = (before?, after?);
     for recorded in [&before, &after] {
+        if recorded.rows.is_empty() {
+            return Err(format!("{}: {NO_POINT}", recorded.run.started).into());
+        }
         let commit = recorded.run.commit.as_deref().unwrap_or("unknown");
         println!(
             "{}: commit {commit}, {}",

@@ -93,6 +93,9 @@ pub(crate) struct Envelope {
     pub(crate) open_ns: f64,
 }
 
+/// Of a run without rows.
+pub(crate) const NO_POINT: &str = "no point of the run was finished: was it interrupted?";
+
 /// Of everything that is written. It grows by one when a field changes its meaning or goes.
 pub(crate) const SCHEMA: u32 = 1;
 

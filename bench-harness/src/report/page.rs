@@ -19,7 +19,7 @@ use clap::Args;
 
 use self::html::Text;
 use self::plot::Plot;
-use super::{Failed, Recorded, Run, history};
+use super::{Failed, NO_POINT, Recorded, Run, history};
 use crate::Failure;
 use crate::measure::{Measure, allocations};
 use crate::scenario::Scenario;
@@ -115,7 +115,7 @@ fn page(runs: &[Recorded], all: &[Recorded]) -> Result<String, Failure> {
     let newest = runs.iter().map(|recorded| recorded.run.started.as_str()).max();
     let newest = newest.ok_or("there is no run to show")?;
     if sections.is_empty() {
-        return Err("the run has no rows: was it interrupted?".into());
+        return Err(NO_POINT.into());
     }
     let mut html = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
