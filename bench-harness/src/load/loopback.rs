@@ -89,7 +89,7 @@ impl Generator for Loopback {
         }
         self.in_turns = sockets * fleet.systems.len() > room;
         for (place, system) in fleet.systems.iter().enumerate() {
-            let named = |failure| format!("{}: {failure}", system.name);
+            let named = |failure| format!("{}: {failure} ({})", system.name, system.address);
             let start = Instant::now();
             self.load
                 .connect(group(place), system.address, 1)

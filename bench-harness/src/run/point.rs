@@ -75,7 +75,8 @@ impl<'a> Field<'a> {
         let exchanged = self.generator.turn(place, &self.turn, &mut || {
             marks.push(system.process.map(Used::by).transpose()?);
             Ok(())
-        })?;
+        });
+        let exchanged = exchanged.map_err(|failure| format!("{}: {failure}", system.name))?;
         let of_system = match (&marks[..], system.process) {
             ([Some(before), Some(after)], Some(id)) => Some(after.since(before, id)?),
             _ => None,
@@ -113,7 +114,8 @@ impl<'a> Field<'a> {
             }
             begun = true;
             Ok(())
-        })?;
+        });
+        let exchanged = exchanged.map_err(|failure| format!("{}: {failure}", system.name))?;
         let measured = Measured {
             exchanged,
             of_system: None,
