@@ -222,6 +222,7 @@ fn a_point_that_fails_is_told_and_the_next_one_is_measured() {
         out.contains("FAILED small: seal 4 KiB, connections 4, topics 3: mine: "),
         "{out}"
     );
+    assert!(out.contains("small: rounds: 2, too few for intervals"), "{out}");
     assert!(errors.contains("1 of 2 points failed"), "{errors}");
     let lines = lines(&directory.path().join("small.jsonl"));
     every_field_is_documented(&lines);

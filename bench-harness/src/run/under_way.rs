@@ -44,6 +44,12 @@ impl UnderWay {
             self.kept.finished(&scenario.name, found);
         }
         self.progress.end();
+        for scenario in scenarios.iter().filter(|scenario| scenario.rounds < ROUNDS_MIN) {
+            let Scenario { name, rounds, .. } = scenario;
+            println!(
+                "\n{name}: rounds: {rounds}, too few for intervals at 95 %; judge by {ROUNDS_MIN} or more"
+            );
+        }
         print!("\n{}", report::of_verdicts(&limits));
         for limit in unjudged {
             println!("not judged: {limit}");
@@ -147,3 +153,6 @@ impl UnderWay {
         Ok(sample)
     }
 }
+
+/// The least and the most of fewer rounds have the true median between them too seldom to be called an interval.
+const ROUNDS_MIN: usize = 5;
