@@ -92,7 +92,11 @@ impl Scenario {
             None if name.ends_with(".toml") => {
                 let text = std::fs::read_to_string(name).map_err(|error| format!("{name}: {error}"))?;
                 let stem = Path::new(name).file_stem().unwrap_or_default();
-                Self::parse(&stem.to_string_lossy(), &text).map_err(|failure| in_file(name, failure))
+                let scenario = Self::parse(name, &text)?;
+                Ok(Self {
+                    name: stem.to_string_lossy().into_owned(),
+                    ..scenario
+                })
             }
             None => Err(format!("no scenario {name}: `list` shows them, and a path ends with .toml").into()),
         }

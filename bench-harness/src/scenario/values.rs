@@ -8,7 +8,7 @@ use super::Point;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(
     untagged,
-    expecting = "neither a value of the field nor a list of such values"
+    expecting = "not a value of the field, nor a list of such values: docs/performance.md has them"
 )]
 pub(super) enum Values<T> {
     One(T),
