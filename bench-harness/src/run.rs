@@ -27,6 +27,7 @@ use crate::{Failure, layers, report};
 /// Measures, tells, and records if that is wanted.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let scenarios = options.scenarios()?;
+    options.check()?;
     let machine = Machine::of_this_run();
     if machine.cores <= LOAD_CORE {
         return Err("one core for the system and one for the load are needed".into());
@@ -90,6 +91,10 @@ fn choices(options: &Options, scenarios: &[Scenario]) -> Result<(Vec<Choice>, Ve
     // Before this thread is pinned: cargo may have to build.
     let program = options.program.clone().map_or_else(crate::proxy::program, Ok)?;
     for scenario in scenarios {
+        for name in scenario.compared() {
+            let named = |failure| format!("scenario {}: {failure}", scenario.name);
+            Choice::known(name, &options.peers).map_err(named)?;
+        }
         let (names, missing) = Choice::available(&options.systems_of(scenario), &options.peers)?;
         skipped.extend(missing);
         choices.push(Choice {

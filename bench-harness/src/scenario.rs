@@ -143,6 +143,12 @@ impl Scenario {
         self.limits.iter().try_for_each(|limit| limit.check(&points))
     }
 
+    /// Systems that it compares with, or has limits for.
+    pub(crate) fn compared(&self) -> impl Iterator<Item = &str> {
+        let of_limits = self.limits.iter().flat_map(Limit::systems);
+        std::iter::once(self.reference.as_str()).chain(of_limits)
+    }
+
     /// Whether it takes a real broker.
     pub(crate) fn is_real(&self) -> bool {
         self.points().iter().all(|point| point.client.is_real())

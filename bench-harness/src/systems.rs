@@ -125,11 +125,7 @@ impl Choice {
     ) -> Result<(Vec<String>, Vec<Skipped>), Failure> {
         let (mut available, mut skipped) = (Vec::new(), Vec::new());
         for name in names {
-            if !NAMES.contains(&name.as_str()) && !peers.iter().any(|peer| peer.name == *name) {
-                return Err(
-                    format!("no system {name}: {}, or the name of a --peer", NAMES.join(", ")).into(),
-                );
-            }
+            Self::known(name, peers)?;
             match haproxy::buffer_bytes(name).and_then(|_| haproxy::unavailable()) {
                 Some(why) => skipped.push(Skipped {
                     what: name.clone(),
@@ -139,6 +135,14 @@ impl Choice {
             }
         }
         Ok((available, skipped))
+    }
+
+    /// An error if nobody has that name.
+    pub(crate) fn known(name: &str, peers: &[Peer]) -> Result<(), Failure> {
+        match NAMES.contains(&name) || peers.iter().any(|peer| peer.name == *name) {
+            true => Ok(()),
+            false => Err(format!("no system {name}: {}, or the name of a --peer", NAMES.join(", ")).into()),
+        }
     }
 
     fn has(&self, name: &str) -> bool {

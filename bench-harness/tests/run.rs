@@ -279,8 +279,44 @@ fn what_is_wrong_with_a_scenario_is_told_with_its_file() {
         .unwrap();
     let errors = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success());
+    assert_eq!(errors.matches("scenario ").count(), 1, "{errors}");
     assert!(
         errors.contains("wrong.toml") && errors.contains("connection"),
         "{errors}"
     );
+}
+
+/// Nothing has been started by then.
+#[test]
+fn what_a_run_names_and_is_not_there_is_told_first() {
+    let directory = tempfile::tempdir().unwrap();
+    let whom = SCENARIO.replace("divided_by = \"sealwire-pass\"", "divided_by = \"haproxi\"");
+    for (name, scenario) in [("small.toml", SCENARIO), ("whom.toml", &whom)] {
+        std::fs::write(directory.path().join(name), scenario).unwrap();
+    }
+    let cases: [(&[&str], &str); 3] = [
+        (
+            &["whom.toml", "--program", "/bin/true"],
+            "scenario whom: no system haproxi: direct, ",
+        ),
+        (
+            &["small.toml", "--program", "none/sealwire"],
+            "--program none/sealwire: there is no such file",
+        ),
+        (
+            &["small.toml", "--peer", "mine=127.0.0.1:1,pid=4000000000"],
+            "--peer mine: there is no process 4000000000",
+        ),
+    ];
+    for (arguments, told) in cases {
+        let output = Command::new(env!("CARGO_BIN_EXE_bench-harness"))
+            .current_dir(directory.path())
+            .arg("run")
+            .args(arguments)
+            .output()
+            .unwrap();
+        let [out, errors] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        assert!(!output.status.success() && out.is_empty(), "{out}");
+        assert!(errors.contains(told), "{errors}");
+    }
 }

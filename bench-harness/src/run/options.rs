@@ -1,6 +1,7 @@
 //! What may be said on the command line of `run`.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -81,9 +82,27 @@ impl Options {
         Ok(scenario)
     }
 
-    /// Those of the scenario, and all peers.
+    /// Whether what it names is there.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        if let Some(program) = self.program.as_ref().filter(|program| !program.is_file()) {
+            return Err(format!("--program {}: there is no such file", program.display()).into());
+        }
+        for peer in &self.peers {
+            if let Some(id) = peer
+                .process
+                .filter(|id| !Path::new(&format!("/proc/{id}")).is_dir())
+            {
+                return Err(format!("--peer {}: there is no process {id}", peer.name).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Those of the scenario, and all peers, once each.
     pub(super) fn systems_of(&self, scenario: &Scenario) -> Vec<String> {
         let peers = self.peers.iter().map(|peer| &peer.name);
-        scenario.systems.iter().chain(peers).cloned().collect()
+        let mut named = BTreeSet::new();
+        let all = scenario.systems.iter().chain(peers);
+        all.filter(|name| named.insert(name.as_str())).cloned().collect()
     }
 }

@@ -51,9 +51,20 @@ impl Limit {
             return Err(format!("limits, {of}: `less` and `divided_by` only with \"{CIPHER}\"").into());
         }
         if !points.iter().any(|point| self.is_at(point)) {
-            return Err(format!("limits, {of}: no point of the scenario is at {:?}", self.at).into());
+            return Err(format!(
+                "limits, {of}: no point of the scenario is at {}",
+                serde_json::json!(self.at)
+            )
+            .into());
         }
         Ok(())
+    }
+
+    /// Whom it names.
+    pub(super) fn systems(&self) -> impl Iterator<Item = &str> {
+        let others = self.divided_by.iter().chain(&self.less).map(String::as_str);
+        let others = others.filter(|name| ![CIPHER, FIRST_POINT].contains(name));
+        others.chain([self.system.as_str()])
     }
 
     /// Where its number lies.
