@@ -52,9 +52,9 @@
 //!   [`envelope`] seals and opens one record.
 //! - [`keys`] bring keys from [`kms`] to executors; [`crypto`] is the only place that touches their bytes.
 //! - [`clocks`] say when the machine slept or was set to another time; [`metrics`] are counters that each have one
-//!   owner; [`ring`] prepares io_uring and enters it; `growing` is a buffer that moves in steps; [`durable_file`] is
-//!   for the small files that the program keeps; [`foreign`] text is shown escaped and cut, and `repeats` keep a log
-//!   short.
+//!   owner; [`ring`] prepares io_uring and enters it; `buffers` are memory that is used again, and
+//!   `growing` is a buffer that moves in steps; [`durable_file`] is for the small files that the program keeps;
+//!   [`foreign`] text is shown escaped and cut, and `repeats` keep a log short.
 //!
 //! # Words
 //!
