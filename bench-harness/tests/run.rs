@@ -30,10 +30,19 @@ most = 0.0
 "#;
 
 fn run(directory: &Path, arguments: &[&str]) -> String {
-    let output = harness(directory, arguments);
-    let [out, errors] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    succeeded(harness(directory, arguments))
+}
+
+/// What it told.
+fn succeeded(output: Output) -> String {
+    let [out, errors] = texts(&output);
     assert!(output.status.success(), "{out}\n{errors}");
     out
+}
+
+/// What it told, and what it told of errors.
+fn texts(output: &Output) -> [String; 2] {
+    [&output.stdout, &output.stderr].map(|bytes| String::from_utf8(bytes.clone()).unwrap())
 }
 
 fn harness(directory: &Path, arguments: &[&str]) -> Output {
@@ -164,26 +173,22 @@ fn relay(broker_port: u16, closed: usize) -> SocketAddr {
     address
 }
 
+/// Runs `small.toml` with a peer, and without a proxy.
+fn beside_direct(directory: &Path, peer: &str, broker_port: u16, more: &[&str]) -> Output {
+    let broker_port = broker_port.to_string();
+    let mut arguments = vec!["run", "small.toml", "--systems", "direct", "--peer", peer];
+    arguments.extend(["--broker-port", &broker_port]);
+    arguments.extend(more);
+    harness(directory, &arguments)
+}
+
 #[test]
 fn a_peer_that_runs_already_takes_part() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("small.toml"), SCENARIO).unwrap();
     let broker_port = broker_port();
     let peer = format!("mine={},pid={}", relay(broker_port, 0), std::process::id());
-    let broker_port = broker_port.to_string();
-    let told = run(
-        directory.path(),
-        &[
-            "run",
-            "small.toml",
-            "--systems",
-            "direct",
-            "--peer",
-            &peer,
-            "--broker-port",
-            &broker_port,
-        ],
-    );
+    let told = succeeded(beside_direct(directory.path(), &peer, broker_port, &[]));
     let row = told
         .lines()
         .find(|line| line.trim_start().starts_with("mine "))
@@ -200,23 +205,8 @@ fn a_point_that_fails_is_told_and_the_next_one_is_measured() {
     std::fs::write(directory.path().join("small.toml"), scenario).unwrap();
     let broker_port = broker_port();
     let peer = format!("mine={}", relay(broker_port, 1));
-    let broker_port = broker_port.to_string();
-    let output = harness(
-        directory.path(),
-        &[
-            "run",
-            "small.toml",
-            "--systems",
-            "direct",
-            "--peer",
-            &peer,
-            "--broker-port",
-            &broker_port,
-            "--json",
-            "small.jsonl",
-        ],
-    );
-    let [out, errors] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    let output = beside_direct(directory.path(), &peer, broker_port, &["--json", "small.jsonl"]);
+    let [out, errors] = texts(&output);
     assert!(!output.status.success(), "{out}\n{errors}");
     assert!(
         out.contains("FAILED small: seal 4 KiB, connections 4, topics 3: mine: "),
@@ -272,12 +262,8 @@ fn what_is_wrong_with_a_scenario_is_told_with_its_file() {
         format!("connection = 3\n{SCENARIO}"),
     )
     .unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_bench-harness"))
-        .current_dir(directory.path())
-        .args(["run", "wrong.toml"])
-        .output()
-        .unwrap();
-    let errors = String::from_utf8(output.stderr).unwrap();
+    let output = harness(directory.path(), &["run", "wrong.toml"]);
+    let [_, errors] = texts(&output);
     assert!(!output.status.success());
     assert_eq!(errors.matches("scenario ").count(), 1, "{errors}");
     assert!(
@@ -315,7 +301,7 @@ fn what_a_run_names_and_is_not_there_is_told_first() {
             .args(arguments)
             .output()
             .unwrap();
-        let [out, errors] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        let [out, errors] = texts(&output);
         assert!(!output.status.success() && out.is_empty(), "{out}");
         assert!(errors.contains(told), "{errors}");
     }
