@@ -110,36 +110,47 @@ impl Drop for Child {
 pub(crate) fn stop_on_signals() -> Result<(), Failure> {
     ctrlc::set_handler(|| {
         #[cfg(feature = "measurements")]
-        do_before_leaving();
-        let ids: Vec<u32> = running().iter().copied().collect();
-        for id in &ids {
-            terminate(*id);
+        for said in do_before_leaving() {
+            note!("{said}");
         }
-        for directory in directories().iter() {
-            let _ = std::fs::remove_dir_all(directory);
-        }
-        // The children's own drain takes a moment; they are not waited for, they have been told.
-        std::process::exit(INTERRUPTED);
+        leave(INTERRUPTED)
     })?;
     Ok(())
 }
 
-/// What is done when a signal ends the harness.
-#[cfg(feature = "measurements")]
-type Task = Box<dyn FnOnce() -> Result<(), Failure> + Send>;
+/// Does what is due before it, stops every child and ends the harness. Call it with no lock held that a task needs.
+pub(crate) fn leave(code: i32) -> ! {
+    #[cfg(feature = "measurements")]
+    do_before_leaving();
+    let ids: Vec<u32> = running().iter().copied().collect();
+    for id in &ids {
+        terminate(*id);
+    }
+    for directory in directories().iter() {
+        let _ = std::fs::remove_dir_all(directory);
+    }
+    // The children's own drain takes a moment; they are not waited for, they have been told.
+    std::process::exit(code)
+}
 
-/// Has `task` done before a signal ends the harness. One that is done already has nothing left to do.
+/// What is done when the harness is ended early, and what there is to say of it.
+#[cfg(feature = "measurements")]
+type Task = Box<dyn FnOnce() -> Result<Option<String>, Failure> + Send>;
+
+/// Has `task` done before the harness is ended early. One that is done already has nothing left to do.
 #[cfg(feature = "measurements")]
 pub(crate) fn before_leaving(task: Task) {
     tasks().push(task);
 }
 
+/// What there is to say of it, for whoever has sent a signal.
 #[cfg(feature = "measurements")]
-pub(crate) fn do_before_leaving() {
+pub(crate) fn do_before_leaving() -> Vec<String> {
     let due = std::mem::take(&mut *tasks());
-    for failure in due.into_iter().filter_map(|task| task().err()) {
-        eprintln!("bench-harness: {failure}");
-    }
+    let failed = |failure: Failure| Some(format!("bench-harness: {failure}"));
+    due.into_iter()
+        .filter_map(|task| task().unwrap_or_else(failed))
+        .collect()
 }
 
 #[cfg(feature = "measurements")]

@@ -7,7 +7,7 @@ use clap::Args;
 use crate::Failure;
 use crate::measure::{Better, Measure};
 use crate::report::{NO_POINT, Recorded};
-use crate::statistics::{Interval, Row, median, of_medians};
+use crate::statistics::{self, Interval, Row, median, of_medians};
 
 /// Options of `compare`.
 #[derive(Args)]
@@ -38,32 +38,34 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             return Err(format!("{}: {NO_POINT}", recorded.run.started).into());
         }
         let commit = recorded.run.commit.as_deref().unwrap_or("unknown");
-        println!(
+        tell!(
             "{}: commit {commit}, {}",
             recorded.run.started,
             recorded.run.machine.text()
         );
     }
     if before.run.machine.text() != after.run.machine.text() {
-        println!(
-            "These are two machines: a difference may be theirs, also where it is outside of the noise."
-        );
+        tell!("These are two machines: a difference may be theirs, also where it is outside of the noise.");
     }
     let mut measures = Vec::new();
     for name in &options.measures {
         let known = Measure::ALL.into_iter().find(|measure| measure.name() == name);
         measures.push(known.ok_or_else(|| format!("no measure {name}"))?);
     }
-    let text = table(&before.rows, &after.rows, &measures);
+    let (text, rounds) = table(&before.rows, &after.rows, &measures);
     if text.is_empty() {
         return Err("the two runs have no point and system in common".into());
     }
-    print!("{text}");
+    tell_part!("{text}");
+    if let Some(warning) = statistics::too_few(rounds) {
+        tell!("{warning}");
+    }
     Ok(())
 }
 
-fn table(before: &[Row], after: &[Row], measures: &[Measure]) -> String {
-    let mut text = String::new();
+/// The table, and the fewest rounds that a number of it is of.
+fn table(before: &[Row], after: &[Row], measures: &[Measure]) -> (String, usize) {
+    let (mut text, mut rounds) = (String::new(), usize::MAX);
     for later in after {
         let same = |row: &&Row| row.point == later.point && row.system == later.system;
         let Some(earlier) = before.iter().find(same) else {
@@ -73,6 +75,7 @@ fn table(before: &[Row], after: &[Row], measures: &[Measure]) -> String {
             .iter()
             .filter_map(|measure| Some((measure, Change::of(*measure, earlier, later)?)));
         for (measure, change) in found {
+            rounds = rounds.min(change.rounds);
             let _ = writeln!(
                 text,
                 "{}, {}: {} {}",
@@ -83,13 +86,15 @@ fn table(before: &[Row], after: &[Row], measures: &[Measure]) -> String {
             );
         }
     }
-    text
+    (text, rounds)
 }
 
 /// The later number divided by the earlier one.
 struct Change {
     ratio: f64,
     interval: Interval,
+    /// Of the run that had fewer.
+    rounds: usize,
     /// By whom both were divided first, because hosts drift.
     relative_to: Option<String>,
     /// It is of speed, and in one of the runs the load was at its limit.
@@ -116,6 +121,7 @@ impl Change {
         Some(Self {
             ratio: median(&after)? / median(&before)?,
             interval: of_medians(&after, &before)?,
+            rounds: after.len().min(before.len()),
             relative_to,
             by_load: measure.is_of_speed() && (earlier.load_saturated || later.load_saturated),
         })
@@ -183,6 +189,23 @@ mod tests {
             std::slice::from_ref(after),
             &[measure],
         )
+        .0
+    }
+
+    #[test]
+    fn the_run_with_fewer_rounds_decides_whether_intervals_mean_something() {
+        let full = row("sealwire", SLOW, None, false);
+        let with = |rounds: usize| {
+            let mut row = full.clone();
+            for spread in row.measures.values_mut() {
+                spread.values.truncate(rounds);
+            }
+            row
+        };
+        for (before, after, warned) in [(5, 5, false), (4, 5, true), (5, 4, true)] {
+            let (_, rounds) = table(&[with(before)], &[with(after)], &[Measure::CpuSPerGb]);
+            assert_eq!(statistics::too_few(rounds).is_some(), warned, "{before}, {after}");
+        }
     }
 
     #[test]

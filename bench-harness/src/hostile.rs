@@ -69,6 +69,8 @@ struct Row {
 
 const PROXY_CORE: usize = 0;
 const LOAD_CORE: usize = 1;
+/// Many more than are open at once.
+const CONNECTIONS_MAX: usize = 1000;
 
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     process::raise_descriptor_limit()?;
@@ -88,6 +90,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         rules: &format!("{RULES}\n{}", usual_rules("quickstart-*")),
         executors: Some(1),
         core: Some(PROXY_CORE),
+        connections_max: CONNECTIONS_MAX,
     };
     let mut proxy = Proxy::start(&setup, &mut || {
         pause(Duration::from_millis(20));
@@ -98,7 +101,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         process: proxy.child.id(),
         broker,
     };
-    println!("{}", Machine::of_this_run().text());
+    tell!("{}", Machine::of_this_run().text());
     let mut rows = Vec::new();
     let wanted = |shape: &&Shape| {
         let part = options.only.as_deref().unwrap_or_default();
@@ -107,7 +110,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     for shape in SHAPES.iter().filter(wanted) {
         let row = measure(options, shape, &besieged)
             .map_err(|failure| proxy.explain(&format!("{}: {failure}", shape.name).into()))?;
-        println!("{}", line(&row));
+        tell!("{}", line(&row));
         rows.push(row);
     }
     proxy.stop()?;
@@ -160,7 +163,7 @@ fn write_report(options: &Options, rows: &[Row]) -> Result<(), Failure> {
         "limits: a step {STEP_MS_MAX} ms, a wait {WAIT_MS_MAX} ms: {verdict} ({missed} of {} missed)",
         rows.len()
     );
-    println!("{limits}");
+    tell!("{limits}");
     if options.no_write || options.only.is_some() {
         return Ok(());
     }
@@ -198,7 +201,7 @@ fn write_report(options: &Options, rows: &[Row]) -> Result<(), Failure> {
         )?;
     }
     std::fs::write(directory.join("hostile.md"), text)?;
-    println!("written to {}", directory.display());
+    tell!("written to {}", directory.display());
     Ok(())
 }
 

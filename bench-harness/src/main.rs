@@ -6,12 +6,14 @@
 //! Everything listens on 127.0.0.1, and every process that is started is stopped by its id.
 
 #![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
     clippy::disallowed_methods,
     clippy::disallowed_types,
     reason = "a program for a terminal, without executors"
 )]
+
+// Its macros are used in all that follows.
+#[macro_use]
+mod terminal;
 
 mod children;
 #[cfg(feature = "measurements")]
@@ -120,7 +122,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("bench-harness: {failure}");
+            note!("bench-harness: {failure}");
             ExitCode::FAILURE
         }
     }

@@ -139,7 +139,8 @@ fn traffic(options: &Options, load: &mut Load, proxy: &Proxy) -> Result<(), Fail
 
 fn start(options: &Options, load: &mut Load, directory: &Path) -> Result<Proxy, Failure> {
     std::fs::create_dir_all(directory)?;
-    let point = Point::of(What::Seal, Direction::Produce);
+    let mut point = Point::of(What::Seal, Direction::Produce);
+    point.connections = options.idle.max(options.busy);
     let site = Site::pinned(load.broker_port());
     start_sealwire(options.program.as_deref(), &point, directory, &site, &mut || {
         load.run(Duration::from_millis(20))
@@ -181,13 +182,13 @@ fn write_report(options: &Options, measured: &Measured) -> Result<(), Failure> {
         measured.busy_connections,
         mib(measured.busy_peak_bytes),
     );
-    print!("{table}");
+    tell_part!("{table}");
     let kept = measured
         .idle_pair_bytes
         .max(measured.idle_pair_after_traffic_bytes)
         <= PAIR_BYTES_MAX
         && measured.busy_peak_bytes <= BUSY_BYTES_MAX;
-    println!("{}", if kept { "limits kept" } else { "limits MISSED" });
+    tell!("{}", if kept { "limits kept" } else { "limits MISSED" });
     if options.no_write {
         return Ok(());
     }
@@ -210,7 +211,7 @@ fn write_report(options: &Options, measured: &Measured) -> Result<(), Failure> {
          {description}\n\n{table}"
     );
     std::fs::write(directory.join("memory.md"), text)?;
-    println!("written to {}", directory.display());
+    tell!("written to {}", directory.display());
     Ok(())
 }
 

@@ -33,6 +33,9 @@ pub(crate) struct Setup<'a> {
     pub(crate) executors: Option<usize>,
     /// The core that everything is bound to.
     pub(crate) core: Option<usize>,
+    /// How many connections it serves. No more than are needed: otherwise its log warns that there are too few file
+    /// descriptors, and whatever fails would be told with that beside it.
+    pub(crate) connections_max: usize,
 }
 
 /// A running proxy.
@@ -166,8 +169,7 @@ pub(crate) fn program() -> Result<PathBuf, Failure> {
         .parent()
         .ok_or("this program has no directory")?
         .join("sealwire");
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    if workspace.join("Cargo.toml").is_file() && find("cargo").is_some() {
+    if let Some(workspace) = sources() {
         build(&workspace, &beside)?;
     }
     match beside.is_file() {
@@ -178,6 +180,13 @@ pub(crate) fn program() -> Result<PathBuf, Failure> {
         )
         .into()),
     }
+}
+
+/// The sources that this program was built from, if they are still there and cargo is.
+pub(crate) fn sources() -> Option<PathBuf> {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let can_build = workspace.join("Cargo.toml").is_file() && find("cargo").is_some();
+    can_build.then_some(workspace)
 }
 
 /// `cargo run` builds the harness and the library, and not the other binary: an old one must not be measured. Both
@@ -247,7 +256,8 @@ fn configuration_text(setup: &Setup<'_>, port: u16, admin_port: u16, node_ports:
     let tables = setup
         .executors
         .map(|executors| format!("[runtime]\nexecutors = {executors}\nself_check = false"));
-    Configuration::with(&tables.unwrap_or_default())
+    let limits = format!("[limits]\nconnections_max = {}", setup.connections_max);
+    Configuration::with(&[tables.unwrap_or_default(), limits].join("\n"))
         .keystore("local", Path::new(KEYSTORE), Path::new(MASTER_KEY))
         .cluster(&Cluster {
             brokers: setup.bootstrap.clone(),

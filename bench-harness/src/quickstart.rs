@@ -37,7 +37,7 @@ const BROKERS: u16 = 3;
 
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let directory = crate::children::scratch_directory()?;
-    println!("Starting {BROKERS} mock brokers (librdkafka's), a keystore and the proxy ...");
+    tell!("Starting {BROKERS} mock brokers (librdkafka's), a keystore and the proxy ...");
     let cluster = MockCluster::new(i32::from(BROKERS))?;
     for topic in [SEALED, PASSED]
         .into_iter()
@@ -47,20 +47,20 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     }
     let brokers = cluster.bootstrap_servers();
     let mut proxy = start(directory.path(), &brokers)?;
-    println!("  brokers  {brokers}");
-    println!(
+    tell!("  brokers  {brokers}");
+    tell!(
         "  proxy    127.0.0.1:{}  (process {})",
         proxy.port,
         proxy.child.id()
     );
-    println!("  admin    http://127.0.0.1:{}/metrics\n", proxy.admin_port);
+    tell!("  admin    http://127.0.0.1:{}/metrics\n", proxy.admin_port);
     let shown = demonstrate(options, &proxy, &brokers);
     shown.map_err(|failure| proxy.explain(&failure))?;
     if options.keep {
         keep(&mut proxy, directory.path(), &brokers)?;
     }
     proxy.stop()?;
-    println!("\nThe proxy drained and exited 0.");
+    tell!("\nThe proxy drained and exited 0.");
     Ok(())
 }
 
@@ -74,12 +74,16 @@ fn start(directory: &Path, brokers: &str) -> Result<Proxy, Failure> {
         rules: &format!("{}\n{}", sizes::RULE, usual_rules("payments-*")),
         executors: None,
         core: None,
+        connections_max: CONNECTIONS_MAX,
     };
     Proxy::start(&setup, &mut || {
         pause(Duration::from_millis(20));
         Ok(())
     })
 }
+
+/// Enough for whoever tries it, and within the usual limit of open files.
+const CONNECTIONS_MAX: usize = 400;
 
 fn demonstrate(options: &Options, proxy: &Proxy, brokers: &str) -> Result<(), Failure> {
     let through_proxy = format!("127.0.0.1:{}", proxy.port);
@@ -91,7 +95,7 @@ fn demonstrate(options: &Options, proxy: &Proxy, brokers: &str) -> Result<(), Fa
     }
     let broker = brokers.split(',').next().unwrap_or_default();
     sizes::side_by_side(&proxy.program, &through_proxy, broker)?;
-    println!(
+    tell!(
         "Throughput, 1 KiB records there and back; proxy, brokers and client share this machine \
          (perf/ has measurements):"
     );
@@ -109,11 +113,11 @@ fn demonstrate(options: &Options, proxy: &Proxy, brokers: &str) -> Result<(), Fa
         options.megabytes,
     )?;
     let metrics = proxy.ask("/metrics")?;
-    println!("\nFrom /metrics:");
+    tell!("\nFrom /metrics:");
     let shown =
         |line: &&str| METRICS_SHOWN.iter().any(|name| line.starts_with(name)) && !line.ends_with(" 0");
     for line in metrics.lines().filter(shown) {
-        println!("  {line}");
+        tell!("  {line}");
     }
     Ok(())
 }
@@ -128,15 +132,15 @@ const METRICS_SHOWN: [&str; 6] = [
 ];
 
 fn keep(proxy: &mut Proxy, directory: &Path, brokers: &str) -> Result<(), Failure> {
-    println!(
+    tell!(
         "\nStill running; Ctrl-C ends it. Topics `payments-*` are sealed, `public*` pass, everything else is refused."
     );
-    println!(
+    tell!(
         "  through the proxy      kcat -b 127.0.0.1:{} -t {SEALED} -C",
         proxy.port
     );
-    println!("  what the brokers hold  kcat -b {brokers} -t {SEALED} -C");
-    println!(
+    tell!("  what the brokers hold  kcat -b {brokers} -t {SEALED} -C");
+    tell!(
         "  configuration          {}",
         directory.join("sealwire.toml").display()
     );

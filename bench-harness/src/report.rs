@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::date::utc;
-pub(crate) use self::kept::{Found, Kept};
+pub(crate) use self::kept::{Destinations, Found, Kept};
 pub(crate) use self::progress::Progress;
 pub(crate) use self::table::{of_point, of_verdicts};
 use crate::Failure;

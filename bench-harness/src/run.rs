@@ -18,7 +18,7 @@ use crate::measure::machine::{self, Machine};
 use crate::measure::{Tracer, allocations, process};
 use crate::real::Real;
 use crate::report::lines::Lines;
-use crate::report::{Envelope, Kept, Progress, Run, history};
+use crate::report::{Destinations, Envelope, Kept, Progress, Run, history};
 use crate::scenario::Scenario;
 use crate::statistics::Dice;
 use crate::systems::{Choice, LOAD_CORE, Skipped};
@@ -37,28 +37,36 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let (choices, skipped) = choices(options, &scenarios)?;
     let traces = !skipped.iter().any(|skipped| skipped.what == SYSTEM_CALLS);
     for skipped in &skipped {
-        println!("skipped: {} ({})", skipped.what, skipped.why);
+        tell!("skipped: {} ({})", skipped.what, skipped.why);
     }
     if !options.real {
         process::pin(LOAD_CORE)?;
     }
     let [seal_ns, open_ns] = layers::kibibyte_records()?;
-    let mut versions = choices.first().map(Choice::versions).unwrap_or_default();
+    let commit = machine::commit();
+    // What cargo has just built is of these sources; of a binary that was named only that binary knows.
+    let built = commit
+        .as_deref()
+        .filter(|_| options.program.is_none() && crate::proxy::sources().is_some());
+    let mut versions = choices
+        .first()
+        .map(|choice| choice.versions(built))
+        .unwrap_or_default();
     versions.extend(options.real.then(Real::version));
     let run = Run {
         started: report::utc(SystemTime::now()),
         scenarios: scenarios.iter().map(|scenario| scenario.name.clone()).collect(),
         seed: options.seed.unwrap_or_else(seed),
         machine,
-        commit: machine::commit(),
+        commit,
         versions,
         skipped,
         envelope: Envelope { seal_ns, open_ns },
         allocations: allocations::counted()?,
     };
-    println!("{}; seed {}", run.machine.text(), run.seed);
-    println!("the envelope by itself: {seal_ns:.0} ns to seal, {open_ns:.0} ns to open a record of 1 KiB");
-    println!(
+    tell!("{}; seed {}", run.machine.text(), run.seed);
+    tell!("the envelope by itself: {seal_ns:.0} ns to seal, {open_ns:.0} ns to open a record of 1 KiB");
+    tell!(
         "heap allocations of an exchange of 64 KiB, as counted by `make perf-check`: {}",
         allocations::text(&run.allocations)
     );
@@ -68,8 +76,12 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         true => Box::new(Real::start(options.broker_port)?),
         false => Box::new(Loopback::new(options.broker_port)?),
     };
-    println!("the broker listens on 127.0.0.1:{}", generator.site().broker_port);
-    let kept = Kept::begin(&run, options.record.then(history::path).transpose()?);
+    tell!("the broker listens on 127.0.0.1:{}", generator.site().broker_port);
+    let to = Destinations {
+        history: options.record.then(history::path).transpose()?,
+        json: options.json.clone(),
+    };
+    let kept = Kept::begin(&run, to);
     let mut under_way = UnderWay {
         progress: progress(&scenarios, &choices, traces),
         dice: Dice::new(run.seed),
@@ -80,7 +92,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     };
     let done = under_way.all(&scenarios, &choices, &mut *generator);
     if let Some(path) = kept.record()? {
-        println!("recorded in {}", path.display());
+        tell!("recorded in {}", path.display());
     }
     done
 }

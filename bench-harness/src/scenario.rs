@@ -204,7 +204,7 @@ impl Scenario {
 pub(crate) fn list() -> Result<(), Failure> {
     for (name, text) in BUILT_IN {
         let scenario = Scenario::parse(name, text)?;
-        println!(
+        tell!(
             "{name:17} {:3} points  {}",
             scenario.points().len(),
             scenario.summary

@@ -13,10 +13,10 @@ use crate::{Failure, report};
 /// Writes the report, and says what is in it.
 pub(crate) fn run() -> Result<(), Failure> {
     let table = table()?;
-    print!("{table}");
+    tell_part!("{table}");
     let directory = report::directory()?;
     std::fs::write(directory.join("sizes.md"), page(&table))?;
-    println!("written to {}", directory.display());
+    tell!("written to {}", directory.display());
     Ok(())
 }
 

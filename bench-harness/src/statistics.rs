@@ -17,6 +17,16 @@ pub(crate) use self::rows::{Comparison, How, Row, rows};
 pub(crate) use self::sample::Sample;
 pub(crate) use self::verdicts::{Edge, Verdict, unjudged, verdicts};
 
+/// What to say of intervals of so few rounds, if they mean little: the least and the most of them have the true median
+/// between them too seldom.
+pub(crate) fn too_few(rounds: usize) -> Option<String> {
+    let warning =
+        || format!("rounds: {rounds}, too few for intervals at 95 %; judge by {ROUNDS_MIN} or more");
+    (rounds < ROUNDS_MIN).then(warning)
+}
+
+const ROUNDS_MIN: usize = 5;
+
 /// Median and range, and what they are of.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Spread {

@@ -149,15 +149,15 @@ impl Choice {
         self.names.iter().any(|chosen| chosen == name)
     }
 
-    /// Versions of what takes part.
-    pub(crate) fn versions(&self) -> Vec<Version> {
+    /// Versions of what takes part; `built`: the commit that the program was built from, if the harness has built it.
+    pub(crate) fn versions(&self, built: Option<&str>) -> Vec<Version> {
         let version = |of: &str, version: Option<String>| Version {
             of: of.to_owned(),
             version: version.unwrap_or_else(|| "unknown".to_owned()),
         };
         let mut versions = Vec::new();
         if [SEALWIRE, PASSING, UNCOMPACTED].iter().any(|name| self.has(name)) {
-            versions.push(version(SEALWIRE, sealwire::version(&self.program)));
+            versions.push(version(SEALWIRE, sealwire::version(&self.program, built)));
         }
         if self
             .names

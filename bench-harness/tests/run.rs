@@ -1,11 +1,18 @@
 //! A small scenario from its file to its lines of JSON, with the real proxy.
 #![cfg(feature = "measurements")]
 
+#[allow(clippy::disallowed_methods, reason = "the ban is for executors")]
+#[path = "../../tests/support/wait.rs"]
+mod wait;
+
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 const SCENARIO: &str = r#"
@@ -46,6 +53,10 @@ fn texts(output: &Output) -> [String; 2] {
 }
 
 fn harness(directory: &Path, arguments: &[&str]) -> Output {
+    command(directory, arguments).output().unwrap()
+}
+
+fn command(directory: &Path, arguments: &[&str]) -> Command {
     let mut harness = Command::new(env!("CARGO_BIN_EXE_bench-harness"));
     harness.current_dir(directory).args(arguments);
     // What cargo has built for the other tests, if it has: the harness would build it as it is released.
@@ -53,7 +64,7 @@ fn harness(directory: &Path, arguments: &[&str]) -> Output {
     if beside.is_file() && arguments.contains(&"run") {
         harness.arg("--program").arg(beside);
     }
-    harness.output().unwrap()
+    harness
 }
 
 fn lines(path: &Path) -> Vec<Value> {
@@ -113,6 +124,10 @@ fn a_scenario_becomes_lines_that_say_what_the_documents_promise() {
     let compared = run(directory.path(), &["compare", "small.jsonl", "small.jsonl"]);
     assert!(
         compared.contains("sealwire: cpu_s_per_gb 1.000 times") && !compared.contains("WORSE"),
+        "{compared}"
+    );
+    assert!(
+        compared.contains("rounds: 2, too few for intervals"),
         "{compared}"
     );
 }
@@ -221,6 +236,70 @@ fn a_point_that_fails_is_told_and_the_next_one_is_measured() {
     assert_eq!(failures.len(), 1);
     assert_eq!(failures[0]["point"]["frame_kib"], 4);
     assert!(of_kind("row").count() == 2 && of_kind("row").all(|row| row["point"]["frame_kib"] == 16));
+}
+
+/// KEPT-1: what is told of a run that a signal ends is where the samples are.
+#[test]
+fn a_run_that_is_interrupted_says_what_was_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let scenario = SCENARIO
+        .replace("frame_kib = 16", "frame_kib = [4, 16]")
+        .replace("rounds = 2", "rounds = 500");
+    std::fs::write(directory.path().join("small.toml"), scenario).unwrap();
+    let arguments = [
+        "run",
+        "small.toml",
+        "--systems",
+        "direct",
+        "--json",
+        "small.jsonl",
+    ];
+    let (harness, samples) = (
+        start(directory.path(), &arguments),
+        directory.path().join("small.jsonl"),
+    );
+    let has_samples =
+        || std::fs::read_to_string(&samples).is_ok_and(|text| text.contains(r#""kind":"sample""#));
+    wait::until("a sample", Duration::from_secs(60), || {
+        has_samples().then_some(())
+    });
+    let id = Pid::from_raw(i32::try_from(harness.id()).unwrap()).unwrap();
+    kill_process(id, Signal::INT).unwrap();
+    let output = harness.wait_with_output().unwrap();
+    let [out, errors] = texts(&output);
+    assert_eq!(output.status.code(), Some(130), "{out}\n{errors}");
+    assert!(
+        errors.contains("interrupted after 0 measured points: their samples and rows are in small.jsonl"),
+        "{errors}"
+    );
+    assert!(errors.contains("no --record"), "{errors}");
+}
+
+/// TERMINAL-1, as `bench-harness run … | head -1`.
+#[test]
+fn a_run_whose_reader_goes_ends_without_a_word() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("small.toml"), SCENARIO).unwrap();
+    let mut harness = start(directory.path(), &["run", "small.toml", "--systems", "direct"]);
+    let mut line = String::new();
+    BufReader::new(harness.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    assert!(!line.is_empty());
+    let output = harness.wait_with_output().unwrap();
+    let [_, errors] = texts(&output);
+    assert_eq!(output.status.code(), Some(141), "{errors}");
+    assert!(
+        !errors.contains("panicked") && !errors.contains("interrupted"),
+        "{errors}"
+    );
+}
+
+/// One that is not waited for.
+fn start(directory: &Path, arguments: &[&str]) -> Child {
+    let mut harness = command(directory, arguments);
+    harness.stdout(Stdio::piped()).stderr(Stdio::piped());
+    harness.spawn().unwrap()
 }
 
 #[test]

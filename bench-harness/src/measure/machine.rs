@@ -85,12 +85,63 @@ const FEATURES: [&str; 8] = [
     "fsrm",
 ];
 
-/// The commit of the sources that this program was built from, if they are still there.
+/// The commit of the sources that this program was built from, if they are still there. `-dirty`: with changes that
+/// were not committed, those left out that earlier runs have made in `perf/`.
 pub(crate) fn commit() -> Option<String> {
-    let mut git = Command::new("git");
-    git.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")));
-    git.args(["describe", "--always", "--abbrev=12", "--dirty", "--exclude=*"]);
-    let output = git.output().ok().filter(|output| output.status.success())?;
+    commit_of(Path::new(env!("CARGO_MANIFEST_DIR")))
+}
+
+fn commit_of(directory: &Path) -> Option<String> {
+    let git = |arguments: &[&str]| {
+        Command::new("git")
+            .current_dir(directory)
+            .args(arguments)
+            .output()
+            .ok()
+    };
+    let output = git(&["rev-parse", "--short=12", "HEAD"]).filter(|output| output.status.success())?;
     let text = String::from_utf8(output.stdout).ok()?;
-    Some(text.trim().to_owned())
+    let unchanged = git(&[
+        "diff",
+        "--quiet",
+        "HEAD",
+        "--",
+        ":/",
+        ":(top,exclude)perf/*.jsonl",
+    ])?
+    .status
+    .success();
+    Some(text.trim().to_owned() + if unchanged { "" } else { "-dirty" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_source_is_told_and_what_runs_record_is_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+        let git = |arguments: &[&str]| {
+            let mut git = Command::new("git");
+            git.current_dir(directory.path())
+                .args(["-c", "user.name=a", "-c", "user.email=a@b"])
+                .args(arguments);
+            assert!(git.output().unwrap().status.success(), "{arguments:?}");
+        };
+        git(&["init"]);
+        assert_eq!(commit_of(directory.path()), None);
+        std::fs::create_dir(directory.path().join("perf")).unwrap();
+        for name in ["source.rs", "perf/history.jsonl"] {
+            write(name, "one");
+        }
+        git(&["add", "."]);
+        git(&["commit", "-m", "all"]);
+        let clean = commit_of(directory.path()).unwrap();
+        assert_eq!(clean.len(), 12);
+        write("perf/history.jsonl", "another run");
+        assert_eq!(commit_of(directory.path()), Some(clean.clone()));
+        write("source.rs", "two");
+        assert_eq!(commit_of(directory.path()), Some(clean + "-dirty"));
+    }
 }

@@ -14,7 +14,7 @@ pub(super) fn side_by_side(
     stored: &BTreeMap<Place, Record>,
     received: &BTreeMap<Place, Record>,
 ) -> Result<(), Failure> {
-    println!(
+    tell!(
         "Topic {topic}: {}",
         if sealed { "sealed" } else { "passes through" }
     );
@@ -24,10 +24,10 @@ pub(super) fn side_by_side(
         let received = received
             .get(place)
             .ok_or("a record did not come back at its offset")?;
-        println!("  partition {partition}, offset {offset}");
-        println!("    sent      {}", text(sent));
-        println!("    stored    {}", text(stored));
-        println!("    received  {}", text(received));
+        tell!("  partition {partition}, offset {offset}");
+        tell!("    sent      {}", text(sent));
+        tell!("    stored    {}", text(stored));
+        tell!("    received  {}", text(received));
         if received != sent {
             return Err("what came back is not what was sent".into());
         }
@@ -38,7 +38,7 @@ pub(super) fn side_by_side(
             return Err("a record that passes through was changed".into());
         }
     }
-    println!();
+    tell!();
     Ok(())
 }
 

@@ -26,11 +26,11 @@ pub(super) fn side_by_side(program: &Path, proxy: &str, broker: &str) -> Result<
         send(proxy, topic)?;
         *bytes = ask(program, broker, topic)?;
     }
-    println!(
+    tell!(
         "{RECORDS} orders of {} bytes take at the brokers:",
         order(0).len()
     );
-    print!("{}\n\n", table(stored)?);
+    tell_part!("{}\n\n", table(stored)?);
     Ok(())
 }
 

@@ -52,7 +52,7 @@ pub(super) fn run(way: &str, bootstrap: &str, topic: &str, megabytes: usize) -> 
         consumer.unassign()?;
     }
     let bytes = (portions * PORTION_RECORDS * RECORD_BYTES) as f64;
-    println!(
+    tell!(
         "  {way:26} {:5.0} MB/s produced, {:5.0} MB/s consumed",
         bytes / 1e6 / producing.as_secs_f64(),
         bytes / 1e6 / consuming.as_secs_f64(),

@@ -37,7 +37,7 @@ impl Progress {
         self.point += 1;
         match &self.bar {
             Some(bar) => bar.set_message(name.to_owned()),
-            None => eprintln!("{} of {} points: {name}", self.point, self.points),
+            None => note!("{} of {} points: {name}", self.point, self.points),
         }
     }
 
@@ -51,8 +51,8 @@ impl Progress {
     /// Prints without disturbing the bar.
     pub(crate) fn print(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| print!("{text}")),
-            None => print!("{text}"),
+            Some(bar) => bar.suspend(|| tell_part!("{text}")),
+            None => tell_part!("{text}"),
         }
     }
 

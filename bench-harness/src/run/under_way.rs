@@ -44,15 +44,14 @@ impl UnderWay {
             self.kept.finished(&scenario.name, found);
         }
         self.progress.end();
-        for scenario in scenarios.iter().filter(|scenario| scenario.rounds < ROUNDS_MIN) {
-            let Scenario { name, rounds, .. } = scenario;
-            println!(
-                "\n{name}: rounds: {rounds}, too few for intervals at 95 %; judge by {ROUNDS_MIN} or more"
-            );
+        for Scenario { name, rounds, .. } in scenarios {
+            if let Some(warning) = statistics::too_few(*rounds) {
+                tell!("\n{name}: {warning}");
+            }
         }
-        print!("\n{}", report::of_verdicts(&limits));
+        tell_part!("\n{}", report::of_verdicts(&limits));
         for limit in unjudged {
-            println!("not judged: {limit}");
+            tell!("not judged: {limit}");
         }
         let points: usize = scenarios.iter().map(|scenario| scenario.points().len()).sum();
         match failed {
@@ -74,6 +73,7 @@ impl UnderWay {
             let mut samples = Vec::new();
             match self.point(scenario, &point, choice, generator, &mut samples) {
                 Ok(rows) => {
+                    self.kept.point();
                     for row in &rows {
                         self.lines.write("row", row)?;
                     }
@@ -153,6 +153,3 @@ impl UnderWay {
         Ok(sample)
     }
 }
-
-/// The least and the most of fewer rounds have the true median between them too seldom to be called an interval.
-const ROUNDS_MIN: usize = 5;

@@ -28,6 +28,8 @@ pub(crate) fn start(
         rules: &rules(point),
         executors: Some(point.executors),
         core: site.relay_core.filter(|_| point.executors == 1),
+        // Those of one turn may still be leaving when those of the next one come.
+        connections_max: 2 * (point.connections + point.idle_connections) + CONNECTIONS_BESIDE,
     };
     Proxy::start(&setup, meanwhile)
 }
@@ -37,6 +39,8 @@ pub(super) fn kek_name(number: usize) -> String {
     format!("{KEK_PREFIX}{number:05}")
 }
 
+/// Of whoever looks whether it listens, and of real clients, which have as many as they like.
+const CONNECTIONS_BESIDE: usize = 100;
 const KEK_PREFIX: &str = "quickstart-";
 
 /// The rules that nothing takes, then that of what is sealed and that of what passes; with a real client another
@@ -69,12 +73,20 @@ fn rules(point: &Point) -> String {
 /// What sealed records are bound to.
 pub(super) const DOMAIN: &str = "measured";
 
-/// The version that a binary says.
-pub(super) fn version(program: &Path) -> Option<String> {
+/// The version that a binary says, with the commit that it was built from where that is known and it does not say so.
+pub(super) fn version(program: &Path, built: Option<&str>) -> Option<String> {
     let output = Command::new(program).arg("--version").output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
-    Some(text.trim().trim_start_matches("sealwire ").to_owned())
+    Some(with_commit(text.trim().trim_start_matches("sealwire "), built))
 }
+
+fn with_commit(said: &str, built: Option<&str>) -> String {
+    let built = built.map(|commit| format!("commit {commit}"));
+    said.replacen(UNKNOWN, built.as_deref().unwrap_or(UNKNOWN), 1)
+}
+
+/// Of a program that was built without being told.
+const UNKNOWN: &str = "commit unknown";
 
 /// The sum of the counts of calls in a page of metrics.
 pub(super) fn kms_calls(page: &str) -> Option<u64> {
@@ -88,6 +100,15 @@ pub(super) fn kms_calls(page: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_program_that_was_built_here_and_does_not_know_its_commit_is_given_one() {
+        let unknown = "0.1.0 (commit unknown, features: none)";
+        let given = "0.1.0 (commit 0123456789ab-dirty, features: none)";
+        assert_eq!(with_commit(unknown, Some("0123456789ab-dirty")), given);
+        assert_eq!(with_commit(unknown, None), unknown);
+        assert_eq!(with_commit(given, Some("fedcba987654")), given);
+    }
 
     #[test]
     fn calls_of_every_kms_and_kind_are_added_up() {
