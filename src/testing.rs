@@ -18,7 +18,7 @@ pub use batch_builder::{BatchBuilder, RecordInput, fit_length_and_crc};
 pub use compressing::{CompressError, compress};
 pub use faulty_kms::{Faults, FaultyKms};
 pub use memory_stream::MemoryStream;
-pub use sealed_batch::BatchSeals;
+pub use sealed_batch::{BatchSeals, SealedBatch};
 
 #[cfg(test)]
 impl<'a> configuration::Cluster<'a> {

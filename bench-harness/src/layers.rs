@@ -6,15 +6,11 @@
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use sealwire::crypto::secret::SecretKey;
-use sealwire::envelope::{
-    BatchPlace, Domain, Form, HeaderMode, Opener, OpeningKey, SaltSource, SealBuffers, SealingKey,
-    WrappedDek, form_of,
-};
+use sealwire::envelope::{Domain, Form, HeaderMode, Opener, OpeningKey, form_of};
 use sealwire::record_batch::{
-    BatchHeader, BatchWriter, Codec, Decompressor, HEADER_BYTES, RecordCursor, Stepped, crc_matches,
+    BatchHeader, Codec, Decompressor, HEADER_BYTES, RecordCursor, Stepped, crc_matches,
 };
-use sealwire::testing::{BatchBuilder, RecordInput};
+use sealwire::testing::{BatchBuilder, BatchSeals, RecordInput, SealedBatch};
 
 use crate::Failure;
 
@@ -33,9 +29,13 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
-    println!(
+    tell!(
         "{:>7} {:>8} {:>6} {:>24} {:>24}",
-        "value", "headers", "stored", "seal", "check, walk and open"
+        "value",
+        "headers",
+        "stored",
+        "seal",
+        "check, walk and open"
     );
     for value_bytes in &options.values {
         for (mode, headers, codec) in [
@@ -48,16 +48,15 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         ] {
             let batch_bytes = options.batch_kib << 10;
             let layer = Layer::new(*value_bytes, headers, batch_bytes, mode, codec)?;
-            let mut buffers = Buffers::default();
-            layer.seal(&mut buffers)?;
-            let sealed = buffers.out.clone();
-            layer.open(&sealed, &mut buffers)?;
+            let (mut sealed, mut buffers) = (SealedBatch::default(), Buffers::default());
+            layer.seal(&mut sealed)?;
+            layer.open(&sealed.bytes, &mut buffers)?;
             if buffers.out != layer.source.get(HEADER_BYTES..).unwrap_or_default() {
                 return Err("what was opened is not what was sealed".into());
             }
-            let seal = layer.best(options, || layer.seal(&mut buffers))?;
-            let open = layer.best(options, || layer.open(&sealed, &mut buffers))?;
-            println!(
+            let seal = layer.best(options, || layer.seal(&mut sealed))?;
+            let open = layer.best(options, || layer.open(&sealed.bytes, &mut buffers))?;
+            tell!(
                 "{value_bytes:>5} B {:>8} {:>6} {} {}",
                 format!("{} {headers}", mode.name()),
                 codec.name(),
@@ -72,8 +71,6 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
 /// As an executor has them: used again for every batch, since first touches of fresh pages cost more than the copies.
 struct Buffers {
     out: Vec<u8>,
-    sealing: SealBuffers,
-    salts: SaltSource,
     stored: Vec<u8>,
     plain: Vec<u8>,
     decompressor: Decompressor,
@@ -107,8 +104,6 @@ impl Default for Buffers {
     fn default() -> Self {
         Self {
             out: Vec::new(),
-            sealing: SealBuffers::default(),
-            salts: SaltSource::new(0),
             stored: Vec::new(),
             plain: Vec::new(),
             decompressor: Decompressor::new(),
@@ -128,22 +123,23 @@ pub(crate) fn kibibyte_records() -> Result<[f64; 2], Failure> {
     };
     let batch_bytes = options.batch_kib << 10;
     let layer = Layer::new(1024, 0, batch_bytes, HeaderMode::Sealed, Codec::Lz4)?;
-    let mut buffers = Buffers::default();
-    let seal = layer.best(&options, || layer.seal(&mut buffers))?;
-    let sealed = buffers.out.clone();
-    let open = layer.best(&options, || layer.open(&sealed, &mut buffers))?;
+    let (mut sealed, mut buffers) = (SealedBatch::default(), Buffers::default());
+    let seal = layer.best(&options, || layer.seal(&mut sealed))?;
+    let open = layer.best(&options, || layer.open(&sealed.bytes, &mut buffers))?;
     Ok([seal, open].map(|batch| batch.as_secs_f64() * 1e9 / layer.records as f64))
 }
 
 struct Layer {
     source: Vec<u8>,
     records: usize,
-    mode: HeaderMode,
     stored_codec: Codec,
     domain: Domain,
-    sealing: SealingKey,
+    seals: BatchSeals,
     opening: OpeningKey,
 }
+
+/// What records are bound to.
+const DOMAIN: &str = "payments";
 
 impl Layer {
     fn new(
@@ -166,57 +162,19 @@ impl Layer {
                 headers: &headers,
             });
         }
-        let dek = SecretKey::generate()?;
-        let mut wrapped = Vec::new();
-        let wrapped_dek = WrappedDek {
-            provider: 1,
-            authority: [1; 4],
-            kek: b"payments",
-            version: &[1],
-            // As long as the file keystore's.
-            blob: &[2; 60],
-        };
-        wrapped_dek.write(&mut wrapped)?;
+        let (seals, opening) = BatchSeals::with_opening_key(b"payments", DOMAIN, mode)?;
         Ok(Self {
             source: builder.build()?,
             records,
-            mode,
             stored_codec,
-            domain: Domain::new("payments")?,
-            opening: OpeningKey::new(&dek, &wrapped)?,
-            sealing: SealingKey::new(&dek, wrapped)?,
+            domain: Domain::new(DOMAIN)?,
+            seals,
+            opening,
         })
     }
 
-    fn seal(&self, buffers: &mut Buffers) -> Result<(), Failure> {
-        let header = BatchHeader::parse(&self.source)?;
-        let Buffers {
-            out, sealing, salts, ..
-        } = buffers;
-        out.clear();
-        let mut writer = match self.stored_codec {
-            Codec::Lz4 => BatchWriter::begin_compact(out, &self.source)?,
-            _ => BatchWriter::begin(out, &self.source)?,
-        };
-        let place = BatchPlace {
-            cluster: "main",
-            topic: "payments",
-            batch_header: self.source.get(..HEADER_BYTES).unwrap_or_default(),
-            ..BatchPlace::default()
-        };
-        let mut sealer =
-            self.sealing
-                .begin(salts, &place, &self.domain, self.mode, std::mem::take(sealing))?;
-        let mut cursor = RecordCursor::produced(&header, HEADER_BYTES);
-        while let Some(record) = cursor.next(&self.source)? {
-            match writer.frame() {
-                Some(frame) => sealer.seal_compact_record(&self.source, &record, frame, out)?,
-                None => sealer.seal_record(&self.source, &record, out)?,
-            }
-        }
-        *sealing = sealer.end();
-        writer.finish(out)?;
-        Ok(())
+    fn seal(&self, sealed: &mut SealedBatch) -> Result<(), Failure> {
+        self.seals.seal_into(&self.source, self.stored_codec, sealed)
     }
 
     /// Leaves the records section in `out`. The stored batch is copied first, since opening moves bytes in it.
@@ -227,7 +185,6 @@ impl Layer {
             plain,
             decompressor,
             opener,
-            ..
         } = buffers;
         out.clear();
         stored.clear();

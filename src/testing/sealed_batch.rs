@@ -3,7 +3,9 @@
 use std::error::Error;
 
 use crate::crypto::SecretKey;
-use crate::envelope::{BatchPlace, Domain, HeaderMode, SaltSource, SealBuffers, SealingKey, WrappedDek};
+use crate::envelope::{
+    BatchPlace, Domain, HeaderMode, OpeningKey, SaltSource, SealBuffers, SealingKey, WrappedDek,
+};
 use crate::record_batch::{BatchHeader, BatchWriter, Codec, HEADER_BYTES, RecordCursor};
 
 /// A rule by itself: a data key under a KEK of a keystore, a domain, and what happens to headers.
@@ -13,12 +15,42 @@ pub struct BatchSeals {
     headers: HeaderMode,
 }
 
+/// The last batch that was sealed, and what sealing works in: used again from batch to batch, as executors do.
+pub struct SealedBatch {
+    /// The batch.
+    pub bytes: Vec<u8>,
+    buffers: SealBuffers,
+    salts: SaltSource,
+}
+
+impl Default for SealedBatch {
+    fn default() -> Self {
+        Self {
+            bytes: Vec::new(),
+            buffers: SealBuffers::default(),
+            salts: SaltSource::new(0),
+        }
+    }
+}
+
 impl BatchSeals {
     /// With a data key of its own, wrapped in as many bytes as a keystore takes for it.
     ///
     /// # Errors
     /// No random bytes, or names that are too long.
     pub fn new(kek: &[u8], domain: &str, headers: HeaderMode) -> Result<Self, Box<dyn Error + Send + Sync>> {
+        Ok(Self::with_opening_key(kek, domain, headers)?.0)
+    }
+
+    /// The same, and what opens the batches.
+    ///
+    /// # Errors
+    /// No random bytes, or names that are too long.
+    pub fn with_opening_key(
+        kek: &[u8],
+        domain: &str,
+        headers: HeaderMode,
+    ) -> Result<(Self, OpeningKey), Box<dyn Error + Send + Sync>> {
         let mut wrapped = Vec::new();
         let dek = WrappedDek {
             provider: 1,
@@ -28,7 +60,9 @@ impl BatchSeals {
             blob: &[9; KEYSTORE_BLOB_BYTES],
         };
         dek.write(&mut wrapped)?;
-        Self::under(&SecretKey::generate()?, wrapped, domain, headers)
+        let dek = SecretKey::generate()?;
+        let opening = OpeningKey::new(&dek, &wrapped)?;
+        Ok((Self::under(&dek, wrapped, domain, headers)?, opening))
     }
 
     /// With this data key, wrapped as a KMS has wrapped it.
@@ -48,34 +82,55 @@ impl BatchSeals {
         })
     }
 
+    /// What [`Self::seal_into`] makes.
+    ///
+    /// # Errors
+    /// What is no batch of a producer, and what cannot be sealed.
+    pub fn seal(&self, batch: &[u8], stored_codec: Codec) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>> {
+        let mut sealed = SealedBatch::default();
+        self.seal_into(batch, stored_codec, &mut sealed)?;
+        Ok(sealed.bytes)
+    }
+
     /// Seals a batch that is not compressed: as a compact one with [`Codec::Lz4`], record by record with any other.
     /// Whether a proxy would make it compact (SEAL-BATCH-4) is not asked.
     ///
     /// # Errors
-    /// What is no batch, and what cannot be sealed.
-    pub fn seal(&self, batch: &[u8], stored_codec: Codec) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>> {
+    /// What is no batch of a producer, and what cannot be sealed.
+    pub fn seal_into(
+        &self,
+        batch: &[u8],
+        stored_codec: Codec,
+        sealed: &mut SealedBatch,
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
         let header = BatchHeader::parse(batch)?;
-        let mut out = Vec::new();
+        let SealedBatch {
+            bytes: out,
+            buffers,
+            salts,
+        } = sealed;
+        out.clear();
         let mut writer = match stored_codec {
-            Codec::Lz4 => BatchWriter::begin_compact(&mut out, batch)?,
-            _ => BatchWriter::begin(&mut out, batch)?,
+            Codec::Lz4 => BatchWriter::begin_compact(out, batch)?,
+            _ => BatchWriter::begin(out, batch)?,
         };
-        let mut sealer = self.key.begin(
-            &mut SaltSource::new(0),
-            &BatchPlace::default(),
-            &self.domain,
-            self.headers,
-            SealBuffers::default(),
-        )?;
-        let mut cursor = RecordCursor::stored(&header, HEADER_BYTES);
+        let place = BatchPlace {
+            batch_header: batch.get(..HEADER_BYTES).unwrap_or_default(),
+            ..BatchPlace::default()
+        };
+        let mut sealer =
+            self.key
+                .begin(salts, &place, &self.domain, self.headers, std::mem::take(buffers))?;
+        let mut cursor = RecordCursor::produced(&header, HEADER_BYTES);
         while let Some(record) = cursor.next(batch)? {
             match writer.frame() {
-                None => sealer.seal_record(batch, &record, &mut out)?,
-                Some(frame) => sealer.seal_compact_record(batch, &record, frame, &mut out)?,
+                None => sealer.seal_record(batch, &record, out)?,
+                Some(frame) => sealer.seal_compact_record(batch, &record, frame, out)?,
             }
         }
-        writer.finish(&mut out)?;
-        Ok(out)
+        *buffers = sealer.end();
+        writer.finish(out)?;
+        Ok(())
     }
 }
 
