@@ -216,6 +216,55 @@ fn a_browser_shows_all_of_it_and_asks_nobody_for_more() {
     browser.close();
 }
 
+/// Two runs of the same scenarios on one page: nothing is called the same, in the contents, heads, captions or rows.
+#[test]
+fn runs_of_one_scenario_are_named_apart() {
+    let directory = tempfile::tempdir().unwrap();
+    let lines = lines();
+    let [started, earlier] = ["2026-01-31T23:59:59Z", "2025-01-31T23:59:59Z"];
+    let page = directory.path().join("report.html");
+    let mut harness = Command::new(env!("CARGO_BIN_EXE_bench-harness"));
+    harness.current_dir(directory.path());
+    harness.args([
+        "report",
+        "--json",
+        "later.jsonl,earlier.jsonl",
+        "--out",
+        "report.html",
+    ]);
+    std::fs::write(directory.path().join("later.jsonl"), text(&lines)).unwrap();
+    let of_earlier = text(&lines).replace(started, earlier);
+    std::fs::write(directory.path().join("earlier.jsonl"), of_earlier).unwrap();
+    let written = harness.output().unwrap();
+    assert!(written.status.success(), "{written:?}");
+    let page = std::fs::read_to_string(page).unwrap();
+    for tag in ["<a href=\"#scenario", "<h2", "<caption", "<figcaption"] {
+        let mut names: Vec<&str> = page.split(tag).skip(1).filter_map(named).collect();
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert!(all > 8 && names.len() == all, "{tag}: {names:?}");
+        let of = |run: &str| {
+            names
+                .iter()
+                .filter(|name| name.contains(&format!("seal, run {run}")))
+                .count()
+        };
+        assert!(of(started) > 0 && of(started) == of(earlier), "{tag}: {names:?}");
+    }
+    for run in [started, earlier] {
+        assert!(
+            page.contains(&format!("seal, run {run}: seal 2 KiB")),
+            "the failure of {run}"
+        );
+    }
+}
+
+/// What stands in an element, behind the rest of its tag.
+fn named(element: &str) -> Option<&str> {
+    Some(element.split_once('>')?.1.split_once("</")?.0)
+}
+
 fn shows_everything(browser: &mut Browser) {
     let titles = browser.value(
         "[...document.querySelectorAll('figure')].map(figure => \

@@ -60,7 +60,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         None => super::directory()?.join("report.html"),
     };
     std::fs::write(&path, page(&runs, &all)?).map_err(|error| format!("{}: {error}", path.display()))?;
-    println!("{}", path.display());
+    tell!("{}", path.display());
     Ok(())
 }
 
@@ -68,6 +68,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
 struct Section<'a> {
     run: &'a Run,
     scenario: &'a str,
+    /// The scenario's, and where several runs are of it, which one.
+    name: String,
     rows: Vec<&'a Row>,
     limits: Vec<&'a Verdict>,
 }
@@ -80,6 +82,7 @@ impl<'a> Section<'a> {
             let section = move |scenario: &'a String| Self {
                 run,
                 scenario,
+                name: scenario.clone(),
                 rows: rows.iter().filter(|row| row.scenario == *scenario).collect(),
                 limits: limits
                     .iter()
@@ -89,7 +92,28 @@ impl<'a> Section<'a> {
             run.scenarios.iter().map(section)
         };
         let sections = runs.iter().flat_map(of_run);
-        sections.filter(|section| !section.rows.is_empty()).collect()
+        let mut sections: Vec<Self> = sections.filter(|section| !section.rows.is_empty()).collect();
+        let scenarios: Vec<&str> = sections.iter().map(|section| section.scenario).collect();
+        for section in &mut sections {
+            let is_named_so = |scenario: &&&str| **scenario == section.scenario;
+            if scenarios.iter().filter(is_named_so).count() > 1 {
+                section.name += &format!(", run {}", section.run.started);
+            }
+        }
+        sections
+    }
+
+    /// What a point is called beside those of all sections.
+    fn point(&self, label: &str) -> String {
+        match self.name.strip_prefix(self.scenario) {
+            None | Some("") => label.to_owned(),
+            Some(run) => format!("{label}{run}"),
+        }
+    }
+
+    /// Its limits, each with its name.
+    fn limits(&self) -> impl Iterator<Item = (&str, &'a Verdict)> {
+        self.limits.iter().map(|limit| (self.name.as_str(), *limit))
     }
 
     /// Where systems are started anew for each round, it is how long they take to the first answer.
@@ -158,7 +182,7 @@ fn contents(html: &mut String, sections: &[Section<'_>], has_trends: bool) {
         let _ = writeln!(
             html,
             "<li><a href=\"#scenario-{place}\">{}</a></li>",
-            Text(section.scenario)
+            Text(&section.name)
         );
     }
     if has_trends {
@@ -175,9 +199,10 @@ fn glance(html: &mut String, sections: &[Section<'_>], runs: &[Recorded]) {
         .filter(|section| panels::is_of_frames(section))
         .collect();
     html.extend(tables::cpu(&of_frames));
-    let limits = || sections.iter().flat_map(|section| section.limits.iter().copied());
-    let missed: Vec<&Verdict> = limits().filter(|limit| !limit.kept).collect();
-    let (all, close) = (limits().count(), limits().filter(|limit| limit.close).count());
+    let limits = || sections.iter().flat_map(Section::limits);
+    let missed: Vec<(&str, &Verdict)> = limits().filter(|(_, limit)| !limit.kept).collect();
+    let close = limits().filter(|(_, limit)| limit.close).count();
+    let all = limits().count();
     if all > 0 {
         let kept = all - missed.len();
         let _ = writeln!(
@@ -191,7 +216,20 @@ fn glance(html: &mut String, sections: &[Section<'_>], runs: &[Recorded]) {
         html.push_str(&tables::limits("Limits that are missed", &missed));
         html.push_str("</details>\n");
     }
-    let failures: Vec<&Failed> = runs.iter().flat_map(|recorded| &recorded.failures).collect();
+    let of_run = |recorded: &Recorded| {
+        let run = match runs.len() {
+            1 => String::new(),
+            _ => format!(", run {}", recorded.run.started),
+        };
+        let failures = recorded.failures.iter();
+        let told = failures.map(
+            |Failed {
+                 scenario, label, why, ..
+             }| { (format!("{scenario}{run}: {label}"), why.clone()) },
+        );
+        told.collect::<Vec<_>>()
+    };
+    let failures: Vec<(String, String)> = runs.iter().flat_map(of_run).collect();
     if !failures.is_empty() {
         html.push_str(&tables::failures(&failures));
     }
@@ -254,7 +292,7 @@ fn machine(html: &mut String, run: &Run) {
 
 /// Plots, a legend for them, and behind them all numbers.
 fn scenario(html: &mut String, (place, section): (usize, &Section<'_>), is_dated: bool, plots: &mut usize) {
-    let name = Text(section.scenario);
+    let name = Text(&section.name);
     let _ = writeln!(html, "<section>\n<h2 id=\"scenario-{place}\">{name}</h2>");
     // A file of somebody's own is not looked for.
     let summary = Scenario::built_in(section.scenario).map(|scenario| scenario.summary);
@@ -268,8 +306,8 @@ fn scenario(html: &mut String, (place, section): (usize, &Section<'_>), is_dated
     html.push_str(&tables::numbers(section));
     if !section.limits.is_empty() {
         html.push_str(&tables::limits(
-            &format!("Limits of {}", section.scenario),
-            &section.limits,
+            &format!("Limits of {}", section.name),
+            &section.limits().collect::<Vec<_>>(),
         ));
     }
     html.push_str("</details>\n</section>\n");

@@ -13,6 +13,18 @@ use crate::statistics::Row;
 
 /// Those of a section, in its order. Titles begin with what is plotted.
 pub(super) fn plots(section: &Section<'_>) -> Vec<Plot> {
+    let mut plots = of_shape(section);
+    // The same work may be in several scenarios, and the same scenario of several runs.
+    for plot in plots
+        .iter_mut()
+        .filter(|plot| !plot.title.ends_with(&section.name))
+    {
+        plot.title += &format!(" ({})", section.name);
+    }
+    plots
+}
+
+fn of_shape(section: &Section<'_>) -> Vec<Plot> {
     let shape = Shape::of(&section.rows);
     let panels = shape.panels(&section.rows);
     let steps = if section.is_of_latency() {
@@ -56,13 +68,6 @@ pub(super) fn plots(section: &Section<'_>) -> Vec<Plot> {
     }
     plots.extend(of_broker);
     plots.retain(|plot| !plot.series.is_empty());
-    // The same work may be in several scenarios.
-    for plot in plots
-        .iter_mut()
-        .filter(|plot| !plot.title.ends_with(section.scenario))
-    {
-        plot.title += &format!(" ({})", section.scenario);
-    }
     plots
 }
 
@@ -199,6 +204,7 @@ pub(super) mod tests {
             let section = Section {
                 run: &run,
                 scenario: "mine",
+                name: "mine".to_owned(),
                 rows: rows.iter().collect(),
                 limits: Vec::new(),
             };

@@ -1,6 +1,5 @@
 //! The tables of the page. A comparison that chance alone may have made is greyed and said to be that.
 
-use super::super::Failed;
 use super::super::table::notes;
 use super::html::{Cell, Column, Table, number};
 use super::{Section, once};
@@ -40,7 +39,7 @@ pub(super) fn cpu(sections: &[&Section<'_>]) -> Option<String> {
                     .copied()
                     .filter(|limit| limit.label == label),
             ));
-            table.row(label, &cells);
+            table.row(&section.point(label), &cells);
         }
     }
     (!systems.is_empty()).then(|| table.end())
@@ -97,7 +96,7 @@ pub(super) fn numbers(section: &Section<'_>) -> String {
     columns.extend(shown.iter().map(|(name, _)| Column::Numbers((*name).to_owned())));
     let caption = format!(
         "All numbers of {}: medians of the rounds; in brackets intervals at 95 %",
-        section.scenario
+        section.name
     );
     let mut table = Table::new(&caption, &columns);
     for of_point in section.rows.chunk_by(|one, other| one.label == other.label) {
@@ -115,8 +114,8 @@ pub(super) fn numbers(section: &Section<'_>) -> String {
     html
 }
 
-/// Limits, those that are missed first.
-pub(super) fn limits(caption: &str, limits: &[&Verdict]) -> String {
+/// Limits, each with the name of its section.
+pub(super) fn limits(caption: &str, limits: &[(&str, &Verdict)]) -> String {
     let columns = [
         Column::Words("Records and frames"),
         Column::Words("Limit"),
@@ -125,7 +124,7 @@ pub(super) fn limits(caption: &str, limits: &[&Verdict]) -> String {
         Column::Words("Verdict"),
     ];
     let mut table = Table::new(caption, &columns);
-    for limit in limits {
+    for (section, limit) in limits {
         let word = if limit.kept { "kept" } else { "MISSED" };
         let verdict = Cell::verdict(limit.kept, format!("{word}{}", noise(limit)));
         let interval = limit.interval;
@@ -135,21 +134,18 @@ pub(super) fn limits(caption: &str, limits: &[&Verdict]) -> String {
             Cell::number(format!("{}–{}", number(interval.low), number(interval.high))),
             verdict.within_noise(limit.close),
         ];
-        table.row(&format!("{}: {}", limit.scenario, limit.label), &cells);
+        table.row(&format!("{section}: {}", limit.label), &cells);
     }
     table.end()
 }
 
-/// Points that could not be measured, and the first line of why.
-pub(super) fn failures(failures: &[&Failed]) -> String {
+/// Points that could not be measured, and why, of which the first line is shown.
+pub(super) fn failures(failures: &[(String, String)]) -> String {
     let columns = [Column::Words("Records and frames"), Column::Words("Why")];
     let mut table = Table::new("Points that failed: nothing of them is on this page", &columns);
-    for failed in failures {
-        let why = failed.why.lines().next().unwrap_or_default();
-        table.row(
-            &format!("{}: {}", failed.scenario, failed.label),
-            &[Cell::verdict(false, why)],
-        );
+    for (point, why) in failures {
+        let why = why.lines().next().unwrap_or_default();
+        table.row(point, &[Cell::verdict(false, why)]);
     }
     table.end()
 }

@@ -85,6 +85,7 @@ mod tests {
             let section = Section {
                 run: &run,
                 scenario: "mine",
+                name: "mine".to_owned(),
                 rows: all.iter().collect(),
                 limits: vec![&limit],
             };
