@@ -142,6 +142,7 @@ mod executor;
 mod growing;
 mod messages;
 mod repeats;
+mod transport;
 
 // For cargo-mutants, which evaluates no `cfg` and looks into no macro: where it finds what `make mutants` changes.
 #[cfg(false)]

@@ -2,6 +2,8 @@
 //! `testing` only.
 
 mod batch_builder;
+#[cfg(test)]
+pub(crate) mod certificates;
 mod compressing;
 mod faulty_kms;
 mod memory_stream;

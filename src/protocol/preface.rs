@@ -1,7 +1,8 @@
-//! What the first bytes of a connection look like where they are no Kafka request: for the log, so that somebody who
-//! configured another protocol is told which. Nothing is decided by it.
+//! What the first bytes of a connection look like where they are not what was expected: for the log, so that somebody
+//! who configured another protocol is told which. Nothing is decided by it, but that nobody is sent an alert who does
+//! not speak TLS.
 
-/// What is spoken at a Kafka port that is not Kafka's protocol.
+/// What is spoken at a port that expects something else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Preface {
     /// A TLS ClientHello (RFC 8446, 5.1: a handshake record).
@@ -10,6 +11,8 @@ pub enum Preface {
     Http,
     /// A load balancer's PROXY header, version 1 or 2.
     ProxyProtocol,
+    /// A Kafka request, where TLS is expected.
+    Kafka,
 }
 
 impl Preface {
@@ -26,12 +29,22 @@ impl Preface {
         }
     }
 
+    /// What `bytes`, the first of a connection, look like where TLS is expected; `None`: nothing else that is known.
+    pub fn instead_of_tls(bytes: &[u8]) -> Option<Self> {
+        match bytes {
+            // A length of less than 16 MiB, and the first half of an API key. No record of TLS begins with a zero.
+            [0, _, _, _, 0, ..] => Some(Self::Kafka),
+            _ => Self::of(bytes).filter(|preface| *preface != Self::Tls),
+        }
+    }
+
     /// In words.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Tls => "a TLS ClientHello",
             Self::Http => "an HTTP request",
             Self::ProxyProtocol => "a PROXY header of a load balancer",
+            Self::Kafka => "a Kafka request without TLS",
         }
     }
 }
@@ -54,6 +67,18 @@ mod tests {
         let api_versions = [0, 0, 0, 0x16, 0, 18, 0, 3, 0, 0, 0, 1];
         for other in [&api_versions[..], b"GE", b"", &hello[..5], &[0x16, 3, 1, 2, 0, 2]] {
             assert_eq!(Preface::of(other), None);
+        }
+        let where_tls_is_expected = [
+            (&api_versions[..], Some(Preface::Kafka)),
+            (&api_versions[..5], Some(Preface::Kafka)),
+            (&api_versions[..4], None),
+            (b"GET / HTTP/1.1", Some(Preface::Http)),
+            (b"PROXY TCP4 ", Some(Preface::ProxyProtocol)),
+            (&hello, None),
+            (b"", None),
+        ];
+        for (bytes, expected) in where_tls_is_expected {
+            assert_eq!(Preface::instead_of_tls(bytes), expected, "{bytes:?}");
         }
     }
 }

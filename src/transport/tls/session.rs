@@ -1,0 +1,481 @@
+//! The session itself: rustls's connection, and the buffers around it.
+
+use std::sync::Arc;
+
+use rustls::client::UnbufferedClientConnection;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::server::UnbufferedServerConnection;
+use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus, WriteTraffic};
+use rustls::{ClientConfig, CommonState, Error, ServerConfig};
+
+use super::failure::{FailureKind, TlsFailure};
+use super::hello::{Hello, ServerNameIndication, UNRECOGNIZED_NAME};
+use super::window::Window;
+use crate::buffers::BufferPool;
+use crate::protocol::preface::Preface;
+
+/// One end of a connection; see the module.
+pub(crate) struct TlsSession {
+    role: Role,
+    /// Ciphertext that came and is not used up.
+    incoming: Window,
+    /// So many bytes of it rustls has looked at, and found no whole record in them.
+    quiet: usize,
+    /// Plaintext of the last record that was opened, and that did not fit where it was wanted.
+    opened: Window,
+    /// Ciphertext that is to be sent.
+    outgoing: Window,
+    /// The peer has said that it sends no more.
+    said_goodbye: bool,
+    /// We have said so, or have ended it by an alert.
+    ended: bool,
+    failure: Option<TlsFailure>,
+}
+
+enum Role {
+    /// A server that has not seen the whole ClientHello.
+    Listening(Box<Hello>),
+    Server(Box<UnbufferedServerConnection>),
+    Client(Box<UnbufferedClientConnection>),
+}
+
+/// What is wanted of rustls, apart from going on.
+#[derive(Clone, Copy)]
+enum Wish<'a> {
+    /// To work on what came.
+    Open,
+    /// To seal this, which is not empty.
+    Seal(&'a [u8]),
+    /// To say goodbye.
+    Goodbye,
+}
+
+/// What rustls has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// Something was done, and there may be more to do.
+    Again,
+    /// A record was opened.
+    Opened,
+    /// The peer says that it sends no more.
+    PeerClosed,
+    /// More has to come; once the handshake is over, only if something is wanted of the peer.
+    Idle,
+    /// The wish was granted.
+    Granted,
+    /// Nothing more can be sealed with these keys, and there are no others.
+    WornOut,
+}
+
+/// Where things go while rustls works.
+struct Work<'a> {
+    wish: Wish<'a>,
+    plaintext: &'a mut [u8],
+    /// How much of `plaintext` is filled.
+    filled: usize,
+    opened: &'a mut Window,
+    outgoing: &'a mut Window,
+    pool: &'a mut BufferPool,
+}
+
+impl TlsSession {
+    /// A server's end, which waits for a ClientHello: [`TlsSession::hello`].
+    pub(crate) fn listening() -> Self {
+        Self::new(Role::Listening(Box::new(Hello::new())))
+    }
+
+    /// A client's end, which wants to meet the server `name`.
+    pub(crate) fn client(config: Arc<ClientConfig>, name: ServerName<'static>) -> Result<Self, TlsFailure> {
+        let connection = UnbufferedClientConnection::new(config, name)?;
+        Ok(Self::new(Role::Client(Box::new(connection))))
+    }
+
+    fn new(role: Role) -> Self {
+        Self {
+            role,
+            incoming: Window::default(),
+            quiet: 0,
+            opened: Window::default(),
+            outgoing: Window::default(),
+            said_goodbye: false,
+            ended: false,
+            failure: None,
+        }
+    }
+
+    /// Which name the client asks for, once its ClientHello is there; then [`TlsSession::answer`] or
+    /// [`TlsSession::refuse_name`] has to follow.
+    pub(crate) fn hello(
+        &mut self,
+        pool: &mut BufferPool,
+    ) -> Result<Option<ServerNameIndication>, TlsFailure> {
+        self.check()?;
+        let Role::Listening(hello) = &mut self.role else {
+            return Err(TlsFailure::new(FailureKind::Internal, "the ClientHello is gone"));
+        };
+        match hello.look(self.incoming.held()) {
+            Ok(name) => Ok(name),
+            Err((failure, alert)) => {
+                let failure = self.recognised(failure);
+                if !matches!(failure.kind, FailureKind::OtherProtocol(_)) {
+                    self.outgoing.append(&alert, pool);
+                }
+                Err(self.fail(failure))
+            }
+        }
+    }
+
+    /// Answers the ClientHello by `config`.
+    pub(crate) fn answer(&mut self, config: Arc<ServerConfig>) -> Result<(), TlsFailure> {
+        let connection = UnbufferedServerConnection::new(config)?;
+        self.role = Role::Server(Box::new(connection));
+        Ok(())
+    }
+
+    /// Answers the ClientHello by an alert: nobody here has that name.
+    pub(crate) fn refuse_name(&mut self, pool: &mut BufferPool) -> TlsFailure {
+        self.outgoing.append(&UNRECOGNIZED_NAME, pool);
+        self.fail(TlsFailure::new(FailureKind::UnknownName, "unrecognized name"))
+    }
+
+    /// Goes on with the handshake by what has come; `true` once it is over. Meanwhile there may be something to send,
+    /// also once it is over, and after a failure.
+    pub(crate) fn shake_hands(&mut self, pool: &mut BufferPool) -> Result<bool, TlsFailure> {
+        while self.work(Wish::Open, usize::MAX, &mut [], pool)?.0 == Outcome::Again {}
+        Ok(!self.is_handshaking())
+    }
+
+    /// Opens what has come into `plaintext`, as far as there is room for it. Says how many bytes it put there; none:
+    /// more has to come, unless [`TlsSession::has_ended`].
+    pub(crate) fn open(&mut self, plaintext: &mut [u8], pool: &mut BufferPool) -> Result<usize, TlsFailure> {
+        let mut filled = self.take_opened(plaintext, pool);
+        while let Some(place) = plaintext.get_mut(filled..).filter(|place| !place.is_empty()) {
+            match self.work(Wish::Open, usize::MAX, place, pool) {
+                Ok((Outcome::Idle, _)) => break,
+                Ok((_, bytes)) => filled = filled.saturating_add(bytes),
+                // What was verified before counts; the failure is found again.
+                Err(_) if filled > 0 => break,
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(filled)
+    }
+
+    /// Shows what is opened and not taken, of which there is something where a whole record has come.
+    pub(crate) fn peek(&mut self, pool: &mut BufferPool) -> Result<&[u8], TlsFailure> {
+        while self.opened.is_empty() && self.work(Wish::Open, usize::MAX, &mut [], pool)?.0 != Outcome::Idle {
+        }
+        Ok(self.opened.held())
+    }
+
+    /// Seals the beginning of `plaintext` into what is to be sent. Says how many bytes it took; none where as much is to
+    /// be sent as may be.
+    pub(crate) fn seal(&mut self, plaintext: &[u8], pool: &mut BufferPool) -> Result<usize, TlsFailure> {
+        let room = SEALED_BYTES_MAX.saturating_sub(self.outgoing.len());
+        let plaintext = plaintext.get(..room).unwrap_or(plaintext);
+        if plaintext.is_empty() {
+            return Ok(0);
+        }
+        if self.ended {
+            return Err(self.fail(TlsFailure::new(FailureKind::Internal, "sealed after the end")));
+        }
+        self.wish(Wish::Seal(plaintext), pool)?;
+        Ok(plaintext.len())
+    }
+
+    /// Says goodbye (close_notify), once, behind what is sealed; where there was a failure, nothing is added.
+    pub(crate) fn close(&mut self, pool: &mut BufferPool) {
+        if !self.ended && self.failure.is_none() && !self.is_handshaking() {
+            self.ended = true;
+            // Where that fails there is nothing left to be said.
+            let _ = self.wish(Wish::Goodbye, pool);
+        }
+    }
+
+    fn wish(&mut self, wish: Wish<'_>, pool: &mut BufferPool) -> Result<(), TlsFailure> {
+        loop {
+            match self.work(wish, self.quiet, &mut [], pool)?.0 {
+                Outcome::Again | Outcome::PeerClosed => {}
+                Outcome::Granted => return Ok(()),
+                Outcome::WornOut => {
+                    self.send_own(pool);
+                    let worn_out = "its keys are worn out, and TLS 1.2 has no others";
+                    return Err(self.fail(TlsFailure::new(FailureKind::WornOut, worn_out)));
+                }
+                Outcome::Opened | Outcome::Idle => {
+                    let out_of_turn = TlsFailure::new(FailureKind::Internal, "sealed out of turn");
+                    return Err(self.fail(out_of_turn));
+                }
+            }
+        }
+    }
+
+    /// Room for ciphertext: `bytes` of it, for [`TlsSession::add`].
+    pub(crate) fn room(&mut self, bytes: usize, pool: &mut BufferPool) -> &mut [u8] {
+        self.incoming.room(bytes, pool)
+    }
+
+    /// So many bytes have come into the room.
+    pub(crate) fn add(&mut self, bytes: usize) {
+        self.incoming.add(bytes);
+    }
+
+    /// Ciphertext that is to be sent; [`TlsSession::sent`] when it was.
+    pub(crate) fn outgoing(&self) -> &[u8] {
+        self.outgoing.held()
+    }
+
+    /// So many bytes of it were sent.
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        self.outgoing.consume(bytes);
+    }
+
+    /// Gives back what memory is not needed until something happens (TLS-2).
+    pub(crate) fn rest(&mut self, pool: &mut BufferPool) {
+        self.incoming.rest(RECORD_BYTES_MAX, pool);
+        self.opened.rest(RECORD_BYTES_MAX, pool);
+        self.outgoing.rest(usize::MAX, pool);
+    }
+
+    /// Bytes of memory that its buffers own.
+    #[cfg(test)]
+    pub(crate) fn buffered(&self) -> usize {
+        [&self.incoming, &self.opened, &self.outgoing]
+            .map(Window::capacity)
+            .iter()
+            .sum()
+    }
+
+    /// Whether the peer has said that it sends no more (TLS-5).
+    pub(crate) fn has_ended(&self) -> bool {
+        self.said_goodbye
+    }
+
+    /// What went wrong, if anything has.
+    pub(crate) fn failure(&self) -> Option<&TlsFailure> {
+        self.failure.as_ref()
+    }
+
+    /// The certificates that the peer has shown, its own first, once they are verified; `None` where it has shown none.
+    pub(crate) fn peer_certificates(&self) -> Option<&[CertificateDer<'static>]> {
+        self.state()
+            .filter(|state| !state.is_handshaking())
+            .and_then(CommonState::peer_certificates)
+    }
+
+    /// What rustls knows of the connection, once there is one.
+    pub(crate) fn state(&self) -> Option<&CommonState> {
+        match &self.role {
+            Role::Listening(_) => None,
+            Role::Server(connection) => Some(connection),
+            Role::Client(connection) => Some(connection),
+        }
+    }
+
+    fn is_handshaking(&self) -> bool {
+        self.state().is_none_or(CommonState::is_handshaking)
+    }
+
+    /// TLS-3
+    fn check(&self) -> Result<(), TlsFailure> {
+        self.failure.clone().map_or(Ok(()), Err)
+    }
+
+    fn fail(&mut self, failure: TlsFailure) -> TlsFailure {
+        self.failure.get_or_insert(failure).clone()
+    }
+
+    /// The failure, or what the peer speaks instead of TLS.
+    fn recognised(&self, failure: TlsFailure) -> TlsFailure {
+        if failure.kind != FailureKind::Malformed || !self.is_handshaking() {
+            return failure;
+        }
+        match Preface::instead_of_tls(self.incoming.held()) {
+            None => failure,
+            Some(other) => TlsFailure::new(FailureKind::OtherProtocol(other), other.as_str()),
+        }
+    }
+
+    fn take_opened(&mut self, plaintext: &mut [u8], pool: &mut BufferPool) -> usize {
+        let held = self.opened.held();
+        let bytes = held.len().min(plaintext.len());
+        if let (Some(place), Some(taken)) = (plaintext.get_mut(..bytes), held.get(..bytes)) {
+            place.copy_from_slice(taken);
+        }
+        self.opened.consume(bytes);
+        self.opened.rest(usize::MAX, pool);
+        bytes
+    }
+
+    /// Lets rustls work on the first `bytes_max` bytes that came; says with the outcome how much was opened into
+    /// `plaintext`.
+    fn work(
+        &mut self,
+        wish: Wish<'_>,
+        bytes_max: usize,
+        plaintext: &mut [u8],
+        pool: &mut BufferPool,
+    ) -> Result<(Outcome, usize), TlsFailure> {
+        self.check()?;
+        let input = self.incoming.front_mut(bytes_max);
+        let length = input.len();
+        let mut work = Work {
+            wish,
+            plaintext,
+            filled: 0,
+            opened: &mut self.opened,
+            outgoing: &mut self.outgoing,
+            pool,
+        };
+        let (discard, outcome) = match &mut self.role {
+            Role::Listening(_) => (0, Ok(Outcome::Idle)),
+            Role::Server(connection) => work.take(connection.process_tls_records(input)),
+            Role::Client(connection) => work.take(connection.process_tls_records(input)),
+        };
+        let filled = work.filled;
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                let failure = self.recognised(error.into());
+                if !matches!(failure.kind, FailureKind::OtherProtocol(_)) {
+                    self.send_own(pool);
+                }
+                return Err(self.fail(failure));
+            }
+        };
+        self.incoming.consume(discard);
+        self.quiet = match outcome {
+            // A record ends there, and no message of the handshake stretches over it.
+            Outcome::Opened => 0,
+            Outcome::Again | Outcome::PeerClosed => self.quiet.saturating_sub(discard),
+            Outcome::Idle | Outcome::Granted | Outcome::WornOut => length.saturating_sub(discard),
+        };
+        self.said_goodbye |= outcome == Outcome::PeerClosed;
+        Ok((outcome, filled))
+    }
+
+    /// Puts what rustls has to say itself at the end, an alert, among what is to be sent.
+    fn send_own(&mut self, pool: &mut BufferPool) {
+        self.ended = true;
+        while self.state().is_some_and(CommonState::wants_write) {
+            let mut work = Work {
+                wish: Wish::Open,
+                plaintext: &mut [],
+                filled: 0,
+                opened: &mut self.opened,
+                outgoing: &mut self.outgoing,
+                pool,
+            };
+            // While it has something to say it looks at nothing that came.
+            let (_, outcome) = match &mut self.role {
+                Role::Listening(_) => return,
+                Role::Server(connection) => work.take(connection.process_tls_records(&mut [])),
+                Role::Client(connection) => work.take(connection.process_tls_records(&mut [])),
+            };
+            if outcome != Ok(Outcome::Again) {
+                return;
+            }
+        }
+    }
+}
+
+impl Work<'_> {
+    /// Does what rustls asks for; says with the outcome how many bytes of what came are used up.
+    fn take<Data>(&mut self, status: UnbufferedStatus<'_, '_, Data>) -> (usize, Result<Outcome, Error>) {
+        let mut discard = status.discard;
+        let outcome = status.state.and_then(|state| match state {
+            ConnectionState::ReadTraffic(mut traffic) => {
+                while let Some(record) = traffic.next_record() {
+                    let record = record?;
+                    discard = discard.saturating_add(record.discard);
+                    self.place(record.payload);
+                }
+                Ok(Outcome::Opened)
+            }
+            ConnectionState::EncodeTlsData(mut message) => {
+                let needed = match message.encode(&mut []) {
+                    Err(EncodeError::InsufficientSize(size)) => size.required_size,
+                    _ => 0,
+                };
+                let place = self.outgoing.room(needed, self.pool);
+                let bytes = message.encode(place).map_err(own_fault)?;
+                self.outgoing.add(bytes);
+                Ok(Outcome::Again)
+            }
+            // It is behind what was encoded before: nothing overtakes it.
+            ConnectionState::TransmitTlsData(transmitted) => {
+                transmitted.done();
+                Ok(Outcome::Again)
+            }
+            ConnectionState::PeerClosed => Ok(Outcome::PeerClosed),
+            ConnectionState::WriteTraffic(traffic) => self.grant(traffic),
+            ConnectionState::BlockedHandshake | ConnectionState::Closed => Ok(Outcome::Idle),
+            state => Err(own_fault(format_args!("{state:?}"))),
+        });
+        (discard, outcome)
+    }
+
+    fn grant<Data>(&mut self, mut traffic: WriteTraffic<'_, Data>) -> Result<Outcome, Error> {
+        let (mut needed, wish) = match self.wish {
+            Wish::Open => return Ok(Outcome::Idle),
+            Wish::Seal(plaintext) => (sealed_bytes_max(plaintext.len()), plaintext),
+            Wish::Goodbye => (sealed_bytes_max(ALERT_BYTES), [].as_slice()),
+        };
+        loop {
+            let place = self.outgoing.room(needed, self.pool);
+            let sealed = match self.wish {
+                Wish::Goodbye => traffic.queue_close_notify(place),
+                _ => traffic.encrypt(wish, place),
+            };
+            match sealed {
+                Ok(bytes) => {
+                    self.outgoing.add(bytes);
+                    return Ok(Outcome::Granted);
+                }
+                // What rustls has to say itself goes first.
+                Err(EncryptError::InsufficientSize(size)) if size.required_size > needed => {
+                    needed = size.required_size;
+                }
+                Err(EncryptError::InsufficientSize(size)) => return Err(own_fault(size.required_size)),
+                Err(EncryptError::EncryptExhausted) => return Ok(Outcome::WornOut),
+            }
+        }
+    }
+
+    /// Copies what was opened to where it is wanted, and what does not fit to where it waits.
+    fn place(&mut self, payload: &[u8]) {
+        let wanted = self.plaintext.get_mut(self.filled..).unwrap_or_default();
+        let bytes = wanted.len().min(payload.len());
+        let (now, later) = payload.split_at(bytes);
+        if let Some(place) = wanted.get_mut(..bytes) {
+            place.copy_from_slice(now);
+        }
+        self.filled = self.filled.saturating_add(bytes);
+        if !later.is_empty() {
+            self.opened.append(later, self.pool);
+        }
+    }
+}
+
+/// How much ciphertext so much plaintext becomes at most, with a KeyUpdate before it.
+fn sealed_bytes_max(plaintext: usize) -> usize {
+    let records = plaintext.div_ceil(RECORD_PLAINTEXT_BYTES_MAX).saturating_add(1);
+    plaintext.saturating_add(records.saturating_mul(RECORD_OVERHEAD_BYTES_MAX))
+}
+
+fn own_fault(what: impl std::fmt::Display) -> Error {
+    Error::General(what.to_string())
+}
+
+/// RFC 8446, 5.1.
+const RECORD_PLAINTEXT_BYTES_MAX: usize = 16 * 1024;
+/// Header 5, nonce 8, tag 16 in TLS 1.2; header 5, type 1, tag 16 in 1.3; a message of the handshake 5 more.
+const RECORD_OVERHEAD_BYTES_MAX: usize = 32;
+/// With its header: 2048 more than the plaintext in TLS 1.2 (RFC 5246, 6.2.3), 256 more in 1.3.
+const RECORD_BYTES_MAX: usize = RECORD_PLAINTEXT_BYTES_MAX + 2048 + 5;
+const ALERT_BYTES: usize = 2;
+/// Plaintext of what is to be sent and has not gone out. Four records: enough that a call of the kernel is little beside
+/// sealing, and little enough that it stays in a cache until it is sent.
+const SEALED_BYTES_MAX: usize = 64 * 1024;
+/// What a peer may send before the handshake is over: rustls takes messages of 64 KiB, and certificates are another one.
+pub(crate) const HANDSHAKE_BYTES_MAX: usize = 2 * 64 * 1024;
