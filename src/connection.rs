@@ -35,6 +35,7 @@
 )]
 
 mod alarms;
+mod encrypted;
 mod errands;
 mod half;
 mod held;
@@ -47,8 +48,11 @@ mod shared;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod wire;
 
+pub(crate) use encrypted::Encrypted;
 pub(crate) use registry::{Request, Status};
 pub(crate) use relay::{Relay, TurnOutcome};
 pub(crate) use shared::Shared;
 pub(crate) use stream::Stream;
+pub(crate) use wire::Wire;

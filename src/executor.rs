@@ -26,6 +26,7 @@
 
 mod bounded;
 mod dial;
+mod handshake;
 mod names;
 mod others_first;
 mod parting;

@@ -3,6 +3,7 @@
 //! - a `RefCell` here is borrowed within one poll and never across an await.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 use std::task::Waker;
 use std::time::Instant;
 
@@ -26,6 +27,8 @@ pub(crate) struct Shared {
     /// What is read into; an idle connection has none of them.
     pub(crate) inputs: RefCell<BufferPool>,
     pub(crate) outputs: RefCell<BufferPool>,
+    /// Of TLS: what is read into before it is opened, and what waits to be sent.
+    pub(crate) ciphertexts: Rc<RefCell<BufferPool>>,
     pub(crate) alarms: RefCell<Alarms>,
     pub(crate) registry: RefCell<Registry>,
     pub(crate) errands: Errands,
@@ -45,6 +48,7 @@ impl Shared {
             pipeline: RefCell::new(pipeline),
             inputs: RefCell::default(),
             outputs: RefCell::default(),
+            ciphertexts: Rc::default(),
             alarms: RefCell::default(),
             registry: RefCell::default(),
             errands: Errands::new(executor, control),
@@ -149,6 +153,7 @@ impl Shared {
     pub(crate) fn trim(&self) {
         self.inputs.borrow_mut().trim();
         self.outputs.borrow_mut().trim();
+        self.ciphertexts.borrow_mut().trim();
         self.pipeline.borrow_mut().trim();
     }
 

@@ -14,6 +14,7 @@ use std::time::Duration;
 use futures_lite::io::{AsyncRead, AsyncWrite};
 
 use super::platform::Platform;
+use crate::connection::Stream;
 
 /// See the module.
 pub(super) struct Bounded<P: Platform, S> {
@@ -48,11 +49,7 @@ impl<P: Platform, S: AsyncRead + Unpin> AsyncRead for Bounded<P, S> {
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         self.in_time(context)?;
-        let room = buffer.len().min(self.bytes_left);
-        let place = buffer.get_mut(..room).unwrap_or_default();
-        if place.is_empty() {
-            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
-        }
+        let place = bounded(buffer, self.bytes_left)?;
         let bytes = ready!(Pin::new(&mut self.stream).poll_read(context, place))?;
         self.bytes_left = self.bytes_left.saturating_sub(bytes);
         Poll::Ready(Ok(bytes))
@@ -78,6 +75,41 @@ impl<P: Platform, S: AsyncWrite + Unpin> AsyncWrite for Bounded<P, S> {
         self.in_time(context)?;
         Pin::new(&mut self.stream).poll_close(context)
     }
+}
+
+impl<P: Platform, S: Stream> Stream for Bounded<P, S> {
+    fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.in_time(context)?;
+        let place = bounded(buffer, self.bytes_left)?;
+        let bytes = ready!(self.stream.poll_read(context, place))?;
+        self.bytes_left = self.bytes_left.saturating_sub(bytes);
+        Poll::Ready(Ok(bytes))
+    }
+
+    fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.in_time(context)?;
+        self.stream.poll_write(context, bytes)
+    }
+
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.in_time(context)?;
+        self.stream.poll_flush(context)
+    }
+
+    fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.in_time(context)?;
+        self.stream.poll_close(context)
+    }
+}
+
+/// As much of `buffer` as may be read into (BOUNDED-2).
+fn bounded(buffer: &mut [u8], bytes_left: usize) -> io::Result<&mut [u8]> {
+    let room = buffer.len().min(bytes_left);
+    let place = buffer.get_mut(..room).unwrap_or_default();
+    if place.is_empty() {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    Ok(place)
 }
 
 #[cfg(test)]

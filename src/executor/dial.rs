@@ -7,7 +7,7 @@ use super::platform::{Platform, Socket};
 use super::way_back::{self, FoundElsewhere, WayBack};
 use crate::clocks;
 use crate::config::HostPort;
-use crate::connection::Shared;
+use crate::connection::{Shared, Wire};
 use crate::messages::{CameBack, ConnectError};
 use crate::pipeline::ListenerMap;
 use crate::protocol::frame::{LENGTH_PREFIX_BYTES, REQUEST_HEAD_BYTES, RequestHead};
@@ -74,7 +74,7 @@ impl Dialling {
         turn: u32,
         first_word: FirstWord,
         shared: &Shared,
-    ) -> Result<(P::Socket, HostPort), Vec<(HostPort, ConnectError)>> {
+    ) -> Result<(Wire<P::Socket>, HostPort), Vec<(HostPort, ConnectError)>> {
         let mut failed = Vec::new();
         if let Some(node_id) = node {
             let (known, told) = {
@@ -118,7 +118,7 @@ impl Dialling {
         host: &HostPort,
         first_word: FirstWord,
         shared: &Shared,
-    ) -> Result<P::Socket, ConnectError> {
+    ) -> Result<Wire<P::Socket>, ConnectError> {
         if first_word == FirstWord::Other && !self.elsewhere.admits(host, clocks::now()) {
             let identity = shared.pipeline.borrow().identity;
             let stream = self.connect_to::<P>(host, shared).await?;
@@ -136,7 +136,7 @@ impl Dialling {
         &self,
         host: &HostPort,
         shared: &Shared,
-    ) -> Result<P::Socket, ConnectError> {
+    ) -> Result<Wire<P::Socket>, ConnectError> {
         let deadline = clocks::now() + shared.pipeline.borrow().limits.connect_timeout;
         let mut failure = ConnectError::NoAddress;
         for address in self.names.resolve(host, deadline, shared).await {
@@ -146,7 +146,7 @@ impl Dialling {
                 break;
             }
             match P::connect(address, left).await {
-                Ok(stream) => return Ok(stream),
+                Ok(socket) => return Ok(Wire::plain(socket)),
                 Err(error) => failure = error.into(),
             }
         }

@@ -23,20 +23,20 @@ use futures_lite::future::zip;
 use super::others_first::others_first;
 use super::platform::Platform;
 use crate::clocks;
-use crate::connection::{Shared, Stream};
+use crate::connection::{Shared, Stream, Wire};
 
 /// The sockets of a connection.
 pub(super) struct Sockets<P: Platform> {
-    pub(super) client: P::Socket,
+    pub(super) client: Wire<P::Socket>,
     /// Once it is connected.
-    pub(super) broker: Option<P::Socket>,
+    pub(super) broker: Option<Wire<P::Socket>>,
 }
 
 impl<P: Platform> Sockets<P> {
     /// Those of a client that was just accepted.
     pub(super) fn of(client: P::Accepted) -> Self {
         Self {
-            client: P::adopt(client),
+            client: Wire::plain(P::adopt(client)),
             broker: None,
         }
     }
@@ -57,7 +57,7 @@ impl<P: Platform> Sockets<P> {
 
 /// Shuts writing down, and reads until the peer has ended or enough was read.
 #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
-async fn drop_input<P: Platform>(mut socket: P::Socket, deadline: Instant, shared: &Shared) {
+async fn drop_input<P: Platform>(mut wire: Wire<P::Socket>, deadline: Instant, shared: &Shared) {
     let mut is_alarmed = false;
     let closed = poll_fn(|context| {
         if clocks::now() >= deadline {
@@ -67,11 +67,13 @@ async fn drop_input<P: Platform>(mut socket: P::Socket, deadline: Instant, share
             is_alarmed = true;
             shared.alarms.borrow_mut().at(context.waker(), deadline);
         }
-        socket.poll_close(context)
+        wire.poll_close(context)
     });
     if closed.await.is_err() {
         return;
     }
+    // What is dropped need not be opened first.
+    let socket = wire.socket_mut();
     let mut dropped = 0_usize;
     while dropped < DROPPED_BYTES_MAX {
         let read = poll_fn(|context| {

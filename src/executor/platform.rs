@@ -13,7 +13,7 @@ use futures_lite::io::{AsyncRead, AsyncWrite};
 use glommio::net::TcpStream;
 use glommio::timer::Timer;
 
-use crate::connection::Stream;
+use crate::connection::{Stream, Wire};
 
 /// See the module.
 pub(crate) trait Platform: 'static {
@@ -81,6 +81,16 @@ impl Platform for Glommio {
 fn without_delay(stream: TcpStream) -> TcpStream {
     let _ = stream.set_nodelay(true);
     stream
+}
+
+/// What is shown is what the peer has said, not its ciphertext.
+impl<S: Socket> Socket for Wire<S> {
+    async fn peek(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.tls().is_none() {
+            return self.socket_mut().peek(buffer).await;
+        }
+        poll_fn(|context| self.poll_peek_tls(context, buffer)).await
+    }
 }
 
 impl Socket for TcpStream {

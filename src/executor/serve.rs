@@ -34,7 +34,7 @@ use super::parting::Sockets;
 use super::platform::Platform;
 use crate::clocks;
 use crate::config::HostPort;
-use crate::connection::{Relay, Request, Shared, Status, TurnOutcome};
+use crate::connection::{Relay, Request, Shared, Status, TurnOutcome, Wire};
 use crate::identity::Client;
 use crate::ids::{ById, ListenerId};
 use crate::messages::{Accepted, Notice, NoticeKind, Seats};
@@ -99,7 +99,7 @@ struct Arrival {
 
 /// A broker that was connected to for a client.
 struct Reached<P: Platform> {
-    broker: P::Socket,
+    broker: Wire<P::Socket>,
     /// The node that the client came for, and where it was reached.
     node: Option<(i32, HostPort)>,
 }

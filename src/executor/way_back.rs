@@ -22,6 +22,7 @@ use futures_lite::io::{AsyncReadExt, AsyncWriteExt};
 use super::bounded::Bounded;
 use super::platform::Platform;
 use crate::config::HostPort;
+use crate::connection::Wire;
 use crate::messages::CameBack;
 use crate::protocol::frame::LENGTH_PREFIX_BYTES;
 use crate::protocol::hops::{self, Identity};
@@ -76,7 +77,7 @@ pub(super) enum WayBack {
 
 /// Asks whoever is at the other end of `stream`.
 pub(super) async fn ask<P: Platform>(
-    stream: P::Socket,
+    stream: Wire<P::Socket>,
     identity: &Identity,
     came_back: &CameBack,
 ) -> WayBack {
@@ -89,7 +90,10 @@ pub(super) async fn ask<P: Platform>(
     }
 }
 
-async fn exchange<P: Platform>(stream: &mut Bounded<P, P::Socket>, identity: &Identity) -> io::Result<()> {
+async fn exchange<P: Platform>(
+    stream: &mut Bounded<P, Wire<P::Socket>>,
+    identity: &Identity,
+) -> io::Result<()> {
     let mut question = Vec::new();
     hops::question(CORRELATION_ID, identity, &mut question).map_err(io::Error::other)?;
     stream.write_all(&question).await?;
