@@ -1,8 +1,8 @@
 //! The TLS handshake with a client that has come in, or with a broker that was connected to.
 //!
-//! - HANDSHAKE-1: it has its time and its bytes, however the peer drips ([`Bounded`]).
-//! - HANDSHAKE-2: which certificate a client sees is decided by the name that it asks for, before anything is answered.
-//! - HANDSHAKE-3: when it fails, the alert that says why is sent before it ends, unless its time is over.
+//! - it has its time and its bytes, however the peer drips ([`Bounded`]).
+//! - which certificate a client sees is decided by the name that it asks for, before anything is answered.
+//! - when it fails, the alert that says why is sent before it ends, unless its time is over.
 //!
 //! Executor threads only.
 #![allow(dead_code, reason = "until listeners and clusters with TLS can be configured")]
@@ -22,9 +22,9 @@ use crate::buffers::BufferPool;
 use crate::connection::{Encrypted, Stream, Wire};
 use crate::transport::tls::{HANDSHAKE_BYTES_MAX, TlsFailure, TlsSession};
 
-/// Takes a client's TLS handshake. `choose` is given the name that the client asks for (server name indication, in lower
-/// case, `None` where it names none or an address), and says by which configuration it is answered, and whatever else
-/// that decides; `None`: refused with the alert `unrecognized_name`.
+/// Takes a client's TLS handshake. `choose` is given the name that the client asks for (server name indication, in
+/// lower case, `None` where it names none or an address), and says by which configuration it is answered, and whatever
+/// else that decides; `None`: refused with the alert `unrecognized_name`.
 pub(super) async fn accept<P: Platform, S: Stream, T>(
     client: &mut Wire<S>,
     at_most: Duration,
@@ -59,7 +59,7 @@ async fn meet<S: Stream, T>(
     choose: impl FnOnce(Option<&str>) -> Option<(Arc<ServerConfig>, T)>,
 ) -> Result<T, TlsFailure> {
     let name = poll_fn(|context| tls.poll_stage(socket, context, TlsSession::hello)).await?;
-    // HANDSHAKE-2
+    // Before anything is answered.
     let Some((config, chosen)) = choose(name.as_deref()) else {
         return Err(tls.refuse_name());
     };
@@ -77,7 +77,7 @@ async fn shake_hands<S: Stream>(tls: &mut Encrypted, socket: &mut S) -> Result<(
     .await
 }
 
-/// Has the alert go out where there was a failure (HANDSHAKE-3).
+/// Has the alert go out where there was a failure.
 async fn say_why_not<S: Stream, T>(
     tls: &mut Encrypted,
     socket: &mut S,

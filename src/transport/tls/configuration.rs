@@ -14,8 +14,8 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-/// How clients are met: TLS 1.2 and 1.3, the certificate that `certificate` chooses, and what `verifier` asks of theirs.
-/// It fails where the provider's ciphers fit neither version.
+/// How clients are met: TLS 1.2 and 1.3, the certificate that `certificate` chooses, and what `verifier` asks of
+/// theirs. It fails where the provider's ciphers fit neither version.
 pub(crate) fn server_config(
     provider: Arc<CryptoProvider>,
     verifier: Arc<dyn ClientCertVerifier>,
@@ -30,8 +30,8 @@ pub(crate) fn server_config(
     Ok(config)
 }
 
-/// How brokers are met: TLS 1.2 and 1.3, what `verifier` asks of their certificate, and the one of our own, if any, that
-/// `certificate` chooses. It fails where the provider's ciphers fit neither version.
+/// How brokers are met: TLS 1.2 and 1.3, what `verifier` asks of their certificate, and the one of our own, if any,
+/// that `certificate` chooses. It fails where the provider's ciphers fit neither version.
 pub(crate) fn client_config(
     provider: Arc<CryptoProvider>,
     verifier: Arc<WebPkiServerVerifier>,

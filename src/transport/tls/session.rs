@@ -168,8 +168,8 @@ impl TlsSession {
         Ok(self.opened.held())
     }
 
-    /// Seals the beginning of `plaintext` into what is to be sent. Says how many bytes it took; none where as much is to
-    /// be sent as may be.
+    /// Seals the beginning of `plaintext` into what is to be sent. Says how many bytes it took; none where as much as
+    /// may be is to be sent already.
     pub(crate) fn seal(&mut self, plaintext: &[u8], pool: &mut BufferPool) -> Result<usize, TlsFailure> {
         let room = SEALED_BYTES_MAX.saturating_sub(self.outgoing.len());
         let plaintext = plaintext.get(..room).unwrap_or(plaintext);
@@ -474,8 +474,8 @@ const RECORD_OVERHEAD_BYTES_MAX: usize = 32;
 /// With its header: 2048 more than the plaintext in TLS 1.2 (RFC 5246, 6.2.3), 256 more in 1.3.
 const RECORD_BYTES_MAX: usize = RECORD_PLAINTEXT_BYTES_MAX + 2048 + 5;
 const ALERT_BYTES: usize = 2;
-/// Plaintext of what is to be sent and has not gone out. Four records: enough that a call of the kernel is little beside
-/// sealing, and little enough that it stays in a cache until it is sent.
+/// Plaintext of what is to be sent and has not gone out. Four records: enough that a call of the kernel is little
+/// beside sealing, and little enough that it stays in a cache until it is sent.
 const SEALED_BYTES_MAX: usize = 64 * 1024;
-/// What a peer may send before the handshake is over: rustls takes messages of 64 KiB, and certificates are another one.
+/// What a peer may send before the handshake is over: rustls takes messages of 64 KiB, and certificates are another.
 pub(crate) const HANDSHAKE_BYTES_MAX: usize = 2 * 64 * 1024;
