@@ -3,10 +3,14 @@
 //!
 //! glommio links liburing statically. The four functions below have the names of liburing's own system-call stubs, so
 //! that the linker takes these and drops liburing's object file. `__sys_io_uring_setup` adds `COOP_TASKRUN` and
-//! `SINGLE_ISSUER`, which halve the cost of small frames; `__sys_io_uring_enter` asks [`turns`].
+//! `SINGLE_ISSUER`, which halve the cost of small frames, and `DEFER_TASKRUN` where sockets are waited for;
+//! `__sys_io_uring_enter` asks [`turns`].
 //!
 //! - RING-1: every ring of the process is created here: [`rings_created`] is not zero once an executor runs.
-//! - a kernel that does not know the flags (before 6.0) gets the plain ones; nothing else changes.
+//! - RING-2: a ring that defers completes nothing by itself, but what is due in each call that asks for it. Every call
+//!   that is made does, and glommio looks at its rings behind each. The ring for latency never defers: it is looked at
+//!   between tasks, without a call.
+//! - a kernel that does not know the flags (before 6.1, before 6.0) gets those that it knows; nothing else changes.
 //! - RING-3: no buffer is registered with the kernel. glommio registers one three times for each executor, for files
 //!   that are read past the page cache, which executors never do; each registration counts against the memlock limit,
 //!   with transparent huge pages 2 MiB each. What is left, the rings themselves, is 48 KiB an executor.
@@ -17,6 +21,7 @@
 mod submissions;
 mod turns;
 
+use std::cell::Cell;
 use std::ffi::{c_int, c_uint, c_void};
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -93,6 +98,8 @@ const MEMLOCK_MIN: u64 = 512 * 1024;
 const SYS_SETUP: libc::c_long = 425;
 const SYS_ENTER: libc::c_long = 426;
 const SYS_REGISTER: libc::c_long = 427;
+/// What is due completes in the call (`IORING_ENTER_GETEVENTS`).
+const ENTER_GET_EVENTS: c_uint = 1;
 /// The argument of a wait is a struct (`IORING_ENTER_EXT_ARG`).
 const ENTER_WAIT_ARGUMENT: c_uint = 1 << 3;
 /// `sizeof(struct io_uring_params)`.
@@ -104,12 +111,19 @@ const SETUP_IOPOLL: u32 = 1;
 const SETUP_COOP_TASKRUN: u32 = 1 << 8;
 /// One thread submits (Linux 6.0); true for an executor's rings.
 const SETUP_SINGLE_ISSUER: u32 = 1 << 12;
+/// Completions are worked off in the calls that ask for them, and not one by one at the end of others (Linux 6.1).
+const SETUP_DEFER_TASKRUN: u32 = 1 << 13;
 const REGISTER_BUFFERS: c_uint = 0;
 const UNREGISTER_BUFFERS: c_uint = 1;
 /// `_NSIG / 8`: bytes in the kernel's signal set.
 const SIGNAL_SET_BYTES: c_int = 8;
 
 static RINGS_CREATED: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    /// The next ring of an executor is the one for latency: first comes the main one, then one that polls.
+    static LATENCY_IS_NEXT: Cell<bool> = const { Cell::new(false) };
+}
 
 /// liburing's stub for io_uring_setup(2), with the flags that a kernel knows.
 ///
@@ -123,18 +137,22 @@ pub unsafe extern "C" fn __sys_io_uring_setup(entries: c_uint, parameters: *mut 
     // SAFETY: as above; the struct is the caller's and not shared.
     let plain = unsafe { flags.read() };
     if plain & SETUP_IOPOLL != 0 {
+        LATENCY_IS_NEXT.set(true);
         // SAFETY: the arguments are the caller's.
         return unsafe { libc::syscall(SYS_SETUP, entries, parameters) as c_int };
     }
-    // SAFETY: as above.
-    unsafe { flags.write(plain | SETUP_COOP_TASKRUN | SETUP_SINGLE_ISSUER) };
-    // SAFETY: the arguments are the caller's.
-    let mut descriptor = unsafe { libc::syscall(SYS_SETUP, entries, parameters) } as c_int;
-    if descriptor < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::EINVAL) {
+    let usual = SETUP_COOP_TASKRUN | SETUP_SINGLE_ISSUER;
+    // RING-2
+    let deferring = (!LATENCY_IS_NEXT.take()).then_some(SETUP_SINGLE_ISSUER | SETUP_DEFER_TASKRUN);
+    let mut descriptor = -1;
+    for added in deferring.into_iter().chain([usual, 0]) {
         // SAFETY: as above.
-        unsafe { flags.write(plain) };
+        unsafe { flags.write(plain | added) };
         // SAFETY: the arguments are the caller's.
-        descriptor = unsafe { libc::syscall(SYS_SETUP, entries, parameters) as c_int };
+        descriptor = unsafe { libc::syscall(SYS_SETUP, entries, parameters) } as c_int;
+        if descriptor >= 0 || io::Error::last_os_error().raw_os_error() != Some(libc::EINVAL) {
+            break;
+        }
     }
     if descriptor >= 0 {
         // SAFETY: the kernel has filled in the struct that the caller passes.
@@ -177,14 +195,14 @@ pub unsafe extern "C" fn __sys_io_uring_enter2(
 ) -> c_int {
     match turns::call(descriptor, to_submit, min_complete) {
         Call::Skip(submitted) => submitted,
-        // SAFETY: the arguments are the caller's.
+        // SAFETY: the arguments are the caller's, and a call may always ask for what is due (RING-2).
         Call::Make => unsafe {
             libc::syscall(
                 SYS_ENTER,
                 descriptor,
                 to_submit,
                 min_complete,
-                flags,
+                flags | ENTER_GET_EVENTS,
                 signals,
                 size,
             ) as c_int

@@ -108,6 +108,12 @@ impl Submissions {
         })
     }
 
+    /// Whether the ring defers ([`super`], RING-2).
+    #[cfg(test)]
+    pub(super) fn defers(&self) -> bool {
+        self.offsets.flags & super::SETUP_DEFER_TASKRUN != 0
+    }
+
     /// How many entries wait.
     pub(super) fn waiting(&self) -> usize {
         let [head, tail] = [self.offsets.head, self.offsets.tail].map(|offset| self.word(offset));

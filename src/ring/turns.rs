@@ -32,6 +32,8 @@
 //!   with [`PREEMPT_AFTER`], every call is made as it comes.
 //! - TURNS-5: no sleep lasts longer than [`SLEEP_MAX`], whatever glommio overlooks.
 //! - TURNS-6: nor is there one for a timer that is due within [`SLEEP_MIN`]: to set a clock takes longer.
+//! - TURNS-7: where the main ring defers (RING-2), what is due in it is seen behind the call that submits what tasks
+//!   have asked for, which each turn makes before it may sleep; and a wait ends at once when something is due.
 //!
 //! Executor threads only.
 

@@ -79,14 +79,12 @@ fn io_uring() -> Row {
     }
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let release = release.trim();
-    let major = release
-        .split('.')
-        .next()
-        .and_then(|major| major.parse::<u32>().ok());
-    let mode = if major.is_some_and(|major| major >= 6) {
+    let mut numbers = release.split('.').map_while(|number| number.parse::<u32>().ok());
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    let mode = if version >= (6, 1) {
         "in its fastest mode"
     } else {
-        "without the ring flags of Linux 6.0, which make small frames cheaper"
+        "without ring flags of Linux 6.1, which make small frames cheaper"
     };
     Row::new(
         subject,

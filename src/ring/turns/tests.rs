@@ -121,6 +121,58 @@ fn whatever_wakes_an_executor_its_tasks_run_before_it_sleeps() {
     assert!(counts.untimed <= ENDS, "{counts:?}");
 }
 
+/// RING-2; on Linux 6.1 or newer.
+#[test]
+fn the_main_ring_defers_and_the_one_for_latency_does_not() {
+    let (defers, _) = on_executor(|| {
+        Box::pin(async {
+            // Both rings have shown by then which they are.
+            sleep(Duration::from_millis(1)).await;
+            let defers = |turns: &mut Turns, ring: Option<c_int>| {
+                queue_of(&mut turns.rings, ring?).map(|queue| queue.defers())
+            };
+            with(|turns| {
+                let (main, latency) = (turns.main, turns.latency);
+                [defers(turns, main), defers(turns, latency)]
+            })
+        })
+    });
+    assert_eq!(defers, Some([Some(true), Some(false)]));
+}
+
+/// TURNS-7: one of many sockets is answered while all others are, in calls that complete a few of them each.
+#[test]
+fn no_socket_of_many_is_forgotten() {
+    const CLIENTS: usize = 300;
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let asks = thread::spawn(move || {
+        let connect = |_| StdTcpStream::connect(address).expect("it connects");
+        let mut clients: Vec<_> = (0..CLIENTS).map(connect).collect();
+        for _ in 0..20 {
+            for client in &mut clients {
+                client.set_read_timeout(Some(STOPPED_AFTER)).expect("an option");
+                client.write_all(&[1]).expect("it writes");
+            }
+            for client in &mut clients {
+                client.read_exact(&mut [0]).expect("every question is answered");
+            }
+        }
+    });
+    let ((), _) = on_executor(move || {
+        Box::pin(async move {
+            let accept = |_| listener.accept().expect("a client").0;
+            let streams: Vec<_> = (0..CLIENTS).map(accept).collect();
+            let serve = |stream| glommio::spawn_local(answer(stream));
+            let served: Vec<_> = streams.into_iter().map(serve).collect();
+            for task in served {
+                task.await;
+            }
+        })
+    });
+    asks.join().expect("every client was served");
+}
+
 /// TURNS-1, TURNS-2: what was held back goes out before the executor sleeps, or nothing would come back.
 #[test]
 fn sockets_are_served_with_fewer_calls() {
