@@ -177,10 +177,10 @@ impl Pipeline {
         }
     }
 
-    /// Takes note of the clocks, before each turn of requests and on every tick of the executor. When they show that
-    /// the machine slept or that its time was set, it may have been copied meanwhile: no data key from before seals any
-    /// more, a batch that is half sealed begins again with another. Keys that open stay, since nothing is drawn for
-    /// opening.
+    /// Takes note of the clocks, on every tick of the executor and, while a sealing key is at hand, before each turn of
+    /// requests. When they show that the machine slept or that its time was set, it may have been copied meanwhile: no
+    /// data key from before seals any more, a batch that is half sealed begins again with another. Keys that open stay,
+    /// since nothing is drawn for opening.
     pub fn observe_clocks(&mut self, clocks: Clocks) {
         self.clocks = clocks;
         if self.clock_watch.observe(clocks).is_some() {

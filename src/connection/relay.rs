@@ -108,6 +108,10 @@ impl<C: Stream, B: Stream> Relay<C, B> {
         }
         self.status.register(context.waker());
         self.shared.pipeline.borrow_mut().work.begin_turn();
+        // Either socket may be why this turn has come.
+        for half in [&mut self.requests, &mut self.responses] {
+            half.awaits_source = false;
+        }
         for _ in 0..ROUNDS_MAX {
             let draining = self.status.request() == Request::Drain;
             if draining {
@@ -147,12 +151,23 @@ impl<C: Stream, B: Stream> Relay<C, B> {
         Ok(Poll::Ready(TurnOutcome::GaveWay))
     }
 
+    /// Whether a direction that had its chance in this turn goes on only when its socket says so: that wakes the task.
+    fn only_waits(&self, direction: Direction) -> bool {
+        match direction {
+            Direction::Request => self.requests.awaits_source,
+            Direction::Response => self.responses.awaits_source && !self.session.answers_itself(),
+        }
+    }
+
     fn pump(
         &mut self,
         direction: Direction,
         context: &mut Context<'_>,
         now: Instant,
     ) -> Result<Moved, CloseReason> {
+        if self.only_waits(direction) {
+            return Ok(Moved::Nothing);
+        }
         match direction {
             Direction::Request => OneWay::new(
                 direction,
