@@ -61,6 +61,8 @@ pub struct Collection {
     pub draining: bool,
     /// What listeners hide, or have hidden.
     pub hidden: Vec<Hidden>,
+    /// TLS of each listener and cluster that has it.
+    pub tls: Vec<TlsFacts>,
     /// How many connections are served, and how many `limits.connections_max` wants to be.
     pub connections: (usize, usize),
 }
@@ -74,6 +76,20 @@ pub struct Hidden {
     pub nodes: Vec<i32>,
     /// The ids that it serves and theirs, as `nodes` in the configuration would have them.
     pub all: String,
+}
+
+/// What is in force of one listener's TLS, or of a cluster's towards its brokers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsFacts {
+    pub cluster: String,
+    /// Empty: towards brokers.
+    pub listener: String,
+    /// The file of each certificate, and when it ends, in seconds since 1970.
+    pub certificates: Vec<(String, i64)>,
+    /// It is what the files hold.
+    pub is_current: bool,
+    /// Whoever answers is believed.
+    pub is_unverified: bool,
 }
 
 /// What stays true for as long as the process lives.

@@ -109,9 +109,11 @@ pub(crate) async fn run<P: Platform>(setup: ExecutorSetup<P>, pipeline: Pipeline
     let serving = Serving {
         shared: Rc::new(shared),
         dialling: Dialling::new(setup.came_back),
-        listeners: listeners
-            .map(|(id, listener)| (id, Rc::new(listener.clone())))
-            .collect(),
+        listeners: RefCell::new(
+            listeners
+                .map(|(id, listener)| (id, Rc::new(listener.clone())))
+                .collect(),
+        ),
         seats: setup.seats,
         finished: RefCell::default(),
         partings: Cell::new(0),
@@ -200,6 +202,7 @@ impl<P: Platform> Executor<P> {
             ExecutorMessage::Resolved { host, addresses } => {
                 self.serving.dialling.names.resolved(host, addresses)
             }
+            ExecutorMessage::Tls(news) => self.serving.take_tls(&news),
             ExecutorMessage::Snapshot(reply) => {
                 let mut pipeline = self.serving.shared.pipeline.borrow_mut();
                 pipeline.metrics.gauges.sealing_keys = pipeline.keys.sealing_count() as u64;

@@ -30,10 +30,12 @@ use kafka_protocol::messages::{
     RequestHeader, TopicName,
 };
 use kafka_protocol::protocol::{Encodable, HeaderVersion, StrBytes};
+use rustls::ClientConnection;
 
 use crate::protocol::error_code::UNSUPPORTED_VERSION;
 use crate::protocol::fetch_response::FetchResponse;
 use crate::protocol::{ProtocolError, frame};
+use crate::transport::tls_client::ClientSet;
 
 /// Why a broker was asked in vain.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +88,7 @@ pub(crate) const PATIENT: Patience = Patience {
 /// A connection to one broker.
 pub(crate) struct BrokerClient {
     stream: TcpStream,
+    tls: Option<Box<ClientConnection>>,
     address: String,
     answer: Duration,
     /// Beyond which nothing is waited for.
@@ -126,7 +129,14 @@ pub(crate) struct Fetched {
 }
 
 impl BrokerClient {
-    pub(crate) fn connect(address: &str, patience: Patience) -> Result<Self, ClientError> {
+    /// By TLS if `tls`; hands are shaken with the first question.
+    pub(crate) fn connect(
+        address: &str,
+        tls: Option<&ClientSet>,
+        patience: Patience,
+    ) -> Result<Self, ClientError> {
+        let tls = tls.map(|set| set.session(host_of(address))).transpose();
+        let tls = tls.map_err(|error| broker(address, io::Error::other(error)))?;
         let connected = address.to_socket_addrs().and_then(|addresses| {
             let mut last = io::Error::from(io::ErrorKind::NotFound);
             for address in addresses {
@@ -139,6 +149,7 @@ impl BrokerClient {
         });
         Ok(Self {
             stream: connected.map_err(|source| broker(address, source))?,
+            tls: tls.map(Box::new),
             address: address.to_owned(),
             answer: patience.answer,
             until: None,
@@ -278,29 +289,21 @@ impl BrokerClient {
         encoded.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))?;
         let length = u32::try_from(request.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
         let most = Instant::now() + self.answer;
-        let mut stream = Deadlined {
+        let mut socket = Deadlined {
             stream: &self.stream,
             deadline: self.until.map_or(most, |until| until.min(most)),
         };
-        stream.write_all(&length.to_be_bytes())?;
-        stream.write_all(&request)?;
-        let mut prefix = [0; 4];
-        stream.read_exact(&mut prefix)?;
-        let length = u64::from(u32::from_be_bytes(prefix));
-        if length > self.answer_bytes_max {
-            let most = self.answer_bytes_max;
-            let mut text = format!("it announces an answer of {length} bytes, and {most} are taken");
-            if self.correlation_id == 1 {
-                text.push_str("; is this a Kafka listener without TLS?");
-            }
-            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
-        }
-        // The buffer grows with what arrives, not with what is announced.
-        let mut answer = Vec::new();
-        stream.take(length).read_to_end(&mut answer)?;
-        if answer.len() as u64 != length {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
+        let (most, is_first) = (self.answer_bytes_max, self.correlation_id == 1);
+        let asked = [&length.to_be_bytes()[..], &request].concat();
+        let answer = match &mut self.tls {
+            None => exchange(&mut socket, &asked, most, is_first)?,
+            Some(tls) => exchange(
+                &mut rustls::Stream::new(&mut **tls, &mut socket),
+                &asked,
+                most,
+                is_first,
+            )?,
+        };
         match frame::response_correlation_id(&answer) {
             Some(id) if id == self.correlation_id => Ok(answer),
             _ => Err(io::Error::new(
@@ -326,6 +329,40 @@ impl BrokerClient {
             }),
         }
     }
+}
+
+/// Sends a request and reads the answer to it, of at most `bytes_max`; both without their lengths.
+fn exchange(
+    stream: &mut (impl Read + Write),
+    request: &[u8],
+    bytes_max: u64,
+    is_first: bool,
+) -> io::Result<Vec<u8>> {
+    stream.write_all(request)?;
+    stream.flush()?;
+    let mut prefix = [0; 4];
+    stream.read_exact(&mut prefix)?;
+    let length = u64::from(u32::from_be_bytes(prefix));
+    if length > bytes_max {
+        let mut text = format!("it announces an answer of {length} bytes, and {bytes_max} are taken");
+        if is_first {
+            text.push_str("; is this a Kafka listener, and one without TLS where no TLS is configured?");
+        }
+        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+    }
+    // The buffer grows with what arrives, not with what is announced.
+    let mut answer = Vec::new();
+    stream.take(length).read_to_end(&mut answer)?;
+    if answer.len() as u64 != length {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(answer)
+}
+
+/// The host of `HOST:PORT`, an IPv6 address without its brackets.
+fn host_of(address: &str) -> &str {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    host.trim_start_matches('[').trim_end_matches(']')
 }
 
 /// A socket of which nothing is waited for beyond a point in time, in however many parts it comes.

@@ -46,6 +46,7 @@
 //!   watches; [`self_check`] compares what is written with what is there, by way of [`kafka_client`].
 //! - [`pipeline`] decides about frames, purely: no socket, no clock, no thread. `connection` and `executor` give it
 //!   sockets and time.
+//! - [`transport`] is TLS and the files that it takes.
 //! - [`identity`] says who is at the other end of a connection, [`ids`] stand for the names of clusters, listeners and
 //!   KMSs, [`audit`] says what became of the records that he sent or read.
 //! - [`protocol`] and [`record_batch`] read and write Kafka's bytes, [`rules`] say what happens to a topic,
@@ -110,6 +111,7 @@ cfg_if::cfg_if! {
         pub mod self_check;
         pub mod server;
         pub mod testing;
+        pub mod transport;
     } else {
         mod admin;
         mod audit;
@@ -134,6 +136,7 @@ cfg_if::cfg_if! {
         mod rules;
         mod self_check;
         mod server;
+        mod transport;
     }
 }
 mod buffers;
@@ -142,7 +145,6 @@ mod executor;
 mod growing;
 mod messages;
 mod repeats;
-mod transport;
 
 // For cargo-mutants, which evaluates no `cfg` and looks into no macro: where it finds what `make mutants` changes.
 #[cfg(false)]

@@ -13,6 +13,8 @@ use crate::config::HostPort;
 use crate::identity::Client;
 use crate::ids::{ClusterId, ListenerId};
 use crate::metrics::{CloseReason, Snapshot};
+use crate::transport::tls_client::ClientSet;
+use crate::transport::tls_server::ServerSet;
 
 /// From an executor to the control thread.
 pub(crate) enum ControlRequest {
@@ -126,12 +128,23 @@ pub(crate) enum ExecutorMessage {
         host: HostPort,
         addresses: Vec<SocketAddr>,
     },
+    /// What is in force of TLS from now on, for new connections.
+    Tls(TlsNews),
     /// The counters are wanted.
     Snapshot(oneshot::Sender<Snapshot>),
     /// Finish what is in flight and take nothing new; says so when no connection is left.
     Drain(oneshot::Sender<()>),
     /// End now.
     Stop,
+}
+
+/// Certificates and what belongs to them, as their files were read last.
+#[derive(Clone)]
+pub(crate) enum TlsNews {
+    /// Of a listener.
+    Listener(ListenerId, Arc<ServerSet>),
+    /// Of a cluster towards its brokers.
+    Upstream(ClusterId, Arc<ClientSet>),
 }
 
 /// What the acceptor and an executor both count.

@@ -40,6 +40,7 @@ mod spread;
 mod start;
 mod state_file;
 mod threads;
+mod tls_files;
 
 use std::error::Error;
 use std::io;
@@ -59,6 +60,7 @@ use crate::crypto::memory::{self, MemoryProtection};
 use crate::kms::Kms;
 use crate::kms::keystore::KeystoreError;
 use crate::ring;
+use crate::transport::certificates::CertificateError;
 
 /// Why the program does not start.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +80,14 @@ pub enum ServerError {
     /// A rule uses a KEK with a public wrapping key, and does not say that it may.
     #[error(transparent)]
     ForgeableKek(#[from] ForgeableKek),
+    /// Files of TLS cannot be used.
+    #[error("{name}: {source}")]
+    Tls {
+        /// Whose they are.
+        name: String,
+        /// What is wrong.
+        source: CertificateError,
+    },
     /// A port cannot be listened on.
     #[error("cannot listen on {address}: {source}")]
     Listen {

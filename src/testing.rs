@@ -1,6 +1,7 @@
 //! What tests, fuzzers and measurements need of the library, and the program does not: it is there with the feature
 //! `testing` only.
 
+pub mod authority;
 mod batch_builder;
 #[cfg(test)]
 pub(crate) mod certificates;

@@ -1,5 +1,20 @@
-//! What lies between a socket and Kafka's protocol: TLS.
+//! What lies between a socket and Kafka's protocol: TLS, and the files that it takes.
 //!
-//! Pure: bytes in, bytes out. No socket, no clock, no thread.
+//! It knows no socket and no thread; the files are read by whoever may block.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
+pub mod certificates;
+pub mod suites;
+#[cfg(test)]
+mod tests;
 pub(crate) mod tls;
+pub mod tls_client;
+pub mod tls_server;

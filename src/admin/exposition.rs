@@ -4,6 +4,7 @@
 mod connections;
 mod families;
 mod keys;
+mod tls;
 
 use std::fmt::Error;
 use std::time::SystemTime;
@@ -44,6 +45,7 @@ impl Collector for Exposition {
         let mut families = Families { encoder };
         self.process(&mut families)?;
         self.connections(&mut families)?;
+        self.tls(&mut families)?;
         self.traffic(&mut families)?;
         self.under_way(&mut families)?;
         self.topics(&mut families)?;

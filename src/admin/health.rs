@@ -162,6 +162,7 @@ mod tests {
             kms_names: vec!["local".to_owned()],
             draining: false,
             hidden: Vec::new(),
+            tls: Vec::new(),
             connections: (10, 10),
         }
     }

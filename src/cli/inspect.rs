@@ -11,6 +11,10 @@
         clippy::arithmetic_side_effects
     )
 )]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "certificates are compared with the date once, when they are read"
+)]
 
 mod batch_sizes;
 mod describe;
@@ -20,13 +24,18 @@ mod topic;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use clap::Args;
 
 use self::describe::{Item, Summary, What};
 use self::render::Format;
+use self::topic::Brokers;
 use crate::kafka_client::ClientError;
 use crate::record_batch::BatchError;
+use crate::transport::certificates::{CertificateError, CertificateFiles};
+use crate::transport::suites::TlsChoice;
+use crate::transport::tls_client::{Trust, UpstreamTls};
 
 /// Show how records are stored: sealed or not, under which key, how large
 #[derive(Debug, Args)]
@@ -39,10 +48,19 @@ pub struct InspectArguments {
         conflicts_with_all = ["bootstrap", "topic"]
     )]
     segments: Vec<PathBuf>,
-    /// A broker, to read a topic from: HOST:PORT, without TLS and SASL. Name the broker itself: through the proxy
+    /// A broker, to read a topic from: HOST:PORT, of a listener without SASL. Name the broker itself: through the proxy
     /// records are opened
     #[arg(long, value_name = "HOST:PORT", requires = "topic")]
     bootstrap: Option<String>,
+    /// Speak TLS to brokers that these authorities vouch for: a PEM file, or `system` for those of this host
+    #[arg(long, value_name = "FILE", requires = "bootstrap")]
+    tls_ca: Option<PathBuf>,
+    /// Show brokers this certificate: a PEM file
+    #[arg(long, value_name = "FILE", requires_all = ["tls_ca", "tls_key"])]
+    tls_certificate: Option<PathBuf>,
+    /// The key of that certificate: a PEM file
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    tls_key: Option<PathBuf>,
     /// The topic to read
     #[arg(long, value_name = "TOPIC", requires = "bootstrap")]
     topic: Option<String>,
@@ -69,7 +87,7 @@ pub struct InspectArguments {
 const EXAMPLES: &str = "Examples:
   sealwire inspect /var/lib/kafka/payments-0/00000000000000000000.log
   sealwire inspect --bootstrap kafka-1:9092 --topic payments --count 10
-  sealwire inspect --bootstrap kafka-1:9092 --topic payments --batches
+  sealwire inspect --bootstrap kafka-1:9093 --tls-ca brokers-ca.pem --topic payments --batches
   sealwire inspect --bootstrap kafka-1:9092 --topic payments --summary --json";
 
 /// Why `inspect` gave up.
@@ -94,6 +112,9 @@ pub enum InspectError {
         /// Why.
         source: BatchError,
     },
+    /// Files of TLS cannot be used.
+    #[error(transparent)]
+    Tls(#[from] CertificateError),
     /// A broker does not say what is wanted.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -154,8 +175,16 @@ pub fn run(
                      them; to see what is stored, name the broker itself",
                 );
             };
-            topic::inspect(
+            let tls = match arguments.upstream_tls() {
+                Some(tls) => Some(tls.load(SystemTime::now())?),
+                None => None,
+            };
+            let brokers = Brokers {
                 bootstrap,
+                tls: tls.as_ref(),
+            };
+            topic::inspect(
+                brokers,
                 topic,
                 arguments.partition,
                 selection,
@@ -173,6 +202,22 @@ pub fn run(
     match done.and_then(|()| Ok(render::summary(format, &summary, out)?)) {
         Err(InspectError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other,
+    }
+}
+
+impl InspectArguments {
+    fn upstream_tls(&self) -> Option<UpstreamTls> {
+        let trust = match self.tls_ca.as_ref()? {
+            system if system.as_os_str() == "system" => Trust::System,
+            path => Trust::File(path.clone()),
+        };
+        let client = self.tls_certificate.clone().zip(self.tls_key.clone());
+        Some(UpstreamTls {
+            trust,
+            server_name: None,
+            client: client.map(|(certificate, key)| CertificateFiles { certificate, key }),
+            choice: TlsChoice::default(),
+        })
     }
 }
 

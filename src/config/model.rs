@@ -13,6 +13,8 @@ use std::path::PathBuf;
 use crate::ids::{ClusterId, Ids, KmsId, ListenerId};
 use crate::kms::KmsKind;
 use crate::rules::{Matcher, RuleAction, RuleSet, SealTemplate};
+use crate::transport::tls_client::UpstreamTls;
+use crate::transport::tls_server::ListenerTls;
 
 pub use self::forgeable::ForgeableKek;
 pub use self::limits::Limits;
@@ -72,6 +74,8 @@ pub struct KmsConfig {
 pub enum ClientAuth {
     /// The network does: only trusted clients reach the listener.
     Network,
+    /// The authorities of the listener's `tls.client_ca` do, by certificates.
+    Mtls,
 }
 
 /// `[[cluster.NAME.listeners]]`.
@@ -85,6 +89,8 @@ pub struct ListenerConfig {
     pub listen: SocketAddr,
     /// Who vouches for its clients.
     pub client_auth: ClientAuth,
+    /// TLS towards clients, on all its ports.
+    pub tls: Option<ListenerTls>,
     /// The host that clients are told for every broker.
     pub advertised_host: String,
     /// Broker ids, in the order of `node_ports`; no id twice.
@@ -112,6 +118,8 @@ pub struct ClusterConfig {
     pub name: String,
     /// Brokers that are asked first; at least one.
     pub bootstrap: Vec<HostPort>,
+    /// TLS towards brokers.
+    pub upstream_tls: Option<UpstreamTls>,
     /// At least one.
     pub listeners: Vec<ListenerConfig>,
     /// What happens to each topic; at least one rule.

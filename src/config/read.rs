@@ -10,6 +10,7 @@ mod node;
 mod own_ports;
 mod sharing;
 mod sources;
+mod tls;
 mod topics;
 
 pub(crate) use self::own_ports::OwnPorts;

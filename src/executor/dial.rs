@@ -12,12 +12,18 @@ use crate::messages::{CameBack, ConnectError};
 use crate::pipeline::ListenerMap;
 use crate::protocol::frame::{LENGTH_PREFIX_BYTES, REQUEST_HEAD_BYTES, RequestHead};
 use crate::protocol::hops;
+use crate::transport::tls_client::ClientSet;
+use crate::transport::tls_server::ServerSet;
 
 /// A listener, as an executor needs it.
 #[derive(Clone)]
 pub(crate) struct Listener {
     pub(crate) map: Arc<ListenerMap>,
     pub(crate) bootstrap: Vec<HostPort>,
+    /// TLS towards clients.
+    pub(crate) tls: Option<Arc<ServerSet>>,
+    /// TLS towards brokers.
+    pub(crate) upstream_tls: Option<Arc<ClientSet>>,
 }
 
 /// Waits until the client says something; `None` where it leaves without a word, as probes of load balancers do. Until

@@ -37,7 +37,7 @@ use crate::config::HostPort;
 use crate::connection::{Relay, Request, Shared, Status, TurnOutcome, Wire};
 use crate::identity::Client;
 use crate::ids::{ById, ListenerId};
-use crate::messages::{Accepted, Notice, NoticeKind, Seats};
+use crate::messages::{Accepted, Notice, NoticeKind, Seats, TlsNews};
 use crate::metrics::CloseReason;
 use crate::pipeline::Session;
 
@@ -45,7 +45,8 @@ use crate::pipeline::Session;
 pub(super) struct Serving {
     pub(super) shared: Rc<Shared>,
     pub(super) dialling: Dialling,
-    pub(super) listeners: ById<ListenerId, Rc<Listener>>,
+    /// Whoever has come in keeps what there was then.
+    pub(super) listeners: RefCell<ById<ListenerId, Rc<Listener>>>,
     pub(super) seats: Arc<Seats>,
     /// Connections whose task has ended.
     pub(super) finished: RefCell<Vec<u64>>,
@@ -104,6 +105,28 @@ struct Reached<P: Platform> {
     node: Option<(i32, HostPort)>,
 }
 
+impl Serving {
+    /// What is in force of TLS from now on.
+    pub(super) fn take_tls(&self, news: &TlsNews) {
+        let mut listeners = self.listeners.borrow_mut();
+        match news {
+            TlsNews::Listener(id, set) => {
+                if let Some(listener) = listeners.get_mut(*id) {
+                    Rc::make_mut(listener).tls = Some(Arc::clone(set));
+                }
+            }
+            TlsNews::Upstream(cluster, set) => {
+                let of_cluster = listeners
+                    .values_mut()
+                    .filter(|listener| listener.map.cluster == *cluster);
+                for listener in of_cluster {
+                    Rc::make_mut(listener).upstream_tls = Some(Arc::clone(set));
+                }
+            }
+        }
+    }
+}
+
 impl Arrival {
     /// Every stage, one after the other: what it waits for, and whose time that is.
     async fn stages<P: Platform>(&self, sockets: &mut Sockets<P>) -> Result<Infallible, CloseReason> {
@@ -140,8 +163,8 @@ impl Arrival {
 
     /// Where the client wants to go: the port that it came to says that.
     fn route(&self) -> Result<Rc<Listener>, CloseReason> {
-        let listener = self.serving.listeners.get(self.listener);
-        listener.cloned().ok_or(CloseReason::Internal)
+        let listeners = self.serving.listeners.borrow();
+        listeners.get(self.listener).cloned().ok_or(CloseReason::Internal)
     }
 
     async fn dial<P: Platform>(

@@ -107,6 +107,7 @@ mod tests {
                 name: "lan".to_owned(),
                 listen: ([127, 0, 0, 1], 9192).into(),
                 client_auth: ClientAuth::Network,
+                tls: None,
                 advertised_host: "proxy".to_owned(),
                 nodes: vec![2, 0, 1],
                 node_ports: vec![9195, 9193, 9194],

@@ -6,12 +6,13 @@
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, ToSocketAddrs as _};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::{Row, Verdict, left, some_of, topics};
 use crate::config::{ClusterConfig, Config, OwnPorts};
 use crate::kafka_client::{BrokerClient, ClientError, FoundCluster, Patience};
 use crate::messages::CameBack;
+use crate::transport::tls_client::ClientSet;
 
 /// Tells each row as it is found.
 pub(super) fn look(
@@ -21,13 +22,67 @@ pub(super) fn look(
     came_back: Option<&CameBack>,
     tell: &mut dyn FnMut(Row),
 ) {
+    let loaded = cluster
+        .upstream_tls
+        .as_ref()
+        .map(|tls| tls.load(SystemTime::now()));
+    let tls = match loaded.transpose() {
+        Ok(tls) => tls,
+        Err(error) => {
+            let subject = format!("{} TLS", cluster.name);
+            return tell(Row::new(subject, Verdict::Failed, error.to_string()));
+        }
+    };
+    let Some(mut client) = greet(cluster, tls.as_ref(), deadline, came_back, tell) else {
+        return;
+    };
+    client.wait_until(deadline);
+    let is_sealing = cluster.seal_rules().next().is_some();
+    match client.cluster(is_sealing) {
+        Ok(found) => {
+            tell(ids(cluster, &found));
+            tell(addresses(config, cluster, &found, deadline));
+            if is_sealing {
+                topics::look(cluster, &found, &mut client, deadline, tell);
+            }
+        }
+        Err(ClientError::Broker { source, .. }) if is_end(&source) => tell(Row::new(
+            format!("{} cluster", cluster.name),
+            Verdict::Unknown,
+            "brokers want a login: their ids, their addresses and the limits of topics cannot be asked without one",
+        )),
+        Err(error) => {
+            let is_late =
+                matches!(&error, ClientError::Broker { source, .. } if source.kind() == ErrorKind::TimedOut);
+            let verdict = if is_late {
+                Verdict::Failed
+            } else {
+                Verdict::Unknown
+            };
+            tell(Row::new(
+                format!("{} cluster", cluster.name),
+                verdict,
+                error.to_string(),
+            ));
+        }
+    }
+}
+
+/// Whether the brokers that are asked first are there; the first that is.
+fn greet(
+    cluster: &ClusterConfig,
+    tls: Option<&ClientSet>,
+    deadline: Instant,
+    came_back: Option<&CameBack>,
+    tell: &mut dyn FnMut(Row),
+) -> Option<BrokerClient> {
     let mut rows = Vec::new();
     let mut answering = None;
     for (place, broker) in cluster.bootstrap.iter().enumerate() {
         let address = broker.to_string();
         let before = came_back.map(CameBack::count);
         let until = share(deadline, cluster.bootstrap.len().saturating_sub(place));
-        let greeted = BrokerClient::connect(&address, patience(until)).and_then(|mut client| {
+        let greeted = BrokerClient::connect(&address, tls, patience(until)).and_then(|mut client| {
             client.wait_until(until);
             let is_proxy = client.is_proxy()?;
             Ok((client, is_proxy))
@@ -59,37 +114,7 @@ pub(super) fn look(
         }
     }
     rows.into_iter().for_each(&mut *tell);
-    let Some(mut client) = answering else { return };
-    client.wait_until(deadline);
-    let is_sealing = cluster.seal_rules().next().is_some();
-    match client.cluster(is_sealing) {
-        Ok(found) => {
-            tell(ids(cluster, &found));
-            tell(addresses(config, cluster, &found, deadline));
-            if is_sealing {
-                topics::look(cluster, &found, &mut client, deadline, tell);
-            }
-        }
-        Err(ClientError::Broker { source, .. }) if is_end(&source) => tell(Row::new(
-            format!("{} cluster", cluster.name),
-            Verdict::Unknown,
-            "brokers want a login: their ids, their addresses and the limits of topics cannot be asked without one",
-        )),
-        Err(error) => {
-            let is_late =
-                matches!(&error, ClientError::Broker { source, .. } if source.kind() == ErrorKind::TimedOut);
-            let verdict = if is_late {
-                Verdict::Failed
-            } else {
-                Verdict::Unknown
-            };
-            tell(Row::new(
-                format!("{} cluster", cluster.name),
-                verdict,
-                error.to_string(),
-            ));
-        }
-    }
+    answering
 }
 
 /// When to go on with the next of `count` brokers: one part of the time for each, and one for what is asked then.

@@ -28,7 +28,8 @@ use super::notices::Notices;
 use super::sending::send;
 use super::spread::Spread;
 use super::state_file::{ClusterAddresses, StateFile};
-use crate::admin::{Collection, EXECUTOR_TIMEOUT, Hidden, ProcessFacts, Source, serve};
+use super::tls_files::TlsFiles;
+use crate::admin::{Collection, EXECUTOR_TIMEOUT, Hidden, ProcessFacts, Source, TlsFacts, serve};
 use crate::audit::AuditLog;
 use crate::channel::{Receiver, Sender};
 use crate::clocks;
@@ -109,6 +110,7 @@ impl Control {
     pub(super) async fn run(
         mut self,
         key_service: KeyService,
+        tls_files: TlsFiles,
         admin: Option<std::net::TcpListener>,
         facts: ProcessFacts,
         ending: Ending<impl FnOnce()>,
@@ -120,11 +122,13 @@ impl Control {
             kms_names: self.links.kms_names.clone(),
             draining: Arc::clone(&draining),
             hidden: self.hidden.watch(),
+            tls: tls_files.watch(),
             connections: self.links.connections,
         });
         let executors = self.links.executors.clone();
         let executors_ended = std::mem::take(&mut self.links.executors_ended);
         let keys = tokio::spawn(key_service.run());
+        let tls_files = tokio::spawn(tls_files.follow(executors.clone()));
         let admin = tokio::spawn(serve_admin(admin, facts_source, facts));
         let mut state_files = JoinSet::new();
         for (file, book) in self.state_files.drain(..) {
@@ -152,6 +156,7 @@ impl Control {
             never = self.serve() => match never {},
         }
         keys.abort();
+        tls_files.abort();
         admin.abort();
         // What was learned last is written.
         self.spreads = ById::default();
@@ -285,6 +290,7 @@ struct Facts {
     kms_names: Vec<String>,
     draining: Arc<AtomicBool>,
     hidden: watch::Receiver<Vec<Hidden>>,
+    tls: watch::Receiver<Vec<TlsFacts>>,
     connections: (usize, usize),
 }
 
@@ -314,6 +320,7 @@ impl Source for Facts {
             kms_names: self.kms_names.clone(),
             draining: self.draining.load(Ordering::Relaxed),
             hidden: self.hidden.borrow().clone(),
+            tls: self.tls.borrow().clone(),
             connections: self.connections,
         }
     }

@@ -11,6 +11,7 @@ use super::control::{Control, ControlLinks, Ending};
 use super::start::{Capacities, Start, new_identity};
 use super::state_file::ClusterAddresses;
 use super::threads::executor_cpus;
+use super::tls_files::TlsFiles;
 use super::{ServerError, log_start, protect_keys};
 use crate::admin::ProcessFacts;
 use crate::channel::channel;
@@ -18,7 +19,7 @@ use crate::config::{Config, OwnPorts};
 use crate::ids::KmsId;
 use crate::keys::{KeyOptions, KeyService, NamedKms};
 use crate::kms::Kms;
-use crate::messages::CameBack;
+use crate::messages::{CameBack, TlsNews};
 use crate::ring;
 use crate::self_check::{self, descriptors::Descriptors};
 
@@ -28,6 +29,7 @@ pub(super) struct Prepared {
     kms: Vec<NamedKms>,
     acceptor: Acceptor,
     addresses: Vec<ClusterAddresses>,
+    tls: (TlsFiles, Vec<TlsNews>),
     admin: Option<std::net::TcpListener>,
     facts: ProcessFacts,
     cpus: Vec<usize>,
@@ -56,6 +58,7 @@ impl Prepared {
         {
             return Err(forgeable.into());
         }
+        let tls = TlsFiles::read(&config)?;
         let addresses = config.clusters.iter().map(ClusterAddresses::read).collect();
         let acceptor = Acceptor::bind(&config)?;
         let admin = config
@@ -67,6 +70,7 @@ impl Prepared {
             kms,
             acceptor,
             addresses,
+            tls,
             admin,
             facts: ProcessFacts {
                 started: SystemTime::now(),
@@ -92,6 +96,7 @@ impl Prepared {
             config: &self.config,
             options: &options,
             addresses: &self.addresses,
+            tls: &self.tls.1,
             came_back: &came_back,
             control,
             key_service,
@@ -132,7 +137,7 @@ impl Prepared {
             drain_timeout: self.config.limits.drain_timeout,
         };
         let control = Control::new(links, OwnPorts::of(&self.config));
-        runtime.block_on(control.run(key_service, self.admin, self.facts, ending));
+        runtime.block_on(control.run(key_service, self.tls.0, self.admin, self.facts, ending));
         // What still waits for a disk or a resolver is not waited for.
         runtime.shutdown_background();
         threads.stop()

@@ -140,6 +140,7 @@ impl SimulatedServer {
             config,
             options: &options,
             addresses: &addresses,
+            tls: &[],
             came_back: &Arc::<CameBack>::default(),
             control,
             key_service: key_sender,

@@ -15,9 +15,9 @@ use super::threads::Threads;
 use crate::channel::{Sender, channel};
 use crate::config::Config;
 use crate::executor::{ExecutorListener, ExecutorSetup, Platform, spawn};
-use crate::ids::{ById, ListenerId};
+use crate::ids::{ById, ClusterId, ListenerId};
 use crate::keys::{KeyOptions, KeyReply, KeyRequest};
-use crate::messages::{CameBack, ControlRequest, ExecutorMessage, Seats};
+use crate::messages::{CameBack, ControlRequest, ExecutorMessage, Seats, TlsNews};
 use crate::pipeline::{Cluster, ClusterRules, ListenerMap, Pipeline};
 use crate::protocol::hops::Identity;
 use crate::ring;
@@ -27,6 +27,8 @@ pub(super) struct Start<'a> {
     pub(super) config: &'a Config,
     pub(super) options: &'a KeyOptions,
     pub(super) addresses: &'a [ClusterAddresses],
+    /// What was read of every TLS in the configuration.
+    pub(super) tls: &'a [TlsNews],
     pub(super) came_back: &'a Arc<CameBack>,
     pub(super) control: Sender<ControlRequest>,
     pub(super) key_service: Sender<KeyRequest>,
@@ -129,7 +131,7 @@ impl Start<'_> {
             key_replies,
             key_service: self.key_service.clone(),
             control: self.control.clone(),
-            listeners: executor_listeners(self.config),
+            listeners: executor_listeners(self.config, self.tls),
             seats,
             started: started_sender,
             alive,
@@ -171,14 +173,34 @@ impl Start<'_> {
     }
 }
 
-fn executor_listeners(config: &Config) -> ById<ListenerId, ExecutorListener> {
+/// A listener whose TLS was not read is served to nobody.
+fn executor_listeners(config: &Config, read: &[TlsNews]) -> ById<ListenerId, ExecutorListener> {
+    let listener_set = |wanted: ListenerId| {
+        read.iter().find_map(|news| match news {
+            TlsNews::Listener(id, set) if *id == wanted => Some(Arc::clone(set)),
+            _ => None,
+        })
+    };
+    let upstream_set = |wanted: ClusterId| {
+        read.iter().find_map(|news| match news {
+            TlsNews::Upstream(id, set) if *id == wanted => Some(Arc::clone(set)),
+            _ => None,
+        })
+    };
     let listeners = config.clusters.iter().flat_map(|cluster| {
-        cluster.listeners.iter().map(|listener| {
+        let upstream_tls = upstream_set(cluster.id);
+        let is_read = cluster.upstream_tls.is_some() == upstream_tls.is_some();
+        cluster.listeners.iter().filter_map(move |listener| {
+            let tls = listener_set(listener.id);
+            // Nothing with TLS is served yet.
+            let is_read = is_read && listener.tls.is_none() && upstream_tls.is_none();
             let executors = ExecutorListener {
                 map: Arc::new(ListenerMap::new(cluster.id, listener)),
                 bootstrap: cluster.bootstrap.clone(),
+                tls,
+                upstream_tls: upstream_tls.clone(),
             };
-            (listener.id, executors)
+            is_read.then_some((listener.id, executors))
         })
     });
     listeners.collect()

@@ -2,24 +2,40 @@
 
 use super::describe::{self, Item, ReadFrom};
 use super::{InspectError, Selection};
-use crate::kafka_client::{BrokerClient, Leader, PATIENT};
+use crate::kafka_client::{BrokerClient, ClientError, Leader, PATIENT};
 use crate::record_batch::{BatchKind, BatchSlice, Batches, Decompressor};
+use crate::transport::tls_client::ClientSet;
+
+/// How brokers are reached.
+#[derive(Clone, Copy)]
+pub(super) struct Brokers<'a> {
+    pub(super) bootstrap: &'a str,
+    pub(super) tls: Option<&'a ClientSet>,
+}
+
+impl Brokers<'_> {
+    fn connect(&self, address: &str) -> Result<BrokerClient, ClientError> {
+        BrokerClient::connect(address, self.tls, PATIENT)
+    }
+}
 
 /// Shows the records of `topic`, of one partition or of all, up to what was there when each was begun. `note` is told
 /// the address where it is a proxy's.
 pub(super) fn inspect(
-    bootstrap: &str,
+    brokers: Brokers<'_>,
     topic: &str,
     partition: Option<i32>,
     selection: Selection,
     note: &mut dyn FnMut(&str),
     show: &mut dyn FnMut(&Item<'_>) -> Result<(), InspectError>,
 ) -> Result<(), InspectError> {
-    let mut leaders = BrokerClient::connect(bootstrap, PATIENT)?.leaders(topic)?;
+    let mut leaders = brokers.connect(brokers.bootstrap)?.leaders(topic)?;
     // On a connection of its own: whoever does not take the question is no Sealwire.
-    let is_proxy = BrokerClient::connect(bootstrap, PATIENT).and_then(|mut client| client.is_proxy());
+    let is_proxy = brokers
+        .connect(brokers.bootstrap)
+        .and_then(|mut client| client.is_proxy());
     if is_proxy.unwrap_or(false) {
-        note(bootstrap);
+        note(brokers.bootstrap);
     }
     if let Some(wanted) = partition {
         leaders.retain(|leader| leader.partition == wanted);
@@ -32,10 +48,11 @@ pub(super) fn inspect(
     }
     leaders
         .iter()
-        .try_for_each(|leader| one_partition(topic, leader, selection, show))
+        .try_for_each(|leader| one_partition(brokers, topic, leader, selection, show))
 }
 
 fn one_partition(
+    brokers: Brokers<'_>,
     topic: &str,
     leader: &Leader,
     selection: Selection,
@@ -45,7 +62,7 @@ fn one_partition(
         topic: topic.to_owned(),
         partition: leader.partition,
     })?;
-    let mut client = BrokerClient::connect(address, PATIENT)?;
+    let mut client = brokers.connect(address)?;
     let origin = ReadFrom {
         topic: Some(topic),
         partition: Some(leader.partition),

@@ -10,6 +10,7 @@ use super::keystores::{KmsList, check_state_file};
 use super::listeners::{NO_SCHEME, PortBook, read_listeners};
 use super::node::{Node, Reach};
 use super::sharing::{ReadCluster, refuse_sharing};
+use super::tls::read_upstream_tls;
 use super::topics::read_rules;
 use crate::config::scalars::parse_host_port;
 use crate::config::{ClusterConfig, HostPort};
@@ -55,6 +56,7 @@ fn read_cluster(
         .flatten()
         .flat_map(|listener| listener.nodes.iter().copied())
         .collect();
+    let upstream_tls = node.written("upstream_tls").map(read_upstream_tls);
     let node_addresses = read_node_addresses(node, listeners.is_some().then_some(&served));
     let state_file = node
         .written("state_file")
@@ -64,6 +66,10 @@ fn read_cluster(
         id: node.reader.ids.borrow_mut().clusters.id_of(name),
         name: name.to_owned(),
         bootstrap: bootstrap?,
+        upstream_tls: match upstream_tls {
+            Some(tls) => Some(tls?),
+            None => None,
+        },
         listeners: listeners?,
         rules: rules?,
         node_addresses: node_addresses?,

@@ -111,7 +111,7 @@ fn read_kms(name: &str, node: &Node<'_>) -> Option<KmsConfig> {
         check_file(
             &written,
             path,
-            Secrecy::Ciphertext,
+            Secrecy::Public,
             "correct the path; if there is no keystore yet, make it with: sealwire keystore create",
         );
     }
@@ -197,14 +197,28 @@ fn read_master_key(table: &Node<'_>) -> Option<MasterKeySource> {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Secrecy {
+pub(super) enum Secrecy {
     /// Others may read it.
-    Ciphertext,
-    /// The keystore refuses it where others have access.
+    Public,
+    /// Nobody else may have access: the keystore refuses it otherwise.
     OwnerOnly,
+    /// Its group may read it, as packages of other programs set such keys up.
+    OwnerAndGroup,
 }
 
-fn check_file(node: &Node<'_>, path: &Path, secrecy: Secrecy, fix: &str) {
+impl Secrecy {
+    /// Rights that nobody may have.
+    fn forbidden(self) -> u32 {
+        match self {
+            Self::Public => 0,
+            Self::OwnerOnly => 0o077,
+            Self::OwnerAndGroup => 0o027,
+        }
+    }
+}
+
+/// Whether it can be used is found out here; that it could not be is noted.
+pub(super) fn check_file(node: &Node<'_>, path: &Path, secrecy: Secrecy, fix: &str) {
     if node.reader.reach == Reach::Skip {
         return;
     }
@@ -220,9 +234,9 @@ fn check_file(node: &Node<'_>, path: &Path, secrecy: Secrecy, fix: &str) {
         }
     };
     let mode = about.mode() & 0o777;
-    if about.is_dir() || (secrecy == Secrecy::Ciphertext && !about.is_file()) {
+    if about.is_dir() || (secrecy == Secrecy::Public && !about.is_file()) {
         node.complain(&format!("{place} is not a file"), fix);
-    } else if secrecy == Secrecy::OwnerOnly && about.is_file() && mode & 0o077 != 0 {
+    } else if about.is_file() && mode & secrecy.forbidden() != 0 {
         let problem = format!("{place} can be accessed by others than its owner (mode {mode:04o})");
         node.complain(&problem, &format!("run: chmod 0600 {place}"));
     } else if about.is_file()

@@ -1,7 +1,9 @@
-//! What somebody would look for and this version does not have: it is named as such, not as a misspelt key.
+//! What somebody would look for and this version does not have, or has under another name: it is named as such, not as
+//! a misspelt key.
 
-/// What to do instead, where `name`, written as a key, is of something that is not available in this version.
-pub(super) fn not_available(name: &str) -> Option<&'static str> {
+/// What is wrong, and what to do instead, where `name`, written as a key, is of something that is not available in this
+/// version, or is Kafka's word for something that is set elsewhere.
+pub(super) fn instead_of(name: &str) -> Option<(&'static str, &'static str)> {
     let name = plain(name);
     let is_it = |start: &&str| {
         let rest = name.strip_prefix(*start);
@@ -10,6 +12,13 @@ pub(super) fn not_available(name: &str) -> Option<&'static str> {
     KEYS.iter()
         .find(|(starts, _)| starts.iter().any(is_it))
         .map(|(_, instead)| *instead)
+        .map(|instead| {
+            if instead == TLS {
+                (ELSEWHERE, instead)
+            } else {
+                (LATER, instead)
+            }
+        })
 }
 
 /// Whether a KMS of this name is one that this version does not have.
@@ -31,8 +40,10 @@ fn plain(name: &str) -> String {
     name.to_ascii_lowercase().replace(['-', '.'], "_")
 }
 
-const NO_TLS: &str = "remove it: the proxy speaks plain TCP to clients and brokers in this version; give it a \
-    PLAINTEXT or SASL_PLAINTEXT listener of the brokers, on a network that you trust";
+pub(super) const LATER: &str = "this is not available in this version";
+const ELSEWHERE: &str = "there is no such key";
+const TLS: &str =
+    "TLS is set in [cluster.NAME.listeners.tls] and [cluster.NAME.upstream_tls], with PEM files";
 const NO_LOGIN: &str = "remove it: SASL passes through to the broker in this version; clients log in with what the \
     broker knows, and the proxy needs no account";
 const NO_KMS: &str = "remove it: provider = \"file\", the embedded keystore, is the only one in this version";
@@ -45,13 +56,7 @@ const NO_SHARE_GROUPS: &str =
 const KEYS: &[(&[&str], &str)] = &[
     (
         &[
-            "ca",
             "cert",
-            "certificate",
-            "certificates",
-            "cipher",
-            "ciphers",
-            "client_ca",
             "client_cert",
             "client_certificate",
             "client_key",
@@ -61,10 +66,9 @@ const KEYS: &[(&[&str], &str)] = &[
             "server_cert",
             "server_certificate",
             "ssl",
-            "tls",
             "truststore",
         ],
-        NO_TLS,
+        TLS,
     ),
     (
         &[
@@ -104,10 +108,8 @@ const PROVIDERS: &[&str] = &[
 ];
 
 const CLIENT_AUTH: &[&str] = &[
-    "certificate",
     "gssapi",
     "kerberos",
-    "mtls",
     "oauth",
     "oauthbearer",
     "plain",
@@ -117,8 +119,6 @@ const CLIENT_AUTH: &[&str] = &[
     "scram",
     "scram_sha_256",
     "scram_sha_512",
-    "ssl",
-    "tls",
 ];
 
 #[cfg(test)]
@@ -129,18 +129,17 @@ mod tests {
     #[test]
     fn names_are_known_in_every_spelling() {
         for name in [
-            "tls",
-            "TLS",
+            "SSL",
             "ssl.truststore.location",
             "security-protocol",
             "sasl_mechanism",
             "vault",
             "reload",
         ] {
-            assert!(not_available(name).is_some(), "{name}");
+            assert!(instead_of(name).is_some(), "{name}");
         }
-        for name in ["tlss", "cat", "listen", "nods", ""] {
-            assert!(not_available(name).is_none(), "{name}");
+        for name in ["tls", "tlss", "cat", "listen", "nods", ""] {
+            assert!(instead_of(name).is_none(), "{name}");
         }
         assert!(
             is_later_provider("aws-kms") && is_later_provider("hashicorp_vault") && !is_later_provider("fil")
@@ -152,7 +151,7 @@ mod tests {
     fn nothing_that_there_is_is_called_missing() {
         for key in schema::keys() {
             let name = key.path.rsplit('.').next().unwrap_or_default();
-            assert!(not_available(name).is_none(), "{}", key.path);
+            assert!(instead_of(name).is_none(), "{}", key.path);
         }
     }
 }

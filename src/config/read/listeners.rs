@@ -5,8 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use figment::value::Value;
 
-use super::later::is_later_client_auth;
+use super::later::{LATER, is_later_client_auth};
 use super::node::{Node, whole_number};
+use super::tls::read_listener_tls;
 use crate::config::scalars::{check_host, parse_ranges};
 use crate::config::{ClientAuth, ListenerConfig};
 
@@ -44,6 +45,15 @@ fn read_listener(
     }
     let client_auth = read_client_auth(node);
     let advertised_host = read_advertised_host(node);
+    let tls = node
+        .written("tls")
+        .map(|table| read_listener_tls(table, client_auth, advertised_host.as_deref()));
+    if let (Some(ClientAuth::Mtls), None, Some(written)) = (client_auth, &tls, node.written("client_auth")) {
+        written.complain(
+            "without TLS no client can show a certificate",
+            "add [cluster.main.listeners.tls] with certificate, key and client_ca",
+        );
+    }
     let nodes = read_numbers(node, "nodes", NODE_ID_MAX);
     let node_ports = read_numbers(node, "node_ports", u32::from(u16::MAX));
     if let Some(nodes) = &nodes {
@@ -89,6 +99,10 @@ fn read_listener(
         name,
         listen: listen?,
         client_auth: client_auth?,
+        tls: match tls {
+            Some(tls) => Some(tls?),
+            None => None,
+        },
         advertised_host: advertised_host?,
         nodes,
         node_ports: node_ports?,
@@ -146,11 +160,13 @@ pub(super) fn read_socket_address(node: &Node<'_>, name: &str) -> Option<SocketA
 fn read_client_auth(node: &Node<'_>) -> Option<ClientAuth> {
     let text = node.text("client_auth")?;
     let written = node.written("client_auth")?;
-    let fix = "write client_auth = \"network\" if only trusted clients can reach this listener";
+    let fix = "write client_auth = \"network\" if only trusted clients can reach this listener, or \"mtls\" if they \
+        have certificates";
     match text.as_str() {
         "network" => return Some(ClientAuth::Network),
+        "mtls" => return Some(ClientAuth::Mtls),
         later if is_later_client_auth(later) => {
-            written.complain("this is not available in this version", fix);
+            written.complain(LATER, fix);
         }
         _ => written.complain("there is no such way to authenticate clients", fix),
     }
@@ -240,8 +256,8 @@ impl PortBook {
 }
 
 /// Kafka's own properties have `SSL://` and the like before addresses.
-pub(super) const NO_SCHEME: &str = "write the address alone, without `…://`: this version speaks plain TCP, and SASL \
-    passes through; TLS is not available";
+pub(super) const NO_SCHEME: &str = "write the address alone, without `…://`: TLS is set in \
+    [cluster.NAME.listeners.tls] and [cluster.NAME.upstream_tls], and SASL passes through";
 
 /// Kafka's broker ids are non-negative 32-bit numbers.
 const NODE_ID_MAX: u32 = i32::MAX as u32;

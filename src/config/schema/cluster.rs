@@ -62,4 +62,71 @@ pub(super) const KEYS: &[Key] = &[
         "The address of the broker with this id; replaced by what the cluster's Metadata says.",
         "\"kafka-1:9092\"",
     ),
+    table(
+        "cluster.*.upstream_tls",
+        Absent("brokers are spoken to in plain TCP"),
+        "TLS towards brokers. Exactly one of `ca`, `pin_sha256` and `insecure_no_verification` says which brokers are \
+         believed. Files are followed as those of listeners are.",
+        "[cluster.main.upstream_tls]",
+    ),
+    other(
+        "cluster.*.upstream_tls.ca",
+        "path or `\"system\"`",
+        Absent("another key says who is believed"),
+        "PEM: the authorities that vouch for brokers; `system`: those that this host trusts. Certificates need a \
+         subject alternative name with the host that is connected to.",
+        "\"tls/brokers-ca.pem\"",
+    ),
+    other(
+        "cluster.*.upstream_tls.server_name",
+        "host",
+        Absent("the host that is connected to"),
+        "The name that brokers' certificates have to have, and that they are asked for (SNI).",
+        "\"kafka.example.com\"",
+    ),
+    other(
+        "cluster.*.upstream_tls.certificate",
+        "path",
+        Absent("none is shown"),
+        "PEM: the certificate that the proxy shows to brokers that ask for one, with those that vouch for it. To \
+         brokers every client is then the principal of this certificate.",
+        "\"tls/proxy.pem\"",
+    ),
+    other(
+        "cluster.*.upstream_tls.key",
+        "path",
+        Absent("none is shown"),
+        "PEM: its private key, as of a listener.",
+        "\"tls/proxy.key\"",
+    ),
+    other(
+        "cluster.*.upstream_tls.pin_sha256",
+        "list of hexadecimal digests",
+        Absent("another key says who is believed"),
+        "SHA-256 of the brokers' certificates (`openssl x509 -fingerprint -sha256`): these are taken, whatever names \
+         and dates they have, and no others. For certificates that rustls refuses: self-signed ones with `CA:TRUE`, \
+         names in the CN alone.",
+        "[\"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"]",
+    ),
+    flag(
+        "cluster.*.upstream_tls.insecure_no_verification",
+        "false",
+        "`true` believes whoever answers: somebody who can redirect connections can then read what is not sealed, and \
+         logins. For trying only; each start and `sealwire_upstream_unverified` say so.",
+        "true",
+    ),
+    other(
+        "cluster.*.upstream_tls.versions",
+        "list of `\"1.2\"` and `\"1.3\"`",
+        Value("[\"1.2\", \"1.3\"]"),
+        "Versions of TLS that brokers may choose.",
+        "[\"1.3\"]",
+    ),
+    other(
+        "cluster.*.upstream_tls.cipher_suites",
+        "list of names",
+        Value("[]"),
+        "As of listeners.",
+        "[\"TLS_AES_256_GCM_SHA384\"]",
+    ),
 ];

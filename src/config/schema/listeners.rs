@@ -1,7 +1,7 @@
 //! `[[cluster.NAME.listeners]]`.
 
-use super::Preset::Required;
-use super::{Key, other, tables};
+use super::Preset::{Absent, Required, Value};
+use super::{Key, MILLISECOND, MINUTE, other, table, tables, time};
 
 pub(super) const KEYS: &[Key] = &[
     tables(
@@ -26,10 +26,11 @@ pub(super) const KEYS: &[Key] = &[
     ),
     other(
         "cluster.*.listeners.[].client_auth",
-        "`\"network\"`",
+        "`\"network\"` or `\"mtls\"`",
         Required,
         "Who vouches for clients. There is no default, because whoever gets through reads plaintext. `network` says \
-         that only trusted clients can reach this address; this version has no other.",
+         that only trusted clients can reach this address. `mtls` asks each client for a certificate that \
+         `tls.client_ca` vouches for, and lets nobody else in.",
         "\"network\"",
     ),
     other(
@@ -53,5 +54,85 @@ pub(super) const KEYS: &[Key] = &[
         Required,
         "One port for each of `nodes`, in the same order.",
         "\"9193-9198\"",
+    ),
+    table(
+        "cluster.*.listeners.[].tls",
+        Absent("clients speak plain TCP"),
+        "TLS towards clients, on all ports of the listener. Its files are looked at every 10 s and read again when \
+         one of them has changed; what is read is for new connections. Files that do not go together, or are out of \
+         date, change nothing: what was read before stays, and the log and `sealwire_tls_files_current` say so.",
+        "[cluster.main.listeners.tls]",
+    ),
+    other(
+        "cluster.*.listeners.[].tls.certificate",
+        "path",
+        Required,
+        "PEM: the listener's certificate, and behind it those that vouch for it up to what clients know. It has to \
+         name `advertised_host` among its subject alternative names, or clients would refuse it.",
+        "\"tls/server.pem\"",
+    ),
+    other(
+        "cluster.*.listeners.[].tls.key",
+        "path",
+        Required,
+        "PEM: its private key, without a password, in a file that only the owner and its group can read.",
+        "\"tls/server.key\"",
+    ),
+    tables(
+        "cluster.*.listeners.[].tls.more_certificates",
+        Absent("there is one"),
+        "Further certificates, each for the names that it has: a client gets the one for the host that it names \
+         (SNI). One that names none, or another, gets the first.",
+        "[[cluster.main.listeners.tls.more_certificates]]",
+    ),
+    other(
+        "cluster.*.listeners.[].tls.more_certificates.[].certificate",
+        "path",
+        Required,
+        "As `certificate` above.",
+        "\"tls/other.pem\"",
+    ),
+    other(
+        "cluster.*.listeners.[].tls.more_certificates.[].key",
+        "path",
+        Required,
+        "As `key` above.",
+        "\"tls/other.key\"",
+    ),
+    other(
+        "cluster.*.listeners.[].tls.client_ca",
+        "path",
+        Absent("clients are asked for no certificate"),
+        "PEM: the authorities that vouch for clients. It belongs to `client_auth = \"mtls\"`.",
+        "\"tls/clients-ca.pem\"",
+    ),
+    other(
+        "cluster.*.listeners.[].tls.crl",
+        "list of paths",
+        Value("[]"),
+        "PEM: revocation lists of those authorities. With any, each authority of a client's chain needs one, and one \
+         that is past its next update lets nobody in: replace it in time.",
+        "[\"tls/clients.crl\"]",
+    ),
+    other(
+        "cluster.*.listeners.[].tls.versions",
+        "list of `\"1.2\"` and `\"1.3\"`",
+        Value("[\"1.2\", \"1.3\"]"),
+        "Versions of TLS that clients may use. There are no older ones.",
+        "[\"1.3\"]",
+    ),
+    other(
+        "cluster.*.listeners.[].tls.cipher_suites",
+        "list of names",
+        Value("[]"),
+        "Cipher suites that clients may use, the preferred first, by the names that Kafka's `ssl.cipher.suites` has; \
+         empty: all nine. Each has forward secrecy and authenticated encryption.",
+        "[\"TLS_AES_256_GCM_SHA384\"]",
+    ),
+    time(
+        "cluster.*.listeners.[].tls.handshake_timeout",
+        [MILLISECOND, MINUTE],
+        "\"10s\"",
+        "A client that has not shaken hands by then is closed. It may send 64 KiB meanwhile.",
     ),
 ];

@@ -42,6 +42,7 @@ pub(super) fn listener() -> Arc<ListenerMap> {
         name: "lan".to_owned(),
         listen: ([127, 0, 0, 1], 9192).into(),
         client_auth: ClientAuth::Network,
+        tls: None,
         advertised_host: "proxy".to_owned(),
         nodes: vec![1],
         node_ports: vec![9193],

@@ -193,12 +193,15 @@ fn listener(id: ListenerId) -> (ListenerId, ExecutorListener) {
         name: "lan".to_owned(),
         listen: ([127, 0, 0, 1], 9192).into(),
         client_auth: ClientAuth::Network,
+        tls: None,
         advertised_host: "proxy".to_owned(),
         nodes: vec![1],
         node_ports: vec![9193],
     };
     let listener = ExecutorListener {
         map: Arc::new(ListenerMap::new(ClusterId::from_number(0), &config)),
+        tls: None,
+        upstream_tls: None,
         bootstrap: vec![broker_of(id)],
     };
     (id, listener)

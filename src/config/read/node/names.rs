@@ -5,7 +5,7 @@ use figment::value::{Dict, Value};
 
 use super::Node;
 use crate::config::problem::did_you_mean;
-use crate::config::read::later::not_available;
+use crate::config::read::later::instead_of;
 use crate::config::read::sources::PathStep;
 use crate::config::schema::{self, spelled};
 
@@ -23,8 +23,8 @@ impl Node<'_> {
                 continue;
             }
             let node = self.below(PathStep::Name(name.clone()), name, value.clone());
-            if let Some(instead) = not_available(name) {
-                node.complain("this is not available in this version", instead);
+            if let Some((problem, instead)) = instead_of(name) {
+                node.complain(problem, instead);
                 continue;
             }
             let fix = match did_you_mean(name, schema::names_under(&self.pattern)) {

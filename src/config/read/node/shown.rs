@@ -3,7 +3,7 @@
 use figment::value::{Num, Value};
 
 use super::typed::whole;
-use crate::config::read::later::not_available;
+use crate::config::read::later::instead_of;
 use crate::config::read::sources::PathStep;
 use crate::config::schema;
 
@@ -34,7 +34,7 @@ pub(super) fn path_of(steps: &[PathStep]) -> String {
 /// The value for a message; nothing of what stands in a table, or in the place of a secret (PROBLEM-1).
 pub(super) fn shown(steps: &[PathStep], value: &Value) -> Option<String> {
     let secret = steps.iter().any(
-        |step| matches!(step, PathStep::Name(name) if schema::names_a_secret(name) || not_available(name).is_some()),
+        |step| matches!(step, PathStep::Name(name) if schema::names_a_secret(name) || instead_of(name).is_some()),
     );
     if secret {
         None

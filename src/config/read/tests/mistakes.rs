@@ -89,7 +89,7 @@ fn each_mistake_is_refused() {
             "\"kafka-1:9092\"",
             "not a list",
         ),
-        ("\"network\"", "\"mtls\"", "not available"),
+        ("\"network\"", "\"mtls\"", "without TLS no client"),
         ("\"network\"", "\"sasl_ssl\"", "not available"),
         (
             "provider = \"file\"",
@@ -105,17 +105,17 @@ fn each_mistake_is_refused() {
         (
             "[cluster.main]",
             "[cluster.main]\nsecurity_protocol = \"SASL_SSL\"",
-            "not available",
+            "no such key",
         ),
         (
             "[cluster.main]",
             "[cluster.main.tls]\nca = \"a\"\n[cluster.main]",
-            "not available",
+            "no such key",
         ),
         (
             "client_auth = ",
             "\"ssl.keystore.location\" = \"a\"\nclient_auth = ",
-            "not available",
+            "no such key",
         ),
         (
             "[admin]",

@@ -1,0 +1,301 @@
+//! `[cluster.NAME.listeners.tls]` and `[cluster.NAME.upstream_tls]`, and whether the files that they name go together.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "certificates are compared with the date once, when they are read"
+)]
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use figment::value::Value;
+use rustls::pki_types::ServerName;
+
+use super::keystores::{Secrecy, check_file};
+use super::node::{Node, Reach};
+use crate::config::ClientAuth;
+use crate::config::scalars::check_host;
+use crate::transport::certificates::{CertificateFacts, CertificateFiles};
+use crate::transport::suites::{TlsChoice, suite_named, suites};
+use crate::transport::tls_client::{Trust, UpstreamTls};
+use crate::transport::tls_server::ListenerTls;
+
+pub(super) fn read_listener_tls(
+    table: Node<'_>,
+    client_auth: Option<ClientAuth>,
+    advertised_host: Option<&str>,
+) -> Option<ListenerTls> {
+    let table = table.checked_table()?;
+    let first = read_certificate(&table);
+    let more: Vec<_> = match table.written("more_certificates") {
+        Some(_) => table
+            .tables("more_certificates")
+            .iter()
+            .map(read_certificate)
+            .collect(),
+        None => Vec::new(),
+    };
+    let client_ca = read_public_file(&table, "client_ca");
+    let crl = read_paths(&table, "crl");
+    let choice = read_choice(&table);
+    let handshake_timeout = table.duration("handshake_timeout");
+    match (client_auth, table.written("client_ca")) {
+        (Some(ClientAuth::Mtls), None) => table.missing("client_ca"),
+        (Some(ClientAuth::Network), Some(written)) => written.complain(
+            "with client_auth = \"network\" no client is asked for a certificate",
+            "write client_auth = \"mtls\", or remove it",
+        ),
+        _ => {}
+    }
+    let crl = crl?;
+    if let (None, false, Some(written)) = (&client_ca, crl.is_empty(), table.written("crl")) {
+        written.complain(
+            "without client_ca there is nobody whose certificate could be revoked",
+            "add client_ca, or remove it",
+        );
+    }
+    let certificates = std::iter::once(first).chain(more).collect::<Option<_>>()?;
+    let tls = ListenerTls {
+        certificates,
+        client_ca: match client_ca {
+            Some(path) => Some(path?),
+            None => None,
+        },
+        crl,
+        choice: choice?,
+        handshake_timeout: handshake_timeout?,
+    };
+    if table.reader.reach == Reach::Check && tls.files().all(|path| path.is_file()) {
+        match tls.load(SystemTime::now()) {
+            Ok(set) => refuse_what_clients_would(&table, &set.certificates, advertised_host),
+            Err(error) => table.complain(&error.to_string(), "correct the files, or name others"),
+        }
+    }
+    Some(tls)
+}
+
+/// Clients compare the host that they connect to, which is the advertised one from their second connection on, with the
+/// names of the certificate that they get for it.
+fn refuse_what_clients_would(table: &Node<'_>, certificates: &[CertificateFacts], host: Option<&str>) {
+    let Some(place) = table.written("certificate") else {
+        return;
+    };
+    if let Some(authority) = certificates.iter().find(|facts| facts.is_authority) {
+        let path = authority.path.display();
+        place.complain(
+            &format!(
+                "the certificate in {path} is one of an authority (CA:TRUE), which many clients refuse for a \
+                host"
+            ),
+            "make one for the host alone, signed by an authority that clients know",
+        );
+    }
+    let Some(host) = host else { return };
+    if !certificates.iter().any(|facts| facts.covers(host)) {
+        place.complain(
+            &format!("no certificate has {host}, which clients are told to connect to, among its subject alternative \
+                names"),
+            "make a certificate with that name, or advertise a host that the certificate has",
+        );
+    }
+}
+
+pub(super) fn read_upstream_tls(table: Node<'_>) -> Option<UpstreamTls> {
+    let table = table.checked_table()?;
+    let trust = read_trust(&table);
+    let server_name = table.written("server_name").map(|place| {
+        let name = place.as_text()?;
+        let parsed = ServerName::try_from(name.clone()).ok();
+        match (check_host(&name), parsed) {
+            (Ok(_), Some(name)) => Some(name),
+            _ => {
+                place.complain("this is not a host", &place.example());
+                None
+            }
+        }
+    });
+    let client = match (table.written("certificate"), table.written("key")) {
+        (None, None) => None,
+        (Some(_), Some(_)) => Some(read_certificate(&table)),
+        (Some(_), None) => {
+            table.missing("key");
+            Some(None)
+        }
+        (None, Some(_)) => {
+            table.missing("certificate");
+            Some(None)
+        }
+    };
+    let choice = read_choice(&table);
+    let tls = UpstreamTls {
+        trust: trust?,
+        server_name: match server_name {
+            Some(name) => Some(name?),
+            None => None,
+        },
+        client: match client {
+            Some(client) => Some(client?),
+            None => None,
+        },
+        choice: choice?,
+    };
+    if table.reader.reach == Reach::Check
+        && tls.files().all(|path| path.is_file())
+        && let Err(error) = tls.load(SystemTime::now())
+    {
+        table.complain(&error.to_string(), "correct the files, or name others");
+    }
+    Some(tls)
+}
+
+fn read_trust(table: &Node<'_>) -> Option<Trust> {
+    let insecure = table.flag("insecure_no_verification")?;
+    let written: Vec<_> = ["ca", "pin_sha256"]
+        .into_iter()
+        .filter_map(|name| Some((name, table.written(name)?)))
+        .collect();
+    match (written.as_slice(), insecure) {
+        ([], true) => Some(Trust::Anybody),
+        ([("ca", place)], false) => {
+            if matches!(&place.value, Value::String(_, text) if text == "system") {
+                return Some(Trust::System);
+            }
+            read_public_file(table, "ca")?.map(Trust::File)
+        }
+        ([(_, place)], false) => read_pins(place),
+        ([], false) => {
+            table.complain_of_the_name(
+                "this does not say which brokers are believed",
+                "add ca = \"brokers-ca.pem\", ca = \"system\", or pin_sha256",
+            );
+            None
+        }
+        _ => {
+            table.complain_of_the_name(
+                "this says in several ways which brokers are believed",
+                "write exactly one of ca, pin_sha256 and insecure_no_verification = true",
+            );
+            None
+        }
+    }
+}
+
+fn read_pins(place: &Node<'_>) -> Option<Trust> {
+    let places = place.elements()?;
+    if places.is_empty() {
+        place.complain("this is empty", &place.example());
+        return None;
+    }
+    let read = |place: &Node<'_>| {
+        let text = place.as_text()?;
+        let pin = digest_of(&text);
+        if pin.is_none() {
+            place.complain("this is not SHA-256 in 64 hexadecimal digits", &place.example());
+        }
+        pin
+    };
+    let pins: Vec<_> = places.iter().map(read).collect();
+    pins.into_iter().collect::<Option<_>>().map(Trust::Pinned)
+}
+
+/// 64 hexadecimal digits, with or without `:` between every two.
+fn digest_of(text: &str) -> Option<[u8; 32]> {
+    let digits = text.replace(':', "");
+    if digits.len() != 64 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let mut digest = [0; 32];
+    for (index, byte) in digest.iter_mut().enumerate() {
+        let start = index.checked_mul(2)?;
+        *byte = u8::from_str_radix(digits.get(start..start.checked_add(2)?)?, 16).ok()?;
+    }
+    Some(digest)
+}
+
+fn read_certificate(table: &Node<'_>) -> Option<CertificateFiles> {
+    let certificate = table
+        .get("certificate")
+        .and_then(|_| read_public_file(table, "certificate"));
+    let key = table
+        .get("key")
+        .and_then(|place| read_path(&place, Secrecy::OwnerAndGroup));
+    Some(CertificateFiles {
+        certificate: certificate??,
+        key: key?,
+    })
+}
+
+/// A path that may not be written; `Some(None)` where it is a mistake.
+fn read_public_file(table: &Node<'_>, name: &str) -> Option<Option<PathBuf>> {
+    let place = table.written(name)?;
+    Some(read_path(&place, Secrecy::Public))
+}
+
+fn read_paths(table: &Node<'_>, name: &str) -> Option<Vec<PathBuf>> {
+    let places = table.get(name)?.elements()?;
+    places
+        .iter()
+        .map(|place| read_path(place, Secrecy::Public))
+        .collect()
+}
+
+fn read_path(place: &Node<'_>, secrecy: Secrecy) -> Option<PathBuf> {
+    let text = place.as_text()?;
+    if text.is_empty() {
+        place.complain("this is empty", &place.example());
+        return None;
+    }
+    if text.contains("-----BEGIN") {
+        // Of a key nothing may be repeated (PROBLEM-1).
+        place.complain_of_the_name(
+            "what belongs into a file stands here itself",
+            "write it into a file, and the path of that here",
+        );
+        return None;
+    }
+    let path = place.reader.sources.folder().join(text);
+    check_file(place, &path, secrecy, "correct the path");
+    Some(path)
+}
+
+fn read_choice(table: &Node<'_>) -> Option<TlsChoice> {
+    let versions = table.get("versions")?;
+    let mut choice = TlsChoice {
+        tls12: false,
+        tls13: false,
+        suites: Vec::new(),
+    };
+    for place in versions.elements()? {
+        match place.as_text()?.as_str() {
+            "1.2" => choice.tls12 = true,
+            "1.3" => choice.tls13 = true,
+            _ => {
+                place.complain("there is no such version of TLS here", "write \"1.2\" or \"1.3\"");
+                return None;
+            }
+        }
+    }
+    if !choice.tls12 && !choice.tls13 {
+        versions.complain("without a version nobody can connect", &versions.example());
+        return None;
+    }
+    let list = table.get("cipher_suites")?;
+    for place in list.elements()? {
+        let Some(suite) = suite_named(&place.as_text()?) else {
+            let known: Vec<_> = suites().map(|(name, _)| name).collect();
+            place.complain(
+                "there is no such cipher suite here",
+                &format!("write some of {}", known.join(", ")),
+            );
+            return None;
+        };
+        choice.suites.push(suite);
+    }
+    if !choice.can_be_used() {
+        list.complain(
+            "these suites leave a version of TLS without any",
+            "add suites for each of versions, or take the version out",
+        );
+        return None;
+    }
+    Some(choice)
+}

@@ -1,0 +1,281 @@
+//! The files of TLS: read before anything is served, and looked at again and again. What they hold now is for new
+//! connections.
+//!
+//! - TLS-FILES-1: a listener's files, or a cluster's, are taken together or not at all: what is missing, broken, out of
+//!   date or does not belong together changes nothing, and the log says so once for each state of the files.
+//! - TLS-FILES-2: they are looked at every [`LOOK_INTERVAL`] by size, times and inode, links followed, so that a file
+//!   or a folder above it may be replaced in whatever way.
+//!
+//! They are read by threads that may wait for a disk, and every executor is told (CONTROL-2).
+//!
+//! Control thread only.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+
+use super::ServerError;
+use super::sending::send;
+use crate::admin::TlsFacts;
+use crate::channel::Sender;
+use crate::config::Config;
+use crate::durable_file::FileIdentity;
+use crate::ids::{ClusterId, ListenerId};
+use crate::messages::{ExecutorMessage, TlsNews};
+use crate::transport::certificates::{CertificateError, CertificateFacts};
+use crate::transport::tls_client::{Trust, UpstreamTls};
+use crate::transport::tls_server::ListenerTls;
+
+/// See the module.
+pub(super) struct TlsFiles {
+    followed: Vec<Followed>,
+    told: watch::Sender<Vec<TlsFacts>>,
+}
+
+/// One listener's files, or those of a cluster towards its brokers.
+struct Followed {
+    source: Source,
+    seen: Vec<Option<FileIdentity>>,
+    /// It failed for a reason that may pass, and was told of.
+    is_failing: bool,
+    facts: TlsFacts,
+}
+
+enum Source {
+    Listener(ListenerId, ListenerTls),
+    Upstream(ClusterId, UpstreamTls),
+}
+
+impl TlsFiles {
+    /// Reads everything, for whoever starts; with it, what was read.
+    pub(super) fn read(config: &Config) -> Result<(Self, Vec<TlsNews>), ServerError> {
+        let (mut followed, mut read) = (Vec::new(), Vec::new());
+        for cluster in &config.clusters {
+            let upstream = cluster.upstream_tls.iter();
+            let upstream = upstream.map(|tls| (Source::Upstream(cluster.id, tls.clone()), ""));
+            let listeners = cluster.listeners.iter().filter_map(|listener| {
+                let tls = listener.tls.clone()?;
+                Some((Source::Listener(listener.id, tls), listener.name.as_str()))
+            });
+            for (source, listener) in upstream.chain(listeners) {
+                let mut one = Followed::new(source, &cluster.name, listener);
+                let news = one.load().map_err(|source| ServerError::Tls {
+                    name: one.name(),
+                    source,
+                })?;
+                if one.facts.is_unverified {
+                    tracing::warn!(
+                        cluster = cluster.name,
+                        "brokers are not verified (insecure_no_verification): whoever answers is taken for one"
+                    );
+                }
+                followed.push(one);
+                read.push(news);
+            }
+        }
+        let told = watch::Sender::new(followed.iter().map(|one| one.facts.clone()).collect());
+        Ok((Self { followed, told }, read))
+    }
+
+    /// What is in force, whenever it changes.
+    pub(super) fn watch(&self) -> watch::Receiver<Vec<TlsFacts>> {
+        self.told.subscribe()
+    }
+
+    /// Follows the files for as long as it is polled.
+    pub(super) async fn follow(self, executors: Vec<Sender<ExecutorMessage>>) {
+        let Self { mut followed, told } = self;
+        while !followed.is_empty() {
+            sleep(LOOK_INTERVAL).await;
+            let looked = spawn_blocking(move || {
+                let news: Vec<_> = followed.iter_mut().filter_map(Followed::look).collect();
+                (followed, news)
+            });
+            let Ok((back, news)) = looked.await else {
+                tracing::error!(
+                    "the files of TLS are not followed any more: restart the program to read them"
+                );
+                return;
+            };
+            followed = back;
+            let facts: Vec<_> = followed.iter().map(|one| one.facts.clone()).collect();
+            told.send_if_modified(|before| {
+                let is_new = *before != facts;
+                *before = facts;
+                is_new
+            });
+            for news in news {
+                for executor in &executors {
+                    send(executor, ExecutorMessage::Tls(news.clone())).await;
+                }
+            }
+        }
+    }
+}
+
+impl Followed {
+    fn new(source: Source, cluster: &str, listener: &str) -> Self {
+        let is_unverified = matches!(&source, Source::Upstream(_, tls) if tls.trust == Trust::Anybody);
+        Self {
+            source,
+            seen: Vec::new(),
+            is_failing: false,
+            facts: TlsFacts {
+                cluster: cluster.to_owned(),
+                listener: listener.to_owned(),
+                certificates: Vec::new(),
+                is_current: true,
+                is_unverified,
+            },
+        }
+    }
+
+    fn name(&self) -> String {
+        let TlsFacts {
+            cluster, listener, ..
+        } = &self.facts;
+        match &self.source {
+            Source::Listener(..) => format!("the TLS files of listener {cluster}/{listener}"),
+            Source::Upstream(..) => format!("the TLS files of cluster {cluster} towards brokers"),
+        }
+    }
+
+    /// Reads the files and takes what they hold.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "certificates are compared with the date when they are read"
+    )]
+    fn load(&mut self) -> Result<TlsNews, CertificateError> {
+        // Before they are read: what changes meanwhile is another state.
+        self.seen = self.identities();
+        let now = SystemTime::now();
+        let (news, certificates): (_, Vec<CertificateFacts>) = match &self.source {
+            Source::Listener(id, tls) => {
+                let set = tls.load(now)?;
+                let facts = set.certificates.clone();
+                (TlsNews::Listener(*id, Arc::new(set)), facts)
+            }
+            Source::Upstream(id, tls) => {
+                let set = tls.load(now)?;
+                let facts = set.certificate.clone();
+                (TlsNews::Upstream(*id, Arc::new(set)), facts.into_iter().collect())
+            }
+        };
+        self.facts.certificates = certificates
+            .iter()
+            .map(|facts| (facts.path.display().to_string(), facts.not_after))
+            .collect();
+        Ok(news)
+    }
+
+    /// Looks whether the files have changed; what they hold now, if they go together.
+    fn look(&mut self) -> Option<TlsNews> {
+        let identities = self.identities();
+        let is_new = identities != self.seen;
+        if !is_new && !self.is_failing {
+            return None;
+        }
+        let loaded = self.load();
+        self.facts.is_current = loaded.is_ok();
+        let was_failing = std::mem::replace(
+            &mut self.is_failing,
+            matches!(loaded, Err(CertificateError::File(_))),
+        );
+        match loaded {
+            Ok(news) => {
+                tracing::info!(
+                    cluster = self.facts.cluster,
+                    listener = self.facts.listener,
+                    "the files of TLS have changed: new connections use what they hold now"
+                );
+                Some(news)
+            }
+            Err(reason) => {
+                if is_new || !was_failing {
+                    let name = self.name();
+                    tracing::error!(
+                        %reason,
+                        "{name} have changed and cannot be used: what was read before stays in force"
+                    );
+                }
+                None
+            }
+        }
+    }
+
+    fn identities(&self) -> Vec<Option<FileIdentity>> {
+        let of = |path: &std::path::PathBuf| FileIdentity::of(path).ok();
+        match &self.source {
+            Source::Listener(_, tls) => tls.files().map(of).collect(),
+            Source::Upstream(_, tls) => tls.files().map(of).collect(),
+        }
+    }
+}
+
+/// Whoever renews a certificate does so days before it ends.
+const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::ids::Id as _;
+    use crate::testing::authority::{Authority, Wanted};
+    use crate::transport::certificates::CertificateFiles;
+    use crate::transport::suites::TlsChoice;
+
+    fn followed(files: CertificateFiles) -> Followed {
+        let tls = ListenerTls {
+            certificates: vec![files],
+            client_ca: None,
+            crl: Vec::new(),
+            choice: TlsChoice::default(),
+            handshake_timeout: LOOK_INTERVAL,
+        };
+        Followed::new(Source::Listener(ListenerId::from_number(0), tls), "main", "lan")
+    }
+
+    fn server_names(news: &TlsNews) -> bool {
+        let TlsNews::Listener(_, set) = news else {
+            return false;
+        };
+        set.certificates.iter().any(|facts| facts.covers("new"))
+    }
+
+    /// TLS-FILES-1, TLS-FILES-2
+    #[test]
+    fn a_set_is_taken_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let root = Authority::root("root");
+        let files = root
+            .issue(&Wanted::for_hosts(&["old"]))
+            .write(folder.path(), "server");
+        let mut followed = followed(files.clone());
+        assert!(!server_names(&followed.load().expect("it is good")));
+        let ends = followed.facts.certificates.clone();
+        assert_eq!(ends.len(), 1);
+        assert!(followed.look().is_none(), "nothing has changed");
+
+        let new = root.issue(&Wanted::for_hosts(&["new"]));
+        fs::write(&files.certificate, &new.chain).expect("it is written");
+        assert!(followed.look().is_none(), "the key is another one's");
+        assert!(!followed.facts.is_current);
+        assert_eq!(followed.facts.certificates, ends, "the old one is in force");
+        assert!(followed.look().is_none(), "and is not read again");
+
+        let beside = folder.path().join("beside");
+        fs::write(&beside, &new.key).expect("it is written");
+        fs::rename(&beside, &files.key).expect("it is replaced");
+        assert!(server_names(&followed.look().expect("they belong together")));
+        assert!(followed.facts.is_current);
+
+        fs::remove_file(&files.key).expect("it is removed");
+        assert!(followed.look().is_none() && !followed.facts.is_current);
+        fs::write(&files.key, &new.key).expect("it is written");
+        assert!(followed.look().is_some() && followed.facts.is_current);
+    }
+}

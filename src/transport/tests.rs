@@ -1,0 +1,287 @@
+//! Listeners' and clusters' files shake hands with each other.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use rustls::{ClientConnection, Error, ServerConnection};
+use tempfile::TempDir;
+
+use super::certificates::CertificateFiles;
+use super::suites::TlsChoice;
+use super::tls_client::{ClientSet, Trust, UpstreamTls};
+use super::tls_server::{ListenerTls, ServerSet};
+use crate::testing::authority::{Authority, Issued, Span, Wanted};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+struct Files {
+    folder: TempDir,
+    root: Authority,
+}
+
+impl Files {
+    fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().expect("a temporary folder"),
+            root: Authority::root("root"),
+        }
+    }
+
+    fn write(&self, name: &str, issued: &Issued) -> CertificateFiles {
+        issued.write(self.folder.path(), name)
+    }
+
+    fn server(&self, certificates: Vec<CertificateFiles>, clients: Option<&str>) -> ServerSet {
+        let file = |text: &str| {
+            let path = self.folder.path().join("clients.pem");
+            fs::write(&path, text).expect("it is written");
+            path
+        };
+        let tls = ListenerTls {
+            certificates,
+            client_ca: clients.map(file),
+            crl: Vec::new(),
+            choice: TlsChoice::default(),
+            handshake_timeout: HOUR,
+        };
+        tls.load(SystemTime::now())
+            .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn client(&self, trust: Trust, client: Option<CertificateFiles>) -> ClientSet {
+        let tls = UpstreamTls {
+            trust,
+            server_name: None,
+            client,
+            choice: TlsChoice::default(),
+        };
+        tls.load(SystemTime::now())
+            .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn trust(&self, authority: &Authority) -> Trust {
+        let path = self.folder.path().join("brokers.pem");
+        fs::write(&path, authority.pem()).expect("it is written");
+        Trust::File(path)
+    }
+}
+
+/// The certificate that the client was shown, once both have shaken hands.
+fn meet(server: &ServerSet, client: &ClientSet, host: &str) -> Result<Vec<u8>, Error> {
+    let mut client = client.session(host)?;
+    let mut server = ServerConnection::new(Arc::clone(&server.config))?;
+    while client.is_handshaking() || server.is_handshaking() {
+        carry(&mut client, &mut server)?;
+    }
+    let shown = client.peer_certificates().and_then(<[_]>::first);
+    Ok(shown.expect("it was shown one").to_vec())
+}
+
+fn carry(client: &mut ClientConnection, server: &mut ServerConnection) -> Result<(), Error> {
+    let mut bytes = Vec::new();
+    client.write_tls(&mut bytes).expect("memory");
+    server.read_tls(&mut bytes.as_slice()).expect("memory");
+    server.process_new_packets()?;
+    bytes.clear();
+    server.write_tls(&mut bytes).expect("memory");
+    client.read_tls(&mut bytes.as_slice()).expect("memory");
+    client.process_new_packets().map(drop)
+}
+
+/// TLS-SERVER-3
+#[test]
+fn a_client_is_shown_the_certificate_for_the_host_that_it_names() {
+    let files = Files::new();
+    let [one, other] = ["one.test", "*.other.test"].map(|host| files.root.issue(&Wanted::for_hosts(&[host])));
+    let server = files.server(vec![files.write("one", &one), files.write("other", &other)], None);
+    let anybody = files.client(Trust::Anybody, None);
+    for (host, expected) in [
+        ("one.test", &one),
+        ("b1.other.test", &other),
+        ("B1.Other.Test", &other),
+        ("a.b1.other.test", &one),
+        ("nobody.test", &one),
+        ("192.0.2.1", &one),
+    ] {
+        assert_eq!(meet(&server, &anybody, host), Ok(expected.der.clone()), "{host}");
+    }
+    let believing = files.client(files.trust(&files.root), None);
+    assert!(meet(&server, &believing, "b1.other.test").is_ok());
+    assert!(
+        meet(&server, &believing, "nobody.test").is_err(),
+        "it judges by itself"
+    );
+}
+
+/// TLS-SERVER-3: two keys for one name, for clients that verify one kind of signature only.
+#[test]
+fn rsa_and_ecdsa_stand_side_by_side() {
+    let files = Files::new();
+    let wanted = Wanted::for_hosts(&["one.test"]);
+    let rsa = files.root.issue(&Wanted {
+        is_rsa: true,
+        ..wanted.clone()
+    });
+    let ecdsa = files.root.issue(&wanted);
+    let server = files.server(vec![files.write("rsa", &rsa), files.write("ecdsa", &ecdsa)], None);
+    let choice = |suite: &str| TlsChoice {
+        tls12: true,
+        tls13: false,
+        suites: super::suites::suite_named(suite).into_iter().collect(),
+    };
+    for (suite, expected) in [
+        ("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", &rsa),
+        ("TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", &ecdsa),
+    ] {
+        let tls = UpstreamTls {
+            trust: files.trust(&files.root),
+            server_name: None,
+            client: None,
+            choice: choice(suite),
+        };
+        let client = tls
+            .load(SystemTime::now())
+            .unwrap_or_else(|error| panic!("{error}"));
+        let shown = meet(&server, &client, "one.test");
+        assert_eq!(shown, Ok(expected.der.clone()), "{suite}");
+    }
+}
+
+/// TLS-CLIENT-2
+#[test]
+fn a_pinned_certificate_is_taken_whatever_it_says_and_no_other() {
+    let files = Files::new();
+    let strange = Wanted {
+        is_authority: true,
+        purposes: Vec::new(),
+        ..Wanted::named("broker")
+    };
+    let issued = strange.self_signed();
+    let server = files.server(vec![files.write("broker", &issued)], None);
+    let pin: [u8; 32] = digest(&SHA256, &issued.der)
+        .as_ref()
+        .try_into()
+        .expect("32 bytes");
+    let pinned = files.client(Trust::Pinned(vec![[0; 32], pin]), None);
+    assert!(meet(&server, &pinned, "wherever.test").is_ok());
+    for trust in [Trust::Pinned(vec![[0; 32]]), files.trust(&files.root)] {
+        let refusing = files.client(trust, None);
+        assert!(meet(&server, &refusing, "wherever.test").is_err());
+    }
+}
+
+#[test]
+fn brokers_and_clients_are_refused_for_what_is_wrong_with_them() {
+    let files = Files::new();
+    let other_root = Authority::root("other");
+    let good = Wanted::for_hosts(&["broker.test"]);
+    let server_of = |issued: &Issued| files.server(vec![files.write("broker", issued)], None);
+    let believing = files.client(files.trust(&files.root), None);
+    let only = |purpose| Wanted {
+        purposes: vec![purpose],
+        ..good.clone()
+    };
+    for (issued, expected) in [
+        (files.root.issue(&good), "Ok"),
+        (files.root.intermediate("between").issue(&good), "Ok"),
+        (other_root.issue(&good), "UnknownIssuer"),
+        (
+            files.root.issue(&Wanted::for_hosts(&["other.test"])),
+            "NotValidForName",
+        ),
+        (
+            files
+                .root
+                .issue(&only(rcgen::ExtendedKeyUsagePurpose::ClientAuth)),
+            "InvalidPurpose",
+        ),
+        (
+            files.root.issue(&Wanted {
+                is_authority: true,
+                ..good.clone()
+            }),
+            "CaUsedAsEndEntity",
+        ),
+        (files.root.issue(&Wanted::named("broker.test")), "NotValidForName"),
+    ] {
+        let met = meet(&server_of(&issued), &believing, "broker.test");
+        let shown = format!("{:?}", met.map(drop));
+        assert!(shown.contains(expected), "{expected}: {shown}");
+    }
+    let server = files.server(
+        vec![files.write("broker", &files.root.issue(&good))],
+        Some(&files.root.pem()),
+    );
+    let showing =
+        |issued: &Issued| files.client(files.trust(&files.root), Some(files.write("client", issued)));
+    let alice = Wanted::named("alice");
+    assert!(meet(&server, &showing(&files.root.issue(&alice)), "broker.test").is_ok());
+    for (client, expected) in [
+        (believing, "NoCertificatesPresented"),
+        (showing(&other_root.issue(&alice)), "UnknownIssuer"),
+        (
+            showing(&files.root.issue(&Wanted {
+                purposes: vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth],
+                ..alice.clone()
+            })),
+            "InvalidPurpose",
+        ),
+    ] {
+        let met = meet(&server, &client, "broker.test");
+        let shown = format!("{:?}", met.map(drop));
+        assert!(shown.contains(expected), "{expected}: {shown}");
+    }
+}
+
+/// TLS-SERVER-2
+#[test]
+fn revoked_clients_are_refused_and_a_list_that_is_out_of_date_refuses_all() {
+    let files = Files::new();
+    let server = files.write("broker", &files.root.issue(&Wanted::for_hosts(&["broker.test"])));
+    let [alice, mallory] = ["alice", "mallory"].map(|name| files.root.issue(&Wanted::named(name)));
+    let (ca, crl) = (
+        files.folder.path().join("ca.pem"),
+        files.folder.path().join("list.crl"),
+    );
+    fs::write(&ca, files.root.pem()).expect("it is written");
+    fs::write(&crl, files.root.revoke(&[&mallory], Span::In(HOUR))).expect("it is written");
+    let tls = ListenerTls {
+        certificates: vec![server],
+        client_ca: Some(ca),
+        crl: vec![crl],
+        choice: TlsChoice::default(),
+        handshake_timeout: HOUR,
+    };
+    let set = tls
+        .load(SystemTime::now())
+        .unwrap_or_else(|error| panic!("{error}"));
+    let met = |issued: &Issued| {
+        let client = files.client(files.trust(&files.root), Some(files.write("client", issued)));
+        meet(&set, &client, "broker.test").map(drop)
+    };
+    assert_eq!(met(&alice), Ok(()));
+    assert!(format!("{:?}", met(&mallory)).contains("Revoked"));
+}
+
+/// TLS-CLIENT-1
+#[test]
+fn a_second_handshake_is_a_whole_one() {
+    let files = Files::new();
+    let server = files.server(
+        vec![files.write("broker", &files.root.issue(&Wanted::for_hosts(&["broker.test"])))],
+        None,
+    );
+    let client = files.client(files.trust(&files.root), None);
+    for _ in 0..2 {
+        let mut session = client.session("broker.test").expect("a name");
+        let mut other = ServerConnection::new(Arc::clone(&server.config)).expect("a session");
+        while session.is_handshaking() || other.is_handshaking() {
+            carry(&mut session, &mut other).expect("they shake hands");
+        }
+        // What a server could still have sent for the next time.
+        carry(&mut session, &mut other).expect("nothing is wrong");
+        assert_ne!(session.handshake_kind(), Some(rustls::HandshakeKind::Resumed));
+    }
+}

@@ -1,0 +1,197 @@
+//! What the proxy demands of brokers, and presents to them.
+//!
+//! - TLS-CLIENT-1: no session is resumed: a resumed one would take a broker's certificate without a look at its dates.
+//! - TLS-CLIENT-2: a pinned certificate is taken by its digest alone, whatever is wrong with it; that the broker has
+//!   its key is checked all the same.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use rustls::client::Resumption;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::sign::SingleCertAndKey;
+use rustls::{
+    CertificateError as Unverified, ClientConfig, ClientConnection, DigitallySignedStruct, Error,
+    SignatureScheme,
+};
+
+use super::certificates::{
+    CertificateError, CertificateFacts, CertificateFiles, OwnCertificate, read_roots, system_roots,
+};
+use super::suites::TlsChoice;
+
+/// `[cluster.NAME.upstream_tls]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// Which brokers are taken for brokers.
+    pub trust: Trust,
+    /// The name that their certificates are to have; without it the host that was connected to.
+    pub server_name: Option<ServerName<'static>>,
+    /// What the proxy shows of itself, if anything.
+    pub client: Option<CertificateFiles>,
+    /// What may be negotiated.
+    pub choice: TlsChoice,
+}
+
+/// Who is taken for a broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// Whoever one of this file's certificates vouches for.
+    File(PathBuf),
+    /// Whoever a root of this host vouches for.
+    System,
+    /// Whoever has one of these certificates: SHA-256 of their DER.
+    Pinned(Vec<[u8; 32]>),
+    /// Whoever answers: no protection from anybody who can redirect a connection.
+    Anybody,
+}
+
+impl UpstreamTls {
+    /// Every file that it names.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        let ca = match &self.trust {
+            Trust::File(path) => Some(path),
+            Trust::System | Trust::Pinned(_) | Trust::Anybody => None,
+        };
+        let client = self.client.iter();
+        ca.into_iter()
+            .chain(client.flat_map(|files| [&files.certificate, &files.key]))
+    }
+
+    /// Reads its files and checks them as a set. Blocks.
+    ///
+    /// # Errors
+    /// [`CertificateError`].
+    pub fn load(&self, now: SystemTime) -> Result<ClientSet, CertificateError> {
+        let provider = self.choice.provider();
+        let refused = |source| CertificateError::Refused {
+            what: "TLS towards brokers",
+            source,
+        };
+        let client = self.client.as_ref();
+        let own = client
+            .map(|files| OwnCertificate::load(files, &provider, now))
+            .transpose()?;
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&self.choice.versions())
+            .map_err(refused)?;
+        let unusual = |pins| {
+            Arc::new(ByDigest {
+                pins,
+                provider: Arc::clone(&provider),
+            })
+        };
+        let builder = match &self.trust {
+            Trust::File(path) => builder.with_root_certificates(read_roots(path)?),
+            Trust::System => builder.with_root_certificates(system_roots()?),
+            Trust::Pinned(pins) => builder
+                .dangerous()
+                .with_custom_certificate_verifier(unusual(Some(pins.clone()))),
+            Trust::Anybody => builder
+                .dangerous()
+                .with_custom_certificate_verifier(unusual(None)),
+        };
+        let mut config = match &own {
+            Some(own) => builder
+                .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&own.certified)))),
+            None => builder.with_no_client_auth(),
+        };
+        // TLS-CLIENT-1
+        config.resumption = Resumption::disabled();
+        Ok(ClientSet {
+            config: Arc::new(config),
+            server_name: self.server_name.clone(),
+            certificate: own.map(|own| own.facts),
+        })
+    }
+}
+
+/// A cluster's files, read and checked.
+#[derive(Clone, Debug)]
+pub struct ClientSet {
+    /// For new connections.
+    pub config: Arc<ClientConfig>,
+    /// See [`UpstreamTls::server_name`].
+    pub server_name: Option<ServerName<'static>>,
+    /// Of what the proxy shows of itself.
+    pub certificate: Option<CertificateFacts>,
+}
+
+impl ClientSet {
+    /// The name that the certificate of `host` is to have.
+    ///
+    /// # Errors
+    /// Where `host` is neither a name nor an address.
+    pub fn name_of(&self, host: &str) -> Result<ServerName<'static>, Error> {
+        if let Some(name) = &self.server_name {
+            return Ok(name.clone());
+        }
+        let name = ServerName::try_from(host.to_owned());
+        name.map_err(|_| Error::General("this is no name that a certificate could have".to_owned()))
+    }
+
+    /// A session with `host` for whoever may block.
+    ///
+    /// # Errors
+    /// As [`Self::name_of`].
+    pub fn session(&self, host: &str) -> Result<ClientConnection, Error> {
+        ClientConnection::new(Arc::clone(&self.config), self.name_of(host)?)
+    }
+}
+
+/// TLS-CLIENT-2
+#[derive(Debug)]
+struct ByDigest {
+    /// `None`: all of them.
+    pins: Option<Vec<[u8; 32]>>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for ByDigest {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let found = digest(&SHA256, certificate);
+        match &self.pins {
+            Some(pins) if !pins.iter().any(|pin| pin == found.as_ref()) => {
+                Err(Unverified::ApplicationVerificationFailure.into())
+            }
+            _ => Ok(ServerCertVerified::assertion()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let known = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signed, known)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let known = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, known)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}

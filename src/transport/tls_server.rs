@@ -1,0 +1,128 @@
+//! What a listener presents to its clients, and demands of them.
+//!
+//! - TLS-SERVER-1: no session is resumed: a resumed one would bring back a client's certificate without a look at dates
+//!   and revocations, and saves next to nothing with ECDSA.
+//! - TLS-SERVER-2: where client certificates are demanded, a revocation list that is out of date lets nobody in.
+//! - TLS-SERVER-3: a client that names a host gets the certificate for it; one that names none, or one that no
+//!   certificate has, gets the first, and judges by itself.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rustls::ServerConfig;
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+
+use super::certificates::{
+    CertificateError, CertificateFacts, CertificateFiles, OwnCertificate, read_revocations, read_roots,
+};
+use super::suites::TlsChoice;
+
+/// `[cluster.NAME.listeners.tls]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerTls {
+    /// At least one; the first is for clients that name no host.
+    pub certificates: Vec<CertificateFiles>,
+    /// Who vouches for clients; without it none is asked for a certificate.
+    pub client_ca: Option<PathBuf>,
+    /// Revocation lists of those.
+    pub crl: Vec<PathBuf>,
+    /// What may be negotiated.
+    pub choice: TlsChoice,
+    /// For the whole handshake.
+    pub handshake_timeout: Duration,
+}
+
+impl ListenerTls {
+    /// Every file that it names.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        let own = self.certificates.iter();
+        own.flat_map(|files| [&files.certificate, &files.key])
+            .chain(&self.client_ca)
+            .chain(&self.crl)
+    }
+
+    /// Reads its files and checks them as a set. Blocks.
+    ///
+    /// # Errors
+    /// [`CertificateError`].
+    pub fn load(&self, now: SystemTime) -> Result<ServerSet, CertificateError> {
+        let provider = self.choice.provider();
+        let own: Vec<_> = self
+            .certificates
+            .iter()
+            .map(|files| OwnCertificate::load(files, &provider, now))
+            .collect::<Result<_, _>>()?;
+        let refused = |source| CertificateError::Refused {
+            what: "the listener's TLS",
+            source,
+        };
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&self.choice.versions())
+            .map_err(refused)?;
+        let builder = match &self.client_ca {
+            None => builder.with_no_client_auth(),
+            Some(ca) => {
+                let mut lists = Vec::new();
+                for path in &self.crl {
+                    lists.append(&mut read_revocations(path, now)?);
+                }
+                let roots = Arc::new(read_roots(ca)?);
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider)
+                    .with_crls(lists)
+                    // TLS-SERVER-2
+                    .enforce_revocation_expiration()
+                    .build()
+                    .map_err(|error| refused(rustls::Error::General(error.to_string())))?;
+                builder.with_client_cert_verifier(verifier)
+            }
+        };
+        let by_name = own
+            .iter()
+            .map(|own| (own.facts.clone(), Arc::clone(&own.certified)))
+            .collect();
+        let mut config = builder.with_cert_resolver(Arc::new(CertificateByName(by_name)));
+        // TLS-SERVER-1
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        Ok(ServerSet {
+            config: Arc::new(config),
+            certificates: own.into_iter().map(|own| own.facts).collect(),
+            handshake_timeout: self.handshake_timeout,
+        })
+    }
+}
+
+/// A listener's files, read and checked.
+#[derive(Clone, Debug)]
+pub struct ServerSet {
+    /// For new connections.
+    pub config: Arc<ServerConfig>,
+    /// Of each certificate, in the order of the configuration.
+    pub certificates: Vec<CertificateFacts>,
+    /// For the whole handshake.
+    pub handshake_timeout: Duration,
+}
+
+/// TLS-SERVER-3
+#[derive(Debug)]
+struct CertificateByName(Vec<(CertificateFacts, Arc<CertifiedKey>)>);
+
+impl ResolvesServerCert for CertificateByName {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let signs = |key: &CertifiedKey| key.key.choose_scheme(hello.signature_schemes()).is_some();
+        let host = hello.server_name();
+        let named = host.and_then(|host| {
+            self.0
+                .iter()
+                .find(|(facts, key)| facts.covers(host) && signs(key))
+        });
+        // For the same name there may be one key for each kind of signature.
+        let any = || self.0.iter().find(|(_, key)| signs(key));
+        named
+            .or_else(any)
+            .or(self.0.first())
+            .map(|(_, key)| Arc::clone(key))
+    }
+}
