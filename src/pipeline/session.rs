@@ -3,8 +3,8 @@
 //! A session is fed with the bytes that have arrived and says what to do with them, one [`Step`] at a time. It never
 //! keeps input: what it has not consumed it wants to see again, with more behind it.
 //!
-//! - SESSION-1: what is streamed is not looked at beyond its first 8 bytes; what is held is bounded by its API's cap,
-//!   and nothing is reserved for a length that is only announced.
+//! - SESSION-1: what is streamed is not looked at beyond its first 8 bytes, but for fetches ([`passing`]); what is
+//!   held is bounded by its API's cap, and nothing is reserved for a length that is only announced.
 //! - SESSION-2: a request outside the policy table, or outside the range that ApiVersions was answered with, closes the
 //!   connection; ApiVersions itself in a version that is too high is answered with error 35, as a broker does.
 //! - SESSION-3: answers go out in the order of their requests, the proxy's own among them.
@@ -21,6 +21,7 @@ mod learning;
 mod login;
 mod own_purpose;
 mod own_requests;
+mod passing;
 mod place;
 mod requests;
 mod responses;
@@ -34,6 +35,7 @@ use self::in_flight::{Answer, InFlight, Pending};
 use self::learning::Learning;
 use self::login::Login;
 use self::own_requests::OwnRequests;
+use self::passing::Passing;
 use self::place::Place;
 use super::Pipeline;
 use super::fetch::FetchWork;
@@ -100,6 +102,7 @@ pub struct Session {
     drain_left: Option<usize>,
     produce: Option<Box<Held<ProduceWork>>>,
     fetch: Option<Box<Held<FetchWork>>>,
+    passing: Passing,
     pace: Pace,
     told_gaps: ToldGaps,
     learning: Option<Learning>,
@@ -140,6 +143,7 @@ impl Session {
             drain_left: None,
             produce: None,
             fetch: None,
+            passing: Passing::default(),
             pace: Pace::default(),
             told_gaps: ToldGaps::default(),
             learning: None,

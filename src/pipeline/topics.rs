@@ -30,6 +30,12 @@ pub struct Topic {
 }
 
 impl Topic {
+    /// Whether whoever fetches gets its records as they are stored.
+    pub(super) fn passes(&self) -> bool {
+        let action = self.rule.as_ref().map(|rule| &rule.action);
+        matches!(action, Some(Action::Pass | Action::KafkaInternal))
+    }
+
     /// The KMS that unwraps this DEK; `None`: the rule does not name its KEK, and it is never unwrapped.
     pub(super) fn kms_of(&self, wrapped_dek: &[u8]) -> Option<KmsId> {
         self.open_keks

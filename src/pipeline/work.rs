@@ -54,6 +54,11 @@ impl Work {
         self.charge(bytes / SEALING_TO_COPYING);
     }
 
+    /// So many bytes of a message, records aside, were parsed.
+    pub(super) fn charge_parsed(&mut self, bytes: usize) {
+        self.charge(bytes.saturating_mul(SEALING_TO_PARSING));
+    }
+
     /// Goes on with a batch's checksum, step by step; `None` when the turn is over.
     pub(super) fn check(&mut self, checksum: &mut BatchChecksum, batch: &[u8]) -> Option<u32> {
         loop {
@@ -75,7 +80,7 @@ impl Work {
         while !*parsed {
             *parsed = parse_on(PARSED_BYTES)?;
             if !*parsed {
-                self.charge(PARSING_WORK);
+                self.charge_parsed(PARSED_BYTES);
                 if self.is_spent() {
                     return Ok(false);
                 }
@@ -150,8 +155,8 @@ const SEALING_TO_CHECKING: usize = 8;
 /// millisecond.
 const PARSED_BYTES: usize = 32 * 1024;
 
-/// Such a step costs about as much as to seal so many bytes.
-const PARSING_WORK: usize = 256 * 1024;
+/// To parse a byte costs about as much as to seal so many.
+const SEALING_TO_PARSING: usize = 8;
 
 /// To begin a batch (salt, sub-key) costs about as much as to seal so many bytes.
 pub(super) const BATCH_WORK: usize = 1024;

@@ -15,12 +15,25 @@ use super::error::ProtocolError;
 pub struct Cursor<'a> {
     bytes: &'a [u8],
     position: usize,
+    /// Bytes of the message behind `bytes`, which have not come yet.
+    missing: usize,
 }
 
 impl<'a> Cursor<'a> {
     /// A cursor at the start of `bytes`.
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, position: 0 }
+        Self::of_part(bytes, 0)
+    }
+
+    /// A cursor at the start of `bytes`, behind which `missing` more bytes of the message have not come yet. What it
+    /// compares with the bytes that are left it compares with all of them; a field that is not whole yet is
+    /// [`ProtocolError::NotYet`].
+    pub(super) fn of_part(bytes: &'a [u8], missing: usize) -> Self {
+        Self {
+            bytes,
+            position: 0,
+            missing,
+        }
     }
 
     /// A cursor over `range` of `bytes` alone, whose positions are those of `bytes`.
@@ -32,6 +45,7 @@ impl<'a> Cursor<'a> {
         Ok(Self {
             bytes: bytes.get(..range.end).ok_or(truncated)?,
             position: range.start,
+            missing: 0,
         })
     }
 
@@ -40,18 +54,27 @@ impl<'a> Cursor<'a> {
         self.position
     }
 
-    /// Bytes that are left.
+    /// Bytes of the message that are left.
     pub fn remaining(&self) -> usize {
-        self.bytes.len().saturating_sub(self.position)
+        let here = self.bytes.len().saturating_sub(self.position);
+        here.saturating_add(self.missing)
     }
 
     /// The next `count` bytes.
     pub fn take(&mut self, count: usize) -> Result<&'a [u8], ProtocolError> {
-        let truncated = ProtocolError::Truncated { at: self.position };
-        let end = self.position.checked_add(count).ok_or(truncated)?;
-        let taken = self.bytes.get(self.position..end).ok_or(truncated)?;
-        self.position = end;
+        let here = self.bytes.get(self.position..).unwrap_or_default();
+        let taken = here.get(..count).ok_or_else(|| self.lacks(count))?;
+        self.position = self.position.saturating_add(count);
         Ok(taken)
+    }
+
+    /// Why the next `count` bytes are not there.
+    fn lacks(&self, count: usize) -> ProtocolError {
+        if self.missing > 0 && count <= self.remaining() {
+            ProtocolError::NotYet
+        } else {
+            ProtocolError::Truncated { at: self.position }
+        }
     }
 
     /// Steps over `count` bytes.
@@ -60,9 +83,8 @@ impl<'a> Cursor<'a> {
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], ProtocolError> {
-        let truncated = ProtocolError::Truncated { at: self.position };
-        let rest = self.bytes.get(self.position..).ok_or(truncated)?;
-        let taken = *rest.first_chunk::<N>().ok_or(truncated)?;
+        let here = self.bytes.get(self.position..).unwrap_or_default();
+        let taken = *here.first_chunk::<N>().ok_or_else(|| self.lacks(N))?;
         self.position = self.position.saturating_add(N);
         Ok(taken)
     }
@@ -161,6 +183,14 @@ impl<'a> Cursor<'a> {
             .ok_or(ProtocolError::NegativeLength { at })
     }
 
+    /// Such text itself.
+    pub fn text(&mut self, flexible: bool) -> Result<&'a [u8], ProtocolError> {
+        let span = self.text_span(flexible)?;
+        self.bytes
+            .get(span.clone())
+            .ok_or(ProtocolError::Truncated { at: span.start })
+    }
+
     /// The same of text that may be null.
     pub fn nullable_text_span(&mut self, flexible: bool) -> Result<Option<Range<usize>>, ProtocolError> {
         let Some(length) = self.string_length(flexible)? else {
@@ -198,6 +228,23 @@ impl<'a> Cursor<'a> {
         let start = self.position;
         self.skip(length.unwrap_or(0))?;
         Ok((length_start..start, length.map(|_| start..self.position)))
+    }
+
+    /// The length of a nullable byte string, refused when the rest of the message is shorter. The string itself is not
+    /// read.
+    pub(super) fn bytes_length(&mut self, flexible: bool) -> Result<Option<usize>, ProtocolError> {
+        let length = self.length(flexible)?;
+        self.expect(length.unwrap_or(0))?;
+        Ok(length)
+    }
+
+    /// That the rest of the message has `count` bytes.
+    fn expect(&self, count: usize) -> Result<(), ProtocolError> {
+        if count <= self.remaining() {
+            Ok(())
+        } else {
+            Err(ProtocolError::Truncated { at: self.position })
+        }
     }
 
     /// The element count of a nullable array, refused when the rest of the message cannot hold that many elements of
@@ -249,11 +296,19 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// One tagged field: its tag, and the position of its content.
-    pub fn tagged_field(&mut self) -> Result<(u32, Range<usize>), ProtocolError> {
+    /// The beginning of a tagged field: its tag, and how long its content is, refused when the rest of the message is
+    /// shorter.
+    pub(super) fn tagged_field_head(&mut self) -> Result<(u32, usize), ProtocolError> {
         let tag = self.uvarint()?;
         let at = self.position;
         let size = usize::try_from(self.uvarint()?).map_err(|_| ProtocolError::Truncated { at })?;
+        self.expect(size)?;
+        Ok((tag, size))
+    }
+
+    /// One tagged field: its tag, and the position of its content.
+    pub fn tagged_field(&mut self) -> Result<(u32, Range<usize>), ProtocolError> {
+        let (tag, size) = self.tagged_field_head()?;
         let start = self.position;
         self.skip(size)?;
         Ok((tag, start..self.position))

@@ -9,6 +9,9 @@ pub enum ProtocolError {
     /// The message ends before a field does.
     #[error("the message ends inside the field at byte {at}")]
     Truncated { at: usize },
+    /// The next field is not whole yet: only said of messages that are read while they come.
+    #[error("the message has not come as far as the next field ends")]
+    NotYet,
     /// A length or count below -1, or -1 where the field cannot be null.
     #[error("the length at byte {at} is negative or null")]
     NegativeLength { at: usize },
@@ -27,6 +30,9 @@ pub enum ProtocolError {
     /// A tagged field that occurs twice, where once is meant.
     #[error("the tagged field at byte {at} occurs twice")]
     DuplicateTag { at: usize },
+    /// A topic in the answer to a Fetch request that can have none but topics that pass.
+    #[error("the response names a topic at byte {at} that was not asked for")]
+    NotAskedFor { at: usize },
     /// A version that is outside what this walker knows.
     #[error("version {version} of API {api_key} is not one that is understood")]
     UnsupportedVersion { api_key: i16, version: i16 },
@@ -49,4 +55,29 @@ pub enum ProtocolError {
     /// A rewrite was asked for with a frame other than the one that was parsed, or a callback shortened the output.
     #[error("the frame is not the one that was parsed")]
     LayoutMismatch,
+}
+
+impl ProtocolError {
+    /// The same, said of a message of which this was found in a part that begins at byte `start`.
+    pub(super) fn in_part_at(mut self, start: usize) -> Self {
+        match &mut self {
+            Self::Truncated { at }
+            | Self::NegativeLength { at }
+            | Self::CountTooLarge { at }
+            | Self::VarintTooLong { at }
+            | Self::NotUtf8 { at }
+            | Self::TrailingBytes { at }
+            | Self::DuplicateTag { at }
+            | Self::NotAskedFor { at }
+            | Self::NotAHost { at } => *at = at.saturating_add(start),
+            Self::NotYet
+            | Self::UnsupportedVersion { .. }
+            | Self::TooManyPartitions
+            | Self::TooManyRecordErrors
+            | Self::TooManyBrokers
+            | Self::TooLong
+            | Self::LayoutMismatch => {}
+        }
+        self
+    }
 }

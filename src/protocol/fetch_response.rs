@@ -1,6 +1,9 @@
-//! Fetch responses, versions 4 to 18: finds the records of each partition, and the brokers' addresses.
+//! Fetch responses, versions 4 to 18: finds the records of each partition, and the brokers' addresses. [`FetchStream`]
+//! walks those that are not held.
 //!
 //! A layout is reused from frame to frame and allocates nothing once it has grown to the traffic.
+
+mod stream;
 
 use std::ops::Range;
 
@@ -11,6 +14,8 @@ use super::error::ProtocolError;
 use super::frame;
 use super::parsing::{self, Layout, Parsing, topic_bytes_min};
 use super::partitions::{PartitionPlace, ResponsePartitions, TopicPlace};
+
+pub use self::stream::{FetchStream, Walked};
 
 /// Positions in one Fetch response. Default, then [`Self::parse`] for each frame.
 #[derive(Debug, Default)]
@@ -67,11 +72,7 @@ impl Layout for FetchResponse {
         self.partitions.flexible = flexible;
         self.partitions.frame_bytes = cursor.remaining();
         frame::skip_response_header(cursor, flexible)?;
-        cursor.i32()?; // throttle time
-        if version >= 7 {
-            cursor.skip(2 + 4)?; // error code, session id
-        }
-        let topics = cursor.array_len_non_null(flexible, topic_bytes_min(version, flexible))?;
+        let Head { topics, .. } = Head::parse(cursor, version)?;
         self.partitions.topics.reserve(Cursor::reservable(topics));
         Ok(topics)
     }
@@ -89,10 +90,7 @@ impl Layout for FetchResponse {
         } else {
             (cursor.string_span(layout.flexible)?, None)
         };
-        let count = cursor.array_len_non_null(layout.flexible, partition_bytes_min(version))?;
-        if count > PARTITIONS_MAX.saturating_sub(layout.len()) || layout.topics.len() >= PARTITIONS_MAX {
-            return Err(ProtocolError::TooManyPartitions);
-        }
+        let count = partition_count(cursor, version, layout.topics.len(), layout.len())?;
         layout.partitions.reserve(Cursor::reservable(count));
         layout.topics.push(TopicPlace { name, id });
         Ok(count)
@@ -136,15 +134,55 @@ impl Layout for FetchResponse {
     }
 }
 
-/// A partition that is parsed up to one of its aborted transactions.
-#[derive(Debug)]
-struct OpenPartition {
-    partition: PartitionPlace,
-    aborted_left: usize,
+/// What a response begins with, behind its header.
+struct Head {
+    /// 0: none.
+    session_id: i32,
+    topics: usize,
 }
 
-impl OpenPartition {
-    fn begin(cursor: &mut Cursor<'_>, version: i16, topic: usize) -> Result<Self, ProtocolError> {
+impl Head {
+    fn parse(cursor: &mut Cursor<'_>, version: i16) -> Result<Self, ProtocolError> {
+        let flexible = version >= 12;
+        cursor.i32()?; // throttle time
+        let mut session_id = 0;
+        if version >= 7 {
+            cursor.i16()?; // error code
+            session_id = cursor.i32()?;
+        }
+        Ok(Self {
+            session_id,
+            topics: cursor.array_len_non_null(flexible, topic_bytes_min(version, flexible))?,
+        })
+    }
+}
+
+/// How many partitions a topic has, behind so many other topics and partitions.
+fn partition_count(
+    cursor: &mut Cursor<'_>,
+    version: i16,
+    topics: usize,
+    partitions: usize,
+) -> Result<usize, ProtocolError> {
+    let count = cursor.array_len_non_null(version >= 12, partition_bytes_min(version))?;
+    if count > PARTITIONS_MAX.saturating_sub(partitions) || topics >= PARTITIONS_MAX {
+        return Err(ProtocolError::TooManyPartitions);
+    }
+    Ok(count)
+}
+
+/// What a partition begins with.
+struct PartitionHead {
+    index: i32,
+    error_code_at: usize,
+    error_code: i16,
+    high_watermark: i64,
+    /// Aborted transactions that follow.
+    aborted: usize,
+}
+
+impl PartitionHead {
+    fn parse(cursor: &mut Cursor<'_>, version: i16) -> Result<Self, ProtocolError> {
         let flexible = version >= 12;
         let index = cursor.i32()?;
         let error_code_at = cursor.position();
@@ -154,20 +192,40 @@ impl OpenPartition {
         if version >= 5 {
             cursor.i64()?; // log start offset
         }
-        // Each has a producer id and a first offset.
-        let aborted = cursor.array_len(flexible, if flexible { 17 } else { 16 })?;
+        // Each has a count of tagged fields where flexible.
+        let aborted = cursor.array_len(flexible, ABORTED_BYTES.saturating_add(flexible.into()))?;
+        Ok(Self {
+            index,
+            error_code_at,
+            error_code,
+            high_watermark,
+            aborted: aborted.unwrap_or(0),
+        })
+    }
+}
+
+/// A partition that is parsed up to one of its aborted transactions.
+#[derive(Debug)]
+struct OpenPartition {
+    partition: PartitionPlace,
+    aborted_left: usize,
+}
+
+impl OpenPartition {
+    fn begin(cursor: &mut Cursor<'_>, version: i16, topic: usize) -> Result<Self, ProtocolError> {
+        let head = PartitionHead::parse(cursor, version)?;
         Ok(Self {
             partition: PartitionPlace {
-                index,
-                error_code,
-                high_watermark,
+                index: head.index,
+                error_code: head.error_code,
+                high_watermark: head.high_watermark,
                 topic,
-                error_code_at,
+                error_code_at: head.error_code_at,
                 records: None,
                 records_length: 0..0,
                 end: 0,
             },
-            aborted_left: aborted.unwrap_or(0),
+            aborted_left: head.aborted,
         })
     }
 
@@ -175,7 +233,7 @@ impl OpenPartition {
     fn parse_on(&mut self, cursor: &mut Cursor<'_>, version: i16) -> Result<bool, ProtocolError> {
         let flexible = version >= 12;
         for _ in 0..self.aborted_left.min(ABORTED_AT_ONCE) {
-            cursor.skip(16)?;
+            cursor.skip(ABORTED_BYTES)?;
             cursor.skip_tagged_fields_if(flexible)?;
         }
         self.aborted_left = self.aborted_left.saturating_sub(ABORTED_AT_ONCE);
@@ -183,9 +241,7 @@ impl OpenPartition {
             return Ok(false);
         }
         let partition = &mut self.partition;
-        if version >= 11 {
-            cursor.i32()?; // the replica that the consumer should ask instead
-        }
+        skip_preferred_replica(cursor, version)?;
         (partition.records_length, partition.records) = cursor.bytes_spans(flexible)?;
         cursor.skip_tagged_fields_if(flexible)?;
         partition.end = cursor.position();
@@ -193,6 +249,16 @@ impl OpenPartition {
     }
 }
 
+/// Steps over the replica that the consumer should ask instead.
+fn skip_preferred_replica(cursor: &mut Cursor<'_>, version: i16) -> Result<(), ProtocolError> {
+    if version >= 11 {
+        cursor.i32()?;
+    }
+    Ok(())
+}
+
+/// Of an aborted transaction: producer id and first offset.
+const ABORTED_BYTES: usize = 8 + 8;
 /// Aborted transactions that are stepped over between two looks at how much was parsed.
 const ABORTED_AT_ONCE: usize = 1024;
 

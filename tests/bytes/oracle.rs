@@ -10,5 +10,6 @@ mod hostile;
 mod messages;
 mod ranges;
 mod rewritten;
+mod streamed;
 mod unchanged;
 mod wire;

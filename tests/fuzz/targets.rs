@@ -190,7 +190,14 @@ pub(crate) fn fetch_response(data: &[u8]) {
     };
     let version = i16::from(version % 20);
     let mut layout = FetchResponse::default();
-    if layout.parse(frame, version).is_err() {
+    let parsed = layout.parse(frame, version);
+    if version <= 12 {
+        for piece_bytes in [1, 7, usize::MAX / 2] {
+            let streamed = whole::stream_fetch(frame, version, piece_bytes, &mut |_, _| ());
+            assert_eq!(streamed, parsed, "STREAM-WALK-1");
+        }
+    }
+    if parsed.is_err() {
         return;
     }
     let found = layout.partitions();

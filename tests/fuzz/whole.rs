@@ -3,6 +3,7 @@
 
 use sealwire::protocol::ProtocolError;
 use sealwire::protocol::addresses::Rewrite;
+use sealwire::protocol::fetch_response::{FetchStream, Walked};
 use sealwire::protocol::partitions::{RecordsRewriting, RecordsStep, ResponsePartitions};
 use sealwire::protocol::produce_request::{ProduceRequest, Rewriting, Writing};
 
@@ -63,6 +64,32 @@ pub(crate) fn rewrite_records<'r, 'm>(
     }
 }
 
+/// Walks a Fetch response of which `piece_bytes` come at a time, as it streams; `each` is told what it is made of.
+pub(crate) fn stream_fetch<'a>(
+    frame: &'a [u8],
+    version: i16,
+    piece_bytes: usize,
+    each: &mut dyn FnMut(&'a [u8], Walked<'a>),
+) -> Result<(), ProtocolError> {
+    let mut stream = FetchStream::begin(version, frame.len())?;
+    let mut here = 0;
+    loop {
+        let at = stream.position();
+        let Some((bytes, walked)) = stream.walk(&frame[at..here])? else {
+            assert!(here < frame.len(), "it is all there");
+            assert!(here - at < FIELD_BYTES_MAX, "STREAM-WALK-3");
+            here = frame.len().min(here + piece_bytes);
+            continue;
+        };
+        assert_eq!(stream.position(), at + bytes);
+        if walked == Walked::End {
+            assert_eq!(stream.position(), frame.len(), "STREAM-WALK-2");
+            return Ok(());
+        }
+        each(&frame[at..at + bytes], walked);
+    }
+}
+
 /// What becomes of a partition of a request.
 #[derive(Clone, Copy)]
 pub(crate) enum ProducedBecomes {
@@ -99,3 +126,5 @@ pub(crate) fn rewrite_produce(
 const STEP_BYTES: usize = 37;
 /// Of the frame, and of records.
 const LENGTHS_BYTES: usize = 4 + 5;
+/// A name with its length, and a count.
+const FIELD_BYTES_MAX: usize = 0x7fff + 5 + 5;

@@ -20,6 +20,7 @@ mod many_keys;
 mod order;
 mod own_requests;
 mod pacing;
+mod passing;
 mod pieces;
 mod place;
 mod produce;

@@ -1,6 +1,7 @@
 //! Whole frames, length prefix included, from and to the oracle's types.
 
 use bytes::{Bytes, BytesMut};
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
 use kafka_protocol::messages::metadata_response::MetadataResponseBroker;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
@@ -209,8 +210,34 @@ pub(crate) fn verdicts(frame: &[u8], version: i16) -> Vec<Verdict> {
     verdicts
 }
 
+/// A Fetch request that names nothing: whatever its answer is, it is held.
 pub(crate) fn fetch_request(version: i16, correlation_id: i32) -> Vec<u8> {
-    request(ApiKey::Fetch, version, correlation_id, &FetchRequest::default())
+    fetch_of(version, correlation_id, SESSIONLESS, &[])
+}
+
+/// The id and the epoch of a fetch session.
+pub(crate) type FetchSession = (i32, i32);
+/// Of a request that has nothing to do with any.
+pub(crate) const SESSIONLESS: FetchSession = (0, -1);
+
+/// A Fetch request for the first partition of these topics.
+pub(crate) fn fetch_of(
+    version: i16,
+    correlation_id: i32,
+    (session_id, session_epoch): FetchSession,
+    topics: &[&str],
+) -> Vec<u8> {
+    let mut body = FetchRequest::default();
+    if version >= 7 {
+        body = body.with_session_id(session_id).with_session_epoch(session_epoch);
+    }
+    let topics = topics.iter().map(|name| {
+        FetchTopic::default()
+            .with_topic(topic_name(name))
+            .with_partitions(vec![FetchPartition::default()])
+    });
+    let body = body.with_topics(topics.collect());
+    request(ApiKey::Fetch, version, correlation_id, &body)
 }
 
 /// One partition of a Fetch response.
@@ -251,6 +278,16 @@ impl Fetched {
 }
 
 pub(crate) fn fetch_response(version: i16, correlation_id: i32, partitions: &[Fetched]) -> Vec<u8> {
+    fetch_response_of(version, correlation_id, 0, partitions)
+}
+
+/// A Fetch response of the session of this number; 0: of none.
+pub(crate) fn fetch_response_of(
+    version: i16,
+    correlation_id: i32,
+    session_id: i32,
+    partitions: &[Fetched],
+) -> Vec<u8> {
     let mut topics: Vec<FetchableTopicResponse> = Vec::new();
     for wanted in partitions {
         let partition = PartitionData::default()
@@ -268,11 +305,11 @@ pub(crate) fn fetch_response(version: i16, correlation_id: i32, partitions: &[Fe
             ),
         }
     }
-    response(
-        version,
-        correlation_id,
-        &FetchResponse::default().with_responses(topics),
-    )
+    let mut body = FetchResponse::default().with_responses(topics);
+    if version >= 7 {
+        body = body.with_session_id(session_id);
+    }
+    response(version, correlation_id, &body)
 }
 
 pub(crate) const HIGH_WATERMARK: i64 = 1000;

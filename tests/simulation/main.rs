@@ -71,6 +71,7 @@ fn nothing_is_lost_leaked_or_reordered_whatever_happens_when() {
             Event::ProduceRefused,
             Event::FetchHeld,
             Event::FetchYielded,
+            Event::FetchStreamed,
             Event::NoDataYet,
             Event::KeyRefused,
             Event::LieRefused,
@@ -92,6 +93,8 @@ enum Event {
     ProduceRefused,
     FetchHeld,
     FetchYielded,
+    /// A part of an answer was there before the rest.
+    FetchStreamed,
     NoDataYet,
     KeyRefused,
     LieRefused,
@@ -103,7 +106,8 @@ type Place = (String, i32);
 /// A request that the client has sent and that is not answered.
 enum Sent {
     Produce(Vec<(Place, Batch)>),
-    Fetch,
+    /// So many topics.
+    Fetch(usize),
     /// Streamed by the proxy, or answered by it.
     Other,
 }
@@ -285,6 +289,11 @@ impl World {
         }
         while let Some(frame) = whole_frame(&mut self.at_client) {
             self.client_receives(&frame);
+        }
+        if let (Some((_, Sent::Fetch(topics))), false) = (self.unanswered.front(), self.at_client.is_empty())
+        {
+            assert_eq!(*topics, 1, "what may have to be changed is held");
+            self.seen.insert(Event::FetchStreamed);
         }
     }
 }

@@ -34,7 +34,7 @@ impl Session {
 
     fn announced_response(&self, input: &[u8]) -> Option<usize> {
         let is_held = match self.in_flight.front()?.answer {
-            Answer::Stream | Answer::Local(_) => false,
+            Answer::Stream | Answer::Passing { .. } | Answer::Local(_) => false,
             Answer::Rewrite | Answer::Produce(_) | Answer::Own(_) => true,
         };
         if self.response_left > 0 || !is_held {

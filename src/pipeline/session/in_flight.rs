@@ -25,6 +25,11 @@ pub(super) struct Pending {
 pub(super) enum Answer {
     /// Streamed through unread.
     Stream,
+    /// Of topics that pass: streamed through if it has no other ones (PASSING-2).
+    Passing {
+        /// The broker may open a fetch session with it.
+        opens_session: bool,
+    },
     /// Held whole and rewritten as its API demands.
     Rewrite,
     /// A Produce answer into which these refusals are merged.

@@ -143,10 +143,11 @@ impl Session {
         if policy.request == RequestHandling::Hold {
             return apart(Treatment::Produce);
         }
-        if head.api_key == FETCH && !self.tune_fetch(pipeline, now, head, rest, whole) {
-            return Ok(NextFrame::Step(Step::More));
-        }
         let answer = match policy.response {
+            _ if head.api_key == FETCH => match self.look_at_fetch(pipeline, now, head, rest, whole)? {
+                ControlFlow::Break(step) => return Ok(NextFrame::Step(step)),
+                ControlFlow::Continue(answer) => answer,
+            },
             ResponseHandling::Stream => Answer::Stream,
             ResponseHandling::Hold => Answer::Rewrite,
         };
@@ -179,38 +180,45 @@ impl Session {
         Ok(())
     }
 
-    /// Changes what a Fetch request at the beginning of `input` asks for, where that is called for; `false`: more of
-    /// its `whole` bytes have to be there first.
-    fn tune_fetch(
+    /// Changes what a Fetch request, the first `whole` bytes of `input`, asks for, where that is called for, and says
+    /// what is to be done with its answer, or what has to be done first.
+    fn look_at_fetch(
         &mut self,
         pipeline: &mut Pipeline,
         now: Instant,
         head: RequestHead,
         input: &mut [u8],
         whole: usize,
-    ) -> bool {
+    ) -> Result<ControlFlow<Step, Answer>, CloseReason> {
         let bytes_max = self.pace.response_bytes_max(now);
-        // HIDDEN-3
-        let blanks_rack = self.listener.hides() && whole <= BLANKED_BYTES_MAX;
+        let is_walked = whole <= WALKED_BYTES_MAX;
         let looked_at = match bytes_max {
-            _ if blanks_rack => whole,
+            _ if is_walked => whole,
             Some(_) => whole.min(FETCH_HEAD_BYTES),
-            None => return true,
+            None => 0,
         };
         let here = whole.min(input.len());
         if here < looked_at {
-            return false;
+            return Ok(ControlFlow::Break(Step::More));
         }
         let frame = input.get_mut(LENGTH_PREFIX_BYTES..here).unwrap_or_default();
         // One that is not well formed, or whose head is longer than anybody's, goes as it is.
         if let Some(bytes_max) = bytes_max {
             let _ = fetch_request::limit_response(frame, head.api_version, bytes_max);
         }
-        if blanks_rack {
+        if !is_walked {
+            self.passing.forget_session();
+            return Ok(ControlFlow::Continue(Answer::Rewrite));
+        }
+        let Some(answer) = self.answer_to_fetch(pipeline, frame, head.api_version)? else {
+            return Ok(ControlFlow::Break(Step::Yield));
+        };
+        // HIDDEN-3
+        if self.listener.hides() {
             pipeline.work.charge(frame.len());
             let _ = fetch_request::blank_rack(frame, head.api_version);
         }
-        true
+        Ok(ControlFlow::Continue(answer))
     }
 
     fn refuse_version(
@@ -354,6 +362,6 @@ const HEAD_BYTES: usize = LENGTH_PREFIX_BYTES + 8;
 /// Of a Fetch request: its header, with a client id of ordinary length, and its limits.
 const FETCH_HEAD_BYTES: usize = 1024;
 /// Fetch requests that are looked at to their end: those of 1500 partitions, and what changes in larger sessions.
-const BLANKED_BYTES_MAX: usize = 64 * 1024;
+const WALKED_BYTES_MAX: usize = 64 * 1024;
 /// API key, API version, correlation id.
 const REQUEST_BYTES_MIN: usize = 8;

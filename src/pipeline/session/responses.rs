@@ -18,7 +18,7 @@ use crate::protocol::frame::{LENGTH_PREFIX_BYTES, response_correlation_id, respo
 use crate::protocol::{addresses, api_versions, produce_response};
 
 /// What is to be done with an answer that is not streamed.
-enum ApartResponse {
+pub(super) enum ApartResponse {
     /// The proxy's own goes out.
     Local,
     /// So many bytes, length included, are taken; by whom: the client, or whatever the proxy has asked for itself.
@@ -34,7 +34,10 @@ impl Session {
         input: &mut [u8],
         out: &mut Vec<u8>,
     ) -> Result<Step, CloseReason> {
-        let streamed = self.response_left.min(input.len());
+        let streamed = match self.passing.is_streaming() {
+            true => 0,
+            false => self.response_left.min(input.len()),
+        };
         self.response_left = self.response_left.saturating_sub(streamed);
         self.rest_follows &= self.response_left > 0;
         let next = run::run(streamed, |run| self.next_response(pipeline, input, run))?;
@@ -66,10 +69,13 @@ impl Session {
         input: &[u8],
         run: usize,
     ) -> Result<NextFrame<ApartResponse>, CloseReason> {
+        let rest = input.get(run..).unwrap_or_default();
+        if self.passing.is_streaming() {
+            return self.pass_on(pipeline, rest);
+        }
         if self.answers_itself() {
             return Ok(NextFrame::Apart(ApartResponse::Local));
         }
-        let rest = input.get(run..).unwrap_or_default();
         if rest.len() < RESPONSE_HEAD_BYTES {
             return run::beginning(rest, RESPONSE_BYTES_MIN);
         }
@@ -88,12 +94,15 @@ impl Session {
                 return Ok(NextFrame::Streamed(here));
             }
             Answer::Own(purpose) => (purpose.answer_bytes_max(), Some(purpose)),
-            Answer::Rewrite | Answer::Produce(_) | Answer::Local(_) => {
+            Answer::Rewrite | Answer::Passing { .. } | Answer::Produce(_) | Answer::Local(_) => {
                 (self.response_bytes_max(pipeline, front.api_key), None)
             }
         };
         if frame_bytes > bytes_max {
             return Err(CloseReason::FrameTooLarge);
+        }
+        if let Answer::Passing { .. } = front.answer {
+            return self.begin_passing(pipeline, frame_bytes);
         }
         Ok(NextFrame::Apart(ApartResponse::Frame(whole, purpose)))
     }

@@ -16,7 +16,9 @@ use super::draw::Draw;
 use super::messages;
 use super::ranges::{FETCH_VERSIONS, PRODUCE_VERSIONS};
 use super::wire::{request, response, unprefixed};
-use crate::fuzz_corpus::targets::whole::{Becomes, ProducedBecomes, rewrite_produce, rewrite_records};
+use crate::fuzz_corpus::targets::whole::{
+    Becomes, ProducedBecomes, rewrite_produce, rewrite_records, stream_fetch,
+};
 
 /// Memory that a walk may hold for each byte of the frame. The worst are Produce partitions: 6 bytes on the wire, 64 in
 /// a layout whose vector doubles.
@@ -78,7 +80,14 @@ impl Sample {
             }
             api_key::FETCH => {
                 let layout = &mut layouts.fetch;
-                layout.parse(frame, version)?;
+                let parsed = layout.parse(frame, version);
+                if version <= 12 {
+                    for piece_bytes in [1, frame.len().max(1)] {
+                        let streamed = stream_fetch(frame, version, piece_bytes, &mut |_, _| ());
+                        assert_eq!(streamed, parsed, "STREAM-WALK-1");
+                    }
+                }
+                parsed?;
                 let found = layout.partitions();
                 let unserved = &mut |_| Rewrite::Unserved;
                 rewrite_records(found, frame, out, &mut |_| Becomes::Kept, unserved)?;
