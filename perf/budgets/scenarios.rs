@@ -13,8 +13,8 @@ use sealwire::testing::{BatchBuilder, RecordInput};
 use crate::libc_calls::tally;
 use crate::rig::{Halt, PAYMENTS, Rig, address, contains, sealed};
 use crate::wire::{
-    fetch_request, fetch_response, fetched, metadata_request, only_frame, produce, produced, request,
-    response, stored, text, to_produce,
+    SESSIONLESS, fetch_of, fetch_request, fetch_response, fetched, metadata_request, only_frame, produce,
+    produced, request, response, stored, text, to_produce,
 };
 use crate::{COUNTED, WARM_UP};
 
@@ -87,7 +87,10 @@ fn exchange(name: &str) -> Exchange {
     };
     match name {
         "pass_produce" => produce("pass-a", 1024),
-        "pass_fetch" => fetch("pass-a", &batch(1024)),
+        "pass_fetch" => Exchange {
+            request: fetch_of(FETCH_VERSION, 1, SESSIONLESS, &["pass-a"]),
+            ..fetch("pass-a", &batch(1024))
+        },
         "seal_1_kib_records" => produce("sealed-a", 1024),
         "seal_100_byte_records" => produce("sealed-a", 100),
         "open_1_kib_records" => fetch("sealed-a", &sealed(&batch(1024), &PAYMENTS, "sealed-a")),

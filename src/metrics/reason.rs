@@ -112,7 +112,7 @@ labels! {
         FrameTooLarge => "frame_too_large",
         /// A frame that cannot be parsed.
         MalformedFrame => "malformed_frame",
-        /// A response that matches no request in flight.
+        /// A response that matches no request in flight, or that names a topic which its request did not ask for.
         UnexpectedResponse => "unexpected_response",
         /// A request in a version that is not advertised.
         VersionOutsideRange => "version_outside_range",

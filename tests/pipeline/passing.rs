@@ -296,7 +296,7 @@ fn each_of_several_in_flight_is_answered_as_the_session_was_when_it_was_sent() {
     let stored = sealed(&clear, &PAYMENTS, "sealed-a");
     let passed = fetched("pass-b", 0, b"records");
     let answers = [
-        fetch_response_of(WITH_SESSIONS, 1, 5, &[passed.clone()]),
+        fetch_response_of(WITH_SESSIONS, 1, 5, std::slice::from_ref(&passed)),
         fetch_response_of(WITH_SESSIONS, 3, 5, &[fetched("sealed-a", 0, &stored)]),
         fetch_response_of(
             WITH_SESSIONS,
@@ -466,4 +466,19 @@ fn what_is_streamed_ends_that_little_is_asked_for_if_it_delivers() {
     assert_eq!(asked_for(b""), 256 << 10);
     assert_eq!(asked_for(b"records"), 256 << 10, "nothing was delivered");
     assert_eq!(asked_for(b""), 50 << 20);
+}
+
+#[test]
+fn what_strangers_ask_for_is_held_and_none_of_its_names_remembered() {
+    let mut rig = Rig::stranger(Limits::default(), None);
+    let response = fetch_response_of(WITH_SESSIONS, 1, 5, &[fetched("pass-a", 0, b"records")]);
+    asks(&mut rig, WITH_SESSIONS, OPENS, &["pass-b"]);
+    assert!(!rig.session.is_logged_in());
+    assert_eq!(bytes_passed(&rig), []);
+    assert!(!is_streamed(&mut rig, &response));
+    assert!(rig.session.is_logged_in(), "its answer has shown so");
+    asks(&mut rig, WITH_SESSIONS, (5, 1), &[]);
+    assert!(!is_streamed(&mut rig, &response));
+    asks(&mut rig, WITH_SESSIONS, OPENS, &["pass-b"]);
+    assert!(is_streamed(&mut rig, &response));
 }

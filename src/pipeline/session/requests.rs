@@ -191,9 +191,11 @@ impl Session {
         whole: usize,
     ) -> Result<ControlFlow<Step, Answer>, CloseReason> {
         let bytes_max = self.pace.response_bytes_max(now);
-        let is_walked = whole <= WALKED_BYTES_MAX;
+        let blanks_rack = self.listener.hides() && whole <= WALKED_BYTES_MAX;
+        // Topics that are named are remembered, which is not for strangers to make us do.
+        let is_walked = self.is_logged_in() && whole <= WALKED_BYTES_MAX;
         let looked_at = match bytes_max {
-            _ if is_walked => whole,
+            _ if is_walked || blanks_rack => whole,
             Some(_) => whole.min(FETCH_HEAD_BYTES),
             None => 0,
         };
@@ -206,15 +208,17 @@ impl Session {
         if let Some(bytes_max) = bytes_max {
             let _ = fetch_request::limit_response(frame, head.api_version, bytes_max);
         }
-        if !is_walked {
+        let answer = if is_walked {
+            match self.answer_to_fetch(pipeline, frame, head.api_version)? {
+                Some(answer) => answer,
+                None => return Ok(ControlFlow::Break(Step::Yield)),
+            }
+        } else {
             self.passing.forget_session();
-            return Ok(ControlFlow::Continue(Answer::Rewrite));
-        }
-        let Some(answer) = self.answer_to_fetch(pipeline, frame, head.api_version)? else {
-            return Ok(ControlFlow::Break(Step::Yield));
+            Answer::Rewrite
         };
         // HIDDEN-3
-        if self.listener.hides() {
+        if blanks_rack {
             pipeline.work.charge(frame.len());
             let _ = fetch_request::blank_rack(frame, head.api_version);
         }
