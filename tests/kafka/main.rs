@@ -20,6 +20,7 @@ mod known_addresses;
 mod old_message_sets;
 mod older_broker;
 mod open_transactions;
+mod passing;
 mod right_broker;
 mod round_trip;
 mod sasl;
