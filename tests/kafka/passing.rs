@@ -1,4 +1,4 @@
-//! What consumers of topics that pass are sent is streamed, whichever library they use, with fetch sessions and without.
+//! What consumers of topics that pass are sent is streamed: with each library, with fetch sessions and without.
 
 use crate::support::broker_properties::Login;
 use crate::support::operations::From;
