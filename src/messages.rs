@@ -2,7 +2,7 @@
 //!
 //! Values only: it knows nobody who sends or takes them.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -73,6 +73,13 @@ pub(crate) enum NoticeKind {
         address: HostPort,
         error: ConnectError,
     },
+    /// TLS was not agreed on with a client; the fault says why.
+    Handshake {
+        listener: ListenerId,
+        address: Option<IpAddr>,
+        /// Of what its first bytes look like, if of anything but TLS.
+        looks_like: Option<&'static str>,
+    },
     /// A connection was closed for what its client, or its broker, sent, or for a limit.
     Closed {
         listener: ListenerId,
@@ -83,7 +90,7 @@ pub(crate) enum NoticeKind {
 }
 
 /// Why a broker could not be connected to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub(crate) enum ConnectError {
     #[error("its name leads to no address")]
     NoAddress,
@@ -98,6 +105,8 @@ pub(crate) enum ConnectError {
     NoDescriptor,
     #[error("{}", std::io::Error::from_raw_os_error(*.0))]
     System(i32),
+    #[error("TLS was not agreed on: {0}")]
+    Tls(Arc<str>),
     #[error("the connection was not made")]
     Other,
 }

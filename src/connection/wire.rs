@@ -1,7 +1,6 @@
 //! A socket with or without TLS: what a relay, and the stages before it, read and write.
 //!
 //! Executor threads only.
-#![allow(dead_code, reason = "until listeners and clusters with TLS can be configured")]
 
 use std::io;
 use std::pin::Pin;

@@ -1,7 +1,10 @@
 //! Connecting a client to its broker.
 
+use std::fmt::Display;
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::handshake;
 use super::names::ResolvedNames;
 use super::platform::{Platform, Socket};
 use super::way_back::{self, FoundElsewhere, WayBack};
@@ -42,6 +45,27 @@ pub(super) async fn first_word(client: &mut impl Socket) -> Option<FirstWord> {
         Some(head) if hops::shows_way(head) => FirstWord::ShowsWay,
         _ => FirstWord::Other,
     })
+}
+
+/// Agrees on TLS with a broker, where the cluster's brokers speak it. Whoever fails to is not asked at another address:
+/// he is there.
+async fn shake_hands<P: Platform>(
+    socket: P::Socket,
+    host: &HostPort,
+    listener: &Listener,
+    at_most: Duration,
+    shared: &Shared,
+) -> Result<Wire<P::Socket>, ConnectError> {
+    let mut wire = Wire::plain(socket);
+    if let Some(tls) = &listener.upstream_tls {
+        let failed = |error: &dyn Display| ConnectError::Tls(error.to_string().into());
+        let name = tls.name_of(&host.host).map_err(|error| failed(&error))?;
+        let config = Arc::clone(&tls.config);
+        handshake::connect::<P, _>(&mut wire, at_most, &shared.inputs, config, name)
+            .await
+            .map_err(|failure| failed(&failure))?;
+    }
+    Ok(wire)
 }
 
 /// What a client's first request is.
@@ -90,7 +114,10 @@ impl Dialling {
                 (known, book.is_some_and(|book| book.is_told(node_id)))
             };
             if let Some(address) = known {
-                match self.connect_unless_back::<P>(&address, first_word, shared).await {
+                match self
+                    .connect_unless_back::<P>(&address, listener, first_word, shared)
+                    .await
+                {
                     Ok(stream) => return Ok((stream, address)),
                     Err(error) => failed.push((address, error)),
                 }
@@ -108,7 +135,10 @@ impl Dialling {
             .unwrap_or(0);
         let (later, sooner) = listener.bootstrap.split_at_checked(first).unwrap_or_default();
         for address in sooner.iter().chain(later) {
-            match self.connect_unless_back::<P>(address, first_word, shared).await {
+            match self
+                .connect_unless_back::<P>(address, listener, first_word, shared)
+                .await
+            {
                 Ok(stream) => return Ok((stream, address.clone())),
                 Err(error) => failed.push((address.clone(), error)),
             }
@@ -122,25 +152,27 @@ impl Dialling {
     async fn connect_unless_back<P: Platform>(
         &self,
         host: &HostPort,
+        listener: &Listener,
         first_word: FirstWord,
         shared: &Shared,
     ) -> Result<Wire<P::Socket>, ConnectError> {
         if first_word == FirstWord::Other && !self.elsewhere.admits(host, clocks::now()) {
             let identity = shared.pipeline.borrow().identity;
-            let stream = self.connect_to::<P>(host, shared).await?;
+            let stream = self.connect_to::<P>(host, listener, shared).await?;
             match way_back::ask::<P>(stream, &identity, &self.came_back).await {
                 WayBack::Elsewhere => self.elsewhere.answered(host, clocks::now()),
                 WayBack::Here => return Err(ConnectError::LeadsBack),
                 WayBack::Unknown => {}
             }
         }
-        self.connect_to::<P>(host, shared).await
+        self.connect_to::<P>(host, listener, shared).await
     }
 
     #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
     async fn connect_to<P: Platform>(
         &self,
         host: &HostPort,
+        listener: &Listener,
         shared: &Shared,
     ) -> Result<Wire<P::Socket>, ConnectError> {
         let deadline = clocks::now() + shared.pipeline.borrow().limits.connect_timeout;
@@ -152,7 +184,10 @@ impl Dialling {
                 break;
             }
             match P::connect(address, left).await {
-                Ok(socket) => return Ok(Wire::plain(socket)),
+                Ok(socket) => {
+                    let left = deadline.saturating_duration_since(clocks::now());
+                    return shake_hands::<P>(socket, host, listener, left, shared).await;
+                }
                 Err(error) => failure = error.into(),
             }
         }

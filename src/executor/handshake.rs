@@ -5,7 +5,6 @@
 //! - when it fails, the alert that says why is sent before it ends, unless its time is over.
 //!
 //! Executor threads only.
-#![allow(dead_code, reason = "until listeners and clusters with TLS can be configured")]
 
 use std::cell::RefCell;
 use std::future::poll_fn;

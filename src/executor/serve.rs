@@ -2,8 +2,8 @@
 //!
 //! | stage | waits for | at most | reads |
 //! |---|---|---|---|
+//! | TLS | the client | `tls.handshake_timeout`, and its time | 64 KiB more than one certificate may take |
 //! | first word | the client | its time | nothing: 14 bytes are looked at |
-//! | route | nobody | | |
 //! | dial: a question | the broker that would be connected to | 1 s | 16 KiB of its answer |
 //! | dial | names and brokers | `limits.connect_timeout` for each address | nothing |
 //! | relay | both | as [`Relay`] says | as [`Relay`] says |
@@ -29,6 +29,7 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 
 use super::dial::{Dialling, FirstWord, Listener, first_word};
+use super::handshake;
 use super::others_first::others_first;
 use super::parting::Sockets;
 use super::platform::Platform;
@@ -40,6 +41,7 @@ use crate::ids::{ById, ListenerId};
 use crate::messages::{Accepted, Notice, NoticeKind, Seats, TlsNews};
 use crate::metrics::CloseReason;
 use crate::pipeline::Session;
+use crate::transport::tls::{FailureKind, TlsFailure};
 
 /// What the connections of one executor are served with.
 pub(super) struct Serving {
@@ -130,9 +132,10 @@ impl Serving {
 impl Arrival {
     /// Every stage, one after the other: what it waits for, and whose time that is.
     async fn stages<P: Platform>(&self, sockets: &mut Sockets<P>) -> Result<Infallible, CloseReason> {
+        let listener = self.route()?;
+        self.shake_hands(&listener, sockets).await?;
         let first_word = self.clients_stage(first_word(&mut sockets.client)).await?;
         let first_word = first_word.ok_or(CloseReason::ClientClosed)?;
-        let listener = self.route()?;
         let reached = self.brokers_stage(self.dial(&listener, first_word)).await??;
         let session = self.session(&listener, &reached)?;
         self.relay(sockets, reached, session).await
@@ -165,6 +168,44 @@ impl Arrival {
     fn route(&self) -> Result<Rc<Listener>, CloseReason> {
         let listeners = self.serving.listeners.borrow();
         listeners.get(self.listener).cloned().ok_or(CloseReason::Internal)
+    }
+
+    /// Agrees on TLS with the client, where the listener speaks it.
+    async fn shake_hands<P: Platform>(
+        &self,
+        listener: &Listener,
+        sockets: &mut Sockets<P>,
+    ) -> Result<(), CloseReason> {
+        let Some(tls) = &listener.tls else { return Ok(()) };
+        let choose = |_: Option<&str>| Some((Arc::clone(&tls.config), ()));
+        let pool = &self.serving.shared.inputs;
+        // One handshake takes a millisecond with RSA: between two of them others have their turn.
+        others_first::<P>().await;
+        let met = handshake::accept::<P, _, _>(&mut sockets.client, tls.handshake_timeout, pool, choose);
+        self.clients_stage(met)
+            .await?
+            .map_err(|failure| self.note_failure(&failure))
+    }
+
+    /// Tells of a handshake that has failed, unless the client only was not there for it.
+    fn note_failure(&self, failure: &TlsFailure) -> CloseReason {
+        let (reason, looks_like) = match failure.kind {
+            FailureKind::Left => return CloseReason::ClientClosed,
+            FailureKind::Socket => return CloseReason::ClientError,
+            FailureKind::TimedOut => return CloseReason::IdleUnauthenticated,
+            FailureKind::OtherProtocol(preface) => (CloseReason::OtherProtocol, Some(preface.as_str())),
+            _ => (CloseReason::TlsFailed, None),
+        };
+        self.serving.shared.errands.notice(Notice {
+            kind: NoticeKind::Handshake {
+                listener: self.listener,
+                address: self.client.address.map(|address| address.ip()),
+                looks_like,
+            },
+            client: self.client.clone(),
+            fault: Some(failure.to_string()),
+        });
+        reason
     }
 
     async fn dial<P: Platform>(

@@ -108,6 +108,10 @@ labels! {
         Idle => "idle",
         /// Nothing passed for the shorter idle time-out that holds before authentication.
         IdleUnauthenticated => "idle_unauthenticated",
+        /// TLS was not agreed on, or somebody refused the other's certificate.
+        TlsFailed => "tls_failed",
+        /// It began with something else than TLS where that is spoken.
+        OtherProtocol => "other_protocol",
         /// A frame announced more bytes than the cap.
         FrameTooLarge => "frame_too_large",
         /// A frame that cannot be parsed.

@@ -45,6 +45,27 @@ impl Notices {
                 %error,
                 "no broker could be connected to: clients are disconnected until one can"
             ),
+            NoticeKind::Handshake {
+                listener,
+                looks_like: Some(looks_like),
+                ..
+            } => tracing::warn!(
+                listener = self.names.listeners.name(*listener),
+                client,
+                looks_like,
+                "this client speaks no TLS, and the port speaks nothing else: set security.protocol to SSL (or \
+                 SASL_SSL) in the client"
+            ),
+            NoticeKind::Handshake {
+                listener,
+                looks_like: None,
+                ..
+            } => tracing::warn!(
+                listener = self.names.listeners.name(*listener),
+                client,
+                fault = notice.fault,
+                "TLS was not agreed on with a client: docs/authentication.md has such faults and their causes"
+            ),
             NoticeKind::Closed {
                 listener,
                 reason: _,
@@ -53,7 +74,7 @@ impl Notices {
                 listener = self.names.listeners.name(*listener),
                 client,
                 looks_like,
-                "this is no Kafka client: the port takes Kafka's protocol without TLS, and nothing in front of it"
+                "this is no Kafka client: the port takes Kafka's protocol, and nothing in front of it"
             ),
             NoticeKind::Closed {
                 listener,

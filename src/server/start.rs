@@ -192,8 +192,7 @@ fn executor_listeners(config: &Config, read: &[TlsNews]) -> ById<ListenerId, Exe
         let is_read = cluster.upstream_tls.is_some() == upstream_tls.is_some();
         cluster.listeners.iter().filter_map(move |listener| {
             let tls = listener_set(listener.id);
-            // Nothing with TLS is served yet.
-            let is_read = is_read && listener.tls.is_none() && upstream_tls.is_none();
+            let is_read = is_read && listener.tls.is_some() == tls.is_some();
             let executors = ExecutorListener {
                 map: Arc::new(ListenerMap::new(cluster.id, listener)),
                 bootstrap: cluster.bootstrap.clone(),
