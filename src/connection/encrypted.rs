@@ -40,13 +40,19 @@ impl Encrypted {
     }
 
     /// What is known of the connection.
-    #[cfg_attr(not(test), expect(dead_code, reason = "principals come out of its certificates"))]
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "principals come out of its certificates")
+    )]
     pub(crate) fn session(&self) -> &TlsSession {
         &self.session
     }
 
     /// Whether the peer has ended without saying so (TLS-5).
-    #[cfg_attr(not(test), expect(dead_code, reason = "it is counted by the listener's metrics"))]
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "it is counted by the listener's metrics")
+    )]
     pub(crate) fn ended_unannounced(&self) -> bool {
         self.socket_ended && !self.session.has_ended()
     }

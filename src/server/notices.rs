@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::foreign::Foreign;
-use crate::ids::Ids;
+use crate::ids::{Ids, ListenerId};
 use crate::messages::{Notice, NoticeKind};
 use crate::metrics::CloseReason;
 use crate::repeats::{News, Repeats};
@@ -46,26 +46,8 @@ impl Notices {
                 "no broker could be connected to: clients are disconnected until one can"
             ),
             NoticeKind::Handshake {
-                listener,
-                looks_like: Some(looks_like),
-                ..
-            } => tracing::warn!(
-                listener = self.names.listeners.name(*listener),
-                client,
-                looks_like,
-                "this client speaks no TLS, and the port speaks nothing else: set security.protocol to SSL (or \
-                 SASL_SSL) in the client"
-            ),
-            NoticeKind::Handshake {
-                listener,
-                looks_like: None,
-                ..
-            } => tracing::warn!(
-                listener = self.names.listeners.name(*listener),
-                client,
-                fault = notice.fault,
-                "TLS was not agreed on with a client: docs/authentication.md has such faults and their causes"
-            ),
+                listener, looks_like, ..
+            } => self.write_handshake(*listener, *looks_like, notice),
             NoticeKind::Closed {
                 listener,
                 reason: _,
@@ -113,6 +95,26 @@ impl Notices {
         }
         true
     }
+
+    fn write_handshake(&self, listener: ListenerId, looks_like: Option<&'static str>, notice: &Notice) {
+        let listener = self.names.listeners.name(listener);
+        let client = notice.client.address.map(|address| address.to_string());
+        match looks_like {
+            Some(looks_like) => tracing::warn!(
+                listener,
+                client,
+                looks_like,
+                "this client speaks no TLS, and the port speaks nothing else: set security.protocol to SSL (or \
+                 SASL_SSL) in the client"
+            ),
+            None => tracing::warn!(
+                listener,
+                client,
+                fault = notice.fault,
+                "TLS was not agreed on with a client: docs/authentication.md has such faults and their causes"
+            ),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -120,7 +122,7 @@ mod tests {
     use super::*;
     use crate::config::HostPort;
     use crate::identity::Client;
-    use crate::ids::{ClusterId, Id as _, ListenerId};
+    use crate::ids::{ClusterId, Id as _};
     use crate::messages::ConnectError;
     use crate::repeats::KEPT;
 
