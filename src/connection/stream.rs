@@ -3,7 +3,8 @@
 //!
 //! - STREAM-1: what was written is on its way only once it is flushed: a connection ends, and waits for a peer, no
 //!   sooner.
-//! - STREAM-2: whoever is pending wakes the task when to go on is worth it, whichever direction it needs for that.
+//! - STREAM-2: whoever is pending wakes the task when to go on is worth it, whichever direction it needs for that. To
+//!   write never takes in what a read waits for: until the task is woken, a read that is pending stays so.
 //!
 //! Executor threads only.
 
