@@ -1,11 +1,11 @@
 //! TLS over a stream: carries ciphertext between a [`TlsSession`] and a socket, whatever the socket is.
 //!
-//! - nothing goes out and nothing is shown but by way of the session.
-//! - whoever is pending has asked the socket, which wakes the task (STREAM-2): the session itself waits
+//! - ENCRYPTED-1: nothing goes out and nothing is shown but by way of the session.
+//! - ENCRYPTED-2: whoever is pending has asked the socket, which wakes the task (STREAM-2): the session itself waits
 //!   for nothing.
-//! - what the session has to say itself goes out with what is written next, and at the end at the latest
+//! - ENCRYPTED-3: what the session has to say itself goes out with what is written next, and at the end at the latest
 //!   ([`poll_close`](Encrypted::poll_close)), an alert too. Nothing is waited for from the peer then.
-//! - between two calls it holds what TLS-2 says, and no buffer where nothing is in hand.
+//! - ENCRYPTED-4: between two calls it holds what TLS-2 says, and no buffer where nothing is in hand.
 //!
 //! Executor threads only.
 
@@ -68,7 +68,7 @@ impl Encrypted {
     }
 
     /// A stage of the handshake: `step` says whether it is over, by what has come, and what that leaves to be sent goes
-    /// out before more is read. What cannot be sent any more goes out with the end.
+    /// out before more is read. What cannot be sent any more goes out with the end (ENCRYPTED-3).
     pub(crate) fn poll_stage<S: Stream, T>(
         &mut self,
         socket: &mut S,

@@ -2,6 +2,7 @@
 
 mod bench;
 mod drains;
+mod encrypted;
 mod exchanges;
 mod flushing;
 mod long_frames;

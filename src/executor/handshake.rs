@@ -1,8 +1,8 @@
 //! The TLS handshake with a client that has come in, or with a broker that was connected to.
 //!
-//! - it has its time and its bytes, however the peer drips ([`Bounded`]).
-//! - which certificate a client sees is decided by the name that it asks for, before anything is answered.
-//! - when it fails, the alert that says why is sent before it ends, unless its time is over.
+//! - HANDSHAKE-1: it has its time and its bytes, however the peer drips ([`Bounded`]).
+//! - HANDSHAKE-2: which certificate a client sees is decided by the name that it asks for, before anything is answered.
+//! - HANDSHAKE-3: when it fails, the alert that says why is sent before it ends, unless its time is over.
 //!
 //! Executor threads only.
 
@@ -58,7 +58,7 @@ async fn meet<S: Stream, T>(
     choose: impl FnOnce(Option<&str>) -> Option<(Arc<ServerConfig>, T)>,
 ) -> Result<T, TlsFailure> {
     let name = poll_fn(|context| tls.poll_stage(socket, context, TlsSession::hello)).await?;
-    // Before anything is answered.
+    // HANDSHAKE-2
     let Some((config, chosen)) = choose(name.as_deref()) else {
         return Err(tls.refuse_name());
     };
@@ -76,7 +76,7 @@ async fn shake_hands<S: Stream>(tls: &mut Encrypted, socket: &mut S) -> Result<(
     .await
 }
 
-/// Has the alert go out where there was a failure.
+/// Has the alert go out where there was a failure (HANDSHAKE-3).
 async fn say_why_not<S: Stream, T>(
     tls: &mut Encrypted,
     socket: &mut S,
@@ -88,3 +88,6 @@ async fn say_why_not<S: Stream, T>(
     }
     outcome
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,6 +40,8 @@ pub(crate) struct Meeting {
     pub(crate) mutual: bool,
     /// A key seals so many records, if not as many as it can.
     pub(crate) records_per_key: Option<u64>,
+    /// The server's certificate is of an authority that the client does not know.
+    pub(crate) strange: bool,
 }
 
 impl Meeting {
@@ -48,6 +50,7 @@ impl Meeting {
             version,
             mutual: false,
             records_per_key: None,
+            strange: false,
         }
     }
 
@@ -73,7 +76,9 @@ impl Meeting {
         } else {
             WebPkiClientVerifier::no_client_auth()
         };
-        let key = SingleCertAndKey::from(AUTHORITY.certified(SERVER, ExtendedKeyUsagePurpose::ServerAuth));
+        let stranger = self.strange.then(|| Authority::new("stranger"));
+        let authority = stranger.as_ref().unwrap_or(&AUTHORITY);
+        let key = SingleCertAndKey::from(authority.certified(SERVER, ExtendedKeyUsagePurpose::ServerAuth));
         server_config(self.provider(), verifier, Arc::new(key))
             .expect("a configuration")
             .into()
@@ -123,16 +128,14 @@ pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
 }
 
-pub(crate) static AUTHORITY: LazyLock<Authority> = LazyLock::new(Authority::new);
+pub(crate) static AUTHORITY: LazyLock<Authority> = LazyLock::new(|| Authority::new("authority of tests"));
 
 impl Authority {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let key = KeyPair::generate().expect("a key");
         let mut parameters = CertificateParams::new([]).expect("no names");
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        parameters
-            .distinguished_name
-            .push(DnType::CommonName, "authority of tests");
+        parameters.distinguished_name.push(DnType::CommonName, name);
         let certificate = parameters.self_signed(&key).expect("a certificate");
         Self {
             certificate: certificate.der().clone(),

@@ -1,5 +1,7 @@
 //! A relay with everything around it, polled by hand.
 
+use std::cell::RefCell;
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,7 +14,7 @@ use crate::channel::{Receiver, channel};
 use crate::config::{ClientAuth, HostPort, Limits, ListenerConfig};
 use crate::connection::registry::Status;
 use crate::connection::shared::Shared;
-use crate::connection::{Relay, TurnOutcome};
+use crate::connection::{Relay, Stream, TurnOutcome, Wire};
 use crate::crypto::SecretKey;
 use crate::envelope::WrappedDek;
 use crate::ids::{ClusterId, Id as _, KmsId, ListenerId};
@@ -33,6 +35,34 @@ pub(super) struct Wakes(AtomicUsize);
 impl Wake for Wakes {
     fn wake(self: Arc<Self>) {
         self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A wire that the test can reach while the relay has it.
+#[derive(Clone)]
+pub(super) struct Link(pub(super) Rc<RefCell<Wire<MemoryStream>>>);
+
+impl Link {
+    fn to(stream: &MemoryStream) -> Self {
+        Self(Rc::new(RefCell::new(Wire::plain(stream.clone()))))
+    }
+}
+
+impl Stream for Link {
+    fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        Stream::poll_read(&mut *self.0.borrow_mut(), context, buffer)
+    }
+
+    fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Stream::poll_write(&mut *self.0.borrow_mut(), context, bytes)
+    }
+
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Stream::poll_flush(&mut *self.0.borrow_mut(), context)
+    }
+
+    fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Stream::poll_close(&mut *self.0.borrow_mut(), context)
     }
 }
 
@@ -63,7 +93,10 @@ pub(super) struct Bench {
     /// The connection's number in the registry.
     pub(super) id: u64,
     pub(super) status: Rc<Status>,
-    pub(super) relay: Pin<Box<Relay<MemoryStream, MemoryStream>>>,
+    pub(super) relay: Pin<Box<Relay<Link, Link>>>,
+    /// What the relay reads from and writes to.
+    pub(super) client_link: Link,
+    pub(super) broker_link: Link,
     pub(super) wakes: Arc<Wakes>,
     pub(super) key_requests: Receiver<KeyRequest>,
     pub(super) control: Receiver<ControlRequest>,
@@ -148,9 +181,10 @@ impl Bench {
             MemoryStream::with_room(client_room),
             MemoryStream::with_room(broker_room),
         );
+        let (client_link, broker_link) = (Link::to(&client), Link::to(&broker));
         let relay = Relay::new(
-            client.clone(),
-            broker.clone(),
+            client_link.clone(),
+            broker_link.clone(),
             session,
             Rc::clone(&status),
             Rc::clone(&shared),
@@ -163,6 +197,8 @@ impl Bench {
             id,
             status,
             relay: Box::pin(relay),
+            client_link,
+            broker_link,
             wakes: Arc::new(Wakes(AtomicUsize::new(1))),
             key_requests,
             control,
@@ -202,43 +238,27 @@ impl Bench {
     }
 
     /// Another connection of the same executor, with its client and its broker.
-    pub(super) fn neighbour(
-        &self,
-    ) -> (
-        MemoryStream,
-        MemoryStream,
-        Pin<Box<Relay<MemoryStream, MemoryStream>>>,
-    ) {
+    pub(super) fn neighbour(&self) -> (MemoryStream, MemoryStream, Pin<Box<Relay<Link, Link>>>) {
         self.join(log_in)
     }
 
     /// The same, with a client that the broker has not answered yet.
-    pub(super) fn strange_neighbour(
-        &self,
-    ) -> (
-        MemoryStream,
-        MemoryStream,
-        Pin<Box<Relay<MemoryStream, MemoryStream>>>,
-    ) {
+    pub(super) fn strange_neighbour(&self) -> (MemoryStream, MemoryStream, Pin<Box<Relay<Link, Link>>>) {
         self.join(|_, _| {})
     }
 
     fn join(
         &self,
         prepare: impl FnOnce(&mut Session, &mut Pipeline),
-    ) -> (
-        MemoryStream,
-        MemoryStream,
-        Pin<Box<Relay<MemoryStream, MemoryStream>>>,
-    ) {
+    ) -> (MemoryStream, MemoryStream, Pin<Box<Relay<Link, Link>>>) {
         let (client, broker) = (MemoryStream::with_room(ROOMY), MemoryStream::with_room(ROOMY));
         let (_, status) = self.shared.registry.borrow_mut().add(Instant::now());
         let limits = self.shared.pipeline.borrow().limits.clone();
         let mut session = Session::new(listener(), 2, &limits, None);
         prepare(&mut session, &mut self.shared.pipeline.borrow_mut());
         let relay = Relay::new(
-            client.clone(),
-            broker.clone(),
+            Link::to(&client),
+            Link::to(&broker),
             session,
             status,
             Rc::clone(&self.shared),

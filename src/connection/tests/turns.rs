@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use super::bench::{Bench, ROOMY, record};
+use super::bench::{Bench, Link, ROOMY, record};
 use super::wire::{beaten, fetch, fetched, frame, heartbeat, produce, request};
 use crate::config::Limits;
 use crate::connection::shared::Shared;
@@ -25,7 +25,7 @@ struct Peer {
     client: MemoryStream,
     broker: MemoryStream,
     /// Gone when it was closed.
-    relay: Option<Pin<Box<Relay<MemoryStream, MemoryStream>>>>,
+    relay: Option<Pin<Box<Relay<Link, Link>>>>,
     ended: Option<CloseReason>,
 }
 
@@ -36,13 +36,7 @@ impl Wake for Awake {
 }
 
 impl Peer {
-    fn of(
-        (client, broker, relay): (
-            MemoryStream,
-            MemoryStream,
-            Pin<Box<Relay<MemoryStream, MemoryStream>>>,
-        ),
-    ) -> Self {
+    fn of((client, broker, relay): (MemoryStream, MemoryStream, Pin<Box<Relay<Link, Link>>>)) -> Self {
         Self {
             client,
             broker,
