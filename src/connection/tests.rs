@@ -14,7 +14,7 @@ mod wire;
 use std::time::{Duration, Instant};
 
 use self::bench::{Bench, CANARY, ROOMY, batch, holds_canary, main, record};
-use self::wire::{beaten, fetch, fetched, frame, heartbeat, produce, request};
+use self::wire::{beaten, fetch, fetch_of, fetched, fetched_all, frame, heartbeat, produce, request};
 use crate::config::Limits;
 use crate::connection::registry::Request;
 use crate::keys::KeyRequest;
@@ -64,6 +64,45 @@ fn what_the_client_does_not_take_is_not_read_from_the_broker() {
         received.append(&mut bench.client.take_written());
     }
     assert!(received == answers, "order and content are kept");
+}
+
+/// CONNECTION-2
+#[test]
+fn a_long_answer_that_passes_is_not_held() {
+    let mut bench = Bench::with_room(Limits::default(), 0, ROOMY);
+    bench.client.arrive(&fetch_of(1, "passed"));
+    assert_eq!(bench.settle(), None);
+    let answer = fetched(1, "passed", &vec![5; 20 << 20]);
+    bench.broker.arrive(&answer);
+    let mut received = Vec::new();
+    while received.len() < answer.len() {
+        assert_eq!(bench.settle(), None);
+        let held = bench.shared.pipeline.borrow().metrics.gauges.bytes_held;
+        assert!(held < 1 << 20, "{held} bytes are held");
+        bench.client.make_room(1 << 20);
+        assert_eq!(bench.settle(), None);
+        received.append(&mut bench.client.take_written());
+    }
+    assert!(received == answer, "order and content are kept");
+}
+
+#[test]
+fn of_an_answer_that_passes_the_client_has_what_came_before_it_went_wrong() {
+    let canary = batch();
+    let answer = fetched_all(1, &[("passed", b"first"), ("sealed", &canary)]);
+    let foreign_at = answer.len() - fetched(1, "sealed", &canary).len() + fetched_all(1, &[]).len();
+    for (came, reason) in [
+        (foreign_at, CloseReason::BrokerClosed),
+        (answer.len(), CloseReason::UnexpectedResponse),
+    ] {
+        let mut bench = Bench::new(Limits::default());
+        bench.client.arrive(&fetch_of(1, "passed"));
+        assert_eq!(bench.settle(), None);
+        bench.broker.arrive(&answer[..came]);
+        bench.broker.end();
+        assert_eq!(bench.settle(), Some(reason));
+        assert_eq!(bench.client.take_written(), answer[..foreign_at]);
+    }
 }
 
 #[test]

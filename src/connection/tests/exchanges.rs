@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::bench::record;
-use super::wire::{bytes, fetch, frame, named, produce, request};
+use super::wire::{bytes, fetch, fetch_of, fetched_all, frame, named, produce, request};
 use crate::testing::BatchBuilder;
 
 /// A request, and what is to be answered to it.
@@ -19,6 +19,8 @@ pub(super) enum Exchange {
     Fetch(usize),
     /// The same with a partition whose records are not delivered.
     FetchInPart(usize),
+    /// A Fetch for a topic that passes, whose answer has so many bytes and is streamed.
+    FetchStreamed(usize),
     /// An answer that is written anew up to so many bytes at its end, which pass.
     Metadata(usize),
     /// It goes nowhere, and is answered here.
@@ -64,6 +66,10 @@ impl Exchange {
                 let topics = [passed, one("nobody's", FETCHED, &batch(9))].concat();
                 (fetch(id), answer(&[&[0; 4], &[0, 0, 0, 2], &topics]))
             }
+            Self::FetchStreamed(bytes) => {
+                let topics = [("passed", &content(bytes, seed)[..]), ("passed", b"more")];
+                (fetch_of(id, "passed"), fetched_all(id, &topics))
+            }
             Self::Metadata(bytes) => {
                 let broker = [&[0, 0, 0, 7, 0, 1][..], b"k", &[0, 0, 0, 9]].concat();
                 let topics = [&[0; 4][..], &content(bytes, seed)].concat();
@@ -105,6 +111,7 @@ pub(super) fn exchange() -> impl Strategy<Value = Exchange> {
         1 => length().prop_map(Exchange::ProduceInPart),
         2 => length().prop_map(Exchange::Fetch),
         1 => length().prop_map(Exchange::FetchInPart),
+        2 => length().prop_map(Exchange::FetchStreamed),
         1 => length().prop_map(Exchange::Metadata),
         1 => Just(Exchange::Versions),
     ]

@@ -51,26 +51,42 @@ pub(super) fn produce_all(correlation_id: i32, acks: i16, topic: &str, batches: 
     request(0, 3, correlation_id, &body)
 }
 
-/// Fetch version 4; what it asks for is not looked at.
+/// Fetch version 4; what it asks for cannot be told, so that its answer is held.
 pub(super) fn fetch(correlation_id: i32) -> Vec<u8> {
     request(1, 4, correlation_id, &[0; 20])
 }
 
-/// The answer to a fetch: `records` of partition 0 of `topic`.
-pub(super) fn fetched(correlation_id: i32, topic: &str, records: &[u8]) -> Vec<u8> {
-    frame(&[
-        &correlation_id.to_be_bytes(),
-        &[0; 4],
-        &one_partition(topic),
-        // Error code, high watermark, last stable offset, no aborted transactions.
-        &[0; 2 + 8 + 8],
-        &[0xff; 4],
-        &bytes(records),
-    ])
+/// Fetch version 4 for partition 0 of `topic`.
+pub(super) fn fetch_of(correlation_id: i32, topic: &str) -> Vec<u8> {
+    // Replica, waits and sizes, isolation level; offset and size of the partition.
+    let body = [
+        &[0; 17],
+        &one_topic(topic)[..],
+        &[0, 0, 0, 1, 0, 0, 0, 0],
+        &[0; 12],
+    ]
+    .concat();
+    request(1, 4, correlation_id, &body)
 }
 
-fn one_partition(topic: &str) -> Vec<u8> {
-    [one_topic(topic).as_slice(), &[0, 0, 0, 1, 0, 0, 0, 0]].concat()
+/// The answer to a fetch: `records` of partition 0 of `topic`.
+pub(super) fn fetched(correlation_id: i32, topic: &str, records: &[u8]) -> Vec<u8> {
+    fetched_all(correlation_id, &[(topic, records)])
+}
+
+/// The answer to a fetch: records of partition 0 of each of these topics.
+pub(super) fn fetched_all(correlation_id: i32, topics: &[(&str, &[u8])]) -> Vec<u8> {
+    let count = i32::try_from(topics.len()).expect("a few topics");
+    let mut body = [correlation_id.to_be_bytes(), [0; 4], count.to_be_bytes()].concat();
+    for (topic, records) in topics {
+        body.extend(named(topic));
+        body.extend([0, 0, 0, 1, 0, 0, 0, 0]);
+        // Error code, high watermark, last stable offset, no aborted transactions.
+        body.extend([0; 2 + 8 + 8]);
+        body.extend([0xff; 4]);
+        body.extend(bytes(records));
+    }
+    frame(&[&body])
 }
 
 fn one_topic(topic: &str) -> Vec<u8> {
