@@ -31,6 +31,7 @@ mod names;
 mod others_first;
 mod parting;
 mod platform;
+mod preface;
 mod serve;
 #[cfg(test)]
 mod tests;

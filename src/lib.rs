@@ -46,7 +46,8 @@
 //!   watches; [`self_check`] compares what is written with what is there, by way of [`kafka_client`].
 //! - [`pipeline`] decides about frames, purely: no socket, no clock, no thread. `connection` and `executor` give it
 //!   sockets and time.
-//! - [`transport`] is TLS and the files that it takes.
+//! - [`transport`] is what lies between a socket and Kafka's bytes: TLS and its files, and the preface of a load
+//!   balancer.
 //! - [`identity`] says who is at the other end of a connection, [`ids`] stand for the names of clusters, listeners and
 //!   KMSs, [`audit`] says what became of the records that he sent or read.
 //! - [`protocol`] and [`record_batch`] read and write Kafka's bytes, [`rules`] say what happens to a topic,

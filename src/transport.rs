@@ -1,4 +1,4 @@
-//! What lies between a socket and Kafka's protocol: TLS, and the files that it takes.
+//! What lies between a socket and Kafka's protocol: TLS, the files that it takes, and the preface of a load balancer.
 //!
 //! It knows no socket and no thread; the files are read by whoever may block.
 #![cfg_attr(
@@ -12,6 +12,7 @@
 )]
 
 pub mod certificates;
+pub mod proxy_protocol;
 pub mod suites;
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use crate::ids::{ClusterId, Ids, KmsId, ListenerId};
 use crate::kms::KmsKind;
 use crate::rules::{Matcher, RuleAction, RuleSet, SealTemplate};
+use crate::transport::proxy_protocol::Networks;
 use crate::transport::tls_client::UpstreamTls;
 use crate::transport::tls_server::ListenerTls;
 
@@ -91,6 +92,8 @@ pub struct ListenerConfig {
     pub client_auth: ClientAuth,
     /// TLS towards clients, on all its ports.
     pub tls: Option<ListenerTls>,
+    /// From where load balancers connect that say whose connection it is; none: clients connect themselves.
+    pub proxy_protocol_sources: Option<Networks>,
     /// The host that clients are told for every broker.
     pub advertised_host: String,
     /// Broker ids, in the order of `node_ports`; no id twice.

@@ -8,6 +8,7 @@ mod limits;
 mod listeners;
 mod node;
 mod own_ports;
+mod proxy_protocol;
 mod sharing;
 mod sources;
 mod tls;

@@ -5,15 +5,15 @@
 //!
 //! Executor threads only.
 
-use std::future::Future as _;
+use std::future::{Future as _, poll_fn};
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_lite::io::{AsyncRead, AsyncWrite};
 
-use super::platform::Platform;
+use super::platform::{Platform, Socket};
 use crate::connection::Stream;
 
 /// See the module.
@@ -31,6 +31,19 @@ impl<P: Platform, S> Bounded<P, S> {
             deadline: P::timer(at_most),
             bytes_left: bytes_max,
         }
+    }
+
+    /// What the peer has sent, without taking it, as [`Socket::peek`] has it (BOUNDED-1).
+    pub(super) async fn peek(&mut self, buffer: &mut [u8]) -> io::Result<usize>
+    where
+        S: Socket,
+    {
+        let mut peek = pin!(self.stream.peek(buffer));
+        poll_fn(|context| match Pin::new(&mut self.deadline).poll(context) {
+            Poll::Ready(_) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => peek.as_mut().poll(context),
+        })
+        .await
     }
 
     /// BOUNDED-1. Also has the task woken at the deadline.

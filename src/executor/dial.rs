@@ -15,6 +15,7 @@ use crate::messages::{CameBack, ConnectError};
 use crate::pipeline::ListenerMap;
 use crate::protocol::frame::{LENGTH_PREFIX_BYTES, REQUEST_HEAD_BYTES, RequestHead};
 use crate::protocol::hops;
+use crate::transport::proxy_protocol::Networks;
 use crate::transport::tls_client::ClientSet;
 use crate::transport::tls_server::ServerSet;
 
@@ -27,6 +28,8 @@ pub(crate) struct Listener {
     pub(crate) tls: Option<Arc<ServerSet>>,
     /// TLS towards brokers.
     pub(crate) upstream_tls: Option<Arc<ClientSet>>,
+    /// From where load balancers come that say whose connection it is; none: clients come themselves.
+    pub(crate) proxies: Option<Arc<Networks>>,
 }
 
 /// Waits until the client says something; `None` where it leaves without a word, as probes of load balancers do. Until

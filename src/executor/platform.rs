@@ -93,6 +93,12 @@ impl<S: Socket> Socket for Wire<S> {
     }
 }
 
+impl<S: Socket> Socket for &mut S {
+    async fn peek(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (**self).peek(buffer).await
+    }
+}
+
 impl Socket for TcpStream {
     async fn peek(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         // Without room nothing is read: it is ready when there is something, or when there is nothing more.

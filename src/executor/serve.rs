@@ -2,6 +2,8 @@
 //!
 //! | stage | waits for | at most | reads |
 //! |---|---|---|---|
+//! | route | nobody | | |
+//! | preface, if the listener wants one | the load balancer | 10 s, and its time | 4 KiB, nothing behind it |
 //! | TLS | the client | `tls.handshake_timeout`, and its time | 64 KiB more than one certificate may take |
 //! | first word | the client | its time | nothing: 14 bytes are looked at |
 //! | dial: a question | the broker that would be connected to | 1 s | 16 KiB of its answer |
@@ -16,6 +18,8 @@
 //! - SERVE-1: what the executor asks of a connection ends whichever stage it is in.
 //! - SERVE-2: a broker is connected to when the client has said something, so that whoever only connects costs none.
 //! - SERVE-3: a connection is counted out once, whether its task ends or is cancelled.
+//! - SERVE-4: what a load balancer says of a client is taken from where the listener says that load balancers are, and
+//!   from nowhere else.
 //!
 //! Executor threads only.
 
@@ -33,6 +37,7 @@ use super::handshake;
 use super::others_first::others_first;
 use super::parting::Sockets;
 use super::platform::Platform;
+use super::preface::{self, NoPreface};
 use crate::clocks;
 use crate::config::HostPort;
 use crate::connection::{Relay, Request, Shared, Status, TurnOutcome, Wire};
@@ -41,6 +46,7 @@ use crate::ids::{ById, ListenerId};
 use crate::messages::{Accepted, Notice, NoticeKind, Seats, TlsNews};
 use crate::metrics::CloseReason;
 use crate::pipeline::Session;
+use crate::transport::proxy_protocol::{Networks, Source};
 use crate::transport::tls::{FailureKind, TlsFailure};
 
 /// What the connections of one executor are served with.
@@ -74,7 +80,7 @@ pub(super) async fn serve<P: Platform>(
         reason: CloseReason::Drain,
     };
     let mut sockets = Sockets::<P>::of(accepted.stream);
-    let arrival = Arrival {
+    let mut arrival = Arrival {
         id,
         listener: accepted.listener,
         node: accepted.node,
@@ -131,8 +137,11 @@ impl Serving {
 
 impl Arrival {
     /// Every stage, one after the other: what it waits for, and whose time that is.
-    async fn stages<P: Platform>(&self, sockets: &mut Sockets<P>) -> Result<Infallible, CloseReason> {
+    async fn stages<P: Platform>(&mut self, sockets: &mut Sockets<P>) -> Result<Infallible, CloseReason> {
         let listener = self.route()?;
+        if let Some(proxies) = &listener.proxies {
+            self.preface::<P>(sockets.client.socket_mut(), proxies).await?;
+        }
         self.shake_hands(&listener, sockets).await?;
         let first_word = self.clients_stage(first_word(&mut sockets.client)).await?;
         let first_word = first_word.ok_or(CloseReason::ClientClosed)?;
@@ -168,6 +177,30 @@ impl Arrival {
     fn route(&self) -> Result<Rc<Listener>, CloseReason> {
         let listeners = self.serving.listeners.borrow();
         listeners.get(self.listener).cloned().ok_or(CloseReason::Internal)
+    }
+
+    /// Whose connection it is, as a load balancer says that comes from one of `proxies` (SERVE-4).
+    async fn preface<P: Platform>(
+        &mut self,
+        socket: &mut P::Socket,
+        proxies: &Networks,
+    ) -> Result<(), CloseReason> {
+        let peer = self.client.address.map(|address| address.ip());
+        let taken = match peer.is_some_and(|peer| proxies.contain(peer)) {
+            true => self.clients_stage(preface::take::<P>(socket)).await?,
+            false => Err(NoPreface::from_elsewhere()),
+        };
+        match taken {
+            Ok(Source::Proxied(address)) => self.client = Client::at(address),
+            Ok(Source::Own) => {}
+            Err(NoPreface { reason, fault }) => {
+                if is_worth_a_notice(reason) {
+                    self.notice_end(reason, None, self.client.clone(), fault);
+                }
+                return Err(reason);
+            }
+        }
+        Ok(())
     }
 
     /// Agrees on TLS with the client, where the listener speaks it.
@@ -307,16 +340,27 @@ impl Arrival {
         }
         drop(pipeline);
         if is_worth_a_notice(reason) {
-            shared.errands.notice(Notice {
-                kind: NoticeKind::Closed {
-                    listener: self.listener,
-                    reason,
-                    looks_like: session.looks_like(),
-                },
-                client: session.client().clone(),
-                fault: session.fault().map(|fault| fault.to_string()),
-            });
+            let fault = session.fault().map(|fault| fault.to_string());
+            self.notice_end(reason, session.looks_like(), session.client().clone(), fault);
         }
+    }
+
+    fn notice_end(
+        &self,
+        reason: CloseReason,
+        looks_like: Option<&'static str>,
+        client: Client,
+        fault: Option<String>,
+    ) {
+        self.serving.shared.errands.notice(Notice {
+            kind: NoticeKind::Closed {
+                listener: self.listener,
+                reason,
+                looks_like,
+            },
+            client,
+            fault,
+        });
     }
 
     /// Only tells connections apart: that it wraps does no harm.
@@ -332,6 +376,8 @@ fn is_worth_a_notice(reason: CloseReason) -> bool {
         CloseReason::BrokerSilent
             | CloseReason::Loop
             | CloseReason::TooManyProxies
+            | CloseReason::ProxySource
+            | CloseReason::ProxyPreface
             | CloseReason::FrameTooLarge
             | CloseReason::MalformedFrame
             | CloseReason::UnexpectedResponse

@@ -15,7 +15,7 @@ use crate::foreign::SHOWN_BYTES_MAX;
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Client {
-    /// Where it connected from; `None` where there is no socket.
+    /// Where it connected from, or what the load balancer said of that; `None` where there is no socket.
     pub address: Option<SocketAddr>,
     /// What its last request calls itself, cut; empty where it says nothing.
     pub id: Arc<[u8]>,

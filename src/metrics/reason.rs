@@ -104,6 +104,10 @@ labels! {
         Loop => "loop",
         /// It says that it has passed eight other proxies, which is more than anybody chains.
         TooManyProxies => "too_many_proxies",
+        /// It came to a listener with `proxy_protocol` from outside of `proxy_protocol_sources`.
+        ProxySource => "proxy_source",
+        /// The preface of a load balancer was missing, malformed, too long or late.
+        ProxyPreface => "proxy_preface",
         /// Nothing passed for the idle time-out.
         Idle => "idle",
         /// Nothing passed for the shorter idle time-out that holds before authentication.

@@ -108,6 +108,7 @@ mod tests {
                 listen: ([127, 0, 0, 1], 9192).into(),
                 client_auth: ClientAuth::Network,
                 tls: None,
+                proxy_protocol_sources: None,
                 advertised_host: "proxy".to_owned(),
                 nodes: vec![2, 0, 1],
                 node_ports: vec![9195, 9193, 9194],

@@ -198,6 +198,7 @@ fn executor_listeners(config: &Config, read: &[TlsNews]) -> ById<ListenerId, Exe
                 bootstrap: cluster.bootstrap.clone(),
                 tls,
                 upstream_tls: upstream_tls.clone(),
+                proxies: listener.proxy_protocol_sources.clone().map(Arc::new),
             };
             is_read.then_some((listener.id, executors))
         })

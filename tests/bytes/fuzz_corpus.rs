@@ -11,7 +11,7 @@ pub(crate) mod targets;
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 10] = [
+const TARGETS: [(&str, Target); 11] = [
     ("frame", targets::frame),
     ("stranger", targets::stranger),
     ("addresses", targets::addresses),
@@ -22,6 +22,7 @@ const TARGETS: [(&str, Target); 10] = [
     ("record_batch", targets::record_batch),
     ("seal", targets::seal),
     ("configuration", targets::configuration),
+    ("proxy_protocol", targets::proxy_protocol),
 ];
 
 fn folder() -> &'static Path {

@@ -31,6 +31,24 @@ use sealwire::record_batch::{
 use rig::{Halt, PAYMENTS, Rig, address};
 use whole::{Becomes, ProducedBecomes, rewrite_produce};
 
+/// What a load balancer may say first. It is the same however it comes, and nothing behind it belongs to it.
+pub(crate) fn proxy_protocol(data: &[u8]) {
+    use sealwire::transport::proxy_protocol::{PREFACE_BYTES_MAX, Parsed, parse};
+    let parsed = parse(data);
+    let Ok(Parsed::Whole { bytes, .. }) = parsed else {
+        return;
+    };
+    assert!(bytes <= PREFACE_BYTES_MAX);
+    assert_eq!(parse(&data[..bytes]), parsed);
+    for cut in 0..bytes {
+        let more = parse(&data[..cut]);
+        assert!(
+            matches!(more, Ok(Parsed::More { at_most }) if at_most >= bytes - cut),
+            "{more:?}"
+        );
+    }
+}
+
 /// A session between a client and a broker. The bytes are a script: an opcode, and for what either side sends a length
 /// (two bytes) and that many bytes.
 pub(crate) fn frame(data: &[u8]) {

@@ -147,6 +147,7 @@ fn listener(policy: Policy) -> Arc<ListenerMap> {
         listen: "127.0.0.1:9192".parse().unwrap(),
         client_auth: ClientAuth::Network,
         tls: None,
+        proxy_protocol_sources: None,
         advertised_host: "proxy.example.com".to_owned(),
         nodes: vec![0, 1, 2],
         node_ports: vec![9193, 9194, 9195],

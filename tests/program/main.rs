@@ -20,6 +20,7 @@ mod large_fetches;
 mod limits;
 mod log_lines;
 mod memlock;
+mod proxy_protocol;
 mod refused_starts;
 mod state_file;
 mod two_clusters;

@@ -7,6 +7,7 @@ use figment::value::Value;
 
 use super::later::{LATER, is_later_client_auth};
 use super::node::{Node, whole_number};
+use super::proxy_protocol::read_proxy_protocol_sources;
 use super::tls::read_listener_tls;
 use crate::config::scalars::{check_host, parse_ranges};
 use crate::config::{ClientAuth, ListenerConfig};
@@ -44,6 +45,7 @@ fn read_listener(
         ports.take(&written, listen);
     }
     let client_auth = read_client_auth(node);
+    let proxy_protocol_sources = read_proxy_protocol_sources(node);
     let advertised_host = read_advertised_host(node);
     let tls = node
         .written("tls")
@@ -54,6 +56,32 @@ fn read_listener(
             "add [cluster.main.listeners.tls] with certificate, key and client_ca",
         );
     }
+    let served = read_served(node, listen, ports);
+    let (nodes, node_ports) = served?;
+    let name = name?;
+    let full_name = format!("{cluster_name}/{name}");
+    Some(ListenerConfig {
+        id: node.reader.ids.borrow_mut().listeners.id_of(&full_name),
+        name,
+        listen: listen?,
+        client_auth: client_auth?,
+        tls: match tls {
+            Some(tls) => Some(tls?),
+            None => None,
+        },
+        proxy_protocol_sources: proxy_protocol_sources?,
+        advertised_host: advertised_host?,
+        nodes,
+        node_ports,
+    })
+}
+
+/// `nodes`, and as many `node_ports`, which are taken.
+fn read_served(
+    node: &Node<'_>,
+    listen: Option<SocketAddr>,
+    ports: &mut PortBook,
+) -> Option<(Vec<i32>, Vec<u16>)> {
     let nodes = read_numbers(node, "nodes", NODE_ID_MAX);
     let node_ports = read_numbers(node, "node_ports", u32::from(u16::MAX));
     if let Some(nodes) = &nodes {
@@ -92,21 +120,7 @@ fn read_listener(
         .into_iter()
         .filter_map(|id| i32::try_from(id).ok())
         .collect();
-    let name = name?;
-    let full_name = format!("{cluster_name}/{name}");
-    Some(ListenerConfig {
-        id: node.reader.ids.borrow_mut().listeners.id_of(&full_name),
-        name,
-        listen: listen?,
-        client_auth: client_auth?,
-        tls: match tls {
-            Some(tls) => Some(tls?),
-            None => None,
-        },
-        advertised_host: advertised_host?,
-        nodes,
-        node_ports: node_ports?,
-    })
+    Some((nodes, node_ports?))
 }
 
 fn read_name(node: &Node<'_>, names: &mut BTreeSet<String>) -> Option<String> {

@@ -117,6 +117,7 @@ fn everything_is_read() {
         panic!("one listener")
     };
     assert_eq!(listener.client_auth, ClientAuth::Network);
+    assert_eq!(listener.proxy_protocol_sources, None);
     let nodes: Vec<_> = listener
         .node_listeners()
         .map(|(node, address)| (node, address.to_string()))

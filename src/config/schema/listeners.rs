@@ -34,6 +34,23 @@ pub(super) const KEYS: &[Key] = &[
         "\"network\"",
     ),
     other(
+        "cluster.*.listeners.[].proxy_protocol",
+        "`\"required\"`",
+        Absent("clients connect themselves"),
+        "A load balancer in front says with each connection where it comes from, by the PROXY protocol, version 1 or \
+         2: on every port of the listener, and before anything else. A connection that begins otherwise is closed. \
+         What it says is for logs and the audit log: nobody is let in for it.",
+        "\"required\"",
+    ),
+    other(
+        "cluster.*.listeners.[].proxy_protocol_sources",
+        "list of networks",
+        Absent("needed with `proxy_protocol`"),
+        "Where load balancers connect from: whoever connects from elsewhere is closed, since it could say that it were \
+         anybody.",
+        "[\"10.1.0.0/24\"]",
+    ),
+    other(
         "cluster.*.listeners.[].advertised_host",
         "host",
         Required,

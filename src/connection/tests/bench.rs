@@ -73,6 +73,7 @@ pub(super) fn listener() -> Arc<ListenerMap> {
         listen: ([127, 0, 0, 1], 9192).into(),
         client_auth: ClientAuth::Network,
         tls: None,
+        proxy_protocol_sources: None,
         advertised_host: "proxy".to_owned(),
         nodes: vec![1],
         node_ports: vec![9193],

@@ -194,6 +194,7 @@ fn listener(id: ListenerId) -> (ListenerId, ExecutorListener) {
         listen: ([127, 0, 0, 1], 9192).into(),
         client_auth: ClientAuth::Network,
         tls: None,
+        proxy_protocol_sources: None,
         advertised_host: "proxy".to_owned(),
         nodes: vec![1],
         node_ports: vec![9193],
@@ -203,6 +204,7 @@ fn listener(id: ListenerId) -> (ListenerId, ExecutorListener) {
         tls: None,
         upstream_tls: None,
         bootstrap: vec![broker_of(id)],
+        proxies: None,
     };
     (id, listener)
 }

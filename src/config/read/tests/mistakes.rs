@@ -138,6 +138,36 @@ fn each_mistake_is_refused() {
             "\"proxy.example.com:9192\"",
             "neither a name",
         ),
+        (
+            "name = \"lan\"",
+            "name = \"lan\"\nproxy_protocol = \"required\"",
+            "cluster.main.listeners[0] has no proxy_protocol_sources",
+        ),
+        (
+            "name = \"lan\"",
+            "name = \"lan\"\nproxy_protocol_sources = [\"10.0.0.0/8\"]",
+            "without proxy_protocol",
+        ),
+        (
+            "name = \"lan\"",
+            "name = \"lan\"\nproxy_protocol = \"allowed\"\nproxy_protocol_sources = [\"10.0.0.0/8\"]",
+            "no such way",
+        ),
+        (
+            "name = \"lan\"",
+            "name = \"lan\"\nproxy_protocol = \"required\"\nproxy_protocol_sources = []",
+            "not 1 to 100 networks",
+        ),
+        (
+            "name = \"lan\"",
+            "name = \"lan\"\nproxy_protocol = \"required\"\nproxy_protocol_sources = [\"10.0.0.0/8\", \"10.1.2.3/8\"]",
+            "the network would be 10.0.0.0/8",
+        ),
+        (
+            "name = \"lan\"",
+            "name = \"lan\"\nproxy_protocol = \"required\"\nproxy_protocol_sources = [\"haproxy\"]",
+            "this is no network",
+        ),
         ("\"0-2\"", "\"0-1,1\"", "1 is in it twice"),
         ("\"0-2\"", "\"0-3\"", "3 ports for 4 nodes"),
         ("\"0-2\"", "\"2-0\"", "backwards"),
