@@ -3,13 +3,13 @@
 
 pub mod authority;
 mod batch_builder;
-#[cfg(test)]
-pub(crate) mod certificates;
 mod compressing;
 mod faulty_kms;
 mod memory_stream;
 mod sealed_batch;
 pub mod simulated;
+#[cfg(test)]
+pub(crate) mod tls_meeting;
 
 /// Texts of configurations, as the tests of the whole program write them.
 #[cfg(test)]

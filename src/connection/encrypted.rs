@@ -40,15 +40,11 @@ impl Encrypted {
     }
 
     /// What is known of the connection.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "principals come out of its certificates")
-    )]
     pub(crate) fn session(&self) -> &TlsSession {
         &self.session
     }
 
-    /// Whether the peer has ended without saying so (TLS-5).
+    /// Whether the peer has ended without saying so (TLS-4).
     #[cfg_attr(
         not(test),
         expect(dead_code, reason = "it is counted by the listener's metrics")

@@ -25,7 +25,7 @@ use crate::pipeline::Pipeline;
 pub(crate) struct Shared {
     pub(crate) pipeline: RefCell<Pipeline>,
     /// What is read into; an idle connection has none of them.
-    pub(crate) inputs: Rc<RefCell<BufferPool>>,
+    pub(crate) inputs: RefCell<BufferPool>,
     pub(crate) outputs: RefCell<BufferPool>,
     /// Of TLS: what is read into before it is opened, and what waits to be sent.
     pub(crate) ciphertexts: Rc<RefCell<BufferPool>>,
@@ -46,7 +46,7 @@ impl Shared {
         let held = HeldBytes::new(pipeline.limits.executor_bytes_max);
         Self {
             pipeline: RefCell::new(pipeline),
-            inputs: Rc::default(),
+            inputs: RefCell::default(),
             outputs: RefCell::default(),
             ciphertexts: Rc::default(),
             alarms: RefCell::default(),

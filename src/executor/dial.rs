@@ -64,7 +64,7 @@ async fn shake_hands<P: Platform>(
         let failed = |error: &dyn Display| ConnectError::Tls(error.to_string().into());
         let name = tls.name_of(&host.host).map_err(|error| failed(&error))?;
         let config = Arc::clone(&tls.config);
-        handshake::connect::<P, _>(&mut wire, at_most, &shared.inputs, config, name)
+        handshake::connect::<P, _>(&mut wire, at_most, &shared.ciphertexts, config, name)
             .await
             .map_err(|failure| failed(&failure))?;
     }

@@ -42,8 +42,8 @@ use crate::clocks;
 use crate::config::HostPort;
 use crate::connection::{Relay, Request, Shared, Status, TurnOutcome, Wire};
 use crate::identity::Client;
-use crate::ids::{ById, ListenerId};
-use crate::messages::{Accepted, Notice, NoticeKind, Seats, TlsNews};
+use crate::ids::{ById, ClusterId, ListenerId};
+use crate::messages::{Accepted, ConnectError, Notice, NoticeKind, Seats, TlsNews};
 use crate::metrics::CloseReason;
 use crate::pipeline::Session;
 use crate::transport::proxy_protocol::{Networks, Source};
@@ -109,6 +109,8 @@ struct Arrival {
 /// A broker that was connected to for a client.
 struct Reached<P: Platform> {
     broker: Wire<P::Socket>,
+    /// Where it was reached.
+    address: HostPort,
     /// The node that the client came for, and where it was reached.
     node: Option<(i32, HostPort)>,
 }
@@ -211,7 +213,7 @@ impl Arrival {
     ) -> Result<(), CloseReason> {
         let Some(tls) = &listener.tls else { return Ok(()) };
         let choose = |_: Option<&str>| Some((Arc::clone(&tls.config), ()));
-        let pool = &self.serving.shared.inputs;
+        let pool = &self.serving.shared.ciphertexts;
         // One handshake takes a millisecond with RSA: between two of them others have their turn.
         others_first::<P>().await;
         let met = handshake::accept::<P, _, _>(&mut sockets.client, tls.handshake_timeout, pool, choose);
@@ -253,24 +255,32 @@ impl Arrival {
             .await;
         let failed = match dialled {
             Ok((broker, address)) => {
-                let node = node.map(|node_id| (node_id, address));
-                return Ok(Reached { broker, node });
+                let node = node.map(|node_id| (node_id, address.clone()));
+                return Ok(Reached {
+                    broker,
+                    address,
+                    node,
+                });
             }
             Err(failed) => failed,
         };
         for (address, error) in failed {
-            serving.shared.errands.notice(Notice {
-                kind: NoticeKind::NoBroker {
-                    cluster: listener.map.cluster,
-                    node: *node,
-                    address,
-                    error,
-                },
-                client: self.client.clone(),
-                fault: None,
-            });
+            self.note_no_broker(listener.map.cluster, address, error);
         }
         Err(CloseReason::ConnectFailed)
+    }
+
+    fn note_no_broker(&self, cluster: ClusterId, address: HostPort, error: ConnectError) {
+        self.serving.shared.errands.notice(Notice {
+            kind: NoticeKind::NoBroker {
+                cluster,
+                node: self.node,
+                address,
+                error,
+            },
+            client: self.client.clone(),
+            fault: None,
+        });
     }
 
     fn session<P: Platform>(
@@ -319,10 +329,32 @@ impl Arrival {
                     let met_silence = relay.met_silence(reason);
                     let node = reached.node.as_ref().filter(|_| met_silence);
                     self.note_end(relay.session(), node, reason);
-                    return Err(reason);
+                    let cluster = relay.session().cluster();
+                    drop(relay);
+                    return Err(self
+                        .end_of_tls(sockets, cluster, reached.address)
+                        .unwrap_or(reason));
                 }
             }
         }
+    }
+
+    /// Where TLS is why it has ended: tells of it. In TLS 1.3 a broker may refuse our certificate when the handshake is
+    /// over for us.
+    fn end_of_tls<P: Platform>(
+        &self,
+        sockets: &Sockets<P>,
+        cluster: ClusterId,
+        broker: HostPort,
+    ) -> Option<CloseReason> {
+        let failure = |wire: &Wire<P::Socket>| wire.tls().and_then(|tls| tls.session().failure()).cloned();
+        if let Some(failure) = failure(&sockets.client) {
+            return Some(self.note_failure(&failure));
+        }
+        let failure = sockets.broker.as_ref().and_then(failure)?;
+        let error = ConnectError::Tls(failure.to_string().into());
+        self.note_no_broker(cluster, broker, error);
+        Some(CloseReason::TlsFailed)
     }
 
     /// `silent`: the node that has answered nothing.

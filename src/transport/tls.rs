@@ -12,17 +12,11 @@
 //! - TLS-2: what is held is bounded: ciphertext of one read and one record, what is opened of one record, and
 //!   [`SEALED_BYTES_MAX`](session) of what is to be sent. Whoever has nothing in hand holds no buffer.
 //! - TLS-3: after a failure nothing is opened or sealed any more; the alert that says why is among what is to be sent.
-//! - TLS-4: nobody is resumed: no tickets are given, none are kept, and every client shows its certificate anew.
-//! - TLS-5: a peer that ends without saying so (close_notify) is no failure, since Kafka's frames carry their length;
+//! - TLS-4: a peer that ends without saying so (close_notify) is no failure, since Kafka's frames carry their length;
 //!   it can be told from one that says so.
 //!
 //! Keys are changed before they are worn out: rustls answers a peer's KeyUpdate with what is sealed next, and sends one
 //! of its own in place of the last record that a key may seal. TLS 1.2 has no such thing: its connections end there.
-#![allow(
-    dead_code,
-    unused_imports,
-    reason = "until listeners and clusters with TLS can be configured"
-)]
 #![cfg_attr(
     not(test),
     deny(
@@ -33,14 +27,13 @@
     )
 )]
 
-mod configuration;
 mod failure;
 mod hello;
 mod session;
 #[cfg(test)]
 mod tests;
 mod window;
+mod work;
 
-pub(crate) use configuration::{client_config, provider, server_config};
 pub(crate) use failure::{FailureKind, TlsFailure};
 pub(crate) use session::{HANDSHAKE_BYTES_MAX, TlsSession};

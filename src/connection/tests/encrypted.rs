@@ -12,7 +12,7 @@ use crate::config::Limits;
 use crate::connection::{Encrypted, Stream as _};
 use crate::metrics::CloseReason;
 use crate::testing::MemoryStream;
-use crate::testing::certificates::{Meeting, VERSIONS, Version, server_name};
+use crate::testing::tls_meeting::{Meeting, VERSIONS, Version, server_name};
 use crate::transport::tls::{FailureKind, TlsFailure, TlsSession};
 
 /// Somebody at the other end of one of the relay's streams.
@@ -277,7 +277,7 @@ fn an_altered_record_ends_the_connection_with_an_alert() {
     }
 }
 
-/// TLS-5: with or without a goodbye, the broker is told, and the answer still comes.
+/// TLS-4: with or without a goodbye, the broker is told, and the answer still comes.
 #[test]
 fn an_end_is_passed_on_in_tls() {
     for announced in [true, false] {

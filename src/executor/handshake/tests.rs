@@ -13,7 +13,7 @@ use rustls::AlertDescription;
 use super::*;
 use crate::executor::platform::Glommio;
 use crate::testing::MemoryStream;
-use crate::testing::certificates::{Meeting, SERVER, VERSIONS, Version, server_name};
+use crate::testing::tls_meeting::{Meeting, SERVER, VERSIONS, Version, server_name};
 use crate::transport::tls::FailureKind;
 
 const LONG: Duration = Duration::from_secs(60);

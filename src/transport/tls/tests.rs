@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::buffers::BufferPool;
-use crate::testing::certificates::{Meeting, VERSIONS, Version, server_name};
+use crate::testing::tls_meeting::{Meeting, VERSIONS, Version, server_name};
 
 mod hostile;
 mod keys;
@@ -182,7 +182,7 @@ fn no_more_is_sealed_than_may_wait() {
     assert!(client.session.outgoing().len() < 66 * 1024);
 }
 
-/// TLS-5
+/// TLS-4
 #[test]
 fn a_goodbye_is_told_from_an_end_and_data_before_it_is_read() {
     for version in VERSIONS {

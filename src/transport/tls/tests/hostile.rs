@@ -1,6 +1,6 @@
 //! Peers that do what they should not, and those that speak something else.
 
-use rustls::{AlertDescription, HandshakeKind};
+use rustls::AlertDescription;
 
 use super::*;
 use crate::protocol::preface::Preface;
@@ -52,33 +52,6 @@ fn nothing_of_an_altered_record_is_shown() {
             let told = client.open(100).expect_err("an alert");
             assert!(matches!(told.kind, FailureKind::Alert(_)), "{told}");
             assert!(client.session.outgoing().is_empty(), "an alert is not answered");
-        }
-    }
-}
-
-/// TLS-4
-#[test]
-fn nobody_is_resumed() {
-    for version in VERSIONS {
-        let (server, client) = (Meeting::of(version).server(), Meeting::of(version).client());
-        for _ in 0..3 {
-            let mut session = TlsSession::listening();
-            session.answer(server.clone()).expect("a configuration");
-            let mut server = End::of(session);
-            let mut client = End::of(TlsSession::client(client.clone(), server_name()).expect("a client"));
-            client
-                .session
-                .shake_hands(&mut client.pool)
-                .expect("a ClientHello");
-            pass(&mut client, &mut server, usize::MAX).expect("they meet");
-            server
-                .seal(b"where a ticket would stand", |sent| client.receive(&sent))
-                .expect("sealed");
-            client.open(100).expect("opened");
-            for end in [&client, &server] {
-                let kind = end.session.state().and_then(|state| state.handshake_kind());
-                assert_eq!(kind, Some(HandshakeKind::Full));
-            }
         }
     }
 }
