@@ -86,7 +86,7 @@ fn each_library_idempotent_and_in_groups() {
         let deliveries = agent.produce(&rig.options().set("idempotent", true), &sent);
         let protocols: &[&str] = match agent.library() {
             Library::Java(_) | Library::NewerJava | Library::Librdkafka => &["classic", "consumer"],
-            Library::Aiokafka | Library::FranzGo => &["classic"],
+            Library::Aiokafka | Library::FranzGo | Library::Kafkajs => &["classic"],
         };
         for protocol in protocols {
             let group = unique("group");
@@ -138,7 +138,7 @@ fn kcat_writes_and_reads() {
         let records = [("key 1", "value 1"), ("key 2", codec)];
         kcat::produce(&bootstrap, &topic, 0, &[&property], &headers, &records);
     }
-    let by_kcat = kcat::consume(&bootstrap, &topic, 0);
+    let by_kcat = kcat::consume(&bootstrap, &topic, 0, &[]);
     let by_java = rig.java.consume(&rig.options(), &From::partitions(&topic, 1), 10);
     assert_eq!(by_kcat.len(), 10);
     for ((index, old), record) in by_kcat.iter().enumerate().zip(&by_java) {
@@ -172,7 +172,7 @@ fn kcat_writes_and_reads() {
     }
     if rig.seals() {
         // kcat straight at the broker sees neither values nor headers.
-        let stored = format!("{:?}", kcat::consume(&rig.cluster.bootstrap(), &topic, 0));
+        let stored = format!("{:?}", kcat::consume(&rig.cluster.bootstrap(), &topic, 0, &[]));
         assert!(
             !stored.contains("value 1") && !stored.contains("other"),
             "{stored}"

@@ -125,7 +125,7 @@ fn assert_read_by_groups(bootstrap: &str, topic: &str, stored: &[Consumed]) {
 
 /// kcat prints text, which what is sealed is not: its keys and the marker.
 fn assert_read_by_kcat(bootstrap: &str, topic: &str, stored: &[Consumed]) {
-    let read = kcat::consume(bootstrap, topic, 0);
+    let read = kcat::consume(bootstrap, topic, 0, &[]);
     assert_eq!(read.len(), stored.len(), "{topic}");
     for (read, stored) in read.iter().zip(stored) {
         assert_eq!(read.offset, stored.offset, "{topic}");

@@ -27,4 +27,5 @@ mod sasl;
 mod self_check;
 mod swapped_addresses;
 mod tampering;
+mod tls;
 mod unusual_requests;

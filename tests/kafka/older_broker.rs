@@ -94,7 +94,7 @@ fn nothing_is_readable_at_rest() {
         let read = rig.java.consume(&rig.options(), &From::partitions(topic, 1), 1);
         assert_same(&sent, &deliveries, &read);
     }
-    let by_kcat = kcat::consume(&rig.bootstrap(), &sealed, 0);
+    let by_kcat = kcat::consume(&rig.bootstrap(), &sealed, 0, &[]);
     assert_eq!(by_kcat[0].value.as_deref(), Some(canary));
 
     let found = rig.cluster.canary_in_data_dir(canary.as_bytes());

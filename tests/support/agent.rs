@@ -28,6 +28,7 @@ pub(crate) enum Library {
     Librdkafka,
     Aiokafka,
     FranzGo,
+    Kafkajs,
 }
 
 /// A running client program. Calls may be made from several threads at once.
@@ -139,6 +140,12 @@ fn command(library: Library, folder: &DataFolder) -> Command {
             command
         }
         Library::FranzGo => Command::new(artifacts::go_agent()),
+        Library::Kafkajs => {
+            let mut command = Command::new(artifacts::node());
+            command.arg(artifacts::clients().join("node/agent.js"));
+            command.arg(artifacts::kafkajs());
+            command
+        }
     }
 }
 

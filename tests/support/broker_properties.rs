@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::HOST;
+use super::certificates::{self, Flaw};
 
 /// How clients log in on a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +15,14 @@ pub(crate) enum Login {
     Sasl,
     /// The same, and the broker ends sessions that do not authenticate again within [`REAUTHENTICATION_MS`].
     SaslReauthenticating,
+    /// TLS, without SASL; no certificate is asked for.
+    Tls,
+    /// The same in version 1.2 only.
+    Tls12,
+    /// The same with a certificate that has something wrong with it.
+    FlawedTls(Flaw),
+    /// TLS with a certificate of the client, whose subject is its principal.
+    MutualTls,
     /// No SASL; it listens at the one port, and sends clients to the other, where something forwards to it.
     Relayed { port: u16, advertised: u16 },
 }
@@ -24,6 +33,10 @@ impl Login {
             Login::Plaintext => "PLAINTEXT".to_owned(),
             Login::Sasl => "LOGIN".to_owned(),
             Login::SaslReauthenticating => "REAUTH".to_owned(),
+            Login::Tls => "TLS".to_owned(),
+            Login::Tls12 => "OLDERTLS".to_owned(),
+            Login::FlawedTls(flaw) => format!("{flaw:?}").to_uppercase(),
+            Login::MutualTls => "MUTUAL".to_owned(),
             Login::Relayed { port, .. } => format!("RELAYED{port}"),
         }
     }
@@ -32,6 +45,7 @@ impl Login {
         match self {
             Login::Plaintext | Login::Relayed { .. } => "PLAINTEXT",
             Login::Sasl | Login::SaslReauthenticating => "SASL_PLAINTEXT",
+            Login::Tls | Login::Tls12 | Login::FlawedTls(_) | Login::MutualTls => "SSL",
         }
     }
 }
@@ -121,10 +135,38 @@ impl BrokerProperties<'_> {
 }
 
 fn login_properties(login: Login) -> Vec<(String, String)> {
-    if login.protocol() == "PLAINTEXT" {
-        return Vec::new();
-    }
     let listener = format!("listener.name.{}", login.listener().to_lowercase());
+    match login {
+        Login::Plaintext | Login::Relayed { .. } => Vec::new(),
+        Login::Sasl | Login::SaslReauthenticating => sasl_properties(login, &listener),
+        Login::Tls => tls_properties(&listener, None),
+        Login::Tls12 => {
+            let versions = (format!("{listener}.ssl.enabled.protocols"), "TLSv1.2".to_owned());
+            [tls_properties(&listener, None), vec![versions]].concat()
+        }
+        Login::FlawedTls(flaw) => tls_properties(&listener, Some(flaw)),
+        Login::MutualTls => {
+            let asked = (format!("{listener}.ssl.client.auth"), "required".to_owned());
+            [tls_properties(&listener, None), vec![asked]].concat()
+        }
+    }
+}
+
+/// PEM files; clients are believed who have a certificate of the brokers' authority for clients.
+fn tls_properties(listener: &str, flaw: Option<Flaw>) -> Vec<(String, String)> {
+    let certificates = certificates::of_brokers();
+    let shown = certificates.shown(flaw).together.display().to_string();
+    let believed = certificates.authorities.of_clients().display().to_string();
+    [("keystore", shown), ("truststore", believed)]
+        .into_iter()
+        .flat_map(|(store, file)| {
+            let name = |key: &str| format!("{listener}.ssl.{store}.{key}");
+            [(name("type"), "PEM".to_owned()), (name("location"), file)]
+        })
+        .collect()
+}
+
+fn sasl_properties(login: Login, listener: &str) -> Vec<(String, String)> {
     let modules = "org.apache.kafka.common.security";
     let scram = format!("{modules}.scram.ScramLoginModule required;");
     let mut properties = vec![

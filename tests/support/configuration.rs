@@ -2,7 +2,7 @@
 //! Everything listens on loopback.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The tables so far.
 #[derive(Debug, Default)]
@@ -29,10 +29,19 @@ impl Configuration {
             nodes,
             rules,
             more,
+            tls,
         } = cluster;
-        let listener = listener(name, "test", "127.0.0.1", *port, nodes);
+        let client_auth = if tls.is_some_and(|tls| tls.client_ca.is_some()) {
+            "mtls"
+        } else {
+            "network"
+        };
+        let tls = tls.map_or_else(String::new, |tls| {
+            format!("[cluster.{name}.listeners.tls]\n{}", tls.keys())
+        });
+        let listener = listener_of(name, "test", client_auth, "127.0.0.1", *port, nodes);
         self.and(format_args!(
-            "[cluster.{name}]\nbootstrap = {brokers:?}\n{more}\n{listener}{rules}\n"
+            "[cluster.{name}]\nbootstrap = {brokers:?}\n{more}\n{listener}{tls}{rules}\n"
         ))
     }
 
@@ -58,9 +67,20 @@ pub(crate) fn listener(
     port: u16,
     nodes: &[(i32, u16)],
 ) -> String {
+    listener_of(cluster, name, "network", advertised_host, port, nodes)
+}
+
+fn listener_of(
+    cluster: &str,
+    name: &str,
+    client_auth: &str,
+    advertised_host: &str,
+    port: u16,
+    nodes: &[(i32, u16)],
+) -> String {
     let (ids, ports): (Vec<i32>, Vec<u16>) = nodes.iter().copied().unzip();
     format!(
-        "[[cluster.{cluster}.listeners]]\nname = {name:?}\nlisten = \"127.0.0.1:{port}\"\nclient_auth = \"network\"\n\
+        "[[cluster.{cluster}.listeners]]\nname = {name:?}\nlisten = \"127.0.0.1:{port}\"\nclient_auth = {client_auth:?}\n\
          advertised_host = {advertised_host:?}\nnodes = {ids:?}\nnode_ports = {ports:?}\n"
     )
 }
@@ -79,6 +99,30 @@ pub(crate) struct Cluster<'a> {
     pub(crate) rules: &'a str,
     /// More keys of the cluster, such as `state_file`.
     pub(crate) more: &'a str,
+    /// Of its listener; without it, clients speak plain TCP.
+    pub(crate) tls: Option<&'a ListenerTls>,
+}
+
+/// What a listener shows its clients, and asks of them.
+#[derive(Debug, Clone)]
+pub(crate) struct ListenerTls {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+    /// With it, every client has to have a certificate.
+    pub(crate) client_ca: Option<PathBuf>,
+    /// More keys of the table, such as `crl`.
+    pub(crate) more: String,
+}
+
+impl ListenerTls {
+    fn keys(&self) -> String {
+        let ca = self.client_ca.as_ref();
+        let ca = ca.map_or_else(String::new, |path| format!("client_ca = {path:?}\n"));
+        format!(
+            "certificate = {:?}\nkey = {:?}\n{ca}{}\n",
+            self.certificate, self.key, self.more
+        )
+    }
 }
 
 impl Default for Cluster<'_> {
@@ -90,6 +134,7 @@ impl Default for Cluster<'_> {
             nodes: Vec::new(),
             rules: "",
             more: "",
+            tls: None,
         }
     }
 }

@@ -17,6 +17,7 @@ pub(crate) mod agent;
 pub(crate) mod artifacts;
 pub(crate) mod broker_properties;
 pub(crate) mod cache;
+pub(crate) mod certificates;
 pub(crate) mod cluster;
 pub(crate) mod compact_shapes;
 pub(crate) mod configuration;

@@ -1,7 +1,7 @@
 //! kcat, the command-line client on Debian's librdkafka 2.0: a specimen of old clients.
 
 use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use serde::Deserialize;
 
@@ -55,8 +55,8 @@ pub(crate) fn produce(
 }
 
 /// Reads a partition from the beginning to its end.
-pub(crate) fn consume(bootstrap: &str, topic: &str, partition: i32) -> Vec<KcatRecord> {
-    let mut command = kcat(bootstrap, &[]);
+pub(crate) fn consume(bootstrap: &str, topic: &str, partition: i32, properties: &[&str]) -> Vec<KcatRecord> {
+    let mut command = kcat(bootstrap, properties);
     command.args([
         "-C",
         "-J",
@@ -80,6 +80,16 @@ pub(crate) fn consume(bootstrap: &str, topic: &str, partition: i32) -> Vec<KcatR
         .lines()
         .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
         .collect()
+}
+
+/// Asks for the names of topics; if it cannot, what kcat prints of why. It tries for three seconds.
+pub(crate) fn try_reach(bootstrap: &str, properties: &[&str]) -> Result<(), String> {
+    let mut command = kcat(bootstrap, properties);
+    let Output { status, stderr, .. } = command.args(["-L", "-m", "3"]).output().expect("starting kcat");
+    match status.success() {
+        true => Ok(()),
+        false => Err(String::from_utf8_lossy(&stderr).into_owned()),
+    }
 }
 
 fn kcat(bootstrap: &str, properties: &[&str]) -> Command {

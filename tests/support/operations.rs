@@ -1,5 +1,6 @@
 //! The operations of the client programs, typed.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -53,11 +54,56 @@ impl Options {
         )
     }
 
+    /// TLS, with a look at the server's name; with SASL too, if [`Self::sasl`] is said.
+    pub(crate) fn tls(self, tls: &ClientTls) -> Self {
+        self.set("tls", serde_json::to_value(tls).expect("paths are text"))
+    }
+
     /// A property of the client's own.
     pub(crate) fn extra(mut self, name: &str, value: &str) -> Self {
         let extra = self.fields.entry("extra").or_insert_with(|| json!({}));
         extra[name] = json!(value);
         self
+    }
+}
+
+/// What a client knows of TLS.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct ClientTls {
+    /// PEM: who vouches for servers.
+    pub(crate) ca: PathBuf,
+    /// PEM: chain and key of the client's own certificate.
+    pub(crate) identity: Option<PathBuf>,
+    /// The newest version that it speaks, as `1.2`; the library's default when absent.
+    pub(crate) version_max: Option<&'static str>,
+}
+
+impl ClientTls {
+    pub(crate) fn believing(ca: PathBuf) -> Self {
+        ClientTls {
+            ca,
+            identity: None,
+            version_max: None,
+        }
+    }
+
+    pub(crate) fn showing(mut self, identity: &Path) -> Self {
+        self.identity = Some(identity.to_owned());
+        self
+    }
+
+    /// As librdkafka's properties.
+    pub(crate) fn librdkafka(&self) -> Vec<String> {
+        let mut properties = vec![
+            "security.protocol=ssl".to_owned(),
+            format!("ssl.ca.location={}", self.ca.display()),
+        ];
+        if let Some(identity) = &self.identity {
+            for store in ["certificate", "key"] {
+                properties.push(format!("ssl.{store}.location={}", identity.display()));
+            }
+        }
+        properties
     }
 }
 
@@ -140,6 +186,13 @@ impl Agent {
         let body = json!({"options": options, "transactions": [{"outcome": null, "records": records}]});
         self.call("produce", body, CALL_LIMIT)
             .map(|answer: Deliveries| answer.deliveries)
+    }
+
+    /// Asks for the names of topics; if it cannot within `limit`, what the library shows of why: its error, and what it
+    /// has logged meanwhile.
+    pub(crate) fn try_reach(&self, options: &Options, limit: Duration) -> Result<(), String> {
+        let body = json!({"options": options, "timeout_ms": milliseconds(limit)});
+        self.call("reach", body, CALL_LIMIT).map(|_: Value| ())
     }
 
     /// Sends each list in a transaction of its own, one after the other, by one producer.

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::admin_page;
-use super::configuration::Cluster;
+use super::configuration::{Cluster, ListenerTls};
 use super::keystore::Keystore;
 use super::launch::{DataFolder, Process};
 use super::ports::ReservedPort;
@@ -34,8 +34,21 @@ pub(crate) struct ProxySetup<'a> {
     pub(crate) executors: u32,
 }
 
+/// What a proxy's connections have of TLS; by default neither side has it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ProxyTls {
+    /// Towards clients.
+    pub(crate) listener: Option<ListenerTls>,
+    /// Towards brokers: the keys of `[cluster.main.upstream_tls]`.
+    pub(crate) upstream: Option<String>,
+}
+
 impl Proxy {
     pub(crate) fn start(setup: &ProxySetup<'_>) -> Self {
+        Self::start_with_tls(setup, &ProxyTls::default())
+    }
+
+    pub(crate) fn start_with_tls(setup: &ProxySetup<'_>, tls: &ProxyTls) -> Self {
         let mut proxy = Proxy {
             process: None,
             bootstrap: ReservedPort::take(),
@@ -44,7 +57,8 @@ impl Proxy {
             admin: ReservedPort::take(),
             folder: DataFolder::create("proxy"),
         };
-        fs::write(proxy.configuration(), proxy.configuration_text(setup)).expect("writing sealwire.toml");
+        fs::write(proxy.configuration(), proxy.configuration_text(setup, tls))
+            .expect("writing sealwire.toml");
         proxy.start_again();
         proxy
     }
@@ -172,7 +186,10 @@ impl Proxy {
         self.folder.path().join("sealwire.toml")
     }
 
-    fn configuration_text(&self, setup: &ProxySetup<'_>) -> String {
+    fn configuration_text(&self, setup: &ProxySetup<'_>, tls: &ProxyTls) -> String {
+        let upstream = tls.upstream.as_ref();
+        let upstream =
+            upstream.map_or_else(String::new, |keys| format!("[cluster.main.upstream_tls]\n{keys}"));
         let ports = self.nodes.iter().map(ReservedPort::number);
         setup
             .keystore
@@ -182,6 +199,8 @@ impl Proxy {
                 port: self.bootstrap.number(),
                 nodes: setup.nodes.iter().copied().zip(ports).collect(),
                 rules: setup.rules,
+                more: &upstream,
+                tls: tls.listener.as_ref(),
                 ..Cluster::default()
             })
             .admin(self.admin.number())

@@ -12,7 +12,7 @@ use super::broker_properties::Login;
 use super::cluster::KafkaCluster;
 use super::keystore::Keystore;
 use super::operations::Options;
-use super::proxy::{Proxy, ProxySetup};
+use super::proxy::{Proxy, ProxySetup, ProxyTls};
 use super::shared;
 use super::wait;
 
@@ -110,6 +110,12 @@ impl Rig {
         Some(Proxy::start(&setup))
     }
 
+    /// The same with TLS.
+    pub(crate) fn another_proxy_with_tls(&self, login: Login, tls: &ProxyTls) -> Option<Proxy> {
+        let keystore = self.keystore.as_ref()?;
+        Some(Proxy::start_with_tls(&self.setup(keystore, login), tls))
+    }
+
     /// The same, which serves these nodes only.
     pub(crate) fn proxy_of(&self, nodes: Vec<i32>) -> Option<Proxy> {
         let keystore = self.keystore.as_ref()?;
@@ -187,6 +193,11 @@ impl Rig {
         wait::until("leaders of a new topic to lead", ADMINISTRATION_LIMIT, || {
             self.try_end_offsets(topic.name, topic.partitions).ok()
         });
+    }
+
+    /// Nobody but `principal` may write to the topic any more.
+    pub(crate) fn allow_writing(&self, topic: &str, principal: &str) {
+        let _: Value = self.administer("allow_writing", json!({"topic": topic, "principal": principal}));
     }
 
     pub(crate) fn partitions(&self, topic: &str) -> Vec<PartitionState> {

@@ -9,6 +9,7 @@ use std::sync::{LazyLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard
 use super::agent::{Agent, Library};
 use super::artifacts::KafkaVersion;
 use super::broker_properties::Login;
+use super::certificates::Flaw;
 use super::cluster::KafkaCluster;
 
 /// One broker, which is asked for a login on two of its listeners.
@@ -20,11 +21,30 @@ pub(crate) fn one_broker() -> &'static KafkaCluster {
     &CLUSTER
 }
 
+/// One broker with each kind of listener with TLS, and an authorizer that lets everybody do what no rule is
+/// for.
+pub(crate) fn broker_with_tls() -> &'static KafkaCluster {
+    static CLUSTER: LazyLock<KafkaCluster> = LazyLock::new(|| {
+        let flawed = Flaw::ALL.map(Login::FlawedTls);
+        let good = [Login::Plaintext, Login::Tls, Login::Tls12, Login::MutualTls];
+        let rights = [
+            (
+                "authorizer.class.name",
+                "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            ),
+            ("allow.everyone.if.no.acl.found", "true"),
+        ];
+        KafkaCluster::start(KafkaVersion::Current, 1, &[&good[..], &flawed].concat(), &rights)
+    });
+    &CLUSTER
+}
+
 /// One broker of the older version, which has the new protocol of groups as a preview.
 pub(crate) fn older_broker() -> &'static KafkaCluster {
     static CLUSTER: LazyLock<KafkaCluster> = LazyLock::new(|| {
         let protocols = [("group.coordinator.rebalance.protocols", "classic,consumer")];
-        KafkaCluster::start(KafkaVersion::Older, 1, &[Login::Plaintext], &protocols)
+        let logins = [Login::Plaintext, Login::Tls, Login::MutualTls];
+        KafkaCluster::start(KafkaVersion::Older, 1, &logins, &protocols)
     });
     &CLUSTER
 }
@@ -74,5 +94,10 @@ pub(crate) fn aiokafka() -> &'static Agent {
 
 pub(crate) fn franz_go() -> &'static Agent {
     static AGENT: LazyLock<Agent> = LazyLock::new(|| Agent::start(Library::FranzGo));
+    &AGENT
+}
+
+pub(crate) fn kafkajs() -> &'static Agent {
+    static AGENT: LazyLock<Agent> = LazyLock::new(|| Agent::start(Library::Kafkajs));
     &AGENT
 }

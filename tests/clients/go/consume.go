@@ -45,6 +45,25 @@ func consume(order command) (any, error) {
 	return map[string]any{"records": records}, nil
 }
 
+// reach asks for metadata. A connection that fails is not tried again: its error is the answer.
+func reach(order command) (any, error) {
+	opts, err := order.Options.client()
+	if err != nil {
+		return nil, err
+	}
+	client, err := kgo.NewClient(append(opts, kgo.RequestRetries(0))...)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	limited, cancel := context.WithTimeout(context.Background(), time.Duration(order.TimeoutMs)*time.Millisecond)
+	defer cancel()
+	if err := client.Ping(limited); err != nil {
+		return nil, err
+	}
+	return map[string]any{}, nil
+}
+
 func take(client *kgo.Client, records []record) ([]record, error) {
 	limited, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 	defer cancel()

@@ -71,6 +71,8 @@ func run(line []byte) answer {
 		result, err = produce(order)
 	case "consume":
 		result, err = consume(order)
+	case "reach":
+		result, err = reach(order)
 	case "stream_produce":
 		result, err = streamProduce(order)
 	case "stream_consume":

@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -30,6 +33,14 @@ type options struct {
 	Isolation       string `json:"isolation"`
 	Reset           string `json:"reset"`
 	Sasl            *login `json:"sasl"`
+	TLS             *known `json:"tls"`
+}
+
+// known is what the client knows of TLS: files in PEM form, and the newest version that it speaks.
+type known struct {
+	CA         string `json:"ca"`
+	Identity   string `json:"identity"`
+	VersionMax string `json:"version_max"`
 }
 
 type login struct {
@@ -50,7 +61,36 @@ func (o options) client() ([]kgo.Opt, error) {
 		}
 		opts = append(opts, kgo.SASL(mechanism))
 	}
+	if o.TLS != nil {
+		config, err := o.TLS.config()
+		if err != nil {
+			return nil, err
+		}
+		opts = append(opts, kgo.DialTLSConfig(config))
+	}
 	return opts, nil
+}
+
+func (k known) config() (*tls.Config, error) {
+	ca, err := os.ReadFile(k.CA)
+	if err != nil {
+		return nil, err
+	}
+	config := &tls.Config{RootCAs: x509.NewCertPool()}
+	if !config.RootCAs.AppendCertsFromPEM(ca) {
+		return nil, fmt.Errorf("no certificate in %s", k.CA)
+	}
+	if k.Identity != "" {
+		identity, err := tls.LoadX509KeyPair(k.Identity, k.Identity)
+		if err != nil {
+			return nil, err
+		}
+		config.Certificates = []tls.Certificate{identity}
+	}
+	if k.VersionMax == "1.2" {
+		config.MaxVersion = tls.VersionTLS12
+	}
+	return config, nil
 }
 
 func (o options) consumer() ([]kgo.Opt, error) {

@@ -8,6 +8,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.ListTopicsOptions;
 import org.apache.kafka.clients.admin.NewPartitionReassignment;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.OffsetSpec;
@@ -17,6 +18,13 @@ import org.apache.kafka.common.ElectionType;
 import org.apache.kafka.common.Node;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.TopicPartitionInfo;
+import org.apache.kafka.common.acl.AccessControlEntry;
+import org.apache.kafka.common.acl.AclBinding;
+import org.apache.kafka.common.acl.AclOperation;
+import org.apache.kafka.common.acl.AclPermissionType;
+import org.apache.kafka.common.resource.PatternType;
+import org.apache.kafka.common.resource.ResourcePattern;
+import org.apache.kafka.common.resource.ResourceType;
 
 /** What an administrator does: topics, leaders, offsets. */
 final class Administration {
@@ -26,7 +34,9 @@ final class Administration {
         try (Admin admin = Admin.create(Options.client(command.get("options")))) {
             return switch (operation) {
                 case "create_topics" -> createTopics(admin, command);
+                case "allow_writing" -> allowWriting(admin, command);
                 case "describe_topics" -> describeTopics(admin, command);
+                case "reach" -> reach(admin, command);
                 case "describe_cluster" -> describeCluster(admin);
                 case "move_leader" -> moveLeader(admin, command);
                 case "end_offsets" -> endOffsets(admin, command);
@@ -34,6 +44,26 @@ final class Administration {
                 default -> throw new IllegalArgumentException("no operation " + operation);
             };
         }
+    }
+
+    /** topic, principal: the only one who may write there from now on; everybody may read */
+    private static JsonNode allowWriting(Admin admin, JsonNode command) throws Exception {
+        ResourcePattern topic = new ResourcePattern(ResourceType.TOPIC, command.get("topic").asText(), PatternType.LITERAL);
+        List<AclBinding> rights = new ArrayList<>();
+        rights.add(right(topic, command.get("principal").asText(), AclOperation.WRITE));
+        rights.add(right(topic, "User:*", AclOperation.READ));
+        admin.createAcls(rights).all().get();
+        return Agent.JSON.createObjectNode();
+    }
+
+    private static AclBinding right(ResourcePattern topic, String principal, AclOperation operation) {
+        return new AclBinding(topic, new AccessControlEntry(principal, "*", operation, AclPermissionType.ALLOW));
+    }
+
+    /** timeout_ms */
+    private static JsonNode reach(Admin admin, JsonNode command) throws Exception {
+        admin.listTopics(new ListTopicsOptions().timeoutMs(command.get("timeout_ms").asInt())).names().get();
+        return Agent.JSON.createObjectNode();
     }
 
     /** topics: [{name, partitions, replicas, configs}] */

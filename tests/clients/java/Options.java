@@ -45,15 +45,30 @@ final class Options {
         copy(options, "bootstrap", properties, "bootstrap.servers");
         copy(options, "client_id", properties, "client.id");
         JsonNode sasl = options.path("sasl");
+        JsonNode tls = options.path("tls");
+        properties.put("security.protocol", (sasl.isObject() ? "SASL_" : "") + (tls.isObject() ? "SSL" : "PLAINTEXT"));
+        if (tls.isObject()) {
+            store(tls, "ca", properties, "truststore");
+            store(tls, "identity", properties, "keystore");
+            if (tls.path("version_max").isTextual()) {
+                properties.put("ssl.enabled.protocols", "TLSv" + tls.get("version_max").asText());
+            }
+        }
         if (sasl.isObject()) {
             String mechanism = sasl.get("mechanism").asText();
             String user = sasl.get("user").asText();
             String password = sasl.path("password").asText();
-            properties.put("security.protocol", "SASL_PLAINTEXT");
             properties.put("sasl.mechanism", mechanism);
             properties.put("sasl.jaas.config", jaas(mechanism, user, password));
         }
         return properties;
+    }
+
+    private static void store(JsonNode tls, String name, Properties properties, String store) {
+        if (tls.path(name).isTextual()) {
+            properties.put("ssl." + store + ".type", "PEM");
+            properties.put("ssl." + store + ".location", tls.get(name).asText());
+        }
     }
 
     private static Properties withExtra(JsonNode options, Properties properties) {

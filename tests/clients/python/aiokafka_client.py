@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import ssl
 import time
 from collections import defaultdict
 
@@ -29,6 +30,19 @@ def produce(command):
 
 def consume(command):
     return asyncio.run(consume_all(command))
+
+
+def reach(command):
+    return asyncio.run(reach_within(command["options"], command["timeout_ms"] / 1000))
+
+
+async def reach_within(options, seconds):
+    client = AIOKafkaProducer(request_timeout_ms=int(seconds * 1000), **configuration(options, PRODUCER))
+    try:
+        await asyncio.wait_for(client.start(), seconds)
+    finally:
+        await client.stop()
+    return {}
 
 
 async def produce_all(command):
@@ -146,14 +160,26 @@ def configuration(options, names):
     if "client_id" in options:
         settings["client_id"] = options["client_id"]
     settings.update({names[name]: value for name, value in options.items() if name in names})
+    if "tls" in options:
+        settings.update(security_protocol="SSL", ssl_context=tls_context(options["tls"]))
     if "sasl" in options:
         login = options["sasl"]
-        settings.update(security_protocol="SASL_PLAINTEXT", sasl_mechanism=login["mechanism"])
+        protocol = "SASL_SSL" if "tls" in options else "SASL_PLAINTEXT"
+        settings.update(security_protocol=protocol, sasl_mechanism=login["mechanism"])
         if login["mechanism"] == "OAUTHBEARER":
             settings["sasl_oauth_token_provider"] = UnsecuredToken(login["user"])
         else:
             settings.update(sasl_plain_username=login["user"], sasl_plain_password=login["password"])
     return settings
+
+
+def tls_context(known):
+    context = ssl.create_default_context(cafile=known["ca"])
+    if known["identity"]:
+        context.load_cert_chain(known["identity"])
+    if known["version_max"]:
+        context.maximum_version = ssl.TLSVersion["TLSv" + known["version_max"].replace(".", "_")]
+    return context
 
 
 class UnsecuredToken(AbstractTokenProvider):

@@ -89,6 +89,11 @@ def consume(command):
     return {"records": records}
 
 
+def reach(command):
+    Producer(configuration(command["options"], PRODUCER)).list_topics(timeout=command["timeout_ms"] / 1000)
+    return {}
+
+
 def attach(consumer, command):
     if "partitions" in command:
         consumer.assign([TopicPartition(topic, index, 0) for topic, index in command["partitions"]])
@@ -221,7 +226,16 @@ def configuration(options, names):
     properties["error_cb"] = lambda error: print(error, file=sys.stderr)
     if "sasl" in options:
         properties.update(sasl(options["sasl"]))
+    if "tls" in options:
+        properties.update(tls(options["tls"], "sasl" in options))
     properties.update(options.get("extra", {}))
+    return properties
+
+
+def tls(known, with_sasl):
+    properties = {"security.protocol": "SASL_SSL" if with_sasl else "SSL", "ssl.ca.location": known["ca"]}
+    if known["identity"]:
+        properties.update({f"ssl.{store}.location": known["identity"] for store in ("certificate", "key")})
     return properties
 
 
