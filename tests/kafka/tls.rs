@@ -1,6 +1,7 @@
 //! TLS on both sides of the proxy, with and without certificates of clients, between real clients and real brokers.
 
 mod every_way;
+mod renewed;
 
 use std::sync::LazyLock;
 

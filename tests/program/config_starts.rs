@@ -5,11 +5,17 @@
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use rustls::pki_types::ServerName;
 use sealwire::config::{Config, KmsKind, ListenerConfig, MasterKeySource};
+use sealwire::testing::authority::{Authority, Issued, Span, Wanted};
+use sealwire::transport::certificates::CertificateFiles;
+use sealwire::transport::tls_client::{ClientSet, Trust, UpstreamTls};
+use sealwire::transport::tls_server::ListenerTls;
+use toml_edit::{Array, DocumentMut, value};
 
 use crate::support::HOST;
 use crate::support::cache;
@@ -38,11 +44,27 @@ fn the_production_file_starts() {
     program.terminate();
 }
 
-/// The program with a copy of a shipped file, beside keystores made by its own commands. Only addresses are overridden,
-/// so that tests do not meet and no broker of this host is reached.
+#[test]
+fn the_file_with_tls_starts() {
+    let mut program = Program::start("tls.toml");
+    program.wait_until_it_is_ready();
+    program.wait_until_it_serves();
+    program.terminate();
+}
+
+#[test]
+fn the_file_with_certificates_of_clients_starts() {
+    let mut program = Program::start("mtls.toml");
+    program.wait_until_it_is_ready();
+    program.wait_until_it_serves();
+    program.terminate();
+}
+
+/// The program with a copy of a shipped file, beside certificates, and keystores made by its own commands. Only
+/// addresses are other ones, so that tests do not meet and no broker of this host is reached.
 struct Program {
     process: Process,
-    ports: Vec<ReservedPort>,
+    ports: Vec<Port>,
     admin: Option<ReservedPort>,
     /// Nobody listens there.
     _broker: ReservedPort,
@@ -58,8 +80,10 @@ impl Program {
         let text = fs::read_to_string(&path).expect("the copy is read");
         let config = Config::from_toml_text(&text, &path).unwrap_or_else(|errors| panic!("{errors}"));
         make_keystores(&config);
+        let certificates = Certificates::make(&config, folder.path());
+        let (text, ports) = on_other_ports(&text, &config, &certificates);
+        fs::write(&path, text).expect("the copy is written");
 
-        let mut ports = Vec::new();
         let mut settings = Vec::new();
         let broker = ReservedPort::take();
         for cluster in &config.clusters {
@@ -71,12 +95,6 @@ impl Program {
                     broker.address()
                 ));
             }
-            let listeners: Vec<String> = cluster
-                .listeners
-                .iter()
-                .map(|listener| on_other_ports(listener, &mut ports))
-                .collect();
-            settings.push(format!("cluster.{name}.listeners=[{}]", listeners.join(", ")));
         }
         let admin = config.admin.map(|_| ReservedPort::take());
         if let Some(port) = &admin {
@@ -112,8 +130,8 @@ impl Program {
     fn wait_until_it_serves(&mut self) {
         assert!(!self.ports.is_empty());
         for port in &self.ports {
-            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.number()));
-            let mut client = wait::until("a port to accept", START_LIMIT, || {
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.port.number()));
+            let client = wait::until("a port to accept", START_LIMIT, || {
                 self.process.assert_running();
                 TcpStream::connect(address).ok()
             });
@@ -121,12 +139,7 @@ impl Program {
                 .set_read_timeout(Some(START_LIMIT))
                 .expect("a time-out is set");
             // Who says nothing is left alone for a while.
-            client.write_all(&[0]).expect("a byte is sent");
-            match client.read(&mut [0]) {
-                Ok(0) => {}
-                Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
-                other => panic!("no broker, and the client is not disconnected: {other:?}"),
-            }
+            port.assert_disconnects(client);
         }
         let output = self.process.output();
         assert!(
@@ -146,21 +159,137 @@ impl Program {
     }
 }
 
-/// The listener as it is written, on ports of the test's own and on loopback.
-fn on_other_ports(listener: &ListenerConfig, ports: &mut Vec<ReservedPort>) -> String {
-    let mut take = || {
-        let port = ReservedPort::take();
-        let number = port.number();
-        ports.push(port);
-        number
-    };
-    let listen = take();
-    let node_ports: Vec<u16> = listener.nodes.iter().map(|_| take()).collect();
-    format!(
-        "{{ name = \"{}\", listen = \"127.0.0.1:{listen}\", client_auth = \"network\", advertised_host = \"{}\", \
-         nodes = {:?}, node_ports = {node_ports:?} }}",
-        listener.name, listener.advertised_host, listener.nodes
-    )
+/// The file's text with each listener on ports of the test's own and on loopback, and how a client meets each port.
+fn on_other_ports(text: &str, config: &Config, certificates: &Certificates) -> (String, Vec<Port>) {
+    let mut document: DocumentMut = text.parse().expect("it was read before");
+    let mut ports = Vec::new();
+    for cluster in &config.clusters {
+        for (index, listener) in cluster.listeners.iter().enumerate() {
+            let mut take = || {
+                let port = ReservedPort::take();
+                let number = port.number();
+                let tls = listener.tls.as_ref();
+                ports.push(Port {
+                    port,
+                    tls: tls.map(|tls| certificates.client_of(listener, tls)),
+                });
+                number
+            };
+            let table = &mut document["cluster"][&cluster.name]["listeners"][index];
+            table["listen"] = value(format!("{HOST}:{}", take()));
+            let node_ports = listener.nodes.iter().map(|_| i64::from(take()));
+            table["node_ports"] = value(node_ports.collect::<Array>());
+        }
+    }
+    (document.to_string(), ports)
+}
+
+/// A port, and what its clients know of TLS, if that is spoken there.
+struct Port {
+    port: ReservedPort,
+    tls: Option<ClientSet>,
+}
+
+impl Port {
+    /// A client of this port says a byte, and reads until the end.
+    fn assert_disconnects(&self, mut socket: TcpStream) {
+        let (written, read) = match &self.tls {
+            None => (socket.write_all(&[0]), socket.read(&mut [0])),
+            Some(tls) => {
+                let mut session = tls.session(HOST).expect("it has a name");
+                session
+                    .complete_io(&mut socket)
+                    .unwrap_or_else(|error| panic!("no handshake: {error}"));
+                let mut stream = rustls::Stream::new(&mut session, &mut socket);
+                (stream.write_all(&[0]), stream.read(&mut [0]))
+            }
+        };
+        written.expect("a byte is sent");
+        match read {
+            Ok(0) => {}
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof
+                ) => {}
+            other => panic!("no broker, and the client is not disconnected: {other:?}"),
+        }
+    }
+}
+
+/// The files of TLS that a configuration names, and those of its clients.
+struct Certificates {
+    servers: Authority,
+    clients: Authority,
+    folder: PathBuf,
+}
+
+impl Certificates {
+    /// Makes every file that is named.
+    fn make(config: &Config, folder: &Path) -> Self {
+        let certificates = Self {
+            servers: Authority::root("servers"),
+            clients: Authority::root("clients"),
+            folder: folder.to_owned(),
+        };
+        let Self { servers, clients, .. } = &certificates;
+        for cluster in &config.clusters {
+            if let Some(tls) = &cluster.upstream_tls {
+                if let Trust::File(path) = &tls.trust {
+                    write(path, &Authority::root("brokers").pem());
+                }
+                if let Some(files) = &tls.client {
+                    write_both(files, &clients.issue(&Wanted::named("proxy")));
+                }
+            }
+            for listener in &cluster.listeners {
+                let Some(tls) = &listener.tls else { continue };
+                for files in &tls.certificates {
+                    write_both(
+                        files,
+                        &servers.issue(&Wanted::for_hosts(&[&listener.advertised_host])),
+                    );
+                }
+                if let Some(path) = &tls.client_ca {
+                    write(path, &clients.pem());
+                }
+                for path in &tls.crl {
+                    write(path, &clients.revoke(&[], Span::In(Duration::from_secs(3600))));
+                }
+            }
+        }
+        certificates
+    }
+
+    /// Who believes this listener, and is let in.
+    fn client_of(&self, listener: &ListenerConfig, tls: &ListenerTls) -> ClientSet {
+        let ca = self.folder.join("servers-ca.pem");
+        write(&ca, &self.servers.pem());
+        let client = tls.client_ca.as_ref().map(|_| {
+            let issued = self.clients.issue(&Wanted::named("client"));
+            issued.write(&self.folder, "client")
+        });
+        let client = UpstreamTls {
+            trust: Trust::File(ca),
+            server_name: ServerName::try_from(listener.advertised_host.clone()).ok(),
+            client,
+            choice: tls.choice.clone(),
+        };
+        client.load(SystemTime::now()).expect("its files are good")
+    }
+}
+
+fn write(path: &Path, text: &str) {
+    fs::create_dir_all(path.parent().expect("a folder")).expect("it is made");
+    fs::write(path, text).expect("it is written");
+}
+
+fn write_both(files: &CertificateFiles, issued: &Issued) {
+    write(&files.certificate, "");
+    let folder = files.certificate.parent().expect("a folder");
+    let name = files.certificate.file_stem().expect("a name");
+    let written = issued.write(folder, &name.to_string_lossy());
+    assert_eq!(&written, files, "a certificate and its key have one name");
 }
 
 fn make_keystores(config: &Config) {

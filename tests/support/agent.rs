@@ -108,7 +108,12 @@ impl Agent {
         Ok(serde_json::from_value(result).unwrap_or_else(|error| panic!("{op}: unexpected answer: {error}")))
     }
 
-    /// The end of what the client's library had to say.
+    /// What the client's library had to say.
+    pub(crate) fn log(&self) -> String {
+        self.process.lock().expect("process").output()
+    }
+
+    /// The end of that.
     pub(crate) fn log_end(&self) -> String {
         self.process.lock().expect("process").output_end()
     }

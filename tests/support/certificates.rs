@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use rcgen::{DnType, ExtendedKeyUsagePurpose};
-use sealwire::testing::authority::{Authority, Issued, Span, Wanted};
+use sealwire::testing::authority::{Authority, DnType, ExtendedKeyUsagePurpose, Issued, Span, Wanted};
 use sealwire::transport::certificates::CertificateFiles;
 
 use super::HOST;
@@ -92,9 +91,13 @@ impl Authorities {
 
     /// A server at [`HOST`] and `localhost`.
     pub(crate) fn server(&self, name: &str, flaw: Option<Flaw>) -> Identity {
+        self.server_at(&[HOST, "localhost"], name, flaw)
+    }
+
+    pub(crate) fn server_at(&self, hosts: &[&str], name: &str, flaw: Option<Flaw>) -> Identity {
         let mut wanted = Wanted {
             purposes: vec![purpose(true)],
-            ..Wanted::for_hosts(&[HOST, "localhost"])
+            ..Wanted::for_hosts(hosts)
         };
         match flaw {
             Some(Flaw::WrongHost) => wanted.hosts = vec!["elsewhere.test".to_owned()],

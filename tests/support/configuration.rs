@@ -80,8 +80,8 @@ fn listener_of(
 ) -> String {
     let (ids, ports): (Vec<i32>, Vec<u16>) = nodes.iter().copied().unzip();
     format!(
-        "[[cluster.{cluster}.listeners]]\nname = {name:?}\nlisten = \"127.0.0.1:{port}\"\nclient_auth = {client_auth:?}\n\
-         advertised_host = {advertised_host:?}\nnodes = {ids:?}\nnode_ports = {ports:?}\n"
+        "[[cluster.{cluster}.listeners]]\nname = {name:?}\nlisten = \"127.0.0.1:{port}\"\n\
+         client_auth = {client_auth:?}\nadvertised_host = {advertised_host:?}\nnodes = {ids:?}\nnode_ports = {ports:?}\n"
     )
 }
 

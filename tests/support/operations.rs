@@ -192,7 +192,12 @@ impl Agent {
     /// has logged meanwhile.
     pub(crate) fn try_reach(&self, options: &Options, limit: Duration) -> Result<(), String> {
         let body = json!({"options": options, "timeout_ms": milliseconds(limit)});
-        self.call("reach", body, CALL_LIMIT).map(|_: Value| ())
+        let before = self.log().len();
+        let answer: Result<Value, String> = self.call("reach", body, CALL_LIMIT);
+        answer.map(|_| ()).map_err(|error| {
+            let log = self.log();
+            format!("{error}\n{}", log.get(before..).unwrap_or_default())
+        })
     }
 
     /// Sends each list in a transaction of its own, one after the other, by one producer.

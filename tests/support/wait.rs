@@ -3,13 +3,20 @@
 use std::time::{Duration, Instant};
 
 /// Asks again and again until `ready` gives something. Panics after `limit`, naming what was waited for.
-pub(crate) fn until<T>(what: &str, limit: Duration, mut ready: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn until<T>(what: &str, limit: Duration, ready: impl FnMut() -> Option<T>) -> T {
+    within(limit, ready).unwrap_or_else(|| panic!("waited {limit:?} in vain: {what}"))
+}
+
+/// The same, for who says himself what was missing.
+pub(crate) fn within<T>(limit: Duration, mut ready: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + limit;
     loop {
         if let Some(value) = ready() {
-            return value;
+            return Some(value);
         }
-        assert!(Instant::now() < deadline, "waited {limit:?} in vain: {what}");
+        if Instant::now() >= deadline {
+            return None;
+        }
         pause(Duration::from_millis(20));
     }
 }

@@ -10,6 +10,8 @@ mod artifacts;
 mod broker_properties;
 #[path = "../../../tests/support/cache.rs"]
 mod cache;
+#[path = "../../../tests/support/certificates.rs"]
+mod certificates;
 #[path = "../../../tests/support/cluster.rs"]
 pub(super) mod cluster;
 #[path = "../../../tests/support/debian.rs"]

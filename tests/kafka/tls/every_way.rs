@@ -16,7 +16,8 @@ use crate::support::records::{Record, assert_delivered, assert_same};
 use crate::support::rig::{Rig, unique};
 use crate::support::shared;
 
-static RIG: LazyLock<Rig> = LazyLock::new(|| Rig::assemble(shared::broker_with_tls(), Login::Plaintext));
+pub(super) static RIG: LazyLock<Rig> =
+    LazyLock::new(|| Rig::assemble(shared::broker_with_tls(), Login::Plaintext));
 
 #[test]
 fn each_client_over_each_combination() {
@@ -54,8 +55,8 @@ fn brokers_see_the_principal_of_the_proxys_certificate() {
 }
 
 fn over_each_combination(rig: &'static Rig, agents: &[&'static Agent]) {
-    let ways = ways(rig);
-    let ways = &ways;
+    let combinations = ways(rig);
+    let ways = &combinations;
     thread::scope(|scope| {
         for agent in agents {
             scope.spawn(move || ways.iter().for_each(|way| way.try_agent(rig, agent)));
@@ -64,7 +65,7 @@ fn over_each_combination(rig: &'static Rig, agents: &[&'static Agent]) {
     });
     let readable = rig.cluster.canary_in_data_dir(CANARY.as_bytes());
     assert_eq!(readable.is_empty(), rig.seals(), "readable at rest: {readable:?}");
-    for way in ways {
+    for way in combinations {
         way.end();
     }
 }
