@@ -13,6 +13,7 @@
 
 pub mod certificates;
 pub mod proxy_protocol;
+pub(crate) mod route;
 pub mod suites;
 #[cfg(test)]
 mod tests;

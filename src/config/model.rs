@@ -94,15 +94,38 @@ pub struct ListenerConfig {
     pub tls: Option<ListenerTls>,
     /// From where load balancers connect that say whose connection it is; none: clients connect themselves.
     pub proxy_protocol_sources: Option<Networks>,
-    /// The host that clients are told for every broker.
+    /// The host that clients are told for every broker, with `$(node)` for its id where brokers are told apart by name.
     pub advertised_host: String,
-    /// Broker ids, in the order of `node_ports`; no id twice.
+    /// The host of the bootstrap port, where brokers are told apart by name.
+    pub bootstrap_host: Option<String>,
+    /// Broker ids, in the order of `node_ports`, if there are any; no id twice.
     pub nodes: Vec<i32>,
-    /// One port for each of `nodes`, bound on the address of `listen`.
+    /// One port for each of `nodes`, bound on the address of `listen`; none where brokers are told apart by name.
     pub node_ports: Vec<u16>,
 }
 
 impl ListenerConfig {
+    /// What clients are told of each node: its id, a host and a port.
+    pub fn node_addresses(&self) -> impl Iterator<Item = (i32, String, u16)> + '_ {
+        let ports = self.node_ports.iter().copied();
+        let ports = ports.chain(std::iter::repeat(self.listen.port()));
+        self.nodes
+            .iter()
+            .zip(ports)
+            .map(|(&node, port)| (node, self.host_of(node), port))
+    }
+
+    /// The name of each node, and that of the bootstrap port (`None`), where brokers are told apart by it.
+    pub fn names(&self) -> impl Iterator<Item = (Option<i32>, String)> + '_ {
+        let nodes = self.nodes.iter().map(|&node| (Some(node), self.host_of(node)));
+        let bootstrap = self.bootstrap_host.iter();
+        bootstrap.flat_map(move |host| std::iter::once((None, host.clone())).chain(nodes.clone()))
+    }
+
+    fn host_of(&self, node: i32) -> String {
+        self.advertised_host.replace("$(node)", &node.to_string())
+    }
+
     /// Broker ids with the port that each is served on.
     pub fn node_listeners(&self) -> impl Iterator<Item = (i32, SocketAddr)> + '_ {
         self.nodes

@@ -1,6 +1,7 @@
 //! From text, variables and flags to a [`Config`], or to everything that is wrong with them.
 #![expect(clippy::disallowed_methods, reason = "settings may come from the environment")]
 
+mod by_name;
 mod clusters;
 mod keystores;
 mod later;
@@ -8,6 +9,7 @@ mod limits;
 mod listeners;
 mod node;
 mod own_ports;
+mod ports;
 mod proxy_protocol;
 mod sharing;
 mod sources;
@@ -27,7 +29,8 @@ use figment::value::Value;
 use self::clusters::read_clusters;
 use self::keystores::KmsList;
 use self::limits::{read_limits, refuse_contradictions};
-use self::listeners::{PortBook, read_socket_address};
+use self::listeners::read_socket_address;
+use self::ports::PortBook;
 use self::node::{Node, Reach, Reader, whole_number};
 use self::own_ports::refuse_own_addresses;
 use self::sources::{Inputs, Sources};

@@ -16,6 +16,7 @@ use crate::pipeline::ListenerMap;
 use crate::protocol::frame::{LENGTH_PREFIX_BYTES, REQUEST_HEAD_BYTES, RequestHead};
 use crate::protocol::hops;
 use crate::transport::proxy_protocol::Networks;
+use crate::transport::route::Routes;
 use crate::transport::tls_client::ClientSet;
 use crate::transport::tls_server::ServerSet;
 
@@ -24,6 +25,8 @@ use crate::transport::tls_server::ServerSet;
 pub(crate) struct Listener {
     pub(crate) map: Arc<ListenerMap>,
     pub(crate) bootstrap: Vec<HostPort>,
+    /// Of a port that several listeners, or brokers, share: where the name that a client asks for leads to.
+    pub(crate) routes: Option<Arc<Routes>>,
     /// TLS towards clients.
     pub(crate) tls: Option<Arc<ServerSet>>,
     /// TLS towards brokers.

@@ -99,7 +99,7 @@ struct Arrival {
     /// Its number.
     id: u64,
     listener: ListenerId,
-    /// The node whose port it was.
+    /// The node whose port it was, or whose name it asks for.
     node: Option<i32>,
     client: Client,
     status: Rc<Status>,
@@ -140,11 +140,11 @@ impl Serving {
 impl Arrival {
     /// Every stage, one after the other: what it waits for, and whose time that is.
     async fn stages<P: Platform>(&mut self, sockets: &mut Sockets<P>) -> Result<Infallible, CloseReason> {
-        let listener = self.route()?;
+        let mut listener = self.listener()?;
         if let Some(proxies) = &listener.proxies {
             self.preface::<P>(sockets.client.socket_mut(), proxies).await?;
         }
-        self.shake_hands(&listener, sockets).await?;
+        self.shake_hands(&mut listener, sockets).await?;
         let first_word = self.clients_stage(first_word(&mut sockets.client)).await?;
         let first_word = first_word.ok_or(CloseReason::ClientClosed)?;
         let reached = self.brokers_stage(self.dial(&listener, first_word)).await??;
@@ -175,8 +175,8 @@ impl Arrival {
         done
     }
 
-    /// Where the client wants to go: the port that it came to says that.
-    fn route(&self) -> Result<Rc<Listener>, CloseReason> {
+    /// The listener whose client it is: that of the port that it came to, until it has asked for another one's name.
+    fn listener(&self) -> Result<Rc<Listener>, CloseReason> {
         let listeners = self.serving.listeners.borrow();
         listeners.get(self.listener).cloned().ok_or(CloseReason::Internal)
     }
@@ -205,21 +205,35 @@ impl Arrival {
         Ok(())
     }
 
-    /// Agrees on TLS with the client, where the listener speaks it.
+    /// Agrees on TLS with the client, where the listener speaks it. Where several share the port, the name that the
+    /// client asks for says which listener it has come to, and which broker.
     async fn shake_hands<P: Platform>(
-        &self,
-        listener: &Listener,
+        &mut self,
+        listener: &mut Rc<Listener>,
         sockets: &mut Sockets<P>,
     ) -> Result<(), CloseReason> {
-        let Some(tls) = &listener.tls else { return Ok(()) };
-        let choose = |_: Option<&str>| Some((Arc::clone(&tls.config), ()));
+        let Some(tls) = listener.tls.clone() else { return Ok(()) };
+        let choose = |name: Option<&str>| {
+            let Some(routes) = &listener.routes else {
+                return Some((Arc::clone(&tls.config), None));
+            };
+            let destination = routes.find(name?)?;
+            let listeners = self.serving.listeners.borrow();
+            let chosen = listeners.get(destination.listener)?;
+            let config = Arc::clone(&chosen.tls.as_ref()?.config);
+            Some((config, Some((destination, Rc::clone(chosen)))))
+        };
         let pool = &self.serving.shared.ciphertexts;
         // One handshake takes a millisecond with RSA: between two of them others have their turn.
         others_first::<P>().await;
         let met = handshake::accept::<P, _, _>(&mut sockets.client, tls.handshake_timeout, pool, choose);
-        self.clients_stage(met)
-            .await?
-            .map_err(|failure| self.note_failure(&failure))
+        let met = self.clients_stage(met).await?;
+        let routed = met.map_err(|failure| self.note_failure(&failure))?;
+        if let Some((destination, chosen)) = routed {
+            (self.listener, self.node) = (destination.listener, destination.node);
+            *listener = chosen;
+        }
+        Ok(())
     }
 
     /// Tells of a handshake that has failed, unless the client only was not there for it.

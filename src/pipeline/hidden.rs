@@ -110,6 +110,7 @@ mod tests {
                 tls: None,
                 proxy_protocol_sources: None,
                 advertised_host: "proxy".to_owned(),
+                bootstrap_host: None,
                 nodes: vec![2, 0, 1],
                 node_ports: vec![9195, 9193, 9194],
             },

@@ -23,8 +23,8 @@ pub struct ListenerMap {
     pub policy: Policy,
     /// The listener's name in the configuration.
     pub name: Arc<str>,
-    advertised_host: String,
-    ports: HashMap<i32, u16>,
+    /// What clients are told of each node.
+    addresses: HashMap<i32, (Box<str>, u16)>,
     /// Whether any broker is hidden from its clients, for all executors (HIDDEN-3).
     hides: Arc<AtomicBool>,
 }
@@ -36,12 +36,9 @@ impl ListenerMap {
             cluster,
             policy: Policy::BY_NAME,
             name: listener.name.as_str().into(),
-            advertised_host: listener.advertised_host.clone(),
-            ports: listener
-                .nodes
-                .iter()
-                .copied()
-                .zip(listener.node_ports.iter().copied())
+            addresses: listener
+                .node_addresses()
+                .map(|(node_id, host, port)| (node_id, (host.into(), port)))
                 .collect(),
             hides: Arc::default(),
         }
@@ -49,12 +46,12 @@ impl ListenerMap {
 
     /// Whether a node is served.
     pub(super) fn serves(&self, node_id: i32) -> bool {
-        self.ports.contains_key(&node_id)
+        self.addresses.contains_key(&node_id)
     }
 
     /// The ids of the nodes that are served.
     pub(super) fn nodes(&self) -> impl Iterator<Item = i32> {
-        self.ports.keys().copied()
+        self.addresses.keys().copied()
     }
 
     pub(super) fn set_hides(&self, hides: bool) {
@@ -68,11 +65,8 @@ impl ListenerMap {
 
     /// What clients are told of a node (ADDRESS-1).
     pub(super) fn address_of(&self, node_id: i32) -> Rewrite<'_> {
-        match self.ports.get(&node_id) {
-            Some(port) => Rewrite::Replace {
-                host: &self.advertised_host,
-                port: *port,
-            },
+        match self.addresses.get(&node_id) {
+            Some((host, port)) => Rewrite::Replace { host, port: *port },
             None => Rewrite::Unserved,
         }
     }

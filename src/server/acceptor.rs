@@ -11,6 +11,7 @@
 //! Bootstrap and node ports are all bound before any is accepted from (SERVER-1).
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
@@ -47,14 +48,17 @@ pub(super) type ExecutorSeats<S = TcpStream> = (Sender<Accepted<S>>, Arc<Seats>)
 impl Acceptor {
     /// Binds every port of the configuration.
     pub(super) fn bind(config: &Config) -> Result<Self, ServerError> {
-        let mut ports = Vec::new();
+        let (mut ports, mut shared) = (Vec::new(), BTreeSet::new());
         for settings in config.clusters.iter().flat_map(|cluster| &cluster.listeners) {
             let listener = settings.id;
-            ports.push(Port {
-                socket: listen(settings.listen)?,
-                listener,
-                node: None,
-            });
+            // The first of those that share a port has it: names tell which one is meant.
+            if settings.bootstrap_host.is_none() || shared.insert(settings.listen) {
+                ports.push(Port {
+                    socket: listen(settings.listen)?,
+                    listener,
+                    node: None,
+                });
+            }
             for (node, address) in settings.node_listeners() {
                 ports.push(Port {
                     socket: listen(address)?,

@@ -1,8 +1,9 @@
 //! Executors are started, one after the other, with what each has of its own and what all have alike.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use tokio::runtime::Runtime;
@@ -21,6 +22,7 @@ use crate::messages::{CameBack, ControlRequest, ExecutorMessage, Seats, TlsNews}
 use crate::pipeline::{Cluster, ClusterRules, ListenerMap, Pipeline};
 use crate::protocol::hops::Identity;
 use crate::ring;
+use crate::transport::route::{Destination, Routes};
 
 /// What all executors are started with.
 pub(super) struct Start<'a> {
@@ -187,6 +189,7 @@ fn executor_listeners(config: &Config, read: &[TlsNews]) -> ById<ListenerId, Exe
             _ => None,
         })
     };
+    let routes = &routes(config);
     let listeners = config.clusters.iter().flat_map(|cluster| {
         let upstream_tls = upstream_set(cluster.id);
         let is_read = cluster.upstream_tls.is_some() == upstream_tls.is_some();
@@ -196,6 +199,10 @@ fn executor_listeners(config: &Config, read: &[TlsNews]) -> ById<ListenerId, Exe
             let executors = ExecutorListener {
                 map: Arc::new(ListenerMap::new(cluster.id, listener)),
                 bootstrap: cluster.bootstrap.clone(),
+                routes: listener
+                    .bootstrap_host
+                    .as_ref()
+                    .and_then(|_| routes.get(&listener.listen).cloned()),
                 tls,
                 upstream_tls: upstream_tls.clone(),
                 proxies: listener.proxy_protocol_sources.clone().map(Arc::new),
@@ -204,4 +211,20 @@ fn executor_listeners(config: &Config, read: &[TlsNews]) -> ById<ListenerId, Exe
         })
     });
     listeners.collect()
+}
+
+/// Where names lead to, at each port that listeners share.
+fn routes(config: &Config) -> HashMap<SocketAddr, Arc<Routes>> {
+    let mut routes: HashMap<SocketAddr, Routes> = HashMap::new();
+    for listener in config.clusters.iter().flat_map(|cluster| &cluster.listeners) {
+        for (node, name) in listener.names() {
+            let destination = Destination {
+                listener: listener.id,
+                node,
+            };
+            routes.entry(listener.listen).or_default().add(&name, destination);
+        }
+    }
+    let shared = routes.into_iter();
+    shared.map(|(address, routes)| (address, Arc::new(routes))).collect()
 }

@@ -149,6 +149,7 @@ fn listener(policy: Policy) -> Arc<ListenerMap> {
         tls: None,
         proxy_protocol_sources: None,
         advertised_host: "proxy.example.com".to_owned(),
+        bootstrap_host: None,
         nodes: vec![0, 1, 2],
         node_ports: vec![9193, 9194, 9195],
     };

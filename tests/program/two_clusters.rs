@@ -1,6 +1,7 @@
 //! Two clusters, each behind a listener of its own, in one process and under load at the same time: nothing of one is
 //! the other's. Their topics have the same names, their rules differ, and so do their brokers' folders.
 
+mod by_name;
 mod storing_broker;
 
 use std::sync::Barrier;

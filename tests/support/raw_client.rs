@@ -1,8 +1,8 @@
 //! A client without a library's habits: one request, one answer, exactly the bytes that the test wants.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, BufRead as _, ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
@@ -16,12 +16,15 @@ use kafka_protocol::messages::{
     ProduceRequest, ResponseHeader, SaslAuthenticateRequest, SaslHandshakeRequest, SyncGroupRequest,
 };
 use kafka_protocol::protocol::{Decodable, HeaderVersion, Request, StrBytes};
+use rustls::ClientConnection;
 use sealwire::testing::{BatchBuilder, RecordInput};
+use sealwire::transport::tls_client::UpstreamTls;
 
 use super::frames;
 
 pub(crate) struct RawClient {
     socket: TcpStream,
+    tls: Option<Box<ClientConnection>>,
     correlation_id: i32,
 }
 
@@ -33,7 +36,35 @@ impl RawClient {
             .expect("setting a time-out");
         RawClient {
             socket,
+            tls: None,
             correlation_id: 0,
+        }
+    }
+
+    /// The same by TLS, as one that has connected to `host`; what is wrong where hands are not shaken.
+    pub(crate) fn connect_by_tls(address: &str, host: &str, tls: &UpstreamTls) -> Result<Self, String> {
+        let set = tls.load(SystemTime::now()).expect("files of TLS");
+        let mut client = Self::connect(address);
+        let mut session = set.session(host).expect("a name");
+        while session.is_handshaking() {
+            let carried = session.complete_io(&mut client.socket);
+            carried.map_err(|error| error.to_string())?;
+        }
+        client.tls = Some(Box::new(session));
+        Ok(client)
+    }
+
+    fn read_exact(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+        match &mut self.tls {
+            None => self.socket.read_exact(bytes),
+            Some(tls) => rustls::Stream::new(&mut **tls, &mut self.socket).read_exact(bytes),
+        }
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match &mut self.tls {
+            None => self.socket.write_all(bytes),
+            Some(tls) => rustls::Stream::new(&mut **tls, &mut self.socket).write_all(bytes),
         }
     }
 
@@ -199,7 +230,7 @@ impl RawClient {
     pub(crate) fn send_frame(&mut self, frame: &[u8]) {
         let length = i32::try_from(frame.len()).expect("a small frame");
         let whole = [&length.to_be_bytes(), frame].concat();
-        self.socket.write_all(&whole).expect("sending");
+        self.write_all(&whole).expect("sending");
     }
 
     /// The next answer, or `None` when the connection is closed instead.
@@ -208,8 +239,14 @@ impl RawClient {
     }
 
     /// Waits for an answer to begin; `false` when the connection is closed instead.
-    fn is_answered(&self) -> bool {
-        match self.socket.peek(&mut [0; 1]) {
+    fn is_answered(&mut self) -> bool {
+        let begun = match &mut self.tls {
+            None => self.socket.peek(&mut [0; 1]),
+            Some(tls) => rustls::Stream::new(&mut **tls, &mut self.socket)
+                .fill_buf()
+                .map(<[u8]>::len),
+        };
+        match begun {
             Ok(bytes) => bytes > 0,
             Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
             Err(error) => panic!("neither an answer nor an end: {error}"),
@@ -219,10 +256,10 @@ impl RawClient {
     /// The next answer, whatever it is, without its length.
     pub(crate) fn receive_frame(&mut self) -> Vec<u8> {
         let mut length = [0; 4];
-        self.socket.read_exact(&mut length).expect("an answer");
+        self.read_exact(&mut length).expect("an answer");
         let length = usize::try_from(i32::from_be_bytes(length)).expect("a length");
         let mut frame = vec![0; length];
-        self.socket.read_exact(&mut frame).expect("a whole answer");
+        self.read_exact(&mut frame).expect("a whole answer");
         frame
     }
 

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use figment::value::Value;
 
 use super::keystores::{KmsList, check_state_file};
-use super::listeners::{NO_SCHEME, PortBook, read_listeners};
+use super::listeners::{NO_SCHEME, read_listeners};
 use super::node::{Node, Reach};
+use super::ports::PortBook;
 use super::sharing::{ReadCluster, refuse_sharing};
 use super::tls::read_upstream_tls;
 use super::topics::read_rules;

@@ -1,6 +1,6 @@
-//! `[[cluster.NAME.listeners]]` and the ports that everything binds.
+//! `[[cluster.NAME.listeners]]`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use figment::value::Value;
@@ -8,6 +8,8 @@ use figment::value::Value;
 use super::later::{LATER, is_later_client_auth};
 use super::node::{Node, whole_number};
 use super::proxy_protocol::read_proxy_protocol_sources;
+use super::by_name::{self, NODE_MARK};
+use super::ports::PortBook;
 use super::tls::read_listener_tls;
 use crate::config::scalars::{check_host, parse_ranges};
 use crate::config::{ClientAuth, ListenerConfig};
@@ -41,23 +43,30 @@ fn read_listener(
 ) -> Option<ListenerConfig> {
     let name = read_name(node, names);
     let listen = read_socket_address(node, "listen");
-    if let (Some(listen), Some(written)) = (listen, node.written("listen")) {
-        ports.take(&written, listen);
-    }
     let client_auth = read_client_auth(node);
     let proxy_protocol_sources = read_proxy_protocol_sources(node);
-    let advertised_host = read_advertised_host(node);
+    let is_by_name = by_name::is_wanted(node);
+    if let (Some(listen), Some(written)) = (listen, node.written("listen")) {
+        match is_by_name {
+            true => ports.share(&written, listen),
+            false => ports.take(&written, listen),
+        };
+    }
+    let served = match (is_by_name, listen) {
+        (true, listen) => by_name::read_served(node, listen, ports),
+        (false, listen) => read_served(node, listen, ports),
+    };
+    let hosts = served.as_ref().map(Served::hosts).unwrap_or_default();
     let tls = node
         .written("tls")
-        .map(|table| read_listener_tls(table, client_auth, advertised_host.as_deref()));
+        .map(|table| read_listener_tls(table, client_auth, &hosts));
     if let (Some(ClientAuth::Mtls), None, Some(written)) = (client_auth, &tls, node.written("client_auth")) {
         written.complain(
             "without TLS no client can show a certificate",
             "add [cluster.main.listeners.tls] with certificate, key and client_ca",
         );
     }
-    let served = read_served(node, listen, ports);
-    let (nodes, node_ports) = served?;
+    let served = served?;
     let name = name?;
     let full_name = format!("{cluster_name}/{name}");
     Some(ListenerConfig {
@@ -70,23 +79,58 @@ fn read_listener(
             None => None,
         },
         proxy_protocol_sources: proxy_protocol_sources?,
-        advertised_host: advertised_host?,
-        nodes,
-        node_ports,
+        advertised_host: served.advertised_host,
+        bootstrap_host: served.bootstrap_host,
+        nodes: served.nodes,
+        node_ports: served.node_ports,
     })
 }
 
-/// `nodes`, and as many `node_ports`, which are taken.
-fn read_served(
-    node: &Node<'_>,
-    listen: Option<SocketAddr>,
-    ports: &mut PortBook,
-) -> Option<(Vec<i32>, Vec<u16>)> {
-    let nodes = read_numbers(node, "nodes", NODE_ID_MAX);
-    let node_ports = read_numbers(node, "node_ports", u32::from(u16::MAX));
-    if let Some(nodes) = &nodes {
-        refuse_repetition(node, "nodes", "broker id", nodes);
+/// Which brokers a listener serves, and how clients reach each.
+pub(super) struct Served {
+    pub(super) advertised_host: String,
+    /// Brokers are told apart by name.
+    pub(super) bootstrap_host: Option<String>,
+    pub(super) nodes: Vec<i32>,
+    /// Brokers are told apart by port.
+    pub(super) node_ports: Vec<u16>,
+}
+
+impl Served {
+    /// Every host that clients are told to connect to.
+    fn hosts(&self) -> Vec<String> {
+        match &self.bootstrap_host {
+            None => vec![self.advertised_host.clone()],
+            Some(bootstrap) => {
+                let nodes = self.nodes.iter();
+                let nodes = nodes.map(|node| self.advertised_host.replace(NODE_MARK, &node.to_string()));
+                std::iter::once(bootstrap.clone()).chain(nodes).collect()
+            }
+        }
     }
+}
+
+pub(super) fn read_nodes(node: &Node<'_>) -> Option<Vec<i32>> {
+    let nodes = read_numbers(node, "nodes", NODE_ID_MAX)?;
+    refuse_repetition(node, "nodes", "broker id", &nodes);
+    let ids = nodes.into_iter().map(i32::try_from);
+    ids.collect::<Result<_, _>>().ok()
+}
+
+/// `nodes`, and as many `node_ports`, which are taken.
+fn read_served(node: &Node<'_>, listen: Option<SocketAddr>, ports: &mut PortBook) -> Option<Served> {
+    let advertised_host = read_advertised_host(node);
+    if let Some(written) = node.written("bootstrap_host") {
+        written.complain(
+            "this is for listeners whose brokers have names of their own",
+            "write $(node) into advertised_host, or remove it",
+        );
+    }
+    let nodes = read_nodes(node);
+    if node.written("node_ports").is_none() {
+        node.missing("node_ports");
+    }
+    let node_ports = read_numbers(node, "node_ports", u32::from(u16::MAX));
     if let (Some(nodes), Some(node_ports), Some(written)) = (&nodes, &node_ports, node.written("node_ports"))
         && nodes.len() != node_ports.len()
     {
@@ -116,11 +160,12 @@ fn read_served(
             }
         }
     }
-    let nodes: Vec<i32> = nodes?
-        .into_iter()
-        .filter_map(|id| i32::try_from(id).ok())
-        .collect();
-    Some((nodes, node_ports?))
+    Some(Served {
+        advertised_host: advertised_host?,
+        bootstrap_host: None,
+        nodes: nodes?,
+        node_ports: node_ports?,
+    })
 }
 
 fn read_name(node: &Node<'_>, names: &mut BTreeSet<String>) -> Option<String> {
@@ -237,35 +282,6 @@ fn refuse_repetition(node: &Node<'_>, name: &str, what: &str, numbers: &[u32]) {
             &format!("the {what} {twice} is in it twice"),
             "name each one once",
         );
-    }
-}
-
-/// Who binds which port.
-#[derive(Default)]
-pub(super) struct PortBook {
-    taken: BTreeMap<u16, Vec<(IpAddr, String)>>,
-}
-
-impl PortBook {
-    /// Notes that `node` binds `address`; a mistake, and `false`, where something else does.
-    pub(super) fn take(&mut self, node: &Node<'_>, address: SocketAddr) -> bool {
-        let taken = self.taken.entry(address.port()).or_default();
-        // The wildcard of IPv6 takes IPv4 as well, unless the kernel is told otherwise.
-        let overlap =
-            |other: IpAddr| other == address.ip() || other.is_unspecified() || address.ip().is_unspecified();
-        if let Some((_, other)) = taken.iter().find(|(other, _)| overlap(*other)) {
-            node.complain(
-                &format!("port {} is taken by {other}", address.port()),
-                "give everything that listens a port of its own",
-            );
-            return false;
-        }
-        let line = node
-            .line()
-            .map(|line| format!(" (line {line})"))
-            .unwrap_or_default();
-        taken.push((address.ip(), format!("{}{line}", node.path())));
-        true
     }
 }
 

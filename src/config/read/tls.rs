@@ -22,7 +22,7 @@ use crate::transport::tls_server::ListenerTls;
 pub(super) fn read_listener_tls(
     table: Node<'_>,
     client_auth: Option<ClientAuth>,
-    advertised_host: Option<&str>,
+    hosts: &[String],
 ) -> Option<ListenerTls> {
     let table = table.checked_table()?;
     let first = read_certificate(&table);
@@ -66,16 +66,16 @@ pub(super) fn read_listener_tls(
     };
     if table.reader.reach == Reach::Check && tls.files().all(|path| path.is_file()) {
         match tls.load(SystemTime::now()) {
-            Ok(set) => refuse_what_clients_would(&table, &set.certificates, advertised_host),
+            Ok(set) => refuse_what_clients_would(&table, &set.certificates, hosts),
             Err(error) => table.complain(&error.to_string(), "correct the files, or name others"),
         }
     }
     Some(tls)
 }
 
-/// Clients compare the host that they connect to, which is the advertised one from their second connection on, with the
+/// Clients compare each host that they connect to, which is an advertised one from their second connection on, with the
 /// names of the certificate that they get for it.
-fn refuse_what_clients_would(table: &Node<'_>, certificates: &[CertificateFacts], host: Option<&str>) {
+fn refuse_what_clients_would(table: &Node<'_>, certificates: &[CertificateFacts], hosts: &[String]) {
     let Some(place) = table.written("certificate") else {
         return;
     };
@@ -89,8 +89,8 @@ fn refuse_what_clients_would(table: &Node<'_>, certificates: &[CertificateFacts]
             "make one for the host alone, signed by an authority that clients know",
         );
     }
-    let Some(host) = host else { return };
-    if !certificates.iter().any(|facts| facts.covers(host)) {
+    let is_covered = |host: &&String| certificates.iter().any(|facts| facts.covers(host));
+    if let Some(host) = hosts.iter().find(|host| !is_covered(host)) {
         place.complain(
             &format!("no certificate has {host}, which clients are told to connect to, among its subject alternative \
                 names"),

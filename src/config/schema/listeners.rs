@@ -54,7 +54,9 @@ pub(super) const KEYS: &[Key] = &[
         "cluster.*.listeners.[].advertised_host",
         "host",
         Required,
-        "The host that clients are told for every broker: a name or an address that reaches this listener.",
+        "The host that clients are told for every broker: a name or an address that reaches this listener. With \
+         `$(node)` in it, which stands for the broker's id, each broker has a name of its own at the port of `listen`, \
+         where TLS tells them apart: one port for all brokers, and for other listeners of the kind, of whichever cluster.",
         "\"proxy.example.com\"",
     ),
     other(
@@ -66,10 +68,18 @@ pub(super) const KEYS: &[Key] = &[
         "\"0-5\"",
     ),
     other(
+        "cluster.*.listeners.[].bootstrap_host",
+        "host",
+        Absent("brokers are told apart by port"),
+        "The name under which clients bootstrap, beside the brokers' own; required where `advertised_host` has `$(node)`. \
+         A client that names another host is refused by an alert (`unrecognized_name`).",
+        "\"kafka.example.com\"",
+    ),
+    other(
         "cluster.*.listeners.[].node_ports",
         "ports and ranges",
-        Required,
-        "One port for each of `nodes`, in the same order.",
+        Absent("brokers are told apart by name"),
+        "One port for each of `nodes`, in the same order; required where `advertised_host` has no `$(node)`.",
         "\"9193-9198\"",
     ),
     table(

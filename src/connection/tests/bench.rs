@@ -75,6 +75,7 @@ pub(super) fn listener() -> Arc<ListenerMap> {
         tls: None,
         proxy_protocol_sources: None,
         advertised_host: "proxy".to_owned(),
+        bootstrap_host: None,
         nodes: vec![1],
         node_ports: vec![9193],
     };

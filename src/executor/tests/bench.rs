@@ -196,11 +196,13 @@ fn listener(id: ListenerId) -> (ListenerId, ExecutorListener) {
         tls: None,
         proxy_protocol_sources: None,
         advertised_host: "proxy".to_owned(),
+        bootstrap_host: None,
         nodes: vec![1],
         node_ports: vec![9193],
     };
     let listener = ExecutorListener {
         map: Arc::new(ListenerMap::new(ClusterId::from_number(0), &config)),
+        routes: None,
         tls: None,
         upstream_tls: None,
         bootstrap: vec![broker_of(id)],

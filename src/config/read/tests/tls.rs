@@ -215,3 +215,89 @@ fn make_readable_by_others(path: &Path) {
 
     fs::set_permissions(path, fs::Permissions::from_mode(0o644)).expect("its rights are changed");
 }
+
+/// The base with brokers that are told apart by name, at one port.
+fn by_name() -> String {
+    with(TLS)
+        .replace(
+            "\"proxy.example.com\"",
+            "\"b$(node).kafka.example.com\"\nbootstrap_host = \"kafka.example.com\"",
+        )
+        .replace("node_ports = \"9193-9195\"\n", "")
+}
+
+#[test]
+fn brokers_are_told_apart_by_name_at_one_port() {
+    let config = load(&by_name()).unwrap_or_else(|errors| panic!("{errors}"));
+    let listener = &config.clusters[0].listeners[0];
+    assert_eq!(listener.node_listeners().count(), 0, "no port is bound for a node");
+    let told: Vec<_> = listener.node_addresses().collect();
+    let name = |node: i32| (node, format!("b{node}.kafka.example.com"), 9192);
+    assert_eq!(told, [name(0), name(1), name(2)]);
+    let names: Vec<_> = listener.names().map(|(node, _)| node).collect();
+    assert_eq!(names, [None, Some(0), Some(1), Some(2)]);
+    let by_port = load(BASE).unwrap_or_else(|errors| panic!("{errors}"));
+    let listener = &by_port.clusters[0].listeners[0];
+    assert_eq!(listener.names().count(), 0);
+    let told = listener.node_addresses().nth(1);
+    assert_eq!(told, Some((1, "proxy.example.com".to_owned(), 9194)));
+}
+
+/// The same with a second cluster whose listener has these names at this address.
+fn two_by_name(listen: &str, host: &str, bootstrap: &str) -> String {
+    let text = by_name();
+    let begin = text.find("[cluster.main]").expect("a cluster");
+    let end = text.find("[admin]").expect("the admin port");
+    let second = text[begin..end]
+        .replace("cluster.main", "cluster.second")
+        .replace("0.0.0.0:9192", listen)
+        .replace("\"b$(node).kafka.example.com\"", host)
+        .replace("\"kafka.example.com\"", bootstrap)
+        .replace("kek = \"payments\"", "kek = \"second\"");
+    format!("{}{second}{}", &text[..end], &text[end..])
+}
+
+#[test]
+fn clusters_share_a_port_unless_they_share_a_name() {
+    let other = ("\"b$(node).second.example.com\"", "\"second.example.com\"");
+    let config = load(&two_by_name("0.0.0.0:9192", other.0, other.1));
+    assert_eq!(config.unwrap_or_else(|errors| panic!("{errors}")).clusters.len(), 2);
+    for (text, expected) in [
+        (two_by_name("127.0.0.1:9192", other.0, other.1), "port 9192 is taken"),
+        (two_by_name("0.0.0.0:9192", other.0, "\"Kafka.example.com\""), "is a name of"),
+        (two_by_name("0.0.0.0:9192", "\"B$(node).kafka.example.com\"", other.1), "is a name of"),
+        (two_by_name("0.0.0.0:9190", other.0, other.1), "port 9190 is taken"),
+    ] {
+        let errors = load(&text).expect_err("a mistake");
+        let first = errors.errors().first().expect("one");
+        assert!(first.problem.contains(expected), "{expected}: {errors}");
+    }
+}
+
+#[test]
+fn names_that_clients_would_not_ask_for_are_refused() {
+    let base = by_name();
+    let pattern = "\"b$(node).kafka.example.com\"";
+    let host = "\"kafka.example.com\"";
+    for (text, expected) in [
+        (base.replace(pattern, "\"b$(id).example.com\""), "does not have $(node) once"),
+        (base.replace(pattern, "\"$(node).$(node).com\""), "does not have $(node) once"),
+        (base.replace(pattern, "\"b$(node)\""), "Java's clients do not say"),
+        (base.replace(pattern, "\"b_$(node).example.com\""), "Java's clients do not say"),
+        (base.replace(pattern, "\"b$(node).example.com.\""), "Java's clients do not say"),
+        (base.replace(pattern, "\"b $(node).example.com\""), "neither a name"),
+        (base.replace(host, "\"localhost\""), "Java's clients do not say"),
+        (base.replace(host, "\"192.0.2.1\""), "Java's clients do not say"),
+        (base.replace("bootstrap_host = \"kafka.example.com\"\n", ""), "has no bootstrap_host"),
+        (base.replace("nodes = ", "node_ports = \"9193-9195\"\nnodes = "), "told apart by name"),
+        (base.replace(TLS, ""), "does not say which name"),
+        (
+            BASE.replace("nodes = ", "bootstrap_host = \"kafka.example.com\"\nnodes = "),
+            "whose brokers have names of their own",
+        ),
+        (BASE.replace("node_ports = \"9193-9195\"\n", ""), "has no node_ports"),
+    ] {
+        let error = only_mistake(load(&text));
+        assert!(error.problem.contains(expected), "{expected}: {error}");
+    }
+}
