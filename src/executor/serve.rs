@@ -212,7 +212,9 @@ impl Arrival {
         listener: &mut Rc<Listener>,
         sockets: &mut Sockets<P>,
     ) -> Result<(), CloseReason> {
-        let Some(tls) = listener.tls.clone() else { return Ok(()) };
+        let Some(tls) = listener.tls.clone() else {
+            return Ok(());
+        };
         let choose = |name: Option<&str>| {
             let Some(routes) = &listener.routes else {
                 return Some((Arc::clone(&tls.config), None));

@@ -12,7 +12,10 @@ pub(super) fn look(cluster: &ClusterConfig) -> Vec<Row> {
         .flat_map(|listener| {
             // One name of a broker stands for all.
             let names = listener.names().take(2).map(|(_, host)| host);
-            let host = listener.bootstrap_host.is_none().then(|| listener.advertised_host.clone());
+            let host = listener
+                .bootstrap_host
+                .is_none()
+                .then(|| listener.advertised_host.clone());
             let hosts = names.chain(host);
             hosts.map(|host| row(&cluster.name, &listener.name, &host))
         })

@@ -226,5 +226,7 @@ fn routes(config: &Config) -> HashMap<SocketAddr, Arc<Routes>> {
         }
     }
     let shared = routes.into_iter();
-    shared.map(|(address, routes)| (address, Arc::new(routes))).collect()
+    shared
+        .map(|(address, routes)| (address, Arc::new(routes)))
+        .collect()
 }

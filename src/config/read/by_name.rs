@@ -87,10 +87,8 @@ fn check_name(place: &Node<'_>, name: &str, fix: &str) -> Option<()> {
         place.complain(&format!("this {problem}"), fix);
         return None;
     }
-    let is_sent = name.contains('.')
-        && !name.contains('_')
-        && !name.ends_with('.')
-        && name.parse::<IpAddr>().is_err();
+    let is_sent =
+        name.contains('.') && !name.contains('_') && !name.ends_with('.') && name.parse::<IpAddr>().is_err();
     if !is_sent {
         place.complain(
             "Java's clients do not say that they have connected to such a name (server name indication)",

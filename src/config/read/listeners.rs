@@ -5,11 +5,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use figment::value::Value;
 
+use super::by_name::{self, NODE_MARK};
 use super::later::{LATER, is_later_client_auth};
 use super::node::{Node, whole_number};
-use super::proxy_protocol::read_proxy_protocol_sources;
-use super::by_name::{self, NODE_MARK};
 use super::ports::PortBook;
+use super::proxy_protocol::read_proxy_protocol_sources;
 use super::tls::read_listener_tls;
 use crate::config::scalars::{check_host, parse_ranges};
 use crate::config::{ClientAuth, ListenerConfig};

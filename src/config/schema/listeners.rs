@@ -55,8 +55,9 @@ pub(super) const KEYS: &[Key] = &[
         "host",
         Required,
         "The host that clients are told for every broker: a name or an address that reaches this listener. With \
-         `$(node)` in it, which stands for the broker's id, each broker has a name of its own at the port of `listen`, \
-         where TLS tells them apart: one port for all brokers, and for other listeners of the kind, of whichever cluster.",
+         `$(node)` in it, which stands for the broker's id, each broker has a name of its own at the port of \
+         `listen`, where TLS tells them apart: one port for all brokers, and for other listeners of the kind, of \
+         whichever cluster.",
         "\"proxy.example.com\"",
     ),
     other(
@@ -71,8 +72,8 @@ pub(super) const KEYS: &[Key] = &[
         "cluster.*.listeners.[].bootstrap_host",
         "host",
         Absent("brokers are told apart by port"),
-        "The name under which clients bootstrap, beside the brokers' own; required where `advertised_host` has `$(node)`. \
-         A client that names another host is refused by an alert (`unrecognized_name`).",
+        "The name under which clients bootstrap, beside the brokers' own; required where `advertised_host` has \
+         `$(node)`. A client that names another host is refused by an alert (`unrecognized_name`).",
         "\"kafka.example.com\"",
     ),
     other(

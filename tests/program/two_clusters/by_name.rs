@@ -69,7 +69,10 @@ fn one_port_leads_to_every_broker_of_every_cluster() {
     // An address is no name: nothing is asked for.
     for host in ["nobody.example.test", "b1.main.example.test", "127.0.0.1"] {
         let refused = connect(host).err().expect("nobody has this name");
-        assert!(refused.contains("UnrecognizedName") || refused.contains("UnrecognisedName"), "{refused}");
+        assert!(
+            refused.contains("UnrecognizedName") || refused.contains("UnrecognisedName"),
+            "{refused}"
+        );
     }
     let refused = proxy.metric("sealwire_connections_closed_total", &["reason=\"tls_failed\""]);
     assert_eq!(refused, 3.0, "{}", proxy.metrics());

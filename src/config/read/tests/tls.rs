@@ -230,7 +230,11 @@ fn by_name() -> String {
 fn brokers_are_told_apart_by_name_at_one_port() {
     let config = load(&by_name()).unwrap_or_else(|errors| panic!("{errors}"));
     let listener = &config.clusters[0].listeners[0];
-    assert_eq!(listener.node_listeners().count(), 0, "no port is bound for a node");
+    assert_eq!(
+        listener.node_listeners().count(),
+        0,
+        "no port is bound for a node"
+    );
     let told: Vec<_> = listener.node_addresses().collect();
     let name = |node: i32| (node, format!("b{node}.kafka.example.com"), 9192);
     assert_eq!(told, [name(0), name(1), name(2)]);
@@ -261,12 +265,27 @@ fn two_by_name(listen: &str, host: &str, bootstrap: &str) -> String {
 fn clusters_share_a_port_unless_they_share_a_name() {
     let other = ("\"b$(node).second.example.com\"", "\"second.example.com\"");
     let config = load(&two_by_name("0.0.0.0:9192", other.0, other.1));
-    assert_eq!(config.unwrap_or_else(|errors| panic!("{errors}")).clusters.len(), 2);
+    assert_eq!(
+        config.unwrap_or_else(|errors| panic!("{errors}")).clusters.len(),
+        2
+    );
     for (text, expected) in [
-        (two_by_name("127.0.0.1:9192", other.0, other.1), "port 9192 is taken"),
-        (two_by_name("0.0.0.0:9192", other.0, "\"Kafka.example.com\""), "is a name of"),
-        (two_by_name("0.0.0.0:9192", "\"B$(node).kafka.example.com\"", other.1), "is a name of"),
-        (two_by_name("0.0.0.0:9190", other.0, other.1), "port 9190 is taken"),
+        (
+            two_by_name("127.0.0.1:9192", other.0, other.1),
+            "port 9192 is taken",
+        ),
+        (
+            two_by_name("0.0.0.0:9192", other.0, "\"Kafka.example.com\""),
+            "is a name of",
+        ),
+        (
+            two_by_name("0.0.0.0:9192", "\"B$(node).kafka.example.com\"", other.1),
+            "is a name of",
+        ),
+        (
+            two_by_name("0.0.0.0:9190", other.0, other.1),
+            "port 9190 is taken",
+        ),
     ] {
         let errors = load(&text).expect_err("a mistake");
         let first = errors.errors().first().expect("one");
@@ -280,22 +299,46 @@ fn names_that_clients_would_not_ask_for_are_refused() {
     let pattern = "\"b$(node).kafka.example.com\"";
     let host = "\"kafka.example.com\"";
     for (text, expected) in [
-        (base.replace(pattern, "\"b$(id).example.com\""), "does not have $(node) once"),
-        (base.replace(pattern, "\"$(node).$(node).com\""), "does not have $(node) once"),
+        (
+            base.replace(pattern, "\"b$(id).example.com\""),
+            "does not have $(node) once",
+        ),
+        (
+            base.replace(pattern, "\"$(node).$(node).com\""),
+            "does not have $(node) once",
+        ),
         (base.replace(pattern, "\"b$(node)\""), "Java's clients do not say"),
-        (base.replace(pattern, "\"b_$(node).example.com\""), "Java's clients do not say"),
-        (base.replace(pattern, "\"b$(node).example.com.\""), "Java's clients do not say"),
-        (base.replace(pattern, "\"b $(node).example.com\""), "neither a name"),
+        (
+            base.replace(pattern, "\"b_$(node).example.com\""),
+            "Java's clients do not say",
+        ),
+        (
+            base.replace(pattern, "\"b$(node).example.com.\""),
+            "Java's clients do not say",
+        ),
+        (
+            base.replace(pattern, "\"b $(node).example.com\""),
+            "neither a name",
+        ),
         (base.replace(host, "\"localhost\""), "Java's clients do not say"),
         (base.replace(host, "\"192.0.2.1\""), "Java's clients do not say"),
-        (base.replace("bootstrap_host = \"kafka.example.com\"\n", ""), "has no bootstrap_host"),
-        (base.replace("nodes = ", "node_ports = \"9193-9195\"\nnodes = "), "told apart by name"),
+        (
+            base.replace("bootstrap_host = \"kafka.example.com\"\n", ""),
+            "has no bootstrap_host",
+        ),
+        (
+            base.replace("nodes = ", "node_ports = \"9193-9195\"\nnodes = "),
+            "told apart by name",
+        ),
         (base.replace(TLS, ""), "does not say which name"),
         (
             BASE.replace("nodes = ", "bootstrap_host = \"kafka.example.com\"\nnodes = "),
             "whose brokers have names of their own",
         ),
-        (BASE.replace("node_ports = \"9193-9195\"\n", ""), "has no node_ports"),
+        (
+            BASE.replace("node_ports = \"9193-9195\"\n", ""),
+            "has no node_ports",
+        ),
     ] {
         let error = only_mistake(load(&text));
         assert!(error.problem.contains(expected), "{expected}: {error}");
