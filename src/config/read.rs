@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "settings may come from the environment")]
 
 mod by_name;
+mod by_port;
 mod clusters;
 mod keystores;
 mod later;
@@ -11,6 +12,7 @@ mod node;
 mod own_ports;
 mod ports;
 mod proxy_protocol;
+mod served;
 mod sharing;
 mod sources;
 mod tls;

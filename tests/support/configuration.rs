@@ -81,7 +81,8 @@ fn listener_of(
     let (ids, ports): (Vec<i32>, Vec<u16>) = nodes.iter().copied().unzip();
     format!(
         "[[cluster.{cluster}.listeners]]\nname = {name:?}\nlisten = \"127.0.0.1:{port}\"\n\
-         client_auth = {client_auth:?}\nadvertised_host = {advertised_host:?}\nnodes = {ids:?}\nnode_ports = {ports:?}\n"
+         client_auth = {client_auth:?}\nadvertised_host = {advertised_host:?}\nnodes = {ids:?}\n\
+         node_ports = {ports:?}\n"
     )
 }
 

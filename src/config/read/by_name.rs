@@ -2,13 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::listeners::{Served, read_nodes};
 use super::node::Node;
 use super::ports::PortBook;
+use super::served::{NODE_MARK, Served, read_nodes};
 use crate::config::scalars::check_host;
-
-/// What stands for a broker's id in `advertised_host`.
-pub(super) const NODE_MARK: &str = "$(node)";
 
 /// Whether that is what the listener says.
 pub(super) fn is_wanted(node: &Node<'_>) -> bool {
