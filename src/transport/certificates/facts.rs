@@ -69,11 +69,6 @@ impl CertificateFacts {
         })
     }
 
-    /// Seconds from `now` to its end; negative when that is past.
-    pub fn seconds_left(&self, now: SystemTime) -> i64 {
-        self.not_after.saturating_sub(seconds(now))
-    }
-
     /// Whether a client that has connected to `host` will take it.
     pub fn covers(&self, host: &str) -> bool {
         match host.parse::<IpAddr>() {
