@@ -8,6 +8,7 @@ mod faulty_kms;
 mod memory_stream;
 mod sealed_batch;
 pub mod simulated;
+pub mod subjects;
 #[cfg(test)]
 pub(crate) mod tls_meeting;
 

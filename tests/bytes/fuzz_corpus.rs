@@ -11,7 +11,7 @@ pub(crate) mod targets;
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 11] = [
+const TARGETS: [(&str, Target); 13] = [
     ("frame", targets::frame),
     ("stranger", targets::stranger),
     ("addresses", targets::addresses),
@@ -23,6 +23,8 @@ const TARGETS: [(&str, Target); 11] = [
     ("seal", targets::seal),
     ("configuration", targets::configuration),
     ("proxy_protocol", targets::proxy_protocol),
+    ("certificate_names", targets::certificate_names),
+    ("principal_rules", targets::principal_rules),
 ];
 
 fn folder() -> &'static Path {

@@ -31,6 +31,31 @@ use sealwire::record_batch::{
 use rig::{Halt, PAYMENTS, Rig, address};
 use whole::{Becomes, ProducedBecomes, rewrite_produce};
 
+/// A client's certificate, by each way to a principal.
+pub(crate) fn certificate_names(data: &[u8]) {
+    use sealwire::identity::certificate_names::{PrincipalMapping, Rules};
+    let rules = Rules::parse("RULE:^CN=([^,+]+).*$/$1/L,DEFAULT").expect("rules");
+    for mapping in [
+        PrincipalMapping::Subject(rules),
+        PrincipalMapping::SanUri,
+        PrincipalMapping::SanDns,
+    ] {
+        if let Ok(principal) = mapping.principal(data) {
+            assert!(!principal.name().is_empty());
+        }
+    }
+}
+
+/// Rules, to the first line's end, and behind it a subject.
+pub(crate) fn principal_rules(data: &[u8]) {
+    use sealwire::identity::certificate_names::Rules;
+    let text = String::from_utf8_lossy(data);
+    let (rules, subject) = text.split_once('\n').unwrap_or((&text, "CN=alice,O=Example"));
+    if let Ok(rules) = Rules::parse(rules) {
+        let _ = rules.name_of(subject);
+    }
+}
+
 /// What a load balancer may say first. It is the same however it comes, and nothing behind it belongs to it.
 pub(crate) fn proxy_protocol(data: &[u8]) {
     use sealwire::transport::proxy_protocol::{PREFACE_BYTES_MAX, Parsed, parse};

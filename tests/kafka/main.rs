@@ -9,6 +9,7 @@
 mod support;
 
 mod broker_killed;
+mod certificate_names;
 mod clients;
 mod cluster;
 mod compact_batches;
