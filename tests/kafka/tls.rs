@@ -1,6 +1,8 @@
 //! TLS on both sides of the proxy, with and without certificates of clients, between real clients and real brokers.
 
+mod document;
 mod every_way;
+mod refused;
 mod renewed;
 
 use std::sync::LazyLock;

@@ -39,7 +39,7 @@ impl Configuration {
         let tls = tls.map_or_else(String::new, |tls| {
             format!("[cluster.{name}.listeners.tls]\n{}", tls.keys())
         });
-        let listener = listener_of(name, "test", client_auth, "127.0.0.1", *port, nodes);
+        let listener = listener(name, "test", client_auth, "127.0.0.1", *port, nodes);
         self.and(format_args!(
             "[cluster.{name}]\nbootstrap = {brokers:?}\n{more}\n{listener}{tls}{rules}\n"
         ))
@@ -63,16 +63,6 @@ impl Configuration {
 pub(crate) fn listener(
     cluster: &str,
     name: &str,
-    advertised_host: &str,
-    port: u16,
-    nodes: &[(i32, u16)],
-) -> String {
-    listener_of(cluster, name, "network", advertised_host, port, nodes)
-}
-
-fn listener_of(
-    cluster: &str,
-    name: &str,
     client_auth: &str,
     advertised_host: &str,
     port: u16,
@@ -81,8 +71,8 @@ fn listener_of(
     let (ids, ports): (Vec<i32>, Vec<u16>) = nodes.iter().copied().unzip();
     format!(
         "[[cluster.{cluster}.listeners]]\nname = {name:?}\nlisten = \"127.0.0.1:{port}\"\n\
-         client_auth = {client_auth:?}\nadvertised_host = {advertised_host:?}\nnodes = {ids:?}\n\
-         node_ports = {ports:?}\n"
+         client_auth = {client_auth:?}\nadvertised_host = {advertised_host:?}\n\
+         nodes = {ids:?}\nnode_ports = {ports:?}\n"
     )
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -82,10 +83,13 @@ pub(crate) fn consume(bootstrap: &str, topic: &str, partition: i32, properties: 
         .collect()
 }
 
-/// Asks for the names of topics; if it cannot, what kcat prints of why. It tries for three seconds.
-pub(crate) fn try_reach(bootstrap: &str, properties: &[&str]) -> Result<(), String> {
+/// Asks for the names of topics; if it cannot, what kcat prints of why. It tries for `limit`, to the second.
+pub(crate) fn try_reach(bootstrap: &str, properties: &[&str], limit: Duration) -> Result<(), String> {
     let mut command = kcat(bootstrap, properties);
-    let Output { status, stderr, .. } = command.args(["-L", "-m", "3"]).output().expect("starting kcat");
+    let Output { status, stderr, .. } = command
+        .args(["-L", "-m", &limit.as_secs().to_string()])
+        .output()
+        .expect("starting kcat");
     match status.success() {
         true => Ok(()),
         false => Err(String::from_utf8_lossy(&stderr).into_owned()),

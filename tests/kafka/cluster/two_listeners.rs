@@ -30,7 +30,7 @@ fn clients_of_each_listener_are_told_of_its_own_ports_only() {
     let nodes: Vec<(i32, u16)> = (1..)
         .zip(node_ports.each_ref().map(ReservedPort::number))
         .collect();
-    let other = listener("main", "other", OTHER_HOST, port.number(), &nodes);
+    let other = listener("main", "other", "network", OTHER_HOST, port.number(), &nodes);
     let Some(mut proxy) = rig.another_proxy_with(Login::Plaintext, &(other + RULES)) else {
         return skipped::there_is_no_proxy();
     };
