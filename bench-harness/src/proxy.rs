@@ -1,7 +1,6 @@
 //! The real proxy: builds the `sealwire` binary, makes a keystore and a configuration, starts it and waits until it is
 //! ready.
 
-#[expect(dead_code, reason = "some of it only tests need")]
 #[path = "../../tests/support/configuration.rs"]
 mod configuration;
 
