@@ -9,8 +9,8 @@ mod memory_stream;
 mod sealed_batch;
 pub mod simulated;
 pub mod subjects;
-#[cfg(test)]
-pub(crate) mod tls_meeting;
+pub mod tls_meeting;
+mod tls_peer;
 
 /// Texts of configurations, as the tests of the whole program write them.
 #[cfg(test)]
@@ -23,6 +23,7 @@ pub use compressing::{CompressError, compress};
 pub use faulty_kms::{Faults, FaultyKms};
 pub use memory_stream::MemoryStream;
 pub use sealed_batch::{BatchSeals, SealedBatch};
+pub use tls_peer::TlsPeer;
 
 #[cfg(test)]
 impl<'a> configuration::Cluster<'a> {

@@ -15,6 +15,8 @@ mod c_heap;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 
 use sealwire::crypto::SecretKey;
 use sealwire::envelope::{
@@ -22,6 +24,8 @@ use sealwire::envelope::{
 };
 use sealwire::record_batch::parse_record;
 use sealwire::record_batch::varint::put_varint;
+use sealwire::testing::TlsPeer;
+use sealwire::testing::tls_meeting::{Meeting, VERSIONS, server_name};
 
 thread_local! {
     // Constant and without a destructor: touching them allocates nothing.
@@ -256,4 +260,54 @@ fn the_counters_count() {
     // SAFETY: a plain allocation of the C heap, given back at once.
     let (_, allocations) = counted(|| unsafe { libc::free(std::hint::black_box(libc::malloc(100))) });
     assert_eq!(allocations, Allocations { rust: 0, c: 1 });
+}
+
+/// Bytes that are allocated in this process, on either heap and by whatever thread.
+fn heap_bytes() -> usize {
+    // SAFETY: it takes nothing and only reads.
+    unsafe { libc::mallinfo2() }.uordblks
+}
+
+/// An idle pair of TLS sessions, of a client and of a broker, holds little, also after traffic: no buffer (TLS-2).
+#[test]
+fn an_idle_pair_of_tls_sessions_takes_little_memory() {
+    const PAIRS: usize = 40;
+    for version in VERSIONS {
+        let meeting = Meeting {
+            mutual: true,
+            ..Meeting::of(version)
+        };
+        let (server, client) = (meeting.server(), meeting.client());
+        let pair = || {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            let (server, client) = (server.clone(), client.clone());
+            let (mut one, mut other) = std::thread::scope(|scope| {
+                let accepted = scope.spawn(|| {
+                    let (socket, _) = listener.accept().unwrap();
+                    let (mut peer, _) = TlsPeer::accept(socket, server).unwrap();
+                    let mut text = vec![0; 256 * 1024];
+                    peer.read_exact(&mut text).unwrap();
+                    peer.write_all(&text).unwrap();
+                    peer
+                });
+                let socket = TcpStream::connect(address).unwrap();
+                let mut peer = TlsPeer::connect(socket, client, server_name()).unwrap();
+                let mut text = vec![7; 256 * 1024];
+                peer.write_all(&text).unwrap();
+                peer.read_exact(&mut text).unwrap();
+                (accepted.join().unwrap(), peer)
+            });
+            one.free_buffers();
+            other.free_buffers();
+            (one, other)
+        };
+        // What is made once for all.
+        let first = pair();
+        let before = heap_bytes();
+        let pairs: Vec<_> = (0..PAIRS).map(|_| pair()).collect();
+        let each = heap_bytes().saturating_sub(before) / PAIRS;
+        drop((first, pairs));
+        assert!((4 * 1024..24 * 1024).contains(&each), "{version:?}: {each} bytes");
+    }
 }

@@ -17,7 +17,7 @@ use std::task::{Context, Poll, ready};
 
 use rustls::ServerConfig;
 
-use super::stream::Stream;
+use super::stream::{Stream, StreamHeld};
 use crate::buffers::BufferPool;
 use crate::transport::tls::{TlsFailure, TlsSession};
 
@@ -44,11 +44,14 @@ impl Encrypted {
         &self.session
     }
 
+    /// As [`Stream::held`].
+    #[inline]
+    pub(crate) fn held(&self) -> StreamHeld {
+        let (unread, unsent) = self.session.held();
+        StreamHeld { unread, unsent }
+    }
+
     /// Whether the peer has ended without saying so (TLS-4).
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "it is counted by the listener's metrics")
-    )]
     pub(crate) fn ended_unannounced(&self) -> bool {
         self.socket_ended && !self.session.has_ended()
     }
@@ -63,8 +66,9 @@ impl Encrypted {
         self.session.refuse_name(&mut self.pool.borrow_mut())
     }
 
-    /// A stage of the handshake: `step` says whether it is over, by what has come, and what that leaves to be sent goes
-    /// out before more is read. What cannot be sent any more goes out with the end (ENCRYPTED-3).
+    /// A stage of the handshake: `step` says whether it is over, by what has come, and what that leaves to be sent
+    /// goes out before more is read; `step` is asked again where that has to wait. What cannot be sent any more goes
+    /// out with the end (ENCRYPTED-3).
     pub(crate) fn poll_stage<S: Stream, T>(
         &mut self,
         socket: &mut S,

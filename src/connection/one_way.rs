@@ -42,7 +42,7 @@ struct Worked {
 pub(super) struct OneWay<'a, R, W> {
     pub(super) direction: Direction,
     pub(super) source: &'a mut R,
-    sink: &'a mut W,
+    pub(super) sink: &'a mut W,
     pub(super) half: &'a mut Half,
     pub(super) session: &'a mut Session,
     pub(super) shared: &'a Shared,

@@ -78,7 +78,12 @@ impl<R: Stream, W: Stream> OneWay<'_, R, W> {
     /// What the half holds, for the account.
     pub(super) fn holding(&mut self) -> Holding {
         let elsewhere = self.session.bytes_held(self.direction);
-        let bytes = self.half.bytes_held().saturating_add(elsewhere);
+        let streams = self.source.held().unread.saturating_add(self.sink.held().unsent);
+        let bytes = self
+            .half
+            .bytes_held()
+            .saturating_add(elsewhere)
+            .saturating_add(streams);
         if self.half.accounted == 0 {
             self.half.paced_at = self.now;
         }

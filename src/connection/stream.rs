@@ -25,6 +25,19 @@ pub(crate) trait Stream {
     fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
     /// Flushes, and tells the peer that nothing more is written; ready when that has gone out too.
     fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
+    /// Memory of its own, which is on the account of whoever reads and writes it.
+    fn held(&self) -> StreamHeld {
+        StreamHeld::default()
+    }
+}
+
+/// Bytes of memory that a stream owns between two calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct StreamHeld {
+    /// Of what has come and is not read.
+    pub(crate) unread: usize,
+    /// Of what was written and has not gone out.
+    pub(crate) unsent: usize,
 }
 
 /// The kernel takes what is written, and nothing is left to flush.
@@ -67,5 +80,10 @@ impl<S: Stream> Stream for &mut S {
 
     fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         (**self).poll_close(context)
+    }
+
+    #[inline]
+    fn held(&self) -> StreamHeld {
+        (**self).held()
     }
 }

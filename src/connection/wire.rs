@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use futures_lite::io::{AsyncRead, AsyncWrite};
 
 use super::encrypted::Encrypted;
-use super::stream::Stream;
+use super::stream::{Stream, StreamHeld};
 
 /// See the module.
 pub(crate) struct Wire<S> {
@@ -83,6 +83,13 @@ impl<S: Stream> Stream for Wire<S> {
             None => self.socket.poll_close(context),
             Some(tls) => tls.poll_close(&mut self.socket, context),
         }
+    }
+
+    #[inline]
+    fn held(&self) -> StreamHeld {
+        self.tls
+            .as_deref()
+            .map_or_else(StreamHeld::default, |tls| tls.held())
     }
 }
 

@@ -40,7 +40,7 @@ use super::platform::Platform;
 use super::preface::{self, NoPreface};
 use crate::clocks;
 use crate::config::HostPort;
-use crate::connection::{Relay, Request, Shared, Status, TurnOutcome, Wire};
+use crate::connection::{Encrypted, Relay, Request, Shared, Status, TurnOutcome, Wire};
 use crate::identity::Client;
 use crate::ids::{ById, ClusterId, ListenerId};
 use crate::messages::{Accepted, ConnectError, Notice, NoticeKind, Seats, TlsNews};
@@ -363,6 +363,12 @@ impl Arrival {
         cluster: ClusterId,
         broker: HostPort,
     ) -> Option<CloseReason> {
+        let has_left = |wire: &Wire<P::Socket>| wire.tls().is_some_and(Encrypted::ended_unannounced);
+        let mut pipeline = self.serving.shared.pipeline.borrow_mut();
+        let brokers = sockets.broker.as_ref().is_some_and(has_left);
+        let connections = &mut pipeline.metrics.connections;
+        connections.ended_unannounced(has_left(&sockets.client), brokers);
+        drop(pipeline);
         let failure = |wire: &Wire<P::Socket>| wire.tls().and_then(|tls| tls.session().failure()).cloned();
         if let Some(failure) = failure(&sockets.client) {
             return Some(self.note_failure(&failure));

@@ -21,6 +21,10 @@ pub struct ConnectionCounters {
     pub broker_connected: u64,
     /// Coordinators of groups and transactions that clients were not told of, since no listener's `nodes` has them.
     pub coordinators_hidden: u64,
+    /// Clients that have ended a TLS connection without saying so (close_notify).
+    pub clients_unannounced: u64,
+    /// Brokers that have.
+    pub brokers_unannounced: u64,
     closed: [u64; CloseReason::COUNT],
 }
 
@@ -42,6 +46,12 @@ impl ConnectionCounters {
         *count = count.wrapping_add(1);
     }
 
+    /// Counts a connection whose client, or whose broker, has ended TLS without saying so.
+    pub fn ended_unannounced(&mut self, client: bool, broker: bool) {
+        self.clients_unannounced = self.clients_unannounced.wrapping_add(client.into());
+        self.brokers_unannounced = self.brokers_unannounced.wrapping_add(broker.into());
+    }
+
     /// How many ended for `reason`.
     pub fn closed_by(&self, reason: CloseReason) -> u64 {
         self.closed[reason.index()]
@@ -60,6 +70,8 @@ impl ConnectionCounters {
         self.accepted = self.accepted.wrapping_add(other.accepted);
         self.broker_connected = self.broker_connected.wrapping_add(other.broker_connected);
         self.coordinators_hidden = self.coordinators_hidden.wrapping_add(other.coordinators_hidden);
+        self.clients_unannounced = self.clients_unannounced.wrapping_add(other.clients_unannounced);
+        self.brokers_unannounced = self.brokers_unannounced.wrapping_add(other.brokers_unannounced);
         for (count, added) in self.closed.iter_mut().zip(other.closed) {
             *count = count.wrapping_add(added);
         }

@@ -1,5 +1,7 @@
 //! Two ends of a TLS connection that know each other, for tests of what lies between them.
 
+use std::fs;
+use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -14,38 +16,44 @@ use rustls::{
 
 use super::authority::{Authority, Wanted};
 
-/// Whom the certificates are for.
-pub(crate) const SERVER: &str = "broker.test";
-pub(crate) const CLIENT: &str = "client.test";
+/// Whom the server's certificate is for.
+pub const SERVER: &str = "broker.test";
+/// Whom the client's certificate is for.
+pub const CLIENT: &str = "client.test";
 
 /// Whom [`SERVER`] is meant by.
-pub(crate) fn server_name() -> ServerName<'static> {
+pub fn server_name() -> ServerName<'static> {
     ServerName::try_from(SERVER).expect("a name")
 }
 
 /// Which TLS two ends speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Version {
+pub enum Version {
+    /// 1.2.
     Tls12,
+    /// 1.3.
     Tls13,
 }
 
-pub(crate) const VERSIONS: [Version; 2] = [Version::Tls12, Version::Tls13];
+/// Both.
+pub const VERSIONS: [Version; 2] = [Version::Tls12, Version::Tls13];
 
 /// How two ends meet.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Meeting {
-    pub(crate) version: Version,
+pub struct Meeting {
+    /// What both speak, and nothing else.
+    pub version: Version,
     /// The server asks the client for a certificate, and the client has one.
-    pub(crate) mutual: bool,
+    pub mutual: bool,
     /// A key seals so many records, if not as many as it can.
-    pub(crate) records_per_key: Option<u64>,
+    pub records_per_key: Option<u64>,
     /// The server's certificate is of an authority that the client does not know.
-    pub(crate) strange: bool,
+    pub strange: bool,
 }
 
 impl Meeting {
-    pub(crate) fn of(version: Version) -> Self {
+    /// Without anything special about it.
+    pub fn of(version: Version) -> Self {
         Self {
             version,
             mutual: false,
@@ -68,7 +76,11 @@ impl Meeting {
         Arc::new(own)
     }
 
-    pub(crate) fn server(self) -> Arc<ServerConfig> {
+    /// The server's configuration.
+    ///
+    /// # Panics
+    /// Where no random bytes are to be had, as all here.
+    pub fn server(self) -> Arc<ServerConfig> {
         let verifier = if self.mutual {
             WebPkiClientVerifier::builder_with_provider(roots(&AUTHORITY), self.provider())
                 .build()
@@ -86,7 +98,8 @@ impl Meeting {
             .into()
     }
 
-    pub(crate) fn client(self) -> Arc<ClientConfig> {
+    /// The client's configuration.
+    pub fn client(self) -> Arc<ClientConfig> {
         let builder = ClientConfig::builder_with_provider(self.provider())
             .with_safe_default_protocol_versions()
             .expect("suites of a version")
@@ -137,6 +150,15 @@ fn certified(authority: &Authority, name: &str) -> SingleCertAndKey {
     CertifiedKey::from_der(chain, key, &provider)
         .expect("a key of it")
         .into()
+}
+
+/// Writes what another implementation needs to meet them: `ca.pem`, and certificates with keys for [`SERVER`] and
+/// [`CLIENT`].
+pub fn write_files(folder: &Path) {
+    fs::write(folder.join("ca.pem"), AUTHORITY.pem()).expect("it is written");
+    for name in [SERVER, CLIENT] {
+        AUTHORITY.issue(&Wanted::for_hosts(&[name])).write(folder, name);
+    }
 }
 
 static AUTHORITY: LazyLock<Authority> = LazyLock::new(|| Authority::root("authority of tests"));

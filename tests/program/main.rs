@@ -21,6 +21,7 @@ mod large_fetches;
 mod limits;
 mod log_lines;
 mod memlock;
+mod openssl;
 mod proxy_protocol;
 mod refused_starts;
 mod state_file;

@@ -42,6 +42,16 @@ impl Exposition {
             [(NONE, connections.coordinators_hidden)],
         )?;
         families.counter(
+            "sealwire_tls_ends_unannounced",
+            "TLS connections that a peer has ended without saying so (close_notify)",
+            None,
+            [
+                ("clients", connections.clients_unannounced),
+                ("brokers", connections.brokers_unannounced),
+            ]
+            .map(|(side, count)| (vec![("side", text_of(side))], count)),
+        )?;
+        families.counter(
             "sealwire_connections_closed",
             "Client connections that ended, by reason",
             None,

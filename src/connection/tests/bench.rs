@@ -14,6 +14,7 @@ use crate::channel::{Receiver, channel};
 use crate::config::{ClientAuth, HostPort, Limits, ListenerConfig};
 use crate::connection::registry::Status;
 use crate::connection::shared::Shared;
+use crate::connection::stream::StreamHeld;
 use crate::connection::{Relay, Stream, TurnOutcome, Wire};
 use crate::crypto::SecretKey;
 use crate::envelope::WrappedDek;
@@ -63,6 +64,10 @@ impl Stream for Link {
 
     fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Stream::poll_close(&mut *self.0.borrow_mut(), context)
+    }
+
+    fn held(&self) -> StreamHeld {
+        self.0.borrow().held()
     }
 }
 

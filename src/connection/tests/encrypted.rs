@@ -147,7 +147,12 @@ impl Bench {
 
     fn buffered(&self) -> usize {
         [&self.client_link, &self.broker_link]
-            .map(|link| link.0.borrow().tls().map_or(0, |tls| tls.session().buffered()))
+            .map(|link| {
+                link.0
+                    .borrow()
+                    .tls()
+                    .map_or(0, |tls| tls.held().unread + tls.held().unsent)
+            })
             .iter()
             .sum()
     }
@@ -301,6 +306,25 @@ fn an_end_is_passed_on_in_tls() {
         let unannounced = wire.tls().map(Encrypted::ended_unannounced);
         assert_eq!(unannounced, Some(!announced));
     }
+}
+
+/// What TLS holds is on the account of the connection: ciphertext that its client does not take.
+#[test]
+fn what_is_sealed_and_not_sent_is_held() {
+    let mut both = Both::met(Meeting::of(Version::Tls13));
+    both.bench.client.leave_room(0);
+    both.client.say_at_once(&heartbeat(1));
+    assert_eq!(both.settle(), None);
+    both.broker.heard();
+    let held = |both: &Both| both.bench.shared.pipeline.borrow().metrics.gauges.bytes_held;
+    assert_eq!(held(&both), 0);
+    let answer = frame(&[&1_i32.to_be_bytes(), &[0; 40_000]]);
+    both.broker.say_at_once(&answer);
+    assert_eq!(both.settle(), None);
+    assert!(held(&both) >= 40_000, "{}", held(&both));
+    both.bench.client.leave_room(ROOMY);
+    assert_eq!(both.settle(), None);
+    assert_eq!((both.client.heard(), held(&both)), (answer, 0));
 }
 
 /// A response that is held waits for its key, with what was opened behind it.

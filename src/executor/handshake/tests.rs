@@ -124,7 +124,7 @@ fn the_name_that_a_client_asks_for_decides_who_answers() {
                 for (wire, shows) in [(&met.to_client, mutual), (&met.to_server, true)] {
                     let session = wire.tls().expect("it has TLS").session();
                     assert_eq!(session.peer_certificates().is_some(), shows);
-                    assert_eq!(session.buffered(), 0, "whoever waits holds no buffer");
+                    assert_eq!(session.held(), (0, 0), "whoever waits holds no buffer");
                 }
                 let met = meet("other.test", piece, meeting.server(), meeting.client()).await;
                 assert_eq!(kind(met.accepted), FailureKind::UnknownName);

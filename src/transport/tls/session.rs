@@ -198,13 +198,11 @@ impl TlsSession {
         self.outgoing.rest(usize::MAX, pool);
     }
 
-    /// Bytes of memory that its buffers own.
-    #[cfg(test)]
-    pub(crate) fn buffered(&self) -> usize {
-        [&self.incoming, &self.opened, &self.outgoing]
-            .map(Window::capacity)
-            .iter()
-            .sum()
+    /// Bytes of memory that its buffers own: of what has come, and of what is to be sent.
+    #[inline]
+    pub(crate) fn held(&self) -> (usize, usize) {
+        let unread = self.incoming.capacity().saturating_add(self.opened.capacity());
+        (unread, self.outgoing.capacity())
     }
 
     /// Whether the peer has said that it sends no more (TLS-4).
@@ -346,5 +344,6 @@ const RECORD_BYTES_MAX: usize = RECORD_PLAINTEXT_BYTES_MAX + 2048 + 5;
 /// Plaintext of what is to be sent and has not gone out. Four records: enough that a call of the kernel is little
 /// beside sealing, and little enough that it stays in a cache until it is sent.
 const SEALED_BYTES_MAX: usize = 64 * 1024;
-/// What a peer may send before the handshake is over: rustls takes messages of 64 KiB, and certificates are another.
-pub(crate) const HANDSHAKE_BYTES_MAX: usize = 2 * 64 * 1024;
+/// What a peer may send before the handshake is over. Chains of certificates have some KiB; rustls itself would take 64
+/// KiB of each message.
+pub(crate) const HANDSHAKE_BYTES_MAX: usize = 64 * 1024;

@@ -149,7 +149,7 @@ fn whoever_has_nothing_in_hand_holds_no_buffer() {
             .expect("sealed");
         server.open(100_000).expect("opened");
         for end in [&client, &server] {
-            assert_eq!(end.session.buffered(), 0, "{version:?}");
+            assert_eq!(end.session.held(), (0, 0), "{version:?}");
         }
         // A record that has come in part is all that is held, whatever it was read into.
         client
@@ -160,7 +160,7 @@ fn whoever_has_nothing_in_hand_holds_no_buffer() {
             })
             .expect("sealed");
         server.open(100_000).expect("nothing yet");
-        assert!((4000..20_000).contains(&server.session.buffered()));
+        assert!((4000..20_000).contains(&server.session.held().0));
     }
 }
 
@@ -271,6 +271,6 @@ proptest! {
             all.extend(text);
         }
         prop_assert!(server.opened == asked && client.opened == answered);
-        prop_assert_eq!((client.session.buffered(), server.session.buffered()), (0, 0));
+        prop_assert_eq!([client.session.held(), server.session.held()], [(0, 0); 2]);
     }
 }

@@ -35,7 +35,7 @@ impl Window {
     }
 
     /// Bytes of memory that it owns.
-    #[cfg(test)]
+    #[inline]
     pub(super) fn capacity(&self) -> usize {
         self.bytes.capacity()
     }
