@@ -69,6 +69,8 @@ impl AuditLog {
         if left_out > 0 {
             tracing::warn!(target: "sealwire::audit", left_out, "refusals were not written: too many in a second");
         }
+        let principal = refused.client.principal.as_ref();
+        let principal = principal.map(|principal| Foreign::new(&principal.to_string()).to_string());
         tracing::warn!(
             target: "sealwire::audit",
             cluster = &*refused.cluster,
@@ -80,6 +82,7 @@ impl AuditLog {
             kek = refused.kek.as_ref().map(KekName::to_string).as_deref(),
             client = refused.client.address.map(|address| address.to_string()).as_deref(),
             client_id = &*Foreign::new(&*refused.client.id).to_string(),
+            principal = principal.as_deref(),
             partitions = event.partitions(),
             "refused"
         );

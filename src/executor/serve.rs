@@ -235,7 +235,25 @@ impl Arrival {
             (self.listener, self.node) = (destination.listener, destination.node);
             *listener = chosen;
         }
-        Ok(())
+        self.name_client(listener, &sockets.client)
+    }
+
+    /// Whom the client's certificate names, where the listener asks for one. Nobody is let in without a name.
+    fn name_client<S>(&mut self, listener: &Listener, client: &Wire<S>) -> Result<(), CloseReason> {
+        let mapping = listener.tls.as_ref().and_then(|tls| tls.principals.as_ref());
+        let Some(mapping) = mapping else { return Ok(()) };
+        let shown = client.tls().and_then(|tls| tls.session().peer_certificates());
+        let certificate = shown.and_then(<[_]>::first).map(|first| &**first);
+        match mapping.principal(certificate.unwrap_or_default()) {
+            Ok(principal) => {
+                self.client.principal = Some(principal);
+                Ok(())
+            }
+            Err(why) => {
+                let failure = TlsFailure::new(FailureKind::Certificate, format_args!("no principal: {why}"));
+                Err(self.note_failure(&failure))
+            }
+        }
     }
 
     /// Tells of a handshake that has failed, unless the client only was not there for it.

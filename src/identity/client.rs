@@ -1,15 +1,15 @@
 //! Who is at the other end of a connection, as refusals and the log name it: an address, and the client id of its
 //! requests.
 //!
-//! The id is the client's own word, and may differ from request to request. Nobody is authenticated by it. (A principal
-//! will stand here once the proxy authenticates clients itself; what SASL says on its way to the broker is not looked
-//! at.)
+//! The id is the client's own word, and may differ from request to request. Nobody is authenticated by it. What SASL
+//! says on its way to the broker is not looked at.
 //!
 //! Executor threads only, until an event carries it away.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::principal::Principal;
 use crate::foreign::SHOWN_BYTES_MAX;
 
 /// See the module.
@@ -17,6 +17,8 @@ use crate::foreign::SHOWN_BYTES_MAX;
 pub struct Client {
     /// Where it connected from, or what the load balancer said of that; `None` where there is no socket.
     pub address: Option<SocketAddr>,
+    /// Whom its certificate names, where the listener asks for one.
+    pub principal: Option<Principal>,
     /// What its last request calls itself, cut; empty where it says nothing.
     pub id: Arc<[u8]>,
 }
@@ -26,6 +28,7 @@ impl Client {
     pub fn at(address: SocketAddr) -> Self {
         Self {
             address: Some(address),
+            principal: None,
             id: Arc::default(),
         }
     }

@@ -227,12 +227,14 @@ mod tests {
     use crate::testing::authority::{Authority, Wanted};
     use crate::transport::certificates::CertificateFiles;
     use crate::transport::suites::TlsChoice;
+    use crate::transport::tls_server::PrincipalSource;
 
     fn followed(files: CertificateFiles) -> Followed {
         let tls = ListenerTls {
             certificates: vec![files],
             client_ca: None,
             crl: Vec::new(),
+            principals: PrincipalSource::default(),
             choice: TlsChoice::default(),
             handshake_timeout: LOOK_INTERVAL,
         };

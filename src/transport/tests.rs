@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::certificates::CertificateFiles;
 use super::suites::TlsChoice;
 use super::tls_client::{ClientSet, Trust, UpstreamTls};
-use super::tls_server::{ListenerTls, ServerSet};
+use super::tls_server::{ListenerTls, PrincipalSource, ServerSet};
 use crate::testing::authority::{Authority, Issued, Span, Wanted};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -43,6 +43,7 @@ impl Files {
             certificates,
             client_ca: clients.map(file),
             crl: Vec::new(),
+            principals: PrincipalSource::default(),
             choice: TlsChoice::default(),
             handshake_timeout: HOUR,
         };
@@ -251,6 +252,7 @@ fn revoked_clients_are_refused_and_a_list_that_is_out_of_date_refuses_all() {
         certificates: vec![server],
         client_ca: Some(ca),
         crl: vec![crl],
+        principals: PrincipalSource::default(),
         choice: TlsChoice::default(),
         handshake_timeout: HOUR,
     };

@@ -18,6 +18,7 @@ use super::certificates::{
     CertificateError, CertificateFacts, CertificateFiles, OwnCertificate, read_revocations, read_roots,
 };
 use super::suites::TlsChoice;
+use crate::identity::certificate_names::{PrincipalMapping, Rules, RulesError};
 
 /// `[cluster.NAME.listeners.tls]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,10 +29,41 @@ pub struct ListenerTls {
     pub client_ca: Option<PathBuf>,
     /// Revocation lists of those.
     pub crl: Vec<PathBuf>,
+    /// What of their certificates names clients.
+    pub principals: PrincipalSource,
     /// What may be negotiated.
     pub choice: TlsChoice,
     /// For the whole handshake.
     pub handshake_timeout: Duration,
+}
+
+/// What of its certificate names a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PrincipalSource {
+    /// The subject, by these rules.
+    Subject(String),
+    /// See [`PrincipalMapping::SanUri`].
+    SanUri,
+    /// See [`PrincipalMapping::SanDns`].
+    SanDns,
+}
+
+impl Default for PrincipalSource {
+    fn default() -> Self {
+        Self::Subject("DEFAULT".to_owned())
+    }
+}
+
+impl PrincipalSource {
+    /// # Errors
+    /// What is wrong with the rules.
+    pub fn mapping(&self) -> Result<PrincipalMapping, RulesError> {
+        Ok(match self {
+            Self::Subject(rules) => PrincipalMapping::Subject(Rules::parse(rules)?),
+            Self::SanUri => PrincipalMapping::SanUri,
+            Self::SanDns => PrincipalMapping::SanDns,
+        })
+    }
 }
 
 impl ListenerTls {
@@ -86,8 +118,13 @@ impl ListenerTls {
         // TLS-SERVER-1
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
+        let mapping = self.client_ca.as_ref().map(|_| self.principals.mapping());
+        let principals = mapping
+            .transpose()
+            .map_err(|error| refused(rustls::Error::General(error.to_string())))?;
         Ok(ServerSet {
             config: Arc::new(config),
+            principals,
             certificates: own.into_iter().map(|own| own.facts).collect(),
             handshake_timeout: self.handshake_timeout,
         })
@@ -99,6 +136,8 @@ impl ListenerTls {
 pub struct ServerSet {
     /// For new connections.
     pub config: Arc<ServerConfig>,
+    /// Who clients are, where they are asked for certificates.
+    pub principals: Option<PrincipalMapping>,
     /// Of each certificate, in the order of the configuration.
     pub certificates: Vec<CertificateFacts>,
     /// For the whole handshake.

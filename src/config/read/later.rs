@@ -79,7 +79,6 @@ const KEYS: &[(&[&str], &str)] = &[
             "oauth",
             "oauthbearer",
             "password",
-            "principal",
             "sasl",
             "scram",
             "user",

@@ -17,7 +17,7 @@ use crate::config::scalars::check_host;
 use crate::transport::certificates::{CertificateFacts, CertificateFiles};
 use crate::transport::suites::{TlsChoice, suite_named, suites};
 use crate::transport::tls_client::{Trust, UpstreamTls};
-use crate::transport::tls_server::ListenerTls;
+use crate::transport::tls_server::{ListenerTls, PrincipalSource};
 
 pub(super) fn read_listener_tls(
     table: Node<'_>,
@@ -36,6 +36,7 @@ pub(super) fn read_listener_tls(
     };
     let client_ca = read_public_file(&table, "client_ca");
     let crl = read_paths(&table, "crl");
+    let principals = read_principals(&table);
     let choice = read_choice(&table);
     let handshake_timeout = table.duration("handshake_timeout");
     match (client_auth, table.written("client_ca")) {
@@ -61,6 +62,7 @@ pub(super) fn read_listener_tls(
             None => None,
         },
         crl,
+        principals: principals?,
         choice: choice?,
         handshake_timeout: handshake_timeout?,
     };
@@ -71,6 +73,51 @@ pub(super) fn read_listener_tls(
         }
     }
     Some(tls)
+}
+
+fn read_principals(table: &Node<'_>) -> Option<PrincipalSource> {
+    let place = table.get("principal")?;
+    let rules = table.get("principal_mapping_rules")?;
+    let text = rules.as_text()?;
+    let source = match place.as_text()?.as_str() {
+        "subject" => PrincipalSource::Subject(text),
+        "san_uri" => PrincipalSource::SanUri,
+        "san_dns" => PrincipalSource::SanDns,
+        _ => {
+            place.complain(
+                "there is no such name in a certificate",
+                "write \"subject\", \"san_uri\" or \"san_dns\"",
+            );
+            return None;
+        }
+    };
+    if table.written("client_ca").is_none() {
+        for name in ["principal", "principal_mapping_rules"] {
+            if let Some(written) = table.written(name) {
+                written.complain(
+                    "without client_ca no client is asked for a certificate",
+                    "add client_ca and client_auth = \"mtls\", or remove it",
+                );
+            }
+        }
+    }
+    if let (false, Some(written)) = (
+        matches!(source, PrincipalSource::Subject(_)),
+        table.written("principal_mapping_rules"),
+    ) {
+        written.complain(
+            "rules are for subjects",
+            "write principal = \"subject\", or remove it",
+        );
+    }
+    if let Err(error) = source.mapping() {
+        rules.complain(
+            &error.to_string(),
+            "write rules as for Kafka's ssl.principal.mapping.rules",
+        );
+        return None;
+    }
+    Some(source)
 }
 
 /// Clients compare each host that they connect to, which is an advertised one from their second connection on, with the

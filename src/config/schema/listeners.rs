@@ -143,6 +143,23 @@ pub(super) const KEYS: &[Key] = &[
         "[\"tls/clients.crl\"]",
     ),
     other(
+        "cluster.*.listeners.[].tls.principal",
+        "`\"subject\"`, `\"san_uri\"` or `\"san_dns\"`",
+        Value("\"subject\""),
+        "What of its certificate names a client, with `client_auth = \"mtls\"`: the subject, as Kafka's brokers do \
+         it; or the one URI, or the one DNS name, among its subject alternative names. A client whose certificate \
+         has no such name is refused. The audit log names it.",
+        "\"san_uri\"",
+    ),
+    other(
+        "cluster.*.listeners.[].tls.principal_mapping_rules",
+        "text",
+        Value("\"DEFAULT\""),
+        "How a subject becomes a name, in the grammar of Kafka's `ssl.principal.mapping.rules`: the first rule that \
+         fits. `DEFAULT` is the whole subject.",
+        "\"RULE:^CN=([^,]+),.*$/$1/L,DEFAULT\"",
+    ),
+    other(
         "cluster.*.listeners.[].tls.versions",
         "list of `\"1.2\"` and `\"1.3\"`",
         Value("[\"1.2\", \"1.3\"]"),

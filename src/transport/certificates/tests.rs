@@ -9,7 +9,7 @@ use super::*;
 use crate::testing::authority::{Authority, Span, Wanted};
 use crate::transport::suites::TlsChoice;
 use crate::transport::tls_client::{Trust, UpstreamTls};
-use crate::transport::tls_server::ListenerTls;
+use crate::transport::tls_server::{ListenerTls, PrincipalSource};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -141,6 +141,7 @@ fn listener(files: &CertificateFiles) -> ListenerTls {
         certificates: vec![files.clone()],
         client_ca: None,
         crl: Vec::new(),
+        principals: PrincipalSource::default(),
         choice: TlsChoice::default(),
         handshake_timeout: HOUR,
     }

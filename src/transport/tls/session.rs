@@ -216,7 +216,6 @@ impl TlsSession {
     }
 
     /// The certificates that the peer has shown, its own first, once they are verified; `None` where it has shown none.
-    #[cfg_attr(not(test), expect(dead_code, reason = "principals come out of them"))]
     pub(crate) fn peer_certificates(&self) -> Option<&[CertificateDer<'static>]> {
         self.state()
             .filter(|state| !state.is_handshaking())

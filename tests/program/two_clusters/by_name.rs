@@ -26,8 +26,16 @@ fn one_port_leads_to_every_broker_of_every_cluster() {
         let issued = authority.issue(&Wanted::for_hosts(&[&bootstrap_of(side), &node_of(side)]));
         issued.write(folder.path(), side.name)
     });
+    let trusted = folder.path().join("authority.pem");
+    std::fs::write(&trusted, authority.pem()).expect("the authority is written");
+    let alice = authority
+        .issue(&Wanted::named("alice"))
+        .write(folder.path(), "alice");
+    // Of one of the two clusters clients have to show who they are.
+    let asked = format!("client_ca = {trusted:?}\nprincipal_mapping_rules = \"RULE:^CN=(.*)$/$1/U\"\n");
     let rules = [
-        listener(MAIN, &port, &files[0]),
+        listener(MAIN, &port, &files[0]).replace("\"network\"", "\"mtls\""),
+        asked,
         MAIN.rules(),
         format!("[cluster.other]\nbootstrap = [{:?}]\n", brokers[1].address),
         listener(OTHER, &port, &files[1]),
@@ -41,12 +49,10 @@ fn one_port_leads_to_every_broker_of_every_cluster() {
         executors: 2,
     });
 
-    let trusted = folder.path().join("authority.pem");
-    std::fs::write(&trusted, authority.pem()).expect("the authority is written");
     let tls = UpstreamTls {
         trust: Trust::File(trusted),
         server_name: None,
-        client: None,
+        client: Some(alice),
         choice: TlsChoice::default(),
     };
     let connect = |host: &str| RawClient::connect_by_tls(&port.address(), host, &tls);
@@ -77,6 +83,22 @@ fn one_port_leads_to_every_broker_of_every_cluster() {
     let refused = proxy.metric("sealwire_connections_closed_total", &["reason=\"tls_failed\""]);
     assert_eq!(refused, 3.0, "{}", proxy.metrics());
     proxy.terminate();
+    assert_named(&proxy.output());
+}
+
+/// The audit log names clients of the cluster that asks them for certificates, and no others.
+fn assert_named(log: &str) {
+    let audited = |side: Side| {
+        let of_side = |line: &&str| {
+            line.contains("sealwire::audit") && line.contains(&format!("cluster=\"{}\"", side.name))
+        };
+        log.lines()
+            .find(of_side)
+            .unwrap_or_else(|| panic!("{log}"))
+            .to_owned()
+    };
+    assert!(audited(MAIN).contains("principal=\"User:ALICE\""), "{log}");
+    assert!(!audited(OTHER).contains("principal="), "{log}");
 }
 
 fn bootstrap_of(side: Side) -> String {

@@ -97,6 +97,7 @@ fn everything_towards_brokers_is_read() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a list of cases")]
 fn each_mistake_is_refused() {
     let listener = |lines: &str| with(&format!("{TLS}{lines}\n"));
     let ca = "ca = \"system\"\n";
@@ -113,6 +114,27 @@ fn each_mistake_is_refused() {
             "nobody whose certificate could be revoked",
         ),
         (listener("crl = \"a.crl\""), "not a list"),
+        (listener("principal = \"san_uri\""), "no client is asked"),
+        (
+            listener("principal_mapping_rules = \"DEFAULT\""),
+            "no client is asked",
+        ),
+        (
+            listener("client_ca = \"ca.pem\"\nprincipal = \"cn\"").replace("\"network\"", "\"mtls\""),
+            "no such name in a certificate",
+        ),
+        (
+            listener("client_ca = \"ca.pem\"\nprincipal_mapping_rules = \"RULE:(\"")
+                .replace("\"network\"", "\"mtls\""),
+            "rule",
+        ),
+        (
+            listener(
+                "client_ca = \"ca.pem\"\nprincipal = \"san_dns\"\nprincipal_mapping_rules = \"DEFAULT\"",
+            )
+            .replace("\"network\"", "\"mtls\""),
+            "rules are for subjects",
+        ),
         (listener("versions = [\"1.1\"]"), "no such version"),
         (listener("versions = []"), "without a version"),
         (listener("cipher_suites = [\"AES\"]"), "no such cipher suite"),
