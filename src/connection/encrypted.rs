@@ -82,7 +82,13 @@ impl Encrypted {
                 self.rest();
                 return Poll::Ready(Ok(done));
             }
-            let came = ready!(self.poll_fill(socket, context, HANDSHAKE_READ_BYTES));
+            let came = match self.poll_fill(socket, context, HANDSHAKE_READ_BYTES) {
+                Poll::Ready(came) => came,
+                Poll::Pending => {
+                    self.rest();
+                    return Poll::Pending;
+                }
+            };
             if came.map_err(|error| TlsFailure::of_socket(&error))? == 0 {
                 let left = io::ErrorKind::UnexpectedEof.into();
                 return Poll::Ready(Err(TlsFailure::of_socket(&left)));
@@ -144,7 +150,13 @@ impl Encrypted {
                 self.rest();
                 return Poll::Ready(Ok(shown));
             }
-            ready!(self.poll_fill(socket, context, RECORD_BYTES))?;
+            match self.poll_fill(socket, context, RECORD_BYTES) {
+                Poll::Ready(came) => came?,
+                Poll::Pending => {
+                    self.rest();
+                    return Poll::Pending;
+                }
+            };
         }
     }
 

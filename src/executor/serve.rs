@@ -4,7 +4,7 @@
 //! |---|---|---|---|
 //! | route | nobody | | |
 //! | preface, if the listener wants one | the load balancer | 10 s, and its time | 4 KiB, nothing behind it |
-//! | TLS | the client | `tls.handshake_timeout`, and its time | 64 KiB more than one certificate may take |
+//! | TLS | the client | `tls.handshake_timeout`, and its time | 64 KiB |
 //! | first word | the client | its time | nothing: 14 bytes are looked at |
 //! | dial: a question | the broker that would be connected to | 1 s | 16 KiB of its answer |
 //! | dial | names and brokers | `limits.connect_timeout` for each address | nothing |
@@ -146,7 +146,10 @@ impl Arrival {
         }
         self.shake_hands(&mut listener, sockets).await?;
         let first_word = self.clients_stage(first_word(&mut sockets.client)).await?;
-        let first_word = first_word.ok_or(CloseReason::ClientClosed)?;
+        let Some(first_word) = first_word else {
+            let failure = sockets.client.tls().and_then(|tls| tls.session().failure());
+            return Err(failure.map_or(CloseReason::ClientClosed, |failure| self.note_failure(failure)));
+        };
         let reached = self.brokers_stage(self.dial(&listener, first_word)).await??;
         let session = self.session(&listener, &reached)?;
         self.relay(sockets, reached, session).await

@@ -39,7 +39,7 @@ pub(super) struct TlsFiles {
 struct Followed {
     source: Source,
     seen: Vec<Option<FileIdentity>>,
-    /// It failed for a reason that may pass, and was told of.
+    /// What they hold now cannot be used, which was told of. It may pass: a certificate may begin only later.
     is_failing: bool,
     facts: TlsFacts,
 }
@@ -180,10 +180,7 @@ impl Followed {
         }
         let loaded = self.load();
         self.facts.is_current = loaded.is_ok();
-        let was_failing = std::mem::replace(
-            &mut self.is_failing,
-            matches!(loaded, Err(CertificateError::File(_))),
-        );
+        let was_failing = std::mem::replace(&mut self.is_failing, loaded.is_err());
         match loaded {
             Ok(news) => {
                 tracing::info!(
@@ -267,17 +264,19 @@ mod tests {
         assert!(followed.look().is_none(), "the key is another one's");
         assert!(!followed.facts.is_current);
         assert_eq!(followed.facts.certificates, ends, "the old one is in force");
-        assert!(followed.look().is_none(), "and is not read again");
+        assert!(
+            followed.look().is_none() && !followed.facts.is_current,
+            "nor is it later"
+        );
 
-        let beside = folder.path().join("beside");
-        fs::write(&beside, &new.key).expect("it is written");
-        fs::rename(&beside, &files.key).expect("it is replaced");
+        let beside = new.write(folder.path(), "beside");
+        fs::rename(&beside.key, &files.key).expect("it is replaced");
         assert!(server_names(&followed.look().expect("they belong together")));
         assert!(followed.facts.is_current);
 
         fs::remove_file(&files.key).expect("it is removed");
         assert!(followed.look().is_none() && !followed.facts.is_current);
-        fs::write(&files.key, &new.key).expect("it is written");
+        new.write(folder.path(), "server");
         assert!(followed.look().is_some() && followed.facts.is_current);
     }
 }

@@ -10,6 +10,8 @@ mod facts;
 
 pub use self::facts::{CertificateFacts, DnsName};
 
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -53,6 +55,25 @@ pub enum CertificateError {
         .0.display()
     )]
     EncryptedKey(PathBuf),
+    /// Others can read a key, or its group can change it.
+    #[error(
+        "{} can be accessed by others than its owner and its group (mode {mode:04o}): run chmod 0640 {}",
+        path.display(),
+        path.display()
+    )]
+    Exposed {
+        /// Which file.
+        path: PathBuf,
+        /// Its rights.
+        mode: u32,
+    },
+    /// A certificate is to vouch for others, and may not.
+    #[error(
+        "a certificate in {} is none of an authority (CA:TRUE), which could vouch for anybody here: name the authority \
+         that has signed it",
+        .0.display()
+    )]
+    NoAuthority(PathBuf),
     /// What stands in a file cannot be understood.
     #[error("{} holds a {what} that cannot be read: {why}", path.display())]
     Malformed {
@@ -147,7 +168,7 @@ pub(crate) fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'stati
 fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, CertificateError> {
     // CERTIFICATES-2
     let bytes = Zeroizing::new(durable_file::read(path, KEY_BYTES_MAX)?.0);
-    PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| {
+    let key = PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| {
         let path = path.to_path_buf();
         if bytes
             .windows(ENCRYPTED_MARK.len())
@@ -164,7 +185,18 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, CertificateError> {
                 why: "it is no PEM".to_owned(),
             },
         }
-    })
+    })?;
+    let mode = fs::metadata(path)
+        .map_err(FileError::failed("read", path))?
+        .mode()
+        & 0o777;
+    if mode & FORBIDDEN_MODE != 0 {
+        return Err(CertificateError::Exposed {
+            path: path.to_path_buf(),
+            mode,
+        });
+    }
+    Ok(key)
 }
 
 /// Every revocation list of a file, each in date.
@@ -181,10 +213,20 @@ pub(crate) fn read_revocations(
     Ok(lists)
 }
 
-/// The certificates of a file as roots that are trusted.
-pub(crate) fn read_roots(path: &Path) -> Result<RootCertStore, CertificateError> {
+/// The certificates of a file as roots that are trusted: those of authorities, in date. One of a bundle that has ended
+/// vouches for nobody any more.
+pub(crate) fn read_roots(path: &Path, now: SystemTime) -> Result<RootCertStore, CertificateError> {
     let mut roots = RootCertStore::empty();
+    let mut ended = None;
     for certificate in read_certificates(path)? {
+        let facts = CertificateFacts::of_first(std::slice::from_ref(&certificate), path)?;
+        if !facts.is_authority {
+            return Err(CertificateError::NoAuthority(path.to_path_buf()));
+        }
+        if let Err(error) = facts.check_dates(now) {
+            ended = Some(error);
+            continue;
+        }
         roots
             .add(certificate)
             .map_err(|error| CertificateError::Malformed {
@@ -193,7 +235,10 @@ pub(crate) fn read_roots(path: &Path) -> Result<RootCertStore, CertificateError>
                 why: error.to_string(),
             })?;
     }
-    Ok(roots)
+    match ended.filter(|_| roots.is_empty()) {
+        Some(error) => Err(error),
+        None => Ok(roots),
+    }
 }
 
 /// The roots that this host trusts.
@@ -236,6 +281,8 @@ const REVOCATIONS: &str = "revocation list";
 const ENCRYPTED_MARK: &[u8] = b"ENCRYPTED";
 /// A chain of some certificates of 2 KiB; a bundle of all public roots is 250 KiB.
 const CHAIN_BYTES_MAX: usize = 4 << 20;
+/// Rights that nobody may have.
+const FORBIDDEN_MODE: u32 = 0o027;
 /// RSA with 16 384 bits takes 13 KiB.
 const KEY_BYTES_MAX: usize = 64 << 10;
 /// About half a million revoked certificates.

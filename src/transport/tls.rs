@@ -14,6 +14,8 @@
 //! - TLS-3: after a failure nothing is opened or sealed any more; the alert that says why is among what is to be sent.
 //! - TLS-4: a peer that ends without saying so (close_notify) is no failure, since Kafka's frames carry their length;
 //!   it can be told from one that says so.
+//! - TLS-5: a peer whose records hold next to nothing (empty ones, KeyUpdates) is failed after 64 KiB of them: they are
+//!   work for us, and its connection would never have had its turn.
 //!
 //! Keys are changed before they are worn out: rustls answers a peer's KeyUpdate with what is sealed next, and sends one
 //! of its own in place of the last record that a key may seal. TLS 1.2 has no such thing: its connections end there.

@@ -86,7 +86,7 @@ impl UpstreamTls {
             })
         };
         let builder = match &self.trust {
-            Trust::File(path) => builder.with_root_certificates(read_roots(path)?),
+            Trust::File(path) => builder.with_root_certificates(read_roots(path, now)?),
             Trust::System => builder.with_root_certificates(system_roots()?),
             Trust::Pinned(pins) => builder
                 .dangerous()

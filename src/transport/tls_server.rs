@@ -100,7 +100,7 @@ impl ListenerTls {
                 for path in &self.crl {
                     lists.append(&mut read_revocations(path, now)?);
                 }
-                let roots = Arc::new(read_roots(ca)?);
+                let roots = Arc::new(read_roots(ca, now)?);
                 let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider)
                     .with_crls(lists)
                     // TLS-SERVER-2

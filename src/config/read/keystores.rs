@@ -202,8 +202,6 @@ pub(super) enum Secrecy {
     Public,
     /// Nobody else may have access: the keystore refuses it otherwise.
     OwnerOnly,
-    /// Its group may read it, as packages of other programs set such keys up.
-    OwnerAndGroup,
 }
 
 impl Secrecy {
@@ -212,7 +210,6 @@ impl Secrecy {
         match self {
             Self::Public => 0,
             Self::OwnerOnly => 0o077,
-            Self::OwnerAndGroup => 0o027,
         }
     }
 }

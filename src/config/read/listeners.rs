@@ -46,12 +46,6 @@ fn read_listener(
     let client_auth = read_client_auth(node);
     let proxy_protocol_sources = read_proxy_protocol_sources(node);
     let is_by_name = by_name::is_wanted(node);
-    if let (Some(listen), Some(written)) = (listen, node.written("listen")) {
-        match is_by_name {
-            true => ports.share(&written, listen),
-            false => ports.take(&written, listen),
-        };
-    }
     let served = match (is_by_name, listen) {
         (true, listen) => by_name::read_served(node, listen, ports),
         (false, listen) => by_port::read_served(node, listen, ports),
@@ -60,6 +54,17 @@ fn read_listener(
     let tls = node
         .written("tls")
         .map(|table| read_listener_tls(table, client_auth, &hosts));
+    if let (Some(listen), Some(written)) = (listen, node.written("listen")) {
+        let patience = tls.iter().flatten().map(|tls| tls.handshake_timeout).next();
+        match is_by_name {
+            true => ports.share(
+                &written,
+                listen,
+                format!("{proxy_protocol_sources:?} {patience:?}"),
+            ),
+            false => ports.take(&written, listen),
+        };
+    }
     if let (Some(ClientAuth::Mtls), None, Some(written)) = (client_auth, &tls, node.written("client_auth")) {
         written.complain(
             "without TLS no client can show a certificate",

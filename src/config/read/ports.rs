@@ -11,6 +11,7 @@ pub(super) struct PortBook {
     taken: BTreeMap<u16, Vec<Taken>>,
     /// Of listeners that are told apart by name: each name at its address, and who has it.
     names: BTreeMap<(SocketAddr, String), String>,
+    before: BTreeMap<SocketAddr, String>,
 }
 
 struct Taken {
@@ -28,7 +29,17 @@ impl PortBook {
     }
 
     /// The same, where other listeners that are told apart by name may bind the very same address.
-    pub(super) fn share(&mut self, node: &Node<'_>, address: SocketAddr) -> bool {
+    /// What is asked of a connection before it is known whose it is (`before`) has to be the same for all of them.
+    pub(super) fn share(&mut self, node: &Node<'_>, address: SocketAddr, before: String) -> bool {
+        let first = self.before.entry(address).or_insert_with(|| before.clone());
+        if *first != before {
+            node.complain(
+                "listeners that share this port differ in proxy_protocol, its sources or tls.handshake_timeout, which \
+                 count before it is known whose a connection is",
+                "write the same in all of them, or give this one a port of its own",
+            );
+            return false;
+        }
         self.take_as(node, address, true)
     }
 

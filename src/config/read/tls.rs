@@ -262,9 +262,7 @@ fn read_certificate(table: &Node<'_>) -> Option<CertificateFiles> {
     let certificate = table
         .get("certificate")
         .and_then(|_| read_public_file(table, "certificate"));
-    let key = table
-        .get("key")
-        .and_then(|place| read_path(&place, Secrecy::OwnerAndGroup));
+    let key = table.get("key").and_then(|place| read_path(&place));
     Some(CertificateFiles {
         certificate: certificate??,
         key: key?,
@@ -274,18 +272,15 @@ fn read_certificate(table: &Node<'_>) -> Option<CertificateFiles> {
 /// A path that may not be written; `Some(None)` where it is a mistake.
 fn read_public_file(table: &Node<'_>, name: &str) -> Option<Option<PathBuf>> {
     let place = table.written(name)?;
-    Some(read_path(&place, Secrecy::Public))
+    Some(read_path(&place))
 }
 
 fn read_paths(table: &Node<'_>, name: &str) -> Option<Vec<PathBuf>> {
     let places = table.get(name)?.elements()?;
-    places
-        .iter()
-        .map(|place| read_path(place, Secrecy::Public))
-        .collect()
+    places.iter().map(read_path).collect()
 }
 
-fn read_path(place: &Node<'_>, secrecy: Secrecy) -> Option<PathBuf> {
+fn read_path(place: &Node<'_>) -> Option<PathBuf> {
     let text = place.as_text()?;
     if text.is_empty() {
         place.complain("this is empty", &place.example());
@@ -300,7 +295,7 @@ fn read_path(place: &Node<'_>, secrecy: Secrecy) -> Option<PathBuf> {
         return None;
     }
     let path = place.reader.sources.folder().join(text);
-    check_file(place, &path, secrecy, "correct the path");
+    check_file(place, &path, Secrecy::Public, "correct the path");
     Some(path)
 }
 

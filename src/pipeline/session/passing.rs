@@ -220,7 +220,13 @@ impl Session {
                 }
             }
             Walked::Topic(name) => {
-                let topic = pipeline.topic(self.listener.cluster, name)?;
+                let topic = match pipeline.topic(self.listener.cluster, name) {
+                    Ok(topic) => topic,
+                    Err(reason) => {
+                        response.failed = Some(reason);
+                        return Err(reason);
+                    }
+                };
                 if !topic.passes() {
                     let at = response.stream.position().saturating_sub(bytes);
                     self.fault = Some(ProtocolError::NotAskedFor { at });

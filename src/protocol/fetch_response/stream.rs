@@ -2,8 +2,8 @@
 //!
 //! - STREAM-WALK-1: of what comes in whatever pieces it finds what [`FetchResponse`](super::FetchResponse) finds in the
 //!   whole frame, and takes nothing that the latter refuses.
-//! - STREAM-WALK-2: a topic's name is said before anything behind it is walked; the last byte is walked only where the
-//!   message ends there.
+//! - STREAM-WALK-2: a topic's name is said before anything behind it is walked; nothing behind the message's end is
+//!   walked. One that ends short of what it counts is found out with its last byte.
 //! - STREAM-WALK-3: what has to be at hand at once is one field of bounded length, 32 KiB at most (a name); tagged
 //!   fields and records are walked piece by piece. What the frame has no room for is refused before it has come.
 

@@ -212,3 +212,19 @@ fn brokers_are_believed_by_file_system_or_digest() {
     fs::write(&ca, "nothing of the kind").expect("it is written");
     assert!(problem(upstream(Trust::File(ca)).load(now)).contains("holds no certificate"));
 }
+
+/// Whoever holds the key of a root vouches for anybody: a certificate of a host or a client is none.
+#[test]
+fn roots_are_authorities_in_date() {
+    let folder = folder();
+    let root = Authority::root("root");
+    let path = folder.path().join("ca.pem");
+    let now = SystemTime::now();
+    let leaf = root.issue(&Wanted::named("alice"));
+    fs::write(&path, format!("{}{}", root.pem(), leaf.chain)).expect("it is written");
+    assert!(problem(read_roots(&path, now)).contains("none of an authority"));
+    fs::write(&path, root.pem()).expect("it is written");
+    assert_eq!(read_roots(&path, now).expect("an authority").len(), 1);
+    let years = Duration::from_secs(3 * 365 * 24 * 3600);
+    assert!(problem(read_roots(&path, now + years)).contains("is valid from"));
+}

@@ -30,6 +30,8 @@ pub(crate) struct TlsSession {
     /// We have said so, or have ended it by an alert.
     ended: bool,
     failure: Option<TlsFailure>,
+    /// What has come since the handshake, less what was opened of it (TLS-5).
+    barren: usize,
 }
 
 enum Role {
@@ -61,6 +63,7 @@ impl TlsSession {
             said_goodbye: false,
             ended: false,
             failure: None,
+            barren: 0,
         }
     }
 
@@ -119,12 +122,28 @@ impl TlsSession {
                 Err(failure) => return Err(failure),
             }
         }
+        self.barren = self.barren.saturating_sub(filled.saturating_mul(WORTH_OF_A_BYTE));
+        if filled == 0 {
+            self.refuse_barren()?;
+        }
         Ok(filled)
+    }
+
+    /// TLS-5: to be asked when all that has come is worked off.
+    fn refuse_barren(&mut self) -> Result<(), TlsFailure> {
+        if self.barren <= BARREN_BYTES_MAX {
+            return Ok(());
+        }
+        let barren = TlsFailure::new(FailureKind::Malformed, "its records hold nothing");
+        Err(self.fail(barren))
     }
 
     /// Shows what is opened and not taken, of which there is something where a whole record has come.
     pub(crate) fn peek(&mut self, pool: &mut BufferPool) -> Result<&[u8], TlsFailure> {
         while self.opened.is_empty() && self.work(Wish::Open, usize::MAX, &mut [], pool)?.0 != Outcome::Idle {
+        }
+        if self.opened.is_empty() {
+            self.refuse_barren()?;
         }
         Ok(self.opened.held())
     }
@@ -179,6 +198,9 @@ impl TlsSession {
     /// So many bytes have come into the room.
     pub(crate) fn add(&mut self, bytes: usize) {
         self.incoming.add(bytes);
+        if !self.is_handshaking() {
+            self.barren = self.barren.saturating_add(bytes);
+        }
     }
 
     /// Ciphertext that is to be sent; [`TlsSession::sent`] when it was.
@@ -343,6 +365,10 @@ const RECORD_BYTES_MAX: usize = RECORD_PLAINTEXT_BYTES_MAX + 2048 + 5;
 /// Plaintext of what is to be sent and has not gone out. Four records: enough that a call of the kernel is little
 /// beside sealing, and little enough that it stays in a cache until it is sent.
 const SEALED_BYTES_MAX: usize = 64 * 1024;
+/// Of what came and held nothing: room for one record that is on its way, and for many messages beside the data.
+const BARREN_BYTES_MAX: usize = 64 * 1024;
+/// A record with one byte in it takes 23 bytes in TLS 1.3, and 30 in 1.2.
+const WORTH_OF_A_BYTE: usize = 64;
 /// What a peer may send before the handshake is over. Chains of certificates have some KiB; rustls itself would take 64
 /// KiB of each message.
 pub(crate) const HANDSHAKE_BYTES_MAX: usize = 64 * 1024;

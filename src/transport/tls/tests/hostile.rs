@@ -305,3 +305,58 @@ proptest! {
         go_on_anyhow(end);
     }
 }
+
+/// TLS-5: changes of keys cost us two derivations each, and a byte between them makes rustls take any number.
+#[test]
+fn a_peer_whose_records_hold_nothing_is_failed() {
+    for byte_between in [false, true] {
+        let meeting = Meeting::of(Version::Tls13);
+        let mut server = End::server(meeting);
+        let mut client = rustls::ClientConnection::new(meeting.client(), server_name()).expect("a session");
+        let mut sent = 0;
+        let outcome = loop {
+            let mut bytes = Vec::new();
+            while client.wants_write() {
+                client.write_tls(&mut bytes).expect("memory");
+            }
+            sent += bytes.len();
+            server.receive(&bytes);
+            let shaken = server.session.shake_hands(&mut server.pool);
+            let opened = shaken.clone().and_then(|_| server.open(4096));
+            let answer = server.send(usize::MAX);
+            client.read_tls(&mut answer.as_slice()).expect("memory");
+            client.process_new_packets().expect("nothing is wrong with us");
+            if opened.is_err() || sent > 300_000 {
+                break opened;
+            }
+            if shaken == Ok(true) && !client.is_handshaking() {
+                for _ in 0..30 {
+                    client.refresh_traffic_keys().expect("it is met");
+                }
+                if byte_between {
+                    std::io::Write::write_all(&mut client.writer(), b"x").expect("memory");
+                }
+            }
+        };
+        // Without a byte between them rustls itself takes 32.
+        let failure = outcome.expect_err("it is failed");
+        assert_eq!(failure.kind, FailureKind::Malformed, "{failure}");
+        assert!(sent < 150_000, "after {sent} bytes");
+    }
+}
+
+/// TLS-5
+#[test]
+fn records_of_a_byte_each_are_served() {
+    for version in VERSIONS {
+        let (mut client, mut server) = met(Meeting::of(version));
+        for round in 0..10_000 {
+            let sealed = client.session.seal(b"x", &mut client.pool).expect("sealed");
+            assert_eq!(sealed, 1, "{round}");
+            let bytes = client.send(usize::MAX);
+            server.receive(&bytes);
+            server.open(4096).expect("opened");
+        }
+        assert_eq!(server.opened.len(), 10_000);
+    }
+}
