@@ -123,7 +123,7 @@ impl ListenerConfig {
     }
 
     fn host_of(&self, node: i32) -> String {
-        self.advertised_host.replace("$(node)", &node.to_string())
+        node_host(&self.advertised_host, node)
     }
 
     /// Broker ids with the port that each is served on.
@@ -134,6 +134,14 @@ impl ListenerConfig {
             .map(|(&node, &port)| (node, SocketAddr::new(self.listen.ip(), port)))
     }
 }
+
+/// The name of one broker, out of the pattern for all.
+pub(super) fn node_host(pattern: &str, node: i32) -> String {
+    pattern.replace(NODE_MARK, &node.to_string())
+}
+
+/// What stands for a broker's id in `advertised_host`.
+pub(super) const NODE_MARK: &str = "$(node)";
 
 /// `[cluster.NAME]`.
 #[derive(Clone, Debug)]

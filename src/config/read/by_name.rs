@@ -4,7 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::node::Node;
 use super::ports::PortBook;
-use super::served::{NODE_MARK, Served, read_nodes};
+use super::served::{Served, read_nodes};
+use crate::config::model::{NODE_MARK, node_host};
 use crate::config::scalars::check_host;
 
 /// Whether that is what the listener says.
@@ -41,8 +42,7 @@ pub(super) fn read_served(
             ports.take_name(&written, listen, &bootstrap_host);
         }
         for id in &nodes {
-            let name = advertised_host.replace(NODE_MARK, &id.to_string());
-            ports.take_name(&written, listen, &name);
+            ports.take_name(&written, listen, &node_host(&advertised_host, *id));
         }
     }
     Some(Served {
@@ -62,8 +62,7 @@ fn read_pattern(node: &Node<'_>) -> Option<String> {
         return None;
     }
     // The longest id that there is.
-    let longest = pattern.replace(NODE_MARK, &i32::MAX.to_string());
-    check_name(&written, &longest, fix)?;
+    check_name(&written, &node_host(&pattern, i32::MAX), fix)?;
     Some(pattern)
 }
 

@@ -204,16 +204,6 @@ pub(super) enum Secrecy {
     OwnerOnly,
 }
 
-impl Secrecy {
-    /// Rights that nobody may have.
-    fn forbidden(self) -> u32 {
-        match self {
-            Self::Public => 0,
-            Self::OwnerOnly => 0o077,
-        }
-    }
-}
-
 /// Whether it can be used is found out here; that it could not be is noted.
 pub(super) fn check_file(node: &Node<'_>, path: &Path, secrecy: Secrecy, fix: &str) {
     if node.reader.reach == Reach::Skip {
@@ -233,7 +223,7 @@ pub(super) fn check_file(node: &Node<'_>, path: &Path, secrecy: Secrecy, fix: &s
     let mode = about.mode() & 0o777;
     if about.is_dir() || (secrecy == Secrecy::Public && !about.is_file()) {
         node.complain(&format!("{place} is not a file"), fix);
-    } else if about.is_file() && mode & secrecy.forbidden() != 0 {
+    } else if secrecy == Secrecy::OwnerOnly && about.is_file() && mode & 0o077 != 0 {
         let problem = format!("{place} can be accessed by others than its owner (mode {mode:04o})");
         node.complain(&problem, &format!("run: chmod 0600 {place}"));
     } else if about.is_file()

@@ -46,9 +46,10 @@ fn read_listener(
     let client_auth = read_client_auth(node);
     let proxy_protocol_sources = read_proxy_protocol_sources(node);
     let is_by_name = by_name::is_wanted(node);
-    let served = match (is_by_name, listen) {
-        (true, listen) => by_name::read_served(node, listen, ports),
-        (false, listen) => by_port::read_served(node, listen, ports),
+    let served = if is_by_name {
+        by_name::read_served(node, listen, ports)
+    } else {
+        by_port::read_served(node, listen, ports)
     };
     let hosts = served.as_ref().map(Served::hosts).unwrap_or_default();
     let tls = node

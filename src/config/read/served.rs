@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use figment::value::Value;
 
 use super::node::{Node, whole_number};
+use crate::config::model::node_host;
 use crate::config::scalars::parse_ranges;
 
 /// Which brokers a listener serves, and how clients reach each.
@@ -24,7 +25,7 @@ impl Served {
             None => vec![self.advertised_host.clone()],
             Some(bootstrap) => {
                 let nodes = self.nodes.iter();
-                let nodes = nodes.map(|node| self.advertised_host.replace(NODE_MARK, &node.to_string()));
+                let nodes = nodes.map(|node| node_host(&self.advertised_host, *node));
                 std::iter::once(bootstrap.clone()).chain(nodes).collect()
             }
         }
@@ -75,9 +76,6 @@ fn refuse_repetition(node: &Node<'_>, name: &str, what: &str, numbers: &[u32]) {
         );
     }
 }
-
-/// What stands for a broker's id in `advertised_host`.
-pub(super) const NODE_MARK: &str = "$(node)";
 
 /// Kafka's broker ids are non-negative 32-bit numbers.
 const NODE_ID_MAX: u32 = i32::MAX as u32;
