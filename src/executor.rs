@@ -52,6 +52,7 @@ use glommio::{ExecutorJoinHandle, GlommioError, LocalExecutorBuilder, Placement}
 use tokio::sync::oneshot;
 
 use self::dial::{Dialling, Listener};
+use self::others_first::OthersFirst;
 use self::platform::Glommio;
 use self::serve::{Serving, serve};
 use crate::channel::{Receiver, Sender};
@@ -118,6 +119,7 @@ pub(crate) async fn run<P: Platform>(setup: ExecutorSetup<P>, pipeline: Pipeline
         seats: setup.seats,
         finished: RefCell::default(),
         partings: Cell::new(0),
+        others_first: OthersFirst::default(),
     };
     let executor = Executor::<P> {
         serving: Rc::new(serving),

@@ -20,10 +20,10 @@ use std::time::{Duration, Instant};
 
 use futures_lite::future::zip;
 
-use super::others_first::others_first;
 use super::platform::Platform;
+use super::serve::Serving;
 use crate::clocks;
-use crate::connection::{Shared, Stream, Wire};
+use crate::connection::{Stream, Wire};
 
 /// The sockets of a connection.
 pub(super) struct Sockets<P: Platform> {
@@ -41,23 +41,24 @@ impl<P: Platform> Sockets<P> {
         }
     }
 
-    /// Closes both; `partings` counts it meanwhile.
+    /// Closes both; `serving` counts it meanwhile.
     #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
-    pub(super) async fn part(self, shared: &Shared, partings: &Cell<usize>) {
-        let _counted = Counted::new(partings);
+    pub(super) async fn part(self, serving: &Serving) {
+        let _counted = Counted::new(&serving.partings);
         let deadline = clocks::now() + PARTING_MAX;
         let broker = async {
             if let Some(broker) = self.broker {
-                drop_input::<P>(broker, deadline, shared).await;
+                drop_input::<P>(broker, deadline, serving).await;
             }
         };
-        zip(drop_input::<P>(self.client, deadline, shared), broker).await;
+        zip(drop_input::<P>(self.client, deadline, serving), broker).await;
     }
 }
 
 /// Shuts writing down, and reads until the peer has ended or enough was read.
 #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
-async fn drop_input<P: Platform>(mut wire: Wire<P::Socket>, deadline: Instant, shared: &Shared) {
+async fn drop_input<P: Platform>(mut wire: Wire<P::Socket>, deadline: Instant, serving: &Serving) {
+    let shared = &serving.shared;
     let mut is_alarmed = false;
     let closed = poll_fn(|context| {
         if clocks::now() >= deadline {
@@ -91,7 +92,7 @@ async fn drop_input<P: Platform>(mut wire: Wire<P::Socket>, deadline: Instant, s
             Ok(bytes) if bytes > 0 => dropped = dropped.saturating_add(bytes),
             Ok(_) | Err(_) => return,
         }
-        others_first::<P>().await;
+        serving.others_first.go::<P>().await;
     }
 }
 

@@ -34,7 +34,7 @@ use std::task::Poll;
 
 use super::dial::{Dialling, FirstWord, Listener, first_word};
 use super::handshake;
-use super::others_first::others_first;
+use super::others_first::OthersFirst;
 use super::parting::Sockets;
 use super::platform::Platform;
 use super::preface::{self, NoPreface};
@@ -60,6 +60,8 @@ pub(super) struct Serving {
     pub(super) finished: RefCell<Vec<u64>>,
     /// Connections that have ended and whose sockets are not closed yet.
     pub(super) partings: Cell<usize>,
+    /// For whoever has more to do.
+    pub(super) others_first: OthersFirst,
 }
 
 /// Serves a client that has come in, to the closing of its sockets; its number is `id`.
@@ -91,7 +93,7 @@ pub(super) async fn serve<P: Platform>(
     let Err(reason) = arrival.stages(&mut sockets).await;
     // PARTING-2
     ended.finish(reason);
-    sockets.part(&serving.shared, &serving.partings).await;
+    sockets.part(&serving).await;
 }
 
 /// A client that has come in.
@@ -230,7 +232,7 @@ impl Arrival {
         };
         let pool = &self.serving.shared.ciphertexts;
         // One handshake takes a millisecond with RSA: between two of them others have their turn.
-        others_first::<P>().await;
+        self.serving.others_first.go::<P>().await;
         let met = handshake::accept::<P, _, _>(&mut sockets.client, tls.handshake_timeout, pool, choose);
         let met = self.clients_stage(met).await?;
         let routed = met.map_err(|failure| self.note_failure(&failure))?;
@@ -361,7 +363,7 @@ impl Arrival {
         );
         loop {
             match poll_fn(|context| relay.poll_turn(context, clocks::now())).await {
-                TurnOutcome::GaveWay => others_first::<P>().await,
+                TurnOutcome::GaveWay => self.serving.others_first.go::<P>().await,
                 TurnOutcome::Ended(reason) => {
                     let met_silence = relay.met_silence(reason);
                     let node = reached.node.as_ref().filter(|_| met_silence);
