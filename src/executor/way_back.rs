@@ -97,6 +97,7 @@ async fn exchange<P: Platform>(
     let mut question = Vec::new();
     hops::question(CORRELATION_ID, identity, &mut question).map_err(io::Error::other)?;
     stream.write_all(&question).await?;
+    stream.flush().await?;
     let mut prefix = [0; LENGTH_PREFIX_BYTES];
     stream.read_exact(&mut prefix).await?;
     let length = usize::try_from(u32::from_be_bytes(prefix)).unwrap_or(usize::MAX);

@@ -8,8 +8,11 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use sealwire::testing::TlsPeer;
+use sealwire::testing::tls_meeting::{self, Meeting, Version};
+
 use crate::support::keystore::Keystore;
-use crate::support::proxy::{Proxy, ProxySetup};
+use crate::support::proxy::{Proxy, ProxySetup, ProxyTls};
 use crate::support::{HOST, wait};
 
 /// SERVE-2: a load balancer's probe is a connection and nothing else.
@@ -124,32 +127,22 @@ fn an_address_is_asked_once_for_many_clients_and_silence_is_no_way_back() {
         (broker.connections() == 2).then_some(())
     });
     proxy.terminate();
-    let listener = TcpListener::bind((HOST, 0)).expect("a port");
-    let address = listener.local_addr().expect("an address").to_string();
-    let taken = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&taken);
-    thread::spawn(move || {
-        for mut socket in listener.incoming().flatten() {
-            counter.fetch_add(1, Ordering::Relaxed);
-            thread::spawn(move || {
-                let mut request = [0; 512];
-                while socket.read(&mut request).is_ok_and(|bytes| bytes > 12) {
-                    // No versions at all, with the request's correlation id.
-                    let answer = [&[0, 0, 0, 10][..], &request[8..12], &[0; 6]].concat();
-                    let _ = socket.write_all(&answer);
-                }
-            });
+    let certificates = tempfile::tempdir().expect("a folder");
+    tls_meeting::write_files(certificates.path());
+    let authority = certificates.path().join("ca.pem");
+    let upstream = format!("ca = {authority:?}\nserver_name = \"{}\"\n", tls_meeting::SERVER);
+    for upstream in [None, Some(upstream)] {
+        let broker = Counting::answering(upstream.is_some());
+        let mut proxy = start_with(&broker.address, &keystore, upstream);
+        let before = broker.connections();
+        for _ in 0..10 {
+            let mut client = say(&proxy.bootstrap(), &[0, 18, 0, 0, 0, 0, 0, 7, 0, 0]);
+            assert!(client.read(&mut [0]).is_ok_and(|bytes| bytes == 1));
         }
-    });
-    let mut proxy = start(&address, &keystore);
-    let before = taken.load(Ordering::Relaxed);
-    for _ in 0..10 {
-        let mut client = say(&proxy.bootstrap(), &[0, 18, 0, 0, 0, 0, 0, 7, 0, 0]);
-        assert!(client.read(&mut [0]).is_ok_and(|bytes| bytes == 1));
+        let asked = broker.connections() - before;
+        assert!((11..=12).contains(&asked), "once by each executor: {asked}");
+        proxy.terminate();
     }
-    let asked = taken.load(Ordering::Relaxed) - before;
-    assert!((11..=12).contains(&asked), "once by each executor: {asked}");
-    proxy.terminate();
 }
 
 #[test]
@@ -192,13 +185,23 @@ fn two_proxies_that_lead_to_each_other_end_it_after_one_turn() {
 
 /// A proxy that connects to nobody of its own accord.
 fn start(broker: &str, keystore: &Keystore) -> Proxy {
-    let mut proxy = Proxy::start(&ProxySetup {
+    start_with(broker, keystore, None)
+}
+
+/// The same, which speaks TLS with its broker where `upstream` has the keys of that.
+fn start_with(broker: &str, keystore: &Keystore, upstream: Option<String>) -> Proxy {
+    let setup = ProxySetup {
         brokers: broker.to_owned(),
         nodes: vec![0],
         keystore,
         rules: "[[cluster.main.topics]]\nmatch = \"*\"\nkms = \"local\"\nkek = \"orders\"\n",
         executors: 2,
-    });
+    };
+    let tls = ProxyTls {
+        listener: None,
+        upstream,
+    };
+    let mut proxy = Proxy::start_with_tls(&setup, &tls);
     proxy.terminate();
     proxy.start_again_with(&[
         "runtime.self_check=false",
@@ -241,23 +244,44 @@ fn is_closed(socket: &mut TcpStream) -> bool {
     }
 }
 
-/// Takes connections and says nothing.
+/// Takes connections, and counts them.
 struct Counting {
     address: String,
     taken: Arc<AtomicUsize>,
 }
 
 impl Counting {
+    /// Says nothing.
     fn start() -> Self {
+        let mut kept = Vec::new();
+        Self::taking(move |socket| kept.push(socket))
+    }
+
+    /// Answers each request: there are no versions at all.
+    fn answering(speaks_tls: bool) -> Self {
+        let config = speaks_tls.then(|| Meeting::of(Version::Tls13).server());
+        Self::taking(move |socket| {
+            let config = config.clone();
+            thread::spawn(move || match config {
+                None => answer(socket),
+                Some(config) => {
+                    if let Ok((peer, _)) = TlsPeer::accept(socket, config) {
+                        answer(peer);
+                    }
+                }
+            });
+        })
+    }
+
+    fn taking(mut take: impl FnMut(TcpStream) + Send + 'static) -> Self {
         let listener = TcpListener::bind((HOST, 0)).expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
         let taken = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&taken);
         thread::spawn(move || {
-            let mut kept = Vec::new();
             for socket in listener.incoming().flatten() {
                 counter.fetch_add(1, Ordering::Relaxed);
-                kept.push(socket);
+                take(socket);
             }
         });
         Self { address, taken }
@@ -265,6 +289,15 @@ impl Counting {
 
     fn connections(&self) -> usize {
         self.taken.load(Ordering::Relaxed)
+    }
+}
+
+fn answer(mut socket: impl Read + Write) {
+    let mut request = [0; 512];
+    while socket.read(&mut request).is_ok_and(|bytes| bytes > 12) {
+        // With the request's correlation id.
+        let answer = [&[0, 0, 0, 10][..], &request[8..12], &[0; 6]].concat();
+        let _ = socket.write_all(&answer);
     }
 }
 
