@@ -10,8 +10,11 @@ use crate::systems::{Fleet, Site};
 
 /// Clients and their broker.
 pub(crate) trait Generator {
-    /// Where systems find the broker.
-    fn site(&self) -> Site;
+    /// Where the broker listens.
+    fn broker_port(&self) -> u16;
+
+    /// Where systems find the broker at `point`; what they need of it in files is in `directory`.
+    fn site(&mut self, point: &Point, directory: &Path) -> Result<Site, Failure>;
 
     /// Does for a moment what the broker has to do while systems start.
     fn attend(&mut self) -> Result<(), Failure>;

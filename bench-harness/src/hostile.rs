@@ -91,6 +91,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         executors: Some(1),
         core: Some(PROXY_CORE),
         connections_max: CONNECTIONS_MAX,
+        tls: None,
     };
     let mut proxy = Proxy::start(&setup, &mut || {
         pause(Duration::from_millis(20));

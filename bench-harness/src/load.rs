@@ -3,20 +3,24 @@
 //!
 //! Both ends sit in one event loop on one core, so that the system between them has the other core to itself. Payload
 //! is not copied on either side: it is written from one shared buffer and discarded by the kernel (`MSG_TRUNC`,
-//! tcp(7)).
+//! tcp(7)); with TLS it is sealed and opened.
 
 mod batch;
 mod connection;
 mod counts;
 mod driving;
 mod frame;
+mod incoming;
 mod loopback;
 mod pace;
+mod socket;
+mod tls;
 mod traffic;
 mod wire;
 
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -28,8 +32,13 @@ use self::counts::Counts;
 use self::frame::Frame;
 pub(crate) use self::loopback::Loopback;
 use self::pace::Pace;
+use self::socket::Socket;
+use self::tls::LoadTls;
 pub(crate) use self::traffic::{Plan, Traffic, plain_batch};
 use crate::Failure;
+use crate::certificates::Certificates;
+use crate::scenario::Point;
+use crate::systems::Site;
 
 /// The event loop.
 pub(crate) struct Load {
@@ -37,6 +46,8 @@ pub(crate) struct Load {
     events: Events,
     listener: TcpListener,
     port: u16,
+    /// Where both ends speak it.
+    tls: Option<LoadTls>,
     connections: Vec<Option<Connection>>,
     /// The group of clients that is driven now.
     driven: Option<usize>,
@@ -75,6 +86,7 @@ impl Load {
             poll,
             events: Events::with_capacity(1024),
             listener,
+            tls: None,
             connections: Vec::new(),
             driven: None,
             traffic: None,
@@ -94,6 +106,17 @@ impl Load {
         self.port
     }
 
+    /// Has both ends speak what `point` says from now on, with certificates that are made in `directory`. Where systems
+    /// find the broker then.
+    pub(crate) fn site(&mut self, point: &Point, directory: &Path) -> Result<Site, Failure> {
+        let certificates = Certificates::make(point, directory)?;
+        self.tls = certificates.as_ref().map(LoadTls::new).transpose()?;
+        Ok(Site {
+            certificates,
+            ..Site::pinned(self.port)
+        })
+    }
+
     /// Opens `count` client connections to the system at `address`, which `group` names from then on, and says hello on
     /// each.
     pub(crate) fn connect(&mut self, group: usize, address: SocketAddr, count: usize) -> Result<(), Failure> {
@@ -101,8 +124,12 @@ impl Load {
         // In portions: a system's backlog is finite.
         for portion in (0..count).collect::<Vec<_>>().chunks(128) {
             for member in portion.iter().copied() {
-                let stream = TcpStream::connect(address)?;
-                let place = self.add(stream, Side::Client { group, member })?;
+                let side = Side::Client {
+                    group,
+                    member,
+                    address,
+                };
+                let place = self.add(TcpStream::connect(address)?, side)?;
                 if let Some(Some(connection)) = self.connections.get_mut(place) {
                     connection.send(&hello, None, None);
                 }
@@ -220,7 +247,7 @@ impl Load {
         }
     }
 
-    fn add(&mut self, mut stream: TcpStream, side: Side) -> Result<usize, Failure> {
+    fn add(&mut self, stream: TcpStream, side: Side) -> Result<usize, Failure> {
         let place = match self.connections.iter().position(Option::is_none) {
             Some(free) => free,
             None => {
@@ -228,15 +255,36 @@ impl Load {
                 self.connections.len() - 1
             }
         };
+        self.put(place, stream, side)?;
+        Ok(place)
+    }
+
+    fn put(&mut self, place: usize, mut stream: TcpStream, side: Side) -> Result<(), Failure> {
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll
             .registry()
             .register(&mut stream, Token(place), interest)?;
         stream.set_nodelay(true).or_else(ignore_not_connected)?;
+        let tls = self.tls.as_ref().map(|tls| match side {
+            Side::Client { address, .. } => tls.client(address),
+            Side::Broker => tls.broker(),
+        });
         if let Some(slot) = self.connections.get_mut(place) {
-            *slot = Some(Connection::new(stream, side));
+            *slot = Some(Connection::new(Socket::new(stream, tls.transpose()?), side));
         }
-        Ok(place)
+        Ok(())
+    }
+
+    /// Ends a client's connection, and opens another one in its place.
+    fn reconnect(&mut self, place: usize) -> Result<(), Failure> {
+        let ended = self.connections.get_mut(place).and_then(Option::take);
+        if let Some(ended) = ended
+            && let side @ Side::Client { address, .. } = ended.side
+        {
+            ended.close();
+            self.put(place, TcpStream::connect(address)?, side)?;
+        }
+        Ok(())
     }
 
     /// Lets one connection do all that it can.

@@ -15,6 +15,8 @@
 #[macro_use]
 mod terminal;
 
+#[cfg(feature = "measurements")]
+mod certificates;
 mod children;
 #[cfg(feature = "measurements")]
 mod compare;

@@ -21,6 +21,7 @@ pub(crate) enum Measure {
     CpuUsPerFrame,
     BrokerCpuSPerGb,
     MbPerS,
+    FramesPerS,
     LatencyP50Ms,
     LatencyP90Ms,
     LatencyP99Ms,
@@ -50,12 +51,13 @@ pub(crate) enum Better {
 
 impl Measure {
     /// All of them, in the order in which they are told.
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::CpuSPerGb,
         Self::CpuSPerMillionRecords,
         Self::CpuUsPerFrame,
         Self::BrokerCpuSPerGb,
         Self::MbPerS,
+        Self::FramesPerS,
         Self::LatencyP50Ms,
         Self::LatencyP90Ms,
         Self::LatencyP99Ms,
@@ -82,6 +84,7 @@ impl Measure {
             Self::CpuUsPerFrame => "cpu_us_per_frame",
             Self::BrokerCpuSPerGb => "broker_cpu_s_per_gb",
             Self::MbPerS => "mb_per_s",
+            Self::FramesPerS => "frames_per_s",
             Self::LatencyP50Ms => "latency_p50_ms",
             Self::LatencyP90Ms => "latency_p90_ms",
             Self::LatencyP99Ms => "latency_p99_ms",
@@ -104,7 +107,7 @@ impl Measure {
     /// Which side is the good one.
     pub(crate) fn better(self) -> Better {
         match self {
-            Self::MbPerS => Better::More,
+            Self::MbPerS | Self::FramesPerS => Better::More,
             _ => Better::Less,
         }
     }
@@ -115,6 +118,7 @@ impl Measure {
         matches!(
             self,
             Self::MbPerS
+                | Self::FramesPerS
                 | Self::LatencyP50Ms
                 | Self::LatencyP90Ms
                 | Self::LatencyP99Ms
@@ -128,6 +132,7 @@ impl Measure {
         !matches!(
             self,
             Self::MbPerS
+                | Self::FramesPerS
                 | Self::ResidentMb
                 | Self::PeakMb
                 | Self::KmsCalls
@@ -164,6 +169,7 @@ impl Measure {
             Self::CpuUsPerFrame => Some(cpu_s? * 1e6 / frames?),
             Self::BrokerCpuSPerGb => Some(exchanged.broker_cpu_ns? as f64 / bytes),
             Self::MbPerS => Some(exchanged.bytes as f64 * 1e3 / exchanged.wall_ns.max(1) as f64),
+            Self::FramesPerS => Some(frames? * 1e9 / exchanged.wall_ns.max(1) as f64),
             Self::LatencyP50Ms => Some(milliseconds(latency?.p50)),
             Self::LatencyP90Ms => latency?.p90.map(milliseconds),
             Self::LatencyP99Ms => Some(milliseconds(latency?.p99)),

@@ -1,5 +1,5 @@
-//! Resident memory: of an idle plain connection pair, before and after traffic, and of the process with busy
-//! connections.
+//! Resident memory: of an idle connection pair, plain and with TLS, before and after traffic, and of the process with
+//! busy connections.
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -13,8 +13,8 @@ use crate::load::{Load, Plan, Traffic, local};
 use crate::measure::machine::Machine;
 use crate::measure::process;
 use crate::proxy::Proxy;
-use crate::scenario::{Direction, Point, What};
-use crate::systems::{PASSED_PREFIX, SEALED_PREFIX, Site, start_sealwire};
+use crate::scenario::{Direction, Point, Tls, What};
+use crate::systems::{PASSED_PREFIX, SEALED_PREFIX, start_sealwire};
 use crate::{Failure, report};
 
 /// Options of `memory`.
@@ -49,6 +49,9 @@ struct Measured {
     idle_pair_bytes: u64,
     /// The same after every pair has produced and fetched.
     idle_pair_after_traffic_bytes: u64,
+    /// The same two with TLS on both sides.
+    idle_tls_pair_bytes: u64,
+    idle_tls_pair_after_traffic_bytes: u64,
     busy_connections: usize,
     /// The most that the process had with busy connections.
     busy_peak_bytes: u64,
@@ -66,15 +69,18 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         .into());
     }
     let directory = crate::children::scratch_directory()?;
-    let (started_bytes, idle_pair_bytes, idle_pair_after_traffic_bytes) = idle(options, directory.path())?;
+    let plain = idle(options, directory.path(), Tls::None)?;
+    let tls = idle(options, directory.path(), Tls::Ecdsa)?;
     let (busy_bytes, busy_peak_bytes) = busy(options, directory.path())?;
     write_report(
         options,
         &Measured {
-            started_bytes,
+            started_bytes: plain.started,
             idle_connections: options.idle,
-            idle_pair_bytes,
-            idle_pair_after_traffic_bytes,
+            idle_pair_bytes: plain.pair,
+            idle_pair_after_traffic_bytes: plain.pair_after_traffic,
+            idle_tls_pair_bytes: tls.pair,
+            idle_tls_pair_after_traffic_bytes: tls.pair_after_traffic,
             busy_connections: options.busy,
             busy_peak_bytes,
             busy_bytes,
@@ -84,9 +90,16 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
 
 const GROUP: usize = 0;
 
-fn idle(options: &Options, directory: &Path) -> Result<(u64, u64, u64), Failure> {
+/// Bytes of a process, and by how much each idle pair makes it grow.
+struct Idle {
+    started: u64,
+    pair: u64,
+    pair_after_traffic: u64,
+}
+
+fn idle(options: &Options, directory: &Path, tls: Tls) -> Result<Idle, Failure> {
     let mut load = Load::new(0)?;
-    let mut proxy = start(options, &mut load, &directory.join("idle"))?;
+    let mut proxy = start(options, &mut load, &directory.join(format!("idle-{tls:?}")), tls)?;
     let started = settled(&mut load, &proxy)?;
     load.connect(GROUP, local(proxy.port), options.idle)?;
     let connected = settled(&mut load, &proxy)?;
@@ -95,12 +108,16 @@ fn idle(options: &Options, directory: &Path) -> Result<(u64, u64, u64), Failure>
     load.disconnect(GROUP);
     proxy.stop()?;
     let pair = |resident: u64| resident.saturating_sub(started) / options.idle.max(1) as u64;
-    Ok((started, pair(connected), pair(after)))
+    Ok(Idle {
+        started,
+        pair: pair(connected),
+        pair_after_traffic: pair(after),
+    })
 }
 
 fn busy(options: &Options, directory: &Path) -> Result<(u64, u64), Failure> {
     let mut load = Load::new(0)?;
-    let mut proxy = start(options, &mut load, &directory.join("busy"))?;
+    let mut proxy = start(options, &mut load, &directory.join("busy"), Tls::None)?;
     load.connect(GROUP, local(proxy.port), options.busy)?;
     traffic(options, &mut load, &proxy)?;
     let memory = process::memory(proxy.child.id())?;
@@ -137,11 +154,11 @@ fn traffic(options: &Options, load: &mut Load, proxy: &Proxy) -> Result<(), Fail
     drive().map_err(|failure: Failure| proxy.explain(&failure))
 }
 
-fn start(options: &Options, load: &mut Load, directory: &Path) -> Result<Proxy, Failure> {
+fn start(options: &Options, load: &mut Load, directory: &Path, tls: Tls) -> Result<Proxy, Failure> {
     std::fs::create_dir_all(directory)?;
     let mut point = Point::of(What::Seal, Direction::Produce);
-    point.connections = options.idle.max(options.busy);
-    let site = Site::pinned(load.broker_port());
+    (point.connections, point.tls) = (options.idle.max(options.busy), tls);
+    let site = load.site(&point, directory)?;
     start_sealwire(options.program.as_deref(), &point, directory, &site, &mut || {
         load.run(Duration::from_millis(20))
     })
@@ -171,23 +188,31 @@ fn write_report(options: &Options, measured: &Measured) -> Result<(), Failure> {
          | process after its start | {:.1} MiB | |\n\
          | idle plain pair, {} of them, hello said | {:.1} KiB | 16 KiB |\n\
          | idle plain pair after traffic | {:.1} KiB | 16 KiB |\n\
+         | idle pair with TLS on both sides, as many, hello said | {:.1} KiB | 24 KiB |\n\
+         | idle pair with TLS on both sides after traffic | {:.1} KiB | 24 KiB |\n\
          | process with {} busy connections, at the end | {:.1} MiB | 100 MB |\n\
          | process with {} busy connections, peak | {:.1} MiB | 100 MB |\n",
         mib(measured.started_bytes),
         measured.idle_connections,
         kib(measured.idle_pair_bytes),
         kib(measured.idle_pair_after_traffic_bytes),
+        kib(measured.idle_tls_pair_bytes),
+        kib(measured.idle_tls_pair_after_traffic_bytes),
         measured.busy_connections,
         mib(measured.busy_bytes),
         measured.busy_connections,
         mib(measured.busy_peak_bytes),
     );
     tell_part!("{table}");
-    let kept = measured
-        .idle_pair_bytes
-        .max(measured.idle_pair_after_traffic_bytes)
-        <= PAIR_BYTES_MAX
-        && measured.busy_peak_bytes <= BUSY_BYTES_MAX;
+    let kept = [
+        (measured.idle_pair_bytes, PAIR_BYTES_MAX),
+        (measured.idle_pair_after_traffic_bytes, PAIR_BYTES_MAX),
+        (measured.idle_tls_pair_bytes, TLS_PAIR_BYTES_MAX),
+        (measured.idle_tls_pair_after_traffic_bytes, TLS_PAIR_BYTES_MAX),
+        (measured.busy_peak_bytes, BUSY_BYTES_MAX),
+    ]
+    .iter()
+    .all(|(bytes, most)| bytes <= most);
     tell!("{}", if kept { "limits kept" } else { "limits MISSED" });
     if options.no_write {
         return Ok(());
@@ -216,4 +241,5 @@ fn write_report(options: &Options, measured: &Measured) -> Result<(), Failure> {
 }
 
 const PAIR_BYTES_MAX: u64 = 16 << 10;
+const TLS_PAIR_BYTES_MAX: u64 = 24 << 10;
 const BUSY_BYTES_MAX: u64 = 100_000_000;

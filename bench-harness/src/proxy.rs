@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+pub(crate) use self::configuration::ListenerTls;
 use self::configuration::{Cluster, Configuration};
 use crate::children::{Child, Start, find};
 use crate::{Failure, ports};
@@ -36,6 +37,15 @@ pub(crate) struct Setup<'a> {
     /// How many connections it serves. No more than are needed: otherwise its log warns that there are too few file
     /// descriptors, and whatever fails would be told with that beside it.
     pub(crate) connections_max: usize,
+    /// On both sides; without it everybody speaks plain TCP.
+    pub(crate) tls: Option<Tls>,
+}
+
+/// TLS towards clients and brokers.
+pub(crate) struct Tls {
+    pub(crate) listener: ListenerTls,
+    /// Who vouches for brokers.
+    pub(crate) brokers_ca: PathBuf,
 }
 
 /// A running proxy.
@@ -256,6 +266,9 @@ fn configuration_text(setup: &Setup<'_>, port: u16, admin_port: u16, node_ports:
     let tables = setup
         .executors
         .map(|executors| format!("[runtime]\nexecutors = {executors}\nself_check = false"));
+    let upstream = setup.tls.as_ref().map_or_else(String::new, |tls| {
+        format!("[cluster.main.upstream_tls]\nca = {:?}\n", tls.brokers_ca)
+    });
     let limits = format!("[limits]\nconnections_max = {}", setup.connections_max);
     Configuration::with(&[tables.unwrap_or_default(), limits].join("\n"))
         .keystore("local", Path::new(KEYSTORE), Path::new(MASTER_KEY))
@@ -264,6 +277,8 @@ fn configuration_text(setup: &Setup<'_>, port: u16, admin_port: u16, node_ports:
             port,
             nodes: (1..).zip(node_ports.iter().copied()).collect(),
             rules: setup.rules,
+            more: &upstream,
+            tls: setup.tls.as_ref().map(|tls| &tls.listener),
             ..Cluster::default()
         })
         .admin(admin_port)

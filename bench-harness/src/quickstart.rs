@@ -75,6 +75,7 @@ fn start(directory: &Path, brokers: &str) -> Result<Proxy, Failure> {
         executors: None,
         core: None,
         connections_max: CONNECTIONS_MAX,
+        tls: None,
     };
     Proxy::start(&setup, &mut || {
         pause(Duration::from_millis(20));

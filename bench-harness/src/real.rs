@@ -55,6 +55,7 @@ impl Real {
                 broker_port: if broker_port == 0 { own_port } else { broker_port },
                 relay_core: None,
                 relays,
+                certificates: None,
             },
             cluster,
             directory: scratch_directory()?,
@@ -183,8 +184,12 @@ impl Real {
 }
 
 impl Generator for Real {
-    fn site(&self) -> Site {
-        self.site.clone()
+    fn broker_port(&self) -> u16 {
+        self.site.broker_port
+    }
+
+    fn site(&mut self, _: &Point, _: &Path) -> Result<Site, Failure> {
+        Ok(self.site.clone())
     }
 
     fn attend(&mut self) -> Result<(), Failure> {

@@ -76,7 +76,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         true => Box::new(Real::start(options.broker_port)?),
         false => Box::new(Loopback::new(options.broker_port)?),
     };
-    tell!("the broker listens on 127.0.0.1:{}", generator.site().broker_port);
+    tell!("the broker listens on 127.0.0.1:{}", generator.broker_port());
     let to = Destinations {
         history: options.record.then(history::path).transpose()?,
         json: options.json.clone(),

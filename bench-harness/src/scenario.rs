@@ -15,7 +15,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use self::built_in::BUILT_IN;
-pub(crate) use self::kinds::{Client, ClientCodec, Direction, StoredCodec, What};
+pub(crate) use self::kinds::{Client, ClientCodec, Direction, StoredCodec, Tls, What};
 pub(crate) use self::limit::{Bound, CIPHER, FIRST_POINT, Limit};
 pub(crate) use self::point::Point;
 use self::values::{Values, vary};
@@ -59,6 +59,10 @@ pub(crate) struct Scenario {
     executors: Option<Values<usize>>,
     /// 10^6 bytes a second of requests and responses; absent: as many as can be.
     rate_mb_per_s: Option<Values<f64>>,
+    /// Whether clients, systems and broker speak TLS, and with what certificates.
+    tls: Option<Values<Tls>>,
+    /// Whether each request has a connection of its own.
+    reconnects: Option<Values<bool>>,
     /// How the rule stores sealed batches.
     stored_codec: Option<Values<StoredCodec>>,
     /// Who takes part.
@@ -194,6 +198,10 @@ impl Scenario {
         });
         vary(all, self.rate_mb_per_s.as_ref(), |point, value| {
             point.rate_mb_per_s = Some(value)
+        });
+        vary(all, self.tls.as_ref(), |point, value| point.tls = value);
+        vary(all, self.reconnects.as_ref(), |point, value| {
+            point.reconnects = value
         });
         vary(all, Some(&self.frame_kib), |point, value| point.frame_kib = value);
         points

@@ -17,6 +17,7 @@ pub(crate) use self::history::sealed as sealed_history;
 pub(crate) use self::peer::Peer;
 pub(crate) use self::sealwire::start as start_sealwire;
 use crate::Failure;
+use crate::certificates::Certificates;
 use crate::children::Child;
 use crate::proxy::Proxy;
 use crate::scenario::Point;
@@ -75,6 +76,8 @@ pub(crate) struct Site {
     pub(crate) relay_core: Option<usize>,
     /// Of relays that the broker has to know of.
     pub(crate) relays: Vec<Relay>,
+    /// With them, clients and broker speak TLS.
+    pub(crate) certificates: Option<Certificates>,
 }
 
 /// A relay whose port a broker advertises at a listener of its own.
@@ -94,6 +97,7 @@ impl Site {
             broker_port,
             relay_core: Some(RELAY_CORE),
             relays: Vec::new(),
+            certificates: None,
         }
     }
 

@@ -6,10 +6,12 @@
 mod wait;
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -168,25 +170,75 @@ fn broker_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
+/// What a relay has seen of connections.
+#[derive(Default)]
+struct Seen {
+    /// Of those with and of those without TLS: how many there were, and in how many pieces a record could be read.
+    tls: [AtomicUsize; 2],
+    plain: [AtomicUsize; 2],
+}
+
+impl Seen {
+    fn look(&self, is_tls: bool, place: usize) {
+        let seen = if is_tls { &self.tls } else { &self.plain };
+        seen[place].fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn counts(&self) -> [[usize; 2]; 2] {
+        [&self.tls, &self.plain].map(|seen| [0, 1].map(|place| seen[place].load(Ordering::Relaxed)))
+    }
+}
+
 /// A relay in front of the broker, which closes the first so many connections.
-fn relay(broker_port: u16, closed: usize) -> SocketAddr {
+fn relay(broker_port: u16, closed: usize) -> (SocketAddr, Arc<Seen>) {
     let relay = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = relay.local_addr().unwrap();
+    let seen = Arc::new(Seen::default());
+    let looks = Arc::clone(&seen);
     std::thread::spawn(move || {
         for client in relay.incoming().skip(closed) {
             let client = client.unwrap();
             let broker = TcpStream::connect(("127.0.0.1", broker_port)).unwrap();
-            for (mut from, mut to) in [
+            let mut first = [0];
+            let is_tls = client.peek(&mut first).is_ok() && first == [TLS_HANDSHAKE];
+            looks.look(is_tls, 0);
+            for (from, to) in [
                 (client.try_clone().unwrap(), broker.try_clone().unwrap()),
                 (broker, client),
             ] {
                 to.set_nodelay(true).unwrap();
-                std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+                let looks = Arc::clone(&looks);
+                std::thread::spawn(move || {
+                    pass_on(from, to, |piece| {
+                        if piece.windows(CANARY.len()).any(|window| window == CANARY) {
+                            looks.look(is_tls, 1);
+                        }
+                    })
+                });
             }
         }
     });
-    address
+    (address, seen)
 }
+
+/// Until either end has gone, which the other one learns.
+fn pass_on(mut from: TcpStream, mut to: TcpStream, look: impl Fn(&[u8])) {
+    let mut piece = vec![0; 64 << 10];
+    while let Ok(bytes @ 1..) = from.read(&mut piece) {
+        look(&piece[..bytes]);
+        if to.write_all(&piece[..bytes]).is_err() {
+            break;
+        }
+    }
+    for socket in [from, to] {
+        let _ = socket.shutdown(Shutdown::Both);
+    }
+}
+
+/// What a connection with TLS begins with.
+const TLS_HANDSHAKE: u8 = 0x16;
+/// In every record of the load.
+const CANARY: &[u8] = b"canary in a coal mine";
 
 /// Runs `small.toml` with a peer, and without a proxy.
 fn beside_direct(directory: &Path, peer: &str, broker_port: u16, more: &[&str]) -> Output {
@@ -202,7 +254,7 @@ fn a_peer_that_runs_already_takes_part() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("small.toml"), SCENARIO).unwrap();
     let broker_port = broker_port();
-    let peer = format!("mine={},pid={}", relay(broker_port, 0), std::process::id());
+    let peer = format!("mine={},pid={}", relay(broker_port, 0).0, std::process::id());
     let told = succeeded(beside_direct(directory.path(), &peer, broker_port, &[]));
     let row = told
         .lines()
@@ -212,6 +264,66 @@ fn a_peer_that_runs_already_takes_part() {
     assert!(cpu.parse::<f64>().unwrap() > 0.01, "{told}");
 }
 
+/// Both ends of the load speak nothing but TLS, so that whatever lies between them and is measured does too.
+#[test]
+fn with_tls_nothing_can_be_read_between_clients_and_broker() {
+    let directory = tempfile::tempdir().unwrap();
+    let kinds = "tls = [\"none\", \"ecdsa\", \"rsa\", \"mtls\"]";
+    let scenario = SCENARIO.replace("topics = 3", kinds);
+    std::fs::write(directory.path().join("small.toml"), scenario).unwrap();
+    let broker_port = broker_port();
+    let (address, seen) = relay(broker_port, 0);
+    let (peer, broker_port) = (format!("mine={address}"), broker_port.to_string());
+    let mut arguments = vec!["run", "small.toml", "--systems", "direct,haproxy-64k,sealwire"];
+    arguments.extend(["--peer", &peer, "--broker-port", &broker_port]);
+    run(
+        directory.path(),
+        &[&arguments[..], &["--json", "small.jsonl"]].concat(),
+    );
+    let [tls, plain] = seen.counts();
+    assert!(
+        plain[0] > 0 && plain[1] > 0,
+        "the relay reads what can be read: {plain:?}"
+    );
+    assert!(tls[0] == 3 * plain[0] && tls[1] == 0, "{tls:?} {plain:?}");
+    let lines = lines(&directory.path().join("small.jsonl"));
+    let skipped = lines[0]["skipped"].as_array().unwrap();
+    let systems = 4 - skipped.iter().filter(|one| one["what"] == "haproxy-64k").count();
+    let rows = lines.iter().filter(|line| line["kind"] == "row");
+    assert_eq!(rows.count(), 4 * systems, "a row for each system at each point");
+}
+
+#[test]
+fn each_request_has_a_connection_of_its_own_where_it_is_to_have_one() {
+    let directory = tempfile::tempdir().unwrap();
+    for (reconnects, tls) in [(false, "none"), (true, "none"), (true, "ecdsa")] {
+        let more = format!("tls = {tls:?}\nreconnects = {reconnects}");
+        let scenario = SCENARIO.replace("topics = 3", &more);
+        std::fs::write(directory.path().join("small.toml"), scenario).unwrap();
+        let broker_port = broker_port();
+        let (address, seen) = relay(broker_port, 0);
+        let output = beside_direct(
+            directory.path(),
+            &format!("mine={address}"),
+            broker_port,
+            &["--json", "small.jsonl"],
+        );
+        succeeded(output);
+        let lines = lines(&directory.path().join("small.jsonl"));
+        let of_peer = lines
+            .iter()
+            .filter(|line| line["kind"] == "sample" && line["system"] == "mine");
+        let frames: u64 = of_peer.map(|sample| sample["frames"].as_u64().unwrap()).sum();
+        let connections: usize = seen.counts().iter().map(|counts| counts[0]).sum();
+        assert!(frames > 10);
+        assert_eq!(
+            connections as u64 >= frames,
+            reconnects,
+            "{connections} for {frames}"
+        );
+    }
+}
+
 /// RUN-1: the peer closes the only connection of the first point.
 #[test]
 fn a_point_that_fails_is_told_and_the_next_one_is_measured() {
@@ -219,7 +331,7 @@ fn a_point_that_fails_is_told_and_the_next_one_is_measured() {
     let scenario = SCENARIO.replace("frame_kib = 16", "frame_kib = [4, 16]");
     std::fs::write(directory.path().join("small.toml"), scenario).unwrap();
     let broker_port = broker_port();
-    let peer = format!("mine={}", relay(broker_port, 1));
+    let peer = format!("mine={}", relay(broker_port, 1).0);
     let output = beside_direct(directory.path(), &peer, broker_port, &["--json", "small.jsonl"]);
     let [out, errors] = texts(&output);
     assert!(!output.status.success(), "{out}\n{errors}");

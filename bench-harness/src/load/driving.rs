@@ -7,8 +7,9 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::connection::{Connection, Received, Side};
+use super::connection::{Connection, Side};
 use super::frame::{Frame, TopicDigits};
+use super::incoming::Received;
 use super::pace::Pace;
 use super::traffic::{FETCH, PRODUCE, Traffic};
 use super::{CLOCK, Load, wire};
@@ -27,11 +28,11 @@ impl Load {
         (self.capturing, self.capture, self.answers) = (true, None, nth);
         self.traffic = Some(Rc::new(traffic.clone()));
         let client = self.client(group).ok_or("no client to send with")?;
-        client.keep = Some(Vec::new());
+        client.incoming.keep = Some(Vec::new());
         client.send(&exchange.request, Some(traffic.topic(nth)), None);
         let done = self.settle();
         self.capturing = false;
-        let response = self.client(group).and_then(|client| client.keep.take());
+        let response = self.client(group).and_then(|client| client.incoming.keep.take());
         done?;
         Ok((
             response.unwrap_or_default(),
@@ -148,7 +149,7 @@ impl Load {
         };
         match connection.side {
             Side::Broker => self.answer(place, received),
-            Side::Client { group, member } => {
+            Side::Client { group, member, .. } => {
                 let Some(sent_at) = connection.sent_at.take() else {
                     return Ok(());
                 };
@@ -163,7 +164,12 @@ impl Load {
                 }
                 match due {
                     Some(due) => self.request(place, due),
-                    None if self.driven == Some(group) && self.pace.is_none() => self.request(place, now),
+                    None if self.driven == Some(group) && self.pace.is_none() => {
+                        if self.traffic.as_ref().is_some_and(|traffic| traffic.reconnects) {
+                            self.reconnect(place)?;
+                        }
+                        self.request(place, now);
+                    }
                     None => {}
                 }
                 Ok(())

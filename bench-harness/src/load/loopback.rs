@@ -72,8 +72,12 @@ fn idle_group(place: usize) -> usize {
 }
 
 impl Generator for Loopback {
-    fn site(&self) -> Site {
-        Site::pinned(self.load.broker_port())
+    fn broker_port(&self) -> u16 {
+        self.load.broker_port()
+    }
+
+    fn site(&mut self, point: &Point, directory: &Path) -> Result<Site, Failure> {
+        self.load.site(point, directory)
     }
 
     fn attend(&mut self) -> Result<(), Failure> {
@@ -187,7 +191,9 @@ mod tests {
             peers: Vec::new(),
             program: "none".into(),
         };
-        let (directory, site) = (Path::new("."), generator.site());
+        let directory = crate::children::scratch_directory().unwrap();
+        let directory = directory.path();
+        let site = generator.site(point, directory).unwrap();
         let fleet = Fleet::start(&choice, point, directory, &site, &mut || Ok(())).unwrap();
         generator.begin(point, &TURN, &fleet, directory).unwrap();
     }

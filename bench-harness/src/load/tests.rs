@@ -1,9 +1,11 @@
 //! Clients straight at the broker: what is counted is what was exchanged, whole frames of the right length only.
 
+use std::io::Write as _;
+
 use bytes::Bytes;
 
 use super::*;
-use crate::scenario::{Point, Scenario};
+use crate::scenario::Scenario;
 
 const GROUP: usize = 0;
 
@@ -46,6 +48,30 @@ fn the_load_exchanges_with_its_own_broker() {
         assert!(counts.bytes as usize > counts.frames as usize * (point.frame_kib << 10));
         assert_eq!(counts.records % counts.frames, 0);
     }
+}
+
+#[test]
+fn with_tls_the_same_is_exchanged_and_who_speaks_none_is_an_error() {
+    let directory = crate::children::scratch_directory().unwrap();
+    let text = "what = \"pass\"\ntls = \"ecdsa\"\nframe_kib = [1, 512]\nreconnects = [false, true]\n\
+                directions = [\"produce\", \"fetch\", \"both\"]";
+    let points = points(text);
+    let mut load = Load::new(0).unwrap();
+    load.site(&points[0], directory.path()).unwrap();
+    let address = local(load.broker_port());
+    load.connect(GROUP, address, 5).unwrap();
+    for point in points {
+        let traffic = prepare(&mut load, &point, true).unwrap();
+        load.start(GROUP, &traffic, None).unwrap();
+        load.run(Duration::from_millis(300)).unwrap();
+        load.stop().unwrap();
+        let counts = load.take_counts();
+        assert!(counts.frames > 5, "{point:?}: {}", counts.frames);
+        assert!(counts.bytes as usize > counts.frames as usize * (point.frame_kib << 10));
+    }
+    let mut plain = std::net::TcpStream::connect(address).unwrap();
+    plain.write_all(&wire::api_versions_request().unwrap()).unwrap();
+    assert!(load.run(PATIENCE).is_err(), "the broker takes nothing else");
 }
 
 #[test]

@@ -21,6 +21,8 @@ pub(crate) struct Traffic {
     pub(super) exchanges: Vec<Exchange>,
     pub(super) topics: usize,
     pub(super) keks: usize,
+    /// Whether each request has a connection of its own.
+    pub(super) reconnects: bool,
     /// How long the first exchange took.
     pub(super) first_frame: Duration,
 }
@@ -58,6 +60,7 @@ impl Traffic {
             exchanges: vec![Exchange::produce(plan.prefix, &made)?],
             topics: point.topics,
             keks: point.keks,
+            reconnects: point.reconnects,
             first_frame: Duration::ZERO,
         };
         let start = Instant::now();

@@ -11,14 +11,18 @@ pub(crate) fn of_point(rows: &[Row]) -> String {
     let Some(first) = rows.first() else {
         return text;
     };
+    let [cost, speed] = match first.point.reconnects {
+        true => ["CPU us/conn. (min-max)", "conn./s"],
+        false => ["CPU s/GB (min-max)", "MB/s"],
+    };
     let _ = writeln!(
         text,
         "\n{}\n  {:16} {:>26} {:>26} {:>9} {:>17} {:>8} {:>8} {:>15}",
         first.label,
         "",
-        "CPU s/GB (min-max)",
+        cost,
         "ratio [95 %]",
-        "MB/s",
+        speed,
         "ms p50 / p99",
         "peak MB",
         "wakes/fr",
@@ -39,8 +43,17 @@ pub(crate) fn of_point(rows: &[Row]) -> String {
 
 fn line(row: &Row) -> String {
     let median = |measure: Measure| row.measures.get(&measure).map(|spread| spread.median);
-    let cpu = row.measures.get(&Measure::CpuSPerGb).map(|cpu| {
-        let digits = if cpu.median < 1.0 { 3 } else { 2 };
+    let speed = match row.point.reconnects {
+        true => Measure::FramesPerS,
+        false => Measure::MbPerS,
+    };
+    let (cost, _) = row.point.cost();
+    let cpu = row.measures.get(&cost).map(|cpu| {
+        let digits = match cpu.median {
+            ..1.0 => 3,
+            ..100.0 => 2,
+            _ => 0,
+        };
         format!(
             "{:.digits$} ({:.digits$}-{:.digits$})",
             cpu.median, cpu.min, cpu.max
@@ -51,7 +64,7 @@ fn line(row: &Row) -> String {
         let (interval, median) = (ratio.interval, ratio.spread.median);
         format!("{median:.2} [{:.2}-{:.2}]", interval.low, interval.high)
     });
-    let speed = median(Measure::MbPerS).map(|speed| {
+    let speed = median(speed).map(|speed| {
         let mark = if row.load_saturated { "*" } else { "" };
         format!("{speed:.0}{mark}")
     });

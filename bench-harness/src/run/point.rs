@@ -33,7 +33,7 @@ impl<'a> Field<'a> {
         generator: &'a mut dyn Generator,
     ) -> Result<Self, Failure> {
         let directory = scratch_directory()?;
-        let site = generator.site();
+        let site = generator.site(point, directory.path())?;
         let fleet = Fleet::start(choice, point, directory.path(), &site, &mut || generator.attend())?;
         let turn = Turn {
             warm_up: Duration::from_millis(scenario.warm_up_ms),

@@ -58,6 +58,21 @@ pub(crate) enum StoredCodec {
     Lz4,
 }
 
+/// What clients and systems show each other; the certificate of the broker has an ECDSA key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Tls {
+    /// Nobody speaks TLS.
+    #[default]
+    None,
+    /// The system a certificate with an ECDSA key (P-256), clients nothing.
+    Ecdsa,
+    /// The system one with an RSA key (2048 bits), clients nothing.
+    Rsa,
+    /// Both one with an ECDSA key.
+    Mtls,
+}
+
 impl Client {
     pub(crate) fn is_real(self) -> bool {
         self != Self::Generator

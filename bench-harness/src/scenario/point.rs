@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Client, ClientCodec, Direction, StoredCodec, What};
+use super::{Client, ClientCodec, Direction, StoredCodec, Tls, What};
 use crate::Failure;
+use crate::measure::Measure;
 
 /// One combination of what a scenario varies.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,6 +28,11 @@ pub(crate) struct Point {
     #[serde(default = "one")]
     pub(crate) executors: usize,
     pub(crate) rate_mb_per_s: Option<f64>,
+    /// Of these two recorded runs may say nothing either.
+    #[serde(default)]
+    pub(crate) tls: Tls,
+    #[serde(default)]
+    pub(crate) reconnects: bool,
 }
 
 impl Point {
@@ -48,6 +54,8 @@ impl Point {
             idle_connections: 0,
             executors: one(),
             rate_mb_per_s: None,
+            tls: Tls::None,
+            reconnects: false,
         }
     }
 
@@ -85,6 +93,12 @@ impl Point {
         if self.client.is_real() && self.direction == Direction::Both {
             return Err("what: \"both\" not with a real broker".into());
         }
+        if self.client.is_real() && (self.tls != Tls::None || self.reconnects) {
+            return Err("tls, reconnects: not with a real broker".into());
+        }
+        if self.reconnects && self.rate_mb_per_s.is_some() {
+            return Err("reconnects: not at a rate".into());
+        }
         let is_paced_fetch = self.direction == Direction::Fetch && self.rate_mb_per_s.is_some();
         if self.client == Client::Java && is_paced_fetch {
             return Err("rate_mb_per_s: Java's tool fetches as fast as it can, librdkafka at a rate".into());
@@ -121,6 +135,14 @@ impl Point {
         }
     }
 
+    /// What its CPU is told for: a measure, and of what that is.
+    pub(crate) fn cost(&self) -> (Measure, &'static str) {
+        match self.reconnects {
+            true => (Measure::CpuUsPerFrame, "connection"),
+            false => (Measure::CpuSPerGb, "GB"),
+        }
+    }
+
     /// The work, size of frames, and whatever else is not as usual.
     pub(crate) fn label(&self) -> String {
         let mut label = format!("{} {} KiB", self.work(), self.frame_kib);
@@ -152,6 +174,15 @@ impl Point {
         }
         if self.stored_codec == StoredCodec::None {
             label += ", stored none";
+        }
+        match self.tls {
+            Tls::None => {}
+            Tls::Ecdsa => label += ", TLS",
+            Tls::Rsa => label += ", TLS with RSA",
+            Tls::Mtls => label += ", mTLS",
+        }
+        if self.reconnects {
+            label += ", a connection each";
         }
         if let Some(rate) = self.rate_mb_per_s {
             label += &format!(", {rate} MB/s");

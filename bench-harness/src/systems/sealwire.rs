@@ -6,7 +6,8 @@ use std::process::Command;
 
 use super::{SEALED_PREFIX, Site, UNCOMPACTED_PREFIX};
 use crate::Failure;
-use crate::proxy::{Proxy, Setup};
+use crate::certificates::Certificates;
+use crate::proxy::{ListenerTls, Proxy, Setup, Tls};
 use crate::scenario::{Point, StoredCodec};
 
 /// Starts it in front of the broker of `site`, which answers in `meanwhile`. One executor has the core of relays to
@@ -30,8 +31,24 @@ pub(crate) fn start(
         core: site.relay_core.filter(|_| point.executors == 1),
         // Those of one turn may still be leaving when those of the next one come.
         connections_max: 2 * (point.connections + point.idle_connections) + CONNECTIONS_BESIDE,
+        tls: site.certificates.as_ref().map(tls),
     };
     Proxy::start(&setup, meanwhile)
+}
+
+fn tls(certificates: &Certificates) -> Tls {
+    Tls {
+        listener: ListenerTls {
+            certificate: certificates.system.certificate.clone(),
+            key: certificates.system.key.clone(),
+            client_ca: certificates
+                .client
+                .is_some()
+                .then(|| certificates.authority.clone()),
+            more: String::new(),
+        },
+        brokers_ca: certificates.authority.clone(),
+    }
 }
 
 /// Of KEK `number`; the rule makes it of the topic's name.

@@ -41,7 +41,8 @@ fn of_shape(section: &Section<'_>) -> Vec<Plot> {
     let mut plots = Vec::new();
     // A curve is judged by its slope; frames of one size by who is beside.
     if !shape.is_curve() {
-        let of_panel = |panel| ratios((Measure::CpuSPerGb, "CPU per GB"), &shape, section, panel);
+        let name = format!("CPU per {}", cost_of(section).1);
+        let of_panel = |panel| ratios((Measure::CpuSPerGb, &name), &shape, section, panel);
         plots.extend(panels.iter().filter_map(of_panel));
     }
     // With a real broker throughput is what is left of the host; otherwise it is the load's.
@@ -56,11 +57,11 @@ fn of_shape(section: &Section<'_>) -> Vec<Plot> {
             of_broker.extend(panels.iter().filter_map(of_panel));
         }
     }
-    if shape.across.is_some() || plots.is_empty() {
+    if shape.across.is_some() || plots.is_empty() || is_of_connections(section) {
         let costs = if shape.across.as_deref() == Some(RECORD) {
             &[Measure::CpuSPerMillionRecords, Measure::CpuSPerGb][..]
         } else {
-            &[Measure::CpuSPerGb]
+            &[cost_of(section).0]
         };
         for of in costs {
             plots.extend(panels.iter().map(|panel| cost(*of, &shape, section, panel)));
@@ -76,6 +77,17 @@ pub(super) fn is_of_frames(section: &Section<'_>) -> bool {
     !section.is_of_latency()
         && !section.is_of_starts()
         && Shape::of(&section.rows).across.as_deref() == Some(FRAME)
+}
+
+/// What the CPU of its points is told for.
+fn cost_of(section: &Section<'_>) -> (Measure, &'static str) {
+    let first = section.rows.first();
+    first.map_or((Measure::CpuSPerGb, "GB"), |row| row.point.cost())
+}
+
+/// Whether each request has a connection of its own.
+pub(super) fn is_of_connections(section: &Section<'_>) -> bool {
+    section.rows.iter().all(|row| row.point.reconnects)
 }
 
 /// A number of each system as a multiple of the reference's, where there is one.
@@ -106,6 +118,7 @@ fn ratios(
 fn cost(of: Measure, shape: &Shape, section: &Section<'_>, (title, rows): &(String, Vec<&Row>)) -> Plot {
     let (name, unit) = match of {
         Measure::CpuSPerMillionRecords => ("CPU seconds per million records", "CPU s/million"),
+        Measure::CpuUsPerFrame => ("CPU microseconds per connection", "CPU µs/connection"),
         _ => ("CPU seconds per GB", "CPU s/GB"),
     };
     let title = format!("{name}: {title}");

@@ -2,6 +2,7 @@
 
 use super::super::table::notes;
 use super::html::{Cell, Column, Table, number};
+use super::panels::is_of_connections;
 use super::{Section, once};
 use crate::measure::Measure;
 use crate::statistics::{Comparison, Row, Spread, Verdict};
@@ -86,9 +87,12 @@ fn said<'a>(limits: impl Iterator<Item = &'a Verdict>) -> Cell {
 
 /// Every number that a reader may want of a section.
 pub(super) fn numbers(section: &Section<'_>) -> String {
-    let all: &[Shown] = match section.is_of_latency() {
-        true => &OF_LATENCY,
-        false => &OF_CAPACITY,
+    let all: &[Shown] = if section.is_of_latency() {
+        &OF_LATENCY
+    } else if is_of_connections(section) {
+        &OF_CONNECTIONS
+    } else {
+        &OF_CAPACITY
     };
     let has = |(_, cell): &&Shown| section.rows.iter().any(|row| !cell(row).is_none());
     let shown: Vec<&Shown> = all.iter().filter(has).collect();
@@ -197,6 +201,24 @@ const OF_CAPACITY: [Shown; 14] = [
     ("its ratio", |row| comparison(row, Measure::BrokerCpuSPerGb)),
     ("ready ms", |row| median(row, Measure::StartMs)),
     ("first answer ms", |row| median(row, Measure::FirstFrameMs)),
+];
+
+/// The ratio is that of what each connection carries, which is the same of all.
+const OF_CONNECTIONS: [Shown; 8] = [
+    ("CPU µs a connection", |row| median(row, Measure::CpuUsPerFrame)),
+    ("ratio", |row| comparison(row, Measure::CpuSPerGb)),
+    ("connections/s", |row| {
+        marked(row, Measure::FramesPerS, row.load_saturated, "*")
+    }),
+    ("p50 ms", |row| median(row, Measure::LatencyP50Ms)),
+    ("p99 ms", |row| median(row, Measure::LatencyP99Ms)),
+    ("peak MB", |row| median(row, Measure::PeakMb)),
+    ("wake-ups a connection", |row| {
+        median(row, Measure::WakeUpsPerFrame)
+    }),
+    ("system calls a connection", |row| {
+        median(row, Measure::SystemCallsPerFrame)
+    }),
 ];
 
 const OF_LATENCY: [Shown; 8] = [

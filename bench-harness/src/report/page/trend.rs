@@ -1,5 +1,5 @@
-//! How CPU per GB of the same point went through recorded runs: as a multiple of the reference's in each run, since
-//! hosts drift, and of runs on one machine.
+//! How CPU per GB, or per connection, of the same point went through recorded runs: as a multiple of the reference's in
+//! each run, since hosts drift, and of runs on one machine.
 
 use super::super::Recorded;
 use super::across::Across;
@@ -55,7 +55,7 @@ pub(super) fn plots(all: &[Recorded]) -> Vec<Plot> {
                 "commit of the recorded run",
                 runs.iter().filter_map(label).collect(),
             ),
-            measure: "CPU per GB, reference = 1".to_owned(),
+            measure: "CPU, reference = 1".to_owned(),
             series,
         });
     }
@@ -81,7 +81,8 @@ impl Entry {
             .filter(|_| row.system == SYSTEM)?;
         Some(Self {
             title: format!(
-                "CPU per GB against {}, run by run: {} ({})",
+                "CPU per {} against {}, run by run: {} ({})",
+                row.point.cost().1,
                 ratio.with,
                 row.point.work(),
                 row.scenario
