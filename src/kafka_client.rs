@@ -30,11 +30,12 @@ use kafka_protocol::messages::{
     RequestHeader, TopicName,
 };
 use kafka_protocol::protocol::{Encodable, HeaderVersion, StrBytes};
-use rustls::ClientConnection;
+use rustls::{ClientConnection, CommonState};
 
 use crate::protocol::error_code::UNSUPPORTED_VERSION;
 use crate::protocol::fetch_response::FetchResponse;
 use crate::protocol::{ProtocolError, frame};
+use crate::transport::tls::TlsFailure;
 use crate::transport::tls_client::ClientSet;
 
 /// Why a broker was asked in vain.
@@ -297,12 +298,11 @@ impl BrokerClient {
         let asked = [&length.to_be_bytes()[..], &request].concat();
         let answer = match &mut self.tls {
             None => exchange(&mut socket, &asked, most, is_first)?,
-            Some(tls) => exchange(
-                &mut rustls::Stream::new(&mut **tls, &mut socket),
-                &asked,
-                most,
-                is_first,
-            )?,
+            Some(tls) => {
+                let mut stream = rustls::Stream::new(&mut **tls, &mut socket);
+                let answer = exchange(&mut stream, &asked, most, is_first);
+                answer.map_err(|error| in_words_of_tls(error, tls))?
+            }
         };
         match frame::response_correlation_id(&answer) {
             Some(id) if id == self.correlation_id => Ok(answer),
@@ -342,11 +342,15 @@ fn exchange(
     stream.flush()?;
     let mut prefix = [0; 4];
     stream.read_exact(&mut prefix)?;
+    if is_first && let [TLS_ALERT, TLS_MAJOR_VERSION, ..] = prefix {
+        let text = "it speaks TLS: add upstream_tls to the cluster, or name a listener without TLS";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+    }
     let length = u64::from(u32::from_be_bytes(prefix));
     if length > bytes_max {
         let mut text = format!("it announces an answer of {length} bytes, and {bytes_max} are taken");
         if is_first {
-            text.push_str("; is this a Kafka listener, and one without TLS where no TLS is configured?");
+            text.push_str("; is this a Kafka listener?");
         }
         return Err(io::Error::new(io::ErrorKind::InvalidData, text));
     }
@@ -357,6 +361,22 @@ fn exchange(
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     Ok(answer)
+}
+
+/// What is wrong with TLS, as the log says it of other connections; whatever else it is stays as it is.
+fn in_words_of_tls(error: io::Error, tls: &CommonState) -> io::Error {
+    let of_tls = error
+        .get_ref()
+        .and_then(|error| error.downcast_ref::<rustls::Error>());
+    let failure = match of_tls {
+        Some(of_tls) => TlsFailure::from(of_tls.clone()),
+        // That it does not answer in time is said as without TLS.
+        None if tls.is_handshaking() && error.kind() != io::ErrorKind::TimedOut => {
+            TlsFailure::of_brokers_socket(&error, tls)
+        }
+        None => return error,
+    };
+    io::Error::new(io::ErrorKind::InvalidData, failure)
 }
 
 /// The host of `HOST:PORT`, an IPv6 address without its brackets.
@@ -443,6 +463,9 @@ const FETCH_VERSION: i16 = 4;
 /// The first that shows which proxies it has passed: one that leads back to us is to know us.
 const API_VERSIONS_VERSION: i16 = 3;
 const DESCRIBE_CONFIGS_VERSION: i16 = 1;
+/// What TLS answers to a request without it (RFC 8446, 5.1 and 6).
+const TLS_ALERT: u8 = 21;
+const TLS_MAJOR_VERSION: u8 = 3;
 /// DescribeConfigs' number for topics.
 const TOPIC_RESOURCE: i8 = 2;
 /// ListOffsets' word for the first offset.

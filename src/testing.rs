@@ -3,6 +3,7 @@
 
 pub mod authority;
 mod batch_builder;
+mod client_hello;
 mod compressing;
 mod faulty_kms;
 mod memory_stream;
@@ -19,6 +20,7 @@ mod tls_peer;
 pub(crate) mod configuration;
 
 pub use batch_builder::{BatchBuilder, RecordInput, fit_length_and_crc};
+pub use client_hello::client_hello;
 pub use compressing::{CompressError, compress};
 pub use faulty_kms::{Faults, FaultyKms};
 pub use memory_stream::MemoryStream;

@@ -77,7 +77,7 @@ impl Encrypted {
     ) -> Poll<Result<T, TlsFailure>> {
         loop {
             let done = step(&mut self.session, &mut self.pool.borrow_mut())?;
-            ready!(self.poll_flush(socket, context)).map_err(|error| TlsFailure::of_socket(&error))?;
+            ready!(self.poll_flush(socket, context)).map_err(|error| self.session.socket_failed(&error))?;
             if let Some(done) = done {
                 self.rest();
                 return Poll::Ready(Ok(done));
@@ -89,9 +89,9 @@ impl Encrypted {
                     return Poll::Pending;
                 }
             };
-            if came.map_err(|error| TlsFailure::of_socket(&error))? == 0 {
+            if came.map_err(|error| self.session.socket_failed(&error))? == 0 {
                 let left = io::ErrorKind::UnexpectedEof.into();
-                return Poll::Ready(Err(TlsFailure::of_socket(&left)));
+                return Poll::Ready(Err(self.session.socket_failed(&left)));
             }
         }
     }

@@ -104,7 +104,7 @@ fn greet(
                     now if now != before => LeadsTo::Back,
                     Some(_) => LeadsTo::Elsewhere,
                 };
-                Row::new(subject, Verdict::Warning, why_not(error, way))
+                Row::new(subject, Verdict::Warning, why_not(error, way, tls.is_some()))
             }
         });
     }
@@ -156,20 +156,25 @@ fn patience(deadline: Instant) -> Patience {
     }
 }
 
-fn why_not(error: ClientError, way: LeadsTo) -> String {
+fn why_not(error: ClientError, way: LeadsTo, speaks_tls: bool) -> String {
+    let listener = if speaks_tls {
+        "a Kafka listener"
+    } else {
+        "a Kafka listener without TLS"
+    };
     match error {
         ClientError::Broker { source, .. } if is_end(&source) => match way {
             LeadsTo::Back => {
                 "it leads back to this proxy, by way of a port forward, a load balancer or another proxy: correct \
                  bootstrap"
+                    .to_owned()
             }
-            LeadsTo::Elsewhere => "it closes the connection: is this a Kafka listener without TLS?",
-            LeadsTo::Unknown => {
-                "it closes the connection: is this a Kafka listener without TLS? Or does it lead back to the proxy \
-                 itself, by way of a port forward, a load balancer or another proxy?"
-            }
-        }
-        .to_owned(),
+            LeadsTo::Elsewhere => format!("it closes the connection: is this {listener}?"),
+            LeadsTo::Unknown => format!(
+                "it closes the connection: is this {listener}? Or does it lead back to the proxy itself, by way of a \
+                 port forward, a load balancer or another proxy?"
+            ),
+        },
         ClientError::Broker { source, .. } => source.to_string(),
         ClientError::Answer { source, .. } => format!("its answer cannot be read: {source}"),
         error @ ClientError::Refused { .. } => error.to_string(),

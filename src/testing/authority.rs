@@ -10,6 +10,8 @@ use rcgen::{
 };
 /// What [`Wanted`] is made of.
 pub use rcgen::{DnType, ExtendedKeyUsagePurpose};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 
 use crate::transport::certificates::CertificateFiles;
 
@@ -124,6 +126,11 @@ impl Authority {
         self.issuer.pem()
     }
 
+    /// Its key; PEM.
+    pub fn key(&self) -> String {
+        self.issuer.key().serialize_pem()
+    }
+
     /// Signs a certificate.
     pub fn issue(&self, wanted: &Wanted) -> Issued {
         let (params, key) = (wanted.params(), new_key(wanted.is_rsa));
@@ -197,6 +204,18 @@ impl Wanted {
 }
 
 impl Issued {
+    /// The same key under another certificate; PEM.
+    ///
+    /// # Panics
+    /// Where it is none.
+    #[must_use]
+    pub fn with_certificate(mut self, pem: String) -> Self {
+        let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).expect("a certificate");
+        self.der = certificate.to_vec();
+        self.chain = pem;
+        self
+    }
+
     /// Writes chain and key into `folder`, the key for its owner alone.
     pub fn write(&self, folder: &Path, name: &str) -> CertificateFiles {
         let files = CertificateFiles {

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use super::certificates::CertificateFiles;
 use super::suites::TlsChoice;
+use super::tls::TlsFailure;
 use super::tls_client::{ClientSet, Trust, UpstreamTls};
 use super::tls_server::{ListenerTls, PrincipalSource, ServerSet};
 use crate::testing::authority::{Authority, Issued, Span, Wanted};
@@ -233,6 +234,24 @@ fn brokers_and_clients_are_refused_for_what_is_wrong_with_them() {
         let met = meet(&server, &client, "broker.test");
         let shown = format!("{:?}", met.map(drop));
         assert!(shown.contains(expected), "{expected}: {shown}");
+    }
+}
+
+#[test]
+fn six_certificates_may_lie_between_and_no_more() {
+    let files = Files::new();
+    let believing = files.client(files.trust(&files.root), None);
+    let mut above = files.root.intermediate("1");
+    for between in 2..=7 {
+        above = above.intermediate(&between.to_string());
+        let issued = above.issue(&Wanted::for_hosts(&["broker.test"]));
+        let server = files.server(vec![files.write("broker", &issued)], None);
+        let refused = meet(&server, &believing, "broker.test")
+            .err()
+            .map(TlsFailure::from);
+        let expected = "more than six certificates lie between it and an authority that is trusted";
+        let said = refused.map(|failure| failure.to_string());
+        assert_eq!(said.as_deref(), (between > 6).then_some(expected), "{between}");
     }
 }
 

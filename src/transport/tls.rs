@@ -22,6 +22,7 @@
 
 mod failure;
 mod hello;
+mod refusal;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -29,4 +30,5 @@ mod window;
 mod work;
 
 pub(crate) use failure::{FailureKind, TlsFailure};
+pub(crate) use refusal::NotPinned;
 pub(crate) use session::{HANDSHAKE_BYTES_MAX, TlsSession};

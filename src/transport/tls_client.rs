@@ -15,7 +15,7 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::sign::SingleCertAndKey;
 use rustls::{
-    CertificateError as Unverified, ClientConfig, ClientConnection, DigitallySignedStruct, Error,
+    CertificateError as Unverified, ClientConfig, ClientConnection, DigitallySignedStruct, Error, OtherError,
     SignatureScheme,
 };
 
@@ -23,6 +23,7 @@ use super::certificates::{
     CertificateError, CertificateFacts, CertificateFiles, OwnCertificate, read_roots, system_roots,
 };
 use super::suites::TlsChoice;
+use super::tls::NotPinned;
 
 /// `[cluster.NAME.upstream_tls]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -160,13 +161,16 @@ impl ServerCertVerifier for ByDigest {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let found = digest(&SHA256, certificate);
-        match &self.pins {
-            Some(pins) if !pins.iter().any(|pin| pin == found.as_ref()) => {
-                Err(Unverified::ApplicationVerificationFailure.into())
-            }
-            _ => Ok(ServerCertVerified::assertion()),
+        let Some(pins) = &self.pins else {
+            return Ok(ServerCertVerified::assertion());
+        };
+        let mut found = [0; 32];
+        found.copy_from_slice(digest(&SHA256, certificate).as_ref());
+        if pins.contains(&found) {
+            return Ok(ServerCertVerified::assertion());
         }
+        let not_pinned = OtherError(Arc::new(NotPinned { digest: found }));
+        Err(Error::InvalidCertificate(Unverified::Other(not_pinned)))
     }
 
     fn verify_tls12_signature(

@@ -3,14 +3,15 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use sealwire::testing::authority::{Authority, DnType, ExtendedKeyUsagePurpose, Issued, Span, Wanted};
 use sealwire::transport::certificates::CertificateFiles;
 
-use super::HOST;
 use super::launch::DataFolder;
+use super::{HOST, cache, debian};
 
 /// What is wrong with a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,10 +28,14 @@ pub(crate) enum Flaw {
     WrongHost,
     /// The host is in the common name alone; servers only.
     CommonNameOnly,
+    /// Signed with SHA-1.
+    Sha1,
+    /// [`LONG_CHAIN`] certificates from it to a root, the root not among them.
+    LongChain,
 }
 
 impl Flaw {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Expired,
         Self::NotYetValid,
         Self::WrongPurpose,
@@ -38,6 +43,8 @@ impl Flaw {
         Self::IsAuthority,
         Self::WrongHost,
         Self::CommonNameOnly,
+        Self::Sha1,
+        Self::LongChain,
     ];
 }
 
@@ -141,12 +148,12 @@ impl Authorities {
             Some(Flaw::IsAuthority) => wanted.is_authority = true,
             _ => {}
         }
-        let authority = if flaw == Some(Flaw::UnknownAuthority) {
-            &self.stranger
-        } else {
-            authority
+        let issued = match flaw {
+            Some(Flaw::UnknownAuthority) => self.stranger.issue(&wanted),
+            Some(Flaw::Sha1) => signed_with_sha1(authority, wanted.self_signed()),
+            Some(Flaw::LongChain) => under_many(authority, &wanted),
+            _ => authority.issue(&wanted),
         };
-        let issued = authority.issue(&wanted);
         let name = flaw.map_or_else(|| name.to_owned(), |flaw| format!("{name}-{flaw:?}"));
         Identity::write(issued, self.folder.path(), &name)
     }
@@ -194,6 +201,32 @@ pub(crate) fn of_brokers() -> &'static OfBrokers {
     &ALL
 }
 
+/// A certificate that has signed itself, under a signature of the authority that rcgen does not make.
+fn signed_with_sha1(authority: &Authority, issued: Issued) -> Issued {
+    let openssl = debian::installed("openssl", "version", &["openssl"]);
+    let folder = DataFolder::create("sha1");
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).expect("a file is written");
+        path
+    };
+    let mut sign = Command::new(openssl);
+    sign.args(["x509", "-sha1", "-preserve_dates", "-set_serial", "1", "-in"]);
+    sign.arg(file("certificate.pem", &issued.chain));
+    sign.arg("-CA").arg(file("ca.pem", &authority.pem()));
+    sign.arg("-CAkey").arg(file("ca.key", &authority.key()));
+    issued.with_certificate(cache::run(&mut sign))
+}
+
+/// Itself, and between it and the authority as many as make [`LONG_CHAIN`].
+fn under_many(authority: &Authority, wanted: &Wanted) -> Issued {
+    let mut nearest = authority.intermediate("intermediate 1");
+    for number in 2..LONG_CHAIN {
+        nearest = nearest.intermediate(&format!("intermediate {number}"));
+    }
+    nearest.issue(wanted)
+}
+
 fn purpose(of_server: bool) -> ExtendedKeyUsagePurpose {
     if of_server {
         ExtendedKeyUsagePurpose::ServerAuth
@@ -206,6 +239,7 @@ fn other(purposes: &[ExtendedKeyUsagePurpose]) -> ExtendedKeyUsagePurpose {
     purpose(!purposes.contains(&ExtendedKeyUsagePurpose::ServerAuth))
 }
 
+const LONG_CHAIN: u32 = 12;
 const SERVERS: &str = "servers-ca.pem";
 const CLIENTS: &str = "clients-ca.pem";
 const STRANGERS: &str = "strangers-ca.pem";

@@ -12,8 +12,8 @@ use rustls::AlertDescription;
 
 use super::*;
 use crate::executor::platform::Glommio;
-use crate::testing::MemoryStream;
 use crate::testing::tls_meeting::{Meeting, SERVER, VERSIONS, Version, server_name};
+use crate::testing::{MemoryStream, client_hello};
 use crate::transport::tls::FailureKind;
 
 const LONG: Duration = Duration::from_secs(60);
@@ -189,6 +189,17 @@ async fn told_later(mut met: Met) -> FailureKind {
 
 /// What a server says of a peer that sends `bytes`, and then ends if it `ends`; and how much it has read.
 async fn hear(bytes: &[u8], ends: bool, at_most: Duration) -> (FailureKind, usize, Vec<u8>) {
+    let server = Meeting::of(Version::Tls13).server();
+    hear_with(bytes, ends, at_most, |_| Some(server)).await
+}
+
+/// The same of a server that is chosen by the name.
+async fn hear_with(
+    bytes: &[u8],
+    ends: bool,
+    at_most: Duration,
+    choose: impl FnOnce(Option<&str>) -> Option<Arc<ServerConfig>>,
+) -> (FailureKind, usize, Vec<u8>) {
     let stream = MemoryStream::with_room(1 << 20);
     stream.arrive(bytes);
     if ends {
@@ -199,8 +210,8 @@ async fn hear(bytes: &[u8], ends: bool, at_most: Duration) -> (FailureKind, usiz
         stream: stream.clone(),
         read: Rc::clone(&read),
     });
-    let server = Meeting::of(Version::Tls13).server();
-    let heard = accept::<Glommio, _, _>(&mut wire, at_most, &Rc::default(), |_| Some((server, ()))).await;
+    let choose = |name: Option<&str>| Some((choose(name)?, ()));
+    let heard = accept::<Glommio, _, _>(&mut wire, at_most, &Rc::default(), choose).await;
     (kind(heard), read.get(), stream.take_written())
 }
 
@@ -223,6 +234,30 @@ fn whoever_goes_on_for_ever_has_his_time_and_his_bytes() {
         let (kind, read, _) = hear(&drip, false, LONG).await;
         assert_eq!(kind, FailureKind::TooMuch);
         assert!(read <= HANDSHAKE_BYTES_MAX, "{read}");
+    });
+}
+
+/// HANDSHAKE-1: nobody is asked whether he is a host whose name cannot be one (RFC 1035), however long it is.
+#[test]
+fn names_of_64_kib_are_refused_before_anybody_looks_for_them() {
+    run(async {
+        let name = |bytes: usize| [b'a', b'.'].into_iter().cycle().take(bytes).collect::<Vec<_>>();
+        for (bytes, is_name) in [(253, true), (255, false), (60_001, false), (65_499, false)] {
+            let mut asked = None;
+            let hello = client_hello(&name(bytes));
+            let (kind, read, said) = hear_with(&hello, false, LONG, |name| {
+                asked = name.map(str::len);
+                None
+            })
+            .await;
+            let expected = match is_name {
+                true => FailureKind::UnknownName,
+                false => FailureKind::Malformed,
+            };
+            assert_eq!((kind, asked), (expected, is_name.then_some(bytes)));
+            assert!(read <= HANDSHAKE_BYTES_MAX, "{read}");
+            assert!(matches!(said[..], [21, 3, _, 0, 2, 2, _]), "an alert: {said:?}");
+        }
     });
 }
 

@@ -3,8 +3,9 @@
 use std::fmt::Display;
 use std::io;
 
-use rustls::{AlertDescription, CertificateError, Error};
+use rustls::{AlertDescription, CommonState, Error};
 
+use super::refusal;
 use crate::foreign::Foreign;
 use crate::protocol::preface::Preface;
 
@@ -73,6 +74,18 @@ impl TlsFailure {
         };
         Self::new(kind, text)
     }
+
+    /// The socket failed in the handshake with a broker, which has gone so far.
+    pub(crate) fn of_brokers_socket(error: &io::Error, handshake: &CommonState) -> Self {
+        let failure = Self::of_socket(error);
+        if failure.kind != FailureKind::Left || handshake.protocol_version().is_some() {
+            return failure;
+        }
+        // To Kafka a ClientHello is a request of 369 MB.
+        let silent = "the broker has left without a word of TLS, as a listener without TLS does: name its TLS \
+                      listener, or remove upstream_tls";
+        Self::new(FailureKind::Left, silent)
+    }
 }
 
 impl From<Error> for TlsFailure {
@@ -90,19 +103,13 @@ impl From<Error> for TlsFailure {
             | Error::PeerSentOversizedRecord => FailureKind::Malformed,
             _ => FailureKind::Internal,
         };
-        match &error {
-            // The names are for whoever looks at the certificate.
-            Error::InvalidCertificate(CertificateError::NotValidForNameContext { expected, .. }) => {
-                let expected = expected.to_str();
-                Self::new(
-                    kind,
-                    format_args!("the certificate is not for the name {expected}"),
-                )
-            }
-            Error::InvalidCertificate(CertificateError::NotValidForName) => {
-                Self::new(kind, "the certificate is not for the name that was asked for")
-            }
-            _ => Self::new(kind, error),
+        let in_words = match &error {
+            Error::InvalidCertificate(refused) => refusal::in_words(refused),
+            _ => None,
+        };
+        match in_words {
+            Some(text) => Self::new(kind, text),
+            None => Self::new(kind, error),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The session itself: rustls's connection, and the buffers around it.
 
+use std::io;
 use std::sync::Arc;
 
 use rustls::client::UnbufferedClientConnection;
@@ -100,6 +101,14 @@ impl TlsSession {
     pub(crate) fn refuse_name(&mut self, pool: &mut BufferPool) -> TlsFailure {
         self.outgoing.append(&UNRECOGNIZED_NAME, pool);
         self.fail(TlsFailure::new(FailureKind::UnknownName, "unrecognized name"))
+    }
+
+    /// The socket failed in the handshake.
+    pub(crate) fn socket_failed(&self, error: &io::Error) -> TlsFailure {
+        match &self.role {
+            Role::Client(connection) => TlsFailure::of_brokers_socket(error, connection),
+            Role::Listening(_) | Role::Server(_) => TlsFailure::of_socket(error),
+        }
     }
 
     /// Goes on with the handshake by what has come; `true` once it is over. Meanwhile there may be something to send,

@@ -114,6 +114,8 @@ fn cases(mutual: &Proxy, newest: &Proxy, plain: &Proxy, revoked: &Identity) -> V
         flawed("it is for servers only", Flaw::WrongPurpose),
         flawed("`client_ca` does not vouch for it", Flaw::UnknownAuthority),
         flawed("it has `CA:TRUE`", Flaw::IsAuthority),
+        flawed("it is signed with SHA-1", Flaw::Sha1),
+        flawed("twelve certificates lead from it to `client_ca`", Flaw::LongChain),
         shown("it was revoked", revoked),
         case(
             "the client does not know who vouches for the proxy",
@@ -193,6 +195,8 @@ fn the_log_says_of_brokers_what_the_document_says() {
         ("it is for clients only", Flaw::WrongPurpose),
         ("`ca` does not vouch for it", Flaw::UnknownAuthority),
         ("it has `CA:TRUE`", Flaw::IsAuthority),
+        ("it is signed with SHA-1", Flaw::Sha1),
+        ("twelve certificates lead from it to `ca`", Flaw::LongChain),
         ("it is for another host", Flaw::WrongHost),
         ("it has its name in the CN only", Flaw::CommonNameOnly),
     ];
