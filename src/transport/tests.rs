@@ -84,12 +84,19 @@ fn meet(server: &ServerSet, client: &ClientSet, host: &str) -> Result<Vec<u8>, E
 fn carry(client: &mut ClientConnection, server: &mut ServerConnection) -> Result<(), Error> {
     let mut bytes = Vec::new();
     client.write_tls(&mut bytes).expect("memory");
-    server.read_tls(&mut bytes.as_slice()).expect("memory");
-    server.process_new_packets()?;
+    let mut left = bytes.as_slice();
+    while !left.is_empty() {
+        server.read_tls(&mut left).expect("memory");
+        server.process_new_packets()?;
+    }
     bytes.clear();
     server.write_tls(&mut bytes).expect("memory");
-    client.read_tls(&mut bytes.as_slice()).expect("memory");
-    client.process_new_packets().map(drop)
+    let mut left = bytes.as_slice();
+    while !left.is_empty() {
+        client.read_tls(&mut left).expect("memory");
+        client.process_new_packets()?;
+    }
+    Ok(())
 }
 
 /// TLS-SERVER-3

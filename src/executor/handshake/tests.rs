@@ -256,7 +256,7 @@ fn names_of_64_kib_are_refused_before_anybody_looks_for_them() {
             };
             assert_eq!((kind, asked), (expected, is_name.then_some(bytes)));
             assert!(read <= HANDSHAKE_BYTES_MAX, "{read}");
-            assert!(matches!(said[..], [21, 3, _, 0, 2, 2, _]), "an alert: {said:?}");
+            assert!(matches!(said[..], [21, 3, _, 0, 2, 2, _]), "{bytes}: {said:?}");
         }
     });
 }

@@ -44,6 +44,10 @@ impl Hello {
                     let mut bytes = Vec::new();
                     // INVARIANT: nothing fails that writes to a vector.
                     let _ = alert.write_all(&mut bytes);
+                    // Of a message that announces too much it has none.
+                    if bytes.is_empty() {
+                        bytes.extend(DECODE_ERROR);
+                    }
                     return Err((error.into(), bytes));
                 }
             }
