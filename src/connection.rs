@@ -55,4 +55,6 @@ pub(crate) use registry::{Request, Status};
 pub(crate) use relay::{Relay, TurnOutcome};
 pub(crate) use shared::Shared;
 pub(crate) use stream::Stream;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use stream::StreamHeld;
 pub(crate) use wire::Wire;

@@ -14,15 +14,24 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures_lite::future::{poll_fn, yield_now};
-use tokio::sync::Mutex;
+use tokio::sync::Semaphore;
 
 use super::platform::Platform;
 
 /// The tasks of one executor that let others go first.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct OthersFirst {
-    /// Held by the one that goes on next. Tokio's is fair, needs no runtime, and loses no turn of a task that ends.
-    next: Mutex<()>,
+    /// Its one permit is held by the task that goes on next. Tokio's is fair, needs no runtime, and is not lost with a
+    /// task that ends.
+    next: Semaphore,
+}
+
+impl Default for OthersFirst {
+    fn default() -> Self {
+        Self {
+            next: Semaphore::new(1),
+        }
+    }
 }
 
 impl OthersFirst {
@@ -31,7 +40,7 @@ impl OthersFirst {
     ///
     /// Costs a few microseconds, and no sleep: a timer that is due is no reason to wait.
     pub(super) async fn go<P: Platform>(&self) {
-        let _next = self.next.lock().await;
+        let _next = self.next.acquire().await;
         let mut waited = false;
         while !waited {
             let mut timer = pin!(P::timer(SOON));
@@ -53,7 +62,7 @@ const SOON: Duration = Duration::from_micros(1);
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
+    use std::cell::{Cell, RefCell};
     use std::rc::Rc;
 
     use futures_lite::{AsyncReadExt, AsyncWriteExt};
@@ -119,6 +128,36 @@ mod tests {
     fn it_goes_first_however_many_have_more_to_do() {
         let turns = turns_while_one_waits(20);
         assert!(turns <= 2, "{turns} turns");
+    }
+
+    /// OTHERS-2
+    #[test]
+    fn tasks_take_turns() {
+        const TASKS: usize = 5;
+        let executor = LocalExecutorBuilder::new(Placement::Unbound)
+            .io_memory(65_536)
+            .preempt_timer(PREEMPT_AFTER)
+            .spawn(|| async {
+                let (order, others_first) = (Rc::new(RefCell::default()), Rc::new(OthersFirst::default()));
+                let works = |task| {
+                    let (order, others_first) = (Rc::clone(&order), Rc::clone(&others_first));
+                    glommio::spawn_local(async move {
+                        for _ in 0..3 {
+                            others_first.go::<Glommio>().await;
+                            let order: &RefCell<Vec<usize>> = &order;
+                            order.borrow_mut().push(task);
+                        }
+                    })
+                };
+                let tasks: Vec<_> = (0..TASKS).map(works).collect();
+                for task in tasks {
+                    task.await;
+                }
+                order.take()
+            })
+            .expect("the executor's thread starts");
+        let order: Vec<usize> = executor.join().expect("the executor runs");
+        assert_eq!(order, Vec::from_iter((0..TASKS).cycle().take(3 * TASKS)));
     }
 
     const QUESTIONS: usize = 500;

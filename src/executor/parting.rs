@@ -20,10 +20,10 @@ use std::time::{Duration, Instant};
 
 use futures_lite::future::zip;
 
+use super::others_first::OthersFirst;
 use super::platform::Platform;
-use super::serve::Serving;
 use crate::clocks;
-use crate::connection::{Stream, Wire};
+use crate::connection::{Shared, Stream, Wire};
 
 /// The sockets of a connection.
 pub(super) struct Sockets<P: Platform> {
@@ -41,24 +41,32 @@ impl<P: Platform> Sockets<P> {
         }
     }
 
-    /// Closes both; `serving` counts it meanwhile.
+    /// Closes both; `partings` counts it meanwhile.
     #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
-    pub(super) async fn part(self, serving: &Serving) {
-        let _counted = Counted::new(&serving.partings);
+    pub(super) async fn part(self, shared: &Shared, partings: &Cell<usize>, others_first: &OthersFirst) {
+        let _counted = Counted::new(partings);
         let deadline = clocks::now() + PARTING_MAX;
         let broker = async {
             if let Some(broker) = self.broker {
-                drop_input::<P>(broker, deadline, serving).await;
+                drop_input::<P>(broker, deadline, shared, others_first).await;
             }
         };
-        zip(drop_input::<P>(self.client, deadline, serving), broker).await;
+        zip(
+            drop_input::<P>(self.client, deadline, shared, others_first),
+            broker,
+        )
+        .await;
     }
 }
 
 /// Shuts writing down, and reads until the peer has ended or enough was read.
 #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
-async fn drop_input<P: Platform>(mut wire: Wire<P::Socket>, deadline: Instant, serving: &Serving) {
-    let shared = &serving.shared;
+async fn drop_input<P: Platform>(
+    mut wire: Wire<P::Socket>,
+    deadline: Instant,
+    shared: &Shared,
+    others_first: &OthersFirst,
+) {
     let mut is_alarmed = false;
     let closed = poll_fn(|context| {
         if clocks::now() >= deadline {
@@ -92,7 +100,7 @@ async fn drop_input<P: Platform>(mut wire: Wire<P::Socket>, deadline: Instant, s
             Ok(bytes) if bytes > 0 => dropped = dropped.saturating_add(bytes),
             Ok(_) | Err(_) => return,
         }
-        serving.others_first.go::<P>().await;
+        others_first.go::<P>().await;
     }
 }
 

@@ -93,7 +93,13 @@ pub(super) async fn serve<P: Platform>(
     let Err(reason) = arrival.stages(&mut sockets).await;
     // PARTING-2
     ended.finish(reason);
-    sockets.part(&serving).await;
+    let Serving {
+        shared,
+        partings,
+        others_first,
+        ..
+    } = &*serving;
+    sockets.part(shared, partings, others_first).await;
 }
 
 /// A client that has come in.

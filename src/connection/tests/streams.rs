@@ -12,7 +12,6 @@ use super::wire::{produce, request};
 use crate::config::Limits;
 use crate::metrics::{CloseReason, Direction};
 use crate::pipeline::{Pipeline, Session, Step, Work};
-use crate::testing::MemoryStream;
 
 /// Something that happens to the connection.
 #[derive(Clone, Debug)]
@@ -112,6 +111,9 @@ impl Traffic {
 struct Progress {
     client_sent: usize,
     broker_sent: usize,
+    /// What was sent by the client and the broker and has not arrived: the end of it, of so many bytes.
+    on_the_way: [Vec<u8>; 2],
+    late_bytes: usize,
     to_client: Vec<u8>,
     to_broker: Vec<u8>,
     ended: Option<CloseReason>,
@@ -120,12 +122,14 @@ struct Progress {
 impl Progress {
     /// Lets the client or the broker send up to `bytes`, and nobody before he was asked.
     fn send(&mut self, bench: &Bench, traffic: &Traffic, direction: Direction, bytes: usize) {
-        let (stream, all, sent, end) = match direction {
+        let [from_client, from_broker] = &mut self.on_the_way;
+        let (stream, all, sent, end, on_the_way) = match direction {
             Direction::Request => (
                 &bench.client,
                 &traffic.from_client,
                 &mut self.client_sent,
                 traffic.from_client.len(),
+                from_client,
             ),
             Direction::Response => {
                 let may_answer = traffic.may_answer(self.to_broker.len());
@@ -134,11 +138,14 @@ impl Progress {
                     &traffic.from_broker,
                     &mut self.broker_sent,
                     may_answer,
+                    from_broker,
                 )
             }
         };
         let end = end.min(*sent + bytes);
-        stream.arrive(&all[*sent..end]);
+        on_the_way.extend(stream.sent(&all[*sent..end], RECORD_BYTES));
+        let arrived = on_the_way.len().saturating_sub(self.late_bytes);
+        stream.arrive_in_parts(&on_the_way.drain(..arrived).collect::<Vec<u8>>());
         *sent = end;
     }
 
@@ -174,6 +181,7 @@ impl Progress {
 
     /// Everything is sent, and taken by those who are there.
     fn finish(&mut self, bench: &mut Bench, traffic: &Traffic, client: Client) {
+        self.late_bytes = 0;
         self.send(bench, traffic, Direction::Request, ROOMY);
         match client {
             Client::Stays => {}
@@ -191,6 +199,9 @@ impl Progress {
         self.settle(bench, traffic);
     }
 }
+
+/// Of a stream that is encrypted.
+const RECORD_BYTES: u16 = 1000;
 
 /// Whether a frame of another connection that needs all of the room for long ones has its turn.
 fn has_turn(bench: &Bench, bytes: usize) -> bool {
@@ -222,21 +233,22 @@ proptest! {
         refused in any::<bool>(),
         acts in proptest::collection::vec(act(), 0..60),
         buffered in proptest::option::weighted(0.3, prop_oneof![1 => 1..10_usize, 2 => 10_000..100_000_usize]),
+        late_bytes in 0..300_usize,
         client in prop_oneof![Just(Client::Stays), Just(Client::Leaves), Just(Client::IsGone)],
         turn_bytes in prop_oneof![Just(50 * KIB), Just(KIB * KIB)],
     ) {
         const BYTES_MAX: usize = 8 * KIB * KIB;
-        let mut traffic = Traffic::of(&exchanges, refused);
-        if client != Client::Stays && !refused && buffered.is_some() {
-            traffic.to_broker.extend(MemoryStream::GOODBYE);
-        }
+        let traffic = Traffic::of(&exchanges, refused);
         let limits = Limits { executor_bytes_max: BYTES_MAX, ..Limits::default() };
         let mut bench = Bench::with_room(limits, 0, 0);
         bench.shared.pipeline.borrow_mut().work = Work::new(turn_bytes);
         for stream in [&bench.client, &bench.broker] {
-            buffered.into_iter().for_each(|bytes| stream.buffer(bytes));
+            buffered.into_iter().for_each(|bytes| stream.encrypt(bytes));
         }
-        let mut progress = Progress::default();
+        let mut progress = Progress {
+            late_bytes,
+            ..Progress::default()
+        };
         for act in &acts {
             progress.act(&mut bench, &traffic, act);
         }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures_lite::io::{AsyncRead, AsyncWrite};
 
 use super::tasks::{SimulatedTimer, Task, Tasks};
-use crate::connection::Stream;
+use crate::connection::{Stream, StreamHeld};
 use crate::executor::{Platform, Socket};
 use crate::testing::MemoryStream;
 
@@ -155,6 +155,10 @@ impl Stream for SimulatedSocket {
 
     fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.0.poll_close(context)
+    }
+
+    fn held(&self) -> StreamHeld {
+        self.0.held()
     }
 }
 

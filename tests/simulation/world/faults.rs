@@ -28,6 +28,7 @@ pub(crate) enum Fault {
     TimeSet,
     ControlStalled,
     ExecutorStalled,
+    Altered,
 }
 
 impl Fault {
@@ -54,7 +55,8 @@ impl Fault {
             Self::Slept => Self::TimeSet,
             Self::TimeSet => Self::ControlStalled,
             Self::ControlStalled => Self::ExecutorStalled,
-            Self::ExecutorStalled => return None,
+            Self::ExecutorStalled => Self::Altered,
+            Self::Altered => return None,
         })
     }
 

@@ -183,8 +183,13 @@ impl World {
                 match self.program.connect(from, to, self.room) {
                     None => self.client(at).failed(id, now),
                     Some(stream) => {
+                        self.encrypt_some(&stream);
                         let node = port.checked_sub(PORT).filter(|node| *node > 0).map(i32::from);
-                        self.links.clients.insert((at, id), ClientLink::new(stream, node));
+                        let mut link = ClientLink::new(stream, node);
+                        if self.program.is_behind_balancer {
+                            link.say(&preface(from, to, &mut self.dice));
+                        }
+                        self.links.clients.insert((at, id), link);
                         self.client(at).connected(id, now);
                     }
                 }
@@ -231,6 +236,16 @@ impl World {
                 .clamp(Duration::from_micros(1), IDLE_MAX)
         };
         self.program.pass(by);
+    }
+}
+
+/// What a load balancer says first of a client's connection, or of one of its own (PROXY protocol, versions 1 and 2).
+fn preface(from: SocketAddr, to: SocketAddr, dice: &mut Dice) -> Vec<u8> {
+    let (client, port) = (from.ip(), from.port());
+    match dice.below(3) {
+        0 => format!("PROXY TCP4 {client} {} {port} {}\r\n", to.ip(), to.port()).into_bytes(),
+        1 => b"PROXY UNKNOWN\r\n".to_vec(),
+        _ => b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0".to_vec(),
     }
 }
 

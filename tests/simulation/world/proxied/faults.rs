@@ -19,13 +19,14 @@ const KEKS: [&str; 2] = ["payments", "other"];
 
 impl World {
     pub(super) fn go_wrong(&mut self) {
-        let fault = match self.dice.below(13) {
+        let fault = match self.dice.below(14) {
             nth @ 0..Fault::AT_BROKERS => self.trouble_brokers(nth),
             5 => self.limit_or_lie(),
             6 | 7 => self.trouble_kms(),
             8 | 9 => self.change_kek(),
             10 => self.end_or_write(),
             11 => Some(self.stall_executor()),
+            12 => self.alter().then_some(Fault::Altered),
             _ => self.move_clocks(),
         };
         if let Some(fault) = fault {

@@ -67,7 +67,12 @@ impl ClientLink {
         let node = self.node.map_or("any".to_owned(), |node| node.to_string());
         let id = format!("{client}@{node}");
         let frame = [&head[4..], &(id.len() as u16).to_be_bytes(), id.as_bytes(), rest].concat();
-        self.to_program.extend(prefixed(&frame));
+        self.say(&prefixed(&frame));
+    }
+
+    /// What goes to the program first, or next.
+    pub(super) fn say(&mut self, bytes: &[u8]) {
+        self.to_program.extend(self.stream.sent(bytes, RECORD_BYTES));
     }
 }
 
@@ -130,8 +135,10 @@ impl World {
             match self.brokers.connect(&address.ip().to_string(), address.port()) {
                 None => dial.refuse(),
                 Some(connection) => {
+                    let stream = dial.accept(self.room);
+                    self.encrypt_some(&stream);
                     let link = BrokerLink {
-                        stream: dial.accept(self.room),
+                        stream,
                         to_broker: Vec::new(),
                         to_program: Vec::new(),
                         ended: false,
@@ -141,6 +148,25 @@ impl World {
             }
         }
         answered
+    }
+
+    /// Half of the connections speak TLS, or what is like it.
+    pub(super) fn encrypt_some(&mut self, stream: &MemoryStream) {
+        if self.dice.below(2) == 0 {
+            stream.encrypt(1 << (6 + self.dice.below(9)));
+        }
+    }
+
+    /// Somebody alters what one of the connections carries; whether that can be noticed.
+    pub(super) fn alter(&mut self) -> bool {
+        let of_clients = self.links.clients.values().map(|link| &link.stream);
+        let streams: Vec<_> = of_clients
+            .chain(self.links.brokers.values().map(|link| &link.stream))
+            .collect();
+        match streams.len() as u64 {
+            0 => false,
+            count => streams[self.dice.below(count) as usize].alter(),
+        }
     }
 
     fn carry_clients(&mut self) -> bool {
@@ -165,7 +191,7 @@ impl World {
             if !link.to_program.is_empty() {
                 carried = true;
                 let piece = self.dice.piece(&mut link.to_program, self.resting);
-                link.stream.arrive(&piece);
+                link.stream.arrive_in_parts(&piece);
             }
             if !link.to_client.is_empty() {
                 carried = true;
@@ -200,11 +226,12 @@ impl World {
                 let piece = self.dice.piece(&mut link.to_broker, self.resting);
                 self.brokers.receive(*connection, &piece, now);
             }
-            link.to_program.extend(self.brokers.take_output(*connection, now));
+            let output = self.brokers.take_output(*connection, now);
+            link.to_program.extend(link.stream.sent(&output, RECORD_BYTES));
             if !link.to_program.is_empty() {
                 carried = true;
                 let piece = self.dice.piece(&mut link.to_program, self.resting);
-                link.stream.arrive(&piece);
+                link.stream.arrive_in_parts(&piece);
             } else if self.brokers.is_closed(*connection) && !link.ended {
                 carried = true;
                 link.ended = true;
@@ -233,7 +260,7 @@ impl World {
             say(self.program.now, format_args!("{key:?} is closed by the client"));
             link.left = true;
             if is_polite {
-                link.stream.arrive(&link.to_program);
+                link.stream.arrive_in_parts(&link.to_program);
                 link.stream.end();
             } else {
                 link.stream.reset();
@@ -242,5 +269,7 @@ impl World {
     }
 }
 
+/// Shorter than TLS has them, so that most of what is sent takes several.
+const RECORD_BYTES: u16 = 512;
 /// Length, key, version, correlation id.
 const CLIENT_ID_AT: usize = 4 + 2 + 2 + 4;

@@ -38,12 +38,20 @@ match = \"pass-*\"
 pass = true
 ";
 
+/// Of the listener, in front of the rules.
+const BALANCER: &str = "\
+proxy_protocol = \"required\"
+proxy_protocol_sources = [\"10.1.0.0/16\"]
+";
+
 pub(super) struct Program {
     /// `None` only between a crash and the start behind it.
     server: Option<SimulatedServer>,
     kms: Vec<Arc<SimulatedKms>>,
     config: Config,
     pub(super) dek: DekLimits,
+    /// Clients come by way of a load balancer, which says so.
+    pub(super) is_behind_balancer: bool,
     capacities: Capacities,
     control_capacity: usize,
     /// The time when the world began.
@@ -71,12 +79,14 @@ impl Program {
             bytes_max: 1000 + dice.below(100_000),
             age_max: Duration::from_millis(1000 + dice.below(20_000)),
         };
+        let is_behind_balancer = dice.below(4) == 0;
         let narrow = |dice: &mut Dice| 1 + dice.below(16) as usize;
         let mut program = Self {
             server: None,
             kms,
-            config: config(is_tight, dice),
+            config: config(is_tight, is_behind_balancer, dice),
             dek,
+            is_behind_balancer,
             capacities: Capacities {
                 messages: 2 + narrow(dice),
                 accepted: narrow(dice),
@@ -189,7 +199,7 @@ impl Program {
     }
 }
 
-fn config(is_tight: bool, dice: &mut Dice) -> Config {
+fn config(is_tight: bool, is_behind_balancer: bool, dice: &mut Dice) -> Config {
     let bytes = if is_tight { 1 << 20 } else { 1 << 30 };
     let limits = format!(
         "[limits]\nexecutor_bytes_max = {bytes}\nrequest_bytes_max = \"1MiB\"\nfetch_response_bytes_max = \"1MiB\"\n\
@@ -203,6 +213,7 @@ fn config(is_tight: bool, dice: &mut Dice) -> Config {
         .iter()
         .flat_map(|node| (9092..9095).map(move |port| format!("10.0.0.{node}:{port}")))
         .collect();
+    let balancer = if is_behind_balancer { BALANCER } else { "" };
     let nodes = NODES.map(|node| (node, port_of(node)));
     let text = Configuration::with(&limits)
         .keystore("one", Path::new("/one"), Path::new("/key"))
@@ -211,7 +222,7 @@ fn config(is_tight: bool, dice: &mut Dice) -> Config {
             brokers: bootstrap,
             port: PORT,
             nodes: nodes.to_vec(),
-            rules: RULES,
+            rules: &format!("{balancer}{RULES}"),
             ..Cluster::default()
         })
         .text();
