@@ -162,6 +162,7 @@ const OTHERS: usize = 2;
 #[cfg(test)]
 pub(super) mod tests {
     use super::super::super::Run;
+    use super::super::tables;
     use super::*;
     use crate::scenario::{Point, Scenario};
     use crate::statistics::Spread;
@@ -193,6 +194,39 @@ pub(super) mod tests {
             comparisons: Vec::new(),
         };
         points.into_iter().map(row).collect()
+    }
+
+    #[test]
+    fn where_each_request_has_a_connection_costs_are_told_for_connections() {
+        let (run, mut rows) = (
+            run(),
+            rows("frame_kib = 1\ntls = [\"none\", \"rsa\"]\nreconnects = true"),
+        );
+        for row in &mut rows {
+            for (measure, value) in [(Measure::CpuUsPerFrame, 360.0), (Measure::FramesPerS, 2000.0)] {
+                row.measures.insert(measure, Spread::of(vec![value]).unwrap());
+            }
+        }
+        let section = Section {
+            run: &run,
+            scenario: "mine",
+            name: "mine".to_owned(),
+            rows: rows.iter().collect(),
+            limits: Vec::new(),
+        };
+        let plots = plots(&section);
+        let titles: Vec<&str> = plots.iter().map(|plot| plot.title.as_str()).collect();
+        assert_eq!(
+            titles,
+            ["seal", "open"].map(|work| format!("CPU microseconds per connection: {work}, 1 KiB (mine)"))
+        );
+        assert_eq!(plots[0].series[0].marks[0].value, 360.0);
+        let table = tables::numbers(&section);
+        assert!(
+            table.contains("connections/s") && table.contains("2000"),
+            "{table}"
+        );
+        assert!(!table.contains("CPU s/GB"), "{table}");
     }
 
     #[test]
