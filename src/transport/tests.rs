@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest::{SHA256, digest};
-use rustls::{ClientConnection, Error, ServerConnection};
+use rustls::{AlertDescription, ClientConnection, Error, ServerConnection};
 use tempfile::TempDir;
 
 use super::certificates::CertificateFiles;
 use super::suites::TlsChoice;
-use super::tls::TlsFailure;
+use super::tls::{FailureKind, TlsFailure};
 use super::tls_client::{ClientSet, Trust, UpstreamTls};
 use super::tls_server::{ListenerTls, PrincipalSource, ServerSet};
 use crate::testing::authority::{Authority, Issued, Span, Wanted};
@@ -259,6 +259,48 @@ fn six_certificates_may_lie_between_and_no_more() {
         let expected = "more than six certificates lie between it and an authority that is trusted";
         let said = refused.map(|failure| failure.to_string());
         assert_eq!(said.as_deref(), (between > 6).then_some(expected), "{between}");
+    }
+}
+
+/// TLS-SERVER-4
+#[test]
+fn a_client_whose_certificate_names_nobody_is_told_so() {
+    let files = Files::new();
+    let host = Wanted::for_hosts(&["broker.test"]);
+    let server = files.server(
+        vec![files.write("broker", &files.root.issue(&host))],
+        Some(&files.root.pem()),
+    );
+    for tls12 in [true, false] {
+        let shown = files.root.issue(&Wanted::default());
+        let tls = UpstreamTls {
+            trust: files.trust(&files.root),
+            server_name: None,
+            client: Some(files.write("nobody", &shown)),
+            choice: TlsChoice {
+                tls12,
+                tls13: !tls12,
+                ..TlsChoice::default()
+            },
+        };
+        let client = tls.load(SystemTime::now()).expect("files of TLS");
+        let mut client = client.session("broker.test").expect("a name");
+        let mut session = ServerConnection::new(Arc::clone(&server.config)).expect("a session");
+        let refused = (0..3).find_map(|_| carry(&mut client, &mut session).err());
+        let refused = refused.expect("it names nobody");
+        let failure = TlsFailure::from(refused);
+        assert_eq!(failure.kind, FailureKind::Certificate);
+        let said = failure.to_string();
+        assert_eq!(
+            said,
+            "no principal: its name would be empty or longer than a principal may be"
+        );
+        let mut alert = Vec::new();
+        session.write_tls(&mut alert).expect("into memory");
+        client.read_tls(&mut alert.as_slice()).expect("from memory");
+        let told = client.process_new_packets().map(drop);
+        let unknown = AlertDescription::CertificateUnknown;
+        assert_eq!(told, Err(Error::AlertReceived(unknown)), "TLS 1.2: {tls12}");
     }
 }
 

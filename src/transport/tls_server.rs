@@ -5,14 +5,22 @@
 //! - TLS-SERVER-2: where client certificates are demanded, a revocation list that is out of date lets nobody in.
 //! - TLS-SERVER-3: a client that names a host gets the certificate for it; one that names none, or one that no
 //!   certificate has, gets the first, and judges by itself.
+//! - TLS-SERVER-4: a certificate that names nobody is refused within the handshake: behind it there is no alert that
+//!   could say so, and the client would only see that it is disconnected.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rustls::ServerConfig;
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
+use rustls::{
+    CertificateError as Unverified, DigitallySignedStruct, DistinguishedName, Error, OtherError,
+    ServerConfig, SignatureScheme,
+};
 
 use super::certificates::{
     CertificateError, CertificateFacts, CertificateFiles, OwnCertificate, read_revocations, read_roots,
@@ -90,12 +98,17 @@ impl ListenerTls {
             what: "the listener's TLS",
             source,
         };
+        let mapping = || {
+            let mapping = self.principals.mapping();
+            mapping.map_err(|error| refused(rustls::Error::General(error.to_string())))
+        };
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&self.choice.versions())
             .map_err(refused)?;
         let builder = match &self.client_ca {
             None => builder.with_no_client_auth(),
             Some(ca) => {
+                let mapping = mapping()?;
                 let mut lists = Vec::new();
                 for path in &self.crl {
                     lists.append(&mut read_revocations(path, now)?);
@@ -107,7 +120,7 @@ impl ListenerTls {
                     .enforce_revocation_expiration()
                     .build()
                     .map_err(|error| refused(rustls::Error::General(error.to_string())))?;
-                builder.with_client_cert_verifier(verifier)
+                builder.with_client_cert_verifier(Arc::new(NamingSomebody { verifier, mapping }))
             }
         };
         let by_name = own
@@ -118,13 +131,10 @@ impl ListenerTls {
         // TLS-SERVER-1
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        let mapping = self.client_ca.as_ref().map(|_| self.principals.mapping());
-        let principals = mapping
-            .transpose()
-            .map_err(|error| refused(rustls::Error::General(error.to_string())))?;
+        let asked = self.client_ca.as_ref();
         Ok(ServerSet {
             config: Arc::new(config),
-            principals,
+            principals: asked.map(|_| mapping()).transpose()?,
             certificates: own.into_iter().map(|own| own.facts).collect(),
             handshake_timeout: self.handshake_timeout,
         })
@@ -163,5 +173,63 @@ impl ResolvesServerCert for CertificateByName {
             .or_else(any)
             .or(self.0.first())
             .map(|(_, key)| Arc::clone(key))
+    }
+}
+
+/// TLS-SERVER-4
+#[derive(Debug)]
+struct NamingSomebody {
+    verifier: Arc<dyn ClientCertVerifier>,
+    mapping: PrincipalMapping,
+}
+
+impl ClientCertVerifier for NamingSomebody {
+    fn offer_client_auth(&self) -> bool {
+        self.verifier.offer_client_auth()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.verifier.client_auth_mandatory()
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.verifier.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let verified = self
+            .verifier
+            .verify_client_cert(certificate, intermediates, now)?;
+        match self.mapping.principal(certificate) {
+            Ok(_) => Ok(verified),
+            Err(nobody) => Err(Unverified::Other(OtherError(Arc::new(nobody))).into()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.verifier.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.verifier.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifier.supported_verify_schemes()
     }
 }

@@ -2,6 +2,8 @@
 
 use rustls::CertificateError;
 
+use crate::identity::certificate_names::NoPrincipal;
+
 /// No pin is that of the certificate that a broker has shown.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error(
@@ -31,6 +33,9 @@ pub(super) fn in_words(error: &CertificateError) -> Option<String> {
         CertificateError::Other(other) => {
             if let Some(not_pinned) = other.0.downcast_ref::<NotPinned>() {
                 return Some(not_pinned.to_string());
+            }
+            if let Some(why) = other.0.downcast_ref::<NoPrincipal>() {
+                return Some(format!("no principal: {why}"));
             }
             match other.0.downcast_ref::<webpki::Error>()? {
                 webpki::Error::CaUsedAsEndEntity => Some(

@@ -31,6 +31,7 @@ fn clients_show_what_the_document_says() {
     let rig = &*RIG;
     let certificates = &PROXIES.authorities;
     let revoked = certificates.client("revoked", None);
+    let nobody = certificates.client("nobody", None);
     let list = certificates.file("clients.crl");
     std::fs::write(&list, certificates.revoked(&[&revoked])).expect("a revocation list is written");
     let start = |listener: Option<ListenerTls>| {
@@ -47,13 +48,13 @@ fn clients_show_what_the_document_says() {
             more: "versions = [\"1.3\"]".to_owned(),
         })),
         start(listener(Side::Mutual).map(|tls| ListenerTls {
-            more: format!("crl = [{list:?}]"),
+            more: format!("crl = [{list:?}]\nprincipal_mapping_rules = \"RULE:^CN=(application)$/$1/\""),
             ..tls
         })),
     ) else {
         return skipped::there_is_no_proxy();
     };
-    let cases = cases(&mutual, &newest, &plain, &revoked);
+    let cases = cases(&mutual, &newest, &plain, [&revoked, &nobody]);
     let rows = documented("What clients show");
     let names: Vec<&str> = rows.iter().map(|row| row.what.as_str()).collect();
     let tried: Vec<&str> = cases.iter().map(|case| case.what).collect();
@@ -81,7 +82,7 @@ fn clients_show_what_the_document_says() {
         }
     });
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    for (proxy, reason, at_least) in [(&mutual, "tls_failed", 7.0), (&newest, "other_protocol", 1.0)] {
+    for (proxy, reason, at_least) in [(&mutual, "tls_failed", 8.0), (&newest, "other_protocol", 1.0)] {
         let label = format!("reason=\"{reason}\"");
         let closed = proxy.metric("sealwire_connections_closed_total", &[&label]);
         assert!(closed >= at_least, "{closed} closed because of {reason}");
@@ -91,7 +92,7 @@ fn clients_show_what_the_document_says() {
     }
 }
 
-fn cases(mutual: &Proxy, newest: &Proxy, plain: &Proxy, revoked: &Identity) -> Vec<Case> {
+fn cases(mutual: &Proxy, newest: &Proxy, plain: &Proxy, [revoked, nobody]: [&Identity; 2]) -> Vec<Case> {
     let certificates = &PROXIES.authorities;
     let believing = || ClientTls::believing(certificates.of_servers());
     let case = |what, proxy: &Proxy, tls| Case {
@@ -117,6 +118,7 @@ fn cases(mutual: &Proxy, newest: &Proxy, plain: &Proxy, revoked: &Identity) -> V
         flawed("it is signed with SHA-1", Flaw::Sha1),
         flawed("twelve certificates lead from it to `client_ca`", Flaw::LongChain),
         shown("it was revoked", revoked),
+        shown("it names nobody", nobody),
         case(
             "the client does not know who vouches for the proxy",
             newest,
