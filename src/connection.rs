@@ -51,6 +51,7 @@ mod tests;
 mod wire;
 
 pub(crate) use encrypted::Encrypted;
+pub(crate) use held::{HalfKey, Holding};
 pub(crate) use registry::{Request, Status};
 pub(crate) use relay::{Relay, TurnOutcome};
 pub(crate) use shared::Shared;

@@ -52,6 +52,7 @@ use glommio::{ExecutorJoinHandle, GlommioError, LocalExecutorBuilder, Placement}
 use tokio::sync::oneshot;
 
 use self::dial::{Dialling, Listener};
+use self::handshake::bounds::Handshakes;
 use self::others_first::OthersFirst;
 use self::platform::Glommio;
 use self::serve::{Serving, serve};
@@ -106,11 +107,14 @@ pub(crate) fn spawn(
 /// Is an executor, until it is told to stop.
 #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
 pub(crate) async fn run<P: Platform>(setup: ExecutorSetup<P>, pipeline: Pipeline) {
+    let others_first = Rc::new(OthersFirst::default());
+    let handshakes = Rc::new(Handshakes::new(&pipeline.limits, Rc::clone(&others_first)));
     let shared = Shared::new(setup.executor, pipeline, setup.control, setup.key_service);
     let listeners = setup.listeners.iter();
     let serving = Serving {
         shared: Rc::new(shared),
-        dialling: Dialling::new(setup.came_back),
+        dialling: Dialling::new(Rc::clone(&handshakes), setup.came_back),
+        handshakes,
         listeners: RefCell::new(
             listeners
                 .map(|(id, listener)| (id, Rc::new(listener.clone())))
@@ -119,7 +123,7 @@ pub(crate) async fn run<P: Platform>(setup: ExecutorSetup<P>, pipeline: Pipeline
         seats: setup.seats,
         finished: RefCell::default(),
         partings: Cell::new(0),
-        others_first: OthersFirst::default(),
+        others_first,
     };
     let executor = Executor::<P> {
         serving: Rc::new(serving),

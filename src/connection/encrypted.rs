@@ -66,34 +66,32 @@ impl Encrypted {
         self.session.refuse_name(&mut self.pool.borrow_mut())
     }
 
-    /// A stage of the handshake: `step` says whether it is over, by what has come, and what that leaves to be sent
-    /// goes out before more is read; `step` is asked again where that has to wait. What cannot be sent any more goes
-    /// out with the end (ENCRYPTED-3).
-    pub(crate) fn poll_stage<S: Stream, T>(
+    /// Lets the session go on with the handshake. What that leaves to be sent goes out with [`Self::poll_flush`], or
+    /// with the end (ENCRYPTED-3).
+    pub(crate) fn step<T>(&mut self, step: impl FnOnce(&mut TlsSession, &mut BufferPool) -> T) -> T {
+        let done = step(&mut self.session, &mut self.pool.borrow_mut());
+        self.rest();
+        done
+    }
+
+    /// Waits until more of the handshake has come.
+    pub(crate) fn poll_hear<S: Stream>(
         &mut self,
         socket: &mut S,
         context: &mut Context<'_>,
-        mut step: impl FnMut(&mut TlsSession, &mut BufferPool) -> Result<Option<T>, TlsFailure>,
-    ) -> Poll<Result<T, TlsFailure>> {
-        loop {
-            let done = step(&mut self.session, &mut self.pool.borrow_mut())?;
-            ready!(self.poll_flush(socket, context)).map_err(|error| self.session.socket_failed(&error))?;
-            if let Some(done) = done {
+    ) -> Poll<Result<(), TlsFailure>> {
+        let came = match self.poll_fill(socket, context, HANDSHAKE_READ_BYTES) {
+            Poll::Ready(Ok(0)) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Poll::Ready(came) => came,
+            Poll::Pending => {
                 self.rest();
-                return Poll::Ready(Ok(done));
+                return Poll::Pending;
             }
-            let came = match self.poll_fill(socket, context, HANDSHAKE_READ_BYTES) {
-                Poll::Ready(came) => came,
-                Poll::Pending => {
-                    self.rest();
-                    return Poll::Pending;
-                }
-            };
-            if came.map_err(|error| self.session.socket_failed(&error))? == 0 {
-                let left = io::ErrorKind::UnexpectedEof.into();
-                return Poll::Ready(Err(self.session.socket_failed(&left)));
-            }
-        }
+        };
+        Poll::Ready(
+            came.map(|_| ())
+                .map_err(|error| self.session.socket_failed(&error)),
+        )
     }
 
     /// As [`Stream::poll_read`]: what is opened already comes first.

@@ -10,7 +10,7 @@ use std::time::Instant;
 use super::alarms::{Alarms, NewsKind};
 use super::errands::Errands;
 use super::half::Half;
-use super::held::{HeldBytes, Holding, Turned};
+use super::held::{HalfKey, HeldBytes, Holding, Turned};
 use super::registry::Registry;
 use crate::buffers::BufferPool;
 use crate::channel::Sender;
@@ -129,9 +129,21 @@ impl Shared {
     pub(crate) fn account(&self, half: &mut Half, holding: Holding, now: Instant) {
         if holding.bytes > 0 || half.accounted > 0 {
             half.accounted = holding.bytes;
-            self.held.borrow_mut().hold(half.key, holding, now);
-            self.after_accounting();
+            self.hold(half.key, holding, now);
         }
+    }
+
+    /// Notes how much memory a connection holds that is not relayed yet, as what its half `key` will; to be
+    /// [forgotten](Self::forget) before there is that half.
+    pub(crate) fn hold(&self, key: HalfKey, holding: Holding, now: Instant) {
+        self.held.borrow_mut().hold(key, holding, now);
+        self.after_accounting();
+    }
+
+    /// Nothing is held under `key` any more.
+    pub(crate) fn forget(&self, key: HalfKey, now: Instant) {
+        self.held.borrow_mut().forget(key, now);
+        self.after_accounting();
     }
 
     /// The half has ended: its buffers go back to the pool.
@@ -139,8 +151,7 @@ impl Shared {
     pub(crate) fn release(&self, half: &mut Half) {
         half.input.end(&mut self.inputs.borrow_mut());
         self.outputs.borrow_mut().give(std::mem::take(&mut half.output));
-        self.held.borrow_mut().forget(half.key, clocks::now());
-        self.after_accounting();
+        self.forget(half.key, clocks::now());
     }
 
     /// Makes room where connections stand still and others wait.

@@ -1,11 +1,12 @@
 //! A peer's stream in a stage before anything is relayed: it may be waited for so long, and be read so many bytes of.
 //!
-//! - BOUNDED-1: at the deadline reading and writing end with [`io::ErrorKind::TimedOut`], however the peer drips.
+//! - BOUNDED-1: at the deadline reading and writing end with [`io::ErrorKind::TimedOut`], however the peer drips, and
+//!   so does what is waited for [`within`](Bounded::within) it.
 //! - BOUNDED-2: no byte is read past the bound: whoever sends more gets [`io::ErrorKind::InvalidData`].
 //!
 //! Executor threads only.
 
-use std::future::{Future as _, poll_fn};
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
@@ -38,20 +39,34 @@ impl<P: Platform, S> Bounded<P, S> {
     where
         S: Socket,
     {
-        let mut peek = pin!(self.stream.peek(buffer));
-        poll_fn(|context| match Pin::new(&mut self.deadline).poll(context) {
-            Poll::Ready(_) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-            Poll::Pending => peek.as_mut().poll(context),
-        })
-        .await
+        within::<P, _>(&mut self.deadline, self.stream.peek(buffer)).await?
     }
 
-    /// BOUNDED-1. Also has the task woken at the deadline.
+    /// What is waited for otherwise, if it comes in time (BOUNDED-1).
+    pub(super) async fn within<T>(&mut self, wait: impl Future<Output = T>) -> io::Result<T> {
+        within::<P, _>(&mut self.deadline, wait).await
+    }
+
     fn in_time(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        match Pin::new(&mut self.deadline).poll(context) {
-            Poll::Ready(_) => Err(io::ErrorKind::TimedOut.into()),
-            Poll::Pending => Ok(()),
-        }
+        in_time::<P>(&mut self.deadline, context)
+    }
+}
+
+/// BOUNDED-1
+async fn within<P: Platform, T>(deadline: &mut P::Timer, wait: impl Future<Output = T>) -> io::Result<T> {
+    let mut wait = pin!(wait);
+    poll_fn(|context| {
+        in_time::<P>(deadline, context)?;
+        wait.as_mut().poll(context).map(Ok)
+    })
+    .await
+}
+
+/// BOUNDED-1. Also has the task woken at the deadline.
+fn in_time<P: Platform>(deadline: &mut P::Timer, context: &mut Context<'_>) -> io::Result<()> {
+    match Pin::new(deadline).poll(context) {
+        Poll::Ready(_) => Err(io::ErrorKind::TimedOut.into()),
+        Poll::Pending => Ok(()),
     }
 }
 

@@ -1,11 +1,14 @@
 //! Connecting a client to its broker.
 
 use std::fmt::Display;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::handshake;
+use super::handshake::{self, bounds::Handshakes};
 use super::names::ResolvedNames;
+use super::others_first::OthersFirst;
+use super::parting;
 use super::platform::{Platform, Socket};
 use super::way_back::{self, FoundElsewhere, WayBack};
 use crate::clocks;
@@ -53,27 +56,6 @@ pub(super) async fn first_word(client: &mut impl Socket) -> Option<FirstWord> {
     })
 }
 
-/// Agrees on TLS with a broker, where the cluster's brokers speak it. Whoever fails to is not asked at another address:
-/// he is there.
-async fn shake_hands<P: Platform>(
-    socket: P::Socket,
-    host: &HostPort,
-    listener: &Listener,
-    at_most: Duration,
-    shared: &Shared,
-) -> Result<Wire<P::Socket>, ConnectError> {
-    let mut wire = Wire::plain(socket);
-    if let Some(tls) = &listener.upstream_tls {
-        let failed = |error: &dyn Display| ConnectError::Tls(error.to_string().into());
-        let name = tls.name_of(&host.host).map_err(|error| failed(&error))?;
-        let config = Arc::clone(&tls.config);
-        handshake::connect::<P, _>(&mut wire, at_most, &shared.ciphertexts, config, name)
-            .await
-            .map_err(|failure| failed(&failure))?;
-    }
-    Ok(wire)
-}
-
 /// What a client's first request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FirstWord {
@@ -83,19 +65,33 @@ pub(crate) enum FirstWord {
     Other,
 }
 
+/// For whom a broker is connected to.
+#[derive(Clone, Copy)]
+pub(super) struct Caller<'a> {
+    /// Where the client has come in.
+    pub(super) listener: &'a Listener,
+    /// The number of its connection.
+    pub(super) connection: u64,
+    pub(super) first_word: FirstWord,
+    pub(super) shared: &'a Shared,
+    pub(super) others_first: &'a OthersFirst,
+}
+
 /// How brokers are reached, for all connections of an executor.
 pub(super) struct Dialling {
     pub(super) names: ResolvedNames,
     elsewhere: FoundElsewhere,
+    handshakes: Rc<Handshakes>,
     /// Shared by all executors.
     pub(super) came_back: Arc<CameBack>,
 }
 
 impl Dialling {
-    pub(super) fn new(came_back: Arc<CameBack>) -> Self {
+    pub(super) fn new(handshakes: Rc<Handshakes>, came_back: Arc<CameBack>) -> Self {
         Self {
             names: ResolvedNames::default(),
             elsewhere: FoundElsewhere::default(),
+            handshakes,
             came_back,
         }
     }
@@ -105,12 +101,10 @@ impl Dialling {
     /// nobody could be reached: what was tried, and why it failed.
     pub(super) async fn connect<P: Platform>(
         &self,
-        listener: &Listener,
+        caller: Caller<'_>,
         node: Option<i32>,
-        turn: u32,
-        first_word: FirstWord,
-        shared: &Shared,
     ) -> Result<(Wire<P::Socket>, HostPort), Vec<(HostPort, ConnectError)>> {
+        let Caller { listener, shared, .. } = caller;
         let mut failed = Vec::new();
         if let Some(node_id) = node {
             let (known, told) = {
@@ -120,10 +114,7 @@ impl Dialling {
                 (known, book.is_some_and(|book| book.is_told(node_id)))
             };
             if let Some(address) = known {
-                match self
-                    .connect_unless_back::<P>(&address, listener, first_word, shared)
-                    .await
-                {
+                match self.connect_unless_back::<P>(&address, caller).await {
                     Ok(stream) => return Ok((stream, address)),
                     Err(error) => failed.push((address, error)),
                 }
@@ -135,16 +126,13 @@ impl Dialling {
             }
         }
         // Connections begin with different bootstrap brokers, so that one that is down does not delay them all.
-        let first = usize::try_from(turn)
+        let first = usize::try_from(caller.connection)
             .ok()
             .and_then(|turn| turn.checked_rem(listener.bootstrap.len()))
             .unwrap_or(0);
         let (later, sooner) = listener.bootstrap.split_at_checked(first).unwrap_or_default();
         for address in sooner.iter().chain(later) {
-            match self
-                .connect_unless_back::<P>(address, listener, first_word, shared)
-                .await
-            {
+            match self.connect_unless_back::<P>(address, caller).await {
                 Ok(stream) => return Ok((stream, address.clone())),
                 Err(error) => failed.push((address.clone(), error)),
             }
@@ -158,29 +146,27 @@ impl Dialling {
     async fn connect_unless_back<P: Platform>(
         &self,
         host: &HostPort,
-        listener: &Listener,
-        first_word: FirstWord,
-        shared: &Shared,
+        caller: Caller<'_>,
     ) -> Result<Wire<P::Socket>, ConnectError> {
-        if first_word == FirstWord::Other && !self.elsewhere.admits(host, clocks::now()) {
-            let identity = shared.pipeline.borrow().identity;
-            let stream = self.connect_to::<P>(host, listener, shared).await?;
+        if caller.first_word == FirstWord::Other && !self.elsewhere.admits(host, clocks::now()) {
+            let identity = caller.shared.pipeline.borrow().identity;
+            let stream = self.connect_to::<P>(host, caller).await?;
             match way_back::ask::<P>(stream, &identity, &self.came_back).await {
                 WayBack::Elsewhere => self.elsewhere.answered(host, clocks::now()),
                 WayBack::Here => return Err(ConnectError::LeadsBack),
                 WayBack::Unknown => {}
             }
         }
-        self.connect_to::<P>(host, listener, shared).await
+        self.connect_to::<P>(host, caller).await
     }
 
     #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
     async fn connect_to<P: Platform>(
         &self,
         host: &HostPort,
-        listener: &Listener,
-        shared: &Shared,
+        caller: Caller<'_>,
     ) -> Result<Wire<P::Socket>, ConnectError> {
+        let shared = caller.shared;
         let deadline = clocks::now() + shared.pipeline.borrow().limits.connect_timeout;
         let mut failure = ConnectError::NoAddress;
         for address in self.names.resolve(host, deadline, shared).await {
@@ -192,12 +178,42 @@ impl Dialling {
             match P::connect(address, left).await {
                 Ok(socket) => {
                     let left = deadline.saturating_duration_since(clocks::now());
-                    return shake_hands::<P>(socket, host, listener, left, shared).await;
+                    return self.shake_hands::<P>(socket, host, left, caller).await;
                 }
                 Err(error) => failure = error.into(),
             }
         }
         self.names.forget(host);
         Err(failure)
+    }
+
+    /// Agrees on TLS with a broker, where the cluster's brokers speak it. Whoever fails to is not asked at another
+    /// address: he is there.
+    async fn shake_hands<P: Platform>(
+        &self,
+        socket: P::Socket,
+        host: &HostPort,
+        at_most: Duration,
+        caller: Caller<'_>,
+    ) -> Result<Wire<P::Socket>, ConnectError> {
+        let mut wire = Wire::plain(socket);
+        let Caller { listener, shared, .. } = caller;
+        let Some(tls) = &listener.upstream_tls else {
+            return Ok(wire);
+        };
+        let failed = |error: &dyn Display| ConnectError::Tls(error.to_string().into());
+        let name = tls.name_of(&host.host).map_err(|error| failed(&error))?;
+        let config = Arc::clone(&tls.config);
+        let under_way = self
+            .handshakes
+            .with_broker(shared, caller.connection, listener.map.cluster);
+        match handshake::connect::<P, _>(&mut wire, under_way, at_most, config, name).await {
+            Ok(()) => Ok(wire),
+            Err(failure) => {
+                // Or the alert that tells the broker why might not reach it.
+                parting::part_from::<P>(wire, shared, caller.others_first).await;
+                Err(failed(&failure))
+            }
+        }
     }
 }

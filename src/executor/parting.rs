@@ -5,7 +5,7 @@
 //! answer, or of a request that nobody acknowledges.
 //!
 //! - PARTING-1: a socket is parted from for [`PARTING_MAX`] and [`DROPPED_BYTES_MAX`] at most, both of a connection at
-//!   the same time.
+//!   the same time; one of a broker with whom TLS was not agreed on before another is tried.
 //! - PARTING-2: the connection is counted as closed before, and owns no memory any more. It keeps its place among
 //!   `limits.connections_max`, so that there are never more sockets than that allows.
 //! - PARTING-3: a drain waits for it, or the end of the program would be the reset.
@@ -16,7 +16,7 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_lite::future::zip;
 
@@ -42,31 +42,25 @@ impl<P: Platform> Sockets<P> {
     }
 
     /// Closes both; `partings` counts it meanwhile.
-    #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
     pub(super) async fn part(self, shared: &Shared, partings: &Cell<usize>, others_first: &OthersFirst) {
         let _counted = Counted::new(partings);
-        let deadline = clocks::now() + PARTING_MAX;
         let broker = async {
             if let Some(broker) = self.broker {
-                drop_input::<P>(broker, deadline, shared, others_first).await;
+                part_from::<P>(broker, shared, others_first).await;
             }
         };
-        zip(
-            drop_input::<P>(self.client, deadline, shared, others_first),
-            broker,
-        )
-        .await;
+        zip(part_from::<P>(self.client, shared, others_first), broker).await;
     }
 }
 
-/// Shuts writing down, and reads until the peer has ended or enough was read.
+/// Shuts writing down, and reads until the peer has ended or enough was read (PARTING-1).
 #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
-async fn drop_input<P: Platform>(
+pub(super) async fn part_from<P: Platform>(
     mut wire: Wire<P::Socket>,
-    deadline: Instant,
     shared: &Shared,
     others_first: &OthersFirst,
 ) {
+    let deadline = clocks::now() + PARTING_MAX;
     let mut is_alarmed = false;
     let closed = poll_fn(|context| {
         if clocks::now() >= deadline {

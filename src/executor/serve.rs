@@ -23,6 +23,8 @@
 //!
 //! Executor threads only.
 
+mod tls;
+
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -32,27 +34,27 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 
-use super::dial::{Dialling, FirstWord, Listener, first_word};
-use super::handshake;
+use super::dial::{Caller, Dialling, FirstWord, Listener, first_word};
+use super::handshake::bounds::Handshakes;
 use super::others_first::OthersFirst;
 use super::parting::Sockets;
 use super::platform::Platform;
 use super::preface::{self, NoPreface};
 use crate::clocks;
 use crate::config::HostPort;
-use crate::connection::{Encrypted, Relay, Request, Shared, Status, TurnOutcome, Wire};
+use crate::connection::{Relay, Request, Shared, Status, TurnOutcome, Wire};
 use crate::identity::Client;
 use crate::ids::{ById, ClusterId, ListenerId};
 use crate::messages::{Accepted, ConnectError, Notice, NoticeKind, Seats, TlsNews};
 use crate::metrics::CloseReason;
 use crate::pipeline::Session;
 use crate::transport::proxy_protocol::{Networks, Source};
-use crate::transport::tls::{FailureKind, TlsFailure};
 
 /// What the connections of one executor are served with.
 pub(super) struct Serving {
     pub(super) shared: Rc<Shared>,
     pub(super) dialling: Dialling,
+    pub(super) handshakes: Rc<Handshakes>,
     /// Whoever has come in keeps what there was then.
     pub(super) listeners: RefCell<ById<ListenerId, Rc<Listener>>>,
     pub(super) seats: Arc<Seats>,
@@ -61,7 +63,7 @@ pub(super) struct Serving {
     /// Connections that have ended and whose sockets are not closed yet.
     pub(super) partings: Cell<usize>,
     /// For whoever has more to do.
-    pub(super) others_first: OthersFirst,
+    pub(super) others_first: Rc<OthersFirst>,
 }
 
 /// Serves a client that has come in, to the closing of its sockets; its number is `id`.
@@ -216,88 +218,20 @@ impl Arrival {
         Ok(())
     }
 
-    /// Agrees on TLS with the client, where the listener speaks it. Where several share the port, the name that the
-    /// client asks for says which listener it has come to, and which broker.
-    async fn shake_hands<P: Platform>(
-        &mut self,
-        listener: &mut Rc<Listener>,
-        sockets: &mut Sockets<P>,
-    ) -> Result<(), CloseReason> {
-        let Some(tls) = listener.tls.clone() else {
-            return Ok(());
-        };
-        let choose = |name: Option<&str>| {
-            let Some(routes) = &listener.routes else {
-                return Some((Arc::clone(&tls.config), None));
-            };
-            let destination = routes.find(name?)?;
-            let listeners = self.serving.listeners.borrow();
-            let chosen = listeners.get(destination.listener)?;
-            let config = Arc::clone(&chosen.tls.as_ref()?.config);
-            Some((config, Some((destination, Rc::clone(chosen)))))
-        };
-        let pool = &self.serving.shared.ciphertexts;
-        // One handshake takes a millisecond with RSA: between two of them others have their turn.
-        self.serving.others_first.go::<P>().await;
-        let met = handshake::accept::<P, _, _>(&mut sockets.client, tls.handshake_timeout, pool, choose);
-        let met = self.clients_stage(met).await?;
-        let routed = met.map_err(|failure| self.note_failure(&failure))?;
-        if let Some((destination, chosen)) = routed {
-            (self.listener, self.node) = (destination.listener, destination.node);
-            *listener = chosen;
-        }
-        self.name_client(listener, &sockets.client)
-    }
-
-    /// Whom the client's certificate names, where the listener asks for one. Nobody is let in without a name.
-    fn name_client<S>(&mut self, listener: &Listener, client: &Wire<S>) -> Result<(), CloseReason> {
-        let mapping = listener.tls.as_ref().and_then(|tls| tls.principals.as_ref());
-        let Some(mapping) = mapping else { return Ok(()) };
-        let shown = client.tls().and_then(|tls| tls.session().peer_certificates());
-        let certificate = shown.and_then(<[_]>::first).map(|first| &**first);
-        match mapping.principal(certificate.unwrap_or_default()) {
-            Ok(principal) => {
-                self.client.principal = Some(principal);
-                Ok(())
-            }
-            Err(why) => {
-                let failure = TlsFailure::new(FailureKind::Certificate, format_args!("no principal: {why}"));
-                Err(self.note_failure(&failure))
-            }
-        }
-    }
-
-    /// Tells of a handshake that has failed, unless the client only was not there for it.
-    fn note_failure(&self, failure: &TlsFailure) -> CloseReason {
-        let (reason, looks_like) = match failure.kind {
-            FailureKind::Left => return CloseReason::ClientClosed,
-            FailureKind::Socket => return CloseReason::ClientError,
-            FailureKind::TimedOut => return CloseReason::IdleUnauthenticated,
-            FailureKind::OtherProtocol(preface) => (CloseReason::OtherProtocol, Some(preface.as_str())),
-            _ => (CloseReason::TlsFailed, None),
-        };
-        self.serving.shared.errands.notice(Notice {
-            kind: NoticeKind::Handshake {
-                listener: self.listener,
-                address: self.client.address.map(|address| address.ip()),
-                looks_like,
-            },
-            client: self.client.clone(),
-            fault: Some(failure.to_string()),
-        });
-        reason
-    }
-
     async fn dial<P: Platform>(
         &self,
         listener: &Listener,
         first_word: FirstWord,
     ) -> Result<Reached<P>, CloseReason> {
         let Self { node, serving, .. } = self;
-        let dialled = serving
-            .dialling
-            .connect::<P>(listener, *node, self.number(), first_word, &serving.shared)
-            .await;
+        let caller = Caller {
+            listener,
+            connection: self.id,
+            first_word,
+            shared: &serving.shared,
+            others_first: &serving.others_first,
+        };
+        let dialled = serving.dialling.connect::<P>(caller, *node).await;
         let failed = match dialled {
             Ok((broker, address)) => {
                 let node = node.map(|node_id| (node_id, address.clone()));
@@ -382,30 +316,6 @@ impl Arrival {
                 }
             }
         }
-    }
-
-    /// Where TLS is why it has ended: tells of it. In TLS 1.3 a broker may refuse our certificate when the handshake is
-    /// over for us.
-    fn end_of_tls<P: Platform>(
-        &self,
-        sockets: &Sockets<P>,
-        cluster: ClusterId,
-        broker: HostPort,
-    ) -> Option<CloseReason> {
-        let has_left = |wire: &Wire<P::Socket>| wire.tls().is_some_and(Encrypted::ended_unannounced);
-        let mut pipeline = self.serving.shared.pipeline.borrow_mut();
-        let brokers = sockets.broker.as_ref().is_some_and(has_left);
-        let connections = &mut pipeline.metrics.connections;
-        connections.ended_unannounced(has_left(&sockets.client), brokers);
-        drop(pipeline);
-        let failure = |wire: &Wire<P::Socket>| wire.tls().and_then(|tls| tls.session().failure()).cloned();
-        if let Some(failure) = failure(&sockets.client) {
-            return Some(self.note_failure(&failure));
-        }
-        let failure = sockets.broker.as_ref().and_then(failure)?;
-        let error = ConnectError::Tls(failure.to_string().into());
-        self.note_no_broker(cluster, broker, error);
-        Some(CloseReason::TlsFailed)
     }
 
     /// `silent`: the node that has answered nothing.

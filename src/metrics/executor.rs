@@ -30,6 +30,10 @@ pub struct Gauges {
     pub bytes_held: u64,
     /// Long frames that wait for their turn to be read.
     pub frames_queued: u64,
+    /// TLS handshakes that wait for their clients.
+    pub handshakes_silent: u64,
+    /// TLS handshakes with clients that wait until it is their turn.
+    pub handshakes_queued: u64,
     /// Requests sent to brokers whose response has not come back.
     pub requests_in_flight: u64,
     /// Produce requests that wait for a key.
@@ -182,6 +186,8 @@ impl Snapshot {
         let (mine, added) = (&mut self.gauges, other.gauges);
         mine.bytes_held = mine.bytes_held.wrapping_add(added.bytes_held);
         mine.frames_queued = mine.frames_queued.wrapping_add(added.frames_queued);
+        mine.handshakes_silent = mine.handshakes_silent.wrapping_add(added.handshakes_silent);
+        mine.handshakes_queued = mine.handshakes_queued.wrapping_add(added.handshakes_queued);
         mine.requests_in_flight = mine.requests_in_flight.wrapping_add(added.requests_in_flight);
         mine.produce_parked = mine.produce_parked.wrapping_add(added.produce_parked);
         mine.fetch_parked = mine.fetch_parked.wrapping_add(added.fetch_parked);

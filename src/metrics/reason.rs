@@ -114,6 +114,9 @@ labels! {
         IdleUnauthenticated => "idle_unauthenticated",
         /// TLS was not agreed on, or somebody refused the other's certificate.
         TlsFailed => "tls_failed",
+        /// As many TLS handshakes were under way as `limits.handshakes_max` says, and it was the oldest that waited for
+        /// its client, or all of them waited for us.
+        HandshakeLimit => "handshake_limit",
         /// It began with something else than TLS where that is spoken.
         OtherProtocol => "other_protocol",
         /// A frame announced more bytes than the cap.

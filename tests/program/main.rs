@@ -14,6 +14,7 @@ mod certificate_recipe;
 mod coming_and_going;
 mod config_starts;
 mod control_thread;
+mod handshakes;
 mod hardening;
 mod keystore_cli;
 mod keystore_unread;

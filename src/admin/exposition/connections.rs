@@ -116,6 +116,16 @@ impl Exposition {
             [(NONE, gauges.frames_queued)],
         )?;
         families.gauge(
+            "sealwire_tls_handshakes",
+            "TLS handshakes with clients under way, by what they wait for",
+            None,
+            [
+                ("client", gauges.handshakes_silent),
+                ("turn", gauges.handshakes_queued),
+            ]
+            .map(|(what, count)| (vec![("waits_for", text_of(what))], count)),
+        )?;
+        families.gauge(
             "sealwire_requests_in_flight",
             "Requests sent to brokers and not answered yet",
             None,

@@ -32,6 +32,11 @@ limits! {
     Limits {
         /// Client connections of the whole process; one more is accepted and closed at once.
         connections_max: quantity usize,
+        /// TLS handshakes with clients that one executor has under way; for one more the oldest is closed whose client
+        /// has to say something.
+        handshakes_max: quantity usize,
+        /// TLS handshakes with clients that one executor answers in a second; further ones wait.
+        handshakes_per_second_max: quantity usize,
         /// Requests of one connection that are not answered yet; at the bound no more is read from it.
         in_flight_requests_max: quantity usize,
         /// Bytes of one connection's requests that are not answered yet; at the bound no more is read from it.

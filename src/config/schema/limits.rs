@@ -23,6 +23,22 @@ pub(super) const KEYS: &[Key] = &[
          process has too few, fewer connections are served, and the log says so at the start.",
     ),
     count(
+        "limits.handshakes_max",
+        [1, 1_000_000],
+        "2000",
+        "TLS handshakes with clients that one executor has under way. At the bound: for a further one the oldest is \
+         closed that waits for its client; where all of them wait for the executor, the further one is. Either is \
+         counted, and the log says it once a minute and address.",
+    ),
+    count(
+        "limits.handshakes_per_second_max",
+        [1, 1_000_000],
+        "500",
+        "TLS handshakes with clients that one executor answers in a second, and so a bound on the time that they take \
+         from connections that there are: with RSA of 2048 bits two fifths of a core, with ECDSA a tenth. At the \
+         bound: they wait in the order in which they came, and the time of each (`handshake_timeout`) runs on.",
+    ),
+    count(
         "limits.in_flight_requests_max",
         [1, 100_000],
         "1000",

@@ -1,6 +1,8 @@
 //! Handshakes over streams in memory, between both ends as the program has them, and with peers that misbehave.
 
-use std::cell::Cell;
+mod bounds;
+
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
 use std::task::{Context, Poll};
@@ -10,8 +12,16 @@ use futures_lite::future::{or, yield_now, zip};
 use glommio::LocalExecutor;
 use rustls::AlertDescription;
 
+use super::bounds::Handshakes;
 use super::*;
+use crate::buffers::BufferPool;
+use crate::channel::channel;
+use crate::config::Limits;
+use crate::connection::Shared;
 use crate::executor::platform::Glommio;
+use crate::ids::{ById, ClusterId, Id as _};
+use crate::keys::KeyOptions;
+use crate::pipeline::Pipeline;
 use crate::testing::tls_meeting::{Meeting, SERVER, VERSIONS, Version, server_name};
 use crate::testing::{MemoryStream, client_hello};
 use crate::transport::tls::FailureKind;
@@ -80,6 +90,18 @@ fn run<T>(test: impl Future<Output = T>) -> T {
     LocalExecutor::default().run(test)
 }
 
+/// An executor's part of it.
+fn executor(limits: Limits) -> (Handshakes, Shared) {
+    let handshakes = Handshakes::new(&limits, Rc::default());
+    let pipeline = Pipeline::new(0, limits, &KeyOptions::default(), ById::default());
+    let (control, keys) = (channel(1).0, channel(1).0);
+    (handshakes, Shared::new(0, pipeline, control, keys))
+}
+
+fn main() -> ClusterId {
+    ClusterId::from_number(0)
+}
+
 /// What became of a handshake.
 struct Met {
     accepted: Result<u8, TlsFailure>,
@@ -91,14 +113,16 @@ struct Met {
 
 /// A server that answers to no name but `known` meets a client, in pieces of so many bytes.
 async fn meet(known: &str, piece: usize, server: Arc<ServerConfig>, client: Arc<ClientConfig>) -> Met {
-    let (cable, pool) = (Cable::new(), Rc::default());
+    let (cable, (handshakes, shared)) = (Cable::new(), executor(Limits::default()));
     let (mut to_client, mut to_server) = (
         Wire::plain(cable.server.clone()),
         Wire::plain(cable.client.clone()),
     );
     let choose = |name: Option<&str>| (name == Some(known)).then_some((server, 7));
-    let accepting = accept::<Glommio, _, _>(&mut to_client, LONG, &pool, choose);
-    let connecting = connect::<Glommio, _>(&mut to_server, LONG, &pool, client, server_name());
+    let with_client = handshakes.with_client(&shared, 1, main()).expect("the only one");
+    let with_broker = handshakes.with_broker(&shared, 1, main());
+    let accepting = accept::<Glommio, _, _>(&mut to_client, with_client, LONG, choose);
+    let connecting = connect::<Glommio, _>(&mut to_server, with_broker, LONG, client, server_name());
     let (accepted, connected) = cable.carrying(piece, zip(accepting, connecting)).await;
     Met {
         accepted,
@@ -211,7 +235,9 @@ async fn hear_with(
         read: Rc::clone(&read),
     });
     let choose = |name: Option<&str>| Some((choose(name)?, ()));
-    let heard = accept::<Glommio, _, _>(&mut wire, at_most, &Rc::default(), choose).await;
+    let (handshakes, shared) = executor(Limits::default());
+    let under_way = handshakes.with_client(&shared, 1, main()).expect("the only one");
+    let heard = accept::<Glommio, _, _>(&mut wire, under_way, at_most, choose).await;
     (kind(heard), read.get(), stream.take_written())
 }
 
@@ -288,8 +314,9 @@ fn what_is_peeked_at_is_what_the_client_has_said() {
         let mut session = TlsSession::client(meeting.client(), server_name()).expect("a session");
         let mut pool = BufferPool::default();
         let mut wire = Wire::plain(socket);
-        let (server, shared) = (meeting.server(), Rc::default());
-        let accepting = accept::<Glommio, _, _>(&mut wire, LONG, &shared, |_| Some((server, ())));
+        let (server, (handshakes, shared)) = (meeting.server(), executor(Limits::default()));
+        let under_way = handshakes.with_client(&shared, 1, main()).expect("the only one");
+        let accepting = accept::<Glommio, _, _>(&mut wire, under_way, LONG, |_| Some((server, ())));
         let talk = async {
             let mut said = false;
             loop {

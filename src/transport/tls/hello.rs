@@ -19,6 +19,11 @@ impl Hello {
         }
     }
 
+    /// So many bytes were looked at, and copied.
+    pub(super) fn seen(&self) -> usize {
+        self.seen
+    }
+
     /// Looks at what has come, the bytes that were looked at before among it; `None`: more has to come. With a failure:
     /// the alert that tells the client. It is not asked again after either.
     ///

@@ -229,10 +229,16 @@ impl TlsSession {
         self.outgoing.rest(usize::MAX, pool);
     }
 
-    /// Bytes of memory that its buffers own: of what has come, and of what is to be sent.
+    /// Bytes of memory that its buffers own: of what has come, the copy of a ClientHello among it, and of what is to be
+    /// sent.
     #[inline]
     pub(crate) fn held(&self) -> (usize, usize) {
-        let unread = self.incoming.capacity().saturating_add(self.opened.capacity());
+        let copied = match &self.role {
+            Role::Listening(hello) => hello.seen(),
+            Role::Server(_) | Role::Client(_) => 0,
+        };
+        let own = self.incoming.capacity().saturating_add(self.opened.capacity());
+        let unread = own.saturating_add(copied);
         (unread, self.outgoing.capacity())
     }
 
@@ -275,9 +281,10 @@ impl TlsSession {
         self.failure.get_or_insert(failure).clone()
     }
 
-    /// The failure, or what the peer speaks instead of TLS.
+    /// The failure, or what the peer speaks instead of TLS, where it has shown no sign of that.
     fn recognised(&self, failure: TlsFailure) -> TlsFailure {
-        if failure.kind != FailureKind::Malformed || !self.is_handshaking() {
+        let has_greeted = matches!(self.role, Role::Server(_));
+        if failure.kind != FailureKind::Malformed || has_greeted || !self.is_handshaking() {
             return failure;
         }
         match Preface::instead_of_tls(self.incoming.held()) {
