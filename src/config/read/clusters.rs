@@ -8,7 +8,7 @@ use figment::value::Value;
 
 use super::keystores::{KmsList, check_state_file};
 use super::listeners::{NO_SCHEME, read_listeners};
-use super::node::{Node, Reach};
+use super::node::{Node, Reach, unless_mistaken};
 use super::ports::PortBook;
 use super::sharing::{ReadCluster, refuse_sharing};
 use super::tls::read_upstream_tls;
@@ -67,17 +67,11 @@ fn read_cluster(
         id: node.reader.ids.borrow_mut().clusters.id_of(name),
         name: name.to_owned(),
         bootstrap: bootstrap?,
-        upstream_tls: match upstream_tls {
-            Some(tls) => Some(tls?),
-            None => None,
-        },
+        upstream_tls: unless_mistaken(upstream_tls)?,
         listeners: listeners?,
         rules: rules?,
         node_addresses: node_addresses?,
-        state_file: match state_file {
-            Some(path) => Some(path?),
-            None => None,
-        },
+        state_file: unless_mistaken(state_file)?,
     })
 }
 

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use figment::value::Value;
 
 use super::later::{LATER, is_later_client_auth};
-use super::node::Node;
+use super::node::{Node, unless_mistaken};
 use super::ports::PortBook;
 use super::proxy_protocol::read_proxy_protocol_sources;
 use super::served::Served;
@@ -80,10 +80,7 @@ fn read_listener(
         name,
         listen: listen?,
         client_auth: client_auth?,
-        tls: match tls {
-            Some(tls) => Some(tls?),
-            None => None,
-        },
+        tls: unless_mistaken(tls)?,
         proxy_protocol_sources: proxy_protocol_sources?,
         advertised_host: served.advertised_host,
         bootstrap_host: served.bootstrap_host,

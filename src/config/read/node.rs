@@ -77,6 +77,14 @@ pub(super) struct Node<'r> {
     pattern: String,
 }
 
+/// What was read of a key that need not be there: `None` where it is there and a mistake.
+pub(super) fn unless_mistaken<T>(read: Option<Option<T>>) -> Option<Option<T>> {
+    match read {
+        Some(read) => read.map(Some),
+        None => Some(None),
+    }
+}
+
 impl<'r> Node<'r> {
     /// What was written under `name`, whatever it is; presets do not count.
     pub(super) fn written(&self, name: &str) -> Option<Self> {

@@ -11,7 +11,7 @@ use figment::value::Value;
 use rustls::pki_types::ServerName;
 
 use super::keystores::{Secrecy, check_file};
-use super::node::{Node, Reach};
+use super::node::{Node, Reach, unless_mistaken};
 use crate::config::ClientAuth;
 use crate::config::scalars::check_host;
 use crate::transport::certificates::{CertificateFacts, CertificateFiles};
@@ -57,10 +57,7 @@ pub(super) fn read_listener_tls(
     let certificates = std::iter::once(first).chain(more).collect::<Option<_>>()?;
     let tls = ListenerTls {
         certificates,
-        client_ca: match client_ca {
-            Some(path) => Some(path?),
-            None => None,
-        },
+        client_ca: unless_mistaken(client_ca)?,
         crl,
         principals: principals?,
         choice: choice?,
@@ -175,14 +172,8 @@ pub(super) fn read_upstream_tls(table: Node<'_>) -> Option<UpstreamTls> {
     let choice = read_choice(&table);
     let tls = UpstreamTls {
         trust: trust?,
-        server_name: match server_name {
-            Some(name) => Some(name?),
-            None => None,
-        },
-        client: match client {
-            Some(client) => Some(client?),
-            None => None,
-        },
+        server_name: unless_mistaken(server_name)?,
+        client: unless_mistaken(client)?,
         choice: choice?,
     };
     if table.reader.reach == Reach::Check

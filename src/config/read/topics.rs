@@ -8,7 +8,7 @@ use figment::value::Value;
 
 use self::seal::read_seal;
 use super::keystores::KmsList;
-use super::node::Node;
+use super::node::{Node, unless_mistaken};
 use crate::config::schema;
 use crate::rules::{KAFKA_TOPICS, Matcher, MatcherError, Rule, RuleAction, RuleSet};
 
@@ -162,10 +162,7 @@ fn read_action(
     if pass {
         return Some(RuleAction::Pass);
     }
-    let reason = match node.written("reason") {
-        Some(written) => Some(read_reason(&written)?),
-        None => None,
-    };
+    let reason = unless_mistaken(node.written("reason").map(|written| read_reason(&written)))?;
     Some(RuleAction::Reject {
         reason: reason.map(Into::into),
     })
