@@ -127,6 +127,7 @@ impl Followed {
                 cluster: cluster.to_owned(),
                 listener: listener.to_owned(),
                 certificates: Vec::new(),
+                revocations: Vec::new(),
                 is_current: true,
                 is_unverified,
             },
@@ -152,21 +153,26 @@ impl Followed {
         // Before they are read: what changes meanwhile is another state.
         self.seen = self.identities();
         let now = SystemTime::now();
-        let (news, certificates): (_, Vec<CertificateFacts>) = match &self.source {
+        let (certificates, revocations): (Vec<CertificateFacts>, _);
+        let news = match &self.source {
             Source::Listener(id, tls) => {
                 let set = tls.load(now)?;
-                let facts = set.certificates.clone();
-                (TlsNews::Listener(*id, Arc::new(set)), facts)
+                (certificates, revocations) = (set.certificates.clone(), set.revocations.clone());
+                TlsNews::Listener(*id, Arc::new(set))
             }
             Source::Upstream(id, tls) => {
                 let set = tls.load(now)?;
-                let facts = set.certificate.clone();
-                (TlsNews::Upstream(*id, Arc::new(set)), facts.into_iter().collect())
+                (certificates, revocations) = (set.certificate.iter().cloned().collect(), Vec::new());
+                TlsNews::Upstream(*id, Arc::new(set))
             }
         };
         self.facts.certificates = certificates
             .iter()
             .map(|facts| (facts.path.display().to_string(), facts.not_after))
+            .collect();
+        self.facts.revocations = revocations
+            .iter()
+            .filter_map(|facts| Some((facts.path.display().to_string(), facts.next_update?)))
             .collect();
         Ok(news)
     }

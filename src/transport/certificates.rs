@@ -8,7 +8,7 @@
 
 mod facts;
 
-pub use self::facts::{CertificateFacts, DnsName};
+pub use self::facts::{CertificateFacts, DnsName, RevocationFacts};
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -199,18 +199,21 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, CertificateError> {
     Ok(key)
 }
 
-/// Every revocation list of a file, each in date.
+/// Every revocation list of a file, each in date, and until when they are.
 pub(crate) fn read_revocations(
     path: &Path,
     now: SystemTime,
-) -> Result<Vec<CertificateRevocationListDer<'static>>, CertificateError> {
+) -> Result<(Vec<CertificateRevocationListDer<'static>>, RevocationFacts), CertificateError> {
     let (bytes, _) = durable_file::read(path, REVOCATIONS_BYTES_MAX)?;
     let read: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(&bytes).collect();
     let lists = some_of(read, path, REVOCATIONS)?;
+    let mut next_update = None;
     for list in &lists {
-        facts::check_revocations(list, path, now)?;
+        let due = facts::next_update(list, path, now)?;
+        next_update = next_update.into_iter().chain(due).min();
     }
-    Ok(lists)
+    let path = path.to_path_buf();
+    Ok((lists, RevocationFacts { path, next_update }))
 }
 
 /// The certificates of a file as roots that are trusted: those of authorities, in date. One of a bundle that has ended

@@ -23,7 +23,8 @@ use rustls::{
 };
 
 use super::certificates::{
-    CertificateError, CertificateFacts, CertificateFiles, OwnCertificate, read_revocations, read_roots,
+    CertificateError, CertificateFacts, CertificateFiles, OwnCertificate, RevocationFacts, read_revocations,
+    read_roots,
 };
 use super::suites::TlsChoice;
 use crate::identity::certificate_names::{PrincipalMapping, Rules, RulesError};
@@ -105,13 +106,16 @@ impl ListenerTls {
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&self.choice.versions())
             .map_err(refused)?;
+        let mut revocations = Vec::new();
         let builder = match &self.client_ca {
             None => builder.with_no_client_auth(),
             Some(ca) => {
                 let mapping = mapping()?;
                 let mut lists = Vec::new();
                 for path in &self.crl {
-                    lists.append(&mut read_revocations(path, now)?);
+                    let (mut read, facts) = read_revocations(path, now)?;
+                    lists.append(&mut read);
+                    revocations.push(facts);
                 }
                 let roots = Arc::new(read_roots(ca, now)?);
                 let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider)
@@ -136,6 +140,7 @@ impl ListenerTls {
             config: Arc::new(config),
             principals: asked.map(|_| mapping()).transpose()?,
             certificates: own.into_iter().map(|own| own.facts).collect(),
+            revocations,
             handshake_timeout: self.handshake_timeout,
         })
     }
@@ -150,6 +155,8 @@ pub struct ServerSet {
     pub principals: Option<PrincipalMapping>,
     /// Of each certificate, in the order of the configuration.
     pub certificates: Vec<CertificateFacts>,
+    /// Of each file of revocation lists.
+    pub revocations: Vec<RevocationFacts>,
     /// For the whole handshake.
     pub handshake_timeout: Duration,
 }

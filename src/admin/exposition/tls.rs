@@ -1,4 +1,4 @@
-//! TLS: until when certificates are good, and whether what is in force is what the files hold.
+//! TLS: until when certificates and revocation lists are good, and whether what is in force is what the files hold.
 
 use std::fmt::Error;
 use std::time::{Duration, SystemTime};
@@ -16,13 +16,14 @@ impl Exposition {
             "sealwire_tls_certificate_left",
             "Until a certificate in force ends; negative when it has",
             SECONDS,
-            tls.iter().flat_map(|facts| {
-                facts.certificates.iter().map(move |(path, end)| {
-                    let mut labels = place(facts);
-                    labels.push(("path", path.clone()));
-                    (labels, end.saturating_sub(now))
-                })
-            }),
+            tls.iter().flat_map(|facts| left(facts, &facts.certificates, now)),
+        )?;
+        families.gauge(
+            "sealwire_tls_revocations_left",
+            "Until a revocation list in force is to be replaced; negative when it should have been, which lets nobody in",
+            SECONDS,
+            tls.iter()
+                .flat_map(|facts| left(facts, &facts.revocations, now)),
         )?;
         families.gauge(
             "sealwire_tls_files_current",
@@ -42,6 +43,14 @@ impl Exposition {
             }),
         )
     }
+}
+
+fn left(facts: &TlsFacts, ends: &[(String, i64)], now: i64) -> impl Iterator<Item = (Labels, i64)> {
+    ends.iter().map(move |(path, end)| {
+        let mut labels = place(facts);
+        labels.push(("path", path.clone()));
+        (labels, end.saturating_sub(now))
+    })
 }
 
 fn place(facts: &TlsFacts) -> Labels {

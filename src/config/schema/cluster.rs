@@ -73,8 +73,8 @@ pub(super) const KEYS: &[Key] = &[
         "cluster.*.upstream_tls.ca",
         "path or `\"system\"`",
         Absent("another key says who is believed"),
-        "PEM: the authorities that vouch for brokers; `system`: those that this host trusts. Certificates need a \
-         subject alternative name with the host that is connected to.",
+        "PEM: the authorities that vouch for brokers; `system`: those that this host trusts when the \
+         program starts. Certificates need a subject alternative name with the host that is connected to.",
         "\"tls/brokers-ca.pem\"",
     ),
     other(

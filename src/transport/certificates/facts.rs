@@ -100,11 +100,21 @@ impl DnsName {
     }
 }
 
-pub(super) fn check_revocations(
+/// Until when the revocation lists of a file are good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RevocationFacts {
+    /// The file that they came from.
+    pub path: PathBuf,
+    /// When the first of them is to be replaced, in seconds since 1970; `None`: none says so.
+    pub next_update: Option<i64>,
+}
+
+/// Says when the list is to be replaced, if it does; that has to be later.
+pub(super) fn next_update(
     list: &CertificateRevocationListDer<'_>,
     path: &Path,
     now: SystemTime,
-) -> Result<(), CertificateError> {
+) -> Result<Option<i64>, CertificateError> {
     let (_, parsed) =
         CertificateRevocationList::from_der(list).map_err(|error| CertificateError::Malformed {
             path: path.to_path_buf(),
@@ -117,7 +127,7 @@ pub(super) fn check_revocations(
             path: path.to_path_buf(),
             due: shown(due),
         }),
-        None => Ok(()),
+        None => Ok(due),
     }
 }
 
@@ -128,7 +138,7 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
     <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from)
 }
 
-fn seconds(time: SystemTime) -> i64 {
+pub(super) fn seconds(time: SystemTime) -> i64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

@@ -166,6 +166,18 @@ fn revocation_lists_are_read_in_date_and_for_the_listener() {
     assert!(problem(tls.load(now)).contains("cannot read"));
     fs::write(&crl, root.revoke(&[], Span::In(HOUR))).expect("it is written");
     tls.load(now).unwrap_or_else(|error| panic!("{error}"));
+    let several = [3, 2, 5].map(|hours| root.revoke(&[], Span::In(hours * HOUR)));
+    fs::write(&crl, several.concat()).expect("it is written");
+    let set = tls.load(now).unwrap_or_else(|error| panic!("{error}"));
+    let [RevocationFacts { path, next_update }] = set.revocations.as_slice() else {
+        panic!("{:?}", set.revocations)
+    };
+    let first = facts::seconds(now + 2 * HOUR);
+    assert_eq!(path, &crl);
+    assert!(
+        next_update.is_some_and(|next| (first..first + 60).contains(&next)),
+        "{next_update:?}"
+    );
     fs::write(&crl, root.revoke(&[], Span::Ago(HOUR))).expect("it is written");
     assert!(problem(tls.load(now)).contains("was to be replaced by"));
     fs::write(&crl, root.pem()).expect("it is written");

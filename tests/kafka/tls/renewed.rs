@@ -96,6 +96,10 @@ fn files_are_replaced_under_load() {
         (agent, producer, consumer)
     });
     assert_eq!(reach(&proxy, &old_trust(&leaving)), Ok(()));
+    let path = format!("path=\"{}\"", secret.file("clients.crl").display());
+    let left = proxy.metric("sealwire_tls_revocations_left_seconds", &[&path]);
+    let days = left / 86_400.0;
+    assert!((6.9..=7.0).contains(&days), "{days} days");
 
     // Another authority vouches for the server, a client is revoked, and brokers see another certificate.
     let after = Authorities::create("next");
