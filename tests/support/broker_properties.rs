@@ -15,6 +15,8 @@ pub(crate) enum Login {
     Sasl,
     /// The same, and the broker ends sessions that do not authenticate again within [`REAUTHENTICATION_MS`].
     SaslReauthenticating,
+    /// What [`Login::Sasl`] has, over TLS.
+    SaslTls,
     /// TLS, without SASL; no certificate is asked for.
     Tls,
     /// The same in version 1.2 only.
@@ -33,6 +35,7 @@ impl Login {
             Login::Plaintext => "PLAINTEXT".to_owned(),
             Login::Sasl => "LOGIN".to_owned(),
             Login::SaslReauthenticating => "REAUTH".to_owned(),
+            Login::SaslTls => "LOGINTLS".to_owned(),
             Login::Tls => "TLS".to_owned(),
             Login::Tls12 => "OLDERTLS".to_owned(),
             Login::FlawedTls(flaw) => format!("{flaw:?}").to_uppercase(),
@@ -45,6 +48,7 @@ impl Login {
         match self {
             Login::Plaintext | Login::Relayed { .. } => "PLAINTEXT",
             Login::Sasl | Login::SaslReauthenticating => "SASL_PLAINTEXT",
+            Login::SaslTls => "SASL_SSL",
             Login::Tls | Login::Tls12 | Login::FlawedTls(_) | Login::MutualTls => "SSL",
         }
     }
@@ -139,6 +143,7 @@ fn login_properties(login: Login) -> Vec<(String, String)> {
     match login {
         Login::Plaintext | Login::Relayed { .. } => Vec::new(),
         Login::Sasl | Login::SaslReauthenticating => sasl_properties(login, &listener),
+        Login::SaslTls => [sasl_properties(login, &listener), tls_properties(&listener, None)].concat(),
         Login::Tls => tls_properties(&listener, None),
         Login::Tls12 => {
             let versions = (format!("{listener}.ssl.enabled.protocols"), "TLSv1.2".to_owned());

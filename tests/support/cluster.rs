@@ -295,7 +295,10 @@ impl Broker {
         let mut command = java.tool("kafka.tools.StorageTool");
         command.args(["format", "-t", CLUSTER_ID]);
         command.arg("-c").arg(self.properties());
-        if logins.contains(&Login::Sasl) {
+        if [Login::Sasl, Login::SaslTls]
+            .iter()
+            .any(|login| logins.contains(login))
+        {
             for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512"] {
                 command
                     .arg("--add-scram")

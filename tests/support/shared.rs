@@ -26,7 +26,13 @@ pub(crate) fn one_broker() -> &'static KafkaCluster {
 pub(crate) fn broker_with_tls() -> &'static KafkaCluster {
     static CLUSTER: LazyLock<KafkaCluster> = LazyLock::new(|| {
         let flawed = Flaw::ALL.map(Login::FlawedTls);
-        let good = [Login::Plaintext, Login::Tls, Login::Tls12, Login::MutualTls];
+        let good = [
+            Login::Plaintext,
+            Login::Tls,
+            Login::Tls12,
+            Login::MutualTls,
+            Login::SaslTls,
+        ];
         let rights = [
             (
                 "authorizer.class.name",
