@@ -228,20 +228,12 @@ mod tests {
     use super::*;
     use crate::ids::Id as _;
     use crate::testing::authority::{Authority, Wanted};
+    use crate::testing::tls_meeting::listener;
     use crate::transport::certificates::CertificateFiles;
-    use crate::transport::suites::TlsChoice;
-    use crate::transport::tls_server::PrincipalSource;
 
     fn followed(files: CertificateFiles) -> Followed {
-        let tls = ListenerTls {
-            certificates: vec![files],
-            client_ca: None,
-            crl: Vec::new(),
-            principals: PrincipalSource::default(),
-            choice: TlsChoice::default(),
-            handshake_timeout: LOOK_INTERVAL,
-        };
-        Followed::new(Source::Listener(ListenerId::from_number(0), tls), "main", "lan")
+        let source = Source::Listener(ListenerId::from_number(0), listener(vec![files]));
+        Followed::new(source, "main", "lan")
     }
 
     fn server_names(news: &TlsNews) -> bool {

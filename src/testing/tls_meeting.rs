@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject as _;
@@ -10,11 +11,14 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
-    CipherSuiteCommon, ClientConfig, RootCertStore, ServerConfig, SupportedCipherSuite, Tls12CipherSuite,
-    Tls13CipherSuite,
+    CipherSuiteCommon, ClientConfig, ClientConnection, Error, RootCertStore, ServerConfig, ServerConnection,
+    SupportedCipherSuite, Tls12CipherSuite, Tls13CipherSuite,
 };
 
 use super::authority::{Authority, Wanted};
+use crate::transport::certificates::CertificateFiles;
+use crate::transport::suites::TlsChoice;
+use crate::transport::tls_server::{ListenerTls, PrincipalSource};
 
 /// Whom the server's certificate is for.
 pub const SERVER: &str = "broker.test";
@@ -131,6 +135,49 @@ fn limited(suite: SupportedCipherSuite, records: u64) -> SupportedCipherSuite {
 
 fn clone(common: &CipherSuiteCommon) -> CipherSuiteCommon {
     CipherSuiteCommon { ..*common }
+}
+
+/// Has two ends shake hands, and take what either sends with the end of that.
+///
+/// # Errors
+/// Whatever one finds wrong with the other.
+///
+/// # Panics
+/// Where rustls cannot write to memory.
+pub fn shake_hands(client: &mut ClientConnection, server: &mut ServerConnection) -> Result<(), Error> {
+    loop {
+        let is_over = !client.is_handshaking() && !server.is_handshaking();
+        let mut said = Vec::new();
+        client.write_tls(&mut said).expect("memory");
+        let mut left = said.as_slice();
+        while !left.is_empty() {
+            server.read_tls(&mut left).expect("memory");
+            server.process_new_packets()?;
+        }
+        said.clear();
+        server.write_tls(&mut said).expect("memory");
+        let mut left = said.as_slice();
+        while !left.is_empty() {
+            client.read_tls(&mut left).expect("memory");
+            client.process_new_packets()?;
+        }
+        if is_over {
+            return Ok(());
+        }
+    }
+}
+
+/// A listener with these certificates, and else as the configuration presets it.
+pub fn listener(certificates: Vec<CertificateFiles>) -> ListenerTls {
+    ListenerTls {
+        certificates,
+        client_ca: None,
+        crl: Vec::new(),
+        principals: PrincipalSource::default(),
+        choice: TlsChoice::default(),
+        handshake_timeout: Duration::from_secs(10),
+        resumption: false,
+    }
 }
 
 fn roots(authority: &Authority) -> Arc<RootCertStore> {

@@ -5,15 +5,21 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest::{SHA256, digest};
-use rustls::{AlertDescription, ClientConnection, Error, ServerConnection};
+use rustls::client::{
+    ClientSessionMemoryCache, ClientSessionStore, Resumption, Tls12ClientSessionValue,
+    Tls13ClientSessionValue,
+};
+use rustls::pki_types::ServerName;
+use rustls::{AlertDescription, ClientConfig, Error, HandshakeKind, NamedGroup, ServerConnection};
 use tempfile::TempDir;
 
 use super::certificates::CertificateFiles;
 use super::suites::TlsChoice;
 use super::tls::{FailureKind, TlsFailure};
 use super::tls_client::{ClientSet, Trust, UpstreamTls};
-use super::tls_server::{ListenerTls, PrincipalSource, ServerSet};
-use crate::testing::authority::{Authority, Issued, Span, Wanted};
+use super::tls_server::{ListenerTls, ServerSet};
+use crate::testing::authority::{Authority, ExtendedKeyUsagePurpose, Issued, Span, Wanted};
+use crate::testing::tls_meeting::{listener, shake_hands};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -41,12 +47,8 @@ impl Files {
             path
         };
         let tls = ListenerTls {
-            certificates,
             client_ca: clients.map(file),
-            crl: Vec::new(),
-            principals: PrincipalSource::default(),
-            choice: TlsChoice::default(),
-            handshake_timeout: HOUR,
+            ..listener(certificates)
         };
         tls.load(SystemTime::now())
             .unwrap_or_else(|error| panic!("{error}"))
@@ -74,29 +76,9 @@ impl Files {
 fn meet(server: &ServerSet, client: &ClientSet, host: &str) -> Result<Vec<u8>, Error> {
     let mut client = client.session(host)?;
     let mut server = ServerConnection::new(Arc::clone(&server.config))?;
-    while client.is_handshaking() || server.is_handshaking() {
-        carry(&mut client, &mut server)?;
-    }
+    shake_hands(&mut client, &mut server)?;
     let shown = client.peer_certificates().and_then(<[_]>::first);
     Ok(shown.expect("it was shown one").to_vec())
-}
-
-fn carry(client: &mut ClientConnection, server: &mut ServerConnection) -> Result<(), Error> {
-    let mut bytes = Vec::new();
-    client.write_tls(&mut bytes).expect("memory");
-    let mut left = bytes.as_slice();
-    while !left.is_empty() {
-        server.read_tls(&mut left).expect("memory");
-        server.process_new_packets()?;
-    }
-    bytes.clear();
-    server.write_tls(&mut bytes).expect("memory");
-    let mut left = bytes.as_slice();
-    while !left.is_empty() {
-        client.read_tls(&mut left).expect("memory");
-        client.process_new_packets()?;
-    }
-    Ok(())
 }
 
 /// TLS-SERVER-3
@@ -201,9 +183,7 @@ fn brokers_and_clients_are_refused_for_what_is_wrong_with_them() {
             "NotValidForName",
         ),
         (
-            files
-                .root
-                .issue(&only(rcgen::ExtendedKeyUsagePurpose::ClientAuth)),
+            files.root.issue(&only(ExtendedKeyUsagePurpose::ClientAuth)),
             "InvalidPurpose",
         ),
         (
@@ -232,7 +212,7 @@ fn brokers_and_clients_are_refused_for_what_is_wrong_with_them() {
         (showing(&other_root.issue(&alice)), "UnknownIssuer"),
         (
             showing(&files.root.issue(&Wanted {
-                purposes: vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth],
+                purposes: vec![ExtendedKeyUsagePurpose::ServerAuth],
                 ..alice.clone()
             })),
             "InvalidPurpose",
@@ -286,8 +266,7 @@ fn a_client_whose_certificate_names_nobody_is_told_so() {
         let client = tls.load(SystemTime::now()).expect("files of TLS");
         let mut client = client.session("broker.test").expect("a name");
         let mut session = ServerConnection::new(Arc::clone(&server.config)).expect("a session");
-        let refused = (0..3).find_map(|_| carry(&mut client, &mut session).err());
-        let refused = refused.expect("it names nobody");
+        let refused = shake_hands(&mut client, &mut session).expect_err("it names nobody");
         let failure = TlsFailure::from(refused);
         assert_eq!(failure.kind, FailureKind::Certificate);
         let said = failure.to_string();
@@ -317,12 +296,9 @@ fn revoked_clients_are_refused_and_a_list_that_is_out_of_date_refuses_all() {
     fs::write(&ca, files.root.pem()).expect("it is written");
     fs::write(&crl, files.root.revoke(&[&mallory], Span::In(HOUR))).expect("it is written");
     let tls = ListenerTls {
-        certificates: vec![server],
         client_ca: Some(ca),
         crl: vec![crl],
-        principals: PrincipalSource::default(),
-        choice: TlsChoice::default(),
-        handshake_timeout: HOUR,
+        ..listener(vec![server])
     };
     let set = tls
         .load(SystemTime::now())
@@ -347,11 +323,106 @@ fn a_second_handshake_is_a_whole_one() {
     for _ in 0..2 {
         let mut session = client.session("broker.test").expect("a name");
         let mut other = ServerConnection::new(Arc::clone(&server.config)).expect("a session");
-        while session.is_handshaking() || other.is_handshaking() {
-            carry(&mut session, &mut other).expect("they shake hands");
-        }
-        // What a server could still have sent for the next time.
-        carry(&mut session, &mut other).expect("nothing is wrong");
+        shake_hands(&mut session, &mut other).expect("nothing is wrong");
         assert_ne!(session.handshake_kind(), Some(rustls::HandshakeKind::Resumed));
+    }
+}
+
+/// A client's memory of sessions that takes every server for the same one.
+#[derive(Debug)]
+struct OneForAll(ClientSessionMemoryCache);
+
+impl OneForAll {
+    fn name() -> ServerName<'static> {
+        ServerName::try_from("all.test").expect("a name")
+    }
+}
+
+impl ClientSessionStore for OneForAll {
+    fn set_kx_hint(&self, _: ServerName<'static>, group: NamedGroup) {
+        self.0.set_kx_hint(Self::name(), group);
+    }
+
+    fn kx_hint(&self, _: &ServerName<'_>) -> Option<NamedGroup> {
+        self.0.kx_hint(&Self::name())
+    }
+
+    fn set_tls12_session(&self, _: ServerName<'static>, value: Tls12ClientSessionValue) {
+        self.0.set_tls12_session(Self::name(), value);
+    }
+
+    fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+        self.0.tls12_session(&Self::name())
+    }
+
+    fn remove_tls12_session(&self, _: &ServerName<'static>) {
+        self.0.remove_tls12_session(&Self::name());
+    }
+
+    fn insert_tls13_ticket(&self, _: ServerName<'static>, value: Tls13ClientSessionValue) {
+        self.0.insert_tls13_ticket(Self::name(), value);
+    }
+
+    fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
+        self.0.take_tls13_ticket(&Self::name())
+    }
+}
+
+/// TLS-SERVER-1
+#[test]
+fn a_session_is_resumed_with_the_same_set_for_the_same_name_and_no_other() {
+    use HandshakeKind::{Full, Resumed};
+    let files = Files::new();
+    let issued = files.root.issue(&Wanted::for_hosts(&["one.test", "other.test"]));
+    let load = |resumption| {
+        let tls = ListenerTls {
+            resumption,
+            ..listener(vec![files.write("server", &issued)])
+        };
+        tls.load(SystemTime::now())
+            .unwrap_or_else(|error| panic!("{error}"))
+    };
+    let (server, again, off) = (load(true), load(true), load(false));
+    for tls13 in [false, true] {
+        let upstream = UpstreamTls {
+            trust: files.trust(&files.root),
+            server_name: None,
+            client: None,
+            choice: TlsChoice {
+                tls12: !tls13,
+                tls13,
+                suites: Vec::new(),
+            },
+        };
+        let mut client = upstream
+            .load(SystemTime::now())
+            .unwrap_or_else(|error| panic!("{error}"));
+        let memory = OneForAll(ClientSessionMemoryCache::new(8));
+        let mut config = ClientConfig::clone(&client.config);
+        config.resumption = Resumption::store(Arc::new(memory));
+        client.config = Arc::new(config);
+        for (step, (server, host, expected)) in [
+            (&server, "one.test", Full),
+            (&server, "one.test", Resumed),
+            (&server, "other.test", Full),
+            (&server, "other.test", Resumed),
+            // As another listener, or the same one when its files have changed.
+            (&again, "other.test", Full),
+            (&again, "other.test", Resumed),
+            (&off, "other.test", Full),
+            (&off, "other.test", Full),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let mut session = client.session(host).expect("a name");
+            let mut other = ServerConnection::new(Arc::clone(&server.config)).expect("a session");
+            shake_hands(&mut session, &mut other).expect("nothing is wrong");
+            assert_eq!(
+                session.handshake_kind(),
+                Some(expected),
+                "1.3: {tls13}, step {step}"
+            );
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! What a listener presents to its clients, and demands of them.
 //!
-//! - TLS-SERVER-1: no session is resumed: a resumed one would bring back a client's certificate without a look at dates
-//!   and revocations, and saves next to nothing with ECDSA.
+//! - TLS-SERVER-1: no session is resumed where certificates of clients are demanded: it would bring one back without a
+//!   look at dates and revocations. Elsewhere none is unless the listener says so, and then only one of the same
+//!   listener, with the same files, for the same name: tickets are sealed under a key of the set, and hold the name.
 //! - TLS-SERVER-2: where client certificates are demanded, a revocation list that is out of date lets nobody in.
 //! - TLS-SERVER-3: a client that names a host gets the certificate for it; one that names none, or one that no
 //!   certificate has, gets the first, and judges by itself.
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
@@ -44,6 +46,8 @@ pub struct ListenerTls {
     pub choice: TlsChoice,
     /// For the whole handshake.
     pub handshake_timeout: Duration,
+    /// Clients may resume sessions; nothing where there is a `client_ca` (TLS-SERVER-1).
+    pub resumption: bool,
 }
 
 /// What of its certificate names a client.
@@ -135,6 +139,10 @@ impl ListenerTls {
         // TLS-SERVER-1
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
+        if self.resumption && self.client_ca.is_none() {
+            config.ticketer = Ticketer::new().map_err(refused)?;
+            config.send_tls13_tickets = 1;
+        }
         let asked = self.client_ca.as_ref();
         Ok(ServerSet {
             config: Arc::new(config),

@@ -39,6 +39,7 @@ pub(super) fn read_listener_tls(
     let principals = read_principals(&table);
     let choice = read_choice(&table);
     let handshake_timeout = table.duration("handshake_timeout");
+    let resumption = table.flag("resumption");
     match (client_auth, table.written("client_ca")) {
         (Some(ClientAuth::Mtls), None) => table.missing("client_ca"),
         (Some(ClientAuth::Network), Some(written)) => written.complain(
@@ -54,6 +55,12 @@ pub(super) fn read_listener_tls(
             "add client_ca, or remove it",
         );
     }
+    if let (Some(_), Some(true), Some(written)) = (&client_ca, resumption, table.written("resumption")) {
+        written.complain(
+            "a resumed session would bring back a client's certificate without a look at dates and revocations",
+            "remove it, or client_ca",
+        );
+    }
     let certificates = std::iter::once(first).chain(more).collect::<Option<_>>()?;
     let tls = ListenerTls {
         certificates,
@@ -62,6 +69,7 @@ pub(super) fn read_listener_tls(
         principals: principals?,
         choice: choice?,
         handshake_timeout: handshake_timeout?,
+        resumption: resumption?,
     };
     if table.reader.reach == Reach::Check && tls.files().all(|path| path.is_file()) {
         match tls.load(SystemTime::now()) {

@@ -1,7 +1,7 @@
 //! `[[cluster.NAME.listeners]]`.
 
 use super::Preset::{Absent, Required, Value};
-use super::{Key, MILLISECOND, MINUTE, other, table, tables, time};
+use super::{Key, MILLISECOND, MINUTE, flag, other, table, tables, time};
 
 pub(super) const KEYS: &[Key] = &[
     tables(
@@ -179,5 +179,14 @@ pub(super) const KEYS: &[Key] = &[
         [MILLISECOND, MINUTE],
         "\"10s\"",
         "A client that has not shaken hands by then is closed. It may send 64 KiB meanwhile.",
+    ),
+    flag(
+        "cluster.*.listeners.[].tls.resumption",
+        "false",
+        "`true` lets clients resume sessions by tickets, of this listener and for the same name only, until its files \
+         change, or for 12 h at most. It saves CPU with RSA certificates and next to nothing with others, and whoever \
+         finds the key of the tickets in memory can read what resumed TLS 1.2 sessions have sent. Not together with \
+         `client_ca`: a resumed session brings back a certificate that nobody looks at.",
+        "true",
     ),
 ];

@@ -7,9 +7,10 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::testing::authority::{Authority, Span, Wanted};
+use crate::testing::tls_meeting;
 use crate::transport::suites::TlsChoice;
 use crate::transport::tls_client::{Trust, UpstreamTls};
-use crate::transport::tls_server::{ListenerTls, PrincipalSource};
+use crate::transport::tls_server::ListenerTls;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -137,14 +138,7 @@ fn keys_that_cannot_be_read_are_told_without_their_bytes() {
 }
 
 fn listener(files: &CertificateFiles) -> ListenerTls {
-    ListenerTls {
-        certificates: vec![files.clone()],
-        client_ca: None,
-        crl: Vec::new(),
-        principals: PrincipalSource::default(),
-        choice: TlsChoice::default(),
-        handshake_timeout: HOUR,
-    }
+    tls_meeting::listener(vec![files.clone()])
 }
 
 /// TLS-SERVER-2
@@ -187,16 +181,32 @@ fn revocation_lists_are_read_in_date_and_for_the_listener() {
 
 /// TLS-SERVER-1
 #[test]
-fn nothing_is_resumed() {
+fn nothing_is_resumed_unless_it_is_said_and_nobody_shows_a_certificate() {
     let folder = folder();
-    let files = Authority::root("root")
+    let root = Authority::root("root");
+    let files = root
         .issue(&Wanted::for_hosts(&["a"]))
         .write(folder.path(), "server");
-    let set = listener(&files)
-        .load(SystemTime::now())
-        .unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(set.config.send_tls13_tickets, 0);
-    assert!(!set.config.session_storage.can_cache() && !set.config.ticketer.enabled());
+    let ca = folder.path().join("ca.pem");
+    fs::write(&ca, root.pem()).expect("it is written");
+    for (resumption, client_ca, expected) in [
+        (false, None, false),
+        (true, None, true),
+        (false, Some(&ca), false),
+        (true, Some(&ca), false),
+    ] {
+        let tls = ListenerTls {
+            resumption,
+            client_ca: client_ca.cloned(),
+            ..listener(&files)
+        };
+        let set = tls
+            .load(SystemTime::now())
+            .unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(set.config.send_tls13_tickets > 0, expected);
+        assert_eq!(set.config.ticketer.enabled(), expected);
+        assert!(!set.config.session_storage.can_cache());
+    }
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! Two sessions that talk to each other, byte by byte if need be.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
+use rustls::{CommonState, HandshakeKind};
 
 use super::*;
 use crate::buffers::BufferPool;
@@ -101,6 +104,39 @@ fn met(meeting: Meeting) -> (End, End) {
         assert_eq!(end.session.shake_hands(&mut end.pool), Ok(true));
     }
     (client, server)
+}
+
+/// What a server sends for the next time is read as part of the traffic, and the session of the next time has keys of
+/// its own.
+#[test]
+fn a_resumed_session_is_as_good_as_a_whole_one() {
+    for version in VERSIONS {
+        let meeting = Meeting::of(version);
+        let (of_client, of_server) = (meeting.client(), meeting.server());
+        for expected in [HandshakeKind::Full, HandshakeKind::Resumed] {
+            let client = TlsSession::client(Arc::clone(&of_client), server_name()).expect("a configuration");
+            let mut server = TlsSession::listening();
+            server.answer(Arc::clone(&of_server)).expect("a configuration");
+            let (mut client, mut server) = (End::of(client), End::of(server));
+            assert_eq!(client.session.shake_hands(&mut client.pool), Ok(false));
+            pass(&mut client, &mut server, usize::MAX).expect("they meet");
+            for end in [&client, &server] {
+                let kind = end.session.state().and_then(CommonState::handshake_kind);
+                assert_eq!(kind, Some(expected), "{version:?}");
+            }
+            let (question, answer) = (bytes(40_000, 1), bytes(50_000, 2));
+            client
+                .seal(&question, |sent| server.receive(&sent))
+                .expect("sealed");
+            server
+                .seal(&answer, |sent| client.receive(&sent))
+                .expect("sealed");
+            for (end, expected) in [(&mut server, &question), (&mut client, &answer)] {
+                end.open(4096).expect("opened");
+                assert!(end.opened == *expected);
+            }
+        }
+    }
 }
 
 fn bytes(length: usize, seed: u8) -> Vec<u8> {

@@ -143,6 +143,10 @@ fn each_mistake_is_refused() {
             "leave a version",
         ),
         (listener("handshake_timeout = \"2m\""), "more than 1m"),
+        (
+            listener("client_ca = \"ca.pem\"\nresumption = true").replace("\"network\"", "\"mtls\""),
+            "would bring back a client's certificate",
+        ),
         (listener("ca = \"a\""), "no such key"),
         (
             listener("").replace("\"network\"", "\"mtls\""),
