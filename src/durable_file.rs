@@ -133,7 +133,9 @@ pub fn read(path: &Path, bytes_max: usize) -> Result<(Vec<u8>, FileIdentity), Fi
     if !about.is_file() {
         return Err(FileError::NotAFile(path.to_path_buf()));
     }
-    let mut bytes = Vec::new();
+    // Room for all of it, and for seeing that it ends: what is secret leaves no copy behind where a vector grows.
+    let size = usize::try_from(about.size()).unwrap_or(usize::MAX);
+    let mut bytes = Vec::with_capacity(size.min(bytes_max).saturating_add(1));
     file.take((bytes_max as u64).saturating_add(1))
         .read_to_end(&mut bytes)
         .map_err(read_error())?;

@@ -1,4 +1,5 @@
 //! What sealing and opening allocate, on the Rust heap and on the C heap: nothing per record, once buffers have grown.
+//! And what is in memory of the Rust heap that is given back while a private key is read: nothing of it.
 //!
 //! The Rust heap is counted by a global allocator around the system's, the C heap by stand-ins for glibc's functions.
 //! Both counters belong to the thread that allocates, so nothing else that runs in this process disturbs them. A Rust
@@ -17,7 +18,10 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::time::SystemTime;
 
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject as _;
 use sealwire::crypto::SecretKey;
 use sealwire::envelope::{
     BatchPlace, Domain, Form, HeaderMode, Opener, OpeningKey, SaltSource, SealBuffers, SealingKey, form_of,
@@ -25,16 +29,31 @@ use sealwire::envelope::{
 use sealwire::record_batch::parse_record;
 use sealwire::record_batch::varint::put_varint;
 use sealwire::testing::TlsPeer;
-use sealwire::testing::tls_meeting::{Meeting, VERSIONS, server_name};
+use sealwire::testing::authority::{Authority, Wanted};
+use sealwire::testing::tls_meeting::{Meeting, VERSIONS, listener, server_name};
 
 thread_local! {
     // Constant and without a destructor: touching them allocates nothing.
     static RUST_ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+    /// What is looked for in memory that is given back.
+    static SECRETS: Cell<&'static [Vec<u8>]> = const { Cell::new(&[]) };
+    static SECRETS_FOUND: Cell<u64> = const { Cell::new(0) };
 }
 
 fn count(counter: &'static std::thread::LocalKey<Cell<u64>>) {
     // While a thread is torn down there is nothing to count with, and nothing that we measure.
     let _ = counter.try_with(|count| count.set(count.get().wrapping_add(1)));
+}
+
+/// Looks into memory that is about to be given back. (AWS-LC wipes what it gives back to the C heap.)
+fn look(pointer: *const u8, size: usize) {
+    for secret in SECRETS.try_with(Cell::get).unwrap_or_default() {
+        // SAFETY: both blocks are allocated, and as long as is said.
+        let found = unsafe { libc::memmem(pointer.cast(), size, secret.as_ptr().cast(), secret.len()) };
+        if !found.is_null() {
+            count(&SECRETS_FOUND);
+        }
+    }
 }
 
 struct Counting;
@@ -48,12 +67,15 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        look(pointer, layout.size());
         // SAFETY: as above.
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count(&RUST_ALLOCATIONS);
+        // It may move, and leaves then behind what it held.
+        look(pointer, layout.size());
         // SAFETY: as above.
         unsafe { System.realloc(pointer, layout, size) }
     }
@@ -309,5 +331,47 @@ fn an_idle_pair_of_tls_sessions_takes_little_memory() {
         let each = heap_bytes().saturating_sub(before) / PAIRS;
         drop((first, pairs));
         assert!((4 * 1024..24 * 1024).contains(&each), "{version:?}: {each} bytes");
+    }
+}
+
+/// Runs `work`, and says how much memory was given back meanwhile that held one of `secrets`.
+fn given_back_with(secrets: &'static [Vec<u8>], work: impl FnOnce()) -> u64 {
+    let before = SECRETS_FOUND.get();
+    SECRETS.set(secrets);
+    work();
+    SECRETS.set(&[]);
+    SECRETS_FOUND.get() - before
+}
+
+/// CERTIFICATES-2
+#[test]
+fn no_memory_is_given_back_with_a_private_key_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = Authority::root("root");
+    for is_rsa in [false, true] {
+        let wanted = Wanted {
+            is_rsa,
+            ..Wanted::for_hosts(&["a"])
+        };
+        let issued = root.issue(&wanted);
+        let tls = listener(vec![issued.write(folder.path(), "server")]);
+        let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).unwrap();
+        let der = key.secret_der();
+        // The beginning of the last whole line: of EC keys it is in the private number, of RSA's in their last factor.
+        let line = der.len() / 48;
+        let text = issued.key.lines().nth(line).unwrap();
+        let secrets = vec![
+            text.as_bytes()[..24].to_vec(),
+            der[(line - 1) * 48..][..18].to_vec(),
+        ];
+        let secrets: &'static [Vec<u8>] = secrets.leak();
+        for copy in [issued.key.as_bytes(), der] {
+            assert_eq!(given_back_with(secrets, || drop(copy.to_vec())), 1, "it is found");
+        }
+        let found = given_back_with(secrets, || {
+            let set = tls.load(SystemTime::now());
+            assert!(set.is_ok(), "{:?}", set.err());
+        });
+        assert_eq!(found, 0, "is RSA: {is_rsa}");
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! - CERTIFICATES-1: a file is read bounded, and what it holds is checked before it is used: a chain with its key, in
 //!   date; a revocation list in date.
-//! - CERTIFICATES-2: a private key is in no message; the bytes of its file are wiped.
+//! - CERTIFICATES-2: a private key is in no message, and no memory is given back with it in: the bytes of its file, and
+//!   what is made of them up to rustls' own key, are wiped.
 //!
 //! Everything here blocks: it belongs to the start and to threads that may wait for a disk.
 
 mod facts;
+mod private_key;
 
 pub use self::facts::{CertificateFacts, DnsName, RevocationFacts};
 
@@ -21,8 +23,9 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
+use self::private_key::NoKey;
 use crate::durable_file::{self, FileError};
 
 /// A chain and its private key.
@@ -168,7 +171,7 @@ pub(crate) fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'stati
 fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, CertificateError> {
     // CERTIFICATES-2
     let bytes = Zeroizing::new(durable_file::read(path, KEY_BYTES_MAX)?.0);
-    let key = PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| {
+    let mut key = private_key::decode(&bytes).map_err(|fault| {
         let path = path.to_path_buf();
         if bytes
             .windows(ENCRYPTED_MARK.len())
@@ -176,10 +179,9 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, CertificateError> {
         {
             return CertificateError::EncryptedKey(path);
         }
-        match error {
-            rustls::pki_types::pem::Error::NoItemsFound => CertificateError::Nothing { path, what: KEY },
-            // Its text repeats nothing of the file.
-            _ => CertificateError::Malformed {
+        match fault {
+            NoKey::Absent => CertificateError::Nothing { path, what: KEY },
+            NoKey::Malformed => CertificateError::Malformed {
                 path,
                 what: KEY,
                 why: "it is no PEM".to_owned(),
@@ -191,6 +193,7 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, CertificateError> {
         .mode()
         & 0o777;
     if mode & FORBIDDEN_MODE != 0 {
+        key.zeroize();
         return Err(CertificateError::Exposed {
             path: path.to_path_buf(),
             mode,

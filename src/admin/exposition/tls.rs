@@ -20,7 +20,7 @@ impl Exposition {
         )?;
         families.gauge(
             "sealwire_tls_revocations_left",
-            "Until a revocation list in force is to be replaced; negative when it should have been, which lets nobody in",
+            "Until a revocation list in force is to be replaced; negative when that is over, and nobody is let in",
             SECONDS,
             tls.iter()
                 .flat_map(|facts| left(facts, &facts.revocations, now)),
