@@ -4,6 +4,7 @@ mod commands;
 mod costs;
 mod modules;
 mod refusals;
+mod tls_offers;
 
 use std::collections::BTreeSet;
 use std::fs;
