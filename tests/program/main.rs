@@ -16,6 +16,7 @@ mod config_starts;
 mod control_thread;
 mod handshakes;
 mod hardening;
+mod jdk;
 mod keystore_cli;
 mod keystore_unread;
 mod large_fetches;

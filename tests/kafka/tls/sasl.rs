@@ -1,5 +1,5 @@
-//! Clients log in at the broker over TLS on both sides (`SASL_SSL`): the proxy passes the login on, whether it has asked
-//! for a certificate or not.
+//! Clients log in at the broker over TLS on both sides (`SASL_SSL`): the proxy passes the login on, whether it has
+//! asked for a certificate or not.
 
 use std::time::Duration;
 
