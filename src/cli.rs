@@ -16,6 +16,7 @@ pub mod inspect;
 pub mod keystore;
 mod log_writer;
 pub mod logging;
+pub mod users;
 mod version;
 
 use std::error::Error;
@@ -31,6 +32,7 @@ use clap::{Args, Parser, Subcommand};
 
 use self::inspect::InspectArguments;
 use self::keystore::KeystoreArguments;
+use self::users::UsersArguments;
 use crate::config::{Config, Executors, Overrides};
 use crate::crypto::memory;
 use crate::kms::Kms;
@@ -72,6 +74,7 @@ enum Command {
         overrides: OverrideArguments,
     },
     Keystore(KeystoreArguments),
+    Users(UsersArguments),
     Inspect(InspectArguments),
 }
 
@@ -140,6 +143,7 @@ where
             protect_keys(streams.err);
             finish(keystore::run(&arguments, streams.out), streams.err)
         }
+        Command::Users(arguments) => finish(users::run(&arguments, streams.out), streams.err),
         Command::Inspect(arguments) => {
             finish(inspect::run(&arguments, streams.out, streams.err), streams.err)
         }

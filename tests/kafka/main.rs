@@ -25,6 +25,7 @@ mod passing;
 mod right_broker;
 mod round_trip;
 mod sasl;
+mod scram;
 mod self_check;
 mod swapped_addresses;
 mod tampering;

@@ -29,3 +29,4 @@ mod refused_starts;
 mod state_file;
 mod two_clusters;
 mod unusual_brokers;
+mod users_cli;

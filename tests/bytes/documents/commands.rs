@@ -50,7 +50,10 @@ fn commands_in_documents_exist() {
 /// The subcommand and its flags are in the program's own help.
 fn assert_known(document: &str, arguments: &str) {
     let words: Vec<&str> = arguments.split_whitespace().collect();
-    let depth = if words.first() == Some(&"keystore") { 2 } else { 1 };
+    let depth = match words.first() {
+        Some(&("keystore" | "users")) => 2,
+        _ => 1,
+    };
     let mut program = Command::new(env!("CARGO_BIN_EXE_sealwire"));
     let subcommand = words.iter().take(depth);
     let output = program
