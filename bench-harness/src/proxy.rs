@@ -269,11 +269,11 @@ fn configuration_text(setup: &Setup<'_>, port: u16, admin_port: u16, node_ports:
     let upstream = setup.tls.as_ref().map_or_else(String::new, |tls| {
         format!("[cluster.main.upstream_tls]\nca = {:?}\n", tls.brokers_ca)
     });
-    // As many handshakes as it can, not as it should.
-    let limits = format!(
-        "[limits]\nconnections_max = {}\nhandshakes_per_second_max = 1000000",
-        setup.connections_max
-    );
+    let mut limits = format!("[limits]\nconnections_max = {}", setup.connections_max);
+    if setup.tls.is_some() {
+        // As many handshakes as it can, not as it should.
+        limits += "\nhandshakes_per_second_max = 1000000";
+    }
     Configuration::with(&[tables.unwrap_or_default(), limits].join("\n"))
         .keystore("local", Path::new(KEYSTORE), Path::new(MASTER_KEY))
         .cluster(&Cluster {
