@@ -16,6 +16,8 @@
 //!   it can be told from one that says so.
 //! - TLS-5: a peer whose records hold next to nothing (empty ones, KeyUpdates) is failed after 64 KiB of them: they are
 //!   work for us, and its connection would never have had its turn.
+//! - TLS-6: a peer that wants to shake hands again (renegotiation, TLS 1.2) is told that this is not done, and its
+//!   connection ends with that: it would do nothing else until it has an answer.
 //!
 //! Keys are changed before they are worn out: rustls answers a peer's KeyUpdate with what is sealed next, and sends one
 //! of its own in place of the last record that a key may seal. TLS 1.2 has no such thing: its connections end there.

@@ -3,6 +3,7 @@
 
 mod brokers;
 mod left;
+mod renegotiated;
 mod slow;
 mod spoiled;
 

@@ -19,8 +19,8 @@ use crate::support::{HOST, debian, wait};
 const SOON: Duration = Duration::from_secs(30);
 
 /// OpenSSL's program at the other end.
-struct OpenSsl {
-    process: Process,
+pub(crate) struct OpenSsl {
+    pub(crate) process: Process,
     input: ChildStdin,
     output: Receiver<Vec<u8>>,
     /// What it has printed and nobody has looked for.
@@ -29,7 +29,7 @@ struct OpenSsl {
 }
 
 impl OpenSsl {
-    fn start(program: &str, meeting: Meeting, more: impl FnOnce(&Path, &mut Command)) -> Self {
+    pub(crate) fn start(program: &str, meeting: Meeting, more: impl FnOnce(&Path, &mut Command)) -> Self {
         let openssl = debian::installed("openssl", "version", &["openssl"]);
         let folder = DataFolder::create("openssl");
         let path = folder.path().to_owned();
@@ -64,7 +64,7 @@ impl OpenSsl {
 
     /// Everything that is typed, it sends; but for a `K` at the beginning, which changes its keys. (Other letters at
     /// the beginning mean something as well: Q, q, R, r, c, P, S.)
-    fn types(&mut self, text: &[u8]) {
+    pub(crate) fn types(&mut self, text: &[u8]) {
         self.input.write_all(text).expect("openssl reads its input");
         self.input.flush().expect("openssl reads its input");
     }

@@ -1,7 +1,7 @@
 //! What rustls asks for while it works, and where that goes.
 
-use rustls::Error;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus, WriteTraffic};
+use rustls::{Error, PeerMisbehaved};
 
 use super::window::Window;
 use crate::buffers::BufferPool;
@@ -68,8 +68,13 @@ impl Work<'_> {
                 };
                 let place = self.outgoing.room(needed, self.pool);
                 let bytes = message.encode(place).map_err(own_fault)?;
+                let is_alert = place.first() == Some(&ALERT);
                 self.outgoing.add(bytes);
-                Ok(Outcome::Again)
+                match is_alert {
+                    // rustls would refuse the second time only (TLS-6).
+                    true => Err(PeerMisbehaved::TooManyRenegotiationRequests.into()),
+                    false => Ok(Outcome::Again),
+                }
             }
             // It is behind what was encoded before: nothing overtakes it.
             ConnectionState::TransmitTlsData(transmitted) => {
@@ -141,3 +146,5 @@ pub(super) const RECORD_PLAINTEXT_BYTES_MAX: usize = 16 * 1024;
 /// Header 5, nonce 8, tag 16 in TLS 1.2; header 5, type 1, tag 16 in 1.3; a message of the handshake 5 more.
 const RECORD_OVERHEAD_BYTES_MAX: usize = 32;
 const ALERT_BYTES: usize = 2;
+/// The type of a record. Of TLS 1.3 none has it that is encrypted.
+const ALERT: u8 = 21;
