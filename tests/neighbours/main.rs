@@ -9,12 +9,14 @@
 )]
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use sealwire::config::Config;
 use sealwire::server::Running;
 
 mod broker;
+mod handshakes;
 #[allow(dead_code)]
 #[path = "../pipeline/rig.rs"]
 mod rig;
@@ -35,6 +37,8 @@ use support::configuration::Cluster;
 use support::keystore::Keystore;
 use support::ports::ReservedPort;
 
+/// One test at a time.
+static ALONE: Mutex<()> = Mutex::new(());
 /// How long the executor serves others, at most, while a neighbour waits for one answer.
 const WAIT_MAX: Duration = Duration::from_millis(50);
 /// The same by the clock on the wall. Other programs use the processors as well, and how much they do is not to count.
@@ -53,6 +57,7 @@ const WORST: [&str; 5] = [
 
 #[test]
 fn a_neighbour_waits_little_whatever_others_send() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let keystore = Keystore::create(&["quickstart"]);
     let broker = Broker::start().expect("a broker");
     let (bootstrap, node) = (ReservedPort::take(), ReservedPort::take());

@@ -238,15 +238,16 @@ impl Write for Line<'_> {
 }
 
 /// A client that asks little, and wants its answer.
-struct Neighbour<'a> {
+pub(crate) struct Neighbour<'a> {
     socket: TcpStream,
     clock: &'a ExecutorClock,
     waited: Vec<Duration>,
-    executor_ran: Duration,
+    /// The most that the executor ran while it waited for one answer.
+    pub(crate) executor_ran: Duration,
 }
 
 impl<'a> Neighbour<'a> {
-    fn connect(address: &str, clock: &'a ExecutorClock) -> io::Result<Self> {
+    pub(crate) fn connect(address: &str, clock: &'a ExecutorClock) -> io::Result<Self> {
         let mut socket = TcpStream::connect(address)?;
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(PATIENCE))?;
@@ -261,7 +262,7 @@ impl<'a> Neighbour<'a> {
     }
 
     /// Sends heartbeats, one after the other, while `goes_on` says so.
-    fn watch(&mut self, goes_on: impl Fn() -> bool) -> io::Result<()> {
+    pub(crate) fn watch(&mut self, goes_on: impl Fn() -> bool) -> io::Result<()> {
         let heartbeat = request(ApiKey::Heartbeat, 0, 2, &HeartbeatRequest::default());
         while goes_on() {
             let (ran, asked) = (self.clock.now()?, Instant::now());
@@ -276,10 +277,10 @@ impl<'a> Neighbour<'a> {
 }
 
 /// How long the executor's thread has been on a core, as the kernel counts it: to a few milliseconds while it runs.
-struct ExecutorClock(File);
+pub(crate) struct ExecutorClock(File);
 
 impl ExecutorClock {
-    fn of(process: u32) -> io::Result<Self> {
+    pub(crate) fn of(process: u32) -> io::Result<Self> {
         for task in fs::read_dir(format!("/proc/{process}/task"))? {
             let task = task?.path();
             if fs::read_to_string(task.join("comm"))?.starts_with("executor-") {
@@ -289,7 +290,7 @@ impl ExecutorClock {
         Err(io::Error::other("the proxy has no executor"))
     }
 
-    fn now(&self) -> io::Result<Duration> {
+    pub(crate) fn now(&self) -> io::Result<Duration> {
         let mut bytes = [0; 64];
         let count = self.0.read_at(&mut bytes, 0)?;
         let text = String::from_utf8_lossy(&bytes[..count]);

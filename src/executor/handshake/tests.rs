@@ -18,6 +18,7 @@ use crate::buffers::BufferPool;
 use crate::channel::channel;
 use crate::config::Limits;
 use crate::connection::Shared;
+use crate::executor::others_first::OthersFirst;
 use crate::executor::platform::Glommio;
 use crate::ids::{ById, ClusterId, Id as _};
 use crate::keys::KeyOptions;
@@ -91,8 +92,8 @@ fn run<T>(test: impl Future<Output = T>) -> T {
 }
 
 /// An executor's part of it.
-fn executor(limits: Limits) -> (Handshakes, Shared) {
-    let handshakes = Handshakes::new(&limits, Rc::default());
+fn executor(limits: Limits, others_first: Rc<OthersFirst>) -> (Handshakes, Shared) {
+    let handshakes = Handshakes::new(&limits, limits.handshakes_of_each(1), others_first);
     let pipeline = Pipeline::new(0, limits, &KeyOptions::default(), ById::default());
     let (control, keys) = (channel(1).0, channel(1).0);
     (handshakes, Shared::new(0, pipeline, control, keys))
@@ -113,7 +114,7 @@ struct Met {
 
 /// A server that answers to no name but `known` meets a client, in pieces of so many bytes.
 async fn meet(known: &str, piece: usize, server: Arc<ServerConfig>, client: Arc<ClientConfig>) -> Met {
-    let (cable, (handshakes, shared)) = (Cable::new(), executor(Limits::default()));
+    let (cable, (handshakes, shared)) = (Cable::new(), executor(Limits::default(), Rc::default()));
     let (mut to_client, mut to_server) = (
         Wire::plain(cable.server.clone()),
         Wire::plain(cable.client.clone()),
@@ -235,7 +236,7 @@ async fn hear_with(
         read: Rc::clone(&read),
     });
     let choose = |name: Option<&str>| Some((choose(name)?, ()));
-    let (handshakes, shared) = executor(Limits::default());
+    let (handshakes, shared) = executor(Limits::default(), Rc::default());
     let under_way = handshakes.with_client(&shared, 1, main()).expect("the only one");
     let heard = accept::<Glommio, _, _>(&mut wire, under_way, at_most, choose).await;
     (kind(heard), read.get(), stream.take_written())
@@ -314,7 +315,7 @@ fn what_is_peeked_at_is_what_the_client_has_said() {
         let mut session = TlsSession::client(meeting.client(), server_name()).expect("a session");
         let mut pool = BufferPool::default();
         let mut wire = Wire::plain(socket);
-        let (server, (handshakes, shared)) = (meeting.server(), executor(Limits::default()));
+        let (server, (handshakes, shared)) = (meeting.server(), executor(Limits::default(), Rc::default()));
         let under_way = handshakes.with_client(&shared, 1, main()).expect("the only one");
         let accepting = accept::<Glommio, _, _>(&mut wire, under_way, LONG, |_| Some((server, ())));
         let talk = async {
