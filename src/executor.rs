@@ -81,6 +81,8 @@ pub(crate) struct ExecutorSetup<P: Platform> {
     pub(crate) control: Sender<ControlRequest>,
     /// Listeners of all clusters.
     pub(crate) listeners: ById<ListenerId, Listener>,
+    /// TLS handshakes with clients at a time.
+    pub(crate) handshakes_max: usize,
     /// Counts that are shared with the acceptor.
     pub(crate) seats: Arc<Seats>,
     /// Shared by all executors.
@@ -108,7 +110,11 @@ pub(crate) fn spawn(
 #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
 pub(crate) async fn run<P: Platform>(setup: ExecutorSetup<P>, pipeline: Pipeline) {
     let others_first = Rc::new(OthersFirst::default());
-    let handshakes = Rc::new(Handshakes::new(&pipeline.limits, Rc::clone(&others_first)));
+    let handshakes = Rc::new(Handshakes::new(
+        &pipeline.limits,
+        setup.handshakes_max,
+        Rc::clone(&others_first),
+    ));
     let shared = Shared::new(setup.executor, pipeline, setup.control, setup.key_service);
     let listeners = setup.listeners.iter();
     let serving = Serving {

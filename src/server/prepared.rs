@@ -102,6 +102,7 @@ impl Prepared {
             key_service,
             identity: new_identity()?,
             capacities: Capacities::DEFAULT,
+            executor_count: self.cpus.len(),
         };
         let (threads, ways) = start.executors(&self.cpus, &runtime)?;
         let kms_list: Arc<[Arc<dyn Kms>]> = self.kms.iter().map(|named| Arc::clone(&named.kms)).collect();

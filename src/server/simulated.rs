@@ -146,6 +146,7 @@ impl SimulatedServer {
             key_service: key_sender,
             identity: Identity::default(),
             capacities: settings.capacities,
+            executor_count: settings.executors,
         };
         let tasks = Tasks::of_thread();
         let mut ways = Ways::default();

@@ -37,6 +37,8 @@ pub(super) struct Start<'a> {
     /// What this program knows itself by.
     pub(super) identity: Identity,
     pub(super) capacities: Capacities,
+    /// How many executors there will be.
+    pub(super) executor_count: usize,
 }
 
 /// How much waits for one executor, at most.
@@ -134,6 +136,7 @@ impl Start<'_> {
             key_service: self.key_service.clone(),
             control: self.control.clone(),
             listeners: executor_listeners(self.config, self.tls),
+            handshakes_max: self.config.limits.handshakes_of_each(self.executor_count),
             seats,
             started: started_sender,
             alive,

@@ -32,8 +32,8 @@ limits! {
     Limits {
         /// Client connections of the whole process; one more is accepted and closed at once.
         connections_max: quantity usize,
-        /// TLS handshakes with clients that one executor has under way; for one more the oldest is closed whose client
-        /// has to say something.
+        /// TLS handshakes with clients that the process has under way; for one more the oldest is closed whose client
+        /// has to say something. See [`Limits::handshakes_of_each`].
         handshakes_max: quantity usize,
         /// TLS handshakes with clients that one executor answers in a second; further ones wait.
         handshakes_per_second_max: quantity usize,
@@ -69,5 +69,36 @@ limits! {
         fetch_hold: duration Duration,
         /// How long what is in flight may take to finish after SIGTERM.
         drain_timeout: duration Duration,
+    }
+}
+
+impl Limits {
+    /// How many TLS handshakes with clients each of so many executors may have under way. In all that is half of
+    /// `connections_max` at most: the other half is for those who have said what they want.
+    pub fn handshakes_of_each(&self, executors: usize) -> usize {
+        let all = self.handshakes_max.min(self.connections_max / 2);
+        all.checked_div(executors).unwrap_or(all).max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handshakes_leave_half_of_the_connections_to_others() {
+        let each = |handshakes_max, connections_max, executors| {
+            let limits = Limits {
+                handshakes_max,
+                connections_max,
+                ..Limits::default()
+            };
+            limits.handshakes_of_each(executors)
+        };
+        assert_eq!(each(5000, 10_000, 1), 5000);
+        assert_eq!(each(5000, 10_000, 8), 625);
+        assert_eq!(each(5000, 1000, 2), 250);
+        assert_eq!(each(100, 10_000, 3), 33);
+        assert_eq!(each(1, 1, 64), 1);
     }
 }

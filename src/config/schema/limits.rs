@@ -25,9 +25,10 @@ pub(super) const KEYS: &[Key] = &[
     count(
         "limits.handshakes_max",
         [1, 1_000_000],
-        "2000",
-        "TLS handshakes with clients that one executor has under way. At the bound: for a further one the oldest is \
-         closed that waits for its client; where all of them wait for the executor, the further one is. Either is \
+        "5000",
+        "TLS handshakes with clients that the whole process has under way, of which each executor has its share; half \
+         of `connections_max` at most, so that they leave place for others. At the bound: for a further one the oldest \
+         is closed that waits for its client; where all of them wait for the executor, the further one is. Either is \
          counted, and the log says it once a minute and address.",
     ),
     count(

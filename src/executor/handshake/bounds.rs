@@ -4,8 +4,9 @@
 //!   which they have what they need from their peers. Who waits for a peer is in nobody's way.
 //! - HANDSHAKES-2: `limits.handshakes_per_second_max` of clients are answered, in the order of their ClientHellos. What
 //!   is begun goes on beside that: it would have been for nothing.
-//! - HANDSHAKES-3: `limits.handshakes_max` of clients are under way. For one more the oldest ends that waits for its
-//!   client, so that nobody keeps others out by saying nothing; where all of them wait for us, the new one is refused.
+//! - HANDSHAKES-3: so many with clients are under way ([`Limits::handshakes_of_each`]). For one more the oldest ends
+//!   that waits for its client, so that nobody keeps others out by saying nothing; where all of them wait for us, the
+//!   new one is refused.
 //! - HANDSHAKES-4: what they hold of what has come and is to be sent is on the executor's account, as that of
 //!   connections that are not logged in (HELD-3).
 //!
@@ -45,7 +46,12 @@ pub(in crate::executor) struct Handshakes {
 }
 
 impl Handshakes {
-    pub(in crate::executor) fn new(limits: &Limits, others_first: Rc<OthersFirst>) -> Self {
+    /// At most `under_way_max` with clients at a time.
+    pub(in crate::executor) fn new(
+        limits: &Limits,
+        under_way_max: usize,
+        others_first: Rc<OthersFirst>,
+    ) -> Self {
         let a_second = u32::try_from(limits.handshakes_per_second_max).unwrap_or(u32::MAX);
         Self {
             turn: Semaphore::new(1),
@@ -53,7 +59,7 @@ impl Handshakes {
             next: Semaphore::new(1),
             interval: Duration::from_secs(1).checked_div(a_second).unwrap_or_default(),
             answered_next: Cell::new(None),
-            under_way_max: limits.handshakes_max,
+            under_way_max,
             silent: RefCell::default(),
             queued: Cell::new(0),
         }
