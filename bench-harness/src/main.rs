@@ -40,6 +40,8 @@ mod real;
 #[cfg(feature = "measurements")]
 mod report;
 #[cfg(feature = "measurements")]
+mod requests;
+#[cfg(feature = "measurements")]
 mod run;
 #[cfg(feature = "measurements")]
 mod scenario;

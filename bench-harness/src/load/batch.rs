@@ -4,9 +4,8 @@ use bytes::Bytes;
 use sealwire::record_batch::Codec;
 use sealwire::testing::{BatchBuilder, RecordInput};
 
-use super::wire;
-use crate::Failure;
 use crate::scenario::ClientCodec;
+use crate::{Failure, requests};
 
 /// Every record's value starts with it: where it can be read, nothing is sealed.
 pub(crate) const CANARY: &[u8] = b"canary in a coal mine";
@@ -28,7 +27,7 @@ pub(crate) fn batch(
 ) -> Result<Batch, Failure> {
     let fits = |records: usize, last: usize| -> Result<usize, Failure> {
         let batch = builder(records, record_bytes, last).build()?;
-        Ok(wire::produce_request(topic, Bytes::from(batch))?.len())
+        Ok(requests::produce_request(topic, Bytes::from(batch))?.len())
     };
     // The protocol around them takes the place of a few small records.
     let mut records = (frame_bytes / record_bytes).max(1);
@@ -124,7 +123,7 @@ mod tests {
             (1, 100),
         ] {
             let made = batch(TOPIC, kib << 10, record_bytes, ClientCodec::None).unwrap();
-            let frame = wire::produce_request(TOPIC, made.sent.clone()).unwrap();
+            let frame = requests::produce_request(TOPIC, made.sent.clone()).unwrap();
             assert_eq!(frame.len(), kib << 10, "{record_bytes}");
             assert!(made.records * record_bytes <= kib << 10);
             assert!((made.records + 4) * record_bytes > kib << 10, "{}", made.records);

@@ -12,7 +12,7 @@ use super::frame::{Frame, TopicDigits};
 use super::{Load, wire};
 use crate::children::pause;
 use crate::scenario::{Direction, Point};
-use crate::{Failure, contains};
+use crate::{Failure, contains, requests};
 
 /// Of one system.
 #[derive(Clone)]
@@ -67,7 +67,7 @@ impl Traffic {
         let mut stored = Vec::new();
         for kek in 0..point.keks {
             let (response, frame) = load.once(group, &traffic, PRODUCE, kek)?;
-            wire::check_produced(&response)?;
+            requests::check_produced(&response)?;
             if kek == 0 {
                 traffic.first_frame = start.elapsed();
             }
@@ -137,7 +137,7 @@ impl Exchange {
         let topic = TopicDigits::of(0, 1).name(prefix);
         Ok(Self {
             api_key: PRODUCE,
-            request: Frame::of_topic(wire::produce_request(&topic, made.sent.clone())?, &topic)?,
+            request: Frame::of_topic(requests::produce_request(&topic, made.sent.clone())?, &topic)?,
             responses: vec![Frame::of_topic(wire::produce_response(&topic)?, &topic)?],
             response_bytes: 0,
             records: made.records,
@@ -151,7 +151,7 @@ impl Exchange {
         };
         Ok(Self {
             api_key: FETCH,
-            request: Frame::of_topic(wire::fetch_request(&topic)?, &topic)?,
+            request: Frame::of_topic(requests::fetch_request(&topic)?, &topic)?,
             responses: stored.iter().map(response).collect::<Result<_, _>>()?,
             response_bytes: 0,
             records: made.records,
@@ -202,7 +202,7 @@ fn fetch_once(
     let deadline = Instant::now() + KEY_PATIENCE;
     loop {
         let (response, _) = load.once(group, traffic, FETCH, place)?;
-        let fetched = wire::fetched_records(&response)?;
+        let fetched = requests::fetched_records(&response)?;
         if record_bytes(&fetched) == record_bytes(expected) {
             return Ok(response.len());
         }
