@@ -34,9 +34,12 @@ pub(super) fn side_by_side(program: &Path, proxy: &str, broker: &str) -> Result<
     Ok(())
 }
 
-/// In one batch: nothing is sent before it is flushed.
+/// In one batch, which is sent when it is full.
 fn send(proxy: &str, topic: &str) -> Result<(), Failure> {
-    let producer: BaseProducer = client(proxy).set("linger.ms", "60000").create()?;
+    let producer: BaseProducer = client(proxy)
+        .set("linger.ms", "60000")
+        .set("batch.num.messages", RECORDS.to_string())
+        .create()?;
     for number in 0..RECORDS {
         let (key, value) = (format!("order-{number:06}"), order(number));
         let record = BaseRecord::to(topic)
