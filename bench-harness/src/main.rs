@@ -39,7 +39,6 @@ mod quickstart;
 mod real;
 #[cfg(feature = "measurements")]
 mod report;
-#[cfg(feature = "measurements")]
 mod requests;
 #[cfg(feature = "measurements")]
 mod run;

@@ -12,8 +12,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 pub(crate) use self::configuration::ListenerTls;
-use self::configuration::{Cluster, Configuration};
-use crate::children::{Child, Start, find};
+use self::configuration::{Cluster, Configuration, listener};
+use crate::children::{Child, Start, find, pause};
 use crate::{Failure, ports};
 
 /// What the proxy is to serve.
@@ -39,6 +39,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) connections_max: usize,
     /// On both sides; without it everybody speaks plain TCP.
     pub(crate) tls: Option<Tls>,
+    /// A second listener, which speaks TLS.
+    pub(crate) tls_beside: Option<ListenerTls>,
 }
 
 /// TLS towards clients and brokers.
@@ -54,6 +56,8 @@ pub(crate) struct Proxy {
     pub(crate) child: Child,
     /// Where clients bootstrap.
     pub(crate) port: u16,
+    /// Where they do at the second listener, if there is one.
+    pub(crate) port_beside: u16,
     /// Where `/metrics` and the probes are.
     pub(crate) admin_port: u16,
     /// The binary.
@@ -76,13 +80,9 @@ impl Proxy {
             None => program()?,
         };
         create_keystore(&program, setup)?;
-        let [port, admin_port, node_ports @ ..] = ports::free::<{ 2 + BROKERS_MAX }>()?;
-        let nodes: Vec<u16> = node_ports.into_iter().take(usize::from(setup.brokers)).collect();
+        let ports = Ports::take()?;
         let configuration = setup.directory.join("sealwire.toml");
-        std::fs::write(
-            &configuration,
-            configuration_text(setup, port, admin_port, &nodes),
-        )?;
+        std::fs::write(&configuration, configuration_text(setup, &ports))?;
         let log = setup.directory.join("sealwire.log");
         let start = Instant::now();
         let child = Child::start(&Start {
@@ -97,8 +97,9 @@ impl Proxy {
         })?;
         let mut proxy = Self {
             child,
-            port,
-            admin_port,
+            port: ports.listener,
+            port_beside: ports.beside,
+            admin_port: ports.admin,
             program,
             started_in: Duration::ZERO,
             log,
@@ -124,6 +125,24 @@ impl Proxy {
         match head.starts_with("HTTP/1.1 200") {
             true => Ok(body.to_owned()),
             false => Err(format!("{path}: {}", head.lines().next().unwrap_or_default()).into()),
+        }
+    }
+
+    /// What the log says behind `WARN` and the module, in the first such line with `text`; waits until there is one.
+    pub(crate) fn wait_for_warning(&self, text: &str) -> Result<String, Failure> {
+        let deadline = Instant::now() + LOG_PATIENCE;
+        loop {
+            let log = std::fs::read_to_string(&self.log)?;
+            let mut warnings = log
+                .lines()
+                .filter_map(|line| line.split_once(" WARN ")?.1.split_once(": "));
+            if let Some((_, warning)) = warnings.find(|(_, warning)| warning.contains(text)) {
+                return Ok(warning.to_owned());
+            }
+            if Instant::now() > deadline {
+                return Err(format!("the proxy does not warn of {text:?}").into());
+            }
+            pause(Duration::from_millis(20));
         }
     }
 
@@ -167,9 +186,32 @@ impl Proxy {
     }
 }
 
+/// What a proxy listens on.
+struct Ports {
+    admin: u16,
+    listener: u16,
+    nodes: [u16; BROKERS_MAX],
+    beside: u16,
+    nodes_beside: [u16; BROKERS_MAX],
+}
+
+impl Ports {
+    fn take() -> Result<Self, Failure> {
+        let [admin, listener, beside, a, b, c, d, e, f] = ports::free()?;
+        Ok(Self {
+            admin,
+            listener,
+            nodes: [a, b, c],
+            beside,
+            nodes_beside: [d, e, f],
+        })
+    }
+}
+
 /// Brokers that a [`Setup`] may have.
 const BROKERS_MAX: usize = 3;
 const START_PATIENCE: Duration = Duration::from_secs(20);
+const LOG_PATIENCE: Duration = Duration::from_secs(5);
 const LOG_LINES_SHOWN: usize = 15;
 
 /// The `sealwire` binary beside this one; brought up to date by cargo where the sources are at hand.
@@ -262,7 +304,7 @@ pub(crate) fn usual_rules(sealed: &str) -> String {
     )
 }
 
-fn configuration_text(setup: &Setup<'_>, port: u16, admin_port: u16, node_ports: &[u16]) -> String {
+fn configuration_text(setup: &Setup<'_>, ports: &Ports) -> String {
     let tables = setup
         .executors
         .map(|executors| format!("[runtime]\nexecutors = {executors}\nself_check = false"));
@@ -274,17 +316,27 @@ fn configuration_text(setup: &Setup<'_>, port: u16, admin_port: u16, node_ports:
         // As many handshakes as it can, not as it should.
         limits += "\nhandshakes_per_second_max = 1000000";
     }
+    let nodes = |ports: &[u16]| {
+        (1..)
+            .zip(ports.iter().copied())
+            .take(usize::from(setup.brokers))
+            .collect::<Vec<_>>()
+    };
+    let beside = setup.tls_beside.as_ref().map_or_else(String::new, |tls| {
+        let nodes = nodes(&ports.nodes_beside);
+        listener("main", "tls", "network", "127.0.0.1", ports.beside, &nodes) + &tls.table("main")
+    });
     Configuration::with(&[tables.unwrap_or_default(), limits].join("\n"))
         .keystore("local", Path::new(KEYSTORE), Path::new(MASTER_KEY))
         .cluster(&Cluster {
             brokers: setup.bootstrap.clone(),
-            port,
-            nodes: (1..).zip(node_ports.iter().copied()).collect(),
-            rules: setup.rules,
+            port: ports.listener,
+            nodes: nodes(&ports.nodes),
+            rules: &(beside + setup.rules),
             more: &upstream,
             tls: setup.tls.as_ref().map(|tls| &tls.listener),
             ..Cluster::default()
         })
-        .admin(admin_port)
+        .admin(ports.admin)
         .text()
 }

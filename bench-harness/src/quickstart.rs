@@ -4,8 +4,9 @@ mod exchange;
 mod show;
 mod sizes;
 mod throughput;
+mod tls;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -22,9 +23,15 @@ pub(crate) struct Options {
     /// Leaves everything running for your own client, until Ctrl-C.
     #[arg(long)]
     keep: bool,
+    /// Has the proxy speak TLS at a second listener, and shows who gets in there.
+    #[arg(long)]
+    tls: bool,
     /// Megabytes of the throughput run, in each direction.
     #[arg(long, default_value_t = 100)]
     megabytes: usize,
+    /// The `sealwire` to try; the one beside this program, brought up to date, without it.
+    #[arg(long)]
+    program: Option<PathBuf>,
 }
 
 /// A topic under a sealing rule.
@@ -39,14 +46,18 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let directory = crate::children::scratch_directory()?;
     tell!("Starting {BROKERS} mock brokers (librdkafka's), a keystore and the proxy ...");
     let cluster = MockCluster::new(i32::from(BROKERS))?;
-    for topic in [SEALED, PASSED]
+    for topic in [SEALED, PASSED, tls::TOPIC]
         .into_iter()
         .chain(sizes::TOPICS.map(|(_, topic)| topic))
     {
         cluster.create_topic(topic, PARTITIONS, i32::from(BROKERS))?;
     }
     let brokers = cluster.bootstrap_servers();
-    let mut proxy = start(directory.path(), &brokers)?;
+    let shown = options
+        .tls
+        .then(|| tls::Shown::make(directory.path()))
+        .transpose()?;
+    let mut proxy = start(options, directory.path(), &brokers, shown.as_ref())?;
     tell!("  brokers  {brokers}");
     tell!(
         "  proxy    127.0.0.1:{}  (process {})",
@@ -54,20 +65,25 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         proxy.child.id()
     );
     tell!("  admin    http://127.0.0.1:{}/metrics\n", proxy.admin_port);
-    let shown = demonstrate(options, &proxy, &brokers);
-    shown.map_err(|failure| proxy.explain(&failure))?;
+    let demonstrated = demonstrate(options, &proxy, &brokers, shown.as_ref());
+    demonstrated.map_err(|failure| proxy.explain(&failure))?;
     if options.keep {
-        keep(&mut proxy, directory.path(), &brokers)?;
+        keep(&mut proxy, directory.path(), &brokers, shown.as_ref())?;
     }
     proxy.stop()?;
     tell!("\nThe proxy drained and exited 0.");
     Ok(())
 }
 
-fn start(directory: &Path, brokers: &str) -> Result<Proxy, Failure> {
+fn start(
+    options: &Options,
+    directory: &Path,
+    brokers: &str,
+    shown: Option<&tls::Shown>,
+) -> Result<Proxy, Failure> {
     let setup = Setup {
         directory,
-        program: None,
+        program: options.program.as_deref(),
         keks: &["quickstart".to_owned()],
         bootstrap: brokers.split(',').map(str::to_owned).collect(),
         brokers: BROKERS,
@@ -76,6 +92,7 @@ fn start(directory: &Path, brokers: &str) -> Result<Proxy, Failure> {
         core: None,
         connections_max: CONNECTIONS_MAX,
         tls: None,
+        tls_beside: shown.map(|shown| shown.listener.clone()),
     };
     Proxy::start(&setup, &mut || {
         pause(Duration::from_millis(20));
@@ -86,13 +103,21 @@ fn start(directory: &Path, brokers: &str) -> Result<Proxy, Failure> {
 /// Enough for whoever tries it, and within the usual limit of open files.
 const CONNECTIONS_MAX: usize = 400;
 
-fn demonstrate(options: &Options, proxy: &Proxy, brokers: &str) -> Result<(), Failure> {
+fn demonstrate(
+    options: &Options,
+    proxy: &Proxy,
+    brokers: &str,
+    shown: Option<&tls::Shown>,
+) -> Result<(), Failure> {
     let through_proxy = format!("127.0.0.1:{}", proxy.port);
     for (topic, sealed) in [(SEALED, true), (PASSED, false)] {
         let sent = exchange::send_orders(&through_proxy, topic)?;
         let stored = exchange::read(brokers, topic, sent.len())?;
         let received = exchange::read(&through_proxy, topic, sent.len())?;
         show::side_by_side(topic, sealed, &sent, &stored, &received)?;
+    }
+    if let Some(shown) = shown {
+        shown.demonstrate(proxy, brokers)?;
     }
     let broker = brokers.split(',').next().unwrap_or_default();
     sizes::side_by_side(&proxy.program, &through_proxy, broker)?;
@@ -123,16 +148,23 @@ fn demonstrate(options: &Options, proxy: &Proxy, brokers: &str) -> Result<(), Fa
     Ok(())
 }
 
-const METRICS_SHOWN: [&str; 6] = [
+const METRICS_SHOWN: [&str; 8] = [
     "sealwire_sealed_records_total",
     "sealwire_sealed_payload_bytes_total",
     "sealwire_sealed_stored_bytes_total",
     "sealwire_opened_records_total",
     "sealwire_passed_payload_bytes_total",
     "sealwire_deks_made_total",
+    "sealwire_connections_closed_total{reason=\"other_protocol\"}",
+    "sealwire_connections_closed_total{reason=\"tls_failed\"}",
 ];
 
-fn keep(proxy: &mut Proxy, directory: &Path, brokers: &str) -> Result<(), Failure> {
+fn keep(
+    proxy: &mut Proxy,
+    directory: &Path,
+    brokers: &str,
+    shown: Option<&tls::Shown>,
+) -> Result<(), Failure> {
     tell!(
         "\nStill running; Ctrl-C ends it. Topics `payments-*` are sealed, `public*` pass, everything else is refused."
     );
@@ -140,6 +172,9 @@ fn keep(proxy: &mut Proxy, directory: &Path, brokers: &str) -> Result<(), Failur
         "  through the proxy      kcat -b 127.0.0.1:{} -t {SEALED} -C",
         proxy.port
     );
+    if let Some(shown) = shown {
+        shown.tell_how(proxy.port_beside);
+    }
     tell!("  what the brokers hold  kcat -b {brokers} -t {SEALED} -C");
     tell!(
         "  configuration          {}",

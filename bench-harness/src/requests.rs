@@ -4,9 +4,11 @@
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
-    FetchRequest, FetchResponse, ProduceRequest, ProduceResponse, RequestHeader, ResponseHeader, TopicName,
+    FetchRequest, FetchResponse, MetadataRequest, MetadataResponse, ProduceRequest, ProduceResponse,
+    RequestHeader, ResponseHeader, TopicName,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 
@@ -16,6 +18,8 @@ use crate::Failure;
 pub(crate) const PRODUCE_VERSION: i16 = 9;
 /// The highest that names topics by name.
 pub(crate) const FETCH_VERSION: i16 = 12;
+/// Flexible, and known to every broker since 2.4.
+const METADATA_VERSION: i16 = 9;
 
 /// A produce request with `records` for partition 0 of `topic`.
 pub(crate) fn produce_request(topic: &str, records: Bytes) -> Result<Vec<u8>, Failure> {
@@ -90,6 +94,30 @@ pub(crate) fn fetched_records(frame: &[u8]) -> Result<Bytes, Failure> {
         0 => Ok(partition.records.unwrap_or_default()),
         code => Err(format!("the fetch was refused with error code {code}").into()),
     }
+}
+
+/// Asks who leads the partitions of `topic`.
+pub(crate) fn metadata_request(topic: &str) -> Result<Vec<u8>, Failure> {
+    let topic = MetadataRequestTopic::default().with_name(Some(topic_name(topic)));
+    let body = MetadataRequest::default().with_topics(Some(vec![topic]));
+    request(METADATA_VERSION, &body)
+}
+
+/// Host and port of the broker that leads partition 0 of the topic that was asked for.
+pub(crate) fn leader(frame: &[u8]) -> Result<(String, u16), Failure> {
+    let mut body = Bytes::copy_from_slice(frame.get(4..).ok_or("a short frame")?);
+    ResponseHeader::decode(&mut body, MetadataResponse::header_version(METADATA_VERSION))?;
+    let response = MetadataResponse::decode(&mut body, METADATA_VERSION)?;
+    let mut partitions = response.topics.iter().flat_map(|topic| &topic.partitions);
+    let leader = partitions
+        .find(|partition| partition.partition_index == 0)
+        .ok_or("a metadata response without the partition")?
+        .leader_id;
+    let mut brokers = response.brokers.iter();
+    let broker = brokers
+        .find(|broker| broker.node_id == leader)
+        .ok_or("a partition without a leader")?;
+    Ok((broker.host.to_string(), u16::try_from(broker.port)?))
 }
 
 /// A request frame.

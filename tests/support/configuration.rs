@@ -36,9 +36,7 @@ impl Configuration {
         } else {
             "network"
         };
-        let tls = tls.map_or_else(String::new, |tls| {
-            format!("[cluster.{name}.listeners.tls]\n{}", tls.keys())
-        });
+        let tls = tls.map_or_else(String::new, |tls| tls.table(name));
         let listener = listener(name, "test", client_auth, "127.0.0.1", *port, nodes);
         self.and(format_args!(
             "[cluster.{name}]\nbootstrap = {brokers:?}\n{more}\n{listener}{tls}{rules}\n"
@@ -106,11 +104,12 @@ pub(crate) struct ListenerTls {
 }
 
 impl ListenerTls {
-    fn keys(&self) -> String {
+    /// Of the listener of `cluster` that it stands behind.
+    pub(crate) fn table(&self, cluster: &str) -> String {
         let ca = self.client_ca.as_ref();
         let ca = ca.map_or_else(String::new, |path| format!("client_ca = {path:?}\n"));
         format!(
-            "certificate = {:?}\nkey = {:?}\n{ca}{}\n",
+            "[cluster.{cluster}.listeners.tls]\ncertificate = {:?}\nkey = {:?}\n{ca}{}\n",
             self.certificate, self.key, self.more
         )
     }

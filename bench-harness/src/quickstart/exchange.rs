@@ -104,9 +104,11 @@ pub(super) fn read(bootstrap: &str, topic: &str, count: usize) -> Result<BTreeMa
     Ok(records)
 }
 
-const PATIENCE: Duration = Duration::from_secs(20);
+/// With anything that is asked.
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
-fn orders() -> Vec<Record> {
+/// What is sent.
+pub(super) fn orders() -> Vec<Record> {
     let order = |number: usize, value: Option<&str>, headers: &[(&str, &str)]| Record {
         key: Some(format!("order-{number}").into_bytes()),
         value: value.map(|text| text.as_bytes().to_vec()),
