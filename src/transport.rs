@@ -14,6 +14,7 @@
 pub mod certificates;
 pub mod proxy_protocol;
 pub(crate) mod route;
+mod shown_chain;
 pub mod suites;
 #[cfg(test)]
 mod tests;

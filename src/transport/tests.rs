@@ -242,6 +242,68 @@ fn six_certificates_may_lie_between_and_no_more() {
     }
 }
 
+/// The certificate of somebody whom an authority of this name vouches for, with others behind it: names of who signs,
+/// and of who is signed. No key of theirs is one that anybody trusts.
+fn with_strangers(issuer: &str, behind: &[(&str, &str)]) -> Issued {
+    let host = Wanted::for_hosts(&["broker.test"]);
+    let mut shown = Authority::root(issuer).issue(&host);
+    for (issuer, subject) in behind {
+        let stranger = Authority::root(issuer).intermediate(subject);
+        shown.chain.push_str(&stranger.pem());
+    }
+    shown
+}
+
+/// CHAIN-1
+#[test]
+fn a_peer_cannot_have_us_look_for_ways_to_an_authority() {
+    let files = Files::new();
+    let host = Wanted::for_hosts(&["broker.test"]);
+    let own = files.write("broker", &files.root.issue(&host));
+    let listener = files.server(vec![own], Some(&files.root.pem()));
+    let names: Vec<_> = (0..12).map(|number| number.to_string()).collect();
+    let line: Vec<_> = names
+        .iter()
+        .zip(names.iter().skip(1))
+        .map(|(subject, issuer)| (issuer.as_str(), subject.as_str()))
+        .collect();
+    let twice =
+        "two of the certificates that are shown with it have the same subject: leave all away but one";
+    let many =
+        "more than 7 certificates are shown with it: six may lie between it and an authority that is trusted";
+    let unknown = "invalid peer certificate: UnknownIssuer";
+    let depth = "more than six certificates lie between it and an authority that is trusted";
+    let long = "x".repeat(5 << 10);
+    let wide: Vec<_> = line[..6]
+        .iter()
+        .map(|(issuer, _)| (long.as_str(), *issuer))
+        .collect();
+    let wide_of = |count: usize| with_strangers("0", &wide[..count]);
+    for (shown, expected) in [
+        (with_strangers("X", &[("X", "X"), ("X", "X")]), twice),
+        (with_strangers("X", &[("X", "X"), ("Y", "Z")]), unknown),
+        (with_strangers("0", &line[..8]), many),
+        (with_strangers("0", &line[..7]), depth),
+        (with_strangers("0", &line[..6]), unknown),
+        (wide_of(5), unknown),
+        (
+            wide_of(6),
+            "the certificates that are shown with it have more than 32 KiB",
+        ),
+    ] {
+        let believing = files.client(files.trust(&files.root), None);
+        let server = files.server(vec![files.write("strange", &shown)], None);
+        let of_broker = meet(&server, &believing, "broker.test");
+        let showing = files.client(files.trust(&files.root), Some(files.write("strange", &shown)));
+        let of_client = meet(&listener, &showing, "broker.test");
+        for met in [of_broker, of_client] {
+            let failure = TlsFailure::from(met.expect_err("nobody vouches for it"));
+            assert_eq!(failure.kind, FailureKind::Certificate);
+            assert_eq!(failure.to_string(), expected);
+        }
+    }
+}
+
 /// TLS-SERVER-4
 #[test]
 fn a_client_whose_certificate_names_nobody_is_told_so() {

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::sign::SingleCertAndKey;
@@ -22,6 +22,7 @@ use rustls::{
 use super::certificates::{
     CertificateError, CertificateFacts, CertificateFiles, OwnCertificate, read_roots, system_roots,
 };
+use super::shown_chain;
 use super::suites::TlsChoice;
 use super::tls::NotPinned;
 
@@ -80,22 +81,25 @@ impl UpstreamTls {
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&self.choice.versions())
             .map_err(refused)?;
-        let unusual = |pins| {
-            Arc::new(ByDigest {
-                pins,
-                provider: Arc::clone(&provider),
-            })
+        let by_digest = |pins| -> Arc<dyn ServerCertVerifier> {
+            let provider = Arc::clone(&provider);
+            Arc::new(ByDigest { pins, provider })
         };
-        let builder = match &self.trust {
-            Trust::File(path) => builder.with_root_certificates(read_roots(path, now)?),
-            Trust::System => builder.with_root_certificates(system_roots()?),
-            Trust::Pinned(pins) => builder
-                .dangerous()
-                .with_custom_certificate_verifier(unusual(Some(pins.clone()))),
-            Trust::Anybody => builder
-                .dangerous()
-                .with_custom_certificate_verifier(unusual(None)),
+        let by_authority = |roots| -> Result<Arc<dyn ServerCertVerifier>, CertificateError> {
+            let verifier =
+                WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+            let verifier = verifier
+                .build()
+                .map_err(|error| refused(Error::General(error.to_string())))?;
+            Ok(Arc::new(ByAuthority(verifier)))
         };
+        let verifier = match &self.trust {
+            Trust::File(path) => by_authority(read_roots(path, now)?)?,
+            Trust::System => by_authority(system_roots()?)?,
+            Trust::Pinned(pins) => by_digest(Some(pins.clone())),
+            Trust::Anybody => by_digest(None),
+        };
+        let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
         let mut config = match &own {
             Some(own) => builder
                 .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&own.certified)))),
@@ -141,6 +145,47 @@ impl ClientSet {
     /// As [`Self::name_of`].
     pub fn session(&self, host: &str) -> Result<ClientConnection, Error> {
         ClientConnection::new(Arc::clone(&self.config), self.name_of(host)?)
+    }
+}
+
+/// CHAIN-1
+#[derive(Debug)]
+struct ByAuthority(Arc<WebPkiServerVerifier>);
+
+impl ServerCertVerifier for ByAuthority {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        shown_chain::check(intermediates)?;
+        self.0
+            .verify_server_cert(certificate, intermediates, name, ocsp, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
     }
 }
 

@@ -28,6 +28,7 @@ use super::certificates::{
     CertificateError, CertificateFacts, CertificateFiles, OwnCertificate, RevocationFacts, read_revocations,
     read_roots,
 };
+use super::shown_chain;
 use super::suites::TlsChoice;
 use crate::identity::certificate_names::{PrincipalMapping, Rules, RulesError};
 
@@ -217,6 +218,8 @@ impl ClientCertVerifier for NamingSomebody {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
+        // CHAIN-1
+        shown_chain::check(intermediates)?;
         let verified = self
             .verifier
             .verify_client_cert(certificate, intermediates, now)?;

@@ -3,6 +3,7 @@
 use rustls::CertificateError;
 
 use crate::identity::certificate_names::NoPrincipal;
+use crate::transport::shown_chain::ChainFault;
 
 /// No pin is that of the certificate that a broker has shown.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
@@ -33,6 +34,9 @@ pub(super) fn in_words(error: &CertificateError) -> Option<String> {
         CertificateError::Other(other) => {
             if let Some(not_pinned) = other.0.downcast_ref::<NotPinned>() {
                 return Some(not_pinned.to_string());
+            }
+            if let Some(fault) = other.0.downcast_ref::<ChainFault>() {
+                return Some(fault.to_string());
             }
             if let Some(why) = other.0.downcast_ref::<NoPrincipal>() {
                 return Some(format!("no principal: {why}"));
