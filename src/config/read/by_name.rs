@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use rustls::pki_types::DnsName;
+
 use super::node::Node;
 use super::ports::PortBook;
 use super::served::{Served, read_nodes};
@@ -76,8 +78,8 @@ fn read_bootstrap_host(node: &Node<'_>) -> Option<String> {
     Some(host)
 }
 
-/// Whether every client sends this name when it connects to it: Java's do not where it has no dot, or an underscore, or
-/// ends in a dot.
+/// Whether every client sends this name when it connects to it (Java's do not where it has no dot, or an underscore, or
+/// ends in a dot), and rustls takes it.
 fn check_name(place: &Node<'_>, name: &str, fix: &str) -> Option<()> {
     if let Err(problem) = check_host(name) {
         place.complain(&format!("this {problem}"), fix);
@@ -89,6 +91,14 @@ fn check_name(place: &Node<'_>, name: &str, fix: &str) -> Option<()> {
         place.complain(
             "Java's clients do not say that they have connected to such a name (server name indication)",
             "write a name with a dot, without underscores, that does not end in a dot",
+        );
+        return None;
+    }
+    if DnsName::try_from(name).is_err() {
+        place.complain(
+            "a client cannot name this in a handshake (server name indication): the last label has digits alone, or \
+             one is longer than 63 characters",
+            fix,
         );
         return None;
     }

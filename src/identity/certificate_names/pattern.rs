@@ -2,7 +2,8 @@
 //! read, so that no rule silently means something else than at a broker.
 //!
 //! Refused are back-references, look-around, possessive quantifiers and atomic groups, flags other than `i`, `\Q…\E`,
-//! classes with names other than Unicode's general categories (`\p{L}`, `\p{Lu}`), and what is an error in Java.
+//! classes with names other than Unicode's general categories (`\p{L}`, `\p{Lu}`), `\b` and `\B` (what a word is made of
+//! differs between JDKs), and what is an error in Java.
 //! `\d`, `\w`, `\s` and `.` are rewritten: they are ASCII, and lines end, as in Java. Two differences stay: `(?i)`
 //! also folds letters beyond ASCII, and `$` is the very end, not also what is before a last line's end.
 
@@ -161,7 +162,7 @@ impl Translation<'_> {
             's' => self.out.push_str(r"[\t\n\x0B\x0C\r ]"),
             'S' => self.out.push_str(r"[^\t\n\x0B\x0C\r ]"),
             't' | 'n' | 'r' | 'f' | 'a' => self.out.extend(['\\', escaped]),
-            'b' | 'B' | 'A' | 'z' if !is_in_class => self.out.extend(['\\', escaped]),
+            'A' | 'z' if !is_in_class => self.out.extend(['\\', escaped]),
             'x' => self.digits(2)?,
             'u' => self.digits(4)?,
             'p' | 'P' => self.category(escaped)?,

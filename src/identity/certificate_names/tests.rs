@@ -235,6 +235,8 @@ const REFUSED: &[&str] = &[
     r"[]a]",
     r"[^]a]",
     r"[\b]",
+    r"\bx",
+    r"x\B",
     r"a{x}",
     r"a{2",
     r"{2}",

@@ -349,6 +349,10 @@ fn names_that_clients_would_not_ask_for_are_refused() {
             base.replace(pattern, "\"b $(node).example.com\""),
             "neither a name",
         ),
+        (
+            base.replace(pattern, "\"kafka.$(node)\""),
+            "cannot name this in a handshake",
+        ),
         (base.replace(host, "\"localhost\""), "Java's clients do not say"),
         (base.replace(host, "\"192.0.2.1\""), "Java's clients do not say"),
         (
