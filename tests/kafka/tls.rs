@@ -4,6 +4,7 @@ mod document;
 mod every_way;
 mod refused;
 mod renewed;
+mod resumed;
 mod sasl;
 
 use std::sync::LazyLock;

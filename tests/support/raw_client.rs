@@ -16,7 +16,7 @@ use kafka_protocol::messages::{
     ProduceRequest, ResponseHeader, SaslAuthenticateRequest, SaslHandshakeRequest, SyncGroupRequest,
 };
 use kafka_protocol::protocol::{Decodable, HeaderVersion, Request, StrBytes};
-use rustls::ClientConnection;
+use rustls::{ClientConnection, HandshakeKind};
 use sealwire::testing::{BatchBuilder, RecordInput};
 use sealwire::transport::tls_client::UpstreamTls;
 
@@ -44,14 +44,23 @@ impl RawClient {
     /// The same by TLS, as one that has connected to `host`; what is wrong where hands are not shaken.
     pub(crate) fn connect_by_tls(address: &str, host: &str, tls: &UpstreamTls) -> Result<Self, String> {
         let set = tls.load(SystemTime::now()).expect("files of TLS");
+        Self::connect_with(address, set.session(host).expect("a name"))
+    }
+
+    /// The same with a session of one's own.
+    pub(crate) fn connect_with(address: &str, mut session: ClientConnection) -> Result<Self, String> {
         let mut client = Self::connect(address);
-        let mut session = set.session(host).expect("a name");
         while session.is_handshaking() {
             let carried = session.complete_io(&mut client.socket);
             carried.map_err(|error| error.to_string())?;
         }
         client.tls = Some(Box::new(session));
         Ok(client)
+    }
+
+    /// Whether a session was resumed, where it has TLS.
+    pub(crate) fn handshake_kind(&self) -> Option<HandshakeKind> {
+        self.tls.as_ref()?.handshake_kind()
     }
 
     fn read_exact(&mut self, bytes: &mut [u8]) -> io::Result<()> {
