@@ -15,7 +15,8 @@ use crate::support::wait;
 fn two_thousand_slow_handshakes_keep_nobody_out_and_hold_little() {
     let bench = Bench::start(&[&format!("limits.handshakes_max={UNDER_WAY_MAX}")]);
     let mut established = bench.served();
-    let usual = waits(&mut established, |exchanges| exchanges < 50);
+    // What is allocated once is there by then.
+    (0..50).for_each(|_| assert_served(&mut established));
     let before = bench.proxy.resident_bytes();
     let mut resident = Vec::new();
     for round in 1..=2_usize {
@@ -30,7 +31,7 @@ fn two_thousand_slow_handshakes_keep_nobody_out_and_hold_little() {
         let (met, besieged) = thread::scope(|scope| {
             let end = SetAtTheEnd(&over);
             scope.spawn(|| slow.drip(&over));
-            let watch = scope.spawn(|| waits(&mut established, |_| !over.load(Ordering::Relaxed)));
+            let watch = scope.spawn(|| waits(&mut established, || !over.load(Ordering::Relaxed)));
             let met = (0..HONEST).map(|_| {
                 let begun = Instant::now();
                 drop(bench.served());
@@ -42,10 +43,7 @@ fn two_thousand_slow_handshakes_keep_nobody_out_and_hold_little() {
         });
         assert!(met < WAIT_MAX, "{met:?}");
         assert!(besieged.longest < WAIT_MAX, "{besieged:?}");
-        assert!(
-            besieged.median < 20 * usual.median,
-            "{besieged:?}, and {usual:?} before"
-        );
+        assert!(besieged.median < MEDIAN_MAX, "{besieged:?}");
         drop(slow);
         bench.is_quiet_but_for(1);
     }
@@ -119,9 +117,9 @@ struct Waits {
     median: Duration,
 }
 
-fn waits(client: &mut RawClient, goes_on: impl Fn(usize) -> bool) -> Waits {
+fn waits(client: &mut RawClient, goes_on: impl Fn() -> bool) -> Waits {
     let mut waited = Vec::new();
-    while goes_on(waited.len()) {
+    while goes_on() {
         let asked = Instant::now();
         assert_served(client);
         waited.push(asked.elapsed());
@@ -139,4 +137,7 @@ const UNDER_WAY_MAX: usize = 1500;
 const HONEST: usize = 30;
 /// On a machine that is busy with other things; whoever is kept out waits for minutes.
 const WAIT_MAX: Duration = Duration::from_secs(10);
-const EACH_BYTES_MAX: u64 = 24 * 1024;
+/// A hundred times what it is, and more, where other programs use the processors as well.
+const MEDIAN_MAX: Duration = Duration::from_millis(100);
+/// Half as much again as it is.
+const EACH_BYTES_MAX: u64 = 32 * 1024;
