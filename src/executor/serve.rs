@@ -28,7 +28,7 @@ mod tls;
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -155,19 +155,21 @@ impl Arrival {
             self.preface::<P>(sockets.client.socket_mut(), proxies).await?;
         }
         self.shake_hands(&mut listener, sockets).await?;
-        let first_word = self.clients_stage(first_word(&mut sockets.client)).await?;
+        let first_word = self.clients_stage(pin!(first_word(&mut sockets.client))).await?;
         let Some(first_word) = first_word else {
             let failure = sockets.client.tls().and_then(|tls| tls.session().failure());
             return Err(failure.map_or(CloseReason::ClientClosed, |failure| self.note_failure(failure)));
         };
-        let reached = self.brokers_stage(self.dial(&listener, first_word)).await??;
+        let reached = self
+            .brokers_stage(pin!(self.dial(&listener, first_word)))
+            .await??;
         let session = self.session(&listener, &reached)?;
         self.relay(sockets, reached, session).await
     }
 
-    /// A stage in which the client is waited for.
-    async fn clients_stage<T>(&self, stage: impl Future<Output = T>) -> Result<T, CloseReason> {
-        let mut stage = pin!(stage);
+    /// A stage in which the client is waited for. It is lent: a future that is passed on takes its place again in each
+    /// that it is passed through, for as long as the connection lasts.
+    async fn clients_stage<T>(&self, mut stage: Pin<&mut impl Future<Output = T>>) -> Result<T, CloseReason> {
         poll_fn(|context| {
             self.status.register(context.waker());
             match self.status.request() {
@@ -181,7 +183,7 @@ impl Arrival {
 
     /// A stage in which others are waited for than the client: it takes nothing of the client's time.
     #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
-    async fn brokers_stage<T>(&self, stage: impl Future<Output = T>) -> Result<T, CloseReason> {
+    async fn brokers_stage<T>(&self, stage: Pin<&mut impl Future<Output = T>>) -> Result<T, CloseReason> {
         self.status.waits_for_broker(clocks::now(), true);
         let done = self.clients_stage(stage).await;
         self.status.waits_for_broker(clocks::now(), false);
@@ -202,7 +204,7 @@ impl Arrival {
     ) -> Result<(), CloseReason> {
         let peer = self.client.address.map(|address| address.ip());
         let taken = match peer.is_some_and(|peer| proxies.contain(peer)) {
-            true => self.clients_stage(preface::take::<P>(socket)).await?,
+            true => self.clients_stage(pin!(preface::take::<P>(socket))).await?,
             false => Err(NoPreface::from_elsewhere()),
         };
         match taken {

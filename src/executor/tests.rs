@@ -12,10 +12,22 @@ use tokio::sync::oneshot;
 use self::bench::{Bench, EVENTUALLY, LEAVE_GROUP, TICKS, until};
 use crate::audit::AUDIT_EVENTS_MAX;
 use crate::config::{HostPort, Limits};
+use crate::executor::platform::Glommio;
+use crate::executor::serve::serve;
 use crate::ids::{ClusterId, Id as _};
 use crate::keys::KeyRequest;
 use crate::messages::{ControlRequest, ExecutorMessage, LearnedAddress};
 use crate::metrics::{CloseReason, RefusalReason};
+
+/// Every connection has one for as long as it lasts.
+#[test]
+fn what_serves_a_connection_is_small() {
+    fn bytes_of_future<A, B, C, D, F>(_: fn(A, B, C, D) -> F) -> usize {
+        size_of::<F>()
+    }
+    let bytes = bytes_of_future(serve::<Glommio>);
+    assert!(bytes <= 5 * 1024 + 512, "{bytes}");
+}
 
 /// EXECUTOR-MAIN-4
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! Executor threads only.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -44,8 +45,12 @@ impl Arrival {
         let under_way = handshakes
             .with_client(shared, self.id, listener.map.cluster)
             .map_err(|reason| self.note_limit(reason))?;
-        let met = handshake::accept::<P, _, _>(&mut sockets.client, under_way, tls.handshake_timeout, choose);
-        let met = self.clients_stage(met).await;
+        let (client, at_most) = (&mut sockets.client, tls.handshake_timeout);
+        let met = self
+            .clients_stage(pin!(handshake::accept::<P, _, _>(
+                client, under_way, at_most, choose
+            )))
+            .await;
         let met = met.map_err(|reason| self.note_limit(reason))?;
         let routed = met.map_err(|failure| self.note_failure(&failure))?;
         if let Some((destination, chosen)) = routed {
