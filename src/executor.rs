@@ -33,6 +33,7 @@ mod parting;
 mod platform;
 mod preface;
 mod serve;
+mod stage_memory;
 #[cfg(test)]
 mod tests;
 mod way_back;

@@ -1,6 +1,7 @@
 //! Connecting a client to its broker.
 
 use std::fmt::Display;
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +11,11 @@ use super::names::ResolvedNames;
 use super::others_first::OthersFirst;
 use super::parting;
 use super::platform::{Platform, Socket};
+use super::stage_memory::StageMemory;
 use super::way_back::{self, FoundElsewhere, WayBack};
 use crate::clocks;
 use crate::config::HostPort;
-use crate::connection::{Shared, Wire};
+use crate::connection::{Shared, Stream as _, Wire};
 use crate::messages::{CameBack, ConnectError};
 use crate::pipeline::ListenerMap;
 use crate::protocol::frame::{LENGTH_PREFIX_BYTES, REQUEST_HEAD_BYTES, RequestHead};
@@ -39,14 +41,25 @@ pub(crate) struct Listener {
 }
 
 /// Waits until the client says something; `None` where it leaves without a word, as probes of load balancers do. Until
-/// then no broker has to be troubled. Says what the first request is, where enough of it is there.
-pub(super) async fn first_word(client: &mut impl Socket) -> Option<FirstWord> {
+/// then no broker has to be troubled. Says what the first request is, where enough of it is there. What TLS holds is
+/// noted on `memory`.
+pub(super) async fn first_word<S: Socket>(
+    client: &mut Wire<S>,
+    memory: &StageMemory<'_>,
+) -> Option<FirstWord> {
     let mut beginning = [0; LENGTH_PREFIX_BYTES + REQUEST_HEAD_BYTES];
-    let bytes = client
-        .peek(&mut beginning)
+    let peeked = if client.tls().is_none() {
+        client.peek(&mut beginning).await
+    } else {
+        poll_fn(|context| {
+            let peeked = client.poll_peek_tls(context, &mut beginning);
+            let held = client.held();
+            memory.hold(held.unread.saturating_add(held.unsent));
+            peeked
+        })
         .await
-        .ok()
-        .filter(|bytes| *bytes > 0)?;
+    };
+    let bytes = peeked.ok().filter(|bytes| *bytes > 0)?;
     let head = beginning
         .get(LENGTH_PREFIX_BYTES..bytes)
         .and_then(RequestHead::peek);

@@ -16,6 +16,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_lite::future::poll_once;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ServerConfig};
 
@@ -35,7 +36,7 @@ pub(super) async fn accept<P: Platform, S: Stream, T>(
     choose: impl FnOnce(Option<&str>) -> Option<(Arc<ServerConfig>, T)>,
 ) -> Result<T, TlsFailure> {
     let mut handshake = Handshake::<P, S>::of(client, TlsSession::listening(), under_way, at_most);
-    let accepted = handshake.meet(choose).await;
+    let accepted = handshake.meet(at_most, choose).await;
     handshake.say_why_not(accepted).await
 }
 
@@ -72,6 +73,7 @@ impl<'a, P: Platform, S: Stream> Handshake<'a, P, S> {
 
     async fn meet<T>(
         &mut self,
+        at_most: Duration,
         choose: impl FnOnce(Option<&str>) -> Option<(Arc<ServerConfig>, T)>,
     ) -> Result<T, TlsFailure> {
         let name = loop {
@@ -85,8 +87,12 @@ impl<'a, P: Platform, S: Stream> Handshake<'a, P, S> {
         let Some((config, chosen)) = choose(name.as_deref()) else {
             return Err(self.tls.refuse_name());
         };
-        let may_be_answered = self.socket.within(self.under_way.may_be_answered::<P>()).await;
+        let may_be_answered = self
+            .socket
+            .within(self.under_way.may_be_answered::<P>(at_most))
+            .await;
         may_be_answered.map_err(|error| TlsFailure::of_socket(&error))?;
+        self.is_still_there().await?;
         self.tls.answer(config)?;
         self.compute().await?;
         Ok(chosen)
@@ -108,6 +114,12 @@ impl<'a, P: Platform, S: Stream> Handshake<'a, P, S> {
             }
             self.hear().await?;
         }
+    }
+
+    /// Whoever has left while it waited costs no computing.
+    async fn is_still_there(&mut self) -> Result<(), TlsFailure> {
+        let heard = poll_once(poll_fn(|context| self.tls.poll_hear(&mut self.socket, context))).await;
+        heard.unwrap_or(Ok(()))
     }
 
     /// Waits until the peer has sent something.

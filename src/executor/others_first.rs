@@ -8,6 +8,7 @@
 //! - OTHERS-1: between two tasks that go on, the rings are looked at, and whoever has something from its socket runs:
 //!   it waits for one turn of one task, however many have more to do.
 //! - OTHERS-2: tasks go on in the order in which they have begun to wait.
+//! - OTHERS-3: one that is no part of that queue goes on behind one of the queue, however long that is.
 
 use std::future::Future;
 use std::pin::pin;
@@ -24,12 +25,15 @@ pub(super) struct OthersFirst {
     /// Its one permit is held by the task that goes on next. Tokio's is fair, needs no runtime, and is not lost with a
     /// task that ends.
     next: Semaphore,
+    /// Held by the one of the queue that waits for that permit, or has it.
+    queue: Semaphore,
 }
 
 impl Default for OthersFirst {
     fn default() -> Self {
         Self {
             next: Semaphore::new(1),
+            queue: Semaphore::new(1),
         }
     }
 }
@@ -40,6 +44,12 @@ impl OthersFirst {
     ///
     /// Costs a few microseconds, and no sleep: a timer that is due is no reason to wait.
     pub(super) async fn go<P: Platform>(&self) {
+        let _queue = self.queue.acquire().await;
+        self.go_in_between::<P>().await;
+    }
+
+    /// The same for a task that is no part of the queue, and of which there is one at a time (OTHERS-3).
+    pub(super) async fn go_in_between<P: Platform>(&self) {
         let _next = self.next.acquire().await;
         let mut waited = false;
         while !waited {
@@ -158,6 +168,45 @@ mod tests {
             .expect("the executor's thread starts");
         let order: Vec<usize> = executor.join().expect("the executor runs");
         assert_eq!(order, Vec::from_iter((0..TASKS).cycle().take(3 * TASKS)));
+    }
+
+    /// OTHERS-3
+    #[test]
+    fn one_that_is_not_in_the_queue_waits_for_one_of_it() {
+        let executor = LocalExecutorBuilder::new(Placement::Unbound)
+            .io_memory(65_536)
+            .preempt_timer(PREEMPT_AFTER)
+            .spawn(|| async {
+                let (turns, others_first) = (Rc::new(Cell::new(0)), Rc::new(OthersFirst::default()));
+                let works = |_| {
+                    let (turns, others_first) = (Rc::clone(&turns), Rc::clone(&others_first));
+                    glommio::spawn_local(async move {
+                        loop {
+                            turns.set(turns.get() + 1);
+                            others_first.go::<Glommio>().await;
+                        }
+                    })
+                };
+                let tasks: Vec<glommio::Task<()>> = (0..20).map(works).collect();
+                others_first.go::<Glommio>().await;
+                let mut waited = Vec::new();
+                for _ in 0..50 {
+                    let before = turns.get();
+                    others_first.go_in_between::<Glommio>().await;
+                    waited.push(turns.get() - before);
+                }
+                for task in tasks {
+                    let _: Option<()> = task.cancel().await;
+                }
+                waited
+            })
+            .expect("the executor's thread starts");
+        let waited: Vec<usize> = executor.join().expect("the executor runs");
+        assert!(waited.iter().all(|turns| *turns <= 2), "{waited:?}");
+        assert!(
+            waited.iter().sum::<usize>() >= 40,
+            "the queue goes on as well: {waited:?}"
+        );
     }
 
     const QUESTIONS: usize = 500;

@@ -91,10 +91,15 @@ pub(super) async fn part_from<P: Platform>(
             read
         });
         match read.await {
-            Ok(bytes) if bytes > 0 => dropped = dropped.saturating_add(bytes),
+            Ok(bytes) if bytes > 0 => {
+                dropped = dropped.saturating_add(bytes);
+                // Less is all that there was.
+                if bytes >= DROPPED_AT_ONCE {
+                    others_first.go::<P>().await;
+                }
+            }
             Ok(_) | Err(_) => return,
         }
-        others_first.go::<P>().await;
     }
 }
 

@@ -40,13 +40,14 @@ use super::others_first::OthersFirst;
 use super::parting::Sockets;
 use super::platform::Platform;
 use super::preface::{self, NoPreface};
+use super::stage_memory::StageMemory;
 use crate::clocks;
 use crate::config::HostPort;
 use crate::connection::{Relay, Request, Shared, Status, TurnOutcome, Wire};
 use crate::identity::Client;
 use crate::ids::{ById, ClusterId, ListenerId};
 use crate::messages::{Accepted, ConnectError, Notice, NoticeKind, Seats, TlsNews};
-use crate::metrics::CloseReason;
+use crate::metrics::{CloseReason, Direction};
 use crate::pipeline::Session;
 use crate::transport::proxy_protocol::{Networks, Source};
 
@@ -155,14 +156,21 @@ impl Arrival {
             self.preface::<P>(sockets.client.socket_mut(), proxies).await?;
         }
         self.shake_hands(&mut listener, sockets).await?;
-        let first_word = self.clients_stage(pin!(first_word(&mut sockets.client))).await?;
+        let serving = Rc::clone(&self.serving);
+        let cluster = listener.map.cluster;
+        let memory = StageMemory::new(&serving.shared, self.id, Direction::Request, cluster);
+        let first_word = self
+            .clients_stage(pin!(first_word(&mut sockets.client, &memory)))
+            .await?;
         let Some(first_word) = first_word else {
             let failure = sockets.client.tls().and_then(|tls| tls.session().failure());
             return Err(failure.map_or(CloseReason::ClientClosed, |failure| self.note_failure(failure)));
         };
+        memory.park(true);
         let reached = self
             .brokers_stage(pin!(self.dial(&listener, first_word)))
             .await??;
+        drop(memory);
         let session = self.session(&listener, &reached)?;
         self.relay(sockets, reached, session).await
     }

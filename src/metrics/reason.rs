@@ -114,8 +114,8 @@ labels! {
         IdleUnauthenticated => "idle_unauthenticated",
         /// TLS was not agreed on, or somebody refused the other's certificate.
         TlsFailed => "tls_failed",
-        /// As many TLS handshakes were under way as `limits.handshakes_max` says, and it was the oldest that waited for
-        /// its client, or all of them waited for us.
+        /// As many TLS handshakes were under way as `limits.handshakes_max` says, and its client was the slowest, or
+        /// all others went on; or `limits.handshakes_per_second_max` left it no time.
         HandshakeLimit => "handshake_limit",
         /// It began with something else than TLS where that is spoken.
         OtherProtocol => "other_protocol",

@@ -27,9 +27,10 @@ pub(super) const KEYS: &[Key] = &[
         [1, 1_000_000],
         "5000",
         "TLS handshakes with clients that the whole process has under way, of which each executor has its share; half \
-         of `connections_max` at most, so that they leave place for others. At the bound: for a further one the oldest \
-         is closed that waits for its client; where all of them wait for the executor, the further one is. Either is \
-         counted, and the log says it once a minute and address.",
+         of `connections_max` at most, so that they leave place for others. At the bound: for a further one the one is \
+         closed that has waited longest for its client to begin, or else has not gone on for a second since it was \
+         answered; where there is none, the further one is. Either is counted, and the log says it once a minute and \
+         address.",
     ),
     count(
         "limits.handshakes_per_second_max",
@@ -37,7 +38,8 @@ pub(super) const KEYS: &[Key] = &[
         "500",
         "TLS handshakes with clients that one executor answers in a second, and so a bound on the time that they take \
          from connections that there are: with RSA of 2048 bits two fifths of a core, with ECDSA a tenth. At the \
-         bound: they wait in the order in which they came, and the time of each (`handshake_timeout`) runs on.",
+         bound: they wait in the order in which they came, and the time of each (`handshake_timeout`) runs on; whoever \
+         would wait for more than half of it is closed at once, and counted like those beyond `handshakes_max`.",
     ),
     count(
         "limits.in_flight_requests_max",

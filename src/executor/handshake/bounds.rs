@@ -3,10 +3,12 @@
 //! - HANDSHAKES-1: one of them computes in a turn of the executor, with clients and with brokers alike, in the order in
 //!   which they have what they need from their peers. Who waits for a peer is in nobody's way.
 //! - HANDSHAKES-2: `limits.handshakes_per_second_max` of clients are answered, in the order of their ClientHellos. What
-//!   is begun goes on beside that: it would have been for nothing.
-//! - HANDSHAKES-3: so many with clients are under way ([`Limits::handshakes_of_each`]). For one more the oldest ends
-//!   that waits for its client, so that nobody keeps others out by saying nothing; where all of them wait for us, the
-//!   new one is refused.
+//!   is begun goes on beside that: it would have been for nothing. Whoever would wait for more than half of its time is
+//!   refused at once, or those in front would be answered when their time is over.
+//! - HANDSHAKES-3: so many with clients are under way ([`Limits::handshakes_of_each`]). For one more the one ends that
+//!   has waited longest for its ClientHello, so that nobody keeps others out by saying nothing; where all clients have
+//!   said theirs, the one that was answered longest ago, if it has not gone on for [`ANSWERED_FOR`]. Otherwise the new
+//!   one is refused: what is begun is not thrown away for what is not.
 //! - HANDSHAKES-4: what they hold of what has come and is to be sent is on the executor's account, as that of
 //!   connections that are not logged in (HELD-3).
 //!
@@ -21,11 +23,20 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::clocks;
 use crate::config::Limits;
-use crate::connection::{HalfKey, Holding, Shared};
+use crate::connection::Shared;
 use crate::executor::others_first::OthersFirst;
 use crate::executor::platform::Platform;
+use crate::executor::stage_memory::StageMemory;
 use crate::ids::ClusterId;
 use crate::metrics::{CloseReason, Direction};
+
+/// A handshake that waits for its client (HANDSHAKES-3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Silent {
+    is_answered: bool,
+    since: Instant,
+    connection: u64,
+}
 
 /// All handshakes of an executor; see the module.
 pub(in crate::executor) struct Handshakes {
@@ -38,9 +49,11 @@ pub(in crate::executor) struct Handshakes {
     /// Between two answers.
     interval: Duration,
     answered_next: Cell<Option<Instant>>,
+    /// How many have said their ClientHello and are not answered.
+    unanswered: Cell<u32>,
     under_way_max: usize,
-    /// Connections that wait for their clients, the oldest first.
-    silent: RefCell<BTreeSet<u64>>,
+    /// Those that wait for their clients, in the order in which they would end.
+    silent: RefCell<BTreeSet<Silent>>,
     /// How many wait for us.
     queued: Cell<usize>,
 }
@@ -59,6 +72,7 @@ impl Handshakes {
             next: Semaphore::new(1),
             interval: Duration::from_secs(1).checked_div(a_second).unwrap_or_default(),
             answered_next: Cell::new(None),
+            unanswered: Cell::new(0),
             under_way_max,
             silent: RefCell::default(),
             queued: Cell::new(0),
@@ -69,28 +83,29 @@ impl Handshakes {
     ///
     /// # Errors
     /// It is refused (HANDSHAKES-3).
+    #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
     pub(in crate::executor) fn with_client<'a>(
         &'a self,
         shared: &'a Shared,
         connection: u64,
         cluster: ClusterId,
     ) -> Result<UnderWay<'a>, CloseReason> {
+        let now = clocks::now();
         let mut silent = self.silent.borrow_mut();
         if silent.len().saturating_add(self.queued.get()) >= self.under_way_max {
             let refused = CloseReason::HandshakeLimit;
-            let oldest = silent.pop_first().ok_or(refused)?;
-            shared.registry.borrow().close(oldest, refused);
+            let may_end = |first: &Silent| {
+                !first.is_answered || now.saturating_duration_since(first.since) >= ANSWERED_FOR
+            };
+            let first = silent.first().copied().filter(may_end).ok_or(refused)?;
+            silent.remove(&first);
+            shared.registry.borrow().close(first.connection, refused);
         }
-        silent.insert(connection);
         drop(silent);
+        let under_way = UnderWay::new(self, shared, connection, cluster, Direction::Request);
+        under_way.wait_for_client(now);
         self.count(shared);
-        Ok(UnderWay::new(
-            self,
-            shared,
-            connection,
-            cluster,
-            Direction::Request,
-        ))
+        Ok(under_way)
     }
 
     /// Begins one with a broker for the client of `connection`.
@@ -113,16 +128,16 @@ impl Handshakes {
 /// A handshake, until it is over.
 pub(in crate::executor) struct UnderWay<'a> {
     all: &'a Handshakes,
-    shared: &'a Shared,
-    key: HalfKey,
-    cluster: ClusterId,
-    begun: Instant,
-    /// Bytes of memory.
-    held: Cell<usize>,
+    memory: StageMemory<'a>,
+    connection: u64,
+    direction: Direction,
+    /// Its client was answered.
+    is_answered: Cell<bool>,
+    /// As long as it waits for its client.
+    silent: Cell<Option<Silent>>,
 }
 
 impl<'a> UnderWay<'a> {
-    #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
     fn new(
         all: &'a Handshakes,
         shared: &'a Shared,
@@ -132,32 +147,52 @@ impl<'a> UnderWay<'a> {
     ) -> Self {
         Self {
             all,
-            shared,
-            key: HalfKey {
-                connection,
-                direction,
-            },
-            cluster,
-            begun: clocks::now(),
-            held: Cell::new(0),
+            memory: StageMemory::new(shared, connection, direction, cluster),
+            connection,
+            direction,
+            is_answered: Cell::new(false),
+            silent: Cell::new(None),
         }
     }
 
     /// What its connection is part of.
     pub(super) fn shared(&self) -> &'a Shared {
-        self.shared
+        self.memory.shared()
     }
 
     /// Notes that it holds so many bytes of memory (HANDSHAKES-4).
     pub(super) fn hold(&self, bytes: usize) {
-        self.held.set(bytes);
-        self.account(false);
+        self.memory.hold(bytes);
     }
 
-    /// Waits until its client may be answered (HANDSHAKES-2).
+    /// From now on it waits for its client.
+    fn wait_for_client(&self, now: Instant) {
+        let silent = Silent {
+            is_answered: self.is_answered.get(),
+            since: now,
+            connection: self.connection,
+        };
+        self.all.silent.borrow_mut().insert(silent);
+        self.silent.set(Some(silent));
+    }
+
+    /// It does not any more; says whether it did, and was not to end for that.
+    fn has_heard(&self) -> bool {
+        let silent = self.silent.take();
+        silent.is_some_and(|silent| self.all.silent.borrow_mut().remove(&silent))
+    }
+
+    /// Waits until its client may be answered, which has `at_most` for all of it (HANDSHAKES-2).
     #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
-    pub(super) async fn may_be_answered<P: Platform>(&self) {
+    pub(super) async fn may_be_answered<P: Platform>(&self, at_most: Duration) {
         let _queued = Queued::new(self);
+        let unanswered = &self.all.unanswered;
+        let twice = unanswered.get().saturating_mul(2);
+        if self.all.interval.saturating_mul(twice) > at_most {
+            let registry = self.shared().registry.borrow();
+            registry.close(self.connection, CloseReason::HandshakeLimit);
+        }
+        let _unanswered = Counted::new(unanswered);
         // It is never closed.
         let _next = self.all.next.acquire().await;
         let now = clocks::now();
@@ -168,6 +203,7 @@ impl<'a> UnderWay<'a> {
             P::timer(due.saturating_duration_since(now)).await;
         }
         self.all.answered_next.set(due.checked_add(self.all.interval));
+        self.is_answered.set(true);
     }
 
     /// Waits for its turn to compute, which lasts until what comes of this is dropped (HANDSHAKES-1).
@@ -175,31 +211,33 @@ impl<'a> UnderWay<'a> {
         let _queued = Queued::new(self);
         // It is never closed.
         let turn = self.all.turn.acquire().await.ok();
-        self.all.others_first.go::<P>().await;
+        self.all.others_first.go_in_between::<P>().await;
         turn
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
-    fn account(&self, parked: bool) {
-        let holding = Holding {
-            cluster: self.cluster,
-            bytes: self.held.get(),
-            proven: false,
-            paced_at: self.begun,
-            parked,
-        };
-        self.shared.hold(self.key, holding, clocks::now());
     }
 }
 
 impl Drop for UnderWay<'_> {
-    #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
     fn drop(&mut self) {
-        self.shared.forget(self.key, clocks::now());
-        if self.key.direction == Direction::Request {
-            self.all.silent.borrow_mut().remove(&self.key.connection);
-            self.all.count(self.shared);
+        self.has_heard();
+        if self.direction == Direction::Request {
+            self.all.count(self.shared());
         }
+    }
+}
+
+/// One that has not been answered, until it is, or has gone.
+struct Counted<'a>(&'a Cell<u32>);
+
+impl<'a> Counted<'a> {
+    fn new(count: &'a Cell<u32>) -> Self {
+        count.set(count.get().saturating_add(1));
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
     }
 }
 
@@ -213,11 +251,11 @@ struct Queued<'a> {
 impl<'a> Queued<'a> {
     fn new(handshake: &'a UnderWay<'_>) -> Self {
         let all = handshake.all;
-        let was_silent = all.silent.borrow_mut().remove(&handshake.key.connection);
+        let was_silent = handshake.has_heard();
         let queued = all.queued.get();
         all.queued.set(queued.saturating_add(was_silent.into()));
-        handshake.account(true);
-        all.count(handshake.shared);
+        handshake.memory.park(true);
+        all.count(handshake.shared());
         Self {
             handshake,
             was_silent,
@@ -226,16 +264,20 @@ impl<'a> Queued<'a> {
 }
 
 impl Drop for Queued<'_> {
+    #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
     fn drop(&mut self) {
-        let UnderWay { all, key, shared, .. } = self.handshake;
+        let handshake = self.handshake;
+        let all = handshake.all;
         if self.was_silent {
             all.queued.set(all.queued.get().saturating_sub(1));
-            all.silent.borrow_mut().insert(key.connection);
+            handshake.wait_for_client(clocks::now());
         }
-        self.handshake.account(false);
-        all.count(shared);
+        handshake.memory.park(false);
+        all.count(handshake.shared());
     }
 }
 
+/// A client that is there goes on within a round trip, and a moment.
+const ANSWERED_FOR: Duration = Duration::from_secs(1);
 /// Timers fire late where there is much to do. So much of a pause is made up for, at once.
 const CATCHES_UP_FOR: Duration = Duration::from_millis(100);

@@ -2,6 +2,7 @@
 //!
 //! Executor threads only.
 
+use std::cell::Cell;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -29,15 +30,17 @@ impl Arrival {
         let Some(tls) = listener.tls.clone() else {
             return Ok(());
         };
+        let asked_for = Cell::new((self.listener, self.node));
+        // By what is in force when the name is known.
         let choose = |name: Option<&str>| {
-            let Some(routes) = &listener.routes else {
-                return Some((Arc::clone(&tls.config), None));
-            };
-            let destination = routes.find(name?)?;
+            if let Some(routes) = &listener.routes {
+                let destination = routes.find(name?)?;
+                asked_for.set((destination.listener, destination.node));
+            }
             let listeners = self.serving.listeners.borrow();
-            let chosen = listeners.get(destination.listener)?;
+            let chosen = listeners.get(asked_for.get().0)?;
             let config = Arc::clone(&chosen.tls.as_ref()?.config);
-            Some((config, Some((destination, Rc::clone(chosen)))))
+            Some((config, Rc::clone(chosen)))
         };
         let Serving {
             shared, handshakes, ..
@@ -51,12 +54,10 @@ impl Arrival {
                 client, under_way, at_most, choose
             )))
             .await;
+        // Whatever has become of it.
+        (self.listener, self.node) = asked_for.get();
         let met = met.map_err(|reason| self.note_limit(reason))?;
-        let routed = met.map_err(|failure| self.note_failure(&failure))?;
-        if let Some((destination, chosen)) = routed {
-            (self.listener, self.node) = (destination.listener, destination.node);
-            *listener = chosen;
-        }
+        *listener = met.map_err(|failure| self.note_failure(&failure))?;
         self.name_client(listener, &sockets.client)
     }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-use super::{Bench, Shaking, assert_served};
+use super::{Bench, EVENTUALLY, Shaking, assert_served};
+use crate::support::wait;
 
 /// How far a client has come.
 #[derive(Clone, Copy, Debug)]
@@ -148,4 +149,31 @@ fn leave_by(leave: Leave, socket: TcpStream) -> Option<TcpStream> {
             None
         }
     }
+}
+
+/// HELD-3: behind the handshake, and before anything is relayed.
+#[test]
+fn half_a_record_of_one_who_has_met_is_accounted_for() {
+    let bench = Bench::start(&[]);
+    let mut client = bench.shaking(false);
+    client.says();
+    while client.session.is_handshaking() {
+        assert!(client.hears().expect("no reset").expect("an answer"));
+        client.says();
+    }
+    client
+        .session
+        .writer()
+        .write_all(&[0; 10_000])
+        .expect("into memory");
+    let words = client.words();
+    client
+        .socket
+        .write_all(&words[..words.len() - 1])
+        .expect("it is read");
+    wait::until("that it is on the account", EVENTUALLY, || {
+        (bench.proxy.metric("sealwire_held_bytes", &[]) >= 10_000.0).then_some(())
+    });
+    drop(client);
+    bench.is_quiet_but_for(0);
 }

@@ -172,7 +172,7 @@ fn so_many_are_answered_in_a_second_in_the_order_in_which_they_came() {
                 .iter()
                 .map(|(number, handshake)| {
                     Box::pin(async {
-                        handshake.may_be_answered::<Glommio>().await;
+                        handshake.may_be_answered::<Glommio>(LONG).await;
                         answered.borrow_mut().push(*number);
                     })
                 })
@@ -203,10 +203,10 @@ fn so_many_are_answered_in_a_second_in_the_order_in_which_they_came() {
 fn whoever_waits_for_its_answer_has_its_time_and_no_more() {
     run(async {
         let bench = Bench::new(|limits| limits.handshakes_per_second_max = 1);
-        bench.begun().may_be_answered::<Glommio>().await;
+        bench.begun().may_be_answered::<Glommio>(LONG).await;
         // Whoever is next never goes on.
         let before = bench.begun();
-        let mut next = Box::pin(before.may_be_answered::<Glommio>());
+        let mut next = Box::pin(before.may_be_answered::<Glommio>(LONG));
         assert!(poll_once(&mut next).await.is_none());
         let begun = Instant::now();
         let meeting = Meeting::of(Version::Tls13);
@@ -270,6 +270,82 @@ fn the_oldest_that_waits_for_its_client_makes_room_for_another() {
         drop(turn);
         for queued in [first, last, other] {
             drop(queued.await.expect("a turn"));
+        }
+    });
+}
+
+/// HANDSHAKES-3: clients that are there go on, however many come.
+#[test]
+fn who_was_answered_is_spared_for_a_while() {
+    run(async {
+        let bench = Bench::new(|limits| limits.handshakes_max = 2);
+        let all = [bench.begin(), bench.begin()];
+        let asked = |number: usize| all[number].0.request();
+        for (_, begun) in &all {
+            let begun = begun.as_ref().expect("there is room");
+            begun.may_be_answered::<Glommio>(LONG).await;
+        }
+        assert_eq!(bench.counted(), (2, 0));
+        assert_eq!(bench.begin().1.err(), Some(CloseReason::HandshakeLimit));
+        assert_eq!((asked(0), asked(1)), (Request::Run, Request::Run));
+        sleep(Duration::from_millis(1_100)).await;
+        let (status, newcomer) = bench.begin();
+        let newcomer = newcomer.expect("there is room");
+        assert_eq!(asked(0), Request::Close(CloseReason::HandshakeLimit));
+        // Who has said nothing goes first, though the other one has been there for longer.
+        let _next = bench.begun();
+        assert_eq!(status.request(), Request::Close(CloseReason::HandshakeLimit));
+        assert_eq!(asked(1), Request::Run);
+        drop(newcomer);
+        assert_eq!(bench.counted(), (2, 0));
+    });
+}
+
+/// HANDSHAKES-2
+#[test]
+fn who_would_have_no_time_left_is_refused_at_once() {
+    run(async {
+        let bench = Bench::new(|limits| limits.handshakes_per_second_max = 10);
+        let all: Vec<_> = (0..9).map(|_| bench.begin()).collect();
+        let mut answered: Vec<_> = all
+            .iter()
+            .map(|(_, begun)| begun.as_ref().expect("there is room"))
+            .map(|begun| Box::pin(begun.may_be_answered::<Glommio>(Duration::from_secs(1))))
+            .collect();
+        let mut at_once = 0;
+        for answered in &mut answered {
+            at_once += usize::from(poll_once(answered).await.is_some());
+        }
+        let refused = all
+            .iter()
+            .filter(|(status, _)| status.request() != Request::Run)
+            .count();
+        assert_eq!((at_once, refused), (1, 2), "half of a second is five at least");
+    });
+}
+
+/// HANDSHAKES-2
+#[test]
+fn who_has_left_meanwhile_is_not_answered() {
+    run(async {
+        let bench = Bench::new(|limits| limits.handshakes_per_second_max = 10);
+        bench.begun().may_be_answered::<Glommio>(LONG).await;
+        let meeting = Meeting::of(Version::Tls13);
+        for leaves in [false, true] {
+            let stream = MemoryStream::with_room(1 << 20);
+            stream.arrive(&client_hello(SERVER.as_bytes()));
+            let mut wire = Wire::plain(stream.clone());
+            let choose = |_: Option<&str>| Some((meeting.server(), ()));
+            let mut accepting = Box::pin(accept::<Glommio, _, _>(&mut wire, bench.begun(), LONG, choose));
+            assert!(poll_once(&mut accepting).await.is_none());
+            if leaves {
+                stream.end();
+                assert_eq!(kind(accepting.await), FailureKind::Left);
+            } else {
+                let waited = sleep(Duration::from_millis(300));
+                or(async { drop(accepting.await) }, waited).await;
+            }
+            assert_eq!(stream.take_written().is_empty(), leaves);
         }
     });
 }
