@@ -15,7 +15,8 @@
 //! - TLS-4: a peer that ends without saying so (close_notify) is no failure, since Kafka's frames carry their length;
 //!   it can be told from one that says so.
 //! - TLS-5: a peer whose records hold next to nothing (empty ones, KeyUpdates) is failed after 64 KiB of them: they are
-//!   work for us, and its connection would never have had its turn.
+//!   work for us, and its connection would never have had its turn. One that says a byte in each is served, and some
+//!   hundred of its records at a time.
 //! - TLS-6: a peer that wants to shake hands again (renegotiation, TLS 1.2) is told that this is not done, and its
 //!   connection ends with that: it would do nothing else until it has an answer.
 //!

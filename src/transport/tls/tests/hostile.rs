@@ -347,6 +347,24 @@ fn a_peer_whose_records_hold_nothing_is_failed() {
 
 /// TLS-5
 #[test]
+fn so_many_records_are_opened_at_a_time() {
+    let (mut client, mut server) = met(Meeting::of(Version::Tls13));
+    for _ in 0..1_000 {
+        client.session.seal(b"x", &mut client.pool).expect("sealed");
+    }
+    let bytes = client.send(usize::MAX);
+    server.receive(&bytes);
+    let opened = server
+        .session
+        .open(&mut [0; 2_000], &mut server.pool)
+        .expect("opened");
+    assert!((100..500).contains(&opened), "{opened}");
+    server.open(2_000).expect("nothing more has to come");
+    assert_eq!(opened + server.opened.len(), 1_000);
+}
+
+/// TLS-5
+#[test]
 fn records_of_a_byte_each_are_served() {
     for version in VERSIONS {
         let (mut client, mut server) = met(Meeting::of(version));
