@@ -2,8 +2,8 @@
 //! read, so that no rule silently means something else than at a broker.
 //!
 //! Refused are back-references, look-around, possessive quantifiers and atomic groups, flags other than `i`, `\Q…\E`,
-//! classes with names other than Unicode's general categories (`\p{L}`, `\p{Lu}`), `\b` and `\B` (what a word is made of
-//! differs between JDKs), and what is an error in Java.
+//! classes with names other than Unicode's general categories (`\p{L}`, `\p{Lu}`), `\b` and `\B` (what a word is made
+//! of differs between JDKs), and what is an error in Java.
 //! `\d`, `\w`, `\s` and `.` are rewritten: they are ASCII, and lines end, as in Java. Two differences stay: `(?i)`
 //! also folds letters beyond ASCII, and `$` is the very end, not also what is before a last line's end.
 
