@@ -86,6 +86,8 @@ pub struct TlsFacts {
     pub listener: String,
     /// The file of each certificate, and when it ends, in seconds since 1970.
     pub certificates: Vec<(String, i64)>,
+    /// The file of authorities that others are believed by, and when the first of them ends, in seconds since 1970.
+    pub authorities: Option<(String, i64)>,
     /// Each file of revocation lists, and when the first of them is to be replaced, in seconds since 1970.
     pub revocations: Vec<(String, i64)>,
     /// It is what the files hold.

@@ -1,10 +1,11 @@
-//! Whether what clients are told resolves: the `advertised_host` of each listener. Blocks for as long as the resolver
-//! takes.
+//! Whether what clients are told resolves, the `advertised_host` of each listener, and whether they may stumble over
+//! its certificates. Blocks for as long as the resolver takes.
 
 use std::net::ToSocketAddrs as _;
+use std::time::SystemTime;
 
 use super::{Row, Verdict};
-use crate::config::ClusterConfig;
+use crate::config::{ClusterConfig, ListenerConfig};
 
 pub(super) fn look(cluster: &ClusterConfig) -> Vec<Row> {
     let listeners = cluster.listeners.iter();
@@ -17,9 +18,25 @@ pub(super) fn look(cluster: &ClusterConfig) -> Vec<Row> {
                 .is_none()
                 .then(|| listener.advertised_host.clone());
             let hosts = names.chain(host);
-            hosts.map(|host| row(&cluster.name, &listener.name, &host))
+            let rows = hosts.map(|host| row(&cluster.name, &listener.name, &host));
+            rows.chain(of_files(&cluster.name, listener)).collect::<Vec<_>>()
         })
         .collect()
+}
+
+/// What is no mistake, and may be one. Files that cannot be used keep the program from starting.
+fn of_files(cluster: &str, listener: &ListenerConfig) -> Vec<Row> {
+    let subject = format!("{cluster}/{} TLS", listener.name);
+    match listener.tls.as_ref().map(|tls| tls.load(SystemTime::now())) {
+        None => Vec::new(),
+        Some(Ok(set)) => {
+            let doubts = set.doubts.into_iter();
+            doubts
+                .map(|doubt| Row::new(subject.clone(), Verdict::Warning, doubt))
+                .collect()
+        }
+        Some(Err(error)) => vec![Row::new(subject, Verdict::Failed, error.to_string())],
+    }
 }
 
 /// A warning at worst: clients may know names that this host does not.

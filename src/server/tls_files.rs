@@ -25,7 +25,7 @@ use crate::config::Config;
 use crate::durable_file::FileIdentity;
 use crate::ids::{ClusterId, ListenerId};
 use crate::messages::{ExecutorMessage, TlsNews};
-use crate::transport::certificates::{CertificateError, CertificateFacts};
+use crate::transport::certificates::{AuthorityFacts, CertificateError, CertificateFacts};
 use crate::transport::tls_client::{Trust, UpstreamTls};
 use crate::transport::tls_server::ListenerTls;
 
@@ -42,6 +42,8 @@ struct Followed {
     /// What they hold now cannot be used, which was told of. It may pass: a certificate may begin only later.
     is_failing: bool,
     facts: TlsFacts,
+    /// See `ServerSet`; at the start the self-check tells them.
+    doubts: Vec<String>,
 }
 
 enum Source {
@@ -123,10 +125,12 @@ impl Followed {
             source,
             seen: Vec::new(),
             is_failing: false,
+            doubts: Vec::new(),
             facts: TlsFacts {
                 cluster: cluster.to_owned(),
                 listener: listener.to_owned(),
                 certificates: Vec::new(),
+                authorities: None,
                 revocations: Vec::new(),
                 is_current: true,
                 is_unverified,
@@ -153,16 +157,20 @@ impl Followed {
         // Before they are read: what changes meanwhile is another state.
         self.seen = self.identities();
         let now = SystemTime::now();
-        let (certificates, revocations): (Vec<CertificateFacts>, _);
+        let (certificates, authorities, revocations): (Vec<CertificateFacts>, Option<AuthorityFacts>, _);
+        self.doubts.clear();
         let news = match &self.source {
             Source::Listener(id, tls) => {
                 let set = tls.load(now)?;
-                (certificates, revocations) = (set.certificates.clone(), set.revocations.clone());
+                self.doubts.clone_from(&set.doubts);
+                certificates = set.certificates.clone();
+                (authorities, revocations) = (set.authorities.clone(), set.revocations.clone());
                 TlsNews::Listener(*id, Arc::new(set))
             }
             Source::Upstream(id, tls) => {
                 let set = tls.load(now)?;
-                (certificates, revocations) = (set.certificate.iter().cloned().collect(), Vec::new());
+                certificates = set.certificate.iter().cloned().collect();
+                (authorities, revocations) = (set.authorities.clone(), Vec::new());
                 TlsNews::Upstream(*id, Arc::new(set))
             }
         };
@@ -170,6 +178,7 @@ impl Followed {
             .iter()
             .map(|facts| (facts.path.display().to_string(), facts.not_after))
             .collect();
+        self.facts.authorities = authorities.map(|facts| (facts.path.display().to_string(), facts.first_end));
         self.facts.revocations = revocations
             .iter()
             .filter_map(|facts| Some((facts.path.display().to_string(), facts.next_update?)))
@@ -181,7 +190,8 @@ impl Followed {
     fn look(&mut self) -> Option<TlsNews> {
         let identities = self.identities();
         let is_new = identities != self.seen;
-        if !is_new && !self.is_failing {
+        let has_ended = self.has_ended();
+        if !is_new && !self.is_failing && !has_ended {
             return None;
         }
         let loaded = self.load();
@@ -189,24 +199,57 @@ impl Followed {
         let was_failing = std::mem::replace(&mut self.is_failing, loaded.is_err());
         match loaded {
             Ok(news) => {
-                tracing::info!(
-                    cluster = self.facts.cluster,
-                    listener = self.facts.listener,
-                    "the files of TLS have changed: new connections use what they hold now"
-                );
+                if has_ended && !is_new {
+                    tracing::warn!(
+                        cluster = self.facts.cluster,
+                        listener = self.facts.listener,
+                        "an authority in the files of TLS has ended: it vouches for nobody any more"
+                    );
+                } else {
+                    tracing::info!(
+                        cluster = self.facts.cluster,
+                        listener = self.facts.listener,
+                        "the files of TLS have changed: new connections use what they hold now"
+                    );
+                }
+                for doubt in &self.doubts {
+                    tracing::warn!(
+                        cluster = self.facts.cluster,
+                        listener = self.facts.listener,
+                        doubt,
+                        "some may stumble over a file of TLS"
+                    );
+                }
                 Some(news)
             }
             Err(reason) => {
                 if is_new || !was_failing {
                     let name = self.name();
+                    let change = if is_new {
+                        "have changed and"
+                    } else {
+                        "have not changed, and"
+                    };
                     tracing::error!(
                         %reason,
-                        "{name} have changed and cannot be used: what was read before stays in force"
+                        "{name} {change} cannot be used: what was read before stays in force"
                     );
                 }
                 None
             }
         }
+    }
+
+    /// CERTIFICATES-3
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "certificates are compared with the date when they are looked at"
+    )]
+    fn has_ended(&self) -> bool {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let now = now.unwrap_or(Duration::ZERO).as_secs();
+        let mut ends = self.facts.authorities.iter();
+        ends.any(|(_, end)| i64::try_from(now).is_ok_and(|now| *end < now))
     }
 
     fn identities(&self) -> Vec<Option<FileIdentity>> {
@@ -241,6 +284,33 @@ mod tests {
             return false;
         };
         set.certificates.iter().any(|facts| facts.covers("new"))
+    }
+
+    /// CERTIFICATES-3
+    #[test]
+    fn files_are_read_again_when_an_authority_has_ended() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let root = Authority::root("root");
+        let files = root
+            .issue(&Wanted::for_hosts(&["a"]))
+            .write(folder.path(), "server");
+        let ca = folder.path().join("ca.pem");
+        fs::write(&ca, root.pem()).expect("it is written");
+        let tls = ListenerTls {
+            client_ca: Some(ca),
+            ..listener(vec![files])
+        };
+        let source = Source::Listener(ListenerId::from_number(0), tls);
+        let mut followed = Followed::new(source, "main", "lan");
+        followed.load().expect("it is good");
+        let before = followed.facts.authorities.clone();
+        assert!(before.is_some() && followed.look().is_none());
+        // As of one that has ended since.
+        if let Some((_, end)) = &mut followed.facts.authorities {
+            *end = 1;
+        }
+        assert!(followed.look().is_some(), "without it");
+        assert_eq!(followed.facts.authorities, before);
     }
 
     /// TLS-FILES-1, TLS-FILES-2

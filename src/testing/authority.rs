@@ -121,6 +121,15 @@ impl Authority {
         Self { issuer, chain }
     }
 
+    /// One below it, which ended a day ago.
+    pub fn ended(&self, name: &str) -> Self {
+        let mut params = authority(name);
+        params.not_after = Span::Ago(DAY).time().into();
+        let issuer = CertifiedIssuer::signed_by(params, new_key(false), &self.issuer).expect("it is signed");
+        let chain = format!("{}{}", issuer.pem(), self.chain);
+        Self { issuer, chain }
+    }
+
     /// Its own certificate, as whoever trusts it needs it.
     pub fn pem(&self) -> String {
         self.issuer.pem()

@@ -4,13 +4,18 @@
 //!   date; a revocation list in date.
 //! - CERTIFICATES-2: a private key is in no message, and no memory is given back with it in: the bytes of its file, and
 //!   what is made of them up to rustls' own key, are wiped.
+//! - CERTIFICATES-3: who vouches for others does so until its end: webpki keeps no dates of authorities. One of several
+//!   is left out when files are read, which is done again when one has ended; when the last has, nobody is vouched for.
 //!
 //! Everything here blocks: it belongs to the start and to threads that may wait for a disk.
 
 mod facts;
 mod private_key;
+mod revocations;
 
-pub use self::facts::{CertificateFacts, DnsName, RevocationFacts};
+pub use self::facts::{CertificateFacts, DnsName};
+pub use self::revocations::RevocationFacts;
+pub(crate) use self::revocations::{Revocations, check_issuers};
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -21,7 +26,7 @@ use std::time::SystemTime;
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::sign::CertifiedKey;
 use zeroize::{Zeroize as _, Zeroizing};
 
@@ -96,10 +101,12 @@ pub enum CertificateError {
         key: PathBuf,
     },
     /// It has ended, or not begun.
-    #[error("the certificate in {} is valid from {from} to {to} only", path.display())]
+    #[error("the certificate of {subject} in {} is valid from {from} to {to} only", path.display())]
     OutOfDate {
         /// Which file.
         path: PathBuf,
+        /// Whose it is.
+        subject: String,
         /// Its beginning.
         from: String,
         /// Its end.
@@ -113,6 +120,30 @@ pub enum CertificateError {
         /// When the next one was due.
         due: String,
     },
+    /// A revocation list bears an authority's name, and not its signature.
+    #[error(
+        "the revocation list in {} bears the name of {issuer}, and is not signed with its key (or in a way that is \
+         not taken, as with SHA-1): every client of that authority would be refused",
+        path.display()
+    )]
+    ForgedRevocations {
+        /// Which file.
+        path: PathBuf,
+        /// The name.
+        issuer: String,
+    },
+    /// There are revocation lists, and none of an authority.
+    #[error(
+        "no revocation list is one of {0}, which client_ca names: every client of that authority would be refused"
+    )]
+    NoRevocations(String),
+    /// Its key cannot be used with what may be negotiated.
+    #[error(
+        "no cipher suite is for the key of the certificate in {}: name some of its kind (ECDSA or RSA) in \
+         cipher_suites, or let versions have \"1.3\"",
+        .0.display()
+    )]
+    NoSuite(PathBuf),
     /// The system has no roots.
     #[error("the system has no root certificates: {0}")]
     NoSystemRoots(String),
@@ -130,6 +161,8 @@ pub enum CertificateError {
 pub(crate) struct OwnCertificate {
     pub(crate) certified: Arc<CertifiedKey>,
     pub(crate) facts: CertificateFacts,
+    /// What some clients may stumble over.
+    pub(crate) doubt: Option<String>,
 }
 
 impl OwnCertificate {
@@ -140,8 +173,22 @@ impl OwnCertificate {
         now: SystemTime,
     ) -> Result<Self, CertificateError> {
         let chain = read_certificates(&files.certificate)?;
-        let facts = CertificateFacts::of_first(&chain, &files.certificate)?;
+        let path = &files.certificate;
+        let [first, behind @ ..] = chain.as_slice() else {
+            let (path, what) = (path.clone(), CERTIFICATE);
+            return Err(CertificateError::Nothing { path, what });
+        };
+        let facts = CertificateFacts::of(first, path)?;
         facts.check_dates(now)?;
+        // What cannot be read vouches for nothing.
+        let behind = behind
+            .iter()
+            .filter_map(|der| CertificateFacts::of(der, path).ok());
+        let strays = check_way(&facts, behind.collect(), now)?;
+        let doubt = (strays > 0).then(|| {
+            let path = path.display();
+            format!("{strays} certificates behind the first in {path} do not vouch for it, which some clients refuse")
+        });
         let key = read_key(&files.key)?;
         let certified = CertifiedKey::from_der(chain, key, provider).map_err(|source| match source {
             rustls::Error::InconsistentKeys(_) => CertificateError::OtherKey {
@@ -157,7 +204,33 @@ impl OwnCertificate {
         Ok(Self {
             certified: Arc::new(certified),
             facts,
+            doubt,
         })
+    }
+}
+
+/// Whether each certificate on the way from the first to an authority is in date; how many of those behind it are not
+/// on the way.
+fn check_way(
+    first: &CertificateFacts,
+    mut behind: Vec<CertificateFacts>,
+    now: SystemTime,
+) -> Result<usize, CertificateError> {
+    let mut last = first.clone();
+    loop {
+        let (vouching, others): (Vec<_>, _) =
+            behind.into_iter().partition(|facts| facts.subject == last.issuer);
+        behind = others;
+        // Of those that are signed by several, one is enough.
+        let good = vouching.iter().find(|facts| facts.check_dates(now).is_ok());
+        let Some(next) = good.or(vouching.first()) else {
+            return Ok(behind.len());
+        };
+        // Clients have roots of their own.
+        if next.subject != next.issuer {
+            next.check_dates(now)?;
+        }
+        last = next.clone();
     }
 }
 
@@ -202,48 +275,72 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, CertificateError> {
     Ok(key)
 }
 
-/// Every revocation list of a file, each in date, and until when they are.
-pub(crate) fn read_revocations(
-    path: &Path,
-    now: SystemTime,
-) -> Result<(Vec<CertificateRevocationListDer<'static>>, RevocationFacts), CertificateError> {
-    let (bytes, _) = durable_file::read(path, REVOCATIONS_BYTES_MAX)?;
-    let read: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(&bytes).collect();
-    let lists = some_of(read, path, REVOCATIONS)?;
-    let mut next_update = None;
-    for list in &lists {
-        let due = facts::next_update(list, path, now)?;
-        next_update = next_update.into_iter().chain(due).min();
-    }
-    let path = path.to_path_buf();
-    Ok((lists, RevocationFacts { path, next_update }))
+/// Until when authorities vouch for others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthorityFacts {
+    /// The file that they came from.
+    pub path: PathBuf,
+    /// When the first of them ends, in seconds since 1970.
+    pub first_end: i64,
+    /// When the last one does.
+    pub last_end: i64,
 }
 
-/// The certificates of a file as roots that are trusted: those of authorities, in date. One of a bundle that has ended
-/// vouches for nobody any more.
-pub(crate) fn read_roots(path: &Path, now: SystemTime) -> Result<RootCertStore, CertificateError> {
-    let mut roots = RootCertStore::empty();
-    let mut ended = None;
-    for certificate in read_certificates(path)? {
-        let facts = CertificateFacts::of_first(std::slice::from_ref(&certificate), path)?;
-        if !facts.is_authority {
-            return Err(CertificateError::NoAuthority(path.to_path_buf()));
+impl AuthorityFacts {
+    /// CERTIFICATES-3
+    pub(super) fn check(&self, now: UnixTime) -> Result<(), rustls::Error> {
+        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        match now <= self.last_end {
+            true => Ok(()),
+            false => Err(rustls::CertificateError::Expired.into()),
         }
-        if let Err(error) = facts.check_dates(now) {
-            ended = Some(error);
-            continue;
-        }
-        roots
-            .add(certificate)
-            .map_err(|error| CertificateError::Malformed {
-                path: path.to_path_buf(),
-                what: CERTIFICATE,
-                why: error.to_string(),
-            })?;
     }
-    match ended.filter(|_| roots.is_empty()) {
-        Some(error) => Err(error),
-        None => Ok(roots),
+}
+
+/// Who vouches for others, each in date.
+pub(crate) struct Authorities {
+    pub(crate) roots: RootCertStore,
+    /// Of each of them, in the same order.
+    pub(crate) facts: Vec<CertificateFacts>,
+}
+
+impl Authorities {
+    /// The certificates of a file, which are those of authorities. One of a bundle that has ended vouches for nobody
+    /// any more.
+    pub(crate) fn read(path: &Path, now: SystemTime) -> Result<Self, CertificateError> {
+        let (mut roots, mut read) = (RootCertStore::empty(), Vec::new());
+        let mut ended = None;
+        for certificate in read_certificates(path)? {
+            let facts = CertificateFacts::of(&certificate, path)?;
+            if !facts.is_authority {
+                return Err(CertificateError::NoAuthority(path.to_path_buf()));
+            }
+            if let Err(error) = facts.check_dates(now) {
+                ended = Some(error);
+                continue;
+            }
+            roots
+                .add(certificate)
+                .map_err(|error| CertificateError::Malformed {
+                    path: path.to_path_buf(),
+                    what: CERTIFICATE,
+                    why: error.to_string(),
+                })?;
+            read.push(facts);
+        }
+        match ended.filter(|_| roots.is_empty()) {
+            Some(error) => Err(error),
+            None => Ok(Self { roots, facts: read }),
+        }
+    }
+
+    pub(crate) fn ends(&self, path: &Path) -> AuthorityFacts {
+        let ends = self.facts.iter().map(|facts| facts.not_after);
+        AuthorityFacts {
+            path: path.to_path_buf(),
+            first_end: ends.clone().min().unwrap_or(i64::MIN),
+            last_end: ends.max().unwrap_or(i64::MIN),
+        }
     }
 }
 
@@ -282,7 +379,6 @@ fn some_of<T>(
 
 const CERTIFICATE: &str = "certificate";
 const KEY: &str = "private key";
-const REVOCATIONS: &str = "revocation list";
 /// What openssl and others call such a key, old form and new.
 const ENCRYPTED_MARK: &[u8] = b"ENCRYPTED";
 /// A chain of some certificates of 2 KiB; a bundle of all public roots is 250 KiB.
@@ -291,8 +387,6 @@ const CHAIN_BYTES_MAX: usize = 4 << 20;
 const FORBIDDEN_MODE: u32 = 0o027;
 /// RSA with 16 384 bits takes 13 KiB.
 const KEY_BYTES_MAX: usize = 64 << 10;
-/// About half a million revoked certificates.
-const REVOCATIONS_BYTES_MAX: usize = 32 << 20;
 
 #[cfg(test)]
 mod tests;

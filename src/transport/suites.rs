@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::{CipherSuite, SupportedProtocolVersion, version};
+use rustls::sign::SigningKey;
+use rustls::{CipherSuite, SupportedCipherSuite, SupportedProtocolVersion, version};
 
 /// What may be negotiated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +44,16 @@ impl TlsChoice {
             suites.any(|suite| suite.version() == version)
         };
         self.versions().into_iter().all(has)
+    }
+
+    /// Whether a handshake may be signed with this key: a suite of TLS 1.3 takes any.
+    pub(crate) fn takes(&self, key: &dyn SigningKey) -> bool {
+        let provider = self.provider();
+        self.tls13
+            || provider.cipher_suites.iter().any(|suite| match suite {
+                SupportedCipherSuite::Tls12(suite) => key.choose_scheme(suite.sign).is_some(),
+                SupportedCipherSuite::Tls13(_) => false,
+            })
     }
 
     /// AWS-LC's, with these suites only. Its key exchanges begin with X25519MLKEM768.

@@ -373,6 +373,60 @@ fn revoked_clients_are_refused_and_a_list_that_is_out_of_date_refuses_all() {
     assert!(format!("{:?}", met(&mallory)).contains("Revoked"));
 }
 
+/// CERTIFICATES-3
+#[test]
+fn nobody_is_vouched_for_by_an_authority_that_has_ended_since() {
+    let files = Files::new();
+    let ended = files.root.ended("ended");
+    let days = |days: u32| HOUR * 24 * days;
+    let lasting = |wanted: Wanted| Wanted {
+        begins_in: Span::Ago(days(2)),
+        ..wanted
+    };
+    let issue = |wanted| {
+        let mut issued = ended.issue(&lasting(wanted));
+        // Only its own certificate, which is in date.
+        issued
+            .chain
+            .truncate(issued.chain.rfind("-----BEGIN").expect("two"));
+        issued
+    };
+    let host = issue(Wanted::for_hosts(&["broker.test"]));
+    let alice = issue(Wanted::named("alice"));
+    let before = SystemTime::now() - HOUR * 36;
+    let write = |name: &str, text: String| {
+        let path = files.folder.path().join(name);
+        fs::write(&path, text).expect("it is written");
+        path
+    };
+    let [only, both] = [ended.pem(), format!("{}{}", ended.pem(), files.root.pem())];
+    for (name, text, is_ended) in [("only.pem", only, true), ("both.pem", both, false)] {
+        let ca = write(name, text);
+        let listener = ListenerTls {
+            client_ca: Some(ca.clone()),
+            ..listener(vec![files.write("broker", &host)])
+        };
+        let listener = listener.load(before).unwrap_or_else(|error| panic!("{error}"));
+        let upstream = UpstreamTls {
+            trust: Trust::File(ca),
+            server_name: None,
+            client: None,
+            choice: TlsChoice::default(),
+        };
+        let believing = upstream.load(before).unwrap_or_else(|error| panic!("{error}"));
+        let showing = files.client(Trust::Anybody, Some(files.write("alice", &alice)));
+        let open = files.server(vec![files.write("broker", &host)], None);
+        let met = [
+            meet(&open, &believing, "broker.test"),
+            meet(&listener, &showing, "broker.test"),
+        ];
+        for met in met {
+            let shown = format!("{:?}", met.map(drop));
+            assert_eq!(shown.contains("Expired"), is_ended, "{shown}");
+        }
+    }
+}
+
 /// TLS-CLIENT-1
 #[test]
 fn a_second_handshake_is_a_whole_one() {

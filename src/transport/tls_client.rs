@@ -20,7 +20,8 @@ use rustls::{
 };
 
 use super::certificates::{
-    CertificateError, CertificateFacts, CertificateFiles, OwnCertificate, read_roots, system_roots,
+    Authorities, AuthorityFacts, CertificateError, CertificateFacts, CertificateFiles, OwnCertificate,
+    system_roots,
 };
 use super::shown_chain;
 use super::suites::TlsChoice;
@@ -85,17 +86,22 @@ impl UpstreamTls {
             let provider = Arc::clone(&provider);
             Arc::new(ByDigest { pins, provider })
         };
-        let by_authority = |roots| -> Result<Arc<dyn ServerCertVerifier>, CertificateError> {
+        let mut ends = None;
+        let by_authority = |roots, ends| -> Result<Arc<dyn ServerCertVerifier>, CertificateError> {
             let verifier =
                 WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
             let verifier = verifier
                 .build()
                 .map_err(|error| refused(Error::General(error.to_string())))?;
-            Ok(Arc::new(ByAuthority(verifier)))
+            Ok(Arc::new(ByAuthority { verifier, ends }))
         };
         let verifier = match &self.trust {
-            Trust::File(path) => by_authority(read_roots(path, now)?)?,
-            Trust::System => by_authority(system_roots()?)?,
+            Trust::File(path) => {
+                let authorities = Authorities::read(path, now)?;
+                ends = Some(authorities.ends(path));
+                by_authority(authorities.roots, ends.clone())?
+            }
+            Trust::System => by_authority(system_roots()?, None)?,
             Trust::Pinned(pins) => by_digest(Some(pins.clone())),
             Trust::Anybody => by_digest(None),
         };
@@ -110,6 +116,7 @@ impl UpstreamTls {
         Ok(ClientSet {
             config: Arc::new(config),
             server_name: self.server_name.clone(),
+            authorities: ends,
             certificate: own.map(|own| own.facts),
         })
     }
@@ -122,6 +129,8 @@ pub struct ClientSet {
     pub config: Arc<ClientConfig>,
     /// See [`UpstreamTls::server_name`].
     pub server_name: Option<ServerName<'static>>,
+    /// Of the file of authorities, if there is one.
+    pub authorities: Option<AuthorityFacts>,
     /// Of what the proxy shows of itself.
     pub certificate: Option<CertificateFacts>,
 }
@@ -150,7 +159,10 @@ impl ClientSet {
 
 /// CHAIN-1
 #[derive(Debug)]
-struct ByAuthority(Arc<WebPkiServerVerifier>);
+struct ByAuthority {
+    verifier: Arc<WebPkiServerVerifier>,
+    ends: Option<AuthorityFacts>,
+}
 
 impl ServerCertVerifier for ByAuthority {
     fn verify_server_cert(
@@ -162,7 +174,8 @@ impl ServerCertVerifier for ByAuthority {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         shown_chain::check(intermediates)?;
-        self.0
+        self.ends.as_ref().map_or(Ok(()), |ends| ends.check(now))?;
+        self.verifier
             .verify_server_cert(certificate, intermediates, name, ocsp, now)
     }
 
@@ -172,7 +185,7 @@ impl ServerCertVerifier for ByAuthority {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls12_signature(message, certificate, signed)
+        self.verifier.verify_tls12_signature(message, certificate, signed)
     }
 
     fn verify_tls13_signature(
@@ -181,11 +194,11 @@ impl ServerCertVerifier for ByAuthority {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls13_signature(message, certificate, signed)
+        self.verifier.verify_tls13_signature(message, certificate, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.verifier.supported_verify_schemes()
     }
 }
 

@@ -8,12 +8,15 @@
 //!   certificate has, gets the first, and judges by itself.
 //! - TLS-SERVER-4: a certificate that names nobody is refused within the handshake: behind it there is no alert that
 //!   could say so, and the client would only see that it is disconnected.
+//! - TLS-SERVER-5: revocation lists under which all clients of an authority would be refused are no set: what was read
+//!   before stays.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
@@ -25,8 +28,8 @@ use rustls::{
 };
 
 use super::certificates::{
-    CertificateError, CertificateFacts, CertificateFiles, OwnCertificate, RevocationFacts, read_revocations,
-    read_roots,
+    Authorities, AuthorityFacts, CertificateError, CertificateFacts, CertificateFiles, OwnCertificate,
+    RevocationFacts, Revocations, check_issuers,
 };
 use super::shown_chain;
 use super::suites::TlsChoice;
@@ -100,37 +103,24 @@ impl ListenerTls {
             .iter()
             .map(|files| OwnCertificate::load(files, &provider, now))
             .collect::<Result<_, _>>()?;
+        if let Some(own) = own
+            .iter()
+            .find(|own| !self.choice.takes(own.certified.key.as_ref()))
+        {
+            return Err(CertificateError::NoSuite(own.facts.path.clone()));
+        }
         let refused = |source| CertificateError::Refused {
             what: "the listener's TLS",
             source,
         };
-        let mapping = || {
-            let mapping = self.principals.mapping();
-            mapping.map_err(|error| refused(rustls::Error::General(error.to_string())))
-        };
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&self.choice.versions())
             .map_err(refused)?;
-        let mut revocations = Vec::new();
-        let builder = match &self.client_ca {
+        let demands = self.client_ca.as_ref().map(|ca| self.demands(ca, &provider, now));
+        let demands = demands.transpose()?;
+        let builder = match &demands {
             None => builder.with_no_client_auth(),
-            Some(ca) => {
-                let mapping = mapping()?;
-                let mut lists = Vec::new();
-                for path in &self.crl {
-                    let (mut read, facts) = read_revocations(path, now)?;
-                    lists.append(&mut read);
-                    revocations.push(facts);
-                }
-                let roots = Arc::new(read_roots(ca, now)?);
-                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider)
-                    .with_crls(lists)
-                    // TLS-SERVER-2
-                    .enforce_revocation_expiration()
-                    .build()
-                    .map_err(|error| refused(rustls::Error::General(error.to_string())))?;
-                builder.with_client_cert_verifier(Arc::new(NamingSomebody { verifier, mapping }))
-            }
+            Some(demands) => builder.with_client_cert_verifier(demands.verifier.clone()),
         };
         let by_name = own
             .iter()
@@ -144,15 +134,68 @@ impl ListenerTls {
             config.ticketer = Ticketer::new().map_err(refused)?;
             config.send_tls13_tickets = 1;
         }
-        let asked = self.client_ca.as_ref();
+        let mut doubts: Vec<_> = own.iter().filter_map(|own| own.doubt.clone()).collect();
+        let (mut authorities, mut revocations, mut principals) = (None, Vec::new(), None);
+        if let Some(demands) = demands {
+            authorities = Some(demands.verifier.authorities_end.clone());
+            principals = Some(demands.verifier.mapping.clone());
+            revocations = demands.revocations;
+            doubts.extend(demands.doubts);
+        }
         Ok(ServerSet {
             config: Arc::new(config),
-            principals: asked.map(|_| mapping()).transpose()?,
+            principals,
             certificates: own.into_iter().map(|own| own.facts).collect(),
+            authorities,
             revocations,
+            doubts,
             handshake_timeout: self.handshake_timeout,
         })
     }
+
+    fn demands(
+        &self,
+        ca: &Path,
+        provider: &Arc<CryptoProvider>,
+        now: SystemTime,
+    ) -> Result<Demands, CertificateError> {
+        let refused = |error: String| CertificateError::Refused {
+            what: "the listener's TLS",
+            source: Error::General(error),
+        };
+        let mapping = self.principals.mapping();
+        let mapping = mapping.map_err(|error| refused(error.to_string()))?;
+        let read = self.crl.iter().map(|path| Revocations::read(path, now));
+        let read = read.collect::<Result<Vec<_>, _>>()?;
+        let authorities = Authorities::read(ca, now)?;
+        // TLS-SERVER-5
+        let doubts = check_issuers(&read, &authorities, provider)?;
+        let revocations = read.iter().map(|read| read.facts.clone()).collect();
+        let authorities_end = authorities.ends(ca);
+        let roots = Arc::new(authorities.roots);
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider))
+            .with_crls(read.into_iter().flat_map(|read| read.lists))
+            // TLS-SERVER-2
+            .enforce_revocation_expiration()
+            .build()
+            .map_err(|error| refused(error.to_string()))?;
+        Ok(Demands {
+            verifier: Arc::new(NamingSomebody {
+                verifier,
+                authorities_end,
+                mapping,
+            }),
+            revocations,
+            doubts,
+        })
+    }
+}
+
+/// What is demanded of clients, and what is to be known of it.
+struct Demands {
+    verifier: Arc<NamingSomebody>,
+    revocations: Vec<RevocationFacts>,
+    doubts: Vec<String>,
 }
 
 /// A listener's files, read and checked.
@@ -164,8 +207,12 @@ pub struct ServerSet {
     pub principals: Option<PrincipalMapping>,
     /// Of each certificate, in the order of the configuration.
     pub certificates: Vec<CertificateFacts>,
+    /// Of `client_ca`.
+    pub authorities: Option<AuthorityFacts>,
     /// Of each file of revocation lists.
     pub revocations: Vec<RevocationFacts>,
+    /// What can be used, and that somebody may stumble over; for the operator.
+    pub doubts: Vec<String>,
     /// For the whole handshake.
     pub handshake_timeout: Duration,
 }
@@ -196,6 +243,7 @@ impl ResolvesServerCert for CertificateByName {
 #[derive(Debug)]
 struct NamingSomebody {
     verifier: Arc<dyn ClientCertVerifier>,
+    authorities_end: AuthorityFacts,
     mapping: PrincipalMapping,
 }
 
@@ -220,6 +268,7 @@ impl ClientCertVerifier for NamingSomebody {
     ) -> Result<ClientCertVerified, Error> {
         // CHAIN-1
         shown_chain::check(intermediates)?;
+        self.authorities_end.check(now)?;
         let verified = self
             .verifier
             .verify_client_cert(certificate, intermediates, now)?;

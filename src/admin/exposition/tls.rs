@@ -19,6 +19,13 @@ impl Exposition {
             tls.iter().flat_map(|facts| left(facts, &facts.certificates, now)),
         )?;
         families.gauge(
+            "sealwire_tls_authority_left",
+            "Until the first authority of a file in force ends; negative when it has, and vouches for nobody any more",
+            SECONDS,
+            tls.iter()
+                .flat_map(|facts| left(facts, facts.authorities.as_slice(), now)),
+        )?;
+        families.gauge(
             "sealwire_tls_revocations_left",
             "Until a revocation list in force is to be replaced; negative when that is over, and nobody is let in",
             SECONDS,

@@ -138,8 +138,9 @@ pub(super) const KEYS: &[Key] = &[
         "cluster.*.listeners.[].tls.crl",
         "list of paths",
         Value("[]"),
-        "PEM: revocation lists of those authorities. With any, each authority of a client's chain needs one, and one \
-         that is past its next update lets nobody in: replace it in time.",
+        "PEM: revocation lists of those authorities. With any, each authority of a client's chain needs one, signed \
+         with its key, and one that is past its next update lets nobody in: replace it in time. Lists under which all \
+         clients of an authority in `client_ca` would be refused are refused.",
         "[\"tls/clients.crl\"]",
     ),
     other(
@@ -185,8 +186,9 @@ pub(super) const KEYS: &[Key] = &[
         "false",
         "`true` lets clients resume sessions by tickets, of this listener and for the same name only, until its files \
          change, or for 12 h at most. It saves CPU with RSA certificates and next to nothing with others, and whoever \
-         finds the key of the tickets in memory can read what resumed TLS 1.2 sessions have sent. Not together with \
-         `client_ca`: a resumed session brings back a certificate that nobody looks at.",
+         finds the key of the tickets in memory can read what TLS 1.2 sessions have sent that were given a ticket, or \
+         were resumed by one (a ticket holds their secret): with `versions = [\"1.3\"]` there are none. Not together \
+         with `client_ca`: a resumed session brings back a certificate that nobody looks at.",
         "true",
     ),
 ];

@@ -1,19 +1,23 @@
-//! What a certificate says of itself, and a revocation list of its age.
+//! What a certificate says of itself.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
-use x509_parser::prelude::{ASN1Time, CertificateRevocationList, FromDer as _, GeneralName, X509Certificate};
+use rustls::pki_types::CertificateDer;
+use x509_parser::prelude::{ASN1Time, FromDer as _, GeneralName, X509Certificate, X509Name};
 
-use super::{CERTIFICATE, CertificateError, REVOCATIONS};
+use super::{CERTIFICATE, CertificateError};
 
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct CertificateFacts {
     /// The file that it came from.
     pub path: PathBuf,
+    /// DER.
+    pub subject: Vec<u8>,
+    /// DER.
+    pub issuer: Vec<u8>,
     /// Seconds since 1970.
     pub not_before: i64,
     /// Seconds since 1970.
@@ -24,18 +28,22 @@ pub struct CertificateFacts {
     pub addresses: Vec<IpAddr>,
     /// It may vouch for others: rustls, and so clients that are built on it, take no such certificate for a host's.
     pub is_authority: bool,
+    /// Its purposes, if it has any, let a server show it.
+    pub is_for_servers: bool,
 }
 
 impl CertificateFacts {
-    pub(super) fn of_first(chain: &[CertificateDer<'_>], path: &Path) -> Result<Self, CertificateError> {
+    pub(super) fn of(der: &CertificateDer<'_>, path: &Path) -> Result<Self, CertificateError> {
         let malformed = |why: String| CertificateError::Malformed {
             path: path.to_path_buf(),
             what: CERTIFICATE,
             why,
         };
-        let der = chain.first().map(AsRef::as_ref).unwrap_or_default();
         let (_, certificate) =
             X509Certificate::from_der(der).map_err(|error| malformed(error.to_string()))?;
+        let purposes = certificate
+            .extended_key_usage()
+            .map_err(|error| malformed(error.to_string()))?;
         let names = certificate
             .subject_alternative_name()
             .map_err(|error| malformed(error.to_string()))?;
@@ -49,11 +57,14 @@ impl CertificateFacts {
         }
         Ok(Self {
             path: path.to_path_buf(),
+            subject: certificate.subject().as_raw().to_vec(),
+            issuer: certificate.issuer().as_raw().to_vec(),
             not_before: certificate.validity().not_before.timestamp(),
             not_after: certificate.validity().not_after.timestamp(),
             dns_names,
             addresses,
             is_authority: certificate.is_ca(),
+            is_for_servers: purposes.is_none_or(|purposes| purposes.value.any || purposes.value.server_auth),
         })
     }
 
@@ -64,6 +75,7 @@ impl CertificateFacts {
         }
         Err(CertificateError::OutOfDate {
             path: self.path.clone(),
+            subject: shown_name(&self.subject),
             from: shown(self.not_before),
             to: shown(self.not_after),
         })
@@ -100,37 +112,6 @@ impl DnsName {
     }
 }
 
-/// Until when the revocation lists of a file are good.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RevocationFacts {
-    /// The file that they came from.
-    pub path: PathBuf,
-    /// When the first of them is to be replaced, in seconds since 1970; `None`: none says so.
-    pub next_update: Option<i64>,
-}
-
-/// Says when the list is to be replaced, if it does; that has to be later.
-pub(super) fn next_update(
-    list: &CertificateRevocationListDer<'_>,
-    path: &Path,
-    now: SystemTime,
-) -> Result<Option<i64>, CertificateError> {
-    let (_, parsed) =
-        CertificateRevocationList::from_der(list).map_err(|error| CertificateError::Malformed {
-            path: path.to_path_buf(),
-            what: REVOCATIONS,
-            why: error.to_string(),
-        })?;
-    let due = parsed.next_update().map(|due| due.timestamp());
-    match due.filter(|due| *due < seconds(now)) {
-        Some(due) => Err(CertificateError::OldRevocations {
-            path: path.to_path_buf(),
-            due: shown(due),
-        }),
-        None => Ok(due),
-    }
-}
-
 fn address(bytes: &[u8]) -> Option<IpAddr> {
     if let Ok(four) = <[u8; 4]>::try_from(bytes) {
         return Some(four.into());
@@ -143,7 +124,12 @@ pub(super) fn seconds(time: SystemTime) -> i64 {
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
-fn shown(seconds: i64) -> String {
+/// A name in DER, as the operator knows it.
+pub(super) fn shown_name(der: &[u8]) -> String {
+    X509Name::from_der(der).map_or_else(|_| "somebody".to_owned(), |(_, name)| name.to_string())
+}
+
+pub(super) fn shown(seconds: i64) -> String {
     ASN1Time::from_timestamp(seconds).map_or_else(|_| format!("{seconds} s"), |time| time.to_string())
 }
 

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::testing::authority::{Authority, Span, Wanted};
 use crate::testing::tls_meeting;
-use crate::transport::suites::TlsChoice;
+use crate::transport::suites::{TlsChoice, suite_named};
 use crate::transport::tls_client::{Trust, UpstreamTls};
 use crate::transport::tls_server::ListenerTls;
 
@@ -179,6 +179,144 @@ fn revocation_lists_are_read_in_date_and_for_the_listener() {
     assert_eq!(tls.files().count(), 4);
 }
 
+/// TLS-SERVER-5
+#[test]
+fn lists_that_would_refuse_everybody_are_no_set() {
+    let folder = folder();
+    let [one, other, namesake] = ["one", "other", "one"].map(Authority::root);
+    let below = one.intermediate("below");
+    let files = one
+        .issue(&Wanted::for_hosts(&["a"]))
+        .write(folder.path(), "server");
+    let list = |authority: &Authority| authority.revoke(&[], Span::In(HOUR));
+    let doubts = |authorities: &[&Authority], lists: &[&Authority]| {
+        let (ca, crl) = (folder.path().join("ca.pem"), folder.path().join("list.crl"));
+        let pem = |authority: &&Authority| authority.pem();
+        fs::write(&ca, authorities.iter().map(pem).collect::<String>()).expect("it is written");
+        let text = lists.iter().map(|authority| list(authority)).collect::<String>();
+        fs::write(&crl, text).expect("it is written");
+        let tls = ListenerTls {
+            client_ca: Some(ca),
+            crl: vec![crl],
+            ..listener(&files)
+        };
+        match tls.load(SystemTime::now()) {
+            Ok(set) => set.doubts.join("\n"),
+            Err(error) => error.to_string(),
+        }
+    };
+    let (forged, lacking) = (
+        "bears the name of CN=one, and is not signed",
+        "no revocation list is one of CN=",
+    );
+    for (authorities, lists, expected) in [
+        (&[&one][..], &[&one][..], ""),
+        (&[&one, &other], &[&other, &one], ""),
+        // As when a key is new, and the name is not.
+        (&[&one, &namesake], &[&one, &namesake], ""),
+        // Clients that are signed by the one below find no way through the other.
+        (&[&one, &below], &[&below], ""),
+        (
+            &[&one],
+            &[&one, &below],
+            "is one of CN=below, which client_ca does not name",
+        ),
+        (&[&one], &[&namesake], forged),
+        (&[&one], &[&namesake, &one], forged),
+        (&[&one], &[&other], lacking),
+        (&[&one, &other], &[&one], "no revocation list is one of CN=other"),
+    ] {
+        let found = doubts(authorities, lists);
+        let is_expected = match expected {
+            "" => found.is_empty(),
+            _ => found.contains(expected),
+        };
+        assert!(is_expected, "{expected:?}: {found}");
+    }
+}
+
+/// CERTIFICATES-1: what is behind the first certificate is judged as far as it vouches for it.
+#[test]
+fn what_vouches_for_a_certificate_is_in_date_and_what_does_not_is_told() {
+    let folder = folder();
+    let root = Authority::root("root");
+    let issued = root.intermediate("between").issue(&Wanted::for_hosts(&["a"]));
+    let stranger = Authority::root("elsewhere").intermediate("stranger").pem();
+    let ended = root.ended("between").pem();
+    let (leaf, between) = issued
+        .chain
+        .split_at(issued.chain.rfind("-----BEGIN").expect("two"));
+    let root = root.pem();
+    for (chain, expected) in [
+        (issued.chain.clone(), Ok(false)),
+        (leaf.to_owned(), Ok(false)),
+        (format!("{leaf}{between}{root}"), Ok(false)),
+        (format!("{leaf}{root}{between}"), Ok(false)),
+        // Signed twice: one of them is enough.
+        (format!("{leaf}{ended}{between}"), Ok(false)),
+        (format!("{leaf}{between}{stranger}"), Ok(true)),
+        (format!("{leaf}{ended}"), Err("the certificate of CN=between in ")),
+    ] {
+        let files = issued.write(folder.path(), "server");
+        fs::write(&files.certificate, &chain).expect("it is written");
+        match (load(&files), expected) {
+            (Ok(own), Ok(is_doubted)) => assert_eq!(own.doubt.is_some(), is_doubted, "{chain}"),
+            (Err(error), Err(expected)) => assert!(error.to_string().contains(expected), "{error}"),
+            (Ok(_), Err(expected)) => panic!("{expected}: {chain}"),
+            (Err(error), Ok(_)) => panic!("{error}"),
+        }
+    }
+}
+
+/// TLS 1.2 binds suites to kinds of keys; 1.3 does not.
+#[test]
+fn a_key_that_no_suite_takes_is_refused() {
+    let folder = folder();
+    let root = Authority::root("root");
+    let (rsa, ecdsa) = (
+        "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+        "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+    );
+    for is_rsa in [false, true] {
+        let wanted = Wanted {
+            is_rsa,
+            ..Wanted::for_hosts(&["a"])
+        };
+        let files = root.issue(&wanted).write(folder.path(), "server");
+        for (suites, tls13, is_taken) in [
+            (vec![], false, true),
+            (vec![rsa], false, is_rsa),
+            (vec![ecdsa], false, !is_rsa),
+            (vec![ecdsa, rsa], false, true),
+            (vec![rsa, ecdsa, "TLS_AES_128_GCM_SHA256"], true, true),
+            (
+                vec![if is_rsa { ecdsa } else { rsa }, "TLS_AES_128_GCM_SHA256"],
+                true,
+                true,
+            ),
+        ] {
+            let tls = ListenerTls {
+                choice: TlsChoice {
+                    tls12: true,
+                    tls13,
+                    suites: suites.iter().filter_map(|name| suite_named(name)).collect(),
+                },
+                ..listener(&files)
+            };
+            match tls.load(SystemTime::now()) {
+                Ok(_) => assert!(is_taken, "{is_rsa} {suites:?}"),
+                Err(error) => {
+                    assert!(!is_taken, "{is_rsa} {suites:?}: {error}");
+                    assert!(
+                        error.to_string().contains("no cipher suite is for the key"),
+                        "{error}"
+                    );
+                }
+            }
+        }
+    }
+}
+
 /// TLS-SERVER-1
 #[test]
 fn nothing_is_resumed_unless_it_is_said_and_nobody_shows_a_certificate() {
@@ -244,9 +382,12 @@ fn roots_are_authorities_in_date() {
     let now = SystemTime::now();
     let leaf = root.issue(&Wanted::named("alice"));
     fs::write(&path, format!("{}{}", root.pem(), leaf.chain)).expect("it is written");
-    assert!(problem(read_roots(&path, now)).contains("none of an authority"));
+    assert!(problem(Authorities::read(&path, now)).contains("none of an authority"));
     fs::write(&path, root.pem()).expect("it is written");
-    assert_eq!(read_roots(&path, now).expect("an authority").len(), 1);
+    assert_eq!(
+        Authorities::read(&path, now).expect("an authority").facts.len(),
+        1
+    );
     let years = Duration::from_secs(3 * 365 * 24 * 3600);
-    assert!(problem(read_roots(&path, now + years)).contains("is valid from"));
+    assert!(problem(Authorities::read(&path, now + years)).contains("is valid from"));
 }
