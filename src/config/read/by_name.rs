@@ -78,16 +78,18 @@ fn read_bootstrap_host(node: &Node<'_>) -> Option<String> {
     Some(host)
 }
 
-/// Whether every client sends this name when it connects to it (Java's do not where it has no dot, or an underscore, or
-/// ends in a dot), and rustls takes it.
+/// Whether Java's clients say that they have connected to this (server name indication).
+pub(super) fn is_said(host: &str) -> bool {
+    host.contains('.') && !host.contains('_') && !host.ends_with('.') && host.parse::<IpAddr>().is_err()
+}
+
+/// Whether every client sends this name when it connects to it ([`is_said`]), and rustls takes it.
 fn check_name(place: &Node<'_>, name: &str, fix: &str) -> Option<()> {
     if let Err(problem) = check_host(name) {
         place.complain(&format!("this {problem}"), fix);
         return None;
     }
-    let is_sent =
-        name.contains('.') && !name.contains('_') && !name.ends_with('.') && name.parse::<IpAddr>().is_err();
-    if !is_sent {
+    if !is_said(name) {
         place.complain(
             "Java's clients do not say that they have connected to such a name (server name indication)",
             "write a name with a dot, without underscores, that does not end in a dot",

@@ -4,12 +4,14 @@
     reason = "certificates are compared with the date once, when they are read"
 )]
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
 use figment::value::Value;
 use rustls::pki_types::ServerName;
 
+use super::by_name::is_said;
 use super::keystores::{Secrecy, check_file};
 use super::node::{Node, Reach, unless_mistaken};
 use crate::config::ClientAuth;
@@ -61,6 +63,7 @@ pub(super) fn read_listener_tls(
             "remove it, or client_ca",
         );
     }
+    refuse_repeated_files(&table, &first, &more);
     let certificates = std::iter::once(first).chain(more).collect::<Option<_>>()?;
     let tls = ListenerTls {
         certificates,
@@ -141,13 +144,63 @@ fn refuse_what_clients_would(table: &Node<'_>, certificates: &[CertificateFacts]
             "make one for the host alone, signed by an authority that clients know",
         );
     }
-    let is_covered = |host: &&String| certificates.iter().any(|facts| facts.covers(host));
-    if let Some(host) = hosts.iter().find(|host| !is_covered(host)) {
+    if let Some(other) = certificates.iter().find(|facts| !facts.is_for_servers) {
+        let path = other.path.display();
+        place.complain(
+            &format!(
+                "the certificate in {path} is not for servers: its extended key usage has no serverAuth"
+            ),
+            "make one with extendedKeyUsage=serverAuth",
+        );
+    }
+    let shown = |host: &str| match is_said(host) {
+        true => certificates,
+        // TLS-SERVER-3
+        false => certificates.get(..1).unwrap_or_default(),
+    };
+    let is_covered = |host: &&String| shown(host).iter().any(|facts| facts.covers(host));
+    let Some(host) = hosts.iter().find(|host| !is_covered(host)) else {
+        return;
+    };
+    if certificates.iter().any(|facts| facts.covers(host)) {
+        place.complain(
+            &format!(
+                "the first certificate does not have {host}, which clients are told to connect to, and of which Java's \
+                 do not say that they have: they get the first"
+            ),
+            "make the certificate with that name the first, or advertise a name with a dot and without underscores",
+        );
+    } else {
         place.complain(
             &format!("no certificate has {host}, which clients are told to connect to, among its subject alternative \
                 names"),
             "make a certificate with that name, or advertise a host that the certificate has",
         );
+    }
+}
+
+/// Each file has a series of its own in what is exposed.
+fn refuse_repeated_files(
+    table: &Node<'_>,
+    first: &Option<CertificateFiles>,
+    more: &[Option<CertificateFiles>],
+) {
+    let mut seen = HashSet::new();
+    let more_tables = table
+        .written("more_certificates")
+        .map(|_| table.tables("more_certificates"));
+    let tables = std::iter::once(table).chain(more_tables.iter().flatten());
+    for (table, files) in tables.zip(std::iter::once(first).chain(more)) {
+        let Some(files) = files else { continue };
+        if let (false, Some(place)) = (
+            seen.insert(files.certificate.clone()),
+            table.written("certificate"),
+        ) {
+            place.complain(
+                "another certificate of this listener is this file",
+                "name each file once",
+            );
+        }
     }
 }
 
@@ -276,7 +329,16 @@ fn read_public_file(table: &Node<'_>, name: &str) -> Option<Option<PathBuf>> {
 
 fn read_paths(table: &Node<'_>, name: &str) -> Option<Vec<PathBuf>> {
     let places = table.get(name)?.elements()?;
-    places.iter().map(read_path).collect()
+    let mut seen = HashSet::new();
+    let mut read_new = |place: &Node<'_>| {
+        let path = read_path(place)?;
+        if !seen.insert(path.clone()) {
+            place.complain("this file is named before", "name each file once");
+            return None;
+        }
+        Some(path)
+    };
+    places.iter().map(&mut read_new).collect()
 }
 
 fn read_path(place: &Node<'_>) -> Option<PathBuf> {

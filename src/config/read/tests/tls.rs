@@ -12,7 +12,7 @@ use crate::config::read::parse;
 use crate::config::read::sources::Inputs;
 use crate::config::*;
 use crate::ids::Ids;
-use crate::testing::authority::{Authority, Wanted};
+use crate::testing::authority::{Authority, ExtendedKeyUsagePurpose, Wanted};
 use crate::transport::suites::{TlsChoice, suite_named};
 use crate::transport::tls_client::Trust;
 
@@ -112,6 +112,17 @@ fn each_mistake_is_refused() {
         (
             listener("crl = [\"a.crl\"]"),
             "nobody whose certificate could be revoked",
+        ),
+        (
+            listener("client_ca = \"ca.pem\"\ncrl = [\"a.crl\", \"b.crl\", \"a.crl\"]")
+                .replace("\"network\"", "\"mtls\""),
+            "this file is named before",
+        ),
+        (
+            listener(
+                "[[cluster.main.listeners.tls.more_certificates]]\ncertificate = \"server.pem\"\nkey = \"a\"",
+            ),
+            "another certificate of this listener is this file",
         ),
         (listener("crl = \"a.crl\""), "not a list"),
         (listener("principal = \"san_uri\""), "no client is asked"),
@@ -227,6 +238,31 @@ fn files_are_looked_at_with_the_eyes_of_clients() {
         ..Wanted::for_hosts(&["proxy.example.com"])
     });
     assert!(problems(&with(TLS)).contains("CA:TRUE"));
+    write(&Wanted {
+        purposes: vec![ExtendedKeyUsagePurpose::ClientAuth],
+        ..Wanted::for_hosts(&["proxy.example.com"])
+    });
+    assert!(problems(&with(TLS)).contains("is not for servers"));
+    let two = with(&format!(
+        "{TLS}[[cluster.main.listeners.tls.more_certificates]]\ncertificate = \"other.pem\"\nkey = \"other.key\"\n"
+    ));
+    // Whoever names no host is shown the first.
+    for (host, is_covered) in [
+        ("proxy.example.com", true),
+        ("192.0.2.1", false),
+        ("proxy", false),
+        ("a_proxy.example.com", false),
+    ] {
+        let text = two.replace("proxy.example.com", host);
+        root.issue(&Wanted::for_hosts(&[host]))
+            .write(folder.path(), "other");
+        write(&Wanted::for_hosts(&["another.example.com"]));
+        let found = problems(&text);
+        let is_told = found.contains(&format!("the first certificate does not have {host}"));
+        assert_eq!(is_told, !is_covered, "{host}: {found}");
+        write(&Wanted::for_hosts(&[host]));
+        assert_eq!(problems(&text), "", "{host}");
+    }
     root.issue(&Wanted::for_hosts(&["proxy.example.com"]))
         .write(folder.path(), "other");
     fs::copy(folder.path().join("other.key"), &files.key).expect("it is copied");
