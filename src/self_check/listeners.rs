@@ -5,7 +5,8 @@ use std::net::ToSocketAddrs as _;
 use std::time::SystemTime;
 
 use super::{Row, Verdict};
-use crate::config::{ClusterConfig, ListenerConfig};
+use crate::config::ClusterConfig;
+use crate::transport::tls_server::ListenerTls;
 
 pub(super) fn look(cluster: &ClusterConfig) -> Vec<Row> {
     let listeners = cluster.listeners.iter();
@@ -19,15 +20,16 @@ pub(super) fn look(cluster: &ClusterConfig) -> Vec<Row> {
                 .then(|| listener.advertised_host.clone());
             let hosts = names.chain(host);
             let rows = hosts.map(|host| row(&cluster.name, &listener.name, &host));
-            rows.chain(of_files(&cluster.name, listener)).collect::<Vec<_>>()
+            rows.chain(of_files(&cluster.name, &listener.name, listener.tls.as_ref()))
+                .collect::<Vec<_>>()
         })
         .collect()
 }
 
 /// What is no mistake, and may be one. Files that cannot be used keep the program from starting.
-fn of_files(cluster: &str, listener: &ListenerConfig) -> Vec<Row> {
-    let subject = format!("{cluster}/{} TLS", listener.name);
-    match listener.tls.as_ref().map(|tls| tls.load(SystemTime::now())) {
+fn of_files(cluster: &str, listener: &str, tls: Option<&ListenerTls>) -> Vec<Row> {
+    let subject = format!("{cluster}/{listener} TLS");
+    match tls.map(|tls| tls.load(SystemTime::now())) {
         None => Vec::new(),
         Some(Ok(set)) => {
             let doubts = set.doubts.into_iter();
@@ -63,7 +65,11 @@ fn row(cluster: &str, listener: &str, host: &str) -> Row {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+    use crate::testing::authority::{Authority, Wanted};
+    use crate::testing::tls_meeting::listener;
 
     #[test]
     fn a_name_that_does_not_resolve_is_a_warning() {
@@ -74,5 +80,30 @@ mod tests {
         let row = row("main", "lan", "proxy.invalid");
         assert_eq!(row.verdict, Verdict::Warning);
         assert!(row.finding.contains("proxy.invalid does not resolve"), "{row:?}");
+    }
+
+    #[test]
+    fn a_chain_with_strangers_is_a_warning() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let root = Authority::root("root");
+        let issued = root.issue(&Wanted::for_hosts(&["a"]));
+        let files = issued.write(folder.path(), "server");
+        let tls = listener(vec![files.clone()]);
+        let told = || of_files("main", "lan", Some(&tls));
+        assert_eq!(told(), []);
+        let stranger = root.intermediate("stranger").pem();
+        fs::write(&files.certificate, format!("{}{stranger}", issued.chain)).expect("it is written");
+        let rows = told();
+        assert_eq!(rows.len(), 1);
+        assert_eq!(
+            (rows[0].subject.as_str(), rows[0].verdict),
+            ("main/lan TLS", Verdict::Warning)
+        );
+        assert!(
+            rows[0].finding.starts_with("1 certificates behind the first in"),
+            "{rows:?}"
+        );
+        fs::remove_file(&files.key).expect("it is removed");
+        assert_eq!(told()[0].verdict, Verdict::Failed);
     }
 }
