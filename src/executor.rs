@@ -25,6 +25,7 @@
 )]
 
 mod bounded;
+mod counted;
 mod dial;
 mod handshake;
 mod names;

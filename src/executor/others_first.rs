@@ -83,47 +83,65 @@ mod tests {
     use crate::executor::platform::Glommio;
     use crate::ring::PREEMPT_AFTER;
 
-    /// How many turns `workers` have had in all, at most, while one who asks through a socket waited for an answer. He
-    /// asks [`QUESTIONS`] times.
-    fn turns_while_one_waits(workers: usize) -> usize {
+    /// Runs `test` on an executor as the program has them.
+    fn on_executor<T: Send + 'static>(test: impl AsyncFnOnce() -> T + Send + 'static) -> T {
         let executor = LocalExecutorBuilder::new(Placement::Unbound)
             .io_memory(65_536)
             .preempt_timer(PREEMPT_AFTER)
-            .spawn(move || async move {
-                let (mut one, mut other) = UnixStream::pair().expect("a pair of sockets");
-                let (turns, others_first) = (Rc::new(Cell::new(0)), Rc::new(OthersFirst::default()));
-                let works = |_| {
-                    let (turns, others_first) = (Rc::clone(&turns), Rc::clone(&others_first));
-                    glommio::spawn_local(async move {
-                        loop {
-                            turns.set(turns.get() + 1);
-                            others_first.go::<Glommio>().await;
-                        }
-                    })
-                };
-                let mut tasks: Vec<glommio::Task<()>> = (0..workers).map(works).collect();
-                tasks.push(glommio::spawn_local(async move {
-                    let mut byte = [0];
-                    loop {
-                        one.read_exact(&mut byte).await.expect("a question");
-                        one.write_all(&byte).await.expect("an answer");
-                    }
-                }));
-                let mut most = 0;
-                for _ in 0..QUESTIONS {
-                    let asked = turns.get();
-                    let mut byte = [0];
-                    other.write_all(&byte).await.expect("a question");
-                    other.read_exact(&mut byte).await.expect("an answer");
-                    most = most.max(turns.get() - asked);
-                }
-                for task in tasks {
-                    let _: Option<()> = task.cancel().await;
-                }
-                most
-            })
+            .spawn(move || async move { test().await })
             .expect("the executor's thread starts");
         executor.join().expect("the executor runs")
+    }
+
+    /// Tasks that always have more to do, and count their turns in `turns`.
+    fn workers(
+        count: usize,
+        turns: &Rc<Cell<usize>>,
+        others_first: &Rc<OthersFirst>,
+    ) -> Vec<glommio::Task<()>> {
+        let works = |_| {
+            let (turns, others_first) = (Rc::clone(turns), Rc::clone(others_first));
+            glommio::spawn_local(async move {
+                loop {
+                    turns.set(turns.get() + 1);
+                    others_first.go::<Glommio>().await;
+                }
+            })
+        };
+        (0..count).map(works).collect()
+    }
+
+    async fn cancel(tasks: Vec<glommio::Task<()>>) {
+        for task in tasks {
+            let _: Option<()> = task.cancel().await;
+        }
+    }
+
+    /// How many turns so many tasks have had in all, at most, while one who asks through a socket waited for an
+    /// answer. He asks [`QUESTIONS`] times.
+    fn turns_while_one_waits(count: usize) -> usize {
+        on_executor(async move || {
+            let (mut one, mut other) = UnixStream::pair().expect("a pair of sockets");
+            let (turns, others_first) = (Rc::new(Cell::new(0)), Rc::new(OthersFirst::default()));
+            let mut tasks = workers(count, &turns, &others_first);
+            tasks.push(glommio::spawn_local(async move {
+                let mut byte = [0];
+                loop {
+                    one.read_exact(&mut byte).await.expect("a question");
+                    one.write_all(&byte).await.expect("an answer");
+                }
+            }));
+            let mut most = 0;
+            for _ in 0..QUESTIONS {
+                let asked = turns.get();
+                let mut byte = [0];
+                other.write_all(&byte).await.expect("a question");
+                other.read_exact(&mut byte).await.expect("an answer");
+                most = most.max(turns.get() - asked);
+            }
+            cancel(tasks).await;
+            most
+        })
     }
 
     /// EXECUTOR-MAIN-6: waking itself, a task would take all of its turns before the first byte arrives.
@@ -144,64 +162,43 @@ mod tests {
     #[test]
     fn tasks_take_turns() {
         const TASKS: usize = 5;
-        let executor = LocalExecutorBuilder::new(Placement::Unbound)
-            .io_memory(65_536)
-            .preempt_timer(PREEMPT_AFTER)
-            .spawn(|| async {
-                let (order, others_first) = (Rc::new(RefCell::default()), Rc::new(OthersFirst::default()));
-                let works = |task| {
-                    let (order, others_first) = (Rc::clone(&order), Rc::clone(&others_first));
-                    glommio::spawn_local(async move {
-                        for _ in 0..3 {
-                            others_first.go::<Glommio>().await;
-                            let order: &RefCell<Vec<usize>> = &order;
-                            order.borrow_mut().push(task);
-                        }
-                    })
-                };
-                let tasks: Vec<_> = (0..TASKS).map(works).collect();
-                for task in tasks {
-                    task.await;
-                }
-                order.take()
-            })
-            .expect("the executor's thread starts");
-        let order: Vec<usize> = executor.join().expect("the executor runs");
+        let order: Vec<usize> = on_executor(async || {
+            let (order, others_first) = (Rc::new(RefCell::default()), Rc::new(OthersFirst::default()));
+            let works = |task| {
+                let (order, others_first) = (Rc::clone(&order), Rc::clone(&others_first));
+                glommio::spawn_local(async move {
+                    for _ in 0..3 {
+                        others_first.go::<Glommio>().await;
+                        let order: &RefCell<Vec<usize>> = &order;
+                        order.borrow_mut().push(task);
+                    }
+                })
+            };
+            let tasks: Vec<_> = (0..TASKS).map(works).collect();
+            for task in tasks {
+                task.await;
+            }
+            order.take()
+        });
         assert_eq!(order, Vec::from_iter((0..TASKS).cycle().take(3 * TASKS)));
     }
 
     /// OTHERS-3
     #[test]
     fn one_that_is_not_in_the_queue_waits_for_one_of_it() {
-        let executor = LocalExecutorBuilder::new(Placement::Unbound)
-            .io_memory(65_536)
-            .preempt_timer(PREEMPT_AFTER)
-            .spawn(|| async {
-                let (turns, others_first) = (Rc::new(Cell::new(0)), Rc::new(OthersFirst::default()));
-                let works = |_| {
-                    let (turns, others_first) = (Rc::clone(&turns), Rc::clone(&others_first));
-                    glommio::spawn_local(async move {
-                        loop {
-                            turns.set(turns.get() + 1);
-                            others_first.go::<Glommio>().await;
-                        }
-                    })
-                };
-                let tasks: Vec<glommio::Task<()>> = (0..20).map(works).collect();
-                others_first.go::<Glommio>().await;
-                let mut waited = Vec::new();
-                for _ in 0..50 {
-                    let before = turns.get();
-                    others_first.go_in_between::<Glommio>().await;
-                    waited.push(turns.get() - before);
-                }
-                for task in tasks {
-                    let _: Option<()> = task.cancel().await;
-                }
-                waited
-            })
-            .expect("the executor's thread starts");
-        let waited: Vec<usize> = executor.join().expect("the executor runs");
+        let waited: Vec<usize> = on_executor(async || {
+            let (turns, others_first) = (Rc::new(Cell::new(0)), Rc::new(OthersFirst::default()));
+            let tasks = workers(20, &turns, &others_first);
+            others_first.go::<Glommio>().await;
+            let mut waited = Vec::new();
+            for _ in 0..50 {
+                let before = turns.get();
+                others_first.go_in_between::<Glommio>().await;
+                waited.push(turns.get() - before);
+            }
+            cancel(tasks).await;
+            waited
+        });
         assert!(waited.iter().all(|turns| *turns <= 2), "{waited:?}");
         assert!(
             waited.iter().sum::<usize>() >= 40,

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use futures_lite::future::zip;
 
+use super::counted::Counted;
 use super::others_first::OthersFirst;
 use super::platform::Platform;
 use crate::clocks;
@@ -100,22 +101,6 @@ pub(super) async fn part_from<P: Platform>(
             }
             Ok(_) | Err(_) => return,
         }
-    }
-}
-
-/// One that lasts is counted, however it ends.
-struct Counted<'a>(&'a Cell<usize>);
-
-impl<'a> Counted<'a> {
-    fn new(count: &'a Cell<usize>) -> Self {
-        count.set(count.get().saturating_add(1));
-        Self(count)
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.set(self.0.get().saturating_sub(1));
     }
 }
 

@@ -30,4 +30,5 @@ mod self_check;
 mod swapped_addresses;
 mod tampering;
 mod tls;
+mod two_clusters;
 mod unusual_requests;

@@ -24,6 +24,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::clocks;
 use crate::config::Limits;
 use crate::connection::Shared;
+use crate::executor::counted::Counted;
 use crate::executor::others_first::OthersFirst;
 use crate::executor::platform::Platform;
 use crate::executor::stage_memory::StageMemory;
@@ -50,7 +51,7 @@ pub(in crate::executor) struct Handshakes {
     interval: Duration,
     answered_next: Cell<Option<Instant>>,
     /// How many have said their ClientHello and are not answered.
-    unanswered: Cell<u32>,
+    unanswered: Cell<usize>,
     under_way_max: usize,
     /// Those that wait for their clients, in the order in which they would end.
     silent: RefCell<BTreeSet<Silent>>,
@@ -187,7 +188,7 @@ impl<'a> UnderWay<'a> {
     pub(super) async fn may_be_answered<P: Platform>(&self, at_most: Duration) {
         let _queued = Queued::new(self);
         let unanswered = &self.all.unanswered;
-        let twice = unanswered.get().saturating_mul(2);
+        let twice = u32::try_from(unanswered.get().saturating_mul(2)).unwrap_or(u32::MAX);
         if self.all.interval.saturating_mul(twice) > at_most {
             let registry = self.shared().registry.borrow();
             registry.close(self.connection, CloseReason::HandshakeLimit);
@@ -222,22 +223,6 @@ impl Drop for UnderWay<'_> {
         if self.direction == Direction::Request {
             self.all.count(self.shared());
         }
-    }
-}
-
-/// One that has not been answered, until it is, or has gone.
-struct Counted<'a>(&'a Cell<u32>);
-
-impl<'a> Counted<'a> {
-    fn new(count: &'a Cell<u32>) -> Self {
-        count.set(count.get().saturating_add(1));
-        Self(count)
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.set(self.0.get().saturating_sub(1));
     }
 }
 
