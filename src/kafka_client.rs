@@ -343,7 +343,7 @@ fn exchange(
     let mut prefix = [0; 4];
     stream.read_exact(&mut prefix)?;
     if is_first && let [TLS_ALERT, TLS_MAJOR_VERSION, ..] = prefix {
-        let text = "it speaks TLS: add upstream_tls to the cluster, or name a listener without TLS";
+        let text = "it speaks TLS: add upstream_tls to the cluster (inspect: --tls-ca), or name a listener without TLS";
         return Err(io::Error::new(io::ErrorKind::InvalidData, text));
     }
     let length = u64::from(u32::from_be_bytes(prefix));

@@ -15,7 +15,7 @@ use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
 use self::authority::Authority;
 use self::client::Client;
 use super::exchange::{self, PATIENCE};
-use super::{SEALED, show};
+use super::show;
 use crate::Failure;
 use crate::proxy::{ListenerTls, Proxy};
 
@@ -83,7 +83,7 @@ impl Shown {
         let ca = self.ca.display();
         tell!(
             "  the same by TLS        kcat -b {HOST}:{port} -X security.protocol=ssl -X ssl.ca.location={ca} \
-             -t {SEALED} -C"
+             -t {TOPIC} -C"
         );
         tell!(
             "  properties for Java    with brokers of your own: its newer clients do not get along with mock ones"
