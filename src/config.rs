@@ -40,8 +40,9 @@ pub mod schema;
 pub use crate::kms::KmsKind;
 pub use crate::kms::keystore::MasterKeySource;
 pub use model::{
-    AdminConfig, ClientAuth, ClusterConfig, Config, Executors, ForgeableKek, HostPort, KmsConfig, Limits,
-    ListenerConfig, LogConfig, LogFilter, LogFormat, PlacedTemplate, RuntimeConfig,
+    AdminConfig, ClientAuth, ClusterConfig, Config, CredentialsFileError, Executors, ForgeableKek, HostPort,
+    KmsConfig, Limits, ListenerConfig, ListenerSasl, LogConfig, LogFilter, LogFormat, PlacedTemplate,
+    RuntimeConfig, read_credentials,
 };
 pub use problem::{ConfigError, ConfigErrors, Origin};
 pub use read::Overrides;

@@ -50,6 +50,7 @@ mod stream;
 mod tests;
 mod wire;
 
+pub(crate) use alarms::{AskedNews, NewsKind};
 pub(crate) use encrypted::Encrypted;
 pub(crate) use held::{HalfKey, Holding};
 pub(crate) use registry::{Request, Status};

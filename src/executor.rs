@@ -29,6 +29,7 @@ mod counted;
 mod dial;
 mod handshake;
 mod names;
+mod offered;
 mod others_first;
 mod parting;
 mod platform;
@@ -55,6 +56,7 @@ use tokio::sync::oneshot;
 
 use self::dial::{Dialling, Listener};
 use self::handshake::bounds::Handshakes;
+use self::offered::Offered;
 use self::others_first::OthersFirst;
 use self::platform::Glommio;
 use self::serve::{Serving, serve};
@@ -131,6 +133,8 @@ pub(crate) async fn run<P: Platform>(setup: ExecutorSetup<P>, pipeline: Pipeline
         seats: setup.seats,
         finished: RefCell::default(),
         partings: Cell::new(0),
+        offered: Offered::default(),
+        held_back: Rc::default(),
         others_first,
     };
     let executor = Executor::<P> {
@@ -216,6 +220,13 @@ impl<P: Platform> Executor<P> {
             ExecutorMessage::Spread { cluster } => self.serving.shared.announce_addresses(cluster),
             ExecutorMessage::Resolved { host, addresses } => {
                 self.serving.dialling.names.resolved(host, addresses)
+            }
+            ExecutorMessage::PasswordChecked { connection, result } => {
+                self.serving.shared.announce_password(connection, result);
+            }
+            ExecutorMessage::Credentials(listener, credentials) => {
+                let mut pipeline = self.serving.shared.pipeline.borrow_mut();
+                pipeline.logins.set_credentials(listener, credentials);
             }
             ExecutorMessage::Tls(news) => self.serving.take_tls(&news),
             ExecutorMessage::Snapshot(reply) => {

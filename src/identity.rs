@@ -5,13 +5,6 @@
 pub mod certificate_names;
 mod client;
 mod principal;
-#[cfg_attr(
-    not(feature = "testing"),
-    expect(
-        dead_code,
-        reason = "no listener takes logins itself; the command line keeps who may log in"
-    )
-)]
 pub mod sasl;
 
 pub use client::Client;

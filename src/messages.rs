@@ -10,7 +10,10 @@ use tokio::sync::oneshot;
 
 use crate::audit::AuditList;
 use crate::config::HostPort;
-use crate::identity::Client;
+use crate::identity::sasl::Failure;
+use crate::identity::sasl::credentials::Credentials;
+use crate::identity::sasl::exchange::PasswordCheck;
+use crate::identity::{Client, Principal};
 use crate::ids::{ClusterId, ListenerId};
 use crate::metrics::{CloseReason, Snapshot};
 use crate::transport::tls_client::ClientSet;
@@ -26,6 +29,12 @@ pub(crate) enum ControlRequest {
     },
     /// The addresses of this host are wanted.
     Resolve { executor: usize, host: HostPort },
+    /// The password that connection number `connection` has sent is to be hashed.
+    CheckPassword {
+        executor: usize,
+        connection: u32,
+        check: PasswordCheck,
+    },
     /// For the audit log. Each executor has one on its way, until `turn` is dropped.
     Audit { list: AuditList, turn: Arc<()> },
     /// For the log.
@@ -79,6 +88,11 @@ pub(crate) enum NoticeKind {
         address: Option<IpAddr>,
         /// Of what its first bytes look like, if of anything but TLS.
         looks_like: Option<&'static str>,
+    },
+    /// A client could not log in; the fault says why.
+    Login {
+        listener: ListenerId,
+        address: Option<IpAddr>,
     },
     /// A connection was closed for what its client, or its broker, sent, or for a limit.
     Closed {
@@ -137,6 +151,13 @@ pub(crate) enum ExecutorMessage {
         host: HostPort,
         addresses: Vec<SocketAddr>,
     },
+    /// Answer to [`ControlRequest::CheckPassword`].
+    PasswordChecked {
+        connection: u32,
+        result: Result<Principal, Failure>,
+    },
+    /// Who may log in at a listener from now on.
+    Credentials(ListenerId, Arc<Credentials>),
     /// What is in force of TLS from now on, for new connections.
     Tls(TlsNews),
     /// The counters are wanted.

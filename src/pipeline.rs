@@ -37,6 +37,7 @@ mod decompressing;
 mod fetch;
 mod hidden;
 mod listener_map;
+mod logins;
 mod open;
 mod pace;
 mod produce;
@@ -63,9 +64,10 @@ use crate::protocol::hops::Identity;
 pub use crate::messages::{HiddenBrokers, LearnedAddress};
 pub use addresses::AddressBook;
 pub use listener_map::ListenerMap;
+pub use logins::{LoginPolicy, Logins, Refusal as LoginRefusal, Round, Rounds};
 pub use produce::{GuardFull, ProducerSequence, SequenceGuard};
 pub use refusal::{FetchRefusal, ProduceRefusal};
-pub use session::{Session, Step, Wait};
+pub use session::{FAILURE_DELAY, HASH_WAIT, Session, Step, Wait};
 pub use topics::{ClusterRules, Topic};
 pub use work::{TURN_BYTES, Work};
 
@@ -81,6 +83,8 @@ pub struct Pipeline {
     pub clusters: ById<ClusterId, Cluster>,
     /// What is to be told to the audit log; the executor takes it away.
     pub audit: AuditQueue,
+    /// Who may log in at listeners where logins end.
+    pub logins: Logins,
     /// What ApiVersions requests say of this program when they go on, so that it knows itself again.
     pub identity: Identity,
     /// How often something came that is waited for.
@@ -128,6 +132,8 @@ pub struct News {
     /// Addresses were spread. Apart from keys: a broker that tells others all the time would have everything looked at
     /// again that waits for a key.
     pub addresses: u64,
+    /// Passwords were hashed.
+    pub logins: u64,
 }
 
 /// What is refused: its place, and why.
@@ -157,6 +163,7 @@ impl Pipeline {
             limits,
             clusters,
             audit: AuditQueue::default(),
+            logins: Logins::default(),
             identity: Identity::default(),
             news: News::default(),
             work: Work::new(TURN_BYTES),
@@ -173,6 +180,7 @@ impl Pipeline {
     pub fn news_of(&self, wait: &Wait) -> u64 {
         match wait {
             Wait::Addresses(..) => self.news.addresses,
+            Wait::Login(_) => self.news.logins,
             Wait::News(_) | Wait::Room | Wait::Until(_) | Wait::Answer(_) => self.news.keys,
         }
     }

@@ -47,6 +47,7 @@ pub mod policy;
 pub mod preface;
 pub mod produce_request;
 pub mod produce_response;
+pub mod sasl;
 mod splice;
 pub mod writer;
 

@@ -29,9 +29,11 @@
 
 mod acceptor;
 mod control;
+mod credentials_files;
 mod hidden;
 mod names;
 mod notices;
+mod passwords;
 mod prepared;
 mod sending;
 #[cfg(feature = "testing")]
@@ -87,6 +89,14 @@ pub enum ServerError {
         name: String,
         /// What is wrong.
         source: CertificateError,
+    },
+    /// A credentials file cannot be used.
+    #[error("the credentials of listener {listener}: {reason}")]
+    Credentials {
+        /// Whose they are, with its cluster.
+        listener: String,
+        /// What is wrong.
+        reason: String,
     },
     /// A port cannot be listened on.
     #[error("cannot listen on {address}: {source}")]

@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use zeroize::Zeroizing;
 
+use crate::config::{CredentialsFileError, read_credentials};
 use crate::crypto::CryptoError;
 use crate::durable_file::{self, FileError, FileLock, Keeper};
 use crate::foreign::Foreign;
@@ -201,8 +202,10 @@ fn change(
 }
 
 fn read(path: &Path) -> Result<Credentials, UsersError> {
-    let (bytes, _) = durable_file::read(path, FILE_BYTES_MAX)?;
-    Credentials::parse(&String::from_utf8_lossy(&bytes)).map_err(in_file(path))
+    read_credentials(path).map_err(|error| match error {
+        CredentialsFileError::File(error) => UsersError::File(error),
+        CredentialsFileError::Content { path, error } => UsersError::Credentials { path, error },
+    })
 }
 
 fn in_file(path: &Path) -> impl FnOnce(CredentialsError) -> UsersError {
@@ -256,7 +259,5 @@ fn say(out: &mut dyn Write, what: std::fmt::Arguments<'_>) -> Result<(), UsersEr
 const ITERATIONS: RangeInclusive<i64> = ITERATIONS_MIN as i64..=ITERATIONS_MAX as i64;
 /// Another command that changes the file takes no longer.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Of a credentials file: three times what [`USERS_MAX`](crate::identity::sasl::credentials::USERS_MAX) users take.
-const FILE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// As PLAIN takes it.
 const PASSWORD_BYTES_MAX: usize = crate::identity::sasl::plain::PASSWORD_BYTES_MAX;

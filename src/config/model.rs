@@ -3,6 +3,7 @@
 mod forgeable;
 mod limits;
 mod log_filter;
+mod sasl;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,6 +21,7 @@ use crate::transport::tls_server::ListenerTls;
 pub use self::forgeable::ForgeableKek;
 pub use self::limits::Limits;
 pub use self::log_filter::LogFilter;
+pub use self::sasl::{CredentialsFileError, ListenerSasl, read_credentials};
 
 /// How many executors run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +79,8 @@ pub enum ClientAuth {
     Network,
     /// The authorities of the listener's `tls.client_ca` do, by certificates.
     Mtls,
+    /// The proxy itself does: clients log in.
+    Sasl,
 }
 
 /// `[[cluster.NAME.listeners]]`.
@@ -92,6 +96,8 @@ pub struct ListenerConfig {
     pub client_auth: ClientAuth,
     /// TLS towards clients, on all its ports.
     pub tls: Option<ListenerTls>,
+    /// How clients log in, with [`ClientAuth::Sasl`].
+    pub sasl: Option<ListenerSasl>,
     /// From where load balancers connect that say whose connection it is; none: clients connect themselves.
     pub proxy_protocol_sources: Option<Networks>,
     /// The host that clients are told for every broker, with `$(node)` for its id where brokers are told apart by name.

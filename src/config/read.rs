@@ -12,6 +12,7 @@ mod node;
 mod own_ports;
 mod ports;
 mod proxy_protocol;
+mod sasl;
 mod served;
 mod sharing;
 mod sources;

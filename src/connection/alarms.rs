@@ -16,6 +16,8 @@ pub(crate) enum NewsKind {
     Keys,
     /// That every executor knows addresses.
     Addresses,
+    /// Passwords that were hashed.
+    Logins,
 }
 
 /// Tasks that wait; see the module.
@@ -23,6 +25,7 @@ pub(crate) enum NewsKind {
 pub(crate) struct Alarms {
     keys: Waiters,
     addresses: Waiters,
+    logins: Waiters,
     deadlines: BTreeMap<(Instant, u64), Waker>,
     next: u64,
 }
@@ -39,6 +42,7 @@ struct Waiters {
 pub(crate) struct AskedNews {
     keys: Option<u64>,
     addresses: Option<u64>,
+    logins: Option<u64>,
 }
 
 impl Alarms {
@@ -48,6 +52,7 @@ impl Alarms {
         let (waiting, asked) = match news {
             NewsKind::Keys => (&mut self.keys, &mut asked.keys),
             NewsKind::Addresses => (&mut self.addresses, &mut asked.addresses),
+            NewsKind::Logins => (&mut self.logins, &mut asked.logins),
         };
         if *asked != Some(waiting.count) {
             *asked = Some(waiting.count);
@@ -66,6 +71,7 @@ impl Alarms {
         let waiting = match news {
             NewsKind::Keys => &mut self.keys,
             NewsKind::Addresses => &mut self.addresses,
+            NewsKind::Logins => &mut self.logins,
         };
         waiting.count = waiting.count.wrapping_add(1);
         for waker in waiting.wakers.drain(..) {

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use crate::audit::AuditQueue;
 use crate::channel::Sender;
 use crate::config::HostPort;
+use crate::identity::sasl::exchange::PasswordCheck;
 use crate::ids::ClusterId;
 use crate::messages::{ControlRequest, Notice};
 use crate::messages::{HiddenBrokers, LearnedAddress};
@@ -59,6 +60,18 @@ impl Errands {
         if self.unsent.borrow().len() < UNSENT_MAX {
             let executor = self.executor;
             self.send(ControlRequest::Resolve { executor, host });
+        }
+    }
+
+    /// A password is to be hashed; beyond the bound whoever waits runs into its own deadline.
+    pub(crate) fn check_password(&self, connection: u32, check: PasswordCheck) {
+        if self.unsent.borrow().len() < UNSENT_MAX {
+            let executor = self.executor;
+            self.send(ControlRequest::CheckPassword {
+                executor,
+                connection,
+                check,
+            });
         }
     }
 

@@ -139,7 +139,7 @@ impl<'a, R: Stream, W: Stream> OneWay<'a, R, W> {
             Some(Blocked { wait, news }) => match wait {
                 Wait::Room | Wait::Answer(_) => true,
                 Wait::Until(until) => self.now >= *until,
-                Wait::News(until) | Wait::Addresses(_, until) => {
+                Wait::News(until) | Wait::Addresses(_, until) | Wait::Login(until) => {
                     self.now >= *until || *news != self.shared.pipeline.borrow().news_of(wait)
                 }
             },

@@ -255,7 +255,7 @@ impl<C: Stream, B: Stream> Relay<C, B> {
     fn wait(&mut self, context: &mut Context<'_>, now: Instant) {
         let drain = [self.polls_until, self.still_at()];
         let mut deadline = drain.into_iter().flatten().filter(|until| *until > now).min();
-        let mut keys = false;
+        let (mut keys, mut passwords) = (false, false);
         let mut alarms = self.shared.alarms.borrow_mut();
         for half in [&self.requests, &self.responses] {
             let until = match &half.blocked {
@@ -271,6 +271,11 @@ impl<C: Stream, B: Stream> Relay<C, B> {
                         alarms.on_news(NewsKind::Addresses, context.waker(), &mut self.asked);
                         Some(*until)
                     }
+                    Wait::Login(until) => {
+                        alarms.on_news(NewsKind::Logins, context.waker(), &mut self.asked);
+                        passwords = true;
+                        Some(*until)
+                    }
                 },
                 None => None,
             };
@@ -279,6 +284,9 @@ impl<C: Stream, B: Stream> Relay<C, B> {
         let Some(deadline) = deadline else { return };
         if keys {
             self.shared.send_key_requests();
+        }
+        if passwords {
+            self.shared.send_password_checks();
         }
         if self.alarm != Some(deadline) {
             alarms.at(context.waker(), deadline);

@@ -15,6 +15,8 @@ use super::registry::Registry;
 use crate::buffers::BufferPool;
 use crate::channel::Sender;
 use crate::clocks;
+use crate::identity::Principal;
+use crate::identity::sasl::Failure;
 use crate::ids::ClusterId;
 use crate::keys::KeyRequest;
 use crate::messages::ControlRequest;
@@ -75,6 +77,22 @@ impl Shared {
         drop(pipeline);
         self.errands.spread(cluster);
         self.alarms.borrow_mut().wake_all(NewsKind::Addresses);
+    }
+
+    /// Has passwords hashed that are waited for.
+    pub(crate) fn send_password_checks(&self) {
+        for (connection, check) in self.pipeline.borrow_mut().logins.take_checks() {
+            self.errands.check_password(connection, check);
+        }
+    }
+
+    /// A password was hashed: whoever waits for one looks again.
+    pub(crate) fn announce_password(&self, connection: u32, result: Result<Principal, Failure>) {
+        let mut pipeline = self.pipeline.borrow_mut();
+        pipeline.logins.checked(connection, result);
+        pipeline.news.logins = pipeline.news.logins.wrapping_add(1);
+        drop(pipeline);
+        self.alarms.borrow_mut().wake_all(NewsKind::Logins);
     }
 
     /// Sends the pipeline's key requests.

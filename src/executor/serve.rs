@@ -5,9 +5,11 @@
 //! | route | nobody | | |
 //! | preface, if the listener wants one | the load balancer | 10 s, and its time | 4 KiB, nothing behind it |
 //! | TLS | the client | `tls.handshake_timeout`, and its time | 64 KiB |
+//! | login, where logins end here | the client, and whoever hashes passwords | its time; 10 s for a hash | 16 requests of 64 KiB, nothing behind the last |
 //! | first word | the client | its time | nothing: 14 bytes are looked at |
 //! | dial: a question | the broker that would be connected to | 1 s | 16 KiB of its answer |
 //! | dial | names and brokers | `limits.connect_timeout` for each address | nothing |
+//! | versions, behind a login | the broker | 1 s | 16 KiB of its answer |
 //! | relay | both | as [`Relay`] says | as [`Relay`] says |
 //!
 //! The client's time is `limits.idle_timeout_unauthenticated` for all stages together, until the broker has shown that
@@ -23,6 +25,7 @@
 //!
 //! Executor threads only.
 
+mod login;
 mod tls;
 
 use std::cell::{Cell, RefCell};
@@ -36,6 +39,7 @@ use std::task::Poll;
 
 use super::dial::{Caller, Dialling, FirstWord, Listener, first_word};
 use super::handshake::bounds::Handshakes;
+use super::offered::Offered;
 use super::others_first::OthersFirst;
 use super::parting::Sockets;
 use super::platform::Platform;
@@ -63,6 +67,10 @@ pub(super) struct Serving {
     pub(super) finished: RefCell<Vec<u64>>,
     /// Connections that have ended and whose sockets are not closed yet.
     pub(super) partings: Cell<usize>,
+    /// What brokers offer, for clients that have not logged in.
+    pub(super) offered: Offered,
+    /// Has a clone for each answer that is held back.
+    pub(super) held_back: Rc<()>,
     /// For whoever has more to do.
     pub(super) others_first: Rc<OthersFirst>,
 }
@@ -159,6 +167,7 @@ impl Arrival {
         let serving = Rc::clone(&self.serving);
         let cluster = listener.map.cluster;
         let memory = StageMemory::new(&serving.shared, self.id, Direction::Request, cluster);
+        let logged_in = self.log_in(&listener, sockets, &memory).await?;
         let first_word = self
             .clients_stage(pin!(first_word(&mut sockets.client, &memory)))
             .await?;
@@ -167,11 +176,19 @@ impl Arrival {
             return Err(failure.map_or(CloseReason::ClientClosed, |failure| self.note_failure(failure)));
         };
         memory.park(true);
-        let reached = self
+        let mut reached = self
             .brokers_stage(pin!(self.dial(&listener, first_word)))
             .await??;
+        if let Some(logged_in) = &logged_in {
+            self.compare_versions::<P>(&listener, logged_in, &mut reached.broker)
+                .await?;
+        }
         drop(memory);
         let session = self.session(&listener, &reached)?;
+        let session = match logged_in {
+            Some(login) => session.logged_in(self.listener, login.principal, login.lifetime, login.at),
+            None => session,
+        };
         self.relay(sockets, reached, session).await
     }
 
@@ -342,6 +359,9 @@ impl Arrival {
             book.doubt(*node_id, address);
         }
         drop(pipeline);
+        if let Some(why) = session.login_refusal() {
+            self.notice_login(why);
+        }
         if is_worth_a_notice(reason) {
             let fault = session.fault().map(|fault| fault.to_string());
             self.notice_end(reason, session.looks_like(), session.client().clone(), fault);

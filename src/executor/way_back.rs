@@ -17,7 +17,7 @@ use std::collections::HashMap;
 use std::io;
 use std::time::{Duration, Instant};
 
-use futures_lite::io::{AsyncReadExt, AsyncWriteExt};
+use futures_lite::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::bounded::Bounded;
 use super::platform::Platform;
@@ -82,18 +82,20 @@ pub(super) async fn ask<P: Platform>(
     came_back: &CameBack,
 ) -> WayBack {
     let before = came_back.count();
-    let mut bounded = Bounded::<P, _>::new(stream, ANSWER_WAIT, ANSWER_BYTES_MAX);
-    match exchange(&mut bounded, identity).await {
-        Ok(()) => WayBack::Elsewhere,
+    match question::<P, _>(stream, identity).await {
+        Ok(_) => WayBack::Elsewhere,
         Err(_) if came_back.count() != before => WayBack::Here,
         Err(_) => WayBack::Unknown,
     }
 }
 
-async fn exchange<P: Platform>(
-    stream: &mut Bounded<P, Wire<P::Socket>>,
+/// Asks whoever is at the other end of `stream` which APIs there are, in our own name: the answer, without its length.
+/// It is read whole, or the connection would be reset; what is longer than any broker's is cut.
+pub(super) async fn question<P: Platform, S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
     identity: &Identity,
-) -> io::Result<()> {
+) -> io::Result<Vec<u8>> {
+    let mut stream = Bounded::<P, _>::new(stream, ANSWER_WAIT, ANSWER_BYTES_MAX);
     let mut question = Vec::new();
     hops::question(CORRELATION_ID, identity, &mut question).map_err(io::Error::other)?;
     stream.write_all(&question).await?;
@@ -101,9 +103,9 @@ async fn exchange<P: Platform>(
     let mut prefix = [0; LENGTH_PREFIX_BYTES];
     stream.read_exact(&mut prefix).await?;
     let length = usize::try_from(u32::from_be_bytes(prefix)).unwrap_or(usize::MAX);
-    // What it says is of no interest, but that it is there; to leave it unread would reset the connection.
     let mut answer = vec![0; length.min(ANSWER_BYTES_MAX - LENGTH_PREFIX_BYTES)];
-    stream.read_exact(&mut answer).await
+    stream.read_exact(&mut answer).await?;
+    Ok(answer)
 }
 
 const CORRELATION_ID: i32 = 0x5ea1;

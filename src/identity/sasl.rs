@@ -9,6 +9,7 @@
 //! Pure: no socket, no clock, no thread. Hashing a password takes milliseconds: see who may call it.
 
 pub mod credentials;
+pub mod exchange;
 mod failure;
 pub mod plain;
 pub mod scram;

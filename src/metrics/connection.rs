@@ -25,6 +25,10 @@ pub struct ConnectionCounters {
     pub clients_unannounced: u64,
     /// Brokers that have.
     pub brokers_unannounced: u64,
+    /// Logins that ended at the proxy, and well.
+    pub logins_accepted: u64,
+    /// Those that did not.
+    pub logins_refused: u64,
     closed: [u64; CloseReason::COUNT],
 }
 
@@ -52,6 +56,12 @@ impl ConnectionCounters {
         self.brokers_unannounced = self.brokers_unannounced.wrapping_add(broker.into());
     }
 
+    /// Counts a login that ended at the proxy.
+    pub fn login(&mut self, accepted: bool) {
+        self.logins_accepted = self.logins_accepted.wrapping_add(accepted.into());
+        self.logins_refused = self.logins_refused.wrapping_add((!accepted).into());
+    }
+
     /// How many ended for `reason`.
     pub fn closed_by(&self, reason: CloseReason) -> u64 {
         self.closed[reason.index()]
@@ -72,6 +82,8 @@ impl ConnectionCounters {
         self.coordinators_hidden = self.coordinators_hidden.wrapping_add(other.coordinators_hidden);
         self.clients_unannounced = self.clients_unannounced.wrapping_add(other.clients_unannounced);
         self.brokers_unannounced = self.brokers_unannounced.wrapping_add(other.brokers_unannounced);
+        self.logins_accepted = self.logins_accepted.wrapping_add(other.logins_accepted);
+        self.logins_refused = self.logins_refused.wrapping_add(other.logins_refused);
         for (count, added) in self.closed.iter_mut().zip(other.closed) {
             *count = count.wrapping_add(added);
         }

@@ -112,6 +112,13 @@ labels! {
         Idle => "idle",
         /// Nothing passed for the shorter idle time-out that holds before authentication.
         IdleUnauthenticated => "idle_unauthenticated",
+        /// The client could not log in.
+        LoginFailed => "login_failed",
+        /// It could not be said whether the client may log in: there were too many at a time, or nothing to compare
+        /// with.
+        LoginUnavailable => "login_unavailable",
+        /// A login's time was over, and the client went on.
+        LoginExpired => "login_expired",
         /// TLS was not agreed on, or somebody refused the other's certificate.
         TlsFailed => "tls_failed",
         /// As many TLS handshakes were under way as `limits.handshakes_max` says, and its client was the slowest, or

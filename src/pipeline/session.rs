@@ -23,6 +23,7 @@ mod own_purpose;
 mod own_requests;
 mod passing;
 mod place;
+mod relogin;
 mod requests;
 mod responses;
 mod run;
@@ -37,6 +38,8 @@ use self::login::Login;
 use self::own_requests::OwnRequests;
 use self::passing::Passing;
 use self::place::Place;
+use self::relogin::Relogin;
+pub use self::relogin::{FAILURE_DELAY, HASH_WAIT};
 use super::Pipeline;
 use super::fetch::FetchWork;
 use super::listener_map::ListenerMap;
@@ -82,6 +85,8 @@ pub enum Wait {
     /// That addresses are known to every executor ([`Pipeline::news_of`]), until the point in time. These are to
     /// be handed over; none where that was done before.
     Addresses(Vec<LearnedAddress>, Instant),
+    /// That passwords were hashed, until this point in time.
+    Login(Instant),
 }
 
 /// One connection; see the module.
@@ -91,6 +96,8 @@ pub struct Session {
     client: Client,
     in_flight: InFlight,
     login: Login,
+    /// Of a client that has logged in at the proxy.
+    relogin: Option<Box<Relogin>>,
     guard: SequenceGuard,
     /// Bytes of the current frame that are still to be streamed.
     request_left: usize,
@@ -136,6 +143,7 @@ impl Session {
             client: Client::default(),
             in_flight: InFlight::new(limits.in_flight_requests_max, limits.in_flight_bytes_max),
             login: Login::default(),
+            relogin: None,
             guard: SequenceGuard::default(),
             request_left: 0,
             response_left: 0,
@@ -187,6 +195,9 @@ impl Session {
     /// To be called when the connection ends: what was counted as in flight is not any more.
     pub fn abandon(&mut self, pipeline: &mut Pipeline) {
         pipeline.grown(self.connection);
+        if self.relogin.is_some() {
+            pipeline.logins.forget(self.connection);
+        }
         let unanswered = self.in_flight.len() as u64;
         let gauge = &mut pipeline.metrics.gauges.requests_in_flight;
         *gauge = gauge.saturating_sub(unanswered);
@@ -270,9 +281,9 @@ impl Session {
 
     /// Why the connection is to be closed once everything is written.
     pub fn closing(&self) -> Option<CloseReason> {
-        // The answer that taught why is still to go out.
+        // The answer that taught or says why is still to go out.
         self.closing
-            .filter(|_| self.learning.is_none() && !self.rest_follows)
+            .filter(|_| self.learning.is_none() && !self.rest_follows && !self.answers_itself())
     }
 
     /// From now on nothing is taken from the client, and the connection is to be closed once what is at hand is

@@ -14,7 +14,7 @@ use super::error::ProtocolError;
 use super::error_code::{NONE, UNSUPPORTED_VERSION};
 use super::policy::Policy;
 use super::splice::Splice;
-use super::writer::{LengthForm, LengthSlot, put_i16, put_i32};
+use super::writer::{LengthForm, LengthSlot, put_array_len, put_i16, put_i32, put_uvarint};
 
 /// Writes a broker's answer to an ApiVersions request of `version` with the versions that it and the policy know,
 /// length prefix included. APIs that are denied, or of which no version is left, are removed.
@@ -94,6 +94,79 @@ pub fn write_unsupported_version(
     length.fill_with_content_len(out)
 }
 
+/// What a broker has answered to a question of our own: each API with its lowest and highest version.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OfferedApis(Vec<(i16, i16, i16)>);
+
+impl OfferedApis {
+    /// Reads an answer to an ApiVersions request of version 3, without its length; `None` for one with an error.
+    pub fn parse(frame: &[u8]) -> Result<Option<Self>, ProtocolError> {
+        let mut cursor = Cursor::new(frame);
+        cursor.i32()?; // correlation id
+        if cursor.i16()? != NONE {
+            return Ok(None);
+        }
+        let count = cursor.array_len_non_null(true, 7)?;
+        let mut apis = Vec::new();
+        for _ in 0..count {
+            let range = ApiRange::parse(&mut cursor, true)?;
+            apis.push((range.key, range.min, range.max));
+        }
+        Ok(Some(Self(apis)))
+    }
+
+    /// Whether whoever was told of these may go on as if told of `other`.
+    pub fn is_within(&self, other: &Self, policy: Policy) -> bool {
+        let offered = |of: &Self| -> Vec<_> {
+            let apis = of.0.iter();
+            apis.filter_map(|&(key, min, max)| Some((key, offered(policy, key, min, max)?)))
+                .collect()
+        };
+        let others = offered(other);
+        offered(self).iter().all(|(key, (min, max))| {
+            others.iter().any(|(other_key, (other_min, other_max))| {
+                other_key == key && other_min <= min && max <= other_max
+            })
+        })
+    }
+
+    /// Writes the answer to a client's ApiVersions request of `version`, length included, as [`intersect`] would write
+    /// the broker's, without the features that it has.
+    pub fn write(
+        &self,
+        correlation_id: i32,
+        version: i16,
+        policy: Policy,
+        out: &mut Vec<u8>,
+    ) -> Result<(), ProtocolError> {
+        let flexible = version >= 3;
+        let apis: Vec<_> = self
+            .0
+            .iter()
+            .filter_map(|&(key, min, max)| Some((key, offered(policy, key, min, max)?)))
+            .collect();
+        let length = LengthSlot::reserve(out, LengthForm::Int32, 0)?;
+        put_i32(out, correlation_id);
+        put_i16(out, NONE);
+        put_array_len(out, flexible, apis.len())?;
+        for (key, (min, max)) in apis {
+            put_i16(out, key);
+            put_i16(out, min);
+            put_i16(out, max);
+            if flexible {
+                put_uvarint(out, 0);
+            }
+        }
+        if version >= 1 {
+            put_i32(out, 0); // throttle time
+        }
+        if flexible {
+            put_uvarint(out, 0);
+        }
+        length.fill_with_content_len(out)
+    }
+}
+
 /// One API that the broker offers.
 struct ApiRange {
     key: i16,
@@ -122,23 +195,20 @@ impl ApiRange {
         })
     }
 
-    /// The versions that client and broker may use through the proxy.
     fn offered(&self, policy: Policy) -> Option<(i16, i16)> {
-        let policy = policy.api(self.key)?;
-        let min = self.min.max(policy.min);
-        let max = self.max.min(policy.max);
-        if min > max {
-            return None;
-        }
-        // Brokers say 0 although they take 3 and above, because librdkafka before 2.11.1 stops compressing otherwise
-        // (KAFKA-18659).
-        let min = if self.key == PRODUCE && self.min == 0 {
-            0
-        } else {
-            min
-        };
-        Some((min, max))
+        offered(policy, self.key, self.min, self.max)
     }
+}
+
+/// The versions that client and broker may use through the proxy, of those that a broker offers.
+fn offered(policy: Policy, key: i16, min: i16, max: i16) -> Option<(i16, i16)> {
+    let policy = policy.api(key)?;
+    // Brokers say 0 although they take 3 and above, because librdkafka before 2.11.1 stops compressing otherwise
+    // (KAFKA-18659).
+    let is_said_for_others = key == PRODUCE && min == 0;
+    let least = min.max(policy.min);
+    let most = max.min(policy.max);
+    (least <= most).then_some((if is_said_for_others { 0 } else { least }, most))
 }
 
 #[cfg(test)]

@@ -22,9 +22,11 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{sleep_until, timeout};
 
+use super::credentials_files::CredentialsFiles;
 use super::hidden::HiddenLog;
 use super::names::LookUps;
 use super::notices::Notices;
+use super::passwords::Passwords;
 use super::sending::send;
 use super::spread::Spread;
 use super::state_file::{ClusterAddresses, StateFile};
@@ -71,6 +73,7 @@ pub(super) struct Control {
     spreads: ById<ClusterId, Spread>,
     state_files: Vec<(StateFile, watch::Receiver<AddressBook>)>,
     names: LookUps,
+    passwords: Passwords,
     audit: AuditLog,
     notices: Notices,
     hidden: HiddenLog,
@@ -90,6 +93,7 @@ impl Control {
             spreads,
             state_files,
             names: LookUps::new(own_ports),
+            passwords: Passwords::default(),
             audit: AuditLog::new(),
             hidden: HiddenLog::new(links.ids.clusters.clone()),
             notices: Notices::new(links.ids.clone()),
@@ -111,6 +115,7 @@ impl Control {
         mut self,
         key_service: KeyService,
         tls_files: TlsFiles,
+        credentials: CredentialsFiles,
         admin: Option<std::net::TcpListener>,
         facts: ProcessFacts,
         ending: Ending<impl FnOnce()>,
@@ -129,6 +134,7 @@ impl Control {
         let executors_ended = std::mem::take(&mut self.links.executors_ended);
         let keys = tokio::spawn(key_service.run());
         let tls_files = tokio::spawn(tls_files.follow(executors.clone()));
+        let credentials = tokio::spawn(credentials.follow(executors.clone()));
         let admin = tokio::spawn(serve_admin(admin, facts_source, facts));
         let mut state_files = JoinSet::new();
         for (file, book) in self.state_files.drain(..) {
@@ -157,6 +163,7 @@ impl Control {
         }
         keys.abort();
         tls_files.abort();
+        credentials.abort();
         admin.abort();
         // What was learned last is written.
         self.spreads = ById::default();
@@ -202,6 +209,15 @@ impl Control {
             ControlRequest::Resolve { executor, host } => {
                 if let Some(executor) = self.links.executors.get(executor) {
                     self.names.look_up(executor.clone(), host);
+                }
+            }
+            ControlRequest::CheckPassword {
+                executor,
+                connection,
+                check,
+            } => {
+                if let Some(executor) = self.links.executors.get(executor) {
+                    self.passwords.check(executor.clone(), connection, check);
                 }
             }
             ControlRequest::Audit { list, turn } => {

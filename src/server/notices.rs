@@ -48,6 +48,13 @@ impl Notices {
             NoticeKind::Handshake {
                 listener, looks_like, ..
             } => self.write_handshake(*listener, *looks_like, notice),
+            NoticeKind::Login { listener, .. } => tracing::warn!(
+                listener = self.names.listeners.name(*listener),
+                client,
+                client_id,
+                fault = notice.fault,
+                "a client could not log in"
+            ),
             NoticeKind::Closed {
                 listener,
                 reason: _,

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::acceptor::{self, Acceptor};
 use super::control::{Control, ControlLinks, Ending};
+use super::credentials_files::{self, CredentialsFiles};
 use super::start::{Capacities, Start, new_identity};
 use super::state_file::ClusterAddresses;
 use super::threads::executor_cpus;
@@ -30,6 +31,7 @@ pub(super) struct Prepared {
     acceptor: Acceptor,
     addresses: Vec<ClusterAddresses>,
     tls: (TlsFiles, Vec<TlsNews>),
+    credentials: (CredentialsFiles, credentials_files::Read),
     admin: Option<std::net::TcpListener>,
     facts: ProcessFacts,
     cpus: Vec<usize>,
@@ -59,6 +61,7 @@ impl Prepared {
             return Err(forgeable.into());
         }
         let tls = TlsFiles::read(&config)?;
+        let credentials = CredentialsFiles::read(&config)?;
         let addresses = config.clusters.iter().map(ClusterAddresses::read).collect();
         let acceptor = Acceptor::bind(&config)?;
         let admin = config
@@ -71,6 +74,7 @@ impl Prepared {
             acceptor,
             addresses,
             tls,
+            credentials,
             admin,
             facts: ProcessFacts {
                 started: SystemTime::now(),
@@ -97,6 +101,7 @@ impl Prepared {
             options: &options,
             addresses: &self.addresses,
             tls: &self.tls.1,
+            credentials: &self.credentials.1,
             came_back: &came_back,
             control,
             key_service,
@@ -138,7 +143,14 @@ impl Prepared {
             drain_timeout: self.config.limits.drain_timeout,
         };
         let control = Control::new(links, OwnPorts::of(&self.config));
-        runtime.block_on(control.run(key_service, self.tls.0, self.admin, self.facts, ending));
+        runtime.block_on(control.run(
+            key_service,
+            self.tls.0,
+            self.credentials.0,
+            self.admin,
+            self.facts,
+            ending,
+        ));
         // What still waits for a disk or a resolver is not waited for.
         runtime.shutdown_background();
         threads.stop()

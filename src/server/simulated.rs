@@ -141,6 +141,7 @@ impl SimulatedServer {
             options: &options,
             addresses: &addresses,
             tls: &[],
+            credentials: &[],
             came_back: &Arc::<CameBack>::default(),
             control,
             key_service: key_sender,

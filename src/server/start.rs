@@ -16,10 +16,11 @@ use super::threads::Threads;
 use crate::channel::{Sender, channel};
 use crate::config::Config;
 use crate::executor::{ExecutorListener, ExecutorSetup, Platform, spawn};
+use crate::identity::sasl::credentials::Credentials;
 use crate::ids::{ById, ClusterId, ListenerId};
 use crate::keys::{KeyOptions, KeyReply, KeyRequest};
 use crate::messages::{CameBack, ControlRequest, ExecutorMessage, Seats, TlsNews};
-use crate::pipeline::{Cluster, ClusterRules, ListenerMap, Pipeline};
+use crate::pipeline::{Cluster, ClusterRules, ListenerMap, LoginPolicy, Pipeline};
 use crate::protocol::hops::Identity;
 use crate::ring;
 use crate::transport::route::{Destination, Routes};
@@ -31,6 +32,7 @@ pub(super) struct Start<'a> {
     pub(super) addresses: &'a [ClusterAddresses],
     /// What was read of every TLS in the configuration.
     pub(super) tls: &'a [TlsNews],
+    pub(super) credentials: &'a [(ListenerId, Arc<Credentials>)],
     pub(super) came_back: &'a Arc<CameBack>,
     pub(super) control: Sender<ControlRequest>,
     pub(super) key_service: Sender<KeyRequest>,
@@ -149,6 +151,7 @@ impl Start<'_> {
         let identity = self.identity;
         let limits = self.config.limits.clone();
         let options = self.options.clone();
+        let logins = login_policies(self.config, self.credentials);
         let clusters: Vec<_> = self
             .config
             .clusters
@@ -172,10 +175,34 @@ impl Start<'_> {
                 })
                 .collect();
             let mut pipeline = Pipeline::new(executor, limits, &options, clusters);
+            for (listener, policy) in logins {
+                pipeline.logins.set(listener, policy);
+            }
             pipeline.identity = identity;
             pipeline
         }
     }
+}
+
+/// How clients log in at each listener where logins end.
+fn login_policies(
+    config: &Config,
+    read: &[(ListenerId, Arc<Credentials>)],
+) -> Vec<(ListenerId, LoginPolicy)> {
+    let listeners = config.clusters.iter().flat_map(|cluster| &cluster.listeners);
+    let policies = listeners.filter_map(|listener| {
+        let sasl = listener.sasl.as_ref()?;
+        let policy = LoginPolicy {
+            mechanisms: sasl.mechanisms.clone(),
+            lifetime: sasl.session_lifetime,
+            credentials: read
+                .iter()
+                .find(|(id, _)| *id == listener.id)
+                .map(|(_, credentials)| Arc::clone(credentials)),
+        };
+        Some((listener.id, policy))
+    });
+    policies.collect()
 }
 
 /// A listener whose TLS was not read is served to nobody.

@@ -262,7 +262,7 @@ impl Followed {
 }
 
 /// Whoever renews a certificate does so days before it ends.
-const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+pub(super) const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {

@@ -146,6 +146,7 @@ fn listener(policy: Policy) -> Arc<ListenerMap> {
         name: "lan".to_owned(),
         listen: "127.0.0.1:9192".parse().unwrap(),
         client_auth: ClientAuth::Network,
+        sasl: None,
         tls: None,
         proxy_protocol_sources: None,
         advertised_host: "proxy.example.com".to_owned(),

@@ -52,6 +52,16 @@ impl Exposition {
             .map(|(side, count)| (vec![("side", text_of(side))], count)),
         )?;
         families.counter(
+            "sealwire_logins",
+            "Logins that ended at the proxy, by how",
+            None,
+            [
+                ("accepted", connections.logins_accepted),
+                ("refused", connections.logins_refused),
+            ]
+            .map(|(result, count)| (vec![("result", text_of(result))], count)),
+        )?;
+        families.counter(
             "sealwire_connections_closed",
             "Client connections that ended, by reason",
             None,

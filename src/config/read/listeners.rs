@@ -9,6 +9,7 @@ use super::later::{LATER, is_later_client_auth};
 use super::node::{Node, unless_mistaken};
 use super::ports::PortBook;
 use super::proxy_protocol::read_proxy_protocol_sources;
+use super::sasl::read_sasl;
 use super::served::Served;
 use super::tls::read_listener_tls;
 use super::{by_name, by_port};
@@ -72,6 +73,7 @@ fn read_listener(
             "add [cluster.main.listeners.tls] with certificate, key and client_ca",
         );
     }
+    let sasl = read_sasl(node, client_auth, tls.is_some());
     let served = served?;
     let name = name?;
     let full_name = format!("{cluster_name}/{name}");
@@ -81,6 +83,7 @@ fn read_listener(
         listen: listen?,
         client_auth: client_auth?,
         tls: unless_mistaken(tls)?,
+        sasl: sasl?,
         proxy_protocol_sources: proxy_protocol_sources?,
         advertised_host: served.advertised_host,
         bootstrap_host: served.bootstrap_host,
@@ -140,11 +143,12 @@ pub(super) fn read_socket_address(node: &Node<'_>, name: &str) -> Option<SocketA
 fn read_client_auth(node: &Node<'_>) -> Option<ClientAuth> {
     let text = node.text("client_auth")?;
     let written = node.written("client_auth")?;
-    let fix = "write client_auth = \"network\" if only trusted clients can reach this listener, or \"mtls\" if they \
-        have certificates";
+    let fix = "write client_auth = \"network\" if only trusted clients can reach this listener, \"mtls\" if they \
+        have certificates, or \"sasl\" if they log in";
     match text.as_str() {
         "network" => return Some(ClientAuth::Network),
         "mtls" => return Some(ClientAuth::Mtls),
+        "sasl" => return Some(ClientAuth::Sasl),
         later if is_later_client_auth(later) => {
             written.complain(LATER, fix);
         }

@@ -44,8 +44,8 @@ pub(super) fn read_listener_tls(
     let resumption = table.flag("resumption");
     match (client_auth, table.written("client_ca")) {
         (Some(ClientAuth::Mtls), None) => table.missing("client_ca"),
-        (Some(ClientAuth::Network), Some(written)) => written.complain(
-            "with client_auth = \"network\" no client is asked for a certificate",
+        (Some(ClientAuth::Network | ClientAuth::Sasl), Some(written)) => written.complain(
+            "with this client_auth no client is asked for a certificate",
             "write client_auth = \"mtls\", or remove it",
         ),
         _ => {}

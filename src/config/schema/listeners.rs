@@ -1,7 +1,7 @@
 //! `[[cluster.NAME.listeners]]`.
 
 use super::Preset::{Absent, Required, Value};
-use super::{Key, MILLISECOND, MINUTE, flag, other, table, tables, time};
+use super::{DAY, Key, MILLISECOND, MINUTE, SECOND, flag, other, table, tables, time};
 
 pub(super) const KEYS: &[Key] = &[
     tables(
@@ -26,11 +26,12 @@ pub(super) const KEYS: &[Key] = &[
     ),
     other(
         "cluster.*.listeners.[].client_auth",
-        "`\"network\"` or `\"mtls\"`",
+        "`\"network\"`, `\"mtls\"` or `\"sasl\"`",
         Required,
         "Who vouches for clients. There is no default, because whoever gets through reads plaintext. `network` says \
          that only trusted clients can reach this address. `mtls` asks each client for a certificate that \
-         `tls.client_ca` vouches for, and lets nobody else in.",
+         `tls.client_ca` vouches for, and lets nobody else in. `sasl` has each client log in at the proxy, by `sasl`; \
+         nothing is sent to a broker before.",
         "\"network\"",
     ),
     other(
@@ -191,4 +192,35 @@ pub(super) const KEYS: &[Key] = &[
          with `client_ca`: a resumed session brings back a certificate that nobody looks at.",
         "true",
     ),
+    table(
+        "cluster.*.listeners.[].sasl",
+        Absent("the proxy asks for no login"),
+        "Logins that end at the proxy, with `client_auth = \"sasl\"`.",
+        "[cluster.main.listeners.sasl]",
+    ),
+    other(
+        "cluster.*.listeners.[].sasl.credentials",
+        "path",
+        Required,
+        "Who may log in: a file that `sealwire users` keeps, mode 0600. It is looked at every 10 s; what it holds is \
+         for the next login, and a file that cannot be used changes nothing, as the log says.",
+        "\"users\"",
+    ),
+    other(
+        "cluster.*.listeners.[].sasl.mechanisms",
+        "list of names",
+        Value("[\"SCRAM-SHA-512\", \"SCRAM-SHA-256\"]"),
+        "How clients may log in: `SCRAM-SHA-512`, `SCRAM-SHA-256`, and over TLS `PLAIN`, against the same file.",
+        "[\"SCRAM-SHA-512\", \"PLAIN\"]",
+    ),
+    Key {
+        preset: Absent("as long as its connection"),
+        ..time(
+            "cluster.*.listeners.[].sasl.session_lifetime",
+            [SECOND, DAY],
+            "\"1h\"",
+            "For how long a login is good. Clients log in again before that (KIP-368), over the connections that they \
+             have; one that goes on without is disconnected. A user who is removed has that long at most.",
+        )
+    },
 ];

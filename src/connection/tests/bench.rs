@@ -77,6 +77,7 @@ pub(super) fn listener() -> Arc<ListenerMap> {
         name: "lan".to_owned(),
         listen: ([127, 0, 0, 1], 9192).into(),
         client_auth: ClientAuth::Network,
+        sasl: None,
         tls: None,
         proxy_protocol_sources: None,
         advertised_host: "proxy".to_owned(),

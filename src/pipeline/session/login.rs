@@ -100,6 +100,12 @@ impl Login {
         self.logged_in = true;
     }
 
+    /// The client has logged in at the proxy, which decides alone.
+    pub(super) fn known(&mut self) {
+        self.accepted = true;
+        self.logged_in = true;
+    }
+
     /// Whether it is certain that the client is logged in, or need not be (AUTH-4).
     pub(super) fn is_logged_in(&self) -> bool {
         self.logged_in

@@ -13,7 +13,7 @@ use crate::metrics::{CloseReason, Direction, TimeKind};
 use crate::pipeline::Pipeline;
 use crate::pipeline::produce::{ProduceFrame, ProduceWork, Produced};
 use crate::pipeline::work::{Pause, Progress};
-use crate::protocol::api_key::{API_VERSIONS, FETCH, SASL_AUTHENTICATE};
+use crate::protocol::api_key::{API_VERSIONS, FETCH, SASL_AUTHENTICATE, SASL_HANDSHAKE};
 use crate::protocol::frame::{LENGTH_PREFIX_BYTES, RequestHead};
 use crate::protocol::hops::{self, Way};
 use crate::protocol::policy::{ApiPolicy, RequestHandling, ResponseHandling};
@@ -35,6 +35,8 @@ enum Treatment {
     /// ApiVersions that shows its way.
     PassVersions,
     Produce,
+    /// A later login, where logins end here.
+    Login,
 }
 
 impl Session {
@@ -91,6 +93,7 @@ impl Session {
         match action {
             Treatment::RefuseVersion => self.refuse_version(pipeline, head, frame.len()),
             Treatment::PassVersions => self.pass_versions(pipeline, head, frame, out),
+            Treatment::Login => self.take_login(pipeline, now, head, frame),
             Treatment::Produce => self.produce(pipeline, now, head, frame, out),
         }
     }
@@ -119,7 +122,11 @@ impl Session {
             .ok_or(CloseReason::DeniedApi)?;
         let local = head.api_key == API_VERSIONS && head.api_version > policy.max;
         self.check_request(pipeline, policy, head, frame_bytes, local)?;
-        if !self.login.permits(head.api_key) {
+        let is_login = self.relogin.is_some() && matches!(head.api_key, SASL_HANDSHAKE | SASL_AUTHENTICATE);
+        if !is_login {
+            self.is_in_time(head.api_key, now)?;
+        }
+        if !is_login && !self.login.permits(head.api_key) {
             // AUTH-5
             if !is_ordinary(head.api_key) || !self.in_flight.iter().any(is_token) {
                 return Err(CloseReason::DeniedApi);
@@ -133,6 +140,9 @@ impl Session {
         }
         if !self.in_flight.has_room(frame_bytes) {
             return Ok(NextFrame::Step(Step::Blocked(Wait::Room)));
+        }
+        if is_login {
+            return apart(Treatment::Login);
         }
         if local {
             return apart(Treatment::RefuseVersion);

@@ -1,0 +1,51 @@
+//! `[cluster.NAME.listeners.sasl]`.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::durable_file::{self, FileError};
+use crate::identity::sasl::credentials::{Credentials, CredentialsError};
+use crate::identity::sasl::exchange::LoginMechanism;
+
+/// How clients log in at a listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerSasl {
+    /// Who may log in.
+    pub credentials: PathBuf,
+    /// Which ways there are, the preferred first; no way twice.
+    pub mechanisms: Vec<LoginMechanism>,
+    /// For how long a login is good; `None`: as long as its connection.
+    pub session_lifetime: Option<Duration>,
+}
+
+/// Why a credentials file cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CredentialsFileError {
+    /// It cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// What is in it.
+    #[error("{}: {error}", path.display())]
+    Content {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: CredentialsError,
+    },
+}
+
+/// Reads a credentials file. It blocks.
+///
+/// # Errors
+/// [`CredentialsFileError`].
+pub fn read_credentials(path: &Path) -> Result<Credentials, CredentialsFileError> {
+    let (bytes, _) = durable_file::read(path, FILE_BYTES_MAX)?;
+    Credentials::parse(&String::from_utf8_lossy(&bytes)).map_err(|error| CredentialsFileError::Content {
+        path: path.to_path_buf(),
+        error,
+    })
+}
+
+/// That of the file, for as many users as there may be.
+const FILE_BYTES_MAX: usize = 64 * 1024 * 1024;

@@ -1,0 +1,92 @@
+//! `[cluster.NAME.listeners.sasl]`.
+
+use super::keystores::{Secrecy, check_file};
+use super::node::{Node, Reach};
+use crate::config::{ClientAuth, ListenerSasl, read_credentials};
+use crate::identity::sasl::exchange::LoginMechanism;
+
+/// Reads how clients log in, where the listener has them do so; `has_tls`: whether it speaks TLS.
+pub(super) fn read_sasl(
+    node: &Node<'_>,
+    client_auth: Option<ClientAuth>,
+    has_tls: bool,
+) -> Option<Option<ListenerSasl>> {
+    let Some(table) = node.written("sasl") else {
+        if let (Some(ClientAuth::Sasl), Some(written)) = (client_auth, node.written("client_auth")) {
+            written.complain(
+                "it is not said who may log in",
+                "add [cluster.main.listeners.sasl] with credentials, a file that `sealwire users create` makes",
+            );
+            return None;
+        }
+        return Some(None);
+    };
+    let table = table.checked_table()?;
+    if client_auth.is_some_and(|auth| auth != ClientAuth::Sasl) {
+        table.complain_of_the_name(
+            "clients are not asked to log in here",
+            "write client_auth = \"sasl\", or remove it",
+        );
+    }
+    let credentials = table.get("credentials").and_then(|place| {
+        let text = place.as_text()?;
+        let path = place.reader.sources.folder().join(text);
+        check_file(
+            &place,
+            &path,
+            Secrecy::OwnerOnly,
+            "make one with `sealwire users create`, or correct the path",
+        );
+        if place.reader.reach == Reach::Check
+            && path.is_file()
+            && let Err(error) = read_credentials(&path)
+        {
+            place.complain(
+                &error.to_string(),
+                "correct the file: `sealwire users list` reads it as well",
+            );
+        }
+        Some(path)
+    });
+    let mechanisms = read_mechanisms(&table, has_tls);
+    let session_lifetime = match table.written("session_lifetime") {
+        Some(_) => Some(table.duration("session_lifetime")?),
+        None => None,
+    };
+    Some(Some(ListenerSasl {
+        credentials: credentials?,
+        mechanisms: mechanisms?,
+        session_lifetime,
+    }))
+}
+
+fn read_mechanisms(table: &Node<'_>, has_tls: bool) -> Option<Vec<LoginMechanism>> {
+    let list = table.get("mechanisms")?;
+    let mut mechanisms: Vec<LoginMechanism> = Vec::new();
+    for place in list.elements()? {
+        let Ok(mechanism) = place.as_text()?.parse::<LoginMechanism>() else {
+            let known = LoginMechanism::ALL.map(|known| format!("\"{}\"", known.name()));
+            place.complain(
+                "there is no such mechanism",
+                &format!("write {}", known.join(", ")),
+            );
+            return None;
+        };
+        if mechanism.needs_tls() && !has_tls {
+            place.complain(
+                "clients would send passwords that anybody on the way can read",
+                "add [cluster.main.listeners.tls], or leave it to SCRAM",
+            );
+        }
+        if mechanisms.contains(&mechanism) {
+            place.complain("this mechanism is named before", "name each once");
+            return None;
+        }
+        mechanisms.push(mechanism);
+    }
+    if mechanisms.is_empty() {
+        list.complain("there is no way to log in", "name at least one mechanism");
+        return None;
+    }
+    Some(mechanisms)
+}

@@ -1,0 +1,373 @@
+//! The stage in which a client logs in, where logins end at the proxy: before anything of it goes to a broker, and
+//! before a broker is connected to for it.
+//!
+//! - SERVE-LOGIN-1: nothing is taken from whoever has not logged in but the three requests of a login, at most
+//!   [`REQUESTS_MAX`] of them, each bounded.
+//! - SERVE-LOGIN-2: no byte behind the last request of the login is read: it belongs to what comes after.
+//! - SERVE-LOGIN-3: the answer to a login that has failed is held back by a timer, of so many connections; beyond that
+//!   they are closed without an answer.
+//!
+//! Executor threads only.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use futures_lite::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use zeroize::Zeroizing;
+
+use super::{Arrival, Reached};
+use crate::clocks;
+use crate::connection::{AskedNews, NewsKind, Wire};
+use crate::executor::dial::{FirstWord, Listener};
+use crate::executor::parting::Sockets;
+use crate::executor::platform::Platform;
+use crate::executor::stage_memory::StageMemory;
+use crate::executor::way_back;
+use crate::identity::Principal;
+use crate::messages::{Notice, NoticeKind};
+use crate::metrics::{CloseReason, Direction};
+use crate::pipeline::{FAILURE_DELAY, HASH_WAIT, LoginRefusal, Round, Rounds};
+use crate::protocol::api_key::{API_VERSIONS, SASL_AUTHENTICATE, SASL_HANDSHAKE};
+use crate::protocol::api_versions::{self, OfferedApis};
+use crate::protocol::frame::{LENGTH_PREFIX_BYTES, RequestHead};
+use crate::protocol::hops::{self, Way};
+
+/// A client that has logged in.
+pub(super) struct LoggedIn {
+    pub(super) principal: Principal,
+    pub(super) lifetime: Option<Duration>,
+    pub(super) at: Instant,
+    /// Which APIs it was told of.
+    told: Option<Rc<OfferedApis>>,
+}
+
+impl Arrival {
+    /// Has the client log in, where its listener asks for that.
+    pub(super) async fn log_in<P: Platform>(
+        &mut self,
+        listener: &Listener,
+        sockets: &mut Sockets<P>,
+        memory: &StageMemory<'_>,
+    ) -> Result<Option<LoggedIn>, CloseReason> {
+        let policy = {
+            let pipeline = self.serving.shared.pipeline.borrow();
+            pipeline.logins.policy(self.listener).cloned()
+        };
+        if policy.is_none() {
+            return Ok(None);
+        }
+        let mut stage = LoginStage::default();
+        let done = self
+            .exchange::<P>(listener, &mut sockets.client, memory, &mut stage)
+            .await;
+        let mut pipeline = self.serving.shared.pipeline.borrow_mut();
+        pipeline.logins.forget(self.number());
+        drop(pipeline);
+        memory.hold(0);
+        done.map(Some)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
+    async fn exchange<P: Platform>(
+        &mut self,
+        listener: &Listener,
+        client: &mut Wire<P::Socket>,
+        memory: &StageMemory<'_>,
+        stage: &mut LoginStage,
+    ) -> Result<LoggedIn, CloseReason> {
+        for _ in 0..REQUESTS_MAX {
+            let frame_max = {
+                let pipeline = self.serving.shared.pipeline.borrow();
+                FRAME_BYTES_MAX.min(pipeline.limits.unauthenticated_request_bytes_max)
+            };
+            let read = self
+                .clients_stage(pin!(read_frame(client, frame_max, memory)))
+                .await?;
+            let frame = match read {
+                Ok(frame) => frame,
+                Err(reason) => {
+                    let failure = client.tls().and_then(|tls| tls.session().failure());
+                    return Err(failure.map_or(reason, |failure| self.note_failure(failure)));
+                }
+            };
+            let request = frame.get(LENGTH_PREFIX_BYTES..).unwrap_or_default();
+            let head = RequestHead::peek(request).ok_or(CloseReason::MalformedFrame)?;
+            self.client.note(&frame);
+            {
+                let mut pipeline = self.serving.shared.pipeline.borrow_mut();
+                pipeline.metrics.frames(Direction::Request).frame(head.api_key);
+            }
+            let answer = match head.api_key {
+                API_VERSIONS => self.versions::<P>(listener, stage, head, request).await?,
+                SASL_HANDSHAKE | SASL_AUTHENTICATE => {
+                    match self.round::<P>(listener, stage, head, request).await? {
+                        Round::Answer(answer) => answer,
+                        Round::Known {
+                            answer,
+                            principal,
+                            lifetime,
+                            ..
+                        } => {
+                            self.send(client, &answer, head).await?;
+                            self.client.principal = Some(principal.clone());
+                            let mut pipeline = self.serving.shared.pipeline.borrow_mut();
+                            pipeline.metrics.connections.login(true);
+                            return Ok(LoggedIn {
+                                principal,
+                                lifetime,
+                                at: clocks::now(),
+                                told: stage.told.take(),
+                            });
+                        }
+                        Round::Failed { answer, why } => {
+                            self.note_refused_login(why);
+                            self.hold_back::<P>().await?;
+                            self.send(client, &answer, head).await?;
+                            return Err(CloseReason::LoginFailed);
+                        }
+                        Round::Wait => return Err(CloseReason::LoginUnavailable),
+                        Round::Closed(reason) => return Err(reason),
+                    }
+                }
+                // As a broker does.
+                _ => return Err(CloseReason::DeniedApi),
+            };
+            self.send(client, &answer, head).await?;
+        }
+        Err(CloseReason::DeniedApi)
+    }
+
+    /// One request of the login, until it is known what it is answered with.
+    #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
+    async fn round<P: Platform>(
+        &self,
+        listener: &Listener,
+        stage: &mut LoginStage,
+        head: RequestHead,
+        request: &[u8],
+    ) -> Result<Round, CloseReason> {
+        let api = listener
+            .map
+            .policy
+            .api(head.api_key)
+            .ok_or(CloseReason::DeniedApi)?;
+        if !api.allows(head.api_version) {
+            return Err(CloseReason::VersionOutsideRange);
+        }
+        let shared = &self.serving.shared;
+        let mut take = || {
+            let mut pipeline = shared.pipeline.borrow_mut();
+            let logins = &mut pipeline.logins;
+            match (head.api_key, logins.policy(self.listener)) {
+                (SASL_HANDSHAKE, Some(policy)) => stage.rounds.handshake(policy, head, request),
+                (SASL_AUTHENTICATE, Some(_)) if stage.rounds.is_under_way() => {
+                    let (listener, number) = (self.listener, self.number());
+                    stage.rounds.authenticate(logins, listener, number, head, request)
+                }
+                _ => Round::Closed(CloseReason::DeniedApi),
+            }
+        };
+        let deadline = clocks::now()
+            .checked_add(HASH_WAIT)
+            .ok_or(CloseReason::Internal)?;
+        let mut asked = AskedNews::default();
+        let waited = poll_fn(|context| {
+            let round = take();
+            if !matches!(round, Round::Wait) || clocks::now() >= deadline {
+                return Poll::Ready(round);
+            }
+            shared.send_password_checks();
+            let mut alarms = shared.alarms.borrow_mut();
+            alarms.on_news(NewsKind::Logins, context.waker(), &mut asked);
+            alarms.at(context.waker(), deadline);
+            Poll::Pending
+        });
+        self.brokers_stage(pin!(waited)).await
+    }
+
+    /// What a client is told of the brokers' APIs, which has not logged in.
+    async fn versions<P: Platform>(
+        &self,
+        listener: &Listener,
+        stage: &mut LoginStage,
+        head: RequestHead,
+        request: &[u8],
+    ) -> Result<Vec<u8>, CloseReason> {
+        let policy = listener.map.policy;
+        let api = policy.api(API_VERSIONS).ok_or(CloseReason::DeniedApi)?;
+        let mut answer = Vec::new();
+        if !api.allows(head.api_version) {
+            api_versions::write_unsupported_version(head.correlation_id, policy, &mut answer)
+                .map_err(|_| CloseReason::Internal)?;
+            return Ok(answer);
+        }
+        if hops::shows_way(head) {
+            let identity = self.serving.shared.pipeline.borrow().identity;
+            match hops::pass(request, &identity, &mut Vec::new()) {
+                Ok(Way::Onward) => {}
+                Ok(Way::Round) => {
+                    self.serving.dialling.came_back.note();
+                    return Err(CloseReason::Loop);
+                }
+                Ok(Way::TooLong) => return Err(CloseReason::TooManyProxies),
+                Err(_) => return Err(CloseReason::MalformedFrame),
+            }
+        }
+        let place = (listener.map.cluster, self.node);
+        let ask = async {
+            let Reached { broker, .. } = self.dial::<P>(listener, FirstWord::Other).await?;
+            self.ask_versions::<P>(broker).await
+        };
+        let offered = self.serving.offered.at(place, ask);
+        let offered = self.brokers_stage(pin!(offered)).await??;
+        offered
+            .write(head.correlation_id, head.api_version, policy, &mut answer)
+            .map_err(|_| CloseReason::Internal)?;
+        stage.told = Some(offered);
+        Ok(answer)
+    }
+
+    async fn ask_versions<P: Platform>(
+        &self,
+        broker: impl futures_lite::io::AsyncRead + futures_lite::io::AsyncWrite + Unpin,
+    ) -> Result<OfferedApis, CloseReason> {
+        let identity = self.serving.shared.pipeline.borrow().identity;
+        let answer = way_back::question::<P, _>(broker, &identity)
+            .await
+            .map_err(|_| CloseReason::BrokerSilent)?;
+        match OfferedApis::parse(&answer) {
+            Ok(Some(offered)) => Ok(offered),
+            _ => Err(CloseReason::BrokerSilent),
+        }
+    }
+
+    /// Whether the broker that was connected to offers what the client was told (OFFERED-2).
+    #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
+    pub(super) async fn compare_versions<P: Platform>(
+        &self,
+        listener: &Listener,
+        logged_in: &LoggedIn,
+        broker: &mut Wire<P::Socket>,
+    ) -> Result<(), CloseReason> {
+        let Some(told) = &logged_in.told else {
+            return Ok(());
+        };
+        let asked = self.ask_versions::<P>(broker);
+        let offered = self.brokers_stage(pin!(asked)).await??;
+        let fits = told.is_within(&offered, listener.map.policy);
+        let place = (listener.map.cluster, self.node);
+        self.serving.offered.note(place, offered, clocks::now());
+        if fits { Ok(()) } else { Err(CloseReason::Learned) }
+    }
+
+    /// SERVE-LOGIN-3
+    async fn hold_back<P: Platform>(&self) -> Result<(), CloseReason> {
+        let held_back = &self.serving.held_back;
+        if Rc::strong_count(held_back) > HELD_BACK_MAX {
+            return Err(CloseReason::LoginFailed);
+        }
+        let _one = Rc::clone(held_back);
+        self.brokers_stage(pin!(P::timer(FAILURE_DELAY))).await?;
+        Ok(())
+    }
+
+    async fn send<S: crate::connection::Stream + Unpin>(
+        &self,
+        client: &mut Wire<S>,
+        answer: &[u8],
+        head: RequestHead,
+    ) -> Result<(), CloseReason> {
+        let sent = async {
+            client.write_all(answer).await?;
+            client.flush().await
+        };
+        let sent: io::Result<()> = self.clients_stage(pin!(sent)).await?;
+        sent.map_err(|_| CloseReason::ClientError)?;
+        let mut pipeline = self.serving.shared.pipeline.borrow_mut();
+        pipeline.metrics.frames(Direction::Response).frame(head.api_key);
+        Ok(())
+    }
+
+    /// Tells of a login that has failed.
+    pub(super) fn note_refused_login(&self, why: LoginRefusal) {
+        let shared = &self.serving.shared;
+        shared.pipeline.borrow_mut().metrics.connections.login(false);
+        self.notice_login(why);
+    }
+
+    /// The same of one that was counted.
+    pub(super) fn notice_login(&self, why: LoginRefusal) {
+        self.serving.shared.errands.notice(Notice {
+            kind: NoticeKind::Login {
+                listener: self.listener,
+                address: self.client.address.map(|address| address.ip()),
+            },
+            client: self.client.clone(),
+            fault: Some(why.to_string()),
+        });
+    }
+}
+
+#[derive(Default)]
+struct LoginStage {
+    rounds: Rounds,
+    told: Option<Rc<OfferedApis>>,
+}
+
+/// Reads one request, its length included, and nothing behind it. What has come is noted on `memory`; nothing is
+/// reserved for what is announced. It may hold a password, and is wiped.
+async fn read_frame<S: crate::connection::Stream + Unpin>(
+    client: &mut Wire<S>,
+    bytes_max: usize,
+    memory: &StageMemory<'_>,
+) -> Result<Zeroizing<Vec<u8>>, CloseReason> {
+    let mut prefix = [0; LENGTH_PREFIX_BYTES];
+    let mut at = 0;
+    while at < prefix.len() {
+        let place = prefix.get_mut(at..).unwrap_or_default();
+        match client.read(place).await {
+            Ok(0) if at == 0 => return Err(CloseReason::ClientClosed),
+            Ok(0) => return Err(CloseReason::MalformedFrame),
+            Ok(bytes) => at = at.saturating_add(bytes),
+            Err(_) => return Err(CloseReason::ClientError),
+        }
+    }
+    let length = usize::try_from(i32::from_be_bytes(prefix)).map_err(|_| CloseReason::MalformedFrame)?;
+    if length > bytes_max {
+        return Err(CloseReason::FrameTooLarge);
+    }
+    let mut frame = Zeroizing::new(prefix.to_vec());
+    let whole = length.saturating_add(LENGTH_PREFIX_BYTES);
+    while frame.len() < whole {
+        let at = frame.len();
+        let end = whole.min(at.saturating_add(PIECE_BYTES));
+        // Moved by hand: what grows by itself leaves the old place as it was.
+        let mut grown = Zeroizing::new(Vec::with_capacity(end));
+        grown.extend_from_slice(&frame);
+        grown.resize(end, 0);
+        frame = grown;
+        memory.hold(frame.capacity());
+        let place = frame.get_mut(at..).unwrap_or_default();
+        client
+            .read_exact(place)
+            .await
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::UnexpectedEof => CloseReason::ClientClosed,
+                _ => CloseReason::ClientError,
+            })?;
+    }
+    Ok(frame)
+}
+
+/// A broker's `sasl.server.max.receive.size`, and less than that: tokens are short.
+const FRAME_BYTES_MAX: usize = 64 * 1024;
+/// What a frame grows by.
+const PIECE_BYTES: usize = 4096;
+/// Two questions for versions, a handshake and the rounds of a mechanism, and again where the first was in vain.
+const REQUESTS_MAX: usize = 16;
+/// Answers that are held back at a time.
+const HELD_BACK_MAX: usize = 1000;

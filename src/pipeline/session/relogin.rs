@@ -1,0 +1,179 @@
+//! Later logins of a connection whose first one ended at the proxy (KIP-368): in the middle of everything else, and
+//! answered in their turn.
+//!
+//! - RELOGIN-1: when the time of a login is over, the next request ends the connection, unless it begins another login.
+//! - RELOGIN-2: a login is asked for only where logins have an end, and once a second at most; others are answered with
+//!   error 34, as a broker does, and change nothing.
+//! - RELOGIN-3: a login that has failed is answered after a while, when all before it is answered, and ends the
+//!   connection.
+
+use std::time::{Duration, Instant};
+
+use super::in_flight::Answer;
+use super::{Session, Step, Wait};
+use crate::identity::Principal;
+use crate::ids::ListenerId;
+use crate::metrics::CloseReason;
+use crate::pipeline::Pipeline;
+use crate::pipeline::logins::{LoginPolicy, Refusal, Round, Rounds};
+use crate::protocol::api_key::{API_VERSIONS, SASL_HANDSHAKE};
+use crate::protocol::error_code::ILLEGAL_SASL_STATE;
+use crate::protocol::frame::{LENGTH_PREFIX_BYTES, RequestHead};
+use crate::protocol::sasl::{self, TokenAnswer};
+
+/// Where a connection stands whose client has logged in at the proxy.
+pub(super) struct Relogin {
+    listener: ListenerId,
+    rounds: Rounds,
+    /// The end of the login's time.
+    until: Option<Instant>,
+    /// When the last one ended well.
+    last: Instant,
+    /// Until when a password's hash is waited for.
+    hashed_by: Option<Instant>,
+    /// What is said, and when, before the connection ends.
+    failed: Option<(Vec<u8>, Instant)>,
+    why: Option<Refusal>,
+}
+
+impl Session {
+    /// The same, of a client that has logged in at `listener` just now, for so long.
+    #[must_use]
+    pub fn logged_in(
+        mut self,
+        listener: ListenerId,
+        principal: Principal,
+        lifetime: Option<Duration>,
+        now: Instant,
+    ) -> Self {
+        self.client.principal = Some(principal.clone());
+        self.login.known();
+        self.relogin = Some(Box::new(Relogin {
+            listener,
+            rounds: Rounds::again(principal),
+            until: lifetime.and_then(|lifetime| now.checked_add(lifetime)),
+            last: now,
+            hashed_by: None,
+            failed: None,
+            why: None,
+        }));
+        self
+    }
+
+    /// Why a later login has failed, where that has ended the connection.
+    pub fn login_refusal(&self) -> Option<Refusal> {
+        self.relogin.as_ref()?.why
+    }
+
+    /// Whether a request of this API may be taken now, where logins end at the proxy (RELOGIN-1).
+    pub(super) fn is_in_time(&self, api_key: i16, now: Instant) -> Result<(), CloseReason> {
+        let Some(relogin) = &self.relogin else {
+            return Ok(());
+        };
+        if relogin.rounds.is_under_way() {
+            return Err(CloseReason::DeniedApi);
+        }
+        if api_key != API_VERSIONS && relogin.until.is_some_and(|until| now >= until) {
+            return Err(CloseReason::LoginExpired);
+        }
+        Ok(())
+    }
+
+    /// Takes a request of a login, without its length.
+    pub(super) fn take_login(
+        &mut self,
+        pipeline: &mut Pipeline,
+        now: Instant,
+        head: RequestHead,
+        frame: &[u8],
+    ) -> Result<Step, CloseReason> {
+        let Some(relogin) = &mut self.relogin else {
+            return Err(CloseReason::Internal);
+        };
+        let whole = frame.len().saturating_add(LENGTH_PREFIX_BYTES);
+        if let Some((answer, until)) = &mut relogin.failed {
+            if now < *until {
+                return Ok(Step::Blocked(Wait::Until(*until)));
+            }
+            // RELOGIN-3
+            if !self.in_flight.is_empty() {
+                return Ok(Step::Blocked(Wait::Room));
+            }
+            let answer = std::mem::take(answer);
+            self.note_request(pipeline, head, frame.len(), Answer::Local(answer));
+            self.leave(CloseReason::LoginFailed);
+            return Ok(Step::Wrote(whole));
+        }
+        if head.api_key == SASL_HANDSHAKE && !relogin.may_begin(now) || !relogin.is_known_step(head) {
+            let mut answer = Vec::new();
+            let policy = pipeline.logins.policy(relogin.listener);
+            let names: Vec<_> = policy.into_iter().flat_map(LoginPolicy::names).collect();
+            let written = if head.api_key == SASL_HANDSHAKE {
+                sasl::write_handshake(head, ILLEGAL_SASL_STATE, &names, &mut answer)
+            } else {
+                sasl::write_answer(head, TokenAnswer::Refused(ILLEGAL_SASL_STATE), &mut answer)
+            };
+            written.map_err(|_| CloseReason::Internal)?;
+            self.note_request(pipeline, head, frame.len(), Answer::Local(answer));
+            return Ok(Step::Wrote(whole));
+        }
+        let round = if head.api_key == SASL_HANDSHAKE {
+            match pipeline.logins.policy(relogin.listener) {
+                Some(policy) => relogin.rounds.handshake(policy, head, frame),
+                None => return Err(CloseReason::Internal),
+            }
+        } else {
+            let (listener, connection) = (relogin.listener, self.connection);
+            relogin
+                .rounds
+                .authenticate(&mut pipeline.logins, listener, connection, head, frame)
+        };
+        let answer = match round {
+            Round::Answer(answer) => answer,
+            Round::Known { answer, lifetime, .. } => {
+                relogin.hashed_by = None;
+                relogin.until = lifetime.and_then(|lifetime| now.checked_add(lifetime));
+                relogin.last = now;
+                pipeline.metrics.connections.login(true);
+                answer
+            }
+            Round::Wait => {
+                let until = now.checked_add(HASH_WAIT).ok_or(CloseReason::Internal)?;
+                let until = *relogin.hashed_by.get_or_insert(until);
+                if now >= until {
+                    return Err(CloseReason::LoginUnavailable);
+                }
+                return Ok(Step::Blocked(Wait::Login(until)));
+            }
+            Round::Failed { answer, why } => {
+                let until = now.checked_add(FAILURE_DELAY).ok_or(CloseReason::Internal)?;
+                pipeline.metrics.connections.login(false);
+                relogin.failed = Some((answer, until));
+                relogin.why = Some(why);
+                return Ok(Step::Blocked(Wait::Until(until)));
+            }
+            Round::Closed(reason) => return Err(reason),
+        };
+        self.note_request(pipeline, head, frame.len(), Answer::Local(answer));
+        Ok(Step::Wrote(whole))
+    }
+}
+
+impl Relogin {
+    /// RELOGIN-2
+    fn may_begin(&self, now: Instant) -> bool {
+        self.until.is_some() && now.saturating_duration_since(self.last) >= LOGIN_INTERVAL
+    }
+
+    /// A token belongs behind a handshake.
+    fn is_known_step(&self, head: RequestHead) -> bool {
+        head.api_key == SASL_HANDSHAKE || self.rounds.is_under_way()
+    }
+}
+
+/// How long the answer to a login that has failed is held back. Brokers do so for 0.3 s, seen from outside.
+pub const FAILURE_DELAY: Duration = Duration::from_millis(300);
+/// How long a password's hash is waited for: clients wait for three times as long.
+pub const HASH_WAIT: Duration = Duration::from_secs(10);
+/// As brokers have it.
+const LOGIN_INTERVAL: Duration = Duration::from_secs(1);
