@@ -5,7 +5,7 @@
 //! | route | nobody | | |
 //! | preface, if the listener wants one | the load balancer | 10 s, and its time | 4 KiB, nothing behind it |
 //! | TLS | the client | `tls.handshake_timeout`, and its time | 64 KiB |
-//! | login, where logins end here | the client, and whoever hashes passwords | its time; 10 s for a hash | 16 requests of 64 KiB, nothing behind the last |
+//! | login, if it ends here | the client; hashes | its time; 10 s | 16 requests of 64 KiB, nothing behind them |
 //! | first word | the client | its time | nothing: 14 bytes are looked at |
 //! | dial: a question | the broker that would be connected to | 1 s | 16 KiB of its answer |
 //! | dial | names and brokers | `limits.connect_timeout` for each address | nothing |
@@ -167,7 +167,8 @@ impl Arrival {
         let serving = Rc::clone(&self.serving);
         let cluster = listener.map.cluster;
         let memory = StageMemory::new(&serving.shared, self.id, Direction::Request, cluster);
-        let logged_in = self.log_in(&listener, sockets, &memory).await?;
+        // What a login takes is given back with it.
+        let logged_in = Box::pin(self.log_in(&listener, sockets, &memory)).await?;
         let first_word = self
             .clients_stage(pin!(first_word(&mut sockets.client, &memory)))
             .await?;
@@ -180,8 +181,8 @@ impl Arrival {
             .brokers_stage(pin!(self.dial(&listener, first_word)))
             .await??;
         if let Some(logged_in) = &logged_in {
-            self.compare_versions::<P>(&listener, logged_in, &mut reached.broker)
-                .await?;
+            let compared = self.compare_versions::<P>(&listener, logged_in, &mut reached.broker);
+            Box::pin(compared).await?;
         }
         drop(memory);
         let session = self.session(&listener, &reached)?;

@@ -109,7 +109,6 @@ pub enum Round {
     Known {
         answer: Vec<u8>,
         principal: Principal,
-        mechanism: LoginMechanism,
         lifetime: Option<Duration>,
     },
     /// Nothing yet: look again when passwords were hashed.
@@ -240,7 +239,6 @@ impl Rounds {
                     Round::Known {
                         answer,
                         principal,
-                        mechanism,
                         lifetime,
                     }
                 })
@@ -272,3 +270,170 @@ fn answer_with(head: RequestHead, answer: TokenAnswer<'_>, round: impl FnOnce(Ve
 
 /// Passwords of one executor that are being hashed, or wait for it: with 4 ms each, what a client still waits for.
 const CHECKS_MAX: usize = 500;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::sasl::verifier::{Mechanism, Verifier};
+    use crate::ids::Id as _;
+    use crate::protocol::api_key::{SASL_AUTHENTICATE, SASL_HANDSHAKE};
+
+    const PLAIN: LoginMechanism = LoginMechanism::Plain;
+
+    fn listener() -> ListenerId {
+        ListenerId::from_number(3)
+    }
+
+    fn logins(credentials: Option<Credentials>) -> Logins {
+        let mut logins = Logins::default();
+        let policy = LoginPolicy {
+            mechanisms: vec![PLAIN],
+            lifetime: None,
+            credentials: credentials.map(Arc::new),
+        };
+        logins.set(listener(), policy);
+        logins
+    }
+
+    fn alice_and_bob() -> Credentials {
+        let mut credentials = Credentials::new().expect("random numbers");
+        for user in ["alice", "bob"] {
+            let verifier = Verifier::new(Mechanism::Sha256, b"secret", 4096).expect("hashed");
+            credentials
+                .set(user, Mechanism::Sha256, verifier)
+                .expect("a name");
+        }
+        credentials
+    }
+
+    fn head(api_key: i16) -> RequestHead {
+        RequestHead {
+            api_key,
+            api_version: 1,
+            correlation_id: 7,
+        }
+    }
+
+    /// Header without a client id, then `body`.
+    fn request(api_key: i16, body: &[u8]) -> Vec<u8> {
+        let mut frame = Vec::new();
+        for number in [api_key, 1, 0, 7, -1] {
+            frame.extend_from_slice(&number.to_be_bytes());
+        }
+        frame.extend_from_slice(body);
+        frame
+    }
+
+    fn shake_hands(rounds: &mut Rounds, logins: &Logins, name: &str) -> Round {
+        let body = [&[0, name.len() as u8][..], name.as_bytes()].concat();
+        let policy = logins.policy(listener()).expect("it has one");
+        rounds.handshake(policy, head(SASL_HANDSHAKE), &request(SASL_HANDSHAKE, &body))
+    }
+
+    fn say(rounds: &mut Rounds, logins: &mut Logins, connection: u32, token: &str) -> Round {
+        let body = [&[0, 0, 0, token.len() as u8][..], token.as_bytes()].concat();
+        let frame = request(SASL_AUTHENTICATE, &body);
+        rounds.authenticate(logins, listener(), connection, head(SASL_AUTHENTICATE), &frame)
+    }
+
+    fn hash(logins: &mut Logins) {
+        let checks: Vec<_> = logins.take_checks().collect();
+        for (connection, check) in checks {
+            logins.checked(connection, check.run());
+        }
+    }
+
+    /// A login by PLAIN, from its handshake to its end.
+    fn log_in(rounds: &mut Rounds, logins: &mut Logins, token: &str) -> Round {
+        assert!(matches!(shake_hands(rounds, logins, "PLAIN"), Round::Answer(_)));
+        assert!(matches!(say(rounds, logins, 1, token), Round::Wait));
+        hash(logins);
+        say(rounds, logins, 1, token)
+    }
+
+    /// LOGIN-1
+    #[test]
+    fn one_password_of_a_connection_is_hashed_at_a_time_and_so_many_in_all() {
+        let mut logins = logins(Some(alice_and_bob()));
+        let bound = u32::try_from(CHECKS_MAX).expect("not many");
+        let mut all: Vec<Rounds> = (0..=bound).map(|_| Rounds::default()).collect();
+        for rounds in &mut all {
+            shake_hands(rounds, &logins, "PLAIN");
+        }
+        for (connection, rounds) in (0..).zip(&mut all) {
+            for _ in 0..2 {
+                let round = say(rounds, &mut logins, connection, "\0alice\0secret");
+                let is_taken = connection < bound;
+                assert_eq!(matches!(round, Round::Wait), is_taken);
+                assert!(is_taken || matches!(round, Round::Closed(CloseReason::LoginUnavailable)));
+            }
+        }
+        assert_eq!(logins.take_checks().count(), CHECKS_MAX);
+        // Who leaves makes room.
+        logins.forget(0);
+        let round = say(&mut all[CHECKS_MAX], &mut logins, bound, "\0alice\0secret");
+        assert!(matches!(round, Round::Wait));
+    }
+
+    /// LOGIN-2
+    #[test]
+    fn nobody_is_refused_before_it_is_known_who_may_log_in() {
+        let round = shake_hands(&mut Rounds::default(), &logins(None), "PLAIN");
+        assert!(matches!(round, Round::Closed(CloseReason::LoginUnavailable)));
+    }
+
+    /// LOGIN-3
+    #[test]
+    fn a_later_login_of_somebody_else_fails() {
+        let mut logins = logins(Some(alice_and_bob()));
+        let mut rounds = Rounds::default();
+        for again in 0..2 {
+            let round = log_in(&mut rounds, &mut logins, "\0alice\0secret");
+            assert!(matches!(round, Round::Known { .. }), "login {again}");
+        }
+        let round = log_in(&mut rounds, &mut logins, "\0bob\0secret");
+        assert!(matches!(
+            round,
+            Round::Failed {
+                why: Refusal::SomebodyElse,
+                ..
+            }
+        ));
+        let mut stranger = Rounds::default();
+        assert!(matches!(
+            log_in(&mut stranger, &mut logins, "\0bob\0secret"),
+            Round::Known { .. }
+        ));
+    }
+
+    /// LOGIN-4
+    #[test]
+    fn what_is_told_does_not_depend_on_why() {
+        let mut logins = logins(Some(alice_and_bob()));
+        let answers = [
+            "\0alice\0wrong",
+            "\0nobody\0secret",
+            "bob\0alice\0secret",
+            "no such form",
+        ]
+        .map(|token| match log_in(&mut Rounds::default(), &mut logins, token) {
+            Round::Failed { answer, .. } => answer,
+            _ => panic!("{token:?} is let in"),
+        });
+        assert!(answers.iter().all(|answer| *answer == answers[0]));
+    }
+
+    #[test]
+    fn a_mechanism_that_the_listener_does_not_have_is_answered_with_those_that_it_has() {
+        let logins = logins(Some(alice_and_bob()));
+        for name in ["SCRAM-SHA-256", "GSSAPI", "plain", ""] {
+            match shake_hands(&mut Rounds::default(), &logins, name) {
+                Round::Failed { answer, why } => {
+                    assert_eq!(why, Refusal::NoSuchMechanism);
+                    assert!(answer.ends_with(b"\0\x05PLAIN"), "{answer:?}");
+                }
+                _ => panic!("{name:?} is agreed on"),
+            }
+        }
+    }
+}

@@ -297,4 +297,68 @@ mod tests {
         ];
         assert_eq!(out, expected);
     }
+
+    /// What others write is read; what we write is what `intersect` makes of it.
+    #[test]
+    fn what_a_broker_offers_is_told_on_as_if_it_had_been_asked() {
+        use bytes::BytesMut;
+        use kafka_protocol::messages::ApiVersionsResponse;
+        use kafka_protocol::messages::api_versions_response::ApiVersion;
+        use kafka_protocol::protocol::Encodable as _;
+        let apis: Vec<_> = [
+            (0, 0, 13),
+            (1, 4, 17),
+            (3, 0, 13),
+            (18, 0, 4),
+            (58, 0, 0),
+            (999, 0, 1),
+        ]
+        .map(|(key, min, max)| {
+            ApiVersion::default()
+                .with_api_key(key)
+                .with_min_version(min)
+                .with_max_version(max)
+        })
+        .into();
+        let answer = ApiVersionsResponse::default().with_api_keys(apis);
+        let frame = |version: i16| {
+            let mut frame = BytesMut::from(&7i32.to_be_bytes()[..]);
+            answer.encode(&mut frame, version).expect("an answer");
+            frame.to_vec()
+        };
+        let offered = OfferedApis::parse(&frame(3))
+            .expect("it is read")
+            .expect("no error");
+        for version in 0..=3 {
+            let mut out = Vec::new();
+            offered
+                .write(7, version, Policy::BY_NAME, &mut out)
+                .expect("written");
+            let frame_bytes = u32::from_be_bytes(*out.first_chunk().expect("a length"));
+            assert_eq!(usize::try_from(frame_bytes), Ok(out.len() - 4));
+            assert_eq!(
+                out.split_off(4),
+                intersected(&frame(version), version),
+                "version {version}"
+            );
+        }
+        let mut error = frame(3);
+        error[5] = 35;
+        assert_eq!(OfferedApis::parse(&error), Ok(None));
+        for end in 0..frame(3).len() - 10 {
+            assert!(OfferedApis::parse(&frame(3)[..end]).is_err(), "{end}");
+        }
+    }
+
+    /// OFFERED-2
+    #[test]
+    fn who_was_told_more_than_there_is_does_not_fit() {
+        let of = |apis: &[(i16, i16, i16)]| OfferedApis(apis.to_vec());
+        let told = of(&[(3, 1, 9), (1, 4, 17), (999, 0, 1)]);
+        let fits = |apis: &[(i16, i16, i16)]| told.is_within(&of(apis), Policy::BY_NAME);
+        assert!(fits(&[(3, 0, 13), (1, 4, 12)]), "Fetch beyond 12 was not told");
+        assert!(!fits(&[(3, 0, 8), (1, 4, 17)]));
+        assert!(!fits(&[(3, 2, 13), (1, 4, 17)]));
+        assert!(!fits(&[(3, 0, 13)]));
+    }
 }

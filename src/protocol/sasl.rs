@@ -203,7 +203,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_comes_is_read_or_refused(frame in proptest::collection::vec(any::<u8>(), 0..200), version in 0i16..3) {
+        fn whatever_comes_is_read_or_refused(
+            frame in proptest::collection::vec(any::<u8>(), 0..200),
+            version in 0i16..3,
+        ) {
             let _ = mechanism(&frame);
             let _ = token(&frame, version);
         }

@@ -55,6 +55,12 @@ pub(super) struct ControlLinks {
     pub(super) ids: Ids,
 }
 
+/// Files that are looked at again and again, for executors.
+pub(super) struct FollowedFiles {
+    pub(super) tls: TlsFiles,
+    pub(super) credentials: CredentialsFiles,
+}
+
 /// When the program ends, and how.
 pub(super) struct Ending<F> {
     /// Says when.
@@ -114,8 +120,7 @@ impl Control {
     pub(super) async fn run(
         mut self,
         key_service: KeyService,
-        tls_files: TlsFiles,
-        credentials: CredentialsFiles,
+        files: FollowedFiles,
         admin: Option<std::net::TcpListener>,
         facts: ProcessFacts,
         ending: Ending<impl FnOnce()>,
@@ -127,14 +132,14 @@ impl Control {
             kms_names: self.links.kms_names.clone(),
             draining: Arc::clone(&draining),
             hidden: self.hidden.watch(),
-            tls: tls_files.watch(),
+            tls: files.tls.watch(),
             connections: self.links.connections,
         });
         let executors = self.links.executors.clone();
         let executors_ended = std::mem::take(&mut self.links.executors_ended);
         let keys = tokio::spawn(key_service.run());
-        let tls_files = tokio::spawn(tls_files.follow(executors.clone()));
-        let credentials = tokio::spawn(credentials.follow(executors.clone()));
+        let tls_files = tokio::spawn(files.tls.follow(executors.clone()));
+        let credentials = tokio::spawn(files.credentials.follow(executors.clone()));
         let admin = tokio::spawn(serve_admin(admin, facts_source, facts));
         let mut state_files = JoinSet::new();
         for (file, book) in self.state_files.drain(..) {

@@ -48,23 +48,12 @@ impl Notices {
             NoticeKind::Handshake {
                 listener, looks_like, ..
             } => self.write_handshake(*listener, *looks_like, notice),
-            NoticeKind::Login { listener, .. } => tracing::warn!(
-                listener = self.names.listeners.name(*listener),
-                client,
-                client_id,
-                fault = notice.fault,
-                "a client could not log in"
-            ),
+            NoticeKind::Login { listener, .. } => self.write_login(*listener, notice),
             NoticeKind::Closed {
                 listener,
                 reason: _,
                 looks_like: Some(looks_like),
-            } => tracing::warn!(
-                listener = self.names.listeners.name(*listener),
-                client,
-                looks_like,
-                "this is no Kafka client: the port takes Kafka's protocol, and nothing in front of it"
-            ),
+            } => self.write_no_kafka(*listener, looks_like, notice),
             NoticeKind::Closed {
                 listener,
                 reason: CloseReason::Loop,
@@ -101,6 +90,25 @@ impl Notices {
             ),
         }
         true
+    }
+
+    fn write_no_kafka(&self, listener: ListenerId, looks_like: &str, notice: &Notice) {
+        tracing::warn!(
+            listener = self.names.listeners.name(listener),
+            client = notice.client.address.map(|address| address.to_string()),
+            looks_like,
+            "this is no Kafka client: the port takes Kafka's protocol, and nothing in front of it"
+        );
+    }
+
+    fn write_login(&self, listener: ListenerId, notice: &Notice) {
+        tracing::warn!(
+            listener = self.names.listeners.name(listener),
+            client = notice.client.address.map(|address| address.to_string()),
+            client_id = Foreign::new(&*notice.client.id).to_string(),
+            fault = notice.fault,
+            "a client could not log in"
+        );
     }
 
     fn write_handshake(&self, listener: ListenerId, looks_like: Option<&'static str>, notice: &Notice) {

@@ -1,6 +1,6 @@
 //! Passwords that clients have sent, hashed by threads that may take their time.
 //!
-//! - PASSWORDS-1: so many are hashed at a time; the others wait. How many wait is bounded by whoever asks (LOGIN-1).
+//! Two are hashed at a time; the others wait. How many wait is bounded by whoever asks (LOGIN-1).
 //!
 //! Control thread only.
 

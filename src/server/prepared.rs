@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use tokio::sync::oneshot;
 
 use super::acceptor::{self, Acceptor};
-use super::control::{Control, ControlLinks, Ending};
+use super::control::{Control, ControlLinks, Ending, FollowedFiles};
 use super::credentials_files::{self, CredentialsFiles};
 use super::start::{Capacities, Start, new_identity};
 use super::state_file::ClusterAddresses;
@@ -143,14 +143,11 @@ impl Prepared {
             drain_timeout: self.config.limits.drain_timeout,
         };
         let control = Control::new(links, OwnPorts::of(&self.config));
-        runtime.block_on(control.run(
-            key_service,
-            self.tls.0,
-            self.credentials.0,
-            self.admin,
-            self.facts,
-            ending,
-        ));
+        let files = FollowedFiles {
+            tls: self.tls.0,
+            credentials: self.credentials.0,
+        };
+        runtime.block_on(control.run(key_service, files, self.admin, self.facts, ending));
         // What still waits for a disk or a resolver is not waited for.
         runtime.shutdown_background();
         threads.stop()

@@ -2,6 +2,7 @@
 
 mod document;
 mod every_way;
+mod logins;
 mod refused;
 mod renewed;
 mod resumed;
@@ -80,6 +81,7 @@ fn proxy_tls(listening: Side, upstream: Side) -> ProxyTls {
     ProxyTls {
         listener: listener(listening),
         upstream: (upstream != Side::Plain).then(|| format!("ca = {ca:?}\n{shown}")),
+        sasl: None,
     }
 }
 

@@ -60,6 +60,14 @@ fn the_file_with_certificates_of_clients_starts() {
     program.terminate();
 }
 
+#[test]
+fn the_file_with_logins_starts() {
+    let mut program = Program::start("sasl.toml");
+    program.wait_until_it_is_ready();
+    program.wait_until_it_serves();
+    program.terminate();
+}
+
 /// The program with a copy of a shipped file, beside certificates, and keystores made by its own commands. Only
 /// addresses are other ones, so that tests do not meet and no broker of this host is reached.
 struct Program {
@@ -80,6 +88,7 @@ impl Program {
         let text = fs::read_to_string(&path).expect("the copy is read");
         let config = Config::from_toml_text(&text, &path).unwrap_or_else(|errors| panic!("{errors}"));
         make_keystores(&config);
+        make_users(&config);
         let certificates = Certificates::make(&config, folder.path());
         let (text, ports) = on_other_ports(&text, &config, &certificates);
         fs::write(&path, text).expect("the copy is written");
@@ -290,6 +299,15 @@ fn write_both(files: &CertificateFiles, issued: &Issued) {
     let name = files.certificate.file_stem().expect("a name");
     let written = issued.write(folder, &name.to_string_lossy());
     assert_eq!(&written, files, "a certificate and its key have one name");
+}
+
+/// Files of who may log in, by the command that users have.
+fn make_users(config: &Config) {
+    let listeners = config.clusters.iter().flat_map(|cluster| &cluster.listeners);
+    for sasl in listeners.filter_map(|listener| listener.sasl.as_ref()) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sealwire"));
+        cache::run(command.args(["users", "create"]).arg(&sasl.credentials));
+    }
 }
 
 fn make_keystores(config: &Config) {

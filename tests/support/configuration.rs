@@ -30,16 +30,22 @@ impl Configuration {
             rules,
             more,
             tls,
+            sasl,
         } = cluster;
-        let client_auth = if tls.is_some_and(|tls| tls.client_ca.is_some()) {
+        let client_auth = if sasl.is_some() {
+            "sasl"
+        } else if tls.is_some_and(|tls| tls.client_ca.is_some()) {
             "mtls"
         } else {
             "network"
         };
         let tls = tls.map_or_else(String::new, |tls| tls.table(name));
+        let sasl = sasl.map_or_else(String::new, |keys| {
+            format!("[cluster.{name}.listeners.sasl]\n{keys}\n")
+        });
         let listener = listener(name, "test", client_auth, "127.0.0.1", *port, nodes);
         self.and(format_args!(
-            "[cluster.{name}]\nbootstrap = {brokers:?}\n{more}\n{listener}{tls}{rules}\n"
+            "[cluster.{name}]\nbootstrap = {brokers:?}\n{more}\n{listener}{tls}{sasl}{rules}\n"
         ))
     }
 
@@ -90,6 +96,8 @@ pub(crate) struct Cluster<'a> {
     pub(crate) more: &'a str,
     /// Of its listener; without it, clients speak plain TCP.
     pub(crate) tls: Option<&'a ListenerTls>,
+    /// Where logins end at it: the keys of its `sasl`.
+    pub(crate) sasl: Option<&'a str>,
 }
 
 /// What a listener shows its clients, and asks of them.
@@ -125,6 +133,7 @@ impl Default for Cluster<'_> {
             rules: "",
             more: "",
             tls: None,
+            sasl: None,
         }
     }
 }

@@ -41,6 +41,8 @@ pub(crate) struct ProxyTls {
     pub(crate) listener: Option<ListenerTls>,
     /// Towards brokers: the keys of `[cluster.main.upstream_tls]`.
     pub(crate) upstream: Option<String>,
+    /// Where logins end at the proxy: the keys of the listener's `sasl`.
+    pub(crate) sasl: Option<String>,
 }
 
 impl Proxy {
@@ -201,6 +203,7 @@ impl Proxy {
                 rules: setup.rules,
                 more: &upstream,
                 tls: tls.listener.as_ref(),
+                sasl: tls.sasl.as_deref(),
                 ..Cluster::default()
             })
             .admin(self.admin.number())

@@ -51,16 +51,7 @@ impl Exposition {
             ]
             .map(|(side, count)| (vec![("side", text_of(side))], count)),
         )?;
-        families.counter(
-            "sealwire_logins",
-            "Logins that ended at the proxy, by how",
-            None,
-            [
-                ("accepted", connections.logins_accepted),
-                ("refused", connections.logins_refused),
-            ]
-            .map(|(result, count)| (vec![("result", text_of(result))], count)),
-        )?;
+        self.logins(families)?;
         families.counter(
             "sealwire_connections_closed",
             "Client connections that ended, by reason",
@@ -147,6 +138,20 @@ impl Exposition {
             None,
             [("produce", gauges.produce_parked), ("fetch", gauges.fetch_parked)]
                 .map(|(kind, count)| (vec![("kind", text_of(kind))], count)),
+        )
+    }
+
+    fn logins(&self, families: &mut Families<'_>) -> Result<(), Error> {
+        let connections = &self.sum.connections;
+        families.counter(
+            "sealwire_logins",
+            "Logins that ended at the proxy, by how",
+            None,
+            [
+                ("accepted", connections.logins_accepted),
+                ("refused", connections.logins_refused),
+            ]
+            .map(|(result, count)| (vec![("result", text_of(result))], count)),
         )
     }
 }

@@ -13,7 +13,7 @@ pub(super) fn instead_of(name: &str) -> Option<(&'static str, &'static str)> {
         .find(|(starts, _)| starts.iter().any(is_it))
         .map(|(_, instead)| *instead)
         .map(|instead| {
-            if instead == TLS {
+            if [TLS, LOGINS].contains(&instead) {
                 (ELSEWHERE, instead)
             } else {
                 (LATER, instead)
@@ -44,8 +44,10 @@ pub(super) const LATER: &str = "this is not available in this version";
 const ELSEWHERE: &str = "there is no such key";
 const TLS: &str =
     "TLS is set in [cluster.NAME.listeners.tls] and [cluster.NAME.upstream_tls], with PEM files";
-const NO_LOGIN: &str = "remove it: SASL passes through to the broker in this version; clients log in with what the \
-    broker knows, and the proxy needs no account";
+const LOGINS: &str = "how clients log in at the proxy is set in [cluster.NAME.listeners.sasl]; without that, their \
+    logins pass through to the broker";
+const NO_LOGIN: &str = "remove it: the proxy itself has no account at brokers in this version; clients log in at it, \
+    with client_auth = \"sasl\", or through it at the broker";
 const NO_KMS: &str = "remove it: provider = \"file\", the embedded keystore, is the only one in this version";
 const NO_RELOAD: &str =
     "remove it: a changed configuration needs a restart in this version; only the keystore is followed";
@@ -85,6 +87,16 @@ const KEYS: &[(&[&str], &str)] = &[
             "users",
         ],
         NO_LOGIN,
+    ),
+    (
+        &[
+            "sasl_enabled",
+            "sasl_jaas",
+            "sasl_login",
+            "sasl_mechanism",
+            "sasl_server",
+        ],
+        LOGINS,
     ),
     (PROVIDERS, NO_KMS),
     (&["hot_reload", "reload", "sighup", "watch"], NO_RELOAD),

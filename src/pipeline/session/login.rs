@@ -102,6 +102,7 @@ impl Login {
 
     /// The client has logged in at the proxy, which decides alone.
     pub(super) fn known(&mut self) {
+        self.exchange = Exchange::Done;
         self.accepted = true;
         self.logged_in = true;
     }

@@ -36,7 +36,14 @@ fn clients_show_what_the_document_says() {
     std::fs::write(&list, certificates.revoked(&[&revoked])).expect("a revocation list is written");
     let start = |listener: Option<ListenerTls>| {
         let upstream = None;
-        rig.another_proxy_with_tls(Login::Plaintext, &ProxyTls { listener, upstream })
+        rig.another_proxy_with_tls(
+            Login::Plaintext,
+            &ProxyTls {
+                listener,
+                upstream,
+                sasl: None,
+            },
+        )
     };
     let here = certificates.server_at(&[HOST], "here", None).files;
     let (Some(mut plain), Some(mut newest), Some(mut mutual)) = (
@@ -239,6 +246,7 @@ fn the_log_says_of_brokers_what_the_document_says() {
         let tls = ProxyTls {
             listener: None,
             upstream,
+            sasl: None,
         };
         let Some(mut proxy) = rig.another_proxy_with_tls(login, &tls) else {
             return skipped::there_is_no_proxy();
@@ -269,6 +277,7 @@ fn pinned_and_unverified_brokers_are_served() {
         let tls = ProxyTls {
             listener: None,
             upstream: Some(keys),
+            sasl: None,
         };
         let Some(mut proxy) = rig.another_proxy_with_tls(Login::FlawedTls(flaw), &tls) else {
             return skipped::there_is_no_proxy();

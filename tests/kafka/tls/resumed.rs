@@ -29,6 +29,7 @@ fn sessions_are_resumed_where_the_listener_says_so() {
                 ..tls
             }),
             upstream: None,
+            sasl: None,
         };
         let Some(mut proxy) = RIG.another_proxy_with_tls(Login::Plaintext, &tls) else {
             return skipped::there_is_no_proxy();
@@ -49,7 +50,7 @@ fn sessions_are_resumed_where_the_listener_says_so() {
 }
 
 /// A client that resumes what it can.
-fn resuming(tls13: bool) -> ClientConfig {
+pub(super) fn resuming(tls13: bool) -> ClientConfig {
     let client = UpstreamTls {
         trust: Trust::File(PROXIES.authorities.of_servers()),
         server_name: None,

@@ -91,6 +91,7 @@ fn each_mistake_is_refused() {
         ),
         ("\"network\"", "\"mtls\"", "without TLS no client"),
         ("\"network\"", "\"sasl_ssl\"", "not available"),
+        ("\"network\"", "\"sasl\"", "not said who may log in"),
         (
             "provider = \"file\"",
             "provider = \"hashicorp-vault\"",
@@ -120,7 +121,7 @@ fn each_mistake_is_refused() {
         (
             "[admin]",
             "[sasl]\npassword = \"hunter2\"\n[admin]",
-            "not available",
+            "no such key",
         ),
         ("[admin]", "[reload]\non = true\n[admin]", "not available"),
         ("\"network\"", "\"none\"", "no such way"),

@@ -1,0 +1,340 @@
+//! Clients log in at the proxy, and no broker hears of it: each mechanism with each library, over TLS and without,
+//! later logins in the middle of records, and who is not let in.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use kafka_protocol::messages::{ApiVersionsRequest, SaslAuthenticateRequest, SaslHandshakeRequest};
+use kafka_protocol::protocol::StrBytes;
+use rustls::ClientConnection;
+use rustls::pki_types::ServerName;
+use sealwire::identity::sasl::credentials::Credentials;
+use sealwire::identity::sasl::verifier::{Mechanism, Verifier};
+use tempfile::TempDir;
+
+use super::every_way::RIG;
+use super::resumed::resuming;
+use super::{Side, client_tls, proxy_tls};
+use crate::support::agent::Agent;
+use crate::support::broker_properties::Login;
+use crate::support::operations::{ClientTls, From, Options, Outcome};
+use crate::support::proxy::{Proxy, ProxyTls};
+use crate::support::raw_client::RawClient;
+use crate::support::records::{Record, assert_delivered, assert_same};
+use crate::support::shared;
+use crate::support::skipped;
+use crate::support::streams::assert_exactly_once;
+use crate::support::wait;
+
+/// A proxy at which clients log in.
+struct Door {
+    proxy: Proxy,
+    tls: Option<ClientTls>,
+    folder: TempDir,
+}
+
+impl Door {
+    /// `more`: keys of the listener's `sasl`.
+    fn open(side: Side, more: &str) -> Option<Self> {
+        let folder = TempDir::new().expect("a folder");
+        let path = folder.path().join("users");
+        write_users(&path, &[(USER, PASSWORD)]);
+        let tls = ProxyTls {
+            sasl: Some(format!("credentials = {path:?}\n{more}")),
+            ..proxy_tls(side, Side::Plain)
+        };
+        Some(Self {
+            proxy: RIG.another_proxy_with_tls(Login::Plaintext, &tls)?,
+            tls: client_tls(side, true),
+            folder,
+        })
+    }
+
+    fn connect(&self) -> RawClient {
+        let address = self.proxy.bootstrap();
+        let name = ServerName::try_from("localhost").expect("a name");
+        let session = ClientConnection::new(Arc::new(resuming(true)), name);
+        RawClient::connect_with(&address, session.expect("a session")).expect("hands are shaken")
+    }
+
+    fn options(&self, mechanism: &str, user: &str, password: &str) -> Options {
+        let options = Options::at(self.proxy.bootstrap()).sasl(mechanism, user, password);
+        match &self.tls {
+            Some(tls) => options.tls(tls),
+            None => options,
+        }
+    }
+
+    fn try_agent(&self, agent: &Agent, mechanism: &str) {
+        let topic = RIG.topic("sealed-login", 2);
+        let options = self.options(mechanism, USER, PASSWORD);
+        let sent: Vec<_> = (0..20)
+            .map(|number| Record::new(&topic, number.to_string(), CANARY).partition(number % 2))
+            .collect();
+        let deliveries = agent.produce(&options, &sent);
+        let group = options.clone().group(&topic, "classic");
+        let read = agent.consume(&group, &From::topic(&topic), sent.len());
+        assert_same(&sent, &deliveries, &read);
+        let transactions = [(Outcome::Commit, sent.clone())];
+        assert_delivered(&agent.transact(&options.clone().transactional(&topic), &transactions));
+        let wrong = self.options(mechanism, USER, "wrong");
+        let error = agent
+            .try_reach(&wrong, Duration::from_secs(10))
+            .expect_err("a wrong password");
+        let error = error.to_lowercase();
+        assert!(
+            error.contains("authentication failed"),
+            "{:?} {mechanism}: {error}",
+            agent.library()
+        );
+    }
+
+    fn users(&self) -> PathBuf {
+        self.folder.path().join("users")
+    }
+}
+
+fn write_users(path: &PathBuf, users: &[(&str, &str)]) {
+    let mut credentials = Credentials::new().expect("random numbers");
+    for (user, password) in users {
+        for mechanism in [Mechanism::Sha256, Mechanism::Sha512] {
+            let verifier = Verifier::new(mechanism, password.as_bytes(), 4096).expect("it is hashed");
+            credentials.set(user, mechanism, verifier).expect("a name");
+        }
+    }
+    let new = path.with_extension("new");
+    fs::write(&new, credentials.text()).expect("written");
+    fs::set_permissions(&new, fs::Permissions::from_mode(0o600)).expect("mode 0600");
+    fs::rename(new, path).expect("renamed");
+}
+
+#[test]
+fn each_mechanism_with_each_library() {
+    for (side, mechanisms) in [(Side::Tls, &ALL[..]), (Side::Plain, &ALL[..2])] {
+        let names = mechanisms
+            .iter()
+            .map(|name| format!("{name:?}"))
+            .collect::<Vec<_>>();
+        let Some(mut door) = Door::open(side, &format!("mechanisms = [{}]", names.join(", "))) else {
+            return skipped::there_is_no_proxy();
+        };
+        let agents = [
+            RIG.java,
+            shared::librdkafka(),
+            shared::franz_go(),
+            shared::aiokafka(),
+            shared::kafkajs(),
+        ];
+        thread::scope(|scope| {
+            for agent in agents {
+                let door = &door;
+                scope.spawn(move || {
+                    mechanisms
+                        .iter()
+                        .for_each(|mechanism| door.try_agent(agent, mechanism))
+                });
+            }
+        });
+        door.proxy.terminate();
+    }
+}
+
+/// Later logins (KIP-368), on the connections that there are.
+#[test]
+fn logins_are_renewed_while_records_flow() {
+    let more = "mechanisms = [\"SCRAM-SHA-512\", \"SCRAM-SHA-256\", \"PLAIN\"]\nsession_lifetime = \"3s\"";
+    let Some(mut door) = Door::open(Side::Tls, more) else {
+        return skipped::there_is_no_proxy();
+    };
+    let streams = ALL.map(|mechanism| {
+        let topic = RIG.topic("sealed-login", 1);
+        let options = door.options(mechanism, USER, PASSWORD);
+        let producer = RIG.java.stream_produce(&options, &topic, 1, 50);
+        let consumer = RIG.java.stream_consume(&options, &From::partitions(&topic, 1));
+        (mechanism, producer, consumer)
+    });
+    for (mechanism, producer, consumer) in streams {
+        for stream in [&producer, &consumer] {
+            let what = format!("two later logins by {mechanism}");
+            wait::until(&what, Duration::from_secs(60), || {
+                (RIG.java.stream_status(stream).reauthentications >= 2.0).then_some(())
+            });
+        }
+        let connections = RIG.java.stream_status(&producer).connections;
+        assert!(connections <= 2.0, "{mechanism}: {connections} connections");
+        assert_exactly_once(RIG.java, producer, consumer);
+    }
+    let expired = door
+        .proxy
+        .metric("sealwire_connections_closed_total", &["reason=\"login_expired\""]);
+    assert_eq!(expired, 0.0);
+    door.proxy.terminate();
+}
+
+/// CREDENTIALS-FILES-1, CREDENTIALS-FILES-2: who is taken out of the file cannot log in any more, who is put in can, and
+/// what cannot be read changes nothing.
+/// what cannot be read changes nothing.
+#[test]
+fn the_file_is_followed() {
+    let Some(mut door) = Door::open(Side::Tls, "session_lifetime = \"1h\"") else {
+        return skipped::there_is_no_proxy();
+    };
+    let reaches = |user: &str| {
+        let options = door.options("SCRAM-SHA-256", user, PASSWORD);
+        shared::librdkafka()
+            .try_reach(&options, Duration::from_secs(5))
+            .is_ok()
+    };
+    assert!(reaches(USER) && !reaches("bob"));
+    fs::write(door.users(), "no such line").expect("written");
+    let until_log_says = |what: &str| {
+        wait::until(what, Duration::from_secs(30), || {
+            door.proxy.output().contains(what).then_some(())
+        });
+    };
+    until_log_says("the credentials file has changed and cannot be used");
+    assert!(reaches(USER));
+    write_users(&door.users(), &[("bob", PASSWORD)]);
+    until_log_says("logins go by what it holds now");
+    assert!(reaches("bob") && !reaches(USER));
+    door.proxy.terminate();
+}
+
+fn handshake(client: &mut RawClient, mechanism: &str) -> i16 {
+    let mechanism = StrBytes::from_string(mechanism.to_owned());
+    client
+        .ask(1, &SaslHandshakeRequest::default().with_mechanism(mechanism))
+        .error_code
+}
+
+/// The code, what is said, and how long the login is good for.
+fn authenticate(client: &mut RawClient, password: &str) -> (i16, String, i64) {
+    let token = format!("\0{USER}\0{password}").into();
+    let answer = client.ask(1, &SaslAuthenticateRequest::default().with_auth_bytes(token));
+    let text = answer
+        .error_message
+        .map_or(String::new(), |text| text.to_string());
+    (answer.error_code, text, answer.session_lifetime_ms)
+}
+
+/// SERVE-LOGIN-1, SERVE-LOGIN-2, SERVE-LOGIN-3, OFFERED-1
+#[test]
+fn nothing_is_done_for_whoever_has_not_logged_in() {
+    let Some(mut door) = Door::open(Side::Tls, "mechanisms = [\"PLAIN\"]") else {
+        return skipped::there_is_no_proxy();
+    };
+    let broker = RIG.cluster.bootstrap_of(Login::Plaintext);
+    let port = broker
+        .rsplit(':')
+        .next()
+        .and_then(|port| port.parse().ok())
+        .expect("a port");
+    // Of those who ask which APIs there are none gets a connection to the broker.
+    let mut asking: Vec<_> = (0..20).map(|_| door.connect()).collect();
+    for client in &mut asking {
+        let answer = client.ask(3, &ApiVersionsRequest::default());
+        assert_eq!(answer.error_code, 0);
+        assert!(answer.api_keys.iter().any(|api| api.api_key == 3));
+    }
+    let connected = door.proxy.connections_to(port);
+    assert_eq!(
+        connected, 0,
+        "connections to the broker before anybody has logged in"
+    );
+    // Anything else ends the connection, in every state of the login.
+    let [mut early, mut within, mut refused, mut all_at_once, ..] = <[RawClient; 20]>::try_from(asking)
+        .map_err(|_| "twenty")
+        .expect("as many as were made");
+    assert_eq!(early.log_dirs(), None);
+    assert_eq!(handshake(&mut within, "PLAIN"), 0);
+    assert_eq!(within.log_dirs(), None);
+    assert_eq!(handshake(&mut door.connect(), "SCRAM-SHA-256"), 33);
+    let begun = Instant::now();
+    assert_eq!(handshake(&mut refused, "PLAIN"), 0);
+    let (code, text, _) = authenticate(&mut refused, "wrong");
+    assert_eq!(
+        (code, text.as_str()),
+        (58, "Authentication failed: Invalid username or password")
+    );
+    assert!(
+        begun.elapsed() >= Duration::from_millis(300),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert_eq!(refused.receive_frame_if_any(), None);
+    assert_eq!(door.proxy.connections_to(port), 0);
+    // What is behind the token is not lost.
+    let (handshaken, logged_in, answer) = all_at_once.pipeline_plain(USER, PASSWORD);
+    assert_eq!((handshaken, logged_in), (0, 0));
+    assert!(answer.len() > 4 + 4 + 4, "{answer:?}");
+    assert_eq!(door.proxy.connections_to(port), 1);
+    door.proxy.terminate();
+}
+
+/// RELOGIN-1, RELOGIN-2, RELOGIN-3
+#[test]
+fn a_login_has_an_end_and_later_ones_have_their_rules() {
+    let Some(mut door) = Door::open(Side::Tls, "mechanisms = [\"PLAIN\"]\nsession_lifetime = \"2s\"") else {
+        return skipped::there_is_no_proxy();
+    };
+    let log_in = || {
+        let mut client = door.connect();
+        assert_eq!(handshake(&mut client, "PLAIN"), 0);
+        assert_eq!(authenticate(&mut client, PASSWORD), (0, String::new(), 2000));
+        client
+    };
+    let (mut late, mut renewed, mut wrong) = (log_in(), log_in(), log_in());
+    // Too soon after the last one: refused, and nothing else happens.
+    assert_eq!(handshake(&mut renewed, "PLAIN"), 34);
+    assert_eq!(authenticate(&mut renewed, PASSWORD).0, 34);
+    assert!(renewed.log_dirs().is_some());
+    thread::sleep(Duration::from_millis(1100));
+    for client in [&mut renewed, &mut wrong] {
+        assert_eq!(handshake(client, "PLAIN"), 0);
+    }
+    assert_eq!(authenticate(&mut renewed, PASSWORD), (0, String::new(), 2000));
+    assert_eq!(authenticate(&mut wrong, "wrong").0, 58);
+    assert_eq!(wrong.receive_frame_if_any(), None);
+    thread::sleep(Duration::from_millis(1100));
+    assert_eq!(late.log_dirs(), None);
+    assert!(renewed.log_dirs().is_some());
+    thread::sleep(Duration::from_millis(1100));
+    assert_eq!(renewed.log_dirs(), None);
+    let closed = |reason: &str| {
+        let reason = format!("reason=\"{reason}\"");
+        door.proxy.metric("sealwire_connections_closed_total", &[&reason])
+    };
+    assert_eq!((closed("login_expired"), closed("login_failed")), (2.0, 1.0));
+    let logins = |result: &str| {
+        door.proxy
+            .metric("sealwire_logins_total", &[&format!("result=\"{result}\"")])
+    };
+    assert_eq!((logins("accepted"), logins("refused")), (4.0, 1.0));
+    door.proxy.terminate();
+}
+
+/// Where logins have no end there is one of each connection.
+#[test]
+fn a_second_login_is_refused_where_none_was_offered() {
+    let Some(mut door) = Door::open(Side::Tls, "mechanisms = [\"PLAIN\"]") else {
+        return skipped::there_is_no_proxy();
+    };
+    let mut client = door.connect();
+    assert_eq!(handshake(&mut client, "PLAIN"), 0);
+    assert_eq!(authenticate(&mut client, PASSWORD), (0, String::new(), 0));
+    thread::sleep(Duration::from_millis(1100));
+    assert_eq!(handshake(&mut client, "PLAIN"), 34);
+    assert!(client.log_dirs().is_some());
+    door.proxy.terminate();
+}
+
+const ALL: [&str; 3] = ["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"];
+/// With what names may have.
+const USER: &str = "alice=a,b ü";
+const PASSWORD: &str = "pass, =word ü";
+/// In every value: what must not be found at rest.
+const CANARY: &str = "login-canary-71aa";
