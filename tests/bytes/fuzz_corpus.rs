@@ -11,7 +11,7 @@ pub(crate) mod targets;
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 13] = [
+const TARGETS: [(&str, Target); 15] = [
     ("frame", targets::frame),
     ("stranger", targets::stranger),
     ("addresses", targets::addresses),
@@ -25,6 +25,8 @@ const TARGETS: [(&str, Target); 13] = [
     ("proxy_protocol", targets::proxy_protocol),
     ("certificate_names", targets::certificate_names),
     ("principal_rules", targets::principal_rules),
+    ("sasl_messages", targets::sasl_messages),
+    ("sasl_frames", targets::sasl_frames),
 ];
 
 fn folder() -> &'static Path {

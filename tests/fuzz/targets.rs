@@ -56,6 +56,58 @@ pub(crate) fn principal_rules(data: &[u8]) {
     }
 }
 
+/// What a client says within a login, by each mechanism: one message behind each 0xff. `NONCE` stands for what the
+/// server has drawn, or nothing that is made up would come as far as its proof. Nobody gets in.
+pub(crate) fn sasl_messages(data: &[u8]) {
+    use sealwire::identity::sasl::credentials::Credentials;
+    use sealwire::identity::sasl::exchange::{Answer, Exchange, LoginMechanism};
+    use sealwire::identity::sasl::verifier::{Mechanism, Verifier};
+    use std::sync::{Arc, LazyLock};
+    static CREDENTIALS: LazyLock<Arc<Credentials>> = LazyLock::new(|| {
+        let mut credentials = Credentials::new().expect("random numbers");
+        for mechanism in [Mechanism::Sha256, Mechanism::Sha512] {
+            let verifier = Verifier::new(mechanism, b"nobody guesses this", 4096).expect("it is hashed");
+            credentials.set("alice", mechanism, verifier).expect("a name");
+        }
+        Arc::new(credentials)
+    });
+    for mechanism in LoginMechanism::ALL {
+        let mut exchange = Exchange::new(mechanism);
+        let mut nonce = String::new();
+        for message in data.split(|byte| *byte == 0xff) {
+            let message = match message.windows(5).position(|window| window == b"NONCE") {
+                Some(at) => [&message[..at], nonce.as_bytes(), &message[at + 5..]].concat(),
+                None => message.to_vec(),
+            };
+            match exchange.take(&message, &CREDENTIALS) {
+                Ok(Answer::Challenge(first)) => {
+                    let first = String::from_utf8(first).expect("it is text");
+                    let end = first.find(",s=").expect("a salt");
+                    nonce = first["r=".len()..end].to_owned();
+                }
+                Ok(Answer::Check(_)) | Err(_) => break,
+                Ok(Answer::Known(..)) => panic!("somebody was let in"),
+            }
+        }
+    }
+}
+
+/// The requests of a login, each in every version.
+pub(crate) fn sasl_frames(data: &[u8]) {
+    use sealwire::protocol::sasl;
+    if let Ok(mechanism) = sasl::mechanism(data) {
+        assert!(mechanism.len() <= data.len());
+    }
+    for version in 0..=2 {
+        if let Ok(token) = sasl::token(data, version) {
+            assert!(
+                data.windows(token.len().max(1))
+                    .any(|window| token.is_empty() || window == token)
+            );
+        }
+    }
+}
+
 /// What a load balancer may say first. It is the same however it comes, and nothing behind it belongs to it.
 pub(crate) fn proxy_protocol(data: &[u8]) {
     use sealwire::transport::proxy_protocol::{PREFACE_BYTES_MAX, Parsed, parse};

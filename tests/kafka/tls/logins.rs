@@ -175,9 +175,8 @@ fn logins_are_renewed_while_records_flow() {
     door.proxy.terminate();
 }
 
-/// CREDENTIALS-FILES-1, CREDENTIALS-FILES-2: who is taken out of the file cannot log in any more, who is put in can, and
-/// what cannot be read changes nothing.
-/// what cannot be read changes nothing.
+/// CREDENTIALS-FILES-1, CREDENTIALS-FILES-2: who is taken out of the file cannot log in any more, who is put in can,
+/// and what cannot be read changes nothing.
 #[test]
 fn the_file_is_followed() {
     let Some(mut door) = Door::open(Side::Tls, "session_lifetime = \"1h\"") else {
