@@ -35,6 +35,7 @@ mod parting;
 mod platform;
 mod preface;
 mod serve;
+mod shares;
 mod stage_memory;
 #[cfg(test)]
 mod tests;
@@ -60,6 +61,7 @@ use self::offered::Offered;
 use self::others_first::OthersFirst;
 use self::platform::Glommio;
 use self::serve::{Serving, serve};
+use self::shares::Shares;
 use crate::channel::{Receiver, Sender};
 use crate::clocks::{self, Clocks};
 use crate::connection::Shared;
@@ -85,6 +87,8 @@ pub(crate) struct ExecutorSetup<P: Platform> {
     pub(crate) control: Sender<ControlRequest>,
     /// Listeners of all clusters.
     pub(crate) listeners: ById<ListenerId, Listener>,
+    /// How many executors there are.
+    pub(crate) executors: usize,
     /// TLS handshakes with clients at a time.
     pub(crate) handshakes_max: usize,
     /// Counts that are shared with the acceptor.
@@ -119,6 +123,7 @@ pub(crate) async fn run<P: Platform>(setup: ExecutorSetup<P>, pipeline: Pipeline
         setup.handshakes_max,
         Rc::clone(&others_first),
     ));
+    let shares = Rc::new(Shares::new(&pipeline.limits, setup.executors));
     let shared = Shared::new(setup.executor, pipeline, setup.control, setup.key_service);
     let listeners = setup.listeners.iter();
     let serving = Serving {
@@ -135,6 +140,7 @@ pub(crate) async fn run<P: Platform>(setup: ExecutorSetup<P>, pipeline: Pipeline
         partings: Cell::new(0),
         offered: Offered::default(),
         held_back: Rc::default(),
+        shares,
         others_first,
     };
     let executor = Executor::<P> {

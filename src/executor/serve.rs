@@ -44,6 +44,7 @@ use super::others_first::OthersFirst;
 use super::parting::Sockets;
 use super::platform::Platform;
 use super::preface::{self, NoPreface};
+use super::shares::{Holder, Share, Shares};
 use super::stage_memory::StageMemory;
 use crate::clocks;
 use crate::config::HostPort;
@@ -71,6 +72,8 @@ pub(super) struct Serving {
     pub(super) offered: Offered,
     /// Has a clone for each answer that is held back.
     pub(super) held_back: Rc<()>,
+    /// What each address and principal may take.
+    pub(super) shares: Rc<Shares>,
     /// For whoever has more to do.
     pub(super) others_first: Rc<OthersFirst>,
 }
@@ -99,6 +102,7 @@ pub(super) async fn serve<P: Platform>(
         node: accepted.node,
         client: Client::at(accepted.peer),
         status,
+        shares: Vec::new(),
         serving: Rc::clone(&serving),
     };
     let Err(reason) = arrival.stages(&mut sockets).await;
@@ -122,6 +126,8 @@ struct Arrival {
     node: Option<i32>,
     client: Client,
     status: Rc<Status>,
+    /// What it takes of its address's, and its principal's.
+    shares: Vec<Share>,
     serving: Rc<Serving>,
 }
 
@@ -163,12 +169,17 @@ impl Arrival {
         if let Some(proxies) = &listener.proxies {
             self.preface::<P>(sockets.client.socket_mut(), proxies).await?;
         }
+        let address = self.client.address.map(|address| Holder::Address(address.ip()));
+        self.take_share(address, CloseReason::AddressLimit)?;
         self.shake_hands(&mut listener, sockets).await?;
         let serving = Rc::clone(&self.serving);
         let cluster = listener.map.cluster;
         let memory = StageMemory::new(&serving.shared, self.id, Direction::Request, cluster);
         // What a login takes is given back with it.
         let logged_in = Box::pin(self.log_in(&listener, sockets, &memory)).await?;
+        let principal = self.client.principal.clone();
+        let principal = principal.map(|principal| Holder::Principal(cluster, principal));
+        self.take_share(principal, CloseReason::PrincipalLimit)?;
         let first_word = self
             .clients_stage(pin!(first_word(&mut sockets.client, &memory)))
             .await?;
@@ -191,6 +202,21 @@ impl Arrival {
             None => session,
         };
         self.relay(sockets, reached, session).await
+    }
+
+    /// Counts the connection among those of an address or a principal, or closes it for `reason`.
+    fn take_share(&mut self, holder: Option<Holder>, reason: CloseReason) -> Result<(), CloseReason> {
+        let Some(holder) = holder else { return Ok(()) };
+        match self.serving.shares.take(holder) {
+            Some(share) => {
+                self.shares.push(share);
+                Ok(())
+            }
+            None => {
+                self.notice_end(reason, None, self.client.clone(), None);
+                Err(reason)
+            }
+        }
     }
 
     /// A stage in which the client is waited for. It is lent: a future that is passed on takes its place again in each

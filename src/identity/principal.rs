@@ -16,6 +16,12 @@ impl Principal {
             .then(|| Self(name.into()))
     }
 
+    /// The same, for tests.
+    #[cfg(test)]
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::new(name)
+    }
+
     /// What stands behind `User:`. It may hold any character: show it escaped.
     #[cfg_attr(
         not(feature = "testing"),

@@ -119,6 +119,12 @@ labels! {
         LoginUnavailable => "login_unavailable",
         /// A login's time was over, and the client went on.
         LoginExpired => "login_expired",
+        /// As many logins from its address had failed within the minute as `limits.failed_logins_per_address_max` says.
+        LoginLimit => "login_limit",
+        /// Its address had as many connections as `limits.connections_per_address_max` says.
+        AddressLimit => "address_limit",
+        /// Its principal had as many connections as `limits.connections_per_principal_max` says.
+        PrincipalLimit => "principal_limit",
         /// TLS was not agreed on, or somebody refused the other's certificate.
         TlsFailed => "tls_failed",
         /// As many TLS handshakes were under way as `limits.handshakes_max` says, and its client was the slowest, or

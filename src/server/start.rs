@@ -138,6 +138,7 @@ impl Start<'_> {
             key_service: self.key_service.clone(),
             control: self.control.clone(),
             listeners: executor_listeners(self.config, self.tls),
+            executors: self.executor_count,
             handshakes_max: self.config.limits.handshakes_of_each(self.executor_count),
             seats,
             started: started_sender,

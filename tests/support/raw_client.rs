@@ -204,6 +204,27 @@ impl RawClient {
         assert_eq!(self.ask(1, &token).error_code, 0);
     }
 
+    /// Sends a whole login by SCRAM whose proof is made up, and waits for no answer; the connection may have been
+    /// closed by then.
+    pub(crate) fn fail_scram(&mut self) -> io::Result<()> {
+        let mechanism = StrBytes::from_static_str("SCRAM-SHA-256");
+        let handshake = SaslHandshakeRequest::default().with_mechanism(mechanism);
+        let proof = "A".repeat(43);
+        let token = |message: String| SaslAuthenticateRequest::default().with_auth_bytes(message.into());
+        let frames = [
+            frames::request(1, 1, "raw", &handshake),
+            frames::request(1, 2, "raw", &token("n,,n=guessed,r=anything".to_owned())),
+            frames::request(1, 3, "raw", &token(format!("c=biws,r=anything,p={proof}="))),
+        ];
+        let mut bytes = Vec::new();
+        for frame in frames {
+            let length = i32::try_from(frame.len()).expect("a small frame");
+            bytes.extend_from_slice(&length.to_be_bytes());
+            bytes.extend_from_slice(&frame);
+        }
+        self.write_all(&bytes)
+    }
+
     /// Logs in by PLAIN without waiting for any answer before the next request, an ordinary one among them; gives the
     /// codes of the answers to the handshake and to the token, and what came for the ordinary one.
     pub(crate) fn pipeline_plain(&mut self, user: &str, password: &str) -> (i16, i16, Vec<u8>) {

@@ -32,6 +32,12 @@ limits! {
     Limits {
         /// Client connections of the whole process; one more is accepted and closed at once.
         connections_max: quantity usize,
+        /// Connections from one address; each executor has its share. One more is closed.
+        connections_per_address_max: quantity usize,
+        /// Connections of one principal of one cluster; each executor has its share. One more is closed.
+        connections_per_principal_max: quantity usize,
+        /// Logins from one address that fail in a minute; each executor has its share. Then nobody there logs in.
+        failed_logins_per_address_max: quantity usize,
         /// TLS handshakes with clients that the process has under way; for one more the oldest is closed whose client
         /// has to say something. See [`Limits::handshakes_of_each`].
         handshakes_max: quantity usize,

@@ -23,6 +23,28 @@ pub(super) const KEYS: &[Key] = &[
          process has too few, fewer connections are served, and the log says so at the start.",
     ),
     count(
+        "limits.connections_per_address_max",
+        [1, 1_000_000],
+        "10000",
+        "Connections from one address, as a load balancer says it where `proxy_protocol` is set; each executor has its \
+         share of them, and what is over. At the bound: a further one is closed, and counted (`address_limit`); the \
+         log says it once a minute.",
+    ),
+    count(
+        "limits.connections_per_principal_max",
+        [1, 1_000_000],
+        "10000",
+        "The same of one principal of a cluster, where certificates or logins name clients (`principal_limit`).",
+    ),
+    count(
+        "limits.failed_logins_per_address_max",
+        [1, 1_000_000],
+        "600",
+        "Logins from one address that fail in a minute, where logins end at the proxy; each executor has its share. At \
+         the bound: until the minute is over, whoever connects from there is closed before a login, and counted \
+         (`login_limit`). Clients behind one address share it.",
+    ),
+    count(
         "limits.handshakes_max",
         [1, 1_000_000],
         "5000",

@@ -47,6 +47,7 @@ pub(super) struct LoggedIn {
 
 impl Arrival {
     /// Has the client log in, where its listener asks for that.
+    #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
     pub(super) async fn log_in<P: Platform>(
         &mut self,
         listener: &Listener,
@@ -59,6 +60,13 @@ impl Arrival {
         };
         if policy.is_none() {
             return Ok(None);
+        }
+        // Without an answer: whoever shares the address with him tries again.
+        let address = self.client.address.map(|address| address.ip());
+        let shares = &self.serving.shares;
+        if address.is_some_and(|address| !shares.may_log_in(address, clocks::now())) {
+            self.notice_end(CloseReason::LoginLimit, None, self.client.clone(), None);
+            return Err(CloseReason::LoginLimit);
         }
         let mut stage = LoginStage::default();
         let done = self
@@ -293,9 +301,13 @@ impl Arrival {
     }
 
     /// Tells of a login that has failed.
+    #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
     pub(super) fn note_refused_login(&self, why: LoginRefusal) {
         let shared = &self.serving.shared;
         shared.pipeline.borrow_mut().metrics.connections.login(false);
+        if let Some(address) = self.client.address {
+            self.serving.shares.failed(address.ip(), clocks::now());
+        }
         self.notice_login(why);
     }
 

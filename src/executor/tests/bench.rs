@@ -66,6 +66,7 @@ impl Bench {
             key_service: to_keys.clone(),
             control: to_control.clone(),
             listeners: (0..2).map(ListenerId::from_number).map(listener).collect(),
+            executors: 1,
             handshakes_max: limits.handshakes_of_each(1),
             seats: Arc::clone(&seats),
             came_back: Arc::default(),

@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -91,6 +92,13 @@ impl Door {
             "{:?} {mechanism}: {error}",
             agent.library()
         );
+    }
+
+    /// With other settings, and one executor.
+    fn restart(&mut self, settings: &[&str]) {
+        self.proxy.terminate();
+        let settings = [&["runtime.executors=1"], settings].concat();
+        self.proxy.start_again_with(&settings);
     }
 
     fn users(&self) -> PathBuf {
@@ -328,6 +336,103 @@ fn a_second_login_is_refused_where_none_was_offered() {
     thread::sleep(Duration::from_millis(1100));
     assert_eq!(handshake(&mut client, "PLAIN"), 34);
     assert!(client.log_dirs().is_some());
+    door.proxy.terminate();
+}
+
+/// Each at its bound, and counted.
+#[test]
+fn addresses_and_principals_have_their_shares() {
+    let Some(mut door) = Door::open(Side::Tls, "mechanisms = [\"PLAIN\"]") else {
+        return skipped::there_is_no_proxy();
+    };
+    let closed = |door: &Door, reason: &str| {
+        let reason = format!("reason=\"{reason}\"");
+        door.proxy.metric("sealwire_connections_closed_total", &[&reason])
+    };
+    let log_in = |door: &Door, password: &str| {
+        let mut client = door.connect();
+        assert_eq!(handshake(&mut client, "PLAIN"), 0);
+        (authenticate(&mut client, password).0, client)
+    };
+    door.restart(&["limits.connections_per_principal_max=1"]);
+    let (_, mut first) = log_in(&door, PASSWORD);
+    assert!(first.log_dirs().is_some());
+    assert_eq!(log_in(&door, PASSWORD).1.receive_frame_if_any(), None);
+    assert_eq!(closed(&door, "principal_limit"), 1.0);
+    drop(first);
+    wait::until("the place of one who has left", Duration::from_secs(10), || {
+        log_in(&door, PASSWORD).1.log_dirs()
+    });
+
+    door.restart(&["limits.connections_per_address_max=2"]);
+    let _both = [door.connect(), door.connect()];
+    RawClient::connect(&door.proxy.bootstrap()).assert_closed();
+    assert_eq!(closed(&door, "address_limit"), 1.0);
+
+    door.restart(&["limits.failed_logins_per_address_max=3"]);
+    for _ in 0..3 {
+        assert_eq!(log_in(&door, "wrong").0, 58);
+    }
+    assert_eq!(
+        door.connect().receive_frame_if_any(),
+        None,
+        "whatever the password"
+    );
+    assert_eq!(closed(&door, "login_limit"), 1.0);
+    door.proxy.terminate();
+}
+
+/// Guessing, as fast as it goes: who is there goes on, who knows his password gets in, and nothing grows.
+#[test]
+fn many_logins_that_fail_disturb_nobody() {
+    let Some(mut door) = Door::open(Side::Plain, "") else {
+        return skipped::there_is_no_proxy();
+    };
+    door.restart(&[
+        "limits.failed_logins_per_address_max=1000000",
+        "limits.connections_max=20000",
+    ]);
+    let options = door.options("SCRAM-SHA-256", USER, PASSWORD);
+    let topic = RIG.topic("sealed-login", 1);
+    let producer = RIG.java.stream_produce(&options, &topic, 1, 50);
+    let consumer = RIG.java.stream_consume(&options, &From::partitions(&topic, 1));
+    wait::until("records to flow", Duration::from_secs(30), || {
+        (door.proxy.metric("sealwire_opened_records_total", &[]) > 10.0).then_some(())
+    });
+    let before = door.proxy.resident_bytes();
+    let (stop, address) = (AtomicBool::new(false), door.proxy.bootstrap());
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    // Answers are held back: whoever guesses does not wait for one after the other.
+                    let mut guessing: Vec<_> = (0..250).map(|_| RawClient::connect(&address)).collect();
+                    for client in &mut guessing {
+                        client.fail_scram().expect("sending");
+                    }
+                    for client in &mut guessing {
+                        while client.receive_frame_if_any().is_some() {}
+                    }
+                }
+            });
+        }
+        let others = (0..10).filter(|_| {
+            let reached = shared::librdkafka().try_reach(&options, Duration::from_secs(10));
+            reached.is_ok()
+        });
+        let reached = others.count();
+        stop.store(true, Ordering::Relaxed);
+        assert_eq!(reached, 10, "of those who know the password");
+    });
+    let refused = door
+        .proxy
+        .metric("sealwire_logins_total", &["result=\"refused\""]);
+    let grown = door.proxy.resident_bytes().saturating_sub(before);
+    assert!(refused >= 1000.0, "{refused}");
+    assert!(grown < 32 << 20, "{grown} bytes after {refused} logins");
+    let told = door.proxy.output().matches("a client could not log in").count();
+    assert_eq!(told, 1, "once a minute and address");
+    assert_exactly_once(RIG.java, producer, consumer);
     door.proxy.terminate();
 }
 
