@@ -18,6 +18,7 @@
     )
 )]
 
+mod access;
 mod matcher;
 mod sharing;
 mod template;
@@ -29,6 +30,7 @@ use crate::envelope::{Domain, HeaderMode};
 use crate::ids::KmsId;
 use crate::record_batch::Codec;
 
+pub use access::{Access, Asking, Principals};
 pub use matcher::{Captures, Glob, Group, Matcher, MatcherError, TopicRegex};
 pub use sharing::Openable;
 pub use template::{Template, TemplateError};
@@ -144,6 +146,8 @@ pub struct SealTemplate {
     pub on_unreadable: OnUnreadable,
     /// Whether KEKs may be used whose wrapping key is public.
     pub forgeable_kek: bool,
+    /// Who may read and write.
+    pub access: Access,
 }
 
 impl SealTemplate {
@@ -163,6 +167,7 @@ impl SealTemplate {
             max_message_bytes: MAX_MESSAGE_BYTES_DEFAULT,
             on_unreadable: OnUnreadable::Refuse,
             forgeable_kek: false,
+            access: Access::default(),
         }
     }
 
@@ -204,6 +209,7 @@ impl SealTemplate {
             stored_codec: self.stored_codec,
             max_message_bytes: self.max_message_bytes,
             on_unreadable: self.on_unreadable,
+            access: self.access.clone(),
         })
     }
 }
@@ -284,6 +290,8 @@ pub struct SealRule {
     pub max_message_bytes: usize,
     /// What happens to a record that does not open.
     pub on_unreadable: OnUnreadable,
+    /// Who may read and write.
+    pub access: Access,
 }
 
 /// Names a rule in messages: `rule 2 (match "payments-*")`, counted from 1 as an operator does.

@@ -112,7 +112,8 @@ impl AuditEvent {
     pub fn is_about_what_is_stored(&self) -> bool {
         let asked_in_vain = matches!(
             self.refused().reason,
-            Reason::IllegalName | Reason::Counted(RefusalReason::NoRule | RefusalReason::Rejected)
+            Reason::IllegalName
+                | Reason::Counted(RefusalReason::NoRule | RefusalReason::Rejected | RefusalReason::NotNamed)
         );
         self.refused().operation == Operation::Fetch && !asked_in_vain
     }

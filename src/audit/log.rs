@@ -14,6 +14,8 @@ use std::time::Instant;
 
 use super::event::{AuditEvent, AuditList, KekName, Operation, Reason};
 use crate::foreign::Foreign;
+use crate::identity::Principal;
+use crate::metrics::RefusalReason;
 use crate::repeats::{News, Repeats};
 
 /// Writes what was not written lately.
@@ -25,8 +27,15 @@ pub(crate) struct AuditLog {
 }
 
 /// What makes two lines the same: the client that met it first is named, and others in a later minute. Names that no
-/// topic can have are all the same.
-type Line = (Option<Arc<str>>, i32, i64, Operation, &'static str);
+/// topic can have are all the same. Whom a rule does not name has lines of his own.
+type Line = (
+    Option<Arc<str>>,
+    i32,
+    i64,
+    Operation,
+    &'static str,
+    Option<Principal>,
+);
 
 impl AuditLog {
     pub(crate) fn new() -> Self {
@@ -48,14 +57,18 @@ impl AuditLog {
     pub(crate) fn write(&mut self, event: &AuditEvent, now: Instant) -> bool {
         let refused = event.refused();
         let (operation, reason) = (refused.operation, refused.reason.as_str());
+        let is_about_client = refused.reason == Reason::Counted(RefusalReason::NotNamed);
         let line = match refused.reason {
-            Reason::IllegalName => (None, -1, -1, operation, reason),
+            Reason::IllegalName => (None, -1, -1, operation, reason, None),
             _ => (
                 Some(Arc::clone(&refused.topic)),
                 refused.partition,
                 refused.offset,
                 operation,
                 reason,
+                is_about_client
+                    .then(|| refused.client.principal.clone())
+                    .flatten(),
             ),
         };
         let said = self

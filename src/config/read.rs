@@ -1,6 +1,7 @@
 //! From text, variables and flags to a [`Config`], or to everything that is wrong with them.
 #![expect(clippy::disallowed_methods, reason = "settings may come from the environment")]
 
+mod access;
 mod by_name;
 mod by_port;
 mod clusters;

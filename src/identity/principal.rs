@@ -23,10 +23,6 @@ impl Principal {
     }
 
     /// What stands behind `User:`. It may hold any character: show it escaped.
-    #[cfg_attr(
-        not(feature = "testing"),
-        expect(dead_code, reason = "rules are to name principals")
-    )]
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0

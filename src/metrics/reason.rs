@@ -36,6 +36,8 @@ labels! {
         NoRule => "no_rule",
         /// A rule rejects the topic.
         Rejected => "rejected",
+        /// The topic's rule does not name the client (`open_for`, `seal_for`).
+        NotNamed => "not_named",
         /// One of Kafka's own topics was produced to.
         InternalTopic => "internal_topic",
         /// The key had not arrived when the wait ended.

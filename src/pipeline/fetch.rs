@@ -252,6 +252,9 @@ impl FetchWork {
         let topic = pipeline.topic(fetch.listener.cluster, name)?;
         let bytes = partitions.records(fetch.frame, position).len();
         let refusal = match topic.rule.as_ref().map(|rule| &rule.action) {
+            Some(Action::Seal(rule)) if !rule.access.opens_for(fetch.listener.asking(fetch.client)) => {
+                FetchRefusal::NotNamed
+            }
             Some(Action::Seal(_)) if bytes > 0 => {
                 self.open = Some(PartitionWork::begin(position, topic, partition, bytes));
                 return self.rewriting.replace(partitions).map_err(malformed);

@@ -8,11 +8,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::config::ListenerConfig;
+use crate::config::{ClientAuth, ListenerConfig};
+use crate::identity::{Client, Principal};
 use crate::ids::ClusterId;
 use crate::protocol::ProtocolError;
 use crate::protocol::addresses::{Rewrite, rewrite};
 use crate::protocol::policy::Policy;
+use crate::rules::Asking;
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -23,6 +25,8 @@ pub struct ListenerMap {
     pub policy: Policy,
     /// The listener's name in the configuration.
     pub name: Arc<str>,
+    /// Whether each of its clients has a principal.
+    pub names_clients: bool,
     /// What clients are told of each node.
     addresses: HashMap<i32, (Box<str>, u16)>,
     /// Whether any broker is hidden from its clients, for all executors (HIDDEN-3).
@@ -35,12 +39,24 @@ impl ListenerMap {
         Self {
             cluster,
             policy: Policy::BY_NAME,
+            names_clients: match listener.client_auth {
+                ClientAuth::Network => false,
+                ClientAuth::Mtls | ClientAuth::Sasl => true,
+            },
             name: listener.name.as_str().into(),
             addresses: listener
                 .node_addresses()
                 .map(|(node_id, host, port)| (node_id, (host.into(), port)))
                 .collect(),
             hides: Arc::default(),
+        }
+    }
+
+    /// Whom rules are asked about, where `client` wants something.
+    pub(super) fn asking<'c>(&self, client: &'c Client) -> Asking<'c> {
+        match self.names_clients {
+            false => Asking::Anybody,
+            true => Asking::Principal(client.principal.as_ref().map(Principal::name)),
         }
     }
 

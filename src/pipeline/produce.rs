@@ -47,6 +47,7 @@ use crate::metrics::CloseReason;
 use crate::protocol::produce_request::{ProduceRequest, Rewriting};
 use crate::protocol::produce_response::Refusal;
 use crate::record_batch::BatchHeader;
+use crate::rules::Asking;
 
 pub use self::sequence_guard::{GuardFull, ProducerSequence, SequenceGuard};
 
@@ -120,6 +121,8 @@ enum Stop {
 /// A request and where it stands.
 pub(super) struct ProduceFrame<'a> {
     pub(super) cluster: ClusterId,
+    /// Whom rules are asked about.
+    pub(super) asking: Asking<'a>,
     pub(super) client: &'a Client,
     /// Without its length.
     pub(super) frame: &'a [u8],

@@ -27,6 +27,9 @@ pub enum ProduceRefusal {
         /// The rule's own words.
         reason: Option<Arc<str>>,
     },
+    /// The rule's `seal_for` does not name the client.
+    #[error("the topic's rule does not name this client among those who may write it (seal_for)")]
+    NotNamed,
     /// One of Kafka's own topics.
     #[error("Kafka's own topics take no records from clients")]
     KafkaInternal,
@@ -85,7 +88,9 @@ impl ProduceRefusal {
     /// The Kafka error code.
     pub fn error_code(&self) -> i16 {
         match self {
-            Self::NoRule | Self::Rejected { .. } | Self::KafkaInternal => error_code::POLICY_VIOLATION,
+            Self::NoRule | Self::Rejected { .. } | Self::NotNamed | Self::KafkaInternal => {
+                error_code::POLICY_VIOLATION
+            }
             Self::KeyPending | Self::SequenceGuard | Self::RequestFull { .. } | Self::Cipher => {
                 error_code::NOT_ENOUGH_REPLICAS
             }
@@ -120,6 +125,7 @@ impl ProduceRefusal {
         match self {
             Self::NoRule => RefusalReason::NoRule,
             Self::Rejected { .. } => RefusalReason::Rejected,
+            Self::NotNamed => RefusalReason::NotNamed,
             Self::KafkaInternal => RefusalReason::InternalTopic,
             Self::KeyPending => RefusalReason::KeyWaiting,
             Self::Key(failure, _) => key_reason(*failure),
@@ -184,6 +190,9 @@ pub enum FetchRefusal {
     /// A rule rejects the topic.
     #[error("a rule rejects the topic")]
     Rejected,
+    /// The rule's `open_for` does not name the client.
+    #[error("the rule does not name the client among those who may read (open_for)")]
+    NotNamed,
     /// The rule does not name the record's KEK.
     #[error("the rule does not name the record's key-encryption key ({0})")]
     KekNotNamed(KekName),
@@ -218,7 +227,7 @@ impl FetchRefusal {
             | Self::Open(_)
             | Self::WeakHeaders
             | Self::Form(_) => error_code::CORRUPT_MESSAGE,
-            Self::NoRule | Self::Rejected | Self::KekNotNamed(_) | Self::Key(..) => {
+            Self::NoRule | Self::Rejected | Self::NotNamed | Self::KekNotNamed(_) | Self::Key(..) => {
                 error_code::TOPIC_AUTHORIZATION_FAILED
             }
         }
@@ -231,7 +240,7 @@ impl FetchRefusal {
             Self::Open(error) => !matches!(error, OpenError::Crypto(_)),
             Self::Key(failure, _) => *failure == KeyFailure::Malformed,
             Self::TooManyKeys | Self::WeakHeaders | Self::Form(_) => true,
-            Self::NoRule | Self::Rejected | Self::KekNotNamed(_) | Self::Batch(_) => false,
+            Self::NoRule | Self::Rejected | Self::NotNamed | Self::KekNotNamed(_) | Self::Batch(_) => false,
         }
     }
 
@@ -240,6 +249,7 @@ impl FetchRefusal {
         match self {
             Self::NoRule => RefusalReason::NoRule,
             Self::Rejected => RefusalReason::Rejected,
+            Self::NotNamed => RefusalReason::NotNamed,
             Self::KekNotNamed(_) => RefusalReason::KekNotNamed,
             Self::Key(KeyFailure::Malformed, _) => RefusalReason::Tag,
             Self::Key(failure, _) => key_reason(*failure),
@@ -306,7 +316,7 @@ mod tests {
                 refusal.to_string()
             })
             .collect();
-        assert_eq!(seen.len(), 14, "{seen:#?}");
+        assert_eq!(seen.len(), 15, "{seen:#?}");
     }
 
     /// Every refusal comes behind another: a new one does not compile without a place here.
@@ -315,7 +325,8 @@ mod tests {
         let key = |failure| FetchRefusal::Key(failure, kek());
         Some(match refusal {
             FetchRefusal::NoRule => FetchRefusal::Rejected,
-            FetchRefusal::Rejected => FetchRefusal::KekNotNamed(kek()),
+            FetchRefusal::Rejected => FetchRefusal::NotNamed,
+            FetchRefusal::NotNamed => FetchRefusal::KekNotNamed(kek()),
             FetchRefusal::KekNotNamed(_) => key(KeyFailure::Unavailable),
             FetchRefusal::Key(KeyFailure::Unavailable, _) => key(KeyFailure::KekDisabled),
             FetchRefusal::Key(KeyFailure::KekDisabled, _) => key(KeyFailure::KekDestroyed),

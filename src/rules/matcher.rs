@@ -31,7 +31,7 @@ pub struct Glob {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Token {
     Byte(u8),
-    /// Any byte of topics' names.
+    /// Any byte.
     AnyByte,
     /// Any of them, or none.
     AnyBytes,
@@ -109,20 +109,9 @@ impl Matcher {
     /// A pattern with `*` and `?`.
     pub fn glob(text: &str) -> Result<Self, MatcherError> {
         check_characters(text, "*?")?;
-        let mut tokens = Vec::with_capacity(text.len());
-        for byte in text.bytes() {
-            let token = match byte {
-                b'*' => Token::AnyBytes,
-                b'?' => Token::AnyByte,
-                other => Token::Byte(other),
-            };
-            if token != Token::AnyBytes || tokens.last() != Some(&Token::AnyBytes) {
-                tokens.push(token);
-            }
-        }
         Ok(Self::Glob(Glob {
             text: text.into(),
-            tokens: tokens.into(),
+            tokens: tokens(text),
         }))
     }
 
@@ -212,6 +201,22 @@ impl fmt::Display for Matcher {
     }
 }
 
+/// What the characters of a pattern with `*` and `?` stand for.
+pub(super) fn tokens(pattern: &str) -> Box<[Token]> {
+    let mut tokens = Vec::with_capacity(pattern.len());
+    for byte in pattern.bytes() {
+        let token = match byte {
+            b'*' => Token::AnyBytes,
+            b'?' => Token::AnyByte,
+            other => Token::Byte(other),
+        };
+        if token != Token::AnyBytes || tokens.last() != Some(&Token::AnyBytes) {
+            tokens.push(token);
+        }
+    }
+    tokens.into()
+}
+
 /// Whether `pattern` takes every text that the `length` tokens of `subject` stand for. A wildcard of the subject is
 /// only taken by a wildcard of the pattern that is at least as wide.
 #[cfg_attr(
@@ -221,7 +226,7 @@ impl fmt::Display for Matcher {
         reason = "positions in slices, one past their ends at most"
     )
 )]
-fn wildcard(pattern: &[Token], length: usize, subject: impl Fn(usize) -> Option<Token>) -> bool {
+pub(super) fn wildcard(pattern: &[Token], length: usize, subject: impl Fn(usize) -> Option<Token>) -> bool {
     let (mut at_pattern, mut at_subject) = (0usize, 0usize);
     // Where the last `*` stood, and how much of the subject it has taken so far.
     let mut retry: Option<(usize, usize)> = None;

@@ -44,6 +44,11 @@ impl Configuration {
             format!("[cluster.{name}.listeners.sasl]\n{keys}\n")
         });
         let listener = listener(name, "test", client_auth, "127.0.0.1", *port, nodes);
+        let rules = if client_auth == "network" {
+            (*rules).to_owned()
+        } else {
+            open_to_all(rules)
+        };
         self.and(format_args!(
             "[cluster.{name}]\nbootstrap = {brokers:?}\n{more}\n{listener}{tls}{sasl}{rules}\n"
         ))
@@ -61,6 +66,22 @@ impl Configuration {
         self.0.write_fmt(table).expect("writing to a string");
         self
     }
+}
+
+/// The rules, with everybody named in those that seal and name nobody yet.
+fn open_to_all(rules: &str) -> String {
+    let mut opened = String::new();
+    for (place, table) in rules.split("[[").enumerate() {
+        if place > 0 {
+            opened.push_str("[[");
+        }
+        opened.push_str(table);
+        let names = |key: &str| table.contains(key);
+        if names("kek =") && !names("open_for =") && !names("seal_for =") {
+            opened.push_str("\nopen_for = [\"User:*\"]\nseal_for = [\"User:*\"]\n");
+        }
+    }
+    opened
 }
 
 /// A listener of `cluster` on loopback; one beside that of [`Cluster`] stands before its rules.

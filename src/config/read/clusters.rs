@@ -51,7 +51,7 @@ fn read_cluster(
     let bootstrap = read_bootstrap(node);
     let topic_ids = read_topic_ids(node);
     let listeners = read_listeners(name, node, ports);
-    let rules = read_rules(name, node, kms, used);
+    let rules = read_rules(name, node, kms, used, listeners.as_deref().unwrap_or_default());
     let served: BTreeSet<i32> = listeners
         .iter()
         .flatten()

@@ -7,9 +7,10 @@ use std::collections::BTreeSet;
 use figment::value::Value;
 
 use self::seal::read_seal;
+use super::access::{Groups, read_groups};
 use super::keystores::KmsList;
 use super::node::{Node, unless_mistaken};
-use crate::config::schema;
+use crate::config::{ListenerConfig, schema};
 use crate::rules::{KAFKA_TOPICS, Matcher, MatcherError, Rule, RuleAction, RuleSet};
 
 /// Reads the rules of one cluster and notes the KMSs that they use.
@@ -18,6 +19,7 @@ pub(super) fn read_rules(
     cluster: &Node<'_>,
     kms: &KmsList<'_>,
     used: &mut BTreeSet<usize>,
+    listeners: &[ListenerConfig],
 ) -> Option<RuleSet> {
     let list = cluster.get("topics")?;
     let Value::Array(_, values) = &list.value else {
@@ -38,6 +40,7 @@ pub(super) fn read_rules(
         );
         return None;
     }
+    let groups = read_groups(cluster);
     let mut earlier: Vec<(Matcher, Option<usize>)> = Vec::new();
     let mut rules = Vec::new();
     for node in cluster.tables("topics") {
@@ -49,6 +52,8 @@ pub(super) fn read_rules(
         let scope = Scope {
             cluster: name,
             matcher: matcher.as_ref(),
+            groups: &groups,
+            listeners,
         };
         let action = read_action(&node, scope, kms, used);
         if let (Some(matcher), Some(action)) = (matcher, action) {
@@ -64,6 +69,10 @@ struct Scope<'a> {
     cluster: &'a str,
     /// `None`: there is a mistake in it.
     matcher: Option<&'a Matcher>,
+    /// Whom lists of principals may name together.
+    groups: &'a Groups,
+    /// By which clients come.
+    listeners: &'a [ListenerConfig],
 }
 
 fn read_matcher(node: &Node<'_>) -> Option<Matcher> {

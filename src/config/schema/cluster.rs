@@ -50,6 +50,19 @@ pub(super) const KEYS: &[Key] = &[
         "\"addresses.json\"",
     ),
     table(
+        "cluster.*.groups",
+        Absent("there are none"),
+        "Groups of principals, for `open_for` and `seal_for` of the cluster's rules.",
+        "{ payments = [\"User:app-1\", \"User:app-2\"] }",
+    ),
+    other(
+        "cluster.*.groups.*",
+        "list of principals",
+        Absent("there is no such group"),
+        "Who belongs to this group: `\"User:NAME\"`, where `*` stands for any characters and `?` for one byte.",
+        "[\"User:app-1\", \"User:batch-*\"]",
+    ),
+    table(
         "cluster.*.node_addresses",
         Absent("addresses are learned"),
         "Addresses of brokers that are known beforehand, by broker id.",

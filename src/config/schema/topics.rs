@@ -179,4 +179,20 @@ pub(super) const KEYS: &[Key] = &[
          version has such keys.",
         "false",
     ),
+    other(
+        "cluster.*.topics.[].open_for",
+        "list of principals",
+        Absent("nobody, where clients have names; with `client_auth = \"network\"` everybody"),
+        "Who gets records of these topics opened: `\"User:NAME\"`, in which `*` stands for any characters and `?` \
+         for one byte, or `\"group:NAME\"`. Anybody else is refused (error 29), whatever the broker says. It is for \
+         clusters all of whose listeners give their clients names (`mtls`, `sasl`), and there nobody reads without it.",
+        "[\"User:reports\", \"group:payments\"]",
+    ),
+    other(
+        "cluster.*.topics.[].seal_for",
+        "list of principals",
+        Absent("nobody, where clients have names; with `client_auth = \"network\"` everybody"),
+        "Whose records to these topics are sealed and stored, in the same way; anybody else is refused (error 44).",
+        "[\"group:payments\"]",
+    ),
 ];

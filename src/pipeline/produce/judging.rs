@@ -112,6 +112,9 @@ impl ProduceWork {
             }),
             Some(Action::KafkaInternal) => Decision::Refuse(ProduceRefusal::KafkaInternal),
             Some(Action::Pass) => Decision::Pass,
+            Some(Action::Seal(rule)) if !rule.access.seals_for(request.asking) => {
+                Decision::Refuse(ProduceRefusal::NotNamed)
+            }
             Some(Action::Seal(_)) => match self.judging.check(records, request.version, &mut pipeline.work) {
                 None => return Ok(None),
                 Some(Err(error)) => Decision::Refuse(error.into()),

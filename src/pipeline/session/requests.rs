@@ -289,6 +289,7 @@ impl Session {
         let until = held.hold_for(pipeline.limits.seal_wait, now);
         let request = ProduceFrame {
             cluster: self.listener.cluster,
+            asking: self.listener.asking(&self.client),
             client: &self.client,
             frame,
             version: head.api_version,

@@ -55,6 +55,7 @@ fn produce_refusals() -> Vec<ProduceRefusal> {
     let single = [
         ProduceRefusal::NoRule,
         ProduceRefusal::Rejected { reason: None },
+        ProduceRefusal::NotNamed,
         ProduceRefusal::KafkaInternal,
         ProduceRefusal::KeyPending,
         ProduceRefusal::SequenceGuard,
@@ -113,6 +114,7 @@ fn fetch_refusals() -> Vec<FetchRefusal> {
     let single = [
         FetchRefusal::NoRule,
         FetchRefusal::Rejected,
+        FetchRefusal::NotNamed,
         FetchRefusal::KekNotNamed(kek()),
         FetchRefusal::TooManyKeys,
         FetchRefusal::WeakHeaders,

@@ -436,6 +436,78 @@ fn many_logins_that_fail_disturb_nobody() {
     door.proxy.terminate();
 }
 
+/// Whoever the rule does not name gets nothing opened and nothing sealed, whatever the broker allows; the others do not
+/// notice.
+#[test]
+fn only_those_whom_the_rule_names_read_and_write() {
+    let Some(mut door) = Door::open(Side::Tls, "mechanisms = [\"SCRAM-SHA-256\"]") else {
+        return skipped::there_is_no_proxy();
+    };
+    write_users(
+        &door.users(),
+        &[("writer", PASSWORD), ("reader", PASSWORD), ("bob", PASSWORD)],
+    );
+    let file = door.proxy.file("sealwire.toml");
+    let text = fs::read_to_string(&file).expect("its configuration");
+    let named = text
+        .replace(
+            "open_for = [\"User:*\"]",
+            "open_for = [\"User:read??\", \"group:others\"]",
+        )
+        .replace("seal_for = [\"User:*\"]", "seal_for = [\"User:writer\"]")
+        .replace(
+            "[[cluster.main.listeners]]",
+            "[cluster.main.groups]\nothers = []\n[[cluster.main.listeners]]",
+        );
+    assert_ne!(named, text);
+    fs::write(&file, named).expect("written");
+    door.restart(&[]);
+    let topic = RIG.topic("sealed-named", 1);
+    let options = |user: &str| door.options("SCRAM-SHA-256", user, PASSWORD);
+    let sent: Vec<_> = (0..5)
+        .map(|number| Record::new(&topic, number.to_string(), CANARY).partition(0))
+        .collect();
+    let deliveries = RIG.java.produce(&options("writer"), &sent);
+    let from = From::partitions(&topic, 1);
+    let read = RIG.java.consume(&options("reader"), &from, sent.len());
+    assert_same(&sent, &deliveries, &read);
+    for user in ["bob", "writer"] {
+        let refused = RIG
+            .java
+            .try_consume(&options(user), &from, 1, Duration::from_secs(10));
+        let error = refused.expect_err("nobody names him among readers");
+        assert!(error.contains("TopicAuthorizationException"), "{error}");
+        let refused = shared::librdkafka().try_consume(&options(user), &from, 1, Duration::from_secs(5));
+        assert!(
+            refused.is_err() || refused.is_ok_and(|read| read.is_empty()),
+            "{user} reads"
+        );
+    }
+    for user in ["bob", "reader"] {
+        for agent in [RIG.java, shared::librdkafka()] {
+            let deliveries = agent.produce(&options(user), &sent[..1]);
+            let error = deliveries[0].error.as_deref().unwrap_or_default().to_lowercase();
+            assert!(error.contains("policy"), "{user}: {error}");
+        }
+    }
+    let log = door.proxy.output();
+    let told = |user: &str, operation: &str| {
+        log.lines().any(|line| {
+            let words = [&format!("User:{user}"), operation, "not_named"];
+            line.contains("sealwire::audit") && words.iter().all(|word| line.contains(*word))
+        })
+    };
+    for (user, operation) in [
+        ("bob", "fetch"),
+        ("writer", "fetch"),
+        ("bob", "produce"),
+        ("reader", "produce"),
+    ] {
+        assert!(told(user, operation), "{user}, {operation}: {log}");
+    }
+    door.proxy.terminate();
+}
+
 const ALL: [&str; 3] = ["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"];
 /// With what names may have.
 const USER: &str = "alice=a,b ü";

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use figment::value::Value;
 
 use super::Scope;
+use crate::config::read::access::read_access;
 use crate::config::read::keystores::KmsList;
 use crate::config::read::node::Node;
 use crate::envelope::HeaderMode;
@@ -38,6 +39,7 @@ pub(super) fn read_seal(
     let max_message_bytes = node.quantity("max_message_bytes");
     let on_unreadable = read_on_unreadable(node, accept);
     let forgeable_kek = node.flag("forgeable_kek");
+    let access = read_access(node, scope.groups, scope.listeners);
     key_is_clear?;
     Some(SealTemplate {
         kms: own_kms?,
@@ -52,6 +54,7 @@ pub(super) fn read_seal(
         max_message_bytes: max_message_bytes?,
         on_unreadable: on_unreadable?,
         forgeable_kek: forgeable_kek?,
+        access: access?,
     })
 }
 

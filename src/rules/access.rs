@@ -1,0 +1,96 @@
+//! Who may read and write the topics of a rule: principals, by name or pattern.
+//!
+//! - ACCESS-1: whoever is not named is refused, in either direction; where nobody is named, everybody is. Only on
+//!   listeners whose clients have no names there is nobody to ask for.
+//!
+//! Pure values, for any thread.
+
+use std::sync::Arc;
+
+use super::matcher::{Token, tokens, wildcard};
+
+/// Who may open, and who may seal.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// Who gets records opened; `None`: nobody who has a name.
+    pub open_for: Option<Principals>,
+    /// Whose records are sealed; `None`: nobody who has a name.
+    pub seal_for: Option<Principals>,
+}
+
+/// A list of principals.
+#[derive(Clone, Debug)]
+pub struct Principals(Arc<[Box<[Token]>]>);
+
+impl Principals {
+    /// Of names as they stand behind `User:`; `*` stands for any characters, none included, `?` for one byte.
+    pub fn new<'t>(patterns: impl IntoIterator<Item = &'t str>) -> Self {
+        Self(patterns.into_iter().map(tokens).collect())
+    }
+
+    fn name(&self, principal: &str) -> bool {
+        let byte = |at: usize| principal.as_bytes().get(at).map(|&byte| Token::Byte(byte));
+        self.0
+            .iter()
+            .any(|pattern| wildcard(pattern, principal.len(), byte))
+    }
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asking<'a> {
+    /// Somebody at a listener whose clients have no names: the network vouches for them.
+    Anybody,
+    /// Somebody at one whose clients have names; `None` has none all the same.
+    Principal(Option<&'a str>),
+}
+
+impl Access {
+    /// Whether records are opened for this one (ACCESS-1).
+    pub fn opens_for(&self, asking: Asking<'_>) -> bool {
+        is_named(self.open_for.as_ref(), asking)
+    }
+
+    /// Whether records of this one are sealed (ACCESS-1).
+    pub fn seals_for(&self, asking: Asking<'_>) -> bool {
+        is_named(self.seal_for.as_ref(), asking)
+    }
+}
+
+fn is_named(list: Option<&Principals>, asking: Asking<'_>) -> bool {
+    match asking {
+        Asking::Anybody => true,
+        Asking::Principal(None) => false,
+        Asking::Principal(Some(name)) => list.is_some_and(|list| list.name(name)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// ACCESS-1
+    #[test]
+    fn whoever_is_not_named_is_refused() {
+        let access = Access {
+            open_for: Some(Principals::new(["app-1", "team-*", "CN=?,O=x"])),
+            seal_for: None,
+        };
+        let opens = |name| access.opens_for(Asking::Principal(Some(name)));
+        for named in ["app-1", "team-", "team-a", "CN=a,O=x"] {
+            assert!(opens(named), "{named}");
+        }
+        for other in ["app-10", "app-", "App-1", "", "xteam-a", "CN=aa,O=x", "*", "team"] {
+            assert!(!opens(other), "{other}");
+        }
+        assert!(
+            !access.seals_for(Asking::Principal(Some("app-1"))),
+            "nobody is named"
+        );
+        for access in [&access, &Access::default()] {
+            assert!(!access.opens_for(Asking::Principal(None)) && !access.seals_for(Asking::Principal(None)));
+            assert!(access.opens_for(Asking::Anybody) && access.seals_for(Asking::Anybody));
+        }
+        assert!(!Access::default().opens_for(Asking::Principal(Some("app-1"))));
+    }
+}
