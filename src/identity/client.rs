@@ -2,7 +2,7 @@
 //! requests.
 //!
 //! The id is the client's own word, and may differ from request to request. Nobody is authenticated by it. What SASL
-//! says on its way to the broker is not looked at.
+//! says on its way to the broker is not looked at; where a login ends at the proxy, it names the principal.
 //!
 //! Executor threads only, until an event carries it away.
 
@@ -17,7 +17,7 @@ use crate::foreign::SHOWN_BYTES_MAX;
 pub struct Client {
     /// Where it connected from, or what the load balancer said of that; `None` where there is no socket.
     pub address: Option<SocketAddr>,
-    /// Whom its certificate names, where the listener asks for one.
+    /// Whom its certificate, or its login, names, where the listener asks for one.
     pub principal: Option<Principal>,
     /// What its last request calls itself, cut; empty where it says nothing.
     pub id: Arc<[u8]>,

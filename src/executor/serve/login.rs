@@ -54,11 +54,11 @@ impl Arrival {
         sockets: &mut Sockets<P>,
         memory: &StageMemory<'_>,
     ) -> Result<Option<LoggedIn>, CloseReason> {
-        let policy = {
+        let is_asked = {
             let pipeline = self.serving.shared.pipeline.borrow();
-            pipeline.logins.policy(self.listener).cloned()
+            pipeline.logins.policy(self.listener).is_some()
         };
-        if policy.is_none() {
+        if !is_asked {
             return Ok(None);
         }
         // Without an answer: whoever shares the address with him tries again.

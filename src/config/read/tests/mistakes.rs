@@ -325,6 +325,16 @@ fn each_mistake_is_refused() {
             "not a broker id",
         ),
         ("[cluster.main]", "[cluster.main]\nstate_file = \"\"", "is empty"),
+        (
+            "kek = \"payments\"",
+            "kek = \"payments\"\nopen_for = [\"User:app\"]",
+            "have no names",
+        ),
+        (
+            "[cluster.main]",
+            "[cluster.main]\ngroups = { payments = [\"app\"] }",
+            "not a principal",
+        ),
     ];
     for (from, to, expected) in cases {
         let text = BASE.replacen(from, to, 1);
