@@ -28,9 +28,10 @@ pub(super) fn read_groups(cluster: &Node<'_>) -> Groups {
 
 /// Reads who may read and write the topics of a rule. On listeners whose clients have no names there is nobody to ask.
 pub(super) fn read_access(rule: &Node<'_>, groups: &Groups, listeners: &[ListenerConfig]) -> Option<Access> {
+    let is_nameless = |listener: &&ListenerConfig| listener.client_auth == ClientAuth::Network;
     let nameless = listeners
-        .iter()
-        .find(|listener| listener.client_auth == ClientAuth::Network);
+        .first()
+        .filter(|_| listeners.iter().all(|one| is_nameless(&one)));
     let list = |name: &str| -> Option<Option<Principals>> {
         let Some(place) = rule.written(name) else {
             return Some(None);
@@ -38,7 +39,7 @@ pub(super) fn read_access(rule: &Node<'_>, groups: &Groups, listeners: &[Listene
         if let Some(listener) = nameless {
             place.complain(
                 &format!("clients of the listener {:?} have no names", listener.name),
-                "have all listeners of the cluster ask for names (client_auth = \"mtls\" or \"sasl\"), or remove it",
+                "have a listener of the cluster ask for names (client_auth = \"mtls\" or \"sasl\"), or remove it",
             );
         }
         let mut names = Vec::new();

@@ -184,8 +184,9 @@ pub(super) const KEYS: &[Key] = &[
         "list of principals",
         Absent("nobody, where clients have names; with `client_auth = \"network\"` everybody"),
         "Who gets records of these topics opened: `\"User:NAME\"`, in which `*` stands for any characters and `?` \
-         for one byte, or `\"group:NAME\"`. Anybody else is refused (error 29), whatever the broker says. It is for \
-         clusters all of whose listeners give their clients names (`mtls`, `sasl`), and there nobody reads without it.",
+         for one byte, or `\"group:NAME\"`. Anybody else is refused (error 29), whatever the broker says. It \
+         holds at listeners that give their clients names (`mtls`, `sasl`), where nobody reads without it; one with \
+         `network` beside them serves everybody who reaches it.",
         "[\"User:reports\", \"group:payments\"]",
     ),
     other(

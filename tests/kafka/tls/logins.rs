@@ -452,12 +452,12 @@ fn only_those_whom_the_rule_names_read_and_write() {
     let named = text
         .replace(
             "open_for = [\"User:*\"]",
-            "open_for = [\"User:read??\", \"group:others\"]",
+            "open_for = [\"User:nobody\", \"group:others\"]",
         )
         .replace("seal_for = [\"User:*\"]", "seal_for = [\"User:writer\"]")
         .replace(
             "[[cluster.main.listeners]]",
-            "[cluster.main.groups]\nothers = []\n[[cluster.main.listeners]]",
+            "[cluster.main.groups]\nothers = [\"User:read??\"]\n[[cluster.main.listeners]]",
         );
     assert_ne!(named, text);
     fs::write(&file, named).expect("written");

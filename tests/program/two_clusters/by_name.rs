@@ -36,7 +36,10 @@ fn one_port_leads_to_every_broker_of_every_cluster() {
     let rules = [
         listener(MAIN, &port, &files[0]).replace("\"network\"", "\"mtls\""),
         asked,
-        MAIN.rules(),
+        MAIN.rules().replace(
+            "\nkek",
+            "\nopen_for = [\"User:ALICE\"]\nseal_for = [\"User:A*\"]\nkek",
+        ),
         format!("[cluster.other]\nbootstrap = [{:?}]\n", brokers[1].address),
         listener(OTHER, &port, &files[1]),
         OTHER.rules(),
