@@ -12,6 +12,7 @@ pub mod simulated;
 pub mod subjects;
 pub mod tls_meeting;
 mod tls_peer;
+pub mod tokens;
 
 /// Texts of configurations, as the tests of the whole program write them.
 #[cfg(test)]

@@ -11,6 +11,7 @@
 pub mod credentials;
 pub mod exchange;
 mod failure;
+pub mod oauthbearer;
 pub mod plain;
 pub mod scram;
 pub mod verifier;

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use super::oauthbearer::REFUSED;
+use super::oauthbearer::token::TokenFault;
+
 /// What is wrong with a message of a login, or with who sent it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -18,6 +21,8 @@ pub enum Failure {
     OtherBinding,
     /// It asks to act as somebody else.
     OtherAuthorizationId,
+    /// Its token does not convince.
+    Token(TokenFault),
 }
 
 impl Failure {
@@ -25,6 +30,7 @@ impl Failure {
     pub fn told(mechanism: &str) -> String {
         match mechanism {
             "PLAIN" => "Authentication failed: Invalid username or password".to_owned(),
+            "OAUTHBEARER" => REFUSED.to_owned(),
             _ => format!(
                 "Authentication failed during authentication due to invalid credentials with SASL mechanism {mechanism}"
             ),
@@ -42,6 +48,7 @@ impl fmt::Display for Failure {
             Self::OtherNonce => "the nonce is not the one that was agreed on",
             Self::OtherBinding => "what it says of channel binding has changed",
             Self::OtherAuthorizationId => "it asks to act as somebody else",
+            Self::Token(fault) => return fault.fmt(formatter),
         })
     }
 }

@@ -235,7 +235,7 @@ fn text(message: &[u8]) -> Result<&str, Failure> {
 }
 
 /// A `saslname`: `=2C` is a comma, `=3D` an equals sign, and there is no other one.
-fn unescaped(name: &str) -> Option<String> {
+pub(super) fn unescaped(name: &str) -> Option<String> {
     let mut parts = name.split('=');
     let mut plain = parts.next()?.to_owned();
     for part in parts {
