@@ -230,9 +230,9 @@ impl<P: Platform> Executor<P> {
             ExecutorMessage::PasswordChecked { connection, result } => {
                 self.serving.shared.announce_password(connection, result);
             }
-            ExecutorMessage::Credentials(listener, credentials) => {
+            ExecutorMessage::Logins(listener, news) => {
                 let mut pipeline = self.serving.shared.pipeline.borrow_mut();
-                pipeline.logins.set_credentials(listener, credentials);
+                pipeline.logins.take_news(listener, news);
             }
             ExecutorMessage::Tls(news) => self.serving.take_tls(&news),
             ExecutorMessage::Snapshot(reply) => {

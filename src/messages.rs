@@ -11,8 +11,7 @@ use tokio::sync::oneshot;
 use crate::audit::AuditList;
 use crate::config::HostPort;
 use crate::identity::sasl::Failure;
-use crate::identity::sasl::credentials::Credentials;
-use crate::identity::sasl::exchange::PasswordCheck;
+use crate::identity::sasl::exchange::{CheckedNews, PasswordCheck};
 use crate::identity::{Client, Principal};
 use crate::ids::{ClusterId, ListenerId};
 use crate::metrics::{CloseReason, Snapshot};
@@ -157,7 +156,7 @@ pub(crate) enum ExecutorMessage {
         result: Result<Principal, Failure>,
     },
     /// Who may log in at a listener from now on.
-    Credentials(ListenerId, Arc<Credentials>),
+    Logins(ListenerId, CheckedNews),
     /// What is in force of TLS from now on, for new connections.
     Tls(TlsNews),
     /// The counters are wanted.

@@ -191,6 +191,7 @@ impl Pipeline {
     /// since nothing is drawn for opening.
     pub fn observe_clocks(&mut self, clocks: Clocks) {
         self.clocks = clocks;
+        self.logins.set_time(clocks.realtime);
         if self.clock_watch.observe(clocks).is_some() {
             self.keys.withdraw_sealing();
         }

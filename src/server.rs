@@ -29,8 +29,8 @@
 
 mod acceptor;
 mod control;
-mod credentials_files;
 mod hidden;
+mod login_files;
 mod names;
 mod notices;
 mod passwords;
@@ -90,9 +90,9 @@ pub enum ServerError {
         /// What is wrong.
         source: CertificateError,
     },
-    /// A credentials file cannot be used.
-    #[error("the credentials of listener {listener}: {reason}")]
-    Credentials {
+    /// A file that says who may log in cannot be used.
+    #[error("logins at listener {listener}: {reason}")]
+    Logins {
         /// Whose they are, with its cluster.
         listener: String,
         /// What is wrong.

@@ -21,7 +21,9 @@ use crate::transport::tls_server::ListenerTls;
 pub use self::forgeable::ForgeableKek;
 pub use self::limits::Limits;
 pub use self::log_filter::LogFilter;
-pub use self::sasl::{CredentialsFileError, ListenerSasl, read_credentials};
+pub use self::sasl::{
+    CredentialsFileError, KeySetFileError, ListenerSasl, OauthBearerConfig, read_credentials, read_key_set,
+};
 
 /// How many executors run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

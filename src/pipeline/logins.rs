@@ -10,13 +10,13 @@
 //! - LOGIN-4: what a client is told does not depend on why its login has failed.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::identity::Principal;
 use crate::identity::sasl::Failure;
-use crate::identity::sasl::credentials::Credentials;
-use crate::identity::sasl::exchange::{Answer, Exchange, LoginMechanism, PasswordCheck};
+use crate::identity::sasl::exchange::{
+    Answer, Checked, CheckedNews, Exchange, LoginMechanism, PasswordCheck,
+};
 use crate::ids::{ById, ListenerId};
 use crate::metrics::CloseReason;
 use crate::protocol::error_code::{ILLEGAL_SASL_STATE, NONE, UNSUPPORTED_SASL_MECHANISM};
@@ -28,10 +28,10 @@ use crate::protocol::sasl::{self, TokenAnswer};
 pub struct LoginPolicy {
     /// Which ways there are, the preferred first.
     pub mechanisms: Vec<LoginMechanism>,
-    /// For how long a login is good; `None`: as long as its connection.
+    /// For how long a login is good at most; `None`: as long as its connection.
     pub lifetime: Option<Duration>,
-    /// Who may log in; `None` until that is known.
-    pub credentials: Option<Arc<Credentials>>,
+    /// Who may log in.
+    pub against: Checked,
 }
 
 impl LoginPolicy {
@@ -46,6 +46,8 @@ impl LoginPolicy {
 pub struct Logins {
     listeners: ById<ListenerId, LoginPolicy>,
     checks: Checks,
+    /// Since 1970, as it was read last; `None`: not yet.
+    realtime: Option<Duration>,
 }
 
 /// Passwords that are being hashed, by the number of the connection.
@@ -62,10 +64,15 @@ impl Logins {
     }
 
     /// Who may log in at this listener from now on.
-    pub fn set_credentials(&mut self, listener: ListenerId, credentials: Arc<Credentials>) {
+    pub fn take_news(&mut self, listener: ListenerId, news: CheckedNews) {
         if let Some(policy) = self.listeners.get_mut(listener) {
-            policy.credentials = Some(credentials);
+            policy.against.take(news);
         }
+    }
+
+    /// What time it is since 1970: tokens have an end.
+    pub(super) fn set_time(&mut self, realtime: Duration) {
+        self.realtime = Some(realtime);
     }
 
     /// How clients log in at this listener, where they do.
@@ -163,12 +170,12 @@ impl Rounds {
         let Ok(wanted) = sasl::mechanism(frame) else {
             return Round::Closed(CloseReason::MalformedFrame);
         };
-        // LOGIN-2
-        if policy.credentials.is_none() {
-            return Round::Closed(CloseReason::LoginUnavailable);
-        }
         let wanted = wanted.parse().ok();
         let agreed = wanted.filter(|wanted| policy.mechanisms.contains(wanted));
+        // LOGIN-2
+        if agreed.is_some_and(|agreed| !policy.against.is_known(agreed)) {
+            return Round::Closed(CloseReason::LoginUnavailable);
+        }
         let names: Vec<_> = policy.names().collect();
         let code = agreed.map_or(UNSUPPORTED_SASL_MECHANISM, |_| NONE);
         let mut answer = Vec::new();
@@ -198,10 +205,7 @@ impl Rounds {
         let (Some(policy), Some(exchange)) = (logins.listeners.get(listener), &mut self.exchange) else {
             return answer_with(head, TokenAnswer::Refused(ILLEGAL_SASL_STATE), Round::Answer);
         };
-        let (mechanism, lifetime) = (exchange.mechanism(), policy.lifetime);
-        let Some(credentials) = &policy.credentials else {
-            return Round::Closed(CloseReason::LoginUnavailable);
-        };
+        let mechanism = exchange.mechanism();
         let checked = match logins.checks.asked.get_mut(&connection) {
             Some(None) => return Round::Wait,
             Some(checked) => checked.take(),
@@ -209,9 +213,13 @@ impl Rounds {
         };
         logins.checks.asked.remove(&connection);
         let taken = match checked {
-            Some(result) => result.map(|principal| Answer::Known(principal, Vec::new())),
+            Some(result) => result.map(|principal| Answer::Known {
+                principal,
+                message: Vec::new(),
+                lifetime: None,
+            }),
             None => match sasl::token(frame, head.api_version) {
-                Ok(token) => exchange.take(token, credentials),
+                Ok(token) => exchange.take(token, &policy.against, logins.realtime),
                 Err(_) => return Round::Closed(CloseReason::MalformedFrame),
             },
         };
@@ -228,14 +236,20 @@ impl Rounds {
                 logins.checks.unsent.push((connection, check));
                 Round::Wait
             }
-            Ok(Answer::Known(principal, token)) => {
+            Ok(Answer::Unavailable) => Round::Closed(CloseReason::LoginUnavailable),
+            Ok(Answer::Known {
+                principal,
+                message,
+                lifetime,
+            }) => {
                 self.exchange = None;
                 // LOGIN-3
                 if self.known.as_ref().is_some_and(|known| *known != principal) {
                     return failed(head, mechanism, Refusal::SomebodyElse);
                 }
                 self.known = Some(principal.clone());
-                answer_with(head, TokenAnswer::Accepted(&token, lifetime), |answer| {
+                let lifetime = lifetime.into_iter().chain(policy.lifetime).min();
+                answer_with(head, TokenAnswer::Accepted(&message, lifetime), |answer| {
                     Round::Known {
                         answer,
                         principal,
@@ -273,10 +287,18 @@ const CHECKS_MAX: usize = 500;
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
     use super::*;
+    use crate::identity::sasl::credentials::Credentials;
+    use crate::identity::sasl::oauthbearer::key_set::KeySet;
+    use crate::identity::sasl::oauthbearer::token::TokenRules;
     use crate::identity::sasl::verifier::{Mechanism, Verifier};
     use crate::ids::Id as _;
     use crate::protocol::api_key::{SASL_AUTHENTICATE, SASL_HANDSHAKE};
+    use crate::testing::tokens::{SigningKey, key_set};
 
     const PLAIN: LoginMechanism = LoginMechanism::Plain;
 
@@ -289,7 +311,10 @@ mod tests {
         let policy = LoginPolicy {
             mechanisms: vec![PLAIN],
             lifetime: None,
-            credentials: credentials.map(Arc::new),
+            against: Checked {
+                credentials: credentials.map(Arc::new),
+                ..Checked::default()
+            },
         };
         logins.set(listener(), policy);
         logins
@@ -331,7 +356,7 @@ mod tests {
     }
 
     fn say(rounds: &mut Rounds, logins: &mut Logins, connection: u32, token: &str) -> Round {
-        let body = [&[0, 0, 0, token.len() as u8][..], token.as_bytes()].concat();
+        let body = [&(token.len() as i32).to_be_bytes()[..], token.as_bytes()].concat();
         let frame = request(SASL_AUTHENTICATE, &body);
         rounds.authenticate(logins, listener(), connection, head(SASL_AUTHENTICATE), &frame)
     }
@@ -435,5 +460,120 @@ mod tests {
                 _ => panic!("{name:?} is agreed on"),
             }
         }
+    }
+
+    /// What goes by tokens of `key`, for at most ten minutes.
+    fn bearers(key: &SigningKey) -> Logins {
+        let rules = TokenRules {
+            issuer: "issuer".to_owned(),
+            audiences: vec!["kafka".to_owned()],
+            algorithms: vec![jsonwebtoken::Algorithm::ES256],
+            principal_claim: "sub".to_owned(),
+        };
+        let mut logins = Logins::default();
+        let policy = LoginPolicy {
+            mechanisms: vec![LoginMechanism::OauthBearer],
+            lifetime: Some(Duration::from_secs(600)),
+            against: Checked {
+                token_rules: Some(Arc::new(rules)),
+                ..Checked::default()
+            },
+        };
+        logins.set(listener(), policy);
+        let keys = KeySet::parse(key_set([key]).as_bytes()).expect("a set");
+        logins.take_news(listener(), CheckedNews::Keys(Arc::new(keys)));
+        logins
+    }
+
+    /// A client's message with a token of `user`, which ends so many seconds from 1000 on.
+    fn bearer(key: &SigningKey, user: &str, ends: i64) -> String {
+        let claims = json!({"iss": "issuer", "aud": "kafka", "sub": user, "iat": 900, "exp": 1000 + ends});
+        format!("n,,\u{1}auth=Bearer {}\u{1}\u{1}", key.token(&claims))
+    }
+
+    fn say_at(rounds: &mut Rounds, logins: &mut Logins, message: &str) -> Round {
+        logins.set_time(Duration::from_secs(1000));
+        assert!(matches!(
+            shake_hands(rounds, logins, "OAUTHBEARER"),
+            Round::Answer(_)
+        ));
+        say(rounds, logins, 1, message)
+    }
+
+    #[test]
+    fn a_login_ends_with_its_token() {
+        let key = SigningKey::ec("k");
+        let mut logins = bearers(&key);
+        for (ends, expected) in [(599, 599), (601, 600), (1, 1), (0, 1), (-29, 1)] {
+            let message = bearer(&key, "alice", ends);
+            let round = say_at(&mut Rounds::default(), &mut logins, &message);
+            let Round::Known {
+                principal, lifetime, ..
+            } = round
+            else {
+                panic!("{ends}: it is good")
+            };
+            assert_eq!(principal.to_string(), "User:alice");
+            assert_eq!(lifetime, Some(Duration::from_secs(expected)), "{ends}");
+        }
+        // LOGIN-3
+        let mut rounds = Rounds::default();
+        say_at(&mut rounds, &mut logins, &bearer(&key, "alice", 60));
+        let round = say_at(&mut rounds, &mut logins, &bearer(&key, "bob", 60));
+        assert!(matches!(
+            round,
+            Round::Failed {
+                why: Refusal::SomebodyElse,
+                ..
+            }
+        ));
+    }
+
+    /// LOGIN-4
+    #[test]
+    fn a_token_that_does_not_convince_is_refused_in_two_steps() {
+        let (key, other) = (SigningKey::ec("k"), SigningKey::ec("k"));
+        let mut logins = bearers(&key);
+        let mut said = Vec::new();
+        for message in [
+            bearer(&key, "alice", -30),
+            bearer(&other, "alice", 60),
+            bearer(&key, "alice", 60).replacen("n,,", "n,a=bob,", 1),
+            "nonsense".to_owned(),
+        ] {
+            let mut rounds = Rounds::default();
+            let Round::Answer(first) = say_at(&mut rounds, &mut logins, &message) else {
+                panic!("{message:?}: the client is told before it is over")
+            };
+            let text = String::from_utf8_lossy(&first).into_owned();
+            assert!(text.contains("{\"status\":\"invalid_token\"}"), "{text:?}");
+            // The same once more does not help.
+            let last = match message.len() % 2 {
+                0 => "\u{1}".to_owned(),
+                _ => bearer(&key, "alice", 60),
+            };
+            let Round::Failed { answer, .. } = say(&mut rounds, &mut logins, 1, &last) else {
+                panic!("{message:?}: it is over")
+            };
+            said.push((first, answer));
+            assert!(!rounds.is_under_way());
+        }
+        assert!(said.windows(2).all(|pair| pair[0] == pair[1]), "{said:?}");
+    }
+
+    /// LOGIN-2
+    #[test]
+    fn no_token_is_refused_without_the_time_or_the_keys() {
+        let key = SigningKey::ec("k");
+        let mut logins = bearers(&key);
+        let mut rounds = Rounds::default();
+        shake_hands(&mut rounds, &logins, "OAUTHBEARER");
+        let round = say(&mut rounds, &mut logins, 1, &bearer(&key, "alice", 60));
+        assert!(matches!(round, Round::Closed(CloseReason::LoginUnavailable)));
+        let mut policy = logins.policy(listener()).expect("it has one").clone();
+        policy.against.keys = None;
+        logins.set(listener(), policy);
+        let round = shake_hands(&mut Rounds::default(), &logins, "OAUTHBEARER");
+        assert!(matches!(round, Round::Closed(CloseReason::LoginUnavailable)));
     }
 }

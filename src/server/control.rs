@@ -22,8 +22,8 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{sleep_until, timeout};
 
-use super::credentials_files::CredentialsFiles;
 use super::hidden::HiddenLog;
+use super::login_files::LoginFiles;
 use super::names::LookUps;
 use super::notices::Notices;
 use super::passwords::Passwords;
@@ -58,7 +58,7 @@ pub(super) struct ControlLinks {
 /// Files that are looked at again and again, for executors.
 pub(super) struct FollowedFiles {
     pub(super) tls: TlsFiles,
-    pub(super) credentials: CredentialsFiles,
+    pub(super) logins: LoginFiles,
 }
 
 /// When the program ends, and how.
@@ -139,7 +139,7 @@ impl Control {
         let executors_ended = std::mem::take(&mut self.links.executors_ended);
         let keys = tokio::spawn(key_service.run());
         let tls_files = tokio::spawn(files.tls.follow(executors.clone()));
-        let credentials = tokio::spawn(files.credentials.follow(executors.clone()));
+        let login_files = tokio::spawn(files.logins.follow(executors.clone()));
         let admin = tokio::spawn(serve_admin(admin, facts_source, facts));
         let mut state_files = JoinSet::new();
         for (file, book) in self.state_files.drain(..) {
@@ -168,7 +168,7 @@ impl Control {
         }
         keys.abort();
         tls_files.abort();
-        credentials.abort();
+        login_files.abort();
         admin.abort();
         // What was learned last is written.
         self.spreads = ById::default();

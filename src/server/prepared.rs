@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::acceptor::{self, Acceptor};
 use super::control::{Control, ControlLinks, Ending, FollowedFiles};
-use super::credentials_files::{self, CredentialsFiles};
+use super::login_files::{self, LoginFiles};
 use super::start::{Capacities, Start, new_identity};
 use super::state_file::ClusterAddresses;
 use super::threads::executor_cpus;
@@ -31,7 +31,7 @@ pub(super) struct Prepared {
     acceptor: Acceptor,
     addresses: Vec<ClusterAddresses>,
     tls: (TlsFiles, Vec<TlsNews>),
-    credentials: (CredentialsFiles, credentials_files::Read),
+    logins: (LoginFiles, login_files::Read),
     admin: Option<std::net::TcpListener>,
     facts: ProcessFacts,
     cpus: Vec<usize>,
@@ -61,7 +61,7 @@ impl Prepared {
             return Err(forgeable.into());
         }
         let tls = TlsFiles::read(&config)?;
-        let credentials = CredentialsFiles::read(&config)?;
+        let logins = LoginFiles::read(&config)?;
         let addresses = config.clusters.iter().map(ClusterAddresses::read).collect();
         let acceptor = Acceptor::bind(&config)?;
         let admin = config
@@ -74,7 +74,7 @@ impl Prepared {
             acceptor,
             addresses,
             tls,
-            credentials,
+            logins,
             admin,
             facts: ProcessFacts {
                 started: SystemTime::now(),
@@ -101,7 +101,7 @@ impl Prepared {
             options: &options,
             addresses: &self.addresses,
             tls: &self.tls.1,
-            credentials: &self.credentials.1,
+            logins: &self.logins.1,
             came_back: &came_back,
             control,
             key_service,
@@ -145,7 +145,7 @@ impl Prepared {
         let control = Control::new(links, OwnPorts::of(&self.config));
         let files = FollowedFiles {
             tls: self.tls.0,
-            credentials: self.credentials.0,
+            logins: self.logins.0,
         };
         runtime.block_on(control.run(key_service, files, self.admin, self.facts, ending));
         // What still waits for a disk or a resolver is not waited for.

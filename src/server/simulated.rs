@@ -141,7 +141,7 @@ impl SimulatedServer {
             options: &options,
             addresses: &addresses,
             tls: &[],
-            credentials: &[],
+            logins: &[],
             came_back: &Arc::<CameBack>::default(),
             control,
             key_service: key_sender,

@@ -16,7 +16,7 @@ use super::threads::Threads;
 use crate::channel::{Sender, channel};
 use crate::config::Config;
 use crate::executor::{ExecutorListener, ExecutorSetup, Platform, spawn};
-use crate::identity::sasl::credentials::Credentials;
+use crate::identity::sasl::exchange::{Checked, CheckedNews};
 use crate::ids::{ById, ClusterId, ListenerId};
 use crate::keys::{KeyOptions, KeyReply, KeyRequest};
 use crate::messages::{CameBack, ControlRequest, ExecutorMessage, Seats, TlsNews};
@@ -32,7 +32,7 @@ pub(super) struct Start<'a> {
     pub(super) addresses: &'a [ClusterAddresses],
     /// What was read of every TLS in the configuration.
     pub(super) tls: &'a [TlsNews],
-    pub(super) credentials: &'a [(ListenerId, Arc<Credentials>)],
+    pub(super) logins: &'a [(ListenerId, CheckedNews)],
     pub(super) came_back: &'a Arc<CameBack>,
     pub(super) control: Sender<ControlRequest>,
     pub(super) key_service: Sender<KeyRequest>,
@@ -152,7 +152,7 @@ impl Start<'_> {
         let identity = self.identity;
         let limits = self.config.limits.clone();
         let options = self.options.clone();
-        let logins = login_policies(self.config, self.credentials);
+        let logins = login_policies(self.config, self.logins);
         let clusters: Vec<_> = self
             .config
             .clusters
@@ -186,20 +186,21 @@ impl Start<'_> {
 }
 
 /// How clients log in at each listener where logins end.
-fn login_policies(
-    config: &Config,
-    read: &[(ListenerId, Arc<Credentials>)],
-) -> Vec<(ListenerId, LoginPolicy)> {
+fn login_policies(config: &Config, read: &[(ListenerId, CheckedNews)]) -> Vec<(ListenerId, LoginPolicy)> {
     let listeners = config.clusters.iter().flat_map(|cluster| &cluster.listeners);
     let policies = listeners.filter_map(|listener| {
         let sasl = listener.sasl.as_ref()?;
+        let mut against = Checked {
+            token_rules: sasl.oauthbearer.as_ref().map(|bearer| Arc::clone(&bearer.rules)),
+            ..Checked::default()
+        };
+        for (_, news) in read.iter().filter(|(id, _)| *id == listener.id) {
+            against.take(news.clone());
+        }
         let policy = LoginPolicy {
             mechanisms: sasl.mechanisms.clone(),
             lifetime: sasl.session_lifetime,
-            credentials: read
-                .iter()
-                .find(|(id, _)| *id == listener.id)
-                .map(|(_, credentials)| Arc::clone(credentials)),
+            against,
         };
         Some((listener.id, policy))
     });

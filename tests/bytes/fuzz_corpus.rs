@@ -11,7 +11,7 @@ pub(crate) mod targets;
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 15] = [
+const TARGETS: [(&str, Target); 17] = [
     ("frame", targets::frame),
     ("stranger", targets::stranger),
     ("addresses", targets::addresses),
@@ -27,6 +27,8 @@ const TARGETS: [(&str, Target); 15] = [
     ("principal_rules", targets::principal_rules),
     ("sasl_messages", targets::sasl_messages),
     ("sasl_frames", targets::sasl_frames),
+    ("token", targets::token),
+    ("key_set", targets::key_set),
 ];
 
 fn folder() -> &'static Path {

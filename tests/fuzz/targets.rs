@@ -60,17 +60,25 @@ pub(crate) fn principal_rules(data: &[u8]) {
 /// server has drawn, or nothing that is made up would come as far as its proof. Nobody gets in.
 pub(crate) fn sasl_messages(data: &[u8]) {
     use sealwire::identity::sasl::credentials::Credentials;
-    use sealwire::identity::sasl::exchange::{Answer, Exchange, LoginMechanism};
+    use sealwire::identity::sasl::exchange::{Answer, Checked, Exchange, LoginMechanism};
+    use sealwire::identity::sasl::oauthbearer::REFUSED;
     use sealwire::identity::sasl::verifier::{Mechanism, Verifier};
     use std::sync::{Arc, LazyLock};
-    static CREDENTIALS: LazyLock<Arc<Credentials>> = LazyLock::new(|| {
+    use std::time::Duration;
+    static CHECKED: LazyLock<Checked> = LazyLock::new(|| {
         let mut credentials = Credentials::new().expect("random numbers");
         for mechanism in [Mechanism::Sha256, Mechanism::Sha512] {
             let verifier = Verifier::new(mechanism, b"nobody guesses this", 4096).expect("it is hashed");
             credentials.set("alice", mechanism, verifier).expect("a name");
         }
-        Arc::new(credentials)
+        let (rules, keys) = issuer();
+        Checked {
+            credentials: Some(Arc::new(credentials)),
+            token_rules: Some(Arc::new(rules)),
+            keys: Some(Arc::new(keys)),
+        }
     });
+    let now = Some(Duration::from_secs(1_700_000_000));
     for mechanism in LoginMechanism::ALL {
         let mut exchange = Exchange::new(mechanism);
         let mut nonce = String::new();
@@ -79,16 +87,63 @@ pub(crate) fn sasl_messages(data: &[u8]) {
                 Some(at) => [&message[..at], nonce.as_bytes(), &message[at + 5..]].concat(),
                 None => message.to_vec(),
             };
-            match exchange.take(&message, &CREDENTIALS) {
+            match exchange.take(&message, &CHECKED, now) {
+                Ok(Answer::Challenge(first)) if first == REFUSED.as_bytes() => {}
                 Ok(Answer::Challenge(first)) => {
                     let first = String::from_utf8(first).expect("it is text");
                     let end = first.find(",s=").expect("a salt");
                     nonce = first["r=".len()..end].to_owned();
                 }
                 Ok(Answer::Check(_)) | Err(_) => break,
-                Ok(Answer::Known(..)) => panic!("somebody was let in"),
+                Ok(Answer::Known { .. } | Answer::Unavailable) => {
+                    panic!("somebody was let in, or nobody can be")
+                }
             }
         }
+    }
+}
+
+/// Which tokens are taken, and keys that nobody has signed with.
+fn issuer() -> (
+    sealwire::identity::sasl::oauthbearer::token::TokenRules,
+    sealwire::identity::sasl::oauthbearer::key_set::KeySet,
+) {
+    use sealwire::identity::sasl::oauthbearer::{key_set::KeySet, token};
+    use sealwire::testing::tokens::{SigningKey, key_set};
+    let keys = [SigningKey::rsa("r"), SigningKey::ec("e"), SigningKey::ed("d")];
+    let rules = token::TokenRules {
+        issuer: "issuer".to_owned(),
+        audiences: vec!["kafka".to_owned()],
+        algorithms: token::ALGORITHMS.map(|(_, algorithm)| algorithm).to_vec(),
+        principal_claim: "sub".to_owned(),
+    };
+    (rules, KeySet::parse(key_set(&keys).as_bytes()).expect("a set"))
+}
+
+/// A token. Nobody has signed it.
+pub(crate) fn token(data: &[u8]) {
+    use sealwire::identity::sasl::oauthbearer::{key_set::KeySet, token::TokenRules};
+    use std::sync::LazyLock;
+    static ISSUER: LazyLock<(TokenRules, KeySet)> = LazyLock::new(issuer);
+    let (rules, keys) = &*ISSUER;
+    if let Ok(token) = std::str::from_utf8(data) {
+        let now = std::time::Duration::from_secs(1_700_000_000);
+        assert!(rules.check(token, keys, now).is_err(), "nobody has signed it");
+    }
+}
+
+/// A set of keys, and a token that may name one of them.
+pub(crate) fn key_set(data: &[u8]) {
+    use sealwire::identity::sasl::oauthbearer::{key_set::KeySet, token::TokenRules};
+    use std::sync::LazyLock;
+    static ISSUER: LazyLock<(TokenRules, KeySet)> = LazyLock::new(issuer);
+    let Ok(keys) = KeySet::parse(data) else { return };
+    assert!(!keys.is_empty());
+    for algorithm in ["RS256", "PS512", "ES256", "ES384", "EdDSA"] {
+        let header = format!("{{\"alg\":\"{algorithm}\",\"kid\":\"k\"}}");
+        let header = sealwire::testing::tokens::encoded(header.as_bytes());
+        let now = std::time::Duration::from_secs(1_700_000_000);
+        assert!(ISSUER.0.check(&format!("{header}.e30.AAAA"), &keys, now).is_err());
     }
 }
 

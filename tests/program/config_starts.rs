@@ -304,9 +304,10 @@ fn write_both(files: &CertificateFiles, issued: &Issued) {
 /// Files of who may log in, by the command that users have.
 fn make_users(config: &Config) {
     let listeners = config.clusters.iter().flat_map(|cluster| &cluster.listeners);
-    for sasl in listeners.filter_map(|listener| listener.sasl.as_ref()) {
+    let sasl = listeners.filter_map(|listener| listener.sasl.as_ref());
+    for credentials in sasl.filter_map(|sasl| sasl.credentials.as_ref()) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sealwire"));
-        cache::run(command.args(["users", "create"]).arg(&sasl.credentials));
+        cache::run(command.args(["users", "create"]).arg(credentials));
     }
 }
 

@@ -54,6 +54,14 @@ impl Options {
         )
     }
 
+    /// OAUTHBEARER with the token that this file has whenever a client logs in.
+    pub(crate) fn bearer(self, token_file: &Path) -> Self {
+        self.set(
+            "sasl",
+            json!({"mechanism": "OAUTHBEARER", "user": "", "token_file": token_file}),
+        )
+    }
+
     /// TLS, with a look at the server's name; with SASL too, if [`Self::sasl`] is said.
     pub(crate) fn tls(self, tls: &ClientTls) -> Self {
         self.set("tls", serde_json::to_value(tls).expect("paths are text"))

@@ -172,7 +172,7 @@ const TARGETS: &[&str] = &[
     "sealwire::server::spread",
     "sealwire::server::state_file",
     "sealwire::server::threads",
-    "sealwire::server::credentials_files",
+    "sealwire::server::login_files",
     "sealwire::server::tls_files",
 ];
 

@@ -79,7 +79,6 @@ const KEYS: &[(&[&str], &str)] = &[
             "kerberos",
             "mechanism",
             "oauth",
-            "oauthbearer",
             "password",
             "scram",
             "user",

@@ -1,5 +1,10 @@
 //! `[cluster.NAME.listeners.sasl]`.
 
+mod oauthbearer;
+
+use self::oauthbearer::read_oauthbearer;
+use std::path::PathBuf;
+
 use super::keystores::{Secrecy, check_file};
 use super::node::{Node, Reach};
 use crate::config::{ClientAuth, ListenerSasl, read_credentials};
@@ -15,7 +20,8 @@ pub(super) fn read_sasl(
         if let (Some(ClientAuth::Sasl), Some(written)) = (client_auth, node.written("client_auth")) {
             written.complain(
                 "it is not said who may log in",
-                "add [cluster.main.listeners.sasl] with credentials, a file that `sealwire users create` makes",
+                "add [cluster.main.listeners.sasl] with credentials, a file that `sealwire users create` makes, or \
+                 with mechanisms = [\"OAUTHBEARER\"] and oauthbearer",
             );
             return None;
         }
@@ -28,27 +34,9 @@ pub(super) fn read_sasl(
             "write client_auth = \"sasl\", or remove it",
         );
     }
-    let credentials = table.get("credentials").and_then(|place| {
-        let text = place.as_text()?;
-        let path = place.reader.sources.folder().join(text);
-        check_file(
-            &place,
-            &path,
-            Secrecy::OwnerOnly,
-            "make one with `sealwire users create`, or correct the path",
-        );
-        if place.reader.reach == Reach::Check
-            && path.is_file()
-            && let Err(error) = read_credentials(&path)
-        {
-            place.complain(
-                &error.to_string(),
-                "correct the file: `sealwire users list` reads it as well",
-            );
-        }
-        Some(path)
-    });
     let mechanisms = read_mechanisms(&table, has_tls);
+    let credentials = read_credentials_path(&table, mechanisms.as_deref());
+    let oauthbearer = read_oauthbearer(&table, mechanisms.as_deref());
     let session_lifetime = match table.written("session_lifetime") {
         Some(_) => Some(table.duration("session_lifetime")?),
         None => None,
@@ -57,7 +45,47 @@ pub(super) fn read_sasl(
         credentials: credentials?,
         mechanisms: mechanisms?,
         session_lifetime,
+        oauthbearer: oauthbearer?,
     }))
+}
+
+/// Who may log in with a password, where anybody may.
+fn read_credentials_path(table: &Node<'_>, mechanisms: Option<&[LoginMechanism]>) -> Option<Option<PathBuf>> {
+    let is_needed = mechanisms?.iter().any(|mechanism| mechanism.needs_credentials());
+    match (table.written("credentials"), is_needed) {
+        (Some(place), true) => {
+            let text = place.as_text()?;
+            let path = place.reader.sources.folder().join(text);
+            check_file(
+                &place,
+                &path,
+                Secrecy::OwnerOnly,
+                "make one with `sealwire users create`, or correct the path",
+            );
+            if place.reader.reach == Reach::Check
+                && path.is_file()
+                && let Err(error) = read_credentials(&path)
+            {
+                place.complain(
+                    &error.to_string(),
+                    "correct the file: `sealwire users list` reads it as well",
+                );
+            }
+            Some(Some(path))
+        }
+        (None, true) => {
+            table.missing("credentials");
+            None
+        }
+        (Some(place), false) => {
+            place.complain_of_the_name(
+                "no mechanism of this listener asks for a password",
+                "remove it, or name such a mechanism in mechanisms",
+            );
+            None
+        }
+        (None, false) => Some(None),
+    }
 }
 
 fn read_mechanisms(table: &Node<'_>, has_tls: bool) -> Option<Vec<LoginMechanism>> {
@@ -74,7 +102,7 @@ fn read_mechanisms(table: &Node<'_>, has_tls: bool) -> Option<Vec<LoginMechanism
         };
         if mechanism.needs_tls() && !has_tls {
             place.complain(
-                "clients would send passwords that anybody on the way can read",
+                "clients would send what anybody on the way can read and use",
                 "add [cluster.main.listeners.tls], or leave it to SCRAM",
             );
         }

@@ -5,6 +5,7 @@ mod hostile;
 mod mistakes;
 mod outside;
 mod rules;
+mod sasl;
 mod tls;
 
 use std::path::{Path, PathBuf};

@@ -201,8 +201,9 @@ pub(super) const KEYS: &[Key] = &[
     other(
         "cluster.*.listeners.[].sasl.credentials",
         "path",
-        Required,
-        "Who may log in: a file that `sealwire users` keeps, mode 0600. It is looked at every 10 s; what it holds is \
+        Absent("nobody has a password"),
+        "Who may log in with a password, needed unless `OAUTHBEARER` is the one mechanism: a file that `sealwire \
+         users` keeps, mode 0600. It is looked at every 10 s; what it holds is \
          for the next login, and a file that cannot be used changes nothing, as the log says.",
         "\"users\"",
     ),
@@ -210,7 +211,8 @@ pub(super) const KEYS: &[Key] = &[
         "cluster.*.listeners.[].sasl.mechanisms",
         "list of names",
         Value("[\"SCRAM-SHA-512\", \"SCRAM-SHA-256\"]"),
-        "How clients may log in: `SCRAM-SHA-512`, `SCRAM-SHA-256`, and over TLS `PLAIN`, against the same file.",
+        "How clients may log in: `SCRAM-SHA-512`, `SCRAM-SHA-256`, and over TLS `PLAIN`, against the same file; \
+         over TLS `OAUTHBEARER` too, by tokens that `oauthbearer` describes.",
         "[\"SCRAM-SHA-512\", \"PLAIN\"]",
     ),
     Key {
@@ -220,7 +222,52 @@ pub(super) const KEYS: &[Key] = &[
             [SECOND, DAY],
             "\"1h\"",
             "For how long a login is good. Clients log in again before that (KIP-368), over the connections that they \
-             have; one that goes on without is disconnected. A user who is removed has that long at most.",
+             have; one that goes on without is disconnected. A user who is removed has that long at most. By \
+             `OAUTHBEARER` a login ends with its token, if that is sooner.",
         )
     },
+    table(
+        "cluster.*.listeners.[].sasl.oauthbearer",
+        Absent("no token is taken"),
+        "Which tokens (JWT) are taken, with `mechanisms = [\"OAUTHBEARER\"]`.",
+        "[cluster.main.listeners.sasl.oauthbearer]",
+    ),
+    other(
+        "cluster.*.listeners.[].sasl.oauthbearer.jwks_file",
+        "path",
+        Required,
+        "Whose signatures tokens have to bear: a JSON Web Key Set (RFC 7517) as their issuer publishes it. RSA from \
+         2048 bits on, P-256, P-384 and Ed25519; keys of other kinds are left out. It is looked at every 10 s; what it \
+         holds is for the next login, and a file that cannot be used changes nothing, as the log says.",
+        "\"jwks.json\"",
+    ),
+    other(
+        "cluster.*.listeners.[].sasl.oauthbearer.issuer",
+        "text",
+        Required,
+        "Who has issued them: exactly what they have in `iss`.",
+        "\"https://login.example.com\"",
+    ),
+    other(
+        "cluster.*.listeners.[].sasl.oauthbearer.audience",
+        "list of text",
+        Required,
+        "Whom they are for: one of these has to be in their `aud`.",
+        "[\"kafka\"]",
+    ),
+    other(
+        "cluster.*.listeners.[].sasl.oauthbearer.algorithms",
+        "list of names",
+        Value("[\"RS256\"]"),
+        "What they may be signed by: `RS256`, `RS384`, `RS512`, `PS256`, `PS384`, `PS512`, `ES256`, `ES384`, `EdDSA`. \
+         A key that names one is used with that only.",
+        "[\"ES256\"]",
+    ),
+    other(
+        "cluster.*.listeners.[].sasl.oauthbearer.principal_claim",
+        "text",
+        Value("\"sub\""),
+        "The claim that has the client's name.",
+        "\"client_id\"",
+    ),
 ];

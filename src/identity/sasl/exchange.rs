@@ -7,10 +7,14 @@
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use zeroize::Zeroizing;
 
 use super::credentials::Credentials;
+use super::oauthbearer::key_set::KeySet;
+use super::oauthbearer::token::TokenRules;
+use super::oauthbearer::{self, REFUSED};
 use super::scram::{Challenge, ServerNonce};
 use super::verifier::Mechanism;
 use super::{Failure, plain};
@@ -23,14 +27,17 @@ pub enum LoginMechanism {
     Plain,
     /// By either hash.
     Scram(Mechanism),
+    /// By a token that somebody else has signed. Over TLS only.
+    OauthBearer,
 }
 
 impl LoginMechanism {
     /// Every one that there is.
-    pub const ALL: [Self; 3] = [
+    pub const ALL: [Self; 4] = [
         Self::Scram(Mechanism::Sha512),
         Self::Scram(Mechanism::Sha256),
         Self::Plain,
+        Self::OauthBearer,
     ];
 
     /// As the protocol names it.
@@ -39,13 +46,20 @@ impl LoginMechanism {
         match self {
             Self::Plain => "PLAIN",
             Self::Scram(mechanism) => mechanism.name(),
+            Self::OauthBearer => "OAUTHBEARER",
         }
     }
 
     /// Whether what the client sends is a secret that whoever reads it could use.
     #[must_use]
     pub fn needs_tls(self) -> bool {
-        self == Self::Plain
+        matches!(self, Self::Plain | Self::OauthBearer)
+    }
+
+    /// Whether users and their passwords are kept for it.
+    #[must_use]
+    pub fn needs_credentials(self) -> bool {
+        self != Self::OauthBearer
     }
 }
 
@@ -60,21 +74,89 @@ impl FromStr for LoginMechanism {
     }
 }
 
+/// What logins at one listener are checked against.
+#[derive(Clone, Default)]
+pub struct Checked {
+    /// Users and what is kept of their passwords; `None` until that is known.
+    pub credentials: Option<Arc<Credentials>>,
+    /// Which tokens are taken, if any are.
+    pub token_rules: Option<Arc<TokenRules>>,
+    /// Whose signatures those have to bear; `None` until that is known.
+    pub keys: Option<Arc<KeySet>>,
+}
+
+/// A part of [`Checked`] that has changed.
+#[derive(Clone)]
+pub enum CheckedNews {
+    /// Users.
+    Credentials(Arc<Credentials>),
+    /// Keys.
+    Keys(Arc<KeySet>),
+}
+
+impl Checked {
+    /// Whether it is known who may log in by this.
+    #[must_use]
+    pub fn is_known(&self, mechanism: LoginMechanism) -> bool {
+        match mechanism {
+            LoginMechanism::Plain | LoginMechanism::Scram(_) => self.credentials.is_some(),
+            LoginMechanism::OauthBearer => self.keys.is_some() && self.token_rules.is_some(),
+        }
+    }
+
+    /// Takes the new part.
+    pub fn take(&mut self, news: CheckedNews) {
+        match news {
+            CheckedNews::Credentials(credentials) => self.credentials = Some(credentials),
+            CheckedNews::Keys(keys) => self.keys = Some(keys),
+        }
+    }
+
+    /// Whose a token is, and for how long; `None` where that is not known.
+    fn bearer(
+        &self,
+        message: &[u8],
+        now: Option<Duration>,
+    ) -> Option<Result<(Principal, Duration), Failure>> {
+        let now = now?;
+        let (rules, keys) = (self.token_rules.as_ref()?, self.keys.as_ref()?);
+        let check = || {
+            let message = oauthbearer::Message::parse(message)?;
+            let bearer = rules.check(message.token(), keys, now)?;
+            message.check(&bearer.principal)?;
+            let rest = bearer.ends.saturating_sub(now);
+            Ok((bearer.principal, rest.max(LIFETIME_MIN)))
+        };
+        Some(check())
+    }
+}
+
 /// A login that is under way.
 pub struct Exchange {
     mechanism: LoginMechanism,
     /// SCRAM's first message has been answered.
     challenge: Option<Box<Challenge>>,
+    /// What was wrong with a token, which the client was told of.
+    refused: Option<Failure>,
 }
 
 /// What a message is answered with.
 pub enum Answer {
     /// This, and then there is more to come.
     Challenge(Vec<u8>),
-    /// The client is this user, and is told so with these bytes.
-    Known(Principal, Vec<u8>),
+    /// The client is known.
+    Known {
+        /// Who it is.
+        principal: Principal,
+        /// What it is told that with.
+        message: Vec<u8>,
+        /// When that ends by itself; a second at least from then on.
+        lifetime: Option<Duration>,
+    },
     /// What the check says.
     Check(PasswordCheck),
+    /// It is not known who may log in.
+    Unavailable,
 }
 
 impl Exchange {
@@ -84,6 +166,7 @@ impl Exchange {
         Self {
             mechanism,
             challenge: None,
+            refused: None,
         }
     }
 
@@ -93,27 +176,62 @@ impl Exchange {
         self.mechanism
     }
 
-    /// Takes the client's next message.
+    /// Takes the client's next message; `now`: since 1970, where that is known.
     ///
     /// # Errors
     /// [`Failure`]: the login is over.
-    pub fn take(&mut self, message: &[u8], credentials: &Arc<Credentials>) -> Result<Answer, Failure> {
-        match (self.mechanism, &self.challenge) {
-            (LoginMechanism::Plain, _) => Ok(Answer::Check(PasswordCheck {
+    pub fn take(
+        &mut self,
+        message: &[u8],
+        against: &Checked,
+        now: Option<Duration>,
+    ) -> Result<Answer, Failure> {
+        match (self.mechanism, &against.credentials, &self.challenge) {
+            (LoginMechanism::OauthBearer, ..) => self.take_token(message, against, now),
+            (_, None, _) => Ok(Answer::Unavailable),
+            (LoginMechanism::Plain, Some(credentials), _) => Ok(Answer::Check(PasswordCheck {
                 credentials: Arc::clone(credentials),
                 message: Zeroizing::new(message.to_vec()),
             })),
-            (LoginMechanism::Scram(mechanism), None) => {
+            (LoginMechanism::Scram(mechanism), Some(credentials), None) => {
                 let nonce = ServerNonce::new().map_err(|_| Failure::Malformed("no random numbers"))?;
                 let challenge = Challenge::new(mechanism, message, credentials, &nonce)?;
                 let answer = challenge.message().to_vec();
                 self.challenge = Some(Box::new(challenge));
                 Ok(Answer::Challenge(answer))
             }
-            (LoginMechanism::Scram(_), Some(challenge)) => {
+            (LoginMechanism::Scram(_), Some(_), Some(challenge)) => {
                 let proof = challenge.finish(message)?;
-                Ok(Answer::Known(principal(challenge.user())?, proof))
+                Ok(Answer::Known {
+                    principal: principal(challenge.user())?,
+                    message: proof,
+                    lifetime: None,
+                })
             }
+        }
+    }
+
+    /// A failure takes two steps: the client says `^A` in between, or whatever it likes.
+    fn take_token(
+        &mut self,
+        message: &[u8],
+        against: &Checked,
+        now: Option<Duration>,
+    ) -> Result<Answer, Failure> {
+        if let Some(failure) = self.refused {
+            return Err(failure);
+        }
+        match against.bearer(message, now) {
+            Some(Ok((principal, lifetime))) => Ok(Answer::Known {
+                principal,
+                message: Vec::new(),
+                lifetime: Some(lifetime),
+            }),
+            Some(Err(failure)) => {
+                self.refused = Some(failure);
+                Ok(Answer::Challenge(REFUSED.as_bytes().to_vec()))
+            }
+            None => Ok(Answer::Unavailable),
         }
     }
 }
@@ -146,3 +264,7 @@ impl fmt::Debug for PasswordCheck {
 fn principal(user: &str) -> Result<Principal, Failure> {
     Principal::new(user).ok_or(Failure::Malformed("a name that no user can have"))
 }
+
+/// Of a token that ends just now, or has by a clock that is a little ahead: none at all would stand for a login without
+/// an end, and sooner than this nobody may log in again.
+const LIFETIME_MIN: Duration = Duration::from_secs(1);

@@ -123,7 +123,9 @@ mod tests {
     use crate::identity::sasl::USER_BYTES_MAX;
 
     fn token(message: &str) -> Option<&str> {
-        Message::parse(message.as_bytes()).ok().map(|message| message.token())
+        Message::parse(message.as_bytes())
+            .ok()
+            .map(|message| message.token())
     }
 
     /// tests/kafka/oauthbearer.rs compares more of them with Kafka's own.
@@ -185,7 +187,10 @@ mod tests {
             let message = format!("n,,\x01auth=Bearer {long}\x01\x01");
             assert_eq!(token(&message).is_some(), fits);
             let name = "n".repeat(USER_BYTES_MAX + extra);
-            assert_eq!(token(&format!("n,a={name},\x01auth=Bearer t\x01\x01")).is_some(), fits);
+            assert_eq!(
+                token(&format!("n,a={name},\x01auth=Bearer t\x01\x01")).is_some(),
+                fits
+            );
         }
     }
 }

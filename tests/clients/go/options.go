@@ -47,6 +47,7 @@ type login struct {
 	Mechanism string `json:"mechanism"`
 	User      string `json:"user"`
 	Password  string `json:"password"`
+	TokenFile string `json:"token_file"`
 }
 
 func (o options) client() ([]kgo.Opt, error) {
@@ -171,9 +172,17 @@ func (l login) mechanism() (sasl.Mechanism, error) {
 	case "SCRAM-SHA-512":
 		return scram.Auth{User: l.User, Pass: l.Password}.AsSha512Mechanism(), nil
 	case "OAUTHBEARER":
+		if l.TokenFile != "" {
+			return oauth.Oauth(l.tokenOfFile), nil
+		}
 		return oauth.Oauth(l.unsecuredToken), nil
 	}
 	return nil, fmt.Errorf("no SASL mechanism %q", l.Mechanism)
+}
+
+func (l login) tokenOfFile(context.Context) (oauth.Auth, error) {
+	token, err := os.ReadFile(l.TokenFile)
+	return oauth.Auth{Token: string(token)}, err
 }
 
 // unsecuredToken makes a JSON web token that nobody has signed, good for an hour: RFC 7519 section 6.

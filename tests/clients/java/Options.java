@@ -56,6 +56,10 @@ final class Options {
         }
         if (sasl.isObject()) {
             String mechanism = sasl.get("mechanism").asText();
+            if (sasl.path("token_file").isTextual()) {
+                bearer("file://" + sasl.get("token_file").asText(), properties);
+                return properties;
+            }
             String user = sasl.get("user").asText();
             String password = sasl.path("password").asText();
             properties.put("sasl.mechanism", mechanism);
@@ -74,6 +78,16 @@ final class Options {
     private static Properties withExtra(JsonNode options, Properties properties) {
         options.path("extra").fields().forEachRemaining(entry -> properties.put(entry.getKey(), entry.getValue().asText()));
         return properties;
+    }
+
+    /** What a service of its own would set that gets its tokens from a file. */
+    private static void bearer(String url, Properties properties) {
+        System.setProperty("org.apache.kafka.sasl.oauthbearer.allowed.urls", url);
+        String oauthbearer = "org.apache.kafka.common.security.oauthbearer.";
+        properties.put("sasl.mechanism", "OAUTHBEARER");
+        properties.put("sasl.jaas.config", oauthbearer + "OAuthBearerLoginModule required;");
+        properties.put("sasl.login.callback.handler.class", oauthbearer + "OAuthBearerLoginCallbackHandler");
+        properties.put("sasl.oauthbearer.token.endpoint.url", url);
     }
 
     private static String jaas(String mechanism, String user, String password) {

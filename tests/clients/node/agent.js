@@ -24,7 +24,12 @@ const tls = ({ ca, identity, version_max }) => ({
   ...(version_max && { maxVersion: `TLSv${version_max}` }),
 });
 
-const login = ({ mechanism, user, password }) => ({ mechanism: mechanism.toLowerCase(), username: user, password });
+const login = ({ mechanism, user, password, token_file }) => ({
+  mechanism: mechanism.toLowerCase(),
+  ...(token_file
+    ? { oauthBearerProvider: async () => ({ value: readFileSync(token_file, "utf8") }) }
+    : { username: user, password }),
+});
 
 const produce = async ({ options, transactions }) => {
   const producer = kafka(options).producer({

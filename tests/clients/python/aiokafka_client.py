@@ -6,6 +6,7 @@ import json
 import ssl
 import time
 from collections import defaultdict
+from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.abc import AbstractTokenProvider
@@ -166,7 +167,9 @@ def configuration(options, names):
         login = options["sasl"]
         protocol = "SASL_SSL" if "tls" in options else "SASL_PLAINTEXT"
         settings.update(security_protocol=protocol, sasl_mechanism=login["mechanism"])
-        if login["mechanism"] == "OAUTHBEARER":
+        if "token_file" in login:
+            settings["sasl_oauth_token_provider"] = TokenFile(login["token_file"])
+        elif login["mechanism"] == "OAUTHBEARER":
             settings["sasl_oauth_token_provider"] = UnsecuredToken(login["user"])
         else:
             settings.update(sasl_plain_username=login["user"], sasl_plain_password=login["password"])
@@ -180,6 +183,16 @@ def tls_context(known):
     if known["version_max"]:
         context.maximum_version = ssl.TLSVersion["TLSv" + known["version_max"].replace(".", "_")]
     return context
+
+
+class TokenFile(AbstractTokenProvider):
+    """The token of a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    async def token(self):
+        return Path(self.path).read_text()
 
 
 class UnsecuredToken(AbstractTokenProvider):

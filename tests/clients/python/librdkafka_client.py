@@ -1,9 +1,12 @@
 """The operations on librdkafka, by confluent-kafka."""
 
+import base64
 import itertools
+import json
 import sys
 import threading
 import time
+from pathlib import Path
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition, TIMESTAMP_LOG_APPEND_TIME
 
@@ -239,9 +242,18 @@ def tls(known, with_sasl):
     return properties
 
 
+def bearer(path):
+    """The token of a file, and when it ends."""
+    token = Path(path).read_text()
+    claims = token.split(".")[1]
+    return token, json.loads(base64.urlsafe_b64decode(claims + "==="))["exp"]
+
+
 def sasl(login):
     properties = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": login["mechanism"]}
-    if login["mechanism"] == "OAUTHBEARER":
+    if "token_file" in login:
+        properties["oauth_cb"] = lambda _: bearer(login["token_file"])
+    elif login["mechanism"] == "OAUTHBEARER":
         properties["enable.sasl.oauthbearer.unsecure.jwt"] = True
         properties["sasl.oauthbearer.config"] = "principal=" + login["user"]
     else:

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use kafka_protocol::messages::{ApiVersionsRequest, SaslAuthenticateRequest, SaslHandshakeRequest};
 use kafka_protocol::protocol::StrBytes;
@@ -15,6 +15,8 @@ use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
 use sealwire::identity::sasl::credentials::Credentials;
 use sealwire::identity::sasl::verifier::{Mechanism, Verifier};
+use sealwire::testing::tokens::{SigningKey, key_set};
+use serde_json::json;
 use tempfile::TempDir;
 
 use super::every_way::RIG;
@@ -183,7 +185,7 @@ fn logins_are_renewed_while_records_flow() {
     door.proxy.terminate();
 }
 
-/// CREDENTIALS-FILES-1, CREDENTIALS-FILES-2: who is taken out of the file cannot log in any more, who is put in can,
+/// LOGIN-FILES-1, LOGIN-FILES-2: who is taken out of the file cannot log in any more, who is put in can,
 /// and what cannot be read changes nothing.
 #[test]
 fn the_file_is_followed() {
@@ -209,6 +211,116 @@ fn the_file_is_followed() {
     until_log_says("logins go by what it holds now");
     assert!(reaches("bob") && !reaches(USER));
     door.proxy.terminate();
+}
+
+/// Tokens: a listener that knows no password.
+struct TokenDoor {
+    door: Door,
+    key: SigningKey,
+}
+
+impl TokenDoor {
+    fn open() -> Option<Self> {
+        let folder = TempDir::new().expect("a folder");
+        let key = SigningKey::rsa("first");
+        let set = folder.path().join("jwks.json");
+        fs::write(&set, key_set([&key])).expect("written");
+        let sasl = format!(
+            "mechanisms = [\"OAUTHBEARER\"]\n[cluster.main.listeners.sasl.oauthbearer]\n\
+             jwks_file = {set:?}\nissuer = \"https://login.example.com\"\naudience = [\"kafka\"]\n\
+             algorithms = [\"RS256\", \"ES256\"]"
+        );
+        let tls = ProxyTls {
+            sasl: Some(sasl),
+            ..proxy_tls(Side::Tls, Side::Plain)
+        };
+        let door = Door {
+            proxy: RIG.another_proxy_with_tls(Login::Plaintext, &tls)?,
+            tls: client_tls(Side::Tls, true),
+            folder,
+        };
+        Some(Self { door, key })
+    }
+
+    /// Options with a token of `user` that lasts for so many seconds.
+    fn options(&self, key: &SigningKey, user: &str, seconds: u64) -> Options {
+        let path = self.door.folder.path().join(format!("{user}-{seconds}.jwt"));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later");
+        let now = now.as_secs();
+        let claims = json!({
+            "iss": "https://login.example.com", "aud": "kafka", "sub": user, "iat": now - 100, "exp": now + seconds,
+        });
+        fs::write(&path, key.token(&claims)).expect("written");
+        let options = Options::at(self.door.proxy.bootstrap()).bearer(&path);
+        options.tls(self.door.tls.as_ref().expect("it has TLS"))
+    }
+}
+
+#[test]
+fn each_library_logs_in_by_a_token() {
+    let Some(mut tokens) = TokenDoor::open() else {
+        return skipped::there_is_no_proxy();
+    };
+    let stranger = SigningKey::rsa("first");
+    let agents = [
+        RIG.java,
+        shared::librdkafka(),
+        shared::franz_go(),
+        shared::aiokafka(),
+        shared::kafkajs(),
+    ];
+    for (number, agent) in agents.into_iter().enumerate() {
+        let topic = RIG.topic("sealed-login", 1);
+        let options = tokens.options(&tokens.key, &format!("user-{number}"), 600);
+        let sent: Vec<_> = (0..20)
+            .map(|number| Record::new(&topic, number.to_string(), CANARY).partition(0))
+            .collect();
+        let deliveries = agent.produce(&options, &sent);
+        let group = options.clone().group(&topic, "classic");
+        assert_same(
+            &sent,
+            &deliveries,
+            &agent.consume(&group, &From::topic(&topic), sent.len()),
+        );
+        let wrong = tokens.options(&stranger, &format!("stranger-{number}"), 600);
+        // In words of its own: not every library reads what a token is refused with.
+        let reached = agent.try_reach(&wrong, Duration::from_secs(10));
+        assert!(reached.is_err(), "{:?}", agent.library());
+    }
+    let log = tokens.door.proxy.output();
+    assert!(
+        log.contains("OAUTHBEARER: the token's signature is wrong"),
+        "{log}"
+    );
+    tokens.door.proxy.terminate();
+}
+
+/// LOGIN-FILES-1: a key that has come is for the next login, and one that has gone as well.
+#[test]
+fn the_key_set_is_followed() {
+    let Some(mut tokens) = TokenDoor::open() else {
+        return skipped::there_is_no_proxy();
+    };
+    let next = SigningKey::ec("second");
+    let reaches = |key: &SigningKey| {
+        let options = tokens.options(key, "alice", 600);
+        let reached = shared::librdkafka().try_reach(&options, Duration::from_secs(5));
+        reached.is_ok()
+    };
+    let until_log_says = |what: &str| {
+        wait::until(what, Duration::from_secs(30), || {
+            tokens.door.proxy.output().contains(what).then_some(())
+        });
+    };
+    let set = tokens.door.folder.path().join("jwks.json");
+    assert!(reaches(&tokens.key) && !reaches(&next));
+    fs::write(&set, "<html>").expect("written");
+    until_log_says("the key set of oauthbearer has changed and cannot be used");
+    assert!(reaches(&tokens.key));
+    fs::write(&set, key_set([&next])).expect("written");
+    until_log_says("the key set of oauthbearer has changed: logins go by what it holds now");
+    assert!(reaches(&next) && !reaches(&tokens.key));
+    tokens.door.proxy.terminate();
 }
 
 fn handshake(client: &mut RawClient, mechanism: &str) -> i16 {

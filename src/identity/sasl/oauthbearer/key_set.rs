@@ -6,9 +6,7 @@
 //!
 //! Pure. Any thread.
 
-use jsonwebtoken::jwk::{
-    AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse,
-};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 
@@ -39,7 +37,9 @@ pub enum KeySetError {
     #[error("it has more than {KEYS_MAX} keys")]
     TooMany,
     /// None of its keys can be used.
-    #[error("it has no public key to verify signatures with (RSA from 2048 bits on, P-256, P-384 or Ed25519)")]
+    #[error(
+        "it has no public key to verify signatures with (RSA from 2048 bits on, P-256, P-384 or Ed25519)"
+    )]
     Empty,
 }
 
@@ -86,7 +86,11 @@ impl KeySet {
     }
 
     /// The keys of this id that a token of this algorithm may be signed with: one, or a few (KEY-SET-2).
-    pub(super) fn fitting(&self, id: Option<&str>, algorithm: Algorithm) -> impl Iterator<Item = &DecodingKey> {
+    pub(super) fn fitting(
+        &self,
+        id: Option<&str>,
+        algorithm: Algorithm,
+    ) -> impl Iterator<Item = &DecodingKey> {
         self.keys
             .iter()
             .filter(move |key| key.id.as_deref() == id && key.algorithms.contains(&algorithm))

@@ -3,9 +3,9 @@
 //! - TOKEN-1: nothing of a token is believed before its signature: of what stands in front, only the algorithm and the
 //!   key's id are read, and both have to be known here. Neither a secret's algorithm (`HS…`) nor `none` is ever.
 //! - TOKEN-2: issuer and audience are compared always; a token without a beginning (`iat`) or an end is refused.
-//! - TOKEN-3: of a token nothing gets into a log but what was wrong with it.
 //!
-//! A signature takes 30 to 100 microseconds. Pure: the time comes from whoever asks. Any thread.
+//! Of a token nothing gets into a log but what was wrong with it: a [`TokenFault`] has no text of its own. A signature
+//! takes 30 to 100 microseconds. Pure: the time comes from whoever asks. Any thread.
 
 use std::borrow::Cow;
 use std::time::Duration;

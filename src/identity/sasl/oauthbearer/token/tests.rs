@@ -1,3 +1,5 @@
+//! Good tokens, and what is wrong with others.
+
 use aws_lc_rs::hmac;
 use serde_json::json;
 
@@ -98,7 +100,7 @@ fn no_secret_and_no_lack_of_one_is_taken_for_a_signature() {
     assert_eq!(fault(&own), TokenFault::Signature);
 }
 
-/// KEY-SET-2
+/// KEY-SET-1, KEY-SET-2
 #[test]
 fn a_key_is_used_for_what_it_is_only() {
     let (rsa, ec) = (SigningKey::rsa("k"), SigningKey::ec("e"));
@@ -173,8 +175,16 @@ fn every_claim_is_looked_at() {
     let set = set(&[&key]);
     let at = |seconds: i64| json!(i64::try_from(NOW.as_secs()).expect("it fits") + seconds);
     for (name, value, expected) in [
-        ("iss", json!("https://issuer.example.com/"), Some(TokenFault::Issuer)),
-        ("iss", json!(["https://issuer.example.com"]), Some(TokenFault::Issuer)),
+        (
+            "iss",
+            json!("https://issuer.example.com/"),
+            Some(TokenFault::Issuer),
+        ),
+        (
+            "iss",
+            json!(["https://issuer.example.com"]),
+            Some(TokenFault::Issuer),
+        ),
         ("iss", Value::Null, Some(TokenFault::Issuer)),
         ("aud", json!("other"), Some(TokenFault::Audience)),
         ("aud", json!(["other", 7]), Some(TokenFault::Audience)),

@@ -1,0 +1,103 @@
+//! `[cluster.NAME.listeners.sasl]`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::{BASE, load, only_mistake};
+use crate::identity::sasl::exchange::LoginMechanism;
+use crate::identity::sasl::oauthbearer::token::TokenRules;
+
+const TOPICS: &str = "[[cluster.main.topics]]";
+const OAUTHBEARER: &str = "[cluster.main.listeners.sasl.oauthbearer]\njwks_file = \"jwks.json\"\n\
+    issuer = \"https://login.example.com\"\naudience = [\"kafka\", \"k\"]\n";
+
+/// The base with logins over TLS, of these lines.
+fn with(lines: &str) -> String {
+    let tables = format!(
+        "[cluster.main.listeners.tls]\ncertificate = \"server.pem\"\nkey = \"server.key\"\n\
+         [cluster.main.listeners.sasl]\n{lines}\n"
+    );
+    let text = BASE.replace("\"network\"", "\"sasl\"");
+    text.replacen(TOPICS, &format!("{tables}{TOPICS}"), 1)
+}
+
+#[test]
+fn everything_of_tokens_is_read() {
+    let lines = format!(
+        "mechanisms = [\"OAUTHBEARER\"]\nsession_lifetime = \"1m\"\n{OAUTHBEARER}algorithms = [\"ES256\", \"EdDSA\"]\n\
+         principal_claim = \"client_id\""
+    );
+    let read = |lines: &str| {
+        let config = load(&with(lines)).unwrap_or_else(|errors| panic!("{errors}"));
+        config.clusters[0].listeners[0].sasl.clone().expect("it has it")
+    };
+    let sasl = read(&lines);
+    assert_eq!(sasl.mechanisms, [LoginMechanism::OauthBearer]);
+    assert_eq!(
+        (sasl.credentials, sasl.session_lifetime),
+        (None, Some(Duration::from_secs(60)))
+    );
+    let bearer = sasl.oauthbearer.expect("it has it");
+    assert_eq!(bearer.jwks_file, Path::new("dir/jwks.json"));
+    let expected = TokenRules {
+        issuer: "https://login.example.com".to_owned(),
+        audiences: vec!["kafka".to_owned(), "k".to_owned()],
+        algorithms: vec![jsonwebtoken::Algorithm::ES256, jsonwebtoken::Algorithm::EdDSA],
+        principal_claim: "client_id".to_owned(),
+    };
+    assert_eq!(*bearer.rules, expected);
+    let both = read(&format!(
+        "credentials = \"users\"\nmechanisms = [\"PLAIN\", \"OAUTHBEARER\"]\n{OAUTHBEARER}"
+    ));
+    assert!(both.credentials.is_some());
+    let bearer = both.oauthbearer.expect("it has it");
+    assert_eq!(bearer.rules.algorithms, [jsonwebtoken::Algorithm::RS256]);
+    assert_eq!(bearer.rules.principal_claim, "sub");
+}
+
+#[test]
+fn each_mistake_is_refused() {
+    let good = format!("mechanisms = [\"OAUTHBEARER\"]\n{OAUTHBEARER}");
+    for (lines, expected) in [
+        (String::new(), "has no credentials"),
+        ("mechanisms = [\"OAUTHBEARER\"]".to_owned(), "has no oauthbearer"),
+        (
+            format!("credentials = \"users\"\n{OAUTHBEARER}"),
+            "no client can log in by a token",
+        ),
+        (format!("credentials = \"users\"\n{good}"), "asks for a password"),
+        (
+            good.replace("[\"OAUTHBEARER\"]", "[\"OAUTHBEARER\", \"PLAIN\"]"),
+            "has no credentials",
+        ),
+        (
+            good.replace("jwks_file = \"jwks.json\"\n", ""),
+            "has no jwks_file",
+        ),
+        (good.replace("issuer =", "principal_claim ="), "has no issuer"),
+        (
+            good.replace("\"https://login.example.com\"", "\"\""),
+            "nothing in it",
+        ),
+        (good.replace("[\"kafka\", \"k\"]", "[]"), "nothing in it"),
+        (good.replace("\"k\"]", "\"\"]"), "nothing in it"),
+        (good.replace("[\"kafka\", \"k\"]", "\"kafka\""), "not a list"),
+        (format!("{good}algorithms = []"), "nothing in it"),
+        (format!("{good}algorithms = [\"HS256\"]"), "no such algorithm"),
+        (format!("{good}algorithms = [\"none\"]"), "no such algorithm"),
+        (format!("{good}principal_claim = \"\""), "nothing in it"),
+    ] {
+        let mistake = only_mistake(load(&with(&lines)));
+        assert!(
+            mistake.to_string().contains(expected),
+            "{lines}\n{mistake}\n{expected}"
+        );
+    }
+    // Whoever reads a token can use it.
+    let plain = with(&good).replace("[cluster.main.listeners.tls]", "[cluster.main.listeners.other]");
+    let plain = plain
+        .replace("certificate = \"server.pem\"\nkey = \"server.key\"\n", "")
+        .replace("[cluster.main.listeners.other]\n", "");
+    let mistake = only_mistake(load(&plain)).to_string();
+    assert!(mistake.contains("anybody on the way"), "{mistake}");
+}
