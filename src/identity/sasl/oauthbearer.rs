@@ -128,7 +128,6 @@ mod tests {
             .map(|message| message.token())
     }
 
-    /// tests/kafka/oauthbearer.rs compares more of them with Kafka's own.
     #[test]
     fn a_message_has_one_token_and_extensions_that_are_well_formed() {
         for taken in [
