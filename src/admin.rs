@@ -63,6 +63,8 @@ pub struct Collection {
     pub hidden: Vec<Hidden>,
     /// TLS of each listener and cluster that has it.
     pub tls: Vec<TlsFacts>,
+    /// Each key set that is fetched.
+    pub key_sets: Vec<KeySetFacts>,
     /// How many connections are served, and how many `limits.connections_max` wants to be.
     pub connections: (usize, usize),
 }
@@ -94,6 +96,19 @@ pub struct TlsFacts {
     pub is_current: bool,
     /// Whoever answers is believed.
     pub is_unverified: bool,
+}
+
+/// A key set that is fetched for one listener.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeySetFacts {
+    pub cluster: String,
+    pub listener: String,
+    /// How many keys of it can be used; 0 until it was fetched.
+    pub keys: usize,
+    /// When it was fetched last, in seconds since 1970; 0 until then.
+    pub fetched: u64,
+    /// How often that was tried in vain.
+    pub failures: u64,
 }
 
 /// What stays true for as long as the process lives.

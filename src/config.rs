@@ -41,8 +41,8 @@ pub use crate::kms::KmsKind;
 pub use crate::kms::keystore::MasterKeySource;
 pub use model::{
     AdminConfig, ClientAuth, ClusterConfig, Config, CredentialsFileError, Executors, ForgeableKek, HostPort,
-    KeySetFileError, KmsConfig, Limits, ListenerConfig, ListenerSasl, LogConfig, LogFilter, LogFormat,
-    OauthBearerConfig, PlacedTemplate, RuntimeConfig, read_credentials, read_key_set,
+    KeySetFileError, KeySetSource, KeySetUrl, KmsConfig, Limits, ListenerConfig, ListenerSasl, LogConfig,
+    LogFilter, LogFormat, OauthBearerConfig, PlacedTemplate, RuntimeConfig, read_credentials, read_key_set,
 };
 pub use problem::{ConfigError, ConfigErrors, Origin};
 pub use read::Overrides;

@@ -34,6 +34,8 @@ pub(crate) enum ControlRequest {
         connection: u32,
         check: PasswordCheck,
     },
+    /// A token names a key that this listener's set does not have.
+    FetchKeys { listener: ListenerId },
     /// For the audit log. Each executor has one on its way, until `turn` is dropped.
     Audit { list: AuditList, turn: Arc<()> },
     /// For the log.

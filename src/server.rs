@@ -30,6 +30,7 @@
 mod acceptor;
 mod control;
 mod hidden;
+mod key_sets;
 mod login_files;
 mod names;
 mod notices;

@@ -3,6 +3,7 @@
 
 mod connections;
 mod families;
+mod key_sets;
 mod keys;
 mod tls;
 
@@ -46,6 +47,7 @@ impl Collector for Exposition {
         self.process(&mut families)?;
         self.connections(&mut families)?;
         self.tls(&mut families)?;
+        self.key_sets(&mut families)?;
         self.traffic(&mut families)?;
         self.under_way(&mut families)?;
         self.topics(&mut families)?;

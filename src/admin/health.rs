@@ -84,6 +84,12 @@ impl Health {
             );
             health.warnings.push(text);
         }
+        for set in collection.key_sets.iter().filter(|set| set.keys == 0) {
+            health.warnings.push(format!(
+                "the key set of listener {:?} of cluster {:?} could not be fetched yet: nobody logs in by a token",
+                set.listener, set.cluster
+            ));
+        }
         let (served, wanted) = collection.connections;
         if served < wanted {
             health.warnings.push(format!(
@@ -151,7 +157,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::admin::Hidden;
+    use crate::admin::{Hidden, KeySetFacts};
     use crate::keys::statistics::KeyStatistics;
     use crate::metrics::Snapshot;
 
@@ -163,6 +169,7 @@ mod tests {
             draining: false,
             hidden: Vec::new(),
             tls: Vec::new(),
+            key_sets: Vec::new(),
             connections: (10, 10),
         }
     }
@@ -174,6 +181,19 @@ mod tests {
         collection.connections = (9, 10);
         let health = Health::ready(&collection);
         assert!(health.ok && health.warnings.len() == 1);
+    }
+
+    #[test]
+    fn a_key_set_that_was_never_fetched_is_a_warning() {
+        let mut collection = collection(vec![Some(Snapshot::default())], true);
+        for (keys, warnings) in [(1, 0), (0, 1)] {
+            collection.key_sets = vec![KeySetFacts {
+                keys,
+                ..KeySetFacts::default()
+            }];
+            let health = Health::ready(&collection);
+            assert!(health.ok && health.warnings.len() == warnings, "{health:?}");
+        }
     }
 
     #[test]

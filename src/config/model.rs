@@ -22,7 +22,8 @@ pub use self::forgeable::ForgeableKek;
 pub use self::limits::Limits;
 pub use self::log_filter::LogFilter;
 pub use self::sasl::{
-    CredentialsFileError, KeySetFileError, ListenerSasl, OauthBearerConfig, read_credentials, read_key_set,
+    CredentialsFileError, KeySetFileError, KeySetSource, KeySetUrl, ListenerSasl, OauthBearerConfig,
+    read_credentials, read_key_set,
 };
 
 /// How many executors run.

@@ -17,7 +17,7 @@ use crate::audit::AuditQueue;
 use crate::channel::Sender;
 use crate::config::HostPort;
 use crate::identity::sasl::exchange::PasswordCheck;
-use crate::ids::ClusterId;
+use crate::ids::{ClusterId, ListenerId};
 use crate::messages::{ControlRequest, Notice};
 use crate::messages::{HiddenBrokers, LearnedAddress};
 
@@ -72,6 +72,13 @@ impl Errands {
                 connection,
                 check,
             });
+        }
+    }
+
+    /// A key set is to be fetched; beyond the bound the client tries again.
+    pub(crate) fn fetch_keys(&self, listener: ListenerId) {
+        if self.unsent.borrow().len() < UNSENT_MAX {
+            self.send(ControlRequest::FetchKeys { listener });
         }
     }
 

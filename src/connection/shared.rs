@@ -86,6 +86,13 @@ impl Shared {
         }
     }
 
+    /// Has key sets fetched that a token has shown to be old.
+    pub(crate) fn send_wanted_keys(&self) {
+        for listener in self.pipeline.borrow_mut().logins.take_wanted_keys() {
+            self.errands.fetch_keys(listener);
+        }
+    }
+
     /// A password was hashed: whoever waits for one looks again.
     pub(crate) fn announce_password(&self, connection: u32, result: Result<Principal, Failure>) {
         let mut pipeline = self.pipeline.borrow_mut();

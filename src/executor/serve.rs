@@ -106,6 +106,7 @@ pub(super) async fn serve<P: Platform>(
         serving: Rc::clone(&serving),
     };
     let Err(reason) = arrival.stages(&mut sockets).await;
+    serving.shared.send_wanted_keys();
     // PARTING-2
     ended.finish(reason);
     let Serving {

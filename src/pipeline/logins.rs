@@ -9,13 +9,17 @@
 //! - LOGIN-3: who has logged in stays who he is: a later login of somebody else fails.
 //! - LOGIN-4: what a client is told does not depend on why its login has failed.
 
+mod unknown_keys;
+
 use std::collections::HashMap;
 use std::time::Duration;
+
+use self::unknown_keys::{Search, UnknownKeys};
 
 use crate::identity::Principal;
 use crate::identity::sasl::Failure;
 use crate::identity::sasl::exchange::{
-    Answer, Checked, CheckedNews, Exchange, LoginMechanism, PasswordCheck,
+    Answer, Checked, CheckedNews, Exchange, LoginMechanism, PasswordCheck, UNKNOWN_KEY,
 };
 use crate::ids::{ById, ListenerId};
 use crate::metrics::CloseReason;
@@ -46,6 +50,9 @@ impl LoginPolicy {
 pub struct Logins {
     listeners: ById<ListenerId, LoginPolicy>,
     checks: Checks,
+    /// Where keys can be fetched.
+    unknown_keys: ById<ListenerId, UnknownKeys>,
+    wanted_keys: Vec<ListenerId>,
     /// Since 1970, as it was read last; `None`: not yet.
     realtime: Option<Duration>,
 }
@@ -60,14 +67,27 @@ struct Checks {
 impl Logins {
     /// How clients log in at this listener from now on.
     pub fn set(&mut self, listener: ListenerId, policy: LoginPolicy) {
+        if policy.against.may_find_keys {
+            self.unknown_keys.insert(listener, UnknownKeys::default());
+        }
         self.listeners.insert(listener, policy);
     }
 
     /// Who may log in at this listener from now on.
     pub fn take_news(&mut self, listener: ListenerId, news: CheckedNews) {
+        if matches!(news, CheckedNews::Keys(_))
+            && let Some(keys) = self.unknown_keys.get_mut(listener)
+        {
+            keys.read();
+        }
         if let Some(policy) = self.listeners.get_mut(listener) {
             policy.against.take(news);
         }
+    }
+
+    /// The listeners whose key sets are to be fetched and were not taken away yet.
+    pub fn take_wanted_keys(&mut self) -> impl Iterator<Item = ListenerId> + '_ {
+        self.wanted_keys.drain(..)
     }
 
     /// What time it is since 1970: tokens have an end.
@@ -159,6 +179,14 @@ impl Rounds {
         }
     }
 
+    /// Why the login will fail, where the client is told so before it is over.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Refusal> {
+        let exchange = self.exchange.as_ref()?;
+        let failure = exchange.refused()?;
+        Some(Refusal::Unconvincing(exchange.mechanism(), failure))
+    }
+
     /// Whether a mechanism was agreed on, and the login is not over.
     #[must_use]
     pub fn is_under_way(&self) -> bool {
@@ -235,6 +263,18 @@ impl Rounds {
                 logins.checks.asked.insert(connection, None);
                 logins.checks.unsent.push((connection, check));
                 Round::Wait
+            }
+            Ok(Answer::UnknownKey(id)) => {
+                let keys = logins.unknown_keys.get_mut(listener).zip(logins.realtime);
+                let search = keys.map(|(keys, now)| keys.search(&id, now));
+                if search == Some(Search::WasInVain) {
+                    let told = exchange.refuse(UNKNOWN_KEY);
+                    return answer_with(head, TokenAnswer::Accepted(&told, None), Round::Answer);
+                }
+                if search == Some(Search::Begins) {
+                    logins.wanted_keys.push(listener);
+                }
+                Round::Closed(CloseReason::LoginUnavailable)
             }
             Ok(Answer::Unavailable) => Round::Closed(CloseReason::LoginUnavailable),
             Ok(Answer::Known {
@@ -575,5 +615,43 @@ mod tests {
         logins.set(listener(), policy);
         let round = shake_hands(&mut Rounds::default(), &logins, "OAUTHBEARER");
         assert!(matches!(round, Round::Closed(CloseReason::LoginUnavailable)));
+    }
+
+    /// LOGIN-2, UNKNOWN-KEYS-1
+    #[test]
+    fn a_key_that_nobody_knows_yet_is_looked_for() {
+        let (known, new) = (SigningKey::ec("k"), SigningKey::ec("new"));
+        let mut logins = bearers(&known);
+        let mut policy = logins.policy(listener()).expect("it has one").clone();
+        policy.against.may_find_keys = true;
+        logins.set(listener(), policy);
+        logins.set_time(Duration::from_secs(1000));
+        let log_in = |logins: &mut Logins| {
+            let mut rounds = Rounds::default();
+            shake_hands(&mut rounds, logins, "OAUTHBEARER");
+            let round = say(&mut rounds, logins, 1, &bearer(&new, "alice", 60));
+            (round, rounds.refusal())
+        };
+        for wanted in [1, 0] {
+            let (round, _) = log_in(&mut logins);
+            assert!(matches!(round, Round::Closed(CloseReason::LoginUnavailable)));
+            assert_eq!(logins.take_wanted_keys().count(), wanted);
+        }
+        let publish = |logins: &mut Logins, keys: &[&SigningKey]| {
+            let keys = KeySet::parse(key_set(keys.iter().copied()).as_bytes()).expect("a set");
+            logins.take_news(listener(), CheckedNews::Keys(Arc::new(keys)));
+        };
+        publish(&mut logins, &[&known]);
+        let (round, refusal) = log_in(&mut logins);
+        assert!(
+            matches!(round, Round::Answer(_)),
+            "the issuer does not know it either"
+        );
+        assert_eq!(
+            refusal,
+            Some(Refusal::Unconvincing(LoginMechanism::OauthBearer, UNKNOWN_KEY))
+        );
+        publish(&mut logins, &[&known, &new]);
+        assert!(matches!(log_in(&mut logins).0, Round::Known { .. }));
     }
 }

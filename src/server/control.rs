@@ -23,6 +23,7 @@ use tokio::task::{JoinSet, yield_now};
 use tokio::time::{sleep_until, timeout};
 
 use super::hidden::HiddenLog;
+use super::key_sets::{KeySetRequests, KeySets};
 use super::login_files::LoginFiles;
 use super::names::LookUps;
 use super::notices::Notices;
@@ -31,7 +32,9 @@ use super::sending::send;
 use super::spread::Spread;
 use super::state_file::{ClusterAddresses, StateFile};
 use super::tls_files::TlsFiles;
-use crate::admin::{Collection, EXECUTOR_TIMEOUT, Hidden, ProcessFacts, Source, TlsFacts, serve};
+use crate::admin::{
+    Collection, EXECUTOR_TIMEOUT, Hidden, KeySetFacts, ProcessFacts, Source, TlsFacts, serve,
+};
 use crate::audit::AuditLog;
 use crate::channel::{Receiver, Sender};
 use crate::clocks;
@@ -55,10 +58,11 @@ pub(super) struct ControlLinks {
     pub(super) ids: Ids,
 }
 
-/// Files that are looked at again and again, for executors.
-pub(super) struct FollowedFiles {
+/// What is looked at again and again, for executors.
+pub(super) struct Followed {
     pub(super) tls: TlsFiles,
     pub(super) logins: LoginFiles,
+    pub(super) key_sets: KeySets,
 }
 
 /// When the program ends, and how.
@@ -80,6 +84,7 @@ pub(super) struct Control {
     state_files: Vec<(StateFile, watch::Receiver<AddressBook>)>,
     names: LookUps,
     passwords: Passwords,
+    key_sets: KeySetRequests,
     audit: AuditLog,
     notices: Notices,
     hidden: HiddenLog,
@@ -100,6 +105,7 @@ impl Control {
             state_files,
             names: LookUps::new(own_ports),
             passwords: Passwords::default(),
+            key_sets: KeySetRequests::default(),
             audit: AuditLog::new(),
             hidden: HiddenLog::new(links.ids.clusters.clone()),
             notices: Notices::new(links.ids.clone()),
@@ -120,7 +126,7 @@ impl Control {
     pub(super) async fn run(
         mut self,
         key_service: KeyService,
-        files: FollowedFiles,
+        followed: Followed,
         admin: Option<std::net::TcpListener>,
         facts: ProcessFacts,
         ending: Ending<impl FnOnce()>,
@@ -132,14 +138,17 @@ impl Control {
             kms_names: self.links.kms_names.clone(),
             draining: Arc::clone(&draining),
             hidden: self.hidden.watch(),
-            tls: files.tls.watch(),
+            tls: followed.tls.watch(),
+            key_sets: followed.key_sets.watch(),
             connections: self.links.connections,
         });
         let executors = self.links.executors.clone();
         let executors_ended = std::mem::take(&mut self.links.executors_ended);
         let keys = tokio::spawn(key_service.run());
-        let tls_files = tokio::spawn(files.tls.follow(executors.clone()));
-        let login_files = tokio::spawn(files.logins.follow(executors.clone()));
+        self.key_sets = followed.key_sets.requests();
+        let tls_files = tokio::spawn(followed.tls.follow(executors.clone()));
+        let login_files = tokio::spawn(followed.logins.follow(executors.clone()));
+        let key_sets = tokio::spawn(followed.key_sets.follow(executors.clone()));
         let admin = tokio::spawn(serve_admin(admin, facts_source, facts));
         let mut state_files = JoinSet::new();
         for (file, book) in self.state_files.drain(..) {
@@ -169,6 +178,7 @@ impl Control {
         keys.abort();
         tls_files.abort();
         login_files.abort();
+        key_sets.abort();
         admin.abort();
         // What was learned last is written.
         self.spreads = ById::default();
@@ -225,6 +235,7 @@ impl Control {
                     self.passwords.check(executor.clone(), connection, check);
                 }
             }
+            ControlRequest::FetchKeys { listener } => self.key_sets.fetch(listener),
             ControlRequest::Audit { list, turn } => {
                 self.audit.write_list(&list, clocks::now());
                 drop(turn);
@@ -312,6 +323,7 @@ struct Facts {
     draining: Arc<AtomicBool>,
     hidden: watch::Receiver<Vec<Hidden>>,
     tls: watch::Receiver<Vec<TlsFacts>>,
+    key_sets: watch::Receiver<Vec<KeySetFacts>>,
     connections: (usize, usize),
 }
 
@@ -342,6 +354,7 @@ impl Source for Facts {
             draining: self.draining.load(Ordering::Relaxed),
             hidden: self.hidden.borrow().clone(),
             tls: self.tls.borrow().clone(),
+            key_sets: self.key_sets.borrow().clone(),
             connections: self.connections,
         }
     }

@@ -19,7 +19,7 @@ use super::ServerError;
 use super::sending::send;
 use super::tls_files::LOOK_INTERVAL;
 use crate::channel::Sender;
-use crate::config::{Config, read_credentials, read_key_set};
+use crate::config::{Config, KeySetSource, read_credentials, read_key_set};
 use crate::durable_file::FileIdentity;
 use crate::identity::sasl::exchange::CheckedNews;
 use crate::ids::ListenerId;
@@ -59,10 +59,10 @@ impl LoginFiles {
             for listener in &cluster.listeners {
                 let Some(sasl) = &listener.sasl else { continue };
                 let credentials = sasl.credentials.iter().map(|path| (Kind::Credentials, path));
-                let keys = sasl
-                    .oauthbearer
-                    .iter()
-                    .map(|bearer| (Kind::Keys, &bearer.jwks_file));
+                let keys = sasl.oauthbearer.iter().filter_map(|bearer| match &bearer.keys {
+                    KeySetSource::File(path) => Some((Kind::Keys, path)),
+                    KeySetSource::Url(_) => None,
+                });
                 for (kind, path) in credentials.chain(keys) {
                     let mut one = Followed {
                         listener: listener.id,

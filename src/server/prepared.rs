@@ -7,7 +7,8 @@ use std::time::SystemTime;
 use tokio::sync::oneshot;
 
 use super::acceptor::{self, Acceptor};
-use super::control::{Control, ControlLinks, Ending, FollowedFiles};
+use super::control::{Control, ControlLinks, Ending, Followed};
+use super::key_sets::KeySets;
 use super::login_files::{self, LoginFiles};
 use super::start::{Capacities, Start, new_identity};
 use super::state_file::ClusterAddresses;
@@ -143,11 +144,12 @@ impl Prepared {
             drain_timeout: self.config.limits.drain_timeout,
         };
         let control = Control::new(links, OwnPorts::of(&self.config));
-        let files = FollowedFiles {
+        let followed = Followed {
             tls: self.tls.0,
             logins: self.logins.0,
+            key_sets: KeySets::of(&self.config),
         };
-        runtime.block_on(control.run(key_service, files, self.admin, self.facts, ending));
+        runtime.block_on(control.run(key_service, followed, self.admin, self.facts, ending));
         // What still waits for a disk or a resolver is not waited for.
         runtime.shutdown_background();
         threads.stop()

@@ -14,7 +14,7 @@ use super::acceptor::ExecutorSeats;
 use super::state_file::ClusterAddresses;
 use super::threads::Threads;
 use crate::channel::{Sender, channel};
-use crate::config::Config;
+use crate::config::{Config, KeySetSource};
 use crate::executor::{ExecutorListener, ExecutorSetup, Platform, spawn};
 use crate::identity::sasl::exchange::{Checked, CheckedNews};
 use crate::ids::{ById, ClusterId, ListenerId};
@@ -192,6 +192,10 @@ fn login_policies(config: &Config, read: &[(ListenerId, CheckedNews)]) -> Vec<(L
         let sasl = listener.sasl.as_ref()?;
         let mut against = Checked {
             token_rules: sasl.oauthbearer.as_ref().map(|bearer| Arc::clone(&bearer.rules)),
+            may_find_keys: sasl
+                .oauthbearer
+                .as_ref()
+                .is_some_and(|bearer| matches!(bearer.keys, KeySetSource::Url(_))),
             ..Checked::default()
         };
         for (_, news) in read.iter().filter(|(id, _)| *id == listener.id) {

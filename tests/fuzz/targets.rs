@@ -60,7 +60,7 @@ pub(crate) fn principal_rules(data: &[u8]) {
 /// server has drawn, or nothing that is made up would come as far as its proof. Nobody gets in.
 pub(crate) fn sasl_messages(data: &[u8]) {
     use sealwire::identity::sasl::credentials::Credentials;
-    use sealwire::identity::sasl::exchange::{Answer, Checked, Exchange, LoginMechanism};
+    use sealwire::identity::sasl::exchange::{Answer, Checked, Exchange, LoginMechanism, UNKNOWN_KEY};
     use sealwire::identity::sasl::oauthbearer::REFUSED;
     use sealwire::identity::sasl::verifier::{Mechanism, Verifier};
     use std::sync::{Arc, LazyLock};
@@ -76,6 +76,7 @@ pub(crate) fn sasl_messages(data: &[u8]) {
             credentials: Some(Arc::new(credentials)),
             token_rules: Some(Arc::new(rules)),
             keys: Some(Arc::new(keys)),
+            may_find_keys: true,
         }
     });
     let now = Some(Duration::from_secs(1_700_000_000));
@@ -94,6 +95,8 @@ pub(crate) fn sasl_messages(data: &[u8]) {
                     let end = first.find(",s=").expect("a salt");
                     nonce = first["r=".len()..end].to_owned();
                 }
+                // As where it is nowhere.
+                Ok(Answer::UnknownKey(_)) => drop(exchange.refuse(UNKNOWN_KEY)),
                 Ok(Answer::Check(_)) | Err(_) => break,
                 Ok(Answer::Known { .. } | Answer::Unavailable) => {
                     panic!("somebody was let in, or nobody can be")

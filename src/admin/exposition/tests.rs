@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
+use crate::admin::KeySetFacts;
 use crate::keys::statistics::KeyStatistics;
 use crate::metrics::{CloseReason, ExecutorMetrics, RefusalReason};
 
@@ -30,6 +31,13 @@ fn busy() -> Collection {
         executors: vec![Some(executor.snapshot()), None],
         keys: Some(Arc::new(KeyStatistics::for_test(&[true, false]))),
         kms_names: vec!["local".to_owned(), "vault".to_owned()],
+        key_sets: vec![KeySetFacts {
+            cluster: "main".to_owned(),
+            listener: "lan".to_owned(),
+            keys: 2,
+            fetched: 1_700_000_000,
+            failures: 3,
+        }],
         ..Collection::default()
     }
 }
@@ -44,6 +52,9 @@ fn counters_come_out_with_their_labels() {
          reason=\"no_rule\"} 1",
         "sealwire_frames_total{direction=\"request\",api=\"Produce\",api_key=\"0\"} 1",
         "sealwire_frames_total{direction=\"request\",api=\"unknown\",api_key=\"other\"} 1",
+        "sealwire_key_set_keys{cluster=\"main\",listener=\"lan\"} 2",
+        "sealwire_key_set_fetched_timestamp_seconds{cluster=\"main\",listener=\"lan\"} 1700000000",
+        "sealwire_key_set_failures_total{cluster=\"main\",listener=\"lan\"} 3",
         "sealwire_executors 2",
         "sealwire_executors_answering 1",
         "sealwire_deks_made_total{kms=\"local\"} 0",

@@ -172,6 +172,7 @@ const TARGETS: &[&str] = &[
     "sealwire::server::spread",
     "sealwire::server::state_file",
     "sealwire::server::threads",
+    "sealwire::server::key_sets",
     "sealwire::server::login_files",
     "sealwire::server::tls_files",
 ];

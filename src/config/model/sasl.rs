@@ -4,11 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::Url;
+
 use crate::durable_file::{self, FileError};
 use crate::identity::sasl::credentials::{Credentials, CredentialsError};
 use crate::identity::sasl::exchange::LoginMechanism;
 use crate::identity::sasl::oauthbearer::key_set::{KeySet, KeySetError, SET_BYTES_MAX};
 use crate::identity::sasl::oauthbearer::token::TokenRules;
+use crate::transport::tls_client::Trust;
 
 /// How clients log in at a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,10 +29,28 @@ pub struct ListenerSasl {
 /// Which tokens are taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OauthBearerConfig {
-    /// A JSON Web Key Set: whose signatures they have to bear.
-    pub jwks_file: PathBuf,
+    /// Whose signatures they have to bear.
+    pub keys: KeySetSource,
     /// What they have to say.
     pub rules: Arc<TokenRules>,
+}
+
+/// Where a JSON Web Key Set is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySetSource {
+    /// In this file.
+    File(PathBuf),
+    /// Where its issuer publishes it.
+    Url(KeySetUrl),
+}
+
+/// A key set that is fetched by HTTPS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeySetUrl {
+    /// Where it is.
+    pub url: Url,
+    /// Who vouches for whoever is there.
+    pub trust: Trust,
 }
 
 /// Why a credentials file cannot be used.

@@ -254,12 +254,7 @@ fn read_trust(table: &Node<'_>) -> Option<Trust> {
         .collect();
     match (written.as_slice(), insecure) {
         ([], true) => Some(Trust::Anybody),
-        ([("ca", place)], false) => {
-            if matches!(&place.value, Value::String(_, text) if text == "system") {
-                return Some(Trust::System);
-            }
-            read_public_file(table, "ca")?.map(Trust::File)
-        }
+        ([("ca", place)], false) => read_authorities(place),
         ([(_, place)], false) => read_pins(place),
         ([], false) => {
             table.complain_of_the_name(
@@ -276,6 +271,14 @@ fn read_trust(table: &Node<'_>) -> Option<Trust> {
             None
         }
     }
+}
+
+/// `"system"`, or a file of certificates.
+pub(super) fn read_authorities(place: &Node<'_>) -> Option<Trust> {
+    if matches!(&place.value, Value::String(_, text) if text == "system") {
+        return Some(Trust::System);
+    }
+    read_path(place).map(Trust::File)
 }
 
 fn read_pins(place: &Node<'_>) -> Option<Trust> {

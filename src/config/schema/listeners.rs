@@ -235,11 +235,31 @@ pub(super) const KEYS: &[Key] = &[
     other(
         "cluster.*.listeners.[].sasl.oauthbearer.jwks_file",
         "path",
-        Required,
+        Absent("`jwks_url`"),
         "Whose signatures tokens have to bear: a JSON Web Key Set (RFC 7517) as their issuer publishes it. RSA from \
          2048 bits on, P-256, P-384 and Ed25519; keys of other kinds are left out. It is looked at every 10 s; what it \
          holds is for the next login, and a file that cannot be used changes nothing, as the log says.",
         "\"jwks.json\"",
+    ),
+    other(
+        "cluster.*.listeners.[].sasl.oauthbearer.jwks_url",
+        "URL",
+        Absent("`jwks_file`"),
+        "The same set where its issuer publishes it, by HTTPS (\"jwks_uri\" in the issuer's \
+         `.well-known/openid-configuration`). It is fetched at the start, every hour, and when a token names a key \
+         that it does not have: once a minute for each such key, and not within 10 s of the last time. An issuer that \
+         does not answer changes nothing: what was fetched last stays in force. While nothing was, and while a key is \
+         looked for, logins end without an answer, upon which clients try again. Neither proxies nor redirects are \
+         followed.",
+        "\"https://login.example.com/keys\"",
+    ),
+    other(
+        "cluster.*.listeners.[].sasl.oauthbearer.jwks_ca",
+        "path or `\"system\"`",
+        Value("\"system\""),
+        "Who vouches for whoever is at `jwks_url`: a PEM file of certificates, read anew each time, or what this host \
+         trusts.",
+        "\"login-ca.pem\"",
     ),
     other(
         "cluster.*.listeners.[].sasl.oauthbearer.issuer",

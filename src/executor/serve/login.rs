@@ -113,7 +113,14 @@ impl Arrival {
                 API_VERSIONS => self.versions::<P>(listener, stage, head, request).await?,
                 SASL_HANDSHAKE | SASL_AUTHENTICATE => {
                     match self.round::<P>(listener, stage, head, request).await? {
-                        Round::Answer(answer) => answer,
+                        Round::Answer(answer) => {
+                            // Some clients hear that and say nothing more.
+                            if let Some(why) = stage.rounds.refusal() {
+                                self.note_refused_login(why);
+                                stage.is_noted = true;
+                            }
+                            answer
+                        }
                         Round::Known {
                             answer,
                             principal,
@@ -132,7 +139,9 @@ impl Arrival {
                             });
                         }
                         Round::Failed { answer, why } => {
-                            self.note_refused_login(why);
+                            if !stage.is_noted {
+                                self.note_refused_login(why);
+                            }
                             self.hold_back::<P>().await?;
                             self.send(client, &answer, head).await?;
                             return Err(CloseReason::LoginFailed);
@@ -327,6 +336,8 @@ impl Arrival {
 #[derive(Default)]
 struct LoginStage {
     rounds: Rounds,
+    /// The login has failed, and that is counted.
+    is_noted: bool,
     told: Option<Rc<OfferedApis>>,
 }
 

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::credentials::Credentials;
 use super::oauthbearer::key_set::KeySet;
-use super::oauthbearer::token::TokenRules;
+use super::oauthbearer::token::{TokenFault, TokenRules, key_id};
 use super::oauthbearer::{self, REFUSED};
 use super::scram::{Challenge, ServerNonce};
 use super::verifier::Mechanism;
@@ -83,6 +83,8 @@ pub struct Checked {
     pub token_rules: Option<Arc<TokenRules>>,
     /// Whose signatures those have to bear; `None` until that is known.
     pub keys: Option<Arc<KeySet>>,
+    /// Whether there may be keys that are not known yet: whoever publishes them can be asked.
+    pub may_find_keys: bool,
 }
 
 /// A part of [`Checked`] that has changed.
@@ -155,6 +157,9 @@ pub enum Answer {
     },
     /// What the check says.
     Check(PasswordCheck),
+    /// A token names this key, which may be found: then the same message is taken again, or refused by
+    /// [`Exchange::refuse`].
+    UnknownKey(String),
     /// It is not known who may log in.
     Unavailable,
 }
@@ -227,12 +232,22 @@ impl Exchange {
                 message: Vec::new(),
                 lifetime: Some(lifetime),
             }),
-            Some(Err(failure)) => {
-                self.refused = Some(failure);
-                Ok(Answer::Challenge(REFUSED.as_bytes().to_vec()))
-            }
+            Some(Err(UNKNOWN_KEY)) if against.may_find_keys => Ok(Answer::UnknownKey(key_id_of(message))),
+            Some(Err(failure)) => Ok(Answer::Challenge(self.refuse(failure))),
             None => Ok(Answer::Unavailable),
         }
+    }
+
+    /// A token does not convince; what the client is told of that.
+    pub fn refuse(&mut self, failure: Failure) -> Vec<u8> {
+        self.refused = Some(failure);
+        REFUSED.as_bytes().to_vec()
+    }
+
+    /// Why the login will fail, whatever the client says to it; some clients hear it and say nothing more.
+    #[must_use]
+    pub fn refused(&self) -> Option<Failure> {
+        self.refused
     }
 }
 
@@ -261,6 +276,14 @@ impl fmt::Debug for PasswordCheck {
     }
 }
 
+/// The id of the key that a message's token names; empty where it names none.
+fn key_id_of(message: &[u8]) -> String {
+    let message = oauthbearer::Message::parse(message).ok();
+    message
+        .and_then(|message| key_id(message.token()))
+        .unwrap_or_default()
+}
+
 fn principal(user: &str) -> Result<Principal, Failure> {
     Principal::new(user).ok_or(Failure::Malformed("a name that no user can have"))
 }
@@ -268,3 +291,5 @@ fn principal(user: &str) -> Result<Principal, Failure> {
 /// Of a token that ends just now, or has by a clock that is a little ahead: none at all would stand for a login without
 /// an end, and sooner than this nobody may log in again.
 const LIFETIME_MIN: Duration = Duration::from_secs(1);
+/// The one failure that may pass by itself.
+pub const UNKNOWN_KEY: Failure = Failure::Token(TokenFault::UnknownKey);

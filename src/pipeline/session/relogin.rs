@@ -105,15 +105,7 @@ impl Session {
             return Ok(Step::Wrote(whole));
         }
         if head.api_key == SASL_HANDSHAKE && !relogin.may_begin(now) || !relogin.is_known_step(head) {
-            let mut answer = Vec::new();
-            let policy = pipeline.logins.policy(relogin.listener);
-            let names: Vec<_> = policy.into_iter().flat_map(LoginPolicy::names).collect();
-            let written = if head.api_key == SASL_HANDSHAKE {
-                sasl::write_handshake(head, ILLEGAL_SASL_STATE, &names, &mut answer)
-            } else {
-                sasl::write_answer(head, TokenAnswer::Refused(ILLEGAL_SASL_STATE), &mut answer)
-            };
-            written.map_err(|_| CloseReason::Internal)?;
+            let answer = out_of_turn(head, pipeline.logins.policy(relogin.listener))?;
             self.note_request(pipeline, head, frame.len(), Answer::Local(answer));
             return Ok(Step::Wrote(whole));
         }
@@ -129,7 +121,12 @@ impl Session {
                 .authenticate(&mut pipeline.logins, listener, connection, head, frame)
         };
         let answer = match round {
-            Round::Answer(answer) => answer,
+            Round::Answer(answer) => {
+                if let Some(why) = relogin.rounds.refusal() {
+                    relogin.note_refusal(pipeline, why);
+                }
+                answer
+            }
             Round::Known { answer, lifetime, .. } => {
                 relogin.hashed_by = None;
                 relogin.until = lifetime.and_then(|lifetime| now.checked_add(lifetime));
@@ -147,9 +144,8 @@ impl Session {
             }
             Round::Failed { answer, why } => {
                 let until = now.checked_add(FAILURE_DELAY).ok_or(CloseReason::Internal)?;
-                pipeline.metrics.connections.login(false);
                 relogin.failed = Some((answer, until));
-                relogin.why = Some(why);
+                relogin.note_refusal(pipeline, why);
                 return Ok(Step::Blocked(Wait::Until(until)));
             }
             Round::Closed(reason) => return Err(reason),
@@ -165,10 +161,30 @@ impl Relogin {
         self.until.is_some() && now.saturating_duration_since(self.last) >= LOGIN_INTERVAL
     }
 
+    /// A login has failed: once.
+    fn note_refusal(&mut self, pipeline: &mut Pipeline, why: Refusal) {
+        if self.why.replace(why).is_none() {
+            pipeline.metrics.connections.login(false);
+        }
+    }
+
     /// A token belongs behind a handshake.
     fn is_known_step(&self, head: RequestHead) -> bool {
         head.api_key == SASL_HANDSHAKE || self.rounds.is_under_way()
     }
+}
+
+/// RELOGIN-2
+fn out_of_turn(head: RequestHead, policy: Option<&LoginPolicy>) -> Result<Vec<u8>, CloseReason> {
+    let mut answer = Vec::new();
+    let written = if head.api_key == SASL_HANDSHAKE {
+        let names: Vec<_> = policy.into_iter().flat_map(LoginPolicy::names).collect();
+        sasl::write_handshake(head, ILLEGAL_SASL_STATE, &names, &mut answer)
+    } else {
+        sasl::write_answer(head, TokenAnswer::Refused(ILLEGAL_SASL_STATE), &mut answer)
+    };
+    written.map_err(|_| CloseReason::Internal)?;
+    Ok(answer)
 }
 
 /// How long the answer to a login that has failed is held back. Brokers do so for 0.3 s, seen from outside.

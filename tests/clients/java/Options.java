@@ -80,9 +80,13 @@ final class Options {
         return properties;
     }
 
+    private static final String ALLOWED = "org.apache.kafka.sasl.oauthbearer.allowed.urls";
+
     /** What a service of its own would set that gets its tokens from a file. */
-    private static void bearer(String url, Properties properties) {
-        System.setProperty("org.apache.kafka.sasl.oauthbearer.allowed.urls", url);
+    private static synchronized void bearer(String url, Properties properties) {
+        // Of the whole program: other clients have theirs.
+        String allowed = System.getProperty(ALLOWED);
+        System.setProperty(ALLOWED, allowed == null ? url : allowed + "," + url);
         String oauthbearer = "org.apache.kafka.common.security.oauthbearer.";
         properties.put("sasl.mechanism", "OAUTHBEARER");
         properties.put("sasl.jaas.config", oauthbearer + "OAuthBearerLoginModule required;");

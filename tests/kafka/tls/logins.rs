@@ -16,6 +16,7 @@ use rustls::pki_types::ServerName;
 use sealwire::identity::sasl::credentials::Credentials;
 use sealwire::identity::sasl::verifier::{Mechanism, Verifier};
 use sealwire::testing::tokens::{SigningKey, key_set};
+use sealwire::testing::{HttpsServer, Published};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -160,13 +161,28 @@ fn logins_are_renewed_while_records_flow() {
     let Some(mut door) = Door::open(Side::Tls, more) else {
         return skipped::there_is_no_proxy();
     };
-    let streams = ALL.map(|mechanism| {
+    let ways = ALL.map(|mechanism| (mechanism, door.options(mechanism, USER, PASSWORD)));
+    assert_renewed(&mut door, ways.to_vec());
+}
+
+/// The same by tokens, which Java reads anew each time.
+#[test]
+fn logins_by_token_are_renewed_while_records_flow() {
+    let Some(mut tokens) = TokenDoor::open("session_lifetime = \"3s\"") else {
+        return skipped::there_is_no_proxy();
+    };
+    let options = tokens.options(&tokens.key, "alice", 600);
+    assert_renewed(&mut tokens.door, vec![("OAUTHBEARER", options)]);
+}
+
+fn assert_renewed(door: &mut Door, ways: Vec<(&str, Options)>) {
+    let streams = ways.into_iter().map(|(mechanism, options)| {
         let topic = RIG.topic("sealed-login", 1);
-        let options = door.options(mechanism, USER, PASSWORD);
         let producer = RIG.java.stream_produce(&options, &topic, 1, 50);
         let consumer = RIG.java.stream_consume(&options, &From::partitions(&topic, 1));
         (mechanism, producer, consumer)
     });
+    let streams: Vec<_> = streams.collect();
     for (mechanism, producer, consumer) in streams {
         for stream in [&producer, &consumer] {
             let what = format!("two later logins by {mechanism}");
@@ -220,14 +236,21 @@ struct TokenDoor {
 }
 
 impl TokenDoor {
-    fn open() -> Option<Self> {
+    /// Tokens that a file has the key of; `more` is said of logins.
+    fn open(more: &str) -> Option<Self> {
         let folder = TempDir::new().expect("a folder");
         let key = SigningKey::rsa("first");
         let set = folder.path().join("jwks.json");
         fs::write(&set, key_set([&key])).expect("written");
+        let source = format!("jwks_file = {set:?}");
+        Self::open_with(folder, key, &source, more)
+    }
+
+    /// The same of any source.
+    fn open_with(folder: TempDir, key: SigningKey, source: &str, more: &str) -> Option<Self> {
         let sasl = format!(
-            "mechanisms = [\"OAUTHBEARER\"]\n[cluster.main.listeners.sasl.oauthbearer]\n\
-             jwks_file = {set:?}\nissuer = \"https://login.example.com\"\naudience = [\"kafka\"]\n\
+            "mechanisms = [\"OAUTHBEARER\"]\n{more}\n[cluster.main.listeners.sasl.oauthbearer]\n\
+             {source}\nissuer = \"https://login.example.com\"\naudience = [\"kafka\"]\n\
              algorithms = [\"RS256\", \"ES256\"]"
         );
         let tls = ProxyTls {
@@ -258,7 +281,7 @@ impl TokenDoor {
 
 #[test]
 fn each_library_logs_in_by_a_token() {
-    let Some(mut tokens) = TokenDoor::open() else {
+    let Some(mut tokens) = TokenDoor::open("") else {
         return skipped::there_is_no_proxy();
     };
     let stranger = SigningKey::rsa("first");
@@ -292,13 +315,19 @@ fn each_library_logs_in_by_a_token() {
         log.contains("OAUTHBEARER: the token's signature is wrong"),
         "{log}"
     );
+    // Not every library waits for the last word.
+    let refused = tokens
+        .door
+        .proxy
+        .metric("sealwire_logins_total", &["result=\"refused\""]);
+    assert!(refused >= agents.len() as f64, "{refused}");
     tokens.door.proxy.terminate();
 }
 
 /// LOGIN-FILES-1: a key that has come is for the next login, and one that has gone as well.
 #[test]
 fn the_key_set_is_followed() {
-    let Some(mut tokens) = TokenDoor::open() else {
+    let Some(mut tokens) = TokenDoor::open("") else {
         return skipped::there_is_no_proxy();
     };
     let next = SigningKey::ec("second");
@@ -320,6 +349,60 @@ fn the_key_set_is_followed() {
     fs::write(&set, key_set([&next])).expect("written");
     until_log_says("the key set of oauthbearer has changed: logins go by what it holds now");
     assert!(reaches(&next) && !reaches(&tokens.key));
+    tokens.door.proxy.terminate();
+}
+
+/// KEY-SETS-1, UNKNOWN-KEYS-1: clients with a new key get in by themselves, and those with the known one whatever
+/// becomes of the issuer.
+#[test]
+fn the_key_set_is_fetched_when_a_token_names_a_new_key() {
+    let (key, next) = (SigningKey::rsa("first"), SigningKey::ec("second"));
+    let issuer = HttpsServer::start(Published::Text(key_set([&key])));
+    let folder = TempDir::new().expect("a folder");
+    let ca = folder.path().join("issuer.pem");
+    fs::write(&ca, issuer.authority()).expect("written");
+    let source = format!("jwks_url = {:?}\njwks_ca = {ca:?}", issuer.url());
+    let Some(mut tokens) = TokenDoor::open_with(folder, key, &source, "") else {
+        return skipped::there_is_no_proxy();
+    };
+    let reach = |key: &SigningKey, agent: &Agent, user: &str| {
+        let options = tokens.options(key, user, 600);
+        agent.try_reach(&options, Duration::from_secs(40))
+    };
+    let agents = [
+        RIG.java,
+        shared::librdkafka(),
+        shared::franz_go(),
+        shared::aiokafka(),
+        shared::kafkajs(),
+    ];
+    reach(&tokens.key, RIG.java, "known").expect("its key is in the set");
+    assert_eq!(issuer.asked(), 1);
+    // It has a new key: whoever comes with it is let in before he gives up.
+    issuer.publish(Published::Text(key_set([&tokens.key, &next])));
+    for (number, agent) in agents.into_iter().enumerate() {
+        let reached = reach(&next, agent, &format!("new-{number}"));
+        reached.unwrap_or_else(|error| panic!("{:?}: {error}", agent.library()));
+    }
+    assert_eq!(issuer.asked(), 2);
+    // It hangs, and somebody makes ids up: nobody else notices.
+    issuer.publish(Published::Silence);
+    let stranger = SigningKey::ec("third");
+    let refused = tokens.options(&stranger, "stranger", 600);
+    let reached = shared::librdkafka().try_reach(&refused, Duration::from_secs(5));
+    assert!(reached.is_err());
+    for key in [&tokens.key, &next] {
+        reach(key, shared::librdkafka(), "known").expect("the last set is in force");
+    }
+    wait::until(
+        "it is told that the issuer hangs",
+        Duration::from_secs(40),
+        || {
+            let log = tokens.door.proxy.output();
+            log.contains("the key set of oauthbearer cannot be fetched")
+                .then_some(())
+        },
+    );
     tokens.door.proxy.terminate();
 }
 

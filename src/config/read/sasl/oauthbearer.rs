@@ -1,12 +1,17 @@
 //! `[cluster.NAME.listeners.sasl.oauthbearer]`.
 
+use std::path::PathBuf;
 use std::sync::Arc;
+
+use reqwest::Url;
 
 use crate::config::read::keystores::{Secrecy, check_file};
 use crate::config::read::node::{Node, Reach};
-use crate::config::{OauthBearerConfig, read_key_set};
+use crate::config::read::tls::read_authorities;
+use crate::config::{KeySetSource, KeySetUrl, OauthBearerConfig, read_key_set};
 use crate::identity::sasl::exchange::LoginMechanism;
 use crate::identity::sasl::oauthbearer::token::{ALGORITHMS, TokenRules, algorithm};
+use crate::transport::tls_client::Trust;
 
 /// Reads which tokens are taken, where any are.
 pub(super) fn read_oauthbearer(
@@ -29,25 +34,7 @@ pub(super) fn read_oauthbearer(
         );
         return None;
     }
-    let jwks_file = table.get("jwks_file").and_then(|place| {
-        let path = place.reader.sources.folder().join(place.as_text()?);
-        check_file(
-            &place,
-            &path,
-            Secrecy::Public,
-            "fetch the key set of the tokens' issuer, or correct the path",
-        );
-        if place.reader.reach == Reach::Check
-            && path.is_file()
-            && let Err(error) = read_key_set(&path)
-        {
-            place.complain(
-                &error.to_string(),
-                "fetch the key set of the tokens' issuer again",
-            );
-        }
-        Some(path)
-    });
+    let keys = read_source(&table);
     let (issuer, audiences) = (
         not_empty(&table, "issuer"),
         read_list(&table, "audience", text_of),
@@ -65,7 +52,7 @@ pub(super) fn read_oauthbearer(
     });
     let principal_claim = not_empty(&table, "principal_claim");
     Some(Some(OauthBearerConfig {
-        jwks_file: jwks_file?,
+        keys: keys?,
         rules: Arc::new(TokenRules {
             issuer: issuer?,
             audiences: audiences?,
@@ -73,6 +60,78 @@ pub(super) fn read_oauthbearer(
             principal_claim: principal_claim?,
         }),
     }))
+}
+
+/// Where the keys are that tokens are signed with.
+fn read_source(table: &Node<'_>) -> Option<KeySetSource> {
+    match (table.written("jwks_file"), table.written("jwks_url")) {
+        (Some(file), None) => {
+            if let Some(ca) = table.written("jwks_ca") {
+                ca.complain_of_the_name("nothing is fetched that it could vouch for", "remove it");
+            }
+            read_file(&file).map(KeySetSource::File)
+        }
+        (None, Some(url)) => {
+            let trust = match table.written("jwks_ca") {
+                Some(place) => read_authorities(&place),
+                None => Some(Trust::System),
+            };
+            Some(KeySetSource::Url(KeySetUrl {
+                url: read_url(&url)?,
+                trust: trust?,
+            }))
+        }
+        (None, None) => {
+            table.complain_of_the_name(
+                "this does not say whose tokens are believed",
+                "add jwks_url, where their issuer publishes its key set, or jwks_file",
+            );
+            None
+        }
+        (Some(_), Some(_)) => {
+            table.complain_of_the_name(
+                "this says in two ways whose tokens are believed",
+                "write one of jwks_url and jwks_file",
+            );
+            None
+        }
+    }
+}
+
+fn read_file(place: &Node<'_>) -> Option<PathBuf> {
+    let path = place.reader.sources.folder().join(place.as_text()?);
+    check_file(
+        place,
+        &path,
+        Secrecy::Public,
+        "fetch the key set of the tokens' issuer, or correct the path",
+    );
+    if place.reader.reach == Reach::Check
+        && path.is_file()
+        && let Err(error) = read_key_set(&path)
+    {
+        place.complain(
+            &error.to_string(),
+            "fetch the key set of the tokens' issuer again",
+        );
+    }
+    Some(path)
+}
+
+fn read_url(place: &Node<'_>) -> Option<Url> {
+    let url = Url::parse(&place.as_text()?).ok();
+    let is_fit = |url: &Url| {
+        let is_bare = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
+        url.scheme() == "https" && url.has_host() && is_bare
+    };
+    let url = url.filter(is_fit);
+    if url.is_none() {
+        place.complain(
+            "this is not an address of HTTPS, without a user and without a #",
+            &place.example(),
+        );
+    }
+    url
 }
 
 fn not_empty(table: &Node<'_>, name: &str) -> Option<String> {

@@ -1,11 +1,13 @@
 //! `[cluster.NAME.listeners.sasl]`.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{BASE, load, only_mistake};
+use crate::config::{KeySetSource, KeySetUrl};
 use crate::identity::sasl::exchange::LoginMechanism;
 use crate::identity::sasl::oauthbearer::token::TokenRules;
+use crate::transport::tls_client::Trust;
 
 const TOPICS: &str = "[[cluster.main.topics]]";
 const OAUTHBEARER: &str = "[cluster.main.listeners.sasl.oauthbearer]\njwks_file = \"jwks.json\"\n\
@@ -38,7 +40,7 @@ fn everything_of_tokens_is_read() {
         (None, Some(Duration::from_secs(60)))
     );
     let bearer = sasl.oauthbearer.expect("it has it");
-    assert_eq!(bearer.jwks_file, Path::new("dir/jwks.json"));
+    assert_eq!(bearer.keys, KeySetSource::File(PathBuf::from("dir/jwks.json")));
     let expected = TokenRules {
         issuer: "https://login.example.com".to_owned(),
         audiences: vec!["kafka".to_owned(), "k".to_owned()],
@@ -46,6 +48,20 @@ fn everything_of_tokens_is_read() {
         principal_claim: "client_id".to_owned(),
     };
     assert_eq!(*bearer.rules, expected);
+    for (ca, trust) in [
+        ("", Trust::System),
+        ("jwks_ca = \"system\"\n", Trust::System),
+        ("jwks_ca = \"ca.pem\"\n", Trust::File(PathBuf::from("dir/ca.pem"))),
+    ] {
+        let url = "https://login.example.com/keys";
+        let lines = lines.replace(
+            "jwks_file = \"jwks.json\"\n",
+            &format!("jwks_url = {url:?}\n{ca}"),
+        );
+        let url = url.parse().expect("a URL");
+        let bearer = read(&lines).oauthbearer.expect("it has it");
+        assert_eq!(bearer.keys, KeySetSource::Url(KeySetUrl { url, trust }));
+    }
     let both = read(&format!(
         "credentials = \"users\"\nmechanisms = [\"PLAIN\", \"OAUTHBEARER\"]\n{OAUTHBEARER}"
     ));
@@ -58,6 +74,7 @@ fn everything_of_tokens_is_read() {
 #[test]
 fn each_mistake_is_refused() {
     let good = format!("mechanisms = [\"OAUTHBEARER\"]\n{OAUTHBEARER}");
+    let with_url = |url: &str| good.replace("jwks_file = \"jwks.json\"", &format!("jwks_url = {url:?}"));
     for (lines, expected) in [
         (String::new(), "has no credentials"),
         ("mechanisms = [\"OAUTHBEARER\"]".to_owned(), "has no oauthbearer"),
@@ -72,8 +89,26 @@ fn each_mistake_is_refused() {
         ),
         (
             good.replace("jwks_file = \"jwks.json\"\n", ""),
-            "has no jwks_file",
+            "does not say whose tokens are believed",
         ),
+        (
+            format!("{good}jwks_url = \"https://login.example.com/keys\""),
+            "says in two ways whose tokens are believed",
+        ),
+        (format!("{good}jwks_ca = \"ca.pem\""), "nothing is fetched"),
+        (
+            with_url("http://login.example.com/keys"),
+            "not an address of HTTPS",
+        ),
+        (
+            with_url("https://alice:secret@login.example.com/"),
+            "not an address of HTTPS",
+        ),
+        (
+            with_url("https://login.example.com/#keys"),
+            "not an address of HTTPS",
+        ),
+        (with_url("login.example.com"), "not an address of HTTPS"),
         (good.replace("issuer =", "principal_claim ="), "has no issuer"),
         (
             good.replace("\"https://login.example.com\"", "\"\""),

@@ -1,0 +1,107 @@
+//! Keys that tokens name and nobody knows: whoever signs tokens may have a new one.
+//!
+//! - UNKNOWN-KEYS-1: for each of them the key set is fetched once a minute, and no token is refused for its key before
+//!   that. Until then it is not known whose it is (LOGIN-2).
+//! - UNKNOWN-KEYS-2: so many are looked for at a time: anybody may make up ids.
+//!
+//! Executor threads only.
+
+use std::time::Duration;
+
+/// Those that are looked for, or were not found, at one listener.
+#[derive(Debug, Default)]
+pub(super) struct UnknownKeys {
+    looked_for: Vec<Sought>,
+    /// How often the set was read.
+    reads: u64,
+}
+
+/// What is known of a key that a token names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Search {
+    /// The set is to be fetched for it.
+    Begins,
+    /// The set has not come yet, or there is no room for one more search.
+    IsUnderWay,
+    /// The issuer does not know it either.
+    WasInVain,
+}
+
+#[derive(Debug)]
+struct Sought {
+    id: Box<str>,
+    /// Since 1970.
+    since: Duration,
+    /// How often the set had been read by then.
+    reads: u64,
+}
+
+impl UnknownKeys {
+    /// The set was read once more.
+    pub(super) fn read(&mut self) {
+        self.reads = self.reads.wrapping_add(1);
+    }
+
+    /// A token names this key (UNKNOWN-KEYS-1); `now`: since 1970.
+    pub(super) fn search(&mut self, id: &str, now: Duration) -> Search {
+        // What is later than now was so before the clock was set.
+        self.looked_for
+            .retain(|sought| now.checked_sub(sought.since).is_some_and(|ago| ago < REMEMBERED));
+        if let Some(sought) = self.looked_for.iter().find(|sought| &*sought.id == id) {
+            return match sought.reads == self.reads {
+                true => Search::IsUnderWay,
+                false => Search::WasInVain,
+            };
+        }
+        // UNKNOWN-KEYS-2
+        if self.looked_for.len() >= SOUGHT_MAX {
+            return Search::IsUnderWay;
+        }
+        self.looked_for.push(Sought {
+            id: id.into(),
+            since: now,
+            reads: self.reads,
+        });
+        Search::Begins
+    }
+}
+
+/// How long a key that was not found counts as one that there is not.
+const REMEMBERED: Duration = Duration::from_secs(60);
+/// Each of them up to 1000 bytes.
+const SOUGHT_MAX: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Duration = Duration::from_secs(1_000_000);
+
+    /// UNKNOWN-KEYS-1
+    #[test]
+    fn no_key_is_unknown_before_the_issuer_was_asked() {
+        let mut keys = UnknownKeys::default();
+        assert_eq!(keys.search("a", NOW), Search::Begins);
+        assert_eq!(keys.search("a", NOW), Search::IsUnderWay);
+        keys.read();
+        assert_eq!(keys.search("a", NOW + REMEMBERED / 2), Search::WasInVain);
+        assert_eq!(keys.search("b", NOW), Search::Begins);
+        // A minute later, or after the clock was set back.
+        for later in [NOW + REMEMBERED, NOW - Duration::from_secs(1)] {
+            assert_eq!(keys.search("a", later), Search::Begins);
+            keys.read();
+            assert_eq!(keys.search("a", later), Search::WasInVain);
+        }
+    }
+
+    /// UNKNOWN-KEYS-2
+    #[test]
+    fn ids_that_are_made_up_take_no_more_room_than_there_is() {
+        let mut keys = UnknownKeys::default();
+        let begun = (0..1000).filter(|number| keys.search(&number.to_string(), NOW) == Search::Begins);
+        assert_eq!(begun.count(), SOUGHT_MAX);
+        keys.read();
+        assert_eq!(keys.search("another", NOW), Search::IsUnderWay);
+        assert_eq!(keys.search("another", NOW + REMEMBERED), Search::Begins);
+    }
+}

@@ -1,0 +1,419 @@
+//! Key sets that are fetched: whose signatures tokens have to bear, from where their issuer publishes them.
+//!
+//! - KEY-SETS-1: an issuer that does not answer, or says what cannot be understood, changes nothing, and the log says
+//!   so once until it does again. No answer is waited for longer than [`FETCH_TIMEOUT`], or taken beyond what a set
+//!   may have.
+//! - KEY-SETS-2: an issuer is asked at the [`PACE`] of its own, and sooner where a token names a key that the set does
+//!   not have, but not within a pause, whatever clients say.
+//!
+//! Control thread only; sets and certificates are read by threads that may take their time.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use reqwest::redirect::Policy;
+use reqwest::{Client, StatusCode};
+use tokio::sync::{Notify, watch};
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+
+use super::sending::send;
+use crate::admin::KeySetFacts;
+use crate::channel::Sender;
+use crate::config::{Config, KeySetSource, KeySetUrl};
+use crate::identity::sasl::exchange::CheckedNews;
+use crate::identity::sasl::oauthbearer::key_set::{KeySet, KeySetError, SET_BYTES_MAX};
+use crate::ids::{ById, ListenerId};
+use crate::messages::ExecutorMessage;
+use crate::transport::certificates::CertificateError;
+use crate::transport::suites::TlsChoice;
+use crate::transport::tls_client::UpstreamTls;
+
+/// See the module.
+pub(super) struct KeySets {
+    fetched: Vec<Fetched>,
+    told: Arc<watch::Sender<Vec<KeySetFacts>>>,
+}
+
+/// How the sets are asked for.
+#[derive(Default)]
+pub(super) struct KeySetRequests(ById<ListenerId, Arc<Notify>>);
+
+/// How often an issuer is asked.
+#[derive(Clone, Copy)]
+struct Pace {
+    /// From one time to the next.
+    interval: Duration,
+    /// The same where the last one was in vain.
+    retry: Duration,
+    /// Between two at least, whoever asks.
+    pause: Duration,
+}
+
+/// One listener's set.
+struct Fetched {
+    listener: ListenerId,
+    source: KeySetUrl,
+    pace: Pace,
+    is_wanted: Arc<Notify>,
+    is_failing: bool,
+    /// Its place among the facts.
+    place: usize,
+}
+
+/// Why there is no set.
+#[derive(Debug, thiserror::Error)]
+enum FetchError {
+    #[error("jwks_ca: {0}")]
+    Trust(#[from] CertificateError),
+    #[error("{0}")]
+    Http(String),
+    #[error("it answers with status {0}")]
+    Status(StatusCode),
+    #[error("its key set: {0}")]
+    Set(#[from] KeySetError),
+    #[error("no thread is left to read it")]
+    NoThread,
+}
+
+impl KeySets {
+    pub(super) fn of(config: &Config) -> Self {
+        let (mut fetched, mut facts) = (Vec::new(), Vec::new());
+        for cluster in &config.clusters {
+            for listener in &cluster.listeners {
+                let bearer = listener.sasl.as_ref().and_then(|sasl| sasl.oauthbearer.as_ref());
+                let Some(KeySetSource::Url(source)) = bearer.map(|bearer| &bearer.keys) else {
+                    continue;
+                };
+                fetched.push(Fetched {
+                    listener: listener.id,
+                    source: source.clone(),
+                    pace: PACE,
+                    is_wanted: Arc::default(),
+                    is_failing: false,
+                    place: facts.len(),
+                });
+                facts.push(KeySetFacts {
+                    cluster: cluster.name.clone(),
+                    listener: listener.name.clone(),
+                    ..KeySetFacts::default()
+                });
+            }
+        }
+        let told = Arc::new(watch::Sender::new(facts));
+        Self { fetched, told }
+    }
+
+    /// What is in force, whenever it changes.
+    pub(super) fn watch(&self) -> watch::Receiver<Vec<KeySetFacts>> {
+        self.told.subscribe()
+    }
+
+    pub(super) fn requests(&self) -> KeySetRequests {
+        let mut requests = ById::default();
+        for one in &self.fetched {
+            requests.insert(one.listener, Arc::clone(&one.is_wanted));
+        }
+        KeySetRequests(requests)
+    }
+
+    /// Fetches them for as long as it is polled.
+    pub(super) async fn follow(self, executors: Vec<Sender<ExecutorMessage>>) {
+        let mut following = JoinSet::new();
+        for one in self.fetched {
+            let (told, executors) = (Arc::clone(&self.told), executors.clone());
+            following.spawn(one.follow(told, executors));
+        }
+        while following.join_next().await.is_some() {}
+    }
+}
+
+impl KeySetRequests {
+    /// A token names a key that this listener's set does not have.
+    pub(super) fn fetch(&self, listener: ListenerId) {
+        if let Some(is_wanted) = self.0.get(listener) {
+            is_wanted.notify_one();
+        }
+    }
+}
+
+impl Fetched {
+    async fn follow(
+        mut self,
+        told: Arc<watch::Sender<Vec<KeySetFacts>>>,
+        executors: Vec<Sender<ExecutorMessage>>,
+    ) {
+        loop {
+            // All who have asked so far are served by this one.
+            let _ = timeout(Duration::ZERO, self.is_wanted.notified()).await;
+            let fetched = fetch(&self.source, FETCH_TIMEOUT).await;
+            let next = match &fetched {
+                Ok(_) => self.pace.interval,
+                Err(_) => self.pace.retry,
+            };
+            self.tell(&told, &fetched);
+            if let Ok(keys) = fetched {
+                let keys = Arc::new(keys);
+                for executor in &executors {
+                    let news = CheckedNews::Keys(Arc::clone(&keys));
+                    send(executor, ExecutorMessage::Logins(self.listener, news)).await;
+                }
+            }
+            let ended = Instant::now();
+            // KEY-SETS-2
+            let _ = timeout_at(ended + next, self.is_wanted.notified()).await;
+            sleep_until(ended + self.pace.pause).await;
+        }
+    }
+
+    /// KEY-SETS-1
+    fn tell(&mut self, told: &watch::Sender<Vec<KeySetFacts>>, fetched: &Result<KeySet, FetchError>) {
+        let mut listener = String::new();
+        told.send_modify(|facts| {
+            let Some(facts) = facts.get_mut(self.place) else {
+                return;
+            };
+            listener = format!("{}/{}", facts.cluster, facts.listener);
+            match fetched {
+                Ok(keys) => {
+                    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+                    facts.fetched = now.unwrap_or_default().as_secs();
+                    facts.keys = keys.len();
+                }
+                Err(_) => facts.failures = facts.failures.saturating_add(1),
+            }
+        });
+        let was_failing = std::mem::replace(&mut self.is_failing, fetched.is_err());
+        let url = self.source.url.as_str();
+        match fetched {
+            Ok(keys) if was_failing => {
+                tracing::info!(
+                    listener,
+                    url,
+                    keys = keys.len(),
+                    "the key set of oauthbearer is fetched again"
+                );
+            }
+            Ok(keys) => tracing::debug!(
+                listener,
+                url,
+                keys = keys.len(),
+                "the key set of oauthbearer was fetched"
+            ),
+            Err(reason) if !was_failing => tracing::error!(
+                listener,
+                url,
+                %reason,
+                "the key set of oauthbearer cannot be fetched: the last one stays in force; until there is one, no \
+                 token is taken"
+            ),
+            Err(_) => {}
+        }
+    }
+}
+
+async fn fetch(source: &KeySetUrl, at_most: Duration) -> Result<KeySet, FetchError> {
+    let trust = source.trust.clone();
+    let tls = spawn_blocking(move || {
+        let tls = UpstreamTls {
+            trust,
+            server_name: None,
+            client: None,
+            choice: TlsChoice::default(),
+        };
+        tls.load(SystemTime::now())
+    });
+    let tls = tls.await.map_err(|_| FetchError::NoThread)??;
+    let http = |error: reqwest::Error| FetchError::Http(in_words(&error.without_url()));
+    let client = Client::builder()
+        .tls_backend_preconfigured((*tls.config).clone())
+        .https_only(true)
+        .no_proxy()
+        .redirect(Policy::none())
+        .timeout(at_most)
+        .build()
+        .map_err(http)?;
+    let mut response = client.get(source.url.clone()).send().await.map_err(http)?;
+    if response.status() != StatusCode::OK {
+        return Err(FetchError::Status(response.status()));
+    }
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(http)? {
+        bytes.extend_from_slice(&chunk);
+        if bytes.len() > SET_BYTES_MAX {
+            return Err(KeySetError::TooLong.into());
+        }
+    }
+    let keys = spawn_blocking(move || KeySet::parse(&bytes)).await;
+    Ok(keys.map_err(|_| FetchError::NoThread)??)
+}
+
+/// With everything that stands behind it.
+fn in_words(error: &dyn Error) -> String {
+    let mut words = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let more = error.to_string();
+        if !words.ends_with(&more) {
+            words = format!("{words}: {more}");
+        }
+        source = error.source();
+    }
+    words
+}
+
+const PACE: Pace = Pace {
+    interval: Duration::from_secs(3600),
+    retry: Duration::from_secs(30),
+    pause: Duration::from_secs(10),
+};
+/// From the first packet to the last byte.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::channel::channel;
+    use crate::ids::Id as _;
+    use crate::testing::tokens::{SigningKey, key_set};
+    use crate::testing::{HttpsServer, Published};
+    use crate::transport::tls_client::Trust;
+
+    struct Issuer {
+        server: HttpsServer,
+        folder: tempfile::TempDir,
+    }
+
+    impl Issuer {
+        fn new(published: Published) -> Self {
+            let server = HttpsServer::start(published);
+            let folder = tempfile::TempDir::new().expect("a folder");
+            fs::write(folder.path().join("ca.pem"), server.authority()).expect("written");
+            Self { server, folder }
+        }
+
+        fn source(&self) -> KeySetUrl {
+            KeySetUrl {
+                url: self.server.url().parse().expect("a URL"),
+                trust: Trust::File(self.folder.path().join("ca.pem")),
+            }
+        }
+
+        async fn fetch(&self) -> Result<KeySet, FetchError> {
+            fetch(&self.source(), Duration::from_secs(1)).await
+        }
+    }
+
+    fn one_key() -> Published {
+        Published::Text(key_set([&SigningKey::ec("k")]))
+    }
+
+    #[tokio::test]
+    async fn a_set_is_fetched_from_whoever_is_vouched_for() {
+        let issuer = Issuer::new(one_key());
+        let keys = issuer.fetch().await.expect("it is published");
+        assert!(keys.knows(Some("k")));
+        let other = HttpsServer::start(one_key());
+        fs::write(issuer.folder.path().join("ca.pem"), other.authority()).expect("written");
+        let error = issuer.fetch().await.expect_err("nobody vouches for it");
+        assert!(error.to_string().contains("certificate"), "{error}");
+        assert_eq!(issuer.server.asked(), 1);
+        fs::write(issuer.folder.path().join("ca.pem"), "").expect("written");
+        assert!(matches!(issuer.fetch().await, Err(FetchError::Trust(_))));
+    }
+
+    /// KEY-SETS-1
+    #[tokio::test]
+    async fn what_is_no_set_is_not_taken() {
+        let issuer = Issuer::new(Published::Text("<html>".to_owned()));
+        assert!(matches!(
+            issuer.fetch().await,
+            Err(FetchError::Set(KeySetError::Malformed))
+        ));
+        issuer.server.publish(Published::Endless);
+        assert!(matches!(
+            issuer.fetch().await,
+            Err(FetchError::Set(KeySetError::TooLong))
+        ));
+        for (answer, status) in [
+            ("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n".to_owned(), 503),
+            (
+                format!(
+                    "HTTP/1.1 302 Found\r\nLocation: {}\r\nContent-Length: 0\r\n\r\n",
+                    Issuer::new(one_key()).server.url()
+                ),
+                302,
+            ),
+        ] {
+            issuer.server.publish(Published::Raw(answer));
+            let fetched = issuer.fetch().await;
+            assert!(matches!(fetched, Err(FetchError::Status(found)) if found.as_u16() == status));
+        }
+        for cut in [
+            "",
+            "nonsense\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{",
+        ] {
+            issuer.server.publish(Published::Raw(cut.to_owned()));
+            assert!(
+                matches!(issuer.fetch().await, Err(FetchError::Http(_))),
+                "{cut:?}"
+            );
+        }
+        issuer.server.publish(Published::Silence);
+        let error = issuer.fetch().await.expect_err("it says nothing");
+        assert!(error.to_string().contains("timed out"), "{error}");
+    }
+
+    /// KEY-SETS-1, KEY-SETS-2
+    #[tokio::test]
+    async fn an_issuer_is_asked_at_a_pace_of_its_own_and_may_fail() {
+        const PAUSE: Duration = Duration::from_millis(500);
+        let issuer = Issuer::new(one_key());
+        let (executor, mut messages) = channel(100);
+        let listener = ListenerId::from_number(0);
+        let told = Arc::new(watch::Sender::new(vec![KeySetFacts::default()]));
+        let one = Fetched {
+            listener,
+            source: issuer.source(),
+            pace: Pace {
+                interval: PAUSE * 1000,
+                retry: PAUSE * 3,
+                pause: PAUSE,
+            },
+            is_wanted: Arc::default(),
+            is_failing: false,
+            place: 0,
+        };
+        let sets = KeySets {
+            fetched: vec![one],
+            told: Arc::clone(&told),
+        };
+        let requests = sets.requests();
+        let mut seen = told.subscribe();
+        let following = tokio::spawn(sets.follow(vec![executor]));
+        let mut next = async || {
+            seen.changed().await.expect("it is tried");
+            (seen.borrow_and_update().clone().remove(0), Instant::now())
+        };
+        let (first, at) = next().await;
+        assert_eq!((first.keys, first.failures), (1, 0));
+        issuer.server.publish(Published::Text("<html>".to_owned()));
+        for _ in 0..100 {
+            requests.fetch(listener);
+        }
+        let (second, again) = next().await;
+        assert!(again - at >= PAUSE, "{:?}", again - at);
+        assert_eq!((second.keys, second.failures), (1, 1), "the last set is kept");
+        // Nobody asks for the next.
+        let (third, later) = next().await;
+        assert!(later - again >= PAUSE * 3, "{:?}", later - again);
+        assert_eq!((third.failures, issuer.server.asked()), (2, 3));
+        let told = std::iter::from_fn(|| messages.try_recv());
+        assert_eq!(told.count(), 1, "of what is no set nobody is told");
+        following.abort();
+    }
+}
