@@ -28,10 +28,10 @@
 )]
 
 mod acceptor;
+mod access_files;
 mod control;
 mod hidden;
 mod key_sets;
-mod login_files;
 mod names;
 mod notices;
 mod passwords;
@@ -91,11 +91,11 @@ pub enum ServerError {
         /// What is wrong.
         source: CertificateError,
     },
-    /// A file that says who may log in cannot be used.
-    #[error("logins at listener {listener}: {reason}")]
-    Logins {
-        /// Whose they are, with its cluster.
-        listener: String,
+    /// A file that says who may do something cannot be used.
+    #[error("{whose}: {reason}")]
+    Access {
+        /// Of which listener or group, and cluster.
+        whose: String,
         /// What is wrong.
         reason: String,
     },

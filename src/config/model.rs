@@ -1,6 +1,7 @@
 //! What a loaded configuration is: types that cannot hold a mistake, so that code behind them does not check again.
 
 mod forgeable;
+mod groups;
 mod limits;
 mod log_filter;
 mod sasl;
@@ -19,6 +20,7 @@ use crate::transport::tls_client::UpstreamTls;
 use crate::transport::tls_server::ListenerTls;
 
 pub use self::forgeable::ForgeableKek;
+pub use self::groups::{GroupFile, GroupFileError};
 pub use self::limits::Limits;
 pub use self::log_filter::LogFilter;
 pub use self::sasl::{
@@ -167,6 +169,8 @@ pub struct ClusterConfig {
     pub listeners: Vec<ListenerConfig>,
     /// What happens to each topic; at least one rule.
     pub rules: RuleSet,
+    /// Groups of principals that stand in files; the rules know their members.
+    pub group_files: Vec<GroupFile>,
     /// Seeded addresses of brokers, by id.
     pub node_addresses: BTreeMap<i32, HostPort>,
     /// Keeps the last known addresses of brokers over a restart.

@@ -3,9 +3,13 @@
 //! - ACCESS-1: whoever is not named is refused, in either direction; where nobody is named, everybody is. Only on
 //!   listeners whose clients have no names there is nobody to ask for.
 //!
-//! Pure values, for any thread.
+//! - ACCESS-2: what a group's file says concerns the next request, of connections that are there as well.
+//!
+//! For any thread; nobody waits for another.
 
 use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 
 use super::matcher::{Token, tokens, wildcard};
 
@@ -20,11 +24,53 @@ pub struct Access {
 
 /// A list of principals.
 #[derive(Clone, Debug)]
-pub struct Principals(Arc<[Box<[Token]>]>);
+pub struct Principals {
+    names: Names,
+    /// Those of files.
+    groups: Arc<[Members]>,
+}
+
+/// Who belongs to a group, as its file says. Clones are the same group.
+#[derive(Clone, Debug, Default)]
+pub struct Members(Arc<ArcSwap<Names>>);
+
+/// Patterns of names.
+#[derive(Clone, Debug, Default)]
+struct Names(Arc<[Box<[Token]>]>);
 
 impl Principals {
     /// Of names as they stand behind `User:`; `*` stands for any characters, none included, `?` for one byte.
     pub fn new<'t>(patterns: impl IntoIterator<Item = &'t str>) -> Self {
+        Self {
+            names: Names::new(patterns),
+            groups: Arc::default(),
+        }
+    }
+
+    /// The same, and the members of these groups.
+    #[must_use]
+    pub fn with_groups(self, groups: impl IntoIterator<Item = Members>) -> Self {
+        Self {
+            groups: groups.into_iter().collect(),
+            ..self
+        }
+    }
+
+    fn name(&self, principal: &str) -> bool {
+        let is_member = |group: &Members| group.0.load().name(principal);
+        self.names.name(principal) || self.groups.iter().any(is_member)
+    }
+}
+
+impl Members {
+    /// From now on it is these, as [`Principals::new`] takes them (ACCESS-2).
+    pub fn set<'t>(&self, patterns: impl IntoIterator<Item = &'t str>) {
+        self.0.store(Arc::new(Names::new(patterns)));
+    }
+}
+
+impl Names {
+    fn new<'t>(patterns: impl IntoIterator<Item = &'t str>) -> Self {
         Self(patterns.into_iter().map(tokens).collect())
     }
 
@@ -57,6 +103,13 @@ impl Access {
     }
 }
 
+/// What stands behind `User:`, of a principal as it is written.
+pub fn pattern_of(written: &str) -> Option<&str> {
+    written
+        .strip_prefix("User:")
+        .filter(|name| (1..=NAME_BYTES_MAX).contains(&name.len()))
+}
+
 fn is_named(list: Option<&Principals>, asking: Asking<'_>) -> bool {
     match asking {
         Asking::Anybody => true,
@@ -64,6 +117,9 @@ fn is_named(list: Option<&Principals>, asking: Asking<'_>) -> bool {
         Asking::Principal(Some(name)) => list.is_some_and(|list| list.name(name)),
     }
 }
+
+/// As long as a principal may be.
+const NAME_BYTES_MAX: usize = 8192;
 
 #[cfg(test)]
 mod tests {
@@ -92,5 +148,22 @@ mod tests {
             assert!(access.opens_for(Asking::Anybody) && access.seals_for(Asking::Anybody));
         }
         assert!(!Access::default().opens_for(Asking::Principal(Some("app-1"))));
+    }
+
+    /// ACCESS-2
+    #[test]
+    fn a_group_is_what_its_file_said_last() {
+        let members = Members::default();
+        let list = Principals::new(["app-1"]).with_groups([Members::default(), members.clone()]);
+        let access = Access {
+            open_for: Some(list.clone()),
+            seal_for: None,
+        };
+        let opens = |name| access.opens_for(Asking::Principal(Some(name)));
+        assert!(opens("app-1") && !opens("batch-7"));
+        members.set(["batch-*"]);
+        assert!(opens("app-1") && opens("batch-7") && !opens("other"));
+        members.set(["other"]);
+        assert!(opens("app-1") && !opens("batch-7") && opens("other"));
     }
 }

@@ -22,9 +22,9 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{sleep_until, timeout};
 
+use super::access_files::AccessFiles;
 use super::hidden::HiddenLog;
 use super::key_sets::{KeySetRequests, KeySets};
-use super::login_files::LoginFiles;
 use super::names::LookUps;
 use super::notices::Notices;
 use super::passwords::Passwords;
@@ -61,7 +61,7 @@ pub(super) struct ControlLinks {
 /// What is looked at again and again, for executors.
 pub(super) struct Followed {
     pub(super) tls: TlsFiles,
-    pub(super) logins: LoginFiles,
+    pub(super) logins: AccessFiles,
     pub(super) key_sets: KeySets,
 }
 
@@ -147,7 +147,7 @@ impl Control {
         let keys = tokio::spawn(key_service.run());
         self.key_sets = followed.key_sets.requests();
         let tls_files = tokio::spawn(followed.tls.follow(executors.clone()));
-        let login_files = tokio::spawn(followed.logins.follow(executors.clone()));
+        let access_files = tokio::spawn(followed.logins.follow(executors.clone()));
         let key_sets = tokio::spawn(followed.key_sets.follow(executors.clone()));
         let admin = tokio::spawn(serve_admin(admin, facts_source, facts));
         let mut state_files = JoinSet::new();
@@ -177,7 +177,7 @@ impl Control {
         }
         keys.abort();
         tls_files.abort();
-        login_files.abort();
+        access_files.abort();
         key_sets.abort();
         admin.abort();
         // What was learned last is written.

@@ -7,9 +7,9 @@ use std::time::SystemTime;
 use tokio::sync::oneshot;
 
 use super::acceptor::{self, Acceptor};
+use super::access_files::{self, AccessFiles};
 use super::control::{Control, ControlLinks, Ending, Followed};
 use super::key_sets::KeySets;
-use super::login_files::{self, LoginFiles};
 use super::start::{Capacities, Start, new_identity};
 use super::state_file::ClusterAddresses;
 use super::threads::executor_cpus;
@@ -32,7 +32,7 @@ pub(super) struct Prepared {
     acceptor: Acceptor,
     addresses: Vec<ClusterAddresses>,
     tls: (TlsFiles, Vec<TlsNews>),
-    logins: (LoginFiles, login_files::Read),
+    logins: (AccessFiles, access_files::Read),
     admin: Option<std::net::TcpListener>,
     facts: ProcessFacts,
     cpus: Vec<usize>,
@@ -62,7 +62,7 @@ impl Prepared {
             return Err(forgeable.into());
         }
         let tls = TlsFiles::read(&config)?;
-        let logins = LoginFiles::read(&config)?;
+        let logins = AccessFiles::read(&config)?;
         let addresses = config.clusters.iter().map(ClusterAddresses::read).collect();
         let acceptor = Acceptor::bind(&config)?;
         let admin = config

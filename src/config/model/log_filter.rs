@@ -165,15 +165,15 @@ const TARGETS: &[&str] = &[
     "sealwire::self_check::descriptors",
     "sealwire::server",
     "sealwire::server::acceptor",
+    "sealwire::server::access_files",
     "sealwire::server::control",
     "sealwire::server::hidden",
+    "sealwire::server::key_sets",
     "sealwire::server::names",
     "sealwire::server::notices",
     "sealwire::server::spread",
     "sealwire::server::state_file",
     "sealwire::server::threads",
-    "sealwire::server::key_sets",
-    "sealwire::server::login_files",
     "sealwire::server::tls_files",
 ];
 

@@ -1,33 +1,69 @@
 //! `open_for` and `seal_for` of rules, and the groups that they speak of.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
-use super::node::Node;
-use crate::config::{ClientAuth, ListenerConfig};
-use crate::rules::{Access, Principals};
+use figment::value::Value;
 
-/// Names of principals by group, as they are written; `None`: there is a mistake in them.
-pub(super) type Groups = Option<BTreeMap<String, Vec<String>>>;
+use super::keystores::{Secrecy, check_file};
+use super::node::{Node, Reach};
+use crate::config::{ClientAuth, GroupFile, ListenerConfig};
+use crate::rules::{Access, Members, Principals, pattern_of};
+
+/// By their names; `None`: there is a mistake in them.
+pub(super) type Groups = Option<BTreeMap<String, Group>>;
+
+/// Who belongs to a group.
+pub(super) enum Group {
+    /// These principals, as they are written.
+    Listed(Vec<String>),
+    /// Those of this file.
+    File(GroupFile),
+}
+
+/// By whom a cluster is used.
+#[derive(Clone, Copy)]
+pub(super) struct By<'a> {
+    /// Whom lists of principals may name together.
+    pub(super) groups: &'a Groups,
+    /// Where clients come in.
+    pub(super) listeners: &'a [ListenerConfig],
+}
 
 /// Reads `[cluster.NAME.groups]`.
 pub(super) fn read_groups(cluster: &Node<'_>) -> Groups {
     let Some(table) = cluster.written("groups") else {
         return Some(BTreeMap::new());
     };
-    let read = |(name, list): (String, Node<'_>)| {
-        let members = list.elements()?;
+    let read = |(name, place): (String, Node<'_>)| {
+        if let Value::String(..) = &place.value {
+            let path = place.reader.sources.folder().join(place.as_text()?);
+            let file = read_file(&place, &name, path);
+            return Some((name, Group::File(file)));
+        }
+        let members = place.elements()?;
         let members: Option<Vec<_>> = members
             .iter()
             .map(|place| read_name(place, &place.as_text()?))
             .collect();
-        Some((name, members?))
+        Some((name, Group::Listed(members?)))
     };
     let read: Vec<_> = table.checked_table()?.entries().into_iter().map(read).collect();
     read.into_iter().collect()
 }
 
+/// Those whose members stand in files.
+pub(super) fn files_of(groups: BTreeMap<String, Group>) -> Vec<GroupFile> {
+    let file = |group| match group {
+        Group::File(file) => Some(file),
+        Group::Listed(_) => None,
+    };
+    groups.into_values().filter_map(file).collect()
+}
+
 /// Reads who may read and write the topics of a rule. On listeners whose clients have no names there is nobody to ask.
-pub(super) fn read_access(rule: &Node<'_>, groups: &Groups, listeners: &[ListenerConfig]) -> Option<Access> {
+pub(super) fn read_access(rule: &Node<'_>, by: By<'_>) -> Option<Access> {
+    let By { groups, listeners } = by;
     let is_nameless = |listener: &&ListenerConfig| listener.client_auth == ClientAuth::Network;
     let nameless = listeners
         .first()
@@ -42,13 +78,14 @@ pub(super) fn read_access(rule: &Node<'_>, groups: &Groups, listeners: &[Listene
                 "have a listener of the cluster ask for names (client_auth = \"mtls\" or \"sasl\"), or remove it",
             );
         }
-        let mut names = Vec::new();
+        let (mut names, mut files) = (Vec::new(), Vec::new());
         for entry in place.elements()? {
             let text = entry.as_text()?;
             match text.strip_prefix("group:") {
                 None => names.push(read_name(&entry, &text)?),
                 Some(group) => match groups.as_ref()?.get(group) {
-                    Some(members) => names.extend_from_slice(members),
+                    Some(Group::Listed(members)) => names.extend_from_slice(members),
+                    Some(Group::File(file)) => files.push(file.members.clone()),
                     None => {
                         entry.complain(
                             "there is no group of this name",
@@ -59,7 +96,8 @@ pub(super) fn read_access(rule: &Node<'_>, groups: &Groups, listeners: &[Listene
                 },
             }
         }
-        Some(Some(Principals::new(names.iter().map(String::as_str))))
+        let list = Principals::new(names.iter().map(String::as_str));
+        Some(Some(list.with_groups(files)))
     };
     let (open_for, seal_for) = (list("open_for"), list("seal_for"));
     Some(Access {
@@ -68,11 +106,32 @@ pub(super) fn read_access(rule: &Node<'_>, groups: &Groups, listeners: &[Listene
     })
 }
 
+fn read_file(place: &Node<'_>, name: &str, path: PathBuf) -> GroupFile {
+    check_file(
+        place,
+        &path,
+        Secrecy::Public,
+        "make a file with a principal a line, or correct the path",
+    );
+    let file = GroupFile {
+        name: name.to_owned(),
+        path,
+        members: Members::default(),
+    };
+    if place.reader.reach == Reach::Check
+        && file.path.is_file()
+        && let Err(error) = file.load()
+    {
+        place.complain(&error.to_string(), "correct the file");
+    }
+    file
+}
+
 /// What stands behind `User:`.
 fn read_name(place: &Node<'_>, text: &str) -> Option<String> {
-    match text.strip_prefix("User:") {
-        Some(name) if (1..=NAME_BYTES_MAX).contains(&name.len()) => Some(name.to_owned()),
-        _ => {
+    match pattern_of(text) {
+        Some(name) => Some(name.to_owned()),
+        None => {
             place.complain(
                 "this is not a principal",
                 "write \"User:NAME\", as Kafka does; `*` stands for any characters, `?` for one byte",
@@ -81,6 +140,3 @@ fn read_name(place: &Node<'_>, text: &str) -> Option<String> {
         }
     }
 }
-
-/// As long as a principal may be.
-const NAME_BYTES_MAX: usize = 8192;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use figment::value::Value;
 
+use super::access::{By, files_of, read_groups};
 use super::keystores::{KmsList, check_state_file};
 use super::listeners::{NO_SCHEME, read_listeners};
 use super::node::{Node, Reach, unless_mistaken};
@@ -51,7 +52,12 @@ fn read_cluster(
     let bootstrap = read_bootstrap(node);
     let topic_ids = read_topic_ids(node);
     let listeners = read_listeners(name, node, ports);
-    let rules = read_rules(name, node, kms, used, listeners.as_deref().unwrap_or_default());
+    let groups = read_groups(node);
+    let by = By {
+        groups: &groups,
+        listeners: listeners.as_deref().unwrap_or_default(),
+    };
+    let rules = read_rules(name, node, kms, used, by);
     let served: BTreeSet<i32> = listeners
         .iter()
         .flatten()
@@ -70,6 +76,7 @@ fn read_cluster(
         upstream_tls: unless_mistaken(upstream_tls)?,
         listeners: listeners?,
         rules: rules?,
+        group_files: files_of(groups?),
         node_addresses: node_addresses?,
         state_file: unless_mistaken(state_file)?,
     })

@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 use figment::value::Value;
 
 use self::seal::read_seal;
-use super::access::{Groups, read_groups};
+use super::access::By;
 use super::keystores::KmsList;
 use super::node::{Node, unless_mistaken};
-use crate::config::{ListenerConfig, schema};
+use crate::config::schema;
 use crate::rules::{KAFKA_TOPICS, Matcher, MatcherError, Rule, RuleAction, RuleSet};
 
 /// Reads the rules of one cluster and notes the KMSs that they use.
@@ -19,7 +19,7 @@ pub(super) fn read_rules(
     cluster: &Node<'_>,
     kms: &KmsList<'_>,
     used: &mut BTreeSet<usize>,
-    listeners: &[ListenerConfig],
+    by: By<'_>,
 ) -> Option<RuleSet> {
     let list = cluster.get("topics")?;
     let Value::Array(_, values) = &list.value else {
@@ -40,7 +40,6 @@ pub(super) fn read_rules(
         );
         return None;
     }
-    let groups = read_groups(cluster);
     let mut earlier: Vec<(Matcher, Option<usize>)> = Vec::new();
     let mut rules = Vec::new();
     for node in cluster.tables("topics") {
@@ -52,8 +51,7 @@ pub(super) fn read_rules(
         let scope = Scope {
             cluster: name,
             matcher: matcher.as_ref(),
-            groups: &groups,
-            listeners,
+            by,
         };
         let action = read_action(&node, scope, kms, used);
         if let (Some(matcher), Some(action)) = (matcher, action) {
@@ -69,10 +67,7 @@ struct Scope<'a> {
     cluster: &'a str,
     /// `None`: there is a mistake in it.
     matcher: Option<&'a Matcher>,
-    /// Whom lists of principals may name together.
-    groups: &'a Groups,
-    /// By which clients come.
-    listeners: &'a [ListenerConfig],
+    by: By<'a>,
 }
 
 fn read_matcher(node: &Node<'_>) -> Option<Matcher> {

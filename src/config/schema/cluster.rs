@@ -57,9 +57,12 @@ pub(super) const KEYS: &[Key] = &[
     ),
     other(
         "cluster.*.groups.*",
-        "list of principals",
+        "list of principals, or path",
         Absent("there is no such group"),
-        "Who belongs to this group: `\"User:NAME\"`, where `*` stands for any characters and `?` for one byte.",
+        "Who belongs to this group: `\"User:NAME\"`, where `*` stands for any characters and `?` for one byte. Or a \
+         file with such a principal a line; empty lines, and those that begin with `#`, are left out. It is looked at \
+         every 10 s; what it holds is for the next request, of whoever is connected as well, and a file that cannot be \
+         used changes nothing, as the log says.",
         "[\"User:app-1\", \"User:batch-*\"]",
     ),
     table(

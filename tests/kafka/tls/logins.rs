@@ -1,6 +1,8 @@
 //! Clients log in at the proxy, and no broker hears of it: each mechanism with each library, over TLS and without,
 //! later logins in the middle of records, and who is not let in.
 
+mod named;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
@@ -201,7 +203,7 @@ fn assert_renewed(door: &mut Door, ways: Vec<(&str, Options)>) {
     door.proxy.terminate();
 }
 
-/// LOGIN-FILES-1, LOGIN-FILES-2: who is taken out of the file cannot log in any more, who is put in can,
+/// ACCESS-FILES-1, ACCESS-FILES-2: who is taken out of the file cannot log in any more, who is put in can,
 /// and what cannot be read changes nothing.
 #[test]
 fn the_file_is_followed() {
@@ -324,7 +326,7 @@ fn each_library_logs_in_by_a_token() {
     tokens.door.proxy.terminate();
 }
 
-/// LOGIN-FILES-1: a key that has come is for the next login, and one that has gone as well.
+/// ACCESS-FILES-1: a key that has come is for the next login, and one that has gone as well.
 #[test]
 fn the_key_set_is_followed() {
     let Some(mut tokens) = TokenDoor::open("") else {
@@ -628,78 +630,6 @@ fn many_logins_that_fail_disturb_nobody() {
     let told = door.proxy.output().matches("a client could not log in").count();
     assert_eq!(told, 1, "once a minute and address");
     assert_exactly_once(RIG.java, producer, consumer);
-    door.proxy.terminate();
-}
-
-/// Whoever the rule does not name gets nothing opened and nothing sealed, whatever the broker allows; the others do not
-/// notice.
-#[test]
-fn only_those_whom_the_rule_names_read_and_write() {
-    let Some(mut door) = Door::open(Side::Tls, "mechanisms = [\"SCRAM-SHA-256\"]") else {
-        return skipped::there_is_no_proxy();
-    };
-    write_users(
-        &door.users(),
-        &[("writer", PASSWORD), ("reader", PASSWORD), ("bob", PASSWORD)],
-    );
-    let file = door.proxy.file("sealwire.toml");
-    let text = fs::read_to_string(&file).expect("its configuration");
-    let named = text
-        .replace(
-            "open_for = [\"User:*\"]",
-            "open_for = [\"User:nobody\", \"group:others\"]",
-        )
-        .replace("seal_for = [\"User:*\"]", "seal_for = [\"User:writer\"]")
-        .replace(
-            "[[cluster.main.listeners]]",
-            "[cluster.main.groups]\nothers = [\"User:read??\"]\n[[cluster.main.listeners]]",
-        );
-    assert_ne!(named, text);
-    fs::write(&file, named).expect("written");
-    door.restart(&[]);
-    let topic = RIG.topic("sealed-named", 1);
-    let options = |user: &str| door.options("SCRAM-SHA-256", user, PASSWORD);
-    let sent: Vec<_> = (0..5)
-        .map(|number| Record::new(&topic, number.to_string(), CANARY).partition(0))
-        .collect();
-    let deliveries = RIG.java.produce(&options("writer"), &sent);
-    let from = From::partitions(&topic, 1);
-    let read = RIG.java.consume(&options("reader"), &from, sent.len());
-    assert_same(&sent, &deliveries, &read);
-    for user in ["bob", "writer"] {
-        let refused = RIG
-            .java
-            .try_consume(&options(user), &from, 1, Duration::from_secs(10));
-        let error = refused.expect_err("nobody names him among readers");
-        assert!(error.contains("TopicAuthorizationException"), "{error}");
-        let refused = shared::librdkafka().try_consume(&options(user), &from, 1, Duration::from_secs(5));
-        assert!(
-            refused.is_err() || refused.is_ok_and(|read| read.is_empty()),
-            "{user} reads"
-        );
-    }
-    for user in ["bob", "reader"] {
-        for agent in [RIG.java, shared::librdkafka()] {
-            let deliveries = agent.produce(&options(user), &sent[..1]);
-            let error = deliveries[0].error.as_deref().unwrap_or_default().to_lowercase();
-            assert!(error.contains("policy"), "{user}: {error}");
-        }
-    }
-    let log = door.proxy.output();
-    let told = |user: &str, operation: &str| {
-        log.lines().any(|line| {
-            let words = [&format!("User:{user}"), operation, "not_named"];
-            line.contains("sealwire::audit") && words.iter().all(|word| line.contains(*word))
-        })
-    };
-    for (user, operation) in [
-        ("bob", "fetch"),
-        ("writer", "fetch"),
-        ("bob", "produce"),
-        ("reader", "produce"),
-    ] {
-        assert!(told(user, operation), "{user}, {operation}: {log}");
-    }
     door.proxy.terminate();
 }
 

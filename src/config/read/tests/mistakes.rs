@@ -335,6 +335,11 @@ fn each_mistake_is_refused() {
             "[cluster.main]\ngroups = { payments = [\"app\"] }",
             "not a principal",
         ),
+        (
+            "[cluster.main]",
+            "[cluster.main]\ngroups = { payments = 7 }",
+            "not a list",
+        ),
     ];
     for (from, to, expected) in cases {
         let text = BASE.replacen(from, to, 1);

@@ -39,7 +39,7 @@ pub(super) fn read_seal(
     let max_message_bytes = node.quantity("max_message_bytes");
     let on_unreadable = read_on_unreadable(node, accept);
     let forgeable_kek = node.flag("forgeable_kek");
-    let access = read_access(node, scope.groups, scope.listeners);
+    let access = read_access(node, scope.by);
     key_is_clear?;
     Some(SealTemplate {
         kms: own_kms?,

@@ -1,0 +1,137 @@
+//! Whom rules name: who reads, who writes, and groups that change.
+
+use std::fs;
+use std::time::Duration;
+
+use kafka_protocol::messages::ApiVersionsRequest;
+
+use super::super::Side;
+use super::super::every_way::RIG;
+use super::{CANARY, Door, PASSWORD, USER, authenticate, handshake, write_users};
+use crate::support::operations::From;
+use crate::support::records::{Record, assert_same};
+use crate::support::shared;
+use crate::support::skipped;
+use crate::support::wait;
+
+/// The rule for sealed topics names the group `others` as readers, which is this, and `writer`.
+fn name(door: &mut Door, others: &str) {
+    let file = door.proxy.file("sealwire.toml");
+    let text = fs::read_to_string(&file).expect("its configuration");
+    let named = text
+        .replace(
+            "open_for = [\"User:*\"]",
+            "open_for = [\"User:nobody\", \"group:others\"]",
+        )
+        .replace("seal_for = [\"User:*\"]", "seal_for = [\"User:writer\"]")
+        .replace(
+            "[[cluster.main.listeners]]",
+            &format!("[cluster.main.groups]\nothers = {others}\n[[cluster.main.listeners]]"),
+        );
+    assert_ne!(named, text);
+    fs::write(&file, named).expect("written");
+    door.restart(&[]);
+}
+
+/// Whoever the rule does not name gets nothing opened and nothing sealed, whatever the broker allows; the others do not
+/// notice.
+#[test]
+fn only_those_whom_the_rule_names_read_and_write() {
+    let Some(mut door) = Door::open(Side::Tls, "mechanisms = [\"SCRAM-SHA-256\"]") else {
+        return skipped::there_is_no_proxy();
+    };
+    write_users(
+        &door.users(),
+        &[("writer", PASSWORD), ("reader", PASSWORD), ("bob", PASSWORD)],
+    );
+    name(&mut door, "[\"User:read??\"]");
+    let topic = RIG.topic("sealed-named", 1);
+    let options = |user: &str| door.options("SCRAM-SHA-256", user, PASSWORD);
+    let sent: Vec<_> = (0..5)
+        .map(|number| Record::new(&topic, number.to_string(), CANARY).partition(0))
+        .collect();
+    let deliveries = RIG.java.produce(&options("writer"), &sent);
+    let from = From::partitions(&topic, 1);
+    let read = RIG.java.consume(&options("reader"), &from, sent.len());
+    assert_same(&sent, &deliveries, &read);
+    for user in ["bob", "writer"] {
+        let refused = RIG
+            .java
+            .try_consume(&options(user), &from, 1, Duration::from_secs(10));
+        let error = refused.expect_err("nobody names him among readers");
+        assert!(error.contains("TopicAuthorizationException"), "{error}");
+        let refused = shared::librdkafka().try_consume(&options(user), &from, 1, Duration::from_secs(5));
+        assert!(
+            refused.is_err() || refused.is_ok_and(|read| read.is_empty()),
+            "{user} reads"
+        );
+    }
+    for user in ["bob", "reader"] {
+        for agent in [RIG.java, shared::librdkafka()] {
+            let deliveries = agent.produce(&options(user), &sent[..1]);
+            let error = deliveries[0].error.as_deref().unwrap_or_default().to_lowercase();
+            assert!(error.contains("policy"), "{user}: {error}");
+        }
+    }
+    let log = door.proxy.output();
+    let told = |user: &str, operation: &str| {
+        log.lines().any(|line| {
+            let words = [&format!("User:{user}"), operation, "not_named"];
+            line.contains("sealwire::audit") && words.iter().all(|word| line.contains(*word))
+        })
+    };
+    for (user, operation) in [
+        ("bob", "fetch"),
+        ("writer", "fetch"),
+        ("bob", "produce"),
+        ("reader", "produce"),
+    ] {
+        assert!(told(user, operation), "{user}, {operation}: {log}");
+    }
+    door.proxy.terminate();
+}
+
+/// ACCESS-2, ACCESS-FILES-1: on the connections that there are.
+#[test]
+fn a_group_is_what_its_file_says() {
+    let Some(mut door) = Door::open(Side::Tls, "mechanisms = [\"PLAIN\"]") else {
+        return skipped::there_is_no_proxy();
+    };
+    write_users(&door.users(), &[(USER, PASSWORD), ("writer", PASSWORD)]);
+    let group = door.folder.path().join("others.group");
+    let set = |text: &str| {
+        let new = group.with_extension("new");
+        fs::write(&new, text).expect("written");
+        fs::rename(&new, &group).expect("renamed");
+    };
+    let member = format!("# readers\nUser:{USER}\n");
+    set(&member);
+    name(&mut door, &format!("{group:?}"));
+    let topic = RIG.topic("sealed-named", 1);
+    let sent = [Record::new(&topic, "1", CANARY).partition(0)];
+    let deliveries = RIG
+        .java
+        .produce(&door.options("PLAIN", "writer", PASSWORD), &sent);
+    assert_eq!(deliveries[0].error, None);
+    let mut client = door.connect();
+    client.ask(3, &ApiVersionsRequest::default());
+    assert_eq!(handshake(&mut client, "PLAIN"), 0);
+    assert_eq!(authenticate(&mut client, PASSWORD).0, 0);
+    let mut until = |what: &str, error: i16| {
+        wait::until(what, Duration::from_secs(30), || {
+            (client.fetch(&[&topic])[0].error_code == error).then_some(())
+        });
+    };
+    until("a member reads", 0);
+    set("User:somebody-else\n");
+    until("who is taken out reads no more", 29);
+    set(&member);
+    until("who is put in reads", 0);
+    set("nonsense");
+    wait::until("it is told", Duration::from_secs(30), || {
+        let told = "the file of a group has changed and cannot be used";
+        door.proxy.output().contains(told).then_some(())
+    });
+    until("nothing has changed", 0);
+    door.proxy.terminate();
+}
