@@ -82,10 +82,23 @@ pub struct KmsConfig {
 pub enum ClientAuth {
     /// The network does: only trusted clients reach the listener.
     Network,
+    /// The brokers do: clients log in there.
+    Broker,
     /// The authorities of the listener's `tls.client_ca` do, by certificates.
     Mtls,
     /// The proxy itself does: clients log in.
     Sasl,
+}
+
+impl ClientAuth {
+    /// Whether each client has a name that no broker can influence.
+    #[must_use]
+    pub fn names_clients(self) -> bool {
+        match self {
+            Self::Network | Self::Broker => false,
+            Self::Mtls | Self::Sasl => true,
+        }
+    }
 }
 
 /// `[[cluster.NAME.listeners]]`.

@@ -47,9 +47,9 @@ use super::preface::{self, NoPreface};
 use super::shares::{Holder, Share, Shares};
 use super::stage_memory::StageMemory;
 use crate::clocks;
-use crate::config::HostPort;
+use crate::config::{ClientAuth, HostPort};
 use crate::connection::{Relay, Request, Shared, Status, TurnOutcome, Wire};
-use crate::identity::Client;
+use crate::identity::{Client, Principal};
 use crate::ids::{ById, ClusterId, ListenerId};
 use crate::messages::{Accepted, ConnectError, Notice, NoticeKind, Seats, TlsNews};
 use crate::metrics::{CloseReason, Direction};
@@ -181,6 +181,9 @@ impl Arrival {
         let principal = self.client.principal.clone();
         let principal = principal.map(|principal| Holder::Principal(cluster, principal));
         self.take_share(principal, CloseReason::PrincipalLimit)?;
+        if listener.map.client_auth == ClientAuth::Network {
+            self.client.principal = Some(Principal::network());
+        }
         let first_word = self
             .clients_stage(pin!(first_word(&mut sockets.client, &memory)))
             .await?;

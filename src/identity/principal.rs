@@ -16,6 +16,12 @@ impl Principal {
             .then(|| Self(name.into()))
     }
 
+    /// Whoever the network lets reach a listener: all of them are one.
+    #[must_use]
+    pub fn network() -> Self {
+        Self("NETWORK".into())
+    }
+
     /// The same, for tests.
     #[cfg(test)]
     pub(crate) fn named(name: &str) -> Option<Self> {

@@ -25,8 +25,8 @@ pub struct ListenerMap {
     pub policy: Policy,
     /// The listener's name in the configuration.
     pub name: Arc<str>,
-    /// Whether each of its clients has a principal.
-    pub names_clients: bool,
+    /// Who vouches for its clients.
+    pub client_auth: ClientAuth,
     /// What clients are told of each node.
     addresses: HashMap<i32, (Box<str>, u16)>,
     /// Whether any broker is hidden from its clients, for all executors (HIDDEN-3).
@@ -39,10 +39,7 @@ impl ListenerMap {
         Self {
             cluster,
             policy: Policy::BY_NAME,
-            names_clients: match listener.client_auth {
-                ClientAuth::Network => false,
-                ClientAuth::Mtls | ClientAuth::Sasl => true,
-            },
+            client_auth: listener.client_auth,
             name: listener.name.as_str().into(),
             addresses: listener
                 .node_addresses()
@@ -54,7 +51,7 @@ impl ListenerMap {
 
     /// Whom rules are asked about, where `client` wants something.
     pub(super) fn asking<'c>(&self, client: &'c Client) -> Asking<'c> {
-        match self.names_clients {
+        match self.client_auth.names_clients() {
             false => Asking::Anybody,
             true => Asking::Principal(client.principal.as_ref().map(Principal::name)),
         }

@@ -23,7 +23,7 @@ use crate::identity::sasl::exchange::{
 };
 use crate::ids::{ById, ListenerId};
 use crate::metrics::CloseReason;
-use crate::protocol::error_code::{ILLEGAL_SASL_STATE, NONE, UNSUPPORTED_SASL_MECHANISM};
+use crate::protocol::error_code::{NONE, UNSUPPORTED_SASL_MECHANISM};
 use crate::protocol::frame::RequestHead;
 use crate::protocol::sasl::{self, TokenAnswer};
 
@@ -231,7 +231,7 @@ impl Rounds {
         frame: &[u8],
     ) -> Round {
         let (Some(policy), Some(exchange)) = (logins.listeners.get(listener), &mut self.exchange) else {
-            return answer_with(head, TokenAnswer::Refused(ILLEGAL_SASL_STATE), Round::Answer);
+            return answer_with(head, TokenAnswer::OutOfTurn, Round::Answer);
         };
         let mechanism = exchange.mechanism();
         let checked = match logins.checks.asked.get_mut(&connection) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::api_key::{SASL_AUTHENTICATE, SASL_HANDSHAKE};
 use super::cursor::Cursor;
 use super::error::ProtocolError;
-use super::error_code::{NONE, SASL_AUTHENTICATION_FAILED};
+use super::error_code::{ILLEGAL_SASL_STATE, NONE, SASL_AUTHENTICATION_FAILED};
 use super::frame::{RequestHead, skip_request_header};
 use super::writer::{
     LengthForm, LengthSlot, put_array_len, put_i16, put_i32, put_i64, put_string, put_uvarint,
@@ -62,8 +62,8 @@ pub enum TokenAnswer<'a> {
     Accepted(&'a [u8], Option<Duration>),
     /// Error 58, with this for the user.
     Failed(&'a str),
-    /// Another error: the exchange has no place for the request.
-    Refused(i16),
+    /// Error 34: there is no place for it, in brokers' words.
+    OutOfTurn,
 }
 
 /// Writes the answer to a SaslAuthenticate request, length included.
@@ -77,7 +77,7 @@ pub fn write_answer(
     let (code, text, token, lifetime) = match answer {
         TokenAnswer::Accepted(token, lifetime) => (NONE, Some(""), token, lifetime),
         TokenAnswer::Failed(text) => (SASL_AUTHENTICATION_FAILED, Some(text), &[][..], None),
-        TokenAnswer::Refused(code) => (code, None, &[][..], None),
+        TokenAnswer::OutOfTurn => (ILLEGAL_SASL_STATE, Some(OUT_OF_TURN), &[][..], None),
     };
     let length = LengthSlot::reserve(out, LengthForm::Int32, 0)?;
     put_i32(out, head.correlation_id);
@@ -107,6 +107,9 @@ fn put_bytes(out: &mut Vec<u8>, flexible: bool, bytes: &[u8]) -> Result<(), Prot
 fn is_flexible(version: i16) -> bool {
     version >= 2
 }
+
+/// As brokers say it, and clients show it.
+const OUT_OF_TURN: &str = "SaslAuthenticate request received after successful authentication";
 
 #[cfg(test)]
 mod tests {
@@ -186,7 +189,7 @@ mod tests {
                     5000,
                 ),
                 (TokenAnswer::Failed("no"), 58, Some("no"), b"", 0),
-                (TokenAnswer::Refused(34), 34, None, b"", 0),
+                (TokenAnswer::OutOfTurn, 34, Some(OUT_OF_TURN), b"", 0),
             ] {
                 let mut out = Vec::new();
                 write_answer(head(SASL_AUTHENTICATE, version), answer, &mut out).expect("written");

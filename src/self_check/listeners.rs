@@ -5,25 +5,41 @@ use std::net::ToSocketAddrs as _;
 use std::time::SystemTime;
 
 use super::{Row, Verdict};
-use crate::config::ClusterConfig;
+use crate::config::{ClusterConfig, ListenerConfig};
 use crate::transport::tls_server::ListenerTls;
 
 pub(super) fn look(cluster: &ClusterConfig) -> Vec<Row> {
     let listeners = cluster.listeners.iter();
-    listeners
-        .flat_map(|listener| {
-            // One name of a broker stands for all.
-            let names = listener.names().take(2).map(|(_, host)| host);
-            let host = listener
-                .bootstrap_host
-                .is_none()
-                .then(|| listener.advertised_host.clone());
-            let hosts = names.chain(host);
-            let rows = hosts.map(|host| row(&cluster.name, &listener.name, &host));
-            rows.chain(of_files(&cluster.name, &listener.name, listener.tls.as_ref()))
-                .collect::<Vec<_>>()
-        })
-        .collect()
+    let open = open_beside_others(cluster).map(|listener| {
+        let finding = "its clients have no names, so that lists of principals (open_for, seal_for) do not bind them: \
+            whoever reaches it reads and writes what they keep from others";
+        let subject = format!("{}/{listener} client_auth", cluster.name);
+        Row::new(subject, Verdict::Warning, finding)
+    });
+    let looked_at = listeners.flat_map(|listener| {
+        // One name of a broker stands for all.
+        let names = listener.names().take(2).map(|(_, host)| host);
+        let host = listener
+            .bootstrap_host
+            .is_none()
+            .then(|| listener.advertised_host.clone());
+        let hosts = names.chain(host);
+        let rows = hosts.map(|host| row(&cluster.name, &listener.name, &host));
+        rows.chain(of_files(&cluster.name, &listener.name, listener.tls.as_ref()))
+            .collect::<Vec<_>>()
+    });
+    open.chain(looked_at).collect()
+}
+
+/// Listeners whose clients have no names, where others' have them.
+fn open_beside_others(cluster: &ClusterConfig) -> impl Iterator<Item = &str> {
+    let names = |listener: &&ListenerConfig| listener.client_auth.names_clients();
+    let some_have_names = cluster.listeners.iter().any(|listener| names(&listener));
+    let open = cluster
+        .listeners
+        .iter()
+        .filter(move |listener| some_have_names && !names(listener));
+    open.map(|listener| listener.name.as_str())
 }
 
 /// What is no mistake, and may be one. Files that cannot be used keep the program from starting.
@@ -80,6 +96,37 @@ mod tests {
         let row = row("main", "lan", "proxy.invalid");
         assert_eq!(row.verdict, Verdict::Warning);
         assert!(row.finding.contains("proxy.invalid does not resolve"), "{row:?}");
+    }
+
+    #[test]
+    fn whoever_is_bound_by_no_list_is_a_warning_where_others_are() {
+        let with = |auths: &[&str]| {
+            let listeners = auths.iter().zip(1_u16..).map(|(auth, number)| {
+                let table = match *auth {
+                    "sasl" => "[cluster.main.listeners.sasl]\ncredentials = \"users\"\n",
+                    _ => "",
+                };
+                let (port, nodes) = (9000 + 10 * number, [(0, 9001 + 10 * number)]);
+                let name = format!("l{number}");
+                let listener =
+                    crate::testing::configuration::listener("main", &name, auth, "127.0.0.1", port, &nodes);
+                format!("{listener}{table}")
+            });
+            let listeners: String = listeners.collect();
+            let text = format!(
+                "[cluster.main]\nbootstrap = [\"kafka:9092\"]\n{listeners}[[cluster.main.topics]]\n\
+                 match = \"*\"\npass = true\n"
+            );
+            let config = crate::config::Config::from_toml_text(&text, "/sealwire.toml".as_ref())
+                .unwrap_or_else(|errors| panic!("{errors}\n{text}"));
+            let rows = look(&config.clusters[0]).into_iter();
+            rows.filter(|row| row.verdict == Verdict::Warning)
+                .map(|row| row.subject)
+                .collect::<Vec<_>>()
+        };
+        assert!(with(&["network", "broker"]).is_empty() && with(&["sasl"]).is_empty());
+        assert_eq!(with(&["sasl", "network", "sasl"]), ["main/l2 client_auth"]);
+        assert_eq!(with(&["broker", "sasl"]), ["main/l1 client_auth"]);
     }
 
     #[test]

@@ -4,6 +4,9 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use kafka_protocol::messages::{SaslAuthenticateRequest, SaslHandshakeRequest};
+use kafka_protocol::protocol::StrBytes;
+
 use crate::support::broker_properties::{Login, MECHANISMS, PASSWORD, USER};
 use crate::support::operations::{From, Options};
 use crate::support::raw_client::{RawClient, batch};
@@ -90,6 +93,27 @@ fn a_login_and_what_comes_behind_it_may_be_sent_at_once() {
         // Correlation id, throttle time, count, and at least a folder.
         assert!(answer.len() > 4 + 4 + 4, "{answer:?}");
     }
+}
+
+/// RELOGIN-4: as at a broker's listener without SASL, word for word; what comes behind it is served.
+#[test]
+fn nobody_logs_in_where_the_network_vouches_for_clients() {
+    let rig = &*RIG;
+    let Some(mut proxy) = rig.another_proxy(Login::Plaintext) else {
+        return skipped::there_is_no_proxy();
+    };
+    let told = [rig.cluster.bootstrap_of(Login::Plaintext), proxy.bootstrap()].map(|address| {
+        let mut client = RawClient::connect(&address);
+        let mechanism = SaslHandshakeRequest::default().with_mechanism(StrBytes::from_static_str("PLAIN"));
+        let handshake = client.ask(1, &mechanism);
+        let token = SaslAuthenticateRequest::default().with_auth_bytes("\0alice\0secret".into());
+        let authenticated = client.ask(2, &token);
+        assert!(client.log_dirs().is_some(), "it is served");
+        (handshake, authenticated)
+    });
+    assert_eq!(told[0].0.error_code, 34);
+    assert_eq!(told[0], told[1]);
+    proxy.terminate();
 }
 
 #[test]

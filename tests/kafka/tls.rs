@@ -81,7 +81,7 @@ fn proxy_tls(listening: Side, upstream: Side) -> ProxyTls {
     ProxyTls {
         listener: listener(listening),
         upstream: (upstream != Side::Plain).then(|| format!("ca = {ca:?}\n{shown}")),
-        sasl: None,
+        ..ProxyTls::default()
     }
 }
 

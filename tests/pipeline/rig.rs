@@ -145,7 +145,7 @@ fn listener(policy: Policy) -> Arc<ListenerMap> {
         id: ListenerId::from_number(0),
         name: "lan".to_owned(),
         listen: "127.0.0.1:9192".parse().unwrap(),
-        client_auth: ClientAuth::Network,
+        client_auth: ClientAuth::Broker,
         sasl: None,
         tls: None,
         proxy_protocol_sources: None,

@@ -200,7 +200,7 @@ fn start_with(broker: &str, keystore: &Keystore, upstream: Option<String>) -> Pr
     let tls = ProxyTls {
         listener: None,
         upstream,
-        sasl: None,
+        ..ProxyTls::default()
     };
     let mut proxy = Proxy::start_with_tls(&setup, &tls);
     proxy.terminate();

@@ -46,8 +46,7 @@ fn a_restless_broker_keeps_no_other_clusters_keys_nor_probes_waiting() {
                  domain = \"${{cluster}}/${{topic}}\"\n"
             ),
             more: &format!("state_file = \"{}/{name}.json\"", state.path().display()),
-            sasl: None,
-            tls: None,
+            ..Cluster::default()
         })
     };
     let text = keystore

@@ -65,7 +65,7 @@ impl Bench {
         let listening = ProxyTls {
             listener: Some(listener),
             upstream: None,
-            sasl: None,
+            ..ProxyTls::default()
         };
         let mut proxy = Proxy::start_with_tls(&setup, &listening);
         proxy.terminate();

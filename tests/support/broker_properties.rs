@@ -44,6 +44,11 @@ impl Login {
         }
     }
 
+    /// Whether clients log in by SASL.
+    pub(crate) fn is_sasl(self) -> bool {
+        self.protocol().starts_with("SASL_")
+    }
+
     fn protocol(self) -> &'static str {
         match self {
             Login::Plaintext | Login::Relayed { .. } => "PLAINTEXT",

@@ -31,11 +31,14 @@ impl Configuration {
             more,
             tls,
             sasl,
+            passes_logins,
         } = cluster;
         let client_auth = if sasl.is_some() {
             "sasl"
         } else if tls.is_some_and(|tls| tls.client_ca.is_some()) {
             "mtls"
+        } else if *passes_logins {
+            "broker"
         } else {
             "network"
         };
@@ -44,7 +47,7 @@ impl Configuration {
             format!("[cluster.{name}.listeners.sasl]\n{keys}\n")
         });
         let listener = listener(name, "test", client_auth, "127.0.0.1", *port, nodes);
-        let rules = if client_auth == "network" {
+        let rules = if matches!(client_auth, "network" | "broker") {
             (*rules).to_owned()
         } else {
             open_to_all(rules)
@@ -119,6 +122,8 @@ pub(crate) struct Cluster<'a> {
     pub(crate) tls: Option<&'a ListenerTls>,
     /// Where logins end at it: the keys of its `sasl`.
     pub(crate) sasl: Option<&'a str>,
+    /// Clients log in at the brokers.
+    pub(crate) passes_logins: bool,
 }
 
 /// What a listener shows its clients, and asks of them.
@@ -155,6 +160,7 @@ impl Default for Cluster<'_> {
             more: "",
             tls: None,
             sasl: None,
+            passes_logins: false,
         }
     }
 }

@@ -43,6 +43,8 @@ pub(crate) struct ProxyTls {
     pub(crate) upstream: Option<String>,
     /// Where logins end at the proxy: the keys of the listener's `sasl`.
     pub(crate) sasl: Option<String>,
+    /// Clients log in at the brokers.
+    pub(crate) passes_logins: bool,
 }
 
 impl Proxy {
@@ -204,6 +206,7 @@ impl Proxy {
                 more: &upstream,
                 tls: tls.listener.as_ref(),
                 sasl: tls.sasl.as_deref(),
+                passes_logins: tls.passes_logins,
                 ..Cluster::default()
             })
             .admin(self.admin.number())

@@ -86,7 +86,7 @@ impl Rig {
         };
         if Route::chosen() == Route::Proxy {
             let keystore = Keystore::create(keks);
-            let proxy = Proxy::start(&rig.setup(&keystore, login));
+            let proxy = start(&rig.setup(&keystore, login), login, &ProxyTls::default());
             rig.proxy = Some(proxy);
             rig.keystore = Some(keystore);
         }
@@ -107,22 +107,23 @@ impl Rig {
             rules,
             ..self.setup(keystore, login)
         };
-        Some(Proxy::start(&setup))
+        Some(start(&setup, login, &ProxyTls::default()))
     }
 
     /// The same with TLS.
     pub(crate) fn another_proxy_with_tls(&self, login: Login, tls: &ProxyTls) -> Option<Proxy> {
         let keystore = self.keystore.as_ref()?;
-        Some(Proxy::start_with_tls(&self.setup(keystore, login), tls))
+        Some(start(&self.setup(keystore, login), login, tls))
     }
 
     /// The same, which serves these nodes only.
     pub(crate) fn proxy_of(&self, nodes: Vec<i32>) -> Option<Proxy> {
         let keystore = self.keystore.as_ref()?;
-        Some(Proxy::start(&ProxySetup {
+        let setup = ProxySetup {
             nodes,
             ..self.setup(keystore, self.login)
-        }))
+        };
+        Some(start(&setup, self.login, &ProxyTls::default()))
     }
 
     pub(crate) fn proxy(&self) -> Option<&Proxy> {
@@ -285,6 +286,15 @@ impl Rig {
             executors: 2,
         }
     }
+}
+
+/// A proxy whose clients log in as the brokers' listener wants it.
+fn start(setup: &ProxySetup<'_>, login: Login, tls: &ProxyTls) -> Proxy {
+    let tls = ProxyTls {
+        passes_logins: login.is_sasl(),
+        ..tls.clone()
+    };
+    Proxy::start_with_tls(setup, &tls)
 }
 
 /// A broker as a client sees it.

@@ -7,7 +7,7 @@ use figment::value::Value;
 
 use super::keystores::{Secrecy, check_file};
 use super::node::{Node, Reach};
-use crate::config::{ClientAuth, GroupFile, ListenerConfig};
+use crate::config::{GroupFile, ListenerConfig};
 use crate::rules::{Access, Members, Principals, pattern_of};
 
 /// By their names; `None`: there is a mistake in them.
@@ -64,10 +64,8 @@ pub(super) fn files_of(groups: BTreeMap<String, Group>) -> Vec<GroupFile> {
 /// Reads who may read and write the topics of a rule. On listeners whose clients have no names there is nobody to ask.
 pub(super) fn read_access(rule: &Node<'_>, by: By<'_>) -> Option<Access> {
     let By { groups, listeners } = by;
-    let is_nameless = |listener: &&ListenerConfig| listener.client_auth == ClientAuth::Network;
-    let nameless = listeners
-        .first()
-        .filter(|_| listeners.iter().all(|one| is_nameless(&one)));
+    let is_nameless = |listener: &ListenerConfig| !listener.client_auth.names_clients();
+    let nameless = listeners.first().filter(|_| listeners.iter().all(is_nameless));
     let list = |name: &str| -> Option<Option<Principals>> {
         let Some(place) = rule.written(name) else {
             return Some(None);

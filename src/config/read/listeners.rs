@@ -144,9 +144,11 @@ fn read_client_auth(node: &Node<'_>) -> Option<ClientAuth> {
     let text = node.text("client_auth")?;
     let written = node.written("client_auth")?;
     let fix = "write client_auth = \"network\" if only trusted clients can reach this listener, \"mtls\" if they \
-        have certificates, or \"sasl\" if they log in";
+        have certificates, \"sasl\" if they log in here, or \"broker\" if they log in at the brokers, which then \
+        say who reads";
     match text.as_str() {
         "network" => return Some(ClientAuth::Network),
+        "broker" => return Some(ClientAuth::Broker),
         "mtls" => return Some(ClientAuth::Mtls),
         "sasl" => return Some(ClientAuth::Sasl),
         later if is_later_client_auth(later) => {
@@ -159,4 +161,4 @@ fn read_client_auth(node: &Node<'_>) -> Option<ClientAuth> {
 
 /// Kafka's own properties have `SSL://` and the like before addresses.
 pub(super) const NO_SCHEME: &str = "write the address alone, without `…://`: TLS is set in \
-    [cluster.NAME.listeners.tls] and [cluster.NAME.upstream_tls], and SASL passes through";
+    [cluster.NAME.listeners.tls] and [cluster.NAME.upstream_tls], and logins pass through with client_auth = \"broker\"";

@@ -44,10 +44,11 @@ pub(super) fn read_listener_tls(
     let resumption = table.flag("resumption");
     match (client_auth, table.written("client_ca")) {
         (Some(ClientAuth::Mtls), None) => table.missing("client_ca"),
-        (Some(ClientAuth::Network | ClientAuth::Sasl), Some(written)) => written.complain(
-            "with this client_auth no client is asked for a certificate",
-            "write client_auth = \"mtls\", or remove it",
-        ),
+        (Some(ClientAuth::Network | ClientAuth::Broker | ClientAuth::Sasl), Some(written)) => written
+            .complain(
+                "with this client_auth no client is asked for a certificate",
+                "write client_auth = \"mtls\", or remove it",
+            ),
         _ => {}
     }
     let crl = crl?;

@@ -26,12 +26,13 @@ pub(super) const KEYS: &[Key] = &[
     ),
     other(
         "cluster.*.listeners.[].client_auth",
-        "`\"network\"`, `\"mtls\"` or `\"sasl\"`",
+        "`\"network\"`, `\"broker\"`, `\"mtls\"` or `\"sasl\"`",
         Required,
         "Who vouches for clients. There is no default, because whoever gets through reads plaintext. `network` says \
-         that only trusted clients can reach this address. `mtls` asks each client for a certificate that \
-         `tls.client_ca` vouches for, and lets nobody else in. `sasl` has each client log in at the proxy, by `sasl`; \
-         nothing is sent to a broker before.",
+         that only trusted clients can reach this address; nobody logs in. `broker` passes logins by SASL on to the \
+         brokers: who says yes there reads plaintext, so a broker that lies decides who does. `mtls` asks each client \
+         for a certificate that `tls.client_ca` vouches for, and lets nobody else in. `sasl` has each client log in at \
+         the proxy, by `sasl`; nothing is sent to a broker before.",
         "\"network\"",
     ),
     other(

@@ -6,6 +6,8 @@
 //!   error 34, as a broker does, and change nothing.
 //! - RELOGIN-3: a login that has failed is answered after a while, when all before it is answered, and ends the
 //!   connection.
+//! - RELOGIN-4: where the network vouches for clients nobody logs in, and no broker is asked to let somebody in: error 34,
+//!   as from a broker's listener without SASL.
 
 use std::time::{Duration, Instant};
 
@@ -87,10 +89,13 @@ impl Session {
         head: RequestHead,
         frame: &[u8],
     ) -> Result<Step, CloseReason> {
-        let Some(relogin) = &mut self.relogin else {
-            return Err(CloseReason::Internal);
-        };
         let whole = frame.len().saturating_add(LENGTH_PREFIX_BYTES);
+        let Some(relogin) = &mut self.relogin else {
+            // RELOGIN-4
+            let answer = out_of_turn(head, None)?;
+            self.note_request(pipeline, head, frame.len(), Answer::Local(answer));
+            return Ok(Step::Wrote(whole));
+        };
         if let Some((answer, until)) = &mut relogin.failed {
             if now < *until {
                 return Ok(Step::Blocked(Wait::Until(*until)));
@@ -174,14 +179,14 @@ impl Relogin {
     }
 }
 
-/// RELOGIN-2
+/// RELOGIN-2, RELOGIN-4
 fn out_of_turn(head: RequestHead, policy: Option<&LoginPolicy>) -> Result<Vec<u8>, CloseReason> {
     let mut answer = Vec::new();
     let written = if head.api_key == SASL_HANDSHAKE {
         let names: Vec<_> = policy.into_iter().flat_map(LoginPolicy::names).collect();
         sasl::write_handshake(head, ILLEGAL_SASL_STATE, &names, &mut answer)
     } else {
-        sasl::write_answer(head, TokenAnswer::Refused(ILLEGAL_SASL_STATE), &mut answer)
+        sasl::write_answer(head, TokenAnswer::OutOfTurn, &mut answer)
     };
     written.map_err(|_| CloseReason::Internal)?;
     Ok(answer)

@@ -9,6 +9,7 @@ use super::login::{self, is_ordinary};
 use super::own_purpose::OwnPurpose;
 use super::run::{self, NextFrame, frame_length, malformed};
 use super::{Session, Step, Wait};
+use crate::config::ClientAuth;
 use crate::metrics::{CloseReason, Direction, TimeKind};
 use crate::pipeline::Pipeline;
 use crate::pipeline::produce::{ProduceFrame, ProduceWork, Produced};
@@ -35,7 +36,7 @@ enum Treatment {
     /// ApiVersions that shows its way.
     PassVersions,
     Produce,
-    /// A later login, where logins end here.
+    /// A later login, where logins end here, or one where there are none.
     Login,
 }
 
@@ -122,7 +123,8 @@ impl Session {
             .ok_or(CloseReason::DeniedApi)?;
         let local = head.api_key == API_VERSIONS && head.api_version > policy.max;
         self.check_request(pipeline, policy, head, frame_bytes, local)?;
-        let is_login = self.relogin.is_some() && matches!(head.api_key, SASL_HANDSHAKE | SASL_AUTHENTICATE);
+        let ends_here = self.relogin.is_some() || self.listener.client_auth == ClientAuth::Network;
+        let is_login = ends_here && matches!(head.api_key, SASL_HANDSHAKE | SASL_AUTHENTICATE);
         if !is_login {
             self.is_in_time(head.api_key, now)?;
         }

@@ -41,7 +41,7 @@ fn clients_show_what_the_document_says() {
             &ProxyTls {
                 listener,
                 upstream,
-                sasl: None,
+                ..ProxyTls::default()
             },
         )
     };
@@ -246,7 +246,7 @@ fn the_log_says_of_brokers_what_the_document_says() {
         let tls = ProxyTls {
             listener: None,
             upstream,
-            sasl: None,
+            ..ProxyTls::default()
         };
         let Some(mut proxy) = rig.another_proxy_with_tls(login, &tls) else {
             return skipped::there_is_no_proxy();
@@ -277,7 +277,7 @@ fn pinned_and_unverified_brokers_are_served() {
         let tls = ProxyTls {
             listener: None,
             upstream: Some(keys),
-            sasl: None,
+            ..ProxyTls::default()
         };
         let Some(mut proxy) = rig.another_proxy_with_tls(Login::FlawedTls(flaw), &tls) else {
             return skipped::there_is_no_proxy();

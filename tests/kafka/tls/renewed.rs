@@ -61,7 +61,7 @@ impl Secret {
                 self.file("proxy.pem"),
                 self.file("proxy.key")
             )),
-            sasl: None,
+            ..ProxyTls::default()
         }
     }
 }

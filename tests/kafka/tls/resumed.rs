@@ -29,7 +29,7 @@ fn sessions_are_resumed_where_the_listener_says_so() {
                 ..tls
             }),
             upstream: None,
-            sasl: None,
+            ..ProxyTls::default()
         };
         let Some(mut proxy) = RIG.another_proxy_with_tls(Login::Plaintext, &tls) else {
             return skipped::there_is_no_proxy();

@@ -41,7 +41,7 @@ fn a_broker_that_is_refused_is_told_why() {
             &ProxyTls {
                 listener: None,
                 upstream: Some(format!("ca = {:?}\n", authorities.of_servers())),
-                sasl: None,
+                ..ProxyTls::default()
             },
         );
         // The self-check meets it too.

@@ -8,7 +8,9 @@ use kafka_protocol::messages::ApiVersionsRequest;
 use super::super::Side;
 use super::super::every_way::RIG;
 use super::{CANARY, Door, PASSWORD, USER, authenticate, handshake, write_users};
-use crate::support::operations::From;
+use crate::support::configuration::listener;
+use crate::support::operations::{From, Options};
+use crate::support::ports::ReservedPort;
 use crate::support::records::{Record, assert_same};
 use crate::support::shared;
 use crate::support::skipped;
@@ -133,5 +135,44 @@ fn a_group_is_what_its_file_says() {
         door.proxy.output().contains(told).then_some(())
     });
     until("nothing has changed", 0);
+    door.proxy.terminate();
+}
+
+/// Whoever reaches a listener whose clients have no names is bound by no list; at the other one they hold.
+#[test]
+fn a_list_binds_those_who_have_names() {
+    let Some(mut door) = Door::open(Side::Tls, "mechanisms = [\"SCRAM-SHA-256\"]") else {
+        return skipped::there_is_no_proxy();
+    };
+    write_users(&door.users(), &[("writer", PASSWORD), ("bob", PASSWORD)]);
+    name(&mut door, "[\"User:reader\"]");
+    let (port, node) = (ReservedPort::take(), ReservedPort::take());
+    let nodes = [(RIG.cluster.nodes()[0], node.number())];
+    let open = listener("main", "open", "network", "127.0.0.1", port.number(), &nodes);
+    let file = door.proxy.file("sealwire.toml");
+    let text = fs::read_to_string(&file).expect("its configuration");
+    let both = text.replacen(
+        "[[cluster.main.topics]]",
+        &format!("{open}[[cluster.main.topics]]"),
+        1,
+    );
+    fs::write(&file, both).expect("written");
+    door.restart(&["runtime.self_check=true"]);
+    let topic = RIG.topic("sealed-named", 1);
+    let sent: Vec<_> = (0..5)
+        .map(|number| Record::new(&topic, number.to_string(), CANARY).partition(0))
+        .collect();
+    let from = From::partitions(&topic, 1);
+    let nobody = Options::at(port.address());
+    let deliveries = RIG.java.produce(&nobody, &sent);
+    assert_same(&sent, &deliveries, &RIG.java.consume(&nobody, &from, sent.len()));
+    let bob = door.options("SCRAM-SHA-256", "bob", PASSWORD);
+    let refused = RIG.java.try_consume(&bob, &from, 1, Duration::from_secs(10));
+    let error = refused.expect_err("nobody names him");
+    assert!(error.contains("TopicAuthorizationException"), "{error}");
+    wait::until("it is warned of", Duration::from_secs(30), || {
+        let log = door.proxy.output();
+        log.contains("main/open client_auth").then_some(())
+    });
     door.proxy.terminate();
 }
