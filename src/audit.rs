@@ -8,5 +8,6 @@ mod log;
 
 pub use event::{
     AUDIT_EVENTS_MAX, AuditEvent, AuditList, AuditQueue, KekName, Operation, Reason, RefusedRecords,
+    RefusedRequest,
 };
 pub(crate) use log::AuditLog;

@@ -52,7 +52,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::audit::{AuditQueue, KekName, Operation, Reason, RefusedRecords};
+use crate::audit::{AuditQueue, KekName, Operation, Reason, RefusedRecords, RefusedRequest};
 use crate::clocks::{ClockWatch, Clocks};
 use crate::config::Limits;
 use crate::identity::Client;
@@ -60,6 +60,7 @@ use crate::ids::{ById, ClusterId};
 use crate::keys::{Applied, ExecutorKeys, KeyOptions, KeyReply};
 use crate::metrics::{CloseReason, ExecutorMetrics};
 use crate::protocol::hops::Identity;
+use crate::protocol::policy::ApiPolicy;
 
 pub use crate::messages::{HiddenBrokers, LearnedAddress};
 pub use addresses::AddressBook;
@@ -253,6 +254,19 @@ impl Pipeline {
     fn topic(&mut self, cluster: ClusterId, name: &str) -> Result<Rc<Topic>, CloseReason> {
         let cluster = self.clusters.get_mut(cluster).ok_or(CloseReason::Internal)?;
         Ok(cluster.rules.topic(name, &mut self.metrics, &mut self.work))
+    }
+
+    /// A request that changes the cluster was not passed on: counted, and told to the audit log.
+    fn refuse_request(&mut self, cluster: ClusterId, client: &Client, api: &'static ApiPolicy) {
+        self.metrics.connections.refuse_request();
+        let Some(cluster) = self.clusters.get(cluster) else {
+            return;
+        };
+        self.audit.push_request(RefusedRequest {
+            cluster: Arc::clone(&cluster.rules.name),
+            client: client.clone(),
+            api: api.name,
+        });
     }
 
     /// Tells the audit log of a refusal.

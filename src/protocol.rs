@@ -29,6 +29,7 @@
 )]
 
 pub mod addresses;
+pub mod admin_refusal;
 pub mod api_key;
 pub mod api_versions;
 mod bounds;

@@ -30,7 +30,7 @@ use crate::envelope::{Domain, HeaderMode};
 use crate::ids::KmsId;
 use crate::record_batch::Codec;
 
-pub use access::{Access, Asking, Members, Principals, pattern_of};
+pub use access::{Access, Asking, Members, Principals, is_named, pattern_of};
 pub use matcher::{Captures, Glob, Group, Matcher, MatcherError, TopicRegex};
 pub use sharing::Openable;
 pub use template::{Template, TemplateError};

@@ -24,6 +24,17 @@ pub enum AuditEvent {
     Refused(RefusedRecords),
     /// The same of so many partitions in a row of topics whose names no topic can have (AUDIT-2).
     IllegalNames { first: RefusedRecords, partitions: u64 },
+    /// What would have changed the cluster was not asked for.
+    RefusedRequest(RefusedRequest),
+}
+
+/// A request that only administrators may send.
+#[derive(Clone, Debug)]
+pub struct RefusedRequest {
+    pub cluster: Arc<str>,
+    pub client: Client,
+    /// Kafka's name of it.
+    pub api: &'static str,
 }
 
 /// What was refused, to whom, and why.
@@ -90,11 +101,30 @@ impl Reason {
 }
 
 impl AuditEvent {
-    /// What was refused; the first, where it stands for several.
+    /// The records that it is about; the first, where it stands for several.
     #[must_use]
-    pub fn refused(&self) -> &RefusedRecords {
+    pub fn records(&self) -> Option<&RefusedRecords> {
         match self {
-            Self::Refused(refused) | Self::IllegalNames { first: refused, .. } => refused,
+            Self::Refused(refused) | Self::IllegalNames { first: refused, .. } => Some(refused),
+            Self::RefusedRequest(_) => None,
+        }
+    }
+
+    /// Why it was refused.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Refused(refused) | Self::IllegalNames { first: refused, .. } => refused.reason.as_str(),
+            Self::RefusedRequest(_) => RefusalReason::NotNamed.as_str(),
+        }
+    }
+
+    /// In which cluster it happened.
+    #[must_use]
+    pub fn cluster(&self) -> &Arc<str> {
+        match self {
+            Self::Refused(refused) | Self::IllegalNames { first: refused, .. } => &refused.cluster,
+            Self::RefusedRequest(refused) => &refused.cluster,
         }
     }
 
@@ -102,7 +132,7 @@ impl AuditEvent {
     #[must_use]
     pub fn partitions(&self) -> Option<u64> {
         match self {
-            Self::Refused(_) => None,
+            Self::Refused(_) | Self::RefusedRequest(_) => None,
             Self::IllegalNames { partitions, .. } => Some(*partitions),
         }
     }
@@ -110,12 +140,15 @@ impl AuditEvent {
     /// Whether it is about records that are stored, and not about what a client may ask for.
     #[must_use]
     pub fn is_about_what_is_stored(&self) -> bool {
+        let Self::Refused(refused) = self else {
+            return false;
+        };
         let asked_in_vain = matches!(
-            self.refused().reason,
+            refused.reason,
             Reason::IllegalName
                 | Reason::Counted(RefusalReason::NoRule | RefusalReason::Rejected | RefusalReason::NotNamed)
         );
-        self.refused().operation == Operation::Fetch && !asked_in_vain
+        refused.operation == Operation::Fetch && !asked_in_vain
     }
 }
 
@@ -143,6 +176,11 @@ impl AuditQueue {
             first: refused,
             partitions: 1,
         });
+    }
+
+    /// Takes in that a request was refused (AUDIT-1).
+    pub fn push_request(&mut self, refused: RefusedRequest) {
+        self.push_event(AuditEvent::RefusedRequest(refused));
     }
 
     fn push_event(&mut self, event: AuditEvent) {

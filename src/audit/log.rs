@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use super::event::{AuditEvent, AuditList, KekName, Operation, Reason};
 use crate::foreign::Foreign;
-use crate::identity::Principal;
+use crate::identity::{Client, Principal};
 use crate::metrics::RefusalReason;
 use crate::repeats::{News, Repeats};
 
@@ -27,15 +27,43 @@ pub(crate) struct AuditLog {
 }
 
 /// What makes two lines the same: the client that met it first is named, and others in a later minute. Names that no
-/// topic can have are all the same. Whom a rule does not name has lines of his own.
-type Line = (
-    Option<Arc<str>>,
-    i32,
-    i64,
-    Operation,
-    &'static str,
-    Option<Principal>,
-);
+/// topic can have are all the same. Whom a rule does not name, or who may not change the cluster, has lines of his own.
+#[derive(PartialEq, Eq, Hash)]
+enum Line {
+    IllegalNames(Operation),
+    Records {
+        topic: Arc<str>,
+        partition: i32,
+        offset: i64,
+        operation: Operation,
+        reason: &'static str,
+        principal: Option<Principal>,
+    },
+    Request(&'static str, Option<Principal>),
+}
+
+impl Line {
+    fn of(event: &AuditEvent) -> Self {
+        match event {
+            AuditEvent::IllegalNames { first, .. } => Self::IllegalNames(first.operation),
+            AuditEvent::Refused(refused) => {
+                let is_about_client = refused.reason == Reason::Counted(RefusalReason::NotNamed);
+                let principal = refused.client.principal.as_ref();
+                Self::Records {
+                    topic: Arc::clone(&refused.topic),
+                    partition: refused.partition,
+                    offset: refused.offset,
+                    operation: refused.operation,
+                    reason: refused.reason.as_str(),
+                    principal: principal.filter(|_| is_about_client).cloned(),
+                }
+            }
+            AuditEvent::RefusedRequest(refused) => {
+                Self::Request(refused.api, refused.client.principal.clone())
+            }
+        }
+    }
+}
 
 impl AuditLog {
     pub(crate) fn new() -> Self {
@@ -55,51 +83,68 @@ impl AuditLog {
 
     /// Writes the event unless the same was written a moment ago; says whether it was.
     pub(crate) fn write(&mut self, event: &AuditEvent, now: Instant) -> bool {
-        let refused = event.refused();
-        let (operation, reason) = (refused.operation, refused.reason.as_str());
-        let is_about_client = refused.reason == Reason::Counted(RefusalReason::NotNamed);
-        let line = match refused.reason {
-            Reason::IllegalName => (None, -1, -1, operation, reason, None),
-            _ => (
-                Some(Arc::clone(&refused.topic)),
-                refused.partition,
-                refused.offset,
-                operation,
-                reason,
-                is_about_client
-                    .then(|| refused.client.principal.clone())
-                    .flatten(),
-            ),
-        };
         let said = self
             .said
-            .entry((Arc::clone(&refused.cluster), event.is_about_what_is_stored()))
+            .entry((Arc::clone(event.cluster()), event.is_about_what_is_stored()))
             .or_insert_with(Repeats::new);
-        let News::Say { left_out } = said.news(line, now) else {
+        let News::Say { left_out } = said.news(Line::of(event), now) else {
             return false;
         };
         let left_out = left_out.saturating_add(std::mem::take(&mut self.left_out));
         if left_out > 0 {
             tracing::warn!(target: "sealwire::audit", left_out, "refusals were not written: too many in a second");
         }
-        let principal = refused.client.principal.as_ref();
-        let principal = principal.map(|principal| Foreign::new(&principal.to_string()).to_string());
-        tracing::warn!(
-            target: "sealwire::audit",
-            cluster = &*refused.cluster,
-            topic = &*Foreign::new(&*refused.topic).to_string(),
-            partition = refused.partition,
-            offset = refused.offset,
-            operation = operation.as_str(),
-            reason,
-            kek = refused.kek.as_ref().map(KekName::to_string).as_deref(),
-            client = refused.client.address.map(|address| address.to_string()).as_deref(),
-            client_id = &*Foreign::new(&*refused.client.id).to_string(),
-            principal = principal.as_deref(),
-            partitions = event.partitions(),
-            "refused"
-        );
+        match event {
+            AuditEvent::Refused(refused) | AuditEvent::IllegalNames { first: refused, .. } => {
+                let client = Shown::of(&refused.client);
+                tracing::warn!(
+                    target: "sealwire::audit",
+                    cluster = &*refused.cluster,
+                    topic = &*Foreign::new(&*refused.topic).to_string(),
+                    partition = refused.partition,
+                    offset = refused.offset,
+                    operation = refused.operation.as_str(),
+                    reason = event.reason(),
+                    kek = refused.kek.as_ref().map(KekName::to_string).as_deref(),
+                    client = client.address.as_deref(),
+                    client_id = client.id,
+                    principal = client.principal.as_deref(),
+                    partitions = event.partitions(),
+                    "refused"
+                );
+            }
+            AuditEvent::RefusedRequest(refused) => {
+                let client = Shown::of(&refused.client);
+                tracing::warn!(
+                    target: "sealwire::audit",
+                    cluster = &*refused.cluster,
+                    api = refused.api,
+                    client = client.address.as_deref(),
+                    client_id = client.id,
+                    principal = client.principal.as_deref(),
+                    "refused to change the cluster"
+                );
+            }
+        }
         true
+    }
+}
+
+/// A client as a line has it.
+struct Shown {
+    address: Option<String>,
+    id: String,
+    principal: Option<String>,
+}
+
+impl Shown {
+    fn of(client: &Client) -> Self {
+        let principal = client.principal.as_ref();
+        Self {
+            address: client.address.map(|address| address.to_string()),
+            id: Foreign::new(&*client.id).to_string(),
+            principal: principal.map(|principal| Foreign::new(&principal.to_string()).to_string()),
+        }
     }
 }
 
@@ -110,7 +155,6 @@ mod tests {
     use super::*;
     use crate::audit::{AUDIT_EVENTS_MAX, AuditQueue, RefusedRecords};
     use crate::envelope::OpenError;
-    use crate::identity::Client;
     use crate::metrics::RefusalReason;
     use crate::repeats::{KEPT, LINES_MAX};
 
@@ -174,7 +218,10 @@ mod tests {
             let one = event(Operation::Produce, NO_RULE, |refused| {
                 refused.partition = partition
             });
-            queue.push(one.refused().clone());
+            let AuditEvent::Refused(one) = one else {
+                panic!("it was refused")
+            };
+            queue.push(one);
         }
         let now = Instant::now();
         let (mut log, list) = (AuditLog::new(), queue.take());

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use crate::ids::{ClusterId, Ids, KmsId, ListenerId};
 use crate::kms::KmsKind;
-use crate::rules::{Matcher, RuleAction, RuleSet, SealTemplate};
+use crate::rules::{Matcher, Principals, RuleAction, RuleSet, SealTemplate};
 use crate::transport::proxy_protocol::Networks;
 use crate::transport::tls_client::UpstreamTls;
 use crate::transport::tls_server::ListenerTls;
@@ -182,6 +182,8 @@ pub struct ClusterConfig {
     pub listeners: Vec<ListenerConfig>,
     /// What happens to each topic; at least one rule.
     pub rules: RuleSet,
+    /// Who may change the cluster, of clients that have names; `None`: nobody.
+    pub admin_for: Option<Principals>,
     /// Groups of principals that stand in files; the rules know their members.
     pub group_files: Vec<GroupFile>,
     /// Seeded addresses of brokers, by id.

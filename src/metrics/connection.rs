@@ -29,6 +29,8 @@ pub struct ConnectionCounters {
     pub logins_accepted: u64,
     /// Those that did not.
     pub logins_refused: u64,
+    /// Requests that only administrators may send, from others.
+    pub requests_refused: u64,
     closed: [u64; CloseReason::COUNT],
 }
 
@@ -54,6 +56,11 @@ impl ConnectionCounters {
     pub fn ended_unannounced(&mut self, client: bool, broker: bool) {
         self.clients_unannounced = self.clients_unannounced.wrapping_add(client.into());
         self.brokers_unannounced = self.brokers_unannounced.wrapping_add(broker.into());
+    }
+
+    /// Counts a request that only administrators may send.
+    pub fn refuse_request(&mut self) {
+        self.requests_refused = self.requests_refused.wrapping_add(1);
     }
 
     /// Counts a login that ended at the proxy.
@@ -84,6 +91,7 @@ impl ConnectionCounters {
         self.brokers_unannounced = self.brokers_unannounced.wrapping_add(other.brokers_unannounced);
         self.logins_accepted = self.logins_accepted.wrapping_add(other.logins_accepted);
         self.logins_refused = self.logins_refused.wrapping_add(other.logins_refused);
+        self.requests_refused = self.requests_refused.wrapping_add(other.requests_refused);
         for (count, added) in self.closed.iter_mut().zip(other.closed) {
             *count = count.wrapping_add(added);
         }

@@ -259,6 +259,9 @@ impl FetchWork {
                 self.open = Some(PartitionWork::begin(position, topic, partition, bytes));
                 return self.rewriting.replace(partitions).map_err(malformed);
             }
+            Some(Action::KafkaInternal) if !fetch.listener.may_administer(fetch.client) => {
+                FetchRefusal::NotNamed
+            }
             Some(Action::Pass | Action::KafkaInternal | Action::Seal(_)) => {
                 if bytes > 0 {
                     self.delivers = true;

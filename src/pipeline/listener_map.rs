@@ -14,7 +14,7 @@ use crate::ids::ClusterId;
 use crate::protocol::ProtocolError;
 use crate::protocol::addresses::{Rewrite, rewrite};
 use crate::protocol::policy::Policy;
-use crate::rules::Asking;
+use crate::rules::{Asking, Principals, is_named};
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -25,6 +25,8 @@ pub struct ListenerMap {
     pub policy: Policy,
     /// The listener's name in the configuration.
     pub name: Arc<str>,
+    /// Who may change the cluster, of clients that have names.
+    admin_for: Option<Principals>,
     /// Who vouches for its clients.
     pub client_auth: ClientAuth,
     /// What clients are told of each node.
@@ -38,7 +40,11 @@ impl ListenerMap {
     pub fn new(cluster: ClusterId, listener: &ListenerConfig) -> Self {
         Self {
             cluster,
-            policy: Policy::BY_NAME,
+            policy: match listener.client_auth.names_clients() {
+                false => Policy::BY_NAME,
+                true => Policy::BY_NAME.without_brokers_logins(),
+            },
+            admin_for: None,
             client_auth: listener.client_auth,
             name: listener.name.as_str().into(),
             addresses: listener
@@ -47,6 +53,17 @@ impl ListenerMap {
                 .collect(),
             hides: Arc::default(),
         }
+    }
+
+    /// The same, where these may change the cluster.
+    #[must_use]
+    pub fn administered_by(self, admin_for: Option<Principals>) -> Self {
+        Self { admin_for, ..self }
+    }
+
+    /// Whether `client` may change the cluster. Where clients have no names, brokers decide.
+    pub(super) fn may_administer(&self, client: &Client) -> bool {
+        is_named(self.admin_for.as_ref(), self.asking(client))
     }
 
     /// Whom rules are asked about, where `client` wants something.

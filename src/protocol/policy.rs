@@ -14,14 +14,16 @@
 //! for what only StreamsGroupTopologyDescriptionUpdate can give.
 
 use super::api_key::{
-    API_VERSIONS, DESCRIBE_CLUSTER, FETCH, FIND_COORDINATOR, METADATA, PRODUCE, SASL_AUTHENTICATE,
-    SASL_HANDSHAKE,
+    self as key, API_VERSIONS, DESCRIBE_CLUSTER, FETCH, FIND_COORDINATOR, METADATA, PRODUCE,
+    SASL_AUTHENTICATE, SASL_HANDSHAKE,
 };
 
 /// Which APIs a cluster's clients may use. It costs nothing to copy.
 #[derive(Debug, Clone, Copy)]
 pub struct Policy {
     apis: &'static [ApiPolicy],
+    /// Clients do not log in at brokers.
+    hides_logins: bool,
 }
 
 impl Policy {
@@ -30,13 +32,26 @@ impl Policy {
 
     /// Of these APIs, in ascending order of their keys.
     pub const fn new(apis: &'static [ApiPolicy]) -> Self {
-        Self { apis }
+        Self {
+            apis,
+            hides_logins: false,
+        }
+    }
+
+    /// The same without what concerns logins at brokers.
+    #[must_use]
+    pub const fn without_brokers_logins(self) -> Self {
+        Self {
+            hides_logins: true,
+            ..self
+        }
     }
 
     /// The policy of an API; `None` means denied.
     pub fn api(self, key: i16) -> Option<&'static ApiPolicy> {
         let position = self.apis.binary_search_by_key(&key, |policy| policy.key).ok()?;
-        self.apis.get(position)
+        let policy = self.apis.get(position)?;
+        (!self.hides_logins || !policy.of_brokers_logins).then_some(policy)
     }
 
     /// Every API that is let through, by ascending key.
@@ -89,6 +104,11 @@ pub struct ApiPolicy {
     /// Whether a request, as clients send them behind one that may be held, asks and changes nothing, so that it can as
     /// well be asked again.
     pub changes_nothing: bool,
+    /// Whether it changes the cluster, or says who may: for administrators, where clients have names.
+    pub admin: bool,
+    /// Whether it is about users and tokens that brokers know: under the proxy's own login, where clients log in at the
+    /// proxy, it would be about that.
+    pub of_brokers_logins: bool,
 }
 
 impl ApiPolicy {
@@ -126,6 +146,17 @@ impl ApiPolicy {
     const fn changes_nothing(self) -> Self {
         Self {
             changes_nothing: true,
+            ..self
+        }
+    }
+
+    const fn admin(self) -> Self {
+        Self { admin: true, ..self }
+    }
+
+    const fn of_brokers_logins(self) -> Self {
+        Self {
+            of_brokers_logins: true,
             ..self
         }
     }
@@ -193,49 +224,56 @@ static BY_NAME: &[ApiPolicy] = &[
         .hold(RequestHandling::Stream, API_VERSIONS_RESPONSE_BYTES_MAX)
         .before_auth()
         .changes_nothing(),
-    opaque(19, "CreateTopics", 2, 7, 5),
-    opaque(20, "DeleteTopics", 1, 6, 4),
-    opaque(21, "DeleteRecords", 0, 2, 2),
+    opaque(key::CREATE_TOPICS, "CreateTopics", 2, 7, 5).admin(),
+    opaque(key::DELETE_TOPICS, "DeleteTopics", 1, 6, 4).admin(),
+    opaque(key::DELETE_RECORDS, "DeleteRecords", 0, 2, 2).admin(),
     // Version 6 (KIP-939) is not stable in any release.
     opaque(22, "InitProducerId", 0, 5, 2),
     opaque(23, "OffsetForLeaderEpoch", 2, 4, 4),
     opaque(24, "AddPartitionsToTxn", 0, 5, 3),
     opaque(25, "AddOffsetsToTxn", 0, 4, 3),
     opaque(26, "EndTxn", 0, 5, 3),
-    opaque(27, "WriteTxnMarkers", 1, 2, 1),
+    opaque(key::WRITE_TXN_MARKERS, "WriteTxnMarkers", 1, 2, 1).admin(),
     opaque(28, "TxnOffsetCommit", 0, 6, 3),
-    opaque(29, "DescribeAcls", 1, 3, 2),
-    opaque(30, "CreateAcls", 1, 3, 2),
-    opaque(31, "DeleteAcls", 1, 3, 2),
+    opaque(key::DESCRIBE_ACLS, "DescribeAcls", 1, 3, 2).admin(),
+    opaque(key::CREATE_ACLS, "CreateAcls", 1, 3, 2).admin(),
+    opaque(key::DELETE_ACLS, "DeleteAcls", 1, 3, 2).admin(),
     opaque(32, "DescribeConfigs", 1, 4, 4),
-    opaque(33, "AlterConfigs", 0, 2, 2),
-    opaque(34, "AlterReplicaLogDirs", 1, 2, 2),
+    opaque(key::ALTER_CONFIGS, "AlterConfigs", 0, 2, 2).admin(),
+    opaque(key::ALTER_REPLICA_LOG_DIRS, "AlterReplicaLogDirs", 1, 2, 2).admin(),
     opaque(35, "DescribeLogDirs", 1, 5, 2),
     opaque(SASL_AUTHENTICATE, "SaslAuthenticate", 0, 2, 2)
         .hold(RequestHandling::Stream, CONTROL_RESPONSE_BYTES_MAX)
         .before_auth(),
-    opaque(37, "CreatePartitions", 0, 3, 2),
-    opaque(38, "CreateDelegationToken", 1, 3, 2),
-    opaque(39, "RenewDelegationToken", 1, 2, 2),
-    opaque(40, "ExpireDelegationToken", 1, 2, 2),
-    opaque(41, "DescribeDelegationToken", 1, 3, 2),
-    opaque(42, "DeleteGroups", 0, 3, 2),
-    opaque(43, "ElectLeaders", 0, 2, 2),
-    opaque(44, "IncrementalAlterConfigs", 0, 1, 1),
-    opaque(45, "AlterPartitionReassignments", 0, 1, 0),
+    opaque(key::CREATE_PARTITIONS, "CreatePartitions", 0, 3, 2).admin(),
+    opaque(38, "CreateDelegationToken", 1, 3, 2).of_brokers_logins(),
+    opaque(39, "RenewDelegationToken", 1, 2, 2).of_brokers_logins(),
+    opaque(40, "ExpireDelegationToken", 1, 2, 2).of_brokers_logins(),
+    opaque(41, "DescribeDelegationToken", 1, 3, 2).of_brokers_logins(),
+    opaque(key::DELETE_GROUPS, "DeleteGroups", 0, 3, 2).admin(),
+    opaque(key::ELECT_LEADERS, "ElectLeaders", 0, 2, 2).admin(),
+    opaque(key::INCREMENTAL_ALTER_CONFIGS, "IncrementalAlterConfigs", 0, 1, 1).admin(),
+    opaque(
+        key::ALTER_PARTITION_REASSIGNMENTS,
+        "AlterPartitionReassignments",
+        0,
+        1,
+        0,
+    )
+    .admin(),
     opaque(46, "ListPartitionReassignments", 0, 0, 0),
-    opaque(47, "OffsetDelete", 0, 0, NEVER),
+    opaque(key::OFFSET_DELETE, "OffsetDelete", 0, 0, NEVER).admin(),
     opaque(48, "DescribeClientQuotas", 0, 1, 1),
-    opaque(49, "AlterClientQuotas", 0, 1, 1),
-    opaque(50, "DescribeUserScramCredentials", 0, 0, 0),
-    opaque(51, "AlterUserScramCredentials", 0, 0, 0),
+    opaque(key::ALTER_CLIENT_QUOTAS, "AlterClientQuotas", 0, 1, 1).admin(),
+    opaque(50, "DescribeUserScramCredentials", 0, 0, 0).of_brokers_logins(),
+    opaque(51, "AlterUserScramCredentials", 0, 0, 0).of_brokers_logins(),
     // Version 2 shows the controllers' listeners, to which no client of ours connects.
     opaque(55, "DescribeQuorum", 0, 2, 0),
-    opaque(57, "UpdateFeatures", 0, 2, 0),
+    opaque(key::UPDATE_FEATURES, "UpdateFeatures", 0, 2, 0).admin(),
     opaque(DESCRIBE_CLUSTER, "DescribeCluster", 0, 2, 0)
         .hold(RequestHandling::Stream, CONTROL_RESPONSE_BYTES_MAX),
     opaque(61, "DescribeProducers", 0, 0, 0),
-    opaque(64, "UnregisterBroker", 0, 0, 0),
+    opaque(key::UNREGISTER_BROKER, "UnregisterBroker", 0, 0, 0).admin(),
     opaque(65, "DescribeTransactions", 0, 0, 0),
     opaque(66, "ListTransactions", 0, 2, 0),
     opaque(68, "ConsumerGroupHeartbeat", 0, 1, 0),
@@ -244,18 +282,25 @@ static BY_NAME: &[ApiPolicy] = &[
     opaque(72, "PushTelemetry", 0, 0, 0),
     opaque(74, "ListConfigResources", 0, 1, 0),
     opaque(75, "DescribeTopicPartitions", 0, 0, 0),
-    opaque(80, "AddRaftVoter", 0, 1, 0),
-    opaque(81, "RemoveRaftVoter", 0, 0, 0),
+    opaque(key::ADD_RAFT_VOTER, "AddRaftVoter", 0, 1, 0).admin(),
+    opaque(key::REMOVE_RAFT_VOTER, "RemoveRaftVoter", 0, 0, 0).admin(),
     // The endpoints in these two are of applications (KIP-1071), not of brokers.
     opaque(88, "StreamsGroupHeartbeat", 0, 1, 0),
     opaque(89, "StreamsGroupDescribe", 0, 1, 0),
     opaque(90, "DescribeShareGroupOffsets", 0, 1, 0),
-    opaque(91, "AlterShareGroupOffsets", 0, 0, 0),
-    opaque(92, "DeleteShareGroupOffsets", 0, 0, 0),
+    opaque(key::ALTER_SHARE_GROUP_OFFSETS, "AlterShareGroupOffsets", 0, 0, 0).admin(),
+    opaque(
+        key::DELETE_SHARE_GROUP_OFFSETS,
+        "DeleteShareGroupOffsets",
+        0,
+        0,
+        0,
+    )
+    .admin(),
     // KIP-1331: names of an application's processors, stores and topics; no record, no address.
     opaque(93, "StreamsGroupTopologyDescriptionUpdate", 0, 0, 0),
     // The number of a controller, and whether it is gone.
-    opaque(94, "UnregisterController", 0, 0, 0),
+    opaque(key::UNREGISTER_CONTROLLER, "UnregisterController", 0, 0, 0).admin(),
 ];
 
 const fn opaque(key: i16, name: &'static str, min: i16, max: i16, flexible_from: i16) -> ApiPolicy {
@@ -271,6 +316,8 @@ const fn opaque(key: i16, name: &'static str, min: i16, max: i16, flexible_from:
         before_auth: false,
         may_be_held: false,
         changes_nothing: false,
+        admin: false,
+        of_brokers_logins: false,
     }
 }
 
@@ -373,6 +420,51 @@ mod tests {
             "ApiVersions",
         ];
         assert_eq!(harmless, expected);
+    }
+
+    /// docs/authentication.md has the same list.
+    #[test]
+    fn what_changes_the_cluster_is_for_administrators() {
+        let all = Policy::BY_NAME.apis().iter();
+        let admin: Vec<&str> = all
+            .filter(|policy| policy.admin)
+            .map(|policy| policy.name)
+            .collect();
+        let expected = [
+            "CreateTopics",
+            "DeleteTopics",
+            "DeleteRecords",
+            "WriteTxnMarkers",
+            "DescribeAcls",
+            "CreateAcls",
+            "DeleteAcls",
+            "AlterConfigs",
+            "AlterReplicaLogDirs",
+            "CreatePartitions",
+            "DeleteGroups",
+            "ElectLeaders",
+            "IncrementalAlterConfigs",
+            "AlterPartitionReassignments",
+            "OffsetDelete",
+            "AlterClientQuotas",
+            "UpdateFeatures",
+            "UnregisterBroker",
+            "AddRaftVoter",
+            "RemoveRaftVoter",
+            "AlterShareGroupOffsets",
+            "DeleteShareGroupOffsets",
+            "UnregisterController",
+        ];
+        assert_eq!(admin, expected);
+    }
+
+    #[test]
+    fn users_and_tokens_of_brokers_can_be_hidden() {
+        let hiding = Policy::BY_NAME.without_brokers_logins();
+        for policy in Policy::BY_NAME.apis() {
+            let is_hidden = matches!(policy.key, 38..=41 | 50 | 51);
+            assert_eq!(hiding.api(policy.key).is_none(), is_hidden, "{}", policy.name);
+        }
     }
 
     #[test]

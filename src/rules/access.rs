@@ -110,7 +110,8 @@ pub fn pattern_of(written: &str) -> Option<&str> {
         .filter(|name| (1..=NAME_BYTES_MAX).contains(&name.len()))
 }
 
-fn is_named(list: Option<&Principals>, asking: Asking<'_>) -> bool {
+/// Whether a list names who asks (ACCESS-1).
+pub fn is_named(list: Option<&Principals>, asking: Asking<'_>) -> bool {
     match asking {
         Asking::Anybody => true,
         Asking::Principal(None) => false,

@@ -233,7 +233,9 @@ fn executor_listeners(config: &Config, read: &[TlsNews]) -> ById<ListenerId, Exe
             let tls = listener_set(listener.id);
             let is_read = is_read && listener.tls.is_some() == tls.is_some();
             let executors = ExecutorListener {
-                map: Arc::new(ListenerMap::new(cluster.id, listener)),
+                map: Arc::new(
+                    ListenerMap::new(cluster.id, listener).administered_by(cluster.admin_for.clone()),
+                ),
                 bootstrap: cluster.bootstrap.clone(),
                 routes: listener
                     .bootstrap_host

@@ -10,6 +10,7 @@
 )]
 
 mod addresses;
+mod administrators;
 mod bounds;
 mod compact;
 mod fetch;

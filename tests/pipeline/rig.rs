@@ -9,6 +9,7 @@ use sealwire::clocks::Clocks;
 use sealwire::config::{ClientAuth, HostPort, Limits, ListenerConfig};
 use sealwire::crypto::SecretKey;
 use sealwire::envelope::{BatchPlace, Domain, HeaderMode, SaltSource, SealBuffers, SealingKey, WrappedDek};
+use sealwire::identity::{Client, Principal};
 use sealwire::ids::{ClusterId, Id as _, KmsId, ListenerId};
 use sealwire::keys::{DeliveredDek, KeyFailure, KeyId, KeyOptions, KeyReply, KeyRequest};
 use sealwire::kms::KekNames;
@@ -18,7 +19,9 @@ use sealwire::pipeline::{
 };
 use sealwire::protocol::policy::Policy;
 use sealwire::record_batch::{BatchHeader, BatchWriter, Codec, Decompressor, HEADER_BYTES, RecordCursor};
-use sealwire::rules::{Forms, Matcher, OnUnreadable, Rule, RuleAction, RuleSet, SealTemplate, Template};
+use sealwire::rules::{
+    Forms, Matcher, OnUnreadable, Principals, Rule, RuleAction, RuleSet, SealTemplate, Template,
+};
 use sealwire::testing::compress;
 use sealwire::testing::fit_length_and_crc;
 use sealwire::testing::{BatchBuilder, RecordInput};
@@ -141,7 +144,13 @@ static CONNECTIONS: AtomicU32 = AtomicU32::new(1);
 
 /// The only listener: nodes 0 to 2 on ports 9193 to 9195 of proxy.example.com.
 fn listener(policy: Policy) -> Arc<ListenerMap> {
-    let config = ListenerConfig {
+    let mut map = ListenerMap::new(main(), &listener_config());
+    map.policy = policy;
+    Arc::new(map)
+}
+
+fn listener_config() -> ListenerConfig {
+    ListenerConfig {
         id: ListenerId::from_number(0),
         name: "lan".to_owned(),
         listen: "127.0.0.1:9192".parse().unwrap(),
@@ -153,10 +162,7 @@ fn listener(policy: Policy) -> Arc<ListenerMap> {
         bootstrap_host: None,
         nodes: vec![0, 1, 2],
         node_ports: vec![9193, 9194, 9195],
-    };
-    let mut map = ListenerMap::new(main(), &config);
-    map.policy = policy;
-    Arc::new(map)
+    }
 }
 
 /// The only cluster.
@@ -255,6 +261,25 @@ impl Rig {
         let mut rig = Self::stranger(limits.clone(), None);
         let connection = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
         rig.session = Session::new(listener(policy), connection, &limits, None);
+        rig.taken()
+    }
+
+    /// With a client that has a name, where these may change the cluster.
+    pub(crate) fn named(admin_for: &[&str]) -> Self {
+        let limits = Limits::default();
+        let mut rig = Self::stranger(limits.clone(), None);
+        let connection = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
+        let names_clients = ListenerConfig {
+            client_auth: ClientAuth::Mtls,
+            ..listener_config()
+        };
+        let list = Principals::new(admin_for.iter().copied());
+        let map = ListenerMap::new(main(), &names_clients).administered_by(Some(list));
+        let client = Client {
+            principal: Some(Principal::network()),
+            ..Client::default()
+        };
+        rig.session = Session::new(Arc::new(map), connection, &limits, None).of(client);
         rig.taken()
     }
 
@@ -479,10 +504,7 @@ impl Rig {
     /// Reasons of the audit lines since the last call.
     pub(crate) fn audit(&mut self) -> Vec<&'static str> {
         let events = self.pipeline.audit.take().events;
-        events
-            .iter()
-            .map(|event| event.refused().reason.as_str())
-            .collect()
+        events.iter().map(|event| event.reason()).collect()
     }
 }
 

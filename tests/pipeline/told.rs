@@ -47,16 +47,16 @@ fn names_that_no_topic_can_have_are_one_line_of_a_request_and_cut() {
     let events = produced(&mut rig, &partitions);
     let told: Vec<_> = events
         .iter()
-        .map(|event| (event.refused().reason, event.partitions()))
+        .map(|event| (event.records().expect("of records").reason, event.partitions()))
         .collect();
     assert_eq!(told, [(Reason::IllegalName, Some(4000)), (NO_RULE, None)]);
     assert_eq!(
-        events[0].refused().topic.len(),
+        events[0].records().expect("of records").topic.len(),
         249,
         "the longest name of a topic"
     );
-    assert!(names[0].starts_with(&*events[0].refused().topic));
-    assert_eq!(&*events[1].refused().topic, "unknown");
+    assert!(names[0].starts_with(&*events[0].records().expect("of records").topic));
+    assert_eq!(&*events[1].records().expect("of records").topic, "unknown");
 
     assert_eq!(rig.client_sends(&fetch_request(11, 6)), Ok(Halt::More));
     let illegal: Vec<_> = ["a b", "c/d", "caf\u{e9}"]
@@ -70,8 +70,8 @@ fn names_that_no_topic_can_have_are_one_line_of_a_request_and_cut() {
         .iter()
         .map(|event| {
             (
-                event.refused().operation,
-                event.refused().reason,
+                event.records().expect("of records").operation,
+                event.records().expect("of records").reason,
                 event.partitions(),
             )
         })
@@ -88,7 +88,10 @@ fn the_bound_of_a_legal_name_is_kafkas() {
         &mut rig,
         &[to_produce(&longest, 0, b""), to_produce(&longer, 0, b"")],
     );
-    let reasons: Vec<_> = events.iter().map(|event| event.refused().reason).collect();
+    let reasons: Vec<_> = events
+        .iter()
+        .map(|event| event.records().expect("of records").reason)
+        .collect();
     assert_eq!(reasons, [NO_RULE, Reason::IllegalName]);
 }
 
@@ -108,7 +111,12 @@ fn a_refused_key_is_named_to_the_producer_and_in_the_audit_log() {
     let message = &verdicts[0].message;
     assert!(message.contains("is not in the KMS (payments)"), "{message}");
     let events = rig.pipeline.audit.take().events;
-    let kek = events[0].refused().kek.as_ref().map(ToString::to_string);
+    let kek = events[0]
+        .records()
+        .expect("of records")
+        .kek
+        .as_ref()
+        .map(ToString::to_string);
     assert_eq!(kek.as_deref(), Some("payments"));
 }
 
@@ -122,10 +130,15 @@ fn the_name_of_a_key_in_a_record_is_told_escaped() {
     rig.broker_sends(&response).expect("it is held or answered");
     let events = rig.pipeline.audit.take().events;
     assert_eq!(
-        events[0].refused().reason,
+        events[0].records().expect("of records").reason,
         Reason::Counted(RefusalReason::KekNotNamed)
     );
-    let kek = events[0].refused().kek.as_ref().map(ToString::to_string);
+    let kek = events[0]
+        .records()
+        .expect("of records")
+        .kek
+        .as_ref()
+        .map(ToString::to_string);
     assert_eq!(kek.as_deref(), Some(r"k\n\x1b[2J\xe2\x80\xae"));
     assert_eq!(refused_records(&rig), [("kek_not_named", 2)].into());
 }
@@ -134,7 +147,7 @@ fn the_name_of_a_key_in_a_record_is_told_escaped() {
 fn who_it_was_is_told_by_the_id_of_the_request() {
     let mut rig = Rig::with_keys();
     let events = produced(&mut rig, &[to_produce("unknown", 0, b"records")]);
-    assert_eq!(&*events[0].refused().client.id, b"tests");
+    assert_eq!(&*events[0].records().expect("of records").client.id, b"tests");
 }
 
 #[test]

@@ -152,6 +152,12 @@ impl Exposition {
                 ("refused", connections.logins_refused),
             ]
             .map(|(result, count)| (vec![("result", text_of(result))], count)),
+        )?;
+        families.counter(
+            "sealwire_refused_requests",
+            "Requests that change the cluster, from clients that admin_for does not name",
+            None,
+            [(NONE, connections.requests_refused)],
         )
     }
 }

@@ -1,4 +1,4 @@
-//! `open_for` and `seal_for` of rules, and the groups that they speak of.
+//! Lists of principals, and the groups that they speak of.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -61,47 +61,50 @@ pub(super) fn files_of(groups: BTreeMap<String, Group>) -> Vec<GroupFile> {
     groups.into_values().filter_map(file).collect()
 }
 
-/// Reads who may read and write the topics of a rule. On listeners whose clients have no names there is nobody to ask.
+/// Reads who may read and write the topics of a rule.
 pub(super) fn read_access(rule: &Node<'_>, by: By<'_>) -> Option<Access> {
-    let By { groups, listeners } = by;
-    let is_nameless = |listener: &ListenerConfig| !listener.client_auth.names_clients();
-    let nameless = listeners.first().filter(|_| listeners.iter().all(is_nameless));
-    let list = |name: &str| -> Option<Option<Principals>> {
-        let Some(place) = rule.written(name) else {
-            return Some(None);
-        };
-        if let Some(listener) = nameless {
-            place.complain(
-                &format!("clients of the listener {:?} have no names", listener.name),
-                "have a listener of the cluster ask for names (client_auth = \"mtls\" or \"sasl\"), or remove it",
-            );
-        }
-        let (mut names, mut files) = (Vec::new(), Vec::new());
-        for entry in place.elements()? {
-            let text = entry.as_text()?;
-            match text.strip_prefix("group:") {
-                None => names.push(read_name(&entry, &text)?),
-                Some(group) => match groups.as_ref()?.get(group) {
-                    Some(Group::Listed(members)) => names.extend_from_slice(members),
-                    Some(Group::File(file)) => files.push(file.members.clone()),
-                    None => {
-                        entry.complain(
-                            "there is no group of this name",
-                            "add it to [cluster.NAME.groups]",
-                        );
-                        return None;
-                    }
-                },
-            }
-        }
-        let list = Principals::new(names.iter().map(String::as_str));
-        Some(Some(list.with_groups(files)))
-    };
-    let (open_for, seal_for) = (list("open_for"), list("seal_for"));
+    let (open_for, seal_for) = (read_list(rule, "open_for", by), read_list(rule, "seal_for", by));
     Some(Access {
         open_for: open_for?,
         seal_for: seal_for?,
     })
+}
+
+/// Reads a list of principals, if it is there. On listeners whose clients have no names there is nobody to ask.
+pub(super) fn read_list(table: &Node<'_>, name: &str, by: By<'_>) -> Option<Option<Principals>> {
+    let By { groups, listeners } = by;
+    let Some(place) = table.written(name) else {
+        return Some(None);
+    };
+    let is_nameless = |listener: &ListenerConfig| !listener.client_auth.names_clients();
+    if let Some(listener) = listeners.first()
+        && listeners.iter().all(is_nameless)
+    {
+        place.complain(
+            &format!("clients of the listener {:?} have no names", listener.name),
+            "have a listener of the cluster ask for names (client_auth = \"mtls\" or \"sasl\"), or remove it",
+        );
+    }
+    let (mut names, mut files) = (Vec::new(), Vec::new());
+    for entry in place.elements()? {
+        let text = entry.as_text()?;
+        match text.strip_prefix("group:") {
+            None => names.push(read_name(&entry, &text)?),
+            Some(group) => match groups.as_ref()?.get(group) {
+                Some(Group::Listed(members)) => names.extend_from_slice(members),
+                Some(Group::File(file)) => files.push(file.members.clone()),
+                None => {
+                    entry.complain(
+                        "there is no group of this name",
+                        "add it to [cluster.NAME.groups]",
+                    );
+                    return None;
+                }
+            },
+        }
+    }
+    let list = Principals::new(names.iter().map(String::as_str));
+    Some(Some(list.with_groups(files)))
 }
 
 fn read_file(place: &Node<'_>, name: &str, path: PathBuf) -> GroupFile {

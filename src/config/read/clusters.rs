@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use figment::value::Value;
 
-use super::access::{By, files_of, read_groups};
+use super::access::{By, files_of, read_groups, read_list};
 use super::keystores::{KmsList, check_state_file};
 use super::listeners::{NO_SCHEME, read_listeners};
 use super::node::{Node, Reach, unless_mistaken};
@@ -58,6 +58,7 @@ fn read_cluster(
         listeners: listeners.as_deref().unwrap_or_default(),
     };
     let rules = read_rules(name, node, kms, used, by);
+    let admin_for = read_list(node, "admin_for", by);
     let served: BTreeSet<i32> = listeners
         .iter()
         .flatten()
@@ -76,6 +77,7 @@ fn read_cluster(
         upstream_tls: unless_mistaken(upstream_tls)?,
         listeners: listeners?,
         rules: rules?,
+        admin_for: admin_for?,
         group_files: files_of(groups?),
         node_addresses: node_addresses?,
         state_file: unless_mistaken(state_file)?,

@@ -161,4 +161,5 @@ fn read_client_auth(node: &Node<'_>) -> Option<ClientAuth> {
 
 /// Kafka's own properties have `SSL://` and the like before addresses.
 pub(super) const NO_SCHEME: &str = "write the address alone, without `…://`: TLS is set in \
-    [cluster.NAME.listeners.tls] and [cluster.NAME.upstream_tls], and logins pass through with client_auth = \"broker\"";
+    [cluster.NAME.listeners.tls] and [cluster.NAME.upstream_tls], and logins pass through with \
+    client_auth = \"broker\"";

@@ -49,10 +49,22 @@ pub(super) const KEYS: &[Key] = &[
          there and is no such file is left alone: a warning at the start, and nothing is kept.",
         "\"addresses.json\"",
     ),
+    other(
+        "cluster.*.admin_for",
+        "list of principals",
+        Absent(
+            "nobody, where clients have names; with `client_auth = \"network\"` or `\"broker\"` brokers decide",
+        ),
+        "Who may change the cluster: create and delete topics, records, groups and ACLs, alter configurations and so \
+         on (docs/authentication.md has the list), and read the topics that Kafka keeps for itself, such as \
+         `__consumer_offsets`. Written as `open_for` is. On listeners with `mtls` and `sasl` the broker sees the \
+         proxy, whoever asks: who is not named here is refused by the proxy.",
+        "[\"User:admin\", \"group:operators\"]",
+    ),
     table(
         "cluster.*.groups",
         Absent("there are none"),
-        "Groups of principals, for `open_for` and `seal_for` of the cluster's rules.",
+        "Groups of principals, for `admin_for`, and for `open_for` and `seal_for` of the cluster's rules.",
         "{ payments = [\"User:app-1\", \"User:app-2\"] }",
     ),
     other(

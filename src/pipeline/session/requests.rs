@@ -1,4 +1,7 @@
 //! A session's requests: what the client sends is judged by the policy table, and streamed, held or answered here.
+//!
+//! - ADMIN-FOR-1: what changes the cluster goes to no broker from a client that has a name and may not; it is told so
+//!   in the request's own form, and the connection stays.
 
 use std::ops::ControlFlow;
 use std::time::Instant;
@@ -20,7 +23,7 @@ use crate::protocol::hops::{self, Way};
 use crate::protocol::policy::{ApiPolicy, RequestHandling, ResponseHandling};
 use crate::protocol::preface::Preface;
 use crate::protocol::produce_response::Refusal;
-use crate::protocol::{api_versions, fetch_request};
+use crate::protocol::{admin_refusal, api_versions, fetch_request};
 
 /// What is to be done with a request that is not streamed.
 enum ApartRequest {
@@ -38,6 +41,8 @@ enum Treatment {
     Produce,
     /// A later login, where logins end here, or one where there are none.
     Login,
+    /// What changes the cluster, of a client that may not.
+    RefuseAdmin,
 }
 
 impl Session {
@@ -95,6 +100,7 @@ impl Session {
             Treatment::RefuseVersion => self.refuse_version(pipeline, head, frame.len()),
             Treatment::PassVersions => self.pass_versions(pipeline, head, frame, out),
             Treatment::Login => self.take_login(pipeline, now, head, frame),
+            Treatment::RefuseAdmin => self.refuse_admin(pipeline, head, frame),
             Treatment::Produce => self.produce(pipeline, now, head, frame, out),
         }
     }
@@ -151,6 +157,12 @@ impl Session {
         }
         if hops::shows_way(head) {
             return apart(Treatment::PassVersions);
+        }
+        if policy.admin && !self.listener.may_administer(&self.client) {
+            if frame_bytes > admin_refusal::FRAME_BYTES_MAX {
+                return Err(CloseReason::DeniedApi);
+            }
+            return apart(Treatment::RefuseAdmin);
         }
         if policy.request == RequestHandling::Hold {
             return apart(Treatment::Produce);
@@ -248,6 +260,27 @@ impl Session {
             .map_err(malformed)?;
         self.note_request(pipeline, head, frame_bytes, Answer::Local(answer));
         Ok(Step::Wrote(frame_bytes.saturating_add(LENGTH_PREFIX_BYTES)))
+    }
+
+    /// ADMIN-FOR-1
+    fn refuse_admin(
+        &mut self,
+        pipeline: &mut Pipeline,
+        head: RequestHead,
+        frame: &[u8],
+    ) -> Result<Step, CloseReason> {
+        let api = self
+            .listener
+            .policy
+            .api(head.api_key)
+            .ok_or(CloseReason::DeniedApi)?;
+        let mut answer = Vec::new();
+        pipeline.work.charge_parsed(frame.len());
+        admin_refusal::write(head, api, frame, &mut answer).map_err(malformed)?;
+        pipeline.refuse_request(self.listener.cluster, &self.client, api);
+        let bytes = frame.len().max(answer.len());
+        self.note_request(pipeline, head, bytes, Answer::Local(answer));
+        Ok(Step::Wrote(frame.len().saturating_add(LENGTH_PREFIX_BYTES)))
     }
 
     /// An ApiVersions request that shows which proxies it has passed goes on and shows this one as well (SESSION-5).

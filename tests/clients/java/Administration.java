@@ -41,6 +41,7 @@ final class Administration {
                 case "move_leader" -> moveLeader(admin, command);
                 case "end_offsets" -> endOffsets(admin, command);
                 case "committed_offsets" -> committedOffsets(admin, command);
+                case "change_cluster" -> ClusterChanges.run(admin, command);
                 default -> throw new IllegalArgumentException("no operation " + operation);
             };
         }

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition, TIMESTAMP_LOG_APPEND_TIME
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from record_json import consumed, delivery, from_text, headers_of
 
@@ -94,6 +95,15 @@ def consume(command):
 
 def reach(command):
     Producer(configuration(command["options"], PRODUCER)).list_topics(timeout=command["timeout_ms"] / 1000)
+    return {}
+
+
+def create_topic(command):
+    options = configuration(command["options"], {})
+    topic = NewTopic(command["topic"], 1, 1)
+    # It ends what it has begun when it is collected.
+    administrator = AdminClient(options)
+    administrator.create_topics([topic])[command["topic"]].result(timeout=20)
     return {}
 
 
