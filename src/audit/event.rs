@@ -102,6 +102,7 @@ impl Reason {
 
 impl AuditEvent {
     /// The records that it is about; the first, where it stands for several.
+    #[cfg(any(test, feature = "testing"))]
     #[must_use]
     pub fn records(&self) -> Option<&RefusedRecords> {
         match self {
