@@ -38,6 +38,7 @@ pub use exposition::text;
 pub use health::Health;
 pub use server::serve;
 
+use crate::audit::AuditState;
 use crate::keys::statistics::{KeyStatistics, KmsStatistics};
 use crate::metrics::Snapshot;
 
@@ -67,6 +68,8 @@ pub struct Collection {
     pub key_sets: Vec<KeySetFacts>,
     /// How many connections are served, and how many `limits.connections_max` wants to be.
     pub connections: (usize, usize),
+    /// Of `[audit]`.
+    pub audit: Arc<AuditState>,
 }
 
 /// Brokers that one listener does not serve.

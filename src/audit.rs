@@ -1,13 +1,15 @@
 //! What is told to whoever has to know what became of records, and who was there: declared once ([`event`]), and
-//! written in one place ([`log`]).
+//! written in one place ([`log`]): to the log, or by a thread of its own to a file ([`writer`]).
 //!
-//! It never holds record data, and decides about nothing.
+//! It never holds record data, and decides about nothing but whether it can go on ([`state`]).
 
 mod event;
 mod log;
+mod queue;
+mod state;
+mod writer;
 
-pub use event::{
-    AUDIT_EVENTS_MAX, AuditEvent, AuditList, AuditQueue, KekName, Operation, Reason, RefusedRecords,
-    RefusedRequest,
-};
+pub use event::{AuditEvent, EventClass, KekName, Login, Operation, Reason, RefusedRecords, RefusedRequest};
 pub(crate) use log::AuditLog;
+pub use queue::{AUDIT_EVENTS_MAX, AuditList, AuditQueue};
+pub use state::AuditState;

@@ -151,6 +151,7 @@ pub(crate) async fn run<P: Platform>(setup: ExecutorSetup<P>, pipeline: Pipeline
         tasks: HashMap::new(),
         drained: None,
         idle_checked: clocks::now(),
+        is_audit_held: false,
         _alive: setup.alive,
     };
     // Whoever waits for it may have given up.
@@ -166,6 +167,8 @@ struct Executor<P: Platform> {
     tasks: HashMap<u64, P::Task>,
     drained: Option<oneshot::Sender<()>>,
     idle_checked: Instant,
+    /// The audit log could not go on when it was looked at last.
+    is_audit_held: bool,
     _alive: oneshot::Sender<Infallible>,
 }
 
@@ -281,6 +284,8 @@ impl<P: Platform> Executor<P> {
             pipeline.metrics.connections.accept();
             pipeline.metrics.connections.closed(CloseReason::Limit);
         }
+        let is_held = pipeline.audit_state.holds();
+        let goes_on = std::mem::replace(&mut self.is_audit_held, is_held) && !is_held;
         self.serving.shared.errands.hidden(pipeline.take_hidden_news());
         self.serving.shared.errands.tick(&mut pipeline.audit);
         let (idle, unproven) = (
@@ -288,6 +293,10 @@ impl<P: Platform> Executor<P> {
             pipeline.limits.idle_timeout_unauthenticated,
         );
         drop(pipeline);
+        if goes_on {
+            // What waits for the audit log waits as for keys (AUDIT-4).
+            self.serving.shared.announce_keys();
+        }
         self.serving.shared.send_key_requests();
         if now.saturating_duration_since(self.idle_checked) >= IDLE_CHECK {
             self.idle_checked = now;

@@ -52,7 +52,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::audit::{AuditQueue, KekName, Operation, Reason, RefusedRecords, RefusedRequest};
+use crate::audit::{
+    AuditEvent, AuditQueue, AuditState, KekName, Login, Operation, Reason, RefusedRecords, RefusedRequest,
+};
 use crate::clocks::{ClockWatch, Clocks};
 use crate::config::Limits;
 use crate::identity::Client;
@@ -84,6 +86,8 @@ pub struct Pipeline {
     pub clusters: ById<ClusterId, Cluster>,
     /// What is to be told to the audit log; the executor takes it away.
     pub audit: AuditQueue,
+    /// Whether the audit log can go on.
+    pub audit_state: Arc<AuditState>,
     /// Who may log in at listeners where logins end.
     pub logins: Logins,
     /// What ApiVersions requests say of this program when they go on, so that it knows itself again.
@@ -164,6 +168,7 @@ impl Pipeline {
             limits,
             clusters,
             audit: AuditQueue::default(),
+            audit_state: Arc::default(),
             logins: Logins::default(),
             identity: Identity::default(),
             news: News::default(),
@@ -266,6 +271,30 @@ impl Pipeline {
             cluster: Arc::clone(&cluster.rules.name),
             client: client.clone(),
             api: api.name,
+        });
+    }
+
+    /// Tells the audit log of a login in `cluster`, where it wants to know: why it was refused, if it was.
+    pub(crate) fn audit_login(
+        &mut self,
+        cluster: ClusterId,
+        client: &Client,
+        mechanism: Option<&'static str>,
+        again: bool,
+        refused: Option<&'static str>,
+    ) {
+        let Some(cluster) = self.clusters.get(cluster).filter(|_| self.audit_state.is_on()) else {
+            return;
+        };
+        let login = Login {
+            cluster: Arc::clone(&cluster.rules.name),
+            client: client.clone(),
+            mechanism,
+            again,
+        };
+        self.audit.push_event(match refused {
+            Some(reason) => AuditEvent::LoginRefused { login, reason },
+            None => AuditEvent::LoginAccepted(login),
         });
     }
 

@@ -99,6 +99,9 @@ pub enum ServerError {
         /// What is wrong.
         reason: String,
     },
+    /// The audit log cannot be written to where it should.
+    #[error("audit.to: the audit log cannot be opened: {0}")]
+    Audit(io::Error),
     /// A port cannot be listened on.
     #[error("cannot listen on {address}: {source}")]
     Listen {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::{Collection, EXECUTOR_TIMEOUT, LIVENESS_TIMEOUT};
+use crate::audit::AuditState;
 use crate::keys::statistics::KmsState;
 
 /// The answer of a probe: served as JSON.
@@ -97,6 +98,7 @@ impl Health {
                  descriptors is too low"
             ));
         }
+        health.take_audit(&collection.audit);
         if collection.draining {
             health
                 .reasons
@@ -104,6 +106,17 @@ impl Health {
         }
         health.ok = health.reasons.is_empty();
         health
+    }
+
+    fn take_audit(&mut self, audit: &AuditState) {
+        let Some(fault) = audit.fault() else { return };
+        if audit.holds() {
+            let text = format!("the audit log cannot be written, and all that is audited waits: {fault}");
+            self.reasons.push(text);
+        } else {
+            let text = format!("the audit log cannot be written, and events may be lost: {fault}");
+            self.warnings.push(text);
+        }
     }
 
     fn of_executors(collection: &Collection) -> Self {
@@ -158,6 +171,7 @@ mod tests {
 
     use super::*;
     use crate::admin::{Hidden, KeySetFacts};
+    use crate::config::OnFull;
     use crate::keys::statistics::KeyStatistics;
     use crate::metrics::Snapshot;
 
@@ -171,6 +185,7 @@ mod tests {
             tls: Vec::new(),
             key_sets: Vec::new(),
             connections: (10, 10),
+            audit: Arc::default(),
         }
     }
 
@@ -181,6 +196,20 @@ mod tests {
         collection.connections = (9, 10);
         let health = Health::ready(&collection);
         assert!(health.ok && health.warnings.len() == 1);
+    }
+
+    /// AUDIT-4
+    #[test]
+    fn an_audit_log_that_cannot_be_written_is_a_reason_or_a_warning() {
+        for (on_full, counts) in [(OnFull::Hold, (1, 0)), (OnFull::Drop, (0, 1))] {
+            let mut collection = collection(vec![Some(Snapshot::default())], true);
+            collection.audit = Arc::new(AuditState::new(on_full));
+            assert!(Health::ready(&collection).ok);
+            collection.audit.fail_for_test(true);
+            let health = Health::ready(&collection);
+            assert_eq!((health.reasons.len(), health.warnings.len()), counts);
+            assert_eq!(health.ok, on_full == OnFull::Drop);
+        }
     }
 
     #[test]

@@ -1,15 +1,13 @@
 //! The events of the audit log. Each kind is a variant here and nowhere else; counters, the log and the documentation
 //! take its words.
 //!
-//! - AUDIT-1: of an executor's events a bounded number waits; what finds the queue full is counted as a refusal, and
-//!   how much that was is written.
 //! - AUDIT-2: names that no topic can have are told together: anybody may make up any number of them, each 32 KiB long.
-//! - AUDIT-3: what shows that stored records were tampered with finds room whatever else is refused.
-//!
-//! Executor threads fill the queue, the control thread writes what was in it.
+//! - AUDIT-5: names from outside are escaped and cut ([`Foreign`]), also where they are JSON.
 
 use std::fmt;
 use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
 
 use crate::envelope::{OpenError, WrappedDek};
 use crate::foreign::Foreign;
@@ -18,32 +16,60 @@ use crate::keys::KeyFailure;
 use crate::metrics::RefusalReason;
 
 /// Something for the audit log. Holds no record data.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
 pub enum AuditEvent {
     /// Records were not stored, or not delivered.
     Refused(RefusedRecords),
     /// The same of so many partitions in a row of topics whose names no topic can have (AUDIT-2).
-    IllegalNames { first: RefusedRecords, partitions: u64 },
+    IllegalNames {
+        #[serde(flatten)]
+        first: RefusedRecords,
+        partitions: u64,
+    },
     /// What would have changed the cluster was not asked for.
     RefusedRequest(RefusedRequest),
+    /// Somebody has logged in.
+    LoginAccepted(Login),
+    /// Somebody was not let in.
+    LoginRefused {
+        #[serde(flatten)]
+        login: Login,
+        /// A fixed word.
+        reason: &'static str,
+    },
+    /// These are in force from now on.
+    RulesLoaded {
+        #[serde(serialize_with = "foreign")]
+        cluster: Arc<str>,
+        /// How many rules the cluster has.
+        rules: usize,
+    },
+    /// So many events before this one were not written: there were too many in a second, or in a queue.
+    LeftOut { count: u64 },
 }
 
 /// A request that only administrators may send.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct RefusedRequest {
+    #[serde(serialize_with = "foreign")]
     pub cluster: Arc<str>,
+    #[serde(flatten, serialize_with = "shown_client")]
     pub client: Client,
     /// Kafka's name of it.
     pub api: &'static str,
 }
 
 /// What was refused, to whom, and why.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct RefusedRecords {
+    #[serde(serialize_with = "foreign")]
     pub cluster: Arc<str>,
+    #[serde(flatten, serialize_with = "shown_client")]
     pub client: Client,
     pub operation: Operation,
     /// The topic's name, cut where no topic can have it.
+    #[serde(serialize_with = "foreign")]
     pub topic: Arc<str>,
     pub partition: i32,
     /// Base offset of the batch for a fetch; -1 for a produce, or where all of a partition is refused.
@@ -51,6 +77,38 @@ pub struct RefusedRecords {
     pub reason: Reason,
     /// The key-encryption key that it is about.
     pub kek: Option<KekName>,
+}
+
+/// A login, and who is behind it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Login {
+    #[serde(serialize_with = "foreign")]
+    pub cluster: Arc<str>,
+    /// Its principal is the one that was let in; `None` where nobody was.
+    #[serde(flatten, serialize_with = "shown_client")]
+    pub client: Client,
+    /// As Kafka calls it, or `mtls`; `None` where none was agreed on.
+    pub mechanism: Option<&'static str>,
+    /// The connection had been logged in before (KIP-368).
+    pub again: bool,
+}
+
+/// Where an event may wait, and be written, besides others: each class has a bound of its own, so that what anybody can
+/// cause pushes out nothing of the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EventClass {
+    /// Records that are stored: what shows that they were tampered with.
+    Stored,
+    /// What a client may ask for.
+    Asked,
+    /// Logins that were refused.
+    LoginRefused,
+    /// Logins that were accepted, and what the program says of itself.
+    Known,
+}
+
+impl EventClass {
+    pub(super) const COUNT: usize = 4;
 }
 
 /// What the client wanted.
@@ -68,6 +126,12 @@ impl Operation {
             Self::Produce => "produce",
             Self::Fetch => "fetch",
         }
+    }
+}
+
+impl Serialize for Operation {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }
 
@@ -100,6 +164,12 @@ impl Reason {
     }
 }
 
+impl Serialize for Reason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
 impl AuditEvent {
     /// The records that it is about; the first, where it stands for several.
     #[cfg(any(test, feature = "testing"))]
@@ -107,25 +177,19 @@ impl AuditEvent {
     pub fn records(&self) -> Option<&RefusedRecords> {
         match self {
             Self::Refused(refused) | Self::IllegalNames { first: refused, .. } => Some(refused),
-            Self::RefusedRequest(_) => None,
+            _ => None,
         }
     }
 
-    /// Why it was refused.
+    /// Why it was refused; empty where nothing was.
+    #[cfg(any(test, feature = "testing"))]
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Refused(refused) | Self::IllegalNames { first: refused, .. } => refused.reason.as_str(),
             Self::RefusedRequest(_) => RefusalReason::NotNamed.as_str(),
-        }
-    }
-
-    /// In which cluster it happened.
-    #[must_use]
-    pub fn cluster(&self) -> &Arc<str> {
-        match self {
-            Self::Refused(refused) | Self::IllegalNames { first: refused, .. } => &refused.cluster,
-            Self::RefusedRequest(refused) => &refused.cluster,
+            Self::LoginRefused { reason, .. } => reason,
+            Self::LoginAccepted(_) | Self::RulesLoaded { .. } | Self::LeftOut { .. } => "",
         }
     }
 
@@ -133,100 +197,61 @@ impl AuditEvent {
     #[must_use]
     pub fn partitions(&self) -> Option<u64> {
         match self {
-            Self::Refused(_) | Self::RefusedRequest(_) => None,
             Self::IllegalNames { partitions, .. } => Some(*partitions),
+            _ => None,
         }
     }
 
-    /// Whether it is about records that are stored, and not about what a client may ask for.
+    /// With which others it shares a bound.
     #[must_use]
-    pub fn is_about_what_is_stored(&self) -> bool {
-        let Self::Refused(refused) = self else {
-            return false;
-        };
-        let asked_in_vain = matches!(
-            refused.reason,
-            Reason::IllegalName
-                | Reason::Counted(RefusalReason::NoRule | RefusalReason::Rejected | RefusalReason::NotNamed)
-        );
-        refused.operation == Operation::Fetch && !asked_in_vain
+    pub fn class(&self) -> EventClass {
+        match self {
+            Self::Refused(refused) | Self::IllegalNames { first: refused, .. } => {
+                let asked_in_vain = matches!(
+                    refused.reason,
+                    Reason::IllegalName
+                        | Reason::Counted(
+                            RefusalReason::NoRule | RefusalReason::Rejected | RefusalReason::NotNamed
+                        )
+                );
+                match refused.operation {
+                    Operation::Fetch if !asked_in_vain => EventClass::Stored,
+                    _ => EventClass::Asked,
+                }
+            }
+            Self::RefusedRequest(_) => EventClass::Asked,
+            Self::LoginRefused { .. } => EventClass::LoginRefused,
+            Self::LoginAccepted(_) | Self::RulesLoaded { .. } | Self::LeftOut { .. } => EventClass::Known,
+        }
     }
 }
 
-/// Events of one executor that wait for the control thread.
-#[derive(Debug, Default)]
-pub struct AuditQueue {
-    list: AuditList,
-    /// Those of its events that are about what is stored: they have a bound of their own (AUDIT-3).
-    about_what_is_stored: usize,
+/// A client as events show it.
+#[derive(Serialize)]
+pub(super) struct ShownClient {
+    /// Address and port.
+    pub(super) client: Option<String>,
+    pub(super) client_id: String,
+    pub(super) principal: Option<String>,
 }
 
-impl AuditQueue {
-    /// Takes an event in (AUDIT-1, AUDIT-2).
-    pub fn push(&mut self, refused: RefusedRecords) {
-        if refused.reason != Reason::IllegalName {
-            return self.push_event(AuditEvent::Refused(refused));
+impl ShownClient {
+    pub(super) fn of(client: &Client) -> Self {
+        let principal = client.principal.as_ref();
+        Self {
+            client: client.address.map(|address| address.to_string()),
+            client_id: Foreign::new(&*client.id).to_string(),
+            principal: principal.map(|principal| Foreign::new(&principal.to_string()).to_string()),
         }
-        if let Some(AuditEvent::IllegalNames { first, partitions }) = self.list.events.last_mut()
-            && (first.operation, &first.client) == (refused.operation, &refused.client)
-        {
-            *partitions = partitions.saturating_add(1);
-            return;
-        }
-        self.push_event(AuditEvent::IllegalNames {
-            first: refused,
-            partitions: 1,
-        });
-    }
-
-    /// Takes in that a request was refused (AUDIT-1).
-    pub fn push_request(&mut self, refused: RefusedRequest) {
-        self.push_event(AuditEvent::RefusedRequest(refused));
-    }
-
-    fn push_event(&mut self, event: AuditEvent) {
-        let stored = event.is_about_what_is_stored();
-        let like_it = if stored {
-            self.about_what_is_stored
-        } else {
-            self.list.events.len().saturating_sub(self.about_what_is_stored)
-        };
-        if like_it >= AUDIT_EVENTS_MAX {
-            self.list.left_out = self.list.left_out.saturating_add(1);
-            return;
-        }
-        self.about_what_is_stored = self.about_what_is_stored.saturating_add(usize::from(stored));
-        self.list.events.push(event);
-    }
-
-    /// Whether nothing waits.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.list.events.is_empty()
-    }
-
-    /// All that waits.
-    pub fn take(&mut self) -> AuditList {
-        std::mem::take(self).list
-    }
-
-    /// What was taken a moment ago and could not be sent waits on.
-    pub fn put_back(&mut self, list: AuditList) {
-        let stored = list.events.iter().filter(|event| event.is_about_what_is_stored());
-        *self = Self {
-            about_what_is_stored: stored.count(),
-            list,
-        };
     }
 }
 
-/// What waits in a queue.
-#[derive(Debug, Default)]
-pub struct AuditList {
-    /// In their order.
-    pub events: Vec<AuditEvent>,
-    /// How many more found no room.
-    pub left_out: u64,
+fn shown_client<S: Serializer>(client: &Client, serializer: S) -> Result<S::Ok, S::Error> {
+    ShownClient::of(client).serialize(serializer)
+}
+
+fn foreign<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&Foreign::new(&**text))
 }
 
 /// The name of a key-encryption key, as a rule or a stored record has it: in a record it may be any bytes.
@@ -260,91 +285,45 @@ impl fmt::Debug for KekName {
     }
 }
 
-/// Events about what is stored, and as many others, kept for the audit log between two ticks of the executor; of more
-/// only the number is told.
-pub const AUDIT_EVENTS_MAX: usize = 1024;
+impl Serialize for KekName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::foreign::tests::{HOSTILE, is_printable};
 
-    fn refused(operation: Operation, reason: Reason, client: u16) -> RefusedRecords {
-        RefusedRecords {
+    /// AUDIT-5
+    #[test]
+    fn whatever_clients_and_topics_are_called_a_line_is_short_and_printable() {
+        let client = Client {
+            id: HOSTILE.repeat(200).as_bytes().into(),
+            principal: crate::identity::Principal::named(&HOSTILE.repeat(20)),
+            ..Client::default()
+        };
+        let refused = RefusedRecords {
             cluster: "main".into(),
-            client: Client::at(([127, 0, 0, 1], client).into()),
-            operation,
-            topic: "payments".into(),
+            client: client.clone(),
+            operation: Operation::Fetch,
+            topic: HOSTILE.repeat(200).into(),
             partition: 0,
-            offset: -1,
-            reason,
-            kek: None,
+            offset: 7,
+            reason: Reason::Open(OpenError::Tag),
+            kek: Some(KekName(HOSTILE.as_bytes().into())),
+        };
+        let login = Login {
+            cluster: "main".into(),
+            client,
+            mechanism: None,
+            again: false,
+        };
+        for event in [AuditEvent::Refused(refused), AuditEvent::LoginAccepted(login)] {
+            let line = serde_json::to_string(&event).expect("JSON");
+            assert!(is_printable(&line), "{line}");
+            assert!(line.len() < 8 * 1024, "{}", line.len());
         }
-    }
-
-    /// AUDIT-1
-    #[test]
-    fn a_full_queue_takes_nothing_more_until_it_is_taken() {
-        let mut queue = AuditQueue::default();
-        let tampered = Reason::Open(OpenError::Tag);
-        for _ in 0..=AUDIT_EVENTS_MAX {
-            queue.push(refused(Operation::Fetch, tampered, 1));
-        }
-        let list = queue.take();
-        assert_eq!((list.events.len(), list.left_out), (AUDIT_EVENTS_MAX, 1));
-        assert!(queue.is_empty());
-        queue.put_back(list);
-        queue.push(refused(Operation::Fetch, tampered, 2));
-        let list = queue.take();
-        assert_eq!((list.events.len(), list.left_out), (AUDIT_EVENTS_MAX, 2));
-        queue.push(refused(Operation::Fetch, tampered, 1));
-        let list = queue.take();
-        assert_eq!((list.events.len(), list.left_out), (1, 0));
-    }
-
-    /// AUDIT-3
-    #[test]
-    fn refused_requests_push_out_no_word_of_tampering() {
-        let mut queue = AuditQueue::default();
-        let no_rule = Reason::Counted(RefusalReason::NoRule);
-        for _ in 0..=AUDIT_EVENTS_MAX {
-            queue.push(refused(Operation::Produce, no_rule, 1));
-        }
-        let list = queue.take();
-        queue.put_back(list);
-        queue.push(refused(Operation::Fetch, Reason::Open(OpenError::Tag), 2));
-        queue.push(refused(Operation::Produce, no_rule, 1));
-        let AuditList { events, left_out } = queue.take();
-        assert_eq!((events.len(), left_out), (AUDIT_EVENTS_MAX + 1, 2));
-        assert!(events.last().is_some_and(AuditEvent::is_about_what_is_stored));
-    }
-
-    /// AUDIT-2
-    #[test]
-    fn illegal_names_of_one_client_and_operation_are_told_together() {
-        let mut queue = AuditQueue::default();
-        for (operation, client) in [
-            (Operation::Produce, 1),
-            (Operation::Produce, 1),
-            (Operation::Fetch, 1),
-            (Operation::Fetch, 2),
-        ] {
-            queue.push(refused(operation, Reason::IllegalName, client));
-        }
-        let told: Vec<_> = queue.take().events.iter().map(AuditEvent::partitions).collect();
-        assert_eq!(told, [Some(2), Some(1), Some(1)]);
-    }
-
-    #[test]
-    fn what_a_client_asks_in_vain_is_not_about_what_is_stored() {
-        let told =
-            |operation, reason| AuditEvent::Refused(refused(operation, reason, 1)).is_about_what_is_stored();
-        assert!(told(Operation::Fetch, Reason::Open(OpenError::Tag)));
-        assert!(told(Operation::Fetch, Reason::Counted(RefusalReason::Plaintext)));
-        assert!(!told(Operation::Fetch, Reason::Counted(RefusalReason::NoRule)));
-        assert!(!told(Operation::Fetch, Reason::IllegalName));
-        assert!(!told(
-            Operation::Produce,
-            Reason::Counted(RefusalReason::Malformed)
-        ));
     }
 }

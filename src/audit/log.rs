@@ -1,29 +1,46 @@
 //! The audit log: one line for each record or partition that was refused, and not one for each time that a client asks
-//! again.
+//! again; the same of logins that were refused. Who was let in is written each time.
 //!
 //! In a second that has too many, the rest is left out, and how much that was is said: the metrics count every refusal.
 //! What shows that stored records were tampered with has a second of its own, in each cluster: whoever can reach a port
 //! can be refused as often as he likes, and pushes no such line out.
 //!
-//! Lines go to the log under the target `sealwire::audit`. They hold names, numbers and a reason class, never record
-//! data.
+//! With `[audit]` lines are JSON and go to its thread ([`super::writer`]); without it, those on records go to the log
+//! under the target `sealwire::audit`. They hold names, numbers and a reason class, never record data.
+//!
+//! - AUDIT-6: where the thread has no room, `on_full = "drop"` counts what it drops; otherwise lists wait here, one of
+//!   each executor, and no list after it is taken from that executor.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::event::{AuditEvent, AuditList, KekName, Operation, Reason};
+use serde::Serialize;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
+
+use super::event::{AuditEvent, EventClass, KekName, Operation, Reason, ShownClient};
+use super::queue::AuditList;
+use super::state::{AuditState, Obstacle};
+use super::writer::AuditWriter;
+use crate::config::AuditConfig;
 use crate::foreign::Foreign;
-use crate::identity::{Client, Principal};
+use crate::identity::Principal;
 use crate::metrics::RefusalReason;
 use crate::repeats::{News, Repeats};
 
 /// Writes what was not written lately.
+#[derive(Default)]
 pub(crate) struct AuditLog {
-    /// By cluster, and by whether it is about what is stored.
-    said: HashMap<(Arc<str>, bool), Repeats<Line>>,
+    /// By cluster and class.
+    said: HashMap<(Arc<str>, EventClass), Repeats<Line>>,
     /// Of what executors had no room for; the next line says it.
     left_out: u64,
+    writer: Option<AuditWriter>,
+    /// What executors have sent and is not written yet, each with its turn (AUDIT-6).
+    waiting: VecDeque<(VecDeque<AuditEvent>, Option<Arc<()>>)>,
 }
 
 /// What makes two lines the same: the client that met it first is named, and others in a later minute. Names that no
@@ -40,121 +57,238 @@ enum Line {
         principal: Option<Principal>,
     },
     Request(&'static str, Option<Principal>),
+    Login(Option<IpAddr>, &'static str),
 }
 
 impl Line {
-    fn of(event: &AuditEvent) -> Self {
+    /// In which cluster, and what; `None` of what is written each time.
+    fn of(event: &AuditEvent) -> Option<(&Arc<str>, Self)> {
         match event {
-            AuditEvent::IllegalNames { first, .. } => Self::IllegalNames(first.operation),
+            AuditEvent::IllegalNames { first, .. } => {
+                Some((&first.cluster, Self::IllegalNames(first.operation)))
+            }
             AuditEvent::Refused(refused) => {
                 let is_about_client = refused.reason == Reason::Counted(RefusalReason::NotNamed);
                 let principal = refused.client.principal.as_ref();
-                Self::Records {
+                let line = Self::Records {
                     topic: Arc::clone(&refused.topic),
                     partition: refused.partition,
                     offset: refused.offset,
                     operation: refused.operation,
                     reason: refused.reason.as_str(),
                     principal: principal.filter(|_| is_about_client).cloned(),
-                }
+                };
+                Some((&refused.cluster, line))
             }
             AuditEvent::RefusedRequest(refused) => {
-                Self::Request(refused.api, refused.client.principal.clone())
+                let line = Self::Request(refused.api, refused.client.principal.clone());
+                Some((&refused.cluster, line))
+            }
+            AuditEvent::LoginRefused { login, reason } => {
+                let address = login.client.address.map(|address| address.ip());
+                Some((&login.cluster, Self::Login(address, reason)))
+            }
+            AuditEvent::LoginAccepted(_) | AuditEvent::RulesLoaded { .. } | AuditEvent::LeftOut { .. } => {
+                None
             }
         }
     }
 }
 
+/// A line as `[audit]` has it.
+#[derive(Serialize)]
+struct Written<'a> {
+    time: String,
+    #[serde(flatten)]
+    event: &'a AuditEvent,
+}
+
 impl AuditLog {
-    pub(crate) fn new() -> Self {
-        Self {
-            said: HashMap::new(),
-            left_out: 0,
+    /// Begins with the audit log as the configuration has it; starts its thread.
+    ///
+    /// # Errors
+    /// The file cannot be opened.
+    pub(crate) fn open(config: Option<&AuditConfig>) -> io::Result<Self> {
+        let start = |config: &AuditConfig| {
+            let state = Arc::new(AuditState::new(config.on_full));
+            AuditWriter::start(&config.to, state)
+        };
+        Ok(Self {
+            writer: config.map(start).transpose()?,
+            ..Self::default()
+        })
+    }
+
+    /// Whether it can go on, to be shared.
+    pub(crate) fn state(&self) -> Arc<AuditState> {
+        let writer = self.writer.as_ref();
+        writer.map(AuditWriter::state).cloned().unwrap_or_default()
+    }
+
+    /// Takes an executor's list in, and holds its `turn` until it is done with.
+    pub(crate) fn take(&mut self, list: AuditList, turn: Option<Arc<()>>, now: Instant) {
+        self.left_out = self.left_out.saturating_add(list.left_out);
+        if let Some(writer) = &self.writer {
+            writer.state().count_dropped(list.left_out);
+        }
+        self.waiting.push_back((list.events.into(), turn));
+        self.advance(now);
+    }
+
+    /// Rules of a cluster are in force.
+    pub(crate) fn tell_rules(&mut self, cluster: &str, rules: usize, now: Instant) {
+        let event = AuditEvent::RulesLoaded {
+            cluster: cluster.into(),
+            rules,
+        };
+        let events = vec![event];
+        self.take(AuditList { events, left_out: 0 }, None, now);
+    }
+
+    /// Whether lists wait.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Waits until [`Self::advance`] can do something.
+    pub(crate) async fn room(&self) {
+        if let Some(writer) = &self.writer {
+            writer.room(LINES_OF_EVENT).await;
         }
     }
 
-    /// Writes of an executor's list what was not written a moment ago.
-    pub(crate) fn write_list(&mut self, list: &AuditList, now: Instant) {
-        self.left_out = self.left_out.saturating_add(list.left_out);
-        for event in &list.events {
-            self.write(event, now);
+    /// Writes what waits, [`EVENTS_OF_TURN`] of it at most, and no more than there is room for (AUDIT-6).
+    pub(crate) fn advance(&mut self, now: Instant) {
+        let mut left = EVENTS_OF_TURN;
+        while let Some((mut events, turn)) = self.waiting.pop_front() {
+            while left > 0
+                && self.may_write()
+                && let Some(event) = events.pop_front()
+            {
+                self.write(&event, now);
+                left = left.saturating_sub(1);
+            }
+            if !events.is_empty() {
+                self.waiting.push_front((events, turn));
+                break;
+            }
+        }
+        if let Some(writer) = &self.writer {
+            let is_full = self.is_waiting() && !writer.has_room(LINES_OF_EVENT);
+            writer.state().set(Obstacle::Full, is_full);
+        }
+    }
+
+    /// Whether an event may be taken out of its list.
+    fn may_write(&self) -> bool {
+        let Some(writer) = &self.writer else { return true };
+        writer.state().drops() || writer.has_room(LINES_OF_EVENT)
+    }
+
+    /// Ends the thread that writes.
+    pub(crate) async fn end(mut self, now: Instant) {
+        while self.is_waiting() && self.may_write() {
+            self.advance(now);
+        }
+        if let Some(writer) = self.writer {
+            writer.end().await;
         }
     }
 
     /// Writes the event unless the same was written a moment ago; says whether it was.
     pub(crate) fn write(&mut self, event: &AuditEvent, now: Instant) -> bool {
-        let said = self
-            .said
-            .entry((Arc::clone(event.cluster()), event.is_about_what_is_stored()))
-            .or_insert_with(Repeats::new);
-        let News::Say { left_out } = said.news(Line::of(event), now) else {
-            return false;
-        };
-        let left_out = left_out.saturating_add(std::mem::take(&mut self.left_out));
-        if left_out > 0 {
-            tracing::warn!(target: "sealwire::audit", left_out, "refusals were not written: too many in a second");
+        let mut left_out = 0;
+        if let Some((cluster, line)) = Line::of(event) {
+            let place = (Arc::clone(cluster), event.class());
+            let said = self.said.entry(place).or_insert_with(Repeats::new);
+            let News::Say { left_out: unsaid } = said.news(line, now) else {
+                return false;
+            };
+            left_out = unsaid;
         }
-        match event {
-            AuditEvent::Refused(refused) | AuditEvent::IllegalNames { first: refused, .. } => {
-                let client = Shown::of(&refused.client);
-                tracing::warn!(
-                    target: "sealwire::audit",
-                    cluster = &*refused.cluster,
-                    topic = &*Foreign::new(&*refused.topic).to_string(),
-                    partition = refused.partition,
-                    offset = refused.offset,
-                    operation = refused.operation.as_str(),
-                    reason = event.reason(),
-                    kek = refused.kek.as_ref().map(KekName::to_string).as_deref(),
-                    client = client.address.as_deref(),
-                    client_id = client.id,
-                    principal = client.principal.as_deref(),
-                    partitions = event.partitions(),
-                    "refused"
-                );
+        let left_out = left_out.saturating_add(std::mem::take(&mut self.left_out));
+        match &self.writer {
+            Some(writer) => {
+                if left_out > 0 {
+                    write_json(writer, &AuditEvent::LeftOut { count: left_out });
+                }
+                write_json(writer, event);
             }
-            AuditEvent::RefusedRequest(refused) => {
-                let client = Shown::of(&refused.client);
-                tracing::warn!(
-                    target: "sealwire::audit",
-                    cluster = &*refused.cluster,
-                    api = refused.api,
-                    client = client.address.as_deref(),
-                    client_id = client.id,
-                    principal = client.principal.as_deref(),
-                    "refused to change the cluster"
-                );
-            }
+            None => log(event, left_out),
         }
         true
     }
 }
 
-/// A client as a line has it.
-struct Shown {
-    address: Option<String>,
-    id: String,
-    principal: Option<String>,
-}
-
-impl Shown {
-    fn of(client: &Client) -> Self {
-        let principal = client.principal.as_ref();
-        Self {
-            address: client.address.map(|address| address.to_string()),
-            id: Foreign::new(&*client.id).to_string(),
-            principal: principal.map(|principal| Foreign::new(&principal.to_string()).to_string()),
-        }
+/// Hands a line over; where there is no room, it is counted as dropped.
+fn write_json(writer: &AuditWriter, event: &AuditEvent) {
+    let mut time = String::new();
+    // A clock before 1970 leaves it empty.
+    let _ = SystemTime.format_time(&mut Writer::new(&mut time));
+    if let Ok(mut line) = serde_json::to_string(&Written { time, event }) {
+        line.push('\n');
+        writer.write(line);
     }
 }
+
+/// Without `[audit]`: who logs in is told to nobody there.
+fn log(event: &AuditEvent, left_out: u64) {
+    if left_out > 0 {
+        tracing::warn!(target: "sealwire::audit", left_out, "refusals were not written: too many in a second");
+    }
+    match event {
+        AuditEvent::Refused(refused) | AuditEvent::IllegalNames { first: refused, .. } => {
+            let shown = ShownClient::of(&refused.client);
+            tracing::warn!(
+                target: "sealwire::audit",
+                cluster = &*refused.cluster,
+                topic = &*Foreign::new(&*refused.topic).to_string(),
+                partition = refused.partition,
+                offset = refused.offset,
+                operation = refused.operation.as_str(),
+                reason = refused.reason.as_str(),
+                kek = refused.kek.as_ref().map(KekName::to_string).as_deref(),
+                client = shown.client.as_deref(),
+                client_id = shown.client_id,
+                principal = shown.principal.as_deref(),
+                partitions = event.partitions(),
+                "refused"
+            );
+        }
+        AuditEvent::RefusedRequest(refused) => {
+            let shown = ShownClient::of(&refused.client);
+            tracing::warn!(
+                target: "sealwire::audit",
+                cluster = &*refused.cluster,
+                api = refused.api,
+                client = shown.client.as_deref(),
+                client_id = shown.client_id,
+                principal = shown.principal.as_deref(),
+                "refused to change the cluster"
+            );
+        }
+        AuditEvent::LoginAccepted(_)
+        | AuditEvent::LoginRefused { .. }
+        | AuditEvent::RulesLoaded { .. }
+        | AuditEvent::LeftOut { .. } => {}
+    }
+}
+
+/// Itself, and how many before it were left out.
+const LINES_OF_EVENT: usize = 2;
+/// Some 5 us each: others on the control thread have their turn.
+const EVENTS_OF_TURN: usize = 128;
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::audit::{AUDIT_EVENTS_MAX, AuditQueue, RefusedRecords};
+    use crate::audit::writer::QUEUE_LINES;
+    use crate::audit::{AUDIT_EVENTS_MAX, AuditQueue, Login, RefusedRecords};
+    use crate::config::{AuditTarget, OnFull};
     use crate::envelope::OpenError;
+    use crate::identity::Client;
     use crate::metrics::RefusalReason;
     use crate::repeats::{KEPT, LINES_MAX};
 
@@ -180,7 +314,7 @@ mod tests {
 
     #[test]
     fn the_same_refusal_is_written_once_a_minute() {
-        let mut log = AuditLog::new();
+        let mut log = AuditLog::default();
         let now = Instant::now();
         let event = |offset| event(Operation::Fetch, TAMPERED, |refused| refused.offset = offset);
         assert!(log.write(&event(1), now));
@@ -191,7 +325,7 @@ mod tests {
 
     #[test]
     fn what_clients_ask_in_vain_pushes_out_nothing_that_was_tampered_with() {
-        let mut log = AuditLog::new();
+        let mut log = AuditLog::default();
         let now = Instant::now();
         let said = |log: &mut AuditLog, cluster: &str, operation, reason| {
             let said = |partition| {
@@ -218,14 +352,16 @@ mod tests {
             let one = event(Operation::Produce, NO_RULE, |refused| {
                 refused.partition = partition
             });
-            let AuditEvent::Refused(one) = one else {
-                panic!("it was refused")
-            };
-            queue.push(one);
+            queue.push_event(one);
         }
         let now = Instant::now();
-        let (mut log, list) = (AuditLog::new(), queue.take());
-        let first = lines(|| log.write_list(&list, now));
+        let mut log = AuditLog::default();
+        let first = lines(|| {
+            log.take(queue.take(), None, now);
+            while log.is_waiting() {
+                log.advance(now);
+            }
+        });
         let at_once = format!("left_out={AUDIT_EVENTS_MAX}");
         assert!(
             first.contains(&at_once),
@@ -268,7 +404,7 @@ mod tests {
 
     #[test]
     fn what_was_done_is_part_of_what_was_refused_and_who_did_it_is_not() {
-        let mut log = AuditLog::new();
+        let mut log = AuditLog::default();
         let now = Instant::now();
         let event = |operation, id: &[u8]| event(operation, NO_RULE, |refused| refused.client.id = id.into());
         assert!(log.write(&event(Operation::Produce, b"one"), now));
@@ -278,7 +414,7 @@ mod tests {
 
     #[test]
     fn names_that_no_topic_can_have_are_one_line() {
-        let mut log = AuditLog::new();
+        let mut log = AuditLog::default();
         let now = Instant::now();
         let event = |topic: &str, partition, operation| {
             event(operation, Reason::IllegalName, |refused| {
@@ -289,5 +425,96 @@ mod tests {
         assert!(log.write(&event("a b", 0, Operation::Produce), now));
         assert!(!log.write(&event("c d", 7, Operation::Produce), now));
         assert!(log.write(&event("c d", 7, Operation::Fetch), now));
+    }
+
+    fn open(on_full: OnFull) -> (AuditLog, tempfile::TempDir) {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::os::unix::fs::symlink("/dev/full", folder.path().join("audit")).expect("a link");
+        let to = AuditTarget::File(folder.path().join("audit"));
+        let log = AuditLog::open(Some(&AuditConfig { to, on_full })).expect("it is opened");
+        (log, folder)
+    }
+
+    fn login(port: u16) -> Login {
+        Login {
+            cluster: "main".into(),
+            client: Client::at(([127, 0, 0, 1], port).into()),
+            mechanism: Some("PLAIN"),
+            again: false,
+        }
+    }
+
+    fn accepted(count: u16) -> AuditList {
+        let events = (0..count).map(|port| AuditEvent::LoginAccepted(login(port)));
+        AuditList {
+            events: events.collect(),
+            left_out: 0,
+        }
+    }
+
+    /// AUDIT-6
+    #[tokio::test]
+    async fn lists_wait_for_room_with_their_turn_and_lose_nothing() {
+        let (mut log, folder) = open(OnFull::Hold);
+        let (now, turn) = (Instant::now(), Arc::new(()));
+        log.take(accepted(1000), Some(Arc::clone(&turn)), now);
+        while log.may_write() {
+            log.advance(now);
+        }
+        log.advance(now);
+        assert!(log.is_waiting() && log.state().holds());
+        assert_eq!(Arc::strong_count(&turn), 2, "the executor sends nothing more");
+        std::fs::remove_file(folder.path().join("audit")).expect("it is removed");
+        while log.is_waiting() {
+            log.room().await;
+            log.advance(now);
+        }
+        assert_eq!(Arc::strong_count(&turn), 1);
+        let state = log.state();
+        log.end(now).await;
+        assert!(!state.holds());
+        assert_eq!((state.written(), state.dropped()), (1000, 0));
+        let text = std::fs::read_to_string(folder.path().join("audit")).expect("it is read");
+        let ports: Vec<String> = text
+            .lines()
+            .map(|line| {
+                let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+                line["client"].as_str().expect("text").to_owned()
+            })
+            .collect();
+        let expected: Vec<String> = (0..1000).map(|port| format!("127.0.0.1:{port}")).collect();
+        assert_eq!(ports, expected);
+    }
+
+    /// AUDIT-6
+    #[tokio::test]
+    async fn what_finds_no_room_is_dropped_and_counted_where_that_is_wanted() {
+        let (mut log, _folder) = open(OnFull::Drop);
+        let now = Instant::now();
+        log.take(accepted(1000), None, now);
+        while log.is_waiting() {
+            log.advance(now);
+        }
+        let state = log.state();
+        assert!(!state.holds());
+        // One batch has left the queue.
+        let dropped = state.dropped();
+        assert!((1..=1000 - QUEUE_LINES as u64).contains(&dropped), "{dropped}");
+    }
+
+    #[test]
+    fn a_login_is_refused_once_a_minute_for_each_address_and_reason_and_accepted_each_time() {
+        let mut log = AuditLog::default();
+        let now = Instant::now();
+        let refused = |port, reason| AuditEvent::LoginRefused {
+            login: login(port),
+            reason,
+        };
+        assert!(log.write(&refused(1, "unknown_user"), now));
+        assert!(!log.write(&refused(2, "unknown_user"), now));
+        assert!(log.write(&refused(2, "wrong_password"), now));
+        for _ in 0..2 * LINES_MAX {
+            assert!(log.write(&AuditEvent::LoginAccepted(login(1)), now));
+        }
     }
 }

@@ -246,6 +246,33 @@ pub struct LogConfig {
     pub filter: LogFilter,
 }
 
+/// `[audit]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditConfig {
+    /// Where lines go.
+    pub to: AuditTarget,
+    /// What happens while they cannot be written.
+    pub on_full: OnFull,
+}
+
+/// Where the audit log is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuditTarget {
+    /// Standard output.
+    Stdout,
+    /// This file; lines are appended.
+    File(PathBuf),
+}
+
+/// What happens while the audit log cannot be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFull {
+    /// What would be audited waits.
+    Hold,
+    /// It goes on, and events that find no room are lost.
+    Drop,
+}
+
 /// The whole configuration.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -262,6 +289,8 @@ pub struct Config {
     pub admin: Option<AdminConfig>,
     /// `[log]`.
     pub log: LogConfig,
+    /// `[audit]`; without it refusals are written to the log.
+    pub audit: Option<AuditConfig>,
     /// The names of all this, and those of the configurations before it.
     pub ids: Ids,
 }

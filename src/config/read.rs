@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "settings may come from the environment")]
 
 mod access;
+mod audit;
 mod by_name;
 mod by_port;
 mod clusters;
@@ -30,6 +31,7 @@ use std::path::Path;
 
 use figment::value::Value;
 
+use self::audit::read_audit;
 use self::clusters::read_clusters;
 use self::keystores::KmsList;
 use self::limits::{read_limits, refuse_contradictions};
@@ -153,6 +155,7 @@ fn read_config(root: &Node<'_>) -> Option<Config> {
             );
         }
     }
+    let audit = root.written("audit").map(|table| read_audit(table, &kms));
     if let (Some(limits), Some(clusters)) = (&limits, &clusters) {
         refuse_contradictions(root, limits, clusters);
     }
@@ -171,6 +174,10 @@ fn read_config(root: &Node<'_>) -> Option<Config> {
             None => None,
         },
         log: log?,
+        audit: match audit {
+            Some(audit) => Some(audit?),
+            None => None,
+        },
         ids: root.reader.ids.borrow().clone(),
     })
 }

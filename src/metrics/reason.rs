@@ -40,6 +40,8 @@ labels! {
         NotNamed => "not_named",
         /// One of Kafka's own topics was produced to.
         InternalTopic => "internal_topic",
+        /// The audit log could not be written when the wait ended.
+        AuditHeld => "audit_held",
         /// The key had not arrived when the wait ended.
         KeyWaiting => "key_waiting",
         /// The KMS cannot be reached, or refuses our credentials.

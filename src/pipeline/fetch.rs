@@ -255,6 +255,12 @@ impl FetchWork {
             Some(Action::Seal(rule)) if !rule.access.opens_for(fetch.listener.asking(fetch.client)) => {
                 FetchRefusal::NotNamed
             }
+            // AUDIT-4
+            Some(Action::Seal(_)) if bytes > 0 && pipeline.audit_state.holds() => {
+                self.waits = true;
+                self.emptied = true;
+                return self.rewriting.blank(partitions, None).map_err(malformed);
+            }
             Some(Action::Seal(_)) if bytes > 0 => {
                 self.open = Some(PartitionWork::begin(position, topic, partition, bytes));
                 return self.rewriting.replace(partitions).map_err(malformed);

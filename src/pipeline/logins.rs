@@ -124,6 +124,8 @@ impl Logins {
 #[derive(Default)]
 pub struct Rounds {
     exchange: Option<Exchange>,
+    /// What was agreed on last.
+    mechanism: Option<LoginMechanism>,
     /// Who it has been so far.
     known: Option<Principal>,
 }
@@ -157,6 +159,27 @@ pub enum Refusal {
     SomebodyElse,
 }
 
+impl Refusal {
+    /// A fixed word for it, for the audit log.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::NoSuchMechanism => "no_such_mechanism",
+            Self::Unconvincing(_, failure) => failure.reason(),
+            Self::SomebodyElse => "somebody_else",
+        }
+    }
+
+    /// What the mechanism is called, where one is to blame.
+    #[must_use]
+    pub fn mechanism(self) -> Option<&'static str> {
+        match self {
+            Self::Unconvincing(mechanism, _) => Some(mechanism.name()),
+            Self::NoSuchMechanism | Self::SomebodyElse => None,
+        }
+    }
+}
+
 impl std::fmt::Display for Refusal {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -175,6 +198,7 @@ impl Rounds {
     pub fn again(known: Principal) -> Self {
         Self {
             exchange: None,
+            mechanism: None,
             known: Some(known),
         }
     }
@@ -185,6 +209,12 @@ impl Rounds {
         let exchange = self.exchange.as_ref()?;
         let failure = exchange.refused()?;
         Some(Refusal::Unconvincing(exchange.mechanism(), failure))
+    }
+
+    /// What the mechanism is called that was agreed on last.
+    #[must_use]
+    pub fn mechanism(&self) -> Option<&'static str> {
+        self.mechanism.map(LoginMechanism::name)
     }
 
     /// Whether a mechanism was agreed on, and the login is not over.
@@ -210,6 +240,7 @@ impl Rounds {
         if sasl::write_handshake(head, code, &names, &mut answer).is_err() {
             return Round::Closed(CloseReason::Internal);
         }
+        self.mechanism = agreed;
         self.exchange = agreed.map(Exchange::new);
         match agreed {
             Some(_) => Round::Answer(answer),

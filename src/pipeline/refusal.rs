@@ -33,6 +33,9 @@ pub enum ProduceRefusal {
     /// One of Kafka's own topics.
     #[error("Kafka's own topics take no records from clients")]
     KafkaInternal,
+    /// The audit log could not be written within `seal_wait`.
+    #[error("the proxy cannot write its audit log; the records were not stored, try again")]
+    AuditHeld,
     /// The sealing key did not arrive within `seal_wait`.
     #[error("the KMS has not delivered a key yet; the records were not stored, try again")]
     KeyPending,
@@ -91,9 +94,11 @@ impl ProduceRefusal {
             Self::NoRule | Self::Rejected { .. } | Self::NotNamed | Self::KafkaInternal => {
                 error_code::POLICY_VIOLATION
             }
-            Self::KeyPending | Self::SequenceGuard | Self::RequestFull { .. } | Self::Cipher => {
-                error_code::NOT_ENOUGH_REPLICAS
-            }
+            Self::AuditHeld
+            | Self::KeyPending
+            | Self::SequenceGuard
+            | Self::RequestFull { .. }
+            | Self::Cipher => error_code::NOT_ENOUGH_REPLICAS,
             Self::Key(failure, _) if failure.is_outage() => error_code::NOT_ENOUGH_REPLICAS,
             Self::Key(..) => error_code::POLICY_VIOLATION,
             Self::Batch(error) => batch_code(error),
@@ -127,6 +132,7 @@ impl ProduceRefusal {
             Self::Rejected { .. } => RefusalReason::Rejected,
             Self::NotNamed => RefusalReason::NotNamed,
             Self::KafkaInternal => RefusalReason::InternalTopic,
+            Self::AuditHeld => RefusalReason::AuditHeld,
             Self::KeyPending => RefusalReason::KeyWaiting,
             Self::Key(failure, _) => key_reason(*failure),
             Self::SequenceGuard => RefusalReason::SequenceGuard,

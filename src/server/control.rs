@@ -35,7 +35,7 @@ use super::tls_files::TlsFiles;
 use crate::admin::{
     Collection, EXECUTOR_TIMEOUT, Hidden, KeySetFacts, ProcessFacts, Source, TlsFacts, serve,
 };
-use crate::audit::AuditLog;
+use crate::audit::{AuditLog, AuditState};
 use crate::channel::{Receiver, Sender};
 use crate::clocks;
 use crate::config::OwnPorts;
@@ -56,6 +56,7 @@ pub(super) struct ControlLinks {
     pub(super) addresses: Vec<ClusterAddresses>,
     pub(super) kms_names: Vec<String>,
     pub(super) ids: Ids,
+    pub(super) audit: AuditLog,
 }
 
 /// What is looked at again and again, for executors.
@@ -85,7 +86,6 @@ pub(super) struct Control {
     names: LookUps,
     passwords: Passwords,
     key_sets: KeySetRequests,
-    audit: AuditLog,
     notices: Notices,
     hidden: HiddenLog,
 }
@@ -106,7 +106,6 @@ impl Control {
             names: LookUps::new(own_ports),
             passwords: Passwords::default(),
             key_sets: KeySetRequests::default(),
-            audit: AuditLog::new(),
             hidden: HiddenLog::new(links.ids.clusters.clone()),
             notices: Notices::new(links.ids.clone()),
             links,
@@ -141,6 +140,7 @@ impl Control {
             tls: followed.tls.watch(),
             key_sets: followed.key_sets.watch(),
             connections: self.links.connections,
+            audit: self.links.audit.state(),
         });
         let executors = self.links.executors.clone();
         let executors_ended = std::mem::take(&mut self.links.executors_ended);
@@ -186,6 +186,7 @@ impl Control {
         if timeout(STATE_WRITE_MAX, written).await.is_err() {
             tracing::warn!("a state file could not be written in time");
         }
+        self.links.audit.end(clocks::now()).await;
     }
 
     /// Serves executors in turns, between which everything else on this thread has its own (CONTROL-3).
@@ -204,11 +205,15 @@ impl Control {
                 biased;
                 request = self.links.requests.recv() => self.serve_one(request),
                 () = sleep_until(next.unwrap_or(now).into()), if next.is_some() => turn = None,
+                () = self.links.audit.room(), if self.links.audit.is_waiting() => turn = None,
             }
             while turn.is_some_and(|end| clocks::now() < end)
                 && let Some(request) = self.links.requests.try_recv()
             {
                 self.serve_one(request);
+            }
+            if self.links.audit.is_waiting() {
+                self.links.audit.advance(clocks::now());
             }
             yield_now().await;
         }
@@ -237,8 +242,7 @@ impl Control {
             }
             ControlRequest::FetchKeys { listener } => self.key_sets.fetch(listener),
             ControlRequest::Audit { list, turn } => {
-                self.audit.write_list(&list, clocks::now());
-                drop(turn);
+                self.links.audit.take(list, Some(turn), clocks::now());
             }
             ControlRequest::Notices(notices) => {
                 let now = clocks::now();
@@ -325,6 +329,7 @@ struct Facts {
     tls: watch::Receiver<Vec<TlsFacts>>,
     key_sets: watch::Receiver<Vec<KeySetFacts>>,
     connections: (usize, usize),
+    audit: Arc<AuditState>,
 }
 
 #[async_trait]
@@ -356,6 +361,7 @@ impl Source for Facts {
             tls: self.tls.borrow().clone(),
             key_sets: self.key_sets.borrow().clone(),
             connections: self.connections,
+            audit: Arc::clone(&self.audit),
         }
     }
 }

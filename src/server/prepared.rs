@@ -16,7 +16,9 @@ use super::threads::executor_cpus;
 use super::tls_files::TlsFiles;
 use super::{ServerError, log_start, protect_keys};
 use crate::admin::ProcessFacts;
+use crate::audit::AuditLog;
 use crate::channel::channel;
+use crate::clocks;
 use crate::config::{Config, OwnPorts};
 use crate::ids::KmsId;
 use crate::keys::{KeyOptions, KeyService, NamedKms};
@@ -34,6 +36,7 @@ pub(super) struct Prepared {
     tls: (TlsFiles, Vec<TlsNews>),
     logins: (AccessFiles, access_files::Read),
     admin: Option<std::net::TcpListener>,
+    audit: AuditLog,
     facts: ProcessFacts,
     cpus: Vec<usize>,
 }
@@ -70,7 +73,9 @@ impl Prepared {
             .as_ref()
             .map(|admin| acceptor::listen(admin.listen))
             .transpose()?;
+        let audit = AuditLog::open(config.audit.as_ref()).map_err(ServerError::Audit)?;
         Ok(Self {
+            audit,
             kms,
             acceptor,
             addresses,
@@ -104,6 +109,7 @@ impl Prepared {
             tls: &self.tls.1,
             logins: &self.logins.1,
             came_back: &came_back,
+            audit: &self.audit.state(),
             control,
             key_service,
             identity: new_identity()?,
@@ -128,6 +134,10 @@ impl Prepared {
             };
             runtime.spawn(self_check::log(self.config.clone(), kms_list, running));
         }
+        let mut audit = self.audit;
+        for cluster in &self.config.clusters {
+            audit.tell_rules(&cluster.name, cluster.rules.rules().len(), clocks::now());
+        }
         let links = ControlLinks {
             connections: (connections_max, self.config.limits.connections_max),
             requests,
@@ -136,6 +146,7 @@ impl Prepared {
             addresses: self.addresses,
             kms_names: self.config.kms.iter().map(|kms| kms.name.clone()).collect(),
             ids: self.config.ids.clone(),
+            audit,
         };
         let ending = Ending {
             stopped,

@@ -17,6 +17,7 @@ use super::acceptor::Entrance;
 use super::control::{Control, ControlLinks, drain};
 use super::start::{Start, Ways};
 use super::state_file::ClusterAddresses;
+use crate::audit::AuditLog;
 use crate::channel::{Sender, channel};
 use crate::clocks::simulated::{self, SimulatedTime};
 use crate::config::{Config, OwnPorts};
@@ -143,6 +144,7 @@ impl SimulatedServer {
             tls: &[],
             logins: &[],
             came_back: &Arc::<CameBack>::default(),
+            audit: &Arc::default(),
             control,
             key_service: key_sender,
             identity: Identity::default(),
@@ -166,6 +168,7 @@ impl SimulatedServer {
             addresses,
             kms_names: config.kms.iter().map(|kms| kms.name.clone()).collect(),
             ids: config.ids.clone(),
+            audit: AuditLog::default(),
         };
         let mut control = Control::new(links, OwnPorts::of(config));
         let books = control.watch_books();

@@ -13,6 +13,7 @@ use super::ServerError;
 use super::acceptor::ExecutorSeats;
 use super::state_file::ClusterAddresses;
 use super::threads::Threads;
+use crate::audit::AuditState;
 use crate::channel::{Sender, channel};
 use crate::config::{Config, KeySetSource};
 use crate::executor::{ExecutorListener, ExecutorSetup, Platform, spawn};
@@ -34,6 +35,7 @@ pub(super) struct Start<'a> {
     pub(super) tls: &'a [TlsNews],
     pub(super) logins: &'a [(ListenerId, CheckedNews)],
     pub(super) came_back: &'a Arc<CameBack>,
+    pub(super) audit: &'a Arc<AuditState>,
     pub(super) control: Sender<ControlRequest>,
     pub(super) key_service: Sender<KeyRequest>,
     /// What this program knows itself by.
@@ -150,6 +152,7 @@ impl Start<'_> {
     /// Makes what decides about frames, on the executor's own thread.
     pub(super) fn pipeline_maker(&self, executor: usize) -> impl FnOnce() -> Pipeline + Send + use<> {
         let identity = self.identity;
+        let audit_state = Arc::clone(self.audit);
         let limits = self.config.limits.clone();
         let options = self.options.clone();
         let logins = login_policies(self.config, self.logins);
@@ -180,6 +183,7 @@ impl Start<'_> {
                 pipeline.logins.set(listener, policy);
             }
             pipeline.identity = identity;
+            pipeline.audit_state = audit_state;
             pipeline
         }
     }

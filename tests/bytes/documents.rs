@@ -1,5 +1,6 @@
 //! What the documents say is true: refusals, tests, links, commands and examples that they name exist.
 
+mod audit;
 mod commands;
 mod costs;
 mod modules;

@@ -11,6 +11,7 @@
 
 mod addresses;
 mod administrators;
+mod audit_held;
 mod bounds;
 mod compact;
 mod fetch;

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::admin::KeySetFacts;
+use crate::audit::AuditState;
+use crate::config::OnFull;
 use crate::keys::statistics::KeyStatistics;
 use crate::metrics::{CloseReason, ExecutorMetrics, RefusalReason};
 
@@ -31,6 +33,7 @@ fn busy() -> Collection {
         executors: vec![Some(executor.snapshot()), None],
         keys: Some(Arc::new(KeyStatistics::for_test(&[true, false]))),
         kms_names: vec!["local".to_owned(), "vault".to_owned()],
+        audit: Arc::new(AuditState::new(OnFull::Hold)),
         key_sets: vec![KeySetFacts {
             cluster: "main".to_owned(),
             listener: "lan".to_owned(),

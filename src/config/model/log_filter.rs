@@ -159,6 +159,7 @@ const TARGETS: &[&str] = &[
     "glommio",
     "sealwire::admin::callers",
     AUDIT_TARGET,
+    "sealwire::audit::writer",
     "sealwire::keys::service",
     "sealwire::kms::file",
     "sealwire::self_check",

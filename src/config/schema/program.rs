@@ -1,4 +1,4 @@
-//! `[runtime]`, `[log]` and `[admin]`.
+//! `[runtime]`, `[log]`, `[audit]` and `[admin]`.
 
 use super::Preset::{Absent, Required, Value};
 use super::{Key, flag, other, table};
@@ -47,6 +47,30 @@ pub(super) const KEYS: &[Key] = &[
          parts of the program. What is neither is refused. The audit log is written whatever the filter says. No level \
          writes record contents or key material.",
         "\"info,sealwire::keys=debug\"",
+    ),
+    table(
+        "audit",
+        Absent("refusals are lines of the log, and nobody is told who logs in"),
+        "The audit log as JSON lines: who logs in, what is refused and why. See `docs/audit.md`.",
+        "[audit]",
+    ),
+    other(
+        "audit.to",
+        "path, or `\"stdout\"`",
+        Required,
+        "The file that lines are appended to, or standard output. The file is made where there is none (mode 0600), \
+         and again where it was moved away.",
+        "\"/var/log/sealwire/audit.jsonl\"",
+    ),
+    other(
+        "audit.on_full",
+        "`\"hold\"` or `\"drop\"`",
+        Absent("`hold`"),
+        "What happens while it cannot be written, or is written more slowly than events come. `hold`: nothing is \
+         sealed, opened or let in; producers get error 19 after `limits.seal_wait`, consumers no records yet, \
+         logins no answer, and `/readyz` says why. `drop`: everything goes on; events that find no room are lost and \
+         counted.",
+        "\"drop\"",
     ),
     table(
         "admin",

@@ -59,13 +59,20 @@ impl Arrival {
             pipeline.logins.policy(self.listener).is_some()
         };
         if !is_asked {
+            if self.client.principal.is_some() {
+                self.let_in_by_certificate(listener)?;
+            }
             return Ok(None);
         }
+        self.is_audited()?;
         // Without an answer: whoever shares the address with him tries again.
         let address = self.client.address.map(|address| address.ip());
         let shares = &self.serving.shares;
         if address.is_some_and(|address| !shares.may_log_in(address, clocks::now())) {
             self.notice_end(CloseReason::LoginLimit, None, self.client.clone(), None);
+            let mut pipeline = self.serving.shared.pipeline.borrow_mut();
+            let reason = CloseReason::LoginLimit.as_str();
+            pipeline.audit_login(listener.map.cluster, &self.client, None, false, Some(reason));
             return Err(CloseReason::LoginLimit);
         }
         let mut stage = LoginStage::default();
@@ -77,6 +84,21 @@ impl Arrival {
         drop(pipeline);
         memory.hold(0);
         done.map(Some)
+    }
+
+    fn let_in_by_certificate(&self, listener: &Listener) -> Result<(), CloseReason> {
+        self.is_audited()?;
+        let mut pipeline = self.serving.shared.pipeline.borrow_mut();
+        pipeline.audit_login(listener.map.cluster, &self.client, Some("mtls"), false, None);
+        Ok(())
+    }
+
+    /// AUDIT-4
+    fn is_audited(&self) -> Result<(), CloseReason> {
+        match self.serving.shared.pipeline.borrow().audit_state.holds() {
+            true => Err(CloseReason::LoginUnavailable),
+            false => Ok(()),
+        }
     }
 
     #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
@@ -116,7 +138,7 @@ impl Arrival {
                         Round::Answer(answer) => {
                             // Some clients hear that and say nothing more.
                             if let Some(why) = stage.rounds.refusal() {
-                                self.note_refused_login(why);
+                                self.note_refused_login(listener, why);
                                 stage.is_noted = true;
                             }
                             answer
@@ -125,12 +147,10 @@ impl Arrival {
                             answer,
                             principal,
                             lifetime,
-                            ..
                         } => {
                             self.send(client, &answer, head).await?;
                             self.client.principal = Some(principal.clone());
-                            let mut pipeline = self.serving.shared.pipeline.borrow_mut();
-                            pipeline.metrics.connections.login(true);
+                            self.note_login(listener, stage.rounds.mechanism());
                             return Ok(LoggedIn {
                                 principal,
                                 lifetime,
@@ -140,7 +160,7 @@ impl Arrival {
                         }
                         Round::Failed { answer, why } => {
                             if !stage.is_noted {
-                                self.note_refused_login(why);
+                                self.note_refused_login(listener, why);
                             }
                             self.hold_back::<P>().await?;
                             self.send(client, &answer, head).await?;
@@ -311,16 +331,26 @@ impl Arrival {
 
     /// Tells of a login that has failed.
     #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
-    pub(super) fn note_refused_login(&self, why: LoginRefusal) {
-        let shared = &self.serving.shared;
-        shared.pipeline.borrow_mut().metrics.connections.login(false);
+    fn note_refused_login(&self, listener: &Listener, why: LoginRefusal) {
+        let mut pipeline = self.serving.shared.pipeline.borrow_mut();
+        pipeline.metrics.connections.login(false);
+        let (cluster, client) = (listener.map.cluster, &self.client);
+        pipeline.audit_login(cluster, client, why.mechanism(), false, Some(why.reason()));
+        drop(pipeline);
         if let Some(address) = self.client.address {
             self.serving.shares.failed(address.ip(), clocks::now());
         }
         self.notice_login(why);
     }
 
-    /// The same of one that was counted.
+    /// Tells of a client that is let in.
+    fn note_login(&self, listener: &Listener, mechanism: Option<&'static str>) {
+        let mut pipeline = self.serving.shared.pipeline.borrow_mut();
+        pipeline.metrics.connections.login(true);
+        pipeline.audit_login(listener.map.cluster, &self.client, mechanism, false, None);
+    }
+
+    /// The same of one that was refused and counted.
     pub(super) fn notice_login(&self, why: LoginRefusal) {
         self.serving.shared.errands.notice(Notice {
             kind: NoticeKind::Login {

@@ -26,6 +26,20 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// A fixed word for it, for the audit log.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "malformed",
+            Self::UnknownUser => "unknown_user",
+            Self::WrongPassword => "wrong_password",
+            Self::OtherNonce => "other_nonce",
+            Self::OtherBinding => "other_binding",
+            Self::OtherAuthorizationId => "other_authorization_id",
+            Self::Token(fault) => fault.reason(),
+        }
+    }
+
     /// What a client is told, whatever the reason: the words of a Kafka broker.
     pub fn told(mechanism: &str) -> String {
         match mechanism {

@@ -164,6 +164,13 @@ impl Judging {
 impl Pipeline {
     /// The share to seal with, or why there is none.
     fn sealing_key(&mut self, rule: &SealRule, request: &ProduceFrame<'_>) -> Key {
+        // AUDIT-4
+        if self.audit_state.holds() {
+            return match request.overdue {
+                true => Key::Refused(ProduceRefusal::AuditHeld),
+                false => Key::Wanted { look_again: None },
+            };
+        }
         let kek = &rule.kek;
         let key = KeyId {
             kms: rule.kms,

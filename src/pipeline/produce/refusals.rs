@@ -53,7 +53,9 @@ impl ProduceWork {
                 record_count,
                 records.len() as u64,
             );
-            pipeline.audit(Refused {
+            // That the audit log stands still is for nobody to write into it.
+            let is_audited = *refusal != ProduceRefusal::AuditHeld;
+            let event = is_audited.then(|| Refused {
                 cluster: request.cluster,
                 client: request.client,
                 topic,
@@ -63,6 +65,9 @@ impl ProduceWork {
                 reason: Reason::Counted(refusal.reason()),
                 kek: refusal.kek().cloned(),
             });
+            if let Some(event) = event {
+                pipeline.audit(event);
+            }
             // One text for the partitions of a topic that are refused for the same reason (PRODUCE-SEAL-4).
             let message = match merged.last() {
                 Some(last) if Arc::ptr_eq(&last.topic, &topic.name) && worded == Some(refusal) => {

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use super::in_flight::Answer;
 use super::{Session, Step, Wait};
-use crate::identity::Principal;
-use crate::ids::ListenerId;
+use crate::identity::{Client, Principal};
+use crate::ids::{ClusterId, ListenerId};
 use crate::metrics::CloseReason;
 use crate::pipeline::Pipeline;
 use crate::pipeline::logins::{LoginPolicy, Refusal, Round, Rounds};
@@ -96,6 +96,7 @@ impl Session {
             self.note_request(pipeline, head, frame.len(), Answer::Local(answer));
             return Ok(Step::Wrote(whole));
         };
+        let whose = (self.listener.cluster, &self.client);
         if let Some((answer, until)) = &mut relogin.failed {
             if now < *until {
                 return Ok(Step::Blocked(Wait::Until(*until)));
@@ -114,29 +115,16 @@ impl Session {
             self.note_request(pipeline, head, frame.len(), Answer::Local(answer));
             return Ok(Step::Wrote(whole));
         }
-        let round = if head.api_key == SASL_HANDSHAKE {
-            match pipeline.logins.policy(relogin.listener) {
-                Some(policy) => relogin.rounds.handshake(policy, head, frame),
-                None => return Err(CloseReason::Internal),
-            }
-        } else {
-            let (listener, connection) = (relogin.listener, self.connection);
-            relogin
-                .rounds
-                .authenticate(&mut pipeline.logins, listener, connection, head, frame)
-        };
-        let answer = match round {
+        let answer = match relogin.round(pipeline, self.connection, head, frame) {
             Round::Answer(answer) => {
                 if let Some(why) = relogin.rounds.refusal() {
-                    relogin.note_refusal(pipeline, why);
+                    relogin.note_refusal(pipeline, whose, why);
                 }
                 answer
             }
             Round::Known { answer, lifetime, .. } => {
-                relogin.hashed_by = None;
                 relogin.until = lifetime.and_then(|lifetime| now.checked_add(lifetime));
-                relogin.last = now;
-                pipeline.metrics.connections.login(true);
+                relogin.note_known(pipeline, whose, now);
                 answer
             }
             Round::Wait => {
@@ -150,7 +138,7 @@ impl Session {
             Round::Failed { answer, why } => {
                 let until = now.checked_add(FAILURE_DELAY).ok_or(CloseReason::Internal)?;
                 relogin.failed = Some((answer, until));
-                relogin.note_refusal(pipeline, why);
+                relogin.note_refusal(pipeline, whose, why);
                 return Ok(Step::Blocked(Wait::Until(until)));
             }
             Round::Closed(reason) => return Err(reason),
@@ -166,10 +154,40 @@ impl Relogin {
         self.until.is_some() && now.saturating_duration_since(self.last) >= LOGIN_INTERVAL
     }
 
+    /// What a request of a login is answered with.
+    fn round(&mut self, pipeline: &mut Pipeline, connection: u32, head: RequestHead, frame: &[u8]) -> Round {
+        // AUDIT-4
+        if pipeline.audit_state.holds() {
+            return Round::Closed(CloseReason::LoginUnavailable);
+        }
+        let logins = &mut pipeline.logins;
+        match (head.api_key, logins.policy(self.listener)) {
+            (SASL_HANDSHAKE, Some(policy)) => self.rounds.handshake(policy, head, frame),
+            (SASL_HANDSHAKE, None) => Round::Closed(CloseReason::Internal),
+            _ => self
+                .rounds
+                .authenticate(logins, self.listener, connection, head, frame),
+        }
+    }
+
+    /// A login has ended well.
+    fn note_known(&mut self, pipeline: &mut Pipeline, (cluster, client): (ClusterId, &Client), now: Instant) {
+        self.hashed_by = None;
+        self.last = now;
+        pipeline.metrics.connections.login(true);
+        pipeline.audit_login(cluster, client, self.rounds.mechanism(), true, None);
+    }
+
     /// A login has failed: once.
-    fn note_refusal(&mut self, pipeline: &mut Pipeline, why: Refusal) {
+    fn note_refusal(
+        &mut self,
+        pipeline: &mut Pipeline,
+        (cluster, client): (ClusterId, &Client),
+        why: Refusal,
+    ) {
         if self.why.replace(why).is_none() {
             pipeline.metrics.connections.login(false);
+            pipeline.audit_login(cluster, client, why.mechanism(), true, Some(why.reason()));
         }
     }
 

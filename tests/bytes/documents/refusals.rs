@@ -57,6 +57,7 @@ fn produce_refusals() -> Vec<ProduceRefusal> {
         ProduceRefusal::Rejected { reason: None },
         ProduceRefusal::NotNamed,
         ProduceRefusal::KafkaInternal,
+        ProduceRefusal::AuditHeld,
         ProduceRefusal::KeyPending,
         ProduceRefusal::SequenceGuard,
         ProduceRefusal::ClientMarker,

@@ -72,7 +72,7 @@ fn suggestions_name_the_key_that_was_meant() {
     );
     assert_eq!(
         fix(&format!("zzz = 2\n{BASE}")),
-        "the keys here are runtime, log, admin, limits, kms, cluster"
+        "the keys here are runtime, log, audit, admin, limits, kms, cluster"
     );
 }
 

@@ -85,6 +85,27 @@ pub enum TokenFault {
     Principal,
 }
 
+impl TokenFault {
+    /// A fixed word for it, for the audit log.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Malformed => "token_malformed",
+            Self::Critical => "token_critical",
+            Self::Algorithm => "token_algorithm",
+            Self::UnknownKey => "token_unknown_key",
+            Self::OtherKey => "token_other_key",
+            Self::Signature => "token_signature",
+            Self::NoClaim(_) => "token_claim_missing",
+            Self::Expired => "token_expired",
+            Self::NotYet => "token_not_yet_valid",
+            Self::Issuer => "token_issuer",
+            Self::Audience => "token_audience",
+            Self::Principal => "token_principal",
+        }
+    }
+}
+
 impl From<TokenFault> for Failure {
     fn from(fault: TokenFault) -> Self {
         Self::Token(fault)

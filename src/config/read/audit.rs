@@ -1,0 +1,42 @@
+//! `[audit]`.
+
+use super::keystores::KmsList;
+use super::node::{Node, unless_mistaken};
+use crate::config::{AuditConfig, AuditTarget, OnFull};
+
+/// Reads the table; `kms` have files that are for nothing else.
+pub(super) fn read_audit(table: Node<'_>, kms: &KmsList<'_>) -> Option<AuditConfig> {
+    let table = table.checked_table()?;
+    let place = table.get("to");
+    let to = place.and_then(|place| match place.as_text()?.as_str() {
+        "" => {
+            place.complain("this is empty", &place.example());
+            None
+        }
+        "stdout" => Some(AuditTarget::Stdout),
+        path => {
+            let path = place.reader.sources.folder().join(path);
+            if kms.files().any(|named| named == path) {
+                place.complain(
+                    "this is a keystore or a key",
+                    "name a file that is for nothing else",
+                );
+            }
+            Some(AuditTarget::File(path))
+        }
+    });
+    let on_full = table
+        .written("on_full")
+        .map(|place| match place.as_text()?.as_str() {
+            "hold" => Some(OnFull::Hold),
+            "drop" => Some(OnFull::Drop),
+            _ => {
+                place.complain("there is no such way", "write on_full = \"hold\" or \"drop\"");
+                None
+            }
+        });
+    Some(AuditConfig {
+        to: to?,
+        on_full: unless_mistaken(on_full)?.unwrap_or(OnFull::Hold),
+    })
+}

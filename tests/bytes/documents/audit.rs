@@ -1,0 +1,149 @@
+//! docs/audit.md has every event, field and reason of the audit log, and nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sealwire::audit::{AuditEvent, Login, Operation, Reason, RefusedRecords, RefusedRequest};
+use sealwire::identity::Client;
+use sealwire::identity::sasl::Failure;
+use sealwire::identity::sasl::exchange::LoginMechanism;
+use sealwire::identity::sasl::oauthbearer::token::TokenFault;
+use sealwire::metrics::CloseReason;
+use sealwire::pipeline::LoginRefusal;
+
+use super::{cells, quoted, read};
+
+/// One of each kind.
+fn events() -> Vec<AuditEvent> {
+    let refused = RefusedRecords {
+        cluster: "main".into(),
+        client: Client::default(),
+        operation: Operation::Fetch,
+        topic: "payments".into(),
+        partition: 0,
+        offset: 0,
+        reason: Reason::IllegalName,
+        kek: None,
+    };
+    let login = Login {
+        cluster: "main".into(),
+        client: Client::default(),
+        mechanism: None,
+        again: false,
+    };
+    vec![
+        AuditEvent::Refused(refused.clone()),
+        AuditEvent::IllegalNames {
+            first: refused,
+            partitions: 1,
+        },
+        AuditEvent::RefusedRequest(RefusedRequest {
+            cluster: "main".into(),
+            client: Client::default(),
+            api: "CreateTopics",
+        }),
+        AuditEvent::LoginAccepted(login.clone()),
+        AuditEvent::LoginRefused {
+            login,
+            reason: "malformed",
+        },
+        AuditEvent::RulesLoaded {
+            cluster: "main".into(),
+            rules: 1,
+        },
+        AuditEvent::LeftOut { count: 1 },
+    ]
+}
+
+/// Does not compile where a kind is missing in [`events`].
+fn place(event: &AuditEvent) -> usize {
+    match event {
+        AuditEvent::Refused(_) => 0,
+        AuditEvent::IllegalNames { .. } => 1,
+        AuditEvent::RefusedRequest(_) => 2,
+        AuditEvent::LoginAccepted(_) => 3,
+        AuditEvent::LoginRefused { .. } => 4,
+        AuditEvent::RulesLoaded { .. } => 5,
+        AuditEvent::LeftOut { .. } => 6,
+    }
+}
+
+/// The lines of the table whose first title is `title`.
+fn table(text: &str, title: &str) -> Vec<Vec<String>> {
+    let lines = text.lines().skip_while(|line| cells(line)[0] != title).skip(2);
+    lines
+        .take_while(|line| line.starts_with('|'))
+        .map(cells)
+        .collect()
+}
+
+fn first_cells(table: &[Vec<String>]) -> BTreeSet<String> {
+    let names: Vec<&str> = table.iter().map(|row| quoted(&row[0])[0]).collect();
+    let unique: BTreeSet<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    assert_eq!(unique.len(), names.len(), "one of them twice: {names:?}");
+    unique
+}
+
+#[test]
+fn every_event_and_field_of_the_audit_log_is_documented_and_no_other() {
+    let text = read("docs/audit.md");
+    let rows = table(&text, "event");
+    // `those of X`: the fields of X.
+    let mut documented: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for row in &rows {
+        let name = quoted(&row[0])[0].to_owned();
+        let mut fields = BTreeSet::new();
+        for word in quoted(&row[2]) {
+            match documented.get(word) {
+                Some(others) => fields.extend(others.iter().cloned()),
+                None => _ = fields.insert(word.to_owned()),
+            }
+        }
+        documented.insert(name, fields);
+    }
+    let mut written = BTreeMap::new();
+    for (index, event) in events().iter().enumerate() {
+        assert_eq!(place(event), index);
+        let serde_json::Value::Object(mut fields) = serde_json::to_value(event).expect("JSON") else {
+            panic!("no object: {event:?}");
+        };
+        let name = fields.remove("event").expect("its name");
+        let name = name.as_str().expect("text").to_owned();
+        written.insert(name, fields.keys().cloned().collect::<BTreeSet<_>>());
+    }
+    assert_eq!(documented, written);
+    let fields: BTreeSet<String> = written.into_values().flatten().collect();
+    assert_eq!(first_cells(&table(&text, "field")), fields);
+}
+
+#[test]
+fn every_reason_why_a_login_is_refused_is_documented_and_no_other() {
+    let failures = [
+        Failure::Malformed(""),
+        Failure::UnknownUser,
+        Failure::WrongPassword,
+        Failure::OtherNonce,
+        Failure::OtherBinding,
+        Failure::OtherAuthorizationId,
+    ];
+    let tokens = [
+        TokenFault::Malformed,
+        TokenFault::Critical,
+        TokenFault::Algorithm,
+        TokenFault::UnknownKey,
+        TokenFault::OtherKey,
+        TokenFault::Signature,
+        TokenFault::NoClaim(""),
+        TokenFault::Expired,
+        TokenFault::NotYet,
+        TokenFault::Issuer,
+        TokenFault::Audience,
+        TokenFault::Principal,
+    ];
+    let failures = failures.into_iter().chain(tokens.map(Failure::Token));
+    let unconvincing = failures.map(|failure| LoginRefusal::Unconvincing(LoginMechanism::Plain, failure));
+    let reasons = unconvincing.chain([LoginRefusal::NoSuchMechanism, LoginRefusal::SomebodyElse]);
+    let mut expected: BTreeSet<String> = reasons.map(|why| why.reason().to_owned()).collect();
+    expected.insert(CloseReason::LoginLimit.as_str().to_owned());
+    let text = read("docs/audit.md");
+    assert_eq!(first_cells(&table(&text, "reason")), expected);
+}
