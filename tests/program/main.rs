@@ -10,6 +10,7 @@
 mod support;
 
 mod admin;
+mod audit;
 mod certificate_recipe;
 mod coming_and_going;
 mod config_starts;

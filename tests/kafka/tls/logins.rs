@@ -2,6 +2,7 @@
 //! later logins in the middle of records, and who is not let in.
 
 mod administrators;
+mod audited;
 mod named;
 
 use std::fs;

@@ -17,7 +17,7 @@ use crate::support::skipped;
 use crate::support::wait;
 
 /// The rule for sealed topics names the group `others` as readers, which is this, and `writer`.
-fn name(door: &mut Door, others: &str) {
+pub(super) fn name(door: &mut Door, others: &str) {
     let file = door.proxy.file("sealwire.toml");
     let text = fs::read_to_string(&file).expect("its configuration");
     let named = text
