@@ -52,6 +52,12 @@ fn who_logs_in_and_who_is_refused_what_is_in_the_audit_log() {
         .lines()
         .map(|line| serde_json::from_str(line).expect("JSON"))
         .collect();
+    assert_told(&lines, &topic);
+    door.proxy.terminate();
+}
+
+/// One line of each login, and of what `bob` was refused.
+fn assert_told(lines: &[Value], topic: &str) {
     let expected: [&[(&str, &str)]; 5] = [
         &[
             ("event", "login_accepted"),
@@ -68,7 +74,7 @@ fn who_logs_in_and_who_is_refused_what_is_in_the_audit_log() {
             ("principal", "User:bob"),
             ("operation", "fetch"),
             ("reason", "not_named"),
-            ("topic", &topic),
+            ("topic", topic),
         ],
         &[
             ("event", "login_refused"),
@@ -93,7 +99,6 @@ fn who_logs_in_and_who_is_refused_what_is_in_the_audit_log() {
     let refused = lines.iter().filter(|line| line["event"] == "login_refused");
     assert!(refused.clone().all(|line| line["principal"].is_null()));
     assert_eq!(refused.count(), 2, "once for each reason: {lines:?}");
-    door.proxy.terminate();
 }
 
 /// AUDIT-4
