@@ -38,6 +38,8 @@ labels! {
         Rejected => "rejected",
         /// The topic's rule does not name the client (`open_for`, `seal_for`).
         NotNamed => "not_named",
+        /// Of a client that `raw_for` names, records that are not sealed for the topic were produced.
+        NotSealed => "not_sealed",
         /// One of Kafka's own topics was produced to.
         InternalTopic => "internal_topic",
         /// The audit log could not be written when the wait ended.

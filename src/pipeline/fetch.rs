@@ -252,6 +252,14 @@ impl FetchWork {
         let topic = pipeline.topic(fetch.listener.cluster, name)?;
         let bytes = partitions.records(fetch.frame, position).len();
         let refusal = match topic.rule.as_ref().map(|rule| &rule.action) {
+            _ if topic.passes(fetch.listener, fetch.client) => {
+                if bytes > 0 {
+                    self.delivers = true;
+                    pipeline.metrics.topic(topic.metrics).passed(0, bytes as u64);
+                }
+                return self.rewriting.keep(partitions).map_err(malformed);
+            }
+            Some(Action::Pass | Action::KafkaInternal) => FetchRefusal::NotNamed,
             Some(Action::Seal(rule)) if !rule.access.opens_for(fetch.listener.asking(fetch.client)) => {
                 FetchRefusal::NotNamed
             }
@@ -261,19 +269,10 @@ impl FetchWork {
                 self.emptied = true;
                 return self.rewriting.blank(partitions, None).map_err(malformed);
             }
-            Some(Action::Seal(_)) if bytes > 0 => {
+            Some(Action::Seal(_)) if bytes == 0 => return self.rewriting.keep(partitions).map_err(malformed),
+            Some(Action::Seal(_)) => {
                 self.open = Some(PartitionWork::begin(position, topic, partition, bytes));
                 return self.rewriting.replace(partitions).map_err(malformed);
-            }
-            Some(Action::KafkaInternal) if !fetch.listener.may_administer(fetch.client) => {
-                FetchRefusal::NotNamed
-            }
-            Some(Action::Pass | Action::KafkaInternal | Action::Seal(_)) => {
-                if bytes > 0 {
-                    self.delivers = true;
-                    pipeline.metrics.topic(topic.metrics).passed(0, bytes as u64);
-                }
-                return self.rewriting.keep(partitions).map_err(malformed);
             }
             Some(Action::Reject { .. }) => FetchRefusal::Rejected,
             None => FetchRefusal::NoRule,

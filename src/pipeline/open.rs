@@ -86,6 +86,8 @@ pub(super) struct Context<'a> {
     pub(super) topic: &'a Topic,
     pub(super) rule: &'a SealRule,
     pub(super) demand: Demand,
+    /// Records are opened; else only what they say of themselves is looked at.
+    pub(super) opens: bool,
     pub(super) decompressed_bytes_max: usize,
     pub(super) may_grow: bool,
     /// When the frame was begun that it stands in.

@@ -25,6 +25,7 @@
 //!   without a word.
 
 mod judging;
+mod raw;
 mod refusals;
 mod seal_wait;
 mod sequence_guard;
@@ -33,6 +34,7 @@ mod writing;
 use std::time::Instant;
 
 use self::judging::{Decision, Judging, Verdict};
+use self::raw::RawCheck;
 use self::seal_wait::SealWait;
 use super::Pipeline;
 use super::refusal::ProduceRefusal;
@@ -85,6 +87,8 @@ pub(super) struct ProduceWork {
     verdicts: Vec<Verdict>,
     /// The partition that is being judged.
     judging: Judging,
+    /// The partition that comes sealed and is being looked at.
+    raw: Option<RawCheck>,
     /// The partition that is written next.
     next: usize,
     rewriting: Option<Rewriting>,
@@ -124,6 +128,8 @@ pub(super) struct ProduceFrame<'a> {
     /// Whom rules are asked about.
     pub(super) asking: Asking<'a>,
     pub(super) client: &'a Client,
+    /// Tells the executor's connections apart, for turns at the KMS.
+    pub(super) connection: u32,
     /// Without its length.
     pub(super) frame: &'a [u8],
     pub(super) version: i16,
@@ -148,6 +154,7 @@ impl ProduceWork {
             parsed: false,
             verdicts: std::mem::take(&mut pool.verdicts),
             judging: Judging::default(),
+            raw: None,
             next: 0,
             rewriting: None,
             draft: None,
@@ -161,6 +168,7 @@ impl ProduceWork {
         if let Some(draft) = self.draft.take() {
             draft.end(&mut pool.sealing, &mut Vec::new());
         }
+        self.raw = None;
         self.verdicts.clear();
         self.verdicts.shrink_to(REFUSED_PARTITIONS_MAX);
         pool.verdicts = self.verdicts;
@@ -184,7 +192,9 @@ impl ProduceWork {
 
     /// Bytes of memory that it owns besides the output.
     pub(super) fn bytes_held(&self) -> usize {
-        self.draft.as_ref().map_or(0, SealDraft::bytes_held)
+        let raw = self.raw.as_ref().map_or(0, RawCheck::bytes_held);
+        let draft = self.draft.as_ref().map_or(0, SealDraft::bytes_held);
+        raw.saturating_add(draft)
     }
 
     /// Works until the request is written or the turn is over. What is written of the request stands behind what `out`
@@ -202,6 +212,9 @@ impl ProduceWork {
         let parsed = parsed.map_err(|_| CloseReason::MalformedFrame)?;
         if !parsed || !self.judge_rest(pipeline, request, guard)? {
             return Ok(Progress::Paused(Pause::Spent));
+        }
+        if let Some(unfinished) = self.check_raw(pipeline, request, guard)? {
+            return Ok(unfinished);
         }
         loop {
             if let Some(waiting) = self.find_keys(pipeline, request) {

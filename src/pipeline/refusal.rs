@@ -30,6 +30,9 @@ pub enum ProduceRefusal {
     /// The rule's `seal_for` does not name the client.
     #[error("the topic's rule does not name this client among those who may write it (seal_for)")]
     NotNamed,
+    /// The rule's `raw_for` names the client, and its records are not sealed as they have to be.
+    #[error("the topic's rule takes only records from this client that are sealed for it (raw_for): {0}")]
+    NotSealed(FetchRefusal),
     /// One of Kafka's own topics.
     #[error("Kafka's own topics take no records from clients")]
     KafkaInternal,
@@ -91,9 +94,11 @@ impl ProduceRefusal {
     /// The Kafka error code.
     pub fn error_code(&self) -> i16 {
         match self {
-            Self::NoRule | Self::Rejected { .. } | Self::NotNamed | Self::KafkaInternal => {
-                error_code::POLICY_VIOLATION
-            }
+            Self::NoRule
+            | Self::Rejected { .. }
+            | Self::NotNamed
+            | Self::NotSealed(_)
+            | Self::KafkaInternal => error_code::POLICY_VIOLATION,
             Self::AuditHeld
             | Self::KeyPending
             | Self::SequenceGuard
@@ -116,6 +121,7 @@ impl ProduceRefusal {
     pub fn kek(&self) -> Option<&KekName> {
         match self {
             Self::Key(_, kek) => Some(kek),
+            Self::NotSealed(refusal) => refusal.kek(),
             _ => None,
         }
     }
@@ -131,6 +137,7 @@ impl ProduceRefusal {
             Self::NoRule => RefusalReason::NoRule,
             Self::Rejected { .. } => RefusalReason::Rejected,
             Self::NotNamed => RefusalReason::NotNamed,
+            Self::NotSealed(_) => RefusalReason::NotSealed,
             Self::KafkaInternal => RefusalReason::InternalTopic,
             Self::AuditHeld => RefusalReason::AuditHeld,
             Self::KeyPending => RefusalReason::KeyWaiting,

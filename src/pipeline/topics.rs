@@ -4,14 +4,18 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::listener_map::ListenerMap;
 use super::refusal::ProduceRefusal;
 use super::work::{RULE_WORK, Work};
 use crate::envelope::{Domain, KekId};
 use crate::foreign::Foreign;
+use crate::identity::Client;
 use crate::ids::{ById, KmsId};
 use crate::kms::KekNames;
 use crate::metrics::{ExecutorMetrics, TopicIndex};
-use crate::rules::{Action, RuleSet, TOPIC_NAME_BYTES_MAX, TopicRule, is_legal_topic_name};
+use crate::rules::{
+    Action, Forms, OnUnreadable, RuleSet, SealRule, TOPIC_NAME_BYTES_MAX, TopicRule, is_legal_topic_name,
+};
 
 /// A topic with its rule.
 pub struct Topic {
@@ -27,15 +31,17 @@ pub struct Topic {
     pub open_keks: Vec<(KmsId, KekId)>,
     /// What its records may be bound to: the domain of new records first.
     pub domains: Vec<Domain>,
+    /// What records have to be that come sealed, where any may.
+    pub(super) raw: Option<SealRule>,
 }
 
 impl Topic {
-    /// Whether whoever fetches gets its records as they are stored; `administers`: whether he may change the cluster,
-    /// and read what Kafka keeps for itself.
-    pub(super) fn passes(&self, administers: impl FnOnce() -> bool) -> bool {
+    /// Whether `client` gets its records as they are stored. What Kafka keeps for itself is for administrators.
+    pub(super) fn passes(&self, listener: &ListenerMap, client: &Client) -> bool {
         match self.rule.as_ref().map(|rule| &rule.action) {
             Some(Action::Pass) => true,
-            Some(Action::KafkaInternal) => administers(),
+            Some(Action::KafkaInternal) => listener.may_administer(client),
+            Some(Action::Seal(rule)) => rule.access.is_raw(listener.asking(client)),
             _ => false,
         }
     }
@@ -111,6 +117,7 @@ impl ClusterRules {
                 is_legal: false,
                 open_keks: Vec::new(),
                 domains: Vec::new(),
+                raw: None,
             });
         }
         let topic = Rc::new(self.resolve(name, metrics));
@@ -141,6 +148,7 @@ impl ClusterRules {
             is_legal: true,
             open_keks: Vec::new(),
             domains: Vec::new(),
+            raw: None,
         };
         if let Some(TopicRule {
             action: Action::Seal(seal),
@@ -157,6 +165,11 @@ impl ClusterRules {
                 .chain(&seal.open_domains)
                 .cloned()
                 .collect();
+            topic.raw = seal.access.raw_for.is_some().then(|| SealRule {
+                accept: Forms::SEALWIRE,
+                on_unreadable: OnUnreadable::Refuse,
+                ..seal.clone()
+            });
         }
         topic
     }

@@ -13,9 +13,14 @@ use arc_swap::ArcSwap;
 
 use super::matcher::{Token, tokens, wildcard};
 
-/// Who may open, and who may seal.
+/// Who may open, who may seal, and who does neither.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
+    /// Who gets records as they are stored, and stores only what is sealed already; `None`: nobody. It wins over the
+    /// others.
+    pub raw_for: Option<Principals>,
+    /// Whether what these store has to open.
+    pub raw_verify: bool,
     /// Who gets records opened; `None`: nobody who has a name.
     pub open_for: Option<Principals>,
     /// Whose records are sealed; `None`: nobody who has a name.
@@ -92,6 +97,11 @@ pub enum Asking<'a> {
 }
 
 impl Access {
+    /// Whether this one gets records as they are stored, and stores them so. Nobody does who has no name.
+    pub fn is_raw(&self, asking: Asking<'_>) -> bool {
+        asking != Asking::Anybody && is_named(self.raw_for.as_ref(), asking)
+    }
+
     /// Whether records are opened for this one (ACCESS-1).
     pub fn opens_for(&self, asking: Asking<'_>) -> bool {
         is_named(self.open_for.as_ref(), asking)
@@ -131,7 +141,7 @@ mod tests {
     fn whoever_is_not_named_is_refused() {
         let access = Access {
             open_for: Some(Principals::new(["app-1", "team-*", "CN=?,O=x"])),
-            seal_for: None,
+            ..Access::default()
         };
         let opens = |name| access.opens_for(Asking::Principal(Some(name)));
         for named in ["app-1", "team-", "team-a", "CN=a,O=x"] {
@@ -151,14 +161,31 @@ mod tests {
         assert!(!Access::default().opens_for(Asking::Principal(Some("app-1"))));
     }
 
+    #[test]
+    fn nobody_without_a_name_gets_records_as_they_are_stored() {
+        let access = Access {
+            raw_for: Some(Principals::new(["mirror-*"])),
+            ..Access::default()
+        };
+        for (asking, expected) in [
+            (Asking::Principal(Some("mirror-1")), true),
+            (Asking::Principal(Some("app-1")), false),
+            (Asking::Principal(None), false),
+            (Asking::Anybody, false),
+        ] {
+            assert_eq!(access.is_raw(asking), expected, "{asking:?}");
+            assert!(!Access::default().is_raw(asking));
+        }
+    }
+
     /// ACCESS-2
     #[test]
     fn a_group_is_what_its_file_said_last() {
         let members = Members::default();
         let list = Principals::new(["app-1"]).with_groups([Members::default(), members.clone()]);
         let access = Access {
-            open_for: Some(list.clone()),
-            seal_for: None,
+            open_for: Some(list),
+            ..Access::default()
         };
         let opens = |name| access.opens_for(Asking::Principal(Some(name)));
         assert!(opens("app-1") && !opens("batch-7"));

@@ -27,6 +27,7 @@ mod pieces;
 mod place;
 mod produce;
 mod produce_keys;
+mod raw;
 mod refused_keys;
 #[allow(dead_code, reason = "the simulation uses all of it")]
 mod rig;

@@ -20,7 +20,7 @@ use sealwire::pipeline::{
 use sealwire::protocol::policy::Policy;
 use sealwire::record_batch::{BatchHeader, BatchWriter, Codec, Decompressor, HEADER_BYTES, RecordCursor};
 use sealwire::rules::{
-    Forms, Matcher, OnUnreadable, Principals, Rule, RuleAction, RuleSet, SealTemplate, Template,
+    Access, Forms, Matcher, OnUnreadable, Principals, Rule, RuleAction, RuleSet, SealTemplate, Template,
 };
 use sealwire::testing::compress;
 use sealwire::testing::fit_length_and_crc;
@@ -127,10 +127,24 @@ fn rules() -> RuleSet {
         seal_rule("moved-*", "payments", |rule| {
             rule.open_domains = vec![Template::plain("sealed-a")];
         }),
+        raw_rule("raw-*", true),
+        raw_rule("marked-*", false),
         seal_rule("small-*", "payments", |rule| rule.max_message_bytes = 1000),
         seal_rule("roomy-*", "payments", |rule| rule.max_message_bytes = 1 << 22),
         seal_rule("plain-*", "payments", |rule| rule.stored_codec = Codec::None),
     ])
+}
+
+/// Records come and go as they are stored, for whoever the network vouches for.
+fn raw_rule(topics: &str, raw_verify: bool) -> Rule {
+    seal_rule(topics, "payments", |rule| {
+        rule.open_domains = vec![Template::plain("sealed-a")];
+        rule.access = Access {
+            raw_for: Some(Principals::new(["NETWORK"])),
+            raw_verify,
+            ..Access::default()
+        };
+    })
 }
 
 /// How long this thread has run on a processor.

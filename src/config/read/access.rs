@@ -64,10 +64,41 @@ pub(super) fn files_of(groups: BTreeMap<String, Group>) -> Vec<GroupFile> {
 /// Reads who may read and write the topics of a rule.
 pub(super) fn read_access(rule: &Node<'_>, by: By<'_>) -> Option<Access> {
     let (open_for, seal_for) = (read_list(rule, "open_for", by), read_list(rule, "seal_for", by));
+    let raw_for = read_list(rule, "raw_for", by);
+    let raw_verify = rule.flag("raw_verify");
+    refuse_both(rule);
+    if let (None, Some(written)) = (rule.written("raw_for"), rule.written("raw_verify")) {
+        written.complain_of_the_name(
+            "there is nobody whose records it is about",
+            "add raw_for, or remove it",
+        );
+    }
     Some(Access {
+        raw_for: raw_for?,
+        raw_verify: raw_verify?,
         open_for: open_for?,
         seal_for: seal_for?,
     })
+}
+
+/// Whoever may read or write plaintext has no use for what is sealed.
+fn refuse_both(rule: &Node<'_>) {
+    let entries = |name| {
+        rule.written(name)
+            .and_then(|list| list.elements())
+            .unwrap_or_default()
+    };
+    let raw: Vec<_> = entries("raw_for").iter().filter_map(Node::as_text).collect();
+    for name in ["open_for", "seal_for"] {
+        for entry in entries(name) {
+            if entry.as_text().is_some_and(|text| raw.contains(&text)) {
+                entry.complain(
+                    "this one gets and stores records as they are stored (raw_for)",
+                    "take it out of one of the lists",
+                );
+            }
+        }
+    }
 }
 
 /// Reads a list of principals, if it is there. On listeners whose clients have no names there is nobody to ask.

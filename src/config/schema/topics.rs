@@ -190,6 +190,22 @@ pub(super) const KEYS: &[Key] = &[
         "[\"User:reports\", \"group:payments\"]",
     ),
     other(
+        "cluster.*.topics.[].raw_for",
+        "list of principals",
+        Absent("nobody"),
+        "Who gets records of these topics as they are stored, and may store such as are sealed already: mirrors and \
+         backups, which need not read. Written as `open_for` is, at listeners that give their clients names. Whoever \
+         stands here reads and writes nothing else, whatever the other lists say.",
+        "[\"User:mirror\"]",
+    ),
+    flag(
+        "cluster.*.topics.[].raw_verify",
+        "true",
+        "Whether what `raw_for` stores has to open. Without it records are only looked at: whether they are sealed, in \
+         a format that is known, under a KEK and for a domain that the rule has.",
+        "false",
+    ),
+    other(
         "cluster.*.topics.[].seal_for",
         "list of principals",
         Absent("nobody, where clients have names; with `client_auth = \"network\"` everybody"),

@@ -155,6 +155,7 @@ impl FetchWork {
                         urgency: urgency(open.high_watermark, base_offset),
                         connection: fetch.connection,
                     },
+                    opens: true,
                     decompressed_bytes_max: decompressed_max,
                     may_grow: fetch.may_grow,
                     begun: fetch.begun,

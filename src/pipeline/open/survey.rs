@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::Context;
 use crate::audit::KekName;
-use crate::envelope::{Form, FormKind, Marker, form_of};
+use crate::envelope::{Form, FormKind, Marker, OpenError, form_of};
 use crate::keys::{ExecutorKeys, KeyLookup, OpenedDek};
 use crate::pipeline::batch_keys::BatchKeys;
 use crate::pipeline::refusal::FetchRefusal;
@@ -99,6 +99,14 @@ impl Survey {
             .topic
             .kms_of(wrapped)
             .ok_or_else(|| FetchRefusal::KekNotNamed(KekName::in_record(wrapped)))?;
+        if !context.opens {
+            let hint = marker.seal().domain_hint;
+            let is_known = context.topic.domains.iter().any(|domain| domain.hint() == hint);
+            return match is_known {
+                true => Ok(Course::Copy),
+                false => Err(FetchRefusal::Open(OpenError::UnknownDomain)),
+            };
+        }
         if !self.admitted.admit(wrapped) {
             return Err(FetchRefusal::TooManyKeys);
         }

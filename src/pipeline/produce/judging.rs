@@ -25,6 +25,8 @@ pub(super) struct Verdict {
 
 pub(super) enum Decision {
     Pass,
+    /// To pass, if it is sealed already.
+    Raw(BatchHeader),
     Seal(BatchHeader, Key),
     Refuse(ProduceRefusal),
     /// The partition is named again further behind (PRODUCE-SEAL-9).
@@ -112,25 +114,31 @@ impl ProduceWork {
             }),
             Some(Action::KafkaInternal) => Decision::Refuse(ProduceRefusal::KafkaInternal),
             Some(Action::Pass) => Decision::Pass,
-            Some(Action::Seal(rule)) if !rule.access.seals_for(request.asking) => {
+            Some(Action::Seal(rule))
+                if !rule.access.is_raw(request.asking) && !rule.access.seals_for(request.asking) =>
+            {
                 Decision::Refuse(ProduceRefusal::NotNamed)
             }
-            Some(Action::Seal(_)) => match self.judging.check(records, request.version, &mut pipeline.work) {
-                None => return Ok(None),
-                Some(Err(error)) => Decision::Refuse(error.into()),
-                Some(Ok(header)) => {
-                    sequence = ProducerSequence {
-                        producer_id: header.producer_id,
-                        producer_epoch: header.producer_epoch,
-                        base_sequence: header.base_sequence,
-                    };
-                    if guard.holds_back(&name, index_of(&self.layout, position), sequence) {
-                        Decision::Refuse(ProduceRefusal::SequenceGuard)
-                    } else {
-                        Decision::Seal(header, Key::Wanted { look_again: None })
+            Some(Action::Seal(rule)) => {
+                match self.judging.check(records, request.version, &mut pipeline.work) {
+                    None => return Ok(None),
+                    Some(Err(error)) => Decision::Refuse(error.into()),
+                    Some(Ok(header)) => {
+                        sequence = ProducerSequence {
+                            producer_id: header.producer_id,
+                            producer_epoch: header.producer_epoch,
+                            base_sequence: header.base_sequence,
+                        };
+                        if guard.holds_back(&name, index_of(&self.layout, position), sequence) {
+                            Decision::Refuse(ProduceRefusal::SequenceGuard)
+                        } else if rule.access.is_raw(request.asking) {
+                            Decision::Raw(header)
+                        } else {
+                            Decision::Seal(header, Key::Wanted { look_again: None })
+                        }
                     }
                 }
-            },
+            }
         };
         Ok(Some(Verdict {
             topic,

@@ -74,6 +74,8 @@ impl ProduceWork {
                 self.passed_left = self.passed_left.saturating_sub(bytes);
                 return rewriting.keep(&self.layout, out).map_err(malformed);
             }
+            // Looked at before anything is written.
+            Decision::Raw(_) => return Err(CloseReason::Internal),
             Decision::Superseded => return rewriting.cut(&self.layout, out).map_err(malformed),
             Decision::Refuse(refusal) | Decision::Seal(_, Key::Refused(refusal)) => Err(refusal.clone()),
             Decision::Seal(header, _) => {

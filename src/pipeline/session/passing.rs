@@ -117,8 +117,8 @@ impl Session {
             let Ok(name) = std::str::from_utf8(name) else {
                 return Ok(Some(Err(NotPassing)));
             };
-            let administers = || self.listener.may_administer(&self.client);
-            if !pipeline.topic(self.listener.cluster, name)?.passes(administers) {
+            let topic = pipeline.topic(self.listener.cluster, name)?;
+            if !topic.passes(&self.listener, &self.client) {
                 return Ok(Some(Err(NotPassing)));
             }
         }
@@ -228,7 +228,7 @@ impl Session {
                         return Err(reason);
                     }
                 };
-                if !topic.passes(|| self.listener.may_administer(&self.client)) {
+                if !topic.passes(&self.listener, &self.client) {
                     let at = response.stream.position().saturating_sub(bytes);
                     self.fault = Some(ProtocolError::NotAskedFor { at });
                     response.failed = Some(CloseReason::UnexpectedResponse);

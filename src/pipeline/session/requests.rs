@@ -326,6 +326,7 @@ impl Session {
             cluster: self.listener.cluster,
             asking: self.listener.asking(&self.client),
             client: &self.client,
+            connection: self.connection,
             frame,
             version: head.api_version,
             since: held.since(),

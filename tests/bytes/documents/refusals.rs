@@ -56,6 +56,7 @@ fn produce_refusals() -> Vec<ProduceRefusal> {
         ProduceRefusal::NoRule,
         ProduceRefusal::Rejected { reason: None },
         ProduceRefusal::NotNamed,
+        ProduceRefusal::NotSealed(FetchRefusal::NoRule),
         ProduceRefusal::KafkaInternal,
         ProduceRefusal::AuditHeld,
         ProduceRefusal::KeyPending,

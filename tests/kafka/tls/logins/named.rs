@@ -18,6 +18,11 @@ use crate::support::wait;
 
 /// The rule for sealed topics names the group `others` as readers, which is this, and `writer`.
 pub(super) fn name(door: &mut Door, others: &str) {
+    name_with(door, others, "");
+}
+
+/// The same, with more keys of the rule.
+fn name_with(door: &mut Door, others: &str, more: &str) {
     let file = door.proxy.file("sealwire.toml");
     let text = fs::read_to_string(&file).expect("its configuration");
     let named = text
@@ -25,7 +30,10 @@ pub(super) fn name(door: &mut Door, others: &str) {
             "open_for = [\"User:*\"]",
             "open_for = [\"User:nobody\", \"group:others\"]",
         )
-        .replace("seal_for = [\"User:*\"]", "seal_for = [\"User:writer\"]")
+        .replace(
+            "seal_for = [\"User:*\"]",
+            &format!("seal_for = [\"User:writer\"]\n{more}"),
+        )
         .replace(
             "[[cluster.main.listeners]]",
             &format!("[cluster.main.groups]\nothers = {others}\n[[cluster.main.listeners]]"),
@@ -174,5 +182,63 @@ fn a_list_binds_those_who_have_names() {
         let log = door.proxy.output();
         log.contains("main/open client_auth").then_some(())
     });
+    door.proxy.terminate();
+}
+
+/// RAW-1, RAW-2: Java copies sealed records into another topic without having read them, in a transaction, and whoever
+/// may read that one reads what was written.
+#[test]
+fn a_mirror_copies_what_it_cannot_read() {
+    let Some(mut door) = Door::open(Side::Tls, "mechanisms = [\"SCRAM-SHA-256\"]") else {
+        return skipped::there_is_no_proxy();
+    };
+    let users = ["writer", "reader", "mirror"].map(|user| (user, PASSWORD));
+    write_users(&door.users(), &users);
+    let (source, target) = (RIG.topic("sealed-source", 1), RIG.topic("sealed-target", 1));
+    let more = format!("raw_for = [\"User:mirror\"]\nopen_domains = [{source:?}]");
+    name_with(&mut door, "[\"User:reader\"]", &more);
+    let options = |user: &str| door.options("SCRAM-SHA-256", user, PASSWORD);
+    let sent: Vec<_> = (0..20)
+        .map(|number| {
+            Record::new(&source, number.to_string(), CANARY)
+                .header("h", CANARY)
+                .partition(0)
+        })
+        .collect();
+    let deliveries = RIG.java.produce(&options("writer"), &sent);
+    assert!(deliveries.iter().all(|delivery| delivery.error.is_none()));
+    let mirror = options("mirror");
+    for agent in [RIG.java, shared::librdkafka()] {
+        let read = agent.consume(&mirror, &From::partitions(&source, 1), sent.len());
+        let text = format!("{read:?}");
+        assert!(text.contains("sealwire") && !text.contains(CANARY), "{text}");
+    }
+    let copying = mirror.clone().group(&target, "classic").transactional(&target);
+    assert_eq!(RIG.java.copy(&copying, &source, &target, sent.len()), sent.len());
+    let expected: Vec<_> = sent
+        .iter()
+        .map(|record| Record {
+            topic: target.clone(),
+            ..record.clone()
+        })
+        .collect();
+    let read = RIG
+        .java
+        .consume(&options("reader"), &From::partitions(&target, 1), sent.len());
+    assert_eq!(read.len(), expected.len());
+    for (record, expected) in read.iter().zip(&expected) {
+        assert_eq!((&record.key, &record.value), (&expected.key, &expected.value));
+    }
+    // Of its own it stores nothing.
+    for agent in [RIG.java, shared::librdkafka()] {
+        let deliveries = agent.produce(&mirror, &sent[..1]);
+        let error = deliveries[0].error.as_deref().unwrap_or_default().to_lowercase();
+        assert!(error.contains("policy"), "{error}");
+    }
+    let log = door.proxy.output();
+    let told = log
+        .lines()
+        .any(|line| line.contains("not_sealed") && line.contains("User:mirror"));
+    assert!(told, "{log}");
     door.proxy.terminate();
 }
