@@ -92,7 +92,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         core: Some(PROXY_CORE),
         connections_max: CONNECTIONS_MAX,
         tls: None,
-        tls_beside: None,
+        beside: None,
     };
     let mut proxy = Proxy::start(&setup, &mut || {
         pause(Duration::from_millis(20));

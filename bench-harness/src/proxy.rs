@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 pub(crate) use self::configuration::ListenerTls;
@@ -39,8 +39,16 @@ pub(crate) struct Setup<'a> {
     pub(crate) connections_max: usize,
     /// On both sides; without it everybody speaks plain TCP.
     pub(crate) tls: Option<Tls>,
-    /// A second listener, which speaks TLS.
-    pub(crate) tls_beside: Option<ListenerTls>,
+    /// Two more listeners.
+    pub(crate) beside: Option<Beside>,
+}
+
+/// Listeners that speak TLS: one that anybody may use who reaches it, and one at which clients log in.
+pub(crate) struct Beside {
+    pub(crate) tls: ListenerTls,
+    /// Who may log in, and by which password.
+    pub(crate) users: &'static [&'static str],
+    pub(crate) password: &'static str,
 }
 
 /// TLS towards clients and brokers.
@@ -58,6 +66,8 @@ pub(crate) struct Proxy {
     pub(crate) port: u16,
     /// Where they do at the second listener, if there is one.
     pub(crate) port_beside: u16,
+    /// Where clients log in.
+    pub(crate) port_logins: u16,
     /// Where `/metrics` and the probes are.
     pub(crate) admin_port: u16,
     /// The binary.
@@ -80,6 +90,9 @@ impl Proxy {
             None => program()?,
         };
         create_keystore(&program, setup)?;
+        if let Some(beside) = &setup.beside {
+            create_users(&program, setup.directory, beside)?;
+        }
         let ports = Ports::take()?;
         let configuration = setup.directory.join("sealwire.toml");
         std::fs::write(&configuration, configuration_text(setup, &ports))?;
@@ -99,6 +112,7 @@ impl Proxy {
             child,
             port: ports.listener,
             port_beside: ports.beside,
+            port_logins: ports.logins,
             admin_port: ports.admin,
             program,
             started_in: Duration::ZERO,
@@ -193,17 +207,21 @@ struct Ports {
     nodes: [u16; BROKERS_MAX],
     beside: u16,
     nodes_beside: [u16; BROKERS_MAX],
+    logins: u16,
+    nodes_logins: [u16; BROKERS_MAX],
 }
 
 impl Ports {
     fn take() -> Result<Self, Failure> {
-        let [admin, listener, beside, a, b, c, d, e, f] = ports::free()?;
+        let [admin, listener, beside, a, b, c, d, e, f, logins, g, h, i] = ports::free()?;
         Ok(Self {
             admin,
             listener,
             nodes: [a, b, c],
             beside,
             nodes_beside: [d, e, f],
+            logins,
+            nodes_logins: [g, h, i],
         })
     }
 }
@@ -291,6 +309,33 @@ fn create_keystore(program: &Path, setup: &Setup<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Makes the file of those who may log in.
+fn create_users(program: &Path, directory: &Path, beside: &Beside) -> Result<(), Failure> {
+    let file = directory.join(USERS);
+    let run = |arguments: &[&str], input: &str| -> Result<(), Failure> {
+        let (command, name) = arguments.split_first().ok_or("no command")?;
+        let mut child = Command::new(program)
+            .args(["users", command])
+            .arg(&file)
+            .args(name)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()?;
+        let mut stdin = child.stdin.take().ok_or("no standard input")?;
+        stdin.write_all(input.as_bytes())?;
+        drop(stdin);
+        match child.wait()?.success() {
+            true => Ok(()),
+            false => Err(format!("sealwire users {command} failed").into()),
+        }
+    };
+    run(&["create"], "")?;
+    let mut users = beside.users.iter();
+    users.try_for_each(|user| run(&["add", user], beside.password))
+}
+
+/// In the directory of a [`Setup`].
+const USERS: &str = "users";
 /// In the directory of a [`Setup`].
 pub(crate) const KEYSTORE: &str = "keystore.json";
 /// Of the keystore.
@@ -298,8 +343,13 @@ pub(crate) const MASTER_KEY: &str = "master.key";
 
 /// Topics that match `sealed` are sealed under the KEK `quickstart`, and those that begin with `public` pass.
 pub(crate) fn usual_rules(sealed: &str) -> String {
+    usual_rules_with(sealed, "")
+}
+
+/// The same, with more keys for what is sealed.
+pub(crate) fn usual_rules_with(sealed: &str, more: &str) -> String {
     format!(
-        "[[cluster.main.topics]]\nmatch = \"{sealed}\"\nkms = \"local\"\nkek = \"quickstart\"\n\
+        "[[cluster.main.topics]]\nmatch = \"{sealed}\"\nkms = \"local\"\nkek = \"quickstart\"\n{more}\
          [[cluster.main.topics]]\nmatch = \"public*\"\npass = true\n"
     )
 }
@@ -322,9 +372,16 @@ fn configuration_text(setup: &Setup<'_>, ports: &Ports) -> String {
             .take(usize::from(setup.brokers))
             .collect::<Vec<_>>()
     };
-    let beside = setup.tls_beside.as_ref().map_or_else(String::new, |tls| {
-        let nodes = nodes(&ports.nodes_beside);
-        listener("main", "tls", "network", "127.0.0.1", ports.beside, &nodes) + &tls.table("main")
+    let beside = setup.beside.as_ref().map_or_else(String::new, |beside| {
+        let table = beside.tls.table("main");
+        let of_all = nodes(&ports.nodes_beside);
+        let of_all = listener("main", "tls", "network", "127.0.0.1", ports.beside, &of_all);
+        let logins = nodes(&ports.nodes_logins);
+        let logins = listener("main", "logins", "sasl", "127.0.0.1", ports.logins, &logins);
+        format!(
+            "{of_all}{table}{logins}{table}[cluster.main.listeners.sasl]\ncredentials = {USERS:?}\n\
+             mechanisms = [\"PLAIN\", \"SCRAM-SHA-256\"]\n"
+        )
     });
     Configuration::with(&[tables.unwrap_or_default(), limits].join("\n"))
         .keystore("local", Path::new(KEYSTORE), Path::new(MASTER_KEY))

@@ -15,7 +15,7 @@ use rdkafka::mocking::MockCluster;
 
 use crate::Failure;
 use crate::children::pause;
-use crate::proxy::{Proxy, Setup, usual_rules};
+use crate::proxy::{Proxy, Setup, usual_rules_with};
 
 /// Options of `quickstart`.
 #[derive(Args)]
@@ -23,7 +23,7 @@ pub(crate) struct Options {
     /// Leaves everything running for your own client, until Ctrl-C.
     #[arg(long)]
     keep: bool,
-    /// Has the proxy speak TLS at a second listener, and shows who gets in there.
+    /// Has the proxy speak TLS at two more listeners, and shows who gets in there, and who reads after a login.
     #[arg(long)]
     tls: bool,
     /// Megabytes of the throughput run, in each direction.
@@ -87,12 +87,16 @@ fn start(
         keks: &["quickstart".to_owned()],
         bootstrap: brokers.split(',').map(str::to_owned).collect(),
         brokers: BROKERS,
-        rules: &format!("{}\n{}", sizes::RULE, usual_rules("payments-*")),
+        rules: &format!(
+            "{}\n{}",
+            sizes::RULE,
+            usual_rules_with("payments-*", shown.map_or("", |_| tls::NAMED))
+        ),
         executors: None,
         core: None,
         connections_max: CONNECTIONS_MAX,
         tls: None,
-        tls_beside: shown.map(|shown| shown.listener.clone()),
+        beside: shown.map(tls::Shown::beside),
     };
     Proxy::start(&setup, &mut || {
         pause(Duration::from_millis(20));

@@ -8,7 +8,8 @@ use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
     FetchRequest, FetchResponse, MetadataRequest, MetadataResponse, ProduceRequest, ProduceResponse,
-    RequestHeader, ResponseHeader, TopicName,
+    RequestHeader, ResponseHeader, SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest,
+    TopicName,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 
@@ -20,6 +21,7 @@ pub(crate) const PRODUCE_VERSION: i16 = 9;
 pub(crate) const FETCH_VERSION: i16 = 12;
 /// Flexible, and known to every broker since 2.4.
 const METADATA_VERSION: i16 = 9;
+const SASL_AUTHENTICATE_VERSION: i16 = 2;
 
 /// A produce request with `records` for partition 0 of `topic`.
 pub(crate) fn produce_request(topic: &str, records: Bytes) -> Result<Vec<u8>, Failure> {
@@ -53,6 +55,35 @@ pub(crate) fn fetch_request(topic: &str) -> Result<Vec<u8>, Failure> {
         .with_session_epoch(-1)
         .with_topics(vec![topic]);
     request(FETCH_VERSION, &body)
+}
+
+/// The beginning of a login.
+pub(crate) fn sasl_handshake_request(mechanism: &str) -> Result<Vec<u8>, Failure> {
+    let mechanism = StrBytes::from_string(mechanism.to_owned());
+    request(1, &SaslHandshakeRequest::default().with_mechanism(mechanism))
+}
+
+/// What a client says of itself.
+pub(crate) fn sasl_authenticate_request(token: String) -> Result<Vec<u8>, Failure> {
+    request(
+        SASL_AUTHENTICATE_VERSION,
+        &SaslAuthenticateRequest::default().with_auth_bytes(token.into()),
+    )
+}
+
+/// An error if the client is not believed.
+pub(crate) fn check_authenticated(frame: &[u8]) -> Result<(), Failure> {
+    let mut body = Bytes::copy_from_slice(frame.get(4..).ok_or("a short frame")?);
+    let version = SASL_AUTHENTICATE_VERSION;
+    ResponseHeader::decode(&mut body, SaslAuthenticateResponse::header_version(version))?;
+    let response = SaslAuthenticateResponse::decode(&mut body, version)?;
+    match response.error_code {
+        0 => Ok(()),
+        code => {
+            let text = response.error_message.unwrap_or_default();
+            Err(format!("error code {code}: {}", &*text).into())
+        }
+    }
 }
 
 /// An error if a produce response refuses anything.

@@ -2,6 +2,7 @@
 
 mod authority;
 mod client;
+mod logins;
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -17,7 +18,7 @@ use self::client::Client;
 use super::exchange::{self, PATIENCE};
 use super::show;
 use crate::Failure;
-use crate::proxy::{ListenerTls, Proxy};
+use crate::proxy::{Beside, ListenerTls, Proxy};
 
 /// A topic under a sealing rule, for this alone.
 pub(super) const TOPIC: &str = "payments-tls";
@@ -27,8 +28,8 @@ pub(super) struct Shown {
     authority: Authority,
     /// Its certificate.
     ca: PathBuf,
-    /// What the proxy's second listener is to show.
-    pub(super) listener: ListenerTls,
+    /// What the proxy is to show.
+    listener: ListenerTls,
 }
 
 impl Shown {
@@ -44,7 +45,17 @@ impl Shown {
         })
     }
 
-    /// Sends and reads by TLS at the proxy's second listener, and has two clients refused there.
+    /// The listeners that this takes.
+    pub(super) fn beside(&self) -> Beside {
+        Beside {
+            tls: self.listener.clone(),
+            users: &logins::USERS,
+            password: logins::PASSWORD,
+        }
+    }
+
+    /// Sends and reads by TLS at the proxy's second listener, and has two clients refused there; then two log in at the
+    /// third.
     pub(super) fn demonstrate(&self, proxy: &Proxy, brokers: &str) -> Result<(), Failure> {
         let port = proxy.port_beside;
         let mut client = Client::connect(HOST, port, &self.authority.pem())?;
@@ -75,7 +86,7 @@ impl Shown {
             tell!("    the log   {}", proxy.wait_for_warning(logged)?);
         }
         tell!();
-        Ok(())
+        logins::demonstrate(proxy, &self.authority.pem())
     }
 
     /// What there is to copy into the reader's own client.
@@ -95,6 +106,8 @@ impl Shown {
     }
 }
 
+/// Of the rule for sealed topics: whom it names, where clients have names.
+pub(super) const NAMED: &str = "open_for = [\"User:orders\"]\nseal_for = [\"User:orders\"]\n";
 /// One of those that the certificate is for.
 const HOST: &str = "127.0.0.1";
 

@@ -32,7 +32,7 @@ pub(crate) fn start(
         // Those of one turn may still be leaving when those of the next one come.
         connections_max: 2 * (point.connections + point.idle_connections) + CONNECTIONS_BESIDE,
         tls: site.certificates.as_ref().map(tls),
-        tls_beside: None,
+        beside: None,
     };
     Proxy::start(&setup, meanwhile)
 }

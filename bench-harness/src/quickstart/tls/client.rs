@@ -65,6 +65,17 @@ impl Client {
         Ok(format!("{version:?}, {:?}, {:?}", suite.suite(), exchange.name()))
     }
 
+    /// Says who it is.
+    ///
+    /// # Errors
+    /// What the proxy says to somebody who is not.
+    pub(super) fn log_in(&mut self, user: &str, password: &str) -> Result<(), Failure> {
+        self.ask(&requests::sasl_handshake_request("PLAIN")?)?;
+        let token = format!("\0{user}\0{password}");
+        let answer = self.ask(&requests::sasl_authenticate_request(token)?)?;
+        requests::check_authenticated(&answer)
+    }
+
     /// The same to the broker that leads partition 0 of `topic`, where the metadata says that it is.
     pub(super) fn at_leader(&mut self, topic: &str) -> Result<Self, Failure> {
         let answer = self.ask(&requests::metadata_request(topic)?)?;
