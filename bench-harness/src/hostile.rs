@@ -87,7 +87,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         keks: &["quickstart".to_owned()],
         bootstrap: vec![broker.address()],
         brokers: 1,
-        rules: &format!("{RULES}\n{}", usual_rules("quickstart-*")),
+        rules: &format!("{RULES}\n{}", usual_rules("quickstart-*", "")),
         executors: Some(1),
         core: Some(PROXY_CORE),
         connections_max: CONNECTIONS_MAX,

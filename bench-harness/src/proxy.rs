@@ -341,13 +341,9 @@ pub(crate) const KEYSTORE: &str = "keystore.json";
 /// Of the keystore.
 pub(crate) const MASTER_KEY: &str = "master.key";
 
-/// Topics that match `sealed` are sealed under the KEK `quickstart`, and those that begin with `public` pass.
-pub(crate) fn usual_rules(sealed: &str) -> String {
-    usual_rules_with(sealed, "")
-}
-
-/// The same, with more keys for what is sealed.
-pub(crate) fn usual_rules_with(sealed: &str, more: &str) -> String {
+/// Topics that match `sealed` are sealed under the KEK `quickstart`, and those that begin with `public` pass; `more` are further
+/// keys for what is sealed.
+pub(crate) fn usual_rules(sealed: &str, more: &str) -> String {
     format!(
         "[[cluster.main.topics]]\nmatch = \"{sealed}\"\nkms = \"local\"\nkek = \"quickstart\"\n{more}\
          [[cluster.main.topics]]\nmatch = \"public*\"\npass = true\n"

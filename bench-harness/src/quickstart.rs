@@ -15,7 +15,7 @@ use rdkafka::mocking::MockCluster;
 
 use crate::Failure;
 use crate::children::pause;
-use crate::proxy::{Proxy, Setup, usual_rules_with};
+use crate::proxy::{Proxy, Setup, usual_rules};
 
 /// Options of `quickstart`.
 #[derive(Args)]
@@ -90,7 +90,7 @@ fn start(
         rules: &format!(
             "{}\n{}",
             sizes::RULE,
-            usual_rules_with("payments-*", shown.map_or("", |_| tls::NAMED))
+            usual_rules("payments-*", shown.map_or("", |_| tls::NAMED))
         ),
         executors: None,
         core: None,
