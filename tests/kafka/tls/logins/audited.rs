@@ -4,13 +4,17 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::time::Duration;
 
+use kafka_protocol::messages::SaslHandshakeRequest;
+use kafka_protocol::protocol::StrBytes;
 use serde_json::Value;
 
-use super::super::Side;
 use super::super::every_way::RIG;
+use super::super::{Side, client_tls, proxy_tls};
 use super::named::name;
 use super::{CANARY, Door, PASSWORD, authenticate, handshake, write_users};
-use crate::support::operations::From;
+use crate::support::broker_properties::Login;
+use crate::support::frames;
+use crate::support::operations::{From, Options};
 use crate::support::records::Record;
 use crate::support::skipped;
 use crate::support::wait;
@@ -101,37 +105,84 @@ fn assert_told(lines: &[Value], topic: &str) {
     assert_eq!(refused.count(), 2, "once for each reason: {lines:?}");
 }
 
+#[test]
+fn whom_a_certificate_names_is_in_it() {
+    let tls = proxy_tls(Side::Mutual, Side::Plain);
+    let Some(mut proxy) = RIG.another_proxy_with_tls(Login::Plaintext, &tls) else {
+        return skipped::there_is_no_proxy();
+    };
+    let file = proxy.file("audit.jsonl");
+    proxy.terminate();
+    proxy.start_again_with(&[&format!("audit.to={file:?}")]);
+    let tls = client_tls(Side::Mutual, true).expect("a certificate");
+    let reached = RIG
+        .java
+        .try_reach(&Options::at(proxy.bootstrap()).tls(&tls), LIMIT);
+    reached.expect("it is let in");
+    let line = wait::until("the client", LIMIT, || {
+        let text = fs::read_to_string(&file).ok()?;
+        let mut lines = text
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        lines.find(|line| line["event"] == "login_accepted")
+    });
+    assert_eq!(
+        (&line["mechanism"], &line["again"]),
+        (&"mtls".into(), &false.into())
+    );
+    let principal = line["principal"].as_str().expect("a name");
+    assert!(principal.starts_with("User:"), "{line}");
+    proxy.terminate();
+}
+
 /// AUDIT-4
 #[test]
 fn nobody_logs_in_while_it_cannot_be_written() {
-    let Some(mut door) = Door::open(Side::Tls, "mechanisms = [\"PLAIN\"]") else {
+    let Some(mut door) = Door::open(Side::Tls, "mechanisms = [\"PLAIN\"]\nsession_lifetime = \"1h\"") else {
         return skipped::there_is_no_proxy();
     };
     let file = door.folder.path().join("audit.jsonl");
     door.restart(&[&format!("audit.to={file:?}")]);
-    assert_eq!(log_in(&door), 0);
+    let mut client = door.connect();
+    for again in ["false", "true"] {
+        assert_eq!(handshake(&mut client, "PLAIN"), 0);
+        assert_eq!(authenticate(&mut client, PASSWORD).0, 0);
+        wait::until("the login", LIMIT, || {
+            let text = fs::read_to_string(&file).ok()?;
+            text.contains(&format!("\"again\":{again}")).then_some(())
+        });
+        // Another login is taken in a second.
+        wait::pause(Duration::from_millis(1100));
+    }
     fs::rename(&file, file.with_extension("1")).expect("it is moved");
     symlink("/dev/full", &file).expect("a link");
     assert_eq!(log_in(&door), 0, "nothing was written since");
     let metric = |name, labels: &[&str]| door.proxy.metric(name, labels);
-    let limit = Duration::from_secs(20);
-    wait::until("the audit log to stand still", limit, || {
+    wait::until("the audit log to stand still", LIMIT, || {
         (metric("sealwire_audit_held", &[]) == 1.0).then_some(())
     });
-    let _client = door.connect();
-    wait::until("a client that is sent away", limit, || {
-        let closed = metric(
+    let closed = || {
+        metric(
             "sealwire_connections_closed_total",
             &["reason=\"login_unavailable\""],
-        );
-        (closed == 1.0).then_some(())
+        )
+    };
+    let _stranger = door.connect();
+    wait::until("a client that is sent away", LIMIT, || {
+        (closed() == 1.0).then_some(())
+    });
+    let mechanism = StrBytes::from_static_str("PLAIN");
+    let request = SaslHandshakeRequest::default().with_mechanism(mechanism);
+    client.send_frame(&frames::request(1, 7, "tests", &request));
+    wait::until("one that had logged in before", LIMIT, || {
+        (closed() == 2.0).then_some(())
     });
     fs::remove_file(&file).expect("it is removed");
-    wait::until("the audit log to go on", limit, || {
+    wait::until("the audit log to go on", LIMIT, || {
         (metric("sealwire_audit_held", &[]) == 0.0).then_some(())
     });
     assert_eq!(log_in(&door), 0);
-    let lines = wait::until("both logins", limit, || {
+    let lines = wait::until("both logins", LIMIT, || {
         let text = fs::read_to_string(&file).ok()?;
         (text.matches("login_accepted").count() == 2).then_some(text)
     });
@@ -146,4 +197,5 @@ fn log_in(door: &Door) -> i16 {
     authenticate(&mut client, PASSWORD).0
 }
 
+const LIMIT: Duration = Duration::from_secs(20);
 const WRONG: &str = "not-the-password-7f1c";
