@@ -99,6 +99,44 @@ fn while_the_disk_is_full_producers_wait_and_probes_do_not() {
     proxy.process.terminate(EVENTUALLY);
 }
 
+/// AUDIT-4: a key that is disabled meanwhile goes at once.
+#[test]
+fn revocations_do_not_wait_for_a_disk_that_is_full() {
+    let mut proxy = Proxy::start("hold", |_| {});
+    let mut client = RawClient::connect(&proxy.bootstrap.address());
+    assert_eq!(client.produce("orders", batch(None, CANARY)).error_code, 0);
+    let until = |name: &str, value: f64| {
+        wait::until(name, EVENTUALLY, || {
+            let text = admin_page::metrics(proxy.admin.number());
+            (admin_page::metric(&text, name, &["purpose=\"sealing\""]) == value).then_some(())
+        });
+    };
+    until("sealwire_keys_held", 1.0);
+    proxy.lines_with(&proxy.file, "rules_loaded");
+    fs::remove_file(&proxy.file).expect("it is removed");
+    symlink("/dev/full", &proxy.file).expect("a link");
+    assert_eq!(client.produce("unnamed", batch(None, CANARY)).error_code, 44);
+    proxy.until_ready(503, "audit log cannot be written");
+    proxy.keystore.command("disable", &["orders"]);
+    until("sealwire_keys_held", 0.0);
+    proxy.until_ready(503, "audit log cannot be written");
+    proxy.process.terminate(EVENTUALLY);
+}
+
+#[test]
+fn standard_output_has_it_where_that_is_wanted() {
+    let mut proxy = Proxy::start_to(Some("stdout"), "hold", |_| {});
+    let mut client = RawClient::connect(&proxy.bootstrap.address());
+    assert_eq!(client.produce("unnamed", batch(None, CANARY)).error_code, 44);
+    wait::until("the line", EVENTUALLY, || {
+        let log = proxy.process.output();
+        let line = log.lines().find(|line| line.contains("no_rule"))?;
+        let line: Value = serde_json::from_str(line).expect("JSON");
+        (line["event"] == "refused").then_some(())
+    });
+    proxy.process.terminate(EVENTUALLY);
+}
+
 /// AUDIT-6
 #[test]
 fn while_the_disk_is_full_events_are_lost_and_counted_where_that_is_wanted() {
@@ -154,19 +192,24 @@ struct Proxy {
     file: PathBuf,
     _node: ReservedPort,
     _folder: DataFolder,
-    _keystore: Keystore,
+    keystore: Keystore,
 }
 
 impl Proxy {
     /// `prepare` is given the path of the audit log.
     fn start(on_full: &str, prepare: impl FnOnce(&Path)) -> Self {
+        Self::start_to(None, on_full, prepare)
+    }
+
+    /// `to`: where, if not that file.
+    fn start_to(to: Option<&str>, on_full: &str, prepare: impl FnOnce(&Path)) -> Self {
         let keystore = Keystore::create(&["orders"]);
         let folder = DataFolder::create("proxy");
         let file = folder.path().join("audit.jsonl");
         prepare(&file);
         let [bootstrap, node, admin] = [(); 3].map(|()| ReservedPort::take());
         let broker = start_broker(serve);
-        let to = file.to_str().expect("text");
+        let to = to.unwrap_or(file.to_str().expect("text"));
         let text = configuration(&keystore, to, on_full, &broker, &bootstrap, &node)
             .admin(admin.number())
             .text();
@@ -186,7 +229,7 @@ impl Proxy {
             file,
             _node: node,
             _folder: folder,
-            _keystore: keystore,
+            keystore,
         }
     }
 

@@ -120,6 +120,22 @@ fn each_mistake_is_refused() {
         ),
         (
             "[admin]",
+            "[audit]\non_full = \"drop\"\n[admin]",
+            "audit has no to",
+        ),
+        (
+            "[admin]",
+            "[audit]\nto = \"a\"\non_full = \"wait\"\n[admin]",
+            "there is no such way",
+        ),
+        ("[admin]", "[audit]\nto = \"\"\n[admin]", "this is empty"),
+        (
+            "[admin]",
+            "[audit]\nto = \"keystore.json\"\n[admin]",
+            "this is a keystore or a key",
+        ),
+        (
+            "[admin]",
             "[sasl]\npassword = \"hunter2\"\n[admin]",
             "no such key",
         ),
