@@ -23,6 +23,7 @@ mod keystore_unread;
 mod large_fetches;
 mod limits;
 mod log_lines;
+mod lying_broker;
 mod memlock;
 mod openssl;
 mod proxy_protocol;

@@ -268,6 +268,20 @@ impl RawClient {
         self.is_answered().then(|| self.receive_frame())
     }
 
+    /// The next answer, as much of it as comes before the connection is closed.
+    pub(crate) fn receive_what_comes(&mut self) -> Vec<u8> {
+        let mut length = [0; 4];
+        if !self.is_answered() || self.read_exact(&mut length).is_err() {
+            return Vec::new();
+        }
+        let mut frame = Vec::new();
+        let mut byte = [0];
+        while frame.len() < u32::from_be_bytes(length) as usize && self.read_exact(&mut byte).is_ok() {
+            frame.push(byte[0]);
+        }
+        frame
+    }
+
     /// Waits for an answer to begin; `false` when the connection is closed instead.
     fn is_answered(&mut self) -> bool {
         let begun = match &mut self.tls {
