@@ -5,7 +5,8 @@
 //!   [`REQUESTS_MAX`] of them, each bounded.
 //! - SERVE-LOGIN-2: no byte behind the last request of the login is read: it belongs to what comes after.
 //! - SERVE-LOGIN-3: the answer to a login that has failed is held back by a timer, of so many connections; beyond that
-//!   they are closed without an answer.
+//!   they are closed without an answer. The time runs from the request on: how long a password took to hash, if there
+//!   is such a user at all, cannot be seen in it.
 //!
 //! Executor threads only.
 
@@ -124,6 +125,7 @@ impl Arrival {
                     return Err(failure.map_or(reason, |failure| self.note_failure(failure)));
                 }
             };
+            let begun = clocks::now();
             let request = frame.get(LENGTH_PREFIX_BYTES..).unwrap_or_default();
             let head = RequestHead::peek(request).ok_or(CloseReason::MalformedFrame)?;
             self.client.note(&frame);
@@ -162,7 +164,7 @@ impl Arrival {
                             if !stage.is_noted {
                                 self.note_refused_login(listener, why);
                             }
-                            self.hold_back::<P>().await?;
+                            self.hold_back::<P>(begun).await?;
                             self.send(client, &answer, head).await?;
                             return Err(CloseReason::LoginFailed);
                         }
@@ -302,13 +304,15 @@ impl Arrival {
     }
 
     /// SERVE-LOGIN-3
-    async fn hold_back<P: Platform>(&self) -> Result<(), CloseReason> {
+    #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
+    async fn hold_back<P: Platform>(&self, begun: Instant) -> Result<(), CloseReason> {
         let held_back = &self.serving.held_back;
         if Rc::strong_count(held_back) > HELD_BACK_MAX {
             return Err(CloseReason::LoginFailed);
         }
         let _one = Rc::clone(held_back);
-        self.brokers_stage(pin!(P::timer(FAILURE_DELAY))).await?;
+        let rest = FAILURE_DELAY.saturating_sub(clocks::now().saturating_duration_since(begun));
+        self.brokers_stage(pin!(P::timer(rest))).await?;
         Ok(())
     }
 

@@ -47,9 +47,9 @@ impl Challenge {
     ) -> Result<Self, Failure> {
         let first = ClientFirst::parse(client_first)?;
         let known = credentials.of(&first.user, mechanism);
-        let verifier = known
-            .cloned()
-            .unwrap_or_else(|| credentials.decoy(mechanism, &first.user));
+        // In either case: whoever is not there takes no longer than whoever is.
+        let decoy = credentials.decoy(mechanism, &first.user);
+        let verifier = known.cloned().unwrap_or(decoy);
         let nonce = format!("{}{}", first.nonce, server_nonce.0);
         let salt = BASE64.encode(&verifier.salt);
         let server_first = format!("r={nonce},s={salt},i={}", verifier.iterations);

@@ -136,7 +136,10 @@ impl Session {
                 return Ok(Step::Blocked(Wait::Login(until)));
             }
             Round::Failed { answer, why } => {
-                let until = now.checked_add(FAILURE_DELAY).ok_or(CloseReason::Internal)?;
+                // From the request on, as the first time: hashing does not show.
+                let asked = relogin.hashed_by.and_then(|by| by.checked_sub(HASH_WAIT));
+                let until = asked.unwrap_or(now).checked_add(FAILURE_DELAY);
+                let until = until.ok_or(CloseReason::Internal)?;
                 relogin.failed = Some((answer, until));
                 relogin.note_refusal(pipeline, whose, why);
                 return Ok(Step::Blocked(Wait::Until(until)));

@@ -4,6 +4,7 @@
 mod administrators;
 mod audited;
 mod named;
+mod timing;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

@@ -1,0 +1,83 @@
+//! Nobody learns from the time of an answer who there is.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::{Duration, Instant};
+
+use kafka_protocol::messages::{SaslAuthenticateRequest, SaslHandshakeRequest};
+use kafka_protocol::protocol::StrBytes;
+use sealwire::identity::sasl::credentials::Credentials;
+use sealwire::identity::sasl::verifier::{Mechanism, Verifier};
+
+use super::super::Side;
+use super::Door;
+use crate::support::raw_client::RawClient;
+use crate::support::skipped;
+
+/// Says this, once a mechanism is agreed on; how long the answer took, and its code.
+fn say(client: &mut RawClient, mechanism: &'static str, token: String) -> (Duration, i16) {
+    let handshake = SaslHandshakeRequest::default().with_mechanism(StrBytes::from_static_str(mechanism));
+    assert_eq!(client.ask(1, &handshake).error_code, 0);
+    let request = SaslAuthenticateRequest::default().with_auth_bytes(token.into());
+    let begun = Instant::now();
+    let answer = client.ask(1, &request);
+    (begun.elapsed(), answer.error_code)
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+/// SERVE-LOGIN-3: a password that takes a hundred times as long to hash as those that are not there is refused as soon,
+/// and SCRAM's first answer, which is not held back, comes as soon for either.
+#[test]
+fn answers_take_as_long_for_users_that_there_are_not() {
+    let Some(mut door) = Door::open(Side::Tls, "mechanisms = [\"PLAIN\", \"SCRAM-SHA-512\"]") else {
+        return skipped::there_is_no_proxy();
+    };
+    let mut credentials = Credentials::new().expect("random numbers");
+    let verifier = Verifier::new(Mechanism::Sha512, b"secret", ITERATIONS).expect("it is hashed");
+    credentials
+        .set("there", Mechanism::Sha512, verifier)
+        .expect("a name");
+    fs::write(door.users(), credentials.text()).expect("written");
+    fs::set_permissions(door.users(), fs::Permissions::from_mode(0o600)).expect("mode 0600");
+    door.restart(&["limits.failed_logins_per_address_max=1000"]);
+    let refused = |user: &str| {
+        let (took, code) = say(&mut door.connect(), "PLAIN", format!("\0{user}\0guessed"));
+        assert_eq!(code, 58);
+        took
+    };
+    let challenged = |user: &str| {
+        let (took, code) = say(&mut door.connect(), "SCRAM-SHA-512", format!("n,,n={user},r=abc"));
+        assert_eq!(code, 0);
+        took
+    };
+    let (mut there, mut nowhere) = (Vec::new(), Vec::new());
+    for _ in 0..11 {
+        there.push(refused("there"));
+        nowhere.push(refused("nowhere"));
+    }
+    let (there, nowhere) = (median(there), median(nowhere));
+    assert!(
+        there.abs_diff(nowhere) < HASHED_IN / 3,
+        "PLAIN: {there:?}, {nowhere:?}"
+    );
+    let (mut there, mut nowhere) = (Vec::new(), Vec::new());
+    for _ in 0..60 {
+        there.push(challenged("there"));
+        nowhere.push(challenged("nowhere"));
+    }
+    let (there, nowhere) = (median(there), median(nowhere));
+    let apart = there.abs_diff(nowhere);
+    assert!(
+        apart < there / 4 + Duration::from_micros(50),
+        "SCRAM: {there:?}, {nowhere:?}"
+    );
+    door.proxy.terminate();
+}
+
+const ITERATIONS: u32 = 200_000;
+/// That many rounds of SHA-512, at the least.
+const HASHED_IN: Duration = Duration::from_millis(100);
