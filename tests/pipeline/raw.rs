@@ -64,13 +64,7 @@ fn what_is_sealed_for_the_topic_is_stored_as_it_is() {
 fn what_is_not_sealed_for_the_topic_is_not_stored() {
     let plain = batch(&["canary"]);
     let own = |domain: &str| sealed(&plain, &PAYMENTS, domain);
-    let null = RecordInput {
-        timestamp: 0,
-        key: Some(b"key"),
-        value: None,
-        headers: &[],
-    };
-    let tombstone = batch_of(&[]).record(null).build().unwrap();
+    let tombstone = tombstone();
     for topic in ["raw-a", "marked-a"] {
         for (records, why) in [
             (plain.clone(), "plaintext"),
@@ -90,6 +84,27 @@ fn what_is_not_sealed_for_the_topic_is_not_stored() {
         let two = batch(&["canary", "another"]);
         let mixed = second_of(&sealed(&two, &PAYMENTS, topic), &two);
         assert_eq!(store(&mut rig(), topic, &mixed), Err(44));
+    }
+}
+
+/// A null value of nobody's.
+fn tombstone() -> Vec<u8> {
+    let null = RecordInput {
+        timestamp: 0,
+        key: Some(b"key"),
+        value: None,
+        headers: &[],
+    };
+    batch_of(&[]).record(null).build().unwrap()
+}
+
+/// As producers' own are stored: with a seal, that somebody vouches for.
+#[test]
+fn a_sealed_null_value_is_stored_as_it_is() {
+    for topic in ["raw-a", "marked-a"] {
+        let own = sealed(&tombstone(), &PAYMENTS, topic);
+        assert_ne!(own, tombstone());
+        assert_eq!(store(&mut rig(), topic, &own), Ok(()), "{topic}");
     }
 }
 

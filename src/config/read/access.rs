@@ -63,46 +63,74 @@ pub(super) fn files_of(groups: BTreeMap<String, Group>) -> Vec<GroupFile> {
 
 /// Reads who may read and write the topics of a rule.
 pub(super) fn read_access(rule: &Node<'_>, by: By<'_>) -> Option<Access> {
-    let (open_for, seal_for) = (read_list(rule, "open_for", by), read_list(rule, "seal_for", by));
-    let raw_for = read_list(rule, "raw_for", by);
+    let (open_for, seal_for) = (
+        read_entries(rule, "open_for", by),
+        read_entries(rule, "seal_for", by),
+    );
+    let raw_for = read_entries(rule, "raw_for", by);
     let raw_verify = rule.flag("raw_verify");
-    refuse_both(rule);
     if let (None, Some(written)) = (rule.written("raw_for"), rule.written("raw_verify")) {
         written.complain_of_the_name(
             "there is nobody whose records it is about",
             "add raw_for, or remove it",
         );
     }
+    let (raw_for, open_for, seal_for) = (raw_for?, open_for?, seal_for?);
+    for others in [&open_for, &seal_for] {
+        refuse_both(raw_for.iter().flatten(), others.iter().flatten());
+    }
     Some(Access {
-        raw_for: raw_for?,
+        raw_for: raw_for.map(list_of),
         raw_verify: raw_verify?,
-        open_for: open_for?,
-        seal_for: seal_for?,
+        open_for: open_for.map(list_of),
+        seal_for: seal_for.map(list_of),
     })
 }
 
-/// Whoever may read or write plaintext has no use for what is sealed.
-fn refuse_both(rule: &Node<'_>) {
-    let entries = |name| {
-        rule.written(name)
-            .and_then(|list| list.elements())
-            .unwrap_or_default()
-    };
-    let raw: Vec<_> = entries("raw_for").iter().filter_map(Node::as_text).collect();
-    for name in ["open_for", "seal_for"] {
-        for entry in entries(name) {
-            if entry.as_text().is_some_and(|text| raw.contains(&text)) {
-                entry.complain(
-                    "this one gets and stores records as they are stored (raw_for)",
-                    "take it out of one of the lists",
-                );
-            }
+/// Whoever may read or write plaintext has no use for what is sealed. Members of files may change: of those the names
+/// of their groups are compared.
+fn refuse_both<'e, 'n: 'e>(
+    raw: impl Iterator<Item = &'e Entry<'n>> + Clone,
+    others: impl Iterator<Item = &'e Entry<'n>>,
+) {
+    for entry in others {
+        let is_same = |other: &Entry<'_>| {
+            let names = |name| other.names.contains(name);
+            entry.written == other.written || entry.names.iter().any(names)
+        };
+        if raw.clone().any(is_same) {
+            entry.place.complain(
+                "this one gets and stores records as they are stored (raw_for)",
+                "take it out of one of the lists",
+            );
         }
     }
 }
 
-/// Reads a list of principals, if it is there. On listeners whose clients have no names there is nobody to ask.
+/// Reads a list of principals, if it is there.
 pub(super) fn read_list(table: &Node<'_>, name: &str, by: By<'_>) -> Option<Option<Principals>> {
+    Some(read_entries(table, name, by)?.map(list_of))
+}
+
+/// Whom one entry of a list of principals stands for.
+struct Entry<'a> {
+    place: Node<'a>,
+    written: String,
+    /// Its own pattern, or those of an inline group.
+    names: Vec<String>,
+    /// Those of a group that stands in a file.
+    file: Option<Members>,
+}
+
+fn list_of(entries: Vec<Entry<'_>>) -> Principals {
+    let names = entries.iter().flat_map(|entry| &entry.names);
+    let list = Principals::new(names.map(String::as_str));
+    list.with_groups(entries.into_iter().filter_map(|entry| entry.file))
+}
+
+/// Reads the entries of a list of principals, if it is there. On listeners whose clients have no names there is nobody
+/// to ask.
+fn read_entries<'a>(table: &Node<'a>, name: &str, by: By<'_>) -> Option<Option<Vec<Entry<'a>>>> {
     let By { groups, listeners } = by;
     let Some(place) = table.written(name) else {
         return Some(None);
@@ -116,26 +144,31 @@ pub(super) fn read_list(table: &Node<'_>, name: &str, by: By<'_>) -> Option<Opti
             "have a listener of the cluster ask for names (client_auth = \"mtls\" or \"sasl\"), or remove it",
         );
     }
-    let (mut names, mut files) = (Vec::new(), Vec::new());
-    for entry in place.elements()? {
-        let text = entry.as_text()?;
-        match text.strip_prefix("group:") {
-            None => names.push(read_name(&entry, &text)?),
+    let mut entries = Vec::new();
+    for place in place.elements()? {
+        let written = place.as_text()?;
+        let (names, file) = match written.strip_prefix("group:") {
+            None => (vec![read_name(&place, &written)?], None),
             Some(group) => match groups.as_ref()?.get(group) {
-                Some(Group::Listed(members)) => names.extend_from_slice(members),
-                Some(Group::File(file)) => files.push(file.members.clone()),
+                Some(Group::Listed(members)) => (members.clone(), None),
+                Some(Group::File(file)) => (Vec::new(), Some(file.members.clone())),
                 None => {
-                    entry.complain(
+                    place.complain(
                         "there is no group of this name",
                         "add it to [cluster.NAME.groups]",
                     );
                     return None;
                 }
             },
-        }
+        };
+        entries.push(Entry {
+            place,
+            written,
+            names,
+            file,
+        });
     }
-    let list = Principals::new(names.iter().map(String::as_str));
-    Some(Some(list.with_groups(files)))
+    Some(Some(entries))
 }
 
 fn read_file(place: &Node<'_>, name: &str, path: PathBuf) -> GroupFile {

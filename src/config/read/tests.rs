@@ -1,5 +1,6 @@
 //! Whole configurations: what they become, and how their mistakes are told.
 
+mod access;
 mod clusters;
 mod hostile;
 mod mistakes;
