@@ -341,8 +341,8 @@ pub(crate) const KEYSTORE: &str = "keystore.json";
 /// Of the keystore.
 pub(crate) const MASTER_KEY: &str = "master.key";
 
-/// Topics that match `sealed` are sealed under the KEK `quickstart`, and those that begin with `public` pass; `more` are
-/// further keys for what is sealed.
+/// Topics that match `sealed` are sealed under the KEK `quickstart`, with `more` keys, and those that begin with
+/// `public` pass.
 pub(crate) fn usual_rules(sealed: &str, more: &str) -> String {
     format!(
         "[[cluster.main.topics]]\nmatch = \"{sealed}\"\nkms = \"local\"\nkek = \"quickstart\"\n{more}\
