@@ -197,14 +197,7 @@ impl<'f> Walk<'f, '_> {
     fn create_acls(&mut self) -> Walked {
         self.not_throttled();
         self.items(7, |walk| {
-            walk.cursor.skip(1)?;
-            walk.skip_text()?;
-            walk.cursor.skip(1)?;
-            walk.skip_text()?;
-            walk.skip_text()?;
-            walk.cursor.skip(2)?;
-            walk.skip_tags()?;
-            walk.error_with_text(CLUSTER_AUTHORIZATION_FAILED)?;
+            walk.refused_acl()?;
             walk.no_tags();
             Ok(())
         })
@@ -213,18 +206,23 @@ impl<'f> Walk<'f, '_> {
     fn delete_acls(&mut self) -> Walked {
         self.not_throttled();
         self.items(7, |walk| {
-            walk.cursor.skip(1)?;
-            walk.skip_text()?;
-            walk.cursor.skip(1)?;
-            walk.skip_text()?;
-            walk.skip_text()?;
-            walk.cursor.skip(2)?;
-            walk.skip_tags()?;
-            walk.error_with_text(CLUSTER_AUTHORIZATION_FAILED)?;
+            walk.refused_acl()?;
             walk.no_items()?;
             walk.no_tags();
             Ok(())
         })
+    }
+
+    /// One that is to be made, or a filter for such as are to be deleted.
+    fn refused_acl(&mut self) -> Walked {
+        self.cursor.skip(1)?;
+        self.skip_text()?;
+        self.cursor.skip(1)?;
+        self.skip_text()?;
+        self.skip_text()?;
+        self.cursor.skip(2)?;
+        self.skip_tags()?;
+        self.error_with_text(CLUSTER_AUTHORIZATION_FAILED)
     }
 
     /// `incremental`: each change says which it is.
