@@ -135,14 +135,15 @@ fn rules() -> RuleSet {
     ])
 }
 
-/// Records come and go as they are stored, for whoever the network vouches for.
+/// Records come and go as they are stored, for whoever the network vouches for, whom the other lists take in as well.
 fn raw_rule(topics: &str, raw_verify: bool) -> Rule {
     seal_rule(topics, "payments", |rule| {
         rule.open_domains = vec![Template::plain("sealed-a")];
         rule.access = Access {
             raw_for: Some(Principals::new(["NETWORK"])),
             raw_verify,
-            ..Access::default()
+            open_for: Some(Principals::new(["*"])),
+            seal_for: Some(Principals::new(["NET*"])),
         };
     })
 }
