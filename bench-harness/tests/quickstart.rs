@@ -60,10 +60,23 @@ fn by_tls_it_shows_what_was_agreed_on_and_who_is_refused() {
             "sealwire_connections_closed_total{{reason=\"{reason}\"}}"
         ));
     }
-    for what in ["sealed", "opened"] {
+    // They are read twice: by whoever reaches the listener, and by the one who logs in and is named.
+    for (what, count) in [("sealed", "3"), ("opened", "6")] {
         let records = format!("sealwire_{what}_records_total{{cluster=\"main\",topic=\"payments-tls\"}}");
-        assert_eq!(after(&records), ["3"]);
+        assert_eq!(after(&records), [count]);
     }
+    assert!(after("  orders  ").concat().contains("4111 1111 1111 1111"));
+    assert!(
+        after("  visitor  ")
+            .concat()
+            .contains("refused with error code 29")
+    );
+    assert!(after("  a wrong password  ").concat().contains("error code 58"));
+    assert!(
+        after("the log")
+            .iter()
+            .any(|said| said.contains("not_named") && said.contains("User:visitor"))
+    );
 
     let kcat = format!("{} -e", after("the same by TLS").concat());
     assert!(kcat.contains("security.protocol=ssl"), "{kcat}");

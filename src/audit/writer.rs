@@ -149,14 +149,18 @@ enum Target {
 
 impl Target {
     /// Writes what is `left` of the batch; what is written is left no more.
-    fn write_on(&mut self, batch: &[u8], left: &mut &[u8]) -> io::Result<()> {
+    fn write_on<'b>(&mut self, batch: &'b [u8], left: &mut &'b [u8]) -> io::Result<()> {
         if let Self::File(file) = self {
             let done = batch.len().saturating_sub(left.len());
             let is_at_a_line = batch
                 .get(..done)
                 .is_none_or(|done| done.last().is_none_or(|last| *last == b'\n'));
-            if is_at_a_line {
-                file.follow()?;
+            if file.follow()? && !is_at_a_line {
+                // The line that was begun in the other one is written anew, whole.
+                let begun = batch.get(..done).unwrap_or_default();
+                let lines = begun.iter().rposition(|byte| *byte == b'\n');
+                let lines = lines.map_or(0, |at| at.saturating_add(1));
+                *left = batch.get(lines..).unwrap_or_default();
             }
         }
         while !left.is_empty() {
@@ -205,8 +209,8 @@ impl AuditFile {
         })
     }
 
-    /// AUDIT-WRITE-3
-    fn follow(&mut self) -> io::Result<()> {
+    /// Whether it is another file from now on (AUDIT-WRITE-3).
+    fn follow(&mut self) -> io::Result<bool> {
         let is_there = match fs::metadata(&self.path) {
             Ok(facts) => (facts.dev(), facts.ino()) == self.place,
             Err(error) if error.kind() == ErrorKind::NotFound => false,
@@ -215,7 +219,7 @@ impl AuditFile {
         if !is_there {
             *self = Self::open(&self.path)?;
         }
-        Ok(())
+        Ok(!is_there)
     }
 }
 

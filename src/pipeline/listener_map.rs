@@ -42,7 +42,7 @@ impl ListenerMap {
             cluster,
             policy: match listener.client_auth.names_clients() {
                 false => Policy::BY_NAME,
-                true => Policy::BY_NAME.without_brokers_logins(),
+                true => Policy::BY_NAME.for_named_clients(),
             },
             admin_for: None,
             client_auth: listener.client_auth,

@@ -225,6 +225,10 @@ impl Rounds {
 
     /// Takes a SaslHandshake request, without its length.
     pub fn handshake(&mut self, policy: &LoginPolicy, head: RequestHead, frame: &[u8]) -> Round {
+        // Who was refused hears the rest of it, and has no other try on this connection.
+        if self.refusal().is_some() {
+            return Round::Closed(CloseReason::LoginFailed);
+        }
         let Ok(wanted) = sasl::mechanism(frame) else {
             return Round::Closed(CloseReason::MalformedFrame);
         };

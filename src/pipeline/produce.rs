@@ -89,6 +89,8 @@ pub(super) struct ProduceWork {
     judging: Judging,
     /// The partition that comes sealed and is being looked at.
     raw: Option<RawCheck>,
+    /// Partitions in front of this one are done with.
+    raw_from: usize,
     /// The partition that is written next.
     next: usize,
     rewriting: Option<Rewriting>,
@@ -155,6 +157,7 @@ impl ProduceWork {
             verdicts: std::mem::take(&mut pool.verdicts),
             judging: Judging::default(),
             raw: None,
+            raw_from: 0,
             next: 0,
             rewriting: None,
             draft: None,

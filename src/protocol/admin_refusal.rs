@@ -41,6 +41,7 @@ pub fn write(
         out,
         flexible,
         version: head.api_version,
+        texts_left: TEXTS_MAX,
     };
     walk.answer(head.api_key)?;
     length.fill_with_content_len(out)
@@ -52,6 +53,8 @@ struct Walk<'f, 'o> {
     out: &'o mut Vec<u8>,
     flexible: bool,
     version: i16,
+    /// How many more items are told why: an answer is not to be many times as long as its request.
+    texts_left: usize,
 }
 
 type Walked = Result<(), ProtocolError>;
@@ -415,7 +418,9 @@ impl<'f> Walk<'f, '_> {
 
     fn error_with_text(&mut self, code: i16) -> Walked {
         put_i16(self.out, code);
-        put_string(self.out, self.flexible, Some(TEXT))
+        let text = (self.texts_left > 0).then_some(TEXT);
+        self.texts_left = self.texts_left.saturating_sub(1);
+        put_string(self.out, self.flexible, text)
     }
 
     fn skip_tags(&mut self) -> Walked {
@@ -429,6 +434,7 @@ impl<'f> Walk<'f, '_> {
     }
 }
 
+const TEXTS_MAX: usize = 100;
 /// What clients show beside the meaning of the code.
 const TEXT: &str = "Sealwire: admin_for of the cluster does not name this client";
 /// Of a resource with configuration.

@@ -22,8 +22,8 @@ use super::api_key::{
 #[derive(Debug, Clone, Copy)]
 pub struct Policy {
     apis: &'static [ApiPolicy],
-    /// Clients do not log in at brokers.
-    hides_logins: bool,
+    /// Brokers see the proxy in place of its clients, who have names.
+    are_named: bool,
 }
 
 impl Policy {
@@ -34,15 +34,15 @@ impl Policy {
     pub const fn new(apis: &'static [ApiPolicy]) -> Self {
         Self {
             apis,
-            hides_logins: false,
+            are_named: false,
         }
     }
 
-    /// The same without what concerns logins at brokers.
+    /// The same for clients that have names, in whose place brokers see the proxy.
     #[must_use]
-    pub const fn without_brokers_logins(self) -> Self {
+    pub const fn for_named_clients(self) -> Self {
         Self {
-            hides_logins: true,
+            are_named: true,
             ..self
         }
     }
@@ -51,7 +51,7 @@ impl Policy {
     pub fn api(self, key: i16) -> Option<&'static ApiPolicy> {
         let position = self.apis.binary_search_by_key(&key, |policy| policy.key).ok()?;
         let policy = self.apis.get(position)?;
-        (!self.hides_logins || !policy.of_brokers_logins).then_some(policy)
+        (!self.are_named || !policy.hidden_from_named).then_some(policy)
     }
 
     /// Every API that is let through, by ascending key.
@@ -87,6 +87,9 @@ pub struct ApiPolicy {
     pub name: &'static str,
     /// The lowest version that is let through.
     pub min: i16,
+    /// The lowest version that clients are told of: where it is lower, some take an API for missing without it, and ask
+    /// in a higher version all the same.
+    pub told_from: i16,
     /// The highest version that is let through.
     pub max: i16,
     /// The first version with compact fields and header versions 2 (request) and 1 (response); [`NEVER`] if there is
@@ -106,9 +109,9 @@ pub struct ApiPolicy {
     pub changes_nothing: bool,
     /// Whether it changes the cluster, or says who may: for administrators, where clients have names.
     pub admin: bool,
-    /// Whether it is about users and tokens that brokers know: under the proxy's own login, where clients log in at the
-    /// proxy, it would be about that.
-    pub of_brokers_logins: bool,
+    /// Whether it is not for clients that have names: it is about users and tokens that brokers know, which would be
+    /// the proxy's, or has brokers make topics as the client describes them, which they would do for the proxy.
+    pub hidden_from_named: bool,
 }
 
 impl ApiPolicy {
@@ -150,13 +153,17 @@ impl ApiPolicy {
         }
     }
 
+    const fn told_from(self, told_from: i16) -> Self {
+        Self { told_from, ..self }
+    }
+
     const fn admin(self) -> Self {
         Self { admin: true, ..self }
     }
 
-    const fn of_brokers_logins(self) -> Self {
+    const fn hidden_from_named(self) -> Self {
         Self {
-            of_brokers_logins: true,
+            hidden_from_named: true,
             ..self
         }
     }
@@ -217,7 +224,9 @@ static BY_NAME: &[ApiPolicy] = &[
     opaque(15, "DescribeGroups", 0, 6, 5),
     opaque(16, "ListGroups", 0, 5, 3),
     // Version 0 is followed by raw tokens without Kafka headers; only clients before 1.0 ask for it.
+    // librdkafka 2.0, which kcat has in Debian, logs in nowhere where it is not told of version 0.
     opaque(SASL_HANDSHAKE, "SaslHandshake", 1, 1, NEVER)
+        .told_from(0)
         .hold(RequestHandling::Stream, CONTROL_RESPONSE_BYTES_MAX)
         .before_auth(),
     opaque(API_VERSIONS, "ApiVersions", 0, 5, 3)
@@ -246,10 +255,10 @@ static BY_NAME: &[ApiPolicy] = &[
         .hold(RequestHandling::Stream, CONTROL_RESPONSE_BYTES_MAX)
         .before_auth(),
     opaque(key::CREATE_PARTITIONS, "CreatePartitions", 0, 3, 2).admin(),
-    opaque(38, "CreateDelegationToken", 1, 3, 2).of_brokers_logins(),
-    opaque(39, "RenewDelegationToken", 1, 2, 2).of_brokers_logins(),
-    opaque(40, "ExpireDelegationToken", 1, 2, 2).of_brokers_logins(),
-    opaque(41, "DescribeDelegationToken", 1, 3, 2).of_brokers_logins(),
+    opaque(38, "CreateDelegationToken", 1, 3, 2).hidden_from_named(),
+    opaque(39, "RenewDelegationToken", 1, 2, 2).hidden_from_named(),
+    opaque(40, "ExpireDelegationToken", 1, 2, 2).hidden_from_named(),
+    opaque(41, "DescribeDelegationToken", 1, 3, 2).hidden_from_named(),
     opaque(key::DELETE_GROUPS, "DeleteGroups", 0, 3, 2).admin(),
     opaque(key::ELECT_LEADERS, "ElectLeaders", 0, 2, 2).admin(),
     opaque(key::INCREMENTAL_ALTER_CONFIGS, "IncrementalAlterConfigs", 0, 1, 1).admin(),
@@ -265,8 +274,8 @@ static BY_NAME: &[ApiPolicy] = &[
     opaque(key::OFFSET_DELETE, "OffsetDelete", 0, 0, NEVER).admin(),
     opaque(48, "DescribeClientQuotas", 0, 1, 1),
     opaque(key::ALTER_CLIENT_QUOTAS, "AlterClientQuotas", 0, 1, 1).admin(),
-    opaque(50, "DescribeUserScramCredentials", 0, 0, 0).of_brokers_logins(),
-    opaque(51, "AlterUserScramCredentials", 0, 0, 0).of_brokers_logins(),
+    opaque(50, "DescribeUserScramCredentials", 0, 0, 0).hidden_from_named(),
+    opaque(51, "AlterUserScramCredentials", 0, 0, 0).hidden_from_named(),
     // Version 2 shows the controllers' listeners, to which no client of ours connects.
     opaque(55, "DescribeQuorum", 0, 2, 0),
     opaque(key::UPDATE_FEATURES, "UpdateFeatures", 0, 2, 0).admin(),
@@ -285,7 +294,7 @@ static BY_NAME: &[ApiPolicy] = &[
     opaque(key::ADD_RAFT_VOTER, "AddRaftVoter", 0, 1, 0).admin(),
     opaque(key::REMOVE_RAFT_VOTER, "RemoveRaftVoter", 0, 0, 0).admin(),
     // The endpoints in these two are of applications (KIP-1071), not of brokers.
-    opaque(88, "StreamsGroupHeartbeat", 0, 1, 0),
+    opaque(88, "StreamsGroupHeartbeat", 0, 1, 0).hidden_from_named(),
     opaque(89, "StreamsGroupDescribe", 0, 1, 0),
     opaque(90, "DescribeShareGroupOffsets", 0, 1, 0),
     opaque(key::ALTER_SHARE_GROUP_OFFSETS, "AlterShareGroupOffsets", 0, 0, 0).admin(),
@@ -298,7 +307,7 @@ static BY_NAME: &[ApiPolicy] = &[
     )
     .admin(),
     // KIP-1331: names of an application's processors, stores and topics; no record, no address.
-    opaque(93, "StreamsGroupTopologyDescriptionUpdate", 0, 0, 0),
+    opaque(93, "StreamsGroupTopologyDescriptionUpdate", 0, 0, 0).hidden_from_named(),
     // The number of a controller, and whether it is gone.
     opaque(key::UNREGISTER_CONTROLLER, "UnregisterController", 0, 0, 0).admin(),
 ];
@@ -308,6 +317,7 @@ const fn opaque(key: i16, name: &'static str, min: i16, max: i16, flexible_from:
         key,
         name,
         min,
+        told_from: min,
         max,
         flexible_from,
         request: RequestHandling::Stream,
@@ -317,7 +327,7 @@ const fn opaque(key: i16, name: &'static str, min: i16, max: i16, flexible_from:
         may_be_held: false,
         changes_nothing: false,
         admin: false,
-        of_brokers_logins: false,
+        hidden_from_named: false,
     }
 }
 
@@ -459,10 +469,10 @@ mod tests {
     }
 
     #[test]
-    fn users_and_tokens_of_brokers_can_be_hidden() {
-        let hiding = Policy::BY_NAME.without_brokers_logins();
+    fn what_brokers_would_do_for_the_proxy_is_not_for_named_clients() {
+        let hiding = Policy::BY_NAME.for_named_clients();
         for policy in Policy::BY_NAME.apis() {
-            let is_hidden = matches!(policy.key, 38..=41 | 50 | 51);
+            let is_hidden = matches!(policy.key, 38..=41 | 50 | 51 | 88 | 93);
             assert_eq!(hiding.api(policy.key).is_none(), is_hidden, "{}", policy.name);
         }
     }

@@ -7,6 +7,7 @@
 //!
 //! For any thread; nobody waits for another.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -39,9 +40,15 @@ pub struct Principals {
 #[derive(Clone, Debug, Default)]
 pub struct Members(Arc<ArcSwap<Names>>);
 
-/// Patterns of names.
+/// Names, and patterns of names: a group may have thousands of the former, and is asked for each partition.
 #[derive(Clone, Debug, Default)]
-struct Names(Arc<[Box<[Token]>]>);
+struct Names(Arc<Listed>);
+
+#[derive(Debug, Default)]
+struct Listed {
+    whole: HashSet<Box<str>>,
+    patterns: Box<[Box<[Token]>]>,
+}
 
 impl Principals {
     /// Of names as they stand behind `User:`; `*` stands for any characters, none included, `?` for one byte.
@@ -76,14 +83,19 @@ impl Members {
 
 impl Names {
     fn new<'t>(patterns: impl IntoIterator<Item = &'t str>) -> Self {
-        Self(patterns.into_iter().map(tokens).collect())
+        let (patterns, whole): (Vec<&str>, Vec<&str>) =
+            patterns.into_iter().partition(|name| name.contains(['*', '?']));
+        Self(Arc::new(Listed {
+            whole: whole.into_iter().map(Box::from).collect(),
+            patterns: patterns.into_iter().map(tokens).collect(),
+        }))
     }
 
     fn name(&self, principal: &str) -> bool {
         let byte = |at: usize| principal.as_bytes().get(at).map(|&byte| Token::Byte(byte));
-        self.0
-            .iter()
-            .any(|pattern| wildcard(pattern, principal.len(), byte))
+        let Listed { whole, patterns } = &*self.0;
+        let mut patterns = patterns.iter();
+        whole.contains(principal) || patterns.any(|pattern| wildcard(pattern, principal.len(), byte))
     }
 }
 

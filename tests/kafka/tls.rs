@@ -3,6 +3,7 @@
 mod document;
 mod every_way;
 mod logins;
+mod named_by_certificate;
 mod refused;
 mod renewed;
 mod resumed;

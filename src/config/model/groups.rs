@@ -23,6 +23,9 @@ pub enum GroupFileError {
     /// It cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
+    /// It ends in the middle of a line: somebody is writing it.
+    #[error("{} does not end with a line end: replace such files by renaming", .0.display())]
+    Unfinished(PathBuf),
     /// What is in it.
     #[error("{} line {line}: this is not a principal: write User:NAME, one a line", path.display())]
     Line {
@@ -46,8 +49,11 @@ impl GroupFile {
     }
 }
 
-/// Lines that are empty, or begin with `#`, are left out.
+/// Lines that are empty, or begin with `#`, are left out. A pattern that was cut off could name more than a whole one.
 fn parse<'t>(text: &'t str, path: &Path) -> Result<Vec<&'t str>, GroupFileError> {
+    if !text.is_empty() && !text.ends_with('\n') {
+        return Err(GroupFileError::Unfinished(path.to_path_buf()));
+    }
     let lines = (1..).zip(text.lines().map(str::trim));
     let said = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
     said.map(|(line, text)| {
@@ -69,13 +75,16 @@ mod tests {
     #[test]
     fn a_file_has_a_principal_a_line() {
         let read = |text| parse(text, Path::new("group"));
-        let text = "# who pays\n\nUser:app-1\r\n  User:CN=a b,O=x  \nUser:batch-*";
+        let text = "# who pays\n\nUser:app-1\r\n  User:CN=a b,O=x  \nUser:batch-*\n";
         assert_eq!(
             read(text).expect("well formed"),
             ["app-1", "CN=a b,O=x", "batch-*"]
         );
         assert!(read("").expect("nobody").is_empty());
-        for (text, expected) in [("app-1", 1), ("User:a\n\nUser:", 3), ("User:a\nGroup:b", 2)] {
+        for cut in ["User:a\nUser:*", "User:a"] {
+            assert!(matches!(read(cut), Err(GroupFileError::Unfinished(_))), "{cut}");
+        }
+        for (text, expected) in [("app-1\n", 1), ("User:a\n\nUser:\n", 3), ("User:a\nGroup:b\n", 2)] {
             let error = read(text).expect_err("no principal");
             assert!(matches!(error, GroupFileError::Line { line, .. } if line == expected));
         }

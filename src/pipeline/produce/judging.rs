@@ -106,6 +106,11 @@ impl ProduceWork {
         let topic = pipeline.topic(request.cluster, &name)?;
         let records = self.layout.records(request.frame, position);
         let mut sequence = ProducerSequence::NONE;
+        // Asked once: groups may change at any time.
+        let is_raw = topic.rule.as_ref().is_some_and(|rule| match &rule.action {
+            Action::Seal(rule) => rule.access.is_raw(request.asking),
+            _ => false,
+        });
         let decision = match topic.rule.as_ref().map(|rule| &rule.action) {
             _ if self.layout.is_superseded(position) => Decision::Superseded,
             None => Decision::Refuse(ProduceRefusal::NoRule),
@@ -114,31 +119,27 @@ impl ProduceWork {
             }),
             Some(Action::KafkaInternal) => Decision::Refuse(ProduceRefusal::KafkaInternal),
             Some(Action::Pass) => Decision::Pass,
-            Some(Action::Seal(rule))
-                if !rule.access.is_raw(request.asking) && !rule.access.seals_for(request.asking) =>
-            {
+            Some(Action::Seal(rule)) if !is_raw && !rule.access.seals_for(request.asking) => {
                 Decision::Refuse(ProduceRefusal::NotNamed)
             }
-            Some(Action::Seal(rule)) => {
-                match self.judging.check(records, request.version, &mut pipeline.work) {
-                    None => return Ok(None),
-                    Some(Err(error)) => Decision::Refuse(error.into()),
-                    Some(Ok(header)) => {
-                        sequence = ProducerSequence {
-                            producer_id: header.producer_id,
-                            producer_epoch: header.producer_epoch,
-                            base_sequence: header.base_sequence,
-                        };
-                        if guard.holds_back(&name, index_of(&self.layout, position), sequence) {
-                            Decision::Refuse(ProduceRefusal::SequenceGuard)
-                        } else if rule.access.is_raw(request.asking) {
-                            Decision::Raw(header)
-                        } else {
-                            Decision::Seal(header, Key::Wanted { look_again: None })
-                        }
+            Some(Action::Seal(_)) => match self.judging.check(records, request.version, &mut pipeline.work) {
+                None => return Ok(None),
+                Some(Err(error)) => Decision::Refuse(error.into()),
+                Some(Ok(header)) => {
+                    sequence = ProducerSequence {
+                        producer_id: header.producer_id,
+                        producer_epoch: header.producer_epoch,
+                        base_sequence: header.base_sequence,
+                    };
+                    if guard.holds_back(&name, index_of(&self.layout, position), sequence) {
+                        Decision::Refuse(ProduceRefusal::SequenceGuard)
+                    } else if is_raw {
+                        Decision::Raw(header)
+                    } else {
+                        Decision::Seal(header, Key::Wanted { look_again: None })
                     }
                 }
-            }
+            },
         };
         Ok(Some(Verdict {
             topic,
@@ -176,7 +177,10 @@ impl Pipeline {
         if self.audit_state.holds() {
             return match request.overdue {
                 true => Key::Refused(ProduceRefusal::AuditHeld),
-                false => Key::Wanted { look_again: None },
+                // It may have passed before anybody is told.
+                false => Key::Wanted {
+                    look_again: request.now.checked_add(ASK_AGAIN_AFTER),
+                },
             };
         }
         let kek = &rule.kek;

@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 use super::judging::Decision;
 use super::{ProduceFrame, ProduceWork, Produced, SequenceGuard, index_of};
 use crate::keys::{Demand, Urgency};
@@ -15,16 +17,15 @@ use crate::pipeline::Pipeline;
 use crate::pipeline::open::{Context, Means, OpenDraft, Opened};
 use crate::pipeline::refusal::{FetchRefusal, ProduceRefusal};
 use crate::pipeline::topics::Topic;
-use crate::pipeline::work::{Pause, Progress};
+use crate::pipeline::work::{PARTITION_WORK, Pause, Progress};
 use crate::rules::SealRule;
 
 /// A partition that is being looked at.
 pub(super) struct RawCheck {
-    position: usize,
     /// Its batch: opening works on a copy.
     batch: Vec<u8>,
-    /// What came of opening, which nobody gets.
-    opened: Vec<u8>,
+    /// What came of opening, which nobody gets: overwritten in the end.
+    opened: Zeroizing<Vec<u8>>,
     draft: OpenDraft,
 }
 
@@ -45,12 +46,16 @@ impl ProduceWork {
         request: &ProduceFrame<'_>,
         guard: &mut SequenceGuard,
     ) -> Result<Option<Progress<Produced>>, CloseReason> {
-        let first = self.raw.as_ref().map_or(0, |raw| raw.position);
-        for position in first..self.verdicts.len() {
+        for position in self.raw_from..self.verdicts.len() {
+            self.raw_from = position;
             let verdict = self.verdicts.get(position).ok_or(CloseReason::Internal)?;
             let Decision::Raw(header) = &verdict.decision else {
                 continue;
             };
+            if pipeline.work.is_spent() {
+                return Ok(Some(Progress::Paused(Pause::Spent)));
+            }
+            pipeline.work.charge(PARTITION_WORK);
             let rule = verdict.topic.raw.as_ref().ok_or(CloseReason::Internal)?;
             let mut raw = match self.raw.take() {
                 Some(raw) => raw,
@@ -58,9 +63,9 @@ impl ProduceWork {
                     let batch = self.layout.records(request.frame, position).to_vec();
                     pipeline.work.charge_copied(batch.len());
                     RawCheck {
-                        position,
+                        // Opening makes records shorter: what is not compressed need not move and leave copies.
+                        opened: Zeroizing::new(Vec::with_capacity(batch.len())),
                         batch,
-                        opened: Vec::new(),
                         draft: OpenDraft::begin(header, !rule.access.raw_verify),
                     }
                 }
@@ -94,6 +99,7 @@ impl ProduceWork {
             let verdict = self.verdicts.get_mut(position).ok_or(CloseReason::Internal)?;
             verdict.decision = checked.map_or_else(Decision::Refuse, |()| Decision::Pass);
         }
+        self.raw_from = self.verdicts.len();
         Ok(None)
     }
 }
@@ -126,12 +132,21 @@ impl Pipeline {
             pool: &mut self.fetch.opening,
         };
         loop {
-            match raw
+            let advanced = raw
                 .draft
-                .advance(&mut raw.batch, &context, &mut means, &mut raw.opened)
-            {
-                // It is ours alone.
-                Progress::Paused(Pause::Room(bytes)) if request.may_grow => raw.opened.reserve(bytes),
+                .advance(&mut raw.batch, &context, &mut means, &mut raw.opened);
+            match advanced {
+                // It is ours alone: nobody else can make room in it.
+                Progress::Paused(Pause::Room(_)) if !request.may_grow => {
+                    return Progress::Paused(Pause::Full);
+                }
+                Progress::Paused(Pause::Room(bytes)) => {
+                    means.work.charge_copied(raw.opened.len());
+                    raw.opened.reserve(bytes);
+                    if means.work.is_spent() {
+                        return Progress::Paused(Pause::Spent);
+                    }
+                }
                 progress => return progress,
             }
         }

@@ -176,6 +176,7 @@ impl Relogin {
     /// A login has ended well.
     fn note_known(&mut self, pipeline: &mut Pipeline, (cluster, client): (ClusterId, &Client), now: Instant) {
         self.hashed_by = None;
+        self.why = None;
         self.last = now;
         pipeline.metrics.connections.login(true);
         pipeline.audit_login(cluster, client, self.rounds.mechanism(), true, None);

@@ -162,6 +162,10 @@ impl Session {
             if frame_bytes > admin_refusal::FRAME_BYTES_MAX {
                 return Err(CloseReason::DeniedApi);
             }
+            // One such answer at a time waits for its turn: it is memory of ours.
+            if !self.in_flight.is_empty() {
+                return Ok(NextFrame::Step(Step::Blocked(Wait::Room)));
+            }
             return apart(Treatment::RefuseAdmin);
         }
         if policy.request == RequestHandling::Hold {

@@ -445,7 +445,7 @@ proptest! {
             expected.api_keys.retain_mut(|api| {
                 let Some(policy) = Policy::BY_NAME.api(api.api_key) else { return false };
                 let keep_zero = api.api_key == 0 && api.min_version == 0;
-                api.min_version = api.min_version.max(policy.min);
+                api.min_version = api.min_version.max(policy.told_from);
                 api.max_version = api.max_version.min(policy.max);
                 let common = api.min_version <= api.max_version;
                 if keep_zero {

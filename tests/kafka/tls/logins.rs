@@ -30,6 +30,7 @@ use super::resumed::resuming;
 use super::{Side, client_tls, proxy_tls};
 use crate::support::agent::Agent;
 use crate::support::broker_properties::Login;
+use crate::support::kcat;
 use crate::support::operations::{ClientTls, From, Options, Outcome};
 use crate::support::proxy::{Proxy, ProxyTls};
 use crate::support::raw_client::RawClient;
@@ -157,6 +158,42 @@ fn each_mechanism_with_each_library() {
         });
         door.proxy.terminate();
     }
+}
+
+/// The tool that operators have at hand, with an old librdkafka: it logs in nowhere where it is not told of version 0 of
+/// SaslHandshake, and by SCRAM it says another nonce than was agreed on, which is refused.
+#[test]
+fn kcat_logs_in_by_plain() {
+    let Some(mut door) = Door::open(Side::Tls, "mechanisms = [\"PLAIN\", \"SCRAM-SHA-256\"]") else {
+        return skipped::there_is_no_proxy();
+    };
+    // It takes a comma for the end of a property.
+    write_users(&door.users(), &[("kcat", "secret")]);
+    door.restart(&[]);
+    let bootstrap = door.proxy.bootstrap();
+    let properties = |mechanism: &str, password: &str| {
+        let tls = door.tls.as_ref().map_or_else(Vec::new, ClientTls::librdkafka);
+        let login = [
+            "security.protocol=sasl_ssl".to_owned(),
+            format!("sasl.mechanism={mechanism}"),
+            "sasl.username=kcat".to_owned(),
+            format!("sasl.password={password}"),
+        ];
+        [tls, login.to_vec()].concat()
+    };
+    let topic = RIG.topic("sealed-kcat", 1);
+    let right = properties("PLAIN", "secret");
+    let right: Vec<&str> = right.iter().map(String::as_str).collect();
+    kcat::produce(&bootstrap, &topic, 0, &right, &[], &[("key", CANARY)]);
+    let read = kcat::consume(&bootstrap, &topic, 0, &right);
+    assert_eq!(read[0].value.as_deref(), Some(CANARY));
+    for (mechanism, password) in [("PLAIN", "wrong"), ("SCRAM-SHA-256", "secret")] {
+        let wrong = properties(mechanism, password);
+        let wrong: Vec<&str> = wrong.iter().map(String::as_str).collect();
+        let told = kcat::try_reach(&bootstrap, &wrong, Duration::from_secs(5)).expect_err("it is refused");
+        assert!(told.contains("Authentication failed"), "{mechanism}: {told}");
+    }
+    door.proxy.terminate();
 }
 
 /// Later logins (KIP-368), on the connections that there are.
@@ -310,6 +347,8 @@ fn each_library_logs_in_by_a_token() {
             &deliveries,
             &agent.consume(&group, &From::topic(&topic), sent.len()),
         );
+        let transactions = [(Outcome::Commit, sent.clone())];
+        assert_delivered(&agent.transact(&options.clone().transactional(&topic), &transactions));
         let wrong = tokens.options(&stranger, &format!("stranger-{number}"), 600);
         // In words of its own: not every library reads what a token is refused with.
         let reached = agent.try_reach(&wrong, Duration::from_secs(10));

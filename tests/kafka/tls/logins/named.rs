@@ -137,7 +137,7 @@ fn a_group_is_what_its_file_says() {
     until("who is taken out reads no more", 29);
     set(&member);
     until("who is put in reads", 0);
-    set("nonsense");
+    set("nonsense\n");
     wait::until("it is told", Duration::from_secs(30), || {
         let told = "the file of a group has changed and cannot be used";
         door.proxy.output().contains(told).then_some(())
@@ -235,10 +235,10 @@ fn a_mirror_copies_what_it_cannot_read() {
         let error = deliveries[0].error.as_deref().unwrap_or_default().to_lowercase();
         assert!(error.contains("policy"), "{error}");
     }
-    let log = door.proxy.output();
-    let told = log
-        .lines()
-        .any(|line| line.contains("not_sealed") && line.contains("User:mirror"));
-    assert!(told, "{log}");
+    wait::until("it is audited", Duration::from_secs(10), || {
+        let log = door.proxy.output();
+        let says = |line: &str| line.contains("not_sealed") && line.contains("User:mirror");
+        log.lines().any(says).then_some(())
+    });
     door.proxy.terminate();
 }
