@@ -160,8 +160,8 @@ fn each_mechanism_with_each_library() {
     }
 }
 
-/// The tool that operators have at hand, with an old librdkafka: it logs in nowhere where it is not told of version 0 of
-/// SaslHandshake, and by SCRAM it says another nonce than was agreed on, which is refused.
+/// The tool that operators have at hand, with an old librdkafka: it logs in nowhere where it is not told of version 0
+/// of SaslHandshake, and by SCRAM it says another nonce than was agreed on, which is refused.
 #[test]
 fn kcat_logs_in_by_plain() {
     let Some(mut door) = Door::open(Side::Tls, "mechanisms = [\"PLAIN\", \"SCRAM-SHA-256\"]") else {
