@@ -83,6 +83,12 @@ impl RawClient {
         self.receive::<R>(version)
     }
 
+    /// The same; `None` when the connection is closed instead.
+    pub(crate) fn ask_if_any<R: Request>(&mut self, version: i16, request: &R) -> Option<R::Response> {
+        self.send(version, request);
+        self.is_answered().then(|| self.receive::<R>(version))
+    }
+
     /// Sends a batch to partition 0 of a topic and gives what the answer says of it.
     pub(crate) fn produce(&mut self, topic: &str, batch: Vec<u8>) -> PartitionProduceResponse {
         self.ask(PRODUCE_VERSION, &produce_request(topic, batch, -1))
@@ -131,14 +137,8 @@ impl RawClient {
 
     /// Asks the broker for its data folders, which no two brokers share; `None` when the connection is closed instead.
     pub(crate) fn log_dirs(&mut self) -> Option<Vec<String>> {
-        self.send(
-            LOG_DIRS_VERSION,
-            &DescribeLogDirsRequest::default().with_topics(Some(Vec::new())),
-        );
-        if !self.is_answered() {
-            return None;
-        }
-        let answer = self.receive::<DescribeLogDirsRequest>(LOG_DIRS_VERSION);
+        let request = DescribeLogDirsRequest::default().with_topics(Some(Vec::new()));
+        let answer = self.ask_if_any(LOG_DIRS_VERSION, &request)?;
         let folders = answer.results.iter().map(|result| result.log_dir.to_string());
         Some(folders.collect())
     }

@@ -3,6 +3,7 @@
 
 mod administrators;
 mod audited;
+mod compared;
 mod named;
 mod timing;
 
