@@ -75,10 +75,10 @@ impl Logins {
 
     /// Who may log in at this listener from now on.
     pub fn take_news(&mut self, listener: ListenerId, news: CheckedNews) {
-        if matches!(news, CheckedNews::Keys(_))
+        if let CheckedNews::Keys(_, Some(begun)) = &news
             && let Some(keys) = self.unknown_keys.get_mut(listener)
         {
-            keys.read();
+            keys.fetched(*begun);
         }
         if let Some(policy) = self.listeners.get_mut(listener) {
             policy.against.take(news);
@@ -556,7 +556,10 @@ mod tests {
         };
         logins.set(listener(), policy);
         let keys = KeySet::parse(key_set([key]).as_bytes()).expect("a set");
-        logins.take_news(listener(), CheckedNews::Keys(Arc::new(keys)));
+        logins.take_news(
+            listener(),
+            CheckedNews::Keys(Arc::new(keys), Some(Duration::from_secs(1000))),
+        );
         logins
     }
 
@@ -674,7 +677,10 @@ mod tests {
         }
         let publish = |logins: &mut Logins, keys: &[&SigningKey]| {
             let keys = KeySet::parse(key_set(keys.iter().copied()).as_bytes()).expect("a set");
-            logins.take_news(listener(), CheckedNews::Keys(Arc::new(keys)));
+            logins.take_news(
+                listener(),
+                CheckedNews::Keys(Arc::new(keys), Some(Duration::from_secs(1000))),
+            );
         };
         publish(&mut logins, &[&known]);
         let (round, refusal) = log_in(&mut logins);

@@ -126,7 +126,7 @@ impl Followed {
                 .map(|credentials| Some((*listener, CheckedNews::Credentials(Arc::new(credentials)))))
                 .map_err(|error| error.to_string()),
             Kind::Keys(listener) => read_key_set(&self.path)
-                .map(|keys| Some((*listener, CheckedNews::Keys(Arc::new(keys)))))
+                .map(|keys| Some((*listener, CheckedNews::Keys(Arc::new(keys), None))))
                 .map_err(|error| error.to_string()),
             // Rules know its members.
             Kind::Group(group) => group.load().map(|()| None).map_err(|error| error.to_string()),

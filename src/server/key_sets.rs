@@ -147,6 +147,7 @@ impl Fetched {
         loop {
             // All who have asked so far are served by this one.
             let _ = timeout(Duration::ZERO, self.is_wanted.notified()).await;
+            let begun = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok();
             let fetched = fetch(&self.source, FETCH_TIMEOUT).await;
             let next = match &fetched {
                 Ok(_) => self.pace.interval,
@@ -156,7 +157,7 @@ impl Fetched {
             if let Ok(keys) = fetched {
                 let keys = Arc::new(keys);
                 for executor in &executors {
-                    let news = CheckedNews::Keys(Arc::clone(&keys));
+                    let news = CheckedNews::Keys(Arc::clone(&keys), begun);
                     send(executor, ExecutorMessage::Logins(self.listener, news)).await;
                 }
             }

@@ -92,8 +92,8 @@ pub struct Checked {
 pub enum CheckedNews {
     /// Users.
     Credentials(Arc<Credentials>),
-    /// Keys.
-    Keys(Arc<KeySet>),
+    /// Keys, and when fetching them was begun, since 1970, where they were fetched.
+    Keys(Arc<KeySet>, Option<Duration>),
 }
 
 impl Checked {
@@ -110,7 +110,7 @@ impl Checked {
     pub fn take(&mut self, news: CheckedNews) {
         match news {
             CheckedNews::Credentials(credentials) => self.credentials = Some(credentials),
-            CheckedNews::Keys(keys) => self.keys = Some(keys),
+            CheckedNews::Keys(keys, _) => self.keys = Some(keys),
         }
     }
 

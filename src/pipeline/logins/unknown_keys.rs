@@ -12,8 +12,8 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub(super) struct UnknownKeys {
     looked_for: Vec<Sought>,
-    /// How often the set was read.
-    reads: u64,
+    /// When the fetching of the set in force was begun, since 1970; `None`: it was not fetched.
+    fetched: Option<Duration>,
 }
 
 /// What is known of a key that a token names.
@@ -32,14 +32,12 @@ struct Sought {
     id: Box<str>,
     /// Since 1970.
     since: Duration,
-    /// How often the set had been read by then.
-    reads: u64,
 }
 
 impl UnknownKeys {
-    /// The set was read once more.
-    pub(super) fn read(&mut self) {
-        self.reads = self.reads.wrapping_add(1);
+    /// A set is in force whose fetching was begun then, since 1970. What was asked for later may not be in it yet.
+    pub(super) fn fetched(&mut self, begun: Duration) {
+        self.fetched = Some(begun);
     }
 
     /// A token names this key (UNKNOWN-KEYS-1); `now`: since 1970.
@@ -48,9 +46,9 @@ impl UnknownKeys {
         self.looked_for
             .retain(|sought| now.checked_sub(sought.since).is_some_and(|ago| ago < REMEMBERED));
         if let Some(sought) = self.looked_for.iter().find(|sought| &*sought.id == id) {
-            return match sought.reads == self.reads {
-                true => Search::IsUnderWay,
-                false => Search::WasInVain,
+            return match self.fetched.is_some_and(|begun| begun >= sought.since) {
+                true => Search::WasInVain,
+                false => Search::IsUnderWay,
             };
         }
         // UNKNOWN-KEYS-2
@@ -60,7 +58,6 @@ impl UnknownKeys {
         self.looked_for.push(Sought {
             id: id.into(),
             since: now,
-            reads: self.reads,
         });
         Search::Begins
     }
@@ -80,16 +77,21 @@ mod tests {
     /// UNKNOWN-KEYS-1
     #[test]
     fn no_key_is_unknown_before_the_issuer_was_asked() {
+        const SECOND: Duration = Duration::from_secs(1);
         let mut keys = UnknownKeys::default();
+        keys.fetched(NOW - SECOND);
         assert_eq!(keys.search("a", NOW), Search::Begins);
         assert_eq!(keys.search("a", NOW), Search::IsUnderWay);
-        keys.read();
+        // One that was under way by then: the issuer may have said it before it had the key.
+        keys.fetched(NOW - SECOND / 2);
+        assert_eq!(keys.search("a", NOW + SECOND), Search::IsUnderWay);
+        keys.fetched(NOW);
         assert_eq!(keys.search("a", NOW + REMEMBERED / 2), Search::WasInVain);
-        assert_eq!(keys.search("b", NOW), Search::Begins);
+        assert_eq!(keys.search("b", NOW + SECOND), Search::Begins);
         // A minute later, or after the clock was set back.
-        for later in [NOW + REMEMBERED, NOW - Duration::from_secs(1)] {
+        for later in [NOW + REMEMBERED + SECOND, NOW - SECOND * 10] {
             assert_eq!(keys.search("a", later), Search::Begins);
-            keys.read();
+            keys.fetched(later);
             assert_eq!(keys.search("a", later), Search::WasInVain);
         }
     }
@@ -100,7 +102,7 @@ mod tests {
         let mut keys = UnknownKeys::default();
         let begun = (0..1000).filter(|number| keys.search(&number.to_string(), NOW) == Search::Begins);
         assert_eq!(begun.count(), SOUGHT_MAX);
-        keys.read();
+        keys.fetched(NOW);
         assert_eq!(keys.search("another", NOW), Search::IsUnderWay);
         assert_eq!(keys.search("another", NOW + REMEMBERED), Search::Begins);
     }
