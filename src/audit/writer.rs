@@ -150,18 +150,15 @@ enum Target {
 impl Target {
     /// Writes what is `left` of the batch; what is written is left no more.
     fn write_on<'b>(&mut self, batch: &'b [u8], left: &mut &'b [u8]) -> io::Result<()> {
-        if let Self::File(file) = self {
+        if let Self::File(file) = self
+            && file.follow()?
+        {
+            // A line that was begun in the other one is written anew, whole.
             let done = batch.len().saturating_sub(left.len());
-            let is_at_a_line = batch
-                .get(..done)
-                .is_none_or(|done| done.last().is_none_or(|last| *last == b'\n'));
-            if file.follow()? && !is_at_a_line {
-                // The line that was begun in the other one is written anew, whole.
-                let begun = batch.get(..done).unwrap_or_default();
-                let lines = begun.iter().rposition(|byte| *byte == b'\n');
-                let lines = lines.map_or(0, |at| at.saturating_add(1));
-                *left = batch.get(lines..).unwrap_or_default();
-            }
+            let done = batch.get(..done).unwrap_or_default();
+            let lines = done.iter().rposition(|byte| *byte == b'\n');
+            let lines = lines.map_or(0, |at| at.saturating_add(1));
+            *left = batch.get(lines..).unwrap_or_default();
         }
         while !left.is_empty() {
             let written = match self {

@@ -36,7 +36,7 @@ use self::clusters::read_clusters;
 use self::keystores::KmsList;
 use self::limits::{read_limits, refuse_contradictions};
 use self::listeners::read_socket_address;
-use self::node::{Node, Reach, Reader, whole_number};
+use self::node::{Node, Reach, Reader, unless_mistaken, whole_number};
 use self::own_ports::refuse_own_addresses;
 use self::ports::PortBook;
 use self::sources::{Inputs, Sources};
@@ -174,10 +174,7 @@ fn read_config(root: &Node<'_>) -> Option<Config> {
             None => None,
         },
         log: log?,
-        audit: match audit {
-            Some(audit) => Some(audit?),
-            None => None,
-        },
+        audit: unless_mistaken(audit)?,
         ids: root.reader.ids.borrow().clone(),
     })
 }

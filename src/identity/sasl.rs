@@ -11,10 +11,6 @@
 pub mod credentials;
 pub mod exchange;
 mod failure;
-#[cfg_attr(
-    not(feature = "testing"),
-    expect(dead_code, reason = "listeners are to take tokens")
-)]
 pub mod oauthbearer;
 pub mod plain;
 pub mod scram;

@@ -180,7 +180,7 @@ impl Fetched {
                 Ok(keys) => {
                     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
                     facts.fetched = now.unwrap_or_default().as_secs();
-                    facts.keys = keys.len();
+                    facts.keys = keys.key_count();
                 }
                 Err(_) => facts.failures = facts.failures.saturating_add(1),
             }
@@ -192,14 +192,14 @@ impl Fetched {
                 tracing::info!(
                     listener,
                     url,
-                    keys = keys.len(),
+                    keys = keys.key_count(),
                     "the key set of oauthbearer is fetched again"
                 );
             }
             Ok(keys) => tracing::debug!(
                 listener,
                 url,
-                keys = keys.len(),
+                keys = keys.key_count(),
                 "the key set of oauthbearer was fetched"
             ),
             Err(reason) if !was_failing => tracing::error!(

@@ -1,12 +1,12 @@
 //! Lists of principals, and the groups that they speak of.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
 
 use figment::value::Value;
 
-use super::keystores::{Secrecy, check_file};
-use super::node::{Node, Reach};
+use super::keystores::{Secrecy, read_path_of};
+use super::node::Node;
 use crate::config::{GroupFile, ListenerConfig};
 use crate::rules::{Access, Members, Principals, pattern_of};
 
@@ -37,8 +37,7 @@ pub(super) fn read_groups(cluster: &Node<'_>) -> Groups {
     };
     let read = |(name, place): (String, Node<'_>)| {
         if let Value::String(..) = &place.value {
-            let path = place.reader.sources.folder().join(place.as_text()?);
-            let file = read_file(&place, &name, path);
+            let file = read_file(&place, &name)?;
             return Some((name, Group::File(file)));
         }
         let members = place.elements()?;
@@ -171,25 +170,28 @@ fn read_entries<'a>(table: &Node<'a>, name: &str, by: By<'_>) -> Option<Option<V
     Some(Some(entries))
 }
 
-fn read_file(place: &Node<'_>, name: &str, path: PathBuf) -> GroupFile {
-    check_file(
+fn read_file(place: &Node<'_>, name: &str) -> Option<GroupFile> {
+    let members = Members::default();
+    let load = |path: &Path| {
+        let file = GroupFile {
+            name: name.to_owned(),
+            path: path.to_path_buf(),
+            members: members.clone(),
+        };
+        file.load()
+    };
+    let path = read_path_of(
         place,
-        &path,
         Secrecy::Public,
         "make a file with a principal a line, or correct the path",
-    );
-    let file = GroupFile {
+        "correct the file",
+        load,
+    )?;
+    Some(GroupFile {
         name: name.to_owned(),
         path,
-        members: Members::default(),
-    };
-    if place.reader.reach == Reach::Check
-        && file.path.is_file()
-        && let Err(error) = file.load()
-    {
-        place.complain(&error.to_string(), "correct the file");
-    }
-    file
+        members,
+    })
 }
 
 /// What stands behind `User:`.

@@ -236,6 +236,26 @@ pub(super) fn check_file(node: &Node<'_>, path: &Path, secrecy: Secrecy, fix: &s
     }
 }
 
+/// The file that is named here, which has to be one, and to be read by `read`; that it cannot be is noted, with what to
+/// do where it is `missing` and where it is `unreadable`.
+pub(super) fn read_path_of<E: std::fmt::Display>(
+    node: &Node<'_>,
+    secrecy: Secrecy,
+    missing: &str,
+    unreadable: &str,
+    read: impl FnOnce(&Path) -> Result<(), E>,
+) -> Option<PathBuf> {
+    let path = node.reader.sources.folder().join(node.as_text()?);
+    check_file(node, &path, secrecy, missing);
+    if node.reader.reach == Reach::Check
+        && path.is_file()
+        && let Err(error) = read(&path)
+    {
+        node.complain(&error.to_string(), unreadable);
+    }
+    Some(path)
+}
+
 /// The state file is made when it is needed; its folder has to be there.
 pub(super) fn check_state_file(node: &Node<'_>, path: &Path) {
     if node.reader.reach == Reach::Skip {

@@ -5,8 +5,8 @@ mod oauthbearer;
 use self::oauthbearer::read_oauthbearer;
 use std::path::PathBuf;
 
-use super::keystores::{Secrecy, check_file};
-use super::node::{Node, Reach};
+use super::keystores::{Secrecy, read_path_of};
+use super::node::Node;
 use crate::config::{ClientAuth, ListenerSasl, read_credentials};
 use crate::identity::sasl::exchange::LoginMechanism;
 
@@ -54,24 +54,14 @@ fn read_credentials_path(table: &Node<'_>, mechanisms: Option<&[LoginMechanism]>
     let is_needed = mechanisms?.iter().any(|mechanism| mechanism.needs_credentials());
     match (table.written("credentials"), is_needed) {
         (Some(place), true) => {
-            let text = place.as_text()?;
-            let path = place.reader.sources.folder().join(text);
-            check_file(
+            let path = read_path_of(
                 &place,
-                &path,
                 Secrecy::OwnerOnly,
                 "make one with `sealwire users create`, or correct the path",
+                "correct the file: `sealwire users list` reads it as well",
+                |path| read_credentials(path).map(drop),
             );
-            if place.reader.reach == Reach::Check
-                && path.is_file()
-                && let Err(error) = read_credentials(&path)
-            {
-                place.complain(
-                    &error.to_string(),
-                    "correct the file: `sealwire users list` reads it as well",
-                );
-            }
-            Some(Some(path))
+            path.map(Some)
         }
         (None, true) => {
             table.missing("credentials");

@@ -354,7 +354,7 @@ impl Arrival {
         pipeline.audit_login(listener.map.cluster, &self.client, mechanism, false, None);
     }
 
-    /// The same of one that was refused and counted.
+    /// Has the log tell of a login that has failed, once in a while for each address.
     pub(super) fn notice_login(&self, why: LoginRefusal) {
         self.serving.shared.errands.notice(Notice {
             kind: NoticeKind::Login {

@@ -25,8 +25,8 @@ pub struct Message<'m> {
 }
 
 impl<'m> Message<'m> {
-    /// Reads `n,[a=authorization id],^Aauth=Bearer token^A[key=value^A…]^A`. Extensions are not looked at, but have to
-    /// be well formed.
+    /// Reads `n,[a=authorization id],^Aauth=Bearer token^A[key=value^A…]^A`. Extensions are not looked at, but have
+    /// to be well formed.
     ///
     /// # Errors
     /// [`Failure::Malformed`].

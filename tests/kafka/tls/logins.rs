@@ -41,6 +41,17 @@ use crate::support::skipped;
 use crate::support::streams::assert_exactly_once;
 use crate::support::wait;
 
+/// One of each library.
+fn agents() -> [&'static Agent; 5] {
+    [
+        RIG.java,
+        shared::librdkafka(),
+        shared::franz_go(),
+        shared::aiokafka(),
+        shared::kafkajs(),
+    ]
+}
+
 /// A proxy at which clients log in.
 struct Door {
     proxy: Proxy,
@@ -140,15 +151,8 @@ fn each_mechanism_with_each_library() {
         let Some(mut door) = Door::open(side, &format!("mechanisms = [{}]", names.join(", "))) else {
             return skipped::there_is_no_proxy();
         };
-        let agents = [
-            RIG.java,
-            shared::librdkafka(),
-            shared::franz_go(),
-            shared::aiokafka(),
-            shared::kafkajs(),
-        ];
         thread::scope(|scope| {
-            for agent in agents {
+            for agent in agents() {
                 let door = &door;
                 scope.spawn(move || {
                     mechanisms
@@ -328,13 +332,7 @@ fn each_library_logs_in_by_a_token() {
         return skipped::there_is_no_proxy();
     };
     let stranger = SigningKey::rsa("first");
-    let agents = [
-        RIG.java,
-        shared::librdkafka(),
-        shared::franz_go(),
-        shared::aiokafka(),
-        shared::kafkajs(),
-    ];
+    let agents = agents();
     for (number, agent) in agents.into_iter().enumerate() {
         let topic = RIG.topic("sealed-login", 1);
         let options = tokens.options(&tokens.key, &format!("user-{number}"), 600);
@@ -414,13 +412,7 @@ fn the_key_set_is_fetched_when_a_token_names_a_new_key() {
         let options = tokens.options(key, user, 600);
         agent.try_reach(&options, Duration::from_secs(40))
     };
-    let agents = [
-        RIG.java,
-        shared::librdkafka(),
-        shared::franz_go(),
-        shared::aiokafka(),
-        shared::kafkajs(),
-    ];
+    let agents = agents();
     reach(&tokens.key, RIG.java, "known").expect("its key is in the set");
     assert_eq!(issuer.asked(), 1);
     // It has a new key: whoever comes with it is let in before he gives up.

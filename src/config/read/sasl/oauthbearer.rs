@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use reqwest::Url;
 
-use crate::config::read::keystores::{Secrecy, check_file};
-use crate::config::read::node::{Node, Reach};
+use crate::config::read::keystores::{Secrecy, read_path_of};
+use crate::config::read::node::Node;
 use crate::config::read::tls::read_authorities;
 use crate::config::{KeySetSource, KeySetUrl, OauthBearerConfig, read_key_set};
 use crate::identity::sasl::exchange::LoginMechanism;
@@ -99,23 +99,13 @@ fn read_source(table: &Node<'_>) -> Option<KeySetSource> {
 }
 
 fn read_file(place: &Node<'_>) -> Option<PathBuf> {
-    let path = place.reader.sources.folder().join(place.as_text()?);
-    check_file(
+    read_path_of(
         place,
-        &path,
         Secrecy::Public,
         "fetch the key set of the tokens' issuer, or correct the path",
-    );
-    if place.reader.reach == Reach::Check
-        && path.is_file()
-        && let Err(error) = read_key_set(&path)
-    {
-        place.complain(
-            &error.to_string(),
-            "fetch the key set of the tokens' issuer again",
-        );
-    }
-    Some(path)
+        "fetch the key set of the tokens' issuer again",
+        |path| read_key_set(path).map(drop),
+    )
 }
 
 fn read_url(place: &Node<'_>) -> Option<Url> {

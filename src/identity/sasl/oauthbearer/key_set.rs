@@ -69,14 +69,8 @@ impl KeySet {
 
     /// How many keys can be used.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn key_count(&self) -> usize {
         self.keys.len()
-    }
-
-    /// Whether there is no key.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
     }
 
     /// Whether there is a key of this id; of `None`, whether there is one without an id.

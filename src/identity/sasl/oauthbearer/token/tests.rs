@@ -142,7 +142,7 @@ fn a_key_is_used_for_what_it_is_only() {
     // One that cannot be used does not spoil the others.
     let both = json!({"keys": [{"kty": "future"}, 7, ec.jwk(), rsa.jwk()]}).to_string();
     let both = KeySet::parse(both.as_bytes()).expect("a set");
-    assert_eq!(both.len(), 2);
+    assert_eq!(both.key_count(), 2);
     assert!(rules().check(&token, &both, NOW).is_ok());
 }
 
@@ -263,7 +263,7 @@ fn what_is_no_token_is_refused() {
 fn a_set_is_bounded() {
     use super::super::key_set::{KeySetError, SET_BYTES_MAX};
     let key = SigningKey::ec("k");
-    let parse = |text: &str| KeySet::parse(text.as_bytes()).map(|set| set.len());
+    let parse = |text: &str| KeySet::parse(text.as_bytes()).map(|set| set.key_count());
     let of = |count: usize| json!({"keys": vec![key.jwk(); count]}).to_string();
     assert_eq!(parse(&of(200)), Ok(200));
     assert_eq!(parse(&of(201)), Err(KeySetError::TooMany));
