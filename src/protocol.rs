@@ -29,7 +29,6 @@
 )]
 
 pub mod addresses;
-pub mod admin_refusal;
 pub mod api_key;
 pub mod api_versions;
 mod bounds;
@@ -48,6 +47,7 @@ pub mod policy;
 pub mod preface;
 pub mod produce_request;
 pub mod produce_response;
+pub mod request_refusal;
 pub mod sasl;
 mod splice;
 pub mod writer;

@@ -8,6 +8,8 @@
 //! - LOGIN-2: where it is not known who may log in, nobody is told that he may not.
 //! - LOGIN-3: who has logged in stays who he is: a later login of somebody else fails.
 //! - LOGIN-4: what a client is told does not depend on why its login has failed.
+//! - LOGIN-5: between the choice of a mechanism and the end of the login nothing else is taken, another choice neither:
+//!   it is refused in its own form, as by a broker, and the login has failed.
 
 mod unknown_keys;
 
@@ -25,6 +27,8 @@ use crate::ids::{ById, ListenerId};
 use crate::metrics::CloseReason;
 use crate::protocol::error_code::{NONE, UNSUPPORTED_SASL_MECHANISM};
 use crate::protocol::frame::RequestHead;
+use crate::protocol::policy::ApiPolicy;
+use crate::protocol::request_refusal::{self, Why};
 use crate::protocol::sasl::{self, TokenAnswer};
 
 /// How clients log in at one listener.
@@ -157,6 +161,8 @@ pub enum Refusal {
     Unconvincing(LoginMechanism, Failure),
     /// Somebody else than the connection's first.
     SomebodyElse,
+    /// Another request came before the login was over.
+    OutOfTurn,
 }
 
 impl Refusal {
@@ -167,6 +173,7 @@ impl Refusal {
             Self::NoSuchMechanism => "no_such_mechanism",
             Self::Unconvincing(_, failure) => failure.reason(),
             Self::SomebodyElse => "somebody_else",
+            Self::OutOfTurn => "out_of_turn",
         }
     }
 
@@ -175,7 +182,7 @@ impl Refusal {
     pub fn mechanism(self) -> Option<&'static str> {
         match self {
             Self::Unconvincing(mechanism, _) => Some(mechanism.name()),
-            Self::NoSuchMechanism | Self::SomebodyElse => None,
+            Self::NoSuchMechanism | Self::SomebodyElse | Self::OutOfTurn => None,
         }
     }
 }
@@ -188,6 +195,7 @@ impl std::fmt::Display for Refusal {
             }
             Self::Unconvincing(mechanism, failure) => write!(formatter, "{}: {failure}", mechanism.name()),
             Self::SomebodyElse => formatter.write_str("a later login names somebody else than the first"),
+            Self::OutOfTurn => formatter.write_str("it asks for something else before its login is over"),
         }
     }
 }
@@ -223,12 +231,31 @@ impl Rounds {
         self.exchange.is_some()
     }
 
-    /// Takes a SaslHandshake request, without its length.
-    pub fn handshake(&mut self, policy: &LoginPolicy, head: RequestHead, frame: &[u8]) -> Round {
-        // Who was refused hears the rest of it, and has no other try on this connection.
-        if self.refusal().is_some() {
+    /// Refuses a request, without its length, that comes while a login is under way (LOGIN-5).
+    pub fn out_of_turn(&mut self, api: &ApiPolicy, head: RequestHead, frame: &[u8]) -> Round {
+        let is_refused = self.refusal().is_some();
+        self.exchange = None;
+        // Who does not read what a token was refused with takes whatever is answered for the answer: aiokafka believes
+        // in a cluster without brokers.
+        if is_refused {
             return Round::Closed(CloseReason::LoginFailed);
         }
+        if !api.allows(head.api_version) {
+            return Round::Closed(CloseReason::VersionOutsideRange);
+        }
+        let mut answer = Vec::new();
+        let is_short = frame.len() <= request_refusal::FRAME_BYTES_MAX;
+        match is_short.then(|| request_refusal::write(Why::WithinLogin, head, api, frame, &mut answer)) {
+            Some(Ok(())) => Round::Failed {
+                answer,
+                why: Refusal::OutOfTurn,
+            },
+            _ => Round::Closed(CloseReason::DeniedApi),
+        }
+    }
+
+    /// Takes a SaslHandshake request, without its length.
+    pub fn handshake(&mut self, policy: &LoginPolicy, head: RequestHead, frame: &[u8]) -> Round {
         let Ok(wanted) = sasl::mechanism(frame) else {
             return Round::Closed(CloseReason::MalformedFrame);
         };
@@ -372,7 +399,8 @@ mod tests {
     use crate::identity::sasl::oauthbearer::token::TokenRules;
     use crate::identity::sasl::verifier::{Mechanism, Verifier};
     use crate::ids::Id as _;
-    use crate::protocol::api_key::{SASL_AUTHENTICATE, SASL_HANDSHAKE};
+    use crate::protocol::api_key::{METADATA, SASL_AUTHENTICATE, SASL_HANDSHAKE};
+    use crate::protocol::policy::Policy;
     use crate::testing::tokens::{SigningKey, key_set};
 
     const PLAIN: LoginMechanism = LoginMechanism::Plain;
@@ -506,6 +534,40 @@ mod tests {
         ));
     }
 
+    /// LOGIN-5
+    #[test]
+    fn nothing_else_is_taken_within_a_login() {
+        let mut logins = logins(Some(alice_and_bob()));
+        let frame = request(SASL_HANDSHAKE, b"\0\x05PLAIN");
+        let api = Policy::BY_NAME.api(SASL_HANDSHAKE).expect("it is let through");
+        for (frame, version, is_answered) in
+            [(&frame[..], 1, true), (&frame[..8], 1, false), (&frame, 2, false)]
+        {
+            let mut rounds = Rounds::default();
+            shake_hands(&mut rounds, &logins, "PLAIN");
+            let head = RequestHead {
+                api_version: version,
+                ..head(SASL_HANDSHAKE)
+            };
+            match rounds.out_of_turn(api, head, frame) {
+                Round::Failed { answer, why } => {
+                    assert!(is_answered && why == Refusal::OutOfTurn);
+                    assert_eq!(answer, [0, 0, 0, 10, 0, 0, 0, 7, 0, 34, 0, 0, 0, 0]);
+                }
+                Round::Closed(_) => assert!(!is_answered),
+                _ => panic!("it is over"),
+            }
+            assert!(!rounds.is_under_way());
+        }
+        let long = request(SASL_HANDSHAKE, &vec![0; request_refusal::FRAME_BYTES_MAX]);
+        let round = Rounds::default().out_of_turn(api, head(SASL_HANDSHAKE), &long);
+        assert!(matches!(round, Round::Closed(CloseReason::DeniedApi)));
+        assert!(matches!(
+            log_in(&mut Rounds::default(), &mut logins, "\0alice\0secret"),
+            Round::Known { .. }
+        ));
+    }
+
     /// LOGIN-4
     #[test]
     fn what_is_told_does_not_depend_on_why() {
@@ -635,6 +697,13 @@ mod tests {
             };
             said.push((first, answer));
             assert!(!rounds.is_under_way());
+            // Whoever goes on as if it was let in hears nothing more.
+            let mut deaf = Rounds::default();
+            say_at(&mut deaf, &mut logins, &message);
+            let frame = request(METADATA, &[]);
+            let api = Policy::BY_NAME.api(METADATA).expect("it is let through");
+            let round = deaf.out_of_turn(api, head(METADATA), &frame);
+            assert!(matches!(round, Round::Closed(CloseReason::LoginFailed)));
         }
         assert!(said.windows(2).all(|pair| pair[0] == pair[1]), "{said:?}");
     }

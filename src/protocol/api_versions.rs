@@ -11,7 +11,8 @@ use std::ops::Range;
 use super::api_key::{API_VERSIONS, PRODUCE};
 use super::cursor::Cursor;
 use super::error::ProtocolError;
-use super::error_code::{NONE, UNSUPPORTED_VERSION};
+use super::error_code::{INVALID_REQUEST, NONE, UNSUPPORTED_VERSION};
+use super::frame::skip_request_header;
 use super::policy::Policy;
 use super::splice::Splice;
 use super::writer::{LengthForm, LengthSlot, put_array_len, put_i16, put_i32, put_uvarint};
@@ -91,6 +92,47 @@ pub fn write_unsupported_version(
     put_i16(out, API_VERSIONS);
     put_i16(out, min);
     put_i16(out, max);
+    length.fill_with_content_len(out)
+}
+
+/// Whether an ApiVersions request, without its length, says what software has sent it, from version 3 on, in the form
+/// that brokers ask for (KIP-511).
+pub fn names_software(frame: &[u8], version: i16) -> Result<bool, ProtocolError> {
+    let flexible = version >= 3;
+    let mut cursor = Cursor::new(frame);
+    skip_request_header(&mut cursor, flexible)?;
+    if !flexible {
+        return Ok(true);
+    }
+    let mut is_software = || cursor.text(true).map(is_software);
+    Ok(is_software()? && is_software()?)
+}
+
+/// Letters and digits, and dots and dashes within.
+fn is_software(text: &[u8]) -> bool {
+    let may_be = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+    let ends = [text.first(), text.last()];
+    text.iter().all(may_be) && ends.iter().all(|end| end.is_some_and(u8::is_ascii_alphanumeric))
+}
+
+/// Writes the answer to a request of `version` that [`names_software`] does not take, length prefix included: error 42,
+/// and no APIs.
+pub fn write_invalid_request(
+    correlation_id: i32,
+    version: i16,
+    out: &mut Vec<u8>,
+) -> Result<(), ProtocolError> {
+    let flexible = version >= 3;
+    let length = LengthSlot::reserve(out, LengthForm::Int32, 0)?;
+    put_i32(out, correlation_id);
+    put_i16(out, INVALID_REQUEST);
+    put_array_len(out, flexible, 0)?;
+    if version >= 1 {
+        put_i32(out, 0); // throttle time
+    }
+    if flexible {
+        put_uvarint(out, 0);
+    }
     length.fill_with_content_len(out)
 }
 
@@ -214,6 +256,31 @@ fn offered(policy: Policy, key: i16, min: i16, max: i16) -> Option<(i16, i16)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As brokers have it: `[a-zA-Z0-9](?:[a-zA-Z0-9\\-.]*[a-zA-Z0-9])?`
+    #[test]
+    fn software_has_a_name_and_a_version() {
+        for (name, version, is_named) in [
+            ("sarama", "1", true),
+            ("apache-kafka.java", "4.3.1-SNAPSHOT", true),
+            ("a", "0", true),
+            ("", "1", false),
+            ("a", "", false),
+            ("-a", "1", false),
+            ("a", "1.", false),
+            ("a_b", "1", false),
+            ("a", "1 2", false),
+        ] {
+            let mut frame = vec![0, 18, 0, 3, 0, 0, 0, 7, 0xff, 0xff, 0];
+            for text in [name, version] {
+                frame.push(u8::try_from(text.len() + 1).expect("short"));
+                frame.extend_from_slice(text.as_bytes());
+            }
+            assert_eq!(names_software(&frame, 3), Ok(is_named), "{name:?} {version:?}");
+            assert_eq!(names_software(&frame[..10], 2), Ok(true));
+            assert!(names_software(&frame[..frame.len() - 1], 3) != Ok(true));
+        }
+    }
 
     fn intersected(frame: &[u8], version: i16) -> Vec<u8> {
         let mut out = Vec::new();

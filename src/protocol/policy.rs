@@ -206,23 +206,23 @@ static BY_NAME: &[ApiPolicy] = &[
     opaque(FETCH, "Fetch", 4, 12, 12)
         .hold(RequestHandling::Stream, FETCH_RESPONSE_BYTES_MAX)
         .may_be_held(),
-    opaque(2, "ListOffsets", 1, 11, 6).changes_nothing(),
+    opaque(key::LIST_OFFSETS, "ListOffsets", 1, 11, 6).changes_nothing(),
     opaque(METADATA, "Metadata", 0, 13, 9)
         .hold(RequestHandling::Stream, METADATA_RESPONSE_BYTES_MAX)
         .changes_nothing(),
-    opaque(8, "OffsetCommit", 2, 10, 8),
-    opaque(9, "OffsetFetch", 1, 10, 6).changes_nothing(),
+    opaque(key::OFFSET_COMMIT, "OffsetCommit", 2, 10, 8),
+    opaque(key::OFFSET_FETCH, "OffsetFetch", 1, 10, 6).changes_nothing(),
     opaque(FIND_COORDINATOR, "FindCoordinator", 0, 6, 3)
         .hold(RequestHandling::Stream, FIND_COORDINATOR_RESPONSE_BYTES_MAX)
         .changes_nothing(),
     // Until every member has come again, or its `max.poll.interval.ms` is over.
-    opaque(11, "JoinGroup", 0, 9, 6).may_be_held(),
-    opaque(12, "Heartbeat", 0, 4, 4).changes_nothing(),
-    opaque(13, "LeaveGroup", 0, 5, 4),
+    opaque(key::JOIN_GROUP, "JoinGroup", 0, 9, 6).may_be_held(),
+    opaque(key::HEARTBEAT, "Heartbeat", 0, 4, 4).changes_nothing(),
+    opaque(key::LEAVE_GROUP, "LeaveGroup", 0, 5, 4),
     // Until the leader of the group has said who gets what.
-    opaque(14, "SyncGroup", 0, 5, 4).may_be_held(),
-    opaque(15, "DescribeGroups", 0, 6, 5),
-    opaque(16, "ListGroups", 0, 5, 3),
+    opaque(key::SYNC_GROUP, "SyncGroup", 0, 5, 4).may_be_held(),
+    opaque(key::DESCRIBE_GROUPS, "DescribeGroups", 0, 6, 5),
+    opaque(key::LIST_GROUPS, "ListGroups", 0, 5, 3),
     // Version 0 is followed by raw tokens without Kafka headers; only clients before 1.0 ask for it.
     // librdkafka 2.0, which kcat has in Debian, logs in nowhere where it is not told of version 0.
     opaque(SASL_HANDSHAKE, "SaslHandshake", 1, 1, NEVER)
@@ -237,20 +237,20 @@ static BY_NAME: &[ApiPolicy] = &[
     opaque(key::DELETE_TOPICS, "DeleteTopics", 1, 6, 4).admin(),
     opaque(key::DELETE_RECORDS, "DeleteRecords", 0, 2, 2).admin(),
     // Version 6 (KIP-939) is not stable in any release.
-    opaque(22, "InitProducerId", 0, 5, 2),
-    opaque(23, "OffsetForLeaderEpoch", 2, 4, 4),
-    opaque(24, "AddPartitionsToTxn", 0, 5, 3),
-    opaque(25, "AddOffsetsToTxn", 0, 4, 3),
-    opaque(26, "EndTxn", 0, 5, 3),
+    opaque(key::INIT_PRODUCER_ID, "InitProducerId", 0, 5, 2),
+    opaque(key::OFFSET_FOR_LEADER_EPOCH, "OffsetForLeaderEpoch", 2, 4, 4),
+    opaque(key::ADD_PARTITIONS_TO_TXN, "AddPartitionsToTxn", 0, 5, 3),
+    opaque(key::ADD_OFFSETS_TO_TXN, "AddOffsetsToTxn", 0, 4, 3),
+    opaque(key::END_TXN, "EndTxn", 0, 5, 3),
     opaque(key::WRITE_TXN_MARKERS, "WriteTxnMarkers", 1, 2, 1).admin(),
-    opaque(28, "TxnOffsetCommit", 0, 6, 3),
+    opaque(key::TXN_OFFSET_COMMIT, "TxnOffsetCommit", 0, 6, 3),
     opaque(key::DESCRIBE_ACLS, "DescribeAcls", 1, 3, 2).admin(),
     opaque(key::CREATE_ACLS, "CreateAcls", 1, 3, 2).admin(),
     opaque(key::DELETE_ACLS, "DeleteAcls", 1, 3, 2).admin(),
-    opaque(32, "DescribeConfigs", 1, 4, 4),
+    opaque(key::DESCRIBE_CONFIGS, "DescribeConfigs", 1, 4, 4),
     opaque(key::ALTER_CONFIGS, "AlterConfigs", 0, 2, 2).admin(),
     opaque(key::ALTER_REPLICA_LOG_DIRS, "AlterReplicaLogDirs", 1, 2, 2).admin(),
-    opaque(35, "DescribeLogDirs", 1, 5, 2),
+    opaque(key::DESCRIBE_LOG_DIRS, "DescribeLogDirs", 1, 5, 2),
     opaque(SASL_AUTHENTICATE, "SaslAuthenticate", 0, 2, 2)
         .hold(RequestHandling::Stream, CONTROL_RESPONSE_BYTES_MAX)
         .before_auth(),
@@ -270,33 +270,51 @@ static BY_NAME: &[ApiPolicy] = &[
         0,
     )
     .admin(),
-    opaque(46, "ListPartitionReassignments", 0, 0, 0),
+    opaque(
+        key::LIST_PARTITION_REASSIGNMENTS,
+        "ListPartitionReassignments",
+        0,
+        0,
+        0,
+    ),
     opaque(key::OFFSET_DELETE, "OffsetDelete", 0, 0, NEVER).admin(),
-    opaque(48, "DescribeClientQuotas", 0, 1, 1),
+    opaque(key::DESCRIBE_CLIENT_QUOTAS, "DescribeClientQuotas", 0, 1, 1),
     opaque(key::ALTER_CLIENT_QUOTAS, "AlterClientQuotas", 0, 1, 1).admin(),
     opaque(50, "DescribeUserScramCredentials", 0, 0, 0).hidden_from_named(),
     opaque(51, "AlterUserScramCredentials", 0, 0, 0).hidden_from_named(),
     // Version 2 shows the controllers' listeners, to which no client of ours connects.
-    opaque(55, "DescribeQuorum", 0, 2, 0),
+    opaque(key::DESCRIBE_QUORUM, "DescribeQuorum", 0, 2, 0),
     opaque(key::UPDATE_FEATURES, "UpdateFeatures", 0, 2, 0).admin(),
     opaque(DESCRIBE_CLUSTER, "DescribeCluster", 0, 2, 0)
         .hold(RequestHandling::Stream, CONTROL_RESPONSE_BYTES_MAX),
-    opaque(61, "DescribeProducers", 0, 0, 0),
+    opaque(key::DESCRIBE_PRODUCERS, "DescribeProducers", 0, 0, 0),
     opaque(key::UNREGISTER_BROKER, "UnregisterBroker", 0, 0, 0).admin(),
-    opaque(65, "DescribeTransactions", 0, 0, 0),
-    opaque(66, "ListTransactions", 0, 2, 0),
-    opaque(68, "ConsumerGroupHeartbeat", 0, 1, 0),
-    opaque(69, "ConsumerGroupDescribe", 0, 1, 0),
-    opaque(71, "GetTelemetrySubscriptions", 0, 0, 0),
-    opaque(72, "PushTelemetry", 0, 0, 0),
-    opaque(74, "ListConfigResources", 0, 1, 0),
-    opaque(75, "DescribeTopicPartitions", 0, 0, 0),
+    opaque(key::DESCRIBE_TRANSACTIONS, "DescribeTransactions", 0, 0, 0),
+    opaque(key::LIST_TRANSACTIONS, "ListTransactions", 0, 2, 0),
+    opaque(key::CONSUMER_GROUP_HEARTBEAT, "ConsumerGroupHeartbeat", 0, 1, 0),
+    opaque(key::CONSUMER_GROUP_DESCRIBE, "ConsumerGroupDescribe", 0, 1, 0),
+    opaque(
+        key::GET_TELEMETRY_SUBSCRIPTIONS,
+        "GetTelemetrySubscriptions",
+        0,
+        0,
+        0,
+    ),
+    opaque(key::PUSH_TELEMETRY, "PushTelemetry", 0, 0, 0),
+    opaque(key::LIST_CONFIG_RESOURCES, "ListConfigResources", 0, 1, 0),
+    opaque(key::DESCRIBE_TOPIC_PARTITIONS, "DescribeTopicPartitions", 0, 0, 0),
     opaque(key::ADD_RAFT_VOTER, "AddRaftVoter", 0, 1, 0).admin(),
     opaque(key::REMOVE_RAFT_VOTER, "RemoveRaftVoter", 0, 0, 0).admin(),
     // The endpoints in these two are of applications (KIP-1071), not of brokers.
     opaque(88, "StreamsGroupHeartbeat", 0, 1, 0).hidden_from_named(),
-    opaque(89, "StreamsGroupDescribe", 0, 1, 0),
-    opaque(90, "DescribeShareGroupOffsets", 0, 1, 0),
+    opaque(key::STREAMS_GROUP_DESCRIBE, "StreamsGroupDescribe", 0, 1, 0),
+    opaque(
+        key::DESCRIBE_SHARE_GROUP_OFFSETS,
+        "DescribeShareGroupOffsets",
+        0,
+        1,
+        0,
+    ),
     opaque(key::ALTER_SHARE_GROUP_OFFSETS, "AlterShareGroupOffsets", 0, 0, 0).admin(),
     opaque(
         key::DELETE_SHARE_GROUP_OFFSETS,

@@ -111,20 +111,7 @@ impl Arrival {
         stage: &mut LoginStage,
     ) -> Result<LoggedIn, CloseReason> {
         for _ in 0..REQUESTS_MAX {
-            let frame_max = {
-                let pipeline = self.serving.shared.pipeline.borrow();
-                FRAME_BYTES_MAX.min(pipeline.limits.unauthenticated_request_bytes_max)
-            };
-            let read = self
-                .clients_stage(pin!(read_frame(client, frame_max, memory)))
-                .await?;
-            let frame = match read {
-                Ok(frame) => frame,
-                Err(reason) => {
-                    let failure = client.tls().and_then(|tls| tls.session().failure());
-                    return Err(failure.map_or(reason, |failure| self.note_failure(failure)));
-                }
-            };
+            let frame = self.read_request(client, memory).await?;
             let begun = clocks::now();
             let request = frame.get(LENGTH_PREFIX_BYTES..).unwrap_or_default();
             let head = RequestHead::peek(request).ok_or(CloseReason::MalformedFrame)?;
@@ -134,8 +121,10 @@ impl Arrival {
                 pipeline.metrics.frames(Direction::Request).frame(head.api_key);
             }
             let answer = match head.api_key {
-                API_VERSIONS => self.versions::<P>(listener, stage, head, request).await?,
-                SASL_HANDSHAKE | SASL_AUTHENTICATE => {
+                API_VERSIONS if !stage.rounds.is_under_way() => {
+                    self.versions::<P>(listener, stage, head, request).await?
+                }
+                key if key == SASL_HANDSHAKE || stage.rounds.is_under_way() => {
                     match self.round::<P>(listener, stage, head, request).await? {
                         Round::Answer(answer) => {
                             // Some clients hear that and say nothing more.
@@ -164,6 +153,7 @@ impl Arrival {
                             if !stage.is_noted {
                                 self.note_refused_login(listener, why);
                             }
+                            memory.hold(frame.capacity().saturating_add(answer.capacity()));
                             self.hold_back::<P>(begun).await?;
                             self.send(client, &answer, head).await?;
                             return Err(CloseReason::LoginFailed);
@@ -178,6 +168,24 @@ impl Arrival {
             self.send(client, &answer, head).await?;
         }
         Err(CloseReason::DeniedApi)
+    }
+
+    async fn read_request<S: crate::connection::Stream + Unpin>(
+        &mut self,
+        client: &mut Wire<S>,
+        memory: &StageMemory<'_>,
+    ) -> Result<Zeroizing<Vec<u8>>, CloseReason> {
+        let frame_max = {
+            let pipeline = self.serving.shared.pipeline.borrow();
+            FRAME_BYTES_MAX.min(pipeline.limits.unauthenticated_request_bytes_max)
+        };
+        let read = self
+            .clients_stage(pin!(read_frame(client, frame_max, memory)))
+            .await?;
+        read.map_err(|reason| {
+            let failure = client.tls().and_then(|tls| tls.session().failure());
+            failure.map_or(reason, |failure| self.note_failure(failure))
+        })
     }
 
     /// One request of the login, until it is known what it is answered with.
@@ -202,11 +210,12 @@ impl Arrival {
             let mut pipeline = shared.pipeline.borrow_mut();
             let logins = &mut pipeline.logins;
             match (head.api_key, logins.policy(self.listener)) {
-                (SASL_HANDSHAKE, Some(policy)) => stage.rounds.handshake(policy, head, request),
                 (SASL_AUTHENTICATE, Some(_)) if stage.rounds.is_under_way() => {
                     let (listener, number) = (self.listener, self.number());
                     stage.rounds.authenticate(logins, listener, number, head, request)
                 }
+                _ if stage.rounds.is_under_way() => stage.rounds.out_of_turn(api, head, request),
+                (SASL_HANDSHAKE, Some(policy)) => stage.rounds.handshake(policy, head, request),
                 _ => Round::Closed(CloseReason::DeniedApi),
             }
         };
@@ -228,7 +237,7 @@ impl Arrival {
         self.brokers_stage(pin!(waited)).await
     }
 
-    /// What a client is told of the brokers' APIs, which has not logged in.
+    /// What a client is told of the brokers' APIs, which has not logged in: once.
     async fn versions<P: Platform>(
         &self,
         listener: &Listener,
@@ -236,11 +245,21 @@ impl Arrival {
         head: RequestHead,
         request: &[u8],
     ) -> Result<Vec<u8>, CloseReason> {
+        // As brokers do.
+        if stage.told.is_some() {
+            return Err(CloseReason::DeniedApi);
+        }
         let policy = listener.map.policy;
         let api = policy.api(API_VERSIONS).ok_or(CloseReason::DeniedApi)?;
         let mut answer = Vec::new();
         if !api.allows(head.api_version) {
             api_versions::write_unsupported_version(head.correlation_id, policy, &mut answer)
+                .map_err(|_| CloseReason::Internal)?;
+            return Ok(answer);
+        }
+        let names_software = api_versions::names_software(request, head.api_version);
+        if !names_software.map_err(|_| CloseReason::MalformedFrame)? {
+            api_versions::write_invalid_request(head.correlation_id, head.api_version, &mut answer)
                 .map_err(|_| CloseReason::Internal)?;
             return Ok(answer);
         }

@@ -13,14 +13,17 @@ use std::time::{Duration, Instant};
 
 use super::in_flight::Answer;
 use super::{Session, Step, Wait};
+use crate::config::ClientAuth;
 use crate::identity::{Client, Principal};
 use crate::ids::{ClusterId, ListenerId};
 use crate::metrics::CloseReason;
 use crate::pipeline::Pipeline;
 use crate::pipeline::logins::{LoginPolicy, Refusal, Round, Rounds};
-use crate::protocol::api_key::{API_VERSIONS, SASL_HANDSHAKE};
+use crate::protocol::api_key::{API_VERSIONS, SASL_AUTHENTICATE, SASL_HANDSHAKE};
 use crate::protocol::error_code::ILLEGAL_SASL_STATE;
 use crate::protocol::frame::{LENGTH_PREFIX_BYTES, RequestHead};
+use crate::protocol::policy::Policy;
+use crate::protocol::request_refusal;
 use crate::protocol::sasl::{self, TokenAnswer};
 
 /// Where a connection stands whose client has logged in at the proxy.
@@ -67,14 +70,25 @@ impl Session {
         self.relogin.as_ref()?.why
     }
 
+    /// Whether a request of this API, and of so many bytes, is about logins and ends here: where no broker is asked to
+    /// let somebody in, its own, and whatever comes within one (LOGIN-5).
+    pub(super) fn ends_here(&self, api_key: i16, frame_bytes: usize) -> Result<bool, CloseReason> {
+        if matches!(api_key, SASL_HANDSHAKE | SASL_AUTHENTICATE) {
+            return Ok(self.relogin.is_some() || self.listener.client_auth == ClientAuth::Network);
+        }
+        let relogin = self.relogin.as_ref();
+        let is_within = relogin.is_some_and(|relogin| relogin.is_under_way() || relogin.failed.is_some());
+        if is_within && frame_bytes > request_refusal::FRAME_BYTES_MAX {
+            return Err(CloseReason::DeniedApi);
+        }
+        Ok(is_within)
+    }
+
     /// Whether a request of this API may be taken now, where logins end at the proxy (RELOGIN-1).
     pub(super) fn is_in_time(&self, api_key: i16, now: Instant) -> Result<(), CloseReason> {
         let Some(relogin) = &self.relogin else {
             return Ok(());
         };
-        if relogin.rounds.is_under_way() {
-            return Err(CloseReason::DeniedApi);
-        }
         if api_key != API_VERSIONS && relogin.until.is_some_and(|until| now >= until) {
             return Err(CloseReason::LoginExpired);
         }
@@ -110,12 +124,14 @@ impl Session {
             self.leave(CloseReason::LoginFailed);
             return Ok(Step::Wrote(whole));
         }
-        if head.api_key == SASL_HANDSHAKE && !relogin.may_begin(now) || !relogin.is_known_step(head) {
+        let may_begin = head.api_key == SASL_HANDSHAKE && relogin.may_begin(now);
+        if !(relogin.is_under_way() || may_begin) {
             let answer = out_of_turn(head, pipeline.logins.policy(relogin.listener))?;
             self.note_request(pipeline, head, frame.len(), Answer::Local(answer));
             return Ok(Step::Wrote(whole));
         }
-        let answer = match relogin.round(pipeline, self.connection, head, frame) {
+        let policy = self.listener.policy;
+        let answer = match relogin.round(pipeline, policy, self.connection, head, frame) {
             Round::Answer(answer) => {
                 if let Some(why) = relogin.rounds.refusal() {
                     relogin.note_refusal(pipeline, whose, why);
@@ -158,18 +174,31 @@ impl Relogin {
     }
 
     /// What a request of a login is answered with.
-    fn round(&mut self, pipeline: &mut Pipeline, connection: u32, head: RequestHead, frame: &[u8]) -> Round {
+    fn round(
+        &mut self,
+        pipeline: &mut Pipeline,
+        policy: Policy,
+        connection: u32,
+        head: RequestHead,
+        frame: &[u8],
+    ) -> Round {
         // AUDIT-4
         if pipeline.audit_state.holds() {
             return Round::Closed(CloseReason::LoginUnavailable);
         }
         let logins = &mut pipeline.logins;
-        match (head.api_key, logins.policy(self.listener)) {
-            (SASL_HANDSHAKE, Some(policy)) => self.rounds.handshake(policy, head, frame),
-            (SASL_HANDSHAKE, None) => Round::Closed(CloseReason::Internal),
-            _ => self
-                .rounds
-                .authenticate(logins, self.listener, connection, head, frame),
+        match (
+            head.api_key,
+            logins.policy(self.listener),
+            policy.api(head.api_key),
+        ) {
+            (SASL_AUTHENTICATE, ..) => {
+                self.rounds
+                    .authenticate(logins, self.listener, connection, head, frame)
+            }
+            (_, _, Some(api)) if self.is_under_way() => self.rounds.out_of_turn(api, head, frame),
+            (_, Some(policy), _) => self.rounds.handshake(policy, head, frame),
+            _ => Round::Closed(CloseReason::Internal),
         }
     }
 
@@ -195,9 +224,9 @@ impl Relogin {
         }
     }
 
-    /// A token belongs behind a handshake.
-    fn is_known_step(&self, head: RequestHead) -> bool {
-        head.api_key == SASL_HANDSHAKE || self.rounds.is_under_way()
+    /// A mechanism was agreed on, and the login is not over: a token belongs here.
+    fn is_under_way(&self) -> bool {
+        self.rounds.is_under_way()
     }
 }
 

@@ -12,18 +12,18 @@ use super::login::{self, is_ordinary};
 use super::own_purpose::OwnPurpose;
 use super::run::{self, NextFrame, frame_length, malformed};
 use super::{Session, Step, Wait};
-use crate::config::ClientAuth;
 use crate::metrics::{CloseReason, Direction, TimeKind};
 use crate::pipeline::Pipeline;
 use crate::pipeline::produce::{ProduceFrame, ProduceWork, Produced};
 use crate::pipeline::work::{Pause, Progress};
-use crate::protocol::api_key::{API_VERSIONS, FETCH, SASL_AUTHENTICATE, SASL_HANDSHAKE};
+use crate::protocol::api_key::{API_VERSIONS, FETCH, SASL_AUTHENTICATE};
 use crate::protocol::frame::{LENGTH_PREFIX_BYTES, RequestHead};
 use crate::protocol::hops::{self, Way};
 use crate::protocol::policy::{ApiPolicy, RequestHandling, ResponseHandling};
 use crate::protocol::preface::Preface;
 use crate::protocol::produce_response::Refusal;
-use crate::protocol::{admin_refusal, api_versions, fetch_request};
+use crate::protocol::request_refusal::{self, Why};
+use crate::protocol::{api_versions, fetch_request};
 
 /// What is to be done with a request that is not streamed.
 enum ApartRequest {
@@ -129,8 +129,7 @@ impl Session {
             .ok_or(CloseReason::DeniedApi)?;
         let local = head.api_key == API_VERSIONS && head.api_version > policy.max;
         self.check_request(pipeline, policy, head, frame_bytes, local)?;
-        let ends_here = self.relogin.is_some() || self.listener.client_auth == ClientAuth::Network;
-        let is_login = ends_here && matches!(head.api_key, SASL_HANDSHAKE | SASL_AUTHENTICATE);
+        let is_login = self.ends_here(head.api_key, frame_bytes)?;
         if !is_login {
             self.is_in_time(head.api_key, now)?;
         }
@@ -159,7 +158,7 @@ impl Session {
             return apart(Treatment::PassVersions);
         }
         if policy.admin && !self.listener.may_administer(&self.client) {
-            if frame_bytes > admin_refusal::FRAME_BYTES_MAX {
+            if frame_bytes > request_refusal::FRAME_BYTES_MAX {
                 return Err(CloseReason::DeniedApi);
             }
             // One such answer at a time waits for its turn: it is memory of ours.
@@ -280,7 +279,7 @@ impl Session {
             .ok_or(CloseReason::DeniedApi)?;
         let mut answer = Vec::new();
         pipeline.work.charge_parsed(frame.len());
-        admin_refusal::write(head, api, frame, &mut answer).map_err(malformed)?;
+        request_refusal::write(Why::NotNamed, head, api, frame, &mut answer).map_err(malformed)?;
         pipeline.refuse_request(self.listener.cluster, &self.client, api);
         let bytes = frame.len().max(answer.len());
         self.note_request(pipeline, head, bytes, Answer::Local(answer));

@@ -141,7 +141,11 @@ fn every_reason_why_a_login_is_refused_is_documented_and_no_other() {
     ];
     let failures = failures.into_iter().chain(tokens.map(Failure::Token));
     let unconvincing = failures.map(|failure| LoginRefusal::Unconvincing(LoginMechanism::Plain, failure));
-    let reasons = unconvincing.chain([LoginRefusal::NoSuchMechanism, LoginRefusal::SomebodyElse]);
+    let reasons = unconvincing.chain([
+        LoginRefusal::NoSuchMechanism,
+        LoginRefusal::SomebodyElse,
+        LoginRefusal::OutOfTurn,
+    ]);
     let mut expected: BTreeSet<String> = reasons.map(|why| why.reason().to_owned()).collect();
     expected.insert(CloseReason::LoginLimit.as_str().to_owned());
     let text = read("docs/audit.md");

@@ -475,7 +475,7 @@ fn nothing_is_done_for_whoever_has_not_logged_in() {
     // Of those who ask which APIs there are none gets a connection to the broker.
     let mut asking: Vec<_> = (0..20).map(|_| door.connect()).collect();
     for client in &mut asking {
-        let answer = client.ask(3, &ApiVersionsRequest::default());
+        let answer = client.ask(0, &ApiVersionsRequest::default());
         assert_eq!(answer.error_code, 0);
         assert!(answer.api_keys.iter().any(|api| api.api_key == 3));
     }
@@ -490,6 +490,7 @@ fn nothing_is_done_for_whoever_has_not_logged_in() {
         .expect("as many as were made");
     assert_eq!(early.log_dirs(), None);
     assert_eq!(handshake(&mut within, "PLAIN"), 0);
+    assert_eq!(within.coordinator("group").0, 34);
     assert_eq!(within.log_dirs(), None);
     assert_eq!(handshake(&mut door.connect(), "SCRAM-SHA-256"), 33);
     let begun = Instant::now();
@@ -514,7 +515,7 @@ fn nothing_is_done_for_whoever_has_not_logged_in() {
     door.proxy.terminate();
 }
 
-/// RELOGIN-1, RELOGIN-2, RELOGIN-3
+/// RELOGIN-1, RELOGIN-2, RELOGIN-3, LOGIN-5
 #[test]
 fn a_login_has_an_end_and_later_ones_have_their_rules() {
     let Some(mut door) = Door::open(Side::Tls, "mechanisms = [\"PLAIN\"]\nsession_lifetime = \"2s\"") else {
@@ -526,15 +527,17 @@ fn a_login_has_an_end_and_later_ones_have_their_rules() {
         assert_eq!(authenticate(&mut client, PASSWORD), (0, String::new(), 2000));
         client
     };
-    let (mut late, mut renewed, mut wrong) = (log_in(), log_in(), log_in());
+    let (mut late, mut renewed, mut wrong, mut hasty) = (log_in(), log_in(), log_in(), log_in());
     // Too soon after the last one: refused, and nothing else happens.
     assert_eq!(handshake(&mut renewed, "PLAIN"), 34);
     assert_eq!(authenticate(&mut renewed, PASSWORD).0, 34);
     assert!(renewed.log_dirs().is_some());
     thread::sleep(Duration::from_millis(1100));
-    for client in [&mut renewed, &mut wrong] {
+    for client in [&mut renewed, &mut wrong, &mut hasty] {
         assert_eq!(handshake(client, "PLAIN"), 0);
     }
+    assert_eq!(hasty.coordinator("group").0, 34);
+    assert_eq!(hasty.receive_frame_if_any(), None);
     assert_eq!(authenticate(&mut renewed, PASSWORD), (0, String::new(), 2000));
     assert_eq!(authenticate(&mut wrong, "wrong").0, 58);
     assert_eq!(wrong.receive_frame_if_any(), None);
@@ -547,12 +550,12 @@ fn a_login_has_an_end_and_later_ones_have_their_rules() {
         let reason = format!("reason=\"{reason}\"");
         door.proxy.metric("sealwire_connections_closed_total", &[&reason])
     };
-    assert_eq!((closed("login_expired"), closed("login_failed")), (2.0, 1.0));
+    assert_eq!((closed("login_expired"), closed("login_failed")), (2.0, 2.0));
     let logins = |result: &str| {
         door.proxy
             .metric("sealwire_logins_total", &[&format!("result=\"{result}\"")])
     };
-    assert_eq!((logins("accepted"), logins("refused")), (4.0, 1.0));
+    assert_eq!((logins("accepted"), logins("refused")), (5.0, 2.0));
     door.proxy.terminate();
 }
 

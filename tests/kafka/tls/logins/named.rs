@@ -124,7 +124,7 @@ fn a_group_is_what_its_file_says() {
         .produce(&door.options("PLAIN", "writer", PASSWORD), &sent);
     assert_eq!(deliveries[0].error, None);
     let mut client = door.connect();
-    client.ask(3, &ApiVersionsRequest::default());
+    client.ask(2, &ApiVersionsRequest::default());
     assert_eq!(handshake(&mut client, "PLAIN"), 0);
     assert_eq!(authenticate(&mut client, PASSWORD).0, 0);
     let mut until = |what: &str, error: i16| {

@@ -19,7 +19,7 @@ struct Asked {
 impl Asked {
     fn answer(&self) -> Result<Vec<u8>, ProtocolError> {
         let mut out = Vec::new();
-        write(self.head, self.api, &self.frame, &mut out).map(|()| out)
+        write(Why::NotNamed, self.head, self.api, &self.frame, &mut out).map(|()| out)
     }
 }
 
@@ -117,7 +117,7 @@ fn topics() {
             .map(|topic| (&**topic.name, topic.error_code))
             .collect();
         assert_eq!(told, [("a", 29), ("b", 29)]);
-        assert_eq!(answer.topics[0].error_message.as_deref(), Some(TEXT));
+        assert_eq!(answer.topics[0].error_message.as_deref(), Some(NOT_NAMED));
         assert_eq!(answer.topics[0].num_partitions, -1);
     }
     let more = |name: &str| {
@@ -173,7 +173,14 @@ fn topics_that_are_deleted() {
             correlation_id: 7,
         };
         let mut out = Vec::new();
-        write(head, Policy::BY_NAME.api(20).expect("known"), &frame, &mut out).expect("an answer");
+        write(
+            Why::NotNamed,
+            head,
+            Policy::BY_NAME.api(20).expect("known"),
+            &frame,
+            &mut out,
+        )
+        .expect("an answer");
         let mut bytes = Bytes::from(out.split_off(4));
         ResponseHeader::decode(&mut bytes, DeleteTopicsResponse::header_version(version)).expect("a header");
         let answer = DeleteTopicsResponse::decode(&mut bytes, version).expect("an answer");
@@ -338,7 +345,7 @@ fn acls_and_groups() {
     for (_, answer) in answers(&DescribeAclsRequest::default()) {
         assert_eq!(
             (answer.error_code, answer.error_message.as_deref()),
-            (31, Some(TEXT))
+            (31, Some(NOT_NAMED))
         );
     }
     let groups = vec![text("g").into(), text("h").into()];
@@ -449,7 +456,7 @@ fn what_has_one_error_for_all() {
         assert_eq!((&**answer.responses[1].name, told), ("a", vec![(3, 31), (3, 31)]));
         assert_eq!(
             (answer.error_code, answer.error_message.as_deref()),
-            (31, Some(TEXT))
+            (31, Some(NOT_NAMED))
         );
     }
     for (_, answer) in answers(&UpdateFeaturesRequest::default()) {
@@ -483,12 +490,85 @@ fn every_such_api_is_known() {
                 correlation_id: 7,
             };
             let frame = [&[0; 8][..], &[0xff, 0xff], &[0; 64]].concat();
-            let written = write(head, api, &frame, &mut Vec::new());
+            let written = write(Why::NotNamed, head, api, &frame, &mut Vec::new());
             assert!(
                 !matches!(written, Err(ProtocolError::UnsupportedVersion { .. })),
                 "{} {version}",
                 api.name
             );
+        }
+    }
+}
+
+fn asked_of(api: &ApiPolicy, version: i16, body: &[u8]) -> (RequestHead, Vec<u8>) {
+    let head = RequestHead {
+        api_key: api.key,
+        api_version: version,
+        correlation_id: 7,
+    };
+    let tags = &[0][..usize::from(api.flexible(version))];
+    (head, [&[0; 8][..], &[0xff, 0xff], tags, body].concat())
+}
+
+/// Whatever clients with names may ask for has an answer within a login. What it is shows
+/// `tests/kafka/tls/logins/compared/within.rs`.
+#[test]
+fn every_api_has_an_answer_within_a_login() {
+    let unknown = Policy::BY_NAME.apis().iter().flat_map(|api| {
+        let versions = (api.min..=api.max).filter(|version| {
+            // A list of nothing, which Produce has behind `acks`.
+            let (head, frame) = asked_of(api, *version, &[1; 64]);
+            let written = write(Why::WithinLogin, head, api, &frame, &mut Vec::new());
+            matches!(written, Err(ProtocolError::UnsupportedVersion { .. }))
+        });
+        versions.map(|version| (api.name, version))
+    });
+    let is_offered = |(name, _): &(&str, i16)| {
+        let mut all = Policy::BY_NAME.apis().iter();
+        all.any(|api| api.name == *name && !api.hidden_from_named)
+    };
+    let unknown: Vec<_> = unknown.filter(is_offered).collect();
+    let expected = [
+        ("TxnOffsetCommit", 6),
+        ("SaslAuthenticate", 0),
+        ("SaslAuthenticate", 1),
+        ("SaslAuthenticate", 2),
+    ];
+    assert_eq!(unknown, expected);
+}
+
+/// An item of one byte, for which there are 28 in the answer.
+#[test]
+fn no_answer_is_many_times_as_long_as_a_request() {
+    let api = Policy::BY_NAME
+        .api(key::DESCRIBE_TRANSACTIONS)
+        .expect("it is let through");
+    let answer = |count: usize| {
+        let mut body = Vec::new();
+        put_array_len(&mut body, true, count).expect("a count");
+        body.resize(body.len() + count, 1);
+        let (head, frame) = asked_of(api, 0, &body);
+        let mut out = Vec::new();
+        write(Why::WithinLogin, head, api, &frame, &mut out).map(|()| out.len())
+    };
+    assert!(answer(9000).is_ok_and(|bytes| bytes <= ANSWER_BYTES_MAX));
+    assert_eq!(answer(10_000), Err(ProtocolError::TooLong));
+}
+
+proptest::proptest! {
+    #[test]
+    fn whatever_comes_within_a_login_is_answered_or_not(
+        api in 0..Policy::BY_NAME.apis().len(),
+        version in 0_i16..14,
+        body in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300),
+    ) {
+        let api = &Policy::BY_NAME.apis()[api];
+        let version = version.clamp(api.min, api.max);
+        let (head, frame) = asked_of(api, version, &body);
+        let mut out = Vec::new();
+        if write(Why::WithinLogin, head, api, &frame, &mut out).is_ok() {
+            let (length, frame) = out.split_first_chunk().expect("a length");
+            assert_eq!(u32::from_be_bytes(*length) as usize, frame.len());
         }
     }
 }
