@@ -20,6 +20,7 @@ mod sharing;
 mod sources;
 mod tls;
 mod topics;
+mod written_files;
 
 pub(crate) use self::own_ports::OwnPorts;
 
@@ -40,6 +41,7 @@ use self::node::{Node, Reach, Reader, unless_mistaken, whole_number};
 use self::own_ports::refuse_own_addresses;
 use self::ports::PortBook;
 use self::sources::{Inputs, Sources};
+use self::written_files::refuse_other_uses;
 use crate::config::problem::{ConfigError, ConfigErrors, Origin};
 use crate::config::{AdminConfig, Config, Executors, LogConfig, LogFilter, LogFormat, RuntimeConfig};
 use crate::ids::Ids;
@@ -155,7 +157,8 @@ fn read_config(root: &Node<'_>) -> Option<Config> {
             );
         }
     }
-    let audit = root.written("audit").map(|table| read_audit(table, &kms));
+    let audit = root.written("audit").map(read_audit);
+    refuse_other_uses(root);
     if let (Some(limits), Some(clusters)) = (&limits, &clusters) {
         refuse_contradictions(root, limits, clusters);
     }

@@ -129,7 +129,7 @@ impl Access {
 pub fn pattern_of(written: &str) -> Option<&str> {
     written
         .strip_prefix("User:")
-        .filter(|name| (1..=NAME_BYTES_MAX).contains(&name.len()))
+        .filter(|name| (1..=NAME_BYTES_MAX).contains(&name.len()) && !name.starts_with("User:"))
 }
 
 /// Whether a list names who asks (ACCESS-1).

@@ -8,6 +8,7 @@ use figment::value::Value;
 use super::keystores::{Secrecy, read_path_of};
 use super::node::Node;
 use crate::config::{GroupFile, ListenerConfig};
+use crate::foreign::{Foreign, SHOWN_BYTES_MAX};
 use crate::rules::{Access, Members, Principals, pattern_of};
 
 /// By their names; `None`: there is a mistake in them.
@@ -43,7 +44,7 @@ pub(super) fn read_groups(cluster: &Node<'_>) -> Groups {
         let members = place.elements()?;
         let members: Option<Vec<_>> = members
             .iter()
-            .map(|place| read_name(place, &place.as_text()?))
+            .map(|place| read_name(place, &place.as_text()?, false))
             .collect();
         Some((name, Group::Listed(members?)))
     };
@@ -147,7 +148,7 @@ fn read_entries<'a>(table: &Node<'a>, name: &str, by: By<'_>) -> Option<Option<V
     for place in place.elements()? {
         let written = place.as_text()?;
         let (names, file) = match written.strip_prefix("group:") {
-            None => (vec![read_name(&place, &written)?], None),
+            None => (vec![read_name(&place, &written, true)?], None),
             Some(group) => match groups.as_ref()?.get(group) {
                 Some(Group::Listed(members)) => (members.clone(), None),
                 Some(Group::File(file)) => (Vec::new(), Some(file.members.clone())),
@@ -171,6 +172,22 @@ fn read_entries<'a>(table: &Node<'a>, name: &str, by: By<'_>) -> Option<Option<V
 }
 
 fn read_file(place: &Node<'_>, name: &str) -> Option<GroupFile> {
+    let text = place.as_text()?;
+    let (kind, _) = text.split_once(':').unwrap_or_default();
+    if ["user", "group"]
+        .iter()
+        .any(|known| kind.eq_ignore_ascii_case(known))
+    {
+        let fix = match pattern_of(&text) {
+            Some(_) => format!("write [\"{}\"]", Foreign::new(&text)),
+            None => meant_by(&text, false),
+        };
+        place.complain(
+            "this is not the path of a file: members that stand here are a list",
+            &fix,
+        );
+        return None;
+    }
     let members = Members::default();
     let load = |path: &Path| {
         let file = GroupFile {
@@ -194,16 +211,33 @@ fn read_file(place: &Node<'_>, name: &str) -> Option<GroupFile> {
     })
 }
 
-/// What stands behind `User:`.
-fn read_name(place: &Node<'_>, text: &str) -> Option<String> {
-    match pattern_of(text) {
-        Some(name) => Some(name.to_owned()),
-        None => {
-            place.complain(
-                "this is not a principal",
-                "write \"User:NAME\", as Kafka does; `*` stands for any characters, `?` for one byte",
-            );
-            None
-        }
+/// What stands behind `User:`; a group can be named where `may_be_group`.
+fn read_name(place: &Node<'_>, text: &str, may_be_group: bool) -> Option<String> {
+    if let Some(name) = pattern_of(text) {
+        return Some(name.to_owned());
+    }
+    place.complain("this is not a principal", &meant_by(text, may_be_group));
+    None
+}
+
+/// How what is probably meant would be written.
+fn meant_by(text: &str, may_be_group: bool) -> String {
+    let (before, name) = text.split_once(':').unwrap_or(("User", text));
+    let shown = Foreign::new(name);
+    if name.is_empty() || name.len() > SHOWN_BYTES_MAX {
+        "write \"User:NAME\", as Kafka does; `*` stands for any characters, `?` for one byte".to_owned()
+    } else if before.eq_ignore_ascii_case("group") && may_be_group {
+        format!("write \"group:{shown}\" for a group of [cluster.NAME.groups]")
+    } else if before.eq_ignore_ascii_case("group") {
+        "write the members themselves: a group has no groups".to_owned()
+    } else if name.starts_with("User:") {
+        format!(
+            "write \"{shown}\"; if somebody is really called that: \"User:?{}\"",
+            Foreign::new(name.trim_start_matches('U'))
+        )
+    } else if before.eq_ignore_ascii_case("user") {
+        format!("write \"User:{shown}\"")
+    } else {
+        format!("write \"User:{}\", as Kafka does", Foreign::new(text))
     }
 }

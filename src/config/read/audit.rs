@@ -1,11 +1,11 @@
 //! `[audit]`.
 
-use super::keystores::KmsList;
 use super::node::{Node, unless_mistaken};
+use super::written_files::check_audit_file;
 use crate::config::{AuditConfig, AuditTarget, OnFull};
 
-/// Reads the table; `kms` have files that are for nothing else.
-pub(super) fn read_audit(table: Node<'_>, kms: &KmsList<'_>) -> Option<AuditConfig> {
+/// Reads the table.
+pub(super) fn read_audit(table: Node<'_>) -> Option<AuditConfig> {
     let table = table.checked_table()?;
     let place = table.get("to");
     let to = place.and_then(|place| match place.as_text()?.as_str() {
@@ -16,12 +16,7 @@ pub(super) fn read_audit(table: Node<'_>, kms: &KmsList<'_>) -> Option<AuditConf
         "stdout" => Some(AuditTarget::Stdout),
         path => {
             let path = place.reader.sources.folder().join(path);
-            if kms.files().any(|named| named == path) {
-                place.complain(
-                    "this is a keystore or a key",
-                    "name a file that is for nothing else",
-                );
-            }
+            check_audit_file(&place, &path);
             Some(AuditTarget::File(path))
         }
     });

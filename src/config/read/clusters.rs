@@ -1,22 +1,21 @@
 //! `[cluster.NAME]`: brokers, listeners, rules, and what is known of brokers beforehand.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use figment::value::Value;
 
 use super::access::{By, files_of, read_groups, read_list};
-use super::keystores::{KmsList, check_state_file};
+use super::keystores::KmsList;
 use super::listeners::{NO_SCHEME, read_listeners};
-use super::node::{Node, Reach, unless_mistaken};
+use super::node::{Node, unless_mistaken};
 use super::ports::PortBook;
 use super::sharing::{ReadCluster, refuse_sharing};
 use super::tls::read_upstream_tls;
 use super::topics::read_rules;
+use super::written_files::check_state_file;
 use crate::config::scalars::parse_host_port;
 use crate::config::{ClusterConfig, HostPort};
-use crate::durable_file::{LOCK_SUFFIX, NEW_SUFFIX, beside};
 
 pub(super) fn read_clusters(
     root: &Node<'_>,
@@ -30,11 +29,10 @@ pub(super) fn read_clusters(
         table.complain("there is no cluster", "add [cluster.main]");
         return None;
     }
-    let mut state_files = BTreeSet::new();
     let mut clusters = Vec::with_capacity(entries.len());
     for (name, node) in entries {
         let checked = node.clone().checked_table();
-        let config = checked.and_then(|node| read_cluster(&name, &node, kms, used, ports, &mut state_files));
+        let config = checked.and_then(|node| read_cluster(&name, &node, kms, used, ports));
         clusters.push(ReadCluster { name, node, config });
     }
     refuse_sharing(&clusters, kms);
@@ -47,7 +45,6 @@ fn read_cluster(
     kms: &KmsList<'_>,
     used: &mut BTreeSet<usize>,
     ports: &mut PortBook,
-    state_files: &mut BTreeSet<PathBuf>,
 ) -> Option<ClusterConfig> {
     let bootstrap = read_bootstrap(node);
     let topic_ids = read_topic_ids(node);
@@ -66,9 +63,7 @@ fn read_cluster(
         .collect();
     let upstream_tls = node.written("upstream_tls").map(read_upstream_tls);
     let node_addresses = read_node_addresses(node, listeners.is_some().then_some(&served));
-    let state_file = node
-        .written("state_file")
-        .map(|place| read_state_file(&place, kms, state_files));
+    let state_file = node.written("state_file").map(|place| read_state_file(&place));
     topic_ids?;
     Some(ClusterConfig {
         id: node.reader.ids.borrow_mut().clusters.id_of(name),
@@ -158,27 +153,7 @@ fn read_node_addresses(node: &Node<'_>, served: Option<&BTreeSet<i32>>) -> Optio
     read.into_iter().collect()
 }
 
-/// Whether two files are one, or one is made beside the other when that is written (FILE-2, FILE-3).
-fn share(one: &Path, other: &Path) -> bool {
-    let is_beside = |file: &Path, made: &Path| {
-        [LOCK_SUFFIX, NEW_SUFFIX]
-            .iter()
-            .any(|suffix| beside(file, suffix) == made)
-    };
-    one == other || is_beside(one, other) || is_beside(other, one)
-}
-
-/// Two spellings of one file are one file, which need not be there yet.
-fn one_spelling(path: &Path) -> PathBuf {
-    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
-        return path.to_path_buf();
-    };
-    let here = Path::new(".");
-    let whole = fs::canonicalize(if folder == Path::new("") { here } else { folder });
-    whole.unwrap_or_else(|_| folder.to_path_buf()).join(name)
-}
-
-fn read_state_file(place: &Node<'_>, kms: &KmsList<'_>, taken: &mut BTreeSet<PathBuf>) -> Option<PathBuf> {
+fn read_state_file(place: &Node<'_>) -> Option<PathBuf> {
     let text = place.as_text()?;
     if text.is_empty() {
         place.complain("this is empty", &place.example());
@@ -186,26 +161,5 @@ fn read_state_file(place: &Node<'_>, kms: &KmsList<'_>, taken: &mut BTreeSet<Pat
     }
     let path = place.reader.sources.folder().join(text);
     check_state_file(place, &path);
-    let file = match place.reader.reach {
-        Reach::Check => one_spelling(&path),
-        Reach::Skip => path.clone(),
-    };
-    if taken.iter().any(|taken| share(taken, &file)) {
-        place.complain(
-            "another cluster writes this file, or makes it beside its own",
-            "give each cluster a file of its own",
-        );
-    }
-    let named = kms.files().map(|named| match place.reader.reach {
-        Reach::Check => fs::canonicalize(named).unwrap_or_else(|_| named.to_path_buf()),
-        Reach::Skip => named.to_path_buf(),
-    });
-    if named.into_iter().any(|named| share(&named, &file)) {
-        place.complain(
-            "this is a keystore or a key, or a file that is made beside one",
-            "name a file that is for nothing else",
-        );
-    }
-    taken.insert(file);
     Some(path)
 }

@@ -36,18 +36,6 @@ impl<'r> KmsList<'r> {
         self.read.iter().zip(&self.names).map(identity).collect()
     }
 
-    /// Keystores and files of master keys.
-    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
-        self.read.iter().flatten().flat_map(|config| {
-            let KmsKind::File { path, master_key } = &config.kind;
-            let key = match master_key {
-                MasterKeySource::File(path) | MasterKeySource::PassphraseFile(path) => Some(path),
-                MasterKeySource::Environment(_) | MasterKeySource::SystemdCredential(_) => None,
-            };
-            [Some(path), key].into_iter().flatten().map(PathBuf::as_path)
-        })
-    }
-
     /// The id of the KMS in this place.
     pub(super) fn id(&self, position: usize) -> Option<KmsId> {
         let (name, node) = self.names.get(position)?;
@@ -206,6 +194,7 @@ pub(super) enum Secrecy {
 
 /// Whether it can be used is found out here; that it could not be is noted.
 pub(super) fn check_file(node: &Node<'_>, path: &Path, secrecy: Secrecy, fix: &str) {
+    node.name_file(path);
     if node.reader.reach == Reach::Skip {
         return;
     }
@@ -254,31 +243,6 @@ pub(super) fn read_path_of<E: std::fmt::Display>(
         node.complain(&error.to_string(), unreadable);
     }
     Some(path)
-}
-
-/// The state file is made when it is needed; its folder has to be there.
-pub(super) fn check_state_file(node: &Node<'_>, path: &Path) {
-    if node.reader.reach == Reach::Skip {
-        return;
-    }
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.to_path_buf(),
-        _ => PathBuf::from("."),
-    };
-    match fs::metadata(&folder) {
-        Ok(about) if !about.is_dir() => node.complain(
-            &format!("{} is not a folder", folder.display()),
-            "name a file in a folder",
-        ),
-        Ok(_) if path.is_dir() => {
-            node.complain(&format!("{} is a folder", path.display()), "name a file in it")
-        }
-        Ok(_) => {}
-        Err(error) => node.complain(
-            &format!("the folder {} cannot be reached: {error}", folder.display()),
-            "make the folder, writable for the user that sealwire runs as",
-        ),
-    }
 }
 
 const MASTER_KEY_SOURCES: [&str; 4] = ["file", "env", "passphrase_file", "systemd_credential"];

@@ -141,12 +141,12 @@ pub(super) fn read_socket_address(node: &Node<'_>, name: &str) -> Option<SocketA
 }
 
 fn read_client_auth(node: &Node<'_>) -> Option<ClientAuth> {
-    let text = node.text("client_auth")?;
-    let written = node.written("client_auth")?;
-    let fix = "write client_auth = \"network\" if only trusted clients can reach this listener, \"mtls\" if they \
-        have certificates, \"sasl\" if they log in here, or \"broker\" if they log in at the brokers, which then \
-        say who reads";
-    match text.as_str() {
+    let Some(written) = node.written("client_auth") else {
+        node.missing_with("client_auth", proposed_client_auth(node));
+        return None;
+    };
+    let fix = proposed_client_auth(node);
+    match written.as_text()?.as_str() {
         "network" => return Some(ClientAuth::Network),
         "broker" => return Some(ClientAuth::Broker),
         "mtls" => return Some(ClientAuth::Mtls),
@@ -157,6 +157,19 @@ fn read_client_auth(node: &Node<'_>) -> Option<ClientAuth> {
         _ => written.complain("there is no such way to authenticate clients", fix),
     }
     None
+}
+
+/// By what stands beside it; otherwise all that there are.
+fn proposed_client_auth(node: &Node<'_>) -> &'static str {
+    let tls = node.written("tls");
+    if node.written("sasl").is_some() {
+        "write client_auth = \"sasl\": clients log in as the table sasl says"
+    } else if tls.is_some_and(|tls| tls.written("client_ca").is_some()) {
+        "write client_auth = \"mtls\": clients show certificates that tls.client_ca vouches for"
+    } else {
+        "write client_auth = \"sasl\" if clients log in here, \"mtls\" if they show certificates, \"broker\" if they \
+         log in at the brokers, which then say who reads, or \"network\" if whoever reaches this listener is trusted"
+    }
 }
 
 /// Kafka's own properties have `SSL://` and the like before addresses.

@@ -10,6 +10,7 @@ mod typed;
 pub(super) use self::typed::whole_number;
 
 use std::cell::RefCell;
+use std::path::{Path, PathBuf};
 
 use figment::value::Value;
 
@@ -33,6 +34,8 @@ pub(super) struct Reader<'s> {
     pub(super) sources: Sources<'s>,
     pub(super) reach: Reach,
     pub(super) ids: RefCell<Ids>,
+    /// Every file that is named, with the key that names it.
+    pub(super) files: RefCell<Vec<(String, PathBuf)>>,
     errors: RefCell<Vec<ConfigError>>,
 }
 
@@ -43,6 +46,7 @@ impl<'s> Reader<'s> {
             sources,
             reach,
             ids: RefCell::new(ids),
+            files: RefCell::default(),
             errors: RefCell::new(Vec::new()),
         }
     }
@@ -173,6 +177,13 @@ impl<'r> Node<'r> {
 
     /// Notes that `name` is not here.
     pub(super) fn missing(&self, name: &str) {
+        let key = schema::key(&self.pattern_of(name));
+        let fix = key.map_or_else(String::new, |key| example_of(key, name));
+        self.missing_with(name, &fix);
+    }
+
+    /// The same, with what to do.
+    pub(super) fn missing_with(&self, name: &str, fix: &str) {
         let mut steps = self.steps.clone();
         steps.push(PathStep::Name(name.to_owned()));
         let place = if self.steps.is_empty() {
@@ -180,9 +191,7 @@ impl<'r> Node<'r> {
         } else {
             path_of(&self.steps)
         };
-        let key = schema::key(&self.pattern_of(name));
-        let fix = key.map_or_else(String::new, |key| example_of(key, name));
-        self.note(&steps, None, &format!("{place} has no {name}"), &fix);
+        self.note(&steps, None, &format!("{place} has no {name}"), fix);
     }
 
     /// What an operator would write here.
@@ -195,6 +204,14 @@ impl<'r> Node<'r> {
             Some(key) => example_of(key, name.unwrap_or_default()),
             None => "see docs/configuration.md".to_owned(),
         }
+    }
+
+    /// Notes that this names a file.
+    pub(super) fn name_file(&self, path: &Path) {
+        self.reader
+            .files
+            .borrow_mut()
+            .push((self.path(), path.to_path_buf()));
     }
 
     /// The line of the file that this stands in.

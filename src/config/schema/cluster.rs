@@ -46,7 +46,8 @@ pub(super) const KEYS: &[Key] = &[
         "Keeps the last known addresses of brokers, so that node ports work at once after a restart. Written when they \
          change, at most once a second, and at the end. Its folder must exist and be writable: `.lock` and `.new` are \
          made beside it, and a link at its path is replaced, not followed. It wins over `node_addresses`. What is \
-         there and is no such file is left alone: a warning at the start, and nothing is kept.",
+         there and is no such file is left alone: a warning at the start, and nothing is kept. No other key may name \
+         the file, or one that is made beside it.",
         "\"addresses.json\"",
     ),
     other(

@@ -59,7 +59,8 @@ pub(super) const KEYS: &[Key] = &[
         "path, or `\"stdout\"`",
         Required,
         "The file that lines are appended to, or standard output. The file is made where there is none (mode 0600), \
-         and again where it was moved away.",
+         and again where it was moved away. Its folder must exist and be writable, and no other key may name the file, \
+         by whatever link or spelling.",
         "\"/var/log/sealwire/audit.jsonl\"",
     ),
     other(

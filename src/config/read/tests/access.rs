@@ -80,6 +80,39 @@ fn what_cannot_be_meant_is_a_mistake() {
     }
 }
 
+#[test]
+fn what_is_nearly_a_principal_is_told_how_it_is_written() {
+    for (written, fix) in [
+        ("Group:mirrors", "write \"group:mirrors\" for a group"),
+        ("GROUP:mirrors", "write \"group:mirrors\" for a group"),
+        (
+            "User:User:app",
+            "write \"User:app\"; if somebody is really called that: \"User:?ser:app\"",
+        ),
+        ("user:app", "write \"User:app\""),
+        ("app", "write \"User:app\""),
+        ("CN=app,O=a:b", "write \"User:CN=app,O=a:b\""),
+        ("User:", "write \"User:NAME\""),
+        ("", "write \"User:NAME\""),
+    ] {
+        let error = only_mistake(load(&with(&format!("open_for = [{written:?}]"))));
+        assert!(error.fix.starts_with(fix), "{written}: {error}");
+        assert_eq!(error.problem, "this is not a principal");
+    }
+    for (group, fix) in [
+        ("\"User:app\"", "write [\"User:app\"]"),
+        ("\"user:app\"", "write \"User:app\""),
+        ("\"group:mirrors\"", "write the members themselves"),
+        ("[\"group:mirrors\"]", "write the members themselves"),
+        ("[\"User:User:app\"]", "write \"User:app\""),
+    ] {
+        let text = with("").replace("\"filed.group\"", group);
+        let error = only_mistake(load(&text));
+        assert!(error.key.starts_with("cluster.main.groups.filed"), "{error}");
+        assert!(error.fix.starts_with(fix), "{group}: {error}");
+    }
+}
+
 /// Who logs in at the broker has a name that the broker gives.
 #[test]
 fn lists_need_names_that_no_broker_gives() {

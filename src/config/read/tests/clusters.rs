@@ -123,7 +123,7 @@ fn two_clusters_do_not_share_a_state_file_however_it_is_spelled() {
         assert_eq!(
             problem
                 .as_deref()
-                .map(|problem| problem.contains("another cluster writes this file")),
+                .map(|problem| problem.contains("that of cluster.main.state_file as well")),
             shared.then_some(true),
             "{second}: {problem:?}"
         );

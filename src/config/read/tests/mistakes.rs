@@ -132,7 +132,7 @@ fn each_mistake_is_refused() {
         (
             "[admin]",
             "[audit]\nto = \"keystore.json\"\n[admin]",
-            "this is a keystore or a key",
+            "this file is that of kms.local.path as well",
         ),
         (
             "[admin]",
@@ -429,5 +429,34 @@ fn secrets_in_the_wrong_place_are_not_repeated() {
             let errors = loaded.expect_err("a mistake").to_string();
             assert!(errors.contains(name) && !errors.contains("hunter2"), "{errors}");
         }
+    }
+}
+
+/// The most open way is never the one that is proposed.
+#[test]
+fn who_vouches_for_clients_is_proposed_by_what_stands_beside_it() {
+    let none = BASE.replace("client_auth = \"network\"\n", "");
+    let with = |table: &str| {
+        let text = none.replacen(
+            "[[cluster.main.topics]]",
+            &format!("{table}[[cluster.main.topics]]"),
+            1,
+        );
+        let errors = load(&text).expect_err("a mistake");
+        let errors = errors.errors().iter();
+        let mut of_key = errors.filter(|error| error.key == "cluster.main.listeners[0].client_auth");
+        of_key.next().expect("it is missing").fix.clone()
+    };
+    let sasl = "[cluster.main.listeners.sasl]\ncredentials = \"users\"\n";
+    let tls = "[cluster.main.listeners.tls]\ncertificate = \"a\"\nkey = \"b\"\n";
+    assert!(with(sasl).starts_with("write client_auth = \"sasl\": "));
+    assert!(with(&format!("{tls}client_ca = \"c\"\n")).starts_with("write client_auth = \"mtls\": "));
+    for table in ["", tls] {
+        let fix = with(table);
+        let places: Vec<_> = ["sasl", "mtls", "broker", "network"]
+            .iter()
+            .map(|way| fix.find(&format!("{way:?}")).expect("each is named"))
+            .collect();
+        assert!(places.is_sorted(), "{fix}");
     }
 }
