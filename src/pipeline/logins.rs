@@ -678,8 +678,7 @@ mod tests {
         for message in [
             bearer(&key, "alice", -30),
             bearer(&other, "alice", 60),
-            bearer(&key, "alice", 60).replacen("n,,", "n,a=bob,", 1),
-            "nonsense".to_owned(),
+            "n,,\u{1}auth=Bearer nonsense\u{1}\u{1}".to_owned(),
         ] {
             let mut rounds = Rounds::default();
             let Round::Answer(first) = say_at(&mut rounds, &mut logins, &message) else {
@@ -706,6 +705,17 @@ mod tests {
             assert!(matches!(round, Round::Closed(CloseReason::LoginFailed)));
         }
         assert!(said.windows(2).all(|pair| pair[0] == pair[1]), "{said:?}");
+        // Of a message there are none.
+        for message in [
+            bearer(&key, "alice", 60).replacen("n,,", "n,a=bob,", 1),
+            "nonsense".to_owned(),
+        ] {
+            let round = say_at(&mut Rounds::default(), &mut logins, &message);
+            let Round::Failed { answer, .. } = round else {
+                panic!("{message:?}: it is over")
+            };
+            assert_eq!(answer, said[0].1);
+        }
     }
 
     /// LOGIN-2

@@ -19,6 +19,8 @@ pub(crate) struct Java {
     archive: Option<String>,
     /// Whether it compiles what runs for long as well as it can.
     runs_long: bool,
+    /// A system property and its value.
+    property: Option<String>,
 }
 
 impl Java {
@@ -28,6 +30,7 @@ impl Java {
             version,
             archive: Some(format!("-XX:SharedArchiveFile={}", archive.display())),
             runs_long: false,
+            property: None,
         }
     }
 
@@ -45,6 +48,15 @@ impl Java {
             version,
             archive: None,
             runs_long: false,
+            property: None,
+        }
+    }
+
+    /// With a system property.
+    pub(crate) fn with_property(self, name: &str, value: &str) -> Self {
+        Java {
+            property: Some(format!("-D{name}={value}")),
+            ..self
         }
     }
 
@@ -53,6 +65,7 @@ impl Java {
             version,
             archive: Some(format!("-XX:ArchiveClassesAtExit={}", archive.display())),
             runs_long: false,
+            property: None,
         }
     }
 
@@ -64,7 +77,7 @@ impl Java {
         if !self.runs_long {
             command.arg("-XX:TieredStopAtLevel=1");
         }
-        command.args(&self.archive);
+        command.args(&self.archive).args(&self.property);
         command
     }
 

@@ -216,7 +216,8 @@ impl Exchange {
         }
     }
 
-    /// A failure takes two steps: the client says `^A` in between, or whatever it likes.
+    /// To refuse a token takes two steps: the client says `^A` in between, or whatever it likes. Where the message is
+    /// to blame there is one.
     fn take_token(
         &mut self,
         message: &[u8],
@@ -233,7 +234,8 @@ impl Exchange {
                 lifetime: Some(lifetime),
             }),
             Some(Err(UNKNOWN_KEY)) if against.may_find_keys => Ok(Answer::UnknownKey(key_id_of(message))),
-            Some(Err(failure)) => Ok(Answer::Challenge(self.refuse(failure))),
+            Some(Err(failure @ Failure::Token(_))) => Ok(Answer::Challenge(self.refuse(failure))),
+            Some(Err(failure)) => Err(failure),
             None => Ok(Answer::Unavailable),
         }
     }

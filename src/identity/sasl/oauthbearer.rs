@@ -3,8 +3,10 @@
 //!
 //! A token that does not convince is answered in two steps: first by [`REFUSED`] and no error, upon which the client
 //! says `^A` and is told that it has failed. Java's client and librdkafka report something odd where a step is missing.
+//! A message that is not well formed, or asks to act as somebody else, has failed at once.
 //!
-//! What Kafka does otherwise: of two `auth` it takes the last, and it compares an authorization id as it is escaped.
+//! What Kafka does otherwise, `tests/kafka/tls/logins/compared/tokens.rs` shows; and it compares an authorization id as
+//! it is escaped.
 //!
 //! Pure. Any thread.
 

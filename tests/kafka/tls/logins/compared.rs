@@ -1,6 +1,7 @@
 //! A login at the proxy goes as one at a broker: the same is said to both, and what they answer is compared, step by
 //! step. Where they differ on purpose, the reason is in the table.
 
+mod tokens;
 mod within;
 
 use std::time::Duration;
@@ -82,27 +83,36 @@ impl Sides {
 
     /// Has both told the same by each line of a table; what they answer has to be what stands there.
     fn compare<S>(mut self, table: &[(&str, S, Expected)], talk: impl Fn(&mut RawClient, &S) -> Vec<Heard>) {
-        let mut wrong = Vec::new();
-        for (what, said, expected) in table {
-            let heard =
-                [self.connect_to_broker(), self.door.connect()].map(|mut client| talk(&mut client, said));
-            let (broker, proxy, why) = match *expected {
-                Both(answers) => (answers, answers, "both are alike"),
-                Apart { broker, proxy, why } => {
-                    assert_ne!(broker, proxy, "{what}: {why}");
-                    (broker, proxy, why)
-                }
-            };
-            if heard != [broker, proxy] {
-                wrong.push(format!(
-                    "{what} ({why}): broker {:?}, proxy {:?}",
-                    heard[0], heard[1]
-                ));
-            }
-        }
-        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        let connect = || [self.connect_to_broker(), self.door.connect()];
+        compare(connect, table, talk);
         self.door.proxy.terminate();
     }
+}
+
+/// The same to a broker and a proxy, in this order.
+fn compare<S>(
+    connect: impl Fn() -> [RawClient; 2],
+    table: &[(&str, S, Expected)],
+    talk: impl Fn(&mut RawClient, &S) -> Vec<Heard>,
+) {
+    let mut wrong = Vec::new();
+    for (what, said, expected) in table {
+        let heard = connect().map(|mut client| talk(&mut client, said));
+        let (broker, proxy, why) = match *expected {
+            Both(answers) => (answers, answers, "both are alike"),
+            Apart { broker, proxy, why } => {
+                assert_ne!(broker, proxy, "{what}: {why}");
+                (broker, proxy, why)
+            }
+        };
+        if heard != [broker, proxy] {
+            wrong.push(format!(
+                "{what} ({why}): broker {:?}, proxy {:?}",
+                heard[0], heard[1]
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 fn handshake(client: &mut RawClient, mechanism: &str) -> Heard {
