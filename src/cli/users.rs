@@ -153,13 +153,26 @@ pub fn run(arguments: &UsersArguments, out: &mut dyn Write) -> Result<(), UsersE
             name,
             mechanism,
         } => {
+            let mut others = Vec::new();
             change(&file.path, |credentials| {
-                match credentials.remove(name, *mechanism) {
-                    true => Ok(()),
-                    false => Err(UsersError::NobodyThere(shown(name))),
+                if !credentials.remove(name, *mechanism) {
+                    return Err(UsersError::NobodyThere(shown(name)));
                 }
+                let left = credentials.users().filter(|(user, ..)| user == name);
+                others.extend(left.map(|(_, mechanism, _)| mechanism.name()));
+                Ok(())
             })?;
-            say(out, format_args!("{}: removed", shown(name)))
+            match (&others[..], mechanism) {
+                ([], _) | (_, None) => say(out, format_args!("{}: removed", shown(name))),
+                (others, Some(mechanism)) => say(
+                    out,
+                    format_args!(
+                        "{}: removed for {mechanism}; can still log in by {}, and by PLAIN where a listener has it",
+                        shown(name),
+                        others.join(" and ")
+                    ),
+                ),
+            }
         }
         UsersCommand::List { file } => list(&read(&file.path)?, out),
     }

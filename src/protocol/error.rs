@@ -1,6 +1,7 @@
 //! What can be wrong with a message.
 
 use super::bounds::BROKERS_MAX;
+use super::policy::api_name;
 
 /// Why bytes are not the Kafka message that they were taken for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -34,7 +35,7 @@ pub enum ProtocolError {
     #[error("the response names a topic at byte {at} that was not asked for")]
     NotAskedFor { at: usize },
     /// A version that is outside what this walker knows.
-    #[error("version {version} of API {api_key} is not one that is understood")]
+    #[error("version {version} of API {api_key} ({}) is not one that is understood", named(.api_key))]
     UnsupportedVersion { api_key: i16, version: i16 },
     /// More partitions than [`super::PARTITIONS_MAX`] or, where they are produced to,
     /// [`super::PRODUCE_PARTITIONS_MAX`].
@@ -55,6 +56,10 @@ pub enum ProtocolError {
     /// A rewrite was asked for with a frame other than the one that was parsed, or a callback shortened the output.
     #[error("the frame is not the one that was parsed")]
     LayoutMismatch,
+}
+
+fn named(api_key: &i16) -> &'static str {
+    api_name(*api_key).unwrap_or("unknown")
 }
 
 impl ProtocolError {

@@ -23,7 +23,7 @@ use crate::protocol::policy::{ApiPolicy, RequestHandling, ResponseHandling};
 use crate::protocol::preface::Preface;
 use crate::protocol::produce_response::Refusal;
 use crate::protocol::request_refusal::{self, Why};
-use crate::protocol::{api_versions, fetch_request};
+use crate::protocol::{ProtocolError, api_versions, fetch_request};
 
 /// What is to be done with a request that is not streamed.
 enum ApartRequest {
@@ -185,7 +185,7 @@ impl Session {
     }
 
     fn check_request(
-        &self,
+        &mut self,
         pipeline: &Pipeline,
         policy: &ApiPolicy,
         head: RequestHead,
@@ -193,6 +193,10 @@ impl Session {
         local: bool,
     ) -> Result<(), CloseReason> {
         if !local && !policy.allows(head.api_version) {
+            self.fault = Some(ProtocolError::UnsupportedVersion {
+                api_key: head.api_key,
+                version: head.api_version,
+            });
             return Err(CloseReason::VersionOutsideRange);
         }
         let limits = &pipeline.limits;
