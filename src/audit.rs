@@ -9,6 +9,7 @@ mod queue;
 mod state;
 mod writer;
 
+pub(crate) use event::shown;
 pub use event::{AuditEvent, EventClass, KekName, Login, Operation, Reason, RefusedRecords, RefusedRequest};
 pub(crate) use log::AuditLog;
 pub use queue::{AUDIT_EVENTS_MAX, AuditList, AuditQueue};

@@ -94,6 +94,8 @@ pub(crate) enum NoticeKind {
     Login {
         listener: ListenerId,
         address: Option<IpAddr>,
+        /// Whose login it was to be, as far as it is known that there is such a one.
+        claimed: Option<Principal>,
     },
     /// A connection was closed for what its client, or its broker, sent, or for a limit.
     Closed {

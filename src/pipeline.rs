@@ -57,7 +57,7 @@ use crate::audit::{
 };
 use crate::clocks::{ClockWatch, Clocks};
 use crate::config::Limits;
-use crate::identity::Client;
+use crate::identity::{Client, Principal};
 use crate::ids::{ById, ClusterId};
 use crate::keys::{Applied, ExecutorKeys, KeyOptions, KeyReply};
 use crate::metrics::{CloseReason, ExecutorMetrics};
@@ -274,14 +274,15 @@ impl Pipeline {
         });
     }
 
-    /// Tells the audit log of a login in `cluster`, where it wants to know: why it was refused, if it was.
+    /// Tells the audit log of a login in `cluster`, where it wants to know: why it was refused, if it was, and whose it
+    /// was to be.
     pub(crate) fn audit_login(
         &mut self,
         cluster: ClusterId,
         client: &Client,
         mechanism: Option<&'static str>,
         again: bool,
-        refused: Option<&'static str>,
+        refused: Option<(&'static str, Option<Principal>)>,
     ) {
         let Some(cluster) = self.clusters.get(cluster).filter(|_| self.audit_state.is_on()) else {
             return;
@@ -293,7 +294,11 @@ impl Pipeline {
             again,
         };
         self.audit.push_event(match refused {
-            Some(reason) => AuditEvent::LoginRefused { login, reason },
+            Some((reason, claimed)) => AuditEvent::LoginRefused {
+                login,
+                reason,
+                claimed,
+            },
             None => AuditEvent::LoginAccepted(login),
         });
     }

@@ -11,7 +11,7 @@ use serde::{Serialize, Serializer};
 
 use crate::envelope::{OpenError, WrappedDek};
 use crate::foreign::Foreign;
-use crate::identity::Client;
+use crate::identity::{Client, Principal};
 use crate::keys::KeyFailure;
 use crate::metrics::RefusalReason;
 
@@ -37,6 +37,9 @@ pub enum AuditEvent {
         login: Login,
         /// A fixed word.
         reason: &'static str,
+        /// Whose it was to be: somebody who is known, and has not proven to be it.
+        #[serde(serialize_with = "shown_principal")]
+        claimed: Option<Principal>,
     },
     /// These are in force from now on.
     RulesLoaded {
@@ -237,13 +240,21 @@ pub(super) struct ShownClient {
 
 impl ShownClient {
     pub(super) fn of(client: &Client) -> Self {
-        let principal = client.principal.as_ref();
         Self {
             client: client.address.map(|address| address.to_string()),
             client_id: Foreign::new(&*client.id).to_string(),
-            principal: principal.map(|principal| Foreign::new(&principal.to_string()).to_string()),
+            principal: client.principal.as_ref().map(shown),
         }
     }
+}
+
+/// Escaped and cut.
+pub(crate) fn shown(principal: &Principal) -> String {
+    Foreign::new(&principal.to_string()).to_string()
+}
+
+fn shown_principal<S: Serializer>(principal: &Option<Principal>, serializer: S) -> Result<S::Ok, S::Error> {
+    principal.as_ref().map(shown).serialize(serializer)
 }
 
 fn shown_client<S: Serializer>(client: &Client, serializer: S) -> Result<S::Ok, S::Error> {
@@ -320,7 +331,17 @@ mod tests {
             mechanism: None,
             again: false,
         };
-        for event in [AuditEvent::Refused(refused), AuditEvent::LoginAccepted(login)] {
+        let failed = AuditEvent::LoginRefused {
+            claimed: login.client.principal.clone(),
+            login: login.clone(),
+            reason: "wrong_password",
+        };
+        let events = [
+            AuditEvent::Refused(refused),
+            AuditEvent::LoginAccepted(login),
+            failed,
+        ];
+        for event in events {
             let line = serde_json::to_string(&event).expect("JSON");
             assert!(is_printable(&line), "{line}");
             assert!(line.len() < 8 * 1024, "{}", line.len());

@@ -57,7 +57,7 @@ enum Line {
         principal: Option<Principal>,
     },
     Request(&'static str, Option<Principal>),
-    Login(Option<IpAddr>, &'static str),
+    Login(Option<IpAddr>, &'static str, Option<Principal>),
 }
 
 impl Line {
@@ -84,9 +84,13 @@ impl Line {
                 let line = Self::Request(refused.api, refused.client.principal.clone());
                 Some((&refused.cluster, line))
             }
-            AuditEvent::LoginRefused { login, reason } => {
+            AuditEvent::LoginRefused {
+                login,
+                reason,
+                claimed,
+            } => {
                 let address = login.client.address.map(|address| address.ip());
-                Some((&login.cluster, Self::Login(address, reason)))
+                Some((&login.cluster, Self::Login(address, reason, claimed.clone())))
             }
             AuditEvent::LoginAccepted(_) | AuditEvent::RulesLoaded { .. } | AuditEvent::LeftOut { .. } => {
                 None
@@ -503,16 +507,20 @@ mod tests {
     }
 
     #[test]
-    fn a_login_is_refused_once_a_minute_for_each_address_and_reason_and_accepted_each_time() {
+    fn a_login_is_refused_once_a_minute_for_each_address_user_and_reason_and_accepted_each_time() {
         let mut log = AuditLog::default();
         let now = Instant::now();
-        let refused = |port, reason| AuditEvent::LoginRefused {
+        let refused = |port, reason, claimed: Option<&str>| AuditEvent::LoginRefused {
             login: login(port),
             reason,
+            claimed: claimed.and_then(Principal::named),
         };
-        assert!(log.write(&refused(1, "unknown_user"), now));
-        assert!(!log.write(&refused(2, "unknown_user"), now));
-        assert!(log.write(&refused(2, "wrong_password"), now));
+        assert!(log.write(&refused(1, "unknown_user", None), now));
+        assert!(!log.write(&refused(2, "unknown_user", None), now));
+        for (user, is_written) in [("alice", true), ("bob", true), ("alice", false)] {
+            let event = refused(2, "wrong_password", Some(user));
+            assert_eq!(log.write(&event, now), is_written, "{user}");
+        }
         for _ in 0..2 * LINES_MAX {
             assert!(log.write(&AuditEvent::LoginAccepted(login(1)), now));
         }

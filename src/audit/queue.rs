@@ -163,6 +163,7 @@ mod tests {
             queue.push_event(AuditEvent::LoginRefused {
                 login: login.clone(),
                 reason: "malformed",
+                claimed: None,
             });
         }
         queue.push_event(AuditEvent::LoginAccepted(login));

@@ -390,8 +390,8 @@ impl Arrival {
             book.doubt(*node_id, address);
         }
         drop(pipeline);
-        if let Some(why) = session.login_refusal() {
-            self.notice_login(why);
+        if let Some((why, claimed)) = session.login_refusal() {
+            self.notice_login(why, claimed);
         }
         if is_worth_a_notice(reason) {
             let fault = session.fault().map(|fault| fault.to_string());

@@ -117,6 +117,16 @@ impl Logins {
         }
     }
 
+    /// A token names a key that is not in the set.
+    fn look_for(&mut self, listener: ListenerId, id: &str) -> Search {
+        let keys = self.unknown_keys.get_mut(listener).zip(self.realtime);
+        let search = keys.map_or(Search::IsUnderWay, |(keys, now)| keys.search(id, now));
+        if search == Search::Begins {
+            self.wanted_keys.push(listener);
+        }
+        search
+    }
+
     /// The connection is gone.
     pub fn forget(&mut self, connection: u32) {
         self.checks.asked.remove(&connection);
@@ -132,6 +142,8 @@ pub struct Rounds {
     mechanism: Option<LoginMechanism>,
     /// Who it has been so far.
     known: Option<Principal>,
+    /// Whose the login that is under way, or was last, is to be: see [`Exchange::claimed`].
+    claimed: Option<Principal>,
 }
 
 /// What a message of a login is answered with.
@@ -148,6 +160,8 @@ pub enum Round {
     Wait,
     /// This frame, after a while; then the connection ends.
     Failed { answer: Vec<u8>, why: Refusal },
+    /// The connection ends without a word, and counts as a login that has failed (UNKNOWN-KEYS-2).
+    NewKey,
     /// The connection ends without a word.
     Closed(CloseReason),
 }
@@ -205,9 +219,8 @@ impl Rounds {
     #[must_use]
     pub fn again(known: Principal) -> Self {
         Self {
-            exchange: None,
-            mechanism: None,
             known: Some(known),
+            ..Self::default()
         }
     }
 
@@ -217,6 +230,12 @@ impl Rounds {
         let exchange = self.exchange.as_ref()?;
         let failure = exchange.refused()?;
         Some(Refusal::Unconvincing(exchange.mechanism(), failure))
+    }
+
+    /// Whose the login is to be, as far as it is known that there is such a one; it proves nothing.
+    #[must_use]
+    pub fn claimed(&self) -> Option<Principal> {
+        self.claimed.clone()
     }
 
     /// What the mechanism is called that was agreed on last.
@@ -272,6 +291,7 @@ impl Rounds {
             return Round::Closed(CloseReason::Internal);
         }
         self.mechanism = agreed;
+        self.claimed = None;
         self.exchange = agreed.map(Exchange::new);
         match agreed {
             Some(_) => Round::Answer(answer),
@@ -313,6 +333,7 @@ impl Rounds {
                 Err(_) => return Round::Closed(CloseReason::MalformedFrame),
             },
         };
+        self.claimed = exchange.claimed();
         match taken {
             Ok(Answer::Challenge(token)) => {
                 answer_with(head, TokenAnswer::Accepted(&token, None), Round::Answer)
@@ -326,18 +347,14 @@ impl Rounds {
                 logins.checks.unsent.push((connection, check));
                 Round::Wait
             }
-            Ok(Answer::UnknownKey(id)) => {
-                let keys = logins.unknown_keys.get_mut(listener).zip(logins.realtime);
-                let search = keys.map(|(keys, now)| keys.search(&id, now));
-                if search == Some(Search::WasInVain) {
+            Ok(Answer::UnknownKey(id)) => match logins.look_for(listener, &id) {
+                Search::WasInVain => {
                     let told = exchange.refuse(UNKNOWN_KEY);
-                    return answer_with(head, TokenAnswer::Accepted(&told, None), Round::Answer);
+                    answer_with(head, TokenAnswer::Accepted(&told, None), Round::Answer)
                 }
-                if search == Some(Search::Begins) {
-                    logins.wanted_keys.push(listener);
-                }
-                Round::Closed(CloseReason::LoginUnavailable)
-            }
+                Search::Begins | Search::NoRoom => Round::NewKey,
+                Search::IsUnderWay => Round::Closed(CloseReason::LoginUnavailable),
+            },
             Ok(Answer::Unavailable) => Round::Closed(CloseReason::LoginUnavailable),
             Ok(Answer::Known {
                 principal,
@@ -347,6 +364,7 @@ impl Rounds {
                 self.exchange = None;
                 // LOGIN-3
                 if self.known.as_ref().is_some_and(|known| *known != principal) {
+                    self.claimed = Some(principal);
                     return failed(head, mechanism, Refusal::SomebodyElse);
                 }
                 self.known = Some(principal.clone());
@@ -573,14 +591,21 @@ mod tests {
     fn what_is_told_does_not_depend_on_why() {
         let mut logins = logins(Some(alice_and_bob()));
         let answers = [
-            "\0alice\0wrong",
-            "\0nobody\0secret",
-            "bob\0alice\0secret",
-            "no such form",
+            ("\0alice\0wrong", "User:alice"),
+            ("\0nobody\0secret", ""),
+            ("bob\0alice\0secret", "User:alice"),
+            ("no such form", ""),
         ]
-        .map(|token| match log_in(&mut Rounds::default(), &mut logins, token) {
-            Round::Failed { answer, .. } => answer,
-            _ => panic!("{token:?} is let in"),
+        .map(|(token, claimed)| {
+            let mut rounds = Rounds::default();
+            let Round::Failed { answer, .. } = log_in(&mut rounds, &mut logins, token) else {
+                panic!("{token:?} is let in")
+            };
+            let told = rounds
+                .claimed()
+                .map_or(String::new(), |claimed| claimed.to_string());
+            assert_eq!(told, claimed, "{token:?}");
+            answer
         });
         assert!(answers.iter().all(|answer| *answer == answers[0]));
     }
@@ -675,15 +700,16 @@ mod tests {
         let (key, other) = (SigningKey::ec("k"), SigningKey::ec("k"));
         let mut logins = bearers(&key);
         let mut said = Vec::new();
-        for message in [
-            bearer(&key, "alice", -30),
-            bearer(&other, "alice", 60),
-            "n,,\u{1}auth=Bearer nonsense\u{1}\u{1}".to_owned(),
+        for (message, is_signed) in [
+            (bearer(&key, "alice", -30), true),
+            (bearer(&other, "alice", 60), false),
+            ("n,,\u{1}auth=Bearer nonsense\u{1}\u{1}".to_owned(), false),
         ] {
             let mut rounds = Rounds::default();
             let Round::Answer(first) = say_at(&mut rounds, &mut logins, &message) else {
                 panic!("{message:?}: the client is told before it is over")
             };
+            assert_eq!(rounds.claimed(), Principal::named("alice").filter(|_| is_signed));
             let text = String::from_utf8_lossy(&first).into_owned();
             assert!(text.contains("{\"status\":\"invalid_token\"}"), "{text:?}");
             // The same once more does not help.
@@ -749,10 +775,11 @@ mod tests {
             let round = say(&mut rounds, logins, 1, &bearer(&new, "alice", 60));
             (round, rounds.refusal())
         };
-        for wanted in [1, 0] {
+        for is_new in [true, false, false] {
             let (round, _) = log_in(&mut logins);
-            assert!(matches!(round, Round::Closed(CloseReason::LoginUnavailable)));
-            assert_eq!(logins.take_wanted_keys().count(), wanted);
+            assert_eq!(matches!(round, Round::NewKey), is_new);
+            assert!(is_new || matches!(round, Round::Closed(CloseReason::LoginUnavailable)));
+            assert_eq!(logins.take_wanted_keys().count(), usize::from(is_new));
         }
         let publish = |logins: &mut Logins, keys: &[&SigningKey]| {
             let keys = KeySet::parse(key_set(keys.iter().copied()).as_bytes()).expect("a set");

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use crate::foreign::Foreign;
+use crate::identity::Principal;
 use crate::ids::{Ids, ListenerId};
 use crate::messages::{Notice, NoticeKind};
 use crate::metrics::CloseReason;
@@ -48,7 +49,11 @@ impl Notices {
             NoticeKind::Handshake {
                 listener, looks_like, ..
             } => self.write_handshake(*listener, *looks_like, notice),
-            NoticeKind::Login { listener, .. } => self.write_login(*listener, notice),
+            NoticeKind::Login {
+                listener, claimed, ..
+            } => {
+                self.write_login(*listener, claimed.as_ref(), notice);
+            }
             NoticeKind::Closed {
                 listener,
                 reason: _,
@@ -101,11 +106,12 @@ impl Notices {
         );
     }
 
-    fn write_login(&self, listener: ListenerId, notice: &Notice) {
+    fn write_login(&self, listener: ListenerId, claimed: Option<&Principal>, notice: &Notice) {
         tracing::warn!(
             listener = self.names.listeners.name(listener),
             client = notice.client.address.map(|address| address.to_string()),
             client_id = Foreign::new(&*notice.client.id).to_string(),
+            claimed = claimed.map(crate::audit::shown),
             fault = notice.fault,
             "a client could not log in"
         );

@@ -64,7 +64,12 @@ impl Folder {
     }
 
     fn admits(&self, user: &str, password: &str) -> bool {
-        Message { user, password }.verify(&self.credentials()).is_ok()
+        let message = Message {
+            authorization_id: "",
+            user,
+            password,
+        };
+        message.verify(&self.credentials()).is_ok()
     }
 }
 
@@ -110,9 +115,14 @@ fn users_are_added_listed_changed_and_removed() {
     );
     assert_eq!(said, "alice: has another password with SCRAM-SHA-256\n");
     assert!(folder.admits("alice", "other") && !folder.admits("alice", "secret"));
-    folder.succeeds(&["remove", "users", "alice", "--mechanism", "SCRAM-SHA-256"], b"");
+    let said = folder.succeeds(&["remove", "users", "alice", "--mechanism", "SCRAM-SHA-256"], b"");
+    assert_eq!(
+        said,
+        "alice: removed for SCRAM-SHA-256; can still log in by SCRAM-SHA-512, and by PLAIN where a listener has it\n"
+    );
     assert!(folder.credentials().of("alice", Mechanism::Sha512).is_some());
-    folder.succeeds(&["remove", "users", "alice"], b"");
+    let said = folder.succeeds(&["remove", "users", "alice"], b"");
+    assert_eq!(said, "alice: removed\n");
     assert_eq!(folder.credentials().users().count(), 1);
     let kept = text(&fs::read(folder.path("users")).expect("a file"));
     assert!(!kept.contains("secret\n") && !kept.contains("Grüße") && !kept.contains("other"));

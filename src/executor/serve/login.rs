@@ -73,7 +73,8 @@ impl Arrival {
             self.notice_end(CloseReason::LoginLimit, None, self.client.clone(), None);
             let mut pipeline = self.serving.shared.pipeline.borrow_mut();
             let reason = CloseReason::LoginLimit.as_str();
-            pipeline.audit_login(listener.map.cluster, &self.client, None, false, Some(reason));
+            let refused = Some((reason, None));
+            pipeline.audit_login(listener.map.cluster, &self.client, None, false, refused);
             return Err(CloseReason::LoginLimit);
         }
         let mut stage = LoginStage::default();
@@ -129,7 +130,7 @@ impl Arrival {
                         Round::Answer(answer) => {
                             // Some clients hear that and say nothing more.
                             if let Some(why) = stage.rounds.refusal() {
-                                self.note_refused_login(listener, why);
+                                self.note_refused_login(listener, why, stage.rounds.claimed());
                                 stage.is_noted = true;
                             }
                             answer
@@ -151,7 +152,7 @@ impl Arrival {
                         }
                         Round::Failed { answer, why } => {
                             if !stage.is_noted {
-                                self.note_refused_login(listener, why);
+                                self.note_refused_login(listener, why, stage.rounds.claimed());
                             }
                             memory.hold(frame.capacity().saturating_add(answer.capacity()));
                             self.hold_back::<P>(begun).await?;
@@ -159,6 +160,10 @@ impl Arrival {
                             return Err(CloseReason::LoginFailed);
                         }
                         Round::Wait => return Err(CloseReason::LoginUnavailable),
+                        Round::NewKey => {
+                            self.count_failure();
+                            return Err(CloseReason::LoginUnavailable);
+                        }
                         Round::Closed(reason) => return Err(reason),
                     }
                 }
@@ -353,17 +358,23 @@ impl Arrival {
     }
 
     /// Tells of a login that has failed.
-    #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
-    fn note_refused_login(&self, listener: &Listener, why: LoginRefusal) {
+    fn note_refused_login(&self, listener: &Listener, why: LoginRefusal, claimed: Option<Principal>) {
         let mut pipeline = self.serving.shared.pipeline.borrow_mut();
         pipeline.metrics.connections.login(false);
         let (cluster, client) = (listener.map.cluster, &self.client);
-        pipeline.audit_login(cluster, client, why.mechanism(), false, Some(why.reason()));
+        let refused = Some((why.reason(), claimed.clone()));
+        pipeline.audit_login(cluster, client, why.mechanism(), false, refused);
         drop(pipeline);
+        self.count_failure();
+        self.notice_login(why, claimed);
+    }
+
+    /// One more login that has failed, of this address.
+    #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
+    fn count_failure(&self) {
         if let Some(address) = self.client.address {
             self.serving.shares.failed(address.ip(), clocks::now());
         }
-        self.notice_login(why);
     }
 
     /// Tells of a client that is let in.
@@ -373,12 +384,13 @@ impl Arrival {
         pipeline.audit_login(listener.map.cluster, &self.client, mechanism, false, None);
     }
 
-    /// Has the log tell of a login that has failed, once in a while for each address.
-    pub(super) fn notice_login(&self, why: LoginRefusal) {
+    /// Has the log tell of a login that has failed, once in a while for each address and user.
+    pub(super) fn notice_login(&self, why: LoginRefusal, claimed: Option<Principal>) {
         self.serving.shared.errands.notice(Notice {
             kind: NoticeKind::Login {
                 listener: self.listener,
                 address: self.client.address.map(|address| address.ip()),
+                claimed,
             },
             client: self.client.clone(),
             fault: Some(why.to_string()),

@@ -114,17 +114,21 @@ impl Checked {
         }
     }
 
-    /// Whose a token is, and for how long; `None` where that is not known.
+    /// Whose a token is, and for how long; `None` where that is not known. `claimed` is whom it names, once its
+    /// signature is right.
     fn bearer(
         &self,
         message: &[u8],
         now: Option<Duration>,
+        claimed: &mut Option<Principal>,
     ) -> Option<Result<(Principal, Duration), Failure>> {
         let now = now?;
         let (rules, keys) = (self.token_rules.as_ref()?, self.keys.as_ref()?);
-        let check = || {
+        let mut check = || {
             let message = oauthbearer::Message::parse(message)?;
-            let bearer = rules.check(message.token(), keys, now)?;
+            let claims = rules.verified(message.token(), keys)?;
+            *claimed = rules.principal(&claims);
+            let bearer = rules.check_claims(&claims, now)?;
             message.check(&bearer.principal)?;
             let rest = bearer.ends.saturating_sub(now);
             Ok((bearer.principal, rest.max(LIFETIME_MIN)))
@@ -140,6 +144,7 @@ pub struct Exchange {
     challenge: Option<Box<Challenge>>,
     /// What was wrong with a token, which the client was told of.
     refused: Option<Failure>,
+    claimed: Option<Principal>,
 }
 
 /// What a message is answered with.
@@ -172,7 +177,15 @@ impl Exchange {
             mechanism,
             challenge: None,
             refused: None,
+            claimed: None,
         }
+    }
+
+    /// Whose login it is to be, once that is known: a user of the credentials, or whom a token names whose signature is
+    /// right. Nobody else: who types his password where the user belongs would have it written down.
+    #[must_use]
+    pub fn claimed(&self) -> Option<Principal> {
+        self.claimed.clone()
     }
 
     /// Which one the client has chosen.
@@ -194,14 +207,19 @@ impl Exchange {
         match (self.mechanism, &against.credentials, &self.challenge) {
             (LoginMechanism::OauthBearer, ..) => self.take_token(message, against, now),
             (_, None, _) => Ok(Answer::Unavailable),
-            (LoginMechanism::Plain, Some(credentials), _) => Ok(Answer::Check(PasswordCheck {
-                credentials: Arc::clone(credentials),
-                message: Zeroizing::new(message.to_vec()),
-            })),
+            (LoginMechanism::Plain, Some(credentials), _) => {
+                let user = plain::Message::parse(message).map(|message| message.user);
+                self.claimed = user.ok().and_then(|user| known(credentials, user));
+                Ok(Answer::Check(PasswordCheck {
+                    credentials: Arc::clone(credentials),
+                    message: Zeroizing::new(message.to_vec()),
+                }))
+            }
             (LoginMechanism::Scram(mechanism), Some(credentials), None) => {
                 let nonce = ServerNonce::new().map_err(|_| Failure::Malformed("no random numbers"))?;
                 let challenge = Challenge::new(mechanism, message, credentials, &nonce)?;
                 let answer = challenge.message().to_vec();
+                self.claimed = known(credentials, challenge.user());
                 self.challenge = Some(Box::new(challenge));
                 Ok(Answer::Challenge(answer))
             }
@@ -227,7 +245,7 @@ impl Exchange {
         if let Some(failure) = self.refused {
             return Err(failure);
         }
-        match against.bearer(message, now) {
+        match against.bearer(message, now, &mut self.claimed) {
             Some(Ok((principal, lifetime))) => Ok(Answer::Known {
                 principal,
                 message: Vec::new(),
@@ -266,6 +284,7 @@ impl PasswordCheck {
     /// [`Failure`].
     pub fn run(&self) -> Result<Principal, Failure> {
         let message = plain::Message::parse(&self.message)?;
+        message.check()?;
         message.verify(&self.credentials)?;
         principal(message.user)
     }
@@ -284,6 +303,12 @@ fn key_id_of(message: &[u8]) -> String {
     message
         .and_then(|message| key_id(message.token()))
         .unwrap_or_default()
+}
+
+/// A user that the credentials have, by whatever mechanism.
+fn known(credentials: &Credentials, user: &str) -> Option<Principal> {
+    credentials.any_of(user)?;
+    Principal::new(user)
 }
 
 fn principal(user: &str) -> Result<Principal, Failure> {

@@ -2,7 +2,8 @@
 //!
 //! - UNKNOWN-KEYS-1: for each of them the key set is fetched once a minute, and no token is refused for its key before
 //!   that. Until then it is not known whose it is (LOGIN-2).
-//! - UNKNOWN-KEYS-2: so many are looked for at a time: anybody may make up ids.
+//! - UNKNOWN-KEYS-2: so many are looked for at a time: anybody may make up ids. Each new one counts as a login that has
+//!   failed, of the address that it came from; whoever comes with one that is looked for already does not.
 //!
 //! Executor threads only.
 
@@ -21,8 +22,10 @@ pub(super) struct UnknownKeys {
 pub(super) enum Search {
     /// The set is to be fetched for it.
     Begins,
-    /// The set has not come yet, or there is no room for one more search.
+    /// The set has not come yet.
     IsUnderWay,
+    /// There is no room for one more search.
+    NoRoom,
     /// The issuer does not know it either.
     WasInVain,
 }
@@ -53,7 +56,7 @@ impl UnknownKeys {
         }
         // UNKNOWN-KEYS-2
         if self.looked_for.len() >= SOUGHT_MAX {
-            return Search::IsUnderWay;
+            return Search::NoRoom;
         }
         self.looked_for.push(Sought {
             id: id.into(),
@@ -103,7 +106,7 @@ mod tests {
         let begun = (0..1000).filter(|number| keys.search(&number.to_string(), NOW) == Search::Begins);
         assert_eq!(begun.count(), SOUGHT_MAX);
         keys.fetched(NOW);
-        assert_eq!(keys.search("another", NOW), Search::IsUnderWay);
+        assert_eq!(keys.search("another", NOW), Search::NoRoom);
         assert_eq!(keys.search("another", NOW + REMEMBERED), Search::Begins);
     }
 }

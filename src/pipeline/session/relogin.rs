@@ -38,7 +38,8 @@ pub(super) struct Relogin {
     hashed_by: Option<Instant>,
     /// What is said, and when, before the connection ends.
     failed: Option<(Vec<u8>, Instant)>,
-    why: Option<Refusal>,
+    /// Why the last one has failed, and whose it was to be.
+    why: Option<(Refusal, Option<Principal>)>,
 }
 
 impl Session {
@@ -65,9 +66,9 @@ impl Session {
         self
     }
 
-    /// Why a later login has failed, where that has ended the connection.
-    pub fn login_refusal(&self) -> Option<Refusal> {
-        self.relogin.as_ref()?.why
+    /// Why a later login has failed, where that has ended the connection, and whose it was to be.
+    pub fn login_refusal(&self) -> Option<(Refusal, Option<Principal>)> {
+        self.relogin.as_ref()?.why.clone()
     }
 
     /// Whether a request of this API, and of so many bytes, is about logins and ends here: where no broker is asked to
@@ -160,6 +161,7 @@ impl Session {
                 relogin.note_refusal(pipeline, whose, why);
                 return Ok(Step::Blocked(Wait::Until(until)));
             }
+            Round::NewKey => return Err(CloseReason::LoginUnavailable),
             Round::Closed(reason) => return Err(reason),
         };
         self.note_request(pipeline, head, frame.len(), Answer::Local(answer));
@@ -218,9 +220,11 @@ impl Relogin {
         (cluster, client): (ClusterId, &Client),
         why: Refusal,
     ) {
-        if self.why.replace(why).is_none() {
+        let claimed = self.rounds.claimed();
+        if self.why.replace((why, claimed.clone())).is_none() {
             pipeline.metrics.connections.login(false);
-            pipeline.audit_login(cluster, client, why.mechanism(), true, Some(why.reason()));
+            let refused = Some((why.reason(), claimed));
+            pipeline.audit_login(cluster, client, why.mechanism(), true, refused);
         }
     }
 

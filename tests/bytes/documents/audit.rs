@@ -45,6 +45,7 @@ fn events() -> Vec<AuditEvent> {
         AuditEvent::LoginRefused {
             login,
             reason: "malformed",
+            claimed: None,
         },
         AuditEvent::RulesLoaded {
             cluster: "main".into(),

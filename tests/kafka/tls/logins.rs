@@ -5,6 +5,7 @@ mod administrators;
 mod audited;
 mod compared;
 mod named;
+mod noticed;
 mod timing;
 
 use std::fs;
@@ -444,10 +445,7 @@ fn the_key_set_is_fetched_when_a_token_names_a_new_key() {
 }
 
 fn handshake(client: &mut RawClient, mechanism: &str) -> i16 {
-    let mechanism = StrBytes::from_string(mechanism.to_owned());
-    client
-        .ask(1, &SaslHandshakeRequest::default().with_mechanism(mechanism))
-        .error_code
+    client.ask(1, &choice(mechanism)).error_code
 }
 
 /// The code, what is said, and how long the login is good for.
@@ -572,6 +570,10 @@ fn a_second_login_is_refused_where_none_was_offered() {
     assert_eq!(handshake(&mut client, "PLAIN"), 34);
     assert!(client.log_dirs().is_some());
     door.proxy.terminate();
+}
+
+fn choice(mechanism: &str) -> SaslHandshakeRequest {
+    SaslHandshakeRequest::default().with_mechanism(StrBytes::from_string(mechanism.to_owned()))
 }
 
 /// Each at its bound, and counted.

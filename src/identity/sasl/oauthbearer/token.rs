@@ -162,7 +162,17 @@ impl TokenRules {
     ///
     /// # Errors
     /// [`TokenFault`].
+    #[cfg(any(test, feature = "testing"))]
     pub fn check(&self, token: &str, keys: &KeySet, now: Duration) -> Result<Bearer, TokenFault> {
+        self.check_claims(&self.verified(token, keys)?, now)
+    }
+
+    /// What a token says that one of these keys has signed.
+    pub(in crate::identity::sasl) fn verified(
+        &self,
+        token: &str,
+        keys: &KeySet,
+    ) -> Result<Map<String, Value>, TokenFault> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(TokenFault::Malformed);
         }
@@ -170,9 +180,7 @@ impl TokenRules {
         let (header, claims) = signed.split_once('.').ok_or(TokenFault::Malformed)?;
         self.check_signature(header, signed, signature, keys)?;
         let claims = decoded(claims, TOKEN_BYTES_MAX)?;
-        let claims: Map<String, Value> =
-            serde_json::from_slice(&claims).map_err(|_| TokenFault::Malformed)?;
-        self.check_claims(&claims, now)
+        serde_json::from_slice(&claims).map_err(|_| TokenFault::Malformed)
     }
 
     /// TOKEN-1
@@ -209,7 +217,11 @@ impl TokenRules {
     }
 
     /// TOKEN-2
-    fn check_claims(&self, claims: &Map<String, Value>, now: Duration) -> Result<Bearer, TokenFault> {
+    pub(in crate::identity::sasl) fn check_claims(
+        &self,
+        claims: &Map<String, Value>,
+        now: Duration,
+    ) -> Result<Bearer, TokenFault> {
         let is_issuer = |issuer: &Value| issuer.as_str() == Some(&self.issuer);
         if !claims.get("iss").is_some_and(is_issuer) {
             return Err(TokenFault::Issuer);
@@ -234,12 +246,15 @@ impl TokenRules {
         if time(claims, "nbf")?.is_some_and(|begins| begins > now.saturating_add(SKEW)) {
             return Err(TokenFault::NotYet);
         }
-        let name = claims.get(&self.principal_claim).and_then(Value::as_str);
-        let principal = name
-            .filter(|name| !name.trim().is_empty() && name.len() <= USER_BYTES_MAX)
-            .and_then(Principal::new)
-            .ok_or(TokenFault::Principal)?;
+        let principal = self.principal(claims).ok_or(TokenFault::Principal)?;
         Ok(Bearer { principal, ends })
+    }
+
+    /// Whom it names.
+    pub(in crate::identity::sasl) fn principal(&self, claims: &Map<String, Value>) -> Option<Principal> {
+        let name = claims.get(&self.principal_claim).and_then(Value::as_str);
+        name.filter(|name| !name.trim().is_empty() && name.len() <= USER_BYTES_MAX)
+            .and_then(Principal::new)
     }
 }
 

@@ -84,6 +84,7 @@ fn assert_told(lines: &[Value], topic: &str) {
             ("event", "login_refused"),
             ("reason", "wrong_password"),
             ("mechanism", "PLAIN"),
+            ("claimed", "User:bob"),
         ],
         &[
             ("event", "login_refused"),
@@ -102,6 +103,12 @@ fn assert_told(lines: &[Value], topic: &str) {
     }
     let refused = lines.iter().filter(|line| line["event"] == "login_refused");
     assert!(refused.clone().all(|line| line["principal"].is_null()));
+    let claimed = refused.clone().filter(|line| !line["claimed"].is_null());
+    assert_eq!(
+        claimed.count(),
+        1,
+        "whoever is not known may be a password: {lines:?}"
+    );
     assert_eq!(refused.count(), 2, "once for each reason: {lines:?}");
 }
 

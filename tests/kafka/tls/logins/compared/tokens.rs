@@ -370,5 +370,5 @@ const A_GOOD_ONE: Expected = Apart {
 const A_REQUEST: Expected = Apart {
     broker: &[More(0), Code(34), End],
     proxy: &[More(0), End, End],
-    why: "aiokafka, which does not read what it was refused with, takes an answer for that of a cluster without brokers",
+    why: "aiokafka does not read what it was refused with, and takes an answer for that of a cluster without brokers",
 };
