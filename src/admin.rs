@@ -64,6 +64,8 @@ pub struct Collection {
     pub hidden: Vec<Hidden>,
     /// TLS of each listener and cluster that has it.
     pub tls: Vec<TlsFacts>,
+    /// Each file that says who may do something.
+    pub access: Vec<AccessFacts>,
     /// Each key set that is fetched.
     pub key_sets: Vec<KeySetFacts>,
     /// How many connections are served, and how many `limits.connections_max` wants to be.
@@ -99,6 +101,18 @@ pub struct TlsFacts {
     pub is_current: bool,
     /// Whoever answers is believed.
     pub is_unverified: bool,
+}
+
+/// A file that says who may log in, or who belongs to a group.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccessFacts {
+    /// `credentials`, `key_set` or `group`.
+    pub kind: &'static str,
+    pub cluster: String,
+    /// Of the listener, or of the group.
+    pub name: String,
+    /// What is in force is what it holds.
+    pub is_current: bool,
 }
 
 /// A key set that is fetched for one listener.

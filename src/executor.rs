@@ -200,6 +200,9 @@ impl<P: Platform> Executor<P> {
         for (_, task) in self.tasks.drain() {
             P::cancel(task).await;
         }
+        // Nobody takes it any more.
+        let pipeline = self.serving.shared.pipeline.borrow();
+        pipeline.audit_state.count_lost(pipeline.audit.waiting());
     }
 
     /// Takes in what the control thread has said; says whether the executor is to end.

@@ -30,6 +30,7 @@
 mod acceptor;
 mod access_files;
 mod control;
+mod followed_files;
 mod hidden;
 mod key_sets;
 mod names;

@@ -1,6 +1,7 @@
 //! The text of `/metrics`: every name that Sealwire exports, each with its labels and meaning. `docs/metrics.md` lists
 //! the same.
 
+mod access;
 mod audit;
 mod connections;
 mod families;
@@ -48,6 +49,7 @@ impl Collector for Exposition {
         self.process(&mut families)?;
         self.connections(&mut families)?;
         self.tls(&mut families)?;
+        self.access(&mut families)?;
         self.key_sets(&mut families)?;
         self.audit(&mut families)?;
         self.traffic(&mut families)?;

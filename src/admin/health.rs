@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::{Collection, EXECUTOR_TIMEOUT, LIVENESS_TIMEOUT};
+use super::{AccessFacts, Collection, EXECUTOR_TIMEOUT, LIVENESS_TIMEOUT, TlsFacts};
 use crate::audit::AuditState;
 use crate::keys::statistics::KmsState;
 
@@ -91,6 +91,7 @@ impl Health {
                 set.listener, set.cluster
             ));
         }
+        health.take_files(collection);
         let (served, wanted) = collection.connections;
         if served < wanted {
             health.warnings.push(format!(
@@ -106,6 +107,34 @@ impl Health {
         }
         health.ok = health.reasons.is_empty();
         health
+    }
+
+    /// Files that have changed and cannot be used.
+    fn take_files(&mut self, collection: &Collection) {
+        const STAYS: &str =
+            "cannot be used as it is now: what was read before stays in force, and the log says why";
+        for facts in collection.tls.iter().filter(|facts| !facts.is_current) {
+            let TlsFacts {
+                cluster, listener, ..
+            } = facts;
+            let whose = match listener.as_str() {
+                "" => format!("cluster {cluster:?} towards brokers"),
+                listener => format!("listener {listener:?} of cluster {cluster:?}"),
+            };
+            self.warnings.push(format!("a file of TLS of {whose} {STAYS}"));
+        }
+        for facts in collection.access.iter().filter(|facts| !facts.is_current) {
+            let AccessFacts {
+                kind, cluster, name, ..
+            } = facts;
+            let what = match *kind {
+                "credentials" => "the credentials file of listener",
+                "key_set" => "the key set of listener",
+                _ => "the file of group",
+            };
+            self.warnings
+                .push(format!("{what} {name:?} of cluster {cluster:?} {STAYS}"));
+        }
     }
 
     fn take_audit(&mut self, audit: &AuditState) {
@@ -183,6 +212,7 @@ mod tests {
             draining: false,
             hidden: Vec::new(),
             tls: Vec::new(),
+            access: Vec::new(),
             key_sets: Vec::new(),
             connections: (10, 10),
             audit: Arc::default(),
@@ -222,6 +252,27 @@ mod tests {
             }];
             let health = Health::ready(&collection);
             assert!(health.ok && health.warnings.len() == warnings, "{health:?}");
+        }
+    }
+
+    #[test]
+    fn files_that_cannot_be_used_are_warnings() {
+        let mut collection = collection(vec![Some(Snapshot::default())], true);
+        for (is_current, warnings) in [(true, 0), (false, 2)] {
+            collection.tls = vec![TlsFacts {
+                is_current,
+                ..TlsFacts::default()
+            }];
+            collection.access = vec![AccessFacts {
+                kind: "group",
+                name: "payers".to_owned(),
+                is_current,
+                ..AccessFacts::default()
+            }];
+            let health = Health::ready(&collection);
+            assert!(health.ok && health.warnings.len() == warnings, "{health:?}");
+            let names = |text: &String| text.starts_with("the file of group \"payers\"");
+            assert_eq!(health.warnings.iter().any(names), !is_current);
         }
     }
 

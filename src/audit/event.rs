@@ -47,6 +47,8 @@ pub enum AuditEvent {
         cluster: Arc<str>,
         /// How many rules the cluster has.
         rules: usize,
+        /// The group whose members have changed; `None` at the start.
+        group: Option<String>,
     },
     /// So many events before this one were not written: there were too many in a second, or in a queue.
     LeftOut { count: u64 },

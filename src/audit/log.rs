@@ -10,14 +10,17 @@
 //!
 //! - AUDIT-6: where the thread has no room, `on_full = "drop"` counts what it drops; otherwise lists wait here, one of
 //!   each executor, and no list after it is taken from that executor.
+//! - AUDIT-7: when the program ends, what waits is written for [`END_WAIT`] at most; what is not is counted, and the
+//!   log says how much it is.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use tokio::time::timeout_at;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 
@@ -140,10 +143,11 @@ impl AuditLog {
     }
 
     /// Rules of a cluster are in force.
-    pub(crate) fn tell_rules(&mut self, cluster: &str, rules: usize, now: Instant) {
+    pub(crate) fn tell_rules(&mut self, cluster: &str, rules: usize, group: Option<&str>, now: Instant) {
         let event = AuditEvent::RulesLoaded {
             cluster: cluster.into(),
             rules,
+            group: group.map(|group| Foreign::new(group).to_string()),
         };
         let events = vec![event];
         self.take(AuditList { events, left_out: 0 }, None, now);
@@ -189,13 +193,23 @@ impl AuditLog {
         writer.state().drops() || writer.has_room(LINES_OF_EVENT)
     }
 
-    /// Ends the thread that writes.
+    /// Ends the thread; until then what waits is written, or counted as lost (AUDIT-7).
     pub(crate) async fn end(mut self, now: Instant) {
-        while self.is_waiting() && self.may_write() {
-            self.advance(now);
-        }
+        let deadline = tokio::time::Instant::now() + END_WAIT;
+        let written = async {
+            while self.is_waiting() {
+                if !self.may_write() {
+                    self.room().await;
+                }
+                self.advance(now);
+            }
+        };
+        // Whether all could be handed over or not: it is over.
+        let _ = timeout_at(deadline, written).await;
         if let Some(writer) = self.writer {
-            writer.end().await;
+            let unsaid = self.waiting.iter().map(|(events, _)| events.len() as u64).sum();
+            writer.state().count_lost(unsaid);
+            writer.end(deadline).await;
         }
     }
 
@@ -280,13 +294,13 @@ fn log(event: &AuditEvent, left_out: u64) {
 
 /// Itself, and how many before it were left out.
 const LINES_OF_EVENT: usize = 2;
+/// How long the end of the program waits for a disk.
+pub(super) const END_WAIT: Duration = Duration::from_secs(2);
 /// Some 5 us each: others on the control thread have their turn.
 const EVENTS_OF_TURN: usize = 128;
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::audit::writer::QUEUE_LINES;
     use crate::audit::{AUDIT_EVENTS_MAX, AuditQueue, Login, RefusedRecords};
@@ -378,6 +392,48 @@ mod tests {
         });
         let left_out = format!("left_out={}", AUDIT_EVENTS_MAX - LINES_MAX);
         assert!(next.contains(&left_out) && next.lines().count() == 2, "{next}");
+    }
+
+    /// AUDIT-7
+    #[tokio::test]
+    async fn what_waits_at_the_end_is_written_or_counted() {
+        const EVENTS: usize = 2 * QUEUE_LINES;
+        let folder = tempfile::tempdir().expect("a folder");
+        for (name, is_freed) in [("freed", true), ("full", false)] {
+            let path = folder.path().join(name);
+            std::os::unix::fs::symlink("/dev/full", &path).expect("a link");
+            let config = AuditConfig {
+                to: AuditTarget::File(path.clone()),
+                on_full: OnFull::Hold,
+            };
+            let mut log = AuditLog::open(Some(&config)).expect("it is opened");
+            let login = AuditEvent::LoginAccepted(Login {
+                cluster: "main".into(),
+                client: Client::default(),
+                mechanism: None,
+                again: false,
+            });
+            let events = vec![login; EVENTS];
+            let now = Instant::now();
+            log.take(AuditList { events, left_out: 0 }, None, now);
+            while log.may_write() {
+                log.advance(now);
+            }
+            assert!(log.is_waiting(), "there is no room for all");
+            let state = log.state();
+            let freeing = async {
+                if is_freed {
+                    std::fs::remove_file(&path).expect("it is removed");
+                }
+            };
+            tokio::join!(log.end(now), freeing);
+            let lost = if is_freed { 0 } else { EVENTS };
+            assert_eq!((state.lost(), state.dropped()), (lost as u64, 0));
+            if is_freed {
+                let text = std::fs::read_to_string(&path).expect("it is read");
+                assert_eq!(text.lines().count(), EVENTS);
+            }
+        }
     }
 
     /// What `write` logs.

@@ -57,6 +57,12 @@ impl AuditQueue {
         self.list.events.is_empty()
     }
 
+    /// How many events wait, or have found no room.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        self.list.left_out.saturating_add(self.list.events.len() as u64)
+    }
+
     /// All that waits.
     pub fn take(&mut self) -> AuditList {
         std::mem::take(self).list

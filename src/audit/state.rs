@@ -19,6 +19,9 @@ pub struct AuditState {
     fault: ArcSwapOption<String>,
     written: AtomicU64,
     dropped: AtomicU64,
+    /// Lines that were handed to the thread.
+    taken: AtomicU64,
+    lost: AtomicU64,
 }
 
 /// Why events are not taken.
@@ -78,6 +81,27 @@ impl AuditState {
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Events that were not written when the program ended.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// The program ends, and so many will not be written.
+    pub fn count_lost(&self, events: u64) {
+        self.lost.fetch_add(events, Ordering::Relaxed);
+    }
+
+    /// The thread was handed a line.
+    pub(super) fn count_taken(&self) {
+        self.taken.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Lines that the thread was handed and has not written.
+    pub(super) fn unwritten(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed).saturating_sub(self.written())
     }
 
     pub(super) fn set(&self, obstacle: Obstacle, there: bool) {

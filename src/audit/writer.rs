@@ -16,6 +16,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
 
 use super::state::AuditState;
 use crate::config::AuditTarget;
@@ -79,17 +80,19 @@ impl AuditWriter {
 
     /// Queues a line, its end included; whoever asks has looked for room.
     pub(super) fn write(&self, line: String) {
-        if self.lines.try_send(line).is_err() {
-            self.state.count_dropped(1);
+        match self.lines.try_send(line) {
+            Ok(()) => self.state.count_taken(),
+            Err(_) => self.state.count_dropped(1),
         }
     }
 
-    /// Ends the thread when what is queued is written, or gives up.
-    pub(super) async fn end(self) {
+    /// Ends the thread when what is queued is written, or gives up at the deadline and counts what is lost.
+    pub(super) async fn end(self, deadline: Instant) {
         drop(self.lines);
         // Whether it ended well or was given up: it is over.
-        let _ = tokio::time::timeout(END_WAIT, self.ended).await;
+        let _ = timeout_at(deadline, self.ended).await;
         drop(self.hurry);
+        self.state.count_lost(self.state.unwritten());
     }
 }
 
@@ -238,16 +241,13 @@ const BATCH_BYTES: usize = 64 * 1024;
 const MODE: u32 = 0o600;
 /// How soon a write that has failed is tried again.
 const RETRY: Duration = Duration::from_millis(100);
-/// How long the end of the program waits for a disk.
-const END_WAIT: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-    use std::time::Instant;
-
     use super::*;
+    use crate::audit::log::END_WAIT;
     use crate::config::OnFull;
+    use std::os::unix::fs::PermissionsExt as _;
 
     fn writer(path: &Path) -> AuditWriter {
         let state = Arc::new(AuditState::new(OnFull::Hold));
@@ -277,7 +277,7 @@ mod tests {
         fs::remove_file(&path).expect("it is removed");
         writer.write("three\n".to_owned());
         writer.write("four\n".to_owned());
-        writer.end().await;
+        writer.end(Instant::now() + END_WAIT).await;
         let read = |path: &Path| fs::read_to_string(path).expect("it is read");
         assert_eq!(read(&moved), "half a li\none\n");
         assert_eq!(read(&path), "three\nfour\n");
@@ -308,7 +308,7 @@ mod tests {
         fs::remove_file(&path).expect("it is removed");
         written(&writer, 1 + QUEUE_LINES as u64);
         assert!(!writer.state.holds());
-        writer.end().await;
+        writer.end(Instant::now() + END_WAIT).await;
         let lines = fs::read_to_string(&path).expect("it is read");
         let expected: String = (0..QUEUE_LINES).map(|line| format!("{line}\n")).collect();
         assert_eq!(lines, format!("first\n{expected}"));
@@ -317,9 +317,11 @@ mod tests {
     #[tokio::test]
     async fn the_end_does_not_wait_for_a_disk_that_is_full() {
         let writer = writer(Path::new("/dev/full"));
+        let state = Arc::clone(writer.state());
         writer.write("line\n".to_owned());
         let begun = Instant::now();
-        writer.end().await;
+        writer.end(begun + END_WAIT).await;
         assert!(begun.elapsed() < 2 * END_WAIT);
+        assert_eq!(state.lost(), 1);
     }
 }

@@ -3,37 +3,32 @@
 //!
 //! - ACCESS-FILES-1: what cannot be read or understood changes nothing, and the log says so once for each state of
 //!   the file.
-//! - ACCESS-FILES-2: they are looked at every [`LOOK_INTERVAL`], as those of TLS are.
+//! - ACCESS-FILES-2: they are looked at as those of TLS are (FOLLOWED-1).
 //!
-//! They are read by threads that may wait for a disk, and every executor is told (CONTROL-2).
+//! Every executor is told of logins (CONTROL-2), and the audit log of groups.
 //!
 //! Control thread only.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tokio::task::spawn_blocking;
-use tokio::time::sleep;
-
 use super::ServerError;
-use super::sending::send;
-use super::tls_files::LOOK_INTERVAL;
-use crate::channel::Sender;
+use super::followed_files::{Followed, FollowedFiles};
+use crate::admin::AccessFacts;
 use crate::config::{Config, GroupFile, KeySetSource, read_credentials, read_key_set};
 use crate::durable_file::FileIdentity;
 use crate::identity::sasl::exchange::CheckedNews;
 use crate::ids::ListenerId;
-use crate::messages::ExecutorMessage;
 
 /// See the module.
-pub(super) struct AccessFiles {
-    followed: Vec<Followed>,
-}
+pub(super) type AccessFiles = FollowedFiles<AccessFollowed>;
 
-struct Followed {
+/// One of them.
+pub(super) struct AccessFollowed {
     kind: Kind,
-    /// For the log: of which listener or group, and cluster.
-    whose: String,
+    cluster: String,
+    /// Of which listener or group.
+    name: String,
     path: PathBuf,
     seen: Option<FileIdentity>,
     is_failing: bool,
@@ -43,109 +38,124 @@ struct Followed {
 enum Kind {
     Credentials(ListenerId),
     Keys(ListenerId),
-    Group(GroupFile),
+    /// With the number of rules of its cluster.
+    Group(GroupFile, usize),
+}
+
+/// What changes by it.
+pub(super) enum AccessNews {
+    /// Who may log in where.
+    Logins(ListenerId, CheckedNews),
+    /// Rules of a cluster know the new members of a group already.
+    Group(GroupNews),
+}
+
+/// A group has changed.
+pub(super) struct GroupNews {
+    pub(super) cluster: String,
+    /// How many rules the cluster has.
+    pub(super) rules: usize,
+    pub(super) group: String,
 }
 
 /// Who may log in where.
 pub(super) type Read = Vec<(ListenerId, CheckedNews)>;
 
-impl AccessFiles {
+impl AccessFollowed {
     /// Reads everything, for whoever starts; with it, what was read.
-    pub(super) fn read(config: &Config) -> Result<(Self, Read), ServerError> {
+    pub(super) fn read(config: &Config) -> Result<(AccessFiles, Read), ServerError> {
         let mut followed = Vec::new();
         for cluster in &config.clusters {
+            let rules = cluster.rules.rules().len();
+            let mut follow =
+                |kind, name: &str, path| followed.push(Self::new(kind, &cluster.name, name, path));
             for group in &cluster.group_files {
-                let whose = format!("group {:?} of cluster {:?}", group.name, cluster.name);
-                followed.push(Followed::new(Kind::Group(group.clone()), whose, &group.path));
+                follow(Kind::Group(group.clone(), rules), &group.name, &group.path);
             }
             for listener in &cluster.listeners {
                 let Some(sasl) = &listener.sasl else { continue };
-                let whose = format!("listener {}/{}", cluster.name, listener.name);
-                let mut follow = |kind, path| followed.push(Followed::new(kind, whose.clone(), path));
                 if let Some(path) = &sasl.credentials {
-                    follow(Kind::Credentials(listener.id), path);
+                    follow(Kind::Credentials(listener.id), &listener.name, path);
                 }
                 if let Some(KeySetSource::File(path)) = sasl.oauthbearer.as_ref().map(|bearer| &bearer.keys) {
-                    follow(Kind::Keys(listener.id), path);
+                    follow(Kind::Keys(listener.id), &listener.name, path);
                 }
             }
         }
         let mut read = Vec::new();
         for one in &mut followed {
             let news = one.load().map_err(|reason| ServerError::Access {
-                whose: one.whose.clone(),
+                whose: one.whose(),
                 reason,
             })?;
-            read.extend(news);
-        }
-        Ok((Self { followed }, read))
-    }
-
-    /// Follows the files for as long as it is polled.
-    pub(super) async fn follow(self, executors: Vec<Sender<ExecutorMessage>>) {
-        let mut followed = self.followed;
-        while !followed.is_empty() {
-            sleep(LOOK_INTERVAL).await;
-            let looked = spawn_blocking(move || {
-                let news: Vec<_> = followed.iter_mut().filter_map(Followed::look).collect();
-                (followed, news)
-            });
-            let Ok((back, news)) = looked.await else {
-                tracing::error!(
-                    "files that say who may log in are not followed any more: restart the program to read them"
-                );
-                return;
-            };
-            followed = back;
-            for (listener, one) in news {
-                for executor in &executors {
-                    send(executor, ExecutorMessage::Logins(listener, one.clone())).await;
-                }
+            if let AccessNews::Logins(listener, news) = news {
+                read.push((listener, news));
             }
         }
+        let what = "files that say who may log in, and who belongs to a group,";
+        Ok((FollowedFiles::new(what, followed), read))
     }
-}
 
-impl Followed {
-    fn new(kind: Kind, whose: String, path: &Path) -> Self {
+    fn new(kind: Kind, cluster: &str, name: &str, path: &Path) -> Self {
         Self {
             kind,
-            whose,
+            cluster: cluster.to_owned(),
+            name: name.to_owned(),
             path: path.to_path_buf(),
             seen: None,
             is_failing: false,
         }
     }
 
-    /// With it, what executors are to be told.
-    fn load(&mut self) -> Result<Option<(ListenerId, CheckedNews)>, String> {
+    /// For the log.
+    fn whose(&self) -> String {
+        let Self { cluster, name, .. } = self;
+        match self.kind {
+            Kind::Group(..) => format!("group {name:?} of cluster {cluster:?}"),
+            Kind::Credentials(_) | Kind::Keys(_) => format!("listener {cluster}/{name}"),
+        }
+    }
+
+    /// With it, what changes.
+    fn load(&mut self) -> Result<AccessNews, String> {
         // Before it is read: what changes meanwhile is another state.
         self.seen = FileIdentity::of(&self.path).ok();
         match &self.kind {
             Kind::Credentials(listener) => read_credentials(&self.path)
-                .map(|credentials| Some((*listener, CheckedNews::Credentials(Arc::new(credentials)))))
+                .map(|read| AccessNews::Logins(*listener, CheckedNews::Credentials(Arc::new(read))))
                 .map_err(|error| error.to_string()),
             Kind::Keys(listener) => read_key_set(&self.path)
-                .map(|keys| Some((*listener, CheckedNews::Keys(Arc::new(keys), None))))
+                .map(|keys| AccessNews::Logins(*listener, CheckedNews::Keys(Arc::new(keys), None)))
                 .map_err(|error| error.to_string()),
-            // Rules know its members.
-            Kind::Group(group) => group.load().map(|()| None).map_err(|error| error.to_string()),
+            Kind::Group(group, rules) => {
+                group.load().map_err(|error| error.to_string())?;
+                Ok(AccessNews::Group(GroupNews {
+                    cluster: self.cluster.clone(),
+                    rules: *rules,
+                    group: self.name.clone(),
+                }))
+            }
         }
     }
+}
 
-    fn look(&mut self) -> Option<(ListenerId, CheckedNews)> {
+impl Followed for AccessFollowed {
+    type News = AccessNews;
+    type Facts = AccessFacts;
+
+    fn look(&mut self) -> Option<AccessNews> {
         let is_new = FileIdentity::of(&self.path).ok() != self.seen;
         if !is_new && !self.is_failing {
             return None;
         }
         let loaded = self.load();
         let was_failing = std::mem::replace(&mut self.is_failing, loaded.is_err());
-        let (whose, what) = (&self.whose, self.kind.name());
+        let (whose, what) = (self.whose(), self.kind.name());
         match loaded {
             Ok(news) => {
                 let next = self.kind.next();
                 tracing::info!(whose, "{what} has changed: {next} go by what it holds now");
-                news
+                Some(news)
             }
             Err(reason) => {
                 if is_new || !was_failing {
@@ -159,6 +169,19 @@ impl Followed {
             }
         }
     }
+
+    fn facts(&self) -> AccessFacts {
+        AccessFacts {
+            kind: match self.kind {
+                Kind::Credentials(_) => "credentials",
+                Kind::Keys(_) => "key_set",
+                Kind::Group(..) => "group",
+            },
+            cluster: self.cluster.clone(),
+            name: self.name.clone(),
+            is_current: !self.is_failing,
+        }
+    }
 }
 
 impl Kind {
@@ -166,7 +189,7 @@ impl Kind {
         match self {
             Self::Credentials(_) => "the credentials file",
             Self::Keys(_) => "the key set of oauthbearer",
-            Self::Group(_) => "the file of a group",
+            Self::Group(..) => "the file of a group",
         }
     }
 
@@ -174,7 +197,7 @@ impl Kind {
     fn next(&self) -> &'static str {
         match self {
             Self::Credentials(_) | Self::Keys(_) => "logins",
-            Self::Group(_) => "requests",
+            Self::Group(..) => "requests",
         }
     }
 }

@@ -18,11 +18,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{sleep_until, timeout};
 
-use super::access_files::AccessFiles;
+use super::access_files::{AccessFiles, AccessNews, GroupNews};
 use super::hidden::HiddenLog;
 use super::key_sets::{KeySetRequests, KeySets};
 use super::names::LookUps;
@@ -33,7 +33,7 @@ use super::spread::Spread;
 use super::state_file::{ClusterAddresses, StateFile};
 use super::tls_files::TlsFiles;
 use crate::admin::{
-    Collection, EXECUTOR_TIMEOUT, Hidden, KeySetFacts, ProcessFacts, Source, TlsFacts, serve,
+    AccessFacts, Collection, EXECUTOR_TIMEOUT, Hidden, KeySetFacts, ProcessFacts, Source, TlsFacts, serve,
 };
 use crate::audit::{AuditLog, AuditState};
 use crate::channel::{Receiver, Sender};
@@ -41,7 +41,7 @@ use crate::clocks;
 use crate::config::OwnPorts;
 use crate::ids::{ById, ClusterId, Ids};
 use crate::keys::{KeyService, KeyStatistics};
-use crate::messages::{ControlRequest, ExecutorMessage};
+use crate::messages::{ControlRequest, ExecutorMessage, TlsNews};
 use crate::metrics::Snapshot;
 use crate::pipeline::AddressBook;
 
@@ -86,6 +86,8 @@ pub(super) struct Control {
     names: LookUps,
     passwords: Passwords,
     key_sets: KeySetRequests,
+    /// Groups that have changed.
+    groups: mpsc::Receiver<GroupNews>,
     notices: Notices,
     hidden: HiddenLog,
 }
@@ -106,6 +108,8 @@ impl Control {
             names: LookUps::new(own_ports),
             passwords: Passwords::default(),
             key_sets: KeySetRequests::default(),
+            // Nobody says so yet.
+            groups: mpsc::channel(1).1,
             hidden: HiddenLog::new(links.ids.clusters.clone()),
             notices: Notices::new(links.ids.clone()),
             links,
@@ -138,6 +142,7 @@ impl Control {
             draining: Arc::clone(&draining),
             hidden: self.hidden.watch(),
             tls: followed.tls.watch(),
+            access: followed.logins.watch(),
             key_sets: followed.key_sets.watch(),
             connections: self.links.connections,
             audit: self.links.audit.state(),
@@ -146,8 +151,10 @@ impl Control {
         let executors_ended = std::mem::take(&mut self.links.executors_ended);
         let keys = tokio::spawn(key_service.run());
         self.key_sets = followed.key_sets.requests();
-        let tls_files = tokio::spawn(followed.tls.follow(executors.clone()));
-        let access_files = tokio::spawn(followed.logins.follow(executors.clone()));
+        let tls_files = tokio::spawn(follow_tls(followed.tls, executors.clone()));
+        let (groups, changed) = mpsc::channel(GROUPS_WAITING);
+        self.groups = changed;
+        let access_files = tokio::spawn(follow_access(followed.logins, executors.clone(), groups));
         let key_sets = tokio::spawn(followed.key_sets.follow(executors.clone()));
         let admin = tokio::spawn(serve_admin(admin, facts_source, facts));
         let mut state_files = JoinSet::new();
@@ -186,6 +193,8 @@ impl Control {
         if timeout(STATE_WRITE_MAX, written).await.is_err() {
             tracing::warn!("a state file could not be written in time");
         }
+        // What connections that have ended have left to say.
+        let _ = timeout(AUDIT_LAST_WORDS, self.serve()).await;
         self.links.audit.end(clocks::now()).await;
     }
 
@@ -204,6 +213,9 @@ impl Control {
                 // What is asked for goes first: the sleep only wakes, and whoever is due is looked at in each round.
                 biased;
                 request = self.links.requests.recv() => self.serve_one(request),
+                Some(GroupNews { cluster, rules, group }) = self.groups.recv() => {
+                    self.links.audit.tell_rules(&cluster, rules, Some(&group), clocks::now());
+                }
                 () = sleep_until(next.unwrap_or(now).into()), if next.is_some() => turn = None,
                 () = self.links.audit.room(), if self.links.audit.is_waiting() => turn = None,
             }
@@ -257,6 +269,37 @@ impl Control {
                 }
             }
         }
+    }
+}
+
+async fn follow_tls(files: TlsFiles, executors: Vec<Sender<ExecutorMessage>>) {
+    let tell = |news: TlsNews| tell_all(executors.clone(), move || ExecutorMessage::Tls(news.clone()));
+    files.follow(tell).await;
+}
+
+async fn follow_access(
+    files: AccessFiles,
+    executors: Vec<Sender<ExecutorMessage>>,
+    groups: mpsc::Sender<GroupNews>,
+) {
+    let tell = |news| {
+        let (executors, groups) = (executors.clone(), groups.clone());
+        async move {
+            match news {
+                AccessNews::Logins(listener, news) => {
+                    tell_all(executors, || ExecutorMessage::Logins(listener, news.clone())).await;
+                }
+                // Nobody listens any more where the program ends.
+                AccessNews::Group(group) => _ = groups.send(group).await,
+            }
+        }
+    };
+    files.follow(tell).await;
+}
+
+async fn tell_all(executors: Vec<Sender<ExecutorMessage>>, message: impl Fn() -> ExecutorMessage) {
+    for executor in &executors {
+        send(executor, message()).await;
     }
 }
 
@@ -327,6 +370,7 @@ struct Facts {
     draining: Arc<AtomicBool>,
     hidden: watch::Receiver<Vec<Hidden>>,
     tls: watch::Receiver<Vec<TlsFacts>>,
+    access: watch::Receiver<Vec<AccessFacts>>,
     key_sets: watch::Receiver<Vec<KeySetFacts>>,
     connections: (usize, usize),
     audit: Arc<AuditState>,
@@ -359,6 +403,7 @@ impl Source for Facts {
             draining: self.draining.load(Ordering::Relaxed),
             hidden: self.hidden.borrow().clone(),
             tls: self.tls.borrow().clone(),
+            access: self.access.borrow().clone(),
             key_sets: self.key_sets.borrow().clone(),
             connections: self.connections,
             audit: Arc::clone(&self.audit),
@@ -368,6 +413,10 @@ impl Source for Facts {
 
 /// What executors ask for is served for so long before others on this thread get their turn.
 const TURN: Duration = Duration::from_millis(1);
+/// Changed groups that wait for the control thread; whoever follows them waits as well.
+const GROUPS_WAITING: usize = 16;
+/// Executors tell with each tick of 20 ms what they have for the audit log.
+const AUDIT_LAST_WORDS: Duration = Duration::from_millis(100);
 /// How long the end of the program waits for a disk.
 const STATE_WRITE_MAX: Duration = Duration::from_secs(2);
 

@@ -27,7 +27,6 @@ use crate::identity::sasl::oauthbearer::key_set::{KeySet, KeySetError, SET_BYTES
 use crate::ids::{ById, ListenerId};
 use crate::messages::ExecutorMessage;
 use crate::transport::certificates::CertificateError;
-use crate::transport::suites::TlsChoice;
 use crate::transport::tls_client::UpstreamTls;
 
 /// See the module.
@@ -207,7 +206,7 @@ impl Fetched {
                 url,
                 %reason,
                 "the key set of oauthbearer cannot be fetched: the last one stays in force; until there is one, no \
-                 token is taken"
+                 token is taken; it is tried again every {} s", self.pace.retry.as_secs()
             ),
             Err(_) => {}
         }
@@ -216,15 +215,7 @@ impl Fetched {
 
 async fn fetch(source: &KeySetUrl, at_most: Duration) -> Result<KeySet, FetchError> {
     let trust = source.trust.clone();
-    let tls = spawn_blocking(move || {
-        let tls = UpstreamTls {
-            trust,
-            server_name: None,
-            client: None,
-            choice: TlsChoice::default(),
-        };
-        tls.load(SystemTime::now())
-    });
+    let tls = spawn_blocking(move || UpstreamTls::trusting(trust).load(SystemTime::now()));
     let tls = tls.await.map_err(|_| FetchError::NoThread)??;
     let http = |error: reqwest::Error| FetchError::Http(in_words(&error.without_url()));
     let client = Client::builder()

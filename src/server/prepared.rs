@@ -4,19 +4,20 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
 use super::acceptor::{self, Acceptor};
-use super::access_files::{self, AccessFiles};
+use super::access_files::{AccessFiles, AccessFollowed, Read};
 use super::control::{Control, ControlLinks, Ending, Followed};
 use super::key_sets::KeySets;
 use super::start::{Capacities, Start, new_identity};
 use super::state_file::ClusterAddresses;
 use super::threads::executor_cpus;
-use super::tls_files::TlsFiles;
+use super::tls_files::{TlsFiles, TlsFollowed};
 use super::{ServerError, log_start, protect_keys};
 use crate::admin::ProcessFacts;
-use crate::audit::AuditLog;
+use crate::audit::{AuditLog, AuditState};
 use crate::channel::channel;
 use crate::clocks;
 use crate::config::{Config, OwnPorts};
@@ -34,7 +35,7 @@ pub(super) struct Prepared {
     acceptor: Acceptor,
     addresses: Vec<ClusterAddresses>,
     tls: (TlsFiles, Vec<TlsNews>),
-    logins: (AccessFiles, access_files::Read),
+    logins: (AccessFiles, Read),
     admin: Option<std::net::TcpListener>,
     audit: AuditLog,
     facts: ProcessFacts,
@@ -64,8 +65,8 @@ impl Prepared {
         {
             return Err(forgeable.into());
         }
-        let tls = TlsFiles::read(&config)?;
-        let logins = AccessFiles::read(&config)?;
+        let tls = TlsFollowed::read(&config)?;
+        let logins = AccessFollowed::read(&config)?;
         let addresses = config.clusters.iter().map(ClusterAddresses::read).collect();
         let acceptor = Acceptor::bind(&config)?;
         let admin = config
@@ -94,10 +95,8 @@ impl Prepared {
 
     /// Starts the threads and is the control thread until told to stop.
     pub(super) fn run(self, stopped: oneshot::Receiver<()>, signals: bool) -> Result<(), ServerError> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(ServerError::Control)?;
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(ServerError::Control)?;
         let options = key_options(&self.config);
         let came_back = Arc::<CameBack>::default();
         let (control, requests) = channel(CONTROL_CAPACITY);
@@ -135,9 +134,8 @@ impl Prepared {
             runtime.spawn(self_check::log(self.config.clone(), kms_list, running));
         }
         let mut audit = self.audit;
-        for cluster in &self.config.clusters {
-            audit.tell_rules(&cluster.name, cluster.rules.rules().len(), clocks::now());
-        }
+        let audit_state = audit.state();
+        tell_rules(&mut audit, &self.config);
         let links = ControlLinks {
             connections: (connections_max, self.config.limits.connections_max),
             requests,
@@ -163,7 +161,9 @@ impl Prepared {
         runtime.block_on(control.run(key_service, followed, self.admin, self.facts, ending));
         // What still waits for a disk or a resolver is not waited for.
         runtime.shutdown_background();
-        threads.stop()
+        let ended = threads.stop();
+        log_lost(&audit_state);
+        ended
     }
 }
 
@@ -183,6 +183,23 @@ fn open_kms(
         })
     });
     opened.collect()
+}
+
+fn tell_rules(audit: &mut AuditLog, config: &Config) {
+    for cluster in &config.clusters {
+        audit.tell_rules(&cluster.name, cluster.rules.rules().len(), None, clocks::now());
+    }
+}
+
+/// AUDIT-7, once executors have said what they had left.
+fn log_lost(audit: &AuditState) {
+    let lost = audit.lost();
+    if lost > 0 {
+        tracing::error!(
+            lost,
+            "the program ends, and so many events of the audit log could not be written"
+        );
+    }
 }
 
 fn key_options(config: &Config) -> KeyOptions {

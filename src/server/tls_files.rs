@@ -3,40 +3,32 @@
 //!
 //! - TLS-FILES-1: a listener's files, or a cluster's, are taken together or not at all: what is missing, broken, out of
 //!   date or does not belong together changes nothing, and the log says so once for each state of the files.
-//! - TLS-FILES-2: they are looked at every [`LOOK_INTERVAL`] by size, times and inode, links followed, so that a file
+//! - TLS-FILES-2: they are looked at (FOLLOWED-1) by size, times and inode, links followed, so that a file
 //!   or a folder above it may be replaced in whatever way.
 //!
-//! They are read by threads that may wait for a disk, and every executor is told (CONTROL-2).
+//! Every executor is told (CONTROL-2).
 //!
 //! Control thread only.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::watch;
-use tokio::task::spawn_blocking;
-use tokio::time::sleep;
-
 use super::ServerError;
-use super::sending::send;
+use super::followed_files::{Followed, FollowedFiles};
 use crate::admin::TlsFacts;
-use crate::channel::Sender;
 use crate::config::Config;
 use crate::durable_file::FileIdentity;
 use crate::ids::{ClusterId, ListenerId};
-use crate::messages::{ExecutorMessage, TlsNews};
+use crate::messages::TlsNews;
 use crate::transport::certificates::{AuthorityFacts, CertificateError, CertificateFacts};
 use crate::transport::tls_client::{Trust, UpstreamTls};
 use crate::transport::tls_server::ListenerTls;
 
 /// See the module.
-pub(super) struct TlsFiles {
-    followed: Vec<Followed>,
-    told: watch::Sender<Vec<TlsFacts>>,
-}
+pub(super) type TlsFiles = FollowedFiles<TlsFollowed>;
 
 /// One listener's files, or those of a cluster towards its brokers.
-struct Followed {
+pub(super) struct TlsFollowed {
     source: Source,
     seen: Vec<Option<FileIdentity>>,
     /// What they hold now cannot be used, which was told of. It may pass: a certificate may begin only later.
@@ -51,9 +43,9 @@ enum Source {
     Upstream(ClusterId, UpstreamTls),
 }
 
-impl TlsFiles {
+impl TlsFollowed {
     /// Reads everything, for whoever starts; with it, what was read.
-    pub(super) fn read(config: &Config) -> Result<(Self, Vec<TlsNews>), ServerError> {
+    pub(super) fn read(config: &Config) -> Result<(TlsFiles, Vec<TlsNews>), ServerError> {
         let (mut followed, mut read) = (Vec::new(), Vec::new());
         for cluster in &config.clusters {
             let upstream = cluster.upstream_tls.iter();
@@ -63,7 +55,7 @@ impl TlsFiles {
                 Some((Source::Listener(listener.id, tls), listener.name.as_str()))
             });
             for (source, listener) in upstream.chain(listeners) {
-                let mut one = Followed::new(source, &cluster.name, listener);
+                let mut one = TlsFollowed::new(source, &cluster.name, listener);
                 let news = one.load().map_err(|source| ServerError::Tls {
                     name: one.name(),
                     source,
@@ -78,47 +70,74 @@ impl TlsFiles {
                 read.push(news);
             }
         }
-        let told = watch::Sender::new(followed.iter().map(|one| one.facts.clone()).collect());
-        Ok((Self { followed, told }, read))
-    }
-
-    /// What is in force, whenever it changes.
-    pub(super) fn watch(&self) -> watch::Receiver<Vec<TlsFacts>> {
-        self.told.subscribe()
-    }
-
-    /// Follows the files for as long as it is polled.
-    pub(super) async fn follow(self, executors: Vec<Sender<ExecutorMessage>>) {
-        let Self { mut followed, told } = self;
-        while !followed.is_empty() {
-            sleep(LOOK_INTERVAL).await;
-            let looked = spawn_blocking(move || {
-                let news: Vec<_> = followed.iter_mut().filter_map(Followed::look).collect();
-                (followed, news)
-            });
-            let Ok((back, news)) = looked.await else {
-                tracing::error!(
-                    "the files of TLS are not followed any more: restart the program to read them"
-                );
-                return;
-            };
-            followed = back;
-            let facts: Vec<_> = followed.iter().map(|one| one.facts.clone()).collect();
-            told.send_if_modified(|before| {
-                let is_new = *before != facts;
-                *before = facts;
-                is_new
-            });
-            for news in news {
-                for executor in &executors {
-                    send(executor, ExecutorMessage::Tls(news.clone())).await;
-                }
-            }
-        }
+        Ok((FollowedFiles::new("the files of TLS", followed), read))
     }
 }
 
-impl Followed {
+impl Followed for TlsFollowed {
+    type News = TlsNews;
+    type Facts = TlsFacts;
+
+    /// Looks whether the files have changed; what they hold now, if they go together.
+    fn look(&mut self) -> Option<TlsNews> {
+        let identities = self.identities();
+        let is_new = identities != self.seen;
+        let has_ended = self.has_ended();
+        if !is_new && !self.is_failing && !has_ended {
+            return None;
+        }
+        let loaded = self.load();
+        self.facts.is_current = loaded.is_ok();
+        let was_failing = std::mem::replace(&mut self.is_failing, loaded.is_err());
+        match loaded {
+            Ok(news) => {
+                if has_ended && !is_new {
+                    tracing::warn!(
+                        cluster = self.facts.cluster,
+                        listener = self.facts.listener,
+                        "an authority in the files of TLS has ended: it vouches for nobody any more"
+                    );
+                } else {
+                    tracing::info!(
+                        cluster = self.facts.cluster,
+                        listener = self.facts.listener,
+                        "the files of TLS have changed: new connections use what they hold now"
+                    );
+                }
+                for doubt in &self.doubts {
+                    tracing::warn!(
+                        cluster = self.facts.cluster,
+                        listener = self.facts.listener,
+                        doubt,
+                        "some may stumble over a file of TLS"
+                    );
+                }
+                Some(news)
+            }
+            Err(reason) => {
+                if is_new || !was_failing {
+                    let name = self.name();
+                    let change = if is_new {
+                        "have changed and"
+                    } else {
+                        "have not changed, and"
+                    };
+                    tracing::error!(
+                        %reason,
+                        "{name} {change} cannot be used: what was read before stays in force"
+                    );
+                }
+                None
+            }
+        }
+    }
+
+    fn facts(&self) -> TlsFacts {
+        self.facts.clone()
+    }
+}
+
+impl TlsFollowed {
     fn new(source: Source, cluster: &str, listener: &str) -> Self {
         let is_unverified = matches!(&source, Source::Upstream(_, tls) if tls.trust == Trust::Anybody);
         Self {
@@ -186,60 +205,6 @@ impl Followed {
         Ok(news)
     }
 
-    /// Looks whether the files have changed; what they hold now, if they go together.
-    fn look(&mut self) -> Option<TlsNews> {
-        let identities = self.identities();
-        let is_new = identities != self.seen;
-        let has_ended = self.has_ended();
-        if !is_new && !self.is_failing && !has_ended {
-            return None;
-        }
-        let loaded = self.load();
-        self.facts.is_current = loaded.is_ok();
-        let was_failing = std::mem::replace(&mut self.is_failing, loaded.is_err());
-        match loaded {
-            Ok(news) => {
-                if has_ended && !is_new {
-                    tracing::warn!(
-                        cluster = self.facts.cluster,
-                        listener = self.facts.listener,
-                        "an authority in the files of TLS has ended: it vouches for nobody any more"
-                    );
-                } else {
-                    tracing::info!(
-                        cluster = self.facts.cluster,
-                        listener = self.facts.listener,
-                        "the files of TLS have changed: new connections use what they hold now"
-                    );
-                }
-                for doubt in &self.doubts {
-                    tracing::warn!(
-                        cluster = self.facts.cluster,
-                        listener = self.facts.listener,
-                        doubt,
-                        "some may stumble over a file of TLS"
-                    );
-                }
-                Some(news)
-            }
-            Err(reason) => {
-                if is_new || !was_failing {
-                    let name = self.name();
-                    let change = if is_new {
-                        "have changed and"
-                    } else {
-                        "have not changed, and"
-                    };
-                    tracing::error!(
-                        %reason,
-                        "{name} {change} cannot be used: what was read before stays in force"
-                    );
-                }
-                None
-            }
-        }
-    }
-
     /// CERTIFICATES-3
     #[expect(
         clippy::disallowed_methods,
@@ -261,9 +226,6 @@ impl Followed {
     }
 }
 
-/// Whoever renews a certificate does so days before it ends.
-pub(super) const LOOK_INTERVAL: Duration = Duration::from_secs(10);
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -274,9 +236,9 @@ mod tests {
     use crate::testing::tls_meeting::listener;
     use crate::transport::certificates::CertificateFiles;
 
-    fn followed(files: CertificateFiles) -> Followed {
+    fn followed(files: CertificateFiles) -> TlsFollowed {
         let source = Source::Listener(ListenerId::from_number(0), listener(vec![files]));
-        Followed::new(source, "main", "lan")
+        TlsFollowed::new(source, "main", "lan")
     }
 
     fn server_names(news: &TlsNews) -> bool {
@@ -301,7 +263,7 @@ mod tests {
             ..listener(vec![files])
         };
         let source = Source::Listener(ListenerId::from_number(0), tls);
-        let mut followed = Followed::new(source, "main", "lan");
+        let mut followed = TlsFollowed::new(source, "main", "lan");
         followed.load().expect("it is good");
         let before = followed.facts.authorities.clone();
         assert!(before.is_some() && followed.look().is_none());

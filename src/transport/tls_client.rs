@@ -54,6 +54,17 @@ pub enum Trust {
 }
 
 impl UpstreamTls {
+    /// Of a peer that is believed for this, with everything else as it is preset.
+    #[must_use]
+    pub fn trusting(trust: Trust) -> Self {
+        Self {
+            trust,
+            server_name: None,
+            client: None,
+            choice: TlsChoice::default(),
+        }
+    }
+
     /// Every file that it names.
     pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
         let ca = match &self.trust {

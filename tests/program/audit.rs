@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::net::TcpStream;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -160,6 +160,78 @@ fn while_the_disk_is_full_events_are_lost_and_counted_where_that_is_wanted() {
     proxy.process.terminate(EVENTUALLY);
 }
 
+/// ACCESS-FILES-1
+#[test]
+fn a_group_that_changes_is_told_and_one_that_cannot_be_used_is_a_warning() {
+    let mut proxy = Proxy::start("hold", |_| {});
+    let group = proxy.file.with_file_name(GROUP);
+    let set = |text: &str| {
+        let new = group.with_extension("new");
+        fs::write(&new, text).expect("written");
+        fs::rename(&new, &group).expect("renamed");
+    };
+    let current = || {
+        let text = admin_page::metrics(proxy.admin.number());
+        let labels = ["kind=\"group\"", "cluster=\"main\"", "name=\"payers\""];
+        admin_page::metric(&text, "sealwire_access_file_current", &labels)
+    };
+    let at_start = &proxy.lines_with(&proxy.file, "rules_loaded")[0];
+    assert_eq!(at_start["group"], Value::Null, "{at_start}");
+    assert_eq!(current(), 1.0);
+    set("User:other\n");
+    let changed = wait::until("the group", EVENTUALLY, || {
+        let lines = proxy.lines_with(&proxy.file, "rules_loaded");
+        lines.into_iter().nth(1)
+    });
+    for (field, expected) in [
+        ("event", Value::from("rules_loaded")),
+        ("cluster", "main".into()),
+        ("rules", 1.into()),
+        ("group", GROUP.into()),
+    ] {
+        assert_eq!(changed[field], expected, "{changed}");
+    }
+    set("nonsense\n");
+    proxy.until_ready(200, "the file of group");
+    assert_eq!(current(), 0.0);
+    assert_eq!(proxy.lines_with(&proxy.file, "rules_loaded").len(), 2);
+    proxy.process.terminate(EVENTUALLY);
+}
+
+/// AUDIT-7: at a disk that is full, and at a pipe whose reader stands still.
+#[test]
+fn what_could_not_be_written_before_the_end_is_told() {
+    let mut held = Vec::new();
+    for is_pipe in [false, true] {
+        let mut proxy = Proxy::start("hold", |file| match is_pipe {
+            false => symlink("/dev/full", file).expect("a link"),
+            true => held.push(full_pipe(file)),
+        });
+        let mut client = RawClient::connect(&proxy.bootstrap.address());
+        assert_eq!(client.produce("unnamed", batch(None, CANARY)).error_code, 44);
+        proxy.process.terminate(EVENTUALLY);
+        let log = proxy.process.output();
+        let told = "so many events of the audit log could not be written lost=2";
+        assert!(log.contains(told), "a pipe: {is_pipe}: {log}");
+    }
+}
+
+/// A pipe that takes nothing more for as long as what is returned lives.
+fn full_pipe(path: &Path) -> fs::File {
+    let made = Command::new("mkfifo").arg(path).status().expect("mkfifo");
+    assert!(made.success());
+    let mut pipe = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)
+        .expect("a pipe");
+    for length in [4096, 1] {
+        while pipe.write_all(&vec![b' '; length]).is_ok() {}
+    }
+    pipe
+}
+
 #[test]
 fn a_file_that_cannot_be_opened_keeps_the_program_from_starting() {
     let keystore = Keystore::create(&["orders"]);
@@ -206,6 +278,7 @@ impl Proxy {
         let keystore = Keystore::create(&["orders"]);
         let folder = DataFolder::create("proxy");
         let file = folder.path().join("audit.jsonl");
+        fs::write(folder.path().join(GROUP), "User:somebody\n").expect("writing the group");
         prepare(&file);
         let [bootstrap, node, admin] = [(); 3].map(|()| ReservedPort::take());
         let broker = start_broker(serve);
@@ -269,7 +342,8 @@ fn configuration(
         brokers: vec![broker.to_owned()],
         port: bootstrap.number(),
         nodes: vec![(0, node.number())],
-        rules: "[[cluster.main.topics]]\nmatch = \"orders\"\nkms = \"local\"\nkek = \"orders\"\n",
+        rules: "[cluster.main.groups]\npayers = \"payers\"\n\
+                [[cluster.main.topics]]\nmatch = \"orders\"\nkms = \"local\"\nkek = \"orders\"\n",
         ..Cluster::default()
     })
 }
@@ -297,6 +371,8 @@ fn serve(mut socket: TcpStream) {
 
 /// In every value: what must not be found in the file.
 const CANARY: &str = "audit-canary-51e0";
+/// A group, and the file of its members.
+const GROUP: &str = "payers";
 /// For how long requests are held.
 const SEAL_WAIT: Duration = Duration::from_secs(5);
 const EVENTUALLY: Duration = Duration::from_secs(60);

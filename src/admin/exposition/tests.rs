@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::admin::KeySetFacts;
+use crate::admin::{AccessFacts, KeySetFacts};
 use crate::audit::AuditState;
 use crate::config::OnFull;
 use crate::keys::statistics::KeyStatistics;
@@ -34,6 +34,12 @@ fn busy() -> Collection {
         keys: Some(Arc::new(KeyStatistics::for_test(&[true, false]))),
         kms_names: vec!["local".to_owned(), "vault".to_owned()],
         audit: Arc::new(AuditState::new(OnFull::Hold)),
+        access: vec![AccessFacts {
+            kind: "group",
+            cluster: "main".to_owned(),
+            name: "payers".to_owned(),
+            is_current: true,
+        }],
         key_sets: vec![KeySetFacts {
             cluster: "main".to_owned(),
             listener: "lan".to_owned(),
@@ -55,6 +61,7 @@ fn counters_come_out_with_their_labels() {
          reason=\"no_rule\"} 1",
         "sealwire_frames_total{direction=\"request\",api=\"Produce\",api_key=\"0\"} 1",
         "sealwire_frames_total{direction=\"request\",api=\"unknown\",api_key=\"other\"} 1",
+        "sealwire_access_file_current{kind=\"group\",cluster=\"main\",name=\"payers\"} 1",
         "sealwire_key_set_keys{cluster=\"main\",listener=\"lan\"} 2",
         "sealwire_key_set_fetched_timestamp_seconds{cluster=\"main\",listener=\"lan\"} 1700000000",
         "sealwire_key_set_failures_total{cluster=\"main\",listener=\"lan\"} 3",

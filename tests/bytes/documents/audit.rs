@@ -50,6 +50,7 @@ fn events() -> Vec<AuditEvent> {
         AuditEvent::RulesLoaded {
             cluster: "main".into(),
             rules: 1,
+            group: None,
         },
         AuditEvent::LeftOut { count: 1 },
     ]

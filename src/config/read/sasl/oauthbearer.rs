@@ -2,16 +2,17 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use reqwest::Url;
 
 use crate::config::read::keystores::{Secrecy, read_path_of};
-use crate::config::read::node::Node;
+use crate::config::read::node::{Node, Reach};
 use crate::config::read::tls::read_authorities;
 use crate::config::{KeySetSource, KeySetUrl, OauthBearerConfig, read_key_set};
 use crate::identity::sasl::exchange::LoginMechanism;
 use crate::identity::sasl::oauthbearer::token::{ALGORITHMS, TokenRules, algorithm};
-use crate::transport::tls_client::Trust;
+use crate::transport::tls_client::{Trust, UpstreamTls};
 
 /// Reads which tokens are taken, where any are.
 pub(super) fn read_oauthbearer(
@@ -73,7 +74,7 @@ fn read_source(table: &Node<'_>) -> Option<KeySetSource> {
         }
         (None, Some(url)) => {
             let trust = match table.written("jwks_ca") {
-                Some(place) => read_authorities(&place),
+                Some(place) => read_authorities(&place).inspect(|trust| check_authorities(&place, trust)),
                 None => Some(Trust::System),
             };
             Some(KeySetSource::Url(KeySetUrl {
@@ -95,6 +96,22 @@ fn read_source(table: &Node<'_>) -> Option<KeySetSource> {
             );
             None
         }
+    }
+}
+
+/// There has to be one, as when a key set is fetched.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "certificates are compared with the date once, when they are read"
+)]
+fn check_authorities(place: &Node<'_>, trust: &Trust) {
+    let is_there = matches!(trust, Trust::File(path) if path.is_file());
+    if place.reader.reach == Reach::Skip || !is_there {
+        return;
+    }
+    let tls = UpstreamTls::trusting(trust.clone());
+    if let Err(error) = tls.load(SystemTime::now()) {
+        place.complain(&error.to_string(), "correct the file, or name another");
     }
 }
 

@@ -1,12 +1,14 @@
 //! `[cluster.NAME.listeners.sasl]`.
 
+use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{BASE, load, only_mistake};
-use crate::config::{KeySetSource, KeySetUrl};
+use crate::config::{Config, KeySetSource, KeySetUrl, Overrides};
 use crate::identity::sasl::exchange::LoginMechanism;
 use crate::identity::sasl::oauthbearer::token::TokenRules;
+use crate::testing::authority::Authority;
 use crate::transport::tls_client::Trust;
 
 const TOPICS: &str = "[[cluster.main.topics]]";
@@ -135,4 +137,32 @@ fn each_mistake_is_refused() {
         .replace("[cluster.main.listeners.other]\n", "");
     let mistake = only_mistake(load(&plain)).to_string();
     assert!(mistake.contains("anybody on the way"), "{mistake}");
+}
+
+#[test]
+fn who_vouches_for_an_issuer_has_to_be_somebody() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("sealwire.toml");
+    let url = "jwks_url = \"https://login.example.com/keys\"\njwks_ca = \"ca.pem\"\n";
+    let tokens = OAUTHBEARER.replace("jwks_file = \"jwks.json\"\n", url);
+    let text = with(&format!("mechanisms = [\"OAUTHBEARER\"]\n{tokens}"));
+    fs::write(&path, text).expect("written");
+    let told = |authorities: &str| {
+        fs::write(folder.path().join("ca.pem"), authorities).expect("written");
+        // Other files are not there.
+        let errors = Config::load(&path, Overrides::default()).expect_err("mistakes");
+        let of_key = errors
+            .errors()
+            .iter()
+            .filter(|error| error.key.ends_with(".jwks_ca"));
+        of_key.map(|error| error.problem.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&Authority::root("root").pem()), Vec::<String>::new());
+    for nobody in ["", "nonsense"] {
+        let told = told(nobody);
+        assert!(
+            matches!(told.as_slice(), [one] if one.contains("ca.pem")),
+            "{told:?}"
+        );
+    }
 }
