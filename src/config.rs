@@ -40,10 +40,11 @@ pub mod schema;
 pub use crate::kms::KmsKind;
 pub use crate::kms::keystore::MasterKeySource;
 pub use model::{
-    AdminConfig, AuditConfig, AuditTarget, ClientAuth, ClusterConfig, Config, CredentialsFileError,
-    Executors, ForgeableKek, GroupFile, GroupFileError, HostPort, KeySetFileError, KeySetSource, KeySetUrl,
-    KmsConfig, Limits, ListenerConfig, ListenerSasl, LogConfig, LogFilter, LogFormat, OauthBearerConfig,
-    OnFull, PlacedTemplate, RuntimeConfig, read_credentials, read_key_set,
+    AccountsFileError, AdminConfig, AuditConfig, AuditTarget, ClientAuth, ClusterConfig, Config,
+    CredentialsFileError, Executors, ForgeableKek, GroupFile, GroupFileError, HostPort, KeySetFileError,
+    KeySetSource, KeySetUrl, KmsConfig, Limits, ListenerConfig, ListenerSasl, LogConfig, LogFilter,
+    LogFormat, OauthBearerConfig, OnFull, PlacedTemplate, RuntimeConfig, UpstreamLogin, read_accounts,
+    read_credentials, read_key_set,
 };
 pub use problem::{ConfigError, ConfigErrors, Origin};
 pub use read::Overrides;

@@ -236,6 +236,13 @@ impl<P: Platform> Executor<P> {
             ExecutorMessage::PasswordChecked { connection, result } => {
                 self.serving.shared.announce_password(connection, result);
             }
+            ExecutorMessage::PasswordHashed => self.serving.shared.announce_logins(),
+            ExecutorMessage::Accounts(cluster, accounts) => {
+                let mut pipeline = self.serving.shared.pipeline.borrow_mut();
+                if let Some(cluster) = pipeline.clusters.get_mut(cluster) {
+                    cluster.accounts = Some(accounts);
+                }
+            }
             ExecutorMessage::Logins(listener, news) => {
                 let mut pipeline = self.serving.shared.pipeline.borrow_mut();
                 pipeline.logins.take_news(listener, news);

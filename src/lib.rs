@@ -90,6 +90,7 @@ cfg_if::cfg_if! {
     if #[cfg(feature = "testing")] {
         pub mod admin;
         pub mod audit;
+        pub mod broker_login;
         pub mod channel;
         pub mod cli;
         pub mod clocks;
@@ -116,6 +117,7 @@ cfg_if::cfg_if! {
     } else {
         mod admin;
         mod audit;
+        mod broker_login;
         mod channel;
         mod cli;
         mod clocks;

@@ -9,9 +9,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::oneshot;
 
 use crate::audit::AuditList;
+use crate::broker_login::BrokerAccounts;
 use crate::config::HostPort;
 use crate::identity::sasl::Failure;
 use crate::identity::sasl::exchange::{CheckedNews, PasswordCheck};
+use crate::identity::sasl::initiator::Hashing;
 use crate::identity::{Client, Principal};
 use crate::ids::{ClusterId, ListenerId};
 use crate::metrics::{CloseReason, Snapshot};
@@ -34,6 +36,8 @@ pub(crate) enum ControlRequest {
         connection: u32,
         check: PasswordCheck,
     },
+    /// A password of the proxy's own is to be hashed: every executor is told.
+    HashPassword(Hashing),
     /// A token names a key that this listener's set does not have.
     FetchKeys { listener: ListenerId },
     /// For the audit log. Each executor has one on its way, until `turn` is dropped.
@@ -97,6 +101,11 @@ pub(crate) enum NoticeKind {
         /// Whose login it was to be, as far as it is known that there is such a one.
         claimed: Option<Principal>,
     },
+    /// The proxy could not log in at a broker for this principal; the fault says why.
+    BrokerLogin {
+        cluster: ClusterId,
+        principal: Option<Principal>,
+    },
     /// A connection was closed for what its client, or its broker, sent, or for a limit.
     Closed {
         listener: ListenerId,
@@ -159,6 +168,10 @@ pub(crate) enum ExecutorMessage {
         connection: u32,
         result: Result<Principal, Failure>,
     },
+    /// Answer to [`ControlRequest::HashPassword`], whoever asked.
+    PasswordHashed,
+    /// Who the proxy is at brokers of a cluster from now on.
+    Accounts(ClusterId, Arc<BrokerAccounts>),
     /// Who may log in at a listener from now on.
     Logins(ListenerId, CheckedNews),
     /// What is in force of TLS from now on, for new connections.

@@ -55,8 +55,10 @@ use std::time::Instant;
 use crate::audit::{
     AuditEvent, AuditQueue, AuditState, KekName, Login, Operation, Reason, RefusedRecords, RefusedRequest,
 };
+use crate::broker_login::BrokerAccounts;
 use crate::clocks::{ClockWatch, Clocks};
 use crate::config::Limits;
+use crate::identity::sasl::initiator::Hashing;
 use crate::identity::{Client, Principal};
 use crate::ids::{ById, ClusterId};
 use crate::keys::{Applied, ExecutorKeys, KeyOptions, KeyReply};
@@ -70,7 +72,7 @@ pub use listener_map::ListenerMap;
 pub use logins::{LoginPolicy, Logins, Refusal as LoginRefusal, Round, Rounds};
 pub use produce::{GuardFull, ProducerSequence, SequenceGuard};
 pub use refusal::{FetchRefusal, ProduceRefusal};
-pub use session::{FAILURE_DELAY, HASH_WAIT, Session, Step, Wait};
+pub use session::{BrokerSession, FAILURE_DELAY, HASH_WAIT, Session, Step, Wait};
 pub use topics::{ClusterRules, Topic};
 pub use work::{TURN_BYTES, Work};
 
@@ -90,6 +92,8 @@ pub struct Pipeline {
     pub audit_state: Arc<AuditState>,
     /// Who may log in at listeners where logins end.
     pub logins: Logins,
+    /// Passwords of the proxy's own that are to be hashed; the executor takes them away.
+    pub hashings: Vec<Hashing>,
     /// What ApiVersions requests say of this program when they go on, so that it knows itself again.
     pub identity: Identity,
     /// How often something came that is waited for.
@@ -113,6 +117,8 @@ pub struct Cluster {
     pub rules: ClusterRules,
     /// Known addresses of its brokers.
     pub addresses: AddressBook,
+    /// Who the proxy is at its brokers, where it logs in there.
+    pub accounts: Option<Arc<BrokerAccounts>>,
     /// Brokers that clients are not told of.
     hidden: hidden::HiddenByListener,
 }
@@ -124,6 +130,7 @@ impl Cluster {
         Self {
             rules,
             addresses,
+            accounts: None,
             hidden: hidden::HiddenByListener::default(),
         }
     }
@@ -170,6 +177,7 @@ impl Pipeline {
             audit: AuditQueue::default(),
             audit_state: Arc::default(),
             logins: Logins::default(),
+            hashings: Vec::new(),
             identity: Identity::default(),
             news: News::default(),
             work: Work::new(TURN_BYTES),

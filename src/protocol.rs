@@ -41,6 +41,7 @@ pub mod fetch_request;
 pub mod fetch_response;
 pub mod frame;
 pub mod hops;
+mod own_request;
 mod parsing;
 pub mod partitions;
 pub mod policy;

@@ -5,6 +5,7 @@ mod groups;
 mod limits;
 mod log_filter;
 mod sasl;
+mod upstream_login;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -27,6 +28,7 @@ pub use self::sasl::{
     CredentialsFileError, KeySetFileError, KeySetSource, KeySetUrl, ListenerSasl, OauthBearerConfig,
     read_credentials, read_key_set,
 };
+pub use self::upstream_login::{AccountsFileError, UpstreamLogin, read_accounts};
 
 /// How many executors run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,6 +180,8 @@ pub struct ClusterConfig {
     pub bootstrap: Vec<HostPort>,
     /// TLS towards brokers.
     pub upstream_tls: Option<UpstreamTls>,
+    /// Whom brokers see, where the proxy itself logs in.
+    pub upstream_login: Option<UpstreamLogin>,
     /// At least one.
     pub listeners: Vec<ListenerConfig>,
     /// What happens to each topic; at least one rule.

@@ -20,6 +20,7 @@ mod sharing;
 mod sources;
 mod tls;
 mod topics;
+mod upstream_login;
 mod written_files;
 
 pub(crate) use self::own_ports::OwnPorts;

@@ -17,6 +17,7 @@ use crate::audit::AuditQueue;
 use crate::channel::Sender;
 use crate::config::HostPort;
 use crate::identity::sasl::exchange::PasswordCheck;
+use crate::identity::sasl::initiator::Hashing;
 use crate::ids::{ClusterId, ListenerId};
 use crate::messages::{ControlRequest, Notice};
 use crate::messages::{HiddenBrokers, LearnedAddress};
@@ -72,6 +73,13 @@ impl Errands {
                 connection,
                 check,
             });
+        }
+    }
+
+    /// A password of the proxy's own is to be hashed; beyond the bound it is asked for again.
+    pub(crate) fn hash_password(&self, hashing: Hashing) {
+        if self.unsent.borrow().len() < UNSENT_MAX {
+            self.send(ControlRequest::HashPassword(hashing));
         }
     }
 

@@ -81,8 +81,12 @@ impl Shared {
 
     /// Has passwords hashed that are waited for.
     pub(crate) fn send_password_checks(&self) {
-        for (connection, check) in self.pipeline.borrow_mut().logins.take_checks() {
+        let mut pipeline = self.pipeline.borrow_mut();
+        for (connection, check) in pipeline.logins.take_checks() {
             self.errands.check_password(connection, check);
+        }
+        for hashing in pipeline.hashings.drain(..) {
+            self.errands.hash_password(hashing);
         }
     }
 
@@ -93,10 +97,15 @@ impl Shared {
         }
     }
 
-    /// A password was hashed: whoever waits for one looks again.
+    /// The password that a connection waits for was hashed.
     pub(crate) fn announce_password(&self, connection: u32, result: Result<Principal, Failure>) {
+        self.pipeline.borrow_mut().logins.checked(connection, result);
+        self.announce_logins();
+    }
+
+    /// A password was hashed: whoever waits for one looks again.
+    pub(crate) fn announce_logins(&self) {
         let mut pipeline = self.pipeline.borrow_mut();
-        pipeline.logins.checked(connection, result);
         pipeline.news.logins = pipeline.news.logins.wrapping_add(1);
         drop(pipeline);
         self.alarms.borrow_mut().wake_all(NewsKind::Logins);

@@ -12,10 +12,11 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use futures_lite::io::{AsyncRead, AsyncWrite};
+use futures_lite::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::platform::{Platform, Socket};
 use crate::connection::Stream;
+use crate::protocol::frame::LENGTH_PREFIX_BYTES;
 
 /// See the module.
 pub(super) struct Bounded<P: Platform, S> {
@@ -40,6 +41,22 @@ impl<P: Platform, S> Bounded<P, S> {
         S: Socket,
     {
         within::<P, _>(&mut self.deadline, self.stream.peek(buffer)).await?
+    }
+
+    /// Sends a frame, its length included, and reads one, without its length. It is read whole, or the connection would
+    /// be reset; what is longer than `bytes_max` is cut.
+    pub(super) async fn ask(&mut self, frame: &[u8], bytes_max: usize) -> io::Result<Vec<u8>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        self.write_all(frame).await?;
+        self.flush().await?;
+        let mut prefix = [0; LENGTH_PREFIX_BYTES];
+        self.read_exact(&mut prefix).await?;
+        let length = usize::try_from(u32::from_be_bytes(prefix)).unwrap_or(usize::MAX);
+        let mut answer = vec![0; length.min(bytes_max)];
+        self.read_exact(&mut answer).await?;
+        Ok(answer)
     }
 
     /// What is waited for otherwise, if it comes in time (BOUNDED-1).
@@ -144,7 +161,6 @@ fn bounded(buffer: &mut [u8], bytes_left: usize) -> io::Result<&mut [u8]> {
 mod tests {
     use std::time::Instant;
 
-    use futures_lite::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use glommio::LocalExecutor;
     use glommio::timer::Timer;
 

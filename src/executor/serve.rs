@@ -10,6 +10,7 @@
 //! | dial: a question | the broker that would be connected to | 1 s | 16 KiB of its answer |
 //! | dial | names and brokers | `limits.connect_timeout` for each address | nothing |
 //! | versions, behind a login | the broker | 1 s | 16 KiB of its answer |
+//! | login at the broker, if the proxy makes one | the broker; hashes | 10 s | 64 KiB, nothing behind its answers |
 //! | relay | both | as [`Relay`] says | as [`Relay`] says |
 //!
 //! The client's time is `limits.idle_timeout_unauthenticated` for all stages together, until the broker has shown that
@@ -25,6 +26,7 @@
 //!
 //! Executor threads only.
 
+mod broker_login;
 mod login;
 mod tls;
 
@@ -37,6 +39,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 
+use self::login::LoggedIn;
 use super::dial::{Caller, Dialling, FirstWord, Listener, first_word};
 use super::handshake::bounds::Handshakes;
 use super::offered::Offered;
@@ -184,12 +187,10 @@ impl Arrival {
         if listener.map.client_auth == ClientAuth::Network {
             self.client.principal = Some(Principal::network());
         }
-        let first_word = self
-            .clients_stage(pin!(first_word(&mut sockets.client, &memory)))
-            .await?;
-        let Some(first_word) = first_word else {
-            let failure = sockets.client.tls().and_then(|tls| tls.session().failure());
-            return Err(failure.map_or(CloseReason::ClientClosed, |failure| self.note_failure(failure)));
+        let first_word = match logged_in.as_ref().is_some_and(LoggedIn::is_owed) {
+            // He waits for an answer, and says nothing.
+            true => FirstWord::Other,
+            false => self.first_word(sockets, &memory).await?,
         };
         memory.park(true);
         let mut reached = self
@@ -199,13 +200,36 @@ impl Arrival {
             let compared = self.compare_versions::<P>(&listener, logged_in, &mut reached.broker);
             Box::pin(compared).await?;
         }
+        let at_broker = Box::pin(self.log_in_at_broker::<P>(&listener, &mut reached.broker)).await;
+        if let Some(logged_in) = &logged_in {
+            let told =
+                self.tell_outcome::<P>(logged_in, at_broker.as_ref().err().copied(), &mut sockets.client);
+            Box::pin(told).await?;
+        }
         drop(memory);
-        let session = self.session(&listener, &reached)?;
-        let session = match logged_in {
-            Some(login) => session.logged_in(self.listener, login.principal, login.lifetime, login.at),
-            None => session,
-        };
+        let mut session = self.session(&listener, &reached)?;
+        if let Some(at_broker) = at_broker? {
+            session = session.at_broker(at_broker);
+        }
+        if let Some(login) = logged_in {
+            session = session.logged_in(self.listener, login.principal, login.lifetime, login.at);
+        }
         self.relay(sockets, reached, session).await
+    }
+
+    /// What the client says first.
+    async fn first_word<P: Platform>(
+        &self,
+        sockets: &mut Sockets<P>,
+        memory: &StageMemory<'_>,
+    ) -> Result<FirstWord, CloseReason> {
+        let said = self
+            .clients_stage(pin!(first_word(&mut sockets.client, memory)))
+            .await?;
+        said.ok_or_else(|| {
+            let failure = sockets.client.tls().and_then(|tls| tls.session().failure());
+            failure.map_or(CloseReason::ClientClosed, |failure| self.note_failure(failure))
+        })
     }
 
     /// Counts the connection among those of an address or a principal, or closes it for `reason`.
@@ -390,6 +414,9 @@ impl Arrival {
             book.doubt(*node_id, address);
         }
         drop(pipeline);
+        if let Some(why) = session.broker_login_error() {
+            self.notice_broker_login(session.cluster(), why.to_owned());
+        }
         if let Some((why, claimed)) = session.login_refusal() {
             self.notice_login(why, claimed);
         }

@@ -17,7 +17,7 @@ use std::collections::HashMap;
 use std::io;
 use std::time::{Duration, Instant};
 
-use futures_lite::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use futures_lite::io::{AsyncRead, AsyncWrite};
 
 use super::bounded::Bounded;
 use super::platform::Platform;
@@ -90,7 +90,6 @@ pub(super) async fn ask<P: Platform>(
 }
 
 /// Asks whoever is at the other end of `stream` which APIs there are, in our own name: the answer, without its length.
-/// It is read whole, or the connection would be reset; what is longer than any broker's is cut.
 pub(super) async fn question<P: Platform, S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     identity: &Identity,
@@ -98,14 +97,9 @@ pub(super) async fn question<P: Platform, S: AsyncRead + AsyncWrite + Unpin>(
     let mut stream = Bounded::<P, _>::new(stream, ANSWER_WAIT, ANSWER_BYTES_MAX);
     let mut question = Vec::new();
     hops::question(CORRELATION_ID, identity, &mut question).map_err(io::Error::other)?;
-    stream.write_all(&question).await?;
-    stream.flush().await?;
-    let mut prefix = [0; LENGTH_PREFIX_BYTES];
-    stream.read_exact(&mut prefix).await?;
-    let length = usize::try_from(u32::from_be_bytes(prefix)).unwrap_or(usize::MAX);
-    let mut answer = vec![0; length.min(ANSWER_BYTES_MAX - LENGTH_PREFIX_BYTES)];
-    stream.read_exact(&mut answer).await?;
-    Ok(answer)
+    stream
+        .ask(&question, ANSWER_BYTES_MAX - LENGTH_PREFIX_BYTES)
+        .await
 }
 
 const CORRELATION_ID: i32 = 0x5ea1;

@@ -1,4 +1,5 @@
-//! SASL as a Kafka broker speaks it with its clients: what a message says, and what is answered (RFC 4422).
+//! SASL as a Kafka broker speaks it with its clients, and in [`initiator`] as a client speaks it with its broker: what
+//! a message says, and what is answered (RFC 4422).
 //!
 //! Every reason for which a login fails looks the same from outside: what a client may hear is [`Failure::told`], and
 //! why it was is for the log. Secrets are compared in constant time, and none is kept as it came.
@@ -11,6 +12,7 @@
 pub mod credentials;
 pub mod exchange;
 mod failure;
+pub mod initiator;
 pub mod oauthbearer;
 pub mod plain;
 pub mod scram;

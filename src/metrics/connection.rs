@@ -1,6 +1,6 @@
 //! Connections, frames and bytes.
 
-use super::reason::{CloseReason, labels};
+use super::reason::{BrokerLoginResult, CloseReason, labels};
 
 labels! {
     /// Which way something goes.
@@ -31,6 +31,7 @@ pub struct ConnectionCounters {
     pub logins_refused: u64,
     /// Requests that only administrators may send, from others.
     pub requests_refused: u64,
+    broker_logins: [u64; BrokerLoginResult::COUNT],
     closed: [u64; CloseReason::COUNT],
 }
 
@@ -69,6 +70,18 @@ impl ConnectionCounters {
         self.logins_refused = self.logins_refused.wrapping_add((!accepted).into());
     }
 
+    /// Counts a login of the proxy's own at a broker.
+    pub fn broker_login(&mut self, result: BrokerLoginResult) {
+        // INVARIANT: the array has one place for every result.
+        let count = &mut self.broker_logins[result.index()];
+        *count = count.wrapping_add(1);
+    }
+
+    /// How many logins at brokers have ended so.
+    pub fn broker_logins(&self, result: BrokerLoginResult) -> u64 {
+        self.broker_logins[result.index()]
+    }
+
     /// How many ended for `reason`.
     pub fn closed_by(&self, reason: CloseReason) -> u64 {
         self.closed[reason.index()]
@@ -92,6 +105,9 @@ impl ConnectionCounters {
         self.logins_accepted = self.logins_accepted.wrapping_add(other.logins_accepted);
         self.logins_refused = self.logins_refused.wrapping_add(other.logins_refused);
         self.requests_refused = self.requests_refused.wrapping_add(other.requests_refused);
+        for (count, added) in self.broker_logins.iter_mut().zip(other.broker_logins) {
+            *count = count.wrapping_add(added);
+        }
         for (count, added) in self.closed.iter_mut().zip(other.closed) {
             *count = count.wrapping_add(added);
         }

@@ -89,6 +89,19 @@ labels! {
 }
 
 labels! {
+    /// What became of a login of the proxy's own at a broker.
+    BrokerLoginResult {
+        /// The broker has taken it.
+        Accepted => "accepted",
+        /// The broker has refused it.
+        Refused => "refused",
+        /// There is no account for the client, or it is left alone for a while, or no answer came that could be
+        /// understood.
+        Failed => "failed",
+    }
+}
+
+labels! {
     /// Why a client connection ended.
     CloseReason {
         /// The client closed it.
@@ -123,6 +136,8 @@ labels! {
         /// It could not be said whether the client may log in: there were too many at a time, or nothing to compare
         /// with.
         LoginUnavailable => "login_unavailable",
+        /// A broker did not take the login that the proxy made for the client, or there is no account for that.
+        BrokerLogin => "broker_login",
         /// A login's time was over, and the client went on.
         LoginExpired => "login_expired",
         /// As many logins from its address had failed within the minute as `limits.failed_logins_per_address_max` says.

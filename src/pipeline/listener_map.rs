@@ -61,6 +61,16 @@ impl ListenerMap {
         Self { admin_for, ..self }
     }
 
+    /// The same, where the proxy logs in at brokers for clients: what would be about that login is not offered, whether
+    /// clients have names or not.
+    #[must_use]
+    pub fn of_own_logins(self) -> Self {
+        Self {
+            policy: Policy::BY_NAME.for_named_clients(),
+            ..self
+        }
+    }
+
     /// Whether `client` may change the cluster. Where clients have no names, brokers decide.
     pub(super) fn may_administer(&self, client: &Client) -> bool {
         is_named(self.admin_for.as_ref(), self.asking(client))

@@ -14,6 +14,7 @@
 //!   when its ApiVersions request shows it, or each connection would make another one.
 
 mod announced;
+mod at_broker;
 mod draft;
 mod held;
 mod in_flight;
@@ -31,6 +32,8 @@ mod run;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::at_broker::AtBroker;
+pub use self::at_broker::BrokerSession;
 use self::held::Held;
 use self::in_flight::{Answer, InFlight, Pending};
 use self::learning::Learning;
@@ -98,6 +101,8 @@ pub struct Session {
     login: Login,
     /// Of a client that has logged in at the proxy.
     relogin: Option<Box<Relogin>>,
+    /// Of a client for whom the proxy has logged in at the broker.
+    at_broker: Option<Box<AtBroker>>,
     guard: SequenceGuard,
     /// Bytes of the current frame that are still to be streamed.
     request_left: usize,
@@ -144,6 +149,7 @@ impl Session {
             in_flight: InFlight::new(limits.in_flight_requests_max, limits.in_flight_bytes_max),
             login: Login::default(),
             relogin: None,
+            at_broker: None,
             guard: SequenceGuard::default(),
             request_left: 0,
             response_left: 0,

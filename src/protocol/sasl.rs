@@ -1,5 +1,5 @@
-//! The two requests of a login (KIP-43, KIP-152, KIP-368), where it ends at the proxy: SaslHandshake 1, and
-//! SaslAuthenticate 0 to 2.
+//! The two requests of a login (KIP-43, KIP-152, KIP-368): SaslHandshake 1, and SaslAuthenticate 0 to 2, where it ends
+//! at the proxy, or [`OWN_AUTHENTICATE_VERSION`], where the proxy itself logs in at a broker.
 //!
 //! What is read borrows from the frame: tokens are secrets, and are not copied here.
 
@@ -9,7 +9,8 @@ use super::api_key::{SASL_AUTHENTICATE, SASL_HANDSHAKE};
 use super::cursor::Cursor;
 use super::error::ProtocolError;
 use super::error_code::{ILLEGAL_SASL_STATE, NONE, SASL_AUTHENTICATION_FAILED};
-use super::frame::{RequestHead, skip_request_header};
+use super::frame::{RequestHead, skip_request_header, skip_response_header};
+use super::own_request;
 use super::writer::{
     LengthForm, LengthSlot, put_array_len, put_i16, put_i32, put_i64, put_string, put_uvarint,
 };
@@ -97,6 +98,69 @@ pub fn write_answer(
     length.fill_with_content_len(out)
 }
 
+/// Appends the request by which the proxy begins a login of its own, length included.
+pub fn write_own_handshake(
+    correlation_id: i32,
+    mechanism: &str,
+    out: &mut Vec<u8>,
+) -> Result<(), ProtocolError> {
+    let length = own_request::begin(SASL_HANDSHAKE, OWN_HANDSHAKE_VERSION, correlation_id, out)?;
+    put_string(out, false, Some(mechanism))?;
+    length.fill_with_content_len(out)
+}
+
+/// Appends the request by which the proxy says something in a login of its own, length included.
+pub fn write_own_token(correlation_id: i32, token: &[u8], out: &mut Vec<u8>) -> Result<(), ProtocolError> {
+    let length = own_request::begin(SASL_AUTHENTICATE, OWN_AUTHENTICATE_VERSION, correlation_id, out)?;
+    put_bytes(out, false, token)?;
+    length.fill_with_content_len(out)
+}
+
+/// The code in the answer to [`write_own_handshake`], without its length.
+pub fn own_handshake_code(frame: &[u8]) -> Result<i16, ProtocolError> {
+    let mut cursor = Cursor::new(frame);
+    skip_response_header(&mut cursor, false)?;
+    let code = cursor.i16()?;
+    for _ in 0..cursor.array_len_non_null(false, 2)? {
+        cursor.text(false)?;
+    }
+    cursor.expect_end()?;
+    Ok(code)
+}
+
+/// What a broker answers [`write_own_token`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnTokenAnswer<'a> {
+    /// Zero, or why the login has failed.
+    pub code: i16,
+    /// What the broker says about it.
+    pub text: Option<&'a str>,
+    /// Its own token.
+    pub token: &'a [u8],
+    /// How long the login is good for, where it has an end.
+    pub lifetime: Option<Duration>,
+}
+
+/// Reads the answer to [`write_own_token`], without its length.
+pub fn own_token_answer(frame: &[u8]) -> Result<OwnTokenAnswer<'_>, ProtocolError> {
+    let mut cursor = Cursor::new(frame);
+    skip_response_header(&mut cursor, false)?;
+    let code = cursor.i16()?;
+    let text = cursor.string(false)?;
+    let (_, token) = cursor.bytes_spans(false)?;
+    let lifetime = cursor.i64()?;
+    cursor.expect_end()?;
+    Ok(OwnTokenAnswer {
+        code,
+        text,
+        token: token.and_then(|token| frame.get(token)).unwrap_or_default(),
+        lifetime: u64::try_from(lifetime)
+            .ok()
+            .filter(|lifetime| *lifetime > 0)
+            .map(Duration::from_millis),
+    })
+}
+
 fn put_bytes(out: &mut Vec<u8>, flexible: bool, bytes: &[u8]) -> Result<(), ProtocolError> {
     // A length is written as that of an array: both are counts with the same two forms.
     put_array_len(out, flexible, bytes.len())?;
@@ -108,6 +172,10 @@ fn is_flexible(version: i16) -> bool {
     version >= 2
 }
 
+/// Answered by whatever answers SaslAuthenticate at all (Kafka 1.0).
+pub const OWN_HANDSHAKE_VERSION: i16 = 1;
+/// The first whose answer says how long a login is good for (Kafka 2.2).
+pub const OWN_AUTHENTICATE_VERSION: i16 = 1;
 /// As brokers say it, and clients show it.
 const OUT_OF_TURN: &str = "SaslAuthenticate request received after successful authentication";
 
@@ -204,6 +272,69 @@ mod tests {
         }
     }
 
+    #[test]
+    fn requests_of_our_own_are_read_by_others() {
+        let mut out = Vec::new();
+        write_own_handshake(7, "PLAIN", &mut out).expect("written");
+        let mut bytes = Bytes::from(out.split_off(4));
+        assert_eq!(
+            u32::from_be_bytes(out.try_into().expect("four")) as usize,
+            bytes.len()
+        );
+        let header = RequestHeader::decode(&mut bytes, 1).expect("a header");
+        assert_eq!(
+            (
+                header.request_api_key,
+                header.request_api_version,
+                header.correlation_id
+            ),
+            (17, 1, 7)
+        );
+        let read = SaslHandshakeRequest::decode(&mut bytes, 1).expect("a request");
+        assert_eq!((&*read.mechanism, bytes.len()), ("PLAIN", 0));
+
+        let mut out = Vec::new();
+        write_own_token(7, b"\0me\0secret", &mut out).expect("written");
+        let mut bytes = Bytes::from(out.split_off(4));
+        let header = RequestHeader::decode(&mut bytes, 1).expect("a header");
+        assert_eq!((header.request_api_key, header.request_api_version), (36, 1));
+        let read = SaslAuthenticateRequest::decode(&mut bytes, 1).expect("a request");
+        assert_eq!((&*read.auth_bytes, bytes.len()), (&b"\0me\0secret"[..], 0));
+    }
+
+    #[test]
+    fn answers_to_our_own_are_read_as_others_write_them() {
+        let mut out = Vec::new();
+        write_handshake(head(SASL_HANDSHAKE, 1), 33, &["PLAIN", "X"], &mut out).expect("written");
+        assert_eq!(own_handshake_code(&out[4..]), Ok(33));
+        assert!(own_handshake_code(&out[4..out.len() - 1]).is_err());
+        for (answer, code, text, token, lifetime) in [
+            (TokenAnswer::Accepted(b"v=", None), 0, "", &b"v="[..], None),
+            (
+                TokenAnswer::Accepted(b"", Some(Duration::from_secs(5))),
+                0,
+                "",
+                b"",
+                Some(Duration::from_secs(5)),
+            ),
+            (TokenAnswer::Failed("no"), 58, "no", b"", None),
+        ] {
+            let mut out = Vec::new();
+            write_answer(head(SASL_AUTHENTICATE, 1), answer, &mut out).expect("written");
+            let read = own_token_answer(&out[4..]).expect("an answer");
+            assert_eq!((read.code, read.text, read.token), (code, Some(text), token));
+            assert_eq!(read.lifetime, lifetime);
+            assert!(own_token_answer(&out[4..out.len() - 1]).is_err());
+        }
+        // A time that is negative is none.
+        let mut out = Vec::new();
+        let answer = TokenAnswer::Accepted(b"", Some(Duration::from_secs(1)));
+        write_answer(head(SASL_AUTHENTICATE, 1), answer, &mut out).expect("written");
+        let at = out.len() - 8;
+        out[at..].fill(0xff);
+        assert_eq!(own_token_answer(&out[4..]).expect("an answer").lifetime, None);
+    }
+
     proptest! {
         #[test]
         fn whatever_comes_is_read_or_refused(
@@ -212,6 +343,8 @@ mod tests {
         ) {
             let _ = mechanism(&frame);
             let _ = token(&frame, version);
+            let _ = own_handshake_code(&frame);
+            let _ = own_token_answer(&frame);
         }
     }
 }

@@ -15,10 +15,13 @@ use std::sync::Arc;
 use super::ServerError;
 use super::followed_files::{Followed, FollowedFiles};
 use crate::admin::AccessFacts;
-use crate::config::{Config, GroupFile, KeySetSource, read_credentials, read_key_set};
+use crate::broker_login::BrokerAccounts;
+use crate::config::{
+    Config, GroupFile, KeySetSource, UpstreamLogin, read_accounts, read_credentials, read_key_set,
+};
 use crate::durable_file::FileIdentity;
 use crate::identity::sasl::exchange::CheckedNews;
-use crate::ids::ListenerId;
+use crate::ids::{ClusterId, ListenerId};
 
 /// See the module.
 pub(super) type AccessFiles = FollowedFiles<AccessFollowed>;
@@ -40,12 +43,15 @@ enum Kind {
     Keys(ListenerId),
     /// With the number of rules of its cluster.
     Group(GroupFile, usize),
+    Accounts(ClusterId, Arc<BrokerAccounts>),
 }
 
 /// What changes by it.
 pub(super) enum AccessNews {
     /// Who may log in where.
     Logins(ListenerId, CheckedNews),
+    /// Who the proxy is at brokers of a cluster.
+    Accounts(ClusterId, Arc<BrokerAccounts>),
     /// Rules of a cluster know the new members of a group already.
     Group(GroupNews),
 }
@@ -58,8 +64,8 @@ pub(super) struct GroupNews {
     pub(super) group: String,
 }
 
-/// Who may log in where.
-pub(super) type Read = Vec<(ListenerId, CheckedNews)>;
+/// What there was at the start.
+pub(super) type Read = Vec<AccessNews>;
 
 impl AccessFollowed {
     /// Reads everything, for whoever starts; with it, what was read.
@@ -71,6 +77,9 @@ impl AccessFollowed {
                 |kind, name: &str, path| followed.push(Self::new(kind, &cluster.name, name, path));
             for group in &cluster.group_files {
                 follow(Kind::Group(group.clone(), rules), &group.name, &group.path);
+            }
+            if let Some(UpstreamLogin::PerPrincipal(path)) = &cluster.upstream_login {
+                follow(Kind::Accounts(cluster.id, Arc::default()), "", path);
             }
             for listener in &cluster.listeners {
                 let Some(sasl) = &listener.sasl else { continue };
@@ -88,9 +97,7 @@ impl AccessFollowed {
                 whose: one.whose(),
                 reason,
             })?;
-            if let AccessNews::Logins(listener, news) = news {
-                read.push((listener, news));
-            }
+            read.push(news);
         }
         let what = "files that say who may log in, and who belongs to a group,";
         Ok((FollowedFiles::new(what, followed), read))
@@ -112,6 +119,7 @@ impl AccessFollowed {
         let Self { cluster, name, .. } = self;
         match self.kind {
             Kind::Group(..) => format!("group {name:?} of cluster {cluster:?}"),
+            Kind::Accounts(..) => format!("cluster {cluster:?}"),
             Kind::Credentials(_) | Kind::Keys(_) => format!("listener {cluster}/{name}"),
         }
     }
@@ -120,13 +128,18 @@ impl AccessFollowed {
     fn load(&mut self) -> Result<AccessNews, String> {
         // Before it is read: what changes meanwhile is another state.
         self.seen = FileIdentity::of(&self.path).ok();
-        match &self.kind {
+        match &mut self.kind {
             Kind::Credentials(listener) => read_credentials(&self.path)
                 .map(|read| AccessNews::Logins(*listener, CheckedNews::Credentials(Arc::new(read))))
                 .map_err(|error| error.to_string()),
             Kind::Keys(listener) => read_key_set(&self.path)
                 .map(|keys| AccessNews::Logins(*listener, CheckedNews::Keys(Arc::new(keys), None)))
                 .map_err(|error| error.to_string()),
+            Kind::Accounts(cluster, accounts) => {
+                let read = read_accounts(&self.path, accounts).map_err(|error| error.to_string())?;
+                *accounts = Arc::new(read);
+                Ok(AccessNews::Accounts(*cluster, Arc::clone(accounts)))
+            }
             Kind::Group(group, rules) => {
                 group.load().map_err(|error| error.to_string())?;
                 Ok(AccessNews::Group(GroupNews {
@@ -176,6 +189,7 @@ impl Followed for AccessFollowed {
                 Kind::Credentials(_) => "credentials",
                 Kind::Keys(_) => "key_set",
                 Kind::Group(..) => "group",
+                Kind::Accounts(..) => "accounts",
             },
             cluster: self.cluster.clone(),
             name: self.name.clone(),
@@ -190,13 +204,14 @@ impl Kind {
             Self::Credentials(_) => "the credentials file",
             Self::Keys(_) => "the key set of oauthbearer",
             Self::Group(..) => "the file of a group",
+            Self::Accounts(..) => "the file of accounts at brokers",
         }
     }
 
     /// What is the first to go by it.
     fn next(&self) -> &'static str {
         match self {
-            Self::Credentials(_) | Self::Keys(_) => "logins",
+            Self::Credentials(_) | Self::Keys(_) | Self::Accounts(..) => "logins",
             Self::Group(..) => "requests",
         }
     }

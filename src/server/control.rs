@@ -252,6 +252,9 @@ impl Control {
                     self.passwords.check(executor.clone(), connection, check);
                 }
             }
+            ControlRequest::HashPassword(hashing) => {
+                self.passwords.hash(self.links.executors.clone(), hashing);
+            }
             ControlRequest::FetchKeys { listener } => self.key_sets.fetch(listener),
             ControlRequest::Audit { list, turn } => {
                 self.links.audit.take(list, Some(turn), clocks::now());
@@ -288,6 +291,10 @@ async fn follow_access(
             match news {
                 AccessNews::Logins(listener, news) => {
                     tell_all(executors, || ExecutorMessage::Logins(listener, news.clone())).await;
+                }
+                AccessNews::Accounts(cluster, accounts) => {
+                    let message = || ExecutorMessage::Accounts(cluster, Arc::clone(&accounts));
+                    tell_all(executors, message).await;
                 }
                 // Nobody listens any more where the program ends.
                 AccessNews::Group(group) => _ = groups.send(group).await,

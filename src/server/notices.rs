@@ -2,10 +2,11 @@
 
 use std::time::Instant;
 
+use crate::config::HostPort;
 use crate::foreign::Foreign;
 use crate::identity::Principal;
-use crate::ids::{Ids, ListenerId};
-use crate::messages::{Notice, NoticeKind};
+use crate::ids::{ClusterId, Ids, ListenerId};
+use crate::messages::{ConnectError, Notice, NoticeKind};
 use crate::metrics::CloseReason;
 use crate::repeats::{News, Repeats};
 
@@ -39,13 +40,7 @@ impl Notices {
                 node,
                 address,
                 error,
-            } => tracing::warn!(
-                cluster = self.names.clusters.name(*cluster),
-                node,
-                address = address.to_string(),
-                %error,
-                "no broker could be connected to: clients are disconnected until one can"
-            ),
+            } => self.write_no_broker(*cluster, *node, address, error),
             NoticeKind::Handshake {
                 listener, looks_like, ..
             } => self.write_handshake(*listener, *looks_like, notice),
@@ -53,6 +48,9 @@ impl Notices {
                 listener, claimed, ..
             } => {
                 self.write_login(*listener, claimed.as_ref(), notice);
+            }
+            NoticeKind::BrokerLogin { cluster, principal } => {
+                self.write_broker_login(*cluster, principal.as_ref(), notice);
             }
             NoticeKind::Closed {
                 listener,
@@ -106,6 +104,33 @@ impl Notices {
         );
     }
 
+    fn write_no_broker(
+        &self,
+        cluster: ClusterId,
+        node: Option<i32>,
+        address: &HostPort,
+        error: &ConnectError,
+    ) {
+        tracing::warn!(
+            cluster = self.names.clusters.name(cluster),
+            node,
+            address = address.to_string(),
+            %error,
+            "no broker could be connected to: clients are disconnected until one can"
+        );
+    }
+
+    fn write_broker_login(&self, cluster: ClusterId, principal: Option<&Principal>, notice: &Notice) {
+        tracing::warn!(
+            cluster = self.names.clusters.name(cluster),
+            principal = principal.map(|principal| Foreign::new(&principal.to_string()).to_string()),
+            client = notice.client.address.map(|address| address.to_string()),
+            client_id = Foreign::new(&*notice.client.id).to_string(),
+            fault = notice.fault,
+            "the proxy could not log in at a broker for a client"
+        );
+    }
+
     fn write_login(&self, listener: ListenerId, claimed: Option<&Principal>, notice: &Notice) {
         tracing::warn!(
             listener = self.names.listeners.name(listener),
@@ -141,10 +166,8 @@ impl Notices {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::HostPort;
     use crate::identity::Client;
-    use crate::ids::{ClusterId, Id as _};
-    use crate::messages::ConnectError;
+    use crate::ids::Id as _;
     use crate::repeats::KEPT;
 
     fn no_broker(port: u16, error: ConnectError) -> Notice {

@@ -1,6 +1,7 @@
-//! Passwords that clients have sent, hashed by threads that may take their time.
+//! Passwords, those that clients have sent and the proxy's own, hashed by threads that may take their time.
 //!
-//! Two are hashed at a time; the others wait. How many wait is bounded by whoever asks (LOGIN-1).
+//! Two of either kind are hashed at a time; the others wait. How many wait is bounded by whoever asks (LOGIN-1,
+//! INITIATOR-3); and no broker that wants a password hashed anew all the time makes clients wait for theirs.
 //!
 //! Control thread only.
 
@@ -13,17 +14,20 @@ use super::sending::send;
 use crate::channel::Sender;
 use crate::identity::sasl::Failure;
 use crate::identity::sasl::exchange::PasswordCheck;
+use crate::identity::sasl::initiator::Hashing;
 use crate::messages::ExecutorMessage;
 
 /// See the module.
 pub(super) struct Passwords {
-    places: Arc<Semaphore>,
+    of_clients: Arc<Semaphore>,
+    own: Arc<Semaphore>,
 }
 
 impl Default for Passwords {
     fn default() -> Self {
         Self {
-            places: Arc::new(Semaphore::new(AT_A_TIME)),
+            of_clients: Arc::new(Semaphore::new(AT_A_TIME)),
+            own: Arc::new(Semaphore::new(AT_A_TIME)),
         }
     }
 }
@@ -31,7 +35,7 @@ impl Default for Passwords {
 impl Passwords {
     /// Has a password hashed, and tells the executor.
     pub(super) fn check(&self, executor: Sender<ExecutorMessage>, connection: u32, check: PasswordCheck) {
-        let places = Arc::clone(&self.places);
+        let places = Arc::clone(&self.of_clients);
         tokio::spawn(async move {
             let Ok(_place) = places.acquire().await else {
                 return;
@@ -39,6 +43,21 @@ impl Passwords {
             let result = spawn_blocking(move || check.run()).await;
             let result = result.unwrap_or(Err(Failure::Malformed("its password could not be hashed")));
             send(&executor, ExecutorMessage::PasswordChecked { connection, result }).await;
+        });
+    }
+
+    /// Has a password of the proxy's own hashed, and tells all executors.
+    pub(super) fn hash(&self, executors: Vec<Sender<ExecutorMessage>>, hashing: Hashing) {
+        let places = Arc::clone(&self.own);
+        tokio::spawn(async move {
+            let Ok(_place) = places.acquire().await else {
+                return;
+            };
+            // Should it not be hashed, whoever waits for it asks again.
+            let _ = spawn_blocking(move || hashing.run()).await;
+            for executor in &executors {
+                send(executor, ExecutorMessage::PasswordHashed).await;
+            }
         });
     }
 }

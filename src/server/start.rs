@@ -11,13 +11,15 @@ use tokio::sync::oneshot;
 
 use super::ServerError;
 use super::acceptor::ExecutorSeats;
+use super::access_files::AccessNews;
 use super::state_file::ClusterAddresses;
 use super::threads::Threads;
 use crate::audit::AuditState;
+use crate::broker_login::BrokerAccounts;
 use crate::channel::{Sender, channel};
-use crate::config::{Config, KeySetSource};
+use crate::config::{ClusterConfig, Config, KeySetSource};
 use crate::executor::{ExecutorListener, ExecutorSetup, Platform, spawn};
-use crate::identity::sasl::exchange::{Checked, CheckedNews};
+use crate::identity::sasl::exchange::Checked;
 use crate::ids::{ById, ClusterId, ListenerId};
 use crate::keys::{KeyOptions, KeyReply, KeyRequest};
 use crate::messages::{CameBack, ControlRequest, ExecutorMessage, Seats, TlsNews};
@@ -33,7 +35,8 @@ pub(super) struct Start<'a> {
     pub(super) addresses: &'a [ClusterAddresses],
     /// What was read of every TLS in the configuration.
     pub(super) tls: &'a [TlsNews],
-    pub(super) logins: &'a [(ListenerId, CheckedNews)],
+    /// What was read of who may log in, and as whom.
+    pub(super) logins: &'a [AccessNews],
     pub(super) came_back: &'a Arc<CameBack>,
     pub(super) audit: &'a Arc<AuditState>,
     pub(super) control: Sender<ControlRequest>,
@@ -167,15 +170,18 @@ impl Start<'_> {
                     Arc::<str>::from(cluster.name.as_str()),
                     cluster.rules.clone(),
                     known.book.clone(),
+                    accounts(cluster, self.logins),
                 )
             })
             .collect();
         move || {
             let clusters = clusters
                 .into_iter()
-                .map(|(id, name, rules, book)| {
+                .map(|(id, name, rules, book, accounts)| {
                     let rules = ClusterRules::new(name, rules, limits.topics_max);
-                    (id, Cluster::new(rules, book))
+                    let mut cluster = Cluster::new(rules, book);
+                    cluster.accounts = accounts;
+                    (id, cluster)
                 })
                 .collect();
             let mut pipeline = Pipeline::new(executor, limits, &options, clusters);
@@ -189,8 +195,18 @@ impl Start<'_> {
     }
 }
 
+/// Who the proxy is at brokers of a cluster, where it logs in there: nobody, where that was not read.
+fn accounts(cluster: &ClusterConfig, read: &[AccessNews]) -> Option<Arc<BrokerAccounts>> {
+    cluster.upstream_login.as_ref()?;
+    let of_cluster = read.iter().find_map(|news| match news {
+        AccessNews::Accounts(id, accounts) if *id == cluster.id => Some(Arc::clone(accounts)),
+        _ => None,
+    });
+    Some(of_cluster.unwrap_or_default())
+}
+
 /// How clients log in at each listener where logins end.
-fn login_policies(config: &Config, read: &[(ListenerId, CheckedNews)]) -> Vec<(ListenerId, LoginPolicy)> {
+fn login_policies(config: &Config, read: &[AccessNews]) -> Vec<(ListenerId, LoginPolicy)> {
     let listeners = config.clusters.iter().flat_map(|cluster| &cluster.listeners);
     let policies = listeners.filter_map(|listener| {
         let sasl = listener.sasl.as_ref()?;
@@ -202,8 +218,12 @@ fn login_policies(config: &Config, read: &[(ListenerId, CheckedNews)]) -> Vec<(L
                 .is_some_and(|bearer| matches!(bearer.keys, KeySetSource::Url(_))),
             ..Checked::default()
         };
-        for (_, news) in read.iter().filter(|(id, _)| *id == listener.id) {
-            against.take(news.clone());
+        for news in read {
+            if let AccessNews::Logins(id, news) = news
+                && *id == listener.id
+            {
+                against.take(news.clone());
+            }
         }
         let policy = LoginPolicy {
             mechanisms: sasl.mechanisms.clone(),
@@ -236,10 +256,12 @@ fn executor_listeners(config: &Config, read: &[TlsNews]) -> ById<ListenerId, Exe
         cluster.listeners.iter().filter_map(move |listener| {
             let tls = listener_set(listener.id);
             let is_read = is_read && listener.tls.is_some() == tls.is_some();
+            let mut map = ListenerMap::new(cluster.id, listener).administered_by(cluster.admin_for.clone());
+            if cluster.upstream_login.is_some() {
+                map = map.of_own_logins();
+            }
             let executors = ExecutorListener {
-                map: Arc::new(
-                    ListenerMap::new(cluster.id, listener).administered_by(cluster.admin_for.clone()),
-                ),
+                map: Arc::new(map),
                 bootstrap: cluster.bootstrap.clone(),
                 routes: listener
                     .bootstrap_host

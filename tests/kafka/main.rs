@@ -32,3 +32,4 @@ mod tampering;
 mod tls;
 mod two_clusters;
 mod unusual_requests;
+mod upstream_logins;

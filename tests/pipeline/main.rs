@@ -11,6 +11,7 @@
 
 mod addresses;
 mod administrators;
+mod at_broker;
 mod audit_held;
 mod bounds;
 mod compact;

@@ -3,6 +3,8 @@
 //!
 //! A group's assignment comes to the same: what a member was told to read it asks for.
 
+mod upstream_login;
+
 use std::fs;
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -126,6 +128,11 @@ impl Scene {
         let liar = Arc::<Liar>::default();
         let broker = Arc::clone(&liar);
         let brokers = start_broker(move |socket| broker.serve(socket));
+        Self::before(brokers, liar, None)
+    }
+
+    /// `accounts`: for whom the proxy logs in at the brokers.
+    fn before(brokers: String, liar: Arc<Liar>, accounts: Option<&str>) -> Self {
         let authorities = Authorities::create("lying-broker");
         let server = authorities.server("server", None);
         let users = authorities.file("users");
@@ -138,6 +145,12 @@ impl Scene {
         }
         fs::write(&users, credentials.text()).expect("written");
         fs::set_permissions(&users, fs::Permissions::from_mode(0o600)).expect("mode 0600");
+        let upstream_login = accounts.map(|text| {
+            let path = authorities.file("accounts.toml");
+            fs::write(&path, text).expect("written");
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("mode 0600");
+            format!("kind = \"per_principal\"\nallow_plaintext = true\naccounts = {path:?}")
+        });
         let keystore = Keystore::create(&["orders"]);
         let setup = ProxySetup {
             brokers,
@@ -156,6 +169,7 @@ impl Scene {
                     more: String::new(),
                 }),
                 sasl: Some(format!("credentials = {users:?}\nmechanisms = [\"PLAIN\"]")),
+                upstream_login,
                 ..ProxyTls::default()
             },
         );
@@ -178,13 +192,19 @@ impl Scene {
 
     /// A client that has said who it is; the code that it was answered with.
     fn log_in(&self, user: &str, password: &str) -> (RawClient, i16) {
+        let (client, told) = self.try_to_log_in(user, password);
+        (client, told.expect("an answer").error_code)
+    }
+
+    /// The same; `None` where the connection ends without an answer.
+    fn try_to_log_in(&self, user: &str, password: &str) -> (RawClient, Option<SaslAuthenticateResponse>) {
         let mut client =
             RawClient::connect_by_tls(&self.proxy.bootstrap(), "localhost", &self.tls).expect("TLS");
         let mechanism = SaslHandshakeRequest::default().with_mechanism(StrBytes::from_static_str("PLAIN"));
         assert_eq!(client.ask(1, &mechanism).error_code, 0);
         let token = format!("\0{user}\0{password}").into();
-        let told = client.ask(1, &SaslAuthenticateRequest::default().with_auth_bytes(token));
-        (client, told.error_code)
+        let told = client.ask_if_any(1, &SaslAuthenticateRequest::default().with_auth_bytes(token));
+        (client, told)
     }
 
     /// Every byte that `user` is answered with, who asks for these topics, until the connection is closed, if it is.

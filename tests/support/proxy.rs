@@ -45,6 +45,8 @@ pub(crate) struct ProxyTls {
     pub(crate) sasl: Option<String>,
     /// Clients log in at the brokers.
     pub(crate) passes_logins: bool,
+    /// Where the proxy logs in at the brokers: the keys of `[cluster.main.upstream_login]`.
+    pub(crate) upstream_login: Option<String>,
 }
 
 impl Proxy {
@@ -194,6 +196,10 @@ impl Proxy {
         let upstream = tls.upstream.as_ref();
         let upstream =
             upstream.map_or_else(String::new, |keys| format!("[cluster.main.upstream_tls]\n{keys}"));
+        let login = tls.upstream_login.as_ref();
+        let login = login.map_or_else(String::new, |keys| {
+            format!("[cluster.main.upstream_login]\n{keys}")
+        });
         let ports = self.nodes.iter().map(ReservedPort::number);
         setup
             .keystore
@@ -203,7 +209,7 @@ impl Proxy {
                 port: self.bootstrap.number(),
                 nodes: setup.nodes.iter().copied().zip(ports).collect(),
                 rules: setup.rules,
-                more: &upstream,
+                more: &format!("{upstream}\n{login}"),
                 tls: tls.listener.as_ref(),
                 sasl: tls.sasl.as_deref(),
                 passes_logins: tls.passes_logins,

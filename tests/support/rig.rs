@@ -196,6 +196,16 @@ impl Rig {
         });
     }
 
+    /// `principal` may do everything with topics, groups and transactions whose names begin so.
+    pub(crate) fn allow(&self, principal: &str, prefix: &str) {
+        let _: Value = self.administer("allow", json!({"principal": principal, "prefix": prefix}));
+    }
+
+    /// The brokers know this user by SCRAM, with either hash, and that password.
+    pub(crate) fn set_password(&self, user: &str, password: &str) {
+        let _: Value = self.administer("set_password", json!({"user": user, "password": password}));
+    }
+
     /// Nobody but `principal` may write to the topic any more.
     pub(crate) fn allow_writing(&self, topic: &str, principal: &str) {
         let _: Value = self.administer("allow_writing", json!({"topic": topic, "principal": principal}));
@@ -291,7 +301,7 @@ impl Rig {
 /// A proxy whose clients log in as the brokers' listener wants it.
 fn start(setup: &ProxySetup<'_>, login: Login, tls: &ProxyTls) -> Proxy {
     let tls = ProxyTls {
-        passes_logins: login.is_sasl(),
+        passes_logins: login.is_sasl() && tls.upstream_login.is_none(),
         ..tls.clone()
     };
     Proxy::start_with_tls(setup, &tls)

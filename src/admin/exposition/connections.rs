@@ -4,7 +4,7 @@ use std::fmt::Error;
 
 use super::families::{BYTES, Families, Labels, NONE};
 use super::{Exposition, text_of};
-use crate::metrics::{CloseReason, Direction, Snapshot};
+use crate::metrics::{BrokerLoginResult, CloseReason, Direction, Snapshot};
 use crate::protocol::policy::api_name;
 
 impl Exposition {
@@ -152,6 +152,17 @@ impl Exposition {
                 ("refused", connections.logins_refused),
             ]
             .map(|(result, count)| (vec![("result", text_of(result))], count)),
+        )?;
+        families.counter(
+            "sealwire_broker_logins",
+            "Logins of the proxy's own at brokers, by how",
+            None,
+            BrokerLoginResult::ALL.iter().map(|result| {
+                (
+                    vec![("result", text_of(result.as_str()))],
+                    connections.broker_logins(*result),
+                )
+            }),
         )?;
         families.counter(
             "sealwire_refused_requests",

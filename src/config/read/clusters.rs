@@ -13,6 +13,7 @@ use super::ports::PortBook;
 use super::sharing::{ReadCluster, refuse_sharing};
 use super::tls::read_upstream_tls;
 use super::topics::read_rules;
+use super::upstream_login::read_upstream_login;
 use super::written_files::check_state_file;
 use crate::config::scalars::parse_host_port;
 use crate::config::{ClusterConfig, HostPort};
@@ -62,6 +63,7 @@ fn read_cluster(
         .flat_map(|listener| listener.nodes.iter().copied())
         .collect();
     let upstream_tls = node.written("upstream_tls").map(read_upstream_tls);
+    let upstream_login = read_upstream_login(node, by.listeners, upstream_tls.is_some());
     let node_addresses = read_node_addresses(node, listeners.is_some().then_some(&served));
     let state_file = node.written("state_file").map(|place| read_state_file(&place));
     topic_ids?;
@@ -70,6 +72,7 @@ fn read_cluster(
         name: name.to_owned(),
         bootstrap: bootstrap?,
         upstream_tls: unless_mistaken(upstream_tls)?,
+        upstream_login: upstream_login?,
         listeners: listeners?,
         rules: rules?,
         admin_for: admin_for?,

@@ -158,4 +158,35 @@ pub(super) const KEYS: &[Key] = &[
         "As of listeners.",
         "[\"TLS_AES_256_GCM_SHA384\"]",
     ),
+    table(
+        "cluster.*.upstream_login",
+        Absent("as with `kind = \"pass\"`"),
+        "Whom brokers see (docs/authentication.md has a table of which way is for which brokers).",
+        "[cluster.main.upstream_login]",
+    ),
+    other(
+        "cluster.*.upstream_login.kind",
+        "`\"pass\"` or `\"per_principal\"`",
+        Required,
+        "`pass`: the proxy logs in nowhere. Logins of clients pass through it with `client_auth = \"broker\"`; \
+         else brokers see the proxy's certificate, or nobody. `per_principal`: the proxy logs in for each client by \
+         an account of `accounts`, so that brokers see whom that names. Not with `client_auth = \"broker\"`.",
+        "\"per_principal\"",
+    ),
+    other(
+        "cluster.*.upstream_login.accounts",
+        "path",
+        Absent("needed by `per_principal`"),
+        "A file in TOML with an `[[account]]` for each principal, or several of them: `principals`, `mechanism` \
+         (`SCRAM-SHA-512`, `SCRAM-SHA-256` or `PLAIN`), `user` and `password`. The first that names a client is used; \
+         a client that none names is refused. Only its owner may read it (mode 0600). It is looked at every 10 s; what \
+         it holds is for the next login, and a file that cannot be used changes nothing, as the log says.",
+        "\"accounts.toml\"",
+    ),
+    flag(
+        "cluster.*.upstream_login.allow_plaintext",
+        "false",
+        "`true` lets passwords be sent to brokers without TLS (`PLAIN`): whoever is on the way can read and use them.",
+        "true",
+    ),
 ];

@@ -36,6 +36,7 @@ use crate::protocol::api_key::{API_VERSIONS, SASL_AUTHENTICATE, SASL_HANDSHAKE};
 use crate::protocol::api_versions::{self, OfferedApis};
 use crate::protocol::frame::{LENGTH_PREFIX_BYTES, RequestHead};
 use crate::protocol::hops::{self, Way};
+use crate::protocol::sasl::{self, TokenAnswer};
 
 /// A client that has logged in.
 pub(super) struct LoggedIn {
@@ -44,6 +45,15 @@ pub(super) struct LoggedIn {
     pub(super) at: Instant,
     /// Which APIs it was told of.
     told: Option<Rc<OfferedApis>>,
+    /// What it is to be answered when the broker has taken the login that is made for it, and to which request.
+    owed: Option<(RequestHead, Vec<u8>)>,
+}
+
+impl LoggedIn {
+    /// Whether the client waits for the answer to its login.
+    pub(super) fn is_owed(&self) -> bool {
+        self.owed.is_some()
+    }
 }
 
 impl Arrival {
@@ -140,15 +150,16 @@ impl Arrival {
                             principal,
                             lifetime,
                         } => {
-                            self.send(client, &answer, head).await?;
+                            let owed = match self.makes_logins(listener) {
+                                true => Some((head, answer)),
+                                false => {
+                                    self.send(client, &answer, head).await?;
+                                    None
+                                }
+                            };
                             self.client.principal = Some(principal.clone());
                             self.note_login(listener, stage.rounds.mechanism());
-                            return Ok(LoggedIn {
-                                principal,
-                                lifetime,
-                                at: clocks::now(),
-                                told: stage.told.take(),
-                            });
+                            return Ok(stage.known(principal, lifetime, owed));
                         }
                         Round::Failed { answer, why } => {
                             if !stage.is_noted {
@@ -191,6 +202,38 @@ impl Arrival {
             let failure = client.tls().and_then(|tls| tls.session().failure());
             failure.map_or(reason, |failure| self.note_failure(failure))
         })
+    }
+
+    /// Whether the proxy logs in at brokers for the listener's clients.
+    fn makes_logins(&self, listener: &Listener) -> bool {
+        let pipeline = self.serving.shared.pipeline.borrow();
+        let cluster = pipeline.clusters.get(listener.map.cluster);
+        cluster.is_some_and(|cluster| cluster.accounts.is_some())
+    }
+
+    /// Tells a client that waits for it what has become of its login, now that the one that was made for it at the
+    /// broker has ended, `failed` if it has (SERVE-BROKER-LOGIN-1).
+    #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
+    pub(super) async fn tell_outcome<P: Platform>(
+        &self,
+        logged_in: &LoggedIn,
+        failed: Option<CloseReason>,
+        client: &mut Wire<P::Socket>,
+    ) -> Result<(), CloseReason> {
+        let Some((head, answer)) = &logged_in.owed else {
+            return Ok(());
+        };
+        match failed {
+            None => self.send(client, answer, *head).await,
+            Some(CloseReason::BrokerLogin) => {
+                let mut refused = Vec::new();
+                sasl::write_answer(*head, TokenAnswer::Failed(NOT_AT_BROKER), &mut refused)
+                    .map_err(|_| CloseReason::Internal)?;
+                self.hold_back::<P>(clocks::now()).await?;
+                self.send(client, &refused, *head).await
+            }
+            Some(_) => Ok(()),
+        }
     }
 
     /// One request of the login, until it is known what it is answered with.
@@ -406,6 +449,24 @@ struct LoginStage {
     told: Option<Rc<OfferedApis>>,
 }
 
+impl LoginStage {
+    #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
+    fn known(
+        &mut self,
+        principal: Principal,
+        lifetime: Option<Duration>,
+        owed: Option<(RequestHead, Vec<u8>)>,
+    ) -> LoggedIn {
+        LoggedIn {
+            principal,
+            lifetime,
+            at: clocks::now(),
+            told: self.told.take(),
+            owed,
+        }
+    }
+}
+
 /// Reads one request, its length included, and nothing behind it. What has come is noted on `memory`; nothing is
 /// reserved for what is announced. It may hold a password, and is wiped.
 async fn read_frame<S: crate::connection::Stream + Unpin>(
@@ -459,3 +520,5 @@ const PIECE_BYTES: usize = 4096;
 const REQUESTS_MAX: usize = 16;
 /// Answers that are held back at a time.
 const HELD_BACK_MAX: usize = 1000;
+/// For whoever proved who he is, and is nobody at the brokers.
+const NOT_AT_BROKER: &str = "Authentication failed: the brokers behind the proxy do not take this login";

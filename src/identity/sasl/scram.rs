@@ -10,7 +10,6 @@
 //! A challenge and its answer cost three HMACs. Any thread.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use zeroize::Zeroizing;
@@ -99,8 +98,8 @@ impl Challenge {
         }
         let pairs = last.proof.iter().zip(signature.as_ref());
         let client_key = Zeroizing::new(pairs.map(|(proof, signed)| proof ^ signed).collect::<Vec<u8>>());
-        let stored_key = digest::digest(self.mechanism.digest(), &client_key);
-        let is_right = verify_slices_are_equal(stored_key.as_ref(), &self.verifier.stored_key).is_ok();
+        let stored_key = self.mechanism.hashed(&client_key);
+        let is_right = verify_slices_are_equal(&stored_key, &self.verifier.stored_key).is_ok();
         match (self.is_known, is_right) {
             (false, _) => Err(Failure::UnknownUser),
             (true, false) => Err(Failure::WrongPassword),
@@ -124,10 +123,15 @@ impl ServerNonce {
     /// # Errors
     /// [`CryptoError::Random`].
     pub fn new() -> Result<Self, CryptoError> {
-        let mut bytes = [0; NONCE_BYTES];
-        getrandom::fill(&mut bytes).map_err(|_| CryptoError::Random)?;
-        Ok(Self(BASE64.encode(bytes)))
+        new_nonce().map(Self)
     }
+}
+
+/// Somebody's part of a nonce.
+pub(super) fn new_nonce() -> Result<String, CryptoError> {
+    let mut bytes = [0; NONCE_BYTES];
+    getrandom::fill(&mut bytes).map_err(|_| CryptoError::Random)?;
+    Ok(BASE64.encode(bytes))
 }
 
 struct ClientFirst<'m> {
@@ -250,8 +254,13 @@ pub(super) fn unescaped(name: &str) -> Option<String> {
     (1..=USER_BYTES_MAX).contains(&plain.len()).then_some(plain)
 }
 
+/// A `saslname`, of which [`unescaped`] makes the name.
+pub(super) fn escaped(name: &str) -> String {
+    name.replace('=', "=3D").replace(',', "=2C")
+}
+
 /// Printable ASCII but the comma.
-fn is_nonce(nonce: &str) -> bool {
+pub(super) fn is_nonce(nonce: &str) -> bool {
     (1..=NONCE_BYTES_MAX).contains(&nonce.len())
         && nonce.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',')
 }

@@ -53,8 +53,31 @@ impl Mechanism {
         }
     }
 
+    pub(super) fn hashed(self, bytes: &[u8]) -> Vec<u8> {
+        digest::digest(self.digest(), bytes).as_ref().to_vec()
+    }
+
     pub(super) fn keyed(self, key: &[u8], message: &[u8]) -> hmac::Tag {
         hmac::sign(&hmac::Key::new(self.hmac(), key), message)
+    }
+}
+
+/// What SCRAM makes of a password, its salt and its iterations. Whoever has it can log in.
+pub(super) struct PasswordKeys {
+    pub(super) client_key: Zeroizing<Vec<u8>>,
+    pub(super) server_key: Zeroizing<Vec<u8>>,
+}
+
+impl PasswordKeys {
+    /// Takes milliseconds, and longer with more iterations.
+    pub(super) fn derive(mechanism: Mechanism, password: &[u8], salt: &[u8], iterations: NonZeroU32) -> Self {
+        let mut salted = Zeroizing::new(vec![0; mechanism.digest().output_len()]);
+        pbkdf2::derive(mechanism.pbkdf2(), iterations, salt, password, &mut salted);
+        let of = |what: &[u8]| Zeroizing::new(mechanism.keyed(&salted, what).as_ref().to_vec());
+        Self {
+            client_key: of(b"Client Key"),
+            server_key: of(b"Server Key"),
+        }
     }
 }
 
@@ -104,14 +127,10 @@ impl Verifier {
         salt: Vec<u8>,
         iterations: NonZeroU32,
     ) -> Self {
-        let mut salted = Zeroizing::new(vec![0; mechanism.digest().output_len()]);
-        pbkdf2::derive(mechanism.pbkdf2(), iterations, &salt, password, &mut salted);
-        let client_key = mechanism.keyed(&salted, b"Client Key");
+        let keys = PasswordKeys::derive(mechanism, password, &salt, iterations);
         Self {
-            stored_key: digest::digest(mechanism.digest(), client_key.as_ref())
-                .as_ref()
-                .to_vec(),
-            server_key: mechanism.keyed(&salted, b"Server Key").as_ref().to_vec(),
+            stored_key: mechanism.hashed(&keys.client_key),
+            server_key: keys.server_key.to_vec(),
             salt,
             iterations,
         }

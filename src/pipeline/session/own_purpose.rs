@@ -5,28 +5,25 @@
 
 use std::time::Duration;
 
-use crate::protocol::ProtocolError;
-use crate::protocol::api_key::METADATA;
-use crate::protocol::brokers_request::{BROKERS_REQUEST_VERSION, write_brokers_request};
+use crate::protocol::api_key::{METADATA, SASL_AUTHENTICATE, SASL_HANDSHAKE};
+use crate::protocol::brokers_request::BROKERS_REQUEST_VERSION;
+use crate::protocol::sasl::{OWN_AUTHENTICATE_VERSION, OWN_HANDSHAKE_VERSION};
 
 /// See the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OwnPurpose {
     /// Which brokers the cluster has, and where.
     Brokers,
+    /// To renew the proxy's login there: to say by which mechanism, or to go on.
+    Login { is_handshake: bool },
 }
 
 impl OwnPurpose {
     pub(super) fn api(self) -> (i16, i16) {
         match self {
             Self::Brokers => (METADATA, BROKERS_REQUEST_VERSION),
-        }
-    }
-
-    /// Appends the request; says how long its frame is.
-    pub(super) fn write(self, out: &mut Vec<u8>) -> Result<usize, ProtocolError> {
-        match self {
-            Self::Brokers => write_brokers_request(CORRELATION_ID, out),
+            Self::Login { is_handshake: true } => (SASL_HANDSHAKE, OWN_HANDSHAKE_VERSION),
+            Self::Login { is_handshake: false } => (SASL_AUTHENTICATE, OWN_AUTHENTICATE_VERSION),
         }
     }
 
@@ -35,6 +32,8 @@ impl OwnPurpose {
         match self {
             // Ten thousand brokers, at a hundred bytes each.
             Self::Brokers => 1024 * 1024,
+            // More than any step of any mechanism takes.
+            Self::Login { .. } => 32 * 1024,
         }
     }
 
@@ -43,7 +42,7 @@ impl OwnPurpose {
         match self {
             // A broker knows it by heart; seconds are a hang, and half of the time that a client without a login is
             // given.
-            Self::Brokers => Duration::from_secs(5),
+            Self::Brokers | Self::Login { .. } => Duration::from_secs(5),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Requests of the proxy's own: sent to the broker on the client's connection, with answers that the client never sees.
 //!
-//! One is sent so far ([`OwnPurpose::Brokers`]), and its answer settles three things at once: a broker names the
+//! [`OwnPurpose::Login`] renews the proxy's own login at the broker ([`at_broker`](super::at_broker)). The answer to
+//! [`OwnPurpose::Brokers`] settles three things at once: a broker names the
 //! cluster's brokers to nobody who has to log in first (AUTH-4); what it says of their addresses shows whether it is
 //! the one that the client came for (PLACE-1); and where the client came for a node of which no address is known, and
 //! was connected to any broker, it is the look-up that the client's next connection rests on (ADDRESS-2).
@@ -23,6 +24,7 @@ use super::run::malformed;
 use super::{Session, Step, Wait};
 use crate::metrics::CloseReason;
 use crate::pipeline::Pipeline;
+use crate::protocol::brokers_request::write_brokers_request;
 use crate::protocol::frame::LENGTH_PREFIX_BYTES;
 use crate::protocol::policy::{ApiPolicy, RequestHandling};
 
@@ -67,7 +69,10 @@ impl Session {
         let until = now
             .checked_add(purpose.answer_wait())
             .ok_or(CloseReason::Internal)?;
-        let bytes = purpose.write(out).map_err(malformed)?;
+        let bytes = match purpose {
+            OwnPurpose::Brokers => write_brokers_request(CORRELATION_ID, out).map_err(malformed)?,
+            OwnPurpose::Login { .. } => self.write_renewal(out)?,
+        };
         let (api_key, api_version) = purpose.api();
         let pending = Pending {
             api_key,
@@ -91,6 +96,10 @@ impl Session {
     ) -> Result<Step, CloseReason> {
         let step = match purpose {
             OwnPurpose::Brokers => self.take_brokers(pipeline, now, frame)?,
+            OwnPurpose::Login { .. } => {
+                self.take_renewal(pipeline, now, frame)?;
+                None
+            }
         };
         if let Some(step) = step {
             return Ok(step);

@@ -83,6 +83,11 @@ impl Session {
         if let Some(step) = self.own.wait(now)? {
             return Ok(step);
         }
+        if self.request_left == 0
+            && let Some(step) = self.renew(pipeline, now, out)?
+        {
+            return Ok(step);
+        }
         let streamed = self.request_left.min(input.len());
         self.request_left = self.request_left.saturating_sub(streamed);
         let next = run::run(streamed, |run| self.next_request(pipeline, now, input, run))?;

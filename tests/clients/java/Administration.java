@@ -11,6 +11,10 @@ import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.ListTopicsOptions;
 import org.apache.kafka.clients.admin.NewPartitionReassignment;
 import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.clients.admin.ScramCredentialInfo;
+import org.apache.kafka.clients.admin.ScramMechanism;
+import org.apache.kafka.clients.admin.UserScramCredentialAlteration;
+import org.apache.kafka.clients.admin.UserScramCredentialUpsertion;
 import org.apache.kafka.clients.admin.OffsetSpec;
 import org.apache.kafka.clients.admin.TopicDescription;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
@@ -35,6 +39,8 @@ final class Administration {
             return switch (operation) {
                 case "create_topics" -> createTopics(admin, command);
                 case "allow_writing" -> allowWriting(admin, command);
+                case "allow" -> allow(admin, command);
+                case "set_password" -> setPassword(admin, command);
                 case "describe_topics" -> describeTopics(admin, command);
                 case "reach" -> reach(admin, command);
                 case "describe_cluster" -> describeCluster(admin);
@@ -54,6 +60,29 @@ final class Administration {
         rights.add(right(topic, command.get("principal").asText(), AclOperation.WRITE));
         rights.add(right(topic, "User:*", AclOperation.READ));
         admin.createAcls(rights).all().get();
+        return Agent.JSON.createObjectNode();
+    }
+
+    /** principal, prefix: of topics, groups and transactional ids with which it may do everything */
+    private static JsonNode allow(Admin admin, JsonNode command) throws Exception {
+        List<AclBinding> rights = new ArrayList<>();
+        for (ResourceType type : List.of(ResourceType.TOPIC, ResourceType.GROUP, ResourceType.TRANSACTIONAL_ID)) {
+            ResourcePattern resource = new ResourcePattern(type, command.get("prefix").asText(), PatternType.PREFIXED);
+            rights.add(right(resource, command.get("principal").asText(), AclOperation.ALL));
+        }
+        admin.createAcls(rights).all().get();
+        return Agent.JSON.createObjectNode();
+    }
+
+    /** user, password: by SCRAM with either hash */
+    private static JsonNode setPassword(Admin admin, JsonNode command) throws Exception {
+        // Not twice a user in one request.
+        for (ScramMechanism mechanism : List.of(ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512)) {
+            ScramCredentialInfo info = new ScramCredentialInfo(mechanism, 4096);
+            UserScramCredentialAlteration change = new UserScramCredentialUpsertion(
+                command.get("user").asText(), info, command.get("password").asText());
+            admin.alterUserScramCredentials(List.of(change)).all().get();
+        }
         return Agent.JSON.createObjectNode();
     }
 

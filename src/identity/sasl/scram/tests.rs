@@ -17,7 +17,7 @@ struct Client<'c> {
 
 impl<'c> Client<'c> {
     fn new(mechanism: Mechanism, user: &str, password: &'c str) -> Self {
-        let user = user.replace('=', "=3D").replace(',', "=2C");
+        let user = escaped(user);
         Self {
             mechanism,
             password,
@@ -51,8 +51,8 @@ impl<'c> Client<'c> {
             &mut salted,
         );
         let client_key = self.mechanism.keyed(&salted, b"Client Key");
-        let stored_key = digest::digest(self.mechanism.digest(), client_key.as_ref());
-        let signature = self.mechanism.keyed(stored_key.as_ref(), signed.as_bytes());
+        let stored_key = self.mechanism.hashed(client_key.as_ref());
+        let signature = self.mechanism.keyed(&stored_key, signed.as_bytes());
         let both = client_key.as_ref().iter().zip(signature.as_ref());
         let proof: Vec<u8> = both.map(|(key, signed)| key ^ signed).collect();
         let server_key = self.mechanism.keyed(&salted, b"Server Key");

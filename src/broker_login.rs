@@ -1,0 +1,249 @@
+//! A login of the proxy's own at a broker: which requests make it, and what their answers mean. Who sends them, and how
+//! long is waited, is the business of whoever logs in: an executor for a client, before its connection is relayed and
+//! in the middle of it, and [`kafka_client`](crate::kafka_client).
+//!
+//! - BROKER-LOGIN-1: what a broker says of a refusal is for the log, and never for a client.
+//!
+//! A refused login is not tried again and again: see [`Standing`].
+//!
+//! Pure. Any thread.
+
+mod accounts;
+mod standing;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+pub use self::accounts::{AccountsError, BrokerAccounts};
+pub use self::standing::{Admission, Standing, Trial};
+use crate::crypto::CryptoError;
+use crate::foreign::Foreign;
+use crate::identity::sasl::initiator::{Credential, Fault, Hashing, Initiation, Message, Next};
+use crate::metrics::BrokerLoginResult;
+use crate::protocol::ProtocolError;
+use crate::protocol::api_key::{SASL_AUTHENTICATE, SASL_HANDSHAKE};
+use crate::protocol::error_code::NONE;
+use crate::protocol::sasl::{
+    OWN_AUTHENTICATE_VERSION, OWN_HANDSHAKE_VERSION, own_handshake_code, own_token_answer,
+    write_own_handshake, write_own_token,
+};
+
+/// Who the proxy is at brokers. One for each credential, as it is now: shared by all executors.
+#[derive(Debug)]
+pub struct BrokerAccount {
+    credential: Arc<Credential>,
+    /// How it fares.
+    pub standing: Standing,
+}
+
+impl BrokerAccount {
+    /// One that was not tried yet.
+    #[must_use]
+    pub fn new(credential: Credential) -> Self {
+        Self {
+            credential: Arc::new(credential),
+            standing: Standing::default(),
+        }
+    }
+}
+
+/// A login that is under way.
+pub struct BrokerLogin {
+    credential: Arc<Credential>,
+    stage: Stage,
+}
+
+enum Stage {
+    /// The mechanism is not agreed on.
+    Begin,
+    /// This is to be said next, or was.
+    Exchange(Initiation, Message),
+}
+
+/// What comes next.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Another request.
+    Ask,
+    /// A password has to be hashed ([`BrokerLogin::hashing`]); then [`BrokerLogin::resume`].
+    Hash,
+    /// We are logged in, for so long; `None`: as long as the connection.
+    Done(Option<Duration>),
+}
+
+/// Why a login has failed. What is shown is escaped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoginError {
+    /// The broker does not take us.
+    #[error("the broker refuses the login with Kafka error {code}: {text}")]
+    Refused {
+        /// Kafka's error code.
+        code: i16,
+        /// What the broker says.
+        text: BrokersText,
+    },
+    /// What the broker says in the exchange is not right.
+    #[error("the broker's answer to the login is not right: {0}")]
+    Fault(Fault),
+    /// An answer cannot be read.
+    #[error("the broker's answer to the login cannot be read: {0}")]
+    Malformed(#[from] ProtocolError),
+    /// Our own.
+    #[error("there is no randomness to be had")]
+    Crypto,
+}
+
+/// What a broker says (BROKER-LOGIN-1): shown escaped and cut.
+#[derive(Clone, PartialEq, Eq)]
+pub struct BrokersText(Box<str>);
+
+impl fmt::Display for BrokersText {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Foreign::new(&*self.0).fmt(formatter)
+    }
+}
+
+impl fmt::Debug for BrokersText {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
+}
+
+impl LoginError {
+    /// As it is counted.
+    #[must_use]
+    pub fn result(&self) -> BrokerLoginResult {
+        match self {
+            Self::Refused { .. } => BrokerLoginResult::Refused,
+            _ => BrokerLoginResult::Failed,
+        }
+    }
+}
+
+impl From<Fault> for LoginError {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<CryptoError> for LoginError {
+    fn from(_: CryptoError) -> Self {
+        Self::Crypto
+    }
+}
+
+impl BrokerLogin {
+    /// Of whoever proves it so.
+    #[must_use]
+    pub fn new(account: &BrokerAccount) -> Self {
+        Self {
+            credential: Arc::clone(&account.credential),
+            stage: Stage::Begin,
+        }
+    }
+
+    /// Key and version of the request that is next, or was sent last.
+    #[must_use]
+    pub fn api(&self) -> (i16, i16) {
+        match self.stage {
+            Stage::Begin => (SASL_HANDSHAKE, OWN_HANDSHAKE_VERSION),
+            Stage::Exchange(..) => (SASL_AUTHENTICATE, OWN_AUTHENTICATE_VERSION),
+        }
+    }
+
+    /// Appends the next request, length included. It may hold a secret.
+    ///
+    /// # Errors
+    /// [`LoginError::Malformed`]: it is too long.
+    pub fn write(&self, correlation_id: i32, out: &mut Vec<u8>) -> Result<(), LoginError> {
+        match &self.stage {
+            Stage::Begin => write_own_handshake(correlation_id, self.credential.mechanism().name(), out)?,
+            Stage::Exchange(_, message) => write_own_token(correlation_id, message, out)?,
+        }
+        Ok(())
+    }
+
+    /// Takes the answer to it, without its length.
+    ///
+    /// # Errors
+    /// [`LoginError`].
+    pub fn take(&mut self, answer: &[u8]) -> Result<Outcome, LoginError> {
+        match &mut self.stage {
+            Stage::Begin => {
+                accepted(own_handshake_code(answer)?, None)?;
+                let (initiation, first) = Initiation::begin(Arc::clone(&self.credential))?;
+                self.stage = Stage::Exchange(initiation, first);
+                Ok(Outcome::Ask)
+            }
+            Stage::Exchange(initiation, _) => {
+                let answer = own_token_answer(answer)?;
+                accepted(answer.code, answer.text)?;
+                let next = initiation.take(answer.token)?;
+                Ok(self.next(next, answer.lifetime))
+            }
+        }
+    }
+
+    /// Goes on after [`Outcome::Hash`].
+    ///
+    /// # Errors
+    /// [`LoginError`].
+    pub fn resume(&mut self) -> Result<Outcome, LoginError> {
+        let Stage::Exchange(initiation, _) = &mut self.stage else {
+            return Ok(Outcome::Ask);
+        };
+        let next = initiation.resume()?;
+        Ok(self.next(next, None))
+    }
+
+    /// What has to be hashed, after [`Outcome::Hash`].
+    #[must_use]
+    pub fn hashing(&self) -> Option<Hashing> {
+        match &self.stage {
+            Stage::Begin => None,
+            Stage::Exchange(initiation, _) => initiation.hashing(),
+        }
+    }
+
+    fn next(&mut self, next: Next, lifetime: Option<Duration>) -> Outcome {
+        match (next, &mut self.stage) {
+            (Next::Send(message), Stage::Exchange(_, last)) => {
+                *last = message;
+                Outcome::Ask
+            }
+            (Next::Send(_), Stage::Begin) => Outcome::Ask,
+            (Next::Hash, _) => Outcome::Hash,
+            (Next::Done, _) => {
+                if let Stage::Exchange(_, last) = &mut self.stage {
+                    *last = Zeroizing::new(Vec::new());
+                }
+                Outcome::Done(lifetime)
+            }
+        }
+    }
+}
+
+fn accepted(code: i16, text: Option<&str>) -> Result<(), LoginError> {
+    match code {
+        NONE => Ok(()),
+        code => Err(LoginError::Refused {
+            code,
+            text: BrokersText(
+                text.unwrap_or("it does not say why")
+                    .chars()
+                    .take(TEXT_CHARS_MAX)
+                    .collect(),
+            ),
+        }),
+    }
+}
+
+/// Of what a broker says of a refusal.
+const TEXT_CHARS_MAX: usize = 256;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,253 @@
+//! Who the proxy is at brokers for which principal: a file of accounts, in TOML.
+//!
+//! ```toml
+//! [[account]]
+//! principals = ["User:app-1", "User:batch-*"]   # for whom; of several accounts the first
+//! mechanism = "SCRAM-SHA-512"                   # or SCRAM-SHA-256, or PLAIN
+//! user = "app-1"
+//! password = "…"
+//! ```
+//!
+//! - ACCOUNTS-1: there is no account for whom none names: nobody is a broker's somebody by accident.
+//! - ACCOUNTS-2: an account that a changed file holds as it was keeps its [`Standing`](super::Standing).
+//! - ACCOUNTS-3: no message repeats anything that stands in the file.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use super::BrokerAccount;
+use crate::identity::sasl::USER_BYTES_MAX;
+use crate::identity::sasl::exchange::LoginMechanism;
+use crate::identity::sasl::initiator::{Account, Credential, Proof};
+use crate::rules::{Asking, Principals, is_named, pattern_of};
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct BrokerAccounts {
+    /// In the order of the file.
+    entries: Vec<(Principals, Arc<BrokerAccount>)>,
+}
+
+/// Why a file of accounts cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AccountsError {
+    /// It is no TOML, or has keys or kinds of values that do not belong there.
+    #[error(
+        "line {line}: this is not understood: each [[account]] has principals, mechanism, user and password, and \
+         nothing else"
+    )]
+    Form {
+        /// From 1 on.
+        line: usize,
+    },
+    /// What is wrong with the account of this number.
+    #[error("account {number}: {what}")]
+    Account {
+        /// In the order of the file, from 1 on.
+        number: usize,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// There are more than can be kept.
+    #[error("there are more than {ACCOUNTS_MAX} accounts")]
+    TooMany,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenFile {
+    #[serde(default)]
+    account: Vec<WrittenAccount>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenAccount {
+    principals: Vec<String>,
+    mechanism: String,
+    user: String,
+    password: String,
+}
+
+impl BrokerAccounts {
+    /// Reads the text of a file; what `before` holds as well is kept (ACCOUNTS-2).
+    ///
+    /// # Errors
+    /// [`AccountsError`].
+    pub fn parse(text: &str, before: &Self) -> Result<Self, AccountsError> {
+        let written: WrittenFile = toml::from_str(text).map_err(|error| AccountsError::Form {
+            line: line_of(text, error.span().map_or(0, |span| span.start)),
+        })?;
+        if written.account.len() > ACCOUNTS_MAX {
+            return Err(AccountsError::TooMany);
+        }
+        let known: HashMap<(LoginMechanism, &str), &Arc<BrokerAccount>> = before
+            .entries
+            .iter()
+            .filter_map(|(_, account)| Some((account.credential.identity()?, account)))
+            .collect();
+        let mut entries = Vec::with_capacity(written.account.len());
+        for (number, written) in (1..).zip(written.account) {
+            let wrong = |what| AccountsError::Account { number, what };
+            let (principals, credential) = written.into_entry().map_err(wrong)?;
+            let kept = credential.identity().and_then(|identity| known.get(&identity));
+            let kept = kept.filter(|kept| kept.credential.proves_the_same(&credential));
+            let account = match kept {
+                Some(kept) => Arc::clone(kept),
+                None => Arc::new(BrokerAccount::new(credential)),
+            };
+            entries.push((principals, account));
+        }
+        Ok(Self { entries })
+    }
+
+    /// Who the proxy is for this principal (ACCOUNTS-1).
+    #[must_use]
+    pub fn of(&self, principal: &str) -> Option<&Arc<BrokerAccount>> {
+        let asking = Asking::Principal(Some(principal));
+        let mut entries = self.entries.iter();
+        let named = entries.find(|(principals, _)| is_named(Some(principals), asking));
+        named.map(|(_, account)| account)
+    }
+
+    /// By which mechanisms.
+    pub fn mechanisms(&self) -> impl Iterator<Item = LoginMechanism> + '_ {
+        self.entries
+            .iter()
+            .map(|(_, account)| account.credential.mechanism())
+    }
+}
+
+impl WrittenAccount {
+    fn into_entry(self) -> Result<(Principals, Credential), &'static str> {
+        let password = Zeroizing::new(self.password);
+        let patterns = self.principals.iter().map(|written| pattern_of(written));
+        let patterns: Option<Vec<_>> = patterns.collect();
+        let patterns = patterns.ok_or("one of its principals is none: write \"User:NAME\"")?;
+        if patterns.is_empty() {
+            return Err("it is for nobody: name somebody in principals");
+        }
+        if self.user.is_empty() || self.user.len() > USER_BYTES_MAX || self.user.contains('\0') {
+            return Err("its user is empty, too long, or has a NUL");
+        }
+        if password.is_empty() || password.contains('\0') {
+            return Err("its password is empty, or has a NUL");
+        }
+        let account = Account::new(self.user, password);
+        let proof = match self.mechanism.parse() {
+            Ok(LoginMechanism::Plain) => Proof::Plain(account),
+            Ok(LoginMechanism::Scram(mechanism)) => Proof::Scram(mechanism, account, None),
+            _ => return Err("its mechanism is none of SCRAM-SHA-512, SCRAM-SHA-256 and PLAIN"),
+        };
+        Ok((Principals::new(patterns), Credential::new(proof)))
+    }
+}
+
+fn line_of(text: &str, at: usize) -> usize {
+    let before = text.as_bytes().get(..at).unwrap_or(text.as_bytes());
+    before
+        .iter()
+        .filter(|byte| **byte == b'\n')
+        .count()
+        .saturating_add(1)
+}
+
+/// As many as there may be users.
+const ACCOUNTS_MAX: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = r#"
+# two teams
+[[account]]
+principals = ["User:app-1", "User:batch-*"]
+mechanism = "SCRAM-SHA-512"
+user = "app"
+password = "hunter2"
+
+[[account]]
+principals = ["User:*"]
+mechanism = "PLAIN"
+user = "rest"
+password = "hunter3"
+"#;
+
+    fn parse(text: &str) -> Result<BrokerAccounts, AccountsError> {
+        BrokerAccounts::parse(text, &BrokerAccounts::default())
+    }
+
+    /// ACCOUNTS-1
+    #[test]
+    fn the_first_account_that_names_somebody_is_his() {
+        let accounts = parse(FILE).expect("well formed");
+        let user = |name| {
+            accounts
+                .of(name)
+                .and_then(|account| account.credential.identity())
+        };
+        let sha512 = LoginMechanism::Scram(crate::identity::sasl::verifier::Mechanism::Sha512);
+        for name in ["app-1", "batch-", "batch-7"] {
+            assert_eq!(user(name), Some((sha512, "app")), "{name}");
+        }
+        assert_eq!(user("app-2"), Some((LoginMechanism::Plain, "rest")));
+        let only = FILE
+            .split("[[account]]")
+            .take(2)
+            .collect::<Vec<_>>()
+            .join("[[account]]");
+        let accounts = parse(&only).expect("well formed");
+        assert!(accounts.of("app-1").is_some() && accounts.of("app-2").is_none());
+        assert!(parse("").expect("nobody").of("app-1").is_none());
+    }
+
+    /// ACCOUNTS-2
+    #[test]
+    fn an_account_that_stays_keeps_its_standing() {
+        let before = parse(FILE).expect("well formed");
+        let changed = FILE.replace("hunter3", "hunter4").replace("# two teams", "");
+        let after = BrokerAccounts::parse(&changed, &before).expect("well formed");
+        let same = |name| Arc::ptr_eq(before.of(name).expect("one"), after.of(name).expect("one"));
+        assert!(same("app-1") && !same("app-2"));
+    }
+
+    /// ACCOUNTS-3
+    #[test]
+    fn mistakes_are_told_without_what_stands_there() {
+        let mistakes = [
+            ("password = \"hunter2\"", "password = 7", 3),
+            ("password = \"hunter2\"", "pasword = \"hunter2\"", 3),
+            ("mechanism = \"SCRAM-SHA-512\"\n", "", 3),
+            ("user = \"app\"", "user = \"app", 6),
+        ];
+        for (from, to, expected) in mistakes {
+            match parse(&FILE.replacen(from, to, 1)) {
+                Err(AccountsError::Form { line }) => assert!((expected..=7).contains(&line), "{to}: {line}"),
+                other => panic!("{to}: {other:?}"),
+            }
+        }
+        for (from, to, number) in [
+            ("User:app-1", "app-1", 1),
+            ("[\"User:*\"]", "[]", 2),
+            ("\"PLAIN\"", "\"GSSAPI\"", 2),
+            ("\"PLAIN\"", "\"OAUTHBEARER\"", 2),
+            ("\"hunter3\"", "\"\"", 2),
+            ("\"rest\"", "\"\"", 2),
+        ] {
+            match parse(&FILE.replacen(from, to, 1)) {
+                Err(error @ AccountsError::Account { number: found, .. }) => {
+                    assert_eq!(found, number, "{error}");
+                    assert!(!error.to_string().contains("hunter"), "{error}");
+                }
+                other => panic!("{to}: {other:?}"),
+            }
+        }
+        let shown = format!("{:?}", parse(FILE));
+        assert!(!shown.contains("hunter"), "{shown}");
+    }
+}

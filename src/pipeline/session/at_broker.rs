@@ -1,0 +1,212 @@
+//! Where a connection stands at whose broker the proxy has logged in for its client: that login has an end of its own,
+//! and is renewed before that (KIP-368), whatever the client's own login does.
+//!
+//! - AT-BROKER-1: when most of its time is over, the client's next request waits until it is renewed. Brokers take a
+//!   renewal that comes late, as long as nothing else comes before it: a client that is silent renews nothing.
+//! - AT-BROKER-2: it is renewed by the account that is the principal's now.
+//! - AT-BROKER-3: a renewal that fails closes the connection: nothing more of the client's goes to the broker.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::own_purpose::{CORRELATION_ID, OwnPurpose};
+use super::{Session, Step, Wait};
+use crate::broker_login::{Admission, BrokerAccount, BrokerLogin, LoginError, Outcome, Trial};
+use crate::metrics::{BrokerLoginResult, CloseReason};
+use crate::pipeline::Pipeline;
+use crate::protocol::api_key::SASL_HANDSHAKE;
+
+/// A login at a broker that has ended well.
+#[derive(Clone, Copy, Debug)]
+pub struct BrokerSession {
+    /// How long it is good for; `None`: as long as the connection.
+    pub lifetime: Option<Duration>,
+    /// Since when.
+    pub since: Instant,
+}
+
+/// See the module.
+pub(super) struct AtBroker {
+    due: Option<Instant>,
+    renewal: Option<Renewal>,
+    error: Option<String>,
+}
+
+struct Renewal {
+    account: Arc<BrokerAccount>,
+    login: BrokerLogin,
+    is_hashing: bool,
+    until: Instant,
+    _trial: Option<Trial>,
+}
+
+impl Session {
+    /// The same, of a client for whom the proxy has logged in at the broker.
+    #[must_use]
+    pub fn at_broker(mut self, session: BrokerSession) -> Self {
+        self.login.known();
+        self.at_broker = Some(Box::new(AtBroker {
+            due: session.renewal_is_due(self.connection),
+            renewal: None,
+            error: None,
+        }));
+        self
+    }
+
+    /// Why a login at the broker was not renewed, where that has ended the connection.
+    pub fn broker_login_error(&self) -> Option<&str> {
+        self.at_broker.as_ref()?.error.as_deref()
+    }
+
+    /// What has to come before the client's next request (AT-BROKER-1).
+    pub(super) fn renew(
+        &mut self,
+        pipeline: &mut Pipeline,
+        now: Instant,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Step>, CloseReason> {
+        let Some(at_broker) = &mut self.at_broker else {
+            return Ok(None);
+        };
+        let renewal = match &mut at_broker.renewal {
+            Some(renewal) => renewal,
+            None if at_broker.due.is_none_or(|due| now < due) => return Ok(None),
+            None => {
+                let cluster = pipeline.clusters.get(self.listener.cluster);
+                let accounts = cluster.and_then(|cluster| cluster.accounts.as_ref());
+                let principal = self.client.principal.as_ref();
+                let account = accounts
+                    .zip(principal)
+                    .and_then(|(accounts, principal)| accounts.of(principal.name()));
+                // AT-BROKER-2
+                let Some(account) = account else {
+                    at_broker.error = Some("no account is for this principal any more".to_owned());
+                    return Err(CloseReason::BrokerLogin);
+                };
+                match begin(account, now) {
+                    Ok(renewal) => at_broker.renewal.insert(renewal),
+                    Err(Some(step)) => return Ok(Some(step)),
+                    Err(None) => {
+                        at_broker.error = Some("the account was refused before".to_owned());
+                        return Err(CloseReason::BrokerLogin);
+                    }
+                }
+            }
+        };
+        if renewal.is_hashing {
+            if now >= renewal.until {
+                return Err(CloseReason::LoginUnavailable);
+            }
+            match renewal.login.resume() {
+                Ok(Outcome::Hash) => {
+                    pipeline.hashings.extend(renewal.login.hashing());
+                    let again = now.checked_add(HASH_AGAIN).ok_or(CloseReason::Internal)?;
+                    return Ok(Some(Step::Blocked(Wait::Login(renewal.until.min(again)))));
+                }
+                Ok(_) => renewal.is_hashing = false,
+                Err(error) => return Err(at_broker.fail(&error, now)),
+            }
+        }
+        let is_handshake = renewal.login.api().0 == SASL_HANDSHAKE;
+        self.ask(OwnPurpose::Login { is_handshake }, pipeline, now, out)
+            .map(Some)
+    }
+
+    /// Appends the next request of a renewal, for [`OwnPurpose::Login`].
+    pub(super) fn write_renewal(&self, out: &mut Vec<u8>) -> Result<usize, CloseReason> {
+        let before = out.len();
+        let renewal = self
+            .at_broker
+            .as_ref()
+            .and_then(|at_broker| at_broker.renewal.as_ref());
+        let renewal = renewal.ok_or(CloseReason::Internal)?;
+        renewal
+            .login
+            .write(CORRELATION_ID, out)
+            .map_err(|_| CloseReason::Internal)?;
+        Ok(out.len().saturating_sub(before))
+    }
+
+    /// Takes the answer to it.
+    pub(super) fn take_renewal(
+        &mut self,
+        pipeline: &mut Pipeline,
+        now: Instant,
+        frame: &[u8],
+    ) -> Result<(), CloseReason> {
+        let at_broker = self.at_broker.as_mut().ok_or(CloseReason::Internal)?;
+        let renewal = at_broker.renewal.as_mut().ok_or(CloseReason::Internal)?;
+        match renewal.login.take(frame) {
+            Ok(Outcome::Ask) => {}
+            Ok(Outcome::Hash) => renewal.is_hashing = true,
+            Ok(Outcome::Done(lifetime)) => {
+                renewal.account.standing.accepted();
+                at_broker.renewal = None;
+                let session = BrokerSession { lifetime, since: now };
+                at_broker.due = session.renewal_is_due(self.connection);
+                let connections = &mut pipeline.metrics.connections;
+                connections.broker_login(BrokerLoginResult::Accepted);
+            }
+            Err(error) => {
+                pipeline.metrics.connections.broker_login(error.result());
+                return Err(at_broker.fail(&error, now));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Begins a renewal; or says what to wait for, `None` where the account is left alone.
+fn begin(account: &Arc<BrokerAccount>, now: Instant) -> Result<Renewal, Option<Step>> {
+    let trial = match account.standing.admit(now) {
+        Admission::Free => None,
+        Admission::Alone(trial) => Some(trial),
+        Admission::Later => {
+            return Err(now
+                .checked_add(LOOK_AGAIN)
+                .map(|at| Step::Blocked(Wait::Until(at))));
+        }
+        Admission::Refused => return Err(None),
+    };
+    let until = now.checked_add(HASH_WAIT).ok_or(None)?;
+    Ok(Renewal {
+        account: Arc::clone(account),
+        login: BrokerLogin::new(account),
+        is_hashing: false,
+        until,
+        _trial: trial,
+    })
+}
+
+impl AtBroker {
+    /// AT-BROKER-3
+    fn fail(&mut self, error: &LoginError, now: Instant) -> CloseReason {
+        self.error = Some(error.to_string());
+        match (error, &self.renewal) {
+            (LoginError::Refused { .. }, Some(renewal)) => {
+                renewal.account.standing.refused(now);
+                CloseReason::BrokerLogin
+            }
+            _ => CloseReason::UnexpectedResponse,
+        }
+    }
+}
+
+impl BrokerSession {
+    /// Connections that were made together are not renewed together.
+    fn renewal_is_due(&self, connection: u32) -> Option<Instant> {
+        let percent = RENEWAL_PERCENT.saturating_add(connection % RENEWAL_SPREAD_PERCENT);
+        let lifetime = self.lifetime?.checked_mul(percent)?.checked_div(100)?;
+        self.since.checked_add(lifetime)
+    }
+}
+
+/// As Java's clients do: after 85 to 95 % of the time.
+const RENEWAL_PERCENT: u32 = 85;
+const RENEWAL_SPREAD_PERCENT: u32 = 10;
+/// How long a password's hash is waited for in all.
+const HASH_WAIT: Duration = Duration::from_secs(10);
+/// A request to hash may have found no room.
+const HASH_AGAIN: Duration = Duration::from_millis(500);
+/// Somebody else tries the account.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);

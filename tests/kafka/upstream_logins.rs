@@ -1,0 +1,302 @@
+//! The proxy logs in at the brokers for its clients: they see each client as somebody of their own.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+use std::thread;
+use std::time::Duration;
+
+use sealwire::identity::sasl::credentials::Credentials;
+use sealwire::identity::sasl::verifier::{Mechanism, Verifier};
+use tempfile::TempDir;
+
+use crate::support::agent::Agent;
+use crate::support::artifacts::KafkaVersion;
+use crate::support::broker_properties::Login;
+use crate::support::cluster::KafkaCluster;
+use crate::support::operations::{From, Options, Outcome};
+use crate::support::proxy::{Proxy, ProxyTls};
+use crate::support::records::{Record, assert_delivered, assert_same};
+use crate::support::rig::{Rig, unique};
+use crate::support::shared;
+use crate::support::skipped;
+use crate::support::streams::assert_exactly_once;
+use crate::support::wait;
+
+/// Nobody may do anything there without a right; whoever comes without a login is the administrator.
+static CLUSTER: LazyLock<KafkaCluster> = LazyLock::new(|| {
+    let logins = [Login::Plaintext, Login::Sasl, Login::SaslReauthenticating];
+    let rights = [
+        (
+            "authorizer.class.name",
+            "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        ),
+        ("super.users", "User:ANONYMOUS"),
+    ];
+    KafkaCluster::start(KafkaVersion::Current, 1, &logins, &rights)
+});
+
+static RIG: LazyLock<Rig> = LazyLock::new(|| {
+    let rig = Rig::assemble(&CLUSTER, Login::Plaintext);
+    for team in TEAMS {
+        rig.set_password(team, BROKERS_PASSWORD);
+        rig.allow(&format!("User:{team}"), &prefix(team));
+        // A group of this name is what librdkafka's streams ask for, used or not.
+        rig.allow(&format!("User:{team}"), "none");
+    }
+    rig
+});
+
+/// What a team may use at the brokers begins so; the first word is that of a rule that seals.
+fn prefix(team: &str) -> String {
+    format!("sealed-{team}-")
+}
+
+/// A proxy at which `app-1` and others log in, and what it has for them at the brokers.
+struct Door {
+    proxy: Proxy,
+    folder: TempDir,
+}
+
+impl Door {
+    fn open(login: Login, accounts: &str, sasl: &str) -> Option<Self> {
+        let folder = TempDir::new().expect("a folder");
+        let users = folder.path().join("users");
+        write_users(&users);
+        let path = folder.path().join("accounts.toml");
+        write_secret(&path, accounts);
+        let tls = ProxyTls {
+            sasl: Some(format!("credentials = {users:?}\n{sasl}")),
+            upstream_login: Some(format!("kind = \"per_principal\"\naccounts = {path:?}")),
+            ..ProxyTls::default()
+        };
+        Some(Self {
+            proxy: RIG.another_proxy_with_tls(login, &tls)?,
+            folder,
+        })
+    }
+
+    fn options(&self, user: &str) -> Options {
+        Options::at(self.proxy.bootstrap()).sasl("SCRAM-SHA-512", user, PASSWORD)
+    }
+
+    fn accounts(&self) -> PathBuf {
+        self.folder.path().join("accounts.toml")
+    }
+
+    fn logins(&self, result: &str) -> f64 {
+        let label = format!("result=\"{result}\"");
+        self.proxy.metric("sealwire_broker_logins_total", &[&label])
+    }
+}
+
+fn write_users(path: &Path) {
+    let mut credentials = Credentials::new().expect("random numbers");
+    for user in USERS {
+        for mechanism in [Mechanism::Sha256, Mechanism::Sha512] {
+            let verifier = Verifier::new(mechanism, PASSWORD.as_bytes(), 4096).expect("it is hashed");
+            credentials.set(user, mechanism, verifier).expect("a name");
+        }
+    }
+    write_secret(path, &credentials.text());
+}
+
+fn write_secret(path: &Path, text: &str) {
+    let new = path.with_extension("new");
+    fs::write(&new, text).expect("written");
+    fs::set_permissions(&new, fs::Permissions::from_mode(0o600)).expect("mode 0600");
+    fs::rename(&new, path).expect("in its place");
+}
+
+fn account(principals: &[&str], mechanism: &str, user: &str, password: &str) -> String {
+    format!(
+        "[[account]]\nprincipals = {principals:?}\nmechanism = {mechanism:?}\nuser = {user:?}\n\
+         password = {password:?}\n"
+    )
+}
+
+/// `app-1` is the first team by one hash, `app-2` and `app-3` the second by the other.
+fn two_teams() -> String {
+    let [one, other] = TEAMS;
+    account(&["User:app-1"], "SCRAM-SHA-256", one, BROKERS_PASSWORD)
+        + &account(
+            &["User:app-[^1]", "User:app-*"],
+            "SCRAM-SHA-512",
+            other,
+            BROKERS_PASSWORD,
+        )
+}
+
+/// What the team of a client may do, it may, and nothing that another's may.
+fn try_agent(door: &Door, agent: &Agent, user: &str, team: &str, other: &str) {
+    let topic = RIG.topic(&format!("{}orders", prefix(team)), 2);
+    let options = door.options(user);
+    let sent: Vec<_> = (0..20)
+        .map(|number| Record::new(&topic, number.to_string(), CANARY).partition(number % 2))
+        .collect();
+    let deliveries = agent.produce(&options, &sent);
+    let group = options.clone().group(&unique(&prefix(team)), "classic");
+    let read = agent.consume(&group, &From::topic(&topic), sent.len());
+    assert_same(&sent, &deliveries, &read);
+    let id = unique(&prefix(team));
+    let transactions = [(Outcome::Commit, sent.clone())];
+    assert_delivered(&agent.transact(&options.clone().transactional(&id), &transactions));
+
+    let foreign = RIG.topic(&format!("{}orders", prefix(other)), 1);
+    let record = Record::new(&foreign, "1", CANARY).partition(0);
+    let refused = agent.try_produce(&options.acks("all"), &[record]);
+    let refused = refused.map(|deliveries| deliveries.iter().all(|delivery| delivery.error.is_none()));
+    assert_ne!(
+        refused,
+        Ok(true),
+        "{:?} {user} has written to {foreign}",
+        agent.library()
+    );
+    assert_eq!(RIG.end_offsets(&foreign, 1), [0]);
+}
+
+#[test]
+fn brokers_see_each_client_as_somebody_of_their_own() {
+    let [one, other] = TEAMS;
+    let Some(mut door) = Door::open(Login::Sasl, &two_teams(), "") else {
+        return skipped::there_is_no_proxy();
+    };
+    thread::scope(|scope| {
+        for agent in [RIG.java, shared::librdkafka(), shared::franz_go()] {
+            let door = &door;
+            scope.spawn(move || {
+                try_agent(door, agent, "app-1", one, other);
+                try_agent(door, agent, "app-2", other, one);
+            });
+        }
+    });
+    assert!(door.logins("accepted") > 0.0);
+    assert_eq!(door.logins("failed"), 0.0);
+    door.proxy.terminate();
+}
+
+/// Both logins have an end: the client's own, and the one at the broker, which comes apart from it.
+#[test]
+fn logins_at_brokers_are_renewed_while_records_flow() {
+    let [one, other] = TEAMS;
+    let Some(mut door) = Door::open(
+        Login::SaslReauthenticating,
+        &two_teams(),
+        "session_lifetime = \"4s\"",
+    ) else {
+        return skipped::there_is_no_proxy();
+    };
+    let agents = [RIG.java, shared::librdkafka(), shared::franz_go(), RIG.java];
+    let streams = agents
+        .into_iter()
+        .zip([("app-1", one), ("app-2", other)].into_iter().cycle());
+    let streams: Vec<_> = streams
+        .map(|(agent, (user, team))| {
+            let topic = RIG.topic(&format!("{}flow", prefix(team)), 1);
+            let options = door.options(user);
+            let producer = agent.stream_produce(&options, &topic, 1, 50);
+            let consumer = agent.stream_consume(&options, &From::partitions(&topic, 1));
+            (agent, producer, consumer)
+        })
+        .collect();
+    let closed = |door: &Door| {
+        ["login_expired", "broker_login", "broker_closed"].map(|reason| {
+            let label = format!("reason={reason:?}");
+            door.proxy.metric("sealwire_connections_closed_total", &[&label])
+        })
+    };
+    // Clients that find their way end some of their first connections.
+    thread::sleep(Duration::from_secs(2));
+    let (closed_before, before) = (closed(&door), door.logins("accepted"));
+    thread::sleep(Duration::from_secs(30));
+    let (closed_after, renewed) = (closed(&door), door.logins("accepted") - before);
+    for (agent, producer, consumer) in streams {
+        assert_exactly_once(agent, producer, consumer);
+    }
+    assert_eq!(closed_after, closed_before);
+    assert_eq!(door.logins("failed"), 0.0);
+    // Eight streams, each every 3 s, whatever its client does.
+    assert!(renewed >= 8.0 * 9.0, "{renewed} logins");
+    door.proxy.terminate();
+}
+
+/// SERVE-BROKER-LOGIN-1, STANDING-1, STANDING-2
+#[test]
+fn an_account_that_the_broker_refuses_is_not_tried_again_and_again() {
+    let [one, _] = TEAMS;
+    let accounts = account(&["User:app-1"], "SCRAM-SHA-512", one, "wrong")
+        + &account(&["User:app-2"], "PLAIN", "nobody", "wrong");
+    let accounts = accounts.replace("\"PLAIN\"", "\"SCRAM-SHA-256\"");
+    let Some(mut door) = Door::open(Login::Sasl, &accounts, "") else {
+        return skipped::there_is_no_proxy();
+    };
+    thread::scope(|scope| {
+        for agent in [
+            RIG.java,
+            shared::librdkafka(),
+            shared::franz_go(),
+            shared::kafkajs(),
+        ] {
+            for user in ["app-1", "app-2", "app-3"] {
+                let options = door.options(user);
+                scope.spawn(move || {
+                    let error = agent
+                        .try_reach(&options, Duration::from_secs(10))
+                        .expect_err("nobody is let in");
+                    let error = error.to_lowercase();
+                    assert!(
+                        error.contains("the brokers behind the proxy do not take this login"),
+                        "{:?} {user}: {error}",
+                        agent.library()
+                    );
+                });
+            }
+        }
+    });
+    // 1, 2, 4 s, one after the other, for each of two accounts.
+    let output = door.proxy.output();
+    assert!(output.contains("the broker refuses the login"), "{output}");
+    assert!(output.contains("no account is for this principal"), "{output}");
+    for secret in ["wrong", PASSWORD] {
+        assert!(!output.contains(secret), "{output}");
+    }
+    let asked = door.logins("refused");
+    assert!((2.0..=10.0).contains(&asked), "{asked}");
+    door.proxy.terminate();
+}
+
+/// ACCESS-FILES-1, ACCOUNTS-2
+#[test]
+fn the_file_of_accounts_is_followed() {
+    let [one, _] = TEAMS;
+    let accounts = account(&["User:app-1"], "SCRAM-SHA-512", one, "wrong");
+    let Some(mut door) = Door::open(Login::Sasl, &accounts, "") else {
+        return skipped::there_is_no_proxy();
+    };
+    let reaches = |user: &str| {
+        shared::librdkafka()
+            .try_reach(&door.options(user), Duration::from_secs(5))
+            .is_ok()
+    };
+    assert!(!reaches("app-1"));
+    write_secret(&door.accounts(), "[[account]]\nprincipals = 7\n");
+    wait::until("the log says so", Duration::from_secs(30), || {
+        door.proxy.output().contains("cannot be used").then_some(())
+    });
+    write_secret(
+        &door.accounts(),
+        &account(&["User:app-1"], "SCRAM-SHA-512", one, BROKERS_PASSWORD),
+    );
+    wait::until("the right password is used", Duration::from_secs(30), || {
+        reaches("app-1").then_some(())
+    });
+    assert!(!reaches("app-2"));
+    door.proxy.terminate();
+}
+
+const TEAMS: [&str; 2] = ["team-a", "team-b"];
+const USERS: [&str; 3] = ["app-1", "app-2", "app-3"];
+const PASSWORD: &str = "clients-secret";
+const BROKERS_PASSWORD: &str = "brokers-secret";
+const CANARY: &str = "upstream-canary-77b2";

@@ -1,0 +1,170 @@
+//! Logins of the proxy's own, renewed among the client's requests.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sealwire::broker_login::BrokerAccounts;
+use sealwire::identity::{Client, Principal};
+use sealwire::ids::{ClusterId, Id as _};
+use sealwire::metrics::{BrokerLoginResult, CloseReason};
+use sealwire::pipeline::{BrokerSession, Wait};
+use sealwire::protocol::frame::RequestHead;
+use sealwire::protocol::sasl::{self, TokenAnswer};
+
+use crate::rig::{Halt, Rig};
+use crate::wire::{correlation_ids, fetch_request, fetch_response, frames};
+
+const LIFETIME: Duration = Duration::from_secs(100);
+/// Whichever connection it is.
+const DUE: Duration = Duration::from_secs(95);
+const ANSWER_WAIT: Duration = Duration::from_secs(5);
+
+fn accounts(password: &str) -> Arc<BrokerAccounts> {
+    let text = format!(
+        "[[account]]\nprincipals = [\"User:NETWORK\"]\nmechanism = \"PLAIN\"\nuser = \"app\"\npassword = {password:?}\n"
+    );
+    Arc::new(BrokerAccounts::parse(&text, &BrokerAccounts::default()).unwrap())
+}
+
+fn set_accounts(rig: &mut Rig, accounts: Arc<BrokerAccounts>) {
+    let cluster = rig.pipeline.clusters.get_mut(ClusterId::from_number(0));
+    cluster.unwrap().accounts = Some(accounts);
+}
+
+/// A client for whom the proxy has just logged in.
+fn at_broker(accounts: Arc<BrokerAccounts>) -> Rig {
+    let mut rig = Rig::new();
+    set_accounts(&mut rig, accounts);
+    let client = Client {
+        principal: Some(Principal::network()),
+        ..Client::default()
+    };
+    let session = BrokerSession {
+        lifetime: Some(LIFETIME),
+        since: rig.now,
+    };
+    rig.session = std::mem::replace(&mut rig.session, Rig::new().session)
+        .of(client)
+        .at_broker(session);
+    rig
+}
+
+/// The only request that has come to the broker.
+fn asked(rig: &mut Rig) -> (RequestHead, Vec<u8>) {
+    let mut frames = frames(&rig.at_broker());
+    assert_eq!(frames.len(), 1);
+    let frame = frames.remove(0);
+    (RequestHead::peek(&frame).unwrap(), frame)
+}
+
+fn agree(rig: &mut Rig) {
+    let (head, frame) = asked(rig);
+    assert_eq!(sasl::mechanism(&frame), Ok("PLAIN"));
+    let mut answer = Vec::new();
+    sasl::write_handshake(head, 0, &["PLAIN"], &mut answer).unwrap();
+    assert_eq!(rig.broker_sends(&answer), Ok(Halt::More));
+}
+
+/// What is said by PLAIN, which is answered so.
+fn say(rig: &mut Rig, answer: TokenAnswer<'_>) -> (Vec<u8>, Result<Halt, CloseReason>) {
+    let (head, frame) = asked(rig);
+    let mut out = Vec::new();
+    sasl::write_answer(head, answer, &mut out).unwrap();
+    (
+        sasl::token(&frame, head.api_version).unwrap().to_vec(),
+        rig.broker_sends(&out),
+    )
+}
+
+fn waits(rig: &Rig) -> Result<Halt, CloseReason> {
+    Ok(Halt::Blocked(Wait::Answer(rig.now + ANSWER_WAIT)))
+}
+
+/// AT-BROKER-1, OWN-1, OWN-2
+#[test]
+fn a_login_is_renewed_before_it_ends_between_two_requests() {
+    let mut rig = at_broker(accounts("secret"));
+    let fetches = [1, 2, 3, 4].map(|id| fetch_request(11, id));
+    rig.pass_time(LIFETIME * 84 / 100);
+    assert_eq!(rig.client_sends(&fetches[0]), Ok(Halt::More));
+    assert_eq!(rig.at_broker(), fetches[0], "it is not due");
+    rig.pass_time(DUE - LIFETIME * 84 / 100);
+    // Behind one that the broker may hold for long.
+    assert_eq!(rig.client_sends(&fetches[1]), Ok(Halt::Blocked(Wait::Room)));
+    assert_eq!(rig.at_broker(), b"");
+    rig.broker_sends(&fetch_response(11, 1, &[])).unwrap();
+    assert_eq!(rig.client_sends(&fetches[2]), waits(&rig));
+    agree(&mut rig);
+    assert_eq!(rig.client_sends(&[]), waits(&rig));
+    let (said, taken) = say(&mut rig, TokenAnswer::Accepted(b"", Some(LIFETIME)));
+    assert_eq!((said.as_slice(), taken), (&b"\0app\0secret"[..], Ok(Halt::More)));
+    assert_eq!(rig.client_sends(&[]), Ok(Halt::More));
+    assert_eq!(rig.at_broker(), [fetches[1].as_slice(), &fetches[2]].concat());
+    rig.broker_sends(&[fetch_response(11, 2, &[]), fetch_response(11, 3, &[])].concat())
+        .unwrap();
+    assert_eq!(correlation_ids(&rig.at_client()), [1, 2, 3], "none of ours");
+    let connections = &rig.pipeline.metrics.connections;
+    assert_eq!(connections.broker_logins(BrokerLoginResult::Accepted), 1);
+    // Its time begins anew; one without an end needs no other.
+    rig.pass_time(LIFETIME * 84 / 100);
+    assert_eq!(rig.client_sends(&fetches[3]), Ok(Halt::More));
+    assert_eq!(rig.at_broker(), fetches[3]);
+}
+
+/// AT-BROKER-2
+#[test]
+fn a_renewal_is_by_the_account_that_there_is_now() {
+    let mut rig = at_broker(accounts("secret"));
+    set_accounts(&mut rig, accounts("newer"));
+    rig.pass_time(DUE);
+    assert_eq!(rig.client_sends(&fetch_request(11, 1)), waits(&rig));
+    agree(&mut rig);
+    assert_eq!(rig.client_sends(&[]), waits(&rig));
+    let (said, _) = say(&mut rig, TokenAnswer::Accepted(b"", None));
+    assert_eq!(said, b"\0app\0newer");
+
+    let mut rig = at_broker(accounts("secret"));
+    set_accounts(&mut rig, Arc::default());
+    rig.pass_time(DUE);
+    assert_eq!(
+        rig.client_sends(&fetch_request(11, 1)),
+        Err(CloseReason::BrokerLogin)
+    );
+    assert!(rig.session.broker_login_error().is_some());
+    assert_eq!(rig.at_broker(), b"");
+}
+
+/// AT-BROKER-3, STANDING-2, STANDING-3
+#[test]
+fn a_renewal_that_fails_ends_the_connection_and_only_a_verdict_counts_against_the_account() {
+    let refused = TokenAnswer::Failed("no");
+    let (mut garbage, long) = (at_broker(accounts("secret")), vec![7; 64]);
+    garbage.pass_time(DUE);
+    assert_eq!(garbage.client_sends(&fetch_request(11, 1)), waits(&garbage));
+    agree(&mut garbage);
+    assert_eq!(garbage.client_sends(&[]), waits(&garbage));
+    let (_, taken) = say(&mut garbage, TokenAnswer::Accepted(&long, None));
+    assert_eq!(taken, Err(CloseReason::UnexpectedResponse));
+
+    let shared = accounts("secret");
+    let mut rig = at_broker(Arc::clone(&shared));
+    rig.pass_time(DUE);
+    assert_eq!(rig.client_sends(&fetch_request(11, 1)), waits(&rig));
+    agree(&mut rig);
+    assert_eq!(rig.client_sends(&[]), waits(&rig));
+    let (_, taken) = say(&mut rig, refused);
+    assert_eq!(taken, Err(CloseReason::BrokerLogin));
+    assert_eq!(rig.at_broker(), b"", "nothing of the client");
+    let error = rig.session.broker_login_error().unwrap();
+    assert!(error.contains("58"), "{error}");
+
+    // Another connection with it asks nobody.
+    let mut other = at_broker(shared);
+    other.now = rig.now;
+    other.pass_time(Duration::from_millis(10));
+    assert_eq!(
+        other.client_sends(&fetch_request(11, 1)),
+        Err(CloseReason::BrokerLogin)
+    );
+    assert_eq!(other.at_broker(), b"");
+}
