@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::support::wait;
 
 /// What becomes of the proxy's login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,9 +142,11 @@ fn try_lie(lie: Lie) {
         assert!(told.is_none(), "{lie:?}: {told:?}");
         assert_eq!((accepted, refused, failed), (0.0, 0.0, 1.0), "{lie:?}");
     }
-    let output = scene.proxy.output();
-    assert!(output.contains(lie.fault()), "{lie:?}: {output}");
-    assert!(!output.contains("hunter2"));
+    let what = format!("the log tells of {lie:?}");
+    wait::until(&what, Duration::from_secs(10), || {
+        scene.proxy.output().contains(lie.fault()).then_some(())
+    });
+    assert!(!scene.proxy.output().contains("hunter2"));
     scene.proxy.terminate();
 }
 
