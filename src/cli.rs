@@ -229,10 +229,7 @@ fn probing(config: &Config, streams: &mut Streams<'_>) -> u8 {
         .iter()
         .map(|kms| kms.kind.open().map_err(|error| error.to_string()))
         .collect();
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-    {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return finish(Err(error), streams.err),
     };

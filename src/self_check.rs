@@ -1,5 +1,5 @@
-//! The self-check: is what the configuration says there? KMSs and KEKs, brokers and their ids, names, limits of topics
-//! and of the process. Printed by `check-config --probe`, and written to the log once after the start.
+//! The self-check: is what the configuration says there? KMSs and KEKs, key sets, brokers and their ids, names, limits
+//! of topics and of the process. Printed by `check-config --probe`, and written to the log once after the start.
 //!
 //! It changes nothing, logs in nowhere, and nobody waits for it: the start neither fails nor takes longer because of
 //! it.
@@ -14,6 +14,7 @@
 mod brokers;
 pub(crate) mod descriptors;
 mod host;
+mod issuers;
 mod keks;
 mod listeners;
 mod topics;
@@ -162,7 +163,9 @@ async fn look_at(
         });
         looking.push((cluster, task, found));
     }
-    let mut rows = keks::look(config, kms, deadline).await;
+    let (mut rows, issuers) =
+        tokio::join!(keks::look(config, kms, deadline), issuers::look(config, deadline));
+    rows.extend(issuers);
     for (cluster, task, found) in looking {
         let ended = timeout_at(deadline.into(), task).await;
         rows.extend(found.try_iter());
