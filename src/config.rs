@@ -43,8 +43,8 @@ pub use model::{
     AccountsFileError, AdminConfig, AuditConfig, AuditTarget, ClientAuth, ClusterConfig, Config,
     CredentialsFileError, Executors, ForgeableKek, GroupFile, GroupFileError, HostPort, KeySetFileError,
     KeySetSource, KeySetUrl, KmsConfig, Limits, ListenerConfig, ListenerSasl, LogConfig, LogFilter,
-    LogFormat, OauthBearerConfig, OnFull, PlacedTemplate, RuntimeConfig, UpstreamLogin, read_accounts,
-    read_credentials, read_key_set,
+    LogFormat, OauthBearerConfig, OnFull, OwnAccount, OwnAccountError, PlacedTemplate, RuntimeConfig,
+    UpstreamLogin, read_accounts, read_credentials, read_key_set,
 };
 pub use problem::{ConfigError, ConfigErrors, Origin};
 pub use read::Overrides;

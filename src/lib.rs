@@ -110,6 +110,7 @@ cfg_if::cfg_if! {
         pub mod record_batch;
         pub mod ring;
         pub mod rules;
+        pub mod secret_source;
         pub mod self_check;
         pub mod server;
         pub mod testing;
@@ -137,6 +138,7 @@ cfg_if::cfg_if! {
         mod record_batch;
         mod ring;
         mod rules;
+        mod secret_source;
         mod self_check;
         mod server;
         mod transport;

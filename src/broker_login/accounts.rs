@@ -105,6 +105,20 @@ impl BrokerAccounts {
         Ok(Self { entries })
     }
 
+    /// One for everybody; `before` has it already if it proves the same (ACCOUNTS-2).
+    #[must_use]
+    pub fn for_all(credential: Credential, before: &Self) -> Self {
+        let mut entries = before.entries.iter();
+        let kept = entries.find(|(_, account)| account.credential.proves_the_same(&credential));
+        let account = match kept {
+            Some((_, kept)) => Arc::clone(kept),
+            None => Arc::new(BrokerAccount::new(credential)),
+        };
+        Self {
+            entries: vec![(Principals::new(["*"]), account)],
+        }
+    }
+
     /// Who the proxy is for this principal (ACCOUNTS-1).
     #[must_use]
     pub fn of(&self, principal: &str) -> Option<&Arc<BrokerAccount>> {

@@ -28,7 +28,9 @@ pub use self::sasl::{
     CredentialsFileError, KeySetFileError, KeySetSource, KeySetUrl, ListenerSasl, OauthBearerConfig,
     read_credentials, read_key_set,
 };
-pub use self::upstream_login::{AccountsFileError, UpstreamLogin, read_accounts};
+pub use self::upstream_login::{
+    AccountsFileError, OwnAccount, OwnAccountError, UpstreamLogin, read_accounts,
+};
 
 /// How many executors run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -236,12 +236,16 @@ mod tests {
     /// PROBLEM-1: the mark is what keeps secrets out of messages, wherever the name is written.
     #[test]
     fn places_of_secrets_are_marked() {
-        assert!(names_a_secret("master_key"));
-        assert!(
-            keys()
-                .filter(|key| key.is_secret)
-                .all(|key| key.path == "kms.*.master_key")
-        );
+        for name in ["master_key", "password", "token"] {
+            assert!(names_a_secret(name), "{name}");
+        }
+        let marked: Vec<_> = keys().filter(|key| key.is_secret).map(|key| key.path).collect();
+        let expected = [
+            "kms.*.master_key",
+            "cluster.*.upstream_login.password",
+            "cluster.*.upstream_login.token",
+        ];
+        assert_eq!(marked, expected);
         assert!(!names_a_secret("path"));
     }
 }

@@ -17,7 +17,7 @@ use super::followed_files::{Followed, FollowedFiles};
 use crate::admin::AccessFacts;
 use crate::broker_login::BrokerAccounts;
 use crate::config::{
-    Config, GroupFile, KeySetSource, UpstreamLogin, read_accounts, read_credentials, read_key_set,
+    Config, GroupFile, KeySetSource, OwnAccount, UpstreamLogin, read_accounts, read_credentials, read_key_set,
 };
 use crate::durable_file::FileIdentity;
 use crate::identity::sasl::exchange::CheckedNews;
@@ -44,6 +44,8 @@ enum Kind {
     /// With the number of rules of its cluster.
     Group(GroupFile, usize),
     Accounts(ClusterId, Arc<BrokerAccounts>),
+    /// The proxy's own account, for everybody.
+    OwnAccount(ClusterId, OwnAccount, Arc<BrokerAccounts>),
 }
 
 /// What changes by it.
@@ -78,8 +80,16 @@ impl AccessFollowed {
             for group in &cluster.group_files {
                 follow(Kind::Group(group.clone(), rules), &group.name, &group.path);
             }
-            if let Some(UpstreamLogin::PerPrincipal(path)) = &cluster.upstream_login {
-                follow(Kind::Accounts(cluster.id, Arc::default()), "", path);
+            match &cluster.upstream_login {
+                Some(UpstreamLogin::PerPrincipal(path)) => {
+                    follow(Kind::Accounts(cluster.id, Arc::default()), "", path);
+                }
+                // One that is in no file is read once.
+                Some(UpstreamLogin::One(own)) if *own != OwnAccount::Certificate => {
+                    let kind = Kind::OwnAccount(cluster.id, own.clone(), Arc::default());
+                    follow(kind, "", own.path().unwrap_or(Path::new("")));
+                }
+                Some(UpstreamLogin::One(_)) | None => {}
             }
             for listener in &cluster.listeners {
                 let Some(sasl) = &listener.sasl else { continue };
@@ -119,7 +129,7 @@ impl AccessFollowed {
         let Self { cluster, name, .. } = self;
         match self.kind {
             Kind::Group(..) => format!("group {name:?} of cluster {cluster:?}"),
-            Kind::Accounts(..) => format!("cluster {cluster:?}"),
+            Kind::Accounts(..) | Kind::OwnAccount(..) => format!("cluster {cluster:?}"),
             Kind::Credentials(_) | Kind::Keys(_) => format!("listener {cluster}/{name}"),
         }
     }
@@ -138,6 +148,12 @@ impl AccessFollowed {
             Kind::Accounts(cluster, accounts) => {
                 let read = read_accounts(&self.path, accounts).map_err(|error| error.to_string())?;
                 *accounts = Arc::new(read);
+                Ok(AccessNews::Accounts(*cluster, Arc::clone(accounts)))
+            }
+            Kind::OwnAccount(cluster, own, accounts) => {
+                let read = own.read().map_err(|error| error.to_string())?;
+                let read = read.map(|credential| BrokerAccounts::for_all(credential, accounts));
+                *accounts = Arc::new(read.unwrap_or_default());
                 Ok(AccessNews::Accounts(*cluster, Arc::clone(accounts)))
             }
             Kind::Group(group, rules) => {
@@ -190,6 +206,7 @@ impl Followed for AccessFollowed {
                 Kind::Keys(_) => "key_set",
                 Kind::Group(..) => "group",
                 Kind::Accounts(..) => "accounts",
+                Kind::OwnAccount(..) => "own_account",
             },
             cluster: self.cluster.clone(),
             name: self.name.clone(),
@@ -205,13 +222,14 @@ impl Kind {
             Self::Keys(_) => "the key set of oauthbearer",
             Self::Group(..) => "the file of a group",
             Self::Accounts(..) => "the file of accounts at brokers",
+            Self::OwnAccount(..) => "the file of the proxy's own secret for brokers",
         }
     }
 
     /// What is the first to go by it.
     fn next(&self) -> &'static str {
         match self {
-            Self::Credentials(_) | Self::Keys(_) | Self::Accounts(..) => "logins",
+            Self::Credentials(_) | Self::Keys(_) | Self::Accounts(..) | Self::OwnAccount(..) => "logins",
             Self::Group(..) => "requests",
         }
     }

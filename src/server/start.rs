@@ -17,7 +17,7 @@ use super::threads::Threads;
 use crate::audit::AuditState;
 use crate::broker_login::BrokerAccounts;
 use crate::channel::{Sender, channel};
-use crate::config::{ClusterConfig, Config, KeySetSource};
+use crate::config::{ClusterConfig, Config, KeySetSource, OwnAccount, UpstreamLogin};
 use crate::executor::{ExecutorListener, ExecutorSetup, Platform, spawn};
 use crate::identity::sasl::exchange::Checked;
 use crate::ids::{ById, ClusterId, ListenerId};
@@ -197,7 +197,10 @@ impl Start<'_> {
 
 /// Who the proxy is at brokers of a cluster, where it logs in there: nobody, where that was not read.
 fn accounts(cluster: &ClusterConfig, read: &[AccessNews]) -> Option<Arc<BrokerAccounts>> {
-    cluster.upstream_login.as_ref()?;
+    match cluster.upstream_login.as_ref()? {
+        UpstreamLogin::One(OwnAccount::Certificate) => return None,
+        UpstreamLogin::One(_) | UpstreamLogin::PerPrincipal(_) => {}
+    }
     let of_cluster = read.iter().find_map(|news| match news {
         AccessNews::Accounts(id, accounts) if *id == cluster.id => Some(Arc::clone(accounts)),
         _ => None,

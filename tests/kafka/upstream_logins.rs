@@ -7,13 +7,15 @@ use std::sync::LazyLock;
 use std::thread;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use sealwire::identity::sasl::credentials::Credentials;
 use sealwire::identity::sasl::verifier::{Mechanism, Verifier};
 use tempfile::TempDir;
 
 use crate::support::agent::Agent;
 use crate::support::artifacts::KafkaVersion;
-use crate::support::broker_properties::Login;
+use crate::support::broker_properties::{self as brokers, Login};
 use crate::support::cluster::KafkaCluster;
 use crate::support::operations::{From, Options, Outcome};
 use crate::support::proxy::{Proxy, ProxyTls};
@@ -61,14 +63,27 @@ struct Door {
 
 impl Door {
     fn open(login: Login, accounts: &str, sasl: &str) -> Option<Self> {
+        Self::open_with(login, "accounts.toml", accounts, sasl, |path| {
+            format!("kind = \"per_principal\"\naccounts = {path:?}")
+        })
+    }
+
+    /// `keys`: of `upstream_login`, by the path of the file with that name and text.
+    fn open_with(
+        login: Login,
+        name: &str,
+        text: &str,
+        sasl: &str,
+        keys: impl Fn(&Path) -> String,
+    ) -> Option<Self> {
         let folder = TempDir::new().expect("a folder");
         let users = folder.path().join("users");
         write_users(&users);
-        let path = folder.path().join("accounts.toml");
-        write_secret(&path, accounts);
+        let path = folder.path().join(name);
+        write_secret(&path, text);
         let tls = ProxyTls {
             sasl: Some(format!("credentials = {users:?}\n{sasl}")),
-            upstream_login: Some(format!("kind = \"per_principal\"\naccounts = {path:?}")),
+            upstream_login: Some(keys(&path)),
             ..ProxyTls::default()
         };
         Some(Self {
@@ -174,6 +189,48 @@ fn brokers_see_each_client_as_somebody_of_their_own() {
     assert!(door.logins("accepted") > 0.0);
     assert_eq!(door.logins("failed"), 0.0);
     door.proxy.terminate();
+}
+
+/// By SCRAM, PLAIN and a token: whoever the client is, brokers see the proxy.
+#[test]
+fn brokers_see_the_proxy_whoever_comes() {
+    let [one, other] = TEAMS;
+    RIG.allow("User:alice", &prefix(one));
+    let claims = br#"{"sub":"alice","iat":1,"exp":4102444800}"#;
+    let token = ["{\"alg\":\"none\"}".as_bytes(), claims].map(|part| BASE64.encode(part));
+    for (mechanism, secret, keys) in [
+        (
+            "SCRAM-SHA-256",
+            BROKERS_PASSWORD,
+            format!("user = {one:?}\npassword"),
+        ),
+        (
+            "PLAIN",
+            brokers::PASSWORD,
+            format!("user = {:?}\npassword", brokers::USER),
+        ),
+        (
+            "OAUTHBEARER",
+            &format!("{}.", token.join(".")),
+            "token".to_owned(),
+        ),
+    ] {
+        // As an editor leaves it.
+        let secret = format!("{secret}\n");
+        let door = Door::open_with(Login::Sasl, "secret", &secret, "", |path| {
+            format!(
+                "kind = \"one\"\nmechanism = {mechanism:?}\nallow_plaintext = true\n{keys} = {{ file = {path:?} }}"
+            )
+        });
+        let Some(mut door) = door else {
+            return skipped::there_is_no_proxy();
+        };
+        for user in ["app-1", "app-3"] {
+            try_agent(&door, RIG.java, user, one, other);
+        }
+        assert_eq!(door.logins("failed") + door.logins("refused"), 0.0, "{mechanism}");
+        door.proxy.terminate();
+    }
 }
 
 /// Both logins have an end: the client's own, and the one at the broker, which comes apart from it.

@@ -6,12 +6,86 @@ use zeroize::Zeroizing;
 
 use crate::broker_login::{AccountsError, BrokerAccounts};
 use crate::durable_file::{self, FileError};
+use crate::identity::sasl::exchange::LoginMechanism;
+use crate::identity::sasl::initiator::{Account, Credential, Proof};
+use crate::secret_source::{SecretError, SecretSource};
 
 /// Whom brokers see, where the proxy itself logs in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UpstreamLogin {
     /// An account for each principal, by this file.
     PerPrincipal(PathBuf),
+    /// The proxy's own account, whoever the client is.
+    One(OwnAccount),
+}
+
+/// Who the proxy itself is at brokers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OwnAccount {
+    /// Whoever its certificate says (`upstream_tls.certificate`), or nobody.
+    Certificate,
+    /// A user, by SCRAM or PLAIN.
+    Password {
+        /// By which mechanism.
+        mechanism: LoginMechanism,
+        /// Its name at the brokers.
+        user: String,
+        /// Where its password is.
+        password: SecretSource,
+    },
+    /// Whose token this is (OAUTHBEARER).
+    Token(SecretSource),
+}
+
+/// Why the proxy's own account cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OwnAccountError {
+    /// Its secret cannot be had.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// There is none.
+    #[error("the secret for brokers is empty, has a NUL, or is no text")]
+    Empty,
+}
+
+impl OwnAccount {
+    /// What is proven to brokers; `None` where that is by TLS. It blocks.
+    ///
+    /// # Errors
+    /// [`OwnAccountError`].
+    pub fn read(&self) -> Result<Option<Credential>, OwnAccountError> {
+        let secret = |source: &SecretSource| {
+            let secret = source.read_line()?;
+            let secret = secret.filter(|secret| !secret.contains('\0'));
+            secret.ok_or(OwnAccountError::Empty)
+        };
+        let proof = match self {
+            Self::Certificate => return Ok(None),
+            Self::Password {
+                mechanism,
+                user,
+                password,
+            } => {
+                let account = Account::new(user.clone(), secret(password)?);
+                match mechanism {
+                    LoginMechanism::Scram(hash) => Proof::Scram(*hash, account, None),
+                    LoginMechanism::Plain | LoginMechanism::OauthBearer => Proof::Plain(account),
+                }
+            }
+            Self::Token(token) => Proof::Token(secret(token)?),
+        };
+        Ok(Some(Credential::new(proof)))
+    }
+
+    /// The file that its secret is in, if it is in one that may change.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Certificate => None,
+            Self::Password { password: source, .. } | Self::Token(source) => source.path(),
+        }
+    }
 }
 
 /// Why a file of accounts cannot be used.

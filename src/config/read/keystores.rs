@@ -10,6 +10,7 @@ use super::node::{Node, Reach};
 use crate::config::{KmsConfig, KmsKind};
 use crate::ids::KmsId;
 use crate::kms::keystore::{Keystore, MasterKeySource, read_file};
+use crate::secret_source::SecretSource;
 
 /// Every KMS in order of name, with the place of each. A KMS with a mistake in it still has its place, so that rules
 /// which name it are not called wrong as well.
@@ -116,7 +117,28 @@ fn read_kms(name: &str, node: &Node<'_>) -> Option<KmsConfig> {
 }
 
 fn read_master_key(table: &Node<'_>) -> Option<MasterKeySource> {
-    let written: Vec<_> = MASTER_KEY_SOURCES
+    let fix_of = |name: &str| match name {
+        "file" => {
+            "correct the path; the key file is made together with the keystore, by: sealwire keystore create"
+        }
+        _ => "correct the path, or make a file there that holds the passphrase",
+    };
+    Some(match read_secret_source(table, &MASTER_KEY_SOURCES, fix_of)? {
+        ("file", SecretSource::File(path)) => MasterKeySource::File(path),
+        (_, SecretSource::File(path)) => MasterKeySource::PassphraseFile(path),
+        (_, SecretSource::Environment(name)) => MasterKeySource::Environment(name),
+        (_, SecretSource::SystemdCredential(name)) => MasterKeySource::SystemdCredential(name),
+    })
+}
+
+/// The one of `sources` that stands in `table`, and where it is. `env` and `systemd_credential` are names, all others
+/// are files; `fix_of` says what to do about one that is not there.
+pub(super) fn read_secret_source(
+    table: &Node<'_>,
+    sources: &[&'static str],
+    fix_of: impl Fn(&str) -> &'static str,
+) -> Option<(&'static str, SecretSource)> {
+    let written: Vec<_> = sources
         .iter()
         .filter_map(|name| Some((*name, table.written(name)?)))
         .collect();
@@ -126,10 +148,7 @@ fn read_master_key(table: &Node<'_>) -> Option<MasterKeySource> {
         } else {
             "this names several sources"
         };
-        table.complain(
-            problem,
-            &format!("write exactly one of {}", MASTER_KEY_SOURCES.join(", ")),
-        );
+        table.complain(problem, &format!("write exactly one of {}", sources.join(", ")));
         return None;
     };
     let text = node.as_text()?;
@@ -137,28 +156,7 @@ fn read_master_key(table: &Node<'_>) -> Option<MasterKeySource> {
         node.complain("this is empty", &node.example());
         return None;
     }
-    let folder = table.reader.sources.folder();
-    Some(match *name {
-        "file" => {
-            let path = folder.join(text);
-            check_file(
-                node,
-                &path,
-                Secrecy::OwnerOnly,
-                "correct the path; the key file is made together with the keystore, by: sealwire keystore create",
-            );
-            MasterKeySource::File(path)
-        }
-        "passphrase_file" => {
-            let path = folder.join(text);
-            check_file(
-                node,
-                &path,
-                Secrecy::OwnerOnly,
-                "correct the path, or make a file there that holds the passphrase",
-            );
-            MasterKeySource::PassphraseFile(path)
-        }
+    let source = match *name {
         "env" => {
             if !text
                 .bytes()
@@ -169,9 +167,9 @@ fn read_master_key(table: &Node<'_>) -> Option<MasterKeySource> {
                 node.complain("this is not the name of an environment variable", fix);
                 return None;
             }
-            MasterKeySource::Environment(text)
+            SecretSource::Environment(text)
         }
-        _ => {
+        "systemd_credential" => {
             if text.contains('/') || text == "." || text == ".." {
                 node.complain(
                     "this is not the name of a systemd credential",
@@ -179,9 +177,15 @@ fn read_master_key(table: &Node<'_>) -> Option<MasterKeySource> {
                 );
                 return None;
             }
-            MasterKeySource::SystemdCredential(text)
+            SecretSource::SystemdCredential(text)
         }
-    })
+        file => {
+            let path = table.reader.sources.folder().join(text);
+            check_file(node, &path, Secrecy::OwnerOnly, fix_of(file));
+            SecretSource::File(path)
+        }
+    };
+    Some((name, source))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -8,6 +8,7 @@ mod outside;
 mod rules;
 mod sasl;
 mod tls;
+mod upstream_login;
 mod written_files;
 
 use std::path::{Path, PathBuf};

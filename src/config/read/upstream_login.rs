@@ -1,9 +1,14 @@
 //! `[cluster.NAME.upstream_login]`.
 
-use super::keystores::{Secrecy, read_path_of};
+use super::keystores::{Secrecy, read_path_of, read_secret_source};
 use super::node::Node;
 use crate::broker_login::BrokerAccounts;
-use crate::config::{AccountsFileError, ClientAuth, ListenerConfig, UpstreamLogin, read_accounts};
+use crate::config::{
+    AccountsFileError, ClientAuth, ListenerConfig, OwnAccount, UpstreamLogin, read_accounts,
+};
+use crate::identity::sasl::USER_BYTES_MAX;
+use crate::identity::sasl::exchange::LoginMechanism;
+use crate::secret_source::SecretSource;
 
 /// Reads whom brokers of a cluster see; `has_tls`: whether its brokers speak TLS.
 pub(super) fn read_upstream_login(
@@ -16,50 +21,138 @@ pub(super) fn read_upstream_login(
     };
     let table = written.checked_table()?;
     let kind = table.get("kind")?;
-    let accounts = table.written("accounts");
-    match kind.as_text()?.as_str() {
-        "pass" => {
-            if let Some(place) = accounts {
-                place.complain_of_the_name(
-                    "the proxy logs in nowhere",
-                    "write kind = \"per_principal\", or remove it",
-                );
-                return None;
-            }
-            Some(None)
-        }
-        "per_principal" => {
-            refuse_strangers(&kind, listeners);
-            let Some(place) = accounts else {
-                table.missing("accounts");
-                return None;
-            };
-            let allows = table.flag("allow_plaintext")?;
-            let mut sends_passwords = false;
-            let path = read_path_of(
-                &place,
-                Secrecy::OwnerOnly,
-                "make a file with an [[account]] for each principal (docs/authentication.md), or correct the path",
-                "correct the file",
-                |path| {
-                    let accounts = read_accounts(path, &BrokerAccounts::default())?;
-                    sends_passwords = accounts.mechanisms().any(|mechanism| mechanism.needs_tls());
-                    Ok::<_, AccountsFileError>(())
-                },
-            )?;
-            if sends_passwords && !has_tls && !allows {
-                place.complain(
-                    "an account of it sends its password as it is, and brokers are spoken to in plain TCP",
-                    "use SCRAM, add upstream_tls, or write allow_plaintext = true",
-                );
-            }
-            Some(Some(UpstreamLogin::PerPrincipal(path)))
-        }
+    let allows_plaintext = table.flag("allow_plaintext")? || has_tls;
+    let name = kind.as_text()?;
+    let keys: &[&str] = match name.as_str() {
+        "pass" => &[],
+        "per_principal" => &["accounts"],
+        "one" => &["mechanism", "user", "password", "token"],
         _ => {
-            kind.complain("there is no such way", "write \"pass\" or \"per_principal\"");
-            None
+            kind.complain(
+                "there is no such way",
+                "write \"pass\", \"one\" or \"per_principal\"",
+            );
+            return None;
         }
+    };
+    refuse_others(&table, &name, keys)?;
+    if name != "pass" {
+        refuse_strangers(&kind, listeners);
     }
+    Some(match name.as_str() {
+        "pass" => None,
+        "per_principal" => Some(read_per_principal(&table, allows_plaintext)?),
+        _ => Some(UpstreamLogin::One(read_own_account(&table, allows_plaintext)?)),
+    })
+}
+
+/// Complains of keys that belong to another kind.
+fn refuse_others(table: &Node<'_>, kind: &str, keys: &[&str]) -> Option<()> {
+    let others = ["accounts", "mechanism", "user", "password", "token"];
+    let others = others.into_iter().filter(|key| !keys.contains(key));
+    let mistaken = others.filter_map(|key| table.written(key)).inspect(|place| {
+        place.complain_of_the_name(
+            &format!("kind = {kind:?} does without it"),
+            "remove it, or write the kind that needs it",
+        );
+    });
+    (mistaken.count() == 0).then_some(())
+}
+
+fn read_per_principal(table: &Node<'_>, allows_plaintext: bool) -> Option<UpstreamLogin> {
+    let Some(place) = table.written("accounts") else {
+        table.missing("accounts");
+        return None;
+    };
+    let mut sends_passwords = false;
+    let path = read_path_of(
+        &place,
+        Secrecy::OwnerOnly,
+        "make a file with an [[account]] for each principal (docs/authentication.md), or correct the path",
+        "correct the file",
+        |path| {
+            let accounts = read_accounts(path, &BrokerAccounts::default())?;
+            sends_passwords = accounts.mechanisms().any(|mechanism| mechanism.needs_tls());
+            Ok::<_, AccountsFileError>(())
+        },
+    )?;
+    if sends_passwords && !allows_plaintext {
+        place.complain(
+            "an account of it sends its password as it is, and brokers are spoken to in plain TCP",
+            "use SCRAM, add upstream_tls, or write allow_plaintext = true",
+        );
+    }
+    Some(UpstreamLogin::PerPrincipal(path))
+}
+
+/// Who the proxy itself is.
+fn read_own_account(table: &Node<'_>, allows_plaintext: bool) -> Option<OwnAccount> {
+    let Some(place) = table.written("mechanism") else {
+        for key in ["user", "password", "token"] {
+            if let Some(place) = table.written(key) {
+                place.complain_of_the_name("it is not said how to log in", "add mechanism, or remove it");
+                return None;
+            }
+        }
+        return Some(OwnAccount::Certificate);
+    };
+    let Ok(mechanism) = place.as_text()?.parse::<LoginMechanism>() else {
+        let known = LoginMechanism::ALL.map(|known| format!("\"{}\"", known.name()));
+        place.complain(
+            "there is no such mechanism",
+            &format!("write {}", known.join(", ")),
+        );
+        return None;
+    };
+    if mechanism.needs_tls() && !allows_plaintext {
+        place.complain(
+            "it sends its secret as it is, and brokers are spoken to in plain TCP",
+            "use SCRAM, add upstream_tls, or write allow_plaintext = true",
+        );
+    }
+    let (needed, other) = match mechanism {
+        LoginMechanism::OauthBearer => ("token", "password"),
+        LoginMechanism::Plain | LoginMechanism::Scram(_) => ("password", "token"),
+    };
+    if let Some(place) = table.written(other) {
+        place.complain_of_the_name(&format!("{} does without it", mechanism.name()), "remove it");
+        return None;
+    }
+    let secret = read_secret(table, needed)?;
+    let user = table.written("user");
+    Some(match (mechanism, user) {
+        (LoginMechanism::OauthBearer, None) => OwnAccount::Token(secret),
+        (LoginMechanism::OauthBearer, Some(place)) => {
+            place.complain_of_the_name("the token says who it is", "remove it");
+            return None;
+        }
+        (_, None) => {
+            table.missing("user");
+            return None;
+        }
+        (mechanism, Some(place)) => {
+            let user = place.as_text()?;
+            if user.is_empty() || user.len() > USER_BYTES_MAX || user.contains('\0') {
+                place.complain("this is no user", "write the name of a user at the brokers");
+                return None;
+            }
+            OwnAccount::Password {
+                mechanism,
+                user,
+                password: secret,
+            }
+        }
+    })
+}
+
+fn read_secret(table: &Node<'_>, name: &str) -> Option<SecretSource> {
+    let Some(place) = table.written(name) else {
+        table.missing(name);
+        return None;
+    };
+    let fix_of = |_: &str| "make a file there that holds the secret, or correct the path";
+    let (_, source) = read_secret_source(&place.checked_table()?, &SOURCES, fix_of)?;
+    Some(source)
 }
 
 /// Where brokers decide who logs in, there is nobody else to log in for.
@@ -77,3 +170,5 @@ fn refuse_strangers(kind: &Node<'_>, listeners: &[ListenerConfig]) {
         );
     }
 }
+
+const SOURCES: [&str; 3] = ["file", "env", "systemd_credential"];

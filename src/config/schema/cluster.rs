@@ -1,7 +1,7 @@
 //! `[cluster.NAME]`, but for its lists.
 
 use super::Preset::{Absent, Required, Value};
-use super::{Key, flag, other, table};
+use super::{Key, flag, other, secret, table};
 
 pub(super) const KEYS: &[Key] = &[
     table(
@@ -166,11 +166,13 @@ pub(super) const KEYS: &[Key] = &[
     ),
     other(
         "cluster.*.upstream_login.kind",
-        "`\"pass\"` or `\"per_principal\"`",
+        "`\"pass\"`, `\"one\"` or `\"per_principal\"`",
         Required,
         "`pass`: the proxy logs in nowhere. Logins of clients pass through it with `client_auth = \"broker\"`; \
          else brokers see the proxy's certificate, or nobody. `per_principal`: the proxy logs in for each client by \
-         an account of `accounts`, so that brokers see whom that names. Not with `client_auth = \"broker\"`.",
+         an account of `accounts`, so that brokers see whom that names. `one`: the proxy logs in by an account of its \
+         own, whoever the client is; without `mechanism` that is `upstream_tls.certificate`, or nobody. Only `pass` \
+         goes with `client_auth = \"broker\"`.",
         "\"per_principal\"",
     ),
     other(
@@ -182,6 +184,75 @@ pub(super) const KEYS: &[Key] = &[
          a client that none names is refused. Only its owner may read it (mode 0600). It is looked at every 10 s; what \
          it holds is for the next login, and a file that cannot be used changes nothing, as the log says.",
         "\"accounts.toml\"",
+    ),
+    other(
+        "cluster.*.upstream_login.mechanism",
+        "`\"SCRAM-SHA-512\"`, `\"SCRAM-SHA-256\"`, `\"PLAIN\"` or `\"OAUTHBEARER\"`",
+        Absent("it shows its certificate, or nothing"),
+        "How the proxy logs in by its own account (`one`).",
+        "\"SCRAM-SHA-512\"",
+    ),
+    other(
+        "cluster.*.upstream_login.user",
+        "user name",
+        Absent("needed by `PLAIN` and SCRAM"),
+        "The user that the proxy is at the brokers.",
+        "\"sealwire\"",
+    ),
+    secret(table(
+        "cluster.*.upstream_login.password",
+        Absent("needed by `PLAIN` and SCRAM"),
+        "Where its password is: exactly one of the following three. One line end behind it is left out.",
+        "{ file = \"brokers.password\" }",
+    )),
+    other(
+        "cluster.*.upstream_login.password.file",
+        "path",
+        Absent("another source"),
+        "A file that only its owner may read (mode 0600). It is looked at every 10 s; what it holds is for the next \
+         login, and a file that cannot be used changes nothing, as the log says.",
+        "\"brokers.password\"",
+    ),
+    other(
+        "cluster.*.upstream_login.password.env",
+        "variable name",
+        Absent("another source"),
+        "The name of an environment variable.",
+        "\"KAFKA_PASSWORD\"",
+    ),
+    other(
+        "cluster.*.upstream_login.password.systemd_credential",
+        "credential name",
+        Absent("another source"),
+        "The name of a systemd credential (`LoadCredential=`).",
+        "\"kafka-password\"",
+    ),
+    secret(table(
+        "cluster.*.upstream_login.token",
+        Absent("needed by `OAUTHBEARER`"),
+        "Where its token is: exactly one of the following three. Whoever issues it has to replace it before it ends.",
+        "{ file = \"brokers.token\" }",
+    )),
+    other(
+        "cluster.*.upstream_login.token.file",
+        "path",
+        Absent("another source"),
+        "As of `password`.",
+        "\"brokers.token\"",
+    ),
+    other(
+        "cluster.*.upstream_login.token.env",
+        "variable name",
+        Absent("another source"),
+        "As of `password`.",
+        "\"KAFKA_TOKEN\"",
+    ),
+    other(
+        "cluster.*.upstream_login.token.systemd_credential",
+        "credential name",
+        Absent("another source"),
+        "As of `password`.",
+        "\"kafka-token\"",
     ),
     flag(
         "cluster.*.upstream_login.allow_plaintext",

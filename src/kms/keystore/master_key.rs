@@ -1,14 +1,8 @@
 //! Where the master key comes from, and the keys that are derived from it.
 //!
 //! - MASTER-1: the cost of Argon2id that a file may ask for is bounded before any of it is spent.
-//! - MASTER-2: a key file or passphrase file that others than its owner may access is refused.
-//! - secrets are read into memory that is wiped, and no message repeats a byte of them.
-#![expect(clippy::disallowed_methods, reason = "a secret may come from the environment")]
+//! - MASTER-2: a key file or passphrase file that others than its owner may access is refused ([`SecretSource`]).
 
-use std::env;
-use std::fs::{self, File};
-use std::io::Read as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
@@ -21,6 +15,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 use super::KeystoreError;
 use crate::crypto::{CryptoError, SecretKey};
 use crate::durable_file;
+use crate::secret_source::{SecretError, SecretSource, without_line_end};
 
 /// Where the master key of a keystore comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,9 +49,10 @@ impl MasterKeySource {
     /// # Errors
     /// [`KeystoreError::File`], [`KeystoreError::Permissions`], [`KeystoreError::MasterKey`].
     pub fn read(&self) -> Result<MasterSecret, KeystoreError> {
+        let read = |source: &SecretSource| source.read().map_err(KeystoreError::from);
         match self {
             Self::File(path) => {
-                let mut bytes = read_secret(path, Access::OwnerOnly)?;
+                let mut bytes = read(&SecretSource::File(path.clone()))?;
                 let length = bytes.len();
                 SecretKey::from_bytes(&mut bytes).map(MasterSecret::Key).map_err(|_| {
                     KeystoreError::MasterKey(format!(
@@ -66,31 +62,22 @@ impl MasterKeySource {
                 })
             }
             Self::PassphraseFile(path) => {
-                let bytes = read_secret(path, Access::OwnerOnly)?;
-                Ok(MasterSecret::Passphrase(bytes))
+                read(&SecretSource::File(path.clone())).map(MasterSecret::Passphrase)
             }
-            Self::Environment(name) => {
-                let value = env::var(name).map_err(|_| {
-                    KeystoreError::MasterKey(format!(
-                        "the environment variable {name} is not set, or not text"
-                    ))
-                })?;
-                Ok(MasterSecret::Text(Zeroizing::new(value.into_bytes())))
-            }
+            Self::Environment(name) => read(&SecretSource::Environment(name.clone())).map(MasterSecret::Text),
             Self::SystemdCredential(name) => {
-                let folder = env::var_os("CREDENTIALS_DIRECTORY").ok_or_else(|| {
-                    KeystoreError::MasterKey(format!(
-                        "$CREDENTIALS_DIRECTORY is not set: the service's unit needs LoadCredential={name}:/path/to/key"
-                    ))
-                })?;
-                // A name with a slash in it would leave the folder that systemd guards.
-                if name.is_empty() || name.contains('/') || name == ".." || name == "." {
-                    return Err(KeystoreError::MasterKey(format!(
-                        "{name:?} cannot name a systemd credential"
-                    )));
-                }
-                read_secret(&Path::new(&folder).join(name), Access::Guarded).map(MasterSecret::Bytes)
+                read(&SecretSource::SystemdCredential(name.clone())).map(MasterSecret::Bytes)
             }
+        }
+    }
+}
+
+impl From<SecretError> for KeystoreError {
+    fn from(error: SecretError) -> Self {
+        match error {
+            SecretError::Permissions { path, mode } => Self::Permissions { path, mode },
+            SecretError::Read { path, source } => Self::file("read", &path)(source),
+            other => Self::MasterKey(other.to_string()),
         }
     }
 }
@@ -124,10 +111,7 @@ impl MasterSecret {
                 ));
             }
         };
-        let kept = match passphrase.as_slice() {
-            [kept @ .., b'\r', b'\n'] | [kept @ .., b'\n'] => kept.len(),
-            all => all.len(),
-        };
+        let kept = without_line_end(&passphrase).len();
         passphrase.truncate(kept);
         if passphrase.len() < PASSPHRASE_BYTES_MIN {
             return Err(KeystoreError::MasterKey(format!(
@@ -327,39 +311,6 @@ pub fn create_key_file(path: &Path) -> Result<(), KeystoreError> {
     Ok(durable_file::create(path, key.expose())?)
 }
 
-enum Access {
-    OwnerOnly,
-    Guarded,
-}
-
-/// Reads a small secret into memory that is wiped.
-fn read_secret(path: &Path, access: Access) -> Result<Zeroizing<Vec<u8>>, KeystoreError> {
-    let about = fs::metadata(path).map_err(KeystoreError::file("read", path))?;
-    // A pipe or /dev/stdin has no mode that would say anything.
-    let mode = about.mode() & 0o7777;
-    if matches!(access, Access::OwnerOnly) && about.is_file() && mode & 0o077 != 0 {
-        return Err(KeystoreError::Permissions {
-            path: path.to_path_buf(),
-            mode,
-        });
-    }
-    // Room for all of it at once: growing would leave copies behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(SECRET_BYTES_MAX + 1));
-    File::open(path)
-        .and_then(|file| {
-            file.take((SECRET_BYTES_MAX as u64).saturating_add(1))
-                .read_to_end(&mut bytes)
-        })
-        .map_err(KeystoreError::file("read", path))?;
-    if bytes.len() > SECRET_BYTES_MAX {
-        return Err(KeystoreError::MasterKey(format!(
-            "{} has more than {SECRET_BYTES_MAX} bytes",
-            path.display()
-        )));
-    }
-    Ok(bytes)
-}
-
 struct Length(usize);
 
 impl hkdf::KeyType for Length {
@@ -367,9 +318,6 @@ impl hkdf::KeyType for Length {
         self.0
     }
 }
-
-/// Longest secret, in bytes.
-const SECRET_BYTES_MAX: usize = 1024;
 
 /// Shorter passphrases fall to guessing whatever Argon2id costs.
 const PASSPHRASE_BYTES_MIN: usize = 12;

@@ -24,10 +24,6 @@ pub enum Proof {
     /// That it is known; with an extension in the first message, for delegation tokens (KIP-48).
     Scram(Mechanism, Account, Option<&'static str>),
     /// What somebody has issued.
-    #[cfg_attr(
-        not(feature = "testing"),
-        expect(dead_code, reason = "no way of logging in has tokens yet")
-    )]
     Token(Zeroizing<String>),
 }
 

@@ -1,0 +1,150 @@
+//! `[cluster.NAME.upstream_login]`.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
+use super::{BASE, load, only_mistake};
+use crate::config::{Config, Overrides, OwnAccount, UpstreamLogin};
+use crate::identity::sasl::exchange::LoginMechanism;
+use crate::identity::sasl::verifier::Mechanism;
+use crate::secret_source::SecretSource;
+
+/// The base with these lines.
+fn with(lines: &str) -> String {
+    let listeners = "[[cluster.main.listeners]]";
+    let table = format!("[cluster.main.upstream_login]\n{lines}\n");
+    BASE.replacen(listeners, &format!("{table}{listeners}"), 1)
+}
+
+fn read(lines: &str) -> Option<UpstreamLogin> {
+    let config = load(&with(lines)).unwrap_or_else(|errors| panic!("{errors}"));
+    config.clusters[0].upstream_login.clone()
+}
+
+#[test]
+fn every_way_is_read() {
+    assert_eq!(read("kind = \"pass\""), None);
+    assert_eq!(
+        read("kind = \"per_principal\"\naccounts = \"accounts.toml\""),
+        Some(UpstreamLogin::PerPrincipal(PathBuf::from("dir/accounts.toml")))
+    );
+    assert_eq!(
+        read("kind = \"one\""),
+        Some(UpstreamLogin::One(OwnAccount::Certificate))
+    );
+    let scram = "kind = \"one\"\nmechanism = \"SCRAM-SHA-512\"\nuser = \"sealwire\"\npassword";
+    for (source, password) in [
+        ("{ file = \"secret\" }", SecretSource::File("dir/secret".into())),
+        (
+            "{ env = \"SECRET\" }",
+            SecretSource::Environment("SECRET".to_owned()),
+        ),
+        (
+            "{ systemd_credential = \"kafka\" }",
+            SecretSource::SystemdCredential("kafka".to_owned()),
+        ),
+    ] {
+        let expected = OwnAccount::Password {
+            mechanism: LoginMechanism::Scram(Mechanism::Sha512),
+            user: "sealwire".to_owned(),
+            password,
+        };
+        assert_eq!(
+            read(&format!("{scram} = {source}")),
+            Some(UpstreamLogin::One(expected))
+        );
+    }
+    let token =
+        "kind = \"one\"\nmechanism = \"OAUTHBEARER\"\nallow_plaintext = true\ntoken = { file = \"token\" }";
+    assert_eq!(
+        read(token),
+        Some(UpstreamLogin::One(OwnAccount::Token(SecretSource::File(
+            "dir/token".into()
+        ))))
+    );
+}
+
+#[test]
+fn mistakes_are_told() {
+    let scram =
+        "kind = \"one\"\nmechanism = \"SCRAM-SHA-256\"\nuser = \"sealwire\"\npassword = { env = \"SECRET\" }";
+    let per_principal = "kind = \"per_principal\"\naccounts = \"accounts.toml\"";
+    for (lines, expected) in [
+        ("kind = \"two\"".to_owned(), "no such way"),
+        (String::new(), "has no kind"),
+        ("kind = \"per_principal\"".to_owned(), "has no accounts"),
+        (format!("{per_principal}\nuser = \"x\""), "does without it"),
+        ("kind = \"pass\"\naccounts = \"x\"".to_owned(), "does without it"),
+        (format!("{scram}\naccounts = \"x\""), "does without it"),
+        (scram.replace("SCRAM-SHA-256", "GSSAPI"), "no such mechanism"),
+        (scram.replace("SCRAM-SHA-256", "PLAIN"), "plain TCP"),
+        (scram.replace("user = \"sealwire\"\n", ""), "has no user"),
+        (scram.replace("\"sealwire\"", "\"\""), "no user"),
+        (
+            scram.replace("mechanism = \"SCRAM-SHA-256\"\n", ""),
+            "how to log in",
+        ),
+        (
+            scram.replace("password = { env = \"SECRET\" }", ""),
+            "has no password",
+        ),
+        (
+            scram.replace("{ env = \"SECRET\" }", "\"hunter2\""),
+            "not a table",
+        ),
+        (
+            scram.replace("{ env = \"SECRET\" }", "{ env = \"A B\" }"),
+            "environment variable",
+        ),
+        (scram.replace("{ env = \"SECRET\" }", "{ }"), "no source"),
+        (
+            format!("{scram}\ntoken = {{ env = \"TOKEN\" }}"),
+            "does without it",
+        ),
+        (
+            format!("{scram}\nallow_plaintext = true").replace("SCRAM-SHA-256", "OAUTHBEARER"),
+            "does without it",
+        ),
+    ] {
+        let mistake = only_mistake(load(&with(&lines))).to_string();
+        assert!(mistake.contains(expected), "{lines}\n{mistake}\n{expected}");
+        assert!(!mistake.contains("hunter2"), "{mistake}");
+    }
+    let at_brokers = with(per_principal).replace("\"network\"", "\"broker\"");
+    let mistake = only_mistake(load(&at_brokers)).to_string();
+    assert!(mistake.contains("clients log in at brokers"), "{mistake}");
+}
+
+#[test]
+fn a_file_of_accounts_is_looked_at() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("sealwire.toml");
+    fs::write(
+        &path,
+        with("kind = \"per_principal\"\naccounts = \"accounts.toml\""),
+    )
+    .expect("written");
+    let told = |text: &str, mode: u32| {
+        let accounts = folder.path().join("accounts.toml");
+        fs::write(&accounts, text).expect("written");
+        fs::set_permissions(&accounts, fs::Permissions::from_mode(mode)).expect("its mode");
+        // Other files are not there.
+        let errors = Config::load(&path, Overrides::default()).expect_err("mistakes");
+        let of_key = errors
+            .errors()
+            .iter()
+            .filter(|error| error.key.ends_with(".accounts"));
+        of_key
+            .map(|error| error.problem.clone())
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    let account = "[[account]]\nprincipals = [\"User:*\"]\nmechanism = \"SCRAM-SHA-256\"\nuser = \"x\"\n\
+                   password = \"y\"\n";
+    assert_eq!(told(account, 0o600), "");
+    assert!(told(account, 0o644).contains("others than its owner"));
+    assert!(told(&account.replace("SCRAM-SHA-256", "PLAIN"), 0o600).contains("plain TCP"));
+    let broken = told(&account.replace("user = \"x\"", "user = 7"), 0o600);
+    assert!(broken.contains("is not understood"), "{broken}");
+}
