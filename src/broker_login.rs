@@ -21,7 +21,7 @@ pub use self::accounts::{AccountsError, BrokerAccounts};
 pub use self::standing::{Admission, Standing, Trial};
 use crate::crypto::CryptoError;
 use crate::foreign::Foreign;
-use crate::identity::sasl::initiator::{Credential, Fault, Hashing, Initiation, Message, Next};
+use crate::identity::sasl::initiator::{Credential, Fault, Hashing, Initiation, Message, Next, Proof};
 use crate::metrics::BrokerLoginResult;
 use crate::protocol::ProtocolError;
 use crate::protocol::api_key::{SASL_AUTHENTICATE, SASL_HANDSHAKE};
@@ -48,6 +48,13 @@ impl BrokerAccount {
             standing: Standing::default(),
         }
     }
+}
+
+/// Somebody by this token, which he has shown.
+#[must_use]
+pub fn bearer(token: &str) -> Arc<BrokerAccount> {
+    let proof = Proof::Token(Zeroizing::new(token.to_owned()));
+    Arc::new(BrokerAccount::new(Credential::new(proof)))
 }
 
 /// A login that is under way.

@@ -69,7 +69,7 @@ use crate::protocol::policy::ApiPolicy;
 pub use crate::messages::{HiddenBrokers, LearnedAddress};
 pub use addresses::AddressBook;
 pub use listener_map::ListenerMap;
-pub use logins::{LoginPolicy, Logins, Refusal as LoginRefusal, Round, Rounds};
+pub use logins::{LoginPolicy, Logins, Refusal as LoginRefusal, Round, Rounds, bearer_of};
 pub use produce::{GuardFull, ProducerSequence, SequenceGuard};
 pub use refusal::{FetchRefusal, ProduceRefusal};
 pub use session::{BrokerSession, FAILURE_DELAY, HASH_WAIT, Session, Step, Wait};

@@ -61,6 +61,14 @@ impl RuleSet {
         &self.rules
     }
 
+    /// Whether records are opened for anybody who has a name.
+    pub fn opens_for_some(&self) -> bool {
+        self.rules.iter().any(|rule| match &rule.action {
+            RuleAction::Seal(seal) => seal.access.open_for.is_some(),
+            RuleAction::Pass | RuleAction::Reject { .. } => false,
+        })
+    }
+
     /// What happens to `topic`; `None` where no rule matches, and then the topic is refused.
     ///
     /// `topic` may be anything that a client sent: a name that Kafka does not allow is never sealed, because it would

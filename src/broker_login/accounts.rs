@@ -29,6 +29,8 @@ use crate::rules::{Asking, Principals, is_named, pattern_of};
 pub struct BrokerAccounts {
     /// In the order of the file.
     entries: Vec<(Principals, Arc<BrokerAccount>)>,
+    /// Clients' own tokens are sent on.
+    forwards_tokens: bool,
 }
 
 /// Why a file of accounts cannot be used.
@@ -102,7 +104,10 @@ impl BrokerAccounts {
             };
             entries.push((principals, account));
         }
-        Ok(Self { entries })
+        Ok(Self {
+            entries,
+            forwards_tokens: false,
+        })
     }
 
     /// One for everybody; `before` has it already if it proves the same (ACCOUNTS-2).
@@ -116,7 +121,23 @@ impl BrokerAccounts {
         };
         Self {
             entries: vec![(Principals::new(["*"]), account)],
+            forwards_tokens: false,
         }
+    }
+
+    /// None: each client's own token is sent on.
+    #[must_use]
+    pub fn of_clients() -> Self {
+        Self {
+            entries: Vec::new(),
+            forwards_tokens: true,
+        }
+    }
+
+    /// Whether each client's own token is sent on, instead of an account.
+    #[must_use]
+    pub fn forwards_tokens(&self) -> bool {
+        self.forwards_tokens
     }
 
     /// Who the proxy is for this principal (ACCOUNTS-1).

@@ -200,7 +200,9 @@ impl Arrival {
             let compared = self.compare_versions::<P>(&listener, logged_in, &mut reached.broker);
             Box::pin(compared).await?;
         }
-        let at_broker = Box::pin(self.log_in_at_broker::<P>(&listener, &mut reached.broker)).await;
+        let bearer = logged_in.as_ref().and_then(|login| login.bearer.clone());
+        let at_broker = self.log_in_at_broker::<P>(&listener, bearer.clone(), &mut reached.broker);
+        let at_broker = Box::pin(at_broker).await;
         if let Some(logged_in) = &logged_in {
             let told =
                 self.tell_outcome::<P>(logged_in, at_broker.as_ref().err().copied(), &mut sockets.client);
@@ -209,7 +211,7 @@ impl Arrival {
         drop(memory);
         let mut session = self.session(&listener, &reached)?;
         if let Some(at_broker) = at_broker? {
-            session = session.at_broker(at_broker);
+            session = session.at_broker(at_broker, bearer);
         }
         if let Some(login) = logged_in {
             session = session.logged_in(self.listener, login.principal, login.lifetime, login.at);

@@ -14,15 +14,18 @@
 mod unknown_keys;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use self::unknown_keys::{Search, UnknownKeys};
 
+use crate::broker_login::{self, BrokerAccount};
 use crate::identity::Principal;
 use crate::identity::sasl::Failure;
 use crate::identity::sasl::exchange::{
     Answer, Checked, CheckedNews, Exchange, LoginMechanism, PasswordCheck, UNKNOWN_KEY,
 };
+use crate::identity::sasl::oauthbearer;
 use crate::ids::{ById, ListenerId};
 use crate::metrics::CloseReason;
 use crate::protocol::error_code::{NONE, UNSUPPORTED_SASL_MECHANISM};
@@ -212,6 +215,15 @@ impl std::fmt::Display for Refusal {
             Self::OutOfTurn => formatter.write_str("it asks for something else before its login is over"),
         }
     }
+}
+
+/// The account at brokers of the client whose token this SaslAuthenticate request, without its length, holds, where
+/// it does.
+#[must_use]
+pub fn bearer_of(head: RequestHead, frame: &[u8]) -> Option<Arc<BrokerAccount>> {
+    let said = sasl::token(frame, head.api_version).ok()?;
+    let message = oauthbearer::Message::parse(said).ok()?;
+    Some(broker_login::bearer(message.token()))
 }
 
 impl Rounds {

@@ -89,7 +89,7 @@ impl AccessFollowed {
                     let kind = Kind::OwnAccount(cluster.id, own.clone(), Arc::default());
                     follow(kind, "", own.path().unwrap_or(Path::new("")));
                 }
-                Some(UpstreamLogin::One(_)) | None => {}
+                Some(UpstreamLogin::One(_) | UpstreamLogin::ForwardToken) | None => {}
             }
             for listener in &cluster.listeners {
                 let Some(sasl) = &listener.sasl else { continue };

@@ -199,6 +199,7 @@ impl Start<'_> {
 fn accounts(cluster: &ClusterConfig, read: &[AccessNews]) -> Option<Arc<BrokerAccounts>> {
     match cluster.upstream_login.as_ref()? {
         UpstreamLogin::One(OwnAccount::Certificate) => return None,
+        UpstreamLogin::ForwardToken => return Some(Arc::new(BrokerAccounts::of_clients())),
         UpstreamLogin::One(_) | UpstreamLogin::PerPrincipal(_) => {}
     }
     let of_cluster = read.iter().find_map(|news| match news {

@@ -45,7 +45,7 @@ fn at_broker(accounts: Arc<BrokerAccounts>) -> Rig {
     };
     rig.session = std::mem::replace(&mut rig.session, Rig::new().session)
         .of(client)
-        .at_broker(session);
+        .at_broker(session, None);
     rig
 }
 

@@ -17,6 +17,8 @@ pub enum UpstreamLogin {
     PerPrincipal(PathBuf),
     /// The proxy's own account, whoever the client is.
     One(OwnAccount),
+    /// Each client by the token that it logs in with.
+    ForwardToken,
 }
 
 /// Who the proxy itself is at brokers.

@@ -17,6 +17,7 @@ use super::upstream_login::read_upstream_login;
 use super::written_files::check_state_file;
 use crate::config::scalars::parse_host_port;
 use crate::config::{ClusterConfig, HostPort};
+use crate::rules::RuleSet;
 
 pub(super) fn read_clusters(
     root: &Node<'_>,
@@ -63,7 +64,8 @@ fn read_cluster(
         .flat_map(|listener| listener.nodes.iter().copied())
         .collect();
     let upstream_tls = node.written("upstream_tls").map(read_upstream_tls);
-    let upstream_login = read_upstream_login(node, by.listeners, upstream_tls.is_some());
+    let opens = rules.as_ref().is_some_and(RuleSet::opens_for_some);
+    let upstream_login = read_upstream_login(node, by.listeners, upstream_tls.is_some(), opens);
     let node_addresses = read_node_addresses(node, listeners.is_some().then_some(&served));
     let state_file = node.written("state_file").map(|place| read_state_file(&place));
     topic_ids?;

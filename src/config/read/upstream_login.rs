@@ -10,11 +10,13 @@ use crate::identity::sasl::USER_BYTES_MAX;
 use crate::identity::sasl::exchange::LoginMechanism;
 use crate::secret_source::SecretSource;
 
-/// Reads whom brokers of a cluster see; `has_tls`: whether its brokers speak TLS.
+/// Reads whom brokers of a cluster see; `has_tls`: whether its brokers speak TLS; `opens`: whether a rule opens records
+/// for somebody.
 pub(super) fn read_upstream_login(
     cluster: &Node<'_>,
     listeners: &[ListenerConfig],
     has_tls: bool,
+    opens: bool,
 ) -> Option<Option<UpstreamLogin>> {
     let Some(written) = cluster.written("upstream_login") else {
         return Some(None);
@@ -27,10 +29,11 @@ pub(super) fn read_upstream_login(
         "pass" => &[],
         "per_principal" => &["accounts"],
         "one" => &["mechanism", "user", "password", "token"],
+        "forward_token" => &["broker_may_replay"],
         _ => {
             kind.complain(
                 "there is no such way",
-                "write \"pass\", \"one\" or \"per_principal\"",
+                "write \"pass\", \"one\", \"per_principal\" or \"forward_token\"",
             );
             return None;
         }
@@ -42,13 +45,24 @@ pub(super) fn read_upstream_login(
     Some(match name.as_str() {
         "pass" => None,
         "per_principal" => Some(read_per_principal(&table, allows_plaintext)?),
+        "forward_token" => {
+            check_forwarding(&table, &kind, listeners, opens, allows_plaintext)?;
+            Some(UpstreamLogin::ForwardToken)
+        }
         _ => Some(UpstreamLogin::One(read_own_account(&table, allows_plaintext)?)),
     })
 }
 
 /// Complains of keys that belong to another kind.
 fn refuse_others(table: &Node<'_>, kind: &str, keys: &[&str]) -> Option<()> {
-    let others = ["accounts", "mechanism", "user", "password", "token"];
+    let others = [
+        "accounts",
+        "mechanism",
+        "user",
+        "password",
+        "token",
+        "broker_may_replay",
+    ];
     let others = others.into_iter().filter(|key| !keys.contains(key));
     let mistaken = others.filter_map(|key| table.written(key)).inspect(|place| {
         place.complain_of_the_name(
@@ -83,6 +97,42 @@ fn read_per_principal(table: &Node<'_>, allows_plaintext: bool) -> Option<Upstre
         );
     }
     Some(UpstreamLogin::PerPrincipal(path))
+}
+
+/// Clients' own tokens are sent on: every client has to have one, and whoever gets it can use it.
+fn check_forwarding(
+    table: &Node<'_>,
+    kind: &Node<'_>,
+    listeners: &[ListenerConfig],
+    opens: bool,
+    allows_plaintext: bool,
+) -> Option<()> {
+    let takes_others = |listener: &&ListenerConfig| {
+        let sasl = listener.sasl.as_ref();
+        sasl.is_none_or(|sasl| sasl.mechanisms != [LoginMechanism::OauthBearer])
+    };
+    if let Some(listener) = listeners.iter().find(takes_others) {
+        let problem = format!("listener {:?} takes clients without a token", listener.name);
+        let fix =
+            "write client_auth = \"sasl\" and mechanisms = [\"OAUTHBEARER\"] there, or another kind here";
+        kind.complain(&problem, fix);
+        return None;
+    }
+    if !allows_plaintext {
+        kind.complain(
+            "tokens would be sent as they are, and brokers are spoken to in plain TCP",
+            "add upstream_tls, or write allow_plaintext = true",
+        );
+        return None;
+    }
+    if opens && !table.flag("broker_may_replay")? {
+        kind.complain(
+            "a broker that gets a client's token can log in with it here and read what open_for lets that client read",
+            "write broker_may_replay = true if brokers may, or another kind",
+        );
+        return None;
+    }
+    Some(())
 }
 
 /// Who the proxy itself is.

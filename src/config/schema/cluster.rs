@@ -166,12 +166,13 @@ pub(super) const KEYS: &[Key] = &[
     ),
     other(
         "cluster.*.upstream_login.kind",
-        "`\"pass\"`, `\"one\"` or `\"per_principal\"`",
+        "`\"pass\"`, `\"one\"`, `\"per_principal\"` or `\"forward_token\"`",
         Required,
         "`pass`: the proxy logs in nowhere. Logins of clients pass through it with `client_auth = \"broker\"`; \
          else brokers see the proxy's certificate, or nobody. `per_principal`: the proxy logs in for each client by \
          an account of `accounts`, so that brokers see whom that names. `one`: the proxy logs in by an account of its \
-         own, whoever the client is; without `mechanism` that is `upstream_tls.certificate`, or nobody. Only `pass` \
+         own, whoever the client is; without `mechanism` that is `upstream_tls.certificate`, or nobody. \
+         `forward_token`: by the token that the client logs in with (listeners with OAUTHBEARER alone). Only `pass` \
          goes with `client_auth = \"broker\"`.",
         "\"per_principal\"",
     ),
@@ -253,6 +254,14 @@ pub(super) const KEYS: &[Key] = &[
         Absent("another source"),
         "As of `password`.",
         "\"kafka-token\"",
+    ),
+    flag(
+        "cluster.*.upstream_login.broker_may_replay",
+        "false",
+        "`true` lets `forward_token` go with rules that open records (`open_for`): a broker that gets a client's token \
+         can log in with it at the proxy, and read what that client may read. Against brokers that lie those rules \
+         are then worth nothing.",
+        "true",
     ),
     flag(
         "cluster.*.upstream_login.allow_plaintext",

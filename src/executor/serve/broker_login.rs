@@ -34,20 +34,19 @@ use crate::pipeline::BrokerSession;
 
 impl Arrival {
     /// Logs in for the client, where the cluster has accounts for that.
+    /// `bearer`: by its own token, where that is sent on.
     pub(super) async fn log_in_at_broker<P: Platform>(
         &self,
         listener: &Listener,
+        bearer: Option<Arc<BrokerAccount>>,
         broker: &mut Wire<P::Socket>,
     ) -> Result<Option<BrokerSession>, CloseReason> {
-        let account = {
-            let pipeline = self.serving.shared.pipeline.borrow();
-            let cluster = pipeline.clusters.get(listener.map.cluster);
-            let Some(accounts) = cluster.and_then(|cluster| cluster.accounts.as_ref()) else {
-                return Ok(None);
-            };
-            let principal = self.client.principal.as_ref();
-            principal.and_then(|principal| accounts.of(principal.name()).cloned())
+        let Some(accounts) = self.accounts(listener) else {
+            return Ok(None);
         };
+        let principal = self.client.principal.as_ref();
+        let account = principal.and_then(|principal| accounts.of(principal.name()).cloned());
+        let account = bearer.or(account);
         let done = match &account {
             None => Err(Failed::NoAccount),
             Some(account) => {

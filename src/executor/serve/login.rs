@@ -14,6 +14,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,7 @@ use futures_lite::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use zeroize::Zeroizing;
 
 use super::{Arrival, Reached};
+use crate::broker_login::{BrokerAccount, BrokerAccounts};
 use crate::clocks;
 use crate::connection::{AskedNews, NewsKind, Wire};
 use crate::executor::dial::{FirstWord, Listener};
@@ -31,7 +33,7 @@ use crate::executor::way_back;
 use crate::identity::Principal;
 use crate::messages::{Notice, NoticeKind};
 use crate::metrics::{CloseReason, Direction};
-use crate::pipeline::{FAILURE_DELAY, HASH_WAIT, LoginRefusal, Round, Rounds};
+use crate::pipeline::{FAILURE_DELAY, HASH_WAIT, LoginRefusal, Round, Rounds, bearer_of};
 use crate::protocol::api_key::{API_VERSIONS, SASL_AUTHENTICATE, SASL_HANDSHAKE};
 use crate::protocol::api_versions::{self, OfferedApis};
 use crate::protocol::frame::{LENGTH_PREFIX_BYTES, RequestHead};
@@ -47,6 +49,8 @@ pub(super) struct LoggedIn {
     told: Option<Rc<OfferedApis>>,
     /// What it is to be answered when the broker has taken the login that is made for it, and to which request.
     owed: Option<(RequestHead, Vec<u8>)>,
+    /// Its token, where the proxy logs in by that.
+    pub(super) bearer: Option<Arc<BrokerAccount>>,
 }
 
 impl LoggedIn {
@@ -150,16 +154,18 @@ impl Arrival {
                             principal,
                             lifetime,
                         } => {
-                            let owed = match self.makes_logins(listener) {
-                                true => Some((head, answer)),
-                                false => {
-                                    self.send(client, &answer, head).await?;
-                                    None
+                            let mut known = stage.known(principal, lifetime);
+                            match self.accounts(listener) {
+                                Some(accounts) => {
+                                    let forwards = accounts.forwards_tokens();
+                                    known.bearer = forwards.then(|| bearer_of(head, request)).flatten();
+                                    known.owed = Some((head, answer));
                                 }
-                            };
-                            self.client.principal = Some(principal.clone());
+                                None => self.send(client, &answer, head).await?,
+                            }
+                            self.client.principal = Some(known.principal.clone());
                             self.note_login(listener, stage.rounds.mechanism());
-                            return Ok(stage.known(principal, lifetime, owed));
+                            return Ok(known);
                         }
                         Round::Failed { answer, why } => {
                             if !stage.is_noted {
@@ -204,11 +210,10 @@ impl Arrival {
         })
     }
 
-    /// Whether the proxy logs in at brokers for the listener's clients.
-    fn makes_logins(&self, listener: &Listener) -> bool {
+    /// Who the proxy is at brokers for the listener's clients, where it logs in for them.
+    pub(super) fn accounts(&self, listener: &Listener) -> Option<Arc<BrokerAccounts>> {
         let pipeline = self.serving.shared.pipeline.borrow();
-        let cluster = pipeline.clusters.get(listener.map.cluster);
-        cluster.is_some_and(|cluster| cluster.accounts.is_some())
+        pipeline.clusters.get(listener.map.cluster)?.accounts.clone()
     }
 
     /// Tells a client that waits for it what has become of its login, now that the one that was made for it at the
@@ -451,18 +456,14 @@ struct LoginStage {
 
 impl LoginStage {
     #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
-    fn known(
-        &mut self,
-        principal: Principal,
-        lifetime: Option<Duration>,
-        owed: Option<(RequestHead, Vec<u8>)>,
-    ) -> LoggedIn {
+    fn known(&mut self, principal: Principal, lifetime: Option<Duration>) -> LoggedIn {
         LoggedIn {
             principal,
             lifetime,
             at: clocks::now(),
             told: self.told.take(),
-            owed,
+            owed: None,
+            bearer: None,
         }
     }
 }

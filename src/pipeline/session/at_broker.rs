@@ -3,7 +3,8 @@
 //!
 //! - AT-BROKER-1: when most of its time is over, the client's next request waits until it is renewed. Brokers take a
 //!   renewal that comes late, as long as nothing else comes before it: a client that is silent renews nothing.
-//! - AT-BROKER-2: it is renewed by the account that is the principal's now.
+//! - AT-BROKER-2: it is renewed by the account that is the principal's now; where clients' own tokens are sent on, by
+//!   the one that this client has shown last, as soon as it has.
 //! - AT-BROKER-3: a renewal that fails closes the connection: nothing more of the client's goes to the broker.
 
 use std::sync::Arc;
@@ -14,7 +15,9 @@ use super::{Session, Step, Wait};
 use crate::broker_login::{Admission, BrokerAccount, BrokerLogin, LoginError, Outcome, Trial};
 use crate::metrics::{BrokerLoginResult, CloseReason};
 use crate::pipeline::Pipeline;
+use crate::pipeline::logins::bearer_of;
 use crate::protocol::api_key::SASL_HANDSHAKE;
+use crate::protocol::frame::RequestHead;
 
 /// A login at a broker that has ended well.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +31,8 @@ pub struct BrokerSession {
 /// See the module.
 pub(super) struct AtBroker {
     due: Option<Instant>,
+    /// The client's own token, where that is sent on.
+    bearer: Option<Arc<BrokerAccount>>,
     renewal: Option<Renewal>,
     error: Option<String>,
 }
@@ -41,11 +46,12 @@ struct Renewal {
 }
 
 impl Session {
-    /// The same, of a client for whom the proxy has logged in at the broker.
+    /// The same, of a client for whom the proxy has logged in at the broker; `bearer`: by its own token.
     #[must_use]
-    pub fn at_broker(mut self, session: BrokerSession) -> Self {
+    pub fn at_broker(mut self, session: BrokerSession, bearer: Option<Arc<BrokerAccount>>) -> Self {
         self.login.known();
         self.at_broker = Some(Box::new(AtBroker {
+            bearer,
             due: session.renewal_is_due(self.connection),
             renewal: None,
             error: None,
@@ -78,6 +84,7 @@ impl Session {
                 let account = accounts
                     .zip(principal)
                     .and_then(|(accounts, principal)| accounts.of(principal.name()));
+                let account = at_broker.bearer.as_ref().or(account);
                 // AT-BROKER-2
                 let Some(account) = account else {
                     at_broker.error = Some("no account is for this principal any more".to_owned());
@@ -179,6 +186,17 @@ fn begin(account: &Arc<BrokerAccount>, now: Instant) -> Result<Renewal, Option<S
 }
 
 impl AtBroker {
+    /// The client has logged in again, by what this request holds (AT-BROKER-2).
+    pub(super) fn take_token(&mut self, head: RequestHead, frame: &[u8], now: Instant) {
+        if self.bearer.is_some()
+            && let Some(newer) = bearer_of(head, frame)
+        {
+            self.bearer = Some(newer);
+            // Where a login has no end, brokers take no other.
+            self.due = self.due.map(|_| now);
+        }
+    }
+
     /// AT-BROKER-3
     fn fail(&mut self, error: &LoginError, now: Instant) -> CloseReason {
         self.error = Some(error.to_string());

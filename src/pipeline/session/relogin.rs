@@ -144,6 +144,9 @@ impl Session {
             Round::Known { answer, lifetime, .. } => {
                 relogin.until = lifetime.and_then(|lifetime| now.checked_add(lifetime));
                 relogin.note_known(pipeline, whose, now);
+                if let Some(at_broker) = &mut self.at_broker {
+                    at_broker.take_token(head, frame, now);
+                }
                 answer
             }
             Round::Wait => {

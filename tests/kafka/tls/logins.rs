@@ -4,6 +4,7 @@
 mod administrators;
 mod audited;
 mod compared;
+mod forwarded;
 mod named;
 mod noticed;
 mod timing;

@@ -117,6 +117,53 @@ fn mistakes_are_told() {
 }
 
 #[test]
+fn tokens_are_sent_on_where_every_client_has_one_and_brokers_may_use_them() {
+    let tables = "[cluster.main.listeners.tls]\ncertificate = \"server.pem\"\nkey = \"server.key\"\n\
+        [cluster.main.listeners.sasl]\nmechanisms = [\"OAUTHBEARER\"]\n\
+        [cluster.main.listeners.sasl.oauthbearer]\njwks_file = \"jwks.json\"\n\
+        issuer = \"https://login.example.com\"\naudience = [\"kafka\"]\n";
+    let topics = "[[cluster.main.topics]]";
+    let forwarding = |keys: &str| {
+        let text = with(&format!("kind = \"forward_token\"\n{keys}")).replace("\"network\"", "\"sasl\"");
+        text.replacen(topics, &format!("{tables}{topics}"), 1)
+    };
+    let opening = |text: String| {
+        text.replacen(
+            "kek = \"payments\"",
+            "kek = \"payments\"\nopen_for = [\"User:a\"]",
+            1,
+        )
+    };
+    let good = forwarding("allow_plaintext = true");
+    assert!(opening(good.clone()).contains("open_for"), "{good}");
+    let may_replay = opening(forwarding("allow_plaintext = true\nbroker_may_replay = true"));
+    for text in [&good, &may_replay] {
+        let config = load(text).unwrap_or_else(|errors| panic!("{errors}"));
+        let login = &config.clusters[0].upstream_login;
+        assert_eq!(*login, Some(UpstreamLogin::ForwardToken));
+    }
+    for (text, expected) in [
+        (forwarding(""), "plain TCP"),
+        (opening(good.clone()), "can log in with it here"),
+        (
+            good.replace("[\"OAUTHBEARER\"]", "[\"OAUTHBEARER\", \"PLAIN\"]")
+                .replace(
+                    "[cluster.main.listeners.sasl]",
+                    "[cluster.main.listeners.sasl]\ncredentials = \"users\"",
+                ),
+            "without a token",
+        ),
+        (
+            with("kind = \"forward_token\"\nallow_plaintext = true"),
+            "without a token",
+        ),
+    ] {
+        let mistake = only_mistake(load(&text)).to_string();
+        assert!(mistake.contains(expected), "{mistake}\n{expected}");
+    }
+}
+
+#[test]
 fn a_file_of_accounts_is_looked_at() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("sealwire.toml");

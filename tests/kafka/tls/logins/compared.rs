@@ -1,7 +1,7 @@
 //! A login at the proxy goes as one at a broker: the same is said to both, and what they answer is compared, step by
 //! step. Where they differ on purpose, the reason is in the table.
 
-mod tokens;
+pub(super) mod tokens;
 mod within;
 
 use std::time::Duration;

@@ -261,13 +261,13 @@ fn talk(client: &mut RawClient, said: &Said) -> Vec<super::Heard> {
 }
 
 /// A broker whose only way in but the open one is by tokens that a key of this file has signed.
-fn broker(set: &str) -> KafkaCluster {
+pub(in super::super) fn broker(set: &str, more: &[(&str, &str)]) -> KafkaCluster {
     let url = format!("file://{set}");
     let java =
         Java::of(KafkaVersion::Current).with_property("org.apache.kafka.sasl.oauthbearer.allowed.urls", &url);
     let handler = "listener.name.login.oauthbearer.sasl.server.callback.handler.class";
     let security = "org.apache.kafka.common.security.oauthbearer.OAuthBearerValidatorCallbackHandler";
-    let more = [
+    let own = [
         (handler, security),
         ("sasl.oauthbearer.jwks.endpoint.url", &*url),
         ("sasl.oauthbearer.expected.audience", "kafka"),
@@ -275,7 +275,8 @@ fn broker(set: &str) -> KafkaCluster {
         // Whoever asks for a token of the broker's own is told who he is.
         ("delegation.token.secret.key", "secret"),
     ];
-    KafkaCluster::start_with(java, 1, &[Login::Plaintext, Login::Sasl], &more)
+    let logins = [Login::Plaintext, Login::Sasl];
+    KafkaCluster::start_with(java, 1, &logins, &[&own[..], more].concat())
 }
 
 #[test]
@@ -289,7 +290,7 @@ fn tokens() {
     let set = set.to_str().expect("a name").to_owned();
     fs::write(&set, key_set([&door.key])).expect("written");
     door.door.restart(&[&format!("audit.to={audit:?}")]);
-    let cluster = broker(&set);
+    let cluster = broker(&set, &[]);
     let key = &door.key;
     let connect = || {
         let broker = RawClient::connect(&cluster.bootstrap_of(Login::Sasl));
