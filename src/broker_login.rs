@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-pub use self::accounts::{AccountsError, BrokerAccounts};
+pub use self::accounts::{AccountsError, BrokerAccounts, ReadCertificate};
 pub use self::standing::{Admission, Standing, Trial};
 use crate::crypto::CryptoError;
 use crate::foreign::Foreign;
@@ -30,13 +30,30 @@ use crate::protocol::sasl::{
     OWN_AUTHENTICATE_VERSION, OWN_HANDSHAKE_VERSION, own_handshake_code, own_token_answer,
     write_own_handshake, write_own_token,
 };
+use crate::transport::tls_client::ClientSet;
 
 /// Who the proxy is at brokers. One for each credential, as it is now: shared by all executors.
-#[derive(Debug)]
 pub struct BrokerAccount {
-    credential: Arc<Credential>,
+    proof: AccountProof,
     /// How it fares.
     pub standing: Standing,
+}
+
+enum AccountProof {
+    /// Said by SASL.
+    Said(Arc<Credential>),
+    /// Shown by TLS, before anything is said.
+    Shown(Arc<ClientSet>),
+}
+
+/// Without what is secret.
+impl fmt::Debug for BrokerAccount {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.proof {
+            AccountProof::Said(credential) => credential.fmt(formatter),
+            AccountProof::Shown(set) => set.certificate.fmt(formatter),
+        }
+    }
 }
 
 impl BrokerAccount {
@@ -44,8 +61,33 @@ impl BrokerAccount {
     #[must_use]
     pub fn new(credential: Credential) -> Self {
         Self {
-            credential: Arc::new(credential),
+            proof: AccountProof::Said(Arc::new(credential)),
             standing: Standing::default(),
+        }
+    }
+
+    /// One that is a certificate's, which TLS shows.
+    #[must_use]
+    pub fn of_certificate(set: Arc<ClientSet>) -> Self {
+        Self {
+            proof: AccountProof::Shown(set),
+            standing: Standing::default(),
+        }
+    }
+
+    /// By which TLS brokers are spoken to, where that shows who it is.
+    #[must_use]
+    pub fn tls(&self) -> Option<&Arc<ClientSet>> {
+        match &self.proof {
+            AccountProof::Said(_) => None,
+            AccountProof::Shown(set) => Some(set),
+        }
+    }
+
+    fn credential(&self) -> Option<&Arc<Credential>> {
+        match &self.proof {
+            AccountProof::Said(credential) => Some(credential),
+            AccountProof::Shown(_) => None,
         }
     }
 }
@@ -144,13 +186,14 @@ impl From<CryptoError> for LoginError {
 }
 
 impl BrokerLogin {
-    /// Of whoever proves it so.
+    /// Of whoever proves it so; `None` where nothing has to be said.
     #[must_use]
-    pub fn new(account: &BrokerAccount) -> Self {
-        Self {
-            credential: Arc::clone(&account.credential),
+    pub fn new(account: &BrokerAccount) -> Option<Self> {
+        let credential = account.credential()?;
+        Some(Self {
+            credential: Arc::clone(credential),
             stage: Stage::Begin,
-        }
+        })
     }
 
     /// Key and version of the request that is next, or was sent last.

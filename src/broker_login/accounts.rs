@@ -6,6 +6,11 @@
 //! mechanism = "SCRAM-SHA-512"                   # or SCRAM-SHA-256, or PLAIN
 //! user = "app-1"
 //! password = "…"
+//!
+//! [[account]]
+//! principals = ["User:mirror"]
+//! certificate = "mirror.pem"                    # instead: what TLS shows; paths from the folder of the file
+//! key = "mirror.key"
 //! ```
 //!
 //! - ACCOUNTS-1: there is no account for whom none names: nobody is a broker's somebody by accident.
@@ -13,6 +18,7 @@
 //! - ACCOUNTS-3: no message repeats anything that stands in the file.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -23,6 +29,8 @@ use crate::identity::sasl::USER_BYTES_MAX;
 use crate::identity::sasl::exchange::LoginMechanism;
 use crate::identity::sasl::initiator::{Account, Credential, Proof};
 use crate::rules::{Asking, Principals, is_named, pattern_of};
+use crate::transport::certificates::{CertificateError, CertificateFiles};
+use crate::transport::tls_client::ClientSet;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -31,16 +39,18 @@ pub struct BrokerAccounts {
     entries: Vec<(Principals, Arc<BrokerAccount>)>,
     /// Clients' own tokens are sent on.
     forwards_tokens: bool,
+    /// That it names.
+    files: Vec<PathBuf>,
 }
 
 /// Why a file of accounts cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AccountsError {
     /// It is no TOML, or has keys or kinds of values that do not belong there.
     #[error(
-        "line {line}: this is not understood: each [[account]] has principals, mechanism, user and password, and \
-         nothing else"
+        "line {line}: this is not understood: each [[account]] has principals, and either mechanism, user and \
+         password, or certificate and key, and nothing else"
     )]
     Form {
         /// From 1 on.
@@ -54,9 +64,20 @@ pub enum AccountsError {
         /// What is wrong.
         what: &'static str,
     },
+    /// The certificate of the account of this number cannot be used.
+    #[error("account {number}: {error}")]
+    Certificate {
+        /// In the order of the file, from 1 on.
+        number: usize,
+        /// What is wrong.
+        error: Box<CertificateError>,
+    },
     /// There are more than can be kept.
     #[error("there are more than {ACCOUNTS_MAX} accounts")]
     TooMany,
+    /// The same of certificates.
+    #[error("there are more than {CERTIFICATES_MAX} accounts with certificates")]
+    TooManyCertificates,
 }
 
 #[derive(Deserialize)]
@@ -70,17 +91,33 @@ struct WrittenFile {
 #[serde(deny_unknown_fields)]
 struct WrittenAccount {
     principals: Vec<String>,
-    mechanism: String,
-    user: String,
-    password: String,
+    mechanism: Option<String>,
+    user: Option<String>,
+    password: Option<String>,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+}
+
+/// Reads a certificate that is to be shown to brokers, by files that it may name otherwise than they are written.
+pub type ReadCertificate<'r> = dyn FnMut(&mut CertificateFiles) -> Result<ClientSet, CertificateError> + 'r;
+
+/// How somebody proves who he is.
+enum Entry {
+    Said(Credential),
+    Shown(CertificateFiles),
 }
 
 impl BrokerAccounts {
-    /// Reads the text of a file; what `before` holds as well is kept (ACCOUNTS-2).
+    /// Reads the text of a file; what `before` holds as well is kept (ACCOUNTS-2). `shown` reads certificates; `None`:
+    /// none can be shown.
     ///
     /// # Errors
     /// [`AccountsError`].
-    pub fn parse(text: &str, before: &Self) -> Result<Self, AccountsError> {
+    pub fn parse(
+        text: &str,
+        before: &Self,
+        mut shown: Option<&mut ReadCertificate<'_>>,
+    ) -> Result<Self, AccountsError> {
         let written: WrittenFile = toml::from_str(text).map_err(|error| AccountsError::Form {
             line: line_of(text, error.span().map_or(0, |span| span.start)),
         })?;
@@ -90,38 +127,55 @@ impl BrokerAccounts {
         let known: HashMap<(LoginMechanism, &str), &Arc<BrokerAccount>> = before
             .entries
             .iter()
-            .filter_map(|(_, account)| Some((account.credential.identity()?, account)))
+            .filter_map(|(_, account)| Some((account.credential()?.identity()?, account)))
             .collect();
-        let mut entries = Vec::with_capacity(written.account.len());
+        let mut accounts = Self {
+            entries: Vec::with_capacity(written.account.len()),
+            ..Self::default()
+        };
         for (number, written) in (1..).zip(written.account) {
             let wrong = |what| AccountsError::Account { number, what };
-            let (principals, credential) = written.into_entry().map_err(wrong)?;
-            let kept = credential.identity().and_then(|identity| known.get(&identity));
-            let kept = kept.filter(|kept| kept.credential.proves_the_same(&credential));
-            let account = match kept {
-                Some(kept) => Arc::clone(kept),
-                None => Arc::new(BrokerAccount::new(credential)),
+            let (principals, entry) = written.into_entry().map_err(wrong)?;
+            let account = match entry {
+                Entry::Said(credential) => {
+                    let kept = credential.identity().and_then(|identity| known.get(&identity));
+                    let kept = kept.filter(|kept| proves_the_same(kept, &credential));
+                    match kept {
+                        Some(kept) => Arc::clone(kept),
+                        None => Arc::new(BrokerAccount::new(credential)),
+                    }
+                }
+                Entry::Shown(mut files) => {
+                    let shown = shown.as_mut().ok_or(wrong(NO_TLS))?;
+                    let set = shown(&mut files);
+                    let set = set.map_err(|error| AccountsError::Certificate {
+                        number,
+                        error: Box::new(error),
+                    })?;
+                    accounts.files.extend([files.certificate, files.key]);
+                    if accounts.files.len() > CERTIFICATES_MAX * 2 {
+                        return Err(AccountsError::TooManyCertificates);
+                    }
+                    Arc::new(BrokerAccount::of_certificate(Arc::new(set)))
+                }
             };
-            entries.push((principals, account));
+            accounts.entries.push((principals, account));
         }
-        Ok(Self {
-            entries,
-            forwards_tokens: false,
-        })
+        Ok(accounts)
     }
 
     /// One for everybody; `before` has it already if it proves the same (ACCOUNTS-2).
     #[must_use]
     pub fn for_all(credential: Credential, before: &Self) -> Self {
         let mut entries = before.entries.iter();
-        let kept = entries.find(|(_, account)| account.credential.proves_the_same(&credential));
+        let kept = entries.find(|(_, account)| proves_the_same(account, &credential));
         let account = match kept {
             Some((_, kept)) => Arc::clone(kept),
             None => Arc::new(BrokerAccount::new(credential)),
         };
         Self {
             entries: vec![(Principals::new(["*"]), account)],
-            forwards_tokens: false,
+            ..Self::default()
         }
     }
 
@@ -129,8 +183,8 @@ impl BrokerAccounts {
     #[must_use]
     pub fn of_clients() -> Self {
         Self {
-            entries: Vec::new(),
             forwards_tokens: true,
+            ..Self::default()
         }
     }
 
@@ -153,32 +207,57 @@ impl BrokerAccounts {
     pub fn mechanisms(&self) -> impl Iterator<Item = LoginMechanism> + '_ {
         self.entries
             .iter()
-            .map(|(_, account)| account.credential.mechanism())
+            .filter_map(|(_, account)| Some(account.credential()?.mechanism()))
+    }
+
+    /// The files that it names: certificates and their keys.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
     }
 }
 
+fn proves_the_same(account: &BrokerAccount, credential: &Credential) -> bool {
+    account
+        .credential()
+        .is_some_and(|kept| kept.proves_the_same(credential))
+}
+
 impl WrittenAccount {
-    fn into_entry(self) -> Result<(Principals, Credential), &'static str> {
-        let password = Zeroizing::new(self.password);
+    fn into_entry(self) -> Result<(Principals, Entry), &'static str> {
+        let password = self.password.map(Zeroizing::new);
         let patterns = self.principals.iter().map(|written| pattern_of(written));
         let patterns: Option<Vec<_>> = patterns.collect();
         let patterns = patterns.ok_or("one of its principals is none: write \"User:NAME\"")?;
         if patterns.is_empty() {
             return Err("it is for nobody: name somebody in principals");
         }
-        if self.user.is_empty() || self.user.len() > USER_BYTES_MAX || self.user.contains('\0') {
+        let principals = Principals::new(patterns);
+        let (user, password, mechanism) = match (self.user, password, self.mechanism) {
+            (Some(user), Some(password), Some(mechanism)) => (user, password, mechanism),
+            (None, None, None) => {
+                let (Some(certificate), Some(key)) = (self.certificate, self.key) else {
+                    return Err(NEITHER);
+                };
+                return Ok((principals, Entry::Shown(CertificateFiles { certificate, key })));
+            }
+            _ => return Err(NEITHER),
+        };
+        if self.certificate.is_some() || self.key.is_some() {
+            return Err(NEITHER);
+        }
+        if user.is_empty() || user.len() > USER_BYTES_MAX || user.contains('\0') {
             return Err("its user is empty, too long, or has a NUL");
         }
         if password.is_empty() || password.contains('\0') {
             return Err("its password is empty, or has a NUL");
         }
-        let account = Account::new(self.user, password);
-        let proof = match self.mechanism.parse() {
+        let account = Account::new(user, password);
+        let proof = match mechanism.parse() {
             Ok(LoginMechanism::Plain) => Proof::Plain(account),
             Ok(LoginMechanism::Scram(mechanism)) => Proof::Scram(mechanism, account, None),
             _ => return Err("its mechanism is none of SCRAM-SHA-512, SCRAM-SHA-256 and PLAIN"),
         };
-        Ok((Principals::new(patterns), Credential::new(proof)))
+        Ok((principals, Entry::Said(Credential::new(proof))))
     }
 }
 
@@ -191,6 +270,10 @@ fn line_of(text: &str, at: usize) -> usize {
         .saturating_add(1)
 }
 
+const NEITHER: &str = "it has neither mechanism, user and password, nor certificate and key, or some of both";
+const NO_TLS: &str = "it has a certificate, and brokers are spoken to in plain TCP: add upstream_tls";
+/// Each keeps a configuration of TLS.
+const CERTIFICATES_MAX: usize = 1000;
 /// As many as there may be users.
 const ACCOUNTS_MAX: usize = 10_000;
 
@@ -214,7 +297,7 @@ password = "hunter3"
 "#;
 
     fn parse(text: &str) -> Result<BrokerAccounts, AccountsError> {
-        BrokerAccounts::parse(text, &BrokerAccounts::default())
+        BrokerAccounts::parse(text, &BrokerAccounts::default(), None)
     }
 
     /// ACCOUNTS-1
@@ -224,7 +307,7 @@ password = "hunter3"
         let user = |name| {
             accounts
                 .of(name)
-                .and_then(|account| account.credential.identity())
+                .and_then(|account| account.credential()?.identity())
         };
         let sha512 = LoginMechanism::Scram(crate::identity::sasl::verifier::Mechanism::Sha512);
         for name in ["app-1", "batch-", "batch-7"] {
@@ -246,7 +329,7 @@ password = "hunter3"
     fn an_account_that_stays_keeps_its_standing() {
         let before = parse(FILE).expect("well formed");
         let changed = FILE.replace("hunter3", "hunter4").replace("# two teams", "");
-        let after = BrokerAccounts::parse(&changed, &before).expect("well formed");
+        let after = BrokerAccounts::parse(&changed, &before, None).expect("well formed");
         let same = |name| Arc::ptr_eq(before.of(name).expect("one"), after.of(name).expect("one"));
         assert!(same("app-1") && !same("app-2"));
     }
@@ -257,7 +340,7 @@ password = "hunter3"
         let mistakes = [
             ("password = \"hunter2\"", "password = 7", 3),
             ("password = \"hunter2\"", "pasword = \"hunter2\"", 3),
-            ("mechanism = \"SCRAM-SHA-512\"\n", "", 3),
+            ("principals = [\"User:app-1\", \"User:batch-*\"]\n", "", 3),
             ("user = \"app\"", "user = \"app", 6),
         ];
         for (from, to, expected) in mistakes {
@@ -273,6 +356,13 @@ password = "hunter3"
             ("\"PLAIN\"", "\"OAUTHBEARER\"", 2),
             ("\"hunter3\"", "\"\"", 2),
             ("\"rest\"", "\"\"", 2),
+            ("mechanism = \"SCRAM-SHA-512\"\n", "", 1),
+            (
+                "password = \"hunter3\"",
+                "certificate = \"a.pem\"\nkey = \"a.key\"",
+                2,
+            ),
+            ("user = \"rest\"", "user = \"rest\"\nkey = \"a.key\"", 2),
         ] {
             match parse(&FILE.replacen(from, to, 1)) {
                 Err(error @ AccountsError::Account { number: found, .. }) => {
@@ -284,5 +374,23 @@ password = "hunter3"
         }
         let shown = format!("{:?}", parse(FILE));
         assert!(!shown.contains("hunter"), "{shown}");
+    }
+
+    #[test]
+    fn certificates_are_shown_where_brokers_speak_tls() {
+        let text = "[[account]]\nprincipals = [\"User:a\"]\ncertificate = \"a.pem\"\nkey = \"a.key\"\n";
+        let error = parse(text).expect_err("plain TCP").to_string();
+        assert!(error.contains("add upstream_tls"), "{error}");
+        let mut asked = Vec::new();
+        let mut refuse = |files: &mut CertificateFiles| {
+            asked.push(files.certificate.clone());
+            let what = "certificate";
+            let path = files.certificate.clone();
+            Err(CertificateError::Nothing { path, what })
+        };
+        let error = BrokerAccounts::parse(text, &BrokerAccounts::default(), Some(&mut refuse));
+        let error = error.expect_err("there is none").to_string();
+        assert!(error.starts_with("account 1: a.pem holds no"), "{error}");
+        assert_eq!(asked, [PathBuf::from("a.pem")]);
     }
 }

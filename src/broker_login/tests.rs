@@ -15,7 +15,7 @@ fn secret() -> Account {
 }
 
 fn login(proof: Proof) -> BrokerLogin {
-    BrokerLogin::new(&BrokerAccount::new(Credential::new(proof)))
+    BrokerLogin::new(&BrokerAccount::new(Credential::new(proof))).expect("something to say")
 }
 
 fn request(login: &BrokerLogin) -> (RequestHead, Vec<u8>) {

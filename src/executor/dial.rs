@@ -83,6 +83,8 @@ pub(crate) enum FirstWord {
 pub(super) struct Caller<'a> {
     /// Where the client has come in.
     pub(super) listener: &'a Listener,
+    /// How brokers are spoken to, where that is by TLS.
+    pub(super) tls: Option<&'a Arc<ClientSet>>,
     /// The number of its connection.
     pub(super) connection: u64,
     pub(super) first_word: FirstWord,
@@ -210,8 +212,13 @@ impl Dialling {
         caller: Caller<'_>,
     ) -> Result<Wire<P::Socket>, ConnectError> {
         let mut wire = Wire::plain(socket);
-        let Caller { listener, shared, .. } = caller;
-        let Some(tls) = &listener.upstream_tls else {
+        let Caller {
+            listener,
+            tls,
+            shared,
+            ..
+        } = caller;
+        let Some(tls) = tls else {
             return Ok(wire);
         };
         let failed = |error: &dyn Display| ConnectError::Tls(error.to_string().into());

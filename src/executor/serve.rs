@@ -58,6 +58,7 @@ use crate::messages::{Accepted, ConnectError, Notice, NoticeKind, Seats, TlsNews
 use crate::metrics::{CloseReason, Direction};
 use crate::pipeline::Session;
 use crate::transport::proxy_protocol::{Networks, Source};
+use crate::transport::tls_client::ClientSet;
 
 /// What the connections of one executor are served with.
 pub(super) struct Serving {
@@ -193,15 +194,16 @@ impl Arrival {
             false => self.first_word(sockets, &memory).await?,
         };
         memory.park(true);
+        let bearer = logged_in.as_ref().and_then(|login| login.bearer.clone());
+        let account = self.account(&listener, bearer.as_ref());
         let mut reached = self
-            .brokers_stage(pin!(self.dial(&listener, first_word)))
+            .brokers_stage(pin!(self.dial(&listener, account.tls(), first_word)))
             .await??;
         if let Some(logged_in) = &logged_in {
             let compared = self.compare_versions::<P>(&listener, logged_in, &mut reached.broker);
             Box::pin(compared).await?;
         }
-        let bearer = logged_in.as_ref().and_then(|login| login.bearer.clone());
-        let at_broker = self.log_in_at_broker::<P>(&listener, bearer.clone(), &mut reached.broker);
+        let at_broker = self.log_in_at_broker::<P>(&listener, &account, &mut reached.broker);
         let at_broker = Box::pin(at_broker).await;
         if let Some(logged_in) = &logged_in {
             let told =
@@ -305,11 +307,13 @@ impl Arrival {
     async fn dial<P: Platform>(
         &self,
         listener: &Listener,
+        shown: Option<&Arc<ClientSet>>,
         first_word: FirstWord,
     ) -> Result<Reached<P>, CloseReason> {
         let Self { node, serving, .. } = self;
         let caller = Caller {
             listener,
+            tls: shown.or(listener.upstream_tls.as_ref()),
             connection: self.id,
             first_word,
             shared: &serving.shared,

@@ -22,6 +22,7 @@ use crate::config::{
 use crate::durable_file::FileIdentity;
 use crate::identity::sasl::exchange::CheckedNews;
 use crate::ids::{ClusterId, ListenerId};
+use crate::transport::tls_client::UpstreamTls;
 
 /// See the module.
 pub(super) type AccessFiles = FollowedFiles<AccessFollowed>;
@@ -33,7 +34,7 @@ pub(super) struct AccessFollowed {
     /// Of which listener or group.
     name: String,
     path: PathBuf,
-    seen: Option<FileIdentity>,
+    seen: Vec<Option<FileIdentity>>,
     is_failing: bool,
 }
 
@@ -43,7 +44,8 @@ enum Kind {
     Keys(ListenerId),
     /// With the number of rules of its cluster.
     Group(GroupFile, usize),
-    Accounts(ClusterId, Arc<BrokerAccounts>),
+    /// With how brokers are spoken to.
+    Accounts(ClusterId, Option<UpstreamTls>, Arc<BrokerAccounts>),
     /// The proxy's own account, for everybody.
     OwnAccount(ClusterId, OwnAccount, Arc<BrokerAccounts>),
 }
@@ -82,7 +84,8 @@ impl AccessFollowed {
             }
             match &cluster.upstream_login {
                 Some(UpstreamLogin::PerPrincipal(path)) => {
-                    follow(Kind::Accounts(cluster.id, Arc::default()), "", path);
+                    let tls = cluster.upstream_tls.clone();
+                    follow(Kind::Accounts(cluster.id, tls, Arc::default()), "", path);
                 }
                 // One that is in no file is read once.
                 Some(UpstreamLogin::One(own)) if *own != OwnAccount::Certificate => {
@@ -119,7 +122,7 @@ impl AccessFollowed {
             cluster: cluster.to_owned(),
             name: name.to_owned(),
             path: path.to_path_buf(),
-            seen: None,
+            seen: Vec::new(),
             is_failing: false,
         }
     }
@@ -134,10 +137,23 @@ impl AccessFollowed {
         }
     }
 
+    /// Of the file, and of those that it names.
+    fn identities(&self) -> Vec<Option<FileIdentity>> {
+        let of = |path: &PathBuf| FileIdentity::of(path).ok();
+        let mut identities = vec![of(&self.path)];
+        if let Kind::Accounts(_, tls, accounts) = &self.kind
+            && !accounts.files().is_empty()
+        {
+            identities.extend(accounts.files().iter().map(of));
+            identities.extend(tls.iter().flat_map(UpstreamTls::files).map(of));
+        }
+        identities
+    }
+
     /// With it, what changes.
     fn load(&mut self) -> Result<AccessNews, String> {
         // Before it is read: what changes meanwhile is another state.
-        self.seen = FileIdentity::of(&self.path).ok();
+        self.seen = self.identities();
         match &mut self.kind {
             Kind::Credentials(listener) => read_credentials(&self.path)
                 .map(|read| AccessNews::Logins(*listener, CheckedNews::Credentials(Arc::new(read))))
@@ -145,10 +161,14 @@ impl AccessFollowed {
             Kind::Keys(listener) => read_key_set(&self.path)
                 .map(|keys| AccessNews::Logins(*listener, CheckedNews::Keys(Arc::new(keys), None)))
                 .map_err(|error| error.to_string()),
-            Kind::Accounts(cluster, accounts) => {
-                let read = read_accounts(&self.path, accounts).map_err(|error| error.to_string())?;
+            Kind::Accounts(cluster, tls, accounts) => {
+                let read = read_accounts(&self.path, tls.as_ref(), accounts);
+                let read = read.map_err(|error| error.to_string())?;
                 *accounts = Arc::new(read);
-                Ok(AccessNews::Accounts(*cluster, Arc::clone(accounts)))
+                let news = AccessNews::Accounts(*cluster, Arc::clone(accounts));
+                // It may name others than before.
+                self.seen = self.identities();
+                Ok(news)
             }
             Kind::OwnAccount(cluster, own, accounts) => {
                 let read = own.read().map_err(|error| error.to_string())?;
@@ -173,7 +193,7 @@ impl Followed for AccessFollowed {
     type Facts = AccessFacts;
 
     fn look(&mut self) -> Option<AccessNews> {
-        let is_new = FileIdentity::of(&self.path).ok() != self.seen;
+        let is_new = self.identities() != self.seen;
         if !is_new && !self.is_failing {
             return None;
         }

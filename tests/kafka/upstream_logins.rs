@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use crate::support::agent::Agent;
 use crate::support::artifacts::KafkaVersion;
 use crate::support::broker_properties::{self as brokers, Login};
+use crate::support::certificates;
 use crate::support::cluster::KafkaCluster;
 use crate::support::operations::{From, Options, Outcome};
 use crate::support::proxy::{Proxy, ProxyTls};
@@ -28,7 +29,12 @@ use crate::support::wait;
 
 /// Nobody may do anything there without a right; whoever comes without a login is the administrator.
 static CLUSTER: LazyLock<KafkaCluster> = LazyLock::new(|| {
-    let logins = [Login::Plaintext, Login::Sasl, Login::SaslReauthenticating];
+    let logins = [
+        Login::Plaintext,
+        Login::Sasl,
+        Login::SaslReauthenticating,
+        Login::MutualTls,
+    ];
     let rights = [
         (
             "authorizer.class.name",
@@ -188,6 +194,60 @@ fn brokers_see_each_client_as_somebody_of_their_own() {
     });
     assert!(door.logins("accepted") > 0.0);
     assert_eq!(door.logins("failed"), 0.0);
+    door.proxy.terminate();
+}
+
+/// The same by certificates, which are replaced while clients are served.
+#[test]
+fn brokers_see_each_clients_certificate() {
+    let [one, other] = TEAMS;
+    let authorities = &certificates::of_brokers().authorities;
+    let shown = [one, other].map(|team| {
+        RIG.allow(&format!("User:CN={team}"), &prefix(team));
+        authorities.client(team, None).files
+    });
+    let [first, second] = [0, 1].map(|team| {
+        format!(
+            "[[account]]\nprincipals = [\"User:app-{}\"]\ncertificate = {:?}\nkey = {:?}\n",
+            team + 1,
+            shown[team].certificate,
+            shown[team].key
+        )
+    });
+    let door = Door::open_with(
+        Login::MutualTls,
+        "accounts.toml",
+        &(first.clone() + &second),
+        "",
+        |path| {
+            // The proxy's own is for asking which APIs there are.
+            let own = authorities.client("sealwire", None).files;
+            format!(
+                "kind = \"per_principal\"\naccounts = {path:?}\n[cluster.main.upstream_tls]\nca = {:?}\n\
+                 certificate = {:?}\nkey = {:?}",
+                authorities.of_servers(),
+                own.certificate,
+                own.key
+            )
+        },
+    );
+    let Some(mut door) = door else {
+        return skipped::there_is_no_proxy();
+    };
+    for agent in [RIG.java, shared::librdkafka(), shared::franz_go()] {
+        try_agent(&door, agent, "app-1", one, other);
+        try_agent(&door, agent, "app-2", other, one);
+    }
+    assert_eq!(door.logins("failed") + door.logins("refused"), 0.0);
+    // Now the first is the second team too.
+    write_secret(&door.accounts(), &second.replace("app-2", "app-*"));
+    let topic = RIG.topic(&format!("{}later", prefix(other)), 1);
+    let record = Record::new(&topic, "1", CANARY).partition(0);
+    wait::until("the other certificate is shown", Duration::from_secs(30), || {
+        let sent = shared::librdkafka().try_produce(&door.options("app-1"), std::slice::from_ref(&record));
+        sent.is_ok_and(|sent| sent.iter().all(|delivery| delivery.error.is_none()))
+            .then_some(())
+    });
     door.proxy.terminate();
 }
 

@@ -23,7 +23,7 @@ fn accounts(password: &str) -> Arc<BrokerAccounts> {
     let text = format!(
         "[[account]]\nprincipals = [\"User:NETWORK\"]\nmechanism = \"PLAIN\"\nuser = \"app\"\npassword = {password:?}\n"
     );
-    Arc::new(BrokerAccounts::parse(&text, &BrokerAccounts::default()).unwrap())
+    Arc::new(BrokerAccounts::parse(&text, &BrokerAccounts::default(), None).unwrap())
 }
 
 fn set_accounts(rig: &mut Rig, accounts: Arc<BrokerAccounts>) {

@@ -1,14 +1,17 @@
 //! `[cluster.NAME.upstream_login]`: whom brokers see.
 
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use zeroize::Zeroizing;
 
-use crate::broker_login::{AccountsError, BrokerAccounts};
+use crate::broker_login::{AccountsError, BrokerAccounts, ReadCertificate};
 use crate::durable_file::{self, FileError};
 use crate::identity::sasl::exchange::LoginMechanism;
 use crate::identity::sasl::initiator::{Account, Credential, Proof};
 use crate::secret_source::{SecretError, SecretSource};
+use crate::transport::certificates::CertificateFiles;
+use crate::transport::tls_client::UpstreamTls;
 
 /// Whom brokers see, where the proxy itself logs in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,14 +110,37 @@ pub enum AccountsFileError {
     },
 }
 
-/// Reads a file of accounts; what `before` held as well is kept. It blocks.
+/// Reads a file of accounts, and the certificates that it names, for brokers that are spoken to by `tls`; what `before`
+/// held as well is kept. It blocks.
 ///
 /// # Errors
 /// [`AccountsFileError`].
-pub fn read_accounts(path: &Path, before: &BrokerAccounts) -> Result<BrokerAccounts, AccountsFileError> {
+#[expect(
+    clippy::disallowed_methods,
+    reason = "certificates are compared with the date when they are read"
+)]
+pub fn read_accounts(
+    path: &Path,
+    tls: Option<&UpstreamTls>,
+    before: &BrokerAccounts,
+) -> Result<BrokerAccounts, AccountsFileError> {
     let (bytes, _) = durable_file::read(path, FILE_BYTES_MAX)?;
     let bytes = Zeroizing::new(bytes);
-    BrokerAccounts::parse(&String::from_utf8_lossy(&bytes), before).map_err(|error| {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let mut shown = tls.map(|tls| {
+        move |files: &mut CertificateFiles| {
+            for named in [&mut files.certificate, &mut files.key] {
+                *named = folder.join(&*named);
+            }
+            let tls = UpstreamTls {
+                client: Some(files.clone()),
+                ..tls.clone()
+            };
+            tls.load(SystemTime::now())
+        }
+    });
+    let shown = shown.as_mut().map(|shown| shown as &mut ReadCertificate<'_>);
+    BrokerAccounts::parse(&String::from_utf8_lossy(&bytes), before, shown).map_err(|error| {
         AccountsFileError::Content {
             path: path.to_path_buf(),
             error,

@@ -65,7 +65,7 @@ fn read_cluster(
         .collect();
     let upstream_tls = node.written("upstream_tls").map(read_upstream_tls);
     let opens = rules.as_ref().is_some_and(RuleSet::opens_for_some);
-    let upstream_login = read_upstream_login(node, by.listeners, upstream_tls.is_some(), opens);
+    let upstream_login = read_upstream_login(node, by.listeners, upstream_tls.as_ref(), opens);
     let node_addresses = read_node_addresses(node, listeners.is_some().then_some(&served));
     let state_file = node.written("state_file").map(|place| read_state_file(&place));
     topic_ids?;

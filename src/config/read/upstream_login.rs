@@ -9,13 +9,14 @@ use crate::config::{
 use crate::identity::sasl::USER_BYTES_MAX;
 use crate::identity::sasl::exchange::LoginMechanism;
 use crate::secret_source::SecretSource;
+use crate::transport::tls_client::UpstreamTls;
 
-/// Reads whom brokers of a cluster see; `has_tls`: whether its brokers speak TLS; `opens`: whether a rule opens records
-/// for somebody.
+/// Reads whom brokers of a cluster see; `upstream_tls`: as it was read, where its brokers speak TLS; `opens`: whether a
+/// rule opens records for somebody.
 pub(super) fn read_upstream_login(
     cluster: &Node<'_>,
     listeners: &[ListenerConfig],
-    has_tls: bool,
+    upstream_tls: Option<&Option<UpstreamTls>>,
     opens: bool,
 ) -> Option<Option<UpstreamLogin>> {
     let Some(written) = cluster.written("upstream_login") else {
@@ -23,7 +24,7 @@ pub(super) fn read_upstream_login(
     };
     let table = written.checked_table()?;
     let kind = table.get("kind")?;
-    let allows_plaintext = table.flag("allow_plaintext")? || has_tls;
+    let allows_plaintext = table.flag("allow_plaintext")? || upstream_tls.is_some();
     let name = kind.as_text()?;
     let keys: &[&str] = match name.as_str() {
         "pass" => &[],
@@ -44,7 +45,10 @@ pub(super) fn read_upstream_login(
     }
     Some(match name.as_str() {
         "pass" => None,
-        "per_principal" => Some(read_per_principal(&table, allows_plaintext)?),
+        "per_principal" => {
+            let tls = upstream_tls.and_then(Option::as_ref);
+            Some(read_per_principal(&table, tls, allows_plaintext)?)
+        }
         "forward_token" => {
             check_forwarding(&table, &kind, listeners, opens, allows_plaintext)?;
             Some(UpstreamLogin::ForwardToken)
@@ -73,7 +77,11 @@ fn refuse_others(table: &Node<'_>, kind: &str, keys: &[&str]) -> Option<()> {
     (mistaken.count() == 0).then_some(())
 }
 
-fn read_per_principal(table: &Node<'_>, allows_plaintext: bool) -> Option<UpstreamLogin> {
+fn read_per_principal(
+    table: &Node<'_>,
+    tls: Option<&UpstreamTls>,
+    allows_plaintext: bool,
+) -> Option<UpstreamLogin> {
     let Some(place) = table.written("accounts") else {
         table.missing("accounts");
         return None;
@@ -85,7 +93,7 @@ fn read_per_principal(table: &Node<'_>, allows_plaintext: bool) -> Option<Upstre
         "make a file with an [[account]] for each principal (docs/authentication.md), or correct the path",
         "correct the file",
         |path| {
-            let accounts = read_accounts(path, &BrokerAccounts::default())?;
+            let accounts = read_accounts(path, tls, &BrokerAccounts::default())?;
             sends_passwords = accounts.mechanisms().any(|mechanism| mechanism.needs_tls());
             Ok::<_, AccountsFileError>(())
         },

@@ -31,25 +31,51 @@ use crate::ids::ClusterId;
 use crate::messages::{Notice, NoticeKind};
 use crate::metrics::{BrokerLoginResult, CloseReason};
 use crate::pipeline::BrokerSession;
+use crate::transport::tls_client::ClientSet;
+
+/// Who the proxy is at brokers for a client.
+pub(super) enum Account {
+    /// It logs in nowhere.
+    NotNeeded,
+    /// None is for its principal.
+    Missing,
+    /// This.
+    Of(Arc<BrokerAccount>),
+}
+
+impl Account {
+    /// By which TLS brokers are spoken to, where that shows who it is.
+    pub(super) fn tls(&self) -> Option<&Arc<ClientSet>> {
+        match self {
+            Self::NotNeeded | Self::Missing => None,
+            Self::Of(account) => account.tls(),
+        }
+    }
+}
 
 impl Arrival {
+    /// Who the proxy is at brokers for the client; `bearer`: its own token, where that is sent on.
+    pub(super) fn account(&self, listener: &Listener, bearer: Option<&Arc<BrokerAccount>>) -> Account {
+        let Some(accounts) = self.accounts(listener) else {
+            return Account::NotNeeded;
+        };
+        let principal = self.client.principal.as_ref();
+        let account = principal.and_then(|principal| accounts.of(principal.name()));
+        let account = bearer.or(account).cloned();
+        account.map_or(Account::Missing, Account::Of)
+    }
+
     /// Logs in for the client, where the cluster has accounts for that.
-    /// `bearer`: by its own token, where that is sent on.
     pub(super) async fn log_in_at_broker<P: Platform>(
         &self,
         listener: &Listener,
-        bearer: Option<Arc<BrokerAccount>>,
+        account: &Account,
         broker: &mut Wire<P::Socket>,
     ) -> Result<Option<BrokerSession>, CloseReason> {
-        let Some(accounts) = self.accounts(listener) else {
-            return Ok(None);
-        };
-        let principal = self.client.principal.as_ref();
-        let account = principal.and_then(|principal| accounts.of(principal.name()).cloned());
-        let account = bearer.or(account);
-        let done = match &account {
-            None => Err(Failed::NoAccount),
-            Some(account) => {
+        let done = match account {
+            Account::NotNeeded => return Ok(None),
+            Account::Missing => Err(Failed::NoAccount),
+            Account::Of(account) => {
                 self.brokers_stage(pin!(log_in::<P>(self, account, broker)))
                     .await?
             }
@@ -118,10 +144,16 @@ async fn log_in<P: Platform>(
     broker: &mut Wire<P::Socket>,
 ) -> Result<BrokerSession, Failed> {
     let begun = clocks::now();
+    let Some(mut login) = BrokerLogin::new(account) else {
+        // TLS has shown who it is.
+        return Ok(BrokerSession {
+            lifetime: None,
+            since: begun,
+        });
+    };
     let until = begun.checked_add(LOGIN_WAIT).ok_or(Failed::TriedTooLong)?;
     let _trial = admit::<P>(account, until).await?;
     let mut broker = Bounded::<P, _>::new(broker, LOGIN_WAIT, LOGIN_BYTES_MAX);
-    let mut login = BrokerLogin::new(account);
     let outcome = loop {
         let mut request = Zeroizing::new(Vec::new());
         login.write(CORRELATION_ID, &mut request)?;

@@ -330,7 +330,7 @@ impl Arrival {
         }
         let place = (listener.map.cluster, self.node);
         let ask = async {
-            let Reached { broker, .. } = self.dial::<P>(listener, FirstWord::Other).await?;
+            let Reached { broker, .. } = self.dial::<P>(listener, None, FirstWord::Other).await?;
             self.ask_versions::<P>(broker).await
         };
         let offered = self.serving.offered.at(place, ask);

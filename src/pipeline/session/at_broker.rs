@@ -178,7 +178,8 @@ fn begin(account: &Arc<BrokerAccount>, now: Instant) -> Result<Renewal, Option<S
     let until = now.checked_add(HASH_WAIT).ok_or(None)?;
     Ok(Renewal {
         account: Arc::clone(account),
-        login: BrokerLogin::new(account),
+        // Of one that TLS shows no login has an end.
+        login: BrokerLogin::new(account).ok_or(None)?,
         is_hashing: false,
         until,
         _trial: trial,
