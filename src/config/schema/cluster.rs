@@ -181,9 +181,10 @@ pub(super) const KEYS: &[Key] = &[
         "path",
         Absent("needed by `per_principal`"),
         "A file in TOML with an `[[account]]` for each principal, or several of them: `principals`, and `mechanism` \
-         (`SCRAM-SHA-512`, `SCRAM-SHA-256` or `PLAIN`), `user` and `password`, or `certificate` and `key`. The first that names a client is used; \
-         a client that none names is refused. Only its owner may read it (mode 0600). It is looked at every 10 s; what \
-         it holds is for the next login, and a file that cannot be used changes nothing, as the log says.",
+         (`SCRAM-SHA-512`, `SCRAM-SHA-256` or `PLAIN`), `user` and `password`, or `certificate` and `key`. The first \
+         that names a client is used; a client that none names is refused. Only its owner may read it (mode 0600). It \
+         is looked at every 10 s; what it holds is for the next login, and a file that cannot be used changes nothing, \
+         as the log says.",
         "\"accounts.toml\"",
     ),
     other(
