@@ -5,12 +5,13 @@
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use rustls::pki_types::ServerName;
-use sealwire::config::{Config, KmsKind, ListenerConfig, MasterKeySource};
+use sealwire::config::{Config, KmsKind, ListenerConfig, MasterKeySource, UpstreamLogin};
 use sealwire::testing::authority::{Authority, Issued, Span, Wanted};
 use sealwire::transport::certificates::CertificateFiles;
 use sealwire::transport::tls_client::{ClientSet, Trust, UpstreamTls};
@@ -68,6 +69,14 @@ fn the_file_with_logins_starts() {
     program.terminate();
 }
 
+#[test]
+fn the_file_with_logins_at_brokers_starts() {
+    let mut program = Program::start("upstream-login.toml");
+    program.wait_until_it_is_ready();
+    program.wait_until_it_serves();
+    program.terminate();
+}
+
 /// The program with a copy of a shipped file, beside certificates, and keystores made by its own commands. Only
 /// addresses are other ones, so that tests do not meet and no broker of this host is reached.
 struct Program {
@@ -89,6 +98,7 @@ impl Program {
         let config = Config::from_toml_text(&text, &path).unwrap_or_else(|errors| panic!("{errors}"));
         make_keystores(&config);
         make_users(&config);
+        make_accounts(&config);
         let certificates = Certificates::make(&config, folder.path());
         let (text, ports) = on_other_ports(&text, &config, &certificates);
         fs::write(&path, text).expect("the copy is written");
@@ -308,6 +318,17 @@ fn make_users(config: &Config) {
     for credentials in sasl.filter_map(|sasl| sasl.credentials.as_ref()) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sealwire"));
         cache::run(command.args(["users", "create"]).arg(credentials));
+    }
+}
+
+fn make_accounts(config: &Config) {
+    for cluster in &config.clusters {
+        if let Some(UpstreamLogin::PerPrincipal(path)) = &cluster.upstream_login {
+            let account = "[[account]]\nprincipals = [\"User:alice\"]\nmechanism = \"SCRAM-SHA-512\"\n\
+                           user = \"payments\"\npassword = \"secret\"\n";
+            fs::write(path, account).expect("written");
+            fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("mode 0600");
+        }
     }
 }
 
