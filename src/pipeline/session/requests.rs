@@ -83,7 +83,8 @@ impl Session {
         if let Some(step) = self.own.wait(now)? {
             return Ok(step);
         }
-        if self.request_left == 0
+        if self.at_broker.is_some()
+            && self.request_left == 0
             && let Some(step) = self.renew(pipeline, now, out)?
         {
             return Ok(step);
