@@ -18,5 +18,5 @@ mod topic;
 pub use connection::{ConnectionCounters, Direction, FrameCounters};
 pub use executor::{ExecutorMetrics, Gauges, KeyCacheCounters, Snapshot, TimeKind};
 pub use latency::Latency;
-pub use reason::{BrokerLoginResult, CloseReason, RefusalReason};
+pub use reason::{BrokerLoginResult, CloseReason, RefusalReason, RequestRefusal};
 pub use topic::{RefusalCount, TopicCounters, TopicIndex, TopicName};

@@ -58,11 +58,12 @@ use crate::audit::{
 use crate::broker_login::BrokerAccounts;
 use crate::clocks::{ClockWatch, Clocks};
 use crate::config::Limits;
+use crate::foreign::SHOWN_BYTES_MAX;
 use crate::identity::sasl::initiator::Hashing;
 use crate::identity::{Client, Principal};
 use crate::ids::{ById, ClusterId};
 use crate::keys::{Applied, ExecutorKeys, KeyOptions, KeyReply};
-use crate::metrics::{CloseReason, ExecutorMetrics};
+use crate::metrics::{CloseReason, ExecutorMetrics, RequestRefusal};
 use crate::protocol::hops::Identity;
 use crate::protocol::policy::ApiPolicy;
 
@@ -269,9 +270,21 @@ impl Pipeline {
         Ok(cluster.rules.topic(name, &mut self.metrics, &mut self.work))
     }
 
-    /// A request that changes the cluster was not passed on: counted, and told to the audit log.
-    fn refuse_request(&mut self, cluster: ClusterId, client: &Client, api: &'static ApiPolicy) {
-        self.metrics.connections.refuse_request();
+    /// The rules of a cluster, and what is counted as work.
+    fn rules(&mut self, cluster: ClusterId) -> Result<(&ClusterRules, &mut Work), CloseReason> {
+        let cluster = self.clusters.get(cluster).ok_or(CloseReason::Internal)?;
+        Ok((&cluster.rules, &mut self.work))
+    }
+
+    /// A request was not passed on, for this reason and name: counted, and told to the audit log.
+    fn refuse_request(
+        &mut self,
+        cluster: ClusterId,
+        client: &Client,
+        api: &'static ApiPolicy,
+        (reason, name): (RequestRefusal, Option<&str>),
+    ) {
+        self.metrics.connections.refuse_request(reason);
         let Some(cluster) = self.clusters.get(cluster) else {
             return;
         };
@@ -279,6 +292,12 @@ impl Pipeline {
             cluster: Arc::clone(&cluster.rules.name),
             client: client.clone(),
             api: api.name,
+            reason,
+            name: name.map(|name| {
+                name.get(..name.floor_char_boundary(SHOWN_BYTES_MAX))
+                    .unwrap_or_default()
+                    .into()
+            }),
         });
     }
 

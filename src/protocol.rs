@@ -41,6 +41,8 @@ pub mod fetch_request;
 pub mod fetch_response;
 pub mod frame;
 pub mod hops;
+pub mod metadata_topics;
+pub mod names;
 mod own_request;
 mod parsing;
 pub mod partitions;

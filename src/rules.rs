@@ -19,6 +19,7 @@
 )]
 
 mod access;
+mod groups;
 mod matcher;
 mod sharing;
 mod template;
@@ -31,6 +32,7 @@ use crate::ids::KmsId;
 use crate::record_batch::Codec;
 
 pub use access::{Access, Asking, Members, Principals, is_named, pattern_of};
+pub use groups::{GroupRule, GroupRules};
 pub use matcher::{Captures, Glob, Group, Matcher, MatcherError, TopicRegex};
 pub use sharing::Openable;
 pub use template::{Template, TemplateError};
@@ -65,8 +67,17 @@ impl RuleSet {
     pub fn opens_for_some(&self) -> bool {
         self.rules.iter().any(|rule| match &rule.action {
             RuleAction::Seal(seal) => seal.access.open_for.is_some(),
-            RuleAction::Pass | RuleAction::Reject { .. } => false,
+            RuleAction::Pass(_) | RuleAction::Reject { .. } => false,
         })
+    }
+
+    /// Who may use `topic`, without an answer that is to be remembered.
+    pub fn users(&self, topic: &str) -> Users<'_> {
+        if KAFKA_TOPICS.contains(&topic) || !is_legal_topic_name(topic) {
+            return Users::Nobody;
+        }
+        let rule = self.rules.iter().find(|rule| rule.matcher.matches(topic));
+        rule.map_or(Users::Nobody, |rule| rule.action.users())
     }
 
     /// What happens to `topic`; `None` where no rule matches, and then the topic is refused.
@@ -86,7 +97,7 @@ impl RuleSet {
                 .map(|captures| (index, rule, captures))
         })?;
         let action = match &rule.action {
-            RuleAction::Pass => Action::Pass,
+            RuleAction::Pass(access) => Action::Pass(access.clone()),
             RuleAction::Reject { reason } => Action::Reject {
                 reason: reason.clone(),
             },
@@ -104,6 +115,61 @@ impl RuleSet {
     }
 }
 
+/// Who may use a topic.
+#[derive(Clone, Copy, Debug)]
+pub enum Users<'a> {
+    /// There is no rule, or none that lets anybody.
+    Nobody,
+    /// It passes, and is the broker's to protect.
+    Everybody,
+    /// Whom these name.
+    These(&'a Access),
+}
+
+impl Users<'_> {
+    /// Whether this one may know of the topic: whoever reads it in any way, or writes to it.
+    pub fn see(&self, asking: Asking<'_>) -> bool {
+        match self {
+            Self::Nobody => false,
+            Self::Everybody => true,
+            Self::These(access) => access.opens_for(asking) || self.store(asking),
+        }
+    }
+
+    /// Whether this one may write to it.
+    pub fn store(&self, asking: Asking<'_>) -> bool {
+        match self {
+            Self::Nobody => false,
+            Self::Everybody => true,
+            Self::These(access) => access.seals_for(asking) || access.is_raw(asking),
+        }
+    }
+}
+
+impl RuleAction {
+    /// Who may use its topics.
+    pub fn users(&self) -> Users<'_> {
+        match self {
+            Self::Pass(None) => Users::Everybody,
+            Self::Pass(Some(access)) => Users::These(access),
+            Self::Reject { .. } => Users::Nobody,
+            Self::Seal(template) => Users::These(&template.access),
+        }
+    }
+}
+
+impl Action {
+    /// Who may use the topic.
+    pub fn users(&self) -> Users<'_> {
+        match self {
+            Self::Pass(None) => Users::Everybody,
+            Self::Pass(Some(access)) => Users::These(access),
+            Self::Reject { .. } | Self::KafkaInternal => Users::Nobody,
+            Self::Seal(rule) => Users::These(&rule.access),
+        }
+    }
+}
+
 /// One rule: which topics, and what happens to them.
 #[derive(Clone, Debug)]
 pub struct Rule {
@@ -116,8 +182,9 @@ pub struct Rule {
 /// What a rule does, before a topic's name is put in.
 #[derive(Clone, Debug)]
 pub enum RuleAction {
-    /// Records go through as they are, in both directions.
-    Pass,
+    /// Records go through as they are, in both directions: for whoever may read and write, where that is the proxy's to
+    /// decide.
+    Pass(Option<Access>),
     /// Both directions are refused.
     Reject {
         /// What clients are told.
@@ -260,8 +327,8 @@ pub struct TopicRule {
 /// What happens to one topic.
 #[derive(Clone, Debug)]
 pub enum Action {
-    /// Records go through as they are, in both directions.
-    Pass,
+    /// Records go through as they are, in both directions: for these, or for everybody.
+    Pass(Option<Access>),
     /// Both directions are refused.
     Reject {
         /// What clients are told, where the rule or the topic's name gives a reason.

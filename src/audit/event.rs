@@ -13,7 +13,7 @@ use crate::envelope::{OpenError, WrappedDek};
 use crate::foreign::Foreign;
 use crate::identity::{Client, Principal};
 use crate::keys::KeyFailure;
-use crate::metrics::RefusalReason;
+use crate::metrics::{RefusalReason, RequestRefusal};
 
 /// Something for the audit log. Holds no record data.
 #[derive(Clone, Debug, Serialize)]
@@ -27,7 +27,7 @@ pub enum AuditEvent {
         first: RefusedRecords,
         partitions: u64,
     },
-    /// What would have changed the cluster was not asked for.
+    /// What was not the client's to ask for was not asked for.
     RefusedRequest(RefusedRequest),
     /// Somebody has logged in.
     LoginAccepted(Login),
@@ -54,7 +54,7 @@ pub enum AuditEvent {
     LeftOut { count: u64 },
 }
 
-/// A request that only administrators may send.
+/// A request that was not its client's to send.
 #[derive(Clone, Debug, Serialize)]
 pub struct RefusedRequest {
     #[serde(serialize_with = "foreign")]
@@ -63,6 +63,12 @@ pub struct RefusedRequest {
     pub client: Client,
     /// Kafka's name of it.
     pub api: &'static str,
+    /// What it is about.
+    #[serde(rename = "about", serialize_with = "refusal_word")]
+    pub reason: RequestRefusal,
+    /// The topic, group or transactional id that is not the client's, cut where it is long.
+    #[serde(serialize_with = "foreign_if_any")]
+    pub name: Option<Arc<str>>,
 }
 
 /// What was refused, to whom, and why.
@@ -192,7 +198,7 @@ impl AuditEvent {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Refused(refused) | Self::IllegalNames { first: refused, .. } => refused.reason.as_str(),
-            Self::RefusedRequest(_) => RefusalReason::NotNamed.as_str(),
+            Self::RefusedRequest(refused) => refused.reason.as_str(),
             Self::LoginRefused { reason, .. } => reason,
             Self::LoginAccepted(_) | Self::RulesLoaded { .. } | Self::LeftOut { .. } => "",
         }
@@ -265,6 +271,15 @@ fn shown_client<S: Serializer>(client: &Client, serializer: S) -> Result<S::Ok, 
 
 fn foreign<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&Foreign::new(&**text))
+}
+
+fn foreign_if_any<S: Serializer>(text: &Option<Arc<str>>, serializer: S) -> Result<S::Ok, S::Error> {
+    let shown = text.as_ref().map(|text| Foreign::new(&**text).to_string());
+    shown.serialize(serializer)
+}
+
+fn refusal_word<S: Serializer>(reason: &RequestRefusal, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(reason.as_str())
 }
 
 /// The name of a key-encryption key, as a rule or a stored record has it: in a record it may be any bytes.

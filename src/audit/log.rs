@@ -59,7 +59,12 @@ enum Line {
         reason: &'static str,
         principal: Option<Principal>,
     },
-    Request(&'static str, Option<Principal>),
+    Request {
+        api: &'static str,
+        reason: &'static str,
+        name: Option<Arc<str>>,
+        principal: Option<Principal>,
+    },
     Login(Option<IpAddr>, &'static str, Option<Principal>),
 }
 
@@ -84,7 +89,12 @@ impl Line {
                 Some((&refused.cluster, line))
             }
             AuditEvent::RefusedRequest(refused) => {
-                let line = Self::Request(refused.api, refused.client.principal.clone());
+                let line = Self::Request {
+                    api: refused.api,
+                    reason: refused.reason.as_str(),
+                    name: refused.name.clone(),
+                    principal: refused.client.principal.clone(),
+                };
                 Some((&refused.cluster, line))
             }
             AuditEvent::LoginRefused {
@@ -279,10 +289,12 @@ fn log(event: &AuditEvent, left_out: u64) {
                 target: "sealwire::audit",
                 cluster = &*refused.cluster,
                 api = refused.api,
+                about = refused.reason.as_str(),
+                name = refused.name.as_ref().map(|name| Foreign::new(&**name).to_string()).as_deref(),
                 client = shown.client.as_deref(),
                 client_id = shown.client_id,
                 principal = shown.principal.as_deref(),
-                "refused to change the cluster"
+                "refused a request"
             );
         }
         AuditEvent::LoginAccepted(_)

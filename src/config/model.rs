@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 use crate::ids::{ClusterId, Ids, KmsId, ListenerId};
 use crate::kms::KmsKind;
-use crate::rules::{Matcher, Principals, RuleAction, RuleSet, SealTemplate};
+use crate::rules::{GroupRules, Matcher, Principals, RuleAction, RuleSet, SealTemplate};
 use crate::transport::proxy_protocol::Networks;
 use crate::transport::tls_client::UpstreamTls;
 use crate::transport::tls_server::ListenerTls;
@@ -190,6 +190,8 @@ pub struct ClusterConfig {
     pub rules: RuleSet,
     /// Who may change the cluster, of clients that have names; `None`: nobody.
     pub admin_for: Option<Principals>,
+    /// Who may use which groups and transactional ids, where brokers see one and the same whoever the client is.
+    pub groups_for: GroupRules,
     /// Groups of principals that stand in files; the rules know their members.
     pub group_files: Vec<GroupFile>,
     /// Seeded addresses of brokers, by id.

@@ -6,6 +6,7 @@ mod audit;
 mod by_name;
 mod by_port;
 mod clusters;
+mod groups_for;
 mod keystores;
 mod later;
 mod limits;

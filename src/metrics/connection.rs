@@ -1,6 +1,6 @@
 //! Connections, frames and bytes.
 
-use super::reason::{BrokerLoginResult, CloseReason, labels};
+use super::reason::{BrokerLoginResult, CloseReason, RequestRefusal, labels};
 
 labels! {
     /// Which way something goes.
@@ -29,9 +29,8 @@ pub struct ConnectionCounters {
     pub logins_accepted: u64,
     /// Those that did not.
     pub logins_refused: u64,
-    /// Requests that only administrators may send, from others.
-    pub requests_refused: u64,
     broker_logins: [u64; BrokerLoginResult::COUNT],
+    requests_refused: [u64; RequestRefusal::COUNT],
     closed: [u64; CloseReason::COUNT],
 }
 
@@ -59,9 +58,16 @@ impl ConnectionCounters {
         self.brokers_unannounced = self.brokers_unannounced.wrapping_add(broker.into());
     }
 
-    /// Counts a request that only administrators may send.
-    pub fn refuse_request(&mut self) {
-        self.requests_refused = self.requests_refused.wrapping_add(1);
+    /// Counts a request that was not its client's to send.
+    pub fn refuse_request(&mut self, reason: RequestRefusal) {
+        // INVARIANT: the array has one place for every reason.
+        let count = &mut self.requests_refused[reason.index()];
+        *count = count.wrapping_add(1);
+    }
+
+    /// How many such there were for `reason`.
+    pub fn requests_refused(&self, reason: RequestRefusal) -> u64 {
+        self.requests_refused[reason.index()]
     }
 
     /// Counts a login that ended at the proxy.
@@ -104,7 +110,9 @@ impl ConnectionCounters {
         self.brokers_unannounced = self.brokers_unannounced.wrapping_add(other.brokers_unannounced);
         self.logins_accepted = self.logins_accepted.wrapping_add(other.logins_accepted);
         self.logins_refused = self.logins_refused.wrapping_add(other.logins_refused);
-        self.requests_refused = self.requests_refused.wrapping_add(other.requests_refused);
+        for (count, added) in self.requests_refused.iter_mut().zip(other.requests_refused) {
+            *count = count.wrapping_add(added);
+        }
         for (count, added) in self.broker_logins.iter_mut().zip(other.broker_logins) {
             *count = count.wrapping_add(added);
         }

@@ -89,6 +89,20 @@ labels! {
 }
 
 labels! {
+    /// What a request was about that was not its client's to send.
+    RequestRefusal {
+        /// The cluster: `admin_for` does not name the client.
+        Cluster => "cluster",
+        /// A topic: its rule does not name the client.
+        Topic => "topic",
+        /// A group: `groups_for` does not name the client.
+        Group => "group",
+        /// A transactional id: the same.
+        TransactionalId => "transactional_id",
+    }
+}
+
+labels! {
     /// What became of a login of the proxy's own at a broker.
     BrokerLoginResult {
         /// The broker has taken it.

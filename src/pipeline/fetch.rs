@@ -40,7 +40,7 @@ use crate::metrics::{CloseReason, Direction};
 use crate::protocol::error_code;
 use crate::protocol::fetch_response::FetchResponse;
 use crate::protocol::partitions::{RecordsRewriting, RecordsStep};
-use crate::rules::Action;
+use crate::rules::{Action, Users};
 
 /// What responses use one after the other; one per executor.
 #[derive(Default)]
@@ -78,6 +78,7 @@ pub(super) struct FetchFrame<'a> {
     pub(super) told_gaps: &'a ToldGaps,
     /// Without its length.
     pub(super) frame: &'a mut [u8],
+    pub(super) version: i16,
     /// Tells the executor's connections apart, for turns at the KMS.
     pub(super) connection: u32,
     /// Memory beyond what is usual may be taken.
@@ -241,7 +242,7 @@ impl FetchWork {
     fn decide(
         &mut self,
         pipeline: &mut Pipeline,
-        fetch: &FetchFrame<'_>,
+        fetch: &mut FetchFrame<'_>,
         position: usize,
     ) -> Result<(), CloseReason> {
         let malformed = |_| CloseReason::MalformedFrame;
@@ -259,7 +260,7 @@ impl FetchWork {
                 }
                 return self.rewriting.keep(partitions).map_err(malformed);
             }
-            Some(Action::Pass | Action::KafkaInternal) => FetchRefusal::NotNamed,
+            Some(Action::Pass(_) | Action::KafkaInternal) => FetchRefusal::NotNamed,
             Some(Action::Seal(rule)) if !rule.access.opens_for(fetch.listener.asking(fetch.client)) => {
                 FetchRefusal::NotNamed
             }
@@ -277,15 +278,30 @@ impl FetchWork {
             Some(Action::Reject { .. }) => FetchRefusal::Rejected,
             None => FetchRefusal::NoRule,
         };
+        // OWN-NAMES-2
+        let users = topic
+            .rule
+            .as_ref()
+            .map_or(Users::Nobody, |rule| rule.action.users());
+        let conceals = fetch.listener.groups_of(fetch.client).is_some()
+            && !users.see(fetch.listener.asking(fetch.client));
         // A broker's own error says more than ours.
-        let ours = partition.error_code == error_code::NONE;
+        let ours = conceals || partition.error_code == error_code::NONE;
         let code = ours.then(|| refusal.error_code());
+        let index = partition.index;
+        if conceals {
+            pipeline.work.charge(partition.head_bytes());
+            self.layout
+                .conceal(fetch.frame, position, fetch.version)
+                .map_err(malformed)?;
+        }
+        let partitions = self.layout.partitions();
         self.rewriting.blank(partitions, code).map_err(malformed)?;
         self.emptied = true;
         if ours {
             let noted = Noted {
                 topic: &topic,
-                partition: partition.index,
+                partition: index,
                 offset: -1,
                 refusal: &refusal,
                 // To count them would take a look at each batch.

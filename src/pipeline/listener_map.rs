@@ -14,7 +14,7 @@ use crate::ids::ClusterId;
 use crate::protocol::ProtocolError;
 use crate::protocol::addresses::{Rewrite, rewrite};
 use crate::protocol::policy::Policy;
-use crate::rules::{Asking, Principals, is_named};
+use crate::rules::{Asking, GroupRules, Principals, is_named};
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -27,6 +27,8 @@ pub struct ListenerMap {
     pub name: Arc<str>,
     /// Who may change the cluster, of clients that have names.
     admin_for: Option<Principals>,
+    /// Whose groups and transactional ids are whose, where clients have names and brokers do not learn them.
+    groups_for: Option<GroupRules>,
     /// Who vouches for its clients.
     pub client_auth: ClientAuth,
     /// What clients are told of each node.
@@ -45,6 +47,7 @@ impl ListenerMap {
                 true => Policy::BY_NAME.for_named_clients(),
             },
             admin_for: None,
+            groups_for: None,
             client_auth: listener.client_auth,
             name: listener.name.as_str().into(),
             addresses: listener
@@ -69,6 +72,24 @@ impl ListenerMap {
             policy: Policy::BY_NAME.for_named_clients(),
             ..self
         }
+    }
+
+    /// The same, where brokers see one client whoever asks: what its clients with names use has to be theirs.
+    #[must_use]
+    pub fn authorising(self, groups_for: GroupRules) -> Self {
+        if !self.client_auth.names_clients() {
+            return self;
+        }
+        Self {
+            policy: self.policy.by_name_alone(),
+            groups_for: Some(groups_for),
+            ..self
+        }
+    }
+
+    /// By what the groups of `client` are told from others', if it may not use just anything.
+    pub(super) fn groups_of(&self, client: &Client) -> Option<&GroupRules> {
+        self.groups_for.as_ref().filter(|_| !self.may_administer(client))
     }
 
     /// Whether `client` may change the cluster. Where clients have no names, brokers decide.

@@ -20,6 +20,7 @@ mod held;
 mod in_flight;
 mod learning;
 mod login;
+mod own_names;
 mod own_purpose;
 mod own_requests;
 mod passing;
@@ -38,6 +39,7 @@ use self::held::Held;
 use self::in_flight::{Answer, InFlight, Pending};
 use self::learning::Learning;
 use self::login::Login;
+use self::own_names::OwnNames;
 use self::own_requests::OwnRequests;
 use self::passing::Passing;
 use self::place::Place;
@@ -115,6 +117,7 @@ pub struct Session {
     produce: Option<Box<Held<ProduceWork>>>,
     fetch: Option<Box<Held<FetchWork>>>,
     passing: Passing,
+    names: OwnNames,
     pace: Pace,
     told_gaps: ToldGaps,
     learning: Option<Learning>,
@@ -158,6 +161,7 @@ impl Session {
             produce: None,
             fetch: None,
             passing: Passing::default(),
+            names: OwnNames::default(),
             pace: Pace::default(),
             told_gaps: ToldGaps::default(),
             learning: None,

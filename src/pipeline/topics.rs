@@ -14,7 +14,8 @@ use crate::ids::{ById, KmsId};
 use crate::kms::KekNames;
 use crate::metrics::{ExecutorMetrics, TopicIndex};
 use crate::rules::{
-    Action, Forms, OnUnreadable, RuleSet, SealRule, TOPIC_NAME_BYTES_MAX, TopicRule, is_legal_topic_name,
+    Action, Asking, Forms, OnUnreadable, RuleSet, SealRule, TOPIC_NAME_BYTES_MAX, TopicRule, Users,
+    is_legal_topic_name,
 };
 
 /// A topic with its rule.
@@ -39,7 +40,8 @@ impl Topic {
     /// Whether `client` gets its records as they are stored. What Kafka keeps for itself is for administrators.
     pub(super) fn passes(&self, listener: &ListenerMap, client: &Client) -> bool {
         match self.rule.as_ref().map(|rule| &rule.action) {
-            Some(Action::Pass) => true,
+            Some(Action::Pass(None)) => true,
+            Some(Action::Pass(Some(access))) => access.opens_for(listener.asking(client)),
             Some(Action::KafkaInternal) => listener.may_administer(client),
             Some(Action::Seal(rule)) => rule.access.is_raw(listener.asking(client)),
             _ => false,
@@ -127,6 +129,26 @@ impl ClusterRules {
         }
         self.topics.insert(name.into(), Rc::clone(&topic));
         topic
+    }
+
+    /// Who may use the topic of this name. One that nobody has read or written lately is compared with every rule, and
+    /// not remembered: whoever asks for all there are asks for many.
+    pub(super) fn users(&self, name: &str, work: &mut Work) -> Users<'_> {
+        if let Some(topic) = self.topics.get(name) {
+            return topic
+                .rule
+                .as_ref()
+                .map_or(Users::Nobody, |rule| rule.action.users());
+        }
+        work.charge(self.rules.rules().len().saturating_mul(RULE_WORK));
+        self.rules.users(name)
+    }
+
+    /// Whether this one may write to any topic.
+    pub(super) fn is_stored_by(&self, asking: Asking<'_>, work: &mut Work) -> bool {
+        let rules = self.rules.rules();
+        work.charge(rules.len().saturating_mul(RULE_WORK));
+        rules.iter().any(|rule| rule.action.users().store(asking))
     }
 
     fn no_rule(&mut self, metrics: &mut ExecutorMetrics) -> TopicIndex {

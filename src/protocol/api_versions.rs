@@ -244,12 +244,12 @@ impl ApiRange {
 
 /// The versions that client and broker may use through the proxy, of those that a broker offers.
 fn offered(policy: Policy, key: i16, min: i16, max: i16) -> Option<(i16, i16)> {
-    let policy = policy.api(key)?;
+    let api = policy.api(key)?;
     // Brokers say 0 although they take 3 and above, because librdkafka before 2.11.1 stops compressing otherwise
     // (KAFKA-18659).
     let is_said_for_others = key == PRODUCE && min == 0;
-    let least = min.max(policy.told_from);
-    let most = max.min(policy.max);
+    let least = min.max(api.told_from);
+    let most = max.min(policy.max(api));
     (least <= most).then_some((if is_said_for_others { 0 } else { least }, most))
 }
 

@@ -49,6 +49,40 @@ impl FetchResponse {
     pub fn partitions(&self) -> &ResponsePartitions {
         &self.partitions
     }
+
+    /// Overwrites what the broker says of a partition in front of its records, but for its number and the error: its
+    /// offsets, and transactions that were aborted.
+    pub fn conceal(&self, frame: &mut [u8], position: usize, version: i16) -> Result<(), ProtocolError> {
+        let place = self
+            .partitions
+            .get(position)
+            .ok_or(ProtocolError::LayoutMismatch)?;
+        let start = place.error_code_at.saturating_add(2);
+        let head = frame
+            .get_mut(start..place.records_length.start)
+            .ok_or(ProtocolError::LayoutMismatch)?;
+        let offsets = if version >= 5 { 8 + 8 + 8 } else { 8 + 8 };
+        let mut cursor = Cursor::new(head);
+        cursor.skip(offsets)?;
+        let aborted = cursor.array_len(self.partitions.flexible, ABORTED_BYTES)?;
+        let mut at = cursor.position();
+        let overwrite = |head: &mut [u8], from: usize, bytes: usize| {
+            let behind = head.iter_mut().skip(from);
+            behind.take(bytes).for_each(|byte| *byte = 0xff);
+        };
+        overwrite(head, 0, offsets);
+        for _ in 0..aborted.unwrap_or(0) {
+            overwrite(head, at, ABORTED_BYTES);
+            at = at.saturating_add(ABORTED_BYTES);
+            let mut cursor = Cursor::within(head, &(at..head.len()))?;
+            cursor.skip_tagged_fields_if(self.partitions.flexible)?;
+            at = cursor.position();
+        }
+        // The replica that is to be asked instead: none.
+        let left = head.len().saturating_sub(at);
+        overwrite(head, at, left);
+        Ok(())
+    }
 }
 
 impl Layout for FetchResponse {

@@ -51,6 +51,13 @@ pub struct PartitionPlace {
     pub(super) end: usize,
 }
 
+impl PartitionPlace {
+    /// Bytes of it in front of its records.
+    pub fn head_bytes(&self) -> usize {
+        self.records_length.start.saturating_sub(self.error_code_at)
+    }
+}
+
 impl ResponsePartitions {
     /// How many there are.
     pub fn len(&self) -> usize {

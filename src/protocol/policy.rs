@@ -24,6 +24,8 @@ pub struct Policy {
     apis: &'static [ApiPolicy],
     /// Brokers see the proxy in place of its clients, who have names.
     are_named: bool,
+    /// All that a client may use is told from what is another's by its name.
+    by_name_alone: bool,
 }
 
 impl Policy {
@@ -35,6 +37,7 @@ impl Policy {
         Self {
             apis,
             are_named: false,
+            by_name_alone: false,
         }
     }
 
@@ -45,6 +48,29 @@ impl Policy {
             are_named: true,
             ..self
         }
+    }
+
+    /// The same where what a request is about has to be known by its name: versions that say it otherwise are not let
+    /// through.
+    #[must_use]
+    pub const fn by_name_alone(self) -> Self {
+        Self {
+            by_name_alone: true,
+            ..self
+        }
+    }
+
+    /// The highest version of an API that is let through.
+    pub fn max(self, api: &ApiPolicy) -> i16 {
+        match self.by_name_alone {
+            true => api.max.min(api.named_to),
+            false => api.max,
+        }
+    }
+
+    /// Whether requests of this version are let through.
+    pub fn allows(self, api: &ApiPolicy, version: i16) -> bool {
+        (api.min..=self.max(api)).contains(&version)
     }
 
     /// The policy of an API; `None` means denied.
@@ -77,6 +103,21 @@ pub enum ResponseHandling {
     Stream,
     /// Held whole, and written anew.
     Hold,
+}
+
+/// What a request is about, where brokers see the proxy alone, and a client may use what is its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum About {
+    /// The cluster, or what is everybody's: for administrators. So is whatever says nothing else.
+    Cluster,
+    /// Nothing that is anybody's.
+    Nothing,
+    /// What it names ([`super::names`]): each has to be its client's.
+    Names,
+    /// The same, and all names stand before whatever may be long.
+    FirstNames,
+    /// Topics, which are left out of it and of its answer.
+    Metadata,
 }
 
 /// How one API is let through.
@@ -112,6 +153,10 @@ pub struct ApiPolicy {
     /// Whether it is not for clients that have names: it is about users and tokens that brokers know, which would be
     /// the proxy's, or has brokers make topics as the client describes them, which they would do for the proxy.
     pub hidden_from_named: bool,
+    /// What it is about, where brokers see the proxy alone.
+    pub about: About,
+    /// The highest version that says by name what it is about.
+    pub named_to: i16,
 }
 
 impl ApiPolicy {
@@ -168,6 +213,14 @@ impl ApiPolicy {
         }
     }
 
+    const fn about(self, about: About) -> Self {
+        Self { about, ..self }
+    }
+
+    const fn named_to(self, named_to: i16) -> Self {
+        Self { named_to, ..self }
+    }
+
     const fn before_auth(self) -> Self {
         Self {
             before_auth: true,
@@ -201,35 +254,55 @@ const CONTROL_RESPONSE_BYTES_MAX: usize = MIB;
 const FIND_COORDINATOR_RESPONSE_BYTES_MAX: usize = 4 * MIB;
 
 static BY_NAME: &[ApiPolicy] = &[
-    opaque(PRODUCE, "Produce", 3, 12, 9).hold(RequestHandling::Hold, PRODUCE_RESPONSE_BYTES_MAX),
+    opaque(PRODUCE, "Produce", 3, 12, 9)
+        .about(About::FirstNames)
+        .hold(RequestHandling::Hold, PRODUCE_RESPONSE_BYTES_MAX),
     // Up to the client's `fetch.max.wait.ms`.
     opaque(FETCH, "Fetch", 4, 12, 12)
+        .about(About::FirstNames)
         .hold(RequestHandling::Stream, FETCH_RESPONSE_BYTES_MAX)
         .may_be_held(),
-    opaque(key::LIST_OFFSETS, "ListOffsets", 1, 11, 6).changes_nothing(),
+    opaque(key::LIST_OFFSETS, "ListOffsets", 1, 11, 6)
+        .about(About::Names)
+        .changes_nothing(),
     opaque(METADATA, "Metadata", 0, 13, 9)
+        .about(About::Metadata)
         .hold(RequestHandling::Stream, METADATA_RESPONSE_BYTES_MAX)
         .changes_nothing(),
-    opaque(key::OFFSET_COMMIT, "OffsetCommit", 2, 10, 8),
-    opaque(key::OFFSET_FETCH, "OffsetFetch", 1, 10, 6).changes_nothing(),
+    opaque(key::OFFSET_COMMIT, "OffsetCommit", 2, 10, 8)
+        .about(About::Names)
+        .named_to(9),
+    opaque(key::OFFSET_FETCH, "OffsetFetch", 1, 10, 6)
+        .about(About::Names)
+        .named_to(9)
+        .changes_nothing(),
     opaque(FIND_COORDINATOR, "FindCoordinator", 0, 6, 3)
+        .about(About::Names)
         .hold(RequestHandling::Stream, FIND_COORDINATOR_RESPONSE_BYTES_MAX)
         .changes_nothing(),
     // Until every member has come again, or its `max.poll.interval.ms` is over.
-    opaque(key::JOIN_GROUP, "JoinGroup", 0, 9, 6).may_be_held(),
-    opaque(key::HEARTBEAT, "Heartbeat", 0, 4, 4).changes_nothing(),
-    opaque(key::LEAVE_GROUP, "LeaveGroup", 0, 5, 4),
+    opaque(key::JOIN_GROUP, "JoinGroup", 0, 9, 6)
+        .about(About::FirstNames)
+        .may_be_held(),
+    opaque(key::HEARTBEAT, "Heartbeat", 0, 4, 4)
+        .about(About::FirstNames)
+        .changes_nothing(),
+    opaque(key::LEAVE_GROUP, "LeaveGroup", 0, 5, 4).about(About::FirstNames),
     // Until the leader of the group has said who gets what.
-    opaque(key::SYNC_GROUP, "SyncGroup", 0, 5, 4).may_be_held(),
-    opaque(key::DESCRIBE_GROUPS, "DescribeGroups", 0, 6, 5),
+    opaque(key::SYNC_GROUP, "SyncGroup", 0, 5, 4)
+        .about(About::FirstNames)
+        .may_be_held(),
+    opaque(key::DESCRIBE_GROUPS, "DescribeGroups", 0, 6, 5).about(About::Names),
     opaque(key::LIST_GROUPS, "ListGroups", 0, 5, 3),
     // Version 0 is followed by raw tokens without Kafka headers; only clients before 1.0 ask for it.
     // librdkafka 2.0, which kcat has in Debian, logs in nowhere where it is not told of version 0.
     opaque(SASL_HANDSHAKE, "SaslHandshake", 1, 1, NEVER)
+        .about(About::Nothing)
         .told_from(0)
         .hold(RequestHandling::Stream, CONTROL_RESPONSE_BYTES_MAX)
         .before_auth(),
     opaque(API_VERSIONS, "ApiVersions", 0, 5, 3)
+        .about(About::Nothing)
         .hold(RequestHandling::Stream, API_VERSIONS_RESPONSE_BYTES_MAX)
         .before_auth()
         .changes_nothing(),
@@ -237,21 +310,24 @@ static BY_NAME: &[ApiPolicy] = &[
     opaque(key::DELETE_TOPICS, "DeleteTopics", 1, 6, 4).admin(),
     opaque(key::DELETE_RECORDS, "DeleteRecords", 0, 2, 2).admin(),
     // Version 6 (KIP-939) is not stable in any release.
-    opaque(key::INIT_PRODUCER_ID, "InitProducerId", 0, 5, 2),
-    opaque(key::OFFSET_FOR_LEADER_EPOCH, "OffsetForLeaderEpoch", 2, 4, 4),
-    opaque(key::ADD_PARTITIONS_TO_TXN, "AddPartitionsToTxn", 0, 5, 3),
-    opaque(key::ADD_OFFSETS_TO_TXN, "AddOffsetsToTxn", 0, 4, 3),
-    opaque(key::END_TXN, "EndTxn", 0, 5, 3),
+    opaque(key::INIT_PRODUCER_ID, "InitProducerId", 0, 5, 2).about(About::FirstNames),
+    opaque(key::OFFSET_FOR_LEADER_EPOCH, "OffsetForLeaderEpoch", 2, 4, 4).about(About::Names),
+    opaque(key::ADD_PARTITIONS_TO_TXN, "AddPartitionsToTxn", 0, 5, 3).about(About::Names),
+    opaque(key::ADD_OFFSETS_TO_TXN, "AddOffsetsToTxn", 0, 4, 3).about(About::FirstNames),
+    opaque(key::END_TXN, "EndTxn", 0, 5, 3).about(About::FirstNames),
     opaque(key::WRITE_TXN_MARKERS, "WriteTxnMarkers", 1, 2, 1).admin(),
-    opaque(key::TXN_OFFSET_COMMIT, "TxnOffsetCommit", 0, 6, 3),
+    opaque(key::TXN_OFFSET_COMMIT, "TxnOffsetCommit", 0, 6, 3)
+        .about(About::Names)
+        .named_to(5),
     opaque(key::DESCRIBE_ACLS, "DescribeAcls", 1, 3, 2).admin(),
     opaque(key::CREATE_ACLS, "CreateAcls", 1, 3, 2).admin(),
     opaque(key::DELETE_ACLS, "DeleteAcls", 1, 3, 2).admin(),
-    opaque(key::DESCRIBE_CONFIGS, "DescribeConfigs", 1, 4, 4),
+    opaque(key::DESCRIBE_CONFIGS, "DescribeConfigs", 1, 4, 4).about(About::Names),
     opaque(key::ALTER_CONFIGS, "AlterConfigs", 0, 2, 2).admin(),
     opaque(key::ALTER_REPLICA_LOG_DIRS, "AlterReplicaLogDirs", 1, 2, 2).admin(),
     opaque(key::DESCRIBE_LOG_DIRS, "DescribeLogDirs", 1, 5, 2),
     opaque(SASL_AUTHENTICATE, "SaslAuthenticate", 0, 2, 2)
+        .about(About::Nothing)
         .hold(RequestHandling::Stream, CONTROL_RESPONSE_BYTES_MAX)
         .before_auth(),
     opaque(key::CREATE_PARTITIONS, "CreatePartitions", 0, 3, 2).admin(),
@@ -286,35 +362,38 @@ static BY_NAME: &[ApiPolicy] = &[
     opaque(key::DESCRIBE_QUORUM, "DescribeQuorum", 0, 2, 0),
     opaque(key::UPDATE_FEATURES, "UpdateFeatures", 0, 2, 0).admin(),
     opaque(DESCRIBE_CLUSTER, "DescribeCluster", 0, 2, 0)
+        .about(About::Nothing)
         .hold(RequestHandling::Stream, CONTROL_RESPONSE_BYTES_MAX),
-    opaque(key::DESCRIBE_PRODUCERS, "DescribeProducers", 0, 0, 0),
+    opaque(key::DESCRIBE_PRODUCERS, "DescribeProducers", 0, 0, 0).about(About::Names),
     opaque(key::UNREGISTER_BROKER, "UnregisterBroker", 0, 0, 0).admin(),
-    opaque(key::DESCRIBE_TRANSACTIONS, "DescribeTransactions", 0, 0, 0),
+    opaque(key::DESCRIBE_TRANSACTIONS, "DescribeTransactions", 0, 0, 0).about(About::Names),
     opaque(key::LIST_TRANSACTIONS, "ListTransactions", 0, 2, 0),
-    opaque(key::CONSUMER_GROUP_HEARTBEAT, "ConsumerGroupHeartbeat", 0, 1, 0),
-    opaque(key::CONSUMER_GROUP_DESCRIBE, "ConsumerGroupDescribe", 0, 1, 0),
+    opaque(key::CONSUMER_GROUP_HEARTBEAT, "ConsumerGroupHeartbeat", 0, 1, 0).about(About::Names),
+    opaque(key::CONSUMER_GROUP_DESCRIBE, "ConsumerGroupDescribe", 0, 1, 0).about(About::Names),
     opaque(
         key::GET_TELEMETRY_SUBSCRIPTIONS,
         "GetTelemetrySubscriptions",
         0,
         0,
         0,
-    ),
-    opaque(key::PUSH_TELEMETRY, "PushTelemetry", 0, 0, 0),
+    )
+    .about(About::Nothing),
+    opaque(key::PUSH_TELEMETRY, "PushTelemetry", 0, 0, 0).about(About::Nothing),
     opaque(key::LIST_CONFIG_RESOURCES, "ListConfigResources", 0, 1, 0),
-    opaque(key::DESCRIBE_TOPIC_PARTITIONS, "DescribeTopicPartitions", 0, 0, 0),
+    opaque(key::DESCRIBE_TOPIC_PARTITIONS, "DescribeTopicPartitions", 0, 0, 0).about(About::Names),
     opaque(key::ADD_RAFT_VOTER, "AddRaftVoter", 0, 1, 0).admin(),
     opaque(key::REMOVE_RAFT_VOTER, "RemoveRaftVoter", 0, 0, 0).admin(),
     // The endpoints in these two are of applications (KIP-1071), not of brokers.
     opaque(88, "StreamsGroupHeartbeat", 0, 1, 0).hidden_from_named(),
-    opaque(key::STREAMS_GROUP_DESCRIBE, "StreamsGroupDescribe", 0, 1, 0),
+    opaque(key::STREAMS_GROUP_DESCRIBE, "StreamsGroupDescribe", 0, 1, 0).about(About::Names),
     opaque(
         key::DESCRIBE_SHARE_GROUP_OFFSETS,
         "DescribeShareGroupOffsets",
         0,
         1,
         0,
-    ),
+    )
+    .about(About::Names),
     opaque(key::ALTER_SHARE_GROUP_OFFSETS, "AlterShareGroupOffsets", 0, 0, 0).admin(),
     opaque(
         key::DELETE_SHARE_GROUP_OFFSETS,
@@ -346,6 +425,8 @@ const fn opaque(key: i16, name: &'static str, min: i16, max: i16, flexible_from:
         changes_nothing: false,
         admin: false,
         hidden_from_named: false,
+        about: About::Cluster,
+        named_to: max,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Answers to requests that are refused, in the request's own form and version: to such as change the cluster, of
 //! clients that may not, with the codes that a broker with an authorizer gives, each item that was asked for by its
-//! name; and to whatever comes within a login, in the bytes that a broker answers with.
+//! name; to such as name what is not their client's; and to whatever comes within a login, in the bytes that a broker
+//! answers with.
 //!
 //! Request and answer are walked together, and nothing is kept of either: what a request announces costs nothing, and
 //! an answer has a bound of its own.
@@ -12,7 +13,10 @@ mod records;
 use super::api_key as key;
 use super::cursor::Cursor;
 use super::error::ProtocolError;
-use super::error_code::{CLUSTER_AUTHORIZATION_FAILED, ILLEGAL_SASL_STATE};
+use super::error_code::{
+    CLUSTER_AUTHORIZATION_FAILED, GROUP_AUTHORIZATION_FAILED, ILLEGAL_SASL_STATE, TOPIC_AUTHORIZATION_FAILED,
+    TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+};
 use super::frame::{RequestHead, skip_request_header};
 use super::policy::ApiPolicy;
 use super::writer::{LengthForm, LengthSlot, put_array_len, put_i16, put_i32, put_string, put_uvarint};
@@ -27,8 +31,40 @@ pub const ANSWER_BYTES_MAX: usize = 4 * FRAME_BYTES_MAX;
 pub enum Why {
     /// `admin_for` does not name its client.
     NotNamed,
+    /// It is about something that is not its client's.
+    Foreign(Whose),
     /// It comes within a login.
     WithinLogin,
+}
+
+/// What is not a client's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    Cluster,
+    Topic,
+    Group,
+    TransactionalId,
+}
+
+impl Whose {
+    fn code(self) -> i16 {
+        match self {
+            Self::Cluster => CLUSTER_AUTHORIZATION_FAILED,
+            Self::Topic => TOPIC_AUTHORIZATION_FAILED,
+            Self::Group => GROUP_AUTHORIZATION_FAILED,
+            Self::TransactionalId => TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+        }
+    }
+
+    fn text(self) -> &'static str {
+        match self {
+            Self::Cluster => NOT_NAMED,
+            Self::Topic => "Sealwire: the topic's rule names this client neither in open_for nor in seal_for",
+            Self::Group | Self::TransactionalId => {
+                "Sealwire: groups_for of the cluster does not name this client"
+            }
+        }
+    }
 }
 
 /// Writes the answer to a request, which is at hand without its length; the answer has one.
@@ -62,7 +98,7 @@ pub fn write(
     match why {
         _ if api.admin => walk.administration()?,
         Why::NotNamed => return Err(walk.unknown()),
-        Why::WithinLogin => walk.ordinary()?,
+        Why::Foreign(_) | Why::WithinLogin => walk.ordinary()?,
     }
     walk.no_tags();
     length.fill_with_content_len(out)
@@ -250,14 +286,15 @@ impl Walk<'_, '_> {
             self.out,
             match self.why {
                 Why::NotNamed => code,
+                Why::Foreign(whose) => whose.code(),
                 Why::WithinLogin => ILLEGAL_SASL_STATE,
             },
         );
     }
 
-    /// The code of what comes within a login.
+    /// The code of what is not only for administrators.
     fn error(&mut self) {
-        put_i16(self.out, ILLEGAL_SASL_STATE);
+        self.code(ILLEGAL_SASL_STATE);
     }
 
     /// With what the code does not say.
@@ -265,12 +302,15 @@ impl Walk<'_, '_> {
         self.code(code);
         match self.why {
             Why::NotNamed => self.told(NOT_NAMED),
-            Why::WithinLogin => self.unexpected(),
+            Why::Foreign(_) | Why::WithinLogin => self.unexpected(),
         }
     }
 
     /// What brokers say to a request within a login.
     fn unexpected(&mut self) -> Walked {
+        if let Why::Foreign(whose) = self.why {
+            return self.told(whose.text());
+        }
         let told = unexpected(self.api);
         self.told(&told)
     }
@@ -280,7 +320,7 @@ impl Walk<'_, '_> {
         self.code(code);
         match self.why {
             Why::NotNamed => self.told(NOT_NAMED),
-            Why::WithinLogin => self.meaning(),
+            Why::Foreign(_) | Why::WithinLogin => self.meaning(),
         }
     }
 
@@ -289,12 +329,15 @@ impl Walk<'_, '_> {
         self.code(code);
         match self.why {
             Why::NotNamed => self.told(NOT_NAMED),
-            Why::WithinLogin => self.null(),
+            Why::Foreign(_) | Why::WithinLogin => self.null(),
         }
     }
 
     fn meaning(&mut self) -> Walked {
-        self.told(MEANING)
+        self.told(match self.why {
+            Why::Foreign(whose) => whose.text(),
+            Why::NotNamed | Why::WithinLogin => MEANING,
+        })
     }
 
     fn told(&mut self, text: &str) -> Walked {

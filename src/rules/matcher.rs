@@ -115,6 +115,25 @@ impl Matcher {
         }))
     }
 
+    /// One name of something that may be called anything.
+    pub fn exact_of_any(name: &str) -> Result<Self, MatcherError> {
+        match name {
+            "" => Err(MatcherError::Empty),
+            name => Ok(Self::Exact(name.into())),
+        }
+    }
+
+    /// A pattern of such names.
+    pub fn glob_of_any(text: &str) -> Result<Self, MatcherError> {
+        match text {
+            "" => Err(MatcherError::Empty),
+            text => Ok(Self::Glob(Glob {
+                text: text.into(),
+                tokens: tokens(text),
+            })),
+        }
+    }
+
     /// A regular expression; it is anchored at both ends. Its compiled form is limited to 1 MiB.
     pub fn regex(text: &str) -> Result<Self, MatcherError> {
         if text.is_empty() {

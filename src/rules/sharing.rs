@@ -229,7 +229,7 @@ mod tests {
         }
         let passing = Rule {
             matcher: any,
-            action: RuleAction::Pass,
+            action: RuleAction::Pass(None),
         };
         assert!(Openable::by(&passing).is_none());
     }

@@ -32,7 +32,7 @@ fn seal(matcher: Matcher, kek: &str) -> Rule {
 fn pass(matcher: Matcher) -> Rule {
     Rule {
         matcher,
-        action: RuleAction::Pass,
+        action: RuleAction::Pass(None),
     }
 }
 
@@ -135,7 +135,7 @@ fn the_first_rule_that_matches_decides() {
     );
     assert!(matches!(
         rules.resolve("b").map(|rule| rule.action),
-        Some(Action::Pass)
+        Some(Action::Pass(_))
     ));
     assert_eq!(reason_of(&rules, "c"), "closed");
     let named = rules.resolve("b").map(|rule| rule.rule.to_string());
@@ -158,7 +158,7 @@ fn kafkas_own_topics_are_outside_of_the_rules() {
     }
     assert!(matches!(
         rules.resolve("__consumer_offsets_").map(|rule| rule.action),
-        Some(Action::Pass)
+        Some(Action::Pass(_))
     ));
 }
 

@@ -264,6 +264,9 @@ fn executor_listeners(config: &Config, read: &[TlsNews]) -> ById<ListenerId, Exe
             if cluster.upstream_login.is_some() {
                 map = map.of_own_logins();
             }
+            if let Some(UpstreamLogin::One(_)) = cluster.upstream_login {
+                map = map.authorising(cluster.groups_for.clone());
+            }
             let executors = ExecutorListener {
                 map: Arc::new(map),
                 bootstrap: cluster.bootstrap.clone(),

@@ -84,7 +84,7 @@ fn the_production_file_loads_and_does_what_its_comments_say() {
         panic!("orders are not sealed")
     };
     assert!(orders.accept.contains(Forms::PLAINTEXT.with(Forms::TOMBSTONE)));
-    assert!(matches!(action("public-1"), Some(Action::Pass)));
+    assert!(matches!(action("public-1"), Some(Action::Pass(_))));
     assert!(matches!(
         action("legacy-1"),
         Some(Action::Reject { reason: Some(_) })

@@ -1,5 +1,7 @@
 //! The proxy logs in at the brokers for its clients: they see each client as somebody of their own.
 
+mod own_names;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -279,7 +281,8 @@ fn brokers_see_the_proxy_whoever_comes() {
         let secret = format!("{secret}\n");
         let door = Door::open_with(Login::Sasl, "secret", &secret, "", |path| {
             format!(
-                "kind = \"one\"\nmechanism = {mechanism:?}\nallow_plaintext = true\n{keys} = {{ file = {path:?} }}"
+                "kind = \"one\"\nmechanism = {mechanism:?}\nallow_plaintext = true\n{keys} = {{ file = {path:?} }}\n\
+                 [[cluster.main.groups_for]]\nmatch = \"*\"\nfor = [\"User:*\"]\n"
             )
         });
         let Some(mut door) = door else {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::{ApiKey, CreateTopicsRequest, CreateTopicsResponse};
-use sealwire::metrics::CloseReason;
+use sealwire::metrics::{CloseReason, RequestRefusal};
 use sealwire::pipeline::Wait;
 
 use crate::rig::{Halt, Rig};
@@ -42,8 +42,9 @@ fn a_change_is_refused_in_its_turn_and_the_connection_stays() {
     let answer: CreateTopicsResponse = decode_response(&frames(&answers)[1], 7);
     let told: Vec<_> = answer.topics.iter().map(|topic| topic.error_code).collect();
     assert_eq!(told, [29, 29]);
-    assert_eq!(rig.audit(), ["not_named"]);
-    assert_eq!(rig.pipeline.metrics.snapshot().connections.requests_refused, 1);
+    assert_eq!(rig.audit(), ["cluster"]);
+    let connections = rig.pipeline.metrics.snapshot().connections;
+    assert_eq!(connections.requests_refused(RequestRefusal::Cluster), 1);
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod hostile;
 mod login;
 mod many_keys;
 mod order;
+mod own_names;
 mod own_requests;
 mod pacing;
 mod passing;

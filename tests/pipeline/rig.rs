@@ -20,7 +20,8 @@ use sealwire::pipeline::{
 use sealwire::protocol::policy::Policy;
 use sealwire::record_batch::{BatchHeader, BatchWriter, Codec, Decompressor, HEADER_BYTES, RecordCursor};
 use sealwire::rules::{
-    Access, Forms, Matcher, OnUnreadable, Principals, Rule, RuleAction, RuleSet, SealTemplate, Template,
+    Access, Forms, GroupRule, GroupRules, Matcher, OnUnreadable, Principals, Rule, RuleAction, RuleSet,
+    SealTemplate, Template,
 };
 use sealwire::testing::compress;
 use sealwire::testing::fit_length_and_crc;
@@ -92,7 +93,7 @@ fn headers_rule(pattern: &str, headers: HeaderMode, open_headers: HeaderMode) ->
 fn rules() -> RuleSet {
     let pass = Rule {
         matcher: Matcher::glob("pass-*").unwrap(),
-        action: RuleAction::Pass,
+        action: RuleAction::Pass(None),
     };
     let reject = Rule {
         matcher: Matcher::glob("reject-*").unwrap(),
@@ -281,6 +282,20 @@ impl Rig {
 
     /// With a client that has a name, where these may change the cluster.
     pub(crate) fn named(admin_for: &[&str]) -> Self {
+        Self::at_listener(admin_for, |map| map)
+    }
+
+    /// The same where brokers see one and the same, and the client may use topics, groups and transactional ids that
+    /// begin with `raw-` alone.
+    pub(crate) fn authorised(admin_for: &[&str]) -> Self {
+        let rule = GroupRule {
+            matcher: Matcher::glob_of_any("raw-*").unwrap(),
+            users: Principals::new(["NETWORK"]),
+        };
+        Self::at_listener(admin_for, |map| map.authorising(GroupRules::new(vec![rule])))
+    }
+
+    fn at_listener(admin_for: &[&str], adjust: impl FnOnce(ListenerMap) -> ListenerMap) -> Self {
         let limits = Limits::default();
         let mut rig = Self::stranger(limits.clone(), None);
         let connection = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
@@ -294,7 +309,7 @@ impl Rig {
             principal: Some(Principal::network()),
             ..Client::default()
         };
-        rig.session = Session::new(Arc::new(map), connection, &limits, None).of(client);
+        rig.session = Session::new(Arc::new(adjust(map)), connection, &limits, None).of(client);
         rig.taken()
     }
 

@@ -214,18 +214,22 @@ impl Agent {
         options: &Options,
         transactions: &[(Outcome, Vec<Record>)],
     ) -> Vec<Delivery> {
+        self.try_transact(options, transactions)
+            .unwrap_or_else(|error| panic!("producing in transactions: {error}"))
+    }
+
+    pub(crate) fn try_transact(
+        &self,
+        options: &Options,
+        transactions: &[(Outcome, Vec<Record>)],
+    ) -> Result<Vec<Delivery>, String> {
         let transactions: Vec<Value> = transactions
             .iter()
             .map(|(outcome, records)| json!({"outcome": outcome, "records": records}))
             .collect();
-        let answer: Deliveries = self
-            .call(
-                "produce",
-                json!({"options": options, "transactions": transactions}),
-                CALL_LIMIT,
-            )
-            .unwrap_or_else(|error| panic!("producing in transactions: {error}"));
-        answer.deliveries
+        let body = json!({"options": options, "transactions": transactions});
+        self.call("produce", body, CALL_LIMIT)
+            .map(|answer: Deliveries| answer.deliveries)
     }
 
     /// Reads `count` records, and those that come shortly after them though they should not.

@@ -4,7 +4,7 @@ use std::fmt::Error;
 
 use super::families::{BYTES, Families, Labels, NONE};
 use super::{Exposition, text_of};
-use crate::metrics::{BrokerLoginResult, CloseReason, Direction, Snapshot};
+use crate::metrics::{BrokerLoginResult, CloseReason, Direction, RequestRefusal, Snapshot};
 use crate::protocol::policy::api_name;
 
 impl Exposition {
@@ -166,9 +166,14 @@ impl Exposition {
         )?;
         families.counter(
             "sealwire_refused_requests",
-            "Requests that change the cluster, from clients that admin_for does not name",
+            "Requests that were not their clients' to send, by what they are about",
             None,
-            [(NONE, connections.requests_refused)],
+            RequestRefusal::ALL.iter().map(|reason| {
+                (
+                    vec![("about", text_of(reason.as_str()))],
+                    connections.requests_refused(*reason),
+                )
+            }),
         )
     }
 }

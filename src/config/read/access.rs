@@ -29,6 +29,8 @@ pub(super) struct By<'a> {
     pub(super) groups: &'a Groups,
     /// Where clients come in.
     pub(super) listeners: &'a [ListenerConfig],
+    /// Brokers see one and the same, whoever the client is.
+    pub(super) authorises: bool,
 }
 
 /// Reads `[cluster.NAME.groups]`.
@@ -131,7 +133,9 @@ fn list_of(entries: Vec<Entry<'_>>) -> Principals {
 /// Reads the entries of a list of principals, if it is there. On listeners whose clients have no names there is nobody
 /// to ask.
 fn read_entries<'a>(table: &Node<'a>, name: &str, by: By<'_>) -> Option<Option<Vec<Entry<'a>>>> {
-    let By { groups, listeners } = by;
+    let By {
+        groups, listeners, ..
+    } = by;
     let Some(place) = table.written(name) else {
         return Some(None);
     };

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use figment::value::Value;
 
 use super::access::{By, files_of, read_groups, read_list};
+use super::groups_for::read_groups_for;
 use super::keystores::KmsList;
 use super::listeners::{NO_SCHEME, read_listeners};
 use super::node::{Node, unless_mistaken};
@@ -13,7 +14,7 @@ use super::ports::PortBook;
 use super::sharing::{ReadCluster, refuse_sharing};
 use super::tls::read_upstream_tls;
 use super::topics::read_rules;
-use super::upstream_login::read_upstream_login;
+use super::upstream_login::{read_upstream_login, shows_one};
 use super::written_files::check_state_file;
 use crate::config::scalars::parse_host_port;
 use crate::config::{ClusterConfig, HostPort};
@@ -55,6 +56,7 @@ fn read_cluster(
     let by = By {
         groups: &groups,
         listeners: listeners.as_deref().unwrap_or_default(),
+        authorises: shows_one(node),
     };
     let rules = read_rules(name, node, kms, used, by);
     let admin_for = read_list(node, "admin_for", by);
@@ -66,6 +68,7 @@ fn read_cluster(
     let upstream_tls = node.written("upstream_tls").map(read_upstream_tls);
     let opens = rules.as_ref().is_some_and(RuleSet::opens_for_some);
     let upstream_login = read_upstream_login(node, by.listeners, upstream_tls.as_ref(), opens);
+    let groups_for = read_groups_for(node, by, upstream_login.is_some());
     let node_addresses = read_node_addresses(node, listeners.is_some().then_some(&served));
     let state_file = node.written("state_file").map(|place| read_state_file(&place));
     topic_ids?;
@@ -78,6 +81,7 @@ fn read_cluster(
         listeners: listeners?,
         rules: rules?,
         admin_for: admin_for?,
+        groups_for: groups_for?,
         group_files: files_of(groups?),
         node_addresses: node_addresses?,
         state_file: unless_mistaken(state_file)?,

@@ -2,6 +2,7 @@
 
 mod access;
 mod clusters;
+mod groups_for;
 mod hostile;
 mod mistakes;
 mod outside;

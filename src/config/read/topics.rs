@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use figment::value::Value;
 
 use self::seal::read_seal;
-use super::access::By;
+use super::access::{By, read_access};
 use super::keystores::KmsList;
 use super::node::{Node, unless_mistaken};
 use crate::config::schema;
@@ -43,7 +43,7 @@ pub(super) fn read_rules(
     let mut earlier: Vec<(Matcher, Option<usize>)> = Vec::new();
     let mut rules = Vec::new();
     for node in cluster.tables("topics") {
-        let matcher = read_matcher(&node);
+        let matcher = read_matcher(&node, &TOPICS);
         if let Some(matcher) = &matcher {
             refuse_unreachable(&node, matcher, &earlier);
             earlier.push((matcher.clone(), node.line()));
@@ -70,28 +70,43 @@ struct Scope<'a> {
     by: By<'a>,
 }
 
-fn read_matcher(node: &Node<'_>) -> Option<Matcher> {
+/// How the names that rules are about may be written.
+pub(super) struct Names {
+    pub(super) glob: fn(&str) -> Result<Matcher, MatcherError>,
+    pub(super) exact: fn(&str) -> Result<Matcher, MatcherError>,
+    /// What is told of whoever has written them otherwise.
+    pub(super) forms: &'static str,
+}
+
+const TOPICS: Names = Names {
+    glob: Matcher::glob,
+    exact: Matcher::exact,
+    forms: "write a glob such as \"payments-*\", or { exact = \"payments\" }, or { regex = 'team-([a-z]+)-.*' }",
+};
+
+/// Reads the `match` of a rule.
+pub(super) fn read_matcher(node: &Node<'_>, names: &Names) -> Option<Matcher> {
     let written = node.get("match")?;
     let (place, parsed): (Node<'_>, Result<Matcher, MatcherError>) = match &written.value {
-        Value::String(_, text) => (written.clone(), Matcher::glob(text)),
+        Value::String(_, text) => (written.clone(), (names.glob)(text)),
         Value::Dict(..) => {
             let table = written.checked_table()?;
             match (table.written("exact"), table.written("regex")) {
-                (Some(exact), None) => (exact.clone(), Matcher::exact(&exact.as_text()?)),
+                (Some(exact), None) => (exact.clone(), (names.exact)(&exact.as_text()?)),
                 (None, Some(regex)) => (regex.clone(), Matcher::regex(&regex.as_text()?)),
                 _ => {
-                    table.complain("this is neither an exact name nor an expression", MATCH_FORMS);
+                    table.complain("this is neither an exact name nor an expression", names.forms);
                     return None;
                 }
             }
         }
         _ => {
-            written.complain("this matches nothing", MATCH_FORMS);
+            written.complain("this matches nothing", names.forms);
             return None;
         }
     };
     parsed
-        .map_err(|error| place.complain(&format!("this {error}"), MATCH_FORMS))
+        .map_err(|error| place.complain(&format!("this {error}"), names.forms))
         .ok()
 }
 
@@ -109,6 +124,19 @@ fn refuse_unreachable(node: &Node<'_>, matcher: &Matcher, earlier: &[(Matcher, O
         );
         return;
     }
+    refuse_covered(node, matcher, earlier, "topics");
+}
+
+/// Complains of a rule to which earlier ones leave nothing.
+pub(super) fn refuse_covered(
+    node: &Node<'_>,
+    matcher: &Matcher,
+    earlier: &[(Matcher, Option<usize>)],
+    what: &str,
+) {
+    let Some(written) = node.written("match") else {
+        return;
+    };
     if let Some((index, (first, line))) = earlier
         .iter()
         .enumerate()
@@ -117,7 +145,7 @@ fn refuse_unreachable(node: &Node<'_>, matcher: &Matcher, earlier: &[(Matcher, O
         let line = line.map(|line| format!(", line {line}")).unwrap_or_default();
         written.complain(
             &format!(
-                "this rule can never match: rule {} (match {first}{line}) takes all its topics",
+                "this rule can never match: rule {} (match {first}{line}) takes all its {what}",
                 index.saturating_add(1)
             ),
             "move it before that rule, or remove it",
@@ -141,6 +169,8 @@ fn read_action(
             );
             return None;
         }
+        // Where brokers see one and the same, they cannot protect what passes.
+        (true, false) if scope.by.authorises => &["match", "pass", "open_for", "seal_for"],
         (true, false) => &["match", "pass"],
         (false, true) => &["match", "reject", "reason"],
         (false, false) if node.written("kek").is_none() && node.written("kms").is_none() => {
@@ -164,7 +194,8 @@ fn read_action(
             .and_then(|name| kms.position(name.value.as_str()?)),
     );
     if pass {
-        return Some(RuleAction::Pass);
+        let access = scope.by.authorises.then(|| read_access(node, scope.by));
+        return unless_mistaken(access).map(RuleAction::Pass);
     }
     let reason = unless_mistaken(node.written("reason").map(|written| read_reason(&written)))?;
     Some(RuleAction::Reject {
@@ -211,13 +242,10 @@ fn read_reason(written: &Node<'_>) -> Option<String> {
 }
 
 /// Far more than anyone writes by hand; looking for rules that can never match takes time in the square of it.
-const RULES_MAX: usize = 1000;
+pub(super) const RULES_MAX: usize = 1000;
 
 /// It goes into every refusal that a client gets.
 const REASON_BYTES_MAX: usize = 256;
-
-const MATCH_FORMS: &str =
-    "write a glob such as \"payments-*\", or { exact = \"payments\" }, or { regex = 'team-([a-z]+)-.*' }";
 
 /// A rule in the schema.
 const RULE_PATH: &str = "cluster.*.topics.[]";

@@ -11,6 +11,14 @@ use crate::identity::sasl::exchange::LoginMechanism;
 use crate::secret_source::SecretSource;
 use crate::transport::tls_client::UpstreamTls;
 
+/// Whether brokers of a cluster see one and the same, whoever the client is; what is wrong with that is complained of
+/// elsewhere.
+pub(super) fn shows_one(cluster: &Node<'_>) -> bool {
+    let table = cluster.written("upstream_login");
+    let kind = table.and_then(|table| table.written("kind"));
+    kind.is_some_and(|kind| kind.value.as_str() == Some("one"))
+}
+
 /// Reads whom brokers of a cluster see; `upstream_tls`: as it was read, where its brokers speak TLS; `opens`: whether a
 /// rule opens records for somebody.
 pub(super) fn read_upstream_login(

@@ -1,7 +1,7 @@
 //! `[cluster.NAME]`, but for its lists.
 
 use super::Preset::{Absent, Required, Value};
-use super::{Key, flag, other, secret, table};
+use super::{Key, flag, other, secret, table, tables};
 
 pub(super) const KEYS: &[Key] = &[
     table(
@@ -62,10 +62,48 @@ pub(super) const KEYS: &[Key] = &[
          proxy, whoever asks: who is not named here is refused by the proxy.",
         "[\"User:admin\", \"group:operators\"]",
     ),
+    tables(
+        "cluster.*.groups_for",
+        Absent("nobody may use any"),
+        "Who may use which groups (of consumers and of shares) and transactional ids, where `upstream_login` has \
+         `kind = \"one\"`: brokers cannot tell clients apart there, so the proxy does. The first rule whose `match` \
+         takes the whole name decides; what no rule takes, and names of more than 255 bytes, nobody may use. Whom \
+         `admin_for` names may use all of them. Only on listeners with `mtls` and `sasl`.",
+        "[[cluster.main.groups_for]]",
+    ),
+    other(
+        "cluster.*.groups_for.[].match",
+        "glob, `{ exact = … }` or `{ regex = … }`",
+        Required,
+        "Which names, as of topics; they may have any characters. `?` stands for one byte.",
+        "\"payments-*\"",
+    ),
+    other(
+        "cluster.*.groups_for.[].match.exact",
+        "name",
+        Absent("another form of `match`"),
+        "One name.",
+        "\"payments\"",
+    ),
+    other(
+        "cluster.*.groups_for.[].match.regex",
+        "regular expression",
+        Absent("another form of `match`"),
+        "A regular expression over the whole name.",
+        "'team-[a-z]+-.*'",
+    ),
+    other(
+        "cluster.*.groups_for.[].for",
+        "list of principals",
+        Required,
+        "Who may use them. Written as `open_for` is.",
+        "[\"User:app-1\", \"group:payments\"]",
+    ),
     table(
         "cluster.*.groups",
         Absent("there are none"),
-        "Groups of principals, for `admin_for`, and for `open_for` and `seal_for` of the cluster's rules.",
+        "Groups of principals, for `admin_for` and `groups_for`, and for `open_for` and `seal_for` of the cluster's \
+         rules.",
         "{ payments = [\"User:app-1\", \"User:app-2\"] }",
     ),
     other(

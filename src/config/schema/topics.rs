@@ -37,7 +37,8 @@ pub(super) const KEYS: &[Key] = &[
         "cluster.*.topics.[].pass",
         "`true`",
         Absent("not passed"),
-        "Records go through unsealed in both directions. Stands alone beside `match`.",
+        "Records go through unsealed in both directions. Stands alone beside `match`; where \
+         `upstream_login` has `kind = \"one\"`, `open_for` and `seal_for` say who reads and writes there.",
         "true",
     ),
     other(

@@ -168,7 +168,7 @@ impl Bench {
             },
             Rule {
                 matcher: Matcher::exact("passed").expect("a topic"),
-                action: RuleAction::Pass,
+                action: RuleAction::Pass(None),
             },
         ]);
         let cluster = ClusterRules::new("main".into(), rules, 100);

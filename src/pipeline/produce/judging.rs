@@ -118,7 +118,10 @@ impl ProduceWork {
                 reason: reason.clone(),
             }),
             Some(Action::KafkaInternal) => Decision::Refuse(ProduceRefusal::KafkaInternal),
-            Some(Action::Pass) => Decision::Pass,
+            Some(Action::Pass(Some(access))) if !access.seals_for(request.asking) => {
+                Decision::Refuse(ProduceRefusal::NotNamed)
+            }
+            Some(Action::Pass(_)) => Decision::Pass,
             Some(Action::Seal(rule)) if !is_raw && !rule.access.seals_for(request.asking) => {
                 Decision::Refuse(ProduceRefusal::NotNamed)
             }

@@ -29,13 +29,14 @@ impl Session {
         let (length, head) = request_head(input).ok()?;
         let policy = self.listener.policy.api(head.api_key)?;
         let answered_here = head.api_key == API_VERSIONS && head.api_version > policy.max;
-        (policy.request == RequestHandling::Hold || answered_here || hops::shows_way(head)).then_some(length)
+        let is_held = policy.request == RequestHandling::Hold || self.judges_all_of(policy, length);
+        (is_held || answered_here || hops::shows_way(head)).then_some(length)
     }
 
     fn announced_response(&self, input: &[u8]) -> Option<usize> {
         let is_held = match self.in_flight.front()?.answer {
             Answer::Stream | Answer::Passing { .. } | Answer::Local(_) => false,
-            Answer::Rewrite | Answer::Produce(_) | Answer::Own(_) => true,
+            Answer::Rewrite | Answer::Metadata(_) | Answer::Produce(_) | Answer::Own(_) => true,
         };
         if self.response_left > 0 || !is_held {
             return None;

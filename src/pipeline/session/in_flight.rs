@@ -32,6 +32,8 @@ pub(super) enum Answer {
     },
     /// Held whole and rewritten as its API demands.
     Rewrite,
+    /// Metadata, of which topics that are not the client's are left out; these were asked for by their names.
+    Metadata(Vec<Box<str>>),
     /// A Produce answer into which these refusals are merged.
     Produce(Vec<Refusal>),
     /// No broker is asked: the proxy's own answer, a whole frame, goes out when its turn comes.

@@ -12,7 +12,7 @@ use super::login::{self, is_ordinary};
 use super::own_purpose::OwnPurpose;
 use super::run::{self, NextFrame, frame_length, malformed};
 use super::{Session, Step, Wait};
-use crate::metrics::{CloseReason, Direction, TimeKind};
+use crate::metrics::{CloseReason, Direction, RequestRefusal, TimeKind};
 use crate::pipeline::Pipeline;
 use crate::pipeline::produce::{ProduceFrame, ProduceWork, Produced};
 use crate::pipeline::work::{Pause, Progress};
@@ -22,18 +22,18 @@ use crate::protocol::hops::{self, Way};
 use crate::protocol::policy::{ApiPolicy, RequestHandling, ResponseHandling};
 use crate::protocol::preface::Preface;
 use crate::protocol::produce_response::Refusal;
-use crate::protocol::request_refusal::{self, Why};
+use crate::protocol::request_refusal::{self, Whose, Why};
 use crate::protocol::{ProtocolError, api_versions, fetch_request};
 
 /// What is to be done with a request that is not streamed.
-enum ApartRequest {
+pub(super) enum ApartRequest {
     /// Before it goes anywhere the broker is asked.
     Ask(OwnPurpose),
     /// It is taken when so many bytes are there, its length among them.
     Frame(RequestHead, usize, Treatment),
 }
 
-enum Treatment {
+pub(super) enum Treatment {
     /// ApiVersions in a version that is too high.
     RefuseVersion,
     /// ApiVersions that shows its way.
@@ -41,8 +41,10 @@ enum Treatment {
     Produce,
     /// A later login, where logins end here, or one where there are none.
     Login,
-    /// What changes the cluster, of a client that may not.
-    RefuseAdmin,
+    /// What is not its client's to send; the name that says so.
+    Refuse(Why, Option<Box<str>>),
+    /// Metadata, but for the topics that stand at these positions of it.
+    OwnTopics(Vec<usize>),
 }
 
 impl Session {
@@ -106,7 +108,8 @@ impl Session {
             Treatment::RefuseVersion => self.refuse_version(pipeline, head, frame.len()),
             Treatment::PassVersions => self.pass_versions(pipeline, head, frame, out),
             Treatment::Login => self.take_login(pipeline, now, head, frame),
-            Treatment::RefuseAdmin => self.refuse_admin(pipeline, head, frame),
+            Treatment::Refuse(why, name) => self.refuse(pipeline, head, frame, why, name.as_deref()),
+            Treatment::OwnTopics(refused) => self.ask_for_own_topics(pipeline, head, frame, &refused, out),
             Treatment::Produce => self.produce(pipeline, now, head, frame, out),
         }
     }
@@ -164,14 +167,13 @@ impl Session {
             return apart(Treatment::PassVersions);
         }
         if policy.admin && !self.listener.may_administer(&self.client) {
-            if frame_bytes > request_refusal::FRAME_BYTES_MAX {
-                return Err(CloseReason::DeniedApi);
-            }
-            // One such answer at a time waits for its turn: it is memory of ours.
-            if !self.in_flight.is_empty() {
-                return Ok(NextFrame::Step(Step::Blocked(Wait::Room)));
-            }
-            return apart(Treatment::RefuseAdmin);
+            return self.refused(head, whole, Treatment::Refuse(Why::NotNamed, None));
+        }
+        // Where a held request goes on, it was judged when it began.
+        if self.produce.is_none()
+            && let Some(next) = self.judge(pipeline, policy, head, rest, whole)?
+        {
+            return Ok(next);
         }
         if policy.request == RequestHandling::Hold {
             return apart(Treatment::Produce);
@@ -198,7 +200,7 @@ impl Session {
         frame_bytes: usize,
         local: bool,
     ) -> Result<(), CloseReason> {
-        if !local && !policy.allows(head.api_version) {
+        if !local && !self.listener.policy.allows(policy, head.api_version) {
             self.fault = Some(ProtocolError::UnsupportedVersion {
                 api_key: head.api_key,
                 version: head.api_version,
@@ -275,12 +277,14 @@ impl Session {
         Ok(Step::Wrote(frame_bytes.saturating_add(LENGTH_PREFIX_BYTES)))
     }
 
-    /// ADMIN-FOR-1
-    fn refuse_admin(
+    /// ADMIN-FOR-1, OWN-NAMES-1
+    fn refuse(
         &mut self,
         pipeline: &mut Pipeline,
         head: RequestHead,
         frame: &[u8],
+        why: Why,
+        name: Option<&str>,
     ) -> Result<Step, CloseReason> {
         let api = self
             .listener
@@ -289,8 +293,14 @@ impl Session {
             .ok_or(CloseReason::DeniedApi)?;
         let mut answer = Vec::new();
         pipeline.work.charge_parsed(frame.len());
-        request_refusal::write(Why::NotNamed, head, api, frame, &mut answer).map_err(malformed)?;
-        pipeline.refuse_request(self.listener.cluster, &self.client, api);
+        request_refusal::write(why, head, api, frame, &mut answer).map_err(malformed)?;
+        let reason = match why {
+            Why::NotNamed | Why::WithinLogin | Why::Foreign(Whose::Cluster) => RequestRefusal::Cluster,
+            Why::Foreign(Whose::Topic) => RequestRefusal::Topic,
+            Why::Foreign(Whose::Group) => RequestRefusal::Group,
+            Why::Foreign(Whose::TransactionalId) => RequestRefusal::TransactionalId,
+        };
+        pipeline.refuse_request(self.listener.cluster, &self.client, api, (reason, name));
         let bytes = frame.len().max(answer.len());
         self.note_request(pipeline, head, bytes, Answer::Local(answer));
         Ok(Step::Wrote(frame.len().saturating_add(LENGTH_PREFIX_BYTES)))

@@ -15,7 +15,7 @@ use crate::pipeline::fetch::{Delivery, FetchFrame, FetchWork};
 use crate::pipeline::work::{Pause, Progress};
 use crate::protocol::api_key::{API_VERSIONS, FETCH, FIND_COORDINATOR, PRODUCE, SASL_AUTHENTICATE};
 use crate::protocol::frame::{LENGTH_PREFIX_BYTES, response_correlation_id, response_header_end};
-use crate::protocol::{addresses, api_versions, produce_response};
+use crate::protocol::{addresses, api_versions, metadata_topics, produce_response};
 
 /// What is to be done with an answer that is not streamed.
 pub(super) enum ApartResponse {
@@ -94,6 +94,7 @@ impl Session {
                 return Ok(NextFrame::Streamed(here));
             }
             Answer::Own(purpose) => (purpose.answer_bytes_max(), Some(purpose)),
+            Answer::Metadata(_) => (metadata_topics::RESPONSE_BYTES_MAX, None),
             Answer::Rewrite | Answer::Passing { .. } | Answer::Produce(_) | Answer::Local(_) => {
                 (self.response_bytes_max(pipeline, front.api_key), None)
             }
@@ -120,6 +121,9 @@ impl Session {
         }
         let front = self.in_flight.front().ok_or(CloseReason::UnexpectedResponse)?;
         let (api_key, version) = (front.api_key, front.api_version);
+        if self.names.is_telling() {
+            return self.write_own_topics(pipeline, version, frame, out);
+        }
         let carries_addresses = addresses::carries_addresses(api_key, version);
         if api_key != FETCH {
             // All at once, but for what is not looked at; many of these may lie one behind the other.
@@ -127,6 +131,12 @@ impl Session {
         }
         if carries_addresses && let Some(step) = self.learn(pipeline, now, api_key, version, frame)? {
             return Ok(step);
+        }
+        if matches!(
+            self.in_flight.front().map(|front| &front.answer),
+            Some(Answer::Metadata(_))
+        ) {
+            return self.write_own_topics(pipeline, version, frame, out);
         }
         if api_key == FETCH {
             return self.fetch(pipeline, now, version, frame, out);
@@ -177,7 +187,7 @@ impl Session {
     }
 
     /// Writes an answer that names brokers anew; says how much of the frame that stands for.
-    fn map_addresses(
+    pub(super) fn map_addresses(
         &mut self,
         pipeline: &mut Pipeline,
         api_key: i16,
@@ -230,6 +240,7 @@ impl Session {
             client: &self.client,
             told_gaps: &self.told_gaps,
             frame,
+            version,
             connection: self.connection,
             may_grow: pipeline.may_grow(self.connection),
             begun: held.since(),

@@ -7,7 +7,7 @@ use sealwire::identity::Client;
 use sealwire::identity::sasl::Failure;
 use sealwire::identity::sasl::exchange::LoginMechanism;
 use sealwire::identity::sasl::oauthbearer::token::TokenFault;
-use sealwire::metrics::CloseReason;
+use sealwire::metrics::{CloseReason, RequestRefusal};
 use sealwire::pipeline::LoginRefusal;
 
 use super::{cells, quoted, read};
@@ -40,6 +40,8 @@ fn events() -> Vec<AuditEvent> {
             cluster: "main".into(),
             client: Client::default(),
             api: "CreateTopics",
+            reason: RequestRefusal::Cluster,
+            name: None,
         }),
         AuditEvent::LoginAccepted(login.clone()),
         AuditEvent::LoginRefused {

@@ -113,7 +113,7 @@ pass = true
     );
     assert!(seal.accept.contains(Forms::TOMBSTONE) && !seal.accept.contains(Forms::PLAINTEXT));
     assert!(matches!(action("gone-1"), Some(Action::Reject { reason: Some(reason) }) if &*reason == "moved"));
-    assert!(matches!(action("public-1"), Some(Action::Pass)));
+    assert!(matches!(action("public-1"), Some(Action::Pass(_))));
     assert!(action("public-12").is_none() && action("unknown").is_none());
     assert!(matches!(
         action("__consumer_offsets"),
