@@ -8,6 +8,7 @@ mod forwarded;
 mod named;
 mod noticed;
 mod timing;
+mod under_load;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -200,53 +201,6 @@ fn kcat_logs_in_by_plain() {
         let told = kcat::try_reach(&bootstrap, &wrong, Duration::from_secs(5)).expect_err("it is refused");
         assert!(told.contains("Authentication failed"), "{mechanism}: {told}");
     }
-    door.proxy.terminate();
-}
-
-/// Later logins (KIP-368), on the connections that there are.
-#[test]
-fn logins_are_renewed_while_records_flow() {
-    let more = "mechanisms = [\"SCRAM-SHA-512\", \"SCRAM-SHA-256\", \"PLAIN\"]\nsession_lifetime = \"3s\"";
-    let Some(mut door) = Door::open(Side::Tls, more) else {
-        return skipped::there_is_no_proxy();
-    };
-    let ways = ALL.map(|mechanism| (mechanism, door.options(mechanism, USER, PASSWORD)));
-    assert_renewed(&mut door, ways.to_vec());
-}
-
-/// The same by tokens, which Java reads anew each time.
-#[test]
-fn logins_by_token_are_renewed_while_records_flow() {
-    let Some(mut tokens) = TokenDoor::open("session_lifetime = \"3s\"") else {
-        return skipped::there_is_no_proxy();
-    };
-    let options = tokens.options(&tokens.key, "alice", 600);
-    assert_renewed(&mut tokens.door, vec![("OAUTHBEARER", options)]);
-}
-
-fn assert_renewed(door: &mut Door, ways: Vec<(&str, Options)>) {
-    let streams = ways.into_iter().map(|(mechanism, options)| {
-        let topic = RIG.topic("sealed-login", 1);
-        let producer = RIG.java.stream_produce(&options, &topic, 1, 50);
-        let consumer = RIG.java.stream_consume(&options, &From::partitions(&topic, 1));
-        (mechanism, producer, consumer)
-    });
-    let streams: Vec<_> = streams.collect();
-    for (mechanism, producer, consumer) in streams {
-        for stream in [&producer, &consumer] {
-            let what = format!("two later logins by {mechanism}");
-            wait::until(&what, Duration::from_secs(60), || {
-                (RIG.java.stream_status(stream).reauthentications >= 2.0).then_some(())
-            });
-        }
-        let connections = RIG.java.stream_status(&producer).connections;
-        assert!(connections <= 2.0, "{mechanism}: {connections} connections");
-        assert_exactly_once(RIG.java, producer, consumer);
-    }
-    let expired = door
-        .proxy
-        .metric("sealwire_connections_closed_total", &["reason=\"login_expired\""]);
-    assert_eq!(expired, 0.0);
     door.proxy.terminate();
 }
 

@@ -23,24 +23,29 @@ pub(super) fn name(door: &mut Door, others: &str) {
 
 /// The same, with more keys of the rule.
 fn name_with(door: &mut Door, others: &str, more: &str) {
-    let file = door.proxy.file("sealwire.toml");
-    let text = fs::read_to_string(&file).expect("its configuration");
-    let named = text
-        .replace(
-            "open_for = [\"User:*\"]",
-            "open_for = [\"User:nobody\", \"group:others\"]",
-        )
-        .replace(
-            "seal_for = [\"User:*\"]",
-            &format!("seal_for = [\"User:writer\"]\n{more}"),
-        )
-        .replace(
-            "[[cluster.main.listeners]]",
-            &format!("[cluster.main.groups]\nothers = {others}\n[[cluster.main.listeners]]"),
-        );
-    assert_ne!(named, text);
-    fs::write(&file, named).expect("written");
+    let sealing = format!("seal_for = [\"User:writer\"]\n{more}");
+    let groups = format!("[cluster.main.groups]\nothers = {others}\n[[cluster.main.listeners]]");
+    let opening = "open_for = [\"User:nobody\", \"group:others\"]";
+    replace(
+        door,
+        &[
+            ("open_for = [\"User:*\"]", opening),
+            ("seal_for = [\"User:*\"]", &sealing),
+            ("[[cluster.main.listeners]]", &groups),
+        ],
+    );
     door.restart(&[]);
+}
+
+/// What its configuration says is replaced by what is beside it, for the next start.
+pub(super) fn replace(door: &Door, changes: &[(&str, &str)]) {
+    let file = door.proxy.file("sealwire.toml");
+    let mut text = fs::read_to_string(&file).expect("its configuration");
+    for (old, new) in changes {
+        assert!(text.contains(old), "{old}: {text}");
+        text = text.replace(old, new);
+    }
+    fs::write(&file, text).expect("written");
 }
 
 /// Whoever the rule does not name gets nothing opened and nothing sealed, whatever the broker allows; the others do not
