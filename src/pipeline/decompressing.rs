@@ -44,17 +44,22 @@ pub(super) enum Records {
 }
 
 impl Records {
-    /// For a batch with this header, which may hold `bytes_max` bytes of records.
+    /// For a batch with this header, which may hold `bytes_max` bytes of records, and, with `records_only`, nothing
+    /// else (CODEC-5).
     pub(super) fn begin(
         header: &BatchHeader,
         bytes_max: usize,
+        records_only: bool,
         pool: &mut DecompressorPool,
     ) -> Result<Self, BatchError> {
         let codec = header.attributes.codec()?;
         if codec == Codec::None {
             return Ok(Self::InBatch);
         }
-        let under_way = pool.decompressor.begin(codec, 0, bytes_max)?;
+        let mut under_way = pool.decompressor.begin(codec, 0, bytes_max)?;
+        if records_only {
+            under_way = under_way.records_only();
+        }
         Ok(Self::Decompressed {
             growing: Growing::from(pool.buffers.take(pool.expected)),
             end: 0,

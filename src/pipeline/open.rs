@@ -88,6 +88,8 @@ pub(super) struct Context<'a> {
     pub(super) demand: Demand,
     /// Records are opened; else only what they say of themselves is looked at.
     pub(super) opens: bool,
+    /// Nothing may stand in the batch but its records: it goes on itself.
+    pub(super) records_only: bool,
     pub(super) decompressed_bytes_max: usize,
     pub(super) may_grow: bool,
     /// When the frame was begun that it stands in.

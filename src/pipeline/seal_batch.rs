@@ -122,6 +122,7 @@ impl SealDraft {
         let records = Records::begin(
             header,
             decompressed_bytes_max.min(records_max),
+            false,
             &mut pool.decompressors,
         )?;
         // Sealing makes records longer.

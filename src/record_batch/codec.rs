@@ -8,6 +8,8 @@
 //! - CODEC-3: whatever the input is, a step is short: nobody waits for a whole batch ([`Decompression::step`]).
 //! - CODEC-4: what stands behind the records while they are decompressed is neither read nor shown: clearing that place
 //!   for every batch would cost as much as filling it.
+//! - CODEC-5: of a batch that is to hold nothing but records ([`Decompression::records_only`]) one stream is read,
+//!   which ends where the batch does and has no place for a text: whatever else readers pass over is an error.
 
 mod gzip;
 mod lz4;
@@ -130,6 +132,7 @@ impl Decompressor {
             start,
             end: start,
             limit,
+            records_only: false,
         })
     }
 
@@ -190,6 +193,7 @@ pub struct Decompression {
     /// Where those end that are there.
     end: usize,
     limit: usize,
+    records_only: bool,
 }
 
 /// What a step of a [`Decompression`] came to.
@@ -213,6 +217,15 @@ enum Reading {
 }
 
 impl Decompression {
+    /// Refuses what readers pass over (CODEC-5).
+    #[must_use]
+    pub fn records_only(self) -> Self {
+        Self {
+            records_only: true,
+            ..self
+        }
+    }
+
     /// Does one step: at most [`STEP_BYTES_MAX`] of the input or of the output, or one block of at most 1 MiB; of LZ4,
     /// a block of 4 MiB that is stored as it is.
     /// `input` and `out` are to be the same with every step, but for the capacity of `out`.
@@ -226,6 +239,7 @@ impl Decompression {
             start: self.start,
             end: &mut self.end,
             limit: self.limit,
+            records_only: self.records_only,
         };
         match &mut self.reading {
             Reading::None => {
@@ -274,6 +288,8 @@ struct Output<'o> {
     start: usize,
     end: &'o mut usize,
     limit: usize,
+    /// What does not come out may not stand in the input either.
+    records_only: bool,
 }
 
 impl Output<'_> {
@@ -283,6 +299,14 @@ impl Output<'_> {
 
     fn exceeded(&self) -> CodecError {
         CodecError::LimitExceeded { limit: self.limit }
+    }
+
+    /// CODEC-5: `what` stands in the input and does not come out.
+    fn pass_over(&self, codec: &'static str, what: &'static str) -> Result<(), CodecError> {
+        match self.records_only {
+            true => Err(CodecError::Malformed { codec, what }),
+            false => Ok(()),
+        }
     }
 
     /// Bytes that may still come.
@@ -354,6 +378,9 @@ impl Output<'_> {
         *self.end = self.end.saturating_add(bytes);
     }
 }
+
+/// What may stand in the input and does not come out.
+const BEHIND: &str = "something stands behind its end";
 
 /// Contexts larger than this are dropped after use; the largest window of levels below zstd's "ultra" fits.
 pub const CONTEXT_BYTES_KEPT: usize = 12 << 20;

@@ -4,7 +4,7 @@ use sealwire::keys::KeyFailure;
 use sealwire::metrics::CloseReason;
 use sealwire::pipeline::Wait;
 use sealwire::record_batch::{BatchHeader, Codec, HEADER_BYTES, RecordCursor};
-use sealwire::testing::{RecordInput, fit_length_and_crc};
+use sealwire::testing::{RecordInput, compress, fit_length_and_crc};
 
 use crate::rig::{
     Halt, OTHER, PAYMENTS, Rig, batch, batch_of, contains, recompressed, sealed, sealed_with, tampered,
@@ -36,7 +36,12 @@ fn store(rig: &mut Rig, topic: &str, records: &[u8]) -> Result<(), i16> {
         assert_eq!(reached, sent, "RAW-2");
         return Ok(());
     }
-    assert!(verdict.message.contains("raw_for"));
+    let says_why = ["raw_for", "malformed", "ends early"];
+    assert!(
+        says_why.iter().any(|why| verdict.message.contains(why)),
+        "{}",
+        verdict.message
+    );
     assert!(!contains(&reached, records), "nothing of it is stored");
     Err(verdict.error_code)
 }
@@ -118,6 +123,59 @@ fn second_of(batch: &[u8], other: &[u8]) -> Vec<u8> {
     let mut mixed = [&batch[..HEADER_BYTES], &first, &second].concat();
     fit_length_and_crc(&mut mixed);
     mixed
+}
+
+/// RAW-3.
+#[test]
+fn nothing_but_records_is_stored_in_a_compressed_batch() {
+    let mut went_on = Vec::new();
+    for topic in ["raw-a", "marked-a"] {
+        let own = sealed(&batch(&["canary", "another"]), &PAYMENTS, topic);
+        for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+            let good = recompressed(&own, codec);
+            assert_eq!(store(&mut rig(), topic, &good), Ok(()), "{codec:?}");
+            let (mut nothing, mut text) = (Vec::new(), Vec::new());
+            compress(codec, &[], &mut nothing).unwrap();
+            compress(codec, b"plaintext", &mut text).unwrap();
+            let skippable = b"\x5f\x2a\x4d\x18\x09\0\0\0plaintext";
+            let stream = &good[HEADER_BYTES..];
+            for (stream, why) in [
+                ([stream, b"plaintext"].concat(), "a text behind it"),
+                ([stream, &[0; 3]].concat(), "zeros behind it"),
+                ([stream, skippable].concat(), "a skippable frame behind it"),
+                ([skippable, stream].concat(), "a skippable frame in front of it"),
+                ([stream, &text].concat(), "another stream behind it"),
+                ([stream, &nothing].concat(), "an empty stream behind it"),
+                ([stream, &nothing, b"plaintext"].concat(), "a text behind two"),
+                (with_a_text(codec, stream), "a text in its header"),
+            ] {
+                let mut records = [&good[..HEADER_BYTES], &stream].concat();
+                fit_length_and_crc(&mut records);
+                let mut rig = rig();
+                match store(&mut rig, topic, &records) {
+                    Err(87) => assert_eq!(rig.audit(), ["malformed"]),
+                    stored => went_on.push((topic, codec, why, stored)),
+                }
+            }
+        }
+    }
+    assert!(went_on.is_empty(), "{went_on:#?}");
+}
+
+/// The stream with a text where its codec has a place for one that readers pass over, or else behind it.
+fn with_a_text(codec: Codec, stream: &[u8]) -> Vec<u8> {
+    let mut stream = stream.to_vec();
+    match codec {
+        // A comment behind the ten bytes of the header, whose fourth says so.
+        Codec::Gzip => {
+            stream[3] = 16;
+            stream.splice(10..10, *b"plaintext\0");
+        }
+        // What the oldest version is that can read it.
+        Codec::Snappy => stream[12..16].copy_from_slice(b"text"),
+        _ => stream.extend_from_slice(b"plaintext"),
+    }
+    stream
 }
 
 #[test]

@@ -156,6 +156,7 @@ impl FetchWork {
                         connection: fetch.connection,
                     },
                     opens: true,
+                    records_only: false,
                     decompressed_bytes_max: decompressed_max,
                     may_grow: fetch.may_grow,
                     begun: fetch.begun,

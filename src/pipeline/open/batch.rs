@@ -69,7 +69,8 @@ impl OpenDraft {
             }
             means.work.charge(BATCH_WORK);
             let bytes_max = context.decompressed_bytes_max;
-            let records = Records::begin(&self.header, bytes_max, &mut means.pool.decompressors)?;
+            let pool = &mut means.pool.decompressors;
+            let records = Records::begin(&self.header, bytes_max, context.records_only, pool)?;
             self.stage = Stage::Records(Walk::begin(self.header, records, means.pool.forgotten));
         }
         if let Stage::Records(walk) = &mut self.stage {

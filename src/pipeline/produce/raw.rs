@@ -4,6 +4,8 @@
 //!   under a KEK and for a domain that the rule has, and opens, unless the rule says that nobody tries (`raw_verify`).
 //!   What nobody vouches for, a null value without a seal among it, is refused.
 //! - RAW-2: what was found good goes on byte for byte.
+//! - RAW-3: nothing but records stands in it: of a compressed batch, nothing behind the end of its stream, or beside
+//!   what comes out of it (CODEC-5).
 
 use std::time::Duration;
 
@@ -121,6 +123,7 @@ impl Pipeline {
                 connection: request.connection,
             },
             opens: rule.access.raw_verify,
+            records_only: true,
             decompressed_bytes_max: self.limits.decompressed_batch_bytes_max,
             may_grow: request.may_grow,
             begun: request.since,

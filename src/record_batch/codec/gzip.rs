@@ -4,7 +4,7 @@
 use crc_fast::{CrcAlgorithm, Digest};
 use flate2::{Decompress, FlushDecompress, Status};
 
-use super::{CodecError, Output, STEP_BYTES_MAX, Stepped};
+use super::{BEHIND, CodecError, Output, STEP_BYTES_MAX, Stepped};
 
 /// The inflate state of the last stream, to be used again.
 #[derive(Default)]
@@ -50,8 +50,14 @@ impl Reading {
     ) -> Result<Stepped, CodecError> {
         let rest = input.get(*at..).unwrap_or_default();
         let Some(member) = &mut self.member else {
+            if self.members > 0 && !rest.is_empty() {
+                output.pass_over(NAME, BEHIND)?;
+            }
             return match member_start(rest) {
                 Ok(header) => {
+                    if header > FIXED_HEADER_BYTES {
+                        output.pass_over(NAME, "its header has more fields than it needs")?;
+                    }
                     *at = at.saturating_add(header);
                     self.state.reset(false);
                     self.members = self.members.saturating_add(1);

@@ -11,7 +11,7 @@ use lz4_flex::block::DecompressError;
 use twox_hash::XxHash32;
 
 use self::long_block::LongBlock;
-use super::{CodecError, Output, Stepped};
+use super::{BEHIND, CodecError, Output, Stepped};
 use crate::record_batch::Span;
 
 /// A frame that is half read.
@@ -54,6 +54,9 @@ impl Reading {
         if length == 0 {
             if frame.content_checksum {
                 take_u32(&mut rest)?;
+            }
+            if !rest.is_empty() {
+                output.pass_over(NAME, BEHIND)?;
             }
             return Ok(Stepped::Finished);
         }

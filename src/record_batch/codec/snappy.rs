@@ -50,9 +50,16 @@ impl Reading {
         if rest.is_empty() {
             return Ok(Stepped::Finished);
         }
-        if let Some(&[.., v0, v1, v2, v3, _, _, _, _]) = header {
-            if i32::from_be_bytes([v0, v1, v2, v3]) < 1 {
+        if let Some(&[.., v0, v1, v2, v3, c0, c1, c2, c3]) = header {
+            let [version, compatible] = [[v0, v1, v2, v3], [c0, c1, c2, c3]].map(i32::from_be_bytes);
+            if version < 1 {
                 return Err(malformed("the framing's version is below 1"));
+            }
+            if *at > 0 || [version, compatible] != [1; 2] {
+                output.pass_over(
+                    NAME,
+                    "its framing's header is not the only one, or not of version 1",
+                )?;
             }
             *at = at.saturating_add(HEADER_BYTES);
             return Ok(Stepped::More);

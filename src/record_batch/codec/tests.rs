@@ -421,6 +421,66 @@ fn zstd_skippable_frames_and_dictionaries() {
     assert!(decompressed(Codec::Zstd, &with_dictionary, MIB).is_err());
 }
 
+/// CODEC-5.
+#[test]
+fn a_batch_of_nothing_but_records_is_one_stream() {
+    let read = |codec, input: &[u8]| {
+        let mut decompression = Decompressor::new().begin(codec, 0, MIB).unwrap().records_only();
+        let mut out = Vec::with_capacity(4 * MIB);
+        loop {
+            match decompression.step(input, &mut out)? {
+                Stepped::More => {}
+                Stepped::Finished => break,
+                Stepped::Room(bytes) => out.reserve(bytes),
+            }
+        }
+        out.truncate(decompression.end());
+        Ok(out)
+    };
+    let skippable = [0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3];
+    for (plain, codec) in [1, 6000, 200_000, MIB]
+        .into_iter()
+        .flat_map(|bytes| CODECS[1..].iter().map(move |codec| (lorem(bytes), *codec)))
+    {
+        let one = compressed(codec, &plain);
+        assert_eq!(read(codec, &one).as_ref(), Ok(&plain));
+        for behind in [
+            &one,
+            &compressed(codec, &[]),
+            &b"text"[..],
+            &[0],
+            &[0; 40],
+            &skippable,
+        ] {
+            let followed = [one.as_slice(), behind].concat();
+            assert!(read(codec, &followed).is_err(), "{codec:?} and {behind:?}");
+        }
+    }
+    let plain = lorem(1000);
+    malformed(read(
+        Codec::Zstd,
+        &[&skippable[..], &compressed(Codec::Zstd, &plain)].concat(),
+    ));
+    for header in [
+        GzBuilder::new().extra("text"),
+        GzBuilder::new().filename("text"),
+        GzBuilder::new().comment("text"),
+    ] {
+        let mut encoder = header.write(Vec::new(), Compression::best());
+        encoder.write_all(&plain).unwrap();
+        malformed(read(Codec::Gzip, &encoder.finish().unwrap()));
+    }
+    for version in [8..12, 12..16] {
+        let mut stream = compressed(Codec::Snappy, &plain);
+        stream[version].copy_from_slice(b"\0ext");
+        malformed(read(Codec::Snappy, &stream));
+    }
+    // One block without framing.
+    let block = snap::raw::Encoder::new().compress_vec(&plain).unwrap();
+    assert_eq!(read(Codec::Snappy, &block).as_ref(), Ok(&plain));
+    assert!(read(Codec::Snappy, &[&block[..], b"text"].concat()).is_err());
+}
+
 /// What each step made, and what it used of the input.
 type Steps = Vec<(usize, usize)>;
 

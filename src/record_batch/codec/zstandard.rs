@@ -5,7 +5,7 @@ use zstd::zstd_safe::{
     DCtx, DParameter, InBuffer, OutBuffer, ResetDirective, get_error_name, get_frame_content_size,
 };
 
-use super::{CONTEXT_BYTES_KEPT, CodecError, Output, Stepped};
+use super::{BEHIND, CONTEXT_BYTES_KEPT, CodecError, Output, Stepped};
 
 /// The context of the last stream, and with it its window, to be used again.
 #[derive(Default)]
@@ -74,8 +74,12 @@ impl Reading {
         if output.produced() > output.limit {
             return Err(output.exceeded());
         }
-        if *at == input.len() && hint == 0 {
-            return Ok(Stepped::Finished);
+        // A frame has ended, a skippable one perhaps.
+        if hint == 0 {
+            if *at == input.len() {
+                return Ok(Stepped::Finished);
+            }
+            output.pass_over(NAME, BEHIND)?;
         }
         if taken == 0 && made == 0 {
             return Err(CodecError::Truncated(NAME));
