@@ -68,6 +68,8 @@ pub struct Collection {
     pub access: Vec<AccessFacts>,
     /// Each key set that is fetched.
     pub key_sets: Vec<KeySetFacts>,
+    /// Of each cluster whose brokers make delegation tokens.
+    pub tokens: Vec<TokenFacts>,
     /// How many connections are served, and how many `limits.connections_max` wants to be.
     pub connections: (usize, usize),
     /// Of `[audit]`.
@@ -126,6 +128,18 @@ pub struct KeySetFacts {
     pub fetched: u64,
     /// How often that was tried in vain.
     pub failures: u64,
+}
+
+/// Delegation tokens that brokers of one cluster make for the proxy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TokenFacts {
+    pub cluster: String,
+    /// How many were made.
+    pub made: u64,
+    /// How often one was to be made, and was not.
+    pub failures: u64,
+    /// How many are at hand.
+    pub known: u64,
 }
 
 /// What stays true for as long as the process lives.

@@ -10,15 +10,17 @@
 
 mod accounts;
 mod standing;
+mod tokens;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
 pub use self::accounts::{AccountsError, BrokerAccounts, ReadCertificate};
-pub use self::standing::{Admission, Standing, Trial};
+pub use self::standing::{Admission, Standing, Trial, back_off};
+pub use self::tokens::{AccountFor, DelegationToken, NoToken, TokenBook, TokenNews, TokenWish};
 use crate::crypto::CryptoError;
 use crate::foreign::Foreign;
 use crate::identity::sasl::initiator::{Credential, Fault, Hashing, Initiation, Message, Next, Proof};
@@ -37,6 +39,8 @@ pub struct BrokerAccount {
     proof: AccountProof,
     /// How it fares.
     pub standing: Standing,
+    /// Since when there is this token, of one that is a delegation token.
+    issued: Option<Instant>,
 }
 
 enum AccountProof {
@@ -63,6 +67,7 @@ impl BrokerAccount {
         Self {
             proof: AccountProof::Said(Arc::new(credential)),
             standing: Standing::default(),
+            issued: None,
         }
     }
 
@@ -72,7 +77,30 @@ impl BrokerAccount {
         Self {
             proof: AccountProof::Shown(set),
             standing: Standing::default(),
+            issued: None,
         }
+    }
+
+    /// By a delegation token that a broker has made at `issued`.
+    #[must_use]
+    pub fn of_token(credential: Credential, issued: Instant) -> Self {
+        Self {
+            issued: Some(issued),
+            ..Self::new(credential)
+        }
+    }
+
+    /// Whether a refusal is one of the token alone, and of nobody's account.
+    #[must_use]
+    pub fn is_token(&self) -> bool {
+        self.issued.is_some()
+    }
+
+    /// Whether it is a token that not every broker may know of yet (TOKENS-2).
+    #[must_use]
+    pub fn is_settling(&self, now: Instant) -> bool {
+        self.issued
+            .is_some_and(|issued| now.saturating_duration_since(issued) < tokens::SETTLED_AFTER)
     }
 
     /// By which TLS brokers are spoken to, where that shows who it is.

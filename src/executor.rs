@@ -243,6 +243,19 @@ impl<P: Platform> Executor<P> {
                     cluster.accounts = Some(accounts);
                 }
             }
+            ExecutorMessage::Token {
+                cluster,
+                principal,
+                news,
+            } => {
+                let mut pipeline = self.serving.shared.pipeline.borrow_mut();
+                let cluster = pipeline.clusters.get_mut(cluster);
+                if let Some(book) = cluster.and_then(|cluster| cluster.tokens.as_mut()) {
+                    book.take(&principal, news, clocks::now());
+                }
+                drop(pipeline);
+                self.serving.shared.announce_logins();
+            }
             ExecutorMessage::Logins(listener, news) => {
                 let mut pipeline = self.serving.shared.pipeline.borrow_mut();
                 pipeline.logins.take_news(listener, news);
@@ -308,6 +321,7 @@ impl<P: Platform> Executor<P> {
             self.serving.shared.announce_keys();
         }
         self.serving.shared.send_key_requests();
+        self.serving.shared.send_password_checks();
         if now.saturating_duration_since(self.idle_checked) >= IDLE_CHECK {
             self.idle_checked = now;
             self.serving

@@ -2,7 +2,8 @@
 //! requests in versions that every broker since 0.11 takes. Requests are made by `kafka-protocol`; answers are
 //! untrusted and read by our own walkers.
 //!
-//! It never logs in and never writes. No executor and not the control thread may call it: it waits for the network.
+//! It logs in where whoever calls it has an account for that, makes tokens, and writes nothing else. No executor and
+//! not the control thread may call it: it waits for the network.
 #![cfg_attr(
     not(test),
     deny(
@@ -16,6 +17,7 @@
 
 mod answers;
 
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
@@ -26,12 +28,14 @@ use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{
-    ApiKey, ApiVersionsRequest, DescribeConfigsRequest, FetchRequest, ListOffsetsRequest, MetadataRequest,
-    RequestHeader, TopicName,
+    ApiKey, ApiVersionsRequest, CreateDelegationTokenRequest, DescribeConfigsRequest, FetchRequest,
+    ListOffsetsRequest, MetadataRequest, RequestHeader, TopicName,
 };
 use kafka_protocol::protocol::{Encodable, HeaderVersion, StrBytes};
 use rustls::{ClientConnection, CommonState};
+use zeroize::Zeroizing;
 
+use crate::broker_login::{BrokerAccount, BrokerLogin, LoginError, Outcome};
 use crate::protocol::error_code::UNSUPPORTED_VERSION;
 use crate::protocol::fetch_response::FetchResponse;
 use crate::protocol::{ProtocolError, frame};
@@ -65,6 +69,14 @@ pub enum ClientError {
         address: String,
         /// Kafka's error code.
         code: i16,
+    },
+    /// A broker does not let us log in.
+    #[error("broker {address}: {source}")]
+    Login {
+        /// `host:port`.
+        address: String,
+        /// Why.
+        source: LoginError,
     },
 }
 
@@ -120,6 +132,27 @@ pub(crate) struct TopicSettings<const N: usize> {
     pub(crate) topic: String,
     /// What each has, where there is such a setting; or Kafka's error, where the broker does not say.
     pub(crate) values: Result<[Option<String>; N], i16>,
+}
+
+/// A delegation token that a broker has made (KIP-48).
+#[derive(Clone)]
+pub(crate) struct MadeToken {
+    /// Its user name, where it is logged in by it.
+    pub(crate) id: String,
+    /// The password: in base64.
+    pub(crate) hmac: Zeroizing<String>,
+    pub(crate) good_for: Duration,
+}
+
+/// Without what is secret.
+impl fmt::Debug for MadeToken {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("MadeToken")
+            .field("id", &self.id)
+            .field("good_for", &self.good_for)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What one fetch brought.
@@ -178,6 +211,60 @@ impl BrokerClient {
             UNSUPPORTED_VERSION => Ok(false),
             code => self.accepted(code).map(|()| is_proxy),
         }
+    }
+
+    /// Logs in. Nothing but [`Self::is_proxy`] may come before it.
+    pub(crate) fn log_in(&mut self, account: &BrokerAccount) -> Result<(), ClientError> {
+        let failed = |address: &str, source| ClientError::Login {
+            address: address.to_owned(),
+            source,
+        };
+        let Some(mut login) = BrokerLogin::new(account) else {
+            // TLS shows who it is.
+            return Ok(());
+        };
+        loop {
+            self.correlation_id = self.correlation_id.wrapping_add(1);
+            let mut request = Zeroizing::new(Vec::new());
+            login
+                .write(self.correlation_id, &mut request)
+                .map_err(|error| failed(&self.address, error))?;
+            let answer = self.exchange(&request);
+            let answer = answer.map_err(|source| broker(&self.address, source))?;
+            let mut outcome = login.take(&answer);
+            while let Ok(Outcome::Hash) = outcome {
+                match login.hashing() {
+                    Some(hashing) => hashing.run(),
+                    // Somebody else hashes it.
+                    None => std::thread::sleep(LOOK_AGAIN),
+                }
+                outcome = login.resume();
+            }
+            match outcome {
+                Ok(Outcome::Done(_)) => return Ok(()),
+                Ok(_) => {}
+                Err(error) => return Err(failed(&self.address, error)),
+            }
+        }
+    }
+
+    /// Has a token made by which one logs in as this user (KIP-373), good for so long or less.
+    pub(crate) fn make_token(&mut self, owner: &str, lifetime: Duration) -> Result<MadeToken, ClientError> {
+        let request = CreateDelegationTokenRequest::default()
+            .with_owner_principal_type(Some(StrBytes::from_static_str("User")))
+            .with_owner_principal_name(Some(StrBytes::from_string(owner.to_owned())))
+            .with_max_lifetime_ms(i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX));
+        let answer = self.ask(
+            ApiKey::CreateDelegationToken,
+            CREATE_DELEGATION_TOKEN_VERSION,
+            &request,
+        )?;
+        let answer = Zeroizing::new(answer);
+        let made = self.understood(answers::made_token(&answer))?;
+        made.map_err(|code| ClientError::Refused {
+            address: self.address.clone(),
+            code,
+        })
     }
 
     /// The partitions of `topic`.
@@ -268,12 +355,14 @@ impl BrokerClient {
         body: &M,
     ) -> Result<Vec<u8>, ClientError> {
         self.correlation_id = self.correlation_id.wrapping_add(1);
-        let exchanged = self.exchange(key, version, body);
+        let exchanged = self
+            .request(key, version, body)
+            .and_then(|request| self.exchange(&request));
         exchanged.map_err(|source| broker(&self.address, source))
     }
 
-    fn exchange<M: Encodable + HeaderVersion>(
-        &mut self,
+    fn request<M: Encodable + HeaderVersion>(
+        &self,
         key: ApiKey,
         version: i16,
         body: &M,
@@ -289,18 +378,22 @@ impl BrokerClient {
             .and_then(|()| body.encode(&mut request, version));
         encoded.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))?;
         let length = u32::try_from(request.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+        Ok([&length.to_be_bytes()[..], &request].concat())
+    }
+
+    /// Sends a request, its length included; the answer is without it.
+    fn exchange(&mut self, request: &[u8]) -> io::Result<Vec<u8>> {
         let most = Instant::now() + self.answer;
         let mut socket = Deadlined {
             stream: &self.stream,
             deadline: self.until.map_or(most, |until| until.min(most)),
         };
         let (most, is_first) = (self.answer_bytes_max, self.correlation_id == 1);
-        let asked = [&length.to_be_bytes()[..], &request].concat();
         let answer = match &mut self.tls {
-            None => exchange(&mut socket, &asked, most, is_first)?,
+            None => exchange(&mut socket, request, most, is_first)?,
             Some(tls) => {
                 let mut stream = rustls::Stream::new(&mut **tls, &mut socket);
-                let answer = exchange(&mut stream, &asked, most, is_first);
+                let answer = exchange(&mut stream, request, most, is_first);
                 answer.map_err(|error| in_words_of_tls(error, tls))?
             }
         };
@@ -354,8 +447,8 @@ fn exchange(
         }
         return Err(io::Error::new(io::ErrorKind::InvalidData, text));
     }
-    // The buffer grows with what arrives, not with what is announced.
-    let mut answer = Vec::new();
+    // The buffer grows with what arrives, not with what is announced; what is short, and may be secret, is not moved.
+    let mut answer = Vec::with_capacity(SHORT_ANSWER_BYTES);
     stream.take(length).read_to_end(&mut answer)?;
     if answer.len() as u64 != length {
         return Err(io::ErrorKind::UnexpectedEof.into());
@@ -463,6 +556,8 @@ const FETCH_VERSION: i16 = 4;
 /// The first that shows which proxies it has passed: one that leads back to us is to know us.
 const API_VERSIONS_VERSION: i16 = 3;
 const DESCRIBE_CONFIGS_VERSION: i16 = 1;
+/// The first that names an owner: Kafka 3.3.
+const CREATE_DELEGATION_TOKEN_VERSION: i16 = 3;
 /// What TLS answers to a request without it (RFC 8446, 5.1 and 6).
 const TLS_ALERT: u8 = 21;
 const TLS_MAJOR_VERSION: u8 = 3;
@@ -472,3 +567,6 @@ const TOPIC_RESOURCE: i8 = 2;
 const EARLIEST: i64 = -2;
 
 const FETCH_BYTES: i32 = 8 << 20;
+const SHORT_ANSWER_BYTES: usize = 4096;
+/// A password is hashed within milliseconds.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);

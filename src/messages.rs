@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::oneshot;
 
 use crate::audit::AuditList;
-use crate::broker_login::BrokerAccounts;
+use crate::broker_login::{BrokerAccounts, TokenNews, TokenWish};
 use crate::config::HostPort;
 use crate::identity::sasl::Failure;
 use crate::identity::sasl::exchange::{CheckedNews, PasswordCheck};
@@ -38,6 +38,12 @@ pub(crate) enum ControlRequest {
     },
     /// A password of the proxy's own is to be hashed: every executor is told.
     HashPassword(Hashing),
+    /// Brokers are to make a delegation token.
+    MakeToken {
+        executor: usize,
+        cluster: ClusterId,
+        wish: TokenWish,
+    },
     /// A token names a key that this listener's set does not have.
     FetchKeys { listener: ListenerId },
     /// For the audit log. Each executor has one on its way, until `turn` is dropped.
@@ -170,6 +176,12 @@ pub(crate) enum ExecutorMessage {
     },
     /// Answer to [`ControlRequest::HashPassword`], whoever asked.
     PasswordHashed,
+    /// Answer to [`ControlRequest::MakeToken`].
+    Token {
+        cluster: ClusterId,
+        principal: Principal,
+        news: TokenNews,
+    },
     /// Who the proxy is at brokers of a cluster from now on.
     Accounts(ClusterId, Arc<BrokerAccounts>),
     /// Who may log in at a listener from now on.

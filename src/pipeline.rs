@@ -55,7 +55,7 @@ use std::time::Instant;
 use crate::audit::{
     AuditEvent, AuditQueue, AuditState, KekName, Login, Operation, Reason, RefusedRecords, RefusedRequest,
 };
-use crate::broker_login::BrokerAccounts;
+use crate::broker_login::{AccountFor, BrokerAccount, BrokerAccounts, TokenBook, TokenWish};
 use crate::clocks::{ClockWatch, Clocks};
 use crate::config::Limits;
 use crate::foreign::SHOWN_BYTES_MAX;
@@ -95,6 +95,8 @@ pub struct Pipeline {
     pub logins: Logins,
     /// Passwords of the proxy's own that are to be hashed; the executor takes them away.
     pub hashings: Vec<Hashing>,
+    /// Delegation tokens that are to be made; likewise.
+    pub token_wishes: Vec<(ClusterId, TokenWish)>,
     /// What ApiVersions requests say of this program when they go on, so that it knows itself again.
     pub identity: Identity,
     /// How often something came that is waited for.
@@ -120,6 +122,8 @@ pub struct Cluster {
     pub addresses: AddressBook,
     /// Who the proxy is at its brokers, where it logs in there.
     pub accounts: Option<Arc<BrokerAccounts>>,
+    /// The same, where brokers make tokens for that.
+    pub tokens: Option<TokenBook>,
     /// Brokers that clients are not told of.
     hidden: hidden::HiddenByListener,
 }
@@ -132,8 +136,15 @@ impl Cluster {
             rules,
             addresses,
             accounts: None,
+            tokens: None,
             hidden: hidden::HiddenByListener::default(),
         }
+    }
+
+    /// Whether the proxy logs in at its brokers.
+    #[must_use]
+    pub fn makes_logins(&self) -> bool {
+        self.accounts.is_some() || self.tokens.is_some()
     }
 }
 
@@ -179,6 +190,7 @@ impl Pipeline {
             audit_state: Arc::default(),
             logins: Logins::default(),
             hashings: Vec::new(),
+            token_wishes: Vec::new(),
             identity: Identity::default(),
             news: News::default(),
             work: Work::new(TURN_BYTES),
@@ -187,6 +199,46 @@ impl Pipeline {
             clock_watch: ClockWatch::default(),
             produce: produce::ProducePool::new(executor),
             fetch: fetch::FetchPool::default(),
+        }
+    }
+
+    /// Who the proxy is at brokers of a cluster for this client; `None`: it does not log in there.
+    pub(crate) fn account_for(
+        &mut self,
+        cluster: ClusterId,
+        principal: Option<&Principal>,
+        now: Instant,
+    ) -> Option<AccountFor> {
+        let known = self.clusters.get_mut(cluster)?;
+        let listed = known.accounts.as_ref().map(|accounts| {
+            let account = principal.and_then(|principal| accounts.of(principal.name()));
+            account.map_or(AccountFor::Nobody, |account| {
+                AccountFor::Known(Arc::clone(account))
+            })
+        });
+        let tokens = known.tokens.as_mut().zip(principal);
+        let made = tokens.map(|(book, principal)| {
+            let (account, wish) = book.of(principal, now);
+            self.token_wishes.extend(wish.map(|wish| (cluster, wish)));
+            account
+        });
+        let nobody = known.tokens.is_some().then_some(AccountFor::Nobody);
+        listed.or(made).or(nobody)
+    }
+
+    /// Brokers have refused a token (TOKENS-1).
+    pub(crate) fn token_refused(
+        &mut self,
+        cluster: ClusterId,
+        principal: Option<&Principal>,
+        account: &Arc<BrokerAccount>,
+    ) {
+        let book = self
+            .clusters
+            .get_mut(cluster)
+            .and_then(|cluster| cluster.tokens.as_mut());
+        if let Some((book, principal)) = book.zip(principal) {
+            book.refused(principal, account);
         }
     }
 

@@ -1,8 +1,8 @@
 //! The self-check: is what the configuration says there? KMSs and KEKs, key sets, brokers and their ids, names, limits
 //! of topics and of the process. Printed by `check-config --probe`, and written to the log once after the start.
 //!
-//! It changes nothing, logs in nowhere, and nobody waits for it: the start neither fails nor takes longer because of
-//! it.
+//! It changes nothing, logs in by the proxy's own account alone, and nobody waits for it: the start neither fails nor
+//! takes longer because of it.
 //!
 //! - SELF-CHECK-1: every wait has a deadline, and all of them together [`WHOLE_MAX`]; what was not found out by then is
 //!   said so. An answer has one for all of it, and brokers to ask first share what there is.

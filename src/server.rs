@@ -30,6 +30,7 @@
 mod acceptor;
 mod access_files;
 mod control;
+mod delegation_tokens;
 mod followed_files;
 mod hidden;
 mod key_sets;

@@ -4,6 +4,7 @@
 mod access;
 mod audit;
 mod connections;
+mod delegation_tokens;
 mod families;
 mod key_sets;
 mod keys;
@@ -51,6 +52,7 @@ impl Collector for Exposition {
         self.tls(&mut families)?;
         self.access(&mut families)?;
         self.key_sets(&mut families)?;
+        self.delegation_tokens(&mut families)?;
         self.audit(&mut families)?;
         self.traffic(&mut families)?;
         self.under_way(&mut families)?;

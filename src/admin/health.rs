@@ -214,6 +214,7 @@ mod tests {
             tls: Vec::new(),
             access: Vec::new(),
             key_sets: Vec::new(),
+            tokens: Vec::new(),
             connections: (10, 10),
             audit: Arc::default(),
         }

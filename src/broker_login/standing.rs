@@ -92,8 +92,7 @@ impl Standing {
         }
         let Self(known) = self;
         let times = known.refused.load().as_ref().map_or(0, |before| before.times);
-        let wait = BACK_OFF_MIN.saturating_mul(1_u32.checked_shl(times).unwrap_or(u32::MAX));
-        let until = now.checked_add(wait.min(BACK_OFF_MAX)).unwrap_or(now);
+        let until = now.checked_add(back_off(times)).unwrap_or(now);
         let times = times.saturating_add(1);
         known.refused.store(Some(Arc::new(Refused { until, times })));
         known.is_proven.store(false, Ordering::Release);
@@ -104,6 +103,13 @@ impl Standing {
         let refused = self.0.refused.load();
         refused.as_ref().is_some_and(|refused| now < refused.until)
     }
+}
+
+/// For how long something is left alone that was refused, after so many times before (STANDING-2).
+#[must_use]
+pub fn back_off(times: u32) -> Duration {
+    let wait = BACK_OFF_MIN.saturating_mul(1_u32.checked_shl(times).unwrap_or(u32::MAX));
+    wait.min(BACK_OFF_MAX)
 }
 
 /// A user that was made a moment ago is not known to every broker.

@@ -14,6 +14,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::audit::AuditQueue;
+use crate::broker_login::TokenWish;
 use crate::channel::Sender;
 use crate::config::HostPort;
 use crate::identity::sasl::exchange::PasswordCheck;
@@ -80,6 +81,18 @@ impl Errands {
     pub(crate) fn hash_password(&self, hashing: Hashing) {
         if self.unsent.borrow().len() < UNSENT_MAX {
             self.send(ControlRequest::HashPassword(hashing));
+        }
+    }
+
+    /// A delegation token is to be made; beyond the bound it is asked for again.
+    pub(crate) fn make_token(&self, cluster: ClusterId, wish: TokenWish) {
+        if self.unsent.borrow().len() < UNSENT_MAX {
+            let executor = self.executor;
+            self.send(ControlRequest::MakeToken {
+                executor,
+                cluster,
+                wish,
+            });
         }
     }
 

@@ -79,7 +79,7 @@ impl Shared {
         self.alarms.borrow_mut().wake_all(NewsKind::Addresses);
     }
 
-    /// Has passwords hashed that are waited for.
+    /// Has passwords hashed, and tokens made, that are waited for.
     pub(crate) fn send_password_checks(&self) {
         let mut pipeline = self.pipeline.borrow_mut();
         for (connection, check) in pipeline.logins.take_checks() {
@@ -87,6 +87,9 @@ impl Shared {
         }
         for hashing in pipeline.hashings.drain(..) {
             self.errands.hash_password(hashing);
+        }
+        for (cluster, wish) in pipeline.token_wishes.drain(..) {
+            self.errands.make_token(cluster, wish);
         }
     }
 

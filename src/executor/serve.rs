@@ -7,6 +7,7 @@
 //! | TLS | the client | `tls.handshake_timeout`, and its time | 64 KiB |
 //! | login, if it ends here | the client; hashes | its time; 10 s | 16 requests of 64 KiB, nothing behind them |
 //! | first word | the client | its time | nothing: 14 bytes are looked at |
+//! | token, if brokers make one for the client | the control thread | 10 s | nothing |
 //! | dial: a question | the broker that would be connected to | 1 s | 16 KiB of its answer |
 //! | dial | names and brokers | `limits.connect_timeout` for each address | nothing |
 //! | versions, behind a login | the broker | 1 s | 16 KiB of its answer |
@@ -195,24 +196,16 @@ impl Arrival {
         };
         memory.park(true);
         let bearer = logged_in.as_ref().and_then(|login| login.bearer.clone());
-        let account = self.account(&listener, bearer.as_ref());
-        let mut reached = self
-            .brokers_stage(pin!(self.dial(&listener, account.tls(), first_word)))
-            .await??;
-        if let Some(logged_in) = &logged_in {
-            let compared = self.compare_versions::<P>(&listener, logged_in, &mut reached.broker);
-            Box::pin(compared).await?;
-        }
-        let at_broker = self.log_in_at_broker::<P>(&listener, &account, &mut reached.broker);
-        let at_broker = Box::pin(at_broker).await;
+        let reached = Box::pin(self.reach_broker::<P>(&listener, first_word, logged_in.as_ref())).await;
         if let Some(logged_in) = &logged_in {
             let told =
-                self.tell_outcome::<P>(logged_in, at_broker.as_ref().err().copied(), &mut sockets.client);
+                self.tell_outcome::<P>(logged_in, reached.as_ref().err().copied(), &mut sockets.client);
             Box::pin(told).await?;
         }
         drop(memory);
+        let (reached, at_broker) = reached?;
         let mut session = self.session(&listener, &reached)?;
-        if let Some(at_broker) = at_broker? {
+        if let Some(at_broker) = at_broker {
             session = session.at_broker(at_broker, bearer);
         }
         if let Some(login) = logged_in {

@@ -1,7 +1,14 @@
 //! What brokers answer, in the versions that are asked for: untrusted, bounded, and read no further than is of
 //! interest.
 
-use super::{FoundCluster, Leader, TopicSettings};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use zeroize::Zeroizing;
+
+use super::{FoundCluster, Leader, MadeToken, TopicSettings};
+use crate::identity::sasl::USER_BYTES_MAX;
 use crate::protocol::addresses::is_host;
 use crate::protocol::api_key::{FETCH, METADATA};
 use crate::protocol::error_code::NONE;
@@ -179,12 +186,53 @@ pub(super) fn listed_offset(answer: &[u8]) -> Result<(i64, i16), ProtocolError> 
     Ok((offset, code))
 }
 
+/// A CreateDelegationToken response of version 3: the token, or the broker's error.
+pub(super) fn made_token(answer: &[u8]) -> Result<Result<MadeToken, i16>, ProtocolError> {
+    let mut cursor = Cursor::new(answer);
+    cursor.i32()?; // correlation id
+    cursor.skip_tagged_fields()?;
+    let code = cursor.i16()?;
+    if code != NONE {
+        return Ok(Err(code));
+    }
+    for _ in 0..4 {
+        cursor.text(true)?; // types and names of whose it is and of who has asked
+    }
+    let issued = cursor.i64()?;
+    let expires = cursor.i64()?;
+    cursor.i64()?; // until when it could be renewed
+    let at = cursor.position();
+    let id = cursor.string_non_null(true)?;
+    if id.is_empty() || id.len() > USER_BYTES_MAX || id.contains('\0') {
+        return Err(ProtocolError::CountTooLarge { at });
+    }
+    let id = id.to_owned();
+    let at = cursor.position();
+    // As bytes are written, a text is.
+    let hmac = cursor.text(true)?;
+    if hmac.is_empty() || hmac.len() > HMAC_BYTES_MAX {
+        return Err(ProtocolError::CountTooLarge { at });
+    }
+    let hmac = Zeroizing::new(BASE64.encode(hmac));
+    cursor.i32()?; // throttle time
+    cursor.skip_tagged_fields()?;
+    cursor.expect_end()?;
+    let good_for = u64::try_from(expires.saturating_sub(issued)).unwrap_or(0);
+    Ok(Ok(MadeToken {
+        id,
+        hmac,
+        good_for: Duration::from_millis(good_for),
+    }))
+}
+
 /// The first versions of Metadata requests and of Fetch in which topics have ids (KIP-516).
 const METADATA_WITH_TOPIC_IDS: i16 = 12;
 const FETCH_WITH_TOPIC_IDS: i16 = 13;
 /// Ten times as many as large clusters have, of each.
 const BROKERS_MAX: usize = 10_000;
 const TOPICS_MAX: usize = 500_000;
+/// Brokers make them of 64 bytes.
+const HMAC_BYTES_MAX: usize = 1024;
 
 #[cfg(test)]
 mod tests {
@@ -201,6 +249,7 @@ mod tests {
             let _ = cluster(&answer);
             let _ = offers_what_no_broker_does(&answer);
             let _ = described_settings(&answer, ["max.message.bytes"]);
+            let _ = made_token(&answer);
         }
     }
 
@@ -286,6 +335,47 @@ mod tests {
             values,
         });
         assert_eq!(described_settings(&answer, settings).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_token_is_read_or_the_error_instead_of_it() {
+        let answer = |hmac: usize, id: &str| {
+            let mut answer = vec![0, 0, 0, 1, 0, 0, 0];
+            for text in ["User", "app", "User", "proxy"] {
+                answer.push(u8::try_from(text.len() + 1).unwrap());
+                answer.extend(text.as_bytes());
+            }
+            for time in [1_000_i64, 91_000, 91_000] {
+                answer.extend(time.to_be_bytes());
+            }
+            answer.push(u8::try_from(id.len() + 1).unwrap());
+            answer.extend(id.as_bytes());
+            match u8::try_from(hmac + 1) {
+                Ok(length) if length < 0x80 => answer.push(length),
+                _ => answer.extend([
+                    u8::try_from((hmac + 1) % 128).unwrap() | 0x80,
+                    u8::try_from((hmac + 1) / 128).unwrap(),
+                ]),
+            }
+            answer.extend(vec![0xff; hmac]);
+            answer.extend([0, 0, 0, 0, 0]);
+            answer
+        };
+        let made = made_token(&answer(3, "id-1")).unwrap().unwrap();
+        assert_eq!(
+            (made.id.as_str(), made.hmac.as_str(), made.good_for),
+            ("id-1", "////", Duration::from_secs(90))
+        );
+        assert!(!format!("{made:?}").contains("////"));
+        assert!(made_token(&answer(HMAC_BYTES_MAX, "id")).unwrap().is_ok());
+        for wrong in [answer(HMAC_BYTES_MAX + 1, "id"), answer(0, "id"), answer(3, "")] {
+            assert!(made_token(&wrong).is_err());
+        }
+        let mut longer = answer(3, "id");
+        longer.push(0);
+        assert!(made_token(&longer).is_err());
+        let refused = [0, 0, 0, 1, 0, 0, 65];
+        assert_eq!(made_token(&refused).map(Result::err), Ok(Some(65)));
     }
 
     /// SELF-CHECK-2

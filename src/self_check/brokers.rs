@@ -1,7 +1,8 @@
 //! Whether brokers are there, which ids they have, and where they say that they are. Blocks.
 //!
-//! One line for each broker to ask first, one for the ids, one for the addresses, one for the limits of topics. Where
-//! brokers want a login, nothing but their being there can be found out.
+//! One line for each broker to ask first, one for the ids, one for the addresses, one for the limits of topics; one for
+//! the login where the proxy has an account of its own there. Where brokers want a login, and there is none, nothing
+//! but their being there can be found out.
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
@@ -9,7 +10,8 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{Row, Verdict, left, some_of, topics};
-use crate::config::{ClusterConfig, Config, OwnPorts};
+use crate::broker_login::BrokerAccount;
+use crate::config::{ClusterConfig, Config, OwnPorts, UpstreamLogin};
 use crate::kafka_client::{BrokerClient, ClientError, FoundCluster, Patience};
 use crate::messages::CameBack;
 use crate::transport::tls_client::ClientSet;
@@ -37,6 +39,13 @@ pub(super) fn look(
         return;
     };
     client.wait_until(deadline);
+    if let Some(login) = log_in(cluster, &mut client) {
+        let is_in = login.verdict == Verdict::Good;
+        tell(login);
+        if !is_in {
+            return;
+        }
+    }
     let is_sealing = cluster.seal_rules().next().is_some();
     match client.cluster(is_sealing) {
         Ok(found) => {
@@ -49,7 +58,16 @@ pub(super) fn look(
         Err(ClientError::Broker { source, .. }) if is_end(&source) => tell(Row::new(
             format!("{} cluster", cluster.name),
             Verdict::Unknown,
-            "brokers want a login: their ids, their addresses and the limits of topics cannot be asked without one",
+            match &cluster.upstream_login {
+                Some(UpstreamLogin::PerPrincipal(_)) => {
+                    "brokers want a login, and the proxy has accounts for its clients alone: their ids, their \
+                     addresses and the limits of topics cannot be asked"
+                }
+                _ => {
+                    "brokers want a login: their ids, their addresses and the limits of topics cannot be asked \
+                     without one"
+                }
+            },
         )),
         Err(error) => {
             let is_late =
@@ -66,6 +84,19 @@ pub(super) fn look(
             ));
         }
     }
+}
+
+/// What becomes of the proxy's own account, where it has one.
+fn log_in(cluster: &ClusterConfig, client: &mut BrokerClient) -> Option<Row> {
+    let subject = format!("{} login", cluster.name);
+    let credential = match cluster.upstream_login.as_ref()?.own()?.read() {
+        Ok(credential) => credential?,
+        Err(error) => return Some(Row::new(subject, Verdict::Failed, error.to_string())),
+    };
+    Some(match client.log_in(&BrokerAccount::new(credential)) {
+        Ok(()) => Row::new(subject, Verdict::Good, "brokers take the proxy's own account"),
+        Err(error) => Row::new(subject, Verdict::Failed, error.to_string()),
+    })
 }
 
 /// Whether the brokers that are asked first are there; the first that is.
@@ -177,7 +208,7 @@ fn why_not(error: ClientError, way: LeadsTo, speaks_tls: bool) -> String {
         },
         ClientError::Broker { source, .. } => source.to_string(),
         ClientError::Answer { source, .. } => format!("its answer cannot be read: {source}"),
-        error @ ClientError::Refused { .. } => error.to_string(),
+        error @ (ClientError::Refused { .. } | ClientError::Login { .. }) => error.to_string(),
     }
 }
 

@@ -92,7 +92,13 @@ impl AccessFollowed {
                     let kind = Kind::OwnAccount(cluster.id, own.clone(), Arc::default());
                     follow(kind, "", own.path().unwrap_or(Path::new("")));
                 }
-                Some(UpstreamLogin::One(_) | UpstreamLogin::ForwardToken) | None => {}
+                // Of those by which tokens are made, the secret is read each time.
+                Some(
+                    UpstreamLogin::One(_)
+                    | UpstreamLogin::ForwardToken
+                    | UpstreamLogin::DelegationTokens { .. },
+                )
+                | None => {}
             }
             for listener in &cluster.listeners {
                 let Some(sasl) = &listener.sasl else { continue };

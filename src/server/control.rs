@@ -23,6 +23,7 @@ use tokio::task::{JoinSet, yield_now};
 use tokio::time::{sleep_until, timeout};
 
 use super::access_files::{AccessFiles, AccessNews, GroupNews};
+use super::delegation_tokens::DelegationTokens;
 use super::hidden::HiddenLog;
 use super::key_sets::{KeySetRequests, KeySets};
 use super::names::LookUps;
@@ -33,7 +34,8 @@ use super::spread::Spread;
 use super::state_file::{ClusterAddresses, StateFile};
 use super::tls_files::TlsFiles;
 use crate::admin::{
-    AccessFacts, Collection, EXECUTOR_TIMEOUT, Hidden, KeySetFacts, ProcessFacts, Source, TlsFacts, serve,
+    AccessFacts, Collection, EXECUTOR_TIMEOUT, Hidden, KeySetFacts, ProcessFacts, Source, TlsFacts,
+    TokenFacts, serve,
 };
 use crate::audit::{AuditLog, AuditState};
 use crate::channel::{Receiver, Sender};
@@ -64,6 +66,7 @@ pub(super) struct Followed {
     pub(super) tls: TlsFiles,
     pub(super) logins: AccessFiles,
     pub(super) key_sets: KeySets,
+    pub(super) tokens: DelegationTokens,
 }
 
 /// When the program ends, and how.
@@ -86,6 +89,7 @@ pub(super) struct Control {
     names: LookUps,
     passwords: Passwords,
     key_sets: KeySetRequests,
+    tokens: DelegationTokens,
     /// Groups that have changed.
     groups: mpsc::Receiver<GroupNews>,
     notices: Notices,
@@ -108,6 +112,7 @@ impl Control {
             names: LookUps::new(own_ports),
             passwords: Passwords::default(),
             key_sets: KeySetRequests::default(),
+            tokens: DelegationTokens::default(),
             // Nobody says so yet.
             groups: mpsc::channel(1).1,
             hidden: HiddenLog::new(links.ids.clusters.clone()),
@@ -144,6 +149,7 @@ impl Control {
             tls: followed.tls.watch(),
             access: followed.logins.watch(),
             key_sets: followed.key_sets.watch(),
+            tokens: followed.tokens.watch(),
             connections: self.links.connections,
             audit: self.links.audit.state(),
         });
@@ -151,6 +157,7 @@ impl Control {
         let executors_ended = std::mem::take(&mut self.links.executors_ended);
         let keys = tokio::spawn(key_service.run());
         self.key_sets = followed.key_sets.requests();
+        self.tokens = followed.tokens;
         let tls_files = tokio::spawn(follow_tls(followed.tls, executors.clone()));
         let (groups, changed) = mpsc::channel(GROUPS_WAITING);
         self.groups = changed;
@@ -212,6 +219,8 @@ impl Control {
             tokio::select! {
                 // What is asked for goes first: the sleep only wakes, and whoever is due is looked at in each round.
                 biased;
+                // Few at a time, and each of them was asked for.
+                Some(ended) = self.tokens.ended() => self.tokens.take(&self.links.executors, ended),
                 request = self.links.requests.recv() => self.serve_one(request),
                 Some(GroupNews { cluster, rules, group }) = self.groups.recv() => {
                     self.links.audit.tell_rules(&cluster, rules, Some(&group), clocks::now());
@@ -255,6 +264,11 @@ impl Control {
             ControlRequest::HashPassword(hashing) => {
                 self.passwords.hash(self.links.executors.clone(), hashing);
             }
+            ControlRequest::MakeToken {
+                executor,
+                cluster,
+                wish,
+            } => self.tokens.ask(&self.links.executors, executor, cluster, wish),
             ControlRequest::FetchKeys { listener } => self.key_sets.fetch(listener),
             ControlRequest::Audit { list, turn } => {
                 self.links.audit.take(list, Some(turn), clocks::now());
@@ -379,6 +393,7 @@ struct Facts {
     tls: watch::Receiver<Vec<TlsFacts>>,
     access: watch::Receiver<Vec<AccessFacts>>,
     key_sets: watch::Receiver<Vec<KeySetFacts>>,
+    tokens: watch::Receiver<Vec<TokenFacts>>,
     connections: (usize, usize),
     audit: Arc<AuditState>,
 }
@@ -412,6 +427,7 @@ impl Source for Facts {
             tls: self.tls.borrow().clone(),
             access: self.access.borrow().clone(),
             key_sets: self.key_sets.borrow().clone(),
+            tokens: self.tokens.borrow().clone(),
             connections: self.connections,
             audit: Arc::clone(&self.audit),
         }

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use super::acceptor::{self, Acceptor};
 use super::access_files::{AccessFiles, AccessFollowed, Read};
 use super::control::{Control, ControlLinks, Ending, Followed};
+use super::delegation_tokens::DelegationTokens;
 use super::key_sets::KeySets;
 use super::start::{Capacities, Start, new_identity};
 use super::state_file::ClusterAddresses;
@@ -36,6 +37,7 @@ pub(super) struct Prepared {
     addresses: Vec<ClusterAddresses>,
     tls: (TlsFiles, Vec<TlsNews>),
     logins: (AccessFiles, Read),
+    tokens: DelegationTokens,
     admin: Option<std::net::TcpListener>,
     audit: AuditLog,
     facts: ProcessFacts,
@@ -67,6 +69,7 @@ impl Prepared {
         }
         let tls = TlsFollowed::read(&config)?;
         let logins = AccessFollowed::read(&config)?;
+        let tokens = DelegationTokens::of(&config)?;
         let addresses = config.clusters.iter().map(ClusterAddresses::read).collect();
         let acceptor = Acceptor::bind(&config)?;
         let admin = config
@@ -82,6 +85,7 @@ impl Prepared {
             addresses,
             tls,
             logins,
+            tokens,
             admin,
             facts: ProcessFacts {
                 started: SystemTime::now(),
@@ -157,6 +161,7 @@ impl Prepared {
             tls: self.tls.0,
             logins: self.logins.0,
             key_sets: KeySets::of(&self.config),
+            tokens: self.tokens,
         };
         runtime.block_on(control.run(key_service, followed, self.admin, self.facts, ending));
         // What still waits for a disk or a resolver is not waited for.

@@ -15,7 +15,7 @@ use super::access_files::AccessNews;
 use super::state_file::ClusterAddresses;
 use super::threads::Threads;
 use crate::audit::AuditState;
-use crate::broker_login::BrokerAccounts;
+use crate::broker_login::{BrokerAccounts, TokenBook};
 use crate::channel::{Sender, channel};
 use crate::config::{ClusterConfig, Config, KeySetSource, OwnAccount, UpstreamLogin};
 use crate::executor::{ExecutorListener, ExecutorSetup, Platform, spawn};
@@ -171,16 +171,21 @@ impl Start<'_> {
                     cluster.rules.clone(),
                     known.book.clone(),
                     accounts(cluster, self.logins),
+                    matches!(
+                        cluster.upstream_login,
+                        Some(UpstreamLogin::DelegationTokens { .. })
+                    ),
                 )
             })
             .collect();
         move || {
             let clusters = clusters
                 .into_iter()
-                .map(|(id, name, rules, book, accounts)| {
+                .map(|(id, name, rules, book, accounts, by_tokens)| {
                     let rules = ClusterRules::new(name, rules, limits.topics_max);
                     let mut cluster = Cluster::new(rules, book);
                     cluster.accounts = accounts;
+                    cluster.tokens = by_tokens.then(TokenBook::default);
                     (id, cluster)
                 })
                 .collect();
@@ -200,6 +205,7 @@ fn accounts(cluster: &ClusterConfig, read: &[AccessNews]) -> Option<Arc<BrokerAc
     match cluster.upstream_login.as_ref()? {
         UpstreamLogin::One(OwnAccount::Certificate) => return None,
         UpstreamLogin::ForwardToken => return Some(Arc::new(BrokerAccounts::of_clients())),
+        UpstreamLogin::DelegationTokens { .. } => return None,
         UpstreamLogin::One(_) | UpstreamLogin::PerPrincipal(_) => {}
     }
     let of_cluster = read.iter().find_map(|news| match news {

@@ -13,6 +13,7 @@ mod certificate_names;
 mod clients;
 mod cluster;
 mod compact_batches;
+mod delegation_tokens;
 mod hostile_frames;
 mod inspect_broker;
 mod keys_late;

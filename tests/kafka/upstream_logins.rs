@@ -114,7 +114,7 @@ impl Door {
     }
 }
 
-fn write_users(path: &Path) {
+pub(crate) fn write_users(path: &Path) {
     let mut credentials = Credentials::new().expect("random numbers");
     for user in USERS {
         for mechanism in [Mechanism::Sha256, Mechanism::Sha512] {
@@ -125,7 +125,7 @@ fn write_users(path: &Path) {
     write_secret(path, &credentials.text());
 }
 
-fn write_secret(path: &Path, text: &str) {
+pub(crate) fn write_secret(path: &Path, text: &str) {
     let new = path.with_extension("new");
     fs::write(&new, text).expect("written");
     fs::set_permissions(&new, fs::Permissions::from_mode(0o600)).expect("mode 0600");
@@ -417,6 +417,6 @@ fn the_file_of_accounts_is_followed() {
 
 const TEAMS: [&str; 2] = ["team-a", "team-b"];
 const USERS: [&str; 3] = ["app-1", "app-2", "app-3"];
-const PASSWORD: &str = "clients-secret";
+pub(crate) const PASSWORD: &str = "clients-secret";
 const BROKERS_PASSWORD: &str = "brokers-secret";
 const CANARY: &str = "upstream-canary-77b2";

@@ -1,9 +1,12 @@
 //! Logins of the proxy's own, renewed among the client's requests.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use sealwire::broker_login::BrokerAccounts;
+use sealwire::broker_login::{
+    AccountFor, Admission, BrokerAccount, BrokerAccounts, DelegationToken, NoToken, TokenBook, TokenNews,
+};
+use sealwire::identity::sasl::initiator::{Account, Credential, Proof};
 use sealwire::identity::{Client, Principal};
 use sealwire::ids::{ClusterId, Id as _};
 use sealwire::metrics::{BrokerLoginResult, CloseReason};
@@ -132,6 +135,103 @@ fn a_renewal_is_by_the_account_that_there_is_now() {
     );
     assert!(rig.session.broker_login_error().is_some());
     assert_eq!(rig.at_broker(), b"");
+}
+
+/// A token, since when there is it.
+fn token(id: &str, now: Instant) -> DelegationToken {
+    let account = Account::new(id.to_owned(), "secret".to_owned().into());
+    DelegationToken {
+        account: Arc::new(BrokerAccount::of_token(
+            Credential::new(Proof::Plain(account)),
+            now,
+        )),
+        renew_at: now + LIFETIME,
+        ends: now + 2 * LIFETIME,
+    }
+}
+
+/// A client for whom the proxy logs in by tokens, whose next login is due.
+fn by_tokens() -> Rig {
+    let mut rig = at_broker(Arc::default());
+    let cluster = rig.pipeline.clusters.get_mut(ClusterId::from_number(0)).unwrap();
+    cluster.accounts = None;
+    cluster.tokens = Some(TokenBook::default());
+    rig.pass_time(DUE);
+    rig
+}
+
+fn tell(rig: &mut Rig, news: TokenNews) {
+    let cluster = rig.pipeline.clusters.get_mut(ClusterId::from_number(0)).unwrap();
+    let now = rig.now;
+    let book = cluster.tokens.as_mut().unwrap();
+    book.take(&Principal::network(), news, now);
+    rig.pipeline.news.logins += 1;
+}
+
+/// AT-BROKER-2, TOKENS-1
+#[test]
+fn a_renewal_waits_for_a_token() {
+    let mut rig = by_tokens();
+    let fetch = fetch_request(11, 1);
+    let again = Wait::Login(rig.now + Duration::from_millis(500));
+    assert_eq!(rig.client_sends(&fetch), Ok(Halt::Blocked(again)));
+    assert_eq!(rig.pipeline.token_wishes.len(), 1);
+    let made = token("id", rig.now);
+    tell(&mut rig, Ok(made));
+    assert_eq!(rig.client_sends(&[]), waits(&rig));
+    agree(&mut rig);
+    assert_eq!(rig.client_sends(&[]), waits(&rig));
+    let (said, taken) = say(&mut rig, TokenAnswer::Accepted(b"", None));
+    assert_eq!((said.as_slice(), taken), (&b"\0id\0secret"[..], Ok(Halt::More)));
+
+    let mut rig = by_tokens();
+    assert!(matches!(
+        rig.client_sends(&fetch),
+        Ok(Halt::Blocked(Wait::Login(_)))
+    ));
+    rig.pass_time(Duration::from_secs(10));
+    assert_eq!(rig.client_sends(&[]), Err(CloseReason::LoginUnavailable));
+
+    for (is_refused, expected) in [
+        (true, CloseReason::BrokerLogin),
+        (false, CloseReason::LoginUnavailable),
+    ] {
+        let mut rig = by_tokens();
+        assert!(matches!(
+            rig.client_sends(&fetch),
+            Ok(Halt::Blocked(Wait::Login(_)))
+        ));
+        let failed = NoToken {
+            is_refused,
+            why: "no right".into(),
+            until: rig.now + LIFETIME,
+        };
+        tell(&mut rig, Err(failed));
+        assert_eq!(rig.client_sends(&[]), Err(expected));
+        assert_eq!(rig.session.broker_login_error(), Some("no right"));
+    }
+}
+
+/// AT-BROKER-3, TOKENS-1, TOKENS-2: the client comes again, and one that had settled is replaced by then.
+#[test]
+fn a_refused_token_is_not_held_against_anybody() {
+    for (seconds, is_replaced) in [(9, false), (10, true)] {
+        let mut rig = by_tokens();
+        let made = token("id", rig.now - Duration::from_secs(seconds));
+        assert!(rig.client_sends(&fetch_request(11, 1)).is_ok());
+        tell(&mut rig, Ok(made.clone()));
+        assert_eq!(rig.client_sends(&[]), waits(&rig));
+        agree(&mut rig);
+        assert_eq!(rig.client_sends(&[]), waits(&rig));
+        let (_, taken) = say(&mut rig, TokenAnswer::Failed("no"));
+        assert_eq!(taken, Err(CloseReason::LoginUnavailable));
+        assert!(matches!(made.account.standing.admit(rig.now), Admission::Later));
+        let now = rig.now;
+        let cluster = rig.pipeline.clusters.get_mut(ClusterId::from_number(0)).unwrap();
+        let (found, wish) = cluster.tokens.as_mut().unwrap().of(&Principal::network(), now);
+        assert_eq!(matches!(found, AccountFor::Awaited), is_replaced);
+        assert_eq!(wish.and_then(|wish| wish.instead_of).is_some(), is_replaced);
+    }
 }
 
 /// AT-BROKER-3, STANDING-2, STANDING-3

@@ -3,6 +3,7 @@
 //!
 //! A group's assignment comes to the same: what a member was told to read it asks for.
 
+mod delegation_tokens;
 mod upstream_login;
 
 use std::fs;
@@ -131,8 +132,8 @@ impl Scene {
         Self::before(brokers, liar, None)
     }
 
-    /// `accounts`: for whom the proxy logs in at the brokers.
-    fn before(brokers: String, liar: Arc<Liar>, accounts: Option<&str>) -> Self {
+    /// `upstream_login`: its keys, in which `FILE` is the path of a file with that text.
+    fn before(brokers: String, liar: Arc<Liar>, upstream_login: Option<(&str, &str)>) -> Self {
         let authorities = Authorities::create("lying-broker");
         let server = authorities.server("server", None);
         let users = authorities.file("users");
@@ -145,11 +146,14 @@ impl Scene {
         }
         fs::write(&users, credentials.text()).expect("written");
         fs::set_permissions(&users, fs::Permissions::from_mode(0o600)).expect("mode 0600");
-        let upstream_login = accounts.map(|text| {
-            let path = authorities.file("accounts.toml");
+        let upstream_login = upstream_login.map(|(keys, text)| {
+            let path = authorities.file("login");
             fs::write(&path, text).expect("written");
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("mode 0600");
-            format!("kind = \"per_principal\"\nallow_plaintext = true\naccounts = {path:?}")
+            format!(
+                "allow_plaintext = true\n{}",
+                keys.replace("FILE", &format!("{path:?}"))
+            )
         });
         let keystore = Keystore::create(&["orders"]);
         let setup = ProxySetup {

@@ -201,6 +201,16 @@ impl Rig {
         let _: Value = self.administer("allow", json!({"principal": principal, "prefix": prefix}));
     }
 
+    /// Whether `principal` may have brokers make delegation tokens for `owner`.
+    pub(crate) fn set_tokens_right(&self, principal: &str, owner: &str, is_allowed: bool) {
+        let op = if is_allowed {
+            "allow_tokens"
+        } else {
+            "forbid_tokens"
+        };
+        let _: Value = self.administer(op, json!({"principal": principal, "owner": owner}));
+    }
+
     /// The brokers know this user by SCRAM, with either hash, and that password.
     pub(crate) fn set_password(&self, user: &str, password: &str) {
         let _: Value = self.administer("set_password", json!({"user": user, "password": password}));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::admin::{AccessFacts, KeySetFacts};
+use crate::admin::{AccessFacts, KeySetFacts, TokenFacts};
 use crate::audit::AuditState;
 use crate::config::OnFull;
 use crate::keys::statistics::KeyStatistics;
@@ -47,6 +47,12 @@ fn busy() -> Collection {
             fetched: 1_700_000_000,
             failures: 3,
         }],
+        tokens: vec![TokenFacts {
+            cluster: "main".to_owned(),
+            made: 5,
+            failures: 2,
+            known: 4,
+        }],
         ..Collection::default()
     }
 }
@@ -65,6 +71,9 @@ fn counters_come_out_with_their_labels() {
         "sealwire_key_set_keys{cluster=\"main\",listener=\"lan\"} 2",
         "sealwire_key_set_fetched_timestamp_seconds{cluster=\"main\",listener=\"lan\"} 1700000000",
         "sealwire_key_set_failures_total{cluster=\"main\",listener=\"lan\"} 3",
+        "sealwire_delegation_tokens{cluster=\"main\"} 4",
+        "sealwire_delegation_tokens_made_total{cluster=\"main\"} 5",
+        "sealwire_delegation_token_failures_total{cluster=\"main\"} 2",
         "sealwire_executors 2",
         "sealwire_executors_answering 1",
         "sealwire_deks_made_total{kms=\"local\"} 0",

@@ -1,7 +1,7 @@
 //! `[cluster.NAME.upstream_login]`: whom brokers see.
 
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use zeroize::Zeroizing;
 
@@ -22,6 +22,24 @@ pub enum UpstreamLogin {
     One(OwnAccount),
     /// Each client by the token that it logs in with.
     ForwardToken,
+    /// The client's principal, by a token that brokers make for the proxy (KIP-48, KIP-373).
+    DelegationTokens {
+        /// Who the proxy is when it has one made.
+        own: OwnAccount,
+        /// How long a token is to be good.
+        lifetime: Duration,
+    },
+}
+
+impl UpstreamLogin {
+    /// Who the proxy itself is, where it has an account of its own.
+    #[must_use]
+    pub fn own(&self) -> Option<&OwnAccount> {
+        match self {
+            Self::PerPrincipal(_) | Self::ForwardToken => None,
+            Self::One(own) | Self::DelegationTokens { own, .. } => Some(own),
+        }
+    }
 }
 
 /// Who the proxy itself is at brokers.

@@ -39,17 +39,20 @@ pub(super) fn read_upstream_login(
         "per_principal" => &["accounts"],
         "one" => &["mechanism", "user", "password", "token"],
         "forward_token" => &["broker_may_replay"],
+        "delegation_tokens" => &["mechanism", "user", "password", "token", "token_lifetime"],
         _ => {
             kind.complain(
                 "there is no such way",
-                "write \"pass\", \"one\", \"per_principal\" or \"forward_token\"",
+                "write \"pass\", \"one\", \"per_principal\", \"forward_token\" or \"delegation_tokens\"",
             );
             return None;
         }
     };
     refuse_others(&table, &name, keys)?;
-    if name != "pass" {
-        refuse_strangers(&kind, listeners);
+    match name.as_str() {
+        "pass" => {}
+        "delegation_tokens" => refuse_nameless(&kind, listeners),
+        _ => refuse_strangers(&kind, listeners),
     }
     Some(match name.as_str() {
         "pass" => None,
@@ -61,6 +64,7 @@ pub(super) fn read_upstream_login(
             check_forwarding(&table, &kind, listeners, opens, allows_plaintext)?;
             Some(UpstreamLogin::ForwardToken)
         }
+        "delegation_tokens" => Some(read_delegation_tokens(&table, allows_plaintext)?),
         _ => Some(UpstreamLogin::One(read_own_account(&table, allows_plaintext)?)),
     })
 }
@@ -74,6 +78,7 @@ fn refuse_others(table: &Node<'_>, kind: &str, keys: &[&str]) -> Option<()> {
         "password",
         "token",
         "broker_may_replay",
+        "token_lifetime",
     ];
     let others = others.into_iter().filter(|key| !keys.contains(key));
     let mistaken = others.filter_map(|key| table.written(key)).inspect(|place| {
@@ -149,6 +154,17 @@ fn check_forwarding(
         return None;
     }
     Some(())
+}
+
+fn read_delegation_tokens(table: &Node<'_>, allows_plaintext: bool) -> Option<UpstreamLogin> {
+    if table.written("mechanism").is_none() {
+        table.missing("mechanism");
+        return None;
+    }
+    Some(UpstreamLogin::DelegationTokens {
+        own: read_own_account(table, allows_plaintext)?,
+        lifetime: table.duration("token_lifetime")?,
+    })
 }
 
 /// Who the proxy itself is.
@@ -233,6 +249,22 @@ fn refuse_strangers(kind: &Node<'_>, listeners: &[ListenerConfig]) {
                 listener.name
             ),
             "write client_auth = \"sasl\", \"mtls\" or \"network\" there, or kind = \"pass\" here",
+        );
+    }
+}
+
+/// A token is for somebody.
+fn refuse_nameless(kind: &Node<'_>, listeners: &[ListenerConfig]) {
+    if let Some(listener) = listeners
+        .iter()
+        .find(|listener| !matches!(listener.client_auth, ClientAuth::Mtls | ClientAuth::Sasl))
+    {
+        kind.complain(
+            &format!(
+                "at listener {:?} clients have no names of their own",
+                listener.name
+            ),
+            "write client_auth = \"sasl\" or \"mtls\" there, or another kind here",
         );
     }
 }

@@ -1,7 +1,7 @@
 //! `[cluster.NAME]`, but for its lists.
 
 use super::Preset::{Absent, Required, Value};
-use super::{Key, flag, other, secret, table, tables};
+use super::{DAY, Key, MINUTE, flag, other, secret, table, tables, time};
 
 pub(super) const KEYS: &[Key] = &[
     table(
@@ -204,12 +204,14 @@ pub(super) const KEYS: &[Key] = &[
     ),
     other(
         "cluster.*.upstream_login.kind",
-        "`\"pass\"`, `\"one\"`, `\"per_principal\"` or `\"forward_token\"`",
+        "`\"pass\"`, `\"one\"`, `\"per_principal\"`, `\"forward_token\"` or `\"delegation_tokens\"`",
         Required,
         "`pass`: the proxy logs in nowhere. Logins of clients pass through it with `client_auth = \"broker\"`; \
          else brokers see the proxy's certificate, or nobody. `per_principal`: the proxy logs in for each client by \
          an account of `accounts`, so that brokers see whom that names. `one`: the proxy logs in by an account of its \
          own, whoever the client is; without `mechanism` that is `upstream_tls.certificate`, or nobody. \
+         `delegation_tokens`: by that account the proxy has brokers make a token for each client (KIP-48), and logs in \
+         by that, so that they see the client's own principal; on listeners with `mtls` and `sasl` only. \
          `forward_token`: by the token that the client logs in with (listeners with OAUTHBEARER alone). Only `pass` \
          goes with `client_auth = \"broker\"`.",
         "\"per_principal\"",
@@ -228,8 +230,8 @@ pub(super) const KEYS: &[Key] = &[
     other(
         "cluster.*.upstream_login.mechanism",
         "`\"SCRAM-SHA-512\"`, `\"SCRAM-SHA-256\"`, `\"PLAIN\"` or `\"OAUTHBEARER\"`",
-        Absent("it shows its certificate, or nothing"),
-        "How the proxy logs in by its own account (`one`).",
+        Absent("it shows its certificate, or nothing; needed by `delegation_tokens`"),
+        "How the proxy logs in by its own account (`one`, `delegation_tokens`).",
         "\"SCRAM-SHA-512\"",
     ),
     other(
@@ -293,6 +295,14 @@ pub(super) const KEYS: &[Key] = &[
         Absent("another source"),
         "As of `password`.",
         "\"kafka-token\"",
+    ),
+    time(
+        "cluster.*.upstream_login.token_lifetime",
+        [MINUTE.saturating_mul(10), DAY.saturating_mul(7)],
+        "\"4h\"",
+        "For how long a delegation token is to be good; brokers may make it shorter \
+         (`delegation.token.max.lifetime.ms`, `delegation.token.expiry.time.ms`). In the second half of its time the \
+         next login has another one made.",
     ),
     flag(
         "cluster.*.upstream_login.broker_may_replay",

@@ -7,6 +7,8 @@
 //! - SERVE-BROKER-LOGIN-2: a broker that is away, silent, or not to be understood closes the connection without a word,
 //!   upon which clients try again.
 //! - SERVE-BROKER-LOGIN-3: a refused account is left alone for a while, whoever comes ([`Standing`]).
+//! - SERVE-BROKER-LOGIN-4: a broker that does not know of a new token yet is connected to again, until the token has
+//!   settled (TOKENS-2). One that refuses it then closes the connection without a word: the next login is by another.
 //!
 //! Executor threads only.
 //!
@@ -20,78 +22,130 @@ use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
-use super::Arrival;
-use crate::broker_login::{Admission, BrokerAccount, BrokerLogin, LoginError, Outcome, Trial};
+use super::login::LoggedIn;
+use super::{Arrival, Reached};
+use crate::broker_login::{
+    AccountFor, Admission, BrokerAccount, BrokerLogin, LoginError, NoToken, Outcome, Trial,
+};
 use crate::clocks;
 use crate::connection::{AskedNews, NewsKind, Wire};
 use crate::executor::bounded::Bounded;
-use crate::executor::dial::Listener;
+use crate::executor::dial::{FirstWord, Listener};
 use crate::executor::platform::Platform;
 use crate::ids::ClusterId;
 use crate::messages::{Notice, NoticeKind};
 use crate::metrics::{BrokerLoginResult, CloseReason};
 use crate::pipeline::BrokerSession;
-use crate::transport::tls_client::ClientSet;
-
-/// Who the proxy is at brokers for a client.
-pub(super) enum Account {
-    /// It logs in nowhere.
-    NotNeeded,
-    /// None is for its principal.
-    Missing,
-    /// This.
-    Of(Arc<BrokerAccount>),
-}
-
-impl Account {
-    /// By which TLS brokers are spoken to, where that shows who it is.
-    pub(super) fn tls(&self) -> Option<&Arc<ClientSet>> {
-        match self {
-            Self::NotNeeded | Self::Missing => None,
-            Self::Of(account) => account.tls(),
-        }
-    }
-}
 
 impl Arrival {
-    /// Who the proxy is at brokers for the client; `bearer`: its own token, where that is sent on.
-    pub(super) fn account(&self, listener: &Listener, bearer: Option<&Arc<BrokerAccount>>) -> Account {
-        let Some(accounts) = self.accounts(listener) else {
-            return Account::NotNeeded;
-        };
-        let principal = self.client.principal.as_ref();
-        let account = principal.and_then(|principal| accounts.of(principal.name()));
-        let account = bearer.or(account).cloned();
-        account.map_or(Account::Missing, Account::Of)
-    }
-
-    /// Logs in for the client, where the cluster has accounts for that.
-    pub(super) async fn log_in_at_broker<P: Platform>(
+    /// Connects to a broker, and logs in there for the client, where the cluster has accounts for that.
+    pub(super) async fn reach_broker<P: Platform>(
         &self,
         listener: &Listener,
-        account: &Account,
-        broker: &mut Wire<P::Socket>,
-    ) -> Result<Option<BrokerSession>, CloseReason> {
-        let done = match account {
-            Account::NotNeeded => return Ok(None),
-            Account::Missing => Err(Failed::NoAccount),
-            Account::Of(account) => {
-                self.brokers_stage(pin!(log_in::<P>(self, account, broker)))
-                    .await?
+        first_word: FirstWord,
+        logged_in: Option<&LoggedIn>,
+    ) -> Result<(Reached<P>, Option<BrokerSession>), CloseReason> {
+        let cluster = listener.map.cluster;
+        let bearer = logged_in.and_then(|login| login.bearer.as_ref());
+        loop {
+            let account = self.brokers_stage(pin!(self.account(cluster, bearer))).await?;
+            let account = account.map_err(|failed| self.not_logged_in(cluster, &failed))?;
+            let shown = account.as_ref().and_then(|account| account.tls());
+            let mut reached = self
+                .brokers_stage(pin!(self.dial::<P>(listener, shown, first_word)))
+                .await??;
+            if let Some(logged_in) = logged_in {
+                let compared = self.compare_versions::<P>(listener, logged_in, &mut reached.broker);
+                Box::pin(compared).await?;
             }
+            let Some(account) = account else {
+                return Ok((reached, None));
+            };
+            let logging_in = Box::pin(log_in::<P>(self, &account, &mut reached.broker));
+            let done = self.brokers_stage(pin!(logging_in)).await?;
+            match self.judged(cluster, &account, done) {
+                Ok(session) => {
+                    let mut pipeline = self.serving.shared.pipeline.borrow_mut();
+                    let connections = &mut pipeline.metrics.connections;
+                    connections.broker_login(BrokerLoginResult::Accepted);
+                    return Ok((reached, Some(session)));
+                }
+                Err(Failed::Settling) => self.brokers_stage(pin!(P::timer(TRY_AGAIN))).await?,
+                Err(failed) => return Err(self.not_logged_in(cluster, &failed)),
+            };
+        }
+    }
+
+    /// Counts a login that has failed, and has the log tell of it.
+    fn not_logged_in(&self, cluster: ClusterId, failed: &Failed) -> CloseReason {
+        let result = match failed {
+            Failed::Login(error) | Failed::TokenRefused(error) => error.result(),
+            _ => BrokerLoginResult::Failed,
         };
         let mut pipeline = self.serving.shared.pipeline.borrow_mut();
-        let result = match &done {
-            Ok(_) => BrokerLoginResult::Accepted,
-            Err(Failed::Login(error)) => error.result(),
-            Err(_) => BrokerLoginResult::Failed,
-        };
         pipeline.metrics.connections.broker_login(result);
         drop(pipeline);
-        done.map(Some).map_err(|failed| {
-            self.notice_broker_login(listener.map.cluster, failed.to_string());
-            failed.reason()
+        // Whoever was refused has told why.
+        if !matches!(failed, Failed::LeftAlone) {
+            self.notice_broker_login(cluster, failed.to_string());
+        }
+        failed.reason()
+    }
+
+    /// Who the proxy is at brokers for the client, if anybody; what is to be made for that is waited for. `bearer`: the
+    /// client's own token, where that is sent on.
+    #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
+    async fn account(
+        &self,
+        cluster: ClusterId,
+        bearer: Option<&Arc<BrokerAccount>>,
+    ) -> Result<Option<Arc<BrokerAccount>>, Failed> {
+        if let Some(bearer) = bearer {
+            return Ok(Some(Arc::clone(bearer)));
+        }
+        let shared = &self.serving.shared;
+        let until = clocks::now().checked_add(LOGIN_WAIT).ok_or(Failed::NoTokenYet)?;
+        let mut asked = AskedNews::default();
+        poll_fn(|context| {
+            let now = clocks::now();
+            let principal = self.client.principal.as_ref();
+            let found = shared.pipeline.borrow_mut().account_for(cluster, principal, now);
+            shared.send_password_checks();
+            match found {
+                Some(AccountFor::Known(account)) => return Poll::Ready(Ok(Some(account))),
+                Some(AccountFor::NoToken(no_token)) => return Poll::Ready(Err(Failed::NoToken(no_token))),
+                Some(AccountFor::Nobody) => return Poll::Ready(Err(Failed::NoAccount)),
+                None => return Poll::Ready(Ok(None)),
+                Some(AccountFor::Awaited) if now >= until => return Poll::Ready(Err(Failed::NoTokenYet)),
+                Some(AccountFor::Awaited) => {}
+            }
+            let mut alarms = shared.alarms.borrow_mut();
+            alarms.on_news(NewsKind::Logins, context.waker(), &mut asked);
+            alarms.at(context.waker(), until.min(now + HASH_AGAIN));
+            Poll::Pending
         })
+        .await
+    }
+
+    /// What a refusal means where it is one of a token (SERVE-BROKER-LOGIN-4).
+    #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
+    fn judged(
+        &self,
+        cluster: ClusterId,
+        account: &Arc<BrokerAccount>,
+        done: Result<BrokerSession, Failed>,
+    ) -> Result<BrokerSession, Failed> {
+        match done {
+            Err(Failed::Login(error @ LoginError::Refused { .. })) if account.is_token() => {
+                if account.is_settling(clocks::now()) {
+                    return Err(Failed::Settling);
+                }
+                let mut pipeline = self.serving.shared.pipeline.borrow_mut();
+                pipeline.token_refused(cluster, self.client.principal.as_ref(), account);
+                Err(Failed::TokenRefused(error))
+            }
+            done => done,
+        }
     }
 
     /// Has the log tell of a login at a broker that has failed, once in a while for each principal.
@@ -114,6 +168,14 @@ enum Failed {
     NoAccount,
     #[error("the account was refused before, and is left alone for a while")]
     LeftAlone,
+    #[error("{}", .0.why)]
+    NoToken(NoToken),
+    #[error("no token was made in time")]
+    NoTokenYet,
+    #[error("the broker does not know of the token yet")]
+    Settling,
+    #[error("another token is made: {0}")]
+    TokenRefused(LoginError),
     #[error("another connection tries the account, which takes too long")]
     TriedTooLong,
     #[error(transparent)]
@@ -127,12 +189,18 @@ enum Failed {
 impl Failed {
     fn reason(&self) -> CloseReason {
         match self {
-            Self::NoAccount | Self::LeftAlone | Self::Login(LoginError::Refused { .. }) => {
-                CloseReason::BrokerLogin
-            }
+            Self::NoToken(NoToken { is_refused: true, .. })
+            | Self::NoAccount
+            | Self::LeftAlone
+            | Self::Login(LoginError::Refused { .. }) => CloseReason::BrokerLogin,
             Self::Login(_) => CloseReason::UnexpectedResponse,
             Self::Broker(_) => CloseReason::BrokerSilent,
-            Self::TriedTooLong | Self::Hash => CloseReason::LoginUnavailable,
+            Self::NoToken(_)
+            | Self::NoTokenYet
+            | Self::Settling
+            | Self::TokenRefused(_)
+            | Self::TriedTooLong
+            | Self::Hash => CloseReason::LoginUnavailable,
         }
     }
 }
@@ -177,7 +245,7 @@ async fn log_in<P: Platform>(
             })
         }
         Err(error) => {
-            if matches!(error, LoginError::Refused { .. }) {
+            if matches!(error, LoginError::Refused { .. }) && !account.is_token() {
                 account.standing.refused(clocks::now());
             }
             Err(error.into())
@@ -235,6 +303,8 @@ const LOGIN_BYTES_MAX: usize = 64 * 1024;
 const ANSWER_BYTES_MAX: usize = 32 * 1024;
 /// How soon it is looked again whether an account may be tried: about as long as a login takes.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
-/// A request to hash may have found no room.
+/// How soon a broker is asked again that does not know of a token yet.
+const TRY_AGAIN: Duration = Duration::from_millis(250);
+/// A request to hash, or for a token, may have found no room.
 const HASH_AGAIN: Duration = Duration::from_millis(500);
 const CORRELATION_ID: i32 = 0x5ea1;

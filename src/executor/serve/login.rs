@@ -22,7 +22,7 @@ use futures_lite::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use zeroize::Zeroizing;
 
 use super::{Arrival, Reached};
-use crate::broker_login::{BrokerAccount, BrokerAccounts};
+use crate::broker_login::BrokerAccount;
 use crate::clocks;
 use crate::connection::{AskedNews, NewsKind, Wire};
 use crate::executor::dial::{FirstWord, Listener};
@@ -33,7 +33,7 @@ use crate::executor::way_back;
 use crate::identity::Principal;
 use crate::messages::{Notice, NoticeKind};
 use crate::metrics::{CloseReason, Direction};
-use crate::pipeline::{FAILURE_DELAY, HASH_WAIT, LoginRefusal, Round, Rounds, bearer_of};
+use crate::pipeline::{Cluster, FAILURE_DELAY, HASH_WAIT, LoginRefusal, Round, Rounds, bearer_of};
 use crate::protocol::api_key::{API_VERSIONS, SASL_AUTHENTICATE, SASL_HANDSHAKE};
 use crate::protocol::api_versions::{self, OfferedApis};
 use crate::protocol::frame::{LENGTH_PREFIX_BYTES, RequestHead};
@@ -155,13 +155,13 @@ impl Arrival {
                             lifetime,
                         } => {
                             let mut known = stage.known(principal, lifetime);
-                            match self.accounts(listener) {
-                                Some(accounts) => {
-                                    let forwards = accounts.forwards_tokens();
+                            match self.makes_logins(listener) {
+                                true => {
+                                    let forwards = self.forwards_tokens(listener);
                                     known.bearer = forwards.then(|| bearer_of(head, request)).flatten();
                                     known.owed = Some((head, answer));
                                 }
-                                None => self.send(client, &answer, head).await?,
+                                false => self.send(client, &answer, head).await?,
                             }
                             self.client.principal = Some(known.principal.clone());
                             self.note_login(listener, stage.rounds.mechanism());
@@ -210,10 +210,19 @@ impl Arrival {
         })
     }
 
-    /// Who the proxy is at brokers for the listener's clients, where it logs in for them.
-    pub(super) fn accounts(&self, listener: &Listener) -> Option<Arc<BrokerAccounts>> {
+    /// Whether the proxy logs in at brokers for the listener's clients.
+    fn makes_logins(&self, listener: &Listener) -> bool {
         let pipeline = self.serving.shared.pipeline.borrow();
-        pipeline.clusters.get(listener.map.cluster)?.accounts.clone()
+        let cluster = pipeline.clusters.get(listener.map.cluster);
+        cluster.is_some_and(Cluster::makes_logins)
+    }
+
+    /// Whether it does so by what clients show.
+    fn forwards_tokens(&self, listener: &Listener) -> bool {
+        let pipeline = self.serving.shared.pipeline.borrow();
+        let cluster = pipeline.clusters.get(listener.map.cluster);
+        let accounts = cluster.and_then(|cluster| cluster.accounts.as_ref());
+        accounts.is_some_and(|accounts| accounts.forwards_tokens())
     }
 
     /// Tells a client that waits for it what has become of its login, now that the one that was made for it at the

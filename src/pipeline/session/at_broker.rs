@@ -3,8 +3,9 @@
 //!
 //! - AT-BROKER-1: when most of its time is over, the client's next request waits until it is renewed. Brokers take a
 //!   renewal that comes late, as long as nothing else comes before it: a client that is silent renews nothing.
-//! - AT-BROKER-2: it is renewed by the account that is the principal's now; where clients' own tokens are sent on, by
-//!   the one that this client has shown last, as soon as it has.
+//! - AT-BROKER-2: it is renewed by the account that is the principal's now, for which it waits where that is a token
+//!   that is to be made; where clients' own tokens are sent on, by the one that this client has shown last, as soon as
+//!   it has.
 //! - AT-BROKER-3: a renewal that fails closes the connection: nothing more of the client's goes to the broker.
 
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::own_purpose::{CORRELATION_ID, OwnPurpose};
 use super::{Session, Step, Wait};
-use crate::broker_login::{Admission, BrokerAccount, BrokerLogin, LoginError, Outcome, Trial};
+use crate::broker_login::{AccountFor, Admission, BrokerAccount, BrokerLogin, LoginError, Outcome, Trial};
 use crate::metrics::{BrokerLoginResult, CloseReason};
 use crate::pipeline::Pipeline;
 use crate::pipeline::logins::bearer_of;
@@ -34,6 +35,8 @@ pub(super) struct AtBroker {
     /// The client's own token, where that is sent on.
     bearer: Option<Arc<BrokerAccount>>,
     renewal: Option<Renewal>,
+    /// Since when an account is waited for.
+    awaited: Option<Instant>,
     error: Option<String>,
 }
 
@@ -54,6 +57,7 @@ impl Session {
             bearer,
             due: session.renewal_is_due(self.connection),
             renewal: None,
+            awaited: None,
             error: None,
         }));
         self
@@ -78,19 +82,16 @@ impl Session {
             Some(renewal) => renewal,
             None if at_broker.due.is_none_or(|due| now < due) => return Ok(None),
             None => {
-                let cluster = pipeline.clusters.get(self.listener.cluster);
-                let accounts = cluster.and_then(|cluster| cluster.accounts.as_ref());
-                let principal = self.client.principal.as_ref();
-                let account = accounts
-                    .zip(principal)
-                    .and_then(|(accounts, principal)| accounts.of(principal.name()));
-                let account = at_broker.bearer.as_ref().or(account);
+                let (cluster, principal) = (self.listener.cluster, self.client.principal.as_ref());
+                let bearer = at_broker.bearer.clone().map(AccountFor::Known);
                 // AT-BROKER-2
-                let Some(account) = account else {
-                    at_broker.error = Some("no account is for this principal any more".to_owned());
-                    return Err(CloseReason::BrokerLogin);
+                let account = match bearer.or_else(|| pipeline.account_for(cluster, principal, now)) {
+                    Some(AccountFor::Known(account)) => account,
+                    Some(AccountFor::Awaited) => return at_broker.wait_for_account(now).map(Some),
+                    other => return Err(at_broker.no_account(other)),
                 };
-                match begin(account, now) {
+                at_broker.awaited = None;
+                match begin(&account, now) {
                     Ok(renewal) => at_broker.renewal.insert(renewal),
                     Err(Some(step)) => return Ok(Some(step)),
                     Err(None) => {
@@ -156,7 +157,12 @@ impl Session {
             }
             Err(error) => {
                 pipeline.metrics.connections.broker_login(error.result());
-                return Err(at_broker.fail(&error, now));
+                let failed = at_broker.fail(&error, now);
+                if let Some(token) = at_broker.refused_token(&error, now) {
+                    let (cluster, principal) = (self.listener.cluster, self.client.principal.as_ref());
+                    pipeline.token_refused(cluster, principal, &token);
+                }
+                return Err(failed);
             }
         }
         Ok(())
@@ -198,10 +204,49 @@ impl AtBroker {
         }
     }
 
+    /// A token is being made.
+    fn wait_for_account(&mut self, now: Instant) -> Result<Step, CloseReason> {
+        let since = *self.awaited.get_or_insert(now);
+        let until = since.checked_add(HASH_WAIT).ok_or(CloseReason::Internal)?;
+        if now >= until {
+            self.error = Some("no token was made in time".to_owned());
+            return Err(CloseReason::LoginUnavailable);
+        }
+        let again = now.checked_add(HASH_AGAIN).ok_or(CloseReason::Internal)?;
+        Ok(Step::Blocked(Wait::Login(until.min(again))))
+    }
+
+    fn no_account(&mut self, found: Option<AccountFor>) -> CloseReason {
+        match found {
+            Some(AccountFor::NoToken(no_token)) => {
+                self.error = Some(no_token.why.as_ref().to_owned());
+                match no_token.is_refused {
+                    true => CloseReason::BrokerLogin,
+                    false => CloseReason::LoginUnavailable,
+                }
+            }
+            _ => {
+                self.error = Some("no account is for this principal any more".to_owned());
+                CloseReason::BrokerLogin
+            }
+        }
+    }
+
+    /// The token that is good no more, by what a broker says of it (TOKENS-2).
+    fn refused_token(&self, error: &LoginError, now: Instant) -> Option<Arc<BrokerAccount>> {
+        let account = &self.renewal.as_ref()?.account;
+        let is_void = matches!(error, LoginError::Refused { .. }) && !account.is_settling(now);
+        (is_void && account.is_token()).then(|| Arc::clone(account))
+    }
+
     /// AT-BROKER-3
     fn fail(&mut self, error: &LoginError, now: Instant) -> CloseReason {
         self.error = Some(error.to_string());
         match (error, &self.renewal) {
+            // The client comes again, by when there is another token.
+            (LoginError::Refused { .. }, Some(renewal)) if renewal.account.is_token() => {
+                CloseReason::LoginUnavailable
+            }
             (LoginError::Refused { .. }, Some(renewal)) => {
                 renewal.account.standing.refused(now);
                 CloseReason::BrokerLogin

@@ -40,6 +40,8 @@ final class Administration {
                 case "create_topics" -> createTopics(admin, command);
                 case "allow_writing" -> allowWriting(admin, command);
                 case "allow" -> allow(admin, command);
+                case "allow_tokens" -> allowTokens(admin, command);
+                case "forbid_tokens" -> forbidTokens(admin, command);
                 case "set_password" -> setPassword(admin, command);
                 case "describe_topics" -> describeTopics(admin, command);
                 case "reach" -> reach(admin, command);
@@ -72,6 +74,23 @@ final class Administration {
         }
         admin.createAcls(rights).all().get();
         return Agent.JSON.createObjectNode();
+    }
+
+    /** principal, owner: for whom it may have delegation tokens made */
+    private static JsonNode allowTokens(Admin admin, JsonNode command) throws Exception {
+        admin.createAcls(List.of(tokensRight(command))).all().get();
+        return Agent.JSON.createObjectNode();
+    }
+
+    /** principal, owner: no longer */
+    private static JsonNode forbidTokens(Admin admin, JsonNode command) throws Exception {
+        admin.deleteAcls(List.of(tokensRight(command).toFilter())).all().get();
+        return Agent.JSON.createObjectNode();
+    }
+
+    private static AclBinding tokensRight(JsonNode command) {
+        ResourcePattern owner = new ResourcePattern(ResourceType.USER, command.get("owner").asText(), PatternType.LITERAL);
+        return right(owner, command.get("principal").asText(), AclOperation.CREATE_TOKENS);
     }
 
     /** user, password: by SCRAM with either hash */

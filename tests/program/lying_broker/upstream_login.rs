@@ -120,7 +120,8 @@ fn try_lie(lie: Lie) {
     let brokers = start_broker(move |socket| lie.serve(socket));
     let account = "[[account]]\nprincipals = [\"User:reader\"]\nmechanism = \"SCRAM-SHA-256\"\n\
         user = \"at-the-broker\"\npassword = \"hunter2\"\n";
-    let mut scene = Scene::before(brokers, Arc::default(), Some(account));
+    let keys = "kind = \"per_principal\"\naccounts = FILE";
+    let mut scene = Scene::before(brokers, Arc::default(), Some((keys, account)));
     let begun = Instant::now();
     let (_client, told) = scene.try_to_log_in("reader", PASSWORD);
     assert!(begun.elapsed() < Duration::from_secs(20), "{lie:?}");

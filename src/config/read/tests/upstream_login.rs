@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::{BASE, load, only_mistake};
 use crate::config::{Config, Overrides, OwnAccount, UpstreamLogin};
@@ -15,6 +16,12 @@ fn with(lines: &str) -> String {
     let listeners = "[[cluster.main.listeners]]";
     let table = format!("[cluster.main.upstream_login]\n{lines}\n");
     BASE.replacen(listeners, &format!("{table}{listeners}"), 1)
+}
+
+/// The same where clients log in.
+fn with_names(lines: &str) -> String {
+    let sasl = "client_auth = \"sasl\"\nsasl = { credentials = \"users\" }";
+    with(lines).replace("client_auth = \"network\"", sasl)
 }
 
 fn read(lines: &str) -> Option<UpstreamLogin> {
@@ -54,6 +61,16 @@ fn every_way_is_read() {
             read(&format!("{scram} = {source}")),
             Some(UpstreamLogin::One(expected))
         );
+    }
+    let lines = format!("{scram} = {{ env = \"SECRET\" }}\n").replace("\"one\"", "\"delegation_tokens\"");
+    for (more, hours) in [("", 4), ("token_lifetime = \"1h\"", 1)] {
+        let config = load(&with_names(&format!("{lines}{more}"))).unwrap_or_else(|errors| panic!("{errors}"));
+        let Some(UpstreamLogin::DelegationTokens { own, lifetime }) = &config.clusters[0].upstream_login
+        else {
+            panic!("another kind");
+        };
+        assert!(matches!(own, OwnAccount::Password { .. }));
+        assert_eq!(*lifetime, Duration::from_secs(hours * 3600));
     }
     let token =
         "kind = \"one\"\nmechanism = \"OAUTHBEARER\"\nallow_plaintext = true\ntoken = { file = \"token\" }";
@@ -110,6 +127,26 @@ fn mistakes_are_told() {
         let mistake = only_mistake(load(&with(&lines))).to_string();
         assert!(mistake.contains(expected), "{lines}\n{mistake}\n{expected}");
         assert!(!mistake.contains("hunter2"), "{mistake}");
+    }
+    let tokens = scram.replace("\"one\"", "\"delegation_tokens\"");
+    for (text, expected) in [
+        (with(&tokens), "no names of their own"),
+        (
+            with(&tokens).replace("\"network\"", "\"broker\""),
+            "no names of their own",
+        ),
+        (with_names("kind = \"delegation_tokens\""), "has no mechanism"),
+        (
+            with_names(&format!("{tokens}\ntoken_lifetime = \"9m\"")),
+            "less than 10m",
+        ),
+        (
+            with_names(&format!("{tokens}\naccounts = \"x\"")),
+            "does without it",
+        ),
+    ] {
+        let mistake = only_mistake(load(&text)).to_string();
+        assert!(mistake.contains(expected), "{mistake}\n{expected}");
     }
     let at_brokers = with(per_principal).replace("\"network\"", "\"broker\"");
     let mistake = only_mistake(load(&at_brokers)).to_string();
