@@ -1,7 +1,7 @@
 //! A client without a library's habits: one request, one answer, exactly the bytes that the test wants.
 
 use std::io::{self, BufRead as _, ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -19,6 +19,7 @@ use kafka_protocol::protocol::{Decodable, HeaderVersion, Request, StrBytes};
 use rustls::{ClientConnection, HandshakeKind};
 use sealwire::testing::{BatchBuilder, RecordInput};
 use sealwire::transport::tls_client::UpstreamTls;
+use socket2::{Domain, Socket, Type};
 
 use super::frames;
 
@@ -30,7 +31,20 @@ pub(crate) struct RawClient {
 
 impl RawClient {
     pub(crate) fn connect(address: &str) -> Self {
-        let socket = TcpStream::connect(address).expect("connecting");
+        Self::over(TcpStream::connect(address).expect("connecting"))
+    }
+
+    /// The same from this address of ours.
+    pub(crate) fn connect_from(source: &str, address: &str) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        let source: SocketAddr = format!("{source}:0").parse().expect("an address");
+        socket.bind(&source.into()).expect("one of ours");
+        let address: SocketAddr = address.parse().expect("an address");
+        socket.connect(&address.into()).expect("connecting");
+        Self::over(socket.into())
+    }
+
+    fn over(socket: TcpStream) -> Self {
         socket
             .set_read_timeout(Some(ANSWER_LIMIT))
             .expect("setting a time-out");
