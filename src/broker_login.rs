@@ -2,7 +2,8 @@
 //! long is waited, is the business of whoever logs in: an executor for a client, before its connection is relayed and
 //! in the middle of it, and [`kafka_client`](crate::kafka_client).
 //!
-//! - BROKER-LOGIN-1: what a broker says of a refusal is for the log, and never for a client.
+//! - BROKER-LOGIN-1: what a broker says of a refusal is for the log, and never for a client; where it was sent a password
+//!   or a token it is for nobody.
 //!
 //! A refused login is not tried again and again: see [`Standing`].
 //!
@@ -27,7 +28,7 @@ use crate::identity::sasl::initiator::{Credential, Fault, Hashing, Initiation, M
 use crate::metrics::BrokerLoginResult;
 use crate::protocol::ProtocolError;
 use crate::protocol::api_key::{SASL_AUTHENTICATE, SASL_HANDSHAKE};
-use crate::protocol::error_code::NONE;
+use crate::protocol::error_code::{NONE, SASL_AUTHENTICATION_FAILED};
 use crate::protocol::sasl::{
     OWN_AUTHENTICATE_VERSION, OWN_HANDSHAKE_VERSION, own_handshake_code, own_token_answer,
     write_own_handshake, write_own_token,
@@ -112,6 +113,22 @@ impl BrokerAccount {
         }
     }
 
+    /// Whether both are one user by one mechanism, with whatever password; or both somebody whose name is elsewhere, as
+    /// that of a token is.
+    #[must_use]
+    pub fn is_same_user(&self, other: &Self) -> bool {
+        if self.is_token() && other.is_token() {
+            return true;
+        }
+        let identity = |account: &Self| {
+            account.credential().map(|credential| {
+                let user = credential.identity().map(|(_, user)| user.to_owned());
+                (credential.mechanism(), user)
+            })
+        };
+        identity(self) == identity(other)
+    }
+
     fn credential(&self) -> Option<&Arc<Credential>> {
         match &self.proof {
             AccountProof::Said(credential) => Some(credential),
@@ -191,6 +208,18 @@ impl fmt::Debug for BrokersText {
 }
 
 impl LoginError {
+    /// Whether the broker does not believe us: its verdict on the account (STANDING-3).
+    #[must_use]
+    pub fn is_verdict(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused {
+                code: SASL_AUTHENTICATION_FAILED,
+                ..
+            }
+        )
+    }
+
     /// As it is counted.
     #[must_use]
     pub fn result(&self) -> BrokerLoginResult {
@@ -259,7 +288,9 @@ impl BrokerLogin {
             }
             Stage::Exchange(initiation, _) => {
                 let answer = own_token_answer(answer)?;
-                accepted(answer.code, answer.text)?;
+                // It was sent a secret, which it may say.
+                let is_quiet = self.credential.mechanism().needs_tls();
+                accepted(answer.code, answer.text.filter(|_| !is_quiet))?;
                 let next = initiation.take(answer.token)?;
                 Ok(self.next(next, answer.lifetime))
             }
@@ -311,7 +342,7 @@ fn accepted(code: i16, text: Option<&str>) -> Result<(), LoginError> {
         code => Err(LoginError::Refused {
             code,
             text: BrokersText(
-                text.unwrap_or("it does not say why")
+                text.unwrap_or("what it says is not shown")
                     .chars()
                     .take(TEXT_CHARS_MAX)
                     .collect(),

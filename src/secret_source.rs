@@ -113,6 +113,26 @@ pub fn without_line_end(bytes: &[u8]) -> &[u8] {
     }
 }
 
+/// Whether nobody but its owner may access a file that holds secrets (SECRET-SOURCE-1). It blocks.
+///
+/// # Errors
+/// [`SecretError::Read`], [`SecretError::Permissions`].
+pub fn check_owner_only(path: &Path) -> Result<(), SecretError> {
+    let about = fs::metadata(path).map_err(|source| SecretError::Read {
+        path: path.to_path_buf(),
+        source,
+    })?;
+    // A pipe or /dev/stdin has no mode that would say anything.
+    let mode = about.mode() & 0o7777;
+    if about.is_file() && mode & 0o077 != 0 {
+        return Err(SecretError::Permissions {
+            path: path.to_path_buf(),
+            mode,
+        });
+    }
+    Ok(())
+}
+
 enum Access {
     OwnerOnly,
     Guarded,
@@ -124,14 +144,8 @@ fn read_file(path: &Path, access: Access) -> Result<Zeroizing<Vec<u8>>, SecretEr
         path: path.to_path_buf(),
         source,
     };
-    let about = fs::metadata(path).map_err(failed)?;
-    // A pipe or /dev/stdin has no mode that would say anything.
-    let mode = about.mode() & 0o7777;
-    if matches!(access, Access::OwnerOnly) && about.is_file() && mode & 0o077 != 0 {
-        return Err(SecretError::Permissions {
-            path: path.to_path_buf(),
-            mode,
-        });
+    if matches!(access, Access::OwnerOnly) {
+        check_owner_only(path)?;
     }
     // Room for all of it at once: growing would leave copies behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(SECRET_BYTES_MAX + 1));

@@ -130,10 +130,16 @@ impl Health {
             let what = match *kind {
                 "credentials" => "the credentials file of listener",
                 "key_set" => "the key set of listener",
+                "accounts" => "the file of accounts at brokers",
+                "own_account" => "the file of the proxy's own secret for brokers",
                 _ => "the file of group",
             };
+            let whose = match name.as_str() {
+                "" => String::new(),
+                name => format!(" {name:?}"),
+            };
             self.warnings
-                .push(format!("{what} {name:?} of cluster {cluster:?} {STAYS}"));
+                .push(format!("{what}{whose} of cluster {cluster:?} {STAYS}"));
         }
     }
 

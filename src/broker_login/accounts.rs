@@ -72,6 +72,15 @@ pub enum AccountsError {
         /// What is wrong.
         error: Box<CertificateError>,
     },
+    /// A password would be sent as it is to brokers that are spoken to in plain TCP.
+    #[error(
+        "an account of it sends its password as it is, and brokers are spoken to in plain TCP: use SCRAM, add \
+         upstream_tls, or write allow_plaintext = true"
+    )]
+    Plaintext,
+    /// There is none: nobody would be let in.
+    #[error("there is no [[account]] in it")]
+    Nobody,
     /// There are more than can be kept.
     #[error("there are more than {ACCOUNTS_MAX} accounts")]
     TooMany,
@@ -114,21 +123,28 @@ impl BrokerAccounts {
     /// # Errors
     /// [`AccountsError`].
     pub fn parse(
-        text: &str,
+        text: &[u8],
         before: &Self,
         mut shown: Option<&mut ReadCertificate<'_>>,
     ) -> Result<Self, AccountsError> {
-        let written: WrittenFile = toml::from_str(text).map_err(|error| AccountsError::Form {
-            line: line_of(text, error.span().map_or(0, |span| span.start)),
+        let text = std::str::from_utf8(text).map_err(|error| AccountsError::Form {
+            line: line_of(text, error.valid_up_to()),
         })?;
+        let written: WrittenFile = toml::from_str(text).map_err(|error| AccountsError::Form {
+            line: line_of(text.as_bytes(), error.span().map_or(0, |span| span.start)),
+        })?;
+        if written.account.is_empty() {
+            return Err(AccountsError::Nobody);
+        }
         if written.account.len() > ACCOUNTS_MAX {
             return Err(AccountsError::TooMany);
         }
-        let known: HashMap<(LoginMechanism, &str), &Arc<BrokerAccount>> = before
-            .entries
-            .iter()
-            .filter_map(|(_, account)| Some((account.credential()?.identity()?, account)))
-            .collect();
+        let mut known: HashMap<(LoginMechanism, &str), Vec<&Arc<BrokerAccount>>> = HashMap::new();
+        for (_, account) in &before.entries {
+            if let Some(identity) = account.credential().and_then(|kept| kept.identity()) {
+                known.entry(identity).or_default().push(account);
+            }
+        }
         let mut accounts = Self {
             entries: Vec::with_capacity(written.account.len()),
             ..Self::default()
@@ -139,8 +155,8 @@ impl BrokerAccounts {
             let account = match entry {
                 Entry::Said(credential) => {
                     let kept = credential.identity().and_then(|identity| known.get(&identity));
-                    let kept = kept.filter(|kept| proves_the_same(kept, &credential));
-                    match kept {
+                    let mut kept = kept.into_iter().flatten();
+                    match kept.find(|kept| proves_the_same(kept, &credential)) {
                         Some(kept) => Arc::clone(kept),
                         None => Arc::new(BrokerAccount::new(credential)),
                     }
@@ -210,6 +226,12 @@ impl BrokerAccounts {
             .filter_map(|(_, account)| Some(account.credential()?.mechanism()))
     }
 
+    /// Whether it is for nobody.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// The files that it names: certificates and their keys.
     pub fn files(&self) -> &[PathBuf] {
         &self.files
@@ -227,7 +249,8 @@ impl WrittenAccount {
         let password = self.password.map(Zeroizing::new);
         let patterns = self.principals.iter().map(|written| pattern_of(written));
         let patterns: Option<Vec<_>> = patterns.collect();
-        let patterns = patterns.ok_or("one of its principals is none: write \"User:NAME\"")?;
+        let patterns = patterns
+            .ok_or("one of its principals is none: write \"User:NAME\"; groups are not taken here")?;
         if patterns.is_empty() {
             return Err("it is for nobody: name somebody in principals");
         }
@@ -261,8 +284,8 @@ impl WrittenAccount {
     }
 }
 
-fn line_of(text: &str, at: usize) -> usize {
-    let before = text.as_bytes().get(..at).unwrap_or(text.as_bytes());
+fn line_of(text: &[u8], at: usize) -> usize {
+    let before = text.get(..at).unwrap_or(text);
     before
         .iter()
         .filter(|byte| **byte == b'\n')
@@ -297,7 +320,7 @@ password = "hunter3"
 "#;
 
     fn parse(text: &str) -> Result<BrokerAccounts, AccountsError> {
-        BrokerAccounts::parse(text, &BrokerAccounts::default(), None)
+        BrokerAccounts::parse(text.as_bytes(), &BrokerAccounts::default(), None)
     }
 
     /// ACCOUNTS-1
@@ -321,7 +344,7 @@ password = "hunter3"
             .join("[[account]]");
         let accounts = parse(&only).expect("well formed");
         assert!(accounts.of("app-1").is_some() && accounts.of("app-2").is_none());
-        assert!(parse("").expect("nobody").of("app-1").is_none());
+        assert!(matches!(parse("# nobody"), Err(AccountsError::Nobody)));
     }
 
     /// ACCOUNTS-2
@@ -329,7 +352,7 @@ password = "hunter3"
     fn an_account_that_stays_keeps_its_standing() {
         let before = parse(FILE).expect("well formed");
         let changed = FILE.replace("hunter3", "hunter4").replace("# two teams", "");
-        let after = BrokerAccounts::parse(&changed, &before, None).expect("well formed");
+        let after = BrokerAccounts::parse(changed.as_bytes(), &before, None).expect("well formed");
         let same = |name| Arc::ptr_eq(before.of(name).expect("one"), after.of(name).expect("one"));
         assert!(same("app-1") && !same("app-2"));
     }
@@ -388,7 +411,7 @@ password = "hunter3"
             let path = files.certificate.clone();
             Err(CertificateError::Nothing { path, what })
         };
-        let error = BrokerAccounts::parse(text, &BrokerAccounts::default(), Some(&mut refuse));
+        let error = BrokerAccounts::parse(text.as_bytes(), &BrokerAccounts::default(), Some(&mut refuse));
         let error = error.expect_err("there is none").to_string();
         assert!(error.starts_with("account 1: a.pem holds no"), "{error}");
         assert_eq!(asked, [PathBuf::from("a.pem")]);

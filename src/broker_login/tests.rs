@@ -107,13 +107,20 @@ fn refusals_are_shown_escaped() {
     write_handshake(head, 33, &["GSSAPI"], &mut answer).expect("written");
     let error = plain.take(&answer[LENGTH_PREFIX_BYTES..]).expect_err("refused");
     assert!(matches!(error, LoginError::Refused { code: 33, .. }), "{error}");
+    assert!(!error.is_verdict(), "it is about the mechanism");
 
+    let mut scram = login(Proof::Scram(Mechanism::Sha512, secret(), None));
+    agree(&mut scram, "SCRAM-SHA-512");
+    let text = format!("no\n\u{1b}[2J{}", "x".repeat(10_000));
+    let error = say(&mut scram, TokenAnswer::Failed(&text)).expect_err("refused");
+    let shown = error.to_string();
+    assert!(error.is_verdict() && shown.contains("no\\n"), "{shown}");
+    assert!(shown.len() < 512 && !shown.contains(['\n', '\u{1b}']), "{shown}");
+    // Who was sent a password may say it.
     let mut plain = login(Proof::Plain(secret()));
     agree(&mut plain, "PLAIN");
-    let text = format!("no\n\u{1b}[2J{}", "x".repeat(10_000));
-    let error = say(&mut plain, TokenAnswer::Failed(&text)).expect_err("refused");
-    let shown = error.to_string();
-    assert!(shown.len() < 512 && !shown.contains(['\n', '\u{1b}']), "{shown}");
+    let error = say(&mut plain, TokenAnswer::Failed("hunter2 is wrong")).expect_err("refused");
+    assert!(!error.to_string().contains("hunter2"), "{error}");
 }
 
 #[test]

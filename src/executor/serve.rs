@@ -198,15 +198,15 @@ impl Arrival {
         let bearer = logged_in.as_ref().and_then(|login| login.bearer.clone());
         let reached = Box::pin(self.reach_broker::<P>(&listener, first_word, logged_in.as_ref())).await;
         if let Some(logged_in) = &logged_in {
-            let told =
-                self.tell_outcome::<P>(logged_in, reached.as_ref().err().copied(), &mut sockets.client);
+            let failed = reached.as_ref().err().copied();
+            let told = self.tell_outcome::<P>(&listener, logged_in, failed, &mut sockets.client);
             Box::pin(told).await?;
         }
         drop(memory);
         let (reached, at_broker) = reached?;
         let mut session = self.session(&listener, &reached)?;
-        if let Some(at_broker) = at_broker {
-            session = session.at_broker(at_broker, bearer);
+        if let Some((at_broker, account)) = at_broker {
+            session = session.at_broker(at_broker, account, bearer);
         }
         if let Some(login) = logged_in {
             session = session.logged_in(self.listener, login.principal, login.lifetime, login.at);

@@ -31,6 +31,8 @@ pub struct ListenerMap {
     groups_for: Option<GroupRules>,
     /// Who vouches for its clients.
     pub client_auth: ClientAuth,
+    /// Brokers see whom the configuration says.
+    own_logins: bool,
     /// What clients are told of each node.
     addresses: HashMap<i32, (Box<str>, u16)>,
     /// Whether any broker is hidden from its clients, for all executors (HIDDEN-3).
@@ -49,6 +51,7 @@ impl ListenerMap {
             admin_for: None,
             groups_for: None,
             client_auth: listener.client_auth,
+            own_logins: false,
             name: listener.name.as_str().into(),
             addresses: listener
                 .node_addresses()
@@ -70,6 +73,7 @@ impl ListenerMap {
     pub fn of_own_logins(self) -> Self {
         Self {
             policy: Policy::BY_NAME.for_named_clients(),
+            own_logins: true,
             ..self
         }
     }
@@ -90,6 +94,11 @@ impl ListenerMap {
     /// By what the groups of `client` are told from others', if it may not use just anything.
     pub(super) fn groups_of(&self, client: &Client) -> Option<&GroupRules> {
         self.groups_for.as_ref().filter(|_| !self.may_administer(client))
+    }
+
+    /// Whether no client is let in by a broker.
+    pub(super) fn ends_logins(&self) -> bool {
+        self.own_logins || self.client_auth == ClientAuth::Network
     }
 
     /// Whether `client` may change the cluster. Where clients have no names, brokers decide.

@@ -59,7 +59,7 @@ pub(super) fn look(
             format!("{} cluster", cluster.name),
             Verdict::Unknown,
             match &cluster.upstream_login {
-                Some(UpstreamLogin::PerPrincipal(_)) => {
+                Some(UpstreamLogin::PerPrincipal { .. }) => {
                     "brokers want a login, and the proxy has accounts for its clients alone: their ids, their \
                      addresses and the limits of topics cannot be asked"
                 }

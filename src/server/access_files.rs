@@ -9,6 +9,7 @@
 //!
 //! Control thread only.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ use crate::config::{
 use crate::durable_file::FileIdentity;
 use crate::identity::sasl::exchange::CheckedNews;
 use crate::ids::{ClusterId, ListenerId};
+use crate::secret_source::check_owner_only;
 use crate::transport::tls_client::UpstreamTls;
 
 /// See the module.
@@ -36,6 +38,8 @@ pub(super) struct AccessFollowed {
     path: PathBuf,
     seen: Vec<Option<FileIdentity>>,
     is_failing: bool,
+    /// What is read of a pipe is there no second time, and whoever opens one waits.
+    is_read_once: bool,
 }
 
 /// What is in it.
@@ -45,7 +49,12 @@ enum Kind {
     /// With the number of rules of its cluster.
     Group(GroupFile, usize),
     /// With how brokers are spoken to.
-    Accounts(ClusterId, Option<UpstreamTls>, Arc<BrokerAccounts>),
+    Accounts {
+        cluster: ClusterId,
+        tls: Option<UpstreamTls>,
+        allows_plaintext: bool,
+        accounts: Arc<BrokerAccounts>,
+    },
     /// The proxy's own account, for everybody.
     OwnAccount(ClusterId, OwnAccount, Arc<BrokerAccounts>),
 }
@@ -83,9 +92,17 @@ impl AccessFollowed {
                 follow(Kind::Group(group.clone(), rules), &group.name, &group.path);
             }
             match &cluster.upstream_login {
-                Some(UpstreamLogin::PerPrincipal(path)) => {
-                    let tls = cluster.upstream_tls.clone();
-                    follow(Kind::Accounts(cluster.id, tls, Arc::default()), "", path);
+                Some(UpstreamLogin::PerPrincipal {
+                    accounts,
+                    allows_plaintext,
+                }) => {
+                    let kind = Kind::Accounts {
+                        cluster: cluster.id,
+                        tls: cluster.upstream_tls.clone(),
+                        allows_plaintext: *allows_plaintext,
+                        accounts: Arc::default(),
+                    };
+                    follow(kind, "", accounts);
                 }
                 // One that is in no file is read once.
                 Some(UpstreamLogin::One(own)) if *own != OwnAccount::Certificate => {
@@ -130,6 +147,7 @@ impl AccessFollowed {
             path: path.to_path_buf(),
             seen: Vec::new(),
             is_failing: false,
+            is_read_once: false,
         }
     }
 
@@ -138,7 +156,7 @@ impl AccessFollowed {
         let Self { cluster, name, .. } = self;
         match self.kind {
             Kind::Group(..) => format!("group {name:?} of cluster {cluster:?}"),
-            Kind::Accounts(..) | Kind::OwnAccount(..) => format!("cluster {cluster:?}"),
+            Kind::Accounts { .. } | Kind::OwnAccount(..) => format!("cluster {cluster:?}"),
             Kind::Credentials(_) | Kind::Keys(_) => format!("listener {cluster}/{name}"),
         }
     }
@@ -147,7 +165,7 @@ impl AccessFollowed {
     fn identities(&self) -> Vec<Option<FileIdentity>> {
         let of = |path: &PathBuf| FileIdentity::of(path).ok();
         let mut identities = vec![of(&self.path)];
-        if let Kind::Accounts(_, tls, accounts) = &self.kind
+        if let Kind::Accounts { tls, accounts, .. } = &self.kind
             && !accounts.files().is_empty()
         {
             identities.extend(accounts.files().iter().map(of));
@@ -160,6 +178,9 @@ impl AccessFollowed {
     fn load(&mut self) -> Result<AccessNews, String> {
         // Before it is read: what changes meanwhile is another state.
         self.seen = self.identities();
+        if matches!(self.kind, Kind::Credentials(_) | Kind::Accounts { .. }) {
+            check_owner_only(&self.path).map_err(|error| error.to_string())?;
+        }
         match &mut self.kind {
             Kind::Credentials(listener) => read_credentials(&self.path)
                 .map(|read| AccessNews::Logins(*listener, CheckedNews::Credentials(Arc::new(read))))
@@ -167,16 +188,34 @@ impl AccessFollowed {
             Kind::Keys(listener) => read_key_set(&self.path)
                 .map(|keys| AccessNews::Logins(*listener, CheckedNews::Keys(Arc::new(keys), None)))
                 .map_err(|error| error.to_string()),
-            Kind::Accounts(cluster, tls, accounts) => {
-                let read = read_accounts(&self.path, tls.as_ref(), accounts);
+            Kind::Accounts {
+                cluster,
+                tls,
+                allows_plaintext,
+                accounts,
+            } => {
+                let read = read_accounts(&self.path, tls.as_ref(), *allows_plaintext, accounts);
                 let read = read.map_err(|error| error.to_string())?;
+                let names_others = read.files() != accounts.files();
                 *accounts = Arc::new(read);
                 let news = AccessNews::Accounts(*cluster, Arc::clone(accounts));
-                // It may name others than before.
-                self.seen = self.identities();
+                if names_others {
+                    let own = self.seen.first().cloned();
+                    self.seen = self.identities();
+                    // What has changed while it was read is another state.
+                    for (seen, own) in self.seen.iter_mut().zip(own) {
+                        *seen = own;
+                    }
+                }
                 Ok(news)
             }
             Kind::OwnAccount(cluster, own, accounts) => {
+                if own.path().is_some_and(is_no_file) {
+                    if !accounts.is_empty() {
+                        return Err(format!("{} is no regular file any more", self.path.display()));
+                    }
+                    self.is_read_once = true;
+                }
                 let read = own.read().map_err(|error| error.to_string())?;
                 let read = read.map(|credential| BrokerAccounts::for_all(credential, accounts));
                 *accounts = Arc::new(read.unwrap_or_default());
@@ -199,6 +238,9 @@ impl Followed for AccessFollowed {
     type Facts = AccessFacts;
 
     fn look(&mut self) -> Option<AccessNews> {
+        if self.is_read_once {
+            return None;
+        }
         let is_new = self.identities() != self.seen;
         if !is_new && !self.is_failing {
             return None;
@@ -231,7 +273,7 @@ impl Followed for AccessFollowed {
                 Kind::Credentials(_) => "credentials",
                 Kind::Keys(_) => "key_set",
                 Kind::Group(..) => "group",
-                Kind::Accounts(..) => "accounts",
+                Kind::Accounts { .. } => "accounts",
                 Kind::OwnAccount(..) => "own_account",
             },
             cluster: self.cluster.clone(),
@@ -241,13 +283,17 @@ impl Followed for AccessFollowed {
     }
 }
 
+fn is_no_file(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|about| !about.is_file())
+}
+
 impl Kind {
     fn name(&self) -> &'static str {
         match self {
             Self::Credentials(_) => "the credentials file",
             Self::Keys(_) => "the key set of oauthbearer",
             Self::Group(..) => "the file of a group",
-            Self::Accounts(..) => "the file of accounts at brokers",
+            Self::Accounts { .. } => "the file of accounts at brokers",
             Self::OwnAccount(..) => "the file of the proxy's own secret for brokers",
         }
     }
@@ -255,7 +301,7 @@ impl Kind {
     /// What is the first to go by it.
     fn next(&self) -> &'static str {
         match self {
-            Self::Credentials(_) | Self::Keys(_) | Self::Accounts(..) | Self::OwnAccount(..) => "logins",
+            Self::Credentials(_) | Self::Keys(_) | Self::Accounts { .. } | Self::OwnAccount(..) => "logins",
             Self::Group(..) => "requests",
         }
     }

@@ -206,7 +206,7 @@ fn accounts(cluster: &ClusterConfig, read: &[AccessNews]) -> Option<Arc<BrokerAc
         UpstreamLogin::One(OwnAccount::Certificate) => return None,
         UpstreamLogin::ForwardToken => return Some(Arc::new(BrokerAccounts::of_clients())),
         UpstreamLogin::DelegationTokens { .. } => return None,
-        UpstreamLogin::One(_) | UpstreamLogin::PerPrincipal(_) => {}
+        UpstreamLogin::One(_) | UpstreamLogin::PerPrincipal { .. } => {}
     }
     let of_cluster = read.iter().find_map(|news| match news {
         AccessNews::Accounts(id, accounts) if *id == cluster.id => Some(Arc::clone(accounts)),

@@ -23,10 +23,15 @@ const DUE: Duration = Duration::from_secs(95);
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
 
 fn accounts(password: &str) -> Arc<BrokerAccounts> {
+    accounts_of("app", password)
+}
+
+fn accounts_of(user: &str, password: &str) -> Arc<BrokerAccounts> {
     let text = format!(
-        "[[account]]\nprincipals = [\"User:NETWORK\"]\nmechanism = \"PLAIN\"\nuser = \"app\"\npassword = {password:?}\n"
+        "[[account]]\nprincipals = [\"User:NETWORK\"]\nmechanism = \"PLAIN\"\nuser = {user:?}\n\
+         password = {password:?}\n"
     );
-    Arc::new(BrokerAccounts::parse(&text, &BrokerAccounts::default(), None).unwrap())
+    Arc::new(BrokerAccounts::parse(text.as_bytes(), &BrokerAccounts::default(), None).unwrap())
 }
 
 fn set_accounts(rig: &mut Rig, accounts: Arc<BrokerAccounts>) {
@@ -37,6 +42,7 @@ fn set_accounts(rig: &mut Rig, accounts: Arc<BrokerAccounts>) {
 /// A client for whom the proxy has just logged in.
 fn at_broker(accounts: Arc<BrokerAccounts>) -> Rig {
     let mut rig = Rig::new();
+    let account = accounts.of("NETWORK").unwrap().clone();
     set_accounts(&mut rig, accounts);
     let client = Client {
         principal: Some(Principal::network()),
@@ -48,7 +54,7 @@ fn at_broker(accounts: Arc<BrokerAccounts>) -> Rig {
     };
     rig.session = std::mem::replace(&mut rig.session, Rig::new().session)
         .of(client)
-        .at_broker(session, None);
+        .at_broker(session, account, None);
     rig
 }
 
@@ -126,15 +132,20 @@ fn a_renewal_is_by_the_account_that_there_is_now() {
     let (said, _) = say(&mut rig, TokenAnswer::Accepted(b"", None));
     assert_eq!(said, b"\0app\0newer");
 
-    let mut rig = at_broker(accounts("secret"));
-    set_accounts(&mut rig, Arc::default());
-    rig.pass_time(DUE);
-    assert_eq!(
-        rig.client_sends(&fetch_request(11, 1)),
-        Err(CloseReason::BrokerLogin)
-    );
-    assert!(rig.session.broker_login_error().is_some());
-    assert_eq!(rig.at_broker(), b"");
+    // Brokers take no other user on a connection: the client comes back, and no account is the worse for it.
+    let other = accounts_of("other", "secret");
+    for later in [Arc::default(), Arc::clone(&other)] {
+        let mut rig = at_broker(accounts("secret"));
+        set_accounts(&mut rig, later);
+        rig.pass_time(DUE);
+        assert_eq!(
+            rig.client_sends(&fetch_request(11, 1)),
+            Err(CloseReason::BrokerLogin)
+        );
+        assert!(rig.session.broker_login_error().is_some());
+        assert_eq!(rig.at_broker(), b"");
+        assert!(may_be_tried(&other, rig.now));
+    }
 }
 
 /// A token, since when there is it.
@@ -234,37 +245,46 @@ fn a_refused_token_is_not_held_against_anybody() {
     }
 }
 
-/// AT-BROKER-3, STANDING-2, STANDING-3
+fn may_be_tried(accounts: &BrokerAccounts, now: Instant) -> bool {
+    let account = accounts.of("NETWORK").unwrap();
+    matches!(account.standing.admit(now), Admission::Free | Admission::Alone(_))
+}
+
+/// AT-BROKER-3, STANDING-3
 #[test]
-fn a_renewal_that_fails_ends_the_connection_and_only_a_verdict_counts_against_the_account() {
-    let refused = TokenAnswer::Failed("no");
-    let (mut garbage, long) = (at_broker(accounts("secret")), vec![7; 64]);
-    garbage.pass_time(DUE);
-    assert_eq!(garbage.client_sends(&fetch_request(11, 1)), waits(&garbage));
-    agree(&mut garbage);
-    assert_eq!(garbage.client_sends(&[]), waits(&garbage));
-    let (_, taken) = say(&mut garbage, TokenAnswer::Accepted(&long, None));
-    assert_eq!(taken, Err(CloseReason::UnexpectedResponse));
+fn a_renewal_that_fails_ends_the_connection_and_does_not_count_against_the_account() {
+    for (answer, expected) in [
+        (
+            TokenAnswer::Accepted(&[7; 64], None),
+            CloseReason::UnexpectedResponse,
+        ),
+        (TokenAnswer::Failed("no"), CloseReason::BrokerLogin),
+    ] {
+        let accounts = accounts("secret");
+        let mut rig = at_broker(Arc::clone(&accounts));
+        rig.pass_time(DUE);
+        assert_eq!(rig.client_sends(&fetch_request(11, 1)), waits(&rig));
+        agree(&mut rig);
+        assert_eq!(rig.client_sends(&[]), waits(&rig));
+        let (_, taken) = say(&mut rig, answer);
+        assert_eq!(taken, Err(expected));
+        assert_eq!(rig.at_broker(), b"", "nothing of the client");
+        assert!(rig.session.broker_login_error().is_some());
+        assert!(may_be_tried(&accounts, rig.now));
+    }
+}
 
-    let shared = accounts("secret");
-    let mut rig = at_broker(Arc::clone(&shared));
+/// STANDING-1: whoever waits for an answer that its broker may hold keeps nobody else waiting.
+#[test]
+fn an_account_is_not_taken_from_others_before_its_renewal_can_begin() {
+    let accounts = accounts("secret");
+    let mut rig = at_broker(Arc::clone(&accounts));
+    let polling = fetch_request(11, 1);
+    assert_eq!(rig.client_sends(&polling), Ok(Halt::More));
     rig.pass_time(DUE);
-    assert_eq!(rig.client_sends(&fetch_request(11, 1)), waits(&rig));
-    agree(&mut rig);
-    assert_eq!(rig.client_sends(&[]), waits(&rig));
-    let (_, taken) = say(&mut rig, refused);
-    assert_eq!(taken, Err(CloseReason::BrokerLogin));
-    assert_eq!(rig.at_broker(), b"", "nothing of the client");
-    let error = rig.session.broker_login_error().unwrap();
-    assert!(error.contains("58"), "{error}");
-
-    // Another connection with it asks nobody.
-    let mut other = at_broker(shared);
-    other.now = rig.now;
-    other.pass_time(Duration::from_millis(10));
     assert_eq!(
-        other.client_sends(&fetch_request(11, 1)),
-        Err(CloseReason::BrokerLogin)
+        rig.client_sends(&fetch_request(11, 2)),
+        Ok(Halt::Blocked(Wait::Room))
     );
-    assert_eq!(other.at_broker(), b"");
+    assert!(may_be_tried(&accounts, rig.now));
 }

@@ -323,7 +323,7 @@ fn make_users(config: &Config) {
 
 fn make_accounts(config: &Config) {
     for cluster in &config.clusters {
-        if let Some(UpstreamLogin::PerPrincipal(path)) = &cluster.upstream_login {
+        if let Some(UpstreamLogin::PerPrincipal { accounts: path, .. }) = &cluster.upstream_login {
             let account = "[[account]]\nprincipals = [\"User:alice\"]\nmechanism = \"SCRAM-SHA-512\"\n\
                            user = \"payments\"\npassword = \"secret\"\n";
             fs::write(path, account).expect("written");

@@ -17,7 +17,12 @@ use crate::transport::tls_client::UpstreamTls;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UpstreamLogin {
     /// An account for each principal, by this file.
-    PerPrincipal(PathBuf),
+    PerPrincipal {
+        /// Which file.
+        accounts: PathBuf,
+        /// Whether passwords may be sent without TLS.
+        allows_plaintext: bool,
+    },
     /// The proxy's own account, whoever the client is.
     One(OwnAccount),
     /// Each client by the token that it logs in with.
@@ -36,7 +41,7 @@ impl UpstreamLogin {
     #[must_use]
     pub fn own(&self) -> Option<&OwnAccount> {
         match self {
-            Self::PerPrincipal(_) | Self::ForwardToken => None,
+            Self::PerPrincipal { .. } | Self::ForwardToken => None,
             Self::One(own) | Self::DelegationTokens { own, .. } => Some(own),
         }
     }
@@ -128,8 +133,8 @@ pub enum AccountsFileError {
     },
 }
 
-/// Reads a file of accounts, and the certificates that it names, for brokers that are spoken to by `tls`; what `before`
-/// held as well is kept. It blocks.
+/// Reads a file of accounts, and the certificates that it names, for brokers that are spoken to by `tls`, with passwords
+/// that are sent as they are if `allows_plaintext`; what `before` held as well is kept. It blocks.
 ///
 /// # Errors
 /// [`AccountsFileError`].
@@ -140,6 +145,7 @@ pub enum AccountsFileError {
 pub fn read_accounts(
     path: &Path,
     tls: Option<&UpstreamTls>,
+    allows_plaintext: bool,
     before: &BrokerAccounts,
 ) -> Result<BrokerAccounts, AccountsFileError> {
     let (bytes, _) = durable_file::read(path, FILE_BYTES_MAX)?;
@@ -158,11 +164,19 @@ pub fn read_accounts(
         }
     });
     let shown = shown.as_mut().map(|shown| shown as &mut ReadCertificate<'_>);
-    BrokerAccounts::parse(&String::from_utf8_lossy(&bytes), before, shown).map_err(|error| {
-        AccountsFileError::Content {
-            path: path.to_path_buf(),
-            error,
+    let read = BrokerAccounts::parse(&bytes, before, shown).and_then(|read| {
+        let mut mechanisms = read.mechanisms();
+        let is_heard = !allows_plaintext && mechanisms.any(|mechanism| mechanism.needs_tls());
+        drop(mechanisms);
+        if is_heard {
+            Err(AccountsError::Plaintext)
+        } else {
+            Ok(read)
         }
+    });
+    read.map_err(|error| AccountsFileError::Content {
+        path: path.to_path_buf(),
+        error,
     })
 }
 

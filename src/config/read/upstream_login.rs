@@ -3,9 +3,7 @@
 use super::keystores::{Secrecy, read_path_of, read_secret_source};
 use super::node::Node;
 use crate::broker_login::BrokerAccounts;
-use crate::config::{
-    AccountsFileError, ClientAuth, ListenerConfig, OwnAccount, UpstreamLogin, read_accounts,
-};
+use crate::config::{ClientAuth, ListenerConfig, OwnAccount, UpstreamLogin, read_accounts};
 use crate::identity::sasl::USER_BYTES_MAX;
 use crate::identity::sasl::exchange::LoginMechanism;
 use crate::secret_source::SecretSource;
@@ -99,25 +97,17 @@ fn read_per_principal(
         table.missing("accounts");
         return None;
     };
-    let mut sends_passwords = false;
-    let path = read_path_of(
+    let accounts = read_path_of(
         &place,
         Secrecy::OwnerOnly,
         "make a file with an [[account]] for each principal (docs/authentication.md), or correct the path",
         "correct the file",
-        |path| {
-            let accounts = read_accounts(path, tls, &BrokerAccounts::default())?;
-            sends_passwords = accounts.mechanisms().any(|mechanism| mechanism.needs_tls());
-            Ok::<_, AccountsFileError>(())
-        },
+        |path| read_accounts(path, tls, allows_plaintext, &BrokerAccounts::default()).map(drop),
     )?;
-    if sends_passwords && !allows_plaintext {
-        place.complain(
-            "an account of it sends its password as it is, and brokers are spoken to in plain TCP",
-            "use SCRAM, add upstream_tls, or write allow_plaintext = true",
-        );
-    }
-    Some(UpstreamLogin::PerPrincipal(path))
+    Some(UpstreamLogin::PerPrincipal {
+        accounts,
+        allows_plaintext,
+    })
 }
 
 /// Clients' own tokens are sent on: every client has to have one, and whoever gets it can use it.

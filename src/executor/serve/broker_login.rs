@@ -44,7 +44,7 @@ impl Arrival {
         listener: &Listener,
         first_word: FirstWord,
         logged_in: Option<&LoggedIn>,
-    ) -> Result<(Reached<P>, Option<BrokerSession>), CloseReason> {
+    ) -> Result<(Reached<P>, Option<(BrokerSession, Arc<BrokerAccount>)>), CloseReason> {
         let cluster = listener.map.cluster;
         let bearer = logged_in.and_then(|login| login.bearer.as_ref());
         loop {
@@ -68,7 +68,7 @@ impl Arrival {
                     let mut pipeline = self.serving.shared.pipeline.borrow_mut();
                     let connections = &mut pipeline.metrics.connections;
                     connections.broker_login(BrokerLoginResult::Accepted);
-                    return Ok((reached, Some(session)));
+                    return Ok((reached, Some((session, account))));
                 }
                 Err(Failed::Settling) => self.brokers_stage(pin!(P::timer(TRY_AGAIN))).await?,
                 Err(failed) => return Err(self.not_logged_in(cluster, &failed)),
@@ -245,7 +245,7 @@ async fn log_in<P: Platform>(
             })
         }
         Err(error) => {
-            if matches!(error, LoginError::Refused { .. }) && !account.is_token() {
+            if error.is_verdict() && !account.is_token() {
                 account.standing.refused(clocks::now());
             }
             Err(error.into())

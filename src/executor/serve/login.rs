@@ -45,6 +45,8 @@ pub(super) struct LoggedIn {
     pub(super) principal: Principal,
     pub(super) lifetime: Option<Duration>,
     pub(super) at: Instant,
+    /// By which mechanism.
+    mechanism: Option<&'static str>,
     /// Which APIs it was told of.
     told: Option<Rc<OfferedApis>>,
     /// What it is to be answered when the broker has taken the login that is made for it, and to which request.
@@ -164,7 +166,9 @@ impl Arrival {
                                 false => self.send(client, &answer, head).await?,
                             }
                             self.client.principal = Some(known.principal.clone());
-                            self.note_login(listener, stage.rounds.mechanism());
+                            if known.owed.is_none() {
+                                self.note_login(listener, known.mechanism);
+                            }
                             return Ok(known);
                         }
                         Round::Failed { answer, why } => {
@@ -230,6 +234,7 @@ impl Arrival {
     #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
     pub(super) async fn tell_outcome<P: Platform>(
         &self,
+        listener: &Listener,
         logged_in: &LoggedIn,
         failed: Option<CloseReason>,
         client: &mut Wire<P::Socket>,
@@ -238,8 +243,13 @@ impl Arrival {
             return Ok(());
         };
         match failed {
-            None => self.send(client, answer, *head).await,
+            None => {
+                self.send(client, answer, *head).await?;
+                self.note_login(listener, logged_in.mechanism);
+                Ok(())
+            }
             Some(CloseReason::BrokerLogin) => {
+                self.note_nobody_at_brokers(listener, logged_in);
                 let mut refused = Vec::new();
                 sasl::write_answer(*head, TokenAnswer::Failed(NOT_AT_BROKER), &mut refused)
                     .map_err(|_| CloseReason::Internal)?;
@@ -426,6 +436,15 @@ impl Arrival {
         self.notice_login(why, claimed);
     }
 
+    /// Tells of a client that has proven who it is, and is nobody at the brokers; why is told with their login.
+    fn note_nobody_at_brokers(&self, listener: &Listener, logged_in: &LoggedIn) {
+        let mut pipeline = self.serving.shared.pipeline.borrow_mut();
+        pipeline.metrics.connections.login(false);
+        let refused = Some((NOBODY_AT_BROKERS, Some(logged_in.principal.clone())));
+        let cluster = listener.map.cluster;
+        pipeline.audit_login(cluster, &self.client, logged_in.mechanism, false, refused);
+    }
+
     /// One more login that has failed, of this address.
     #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
     fn count_failure(&self) {
@@ -471,6 +490,7 @@ impl LoginStage {
             lifetime,
             at: clocks::now(),
             told: self.told.take(),
+            mechanism: self.rounds.mechanism(),
             owed: None,
             bearer: None,
         }
@@ -532,3 +552,5 @@ const REQUESTS_MAX: usize = 16;
 const HELD_BACK_MAX: usize = 1000;
 /// For whoever proved who he is, and is nobody at the brokers.
 const NOT_AT_BROKER: &str = "Authentication failed: the brokers behind the proxy do not take this login";
+/// Why its login has failed, in the audit log.
+const NOBODY_AT_BROKERS: &str = CloseReason::BrokerLogin.as_str();

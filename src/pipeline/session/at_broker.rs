@@ -3,14 +3,17 @@
 //!
 //! - AT-BROKER-1: when most of its time is over, the client's next request waits until it is renewed. Brokers take a
 //!   renewal that comes late, as long as nothing else comes before it: a client that is silent renews nothing.
-//! - AT-BROKER-2: it is renewed by the account that is the principal's now, for which it waits where that is a token
-//!   that is to be made; where clients' own tokens are sent on, by the one that this client has shown last, as soon as
-//!   it has.
-//! - AT-BROKER-3: a renewal that fails closes the connection: nothing more of the client's goes to the broker.
+//! - AT-BROKER-2: it is renewed by the account that is the principal's now, with the password that it has now, for which
+//!   it waits where that is a token that is to be made. Brokers take no other user and no other mechanism on a
+//!   connection: where the account is another one the connection ends, and the client comes back. Where clients' own
+//!   tokens are sent on, it is renewed by the one that this client has shown last, as soon as it has.
+//! - AT-BROKER-3: a renewal that fails closes the connection: nothing more of the client's goes to the broker. It does
+//!   not count against the account: whoever comes back finds out.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::login::is_ordinary;
 use super::own_purpose::{CORRELATION_ID, OwnPurpose};
 use super::{Session, Step, Wait};
 use crate::broker_login::{AccountFor, Admission, BrokerAccount, BrokerLogin, LoginError, Outcome, Trial};
@@ -32,6 +35,9 @@ pub struct BrokerSession {
 /// See the module.
 pub(super) struct AtBroker {
     due: Option<Instant>,
+    since: Instant,
+    /// By which account it was made first.
+    account: Arc<BrokerAccount>,
     /// The client's own token, where that is sent on.
     bearer: Option<Arc<BrokerAccount>>,
     renewal: Option<Renewal>,
@@ -49,11 +55,19 @@ struct Renewal {
 }
 
 impl Session {
-    /// The same, of a client for whom the proxy has logged in at the broker; `bearer`: by its own token.
+    /// The same, of a client for whom the proxy has logged in at the broker by this account; `bearer`: which is the
+    /// client's own token.
     #[must_use]
-    pub fn at_broker(mut self, session: BrokerSession, bearer: Option<Arc<BrokerAccount>>) -> Self {
+    pub fn at_broker(
+        mut self,
+        session: BrokerSession,
+        account: Arc<BrokerAccount>,
+        bearer: Option<Arc<BrokerAccount>>,
+    ) -> Self {
         self.login.known();
         self.at_broker = Some(Box::new(AtBroker {
+            since: session.since,
+            account,
             bearer,
             due: session.renewal_is_due(self.connection),
             renewal: None,
@@ -81,6 +95,10 @@ impl Session {
         let renewal = match &mut at_broker.renewal {
             Some(renewal) => renewal,
             None if at_broker.due.is_none_or(|due| now < due) => return Ok(None),
+            // OWN-1, and the account is not taken from others meanwhile.
+            None if self.in_flight.iter().any(|pending| is_ordinary(pending.api_key)) => {
+                return Ok(Some(Step::Blocked(Wait::Room)));
+            }
             None => {
                 let (cluster, principal) = (self.listener.cluster, self.client.principal.as_ref());
                 let bearer = at_broker.bearer.clone().map(AccountFor::Known);
@@ -91,6 +109,10 @@ impl Session {
                     other => return Err(at_broker.no_account(other)),
                 };
                 at_broker.awaited = None;
+                if !account.is_same_user(&at_broker.account) {
+                    at_broker.error = Some("the account of this principal is another one now".to_owned());
+                    return Err(CloseReason::BrokerLogin);
+                }
                 match begin(&account, now) {
                     Ok(renewal) => at_broker.renewal.insert(renewal),
                     Err(Some(step)) => return Ok(Some(step)),
@@ -101,10 +123,10 @@ impl Session {
                 }
             }
         };
+        if now >= renewal.until {
+            return Err(CloseReason::LoginUnavailable);
+        }
         if renewal.is_hashing {
-            if now >= renewal.until {
-                return Err(CloseReason::LoginUnavailable);
-            }
             match renewal.login.resume() {
                 Ok(Outcome::Hash) => {
                     pipeline.hashings.extend(renewal.login.hashing());
@@ -112,7 +134,7 @@ impl Session {
                     return Ok(Some(Step::Blocked(Wait::Login(renewal.until.min(again)))));
                 }
                 Ok(_) => renewal.is_hashing = false,
-                Err(error) => return Err(at_broker.fail(&error, now)),
+                Err(error) => return Err(at_broker.fail(&error)),
             }
         }
         let is_handshake = renewal.login.api().0 == SASL_HANDSHAKE;
@@ -150,6 +172,7 @@ impl Session {
             Ok(Outcome::Done(lifetime)) => {
                 renewal.account.standing.accepted();
                 at_broker.renewal = None;
+                at_broker.since = now;
                 let session = BrokerSession { lifetime, since: now };
                 at_broker.due = session.renewal_is_due(self.connection);
                 let connections = &mut pipeline.metrics.connections;
@@ -157,8 +180,9 @@ impl Session {
             }
             Err(error) => {
                 pipeline.metrics.connections.broker_login(error.result());
-                let failed = at_broker.fail(&error, now);
-                if let Some(token) = at_broker.refused_token(&error, now) {
+                let token = at_broker.refused_token(&error, now);
+                let failed = at_broker.fail(&error);
+                if let Some(token) = token {
                     let (cluster, principal) = (self.listener.cluster, self.client.principal.as_ref());
                     pipeline.token_refused(cluster, principal, &token);
                 }
@@ -199,8 +223,9 @@ impl AtBroker {
             && let Some(newer) = bearer_of(head, frame)
         {
             self.bearer = Some(newer);
-            // Where a login has no end, brokers take no other.
-            self.due = self.due.map(|_| now);
+            // Where a login has no end, brokers take no other; and no two within a second.
+            let soonest = self.since.checked_add(RENEWAL_INTERVAL).unwrap_or(now);
+            self.due = self.due.map(|_| soonest.max(now));
         }
     }
 
@@ -240,17 +265,14 @@ impl AtBroker {
     }
 
     /// AT-BROKER-3
-    fn fail(&mut self, error: &LoginError, now: Instant) -> CloseReason {
+    fn fail(&mut self, error: &LoginError) -> CloseReason {
         self.error = Some(error.to_string());
-        match (error, &self.renewal) {
+        let is_token = self.account.is_token();
+        self.renewal = None;
+        match error {
             // The client comes again, by when there is another token.
-            (LoginError::Refused { .. }, Some(renewal)) if renewal.account.is_token() => {
-                CloseReason::LoginUnavailable
-            }
-            (LoginError::Refused { .. }, Some(renewal)) => {
-                renewal.account.standing.refused(now);
-                CloseReason::BrokerLogin
-            }
+            LoginError::Refused { .. } if is_token => CloseReason::LoginUnavailable,
+            LoginError::Refused { .. } => CloseReason::BrokerLogin,
             _ => CloseReason::UnexpectedResponse,
         }
     }
@@ -268,6 +290,8 @@ impl BrokerSession {
 /// As Java's clients do: after 85 to 95 % of the time.
 const RENEWAL_PERCENT: u32 = 85;
 const RENEWAL_SPREAD_PERCENT: u32 = 10;
+/// As brokers have it, and a moment more.
+const RENEWAL_INTERVAL: Duration = Duration::from_millis(1100);
 /// How long a password's hash is waited for in all.
 const HASH_WAIT: Duration = Duration::from_secs(10);
 /// A request to hash may have found no room.

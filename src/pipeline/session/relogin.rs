@@ -6,15 +6,14 @@
 //!   error 34, as a broker does, and change nothing.
 //! - RELOGIN-3: a login that has failed is answered after a while, when all before it is answered, and ends the
 //!   connection.
-//! - RELOGIN-4: where the network vouches for clients nobody logs in, nor where a certificate does and the proxy has
-//!   logged in at the broker, and no broker is asked to let somebody in: error 34, as from a broker's listener without
+//! - RELOGIN-4: where the network vouches for clients nobody logs in, nor where a certificate does and the
+//!   configuration says whom brokers see, and no broker is asked to let somebody in: error 34, as from a broker's listener without
 //!   SASL.
 
 use std::time::{Duration, Instant};
 
 use super::in_flight::Answer;
 use super::{Session, Step, Wait};
-use crate::config::ClientAuth;
 use crate::identity::{Client, Principal};
 use crate::ids::{ClusterId, ListenerId};
 use crate::metrics::CloseReason;
@@ -76,8 +75,7 @@ impl Session {
     /// let somebody in, its own, and whatever comes within one (LOGIN-5).
     pub(super) fn ends_here(&self, api_key: i16, frame_bytes: usize) -> Result<bool, CloseReason> {
         if matches!(api_key, SASL_HANDSHAKE | SASL_AUTHENTICATE) {
-            let is_nobodys = self.listener.client_auth == ClientAuth::Network || self.at_broker.is_some();
-            return Ok(self.relogin.is_some() || is_nobodys);
+            return Ok(self.relogin.is_some() || self.listener.ends_logins());
         }
         let relogin = self.relogin.as_ref();
         let is_within = relogin.is_some_and(|relogin| relogin.is_under_way() || relogin.failed.is_some());

@@ -151,7 +151,9 @@ fn every_reason_why_a_login_is_refused_is_documented_and_no_other() {
         LoginRefusal::OutOfTurn,
     ]);
     let mut expected: BTreeSet<String> = reasons.map(|why| why.reason().to_owned()).collect();
-    expected.insert(CloseReason::LoginLimit.as_str().to_owned());
+    for reason in [CloseReason::LoginLimit, CloseReason::BrokerLogin] {
+        expected.insert(reason.as_str().to_owned());
+    }
     let text = read("docs/audit.md");
     assert_eq!(first_cells(&table(&text, "reason")), expected);
 }

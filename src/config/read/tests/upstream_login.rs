@@ -34,7 +34,10 @@ fn every_way_is_read() {
     assert_eq!(read("kind = \"pass\""), None);
     assert_eq!(
         read("kind = \"per_principal\"\naccounts = \"accounts.toml\""),
-        Some(UpstreamLogin::PerPrincipal(PathBuf::from("dir/accounts.toml")))
+        Some(UpstreamLogin::PerPrincipal {
+            accounts: PathBuf::from("dir/accounts.toml"),
+            allows_plaintext: false,
+        })
     );
     assert_eq!(
         read("kind = \"one\""),
