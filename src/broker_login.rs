@@ -2,8 +2,8 @@
 //! long is waited, is the business of whoever logs in: an executor for a client, before its connection is relayed and
 //! in the middle of it, and [`kafka_client`](crate::kafka_client).
 //!
-//! - BROKER-LOGIN-1: what a broker says of a refusal is for the log, and never for a client; where it was sent a password
-//!   or a token it is for nobody.
+//! - BROKER-LOGIN-1: what a broker says of a refusal is for the log, and never for a client; where it was sent a
+//!   password or a token it is for nobody.
 //!
 //! A refused login is not tried again and again: see [`Standing`].
 //!

@@ -41,9 +41,15 @@ fn set_accounts(rig: &mut Rig, accounts: Arc<BrokerAccounts>) {
 
 /// A client for whom the proxy has just logged in.
 fn at_broker(accounts: Arc<BrokerAccounts>) -> Rig {
-    let mut rig = Rig::new();
     let account = accounts.of("NETWORK").unwrap().clone();
+    let mut rig = at_broker_by(account);
     set_accounts(&mut rig, accounts);
+    rig
+}
+
+/// The same, by this account.
+fn at_broker_by(account: Arc<BrokerAccount>) -> Rig {
+    let mut rig = Rig::new();
     let client = Client {
         principal: Some(Principal::network()),
         ..Client::default()
@@ -163,9 +169,8 @@ fn token(id: &str, now: Instant) -> DelegationToken {
 
 /// A client for whom the proxy logs in by tokens, whose next login is due.
 fn by_tokens() -> Rig {
-    let mut rig = at_broker(Arc::default());
+    let mut rig = at_broker_by(token("first", Instant::now()).account);
     let cluster = rig.pipeline.clusters.get_mut(ClusterId::from_number(0)).unwrap();
-    cluster.accounts = None;
     cluster.tokens = Some(TokenBook::default());
     rig.pass_time(DUE);
     rig

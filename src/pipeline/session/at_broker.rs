@@ -3,8 +3,8 @@
 //!
 //! - AT-BROKER-1: when most of its time is over, the client's next request waits until it is renewed. Brokers take a
 //!   renewal that comes late, as long as nothing else comes before it: a client that is silent renews nothing.
-//! - AT-BROKER-2: it is renewed by the account that is the principal's now, with the password that it has now, for which
-//!   it waits where that is a token that is to be made. Brokers take no other user and no other mechanism on a
+//! - AT-BROKER-2: it is renewed by the account that is the principal's now, with the password that it has now, for
+//!   which it waits where that is a token that is to be made. Brokers take no other user and no other mechanism on a
 //!   connection: where the account is another one the connection ends, and the client comes back. Where clients' own
 //!   tokens are sent on, it is renewed by the one that this client has shown last, as soon as it has.
 //! - AT-BROKER-3: a renewal that fails closes the connection: nothing more of the client's goes to the broker. It does

@@ -7,8 +7,8 @@
 //! - RELOGIN-3: a login that has failed is answered after a while, when all before it is answered, and ends the
 //!   connection.
 //! - RELOGIN-4: where the network vouches for clients nobody logs in, nor where a certificate does and the
-//!   configuration says whom brokers see, and no broker is asked to let somebody in: error 34, as from a broker's listener without
-//!   SASL.
+//!   configuration says whom brokers see, and no broker is asked to let somebody in: error 34, as from a broker's
+//!   listener without SASL.
 
 use std::time::{Duration, Instant};
 
