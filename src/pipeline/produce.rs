@@ -5,7 +5,7 @@
 //! batch.
 //!
 //! - PRODUCE-SEAL-1: a request waits for keys as a whole, until `seal_wait` is over; then only the partitions without a
-//!   key are refused.
+//!   key are refused. Before it waits, all are asked for, those that open what comes sealed among them.
 //! - PRODUCE-SEAL-2: with acks=0 there is no answer to put a refusal into: the connection is closed, and nothing of the
 //!   request is sent.
 //! - PRODUCE-SEAL-3: an outage of the KMS is waited out like a key that is late: a refusal costs a plain producer the
@@ -34,7 +34,7 @@ mod writing;
 use std::time::Instant;
 
 use self::judging::{Decision, Judging, Verdict};
-use self::raw::RawCheck;
+use self::raw::RawWork;
 use self::seal_wait::SealWait;
 use super::Pipeline;
 use super::refusal::ProduceRefusal;
@@ -87,10 +87,8 @@ pub(super) struct ProduceWork {
     verdicts: Vec<Verdict>,
     /// The partition that is being judged.
     judging: Judging,
-    /// The partition that comes sealed and is being looked at.
-    raw: Option<RawCheck>,
-    /// Partitions in front of this one are done with.
-    raw_from: usize,
+    /// Partitions that come sealed.
+    raw: RawWork,
     /// The partition that is written next.
     next: usize,
     rewriting: Option<Rewriting>,
@@ -112,6 +110,20 @@ pub(super) enum Produced {
     Verbatim { acks: i16 },
     /// It was written anew.
     Written { acks: i16, refusals: Vec<Refusal> },
+}
+
+/// Keys are on the way.
+struct Awaited {
+    /// When to look again if nothing has come by then.
+    look_again: Option<Instant>,
+}
+
+impl Awaited {
+    fn and(self, other: Self) -> Self {
+        Self {
+            look_again: [self.look_again, other.look_again].into_iter().flatten().min(),
+        }
+    }
 }
 
 /// Why the writing stopped.
@@ -156,8 +168,7 @@ impl ProduceWork {
             parsed: false,
             verdicts: std::mem::take(&mut pool.verdicts),
             judging: Judging::default(),
-            raw: None,
-            raw_from: 0,
+            raw: RawWork::default(),
             next: 0,
             rewriting: None,
             draft: None,
@@ -171,7 +182,7 @@ impl ProduceWork {
         if let Some(draft) = self.draft.take() {
             draft.end(&mut pool.sealing, &mut Vec::new());
         }
-        self.raw = None;
+        self.raw = RawWork::default();
         self.verdicts.clear();
         self.verdicts.shrink_to(REFUSED_PARTITIONS_MAX);
         pool.verdicts = self.verdicts;
@@ -195,9 +206,8 @@ impl ProduceWork {
 
     /// Bytes of memory that it owns besides the output.
     pub(super) fn bytes_held(&self) -> usize {
-        let raw = self.raw.as_ref().map_or(0, RawCheck::bytes_held);
         let draft = self.draft.as_ref().map_or(0, SealDraft::bytes_held);
-        raw.saturating_add(draft)
+        self.raw.bytes_held().saturating_add(draft)
     }
 
     /// Works until the request is written or the turn is over. What is written of the request stands behind what `out`
@@ -216,12 +226,15 @@ impl ProduceWork {
         if !parsed || !self.judge_rest(pipeline, request, guard)? {
             return Ok(Progress::Paused(Pause::Spent));
         }
-        if let Some(unfinished) = self.check_raw(pipeline, request, guard)? {
-            return Ok(unfinished);
-        }
         loop {
-            if let Some(waiting) = self.find_keys(pipeline, request) {
-                return Ok(Progress::Done(waiting));
+            let sealing = self.find_keys(pipeline, request);
+            let opening = match self.check_raw(pipeline, request, guard)? {
+                Progress::Paused(pause) => return Ok(Progress::Paused(pause)),
+                Progress::Done(opening) => opening,
+            };
+            let awaited = sealing.into_iter().chain(opening).reduce(Awaited::and);
+            if let Some(Awaited { look_again }) = awaited {
+                return Ok(Progress::Done(Produced::Waiting { look_again }));
             }
             if self.rewriting.is_none() {
                 if self.passes_whole() {

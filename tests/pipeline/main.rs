@@ -30,6 +30,7 @@ mod place;
 mod produce;
 mod produce_keys;
 mod raw;
+mod raw_keys;
 mod refused_keys;
 #[allow(dead_code, reason = "the simulation uses all of it")]
 mod rig;

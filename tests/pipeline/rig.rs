@@ -49,11 +49,23 @@ impl Dek {
         SecretKey::from_bytes(&mut bytes).unwrap()
     }
 
+    /// What it is called where records are sealed with it.
+    pub(crate) fn id(&self) -> KeyId {
+        KeyId {
+            kms: KmsId::from_number(u32::from(self.kek == FAR.kek)),
+            ..KeyId::first(self.kek)
+        }
+    }
+
     pub(crate) fn wrapped(&self) -> Arc<[u8]> {
         let mut bytes = Vec::new();
         let dek = WrappedDek {
             provider: 1,
-            authority: AUTHORITY,
+            authority: if self.kek == FAR.kek {
+                FAR_AUTHORITY
+            } else {
+                AUTHORITY
+            },
             kek: self.kek.as_bytes(),
             version: &[1],
             blob: &self.bytes::<40>(),
@@ -72,10 +84,14 @@ pub(crate) const PAYMENTS: Dek = dek("payments", 1);
 /// The KEK of topics `other-*`.
 pub(crate) const OTHER: Dek = dek("other", 2);
 
-const AUTHORITY: [u8; 4] = *b"test";
+/// The KEK of topics `far-*`, in another KMS than all others.
+pub(crate) const FAR: Dek = dek("far", 3);
 
-fn seal_rule(pattern: &str, kek: &str, adjust: impl FnOnce(&mut SealTemplate)) -> Rule {
-    let mut template = SealTemplate::new(KmsId::from_number(0), Template::plain(kek));
+const AUTHORITY: [u8; 4] = *b"test";
+const FAR_AUTHORITY: [u8; 4] = *b"afar";
+
+fn seal_rule(pattern: &str, kek: &'static str, adjust: impl FnOnce(&mut SealTemplate)) -> Rule {
+    let mut template = SealTemplate::new(dek(kek, 0).id().kms, Template::plain(kek));
     adjust(&mut template);
     Rule {
         matcher: Matcher::glob(pattern).unwrap(),
@@ -106,6 +122,9 @@ fn rules() -> RuleSet {
         reject,
         seal_rule("sealed-*", "payments", |_| {}),
         seal_rule("other-*", "other", |_| {}),
+        seal_rule("far-*", "far", |rule| {
+            rule.access.seal_for = Some(Principals::new(["*"]));
+        }),
         headers_rule("bound-*", HeaderMode::Bound, HeaderMode::Bound),
         headers_rule("free-*", HeaderMode::Free, HeaderMode::Free),
         headers_rule("raised-*", HeaderMode::Sealed, HeaderMode::Bound),
@@ -333,6 +352,7 @@ impl Rig {
     pub(crate) fn stranger(limits: Limits, node: Option<(i32, HostPort)>) -> Self {
         let mut cluster = ClusterRules::new("main".into(), rules(), 100);
         cluster.name_keks(KmsId::from_number(0), KekNames::as_written(1, AUTHORITY));
+        cluster.name_keks(KmsId::from_number(1), KekNames::as_written(1, FAR_AUTHORITY));
         let cluster = Cluster::new(cluster, AddressBook::default());
         let pipeline = Pipeline::new(
             0,
@@ -388,9 +408,7 @@ impl Rig {
 
     /// Gives a key for so many batches and so long, in the place of what there is: a DEK that comes twice counts on.
     pub(crate) fn give_share(&mut self, key: &Dek, batches_max: u64, time: Duration) {
-        self.apply(KeyReply::Released {
-            key: KeyId::first(key.kek),
-        });
+        self.apply(KeyReply::Released { key: key.id() });
         let delivered = DeliveredDek {
             dek: key.secret(),
             wrapped: key.wrapped(),
@@ -399,14 +417,14 @@ impl Rig {
             expires_at: self.now + time,
         };
         self.apply(KeyReply::Sealing {
-            key: KeyId::first(key.kek),
+            key: key.id(),
             result: Ok(delivered),
         });
     }
 
     pub(crate) fn refuse_sealing(&mut self, key: &Dek, failure: KeyFailure) {
         self.apply(KeyReply::Sealing {
-            key: KeyId::first(key.kek),
+            key: key.id(),
             result: Err(failure),
         });
     }

@@ -4,8 +4,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::seal_wait::SealPatience;
-use super::{ProduceFrame, ProduceWork, Produced, ProducerSequence, SequenceGuard, index_of};
+use super::seal_wait::{ANSWER_TIME, SealPatience};
+use super::{Awaited, ProduceFrame, ProduceWork, ProducerSequence, SequenceGuard, index_of};
 use crate::keys::{KeyId, KeyLookup, Purpose, SealingShare};
 use crate::metrics::CloseReason;
 use crate::pipeline::Pipeline;
@@ -21,6 +21,8 @@ pub(super) struct Verdict {
     pub(super) topic: Rc<Topic>,
     pub(super) sequence: ProducerSequence,
     pub(super) decision: Decision,
+    /// Since when the request wants a key to seal it with, and has none.
+    wanted_since: Option<Instant>,
 }
 
 pub(super) enum Decision {
@@ -57,14 +59,13 @@ impl Verdict {
 }
 
 impl ProduceWork {
-    /// Finds a key for every partition that is still to be sealed. All keys of the request are asked for before it
-    /// waits.
+    /// Finds a key for every partition that is still to be sealed; says if some are on the way.
     pub(super) fn find_keys(
         &mut self,
         pipeline: &mut Pipeline,
         request: &ProduceFrame<'_>,
-    ) -> Option<Produced> {
-        let mut waiting: Option<Option<Instant>> = None;
+    ) -> Option<Awaited> {
+        let mut awaited: Option<Awaited> = None;
         let has_key = self
             .draft
             .as_ref()
@@ -81,13 +82,21 @@ impl ProduceWork {
                 *key = Key::Refused(ProduceRefusal::NoRule);
                 continue;
             };
-            *key = pipeline.sealing_key(rule, request);
-            if let Key::Wanted { look_again } = key {
-                let soonest = [waiting.flatten(), *look_again].into_iter().flatten().min();
-                waiting = Some(soonest);
+            let since = *verdict.wanted_since.get_or_insert(request.now);
+            *key = pipeline.sealing_key(rule, request, since);
+            match key {
+                Key::Wanted { look_again } => {
+                    let look_again = *look_again;
+                    awaited = awaited
+                        .into_iter()
+                        .chain([Awaited { look_again }])
+                        .reduce(Awaited::and);
+                }
+                Key::Found(_) => verdict.wanted_since = None,
+                Key::Refused(_) => {}
             }
         }
-        waiting.map(|look_again| Produced::Waiting { look_again })
+        awaited
     }
 
     /// What is to be done with the next partition, whose key is not looked for yet; `None` when the turn is over.
@@ -148,6 +157,7 @@ impl ProduceWork {
             topic,
             sequence,
             decision,
+            wanted_since: None,
         }))
     }
 }
@@ -174,8 +184,8 @@ impl Judging {
 }
 
 impl Pipeline {
-    /// The share to seal with, or why there is none.
-    fn sealing_key(&mut self, rule: &SealRule, request: &ProduceFrame<'_>) -> Key {
+    /// The share to seal with, which the request wants since `since`, or why there is none.
+    fn sealing_key(&mut self, rule: &SealRule, request: &ProduceFrame<'_>, since: Instant) -> Key {
         // AUDIT-4
         if self.audit_state.holds() {
             return match request.overdue {
@@ -212,7 +222,11 @@ impl Pipeline {
             }
         };
         if request.overdue {
-            self.produce.seal_wait.in_vain(&key, request.now);
+            // SEAL-WAIT-4
+            let waited = request.now.saturating_duration_since(since);
+            if waited >= ANSWER_TIME.min(self.limits.seal_wait) {
+                self.produce.seal_wait.in_vain(&key, request.now);
+            }
             return Key::Refused(refusal);
         }
         let look_again = match self.produce.seal_wait.patience(&key, request.since, asked_at) {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::judging::Decision;
-use super::{ProduceFrame, ProduceWork, Produced, SequenceGuard, index_of};
+use super::{Awaited, ProduceFrame, ProduceWork, SequenceGuard, index_of};
 use crate::keys::{Demand, Urgency};
 use crate::metrics::CloseReason;
 use crate::pipeline::Pipeline;
@@ -20,6 +20,7 @@ use crate::pipeline::open::{Context, Means, OpenDraft, Opened};
 use crate::pipeline::refusal::{FetchRefusal, ProduceRefusal};
 use crate::pipeline::topics::Topic;
 use crate::pipeline::work::{PARTITION_WORK, Pause, Progress};
+use crate::record_batch::BatchHeader;
 use crate::rules::SealRule;
 
 /// A partition that is being looked at.
@@ -39,6 +40,27 @@ impl RawCheck {
     }
 }
 
+/// What has become of a request's partitions that come sealed.
+#[derive(Default)]
+pub(super) struct RawWork {
+    /// The one that is being looked at.
+    check: Option<RawCheck>,
+    /// Those in front of this one are done with.
+    from: usize,
+    /// The first whose key is on the way, while those behind it are looked at so that theirs are asked for.
+    awaited: Option<usize>,
+    /// All keys were asked for: from now on one partition is waited for after the other, and not all of them are looked
+    /// at whenever a key comes.
+    all_asked: bool,
+}
+
+impl RawWork {
+    /// Bytes of memory that it owns.
+    pub(super) fn bytes_held(&self) -> usize {
+        self.check.as_ref().map_or(0, RawCheck::bytes_held)
+    }
+}
+
 impl ProduceWork {
     /// Looks at what comes sealed, partition after partition; `None` when that is done: each of them passes or is
     /// refused.
@@ -47,41 +69,29 @@ impl ProduceWork {
         pipeline: &mut Pipeline,
         request: &ProduceFrame<'_>,
         guard: &mut SequenceGuard,
-    ) -> Result<Option<Progress<Produced>>, CloseReason> {
-        for position in self.raw_from..self.verdicts.len() {
-            self.raw_from = position;
+    ) -> Result<Progress<Option<Awaited>>, CloseReason> {
+        let awaited = Awaited {
+            look_again: request.now.checked_add(LOOK_AGAIN_AFTER),
+        };
+        for position in self.raw.from..self.verdicts.len() {
+            self.raw.from = position;
             let verdict = self.verdicts.get(position).ok_or(CloseReason::Internal)?;
-            let Decision::Raw(header) = &verdict.decision else {
+            let Decision::Raw(header) = verdict.decision else {
                 continue;
             };
             if pipeline.work.is_spent() {
-                return Ok(Some(Progress::Paused(Pause::Spent)));
+                return Ok(Progress::Paused(Pause::Spent));
             }
-            pipeline.work.charge(PARTITION_WORK);
-            let rule = verdict.topic.raw.as_ref().ok_or(CloseReason::Internal)?;
-            let mut raw = match self.raw.take() {
-                Some(raw) => raw,
-                None => {
-                    let batch = self.layout.records(request.frame, position).to_vec();
-                    pipeline.work.charge_copied(batch.len());
-                    RawCheck {
-                        // Opening makes records shorter: what is not compressed need not move and leave copies.
-                        opened: Zeroizing::new(Vec::with_capacity(batch.len())),
-                        batch,
-                        draft: OpenDraft::begin(header, !rule.access.raw_verify),
-                    }
-                }
-            };
-            let checked = match pipeline.check_raw(&mut raw, &verdict.topic, rule, request) {
-                Progress::Paused(pause) => {
-                    self.raw = Some(raw);
-                    return Ok(Some(Progress::Paused(pause)));
-                }
+            let checked = match self.look_at_raw(pipeline, request, position, &header)? {
+                Progress::Paused(pause) => return Ok(Progress::Paused(pause)),
                 Progress::Done(Opened::Unchanged | Opened::Written { .. }) => Ok(()),
                 Progress::Done(Opened::Waiting) if request.overdue => Err(ProduceRefusal::KeyPending),
+                Progress::Done(Opened::Waiting) if self.raw.all_asked => {
+                    return Ok(Progress::Done(Some(awaited)));
+                }
                 Progress::Done(Opened::Waiting) => {
-                    let look_again = request.now.checked_add(LOOK_AGAIN_AFTER);
-                    return Ok(Some(Progress::Done(Produced::Waiting { look_again })));
+                    self.raw.awaited.get_or_insert(position);
+                    continue;
                 }
                 Progress::Done(
                     Opened::Refused(refusal)
@@ -94,15 +104,55 @@ impl ProduceWork {
                     refusal => ProduceRefusal::NotSealed(refusal),
                 }),
             };
-            let (name, sequence) = (&verdict.topic.name, verdict.sequence);
-            if checked.is_ok() {
-                guard.release(name, index_of(&self.layout, position), sequence);
-            }
             let verdict = self.verdicts.get_mut(position).ok_or(CloseReason::Internal)?;
+            if checked.is_ok() {
+                let index = index_of(&self.layout, position);
+                guard.release(&verdict.topic.name, index, verdict.sequence);
+            }
             verdict.decision = checked.map_or_else(Decision::Refuse, |()| Decision::Pass);
         }
-        self.raw_from = self.verdicts.len();
-        Ok(None)
+        self.raw.all_asked = true;
+        let Some(first) = self.raw.awaited.take() else {
+            self.raw.from = self.verdicts.len();
+            return Ok(Progress::Done(None));
+        };
+        self.raw.from = first;
+        // Its time has ended since the first was looked at: now they are refused.
+        if request.overdue {
+            return Ok(Progress::Paused(Pause::Spent));
+        }
+        Ok(Progress::Done(Some(awaited)))
+    }
+
+    /// Looks at one partition.
+    fn look_at_raw(
+        &mut self,
+        pipeline: &mut Pipeline,
+        request: &ProduceFrame<'_>,
+        position: usize,
+        header: &BatchHeader,
+    ) -> Result<Progress<Opened>, CloseReason> {
+        pipeline.work.charge(PARTITION_WORK);
+        let verdict = self.verdicts.get(position).ok_or(CloseReason::Internal)?;
+        let rule = verdict.topic.raw.as_ref().ok_or(CloseReason::Internal)?;
+        let mut check = match self.raw.check.take() {
+            Some(check) => check,
+            None => {
+                let batch = self.layout.records(request.frame, position).to_vec();
+                pipeline.work.charge_copied(batch.len());
+                RawCheck {
+                    // Opening makes records shorter: what is not compressed need not move and leave copies.
+                    opened: Zeroizing::new(Vec::with_capacity(batch.len())),
+                    batch,
+                    draft: OpenDraft::begin(header, !rule.access.raw_verify),
+                }
+            }
+        };
+        let progress = pipeline.check_raw(&mut check, &verdict.topic, rule, request);
+        if matches!(progress, Progress::Paused(_)) {
+            self.raw.check = Some(check);
+        }
+        Ok(progress)
     }
 }
 

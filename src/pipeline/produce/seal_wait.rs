@@ -10,6 +10,8 @@
 //! - SEAL-WAIT-2: nor are, for [`PAUSE`], the other KEKs of that KMS: librdkafka sends a request for each partition,
 //!   and one wait for each KEK would add up to more than its requests live.
 //! - SEAL-WAIT-3: a request that waited already when another one gave up waits on to its own end.
+//! - SEAL-WAIT-4: a key that a request came to need when its time was nearly over was not waited for in vain: the
+//!   request has waited for others, of another KMS perhaps.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -73,7 +75,7 @@ pub(super) enum SealPatience {
 }
 
 /// A KMS that is well answers within this time.
-const ANSWER_TIME: Duration = Duration::from_millis(200);
+pub(super) const ANSWER_TIME: Duration = Duration::from_millis(200);
 
 /// For how long a KMS that one KEK was waited for in vain is not waited for at all: with the default `seal_wait` a
 /// connection is held up for a sixth of the time at most.
