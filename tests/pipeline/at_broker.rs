@@ -241,7 +241,10 @@ fn a_refused_token_is_not_held_against_anybody() {
         assert_eq!(rig.client_sends(&[]), waits(&rig));
         let (_, taken) = say(&mut rig, TokenAnswer::Failed("no"));
         assert_eq!(taken, Err(CloseReason::LoginUnavailable));
-        assert!(matches!(made.account.standing.admit(rig.now), Admission::Later));
+        assert!(matches!(
+            made.account.standing.admit(rig.now),
+            Admission::Alone(_)
+        ));
         let now = rig.now;
         let cluster = rig.pipeline.clusters.get_mut(ClusterId::from_number(0)).unwrap();
         let (found, wish) = cluster.tokens.as_mut().unwrap().of(&Principal::network(), now);

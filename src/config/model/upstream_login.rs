@@ -133,8 +133,8 @@ pub enum AccountsFileError {
     },
 }
 
-/// Reads a file of accounts, and the certificates that it names, for brokers that are spoken to by `tls`; passwords that
-/// are sent as they are may stand there if `allows_plaintext`. What `before` held as well is kept. It blocks.
+/// Reads a file of accounts, and the certificates that it names, for brokers that are spoken to by `tls`; passwords
+/// that are sent as they are may stand there if `allows_plaintext`. What `before` held as well is kept. It blocks.
 ///
 /// # Errors
 /// [`AccountsFileError`].
