@@ -581,7 +581,7 @@ fn no_state_file_is_a_keystore_or_made_beside_one() -> TestResult {
             let errors = String::from_utf8_lossy(&output.stderr);
             assert!(!output.status.success(), "{config}, {state_file}");
             assert!(
-                errors.contains("this is a keystore or a key"),
+                errors.contains("kms.local.") && errors.contains("made beside the other"),
                 "{config}, {state_file}: {errors}"
             );
         }
