@@ -351,6 +351,14 @@ fn accepted(code: i16, text: Option<&str>) -> Result<(), LoginError> {
     }
 }
 
+/// For a whole login: a broker answers within milliseconds, and a million iterations take a second.
+pub const LOGIN_WAIT: Duration = Duration::from_secs(10);
+/// How soon it is looked again whether an account may be tried: about as long as a login takes.
+pub const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// How soon something is asked for again, hashing or a token: there may have been no room for the request.
+pub const ASK_AGAIN: Duration = Duration::from_millis(500);
+/// Of one answer: more than any step of any mechanism takes.
+pub const ANSWER_BYTES_MAX: usize = 32 * 1024;
 /// Of what a broker says of a refusal.
 const TEXT_CHARS_MAX: usize = 256;
 

@@ -80,7 +80,7 @@ fn in_words(error: &dyn Error) -> String {
 pub(crate) const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::fs;
 
     use super::*;
@@ -88,29 +88,33 @@ mod tests {
     use crate::testing::{HttpsServer, Published};
     use crate::transport::tls_client::Trust;
 
-    struct Issuer {
-        server: HttpsServer,
-        folder: tempfile::TempDir,
+    /// One that says who vouches for it.
+    pub(crate) struct Issuer {
+        pub(crate) server: HttpsServer,
+        pub(crate) folder: tempfile::TempDir,
     }
 
     impl Issuer {
-        fn new(published: Published) -> Self {
+        pub(crate) fn new(published: Published) -> Self {
             let server = HttpsServer::start(published);
             let folder = tempfile::TempDir::new().expect("a folder");
             fs::write(folder.path().join("ca.pem"), server.authority()).expect("written");
             Self { server, folder }
         }
 
-        async fn fetch(&self) -> Result<KeySet, FetchError> {
-            let source = KeySetUrl {
+        pub(crate) fn source(&self) -> KeySetUrl {
+            KeySetUrl {
                 url: self.server.url().parse().expect("a URL"),
                 trust: Trust::File(self.folder.path().join("ca.pem")),
-            };
-            fetch(&source, Duration::from_secs(1)).await
+            }
+        }
+
+        async fn fetch(&self) -> Result<KeySet, FetchError> {
+            fetch(&self.source(), Duration::from_secs(1)).await
         }
     }
 
-    fn one_key() -> Published {
+    pub(crate) fn one_key() -> Published {
         Published::Text(key_set([&SigningKey::ec("k")]))
     }
 

@@ -43,7 +43,7 @@ pub mod frame;
 pub mod hops;
 pub mod metadata_topics;
 pub mod names;
-mod own_request;
+pub mod own_request;
 mod parsing;
 pub mod partitions;
 pub mod policy;

@@ -26,6 +26,7 @@ use crate::connection::Wire;
 use crate::messages::CameBack;
 use crate::protocol::frame::LENGTH_PREFIX_BYTES;
 use crate::protocol::hops::{self, Identity};
+use crate::protocol::own_request::CORRELATION_ID;
 
 /// Addresses that were found to lead to somebody else.
 #[derive(Default)]
@@ -102,7 +103,6 @@ pub(super) async fn question<P: Platform, S: AsyncRead + AsyncWrite + Unpin>(
         .await
 }
 
-const CORRELATION_ID: i32 = 0x5ea1;
 /// A broker knows the answer by heart.
 const ANSWER_WAIT: Duration = Duration::from_secs(1);
 /// More than any broker's list of versions takes.

@@ -19,5 +19,7 @@ pub(super) fn begin(
     Ok(length)
 }
 
+/// Answers are matched by position, or there is one at a time: any number will do.
+pub const CORRELATION_ID: i32 = 0x5ea1;
 /// What brokers have in their request logs and quotas for it.
 const CLIENT_ID: &str = "sealwire";

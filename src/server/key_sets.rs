@@ -199,41 +199,15 @@ const PACE: Pace = Pace {
     retry: Duration::from_secs(30),
     pause: Duration::from_secs(10),
 };
+
 #[cfg(test)]
 mod tests {
-    use std::fs;
 
     use super::*;
     use crate::channel::channel;
     use crate::ids::Id as _;
-    use crate::testing::tokens::{SigningKey, key_set};
-    use crate::testing::{HttpsServer, Published};
-    use crate::transport::tls_client::Trust;
-
-    struct Issuer {
-        server: HttpsServer,
-        folder: tempfile::TempDir,
-    }
-
-    impl Issuer {
-        fn new(published: Published) -> Self {
-            let server = HttpsServer::start(published);
-            let folder = tempfile::TempDir::new().expect("a folder");
-            fs::write(folder.path().join("ca.pem"), server.authority()).expect("written");
-            Self { server, folder }
-        }
-
-        fn source(&self) -> KeySetUrl {
-            KeySetUrl {
-                url: self.server.url().parse().expect("a URL"),
-                trust: Trust::File(self.folder.path().join("ca.pem")),
-            }
-        }
-    }
-
-    fn one_key() -> Published {
-        Published::Text(key_set([&SigningKey::ec("k")]))
-    }
+    use crate::issuer::tests::{Issuer, one_key};
+    use crate::testing::Published;
 
     /// KEY-SETS-1, KEY-SETS-2
     #[tokio::test]

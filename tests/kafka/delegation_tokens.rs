@@ -17,11 +17,12 @@ use crate::support::operations::{ClientTls, From, Options, Outcome};
 use crate::support::proxy::{Proxy, ProxyTls};
 use crate::support::records::{Record, assert_delivered, assert_same};
 use crate::support::rig::{Rig, unique};
+use crate::support::secret_files::write_secret;
 use crate::support::shared;
 use crate::support::skipped;
 use crate::support::streams::assert_exactly_once;
 use crate::support::wait;
-use crate::upstream_logins::{PASSWORD, write_secret, write_users};
+use crate::upstream_logins::{PASSWORD, assert_nobody_is_let_in, write_clients};
 
 /// Nobody may do anything there without a right; tokens are good for [`GOOD_FOR`].
 static CLUSTER: LazyLock<KafkaCluster> = LazyLock::new(|| {
@@ -83,7 +84,7 @@ impl<'a> Door<'a> {
     fn open_with(rig: &'a Rig, login: Login, password: &str, sasl: &str) -> Option<Self> {
         let (folder, keys) = own_account(password);
         let users = folder.path().join("users");
-        write_users(&users);
+        write_clients(&users);
         let tls = ProxyTls {
             sasl: Some(format!("credentials = {users:?}\n{sasl}")),
             upstream_login: Some(keys),
@@ -322,27 +323,7 @@ fn without_the_right_nobody_comes_in_and_the_log_says_what_to_do() {
         return skipped::there_is_no_proxy();
     };
     let own = format!("User:{OWN}");
-    thread::scope(|scope| {
-        for agent in [
-            RIG.java,
-            shared::librdkafka(),
-            shared::franz_go(),
-            shared::kafkajs(),
-        ] {
-            let options = door.options("app-3");
-            scope.spawn(move || {
-                let error = agent
-                    .try_reach(&options, Duration::from_secs(10))
-                    .expect_err("nobody is let in");
-                let error = error.to_lowercase();
-                assert!(
-                    error.contains("the brokers behind the proxy do not take this login"),
-                    "{:?}: {error}",
-                    agent.library()
-                );
-            });
-        }
-    });
+    assert_nobody_is_let_in(RIG.java, &["app-3"], |user| door.options(user));
     let output = door.proxy.output();
     assert!(output.contains("allow it CREATE_TOKENS for"), "{output}");
     for secret in [OWN_PASSWORD, PASSWORD] {
@@ -394,7 +375,7 @@ fn brokers_without_tokens_are_told_of() {
     let rig = Rig::assemble(shared::one_broker(), Login::Sasl);
     let folder = TempDir::new().expect("a folder");
     let [users, password] = ["users", "password"].map(|name| folder.path().join(name));
-    write_users(&users);
+    write_clients(&users);
     write_secret(&password, brokers::PASSWORD);
     let keys = own_keys(&password).replace(OWN, brokers::USER);
     let tls = ProxyTls {

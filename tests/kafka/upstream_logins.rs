@@ -2,8 +2,6 @@
 
 mod own_names;
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::thread;
@@ -11,8 +9,6 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
-use sealwire::identity::sasl::credentials::Credentials;
-use sealwire::identity::sasl::verifier::{Mechanism, Verifier};
 use tempfile::TempDir;
 
 use crate::support::agent::Agent;
@@ -24,6 +20,7 @@ use crate::support::operations::{From, Options, Outcome};
 use crate::support::proxy::{Proxy, ProxyTls};
 use crate::support::records::{Record, assert_delivered, assert_same};
 use crate::support::rig::{Rig, unique};
+use crate::support::secret_files::{write_secret, write_users};
 use crate::support::shared;
 use crate::support::skipped;
 use crate::support::streams::assert_exactly_once;
@@ -86,7 +83,7 @@ impl Door {
     ) -> Option<Self> {
         let folder = TempDir::new().expect("a folder");
         let users = folder.path().join("users");
-        write_users(&users);
+        write_clients(&users);
         let path = folder.path().join(name);
         write_secret(&path, text);
         let tls = ProxyTls {
@@ -114,22 +111,31 @@ impl Door {
     }
 }
 
-pub(crate) fn write_users(path: &Path) {
-    let mut credentials = Credentials::new().expect("random numbers");
-    for user in USERS {
-        for mechanism in [Mechanism::Sha256, Mechanism::Sha512] {
-            let verifier = Verifier::new(mechanism, PASSWORD.as_bytes(), 4096).expect("it is hashed");
-            credentials.set(user, mechanism, verifier).expect("a name");
-        }
-    }
-    write_secret(path, &credentials.text());
+/// [`USERS`], each by [`PASSWORD`].
+pub(crate) fn write_clients(path: &Path) {
+    write_users(path, &USERS.map(|user| (user, PASSWORD)));
 }
 
-pub(crate) fn write_secret(path: &Path, text: &str) {
-    let new = path.with_extension("new");
-    fs::write(&new, text).expect("written");
-    fs::set_permissions(&new, fs::Permissions::from_mode(0o600)).expect("mode 0600");
-    fs::rename(&new, path).expect("in its place");
+/// Clients of each library that tells what it is refused with, all at once.
+pub(crate) fn assert_nobody_is_let_in(java: &Agent, users: &[&str], options: impl Fn(&str) -> Options) {
+    thread::scope(|scope| {
+        for agent in [java, shared::librdkafka(), shared::franz_go(), shared::kafkajs()] {
+            for user in users {
+                let options = options(user);
+                scope.spawn(move || {
+                    let error = agent
+                        .try_reach(&options, Duration::from_secs(10))
+                        .expect_err("nobody is let in");
+                    let error = error.to_lowercase();
+                    assert!(
+                        error.contains("the brokers behind the proxy do not take this login"),
+                        "{:?} {user}: {error}",
+                        agent.library()
+                    );
+                });
+            }
+        }
+    });
 }
 
 fn account(principals: &[&str], mechanism: &str, user: &str, password: &str) -> String {
@@ -351,29 +357,7 @@ fn an_account_that_the_broker_refuses_is_not_tried_again_and_again() {
     let Some(mut door) = Door::open(Login::Sasl, &accounts, "") else {
         return skipped::there_is_no_proxy();
     };
-    thread::scope(|scope| {
-        for agent in [
-            RIG.java,
-            shared::librdkafka(),
-            shared::franz_go(),
-            shared::kafkajs(),
-        ] {
-            for user in ["app-1", "app-2", "app-3"] {
-                let options = door.options(user);
-                scope.spawn(move || {
-                    let error = agent
-                        .try_reach(&options, Duration::from_secs(10))
-                        .expect_err("nobody is let in");
-                    let error = error.to_lowercase();
-                    assert!(
-                        error.contains("the brokers behind the proxy do not take this login"),
-                        "{:?} {user}: {error}",
-                        agent.library()
-                    );
-                });
-            }
-        }
-    });
+    assert_nobody_is_let_in(RIG.java, &USERS, |user| door.options(user));
     // 1, 2, 4 s, one after the other, for each of two accounts.
     let output = door.proxy.output();
     assert!(output.contains("the broker refuses the login"), "{output}");

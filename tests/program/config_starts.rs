@@ -5,7 +5,6 @@
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
@@ -22,6 +21,7 @@ use crate::support::HOST;
 use crate::support::cache;
 use crate::support::launch::{DataFolder, Process};
 use crate::support::ports::ReservedPort;
+use crate::support::secret_files::write_secret;
 use crate::support::wait;
 
 #[test]
@@ -326,8 +326,7 @@ fn make_accounts(config: &Config) {
         if let Some(UpstreamLogin::PerPrincipal { accounts: path, .. }) = &cluster.upstream_login {
             let account = "[[account]]\nprincipals = [\"User:alice\"]\nmechanism = \"SCRAM-SHA-512\"\n\
                            user = \"payments\"\npassword = \"secret\"\n";
-            fs::write(path, account).expect("written");
-            fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("mode 0600");
+            write_secret(path, account);
         }
     }
 }

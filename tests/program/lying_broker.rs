@@ -6,10 +6,8 @@
 mod delegation_tokens;
 mod upstream_login;
 
-use std::fs;
 use std::io::Write as _;
 use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -37,6 +35,7 @@ use crate::support::frames::{
 use crate::support::keystore::Keystore;
 use crate::support::proxy::{Proxy, ProxySetup, ProxyTls};
 use crate::support::raw_client::{RawClient, batch};
+use crate::support::secret_files::write_secret;
 
 /// What the broker has been given, and what it gives.
 #[derive(Default)]
@@ -144,12 +143,10 @@ impl Scene {
                 .set(user, Mechanism::Sha256, verifier)
                 .expect("a name");
         }
-        fs::write(&users, credentials.text()).expect("written");
-        fs::set_permissions(&users, fs::Permissions::from_mode(0o600)).expect("mode 0600");
+        write_secret(&users, &credentials.text());
         let upstream_login = upstream_login.map(|(keys, text)| {
             let path = authorities.file("login");
-            fs::write(&path, text).expect("written");
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("mode 0600");
+            write_secret(&path, text);
             format!(
                 "allow_plaintext = true\n{}",
                 keys.replace("FILE", &format!("{path:?}"))

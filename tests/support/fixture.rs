@@ -35,6 +35,7 @@ pub(crate) mod proxy;
 pub(crate) mod raw_client;
 pub(crate) mod records;
 pub(crate) mod rig;
+pub(crate) mod secret_files;
 pub(crate) mod shared;
 pub(crate) mod skipped;
 pub(crate) mod sockets;

@@ -78,18 +78,23 @@ fn read_credentials_path(table: &Node<'_>, mechanisms: Option<&[LoginMechanism]>
     }
 }
 
+pub(super) fn read_mechanism(place: &Node<'_>) -> Option<LoginMechanism> {
+    let mechanism = place.as_text()?.parse().ok();
+    if mechanism.is_none() {
+        let known = LoginMechanism::ALL.map(|known| format!("\"{}\"", known.name()));
+        place.complain(
+            "there is no such mechanism",
+            &format!("write {}", known.join(", ")),
+        );
+    }
+    mechanism
+}
+
 fn read_mechanisms(table: &Node<'_>, has_tls: bool) -> Option<Vec<LoginMechanism>> {
     let list = table.get("mechanisms")?;
     let mut mechanisms: Vec<LoginMechanism> = Vec::new();
     for place in list.elements()? {
-        let Ok(mechanism) = place.as_text()?.parse::<LoginMechanism>() else {
-            let known = LoginMechanism::ALL.map(|known| format!("\"{}\"", known.name()));
-            place.complain(
-                "there is no such mechanism",
-                &format!("write {}", known.join(", ")),
-            );
-            return None;
-        };
+        let mechanism = read_mechanism(&place)?;
         if mechanism.needs_tls() && !has_tls {
             place.complain(
                 "clients would send what anybody on the way can read and use",

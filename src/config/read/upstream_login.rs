@@ -2,6 +2,7 @@
 
 use super::keystores::{Secrecy, read_path_of, read_secret_source};
 use super::node::Node;
+use super::sasl::read_mechanism;
 use crate::broker_login::BrokerAccounts;
 use crate::config::{ClientAuth, ListenerConfig, OwnAccount, UpstreamLogin, read_accounts};
 use crate::identity::sasl::USER_BYTES_MAX;
@@ -168,14 +169,7 @@ fn read_own_account(table: &Node<'_>, allows_plaintext: bool) -> Option<OwnAccou
         }
         return Some(OwnAccount::Certificate);
     };
-    let Ok(mechanism) = place.as_text()?.parse::<LoginMechanism>() else {
-        let known = LoginMechanism::ALL.map(|known| format!("\"{}\"", known.name()));
-        place.complain(
-            "there is no such mechanism",
-            &format!("write {}", known.join(", ")),
-        );
-        return None;
-    };
+    let mechanism = read_mechanism(&place)?;
     if mechanism.needs_tls() && !allows_plaintext {
         place.complain(
             "it sends its secret as it is, and brokers are spoken to in plain TCP",

@@ -25,7 +25,8 @@ use zeroize::Zeroizing;
 use super::login::LoggedIn;
 use super::{Arrival, Reached};
 use crate::broker_login::{
-    AccountFor, Admission, BrokerAccount, BrokerLogin, LoginError, NoToken, Outcome, Trial,
+    ANSWER_BYTES_MAX, ASK_AGAIN, AccountFor, Admission, BrokerAccount, BrokerLogin, LOGIN_WAIT, LOOK_AGAIN,
+    LoginError, NoToken, Outcome, Trial,
 };
 use crate::clocks;
 use crate::connection::{AskedNews, NewsKind, Wire};
@@ -36,6 +37,7 @@ use crate::ids::ClusterId;
 use crate::messages::{Notice, NoticeKind};
 use crate::metrics::{BrokerLoginResult, CloseReason};
 use crate::pipeline::BrokerSession;
+use crate::protocol::own_request::CORRELATION_ID;
 
 impl Arrival {
     /// Connects to a broker, and logs in there for the client, where the cluster has accounts for that.
@@ -121,7 +123,7 @@ impl Arrival {
             }
             let mut alarms = shared.alarms.borrow_mut();
             alarms.on_news(NewsKind::Logins, context.waker(), &mut asked);
-            alarms.at(context.waker(), until.min(now + HASH_AGAIN));
+            alarms.at(context.waker(), until.min(now + ASK_AGAIN));
             Poll::Pending
         })
         .await
@@ -290,21 +292,13 @@ async fn hashed(
         }
         let mut alarms = shared.alarms.borrow_mut();
         alarms.on_news(NewsKind::Logins, context.waker(), &mut asked);
-        alarms.at(context.waker(), until.min(now + HASH_AGAIN));
+        alarms.at(context.waker(), until.min(now + ASK_AGAIN));
         Poll::Pending
     })
     .await
 }
 
-/// For all of it: a broker answers within milliseconds, and a million iterations take a second.
-const LOGIN_WAIT: Duration = Duration::from_secs(10);
+/// Of all answers of one login.
 const LOGIN_BYTES_MAX: usize = 64 * 1024;
-/// More than any step of any mechanism takes.
-const ANSWER_BYTES_MAX: usize = 32 * 1024;
-/// How soon it is looked again whether an account may be tried: about as long as a login takes.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How soon a broker is asked again that does not know of a token yet.
 const TRY_AGAIN: Duration = Duration::from_millis(250);
-/// A request to hash, or for a token, may have found no room.
-const HASH_AGAIN: Duration = Duration::from_millis(500);
-const CORRELATION_ID: i32 = 0x5ea1;

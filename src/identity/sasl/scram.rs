@@ -272,4 +272,4 @@ const NONCE_BYTES_MAX: usize = 512;
 const MESSAGE_BYTES_MAX: usize = 16 * 1024;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -13,15 +13,18 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::login::is_ordinary;
-use super::own_purpose::{CORRELATION_ID, OwnPurpose};
+use super::own_purpose::OwnPurpose;
 use super::{Session, Step, Wait};
-use crate::broker_login::{AccountFor, Admission, BrokerAccount, BrokerLogin, LoginError, Outcome, Trial};
+use crate::broker_login::{
+    ASK_AGAIN, AccountFor, Admission, BrokerAccount, BrokerLogin, LOGIN_WAIT, LOOK_AGAIN, LoginError,
+    Outcome, Trial,
+};
 use crate::metrics::{BrokerLoginResult, CloseReason};
 use crate::pipeline::Pipeline;
 use crate::pipeline::logins::bearer_of;
 use crate::protocol::api_key::SASL_HANDSHAKE;
 use crate::protocol::frame::RequestHead;
+use crate::protocol::own_request::CORRELATION_ID;
 
 /// A login at a broker that has ended well.
 #[derive(Clone, Copy, Debug)]
@@ -96,7 +99,7 @@ impl Session {
             Some(renewal) => renewal,
             None if at_broker.due.is_none_or(|due| now < due) => return Ok(None),
             // OWN-1, and the account is not taken from others meanwhile.
-            None if self.in_flight.iter().any(|pending| is_ordinary(pending.api_key)) => {
+            None if self.in_flight.awaits_ordinary() => {
                 return Ok(Some(Step::Blocked(Wait::Room)));
             }
             None => {
@@ -130,7 +133,7 @@ impl Session {
             match renewal.login.resume() {
                 Ok(Outcome::Hash) => {
                     pipeline.hashings.extend(renewal.login.hashing());
-                    let again = now.checked_add(HASH_AGAIN).ok_or(CloseReason::Internal)?;
+                    let again = now.checked_add(ASK_AGAIN).ok_or(CloseReason::Internal)?;
                     return Ok(Some(Step::Blocked(Wait::Login(renewal.until.min(again)))));
                 }
                 Ok(_) => renewal.is_hashing = false,
@@ -205,7 +208,7 @@ fn begin(account: &Arc<BrokerAccount>, now: Instant) -> Result<Renewal, Option<S
         }
         Admission::Refused => return Err(None),
     };
-    let until = now.checked_add(HASH_WAIT).ok_or(None)?;
+    let until = now.checked_add(LOGIN_WAIT).ok_or(None)?;
     Ok(Renewal {
         account: Arc::clone(account),
         // Of one that TLS shows no login has an end.
@@ -232,12 +235,12 @@ impl AtBroker {
     /// A token is being made.
     fn wait_for_account(&mut self, now: Instant) -> Result<Step, CloseReason> {
         let since = *self.awaited.get_or_insert(now);
-        let until = since.checked_add(HASH_WAIT).ok_or(CloseReason::Internal)?;
+        let until = since.checked_add(LOGIN_WAIT).ok_or(CloseReason::Internal)?;
         if now >= until {
             self.error = Some("no token was made in time".to_owned());
             return Err(CloseReason::LoginUnavailable);
         }
-        let again = now.checked_add(HASH_AGAIN).ok_or(CloseReason::Internal)?;
+        let again = now.checked_add(ASK_AGAIN).ok_or(CloseReason::Internal)?;
         Ok(Step::Blocked(Wait::Login(until.min(again))))
     }
 
@@ -292,9 +295,3 @@ const RENEWAL_PERCENT: u32 = 85;
 const RENEWAL_SPREAD_PERCENT: u32 = 10;
 /// As brokers have it, and a moment more.
 const RENEWAL_INTERVAL: Duration = Duration::from_millis(1100);
-/// How long a password's hash is waited for in all.
-const HASH_WAIT: Duration = Duration::from_secs(10);
-/// A request to hash may have found no room.
-const HASH_AGAIN: Duration = Duration::from_millis(500);
-/// Somebody else tries the account.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);

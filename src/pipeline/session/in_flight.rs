@@ -8,6 +8,7 @@
 
 use std::collections::VecDeque;
 
+use super::login::is_ordinary;
 use super::own_purpose::OwnPurpose;
 use crate::protocol::produce_response::Refusal;
 
@@ -82,6 +83,11 @@ impl InFlight {
             self.queue = VecDeque::new();
         }
         Some(pending)
+    }
+
+    /// Whether one is unanswered that may take the broker's time.
+    pub(super) fn awaits_ordinary(&self) -> bool {
+        self.queue.iter().any(|pending| is_ordinary(pending.api_key))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Pending> {

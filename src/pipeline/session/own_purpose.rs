@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::broker_login;
 use crate::protocol::api_key::{METADATA, SASL_AUTHENTICATE, SASL_HANDSHAKE};
 use crate::protocol::brokers_request::BROKERS_REQUEST_VERSION;
 use crate::protocol::sasl::{OWN_AUTHENTICATE_VERSION, OWN_HANDSHAKE_VERSION};
@@ -32,8 +33,7 @@ impl OwnPurpose {
         match self {
             // Ten thousand brokers, at a hundred bytes each.
             Self::Brokers => 1024 * 1024,
-            // More than any step of any mechanism takes.
-            Self::Login { .. } => 32 * 1024,
+            Self::Login { .. } => broker_login::ANSWER_BYTES_MAX,
         }
     }
 
@@ -46,6 +46,3 @@ impl OwnPurpose {
         }
     }
 }
-
-/// Answers are matched by position (FLIGHT-1): any number will do.
-pub(super) const CORRELATION_ID: i32 = 0x5ea1;

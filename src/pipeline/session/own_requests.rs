@@ -17,8 +17,7 @@
 use std::time::Instant;
 
 use super::in_flight::{Answer, Pending};
-use super::login::is_ordinary;
-use super::own_purpose::{CORRELATION_ID, OwnPurpose};
+use super::own_purpose::OwnPurpose;
 use super::place::Whereabouts;
 use super::run::malformed;
 use super::{Session, Step, Wait};
@@ -26,6 +25,7 @@ use crate::metrics::CloseReason;
 use crate::pipeline::Pipeline;
 use crate::protocol::brokers_request::write_brokers_request;
 use crate::protocol::frame::LENGTH_PREFIX_BYTES;
+use crate::protocol::own_request::CORRELATION_ID;
 use crate::protocol::policy::{ApiPolicy, RequestHandling};
 
 /// The requests of one connection; see the module.
@@ -63,7 +63,7 @@ impl Session {
     ) -> Result<Step, CloseReason> {
         // What the client has asked may settle it; and a broker answers one request after the other, so that behind one
         // that takes minutes ours would as well.
-        if self.in_flight.iter().any(|pending| is_ordinary(pending.api_key)) {
+        if self.in_flight.awaits_ordinary() {
             return Ok(Step::Blocked(Wait::Room));
         }
         let until = now

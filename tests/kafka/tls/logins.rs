@@ -12,7 +12,6 @@ mod timing;
 mod under_load;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
@@ -22,8 +21,6 @@ use kafka_protocol::messages::{ApiVersionsRequest, SaslAuthenticateRequest, Sasl
 use kafka_protocol::protocol::StrBytes;
 use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
-use sealwire::identity::sasl::credentials::Credentials;
-use sealwire::identity::sasl::verifier::{Mechanism, Verifier};
 use sealwire::testing::tokens::{SigningKey, key_set};
 use sealwire::testing::{HttpsServer, Published};
 use serde_json::json;
@@ -39,6 +36,7 @@ use crate::support::operations::{ClientTls, From, Options, Outcome};
 use crate::support::proxy::{Proxy, ProxyTls};
 use crate::support::raw_client::RawClient;
 use crate::support::records::{Record, assert_delivered, assert_same};
+use crate::support::secret_files::write_users;
 use crate::support::shared;
 use crate::support::skipped;
 use crate::support::wait;
@@ -127,20 +125,6 @@ impl Door {
     fn users(&self) -> PathBuf {
         self.folder.path().join("users")
     }
-}
-
-fn write_users(path: &PathBuf, users: &[(&str, &str)]) {
-    let mut credentials = Credentials::new().expect("random numbers");
-    for (user, password) in users {
-        for mechanism in [Mechanism::Sha256, Mechanism::Sha512] {
-            let verifier = Verifier::new(mechanism, password.as_bytes(), 4096).expect("it is hashed");
-            credentials.set(user, mechanism, verifier).expect("a name");
-        }
-    }
-    let new = path.with_extension("new");
-    fs::write(&new, credentials.text()).expect("written");
-    fs::set_permissions(&new, fs::Permissions::from_mode(0o600)).expect("mode 0600");
-    fs::rename(new, path).expect("renamed");
 }
 
 #[test]
@@ -246,6 +230,15 @@ impl TokenDoor {
         fs::write(&set, key_set([&key])).expect("written");
         let source = format!("jwks_file = {set:?}");
         Self::open_with(folder, key, &source, more)
+    }
+
+    /// The set of keys is fetched from there.
+    fn at_issuer(issuer: &HttpsServer, key: SigningKey) -> Option<Self> {
+        let folder = TempDir::new().expect("a folder");
+        let ca = folder.path().join("issuer.pem");
+        fs::write(&ca, issuer.authority()).expect("written");
+        let source = format!("jwks_url = {:?}\njwks_ca = {ca:?}", issuer.url());
+        Self::open_with(folder, key, &source, "")
     }
 
     /// The same of any source.
@@ -356,11 +349,7 @@ fn the_key_set_is_followed() {
 fn the_key_set_is_fetched_when_a_token_names_a_new_key() {
     let (key, next) = (SigningKey::rsa("first"), SigningKey::ec("second"));
     let issuer = HttpsServer::start(Published::Text(key_set([&key])));
-    let folder = TempDir::new().expect("a folder");
-    let ca = folder.path().join("issuer.pem");
-    fs::write(&ca, issuer.authority()).expect("written");
-    let source = format!("jwks_url = {:?}\njwks_ca = {ca:?}", issuer.url());
-    let Some(mut tokens) = TokenDoor::open_with(folder, key, &source, "") else {
+    let Some(mut tokens) = TokenDoor::at_issuer(&issuer, key) else {
         return skipped::there_is_no_proxy();
     };
     let reach = |key: &SigningKey, agent: &Agent, user: &str| {

@@ -4,10 +4,10 @@ use proptest::prelude::*;
 
 use super::scram::Opening;
 use super::*;
-use crate::identity::sasl::credentials::Credentials;
 use crate::identity::sasl::plain;
+use crate::identity::sasl::scram::tests::credentials_of;
 use crate::identity::sasl::scram::{Challenge, ServerNonce};
-use crate::identity::sasl::verifier::{ITERATIONS_MAX, ITERATIONS_MIN, Mechanism, Verifier};
+use crate::identity::sasl::verifier::{ITERATIONS_MAX, ITERATIONS_MIN, Mechanism};
 
 fn account(user: &str, password: &str) -> Account {
     Account::new(user.to_owned(), Zeroizing::new(password.to_owned()))
@@ -19,15 +19,6 @@ fn scram(mechanism: Mechanism, user: &str, password: &str) -> Arc<Credential> {
         account(user, password),
         None,
     )))
-}
-
-fn credentials_of(user: &str, password: &str) -> Credentials {
-    let mut credentials = Credentials::new().expect("randomness");
-    for mechanism in [Mechanism::Sha256, Mechanism::Sha512] {
-        let verifier = Verifier::new(mechanism, password.as_bytes(), ITERATIONS_MIN).expect("randomness");
-        credentials.set(user, mechanism, verifier).expect("a name");
-    }
-    credentials
 }
 
 fn sent(next: Result<Next, Fault>) -> Message {

@@ -64,7 +64,7 @@ impl<'c> Client<'c> {
     }
 }
 
-fn credentials_of(user: &str, password: &str) -> Credentials {
+pub(crate) fn credentials_of(user: &str, password: &str) -> Credentials {
     let mut credentials = Credentials::new().expect("randomness");
     for mechanism in [Mechanism::Sha256, Mechanism::Sha512] {
         let verifier = Verifier::new(mechanism, password.as_bytes(), ITERATIONS_MIN).expect("randomness");

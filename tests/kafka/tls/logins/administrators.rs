@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 
 use super::super::Side;
 use super::super::every_way::RIG;
-use super::{CANARY, Door, PASSWORD, USER, authenticate, handshake, write_users};
+use super::{CANARY, Door, PASSWORD, USER, authenticate, handshake};
 use crate::support::operations::{From, Options};
 use crate::support::records::Record;
+use crate::support::secret_files::write_users;
 use crate::support::shared;
 use crate::support::skipped;
 use crate::support::wait;

@@ -11,11 +11,12 @@ use serde_json::Value;
 use super::super::every_way::RIG;
 use super::super::{Side, client_tls, proxy_tls};
 use super::named::name;
-use super::{CANARY, Door, PASSWORD, authenticate, handshake, write_users};
+use super::{CANARY, Door, PASSWORD, authenticate, handshake};
 use crate::support::broker_properties::Login;
 use crate::support::frames;
 use crate::support::operations::{From, Options};
 use crate::support::records::Record;
+use crate::support::secret_files::write_users;
 use crate::support::skipped;
 use crate::support::wait;
 

@@ -20,10 +20,11 @@ use sealwire::transport::tls_client::{Trust, UpstreamTls};
 
 use super::super::Side;
 use super::super::every_way::RIG;
-use super::{Door, write_users};
+use super::Door;
 use crate::support::broker_properties::{Login, PASSWORD, USER};
 use crate::support::certificates;
 use crate::support::raw_client::RawClient;
+use crate::support::secret_files::write_users;
 use crate::support::skipped;
 use crate::support::wait;
 

@@ -7,11 +7,12 @@ use kafka_protocol::messages::ApiVersionsRequest;
 
 use super::super::Side;
 use super::super::every_way::RIG;
-use super::{CANARY, Door, PASSWORD, USER, authenticate, handshake, write_users};
+use super::{CANARY, Door, PASSWORD, USER, authenticate, handshake};
 use crate::support::configuration::listener;
 use crate::support::operations::{From, Options};
 use crate::support::ports::ReservedPort;
 use crate::support::records::{Record, assert_same};
+use crate::support::secret_files::write_users;
 use crate::support::shared;
 use crate::support::skipped;
 use crate::support::wait;

@@ -1,13 +1,11 @@
 //! What is noticed of logins that fail: what the log says of them, and which of them count.
 
-use std::fs;
 use std::time::Duration;
 
 use kafka_protocol::messages::SaslAuthenticateRequest;
 use sealwire::testing::tokens::{SigningKey, key_set};
 use sealwire::testing::{HttpsServer, Published};
 use serde_json::json;
-use tempfile::TempDir;
 
 use super::super::Side;
 use super::{Door, PASSWORD, TokenDoor, authenticate, choice, handshake};
@@ -48,11 +46,7 @@ fn the_log_names_whose_login_it_was_and_what_was_asked_for() {
 fn an_address_may_name_so_many_keys_that_nobody_knows() {
     let key = SigningKey::rsa("first");
     let issuer = HttpsServer::start(Published::Text(key_set([&key])));
-    let folder = TempDir::new().expect("a folder");
-    let ca = folder.path().join("issuer.pem");
-    fs::write(&ca, issuer.authority()).expect("written");
-    let source = format!("jwks_url = {:?}\njwks_ca = {ca:?}", issuer.url());
-    let Some(mut tokens) = TokenDoor::open_with(folder, key, &source, "") else {
+    let Some(mut tokens) = TokenDoor::at_issuer(&issuer, key) else {
         return skipped::there_is_no_proxy();
     };
     tokens.door.restart(&["limits.failed_logins_per_address_max=3"]);

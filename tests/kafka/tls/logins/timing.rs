@@ -1,7 +1,5 @@
 //! Nobody learns from the time of an answer who there is.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::{SaslAuthenticateRequest, SaslHandshakeRequest};
@@ -12,6 +10,7 @@ use sealwire::identity::sasl::verifier::{Mechanism, Verifier};
 use super::super::Side;
 use super::Door;
 use crate::support::raw_client::RawClient;
+use crate::support::secret_files::write_secret;
 use crate::support::skipped;
 
 /// Says this, once a mechanism is agreed on; how long the answer took, and its code.
@@ -41,8 +40,7 @@ fn answers_take_as_long_for_users_that_there_are_not() {
     credentials
         .set("there", Mechanism::Sha512, verifier)
         .expect("a name");
-    fs::write(door.users(), credentials.text()).expect("written");
-    fs::set_permissions(door.users(), fs::Permissions::from_mode(0o600)).expect("mode 0600");
+    write_secret(&door.users(), &credentials.text());
     door.restart(&["limits.failed_logins_per_address_max=1000"]);
     let refused = |user: &str| {
         let (took, code) = say(&mut door.connect(), "PLAIN", format!("\0{user}\0guessed"));
