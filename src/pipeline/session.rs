@@ -25,6 +25,7 @@ mod own_purpose;
 mod own_requests;
 mod passing;
 mod place;
+mod refused_items;
 mod relogin;
 mod requests;
 mod responses;

@@ -4,6 +4,9 @@
 //! - ASKED-NAMES-1: nothing that a broker would act upon is passed over: whatever cannot be walked is an error, and
 //!   what is asked for without a name (every topic there is) is said to be the cluster's.
 //!
+//! Requests of several things that have nothing to do with each other are lists: of what stands in one it is said in
+//! which item, so that the others can go on without it.
+//!
 //! Nothing but names is read, and nothing is kept. The layouts are those of the versions that [`About::Names`] and
 //! [`About::FirstNames`] of the policy table let through ([`ApiPolicy::named_to`]).
 
@@ -29,7 +32,8 @@ pub enum Name<'f> {
     Cluster,
 }
 
-/// Shows each name of a request, until `each` says that this is enough. `frame` has no length; `missing` bytes behind
+/// Shows each name of a request, until `each` says that this is enough, and in which item of its list it stands: none
+/// where it is about all of the request. `frame` has no length; `missing` bytes behind
 /// it have not come yet, which only requests may lack whose names come first.
 ///
 /// # Errors
@@ -39,7 +43,7 @@ pub fn visit<'f>(
     version: i16,
     frame: &'f [u8],
     missing: usize,
-    each: &mut dyn FnMut(Name<'f>) -> bool,
+    each: &mut dyn FnMut(Name<'f>, Option<usize>) -> bool,
 ) -> Result<(), ProtocolError> {
     let flexible = api.flexible(version);
     let missing = match api.about {
@@ -52,6 +56,7 @@ pub fn visit<'f>(
         cursor,
         flexible,
         version,
+        item: None,
         each,
     };
     match walk.api(api.key) {
@@ -64,7 +69,9 @@ struct Walk<'f, 'e> {
     cursor: Cursor<'f>,
     flexible: bool,
     version: i16,
-    each: &'e mut dyn FnMut(Name<'f>) -> bool,
+    /// That of the list in which the walk is.
+    item: Option<usize>,
+    each: &'e mut dyn FnMut(Name<'f>, Option<usize>) -> bool,
 }
 
 enum Stop {
@@ -186,7 +193,8 @@ impl<'f> Walk<'f, '_> {
             self.skip(8 + 2)?;
             return self.stored_topics();
         }
-        self.items(1 + 8 + 2 + 1 + 1, |walk| {
+        // As brokers ask each other.
+        self.inseparable(1 + 8 + 2 + 1 + 1, |walk| {
             walk.transactional_id()?;
             walk.skip(8 + 2 + 1)?;
             walk.stored_topics()?;
@@ -236,7 +244,7 @@ impl<'f> Walk<'f, '_> {
         self.skip_text()?;
         self.skip_text()?;
         self.skip(4)?;
-        self.items(1, Self::topic)?;
+        self.inseparable(1, Self::topic)?;
         if self.version >= 1
             && self
                 .cursor
@@ -280,21 +288,27 @@ impl<'f> Walk<'f, '_> {
         self.skip_tags()
     }
 
-    /// No list of topics stands for all of the group.
+    /// No list of topics stands for all of the group. Of one group alone its topics are the list.
     fn offset_fetch(&mut self) -> Walked {
         if self.version <= 7 {
             self.group()?;
             return self.topics(2, |walk| walk.number());
         }
-        self.items(3, |walk| {
-            walk.group()?;
-            if walk.version >= 9 {
-                walk.skip_text()?;
-                walk.skip(4)?;
-            }
-            walk.topics(2, |walk| walk.number())?;
-            walk.skip_tags()
-        })
+        let is_alone = self.cursor.clone().array_len(self.flexible, 3)? == Some(1);
+        match is_alone {
+            true => self.inseparable(3, Self::offsets_of_group),
+            false => self.items(3, Self::offsets_of_group),
+        }
+    }
+
+    fn offsets_of_group(&mut self) -> Walked {
+        self.group()?;
+        if self.version >= 9 {
+            self.skip_text()?;
+            self.skip(4)?;
+        }
+        self.topics(2, |walk| walk.number())?;
+        self.skip_tags()
     }
 
     /// Topics, and of each of them partitions.
@@ -311,7 +325,23 @@ impl<'f> Walk<'f, '_> {
         self.skip(4)
     }
 
+    /// A list, unless it stands in one.
     fn items(&mut self, bytes_min: usize, mut item: impl FnMut(&mut Self) -> Walked) -> Walked {
+        if self.item.is_some() {
+            return self.inseparable(bytes_min, item);
+        }
+        let mut position = 0_usize;
+        self.inseparable(bytes_min, |walk| {
+            walk.item = Some(position);
+            position = position.saturating_add(1);
+            item(walk)
+        })?;
+        self.item = None;
+        Ok(())
+    }
+
+    /// Items of which one is nothing without the others.
+    fn inseparable(&mut self, bytes_min: usize, mut item: impl FnMut(&mut Self) -> Walked) -> Walked {
         let count = self.cursor.array_len(self.flexible, bytes_min)?.unwrap_or(0);
         (0..count).try_for_each(|_| item(self))
     }
@@ -332,7 +362,7 @@ impl<'f> Walk<'f, '_> {
     }
 
     fn tell(&mut self, name: Name<'f>) -> Walked {
-        match (self.each)(name) {
+        match (self.each)(name, self.item) {
             true => Ok(()),
             false => Err(Stop::Enough),
         }

@@ -1,25 +1,28 @@
 //! Answers to requests that are refused, in the request's own form and version: to such as change the cluster, of
 //! clients that may not, with the codes that a broker with an authorizer gives, each item that was asked for by its
-//! name; to such as name what is not their client's; and to whatever comes within a login, in the bytes that a broker
-//! answers with.
+//! name; to such as name what is not their client's, whole or [in parts](parts); and to whatever comes within a login,
+//! in the bytes that a broker answers with.
 //!
 //! Request and answer are walked together, and nothing is kept of either: what a request announces costs nothing, and
 //! an answer has a bound of its own.
 
 mod administration;
 mod groups;
+mod parts;
 mod records;
 
 use super::api_key as key;
 use super::cursor::Cursor;
 use super::error::ProtocolError;
 use super::error_code::{
-    CLUSTER_AUTHORIZATION_FAILED, GROUP_AUTHORIZATION_FAILED, ILLEGAL_SASL_STATE, TOPIC_AUTHORIZATION_FAILED,
-    TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+    CLUSTER_AUTHORIZATION_FAILED, GROUP_AUTHORIZATION_FAILED, ILLEGAL_SASL_STATE, NONE,
+    OPERATION_NOT_ATTEMPTED, TOPIC_AUTHORIZATION_FAILED, TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
 };
 use super::frame::{RequestHead, skip_request_header};
 use super::policy::ApiPolicy;
 use super::writer::{LengthForm, LengthSlot, put_array_len, put_i16, put_i32, put_string, put_uvarint};
+
+pub use self::parts::{Insertion, Part, RefusedItem, part};
 
 /// Requests that are longer are not answered: nobody without rights sends them by mistake.
 pub const FRAME_BYTES_MAX: usize = 64 * 1024;
@@ -33,6 +36,8 @@ pub enum Why {
     NotNamed,
     /// It is about something that is not its client's.
     Foreign(Whose),
+    /// Something else in it is not its client's, without which it is nothing.
+    NotAttempted,
     /// It comes within a login.
     WithinLogin,
 }
@@ -78,26 +83,11 @@ pub fn write(
     frame: &[u8],
     out: &mut Vec<u8>,
 ) -> Result<(), ProtocolError> {
-    let flexible = api.flexible(head.api_version);
-    let mut cursor = Cursor::new(frame);
-    skip_request_header(&mut cursor, flexible)?;
     let length = LengthSlot::reserve(out, LengthForm::Int32, 0)?;
-    put_i32(out, head.correlation_id);
-    if api.response_header_flexible(head.api_version) {
-        put_uvarint(out, 0);
-    }
-    let mut walk = Walk {
-        why,
-        api,
-        cursor,
-        out,
-        flexible,
-        version: head.api_version,
-        texts_left: TEXTS_MAX,
-    };
+    let mut walk = Walk::begin(why, head, api, frame, out)?;
     match why {
         _ if api.admin => walk.administration()?,
-        Why::NotNamed => return Err(walk.unknown()),
+        Why::NotNamed | Why::NotAttempted => return Err(walk.unknown()),
         Why::Foreign(_) | Why::WithinLogin => walk.ordinary()?,
     }
     walk.no_tags();
@@ -114,11 +104,40 @@ struct Walk<'f, 'o> {
     version: i16,
     /// How many more items are told why: an answer is not to be many times as long as its request.
     texts_left: usize,
+    /// Only a part of it is refused.
+    parting: Option<parts::Parting<'f>>,
 }
 
 type Walked = Result<(), ProtocolError>;
 
-impl Walk<'_, '_> {
+impl<'f, 'o> Walk<'f, 'o> {
+    /// Writes the header.
+    fn begin(
+        why: Why,
+        head: RequestHead,
+        api: &'f ApiPolicy,
+        frame: &'f [u8],
+        out: &'o mut Vec<u8>,
+    ) -> Result<Self, ProtocolError> {
+        let flexible = api.flexible(head.api_version);
+        let mut cursor = Cursor::new(frame);
+        skip_request_header(&mut cursor, flexible)?;
+        put_i32(out, head.correlation_id);
+        if api.response_header_flexible(head.api_version) {
+            put_uvarint(out, 0);
+        }
+        Ok(Self {
+            why,
+            api,
+            cursor,
+            out,
+            flexible,
+            version: head.api_version,
+            texts_left: TEXTS_MAX,
+            parting: None,
+        })
+    }
+
     /// The body of the answer to a request that changes nothing in the cluster.
     fn ordinary(&mut self) -> Walked {
         let is_known = self.records()? || self.groups()? || self.others()?;
@@ -234,15 +253,22 @@ impl Walk<'_, '_> {
     /// An array of the request, which the answer has as well; where it is null, an empty one. Each item has so many
     /// bytes at least.
     fn items(&mut self, bytes_min: usize, item: impl Fn(&mut Self) -> Walked) -> Walked {
+        if let Some(parting) = self.parting.take_if(|parting| !parting.is_over()) {
+            return self.part_items(parting, bytes_min, item);
+        }
         let count = self.cursor.array_len(self.flexible, bytes_min)?.unwrap_or(0);
         put_array_len(self.out, self.flexible, count)?;
         (0..count).try_for_each(|_| {
             item(self)?;
-            match self.out.len() <= ANSWER_BYTES_MAX {
-                true => Ok(()),
-                false => Err(ProtocolError::TooLong),
-            }
+            self.is_in_bounds()
         })
+    }
+
+    fn is_in_bounds(&self) -> Walked {
+        match self.out.len() <= ANSWER_BYTES_MAX {
+            true => Ok(()),
+            false => Err(ProtocolError::TooLong),
+        }
     }
 
     /// One that the answer does not have.
@@ -287,6 +313,7 @@ impl Walk<'_, '_> {
             match self.why {
                 Why::NotNamed => code,
                 Why::Foreign(whose) => whose.code(),
+                Why::NotAttempted => OPERATION_NOT_ATTEMPTED,
                 Why::WithinLogin => ILLEGAL_SASL_STATE,
             },
         );
@@ -297,12 +324,17 @@ impl Walk<'_, '_> {
         self.code(ILLEGAL_SASL_STATE);
     }
 
+    /// The code of what is refused in parts.
+    fn no_error(&mut self) {
+        put_i16(self.out, NONE);
+    }
+
     /// With what the code does not say.
     fn error_with_text(&mut self, code: i16) -> Walked {
         self.code(code);
         match self.why {
             Why::NotNamed => self.told(NOT_NAMED),
-            Why::Foreign(_) | Why::WithinLogin => self.unexpected(),
+            Why::Foreign(_) | Why::NotAttempted | Why::WithinLogin => self.unexpected(),
         }
     }
 
@@ -320,7 +352,7 @@ impl Walk<'_, '_> {
         self.code(code);
         match self.why {
             Why::NotNamed => self.told(NOT_NAMED),
-            Why::Foreign(_) | Why::WithinLogin => self.meaning(),
+            Why::Foreign(_) | Why::NotAttempted | Why::WithinLogin => self.meaning(),
         }
     }
 
@@ -329,14 +361,14 @@ impl Walk<'_, '_> {
         self.code(code);
         match self.why {
             Why::NotNamed => self.told(NOT_NAMED),
-            Why::Foreign(_) | Why::WithinLogin => self.null(),
+            Why::Foreign(_) | Why::NotAttempted | Why::WithinLogin => self.null(),
         }
     }
 
     fn meaning(&mut self) -> Walked {
         self.told(match self.why {
             Why::Foreign(whose) => whose.text(),
-            Why::NotNamed | Why::WithinLogin => MEANING,
+            Why::NotNamed | Why::NotAttempted | Why::WithinLogin => MEANING,
         })
     }
 

@@ -17,6 +17,9 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::{Decodable, HeaderVersion, Request, StrBytes};
 use rustls::{ClientConnection, HandshakeKind};
+use sealwire::broker_login::{BrokerAccount, BrokerLogin, Outcome};
+use sealwire::identity::sasl::initiator::{Account, Credential, Proof};
+use sealwire::identity::sasl::verifier::Mechanism;
 use sealwire::testing::{BatchBuilder, RecordInput};
 use sealwire::transport::tls_client::UpstreamTls;
 use socket2::{Domain, Socket, Type};
@@ -259,6 +262,28 @@ impl RawClient {
         let logged_in = self.receive::<SaslAuthenticateRequest>(1).error_code;
         self.correlation_id += 1;
         (handshaken, logged_in, self.receive_frame())
+    }
+
+    /// Logs in by SCRAM-SHA-512, as the proxy does at brokers.
+    pub(crate) fn log_in(&mut self, user: &str, password: &str) {
+        let account = Account::new(user.to_owned(), password.to_owned().into());
+        let credential = Credential::new(Proof::Scram(Mechanism::Sha512, account, None));
+        let mut login = BrokerLogin::new(&BrokerAccount::new(credential)).expect("a login");
+        loop {
+            self.correlation_id += 1;
+            let mut request = Vec::new();
+            login.write(self.correlation_id, &mut request).expect("a request");
+            self.write_all(&request).expect("sending");
+            let mut outcome = login.take(&self.receive_frame());
+            while let Ok(Outcome::Hash) = outcome {
+                login.hashing().expect("nobody else hashes it").run();
+                outcome = login.resume();
+            }
+            match outcome.expect("it is let in") {
+                Outcome::Done(_) => return,
+                Outcome::Ask | Outcome::Hash => {}
+            }
+        }
     }
 
     /// Returns when the other side has closed the connection; panics if it sends anything before, or does not close it.

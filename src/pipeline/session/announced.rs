@@ -6,6 +6,7 @@ use super::requests::request_head;
 use super::responses::RESPONSE_BYTES_MIN;
 use super::run::frame_length;
 use crate::metrics::Direction;
+use crate::protocol::addresses;
 use crate::protocol::api_key::API_VERSIONS;
 use crate::protocol::frame::LENGTH_PREFIX_BYTES;
 use crate::protocol::hops;
@@ -34,7 +35,9 @@ impl Session {
     }
 
     fn announced_response(&self, input: &[u8]) -> Option<usize> {
-        let is_held = match self.in_flight.front()?.answer {
+        let front = self.in_flight.front()?;
+        let is_held = match front.answer {
+            Answer::Inserted(_) => addresses::carries_addresses(front.api_key, front.api_version),
             Answer::Stream | Answer::Passing { .. } | Answer::Local(_) => false,
             Answer::Rewrite | Answer::Metadata(_) | Answer::Produce(_) | Answer::Own(_) => true,
         };

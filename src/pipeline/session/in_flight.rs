@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use super::login::is_ordinary;
 use super::own_purpose::OwnPurpose;
 use crate::protocol::produce_response::Refusal;
+use crate::protocol::request_refusal::Insertion;
 
 /// One request on its way.
 pub(super) struct Pending {
@@ -35,6 +36,8 @@ pub(super) enum Answer {
     Rewrite,
     /// Metadata, of which topics that are not the client's are left out; these were asked for by their names.
     Metadata(Vec<Box<str>>),
+    /// The answer to a part of what was asked; what was refused is put into it.
+    Inserted(Insertion),
     /// A Produce answer into which these refusals are merged.
     Produce(Vec<Refusal>),
     /// No broker is asked: the proxy's own answer, a whole frame, goes out when its turn comes.

@@ -3,6 +3,8 @@
 //! - OWN-NAMES-1: where brokers see the proxy alone, nothing goes to a broker that names a topic, a group or a
 //!   transactional id which is not its client's, nor what is for administrators; the client is told so in the request's
 //!   own form, and the connection stays. What cannot be read, or not answered, ends it.
+//! - OWN-NAMES-3: of a list the items that are the client's go on without those that are not, of which the answer tells
+//!   as a broker's would.
 //! - OWN-NAMES-2: of a topic that is not its own a client hears nothing but that it may not use it.
 //!
 //! Topics are a client's own by `open_for`, `seal_for` and `raw_for` of their rule, the rest by `groups_for`. Records
@@ -12,6 +14,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use super::in_flight::Answer;
+use super::refused_items::{Foreign, REFUSED_MAX, RefusedItems};
 use super::requests::{ApartRequest, Treatment};
 use super::run::{NextFrame, malformed};
 use super::{Session, Step, Wait};
@@ -23,7 +26,7 @@ use crate::protocol::frame::{LENGTH_PREFIX_BYTES, RequestHead};
 use crate::protocol::metadata_topics::{Asked, Told};
 use crate::protocol::names::{self, Name};
 use crate::protocol::policy::{About, ApiPolicy};
-use crate::protocol::request_refusal::{self, Whose, Why};
+use crate::protocol::request_refusal::{self, Part, Whose, Why};
 
 /// How far a frame is judged, of which the look was broken off.
 #[derive(Default)]
@@ -32,12 +35,11 @@ pub(super) struct OwnNames {
     known: usize,
     /// Of a Metadata request: which of its topics are not asked for.
     refused: Vec<usize>,
+    /// Of another: which items of its list are not the client's, and what the first of them is called.
+    items: RefusedItems,
     /// The Metadata response.
     told: Option<Box<Told>>,
 }
-
-/// What is not the client's, and what it is called.
-type Foreign<'f> = (Whose, Option<&'f str>);
 
 impl OwnNames {
     /// Whether a response is half looked through.
@@ -90,8 +92,15 @@ impl Session {
         }
         let missing = whole.saturating_sub(wanted);
         match self.judge_names(pipeline, api, head, frame, missing)? {
-            ControlFlow::Continue(None) => Ok(None),
+            ControlFlow::Continue(None) => {
+                let refused = std::mem::take(&mut self.names.items);
+                match refused.is_empty() {
+                    true => Ok(None),
+                    false => Ok(Some(self.in_turn(head, whole, Treatment::OwnItems(refused)))),
+                }
+            }
             ControlFlow::Continue(Some((whose, name))) => {
+                self.names.items = RefusedItems::default();
                 let treatment = Treatment::Refuse(Why::Foreign(whose), name.map(Box::from));
                 self.refused(head, whole, treatment).map(Some)
             }
@@ -99,7 +108,8 @@ impl Session {
         }
     }
 
-    /// The first name of a request that is not the client's.
+    /// The first name that is not the client's in a request which is nothing without it; those that others can go on
+    /// without are noted.
     fn judge_names<'f>(
         &mut self,
         pipeline: &mut Pipeline,
@@ -109,9 +119,10 @@ impl Session {
         missing: usize,
     ) -> Result<ControlFlow<Step, Option<Foreign<'f>>>, CloseReason> {
         let known = std::mem::take(&mut self.names.known);
+        let mut items = std::mem::take(&mut self.names.items);
         let (mut count, mut found) = (0_usize, ControlFlow::Continue(None));
         let mut failed = None;
-        let walked = names::visit(api, head.api_version, frame, missing, &mut |name| {
+        let walked = names::visit(api, head.api_version, frame, missing, &mut |name, item| {
             if count >= known {
                 // One at least in each turn.
                 if count > known && pipeline.work.is_spent() {
@@ -120,6 +131,7 @@ impl Session {
                 }
                 match self.foreign(pipeline, name) {
                     Ok(None) => {}
+                    Ok(Some(foreign)) if item.is_some_and(|item| items.note(item, foreign)) => {}
                     Ok(foreign) => found = ControlFlow::Continue(foreign),
                     Err(reason) => failed = Some(reason),
                 }
@@ -137,6 +149,7 @@ impl Session {
         if found == ControlFlow::Break(Step::Yield) {
             self.names.known = count;
         }
+        self.names.items = items;
         Ok(found)
     }
 
@@ -166,7 +179,6 @@ impl Session {
         Ok((!is_own).then_some((whose, shown)))
     }
 
-    /// One such answer at a time waits for its turn: it is memory of ours.
     pub(super) fn refused(
         &self,
         head: RequestHead,
@@ -176,10 +188,61 @@ impl Session {
         if whole.saturating_sub(LENGTH_PREFIX_BYTES) > request_refusal::FRAME_BYTES_MAX {
             return Err(CloseReason::DeniedApi);
         }
-        if !self.in_flight.is_empty() {
-            return Ok(NextFrame::Step(Step::Blocked(Wait::Room)));
+        Ok(self.in_turn(head, whole, treatment))
+    }
+
+    /// One such answer at a time waits for its turn: it is memory of ours.
+    fn in_turn(&self, head: RequestHead, whole: usize, treatment: Treatment) -> NextFrame<ApartRequest> {
+        match self.in_flight.is_empty() {
+            true => NextFrame::Apart(ApartRequest::Frame(head, whole, treatment)),
+            false => NextFrame::Step(Step::Blocked(Wait::Room)),
         }
-        Ok(NextFrame::Apart(ApartRequest::Frame(head, whole, treatment)))
+    }
+
+    /// Sends the rest of a list (OWN-NAMES-3).
+    pub(super) fn ask_for_own_items(
+        &mut self,
+        pipeline: &mut Pipeline,
+        head: RequestHead,
+        frame: &[u8],
+        refused: &RefusedItems,
+        out: &mut Vec<u8>,
+    ) -> Result<Step, CloseReason> {
+        let api = self
+            .listener
+            .policy
+            .api(head.api_key)
+            .ok_or(CloseReason::DeniedApi)?;
+        pipeline.work.charge_parsed(frame.len());
+        let part = request_refusal::part(head, api, frame, refused.items(), out).map_err(malformed)?;
+        if let Some(refusal) = refused.first() {
+            pipeline.refuse_request(self.listener.cluster, &self.client, api, refusal);
+        }
+        let (bytes, answer) = match part {
+            Part::Nothing(answer) => (answer.len(), Answer::Local(answer)),
+            Part::Rest(insertion) => (insertion.bytes(), Answer::Inserted(insertion)),
+        };
+        self.note_request(pipeline, head, bytes.saturating_add(frame.len()), answer);
+        Ok(Step::Wrote(frame.len().saturating_add(LENGTH_PREFIX_BYTES)))
+    }
+
+    /// Writes the beginning of the answer, of which `frame` is at hand, with those that are refused; the rest is
+    /// streamed.
+    pub(super) fn insert_refused(
+        &mut self,
+        pipeline: &mut Pipeline,
+        frame_bytes: usize,
+        frame: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Step, CloseReason> {
+        let Some(Answer::Inserted(insertion)) = self.in_flight.front().map(|front| &front.answer) else {
+            return Err(CloseReason::Internal);
+        };
+        pipeline.work.charge(insertion.bytes());
+        let used = insertion.write(frame_bytes, frame, out).map_err(malformed)?;
+        self.response_left = frame_bytes.saturating_sub(used);
+        self.answered(pipeline, 0);
+        Ok(Step::Wrote(used.saturating_add(LENGTH_PREFIX_BYTES)))
     }
 
     /// Which topics of a Metadata request are not to be asked for.
@@ -293,5 +356,3 @@ impl Session {
 
 /// Requests that are longer are not looked through: ten thousand partitions.
 const NAMES_BYTES_MAX: usize = 1024 * 1024;
-/// Topics that a Metadata request names and its client may not use: nobody means so many.
-const REFUSED_MAX: usize = 1000;

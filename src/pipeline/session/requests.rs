@@ -10,6 +10,7 @@ use super::held::Held;
 use super::in_flight::{Answer, Pending};
 use super::login::{self, is_ordinary};
 use super::own_purpose::OwnPurpose;
+use super::refused_items::RefusedItems;
 use super::run::{self, NextFrame, frame_length, malformed};
 use super::{Session, Step, Wait};
 use crate::metrics::{CloseReason, Direction, RequestRefusal, TimeKind};
@@ -22,7 +23,7 @@ use crate::protocol::hops::{self, Way};
 use crate::protocol::policy::{ApiPolicy, RequestHandling, ResponseHandling};
 use crate::protocol::preface::Preface;
 use crate::protocol::produce_response::Refusal;
-use crate::protocol::request_refusal::{self, Whose, Why};
+use crate::protocol::request_refusal::{self, Why};
 use crate::protocol::{ProtocolError, api_versions, fetch_request};
 
 /// What is to be done with a request that is not streamed.
@@ -45,6 +46,8 @@ pub(super) enum Treatment {
     Refuse(Why, Option<Box<str>>),
     /// Metadata, but for the topics that stand at these positions of it.
     OwnTopics(Vec<usize>),
+    /// A list, but for these.
+    OwnItems(RefusedItems),
 }
 
 impl Session {
@@ -110,6 +113,7 @@ impl Session {
             Treatment::Login => self.take_login(pipeline, now, head, frame),
             Treatment::Refuse(why, name) => self.refuse(pipeline, head, frame, why, name.as_deref()),
             Treatment::OwnTopics(refused) => self.ask_for_own_topics(pipeline, head, frame, &refused, out),
+            Treatment::OwnItems(refused) => self.ask_for_own_items(pipeline, head, frame, &refused, out),
             Treatment::Produce => self.produce(pipeline, now, head, frame, out),
         }
     }
@@ -295,10 +299,8 @@ impl Session {
         pipeline.work.charge_parsed(frame.len());
         request_refusal::write(why, head, api, frame, &mut answer).map_err(malformed)?;
         let reason = match why {
-            Why::NotNamed | Why::WithinLogin | Why::Foreign(Whose::Cluster) => RequestRefusal::Cluster,
-            Why::Foreign(Whose::Topic) => RequestRefusal::Topic,
-            Why::Foreign(Whose::Group) => RequestRefusal::Group,
-            Why::Foreign(Whose::TransactionalId) => RequestRefusal::TransactionalId,
+            Why::NotNamed | Why::NotAttempted | Why::WithinLogin => RequestRefusal::Cluster,
+            Why::Foreign(whose) => whose.into(),
         };
         pipeline.refuse_request(self.listener.cluster, &self.client, api, (reason, name));
         let bytes = frame.len().max(answer.len());

@@ -23,6 +23,8 @@ pub(super) enum ApartResponse {
     Local,
     /// So many bytes, length included, are taken; by whom: the client, or whatever the proxy has asked for itself.
     Frame(usize, Option<OwnPurpose>),
+    /// So many are, and more follow.
+    Beginning(usize),
 }
 
 impl Session {
@@ -54,6 +56,13 @@ impl Session {
                 return Ok(Step::Wrote(0));
             }
             ControlFlow::Continue(ApartResponse::Frame(whole, purpose)) => (whole, purpose),
+            ControlFlow::Continue(ApartResponse::Beginning(bytes)) => {
+                let frame_bytes = frame_length(input, RESPONSE_BYTES_MIN)?;
+                return match input.get(LENGTH_PREFIX_BYTES..bytes) {
+                    Some(frame) => self.insert_refused(pipeline, frame_bytes, frame, out),
+                    None => Ok(Step::More),
+                };
+            }
         };
         match (input.get_mut(LENGTH_PREFIX_BYTES..whole), purpose) {
             (Some(frame), Some(purpose)) => self.take_own_answer(purpose, pipeline, now, frame),
@@ -86,18 +95,27 @@ impl Session {
             return Err(CloseReason::UnexpectedResponse);
         }
         let whole = frame_bytes.saturating_add(LENGTH_PREFIX_BYTES);
-        let (bytes_max, purpose) = match front.answer {
+        let (bytes_max, purpose) = match &front.answer {
             Answer::Stream => {
                 let here = whole.min(rest.len());
                 self.answered(pipeline, 0);
                 self.response_left = whole.saturating_sub(here);
                 return Ok(NextFrame::Streamed(here));
             }
-            Answer::Own(purpose) => (purpose.answer_bytes_max(), Some(purpose)),
-            Answer::Metadata(_) => (metadata_topics::RESPONSE_BYTES_MAX, None),
-            Answer::Rewrite | Answer::Passing { .. } | Answer::Produce(_) | Answer::Local(_) => {
-                (self.response_bytes_max(pipeline, front.api_key), None)
+            Answer::Inserted(insertion)
+                if !addresses::carries_addresses(front.api_key, front.api_version) =>
+            {
+                let looked_at = insertion.looked_at(frame_bytes);
+                let bytes = looked_at.saturating_add(LENGTH_PREFIX_BYTES);
+                return Ok(NextFrame::Apart(ApartResponse::Beginning(bytes)));
             }
+            Answer::Own(purpose) => (purpose.answer_bytes_max(), Some(*purpose)),
+            Answer::Metadata(_) => (metadata_topics::RESPONSE_BYTES_MAX, None),
+            Answer::Rewrite
+            | Answer::Passing { .. }
+            | Answer::Inserted(_)
+            | Answer::Produce(_)
+            | Answer::Local(_) => (self.response_bytes_max(pipeline, front.api_key), None),
         };
         if frame_bytes > bytes_max {
             return Err(CloseReason::FrameTooLarge);
@@ -155,7 +173,11 @@ impl Session {
                 Step::Forward(whole)
             }
             _ if carries_addresses && api_key != PRODUCE => {
+                let start = out.len();
                 let written = self.map_addresses(pipeline, api_key, version, frame, out)?;
+                if let Some(Answer::Inserted(insertion)) = self.in_flight.front().map(|front| &front.answer) {
+                    insertion.insert(start, out).map_err(malformed)?;
+                }
                 // What needs no change is not copied.
                 self.response_left = frame.len().saturating_sub(written);
                 self.rest_follows = self.response_left > 0;

@@ -50,7 +50,7 @@ fn shown(name: Name<'_>) -> String {
 
 fn found(api: &ApiPolicy, version: i16, frame: &[u8], missing: usize) -> Result<Vec<String>, ProtocolError> {
     let mut names = Vec::new();
-    visit(api, version, frame, missing, &mut |name| {
+    visit(api, version, frame, missing, &mut |name, _| {
         names.push(shown(name));
         true
     })?;
@@ -76,7 +76,7 @@ fn names<R: Request>(versions: std::ops::RangeInclusive<i16>, request: &R, expec
         let names = found(api, version, &frame, 0);
         assert_eq!(names.as_deref(), Ok(expected), "{} {version}", api.name);
         let mut count = 0;
-        let first = visit(api, version, &frame, 0, &mut |_| {
+        let first = visit(api, version, &frame, 0, &mut |_, _| {
             count += 1;
             false
         });
@@ -316,7 +316,7 @@ proptest! {
         let tags = &[0][..usize::from(api.flexible(version))];
         let frame = [&[0; 8][..], &[0xff, 0xff], tags, &body].concat();
         let mut bytes = 0;
-        let _ = visit(api, version, &frame, missing, &mut |name| {
+        let _ = visit(api, version, &frame, missing, &mut |name, _| {
             bytes += shown(name).len();
             true
         });
@@ -331,7 +331,7 @@ fn what_names_something_is_known_and_nothing_else() {
         for version in api.min..=api.named_to {
             let tags = &[0][..usize::from(api.flexible(version))];
             let frame = [&[0; 8][..], &[0xff, 0xff], tags, &[1; 64]].concat();
-            let walked = visit(api, version, &frame, 0, &mut |_| true);
+            let walked = visit(api, version, &frame, 0, &mut |_, _| true);
             let is_unknown = matches!(walked, Err(ProtocolError::UnsupportedVersion { .. }));
             let names = matches!(api.about, About::Names | About::FirstNames);
             assert_eq!(is_unknown, !names, "{} {version}", api.name);

@@ -3,7 +3,7 @@
 use super::{Walk, Walked};
 use crate::protocol::api_key as key;
 use crate::protocol::error::ProtocolError;
-use crate::protocol::writer::{put_i32, put_i64};
+use crate::protocol::writer::{put_array_len, put_i32, put_i64};
 
 impl Walk<'_, '_> {
     /// The body of the answer, where it is one of these.
@@ -187,8 +187,20 @@ impl Walk<'_, '_> {
     }
 
     fn offset_fetch(&mut self) -> Walked {
+        if self.parting.is_some() && self.version <= 7 {
+            self.not_throttled_from(3);
+            self.skip_text()?;
+            self.topics(Self::fetched_offset)?;
+            if self.version >= 2 {
+                self.no_error();
+            }
+            return Ok(());
+        }
         if self.version >= 8 {
             self.not_throttled();
+            if self.parting.is_some() && self.cursor.clone().array_len(self.flexible, 3)? == Some(1) {
+                return self.offset_fetch_of_one();
+            }
             return self.items(3, |walk| {
                 walk.copy_text()?;
                 if walk.version >= 9 {
@@ -218,13 +230,34 @@ impl Walk<'_, '_> {
             return Ok(());
         }
         self.skip_text()?;
-        self.topics(|walk| {
-            walk.copy_i32()?;
-            put_i64(walk.out, -1);
-            walk.text("")?;
-            walk.error();
-            Ok(())
-        })
+        self.topics(Self::fetched_offset)
+    }
+
+    /// A group, of which some topics are refused.
+    fn offset_fetch_of_one(&mut self) -> Walked {
+        self.cursor.array_len(self.flexible, 3)?;
+        put_array_len(self.out, self.flexible, 1)?;
+        self.copy_text()?;
+        if self.version >= 9 {
+            self.skip_text()?;
+            self.cursor.skip(4)?;
+        }
+        self.topics(Self::fetched_offset)?;
+        self.no_error();
+        self.no_tags();
+        Ok(())
+    }
+
+    fn fetched_offset(&mut self) -> Walked {
+        self.copy_i32()?;
+        put_i64(self.out, -1);
+        if self.version >= 5 {
+            put_i32(self.out, -1);
+        }
+        self.text("")?;
+        self.error();
+        self.no_tags();
+        Ok(())
     }
 
     fn describe_share_group_offsets(&mut self) -> Walked {

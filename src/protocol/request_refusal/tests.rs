@@ -572,3 +572,74 @@ proptest::proptest! {
         }
     }
 }
+
+/// REFUSED-PARTS-1
+mod in_parts {
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_parted_is_a_frame_or_an_error(
+            api in 0..Policy::BY_NAME.apis().len(),
+            version in 0_i16..14,
+            body in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300),
+            positions in proptest::collection::btree_set(0_usize..6, 0..4),
+            answered in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..100),
+            behind in 0_usize..1000,
+        ) {
+            let api = &Policy::BY_NAME.apis()[api];
+            let version = version.clamp(api.min, api.max);
+            let (head, frame) = asked_of(api, version, &body);
+            let items = positions.iter().map(|&position| RefusedItem { position, whose: Whose::Topic });
+            let items: Vec<_> = items.collect();
+            let mut out = Vec::new();
+            match part(head, api, &frame, &items, &mut out) {
+                Err(_) => {}
+                Ok(Part::Nothing(answer)) => {
+                    assert!(out.is_empty());
+                    assert_framed(&answer);
+                }
+                Ok(Part::Rest(insertion)) => {
+                    assert_framed(&out);
+                    let mut written = Vec::new();
+                    let frame_bytes = answered.len() + behind;
+                    if let Ok(used) = insertion.write(frame_bytes, &answered, &mut written) {
+                        written.resize(written.len() + frame_bytes - used, 0);
+                        assert_framed(&written);
+                    }
+                }
+            }
+        }
+    }
+
+    fn assert_framed(bytes: &[u8]) {
+        let (length, frame) = bytes.split_first_chunk().expect("a length");
+        assert_eq!(u32::from_be_bytes(*length) as usize, frame.len());
+    }
+
+    /// An item that is not there is a mistake of ours, and nothing goes on.
+    #[test]
+    fn what_is_refused_has_to_be_there() {
+        let api = Policy::BY_NAME
+            .api(key::DESCRIBE_GROUPS)
+            .expect("it is let through");
+        let (head, frame) = asked_of(api, 5, &[3, 2, b'a', 2, b'b', 0, 0]);
+        let parted = |positions: &[usize]| {
+            let items = positions.iter().map(|&position| RefusedItem {
+                position,
+                whose: Whose::Group,
+            });
+            let mut out = Vec::new();
+            part(head, api, &frame, &items.collect::<Vec<_>>(), &mut out).map(|part| (part, out))
+        };
+        assert!(matches!(parted(&[1]), Ok((Part::Rest(_), out)) if !out.is_empty()));
+        assert!(matches!(parted(&[0, 1]), Ok((Part::Nothing(_), out)) if out.is_empty()));
+        for positions in [&[][..], &[2], &[1, 0], &[0, 0]] {
+            assert_eq!(
+                parted(positions).err(),
+                Some(ProtocolError::LayoutMismatch),
+                "{positions:?}"
+            );
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! Brokers see one and the same, who may do everything there: what is whose is the proxy's to say.
 
+mod compared;
+
 use std::thread;
 use std::time::Duration;
 
