@@ -19,6 +19,7 @@ mod inspect_broker;
 mod keys_late;
 mod keys_refused;
 mod known_addresses;
+mod login_pairs;
 mod old_message_sets;
 mod older_broker;
 mod open_transactions;

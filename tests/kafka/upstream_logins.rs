@@ -7,19 +7,17 @@ use std::sync::LazyLock;
 use std::thread;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use tempfile::TempDir;
 
 use crate::support::agent::Agent;
 use crate::support::artifacts::KafkaVersion;
-use crate::support::broker_properties::{self as brokers, Login};
+use crate::support::broker_properties::Login;
 use crate::support::certificates;
 use crate::support::cluster::KafkaCluster;
-use crate::support::operations::{From, Options, Outcome};
+use crate::support::operations::{From, Options};
 use crate::support::proxy::{Proxy, ProxyTls};
-use crate::support::records::{Record, assert_delivered, assert_same};
-use crate::support::rig::{Rig, unique};
+use crate::support::records::Record;
+use crate::support::rig::Rig;
 use crate::support::secret_files::{write_secret, write_users};
 use crate::support::shared;
 use crate::support::skipped;
@@ -157,149 +155,47 @@ fn two_teams() -> String {
         )
 }
 
-/// What the team of a client may do, it may, and nothing that another's may.
-fn try_agent(door: &Door, agent: &Agent, user: &str, team: &str, other: &str) {
-    let topic = RIG.topic(&format!("{}orders", prefix(team)), 2);
-    let options = door.options(user);
-    let sent: Vec<_> = (0..20)
-        .map(|number| Record::new(&topic, number.to_string(), CANARY).partition(number % 2))
-        .collect();
-    let deliveries = agent.produce(&options, &sent);
-    let group = options.clone().group(&unique(&prefix(team)), "classic");
-    let read = agent.consume(&group, &From::topic(&topic), sent.len());
-    assert_same(&sent, &deliveries, &read);
-    let id = unique(&prefix(team));
-    let transactions = [(Outcome::Commit, sent.clone())];
-    assert_delivered(&agent.transact(&options.clone().transactional(&id), &transactions));
-
-    let foreign = RIG.topic(&format!("{}orders", prefix(other)), 1);
-    let record = Record::new(&foreign, "1", CANARY).partition(0);
-    let refused = agent.try_produce(&options.acks("all"), &[record]);
-    let refused = refused.map(|deliveries| deliveries.iter().all(|delivery| delivery.error.is_none()));
-    assert_ne!(
-        refused,
-        Ok(true),
-        "{:?} {user} has written to {foreign}",
-        agent.library()
-    );
-    assert_eq!(RIG.end_offsets(&foreign, 1), [0]);
-}
-
+/// Brokers see the team of whom a certificate is shown, and that changes while clients are served.
 #[test]
-fn brokers_see_each_client_as_somebody_of_their_own() {
-    let [one, other] = TEAMS;
-    let Some(mut door) = Door::open(Login::Sasl, &two_teams(), "") else {
-        return skipped::there_is_no_proxy();
-    };
-    thread::scope(|scope| {
-        for agent in [RIG.java, shared::librdkafka(), shared::franz_go()] {
-            let door = &door;
-            scope.spawn(move || {
-                try_agent(door, agent, "app-1", one, other);
-                try_agent(door, agent, "app-2", other, one);
-            });
-        }
-    });
-    assert!(door.logins("accepted") > 0.0);
-    assert_eq!(door.logins("failed"), 0.0);
-    door.proxy.terminate();
-}
-
-/// The same by certificates, which are replaced while clients are served.
-#[test]
-fn brokers_see_each_clients_certificate() {
+fn certificates_of_accounts_are_followed() {
     let [one, other] = TEAMS;
     let authorities = &certificates::of_brokers().authorities;
-    let shown = [one, other].map(|team| {
+    let [first, second] = [one, other].map(|team| {
         RIG.allow(&format!("User:CN={team}"), &prefix(team));
-        authorities.client(team, None).files
-    });
-    let [first, second] = [0, 1].map(|team| {
+        let files = authorities.client(team, None).files;
         format!(
-            "[[account]]\nprincipals = [\"User:app-{}\"]\ncertificate = {:?}\nkey = {:?}\n",
-            team + 1,
-            shown[team].certificate,
-            shown[team].key
+            "[[account]]\nprincipals = [\"User:app-1\"]\ncertificate = {:?}\nkey = {:?}\n",
+            files.certificate, files.key
         )
     });
-    let door = Door::open_with(
-        Login::MutualTls,
-        "accounts.toml",
-        &(first.clone() + &second),
-        "",
-        |path| {
-            // The proxy's own is for asking which APIs there are.
-            let own = authorities.client("sealwire", None).files;
-            format!(
-                "kind = \"per_principal\"\naccounts = {path:?}\n[cluster.main.upstream_tls]\nca = {:?}\n\
+    let door = Door::open_with(Login::MutualTls, "accounts.toml", &first, "", |path| {
+        // The proxy's own is for asking which APIs there are.
+        let own = authorities.client("sealwire", None).files;
+        format!(
+            "kind = \"per_principal\"\naccounts = {path:?}\n[cluster.main.upstream_tls]\nca = {:?}\n\
                  certificate = {:?}\nkey = {:?}",
-                authorities.of_servers(),
-                own.certificate,
-                own.key
-            )
-        },
-    );
+            authorities.of_servers(),
+            own.certificate,
+            own.key
+        )
+    });
     let Some(mut door) = door else {
         return skipped::there_is_no_proxy();
     };
-    for agent in [RIG.java, shared::librdkafka(), shared::franz_go()] {
-        try_agent(&door, agent, "app-1", one, other);
-        try_agent(&door, agent, "app-2", other, one);
-    }
-    assert_eq!(door.logins("failed") + door.logins("refused"), 0.0);
-    // Now the first is the second team too.
-    write_secret(&door.accounts(), &second.replace("app-2", "app-*"));
-    let topic = RIG.topic(&format!("{}later", prefix(other)), 1);
-    let record = Record::new(&topic, "1", CANARY).partition(0);
-    wait::until("the other certificate is shown", Duration::from_secs(30), || {
-        let sent = shared::librdkafka().try_produce(&door.options("app-1"), std::slice::from_ref(&record));
+    let writes = |team: &str| {
+        let topic = RIG.topic(&prefix(team), 1);
+        let record = Record::new(&topic, "1", CANARY).partition(0);
+        let sent = shared::librdkafka().try_produce(&door.options("app-1"), &[record]);
         sent.is_ok_and(|sent| sent.iter().all(|delivery| delivery.error.is_none()))
-            .then_some(())
+    };
+    assert!(writes(one) && !writes(other));
+    assert_eq!(door.logins("failed") + door.logins("refused"), 0.0);
+    write_secret(&door.accounts(), &second);
+    wait::until("the other certificate is shown", Duration::from_secs(30), || {
+        writes(other).then_some(())
     });
+    assert!(!writes(one));
     door.proxy.terminate();
-}
-
-/// By SCRAM, PLAIN and a token: whoever the client is, brokers see the proxy.
-#[test]
-fn brokers_see_the_proxy_whoever_comes() {
-    let [one, other] = TEAMS;
-    RIG.allow("User:alice", &prefix(one));
-    let claims = br#"{"sub":"alice","iat":1,"exp":4102444800}"#;
-    let token = ["{\"alg\":\"none\"}".as_bytes(), claims].map(|part| BASE64.encode(part));
-    for (mechanism, secret, keys) in [
-        (
-            "SCRAM-SHA-256",
-            BROKERS_PASSWORD,
-            format!("user = {one:?}\npassword"),
-        ),
-        (
-            "PLAIN",
-            brokers::PASSWORD,
-            format!("user = {:?}\npassword", brokers::USER),
-        ),
-        (
-            "OAUTHBEARER",
-            &format!("{}.", token.join(".")),
-            "token".to_owned(),
-        ),
-    ] {
-        // As an editor leaves it.
-        let secret = format!("{secret}\n");
-        let door = Door::open_with(Login::Sasl, "secret", &secret, "", |path| {
-            format!(
-                "kind = \"one\"\nmechanism = {mechanism:?}\nallow_plaintext = true\n{keys} = {{ file = {path:?} }}\n\
-                 [[cluster.main.groups_for]]\nmatch = \"*\"\nfor = [\"User:*\"]\n"
-            )
-        });
-        let Some(mut door) = door else {
-            return skipped::there_is_no_proxy();
-        };
-        for user in ["app-1", "app-3"] {
-            try_agent(&door, RIG.java, user, one, other);
-        }
-        assert_eq!(door.logins("failed") + door.logins("refused"), 0.0, "{mechanism}");
-        door.proxy.terminate();
-    }
 }
 
 /// Both logins have an end: the client's own, and the one at the broker, which comes apart from it.

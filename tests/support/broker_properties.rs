@@ -208,6 +208,29 @@ fn sasl_properties(login: Login, listener: &str) -> Vec<(String, String)> {
     properties
 }
 
+/// The listener verifies tokens, by the set of keys at `url`; [`Java`](super::java::Java) has to be allowed to read that.
+pub(crate) fn verifying_tokens(login: Login, url: &str) -> Vec<(String, String)> {
+    let listener = format!("listener.name.{}", login.listener().to_lowercase());
+    let security = "org.apache.kafka.common.security.oauthbearer";
+    let own = |name: &str, value: &str| (format!("sasl.oauthbearer.{name}"), value.to_owned());
+    vec![
+        (
+            format!("{listener}.oauthbearer.sasl.server.callback.handler.class"),
+            format!("{security}.OAuthBearerValidatorCallbackHandler"),
+        ),
+        own("jwks.endpoint.url", url),
+        own("expected.audience", AUDIENCE),
+        own("expected.issuer", ISSUER),
+    ]
+}
+
+/// Who has issued tokens, and for whom.
+pub(crate) const ISSUER: &str = "https://login.example.com";
+pub(crate) const AUDIENCE: &str = "kafka";
+/// The system property by which a JVM may fetch keys from there.
+pub(crate) const ALLOWED_URLS: &str = "org.apache.kafka.sasl.oauthbearer.allowed.urls";
+/// The system property that says what brokers log of rights: who was allowed what from DEBUG on.
+pub(crate) const AUTHORIZER_LOG: &str = "sealwire.test.authorizer";
 pub(crate) const MECHANISMS: [&str; 4] = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"];
 pub(crate) const USER: &str = "alice";
 pub(crate) const PASSWORD: &str = "alice-secret";

@@ -19,8 +19,8 @@ pub(crate) struct Java {
     archive: Option<String>,
     /// Whether it compiles what runs for long as well as it can.
     runs_long: bool,
-    /// A system property and its value.
-    property: Option<String>,
+    /// System properties with their values.
+    properties: Vec<String>,
 }
 
 impl Java {
@@ -30,7 +30,7 @@ impl Java {
             version,
             archive: Some(format!("-XX:SharedArchiveFile={}", archive.display())),
             runs_long: false,
-            property: None,
+            properties: Vec::new(),
         }
     }
 
@@ -48,16 +48,14 @@ impl Java {
             version,
             archive: None,
             runs_long: false,
-            property: None,
+            properties: Vec::new(),
         }
     }
 
-    /// With a system property.
-    pub(crate) fn with_property(self, name: &str, value: &str) -> Self {
-        Java {
-            property: Some(format!("-D{name}={value}")),
-            ..self
-        }
+    /// With a system property, beside those that it has.
+    pub(crate) fn with_property(mut self, name: &str, value: &str) -> Self {
+        self.properties.push(format!("-D{name}={value}"));
+        self
     }
 
     fn that_archives(version: KafkaVersion, archive: &Path) -> Self {
@@ -65,7 +63,7 @@ impl Java {
             version,
             archive: Some(format!("-XX:ArchiveClassesAtExit={}", archive.display())),
             runs_long: false,
-            property: None,
+            properties: Vec::new(),
         }
     }
 
@@ -77,7 +75,7 @@ impl Java {
         if !self.runs_long {
             command.arg("-XX:TieredStopAtLevel=1");
         }
-        command.args(&self.archive).args(&self.property);
+        command.args(&self.archive).args(&self.properties);
         command
     }
 

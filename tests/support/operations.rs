@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::agent::Agent;
-use super::records::{Consumed, Delivery, Record};
+use super::records::{Consumed, Delivery, Record, assert_delivered};
 use super::wait;
 
 /// Options that every client understands: `tests/clients/PROTOCOL.md`. What is absent keeps the client's default.
@@ -196,6 +196,16 @@ impl Agent {
             .map(|answer: Deliveries| answer.deliveries)
     }
 
+    /// The same; gives how many milliseconds the broker has asked it to wait at most. Java only.
+    pub(crate) fn produce_and_be_throttled(&self, options: &Options, records: &[Record]) -> f64 {
+        let body = json!({"options": options, "transactions": [{"outcome": null, "records": records}]});
+        let answer: Throttled = self
+            .call("produce", body, CALL_LIMIT)
+            .unwrap_or_else(|error| panic!("producing: {error}"));
+        assert_delivered(&answer.deliveries);
+        answer.throttled_ms
+    }
+
     /// Asks for the names of topics; if it cannot within `limit`, what the library shows of why: its error, and what it
     /// has logged meanwhile.
     pub(crate) fn try_reach(&self, options: &Options, limit: Duration) -> Result<(), String> {
@@ -354,6 +364,12 @@ fn milliseconds(time: Duration) -> u64 {
 #[derive(Deserialize)]
 struct Deliveries {
     deliveries: Vec<Delivery>,
+}
+
+#[derive(Deserialize)]
+struct Throttled {
+    deliveries: Vec<Delivery>,
+    throttled_ms: f64,
 }
 
 #[derive(Deserialize)]

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::admin_page;
-use super::configuration::{Cluster, ListenerTls};
+use super::configuration::{Cluster, Configuration, ListenerTls};
 use super::keystore::Keystore;
 use super::launch::{DataFolder, Process};
 use super::ports::ReservedPort;
@@ -55,16 +55,24 @@ impl Proxy {
     }
 
     pub(crate) fn start_with_tls(setup: &ProxySetup<'_>, tls: &ProxyTls) -> Self {
+        Self::start_as(setup.nodes.len(), |proxy| proxy.configuration_text(setup, tls))
+    }
+
+    /// With this configuration, whose admin port it may add.
+    pub(crate) fn start_by(configuration: Configuration) -> Self {
+        Self::start_as(0, |proxy| configuration.admin(proxy.admin.number()).text())
+    }
+
+    fn start_as(nodes: usize, text: impl FnOnce(&Self) -> String) -> Self {
         let mut proxy = Proxy {
             process: None,
             bootstrap: ReservedPort::take(),
             // Node ports need not be neighbours.
-            nodes: setup.nodes.iter().map(|_| ReservedPort::take()).collect(),
+            nodes: (0..nodes).map(|_| ReservedPort::take()).collect(),
             admin: ReservedPort::take(),
             folder: DataFolder::create("proxy"),
         };
-        fs::write(proxy.configuration(), proxy.configuration_text(setup, tls))
-            .expect("writing sealwire.toml");
+        fs::write(proxy.configuration(), text(&proxy)).expect("writing sealwire.toml");
         proxy.start_again();
         proxy
     }

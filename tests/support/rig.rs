@@ -53,6 +53,18 @@ pub(crate) struct Topic<'a> {
     pub(crate) configs: &'a [(&'a str, &'a str)],
 }
 
+impl Topic<'_> {
+    fn wanted(&self) -> Value {
+        let configs = self.configs.iter();
+        let configs: Map<String, Value> = configs
+            .map(|(name, value)| ((*name).to_owned(), json!(value)))
+            .collect();
+        json!({
+            "name": self.name, "partitions": self.partitions, "replicas": self.replicas, "configs": configs,
+        })
+    }
+}
+
 /// Who leads and follows a partition.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct PartitionState {
@@ -175,15 +187,17 @@ impl Rig {
     }
 
     pub(crate) fn create(&self, topic: &Topic<'_>) {
-        let configs: Map<String, Value> = topic
-            .configs
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), json!(value)))
-            .collect();
-        let body = json!({"topics": [{
-            "name": topic.name, "partitions": topic.partitions, "replicas": topic.replicas, "configs": configs,
-        }]});
-        let _: Value = self.administer("create_topics", body);
+        self.create_all(std::slice::from_ref(topic));
+    }
+
+    /// All in one request.
+    pub(crate) fn create_all(&self, topics: &[Topic<'_>]) {
+        let wanted: Vec<Value> = topics.iter().map(Topic::wanted).collect();
+        let _: Value = self.administer("create_topics", json!({ "topics": wanted }));
+        topics.iter().for_each(|topic| self.await_leaders(topic));
+    }
+
+    fn await_leaders(&self, topic: &Topic<'_>) {
         // Metadata reaches the brokers a little later.
         wait::until("leaders of a new topic", ADMINISTRATION_LIMIT, || {
             let state = self.try_partitions(topic.name)?;
@@ -214,6 +228,12 @@ impl Rig {
     /// The brokers know this user by SCRAM, with either hash, and that password.
     pub(crate) fn set_password(&self, user: &str, password: &str) {
         let _: Value = self.administer("set_password", json!({"user": user, "password": password}));
+    }
+
+    /// The principal of this name may send so many bytes a second.
+    pub(crate) fn set_quota(&self, user: &str, producer_byte_rate: u32) {
+        let body = json!({"user": user, "producer_byte_rate": producer_byte_rate});
+        let _: Value = self.administer("set_quota", body);
     }
 
     /// Nobody but `principal` may write to the topic any more.

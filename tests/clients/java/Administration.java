@@ -26,6 +26,8 @@ import org.apache.kafka.common.acl.AccessControlEntry;
 import org.apache.kafka.common.acl.AclBinding;
 import org.apache.kafka.common.acl.AclOperation;
 import org.apache.kafka.common.acl.AclPermissionType;
+import org.apache.kafka.common.quota.ClientQuotaAlteration;
+import org.apache.kafka.common.quota.ClientQuotaEntity;
 import org.apache.kafka.common.resource.PatternType;
 import org.apache.kafka.common.resource.ResourcePattern;
 import org.apache.kafka.common.resource.ResourceType;
@@ -43,6 +45,7 @@ final class Administration {
                 case "allow_tokens" -> allowTokens(admin, command);
                 case "forbid_tokens" -> forbidTokens(admin, command);
                 case "set_password" -> setPassword(admin, command);
+                case "set_quota" -> setQuota(admin, command);
                 case "describe_topics" -> describeTopics(admin, command);
                 case "reach" -> reach(admin, command);
                 case "describe_cluster" -> describeCluster(admin);
@@ -102,6 +105,16 @@ final class Administration {
                 command.get("user").asText(), info, command.get("password").asText());
             admin.alterUserScramCredentials(List.of(change)).all().get();
         }
+        return Agent.JSON.createObjectNode();
+    }
+
+    /** user, producer_byte_rate */
+    private static JsonNode setQuota(Admin admin, JsonNode command) throws Exception {
+        ClientQuotaEntity user =
+                new ClientQuotaEntity(Map.of(ClientQuotaEntity.USER, command.get("user").asText()));
+        ClientQuotaAlteration.Op rate = new ClientQuotaAlteration.Op(
+                "producer_byte_rate", command.get("producer_byte_rate").asDouble());
+        admin.alterClientQuotas(List.of(new ClientQuotaAlteration(user, List.of(rate)))).all().get();
         return Agent.JSON.createObjectNode();
     }
 

@@ -24,8 +24,19 @@ final class Producing {
             for (JsonNode transaction : command.get("transactions")) {
                 perform(producer, transaction, deliveries);
             }
+            result.put("throttled_ms", throttled(producer));
         }
         return result;
+    }
+
+    /** The longest that a broker has asked it to wait. */
+    private static double throttled(KafkaProducer<byte[], byte[]> producer) {
+        return producer.metrics().values().stream()
+                .filter(metric -> metric.metricName().name().equals("produce-throttle-time-max"))
+                .mapToDouble(metric -> (double) metric.metricValue())
+                .filter(longest -> !Double.isNaN(longest))
+                .max()
+                .orElse(0);
     }
 
     private static void perform(KafkaProducer<byte[], byte[]> producer, JsonNode transaction, ArrayNode deliveries)

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::super::TokenDoor;
 use super::{Apart, Both, Code, End, Expected, More, Served, authenticate, compare, end, handshake};
 use crate::support::artifacts::KafkaVersion;
-use crate::support::broker_properties::Login;
+use crate::support::broker_properties::{self as brokers, Login};
 use crate::support::cluster::KafkaCluster;
 use crate::support::java::Java;
 use crate::support::raw_client::RawClient;
@@ -263,20 +263,20 @@ fn talk(client: &mut RawClient, said: &Said) -> Vec<super::Heard> {
 /// A broker whose only way in but the open one is by tokens that a key of this file has signed.
 pub(in super::super) fn broker(set: &str, more: &[(&str, &str)]) -> KafkaCluster {
     let url = format!("file://{set}");
-    let java =
-        Java::of(KafkaVersion::Current).with_property("org.apache.kafka.sasl.oauthbearer.allowed.urls", &url);
-    let handler = "listener.name.login.oauthbearer.sasl.server.callback.handler.class";
-    let security = "org.apache.kafka.common.security.oauthbearer.OAuthBearerValidatorCallbackHandler";
-    let own = [
-        (handler, security),
-        ("sasl.oauthbearer.jwks.endpoint.url", &*url),
-        ("sasl.oauthbearer.expected.audience", "kafka"),
-        ("sasl.oauthbearer.expected.issuer", "https://login.example.com"),
-        // Whoever asks for a token of the broker's own is told who he is.
-        ("delegation.token.secret.key", "secret"),
-    ];
+    let java = Java::of(KafkaVersion::Current).with_property(brokers::ALLOWED_URLS, &url);
+    let verifying = brokers::verifying_tokens(Login::Sasl, &url);
+    let verifying = verifying
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()));
+    // Whoever asks for a token of the broker's own is told who he is.
+    let own = [("delegation.token.secret.key", "secret")];
+    let more: Vec<_> = own
+        .into_iter()
+        .chain(verifying)
+        .chain(more.iter().copied())
+        .collect();
     let logins = [Login::Plaintext, Login::Sasl];
-    KafkaCluster::start_with(java, 1, &logins, &[&own[..], more].concat())
+    KafkaCluster::start_with(java, 1, &logins, &more)
 }
 
 #[test]
