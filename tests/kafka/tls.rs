@@ -2,7 +2,7 @@
 
 mod document;
 mod every_way;
-mod logins;
+pub(crate) mod logins;
 mod named_by_certificate;
 mod refused;
 mod renewed;

@@ -1,5 +1,6 @@
 //! The proxy logs in at the brokers for its clients: they see each client as somebody of their own.
 
+mod administrators;
 mod own_names;
 
 use std::path::{Path, PathBuf};

@@ -208,7 +208,8 @@ fn sasl_properties(login: Login, listener: &str) -> Vec<(String, String)> {
     properties
 }
 
-/// The listener verifies tokens, by the set of keys at `url`; [`Java`](super::java::Java) has to be allowed to read that.
+/// The listener verifies tokens, by the set of keys at `url`, which the broker's JVM has to be allowed to read
+/// ([`ALLOWED_URLS`]).
 pub(crate) fn verifying_tokens(login: Login, url: &str) -> Vec<(String, String)> {
     let listener = format!("listener.name.{}", login.listener().to_lowercase());
     let security = "org.apache.kafka.common.security.oauthbearer";

@@ -9,8 +9,9 @@ import time
 from pathlib import Path
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition, TIMESTAMP_LOG_APPEND_TIME
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
 
+from librdkafka_changes import changes
 from record_json import consumed, delivery, from_text, headers_of
 
 PRODUCER = {
@@ -98,13 +99,9 @@ def reach(command):
     return {}
 
 
-def create_topic(command):
-    options = configuration(command["options"], {})
-    topic = NewTopic(command["topic"], 1, 1)
+def change_cluster(command):
     # It ends what it has begun when it is collected.
-    administrator = AdminClient(options)
-    administrator.create_topics([topic])[command["topic"]].result(timeout=20)
-    return {}
+    return changes(AdminClient(configuration(command["options"], {})), command)
 
 
 def attach(consumer, command):

@@ -120,9 +120,10 @@ pub(super) struct Decision {
 
 /// All so far, but those about the administrator.
 pub(super) fn decisions() -> Vec<Decision> {
-    let line = Regex::new(
-        r"Principal = User:(?<principal>.+?) is (?<verdict>Allowed|Denied) operation = (?<operation>\w+) from host = \S+ on resource = (?<kind>\w+):LITERAL:(?<resource>\S+) for request",
-    );
+    let line = Regex::new(concat!(
+        r"Principal = User:(?<principal>.+?) is (?<verdict>Allowed|Denied) operation = (?<operation>\w+) ",
+        r"from host = \S+ on resource = (?<kind>\w+):LITERAL:(?<resource>\S+) for request",
+    ));
     let line = line.expect("a pattern");
     let output = RIG.cluster.output();
     let found = line.captures_iter(&output).map(|found| Decision {

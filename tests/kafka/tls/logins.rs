@@ -1,7 +1,7 @@
 //! Clients log in at the proxy, and no broker hears of it: each mechanism with each library, over TLS and without,
 //! later logins in the middle of records, and who is not let in.
 
-mod administrators;
+pub(crate) mod administrators;
 mod audited;
 mod compared;
 mod forwarded;

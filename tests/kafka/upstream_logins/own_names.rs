@@ -17,7 +17,7 @@ use crate::support::shared;
 use crate::support::skipped;
 
 /// Topics, groups and transactional ids of each team are its own; some topics are read by both.
-fn keys() -> String {
+pub(super) fn keys() -> String {
     let [one, other] = TEAMS;
     let mut keys = "kind = \"one\"\n".to_owned();
     for (team, user) in [(one, "User:app-1"), (other, "User:app-2")] {
@@ -37,7 +37,7 @@ fn keys() -> String {
     keys + "[[cluster.main.groups_for]]\nmatch = \"none\"\nfor = [\"User:*\"]\n"
 }
 
-fn records(topic: &str) -> Vec<Record> {
+pub(super) fn records(topic: &str) -> Vec<Record> {
     (0..20)
         .map(|number| Record::new(topic, number.to_string(), CANARY).partition(0))
         .collect()
