@@ -29,6 +29,7 @@
 
 mod acceptor;
 mod access_files;
+mod aside;
 mod control;
 mod delegation_tokens;
 mod followed_files;

@@ -20,6 +20,7 @@ thread_local! {
     static TIME: Cell<Option<SimulatedTime>> = const { Cell::new(None) };
     static BLOCKED_UNTIL: Cell<Option<Instant>> = const { Cell::new(None) };
     static HOLDS: Cell<usize> = const { Cell::new(0) };
+    static ASIDE: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
 /// From now on it is this time on this thread; `None`: the kernel's.
@@ -27,6 +28,7 @@ pub fn set(time: Option<SimulatedTime>) {
     TIME.set(time);
     if time.is_none() {
         BLOCKED_UNTIL.set(None);
+        ASIDE.set(Duration::ZERO);
     }
 }
 
@@ -53,6 +55,17 @@ pub async fn hold(by: Duration) {
         Poll::Ready(())
     })
     .await;
+}
+
+/// From now on so long is taken by each thing that another thread would do, such as hashing a password.
+pub fn set_aside(takes: Duration) {
+    ASIDE.set(takes);
+}
+
+/// How long another thread would take for something, where there is none.
+#[must_use]
+pub fn aside() -> Option<Duration> {
+    time().map(|_| ASIDE.get())
 }
 
 struct Held;

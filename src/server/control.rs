@@ -299,23 +299,26 @@ async fn follow_access(
     executors: Vec<Sender<ExecutorMessage>>,
     groups: mpsc::Sender<GroupNews>,
 ) {
-    let tell = |news| {
-        let (executors, groups) = (executors.clone(), groups.clone());
-        async move {
-            match news {
-                AccessNews::Logins(listener, news) => {
-                    tell_all(executors, || ExecutorMessage::Logins(listener, news.clone())).await;
-                }
-                AccessNews::Accounts(cluster, accounts) => {
-                    let message = || ExecutorMessage::Accounts(cluster, Arc::clone(&accounts));
-                    tell_all(executors, message).await;
-                }
-                // Nobody listens any more where the program ends.
-                AccessNews::Group(group) => _ = groups.send(group).await,
-            }
-        }
-    };
+    let tell = |news| tell_access(executors.clone(), groups.clone(), news);
     files.follow(tell).await;
+}
+
+pub(super) async fn tell_access(
+    executors: Vec<Sender<ExecutorMessage>>,
+    groups: mpsc::Sender<GroupNews>,
+    news: AccessNews,
+) {
+    match news {
+        AccessNews::Logins(listener, news) => {
+            tell_all(executors, || ExecutorMessage::Logins(listener, news.clone())).await;
+        }
+        AccessNews::Accounts(cluster, accounts) => {
+            let message = || ExecutorMessage::Accounts(cluster, Arc::clone(&accounts));
+            tell_all(executors, message).await;
+        }
+        // Nobody listens any more where the program ends.
+        AccessNews::Group(group) => _ = groups.send(group).await,
+    }
 }
 
 async fn tell_all(executors: Vec<Sender<ExecutorMessage>>, message: impl Fn() -> ExecutorMessage) {

@@ -8,8 +8,8 @@
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
 
+use super::aside::aside;
 use super::sending::send;
 use crate::channel::Sender;
 use crate::identity::sasl::Failure;
@@ -40,7 +40,7 @@ impl Passwords {
             let Ok(_place) = places.acquire().await else {
                 return;
             };
-            let result = spawn_blocking(move || check.run()).await;
+            let result = aside(move || check.run()).await;
             let result = result.unwrap_or(Err(Failure::Malformed("its password could not be hashed")));
             send(&executor, ExecutorMessage::PasswordChecked { connection, result }).await;
         });
@@ -54,7 +54,7 @@ impl Passwords {
                 return;
             };
             // Should it not be hashed, whoever waits for it asks again.
-            let _ = spawn_blocking(move || hashing.run()).await;
+            let _ = aside(move || hashing.run()).await;
             for executor in &executors {
                 send(executor, ExecutorMessage::PasswordHashed).await;
             }

@@ -10,18 +10,21 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, yield_now};
 
 use super::acceptor::Entrance;
-use super::control::{Control, ControlLinks, drain};
+use super::access_files::AccessNews;
+use super::control::{Control, ControlLinks, drain, tell_access};
 use super::start::{Start, Ways};
 use super::state_file::ClusterAddresses;
 use crate::audit::AuditLog;
+use crate::broker_login::BrokerAccounts;
 use crate::channel::{Sender, channel};
 use crate::clocks::simulated::{self, SimulatedTime};
 use crate::config::{Config, OwnPorts};
 use crate::executor::run;
+use crate::identity::sasl::exchange::CheckedNews;
 use crate::ids::{ClusterId, ListenerId};
 use crate::keys::{DekLimits, KeyOptions, KeyService, NamedKms};
 use crate::kms::Kms;
@@ -41,6 +44,8 @@ pub struct SimulatedSettings {
     pub kms: Vec<Arc<dyn Kms>>,
     /// What a state file has kept of each cluster's addresses.
     pub books: Vec<AddressBook>,
+    /// What the files say of who may log in, and as whom.
+    pub access: Vec<SimulatedAccess>,
     /// How many executors.
     pub executors: usize,
     /// Bounds of their channels.
@@ -49,6 +54,24 @@ pub struct SimulatedSettings {
     pub control_capacity: usize,
     /// What one DEK may be used for.
     pub dek: DekLimits,
+}
+
+/// What a file says that is followed.
+#[derive(Clone)]
+pub enum SimulatedAccess {
+    /// Who may log in at a listener.
+    Logins(ListenerId, CheckedNews),
+    /// Who the proxy is at brokers of a cluster.
+    Accounts(ClusterId, Arc<BrokerAccounts>),
+}
+
+impl From<SimulatedAccess> for AccessNews {
+    fn from(access: SimulatedAccess) -> Self {
+        match access {
+            SimulatedAccess::Logins(listener, news) => Self::Logins(listener, news),
+            SimulatedAccess::Accounts(cluster, accounts) => Self::Accounts(cluster, accounts),
+        }
+    }
 }
 
 impl SimulatedSettings {
@@ -89,6 +112,18 @@ impl SimulatedSettings {
 /// Where it listens, for which listener, and for which node.
 type Port = (SocketAddr, ListenerId, Option<i32>);
 
+/// Tells executors of each file that has changed, one after the other.
+async fn tell_of_files(
+    executors: Vec<Sender<ExecutorMessage>>,
+    mut changed: mpsc::UnboundedReceiver<AccessNews>,
+) {
+    // Groups of rules are in none of these.
+    let (groups, _) = mpsc::channel(1);
+    while let Some(news) = changed.recv().await {
+        tell_access(executors.clone(), groups.clone(), news).await;
+    }
+}
+
 /// Goes on with `task` unless something else holds the thread.
 fn unless_held<T>(task: impl Future<Output = T>) -> impl Future<Output = T> {
     let mut task = Box::pin(task);
@@ -111,6 +146,8 @@ pub struct SimulatedServer {
     /// The key service and the control thread.
     beside: Vec<JoinHandle<()>>,
     executors: Vec<Sender<ExecutorMessage>>,
+    /// Files that have changed.
+    access: mpsc::UnboundedSender<AccessNews>,
     /// Says whether connections had ended in time.
     draining: Option<oneshot::Receiver<bool>>,
     /// Time that has passed while the control thread was blocked.
@@ -135,6 +172,7 @@ impl SimulatedServer {
             ..KeyOptions::bounded(limits.sealing_keys_max, limits.opened_keys_max)
         };
         let addresses = settings.addresses();
+        let logins: Vec<AccessNews> = settings.access.iter().cloned().map(AccessNews::from).collect();
         let (control, requests) = channel(settings.control_capacity);
         let (key_sender, key_requests) = channel(settings.capacities.keys);
         let start = Start {
@@ -142,7 +180,7 @@ impl SimulatedServer {
             options: &options,
             addresses: &addresses,
             tls: &[],
-            logins: &[],
+            logins: &logins,
             came_back: &Arc::<CameBack>::default(),
             audit: &Arc::default(),
             control,
@@ -172,7 +210,9 @@ impl SimulatedServer {
         };
         let mut control = Control::new(links, OwnPorts::of(config));
         let books = control.watch_books();
+        let (access, changed) = mpsc::unbounded_channel();
         let beside = vec![
+            runtime.spawn(tell_of_files(ways.messages.clone(), changed)),
             runtime.spawn(unless_held(async move { match key_service.run().await {} })),
             runtime.spawn(async move { match control.serve().await {} }),
         ];
@@ -184,6 +224,7 @@ impl SimulatedServer {
             books,
             beside,
             executors: ways.messages,
+            access,
             draining: None,
             owed: Cell::new(Duration::ZERO),
         }
@@ -211,6 +252,12 @@ impl SimulatedServer {
         };
         self.beside.push(self.runtime.spawn(drained));
         self.draining = Some(draining);
+    }
+
+    /// A file has changed that is followed; executors hear of it one after the other.
+    pub fn take_access(&self, access: SimulatedAccess) {
+        // The program may have ended.
+        let _ = self.access.send(access.into());
     }
 
     /// Whether it is being drained.

@@ -44,6 +44,13 @@ impl SigningKey {
         Self::new(id, Pair::Ed(Ed25519KeyPair::generate().expect("randomness")))
     }
 
+    /// The same, always the one of this number.
+    #[must_use]
+    pub fn ed_numbered(id: &str, number: u8) -> Self {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&[number; 32]).expect("a seed");
+        Self::new(id, Pair::Ed(pair))
+    }
+
     fn new(id: &str, pair: Pair) -> Self {
         let id = id.to_owned();
         Self { id, pair }

@@ -10,6 +10,7 @@
 mod support;
 
 mod batch_vectors;
+mod canaries;
 mod config_files;
 mod documents;
 mod envelope_vectors;

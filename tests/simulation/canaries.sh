@@ -16,6 +16,9 @@ SECONDS_MAX=900
 # What a world has to say of the fault: the first line of its patch, which git does not look at.
 expected() { head -1 "$patch"; }
 
+# In which worlds, where the second line says so.
+worlds_of() { sed -n '2s/^of: //p' "$patch" | grep . || echo world::proxied::nothing_is_lost_leaked_or_stuck_whatever; }
+
 # Of what a run said: each world that failed, as its seed and a line of what was said of it.
 failed() {
     awk '/^thread .seed [0-9]+. / { gsub(/[^0-9]/, "", $3); seed = $3; next }
@@ -29,7 +32,7 @@ find_world() {
     while [ "$first" -lt "$SEEDS_MAX" ] && [ "$SECONDS" -lt "$until" ]; do
         rc=0
         said=$(SEALWIRE_SIMULATION_FIRST=$first SEALWIRE_SIMULATION_SEEDS=$((SEEDS_MAX - first)) \
-            timeout $((until - SECONDS)) "$program" world::proxied::nothing_is_lost 2>&1) || rc=$?
+            timeout $((until - SECONDS)) "$program" "$(worlds_of)" 2>&1) || rc=$?
         worlds=$(failed "$said")
         found=$(grep -m1 -F -- "$(expected)" <<<"$worlds" || true)
         if [ -n "$found" ]; then

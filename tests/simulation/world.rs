@@ -7,6 +7,7 @@ pub(crate) mod crowd;
 mod direct;
 mod faults;
 pub(crate) mod kms;
+pub(crate) mod people;
 pub(crate) mod proxied;
 
 /// The brokers of a world.

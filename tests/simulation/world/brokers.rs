@@ -14,6 +14,7 @@ mod connection;
 mod fetch;
 mod lies;
 mod log;
+mod logins;
 mod metadata;
 mod offsets;
 mod partition;
@@ -34,10 +35,12 @@ use std::time::Duration;
 
 use self::cluster::Cluster;
 use self::connection::{Connection, Waiting};
+use self::logins::{Asked, Judged};
 use self::requests::{Outcome, client_id, key_and_version};
 
 pub(crate) use self::lies::Lie;
 pub(crate) use self::log::Stored;
+pub(crate) use self::logins::{Ended, LoginTrouble, Logins, Verdict};
 
 /// A connection to a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,6 +58,34 @@ pub(crate) enum Event {
         bytes: usize,
         at: Duration,
         client_id: String,
+        /// Whose connection it is, where one has to log in.
+        user: Option<String>,
+    },
+    /// A login at a node has ended.
+    Login {
+        connection: ConnectionId,
+        ended: Ended,
+        at: Duration,
+    },
+    /// A mechanism was chosen by the `number`th request of the connection, which was answered last at `answered`.
+    LoginBegun {
+        connection: ConnectionId,
+        number: u64,
+        answered: Duration,
+    },
+    /// A node closed the connection because its login was over when this request came, the `number`th.
+    Late {
+        connection: ConnectionId,
+        number: u64,
+        over: Duration,
+        at: Duration,
+    },
+    /// A node closed the connection because no client may send what came.
+    Outlaw {
+        node: i32,
+        api_key: i16,
+        client_id: String,
+        why: &'static str,
     },
     /// The node closed the connection because of what came: no client may send that.
     Malformed { node: i32, connection: ConnectionId },
@@ -191,6 +222,10 @@ fn begin_next(cluster: &mut Cluster, id: ConnectionId, connection: &mut Connecti
         Ok(None) => return false,
         Ok(Some(frame)) => {
             let (api_key, api_version) = key_and_version(&frame);
+            connection.requests += 1;
+            if cluster.logins.is_some() && !judge(cluster, id, connection, &frame, now) {
+                return true;
+            }
             cluster.events.push(Event::Request {
                 node,
                 connection: id,
@@ -199,6 +234,7 @@ fn begin_next(cluster: &mut Cluster, id: ConnectionId, connection: &mut Connecti
                 bytes: frame.len(),
                 at: now,
                 client_id: client_id(&frame),
+                user: connection.login.user.clone(),
             });
             cluster.receive(node, &frame, &mut connection.quota, now)
         }
@@ -220,6 +256,69 @@ fn begin_next(cluster: &mut Cluster, id: ConnectionId, connection: &mut Connecti
     true
 }
 
+/// Whether a request may be served; what is one of a login is answered here.
+fn judge(
+    cluster: &mut Cluster,
+    id: ConnectionId,
+    connection: &mut Connection,
+    frame: &[u8],
+    now: Duration,
+) -> bool {
+    let Some(logins) = &cluster.logins else {
+        return true;
+    };
+    let asked = Asked {
+        frame,
+        number: connection.requests,
+        now,
+    };
+    let (judged, ended) = logins.judge(&mut connection.login, &asked, &mut cluster.dice);
+    let (api_key, _) = key_and_version(frame);
+    if api_key == SASL_HANDSHAKE {
+        cluster.events.push(Event::LoginBegun {
+            connection: id,
+            number: asked.number,
+            answered: connection.answered,
+        });
+    }
+    cluster.events.extend(ended.map(|ended| Event::Login {
+        connection: id,
+        ended,
+        at: now,
+    }));
+    match judged {
+        Judged::Passes => return true,
+        Judged::Answered(answer) => connection.send(answer.into(), now),
+        Judged::Refused(answer) => {
+            connection.send(answer.into(), now);
+            connection.close();
+        }
+        Judged::Silent => {}
+        Judged::Closed => connection.close(),
+        Judged::Late(over) => {
+            connection.close();
+            cluster.events.push(Event::Late {
+                connection: id,
+                number: asked.number,
+                over,
+                at: now,
+            });
+        }
+        Judged::Outlaw(why) => {
+            connection.close();
+            cluster.events.push(Event::Outlaw {
+                node: connection.node,
+                api_key,
+                client_id: client_id(frame),
+                why,
+            });
+        }
+    }
+    false
+}
+
+const SASL_HANDSHAKE: i16 = 17;
+
 /// Faults.
 impl Brokers {
     /// The node is gone, with its connections and sessions; sometimes with what it had sent on them.
@@ -234,6 +333,23 @@ impl Brokers {
             if self.cluster.dice.below(2) == 0 {
                 connection.output.clear();
             }
+        }
+    }
+
+    /// From now on one has to log in, on new connections.
+    pub(crate) fn set_logins(&mut self, logins: Logins) {
+        self.cluster.logins = Some(logins);
+    }
+
+    /// How one logs in, where one has to.
+    pub(crate) fn logins(&mut self) -> Option<&mut Logins> {
+        self.cluster.logins.as_mut()
+    }
+
+    /// The node ends a connection, in the middle of whatever it is at.
+    pub(crate) fn cut(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.close();
         }
     }
 

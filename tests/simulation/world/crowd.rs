@@ -81,6 +81,15 @@ impl Crowd {
         }
     }
 
+    /// Keeps some of the producers and the first consumers.
+    pub(crate) fn shrink(&mut self, producers: &[usize], consumers: usize) {
+        let mut number = 0..;
+        self.producers
+            .retain(|_| number.next().is_some_and(|number| producers.contains(&number)));
+        self.consumers.truncate(consumers);
+        self.accounts.truncate(consumers);
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.producers.len() + self.consumers.len() + self.askers.len()
     }

@@ -8,6 +8,10 @@
 mod checks;
 mod faults;
 mod links;
+mod log;
+mod login_checks;
+mod login_setup;
+mod logins;
 mod program;
 mod trace;
 
@@ -21,11 +25,14 @@ use sealwire::keys::canary;
 
 use self::checks::Checks;
 use self::links::{ClientLink, Links};
+use self::login_setup::Upstream;
+use self::logins::{LoginFault, LoginWorld};
 use self::program::{PORT, Program};
 use self::trace::say;
 use super::NODES;
 use super::brokers::Brokers;
 use super::clients::producer::Kind;
+use super::clients::value::is_refused;
 use super::clients::{Action, Client, Family, Place};
 use super::crowd::Crowd;
 use super::faults::Fault;
@@ -42,6 +49,9 @@ const KINDS: [Kind; 6] = [
     Kind::Plain { acks: 1 },
     Kind::Plain { acks: 0 },
 ];
+/// So many clients where they log in: what they do is seen in other worlds.
+const LOGIN_PRODUCERS: [usize; 3] = [0, 2, 3];
+const LOGIN_CONSUMERS: usize = 2;
 /// One world of so many has long frames and little memory.
 const HEAVY: u64 = 8;
 /// As many worlds as `make test` lives through.
@@ -67,6 +77,8 @@ struct World {
     crowd: Crowd,
     links: Links,
     checks: Checks,
+    /// Where clients log in.
+    logins: Option<LoginWorld>,
     dice: Dice,
     digest: Digest,
     /// How much of what the program writes a connection takes before it is read.
@@ -83,7 +95,7 @@ struct World {
 /// When something is not as it must be.
 pub(crate) fn live(seed: u64) -> Ended {
     randomness::seed(seed);
-    let mut world = World::new(seed);
+    let mut world = World::new(seed, false);
     world.run();
     world.program.end();
     Ended {
@@ -94,13 +106,14 @@ pub(crate) fn live(seed: u64) -> Ended {
 }
 
 impl World {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, has_logins: bool) -> Self {
         let mut dice = Dice(seed);
-        let is_heavy = seed.is_multiple_of(HEAVY);
+        let is_heavy = seed.is_multiple_of(HEAVY) && !has_logins;
         // Long answers have to get through before those that wait for them give up.
         let room_min = if is_heavy { 1 << 13 } else { 0 };
         let places: Vec<Place> = TOPICS
             .iter()
+            .filter(|(topic, _)| !(has_logins && is_refused(topic)))
             .flat_map(|(topic, partitions)| (0..*partitions).map(|place| ((*topic).to_owned(), place)))
             .collect();
         let bootstrap = [("127.0.0.1".to_owned(), PORT)];
@@ -108,10 +121,26 @@ impl World {
             SimulatedKms::new(*b"one.", &["payments"], Dice(dice.below(u64::MAX))),
             SimulatedKms::new(*b"two.", &["other"], Dice(dice.below(u64::MAX))),
         ];
+        let mut crowd = Crowd::new(&KINDS, &places, &bootstrap, is_heavy, &mut dice);
+        let mut brokers = Brokers::new(&NODES, &TOPICS, 2, dice.below(u64::MAX));
+        let mut logins = has_logins.then(|| LoginWorld::new(&mut dice));
+        if let Some(logins) = &logins {
+            crowd.shrink(&LOGIN_PRODUCERS, LOGIN_CONSUMERS);
+            logins
+                .at_brokers(&mut dice)
+                .into_iter()
+                .for_each(|logins| brokers.set_logins(logins));
+        }
+        let setup = logins.as_mut().map(|logins| &mut logins.setup);
+        let program = Program::new(kms.clone(), is_heavy, setup, &mut dice);
+        if let Some(logins) = &mut logins {
+            logins.name(&mut crowd, program.realtime(), &mut dice);
+        }
         Self {
-            crowd: Crowd::new(&KINDS, &places, &bootstrap, is_heavy, &mut dice),
-            brokers: Brokers::new(&NODES, &TOPICS, 2, dice.below(u64::MAX)),
-            program: Program::new(kms.clone(), is_heavy, &mut dice),
+            crowd,
+            brokers,
+            program,
+            logins,
             room: room_min.max(1 << (8 + dice.below(12))),
             calm: 20 << dice.below(5),
             links: Links::default(),
@@ -137,6 +166,7 @@ impl World {
             if !self.resting && self.dice.below(self.calm) == 0 {
                 self.go_wrong();
             }
+            self.issue_tokens();
             self.clients_act();
             self.brokers.tick(self.program.now);
             let ran = self.program_runs();
@@ -272,10 +302,16 @@ impl Digest {
 /// PROXIED-1, SIMULATED-1
 #[test]
 fn a_seed_is_the_same_world_to_the_byte() {
+    fn is_the_same(live: impl Fn() -> u64 + Copy + Send + 'static) {
+        let [first, second] = [0, 1].map(|_| thread::spawn(live).join());
+        assert_eq!(first.expect("a world"), second.expect("a world"));
+    }
     // With short frames, and with long ones.
     for seed in [3, 125 * HEAVY] {
-        let [first, second] = [0, 1].map(|_| thread::spawn(move || live(seed).digest).join());
-        assert_eq!(first.expect("a world"), second.expect("a world"));
+        is_the_same(move || live(seed).digest);
+    }
+    for seed in [2, 4] {
+        is_the_same(move || live_with_logins(seed).digest);
     }
 }
 
@@ -296,6 +332,62 @@ fn nothing_is_lost_leaked_or_stuck_whatever_happens_when() {
     assert_eq!(
         Vec::from_iter(seen),
         Fault::all(),
+        "all of it happens in some world"
+    );
+}
+
+/// Lives through a world in which clients log in, and the program does.
+///
+/// # Panics
+/// When something is not as it must be.
+pub(crate) fn live_with_logins(seed: u64) -> LoginsEnded {
+    login_setup::prepare();
+    let logged = log::look();
+    randomness::seed(seed);
+    let mut world = World::new(seed, true);
+    world.run();
+    let by_clients = world.renewed_by_clients();
+    world.program.end();
+    drop(logged);
+    let logins = world.logins.expect("there are some");
+    LoginsEnded {
+        upstream: logins.setup.upstream,
+        renewed: [logins.renewed, by_clients.0, by_clients.1],
+        lines: log::lines(),
+        seen: logins.seen,
+        digest: world.digest.0,
+    }
+}
+
+/// What became of a world with logins.
+pub(crate) struct LoginsEnded {
+    upstream: Upstream,
+    seen: BTreeSet<LoginFault>,
+    /// At brokers, by clients, and by clients while requests were unanswered.
+    renewed: [u64; 3],
+    /// Of the log.
+    lines: u64,
+    digest: u64,
+}
+
+/// CHECKS-3, CHECKS-11, CHECKS-12, CHECKS-13
+#[test]
+fn nothing_is_lost_leaked_or_stuck_where_logins_are_made_and_renewed() {
+    let ended = seeds::each(SEEDS, live_with_logins);
+    if (ended.len() as u64) < SEEDS {
+        return;
+    }
+    let upstreams: BTreeSet<Upstream> = ended.iter().map(|ended| ended.upstream).collect();
+    assert_eq!(upstreams.len(), 4, "{upstreams:?}");
+    for renewed in 0..3 {
+        let renewed: u64 = ended.iter().map(|ended| ended.renewed[renewed]).sum();
+        assert!(renewed > SEEDS, "logins are renewed");
+    }
+    assert!(ended.iter().any(|ended| ended.lines > 0), "the log is looked at");
+    let seen: BTreeSet<LoginFault> = ended.into_iter().flat_map(|ended| ended.seen).collect();
+    assert_eq!(
+        Vec::from_iter(seen),
+        LoginFault::ALL,
         "all of it happens in some world"
     );
 }

@@ -8,6 +8,7 @@ use kafka_protocol::ResponseError;
 
 use super::Event;
 use super::lies::Lying;
+use super::logins::Logins;
 use super::partition::Partition;
 use super::sessions::Sessions;
 use super::transactions::Transactions;
@@ -22,6 +23,8 @@ pub(super) struct Cluster {
     pub(super) lying: Lying,
     /// A node that is said to be elsewhere in each answer, and where the last said it was.
     pub(super) restless: Option<(i32, Cell<u16>)>,
+    /// How one logs in, where one has to.
+    pub(super) logins: Option<Logins>,
     pub(super) dice: Dice,
     pub(super) events: Vec<Event>,
     /// Counts what happens that requests or replicas may wait for.
@@ -86,6 +89,7 @@ impl Cluster {
             max_message_bytes: MAX_MESSAGE_BYTES,
             lying: Lying::default(),
             restless: None,
+            logins: None,
             dice: Dice(seed),
             events: Vec::new(),
             changes: 1,

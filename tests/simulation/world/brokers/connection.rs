@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::{Buf as _, Bytes, BytesMut};
 
 use super::fetch::WaitingFetch;
+use super::logins::LoginState;
 use super::produce::WaitingProduce;
 
 pub(super) struct Connection {
@@ -18,6 +19,11 @@ pub(super) struct Connection {
     pub(super) looked_at: u64,
     muted_until: Option<Duration>,
     pub(super) quota: Quota,
+    pub(super) login: LoginState,
+    /// Requests that have come.
+    pub(super) requests: u64,
+    /// When it was answered last.
+    pub(super) answered: Duration,
     pub(super) closed: bool,
 }
 
@@ -96,6 +102,9 @@ impl Connection {
                 bytes_per_second: quota,
                 ..Quota::default()
             },
+            login: LoginState::default(),
+            requests: 0,
+            answered: Duration::ZERO,
             closed: false,
         }
     }
@@ -121,10 +130,11 @@ impl Connection {
         if self.muted_until.is_some_and(|until| until <= now) {
             self.muted_until = None;
         }
-        self.muted_until.is_none()
+        self.muted_until.is_none() && !self.login.is_silent
     }
 
     pub(super) fn send(&mut self, answer: Answer, now: Duration) {
+        self.answered = now;
         self.output.extend(answer.bytes);
         self.muted_until = (!answer.throttle.is_zero()).then_some(now + answer.throttle);
     }

@@ -4,10 +4,12 @@
 //! - a request without its answer in time closes its connection; whatever is unanswered on a connection that ends is
 //!   told of ([`Event::Unanswered`]).
 //! - an address is connected to again only after a back-off that doubles.
+//! - where it logs in, nothing else is sent before and within a login.
 //! - a connection to where a node is no longer is closed, as librdkafka does and Java since KIP-1242.
 
 mod cluster;
 mod link;
+mod login;
 mod requests;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -15,6 +17,7 @@ use std::time::Duration;
 
 pub(crate) use self::cluster::Cluster;
 use self::link::{Asked, Link};
+pub(crate) use self::login::Login;
 use super::{Action, ClientSettings, Family, LinkId};
 use crate::dice::Dice;
 
@@ -37,6 +40,8 @@ pub(crate) type Address = (String, u16);
 pub(crate) struct Network {
     settings: ClientSettings,
     topics: Vec<String>,
+    /// Who it is, where that is asked.
+    login: Option<Login>,
     pub(crate) cluster: Cluster,
     links: BTreeMap<LinkId, Link>,
     back_offs: BTreeMap<Peer, BackOff>,
@@ -66,6 +71,7 @@ impl Network {
         Self {
             settings,
             topics,
+            login: None,
             cluster: Cluster::default(),
             links: BTreeMap::new(),
             back_offs: BTreeMap::new(),
@@ -111,7 +117,7 @@ impl Network {
         for sent in link.unanswered {
             match sent.asked {
                 Asked::Metadata => self.metadata_asked = false,
-                Asked::Versions => {}
+                Asked::Versions | Asked::Mechanism | Asked::Token => {}
                 Asked::Other => self.events.push_back(Event::Unanswered {
                     correlation_id: sent.correlation_id,
                 }),
@@ -148,6 +154,7 @@ impl Network {
             self.actions.push(Action::Close { id });
             self.ended(id, now);
         }
+        self.renew_logins();
         self.is_touched = false;
     }
 
@@ -197,7 +204,7 @@ impl Network {
         let (&id, _) = self
             .links
             .iter()
-            .find(|(_, link)| link.peer == Peer::Node(node) && link.is_ready)?;
+            .find(|(_, link)| link.peer == Peer::Node(node) && link.may_send())?;
         Some(id)
     }
 
@@ -224,6 +231,7 @@ impl Network {
         let back_offs = self.back_offs.values().map(|back_off| back_off.until);
         deadlines
             .chain(back_offs)
+            .chain(self.links.values().filter_map(|link| link.login.due()))
             .chain(self.throttled.values().copied())
             .chain([self.metadata_due])
             .filter(|&due| due > self.now)

@@ -80,7 +80,7 @@ impl Checks {
 
     /// How much of this time an executor stood still that has just gone on at `until`: what it had done goes out then,
     /// and it has heard of nothing. Others have no such excuse.
-    fn stalled(&self, from: Duration, until: Duration) -> Duration {
+    pub(super) fn stalled(&self, from: Duration, until: Duration) -> Duration {
         let stalls = self.stalls.iter();
         stalls
             .filter(|(_, ended)| (*ended..*ended + GONE_ON_WITHIN).contains(&until))
@@ -113,8 +113,31 @@ impl World {
                     node,
                     api_key,
                     client_id,
+                    user,
                     ..
-                } => self.requested(node, api_key, &client_id),
+                } => self.requested(node, api_key, &client_id, user.as_deref()),
+                Event::Login {
+                    connection,
+                    ended,
+                    at,
+                } => self.login_ended(connection, ended, at),
+                Event::LoginBegun {
+                    connection,
+                    number,
+                    answered,
+                } => self.check_renewal(connection, number, answered),
+                Event::Late {
+                    connection,
+                    number,
+                    over,
+                    ..
+                } => self.check_late(connection, number, over),
+                Event::Outlaw {
+                    node,
+                    api_key,
+                    client_id,
+                    why,
+                } => panic!("node {node} was sent a request ({api_key}) of {client_id}, and {why}"),
                 Event::Malformed { node, .. } => panic!("node {node} was sent what is no request"),
                 Event::BadBatch {
                     node,
@@ -143,7 +166,7 @@ impl World {
     }
 
     /// CHECKS-2
-    fn requested(&mut self, node: i32, api_key: i16, client_id: &str) {
+    fn requested(&mut self, node: i32, api_key: i16, client_id: &str, user: Option<&str>) {
         let Some((client, wanted)) = client_id.split_once('@') else {
             return;
         };
@@ -154,6 +177,9 @@ impl World {
             "a request ({api_key}) of {client} for node {wanted:?} has reached node {node}"
         );
         let client: usize = client.parse().expect("clients have numbers");
+        if !ALIKE_FOR_ALL.contains(&api_key) {
+            self.check_user(client, user);
+        }
         if api_key == FETCH && !self.resting {
             let consumer = client - self.crowd.producers.len();
             self.checks.fetches(consumer, self.program.now);
@@ -348,6 +374,8 @@ const POLICY_VIOLATION: i16 = 44;
 /// After which records may seem to be altered.
 const LIES: [Fault; 2] = [Fault::Lied, Fault::KmsGivesOtherDeks];
 const FETCH: i16 = 1;
+/// ApiVersions, and what the program may ask for a client in its own name.
+const ALIKE_FOR_ALL: [i16; 1] = [18];
 /// Metadata, FindCoordinator, ApiVersions.
 const ALIKE_EVERYWHERE: [i16; 3] = [3, 10, 18];
 /// A KMS is asked again every second, and what was sealed before may be on its way.

@@ -19,6 +19,9 @@ const KEKS: [&str; 2] = ["payments", "other"];
 
 impl World {
     pub(super) fn go_wrong(&mut self) {
+        if self.logins.is_some() && self.dice.below(2) == 0 {
+            return self.trouble_logins();
+        }
         let fault = match self.dice.below(14) {
             nth @ 0..Fault::AT_BROKERS => self.trouble_brokers(nth),
             5 => self.limit_or_lie(),
@@ -147,8 +150,7 @@ impl World {
     fn end_or_write(&mut self) -> Option<Fault> {
         match self.dice.below(6) {
             0 | 1 => {
-                self.cut_all();
-                self.program.crash();
+                self.crash();
                 Some(Fault::Crashed)
             }
             2 => {
@@ -173,8 +175,7 @@ impl World {
         }
         self.deliver_all();
         self.program.write_state();
-        self.cut_all();
-        self.program.crash();
+        self.crash();
     }
 
     /// One executor's core has other things to do.
@@ -225,9 +226,9 @@ impl World {
         }
         if self.seen.contains(&Fault::KmsGivesOtherDeks) {
             // What was taken for an opened DEK is kept as long as the program runs, or its KEK may be used.
-            self.cut_all();
-            self.program.crash();
+            self.crash();
         }
+        self.rest_logins();
         self.crowd.rest();
     }
 }

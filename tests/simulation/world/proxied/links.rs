@@ -7,7 +7,9 @@ use sealwire::testing::MemoryStream;
 use sealwire::testing::simulated::{Dial, SimulatedPlatform};
 
 use super::World;
+use super::login_checks::Requests;
 use super::trace::say;
+use crate::dice::Dice;
 use crate::wire::prefixed;
 use crate::world::brokers::ConnectionId;
 use crate::world::clients::LinkId;
@@ -40,6 +42,21 @@ pub(super) struct Links {
     pub(super) clients: BTreeMap<(usize, LinkId), ClientLink>,
     pub(super) brokers: BTreeMap<ConnectionId, BrokerLink>,
     dials: Vec<Dial>,
+    /// Of every connection to a broker that there was.
+    pub(super) requests: BTreeMap<ConnectionId, Requests>,
+}
+
+impl Links {
+    /// A broker's connection ends, with some of what was on its way to the program.
+    pub(super) fn cut(&mut self, connection: ConnectionId, dice: &mut Dice) {
+        if let Some(link) = self.brokers.get_mut(&connection) {
+            let left = dice.below(link.to_program.len() as u64 + 1) as usize;
+            link.to_program.truncate(left);
+        }
+        if let Some(requests) = self.requests.get_mut(&connection) {
+            requests.sent.clear();
+        }
+    }
 }
 
 impl ClientLink {
@@ -197,6 +214,7 @@ impl World {
                 carried = true;
                 let piece = self.dice.piece(&mut link.to_client, self.resting);
                 self.digest.add(&piece);
+                self.check_secrets_at_client(&piece);
                 self.client(key.0).received(key.1, &piece, now);
             } else if is_over {
                 carried = true;
@@ -219,6 +237,9 @@ impl World {
             let written = link.stream.take_written();
             link.stream.make_room(written.len());
             self.checks.broker_can_read(&link.to_broker, &written);
+            self.check_secrets_at_broker(&written);
+            let requests = self.links.requests.entry(*connection).or_default();
+            requests.note(&written, now);
             self.digest.add(&written);
             link.to_broker.extend(written);
             if !link.to_broker.is_empty() {
@@ -232,6 +253,9 @@ impl World {
                 carried = true;
                 let piece = self.dice.piece(&mut link.to_program, self.resting);
                 link.stream.arrive_in_parts(&piece);
+                if link.to_program.is_empty() {
+                    self.broker_heard(*connection);
+                }
             } else if self.brokers.is_closed(*connection) && !link.ended {
                 carried = true;
                 link.ended = true;

@@ -11,10 +11,11 @@ use sealwire::config::Config;
 use sealwire::keys::DekLimits;
 use sealwire::kms::Kms;
 use sealwire::pipeline::AddressBook;
-use sealwire::server::simulated::{Capacities, SimulatedServer, SimulatedSettings};
+use sealwire::server::simulated::{Capacities, SimulatedAccess, SimulatedServer, SimulatedSettings};
 use sealwire::testing::MemoryStream;
 use tokio::runtime::{Builder, Runtime};
 
+use super::login_setup::LoginSetup;
 use crate::configuration::{Cluster, Configuration};
 use crate::dice::Dice;
 use crate::world::NODES;
@@ -66,7 +67,12 @@ pub(super) struct Program {
 
 impl Program {
     /// `is_tight`: with as little memory as it may have. The thread's time and randomness are its own from now on.
-    pub(super) fn new(kms: Vec<Arc<SimulatedKms>>, is_tight: bool, dice: &mut Dice) -> Self {
+    pub(super) fn new(
+        kms: Vec<Arc<SimulatedKms>>,
+        is_tight: bool,
+        logins: Option<&mut LoginSetup>,
+        dice: &mut Dice,
+    ) -> Self {
         let runtime = Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
@@ -79,12 +85,12 @@ impl Program {
             bytes_max: 1000 + dice.below(100_000),
             age_max: Duration::from_millis(1000 + dice.below(20_000)),
         };
-        let is_behind_balancer = dice.below(4) == 0;
+        let is_behind_balancer = dice.below(4) == 0 && logins.is_none();
         let narrow = |dice: &mut Dice| 1 + dice.below(16) as usize;
         let mut program = Self {
             server: None,
             kms,
-            config: config(is_tight, is_behind_balancer, dice),
+            config: config(is_tight, is_behind_balancer, logins.as_deref(), dice),
             dek,
             is_behind_balancer,
             capacities: Capacities {
@@ -100,16 +106,22 @@ impl Program {
             kept: vec![AddressBook::default()],
         };
         simulated::set(Some(program.time()));
-        program.start(runtime);
+        let access = program.access(logins);
+        program.start(runtime, access);
         program
     }
 
-    fn start(&mut self, runtime: Runtime) {
+    fn access(&self, logins: Option<&mut LoginSetup>) -> Vec<SimulatedAccess> {
+        logins.map_or_else(Vec::new, |logins| logins.access(&self.config))
+    }
+
+    fn start(&mut self, runtime: Runtime, access: Vec<SimulatedAccess>) {
         let kms = self.kms.iter().map(|kms| Arc::clone(kms) as Arc<dyn Kms>);
         let settings = SimulatedSettings {
             config: self.config.clone(),
             kms: kms.collect(),
             books: self.kept.clone(),
+            access,
             executors: EXECUTORS,
             capacities: self.capacities,
             control_capacity: self.control_capacity,
@@ -123,9 +135,15 @@ impl Program {
     }
 
     /// Cut off and started anew, with the addresses that were written last.
-    pub(super) fn crash(&mut self) {
+    pub(super) fn crash(&mut self, logins: Option<&mut LoginSetup>) {
         let runtime = self.server.take().expect("it runs").kill();
-        self.start(runtime);
+        let access = self.access(logins);
+        self.start(runtime, access);
+    }
+
+    /// The file of accounts has changed.
+    pub(super) fn take_accounts(&self, logins: &mut LoginSetup) {
+        self.server().take_access(logins.new_accounts(&self.config));
     }
 
     /// It is told to end; whether it was not already.
@@ -190,6 +208,11 @@ impl Program {
         }
     }
 
+    /// What it takes the time to be, since 1970.
+    pub(super) fn realtime(&self) -> Duration {
+        self.time().clocks.realtime
+    }
+
     /// The program is gone, with the tasks and timers of its thread.
     pub(super) fn end(mut self) {
         if let Some(server) = self.server.take() {
@@ -199,7 +222,7 @@ impl Program {
     }
 }
 
-fn config(is_tight: bool, is_behind_balancer: bool, dice: &mut Dice) -> Config {
+fn config(is_tight: bool, is_behind_balancer: bool, logins: Option<&LoginSetup>, dice: &mut Dice) -> Config {
     let bytes = if is_tight { 1 << 20 } else { 1 << 30 };
     let limits = format!(
         "[limits]\nexecutor_bytes_max = {bytes}\nrequest_bytes_max = \"1MiB\"\nfetch_response_bytes_max = \"1MiB\"\n\
@@ -215,6 +238,7 @@ fn config(is_tight: bool, is_behind_balancer: bool, dice: &mut Dice) -> Config {
         .collect();
     let balancer = if is_behind_balancer { BALANCER } else { "" };
     let nodes = NODES.map(|node| (node, port_of(node)));
+    let (sasl, tables) = logins.map(|logins| (logins.sasl(), logins.tables())).unzip();
     let text = Configuration::with(&limits)
         .keystore("one", Path::new("/one"), Path::new("/key"))
         .keystore("two", Path::new("/two"), Path::new("/key"))
@@ -222,12 +246,17 @@ fn config(is_tight: bool, is_behind_balancer: bool, dice: &mut Dice) -> Config {
             brokers: bootstrap,
             port: PORT,
             nodes: nodes.to_vec(),
-            rules: &format!("{balancer}{RULES}"),
+            rules: &format!("{balancer}{RULES}{}", tables.unwrap_or_default()),
+            sasl: sasl.as_deref(),
             ..Cluster::default()
         })
         .text();
-    Config::from_toml_text(&text, Path::new("/sealwire.toml"))
-        .unwrap_or_else(|errors| panic!("{errors}\n{text}"))
+    let mut config = Config::from_toml_text(&text, Path::new("/sealwire.toml"))
+        .unwrap_or_else(|errors| panic!("{errors}\n{text}"));
+    if let Some(logins) = logins {
+        logins.complete(&mut config);
+    }
+    config
 }
 
 /// The port that leads to a node.

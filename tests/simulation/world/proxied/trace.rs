@@ -14,3 +14,11 @@ pub(super) fn say(now: Duration, what: Arguments<'_>) {
         eprintln!("{:>12.6} {what}", now.as_secs_f64());
     }
 }
+
+/// What the program logs.
+#[expect(clippy::print_stderr, reason = "for whoever asked for it")]
+pub(super) fn say_logged(what: Arguments<'_>) {
+    if *IS_WANTED {
+        eprintln!("         log {what}");
+    }
+}

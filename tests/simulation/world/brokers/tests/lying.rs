@@ -79,6 +79,7 @@ fn what_no_client_may_send_ends_its_connection_and_is_told_of() {
         bytes: frame.len() - 4,
         at,
         client_id: "tests".to_owned(),
+        user: None,
     };
     let malformed = Event::Malformed {
         node: 3,

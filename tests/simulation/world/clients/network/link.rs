@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kafka_protocol::messages::{ApiKey, ApiVersionsResponse};
 
+use super::login::LinkLogin;
 use super::{Address, Peer};
 use crate::wire::decode_response;
 
@@ -15,6 +16,7 @@ pub(super) struct Link {
     pub(super) is_ready: bool,
     /// The versions that it has announced, by API.
     pub(super) versions: BTreeMap<i16, (i16, i16)>,
+    pub(super) login: LinkLogin,
     pub(super) input: Vec<u8>,
     pub(super) unanswered: VecDeque<Sent>,
     begun: Duration,
@@ -30,6 +32,9 @@ pub(super) struct Sent {
 pub(super) enum Asked {
     Versions,
     Metadata,
+    /// The choice of a mechanism, and a message of a login.
+    Mechanism,
+    Token,
     /// The client knows.
     Other,
 }
@@ -41,6 +46,7 @@ impl Link {
             address,
             is_ready: false,
             versions: BTreeMap::new(),
+            login: LinkLogin::default(),
             input: Vec::new(),
             unanswered: VecDeque::new(),
             begun: now,
@@ -54,6 +60,11 @@ impl Link {
             version,
             at: now,
         });
+    }
+
+    /// Whether a request may be sent that is no part of a login.
+    pub(super) fn may_send(&self) -> bool {
+        self.is_ready && !self.login.is_under_way()
     }
 
     /// When it is given up if nothing comes.
@@ -82,7 +93,8 @@ impl Link {
         let form = if error_code == UNSUPPORTED_VERSION {
             0
         } else {
-            version
+            // The oracle knows no later one, and that is alike.
+            version.min(4)
         };
         let response: ApiVersionsResponse = decode_response(frame, form);
         let mut versions = response.api_keys.iter();
@@ -94,7 +106,6 @@ impl Link {
         self.versions = versions
             .map(|api| (api.api_key, (api.min_version, api.max_version)))
             .collect();
-        self.is_ready = true;
         Ok(())
     }
 }

@@ -51,7 +51,7 @@ impl Network {
         let ready: Vec<LinkId> = self
             .links
             .iter()
-            .filter(|(_, link)| link.is_ready)
+            .filter(|(_, link)| link.may_send())
             .map(|(&id, _)| id)
             .collect();
         if ready.is_empty() {
@@ -94,7 +94,7 @@ impl Network {
         link.sent(correlation_id, Asked::Versions, version, self.now);
     }
 
-    fn send<M: Encodable + HeaderVersion>(
+    pub(super) fn send<M: Encodable + HeaderVersion>(
         &mut self,
         id: LinkId,
         (key, version): (ApiKey, i16),
@@ -114,6 +114,16 @@ impl Network {
         self.next_correlation_id
     }
 
+    /// The peer has said what it can do, and may want to know who the client is.
+    pub(super) fn has_said_what_it_can(&mut self, id: LinkId) {
+        let is_known = self.is_known(id);
+        let link = self.links.get_mut(&id).expect("the connection is there");
+        link.is_ready = is_known;
+        if is_known {
+            self.back_offs.remove(&link.peer);
+        }
+    }
+
     pub(super) fn answered(&mut self, id: LinkId, frame: Vec<u8>, now: Duration) {
         let link = self.links.get_mut(&id).expect("the connection is there");
         let sent = link.unanswered.pop_front().expect("an answer to nothing");
@@ -121,7 +131,7 @@ impl Network {
         assert_eq!(correlation_id, sent.correlation_id, "answers are out of order");
         match sent.asked {
             Asked::Versions => match link.learn_versions(&frame, sent.version) {
-                Ok(()) => drop(self.back_offs.remove(&link.peer)),
+                Ok(()) => self.has_said_what_it_can(id),
                 Err(version) => self.ask_versions(id, version, now),
             },
             Asked::Metadata => {
@@ -132,6 +142,8 @@ impl Network {
                     self.refresh(now);
                 }
             }
+            Asked::Mechanism => self.mechanism_answered(id, &frame, now),
+            Asked::Token => self.token_answered(id, &frame, now),
             Asked::Other => self.events.push_back(Event::Answered {
                 correlation_id,
                 frame,
