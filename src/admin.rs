@@ -70,6 +70,8 @@ pub struct Collection {
     pub key_sets: Vec<KeySetFacts>,
     /// Of each cluster whose brokers make delegation tokens.
     pub tokens: Vec<TokenFacts>,
+    /// Of each cluster for whose brokers tokens are fetched.
+    pub broker_tokens: Vec<BrokerTokenFacts>,
     /// How many connections are served, and how many `limits.connections_max` wants to be.
     pub connections: (usize, usize),
     /// Of `[audit]`.
@@ -140,6 +142,22 @@ pub struct TokenFacts {
     pub failures: u64,
     /// How many are at hand.
     pub known: u64,
+}
+
+/// The token that is fetched for brokers of one cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BrokerTokenFacts {
+    pub cluster: String,
+    /// When it ends, in seconds since 1970; 0 where there is none.
+    pub ends: u64,
+    /// How often one was given.
+    pub given: u64,
+    /// How often the endpoint has refused the client.
+    pub refusals: u64,
+    /// How often one was to be fetched in vain otherwise.
+    pub failures: u64,
+    /// The client was refused when it was asked last.
+    pub is_refused: bool,
 }
 
 /// What stays true for as long as the process lives.

@@ -44,7 +44,7 @@ pub use model::{
     CredentialsFileError, Executors, ForgeableKek, GroupFile, GroupFileError, HostPort, KeySetFileError,
     KeySetSource, KeySetUrl, KmsConfig, Limits, ListenerConfig, ListenerSasl, LogConfig, LogFilter,
     LogFormat, OauthBearerConfig, OnFull, OwnAccount, OwnAccountError, PlacedTemplate, RuntimeConfig,
-    UpstreamLogin, read_accounts, read_credentials, read_key_set,
+    TokenEndpoint, UpstreamLogin, read_accounts, read_credentials, read_key_set,
 };
 pub use problem::{ConfigError, ConfigErrors, Origin};
 pub use read::Overrides;

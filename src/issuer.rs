@@ -1,22 +1,26 @@
-//! Key sets where their issuers publish them: fetched by HTTPS, over which whoever is there has to show a certificate.
+//! Whoever issues tokens: key sets where they are published, and [tokens](token) for the proxy itself. Asked by HTTPS,
+//! over which whoever is there has to show a certificate.
 //!
-//! - ISSUER-1: no answer is waited for longer than was said, or taken beyond what a set may have. Neither proxies nor
+//! - ISSUER-1: no answer is waited for longer than was said, or taken beyond what it may have. Neither proxies nor
 //!   redirects are followed.
 //!
-//! Threads with a runtime; sets and certificates are read by threads that may take their time.
+//! Threads with a runtime; sets, secrets and certificates are read by threads that may take their time.
 #![expect(clippy::disallowed_methods, reason = "no executor uses it")]
+
+pub(crate) mod token;
 
 use std::error::Error;
 use std::time::{Duration, SystemTime};
 
 use reqwest::redirect::Policy;
-use reqwest::{Client, StatusCode};
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use tokio::task::spawn_blocking;
+use zeroize::Zeroizing;
 
 use crate::config::KeySetUrl;
 use crate::identity::sasl::oauthbearer::key_set::{KeySet, KeySetError, SET_BYTES_MAX};
 use crate::transport::certificates::CertificateError;
-use crate::transport::tls_client::UpstreamTls;
+use crate::transport::tls_client::{Trust, UpstreamTls};
 
 /// Why there is no set.
 #[derive(Debug, thiserror::Error)]
@@ -33,33 +37,73 @@ pub(crate) enum FetchError {
     NoThread,
 }
 
+/// Why there is no answer.
+enum AskError {
+    /// The certificates of whoever vouches for it cannot be used.
+    Trust(CertificateError),
+    Http(String),
+    TooLong,
+    NoThread,
+}
+
+impl From<AskError> for FetchError {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::Trust(error) => Self::Trust(error),
+            AskError::Http(error) => Self::Http(error),
+            AskError::TooLong => Self::Set(KeySetError::TooLong),
+            AskError::NoThread => Self::NoThread,
+        }
+    }
+}
+
+impl From<reqwest::Error> for AskError {
+    fn from(error: reqwest::Error) -> Self {
+        Self::Http(in_words(&error.without_url()))
+    }
+}
+
 /// Fetches a set.
 pub(crate) async fn fetch(source: &KeySetUrl, at_most: Duration) -> Result<KeySet, FetchError> {
-    let trust = source.trust.clone();
+    let response = ask(&source.trust, at_most, |client| client.get(source.url.clone())).await?;
+    if response.status() != StatusCode::OK {
+        return Err(FetchError::Status(response.status()));
+    }
+    let bytes = body(response, SET_BYTES_MAX).await?;
+    let keys = spawn_blocking(move || KeySet::parse(&bytes)).await;
+    Ok(keys.map_err(|_| FetchError::NoThread)??)
+}
+
+/// Sends a request; the time is for the whole answer (ISSUER-1).
+async fn ask(
+    trust: &Trust,
+    at_most: Duration,
+    request: impl FnOnce(&Client) -> RequestBuilder,
+) -> Result<Response, AskError> {
+    let trust = trust.clone();
     let tls = spawn_blocking(move || UpstreamTls::trusting(trust).load(SystemTime::now()));
-    let tls = tls.await.map_err(|_| FetchError::NoThread)??;
-    let http = |error: reqwest::Error| FetchError::Http(in_words(&error.without_url()));
+    let tls = tls.await.map_err(|_| AskError::NoThread)?;
+    let tls = tls.map_err(AskError::Trust)?;
     let client = Client::builder()
         .tls_backend_preconfigured((*tls.config).clone())
         .https_only(true)
         .no_proxy()
         .redirect(Policy::none())
         .timeout(at_most)
-        .build()
-        .map_err(http)?;
-    let mut response = client.get(source.url.clone()).send().await.map_err(http)?;
-    if response.status() != StatusCode::OK {
-        return Err(FetchError::Status(response.status()));
-    }
-    let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(http)? {
-        bytes.extend_from_slice(&chunk);
-        if bytes.len() > SET_BYTES_MAX {
-            return Err(KeySetError::TooLong.into());
+        .build()?;
+    Ok(request(&client).send().await?)
+}
+
+/// What is in an answer.
+async fn body(mut response: Response, bytes_max: usize) -> Result<Zeroizing<Vec<u8>>, AskError> {
+    let mut bytes = Zeroizing::new(Vec::new());
+    while let Some(chunk) = response.chunk().await? {
+        if bytes.len().saturating_add(chunk.len()) > bytes_max {
+            return Err(AskError::TooLong);
         }
+        bytes.extend_from_slice(&chunk);
     }
-    let keys = spawn_blocking(move || KeySet::parse(&bytes)).await;
-    Ok(keys.map_err(|_| FetchError::NoThread)??)
+    Ok(bytes)
 }
 
 /// With everything that stands behind it.
@@ -86,7 +130,6 @@ pub(crate) mod tests {
     use super::*;
     use crate::testing::tokens::{SigningKey, key_set};
     use crate::testing::{HttpsServer, Published};
-    use crate::transport::tls_client::Trust;
 
     /// One that says who vouches for it.
     pub(crate) struct Issuer {

@@ -48,8 +48,9 @@
 //!   sockets and time.
 //! - [`transport`] is what lies between a socket and Kafka's bytes: TLS and its files, and the preface of a load
 //!   balancer.
-//! - [`identity`] says who is at the other end of a connection, `issuer` fetches the keys behind tokens, [`ids`] stand
-//!   for the names of clusters, listeners and KMSs, [`audit`] says what became of the records that he sent or read.
+//! - [`identity`] says who is at the other end of a connection, `issuer` fetches tokens and the keys behind them,
+//!   [`ids`] stand for the names of clusters, listeners and KMSs, [`audit`] says what became of the records that he
+//!   sent or read.
 //! - [`protocol`] and [`record_batch`] read and write Kafka's bytes, [`rules`] say what happens to a topic,
 //!   [`envelope`] seals and opens one record.
 //! - [`keys`] bring keys from [`kms`] to executors; [`crypto`] is the only place that touches their bytes.

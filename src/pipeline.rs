@@ -210,12 +210,8 @@ impl Pipeline {
         now: Instant,
     ) -> Option<AccountFor> {
         let known = self.clusters.get_mut(cluster)?;
-        let listed = known.accounts.as_ref().map(|accounts| {
-            let account = principal.and_then(|principal| accounts.of(principal.name()));
-            account.map_or(AccountFor::Nobody, |account| {
-                AccountFor::Known(Arc::clone(account))
-            })
-        });
+        let listed = known.accounts.as_ref();
+        let listed = listed.map(|accounts| accounts.find(principal, now));
         let tokens = known.tokens.as_mut().zip(principal);
         let made = tokens.map(|(book, principal)| {
             let (account, wish) = book.of(principal, now);

@@ -30,6 +30,7 @@
 mod acceptor;
 mod access_files;
 mod aside;
+mod broker_tokens;
 mod control;
 mod delegation_tokens;
 mod followed_files;

@@ -3,6 +3,7 @@
 
 mod access;
 mod audit;
+mod broker_tokens;
 mod connections;
 mod delegation_tokens;
 mod families;
@@ -52,6 +53,7 @@ impl Collector for Exposition {
         self.tls(&mut families)?;
         self.access(&mut families)?;
         self.key_sets(&mut families)?;
+        self.broker_tokens(&mut families)?;
         self.delegation_tokens(&mut families)?;
         self.audit(&mut families)?;
         self.traffic(&mut families)?;

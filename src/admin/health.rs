@@ -85,12 +85,7 @@ impl Health {
             );
             health.warnings.push(text);
         }
-        for set in collection.key_sets.iter().filter(|set| set.keys == 0) {
-            health.warnings.push(format!(
-                "the key set of listener {:?} of cluster {:?} could not be fetched yet: nobody logs in by a token",
-                set.listener, set.cluster
-            ));
-        }
+        health.take_issuers(collection);
         health.take_files(collection);
         let (served, wanted) = collection.connections;
         if served < wanted {
@@ -107,6 +102,29 @@ impl Health {
         }
         health.ok = health.reasons.is_empty();
         health
+    }
+
+    /// Whoever issues tokens and gives none, or does not say how they are signed.
+    fn take_issuers(&mut self, collection: &Collection) {
+        for set in collection.key_sets.iter().filter(|set| set.keys == 0) {
+            self.warnings.push(format!(
+                "the key set of listener {:?} of cluster {:?} could not be fetched yet: nobody logs in by a token",
+                set.listener, set.cluster
+            ));
+        }
+        for facts in &collection.broker_tokens {
+            let cluster = &facts.cluster;
+            if facts.is_refused {
+                self.warnings.push(format!(
+                    "the token endpoint of cluster {cluster:?} refuses the proxy's client, and the log says why"
+                ));
+            }
+            if facts.ends == 0 {
+                self.warnings.push(format!(
+                    "there is no token for brokers of cluster {cluster:?}: nobody is logged in there"
+                ));
+            }
+        }
     }
 
     /// Files that have changed and cannot be used.
@@ -205,7 +223,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::admin::{Hidden, KeySetFacts};
+    use crate::admin::{BrokerTokenFacts, Hidden, KeySetFacts};
     use crate::config::OnFull;
     use crate::keys::statistics::KeyStatistics;
     use crate::metrics::Snapshot;
@@ -221,6 +239,7 @@ mod tests {
             access: Vec::new(),
             key_sets: Vec::new(),
             tokens: Vec::new(),
+            broker_tokens: Vec::new(),
             connections: (10, 10),
             audit: Arc::default(),
         }
@@ -246,6 +265,21 @@ mod tests {
             let health = Health::ready(&collection);
             assert_eq!((health.reasons.len(), health.warnings.len()), counts);
             assert_eq!(health.ok, on_full == OnFull::Drop);
+        }
+    }
+
+    #[test]
+    fn a_token_that_is_not_given_is_a_warning() {
+        let mut collection = collection(vec![Some(Snapshot::default())], true);
+        for (ends, is_refused, warnings) in [(1, false, 0), (1, true, 1), (0, false, 1), (0, true, 2)] {
+            collection.broker_tokens = vec![BrokerTokenFacts {
+                ends,
+                is_refused,
+                ..BrokerTokenFacts::default()
+            }];
+            let health = Health::ready(&collection);
+            assert!(health.ok);
+            assert_eq!(health.warnings.len(), warnings, "{:?}", health.warnings);
         }
     }
 

@@ -20,11 +20,13 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::BrokerAccount;
+use super::{AccountFor, BrokerAccount, NoToken};
+use crate::identity::Principal;
 use crate::identity::sasl::USER_BYTES_MAX;
 use crate::identity::sasl::exchange::LoginMechanism;
 use crate::identity::sasl::initiator::{Account, Credential, Proof};
@@ -41,6 +43,8 @@ pub struct BrokerAccounts {
     forwards_tokens: bool,
     /// That it names.
     files: Vec<PathBuf>,
+    /// Why nobody can be logged in for now.
+    missing: Option<Arc<str>>,
 }
 
 /// Why a file of accounts cannot be used.
@@ -195,6 +199,15 @@ impl BrokerAccounts {
         }
     }
 
+    /// None for now, for this reason: the proxy has an account, and cannot show it.
+    #[must_use]
+    pub fn missing(why: &str) -> Self {
+        Self {
+            missing: Some(why.into()),
+            ..Self::default()
+        }
+    }
+
     /// None: each client's own token is sent on.
     #[must_use]
     pub fn of_clients() -> Self {
@@ -219,11 +232,35 @@ impl BrokerAccounts {
         named.map(|(_, account)| account)
     }
 
+    /// The same of a client that is there at `now`.
+    #[must_use]
+    pub fn find(&self, principal: Option<&Principal>, now: Instant) -> AccountFor {
+        if let Some(why) = &self.missing {
+            return AccountFor::NoToken(NoToken {
+                is_refused: false,
+                why: Arc::clone(why),
+                until: now,
+            });
+        }
+        let account = principal.and_then(|principal| self.of(principal.name()));
+        account.map_or(AccountFor::Nobody, |account| {
+            AccountFor::Known(Arc::clone(account))
+        })
+    }
+
     /// By which mechanisms.
     pub fn mechanisms(&self) -> impl Iterator<Item = LoginMechanism> + '_ {
         self.entries
             .iter()
             .filter_map(|(_, account)| Some(account.credential()?.mechanism()))
+    }
+
+    /// Whether brokers have refused one that they have not taken since.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.entries
+            .iter()
+            .any(|(_, account)| account.standing.is_refused())
     }
 
     /// Whether it is for nobody.

@@ -98,6 +98,12 @@ impl Standing {
         known.is_proven.store(false, Ordering::Release);
     }
 
+    /// Whether a broker has refused it, and none has taken it since.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.0.refused.load().is_some()
+    }
+
     /// STANDING-2
     fn is_left_alone(&self, now: Instant) -> bool {
         let refused = self.0.refused.load();

@@ -29,7 +29,7 @@ pub use self::sasl::{
     read_credentials, read_key_set,
 };
 pub use self::upstream_login::{
-    AccountsFileError, OwnAccount, OwnAccountError, UpstreamLogin, read_accounts,
+    AccountsFileError, OwnAccount, OwnAccountError, TokenEndpoint, UpstreamLogin, read_accounts,
 };
 
 /// How many executors run.

@@ -244,6 +244,7 @@ mod tests {
             "kms.*.master_key",
             "cluster.*.upstream_login.password",
             "cluster.*.upstream_login.token",
+            "cluster.*.upstream_login.token.client_secret",
         ];
         assert_eq!(marked, expected);
         assert!(!names_a_secret("path"));

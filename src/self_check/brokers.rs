@@ -7,11 +7,16 @@
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use tokio::runtime::Handle;
+
 use super::{Row, Verdict, left, some_of, topics};
-use crate::broker_login::BrokerAccount;
+use crate::broker_login::{BrokerAccount, bearer};
 use crate::config::{ClusterConfig, Config, OwnPorts, UpstreamLogin};
+use crate::issuer::FETCH_TIMEOUT;
+use crate::issuer::token::{FetchedToken, fetch_token};
 use crate::kafka_client::{BrokerClient, ClientError, FoundCluster, Patience};
 use crate::messages::CameBack;
 use crate::transport::tls_client::ClientSet;
@@ -24,6 +29,10 @@ pub(super) fn look(
     came_back: Option<&CameBack>,
     tell: &mut dyn FnMut(Row),
 ) {
+    let fetched = fetched_token(cluster, deadline).map(|(row, token)| {
+        tell(row);
+        token
+    });
     let loaded = cluster
         .upstream_tls
         .as_ref()
@@ -39,7 +48,7 @@ pub(super) fn look(
         return;
     };
     client.wait_until(deadline);
-    if let Some(login) = log_in(cluster, &mut client) {
+    if let Some(login) = log_in(cluster, fetched, &mut client) {
         let is_in = login.verdict == Verdict::Good;
         tell(login);
         if !is_in {
@@ -86,14 +95,45 @@ pub(super) fn look(
     }
 }
 
-/// What becomes of the proxy's own account, where it has one.
-fn log_in(cluster: &ClusterConfig, client: &mut BrokerClient) -> Option<Row> {
+/// Whether the endpoint gives a token, where that is what the proxy shows.
+fn fetched_token(cluster: &ClusterConfig, deadline: Instant) -> Option<(Row, Option<Arc<BrokerAccount>>)> {
+    let endpoint = cluster.upstream_login.as_ref()?.own()?.endpoint()?;
+    let subject = format!("{} token endpoint", cluster.name);
+    let asked = fetch_token(endpoint, left(deadline, FETCH_TIMEOUT));
+    Some(match Handle::current().block_on(asked) {
+        Ok(FetchedToken { token, good_for }) => {
+            let finding = format!("it gives a token that is good for {} s", good_for.as_secs());
+            (Row::new(subject, Verdict::Good, finding), Some(bearer(&token)))
+        }
+        Err(error) => {
+            let finding = format!("no token can be fetched from {}: {error}", endpoint.url);
+            (Row::new(subject, Verdict::Failed, finding), None)
+        }
+    })
+}
+
+/// What becomes of the proxy's own account, where it has one; `fetched`: the token that it shows, where that is so.
+fn log_in(
+    cluster: &ClusterConfig,
+    fetched: Option<Option<Arc<BrokerAccount>>>,
+    client: &mut BrokerClient,
+) -> Option<Row> {
     let subject = format!("{} login", cluster.name);
-    let credential = match cluster.upstream_login.as_ref()?.own()?.read() {
-        Ok(credential) => credential?,
-        Err(error) => return Some(Row::new(subject, Verdict::Failed, error.to_string())),
+    let account = match fetched {
+        Some(None) => {
+            return Some(Row::new(
+                subject,
+                Verdict::Failed,
+                "there is no token to log in with",
+            ));
+        }
+        Some(Some(account)) => account,
+        None => match cluster.upstream_login.as_ref()?.own()?.read() {
+            Ok(credential) => Arc::new(BrokerAccount::new(credential?)),
+            Err(error) => return Some(Row::new(subject, Verdict::Failed, error.to_string())),
+        },
     };
-    Some(match client.log_in(&BrokerAccount::new(credential)) {
+    Some(match client.log_in(&account) {
         Ok(()) => Row::new(subject, Verdict::Good, "brokers take the proxy's own account"),
         Err(error) => Row::new(subject, Verdict::Failed, error.to_string()),
     })

@@ -105,11 +105,11 @@ impl AccessFollowed {
                     follow(kind, "", accounts);
                 }
                 // One that is in no file is read once.
-                Some(UpstreamLogin::One(own)) if *own != OwnAccount::Certificate => {
+                Some(UpstreamLogin::One(own @ (OwnAccount::Password { .. } | OwnAccount::Token(_)))) => {
                     let kind = Kind::OwnAccount(cluster.id, own.clone(), Arc::default());
                     follow(kind, "", own.path().unwrap_or(Path::new("")));
                 }
-                // Of those by which tokens are made, the secret is read each time.
+                // Of those by which tokens are made or fetched, the secret is read each time.
                 Some(
                     UpstreamLogin::One(_)
                     | UpstreamLogin::ForwardToken

@@ -23,6 +23,7 @@ use tokio::task::{JoinSet, yield_now};
 use tokio::time::{sleep_until, timeout};
 
 use super::access_files::{AccessFiles, AccessNews, GroupNews};
+use super::broker_tokens::BrokerTokens;
 use super::delegation_tokens::DelegationTokens;
 use super::hidden::HiddenLog;
 use super::key_sets::{KeySetRequests, KeySets};
@@ -34,8 +35,8 @@ use super::spread::Spread;
 use super::state_file::{ClusterAddresses, StateFile};
 use super::tls_files::TlsFiles;
 use crate::admin::{
-    AccessFacts, Collection, EXECUTOR_TIMEOUT, Hidden, KeySetFacts, ProcessFacts, Source, TlsFacts,
-    TokenFacts, serve,
+    AccessFacts, BrokerTokenFacts, Collection, EXECUTOR_TIMEOUT, Hidden, KeySetFacts, ProcessFacts, Source,
+    TlsFacts, TokenFacts, serve,
 };
 use crate::audit::{AuditLog, AuditState};
 use crate::channel::{Receiver, Sender};
@@ -67,6 +68,7 @@ pub(super) struct Followed {
     pub(super) logins: AccessFiles,
     pub(super) key_sets: KeySets,
     pub(super) tokens: DelegationTokens,
+    pub(super) broker_tokens: BrokerTokens,
 }
 
 /// When the program ends, and how.
@@ -150,6 +152,7 @@ impl Control {
             access: followed.logins.watch(),
             key_sets: followed.key_sets.watch(),
             tokens: followed.tokens.watch(),
+            broker_tokens: followed.broker_tokens.watch(),
             connections: self.links.connections,
             audit: self.links.audit.state(),
         });
@@ -163,6 +166,7 @@ impl Control {
         self.groups = changed;
         let access_files = tokio::spawn(follow_access(followed.logins, executors.clone(), groups));
         let key_sets = tokio::spawn(followed.key_sets.follow(executors.clone()));
+        let broker_tokens = tokio::spawn(followed.broker_tokens.follow(executors.clone()));
         let admin = tokio::spawn(serve_admin(admin, facts_source, facts));
         let mut state_files = JoinSet::new();
         for (file, book) in self.state_files.drain(..) {
@@ -193,6 +197,7 @@ impl Control {
         tls_files.abort();
         access_files.abort();
         key_sets.abort();
+        broker_tokens.abort();
         admin.abort();
         // What was learned last is written.
         self.spreads = ById::default();
@@ -397,6 +402,7 @@ struct Facts {
     access: watch::Receiver<Vec<AccessFacts>>,
     key_sets: watch::Receiver<Vec<KeySetFacts>>,
     tokens: watch::Receiver<Vec<TokenFacts>>,
+    broker_tokens: watch::Receiver<Vec<BrokerTokenFacts>>,
     connections: (usize, usize),
     audit: Arc<AuditState>,
 }
@@ -431,6 +437,7 @@ impl Source for Facts {
             access: self.access.borrow().clone(),
             key_sets: self.key_sets.borrow().clone(),
             tokens: self.tokens.borrow().clone(),
+            broker_tokens: self.broker_tokens.borrow().clone(),
             connections: self.connections,
             audit: Arc::clone(&self.audit),
         }

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::acceptor::{self, Acceptor};
 use super::access_files::{AccessFiles, AccessFollowed, Read};
+use super::broker_tokens::BrokerTokens;
 use super::control::{Control, ControlLinks, Ending, Followed};
 use super::delegation_tokens::DelegationTokens;
 use super::key_sets::KeySets;
@@ -38,6 +39,7 @@ pub(super) struct Prepared {
     tls: (TlsFiles, Vec<TlsNews>),
     logins: (AccessFiles, Read),
     tokens: DelegationTokens,
+    broker_tokens: BrokerTokens,
     admin: Option<std::net::TcpListener>,
     audit: AuditLog,
     facts: ProcessFacts,
@@ -70,6 +72,7 @@ impl Prepared {
         let tls = TlsFollowed::read(&config)?;
         let logins = AccessFollowed::read(&config)?;
         let tokens = DelegationTokens::of(&config)?;
+        let broker_tokens = BrokerTokens::of(&config)?;
         let addresses = config.clusters.iter().map(ClusterAddresses::read).collect();
         let acceptor = Acceptor::bind(&config)?;
         let admin = config
@@ -86,6 +89,7 @@ impl Prepared {
             tls,
             logins,
             tokens,
+            broker_tokens,
             admin,
             facts: ProcessFacts {
                 started: SystemTime::now(),
@@ -162,6 +166,7 @@ impl Prepared {
             logins: self.logins.0,
             key_sets: KeySets::of(&self.config),
             tokens: self.tokens,
+            broker_tokens: self.broker_tokens,
         };
         runtime.block_on(control.run(key_service, followed, self.admin, self.facts, ending));
         // What still waits for a disk or a resolver is not waited for.

@@ -204,6 +204,9 @@ impl Start<'_> {
 fn accounts(cluster: &ClusterConfig, read: &[AccessNews]) -> Option<Arc<BrokerAccounts>> {
     match cluster.upstream_login.as_ref()? {
         UpstreamLogin::One(OwnAccount::Certificate) => return None,
+        UpstreamLogin::One(OwnAccount::Fetched(_)) => {
+            return Some(Arc::new(BrokerAccounts::missing("no token was fetched yet")));
+        }
         UpstreamLogin::ForwardToken => return Some(Arc::new(BrokerAccounts::of_clients())),
         UpstreamLogin::DelegationTokens { .. } => return None,
         UpstreamLogin::One(_) | UpstreamLogin::PerPrincipal { .. } => {}

@@ -33,6 +33,8 @@ pub enum Published {
     Endless,
     /// Nothing, and the connection stays.
     Silence,
+    /// What this makes of the request, body included, as [`Self::Raw`].
+    By(fn(&str) -> String),
 }
 
 struct State {
@@ -113,7 +115,7 @@ impl State {
         let session = ServerConnection::new(config).map_err(io::Error::other)?;
         let mut stream = StreamOwned::new(session, socket);
         let (mut request, mut bytes) = (Vec::new(), [0; 1024]);
-        while !request.ends_with(b"\r\n\r\n") {
+        while !is_whole(&request) {
             match stream.read(&mut bytes)? {
                 0 => return Ok(()),
                 read => request.extend_from_slice(&bytes[..read]),
@@ -129,6 +131,7 @@ impl State {
                 )
             }
             Published::Raw(text) => stream.write_all(text.as_bytes()),
+            Published::By(answer) => stream.write_all(answer(&String::from_utf8_lossy(&request)).as_bytes()),
             Published::Endless => {
                 write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")?;
                 while !self.has_ended.load(Ordering::Acquire) {
@@ -142,6 +145,18 @@ impl State {
             }
         }
     }
+}
+
+/// Whether the headers of a request are there, and the body that they announce.
+fn is_whole(request: &[u8]) -> bool {
+    let request = String::from_utf8_lossy(request);
+    let Some((head, body)) = request.split_once("\r\n\r\n") else {
+        return false;
+    };
+    let head = head.to_ascii_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+    let length = length.and_then(|length| length.trim().parse().ok());
+    body.len() >= length.unwrap_or(0)
 }
 
 impl Drop for HttpsServer {

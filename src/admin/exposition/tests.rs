@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::admin::{AccessFacts, KeySetFacts, TokenFacts};
+use crate::admin::{AccessFacts, BrokerTokenFacts, KeySetFacts, TokenFacts};
 use crate::audit::AuditState;
 use crate::config::OnFull;
 use crate::keys::statistics::KeyStatistics;
@@ -53,6 +53,14 @@ fn busy() -> Collection {
             failures: 2,
             known: 4,
         }],
+        broker_tokens: vec![BrokerTokenFacts {
+            cluster: "main".to_owned(),
+            ends: 1_700_000_000,
+            given: 6,
+            refusals: 2,
+            failures: 1,
+            is_refused: false,
+        }],
         ..Collection::default()
     }
 }
@@ -74,6 +82,10 @@ fn counters_come_out_with_their_labels() {
         "sealwire_delegation_tokens{cluster=\"main\"} 4",
         "sealwire_delegation_tokens_made_total{cluster=\"main\"} 5",
         "sealwire_delegation_token_failures_total{cluster=\"main\"} 2",
+        "sealwire_broker_token_ends_timestamp_seconds{cluster=\"main\"} 1700000000",
+        "sealwire_broker_token_fetches_total{cluster=\"main\",result=\"given\"} 6",
+        "sealwire_broker_token_fetches_total{cluster=\"main\",result=\"refused\"} 2",
+        "sealwire_broker_token_fetches_total{cluster=\"main\",result=\"failed\"} 1",
         "sealwire_executors 2",
         "sealwire_executors_answering 1",
         "sealwire_deks_made_total{kms=\"local\"} 0",

@@ -170,6 +170,7 @@ const TARGETS: &[&str] = &[
     "sealwire::server::control",
     "sealwire::server::followed_files",
     "sealwire::server::hidden",
+    "sealwire::server::broker_tokens",
     "sealwire::server::key_sets",
     "sealwire::server::names",
     "sealwire::server::notices",

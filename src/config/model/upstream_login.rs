@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use reqwest::Url;
 use zeroize::Zeroizing;
 
 use crate::broker_login::{AccountsError, BrokerAccounts, ReadCertificate};
@@ -11,7 +12,7 @@ use crate::identity::sasl::exchange::LoginMechanism;
 use crate::identity::sasl::initiator::{Account, Credential, Proof};
 use crate::secret_source::{SecretError, SecretSource};
 use crate::transport::certificates::CertificateFiles;
-use crate::transport::tls_client::UpstreamTls;
+use crate::transport::tls_client::{Trust, UpstreamTls};
 
 /// Whom brokers see, where the proxy itself logs in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +64,35 @@ pub enum OwnAccount {
     },
     /// Whose token this is (OAUTHBEARER).
     Token(SecretSource),
+    /// Whom the tokens name that are fetched there (OAUTHBEARER).
+    Fetched(Box<TokenEndpoint>),
+}
+
+/// Who gives tokens to the proxy (RFC 6749, 4.4), and who the proxy is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenEndpoint {
+    /// Where it is, by HTTPS.
+    pub url: Url,
+    /// Who vouches for whoever is there.
+    pub trust: Trust,
+    /// The proxy's name there.
+    pub client_id: String,
+    /// Where its secret is.
+    pub client_secret: SecretSource,
+    /// What the token is to be for, where that has to be said.
+    pub scope: Option<String>,
+    /// Whom it is to be for, where that has to be said.
+    pub audience: Option<String>,
+}
+
+impl TokenEndpoint {
+    /// The secret, as it is now. It blocks.
+    ///
+    /// # Errors
+    /// [`OwnAccountError`].
+    pub fn secret(&self) -> Result<Zeroizing<String>, OwnAccountError> {
+        read_secret(&self.client_secret)
+    }
 }
 
 /// Why the proxy's own account cannot be used.
@@ -73,47 +103,57 @@ pub enum OwnAccountError {
     #[error(transparent)]
     Secret(#[from] SecretError),
     /// There is none.
-    #[error("the secret for brokers is empty, has a NUL, or is no text")]
+    #[error("the secret is empty, has a NUL, or is no text")]
     Empty,
 }
 
 impl OwnAccount {
-    /// What is proven to brokers; `None` where that is by TLS. It blocks.
+    /// What is proven to brokers; `None` where that is by TLS, or by what has to be fetched. It blocks.
     ///
     /// # Errors
     /// [`OwnAccountError`].
     pub fn read(&self) -> Result<Option<Credential>, OwnAccountError> {
-        let secret = |source: &SecretSource| {
-            let secret = source.read_line()?;
-            let secret = secret.filter(|secret| !secret.contains('\0'));
-            secret.ok_or(OwnAccountError::Empty)
-        };
         let proof = match self {
-            Self::Certificate => return Ok(None),
+            Self::Certificate | Self::Fetched(_) => return Ok(None),
             Self::Password {
                 mechanism,
                 user,
                 password,
             } => {
-                let account = Account::new(user.clone(), secret(password)?);
+                let account = Account::new(user.clone(), read_secret(password)?);
                 match mechanism {
                     LoginMechanism::Scram(hash) => Proof::Scram(*hash, account, None),
                     LoginMechanism::Plain | LoginMechanism::OauthBearer => Proof::Plain(account),
                 }
             }
-            Self::Token(token) => Proof::Token(secret(token)?),
+            Self::Token(token) => Proof::Token(read_secret(token)?),
         };
         Ok(Some(Credential::new(proof)))
+    }
+
+    /// Where its token is fetched, where that is so.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<&TokenEndpoint> {
+        match self {
+            Self::Fetched(endpoint) => Some(endpoint),
+            Self::Certificate | Self::Password { .. } | Self::Token(_) => None,
+        }
     }
 
     /// The file that its secret is in, if it is in one that may change.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         match self {
-            Self::Certificate => None,
+            Self::Certificate | Self::Fetched(_) => None,
             Self::Password { password: source, .. } | Self::Token(source) => source.path(),
         }
     }
+}
+
+fn read_secret(source: &SecretSource) -> Result<Zeroizing<String>, OwnAccountError> {
+    let secret = source.read_line()?;
+    let secret = secret.filter(|secret| !secret.contains('\0'));
+    secret.ok_or(OwnAccountError::Empty)
 }
 
 /// Why a file of accounts cannot be used.

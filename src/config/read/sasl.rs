@@ -1,6 +1,6 @@
 //! `[cluster.NAME.listeners.sasl]`.
 
-mod oauthbearer;
+pub(super) mod oauthbearer;
 
 use self::oauthbearer::read_oauthbearer;
 use std::path::PathBuf;

@@ -2,9 +2,10 @@
 
 use super::keystores::{Secrecy, read_path_of, read_secret_source};
 use super::node::Node;
+use super::sasl::oauthbearer::{read_trust, read_url, text_of};
 use super::sasl::read_mechanism;
 use crate::broker_login::BrokerAccounts;
-use crate::config::{ClientAuth, ListenerConfig, OwnAccount, UpstreamLogin, read_accounts};
+use crate::config::{ClientAuth, ListenerConfig, OwnAccount, TokenEndpoint, UpstreamLogin, read_accounts};
 use crate::identity::sasl::USER_BYTES_MAX;
 use crate::identity::sasl::exchange::LoginMechanism;
 use crate::secret_source::SecretSource;
@@ -152,8 +153,18 @@ fn read_delegation_tokens(table: &Node<'_>, allows_plaintext: bool) -> Option<Up
         table.missing("mechanism");
         return None;
     }
+    let own = read_own_account(table, allows_plaintext)?;
+    if matches!(own, OwnAccount::Fetched(_))
+        && let Some(place) = table.written("token")
+    {
+        place.complain_of_the_name(
+            "delegation tokens are not made for a token that is fetched",
+            "name another source of it, or another mechanism",
+        );
+        return None;
+    }
     Some(UpstreamLogin::DelegationTokens {
-        own: read_own_account(table, allows_plaintext)?,
+        own,
         lifetime: table.duration("token_lifetime")?,
     })
 }
@@ -184,14 +195,16 @@ fn read_own_account(table: &Node<'_>, allows_plaintext: bool) -> Option<OwnAccou
         place.complain_of_the_name(&format!("{} does without it", mechanism.name()), "remove it");
         return None;
     }
-    let secret = read_secret(table, needed)?;
     let user = table.written("user");
-    Some(match (mechanism, user) {
-        (LoginMechanism::OauthBearer, None) => OwnAccount::Token(secret),
-        (LoginMechanism::OauthBearer, Some(place)) => {
+    if mechanism == LoginMechanism::OauthBearer {
+        if let Some(place) = user {
             place.complain_of_the_name("the token says who it is", "remove it");
             return None;
         }
+        return read_token(table);
+    }
+    let secret = read_secret(table, needed)?;
+    Some(match (mechanism, user) {
         (_, None) => {
             table.missing("user");
             return None;
@@ -209,6 +222,51 @@ fn read_own_account(table: &Node<'_>, allows_plaintext: bool) -> Option<OwnAccou
             }
         }
     })
+}
+
+/// The proxy's own token, or where it is given one.
+fn read_token(table: &Node<'_>) -> Option<OwnAccount> {
+    let Some(token) = table.written("token") else {
+        table.missing("token");
+        return None;
+    };
+    let token = token.checked_table()?;
+    let Some(written) = token.written("endpoint") else {
+        if let Some(place) = OF_ENDPOINT.iter().find_map(|name| token.written(name)) {
+            place.complain_of_the_name(
+                "nothing is fetched that this is for",
+                "add endpoint, or remove it",
+            );
+            return None;
+        }
+        return read_secret(table, "token").map(OwnAccount::Token);
+    };
+    if let Some(place) = SOURCES.iter().find_map(|name| token.written(name)) {
+        place.complain_of_the_name("the token is fetched", "remove it, or remove endpoint");
+        return None;
+    }
+    let text = |name: &str| match token.written(name) {
+        Some(place) => text_of(&place).map(Some),
+        None => Some(None),
+    };
+    let (url, trust) = (read_url(&written), read_trust(&token, "ca"));
+    let client_id = match token.written("client_id") {
+        Some(place) => text_of(&place),
+        None => {
+            token.missing("client_id");
+            None
+        }
+    };
+    let client_secret = read_secret(&token, "client_secret");
+    let (scope, audience) = (text("scope"), text("audience"));
+    Some(OwnAccount::Fetched(Box::new(TokenEndpoint {
+        url: url?,
+        trust: trust?,
+        client_id: client_id?,
+        client_secret: client_secret?,
+        scope: scope?,
+        audience: audience?,
+    })))
 }
 
 fn read_secret(table: &Node<'_>, name: &str) -> Option<SecretSource> {
@@ -253,4 +311,5 @@ fn refuse_nameless(kind: &Node<'_>, listeners: &[ListenerConfig]) {
     }
 }
 
+const OF_ENDPOINT: [&str; 5] = ["ca", "client_id", "client_secret", "scope", "audience"];
 const SOURCES: [&str; 3] = ["file", "env", "systemd_credential"];

@@ -272,9 +272,79 @@ pub(super) const KEYS: &[Key] = &[
     secret(table(
         "cluster.*.upstream_login.token",
         Absent("needed by `OAUTHBEARER`"),
-        "Where its token is: exactly one of the following three. Whoever issues it has to replace it before it ends.",
-        "{ file = \"brokers.token\" }",
+        "Where its token is: exactly one of `endpoint` (with `kind = \"one\"`), `file`, `env` and \
+         `systemd_credential`. Whoever issues one that is not fetched has to replace it before it ends.",
+        "{ endpoint = \"https://login.example.com/token\", client_id = \"sealwire\", client_secret = { file = \
+         \"client.secret\" } }",
     )),
+    other(
+        "cluster.*.upstream_login.token.endpoint",
+        "URL",
+        Absent("another source"),
+        "Where the proxy fetches its token, by HTTPS and the credentials of a client (RFC 6749, 4.4; \
+         \"token_endpoint\" in the issuer's `.well-known/openid-configuration`). It is fetched at the start, again \
+         when 60 to 75 % of its time are over, and when a broker has refused it. While the endpoint is away it is \
+         asked again, after 1 s and longer each time up to a minute; one that refuses the client after five minutes, \
+         or as soon as `client_secret` has changed. A token that there is is used until it ends; without one, \
+         connections of clients end without an answer. Neither proxies nor redirects are followed.",
+        "\"https://login.example.com/token\"",
+    ),
+    other(
+        "cluster.*.upstream_login.token.ca",
+        "path or `\"system\"`",
+        Value("\"system\""),
+        "Who vouches for whoever is at `endpoint`: a PEM file of certificates, read anew each time, or what this host \
+         trusts.",
+        "\"login-ca.pem\"",
+    ),
+    other(
+        "cluster.*.upstream_login.token.client_id",
+        "text",
+        Absent("needed by `endpoint`"),
+        "Who the proxy is at `endpoint`. It is shown there with its secret by HTTP Basic (RFC 6749, 2.3.1).",
+        "\"sealwire\"",
+    ),
+    secret(table(
+        "cluster.*.upstream_login.token.client_secret",
+        Absent("needed by `endpoint`"),
+        "Where its secret is: exactly one of the following three, read each time.",
+        "{ file = \"client.secret\" }",
+    )),
+    other(
+        "cluster.*.upstream_login.token.client_secret.file",
+        "path",
+        Absent("another source"),
+        "A file that only its owner may read (mode 0600).",
+        "\"client.secret\"",
+    ),
+    other(
+        "cluster.*.upstream_login.token.client_secret.env",
+        "variable name",
+        Absent("another source"),
+        "The name of an environment variable.",
+        "\"CLIENT_SECRET\"",
+    ),
+    other(
+        "cluster.*.upstream_login.token.client_secret.systemd_credential",
+        "credential name",
+        Absent("another source"),
+        "The name of a systemd credential (`LoadCredential=`).",
+        "\"client-secret\"",
+    ),
+    other(
+        "cluster.*.upstream_login.token.scope",
+        "text",
+        Absent("none is asked for"),
+        "What the token is to be good for, where the endpoint has to be told.",
+        "\"kafka\"",
+    ),
+    other(
+        "cluster.*.upstream_login.token.audience",
+        "text",
+        Absent("none is asked for"),
+        "Whom the token is to be for, where the endpoint has to be told.",
+        "\"kafka\"",
+    ),
     other(
         "cluster.*.upstream_login.token.file",
         "path",

@@ -4,6 +4,7 @@
 pub(crate) mod administrators;
 mod audited;
 mod compared;
+mod fetched;
 mod forwarded;
 mod guessed;
 mod named;

@@ -73,10 +73,7 @@ fn read_source(table: &Node<'_>) -> Option<KeySetSource> {
             read_file(&file).map(KeySetSource::File)
         }
         (None, Some(url)) => {
-            let trust = match table.written("jwks_ca") {
-                Some(place) => read_authorities(&place).inspect(|trust| check_authorities(&place, trust)),
-                None => Some(Trust::System),
-            };
+            let trust = read_trust(table, "jwks_ca");
             Some(KeySetSource::Url(KeySetUrl {
                 url: read_url(&url)?,
                 trust: trust?,
@@ -99,7 +96,15 @@ fn read_source(table: &Node<'_>) -> Option<KeySetSource> {
     }
 }
 
-/// There has to be one, as when a key set is fetched.
+/// Who vouches for whoever is asked by HTTPS.
+pub(in crate::config::read) fn read_trust(table: &Node<'_>, name: &str) -> Option<Trust> {
+    match table.written(name) {
+        Some(place) => read_authorities(&place).inspect(|trust| check_authorities(&place, trust)),
+        None => Some(Trust::System),
+    }
+}
+
+/// There has to be one, as when something is fetched.
 #[expect(
     clippy::disallowed_methods,
     reason = "certificates are compared with the date once, when they are read"
@@ -125,7 +130,8 @@ fn read_file(place: &Node<'_>) -> Option<PathBuf> {
     )
 }
 
-fn read_url(place: &Node<'_>) -> Option<Url> {
+/// An address of HTTPS.
+pub(in crate::config::read) fn read_url(place: &Node<'_>) -> Option<Url> {
     let url = Url::parse(&place.as_text()?).ok();
     let is_fit = |url: &Url| {
         let is_bare = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
@@ -146,7 +152,8 @@ fn not_empty(table: &Node<'_>, name: &str) -> Option<String> {
     text_of(&place)
 }
 
-fn text_of(place: &Node<'_>) -> Option<String> {
+/// A text with something in it.
+pub(in crate::config::read) fn text_of(place: &Node<'_>) -> Option<String> {
     let text = place.as_text()?;
     if text.is_empty() {
         place.complain("there is nothing in it", &place.example());

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{BASE, load, only_mistake};
-use crate::config::{Config, Overrides, OwnAccount, UpstreamLogin};
+use crate::config::{Config, Overrides, OwnAccount, TokenEndpoint, UpstreamLogin};
 use crate::identity::sasl::exchange::LoginMechanism;
 use crate::identity::sasl::verifier::Mechanism;
 use crate::secret_source::SecretSource;
+use crate::transport::tls_client::Trust;
 
 /// The base with these lines.
 fn with(lines: &str) -> String {
@@ -84,6 +85,88 @@ fn every_way_is_read() {
         ))))
     );
 }
+
+#[test]
+fn where_tokens_are_fetched_is_read() {
+    let fetched =
+        format!("kind = \"one\"\nmechanism = \"OAUTHBEARER\"\nallow_plaintext = true\ntoken = {ENDPOINT}");
+    let endpoint = |scope: Option<&str>| TokenEndpoint {
+        url: "https://login.example.com/token".parse().expect("a URL"),
+        trust: Trust::System,
+        client_id: "sealwire".to_owned(),
+        client_secret: SecretSource::Environment("SECRET".to_owned()),
+        scope: scope.map(str::to_owned),
+        audience: None,
+    };
+    for (text, expected) in [
+        (fetched.clone(), endpoint(None)),
+        (
+            fetched.replace("client_id", "scope = \"kafka\", client_id"),
+            endpoint(Some("kafka")),
+        ),
+        (
+            fetched.replace("client_id", "ca = \"ca.pem\", audience = \"k\", client_id"),
+            TokenEndpoint {
+                trust: Trust::File("dir/ca.pem".into()),
+                audience: Some("k".to_owned()),
+                ..endpoint(None)
+            },
+        ),
+    ] {
+        assert_eq!(
+            read(&text),
+            Some(UpstreamLogin::One(OwnAccount::Fetched(Box::new(expected))))
+        );
+    }
+}
+
+#[test]
+fn mistakes_about_tokens_that_are_fetched_are_told() {
+    let fetched =
+        format!("kind = \"one\"\nmechanism = \"OAUTHBEARER\"\nallow_plaintext = true\ntoken = {ENDPOINT}");
+    for (lines, expected) in [
+        (fetched.replace("https", "http"), "not an address of HTTPS"),
+        (
+            fetched.replace("client_id = \"sealwire\", ", ""),
+            "has no client_id",
+        ),
+        (fetched.replace("\"sealwire\"", "\"\""), "nothing in it"),
+        (
+            fetched.replace(", client_secret = { env = \"SECRET\" }", ""),
+            "has no client_secret",
+        ),
+        (
+            fetched.replace("{ env = \"SECRET\" }", "\"hunter2\""),
+            "not a table",
+        ),
+        (
+            fetched.replace("client_id", "file = \"x\", client_id"),
+            "the token is fetched",
+        ),
+        (
+            fetched.replace(
+                "endpoint = \"https://login.example.com/token\"",
+                "env = \"TOKEN\"",
+            ),
+            "nothing is fetched",
+        ),
+        (fetched.replace("allow_plaintext = true\n", ""), "plain TCP"),
+        (format!("{fetched}\nuser = \"x\""), "says who it is"),
+    ] {
+        let mistake = only_mistake(load(&with(&lines))).to_string();
+        assert!(mistake.contains(expected), "{lines}\n{mistake}\n{expected}");
+        assert!(!mistake.contains("hunter2"), "{mistake}");
+    }
+    let tokens = with_names(&fetched.replace("\"one\"", "\"delegation_tokens\""));
+    let mistake = only_mistake(load(&tokens)).to_string();
+    assert!(
+        mistake.contains("not made for a token that is fetched"),
+        "{mistake}"
+    );
+}
+
+const ENDPOINT: &str = "{ endpoint = \"https://login.example.com/token\", client_id = \"sealwire\", \
+                        client_secret = { env = \"SECRET\" } }";
 
 #[test]
 fn mistakes_are_told() {
