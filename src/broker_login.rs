@@ -309,12 +309,12 @@ impl BrokerLogin {
         Ok(self.next(next, None))
     }
 
-    /// What has to be hashed, after [`Outcome::Hash`].
+    /// What has to be hashed, after [`Outcome::Hash`], for the broker at this address.
     #[must_use]
-    pub fn hashing(&self) -> Option<Hashing> {
+    pub fn hashing(&self, broker: &str) -> Option<Hashing> {
         match &self.stage {
             Stage::Begin => None,
-            Stage::Exchange(initiation, _) => initiation.hashing(),
+            Stage::Exchange(initiation, _) => initiation.hashing(broker),
         }
     }
 

@@ -158,7 +158,7 @@ impl BrokerClient {
             let answer = answer.map_err(|source| broker(&self.address, source))?;
             let mut outcome = login.take(&answer);
             while let Ok(Outcome::Hash) = outcome {
-                match login.hashing() {
+                match login.hashing(&self.address) {
                     Some(hashing) => hashing.run(),
                     // Somebody else hashes it.
                     None => std::thread::sleep(LOOK_AGAIN),

@@ -37,7 +37,7 @@ pub(crate) enum ControlRequest {
         check: PasswordCheck,
     },
     /// A password of the proxy's own is to be hashed: every executor is told.
-    HashPassword(Hashing),
+    HashPassword { cluster: ClusterId, hashing: Hashing },
     /// Brokers are to make a delegation token.
     MakeToken {
         executor: usize,

@@ -94,7 +94,7 @@ pub struct Pipeline {
     /// Who may log in at listeners where logins end.
     pub logins: Logins,
     /// Passwords of the proxy's own that are to be hashed; the executor takes them away.
-    pub hashings: Vec<Hashing>,
+    pub hashings: Vec<(ClusterId, Hashing)>,
     /// Delegation tokens that are to be made; likewise.
     pub token_wishes: Vec<(ClusterId, TokenWish)>,
     /// What ApiVersions requests say of this program when they go on, so that it knows itself again.

@@ -131,6 +131,8 @@ impl Health {
     fn take_files(&mut self, collection: &Collection) {
         const STAYS: &str =
             "cannot be used as it is now: what was read before stays in force, and the log says why";
+        const IN_PART: &str = "cannot be used as it is now, or a certificate of it cannot: what was read before \
+                               of that stays in force, and the log says why";
         for facts in collection.tls.iter().filter(|facts| !facts.is_current) {
             let TlsFacts {
                 cluster, listener, ..
@@ -156,8 +158,12 @@ impl Health {
                 "" => String::new(),
                 name => format!(" {name:?}"),
             };
+            let stays = match *kind {
+                "accounts" => IN_PART,
+                _ => STAYS,
+            };
             self.warnings
-                .push(format!("{what}{whose} of cluster {cluster:?} {STAYS}"));
+                .push(format!("{what}{whose} of cluster {cluster:?} {stays}"));
         }
     }
 
@@ -315,6 +321,17 @@ mod tests {
             let names = |text: &String| text.starts_with("the file of group \"payers\"");
             assert_eq!(health.warnings.iter().any(names), !is_current);
         }
+        collection.access = vec![AccessFacts {
+            kind: "accounts",
+            ..AccessFacts::default()
+        }];
+        let warnings = Health::ready(&collection).warnings;
+        assert!(
+            warnings
+                .iter()
+                .any(|text| text.contains("or a certificate of it cannot")),
+            "{warnings:?}"
+        );
     }
 
     #[test]

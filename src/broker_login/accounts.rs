@@ -16,6 +16,9 @@
 //! - ACCOUNTS-1: there is no account for whom none names: nobody is a broker's somebody by accident.
 //! - ACCOUNTS-2: an account that a changed file holds as it was keeps its [`Standing`](super::Standing).
 //! - ACCOUNTS-3: no message repeats anything that stands in the file.
+//! - ACCOUNTS-4: where a changed file names a certificate that cannot be used, the account keeps the one that it had by
+//!   these files, or is nobody's where there is none: all else of the file is in force. What is read first is right
+//!   from end to end.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -38,13 +41,25 @@ use crate::transport::tls_client::ClientSet;
 #[derive(Debug, Default)]
 pub struct BrokerAccounts {
     /// In the order of the file.
-    entries: Vec<(Principals, Arc<BrokerAccount>)>,
+    entries: Vec<Named>,
     /// Clients' own tokens are sent on.
     forwards_tokens: bool,
     /// That it names.
     files: Vec<PathBuf>,
     /// Why nobody can be logged in for now.
     missing: Option<Arc<str>>,
+    /// What keeps certificates of it from being used.
+    faults: Vec<AccountsError>,
+}
+
+/// Who it is for whom.
+#[derive(Debug)]
+struct Named {
+    principals: Principals,
+    /// `None`: nobody, since what it is to show cannot be used (ACCOUNTS-4).
+    account: Option<Arc<BrokerAccount>>,
+    /// What it shows.
+    files: Option<CertificateFiles>,
 }
 
 /// Why a file of accounts cannot be used.
@@ -144,7 +159,7 @@ impl BrokerAccounts {
             return Err(AccountsError::TooMany);
         }
         let mut known: HashMap<(LoginMechanism, &str), Vec<&Arc<BrokerAccount>>> = HashMap::new();
-        for (_, account) in &before.entries {
+        for account in before.accounts() {
             if let Some(identity) = account.credential().and_then(|kept| kept.identity()) {
                 known.entry(identity).or_default().push(account);
             }
@@ -156,45 +171,60 @@ impl BrokerAccounts {
         for (number, written) in (1..).zip(written.account) {
             let wrong = |what| AccountsError::Account { number, what };
             let (principals, entry) = written.into_entry().map_err(wrong)?;
-            let account = match entry {
+            let (account, files) = match entry {
                 Entry::Said(credential) => {
                     let kept = credential.identity().and_then(|identity| known.get(&identity));
                     let mut kept = kept.into_iter().flatten();
-                    match kept.find(|kept| proves_the_same(kept, &credential)) {
+                    let account = match kept.find(|kept| proves_the_same(kept, &credential)) {
                         Some(kept) => Arc::clone(kept),
                         None => Arc::new(BrokerAccount::new(credential)),
-                    }
+                    };
+                    (Some(account), None)
                 }
                 Entry::Shown(mut files) => {
                     let shown = shown.as_mut().ok_or(wrong(NO_TLS))?;
-                    let set = shown(&mut files);
-                    let set = set.map_err(|error| AccountsError::Certificate {
-                        number,
-                        error: Box::new(error),
-                    })?;
-                    accounts.files.extend([files.certificate, files.key]);
+                    let account = match shown(&mut files) {
+                        Ok(set) => Some(Arc::new(BrokerAccount::of_certificate(Arc::new(set)))),
+                        Err(error) => {
+                            let error = Box::new(error);
+                            accounts.faults.push(AccountsError::Certificate { number, error });
+                            before.by_files(&files)
+                        }
+                    };
+                    let CertificateFiles { certificate, key } = files.clone();
+                    accounts.files.extend([certificate, key]);
                     if accounts.files.len() > CERTIFICATES_MAX * 2 {
                         return Err(AccountsError::TooManyCertificates);
                     }
-                    Arc::new(BrokerAccount::of_certificate(Arc::new(set)))
+                    (account, Some(files))
                 }
             };
-            accounts.entries.push((principals, account));
+            accounts.entries.push(Named {
+                principals,
+                account,
+                files,
+            });
         }
-        Ok(accounts)
+        match before.is_empty() {
+            true => accounts.faults.pop().map_or(Ok(accounts), Err),
+            false => Ok(accounts),
+        }
     }
 
     /// One for everybody; `before` has it already if it proves the same (ACCOUNTS-2).
     #[must_use]
     pub fn for_all(credential: Credential, before: &Self) -> Self {
-        let mut entries = before.entries.iter();
-        let kept = entries.find(|(_, account)| proves_the_same(account, &credential));
-        let account = match kept {
-            Some((_, kept)) => Arc::clone(kept),
+        let mut accounts = before.accounts();
+        let account = match accounts.find(|account| proves_the_same(account, &credential)) {
+            Some(kept) => Arc::clone(kept),
             None => Arc::new(BrokerAccount::new(credential)),
         };
         Self {
-            entries: vec![(Principals::new(["*"]), account)],
+            entries: vec![Named {
+                principals: Principals::new(["*"]),
+                account: Some(account),
+                files: None,
+            }],
             ..Self::default()
         }
     }
@@ -223,13 +253,13 @@ impl BrokerAccounts {
         self.forwards_tokens
     }
 
-    /// Who the proxy is for this principal (ACCOUNTS-1).
+    /// Who the proxy is for this principal (ACCOUNTS-1, ACCOUNTS-4).
     #[must_use]
     pub fn of(&self, principal: &str) -> Option<&Arc<BrokerAccount>> {
         let asking = Asking::Principal(Some(principal));
         let mut entries = self.entries.iter();
-        let named = entries.find(|(principals, _)| is_named(Some(principals), asking));
-        named.map(|(_, account)| account)
+        let named = entries.find(|named| is_named(Some(&named.principals), asking))?;
+        named.account.as_ref()
     }
 
     /// The same of a client that is there at `now`.
@@ -250,17 +280,14 @@ impl BrokerAccounts {
 
     /// By which mechanisms.
     pub fn mechanisms(&self) -> impl Iterator<Item = LoginMechanism> + '_ {
-        self.entries
-            .iter()
-            .filter_map(|(_, account)| Some(account.credential()?.mechanism()))
+        self.accounts()
+            .filter_map(|account| Some(account.credential()?.mechanism()))
     }
 
     /// Whether brokers have refused one that they have not taken since.
     #[must_use]
     pub fn is_refused(&self) -> bool {
-        self.entries
-            .iter()
-            .any(|(_, account)| account.standing.is_refused())
+        self.accounts().any(|account| account.standing.is_refused())
     }
 
     /// Whether it is for nobody.
@@ -272,6 +299,24 @@ impl BrokerAccounts {
     /// The files that it names: certificates and their keys.
     pub fn files(&self) -> &[PathBuf] {
         &self.files
+    }
+
+    /// What keeps certificates of it from being used (ACCOUNTS-4).
+    pub fn faults(&self) -> &[AccountsError] {
+        &self.faults
+    }
+
+    fn accounts(&self) -> impl Iterator<Item = &Arc<BrokerAccount>> {
+        self.entries.iter().filter_map(|named| named.account.as_ref())
+    }
+
+    /// Who shows what is in these files, or was.
+    fn by_files(&self, files: &CertificateFiles) -> Option<Arc<BrokerAccount>> {
+        let mut entries = self.entries.iter();
+        entries
+            .find(|named| named.files.as_ref() == Some(files))?
+            .account
+            .clone()
     }
 }
 
@@ -339,7 +384,11 @@ const ACCOUNTS_MAX: usize = 10_000;
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
+    use crate::transport::suites::TlsChoice;
+    use crate::transport::tls_client::{Trust, UpstreamTls};
 
     const FILE: &str = r#"
 # two teams
@@ -452,5 +501,55 @@ password = "hunter3"
         let error = error.expect_err("there is none").to_string();
         assert!(error.starts_with("account 1: a.pem holds no"), "{error}");
         assert_eq!(asked, [PathBuf::from("a.pem")]);
+    }
+
+    /// ACCOUNTS-4
+    #[test]
+    fn a_certificate_that_cannot_be_used_keeps_nothing_else_back() {
+        let account = |principal: &str, name: &str| {
+            format!(
+                "[[account]]\nprincipals = [{principal:?}]\ncertificate = \"{name}.pem\"\nkey = \"{name}.key\"\n"
+            )
+        };
+        let bad = ["bad.pem", "worse.pem"].map(PathBuf::from);
+        let read = |text: &str, before: &BrokerAccounts, bad: &[PathBuf]| {
+            let tls = UpstreamTls {
+                trust: Trust::Anybody,
+                server_name: None,
+                client: None,
+                choice: TlsChoice::default(),
+            };
+            let mut shown = |files: &mut CertificateFiles| {
+                let (path, what) = (files.certificate.clone(), "certificate");
+                match bad.contains(&path) {
+                    true => Err(CertificateError::Nothing { path, what }),
+                    false => tls.load(SystemTime::now()),
+                }
+            };
+            BrokerAccounts::parse(text.as_bytes(), before, Some(&mut shown))
+        };
+        let start = account("User:a", "bad") + &account("User:b", "good") + FILE;
+        let none = BrokerAccounts::default();
+        let error = read(&start, &none, &bad).expect_err("what is read first is right");
+        assert!(error.to_string().starts_with("account 1: bad.pem"), "{error}");
+        let before = read(&start, &none, &[]).expect("well formed");
+        // Both end, one of an account that is new; a password is changed, and whose the good one is.
+        let changed =
+            account("User:a", "bad") + &account("User:new", "worse") + &account("User:c", "good") + FILE;
+        let after = read(&changed.replace("hunter3", "hunter4"), &before, &bad).expect("in part");
+        let faults: Vec<String> = after.faults().iter().map(ToString::to_string).collect();
+        assert!(
+            faults.len() == 2 && faults[1].starts_with("account 2: worse.pem"),
+            "{faults:?}"
+        );
+        let of = |accounts: &BrokerAccounts, name| accounts.of(name).map(Arc::as_ptr);
+        assert_eq!(of(&after, "a"), of(&before, "a"), "it keeps what it had");
+        assert_eq!(of(&after, "new"), None, "and is not whoever is named later");
+        assert!(after.of("c").is_some_and(|account| account.tls().is_some()));
+        assert_ne!(of(&after, "app-2"), of(&before, "app-2"));
+        // They are followed all the same, and are mended one by one.
+        assert_eq!(after.files().len(), 6);
+        let mended = read(&changed, &after, &[]).expect("well formed");
+        assert!(mended.faults().is_empty() && mended.of("new").is_some());
     }
 }

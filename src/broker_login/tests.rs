@@ -62,7 +62,7 @@ fn by_scram() {
         matches!(login.resume(), Ok(Outcome::Hash)),
         "it is not hashed yet"
     );
-    login.hashing().expect("something to hash").run();
+    login.hashing("kafka-1:9092").expect("something to hash").run();
     assert!(matches!(login.resume(), Ok(Outcome::Ask)));
     let (head, last) = request(&login);
     let answer = challenge.finish(token(&last, head.api_version).expect("a token"));

@@ -78,9 +78,9 @@ impl Errands {
     }
 
     /// A password of the proxy's own is to be hashed; beyond the bound it is asked for again.
-    pub(crate) fn hash_password(&self, hashing: Hashing) {
+    pub(crate) fn hash_password(&self, cluster: ClusterId, hashing: Hashing) {
         if self.unsent.borrow().len() < UNSENT_MAX {
-            self.send(ControlRequest::HashPassword(hashing));
+            self.send(ControlRequest::HashPassword { cluster, hashing });
         }
     }
 

@@ -85,8 +85,8 @@ impl Shared {
         for (connection, check) in pipeline.logins.take_checks() {
             self.errands.check_password(connection, check);
         }
-        for hashing in pipeline.hashings.drain(..) {
-            self.errands.hash_password(hashing);
+        for (cluster, hashing) in pipeline.hashings.drain(..) {
+            self.errands.hash_password(cluster, hashing);
         }
         for (cluster, wish) in pipeline.token_wishes.drain(..) {
             self.errands.make_token(cluster, wish);

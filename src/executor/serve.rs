@@ -206,7 +206,7 @@ impl Arrival {
         let (reached, at_broker) = reached?;
         let mut session = self.session(&listener, &reached)?;
         if let Some((at_broker, account)) = at_broker {
-            session = session.at_broker(at_broker, account, bearer);
+            session = session.at_broker(at_broker, reached.address.to_string(), account, bearer);
         }
         if let Some(login) = logged_in {
             session = session.logged_in(self.listener, login.principal, login.lifetime, login.at);

@@ -2,7 +2,7 @@
 //! served, and looked at again and again. What they hold now is for the next login, or request.
 //!
 //! - ACCESS-FILES-1: what cannot be read or understood changes nothing, and the log says so once for each state of
-//!   the file.
+//!   the file. Of accounts at brokers, one whose certificate cannot be used keeps nothing else back (ACCOUNTS-4).
 //! - ACCESS-FILES-2: they are looked at as those of TLS are (FOLLOWED-1).
 //!
 //! Every executor is told of logins (CONTROL-2), and the audit log of groups.
@@ -37,7 +37,8 @@ pub(super) struct AccessFollowed {
     name: String,
     path: PathBuf,
     seen: Vec<Option<FileIdentity>>,
-    is_failing: bool,
+    /// Why it is not in force, or not all of it.
+    fault: Option<String>,
     /// What is read of a pipe is there no second time, and whoever opens one waits.
     is_read_once: bool,
 }
@@ -146,7 +147,7 @@ impl AccessFollowed {
             name: name.to_owned(),
             path: path.to_path_buf(),
             seen: Vec::new(),
-            is_failing: false,
+            fault: None,
             is_read_once: false,
         }
     }
@@ -242,29 +243,38 @@ impl Followed for AccessFollowed {
             return None;
         }
         let is_new = self.identities() != self.seen;
-        if !is_new && !self.is_failing {
+        if !is_new && self.fault.is_none() {
             return None;
         }
         let loaded = self.load();
-        let was_failing = std::mem::replace(&mut self.is_failing, loaded.is_err());
+        let fault = match &loaded {
+            Ok(_) => self.kind.fault(),
+            Err(reason) => Some(reason.clone()),
+        };
+        let is_known = !is_new && self.fault == fault;
+        self.fault.clone_from(&fault);
+        if is_known {
+            return None;
+        }
         let (whose, what) = (self.whose(), self.kind.name());
-        match loaded {
-            Ok(news) => {
+        match (&loaded, fault) {
+            (Ok(_), None) => {
                 let next = self.kind.next();
                 tracing::info!(whose, "{what} has changed: {next} go by what it holds now");
-                Some(news)
             }
-            Err(reason) => {
-                if is_new || !was_failing {
-                    tracing::error!(
-                        whose,
-                        reason,
-                        "{what} has changed and cannot be used: what was read before stays in force"
-                    );
-                }
-                None
-            }
+            (Ok(_), Some(reason)) => tracing::error!(
+                whose,
+                reason,
+                "{what} has changed, and a certificate of it cannot be used: its account keeps the one that it had, \
+                 or is nobody's; all else is in force"
+            ),
+            (Err(_), reason) => tracing::error!(
+                whose,
+                reason,
+                "{what} has changed and cannot be used: what was read before stays in force"
+            ),
         }
+        loaded.ok()
     }
 
     fn facts(&self) -> AccessFacts {
@@ -278,7 +288,7 @@ impl Followed for AccessFollowed {
             },
             cluster: self.cluster.clone(),
             name: self.name.clone(),
-            is_current: !self.is_failing,
+            is_current: self.fault.is_none(),
         }
     }
 }
@@ -296,6 +306,20 @@ impl Kind {
             Self::Accounts { .. } => "the file of accounts at brokers",
             Self::OwnAccount(..) => "the file of the proxy's own secret for brokers",
         }
+    }
+
+    /// Why not all of it is in force.
+    fn fault(&self) -> Option<String> {
+        let Self::Accounts { accounts, .. } = self else {
+            return None;
+        };
+        let [first, others @ ..] = accounts.faults() else {
+            return None;
+        };
+        Some(match others.len() {
+            0 => first.to_string(),
+            others => format!("{first}; and {others} more"),
+        })
     }
 
     /// What is the first to go by it.

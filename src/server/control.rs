@@ -266,8 +266,9 @@ impl Control {
                     self.passwords.check(executor.clone(), connection, check);
                 }
             }
-            ControlRequest::HashPassword(hashing) => {
-                self.passwords.hash(self.links.executors.clone(), hashing);
+            ControlRequest::HashPassword { cluster, hashing } => {
+                self.passwords
+                    .hash(self.links.executors.clone(), cluster, hashing);
             }
             ControlRequest::MakeToken {
                 executor,

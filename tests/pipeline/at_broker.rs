@@ -14,6 +14,7 @@ use sealwire::pipeline::{BrokerSession, Wait};
 use sealwire::protocol::frame::RequestHead;
 use sealwire::protocol::sasl::{self, TokenAnswer};
 
+use crate::order::{streamed, streamed_answer};
 use crate::rig::{Halt, Rig};
 use crate::wire::{correlation_ids, fetch_request, fetch_response, frames};
 
@@ -21,6 +22,8 @@ const LIFETIME: Duration = Duration::from_secs(100);
 /// Whichever connection it is.
 const DUE: Duration = Duration::from_secs(95);
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
+
+const REACHED: &str = "kafka:9092";
 
 fn accounts(password: &str) -> Arc<BrokerAccounts> {
     accounts_of("app", password)
@@ -60,7 +63,7 @@ fn at_broker_by(account: Arc<BrokerAccount>) -> Rig {
     };
     rig.session = std::mem::replace(&mut rig.session, Rig::new().session)
         .of(client)
-        .at_broker(session, account, None);
+        .at_broker(session, REACHED.to_owned(), account, None);
     rig
 }
 
@@ -154,6 +157,50 @@ fn a_renewal_is_by_the_account_that_there_is_now() {
     }
 }
 
+/// AT-BROKER-4
+#[test]
+fn whoever_leaves_half_a_request_lying_is_renewed_in_front_of_it_or_ended() {
+    let asked = [1, 2, 3].map(|id| streamed(id, 100));
+    let begin = |rig: &mut Rig| {
+        let half = asked[0].len() / 2;
+        assert_eq!(rig.client_sends(&asked[0][..half]), Ok(Halt::More));
+        assert_eq!(rig.at_broker(), asked[0][..half]);
+        half
+    };
+    // The rest of it comes with what is behind.
+    let mut rig = at_broker(accounts("secret"));
+    let half = begin(&mut rig);
+    rig.pass_time(DUE);
+    let sent = [&asked[0][half..], &asked[1], &asked[2][..half]].concat();
+    assert_eq!(rig.client_sends(&sent), Ok(Halt::Blocked(Wait::Room)));
+    assert_eq!(rig.at_broker(), asked[0][half..], "and nothing else");
+    rig.broker_sends(&streamed_answer(1, 40)).unwrap();
+    assert_eq!(rig.client_sends(&[]), waits(&rig));
+    agree(&mut rig);
+    assert_eq!(rig.client_sends(&[]), waits(&rig));
+    let (_, taken) = say(&mut rig, TokenAnswer::Accepted(b"", Some(LIFETIME)));
+    assert_eq!(taken, Ok(Halt::More));
+    assert_eq!(rig.client_sends(&[]), Ok(Halt::More));
+    assert_eq!(rig.at_broker(), [&asked[1][..], &asked[2][..half]].concat());
+    // Its new time ends as well.
+    rig.pass_time(LIFETIME * 98 / 100);
+    assert_eq!(rig.client_sends(&asked[2][half..]), Err(CloseReason::BrokerLogin));
+    assert_eq!(rig.at_broker(), b"");
+    assert!(
+        rig.session
+            .broker_login_error()
+            .is_some_and(|why| why.contains("half sent"))
+    );
+    let connections = &rig.pipeline.metrics.connections;
+    assert_eq!(connections.broker_logins(BrokerLoginResult::Failed), 1);
+    // Up to then it may go on.
+    let mut rig = at_broker(accounts("secret"));
+    let half = begin(&mut rig);
+    rig.pass_time(LIFETIME * 98 / 100 - Duration::from_millis(1));
+    assert_eq!(rig.client_sends(&asked[0][half..]), Ok(Halt::Blocked(Wait::Room)));
+    assert_eq!(rig.at_broker(), asked[0][half..]);
+}
+
 /// A token, since when there is it.
 fn token(id: &str, now: Instant) -> DelegationToken {
     let account = Account::new(id.to_owned(), "secret".to_owned().into());
@@ -242,7 +289,7 @@ fn a_refused_token_is_not_held_against_anybody() {
         let (_, taken) = say(&mut rig, TokenAnswer::Failed("no"));
         assert_eq!(taken, Err(CloseReason::LoginUnavailable));
         assert!(matches!(
-            made.account.standing.admit(rig.now),
+            made.account.standing.admit(REACHED, rig.now),
             Admission::Alone(_)
         ));
         let now = rig.now;
@@ -255,7 +302,10 @@ fn a_refused_token_is_not_held_against_anybody() {
 
 fn may_be_tried(accounts: &BrokerAccounts, now: Instant) -> bool {
     let account = accounts.of("NETWORK").unwrap();
-    matches!(account.standing.admit(now), Admission::Free | Admission::Alone(_))
+    matches!(
+        account.standing.admit(REACHED, now),
+        Admission::Free | Admission::Alone(_)
+    )
 }
 
 /// AT-BROKER-3, STANDING-3

@@ -12,7 +12,7 @@ use crate::wire::{
 };
 
 /// A ListOffsets frame of `bytes` bytes: streamed in both directions.
-fn streamed(correlation_id: i32, bytes: usize) -> Vec<u8> {
+pub(crate) fn streamed(correlation_id: i32, bytes: usize) -> Vec<u8> {
     let mut frame = vec![0, 2, 0, 7];
     frame.extend(correlation_id.to_be_bytes());
     frame.resize(bytes, 0x5a);
@@ -20,7 +20,7 @@ fn streamed(correlation_id: i32, bytes: usize) -> Vec<u8> {
 }
 
 /// The answer to it.
-fn streamed_answer(correlation_id: i32, bytes: usize) -> Vec<u8> {
+pub(crate) fn streamed_answer(correlation_id: i32, bytes: usize) -> Vec<u8> {
     let mut frame = correlation_id.to_be_bytes().to_vec();
     frame.resize(bytes, 0xa5);
     prefixed(&frame)

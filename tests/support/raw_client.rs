@@ -276,7 +276,7 @@ impl RawClient {
             self.write_all(&request).expect("sending");
             let mut outcome = login.take(&self.receive_frame());
             while let Ok(Outcome::Hash) = outcome {
-                login.hashing().expect("nobody else hashes it").run();
+                login.hashing("the proxy").expect("nobody else hashes it").run();
                 outcome = login.resume();
             }
             match outcome.expect("it is let in") {

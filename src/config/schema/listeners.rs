@@ -1,7 +1,9 @@
 //! `[[cluster.NAME.listeners]]`.
 
+use std::time::Duration;
+
 use super::Preset::{Absent, Required, Value};
-use super::{DAY, Key, MILLISECOND, MINUTE, SECOND, flag, other, table, tables, time};
+use super::{DAY, Key, MILLISECOND, MINUTE, flag, other, table, tables, time};
 
 pub(super) const KEYS: &[Key] = &[
     tables(
@@ -220,11 +222,12 @@ pub(super) const KEYS: &[Key] = &[
         preset: Absent("as long as its connection"),
         ..time(
             "cluster.*.listeners.[].sasl.session_lifetime",
-            [SECOND, DAY],
+            [Duration::from_secs(2), DAY],
             "\"1h\"",
             "For how long a login is good. Clients log in again before that (KIP-368), over the connections that they \
-             have; one that goes on without is disconnected. A user who is removed has that long at most. By \
-             `OAUTHBEARER` a login ends with its token, if that is sooner.",
+             have; one that goes on without is disconnected. No two logins come within a second, and clients begin up \
+             to a second before the end, so that less than 2 s would let nobody in again. A user who is removed has \
+             that long at most. By `OAUTHBEARER` a login ends with its token, if that is sooner.",
         )
     },
     table(

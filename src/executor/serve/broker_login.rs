@@ -6,7 +6,8 @@
 //!   account.
 //! - SERVE-BROKER-LOGIN-2: a broker that is away, silent, or not to be understood closes the connection without a word,
 //!   upon which clients try again.
-//! - SERVE-BROKER-LOGIN-3: a refused account is left alone for a while, whoever comes ([`Standing`]).
+//! - SERVE-BROKER-LOGIN-3: a broker that has refused an account is left alone with it for a while, whoever comes
+//!   ([`Standing`]).
 //! - SERVE-BROKER-LOGIN-4: a broker that does not know of a new token yet is connected to again, until the token has
 //!   settled (TOKENS-2). One that refuses it then closes the connection without a word: the next login is by another.
 //!
@@ -29,7 +30,7 @@ use crate::broker_login::{
     LoginError, NoToken, Outcome, Trial,
 };
 use crate::clocks;
-use crate::connection::{AskedNews, NewsKind, Wire};
+use crate::connection::{AskedNews, NewsKind};
 use crate::executor::bounded::Bounded;
 use crate::executor::dial::{FirstWord, Listener};
 use crate::executor::platform::Platform;
@@ -63,7 +64,7 @@ impl Arrival {
             let Some(account) = account else {
                 return Ok((reached, None));
             };
-            let logging_in = Box::pin(log_in::<P>(self, &account, &mut reached.broker));
+            let logging_in = Box::pin(log_in::<P>(self, &account, &mut reached));
             let done = self.brokers_stage(pin!(logging_in)).await?;
             match self.judged(cluster, &account, done) {
                 Ok(session) => {
@@ -166,7 +167,7 @@ impl Arrival {
 /// Why nobody was logged in.
 #[derive(Debug, thiserror::Error)]
 enum Failed {
-    #[error("no account is for this principal")]
+    #[error("no account is for this principal, or the certificate of the one that is cannot be used")]
     NoAccount,
     #[error("the account was refused before, and is left alone for a while")]
     LeftAlone,
@@ -211,7 +212,7 @@ impl Failed {
 async fn log_in<P: Platform>(
     arrival: &Arrival,
     account: &Arc<BrokerAccount>,
-    broker: &mut Wire<P::Socket>,
+    reached: &mut Reached<P>,
 ) -> Result<BrokerSession, Failed> {
     let begun = clocks::now();
     let Some(mut login) = BrokerLogin::new(account) else {
@@ -222,14 +223,16 @@ async fn log_in<P: Platform>(
         });
     };
     let until = begun.checked_add(LOGIN_WAIT).ok_or(Failed::TriedTooLong)?;
-    let _trial = admit::<P>(account, until).await?;
+    let Reached { broker, address, .. } = reached;
+    let address = &address.to_string();
+    let _trial = admit::<P>(account, address, until).await?;
     let mut broker = Bounded::<P, _>::new(broker, LOGIN_WAIT, LOGIN_BYTES_MAX);
     let outcome = loop {
         let mut request = Zeroizing::new(Vec::new());
         login.write(CORRELATION_ID, &mut request)?;
         let answer = broker.ask(&request, ANSWER_BYTES_MAX).await?;
         let outcome = match login.take(&answer) {
-            Ok(Outcome::Hash) => hashed(arrival, &mut login, until).await?,
+            Ok(Outcome::Hash) => hashed(arrival, address, &mut login, until).await?,
             other => other,
         };
         match outcome {
@@ -240,7 +243,7 @@ async fn log_in<P: Platform>(
     };
     match outcome {
         Ok(lifetime) => {
-            account.standing.accepted();
+            account.standing.accepted(address);
             Ok(BrokerSession {
                 lifetime,
                 since: clocks::now(),
@@ -248,7 +251,7 @@ async fn log_in<P: Platform>(
         }
         Err(error) => {
             if error.is_verdict() && !account.is_token() {
-                account.standing.refused(clocks::now());
+                account.standing.refused(address, clocks::now());
             }
             Err(error.into())
         }
@@ -257,9 +260,13 @@ async fn log_in<P: Platform>(
 
 /// Waits until the account may be tried (SERVE-BROKER-LOGIN-3).
 #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
-async fn admit<P: Platform>(account: &BrokerAccount, until: Instant) -> Result<Option<Trial>, Failed> {
+async fn admit<P: Platform>(
+    account: &BrokerAccount,
+    broker: &str,
+    until: Instant,
+) -> Result<Option<Trial>, Failed> {
     loop {
-        match account.standing.admit(clocks::now()) {
+        match account.standing.admit(broker, clocks::now()) {
             Admission::Free => return Ok(None),
             Admission::Alone(trial) => return Ok(Some(trial)),
             Admission::Refused => return Err(Failed::LeftAlone),
@@ -273,10 +280,12 @@ async fn admit<P: Platform>(account: &BrokerAccount, until: Instant) -> Result<O
 #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
 async fn hashed(
     arrival: &Arrival,
+    broker: &str,
     login: &mut BrokerLogin,
     until: Instant,
 ) -> Result<Result<Outcome, LoginError>, Failed> {
     let shared = &arrival.serving.shared;
+    let cluster = arrival.listener().map_err(|_| Failed::Hash)?.map.cluster;
     let mut asked = AskedNews::default();
     poll_fn(|context| {
         let resumed = login.resume();
@@ -287,8 +296,8 @@ async fn hashed(
         if now >= until {
             return Poll::Ready(Err(Failed::Hash));
         }
-        if let Some(hashing) = login.hashing() {
-            shared.errands.hash_password(hashing);
+        if let Some(hashing) = login.hashing(broker) {
+            shared.errands.hash_password(cluster, hashing);
         }
         let mut alarms = shared.alarms.borrow_mut();
         alarms.on_news(NewsKind::Logins, context.waker(), &mut asked);

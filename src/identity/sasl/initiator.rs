@@ -4,7 +4,8 @@
 //! - INITIATOR-2: nothing is hashed for a broker, nor proven to it, whose nonce does not go on from ours, or that wants
 //!   other than [`ITERATIONS_MIN`](super::verifier::ITERATIONS_MIN) to
 //!   [`ITERATIONS_MAX`](super::verifier::ITERATIONS_MAX) iterations.
-//! - INITIATOR-3: a password is hashed once for each salt, whoever logs in with it; see [`Hashing`].
+//! - INITIATOR-3: a password is hashed once for each salt, whoever logs in with it, and by one at a time for each
+//!   broker, which keeps none of the others waiting, nor has what was hashed for them forgotten; see [`Hashing`].
 //!
 //! Pure. Any thread, but for hashing.
 
@@ -137,14 +138,16 @@ impl Initiation {
         Ok(Next::Send(message))
     }
 
-    /// The password that [`Next::Hash`] asks for; `None` while somebody else hashes it (INITIATOR-3).
+    /// The password that [`Next::Hash`] asks for, for whoever is called so; `None` while somebody else hashes it for
+    /// that broker (INITIATOR-3).
     #[must_use]
-    pub fn hashing(&self) -> Option<Hashing> {
+    pub fn hashing(&self, broker: &str) -> Option<Hashing> {
         let (State::Challenged(challenged), Some(account)) = (&self.state, self.credential.account()) else {
             return None;
         };
-        account.begin_hashing().then(|| Hashing {
+        account.begin_hashing(broker).then(|| Hashing {
             credential: Arc::clone(&self.credential),
+            broker: broker.into(),
             salting: challenged.salting().clone(),
         })
     }
@@ -155,9 +158,10 @@ impl Initiation {
     }
 }
 
-/// A password that is to be hashed. Nobody else hashes it until this is dropped.
+/// A password that is to be hashed. Nobody else hashes it for the same broker until this is dropped.
 pub struct Hashing {
     credential: Arc<Credential>,
+    broker: Box<str>,
     salting: credential::Salting,
 }
 
@@ -165,15 +169,21 @@ impl Hashing {
     /// Hashes it: from then on whoever logs in with it finds the result (INITIATOR-3). Milliseconds, up to a second.
     pub fn run(&self) {
         if let Proof::Scram(mechanism, account, _) = self.credential.proof() {
-            account.hash(*mechanism, &self.salting);
+            account.hash(*mechanism, &self.broker, &self.salting);
         }
+    }
+
+    /// Who wants it hashed.
+    #[must_use]
+    pub fn broker(&self) -> &str {
+        &self.broker
     }
 }
 
 impl Drop for Hashing {
     fn drop(&mut self) {
         if let Some(account) = self.credential.account() {
-            account.end_hashing();
+            account.end_hashing(&self.broker);
         }
     }
 }

@@ -9,6 +9,9 @@
 //!   tokens are sent on, it is renewed by the one that this client has shown last, as soon as it has.
 //! - AT-BROKER-3: a renewal that fails closes the connection: nothing more of the client's goes to the broker. It does
 //!   not count against the account: whoever comes back finds out.
+//! - AT-BROKER-4: a client that sends requests without a gap is renewed between two of them as well. Where one lies
+//!   half sent until nearly the whole time of the login is over, what comes next of it ends the connection: a broker
+//!   would do so at its end, without a word.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -38,7 +41,11 @@ pub struct BrokerSession {
 /// See the module.
 pub(super) struct AtBroker {
     due: Option<Instant>,
+    /// When nothing goes out any more that a renewal has not come before (AT-BROKER-4).
+    over: Option<Instant>,
     since: Instant,
+    /// Where it was reached.
+    broker: String,
     /// By which account it was made first.
     account: Arc<BrokerAccount>,
     /// The client's own token, where that is sent on.
@@ -58,21 +65,24 @@ struct Renewal {
 }
 
 impl Session {
-    /// The same, of a client for whom the proxy has logged in at the broker by this account; `bearer`: which is the
-    /// client's own token.
+    /// The same, of a client for whom the proxy has logged in by this account at the broker that was reached there;
+    /// `bearer`: which is the client's own token.
     #[must_use]
     pub fn at_broker(
         mut self,
         session: BrokerSession,
+        broker: String,
         account: Arc<BrokerAccount>,
         bearer: Option<Arc<BrokerAccount>>,
     ) -> Self {
         self.login.known();
         self.at_broker = Some(Box::new(AtBroker {
             since: session.since,
+            broker,
             account,
             bearer,
             due: session.renewal_is_due(self.connection),
+            over: session.is_nearly_over(),
             renewal: None,
             awaited: None,
             error: None,
@@ -83,6 +93,29 @@ impl Session {
     /// Why a login at the broker was not renewed, where that has ended the connection.
     pub fn broker_login_error(&self) -> Option<&str> {
         self.at_broker.as_ref()?.error.as_deref()
+    }
+
+    /// Whether the client's next request has to wait for [`Self::renew`].
+    pub(super) fn renewal_is_due(&self, now: Instant) -> bool {
+        let due = self.at_broker.as_ref().and_then(|at_broker| at_broker.due);
+        due.is_some_and(|due| now >= due)
+    }
+
+    /// More has come of a request that is passed on (AT-BROKER-4).
+    pub(super) fn check_broker_login(
+        &mut self,
+        pipeline: &mut Pipeline,
+        now: Instant,
+    ) -> Result<(), CloseReason> {
+        match &mut self.at_broker {
+            Some(at_broker) if at_broker.over.is_some_and(|over| now >= over) => {
+                at_broker.error = Some("a request lay half sent until the login's time was over".to_owned());
+                let connections = &mut pipeline.metrics.connections;
+                connections.broker_login(BrokerLoginResult::Failed);
+                Err(CloseReason::BrokerLogin)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What has to come before the client's next request (AT-BROKER-1).
@@ -116,7 +149,7 @@ impl Session {
                     at_broker.error = Some("the account of this principal is another one now".to_owned());
                     return Err(CloseReason::BrokerLogin);
                 }
-                match begin(&account, now) {
+                match begin(&account, &at_broker.broker, now) {
                     Ok(renewal) => at_broker.renewal.insert(renewal),
                     Err(Some(step)) => return Ok(Some(step)),
                     Err(None) => {
@@ -132,7 +165,11 @@ impl Session {
         if renewal.is_hashing {
             match renewal.login.resume() {
                 Ok(Outcome::Hash) => {
-                    pipeline.hashings.extend(renewal.login.hashing());
+                    let hashing = renewal.login.hashing(&at_broker.broker);
+                    let cluster = self.listener.cluster;
+                    pipeline
+                        .hashings
+                        .extend(hashing.map(|hashing| (cluster, hashing)));
                     let again = now.checked_add(ASK_AGAIN).ok_or(CloseReason::Internal)?;
                     return Ok(Some(Step::Blocked(Wait::Login(renewal.until.min(again)))));
                 }
@@ -173,11 +210,12 @@ impl Session {
             Ok(Outcome::Ask) => {}
             Ok(Outcome::Hash) => renewal.is_hashing = true,
             Ok(Outcome::Done(lifetime)) => {
-                renewal.account.standing.accepted();
+                renewal.account.standing.accepted(&at_broker.broker);
                 at_broker.renewal = None;
                 at_broker.since = now;
                 let session = BrokerSession { lifetime, since: now };
                 at_broker.due = session.renewal_is_due(self.connection);
+                at_broker.over = session.is_nearly_over();
                 let connections = &mut pipeline.metrics.connections;
                 connections.broker_login(BrokerLoginResult::Accepted);
             }
@@ -197,8 +235,8 @@ impl Session {
 }
 
 /// Begins a renewal; or says what to wait for, `None` where the account is left alone.
-fn begin(account: &Arc<BrokerAccount>, now: Instant) -> Result<Renewal, Option<Step>> {
-    let trial = match account.standing.admit(now) {
+fn begin(account: &Arc<BrokerAccount>, broker: &str, now: Instant) -> Result<Renewal, Option<Step>> {
+    let trial = match account.standing.admit(broker, now) {
         Admission::Free => None,
         Admission::Alone(trial) => Some(trial),
         Admission::Later => {
@@ -288,10 +326,18 @@ impl BrokerSession {
         let lifetime = self.lifetime?.checked_mul(percent)?.checked_div(100)?;
         self.since.checked_add(lifetime)
     }
+
+    /// AT-BROKER-4
+    fn is_nearly_over(&self) -> Option<Instant> {
+        let lifetime = self.lifetime?.checked_mul(OVER_PERCENT)?.checked_div(100)?;
+        self.since.checked_add(lifetime)
+    }
 }
 
 /// As Java's clients do: after 85 to 95 % of the time.
 const RENEWAL_PERCENT: u32 = 85;
 const RENEWAL_SPREAD_PERCENT: u32 = 10;
+/// The broker's time has begun before ours, and what is sent takes a while.
+const OVER_PERCENT: u32 = 98;
 /// As brokers have it, and a moment more.
 const RENEWAL_INTERVAL: Duration = Duration::from_millis(1100);

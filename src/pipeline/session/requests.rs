@@ -94,6 +94,9 @@ impl Session {
         {
             return Ok(step);
         }
+        if self.request_left > 0 && !input.is_empty() {
+            self.check_broker_login(pipeline, now)?;
+        }
         let streamed = self.request_left.min(input.len());
         self.request_left = self.request_left.saturating_sub(streamed);
         let next = run::run(streamed, |run| self.next_request(pipeline, now, input, run))?;
@@ -127,6 +130,10 @@ impl Session {
         run: usize,
     ) -> Result<NextFrame<ApartRequest>, CloseReason> {
         if self.request_left == 0 && self.drain_left.is_some_and(|left| run >= left) {
+            return Ok(NextFrame::Step(Step::Blocked(Wait::Room)));
+        }
+        // AT-BROKER-4
+        if run > 0 && self.renewal_is_due(now) {
             return Ok(NextFrame::Step(Step::Blocked(Wait::Room)));
         }
         let rest = input.get_mut(run..).unwrap_or_default();

@@ -148,7 +148,7 @@ async fn a_token_that_brokers_refuse_is_replaced() {
     followed.giver.server.publish(good_for(300, "two"));
     let early = tokio::time::timeout(Duration::from_millis(600), followed.seen.changed()).await;
     assert!(early.is_err(), "brokers take it");
-    first.standing.refused(crate::clocks::now());
+    first.standing.refused("kafka:9092", crate::clocks::now());
     assert_eq!(followed.next().await.given, 2);
     assert!(matches!(followed.told().await, AccountFor::Known(account) if !Arc::ptr_eq(&account, &first)));
 }

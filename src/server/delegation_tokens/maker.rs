@@ -98,7 +98,7 @@ impl Maker {
         account.ok_or_else(|| "the proxy has no account of its own".to_owned())
     }
 
-    /// Has one made by the first broker that answers.
+    /// Has one made by the first broker that makes it: what one refuses another may grant.
     pub(super) fn make(&self, owner: &Principal) -> Result<DelegationToken, NotMade> {
         let deadline = Instant::now() + MAKE_MAX;
         let account = self.own_account().map_err(|error| NotMade::outage(&error))?;
@@ -111,11 +111,10 @@ impl Maker {
             let left = deadline.saturating_duration_since(Instant::now());
             let until = Instant::now() + left.checked_div(brokers).unwrap_or_default();
             match self.make_at(broker, tls.as_ref(), &account, owner, until) {
-                Err(NotMade {
-                    is_refused: false,
-                    why,
-                }) => last.why = why,
-                done => return done,
+                // What the first one has refused is what there is to mend.
+                Err(_) if last.is_refused => {}
+                Err(failed) => last = failed,
+                made => return made,
             }
         }
         Err(last)
@@ -140,7 +139,7 @@ impl Maker {
         let connected = BrokerClient::connect(&broker.to_string(), tls, patience);
         let mut client = connected.map_err(|error| NotMade::outage(&error))?;
         client.wait_until(until);
-        log_in(&mut client, account, until)?;
+        log_in(&mut client, account, &broker.to_string(), until)?;
         let made = client.make_token(owner.name(), self.lifetime);
         self.token(made.map_err(|error| not_made(&error, owner))?)
     }
@@ -172,18 +171,23 @@ impl Maker {
     }
 }
 
-fn log_in(client: &mut BrokerClient, account: &Arc<BrokerAccount>, until: Instant) -> Result<(), NotMade> {
-    let _trial = admit(account, until)?;
+fn log_in(
+    client: &mut BrokerClient,
+    account: &Arc<BrokerAccount>,
+    broker: &str,
+    until: Instant,
+) -> Result<(), NotMade> {
+    let _trial = admit(account, broker, until)?;
     match client.log_in(account) {
         Ok(()) => {
-            account.standing.accepted();
+            account.standing.accepted(broker);
             Ok(())
         }
         Err(ClientError::Login {
             source: error @ LoginError::Refused { .. },
             ..
         }) => {
-            account.standing.refused(Instant::now());
+            account.standing.refused(broker, Instant::now());
             let why = format!("brokers do not take the proxy's own account: {error}");
             Err(NotMade::refused(&why))
         }
@@ -191,9 +195,9 @@ fn log_in(client: &mut BrokerClient, account: &Arc<BrokerAccount>, until: Instan
     }
 }
 
-fn admit(account: &BrokerAccount, until: Instant) -> Result<Option<Trial>, NotMade> {
+fn admit(account: &BrokerAccount, broker: &str, until: Instant) -> Result<Option<Trial>, NotMade> {
     loop {
-        match account.standing.admit(Instant::now()) {
+        match account.standing.admit(broker, Instant::now()) {
             Admission::Free => return Ok(None),
             Admission::Alone(trial) => return Ok(Some(trial)),
             Admission::Refused => {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::{CreateDelegationTokenRequest, CreateDelegationTokenResponse};
 
+use super::upstream_login::Lie;
 use super::*;
 
 #[derive(Default)]
@@ -93,5 +94,22 @@ fn a_token_that_is_not_taken_is_tried_for_a_while_and_replaced_once() {
     for secret in ["hunter2", "aG1hYw"] {
         assert!(!output.contains(secret), "{output}");
     }
+    scene.proxy.terminate();
+}
+
+/// STANDING-4
+#[test]
+fn a_broker_that_refuses_the_proxys_own_account_keeps_nobody_from_the_tokens_of_others() {
+    let maker = Arc::<Maker>::default();
+    let broker = Arc::clone(&maker);
+    let makes = start_broker(move |socket| broker.serve(socket));
+    let refuses = start_broker(|socket| Lie::Refusal.serve(socket));
+    let keys = "kind = \"delegation_tokens\"\nmechanism = \"PLAIN\"\nuser = \"own\"\n\
+        password = { file = FILE }\ntoken_lifetime = \"1h\"";
+    let brokers = format!("{refuses},{makes}");
+    let mut scene = Scene::before(brokers, Arc::default(), Some((keys, "hunter2")));
+    // No broker takes the token, which is another matter.
+    scene.try_to_log_in("reader", PASSWORD);
+    assert_eq!(maker.counts().0, 1);
     scene.proxy.terminate();
 }

@@ -10,7 +10,7 @@ use crate::support::wait;
 
 /// What becomes of the proxy's login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Lie {
+pub(super) enum Lie {
     /// The broker wants the password hashed so often.
     Iterations(u32),
     /// Its nonce is another one.
@@ -32,7 +32,7 @@ enum Lie {
 }
 
 impl Lie {
-    fn serve(self, mut socket: TcpStream) {
+    pub(super) fn serve(self, mut socket: TcpStream) {
         let mut steps = 0;
         while let Some(request) = read_frame(&mut socket) {
             let (key, version, id) = head(&request);
@@ -148,6 +148,38 @@ fn try_lie(lie: Lie) {
         scene.proxy.output().contains(lie.fault()).then_some(())
     });
     assert!(!scene.proxy.output().contains("hunter2"));
+    scene.proxy.terminate();
+}
+
+/// STANDING-5: by the wire.
+#[test]
+fn a_broker_that_refuses_keeps_nobody_out_of_the_others() {
+    let refuses = start_broker(|socket| Lie::Refusal.serve(socket));
+    let liar = Arc::<Liar>::default();
+    let broker = Arc::clone(&liar);
+    let takes = start_broker(move |socket| broker.serve(socket));
+    let account = "[[account]]\nprincipals = [\"User:reader\"]\nmechanism = \"PLAIN\"\n\
+        user = \"at-the-broker\"\npassword = \"hunter2\"\n";
+    let keys = "kind = \"per_principal\"\naccounts = FILE";
+    let brokers = format!("{refuses},{takes}");
+    let mut scene = Scene::before(brokers, Arc::clone(&liar), Some((keys, account)));
+    let begun = Instant::now();
+    // Connections begin with one and the other.
+    let codes: Vec<i16> = (0..20).map(|_| scene.log_in("reader", PASSWORD).1).collect();
+    let taken = codes.iter().filter(|code| **code == 0).count();
+    assert_eq!(
+        (taken, liar.logins.load(Ordering::Acquire)),
+        (10, 10),
+        "{codes:?}"
+    );
+    let refused = scene
+        .proxy
+        .metric("sealwire_broker_logins_total", &["result=\"refused\""]);
+    let seconds = begun.elapsed().as_secs_f64();
+    assert!(
+        refused <= 1.0 + (1.0 + seconds).log2(),
+        "{refused} in {seconds} s"
+    );
     scene.proxy.terminate();
 }
 

@@ -123,7 +123,10 @@ impl People {
                 panic!("a challenge")
             };
             if let Next::Hash = initiation.take(&challenge).expect("a challenge") {
-                initiation.hashing().expect("nobody else hashes it").run();
+                initiation
+                    .hashing("the proxy")
+                    .expect("nobody else hashes it")
+                    .run();
             }
         }
     }

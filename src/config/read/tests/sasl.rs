@@ -25,6 +25,24 @@ fn with(lines: &str) -> String {
     text.replacen(TOPICS, &format!("{tables}{TOPICS}"), 1)
 }
 
+/// Clients begin up to a second before the end, and no two logins come within a second.
+#[test]
+fn a_login_is_good_for_so_long_that_clients_can_log_in_again() {
+    let read = |lifetime: &str| {
+        let lines = "mechanisms = [\"OAUTHBEARER\"]\nsession_lifetime = LIFETIME\n".to_owned() + OAUTHBEARER;
+        load(&with(&lines.replace("LIFETIME", &format!("{lifetime:?}"))))
+    };
+    assert!(read("2s").is_ok_and(|config| {
+        let sasl = config.clusters[0].listeners[0].sasl.clone();
+        sasl.is_some_and(|sasl| sasl.session_lifetime == Some(Duration::from_secs(2)))
+    }));
+    let text = read("1999ms").expect_err("it is too short").to_string();
+    assert!(
+        text.contains("session_lifetime") && text.contains("less than 2s"),
+        "{text}"
+    );
+}
+
 #[test]
 fn everything_of_tokens_is_read() {
     let lines = format!(

@@ -3,9 +3,8 @@
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::ArcSwap;
 use zeroize::Zeroizing;
 
 use super::Message;
@@ -91,12 +90,15 @@ impl fmt::Debug for Credential {
 pub struct Account {
     user: String,
     password: Zeroizing<String>,
-    /// What was made of the password last. Brokers of a cluster have one salt for a user.
-    hashed: ArcSwapOption<Hashed>,
-    is_hashing: AtomicBool,
+    /// What was made of the password for each broker last, the oldest first. Brokers of a cluster have one salt for a
+    /// user, so there is one, but where a broker says others.
+    hashed: ArcSwap<Vec<Arc<Hashed>>>,
+    /// For which brokers it is hashed now.
+    under_way: ArcSwap<Vec<Box<str>>>,
 }
 
 struct Hashed {
+    broker: Box<str>,
     salting: Salting,
     keys: PasswordKeys,
 }
@@ -115,8 +117,8 @@ impl Account {
         Self {
             user,
             password,
-            hashed: ArcSwapOption::empty(),
-            is_hashing: AtomicBool::new(false),
+            hashed: ArcSwap::default(),
+            under_way: ArcSwap::default(),
         }
     }
 
@@ -139,22 +141,36 @@ impl Account {
         message
     }
 
-    /// What was made of the password for this salt, if it was the last.
+    /// What was made of the password for this salt, if it was the last of some broker.
     pub(super) fn keys(&self, salting: &Salting) -> Option<Keys> {
-        let hashed = self.hashed.load_full()?;
-        (hashed.salting == *salting).then_some(Keys(hashed))
+        let known = self.hashed.load();
+        let found = known.iter().find(|hashed| hashed.salting == *salting);
+        found.cloned().map(Keys)
     }
 
-    /// Whether nobody else hashes it; from now on somebody does, until [`Self::end_hashing`].
-    pub(super) fn begin_hashing(&self) -> bool {
-        !self.is_hashing.swap(true, Ordering::AcqRel)
+    /// Whether nobody else hashes it for this broker; from now on somebody does, until [`Self::end_hashing`].
+    pub(super) fn begin_hashing(&self, broker: &str) -> bool {
+        let is_under_way = |before: &Vec<Box<str>>| before.iter().any(|other| **other == *broker);
+        let before = self.under_way.rcu(|before| {
+            let mut after = Vec::clone(before);
+            if !is_under_way(before) {
+                after.push(broker.into());
+            }
+            after
+        });
+        !is_under_way(&before)
     }
 
-    pub(super) fn end_hashing(&self) {
-        self.is_hashing.store(false, Ordering::Release);
+    pub(super) fn end_hashing(&self, broker: &str) {
+        self.under_way.rcu(|before| {
+            let mut after = Vec::clone(before);
+            after.retain(|other| **other != *broker);
+            after
+        });
     }
 
-    pub(super) fn hash(&self, mechanism: Mechanism, salting: &Salting) {
+    /// Hashes it as `broker` wants it, unless that was done for another.
+    pub(super) fn hash(&self, mechanism: Mechanism, broker: &str, salting: &Salting) {
         if self.keys(salting).is_some() {
             return;
         }
@@ -164,12 +180,25 @@ impl Account {
             &salting.salt,
             salting.iterations,
         );
-        self.hashed.store(Some(Arc::new(Hashed {
+        let hashed = Arc::new(Hashed {
+            broker: broker.into(),
             salting: salting.clone(),
             keys,
-        })));
+        });
+        self.hashed.rcu(|before| {
+            let others = before.iter().filter(|known| *known.broker != *broker);
+            let mut after: Vec<_> = others.cloned().collect();
+            if after.len() >= HASHED_MAX {
+                after.remove(0);
+            }
+            after.push(Arc::clone(&hashed));
+            after
+        });
     }
 }
+
+/// More salts than a cluster's brokers have for a user: one, and another while a password is changed.
+const HASHED_MAX: usize = 8;
 
 /// What was made of a password.
 pub(super) struct Keys(Arc<Hashed>);

@@ -33,7 +33,7 @@ fn sent(next: Result<Next, Fault>) -> Message {
 /// Hashes, and goes on.
 fn hashed(initiation: &mut Initiation, next: Result<Next, Fault>) -> Message {
     assert!(matches!(next, Ok(Next::Hash)));
-    initiation.hashing().expect("something to hash").run();
+    initiation.hashing(A_BROKER).expect("something to hash").run();
     sent(initiation.resume())
 }
 
@@ -50,7 +50,7 @@ fn the_published_exchange() {
     let challenged = opening
         .challenged(b"r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096")
         .expect("a challenge");
-    account.hash(Mechanism::Sha256, challenged.salting());
+    account.hash(Mechanism::Sha256, A_BROKER, challenged.salting());
     let keys = account.keys(challenged.salting()).expect("it is hashed");
     let (last, signature) = challenged.prove(Mechanism::Sha256, &keys);
     let expected = "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
@@ -198,14 +198,31 @@ fn a_password_is_hashed_once_for_each_salt() {
     let (mut one, asked) = next("c2FsdHNhbHQ=");
     let (mut other, asked_too) = next("c2FsdHNhbHQ=");
     assert!(matches!(asked_too, Ok(Next::Hash)));
-    let hashing = other.hashing();
-    assert!(hashing.is_some() && one.hashing().is_none(), "one hashes");
+    let hashing = other.hashing(A_BROKER);
+    assert!(hashing.is_some() && one.hashing(A_BROKER).is_none(), "one hashes");
     drop(hashing);
     hashed(&mut one, asked);
     sent(other.resume());
     sent(next("c2FsdHNhbHQ=").1);
     assert!(matches!(next("b3RoZXI=").1, Ok(Next::Hash)), "another salt");
+
+    // A broker that says another salt each time keeps what it is sent from nobody else.
+    let (hostile, _) = next("bmV3");
+    let endless = hostile.hashing("hostile").expect("something to hash");
+    let (waits, _) = next("b3RoZXI=");
+    drop(waits.hashing(A_BROKER).expect("whatever the other hashes"));
+    assert!(next("bmV4dA==").0.hashing("hostile").is_none(), "one at a time");
+    drop(endless);
+    for salt in ["bmV3", "bmV4dA==", "bGFzdA=="].repeat(4) {
+        let (initiation, next) = next(salt);
+        if matches!(next, Ok(Next::Hash)) {
+            initiation.hashing("hostile").expect("something to hash").run();
+        }
+    }
+    sent(next("c2FsdHNhbHQ=").1);
 }
+
+const A_BROKER: &str = "kafka-1:9092";
 
 #[test]
 fn plain_and_tokens_are_said_at_once() {

@@ -54,7 +54,7 @@ impl Knowing {
                 .take(&answer.auth_bytes)
                 .expect("a proxy that knows the password");
             if matches!(next, Next::Hash) {
-                login.hashing().expect("nobody else does").run();
+                login.hashing(&self.address).expect("nobody else does").run();
                 next = login.resume().expect("it is hashed");
             }
             match next {
