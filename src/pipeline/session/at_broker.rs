@@ -337,7 +337,7 @@ impl BrokerSession {
 /// As Java's clients do: after 85 to 95 % of the time.
 const RENEWAL_PERCENT: u32 = 85;
 const RENEWAL_SPREAD_PERCENT: u32 = 10;
-/// The broker's time has begun before ours, and what is sent takes a while.
-const OVER_PERCENT: u32 = 98;
 /// As brokers have it, and a moment more.
 const RENEWAL_INTERVAL: Duration = Duration::from_millis(1100);
+/// The broker's time has begun before ours, and what is sent takes a while.
+const OVER_PERCENT: u32 = 98;
