@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
-pub use self::accounts::{AccountsError, BrokerAccounts, ReadCertificate};
+pub use self::accounts::{AccountPlace, AccountsError, BrokerAccounts, ReadCertificate};
 pub use self::standing::{Admission, Standing, Trial, back_off};
 pub use self::tokens::{AccountFor, DelegationToken, NoToken, TokenBook, TokenNews, TokenWish};
 use crate::crypto::CryptoError;

@@ -213,6 +213,9 @@ fn check_config(path: &Path, overrides: Overrides, probe: bool, streams: &mut St
                 streams.out,
                 format_args!("{}: good: {}\n", path.display(), summary(&config)),
             );
+            for warning in &config.warnings {
+                say(streams.err, format_args!("warning: {warning}\n"));
+            }
             if probe { probing(&config, streams) } else { EXIT_OK }
         }
         Err(errors) => {

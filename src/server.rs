@@ -217,4 +217,8 @@ fn log_start(config: &Config, executors: usize, facts: &ProcessFacts) {
         keys_excluded_from_dumps = facts.keys_excluded_from_dumps,
         "sealwire serves"
     );
+    for warning in &config.warnings {
+        let (problem, instead) = (&warning.problem, &warning.fix);
+        tracing::warn!(problem, instead, "{}: {}", warning.origin, warning.key);
+    }
 }

@@ -15,20 +15,23 @@
 //!
 //! - ACCOUNTS-1: there is no account for whom none names: nobody is a broker's somebody by accident.
 //! - ACCOUNTS-2: an account that a changed file holds as it was keeps its [`Standing`](super::Standing).
-//! - ACCOUNTS-3: no message repeats anything that stands in the file.
+//! - ACCOUNTS-3: no message repeats anything that stands in the file, but principals that are well formed.
 //! - ACCOUNTS-4: where a changed file names a certificate that cannot be used, the account keeps the one that it had by
 //!   these files, or is nobody's where there is none: all else of the file is in force. What is read first is right
 //!   from end to end.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use serde::Deserialize;
+use toml::Spanned;
 use zeroize::Zeroizing;
 
 use super::{AccountFor, BrokerAccount, NoToken};
+use crate::foreign::Foreign;
 use crate::identity::Principal;
 use crate::identity::sasl::USER_BYTES_MAX;
 use crate::identity::sasl::exchange::LoginMechanism;
@@ -68,26 +71,28 @@ struct Named {
 pub enum AccountsError {
     /// It is no TOML, or has keys or kinds of values that do not belong there.
     #[error(
-        "line {line}: this is not understood: each [[account]] has principals, and either mechanism, user and \
-         password, or certificate and key, and nothing else"
+        "line {line}: {what}: each [[account]] has principals, and either mechanism, user and password, or certificate \
+         and key, and nothing else"
     )]
     Form {
         /// From 1 on.
         line: usize,
-    },
-    /// What is wrong with the account of this number.
-    #[error("account {number}: {what}")]
-    Account {
-        /// In the order of the file, from 1 on.
-        number: usize,
         /// What is wrong.
         what: &'static str,
     },
-    /// The certificate of the account of this number cannot be used.
-    #[error("account {number}: {error}")]
+    /// What is wrong with an account.
+    #[error("{place}: {what}")]
+    Account {
+        /// Which account.
+        place: AccountPlace,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// The certificate of an account cannot be used.
+    #[error("{place}: {error}")]
     Certificate {
-        /// In the order of the file, from 1 on.
-        number: usize,
+        /// Which account.
+        place: AccountPlace,
         /// What is wrong.
         error: Box<CertificateError>,
     },
@@ -108,11 +113,32 @@ pub enum AccountsError {
     TooManyCertificates,
 }
 
+/// Which account of a file it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountPlace {
+    /// In the order of the file, from 1 on.
+    number: usize,
+    /// Where it begins, from 1 on.
+    line: usize,
+    /// The first that it names, if that is well formed.
+    principal: Option<String>,
+}
+
+impl fmt::Display for AccountPlace {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "line {}: account {}", self.line, self.number)?;
+        match &self.principal {
+            Some(principal) => write!(formatter, ", of {}", Foreign::new(principal)),
+            None => Ok(()),
+        }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenFile {
     #[serde(default)]
-    account: Vec<WrittenAccount>,
+    account: Vec<Spanned<WrittenAccount>>,
 }
 
 #[derive(Deserialize)]
@@ -148,9 +174,11 @@ impl BrokerAccounts {
     ) -> Result<Self, AccountsError> {
         let text = std::str::from_utf8(text).map_err(|error| AccountsError::Form {
             line: line_of(text, error.valid_up_to()),
+            what: "this is not UTF-8 text",
         })?;
         let written: WrittenFile = toml::from_str(text).map_err(|error| AccountsError::Form {
             line: line_of(text.as_bytes(), error.span().map_or(0, |span| span.start)),
+            what: meaning_of(error.message()),
         })?;
         if written.account.is_empty() {
             return Err(AccountsError::Nobody);
@@ -169,8 +197,12 @@ impl BrokerAccounts {
             ..Self::default()
         };
         for (number, written) in (1..).zip(written.account) {
-            let wrong = |what| AccountsError::Account { number, what };
-            let (principals, entry) = written.into_entry().map_err(wrong)?;
+            let place = AccountPlace::of(number, &written, text);
+            let wrong = |what| AccountsError::Account {
+                place: place.clone(),
+                what,
+            };
+            let (principals, entry) = written.into_inner().into_entry().map_err(wrong)?;
             let (account, files) = match entry {
                 Entry::Said(credential) => {
                     let kept = credential.identity().and_then(|identity| known.get(&identity));
@@ -187,7 +219,7 @@ impl BrokerAccounts {
                         Ok(set) => Some(Arc::new(BrokerAccount::of_certificate(Arc::new(set)))),
                         Err(error) => {
                             let error = Box::new(error);
-                            accounts.faults.push(AccountsError::Certificate { number, error });
+                            accounts.faults.push(AccountsError::Certificate { place, error });
                             before.by_files(&files)
                         }
                     };
@@ -256,10 +288,29 @@ impl BrokerAccounts {
     /// Who the proxy is for this principal (ACCOUNTS-1, ACCOUNTS-4).
     #[must_use]
     pub fn of(&self, principal: &str) -> Option<&Arc<BrokerAccount>> {
+        self.entries.get(self.first_for(principal)?)?.account.as_ref()
+    }
+
+    fn first_for(&self, principal: &str) -> Option<usize> {
         let asking = Asking::Principal(Some(principal));
         let mut entries = self.entries.iter();
-        let named = entries.find(|named| is_named(Some(&named.principals), asking))?;
-        named.account.as_ref()
+        entries.position(|named| is_named(Some(&named.principals), asking))
+    }
+
+    /// Of the accounts those that are for none of these users, by their numbers from 1 on; and of the users those for
+    /// whom there is none.
+    #[must_use]
+    pub fn compare<'u>(&self, users: &'u [String]) -> (Vec<usize>, Vec<&'u str>) {
+        let mut used = vec![false; self.entries.len()];
+        let mut nobodys = Vec::new();
+        for user in users {
+            match self.first_for(user).and_then(|place| used.get_mut(place)) {
+                Some(used) => *used = true,
+                None => nobodys.push(user.as_str()),
+            }
+        }
+        let numbered = (1..).zip(used).filter(|(_, is_used)| !is_used);
+        (numbered.map(|(number, _)| number).collect(), nobodys)
     }
 
     /// The same of a client that is there at `now`.
@@ -324,6 +375,34 @@ fn proves_the_same(account: &BrokerAccount, credential: &Credential) -> bool {
     account
         .credential()
         .is_some_and(|kept| kept.proves_the_same(credential))
+}
+
+impl AccountPlace {
+    fn of(number: usize, written: &Spanned<WrittenAccount>, text: &str) -> Self {
+        let first = written.get_ref().principals.first();
+        Self {
+            number,
+            line: line_of(text.as_bytes(), written.span().start),
+            principal: first.filter(|name| pattern_of(name).is_some()).cloned(),
+        }
+    }
+}
+
+/// What a parser says of a text, without what it repeats of it (ACCOUNTS-3).
+fn meaning_of(message: &str) -> &'static str {
+    let meanings = [
+        ("missing field `principals`", "principals is missing"),
+        ("missing field", "a key is missing"),
+        ("unknown field", "there is no such key"),
+        ("duplicate key", "this key stands there twice"),
+        (
+            "invalid type",
+            "this is a value of another kind: principals is a list of text, all else text",
+        ),
+    ];
+    let mut meanings = meanings.into_iter();
+    let found = meanings.find(|(start, _)| message.starts_with(start));
+    found.map_or("this is not understood", |(_, meaning)| meaning)
 }
 
 impl WrittenAccount {
@@ -447,14 +526,34 @@ password = "hunter3"
     #[test]
     fn mistakes_are_told_without_what_stands_there() {
         let mistakes = [
-            ("password = \"hunter2\"", "password = 7", 3),
-            ("password = \"hunter2\"", "pasword = \"hunter2\"", 3),
-            ("principals = [\"User:app-1\", \"User:batch-*\"]\n", "", 3),
-            ("user = \"app\"", "user = \"app", 6),
+            ("password = \"hunter2\"", "password = 7", 3, "of another kind"),
+            (
+                "password = \"hunter2\"",
+                "pasword = \"hunter2\"",
+                3,
+                "no such key",
+            ),
+            (
+                "password = \"hunter2\"",
+                "password = \"hunter2\"\npassword = \"hunter2\"",
+                8,
+                "stands there twice",
+            ),
+            (
+                "principals = [\"User:app-1\", \"User:batch-*\"]\n",
+                "",
+                3,
+                "principals is missing",
+            ),
+            ("user = \"app\"", "user = \"app", 6, "not understood"),
         ];
-        for (from, to, expected) in mistakes {
+        for (from, to, expected, what) in mistakes {
             match parse(&FILE.replacen(from, to, 1)) {
-                Err(AccountsError::Form { line }) => assert!((expected..=7).contains(&line), "{to}: {line}"),
+                Err(error @ AccountsError::Form { line, .. }) => {
+                    assert!((expected..=expected.max(7)).contains(&line), "{to}: {line}");
+                    let error = error.to_string();
+                    assert!(error.contains(what) && !error.contains("hunter"), "{error}");
+                }
                 other => panic!("{to}: {other:?}"),
             }
         }
@@ -474,9 +573,19 @@ password = "hunter3"
             ("user = \"rest\"", "user = \"rest\"\nkey = \"a.key\"", 2),
         ] {
             match parse(&FILE.replacen(from, to, 1)) {
-                Err(error @ AccountsError::Account { number: found, .. }) => {
-                    assert_eq!(found, number, "{error}");
-                    assert!(!error.to_string().contains("hunter"), "{error}");
+                Err(error @ AccountsError::Account { .. }) => {
+                    let error = error.to_string();
+                    let place = match number {
+                        1 => "line 3: account 1",
+                        _ => "line 9: account 2",
+                    };
+                    assert!(error.starts_with(place), "{error}");
+                    let (first, is_named) = match number {
+                        1 => (", of User:app-1: ", to != "app-1"),
+                        _ => (", of User:*: ", to != "[]"),
+                    };
+                    assert_eq!(error.contains(first), is_named, "{error}");
+                    assert!(!error.contains("hunter"), "{error}");
                 }
                 other => panic!("{to}: {other:?}"),
             }
@@ -499,7 +608,10 @@ password = "hunter3"
         };
         let error = BrokerAccounts::parse(text.as_bytes(), &BrokerAccounts::default(), Some(&mut refuse));
         let error = error.expect_err("there is none").to_string();
-        assert!(error.starts_with("account 1: a.pem holds no"), "{error}");
+        assert!(
+            error.starts_with("line 1: account 1, of User:a: a.pem holds no"),
+            "{error}"
+        );
         assert_eq!(asked, [PathBuf::from("a.pem")]);
     }
 
@@ -531,7 +643,12 @@ password = "hunter3"
         let start = account("User:a", "bad") + &account("User:b", "good") + FILE;
         let none = BrokerAccounts::default();
         let error = read(&start, &none, &bad).expect_err("what is read first is right");
-        assert!(error.to_string().starts_with("account 1: bad.pem"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .starts_with("line 1: account 1, of User:a: bad.pem"),
+            "{error}"
+        );
         let before = read(&start, &none, &[]).expect("well formed");
         // Both end, one of an account that is new; a password is changed, and whose the good one is.
         let changed =
@@ -539,7 +656,7 @@ password = "hunter3"
         let after = read(&changed.replace("hunter3", "hunter4"), &before, &bad).expect("in part");
         let faults: Vec<String> = after.faults().iter().map(ToString::to_string).collect();
         assert!(
-            faults.len() == 2 && faults[1].starts_with("account 2: worse.pem"),
+            faults.len() == 2 && faults[1].starts_with("line 5: account 2, of User:new: worse.pem"),
             "{faults:?}"
         );
         let of = |accounts: &BrokerAccounts, name| accounts.of(name).map(Arc::as_ptr);

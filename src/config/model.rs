@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use crate::config::problem::ConfigError;
 use crate::ids::{ClusterId, Ids, KmsId, ListenerId};
 use crate::kms::KmsKind;
 use crate::rules::{GroupRules, Matcher, Principals, RuleAction, RuleSet, SealTemplate};
@@ -301,6 +302,8 @@ pub struct Config {
     pub audit: Option<AuditConfig>,
     /// The names of all this, and those of the configurations before it.
     pub ids: Ids,
+    /// What is no mistake, and hardly meant so; in the order of the file.
+    pub warnings: Vec<ConfigError>,
 }
 
 impl Config {

@@ -1,8 +1,8 @@
 //! What is wrong with a configuration, said so that an operator can repair it: where, which key, which value, what to
 //! write.
 //!
-//! - PROBLEM-1: what stands under a `master_key`, or under a key of something that this version does not have
-//!   (passwords among them), is never repeated: someone may have written the secret itself there.
+//! - PROBLEM-1: what stands under a `master_key`, in a table about logins, or under a key of something that this
+//!   version does not have (passwords among them), is never repeated: someone may have written the secret itself there.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -75,15 +75,10 @@ pub struct ConfigErrors {
 }
 
 impl ConfigErrors {
-    pub(super) fn new(mut errors: Vec<ConfigError>) -> Self {
-        // Stable: problems of one line stay in the order in which they were found; variables and flags come last.
-        errors.sort_by_key(|error| match &error.origin {
-            Origin::File { line, .. } => (0, line.unwrap_or(0)),
-            Origin::Environment(_) => (1, 0),
-            Origin::Flag(_) => (2, 0),
-        });
-        errors.dedup();
-        Self { errors }
+    pub(super) fn new(errors: Vec<ConfigError>) -> Self {
+        Self {
+            errors: in_order(errors),
+        }
     }
 
     /// The mistakes.
@@ -113,6 +108,18 @@ impl fmt::Display for ConfigErrors {
 }
 
 impl std::error::Error for ConfigErrors {}
+
+/// Each once, in the order of the file.
+pub(super) fn in_order(mut errors: Vec<ConfigError>) -> Vec<ConfigError> {
+    // Stable: problems of one line stay in the order in which they were found; variables and flags come last.
+    errors.sort_by_key(|error| match &error.origin {
+        Origin::File { line, .. } => (0, line.unwrap_or(0)),
+        Origin::Environment(_) => (1, 0),
+        Origin::Flag(_) => (2, 0),
+    });
+    errors.dedup();
+    errors
+}
 
 /// The name among `known` that was probably meant by `written`.
 pub(super) fn did_you_mean<'k>(written: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {

@@ -43,8 +43,8 @@ use self::node::{Node, Reach, Reader, unless_mistaken, whole_number};
 use self::own_ports::refuse_own_addresses;
 use self::ports::PortBook;
 use self::sources::{Inputs, Sources};
-use self::written_files::refuse_other_uses;
-use crate::config::problem::{ConfigError, ConfigErrors, Origin};
+use self::written_files::{refuse_other_uses, warn_of_shared_secrets};
+use crate::config::problem::{ConfigError, ConfigErrors, Origin, in_order};
 use crate::config::{AdminConfig, Config, Executors, LogConfig, LogFilter, LogFormat, RuntimeConfig};
 use crate::ids::Ids;
 
@@ -102,9 +102,12 @@ fn parse(inputs: Inputs<'_>, reach: Reach, ids: Ids) -> Result<Config, ConfigErr
     let reader = Reader::new(sources, reach, ids);
     let config = read_config(&reader.root());
     let path = reader.sources.path().to_path_buf();
-    let errors = reader.into_errors();
+    let (errors, warnings) = reader.into_notes();
     match config {
-        Some(config) if errors.is_empty() => Ok(config),
+        Some(config) if errors.is_empty() => Ok(Config {
+            warnings: in_order(warnings),
+            ..config
+        }),
         _ if errors.is_empty() => Err(ConfigErrors::new(vec![unreadable(
             &path,
             "it could not be understood",
@@ -160,6 +163,7 @@ fn read_config(root: &Node<'_>) -> Option<Config> {
         }
     }
     let audit = root.written("audit").map(read_audit);
+    warn_of_shared_secrets(root);
     refuse_other_uses(root);
     if let (Some(limits), Some(clusters)) = (&limits, &clusters) {
         refuse_contradictions(root, limits, clusters);
@@ -181,6 +185,7 @@ fn read_config(root: &Node<'_>) -> Option<Config> {
         log: log?,
         audit: unless_mistaken(audit)?,
         ids: root.reader.ids.borrow().clone(),
+        warnings: Vec::new(),
     })
 }
 

@@ -66,6 +66,16 @@ fn the_file_with_logins_starts() {
     let mut program = Program::start("sasl.toml");
     program.wait_until_it_is_ready();
     program.wait_until_it_serves();
+    // What check-config warns of is in the log: the file of users has nobody in it yet.
+    let log = program.process.output();
+    let mut lines = log.lines();
+    assert!(
+        lines.any(|line| line.contains("WARN")
+            && line.contains("sasl.toml:")
+            && line.contains("cluster.main.topics[0].open_for[0]")
+            && line.contains("nobody can log in whom this names")),
+        "{log}"
+    );
     program.terminate();
 }
 

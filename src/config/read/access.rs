@@ -6,10 +6,11 @@ use std::path::Path;
 use figment::value::Value;
 
 use super::keystores::{Secrecy, read_path_of};
-use super::node::Node;
-use crate::config::{GroupFile, ListenerConfig};
+use super::node::{Node, Reach};
+use crate::config::{ClientAuth, GroupFile, ListenerConfig, read_credentials};
 use crate::foreign::{Foreign, SHOWN_BYTES_MAX};
-use crate::rules::{Access, Members, Principals, pattern_of};
+use crate::identity::Principal;
+use crate::rules::{Access, Asking, Members, Principals, is_named, pattern_of};
 
 /// By their names; `None`: there is a mistake in them.
 pub(super) type Groups = Option<BTreeMap<String, Group>>;
@@ -31,6 +32,34 @@ pub(super) struct By<'a> {
     pub(super) listeners: &'a [ListenerConfig],
     /// Brokers see one and the same, whoever the client is.
     pub(super) authorises: bool,
+    /// All who can log in, where that is known.
+    pub(super) users: Option<&'a [String]>,
+}
+
+/// All who can come in with a name, where that stands in files alone: tokens and certificates name whom their issuers
+/// want.
+pub(super) fn known_users(cluster: &Node<'_>, listeners: &[ListenerConfig]) -> Option<Vec<String>> {
+    let mut users = Vec::new();
+    let mut named = listeners
+        .iter()
+        .filter(|listener| listener.client_auth.names_clients())
+        .peekable();
+    if cluster.reader.reach == Reach::Skip {
+        return None;
+    }
+    named.peek()?;
+    for listener in named {
+        let sasl = listener.sasl.as_ref().filter(|sasl| sasl.oauthbearer.is_none())?;
+        let credentials = read_credentials(sasl.credentials.as_ref()?).ok()?;
+        users.extend(credentials.users().map(|(user, ..)| user.to_owned()));
+    }
+    if listeners
+        .iter()
+        .any(|listener| listener.client_auth == ClientAuth::Network)
+    {
+        users.push(Principal::network().name().to_owned());
+    }
+    Some(users)
 }
 
 /// Reads `[cluster.NAME.groups]`.
@@ -134,7 +163,10 @@ fn list_of(entries: Vec<Entry<'_>>) -> Principals {
 /// to ask.
 fn read_entries<'a>(table: &Node<'a>, name: &str, by: By<'_>) -> Option<Option<Vec<Entry<'a>>>> {
     let By {
-        groups, listeners, ..
+        groups,
+        listeners,
+        users,
+        ..
     } = by;
     let Some(place) = table.written(name) else {
         return Some(None);
@@ -165,6 +197,11 @@ fn read_entries<'a>(table: &Node<'a>, name: &str, by: By<'_>) -> Option<Option<V
                 }
             },
         };
+        if let Some(users) = users
+            && file.is_none()
+        {
+            warn_of_nobody(&place, &names, users);
+        }
         entries.push(Entry {
             place,
             written,
@@ -173,6 +210,17 @@ fn read_entries<'a>(table: &Node<'a>, name: &str, by: By<'_>) -> Option<Option<V
         });
     }
     Some(Some(entries))
+}
+
+fn warn_of_nobody(place: &Node<'_>, names: &[String], users: &[String]) {
+    let list = Principals::new(names.iter().map(String::as_str));
+    let is_there = |user: &String| is_named(Some(&list), Asking::Principal(Some(user)));
+    if !users.iter().any(is_there) {
+        place.warn(
+            "nobody can log in whom this names",
+            "correct it, or add the user with `sealwire users add`",
+        );
+    }
 }
 
 fn read_file(place: &Node<'_>, name: &str) -> Option<GroupFile> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use figment::value::Value;
 
-use super::access::{By, files_of, read_groups, read_list};
+use super::access::{By, files_of, known_users, read_groups, read_list};
 use super::groups_for::read_groups_for;
 use super::keystores::KmsList;
 use super::listeners::{NO_SCHEME, read_listeners};
@@ -53,10 +53,12 @@ fn read_cluster(
     let topic_ids = read_topic_ids(node);
     let listeners = read_listeners(name, node, ports);
     let groups = read_groups(node);
+    let users = known_users(node, listeners.as_deref().unwrap_or_default());
     let by = By {
         groups: &groups,
         listeners: listeners.as_deref().unwrap_or_default(),
         authorises: shows_one(node),
+        users: users.as_deref(),
     };
     let rules = read_rules(name, node, kms, used, by);
     let admin_for = read_list(node, "admin_for", by);
@@ -67,7 +69,7 @@ fn read_cluster(
         .collect();
     let upstream_tls = node.written("upstream_tls").map(read_upstream_tls);
     let opens = rules.as_ref().is_some_and(RuleSet::opens_for_some);
-    let upstream_login = read_upstream_login(node, by.listeners, upstream_tls.as_ref(), opens);
+    let upstream_login = read_upstream_login(node, by, upstream_tls.as_ref(), opens);
     let groups_for = read_groups_for(node, by, upstream_login.is_some());
     let node_addresses = read_node_addresses(node, listeners.is_some().then_some(&served));
     let state_file = node.written("state_file").map(|place| read_state_file(&place));

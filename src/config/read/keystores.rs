@@ -185,7 +185,27 @@ pub(super) fn read_secret_source(
             SecretSource::File(path)
         }
     };
+    warn_if_absent(node, &source);
     Some((name, source))
+}
+
+/// A service has variables and credentials that whoever checks its configuration need not have.
+fn warn_if_absent(node: &Node<'_>, source: &SecretSource) {
+    let (what, fix) = match source {
+        SecretSource::File(_) => return,
+        SecretSource::Environment(_) => (
+            "there is no such variable in the environment of this process, or it holds no text",
+            "see that the service has it; if this is the secret itself, take it out of this file",
+        ),
+        SecretSource::SystemdCredential(_) => (
+            "this process has no such credential",
+            "see that the service's unit gives it (LoadCredential=); if this is the secret itself, take it out of this \
+             file",
+        ),
+    };
+    if node.reader.reach == Reach::Check && source.read().is_err() {
+        node.warn(what, fix);
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -199,18 +219,26 @@ pub(super) enum Secrecy {
 /// Whether it can be used is found out here; that it could not be is noted.
 pub(super) fn check_file(node: &Node<'_>, path: &Path, secrecy: Secrecy, fix: &str) {
     node.name_file(path);
+    if secrecy == Secrecy::OwnerOnly {
+        node.name_secret_file(path);
+    }
     if node.reader.reach == Reach::Skip {
         return;
     }
     let place = path.display();
+    // What is the name of nothing may be the secret itself (PROBLEM-1).
+    let named = || match node.may_be_secret() {
+        true => "with the name that stands here".to_owned(),
+        false => place.to_string(),
+    };
     let about = match fs::metadata(path) {
         Ok(about) => about,
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            return node.complain(&format!("there is no file {place}"), fix);
+            return node.complain(&format!("there is no file {}", named()), fix);
         }
         Err(error) => {
             let fix = "let the user that sealwire runs as reach it, or correct the path";
-            return node.complain(&format!("{place} cannot be read: {error}"), fix);
+            return node.complain(&format!("the file {} cannot be read: {error}", named()), fix);
         }
     };
     let mode = about.mode() & 0o777;

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use figment::value::Value;
 
-use self::shown::{path_of, shown};
+use self::shown::{may_be_secret, path_of, shown};
 use super::sources::{PathStep, Sources, toml_value};
 use crate::config::problem::{ConfigError, MISTAKES_MAX};
 use crate::config::schema::{self, Kind, Preset};
@@ -36,7 +36,19 @@ pub(super) struct Reader<'s> {
     pub(super) ids: RefCell<Ids>,
     /// Every file that is named, with the key that names it.
     pub(super) files: RefCell<Vec<(String, PathBuf)>>,
+    /// Every file that holds secrets, and what may be said of it.
+    pub(super) secret_files: RefCell<Vec<SecretFile>>,
     errors: RefCell<Vec<ConfigError>>,
+    warnings: RefCell<Vec<ConfigError>>,
+}
+
+/// A file that holds secrets.
+pub(super) struct SecretFile {
+    /// What it is for, as the schema calls it.
+    pub(super) pattern: String,
+    pub(super) path: PathBuf,
+    /// Where it is named; what is wrong with it is not said yet.
+    pub(super) place: ConfigError,
 }
 
 impl<'s> Reader<'s> {
@@ -47,7 +59,9 @@ impl<'s> Reader<'s> {
             reach,
             ids: RefCell::new(ids),
             files: RefCell::default(),
-            errors: RefCell::new(Vec::new()),
+            secret_files: RefCell::default(),
+            errors: RefCell::default(),
+            warnings: RefCell::default(),
         }
     }
 
@@ -67,8 +81,16 @@ impl<'s> Reader<'s> {
         self.errors.borrow().len() >= MISTAKES_MAX
     }
 
-    pub(super) fn into_errors(self) -> Vec<ConfigError> {
-        self.errors.into_inner()
+    /// Mistakes and warnings.
+    pub(super) fn into_notes(self) -> (Vec<ConfigError>, Vec<ConfigError>) {
+        (self.errors.into_inner(), self.warnings.into_inner())
+    }
+
+    pub(super) fn warn(&self, warning: ConfigError) {
+        let mut warnings = self.warnings.borrow_mut();
+        if warnings.len() < MISTAKES_MAX {
+            warnings.push(warning);
+        }
     }
 }
 
@@ -206,6 +228,26 @@ impl<'r> Node<'r> {
         }
     }
 
+    /// Notes what is no mistake in this value, and hardly meant so.
+    pub(super) fn warn(&self, problem: &str, fix: &str) {
+        let value = shown(&self.steps, &self.value);
+        self.reader.warn(self.told(&self.steps, value, problem, fix));
+    }
+
+    /// Whether someone may have written a secret here, so that nothing of it is repeated (PROBLEM-1).
+    pub(super) fn may_be_secret(&self) -> bool {
+        may_be_secret(&self.steps)
+    }
+
+    /// Notes that this names a file with secrets.
+    pub(super) fn name_secret_file(&self, path: &Path) {
+        self.reader.secret_files.borrow_mut().push(SecretFile {
+            pattern: self.pattern.clone(),
+            path: path.to_path_buf(),
+            place: self.told(&self.steps, None, "", ""),
+        });
+    }
+
     /// Notes that this names a file.
     pub(super) fn name_file(&self, path: &Path) {
         self.reader
@@ -228,13 +270,18 @@ impl<'r> Node<'r> {
         if self.reader.is_full() {
             return;
         }
-        self.reader.errors.borrow_mut().push(ConfigError {
+        let error = self.told(steps, value, problem, fix);
+        self.reader.errors.borrow_mut().push(error);
+    }
+
+    fn told(&self, steps: &[PathStep], value: Option<String>, problem: &str, fix: &str) -> ConfigError {
+        ConfigError {
             origin: self.reader.sources.origin(self.value.tag(), steps),
             key: path_of(steps),
             value,
             problem: problem.to_owned(),
             fix: fix.to_owned(),
-        });
+        }
     }
 
     fn below(&self, step: PathStep, pattern: &str, value: Value) -> Self {

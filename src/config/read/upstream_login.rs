@@ -1,11 +1,15 @@
 //! `[cluster.NAME.upstream_login]`.
 
+use super::access::By;
 use super::keystores::{Secrecy, read_path_of, read_secret_source};
-use super::node::Node;
+use super::node::{Node, Reach};
 use super::sasl::oauthbearer::{read_trust, read_url, text_of};
 use super::sasl::read_mechanism;
 use crate::broker_login::BrokerAccounts;
-use crate::config::{ClientAuth, ListenerConfig, OwnAccount, TokenEndpoint, UpstreamLogin, read_accounts};
+use crate::config::{
+    AccountsFileError, ClientAuth, ListenerConfig, OwnAccount, TokenEndpoint, UpstreamLogin, read_accounts,
+};
+use crate::foreign::Foreign;
 use crate::identity::sasl::USER_BYTES_MAX;
 use crate::identity::sasl::exchange::LoginMechanism;
 use crate::secret_source::SecretSource;
@@ -23,10 +27,11 @@ pub(super) fn shows_one(cluster: &Node<'_>) -> bool {
 /// rule opens records for somebody.
 pub(super) fn read_upstream_login(
     cluster: &Node<'_>,
-    listeners: &[ListenerConfig],
+    by: By<'_>,
     upstream_tls: Option<&Option<UpstreamTls>>,
     opens: bool,
 ) -> Option<Option<UpstreamLogin>> {
+    let listeners = by.listeners;
     let Some(written) = cluster.written("upstream_login") else {
         return Some(None);
     };
@@ -58,7 +63,7 @@ pub(super) fn read_upstream_login(
         "pass" => None,
         "per_principal" => {
             let tls = upstream_tls.and_then(Option::as_ref);
-            Some(read_per_principal(&table, tls, allows_plaintext)?)
+            Some(read_per_principal(&table, tls, allows_plaintext, by.users)?)
         }
         "forward_token" => {
             check_forwarding(&table, &kind, listeners, opens, allows_plaintext)?;
@@ -94,6 +99,7 @@ fn read_per_principal(
     table: &Node<'_>,
     tls: Option<&UpstreamTls>,
     allows_plaintext: bool,
+    users: Option<&[String]>,
 ) -> Option<UpstreamLogin> {
     let Some(place) = table.written("accounts") else {
         table.missing("accounts");
@@ -104,12 +110,49 @@ fn read_per_principal(
         Secrecy::OwnerOnly,
         "make a file with an [[account]] for each principal (docs/authentication.md), or correct the path",
         "correct the file",
-        |path| read_accounts(path, tls, allows_plaintext, &BrokerAccounts::default()).map(drop),
+        |path| {
+            let read = read_accounts(path, tls, allows_plaintext, &BrokerAccounts::default())?;
+            if let Some(users) = users {
+                warn_of_differences(&place, &read, users);
+            }
+            Ok::<_, AccountsFileError>(())
+        },
     )?;
     Some(UpstreamLogin::PerPrincipal {
         accounts,
         allows_plaintext,
     })
+}
+
+/// Accounts for nobody, and users without one.
+fn warn_of_differences(place: &Node<'_>, accounts: &BrokerAccounts, users: &[String]) {
+    let (unused, nobodys) = accounts.compare(users);
+    if let [first, more @ ..] = &unused[..] {
+        place.warn(
+            &format!(
+                "account {first} of this file is for nobody who can log in, or for whom an account before it is{}",
+                and_as_many(more.len())
+            ),
+            "correct its principals, or add the user with `sealwire users add`",
+        );
+    }
+    if let [first, more @ ..] = &nobodys[..] {
+        place.warn(
+            &format!(
+                "User:{} can log in, and no account is for him{}",
+                Foreign::new(first),
+                and_as_many(more.len())
+            ),
+            "add an [[account]], or remove the user with `sealwire users remove`",
+        );
+    }
+}
+
+fn and_as_many(more: usize) -> String {
+    match more {
+        0 => String::new(),
+        more => format!("; the same is true of {more} more"),
+    }
 }
 
 /// Clients' own tokens are sent on: every client has to have one, and whoever gets it can use it.
@@ -275,7 +318,16 @@ fn read_secret(table: &Node<'_>, name: &str) -> Option<SecretSource> {
         return None;
     };
     let fix_of = |_: &str| "make a file there that holds the secret, or correct the path";
-    let (_, source) = read_secret_source(&place.checked_table()?, &SOURCES, fix_of)?;
+    let (_, source) = read_secret_source(&place.clone().checked_table()?, &SOURCES, fix_of)?;
+    if place.reader.reach == Reach::Check
+        && let Ok(secret) = source.read_line()
+        && secret.is_none_or(|secret| secret.contains('\0'))
+    {
+        place.complain(
+            "what is there is empty, has a NUL, or is no text",
+            "put the secret there, and nothing else",
+        );
+    }
     Some(source)
 }
 

@@ -12,6 +12,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{Access, access};
 
 use super::node::{Node, Reach};
+use crate::config::problem::ConfigError;
 use crate::durable_file::{LOCK_SUFFIX, NEW_SUFFIX, beside};
 
 /// The state file is made when it is needed; its folder has to be there.
@@ -106,6 +107,28 @@ pub(super) fn refuse_other_uses(root: &Node<'_>) {
     }
 }
 
+/// Warns of each file that holds secrets of two kinds: whoever gets one of them has the other.
+pub(super) fn warn_of_shared_secrets(root: &Node<'_>) {
+    let reader = root.reader;
+    let files = reader.secret_files.take();
+    let places: Vec<_> = files
+        .iter()
+        .map(|file| Place::of(&file.path, reader.reach))
+        .collect();
+    let all = files.iter().zip(&places);
+    for (index, (file, place)) in all.clone().enumerate() {
+        let mut earlier = all.clone().take(index);
+        let shared = earlier.find(|(other, found)| other.pattern != file.pattern && place.is(found));
+        if let Some((other, _)) = shared {
+            reader.warn(ConfigError {
+                problem: format!("this file is that of {} as well", other.place.key),
+                fix: "name a file that is for nothing else".to_owned(),
+                ..file.place.clone()
+            });
+        }
+    }
+}
+
 /// Where a file is, however it is spelled.
 struct Place {
     /// As it is named, and where links lead.
@@ -129,10 +152,15 @@ impl Place {
         }
     }
 
-    fn meets(&self, other: &Self) -> bool {
+    /// Whether it is the same file.
+    fn is(&self, other: &Self) -> bool {
         let is_same = self.identity.is_some() && self.identity == other.identity;
+        is_same || self.spellings.iter().any(|one| other.spellings.contains(one))
+    }
+
+    fn meets(&self, other: &Self) -> bool {
         let others = || other.spellings.iter();
-        is_same
+        self.is(other)
             || self
                 .spellings
                 .iter()

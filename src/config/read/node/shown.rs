@@ -33,14 +33,23 @@ pub(super) fn path_of(steps: &[PathStep]) -> String {
 
 /// The value for a message; nothing of what stands in a table, or in the place of a secret (PROBLEM-1).
 pub(super) fn shown(steps: &[PathStep], value: &Value) -> Option<String> {
-    let secret = steps.iter().any(
-        |step| matches!(step, PathStep::Name(name) if schema::names_a_secret(name) || instead_of(name).is_some()),
-    );
-    if secret {
+    if may_be_secret(steps) {
         None
     } else {
         written(value).map(|text| shortened(&text))
     }
+}
+
+/// Whether someone may write a secret there: in its place, or where something is said of a login (PROBLEM-1).
+pub(super) fn may_be_secret(steps: &[PathStep]) -> bool {
+    steps.iter().any(|step| match step {
+        PathStep::Name(name) => {
+            schema::names_a_secret(name)
+                || ABOUT_LOGINS.contains(&name.as_str())
+                || instead_of(name).is_some()
+        }
+        PathStep::Index(_) => false,
+    })
 }
 
 fn written(value: &Value) -> Option<String> {
@@ -69,5 +78,7 @@ fn shortened(text: &str) -> String {
     text.chars().take(SHOWN_CHARACTERS_MAX - 1).chain(['…']).collect()
 }
 
+/// Tables that name users and where their secrets are.
+const ABOUT_LOGINS: [&str; 2] = ["upstream_login", "sasl"];
 /// About a line of a terminal.
 const SHOWN_CHARACTERS_MAX: usize = 100;

@@ -6,6 +6,8 @@ use std::path::Path;
 
 use super::{BASE, only_mistake};
 use crate::config::*;
+use crate::identity::sasl::credentials::Credentials;
+use crate::identity::sasl::verifier::{Mechanism, Verifier};
 
 #[test]
 fn files_have_to_be_there_and_secret() {
@@ -41,7 +43,7 @@ fn files_have_to_be_there_and_secret() {
         "{fixes}"
     );
     assert!(found.iter().all(|problem| problem.contains("keystore.json")
-        || problem.contains("master.key")
+        || (problem.contains("master_key.file") && !problem.contains("master.key"))
         || problem.contains("state")));
 
     fs::create_dir(folder.path().join("state")).expect("made");
@@ -57,6 +59,206 @@ fn files_have_to_be_there_and_secret() {
 
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("set");
     assert_eq!(problems(), Vec::<String>::new());
+}
+
+/// A configuration of clients that log in, whose files are there.
+struct WithLogins {
+    folder: tempfile::TempDir,
+}
+
+impl WithLogins {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("keystore.json"), "{}").expect("written");
+        let with = Self { folder };
+        with.secret("master.key", &[7; 32]);
+        with.secret("kafka.password", b"brokers-secret\n");
+        let mut users = Credentials::new().expect("random bytes");
+        let verifier = Verifier::new(Mechanism::Sha512, b"secret", 4096).expect("hashed");
+        users.set("app-1", Mechanism::Sha512, verifier).expect("a name");
+        with.secret("users", users.text().as_bytes());
+        with
+    }
+
+    fn secret(&self, name: &str, bytes: &[u8]) {
+        let path = self.folder.path().join(name);
+        fs::write(&path, bytes).expect("written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("set");
+    }
+
+    fn text() -> String {
+        let sasl = "client_auth = \"sasl\"\nsasl = { credentials = \"users\" }";
+        let lists = "open_for = [\"User:app-*\"]\nseal_for = [\"User:app-1\"]\n[admin]";
+        let login = "[cluster.main.upstream_login]\nkind = \"one\"\nmechanism = \"SCRAM-SHA-512\"\nuser = \"proxy\"\n\
+                     password = { file = \"kafka.password\" }\n[[cluster.main.groups_for]]\nmatch = \"*\"\n\
+                     for = [\"User:app-1\"]\n[[cluster.main.listeners]]";
+        BASE.replace("client_auth = \"network\"", sasl)
+            .replace("[admin]", lists)
+            .replacen("[[cluster.main.listeners]]", login, 1)
+    }
+
+    fn load(&self, text: &str) -> Result<Config, ConfigErrors> {
+        let path = self.folder.path().join("sealwire.toml");
+        fs::write(&path, text).expect("written");
+        Config::load(&path, Overrides::default())
+    }
+
+    fn warnings(&self, from: &str, to: &str) -> Vec<String> {
+        let text = Self::text();
+        assert!(text.contains(from), "{from}");
+        self.warnings_of(&text.replacen(from, to, 1))
+    }
+
+    fn warnings_of(&self, text: &str) -> Vec<String> {
+        let config = self.load(text);
+        let config = config.unwrap_or_else(|errors| panic!("{errors}"));
+        config.warnings.iter().map(ConfigError::to_string).collect()
+    }
+}
+
+/// PROBLEM-1
+#[test]
+fn what_may_be_a_password_is_not_repeated() {
+    let with = WithLogins::new();
+    for (from, to, key) in [
+        ("\"users\"", "\"hunter2\"", "listeners[0].sasl.credentials"),
+        (
+            "\"users\" }",
+            "\"users\", mechanisms = [\"hunter2\"] }",
+            "sasl.mechanisms[0]",
+        ),
+        (
+            "\"kafka.password\"",
+            "\"hunter2\"",
+            "upstream_login.password.file",
+        ),
+        (
+            "{ file = \"kafka.password\" }",
+            "\"hunter2\"",
+            "upstream_login.password",
+        ),
+        ("\"SCRAM-SHA-512\"", "\"hunter2\"", "upstream_login.mechanism"),
+        ("kind = \"one\"", "kind = \"hunter2\"", "upstream_login.kind"),
+        ("file = \"master.key\"", "file = \"hunter2\"", "master_key.file"),
+        (
+            "user = \"proxy\"",
+            "user = \"proxy\"\naccounts = \"hunter2\"",
+            "upstream_login.accounts",
+        ),
+    ] {
+        let text = WithLogins::text();
+        assert!(text.contains(from), "{from}");
+        let errors = with
+            .load(&text.replacen(from, to, 1))
+            .expect_err("a mistake")
+            .to_string();
+        assert!(!errors.contains("hunter2"), "{errors}");
+        let mut lines = errors.lines();
+        assert!(
+            lines.any(|line| line.contains(key) && line.contains("sealwire.toml:")),
+            "{errors}"
+        );
+    }
+    // What is there is read, and has to be a secret.
+    with.secret("empty", b"\n");
+    let text = WithLogins::text().replace("\"kafka.password\"", "\"empty\"");
+    let errors = with.load(&text).expect_err("a mistake").to_string();
+    assert!(errors.contains("what is there is empty"), "{errors}");
+}
+
+#[test]
+fn what_is_hardly_meant_is_warned_of() {
+    let with = WithLogins::new();
+    assert_eq!(with.warnings("", ""), Vec::<String>::new());
+    for (from, to, key, problem) in [
+        (
+            "file = \"kafka.password\"",
+            "env = \"SEALWIRE_TEST_HUNTER2\"",
+            "upstream_login.password.env",
+            "no such variable",
+        ),
+        (
+            "file = \"kafka.password\"",
+            "systemd_credential = \"HUNTER2\"",
+            "upstream_login.password.systemd_credential",
+            "no such credential",
+        ),
+        (
+            "file = \"kafka.password\"",
+            "file = \"./master.key\"",
+            "upstream_login.password.file",
+            "that of kms.local.master_key.file as well",
+        ),
+        (
+            "open_for = [\"User:app-*\"]",
+            "open_for = [\"User:apq-*\"]",
+            "open_for[0]",
+            "nobody can log in",
+        ),
+        (
+            "seal_for = [\"User:app-1\"]",
+            "seal_for = [\"User:app-2\"]",
+            "seal_for[0]",
+            "nobody can log in",
+        ),
+        (
+            "for = [\"User:app-1\"]",
+            "for = [\"User:app-1\", \"User:x\"]",
+            "for[1]",
+            "nobody can log in",
+        ),
+        (
+            "[cluster.main]",
+            "[cluster.main]\nadmin_for = [\"group:none\"]\ngroups = { none = [\"User:x\"] }",
+            "admin_for[0]",
+            "nobody can log in",
+        ),
+    ] {
+        let warnings = with.warnings(from, to);
+        let [warning] = &warnings[..] else {
+            panic!("{to}: {warnings:#?}");
+        };
+        assert!(warning.contains(key) && warning.contains(problem), "{warning}");
+        assert!(!warning.contains("HUNTER2"), "{warning}");
+    }
+}
+
+#[test]
+fn accounts_are_compared_with_users() {
+    let with = WithLogins::new();
+    let text = WithLogins::text();
+    let (before, rest) = text.split_once("kind = \"one\"").expect("a login");
+    let (_, after) = rest.split_once("for = [\"User:app-1\"]\n").expect("its end");
+    let text = format!("{before}kind = \"per_principal\"\naccounts = \"accounts.toml\"\n{after}");
+    let account = |principal: &str| {
+        format!(
+            "[[account]]\nprincipals = [\"User:{principal}\"]\nmechanism = \"SCRAM-SHA-512\"\nuser = \"hunter\"\n\
+             password = \"hunter2\"\n"
+        )
+    };
+    let warnings = |principals: &[&str]| {
+        let accounts: String = principals.iter().map(|principal| account(principal)).collect();
+        with.secret("accounts.toml", accounts.as_bytes());
+        with.warnings_of(&text)
+    };
+    assert_eq!(warnings(&["app-*"]), Vec::<String>::new());
+    let unused = warnings(&["app-1", "app-2", "app-1"]);
+    let [unused] = &unused[..] else {
+        panic!("{unused:#?}")
+    };
+    assert!(
+        unused.contains("account 2 of this file is for nobody who can log in"),
+        "{unused}"
+    );
+    assert!(
+        unused.contains("of 1 more") && !unused.contains("hunter"),
+        "{unused}"
+    );
+    let nobodys = warnings(&["app-2"]);
+    assert!(
+        nobodys.len() == 2 && nobodys[1].contains("User:app-1 can log in, and no account is for him\n"),
+        "{nobodys:#?}"
+    );
 }
 
 /// OWN-PORTS-2
