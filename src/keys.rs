@@ -15,6 +15,8 @@
 //! - KEYS-5: every map, queue and cache here has a bound, in [`KeyOptions`].
 //! - KEYS-6: when the clocks part ([`crate::clocks`]), no DEK from before seals any more, on either side; opened ones
 //!   stay.
+//! - KEYS-7: a key is used no longer than [`KeyOptions::outage_grace`] after its KMS last said yes to its KEK version,
+//!   by making, unwrapping or rechecking a key under it; then it is refused as by an outage, until the KMS answers.
 #![cfg_attr(
     not(test),
     deny(
@@ -43,6 +45,8 @@ pub use service::{KeyService, NamedKms};
 pub use statistics::KeyStatistics;
 
 use std::time::Duration;
+
+use crate::config::Limits;
 
 /// Bounds and times of both sides. The defaults are what production runs with.
 #[derive(Debug, Clone)]
@@ -83,19 +87,30 @@ pub struct KeyOptions {
     /// How long an executor remembers a definite refusal of a key to open with, for frames that begin later
     /// (EXECUTOR-5).
     pub executor_verdict_memory: Duration,
+    /// Draws how far apart polls, rechecks and probes are; 0: none is spread.
+    pub spread_seed: u64,
+    /// How long keys are used on while their KMS confirms nothing: it is away, throttles, or refuses our credentials.
+    pub outage_grace: Duration,
     /// Limits of one DEK.
     pub dek: DekLimits,
 }
 
 impl KeyOptions {
-    /// What production runs with where an operator has set these two.
+    /// What production runs with where an operator has set these limits.
     #[must_use]
-    pub fn bounded(sealing_keys_max: usize, opened_keys_max: usize) -> Self {
+    pub fn bounded(limits: &Limits) -> Self {
         let defaults = Self::default();
+        let wide = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         Self {
-            sealing_keys_max,
-            opened_keys_max,
-            service_keys_max: defaults.service_keys_max.max(opened_keys_max),
+            sealing_keys_max: limits.sealing_keys_max,
+            opened_keys_max: limits.opened_keys_max,
+            service_keys_max: defaults.service_keys_max.max(limits.opened_keys_max),
+            outage_grace: limits.outage_grace,
+            dek: DekLimits {
+                batches_max: wide(limits.data_key_batches_max),
+                bytes_max: wide(limits.data_key_bytes_max),
+                age_max: limits.data_key_age_max,
+            },
             ..defaults
         }
     }
@@ -164,6 +179,8 @@ impl Default for KeyOptions {
             executor_memory: Duration::from_millis(250),
             // Longer than a client's fetch waits by default: what was learned for one response is told with the next.
             executor_verdict_memory: Duration::from_secs(1),
+            spread_seed: 0,
+            outage_grace: Duration::from_secs(60 * 60),
             dek: DekLimits::default(),
         }
     }

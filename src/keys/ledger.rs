@@ -15,12 +15,13 @@ mod lane;
 mod opening;
 mod outboxes;
 mod sealing;
+mod spread;
 
 pub use self::call::{Call, Intervals, Job, Outcome};
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use self::checks::Checks;
 use self::lane::Lane;
@@ -167,11 +168,24 @@ impl Ledger {
         }
     }
 
-    /// Queues what is due: polls, rechecks, and DEKs to be fetched ahead. To be called a few times a second.
-    pub fn tick(&mut self, now: Instant) {
+    /// Queues what is due: polls, rechecks, and DEKs to be fetched ahead. To be called a few times a second. Returns
+    /// the KEK versions whose keys were dropped because their KMS has not confirmed them for too long (KEYS-7).
+    pub fn tick(&mut self, now: Instant) -> Vec<(KmsId, Arc<[u8]>)> {
+        let mut lapsed = Vec::new();
         for lane in &mut self.lanes {
+            let kms = lane.kms;
+            let dropped = lane.drop_lapsed(now, &mut self.outboxes);
+            lapsed.extend(dropped.into_iter().map(|prefix| (kms, prefix)));
             lane.opening.tick(now, &mut lane.checks);
             lane.sealing.tick(now, &mut lane.checks, &mut self.outboxes);
+        }
+        lapsed
+    }
+
+    /// The machine slept for `gap` without the clock showing it: what KMSs have confirmed is older by that.
+    pub fn slept(&mut self, gap: Duration, now: Instant) {
+        for lane in &mut self.lanes {
+            lane.opening.slept(gap, now);
         }
     }
 

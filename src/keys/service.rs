@@ -25,7 +25,7 @@ use super::ledger::{Call, Intervals, Job, Ledger, Outcome};
 use super::request::{KeyFailure, KeyReply, KeyRequest};
 use super::statistics::{CallKind, KeyStatistics, KmsStatistics};
 use crate::channel::{Receiver, Sender};
-use crate::clocks::{self, ClockWatch, Clocks};
+use crate::clocks::{self, ClockWatch, Clocks, ClocksParted};
 use crate::envelope::WrappedDek;
 use crate::foreign::Foreign;
 use crate::ids::KmsId;
@@ -124,7 +124,7 @@ impl KeyService {
                         statistics.set_stale(named.kms.is_stale());
                     }
                     self.push_kek_names();
-                    self.ledger.tick(clocks::now());
+                    self.tick();
                 }
                 Some(ended) = self.calls.join_next_with_id() => self.end_call(ended),
                 request = self.requests.recv() => {
@@ -136,6 +136,21 @@ impl KeyService {
                 // An executor empties its channel on each of its own ticks, without saying so.
                 () = tokio::time::sleep(RESEND_AFTER), if unsent => {}
             }
+        }
+    }
+
+    fn tick(&mut self) {
+        for (kms, version) in self.ledger.tick(clocks::now()) {
+            let Some((named, statistics)) = self.of(kms) else {
+                continue;
+            };
+            statistics.lapses.increment();
+            tracing::error!(
+                kms = named.name.as_str(),
+                kek = &*Foreign::new(&*kek_of_version(&version)).to_string(),
+                "a key-encryption key was not confirmed by its KMS for limits.outage_grace: every key under it was \
+                 dropped, and comes back when the KMS answers"
+            );
         }
     }
 
@@ -159,6 +174,9 @@ impl KeyService {
     fn observe_clocks(&mut self, clocks: Clocks) {
         if let Some(gap) = self.clocks.observe(clocks) {
             self.ledger.drop_sealing();
+            if let ClocksParted::Suspended(gap) = gap {
+                self.ledger.slept(gap, clocks::now());
+            }
             tracing::warn!(
                 ?gap,
                 "the machine slept or its time was set: new data keys are made, since a copy of it may have those in \
@@ -299,6 +317,13 @@ fn kek_of(call: &Call) -> Arc<[u8]> {
             .map_or(&[][..], |parsed| parsed.kek)
             .into(),
     }
+}
+
+/// The name of the key-encryption key in what a wrapped DEK starts with.
+fn kek_of_version(prefix: &[u8]) -> Arc<[u8]> {
+    WrappedDek::parse(prefix)
+        .map_or(&[][..], |parsed| parsed.kek)
+        .into()
 }
 
 /// What a refusal of the key-encryption key of `call` means, and no more: of its versions others may be good.

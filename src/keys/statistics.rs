@@ -49,6 +49,8 @@ pub struct KmsStatistics {
     pub verdicts: Counter,
     /// KEK versions whose keys were taken away from every executor.
     pub revocations: Counter,
+    /// KEK versions whose keys were taken away because the KMS has not confirmed them for too long.
+    pub lapses: Counter,
     /// What it reads its KEKs from cannot be used any more, and what was read before stays in force.
     stale: AtomicBool,
     /// How long calls took, failed ones included; see [`KmsStatistics::latency`].
@@ -107,6 +109,7 @@ impl KmsStatistics {
             outages: Counter::default(),
             verdicts: Counter::default(),
             revocations: Counter::default(),
+            lapses: Counter::default(),
             stale: AtomicBool::new(false),
             latencies: Default::default(),
             state: AtomicU64::new(UNASKED),

@@ -31,8 +31,7 @@ pub(super) fn look(config: &Config, descriptors: Option<Descriptors>) -> Vec<Row
 }
 
 fn locked_keys_bytes(config: &Config, executors: usize) -> u64 {
-    let limits = &config.limits;
-    let options = KeyOptions::bounded(limits.sealing_keys_max, limits.opened_keys_max);
+    let options = KeyOptions::bounded(&config.limits);
     mapped_bytes(options.locked_keys(config.kms.len(), executors)) as u64
 }
 

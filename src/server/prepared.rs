@@ -213,7 +213,13 @@ fn log_lost(audit: &AuditState) {
 }
 
 fn key_options(config: &Config) -> KeyOptions {
-    KeyOptions::bounded(config.limits.sealing_keys_max, config.limits.opened_keys_max)
+    let mut seed = [0; 8];
+    // Without it proxies that are started together ask together.
+    let _ = getrandom::fill(&mut seed);
+    KeyOptions {
+        spread_seed: u64::from_ne_bytes(seed),
+        ..KeyOptions::bounded(&config.limits)
+    }
 }
 
 /// Look-ups, addresses and audit lines of all executors that wait for the control thread.

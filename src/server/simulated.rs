@@ -166,10 +166,9 @@ impl SimulatedServer {
         let is_whole =
             settings.kms.len() == config.kms.len() && settings.books.len() == config.clusters.len();
         assert!(is_whole, "one for each");
-        let limits = &config.limits;
         let options = KeyOptions {
             dek: settings.dek,
-            ..KeyOptions::bounded(limits.sealing_keys_max, limits.opened_keys_max)
+            ..KeyOptions::bounded(&config.limits)
         };
         let addresses = settings.addresses();
         let logins: Vec<AccessNews> = settings.access.iter().cloned().map(AccessNews::from).collect();

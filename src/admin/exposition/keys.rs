@@ -34,7 +34,7 @@ impl Exposition {
 
     fn kms_calls(&self, families: &mut Families<'_>) -> Result<(), Error> {
         type Read = fn(&KmsStatistics) -> u64;
-        let counters: [(&str, &str, Read); 6] = [
+        let counters: [(&str, &str, Read); 7] = [
             ("sealwire_deks_made", "DEKs made for sealing", |kms| {
                 kms.generated.get()
             }),
@@ -55,6 +55,11 @@ impl Exposition {
                 "sealwire_kek_revocations",
                 "KEK versions whose keys were taken away from every executor",
                 |kms| kms.revocations.get(),
+            ),
+            (
+                "sealwire_kek_lapses",
+                "KEK versions whose keys were taken away because the KMS has not confirmed them for outage_grace",
+                |kms| kms.lapses.get(),
             ),
             (
                 "sealwire_kms_verdicts",

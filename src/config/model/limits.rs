@@ -63,6 +63,14 @@ limits! {
         opened_keys_max: quantity usize,
         /// KEKs that the process holds sealing keys for; the least recently used one goes.
         sealing_keys_max: quantity usize,
+        /// Batches that one data key seals; its successor is fetched at half of them.
+        data_key_batches_max: quantity usize,
+        /// Bytes of plaintext that one data key seals; its successor is fetched at half of them.
+        data_key_bytes_max: quantity usize,
+        /// At this age a data key that is in use is replaced; at twice this age it seals no longer.
+        data_key_age_max: duration Duration,
+        /// How long keys are used on while their KMS confirms nothing.
+        outage_grace: duration Duration,
         /// A connection without a frame for this long is closed.
         idle_timeout: duration Duration,
         /// The same, before the connection's first request that a broker only answers to authenticated clients.

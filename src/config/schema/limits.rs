@@ -139,6 +139,38 @@ pub(super) const KEYS: &[Key] = &[
         "KEKs that the process holds a sealing key for. At the bound: the one that was not used for longest is wiped; \
          the KMS makes a new one when it is needed again.",
     ),
+    count(
+        "limits.data_key_batches_max",
+        [1024, 1 << 28],
+        "268435456",
+        "Batches that one data key seals. At half of them the next one is fetched; each executor has an equal part, \
+         and at its bound waits for the next one (`seal_wait`). More than the default would let two batches draw the \
+         same salt too easily.",
+    ),
+    size(
+        "limits.data_key_bytes_max",
+        [MIB, 16 * 1024 * GIB],
+        "\"16384GiB\"",
+        "Bytes of plaintext that one data key seals; the last batch of each executor may end past it. At half of them \
+         the next one is fetched; each executor has an equal part, and at its bound waits for the next one \
+         (`seal_wait`).",
+    ),
+    time(
+        "limits.data_key_age_max",
+        [Duration::from_secs(10), DAY],
+        "\"24h\"",
+        "At this age a data key that is in use is replaced, and one that is not is wiped; where the KMS makes none, \
+         the old one seals on until it is twice as old. Each key in use costs its KMS one call in this time.",
+    ),
+    time(
+        "limits.outage_grace",
+        [Duration::from_secs(5), DAY],
+        "\"1h\"",
+        "How long keys are used on while their KMS is away, throttles, or refuses the proxy's credentials, counted \
+         from when it last made, unwrapped or rechecked a key under the same version of the KEK. At the bound: those \
+         keys are wiped, and what needs them is refused as retriable until the KMS answers. Nothing has to be \
+         restarted then, and connections stay open.",
+    ),
     time(
         "limits.idle_timeout",
         [SECOND, DAY],

@@ -99,8 +99,17 @@ impl Lane {
             self.drop_version(Some(prefix.into()), outboxes);
             return true;
         }
-        self.opening.recheck_again_later(prefix, now);
+        self.opening.rechecked(prefix, error, now);
         false
+    }
+
+    /// Drops what was confirmed too long ago (KEYS-7); returns the KEK versions that it was under.
+    pub(super) fn drop_lapsed(&mut self, now: Instant, outboxes: &mut Outboxes) -> Vec<Arc<[u8]>> {
+        let lapsed = self.opening.lapsed(now);
+        for prefix in &lapsed {
+            self.drop_version(Some(Arc::clone(prefix)), outboxes);
+        }
+        lapsed
     }
 
     /// Takes every key under a KEK version away, here and from every executor.

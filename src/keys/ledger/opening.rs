@@ -3,6 +3,8 @@
 //! - OPENED-DEKS-1: garbage that a broker makes up costs refusals and calls, never an opened key its place.
 //! - OPENED-DEKS-2: every opened key is under a version in `versions`; when a version goes, its keys go.
 //! - OPENED-DEKS-3: refusals are forgotten when their KEK version turns out to be good.
+//! - OPENED-DEKS-5: a version that its KMS has not confirmed for [`KeyOptions::outage_grace`] is in use no longer; what
+//!   could not be rechecked for an outage is rechecked again soon.
 //! - OPENED-DEKS-4: an opened DEK is kept here beyond the executors' own bounds: however many of them let go of it, and
 //!   however often, it is unwrapped once while no more than `service_keys_max` others were needed since.
 
@@ -16,6 +18,7 @@ use lru::LruCache;
 use super::call::{Call, Intervals};
 use super::checks::Checks;
 use super::outboxes::{ExecutorSet, Outboxes};
+use super::spread::{Spread, quarter_of};
 use super::{turn_of, version_prefix};
 use crate::crypto::SecretKey;
 use crate::keys::KeyOptions;
@@ -27,6 +30,7 @@ use crate::kms::KmsError;
 pub(super) struct OpenedDeks {
     options: Arc<KeyOptions>,
     recheck_interval: Duration,
+    spread: Spread,
     opened: LruCache<Arc<[u8]>, SecretKey>,
     refused: Refusals<Arc<[u8]>>,
     pending: HashMap<Arc<[u8]>, Unwrapping>,
@@ -51,6 +55,8 @@ struct Known {
     wrapped: Arc<[u8]>,
     due: Instant,
     checking: bool,
+    /// When the KMS last made, unwrapped or rechecked a key under it.
+    confirmed_at: Instant,
 }
 
 impl OpenedDeks {
@@ -58,7 +64,9 @@ impl OpenedDeks {
         let bound = |count| NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN);
         Self {
             options: Arc::clone(options),
-            recheck_interval: intervals.recheck,
+            // Several times in the grace, however short that is.
+            recheck_interval: intervals.recheck.min(quarter_of(options.outage_grace)),
+            spread: Spread::new(options.spread_seed),
             opened: LruCache::sparse(bound(options.service_keys_max)),
             refused: Refusals::new(options.refusals_max),
             pending: HashMap::new(),
@@ -187,7 +195,8 @@ impl OpenedDeks {
         let prefix = version_prefix(wrapped)?;
         self.refused.forget(wrapped);
         self.opened.push(Arc::clone(wrapped), dek);
-        if self.versions.promote(prefix) {
+        if let Some(known) = self.versions.get_mut(prefix) {
+            known.confirmed_at = now;
             return None;
         }
         // The version was not in use, or refused: what was refused under it a moment ago is worth asking again, or
@@ -195,8 +204,9 @@ impl OpenedDeks {
         self.refused.forget_if(|wrapped| wrapped.starts_with(prefix));
         let known = Known {
             wrapped: Arc::clone(wrapped),
-            due: now + self.recheck_interval,
+            due: now + self.spread.shorten(self.recheck_interval),
             checking: false,
+            confirmed_at: now,
         };
         self.versions.push(prefix.into(), known);
         if self.versions.len() <= self.options.versions_max.max(1) {
@@ -214,10 +224,35 @@ impl OpenedDeks {
         }
     }
 
-    pub(super) fn recheck_again_later(&mut self, prefix: &[u8], now: Instant) {
-        if let Some(known) = self.versions.peek_mut(prefix) {
-            known.checking = false;
-            known.due = now + self.recheck_interval;
+    /// Takes in what a recheck brought that refuses no KEK version.
+    pub(super) fn rechecked(&mut self, prefix: &[u8], error: Option<&KmsError>, now: Instant) {
+        let Some(known) = self.versions.peek_mut(prefix) else {
+            return;
+        };
+        known.checking = false;
+        if error.is_none() {
+            known.confirmed_at = now;
+        }
+        let interval = match error {
+            Some(error) if !error.is_verdict() => self.recheck_interval.min(RECHECK_AFTER_OUTAGE),
+            _ => self.recheck_interval,
+        };
+        known.due = now + self.spread.shorten(interval);
+    }
+
+    /// Versions that have not been confirmed for longer than the grace (OPENED-DEKS-5).
+    pub(super) fn lapsed(&self, now: Instant) -> Vec<Arc<[u8]>> {
+        let grace = self.options.outage_grace;
+        let is_over = |known: &Known| now.saturating_duration_since(known.confirmed_at) >= grace;
+        let lapsed = self.versions.iter().filter(|(_, known)| is_over(known));
+        lapsed.map(|(prefix, _)| Arc::clone(prefix)).collect()
+    }
+
+    /// The machine slept for so long, which the clock does not show: confirmations are older, and all are due.
+    pub(super) fn slept(&mut self, gap: Duration, now: Instant) {
+        for (_, known) in &mut self.versions {
+            known.confirmed_at = known.confirmed_at.checked_sub(gap).unwrap_or(known.confirmed_at);
+            known.due = known.due.min(now);
         }
     }
 
@@ -238,3 +273,6 @@ impl OpenedDeks {
         }
     }
 }
+
+/// How soon at the latest a KEK version is rechecked again that could not be rechecked for an outage.
+const RECHECK_AFTER_OUTAGE: Duration = Duration::from_secs(4);

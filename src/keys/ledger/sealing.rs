@@ -15,6 +15,7 @@ use lru::LruCache;
 use super::call::{Call, Intervals};
 use super::checks::Checks;
 use super::outboxes::{ExecutorSet, Outboxes};
+use super::spread::Spread;
 use crate::crypto::SecretKey;
 use crate::envelope::WrappedDek;
 use crate::keys::KeyOptions;
@@ -32,6 +33,7 @@ pub(super) struct Use {
 pub(super) struct SealingDeks {
     options: Arc<KeyOptions>,
     version_poll_interval: Duration,
+    spread: Spread,
     executors: usize,
     active: LruCache<KeyId, Active>,
     fetching: HashMap<KeyId, Making>,
@@ -69,6 +71,7 @@ impl SealingDeks {
         Self {
             options: Arc::clone(options),
             version_poll_interval: intervals.version_poll,
+            spread: Spread::new(options.spread_seed),
             executors,
             active: LruCache::sparse(
                 NonZeroUsize::new(options.sealing_keys_max).unwrap_or(NonZeroUsize::MIN),
@@ -181,7 +184,7 @@ impl SealingDeks {
             made_at: now,
             holders: ExecutorSet::default(),
             used: Vec::new(),
-            poll_due: now + self.version_poll_interval,
+            poll_due: now + self.spread.shorten(self.version_poll_interval),
             polling: false,
             outdated: false,
         };
@@ -211,7 +214,7 @@ impl SealingDeks {
             return;
         };
         active.polling = false;
-        active.poll_due = now + self.version_poll_interval;
+        active.poll_due = now + self.spread.shorten(self.version_poll_interval);
         match result {
             Ok(Some(version)) => {
                 active.outdated = *version != *active.version;

@@ -14,6 +14,8 @@ use crate::keys::{Purpose, Urgency};
 use crate::kms::GeneratedDek;
 
 mod calls;
+mod outage;
+mod racing;
 mod shares;
 
 const INTERVALS: Intervals = Intervals {
@@ -56,6 +58,14 @@ fn generated(version: u8, blob: u32) -> Outcome {
         dek: dek(version),
         wrapped: wrapped(version, blob)[..].into(),
     }))
+}
+
+/// A KMS that need not confirm anything.
+fn without_grace() -> KeyOptions {
+    KeyOptions {
+        outage_grace: Duration::MAX,
+        ..KeyOptions::default()
+    }
 }
 
 fn this_kms() -> KmsId {
@@ -753,7 +763,7 @@ fn shares_never_add_up_to_more_than_the_limit() {
 
 #[test]
 fn age_replaces_what_is_used_and_releases_what_is_not() {
-    let options = KeyOptions::default();
+    let options = without_grace();
     let half = options.dek.age_max / 2;
     let mut desk = Desk::new(&options, 1);
     let key = desk.generate_first(&[0]);

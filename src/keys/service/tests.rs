@@ -327,6 +327,61 @@ fn an_outage_is_ridden_out_and_recovered_from_within_a_second() -> TestResult {
     })
 }
 
+/// KEYS-7: for longer than the grace nothing is used, and the KMS' return is enough to use it again.
+#[test]
+fn after_the_grace_keys_are_gone_and_come_back_with_their_kms() -> TestResult {
+    on_control_thread(async {
+        let options = KeyOptions {
+            outage_grace: Duration::from_secs(2),
+            ..KeyOptions::default()
+        };
+        let mut stage = Stage::new(&options, 2, 64)?;
+        let begun = Instant::now();
+        let sealed = stage.executors[0].sealing("payments").await?;
+        for executor in &mut stage.executors {
+            executor.opening(&sealed).await?;
+        }
+        stage.faults.refuse(Some(KmsError::CredentialsRefused));
+        let refused_at = Instant::now();
+        let kms = KmsId::from_number(0);
+        for executor in &mut stage.executors {
+            let failure = executor
+                .until(|keys, now| match keys.opening(kms, &sealed, TAIL, now, now) {
+                    KeyLookup::Failed(failure) => Some(failure),
+                    KeyLookup::Ready(_) | KeyLookup::Waiting => None,
+                })
+                .await;
+            assert_eq!(failure, KeyFailure::Unavailable);
+            assert_eq!(executor.sealing("payments").await, Err(KeyFailure::Unavailable));
+        }
+        assert!(begun.elapsed() >= Duration::from_secs(2));
+        assert!(
+            refused_at.elapsed() < Duration::from_secs(4),
+            "{:?}",
+            refused_at.elapsed()
+        );
+        assert_eq!(stage.statistics.kms[0].lapses.get(), 1);
+        assert_eq!(stage.statistics.kms[0].revocations.get(), 0);
+        stage.faults.refuse(None);
+        let back_at = Instant::now();
+        let kek = KeyId::first("payments");
+        for executor in &mut stage.executors {
+            executor
+                .until(|keys, now| {
+                    let opens = matches!(keys.opening(kms, &sealed, TAIL, now, now), KeyLookup::Ready(_));
+                    (opens && matches!(keys.sealing(&kek, now), KeyLookup::Ready(_))).then_some(())
+                })
+                .await;
+        }
+        assert!(
+            back_at.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            back_at.elapsed()
+        );
+        Ok(())
+    })
+}
+
 /// SERVICE-2
 #[test]
 fn a_call_without_an_answer_and_a_call_that_panics_count_as_outages() -> TestResult {

@@ -87,7 +87,7 @@ fn a_dek_of_twice_its_age_is_given_to_nobody() {
 
 #[test]
 fn a_dek_that_sealed_no_batch_is_let_go_when_it_is_old() {
-    let options = KeyOptions::default();
+    let options = without_grace();
     for (batches, told, calls) in [(0, "released payments", 0), (1, "", 1)] {
         let mut desk = Desk::new(&options, 1);
         let key = desk.generate_first(&[0]);
