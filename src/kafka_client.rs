@@ -73,6 +73,22 @@ pub enum ClientError {
     },
 }
 
+impl ClientError {
+    /// Whether the broker has ended the connection: what those do that want a login.
+    pub(crate) fn is_end(&self) -> bool {
+        let Self::Broker { source, .. } = self else {
+            return false;
+        };
+        matches!(
+            source.kind(),
+            io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::BrokenPipe
+        )
+    }
+}
+
 /// How long a broker is waited for, and how much is taken of it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {

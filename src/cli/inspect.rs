@@ -17,6 +17,7 @@
 )]
 
 mod batch_sizes;
+mod brokers;
 mod describe;
 mod render;
 mod segment;
@@ -24,45 +25,36 @@ mod topic;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::time::SystemTime;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 
+use self::brokers::BrokerArguments;
 use self::describe::{Item, Summary, What};
 use self::render::Format;
-use self::topic::Brokers;
+use self::topic::Wanted;
+use crate::config::{ConfigErrors, OwnAccountError};
 use crate::kafka_client::ClientError;
 use crate::record_batch::BatchError;
-use crate::transport::certificates::{CertificateError, CertificateFiles};
-use crate::transport::suites::TlsChoice;
-use crate::transport::tls_client::{Trust, UpstreamTls};
+use crate::transport::certificates::CertificateError;
 
 /// Show how records are stored: sealed or not, under which key, how large
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(
+    after_help = EXAMPLES,
+    group = ArgGroup::new("source").args(["bootstrap", "config"]).multiple(true)
+)]
 pub struct InspectArguments {
     /// Log segments of a broker (…/TOPIC-PARTITION/00000000000000000000.log)
     #[arg(
         value_name = "SEGMENT",
-        required_unless_present_any = ["bootstrap", "topic"],
-        conflicts_with_all = ["bootstrap", "topic"]
+        required_unless_present_any = ["bootstrap", "config", "topic"],
+        conflicts_with_all = ["bootstrap", "config", "topic"]
     )]
     segments: Vec<PathBuf>,
-    /// A broker, to read a topic from: HOST:PORT, of a listener without SASL. Name the broker itself: through the proxy
-    /// records are opened
-    #[arg(long, value_name = "HOST:PORT", requires = "topic")]
-    bootstrap: Option<String>,
-    /// Speak TLS to brokers that these authorities vouch for: a PEM file, or `system` for those of this host
-    #[arg(long, value_name = "FILE", requires = "bootstrap")]
-    tls_ca: Option<PathBuf>,
-    /// Show brokers this certificate: a PEM file
-    #[arg(long, value_name = "FILE", requires_all = ["tls_ca", "tls_key"])]
-    tls_certificate: Option<PathBuf>,
-    /// The key of that certificate: a PEM file
-    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
-    tls_key: Option<PathBuf>,
+    #[command(flatten)]
+    brokers: BrokerArguments,
     /// The topic to read
-    #[arg(long, value_name = "TOPIC", requires = "bootstrap")]
+    #[arg(long, value_name = "TOPIC", requires = "source")]
     topic: Option<String>,
     /// Only this partition; all of them otherwise
     #[arg(long, value_name = "N", requires = "topic")]
@@ -88,6 +80,9 @@ const EXAMPLES: &str = "Examples:
   sealwire inspect /var/lib/kafka/payments-0/00000000000000000000.log
   sealwire inspect --bootstrap kafka-1:9092 --topic payments --count 10
   sealwire inspect --bootstrap kafka-1:9093 --tls-ca brokers-ca.pem --topic payments --batches
+  sealwire inspect --config sealwire.toml --topic payments --summary
+  sealwire inspect --bootstrap kafka-1:9093 --tls-ca brokers-ca.pem --login-user auditor \
+    --login-mechanism SCRAM-SHA-512 --login-password-file auditor.password --topic payments
   sealwire inspect --bootstrap kafka-1:9092 --topic payments --summary --json";
 
 /// Why `inspect` gave up.
@@ -118,6 +113,33 @@ pub enum InspectError {
     /// A broker does not say what is wanted.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// A broker ends the connection, and nobody was named to log in.
+    #[error(
+        "{0}: it may want a login: give --login-user, --login-mechanism and --login-password-file, or --config with \
+         the proxy's own account"
+    )]
+    Nobody(ClientError),
+    /// The configuration of the proxy has mistakes.
+    #[error("{0}")]
+    Config(#[from] ConfigErrors),
+    /// It has several clusters.
+    #[error("this configuration has several clusters: name one by --cluster")]
+    WhichCluster,
+    /// It has no such cluster.
+    #[error("this configuration has no cluster {name:?}")]
+    NoCluster {
+        /// What was asked for.
+        name: String,
+    },
+    /// The secret that proves who asks cannot be had.
+    #[error("the login: {0}")]
+    Account(#[from] OwnAccountError),
+    /// The same of a token that is fetched.
+    #[error("no token can be fetched: {0}")]
+    Token(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A secret would be sent as it is.
+    #[error("{0} sends its secret as it is, and brokers are spoken to in plain TCP: use SCRAM, or --tls-ca")]
+    Plaintext(&'static str),
     /// The topic has no such partition, or the partition no leader.
     #[error("topic {topic}: partition {partition} does not exist or has no leader")]
     NoLeader {
@@ -127,7 +149,7 @@ pub enum InspectError {
         partition: i32,
     },
     /// The arguments do not fit together.
-    #[error("give either segments or --bootstrap and --topic")]
+    #[error("give either segments, or --topic and --bootstrap or --config")]
     Arguments,
     /// Nothing can be written any more.
     #[error("cannot write: {0}")]
@@ -165,8 +187,8 @@ pub fn run(
         }
         Ok(())
     };
-    let done = match (&arguments.bootstrap, &arguments.topic) {
-        (Some(bootstrap), Some(topic)) => {
+    let done = match &arguments.topic {
+        Some(topic) => {
             let mut note = |address: &str| {
                 // Nobody is left to tell where it cannot be written.
                 let _ = writeln!(
@@ -175,49 +197,23 @@ pub fn run(
                      them; to see what is stored, name the broker itself",
                 );
             };
-            let tls = match arguments.upstream_tls() {
-                Some(tls) => Some(tls.load(SystemTime::now())?),
-                None => None,
-            };
-            let brokers = Brokers {
-                bootstrap,
-                tls: tls.as_ref(),
-            };
-            topic::inspect(
-                brokers,
+            let brokers = arguments.brokers.brokers()?;
+            let wanted = Wanted {
                 topic,
-                arguments.partition,
+                partition: arguments.partition,
                 selection,
-                &mut note,
-                &mut show,
-            )
+            };
+            topic::inspect(&brokers, wanted, &mut note, &mut show)
         }
-        (None, None) => arguments
+        None => arguments
             .segments
             .iter()
             .try_for_each(|path| segment::inspect(path, selection, &mut show)),
-        _ => Err(InspectError::Arguments),
     };
     // A reader that has seen enough (`| head`) is not an error.
     match done.and_then(|()| Ok(render::summary(format, &summary, out)?)) {
         Err(InspectError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other,
-    }
-}
-
-impl InspectArguments {
-    fn upstream_tls(&self) -> Option<UpstreamTls> {
-        let trust = match self.tls_ca.as_ref()? {
-            system if system.as_os_str() == "system" => Trust::System,
-            path => Trust::File(path.clone()),
-        };
-        let client = self.tls_certificate.clone().zip(self.tls_key.clone());
-        Some(UpstreamTls {
-            trust,
-            server_name: None,
-            client: client.map(|(certificate, key)| CertificateFiles { certificate, key }),
-            choice: TlsChoice::default(),
-        })
     }
 }
 

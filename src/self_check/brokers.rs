@@ -64,7 +64,7 @@ pub(super) fn look(
                 topics::look(cluster, &found, &mut client, deadline, tell);
             }
         }
-        Err(ClientError::Broker { source, .. }) if is_end(&source) => tell(Row::new(
+        Err(error) if error.is_end() => tell(Row::new(
             format!("{} cluster", cluster.name),
             Verdict::Unknown,
             match &cluster.upstream_login {
@@ -206,17 +206,6 @@ enum LeadsTo {
     Unknown,
 }
 
-/// Whether the broker has ended the connection.
-fn is_end(error: &std::io::Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::UnexpectedEof
-            | ErrorKind::ConnectionReset
-            | ErrorKind::ConnectionAborted
-            | ErrorKind::BrokenPipe
-    )
-}
-
 fn patience(deadline: Instant) -> Patience {
     // A time-out of zero would be none at all.
     let wait = |most| left(deadline, most).max(Duration::from_millis(1));
@@ -234,7 +223,7 @@ fn why_not(error: ClientError, way: LeadsTo, speaks_tls: bool) -> String {
         "a Kafka listener without TLS"
     };
     match error {
-        ClientError::Broker { source, .. } if is_end(&source) => match way {
+        error if error.is_end() => match way {
             LeadsTo::Back => {
                 "it leads back to this proxy, by way of a port forward, a load balancer or another proxy: correct \
                  bootstrap"

@@ -26,7 +26,6 @@ const PARTITIONS: i32 = 2;
 /// One record of each kind for each partition.
 fn records(topic: &str) -> Vec<Record> {
     let kinds = [
-        Record::new(topic, "plain", CONTENT.repeat(20)).timestamp(1_600_000_000_000),
         Record::new(topic, "headers", CONTENT)
             .header("first", CONTENT)
             .null_header("second"),
@@ -35,6 +34,8 @@ fn records(topic: &str) -> Vec<Record> {
         Record::new(topic, "null, headers", "")
             .without_value()
             .header("first", CONTENT),
+        // The last: behind the batch of an old record the broker begins another segment.
+        Record::new(topic, "plain", CONTENT.repeat(20)).timestamp(1_600_000_000_000),
     ];
     (0..PARTITIONS)
         .flat_map(|partition| kinds.clone().map(|record| record.partition(partition)))

@@ -16,6 +16,7 @@ mod compact_batches;
 mod delegation_tokens;
 mod hostile_frames;
 mod inspect_broker;
+mod inspect_login;
 mod keys_late;
 mod keys_refused;
 mod known_addresses;

@@ -1,68 +1,76 @@
 //! The records of a topic, straight from its brokers.
 
+use super::brokers::Brokers;
 use super::describe::{self, Item, ReadFrom};
 use super::{InspectError, Selection};
-use crate::kafka_client::{BrokerClient, ClientError, Leader, PATIENT};
+use crate::kafka_client::{ClientError, Leader};
 use crate::record_batch::{BatchKind, BatchSlice, Batches, Decompressor};
-use crate::transport::tls_client::ClientSet;
 
-/// How brokers are reached.
+/// What is to be shown.
 #[derive(Clone, Copy)]
-pub(super) struct Brokers<'a> {
-    pub(super) bootstrap: &'a str,
-    pub(super) tls: Option<&'a ClientSet>,
+pub(super) struct Wanted<'a> {
+    pub(super) topic: &'a str,
+    /// `None`: all of them.
+    pub(super) partition: Option<i32>,
+    pub(super) selection: Selection,
 }
 
-impl Brokers<'_> {
-    fn connect(&self, address: &str) -> Result<BrokerClient, ClientError> {
-        BrokerClient::connect(address, self.tls, PATIENT)
-    }
-}
-
-/// Shows the records of `topic`, of one partition or of all, up to what was there when each was begun. `note` is told
+/// Shows the records of a topic, of one partition or of all, up to what was there when each was begun. `note` is told
 /// the address where it is a proxy's.
 pub(super) fn inspect(
-    brokers: Brokers<'_>,
-    topic: &str,
-    partition: Option<i32>,
-    selection: Selection,
+    brokers: &Brokers,
+    wanted: Wanted<'_>,
     note: &mut dyn FnMut(&str),
     show: &mut dyn FnMut(&Item<'_>) -> Result<(), InspectError>,
 ) -> Result<(), InspectError> {
-    let mut leaders = brokers.connect(brokers.bootstrap)?.leaders(topic)?;
-    // On a connection of its own: whoever does not take the question is no Sealwire.
-    let is_proxy = brokers
-        .connect(brokers.bootstrap)
-        .and_then(|mut client| client.is_proxy());
-    if is_proxy.unwrap_or(false) {
-        note(brokers.bootstrap);
-    }
-    if let Some(wanted) = partition {
-        leaders.retain(|leader| leader.partition == wanted);
+    let mut leaders = leaders(brokers, wanted.topic, note)?;
+    if let Some(partition) = wanted.partition {
+        leaders.retain(|leader| leader.partition == partition);
         if leaders.is_empty() {
             leaders.push(Leader {
-                partition: wanted,
+                partition,
                 address: None,
             });
         }
     }
     leaders
         .iter()
-        .try_for_each(|leader| one_partition(brokers, topic, leader, selection, show))
+        .try_for_each(|leader| one_partition(brokers, wanted, leader, show))
+}
+
+/// As the first broker says that can be asked.
+fn leaders(brokers: &Brokers, topic: &str, note: &mut dyn FnMut(&str)) -> Result<Vec<Leader>, InspectError> {
+    let mut unreached = InspectError::Arguments;
+    for address in &brokers.bootstrap {
+        let asked = brokers.connect(address).and_then(|mut client| {
+            // Before any login, and on a connection of its own: whoever does not take the question is no Sealwire.
+            if client.is_proxy().unwrap_or(false) {
+                note(address);
+            }
+            brokers.log_in(address)?.leaders(topic)
+        });
+        match asked {
+            Ok(leaders) => return Ok(leaders),
+            Err(error) if error.is_end() && brokers.is_nobody() => return Err(InspectError::Nobody(error)),
+            Err(error @ ClientError::Broker { .. }) => unreached = error.into(),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(unreached)
 }
 
 fn one_partition(
-    brokers: Brokers<'_>,
-    topic: &str,
+    brokers: &Brokers,
+    wanted: Wanted<'_>,
     leader: &Leader,
-    selection: Selection,
     show: &mut dyn FnMut(&Item<'_>) -> Result<(), InspectError>,
 ) -> Result<(), InspectError> {
+    let Wanted { topic, selection, .. } = wanted;
     let address = leader.address.as_ref().ok_or_else(|| InspectError::NoLeader {
         topic: topic.to_owned(),
         partition: leader.partition,
     })?;
-    let mut client = brokers.connect(address)?;
+    let mut client = brokers.log_in(address)?;
     let origin = ReadFrom {
         topic: Some(topic),
         partition: Some(leader.partition),
