@@ -8,6 +8,7 @@ mod compressing;
 mod faulty_kms;
 mod https_server;
 mod memory_stream;
+pub mod renewed_login;
 mod sealed_batch;
 pub mod simulated;
 pub mod subjects;

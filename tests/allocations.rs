@@ -1,5 +1,6 @@
 //! What sealing and opening allocate, on the Rust heap and on the C heap: nothing per record, once buffers have grown.
-//! And what is in memory of the Rust heap that is given back while a private key is read: nothing of it.
+//! And what is in memory of the Rust heap that is given back while a private key is read, or while the proxy renews a
+//! login at a broker: nothing of the key, and nothing of the password or token.
 //!
 //! The Rust heap is counted by a global allocator around the system's, the C heap by stand-ins for glibc's functions.
 //! Both counters belong to the thread that allocates, so nothing else that runs in this process disturbs them. A Rust
@@ -26,11 +27,14 @@ use sealwire::crypto::SecretKey;
 use sealwire::envelope::{
     BatchPlace, Domain, Form, HeaderMode, Opener, OpeningKey, SaltSource, SealBuffers, SealingKey, form_of,
 };
+use sealwire::identity::sasl::initiator::{Account, Credential, Proof};
 use sealwire::record_batch::parse_record;
 use sealwire::record_batch::varint::put_varint;
 use sealwire::testing::TlsPeer;
 use sealwire::testing::authority::{Authority, Wanted};
+use sealwire::testing::renewed_login::{Sending, renew_login};
 use sealwire::testing::tls_meeting::{Meeting, VERSIONS, listener, server_name};
+use zeroize::Zeroizing;
 
 thread_local! {
     // Constant and without a destructor: touching them allocates nothing.
@@ -373,5 +377,33 @@ fn no_memory_is_given_back_with_a_private_key_in_it() {
             assert!(set.is_ok(), "{:?}", set.err());
         });
         assert_eq!(found, 0, "is RSA: {is_rsa}");
+    }
+}
+
+/// HALF-1
+#[test]
+fn no_memory_is_given_back_with_a_secret_for_brokers_in_it() {
+    let secret = "canary-".repeat(100);
+    let secrets: &'static [Vec<u8>] = vec![secret.as_bytes()[..24].to_vec()].leak();
+    let proofs: [fn(Zeroizing<String>) -> Proof; 2] = [
+        |password| Proof::Plain(Account::new("app".to_owned(), password)),
+        Proof::Token,
+    ];
+    for proof in proofs {
+        for (sending, arrives) in [
+            (Sending::InParts(usize::MAX), true),
+            (Sending::InParts(10), true),
+            (Sending::CutAfter(10), false),
+            (Sending::CutAfter(200), false),
+        ] {
+            let mut copy = None;
+            let found = given_back_with(secrets, || {
+                let credential = Credential::new(proof(Zeroizing::new(secret.clone())));
+                assert_eq!(renew_login(credential, sending), arrives, "{sending:?}");
+                copy = Some(secret.clone());
+            });
+            assert_eq!(found, 0, "{sending:?}");
+            assert_eq!(given_back_with(secrets, || drop(copy)), 1, "it is found");
+        }
     }
 }

@@ -1,8 +1,13 @@
 //! One direction of a connection: what was read and not worked off, and what is to be written.
+//!
+//! - HALF-1: a secret by which the proxy proves to brokers who it is leaves nothing in memory that others get: output
+//!   that may hold one is wiped once it is written, or dropped. It is moved no more once it is there.
 
 use std::io;
 use std::task::{Context, Poll};
 use std::time::Instant;
+
+use zeroize::Zeroize as _;
 
 use super::held::{HalfKey, PACE_BYTES};
 use super::input::Input;
@@ -19,6 +24,8 @@ pub(crate) struct Half {
     pub(crate) expected: usize,
     /// To be written from `written` on.
     pub(crate) output: Vec<u8>,
+    /// There may be a secret in it, and it is wiped when it is written (HALF-1).
+    pub(crate) is_secret: bool,
     pub(crate) written: usize,
     /// Something was written and has not gone out (STREAM-1).
     pub(crate) unflushed: bool,
@@ -71,6 +78,7 @@ impl Half {
             input: Input::default(),
             expected: 0,
             output: Vec::new(),
+            is_secret: false,
             written: 0,
             unflushed: false,
             verbatim: 0,
@@ -129,18 +137,29 @@ impl Half {
     }
 
     /// Queues `bytes` behind what is to be written.
-    pub(crate) fn queue(&mut self, bytes: Vec<u8>) {
+    pub(crate) fn queue(&mut self, mut bytes: Vec<u8>) {
         if self.output.is_empty() {
             self.output = bytes;
         } else {
             self.output.extend_from_slice(&bytes);
+            if self.is_secret {
+                bytes.zeroize();
+            }
         }
+    }
+
+    /// Nothing of the output is needed any more (HALF-1).
+    fn clear_output(&mut self) {
+        if std::mem::take(&mut self.is_secret) {
+            self.output.zeroize();
+        }
+        self.output.clear();
+        self.written = 0;
     }
 
     /// Forgets what is to be written.
     pub(crate) fn drop_output(&mut self) {
-        self.output.clear();
-        self.written = 0;
+        self.clear_output();
         if self.verbatim > 0 {
             let verbatim = std::mem::take(&mut self.verbatim);
             self.input.consume(verbatim);
@@ -184,8 +203,7 @@ impl Half {
             }
         };
         if self.written >= self.output.len() {
-            self.output.clear();
-            self.written = 0;
+            self.clear_output();
         }
         self.unflushed |= written > 0;
         (written, outcome)

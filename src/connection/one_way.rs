@@ -163,6 +163,8 @@ impl<'a, R: Stream, W: Stream> OneWay<'a, R, W> {
         if self.half.output.capacity() == 0 {
             self.half.output = self.shared.outputs.borrow_mut().take_empty(input.len());
         }
+        // HALF-1
+        self.half.is_secret |= self.direction == Direction::Request && self.session.renews_login();
         // Nothing is sealed without a key that is at hand by now, and there is none to be withdrawn.
         if self.direction == Direction::Request
             && pipeline.keys.sealing_count() > 0

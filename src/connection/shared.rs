@@ -187,6 +187,7 @@ impl Shared {
     #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
     pub(crate) fn release(&self, half: &mut Half) {
         half.input.end(&mut self.inputs.borrow_mut());
+        half.drop_output();
         self.outputs.borrow_mut().give(std::mem::take(&mut half.output));
         self.forget(half.key, clocks::now());
     }

@@ -109,7 +109,8 @@ pub fn write_own_handshake(
     length.fill_with_content_len(out)
 }
 
-/// Appends the request by which the proxy says something in a login of its own, length included.
+/// Appends the request by which the proxy says something in a login of its own, length included. The token, which may
+/// be a secret, stands at its end: it is copied once, and nothing of it is left where `out` has grown.
 pub fn write_own_token(correlation_id: i32, token: &[u8], out: &mut Vec<u8>) -> Result<(), ProtocolError> {
     let length = own_request::begin(SASL_AUTHENTICATE, OWN_AUTHENTICATE_VERSION, correlation_id, out)?;
     put_bytes(out, false, token)?;

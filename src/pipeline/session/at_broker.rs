@@ -95,6 +95,12 @@ impl Session {
         self.at_broker.as_ref()?.error.as_deref()
     }
 
+    /// Whether what goes to the broker may be a request of a renewal, and so hold a secret.
+    pub fn renews_login(&self) -> bool {
+        let at_broker = self.at_broker.as_ref();
+        at_broker.is_some_and(|at_broker| at_broker.renewal.is_some())
+    }
+
     /// Whether the client's next request has to wait for [`Self::renew`].
     pub(super) fn renewal_is_due(&self, now: Instant) -> bool {
         let due = self.at_broker.as_ref().and_then(|at_broker| at_broker.due);
