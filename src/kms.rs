@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! keys::service --> Kms --> file::FileKms --> keystore (one JSON file)
+//!                       --> vault::VaultKms, aws::AwsKms --> http
 //!                       --> testing::FaultyKms (feature `testing`) --> any other Kms
 //! ```
 //!
@@ -22,15 +23,20 @@
     )
 )]
 
-#[cfg(test)]
-mod faults_table;
+#[cfg(feature = "kms-aws")]
+pub mod aws;
 pub mod file;
+#[cfg(any(feature = "kms-aws", feature = "kms-vault"))]
+mod http;
 mod kek_names;
 pub mod keystore;
 mod open;
+#[cfg(feature = "kms-vault")]
+pub mod vault;
+mod versions;
 
 pub use kek_names::KekNames;
-pub use open::KmsKind;
+pub use open::{FEATURES, KmsKind, PROVIDERS};
 
 use std::time::Duration;
 
@@ -117,7 +123,7 @@ pub enum KmsError {
     Unavailable(String),
     /// Too much was asked of the KMS, which wants to be left alone for this long. An outage for whoever asked.
     #[cfg_attr(
-        not(feature = "testing"),
+        not(any(feature = "kms-aws", feature = "kms-vault", feature = "testing")),
         expect(
             dead_code,
             reason = "what a KMS in a network answers; the file keystore has no such fault"
@@ -130,7 +136,7 @@ pub enum KmsError {
     },
     /// The KMS refuses the proxy's own credentials: says nothing about any key.
     #[cfg_attr(
-        not(feature = "testing"),
+        not(any(feature = "kms-aws", feature = "kms-vault", feature = "testing")),
         expect(
             dead_code,
             reason = "what a KMS in a network answers; the file keystore has no such fault"
@@ -144,6 +150,10 @@ pub enum KmsError {
     /// The KEK, or the version that is needed, was destroyed.
     #[error("the key-encryption key was destroyed")]
     KekDestroyed,
+    /// The KMS does not let the proxy use the KEK, or it is of a kind that the proxy does not use. The text says what
+    /// is missing, for the log.
+    #[error("the key-encryption key may not be used: {0}")]
+    KekDenied(String),
     /// There is no such KEK in this KMS.
     #[error("the key-encryption key is not in this KMS")]
     KekNotFound,
@@ -168,7 +178,11 @@ impl KmsError {
     pub fn refuses_kek(&self) -> bool {
         matches!(
             self,
-            Self::KekDisabled | Self::KekDestroyed | Self::KekNotFound | Self::KekVersionNotFound(_)
+            Self::KekDisabled
+                | Self::KekDestroyed
+                | Self::KekDenied(_)
+                | Self::KekNotFound
+                | Self::KekVersionNotFound(_)
         )
     }
 }

@@ -143,6 +143,10 @@ async fn look_at(
 ) -> Table {
     let deadline = Instant::now() + WHOLE_MAX;
     let descriptors = running.as_ref().map(|running| running.descriptors);
+    let depth = match running {
+        Some(_) => keks::Depth::Presence,
+        None => keks::Depth::Use,
+    };
     let came_back = running.map(|running| running.came_back);
     // Side by side: one that hangs takes no time from the others.
     let mut looking = Vec::new();
@@ -163,8 +167,10 @@ async fn look_at(
         });
         looking.push((cluster, task, found));
     }
-    let (mut rows, issuers) =
-        tokio::join!(keks::look(config, kms, deadline), issuers::look(config, deadline));
+    let (mut rows, issuers) = tokio::join!(
+        keks::look(config, kms, depth, deadline),
+        issuers::look(config, deadline)
+    );
     rows.extend(issuers);
     for (cluster, task, found) in looking {
         let ended = timeout_at(deadline.into(), task).await;

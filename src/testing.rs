@@ -7,6 +7,7 @@ mod client_hello;
 mod compressing;
 mod faulty_kms;
 mod https_server;
+pub mod kms_faults;
 mod memory_stream;
 pub mod renewed_login;
 mod sealed_batch;

@@ -3,11 +3,15 @@
 
 mod access;
 mod audit;
+#[cfg(feature = "kms-aws")]
+mod aws;
 mod by_name;
 mod by_port;
 mod clusters;
 mod groups_for;
 mod keystores;
+#[cfg(any(feature = "kms-aws", feature = "kms-vault"))]
+mod kms_server;
 mod later;
 mod limits;
 mod listeners;
@@ -22,6 +26,8 @@ mod sources;
 mod tls;
 mod topics;
 mod upstream_login;
+#[cfg(feature = "kms-vault")]
+mod vault;
 mod written_files;
 
 pub(crate) use self::own_ports::OwnPorts;

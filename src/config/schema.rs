@@ -236,12 +236,14 @@ mod tests {
     /// PROBLEM-1: the mark is what keeps secrets out of messages, wherever the name is written.
     #[test]
     fn places_of_secrets_are_marked() {
-        for name in ["master_key", "password", "token"] {
+        for name in ["master_key", "password", "token", "secret_id"] {
             assert!(names_a_secret(name), "{name}");
         }
         let marked: Vec<_> = keys().filter(|key| key.is_secret).map(|key| key.path).collect();
         let expected = [
             "kms.*.master_key",
+            "kms.*.login.token",
+            "kms.*.login.secret_id",
             "cluster.*.upstream_login.password",
             "cluster.*.upstream_login.token",
             "cluster.*.upstream_login.token.client_secret",

@@ -1,12 +1,13 @@
 //! The one type that holds key bytes.
 //!
-//! - no Clone, no Debug, no Serialize, no comparison; a copy is asked for by name ([`SecretKey::duplicate`]).
+//! - no Clone, no Debug, no Serialize, no comparison by `==`; a copy is asked for by name ([`SecretKey::duplicate`]).
 //! - SECRET-2: the bytes are wiped when the key is dropped, and a source that a key is made from is wiped at once, also
 //!   when it is refused.
 //! - the bytes can be read inside this crate only, by [`SecretKey::expose`].
 //!
 //! Any thread may hold a key.
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use zeroize::Zeroize;
 
 use super::CryptoError;
@@ -48,6 +49,11 @@ impl SecretKey {
         let mut cell = KeyCell::zeroed();
         cell.bytes_mut().copy_from_slice(self.cell.bytes());
         Self { cell }
+    }
+
+    /// Whether both are one; it takes as long whatever they are.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        verify_slices_are_equal(self.cell.bytes(), other.cell.bytes()).is_ok()
     }
 
     /// A key whose bytes `fill` writes in place, so that they never lie anywhere else.
@@ -92,6 +98,7 @@ mod tests {
         let two = SecretKey::generate()?;
         assert!(one.expose() != two.expose());
         let copy = one.duplicate();
+        assert!(copy.is_same(&one) && !copy.is_same(&two));
         let bytes = *one.expose();
         drop(one);
         assert!(copy.expose() == &bytes);

@@ -169,6 +169,9 @@ pub enum KeyFailure {
     /// The KEK was destroyed.
     #[error("the key-encryption key was destroyed")]
     KekDestroyed,
+    /// The KMS does not let the proxy use the KEK.
+    #[error("the key-encryption key may not be used by the proxy")]
+    KekDenied,
     /// The KMS has no such KEK.
     #[error("the key-encryption key is not in the KMS")]
     KekNotFound,
@@ -194,6 +197,7 @@ impl KeyFailure {
             Self::Unavailable => "kms_unavailable",
             Self::KekDisabled => "kek_disabled",
             Self::KekDestroyed => "kek_destroyed",
+            Self::KekDenied => "kek_denied",
             Self::KekNotFound => "kek_not_found",
             Self::KekVersionNotFound => "kek_version_not_found",
             Self::Malformed => "wrapped_dek_malformed",
@@ -209,6 +213,7 @@ impl From<&KmsError> for KeyFailure {
             }
             KmsError::KekDisabled => Self::KekDisabled,
             KmsError::KekDestroyed => Self::KekDestroyed,
+            KmsError::KekDenied(_) => Self::KekDenied,
             KmsError::KekNotFound => Self::KekNotFound,
             KmsError::KekVersionNotFound(_) => Self::KekVersionNotFound,
             KmsError::Malformed => Self::Malformed,

@@ -29,6 +29,7 @@ use async_trait::async_trait;
 
 use super::keystore::succession::{self, NotASuccessor};
 use super::keystore::{Keystore, KeystoreError, MasterKeySource, OpenKeystore, open_file, read_file};
+use super::versions::{shortest, version_number};
 use super::{GeneratedDek, KekNames, Kms, KmsError};
 use crate::crypto::{SecretKey, unwrap_key, wrap_key};
 use crate::durable_file::{FileError, FileIdentity};
@@ -289,24 +290,6 @@ impl RereadError {
 
 fn dek_aad(prefix: &[u8]) -> Vec<u8> {
     [b"sealwire/keystore/1/dek".as_slice(), prefix].concat()
-}
-
-/// `number` without the zero bytes in front.
-fn shortest(number: &[u8; 4]) -> &[u8] {
-    let zeros = number.iter().take_while(|&&byte| byte == 0).count();
-    number.get(zeros..).unwrap_or_default()
-}
-
-/// The number that [`shortest`] wrote, `None` for any other bytes.
-fn version_number(version: &[u8]) -> Option<u32> {
-    if version.is_empty() || version.len() > 4 || version.first() == Some(&0) {
-        return None;
-    }
-    Some(
-        version
-            .iter()
-            .fold(0, |number, &byte| (number << 8) | u32::from(byte)),
-    )
 }
 
 fn local_failure(what: &str) -> KmsError {

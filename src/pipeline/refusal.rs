@@ -329,7 +329,7 @@ mod tests {
                 refusal.to_string()
             })
             .collect();
-        assert_eq!(seen.len(), 15, "{seen:#?}");
+        assert_eq!(seen.len(), 16, "{seen:#?}");
     }
 
     /// Every refusal comes behind another: a new one does not compile without a place here.
@@ -343,7 +343,8 @@ mod tests {
             FetchRefusal::KekNotNamed(_) => key(KeyFailure::Unavailable),
             FetchRefusal::Key(KeyFailure::Unavailable, _) => key(KeyFailure::KekDisabled),
             FetchRefusal::Key(KeyFailure::KekDisabled, _) => key(KeyFailure::KekDestroyed),
-            FetchRefusal::Key(KeyFailure::KekDestroyed, _) => key(KeyFailure::KekNotFound),
+            FetchRefusal::Key(KeyFailure::KekDestroyed, _) => key(KeyFailure::KekDenied),
+            FetchRefusal::Key(KeyFailure::KekDenied, _) => key(KeyFailure::KekNotFound),
             FetchRefusal::Key(KeyFailure::KekNotFound, _) => key(KeyFailure::KekVersionNotFound),
             FetchRefusal::Key(KeyFailure::KekVersionNotFound, _) => key(KeyFailure::Malformed),
             FetchRefusal::Key(KeyFailure::Malformed, _) => FetchRefusal::TooManyKeys,

@@ -1,4 +1,5 @@
-//! Whether each KMS answers, and has each KEK that a rule names without naming a topic for it.
+//! Whether each KMS answers, and has each KEK that a rule names without naming a topic for it. Before the program runs,
+//! each KEK that seals is tried as well: a data key is made, unwrapped, and compared.
 //!
 //! A KEK whose name is made of a topic's is found by the first client of that topic: which topics there will be nobody
 //! knows.
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
 use super::{Row, Verdict, left, some_of};
-use crate::config::Config;
+use crate::config::{Config, KmsConfig, KmsKind};
 use crate::ids::KmsId;
 use crate::kms::{Kms, KmsError};
 
@@ -23,9 +24,19 @@ struct Named {
     opens: Vec<String>,
 }
 
+/// How much is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Depth {
+    /// Whether each KEK is there.
+    Presence,
+    /// Whether each that seals does what it is for, too.
+    Use,
+}
+
 pub(super) async fn look(
     config: &Config,
     kms: &[Result<Arc<dyn Kms>, String>],
+    depth: Depth,
     deadline: Instant,
 ) -> Vec<Row> {
     let mut rows = Vec::new();
@@ -50,9 +61,9 @@ pub(super) async fn look(
         let Some((settings, kms)) = opened(id) else {
             continue;
         };
-        let asked = timeout(left(deadline, ANSWER_MAX), kms.current_version(&kek)).await;
-        let subject = format!("kek {}/{kek}", settings.name);
-        rows.push(row(subject, &settings.name, &kek, &named, asked.ok()));
+        let is_tried = depth == Depth::Use && !named.seals.is_empty();
+        let asked = timeout(left(deadline, ANSWER_MAX), ask(&**kms, &kek, is_tried)).await;
+        rows.push(row(settings, &kek, &named, asked.ok()));
     }
     rows
 }
@@ -77,20 +88,54 @@ fn named(config: &Config) -> BTreeMap<(KmsId, Arc<str>), Named> {
     named
 }
 
+/// How long what was tried took.
+struct Tried {
+    made: Duration,
+    unwrapped: Duration,
+}
+
+async fn ask(kms: &dyn Kms, kek: &str, is_tried: bool) -> Result<Option<Tried>, KmsError> {
+    kms.current_version(kek).await?;
+    if !is_tried {
+        return Ok(None);
+    }
+    let started = Instant::now();
+    let made = kms.generate_dek(kek).await?;
+    let made_after = started.elapsed();
+    let unwrapped = kms.unwrap_dek(&made.wrapped).await?;
+    if !unwrapped.is_same(&made.dek) {
+        let lie = "it unwraps another data key than it has made: what is sealed under it would never open";
+        return Err(KmsError::KekDenied(lie.to_owned()));
+    }
+    Ok(Some(Tried {
+        made: made_after,
+        unwrapped: started.elapsed().saturating_sub(made_after),
+    }))
+}
+
 fn row(
-    subject: String,
-    kms: &str,
+    settings: &KmsConfig,
     kek: &str,
     named: &Named,
-    answer: Option<Result<Option<Vec<u8>>, KmsError>>,
+    answer: Option<Result<Option<Tried>, KmsError>>,
 ) -> Row {
+    let kms = settings.name.as_str();
+    let subject = format!("kek {kms}/{kek}");
     let rules = some_of(if named.seals.is_empty() {
         &named.opens
     } else {
         &named.seals
     });
     let error = match answer {
-        Some(Ok(_)) => return Row::new(subject, Verdict::Good, format!("it is there, for {rules}")),
+        Some(Ok(None)) => return Row::new(subject, Verdict::Good, format!("it is there, for {rules}")),
+        Some(Ok(Some(Tried { made, unwrapped }))) => {
+            let finding = format!(
+                "it is there, for {rules}: a data key was made in {} ms and unwrapped in {} ms",
+                made.as_millis(),
+                unwrapped.as_millis()
+            );
+            return Row::new(subject, Verdict::Good, finding);
+        }
         None => {
             return Row::new(
                 subject,
@@ -103,17 +148,28 @@ fn row(
         }
         Some(Err(error)) => error,
     };
-    let instead = match error {
-        KmsError::KekDisabled => format!("enable it (sealwire keystore enable KEYSTORE {kek})"),
-        KmsError::KekDestroyed => "name another one".to_owned(),
-        _ => format!("correct the name, or add it (sealwire keystore add KEYSTORE {kek})"),
-    };
+    let instead = instead_of(&settings.kind, &error, kek);
     if named.seals.is_empty() {
         let finding = format!("{error}: what was sealed under it does not open, in {rules}: {instead}");
         return Row::new(subject, Verdict::Warning, finding);
     }
     let finding = format!("{error}: producers are refused (error 44), in {rules}: {instead}");
     Row::new(subject, Verdict::Failed, finding)
+}
+
+/// What to do.
+fn instead_of(kind: &KmsKind, error: &KmsError, kek: &str) -> String {
+    let is_keystore = matches!(kind, KmsKind::File { .. });
+    match error {
+        KmsError::KekDisabled if is_keystore => {
+            format!("enable it (sealwire keystore enable KEYSTORE {kek})")
+        }
+        KmsError::KekDisabled => "enable it there".to_owned(),
+        KmsError::KekDestroyed => "name another one".to_owned(),
+        KmsError::KekDenied(_) => "grant it, or name another one".to_owned(),
+        _ if is_keystore => format!("correct the name, or add it (sealwire keystore add KEYSTORE {kek})"),
+        _ => "correct the name, or make it there".to_owned(),
+    }
 }
 
 /// As long as the key service waits for one call.
@@ -195,7 +251,7 @@ kek = "missing"
         let config = Config::from_toml_text(&text, Path::new("sealwire.toml")).expect("a configuration");
         let kms: Arc<dyn Kms> = Arc::new(Keks(&["orders", "of-payments"], false));
         let deadline = Instant::now() + Duration::from_secs(10);
-        let rows = look(&config, &[Ok(kms)], deadline).await;
+        let rows = look(&config, &[Ok(kms)], Depth::Presence, deadline).await;
         let found: Vec<_> = rows
             .iter()
             .map(|row| (row.subject.as_str(), row.verdict))
@@ -217,12 +273,12 @@ kek = "missing"
             "{missing}"
         );
         let public: Arc<dyn Kms> = Arc::new(Keks(&["orders", "of-payments", "missing", "missing-too"], true));
-        let rows = look(&config, &[Ok(public)], deadline).await;
+        let rows = look(&config, &[Ok(public)], Depth::Presence, deadline).await;
         let forgeable = rows.iter().filter(|row| {
             row.verdict == Verdict::Failed && row.finding.contains("write forgeable_kek = true in the rule")
         });
         assert_eq!(forgeable.count(), 7, "{rows:?}");
-        let rows = look(&config, &[Err("wrong key".to_owned())], deadline).await;
+        let rows = look(&config, &[Err("wrong key".to_owned())], Depth::Use, deadline).await;
         assert_eq!(rows, [Row::new("kms local", Verdict::Failed, "wrong key")]);
     }
 }

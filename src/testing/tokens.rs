@@ -1,5 +1,6 @@
 //! Whoever signs tokens: keys, the set that publishes them, and tokens, good ones and others.
 
+use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
@@ -7,7 +8,7 @@ use aws_lc_rs::signature::{
     RSA_PSS_SHA256, RsaKeyPair,
 };
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
 /// A key that tokens are signed with.
@@ -90,6 +91,20 @@ impl SigningKey {
         }
         jwk["use"] = json!("sig");
         jwk
+    }
+
+    /// The same in PEM, of a key on P-256.
+    ///
+    /// # Panics
+    /// Of others.
+    #[must_use]
+    pub fn public_pem(&self) -> String {
+        let Pair::Ec(pair) = &self.pair else {
+            panic!("a key on P-256");
+        };
+        let der: PublicKeyX509Der<'_> = pair.public_key().as_der().expect("it has one");
+        let text = STANDARD.encode(der.as_ref());
+        format!("-----BEGIN PUBLIC KEY-----\n{text}\n-----END PUBLIC KEY-----\n")
     }
 
     /// A token with these claims.

@@ -22,7 +22,7 @@ fn read(path: &str) -> String {
 /// Every document that people read, by its path from the repository's root.
 fn documents() -> Vec<String> {
     let mut documents = vec!["README.md".to_owned(), "CHANGELOG.md".to_owned()];
-    for folder in ["docs", "perf"] {
+    for folder in ["docs", "docs/kms", "perf"] {
         let entries = fs::read_dir(repository().join(folder)).expect("the folder is read");
         for entry in entries {
             let name = entry.expect("an entry").file_name();

@@ -11,6 +11,8 @@ use std::time::{Duration, SystemTime};
 
 use rustls::pki_types::ServerName;
 use sealwire::config::{Config, KmsKind, ListenerConfig, MasterKeySource, UpstreamLogin};
+use sealwire::kms::vault::VaultLogin;
+use sealwire::secret_source::SecretSource;
 use sealwire::testing::authority::{Authority, Issued, Span, Wanted};
 use sealwire::transport::certificates::CertificateFiles;
 use sealwire::transport::tls_client::{ClientSet, Trust, UpstreamTls};
@@ -82,6 +84,22 @@ fn the_file_with_logins_starts() {
 #[test]
 fn the_file_with_logins_at_brokers_starts() {
     let mut program = Program::start("upstream-login.toml");
+    program.wait_until_it_is_ready();
+    program.wait_until_it_serves();
+    program.terminate();
+}
+
+#[test]
+fn the_file_with_a_vault_starts() {
+    let mut program = Program::start("kms-vault.toml");
+    program.wait_until_it_is_ready();
+    program.wait_until_it_serves();
+    program.terminate();
+}
+
+#[test]
+fn the_file_with_aws_starts() {
+    let mut program = Program::start("kms-aws.toml");
     program.wait_until_it_is_ready();
     program.wait_until_it_serves();
     program.terminate();
@@ -343,14 +361,30 @@ fn make_accounts(config: &Config) {
 
 fn make_keystores(config: &Config) {
     for kms in &config.kms {
-        let KmsKind::File { path, master_key } = &kms.kind else {
-            panic!("only file keystores ship")
-        };
-        let MasterKeySource::File(master_key) = master_key else {
-            panic!("the shipped files use key files")
-        };
-        keystore("create", path, master_key, &[]);
-        keystore("add", path, master_key, &["default"]);
+        match &kms.kind {
+            KmsKind::File {
+                path,
+                master_key: MasterKeySource::File(master_key),
+            } => {
+                keystore("create", path, master_key, &[]);
+                keystore("add", path, master_key, &["default"]);
+            }
+            KmsKind::Vault(settings) => {
+                if let VaultLogin::AppRole {
+                    secret_id: SecretSource::File(path),
+                    ..
+                } = &settings.login
+                {
+                    write_secret(path, "secret");
+                }
+                let tls = settings.server.tls.as_ref().expect("the shipped file speaks TLS");
+                if let Trust::File(path) = &tls.trust {
+                    write(path, &Authority::root("vault").pem());
+                }
+            }
+            KmsKind::Aws(_) => {}
+            other => panic!("no shipped file has this: {other:?}"),
+        }
     }
 }
 

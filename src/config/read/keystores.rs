@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use super::later::is_later_provider;
 use super::node::{Node, Reach};
-use crate::config::{KmsConfig, KmsKind};
+use crate::config::{KmsConfig, KmsKind, schema};
 use crate::ids::KmsId;
-use crate::kms::keystore::{Keystore, MasterKeySource, read_file};
+use crate::kms::keystore::{Keystore, KeystoreKek, MasterKeySource, read_file};
+use crate::kms::{FEATURES, PROVIDERS};
 use crate::secret_source::SecretSource;
 
 /// Every KMS in order of name, with the place of each. A KMS with a mistake in it still has its place, so that rules
@@ -29,10 +30,15 @@ impl<'r> KmsList<'r> {
     }
 
     /// What tells the KMSs apart, in their order: two with the same identity have the same keys.
-    pub(super) fn identities(&self) -> Vec<Option<KeystoreIdentity>> {
+    pub(super) fn identities(&self) -> Vec<Option<KmsIdentity>> {
         let identity = |(config, (_, node)): (&Option<KmsConfig>, &(String, Node<'_>))| {
-            let KmsKind::File { path, .. } = &config.as_ref()?.kind;
-            Some(identity_of(path, node.reader.reach))
+            Some(match &config.as_ref()?.kind {
+                KmsKind::File { path, .. } => identity_of(path, node.reader.reach),
+                #[cfg(feature = "kms-aws")]
+                KmsKind::Aws(settings) => KmsIdentity::Authority(settings.authority()),
+                #[cfg(feature = "kms-vault")]
+                KmsKind::Vault(settings) => KmsIdentity::Authority(settings.authority()),
+            })
         };
         self.read.iter().zip(&self.names).map(identity).collect()
     }
@@ -48,10 +54,23 @@ impl<'r> KmsList<'r> {
         (0..self.names.len()).find(|place| self.id(*place) == Some(id))
     }
 
-    /// Whether the KMS with this id is a keystore.
-    pub(super) fn is_keystore(&self, id: KmsId) -> bool {
+    /// Whether a KEK of the KMS with this id can have this in its name, and what to write instead.
+    pub(super) fn may_name(&self, id: KmsId, text: &str) -> Result<(), &'static str> {
         let config = self.place(id).and_then(|place| self.read.get(place)?.as_ref());
-        config.is_some_and(|config| matches!(config.kind, KmsKind::File { .. }))
+        match config.map(|config| &config.kind) {
+            Some(KmsKind::File { .. }) if !KeystoreKek::may_contain(text) => {
+                Err("write letters, digits and punctuation of ASCII, without spaces")
+            }
+            #[cfg(feature = "kms-aws")]
+            Some(KmsKind::Aws(_)) if !crate::kms::aws::may_contain(text) => {
+                Err("write a key's id, an alias (alias/NAME), or an ARN of either")
+            }
+            #[cfg(feature = "kms-vault")]
+            Some(KmsKind::Vault(_)) if !crate::kms::vault::may_contain(text) => {
+                Err("write letters, digits, `-`, `_` and `.` of ASCII")
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn position(&self, name: &str) -> Option<usize> {
@@ -59,39 +78,94 @@ impl<'r> KmsList<'r> {
     }
 }
 
-/// Which keystore a file holds.
+/// Which keystore a file holds, or which KMS it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum KeystoreIdentity {
+pub(super) enum KmsIdentity {
     /// The keystore's own id: a copy of the file is the same keystore.
     Id([u8; 16]),
     /// The file's place, where it was not or could not be read.
     Path(PathBuf),
+    /// What records call it.
+    #[cfg(any(feature = "kms-aws", feature = "kms-vault"))]
+    Authority([u8; 4]),
 }
 
-fn identity_of(path: &Path, reach: Reach) -> KeystoreIdentity {
+fn identity_of(path: &Path, reach: Reach) -> KmsIdentity {
     if reach == Reach::Skip {
-        return KeystoreIdentity::Path(path.to_path_buf());
+        return KmsIdentity::Path(path.to_path_buf());
     }
     let keystore = read_file(path).and_then(|(bytes, _)| Keystore::parse(&bytes));
     match keystore {
-        Ok(keystore) => KeystoreIdentity::Id(*keystore.unverified_id()),
-        Err(_) => KeystoreIdentity::Path(path.canonicalize().unwrap_or_else(|_| path.to_path_buf())),
+        Ok(keystore) => KmsIdentity::Id(*keystore.unverified_id()),
+        Err(_) => KmsIdentity::Path(path.canonicalize().unwrap_or_else(|_| path.to_path_buf())),
     }
 }
 
 fn read_kms(name: &str, node: &Node<'_>) -> Option<KmsConfig> {
     let node = node.clone().checked_table()?;
-    let provider = node.text("provider");
-    if let Some(provider) = provider.filter(|provider| provider != "file")
-        && let Some(written) = node.written("provider")
-    {
-        let problem = if is_later_provider(&provider) {
-            "this provider is not available in this version"
-        } else {
-            "there is no such provider"
-        };
-        written.complain(problem, "write provider = \"file\", the embedded keystore");
-        return None;
+    let provider = node.get("provider")?;
+    let kind = match provider.as_text()?.as_str() {
+        "file" => {
+            refuse_others(&node, "file", &["path", "master_key"])?;
+            read_keystore(&node)?
+        }
+        #[cfg(feature = "kms-aws")]
+        "aws" => {
+            refuse_others(&node, "aws", super::aws::KEYS)?;
+            super::aws::read_aws(&node)?
+        }
+        #[cfg(feature = "kms-vault")]
+        "vault" => {
+            refuse_others(&node, "vault", super::vault::KEYS)?;
+            super::vault::read_vault(&node)?
+        }
+        other => {
+            let (problem, fix) = other_provider(other);
+            provider.complain(&problem, &fix);
+            return None;
+        }
+    };
+    Some(KmsConfig {
+        id: node.reader.ids.borrow_mut().kms.id_of(name),
+        name: name.to_owned(),
+        kind,
+    })
+}
+
+/// What is wrong with a provider that this program does not have, and what to do.
+fn other_provider(name: &str) -> (String, String) {
+    if let Some((_, feature)) = FEATURES.iter().find(|(provider, _)| *provider == name) {
+        return (
+            "this program was built without it".to_owned(),
+            format!("take a released program, or build one with: cargo build --release --features {feature}"),
+        );
+    }
+    let problem = if is_later_provider(name) {
+        "this provider is not available in this version"
+    } else {
+        "there is no such provider"
+    };
+    let known: Vec<_> = PROVIDERS.iter().map(|name| format!("{name:?}")).collect();
+    (problem.to_owned(), format!("write one of {}", known.join(", ")))
+}
+
+/// Complains of keys that belong to another provider.
+fn refuse_others(node: &Node<'_>, provider: &str, keys: &[&str]) -> Option<()> {
+    let others = schema::names_under("kms.*").filter(|name| *name != "provider" && !keys.contains(name));
+    let mistaken = others.filter_map(|name| node.written(name)).inspect(|place| {
+        place.complain_of_the_name(
+            &format!("provider = {provider:?} does without it"),
+            "remove it, or write the provider that needs it",
+        );
+    });
+    (mistaken.count() == 0).then_some(())
+}
+
+fn read_keystore(node: &Node<'_>) -> Option<KmsKind> {
+    for name in ["path", "master_key"] {
+        if node.written(name).is_none() {
+            node.missing(name);
+        }
     }
     let path = node
         .text("path")
@@ -105,14 +179,9 @@ fn read_kms(name: &str, node: &Node<'_>) -> Option<KmsConfig> {
         );
     }
     let master_key = node.table("master_key").and_then(|table| read_master_key(&table));
-    node.written("provider")?;
-    Some(KmsConfig {
-        id: node.reader.ids.borrow_mut().kms.id_of(name),
-        name: name.to_owned(),
-        kind: KmsKind::File {
-            path: path?,
-            master_key: master_key?,
-        },
+    Some(KmsKind::File {
+        path: path?,
+        master_key: master_key?,
     })
 }
 

@@ -48,7 +48,7 @@ const LOGINS: &str = "how clients log in at the proxy is set in [cluster.NAME.li
     logins pass through to the broker";
 const NO_LOGIN: &str = "remove it: the proxy itself has no account at brokers in this version; clients log in at it, \
     with client_auth = \"sasl\", or through it at the broker";
-const NO_KMS: &str = "remove it: provider = \"file\", the embedded keystore, is the only one in this version";
+const NO_KMS: &str = "remove it: the embedded keystore, Vault and AWS KMS are the only ones in this version";
 const NO_RELOAD: &str =
     "remove it: a changed configuration needs a restart in this version; only the keystore is followed";
 const NO_SHARE_GROUPS: &str =
@@ -99,19 +99,7 @@ const KEYS: &[(&[&str], &str)] = &[
     (&["share", "share_groups"], NO_SHARE_GROUPS),
 ];
 
-const PROVIDERS: &[&str] = &[
-    "aws",
-    "azure",
-    "branch",
-    "gcp",
-    "google",
-    "hashicorp",
-    "hsm",
-    "kmip",
-    "openbao",
-    "pkcs11",
-    "vault",
-];
+const PROVIDERS: &[&str] = &["aws", "azure", "branch", "gcp", "google", "hsm", "kmip", "pkcs11"];
 
 const CLIENT_AUTH: &[&str] = &[
     "gssapi",
@@ -138,7 +126,6 @@ mod tests {
             "ssl.truststore.location",
             "security-protocol",
             "sasl_mechanism",
-            "vault",
             "reload",
         ] {
             assert!(instead_of(name).is_some(), "{name}");
@@ -146,9 +133,7 @@ mod tests {
         for name in ["tls", "tlss", "cat", "listen", "nods", ""] {
             assert!(instead_of(name).is_none(), "{name}");
         }
-        assert!(
-            is_later_provider("aws-kms") && is_later_provider("hashicorp_vault") && !is_later_provider("fil")
-        );
+        assert!(is_later_provider("azure-kms") && is_later_provider("gcp_kms") && !is_later_provider("fil"));
         assert!(is_later_client_auth("SASL_SSL") && !is_later_client_auth("none"));
     }
 

@@ -1,6 +1,8 @@
 //! Whole configurations: what they become, and how their mistakes are told.
 
 mod access;
+#[cfg(feature = "kms-aws")]
+mod aws;
 mod clusters;
 mod groups_for;
 mod hostile;
@@ -10,6 +12,8 @@ mod rules;
 mod sasl;
 mod tls;
 mod upstream_login;
+#[cfg(feature = "kms-vault")]
+mod vault;
 mod written_files;
 
 use std::path::{Path, PathBuf};

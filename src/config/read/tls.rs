@@ -219,9 +219,46 @@ pub(super) fn read_upstream_tls(table: Node<'_>) -> Option<UpstreamTls> {
             }
         }
     });
-    let client = match (table.written("certificate"), table.written("key")) {
+    let client = read_own_certificate(&table);
+    let choice = read_choice(&table);
+    let tls = UpstreamTls {
+        trust: trust?,
+        server_name: unless_mistaken(server_name)?,
+        client: unless_mistaken(client)?,
+        choice: choice?,
+    };
+    check_loading(&table, &tls);
+    Some(tls)
+}
+
+/// What a server that is no broker has to show, and is shown, where that stands beside other keys: `ca`, `certificate`,
+/// `key`.
+#[cfg(feature = "kms-vault")]
+pub(super) fn read_client_tls(table: &Node<'_>) -> Option<UpstreamTls> {
+    let trust = read_server_trust(table);
+    let client = unless_mistaken(read_own_certificate(table));
+    let tls = UpstreamTls {
+        client: client?,
+        ..UpstreamTls::trusting(trust?)
+    };
+    check_loading(table, &tls);
+    Some(tls)
+}
+
+/// Who vouches for a server that is no broker: `ca`.
+#[cfg(any(feature = "kms-aws", feature = "kms-vault"))]
+pub(super) fn read_server_trust(table: &Node<'_>) -> Option<Trust> {
+    match table.written("ca") {
+        Some(place) => read_authorities(&place),
+        None => Some(Trust::System),
+    }
+}
+
+/// What is shown, if anything.
+fn read_own_certificate(table: &Node<'_>) -> Option<Option<CertificateFiles>> {
+    match (table.written("certificate"), table.written("key")) {
         (None, None) => None,
-        (Some(_), Some(_)) => Some(read_certificate(&table)),
+        (Some(_), Some(_)) => Some(read_certificate(table)),
         (Some(_), None) => {
             table.missing("key");
             Some(None)
@@ -230,21 +267,16 @@ pub(super) fn read_upstream_tls(table: Node<'_>) -> Option<UpstreamTls> {
             table.missing("certificate");
             Some(None)
         }
-    };
-    let choice = read_choice(&table);
-    let tls = UpstreamTls {
-        trust: trust?,
-        server_name: unless_mistaken(server_name)?,
-        client: unless_mistaken(client)?,
-        choice: choice?,
-    };
+    }
+}
+
+fn check_loading(table: &Node<'_>, tls: &UpstreamTls) {
     if table.reader.reach == Reach::Check
         && tls.files().all(|path| path.is_file())
         && let Err(error) = tls.load(SystemTime::now())
     {
         table.complain(&error.to_string(), "correct the files, or name others");
     }
-    Some(tls)
 }
 
 fn read_trust(table: &Node<'_>) -> Option<Trust> {

@@ -6,8 +6,9 @@ use futures_lite::future::block_on;
 use tempfile::TempDir;
 
 use super::*;
-use crate::kms::faults_table::{KEK, KekChange, Outage, Provider, THROTTLED_FOR, check};
+
 use crate::kms::keystore::{create_key_file, lock_file};
+use crate::testing::kms_faults::{FaultProvider, KEK, KekChange, Outage, THROTTLED_FOR, check};
 use crate::testing::{Faults, FaultyKms};
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
@@ -86,7 +87,7 @@ impl FileProvider {
     }
 }
 
-impl Provider for FileProvider {
+impl FaultProvider for FileProvider {
     fn kms(&mut self) -> Arc<dyn Kms> {
         self.fixture.look(&self.file);
         Arc::clone(&self.layer) as Arc<dyn Kms>

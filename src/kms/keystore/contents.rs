@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hmac;
 
 use super::KeystoreError;
 use super::master_key::{KeyDerivation, MasterKeys, MasterSecret};
 use crate::crypto::{SecretKey, WRAPPED_KEY_BYTES, unwrap_key};
+use crate::envelope::wrapped_dek::authority_of;
 use crate::kms::KmsError;
 
 /// Longest name of a KEK, in bytes: what a wrapped DEK has room for.
@@ -107,14 +107,7 @@ impl OpenKeystore {
     /// First four bytes of SHA-256 of the id: the authority in wrapped DEKs.
     #[must_use]
     pub fn authority(&self) -> [u8; 4] {
-        let mut authority = [0; 4];
-        for (to, from) in authority
-            .iter_mut()
-            .zip(digest(&SHA256, &self.keystore.id).as_ref())
-        {
-            *to = *from;
-        }
-        authority
+        authority_of(&self.keystore.id)
     }
 
     /// Counts the changes that were made; a lower one is an older file.

@@ -48,6 +48,7 @@ fn produce_refusals() -> Vec<ProduceRefusal> {
         KeyFailure::Unavailable,
         KeyFailure::KekDisabled,
         KeyFailure::KekDestroyed,
+        KeyFailure::KekDenied,
         KeyFailure::KekNotFound,
         KeyFailure::KekVersionNotFound,
         KeyFailure::Malformed,
@@ -103,6 +104,7 @@ fn fetch_refusals() -> Vec<FetchRefusal> {
     let keys = [
         KeyFailure::KekDisabled,
         KeyFailure::KekDestroyed,
+        KeyFailure::KekDenied,
         KeyFailure::KekNotFound,
         KeyFailure::KekVersionNotFound,
         KeyFailure::Malformed,

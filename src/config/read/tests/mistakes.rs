@@ -41,7 +41,7 @@ fn mistakes_name_line_variable_or_flag() {
 #[test]
 fn several_mistakes_are_reported_at_once_in_the_order_of_the_file() {
     let text = BASE
-        .replace("provider = \"file\"", "provider = \"vault\"")
+        .replace("provider = \"file\"", "provider = \"azure\"")
         .replace("client_auth = \"network\"", "")
         .replace("\"9193-9195\"", "\"9193-9194\"")
         .replace("kek = \"payments\"", "kek = \"${team}\"")
@@ -49,7 +49,7 @@ fn several_mistakes_are_reported_at_once_in_the_order_of_the_file() {
     assert_eq!(
         mistakes(load(&text)),
         [
-            "dir/sealwire.toml:2: kms.local.provider = \"vault\"",
+            "dir/sealwire.toml:2: kms.local.provider = \"azure\"",
             "dir/sealwire.toml:9: cluster.main.listeners[0].client_auth",
             "dir/sealwire.toml:15: cluster.main.listeners[0].node_ports = \"9193-9194\"",
             "dir/sealwire.toml:20: cluster.main.topics[0].kek = \"${team}\"",
@@ -94,7 +94,7 @@ fn each_mistake_is_refused() {
         ("\"network\"", "\"sasl\"", "not said who may log in"),
         (
             "provider = \"file\"",
-            "provider = \"hashicorp-vault\"",
+            "provider = \"google-kms\"",
             "not available",
         ),
         (
@@ -273,17 +273,17 @@ fn each_mistake_is_refused() {
         (
             "kek = \"payments\"",
             "kek = \"${topic} payments\"",
-            "no keystore holds",
+            "holds no KEK of such a name",
         ),
         (
             "kms = \"local\"",
             "kms = \"local\"\nopen_keks = [\"zahlungen-für\"]",
-            "no keystore holds",
+            "holds no KEK of such a name",
         ),
         (
             "kms = \"local\"",
             "kms = \"local\"\nopen_keks = [{ kms = \"local\", kek = \"a\\tb\" }]",
-            "no keystore holds",
+            "holds no KEK of such a name",
         ),
         ("kms = \"local\"", "kms = \"local\"\ndomain = \"\"", "is empty"),
         ("kek = \"payments\"", "kek = \"${topic\"", "without `}`"),

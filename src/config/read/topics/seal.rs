@@ -10,7 +10,6 @@ use crate::config::read::keystores::KmsList;
 use crate::config::read::node::Node;
 use crate::envelope::HeaderMode;
 use crate::ids::KmsId;
-use crate::kms::keystore::KeystoreKek;
 use crate::record_batch::Codec;
 use crate::rules::{Captures, Forms, KEK_BYTES_MAX, Matcher, OnUnreadable, SealTemplate, Template};
 
@@ -103,11 +102,9 @@ fn read_kek(
     kms: &KmsList<'_>,
 ) -> Option<Template> {
     let template = read_template(place, scope)?;
-    if in_kms.is_some_and(|id| kms.is_keystore(id)) && !template.texts().all(KeystoreKek::may_contain) {
-        place.complain(
-            "no keystore holds a KEK of such a name",
-            "write letters, digits and punctuation of ASCII, without spaces",
-        );
+    let named = |id| template.texts().try_for_each(|text| kms.may_name(id, text));
+    if let Err(fix) = in_kms.map_or(Ok(()), named) {
+        place.complain("this KMS holds no KEK of such a name", fix);
         return None;
     }
     // An exact name has one expansion: what is wrong with it can be said now.

@@ -1,5 +1,5 @@
 //! One table of faults for all providers: what each call answers when a KEK, a version, a wrapped DEK or the KMS itself
-//! is not what it should be. A provider's tests bring the faults about ([`Provider`]) and call [`check`].
+//! is not what it should be. A provider's tests bring the faults about ([`FaultProvider`]) and call [`check`].
 //!
 //! It proves KMS-2 (nothing foreign is unwrapped) and KMS-3 (an outage is no verdict, a verdict is no outage) of each
 //! provider.
@@ -7,11 +7,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Kms, KmsError};
 use crate::envelope::WrappedDek;
+use crate::kms::{Kms, KmsError};
 
 /// A provider with the KEK [`KEK`] at version 1, and what its tests can do to it.
-pub(super) trait Provider {
+pub trait FaultProvider {
     /// The same one with every call; it has noticed whatever was changed.
     fn kms(&mut self) -> Arc<dyn Kms>;
     /// Changes a KEK as its administrator would.
@@ -23,12 +23,12 @@ pub(super) trait Provider {
 }
 
 /// The KEK that every provider has; [`ABSENT`] none has.
-pub(super) const KEK: &str = "payments";
-pub(super) const ABSENT: &str = "absent";
+pub const KEK: &str = "payments";
+pub const ABSENT: &str = "absent";
 
 /// What an administrator does to [`KEK`].
 #[derive(Debug, Clone, Copy)]
-pub(super) enum KekChange {
+pub enum KekChange {
     /// Makes the next version.
     Rotate,
     DisableFirst,
@@ -39,7 +39,7 @@ pub(super) enum KekChange {
 
 /// What happens to a KMS as a whole.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Outage {
+pub enum Outage {
     Unreachable,
     CredentialsRefused,
     Throttled,
@@ -58,7 +58,7 @@ async fn ask(kms: &dyn Kms, kek: &str, wrapped: &[u8]) -> Answers {
 }
 
 /// Asks `provider` everything in the table.
-pub(super) async fn check(provider: &mut dyn Provider) -> Result<(), KmsError> {
+pub async fn check(provider: &mut dyn FaultProvider) -> Result<(), KmsError> {
     let made = provider.kms().generate_dek(KEK).await?;
     let names = provider.kms().kek_names();
     assert!(
@@ -124,7 +124,7 @@ pub(super) async fn check(provider: &mut dyn Provider) -> Result<(), KmsError> {
 }
 
 async fn expect(
-    provider: &mut dyn Provider,
+    provider: &mut dyn FaultProvider,
     what: &str,
     kek: &str,
     wrapped: &[u8],
@@ -135,7 +135,7 @@ async fn expect(
 }
 
 /// How long a KMS that is asked too often wants to be left alone.
-pub(super) const THROTTLED_FOR: Duration = Duration::from_secs(7);
+pub const THROTTLED_FOR: Duration = Duration::from_secs(7);
 
 /// Wrapped DEKs that a provider must not unwrap, made of a good one of version 1, and what it says of each.
 fn altered(good: &[u8]) -> Vec<(&'static str, Vec<u8>, KmsError)> {

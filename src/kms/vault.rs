@@ -1,0 +1,237 @@
+//! The transit engine of HashiCorp Vault or OpenBao as a KMS (provider 2).
+//!
+//! ```text
+//! authority  SHA-256("sealwire/vault/1" | identity | 0 | namespace | 0 | mount)[0..4]
+//! kek        the transit key's name
+//! version    of that key, shortest big-endian
+//! blob       the bytes behind "vault:vN:", out of their base64
+//! ```
+//!
+//! - VAULT-1: a name that does not fit into a path as it is names no KEK: no record leads a call elsewhere.
+//! - VAULT-2: 403 says nothing of whom it is about. Where the token is known to be good, it is a verdict about the KEK;
+//!   else there is a new login, once, and where that does not help it is about the proxy's own credentials.
+//! - VAULT-3: a KEK whose wrapping key is public, or that needs more than a name, is refused for both ways.
+//!
+//! What it asks of the policy: `update` on MOUNT/datakey/plaintext/KEK and MOUNT/decrypt/KEK, `read` on MOUNT/keys/KEK.
+#![expect(
+    clippy::disallowed_types,
+    reason = "the control thread uses it, executors never"
+)]
+
+mod answers;
+mod login;
+
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
+use reqwest::{Method, StatusCode};
+
+use self::answers::{Ciphertext, TransitKey, verdict_of};
+use self::login::{Session, VaultRequest};
+pub use self::login::{VaultLogin, VaultServer};
+use super::http::HttpAnswer;
+use super::versions::{shortest, version_number};
+use super::{GeneratedDek, KekNames, Kms, KmsError};
+use crate::crypto::SecretKey;
+use crate::envelope::WrappedDek;
+use crate::envelope::wrapped_dek::{authority_of, provider};
+
+/// Where the keys are, and how the proxy gets at them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VaultSettings {
+    /// The server.
+    pub server: VaultServer,
+    /// Where its transit engine is mounted.
+    pub mount: String,
+    /// What stands for the server in what is stored, instead of its address.
+    pub identity: Option<String>,
+    /// How the proxy logs in.
+    pub login: VaultLogin,
+}
+
+/// One transit engine.
+pub struct VaultKms {
+    session: Session,
+    mount: String,
+    authority: [u8; 4],
+    /// KEKs that were found to be of a kind that is taken (VAULT-3).
+    suitable: Mutex<HashSet<String>>,
+}
+
+impl VaultKms {
+    /// Does not connect.
+    #[must_use]
+    pub fn new(settings: VaultSettings) -> Self {
+        Self {
+            authority: settings.authority(),
+            mount: settings.mount,
+            session: Session::new(settings.server, settings.login),
+            suitable: Mutex::default(),
+        }
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        path: &[&str],
+        body: Option<serde_json::Value>,
+        right: &'static str,
+    ) -> Result<HttpAnswer, KmsError> {
+        let mut whole: Vec<&str> = self.mount.split('/').collect();
+        whole.extend(path);
+        let request = VaultRequest::new(method, &whole, body);
+        let answer = self.session.ask(&request).await?;
+        if answer.status == StatusCode::FORBIDDEN {
+            // VAULT-2
+            let path = whole.join("/");
+            return Err(KmsError::KekDenied(format!(
+                "no policy of the proxy's token has {right} on {path}"
+            )));
+        }
+        Ok(answer)
+    }
+
+    async fn transit_key(&self, kek: &str) -> Result<TransitKey, KmsError> {
+        let answer = self.ask(Method::GET, &["keys", kek], None, "read").await?;
+        match answer.status {
+            StatusCode::OK => TransitKey::parse(&answer.body),
+            _ => Err(verdict_of(&answer)),
+        }
+    }
+
+    /// VAULT-3
+    async fn check_kind(&self, kek: &str) -> Result<(), KmsError> {
+        if self.suitable().contains(kek) {
+            return Ok(());
+        }
+        self.transit_key(kek).await?.check_kind()?;
+        let mut suitable = self.suitable();
+        if suitable.len() >= SUITABLE_MAX {
+            suitable.clear();
+        }
+        suitable.insert(kek.to_owned());
+        Ok(())
+    }
+
+    fn suitable(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        self.suitable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn unwrap(&self, wrapped: &[u8]) -> Result<SecretKey, KmsError> {
+        let parsed = WrappedDek::parse(wrapped).map_err(|_| KmsError::Malformed)?;
+        if parsed.provider != provider::VAULT_TRANSIT || parsed.authority != self.authority {
+            return Err(KmsError::KekNotFound);
+        }
+        let kek = str::from_utf8(parsed.kek).map_err(|_| KmsError::KekNotFound)?;
+        check_name(kek)?;
+        let version = version_number(parsed.version).ok_or(KmsError::Malformed)?;
+        let ciphertext = Ciphertext::of(version, parsed.blob)?;
+        self.check_kind(kek).await?;
+        let body = serde_json::json!({ "ciphertext": ciphertext.text() });
+        let answer = self
+            .ask(Method::POST, &["decrypt", kek], Some(body), "update")
+            .await?;
+        if answer.status == StatusCode::OK {
+            return answers::plaintext(&answer.body);
+        }
+        match verdict_of(&answer) {
+            // Which versions there are no more is not said.
+            KmsError::KekDisabled if !self.transit_key(kek).await?.has(version) => {
+                Err(KmsError::KekDestroyed)
+            }
+            KmsError::KekVersionNotFound(_) => Err(KmsError::KekVersionNotFound(version.to_string())),
+            error => Err(error),
+        }
+    }
+}
+
+#[async_trait]
+impl Kms for VaultKms {
+    fn kek_names(&self) -> KekNames {
+        KekNames::as_written(provider::VAULT_TRANSIT, self.authority)
+    }
+
+    async fn generate_dek(&self, kek: &str) -> Result<GeneratedDek, KmsError> {
+        check_name(kek)?;
+        self.check_kind(kek).await?;
+        let body = serde_json::json!({ "bits": 256 });
+        let path = ["datakey", "plaintext", kek];
+        let answer = self.ask(Method::POST, &path, Some(body), "update").await?;
+        if answer.status != StatusCode::OK {
+            return Err(verdict_of(&answer));
+        }
+        let (dek, ciphertext) = answers::data_key(&answer.body)?;
+        let version = ciphertext.version().to_be_bytes();
+        let parts = WrappedDek {
+            provider: provider::VAULT_TRANSIT,
+            authority: self.authority,
+            kek: kek.as_bytes(),
+            version: shortest(&version),
+            blob: ciphertext.bytes(),
+        };
+        let mut wrapped = Vec::new();
+        parts
+            .write(&mut wrapped)
+            .map_err(|_| super::http::unavailable("its wrapped data key is too long"))?;
+        Ok(GeneratedDek {
+            dek,
+            wrapped: wrapped.into_boxed_slice(),
+        })
+    }
+
+    async fn unwrap_dek(&self, wrapped: &[u8]) -> Result<SecretKey, KmsError> {
+        self.unwrap(wrapped).await
+    }
+
+    async fn recheck(&self, wrapped: &[u8]) -> Result<(), KmsError> {
+        self.unwrap(wrapped).await.map(drop)
+    }
+
+    async fn current_version(&self, kek: &str) -> Result<Option<Vec<u8>>, KmsError> {
+        check_name(kek)?;
+        let key = self.transit_key(kek).await?;
+        key.check_kind()?;
+        Ok(Some(shortest(&key.latest_version.to_be_bytes()).to_vec()))
+    }
+
+    async fn background(&self) {
+        self.session.keep().await;
+    }
+
+    fn wraps_publicly(&self) -> bool {
+        // VAULT-3
+        false
+    }
+}
+
+impl VaultSettings {
+    /// What tells this engine from others in what is stored.
+    #[must_use]
+    pub fn authority(&self) -> [u8; 4] {
+        let identity = self.identity.as_deref().unwrap_or(self.server.address.as_str());
+        let namespace = self.server.namespace.as_deref().unwrap_or_default();
+        let text = format!("sealwire/vault/1{identity}\0{namespace}\0{}", self.mount);
+        authority_of(text.as_bytes())
+    }
+}
+
+/// VAULT-1
+fn check_name(kek: &str) -> Result<(), KmsError> {
+    // It has neither at its beginning, and no path is one.
+    if !kek.is_empty() && !kek.starts_with(['-', '.']) && may_contain(kek) {
+        Ok(())
+    } else {
+        Err(KmsError::KekNotFound)
+    }
+}
+
+/// Whether the name of a transit key can have this in it.
+#[must_use]
+pub fn may_contain(text: &str) -> bool {
+    text.bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
+}
+
+/// KEKs of rules; more than these are looked at anew.
+const SUITABLE_MAX: usize = 4096;
