@@ -29,6 +29,8 @@ mod layers;
 #[cfg(feature = "measurements")]
 mod load;
 #[cfg(feature = "measurements")]
+mod logins;
+#[cfg(feature = "measurements")]
 mod measure;
 #[cfg(feature = "measurements")]
 mod memory;
@@ -88,6 +90,9 @@ enum Command {
     /// The hostile set: the longest step, and how long a neighbour waits.
     #[cfg(feature = "measurements")]
     Hostile(hostile::Options),
+    /// What a connection's start costs, for each way of logging in, at a real broker.
+    #[cfg(feature = "measurements")]
+    Logins(logins::Options),
     /// What records take at rest: plain, and sealed with `stored_codec` `lz4` and `none`.
     #[cfg(feature = "measurements")]
     Sizes,
@@ -119,6 +124,8 @@ fn main() -> ExitCode {
         Command::Memory(options) => memory::run(&options),
         #[cfg(feature = "measurements")]
         Command::Hostile(options) => hostile::run(&options),
+        #[cfg(feature = "measurements")]
+        Command::Logins(options) => logins::run(&options),
         #[cfg(feature = "measurements")]
         Command::Sizes => sizes::run(),
     });

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-pub(crate) use self::configuration::ListenerTls;
-use self::configuration::{Cluster, Configuration, listener};
+use self::configuration::listener;
+pub(crate) use self::configuration::{Cluster, Configuration, ListenerTls};
 use crate::children::{Child, Start, find, pause};
 use crate::{Failure, ports};
 
@@ -94,27 +94,53 @@ impl Proxy {
             create_users(&program, setup.directory, beside)?;
         }
         let ports = Ports::take()?;
-        let configuration = setup.directory.join("sealwire.toml");
-        std::fs::write(&configuration, configuration_text(setup, &ports))?;
-        let log = setup.directory.join("sealwire.log");
+        let text = configuration_text(setup, &ports);
+        let proxy = Self::start_by(
+            &program,
+            setup.directory,
+            &text,
+            ports.admin,
+            setup.core,
+            meanwhile,
+        )?;
+        Ok(Self {
+            port: ports.listener,
+            port_beside: ports.beside,
+            port_logins: ports.logins,
+            ..proxy
+        })
+    }
+
+    /// The same by a configuration of the caller's own, who knows the ports of its listeners.
+    pub(crate) fn start_by(
+        program: &Path,
+        directory: &Path,
+        text: &str,
+        admin_port: u16,
+        core: Option<usize>,
+        meanwhile: &mut dyn FnMut() -> Result<(), Failure>,
+    ) -> Result<Self, Failure> {
+        let configuration = directory.join("sealwire.toml");
+        std::fs::write(&configuration, text)?;
+        let log = directory.join("sealwire.log");
         let start = Instant::now();
         let child = Child::start(&Start {
-            program: &program,
+            program,
             arguments: vec![
                 OsStr::new("run"),
                 OsStr::new("--config"),
                 configuration.as_os_str(),
             ],
-            core: setup.core,
+            core,
             log: &log,
         })?;
         let mut proxy = Self {
             child,
-            port: ports.listener,
-            port_beside: ports.beside,
-            port_logins: ports.logins,
-            admin_port: ports.admin,
-            program,
+            port: 0,
+            port_beside: 0,
+            port_logins: 0,
+            admin_port,
+            program: program.to_owned(),
             started_in: Duration::ZERO,
             log,
         };

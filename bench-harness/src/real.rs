@@ -9,7 +9,7 @@
 mod course;
 mod following;
 mod java;
-mod kafka;
+pub(crate) mod kafka;
 mod librdkafka;
 mod order;
 
@@ -44,7 +44,7 @@ pub(crate) struct Real {
 impl Real {
     /// Starts the broker, at `broker_port` if that is not 0; the first time on a machine its jars are fetched.
     pub(crate) fn start(broker_port: u16) -> Result<Self, Failure> {
-        kafka::check()?;
+        kafka::check().map_err(|failure| format!("--real: {failure}"))?;
         let relays = kafka::relays()?;
         let cluster = kafka::start(&relays, broker_port)?;
         let own_port = cluster.address_of(kafka::NODE).rsplit(':').next().map(str::parse);

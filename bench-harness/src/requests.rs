@@ -2,6 +2,8 @@
 //!
 //! Frames here carry their 4-byte length prefix.
 
+use std::io::{Read, Write};
+
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
@@ -64,21 +66,21 @@ pub(crate) fn sasl_handshake_request(mechanism: &str) -> Result<Vec<u8>, Failure
 }
 
 /// What a client says of itself.
-pub(crate) fn sasl_authenticate_request(token: String) -> Result<Vec<u8>, Failure> {
+pub(crate) fn sasl_authenticate_request(message: Bytes) -> Result<Vec<u8>, Failure> {
     request(
         SASL_AUTHENTICATE_VERSION,
-        &SaslAuthenticateRequest::default().with_auth_bytes(token.into()),
+        &SaslAuthenticateRequest::default().with_auth_bytes(message),
     )
 }
 
-/// An error if the client is not believed.
-pub(crate) fn check_authenticated(frame: &[u8]) -> Result<(), Failure> {
+/// What the client is answered; an error if it is not believed.
+pub(crate) fn authenticated(frame: &[u8]) -> Result<Bytes, Failure> {
     let mut body = Bytes::copy_from_slice(frame.get(4..).ok_or("a short frame")?);
     let version = SASL_AUTHENTICATE_VERSION;
     ResponseHeader::decode(&mut body, SaslAuthenticateResponse::header_version(version))?;
     let response = SaslAuthenticateResponse::decode(&mut body, version)?;
     match response.error_code {
-        0 => Ok(()),
+        0 => Ok(response.auth_bytes),
         code => {
             let text = response.error_message.unwrap_or_default();
             Err(format!("error code {code}: {}", &*text).into())
@@ -149,6 +151,20 @@ pub(crate) fn leader(frame: &[u8]) -> Result<(String, u16), Failure> {
         .find(|broker| broker.node_id == leader)
         .ok_or("a partition without a leader")?;
     Ok((broker.host.to_string(), u16::try_from(broker.port)?))
+}
+
+/// Sends a frame and gives the next one that comes.
+pub(crate) fn ask(stream: &mut (impl Read + Write), request: &[u8]) -> Result<Vec<u8>, Failure> {
+    stream.write_all(request)?;
+    let mut length = [0; 4];
+    stream.read_exact(&mut length)?;
+    let mut frame = length.to_vec();
+    let announced = u64::from(u32::from_be_bytes(length));
+    stream.take(announced).read_to_end(&mut frame)?;
+    match frame.len() as u64 == 4 + announced {
+        true => Ok(frame),
+        false => Err("the proxy has closed the connection within an answer".into()),
+    }
 }
 
 /// A request frame.

@@ -7,13 +7,13 @@
 #[path = "../../../tests/support/artifacts.rs"]
 mod artifacts;
 #[path = "../../../tests/support/broker_properties.rs"]
-mod broker_properties;
+pub(crate) mod broker_properties;
 #[path = "../../../tests/support/cache.rs"]
 mod cache;
 #[path = "../../../tests/support/certificates.rs"]
-mod certificates;
+pub(crate) mod certificates;
 #[path = "../../../tests/support/cluster.rs"]
-pub(super) mod cluster;
+pub(crate) mod cluster;
 #[path = "../../../tests/support/debian.rs"]
 mod debian;
 #[path = "../../../tests/support/java.rs"]
@@ -22,13 +22,16 @@ mod java;
 mod launch;
 #[path = "../../../tests/support/ports.rs"]
 mod ports;
+#[path = "../../../tests/support/secret_files.rs"]
+pub(crate) mod secret_files;
 #[path = "../../../tests/support/wait.rs"]
 mod wait;
 
 use std::net::TcpListener;
+use std::path::Path;
 
 use self::artifacts::{KafkaVersion, jars};
-use self::broker_properties::Login;
+use self::broker_properties::{ALLOWED_URLS, Login, verifying_tokens};
 use self::cluster::KafkaCluster;
 use self::java::Java;
 use super::order::{MESSAGE_BYTES_MAX, PARTITIONS};
@@ -39,19 +42,19 @@ use crate::systems::{HAPROXY_16K, HAPROXY_64K, Relay};
 /// What the tests' modules ask of the one above them.
 const HOST: &str = "127.0.0.1";
 /// The broker's id.
-pub(super) const NODE: i32 = 1;
+pub(crate) const NODE: i32 = 1;
 
 /// Whether what starts it is there.
-pub(super) fn check() -> Result<(), Failure> {
+pub(crate) fn check() -> Result<(), Failure> {
     for program in ["java", "setpriv"] {
         if find(program).is_none() {
-            return Err(format!("--real: {program} is not installed").into());
+            return Err(format!("{program} is not installed").into());
         }
     }
     let fetched = jars(KafkaVersion::Current).map(drop);
     fetched.map_err(|said| {
         format!(
-            "--real: Kafka {} is not in .cache/, and could not be fetched. The same command fetches it, with Maven \
+            "Kafka {} is not in .cache/, and could not be fetched. The same command fetches it, with Maven \
              (Debian: apt-get install maven), where that reaches its repository. This time: {said}",
             version()
         )
@@ -94,13 +97,27 @@ pub(super) fn start(relays: &[Relay], port: u16) -> Result<KafkaCluster, Failure
     Ok(KafkaCluster::start_with(java, 1, &logins, PROPERTIES))
 }
 
+/// With listeners for each way in which a proxy may show who it is; tokens are verified by the set of keys in a file.
+pub(crate) fn start_for_logins(keys: &Path) -> KafkaCluster {
+    let url = format!("file://{}", keys.display());
+    let java = Java::that_runs_long(KafkaVersion::Current).with_property(ALLOWED_URLS, &url);
+    let verifying = verifying_tokens(Login::SaslTls, &url);
+    let verifying = verifying
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()));
+    let own_tokens = ("delegation.token.secret.key", "of-this-broker");
+    let properties: Vec<_> = verifying.chain([own_tokens]).collect();
+    let logins = [Login::Plaintext, Login::Tls, Login::MutualTls, Login::SaslTls];
+    KafkaCluster::start_with(java, 1, &logins, &properties)
+}
+
 /// The version of broker and tools.
 pub(crate) fn version() -> &'static str {
     KafkaVersion::Current.number()
 }
 
 /// A topic that keeps everything; or what was produced last, so that no run fills the disk, or the memory.
-pub(super) fn create_topic(cluster: &KafkaCluster, name: &str, keeps: bool) -> Result<(), Failure> {
+pub(crate) fn create_topic(cluster: &KafkaCluster, name: &str, keeps: bool) -> Result<(), Failure> {
     let mut tool = of_topics(cluster, "--create", name);
     tool.args([
         "--partitions",

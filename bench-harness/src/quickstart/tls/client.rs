@@ -2,7 +2,6 @@
 //! for it.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Instant;
@@ -72,8 +71,8 @@ impl Client {
     pub(super) fn log_in(&mut self, user: &str, password: &str) -> Result<(), Failure> {
         self.ask(&requests::sasl_handshake_request("PLAIN")?)?;
         let token = format!("\0{user}\0{password}");
-        let answer = self.ask(&requests::sasl_authenticate_request(token)?)?;
-        requests::check_authenticated(&answer)
+        let answer = self.ask(&requests::sasl_authenticate_request(token.into())?)?;
+        requests::authenticated(&answer).map(drop)
     }
 
     /// The same to the broker that leads partition 0 of `topic`, where the metadata says that it is.
@@ -126,18 +125,8 @@ impl Client {
         }
     }
 
-    /// Sends a frame and gives the next one that comes.
     fn ask(&mut self, request: &[u8]) -> Result<Vec<u8>, Failure> {
-        self.stream.write_all(request)?;
-        let mut length = [0; 4];
-        self.stream.read_exact(&mut length)?;
-        let mut frame = length.to_vec();
-        let announced = u64::from(u32::from_be_bytes(length));
-        (&mut self.stream).take(announced).read_to_end(&mut frame)?;
-        match frame.len() as u64 == 4 + announced {
-            true => Ok(frame),
-            false => Err("the proxy has closed the connection within an answer".into()),
-        }
+        requests::ask(&mut self.stream, request)
     }
 }
 
