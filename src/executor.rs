@@ -29,6 +29,7 @@ mod counted;
 mod dial;
 mod handshake;
 mod names;
+mod newcomers;
 mod offered;
 mod others_first;
 mod parting;
@@ -49,7 +50,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use glommio::{ExecutorJoinHandle, GlommioError, LocalExecutorBuilder, Placement};
@@ -57,6 +58,7 @@ use tokio::sync::oneshot;
 
 use self::dial::{Dialling, Listener};
 use self::handshake::bounds::Handshakes;
+use self::newcomers::Newcomers;
 use self::offered::Offered;
 use self::others_first::OthersFirst;
 use self::platform::Glommio;
@@ -67,7 +69,7 @@ use crate::clocks::{self, Clocks};
 use crate::connection::Shared;
 use crate::ids::{ById, ListenerId};
 use crate::keys::{KeyReply, KeyRequest};
-use crate::messages::{Accepted, CameBack, ControlRequest, ExecutorMessage, Seats};
+use crate::messages::{Accepted, CameBack, ControlRequest, ExecutorMessage, Seats, ShutOut};
 use crate::metrics::CloseReason;
 use crate::pipeline::Pipeline;
 use crate::ring::PREEMPT_AFTER;
@@ -93,6 +95,8 @@ pub(crate) struct ExecutorSetup<P: Platform> {
     pub(crate) handshakes_max: usize,
     /// Counts that are shared with the acceptor.
     pub(crate) seats: Arc<Seats>,
+    /// Leads to the acceptor.
+    pub(crate) door: Sender<ShutOut>,
     /// Shared by all executors.
     pub(crate) came_back: Arc<CameBack>,
     /// Told once the executor runs.
@@ -123,7 +127,7 @@ pub(crate) async fn run<P: Platform>(setup: ExecutorSetup<P>, pipeline: Pipeline
         setup.handshakes_max,
         Rc::clone(&others_first),
     ));
-    let shares = Rc::new(Shares::new(&pipeline.limits, setup.executors));
+    let shares = Rc::new(Shares::new(&pipeline.limits, setup.executors, setup.door));
     let shared = Shared::new(setup.executor, pipeline, setup.control, setup.key_service);
     let listeners = setup.listeners.iter();
     let serving = Serving {
@@ -141,12 +145,12 @@ pub(crate) async fn run<P: Platform>(setup: ExecutorSetup<P>, pipeline: Pipeline
         offered: Offered::default(),
         held_back: Rc::default(),
         shares,
-        others_first,
+        others_first: Rc::clone(&others_first),
     };
     let executor = Executor::<P> {
         serving: Rc::new(serving),
         messages: setup.messages,
-        accepted: setup.accepted,
+        newcomers: Newcomers::new(setup.accepted, others_first),
         key_replies: setup.key_replies,
         tasks: HashMap::new(),
         drained: None,
@@ -162,7 +166,7 @@ pub(crate) async fn run<P: Platform>(setup: ExecutorSetup<P>, pipeline: Pipeline
 struct Executor<P: Platform> {
     serving: Rc<Serving>,
     messages: Receiver<ExecutorMessage>,
-    accepted: Receiver<Accepted<P::Accepted>>,
+    newcomers: Newcomers<Accepted<P::Accepted>>,
     key_replies: Receiver<KeyReply>,
     tasks: HashMap<u64, P::Task>,
     drained: Option<oneshot::Sender<()>>,
@@ -182,7 +186,7 @@ impl<P: Platform> Executor<P> {
                     return Poll::Ready(true);
                 }
                 self.take_key_replies(context);
-                while let Poll::Ready(accepted) = self.accepted.poll_recv(context) {
+                while let Poll::Ready(accepted) = self.newcomers.poll_next::<P>(context) {
                     // EXECUTOR-MAIN-2: what was said before this client connected is in the queue by now.
                     if self.take_messages(context) {
                         return Poll::Ready(true);
@@ -206,7 +210,7 @@ impl<P: Platform> Executor<P> {
     }
 
     /// Takes in what the control thread has said; says whether the executor is to end.
-    fn take_messages(&mut self, context: &mut std::task::Context<'_>) -> bool {
+    fn take_messages(&mut self, context: &mut Context<'_>) -> bool {
         while let Poll::Ready(message) = self.messages.poll_recv(context) {
             if self.take_message(message) {
                 return true;
@@ -278,7 +282,7 @@ impl<P: Platform> Executor<P> {
     }
 
     #[expect(clippy::disallowed_methods, reason = "it reads the clock for what decides")]
-    fn take_key_replies(&mut self, context: &mut std::task::Context<'_>) {
+    fn take_key_replies(&mut self, context: &mut Context<'_>) {
         let mut news = false;
         while let Poll::Ready(reply) = self.key_replies.poll_recv(context) {
             self.serving
@@ -303,9 +307,15 @@ impl<P: Platform> Executor<P> {
             pipeline.observe_clocks(clocks);
         }
         pipeline.keys.tick(now);
-        for _ in 0..self.serving.seats.refused.swap(0, Ordering::Relaxed) {
-            pipeline.metrics.connections.accept();
-            pipeline.metrics.connections.closed(CloseReason::Limit);
+        let seats = &self.serving.seats;
+        for (closed, reason) in [
+            (&seats.refused, CloseReason::Limit),
+            (&seats.shut_out, CloseReason::LoginLimit),
+        ] {
+            for _ in 0..closed.swap(0, Ordering::Relaxed) {
+                pipeline.metrics.connections.accept();
+                pipeline.metrics.connections.closed(reason);
+            }
         }
         let is_held = pipeline.audit_state.holds();
         let goes_on = std::mem::replace(&mut self.is_audit_held, is_held) && !is_held;

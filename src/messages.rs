@@ -5,6 +5,7 @@
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
@@ -205,6 +206,14 @@ pub(crate) enum TlsNews {
     Upstream(ClusterId, Arc<ClientSet>),
 }
 
+/// An address from which an executor takes no logins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ShutOut {
+    pub(crate) address: IpAddr,
+    /// When it does again.
+    pub(crate) until: Instant,
+}
+
 /// What the acceptor and an executor both count.
 #[derive(Default)]
 pub(crate) struct Seats {
@@ -212,6 +221,8 @@ pub(crate) struct Seats {
     pub(crate) taken: AtomicUsize,
     /// Connections that the acceptor has closed because of a limit, until the executor puts them among its counters.
     pub(crate) refused: AtomicUsize,
+    /// The same of those that it has closed because the executor has shut out where they come from.
+    pub(crate) shut_out: AtomicUsize,
 }
 
 /// How often something has come back to this program.

@@ -41,6 +41,7 @@ mod notices;
 mod passwords;
 mod prepared;
 mod sending;
+mod shut_out;
 #[cfg(feature = "testing")]
 pub mod simulated;
 mod spread;

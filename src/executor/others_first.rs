@@ -8,7 +8,8 @@
 //! - OTHERS-1: between two tasks that go on, the rings are looked at, and whoever has something from its socket runs:
 //!   it waits for one turn of one task, however many have more to do.
 //! - OTHERS-2: tasks go on in the order in which they have begun to wait.
-//! - OTHERS-3: one that is no part of that queue goes on behind one of the queue, however long that is.
+//! - OTHERS-3: one that is no part of that queue goes on behind one of the queue, however long that is. There are two
+//!   such: one that shakes hands, and one that takes in whoever comes.
 
 use std::future::Future;
 use std::pin::pin;
@@ -48,7 +49,7 @@ impl OthersFirst {
         self.go_in_between::<P>().await;
     }
 
-    /// The same for a task that is no part of the queue, and of which there is one at a time (OTHERS-3).
+    /// The same for a task that is no part of the queue (OTHERS-3).
     pub(super) async fn go_in_between<P: Platform>(&self) {
         let _next = self.next.acquire().await;
         let mut waited = false;

@@ -3,6 +3,8 @@
 //! - SHARES-1: a connection is counted for as long as its [`Share`] is there, however it ends.
 //! - SHARES-2: logins that fail are counted by the minute, of so many addresses; the one that was silent for longest is
 //!   forgotten.
+//! - SHARES-3: the acceptor is told of an address that is shut out, when it comes all the same: once, and again as long
+//!   as its queue is full.
 //!
 //! Executor threads only.
 
@@ -15,9 +17,11 @@ use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
+use crate::channel::Sender;
 use crate::config::Limits;
 use crate::identity::Principal;
 use crate::ids::ClusterId;
+use crate::messages::ShutOut;
 
 /// See the module.
 pub(super) struct Shares {
@@ -26,6 +30,7 @@ pub(super) struct Shares {
     failures_max: usize,
     connections: RefCell<HashMap<Holder, usize>>,
     failures: RefCell<LruCache<IpAddr, Failures>>,
+    door: Sender<ShutOut>,
 }
 
 /// Who has connections. A principal means something only with its cluster.
@@ -38,6 +43,8 @@ pub(super) enum Holder {
 struct Failures {
     since: Instant,
     count: usize,
+    /// The acceptor knows that there were too many.
+    is_told: bool,
 }
 
 /// One connection of somebody's (SHARES-1).
@@ -47,8 +54,8 @@ pub(super) struct Share {
 }
 
 impl Shares {
-    /// Those of each of so many executors.
-    pub(super) fn new(limits: &Limits, executors: usize) -> Self {
+    /// Those of each of so many executors; `door` leads to the acceptor.
+    pub(super) fn new(limits: &Limits, executors: usize, door: Sender<ShutOut>) -> Self {
         let of_each = |all: usize| all.div_ceil(executors.max(1));
         Self {
             per_address: of_each(limits.connections_per_address_max),
@@ -56,6 +63,7 @@ impl Shares {
             failures_max: of_each(limits.failed_logins_per_address_max),
             connections: RefCell::default(),
             failures: RefCell::new(LruCache::new(ADDRESSES_MAX)),
+            door,
         }
     }
 
@@ -79,24 +87,42 @@ impl Shares {
 
     /// Whether somebody at this address may try to log in.
     pub(super) fn may_log_in(&self, address: IpAddr, now: Instant) -> bool {
-        let failures = self.failures.borrow();
-        failures
-            .peek(&address)
-            .is_none_or(|failures| failures.are_over(now) || failures.count < self.failures_max)
+        let mut failures = self.failures.borrow_mut();
+        let failures = failures.peek_mut(&address);
+        let too_many =
+            failures.filter(|failures| !failures.are_over(now) && failures.count >= self.failures_max);
+        let Some(failures) = too_many else {
+            return true;
+        };
+        if !failures.is_told
+            && let Some(until) = failures.since.checked_add(COUNTED_FOR)
+        {
+            // SHARES-3
+            failures.is_told = self.door.try_send(ShutOut { address, until }).is_ok();
+        }
+        false
     }
 
     /// A login from this address has failed.
     pub(super) fn failed(&self, address: IpAddr, now: Instant) {
         let mut failures = self.failures.borrow_mut();
-        let failures = failures.get_or_insert_mut(address, || Failures { since: now, count: 0 });
+        let failures = failures.get_or_insert_mut(address, || Failures::since(now));
         if failures.are_over(now) {
-            *failures = Failures { since: now, count: 0 };
+            *failures = Failures::since(now);
         }
         failures.count = failures.count.saturating_add(1);
     }
 }
 
 impl Failures {
+    fn since(now: Instant) -> Self {
+        Self {
+            since: now,
+            count: 0,
+            is_told: false,
+        }
+    }
+
     fn are_over(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.since) >= COUNTED_FOR
     }
@@ -120,10 +146,11 @@ const ADDRESSES_MAX: NonZeroUsize = NonZeroUsize::new(10_000).expect("it is not 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::channel::channel;
     use crate::ids::Id as _;
 
     fn shares(limits: Limits, executors: usize) -> Rc<Shares> {
-        Rc::new(Shares::new(&limits, executors))
+        Rc::new(Shares::new(&limits, executors, channel(1).0))
     }
 
     fn address(last: u8) -> IpAddr {
@@ -179,5 +206,38 @@ mod tests {
         assert!(shares.may_log_in(address(1), now + COUNTED_FOR));
         shares.failed(address(1), now + COUNTED_FOR);
         assert!(shares.may_log_in(address(1), now + COUNTED_FOR));
+    }
+
+    /// SHARES-3
+    #[test]
+    fn the_acceptor_is_told_once_of_whoever_comes_although_he_is_shut_out() {
+        let limits = Limits {
+            failed_logins_per_address_max: 1,
+            ..Limits::default()
+        };
+        let (door, mut told) = channel(1);
+        let (shares, now) = (Shares::new(&limits, 1, door), Instant::now());
+        for last in [1, 2] {
+            shares.failed(address(last), now);
+        }
+        assert_eq!(told.try_recv(), None, "they have not come again");
+        for last in [1, 2, 1, 2] {
+            assert!(!shares.may_log_in(address(last), now));
+        }
+        let told_of = |last, since: Instant| {
+            let (address, until) = (address(last), since + COUNTED_FOR);
+            Some(ShutOut { address, until })
+        };
+        assert_eq!(told.try_recv(), told_of(1, now));
+        assert_eq!(told.try_recv(), None, "there was no room for another one");
+        for last in [1, 2] {
+            assert!(!shares.may_log_in(address(last), now));
+        }
+        assert_eq!(told.try_recv(), told_of(2, now));
+        // In a minute of its own it is told of again.
+        let later = now + COUNTED_FOR;
+        shares.failed(address(1), later);
+        assert!(!shares.may_log_in(address(1), later));
+        assert_eq!(told.try_recv(), told_of(1, later));
     }
 }

@@ -7,6 +7,8 @@
 //!   says it once a minute.
 //! - ACCEPTOR-2: a port that cannot be accepted from is left alone for a while, longer each time: who knocks waits in
 //!   the kernel.
+//! - ACCEPTOR-3: where it is certain from where a client comes and that it has to log in, one is closed at once whose
+//!   address the executor that would have it has shut out; it is counted, and the executor has told the log.
 //!
 //! Bootstrap and node ports are all bound before any is accepted from (SERVER-1).
 
@@ -24,9 +26,10 @@ use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
 use super::ServerError;
+use super::shut_out::ShutOutAddresses;
 use crate::channel::Sender;
 use crate::clocks;
-use crate::config::Config;
+use crate::config::{ClientAuth, Config, ListenerConfig};
 use crate::ids::ListenerId;
 use crate::messages::{Accepted, Seats};
 use crate::repeats::{News, Repeats};
@@ -34,6 +37,7 @@ use crate::repeats::{News, Repeats};
 /// Bound ports; see the module.
 pub(super) struct Acceptor {
     ports: Vec<Port>,
+    at_the_door: BTreeSet<ListenerId>,
 }
 
 struct Port {
@@ -42,8 +46,25 @@ struct Port {
     node: Option<i32>,
 }
 
-/// One executor, as the acceptor sees it: its queue, and its counts.
-pub(super) type ExecutorSeats<S = TcpStream> = (Sender<Accepted<S>>, Arc<Seats>);
+/// One executor, as the acceptor sees it.
+pub(super) struct ExecutorSeats<S = TcpStream> {
+    pub(super) queue: Sender<Accepted<S>>,
+    pub(super) seats: Arc<Seats>,
+    pub(super) shut_out: ShutOutAddresses,
+}
+
+/// Listeners on whose ports whoever connects is who he says, and has to log in (ACCEPTOR-3): no load balancer stands
+/// before them, nor does a name lead to others.
+pub(super) fn closed_at_the_door(config: &Config) -> BTreeSet<ListenerId> {
+    let all = || config.clusters.iter().flat_map(|cluster| &cluster.listeners);
+    let suits = |listener: &ListenerConfig| {
+        listener.client_auth == ClientAuth::Sasl && listener.proxy_protocol_sources.is_none()
+    };
+    all()
+        .filter(|listener| all().filter(|other| other.listen == listener.listen).all(suits))
+        .map(|listener| listener.id)
+        .collect()
+}
 
 impl Acceptor {
     /// Binds every port of the configuration.
@@ -67,7 +88,10 @@ impl Acceptor {
                 });
             }
         }
-        Ok(Self { ports })
+        Ok(Self {
+            ports,
+            at_the_door: closed_at_the_door(config),
+        })
     }
 
     /// Starts accepting, on a thread of its own.
@@ -84,7 +108,7 @@ impl Acceptor {
             .name("acceptor".to_owned())
             .spawn(move || {
                 let tasks = LocalSet::new();
-                let entrance = Rc::new(Entrance::new(places, connections_max));
+                let entrance = Rc::new(Entrance::new(places, connections_max, self.at_the_door));
                 for port in self.ports {
                     tasks.spawn_local(accept(port, Rc::clone(&entrance)));
                 }
@@ -132,6 +156,7 @@ pub(super) fn listen(address: SocketAddr) -> Result<TcpListener, ServerError> {
 pub(super) struct Entrance<S = TcpStream> {
     places: Vec<ExecutorSeats<S>>,
     connections_max: usize,
+    at_the_door: BTreeSet<ListenerId>,
     /// What the log was told lately.
     said: RefCell<Repeats<Trouble>>,
 }
@@ -173,21 +198,35 @@ async fn accept(port: Port, entrance: Rc<Entrance>) {
 }
 
 impl<S> Entrance<S> {
-    pub(super) fn new(places: Vec<ExecutorSeats<S>>, connections_max: usize) -> Self {
+    pub(super) fn new(
+        places: Vec<ExecutorSeats<S>>,
+        connections_max: usize,
+        at_the_door: BTreeSet<ListenerId>,
+    ) -> Self {
         Self {
             places,
             connections_max,
+            at_the_door,
             said: RefCell::new(Repeats::new()),
         }
     }
 
-    /// Hands a connection to the executor that has the fewest, or drops it (ACCEPTOR-1).
+    /// Hands a connection to the executor that has the fewest, or drops it (ACCEPTOR-1, ACCEPTOR-3).
     pub(super) fn let_in(&self, stream: S, peer: SocketAddr, listener: ListenerId, node: Option<i32>) {
-        let taken = |seats: &Seats| seats.taken.load(Ordering::Relaxed);
-        let total: usize = self.places.iter().map(|(_, seats)| taken(seats)).sum();
-        let Some((queue, seats)) = self.places.iter().min_by_key(|(_, seats)| taken(seats)) else {
+        let taken = |place: &ExecutorSeats<S>| place.seats.taken.load(Ordering::Relaxed);
+        let total: usize = self.places.iter().map(taken).sum();
+        let Some(place) = self.places.iter().min_by_key(|place| taken(place)) else {
             return;
         };
+        let ExecutorSeats {
+            queue,
+            seats,
+            shut_out,
+        } = place;
+        if self.at_the_door.contains(&listener) && shut_out.has(peer.ip(), clocks::now()) {
+            seats.shut_out.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
         if total >= self.connections_max {
             seats.refused.fetch_add(1, Ordering::Relaxed);
             if self.has_news(Trouble::TooMany) {
@@ -222,3 +261,79 @@ const BACKLOG: i32 = 4096;
 /// Keep a lack of descriptors from becoming a busy loop.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+    use std::path::Path;
+    use std::time::Instant;
+
+    use super::*;
+    use crate::channel::channel;
+    use crate::ids::Id as _;
+    use crate::messages::ShutOut;
+
+    /// ACCEPTOR-3
+    #[test]
+    fn whoever_an_executor_has_shut_out_is_closed_before_it_has_him() {
+        let ((queue, mut came), (door, news)) = (channel(8), channel(8));
+        let seats = Arc::<Seats>::default();
+        let place = ExecutorSeats {
+            queue,
+            seats: Arc::clone(&seats),
+            shut_out: ShutOutAddresses::new(news),
+        };
+        let [sasl, other] = [0, 1].map(ListenerId::from_number);
+        let entrance = Entrance::new(vec![place], 100, BTreeSet::from([sasl]));
+        let mut is_let_in = |last: u8, listener| {
+            let address = IpAddr::from([10, 0, 0, last]);
+            entrance.let_in((), SocketAddr::new(address, 5000), listener, None);
+            came.try_recv().is_some()
+        };
+        assert!(is_let_in(1, sasl));
+        let (address, until) = (
+            IpAddr::from([10, 0, 0, 1]),
+            Instant::now() + Duration::from_secs(3600),
+        );
+        assert!(door.try_send(ShutOut { address, until }).is_ok());
+        assert!(!is_let_in(1, sasl));
+        assert!(is_let_in(2, sasl) && is_let_in(1, other));
+        let counts = [&seats.taken, &seats.shut_out, &seats.refused];
+        let counts = counts.map(|count| count.load(Ordering::Relaxed));
+        assert_eq!(counts, [3, 1, 0]);
+    }
+
+    /// ACCEPTOR-3
+    #[test]
+    fn it_has_to_be_certain_who_comes_and_that_he_logs_in() {
+        let listener = |number: u16, keys: &str| {
+            format!(
+                "[[cluster.main.listeners]]\nname = \"l{number}\"\nlisten = \"0.0.0.0:{number}\"\n\
+                 advertised_host = \"proxy.example.com\"\nnodes = \"0\"\nnode_ports = \"{}\"\n{keys}\n",
+                number + 1000
+            )
+        };
+        let sasl = "client_auth = \"sasl\"\nsasl = { credentials = \"users\" }";
+        let text = [
+            "[cluster.main]\nbootstrap = [\"kafka-1:9092\"]\n".to_owned(),
+            listener(9192, sasl),
+            listener(9193, "client_auth = \"network\""),
+            listener(
+                9194,
+                &format!("{sasl}\nproxy_protocol = \"required\"\nproxy_protocol_sources = [\"10.0.0.0/8\"]"),
+            ),
+            "[[cluster.main.topics]]\nmatch = \"*\"\npass = true\n".to_owned(),
+        ]
+        .concat();
+        let config = Config::from_toml_text(&text, Path::new("sealwire.toml"));
+        let mut config = config.unwrap_or_else(|errors| panic!("{errors}"));
+        let first = BTreeSet::from([ListenerId::from_number(0)]);
+        assert_eq!(closed_at_the_door(&config), first);
+        // Names lead to both by one port.
+        let [one, other, _] = &mut config.clusters[0].listeners[..] else {
+            panic!("three listeners")
+        };
+        other.listen = one.listen;
+        assert_eq!(closed_at_the_door(&config), BTreeSet::new());
+    }
+}

@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, yield_now};
 
-use super::acceptor::Entrance;
+use super::acceptor::{Entrance, closed_at_the_door};
 use super::access_files::AccessNews;
 use super::control::{Control, ControlLinks, drain, tell_access};
 use super::start::{Start, Ways};
@@ -217,7 +217,7 @@ impl SimulatedServer {
         ];
         Self {
             ports: settings.ports(),
-            entrance: Entrance::new(ways.accepted, connections_max),
+            entrance: Entrance::new(ways.accepted, connections_max, closed_at_the_door(config)),
             tasks,
             runtime,
             books,

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use super::ServerError;
 use super::acceptor::ExecutorSeats;
 use super::access_files::AccessNews;
+use super::shut_out::ShutOutAddresses;
 use super::state_file::ClusterAddresses;
 use super::threads::Threads;
 use crate::audit::AuditState;
@@ -127,14 +128,20 @@ impl Start<'_> {
         let (message_sender, messages) = channel(self.capacities.messages);
         let (accepted_sender, accepted) = channel(self.capacities.accepted);
         let (reply_sender, key_replies) = channel(self.capacities.keys);
+        let (door, shut_out) = channel(self.capacities.messages);
         let seats = Arc::new(Seats::default());
         let (started_sender, started) = oneshot::channel();
         let (alive, ended) = oneshot::channel();
         ways.messages.push(message_sender.clone());
-        ways.accepted.push((accepted_sender, Arc::clone(&seats)));
+        ways.accepted.push(ExecutorSeats {
+            queue: accepted_sender,
+            seats: Arc::clone(&seats),
+            shut_out: ShutOutAddresses::new(shut_out),
+        });
         ways.key_replies.push(reply_sender);
         ways.ended.push(ended);
         let setup = ExecutorSetup {
+            door,
             came_back: Arc::clone(self.came_back),
             executor,
             messages,

@@ -69,6 +69,7 @@ impl Bench {
             executors: 1,
             handshakes_max: limits.handshakes_of_each(1),
             seats: Arc::clone(&seats),
+            door: channel(1).0,
             came_back: Arc::default(),
             started,
             alive: executor_alive,
