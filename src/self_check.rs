@@ -17,6 +17,7 @@ mod host;
 mod issuers;
 mod keks;
 mod listeners;
+mod own_account;
 mod topics;
 
 use std::fmt;

@@ -5,6 +5,7 @@ mod access;
 mod audit;
 #[cfg(feature = "kms-aws")]
 mod aws;
+mod brokers;
 mod by_name;
 mod by_port;
 mod clusters;

@@ -1,22 +1,17 @@
 //! Whether brokers are there, which ids they have, and where they say that they are. Blocks.
 //!
-//! One line for each broker to ask first, one for the ids, one for the addresses, one for the limits of topics; one for
-//! the login where the proxy has an account of its own there. Where brokers want a login, and there is none, nothing
-//! but their being there can be found out.
+//! One line for each broker to ask first, or to ask for tokens, one for the ids, one for the addresses, one for the
+//! limits of topics; one for the login where the proxy has an account of its own there. Where brokers want a login, and
+//! there is none, nothing but their being there can be found out.
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, ToSocketAddrs as _};
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::runtime::Handle;
-
+use super::own_account::{OwnLogin, log_in, own_account};
 use super::{Row, Verdict, left, some_of, topics};
-use crate::broker_login::{BrokerAccount, bearer};
-use crate::config::{ClusterConfig, Config, OwnPorts, UpstreamLogin};
-use crate::issuer::FETCH_TIMEOUT;
-use crate::issuer::token::{FetchedToken, fetch_token};
+use crate::config::{ClusterConfig, Config, HostPort, OwnPorts, UpstreamLogin};
 use crate::kafka_client::{BrokerClient, ClientError, FoundCluster, Patience};
 use crate::messages::CameBack;
 use crate::transport::tls_client::ClientSet;
@@ -29,10 +24,7 @@ pub(super) fn look(
     came_back: Option<&CameBack>,
     tell: &mut dyn FnMut(Row),
 ) {
-    let fetched = fetched_token(cluster, deadline).map(|(row, token)| {
-        tell(row);
-        token
-    });
+    let account = own_account(cluster, deadline, tell);
     let loaded = cluster
         .upstream_tls
         .as_ref()
@@ -44,16 +36,19 @@ pub(super) fn look(
             return tell(Row::new(subject, Verdict::Failed, error.to_string()));
         }
     };
-    let Some(mut client) = greet(cluster, tls.as_ref(), deadline, came_back, tell) else {
+    let greeting = Greeting {
+        cluster: &cluster.name,
+        tls: tls.as_ref(),
+        came_back,
+    };
+    let makes_elsewhere = look_at_makers(cluster, &greeting, &account, deadline, tell);
+    let Some(mut client) = greeting.greet(&cluster.bootstrap, deadline, tell) else {
         return;
     };
     client.wait_until(deadline);
-    if let Some(login) = log_in(cluster, fetched, &mut client) {
-        let is_in = login.verdict == Verdict::Good;
-        tell(login);
-        if !is_in {
-            return;
-        }
+    // An account that makes tokens elsewhere need not be good here.
+    if !makes_elsewhere && !log_in(cluster, &account, &mut client, tell) {
+        return;
     }
     let is_sealing = cluster.seal_rules().next().is_some();
     match client.cluster(is_sealing) {
@@ -95,97 +90,88 @@ pub(super) fn look(
     }
 }
 
-/// Whether the endpoint gives a token, where that is what the proxy shows.
-fn fetched_token(cluster: &ClusterConfig, deadline: Instant) -> Option<(Row, Option<Arc<BrokerAccount>>)> {
-    let endpoint = cluster.upstream_login.as_ref()?.own()?.endpoint()?;
-    let subject = format!("{} token endpoint", cluster.name);
-    let asked = fetch_token(endpoint, left(deadline, FETCH_TIMEOUT));
-    Some(match Handle::current().block_on(asked) {
-        Ok(FetchedToken { token, good_for }) => {
-            let finding = format!("it gives a token that is good for {} s", good_for.as_secs());
-            (Row::new(subject, Verdict::Good, finding), Some(bearer(&token)))
-        }
-        Err(error) => {
-            let finding = format!("no token can be fetched from {}: {error}", endpoint.url);
-            (Row::new(subject, Verdict::Failed, finding), None)
-        }
-    })
-}
-
-/// What becomes of the proxy's own account, where it has one; `fetched`: the token that it shows, where that is so.
-fn log_in(
+/// Whether tokens are made elsewhere than where clients are served; what is said there.
+fn look_at_makers(
     cluster: &ClusterConfig,
-    fetched: Option<Option<Arc<BrokerAccount>>>,
-    client: &mut BrokerClient,
-) -> Option<Row> {
-    let subject = format!("{} login", cluster.name);
-    let account = match fetched {
-        Some(None) => {
-            return Some(Row::new(
-                subject,
-                Verdict::Failed,
-                "there is no token to log in with",
-            ));
-        }
-        Some(Some(account)) => account,
-        None => match cluster.upstream_login.as_ref()?.own()?.read() {
-            Ok(credential) => Arc::new(BrokerAccount::new(credential?)),
-            Err(error) => return Some(Row::new(subject, Verdict::Failed, error.to_string())),
-        },
-    };
-    Some(match client.log_in(&account) {
-        Ok(()) => Row::new(subject, Verdict::Good, "brokers take the proxy's own account"),
-        Err(error) => Row::new(subject, Verdict::Failed, error.to_string()),
-    })
-}
-
-/// Whether the brokers that are asked first are there; the first that is.
-fn greet(
-    cluster: &ClusterConfig,
-    tls: Option<&ClientSet>,
+    greeting: &Greeting<'_>,
+    account: &OwnLogin,
     deadline: Instant,
-    came_back: Option<&CameBack>,
     tell: &mut dyn FnMut(Row),
-) -> Option<BrokerClient> {
-    let mut rows = Vec::new();
-    let mut answering = None;
-    for (place, broker) in cluster.bootstrap.iter().enumerate() {
-        let address = broker.to_string();
-        let before = came_back.map(CameBack::count);
-        let until = share(deadline, cluster.bootstrap.len().saturating_sub(place));
-        let greeted = BrokerClient::connect(&address, tls, patience(until)).and_then(|mut client| {
-            client.wait_until(until);
-            let is_proxy = client.is_proxy()?;
-            Ok((client, is_proxy))
-        });
-        let subject = format!("{} {address}", cluster.name);
-        rows.push(match greeted {
-            Ok((_, true)) => Row::new(
-                subject,
-                Verdict::Warning,
-                "a Sealwire answers, and no broker: records would be sealed twice",
-            ),
-            Ok((client, false)) => {
-                answering.get_or_insert(client);
-                Row::new(subject, Verdict::Good, "a broker answers")
-            }
-            Err(error) => {
-                let way = match came_back.map(CameBack::count) {
-                    None => LeadsTo::Unknown,
-                    now if now != before => LeadsTo::Back,
-                    Some(_) => LeadsTo::Elsewhere,
-                };
-                Row::new(subject, Verdict::Warning, why_not(error, way, tls.is_some()))
-            }
-        });
+) -> bool {
+    let makers = cluster.upstream_login.as_ref();
+    let makers = makers.map_or(&[][..], UpstreamLogin::made_at);
+    if makers.is_empty() {
+        return false;
     }
-    if answering.is_none() {
-        for row in &mut rows {
-            row.verdict = Verdict::Failed;
+    // What is asked of the others needs no less.
+    let until = share(deadline, 1);
+    if let Some(mut maker) = greeting.greet(makers, until, tell) {
+        maker.wait_until(until);
+        log_in(cluster, account, &mut maker, tell);
+    }
+    true
+}
+
+/// How brokers of a cluster are asked whether they are there.
+struct Greeting<'a> {
+    cluster: &'a str,
+    tls: Option<&'a ClientSet>,
+    came_back: Option<&'a CameBack>,
+}
+
+impl Greeting<'_> {
+    /// The first of them that is there.
+    fn greet(
+        &self,
+        brokers: &[HostPort],
+        deadline: Instant,
+        tell: &mut dyn FnMut(Row),
+    ) -> Option<BrokerClient> {
+        let Self {
+            cluster,
+            tls,
+            came_back,
+        } = *self;
+        let mut rows = Vec::new();
+        let mut answering = None;
+        for (place, broker) in brokers.iter().enumerate() {
+            let address = broker.to_string();
+            let before = came_back.map(CameBack::count);
+            let until = share(deadline, brokers.len().saturating_sub(place));
+            let greeted = BrokerClient::connect(&address, tls, patience(until)).and_then(|mut client| {
+                client.wait_until(until);
+                let is_proxy = client.is_proxy()?;
+                Ok((client, is_proxy))
+            });
+            let subject = format!("{cluster} {address}");
+            rows.push(match greeted {
+                Ok((_, true)) => Row::new(
+                    subject,
+                    Verdict::Warning,
+                    "a Sealwire answers, and no broker: records would be sealed twice",
+                ),
+                Ok((client, false)) => {
+                    answering.get_or_insert(client);
+                    Row::new(subject, Verdict::Good, "a broker answers")
+                }
+                Err(error) => {
+                    let way = match came_back.map(CameBack::count) {
+                        None => LeadsTo::Unknown,
+                        now if now != before => LeadsTo::Back,
+                        Some(_) => LeadsTo::Elsewhere,
+                    };
+                    Row::new(subject, Verdict::Warning, why_not(error, way, tls.is_some()))
+                }
+            });
         }
+        if answering.is_none() {
+            for row in &mut rows {
+                row.verdict = Verdict::Failed;
+            }
+        }
+        rows.into_iter().for_each(&mut *tell);
+        answering
     }
-    rows.into_iter().for_each(&mut *tell);
-    answering
 }
 
 /// When to go on with the next of `count` brokers: one part of the time for each, and one for what is asked then.

@@ -1,5 +1,7 @@
 //! Brokers make tokens for the proxy's clients, by which it logs in: they see each client by its own name.
 
+mod by_certificate;
+
 use std::path::Path;
 use std::sync::LazyLock;
 use std::thread;
@@ -32,7 +34,13 @@ static RIG: LazyLock<Rig> = LazyLock::new(|| assemble(&CLUSTER));
 static FRAGILE: LazyLock<KafkaCluster> = LazyLock::new(|| cluster(&[]));
 
 fn cluster(more: &[(&str, &str)]) -> KafkaCluster {
-    let logins = [Login::Plaintext, Login::Sasl, Login::SaslReauthenticating];
+    cluster_of(
+        &[Login::Plaintext, Login::Sasl, Login::SaslReauthenticating],
+        more,
+    )
+}
+
+fn cluster_of(logins: &[Login], more: &[(&str, &str)]) -> KafkaCluster {
     let properties = [
         (
             "authorizer.class.name",
@@ -42,16 +50,21 @@ fn cluster(more: &[(&str, &str)]) -> KafkaCluster {
         ("delegation.token.secret.key", "of-these-brokers"),
     ];
     let properties: Vec<_> = properties.iter().chain(more).copied().collect();
-    KafkaCluster::start(KafkaVersion::Current, 1, &logins, &properties)
+    KafkaCluster::start(KafkaVersion::Current, 1, logins, &properties)
 }
 
 /// The proxy's own account may have tokens made for these clients, and nothing else.
 fn assemble(cluster: &'static KafkaCluster) -> Rig {
-    let rig = Rig::assemble(cluster, Login::Plaintext);
+    let rig = assemble_for(cluster, &format!("User:{OWN}"));
     rig.set_password(OWN, OWN_PASSWORD);
+    rig
+}
+
+fn assemble_for(cluster: &'static KafkaCluster, own: &str) -> Rig {
+    let rig = Rig::assemble(cluster, Login::Plaintext);
     for client in CLIENTS {
         let principal = format!("User:{client}");
-        rig.set_tokens_right(&format!("User:{OWN}"), &principal, true);
+        rig.set_tokens_right(own, &principal, true);
         rig.allow(&principal, &prefix(client));
         // A group of this name is what librdkafka's streams ask for, used or not.
         rig.allow(&principal, "none");

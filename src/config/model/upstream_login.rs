@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use reqwest::Url;
 use zeroize::Zeroizing;
 
+use super::HostPort;
 use crate::broker_login::{AccountsError, BrokerAccounts, ReadCertificate};
 use crate::durable_file::{self, FileError};
 use crate::identity::sasl::exchange::LoginMechanism;
@@ -34,6 +35,8 @@ pub enum UpstreamLogin {
         own: OwnAccount,
         /// How long a token is to be good.
         lifetime: Duration,
+        /// Where brokers make tokens, if that is elsewhere than where they are asked first.
+        made_at: Vec<HostPort>,
     },
 }
 
@@ -44,6 +47,15 @@ impl UpstreamLogin {
         match self {
             Self::PerPrincipal { .. } | Self::ForwardToken => None,
             Self::One(own) | Self::DelegationTokens { own, .. } => Some(own),
+        }
+    }
+
+    /// Where brokers make tokens, if that is elsewhere than where they are asked first.
+    #[must_use]
+    pub fn made_at(&self) -> &[HostPort] {
+        match self {
+            Self::DelegationTokens { made_at, .. } => made_at,
+            _ => &[],
         }
     }
 }

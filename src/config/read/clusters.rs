@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use figment::value::Value;
 
 use super::access::{By, files_of, known_users, read_groups, read_list};
+use super::brokers::{read_address, read_brokers};
 use super::groups_for::read_groups_for;
 use super::keystores::KmsList;
-use super::listeners::{NO_SCHEME, read_listeners};
+use super::listeners::read_listeners;
 use super::node::{Node, unless_mistaken};
 use super::ports::PortBook;
 use super::sharing::{ReadCluster, refuse_sharing};
@@ -16,7 +17,6 @@ use super::tls::read_upstream_tls;
 use super::topics::read_rules;
 use super::upstream_login::{read_upstream_login, shows_one};
 use super::written_files::check_state_file;
-use crate::config::scalars::parse_host_port;
 use crate::config::{ClusterConfig, HostPort};
 use crate::rules::RuleSet;
 
@@ -90,38 +90,8 @@ fn read_cluster(
     })
 }
 
-fn read_address(place: &Node<'_>) -> Option<HostPort> {
-    let text = place.as_text()?;
-    if text.contains("://") {
-        place.complain("this names a protocol", NO_SCHEME);
-        return None;
-    }
-    parse_host_port(&text)
-        .map_err(|problem| {
-            place.complain(
-                &format!("this {problem}"),
-                "write HOST:PORT, such as \"kafka-1:9092\"",
-            )
-        })
-        .ok()
-}
-
 fn read_bootstrap(node: &Node<'_>) -> Option<Vec<HostPort>> {
-    let list = node.get("bootstrap")?;
-    let places = list.elements()?;
-    if places.is_empty() {
-        list.complain("there is no broker to ask", &list.example());
-        return None;
-    }
-    let mut seen = BTreeSet::new();
-    let read = |place: &Node<'_>| {
-        let address = read_address(place)?;
-        if !seen.insert(address.clone()) {
-            place.complain("this broker is in the list twice", "remove it");
-        }
-        Some(address)
-    };
-    places.iter().map(read).collect::<Vec<_>>().into_iter().collect()
+    read_brokers(&node.get("bootstrap")?)
 }
 
 fn read_topic_ids(node: &Node<'_>) -> Option<()> {

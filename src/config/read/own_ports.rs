@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::node::Node;
-use crate::config::{AdminConfig, ClusterConfig, Config, HostPort};
+use crate::config::{AdminConfig, ClusterConfig, Config, HostPort, UpstreamLogin};
 
 /// See the module.
 #[derive(Default)]
@@ -78,9 +78,16 @@ pub(super) fn refuse_own_addresses(root: &Node<'_>, clusters: &[ClusterConfig], 
         else {
             continue;
         };
-        let places = node.written("bootstrap").and_then(|list| list.elements());
-        for (broker, place) in cluster.bootstrap.iter().zip(places.unwrap_or_default()) {
-            check(Some(place), broker);
+        let check_list = |list: Option<Node<'_>>, brokers: &[HostPort]| {
+            let places = list.and_then(|list| list.elements()).unwrap_or_default();
+            for (broker, place) in brokers.iter().zip(places) {
+                check(Some(place), broker);
+            }
+        };
+        check_list(node.written("bootstrap"), &cluster.bootstrap);
+        if let Some(UpstreamLogin::DelegationTokens { made_at, .. }) = &cluster.upstream_login {
+            let table = node.written("upstream_login");
+            check_list(table.and_then(|table| table.written("made_at")), made_at);
         }
         let addresses = node.written("node_addresses");
         for (id, broker) in &cluster.node_addresses {

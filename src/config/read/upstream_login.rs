@@ -1,6 +1,7 @@
 //! `[cluster.NAME.upstream_login]`.
 
 use super::access::By;
+use super::brokers::read_brokers;
 use super::keystores::{Secrecy, read_path_of, read_secret_source};
 use super::node::{Node, Reach};
 use super::sasl::oauthbearer::{read_trust, read_url, text_of};
@@ -44,7 +45,14 @@ pub(super) fn read_upstream_login(
         "per_principal" => &["accounts"],
         "one" => &["mechanism", "user", "password", "token"],
         "forward_token" => &["broker_may_replay"],
-        "delegation_tokens" => &["mechanism", "user", "password", "token", "token_lifetime"],
+        "delegation_tokens" => &[
+            "mechanism",
+            "user",
+            "password",
+            "token",
+            "token_lifetime",
+            "made_at",
+        ],
         _ => {
             kind.complain(
                 "there is no such way",
@@ -69,7 +77,10 @@ pub(super) fn read_upstream_login(
             check_forwarding(&table, &kind, listeners, opens, allows_plaintext)?;
             Some(UpstreamLogin::ForwardToken)
         }
-        "delegation_tokens" => Some(read_delegation_tokens(&table, allows_plaintext)?),
+        "delegation_tokens" => {
+            let tls = upstream_tls.and_then(Option::as_ref);
+            Some(read_delegation_tokens(&table, tls, allows_plaintext)?)
+        }
         _ => Some(UpstreamLogin::One(read_own_account(&table, allows_plaintext)?)),
     })
 }
@@ -84,6 +95,7 @@ fn refuse_others(table: &Node<'_>, kind: &str, keys: &[&str]) -> Option<()> {
         "token",
         "broker_may_replay",
         "token_lifetime",
+        "made_at",
     ];
     let others = others.into_iter().filter(|key| !keys.contains(key));
     let mistaken = others.filter_map(|key| table.written(key)).inspect(|place| {
@@ -191,11 +203,29 @@ fn check_forwarding(
     Some(())
 }
 
-fn read_delegation_tokens(table: &Node<'_>, allows_plaintext: bool) -> Option<UpstreamLogin> {
-    if table.written("mechanism").is_none() {
-        table.missing("mechanism");
-        return None;
-    }
+fn read_delegation_tokens(
+    table: &Node<'_>,
+    tls: Option<&UpstreamTls>,
+    allows_plaintext: bool,
+) -> Option<UpstreamLogin> {
+    let made_at = match table.written("made_at") {
+        Some(place) => {
+            let has_certificate = tls.is_some_and(|tls| tls.client.is_some());
+            if table.written("mechanism").is_none() && !has_certificate {
+                place.complain_of_the_name(
+                    "the proxy has neither a mechanism nor a certificate to show there",
+                    "add certificate and key to upstream_tls, or mechanism",
+                );
+                return None;
+            }
+            read_brokers(&place)?
+        }
+        None if table.written("mechanism").is_none() => {
+            table.missing("mechanism");
+            return None;
+        }
+        None => Vec::new(),
+    };
     let own = read_own_account(table, allows_plaintext)?;
     if matches!(own, OwnAccount::Fetched(_))
         && let Some(place) = table.written("token")
@@ -209,6 +239,7 @@ fn read_delegation_tokens(table: &Node<'_>, allows_plaintext: bool) -> Option<Up
     Some(UpstreamLogin::DelegationTokens {
         own,
         lifetime: table.duration("token_lifetime")?,
+        made_at,
     })
 }
 

@@ -230,7 +230,7 @@ pub(super) const KEYS: &[Key] = &[
     other(
         "cluster.*.upstream_login.mechanism",
         "`\"SCRAM-SHA-512\"`, `\"SCRAM-SHA-256\"`, `\"PLAIN\"` or `\"OAUTHBEARER\"`",
-        Absent("it shows its certificate, or nothing; needed by `delegation_tokens`"),
+        Absent("it shows its certificate, or nothing; needed by `delegation_tokens` without `made_at`"),
         "How the proxy logs in by its own account (`one`, `delegation_tokens`).",
         "\"SCRAM-SHA-512\"",
     ),
@@ -373,6 +373,15 @@ pub(super) const KEYS: &[Key] = &[
         "For how long a delegation token is to be good; brokers may make it shorter \
          (`delegation.token.max.lifetime.ms`, `delegation.token.expiry.time.ms`). In the second half of its time the \
          next login has another one made.",
+    ),
+    other(
+        "cluster.*.upstream_login.made_at",
+        "list of `host:port`",
+        Absent("`bootstrap`"),
+        "Where brokers make delegation tokens, asked in this order: another listener of theirs. Without `mechanism` it \
+         is one that asks for certificates (`SSL`, `ssl.client.auth=required`), and `upstream_tls.certificate` is the \
+         proxy's own account there.",
+        "[\"kafka-1:9094\", \"kafka-2:9094\"]",
     ),
     flag(
         "cluster.*.upstream_login.broker_may_replay",

@@ -24,7 +24,7 @@ use crate::transport::tls_client::{ClientSet, UpstreamTls};
 
 /// What tokens of one cluster are made with.
 pub(super) struct Maker {
-    bootstrap: Vec<HostPort>,
+    brokers: Vec<HostPort>,
     upstream_tls: Option<UpstreamTls>,
     own: OwnAccount,
     lifetime: Duration,
@@ -60,11 +60,20 @@ impl NotMade {
 impl Maker {
     /// Of a cluster whose brokers make tokens.
     pub(super) fn of(cluster: &ClusterConfig) -> Option<Self> {
-        let Some(UpstreamLogin::DelegationTokens { own, lifetime }) = &cluster.upstream_login else {
+        let Some(UpstreamLogin::DelegationTokens {
+            own,
+            lifetime,
+            made_at,
+        }) = &cluster.upstream_login
+        else {
             return None;
         };
+        let brokers = match made_at.as_slice() {
+            [] => &cluster.bootstrap,
+            made_at => made_at,
+        };
         Some(Self {
-            bootstrap: cluster.bootstrap.clone(),
+            brokers: brokers.to_vec(),
             upstream_tls: cluster.upstream_tls.clone(),
             own: own.clone(),
             lifetime: *lifetime,
@@ -76,7 +85,7 @@ impl Maker {
     #[cfg(test)]
     pub(super) fn nowhere() -> Self {
         Self {
-            bootstrap: Vec::new(),
+            brokers: Vec::new(),
             upstream_tls: None,
             own: OwnAccount::Password {
                 mechanism: LoginMechanism::Plain,
@@ -88,14 +97,17 @@ impl Maker {
         }
     }
 
-    /// Who the proxy is, as its secret is now: one that was refused is left alone (STANDING-2).
-    pub(super) fn own_account(&self) -> Result<Arc<BrokerAccount>, String> {
+    /// Who the proxy is, as its secret is now: one that was refused is left alone (STANDING-2). `None`: whoever its
+    /// certificate says.
+    pub(super) fn own_account(&self) -> Result<Option<Arc<BrokerAccount>>, String> {
         let credential = self.own.read().map_err(|error| error.to_string())?;
-        let credential = credential.ok_or("the proxy has no account of its own")?;
+        let Some(credential) = credential else {
+            return Ok(None);
+        };
         let accounts = BrokerAccounts::for_all(credential, &self.account.load());
         let account = accounts.of("").cloned();
         self.account.store(Arc::new(accounts));
-        account.ok_or_else(|| "the proxy has no account of its own".to_owned())
+        Ok(account)
     }
 
     /// Has one made by the first broker that makes it: what one refuses another may grant.
@@ -106,11 +118,11 @@ impl Maker {
         let tls = tls.map(|tls| tls.load(SystemTime::now())).transpose();
         let tls = tls.map_err(|error| NotMade::outage(&error))?;
         let mut last = NotMade::outage(&"there is nobody to ask");
-        for (place, broker) in self.bootstrap.iter().enumerate() {
-            let brokers = u32::try_from(self.bootstrap.len().saturating_sub(place)).unwrap_or(u32::MAX);
+        for (place, broker) in self.brokers.iter().enumerate() {
+            let brokers = u32::try_from(self.brokers.len().saturating_sub(place)).unwrap_or(u32::MAX);
             let left = deadline.saturating_duration_since(Instant::now());
             let until = Instant::now() + left.checked_div(brokers).unwrap_or_default();
-            match self.make_at(broker, tls.as_ref(), &account, owner, until) {
+            match self.make_at(broker, tls.as_ref(), account.as_ref(), owner, until) {
                 // What the first one has refused is what there is to mend.
                 Err(_) if last.is_refused => {}
                 Err(failed) => last = failed,
@@ -124,7 +136,7 @@ impl Maker {
         &self,
         broker: &HostPort,
         tls: Option<&ClientSet>,
-        account: &Arc<BrokerAccount>,
+        account: Option<&Arc<BrokerAccount>>,
         owner: &Principal,
         until: Instant,
     ) -> Result<DelegationToken, NotMade> {
@@ -139,7 +151,9 @@ impl Maker {
         let connected = BrokerClient::connect(&broker.to_string(), tls, patience);
         let mut client = connected.map_err(|error| NotMade::outage(&error))?;
         client.wait_until(until);
-        log_in(&mut client, account, &broker.to_string(), until)?;
+        if let Some(account) = account {
+            log_in(&mut client, account, &broker.to_string(), until)?;
+        }
         let made = client.make_token(owner.name(), self.lifetime);
         self.token(made.map_err(|error| not_made(&error, owner))?)
     }
@@ -233,8 +247,8 @@ fn not_made(error: &ClientError, owner: &Principal) -> NotMade {
             owner.to_string()
         ),
         DELEGATION_TOKEN_REQUEST_NOT_ALLOWED => {
-            "brokers make none for whoever logs in so: the proxy's own account may be no token, and its listener has \
-             to speak SASL"
+            "brokers make none for whoever comes so: the proxy's own account may be no token, and the listener has to \
+             ask for SASL or for a certificate (ssl.client.auth)"
                 .to_owned()
         }
         INVALID_PRINCIPAL_TYPE | UNSUPPORTED_VERSION => {

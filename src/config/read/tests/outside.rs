@@ -293,6 +293,10 @@ fn brokers_that_are_the_proxy_itself_are_refused() {
     let addresses =
         "[\"192.0.2.7:9092\"]\nnode_addresses = { 0 = \"192.0.2.7:9193\", 2 = \"localhost:9195\" }";
     assert_eq!(own(addresses), ["cluster.main.node_addresses.2"]);
+    let makers = "[\"192.0.2.7:9092\"]\nupstream_login = { kind = \"delegation_tokens\", mechanism = \"PLAIN\", \
+                  user = \"own\", password = { env = \"PATH\" }, allow_plaintext = true, \
+                  made_at = [\"192.0.2.7:9193\", \"localhost:9193\"] }";
+    assert_eq!(own(makers), ["cluster.main.upstream_login.made_at[1]"]);
     for other in [
         "127.0.0.1:9191",
         "127.0.0.1:9196",

@@ -69,11 +69,15 @@ fn every_way_is_read() {
     let lines = format!("{scram} = {{ env = \"SECRET\" }}\n").replace("\"one\"", "\"delegation_tokens\"");
     for (more, hours) in [("", 4), ("token_lifetime = \"1h\"", 1)] {
         let config = load(&with_names(&format!("{lines}{more}"))).unwrap_or_else(|errors| panic!("{errors}"));
-        let Some(UpstreamLogin::DelegationTokens { own, lifetime }) = &config.clusters[0].upstream_login
+        let Some(UpstreamLogin::DelegationTokens {
+            own,
+            lifetime,
+            made_at,
+        }) = &config.clusters[0].upstream_login
         else {
             panic!("another kind");
         };
-        assert!(matches!(own, OwnAccount::Password { .. }));
+        assert!(matches!(own, OwnAccount::Password { .. }) && made_at.is_empty());
         assert_eq!(*lifetime, Duration::from_secs(hours * 3600));
     }
     let token =
@@ -84,6 +88,31 @@ fn every_way_is_read() {
             "dir/token".into()
         ))))
     );
+}
+
+#[test]
+fn tokens_may_be_made_for_a_certificate() {
+    let tls = "[cluster.main.upstream_tls]\nca = \"ca.pem\"\ncertificate = \"a.pem\"\nkey = \"a.key\"";
+    let lines = format!("kind = \"delegation_tokens\"\nmade_at = [\"kafka:9094\"]\n{tls}");
+    let config = load(&with_names(&lines)).unwrap_or_else(|errors| panic!("{errors}"));
+    let login = config.clusters[0].upstream_login.as_ref();
+    let Some(UpstreamLogin::DelegationTokens { own, made_at, .. }) = login else {
+        panic!("another kind");
+    };
+    assert_eq!(
+        (own, made_at.len(), made_at[0].port),
+        (&OwnAccount::Certificate, 1, 9094)
+    );
+    for (lines, expected) in [
+        (
+            "kind = \"delegation_tokens\"\nmade_at = [\"kafka:9094\"]",
+            "neither a mechanism nor a certificate",
+        ),
+        (&lines.replace("\"kafka:9094\"", ""), "no broker to ask"),
+    ] {
+        let mistake = only_mistake(load(&with_names(lines))).to_string();
+        assert!(mistake.contains(expected), "{mistake}\n{expected}");
+    }
 }
 
 #[test]
