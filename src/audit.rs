@@ -10,7 +10,9 @@ mod state;
 mod writer;
 
 pub(crate) use event::shown;
-pub use event::{AuditEvent, EventClass, KekName, Login, Operation, Reason, RefusedRecords, RefusedRequest};
+pub use event::{
+    AuditEvent, BrokerLogin, EventClass, KekName, Login, Operation, Reason, RefusedRecords, RefusedRequest,
+};
 pub(crate) use log::AuditLog;
 pub use queue::{AUDIT_EVENTS_MAX, AuditList, AuditQueue};
 pub use state::AuditState;

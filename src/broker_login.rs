@@ -9,6 +9,7 @@
 //!
 //! Pure. Any thread.
 
+mod account_name;
 mod accounts;
 mod standing;
 mod tokens;
@@ -19,13 +20,14 @@ use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
+pub use self::account_name::AccountName;
 pub use self::accounts::{AccountPlace, AccountsError, BrokerAccounts, ReadCertificate};
 pub use self::standing::{Admission, Standing, Trial, back_off};
 pub use self::tokens::{AccountFor, DelegationToken, NoToken, TokenBook, TokenNews, TokenWish};
 use crate::crypto::CryptoError;
 use crate::foreign::Foreign;
 use crate::identity::sasl::initiator::{Credential, Fault, Hashing, Initiation, Message, Next, Proof};
-use crate::metrics::BrokerLoginResult;
+use crate::metrics::BrokerLoginFault;
 use crate::protocol::ProtocolError;
 use crate::protocol::api_key::{SASL_AUTHENTICATE, SASL_HANDSHAKE};
 use crate::protocol::error_code::{NONE, SASL_AUTHENTICATION_FAILED};
@@ -37,6 +39,8 @@ use crate::transport::tls_client::ClientSet;
 
 /// Who the proxy is at brokers. One for each credential, as it is now: shared by all executors.
 pub struct BrokerAccount {
+    /// What it is called.
+    pub name: AccountName,
     proof: AccountProof,
     /// How it fares.
     pub standing: Standing,
@@ -66,6 +70,7 @@ impl BrokerAccount {
     #[must_use]
     pub fn new(credential: Credential) -> Self {
         Self {
+            name: AccountName::of_credential(&credential),
             proof: AccountProof::Said(Arc::new(credential)),
             standing: Standing::default(),
             issued: None,
@@ -76,6 +81,7 @@ impl BrokerAccount {
     #[must_use]
     pub fn of_certificate(set: Arc<ClientSet>) -> Self {
         Self {
+            name: AccountName::of_certificate(&set),
             proof: AccountProof::Shown(set),
             standing: Standing::default(),
             issued: None,
@@ -220,12 +226,13 @@ impl LoginError {
         )
     }
 
-    /// As it is counted.
+    /// As it is counted and told.
     #[must_use]
-    pub fn result(&self) -> BrokerLoginResult {
+    pub fn kind(&self) -> BrokerLoginFault {
         match self {
-            Self::Refused { .. } => BrokerLoginResult::Refused,
-            _ => BrokerLoginResult::Failed,
+            Self::Refused { .. } => BrokerLoginFault::Refused,
+            Self::Fault(_) | Self::Malformed(_) => BrokerLoginFault::BrokersAnswer,
+            Self::Crypto => BrokerLoginFault::Internal,
         }
     }
 }

@@ -10,14 +10,14 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use crate::audit::AuditList;
-use crate::broker_login::{BrokerAccounts, TokenNews, TokenWish};
+use crate::broker_login::{AccountName, BrokerAccounts, TokenNews, TokenWish};
 use crate::config::HostPort;
 use crate::identity::sasl::Failure;
 use crate::identity::sasl::exchange::{CheckedNews, PasswordCheck};
 use crate::identity::sasl::initiator::Hashing;
 use crate::identity::{Client, Principal};
 use crate::ids::{ClusterId, ListenerId};
-use crate::metrics::{CloseReason, Snapshot};
+use crate::metrics::{BrokerLoginFault, CloseReason, Snapshot};
 use crate::transport::tls_client::ClientSet;
 use crate::transport::tls_server::ServerSet;
 
@@ -108,10 +108,14 @@ pub(crate) enum NoticeKind {
         /// Whose login it was to be, as far as it is known that there is such a one.
         claimed: Option<Principal>,
     },
-    /// The proxy could not log in at a broker for this principal; the fault says why.
+    /// The proxy could not log in at a broker for this principal; the fault says why. One kind of fault hides no
+    /// other.
     BrokerLogin {
         cluster: ClusterId,
         principal: Option<Principal>,
+        reason: BrokerLoginFault,
+        /// By which account, where there is one.
+        account: Option<AccountName>,
     },
     /// A connection was closed for what its client, or its broker, sent, or for a limit.
     Closed {

@@ -18,5 +18,7 @@ mod topic;
 pub use connection::{ConnectionCounters, Direction, FrameCounters};
 pub use executor::{ExecutorMetrics, Gauges, KeyCacheCounters, Snapshot, TimeKind};
 pub use latency::Latency;
-pub use reason::{BrokerLoginResult, CloseReason, RefusalReason, RequestRefusal};
+pub use reason::{
+    BrokerLoginFault, BrokerLoginKind, BrokerLoginResult, CloseReason, RefusalReason, RequestRefusal,
+};
 pub use topic::{RefusalCount, TopicCounters, TopicIndex, TopicName};

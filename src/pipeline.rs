@@ -33,6 +33,7 @@
 
 mod addresses;
 mod batch_keys;
+mod broker_logins;
 mod decompressing;
 mod fetch;
 mod hidden;
@@ -55,7 +56,7 @@ use std::time::Instant;
 use crate::audit::{
     AuditEvent, AuditQueue, AuditState, KekName, Login, Operation, Reason, RefusedRecords, RefusedRequest,
 };
-use crate::broker_login::{AccountFor, BrokerAccount, BrokerAccounts, TokenBook, TokenWish};
+use crate::broker_login::{BrokerAccounts, TokenBook, TokenWish};
 use crate::clocks::{ClockWatch, Clocks};
 use crate::config::Limits;
 use crate::foreign::SHOWN_BYTES_MAX;
@@ -69,11 +70,12 @@ use crate::protocol::policy::ApiPolicy;
 
 pub use crate::messages::{HiddenBrokers, LearnedAddress};
 pub use addresses::AddressBook;
+pub(crate) use broker_logins::EndedLogin;
 pub use listener_map::ListenerMap;
 pub use logins::{LoginPolicy, Logins, Refusal as LoginRefusal, Round, Rounds, bearer_of};
 pub use produce::{GuardFull, ProducerSequence, SequenceGuard};
 pub use refusal::{FetchRefusal, ProduceRefusal};
-pub use session::{BrokerSession, FAILURE_DELAY, HASH_WAIT, Session, Step, Wait};
+pub use session::{BrokerFault, BrokerSession, FAILURE_DELAY, HASH_WAIT, ReachedBroker, Session, Step, Wait};
 pub use topics::{ClusterRules, Topic};
 pub use work::{TURN_BYTES, Work};
 
@@ -140,12 +142,6 @@ impl Cluster {
             hidden: hidden::HiddenByListener::default(),
         }
     }
-
-    /// Whether the proxy logs in at its brokers.
-    #[must_use]
-    pub fn makes_logins(&self) -> bool {
-        self.accounts.is_some() || self.tokens.is_some()
-    }
 }
 
 /// Counts what has come: who waits looks again only when the count has grown.
@@ -199,42 +195,6 @@ impl Pipeline {
             clock_watch: ClockWatch::default(),
             produce: produce::ProducePool::new(executor),
             fetch: fetch::FetchPool::default(),
-        }
-    }
-
-    /// Who the proxy is at brokers of a cluster for this client; `None`: it does not log in there.
-    pub(crate) fn account_for(
-        &mut self,
-        cluster: ClusterId,
-        principal: Option<&Principal>,
-        now: Instant,
-    ) -> Option<AccountFor> {
-        let known = self.clusters.get_mut(cluster)?;
-        let listed = known.accounts.as_ref();
-        let listed = listed.map(|accounts| accounts.find(principal, now));
-        let tokens = known.tokens.as_mut().zip(principal);
-        let made = tokens.map(|(book, principal)| {
-            let (account, wish) = book.of(principal, now);
-            self.token_wishes.extend(wish.map(|wish| (cluster, wish)));
-            account
-        });
-        let nobody = known.tokens.is_some().then_some(AccountFor::Nobody);
-        listed.or(made).or(nobody)
-    }
-
-    /// Brokers have refused a token (TOKENS-1).
-    pub(crate) fn token_refused(
-        &mut self,
-        cluster: ClusterId,
-        principal: Option<&Principal>,
-        account: &Arc<BrokerAccount>,
-    ) {
-        let book = self
-            .clusters
-            .get_mut(cluster)
-            .and_then(|cluster| cluster.tokens.as_mut());
-        if let Some((book, principal)) = book.zip(principal) {
-            book.refused(principal, account);
         }
     }
 

@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
+use crate::broker_login::AccountName;
 use crate::envelope::{OpenError, WrappedDek};
 use crate::foreign::Foreign;
 use crate::identity::{Client, Principal};
 use crate::keys::KeyFailure;
-use crate::metrics::{RefusalReason, RequestRefusal};
+use crate::metrics::{BrokerLoginFault, BrokerLoginKind, RefusalReason, RequestRefusal};
 
 /// Something for the audit log. Holds no record data.
 #[derive(Clone, Debug, Serialize)]
@@ -40,6 +41,16 @@ pub enum AuditEvent {
         /// Whose it was to be: somebody who is known, and has not proven to be it.
         #[serde(serialize_with = "shown_principal")]
         claimed: Option<Principal>,
+    },
+    /// The proxy has logged in at a broker for a client.
+    BrokerLoginAccepted(BrokerLogin),
+    /// A login of the proxy's own at a broker came to nothing.
+    BrokerLoginRefused {
+        #[serde(flatten)]
+        login: BrokerLogin,
+        /// Why.
+        #[serde(serialize_with = "fault_word")]
+        reason: BrokerLoginFault,
     },
     /// These are in force from now on.
     RulesLoaded {
@@ -104,6 +115,27 @@ pub struct Login {
     pub again: bool,
 }
 
+/// A login of the proxy's own at a broker, and for whom it was made.
+#[derive(Clone, Debug, Serialize)]
+pub struct BrokerLogin {
+    #[serde(serialize_with = "foreign")]
+    pub cluster: Arc<str>,
+    #[serde(flatten, serialize_with = "shown_client")]
+    pub client: Client,
+    /// Where the broker was reached; `None`: it did not come to that.
+    #[serde(serialize_with = "foreign_if_any")]
+    pub broker: Option<Arc<str>>,
+    /// The node on whose port the client came; `None` for the bootstrap port.
+    pub node: Option<i32>,
+    #[serde(serialize_with = "kind_word")]
+    pub kind: BrokerLoginKind,
+    /// By which account; `None`: there is none.
+    #[serde(flatten, serialize_with = "shown_account")]
+    pub account: Option<AccountName>,
+    /// The connection had been logged in there before.
+    pub again: bool,
+}
+
 /// Where an event may wait, and be written, besides others: each class has a bound of its own, so that what anybody can
 /// cause pushes out nothing of the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -116,10 +148,14 @@ pub enum EventClass {
     LoginRefused,
     /// Logins that were accepted, and what the program says of itself.
     Known,
+    /// Logins of the proxy's own that brokers have refused, or that came to nothing otherwise.
+    BrokerLoginRefused,
+    /// Those that brokers have taken: they are renewed whatever clients do.
+    BrokerLogin,
 }
 
 impl EventClass {
-    pub(super) const COUNT: usize = 4;
+    pub(super) const COUNT: usize = 6;
 }
 
 /// What the client wanted.
@@ -200,7 +236,11 @@ impl AuditEvent {
             Self::Refused(refused) | Self::IllegalNames { first: refused, .. } => refused.reason.as_str(),
             Self::RefusedRequest(refused) => refused.reason.as_str(),
             Self::LoginRefused { reason, .. } => reason,
-            Self::LoginAccepted(_) | Self::RulesLoaded { .. } | Self::LeftOut { .. } => "",
+            Self::BrokerLoginRefused { reason, .. } => reason.as_str(),
+            Self::LoginAccepted(_)
+            | Self::BrokerLoginAccepted(_)
+            | Self::RulesLoaded { .. }
+            | Self::LeftOut { .. } => "",
         }
     }
 
@@ -232,6 +272,8 @@ impl AuditEvent {
             }
             Self::RefusedRequest(_) => EventClass::Asked,
             Self::LoginRefused { .. } => EventClass::LoginRefused,
+            Self::BrokerLoginRefused { .. } => EventClass::BrokerLoginRefused,
+            Self::BrokerLoginAccepted(_) => EventClass::BrokerLogin,
             Self::LoginAccepted(_) | Self::RulesLoaded { .. } | Self::LeftOut { .. } => EventClass::Known,
         }
     }
@@ -276,6 +318,30 @@ fn foreign<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Er
 fn foreign_if_any<S: Serializer>(text: &Option<Arc<str>>, serializer: S) -> Result<S::Ok, S::Error> {
     let shown = text.as_ref().map(|text| Foreign::new(&**text).to_string());
     shown.serialize(serializer)
+}
+
+/// An account as events show it.
+#[derive(Serialize)]
+struct ShownAccount {
+    mechanism: Option<&'static str>,
+    account: Option<String>,
+}
+
+fn shown_account<S: Serializer>(account: &Option<AccountName>, serializer: S) -> Result<S::Ok, S::Error> {
+    let account = account.as_ref();
+    let shown = ShownAccount {
+        mechanism: account.map(|account| account.mechanism),
+        account: account.and_then(AccountName::shown_user),
+    };
+    shown.serialize(serializer)
+}
+
+fn kind_word<S: Serializer>(kind: &BrokerLoginKind, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(kind.as_str())
+}
+
+fn fault_word<S: Serializer>(fault: &BrokerLoginFault, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(fault.as_str())
 }
 
 fn refusal_word<S: Serializer>(reason: &RequestRefusal, serializer: S) -> Result<S::Ok, S::Error> {
@@ -353,10 +419,27 @@ mod tests {
             login: login.clone(),
             reason: "wrong_password",
         };
+        let at_broker = BrokerLogin {
+            cluster: "main".into(),
+            client: login.client.clone(),
+            broker: Some(HOSTILE.repeat(200).into()),
+            node: None,
+            kind: BrokerLoginKind::PerPrincipal,
+            account: Some(AccountName {
+                mechanism: "PLAIN",
+                user: Some(HOSTILE.repeat(200).into()),
+            }),
+            again: false,
+        };
         let events = [
             AuditEvent::Refused(refused),
             AuditEvent::LoginAccepted(login),
             failed,
+            AuditEvent::BrokerLoginAccepted(at_broker.clone()),
+            AuditEvent::BrokerLoginRefused {
+                login: at_broker,
+                reason: BrokerLoginFault::Refused,
+            },
         ];
         for event in events {
             let line = serde_json::to_string(&event).expect("JSON");

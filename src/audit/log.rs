@@ -28,10 +28,11 @@ use super::event::{AuditEvent, EventClass, KekName, Operation, Reason, ShownClie
 use super::queue::AuditList;
 use super::state::{AuditState, Obstacle};
 use super::writer::AuditWriter;
+use crate::broker_login::AccountName;
 use crate::config::AuditConfig;
 use crate::foreign::Foreign;
 use crate::identity::Principal;
-use crate::metrics::RefusalReason;
+use crate::metrics::{BrokerLoginFault, RefusalReason};
 use crate::repeats::{News, Repeats};
 
 /// Writes what was not written lately.
@@ -66,6 +67,13 @@ enum Line {
         principal: Option<Principal>,
     },
     Login(Option<IpAddr>, &'static str, Option<Principal>),
+    /// Whichever connection of the client's it was for.
+    BrokerLogin {
+        broker: Option<Arc<str>>,
+        reason: BrokerLoginFault,
+        account: Option<AccountName>,
+        principal: Option<Principal>,
+    },
 }
 
 impl Line {
@@ -105,9 +113,19 @@ impl Line {
                 let address = login.client.address.map(|address| address.ip());
                 Some((&login.cluster, Self::Login(address, reason, claimed.clone())))
             }
-            AuditEvent::LoginAccepted(_) | AuditEvent::RulesLoaded { .. } | AuditEvent::LeftOut { .. } => {
-                None
+            AuditEvent::BrokerLoginRefused { login, reason } => {
+                let line = Self::BrokerLogin {
+                    broker: login.broker.clone(),
+                    reason: *reason,
+                    account: login.account.clone(),
+                    principal: login.client.principal.clone(),
+                };
+                Some((&login.cluster, line))
             }
+            AuditEvent::LoginAccepted(_)
+            | AuditEvent::BrokerLoginAccepted(_)
+            | AuditEvent::RulesLoaded { .. }
+            | AuditEvent::LeftOut { .. } => None,
         }
     }
 }
@@ -299,6 +317,8 @@ fn log(event: &AuditEvent, left_out: u64) {
         }
         AuditEvent::LoginAccepted(_)
         | AuditEvent::LoginRefused { .. }
+        | AuditEvent::BrokerLoginAccepted(_)
+        | AuditEvent::BrokerLoginRefused { .. }
         | AuditEvent::RulesLoaded { .. }
         | AuditEvent::LeftOut { .. } => {}
     }
@@ -315,11 +335,11 @@ const EVENTS_OF_TURN: usize = 128;
 mod tests {
     use super::*;
     use crate::audit::writer::QUEUE_LINES;
-    use crate::audit::{AUDIT_EVENTS_MAX, AuditQueue, Login, RefusedRecords};
+    use crate::audit::{AUDIT_EVENTS_MAX, AuditQueue, BrokerLogin, Login, RefusedRecords};
     use crate::config::{AuditTarget, OnFull};
     use crate::envelope::OpenError;
     use crate::identity::Client;
-    use crate::metrics::RefusalReason;
+    use crate::metrics::{BrokerLoginKind, RefusalReason};
     use crate::repeats::{KEPT, LINES_MAX};
 
     const TAMPERED: Reason = Reason::Open(OpenError::Tag);
@@ -572,6 +592,40 @@ mod tests {
         // One batch has left the queue.
         let dropped = state.dropped();
         assert!((1..=1000 - QUEUE_LINES as u64).contains(&dropped), "{dropped}");
+    }
+
+    /// Not for each connection that a client makes, and a fault hides no other.
+    #[test]
+    fn a_login_at_a_broker_is_refused_once_a_minute_and_accepted_each_time() {
+        let mut log = AuditLog::default();
+        let now = Instant::now();
+        let at_broker = |port, user: Option<&str>| BrokerLogin {
+            cluster: "main".into(),
+            client: Client::at(([127, 0, 0, 1], port).into()),
+            broker: Some("kafka:9092".into()),
+            node: None,
+            kind: BrokerLoginKind::PerPrincipal,
+            account: user.map(|user| AccountName {
+                mechanism: "PLAIN",
+                user: Some(user.into()),
+            }),
+            again: false,
+        };
+        for (port, user, reason, is_written) in [
+            (1, None, BrokerLoginFault::NoToken, true),
+            (2, None, BrokerLoginFault::NoToken, false),
+            (1, Some("team-a"), BrokerLoginFault::Refused, true),
+            (1, Some("team-b"), BrokerLoginFault::Refused, true),
+            (2, Some("team-a"), BrokerLoginFault::Refused, false),
+        ] {
+            let login = at_broker(port, user);
+            let event = AuditEvent::BrokerLoginRefused { login, reason };
+            assert_eq!(log.write(&event, now), is_written, "{event:?}");
+        }
+        for _ in 0..2 * LINES_MAX {
+            let accepted = AuditEvent::BrokerLoginAccepted(at_broker(1, None));
+            assert!(log.write(&accepted, now));
+        }
     }
 
     #[test]

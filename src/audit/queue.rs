@@ -96,10 +96,10 @@ pub const AUDIT_EVENTS_MAX: usize = 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::{Login, Operation};
+    use crate::audit::{BrokerLogin, Login, Operation};
     use crate::envelope::OpenError;
     use crate::identity::Client;
-    use crate::metrics::RefusalReason;
+    use crate::metrics::{BrokerLoginFault, BrokerLoginKind, RefusalReason};
 
     fn refused(operation: Operation, reason: Reason, client: u16) -> RefusedRecords {
         RefusedRecords {
@@ -175,6 +175,45 @@ mod tests {
         queue.push_event(AuditEvent::LoginAccepted(login));
         let AuditList { events, left_out } = queue.take();
         assert_eq!((events.len(), left_out), (AUDIT_EVENTS_MAX + 1, 1));
+    }
+
+    /// AUDIT-3: nor do those that brokers refuse the proxy, and those that it renews.
+    #[test]
+    fn logins_at_brokers_push_out_nothing_else() {
+        let mut queue = AuditQueue::default();
+        let client = Client::default();
+        let at_broker = BrokerLogin {
+            cluster: "main".into(),
+            client: client.clone(),
+            broker: None,
+            node: None,
+            kind: BrokerLoginKind::One,
+            account: None,
+            again: true,
+        };
+        let login = Login {
+            cluster: "main".into(),
+            client,
+            mechanism: None,
+            again: false,
+        };
+        for _ in 0..=AUDIT_EVENTS_MAX {
+            queue.push_event(AuditEvent::BrokerLoginRefused {
+                login: at_broker.clone(),
+                reason: BrokerLoginFault::Refused,
+            });
+            queue.push_event(AuditEvent::BrokerLoginAccepted(at_broker.clone()));
+        }
+        queue.push_event(AuditEvent::LoginRefused {
+            login: login.clone(),
+            reason: "malformed",
+            claimed: None,
+        });
+        queue.push_event(AuditEvent::LoginAccepted(login));
+        queue.push(refused(Operation::Fetch, Reason::Open(OpenError::Tag), 1));
+        queue.push(refused(Operation::Produce, Reason::IllegalName, 1));
+        let AuditList { events, left_out } = queue.take();
+        assert_eq!((events.len(), left_out), (2 * AUDIT_EVENTS_MAX + 4, 2));
     }
 
     /// AUDIT-2

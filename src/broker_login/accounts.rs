@@ -36,6 +36,7 @@ use crate::identity::Principal;
 use crate::identity::sasl::USER_BYTES_MAX;
 use crate::identity::sasl::exchange::LoginMechanism;
 use crate::identity::sasl::initiator::{Account, Credential, Proof};
+use crate::metrics::BrokerLoginKind;
 use crate::rules::{Asking, Principals, is_named, pattern_of};
 use crate::transport::certificates::{CertificateError, CertificateFiles};
 use crate::transport::tls_client::ClientSet;
@@ -45,8 +46,8 @@ use crate::transport::tls_client::ClientSet;
 pub struct BrokerAccounts {
     /// In the order of the file.
     entries: Vec<Named>,
-    /// Clients' own tokens are sent on.
-    forwards_tokens: bool,
+    /// What they are for; `None`: for each client one of a file.
+    kind: Option<BrokerLoginKind>,
     /// That it names.
     files: Vec<PathBuf>,
     /// Why nobody can be logged in for now.
@@ -257,6 +258,7 @@ impl BrokerAccounts {
                 account: Some(account),
                 files: None,
             }],
+            kind: Some(BrokerLoginKind::One),
             ..Self::default()
         }
     }
@@ -266,6 +268,7 @@ impl BrokerAccounts {
     pub fn missing(why: &str) -> Self {
         Self {
             missing: Some(why.into()),
+            kind: Some(BrokerLoginKind::One),
             ..Self::default()
         }
     }
@@ -274,7 +277,7 @@ impl BrokerAccounts {
     #[must_use]
     pub fn of_clients() -> Self {
         Self {
-            forwards_tokens: true,
+            kind: Some(BrokerLoginKind::ForwardToken),
             ..Self::default()
         }
     }
@@ -282,7 +285,13 @@ impl BrokerAccounts {
     /// Whether each client's own token is sent on, instead of an account.
     #[must_use]
     pub fn forwards_tokens(&self) -> bool {
-        self.forwards_tokens
+        self.kind() == BrokerLoginKind::ForwardToken
+    }
+
+    /// How the proxy logs in by them.
+    #[must_use]
+    pub fn kind(&self) -> BrokerLoginKind {
+        self.kind.unwrap_or(BrokerLoginKind::PerPrincipal)
     }
 
     /// Who the proxy is for this principal (ACCOUNTS-1, ACCOUNTS-4).

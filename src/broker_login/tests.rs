@@ -133,3 +133,25 @@ fn answers_that_nobody_can_read_are_errors() {
         assert!(login.take(answer).is_err());
     }
 }
+
+/// For logs: nothing of what proves it.
+#[test]
+fn an_account_is_called_by_its_mechanism_and_user() {
+    let token = Account::new("id\n".to_owned(), Zeroizing::new("hmac".to_owned()));
+    let extension = Some("tokenauth=true");
+    for (proof, shown) in [
+        (Proof::Plain(secret()), "PLAIN alice"),
+        (
+            Proof::Scram(Mechanism::Sha512, secret(), None),
+            "SCRAM-SHA-512 alice",
+        ),
+        (
+            Proof::Scram(Mechanism::Sha256, token, extension),
+            "SCRAM-SHA-256 id\\n",
+        ),
+        (Proof::Token(Zeroizing::new("eyJ0".to_owned())), "OAUTHBEARER"),
+    ] {
+        let account = BrokerAccount::new(Credential::new(proof));
+        assert_eq!(account.name.to_string(), shown);
+    }
+}

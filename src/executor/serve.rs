@@ -57,7 +57,7 @@ use crate::identity::{Client, Principal};
 use crate::ids::{ById, ClusterId, ListenerId};
 use crate::messages::{Accepted, ConnectError, Notice, NoticeKind, Seats, TlsNews};
 use crate::metrics::{CloseReason, Direction};
-use crate::pipeline::Session;
+use crate::pipeline::{ReachedBroker, Session};
 use crate::transport::proxy_protocol::{Networks, Source};
 use crate::transport::tls_client::ClientSet;
 
@@ -206,7 +206,11 @@ impl Arrival {
         let (reached, at_broker) = reached?;
         let mut session = self.session(&listener, &reached)?;
         if let Some((at_broker, account)) = at_broker {
-            session = session.at_broker(at_broker, reached.address.to_string(), account, bearer);
+            let broker = ReachedBroker {
+                address: reached.address.to_string(),
+                node: self.node,
+            };
+            session = session.at_broker(at_broker, broker, account, bearer);
         }
         if let Some(login) = logged_in {
             session = session.logged_in(self.listener, login.principal, login.lifetime, login.at);
@@ -413,8 +417,8 @@ impl Arrival {
             book.doubt(*node_id, address);
         }
         drop(pipeline);
-        if let Some(why) = session.broker_login_error() {
-            self.notice_broker_login(session.cluster(), why.to_owned());
+        if let Some(fault) = session.broker_login_fault() {
+            self.notice_broker_login(session.cluster(), fault.clone());
         }
         if let Some((why, claimed)) = session.login_refusal() {
             self.notice_login(why, claimed);

@@ -36,6 +36,12 @@ pub use self::pattern::PatternError;
 pub use self::replacement::ReplacementError;
 pub use self::rules::{Rules, RulesError, RulesProblem};
 
+/// A subject, which is DER, as Kafka's brokers write it; `None` where it is none, or no text.
+#[must_use]
+pub fn subject_text(subject: &[u8]) -> Option<String> {
+    subject::text(subject).ok()
+}
+
 /// How a certificate becomes a principal.
 #[derive(Clone, Debug)]
 pub enum PrincipalMapping {

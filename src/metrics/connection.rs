@@ -1,6 +1,6 @@
 //! Connections, frames and bytes.
 
-use super::reason::{BrokerLoginResult, CloseReason, RequestRefusal, labels};
+use super::reason::{BrokerLoginKind, BrokerLoginResult, CloseReason, RequestRefusal, labels};
 
 labels! {
     /// Which way something goes.
@@ -29,7 +29,7 @@ pub struct ConnectionCounters {
     pub logins_accepted: u64,
     /// Those that did not.
     pub logins_refused: u64,
-    broker_logins: [u64; BrokerLoginResult::COUNT],
+    broker_logins: [[u64; BrokerLoginResult::COUNT]; BrokerLoginKind::COUNT],
     requests_refused: [u64; RequestRefusal::COUNT],
     closed: [u64; CloseReason::COUNT],
 }
@@ -77,15 +77,15 @@ impl ConnectionCounters {
     }
 
     /// Counts a login of the proxy's own at a broker.
-    pub fn broker_login(&mut self, result: BrokerLoginResult) {
-        // INVARIANT: the array has one place for every result.
-        let count = &mut self.broker_logins[result.index()];
+    pub fn broker_login(&mut self, kind: BrokerLoginKind, result: BrokerLoginResult) {
+        // INVARIANT: the arrays have one place for every kind and result.
+        let count = &mut self.broker_logins[kind.index()][result.index()];
         *count = count.wrapping_add(1);
     }
 
-    /// How many logins at brokers have ended so.
-    pub fn broker_logins(&self, result: BrokerLoginResult) -> u64 {
-        self.broker_logins[result.index()]
+    /// How many logins of that kind at brokers have ended so.
+    pub fn broker_logins(&self, kind: BrokerLoginKind, result: BrokerLoginResult) -> u64 {
+        self.broker_logins[kind.index()][result.index()]
     }
 
     /// How many ended for `reason`.
@@ -113,8 +113,9 @@ impl ConnectionCounters {
         for (count, added) in self.requests_refused.iter_mut().zip(other.requests_refused) {
             *count = count.wrapping_add(added);
         }
-        for (count, added) in self.broker_logins.iter_mut().zip(other.broker_logins) {
-            *count = count.wrapping_add(added);
+        let others = other.broker_logins.iter().flatten();
+        for (count, added) in self.broker_logins.iter_mut().flatten().zip(others) {
+            *count = count.wrapping_add(*added);
         }
         for (count, added) in self.closed.iter_mut().zip(other.closed) {
             *count = count.wrapping_add(added);

@@ -107,11 +107,70 @@ labels! {
     BrokerLoginResult {
         /// The broker has taken it.
         Accepted => "accepted",
+        /// The same of a later one on a connection.
+        Renewed => "renewed",
         /// The broker has refused it.
         Refused => "refused",
         /// There is no account for the client, or it is left alone for a while, or no answer came that could be
         /// understood.
         Failed => "failed",
+    }
+}
+
+labels! {
+    /// How the proxy logs in at brokers (`upstream_login.kind`).
+    BrokerLoginKind {
+        /// By an account of its own, whoever the client is.
+        One => "one",
+        /// By an account for each client.
+        PerPrincipal => "per_principal",
+        /// By the client's own token.
+        ForwardToken => "forward_token",
+        /// By tokens that brokers make for each client.
+        DelegationTokens => "delegation_tokens",
+    }
+}
+
+labels! {
+    /// Why a login of the proxy's own at a broker came to nothing.
+    BrokerLoginFault {
+        /// The broker has refused it.
+        Refused => "refused",
+        /// The broker has refused a delegation token; another is made.
+        TokenRefused => "token_refused",
+        /// No account is for the client, or what it is to show cannot be used.
+        NoAccount => "no_account",
+        /// Another account is the client's now than the one by which its connection has begun.
+        OtherAccount => "other_account",
+        /// The account was refused before, and is left alone for a while.
+        LeftAlone => "left_alone",
+        /// There is no token: none is made, or none could be made or fetched.
+        NoToken => "no_token",
+        /// A token was waited for in vain.
+        NoTokenInTime => "no_token_in_time",
+        /// Others tried the account for too long.
+        TriedTooLong => "tried_too_long",
+        /// The password was not hashed in time.
+        NotHashed => "not_hashed",
+        /// What the broker has answered is not right, or cannot be read.
+        BrokersAnswer => "brokers_answer",
+        /// The broker has not answered.
+        BrokerSilent => "broker_silent",
+        /// The client has left a request half sent until the time of the login was over.
+        HalfSent => "half_sent",
+        /// There is no randomness to be had.
+        Internal => "internal",
+    }
+}
+
+impl BrokerLoginFault {
+    /// As it is counted.
+    #[must_use]
+    pub fn result(self) -> BrokerLoginResult {
+        match self {
+            Self::Refused | Self::TokenRefused => BrokerLoginResult::Refused,
+            _ => BrokerLoginResult::Failed,
+        }
     }
 }
 

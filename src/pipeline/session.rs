@@ -35,7 +35,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::at_broker::AtBroker;
-pub use self::at_broker::BrokerSession;
+pub use self::at_broker::{BrokerFault, BrokerSession, ReachedBroker};
 use self::held::Held;
 use self::in_flight::{Answer, InFlight, Pending};
 use self::learning::Learning;

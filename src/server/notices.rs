@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use crate::broker_login::AccountName;
 use crate::config::HostPort;
 use crate::foreign::Foreign;
 use crate::identity::Principal;
@@ -49,9 +50,7 @@ impl Notices {
             } => {
                 self.write_login(*listener, claimed.as_ref(), notice);
             }
-            NoticeKind::BrokerLogin { cluster, principal } => {
-                self.write_broker_login(*cluster, principal.as_ref(), notice);
-            }
+            NoticeKind::BrokerLogin { .. } => self.write_broker_login(notice),
             NoticeKind::Closed {
                 listener,
                 reason: _,
@@ -120,10 +119,21 @@ impl Notices {
         );
     }
 
-    fn write_broker_login(&self, cluster: ClusterId, principal: Option<&Principal>, notice: &Notice) {
+    fn write_broker_login(&self, notice: &Notice) {
+        let NoticeKind::BrokerLogin {
+            cluster,
+            principal,
+            reason,
+            account,
+        } = &notice.kind
+        else {
+            return;
+        };
         tracing::warn!(
-            cluster = self.names.clusters.name(cluster),
-            principal = principal.map(|principal| Foreign::new(&principal.to_string()).to_string()),
+            cluster = self.names.clusters.name(*cluster),
+            principal = principal.as_ref().map(crate::audit::shown),
+            account = account.as_ref().map(AccountName::to_string),
+            reason = reason.as_str(),
             client = notice.client.address.map(|address| address.to_string()),
             client_id = Foreign::new(&*notice.client.id).to_string(),
             fault = notice.fault,
@@ -168,6 +178,7 @@ mod tests {
     use super::*;
     use crate::identity::Client;
     use crate::ids::Id as _;
+    use crate::metrics::BrokerLoginFault;
     use crate::repeats::KEPT;
 
     fn no_broker(port: u16, error: ConnectError) -> Notice {
@@ -206,6 +217,32 @@ mod tests {
         assert!(notices.write(&closed(0, None, 2), now));
         assert!(notices.write(&closed(1, None, 2), now), "another listener");
         assert!(notices.write(&closed(0, None, 3), now + KEPT));
+    }
+
+    /// Whoever's token could not be made a moment ago is told of the account that a broker refuses.
+    #[test]
+    fn each_fault_of_a_login_at_a_broker_is_said_with_its_account() {
+        let mut notices = Notices::new(Ids::default());
+        let now = Instant::now();
+        let failed = |reason, user: Option<&str>| Notice {
+            kind: NoticeKind::BrokerLogin {
+                cluster: ClusterId::from_number(0),
+                principal: Principal::named("app-1"),
+                reason,
+                account: user.map(|user| AccountName {
+                    mechanism: "PLAIN",
+                    user: Some(user.into()),
+                }),
+            },
+            client: Client::default(),
+            fault: None,
+        };
+        assert!(notices.write(&failed(BrokerLoginFault::NoToken, None), now));
+        assert!(!notices.write(&failed(BrokerLoginFault::NoToken, None), now));
+        for (user, is_written) in [("team-a", true), ("team-b", true), ("team-a", false)] {
+            let refused = failed(BrokerLoginFault::Refused, Some(user));
+            assert_eq!(notices.write(&refused, now), is_written, "{user}");
+        }
     }
 
     #[test]

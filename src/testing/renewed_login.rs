@@ -19,7 +19,9 @@ use crate::identity::sasl::initiator::Credential;
 use crate::identity::{Client, Principal};
 use crate::ids::{ClusterId, Id as _, ListenerId};
 use crate::keys::KeyOptions;
-use crate::pipeline::{AddressBook, BrokerSession, Cluster, ClusterRules, ListenerMap, Pipeline, Session};
+use crate::pipeline::{
+    AddressBook, BrokerSession, Cluster, ClusterRules, ListenerMap, Pipeline, ReachedBroker, Session,
+};
 use crate::protocol::api_key::{SASL_AUTHENTICATE, SASL_HANDSHAKE};
 use crate::protocol::frame::{LENGTH_PREFIX_BYTES, RequestHead};
 use crate::protocol::sasl::{TokenAnswer, write_answer, write_handshake};
@@ -114,7 +116,11 @@ fn session(account: Arc<BrokerAccount>, now: Instant) -> Session {
         since: now.checked_sub(AGE).expect("the host is up for so long"),
     };
     let session = Session::new(listener, 1, &Limits::default(), None).of(client);
-    session.at_broker(made, "kafka:9092".to_owned(), account, None)
+    let broker = ReachedBroker {
+        address: "kafka:9092".to_owned(),
+        node: None,
+    };
+    session.at_broker(made, broker, account, None)
 }
 
 /// The relay's end of a connection to a broker that takes every login.

@@ -186,10 +186,10 @@ fn tokens_are_made_anew_while_records_flow() {
     };
     // Clients that find their way end some of their first connections.
     thread::sleep(Duration::from_secs(3));
-    let (closed_before, before) = (closed(&door), door.logins("accepted"));
+    let (closed_before, before) = (closed(&door), door.logins("renewed"));
     // The first token has ended, and the one after it has come.
     thread::sleep(GOOD_FOR + GOOD_FOR / 2);
-    let (closed_after, renewed) = (closed(&door), door.logins("accepted") - before);
+    let (closed_after, renewed) = (closed(&door), door.logins("renewed") - before);
     for (agent, producer, consumer) in streams {
         assert_exactly_once(agent, producer, consumer);
     }

@@ -3,11 +3,13 @@
 mod administrators;
 mod own_names;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::thread;
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::agent::Agent;
@@ -104,6 +106,28 @@ impl Door {
         self.folder.path().join("accounts.toml")
     }
 
+    /// From now on there is an audit log.
+    fn audit(&mut self) {
+        let file = self.audit_file();
+        self.proxy.terminate();
+        self.proxy.start_again_with(&[&format!("audit.to={file:?}")]);
+    }
+
+    fn audit_file(&self) -> PathBuf {
+        self.folder.path().join("audit.jsonl")
+    }
+
+    /// The first line of the audit log that has all of `words`; no line has a secret.
+    fn audited(&self, words: &[(&str, Value)]) -> Value {
+        let text = fs::read_to_string(self.audit_file()).expect("it is read");
+        for secret in ["wrong", PASSWORD, BROKERS_PASSWORD] {
+            assert!(!text.contains(secret), "{text}");
+        }
+        let lines = text.lines().map(|line| serde_json::from_str(line).expect("JSON"));
+        let mut lines = lines.filter(|line: &Value| words.iter().all(|(field, value)| line[field] == *value));
+        lines.next().unwrap_or_else(|| panic!("{words:?} in {text}"))
+    }
+
     fn logins(&self, result: &str) -> f64 {
         let label = format!("result=\"{result}\"");
         self.proxy.metric("sealwire_broker_logins_total", &[&label])
@@ -183,6 +207,7 @@ fn certificates_of_accounts_are_followed() {
     let Some(mut door) = door else {
         return skipped::there_is_no_proxy();
     };
+    door.audit();
     let writes = |team: &str| {
         let topic = RIG.topic(&prefix(team), 1);
         let record = Record::new(&topic, "1", CANARY).partition(0);
@@ -196,6 +221,14 @@ fn certificates_of_accounts_are_followed() {
         writes(other).then_some(())
     });
     assert!(!writes(one));
+    for team in TEAMS {
+        door.audited(&[
+            ("event", json!("broker_login_accepted")),
+            ("principal", json!("User:app-1")),
+            ("mechanism", json!("mtls")),
+            ("account", json!(format!("CN={team}"))),
+        ]);
+    }
     door.proxy.terminate();
 }
 
@@ -210,6 +243,7 @@ fn logins_at_brokers_are_renewed_while_records_flow() {
     ) else {
         return skipped::there_is_no_proxy();
     };
+    door.audit();
     let agents = [RIG.java, shared::librdkafka(), shared::franz_go(), RIG.java];
     let streams = agents
         .into_iter()
@@ -231,9 +265,9 @@ fn logins_at_brokers_are_renewed_while_records_flow() {
     };
     // Clients that find their way end some of their first connections.
     thread::sleep(Duration::from_secs(2));
-    let (closed_before, before) = (closed(&door), door.logins("accepted"));
+    let (closed_before, before) = (closed(&door), door.logins("renewed"));
     thread::sleep(Duration::from_secs(30));
-    let (closed_after, renewed) = (closed(&door), door.logins("accepted") - before);
+    let (closed_after, renewed) = (closed(&door), door.logins("renewed") - before);
     for (agent, producer, consumer) in streams {
         assert_exactly_once(agent, producer, consumer);
     }
@@ -241,6 +275,27 @@ fn logins_at_brokers_are_renewed_while_records_flow() {
     assert_eq!(door.logins("failed"), 0.0);
     // Eight streams, each every 3 s, whatever its client does.
     assert!(renewed >= 8.0 * 9.0, "{renewed} logins");
+    for (user, mechanism, team) in [
+        ("User:app-1", "SCRAM-SHA-256", one),
+        ("User:app-2", "SCRAM-SHA-512", other),
+    ] {
+        for again in [false, true] {
+            let line = door.audited(&[
+                ("event", json!("broker_login_accepted")),
+                ("principal", json!(user)),
+                ("kind", json!("per_principal")),
+                ("mechanism", json!(mechanism)),
+                ("account", json!(team)),
+                (
+                    "broker",
+                    json!(RIG.cluster.bootstrap_of(Login::SaslReauthenticating)),
+                ),
+                ("node", json!(RIG.cluster.nodes()[0])),
+                ("again", json!(again)),
+            ]);
+            assert!(!line["client"].is_null(), "{line}");
+        }
+    }
     door.proxy.terminate();
 }
 
@@ -254,6 +309,7 @@ fn an_account_that_the_broker_refuses_is_not_tried_again_and_again() {
     let Some(mut door) = Door::open(Login::Sasl, &accounts, "") else {
         return skipped::there_is_no_proxy();
     };
+    door.audit();
     assert_nobody_is_let_in(RIG.java, &USERS, |user| door.options(user));
     // 1, 2, 4 s, one after the other, for each of two accounts.
     let output = door.proxy.output();
@@ -264,6 +320,31 @@ fn an_account_that_the_broker_refuses_is_not_tried_again_and_again() {
     }
     let asked = door.logins("refused");
     assert!((2.0..=10.0).contains(&asked), "{asked}");
+    let broker = json!(RIG.cluster.bootstrap_of(Login::Sasl));
+    for (user, account) in [
+        ("app-1", Some(("SCRAM-SHA-512", one))),
+        ("app-2", Some(("SCRAM-SHA-256", "nobody"))),
+        ("app-3", None),
+    ] {
+        let reason = account.map_or("no_account", |_| "refused");
+        let (mechanism, name) = account.unzip();
+        door.audited(&[
+            ("event", json!("broker_login_refused")),
+            ("principal", json!(format!("User:{user}"))),
+            ("reason", json!(reason)),
+            ("mechanism", json!(mechanism)),
+            ("account", json!(name)),
+            ("broker", account.map_or(Value::Null, |_| broker.clone())),
+        ]);
+        if let Some((mechanism, name)) = account {
+            let told = output.lines().find(|line| {
+                line.contains("could not log in at a broker")
+                    && line.contains(&format!("\"{mechanism} {name}\""))
+            });
+            let told = told.unwrap_or_else(|| panic!("{name} in {output}"));
+            assert!(told.contains(&format!("User:{user}")), "{told}");
+        }
+    }
     door.proxy.terminate();
 }
 

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use sealwire::audit::{AuditEvent, AuditState};
 use sealwire::broker_login::{
-    AccountFor, Admission, BrokerAccount, BrokerAccounts, DelegationToken, NoToken, TokenBook, TokenNews,
+    AccountFor, AccountName, Admission, BrokerAccount, BrokerAccounts, DelegationToken, NoToken, TokenBook,
+    TokenNews,
 };
+use sealwire::config::OnFull;
 use sealwire::identity::sasl::initiator::{Account, Credential, Proof};
 use sealwire::identity::{Client, Principal};
 use sealwire::ids::{ClusterId, Id as _};
-use sealwire::metrics::{BrokerLoginResult, CloseReason};
-use sealwire::pipeline::{BrokerSession, Wait};
+use sealwire::metrics::{BrokerLoginFault, BrokerLoginKind, BrokerLoginResult, CloseReason};
+use sealwire::pipeline::{BrokerSession, ReachedBroker, Wait};
 use sealwire::protocol::frame::RequestHead;
 use sealwire::protocol::sasl::{self, TokenAnswer};
 
@@ -61,9 +64,14 @@ fn at_broker_by(account: Arc<BrokerAccount>) -> Rig {
         lifetime: Some(LIFETIME),
         since: rig.now,
     };
+    let broker = ReachedBroker {
+        address: REACHED.to_owned(),
+        node: Some(3),
+    };
+    rig.pipeline.audit_state = Arc::new(AuditState::new(OnFull::Hold));
     rig.session = std::mem::replace(&mut rig.session, Rig::new().session)
         .of(client)
-        .at_broker(session, REACHED.to_owned(), account, None);
+        .at_broker(session, broker, account, None);
     rig
 }
 
@@ -98,6 +106,38 @@ fn waits(rig: &Rig) -> Result<Halt, CloseReason> {
     Ok(Halt::Blocked(Wait::Answer(rig.now + ANSWER_WAIT)))
 }
 
+/// BROKER-LOGINS-1: one renewal is over, with this `fault` if with any; the audit log, the counters and whoever closes
+/// the connection are told so.
+fn assert_told(
+    rig: &mut Rig,
+    kind: BrokerLoginKind,
+    fault: Option<BrokerLoginFault>,
+    account: Option<(&'static str, &str)>,
+) {
+    let account = account.map(|(mechanism, user)| AccountName {
+        mechanism,
+        user: Some(user.into()),
+    });
+    if let Some(fault) = fault {
+        let told = rig.session.broker_login_fault().unwrap();
+        assert_eq!((told.reason, &told.account), (fault, &account));
+    }
+    let mut events = rig.pipeline.audit.take().events;
+    assert_eq!(events.len(), 1, "{events:?}");
+    let (login, reason) = match events.remove(0) {
+        AuditEvent::BrokerLoginAccepted(login) => (login, None),
+        AuditEvent::BrokerLoginRefused { login, reason } => (login, Some(reason)),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((login.kind, reason, &login.account), (kind, fault, &account));
+    assert_eq!((login.broker.as_deref(), login.node), (Some(REACHED), Some(3)));
+    assert_eq!(login.client.principal, Some(Principal::network()));
+    assert!(login.again);
+    let result = fault.map_or(BrokerLoginResult::Renewed, BrokerLoginFault::result);
+    let connections = &rig.pipeline.metrics.connections;
+    assert_eq!(connections.broker_logins(kind, result), 1);
+}
+
 /// AT-BROKER-1, OWN-1, OWN-2
 #[test]
 fn a_login_is_renewed_before_it_ends_between_two_requests() {
@@ -121,8 +161,12 @@ fn a_login_is_renewed_before_it_ends_between_two_requests() {
     rig.broker_sends(&[fetch_response(11, 2, &[]), fetch_response(11, 3, &[])].concat())
         .unwrap();
     assert_eq!(correlation_ids(&rig.at_client()), [1, 2, 3], "none of ours");
-    let connections = &rig.pipeline.metrics.connections;
-    assert_eq!(connections.broker_logins(BrokerLoginResult::Accepted), 1);
+    assert_told(
+        &mut rig,
+        BrokerLoginKind::PerPrincipal,
+        None,
+        Some(("PLAIN", "app")),
+    );
     // Its time begins anew; one without an end needs no other.
     rig.pass_time(LIFETIME * 84 / 100);
     assert_eq!(rig.client_sends(&fetches[3]), Ok(Halt::More));
@@ -143,7 +187,7 @@ fn a_renewal_is_by_the_account_that_there_is_now() {
 
     // Brokers take no other user on a connection: the client comes back, and no account is the worse for it.
     let other = accounts_of("other", "secret");
-    for later in [Arc::default(), Arc::clone(&other)] {
+    for (later, is_nobody) in [(Arc::default(), true), (Arc::clone(&other), false)] {
         let mut rig = at_broker(accounts("secret"));
         set_accounts(&mut rig, later);
         rig.pass_time(DUE);
@@ -151,7 +195,14 @@ fn a_renewal_is_by_the_account_that_there_is_now() {
             rig.client_sends(&fetch_request(11, 1)),
             Err(CloseReason::BrokerLogin)
         );
-        assert!(rig.session.broker_login_error().is_some());
+        let kind = BrokerLoginKind::PerPrincipal;
+        match is_nobody {
+            true => assert_told(&mut rig, kind, Some(BrokerLoginFault::NoAccount), None),
+            false => {
+                let other = Some(("PLAIN", "other"));
+                assert_told(&mut rig, kind, Some(BrokerLoginFault::OtherAccount), other);
+            }
+        }
         assert_eq!(rig.at_broker(), b"");
         assert!(may_be_tried(&other, rig.now));
     }
@@ -182,17 +233,22 @@ fn whoever_leaves_half_a_request_lying_is_renewed_in_front_of_it_or_ended() {
     assert_eq!(taken, Ok(Halt::More));
     assert_eq!(rig.client_sends(&[]), Ok(Halt::More));
     assert_eq!(rig.at_broker(), [&asked[1][..], &asked[2][..half]].concat());
+    rig.pipeline.audit.take();
     // Its new time ends as well.
     rig.pass_time(LIFETIME * 98 / 100);
     assert_eq!(rig.client_sends(&asked[2][half..]), Err(CloseReason::BrokerLogin));
     assert_eq!(rig.at_broker(), b"");
     assert!(
         rig.session
-            .broker_login_error()
-            .is_some_and(|why| why.contains("half sent"))
+            .broker_login_fault()
+            .is_some_and(|fault| fault.why.contains("half sent"))
     );
-    let connections = &rig.pipeline.metrics.connections;
-    assert_eq!(connections.broker_logins(BrokerLoginResult::Failed), 1);
+    assert_told(
+        &mut rig,
+        BrokerLoginKind::PerPrincipal,
+        Some(BrokerLoginFault::HalfSent),
+        Some(("PLAIN", "app")),
+    );
     // Up to then it may go on.
     let mut rig = at_broker(accounts("secret"));
     let half = begin(&mut rig);
@@ -246,6 +302,8 @@ fn a_renewal_waits_for_a_token() {
     assert_eq!(rig.client_sends(&[]), waits(&rig));
     let (said, taken) = say(&mut rig, TokenAnswer::Accepted(b"", None));
     assert_eq!((said.as_slice(), taken), (&b"\0id\0secret"[..], Ok(Halt::More)));
+    let kind = BrokerLoginKind::DelegationTokens;
+    assert_told(&mut rig, kind, None, Some(("PLAIN", "id")));
 
     let mut rig = by_tokens();
     assert!(matches!(
@@ -254,6 +312,7 @@ fn a_renewal_waits_for_a_token() {
     ));
     rig.pass_time(Duration::from_secs(10));
     assert_eq!(rig.client_sends(&[]), Err(CloseReason::LoginUnavailable));
+    assert_told(&mut rig, kind, Some(BrokerLoginFault::NoTokenInTime), None);
 
     for (is_refused, expected) in [
         (true, CloseReason::BrokerLogin),
@@ -271,7 +330,9 @@ fn a_renewal_waits_for_a_token() {
         };
         tell(&mut rig, Err(failed));
         assert_eq!(rig.client_sends(&[]), Err(expected));
-        assert_eq!(rig.session.broker_login_error(), Some("no right"));
+        let fault = rig.session.broker_login_fault().unwrap();
+        assert_eq!(fault.why, "no right");
+        assert_told(&mut rig, kind, Some(BrokerLoginFault::NoToken), None);
     }
 }
 
@@ -288,6 +349,12 @@ fn a_refused_token_is_not_held_against_anybody() {
         assert_eq!(rig.client_sends(&[]), waits(&rig));
         let (_, taken) = say(&mut rig, TokenAnswer::Failed("no"));
         assert_eq!(taken, Err(CloseReason::LoginUnavailable));
+        assert_told(
+            &mut rig,
+            BrokerLoginKind::DelegationTokens,
+            Some(BrokerLoginFault::TokenRefused),
+            Some(("PLAIN", "id")),
+        );
         assert!(matches!(
             made.account.standing.admit(REACHED, rig.now),
             Admission::Alone(_)
@@ -311,12 +378,17 @@ fn may_be_tried(accounts: &BrokerAccounts, now: Instant) -> bool {
 /// AT-BROKER-3, STANDING-3
 #[test]
 fn a_renewal_that_fails_ends_the_connection_and_does_not_count_against_the_account() {
-    for (answer, expected) in [
+    for (answer, expected, fault) in [
         (
             TokenAnswer::Accepted(&[7; 64], None),
             CloseReason::UnexpectedResponse,
+            BrokerLoginFault::BrokersAnswer,
         ),
-        (TokenAnswer::Failed("no"), CloseReason::BrokerLogin),
+        (
+            TokenAnswer::Failed("no"),
+            CloseReason::BrokerLogin,
+            BrokerLoginFault::Refused,
+        ),
     ] {
         let accounts = accounts("secret");
         let mut rig = at_broker(Arc::clone(&accounts));
@@ -327,7 +399,8 @@ fn a_renewal_that_fails_ends_the_connection_and_does_not_count_against_the_accou
         let (_, taken) = say(&mut rig, answer);
         assert_eq!(taken, Err(expected));
         assert_eq!(rig.at_broker(), b"", "nothing of the client");
-        assert!(rig.session.broker_login_error().is_some());
+        let account = Some(("PLAIN", "app"));
+        assert_told(&mut rig, BrokerLoginKind::PerPrincipal, Some(fault), account);
         assert!(may_be_tried(&accounts, rig.now));
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Error;
 
 use super::families::{BYTES, Families, Labels, NONE};
 use super::{Exposition, text_of};
-use crate::metrics::{BrokerLoginResult, CloseReason, Direction, RequestRefusal, Snapshot};
+use crate::metrics::{BrokerLoginKind, BrokerLoginResult, CloseReason, Direction, RequestRefusal, Snapshot};
 use crate::protocol::policy::api_name;
 
 impl Exposition {
@@ -157,11 +157,14 @@ impl Exposition {
             "sealwire_broker_logins",
             "Logins of the proxy's own at brokers, by how",
             None,
-            BrokerLoginResult::ALL.iter().map(|result| {
-                (
-                    vec![("result", text_of(result.as_str()))],
-                    connections.broker_logins(*result),
-                )
+            BrokerLoginKind::ALL.iter().flat_map(|kind| {
+                BrokerLoginResult::ALL.iter().map(move |result| {
+                    let labels = vec![
+                        ("kind", text_of(kind.as_str())),
+                        ("result", text_of(result.as_str())),
+                    ];
+                    (labels, connections.broker_logins(*kind, *result))
+                })
             }),
         )?;
         families.counter(

@@ -30,14 +30,15 @@ use crate::broker_login::{
     LoginError, NoToken, Outcome, Trial,
 };
 use crate::clocks;
+use crate::config::HostPort;
 use crate::connection::{AskedNews, NewsKind};
 use crate::executor::bounded::Bounded;
 use crate::executor::dial::{FirstWord, Listener};
 use crate::executor::platform::Platform;
 use crate::ids::ClusterId;
 use crate::messages::{Notice, NoticeKind};
-use crate::metrics::{BrokerLoginResult, CloseReason};
-use crate::pipeline::BrokerSession;
+use crate::metrics::{BrokerLoginFault, CloseReason};
+use crate::pipeline::{BrokerFault, BrokerSession, EndedLogin};
 use crate::protocol::own_request::CORRELATION_ID;
 
 impl Arrival {
@@ -52,7 +53,7 @@ impl Arrival {
         let bearer = logged_in.and_then(|login| login.bearer.as_ref());
         loop {
             let account = self.brokers_stage(pin!(self.account(cluster, bearer))).await?;
-            let account = account.map_err(|failed| self.not_logged_in(cluster, &failed))?;
+            let account = account.map_err(|failed| self.not_logged_in(cluster, None, &failed))?;
             let shown = account.as_ref().and_then(|account| account.tls());
             let mut reached = self
                 .brokers_stage(pin!(self.dial::<P>(listener, shown, first_word)))
@@ -66,33 +67,56 @@ impl Arrival {
             };
             let logging_in = Box::pin(log_in::<P>(self, &account, &mut reached));
             let done = self.brokers_stage(pin!(logging_in)).await?;
+            let at = Some((&reached.address, &*account));
             match self.judged(cluster, &account, done) {
                 Ok(session) => {
-                    let mut pipeline = self.serving.shared.pipeline.borrow_mut();
-                    let connections = &mut pipeline.metrics.connections;
-                    connections.broker_login(BrokerLoginResult::Accepted);
+                    self.tell_login(cluster, at, None);
                     return Ok((reached, Some((session, account))));
                 }
                 Err(Failed::Settling) => self.brokers_stage(pin!(P::timer(TRY_AGAIN))).await?,
-                Err(failed) => return Err(self.not_logged_in(cluster, &failed)),
+                Err(failed) => return Err(self.not_logged_in(cluster, at, &failed)),
             };
         }
     }
 
-    /// Counts a login that has failed, and has the log tell of it.
-    fn not_logged_in(&self, cluster: ClusterId, failed: &Failed) -> CloseReason {
-        let result = match failed {
-            Failed::Login(error) | Failed::TokenRefused(error) => error.result(),
-            _ => BrokerLoginResult::Failed,
-        };
-        let mut pipeline = self.serving.shared.pipeline.borrow_mut();
-        pipeline.metrics.connections.broker_login(result);
-        drop(pipeline);
+    /// Tells everybody of a login that has failed, `at` this broker by this account.
+    fn not_logged_in(
+        &self,
+        cluster: ClusterId,
+        at: Option<(&HostPort, &BrokerAccount)>,
+        failed: &Failed,
+    ) -> CloseReason {
+        let reason = failed.fault();
+        self.tell_login(cluster, at, Some(reason));
         // Whoever was refused has told why.
-        if !matches!(failed, Failed::LeftAlone) {
-            self.notice_broker_login(cluster, failed.to_string());
+        if reason != BrokerLoginFault::LeftAlone {
+            let fault = BrokerFault {
+                reason,
+                why: failed.to_string(),
+                account: at.map(|(_, account)| account.name.clone()),
+            };
+            self.notice_broker_login(cluster, fault);
         }
         failed.reason()
+    }
+
+    /// Counts a first login, and has the audit log tell of it.
+    fn tell_login(
+        &self,
+        cluster: ClusterId,
+        at: Option<(&HostPort, &BrokerAccount)>,
+        fault: Option<BrokerLoginFault>,
+    ) {
+        let broker = at.map(|(address, _)| address.to_string());
+        let ended = EndedLogin {
+            broker: broker.as_deref(),
+            node: self.node,
+            account: at.map(|(_, account)| &account.name),
+            again: false,
+            fault,
+        };
+        let mut pipeline = self.serving.shared.pipeline.borrow_mut();
+        pipeline.broker_login(cluster, &self.client, &ended);
     }
 
     /// Who the proxy is at brokers for the client, if anybody; what is to be made for that is waited for. `bearer`: the
@@ -151,12 +175,16 @@ impl Arrival {
         }
     }
 
-    /// Has the log tell of a login at a broker that has failed, once in a while for each principal.
-    pub(super) fn notice_broker_login(&self, cluster: ClusterId, why: String) {
+    /// Has the log tell of a login at a broker that has failed, once in a while for each principal, account and kind of
+    /// fault.
+    pub(super) fn notice_broker_login(&self, cluster: ClusterId, fault: BrokerFault) {
+        let BrokerFault { reason, why, account } = fault;
         self.serving.shared.errands.notice(Notice {
             kind: NoticeKind::BrokerLogin {
                 cluster,
                 principal: self.client.principal.clone(),
+                reason,
+                account,
             },
             client: self.client.clone(),
             fault: Some(why),
@@ -190,6 +218,21 @@ enum Failed {
 }
 
 impl Failed {
+    /// In one word.
+    fn fault(&self) -> BrokerLoginFault {
+        match self {
+            Self::NoAccount => BrokerLoginFault::NoAccount,
+            Self::LeftAlone => BrokerLoginFault::LeftAlone,
+            Self::NoToken(_) => BrokerLoginFault::NoToken,
+            Self::NoTokenYet => BrokerLoginFault::NoTokenInTime,
+            Self::Settling | Self::TokenRefused(_) => BrokerLoginFault::TokenRefused,
+            Self::TriedTooLong => BrokerLoginFault::TriedTooLong,
+            Self::Login(error) => error.kind(),
+            Self::Broker(_) => BrokerLoginFault::BrokerSilent,
+            Self::Hash => BrokerLoginFault::NotHashed,
+        }
+    }
+
     fn reason(&self) -> CloseReason {
         match self {
             Self::NoToken(NoToken { is_refused: true, .. })

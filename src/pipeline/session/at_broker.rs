@@ -13,16 +13,19 @@
 //!   half sent until nearly the whole time of the login is over, what comes next of it ends the connection: a broker
 //!   would do so at its end, without a word.
 
+mod told;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use self::told::{BrokerFault, ReachedBroker};
 use super::own_purpose::OwnPurpose;
 use super::{Session, Step, Wait};
 use crate::broker_login::{
     ASK_AGAIN, AccountFor, Admission, BrokerAccount, BrokerLogin, LOGIN_WAIT, LOOK_AGAIN, LoginError,
     Outcome, Trial,
 };
-use crate::metrics::{BrokerLoginResult, CloseReason};
+use crate::metrics::{BrokerLoginFault, CloseReason};
 use crate::pipeline::Pipeline;
 use crate::pipeline::logins::bearer_of;
 use crate::protocol::api_key::SASL_HANDSHAKE;
@@ -44,8 +47,7 @@ pub(super) struct AtBroker {
     /// When nothing goes out any more that a renewal has not come before (AT-BROKER-4).
     over: Option<Instant>,
     since: Instant,
-    /// Where it was reached.
-    broker: String,
+    broker: ReachedBroker,
     /// By which account it was made first.
     account: Arc<BrokerAccount>,
     /// The client's own token, where that is sent on.
@@ -53,7 +55,7 @@ pub(super) struct AtBroker {
     renewal: Option<Renewal>,
     /// Since when an account is waited for.
     awaited: Option<Instant>,
-    error: Option<String>,
+    fault: Option<BrokerFault>,
 }
 
 struct Renewal {
@@ -71,7 +73,7 @@ impl Session {
     pub fn at_broker(
         mut self,
         session: BrokerSession,
-        broker: String,
+        broker: ReachedBroker,
         account: Arc<BrokerAccount>,
         bearer: Option<Arc<BrokerAccount>>,
     ) -> Self {
@@ -85,14 +87,9 @@ impl Session {
             over: session.is_nearly_over(),
             renewal: None,
             awaited: None,
-            error: None,
+            fault: None,
         }));
         self
-    }
-
-    /// Why a login at the broker was not renewed, where that has ended the connection.
-    pub fn broker_login_error(&self) -> Option<&str> {
-        self.at_broker.as_ref()?.error.as_deref()
     }
 
     /// Whether what goes to the broker may be a request of a renewal, and so hold a secret.
@@ -115,9 +112,9 @@ impl Session {
     ) -> Result<(), CloseReason> {
         match &mut self.at_broker {
             Some(at_broker) if at_broker.over.is_some_and(|over| now >= over) => {
-                at_broker.error = Some("a request lay half sent until the login's time was over".to_owned());
-                let connections = &mut pipeline.metrics.connections;
-                connections.broker_login(BrokerLoginResult::Failed);
+                let why = "a request lay half sent until the login's time was over";
+                at_broker.note(BrokerLoginFault::HalfSent, why);
+                self.tell_fault(pipeline);
                 Err(CloseReason::BrokerLogin)
             }
             _ => Ok(()),
@@ -126,6 +123,17 @@ impl Session {
 
     /// What has to come before the client's next request (AT-BROKER-1).
     pub(super) fn renew(
+        &mut self,
+        pipeline: &mut Pipeline,
+        now: Instant,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Step>, CloseReason> {
+        let step = self.begin_or_go_on(pipeline, now, out);
+        self.tell_fault(pipeline);
+        step
+    }
+
+    fn begin_or_go_on(
         &mut self,
         pipeline: &mut Pipeline,
         now: Instant,
@@ -152,26 +160,31 @@ impl Session {
                 };
                 at_broker.awaited = None;
                 if !account.is_same_user(&at_broker.account) {
-                    at_broker.error = Some("the account of this principal is another one now".to_owned());
+                    let why = "the account of this principal is another one now";
+                    at_broker.note_of(Some(&account), BrokerLoginFault::OtherAccount, why);
                     return Err(CloseReason::BrokerLogin);
                 }
-                match begin(&account, &at_broker.broker, now) {
+                match begin(&account, &at_broker.broker.address, now) {
                     Ok(renewal) => at_broker.renewal.insert(renewal),
                     Err(Some(step)) => return Ok(Some(step)),
                     Err(None) => {
-                        at_broker.error = Some("the account was refused before".to_owned());
+                        at_broker.note(BrokerLoginFault::LeftAlone, "the account was refused before");
                         return Err(CloseReason::BrokerLogin);
                     }
                 }
             }
         };
         if now >= renewal.until {
+            at_broker.note(
+                BrokerLoginFault::NotHashed,
+                "the password could not be hashed in time",
+            );
             return Err(CloseReason::LoginUnavailable);
         }
         if renewal.is_hashing {
             match renewal.login.resume() {
                 Ok(Outcome::Hash) => {
-                    let hashing = renewal.login.hashing(&at_broker.broker);
+                    let hashing = renewal.login.hashing(&at_broker.broker.address);
                     let cluster = self.listener.cluster;
                     pipeline
                         .hashings
@@ -216,23 +229,23 @@ impl Session {
             Ok(Outcome::Ask) => {}
             Ok(Outcome::Hash) => renewal.is_hashing = true,
             Ok(Outcome::Done(lifetime)) => {
-                renewal.account.standing.accepted(&at_broker.broker);
+                renewal.account.standing.accepted(&at_broker.broker.address);
+                let name = renewal.account.name.clone();
                 at_broker.renewal = None;
                 at_broker.since = now;
                 let session = BrokerSession { lifetime, since: now };
                 at_broker.due = session.renewal_is_due(self.connection);
                 at_broker.over = session.is_nearly_over();
-                let connections = &mut pipeline.metrics.connections;
-                connections.broker_login(BrokerLoginResult::Accepted);
+                self.tell_renewal(pipeline, Ok(&name));
             }
             Err(error) => {
-                pipeline.metrics.connections.broker_login(error.result());
                 let token = at_broker.refused_token(&error, now);
                 let failed = at_broker.fail(&error);
                 if let Some(token) = token {
                     let (cluster, principal) = (self.listener.cluster, self.client.principal.as_ref());
                     pipeline.token_refused(cluster, principal, &token);
                 }
+                self.tell_fault(pipeline);
                 return Err(failed);
             }
         }
@@ -281,27 +294,11 @@ impl AtBroker {
         let since = *self.awaited.get_or_insert(now);
         let until = since.checked_add(LOGIN_WAIT).ok_or(CloseReason::Internal)?;
         if now >= until {
-            self.error = Some("no token was made in time".to_owned());
+            self.note_of(None, BrokerLoginFault::NoTokenInTime, "no token was made in time");
             return Err(CloseReason::LoginUnavailable);
         }
         let again = now.checked_add(ASK_AGAIN).ok_or(CloseReason::Internal)?;
         Ok(Step::Blocked(Wait::Login(until.min(again))))
-    }
-
-    fn no_account(&mut self, found: Option<AccountFor>) -> CloseReason {
-        match found {
-            Some(AccountFor::NoToken(no_token)) => {
-                self.error = Some(no_token.why.as_ref().to_owned());
-                match no_token.is_refused {
-                    true => CloseReason::BrokerLogin,
-                    false => CloseReason::LoginUnavailable,
-                }
-            }
-            _ => {
-                self.error = Some("no account is for this principal any more".to_owned());
-                CloseReason::BrokerLogin
-            }
-        }
     }
 
     /// The token that is good no more, by what a broker says of it (TOKENS-2).
@@ -309,19 +306,6 @@ impl AtBroker {
         let account = &self.renewal.as_ref()?.account;
         let is_void = matches!(error, LoginError::Refused { .. }) && !account.is_settling(now);
         (is_void && account.is_token()).then(|| Arc::clone(account))
-    }
-
-    /// AT-BROKER-3
-    fn fail(&mut self, error: &LoginError) -> CloseReason {
-        self.error = Some(error.to_string());
-        let is_token = self.account.is_token();
-        self.renewal = None;
-        match error {
-            // The client comes again, by when there is another token.
-            LoginError::Refused { .. } if is_token => CloseReason::LoginUnavailable,
-            LoginError::Refused { .. } => CloseReason::BrokerLogin,
-            _ => CloseReason::UnexpectedResponse,
-        }
     }
 }
 

@@ -202,7 +202,10 @@ fn log_in(
             ..
         }) => {
             account.standing.refused(broker, Instant::now());
-            let why = format!("brokers do not take the proxy's own account: {error}");
+            let why = format!(
+                "brokers do not take the proxy's own account, {}: {error}",
+                account.name
+            );
             Err(NotMade::refused(&why))
         }
         Err(error) => Err(NotMade::outage(&error)),

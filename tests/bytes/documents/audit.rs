@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sealwire::audit::{AuditEvent, Login, Operation, Reason, RefusedRecords, RefusedRequest};
+use sealwire::audit::{AuditEvent, BrokerLogin, Login, Operation, Reason, RefusedRecords, RefusedRequest};
 use sealwire::identity::Client;
 use sealwire::identity::sasl::Failure;
 use sealwire::identity::sasl::exchange::LoginMechanism;
 use sealwire::identity::sasl::oauthbearer::token::TokenFault;
-use sealwire::metrics::{CloseReason, RequestRefusal};
+use sealwire::metrics::{BrokerLoginFault, BrokerLoginKind, CloseReason, RequestRefusal};
 use sealwire::pipeline::LoginRefusal;
 
 use super::{cells, quoted, read};
@@ -30,6 +30,15 @@ fn events() -> Vec<AuditEvent> {
         mechanism: None,
         again: false,
     };
+    let at_broker = BrokerLogin {
+        cluster: "main".into(),
+        client: Client::default(),
+        broker: None,
+        node: None,
+        kind: BrokerLoginKind::One,
+        account: None,
+        again: false,
+    };
     vec![
         AuditEvent::Refused(refused.clone()),
         AuditEvent::IllegalNames {
@@ -49,6 +58,11 @@ fn events() -> Vec<AuditEvent> {
             reason: "malformed",
             claimed: None,
         },
+        AuditEvent::BrokerLoginAccepted(at_broker.clone()),
+        AuditEvent::BrokerLoginRefused {
+            login: at_broker,
+            reason: BrokerLoginFault::Refused,
+        },
         AuditEvent::RulesLoaded {
             cluster: "main".into(),
             rules: 1,
@@ -66,8 +80,10 @@ fn place(event: &AuditEvent) -> usize {
         AuditEvent::RefusedRequest(_) => 2,
         AuditEvent::LoginAccepted(_) => 3,
         AuditEvent::LoginRefused { .. } => 4,
-        AuditEvent::RulesLoaded { .. } => 5,
-        AuditEvent::LeftOut { .. } => 6,
+        AuditEvent::BrokerLoginAccepted(_) => 5,
+        AuditEvent::BrokerLoginRefused { .. } => 6,
+        AuditEvent::RulesLoaded { .. } => 7,
+        AuditEvent::LeftOut { .. } => 8,
     }
 }
 
@@ -117,6 +133,24 @@ fn every_event_and_field_of_the_audit_log_is_documented_and_no_other() {
     assert_eq!(documented, written);
     let fields: BTreeSet<String> = written.into_values().flatten().collect();
     assert_eq!(first_cells(&table(&text, "field")), fields);
+}
+
+#[test]
+fn every_reason_and_kind_of_a_login_at_a_broker_is_documented_and_no_other() {
+    let text = read("docs/audit.md");
+    let reasons = BrokerLoginFault::ALL
+        .iter()
+        .map(|fault| fault.as_str().to_owned());
+    assert_eq!(
+        first_cells(&table(&text, "reason at a broker")),
+        reasons.collect::<BTreeSet<_>>()
+    );
+    let kind = table(&text, "field")
+        .into_iter()
+        .find(|row| quoted(&row[0])[0] == "kind")
+        .expect("the field");
+    let kinds: Vec<_> = BrokerLoginKind::ALL.iter().map(|kind| kind.as_str()).collect();
+    assert_eq!(quoted(&kind[1]), kinds);
 }
 
 #[test]

@@ -155,7 +155,7 @@ fn tokens_are_replaced_while_records_flow() {
         "broker_closed",
     ];
     let before = reasons.map(|reason| door.closed(reason));
-    let (given, logins) = (door.fetches("given"), door.logins("accepted"));
+    let (given, logins) = (door.fetches("given"), door.logins("renewed"));
     wait::until("later tokens", 6 * GOOD_FOR, || {
         (door.fetches("given") >= given + 3.0).then_some(())
     });
@@ -180,9 +180,9 @@ fn tokens_are_replaced_while_records_flow() {
     );
     // Six streams and three tokens at least.
     assert!(
-        door.logins("accepted") - logins >= 18.0,
+        door.logins("renewed") - logins >= 18.0,
         "{}",
-        door.logins("accepted")
+        door.logins("renewed")
     );
     assert_eq!(door.logins("refused") + door.logins("failed"), 0.0);
     assert_nobody_is_told_while_there_is_none(&door);

@@ -103,7 +103,7 @@ fn a_newer_token_is_sent_on_while_records_flow() {
     let alice = options(&proxy, &KEYS[0], "alice");
     let producer = RIG.java.stream_produce(&alice, &topic, 1, 50);
     let consumer = RIG.java.stream_consume(&alice, &From::partitions(&topic, 1));
-    let logins = || proxy.metric("sealwire_broker_logins_total", &["result=\"accepted\""]);
+    let logins = || proxy.metric("sealwire_broker_logins_total", &["result=\"renewed\""]);
     let before = logins();
     for stream in [&producer, &consumer] {
         wait::until("later logins of the client", Duration::from_secs(60), || {
