@@ -8,6 +8,8 @@
 #[path = "../support/fixture.rs"]
 mod support;
 
+mod aws;
+mod probe;
 mod vault;
 
 use sealwire::crypto::{SecretKey, unwrap_key, wrap_key};

@@ -30,6 +30,7 @@ pub(crate) mod java;
 pub(crate) mod kcat;
 pub(crate) mod keystore;
 pub(crate) mod launch;
+pub(crate) mod moto;
 pub(crate) mod openbao;
 pub(crate) mod operations;
 pub(crate) mod ports;

@@ -259,7 +259,8 @@ impl OpenBao {
     }
 }
 
-fn trusting(ca: Option<&PathBuf>) -> Client {
+/// A client that believes this authority, if any.
+pub(crate) fn trusting(ca: Option<&PathBuf>) -> Client {
     let mut roots = rustls::RootCertStore::empty();
     if let Some(ca) = ca {
         let certificates = CertificateDer::pem_file_iter(ca).expect("it is there");

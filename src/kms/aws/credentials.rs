@@ -13,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use aws_config::Region;
 use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::provider_config::ProviderConfig;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
@@ -182,7 +183,14 @@ impl CredentialsSource {
         }
         if let Some(file) = &self.file {
             let files = EnvConfigFiles::builder().with_file(EnvConfigFileKind::Credentials, file);
-            let mut source = ProfileFileCredentialsProvider::builder().profile_files(files.build());
+            // Profiles may assume a role, which asks somebody.
+            let asking = ProviderConfig::without_region()
+                .with_region(Some(self.region.clone()))
+                .with_behavior_version(Some(super::behavior()))
+                .with_http_client(self.transport.clone());
+            let mut source = ProfileFileCredentialsProvider::builder()
+                .configure(&asking)
+                .profile_files(files.build());
             if let Some(profile) = &self.profile {
                 source = source.profile_name(profile);
             }

@@ -1,0 +1,101 @@
+//! `sealwire check-config --probe`, as an operator has it: each KEK that seals is tried.
+
+use std::process::{Command, Output};
+
+use serde_json::json;
+
+use crate::support::launch::DataFolder;
+use crate::support::moto::Moto;
+use crate::support::openbao::OpenBao;
+
+/// What it says of a configuration with these lines for the KMS; `kek` is what the only rule seals under.
+fn probe(folder: &DataFolder, kms: &str, kek: &str, variables: &[(&str, &str)]) -> Output {
+    let text = format!(
+        "[kms.tried]\n{kms}\n[cluster.main]\nbootstrap = [\"127.0.0.1:1\"]\n\
+         [[cluster.main.listeners]]\nname = \"lan\"\nlisten = \"127.0.0.1:0\"\nclient_auth = \"network\"\n\
+         advertised_host = \"localhost\"\nnodes = [0]\nnode_ports = [19999]\n\
+         [[cluster.main.topics]]\nmatch = \"*\"\nkms = \"tried\"\nkek = \"{kek}\"\n"
+    );
+    let path = folder.path().join("sealwire.toml");
+    std::fs::write(&path, text.replace("127.0.0.1:0", "127.0.0.1:19998")).expect("written");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sealwire"));
+    command.args(["check-config", "--probe"]).arg(&path);
+    command.env_clear().envs(variables.iter().copied());
+    command.output().expect("it runs")
+}
+
+fn line_of(output: &Output, kek: &str) -> String {
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let found = said
+        .lines()
+        .find(|line| line.contains(&format!("kek tried/{kek}")));
+    found
+        .unwrap_or_else(|| panic!("{said}{}", String::from_utf8_lossy(&output.stderr)))
+        .to_owned()
+}
+
+#[tokio::test]
+async fn each_kek_of_a_vault_is_tried_and_a_missing_right_is_named() {
+    let server = OpenBao::start().await;
+    for kek in ["payments", "other"] {
+        server.post(&format!("transit/keys/{kek}"), json!({})).await;
+    }
+    server.grant("proxy", "payments").await;
+    let body = json!({ "policies": ["proxy"], "ttl": "1h" });
+    let made = server.post("auth/token/create", body).await;
+    let token = made["auth"]["client_token"].as_str().expect("a token");
+    let kms = format!(
+        "provider = \"vault\"\naddress = \"{}\"\nallow_plaintext = true\n\
+         login = {{ method = \"token\", token = {{ env = \"VAULT\" }} }}",
+        server.address()
+    );
+    let folder = DataFolder::create("probe");
+    let good = line_of(&probe(&folder, &kms, "payments", &[("VAULT", token)]), "payments");
+    assert!(good.starts_with("good") && good.contains("was made in"), "{good}");
+    let denied = line_of(&probe(&folder, &kms, "other", &[("VAULT", token)]), "other");
+    assert!(
+        denied.starts_with("failed") && denied.contains("read on transit/keys/other"),
+        "{denied}"
+    );
+    let refused = line_of(
+        &probe(&folder, &kms, "payments", &[("VAULT", "wrong")]),
+        "payments",
+    );
+    assert!(
+        refused.starts_with("unknown") && refused.contains("refuses the proxy's credentials"),
+        "{refused}"
+    );
+    assert!(!refused.contains(token), "{refused}");
+}
+
+/// AWS-3: by what stands in the environment.
+#[tokio::test]
+async fn each_kek_of_aws_is_tried_with_credentials_of_the_environment() {
+    let moto = Moto::start();
+    let key = moto.make_key().await;
+    let kms = format!(
+        "provider = \"aws\"\nregion = \"eu-central-1\"\nendpoint = \"http://127.0.0.1:{}\"\nallow_plaintext = true",
+        moto.port()
+    );
+    let folder = DataFolder::create("probe");
+    let credentials = [("AWS_ACCESS_KEY_ID", "one"), ("AWS_SECRET_ACCESS_KEY", "secret")];
+    let good = line_of(&probe(&folder, &kms, &key, &credentials), &key);
+    assert!(
+        good.starts_with("good") && good.contains("unwrapped in"),
+        "{good}"
+    );
+    let absent = line_of(
+        &probe(&folder, &kms, "alias/absent", &credentials),
+        "alias/absent",
+    );
+    assert!(
+        absent.starts_with("failed") && absent.contains("make it there"),
+        "{absent}"
+    );
+    let nobody = [("AWS_EC2_METADATA_DISABLED", "true")];
+    let nobody = line_of(&probe(&folder, &kms, &key, &nobody), &key);
+    assert!(
+        nobody.starts_with("unknown") && nobody.contains("no credentials"),
+        "{nobody}"
+    );
+}
