@@ -44,6 +44,7 @@ pub use request::{DeliveredDek, Demand, KeyFailure, KeyId, KeyReply, KeyRequest,
 pub use service::{KeyService, NamedKms};
 pub use statistics::KeyStatistics;
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::config::Limits;
@@ -70,8 +71,6 @@ pub struct KeyOptions {
     pub refusals_max: usize,
     /// KEK versions that are rechecked for each KMS; keys under the idlest are dropped when there are more.
     pub versions_max: usize,
-    /// Calls in flight to one KMS.
-    pub calls_max: usize,
     /// A call that takes longer counts as an outage.
     pub call_timeout: Duration,
     /// How long the key service remembers a definite refusal, unless it is for altered bytes.
@@ -170,7 +169,6 @@ impl Default for KeyOptions {
             // About 300 bytes each.
             refusals_max: 16 * 1024,
             versions_max: 4096,
-            calls_max: 64,
             call_timeout: Duration::from_secs(10),
             verdict_memory: Duration::from_secs(10),
             altered_memory: Duration::from_secs(120),
@@ -182,6 +180,24 @@ impl Default for KeyOptions {
             spread_seed: 0,
             outage_grace: Duration::from_secs(60 * 60),
             dek: DekLimits::default(),
+        }
+    }
+}
+
+/// How much may be asked of one KMS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallBudget {
+    /// Calls under way.
+    pub calls_max: usize,
+    /// Calls that begin in a second; `None`: any number.
+    pub per_second_max: Option<NonZeroU32>,
+}
+
+impl Default for CallBudget {
+    fn default() -> Self {
+        Self {
+            calls_max: 64,
+            per_second_max: None,
         }
     }
 }

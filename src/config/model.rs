@@ -10,7 +10,7 @@ mod upstream_login;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 
 use crate::config::problem::ConfigError;
@@ -79,6 +79,10 @@ pub struct KmsConfig {
     pub name: String,
     /// What it is.
     pub kind: KmsKind,
+    /// How many calls of it may be under way.
+    pub calls_max: usize,
+    /// How many calls of it may begin in a second; `None`: any number.
+    pub calls_per_second_max: Option<NonZeroU32>,
 }
 
 /// Who vouches for the clients of a listener. There is no default.

@@ -6,28 +6,37 @@
 //! - LEDGER-3: what a call brings that was started before a revocation is not believed; the call is made again.
 //! - LEDGER-4: a KMS that wants to be left alone is not called by anybody before that time, or
 //!   [`lane::LEFT_ALONE_MAX`], is over; what is asked for meanwhile waits.
+//! - LEDGER-5: while a KMS is known to be away what is not at hand is refused as by an outage at once; nobody waits for
+//!   a time-out but those whose call finds out whether it is back.
 //!
 //! Pure: the time is a parameter, nothing is awaited. Owned by [`super::KeyService`] on the control thread.
 
+mod breaker;
 mod call;
 mod checks;
 mod lane;
+mod opened_cache;
 mod opening;
 mod outboxes;
+mod rate;
 mod sealing;
 mod spread;
 
+pub use self::breaker::BreakerState;
 pub use self::call::{Call, Intervals, Job, Outcome};
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::breaker::Breaker;
 use self::checks::Checks;
 use self::lane::Lane;
 use self::opening::OpenedDeks;
 use self::outboxes::Outboxes;
+use self::rate::CallRate;
 use self::sealing::{SealingDeks, Use};
+use self::spread::Spread;
 use super::KeyOptions;
 use super::request::{Demand, KeyFailure, KeyId, KeyReply, KeyRequest};
 use crate::envelope::WrappedDek;
@@ -57,7 +66,10 @@ impl Ledger {
                 opening: OpenedDeks::new(&options, intervals),
                 checks: Checks::default(),
                 running: 0,
-                calls_max: options.calls_max.max(1),
+                calls_max: intervals.budget.calls_max.max(1),
+                rate: CallRate::new(intervals.budget.per_second_max),
+                paced: false,
+                breaker: Breaker::new(Spread::new(options.spread_seed)),
                 left_alone_until: None,
             }
         };
@@ -81,7 +93,11 @@ impl Ledger {
                 key,
                 used_up,
             } => match lane_of(&mut self.lanes, key.kms) {
-                Some(lane) => lane.sealing.ask(executor, key, used_up.as_deref(), now, outboxes),
+                Some(lane) => {
+                    let moment = lane.breaker.moment(now);
+                    lane.sealing
+                        .ask(executor, key, used_up.as_deref(), moment, outboxes);
+                }
                 None => outboxes.push(executor, no_such_kms_sealing(key)),
             },
             KeyRequest::Open {
@@ -90,7 +106,10 @@ impl Ledger {
                 wrapped,
                 demand,
             } => match lane_of(&mut self.lanes, kms) {
-                Some(lane) => lane.opening.ask(executor, wrapped, demand, now, outboxes),
+                Some(lane) => {
+                    let moment = lane.breaker.moment(now);
+                    lane.opening.ask(executor, wrapped, demand, moment, outboxes);
+                }
                 None => outboxes.push(
                     executor,
                     KeyReply::Opened {
@@ -140,32 +159,53 @@ impl Ledger {
         if let Some(&KmsError::Throttled { after }) = outcome.error() {
             lane.leave_alone(after, now);
         }
-        let mismatch = || KmsError::Unavailable("the answer does not fit the question".to_owned());
-        match (job.call, outcome) {
+        let call = job.call.clone();
+        let answered = outcome.error().is_none_or(|error| {
+            // Whoever says that he is asked too often is there.
+            error.is_verdict() || matches!(error, KmsError::Throttled { .. })
+        });
+        let outboxes = &mut self.outboxes;
+        let revoked = match (job.call, outcome) {
             (Call::Generate(key), Outcome::Generated(result)) => {
-                lane.generated(&key, result, now, &mut self.outboxes)
+                lane.generated(&key, result, now, outboxes);
+                false
             }
-            (Call::Generate(key), _) => lane.generated(&key, Err(mismatch()), now, &mut self.outboxes),
             (Call::Unwrap(wrapped), Outcome::Unwrapped(result)) => {
-                lane.unwrapped(&wrapped, result, now, &mut self.outboxes)
+                lane.unwrapped(&wrapped, result, now, outboxes);
+                false
             }
-            (Call::Unwrap(wrapped), _) => lane.unwrapped(&wrapped, Err(mismatch()), now, &mut self.outboxes),
             (Call::Recheck(wrapped), Outcome::Rechecked(result)) => {
-                lane.rechecked(&wrapped, result.as_ref().err(), now, &mut self.outboxes)
-            }
-            (Call::Recheck(wrapped), _) => {
-                lane.rechecked(&wrapped, Some(&mismatch()), now, &mut self.outboxes)
+                lane.rechecked(&wrapped, result.as_ref().err(), now, outboxes)
             }
             (Call::PollVersion(key), Outcome::Version(result)) => {
-                lane.sealing.polled(&key, result, now, &mut self.outboxes);
+                lane.sealing.polled(&key, result, now, outboxes);
                 false
             }
-            (Call::PollVersion(key), _) => {
-                lane.sealing
-                    .polled(&key, Err(mismatch()), now, &mut self.outboxes);
-                false
+            (call, _) => {
+                lane.running = lane.running.saturating_add(1);
+                let outcome = call.outage("the answer does not fit the question");
+                return self.finish(Job { kms: job.kms, call }, outcome, now);
             }
+        };
+        if lane.breaker.ended(&call, answered, now) {
+            lane.refuse_queued(now, outboxes);
         }
+        revoked
+    }
+
+    /// Whether calls wait because as many have begun as may in their time.
+    #[must_use]
+    pub fn is_paced(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.paced)
+    }
+
+    /// Calls under way, and whether calls are made at all.
+    #[must_use]
+    pub fn calls_of(&self, kms: KmsId) -> (usize, BreakerState) {
+        let lane = self.lanes.iter().find(|lane| lane.kms == kms);
+        lane.map_or((0, BreakerState::Closed), |lane| {
+            (lane.running, lane.breaker.state())
+        })
     }
 
     /// Queues what is due: polls, rechecks, and DEKs to be fetched ahead. To be called a few times a second. Returns

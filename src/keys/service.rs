@@ -20,10 +20,10 @@ use std::time::Duration;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::MissedTickBehavior;
 
-use super::KeyOptions;
 use super::ledger::{Call, Intervals, Job, Ledger, Outcome};
 use super::request::{KeyFailure, KeyReply, KeyRequest};
 use super::statistics::{CallKind, KeyStatistics, KmsStatistics};
+use super::{CallBudget, KeyOptions};
 use crate::channel::{Receiver, Sender};
 use crate::clocks::{self, ClockWatch, Clocks, ClocksParted};
 use crate::envelope::WrappedDek;
@@ -40,6 +40,8 @@ pub struct NamedKms {
     pub name: String,
     /// The provider.
     pub kms: Arc<dyn Kms>,
+    /// How much it may be asked.
+    pub budget: CallBudget,
 }
 
 /// The key service of the process.
@@ -76,6 +78,7 @@ impl KeyService {
                     version_poll: named.kms.version_poll_interval(),
                     recheck: named.kms.recheck_interval(),
                     verdict_memory: named.kms.verdict_memory(),
+                    budget: named.budget,
                 };
                 (named.id, intervals)
             })
@@ -134,12 +137,16 @@ impl KeyService {
                     tokio::task::yield_now().await;
                 }
                 // An executor empties its channel on each of its own ticks, without saying so.
-                () = tokio::time::sleep(RESEND_AFTER), if unsent => {}
+                () = tokio::time::sleep(RESEND_AFTER), if unsent || self.ledger.is_paced() => {}
             }
         }
     }
 
     fn tick(&mut self) {
+        for (named, statistics) in self.kms.iter().zip(&self.statistics.kms) {
+            let (running, breaker) = self.ledger.calls_of(named.id);
+            statistics.set_calls(running, breaker);
+        }
         for (kms, version) in self.ledger.tick(clocks::now()) {
             let Some((named, statistics)) = self.of(kms) else {
                 continue;
@@ -218,7 +225,7 @@ impl KeyService {
             return;
         };
         let answer = answer.unwrap_or_else(|| EndedCall {
-            outcome: outage(&job.call, "the call ended abnormally"),
+            outcome: job.call.outage("the call ended abnormally"),
             took: Duration::ZERO,
         });
         let (kms, kek) = (job.kms, kek_of(&job.call));
@@ -353,7 +360,7 @@ async fn call(kms: Arc<dyn Kms>, job: Job, timeout: Duration) -> EndedCall {
     };
     let outcome = match tokio::time::timeout(timeout, question).await {
         Ok(outcome) => outcome,
-        Err(_) => outage(&job.call, "no answer in time"),
+        Err(_) => job.call.outage("no answer in time"),
     };
     EndedCall {
         outcome,
@@ -394,16 +401,6 @@ async fn generate(kms: &dyn Kms, kek: &str) -> Result<crate::kms::GeneratedDek, 
     }
 }
 
-fn outage(call: &Call, reason: &str) -> Outcome {
-    let error = KmsError::Unavailable(reason.to_owned());
-    match call {
-        Call::Generate(_) => Outcome::Generated(Err(error)),
-        Call::Unwrap(_) => Outcome::Unwrapped(Err(error)),
-        Call::Recheck(_) => Outcome::Rechecked(Err(error)),
-        Call::PollVersion(_) => Outcome::Version(Err(error)),
-    }
-}
-
 fn kind_of(call: &Call) -> CallKind {
     match call {
         Call::Generate(_) => CallKind::Generate,
@@ -428,7 +425,8 @@ const TICK: Duration = Duration::from_millis(250);
 /// How soon what a KMS does by itself begins again after it panicked.
 const BACKGROUND_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// How soon an executor's full channel is tried again: below the 20 ms of an executor's own tick.
+/// How soon an executor's full channel is tried again, below the 20 ms of an executor's own tick; and calls that wait
+/// for their turn in the second.
 const RESEND_AFTER: Duration = Duration::from_millis(5);
 
 /// Requests that are taken in before calls are started and replies sent.

@@ -7,6 +7,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::ledger::BreakerState;
+
 /// Counters of all KMSs, in the order of the configuration.
 #[derive(Debug)]
 pub struct KeyStatistics {
@@ -53,6 +55,9 @@ pub struct KmsStatistics {
     pub lapses: Counter,
     /// What it reads its KEKs from cannot be used any more, and what was read before stays in force.
     stale: AtomicBool,
+    /// As of the last tick.
+    calls: AtomicU64,
+    breaker: AtomicU64,
     /// How long calls took, failed ones included; see [`KmsStatistics::latency`].
     latencies: [LatencyBuckets; CallKind::ALL.len()],
     state: AtomicU64,
@@ -111,6 +116,8 @@ impl KmsStatistics {
             revocations: Counter::default(),
             lapses: Counter::default(),
             stale: AtomicBool::new(false),
+            calls: AtomicU64::new(0),
+            breaker: AtomicU64::new(0),
             latencies: Default::default(),
             state: AtomicU64::new(UNASKED),
             started: Instant::now(),
@@ -137,6 +144,29 @@ impl KmsStatistics {
 
     pub(crate) fn set_stale(&self, stale: bool) {
         self.stale.store(stale, Ordering::Relaxed);
+    }
+
+    /// Calls under way, a moment ago.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is called: 0 it is, 1 one call finds out whether it is back, 2 it is not.
+    #[must_use]
+    pub fn breaker(&self) -> u64 {
+        self.breaker.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_calls(&self, calls: usize, breaker: BreakerState) {
+        let state = match breaker {
+            BreakerState::Closed => 0,
+            BreakerState::Probing => 1,
+            BreakerState::Open => 2,
+        };
+        self.calls
+            .store(u64::try_from(calls).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.breaker.store(state, Ordering::Relaxed);
     }
 
     /// Whether it answers at `now`.

@@ -24,7 +24,7 @@ use crate::channel::channel;
 use crate::clocks;
 use crate::config::{Config, OwnPorts};
 use crate::ids::KmsId;
-use crate::keys::{KeyOptions, KeyService, NamedKms};
+use crate::keys::{CallBudget, KeyOptions, KeyService, NamedKms};
 use crate::kms::Kms;
 use crate::messages::{CameBack, TlsNews};
 use crate::ring;
@@ -190,6 +190,10 @@ fn open_kms(
             id: kms.id,
             name: kms.name.clone(),
             kms: layer(opened),
+            budget: CallBudget {
+                calls_max: kms.calls_max,
+                per_second_max: kms.calls_per_second_max,
+            },
         })
     });
     opened.collect()

@@ -26,7 +26,7 @@ use crate::config::{Config, OwnPorts};
 use crate::executor::run;
 use crate::identity::sasl::exchange::CheckedNews;
 use crate::ids::{ClusterId, ListenerId};
-use crate::keys::{DekLimits, KeyOptions, KeyService, NamedKms};
+use crate::keys::{CallBudget, DekLimits, KeyOptions, KeyService, NamedKms};
 use crate::kms::Kms;
 use crate::messages::{CameBack, ExecutorMessage};
 use crate::pipeline::AddressBook;
@@ -93,6 +93,7 @@ impl SimulatedSettings {
                 id: known.id,
                 name: known.name.clone(),
                 kms: Arc::clone(kms),
+                budget: CallBudget::default(),
             })
             .collect()
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sealwire::ids::{Id as _, KmsId};
 use sealwire::keys::ledger::{Call, Intervals, Ledger, Outcome};
-use sealwire::keys::{ExecutorKeys, KeyOptions, KeyReply};
+use sealwire::keys::{CallBudget, ExecutorKeys, KeyOptions, KeyReply};
 
 use crate::rig::{Dek, Halt, Rig, batch, batch_of, contains, dek, sealed, sealed_record_by_record};
 use crate::wire::{delivered, fetch_request, fetch_response, fetched, only_frame};
@@ -36,6 +36,7 @@ impl Bench {
             version_poll: interval,
             recheck: interval,
             verdict_memory: interval,
+            budget: CallBudget::default(),
         };
         let clear = batch(&["value"]);
         let deks: Vec<Dek> = (0..KEYS).map(|number| dek("payments", number)).collect();

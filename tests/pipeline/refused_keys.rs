@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use sealwire::config::Limits;
 use sealwire::ids::{Id as _, KmsId};
-use sealwire::keys::KeyOptions;
 use sealwire::keys::ledger::{Call, Intervals, Ledger, Outcome};
+use sealwire::keys::{CallBudget, KeyOptions};
 use sealwire::kms::KmsError;
 
 use crate::rig::{Dek, Halt, PAYMENTS, Rig, batch, batch_of, dek, sealed, sealed_record_by_record};
@@ -36,6 +36,7 @@ impl Bench {
             version_poll: far,
             recheck: far,
             verdict_memory: VERDICT_MEMORY,
+            budget: CallBudget::default(),
         };
         let limits = Limits {
             fetch_hold,

@@ -119,6 +119,20 @@ impl Exposition {
                 .map(|(name, kms)| (label(name), u64::from(kms.is_stale()))),
         )?;
         families.gauge(
+            "sealwire_kms_breaker",
+            "Whether the KMS is called: 0 it is, 1 one call finds out whether it is back, 2 it is not for a moment",
+            None,
+            self.collection.kms().map(|(name, kms)| (label(name), kms.breaker())),
+        )?;
+        families.gauge(
+            "sealwire_kms_calls_in_flight",
+            "Calls of the KMS under way",
+            None,
+            self.collection
+                .kms()
+                .map(|(name, kms)| (label(name), kms.calls())),
+        )?;
+        families.gauge(
             "sealwire_kms_outage",
             "For how long the KMS has not answered; 0 while it does, and before it was ever asked",
             SECONDS,

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
+use std::num::NonZeroU32;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -128,8 +129,19 @@ fn read_kms(name: &str, node: &Node<'_>) -> Option<KmsConfig> {
     Some(KmsConfig {
         id: node.reader.ids.borrow_mut().kms.id_of(name),
         name: name.to_owned(),
+        calls_max: node.quantity("calls_max")?,
+        calls_per_second_max: read_rate(&node, matches!(kind, KmsKind::File { .. }))?,
         kind,
     })
+}
+
+/// A file is not asked over a network: it has no bound unless one is written.
+fn read_rate(node: &Node<'_>, is_file: bool) -> Option<Option<NonZeroU32>> {
+    if is_file && node.written("calls_per_second_max").is_none() {
+        return Some(None);
+    }
+    let rate = u32::try_from(node.quantity("calls_per_second_max")?).ok()?;
+    Some(NonZeroU32::new(rate))
 }
 
 /// What is wrong with a provider that this program does not have, and what to do.
@@ -149,9 +161,12 @@ fn other_provider(name: &str) -> (String, String) {
     (problem.to_owned(), format!("write one of {}", known.join(", ")))
 }
 
+/// Keys that each provider has.
+const OF_ALL: [&str; 3] = ["provider", "calls_max", "calls_per_second_max"];
+
 /// Complains of keys that belong to another provider.
 fn refuse_others(node: &Node<'_>, provider: &str, keys: &[&str]) -> Option<()> {
-    let others = schema::names_under("kms.*").filter(|name| *name != "provider" && !keys.contains(name));
+    let others = schema::names_under("kms.*").filter(|name| !OF_ALL.contains(name) && !keys.contains(name));
     let mistaken = others.filter_map(|name| node.written(name)).inspect(|place| {
         place.complain_of_the_name(
             &format!("provider = {provider:?} does without it"),
@@ -347,3 +362,26 @@ pub(super) fn read_path_of<E: std::fmt::Display>(
 }
 
 const MASTER_KEY_SOURCES: [&str; 4] = ["file", "env", "passphrase_file", "systemd_credential"];
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::config::Config;
+
+    #[test]
+    fn a_keystore_file_has_no_rate_unless_it_is_written() {
+        let rate = |written: &str| {
+            let text = include_str!("../../../config/minimal.toml");
+            let text = text.replace("provider = \"file\"", &format!("provider = \"file\"\n{written}"));
+            let config = Config::from_toml_text(&text, Path::new("sealwire.toml")).expect("a configuration");
+            let kms = config.kms.first().expect("a KMS");
+            (
+                kms.calls_max,
+                kms.calls_per_second_max.map(std::num::NonZeroU32::get),
+            )
+        };
+        assert_eq!(rate(""), (64, None));
+        assert_eq!(rate("calls_per_second_max = 7\ncalls_max = 3"), (3, Some(7)));
+    }
+}

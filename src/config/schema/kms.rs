@@ -1,7 +1,7 @@
 //! `[kms.NAME]`.
 
 use super::Preset::{Absent, Required};
-use super::{Key, flag, other, secret, table};
+use super::{Key, count, flag, other, secret, table};
 
 pub(super) const KEYS: &[Key] = &[
     table(
@@ -23,6 +23,21 @@ pub(super) const KEYS: &[Key] = &[
         "What kind of KMS it is. `file`: the embedded keystore (`sealwire keystore create`). `vault`: the transit \
          engine of HashiCorp Vault or OpenBao (docs/kms/vault.md). `aws`: AWS KMS (docs/kms/aws.md).",
         "\"file\"",
+    ),
+    count(
+        "kms.*.calls_max",
+        [1, 1000],
+        "64",
+        "Calls of this KMS under way at a time. Those that seal may have all of them, rechecks seven eighths, \
+         consumers at the end of a log three quarters, those that read history half. At the bound: they wait their \
+         turn.",
+    ),
+    count(
+        "kms.*.calls_per_second_max",
+        [1, 100_000],
+        "500",
+        "Calls of this KMS that begin in a second: no more than what it permits, divided by the number of proxies. \
+         A keystore file has no such bound unless this is written. At the bound: they wait, in the same order.",
     ),
     other(
         "kms.*.path",

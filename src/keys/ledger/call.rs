@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::crypto::SecretKey;
 use crate::ids::KmsId;
-use crate::keys::KeyId;
+use crate::keys::{CallBudget, KeyId};
 use crate::kms::{GeneratedDek, KmsError};
 
 /// How often one KMS is to be asked what it was asked before; see [`crate::kms::Kms`].
@@ -17,6 +17,8 @@ pub struct Intervals {
     pub recheck: Duration,
     /// For what it refused; at most [`crate::keys::KeyOptions::verdict_memory`].
     pub verdict_memory: Duration,
+    /// How much it may be asked.
+    pub budget: CallBudget,
 }
 
 /// A call that is to be made to a KMS.
@@ -39,6 +41,19 @@ pub enum Call {
     Recheck(Arc<[u8]>),
     /// Say the current version of the KEK of this.
     PollVersion(KeyId),
+}
+
+impl Call {
+    /// What comes of it when it is not answered.
+    pub(in crate::keys) fn outage(&self, reason: &str) -> Outcome {
+        let error = KmsError::Unavailable(reason.to_owned());
+        match self {
+            Self::Generate(_) => Outcome::Generated(Err(error)),
+            Self::Unwrap(_) => Outcome::Unwrapped(Err(error)),
+            Self::Recheck(_) => Outcome::Rechecked(Err(error)),
+            Self::PollVersion(_) => Outcome::Version(Err(error)),
+        }
+    }
 }
 
 /// What a call brought.

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::breaker::Breaker;
 use super::call::{Call, Job};
 use super::checks::Checks;
 use super::opening::OpenedDeks;
 use super::outboxes::Outboxes;
+use super::rate::CallRate;
 use super::sealing::SealingDeks;
 use super::version_prefix;
 use crate::crypto::SecretKey;
@@ -22,6 +24,10 @@ pub(super) struct Lane {
     pub(super) checks: Checks,
     pub(super) running: usize,
     pub(super) calls_max: usize,
+    pub(super) rate: CallRate,
+    /// Calls may wait for the rate.
+    pub(super) paced: bool,
+    pub(super) breaker: Breaker,
     /// The KMS has said so (LEDGER-4).
     pub(super) left_alone_until: Option<Instant>,
 }
@@ -29,7 +35,11 @@ pub(super) struct Lane {
 impl Lane {
     /// Sealing may take every slot, checks all but an eighth of them, tailing readers three quarters, backfill half.
     pub(super) fn next_job(&mut self, now: Instant) -> Option<Job> {
-        if self.left_alone_until.is_some_and(|until| now < until) {
+        if self.left_alone_until.is_some_and(|until| now < until) || !self.breaker.lets_pass(now) {
+            return None;
+        }
+        self.paced = !self.rate.lets_pass(now);
+        if self.paced {
             return None;
         }
         let room = |share_of_8: usize| self.running < (self.calls_max.saturating_mul(share_of_8) / 8).max(1);
@@ -48,6 +58,8 @@ impl Lane {
         }
         let call = call?;
         self.running = self.running.saturating_add(1);
+        self.rate.began(now);
+        self.breaker.began(&call);
         Some(Job { kms: self.kms, call })
     }
 
@@ -63,14 +75,13 @@ impl Lane {
         result: Result<GeneratedDek, KmsError>,
         now: Instant,
         outboxes: &mut Outboxes,
-    ) -> bool {
+    ) {
         let Some((dek, wrapped)) = self.sealing.generated(key, result, now, outboxes) else {
-            return false;
+            return;
         };
         // What this process seals its readers will ask for: it need not be unwrapped.
         let evicted = self.opening.learn(&wrapped, dek, now);
         self.drop_version(evicted, outboxes);
-        false
     }
 
     pub(super) fn unwrapped(
@@ -79,10 +90,9 @@ impl Lane {
         result: Result<SecretKey, KmsError>,
         now: Instant,
         outboxes: &mut Outboxes,
-    ) -> bool {
+    ) {
         let evicted = self.opening.unwrapped(wrapped, result, now, outboxes);
         self.drop_version(evicted, outboxes);
-        false
     }
 
     pub(super) fn rechecked(
@@ -101,6 +111,12 @@ impl Lane {
         }
         self.opening.rechecked(prefix, error, now);
         false
+    }
+
+    /// The KMS is away: whoever waits for a call that was not begun is told so (LEDGER-5).
+    pub(super) fn refuse_queued(&mut self, now: Instant, outboxes: &mut Outboxes) {
+        self.sealing.refuse_queued(now, outboxes);
+        self.opening.refuse_queued(now, outboxes);
     }
 
     /// Drops what was confirmed too long ago (KEYS-7); returns the KEK versions that it was under.

@@ -6,7 +6,8 @@
 //! - OPENED-DEKS-5: a version that its KMS has not confirmed for [`KeyOptions::outage_grace`] is in use no longer; what
 //!   could not be rechecked for an outage is rechecked again soon.
 //! - OPENED-DEKS-4: an opened DEK is kept here beyond the executors' own bounds: however many of them let go of it, and
-//!   however often, it is unwrapped once while no more than `service_keys_max` others were needed since.
+//!   however often, it is unwrapped once while no more than `service_keys_max` are in use, and about as often as the
+//!   cache is too small for them where there are more ([`OpenedCache`]).
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -15,8 +16,10 @@ use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
+use super::breaker::Moment;
 use super::call::{Call, Intervals};
 use super::checks::Checks;
+use super::opened_cache::OpenedCache;
 use super::outboxes::{ExecutorSet, Outboxes};
 use super::spread::{Spread, quarter_of};
 use super::{turn_of, version_prefix};
@@ -31,7 +34,7 @@ pub(super) struct OpenedDeks {
     options: Arc<KeyOptions>,
     recheck_interval: Duration,
     spread: Spread,
-    opened: LruCache<Arc<[u8]>, SecretKey>,
+    opened: OpenedCache,
     refused: Refusals<Arc<[u8]>>,
     pending: HashMap<Arc<[u8]>, Unwrapping>,
     /// Wrapped DEKs in `pending` that were not started; one that became more urgent stands in both.
@@ -67,7 +70,7 @@ impl OpenedDeks {
             // Several times in the grace, however short that is.
             recheck_interval: intervals.recheck.min(quarter_of(options.outage_grace)),
             spread: Spread::new(options.spread_seed),
-            opened: LruCache::sparse(bound(options.service_keys_max)),
+            opened: OpenedCache::new(options.service_keys_max),
             refused: Refusals::new(options.refusals_max),
             pending: HashMap::new(),
             tail: FairQueue::default(),
@@ -82,7 +85,7 @@ impl OpenedDeks {
         executor: usize,
         wrapped: Arc<[u8]>,
         demand: Demand,
-        now: Instant,
+        Moment { now, may_call }: Moment,
         outboxes: &mut Outboxes,
     ) {
         let answer = if let Some(dek) = self.opened.get(&wrapped) {
@@ -91,6 +94,8 @@ impl OpenedDeks {
             Ok(copy)
         } else if let Some(failure) = self.refused.get(&wrapped, now, now) {
             Err(failure)
+        } else if !may_call {
+            Err(KeyFailure::Unavailable)
         } else if let Some(pending) = self.pending.get_mut(&wrapped) {
             pending.waiters.insert(executor);
             if demand.urgency < pending.urgency && !pending.started {
@@ -140,6 +145,23 @@ impl OpenedDeks {
                 pending.started = true;
                 return Some(wrapped);
             }
+        }
+    }
+
+    /// Refuses as an outage what was not started.
+    pub(super) fn refuse_queued(&mut self, now: Instant, outboxes: &mut Outboxes) {
+        (self.tail, self.backfill) = (FairQueue::default(), FairQueue::default());
+        let failure = KeyFailure::Unavailable;
+        let memory = self.options.memory_of_opening(failure);
+        for (wrapped, pending) in self.pending.extract_if(|_, pending| !pending.started) {
+            for executor in pending.waiters.iter() {
+                let reply = KeyReply::Opened {
+                    wrapped: Arc::clone(&wrapped),
+                    result: Err(failure),
+                };
+                outboxes.push(executor, reply);
+            }
+            self.refused.remember(wrapped, failure, now, memory);
         }
     }
 
@@ -258,7 +280,7 @@ impl OpenedDeks {
 
     pub(super) fn drop_version(&mut self, prefix: &[u8]) {
         self.versions.pop(prefix);
-        self.opened.retain(|wrapped, _| !wrapped.starts_with(prefix));
+        self.opened.retain(|wrapped| !wrapped.starts_with(prefix));
         for (wrapped, pending) in &mut self.pending {
             if pending.started && wrapped.starts_with(prefix) {
                 pending.revoked = true;

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
+use super::breaker::Moment;
 use super::call::{Call, Intervals};
 use super::checks::Checks;
 use super::outboxes::{ExecutorSet, Outboxes};
@@ -87,7 +88,7 @@ impl SealingDeks {
         executor: usize,
         key: KeyId,
         used_up: Option<&[u8]>,
-        now: Instant,
+        Moment { now, may_call }: Moment,
         outboxes: &mut Outboxes,
     ) {
         if let Some(active) = self.active.get_mut(&key)
@@ -98,6 +99,8 @@ impl SealingDeks {
         }
         let failure = if let Some(failure) = self.refused.get(&key, now, now) {
             failure
+        } else if !may_call {
+            KeyFailure::Unavailable
         } else if let Some(fetch) = self.fetching.get_mut(&key) {
             return fetch.waiters.insert(executor);
         } else if self.fetching.len() >= self.options.waiting_max {
@@ -138,6 +141,16 @@ impl SealingDeks {
             fetch.started = true;
         }
         Some(key)
+    }
+
+    /// Refuses as an outage what was not started.
+    pub(super) fn refuse_queued(&mut self, now: Instant, outboxes: &mut Outboxes) {
+        let error = KmsError::Unavailable("it is away".to_owned());
+        for key in std::mem::take(&mut self.queue) {
+            if let Some(fetch) = self.fetching.remove(&key) {
+                self.failed(&key, &error, fetch.waiters, now, outboxes);
+            }
+        }
     }
 
     /// Takes in what a call brought and tells all whom it concerns; returns a copy of the new DEK, for opening.

@@ -24,6 +24,11 @@ impl Spread {
         interval.saturating_sub(less)
     }
 
+    /// For another generator; `None`: nothing is spread.
+    pub(super) fn seed(&mut self) -> Option<u64> {
+        (self.state != 0).then(|| self.draw())
+    }
+
     fn draw(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.state;

@@ -10,9 +10,10 @@ use super::*;
 use crate::crypto::SecretKey;
 use crate::envelope::wrapped_dek::WrappedDek;
 use crate::ids::Id as _;
-use crate::keys::{Purpose, Urgency};
+use crate::keys::{CallBudget, Purpose, Urgency};
 use crate::kms::GeneratedDek;
 
+mod budget;
 mod calls;
 mod outage;
 mod racing;
@@ -22,6 +23,10 @@ const INTERVALS: Intervals = Intervals {
     version_poll: Duration::from_secs(1),
     recheck: Duration::from_secs(1),
     verdict_memory: Duration::from_secs(10),
+    budget: CallBudget {
+        calls_max: 64,
+        per_second_max: None,
+    },
 };
 const TAIL: Demand = Demand {
     urgency: Urgency::Tail,
@@ -95,14 +100,27 @@ struct Desk {
 
 impl Desk {
     fn new(options: &KeyOptions, executors: usize) -> Self {
+        Self::with_budget(options, CallBudget::default(), executors)
+    }
+
+    fn with_budget(options: &KeyOptions, budget: CallBudget, executors: usize) -> Self {
+        let intervals = Intervals { budget, ..INTERVALS };
         Self {
             ledger: Ledger::new(
                 options,
-                &[(this_kms(), INTERVALS), (other_kms(), INTERVALS)],
+                &[(this_kms(), intervals), (other_kms(), intervals)],
                 executors,
             ),
             now: Instant::now(),
         }
+    }
+
+    fn with_calls_max(calls_max: usize, executors: usize) -> Self {
+        let budget = CallBudget {
+            calls_max,
+            ..CallBudget::default()
+        };
+        Self::with_budget(&KeyOptions::default(), budget, executors)
     }
 
     fn seal(&mut self, executor: usize, kek: &str) {
@@ -319,16 +337,16 @@ fn caches_and_queues_are_bounded() {
         desk.finish(call, Outcome::Unwrapped(Ok(dek(1))));
     }
     assert_eq!(desk.told(0).len(), 3);
-    // Of three opened ones the first was dropped.
-    desk.open(0, &wrapped(1, 1), TAIL);
+    // Of three opened ones the first newcomer was dropped.
+    desk.open(0, &wrapped(1, 0), TAIL);
     desk.open(0, &wrapped(1, 2), TAIL);
     assert!(desk.calls().is_empty());
-    desk.open(0, &wrapped(1, 0), TAIL);
-    assert_eq!(desk.calls(), [Call::Unwrap(wrapped(1, 0))]);
+    desk.open(0, &wrapped(1, 1), TAIL);
+    assert_eq!(desk.calls(), [Call::Unwrap(wrapped(1, 1))]);
     for name in ["a", "b", "c", "d"] {
         desk.seal(0, name);
     }
-    assert_eq!(desk.told(0), ["open 1 1", "open 2 1", "seal d Unavailable"]);
+    assert_eq!(desk.told(0), ["open 0 1", "open 2 1", "seal d Unavailable"]);
 }
 
 /// OPENED-DEKS-1
@@ -430,11 +448,7 @@ fn dropped_sealing_keys_are_taken_from_every_executor_and_made_anew() {
 
 #[test]
 fn urgent_calls_come_first_and_always_find_a_slot() {
-    let options = KeyOptions {
-        calls_max: 8,
-        ..KeyOptions::default()
-    };
-    let mut desk = Desk::new(&options, 1);
+    let mut desk = Desk::with_calls_max(8, 1);
     for blob in 0..20 {
         desk.open(0, &wrapped(1, blob), BACKFILL);
     }
@@ -461,11 +475,7 @@ fn urgent_calls_come_first_and_always_find_a_slot() {
 
 #[test]
 fn a_request_that_becomes_urgent_moves_ahead_and_is_made_once() {
-    let options = KeyOptions {
-        calls_max: 1,
-        ..KeyOptions::default()
-    };
-    let mut desk = Desk::new(&options, 2);
+    let mut desk = Desk::with_calls_max(1, 2);
     desk.open(0, &wrapped(1, 0), BACKFILL);
     desk.open(0, &wrapped(1, 1), BACKFILL);
     desk.open(1, &wrapped(1, 1), TAIL);
@@ -481,11 +491,7 @@ fn a_request_that_becomes_urgent_moves_ahead_and_is_made_once() {
 
 #[test]
 fn connections_take_turns() {
-    let options = KeyOptions {
-        calls_max: 1,
-        ..KeyOptions::default()
-    };
-    let mut desk = Desk::new(&options, 1);
+    let mut desk = Desk::with_calls_max(1, 1);
     for blob in 0..3 {
         desk.open(0, &wrapped(1, blob), BACKFILL);
     }
@@ -546,11 +552,7 @@ fn a_kms_that_wants_to_be_left_alone_is() {
 /// LEDGER-2
 #[test]
 fn a_stalled_kms_does_not_stall_another() {
-    let options = KeyOptions {
-        calls_max: 2,
-        ..KeyOptions::default()
-    };
-    let mut desk = Desk::new(&options, 1);
+    let mut desk = Desk::with_calls_max(2, 1);
     for name in ["a", "b", "c"] {
         desk.seal(0, name);
     }
@@ -921,7 +923,6 @@ const BATCHES_MAX: u64 = 60;
 impl Simulation {
     fn new() -> Self {
         let options = KeyOptions {
-            calls_max: CALLS_MAX,
             service_keys_max: 4,
             versions_max: 2,
             dek: crate::keys::DekLimits {
@@ -931,7 +932,14 @@ impl Simulation {
             ..KeyOptions::default()
         };
         Self {
-            desk: Desk::new(&options, 3),
+            desk: Desk::with_budget(
+                &options,
+                CallBudget {
+                    calls_max: CALLS_MAX,
+                    per_second_max: None,
+                },
+                3,
+            ),
             running: Vec::new(),
             opening: HashSet::new(),
             sealing: HashSet::new(),

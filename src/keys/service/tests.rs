@@ -11,7 +11,7 @@ use crate::channel::{Receiver, Sender, channel};
 use crate::envelope::WrappedDek;
 use crate::ids::Id as _;
 use crate::keys::statistics::KmsState;
-use crate::keys::{Applied, Demand, ExecutorKeys, KeyFailure, KeyId, KeyLookup, Urgency};
+use crate::keys::{Applied, CallBudget, Demand, ExecutorKeys, KeyFailure, KeyId, KeyLookup, Urgency};
 use crate::kms::file::FileKms;
 use crate::kms::keystore::{
     Keystore, KeystoreError, MasterKeySource, OpenKeystore, create_key_file, lock_file, read_file,
@@ -40,6 +40,15 @@ struct Executor {
 
 impl Stage {
     fn new(options: &KeyOptions, executors: usize, channel_capacity: usize) -> Result<Self, KeystoreError> {
+        Self::with_budget(options, CallBudget::default(), executors, channel_capacity)
+    }
+
+    fn with_budget(
+        options: &KeyOptions,
+        budget: CallBudget,
+        executors: usize,
+        channel_capacity: usize,
+    ) -> Result<Self, KeystoreError> {
         let folder = TempDir::new().map_err(KeystoreError::file("make", &PathBuf::from("a folder")))?;
         let (path, key_file) = (folder.path().join("keystore.json"), folder.path().join("key"));
         create_key_file(&key_file)?;
@@ -65,6 +74,7 @@ impl Stage {
             id: KmsId::from_number(0),
             name: "local".to_owned(),
             kms: Arc::clone(&kms),
+            budget,
         };
         let service = KeyService::new(vec![named], request_receiver, senders, options);
         let statistics = service.statistics();
@@ -327,6 +337,92 @@ fn an_outage_is_ridden_out_and_recovered_from_within_a_second() -> TestResult {
     })
 }
 
+/// LEDGER-5: it hangs, as behind a router that has lost its way.
+#[test]
+fn a_kms_that_hangs_costs_few_a_time_out_and_is_found_again() -> TestResult {
+    on_control_thread(async {
+        let options = KeyOptions {
+            call_timeout: Duration::from_millis(300),
+            ..KeyOptions::default()
+        };
+        let mut stage = Stage::new(&options, 1, 64)?;
+        let mut strangers = Vec::new();
+        for _ in 0..20 {
+            strangers.push(stage.kms.generate_dek("payments").await?.wrapped);
+        }
+        let statistics = Arc::clone(&stage.statistics);
+        let executor = &mut stage.executors[0];
+        stage.faults.hold();
+        for stranger in &strangers[..5] {
+            assert_eq!(executor.opening(stranger).await, Err(KeyFailure::Unavailable));
+        }
+        executor
+            .until(|_, _| (statistics.kms[0].breaker() != 0).then_some(()))
+            .await;
+        // Ten more would wait for three seconds.
+        let asked_at = Instant::now();
+        for stranger in &strangers[5..15] {
+            let _ = executor.opening(stranger).await;
+        }
+        assert!(
+            asked_at.elapsed() < Duration::from_secs(1),
+            "{:?}",
+            asked_at.elapsed()
+        );
+        stage.faults.release();
+        let back_at = Instant::now();
+        let kms = KmsId::from_number(0);
+        executor
+            .until(|keys, now| {
+                matches!(
+                    keys.opening(kms, &strangers[19], TAIL, now, now),
+                    KeyLookup::Ready(_)
+                )
+                .then_some(())
+            })
+            .await;
+        assert!(
+            back_at.elapsed() < Duration::from_secs(6),
+            "{:?}",
+            back_at.elapsed()
+        );
+        executor
+            .until(|_, _| (statistics.kms[0].breaker() == 0).then_some(()))
+            .await;
+        Ok(())
+    })
+}
+
+/// CALL-RATE-1: and as many as it allows, not a few with each tick.
+#[test]
+fn calls_begin_as_fast_as_they_may() -> TestResult {
+    on_control_thread(async {
+        let budget = CallBudget {
+            per_second_max: std::num::NonZeroU32::new(40),
+            ..CallBudget::default()
+        };
+        let mut stage = Stage::with_budget(&KeyOptions::default(), budget, 1, 64)?;
+        let mut strangers = Vec::new();
+        for _ in 0..44 {
+            strangers.push(stage.kms.generate_dek("payments").await?.wrapped);
+        }
+        let executor = &mut stage.executors[0];
+        let (kms, asked_at) = (KmsId::from_number(0), Instant::now());
+        executor
+            .until(|keys, now| {
+                let ready = strangers.iter().filter(|wrapped| {
+                    matches!(keys.opening(kms, wrapped, TAIL, now, now), KeyLookup::Ready(_))
+                });
+                (ready.count() == strangers.len()).then_some(())
+            })
+            .await;
+        let took = asked_at.elapsed();
+        assert!(took >= Duration::from_millis(990), "{took:?}");
+        assert!(took < Duration::from_secs(2), "{took:?}");
+        Ok(())
+    })
+}
+
 /// KEYS-7: for longer than the grace nothing is used, and the KMS' return is enough to use it again.
 #[test]
 fn after_the_grace_keys_are_gone_and_come_back_with_their_kms() -> TestResult {
@@ -418,6 +514,7 @@ fn a_call_without_an_answer_and_a_call_that_panics_count_as_outages() -> TestRes
             id: KmsId::from_number(0),
             name: "bad".to_owned(),
             kms: Arc::new(Panicking),
+            budget: CallBudget::default(),
         };
         tokio::spawn(KeyService::new(vec![named], request_receiver, vec![reply_sender], &options).run());
         let mut executor = Executor {
@@ -521,6 +618,7 @@ fn what_a_kms_does_by_itself_runs_beside_its_calls_and_again_when_it_panics() ->
             id: KmsId::from_number(0),
             name: "renewing".to_owned(),
             kms: Arc::new(Renewing(Arc::clone(&stage.kms), began, 0.into())),
+            budget: CallBudget::default(),
         };
         let (requests, request_receiver) = channel(8);
         let (reply_sender, replies) = channel(8);
@@ -588,6 +686,7 @@ fn executors_are_told_what_keks_are_called_at_first_and_whenever_that_changes() 
             id: KmsId::from_number(0),
             name: "renaming".to_owned(),
             kms: Arc::clone(&kms) as Arc<dyn Kms>,
+            budget: CallBudget::default(),
         };
         let (_requests, request_receiver) = channel(8);
         let (senders, mut replies): (Vec<_>, Vec<_>) = (0..2).map(|_| channel(8)).unzip();

@@ -78,11 +78,7 @@ fn kmss_take_turns() {
 
 #[test]
 fn connections_of_two_executors_are_not_taken_for_one() {
-    let options = KeyOptions {
-        calls_max: 1,
-        ..KeyOptions::default()
-    };
-    let mut desk = Desk::new(&options, 2);
+    let mut desk = Desk::with_calls_max(1, 2);
     for blob in 0..2 {
         desk.open(0, &wrapped(1, blob), BACKFILL);
     }
@@ -92,11 +88,7 @@ fn connections_of_two_executors_are_not_taken_for_one() {
 
 #[test]
 fn asking_again_for_what_is_waited_for_costs_a_connection_no_turn() {
-    let options = KeyOptions {
-        calls_max: 1,
-        ..KeyOptions::default()
-    };
-    let mut desk = Desk::new(&options, 1);
+    let mut desk = Desk::with_calls_max(1, 1);
     for blob in [0, 0, 0, 1] {
         desk.open(0, &wrapped(1, blob), BACKFILL);
     }
@@ -113,12 +105,8 @@ fn asking_again_for_what_is_waited_for_costs_a_connection_no_turn() {
 /// LEDGER-3: a revocation concerns what is under way under its version, and nothing else.
 #[test]
 fn only_calls_under_way_under_a_revoked_version_are_made_again() {
-    // Two of them for anything but sealing.
-    let options = KeyOptions {
-        calls_max: 3,
-        ..KeyOptions::default()
-    };
-    let mut desk = Desk::new(&options, 1);
+    // Two calls for anything but sealing.
+    let mut desk = Desk::with_calls_max(3, 1);
     let known = desk.generate_first(&[0]);
     desk.pass(INTERVALS.recheck);
     let (recheck, poll) = (Call::Recheck(known), Call::PollVersion("payments".into()));

@@ -62,19 +62,25 @@ fn what_is_warm_goes_on_through_an_outage_until_the_grace_is_over() {
         fail_all(&mut desk, &error);
         assert_eq!(desk.told(0), ["seal payments Unavailable"]);
         assert_eq!(desk.told(1), ["open 0 Unavailable"]);
-        // The first answers make all good.
-        desk.pass(options.outage_memory);
-        desk.seal(0, "payments");
-        desk.open(1, &key, TAIL);
-        for call in desk.calls() {
-            match call {
-                Call::Generate(_) => desk.finish(call, generated(1, 9)),
-                Call::Unwrap(_) => desk.finish(call, Outcome::Unwrapped(Ok(dek(1)))),
-                _ => false,
-            };
+        // The first answers make all good, within seconds.
+        let (back_at, mut good) = (desk.now, [false; 2]);
+        while good != [true; 2] {
+            assert!(desk.now - back_at < Duration::from_secs(6), "{error:?}");
+            desk.pass(step);
+            desk.seal(0, "payments");
+            desk.open(1, &key, TAIL);
+            for call in desk.calls() {
+                let answer = match &call {
+                    Call::Generate(_) => generated(1, 9),
+                    Call::Unwrap(_) => Outcome::Unwrapped(Ok(dek(1))),
+                    Call::Recheck(_) => Outcome::Rechecked(Ok(())),
+                    Call::PollVersion(_) => Outcome::Version(Ok(None)),
+                };
+                desk.finish(call, answer);
+            }
+            good[0] |= desk.told(0).contains(&"seal payments 1".to_owned());
+            good[1] |= desk.told(1).contains(&"open 0 1".to_owned());
         }
-        assert_eq!(desk.told(0), ["seal payments 1"]);
-        assert_eq!(desk.told(1), ["open 0 1"]);
     }
 }
 
