@@ -128,10 +128,11 @@ fn delays(spread: &mut Spread) -> ExponentialBackoff {
 
 /// One that fails may be about one key, or chance.
 pub(super) const OUTAGES_TO_OPEN: u32 = 5;
-/// As long as an outage is remembered of a single key.
-const DELAY_MIN: Duration = Duration::from_millis(500);
-/// Twice that, with what is drawn, is how long a KMS may be back before it is noticed.
-const DELAY_MAX: Duration = Duration::from_secs(2);
+/// Five of them come first.
+const DELAY_MIN: Duration = Duration::from_millis(125);
+/// Twice that, with what is drawn, is how long a KMS may be back before it is noticed: together with what executors
+/// remember it is below the second in which recovery is to be seen.
+const DELAY_MAX: Duration = Duration::from_millis(250);
 
 #[cfg(test)]
 mod tests {
@@ -173,7 +174,7 @@ mod tests {
         for _ in 0..OUTAGES_TO_OPEN {
             breaker.ended(&other, false, now);
         }
-        for delay_ms in [500, 1000, 2000, 2000, 2000] {
+        for delay_ms in [125, 250, 250, 250, 250] {
             let delay = Duration::from_millis(delay_ms);
             assert!(
                 !breaker.lets_pass(now + delay - Duration::from_nanos(1)),

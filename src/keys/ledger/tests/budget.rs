@@ -6,7 +6,7 @@ use super::super::breaker::OUTAGES_TO_OPEN;
 use super::*;
 
 /// As much time as a breaker waits at most.
-const DELAY_MAX: Duration = Duration::from_secs(4);
+const DELAY_MAX: Duration = Duration::from_millis(500);
 
 fn outage() -> Outcome {
     Outcome::Unwrapped(Err(KmsError::Unavailable(String::new())))
@@ -114,7 +114,7 @@ fn one_call_at_a_time_finds_out_whether_a_kms_is_back() {
                 desk.finish(call.clone(), failed);
             }
         }
-        assert!((15..=32).contains(&probes), "{probes} in a minute");
+        assert!((30..=240).contains(&probes), "{probes} in a minute");
         let back_at = desk.now;
         while desk.ledger.calls_of(this_kms()).1 != BreakerState::Closed {
             desk.pass(Duration::from_millis(250));
@@ -129,7 +129,7 @@ fn one_call_at_a_time_finds_out_whether_a_kms_is_back() {
                 desk.finish(call, answer);
             }
         }
-        assert!(desk.now - back_at <= DELAY_MAX + Duration::from_millis(250));
+        assert!(desk.now - back_at <= DELAY_MAX + Duration::from_millis(500));
     }
 }
 
