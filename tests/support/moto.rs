@@ -1,5 +1,5 @@
-//! An emulator of AWS KMS, from the package index. It checks neither signatures nor the states of keys: what AWS answers
-//! there is put in its place by the layer of faults, as AWS documents it.
+//! An emulator of AWS KMS, from the package index. It checks neither signatures nor the states of keys: what AWS
+//! answers there is put in its place by the layer of faults, as AWS documents it.
 
 use std::process::Command;
 use std::time::Duration;
