@@ -165,17 +165,17 @@ async fn a_token_in_a_file_is_renewed_and_followed() {
     let made = server
         .post(
             "auth/token/create",
-            json!({ "policies": ["proxy"], "period": "2s" }),
+            json!({ "policies": ["proxy"], "period": "6s" }),
         )
         .await;
     let token = made["auth"]["client_token"].as_str().expect("a token");
     let kms = Arc::new(VaultKms::new(settings(&server, &server.address(), token)));
     let kept = Kept::of(&kms);
-    assert_good_for(&kms, Duration::from_secs(5)).await;
+    assert_good_for(&kms, Duration::from_secs(8)).await;
     drop(kept);
 
     // It ends; whoever replaces it is heard.
-    tokio::time::sleep(Duration::from_millis(2500)).await;
+    tokio::time::sleep(Duration::from_millis(6500)).await;
     assert_eq!(
         kms.generate_dek("payments").await.err(),
         Some(KmsError::CredentialsRefused)

@@ -63,6 +63,8 @@ pub(crate) enum Event {
     },
     /// A login at a node has ended.
     Login {
+        /// The address that the program has reached it by.
+        reached: String,
         connection: ConnectionId,
         ended: Ended,
         at: Duration,
@@ -132,8 +134,9 @@ impl Brokers {
         let (id, _) = self.cluster.nodes.iter().find(|(_, node)| is_there(node))?;
         self.last_connection += 1;
         let connection = ConnectionId(self.last_connection);
-        self.connections
-            .insert(connection, Connection::new(*id, self.quota));
+        let mut opened = Connection::new(*id, self.quota);
+        opened.reached = format!("{host}:{port}");
+        self.connections.insert(connection, opened);
         Some(connection)
     }
 
@@ -282,6 +285,7 @@ fn judge(
         });
     }
     cluster.events.extend(ended.map(|ended| Event::Login {
+        reached: connection.reached.clone(),
         connection: id,
         ended,
         at: now,

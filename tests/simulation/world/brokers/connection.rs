@@ -9,6 +9,8 @@ use super::logins::LoginState;
 use super::produce::WaitingProduce;
 
 pub(super) struct Connection {
+    /// By which address, which nodes change.
+    pub(super) reached: String,
     /// The node that it reached; it stays there wherever addresses move.
     pub(super) node: i32,
     pub(super) input: BytesMut,
@@ -92,6 +94,7 @@ const THROTTLE_MAX: Duration = Duration::from_secs(1);
 impl Connection {
     pub(super) fn new(node: i32, quota: Option<u32>) -> Self {
         Self {
+            reached: String::new(),
             node,
             input: BytesMut::new(),
             output: Vec::new(),

@@ -117,10 +117,11 @@ impl World {
                     ..
                 } => self.requested(node, api_key, &client_id, user.as_deref()),
                 Event::Login {
+                    reached,
                     connection,
                     ended,
                     at,
-                } => self.login_ended(connection, ended, at),
+                } => self.login_ended((reached, connection), ended, at),
                 Event::LoginBegun {
                     connection,
                     number,

@@ -26,7 +26,7 @@ pub(super) struct Requests {
     left: usize,
     length: Vec<u8>,
     /// Logins whose end was sent and has not arrived.
-    pub(super) sent: VecDeque<(Duration, Ended)>,
+    pub(super) sent: VecDeque<(Duration, String, Ended)>,
     /// How long the end of the last one was on its way.
     delay: Duration,
 }
@@ -61,7 +61,8 @@ impl Requests {
 /// How accounts fare at brokers, as the program has to know by what it was told.
 #[derive(Default)]
 pub(super) struct Tries {
-    refused: BTreeMap<String, Refusal>,
+    /// By user and address: a broker that refuses is left alone, and others are tried.
+    refused: BTreeMap<(String, String), Refusal>,
     accepted: BTreeMap<String, Duration>,
     /// Nobody knows before then which password was meant.
     unsure_until: Duration,
@@ -82,10 +83,10 @@ impl Tries {
     }
 
     /// The program hears what has become of a login.
-    fn heard(&mut self, ended: &Ended, now: Duration) {
+    fn heard(&mut self, broker: &str, ended: &Ended, now: Duration) {
         let Some(user) = &ended.user else { return };
         if matches!(ended.verdict, Verdict::Accepted(_)) {
-            self.refused.remove(user);
+            self.refused.remove(&(user.clone(), broker.to_owned()));
             self.accepted.insert(user.clone(), now);
             return;
         }
@@ -96,7 +97,7 @@ impl Tries {
         }
         let known = self
             .refused
-            .entry(user.clone())
+            .entry((user.clone(), broker.to_owned()))
             .or_insert(Refusal { at: now, times: 0 });
         let is_counted = known.times == 0 || now >= known.at + back_off(known.times - 1);
         if is_counted {
@@ -141,10 +142,15 @@ impl World {
     }
 
     /// CHECKS-12
-    pub(super) fn login_ended(&mut self, connection: ConnectionId, ended: Ended, at: Duration) {
+    pub(super) fn login_ended(
+        &mut self,
+        (broker, connection): (String, ConnectionId),
+        ended: Ended,
+        at: Duration,
+    ) {
         let requests = self.links.requests.get_mut(&connection).expect("it has written");
         let begun = requests.begun(ended.begun_by);
-        requests.sent.push_back((at, ended.clone()));
+        requests.sent.push_back((at, broker.clone(), ended.clone()));
         let Some(logins) = &mut self.logins else { return };
         if let (Verdict::Accepted(_), false) = (ended.verdict, ended.is_first) {
             logins.renewed += 1;
@@ -152,7 +158,7 @@ impl World {
         let refused = ended
             .user
             .as_ref()
-            .and_then(|user| logins.tries.refused.get(user));
+            .and_then(|user| logins.tries.refused.get(&(user.clone(), broker)));
         let Some(refused) = refused.filter(|_| ended.is_first) else {
             return;
         };
@@ -176,10 +182,10 @@ impl World {
         let Some(requests) = self.links.requests.get_mut(&connection) else {
             return;
         };
-        while let Some((sent, ended)) = requests.sent.pop_front() {
+        while let Some((sent, broker, ended)) = requests.sent.pop_front() {
             requests.delay = now - sent;
             if let Some(logins) = &mut self.logins {
-                logins.tries.heard(&ended, now);
+                logins.tries.heard(&broker, &ended, now);
             }
         }
     }
