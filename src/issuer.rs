@@ -9,7 +9,6 @@
 
 pub(crate) mod token;
 
-use std::error::Error;
 use std::time::{Duration, SystemTime};
 
 use reqwest::redirect::Policy;
@@ -20,6 +19,7 @@ use zeroize::Zeroizing;
 use crate::config::KeySetUrl;
 use crate::identity::sasl::oauthbearer::key_set::{KeySet, KeySetError, SET_BYTES_MAX};
 use crate::transport::certificates::CertificateError;
+use crate::transport::error_words::in_words;
 use crate::transport::tls_client::{Trust, UpstreamTls};
 
 /// Why there is no set.
@@ -104,20 +104,6 @@ async fn body(mut response: Response, bytes_max: usize) -> Result<Zeroizing<Vec<
         bytes.extend_from_slice(&chunk);
     }
     Ok(bytes)
-}
-
-/// With everything that stands behind it.
-fn in_words(error: &dyn Error) -> String {
-    let mut words = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let more = error.to_string();
-        if !words.ends_with(&more) {
-            words = format!("{words}: {more}");
-        }
-        source = error.source();
-    }
-    words
 }
 
 /// From the first packet to the last byte.

@@ -43,6 +43,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::crypto::SecretKey;
+#[cfg(any(feature = "kms-aws", feature = "kms-vault"))]
+use crate::envelope::WrappedDek;
 
 /// One key management service. Calls are answered on the control thread's runtime and may be dropped at any await.
 #[async_trait]
@@ -112,6 +114,21 @@ pub struct GeneratedDek {
     pub dek: SecretKey,
     /// As it is stored with each record.
     pub wrapped: Box<[u8]>,
+}
+
+#[cfg(any(feature = "kms-aws", feature = "kms-vault"))]
+impl GeneratedDek {
+    /// With what the provider says of it.
+    fn of(dek: SecretKey, parts: &WrappedDek<'_>) -> Result<Self, KmsError> {
+        let mut wrapped = Vec::new();
+        parts
+            .write(&mut wrapped)
+            .map_err(|_| http::unavailable("its wrapped data key is too long"))?;
+        Ok(Self {
+            dek,
+            wrapped: wrapped.into_boxed_slice(),
+        })
+    }
 }
 
 /// Why a KMS gave no key.

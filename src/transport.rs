@@ -12,6 +12,7 @@
 )]
 
 pub mod certificates;
+pub(crate) mod error_words;
 pub mod proxy_protocol;
 pub(crate) mod route;
 mod shown_chain;

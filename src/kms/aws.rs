@@ -217,14 +217,7 @@ impl Kms for AwsKms {
             version: &version,
             blob: &blob,
         };
-        let mut wrapped = Vec::new();
-        parts
-            .write(&mut wrapped)
-            .map_err(|_| unavailable("its wrapped data key is too long"))?;
-        Ok(GeneratedDek {
-            dek,
-            wrapped: wrapped.into_boxed_slice(),
-        })
+        GeneratedDek::of(dek, &parts)
     }
 
     async fn unwrap_dek(&self, wrapped: &[u8]) -> Result<SecretKey, KmsError> {

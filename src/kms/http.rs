@@ -14,7 +14,6 @@
     reason = "the control thread uses it, executors never"
 )]
 
-use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -28,6 +27,7 @@ use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
 use super::KmsError;
+use crate::transport::error_words::in_words;
 use crate::transport::suites::TlsChoice;
 use crate::transport::tls_client::UpstreamTls;
 
@@ -245,20 +245,6 @@ fn trusting_nobody() -> Result<ClientConfig, KmsError> {
     Ok(builder
         .with_root_certificates(RootCertStore::empty())
         .with_no_client_auth())
-}
-
-/// With everything that stands behind it.
-fn in_words(error: &dyn Error) -> String {
-    let mut words = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let more = error.to_string();
-        if !words.ends_with(&more) {
-            words = format!("{words}: {more}");
-        }
-        source = error.source();
-    }
-    words
 }
 
 /// Of one call, both tries included: a KMS answers within milliseconds, and the key service waits 10 s for all that it

@@ -170,14 +170,7 @@ impl Kms for VaultKms {
             version: shortest(&version),
             blob: ciphertext.bytes(),
         };
-        let mut wrapped = Vec::new();
-        parts
-            .write(&mut wrapped)
-            .map_err(|_| super::http::unavailable("its wrapped data key is too long"))?;
-        Ok(GeneratedDek {
-            dek,
-            wrapped: wrapped.into_boxed_slice(),
-        })
+        GeneratedDek::of(dek, &parts)
     }
 
     async fn unwrap_dek(&self, wrapped: &[u8]) -> Result<SecretKey, KmsError> {
