@@ -12,6 +12,8 @@ pub mod key_wrap;
 pub mod memory;
 pub(crate) mod salt;
 pub mod secret;
+#[cfg(test)]
+mod wycheproof;
 pub mod xaes;
 
 #[cfg(test)]

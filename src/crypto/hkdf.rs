@@ -2,7 +2,6 @@
 
 use aws_lc_rs::hkdf;
 
-use super::memory::KEY_BYTES;
 use super::{CryptoError, SecretKey};
 
 /// What the record key's derivation is bound to, in front of the wrapped DEK (ENV-20).
@@ -21,20 +20,22 @@ pub(crate) fn derive_record_key(dek: &SecretKey, wrapped_dek: &[u8]) -> Result<S
 
 /// 32 bytes of HKDF-SHA-256 with an empty salt; `info` is the concatenation of its parts.
 fn derive(ikm: &SecretKey, info: &[&[u8]]) -> Result<SecretKey, CryptoError> {
-    SecretKey::fill_with(|bytes| {
-        let pseudo_random_key = hkdf::Salt::none(hkdf::HKDF_SHA256).extract(ikm.expose());
-        let output = pseudo_random_key
-            .expand(info, KeyLength)
-            .map_err(|_| CryptoError::Library)?;
-        output.fill(bytes).map_err(|_| CryptoError::Library)
-    })
+    SecretKey::fill_with(|bytes| derive_into(ikm.expose(), info, bytes))
 }
 
-struct KeyLength;
+pub(super) fn derive_into(ikm: &[u8], info: &[&[u8]], output: &mut [u8]) -> Result<(), CryptoError> {
+    let pseudo_random_key = hkdf::Salt::none(hkdf::HKDF_SHA256).extract(ikm);
+    let expanded = pseudo_random_key
+        .expand(info, OutputLength(output.len()))
+        .map_err(|_| CryptoError::Library)?;
+    expanded.fill(output).map_err(|_| CryptoError::Library)
+}
 
-impl hkdf::KeyType for KeyLength {
+struct OutputLength(usize);
+
+impl hkdf::KeyType for OutputLength {
     fn len(&self) -> usize {
-        KEY_BYTES
+        self.0
     }
 }
 

@@ -55,16 +55,25 @@ pub fn unwrap_key(
     let wrapped: &[u8; WRAPPED_KEY_BYTES] = wrapped.try_into().map_err(|_| CryptoError::Tag)?;
     let (nonce, rest) = wrapped.split_at(NONCE_BYTES);
     let (ciphertext, tag) = rest.split_at(KEY_BYTES);
-    let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| CryptoError::Library)?;
     let cipher = cipher(wrapping_key)?;
-    SecretKey::fill_with(|bytes| {
-        cipher
-            .open_separate_gather(nonce, Aad::from(additional_data), ciphertext, tag, bytes)
-            .map_err(|_| CryptoError::Tag)
-    })
+    SecretKey::fill_with(|bytes| open(&cipher, nonce, additional_data, ciphertext, tag, bytes))
 }
 
-fn cipher(key: &SecretKey) -> Result<LessSafeKey, CryptoError> {
+pub(super) fn open(
+    cipher: &LessSafeKey,
+    nonce: &[u8],
+    additional_data: &[u8],
+    ciphertext: &[u8],
+    tag: &[u8],
+    text: &mut [u8],
+) -> Result<(), CryptoError> {
+    let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| CryptoError::Library)?;
+    cipher
+        .open_separate_gather(nonce, Aad::from(additional_data), ciphertext, tag, text)
+        .map_err(|_| CryptoError::Tag)
+}
+
+pub(super) fn cipher(key: &SecretKey) -> Result<LessSafeKey, CryptoError> {
     let unbound = UnboundKey::new(&AES_256_GCM, key.expose()).map_err(|_| CryptoError::Library)?;
     Ok(LessSafeKey::new(unbound))
 }

@@ -59,10 +59,7 @@ impl RecordKey {
         let (first, second) = sub_key.split_at_mut(CMAC_BYTES);
         self.derive_half(1, salt, first)?;
         self.derive_half(2, salt, second)?;
-        let unbound = UnboundKey::new(&AES_256_GCM, &sub_key[..]).map_err(|_| CryptoError::Library)?;
-        Ok(BatchKey {
-            cipher: LessSafeKey::new(unbound),
-        })
+        BatchKey::of(&sub_key)
     }
 
     fn derive_half(&self, index: u8, salt: &[u8; SALT_BYTES], half: &mut [u8]) -> Result<(), CryptoError> {
@@ -81,6 +78,13 @@ pub struct BatchKey {
 }
 
 impl BatchKey {
+    pub(super) fn of(sub_key: &[u8; KEY_BYTES]) -> Result<Self, CryptoError> {
+        let unbound = UnboundKey::new(&AES_256_GCM, sub_key).map_err(|_| CryptoError::Library)?;
+        Ok(Self {
+            cipher: LessSafeKey::new(unbound),
+        })
+    }
+
     /// Encrypts `plaintext` into `ciphertext`, which must have its length, and returns the tag.
     ///
     /// # Errors
@@ -92,10 +96,20 @@ impl BatchKey {
         plaintext: &[u8],
         ciphertext: &mut [u8],
     ) -> Result<[u8; TAG_BYTES], CryptoError> {
+        self.seal_with(nonce(counter), additional_data, plaintext, ciphertext)
+    }
+
+    pub(super) fn seal_with(
+        &self,
+        nonce: Nonce,
+        additional_data: &[u8],
+        plaintext: &[u8],
+        ciphertext: &mut [u8],
+    ) -> Result<[u8; TAG_BYTES], CryptoError> {
         let mut tag = [0; TAG_BYTES];
         self.cipher
             .seal_out_of_place_scatter(
-                nonce(counter),
+                nonce,
                 Aad::from(additional_data),
                 plaintext,
                 ciphertext,
@@ -119,14 +133,19 @@ impl BatchKey {
         tag: &[u8; TAG_BYTES],
         plaintext: &mut [u8],
     ) -> Result<(), CryptoError> {
+        self.open_with(nonce(counter), additional_data, ciphertext, tag, plaintext)
+    }
+
+    pub(super) fn open_with(
+        &self,
+        nonce: Nonce,
+        additional_data: &[u8],
+        ciphertext: &[u8],
+        tag: &[u8; TAG_BYTES],
+        plaintext: &mut [u8],
+    ) -> Result<(), CryptoError> {
         self.cipher
-            .open_separate_gather(
-                nonce(counter),
-                Aad::from(additional_data),
-                ciphertext,
-                tag,
-                plaintext,
-            )
+            .open_separate_gather(nonce, Aad::from(additional_data), ciphertext, tag, plaintext)
             .map_err(|_| CryptoError::Tag)
     }
 }
