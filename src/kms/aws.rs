@@ -10,15 +10,20 @@
 //!
 //! - AWS-1: an alias that was moved is a rotation: what was sealed before names the key that it meant then, and opens
 //!   for as long as that key lives.
-//! - AWS-2: errors are told apart by their code, of which those that are not known are outages; the SDK tries nothing
-//!   again, waits for nothing beyond its limits, and its behaviour is of a version that is named.
+//! - AWS-2: errors are told apart by their code, of which those that are not known are outages, and one has the proxy
+//!   ask for the key's state; the SDK tries nothing again, waits for nothing beyond its limits, and its behaviour is of
+//!   a version that is named.
 //! - AWS-3: credentials are had apart from calls, ahead of their end, and used until they have ended.
+//! - [`names`] has AWS-4: replicas of a multi-region key stand for each other.
 //!
 //! What it asks of the policy: kms:GenerateDataKey, kms:Decrypt and kms:DescribeKey on the key.
 
 mod credentials;
 mod errors;
+mod names;
 mod transport;
+
+pub use names::may_contain;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -31,13 +36,16 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_kms::Client;
 use aws_sdk_kms::primitives::Blob;
-use aws_sdk_kms::types::{DataKeySpec, EncryptionAlgorithmSpec, KeySpec, KeyState, KeyUsageType};
+use aws_sdk_kms::types::{
+    DataKeySpec, EncryptionAlgorithmSpec, KeyMetadata, KeySpec, KeyState, KeyUsageType,
+};
 use reqwest::Url;
 use tokio::sync::OnceCell;
 use zeroize::Zeroizing;
 
 use self::credentials::{CredentialsSource, KeptCredentials};
-use self::errors::kms_error;
+use self::errors::{CallError, call_error};
+use self::names::{Version, check_name, key_in};
 use self::transport::SdkTransport;
 use super::http::{CALL_TIMEOUT, CONNECT_TIMEOUT, HttpClient, Plaintext, unavailable};
 use super::{GeneratedDek, KekNames, Kms, KmsError};
@@ -124,17 +132,61 @@ impl AwsKms {
     }
 
     /// Asks; where our credentials are refused, once more with newer ones.
-    async fn ask<T, F>(&self, question: impl Fn(Client) -> F) -> Result<T, KmsError>
+    async fn ask<T, F>(&self, question: impl Fn(Client) -> F) -> Result<T, CallError>
     where
-        F: Future<Output = Result<T, KmsError>>,
+        F: Future<Output = Result<T, CallError>>,
     {
         let ready = self.ready().await;
         let generation = ready.credentials.have().await?;
         match question(ready.client.clone()).await {
-            Err(KmsError::CredentialsRefused) if ready.credentials.renew(generation).await => {
+            Err(CallError::Kms(KmsError::CredentialsRefused))
+                if ready.credentials.renew(generation).await =>
+            {
                 question(ready.client.clone()).await
             }
             answer => answer,
+        }
+    }
+
+    /// Of a key whose state is said not to be right, what `DescribeKey` says decides.
+    async fn judged<T>(&self, answer: Result<T, CallError>, key: &str, kek: &str) -> Result<T, KmsError> {
+        match answer {
+            Ok(answer) => Ok(answer),
+            Err(CallError::Kms(error)) => Err(error),
+            Err(CallError::State) => {
+                self.usable_key(key, kek).await?;
+                Err(unavailable(
+                    "the key is enabled and cannot be used: its own store is away",
+                ))
+            }
+        }
+    }
+
+    /// What KMS says of a key, which is enabled.
+    async fn usable_key(&self, key: &str, kek: &str) -> Result<KeyMetadata, KmsError> {
+        let answer = self.ask(async |client| {
+            let asked = client.describe_key().key_id(key);
+            asked
+                .send()
+                .await
+                .map_err(|error| call_error(&error, "kms:DescribeKey", kek))
+        });
+        let answer = answer.await.map_err(|error| match error {
+            CallError::State => unavailable("it does not say in which state the key is"),
+            CallError::Kms(error) => error,
+        })?;
+        let key = answer
+            .key_metadata
+            .ok_or_else(|| unavailable("its answer says nothing of the key"))?;
+        match key.key_state() {
+            Some(KeyState::Enabled) => Ok(key),
+            Some(
+                KeyState::Disabled
+                | KeyState::PendingDeletion
+                | KeyState::PendingImport
+                | KeyState::PendingReplicaDeletion,
+            ) => Err(KmsError::KekDisabled),
+            _ => Err(unavailable("the key is being made, or its own store is away")),
         }
     }
 
@@ -154,12 +206,7 @@ impl AwsKms {
         if parsed.blob.is_empty() {
             return Err(KmsError::Malformed);
         }
-        // Of the alias's own account and region: KMS finds a key by its id in those of the caller.
-        let key = match (&version.key, kek.rsplit_once(":alias/")) {
-            (Some(id), Some((arn, _))) => format!("{arn}:key/{id}"),
-            (Some(id), None) => id.clone(),
-            (None, _) => kek.to_owned(),
-        };
+        let key = version.key_in(kek, &self.settings.region);
         let answer = self
             .ask(async |client| {
                 let asked = client
@@ -171,9 +218,10 @@ impl AwsKms {
                 asked
                     .send()
                     .await
-                    .map_err(|error| kms_error(&error, "kms:Decrypt", kek))
+                    .map_err(|error| call_error(&error, "kms:Decrypt", kek))
             })
-            .await?;
+            .await;
+        let answer = self.judged(answer, &key, kek).await?;
         key_of(answer.plaintext)
     }
 }
@@ -186,19 +234,21 @@ impl Kms for AwsKms {
 
     async fn generate_dek(&self, kek: &str) -> Result<GeneratedDek, KmsError> {
         check_name(kek)?;
+        let key = key_in(kek, &self.settings.region);
         let answer = self
             .ask(async |client| {
                 let asked = client
                     .generate_data_key()
-                    .key_id(kek)
+                    .key_id(&*key)
                     .key_spec(DataKeySpec::Aes256)
                     .set_encryption_context(self.context());
                 asked
                     .send()
                     .await
-                    .map_err(|error| kms_error(&error, "kms:GenerateDataKey", kek))
+                    .map_err(|error| call_error(&error, "kms:GenerateDataKey", kek))
             })
-            .await?;
+            .await;
+        let answer = self.judged(answer, &key, kek).await?;
         let dek = key_of(answer.plaintext)?;
         let version = Version::of(
             kek,
@@ -230,26 +280,7 @@ impl Kms for AwsKms {
 
     async fn current_version(&self, kek: &str) -> Result<Option<Vec<u8>>, KmsError> {
         check_name(kek)?;
-        let answer = self
-            .ask(async |client| {
-                let asked = client.describe_key().key_id(kek);
-                asked
-                    .send()
-                    .await
-                    .map_err(|error| kms_error(&error, "kms:DescribeKey", kek))
-            })
-            .await?;
-        let key = answer
-            .key_metadata
-            .ok_or_else(|| unavailable("its answer says nothing of the key"))?;
-        match key.key_state() {
-            Some(KeyState::Enabled) => {}
-            Some(KeyState::PendingDeletion | KeyState::PendingReplicaDeletion) => {
-                return Err(KmsError::KekDisabled);
-            }
-            Some(KeyState::Disabled | KeyState::PendingImport) => return Err(KmsError::KekDisabled),
-            _ => return Err(unavailable("the key is being made, or its own store is away")),
-        }
+        let key = self.usable_key(&key_in(kek, &self.settings.region), kek).await?;
         let is_symmetric = key.key_spec() == Some(&KeySpec::SymmetricDefault);
         if !is_symmetric || key.key_usage() != Some(&KeyUsageType::EncryptDecrypt) {
             let what = "its spec is not SYMMETRIC_DEFAULT, or its usage not ENCRYPT_DECRYPT";
@@ -283,113 +314,6 @@ fn limits() -> TimeoutConfig {
         .build()
 }
 
-/// What tells one state of a KEK from the next (AWS-1).
-struct Version {
-    /// What an alias means: the id of a key.
-    key: Option<String>,
-    material: Vec<u8>,
-}
-
-impl Version {
-    /// From what KMS says: an id or an ARN, and what the key is made of.
-    fn of(kek: &str, key: &str, material: Option<&str>) -> Result<Self, KmsError> {
-        let id = key.rsplit('/').next().unwrap_or_default();
-        let key = match is_alias(kek) {
-            true => {
-                packed(id).ok_or_else(|| unavailable("its answer names no key"))?;
-                Some(id.to_owned())
-            }
-            false => None,
-        };
-        let material = material.map_or(Some(Vec::new()), |text| {
-            bytes_of(text).map(|bytes| bytes.into_iter().take(MATERIAL_BYTES).collect())
-        });
-        let material = material.ok_or_else(|| unavailable("its answer names no material of the key"))?;
-        Ok(Self { key, material })
-    }
-
-    fn bytes(&self) -> Vec<u8> {
-        let key = self.key.as_deref().and_then(packed).unwrap_or_default();
-        [key, self.material.clone()].concat()
-    }
-
-    fn parse(kek: &str, bytes: &[u8]) -> Option<Self> {
-        let (key, material) = match is_alias(kek) {
-            true => {
-                let (kind, rest) = bytes.split_first()?;
-                let (id, material) = rest.split_first_chunk::<16>()?;
-                (Some(unpacked(*kind, id)?), material)
-            }
-            false => (None, bytes),
-        };
-        let fits = material.is_empty() || material.len() == MATERIAL_BYTES;
-        fits.then(|| Self {
-            key,
-            material: material.to_vec(),
-        })
-    }
-}
-
-fn is_alias(kek: &str) -> bool {
-    kek.starts_with("alias/") || kek.contains(":alias/")
-}
-
-/// An id of a key, shortly.
-fn packed(id: &str) -> Option<Vec<u8>> {
-    let (kind, digits) = match id.strip_prefix("mrk-") {
-        Some(digits) => (MULTI_REGION, digits.to_owned()),
-        None => (ONE_REGION, id.replace('-', "")),
-    };
-    let bytes: [u8; 16] = bytes_of(&digits)?.try_into().ok()?;
-    let packed = [&[kind], &bytes[..]].concat();
-    // What is stored has to lead back to the very same id.
-    (unpacked(kind, &bytes).as_deref() == Some(id)).then_some(packed)
-}
-
-fn unpacked(kind: u8, bytes: &[u8; 16]) -> Option<String> {
-    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    match kind {
-        MULTI_REGION => Some(format!("mrk-{digits}")),
-        ONE_REGION => {
-            let part = |from: usize, to: usize| digits.get(from..to);
-            Some(format!(
-                "{}-{}-{}-{}-{}",
-                part(0, 8)?,
-                part(8, 12)?,
-                part(12, 16)?,
-                part(16, 20)?,
-                part(20, 32)?
-            ))
-        }
-        _ => None,
-    }
-}
-
-fn bytes_of(digits: &str) -> Option<Vec<u8>> {
-    let pairs = digits.as_bytes().chunks(2);
-    let byte = |pair: &[u8]| {
-        let is_pair = pair.len() == 2 && pair.iter().all(u8::is_ascii_hexdigit);
-        let text = is_pair.then(|| str::from_utf8(pair).ok()).flatten()?;
-        u8::from_str_radix(text, 16).ok()
-    };
-    pairs.map(byte).collect()
-}
-
-/// Whether a key or an alias can have this in its name, or its ARN.
-#[must_use]
-pub fn may_contain(text: &str) -> bool {
-    text.bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'/' | b':'))
-}
-
-fn check_name(kek: &str) -> Result<(), KmsError> {
-    if !kek.is_empty() && may_contain(kek) {
-        Ok(())
-    } else {
-        Err(KmsError::KekNotFound)
-    }
-}
-
 fn key_of(plaintext: Option<Blob>) -> Result<SecretKey, KmsError> {
     let mut bytes = Zeroizing::new(plaintext.map(Blob::into_inner).unwrap_or_default());
     if bytes.iter().all(|byte| *byte == 0) {
@@ -397,61 +321,4 @@ fn key_of(plaintext: Option<Blob>) -> Result<SecretKey, KmsError> {
     }
     SecretKey::from_bytes(&mut bytes)
         .map_err(|_| unavailable("a data key in its answer does not have 32 bytes"))
-}
-
-const ONE_REGION: u8 = 0;
-const MULTI_REGION: u8 = 1;
-/// Of 32: enough to tell the few states of one key apart.
-const MATERIAL_BYTES: usize = 8;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// AWS-1
-    #[test]
-    fn what_an_alias_meant_leads_back_to_the_very_same_key() {
-        let material = "2fdf5f1f6d6a6ae1d2a1a5a5f1e2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4";
-        for id in [
-            "1234abcd-12ab-34cd-56ef-1234567890ab",
-            "mrk-1234abcd12ab34cd56ef1234567890ab",
-        ] {
-            for (kek, length) in [("alias/payments", 17), (id, 0)] {
-                let arn = format!("arn:aws:kms:eu-central-1:111122223333:key/{id}");
-                let plain = Version::of(kek, &arn, None).expect("a version").bytes();
-                assert_eq!(plain.len(), length);
-                let whole = Version::of(kek, id, Some(material)).expect("a version").bytes();
-                assert_eq!(whole.len(), length + 8);
-                let parsed = Version::parse(kek, &whole).expect("it parses");
-                assert_eq!(parsed.key.as_deref(), is_alias(kek).then_some(id));
-                assert_eq!(parsed.bytes(), whole);
-                for cut in 1..whole.len() {
-                    let cut = &whole[..cut];
-                    assert_eq!(Version::parse(kek, cut).is_some(), cut.len() == length, "{cut:?}");
-                }
-            }
-        }
-        assert!(Version::parse("alias/x", &[2; 17]).is_none());
-    }
-
-    #[test]
-    fn answers_that_name_no_key_are_refused() {
-        for key in [
-            "",
-            "alias/x",
-            "1234abcd",
-            "1234ABCD-12ab-34cd-56ef-1234567890ab",
-            "mrk-12",
-        ] {
-            assert!(Version::of("alias/payments", key, None).is_err(), "{key:?}");
-        }
-        assert!(
-            Version::of(
-                "alias/payments",
-                "mrk-1234abcd12ab34cd56ef1234567890ab",
-                Some("xyz")
-            )
-            .is_err()
-        );
-    }
 }

@@ -1,5 +1,12 @@
-//! AWS KMS, as an emulator has it, and behind a layer that answers as AWS documents its errors:
+//! AWS KMS, as two emulators have it, and behind a layer that answers as AWS documents its errors:
 //! <https://docs.aws.amazon.com/kms/latest/APIReference/API_Decrypt.html> and CommonErrors there.
+
+mod asker;
+mod chain;
+mod documented;
+mod metadata;
+mod regions;
+mod states;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,49 +18,66 @@ use sealwire::transport::tls_client::Trust;
 use serde_json::json;
 
 use crate::are_same;
+use crate::support::aws_emulator::{ACCOUNT, AwsEmulator, Emulator, REGION, element};
 use crate::support::fault_layer::{FaultLayer, LayerFault};
-use crate::support::moto::Moto;
 
 const ALIAS: &str = "alias/payments";
 
-/// A key under an alias, and who administers it.
+/// A key under an alias, and a user who may use it: the proxy.
 struct Aws {
-    moto: Moto,
+    emulator: AwsEmulator,
     layer: FaultLayer,
     key: String,
+    /// What it has at first.
+    access: AccessKey,
 }
 
 impl Aws {
-    async fn new() -> Self {
-        let moto = Moto::start();
-        let layer = FaultLayer::before(moto.port());
-        let key = moto.make_key().await;
+    async fn new(emulator: Emulator) -> Self {
+        let emulator = AwsEmulator::start(emulator);
+        let layer = FaultLayer::before(emulator.port());
+        let key = emulator.make_key().await;
         let alias = json!({ "AliasName": ALIAS, "TargetKeyId": key });
-        moto.administer("CreateAlias", alias).await;
-        let aws = Self { moto, layer, key };
-        aws.write_credentials("one");
+        emulator.administer("CreateAlias", alias).await;
+        emulator.manage("iam", "CreateUser", &[USER]).await;
+        let access = make_credentials(&emulator).await;
+        let aws = Self {
+            emulator,
+            layer,
+            key,
+            access,
+        };
+        aws.grant(&["kms:GenerateDataKey", "kms:Decrypt", "kms:DescribeKey"])
+            .await;
+        aws.write_credentials(&aws.access);
         aws
     }
 
-    fn credentials(&self) -> PathBuf {
-        self.moto.folder().join("credentials")
+    /// What the proxy may do, and nothing else, on every key.
+    async fn grant(&self, rights: &[&str]) {
+        let statement = json!({ "Effect": "Allow", "Action": rights, "Resource": "*" });
+        let policy = json!({ "Version": "2012-10-17", "Statement": [statement] }).to_string();
+        let policy = [USER, ("PolicyName", "keys"), ("PolicyDocument", &policy)];
+        self.emulator.manage("iam", "PutUserPolicy", &policy).await;
     }
 
-    fn write_credentials(&self, id: &str) {
-        let text = format!("[default]\naws_access_key_id = {id}\naws_secret_access_key = secret\n");
+    async fn end_credentials(&self, key: &AccessKey) {
+        let ended = [USER, ("AccessKeyId", &key.id)];
+        self.emulator.manage("iam", "DeleteAccessKey", &ended).await;
+    }
+
+    fn credentials(&self) -> PathBuf {
+        self.emulator.folder().join("credentials")
+    }
+
+    fn write_credentials(&self, key: &AccessKey) {
+        let AccessKey { id, secret } = key;
+        let text = format!("[default]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n");
         std::fs::write(self.credentials(), text).expect("written");
     }
 
     fn settings(&self) -> AwsSettings {
-        AwsSettings {
-            region: "eu-central-1".to_owned(),
-            endpoint: Some(self.layer.address().parse().expect("an address")),
-            identity: None,
-            profile: None,
-            credentials_file: Some(self.credentials()),
-            trust: Trust::System,
-            encryption_context: BTreeMap::new(),
-        }
+        settings_at(&self.layer.address(), Some(self.credentials()))
     }
 
     fn kms(&self) -> AwsKms {
@@ -62,94 +86,132 @@ impl Aws {
 
     /// From now on AWS answers with this error.
     fn refuse(&self, status: &str, code: &str) {
-        let body = format!("{{\"__type\":\"{code}\",\"message\":\"for the test\"}}");
-        self.layer.set(LayerFault::Answer(format!(
-            "HTTP/1.1 {status}\r\nContent-Type: application/x-amz-json-1.1\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        )));
+        self.layer.set(LayerFault::Answer(error_of(status, code)));
     }
 }
 
+/// As AWS answers with it.
+fn error_of(status: &str, code: &str) -> String {
+    let body = format!("{{\"__type\":\"{code}\",\"message\":\"for the test\"}}");
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Type: application/x-amz-json-1.1\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+fn settings_at(endpoint: &str, credentials_file: Option<PathBuf>) -> AwsSettings {
+    AwsSettings {
+        region: REGION.to_owned(),
+        endpoint: Some(endpoint.parse().expect("an address")),
+        identity: None,
+        profile: None,
+        credentials_file,
+        trust: Trust::System,
+        encryption_context: BTreeMap::new(),
+    }
+}
+
+struct AccessKey {
+    id: String,
+    secret: String,
+}
+
+/// New ones of the proxy's.
+async fn make_credentials(emulator: &AwsEmulator) -> AccessKey {
+    let made = emulator.manage("iam", "CreateAccessKey", &[USER]).await;
+    AccessKey {
+        id: element(&made, "AccessKeyId").to_owned(),
+        secret: element(&made, "SecretAccessKey").to_owned(),
+    }
+}
+
+const USER: (&str, &str) = ("UserName", "proxy");
+
 #[tokio::test]
 async fn a_data_key_is_made_and_unwrapped_by_each_way_to_name_a_key() {
-    let aws = Aws::new().await;
-    let kms = aws.kms();
-    let arn = format!("arn:aws:kms:eu-central-1:123456789012:key/{}", aws.key);
-    for name in [ALIAS, &aws.key, &arn] {
-        let made = kms.generate_dek(name).await.expect(name);
-        let parsed = WrappedDek::parse(&made.wrapped).expect("it parses");
-        assert_eq!((parsed.provider, parsed.kek), (3, name.as_bytes()));
-        let id = kms.kek_names().id(name).expect("it has one");
-        assert!(id.matches(&made.wrapped));
-        let again = kms.unwrap_dek(&made.wrapped).await.expect(name);
-        assert!(are_same(&again, &made.dek), "{name}");
-        assert_eq!(kms.recheck(&made.wrapped).await, Ok(()), "{name}");
-        let version = kms.current_version(name).await.expect(name).unwrap_or_default();
-        assert_eq!(version, parsed.version, "{name}");
+    for emulator in Emulator::ALL {
+        let aws = Aws::new(emulator).await;
+        let kms = aws.kms();
+        let arn = format!("arn:aws:kms:eu-central-1:123456789012:key/{}", aws.key);
+        for name in [ALIAS, &aws.key, &arn] {
+            let made = kms.generate_dek(name).await.expect(name);
+            let parsed = WrappedDek::parse(&made.wrapped).expect("it parses");
+            assert_eq!((parsed.provider, parsed.kek), (3, name.as_bytes()));
+            let id = kms.kek_names().id(name).expect("it has one");
+            assert!(id.matches(&made.wrapped));
+            let again = kms.unwrap_dek(&made.wrapped).await.expect(name);
+            assert!(are_same(&again, &made.dek), "{name}");
+            assert_eq!(kms.recheck(&made.wrapped).await, Ok(()), "{name}");
+            let version = kms.current_version(name).await.expect(name).unwrap_or_default();
+            assert_eq!(version, parsed.version, "{name}");
+        }
+        assert_eq!(
+            kms.generate_dek("alias/absent").await.err(),
+            Some(KmsError::KekNotFound)
+        );
+        assert_eq!(
+            kms.current_version("alias/absent").await,
+            Err(KmsError::KekNotFound)
+        );
     }
-    assert_eq!(
-        kms.generate_dek("alias/absent").await.err(),
-        Some(KmsError::KekNotFound)
-    );
-    assert_eq!(
-        kms.current_version("alias/absent").await,
-        Err(KmsError::KekNotFound)
-    );
 }
 
 /// AWS-1
 #[tokio::test]
 async fn an_alias_that_is_moved_is_a_rotation() {
-    let aws = Aws::new().await;
-    let kms = aws.kms();
-    let before = kms.generate_dek(ALIAS).await.expect("made");
-    let version = kms.current_version(ALIAS).await.expect("there is one");
-    let other = aws.moto.make_key().await;
-    let moved = json!({ "AliasName": ALIAS, "TargetKeyId": other });
-    aws.moto.administer("UpdateAlias", moved).await;
-    assert_ne!(kms.current_version(ALIAS).await.expect("there is one"), version);
-    let after = kms.generate_dek(ALIAS).await.expect("made");
-    for made in [&before, &after] {
-        let again = kms.unwrap_dek(&made.wrapped).await.expect("it opens");
-        assert!(are_same(&again, &made.dek));
+    for emulator in Emulator::ALL {
+        let aws = Aws::new(emulator).await;
+        let kms = aws.kms();
+        let before = kms.generate_dek(ALIAS).await.expect("made");
+        let version = kms.current_version(ALIAS).await.expect("there is one");
+        let other = aws.emulator.make_key().await;
+        let moved = json!({ "AliasName": ALIAS, "TargetKeyId": other });
+        aws.emulator.administer("UpdateAlias", moved).await;
+        assert_ne!(kms.current_version(ALIAS).await.expect("there is one"), version);
+        let after = kms.generate_dek(ALIAS).await.expect("made");
+        for made in [&before, &after] {
+            let again = kms.unwrap_dek(&made.wrapped).await.expect("it opens");
+            assert!(are_same(&again, &made.dek));
+        }
     }
 }
 
 #[tokio::test]
 async fn what_was_altered_or_is_of_another_context_does_not_open() {
-    let aws = Aws::new().await;
-    let mut settings = aws.settings();
-    settings.encryption_context = BTreeMap::from([("application".to_owned(), "sealwire".to_owned())]);
-    let (kms, other) = (AwsKms::new(settings), aws.kms());
-    let made = kms.generate_dek(ALIAS).await.expect("made");
-    assert!(kms.unwrap_dek(&made.wrapped).await.is_ok());
-    assert_eq!(
-        other.unwrap_dek(&made.wrapped).await.err(),
-        Some(KmsError::Malformed)
-    );
-    let mut altered = made.wrapped.to_vec();
-    *altered.last_mut().expect("it is long") ^= 1;
-    assert_eq!(kms.unwrap_dek(&altered).await.err(), Some(KmsError::Malformed));
-    let mut of_another_region = aws.settings();
-    of_another_region.region = "us-east-1".to_owned();
-    let elsewhere = AwsKms::new(of_another_region);
-    assert_eq!(
-        elsewhere.unwrap_dek(&made.wrapped).await.err(),
-        Some(KmsError::KekNotFound)
-    );
+    for emulator in Emulator::ALL {
+        let aws = Aws::new(emulator).await;
+        let mut settings = aws.settings();
+        settings.encryption_context = BTreeMap::from([("application".to_owned(), "sealwire".to_owned())]);
+        let (kms, other) = (AwsKms::new(settings), aws.kms());
+        let made = kms.generate_dek(ALIAS).await.expect("made");
+        assert!(kms.unwrap_dek(&made.wrapped).await.is_ok());
+        assert_eq!(
+            other.unwrap_dek(&made.wrapped).await.err(),
+            Some(KmsError::Malformed)
+        );
+        let mut altered = made.wrapped.to_vec();
+        *altered.last_mut().expect("it is long") ^= 1;
+        assert_eq!(kms.unwrap_dek(&altered).await.err(), Some(KmsError::Malformed));
+        let mut of_another_region = aws.settings();
+        of_another_region.region = "us-east-1".to_owned();
+        let elsewhere = AwsKms::new(of_another_region);
+        assert_eq!(
+            elsewhere.unwrap_dek(&made.wrapped).await.err(),
+            Some(KmsError::KekNotFound)
+        );
+    }
 }
 
 /// AWS-2, KMS-3: what AWS answers, by its code, whatever the status.
 #[tokio::test]
 async fn errors_are_told_apart_by_their_code() {
-    let aws = Aws::new().await;
+    let aws = Aws::new(Emulator::Moto).await;
     let kms = aws.kms();
     let made = kms.generate_dek(ALIAS).await.expect("made");
     let bad = "400 Bad Request";
     let denied = "no policy lets the proxy call kms:Decrypt on alias/payments".to_owned();
     for (status, code, expected) in [
         (bad, "DisabledException", Some(KmsError::KekDisabled)),
-        (bad, "KMSInvalidStateException", Some(KmsError::KekDisabled)),
         (bad, "NotFoundException", Some(KmsError::KekNotFound)),
         (bad, "AccessDeniedException", Some(KmsError::KekDenied(denied))),
         (bad, "InvalidCiphertextException", Some(KmsError::Malformed)),
@@ -188,7 +250,7 @@ async fn errors_are_told_apart_by_their_code() {
 /// AWS-3: credentials that are refused are had anew, once; those that were replaced are used.
 #[tokio::test]
 async fn credentials_that_were_replaced_are_used() {
-    let aws = Aws::new().await;
+    let aws = Aws::new(Emulator::Moto).await;
     let kms = aws.kms();
     assert!(kms.generate_dek(ALIAS).await.is_ok());
     aws.refuse("400 Bad Request", "ExpiredTokenException");
@@ -198,7 +260,7 @@ async fn credentials_that_were_replaced_are_used() {
         Some(KmsError::CredentialsRefused)
     );
     assert_eq!(aws.layer.calls(), before + 1, "the very same are not tried again");
-    aws.write_credentials("two");
+    aws.write_credentials(&make_credentials(&aws.emulator).await);
     tokio::time::sleep(std::time::Duration::from_secs(6)).await;
     assert_eq!(
         kms.generate_dek(ALIAS).await.err(),

@@ -4,12 +4,12 @@ use std::process::{Command, Output};
 
 use serde_json::json;
 
+use crate::support::aws_emulator::{AwsEmulator, Emulator};
 use crate::support::launch::DataFolder;
-use crate::support::moto::Moto;
 use crate::support::openbao::OpenBao;
 
 /// What it says of a configuration with these lines for the KMS; `kek` is what the only rule seals under.
-fn probe(folder: &DataFolder, kms: &str, kek: &str, variables: &[(&str, &str)]) -> Output {
+pub(crate) fn probe(folder: &DataFolder, kms: &str, kek: &str, variables: &[(&str, &str)]) -> Output {
     let text = format!(
         "[kms.tried]\n{kms}\n[cluster.main]\nbootstrap = [\"127.0.0.1:1\"]\n\
          [[cluster.main.listeners]]\nname = \"lan\"\nlisten = \"127.0.0.1:0\"\nclient_auth = \"network\"\n\
@@ -24,7 +24,7 @@ fn probe(folder: &DataFolder, kms: &str, kek: &str, variables: &[(&str, &str)]) 
     command.output().expect("it runs")
 }
 
-fn line_of(output: &Output, kek: &str) -> String {
+pub(crate) fn line_of(output: &Output, kek: &str) -> String {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let found = said
         .lines()
@@ -71,11 +71,11 @@ async fn each_kek_of_a_vault_is_tried_and_a_missing_right_is_named() {
 /// AWS-3: by what stands in the environment.
 #[tokio::test]
 async fn each_kek_of_aws_is_tried_with_credentials_of_the_environment() {
-    let moto = Moto::start();
-    let key = moto.make_key().await;
+    let aws = AwsEmulator::start(Emulator::Moto);
+    let key = aws.make_key().await;
     let kms = format!(
         "provider = \"aws\"\nregion = \"eu-central-1\"\nendpoint = \"http://127.0.0.1:{}\"\nallow_plaintext = true",
-        moto.port()
+        aws.port()
     );
     let folder = DataFolder::create("probe");
     let credentials = [("AWS_ACCESS_KEY_ID", "one"), ("AWS_SECRET_ACCESS_KEY", "secret")];

@@ -108,6 +108,24 @@ fn go_program(source: &str, name: &str) -> PathBuf {
     folder.join("agent")
 }
 
+/// The second emulator of AWS: a program of ours around crates that are not linked to anything else.
+pub(crate) fn fakecloud() -> PathBuf {
+    let source = clients().join("aws");
+    let inputs = ["Cargo.toml", "Cargo.lock", "src/main.rs"].map(|file| source.join(file));
+    let folder = cache::prepare("aws-emulator", &contents(&inputs), |folder| {
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "--locked", "--manifest-path"]);
+        build.arg(source.join("Cargo.toml"));
+        let target = folder.join("target");
+        build.arg("--target-dir").arg(&target);
+        cache::run(&mut build);
+        // The rest is many times as large.
+        fs::rename(target.join("debug/aws-emulator"), folder.join("aws-emulator")).expect("it was built");
+        fs::remove_dir_all(target).expect("removed");
+    });
+    folder.join("aws-emulator")
+}
+
 /// The folder of kafkajs, which needs no other package.
 pub(crate) fn kafkajs() -> PathBuf {
     node();

@@ -29,6 +29,10 @@ pub(crate) enum LayerFault {
     Hang,
     /// Answers like this, whole: with status line, headers and body.
     Answer(String),
+    /// The same to those calls that have this in them; the others pass.
+    AnswerTo(&'static str, String),
+    /// Answers with what this makes of the call, each of them whole.
+    By(Arc<dyn Fn(&str) -> String + Send + Sync>),
     /// Answers 200 with a body of so many bytes.
     Long(usize),
     /// Cuts the connection when a call has come.
@@ -43,11 +47,20 @@ struct State {
     to: SocketAddr,
     fault: Mutex<LayerFault>,
     calls: AtomicUsize,
+    requests: Mutex<Vec<String>>,
+    last_answer: Mutex<String>,
     connections: Mutex<Vec<TcpStream>>,
     has_ended: AtomicBool,
 }
 
 impl FaultLayer {
+    /// In front of nobody: all that is answered this makes of the calls.
+    pub(crate) fn alone(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
+        let layer = Self::before(0);
+        layer.set(LayerFault::By(Arc::new(answer)));
+        layer
+    }
+
     /// In front of the server at this port.
     pub(crate) fn before(port: u16) -> Self {
         let listener = TcpListener::bind((HOST, 0)).expect("a port");
@@ -56,6 +69,8 @@ impl FaultLayer {
             to: SocketAddr::from(([127, 0, 0, 1], port)),
             fault: Mutex::default(),
             calls: AtomicUsize::new(0),
+            requests: Mutex::default(),
+            last_answer: Mutex::default(),
             connections: Mutex::default(),
             has_ended: AtomicBool::new(false),
         });
@@ -90,6 +105,16 @@ impl FaultLayer {
         self.state.calls.load(Ordering::Acquire)
     }
 
+    /// What these calls said, head and body, in the order in which they came.
+    pub(crate) fn requests(&self) -> Vec<String> {
+        self.state.requests().clone()
+    }
+
+    /// What the server last said, head and body.
+    pub(crate) fn last_answer(&self) -> String {
+        self.state.last_answer().clone()
+    }
+
     /// Cuts every connection that there is, as a middle box does with idle ones.
     pub(crate) fn cut(&self) {
         for connection in self.state.connections().drain(..) {
@@ -121,6 +146,14 @@ impl State {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn requests(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn last_answer(&self) -> std::sync::MutexGuard<'_, String> {
+        self.last_answer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn keep(&self, socket: &TcpStream) {
         self.connections().extend(socket.try_clone());
     }
@@ -129,6 +162,8 @@ impl State {
         let mut requests = BufReader::new(client.try_clone()?);
         let mut answers = client.try_clone()?;
         while let Some(request) = Message::read(&mut requests)? {
+            let text = String::from_utf8_lossy(&request.bytes()).into_owned();
+            self.requests().push(text.clone());
             self.calls.fetch_add(1, Ordering::AcqRel);
             match self.fault() {
                 LayerFault::None => answers.write_all(&self.pass(&request)?.bytes())?,
@@ -144,6 +179,14 @@ impl State {
                     break;
                 }
                 LayerFault::Answer(answer) => answers.write_all(answer.as_bytes())?,
+                LayerFault::AnswerTo(these, answer) => {
+                    let passed = match text.contains(these) {
+                        true => answer.into_bytes(),
+                        false => self.pass(&request)?.bytes(),
+                    };
+                    answers.write_all(&passed)?;
+                }
+                LayerFault::By(answer) => answers.write_all(answer(&text).as_bytes())?,
                 LayerFault::Long(bytes) => {
                     write!(answers, "HTTP/1.1 200 OK\r\nContent-Length: {bytes}\r\n\r\n")?;
                     let chunk = [b' '; 64 * 1024];
@@ -167,7 +210,9 @@ impl State {
         let mut server = TcpStream::connect(self.to)?;
         server.write_all(&request.bytes())?;
         let answer = Message::read(&mut BufReader::new(server))?;
-        answer.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+        let answer = answer.ok_or(io::ErrorKind::UnexpectedEof)?;
+        *self.last_answer() = String::from_utf8_lossy(&answer.bytes()).into_owned();
+        Ok(answer)
     }
 }
 

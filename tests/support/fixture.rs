@@ -15,6 +15,7 @@
 pub(crate) mod admin_page;
 pub(crate) mod agent;
 pub(crate) mod artifacts;
+pub(crate) mod aws_emulator;
 pub(crate) mod broker_properties;
 pub(crate) mod cache;
 pub(crate) mod certificates;
@@ -30,7 +31,6 @@ pub(crate) mod java;
 pub(crate) mod kcat;
 pub(crate) mod keystore;
 pub(crate) mod launch;
-pub(crate) mod moto;
 pub(crate) mod openbao;
 pub(crate) mod operations;
 pub(crate) mod ports;

@@ -156,8 +156,8 @@ pub(super) const KEYS: &[Key] = &[
         "kms.*.profile",
         "name",
         Absent("as the environment says"),
-        "The profile of the shared files that the proxy's own credentials are of. Without it they come from where \
-         every program that uses AWS has them (docs/kms/aws.md).",
+        "The profile that the proxy's own credentials are of, in the shared files or `credentials_file`, instead of \
+         all other sources. Without it they come from where every program that uses AWS has them (docs/kms/aws.md).",
         "\"sealwire\"",
     ),
     other(

@@ -37,8 +37,8 @@ struct Kept {
     current: Option<Credentials>,
     /// Counts those that there were.
     generation: u64,
-    /// When it was last tried in vain to have others.
-    failed_at: Option<Instant>,
+    /// When it was last tried to have others ahead of need, or in vain.
+    tried_at: Option<Instant>,
 }
 
 impl KeptCredentials {
@@ -70,7 +70,7 @@ impl KeptCredentials {
     /// Others than these, which were refused; whether there are.
     pub(super) async fn renew(&self, refused: u64) -> bool {
         let _alone = self.having.lock().await;
-        let is_tried = |kept: &Kept| kept.failed_at.is_some_and(|at| at.elapsed() < AGAIN_AFTER);
+        let is_tried = |kept: &Kept| kept.tried_at.is_some_and(|at| at.elapsed() < AGAIN_AFTER);
         {
             let kept = self.kept();
             if kept.generation != refused {
@@ -83,7 +83,7 @@ impl KeptCredentials {
         let before = self.kept().current.clone();
         let is_new = self.load().await.is_ok() && !are_same(self.kept().current.as_ref(), before.as_ref());
         if !is_new {
-            self.kept().failed_at = Some(Instant::now());
+            self.kept().tried_at = Some(Instant::now());
         }
         is_new
     }
@@ -95,7 +95,7 @@ impl KeptCredentials {
             let is_due = {
                 let kept = self.kept();
                 let ends = kept.current.as_ref().and_then(Credentials::expiry);
-                let is_tried = kept.failed_at.is_some_and(|at| at.elapsed() < AGAIN_AFTER);
+                let is_tried = kept.tried_at.is_some_and(|at| at.elapsed() < AGAIN_AFTER);
                 !is_tried
                     && ends.is_some_and(|ends| {
                         // In the past there is nothing left.
@@ -104,10 +104,9 @@ impl KeptCredentials {
             };
             if is_due {
                 let _alone = self.having.lock().await;
-                // Those that there are go on to be used.
-                if self.load().await.is_err() {
-                    self.kept().failed_at = Some(Instant::now());
-                }
+                // Those that there are go on to be used. What is new may end as soon, or be the same.
+                let _ = self.load().await;
+                self.kept().tried_at = Some(Instant::now());
             }
         }
     }
@@ -134,7 +133,6 @@ impl KeptCredentials {
         let mut kept = self.kept();
         kept.current = Some(credentials);
         kept.generation = kept.generation.wrapping_add(1);
-        kept.failed_at = None;
         Ok(kept.generation)
     }
 
@@ -178,19 +176,19 @@ impl CredentialsSource {
         let mut loader = aws_config::defaults(super::behavior())
             .http_client(self.transport.clone())
             .region(self.region.clone());
-        if let Some(profile) = &self.profile {
-            loader = loader.profile_name(profile);
-        }
-        if let Some(file) = &self.file {
-            let files = EnvConfigFiles::builder().with_file(EnvConfigFileKind::Credentials, file);
+        // What the configuration names is meant, and nothing instead: the chain would pass over a profile that is not
+        // there, and take what the environment has before any.
+        if self.profile.is_some() || self.file.is_some() {
             // Profiles may assume a role, which asks somebody.
             let asking = ProviderConfig::without_region()
                 .with_region(Some(self.region.clone()))
                 .with_behavior_version(Some(super::behavior()))
                 .with_http_client(self.transport.clone());
-            let mut source = ProfileFileCredentialsProvider::builder()
-                .configure(&asking)
-                .profile_files(files.build());
+            let mut source = ProfileFileCredentialsProvider::builder().configure(&asking);
+            if let Some(file) = &self.file {
+                let files = EnvConfigFiles::builder().with_file(EnvConfigFileKind::Credentials, file);
+                source = source.profile_files(files.build());
+            }
             if let Some(profile) = &self.profile {
                 source = source.profile_name(profile);
             }

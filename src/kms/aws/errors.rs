@@ -7,14 +7,41 @@ use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use crate::foreign::Foreign;
 use crate::kms::KmsError;
 
+/// What became of a call that was made in vain.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum CallError {
+    /// The key's state does not let it be used. Of a key in a store of its own (CloudHSM, external) AWS says so
+    /// whatever goes wrong there, so that it says nothing of the key: `DescribeKey` has to be asked.
+    State,
+    /// What it says is known.
+    Kms(KmsError),
+}
+
+impl From<KmsError> for CallError {
+    fn from(error: KmsError) -> Self {
+        Self::Kms(error)
+    }
+}
+
 /// `right`: what was asked for on `kek`.
-pub(super) fn kms_error<E: ProvideErrorMetadata, R>(
+pub(super) fn call_error<E: ProvideErrorMetadata, R>(
     error: &SdkError<E, R>,
     right: &'static str,
     kek: &str,
-) -> KmsError {
+) -> CallError {
+    let code = match error {
+        SdkError::ServiceError(refused) => refused.err().code().unwrap_or_default(),
+        _ => return sending_error(error).into(),
+    };
+    match code {
+        "KMSInvalidStateException" => CallError::State,
+        code => of_code(code, right, kek).into(),
+    }
+}
+
+/// Where there was no answer, or none that can be read.
+fn sending_error<E, R>(error: &SdkError<E, R>) -> KmsError {
     match error {
-        SdkError::ServiceError(refused) => of_code(refused.err().code().unwrap_or_default(), right, kek),
         SdkError::TimeoutError(_) => KmsError::Unavailable("no answer in time".to_owned()),
         SdkError::DispatchFailure(failed) => {
             let why = failed.as_connector_error().map(ToString::to_string);
@@ -33,7 +60,7 @@ fn of_code(code: &str, right: &'static str, kek: &str) -> KmsError {
         | "RequestLimitExceeded"
         | "LimitExceededException"
         | "TooManyRequestsException" => KmsError::Throttled { after: THROTTLED_FOR },
-        "DisabledException" | "KMSInvalidStateException" => KmsError::KekDisabled,
+        "DisabledException" => KmsError::KekDisabled,
         "NotFoundException" => KmsError::KekNotFound,
         "AccessDeniedException" => KmsError::KekDenied(format!(
             "no policy lets the proxy call {right} on {}",
@@ -70,12 +97,7 @@ mod tests {
     #[test]
     fn codes_are_verdicts_outages_or_about_our_credentials() {
         let of = |code: &str| of_code(code, "kms:Decrypt", "alias/payments");
-        for code in [
-            "DisabledException",
-            "KMSInvalidStateException",
-            "NotFoundException",
-            "AccessDeniedException",
-        ] {
+        for code in ["DisabledException", "NotFoundException", "AccessDeniedException"] {
             assert!(of(code).refuses_kek(), "{code}");
         }
         for code in ["IncorrectKeyException", "InvalidCiphertextException"] {
