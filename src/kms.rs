@@ -65,11 +65,12 @@ pub trait Kms: Send + Sync {
     /// Any [`KmsError`].
     async fn unwrap_dek(&self, wrapped: &[u8]) -> Result<SecretKey, KmsError>;
 
-    /// Whether the version of the KEK that `wrapped` names is still good: asks the KMS, whatever is remembered of it.
+    /// Whether the version of the KEK that `wrapped` names is still good: asks the KMS for the DEK inside once more,
+    /// whatever is remembered of it, so that it can be compared with the one that is known.
     ///
     /// # Errors
     /// Any [`KmsError`].
-    async fn recheck(&self, wrapped: &[u8]) -> Result<(), KmsError>;
+    async fn recheck(&self, wrapped: &[u8]) -> Result<SecretKey, KmsError>;
 
     /// The version field that a DEK made now would carry, `None` where the KMS shows no versions.
     ///

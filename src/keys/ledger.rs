@@ -14,6 +14,7 @@
 mod breaker;
 mod call;
 mod checks;
+mod finding;
 mod lane;
 mod opened_cache;
 mod opening;
@@ -24,6 +25,7 @@ mod spread;
 
 pub use self::breaker::BreakerState;
 pub use self::call::{Call, Intervals, Job, Outcome};
+pub use self::finding::{Finding, FindingKind, WrongDek};
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -148,12 +150,10 @@ impl Ledger {
         None
     }
 
-    /// Takes in what `job` brought; an outcome of another kind than the call counts as an outage. Returns whether keys
-    /// were revoked.
-    pub fn finish(&mut self, job: Job, outcome: Outcome, now: Instant) -> bool {
-        let Some(lane) = lane_of(&mut self.lanes, job.kms) else {
-            return false;
-        };
+    /// Takes in what `job` brought; an outcome of another kind than the call counts as an outage. Returns what is worth
+    /// telling.
+    pub fn finish(&mut self, job: Job, outcome: Outcome, now: Instant) -> Option<Finding> {
+        let lane = lane_of(&mut self.lanes, job.kms)?;
         lane.running = lane.running.saturating_sub(1);
         lane.checks.under_way.remove(&job.call);
         if let Some(&KmsError::Throttled { after }) = outcome.error() {
@@ -165,21 +165,21 @@ impl Ledger {
             error.is_verdict() || matches!(error, KmsError::Throttled { .. })
         });
         let outboxes = &mut self.outboxes;
-        let revoked = match (job.call, outcome) {
+        let found = match (job.call, outcome) {
             (Call::Generate(key), Outcome::Generated(result)) => {
                 lane.generated(&key, result, now, outboxes);
-                false
+                None
             }
             (Call::Unwrap(wrapped), Outcome::Unwrapped(result)) => {
                 lane.unwrapped(&wrapped, result, now, outboxes);
-                false
+                None
             }
             (Call::Recheck(wrapped), Outcome::Rechecked(result)) => {
-                lane.rechecked(&wrapped, result.as_ref().err(), now, outboxes)
+                lane.rechecked(&wrapped, &result, now, outboxes)
             }
             (Call::PollVersion(key), Outcome::Version(result)) => {
                 lane.sealing.polled(&key, result, now, outboxes);
-                false
+                None
             }
             (call, _) => {
                 lane.running = lane.running.saturating_add(1);
@@ -190,7 +190,7 @@ impl Ledger {
         if lane.breaker.ended(&call, answered, now) {
             lane.refuse_queued(now, outboxes);
         }
-        revoked
+        found
     }
 
     /// Whether calls wait because as many have begun as may in their time.
@@ -210,12 +210,15 @@ impl Ledger {
 
     /// Queues what is due: polls, rechecks, and DEKs to be fetched ahead. To be called a few times a second. Returns
     /// the KEK versions whose keys were dropped because their KMS has not confirmed them for too long (KEYS-7).
-    pub fn tick(&mut self, now: Instant) -> Vec<(KmsId, Arc<[u8]>)> {
+    pub fn tick(&mut self, now: Instant) -> Vec<Finding> {
         let mut lapsed = Vec::new();
         for lane in &mut self.lanes {
-            let kms = lane.kms;
             let dropped = lane.drop_lapsed(now, &mut self.outboxes);
-            lapsed.extend(dropped.into_iter().map(|prefix| (kms, prefix)));
+            lapsed.extend(
+                dropped
+                    .into_iter()
+                    .map(|prefix| lane.found(prefix, FindingKind::Lapsed)),
+            );
             lane.opening.tick(now, &mut lane.checks);
             lane.sealing.tick(now, &mut lane.checks, &mut self.outboxes);
         }

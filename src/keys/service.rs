@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::MissedTickBehavior;
 
-use super::ledger::{Call, Intervals, Job, Ledger, Outcome};
+use super::ledger::{Call, Finding, FindingKind, Intervals, Job, Ledger, Outcome, WrongDek};
 use super::request::{KeyFailure, KeyReply, KeyRequest};
 use super::statistics::{CallKind, KeyStatistics, KmsStatistics};
 use super::{CallBudget, KeyOptions};
@@ -59,6 +59,8 @@ pub struct KeyService {
     call_timeout: Duration,
     /// Key-encryption keys that were refused lately, by KMS, and what was said of them.
     refused: Repeats<(KmsId, Arc<[u8]>, KeyFailure, &'static str)>,
+    /// Key-encryption keys of which a wrong data key was found lately, by KMS, and what follows.
+    wrong: Repeats<(KmsId, Arc<[u8]>, &'static str)>,
     clocks: ClockWatch,
 }
 
@@ -94,6 +96,7 @@ impl KeyService {
             running: HashMap::new(),
             call_timeout: options.call_timeout,
             refused: Repeats::new(),
+            wrong: Repeats::new(),
             clocks: ClockWatch::default(),
         };
         // KEK-NAMES-1
@@ -147,16 +150,67 @@ impl KeyService {
             let (running, breaker) = self.ledger.calls_of(named.id);
             statistics.set_calls(running, breaker);
         }
-        for (kms, version) in self.ledger.tick(clocks::now()) {
-            let Some((named, statistics)) = self.of(kms) else {
-                continue;
-            };
-            statistics.lapses.increment();
+        for found in self.ledger.tick(clocks::now()) {
+            self.say_found(found);
+        }
+    }
+
+    /// Tells of what the ledger has found.
+    fn say_found(&mut self, found: Finding) {
+        let Some((named, statistics)) = self.of(found.kms) else {
+            return;
+        };
+        let kek = kek_of_version(&found.version);
+        let (kms, shown) = (named.name.as_str(), Foreign::new(&*kek).to_string());
+        match found.kind {
+            FindingKind::Revoked => {
+                statistics.revocations.increment();
+                tracing::warn!(
+                    kms,
+                    kek = &*shown,
+                    "a key-encryption key in use is refused: every key under it was dropped"
+                );
+            }
+            FindingKind::Lapsed => {
+                statistics.lapses.increment();
+                tracing::error!(
+                    kms,
+                    kek = &*shown,
+                    "a key-encryption key was not confirmed by its KMS for limits.outage_grace: every key under it was \
+                     dropped, and comes back when the KMS answers"
+                );
+            }
+            FindingKind::WrongDek(wrong) => {
+                statistics.wrong_deks.increment();
+                self.say_wrong(found.kms, kek, wrong);
+            }
+        }
+    }
+
+    /// Names a key-encryption key under which a KMS has made or unwrapped a wrong data key, once a minute.
+    fn say_wrong(&mut self, kms: KmsId, kek: Arc<[u8]>, wrong: WrongDek) {
+        let (sealed_for, consequence) = match wrong {
+            WrongDek::Sealed(sealed_for) => (
+                Some(sealed_for),
+                "nothing more is sealed with it, and another one is made; what was sealed with it can be read through \
+                 this process alone, while it runs: copy it",
+            ),
+            WrongDek::Unused => (
+                None,
+                "it was not used, and producers wait until the KMS makes one that is right",
+            ),
+            WrongDek::Opened => (
+                None,
+                "it was forgotten, and is unwrapped anew by whoever needs it",
+            ),
+        };
+        let shown = Foreign::new(&*kek).to_string();
+        if self.wrong.news((kms, kek, consequence), clocks::now()) != News::None {
             tracing::error!(
-                kms = named.name.as_str(),
-                kek = &*Foreign::new(&*kek_of_version(&version)).to_string(),
-                "a key-encryption key was not confirmed by its KMS for limits.outage_grace: every key under it was \
-                 dropped, and comes back when the KMS answers"
+                kms = self.name(kms),
+                kek = &*shown,
+                ?sealed_for,
+                "a KMS unwraps another data key than the one that it has made or unwrapped before: {consequence}"
             );
         }
     }
@@ -228,18 +282,11 @@ impl KeyService {
             outcome: job.call.outage("the call ended abnormally"),
             took: Duration::ZERO,
         });
-        let (kms, kek) = (job.kms, kek_of(&job.call));
+        let kek = kek_of(&job.call);
         self.count(&job, &answer);
         self.say_refused(&job, &kek, &answer);
-        if self.ledger.finish(job, answer.outcome, clocks::now())
-            && let Some((_, statistics)) = self.of(kms)
-        {
-            statistics.revocations.increment();
-            tracing::warn!(
-                kms = self.name(kms),
-                kek = &*Foreign::new(&*kek).to_string(),
-                "a key-encryption key in use is refused: every key under it was dropped"
-            );
+        if let Some(found) = self.ledger.finish(job, answer.outcome, clocks::now()) {
+            self.say_found(found);
         }
     }
 

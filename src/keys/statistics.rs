@@ -53,6 +53,8 @@ pub struct KmsStatistics {
     pub revocations: Counter,
     /// KEK versions whose keys were taken away because the KMS has not confirmed them for too long.
     pub lapses: Counter,
+    /// DEKs that the KMS unwraps to others than those that it had made or unwrapped before.
+    pub wrong_deks: Counter,
     /// What it reads its KEKs from cannot be used any more, and what was read before stays in force.
     stale: AtomicBool,
     /// As of the last tick.
@@ -115,6 +117,7 @@ impl KmsStatistics {
             verdicts: Counter::default(),
             revocations: Counter::default(),
             lapses: Counter::default(),
+            wrong_deks: Counter::default(),
             stale: AtomicBool::new(false),
             calls: AtomicU64::new(0),
             breaker: AtomicU64::new(0),

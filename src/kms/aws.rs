@@ -274,8 +274,8 @@ impl Kms for AwsKms {
         self.unwrap(wrapped).await
     }
 
-    async fn recheck(&self, wrapped: &[u8]) -> Result<(), KmsError> {
-        self.unwrap(wrapped).await.map(drop)
+    async fn recheck(&self, wrapped: &[u8]) -> Result<SecretKey, KmsError> {
+        self.unwrap(wrapped).await
     }
 
     async fn current_version(&self, kek: &str) -> Result<Option<Vec<u8>>, KmsError> {

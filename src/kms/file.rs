@@ -219,8 +219,8 @@ impl Kms for FileKms {
         self.unwrap(wrapped)
     }
 
-    async fn recheck(&self, wrapped: &[u8]) -> Result<(), KmsError> {
-        self.unwrap(wrapped).map(drop)
+    async fn recheck(&self, wrapped: &[u8]) -> Result<SecretKey, KmsError> {
+        self.unwrap(wrapped)
     }
 
     async fn background(&self) {

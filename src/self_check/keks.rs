@@ -225,7 +225,7 @@ kek = "missing"
             Err(KmsError::Malformed)
         }
 
-        async fn recheck(&self, _: &[u8]) -> Result<(), KmsError> {
+        async fn recheck(&self, _: &[u8]) -> Result<SecretKey, KmsError> {
             Err(KmsError::Malformed)
         }
 

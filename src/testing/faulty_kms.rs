@@ -1,4 +1,4 @@
-//! A layer around any KMS that delays, refuses and counts on demand.
+//! A layer around any KMS that delays, refuses, lies and counts on demand.
 //!
 //! ```no_run
 //! # use std::sync::Arc; use std::time::Duration;
@@ -75,6 +75,16 @@ impl Faults {
         self.change(|plan| plan.refusal.clone_from(&error));
     }
 
+    /// Whether DEKs that are made from now on are others than those that were wrapped.
+    pub fn make_wrong_keys(&self, wrong: bool) {
+        self.change(|plan| plan.makes_wrong_keys = wrong);
+    }
+
+    /// Whether rechecks bring another DEK from now on.
+    pub fn recheck_wrong_keys(&self, wrong: bool) {
+        self.change(|plan| plan.rechecks_wrong_keys = wrong);
+    }
+
     /// Says from now on that its wrapping keys are public.
     pub fn wrap_publicly(&self) {
         self.change(|plan| plan.wraps_publicly = true);
@@ -148,7 +158,14 @@ impl Kms for FaultyKms {
         self.faults
             .pass(&self.faults.shared.generates, kek.as_bytes())
             .await?;
-        self.inner.generate_dek(kek).await
+        let generated = self.inner.generate_dek(kek).await?;
+        Ok(match self.faults.shared.plan.load().makes_wrong_keys {
+            true => GeneratedDek {
+                dek: other_key()?,
+                ..generated
+            },
+            false => generated,
+        })
     }
 
     async fn unwrap_dek(&self, wrapped: &[u8]) -> Result<SecretKey, KmsError> {
@@ -158,11 +175,15 @@ impl Kms for FaultyKms {
         self.inner.unwrap_dek(wrapped).await
     }
 
-    async fn recheck(&self, wrapped: &[u8]) -> Result<(), KmsError> {
+    async fn recheck(&self, wrapped: &[u8]) -> Result<SecretKey, KmsError> {
         self.faults
             .pass(&self.faults.shared.rechecks, kek_of(wrapped))
             .await?;
-        self.inner.recheck(wrapped).await
+        let dek = self.inner.recheck(wrapped).await?;
+        match self.faults.shared.plan.load().rechecks_wrong_keys {
+            true => other_key(),
+            false => Ok(dek),
+        }
     }
 
     async fn background(&self) {
@@ -212,6 +233,12 @@ struct Plan {
     delay: Option<Duration>,
     refusal: Option<KmsError>,
     wraps_publicly: bool,
+    makes_wrong_keys: bool,
+    rechecks_wrong_keys: bool,
+}
+
+fn other_key() -> Result<SecretKey, KmsError> {
+    SecretKey::generate().map_err(|_| KmsError::Unavailable("no random bytes".to_owned()))
 }
 
 fn kek_of(wrapped: &[u8]) -> &[u8] {
@@ -249,8 +276,8 @@ mod tests {
         async fn unwrap_dek(&self, _: &[u8]) -> Result<SecretKey, KmsError> {
             SecretKey::from_bytes(&mut [1; 32]).map_err(|_| KmsError::Malformed)
         }
-        async fn recheck(&self, _: &[u8]) -> Result<(), KmsError> {
-            Ok(())
+        async fn recheck(&self, wrapped: &[u8]) -> Result<SecretKey, KmsError> {
+            self.unwrap_dek(wrapped).await
         }
         fn wraps_publicly(&self) -> bool {
             false

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::FaultyKms;
 use crate::envelope::WrappedDek;
 use crate::kms::{Kms, KmsError};
 
@@ -66,6 +67,7 @@ pub async fn check(provider: &mut dyn FaultProvider) -> Result<(), KmsError> {
         "it is not named"
     );
     expect(provider, "nothing", KEK, &made.wrapped, [None, None, None, None]).await;
+    tells_a_lie(provider.kms()).await?;
 
     for (what, wrapped, error) in altered(&made.wrapped) {
         let expected = [None, Some(error.clone()), Some(error), None];
@@ -132,6 +134,26 @@ async fn expect(
 ) {
     let Answers(answers) = ask(&*provider.kms(), kek, wrapped).await;
     assert_eq!(answers, expected, "after {what}");
+}
+
+/// Whatever was said of a DEK when it was made, a recheck brings the one that is inside.
+async fn tells_a_lie(kms: Arc<dyn Kms>) -> Result<(), KmsError> {
+    let (lying, faults) = FaultyKms::around(kms);
+    for lies in [true, false] {
+        faults.make_wrong_keys(lies);
+        let made = lying.generate_dek(KEK).await?;
+        let (again, known) = (
+            lying.recheck(&made.wrapped).await?,
+            lying.unwrap_dek(&made.wrapped).await?,
+        );
+        assert!(again.is_same(&known));
+        assert_eq!(
+            again.is_same(&made.dek),
+            !lies,
+            "a key that is not the one inside"
+        );
+    }
+    Ok(())
 }
 
 /// How long a KMS that is asked too often wants to be left alone.

@@ -34,7 +34,7 @@ impl Exposition {
 
     fn kms_calls(&self, families: &mut Families<'_>) -> Result<(), Error> {
         type Read = fn(&KmsStatistics) -> u64;
-        let counters: [(&str, &str, Read); 7] = [
+        let counters: [(&str, &str, Read); 8] = [
             ("sealwire_deks_made", "DEKs made for sealing", |kms| {
                 kms.generated.get()
             }),
@@ -60,6 +60,11 @@ impl Exposition {
                 "sealwire_kek_lapses",
                 "KEK versions whose keys were taken away because the KMS has not confirmed them for outage_grace",
                 |kms| kms.lapses.get(),
+            ),
+            (
+                "sealwire_kms_wrong_deks",
+                "DEKs that the KMS unwraps to others than those that it had made or unwrapped before",
+                |kms| kms.wrong_deks.get(),
             ),
             (
                 "sealwire_kms_verdicts",

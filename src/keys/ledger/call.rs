@@ -37,7 +37,7 @@ pub enum Call {
     Generate(KeyId),
     /// Unwrap this for a reader.
     Unwrap(Arc<[u8]>),
-    /// Say whether the KEK version of this, known already, is still good.
+    /// Unwrap this, known already: whether its KEK version is still good, and the DEK the one that is known.
     Recheck(Arc<[u8]>),
     /// Say the current version of the KEK of this.
     PollVersion(KeyId),
@@ -63,7 +63,7 @@ pub enum Outcome {
     /// Of [`Call::Unwrap`].
     Unwrapped(Result<SecretKey, KmsError>),
     /// Of [`Call::Recheck`].
-    Rechecked(Result<(), KmsError>),
+    Rechecked(Result<SecretKey, KmsError>),
     /// Of [`Call::PollVersion`].
     Version(Result<Option<Vec<u8>>, KmsError>),
 }

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use super::breaker::Breaker;
 use super::call::{Call, Job};
 use super::checks::Checks;
-use super::opening::OpenedDeks;
+use super::finding::{Finding, FindingKind, WrongDek};
+use super::opening::{OpenedDeks, Origin};
 use super::outboxes::Outboxes;
 use super::rate::CallRate;
-use super::sealing::SealingDeks;
+use super::sealing::{Proof, SealingDeks};
 use super::version_prefix;
 use crate::crypto::SecretKey;
 use crate::ids::KmsId;
@@ -76,11 +77,24 @@ impl Lane {
         now: Instant,
         outboxes: &mut Outboxes,
     ) {
-        let Some((dek, wrapped)) = self.sealing.generated(key, result, now, outboxes) else {
-            return;
-        };
-        // What this process seals its readers will ask for: it need not be unwrapped.
-        let evicted = self.opening.learn(&wrapped, dek, now);
+        if let Some((dek, wrapped)) = self
+            .sealing
+            .generated(key, result, now, &mut self.checks, outboxes)
+        {
+            self.learn(&wrapped, dek, Origin::Made, now, outboxes);
+        }
+    }
+
+    /// What this process seals its readers will ask for: it need not be unwrapped.
+    fn learn(
+        &mut self,
+        wrapped: &Arc<[u8]>,
+        dek: SecretKey,
+        origin: Origin,
+        now: Instant,
+        outboxes: &mut Outboxes,
+    ) {
+        let evicted = self.opening.learn(wrapped, dek, origin, now);
         self.drop_version(evicted, outboxes);
     }
 
@@ -98,19 +112,57 @@ impl Lane {
     pub(super) fn rechecked(
         &mut self,
         wrapped: &Arc<[u8]>,
-        error: Option<&KmsError>,
+        result: &Result<SecretKey, KmsError>,
         now: Instant,
         outboxes: &mut Outboxes,
-    ) -> bool {
-        let Some(prefix) = version_prefix(wrapped) else {
-            return false;
-        };
-        if error.is_some_and(KmsError::refuses_kek) {
+    ) -> Option<Finding> {
+        let prefix = version_prefix(wrapped)?;
+        let is_due = self.opening.is_due(prefix);
+        let proof = self.sealing.proved(wrapped, result, now, outboxes);
+        if let Err(error) = result
+            && error.refuses_kek()
+            && (is_due || !may_be_early(error))
+        {
             self.drop_version(Some(prefix.into()), outboxes);
-            return true;
+            return Some(self.found(prefix.into(), FindingKind::Revoked));
         }
-        self.opening.rechecked(prefix, error, now);
-        false
+        let is_other = self.opening.rechecked(wrapped, result, now);
+        let wrong = match proof {
+            Proof::Wrong(wrong) => wrong,
+            Proof::Right(dek) => {
+                if let Some(dek) = dek {
+                    self.learn(wrapped, dek, Origin::Proved, now, outboxes);
+                }
+                return None;
+            }
+            Proof::None if is_other => {
+                self.forget_opened(wrapped, outboxes);
+                WrongDek::Opened
+            }
+            Proof::None => return None,
+        };
+        Some(self.found(prefix.into(), FindingKind::WrongDek(wrong)))
+    }
+
+    /// Takes one opened DEK away, here and from every executor.
+    fn forget_opened(&mut self, wrapped: &Arc<[u8]>, outboxes: &mut Outboxes) {
+        self.opening.forget(wrapped);
+        for executor in 0..outboxes.0.len() {
+            outboxes.push(
+                executor,
+                KeyReply::Revoked {
+                    prefix: Arc::clone(wrapped),
+                },
+            );
+        }
+    }
+
+    pub(super) fn found(&self, version: Arc<[u8]>, kind: FindingKind) -> Finding {
+        Finding {
+            kms: self.kms,
+            version,
+            kind,
+        }
     }
 
     /// The KMS is away: whoever waits for a call that was not begun is told so (LEDGER-5).
@@ -142,6 +194,13 @@ impl Lane {
             );
         }
     }
+}
+
+/// Whether a KMS may say so of a DEK that it has just made although its version is good: it lets us make keys and
+/// unwrap none, or a replica that has not heard of the version yet was asked. The recheck that is due in its time
+/// decides.
+fn may_be_early(error: &KmsError) -> bool {
+    matches!(error, KmsError::KekDenied(_) | KmsError::KekVersionNotFound(_))
 }
 
 /// The longest that a KMS is left alone: producers and consumers wait for it.

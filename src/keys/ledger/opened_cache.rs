@@ -53,6 +53,12 @@ impl OpenedCache {
         self.newcomers.peek(wrapped)
     }
 
+    /// Without using it.
+    pub(super) fn peek(&self, wrapped: &[u8]) -> Option<&SecretKey> {
+        let settled = self.settled.peek(wrapped).map(|settled| &settled.dek);
+        settled.or_else(|| self.newcomers.peek(wrapped))
+    }
+
     pub(super) fn push(&mut self, wrapped: Arc<[u8]>, dek: SecretKey) {
         self.came = self.came.saturating_add(1);
         self.newcomers.pop(&wrapped);

@@ -56,10 +56,31 @@ struct Unwrapping {
 struct Known {
     /// A DEK under it that was unwrapped before.
     wrapped: Arc<[u8]>,
+    origin: Origin,
     due: Instant,
-    checking: bool,
+    /// When it is to be rechecked before that, to compare a DEK that was made (PROOF-1).
+    early: Option<Instant>,
+    checking: Option<Checking>,
     /// When the KMS last made, unwrapped or rechecked a key under it.
     confirmed_at: Instant,
+}
+
+/// Why a version is being rechecked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Checking {
+    Due,
+    Early,
+}
+
+/// Where a DEK is known from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// This process seals with it: whatever its KMS says of it, what is sealed opens with it and with no other.
+    Made,
+    /// So it does, and the KMS has unwrapped the same.
+    Proved,
+    /// It was unwrapped for a reader.
+    Unwrapped,
 }
 
 impl OpenedDeks {
@@ -196,7 +217,7 @@ impl OpenedDeks {
             );
         }
         match result {
-            Ok(dek) => self.learn(wrapped, dek, now),
+            Ok(dek) => self.learn(wrapped, dek, Origin::Unwrapped, now),
             Err(failure) => {
                 let memory = self.options.memory_of_opening(failure);
                 self.refused.remember(Arc::clone(wrapped), failure, now, memory);
@@ -213,12 +234,26 @@ impl OpenedDeks {
     }
 
     /// Keeps an opened DEK; returns a version that had to make room.
-    pub(super) fn learn(&mut self, wrapped: &Arc<[u8]>, dek: SecretKey, now: Instant) -> Option<Arc<[u8]>> {
+    pub(super) fn learn(
+        &mut self,
+        wrapped: &Arc<[u8]>,
+        dek: SecretKey,
+        origin: Origin,
+        now: Instant,
+    ) -> Option<Arc<[u8]>> {
         let prefix = version_prefix(wrapped)?;
         self.refused.forget(wrapped);
         self.opened.push(Arc::clone(wrapped), dek);
+        let is_to_be_proved = origin == Origin::Made;
+        let soon = self.recheck_interval.min(PROOF_AFTER);
+        let early = is_to_be_proved.then(|| now + self.spread.scatter(soon));
         if let Some(known) = self.versions.get_mut(prefix) {
             known.confirmed_at = now;
+            if origin != Origin::Unwrapped {
+                // Of a version that seals the DEK that does is compared.
+                (known.wrapped, known.origin) = (Arc::clone(wrapped), origin);
+                known.early = early;
+            }
             return None;
         }
         // The version was not in use, or refused: what was refused under it a moment ago is worth asking again, or
@@ -226,8 +261,10 @@ impl OpenedDeks {
         self.refused.forget_if(|wrapped| wrapped.starts_with(prefix));
         let known = Known {
             wrapped: Arc::clone(wrapped),
+            origin,
             due: now + self.spread.shorten(self.recheck_interval),
-            checking: false,
+            early,
+            checking: None,
             confirmed_at: now,
         };
         self.versions.push(prefix.into(), known);
@@ -240,26 +277,58 @@ impl OpenedDeks {
     /// Queues the rechecks that are due.
     pub(super) fn tick(&mut self, now: Instant, checks: &mut Checks) {
         for (_, known) in &mut self.versions {
-            if !known.checking && now >= known.due {
-                known.checking = checks.push(Call::Recheck(Arc::clone(&known.wrapped)));
+            let checking = match known.early {
+                _ if now >= known.due => Checking::Due,
+                Some(early) if now >= early => Checking::Early,
+                _ => continue,
+            };
+            if known.checking.is_none() && checks.push(Call::Recheck(Arc::clone(&known.wrapped))) {
+                known.checking = Some(checking);
             }
         }
     }
 
-    /// Takes in what a recheck brought that refuses no KEK version.
-    pub(super) fn rechecked(&mut self, prefix: &[u8], error: Option<&KmsError>, now: Instant) {
-        let Some(known) = self.versions.peek_mut(prefix) else {
-            return;
+    /// Whether a version is being rechecked in its time, and not only to compare a DEK that was made.
+    pub(super) fn is_due(&self, prefix: &[u8]) -> bool {
+        let known = self.versions.peek(prefix);
+        known.is_some_and(|known| known.checking == Some(Checking::Due))
+    }
+
+    /// Takes in what a recheck brought that takes no KEK version away; returns whether the DEK that is known is another
+    /// one.
+    pub(super) fn rechecked(
+        &mut self,
+        wrapped: &Arc<[u8]>,
+        result: &Result<SecretKey, KmsError>,
+        now: Instant,
+    ) -> bool {
+        let Some(known) = version_prefix(wrapped).and_then(|prefix| self.versions.peek_mut(prefix)) else {
+            return false;
         };
-        known.checking = false;
-        if error.is_none() {
+        let checking = known.checking.take();
+        let is_outage = result.as_ref().is_err_and(|error| !error.is_verdict());
+        let interval = match is_outage {
+            true => self.recheck_interval.min(RECHECK_AFTER_OUTAGE),
+            false => self.recheck_interval,
+        };
+        let again = now + self.spread.shorten(interval);
+        if result.is_ok() {
             known.confirmed_at = now;
         }
-        let interval = match error {
-            Some(error) if !error.is_verdict() => self.recheck_interval.min(RECHECK_AFTER_OUTAGE),
-            _ => self.recheck_interval,
-        };
-        known.due = now + self.spread.shorten(interval);
+        if result.is_ok() || checking == Some(Checking::Due) {
+            known.due = again;
+        }
+        if known.wrapped == *wrapped {
+            known.early = known.early.filter(|_| is_outage).map(|_| again);
+        }
+        let is_ours = known.wrapped == *wrapped && known.origin != Origin::Unwrapped;
+        let opened = self.opened.peek(wrapped).filter(|_| !is_ours);
+        matches!((opened, result), (Some(opened), Ok(dek)) if !opened.is_same(dek))
+    }
+
+    /// Forgets one opened DEK.
+    pub(super) fn forget(&mut self, wrapped: &[u8]) {
+        self.opened.retain(|other| other != wrapped);
     }
 
     /// Versions that have not been confirmed for longer than the grace (OPENED-DEKS-5).
@@ -296,5 +365,8 @@ impl OpenedDeks {
     }
 }
 
+/// How soon at the latest a DEK is compared that was made: what it seals until then may be lost. Not at once: at the
+/// start of a process whoever waits for a key comes first.
+const PROOF_AFTER: Duration = Duration::from_secs(4);
 /// How soon at the latest a KEK version is rechecked again that could not be rechecked for an outage.
 const RECHECK_AFTER_OUTAGE: Duration = Duration::from_secs(4);

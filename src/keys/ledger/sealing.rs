@@ -5,6 +5,10 @@
 //! - SEALING-DEKS-2: a DEK that was replaced, released, revoked or dropped is never given out again.
 //! - SEALING-DEKS-3: an outage takes no DEK away; a verdict about the KEK takes it from every executor.
 
+mod proof;
+
+pub(super) use self::proof::Proof;
+
 use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -41,6 +45,8 @@ pub(super) struct SealingDeks {
     /// KEKs in `fetching` whose call was not started.
     queue: VecDeque<KeyId>,
     refused: Refusals<KeyId>,
+    /// The KMS has made a wrong DEK (PROOF-3).
+    is_doubted: bool,
 }
 
 /// A DEK in use.
@@ -65,6 +71,8 @@ struct Making {
     started: bool,
     /// A KEK version was revoked, or the clocks have parted, while the call was under way.
     revoked: bool,
+    /// What was made, where it has to be proved before it is used.
+    unproved: Option<GeneratedDek>,
 }
 
 impl SealingDeks {
@@ -80,6 +88,7 @@ impl SealingDeks {
             fetching: HashMap::new(),
             queue: VecDeque::new(),
             refused: Refusals::new(options.refusals_max),
+            is_doubted: false,
         }
     }
 
@@ -143,10 +152,13 @@ impl SealingDeks {
         Some(key)
     }
 
-    /// Refuses as an outage what was not started.
+    /// Refuses as an outage what was not started, and what was made and cannot be proved.
     pub(super) fn refuse_queued(&mut self, now: Instant, outboxes: &mut Outboxes) {
         let error = KmsError::Unavailable("it is away".to_owned());
-        for key in std::mem::take(&mut self.queue) {
+        let unproved = self.fetching.iter().filter(|(_, fetch)| fetch.unproved.is_some());
+        let mut refused: Vec<KeyId> = unproved.map(|(key, _)| key.clone()).collect();
+        refused.extend(self.queue.drain(..));
+        for key in refused {
             if let Some(fetch) = self.fetching.remove(&key) {
                 self.failed(&key, &error, fetch.waiters, now, outboxes);
             }
@@ -159,33 +171,48 @@ impl SealingDeks {
         key: &KeyId,
         result: Result<GeneratedDek, KmsError>,
         now: Instant,
+        checks: &mut Checks,
         outboxes: &mut Outboxes,
     ) -> Option<(SecretKey, Arc<[u8]>)> {
-        let fetch = self.fetching.remove(key)?;
-        let GeneratedDek { dek, wrapped } = match result {
-            Ok(_) if fetch.revoked => {
-                let again = Making {
-                    waiters: fetch.waiters,
-                    ..Making::default()
-                };
-                self.fetching.insert(key.clone(), again);
-                self.queue.push_back(key.clone());
-                return None;
-            }
-            Ok(generated) => generated,
-            Err(error) => {
+        let mut fetch = self.fetching.remove(key)?;
+        match result {
+            Ok(_) if fetch.revoked => self.make_again(key, fetch),
+            Ok(generated) if WrappedDek::parse(&generated.wrapped).is_err() => {
+                let error = KmsError::Unavailable("a new data key is malformed".to_owned());
                 self.failed(key, &error, fetch.waiters, now, outboxes);
-                return None;
             }
+            Ok(generated) if self.is_doubted => {
+                checks.push(Call::Recheck(generated.wrapped[..].into()));
+                fetch.unproved = Some(generated);
+                self.fetching.insert(key.clone(), fetch);
+            }
+            Ok(generated) => return self.install(key, fetch.waiters, generated, now, outboxes),
+            Err(error) => self.failed(key, &error, fetch.waiters, now, outboxes),
+        }
+        None
+    }
+
+    /// Has another one made for those who wait: what came is not believed (LEDGER-3).
+    fn make_again(&mut self, key: &KeyId, former: Making) {
+        let again = Making {
+            waiters: former.waiters,
+            ..Making::default()
         };
-        let Ok(WrappedDek { version, .. }) = WrappedDek::parse(&wrapped) else {
-            let error = KmsError::Unavailable("a new data key is malformed".to_owned());
-            self.failed(key, &error, fetch.waiters, now, outboxes);
-            return None;
-        };
-        let version = version.into();
+        self.fetching.insert(key.clone(), again);
+        self.queue.push_back(key.clone());
+    }
+
+    /// Seals with a new DEK from now on; returns a copy of it, for opening.
+    fn install(
+        &mut self,
+        key: &KeyId,
+        mut receivers: ExecutorSet,
+        GeneratedDek { dek, wrapped }: GeneratedDek,
+        now: Instant,
+        outboxes: &mut Outboxes,
+    ) -> Option<(SecretKey, Arc<[u8]>)> {
+        let version = WrappedDek::parse(&wrapped).ok()?.version.into();
         let wrapped: Arc<[u8]> = wrapped.into();
-        let mut receivers = fetch.waiters;
         if let Some(former) = self.active.pop(key) {
             receivers.add_all(&former.holders);
         }

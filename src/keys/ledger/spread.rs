@@ -16,11 +16,20 @@ impl Spread {
 
     /// `interval`, or up to a quarter less.
     pub(super) fn shorten(&mut self, interval: Duration) -> Duration {
+        self.less(interval, quarter_of(interval))
+    }
+
+    /// `interval`, or up to three quarters less: for what many begin at the same time and do once.
+    pub(super) fn scatter(&mut self, interval: Duration) -> Duration {
+        self.less(interval, interval.saturating_sub(quarter_of(interval)))
+    }
+
+    fn less(&mut self, interval: Duration, less_max: Duration) -> Duration {
         if self.state == 0 {
             return interval;
         }
         let parts = u32::try_from(self.draw() >> 32).unwrap_or(u32::MAX);
-        let less = quarter_of(interval).mul_f64(f64::from(parts) / f64::from(u32::MAX));
+        let less = less_max.mul_f64(f64::from(parts) / f64::from(u32::MAX));
         interval.saturating_sub(less)
     }
 
@@ -59,6 +68,15 @@ mod tests {
         // 200 in each of 15 seconds.
         assert!(in_a_second.iter().all(|&count| count < 300), "{in_a_second:?}");
         assert_eq!(in_a_second.iter().filter(|&&count| count > 100).count(), 15);
+        let scattered: Vec<Duration> = (0..3000).map(|_| spread.scatter(interval)).collect();
+        assert!(
+            scattered
+                .iter()
+                .all(|due| *due >= interval / 4 && *due <= interval)
+        );
+        let early = scattered.iter().filter(|due| **due < interval * 5 / 8);
+        assert!((1300..1700).contains(&early.count()));
         assert_eq!(Spread::new(0).shorten(interval), interval);
+        assert_eq!(Spread::new(0).scatter(interval), interval);
     }
 }

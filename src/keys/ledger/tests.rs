@@ -18,6 +18,7 @@ mod calls;
 mod outage;
 mod racing;
 mod shares;
+mod wrong;
 
 const INTERVALS: Intervals = Intervals {
     version_poll: Duration::from_secs(1),
@@ -165,15 +166,20 @@ impl Desk {
         self.jobs().into_iter().map(|job| job.call).collect()
     }
 
+    /// Whether keys were revoked.
     fn finish(&mut self, call: Call, outcome: Outcome) -> bool {
-        self.ledger.finish(
-            Job {
-                kms: this_kms(),
-                call,
-            },
-            outcome,
-            self.now,
-        )
+        self.find(call, outcome) == Some(FindingKind::Revoked)
+    }
+
+    /// What is worth telling.
+    fn find(&mut self, call: Call, outcome: Outcome) -> Option<FindingKind> {
+        let job = Job {
+            kms: this_kms(),
+            call,
+        };
+        let found = self.ledger.finish(job, outcome, self.now)?;
+        assert_eq!(found.kms, this_kms());
+        Some(found.kind)
     }
 
     /// Makes one call to unwrap after the other; the last bytes of what was unwrapped.
@@ -585,7 +591,7 @@ fn rotation_is_noticed_by_the_poll_and_reaches_every_holder_unasked() {
     let recheck = Call::Recheck(wrapped(1, 0));
     assert_eq!(desk.calls(), [recheck.clone(), poll.clone()]);
     // Nothing moved: nothing is fetched; and no second poll before its time.
-    desk.finish(recheck, Outcome::Rechecked(Ok(())));
+    desk.finish(recheck, Outcome::Rechecked(Ok(dek(1))));
     desk.finish(poll.clone(), Outcome::Version(Ok(Some(vec![1]))));
     desk.pass(INTERVALS.version_poll - Duration::from_millis(1));
     assert!(desk.calls().is_empty());
@@ -1009,7 +1015,8 @@ impl Simulation {
             (Call::PollVersion(_), Some(error)) => Outcome::Version(Err(error)),
             (Call::PollVersion(_), None) => Outcome::Version(Ok(Some(vec![outcome % 2 + 1]))),
             (Call::Recheck(_), Some(error)) => Outcome::Rechecked(Err(error)),
-            (Call::Recheck(_), None) => Outcome::Rechecked(Ok(())),
+            (Call::Recheck(_), None) if outcome == 7 => Outcome::Rechecked(Ok(dek(9))),
+            (Call::Recheck(_), None) => Outcome::Rechecked(Ok(dek(1))),
             (Call::Unwrap(_), Some(error)) => Outcome::Unwrapped(Err(error)),
             (Call::Unwrap(_), None) => Outcome::Unwrapped(Ok(dek(1))),
         };

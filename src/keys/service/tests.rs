@@ -493,7 +493,7 @@ fn a_call_without_an_answer_and_a_call_that_panics_count_as_outages() -> TestRes
         async fn unwrap_dek(&self, _: &[u8]) -> Result<crate::crypto::SecretKey, KmsError> {
             std::future::pending().await
         }
-        async fn recheck(&self, _: &[u8]) -> Result<(), KmsError> {
+        async fn recheck(&self, _: &[u8]) -> Result<crate::crypto::SecretKey, KmsError> {
             Err(KmsError::Malformed)
         }
         fn wraps_publicly(&self) -> bool {
@@ -551,7 +551,7 @@ fn a_dek_under_another_kek_than_asked_for_is_not_used() -> TestResult {
         async fn unwrap_dek(&self, wrapped: &[u8]) -> Result<crate::crypto::SecretKey, KmsError> {
             self.0.unwrap_dek(wrapped).await
         }
-        async fn recheck(&self, wrapped: &[u8]) -> Result<(), KmsError> {
+        async fn recheck(&self, wrapped: &[u8]) -> Result<crate::crypto::SecretKey, KmsError> {
             self.0.recheck(wrapped).await
         }
         fn wraps_publicly(&self) -> bool {
@@ -592,7 +592,7 @@ fn what_a_kms_does_by_itself_runs_beside_its_calls_and_again_when_it_panics() ->
         async fn unwrap_dek(&self, wrapped: &[u8]) -> Result<crate::crypto::SecretKey, KmsError> {
             self.0.unwrap_dek(wrapped).await
         }
-        async fn recheck(&self, wrapped: &[u8]) -> Result<(), KmsError> {
+        async fn recheck(&self, wrapped: &[u8]) -> Result<crate::crypto::SecretKey, KmsError> {
             self.0.recheck(wrapped).await
         }
         async fn current_version(&self, kek: &str) -> Result<Option<Vec<u8>>, KmsError> {
@@ -649,6 +649,55 @@ fn a_recheck_is_asked_as_one() -> TestResult {
         }
         assert_eq!(stage.faults.unwraps(), unwraps);
         assert!(stage.statistics.kms[0].rechecked.get() >= 1);
+        assert_eq!(stage.statistics.kms[0].wrong_deks.get(), 0);
+        assert_eq!(stage.faults.generates(), 1, "the right one is kept");
+        Ok(())
+    })
+}
+
+/// PROOF-2, PROOF-3
+#[test]
+fn a_kms_that_makes_wrong_keys_is_noticed_and_the_next_right_one_seals() -> TestResult {
+    on_control_thread(async {
+        let mut stage = Stage::new(&KeyOptions::default(), 2, 8)?;
+        stage.faults.make_wrong_keys(true);
+        let wrong = stage.executors[0].sealing("payments").await?;
+        assert_eq!(stage.executors[1].sealing("payments").await?, wrong);
+        let noticed = Instant::now();
+        let kek = KeyId::first("payments");
+        for executor in &mut stage.executors {
+            let failure = executor
+                .until(|keys, now| match keys.sealing(&kek, now) {
+                    KeyLookup::Failed(failure) => Some(failure),
+                    KeyLookup::Ready(key) => {
+                        assert_eq!(**key.wrapped_dek(), *wrong, "another wrong one seals");
+                        None
+                    }
+                    KeyLookup::Waiting => None,
+                })
+                .await;
+            assert_eq!(failure, KeyFailure::Unavailable);
+            // What was sealed with it opens.
+            assert_eq!(executor.opening(&wrong).await, Ok(()));
+        }
+        assert!(
+            noticed.elapsed() < Duration::from_secs(4),
+            "{:?}",
+            noticed.elapsed()
+        );
+        assert!(stage.statistics.kms[0].wrong_deks.get() >= 2);
+        let tries = stage.faults.generates();
+        assert!(tries <= 4, "{tries} are made in a loop");
+        stage.faults.make_wrong_keys(false);
+        let mut right = Vec::new();
+        for executor in &mut stage.executors {
+            let sealing = executor.until(|keys, now| match keys.sealing(&kek, now) {
+                KeyLookup::Ready(key) => Some(key.wrapped_dek().to_vec()),
+                KeyLookup::Failed(_) | KeyLookup::Waiting => None,
+            });
+            right.push(sealing.await);
+        }
+        assert!(right[0] == right[1] && right[0] != wrong);
         Ok(())
     })
 }
@@ -669,7 +718,7 @@ fn executors_are_told_what_keks_are_called_at_first_and_whenever_that_changes() 
         async fn unwrap_dek(&self, _: &[u8]) -> Result<crate::crypto::SecretKey, KmsError> {
             Err(KmsError::Malformed)
         }
-        async fn recheck(&self, _: &[u8]) -> Result<(), KmsError> {
+        async fn recheck(&self, _: &[u8]) -> Result<crate::crypto::SecretKey, KmsError> {
             Err(KmsError::Malformed)
         }
         fn wraps_publicly(&self) -> bool {

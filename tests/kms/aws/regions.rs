@@ -26,7 +26,7 @@ async fn what_was_sealed_in_one_region_opens_in_that_of_a_replica() {
             );
             let opened = other.unwrap_dek(&made.wrapped).await.expect(name);
             assert!(are_same(&opened, &made.dek), "{name}");
-            assert_eq!(other.recheck(&made.wrapped).await, Ok(()), "{name}");
+            assert!(other.recheck(&made.wrapped).await.is_ok(), "{name}");
             assert!(other.current_version(name).await.is_ok(), "{name}");
         }
     }

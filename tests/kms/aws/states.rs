@@ -94,7 +94,7 @@ async fn each_right_that_is_missing_is_named() {
     };
     aws.grant(&["kms:Decrypt", "kms:DescribeKey"]).await;
     assert_eq!(kms.generate_dek(ALIAS).await.err(), denied("kms:GenerateDataKey"));
-    assert_eq!(kms.recheck(&made.wrapped).await, Ok(()));
+    assert!(kms.recheck(&made.wrapped).await.is_ok());
     aws.grant(&["kms:GenerateDataKey", "kms:DescribeKey"]).await;
     assert_eq!(kms.recheck(&made.wrapped).await.err(), denied("kms:Decrypt"));
     assert!(kms.generate_dek(ALIAS).await.is_ok());

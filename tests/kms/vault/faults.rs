@@ -53,7 +53,7 @@ impl Faulty {
     async fn assert_good(&self, what: &str) {
         let generated = self.kms.generate_dek("payments").await;
         assert!(generated.is_ok(), "{what}: {:?}", generated.err());
-        assert_eq!(self.kms.recheck(&self.wrapped).await, Ok(()), "{what}");
+        assert!(self.kms.recheck(&self.wrapped).await.is_ok(), "{what}");
         let version = self.kms.current_version("payments").await;
         assert!(version.is_ok(), "{what}: {version:?}");
     }

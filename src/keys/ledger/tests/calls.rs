@@ -20,7 +20,7 @@ fn polls_and_rechecks_come_one_interval_after_another() {
         // Not twice at a time, however long they take.
         desk.pass(INTERVALS.recheck);
         assert_eq!(desk.calls(), [], "round {round}");
-        assert!(!desk.finish(recheck.clone(), Outcome::Rechecked(Ok(()))));
+        assert!(!desk.finish(recheck.clone(), Outcome::Rechecked(Ok(dek(1)))));
         assert!(!desk.finish(poll.clone(), Outcome::Version(Ok(Some(vec![1])))));
     }
     assert_eq!(desk.told(0), Vec::<String>::new());

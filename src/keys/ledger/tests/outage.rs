@@ -73,7 +73,7 @@ fn what_is_warm_goes_on_through_an_outage_until_the_grace_is_over() {
                 let answer = match &call {
                     Call::Generate(_) => generated(1, 9),
                     Call::Unwrap(_) => Outcome::Unwrapped(Ok(dek(1))),
-                    Call::Recheck(_) => Outcome::Rechecked(Ok(())),
+                    Call::Recheck(_) => Outcome::Rechecked(Ok(dek(1))),
                     Call::PollVersion(_) => Outcome::Version(Ok(None)),
                 };
                 desk.finish(call, answer);
@@ -108,7 +108,7 @@ fn making_unwrapping_and_rechecking_confirm_a_version_and_nothing_else_does() {
         (
             |desk, key| {
                 desk.calls();
-                desk.finish(Call::Recheck(Arc::clone(key)), Outcome::Rechecked(Ok(())));
+                desk.finish(Call::Recheck(Arc::clone(key)), Outcome::Rechecked(Ok(dek(1))));
             },
             true,
         ),
@@ -165,7 +165,7 @@ fn what_could_not_be_rechecked_is_rechecked_again_soon() {
     for (outcome, soon) in [
         (Err(unavailable()), true),
         (Err(KmsError::Malformed), false),
-        (Ok(()), false),
+        (Ok(dek(1)), false),
     ] {
         let mut desk = Desk::new(&options, 1);
         desk.ledger = Ledger::new(&options, &[(this_kms(), seldom)], 1);
@@ -192,7 +192,7 @@ fn a_short_grace_asks_more_often() {
     for _ in 0..20 {
         desk.pass(options.outage_grace / 4);
         assert!(desk.calls().contains(&recheck));
-        desk.finish(recheck.clone(), Outcome::Rechecked(Ok(())));
+        desk.finish(recheck.clone(), Outcome::Rechecked(Ok(dek(1))));
     }
     assert_eq!(desk.told(0), Vec::<String>::new());
 }
