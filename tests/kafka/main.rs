@@ -19,6 +19,7 @@ mod inspect_broker;
 mod inspect_login;
 mod keys_late;
 mod keys_refused;
+mod kms;
 mod known_addresses;
 mod login_pairs;
 mod old_message_sets;

@@ -18,7 +18,7 @@ use sealwire::transport::tls_client::Trust;
 use serde_json::json;
 
 use crate::are_same;
-use crate::support::aws_emulator::{ACCOUNT, AwsEmulator, Emulator, REGION, element};
+use crate::support::aws_emulator::{ACCOUNT, AwsEmulator, Emulator, REGION, element, error_of};
 use crate::support::fault_layer::{FaultLayer, LayerFault};
 
 const ALIAS: &str = "alias/payments";
@@ -88,15 +88,6 @@ impl Aws {
     fn refuse(&self, status: &str, code: &str) {
         self.layer.set(LayerFault::Answer(error_of(status, code)));
     }
-}
-
-/// As AWS answers with it.
-fn error_of(status: &str, code: &str) -> String {
-    let body = format!("{{\"__type\":\"{code}\",\"message\":\"for the test\"}}");
-    format!(
-        "HTTP/1.1 {status}\r\nContent-Type: application/x-amz-json-1.1\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
 }
 
 fn settings_at(endpoint: &str, credentials_file: Option<PathBuf>) -> AwsSettings {

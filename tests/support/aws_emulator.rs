@@ -50,7 +50,7 @@ impl Emulator {
 
 /// A running server; everything in it is in memory.
 pub(crate) struct AwsEmulator {
-    _process: Process,
+    process: Process,
     port: ReservedPort,
     folder: DataFolder,
 }
@@ -66,7 +66,7 @@ impl AwsEmulator {
             std::net::TcpStream::connect((HOST, port.number())).ok()
         });
         Self {
-            _process: process,
+            process,
             port,
             folder,
         }
@@ -128,6 +128,15 @@ impl AwsEmulator {
         sent(action, request).await
     }
 
+    /// Answers nothing, but keeps its connections.
+    pub(crate) fn freeze(&self) {
+        self.process.signal("STOP");
+    }
+
+    pub(crate) fn thaw(&self) {
+        self.process.signal("CONT");
+    }
+
     pub(crate) fn port(&self) -> u16 {
         self.port.number()
     }
@@ -150,6 +159,15 @@ async fn sent(action: &str, request: reqwest::RequestBuilder) -> String {
     let text = answer.text().await.expect("it answers");
     assert!(status.is_success(), "{action}: {status} {text}");
     text
+}
+
+/// As AWS answers with this error.
+pub(crate) fn error_of(status: &str, code: &str) -> String {
+    let body = format!("{{\"__type\":\"{code}\",\"message\":\"for the test\"}}");
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Type: application/x-amz-json-1.1\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 /// What stands between `<name>` and its end.

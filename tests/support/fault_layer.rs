@@ -33,6 +33,8 @@ pub(crate) enum LayerFault {
     AnswerTo(&'static str, String),
     /// Answers with what this makes of the call, each of them whole.
     By(Arc<dyn Fn(&str) -> String + Send + Sync>),
+    /// The same for several, of which each has its answer.
+    AnswerSome(Vec<(String, String)>),
     /// Answers 200 with a body of so many bytes.
     Long(usize),
     /// Cuts the connection when a call has come.
@@ -187,6 +189,10 @@ impl State {
                     answers.write_all(&passed)?;
                 }
                 LayerFault::By(answer) => answers.write_all(answer(&text).as_bytes())?,
+                LayerFault::AnswerSome(some) => match some.iter().find(|(needle, _)| text.contains(needle)) {
+                    Some((_, answer)) => answers.write_all(answer.as_bytes())?,
+                    None => answers.write_all(&self.pass(&request)?.bytes())?,
+                },
                 LayerFault::Long(bytes) => {
                     write!(answers, "HTTP/1.1 200 OK\r\nContent-Length: {bytes}\r\n\r\n")?;
                     let chunk = [b' '; 64 * 1024];

@@ -32,6 +32,7 @@ pub(crate) mod kcat;
 pub(crate) mod keystore;
 pub(crate) mod launch;
 pub(crate) mod openbao;
+pub(crate) mod openbao_program;
 pub(crate) mod operations;
 pub(crate) mod ports;
 pub(crate) mod proxy;

