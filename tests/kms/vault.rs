@@ -3,6 +3,7 @@
 mod faults;
 mod logins;
 mod table;
+mod vectors;
 
 use std::sync::Arc;
 use std::time::Duration;
