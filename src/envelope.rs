@@ -22,6 +22,7 @@ mod additional_data;
 pub mod domain;
 pub mod error;
 pub mod form;
+pub mod kroxylicious;
 pub mod opening;
 #[cfg(test)]
 mod round_trip;

@@ -121,6 +121,11 @@ fn every_form_in_a_segment_is_named_and_nothing_is_shown() {
             .record(RecordInput::default())
             .build()
             .unwrap(),
+        one(
+            18,
+            Some(&[b"\x00\x18\x0aKEK-\x1brdersvault:v1:AAAA\x00", &[7; 28][..]].concat()),
+            &[(b"kroxylicious.io/encryption", Some(b"\x02"))],
+        ),
     ]);
     let (text, done) = inspect(&[segment.path()]);
     done.unwrap();
@@ -149,13 +154,14 @@ fn every_form_in_a_segment_is_named_and_nothing_is_shown() {
         &["offset 15: kroxylicious"],
         &["offset 16: unreadable: ", "format"],
         &["offset 17: control batch"],
-        &["control 1, kroxylicious 1, plaintext 1, sealwire 3, tombstone 1, unreadable 1"],
+        &["offset 18: kroxylicious format 2, KEK KEK-\\x1brders; key"],
+        &["control 1, kroxylicious 2, plaintext 1, sealwire 3, tombstone 1, unreadable 1"],
     ]) {
         for part in parts {
             assert!(line.contains(part), "{part:?} is not in {line:?}");
         }
     }
-    assert_eq!(lines.len(), 9);
+    assert_eq!(lines.len(), 10);
     assert!(!text.contains(std::str::from_utf8(SECRET).unwrap()));
     assert!(!text.contains('\x1b'));
 }

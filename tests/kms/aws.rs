@@ -4,7 +4,9 @@
 mod asker;
 mod chain;
 mod documented;
+mod kroxylicious;
 mod metadata;
+mod pinned;
 mod regions;
 mod states;
 

@@ -1,6 +1,7 @@
 //! The transit engine of a real OpenBao as a KMS.
 
 mod faults;
+mod kroxylicious;
 mod logins;
 mod table;
 mod vectors;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::batch_sizes::{Sizes, StoredBatch};
 use super::{InspectError, Selection};
-use crate::envelope::{Domain, Form, FormKind, HeaderMode, Marker, WrappedDek, form_of};
+use crate::envelope::{Domain, Form, FormKind, HeaderMode, Marker, WrappedDek, form_of, kroxylicious};
 use crate::record_batch::{
     BatchHeader, BatchKind, BatchSlice, Decompressor, RecordCursor, RecordLayout, crc_matches, stored_records,
 };
@@ -50,6 +50,8 @@ pub(super) struct Stored<'a> {
     /// The number of the format in which it is sealed or encrypted, as far as that can be told.
     pub(super) format: Option<u8>,
     pub(super) seal: Option<SealFacts<'a>>,
+    /// Of a record of Kroxylicious: the name of the KEK that its data key is wrapped under.
+    pub(super) foreign_kek: Option<&'a str>,
     /// `None`: null.
     pub(super) key_bytes: Option<usize>,
     /// `None`: null.
@@ -183,6 +185,13 @@ fn stored<'a>(
         Form::RecordSeal(marker) => Some(seal_facts(plain, marker, origin)),
         Form::Kroxylicious { .. } | Form::Tombstone | Form::Plaintext => None,
     };
+    let foreign_kek = match &form {
+        Form::Kroxylicious { version: Some(2) } => record
+            .value
+            .and_then(|value| kroxylicious::wrapped_dek_of(value.of(plain)))
+            .and_then(kroxylicious::kek_of),
+        _ => None,
+    };
     let timestamp = if header.attributes.log_append_time() {
         header.max_timestamp
     } else {
@@ -194,6 +203,7 @@ fn stored<'a>(
         format: form.format(),
         headers: record.header_count.saturating_sub(usize::from(seal.is_some())),
         seal,
+        foreign_kek,
         key_bytes: record.key.map(|key| key.len()),
         value_bytes: record.value.map(|value| value.len()),
         record_bytes: record.whole().len(),

@@ -94,9 +94,10 @@ fn record_text(stored: &Stored<'_>) -> String {
         Some(format) => format!("{} format {format}", stored.form.name()),
         None => stored.form.name().to_owned(),
     };
-    match &stored.seal {
-        None => format!("{form}; {sizes}"),
-        Some(seal) => format!(
+    match (&stored.seal, stored.foreign_kek) {
+        (None, None) => format!("{form}; {sizes}"),
+        (None, Some(kek)) => format!("{form}, KEK {}; {sizes}", escaped(kek)),
+        (Some(seal), _) => format!(
             "{form}, {}; {sizes}, seal {} B",
             seal_text(seal),
             seal.marker_bytes
@@ -186,6 +187,9 @@ fn json(item: &Item<'_>) -> Value {
             object.insert("codec".to_owned(), json!(stored.codec));
             if let (None, Some(format)) = (&stored.seal, stored.format) {
                 object.insert("format".to_owned(), json!(format));
+            }
+            if let Some(kek) = stored.foreign_kek {
+                object.insert("kek".to_owned(), json!(escaped(kek)));
             }
             if let Some(seal) = &stored.seal {
                 object.insert("seal".to_owned(), seal_json(stored.format, seal));
@@ -304,6 +308,7 @@ mod tests {
             form: FormKind::Sealwire,
             format: Some(1),
             seal: Some(seal),
+            foreign_kek: None,
             key_bytes: None,
             value_bytes: None,
             headers: 0,
