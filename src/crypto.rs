@@ -12,6 +12,7 @@ pub mod key_wrap;
 pub mod memory;
 pub(crate) mod salt;
 pub mod secret;
+pub mod wiped_heap;
 #[cfg(test)]
 mod wycheproof;
 pub mod xaes;
@@ -21,6 +22,8 @@ pub(crate) use hkdf::RECORD_KEY_INFO;
 pub use key_wrap::{WRAPPED_KEY_BYTES, unwrap_key, wrap_key};
 pub use memory::{MemoryProtection, forbid_core_dumps, initialise};
 pub use secret::SecretKey;
+pub use wiped_heap::WipedHeap;
+pub(crate) use wiped_heap::wipe_on_this_thread;
 pub use xaes::{BatchKey, RecordKey};
 
 /// Why a cryptographic operation gave no result.

@@ -74,9 +74,9 @@
 //!
 //! # Surface
 //!
-//! The program needs [`main`] and nothing else, and without features nothing else is public: the compiler then names
-//! whatever nobody uses. With the feature `testing`, which tests, fuzzers and measurements turn on, the modules are
-//! public too, and what only they need is there (`testing`).
+//! The program needs [`main`] and its allocator, [`WipedHeap`], and without features nothing else is public: the
+//! compiler then names whatever nobody uses. With the feature `testing`, which tests, fuzzers and measurements turn on,
+//! the modules are public too, and what only they need is there (`testing`).
 #![cfg_attr(test, allow(clippy::disallowed_methods, clippy::disallowed_types))]
 #![cfg_attr(
     not(feature = "testing"),
@@ -165,7 +165,11 @@ mod record_batch;
 #[cfg(false)]
 mod rules;
 
+pub use crypto::WipedHeap;
+
 /// The program: reads the command line, does what it says, and says how that ended.
 pub fn main() -> std::process::ExitCode {
+    // This is what becomes the control thread, and where the commands of keystores and users run.
+    crypto::wipe_on_this_thread();
     cli::main(server::run)
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 
 use super::acceptor::{self, Acceptor};
@@ -23,6 +23,7 @@ use crate::audit::{AuditLog, AuditState};
 use crate::channel::channel;
 use crate::clocks;
 use crate::config::{Config, OwnPorts};
+use crate::crypto::wipe_on_this_thread;
 use crate::ids::KmsId;
 use crate::keys::{CallBudget, KeyOptions, KeyService, NamedKms};
 use crate::kms::Kms;
@@ -103,8 +104,7 @@ impl Prepared {
 
     /// Starts the threads and is the control thread until told to stop.
     pub(super) fn run(self, stopped: oneshot::Receiver<()>, signals: bool) -> Result<(), ServerError> {
-        let runtime = Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(ServerError::Control)?;
+        let runtime = runtime().map_err(ServerError::Control)?;
         let options = key_options(&self.config);
         let came_back = Arc::<CameBack>::default();
         let (control, requests) = channel(CONTROL_CAPACITY);
@@ -228,3 +228,11 @@ fn key_options(config: &Config) -> KeyOptions {
 
 /// Look-ups, addresses and audit lines of all executors that wait for the control thread.
 const CONTROL_CAPACITY: usize = 4096;
+
+/// The control thread's; threads beside it read files of passwords and tokens.
+fn runtime() -> std::io::Result<Runtime> {
+    Builder::new_current_thread()
+        .on_thread_start(wipe_on_this_thread)
+        .enable_all()
+        .build()
+}

@@ -17,6 +17,7 @@ mod delegation_tokens;
 mod hostile_frames;
 mod inspect_broker;
 mod inspect_login;
+mod key_memory;
 mod keys_late;
 mod keys_refused;
 mod kms;

@@ -97,6 +97,15 @@ impl Process {
         let _ = self.child.wait();
     }
 
+    /// SIGABRT, as a fault would be, to a process of which the kernel may keep a core as large as it likes; says how it
+    /// ended.
+    pub(crate) fn abort(&mut self) -> ExitStatus {
+        let id = self.id().to_string();
+        cache::run(Command::new("prlimit").args(["--core=unlimited:unlimited", "--pid", &id]));
+        self.signal("ABRT");
+        self.child.wait().expect("it was started")
+    }
+
     /// Sends SIGTERM, and panics if the process is still there after `limit`.
     pub(crate) fn terminate(&mut self, limit: Duration) -> ExitStatus {
         self.signal("TERM");

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use super::admin_page;
@@ -136,6 +136,11 @@ impl Proxy {
             "exit code after SIGTERM; the log:\n{}",
             process.output_end()
         );
+    }
+
+    /// [`Process::abort`].
+    pub(crate) fn abort(&mut self) -> ExitStatus {
+        self.process.take().expect("the proxy runs").abort()
     }
 
     /// SIGKILL, as a crash would be.
