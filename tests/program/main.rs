@@ -25,6 +25,7 @@ mod limits;
 mod log_lines;
 mod lying_broker;
 mod memlock;
+mod monitoring;
 mod openssl;
 mod proxy_protocol;
 mod refused_starts;
