@@ -16,6 +16,7 @@ mod documents;
 mod envelope_vectors;
 mod fuzz_corpus;
 mod inspect;
+mod libraries;
 mod no_plaintext_left;
 mod oracle;
 mod second_implementations;
