@@ -21,7 +21,7 @@ build:
 	$(CARGO) build --release --workspace --locked
 
 # Both programs in one build, by a profile that is for trying; librdkafka takes what it is compiled with from here. With ARGUMENTS=--tls
-# clients speak TLS too, with ARGUMENTS=--keep it goes on until Ctrl-C.
+# clients speak TLS too, with ARGUMENTS="--kms vault" an OpenBao keeps the keys, with ARGUMENTS=--keep it goes on until Ctrl-C.
 quickstart: export CFLAGS ?= -O1 -g0
 quickstart:
 	$(CARGO) build --profile quick --workspace --locked

@@ -85,6 +85,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         directory: directory.path(),
         program: options.program.as_deref(),
         keks: &["quickstart".to_owned()],
+        kms: None,
         bootstrap: vec![broker.address()],
         brokers: 1,
         rules: &format!("{RULES}\n{}", usual_rules("quickstart-*", "")),

@@ -24,6 +24,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) program: Option<&'a Path>,
     /// Names of the keystore's KEKs.
     pub(crate) keks: &'a [String],
+    /// The table of the KMS `local`; the keystore where there is none.
+    pub(crate) kms: Option<&'a str>,
     /// The cluster, `host:port` each.
     pub(crate) bootstrap: Vec<String>,
     /// How many brokers, with ids from 1.
@@ -89,7 +91,9 @@ impl Proxy {
             Some(program) => program.to_owned(),
             None => program()?,
         };
-        create_keystore(&program, setup)?;
+        if setup.kms.is_none() {
+            create_keystore(&program, setup)?;
+        }
         if let Some(beside) = &setup.beside {
             create_users(&program, setup.directory, beside)?;
         }
@@ -388,6 +392,10 @@ fn configuration_text(setup: &Setup<'_>, ports: &Ports) -> String {
         // As many handshakes as it can, not as it should.
         limits += "\nhandshakes_per_second_max = 1000000";
     }
+    if setup.kms.is_some() {
+        // A rotation is noticed with the next data key at the latest: sooner than in the minute that it may take.
+        limits += "\ndata_key_age_max = \"10s\"";
+    }
     let nodes = |ports: &[u16]| {
         (1..)
             .zip(ports.iter().copied())
@@ -405,8 +413,12 @@ fn configuration_text(setup: &Setup<'_>, ports: &Ports) -> String {
              mechanisms = [\"PLAIN\", \"SCRAM-SHA-256\"]\n"
         )
     });
-    Configuration::with(&[tables.unwrap_or_default(), limits].join("\n"))
-        .keystore("local", Path::new(KEYSTORE), Path::new(MASTER_KEY))
+    let tables = [tables.unwrap_or_default(), limits].join("\n");
+    let configuration = match setup.kms {
+        Some(table) => Configuration::with(&format!("{tables}\n{table}")),
+        None => Configuration::with(&tables).keystore("local", Path::new(KEYSTORE), Path::new(MASTER_KEY)),
+    };
+    configuration
         .cluster(&Cluster {
             brokers: setup.bootstrap.clone(),
             port: ports.listener,

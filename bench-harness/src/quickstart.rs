@@ -5,11 +5,12 @@ mod show;
 mod sizes;
 mod throughput;
 mod tls;
+mod vault;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::mocking::MockCluster;
 
@@ -26,12 +27,27 @@ pub(crate) struct Options {
     /// Has the proxy speak TLS at two more listeners, and shows who gets in there, and who reads after a login.
     #[arg(long)]
     tls: bool,
+    /// Where the key-encryption key is.
+    #[arg(long, value_enum, default_value_t = Kms::File)]
+    kms: Kms,
+    /// The `bao` or `vault` to start for `--kms vault`; the one on the search path without it.
+    #[arg(long, value_name = "PATH")]
+    kms_program: Option<PathBuf>,
     /// Megabytes of the throughput run, in each direction.
     #[arg(long, default_value_t = 100)]
     megabytes: usize,
     /// The `sealwire` to try; the one beside this program, brought up to date, without it.
     #[arg(long)]
     program: Option<PathBuf>,
+}
+
+/// What keeps KEKs.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kms {
+    /// A keystore in a file.
+    File,
+    /// OpenBao or Vault, started for this run: shows the key being made, and rotated.
+    Vault,
 }
 
 /// A topic under a sealing rule.
@@ -44,9 +60,17 @@ const BROKERS: u16 = 3;
 
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let directory = crate::children::scratch_directory()?;
-    tell!("Starting {BROKERS} mock brokers (librdkafka's), a keystore and the proxy ...");
+    let vault = match options.kms {
+        Kms::File => None,
+        Kms::Vault => Some(vault::Vault::start(
+            options.kms_program.as_deref(),
+            directory.path(),
+        )?),
+    };
+    let keystore = if vault.is_some() { "" } else { ", a keystore" };
+    tell!("Starting {BROKERS} mock brokers (librdkafka's){keystore} and the proxy ...");
     let cluster = MockCluster::new(i32::from(BROKERS))?;
-    for topic in [SEALED, PASSED, tls::TOPIC]
+    for topic in [SEALED, PASSED, tls::TOPIC, vault::TOPIC]
         .into_iter()
         .chain(sizes::TOPICS.map(|(_, topic)| topic))
     {
@@ -57,7 +81,14 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         .tls
         .then(|| tls::Shown::make(directory.path()))
         .transpose()?;
-    let mut proxy = start(options, directory.path(), &brokers, shown.as_ref())?;
+    let kms = vault.as_ref().map(vault::Vault::table);
+    let mut proxy = start(
+        options,
+        directory.path(),
+        &brokers,
+        shown.as_ref(),
+        kms.as_deref(),
+    )?;
     tell!("  brokers  {brokers}");
     tell!(
         "  proxy    127.0.0.1:{}  (process {})",
@@ -65,7 +96,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         proxy.child.id()
     );
     tell!("  admin    http://127.0.0.1:{}/metrics\n", proxy.admin_port);
-    let demonstrated = demonstrate(options, &proxy, &brokers, shown.as_ref());
+    let demonstrated = demonstrate(options, &proxy, &brokers, shown.as_ref(), vault.as_ref());
     demonstrated.map_err(|failure| proxy.explain(&failure))?;
     if options.keep {
         keep(&mut proxy, directory.path(), &brokers, shown.as_ref())?;
@@ -80,11 +111,13 @@ fn start(
     directory: &Path,
     brokers: &str,
     shown: Option<&tls::Shown>,
+    kms: Option<&str>,
 ) -> Result<Proxy, Failure> {
     let setup = Setup {
         directory,
         program: options.program.as_deref(),
         keks: &["quickstart".to_owned()],
+        kms,
         bootstrap: brokers.split(',').map(str::to_owned).collect(),
         brokers: BROKERS,
         rules: &format!(
@@ -112,6 +145,7 @@ fn demonstrate(
     proxy: &Proxy,
     brokers: &str,
     shown: Option<&tls::Shown>,
+    vault: Option<&vault::Vault>,
 ) -> Result<(), Failure> {
     let through_proxy = format!("127.0.0.1:{}", proxy.port);
     for (topic, sealed) in [(SEALED, true), (PASSED, false)] {
@@ -124,6 +158,9 @@ fn demonstrate(
         shown.demonstrate(proxy, brokers)?;
     }
     let broker = brokers.split(',').next().unwrap_or_default();
+    if let Some(vault) = vault {
+        vault.demonstrate(proxy, broker)?;
+    }
     sizes::side_by_side(&proxy.program, &through_proxy, broker)?;
     tell!(
         "Throughput, 1 KiB records there and back; proxy, brokers and client share this machine \

@@ -1,11 +1,12 @@
 //! The quickstart with TLS: what it shows, and whether the command that it gives to copy is a good one.
 #![cfg(feature = "measurements")]
 
-#[expect(dead_code, reason = "other tests use more of it")]
 #[path = "../../tests/support/cache.rs"]
 mod cache;
 #[path = "../../tests/support/debian.rs"]
 mod debian;
+#[path = "../../tests/support/openbao_program.rs"]
+mod openbao_program;
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -86,6 +87,44 @@ fn by_tls_it_shows_what_was_agreed_on_and_who_is_refused() {
     let read = command.args(["60", "sh", "-c", &kcat]).output().unwrap();
     let [out, errors] = [&read.stdout, &read.stderr].map(|bytes| String::from_utf8_lossy(bytes));
     assert!(out.contains("4111 1111 1111 1111"), "{kcat}: {errors}");
+}
+
+#[test]
+fn with_a_vault_it_shows_the_key_being_made_and_a_rotation() {
+    let harness = Path::new(env!("CARGO_BIN_EXE_bench-harness"));
+    let mut command = Command::new(harness);
+    command.args(["quickstart", "--kms", "vault", "--megabytes", "1"]);
+    // Without one it says what to do, before it builds anything.
+    let missing = Command::new(harness)
+        .args(["quickstart", "--kms", "vault"])
+        .env("PATH", "/nowhere")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&missing.stderr);
+    assert!(
+        !missing.status.success() && said.contains("--kms-program"),
+        "{said}"
+    );
+
+    command.arg("--kms-program").arg(openbao_program::program());
+    let beside = harness.with_file_name("sealwire");
+    if beside.is_file() {
+        command.arg("--program").arg(beside);
+    }
+    let output = command.output().unwrap();
+    let [shown, errors] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+    assert!(output.status.success(), "{shown}{errors}");
+    for expected in [
+        "$ bao secrets enable transit",
+        "$ bao write -f transit/keys/quickstart\n",
+        "4111 1111 1111 1111",
+        "KEK quickstart, version 1",
+        "$ bao write -f transit/keys/quickstart/rotate",
+        "KEK quickstart, version 2",
+        "sealwire_sealed_records_total",
+    ] {
+        assert!(shown.contains(expected), "no {expected:?} in\n{shown}");
+    }
 }
 
 /// Ended by Ctrl-C, as its reader would.

@@ -24,6 +24,7 @@ pub(crate) fn start(
         directory,
         program,
         keks: &keks,
+        kms: None,
         bootstrap: vec![format!("127.0.0.1:{}", site.broker_port)],
         brokers: 1,
         rules: &rules(point),
