@@ -22,10 +22,12 @@ mod outboxes;
 mod rate;
 mod sealing;
 mod spread;
+mod standing;
 
 pub use self::breaker::BreakerState;
 pub use self::call::{Call, Intervals, Job, Outcome};
 pub use self::finding::{Finding, FindingKind, WrongDek};
+pub use self::standing::{KmsStanding, SealingStanding};
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -199,13 +201,11 @@ impl Ledger {
         self.lanes.iter().any(|lane| lane.paced)
     }
 
-    /// Calls under way, and whether calls are made at all.
+    /// How things stand with a KMS.
     #[must_use]
-    pub fn calls_of(&self, kms: KmsId) -> (usize, BreakerState) {
+    pub fn standing(&self, kms: KmsId, now: Instant) -> KmsStanding {
         let lane = self.lanes.iter().find(|lane| lane.kms == kms);
-        lane.map_or((0, BreakerState::Closed), |lane| {
-            (lane.running, lane.breaker.state())
-        })
+        lane.map_or_else(KmsStanding::default, |lane| lane.standing(now))
     }
 
     /// Queues what is due: polls, rechecks, and DEKs to be fetched ahead. To be called a few times a second. Returns

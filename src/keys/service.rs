@@ -22,7 +22,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::ledger::{Call, Finding, FindingKind, Intervals, Job, Ledger, Outcome, WrongDek};
 use super::request::{KeyFailure, KeyReply, KeyRequest};
-use super::statistics::{CallKind, KeyStatistics, KmsStatistics};
+use super::statistics::{CallKind, CallOutcome, KeyStatistics, KmsStatistics};
 use super::{CallBudget, KeyOptions};
 use crate::channel::{Receiver, Sender};
 use crate::clocks::{self, ClockWatch, Clocks, ClocksParted};
@@ -147,8 +147,7 @@ impl KeyService {
 
     fn tick(&mut self) {
         for (named, statistics) in self.kms.iter().zip(&self.statistics.kms) {
-            let (running, breaker) = self.ledger.calls_of(named.id);
-            statistics.set_calls(running, breaker);
+            statistics.set_standing(self.ledger.standing(named.id, clocks::now()));
         }
         for found in self.ledger.tick(clocks::now()) {
             self.say_found(found);
@@ -313,11 +312,12 @@ impl KeyService {
         };
         statistics.latency(kind_of(&job.call)).record(answer.took);
         let error = answer.error();
-        match error {
-            None => counter(statistics, &job.call).increment(),
-            Some(error) if error.is_verdict() => statistics.verdicts.increment(),
-            Some(_) => statistics.outages.increment(),
+        if error.is_none() {
+            counter(statistics, &job.call).increment();
         }
+        statistics
+            .calls(kind_of(&job.call), CallOutcome::of(error))
+            .increment();
         let outage = error.filter(|error| !error.is_verdict());
         if statistics.set_answering(outage.is_none(), clocks::now()) {
             match outage {

@@ -4,10 +4,14 @@
     reason = "the control thread reads the clock itself"
 )]
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::ledger::BreakerState;
+use arc_swap::ArcSwap;
+
+use super::ledger::KmsStanding;
+use crate::kms::KmsError;
 
 /// Counters of all KMSs, in the order of the configuration.
 #[derive(Debug)]
@@ -45,10 +49,6 @@ pub struct KmsStatistics {
     pub rechecked: Counter,
     /// Questions for the current version of a KEK.
     pub version_polls: Counter,
-    /// Calls that ended in an outage, timeouts included.
-    pub outages: Counter,
-    /// Calls that ended in a verdict: disabled, destroyed, not found, malformed.
-    pub verdicts: Counter,
     /// KEK versions whose keys were taken away from every executor.
     pub revocations: Counter,
     /// KEK versions whose keys were taken away because the KMS has not confirmed them for too long.
@@ -57,9 +57,10 @@ pub struct KmsStatistics {
     pub wrong_deks: Counter,
     /// What it reads its KEKs from cannot be used any more, and what was read before stays in force.
     stale: AtomicBool,
+    /// Calls that have ended; see [`KmsStatistics::calls`].
+    calls: [[Counter; CallOutcome::ALL.len()]; CallKind::ALL.len()],
     /// As of the last tick.
-    calls: AtomicU64,
-    breaker: AtomicU64,
+    standing: ArcSwap<KmsStanding>,
     /// How long calls took, failed ones included; see [`KmsStatistics::latency`].
     latencies: [LatencyBuckets; CallKind::ALL.len()],
     state: AtomicU64,
@@ -95,6 +96,54 @@ impl CallKind {
     }
 }
 
+/// How a call has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallOutcome {
+    /// With what was asked for.
+    Answered,
+    /// The KMS says no: disabled, destroyed, denied, not found, malformed.
+    Verdict,
+    /// Too much is asked of it.
+    Throttled,
+    /// It refuses the proxy's own credentials.
+    CredentialsRefused,
+    /// Without an answer, or with none that makes sense; time-outs included.
+    Outage,
+}
+
+impl CallOutcome {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Answered,
+        Self::Verdict,
+        Self::Throttled,
+        Self::CredentialsRefused,
+        Self::Outage,
+    ];
+
+    pub(super) fn of(error: Option<&KmsError>) -> Self {
+        match error {
+            None => Self::Answered,
+            Some(error) if error.is_verdict() => Self::Verdict,
+            Some(KmsError::Throttled { .. }) => Self::Throttled,
+            Some(KmsError::CredentialsRefused) => Self::CredentialsRefused,
+            Some(_) => Self::Outage,
+        }
+    }
+
+    /// The metrics' label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Verdict => "verdict",
+            Self::Throttled => "throttled",
+            Self::CredentialsRefused => "credentials_refused",
+            Self::Outage => "outage",
+        }
+    }
+}
+
 /// Whether a KMS answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KmsState {
@@ -113,14 +162,12 @@ impl KmsStatistics {
             unwrapped: Counter::default(),
             rechecked: Counter::default(),
             version_polls: Counter::default(),
-            outages: Counter::default(),
-            verdicts: Counter::default(),
             revocations: Counter::default(),
             lapses: Counter::default(),
             wrong_deks: Counter::default(),
             stale: AtomicBool::new(false),
-            calls: AtomicU64::new(0),
-            breaker: AtomicU64::new(0),
+            calls: Default::default(),
+            standing: ArcSwap::default(),
             latencies: Default::default(),
             state: AtomicU64::new(UNASKED),
             started: Instant::now(),
@@ -149,27 +196,33 @@ impl KmsStatistics {
         self.stale.store(stale, Ordering::Relaxed);
     }
 
-    /// Calls under way, a moment ago.
+    /// Calls of one kind that have ended in this way.
     #[must_use]
-    pub fn calls(&self) -> u64 {
-        self.calls.load(Ordering::Relaxed)
-    }
-
-    /// Whether it is called: 0 it is, 1 one call finds out whether it is back, 2 it is not.
-    #[must_use]
-    pub fn breaker(&self) -> u64 {
-        self.breaker.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn set_calls(&self, calls: usize, breaker: BreakerState) {
-        let state = match breaker {
-            BreakerState::Closed => 0,
-            BreakerState::Probing => 1,
-            BreakerState::Open => 2,
+    pub fn calls(&self, kind: CallKind, outcome: CallOutcome) -> &Counter {
+        let [generate, unwrap, recheck, version] = &self.calls;
+        let [answered, verdict, throttled, credentials, outage] = match kind {
+            CallKind::Generate => generate,
+            CallKind::Unwrap => unwrap,
+            CallKind::Recheck => recheck,
+            CallKind::Version => version,
         };
-        self.calls
-            .store(u64::try_from(calls).unwrap_or(u64::MAX), Ordering::Relaxed);
-        self.breaker.store(state, Ordering::Relaxed);
+        match outcome {
+            CallOutcome::Answered => answered,
+            CallOutcome::Verdict => verdict,
+            CallOutcome::Throttled => throttled,
+            CallOutcome::CredentialsRefused => credentials,
+            CallOutcome::Outage => outage,
+        }
+    }
+
+    /// How things stood with it a moment ago.
+    #[must_use]
+    pub fn standing(&self) -> Arc<KmsStanding> {
+        self.standing.load_full()
+    }
+
+    pub(super) fn set_standing(&self, standing: KmsStanding) {
+        self.standing.store(Arc::new(standing));
     }
 
     /// Whether it answers at `now`.

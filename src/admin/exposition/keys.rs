@@ -1,11 +1,14 @@
 //! Keys that executors hold, and the KMSs that they come from.
 
 use std::fmt::Error;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::families::{Buckets, Families, Labels, SECONDS};
+use super::families::{BYTES, Buckets, Families, Labels, SECONDS};
 use super::{Exposition, text_of};
-use crate::keys::statistics::{CallKind, KmsState, KmsStatistics};
+use crate::foreign::Foreign;
+use crate::keys::ledger::{BreakerState, KmsStanding};
+use crate::keys::statistics::{CallKind, CallOutcome, KmsState, KmsStatistics};
 
 impl Exposition {
     pub(super) fn keys(&self, families: &mut Families<'_>) -> Result<(), Error> {
@@ -34,7 +37,7 @@ impl Exposition {
 
     fn kms_calls(&self, families: &mut Families<'_>) -> Result<(), Error> {
         type Read = fn(&KmsStatistics) -> u64;
-        let counters: [(&str, &str, Read); 8] = [
+        let counters: [(&str, &str, Read); 9] = [
             ("sealwire_deks_made", "DEKs made for sealing", |kms| {
                 kms.generated.get()
             }),
@@ -67,9 +70,14 @@ impl Exposition {
                 |kms| kms.wrong_deks.get(),
             ),
             (
-                "sealwire_kms_verdicts",
-                "KMS calls that ended in a verdict: disabled, destroyed, not found, malformed",
-                |kms| kms.verdicts.get(),
+                "sealwire_kms_calls_spared",
+                "Questions that were refused at once, without a call, since the KMS was known to be away",
+                |kms| kms.standing().spared,
+            ),
+            (
+                "sealwire_service_key_hits",
+                "Questions for an opened DEK that the key service remembered",
+                |kms| kms.standing().opened_hits,
             ),
         ];
         for (name, help, read) in counters {
@@ -79,13 +87,25 @@ impl Exposition {
                 .map(|(kms, counters)| (label(kms), read(counters)));
             families.counter(name, help, None, samples)?;
         }
+        self.ended_calls(families)
+    }
+
+    fn ended_calls(&self, families: &mut Families<'_>) -> Result<(), Error> {
+        let ended = self.collection.kms().flat_map(|(name, kms)| {
+            CallKind::ALL.into_iter().flat_map(move |kind| {
+                CallOutcome::ALL.map(|outcome| {
+                    let mut labels = label(name);
+                    labels.push(("call", text_of(kind.as_str())));
+                    labels.push(("outcome", text_of(outcome.as_str())));
+                    (labels, kms.calls(kind, outcome).get())
+                })
+            })
+        });
         families.counter(
-            "sealwire_kms_outages",
-            "KMS calls that were not answered, or whose answer was no verdict, time-outs included",
+            "sealwire_kms_calls",
+            "KMS calls that have ended, by what was asked and how it ended",
             None,
-            self.collection
-                .kms()
-                .map(|(name, kms)| (label(name), kms.outages.get())),
+            ended,
         )?;
         let calls = self.collection.kms().flat_map(|(name, kms)| {
             CallKind::ALL.map(|kind| {
@@ -123,20 +143,7 @@ impl Exposition {
                 .kms()
                 .map(|(name, kms)| (label(name), u64::from(kms.is_stale()))),
         )?;
-        families.gauge(
-            "sealwire_kms_breaker",
-            "Whether the KMS is called: 0 it is, 1 one call finds out whether it is back, 2 it is not for a moment",
-            None,
-            self.collection.kms().map(|(name, kms)| (label(name), kms.breaker())),
-        )?;
-        families.gauge(
-            "sealwire_kms_calls_in_flight",
-            "Calls of the KMS under way",
-            None,
-            self.collection
-                .kms()
-                .map(|(name, kms)| (label(name), kms.calls())),
-        )?;
+        self.kms_standings(families)?;
         families.gauge(
             "sealwire_kms_outage",
             "For how long the KMS has not answered; 0 while it does, and before it was ever asked",
@@ -150,6 +157,97 @@ impl Exposition {
             }),
         )
     }
+
+    /// As of the key service's last tick.
+    fn kms_standings(&self, families: &mut Families<'_>) -> Result<(), Error> {
+        let standings: Vec<(&str, Arc<KmsStanding>)> = self
+            .collection
+            .kms()
+            .map(|(name, kms)| (name, kms.standing()))
+            .collect();
+        type Read = fn(&KmsStanding) -> u64;
+        let gauges: [(&str, &str, Read); 5] = [
+            (
+                "sealwire_kms_breaker",
+                "Whether the KMS is called: 0 it is, 1 one call finds out whether it is back, 2 it is not for a moment",
+                |standing| match standing.breaker {
+                    BreakerState::Closed => 0,
+                    BreakerState::Probing => 1,
+                    BreakerState::Open => 2,
+                },
+            ),
+            (
+                "sealwire_kms_calls_in_flight",
+                "Calls of the KMS under way",
+                |standing| size(standing.running),
+            ),
+            (
+                "sealwire_kms_calls_waiting",
+                "Calls of the KMS that wait until they may begin",
+                |standing| size(standing.waiting),
+            ),
+            (
+                "sealwire_kms_calls_max",
+                "Calls of the KMS that may be under way",
+                |standing| size(standing.calls_max),
+            ),
+            (
+                "sealwire_service_keys",
+                "Opened DEKs that the key service remembers",
+                |standing| size(standing.opened),
+            ),
+        ];
+        for (name, help, read) in gauges {
+            let samples = standings
+                .iter()
+                .map(|(kms, standing)| (label(kms), read(standing)));
+            families.gauge(name, help, None, samples)?;
+        }
+        sealing_keys(&standings, families)
+    }
+}
+
+/// Those that seal, by their KEKs.
+fn sealing_keys(standings: &[(&str, Arc<KmsStanding>)], families: &mut Families<'_>) -> Result<(), Error> {
+    let sealing = standings.iter().flat_map(|(kms, standing)| {
+        standing.sealing.iter().map(|dek| {
+            let mut labels = label(kms);
+            labels.push(("kek", Foreign::new(&*dek.kek).to_string()));
+            (labels, dek)
+        })
+    });
+    families.gauge(
+        "sealwire_sealing_key_age",
+        "Since the DEK that seals under the KEK was made",
+        SECONDS,
+        sealing
+            .clone()
+            .map(|(labels, dek)| (labels, dek.age.as_secs_f64())),
+    )?;
+    families.gauge(
+        "sealwire_sealing_key_left",
+        "Until the next DEK is made for the age of this one, if it is used; a limit may be reached before",
+        SECONDS,
+        sealing
+            .clone()
+            .map(|(labels, dek)| (labels, dek.left.as_secs_f64())),
+    )?;
+    families.gauge(
+        "sealwire_sealing_key_batches",
+        "Batches that the DEK that seals under the KEK has sealed, as executors have reported",
+        None,
+        sealing.clone().map(|(labels, dek)| (labels, dek.batches)),
+    )?;
+    families.gauge(
+        "sealwire_sealing_key",
+        "Bytes of plaintext that the DEK that seals under the KEK has sealed, as executors have reported",
+        BYTES,
+        sealing.map(|(labels, dek)| (labels, dek.bytes)),
+    )
+}
+
+fn size(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
 }
 
 fn label(kms: &str) -> Labels {

@@ -35,9 +35,10 @@ pub(super) struct Moment {
 }
 
 /// For the metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum BreakerState {
     /// The KMS is called.
+    #[default]
     Closed,
     /// One call finds out whether it is back.
     Probing,

@@ -11,6 +11,7 @@ use super::opening::{OpenedDeks, Origin};
 use super::outboxes::Outboxes;
 use super::rate::CallRate;
 use super::sealing::{Proof, SealingDeks};
+use super::standing::{KmsStanding, SEALING_SHOWN_MAX};
 use super::version_prefix;
 use crate::crypto::SecretKey;
 use crate::ids::KmsId;
@@ -62,6 +63,23 @@ impl Lane {
         self.rate.began(now);
         self.breaker.began(&call);
         Some(Job { kms: self.kms, call })
+    }
+
+    pub(super) fn standing(&self, now: Instant) -> KmsStanding {
+        let (sealing, opening) = (&self.sealing, &self.opening);
+        KmsStanding {
+            breaker: self.breaker.state(),
+            running: self.running,
+            waiting: sealing
+                .waiting()
+                .saturating_add(opening.waiting())
+                .saturating_add(self.checks.queue.len()),
+            calls_max: self.calls_max,
+            spared: sealing.spared.saturating_add(opening.spared),
+            opened: opening.opened.len(),
+            opened_hits: opening.hits,
+            sealing: sealing.standing(now).take(SEALING_SHOWN_MAX).collect(),
+        }
     }
 
     /// LEDGER-4

@@ -53,6 +53,10 @@ impl OpenedCache {
         self.newcomers.peek(wrapped)
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.newcomers.len().saturating_add(self.settled.len())
+    }
+
     /// Without using it.
     pub(super) fn peek(&self, wrapped: &[u8]) -> Option<&SecretKey> {
         let settled = self.settled.peek(wrapped).map(|settled| &settled.dek);

@@ -34,7 +34,11 @@ pub(super) struct OpenedDeks {
     options: Arc<KeyOptions>,
     recheck_interval: Duration,
     spread: Spread,
-    opened: OpenedCache,
+    pub(super) opened: OpenedCache,
+    /// Questions that [`Self::opened`] has answered.
+    pub(super) hits: u64,
+    /// Questions that were refused at once since the KMS is away.
+    pub(super) spared: u64,
     refused: Refusals<Arc<[u8]>>,
     pending: HashMap<Arc<[u8]>, Unwrapping>,
     /// Wrapped DEKs in `pending` that were not started; one that became more urgent stands in both.
@@ -92,6 +96,8 @@ impl OpenedDeks {
             recheck_interval: intervals.recheck.min(quarter_of(options.outage_grace)),
             spread: Spread::new(options.spread_seed),
             opened: OpenedCache::new(options.service_keys_max),
+            hits: 0,
+            spared: 0,
             refused: Refusals::new(options.refusals_max),
             pending: HashMap::new(),
             tail: FairQueue::default(),
@@ -111,11 +117,13 @@ impl OpenedDeks {
     ) {
         let answer = if let Some(dek) = self.opened.get(&wrapped) {
             let copy = dek.duplicate();
+            self.hits = self.hits.saturating_add(1);
             self.touch_version(&wrapped);
             Ok(copy)
         } else if let Some(failure) = self.refused.get(&wrapped, now, now) {
             Err(failure)
         } else if !may_call {
+            self.spared = self.spared.saturating_add(1);
             Err(KeyFailure::Unavailable)
         } else if let Some(pending) = self.pending.get_mut(&wrapped) {
             pending.waiters.insert(executor);
@@ -183,7 +191,13 @@ impl OpenedDeks {
                 outboxes.push(executor, reply);
             }
             self.refused.remember(wrapped, failure, now, memory);
+            self.spared = self.spared.saturating_add(1);
         }
+    }
+
+    /// Wrapped DEKs whose call has not begun.
+    pub(super) fn waiting(&self) -> usize {
+        self.pending.values().filter(|pending| !pending.started).count()
     }
 
     /// Takes in what a call brought and answers all who asked; returns a version that had to make room.

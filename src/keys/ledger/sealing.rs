@@ -21,6 +21,7 @@ use super::call::{Call, Intervals};
 use super::checks::Checks;
 use super::outboxes::{ExecutorSet, Outboxes};
 use super::spread::Spread;
+use super::standing::SealingStanding;
 use crate::crypto::SecretKey;
 use crate::envelope::WrappedDek;
 use crate::keys::KeyOptions;
@@ -45,6 +46,8 @@ pub(super) struct SealingDeks {
     /// KEKs in `fetching` whose call was not started.
     queue: VecDeque<KeyId>,
     refused: Refusals<KeyId>,
+    /// Questions that were refused at once since the KMS is away.
+    pub(super) spared: u64,
     /// The KMS has made a wrong DEK (PROOF-3).
     is_doubted: bool,
 }
@@ -88,6 +91,7 @@ impl SealingDeks {
             fetching: HashMap::new(),
             queue: VecDeque::new(),
             refused: Refusals::new(options.refusals_max),
+            spared: 0,
             is_doubted: false,
         }
     }
@@ -109,6 +113,7 @@ impl SealingDeks {
         let failure = if let Some(failure) = self.refused.get(&key, now, now) {
             failure
         } else if !may_call {
+            self.spared = self.spared.saturating_add(1);
             KeyFailure::Unavailable
         } else if let Some(fetch) = self.fetching.get_mut(&key) {
             return fetch.waiters.insert(executor);
@@ -160,9 +165,26 @@ impl SealingDeks {
         refused.extend(self.queue.drain(..));
         for key in refused {
             if let Some(fetch) = self.fetching.remove(&key) {
+                self.spared = self.spared.saturating_add(1);
                 self.failed(&key, &error, fetch.waiters, now, outboxes);
             }
         }
+    }
+
+    /// KEKs whose call to make a DEK has not begun.
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// DEKs that seal, those used last first.
+    pub(super) fn standing(&self, now: Instant) -> impl Iterator<Item = SealingStanding> {
+        self.active.iter().map(move |(key, active)| SealingStanding {
+            kek: Arc::clone(&key.kek),
+            age: active.age(now),
+            batches: active.total(|used| used.batches),
+            bytes: active.total(|used| used.bytes),
+            left: self.options.dek.age_max.saturating_sub(active.age(now)),
+        })
     }
 
     /// Takes in what a call brought and tells all whom it concerns; returns a copy of the new DEK, for opening.
@@ -385,11 +407,15 @@ impl Active {
     /// Whether it is time to fetch the next one: another version is current, or half of a limit or the age is reached.
     fn wants_successor(&self, now: Instant, options: &KeyOptions) -> bool {
         let limits = &options.dek;
-        let total = |part: fn(&Use) -> u64| self.used.iter().map(part).fold(0, u64::saturating_add);
         self.outdated
-            || total(|used| used.batches) >= limits.batches_max / 2
-            || total(|used| used.bytes) >= limits.bytes_max / 2
+            || self.total(|used| used.batches) >= limits.batches_max / 2
+            || self.total(|used| used.bytes) >= limits.bytes_max / 2
             || self.age(now) >= limits.age_max
+    }
+
+    /// Of all executors.
+    fn total(&self, part: fn(&Use) -> u64) -> u64 {
+        self.used.iter().map(part).fold(0, u64::saturating_add)
     }
 
     fn is_used(&self) -> bool {

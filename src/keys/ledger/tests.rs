@@ -18,6 +18,7 @@ mod calls;
 mod outage;
 mod racing;
 mod shares;
+mod standing;
 mod wrong;
 
 const INTERVALS: Intervals = Intervals {

@@ -10,6 +10,7 @@ use super::*;
 use crate::channel::{Receiver, Sender, channel};
 use crate::envelope::WrappedDek;
 use crate::ids::Id as _;
+use crate::keys::ledger::BreakerState;
 use crate::keys::statistics::KmsState;
 use crate::keys::{Applied, CallBudget, Demand, ExecutorKeys, KeyFailure, KeyId, KeyLookup, Urgency};
 use crate::kms::file::FileKms;
@@ -357,7 +358,7 @@ fn a_kms_that_hangs_costs_few_a_time_out_and_is_found_again() -> TestResult {
             assert_eq!(executor.opening(stranger).await, Err(KeyFailure::Unavailable));
         }
         executor
-            .until(|_, _| (statistics.kms[0].breaker() != 0).then_some(()))
+            .until(|_, _| (statistics.kms[0].standing().breaker != BreakerState::Closed).then_some(()))
             .await;
         // Ten more would wait for three seconds.
         let asked_at = Instant::now();
@@ -387,7 +388,7 @@ fn a_kms_that_hangs_costs_few_a_time_out_and_is_found_again() -> TestResult {
             back_at.elapsed()
         );
         executor
-            .until(|_, _| (statistics.kms[0].breaker() == 0).then_some(()))
+            .until(|_, _| (statistics.kms[0].standing().breaker == BreakerState::Closed).then_some(()))
             .await;
         Ok(())
     })

@@ -33,7 +33,7 @@ fn outage_is_no_data_yet_and_neither_clients_nor_the_proxy_spin() {
     let started = Instant::now();
     late_then_read(&proxy, "k11", || {
         let seconds = started.elapsed().as_secs_f64();
-        let calls = proxy.metric("sealwire_kms_outages_total", &[]);
+        let calls = proxy.metric("sealwire_kms_calls_total", &["outcome=\"outage\""]);
         assert!(
             calls >= 2.0 && calls <= seconds * CALLS_PER_SECOND_MAX,
             "{calls} calls in {seconds} s"

@@ -186,13 +186,14 @@ fn within_seal_wait_nobody_notices_not_even_the_order() {
     let keks = [("k4", "k5"), ("k6", "k7"), ("k18", "k19"), ("k20", "k21")];
     for (agent, (outage_kek, slow_kek)) in agents().into_iter().zip(keks) {
         let (outage, slow) = (Traffic::prepare(outage_kek), Traffic::prepare(slow_kek));
-        let outages = proxy.metric("sealwire_kms_outages_total", &[]);
+        let outages = proxy.metric("sealwire_kms_calls_total", &["outcome=\"outage\""]);
         proxy.faults.refuse(Some(KmsError::Unavailable("test".into())));
         thread::scope(|scope| {
             let producing = scope.spawn(|| outage.produce(agent, &proxy.options(), Mode::Plain));
             // More than one: the KMS is asked again while the request is held.
             wait::until("a second failed call", EVENTUALLY, || {
-                (proxy.metric("sealwire_kms_outages_total", &[]) >= outages + 2.0).then_some(())
+                (proxy.metric("sealwire_kms_calls_total", &["outcome=\"outage\""]) >= outages + 2.0)
+                    .then_some(())
             });
             proxy.faults.refuse(None);
             let deliveries = producing.join().expect("the producer");

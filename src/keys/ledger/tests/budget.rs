@@ -23,7 +23,8 @@ fn away(options: &KeyOptions) -> (Desk, Arc<[u8]>) {
         desk.finish(call, outage());
     }
     desk.told(0);
-    assert_eq!(desk.ledger.calls_of(this_kms()), (0, BreakerState::Open));
+    let standing = desk.ledger.standing(this_kms(), desk.now);
+    assert_eq!((standing.running, standing.breaker), (0, BreakerState::Open));
     (desk, known)
 }
 
@@ -116,7 +117,7 @@ fn one_call_at_a_time_finds_out_whether_a_kms_is_back() {
         }
         assert!((30..=240).contains(&probes), "{probes} in a minute");
         let back_at = desk.now;
-        while desk.ledger.calls_of(this_kms()).1 != BreakerState::Closed {
+        while desk.ledger.standing(this_kms(), desk.now).breaker != BreakerState::Closed {
             desk.pass(Duration::from_millis(250));
             ask(&mut desk);
             for call in desk.calls() {
@@ -157,7 +158,7 @@ fn verdicts_and_throttling_are_answers() {
             }
         }
         assert_eq!(
-            desk.ledger.calls_of(this_kms()).1,
+            desk.ledger.standing(this_kms(), desk.now).breaker,
             BreakerState::Closed,
             "{answer:?}"
         );
