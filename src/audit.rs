@@ -4,6 +4,7 @@
 //! It never holds record data, and decides about nothing but whether it can go on ([`state`]).
 
 mod event;
+mod key_event;
 mod log;
 mod queue;
 mod state;
@@ -11,7 +12,8 @@ mod writer;
 
 pub(crate) use event::shown;
 pub use event::{
-    AuditEvent, BrokerLogin, EventClass, KekName, Login, Operation, Reason, RefusedRecords, RefusedRequest,
+    AuditEvent, AuditedKek, BrokerLogin, EventClass, KekName, Login, Operation, Reason, RefusedRecords,
+    RefusedRequest,
 };
 pub(crate) use log::AuditLog;
 pub use queue::{AUDIT_EVENTS_MAX, AuditList, AuditQueue};

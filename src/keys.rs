@@ -29,6 +29,7 @@
 
 #[cfg(feature = "testing")]
 pub mod canary;
+pub mod event;
 pub mod executor;
 pub mod fair_queue;
 pub mod ledger;
@@ -38,6 +39,7 @@ pub mod request;
 pub mod service;
 pub mod statistics;
 
+pub use event::{KeyEvent, KeyEventKind, ToldKeyEvent, ToldKeyEvents};
 pub use executor::{Applied, ExecutorKeys, KeyLookup, SealingShare};
 pub use opened_dek::OpenedDek;
 pub use request::{DeliveredDek, Demand, KeyFailure, KeyId, KeyReply, KeyRequest, Purpose, Urgency};

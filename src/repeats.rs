@@ -48,6 +48,16 @@ impl<K: Hash + Eq> Repeats<K> {
         if self.said.get(&key).is_some_and(fresh) {
             return News::None;
         }
+        let news = self.another(now);
+        if news != News::None && self.said.len() < KEYS_MAX {
+            self.said.insert(key, now);
+        }
+        news
+    }
+
+    /// Whether something is to be said that is never the same.
+    pub(crate) fn another(&mut self, now: Instant) -> News {
+        let fresh = |at: &Instant| now.saturating_duration_since(*at) < KEPT;
         let is_over = |second: Instant| now.saturating_duration_since(second) >= SECOND;
         if self.second.is_none_or(is_over) {
             self.second = Some(now);
@@ -62,9 +72,6 @@ impl<K: Hash + Eq> Repeats<K> {
             return News::None;
         }
         self.lines = self.lines.saturating_add(1);
-        if self.said.len() < KEYS_MAX {
-            self.said.insert(key, now);
-        }
         News::Say {
             left_out: std::mem::take(&mut self.unsaid),
         }

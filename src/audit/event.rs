@@ -61,6 +61,52 @@ pub enum AuditEvent {
         /// The group whose members have changed; `None` at the start.
         group: Option<String>,
     },
+    /// A data key was made, and seals from now on.
+    KeyMade(AuditedKek),
+    /// One was unwrapped, the first under a version that was not in use.
+    KeyUnwrapped(AuditedKek),
+    /// A KMS refuses a key-encryption key, or a version of it.
+    KeyRefused {
+        #[serde(flatten)]
+        key: AuditedKek,
+        /// A fixed word.
+        reason: &'static str,
+    },
+    /// Another version of a key-encryption key seals from now on.
+    KeyRotated {
+        #[serde(flatten)]
+        key: AuditedKek,
+        version_before: Option<String>,
+    },
+    /// A version in use is refused: every data key under it was dropped.
+    KeyRevoked {
+        #[serde(flatten)]
+        key: AuditedKek,
+        /// A fixed word.
+        reason: &'static str,
+    },
+    /// A version in use was not confirmed for too long: every data key under it was dropped.
+    KeyLapsed(AuditedKek),
+    /// A KMS unwraps another data key than the one that is known.
+    KeyWrong {
+        #[serde(flatten)]
+        key: AuditedKek,
+        /// A fixed word.
+        reason: &'static str,
+    },
+    /// A KMS does not answer any more.
+    KmsLost {
+        #[serde(serialize_with = "foreign")]
+        kms: Arc<str>,
+        /// A fixed word.
+        reason: &'static str,
+    },
+    /// It answers again.
+    KmsFound {
+        #[serde(serialize_with = "foreign")]
+        kms: Arc<str>,
+        away_seconds: u64,
+    },
     /// So many events before this one were not written: there were too many in a second, or in a queue.
     LeftOut { count: u64 },
 }
@@ -136,6 +182,17 @@ pub struct BrokerLogin {
     pub again: bool,
 }
 
+/// A key-encryption key, and the KMS that has it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct AuditedKek {
+    /// As the configuration names it.
+    #[serde(serialize_with = "foreign")]
+    pub kms: Arc<str>,
+    pub kek: KekName,
+    /// `None`: it has none, or none is meant.
+    pub version: Option<String>,
+}
+
 /// Where an event may wait, and be written, besides others: each class has a bound of its own, so that what anybody can
 /// cause pushes out nothing of the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -152,10 +209,14 @@ pub enum EventClass {
     BrokerLoginRefused,
     /// Those that brokers have taken: they are renewed whatever clients do.
     BrokerLogin,
+    /// What a KMS says of keys that records and clients name.
+    NamedKey,
+    /// What else happens to keys and KMSs.
+    Key,
 }
 
 impl EventClass {
-    pub(super) const COUNT: usize = 6;
+    pub(super) const COUNT: usize = 8;
 }
 
 /// What the client wanted.
@@ -237,10 +298,7 @@ impl AuditEvent {
             Self::RefusedRequest(refused) => refused.reason.as_str(),
             Self::LoginRefused { reason, .. } => reason,
             Self::BrokerLoginRefused { reason, .. } => reason.as_str(),
-            Self::LoginAccepted(_)
-            | Self::BrokerLoginAccepted(_)
-            | Self::RulesLoaded { .. }
-            | Self::LeftOut { .. } => "",
+            _ => "",
         }
     }
 
@@ -275,6 +333,14 @@ impl AuditEvent {
             Self::BrokerLoginRefused { .. } => EventClass::BrokerLoginRefused,
             Self::BrokerLoginAccepted(_) => EventClass::BrokerLogin,
             Self::LoginAccepted(_) | Self::RulesLoaded { .. } | Self::LeftOut { .. } => EventClass::Known,
+            Self::KeyUnwrapped(_) | Self::KeyRefused { .. } => EventClass::NamedKey,
+            Self::KeyMade(_)
+            | Self::KeyRotated { .. }
+            | Self::KeyRevoked { .. }
+            | Self::KeyLapsed(_)
+            | Self::KeyWrong { .. }
+            | Self::KmsLost { .. }
+            | Self::KmsFound { .. } => EventClass::Key,
         }
     }
 }
@@ -349,7 +415,7 @@ fn refusal_word<S: Serializer>(reason: &RequestRefusal, serializer: S) -> Result
 }
 
 /// The name of a key-encryption key, as a rule or a stored record has it: in a record it may be any bytes.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct KekName(Arc<[u8]>);
 
 impl KekName {
@@ -358,6 +424,12 @@ impl KekName {
     pub fn in_record(wrapped_dek: &[u8]) -> Self {
         let kek = WrappedDek::parse(wrapped_dek).map_or(&[][..], |wrapped| wrapped.kek);
         Self(kek.into())
+    }
+}
+
+impl From<Arc<[u8]>> for KekName {
+    fn from(name: Arc<[u8]>) -> Self {
+        Self(name)
     }
 }
 
@@ -431,7 +503,17 @@ mod tests {
             }),
             again: false,
         };
+        let key = AuditedKek {
+            kms: HOSTILE.repeat(200).into(),
+            kek: KekName(HOSTILE.as_bytes().into()),
+            version: None,
+        };
         let events = [
+            AuditEvent::KeyUnwrapped(key.clone()),
+            AuditEvent::KmsLost {
+                kms: key.kms,
+                reason: "throttled",
+            },
             AuditEvent::Refused(refused),
             AuditEvent::LoginAccepted(login),
             failed,

@@ -24,7 +24,7 @@ use tokio::time::timeout_at;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 
-use super::event::{AuditEvent, EventClass, KekName, Operation, Reason, ShownClient};
+use super::event::{AuditEvent, AuditedKek, EventClass, KekName, Operation, Reason, ShownClient};
 use super::queue::AuditList;
 use super::state::{AuditState, Obstacle};
 use super::writer::AuditWriter;
@@ -32,13 +32,14 @@ use crate::broker_login::AccountName;
 use crate::config::AuditConfig;
 use crate::foreign::Foreign;
 use crate::identity::Principal;
+use crate::keys::ToldKeyEvent;
 use crate::metrics::{BrokerLoginFault, RefusalReason};
 use crate::repeats::{News, Repeats};
 
 /// Writes what was not written lately.
 #[derive(Default)]
 pub(crate) struct AuditLog {
-    /// By cluster and class.
+    /// By cluster or KMS, and class.
     said: HashMap<(Arc<str>, EventClass), Repeats<Line>>,
     /// Of what executors had no room for; the next line says it.
     left_out: u64,
@@ -74,14 +75,17 @@ enum Line {
         account: Option<AccountName>,
         principal: Option<Principal>,
     },
+    /// Whoever needed it.
+    UnwrappedKey(AuditedKek),
+    RefusedKey(AuditedKek, &'static str),
 }
 
 impl Line {
-    /// In which cluster, and what; `None` of what is written each time.
-    fn of(event: &AuditEvent) -> Option<(&Arc<str>, Self)> {
+    /// In which cluster or KMS, and what; no place of what is written each time, no line of what is never the same.
+    fn of(event: &AuditEvent) -> Option<(&Arc<str>, Option<Self>)> {
         match event {
             AuditEvent::IllegalNames { first, .. } => {
-                Some((&first.cluster, Self::IllegalNames(first.operation)))
+                Some((&first.cluster, Some(Self::IllegalNames(first.operation))))
             }
             AuditEvent::Refused(refused) => {
                 let is_about_client = refused.reason == Reason::Counted(RefusalReason::NotNamed);
@@ -94,7 +98,7 @@ impl Line {
                     reason: refused.reason.as_str(),
                     principal: principal.filter(|_| is_about_client).cloned(),
                 };
-                Some((&refused.cluster, line))
+                Some((&refused.cluster, Some(line)))
             }
             AuditEvent::RefusedRequest(refused) => {
                 let line = Self::Request {
@@ -103,7 +107,7 @@ impl Line {
                     name: refused.name.clone(),
                     principal: refused.client.principal.clone(),
                 };
-                Some((&refused.cluster, line))
+                Some((&refused.cluster, Some(line)))
             }
             AuditEvent::LoginRefused {
                 login,
@@ -111,7 +115,8 @@ impl Line {
                 claimed,
             } => {
                 let address = login.client.address.map(|address| address.ip());
-                Some((&login.cluster, Self::Login(address, reason, claimed.clone())))
+                let line = Self::Login(address, reason, claimed.clone());
+                Some((&login.cluster, Some(line)))
             }
             AuditEvent::BrokerLoginRefused { login, reason } => {
                 let line = Self::BrokerLogin {
@@ -120,12 +125,22 @@ impl Line {
                     account: login.account.clone(),
                     principal: login.client.principal.clone(),
                 };
-                Some((&login.cluster, line))
+                Some((&login.cluster, Some(line)))
             }
             AuditEvent::LoginAccepted(_)
             | AuditEvent::BrokerLoginAccepted(_)
             | AuditEvent::RulesLoaded { .. }
             | AuditEvent::LeftOut { .. } => None,
+            AuditEvent::KeyUnwrapped(key) => Some((&key.kms, Some(Self::UnwrappedKey(key.clone())))),
+            AuditEvent::KeyRefused { key, reason } => {
+                Some((&key.kms, Some(Self::RefusedKey(key.clone(), reason))))
+            }
+            AuditEvent::KeyMade(key)
+            | AuditEvent::KeyRotated { key, .. }
+            | AuditEvent::KeyRevoked { key, .. }
+            | AuditEvent::KeyLapsed(key)
+            | AuditEvent::KeyWrong { key, .. } => Some((&key.kms, None)),
+            AuditEvent::KmsLost { kms, .. } | AuditEvent::KmsFound { kms, .. } => Some((kms, None)),
         }
     }
 }
@@ -179,6 +194,17 @@ impl AuditLog {
         };
         let events = vec![event];
         self.take(AuditList { events, left_out: 0 }, None, now);
+    }
+
+    /// Something happened to a key or a KMS; without `[audit]` the key service has said in the log what it has to.
+    pub(crate) fn tell_key(&mut self, told: ToldKeyEvent, now: Instant) {
+        if self.writer.is_some() {
+            let list = AuditList {
+                events: vec![told.event.into()],
+                left_out: told.left_out,
+            };
+            self.take(list, None, now);
+        }
     }
 
     /// Whether lists wait.
@@ -247,7 +273,11 @@ impl AuditLog {
         if let Some((cluster, line)) = Line::of(event) {
             let place = (Arc::clone(cluster), event.class());
             let said = self.said.entry(place).or_insert_with(Repeats::new);
-            let News::Say { left_out: unsaid } = said.news(line, now) else {
+            let news = match line {
+                Some(line) => said.news(line, now),
+                None => said.another(now),
+            };
+            let News::Say { left_out: unsaid } = news else {
                 return false;
             };
             left_out = unsaid;
@@ -277,7 +307,7 @@ fn write_json(writer: &AuditWriter, event: &AuditEvent) {
     }
 }
 
-/// Without `[audit]`: who logs in is told to nobody there.
+/// Without `[audit]`: what was refused, and nothing else.
 fn log(event: &AuditEvent, left_out: u64) {
     if left_out > 0 {
         tracing::warn!(target: "sealwire::audit", left_out, "refusals were not written: too many in a second");
@@ -315,12 +345,7 @@ fn log(event: &AuditEvent, left_out: u64) {
                 "refused a request"
             );
         }
-        AuditEvent::LoginAccepted(_)
-        | AuditEvent::LoginRefused { .. }
-        | AuditEvent::BrokerLoginAccepted(_)
-        | AuditEvent::BrokerLoginRefused { .. }
-        | AuditEvent::RulesLoaded { .. }
-        | AuditEvent::LeftOut { .. } => {}
+        _ => {}
     }
 }
 

@@ -51,6 +51,22 @@ pub mod provider {
     }
 }
 
+/// A version for whoever reads it: a big-endian number where it is short, as the file keystore has them; else its
+/// bytes. `None`: there is none.
+#[must_use]
+pub fn version_text(version: &[u8]) -> Option<String> {
+    match version.len() {
+        0 => None,
+        1..=8 => {
+            let number = version
+                .iter()
+                .fold(0u64, |number, byte| (number << 8) | u64::from(*byte));
+            Some(number.to_string())
+        }
+        _ => Some(version.iter().map(|byte| format!("{byte:02x}")).collect()),
+    }
+}
+
 /// What stands for a KMS in wrapped DEKs: the first four bytes of SHA-256 of its identity (ENV-62).
 #[must_use]
 pub fn authority_of(identity: &[u8]) -> [u8; 4] {

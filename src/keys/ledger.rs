@@ -168,13 +168,9 @@ impl Ledger {
         });
         let outboxes = &mut self.outboxes;
         let found = match (job.call, outcome) {
-            (Call::Generate(key), Outcome::Generated(result)) => {
-                lane.generated(&key, result, now, outboxes);
-                None
-            }
+            (Call::Generate(key), Outcome::Generated(result)) => lane.generated(&key, result, now, outboxes),
             (Call::Unwrap(wrapped), Outcome::Unwrapped(result)) => {
-                lane.unwrapped(&wrapped, result, now, outboxes);
-                None
+                lane.unwrapped(&wrapped, result, now, outboxes)
             }
             (Call::Recheck(wrapped), Outcome::Rechecked(result)) => {
                 lane.rechecked(&wrapped, &result, now, outboxes)

@@ -20,13 +20,13 @@ use std::time::Duration;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::MissedTickBehavior;
 
+use super::event::{Absence, KekVersion, KeyEvent, KeyEventKind, KeyEvents, ToldKeyEvents, key_events};
 use super::ledger::{Call, Finding, FindingKind, Intervals, Job, Ledger, Outcome, WrongDek};
 use super::request::{KeyFailure, KeyReply, KeyRequest};
 use super::statistics::{CallKind, CallOutcome, KeyStatistics, KmsStatistics};
 use super::{CallBudget, KeyOptions};
 use crate::channel::{Receiver, Sender};
 use crate::clocks::{self, ClockWatch, Clocks, ClocksParted};
-use crate::envelope::WrappedDek;
 use crate::foreign::Foreign;
 use crate::ids::KmsId;
 use crate::kms::{KekNames, Kms, KmsError};
@@ -61,6 +61,8 @@ pub struct KeyService {
     refused: Repeats<(KmsId, Arc<[u8]>, KeyFailure, &'static str)>,
     /// Key-encryption keys of which a wrong data key was found lately, by KMS, and what follows.
     wrong: Repeats<(KmsId, Arc<[u8]>, &'static str)>,
+    /// For the audit log, where somebody takes them.
+    events: Option<KeyEvents>,
     clocks: ClockWatch,
 }
 
@@ -97,6 +99,7 @@ impl KeyService {
             call_timeout: options.call_timeout,
             refused: Repeats::new(),
             wrong: Repeats::new(),
+            events: None,
             clocks: ClockWatch::default(),
         };
         // KEK-NAMES-1
@@ -109,6 +112,14 @@ impl KeyService {
     #[must_use]
     pub fn statistics(&self) -> Arc<KeyStatistics> {
         Arc::clone(&self.statistics)
+    }
+
+    /// What happens to keys and KMSs from now on, for the audit log.
+    #[must_use]
+    pub fn events(&mut self) -> ToldKeyEvents {
+        let (events, told) = key_events();
+        self.events = Some(events);
+        told
     }
 
     /// Serves until it is dropped. On a tokio runtime with time enabled.
@@ -159,16 +170,25 @@ impl KeyService {
         let Some((named, statistics)) = self.of(found.kms) else {
             return;
         };
-        let kek = kek_of_version(&found.version);
-        let (kms, shown) = (named.name.as_str(), Foreign::new(&*kek).to_string());
-        match found.kind {
-            FindingKind::Revoked => {
+        let kek = KekVersion::of(&found.version);
+        let (kms, shown) = (named.name.as_str(), Foreign::new(&*kek.kek).to_string());
+        let kind = match found.kind {
+            FindingKind::Made { before } => {
+                if let Some(before) = before {
+                    let kek = kek.clone();
+                    self.tell(found.kms, KeyEventKind::Rotated { kek, before });
+                }
+                KeyEventKind::Made(kek)
+            }
+            FindingKind::Unwrapped => KeyEventKind::Unwrapped(kek),
+            FindingKind::Revoked(failure) => {
                 statistics.revocations.increment();
                 tracing::warn!(
                     kms,
                     kek = &*shown,
                     "a key-encryption key in use is refused: every key under it was dropped"
                 );
+                KeyEventKind::Revoked(kek, failure)
             }
             FindingKind::Lapsed => {
                 statistics.lapses.increment();
@@ -178,11 +198,22 @@ impl KeyService {
                     "a key-encryption key was not confirmed by its KMS for limits.outage_grace: every key under it was \
                      dropped, and comes back when the KMS answers"
                 );
+                KeyEventKind::Lapsed(kek)
             }
             FindingKind::WrongDek(wrong) => {
                 statistics.wrong_deks.increment();
-                self.say_wrong(found.kms, kek, wrong);
+                self.say_wrong(found.kms, Arc::clone(&kek.kek), wrong);
+                KeyEventKind::Wrong(kek, wrong)
             }
+        };
+        self.tell(found.kms, kind);
+    }
+
+    /// For the audit log (KEY-EVENT-1).
+    fn tell(&self, kms: KmsId, kind: KeyEventKind) {
+        if let Some(events) = &self.events {
+            let kms = self.name(kms).into();
+            events.tell(KeyEvent { kms, kind });
         }
     }
 
@@ -281,29 +312,30 @@ impl KeyService {
             outcome: job.call.outage("the call ended abnormally"),
             took: Duration::ZERO,
         });
-        let kek = kek_of(&job.call);
         self.count(&job, &answer);
-        self.say_refused(&job, &kek, &answer);
-        if let Some(found) = self.ledger.finish(job, answer.outcome, clocks::now()) {
-            self.say_found(found);
+        let (kms, refused) = (job.kms, self.say_refused(&job, &answer));
+        match self.ledger.finish(job, answer.outcome, clocks::now()) {
+            Some(found) => self.say_found(found),
+            None => refused.into_iter().for_each(|kind| self.tell(kms, kind)),
         }
     }
 
-    /// Names a key-encryption key that the KMS refuses, once a minute.
-    fn say_refused(&mut self, job: &Job, kek: &Arc<[u8]>, answer: &EndedCall) {
-        let Some(error) = answer.error().filter(|error| error.refuses_kek()) else {
-            return;
-        };
+    /// Names a key-encryption key that the KMS refuses, once a minute; returns what the audit log is told, where it was
+    /// not in use.
+    fn say_refused(&mut self, job: &Job, answer: &EndedCall) -> Option<KeyEventKind> {
+        let error = answer.error().filter(|error| error.refuses_kek())?;
+        let (kek, failure) = (kek_of(&job.call), KeyFailure::from(error));
         let consequence = consequence(&job.call, error);
-        let kind = (job.kms, Arc::clone(kek), KeyFailure::from(error), consequence);
+        let kind = (job.kms, Arc::clone(&kek.kek), failure, consequence);
         if self.refused.news(kind, clocks::now()) != News::None {
             tracing::warn!(
                 kms = self.name(job.kms),
-                kek = &*Foreign::new(&**kek).to_string(),
+                kek = &*Foreign::new(&*kek.kek).to_string(),
                 reason = %error,
                 "a key-encryption key is refused: {consequence}"
             );
         }
+        Some(KeyEventKind::Refused(kek, failure))
     }
 
     fn count(&self, job: &Job, answer: &EndedCall) {
@@ -319,11 +351,20 @@ impl KeyService {
             .calls(kind_of(&job.call), CallOutcome::of(error))
             .increment();
         let outage = error.filter(|error| !error.is_verdict());
-        if statistics.set_answering(outage.is_none(), clocks::now()) {
-            match outage {
-                Some(reason) => tracing::error!(kms = self.name(job.kms), %reason, "KMS unavailable"),
-                None => tracing::info!(kms = self.name(job.kms), "KMS available again"),
-            }
+        let now = clocks::now();
+        let before = statistics.state(now);
+        if statistics.set_answering(outage.is_none(), now) {
+            let kind = match outage {
+                Some(reason) => {
+                    tracing::error!(kms = self.name(job.kms), %reason, "KMS unavailable");
+                    KeyEventKind::Lost(Absence::of(reason))
+                }
+                None => {
+                    tracing::info!(kms = self.name(job.kms), "KMS available again");
+                    KeyEventKind::Found(before.silence())
+                }
+            };
+            self.tell(job.kms, kind);
         }
     }
 
@@ -363,21 +404,12 @@ impl EndedCall {
     }
 }
 
-/// The name of the key-encryption key that a call is about: a rule's, or a record's.
-fn kek_of(call: &Call) -> Arc<[u8]> {
+/// The key-encryption key that a call is about: a rule's, or a record's.
+fn kek_of(call: &Call) -> KekVersion {
     match call {
-        Call::Generate(key) | Call::PollVersion(key) => Arc::clone(&key.kek).into(),
-        Call::Unwrap(wrapped) | Call::Recheck(wrapped) => WrappedDek::parse(wrapped)
-            .map_or(&[][..], |parsed| parsed.kek)
-            .into(),
+        Call::Generate(key) | Call::PollVersion(key) => KekVersion::any(&key.kek),
+        Call::Unwrap(wrapped) | Call::Recheck(wrapped) => KekVersion::of(wrapped),
     }
-}
-
-/// The name of the key-encryption key in what a wrapped DEK starts with.
-fn kek_of_version(prefix: &[u8]) -> Arc<[u8]> {
-    WrappedDek::parse(prefix)
-        .map_or(&[][..], |parsed| parsed.kek)
-        .into()
 }
 
 /// What a refusal of the key-encryption key of `call` means, and no more: of its versions others may be good.

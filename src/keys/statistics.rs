@@ -155,6 +155,17 @@ pub enum KmsState {
     Silent(Duration),
 }
 
+impl KmsState {
+    /// For how long it has not answered.
+    #[must_use]
+    pub fn silence(self) -> Duration {
+        match self {
+            Self::Silent(silence) => silence,
+            Self::Unasked | Self::Answering => Duration::ZERO,
+        }
+    }
+}
+
 impl KmsStatistics {
     fn new() -> Self {
         Self {

@@ -43,7 +43,7 @@ use crate::channel::{Receiver, Sender};
 use crate::clocks;
 use crate::config::OwnPorts;
 use crate::ids::{ById, ClusterId, Ids};
-use crate::keys::{KeyService, KeyStatistics};
+use crate::keys::{KeyService, KeyStatistics, ToldKeyEvent, ToldKeyEvents};
 use crate::messages::{ControlRequest, ExecutorMessage, TlsNews};
 use crate::metrics::Snapshot;
 use crate::pipeline::AddressBook;
@@ -94,6 +94,8 @@ pub(super) struct Control {
     tokens: DelegationTokens,
     /// Groups that have changed.
     groups: mpsc::Receiver<GroupNews>,
+    /// What happens to keys, for the audit log; `None`: nobody tells yet.
+    key_events: Option<ToldKeyEvents>,
     notices: Notices,
     hidden: HiddenLog,
 }
@@ -117,6 +119,7 @@ impl Control {
             tokens: DelegationTokens::default(),
             // Nobody says so yet.
             groups: mpsc::channel(1).1,
+            key_events: None,
             hidden: HiddenLog::new(links.ids.clusters.clone()),
             notices: Notices::new(links.ids.clone()),
             links,
@@ -135,7 +138,7 @@ impl Control {
     /// Runs until a signal or whoever started it says that it ends; then executors drain.
     pub(super) async fn run(
         mut self,
-        key_service: KeyService,
+        mut key_service: KeyService,
         followed: Followed,
         admin: Option<std::net::TcpListener>,
         facts: ProcessFacts,
@@ -158,6 +161,7 @@ impl Control {
         });
         let executors = self.links.executors.clone();
         let executors_ended = std::mem::take(&mut self.links.executors_ended);
+        self.key_events = Some(key_service.events());
         let keys = tokio::spawn(key_service.run());
         self.key_sets = followed.key_sets.requests();
         self.tokens = followed.tokens;
@@ -230,6 +234,10 @@ impl Control {
                 Some(GroupNews { cluster, rules, group }) = self.groups.recv() => {
                     self.links.audit.tell_rules(&cluster, rules, Some(&group), clocks::now());
                 }
+                // KEY-EVENT-1: while the log has no room they wait where there is a bound.
+                told = next_key_event(&mut self.key_events), if !self.links.audit.is_waiting() => {
+                    self.links.audit.tell_key(told, clocks::now());
+                }
                 () = sleep_until(next.unwrap_or(now).into()), if next.is_some() => turn = None,
                 () = self.links.audit.room(), if self.links.audit.is_waiting() => turn = None,
             }
@@ -292,6 +300,14 @@ impl Control {
                 }
             }
         }
+    }
+}
+
+/// None ever where nobody tells.
+async fn next_key_event(events: &mut Option<ToldKeyEvents>) -> ToldKeyEvent {
+    match events {
+        Some(events) => events.recv().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::batch_sizes::{Sizes, StoredBatch};
 use super::describe::{Item, SealFacts, Stored, Summary, What};
-use crate::envelope::wrapped_dek::provider;
+use crate::envelope::wrapped_dek::{provider, version_text};
 use crate::foreign::Foreign;
 
 /// How it is written.
@@ -254,16 +254,8 @@ fn provider_name(number: u8) -> String {
     provider::name(number).map_or_else(|| format!("provider {number}"), str::to_owned)
 }
 
-/// Big-endian numbers where they are short, as the file keystore has them; else the bytes.
 fn version(bytes: &[u8]) -> String {
-    match bytes.len() {
-        0 => "none".to_owned(),
-        1..=8 => bytes
-            .iter()
-            .fold(0u64, |number, byte| (number << 8) | u64::from(*byte))
-            .to_string(),
-        _ => hex(bytes),
-    }
+    version_text(bytes).unwrap_or_else(|| "none".to_owned())
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -1,9 +1,10 @@
-//! What the ledger tells of: an operator has to know it, and nobody asked.
+//! What the ledger tells of: an operator, or the audit log, has to know it, and nobody asked.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ids::KmsId;
+use crate::keys::request::KeyFailure;
 
 /// Something about the keys under one version of a KEK.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,10 +18,17 @@ pub struct Finding {
 }
 
 /// See [`Finding`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FindingKind {
+    /// A DEK was made, and seals from now on.
+    Made {
+        /// The version that sealed until now, if it is another one.
+        before: Option<Arc<[u8]>>,
+    },
+    /// A DEK was unwrapped, the first under a version that was not in use.
+    Unwrapped,
     /// The KMS refuses the version: every key under it was dropped.
-    Revoked,
+    Revoked(KeyFailure),
     /// The KMS has not confirmed the version for too long: every key under it was dropped.
     Lapsed,
     /// The KMS unwraps another DEK than the one that is known.
@@ -36,4 +44,16 @@ pub enum WrongDek {
     Unused,
     /// One that was unwrapped for readers: it was forgotten, and is unwrapped anew when it is needed.
     Opened,
+}
+
+impl WrongDek {
+    /// A fixed word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sealed(_) => "sealed",
+            Self::Unused => "unused",
+            Self::Opened => "opened",
+        }
+    }
 }

@@ -10,12 +10,12 @@ use super::finding::{Finding, FindingKind, WrongDek};
 use super::opening::{OpenedDeks, Origin};
 use super::outboxes::Outboxes;
 use super::rate::CallRate;
-use super::sealing::{Proof, SealingDeks};
+use super::sealing::{NewDek, Proof, SealingDeks};
 use super::standing::{KmsStanding, SEALING_SHOWN_MAX};
 use super::version_prefix;
 use crate::crypto::SecretKey;
 use crate::ids::KmsId;
-use crate::keys::{KeyId, KeyReply, Urgency};
+use crate::keys::{KeyFailure, KeyId, KeyReply, Urgency};
 use crate::kms::{GeneratedDek, KmsError};
 
 /// Everything about one KMS.
@@ -94,26 +94,26 @@ impl Lane {
         result: Result<GeneratedDek, KmsError>,
         now: Instant,
         outboxes: &mut Outboxes,
-    ) {
-        if let Some((dek, wrapped)) = self
+    ) -> Option<Finding> {
+        let made = self
             .sealing
-            .generated(key, result, now, &mut self.checks, outboxes)
-        {
-            self.learn(&wrapped, dek, Origin::Made, now, outboxes);
-        }
+            .generated(key, result, now, &mut self.checks, outboxes)?;
+        self.learn(made, Origin::Made, now, outboxes)
     }
 
     /// What this process seals its readers will ask for: it need not be unwrapped.
     fn learn(
         &mut self,
-        wrapped: &Arc<[u8]>,
-        dek: SecretKey,
+        made: NewDek,
         origin: Origin,
         now: Instant,
         outboxes: &mut Outboxes,
-    ) {
-        let evicted = self.opening.learn(wrapped, dek, origin, now);
+    ) -> Option<Finding> {
+        let NewDek { dek, wrapped, before } = made;
+        let evicted = self.opening.learn(&wrapped, dek, origin, now);
         self.drop_version(evicted, outboxes);
+        let prefix = version_prefix(&wrapped)?;
+        Some(self.found(prefix.into(), FindingKind::Made { before }))
     }
 
     pub(super) fn unwrapped(
@@ -122,9 +122,13 @@ impl Lane {
         result: Result<SecretKey, KmsError>,
         now: Instant,
         outboxes: &mut Outboxes,
-    ) {
+    ) -> Option<Finding> {
+        let prefix = version_prefix(wrapped);
+        let was_in_use = prefix.is_some_and(|prefix| self.opening.uses(prefix));
         let evicted = self.opening.unwrapped(wrapped, result, now, outboxes);
         self.drop_version(evicted, outboxes);
+        let new = prefix.filter(|prefix| !was_in_use && self.opening.uses(prefix))?;
+        Some(self.found(new.into(), FindingKind::Unwrapped))
     }
 
     pub(super) fn rechecked(
@@ -142,17 +146,12 @@ impl Lane {
             && (is_due || !may_be_early(error))
         {
             self.drop_version(Some(prefix.into()), outboxes);
-            return Some(self.found(prefix.into(), FindingKind::Revoked));
+            return Some(self.found(prefix.into(), FindingKind::Revoked(KeyFailure::from(error))));
         }
         let is_other = self.opening.rechecked(wrapped, result, now);
         let wrong = match proof {
             Proof::Wrong(wrong) => wrong,
-            Proof::Right(dek) => {
-                if let Some(dek) = dek {
-                    self.learn(wrapped, dek, Origin::Proved, now, outboxes);
-                }
-                return None;
-            }
+            Proof::Right(made) => return self.learn(made?, Origin::Proved, now, outboxes),
             Proof::None if is_other => {
                 self.forget_opened(wrapped, outboxes);
                 WrongDek::Opened

@@ -240,6 +240,11 @@ impl OpenedDeks {
         }
     }
 
+    /// Whether keys under a version are in use.
+    pub(super) fn uses(&self, prefix: &[u8]) -> bool {
+        self.versions.contains(prefix)
+    }
+
     /// Notes that keys under the version of `wrapped` are in use.
     pub(super) fn touch_version(&mut self, wrapped: &[u8]) {
         if let Some(prefix) = version_prefix(wrapped) {

@@ -68,6 +68,15 @@ struct Active {
     outdated: bool,
 }
 
+/// One that seals from now on.
+pub(super) struct NewDek {
+    /// A copy, for opening.
+    pub(super) dek: SecretKey,
+    pub(super) wrapped: Arc<[u8]>,
+    /// The version that sealed until now, if it is another one.
+    pub(super) before: Option<Arc<[u8]>>,
+}
+
 #[derive(Default)]
 struct Making {
     waiters: ExecutorSet,
@@ -187,7 +196,7 @@ impl SealingDeks {
         })
     }
 
-    /// Takes in what a call brought and tells all whom it concerns; returns a copy of the new DEK, for opening.
+    /// Takes in what a call brought and tells all whom it concerns; returns the new DEK that seals.
     pub(super) fn generated(
         &mut self,
         key: &KeyId,
@@ -195,7 +204,7 @@ impl SealingDeks {
         now: Instant,
         checks: &mut Checks,
         outboxes: &mut Outboxes,
-    ) -> Option<(SecretKey, Arc<[u8]>)> {
+    ) -> Option<NewDek> {
         let mut fetch = self.fetching.remove(key)?;
         match result {
             Ok(_) if fetch.revoked => self.make_again(key, fetch),
@@ -224,7 +233,7 @@ impl SealingDeks {
         self.queue.push_back(key.clone());
     }
 
-    /// Seals with a new DEK from now on; returns a copy of it, for opening.
+    /// Seals with a new DEK from now on.
     fn install(
         &mut self,
         key: &KeyId,
@@ -232,11 +241,13 @@ impl SealingDeks {
         GeneratedDek { dek, wrapped }: GeneratedDek,
         now: Instant,
         outboxes: &mut Outboxes,
-    ) -> Option<(SecretKey, Arc<[u8]>)> {
-        let version = WrappedDek::parse(&wrapped).ok()?.version.into();
+    ) -> Option<NewDek> {
+        let version: Box<[u8]> = WrappedDek::parse(&wrapped).ok()?.version.into();
         let wrapped: Arc<[u8]> = wrapped.into();
+        let mut before = None;
         if let Some(former) = self.active.pop(key) {
             receivers.add_all(&former.holders);
+            before = (former.version != version).then(|| former.version.into());
         }
         let copy = dek.duplicate();
         let mut active = Active {
@@ -260,7 +271,11 @@ impl SealingDeks {
         if let Some((idlest, evicted)) = self.active.push(key.clone(), active) {
             self.release(&idlest, &evicted, outboxes);
         }
-        Some((copy, wrapped))
+        Some(NewDek {
+            dek: copy,
+            wrapped,
+            before,
+        })
     }
 
     /// Takes in the KEK's current version.

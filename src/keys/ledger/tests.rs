@@ -15,6 +15,7 @@ use crate::kms::GeneratedDek;
 
 mod budget;
 mod calls;
+mod findings;
 mod outage;
 mod racing;
 mod shares;
@@ -169,7 +170,7 @@ impl Desk {
 
     /// Whether keys were revoked.
     fn finish(&mut self, call: Call, outcome: Outcome) -> bool {
-        self.find(call, outcome) == Some(FindingKind::Revoked)
+        matches!(self.find(call, outcome), Some(FindingKind::Revoked(_)))
     }
 
     /// What is worth telling.

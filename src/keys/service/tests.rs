@@ -19,6 +19,8 @@ use crate::kms::keystore::{
 };
 use crate::testing::{Faults, FaultyKms};
 
+mod events;
+
 const TAIL: Demand = Demand {
     urgency: Urgency::Tail,
     connection: 1,
@@ -31,6 +33,7 @@ struct Stage {
     faults: Faults,
     kms: Arc<dyn Kms>,
     statistics: Arc<KeyStatistics>,
+    events: ToldKeyEvents,
 }
 
 struct Executor {
@@ -77,7 +80,8 @@ impl Stage {
             kms: Arc::clone(&kms),
             budget,
         };
-        let service = KeyService::new(vec![named], request_receiver, senders, options);
+        let mut service = KeyService::new(vec![named], request_receiver, senders, options);
+        let events = service.events();
         let statistics = service.statistics();
         tokio::spawn(service.run());
         Ok(Self {
@@ -86,6 +90,7 @@ impl Stage {
             faults,
             kms,
             statistics,
+            events,
         })
     }
 

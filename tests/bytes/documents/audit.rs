@@ -2,11 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sealwire::audit::{AuditEvent, BrokerLogin, Login, Operation, Reason, RefusedRecords, RefusedRequest};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sealwire::audit::{
+    AuditEvent, AuditedKek, BrokerLogin, KekName, Login, Operation, Reason, RefusedRecords, RefusedRequest,
+};
 use sealwire::identity::Client;
 use sealwire::identity::sasl::Failure;
 use sealwire::identity::sasl::exchange::LoginMechanism;
 use sealwire::identity::sasl::oauthbearer::token::TokenFault;
+use sealwire::keys::KeyFailure;
+use sealwire::keys::event::Absence;
+use sealwire::keys::ledger::WrongDek;
 use sealwire::metrics::{BrokerLoginFault, BrokerLoginKind, CloseReason, RequestRefusal};
 use sealwire::pipeline::LoginRefusal;
 
@@ -39,7 +47,7 @@ fn events() -> Vec<AuditEvent> {
         account: None,
         again: false,
     };
-    vec![
+    let mut events = vec![
         AuditEvent::Refused(refused.clone()),
         AuditEvent::IllegalNames {
             first: refused,
@@ -68,7 +76,46 @@ fn events() -> Vec<AuditEvent> {
             rules: 1,
             group: None,
         },
-        AuditEvent::LeftOut { count: 1 },
+    ];
+    events.extend(key_events());
+    events.push(AuditEvent::LeftOut { count: 1 });
+    events
+}
+
+fn key_events() -> Vec<AuditEvent> {
+    let key = AuditedKek {
+        kms: "local".into(),
+        kek: KekName::from(Arc::<str>::from("payments")),
+        version: None,
+    };
+    vec![
+        AuditEvent::KeyMade(key.clone()),
+        AuditEvent::KeyUnwrapped(key.clone()),
+        AuditEvent::KeyRefused {
+            key: key.clone(),
+            reason: "kek_denied",
+        },
+        AuditEvent::KeyRotated {
+            key: key.clone(),
+            version_before: None,
+        },
+        AuditEvent::KeyRevoked {
+            key: key.clone(),
+            reason: "kek_denied",
+        },
+        AuditEvent::KeyLapsed(key.clone()),
+        AuditEvent::KeyWrong {
+            key,
+            reason: "sealed",
+        },
+        AuditEvent::KmsLost {
+            kms: "local".into(),
+            reason: "unavailable",
+        },
+        AuditEvent::KmsFound {
+            kms: "local".into(),
+            away_seconds: 1,
+        },
     ]
 }
 
@@ -83,7 +130,16 @@ fn place(event: &AuditEvent) -> usize {
         AuditEvent::BrokerLoginAccepted(_) => 5,
         AuditEvent::BrokerLoginRefused { .. } => 6,
         AuditEvent::RulesLoaded { .. } => 7,
-        AuditEvent::LeftOut { .. } => 8,
+        AuditEvent::KeyMade(_) => 8,
+        AuditEvent::KeyUnwrapped(_) => 9,
+        AuditEvent::KeyRefused { .. } => 10,
+        AuditEvent::KeyRotated { .. } => 11,
+        AuditEvent::KeyRevoked { .. } => 12,
+        AuditEvent::KeyLapsed(_) => 13,
+        AuditEvent::KeyWrong { .. } => 14,
+        AuditEvent::KmsLost { .. } => 15,
+        AuditEvent::KmsFound { .. } => 16,
+        AuditEvent::LeftOut { .. } => 17,
     }
 }
 
@@ -151,6 +207,30 @@ fn every_reason_and_kind_of_a_login_at_a_broker_is_documented_and_no_other() {
         .expect("the field");
     let kinds: Vec<_> = BrokerLoginKind::ALL.iter().map(|kind| kind.as_str()).collect();
     assert_eq!(quoted(&kind[1]), kinds);
+}
+
+#[test]
+fn every_reason_of_a_key_or_a_kms_is_documented_and_no_other() {
+    let keys = [
+        KeyFailure::KekDisabled,
+        KeyFailure::KekDestroyed,
+        KeyFailure::KekDenied,
+        KeyFailure::KekNotFound,
+        KeyFailure::KekVersionNotFound,
+    ];
+    let wrong = [
+        WrongDek::Sealed(Duration::ZERO),
+        WrongDek::Unused,
+        WrongDek::Opened,
+    ];
+    let words = keys.iter().map(|failure| failure.reason());
+    let words = words.chain(wrong.iter().map(|wrong| wrong.as_str()));
+    let words = words.chain(Absence::ALL.iter().map(|absence| absence.as_str()));
+    let text = read("docs/audit.md");
+    assert_eq!(
+        first_cells(&table(&text, "reason of a key or a KMS")),
+        words.map(str::to_owned).collect::<BTreeSet<_>>()
+    );
 }
 
 #[test]

@@ -14,7 +14,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Making, SealingDeks};
+use super::{Making, NewDek, SealingDeks};
 use crate::crypto::SecretKey;
 use crate::keys::ledger::finding::WrongDek;
 use crate::keys::ledger::outboxes::Outboxes;
@@ -25,8 +25,8 @@ use crate::kms::KmsError;
 pub(in crate::keys::ledger) enum Proof {
     /// Nothing.
     None,
-    /// It is the right one; a copy, for opening, of one that seals from now on.
-    Right(Option<SecretKey>),
+    /// It is the right one; or one that seals from now on.
+    Right(Option<NewDek>),
     Wrong(WrongDek),
 }
 
@@ -82,8 +82,7 @@ impl SealingDeks {
                 Proof::None
             }
             Ok(dek) if dek.is_same(&made.dek) => {
-                let installed = self.install(key, fetch.waiters, made, now, outboxes);
-                Proof::Right(installed.map(|(dek, _)| dek))
+                Proof::Right(self.install(key, fetch.waiters, made, now, outboxes))
             }
             Ok(_) | Err(KmsError::Malformed) => {
                 let error = KmsError::Unavailable("it made a wrong data key".to_owned());
