@@ -11,6 +11,7 @@
 //! - VAULT-2: 403 says nothing of whom it is about. Where the token is known to be good, it is a verdict about the KEK;
 //!   else there is a new login, once, and where that does not help it is about the proxy's own credentials.
 //! - VAULT-3: a KEK whose wrapping key is public, or that needs more than a name, is refused for both ways.
+//! - VAULT-4: a refusal that is not in Vault's own form comes from something in front of it, and is an outage.
 //!
 //! What it asks of the policy: `update` on MOUNT/datakey/plaintext/KEK and MOUNT/decrypt/KEK, `read` on MOUNT/keys/KEK.
 #![expect(

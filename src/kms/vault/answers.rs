@@ -156,12 +156,39 @@ impl TransitKey {
     }
 }
 
+#[derive(Deserialize)]
+struct Errors {
+    errors: Vec<String>,
+}
+
+/// VAULT-4
+pub(super) fn check_refusal(answer: &HttpAnswer) -> Result<(), KmsError> {
+    let is_refusal = matches!(
+        answer.status,
+        StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND
+    );
+    if is_refusal && serde_json::from_slice::<Errors>(&answer.body).is_err() {
+        return Err(KmsError::Unavailable(format!(
+            "something else answers for it, with status {}",
+            answer.status.as_u16()
+        )));
+    }
+    Ok(())
+}
+
+/// What an answer to a question about a token means that is neither yes nor no: never anything about a key.
+pub(super) fn outage_of(answer: &HttpAnswer) -> KmsError {
+    match verdict_of(answer) {
+        error if error.is_verdict() => KmsError::Unavailable(format!(
+            "its login answers with status {}",
+            answer.status.as_u16()
+        )),
+        error => error,
+    }
+}
+
 /// What an answer other than 200 means; 403 is told apart before ([`super::VaultKms::ask`]).
 pub(super) fn verdict_of(answer: &HttpAnswer) -> KmsError {
-    #[derive(Deserialize)]
-    struct Errors {
-        errors: Vec<String>,
-    }
     let status = answer.status;
     let said = serde_json::from_slice::<Errors>(&answer.body).map(|errors| errors.errors);
     let says = |text: &str| {

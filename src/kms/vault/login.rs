@@ -24,6 +24,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
+use super::answers::{check_refusal, outage_of};
 use crate::durable_file;
 use crate::kms::KmsError;
 use crate::kms::http::{HttpAnswer, HttpCall, HttpClient, Plaintext, unavailable};
@@ -161,18 +162,34 @@ impl Session {
 
     /// Keeps a token for as long as it is dropped not. Nothing is asked before somebody needs one.
     pub(super) async fn keep(&self) {
+        let mut again = RENEW_AGAIN;
         loop {
             let due = self.current().and_then(|token| token.renewed_after());
-            let wait = due.unwrap_or(LOOK_INTERVAL).clamp(RENEW_AGAIN, LOOK_INTERVAL);
+            let wait = due.unwrap_or(LOOK_INTERVAL).clamp(again, LOOK_INTERVAL);
             if timeout(wait, self.is_new.notified()).await.is_ok() {
                 continue;
             }
             let Some(token) = self.current() else { continue };
             // VAULT-LOGIN-2: whatever comes of it.
             let is_due = token.renewed_after().is_some_and(|after| after.is_zero());
-            if self.is_replaced(&token).await || is_due && !self.renew(&token).await {
-                let _ = self.token(Some(&token)).await;
-            }
+            let kept = if self.is_replaced(&token).await {
+                Ok(false)
+            } else if is_due {
+                self.renew(&token).await
+            } else {
+                Ok(true)
+            };
+            let had = match kept {
+                Ok(false) => self.token(Some(&token)).await.map(drop),
+                Ok(true) => Ok(()),
+                Err(error) => Err(error),
+            };
+            // Whoever is away, or asked too often, is asked less and less.
+            again = match had {
+                Err(KmsError::Throttled { after }) => after.clamp(again, RENEW_AGAIN_MAX),
+                Err(_) => again.saturating_mul(2).min(RENEW_AGAIN_MAX),
+                Ok(()) => RENEW_AGAIN,
+            };
         }
     }
 
@@ -281,7 +298,7 @@ impl Session {
         match answer.status {
             StatusCode::OK => Ok(Some(Self::token_of(&answer.body)?)),
             StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Ok(None),
-            _ => Err(super::verdict_of(&answer)),
+            _ => Err(outage_of(&answer)),
         }
     }
 
@@ -315,7 +332,7 @@ impl Session {
                 }))
             }
             StatusCode::FORBIDDEN => Ok(None),
-            _ => Err(super::verdict_of(&answer)),
+            _ => Err(outage_of(&answer)),
         }
     }
 
@@ -325,26 +342,24 @@ impl Session {
         match answer.status {
             StatusCode::OK => Ok(true),
             StatusCode::FORBIDDEN => Ok(false),
-            _ => Err(super::verdict_of(&answer)),
+            _ => Err(outage_of(&answer)),
         }
     }
 
     /// Whether the token is good for a while longer.
-    async fn renew(&self, token: &Arc<Token>) -> bool {
+    async fn renew(&self, token: &Arc<Token>) -> Result<bool, KmsError> {
         if !token.is_renewable {
-            return false;
+            return Ok(false);
         }
         let path = ["auth", "token", "renew-self"];
         let request = VaultRequest::new(Method::POST, &path, Some(serde_json::json!({})));
-        let Ok(answer) = self.send(&request, Some(token)).await else {
-            return false;
-        };
-        if answer.status != StatusCode::OK {
-            return false;
+        let answer = self.send(&request, Some(token)).await?;
+        match answer.status {
+            StatusCode::OK => {}
+            StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN => return Ok(false),
+            _ => return Err(outage_of(&answer)),
         }
-        let Ok(renewed) = Self::token_of(&answer.body) else {
-            return false;
-        };
+        let renewed = Self::token_of(&answer.body)?;
         // Renewed for less than there was: its longest time is nearly over.
         let is_shorter = renewed.lease < token.lease && renewed.lease.is_some();
         let mut current = lock(&self.token);
@@ -354,7 +369,7 @@ impl Session {
         {
             *current = Some(Arc::new(renewed));
         }
-        !is_shorter || matches!(self.login, VaultLogin::Token(_))
+        Ok(!is_shorter || matches!(self.login, VaultLogin::Token(_)))
     }
 
     fn token_of(body: &[u8]) -> Result<Token, KmsError> {
@@ -397,10 +412,11 @@ impl Session {
             answer.status,
             StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT
         ) {
-            return Ok(answer);
+            return check_refusal(&answer).map(|()| answer);
         }
         call.url = self.elsewhere(&call.url, &answer)?;
-        self.http.send(&call).await
+        let answer = self.http.send(&call).await?;
+        check_refusal(&answer).map(|()| answer)
     }
 
     /// VAULT-LOGIN-4
@@ -453,6 +469,8 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 /// How soon after a renewal that came to nothing.
 const RENEW_AGAIN: Duration = Duration::from_secs(1);
+/// The same while the server is away, below [`LOOK_INTERVAL`]: a token is renewed when a third of its time is left.
+const RENEW_AGAIN_MAX: Duration = Duration::from_secs(8);
 /// Vault locks an account for 15 minutes after five failures in a row.
 const BACK_OFF_MIN: Duration = Duration::from_secs(5);
 const BACK_OFF_MAX: Duration = Duration::from_secs(300);

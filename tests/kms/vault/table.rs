@@ -199,6 +199,39 @@ async fn no_name_leads_a_call_elsewhere() {
     assert_eq!(layer.calls(), 0);
 }
 
+/// VAULT-4: a refusal by something in front of the server, of one path or of all, of whatever kind.
+#[tokio::test]
+async fn a_page_of_somebody_else_is_no_verdict() {
+    let server = OpenBao::start().await;
+    make_key(&server, "payments").await;
+    let layer = FaultLayer::before(server.port());
+    let kms = VaultKms::new(settings(&server, &layer.address(), server.root_token()));
+    let made = kms.generate_dek("payments").await.expect("made");
+    let page = "<html>not for you</html>";
+    for line in [
+        "400 Bad Request",
+        "401 Unauthorized",
+        "403 Forbidden",
+        "404 Not Found",
+    ] {
+        let answer = format!("HTTP/1.1 {line}\r\nContent-Length: {}\r\n\r\n{page}", page.len());
+        for of in ["transit/decrypt/", "auth/token/", "/v1/"] {
+            layer.set(LayerFault::AnswerTo(of, answer.clone()));
+            match kms.unwrap_dek(&made.wrapped).await {
+                Ok(key) => assert!(of == "auth/token/" && are_same(&key, &made.dek), "{line} {of}"),
+                Err(KmsError::Unavailable(_)) => {}
+                Err(error) => panic!("{line} {of}: {error:?}"),
+            }
+        }
+    }
+    layer.set(LayerFault::None);
+    let again = kms
+        .recheck(&made.wrapped)
+        .await
+        .expect("nothing is remembered of it");
+    assert!(are_same(&again, &made.dek));
+}
+
 /// VAULT-2: what a policy does not allow is said, and is a verdict; what was allowed before is not used any longer.
 #[tokio::test]
 async fn a_policy_that_denies_is_a_verdict_and_says_what_is_missing() {
