@@ -15,12 +15,12 @@ use crate::support::package_files::taken_out;
 type TestResult = Result<(), Box<dyn std::error::Error>>;
 
 /// For each alert what brings it: series and their values, one a minute.
-const FIRE: [(&str, &[(&str, &str)]); 25] = [
+const FIRE: [(&str, &[(&str, &str)]); 26] = [
     (
         "SealwireTampering",
         &[(
             r#"sealwire_refused_partitions_total{operation="fetch",reason="tag"}"#,
-            GROWS,
+            BORN,
         )],
     ),
     (
@@ -112,6 +112,7 @@ const FIRE: [(&str, &[(&str, &str)]); 25] = [
         "SealwireDelegationTokensFail",
         &[("sealwire_delegation_token_failures_total", GROWS)],
     ),
+    ("SealwireDown", &[(r#"up{job="sealwire"}"#, "1 1 0x18")]),
     (
         "SealwireExecutorHangs",
         &[
@@ -138,6 +139,9 @@ const FIRE: [(&str, &[(&str, &str)]); 25] = [
 
 /// Nothing at first, which is a counter's first sight, and from then on more with each minute.
 const GROWS: &str = "0 0 0 1+1x17";
+
+/// There is none before it counts one.
+const BORN: &str = "_x17 1x2";
 
 /// A program that is well, and busy: no alert comes of it.
 const CALM: [(&str, &str); 20] = [
