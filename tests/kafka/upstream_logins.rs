@@ -235,6 +235,7 @@ fn certificates_of_accounts_are_followed() {
 /// Both logins have an end: the client's own, and the one at the broker, which comes apart from it.
 #[test]
 fn logins_at_brokers_are_renewed_while_records_flow() {
+    let _alone = shared::under_load();
     let [one, other] = TEAMS;
     let Some(mut door) = Door::open(
         Login::SaslReauthenticating,

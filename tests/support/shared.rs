@@ -4,7 +4,7 @@
 //! Topics and groups have names of their own ([`super::rig::unique`]), proxies and keystores belong to a file or to a
 //! test. Who stops a broker or moves it says so, and is alone meanwhile.
 
-use std::sync::{LazyLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::agent::{Agent, Library};
 use super::artifacts::KafkaVersion;
@@ -63,6 +63,13 @@ pub(crate) fn three_brokers() -> &'static KafkaCluster {
         KafkaCluster::start(KafkaVersion::Current, 3, &[Login::Plaintext], &more)
     });
     &CLUSTER
+}
+
+/// Held by a test that has clients of several kinds at work for a while and times of its own to keep: two at once leave
+/// each other too little of a small machine.
+pub(crate) fn under_load() -> MutexGuard<'static, ()> {
+    static UNDER_LOAD: Mutex<()> = Mutex::new(());
+    UNDER_LOAD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Held by a test that needs the three brokers to stay as they are.

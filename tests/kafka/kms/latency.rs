@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::{EVENTUALLY, IN_NETWORK, RIG, Site, each};
 use crate::support::operations::From;
 use crate::support::raw_client::{RawClient, batch};
+use crate::support::shared;
 use crate::support::streams::assert_exactly_once;
 use crate::support::wait;
 
@@ -12,6 +13,7 @@ use crate::support::wait;
 /// does.
 #[test]
 fn a_kms_that_stops_under_load_does_not_change_how_long_producing_takes() {
+    let _alone = shared::under_load();
     each(&IN_NETWORK, |kms| {
         for kek in ["loaded", "measured"] {
             kms.make(kek);

@@ -134,6 +134,7 @@ fn give(request: &str) -> String {
 /// nobody hears that a login is wrong.
 #[test]
 fn tokens_are_replaced_while_records_flow() {
+    let _alone = shared::under_load();
     let Some(mut door) = Door::open(Published::By(give), SECRET) else {
         return skipped::there_is_no_proxy();
     };

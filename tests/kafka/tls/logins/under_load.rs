@@ -259,6 +259,7 @@ impl Flow {
 /// Later logins (KIP-368), on the connections that there are; tokens end as well, and are replaced by newer ones.
 #[test]
 fn logins_are_renewed_while_records_flow() {
+    let _alone = shared::under_load();
     let Some(flow) = Flow::start(|_| {}) else {
         return skipped::there_is_no_proxy();
     };
@@ -277,6 +278,7 @@ fn logins_are_renewed_while_records_flow() {
 /// ACCESS-FILES-1, ACCESS-2: users, a group and keys come and go, and those who stay lose nothing.
 #[test]
 fn what_logins_go_by_is_replaced_while_records_flow() {
+    let _alone = shared::under_load();
     let folder = TempDir::new().expect("a folder");
     let group = folder.path().join("readers.group");
     write_group(&group, &["eve"]);
