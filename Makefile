@@ -4,7 +4,7 @@
 SHELL := bash
 
 # The tests start brokers and clients of their own: more at once only makes them wait for each other.
-TEST_THREADS ?= 3
+TEST_THREADS ?= 2
 CARGO ?= cargo
 # All that is checked and tested; a program that is released is built without it.
 WHOLE = --workspace --locked --features bench-harness/measurements

@@ -265,7 +265,7 @@ fn logins_at_brokers_are_renewed_while_records_flow() {
         })
     };
     // Clients that find their way end some of their first connections.
-    thread::sleep(Duration::from_secs(2));
+    thread::sleep(Duration::from_secs(10));
     let (closed_before, before) = (closed(&door), door.logins("renewed"));
     thread::sleep(Duration::from_secs(30));
     let (closed_after, renewed) = (closed(&door), door.logins("renewed") - before);
