@@ -251,8 +251,9 @@ fn trusting_nobody() -> Result<ClientConfig, KmsError> {
 /// takes to make one, a login included.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(4);
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Load balancers cut what is idle for a minute or more.
-const IDLE_MAX: Duration = Duration::from_secs(20);
+/// A connection keeps the answer that it brought last in its buffers, a data key in clear among it, until it ends. Load
+/// balancers cut what is idle for a minute or more.
+const IDLE_MAX: Duration = Duration::from_secs(3);
 const CLIENT_LIFE: Duration = Duration::from_secs(60);
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 const ANSWER_BYTES_USUAL: usize = 4 * 1024;

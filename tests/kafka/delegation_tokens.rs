@@ -86,7 +86,7 @@ struct Door {
 
 impl Door {
     fn open(rig: &Rig, login: Login) -> Option<Self> {
-        Self::open_with(rig, login, OWN_PASSWORD, "session_lifetime = \"4s\"")
+        Self::open_with(rig, login, OWN_PASSWORD, "session_lifetime = \"6s\"")
     }
 
     fn open_with(rig: &Rig, login: Login, password: &str, sasl: &str) -> Option<Self> {
@@ -154,9 +154,10 @@ fn own_keys(password: &Path) -> String {
     )
 }
 
-/// TOKENS-1, TOKENS-2: sessions of 3 s, tokens of 40.
+/// TOKENS-1, TOKENS-2: sessions of 5 s, tokens of 40.
 #[test]
 fn tokens_are_made_anew_while_records_flow() {
+    let _alone = shared::under_load();
     let [one, other] = CLIENTS;
     let Some(mut door) = Door::open(&RIG, Login::SaslReauthenticating) else {
         return skipped::there_is_no_proxy();
@@ -185,7 +186,7 @@ fn tokens_are_made_anew_while_records_flow() {
         })
     };
     // Clients that find their way end some of their first connections.
-    thread::sleep(Duration::from_secs(3));
+    thread::sleep(Duration::from_secs(10));
     let (closed_before, before) = (closed(&door), door.logins("renewed"));
     // The first token has ended, and the one after it has come.
     thread::sleep(GOOD_FOR + GOOD_FOR / 2);
@@ -195,7 +196,7 @@ fn tokens_are_made_anew_while_records_flow() {
     }
     assert_eq!(closed_after, closed_before, "{}", door.proxy.output());
     assert_eq!(door.logins("failed") + door.logins("refused"), 0.0);
-    assert!(renewed >= 8.0 * 15.0, "{renewed} logins");
+    assert!(renewed >= 8.0 * 9.0, "{renewed} logins");
     let made = door.count("sealwire_delegation_tokens_made_total");
     assert!(made >= 4.0, "{made} tokens");
     door.assert_few_tokens(2, GOOD_FOR);

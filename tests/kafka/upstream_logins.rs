@@ -240,7 +240,7 @@ fn logins_at_brokers_are_renewed_while_records_flow() {
     let Some(mut door) = Door::open(
         Login::SaslReauthenticating,
         &two_teams(),
-        "session_lifetime = \"4s\"",
+        "session_lifetime = \"6s\"",
     ) else {
         return skipped::there_is_no_proxy();
     };
@@ -274,8 +274,8 @@ fn logins_at_brokers_are_renewed_while_records_flow() {
     }
     assert_eq!(closed_after, closed_before);
     assert_eq!(door.logins("failed"), 0.0);
-    // Eight streams, each every 3 s, whatever its client does.
-    assert!(renewed >= 8.0 * 9.0, "{renewed} logins");
+    // Eight streams, each every 5 s at the latest, whatever its client does.
+    assert!(renewed >= 8.0 * 5.0, "{renewed} logins");
     for (user, mechanism, team) in [
         ("User:app-1", "SCRAM-SHA-256", one),
         ("User:app-2", "SCRAM-SHA-512", other),

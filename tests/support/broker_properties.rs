@@ -235,7 +235,7 @@ pub(crate) const AUTHORIZER_LOG: &str = "sealwire.test.authorizer";
 pub(crate) const MECHANISMS: [&str; 4] = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"];
 pub(crate) const USER: &str = "alice";
 pub(crate) const PASSWORD: &str = "alice-secret";
-pub(crate) const REAUTHENTICATION_MS: u32 = 3000;
+pub(crate) const REAUTHENTICATION_MS: u32 = 5000;
 
 const FIXED: &[(&str, &str)] = &[
     ("auto.create.topics.enable", "false"),

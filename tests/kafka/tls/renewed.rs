@@ -68,6 +68,7 @@ impl Secret {
 
 #[test]
 fn files_are_replaced_under_load() {
+    let _alone = shared::under_load();
     let rig = &*RIG;
     let clients = &PROXIES.authorities;
     let (staying, leaving) = (&PROXIES.client, clients.client("leaving", None));
