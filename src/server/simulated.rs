@@ -26,7 +26,7 @@ use crate::config::{Config, OwnPorts};
 use crate::executor::run;
 use crate::identity::sasl::exchange::CheckedNews;
 use crate::ids::{ClusterId, ListenerId};
-use crate::keys::{CallBudget, DekLimits, KeyOptions, KeyService, NamedKms};
+use crate::keys::{CallBudget, KeyOptions, KeyService, NamedKms};
 use crate::kms::Kms;
 use crate::messages::{CameBack, ExecutorMessage};
 use crate::pipeline::AddressBook;
@@ -41,7 +41,7 @@ pub struct SimulatedSettings {
     /// What it runs with; its listeners are only numbers.
     pub config: Config,
     /// In the order of the configuration.
-    pub kms: Vec<Arc<dyn Kms>>,
+    pub kms: Vec<SimulatedKms>,
     /// What a state file has kept of each cluster's addresses.
     pub books: Vec<AddressBook>,
     /// What the files say of who may log in, and as whom.
@@ -52,8 +52,16 @@ pub struct SimulatedSettings {
     pub capacities: Capacities,
     /// What waits for the control thread, at most.
     pub control_capacity: usize,
-    /// What one DEK may be used for.
-    pub dek: DekLimits,
+    /// What executors and the key service run with, instead of what the configuration says.
+    pub keys: KeyOptions,
+}
+
+/// A KMS, and how much it may be asked.
+pub struct SimulatedKms {
+    /// The provider.
+    pub kms: Arc<dyn Kms>,
+    /// How much it may be asked, instead of what the configuration says.
+    pub budget: CallBudget,
 }
 
 /// What a file says that is followed.
@@ -89,11 +97,11 @@ impl SimulatedSettings {
     fn named_kms(&self) -> Vec<NamedKms> {
         let known = self.config.kms.iter().zip(&self.kms);
         known
-            .map(|(known, kms)| NamedKms {
+            .map(|(known, simulated)| NamedKms {
                 id: known.id,
                 name: known.name.clone(),
-                kms: Arc::clone(kms),
-                budget: CallBudget::default(),
+                kms: Arc::clone(&simulated.kms),
+                budget: simulated.budget,
             })
             .collect()
     }
@@ -167,17 +175,14 @@ impl SimulatedServer {
         let is_whole =
             settings.kms.len() == config.kms.len() && settings.books.len() == config.clusters.len();
         assert!(is_whole, "one for each");
-        let options = KeyOptions {
-            dek: settings.dek,
-            ..KeyOptions::bounded(&config.limits)
-        };
+        let options = &settings.keys;
         let addresses = settings.addresses();
         let logins: Vec<AccessNews> = settings.access.iter().cloned().map(AccessNews::from).collect();
         let (control, requests) = channel(settings.control_capacity);
         let (key_sender, key_requests) = channel(settings.capacities.keys);
         let start = Start {
             config,
-            options: &options,
+            options,
             addresses: &addresses,
             tls: &[],
             logins: &logins,
@@ -196,7 +201,7 @@ impl SimulatedServer {
             tasks.spawn_executor(executor, run(setup, start.pipeline_maker(executor)()));
         }
         drop(start);
-        let key_service = KeyService::new(settings.named_kms(), key_requests, ways.key_replies, &options);
+        let key_service = KeyService::new(settings.named_kms(), key_requests, ways.key_replies, options);
         let connections_max = config.limits.connections_max;
         let links = ControlLinks {
             requests,

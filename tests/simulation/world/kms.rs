@@ -4,8 +4,9 @@
 //! - nothing but the [`Dice`] and the clock decides, so that the same calls at the same times get the same bytes. It
 //!   waits by tokio's, which stands still where the control thread does, and notes what happens by the world's.
 //! - a call is judged half-way: what it answers may be out of date when it arrives.
-//! - SIM-KMS-1: no wrapped DEK is being unwrapped twice at the same time, and no more than [`CALLS_MAX`] calls are
-//!   under way. A breach is kept for [`SimulatedKms::check`], since a key service outlives a call that panics.
+//! - SIM-KMS-1: no wrapped DEK is being unwrapped twice at the same time, and no more calls are under way than its
+//!   budget allows. A breach is kept for [`SimulatedKms::check`], since a key service outlives a call that panics.
+//! - SIM-KMS-2: nor do more begin in a second.
 
 mod state;
 #[cfg(test)]
@@ -22,17 +23,18 @@ use sealwire::clocks::simulated;
 use sealwire::crypto::SecretKey;
 use sealwire::envelope::WrappedDek;
 use sealwire::envelope::wrapped_dek::provider;
+use sealwire::keys::CallBudget;
 use sealwire::kms::{GeneratedDek, KekNames, Kms, KmsError};
 use tokio::time::{Instant, sleep};
 
 use self::state::{Fault, State};
-use self::under_way::UnderWay;
+use self::under_way::{Asked, UnderWay};
 use crate::dice::Dice;
 
-/// Calls to one KMS at a time, as the key service promises.
-pub(crate) const CALLS_MAX: usize = 64;
 /// How often the key service may look whether a KEK was rotated, whether one was disabled, and whether it still is.
 pub(crate) const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a call takes at most where the KMS has no trouble.
+pub(crate) const CALM_LATENCY_MAX: Duration = Duration::from_millis(300);
 
 pub(crate) struct SimulatedKms {
     authority: [u8; 4],
@@ -89,9 +91,7 @@ impl SimulatedKms {
             made: BTreeMap::new(),
             refusals: Vec::new(),
             wrongly_opened: BTreeSet::new(),
-            unwrapping: BTreeSet::new(),
-            calls: 0,
-            breaches: Vec::new(),
+            asked: Asked::default(),
         };
         Arc::new(Self {
             authority,
@@ -102,6 +102,11 @@ impl SimulatedKms {
     /// From now on; calls under way keep what they drew.
     pub(crate) fn set_trouble(&self, trouble: Trouble) {
         self.state().trouble = trouble;
+    }
+
+    /// A process begins to ask, which may ask this much.
+    pub(crate) fn begin_anew(&self, budget: CallBudget) {
+        self.state().asked.begin_anew(budget);
     }
 
     /// A new version becomes the current one.
@@ -157,9 +162,9 @@ impl SimulatedKms {
         self.state().wrongly_opened.contains(wrapped)
     }
 
-    /// Panics if it was asked what it may not be asked (SIM-KMS-1).
+    /// Panics if it was asked what it may not be asked (SIM-KMS-1, SIM-KMS-2).
     pub(crate) fn check(&self) {
-        let breaches = &self.state().breaches;
+        let breaches = &self.state().asked.breaches;
         assert!(breaches.is_empty(), "the KMS was asked wrongly: {breaches:?}");
     }
 

@@ -7,6 +7,7 @@
 
 mod checks;
 mod faults;
+mod key_setup;
 mod links;
 mod log;
 mod login_checks;
@@ -24,6 +25,7 @@ use std::time::Duration;
 use sealwire::keys::canary;
 
 use self::checks::Checks;
+use self::key_setup::KeySetup;
 use self::links::{ClientLink, Links};
 use self::login_setup::Upstream;
 use self::logins::{LoginFault, LoginWorld};
@@ -132,7 +134,9 @@ impl World {
                 .for_each(|logins| brokers.set_logins(logins));
         }
         let setup = logins.as_mut().map(|logins| &mut logins.setup);
-        let program = Program::new(kms.clone(), is_heavy, setup, &mut dice);
+        let mut keys = KeySetup::new(seed, has_logins);
+        let program = Program::new(kms.clone(), is_heavy, setup, &mut keys, &mut dice);
+        keys.tell(&program);
         if let Some(logins) = &mut logins {
             logins.name(&mut crowd, program.realtime(), &mut dice);
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sealwire::kms::KmsError;
 
+use super::under_way::Asked;
 use super::{Made, Refusal, Trouble};
 use crate::dice::Dice;
 
@@ -17,9 +18,7 @@ pub(super) struct State {
     pub(super) refusals: Vec<Refusal>,
     /// Wrapped DEKs for which another one was given out.
     pub(super) wrongly_opened: BTreeSet<Vec<u8>>,
-    pub(super) unwrapping: BTreeSet<Vec<u8>>,
-    pub(super) calls: usize,
-    pub(super) breaches: Vec<String>,
+    pub(super) asked: Asked,
 }
 
 pub(super) enum Fault {

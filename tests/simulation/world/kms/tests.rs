@@ -1,10 +1,13 @@
 //! What a simulated KMS answers when, what it keeps, and what it notices.
 
+use std::num::NonZeroU32;
+
 use sealwire::crypto::{unwrap_key, wrap_key};
 use tokio::time::{advance, timeout};
 
 use super::*;
 
+const SECOND: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
 
 fn simulated(trouble: Trouble) -> Arc<SimulatedKms> {
@@ -186,14 +189,42 @@ async fn unwrapping_the_same_twice_at_a_time_is_noticed() {
 #[should_panic(expected = "65 calls at a time")]
 async fn too_many_calls_at_a_time_are_noticed() {
     let kms = simulated(late());
-    for calls in [CALLS_MAX, CALLS_MAX + 1] {
+    let calls_max = CallBudget::default().calls_max;
+    for calls in [calls_max, calls_max + 1] {
         let mut asked = tokio::task::JoinSet::new();
         for _ in 0..calls {
             let kms = Arc::clone(&kms);
             asked.spawn(async move { kms.current_version("payments").await });
         }
         asked.join_all().await;
-        assert_eq!(calls > CALLS_MAX, !kms.state().breaches.is_empty());
+        assert_eq!(calls > calls_max, !kms.state().asked.breaches.is_empty());
         kms.check();
     }
+}
+
+/// SIM-KMS-2
+#[tokio::test(start_paused = true)]
+#[should_panic(expected = "25 calls in a second")]
+async fn calls_that_begin_too_fast_are_noticed() {
+    let kms = simulated(Trouble::default());
+    let budget = CallBudget {
+        per_second_max: NonZeroU32::new(20),
+        ..CallBudget::default()
+    };
+    for _ in 0..2 {
+        kms.begin_anew(budget);
+        for _ in 0..24 {
+            kms.current_version("payments").await.unwrap();
+        }
+    }
+    advance(SECOND).await;
+    for _ in 0..100 {
+        kms.current_version("payments").await.unwrap();
+        advance(42 * MS).await;
+    }
+    kms.check();
+    for _ in 0..2 {
+        kms.current_version("payments").await.unwrap();
+    }
+    kms.check();
 }

@@ -6,7 +6,8 @@
 //!   all that was begun ends once nothing goes wrong any more.
 //! - CHECKS-4: no DEK seals more batches than it may, or more bytes but for the last batch of each executor, or for
 //!   longer.
-//! - CHECKS-5: nothing is sealed or delivered under a KEK that was refused [`REVOKED_AFTER`] ago by a KMS that answers.
+//! - CHECKS-5: nothing is sealed or delivered under a KEK that was refused [`REVOKED_AFTER`] ago by a KMS that answers,
+//!   or as long as its rechecks wait for the KMS's budget. Calls that hang are over after their time-out.
 //! - CHECKS-6: a KMS is asked for each wrapped DEK once at a time (SIM-KMS-1).
 //! - CHECKS-7: a consumer to which nothing is delivered does not spin.
 //! - CHECKS-8: a consumer is told of altered records (2) only where a broker has lied, or a KMS about
@@ -32,12 +33,14 @@ use crate::world::clients::consumer::Delivered;
 use crate::world::clients::producer::Reason;
 use crate::world::clients::value::{is_passed, is_refused};
 use crate::world::faults::Fault;
-use crate::world::kms::Made;
+use crate::world::kms::{CALM_LATENCY_MAX, Made};
 
 #[derive(Default)]
 pub(super) struct Checks {
     /// By KMS: since when it answers without trouble, and until when.
     calm: BTreeMap<usize, Vec<(Duration, Option<Duration>)>>,
+    /// By KMS: until when calls may hang; [`Duration::MAX`] where it is not known yet.
+    hangs_until: BTreeMap<usize, Duration>,
     /// When some executor stood still.
     stalls: Vec<(Duration, Duration)>,
     /// By consumer: what it has fetched since it was given something.
@@ -61,14 +64,28 @@ impl Checks {
         assert!(!contains(&bytes, WORD), "a broker can read it");
     }
 
-    pub(super) fn kms_changes(&mut self, kms: usize, is_calm: bool, now: Duration) {
+    /// `hangs`: calls that begin from now on may do so, for `call_timeout`.
+    pub(super) fn kms_changes(
+        &mut self,
+        kms: usize,
+        (is_calm, hangs): (bool, bool),
+        now: Duration,
+        call_timeout: Duration,
+    ) {
+        let hangs_until = self.hangs_until.entry(kms).or_default();
+        if hangs {
+            *hangs_until = Duration::MAX;
+        } else {
+            *hangs_until = (*hangs_until).min(now + call_timeout);
+        }
+        let calm_from = now.max(*hangs_until);
         let calm = self
             .calm
             .entry(kms)
             .or_insert_with(|| vec![(Duration::ZERO, None)]);
         match (is_calm, calm.last_mut()) {
             (false, Some((_, until @ None))) => *until = Some(now),
-            (true, Some((_, Some(_)))) => calm.push((now, None)),
+            (true, Some((_, Some(_)))) => calm.push((calm_from, None)),
             _ => {}
         }
     }
@@ -256,7 +273,7 @@ impl World {
                 batches_max,
                 bytes_max,
                 ..
-            } = self.program.dek;
+            } = self.program.keys.dek;
             assert!(
                 sealed.len() as u64 <= batches_max,
                 "{wrapped:02x?} has sealed {} batches of {batches_max}: {sealed:?}",
@@ -291,7 +308,7 @@ impl World {
         let (_, made) = self.made(wrapped);
         let made_at = self.since_beginning(made.at);
         let stalled = self.checks.stalled(made_at, stored_at);
-        let most = 2 * self.program.dek.age_max + ON_ITS_WAY_MAX + stalled;
+        let most = 2 * self.program.keys.dek.age_max + ON_ITS_WAY_MAX + stalled;
         let age = stored_at.saturating_sub(made_at);
         assert!(
             age <= most,
@@ -317,13 +334,27 @@ impl World {
                 if is_within(from, until) && is_within(*calm_from, *calm_until) {
                     let known_from = from.max(*calm_from);
                     let known_for = (now - known_from).saturating_sub(self.checks.stalled(known_from, now));
+                    let most = REVOKED_AFTER + self.checked_within(kms, &made.kek);
                     assert!(
-                        known_for <= REVOKED_AFTER,
+                        known_for <= most,
                         "{what} {known_for:?} after the KEK was refused"
                     );
                 }
             }
         }
+    }
+
+    /// How long a recheck may wait for its turn at a KMS that answers: behind one of each version and a poll, each of
+    /// which may let a DEK be made first.
+    fn checked_within(&self, kms: usize, kek: &str) -> Duration {
+        let budget = self.program.budget(kms);
+        let calls = 2 * (self.kms[kms].current(kek) + 1);
+        let slots = u32::try_from(budget.calls_max * 7 / 8).unwrap_or(u32::MAX);
+        let turn = CALM_LATENCY_MAX / slots.max(1);
+        let rate = budget
+            .per_second_max
+            .map_or(Duration::ZERO, |rate| Duration::from_secs(1) / rate.get());
+        turn.max(rate) * calls
     }
 
     /// Which KMS has made a DEK, and when.

@@ -8,7 +8,7 @@ use super::trace::say;
 use crate::world::NODES;
 use crate::world::brokers::Lie;
 use crate::world::faults::Fault;
-use crate::world::kms::Trouble;
+use crate::world::kms::{CALM_LATENCY_MAX, Trouble};
 
 /// How long the control thread may be kept from running.
 const STALL_MAX: Duration = Duration::from_millis(400);
@@ -90,7 +90,7 @@ impl World {
     fn trouble_kms(&mut self) -> Option<Fault> {
         let at = self.dice.below(2) as usize;
         let mut trouble = Trouble {
-            latency_max: Duration::from_millis(self.dice.below(300)),
+            latency_max: Duration::from_millis(self.dice.below(CALM_LATENCY_MAX.as_millis() as u64)),
             ..Trouble::default()
         };
         let fault = match self.dice.below(7) {
@@ -118,9 +118,16 @@ impl World {
             _ => None,
         };
         say(self.program.now, format_args!("KMS {at}: {trouble:?}"));
-        self.checks.kms_changes(at, fault.is_none(), self.program.now);
-        self.kms[at].set_trouble(trouble);
+        self.set_trouble(at, trouble, fault.is_none());
         fault
+    }
+
+    fn set_trouble(&mut self, at: usize, trouble: Trouble, is_calm: bool) {
+        let hangs = trouble.silent > 0 || trouble.latency_max > CALM_LATENCY_MAX;
+        let call_timeout = self.program.keys.call_timeout;
+        self.checks
+            .kms_changes(at, (is_calm, hangs), self.program.now, call_timeout);
+        self.kms[at].set_trouble(trouble);
     }
 
     fn change_kek(&mut self) -> Option<Fault> {
@@ -219,11 +226,10 @@ impl World {
         self.brokers.set_lying(&[], &[]);
         self.set_restless(None);
         self.brokers.start_all();
-        for (at, (kms, kek)) in self.kms.iter().zip(KEKS).enumerate() {
-            self.checks.kms_changes(at, true, self.program.now);
-            kms.set_trouble(Trouble::default());
+        for (kms, kek) in self.kms.iter().zip(KEKS) {
             (1..=kms.current(kek)).for_each(|version| kms.enable(kek, version));
         }
+        (0..self.kms.len()).for_each(|at| self.set_trouble(at, Trouble::default(), true));
         if self.seen.contains(&Fault::KmsGivesOtherDeks) {
             // What was taken for an opened DEK is kept as long as the program runs, or its KEK may be used.
             self.crash();

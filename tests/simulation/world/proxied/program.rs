@@ -8,13 +8,15 @@ use std::time::{Duration, Instant};
 use sealwire::clocks::Clocks;
 use sealwire::clocks::simulated::{self, SimulatedTime};
 use sealwire::config::Config;
-use sealwire::keys::DekLimits;
-use sealwire::kms::Kms;
+use sealwire::keys::{CallBudget, DekLimits, KeyOptions};
 use sealwire::pipeline::AddressBook;
-use sealwire::server::simulated::{Capacities, SimulatedAccess, SimulatedServer, SimulatedSettings};
+use sealwire::server::simulated::{
+    self as server, Capacities, SimulatedAccess, SimulatedServer, SimulatedSettings,
+};
 use sealwire::testing::MemoryStream;
 use tokio::runtime::{Builder, Runtime};
 
+use super::key_setup::KeySetup;
 use super::login_setup::LoginSetup;
 use crate::configuration::{Cluster, Configuration};
 use crate::dice::Dice;
@@ -48,9 +50,9 @@ proxy_protocol_sources = [\"10.1.0.0/16\"]
 pub(super) struct Program {
     /// `None` only between a crash and the start behind it.
     server: Option<SimulatedServer>,
-    kms: Vec<Arc<SimulatedKms>>,
+    kms: Vec<(Arc<SimulatedKms>, CallBudget)>,
     config: Config,
-    pub(super) dek: DekLimits,
+    pub(super) keys: KeyOptions,
     /// Clients come by way of a load balancer, which says so.
     pub(super) is_behind_balancer: bool,
     capacities: Capacities,
@@ -71,6 +73,7 @@ impl Program {
         kms: Vec<Arc<SimulatedKms>>,
         is_tight: bool,
         logins: Option<&mut LoginSetup>,
+        keys: &mut KeySetup,
         dice: &mut Dice,
     ) -> Self {
         let runtime = Builder::new_current_thread()
@@ -87,11 +90,12 @@ impl Program {
         };
         let is_behind_balancer = dice.below(4) == 0 && logins.is_none();
         let narrow = |dice: &mut Dice| 1 + dice.below(16) as usize;
+        let config = config(is_tight, is_behind_balancer, logins.as_deref(), dice);
         let mut program = Self {
             server: None,
-            kms,
-            config: config(is_tight, is_behind_balancer, logins.as_deref(), dice),
-            dek,
+            kms: kms.into_iter().map(|kms| (kms, keys.budget())).collect(),
+            keys: keys.options(dek, &config.limits),
+            config,
             is_behind_balancer,
             capacities: Capacities {
                 messages: 2 + narrow(dice),
@@ -116,7 +120,13 @@ impl Program {
     }
 
     fn start(&mut self, runtime: Runtime, access: Vec<SimulatedAccess>) {
-        let kms = self.kms.iter().map(|kms| Arc::clone(kms) as Arc<dyn Kms>);
+        let kms = self.kms.iter().map(|(kms, budget)| {
+            kms.begin_anew(*budget);
+            server::SimulatedKms {
+                kms: Arc::clone(kms) as Arc<_>,
+                budget: *budget,
+            }
+        });
         let settings = SimulatedSettings {
             config: self.config.clone(),
             kms: kms.collect(),
@@ -125,9 +135,14 @@ impl Program {
             executors: EXECUTORS,
             capacities: self.capacities,
             control_capacity: self.control_capacity,
-            dek: self.dek,
+            keys: self.keys.clone(),
         };
         self.server = Some(SimulatedServer::start(runtime, settings));
+    }
+
+    /// How much a KMS may be asked.
+    pub(super) fn budget(&self, kms: usize) -> CallBudget {
+        self.kms[kms].1
     }
 
     pub(super) fn server(&self) -> &SimulatedServer {
