@@ -89,6 +89,7 @@ impl SimulatedKms {
             trouble: Trouble::default(),
             keks: keks.iter().map(|kek| ((*kek).to_owned(), 1)).collect(),
             made: BTreeMap::new(),
+            confirmed: BTreeMap::new(),
             refusals: Vec::new(),
             wrongly_opened: BTreeSet::new(),
             asked: Asked::default(),
@@ -147,6 +148,12 @@ impl SimulatedKms {
     /// All the times at which a version of a KEK was refused, in the order in which they began.
     pub(crate) fn refusals(&self) -> Vec<Refusal> {
         self.state().refusals.clone()
+    }
+
+    /// All the times at which a key under a version of a KEK was given out, in their order.
+    pub(crate) fn confirmed(&self, kek: &str, version: u32) -> Vec<Instant> {
+        let version = (kek.to_owned(), version);
+        self.state().confirmed.get(&version).cloned().unwrap_or_default()
     }
 
     /// Whether any version of any KEK is refused now.
@@ -248,7 +255,9 @@ impl Kms for SimulatedKms {
     }
 
     async fn generate_dek(&self, kek: &str) -> Result<GeneratedDek, KmsError> {
-        self.ask(None, |state| self.generate(state, kek)).await
+        let generated = self.ask(None, |state| self.generate(state, kek)).await?;
+        self.state().confirm(&generated.wrapped, now());
+        Ok(generated)
     }
 
     async fn unwrap_dek(&self, wrapped: &[u8]) -> Result<SecretKey, KmsError> {
@@ -260,7 +269,9 @@ impl Kms for SimulatedKms {
             }
             Ok(key(dek))
         };
-        self.ask(Some(wrapped), open).await
+        let opened = self.ask(Some(wrapped), open).await?;
+        self.state().confirm(wrapped, now());
+        Ok(opened)
     }
 
     async fn recheck(&self, wrapped: &[u8]) -> Result<SecretKey, KmsError> {
@@ -269,7 +280,9 @@ impl Kms for SimulatedKms {
             let lies = state.dice.below(1000) < state.trouble.wrong_dek;
             Ok(key(if lies { state.draw_dek() } else { dek }))
         };
-        self.ask(None, open).await
+        let opened = self.ask(None, open).await?;
+        self.state().confirm(wrapped, now());
+        Ok(opened)
     }
 
     async fn current_version(&self, kek: &str) -> Result<Option<Vec<u8>>, KmsError> {

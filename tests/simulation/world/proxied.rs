@@ -7,6 +7,8 @@
 
 mod checks;
 mod faults;
+mod key_checks;
+mod key_faults;
 mod key_setup;
 mod links;
 mod log;
@@ -79,6 +81,7 @@ struct World {
     crowd: Crowd,
     links: Links,
     checks: Checks,
+    keys: KeySetup,
     /// Where clients log in.
     logins: Option<LoginWorld>,
     dice: Dice,
@@ -144,6 +147,7 @@ impl World {
             crowd,
             brokers,
             program,
+            keys,
             logins,
             room: room_min.max(1 << (8 + dice.below(12))),
             calm: 20 << dice.below(5),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use sealwire::kms::KmsError;
+use tokio::time::Instant;
 
 use super::under_way::Asked;
 use super::{Made, Refusal, Trouble};
@@ -15,6 +16,8 @@ pub(super) struct State {
     /// Newest version of each KEK; the first is 1.
     pub(super) keks: BTreeMap<String, u32>,
     pub(super) made: BTreeMap<Vec<u8>, Made>,
+    /// When keys under each version of a KEK were given out.
+    pub(super) confirmed: BTreeMap<(String, u32), Vec<Instant>>,
     pub(super) refusals: Vec<Refusal>,
     /// Wrapped DEKs for which another one was given out.
     pub(super) wrongly_opened: BTreeSet<Vec<u8>>,
@@ -75,6 +78,14 @@ impl State {
             return Err(KmsError::KekDisabled);
         }
         Ok(version)
+    }
+
+    /// A key under the version of `wrapped` is given out.
+    pub(super) fn confirm(&mut self, wrapped: &[u8], now: Instant) {
+        if let Some(made) = self.made.get(wrapped) {
+            let version = (made.kek.clone(), made.version);
+            self.confirmed.entry(version).or_default().push(now);
+        }
     }
 
     /// The refusal of this version that is not over.

@@ -69,6 +69,9 @@ async fn versions_come_and_are_refused_one_by_one() {
     let refusals = kms.refusals();
     assert_eq!(refusals[0].until.map(|until| until - refusals[0].from), Some(MS));
     assert_eq!((refusals.len(), refusals[1].until), (2, None));
+    let now = Instant::now();
+    assert_eq!(kms.confirmed("payments", 1), [now - MS, now]);
+    assert_eq!(kms.confirmed("payments", 2), [now - MS; 3]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,8 +6,6 @@
 //!   all that was begun ends once nothing goes wrong any more.
 //! - CHECKS-4: no DEK seals more batches than it may, or more bytes but for the last batch of each executor, or for
 //!   longer.
-//! - CHECKS-5: nothing is sealed or delivered under a KEK that was refused [`REVOKED_AFTER`] ago by a KMS that answers,
-//!   or as long as its rechecks wait for the KMS's budget. Calls that hang are over after their time-out.
 //! - CHECKS-6: a KMS is asked for each wrapped DEK once at a time (SIM-KMS-1).
 //! - CHECKS-7: a consumer to which nothing is delivered does not spin.
 //! - CHECKS-8: a consumer is told of altered records (2) only where a broker has lied, or a KMS about
@@ -24,23 +22,19 @@ use sealwire::envelope::form::{Form, form_of};
 use sealwire::keys::DekLimits;
 use sealwire::record_batch::{Decompressor, stored_records};
 
+use super::key_checks::KeyChecks;
 use super::program::EXECUTORS;
 use super::trace::say;
 use super::{TOPICS, World};
 use crate::rig::contains;
 use crate::world::brokers::{Event, Stored};
-use crate::world::clients::consumer::Delivered;
 use crate::world::clients::producer::Reason;
 use crate::world::clients::value::{is_passed, is_refused};
 use crate::world::faults::Fault;
-use crate::world::kms::{CALM_LATENCY_MAX, Made};
 
 #[derive(Default)]
 pub(super) struct Checks {
-    /// By KMS: since when it answers without trouble, and until when.
-    calm: BTreeMap<usize, Vec<(Duration, Option<Duration>)>>,
-    /// By KMS: until when calls may hang; [`Duration::MAX`] where it is not known yet.
-    hangs_until: BTreeMap<usize, Duration>,
+    pub(super) keys: KeyChecks,
     /// When some executor stood still.
     stalls: Vec<(Duration, Duration)>,
     /// By consumer: what it has fetched since it was given something.
@@ -62,32 +56,6 @@ impl Checks {
         let seam = before.len().saturating_sub(WORD.len());
         let bytes = [&before[seam..], written].concat();
         assert!(!contains(&bytes, WORD), "a broker can read it");
-    }
-
-    /// `hangs`: calls that begin from now on may do so, for `call_timeout`.
-    pub(super) fn kms_changes(
-        &mut self,
-        kms: usize,
-        (is_calm, hangs): (bool, bool),
-        now: Duration,
-        call_timeout: Duration,
-    ) {
-        let hangs_until = self.hangs_until.entry(kms).or_default();
-        if hangs {
-            *hangs_until = Duration::MAX;
-        } else {
-            *hangs_until = (*hangs_until).min(now + call_timeout);
-        }
-        let calm_from = now.max(*hangs_until);
-        let calm = self
-            .calm
-            .entry(kms)
-            .or_insert_with(|| vec![(Duration::ZERO, None)]);
-        match (is_calm, calm.last_mut()) {
-            (false, Some((_, until @ None))) => *until = Some(now),
-            (true, Some((_, Some(_)))) => calm.push((calm_from, None)),
-            _ => {}
-        }
     }
 
     /// An executor does nothing from `now` to `until`.
@@ -247,7 +215,7 @@ impl World {
         }
     }
 
-    /// CHECKS-1, CHECKS-4, CHECKS-5
+    /// CHECKS-1, CHECKS-4, CHECKS-5, CHECKS-14
     pub(super) fn check_stored(&self) {
         let mut batches: BTreeMap<Vec<u8>, BTreeSet<StoredAt>> = BTreeMap::new();
         for (topic, partitions) in TOPICS.iter().filter(|(topic, _)| !is_passed(topic)) {
@@ -291,19 +259,6 @@ impl World {
         }
     }
 
-    /// CHECKS-5
-    fn check_delivered(&self, delivered: &Delivered) {
-        let (topic, partition) = &delivered.place;
-        if is_passed(topic) || self.kms.iter().all(|kms| !kms.refuses_any()) {
-            return;
-        }
-        let log = self.brokers.log(topic, *partition);
-        let at = log.partition_point(|stored| stored.end() <= delivered.offset);
-        for wrapped in log.get(at).map(wrapped_deks).unwrap_or_default() {
-            self.check_refusals(&wrapped, self.program.now, "delivered");
-        }
-    }
-
     fn check_dek(&self, wrapped: &[u8], stored_at: Duration) {
         let (_, made) = self.made(wrapped);
         let made_at = self.since_beginning(made.at);
@@ -314,64 +269,12 @@ impl World {
             age <= most,
             "a DEK has sealed {age:?} after it was made, and may for {most:?}"
         );
-        self.check_refusals(wrapped, stored_at, "sealed");
-    }
-
-    /// At `now` something happened under a DEK that has to have the leave of its KMS.
-    fn check_refusals(&self, wrapped: &[u8], now: Duration, what: &str) {
-        let (kms, made) = self.made(wrapped);
-        let always = [(Duration::ZERO, None)];
-        let calm = self.checks.calm.get(&kms).map_or(&always[..], Vec::as_slice);
-        let is_within =
-            |from: Duration, until: Option<Duration>| from <= now && until.is_none_or(|until| now <= until);
-        for refusal in self.kms[kms].refusals() {
-            if (refusal.kek.as_str(), refusal.version) != (made.kek.as_str(), made.version) {
-                continue;
-            }
-            let from = self.since_beginning(refusal.from);
-            let until = refusal.until.map(|until| self.since_beginning(until));
-            for (calm_from, calm_until) in calm {
-                if is_within(from, until) && is_within(*calm_from, *calm_until) {
-                    let known_from = from.max(*calm_from);
-                    let known_for = (now - known_from).saturating_sub(self.checks.stalled(known_from, now));
-                    let most = REVOKED_AFTER + self.checked_within(kms, &made.kek);
-                    assert!(
-                        known_for <= most,
-                        "{what} {known_for:?} after the KEK was refused"
-                    );
-                }
-            }
-        }
-    }
-
-    /// How long a recheck may wait for its turn at a KMS that answers: behind one of each version and a poll, each of
-    /// which may let a DEK be made first.
-    fn checked_within(&self, kms: usize, kek: &str) -> Duration {
-        let budget = self.program.budget(kms);
-        let calls = 2 * (self.kms[kms].current(kek) + 1);
-        let slots = u32::try_from(budget.calls_max * 7 / 8).unwrap_or(u32::MAX);
-        let turn = CALM_LATENCY_MAX / slots.max(1);
-        let rate = budget
-            .per_second_max
-            .map_or(Duration::ZERO, |rate| Duration::from_secs(1) / rate.get());
-        turn.max(rate) * calls
-    }
-
-    /// Which KMS has made a DEK, and when.
-    fn made(&self, wrapped: &[u8]) -> (usize, Made) {
-        let mut all = self.kms.iter().enumerate();
-        let made = all.find_map(|(at, kms)| Some((at, kms.made(wrapped)?)));
-        made.unwrap_or_else(|| panic!("no KMS has made the DEK {wrapped:02x?}"))
-    }
-
-    fn since_beginning(&self, instant: tokio::time::Instant) -> Duration {
-        let began = self.program.began();
-        instant.into_std().saturating_duration_since(began)
+        self.check_leave(wrapped, stored_at, "sealed");
     }
 }
 
 /// Every wrapped DEK of a stored batch; none of markers.
-fn wrapped_deks(stored: &Rc<Stored>) -> BTreeSet<Vec<u8>> {
+pub(super) fn wrapped_deks(stored: &Rc<Stored>) -> BTreeSet<Vec<u8>> {
     let (header, bytes) = (&stored.header, &stored.bytes);
     let mut found = BTreeSet::new();
     if header.attributes.is_control() {
@@ -410,11 +313,9 @@ const FETCH: i16 = 1;
 const ALIKE_FOR_ALL: [i16; 1] = [18];
 /// Metadata, FindCoordinator, ApiVersions.
 const ALIKE_EVERYWHERE: [i16; 3] = [3, 10, 18];
-/// A KMS is asked again every second, and what was sealed before may be on its way.
-const REVOKED_AFTER: Duration = Duration::from_secs(3);
 /// Who has stood still has heard of everything by then.
 const GONE_ON_WITHIN: Duration = Duration::from_secs(1);
-const ON_ITS_WAY_MAX: Duration = Duration::from_secs(3);
+pub(super) const ON_ITS_WAY_MAX: Duration = Duration::from_secs(3);
 /// A short record grows by its seal, to this many times its length at most.
 const GROWTH_MAX: u64 = 20;
 /// Of three nodes, twice a second each is what a consumer asks that waits for something new.

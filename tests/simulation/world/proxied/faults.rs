@@ -3,22 +3,24 @@
 use std::time::Duration;
 
 use super::World;
+use super::key_faults::KEKS;
 use super::program::EXECUTORS;
 use super::trace::say;
 use crate::world::NODES;
 use crate::world::brokers::Lie;
 use crate::world::faults::Fault;
-use crate::world::kms::{CALM_LATENCY_MAX, Trouble};
+use crate::world::kms::Trouble;
 
 /// How long the control thread may be kept from running.
 const STALL_MAX: Duration = Duration::from_millis(400);
 /// How long one executor may be.
 const EXECUTOR_STALL_MAX_MS: u64 = 5000;
 
-const KEKS: [&str; 2] = ["payments", "other"];
-
 impl World {
     pub(super) fn go_wrong(&mut self) {
+        if self.keys.trouble_comes() {
+            return self.trouble_scarce_kms();
+        }
         if self.logins.is_some() && self.dice.below(2) == 0 {
             return self.trouble_logins();
         }
@@ -87,73 +89,6 @@ impl World {
             .for_each(|asker| asker.ask(node.is_some()));
     }
 
-    fn trouble_kms(&mut self) -> Option<Fault> {
-        let at = self.dice.below(2) as usize;
-        let mut trouble = Trouble {
-            latency_max: Duration::from_millis(self.dice.below(CALM_LATENCY_MAX.as_millis() as u64)),
-            ..Trouble::default()
-        };
-        let fault = match self.dice.below(7) {
-            0 => {
-                trouble.latency_max = Duration::from_millis(self.dice.below(5000));
-                trouble.silent = 100;
-                Some(Fault::KmsSlow)
-            }
-            1 => {
-                (trouble.throttled, trouble.unavailable) = (400, 200);
-                Some(Fault::KmsThrottles)
-            }
-            2 => {
-                (trouble.under_other_kek, trouble.credentials_refused) = (300, 100);
-                Some(Fault::KmsLies)
-            }
-            3 => {
-                trouble.is_down = true;
-                Some(Fault::KmsDown)
-            }
-            4 => {
-                trouble.wrong_dek = 300;
-                Some(Fault::KmsGivesOtherDeks)
-            }
-            _ => None,
-        };
-        say(self.program.now, format_args!("KMS {at}: {trouble:?}"));
-        self.set_trouble(at, trouble, fault.is_none());
-        fault
-    }
-
-    fn set_trouble(&mut self, at: usize, trouble: Trouble, is_calm: bool) {
-        let hangs = trouble.silent > 0 || trouble.latency_max > CALM_LATENCY_MAX;
-        let call_timeout = self.program.keys.call_timeout;
-        self.checks
-            .kms_changes(at, (is_calm, hangs), self.program.now, call_timeout);
-        self.kms[at].set_trouble(trouble);
-    }
-
-    fn change_kek(&mut self) -> Option<Fault> {
-        let at = self.dice.below(2) as usize;
-        let (kms, kek) = (&self.kms[at], KEKS[at]);
-        let version = 1 + self.dice.below(u64::from(kms.current(kek))) as u32;
-        let (drawn, now) = (self.dice.below(4), self.program.now);
-        match drawn {
-            0 => {
-                say(now, format_args!("{kek} has one version more"));
-                kms.rotate(kek);
-                Some(Fault::Rotated)
-            }
-            1 => {
-                say(now, format_args!("version {version} of {kek} is refused"));
-                kms.disable(kek, version);
-                Some(Fault::Disabled)
-            }
-            _ => {
-                say(now, format_args!("no version of {kek} is refused"));
-                (1..=kms.current(kek)).for_each(|version| kms.enable(kek, version));
-                None
-            }
-        }
-    }
-
     fn end_or_write(&mut self) -> Option<Fault> {
         match self.dice.below(6) {
             0 | 1 => {
@@ -203,6 +138,7 @@ impl World {
             0 => {
                 say(now, format_args!("the machine sleeps for {by:?}"));
                 self.program.sleep(by);
+                self.checks.keys.sleeps(now, by);
                 Some(Fault::Slept)
             }
             1 => {

@@ -13,15 +13,21 @@ use crate::dice::Dice;
 
 /// Draws from dice of its own: what else a seed says stays as it is.
 pub(super) struct KeySetup {
-    dice: Dice,
+    pub(super) dice: Dice,
     pub(super) is_scarce: bool,
+    /// By KMS: how long it stays away at least.
+    away_until: [Option<Duration>; 2],
 }
 
 impl KeySetup {
     pub(super) fn new(seed: u64, has_logins: bool) -> Self {
         let mut dice = Dice(!seed);
         let is_scarce = dice.below(2) == 0 && !has_logins;
-        Self { dice, is_scarce }
+        Self {
+            dice,
+            is_scarce,
+            away_until: [None; 2],
+        }
     }
 
     pub(super) fn options(&mut self, dek: DekLimits, limits: &Limits) -> KeyOptions {
@@ -47,6 +53,25 @@ impl KeySetup {
             spread_seed: self.dice.below(u64::MAX),
             ..options
         }
+    }
+
+    /// Whether what goes wrong next is of those faults that are only seen where all is scarce.
+    pub(super) fn trouble_comes(&mut self) -> bool {
+        self.is_scarce && self.dice.below(4) == 0
+    }
+
+    pub(super) fn go_away(&mut self, kms: usize, until: Duration) {
+        self.away_until[kms] = Some(until);
+    }
+
+    /// Whether nothing may be changed about it.
+    pub(super) fn stays_away(&self, kms: usize, now: Duration) -> bool {
+        self.away_until[kms].is_some_and(|until| now < until)
+    }
+
+    /// It is away no longer; whether it was for as long as it had to be.
+    pub(super) fn was_away(&mut self, kms: usize, now: Duration) -> bool {
+        self.away_until[kms].take().is_some_and(|until| now >= until)
     }
 
     /// For the trace.

@@ -329,6 +329,7 @@ impl World {
     /// The program begins anew, and with it what it knows of its accounts.
     pub(super) fn crash(&mut self) {
         self.cut_all();
+        self.checks.keys.crashes(self.program.now);
         if let Some(logins) = &mut self.logins {
             logins.tries = Tries::default();
         }
