@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
+use super::event::Absence;
 use super::ledger::KmsStanding;
 use crate::kms::KmsError;
 
@@ -125,9 +126,11 @@ impl CallOutcome {
         match error {
             None => Self::Answered,
             Some(error) if error.is_verdict() => Self::Verdict,
-            Some(KmsError::Throttled { .. }) => Self::Throttled,
-            Some(KmsError::CredentialsRefused) => Self::CredentialsRefused,
-            Some(_) => Self::Outage,
+            Some(outage) => match Absence::of(outage) {
+                Absence::Throttled => Self::Throttled,
+                Absence::CredentialsRefused => Self::CredentialsRefused,
+                Absence::Unavailable => Self::Outage,
+            },
         }
     }
 

@@ -171,7 +171,8 @@ impl HttpClient {
         }
     }
 
-    fn drop_all(&self) {
+    /// Has the next call make connections of its own, by what the files say then.
+    pub(super) fn drop_all(&self) {
         *self.current() = None;
     }
 

@@ -29,11 +29,9 @@ pub(crate) enum LayerFault {
     Hang,
     /// Answers like this, whole: with status line, headers and body.
     Answer(String),
-    /// The same to those calls that have this in them; the others pass.
-    AnswerTo(&'static str, String),
     /// Answers with what this makes of the call, each of them whole.
     By(Arc<dyn Fn(&str) -> String + Send + Sync>),
-    /// The same for several, of which each has its answer.
+    /// Answers those calls that have one of these in them, each with what stands beside it; the others pass.
     AnswerSome(Vec<(String, String)>),
     /// Answers 200 with a body of so many bytes.
     Long(usize),
@@ -181,13 +179,6 @@ impl State {
                     break;
                 }
                 LayerFault::Answer(answer) => answers.write_all(answer.as_bytes())?,
-                LayerFault::AnswerTo(these, answer) => {
-                    let passed = match text.contains(these) {
-                        true => answer.into_bytes(),
-                        false => self.pass(&request)?.bytes(),
-                    };
-                    answers.write_all(&passed)?;
-                }
                 LayerFault::By(answer) => answers.write_all(answer(&text).as_bytes())?,
                 LayerFault::AnswerSome(some) => match some.iter().find(|(needle, _)| text.contains(needle)) {
                     Some((_, answer)) => answers.write_all(answer.as_bytes())?,

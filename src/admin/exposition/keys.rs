@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::families::{BYTES, Buckets, Families, Labels, SECONDS};
 use super::{Exposition, text_of};
 use crate::foreign::Foreign;
-use crate::keys::ledger::{BreakerState, KmsStanding};
+use crate::keys::ledger::{BreakerState, KmsStanding, SealingStanding};
 use crate::keys::statistics::{CallKind, CallOutcome, KmsState, KmsStatistics};
 
 impl Exposition {
@@ -216,22 +216,24 @@ fn sealing_keys(standings: &[(&str, Arc<KmsStanding>)], families: &mut Families<
             (labels, dek)
         })
     });
-    families.gauge(
-        "sealwire_sealing_key_age",
-        "Since the DEK that seals under the KEK was made",
-        SECONDS,
-        sealing
-            .clone()
-            .map(|(labels, dek)| (labels, dek.age.as_secs_f64())),
-    )?;
-    families.gauge(
-        "sealwire_sealing_key_left",
-        "Until the next DEK is made for the age of this one, if it is used; a limit may be reached before",
-        SECONDS,
-        sealing
-            .clone()
-            .map(|(labels, dek)| (labels, dek.left.as_secs_f64())),
-    )?;
+    type Read = fn(&SealingStanding) -> Duration;
+    let times: [(_, _, Read); 2] = [
+        (
+            "sealwire_sealing_key_age",
+            "Since the DEK that seals under the KEK was made",
+            |dek| dek.age,
+        ),
+        (
+            "sealwire_sealing_key_left",
+            "Until the next DEK is made for the age of this one, if it is used; a limit may be reached before",
+            |dek| dek.left,
+        ),
+    ];
+    for (name, help, read) in times {
+        let samples = sealing.clone();
+        let samples = samples.map(|(labels, dek)| (labels, read(dek).as_secs_f64()));
+        families.gauge(name, help, SECONDS, samples)?;
+    }
     families.gauge(
         "sealwire_sealing_key_batches",
         "Batches that the DEK that seals under the KEK has sealed, as executors have reported",

@@ -37,8 +37,12 @@ struct Kept {
     current: Option<Credentials>,
     /// Counts those that there were.
     generation: u64,
-    /// When it was last tried to have others ahead of need, or in vain.
-    tried_at: Option<Instant>,
+    /// When it was last tried to have others ahead of need.
+    ahead_at: Option<Instant>,
+    /// When the source had none but those that were refused.
+    same_at: Option<Instant>,
+    /// When it gave none, and why.
+    failed: Option<(Instant, KmsError)>,
 }
 
 impl KeptCredentials {
@@ -64,27 +68,34 @@ impl KeptCredentials {
         if let Some(generation) = self.good() {
             return Ok(generation);
         }
+        if let Some((at, error)) = &self.kept().failed
+            && at.elapsed() < FAILED_FOR
+        {
+            return Err(error.clone());
+        }
         self.load().await
     }
 
     /// Others than these, which were refused; whether there are.
     pub(super) async fn renew(&self, refused: u64) -> bool {
         let _alone = self.having.lock().await;
-        let is_tried = |kept: &Kept| kept.tried_at.is_some_and(|at| at.elapsed() < AGAIN_AFTER);
-        {
+        let before = {
             let kept = self.kept();
             if kept.generation != refused {
                 return true;
             }
-            if is_tried(&kept) {
+            let failed_at = kept.failed.as_ref().map(|(at, _)| *at);
+            if is_recent(failed_at) || is_recent(kept.same_at) {
                 return false;
             }
+            kept.current.clone()
+        };
+        if self.load().await.is_err() {
+            return false;
         }
-        let before = self.kept().current.clone();
-        let is_new = self.load().await.is_ok() && !are_same(self.kept().current.as_ref(), before.as_ref());
-        if !is_new {
-            self.kept().tried_at = Some(Instant::now());
-        }
+        let mut kept = self.kept();
+        let is_new = !are_same(kept.current.as_ref(), before.as_ref());
+        kept.same_at = (!is_new).then(Instant::now);
         is_new
     }
 
@@ -95,8 +106,7 @@ impl KeptCredentials {
             let is_due = {
                 let kept = self.kept();
                 let ends = kept.current.as_ref().and_then(Credentials::expiry);
-                let is_tried = kept.tried_at.is_some_and(|at| at.elapsed() < AGAIN_AFTER);
-                !is_tried
+                !is_recent(kept.ahead_at)
                     && ends.is_some_and(|ends| {
                         // In the past there is nothing left.
                         ends.duration_since(SystemTime::now()).unwrap_or_default() < AHEAD
@@ -106,7 +116,7 @@ impl KeptCredentials {
                 let _alone = self.having.lock().await;
                 // Those that there are go on to be used. What is new may end as soon, or be the same.
                 let _ = self.load().await;
-                self.kept().tried_at = Some(Instant::now());
+                self.kept().ahead_at = Some(Instant::now());
             }
         }
     }
@@ -119,9 +129,26 @@ impl KeptCredentials {
     }
 
     async fn load(&self) -> Result<u64, KmsError> {
+        let loaded = self.ask().await;
+        let mut kept = self.kept();
+        match loaded {
+            Ok(credentials) => {
+                kept.failed = None;
+                kept.current = Some(credentials);
+                kept.generation = kept.generation.wrapping_add(1);
+                Ok(kept.generation)
+            }
+            Err(error) => {
+                kept.failed = Some((Instant::now(), error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    async fn ask(&self) -> Result<Credentials, KmsError> {
         // What the SDK says may repeat an answer.
         let loaded = tokio::time::timeout(LOAD_TIMEOUT, self.source.ask()).await;
-        let credentials = loaded
+        loaded
             .map_err(|_| unavailable("no credentials of the proxy's own could be had in time"))?
             .map_err(|error| match error {
                 CredentialsError::CredentialsNotLoaded(_) => unavailable(NONE),
@@ -129,16 +156,16 @@ impl KeptCredentials {
                     unavailable("the configuration of the proxy's own credentials is not right")
                 }
                 _ => unavailable("whoever gives the proxy's own credentials does not"),
-            })?;
-        let mut kept = self.kept();
-        kept.current = Some(credentials);
-        kept.generation = kept.generation.wrapping_add(1);
-        Ok(kept.generation)
+            })
     }
 
     fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn is_recent(at: Option<Instant>) -> bool {
+    at.is_some_and(|at| at.elapsed() < AGAIN_AFTER)
 }
 
 fn are_same(one: Option<&Credentials>, other: Option<&Credentials>) -> bool {
@@ -227,4 +254,6 @@ const LOAD_TIMEOUT: Duration = Duration::from_secs(8);
 /// Before they end: as long as the SDK's own sources are willing to give new ones.
 const AHEAD: Duration = Duration::from_secs(5 * 60);
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// For whoever needs some and has none: sources in turn may take seconds, for each call anew.
+const FAILED_FOR: Duration = Duration::from_secs(2);
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);

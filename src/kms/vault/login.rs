@@ -6,12 +6,15 @@
 //! - VAULT-LOGIN-3: secrets are read anew for each login, and a token that stands in a file every [`LOOK_INTERVAL`].
 //! - VAULT-LOGIN-4: a standby may send calls on to another server: once for each call, and by HTTPS where the address
 //!   that is configured has it. That server has to be vouched for like the first.
+//! - VAULT-LOGIN-5: whether a token is known is asked by one call at a time, whose answer serves all that were refused
+//!   before it was made: this is what the budget of calls does not count.
 #![expect(
     clippy::disallowed_methods,
     clippy::disallowed_types,
     reason = "the control thread uses it, executors never"
 )]
 
+use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -100,6 +103,8 @@ pub(super) struct Session {
     token: Mutex<Option<Arc<Token>>>,
     refused: Mutex<Option<RefusedLogin>>,
     logging_in: tokio::sync::Mutex<()>,
+    /// What the server said of a token last.
+    looked_up: tokio::sync::Mutex<Option<LookedUp>>,
     /// There is another token.
     is_new: Notify,
 }
@@ -109,7 +114,15 @@ struct Token {
     had_at: Instant,
     /// From when it was had or renewed; `None`: for ever.
     lease: Option<Duration>,
+    /// How much of its lease is used by the time when it is renewed.
+    renewed_at: Option<Duration>,
     is_renewable: bool,
+}
+
+struct LookedUp {
+    token: Arc<Token>,
+    asked_at: Instant,
+    is_known: bool,
 }
 
 struct RefusedLogin {
@@ -124,11 +137,20 @@ impl Token {
         self.lease.is_some_and(|lease| self.had_at.elapsed() >= lease)
     }
 
-    /// When two thirds of its time are over.
+    /// Had just now; `seconds` as the server gives them.
+    fn new(text: Zeroizing<String>, seconds: u64, is_renewable: bool) -> Self {
+        let lease = lease(seconds);
+        Self {
+            text,
+            had_at: Instant::now(),
+            lease,
+            renewed_at: lease.map(part_before_renewal),
+            is_renewable,
+        }
+    }
+
     fn renewed_after(&self) -> Option<Duration> {
-        // In thirds.
-        let used = self.had_at.elapsed().saturating_mul(3);
-        self.lease?.saturating_mul(2).saturating_sub(used).checked_div(3)
+        Some(self.renewed_at?.saturating_sub(self.had_at.elapsed()))
     }
 }
 
@@ -141,6 +163,7 @@ impl Session {
             token: Mutex::new(None),
             refused: Mutex::new(None),
             logging_in: tokio::sync::Mutex::new(()),
+            looked_up: tokio::sync::Mutex::new(None),
             is_new: Notify::new(),
         }
     }
@@ -245,6 +268,8 @@ impl Session {
     /// VAULT-LOGIN-3
     async fn read_secret(&self) -> Result<Zeroizing<String>, KmsError> {
         let login = self.login.clone();
+        let shown = self.server.tls.as_ref().and_then(|tls| tls.client.as_ref());
+        let certificate = shown.map(|files| files.certificate.clone());
         let read = spawn_blocking(move || match login {
             VaultLogin::Token(source)
             | VaultLogin::AppRole {
@@ -260,7 +285,11 @@ impl Session {
                 let text = str::from_utf8(&bytes).map(|text| Zeroizing::new(text.trim().to_owned()));
                 text.map_err(|_| format!("{} is no text", file.display()))
             }
-            VaultLogin::Certificate { .. } => Ok(Zeroizing::new(String::new())),
+            // What is not there is a fault of the call that shows it.
+            VaultLogin::Certificate { .. } => Ok(certificate
+                .and_then(|path| fs::read_to_string(path).ok())
+                .map(Zeroizing::new)
+                .unwrap_or_default()),
         });
         let read = read
             .await
@@ -289,6 +318,10 @@ impl Session {
             VaultLogin::Certificate { mount, role: None } => (mount, serde_json::json!({})),
             VaultLogin::Token(_) => return Ok(None),
         };
+        if matches!(&self.login, VaultLogin::Certificate { .. }) {
+            // The connections that there are show the certificate that they were made with.
+            self.http.drop_all();
+        }
         let mut path = vec!["auth"];
         path.extend(mount.split('/'));
         path.push("login");
@@ -314,36 +347,44 @@ impl Session {
             #[serde(default)]
             renewable: bool,
         }
-        let token = Token {
-            text: said.clone(),
-            had_at: Instant::now(),
-            lease: None,
-            is_renewable: false,
-        };
+        let token = Token::new(said.clone(), 0, false);
         let answer = self.send(&look_up_self(), Some(&token)).await?;
         match answer.status {
             StatusCode::OK => {
                 let about: LookUp = serde_json::from_slice(&answer.body)
                     .map_err(|_| unavailable("its answer is not what it should be"))?;
-                Ok(Some(Token {
-                    lease: lease(about.data.ttl),
-                    is_renewable: about.data.renewable,
-                    ..token
-                }))
+                Ok(Some(Token::new(token.text, about.data.ttl, about.data.renewable)))
             }
             StatusCode::FORBIDDEN => Ok(None),
             _ => Err(outage_of(&answer)),
         }
     }
 
-    /// Whether the server knows the token: then 403 is about what was asked for (VAULT-2).
-    async fn is_known(&self, token: &Token) -> Result<bool, KmsError> {
-        let answer = self.send(&look_up_self(), Some(token)).await?;
-        match answer.status {
-            StatusCode::OK => Ok(true),
-            StatusCode::FORBIDDEN => Ok(false),
-            _ => Err(outage_of(&answer)),
+    /// Whether the server knows the token, with which a call was just refused: then 403 is about what was asked for
+    /// (VAULT-2).
+    async fn is_known(&self, token: &Arc<Token>) -> Result<bool, KmsError> {
+        let refused_at = Instant::now();
+        let mut looked_up = self.looked_up.lock().await;
+        // VAULT-LOGIN-5
+        if let Some(last) = &*looked_up
+            && Arc::ptr_eq(&last.token, token)
+            && last.asked_at >= refused_at
+        {
+            return Ok(last.is_known);
         }
+        let asked_at = Instant::now();
+        let answer = self.send(&look_up_self(), Some(token)).await?;
+        let is_known = match answer.status {
+            StatusCode::OK => true,
+            StatusCode::FORBIDDEN => false,
+            _ => return Err(outage_of(&answer)),
+        };
+        *looked_up = Some(LookedUp {
+            token: Arc::clone(token),
+            asked_at,
+            is_known,
+        });
+        Ok(is_known)
     }
 
     /// Whether the token is good for a while longer.
@@ -386,12 +427,8 @@ impl Session {
         }
         let LoggedIn { auth } = serde_json::from_slice(body)
             .map_err(|_| unavailable("its answer to the login is not what it should be"))?;
-        Ok(Token {
-            text: Zeroizing::new(auth.client_token),
-            had_at: Instant::now(),
-            lease: lease(auth.lease_duration),
-            is_renewable: auth.renewable,
-        })
+        let text = Zeroizing::new(auth.client_token);
+        Ok(Token::new(text, auth.lease_duration, auth.renewable))
     }
 
     async fn send(&self, request: &VaultRequest, token: Option<&Token>) -> Result<HttpAnswer, KmsError> {
@@ -455,6 +492,16 @@ fn lease(seconds: u64) -> Option<Duration> {
     (seconds > 0).then(|| Duration::from_secs(seconds.min(LEASE_SECONDS_MAX)))
 }
 
+/// Between half and two thirds of a lease: proxies that were started together do not renew together.
+fn part_before_renewal(lease: Duration) -> Duration {
+    let mut drawn = [0];
+    // Nothing secret comes of it. Without it: half.
+    let _ = getrandom::fill(&mut drawn);
+    let [drawn] = drawn;
+    let half = lease.checked_div(2).unwrap_or_default();
+    half.saturating_add(half.mul_f64(f64::from(drawn) / f64::from(u8::MAX) / 3.0))
+}
+
 /// VAULT-LOGIN-1
 fn back_off(times: u32) -> Duration {
     let wait = BACK_OFF_MIN.saturating_mul(1_u32.checked_shl(times).unwrap_or(u32::MAX));
@@ -469,7 +516,8 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 /// How soon after a renewal that came to nothing.
 const RENEW_AGAIN: Duration = Duration::from_secs(1);
-/// The same while the server is away, below [`LOOK_INTERVAL`]: a token is renewed when a third of its time is left.
+/// The same while the server is away, below [`LOOK_INTERVAL`]: a token is renewed when a third of its time or more is
+/// left.
 const RENEW_AGAIN_MAX: Duration = Duration::from_secs(8);
 /// Vault locks an account for 15 minutes after five failures in a row.
 const BACK_OFF_MIN: Duration = Duration::from_secs(5);
@@ -478,3 +526,21 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(300);
 const JWT_BYTES_MAX: usize = 16 * 1024;
 /// A hundred years.
 const LEASE_SECONDS_MAX: u64 = 100 * 366 * 24 * 60 * 60;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn renewals_come_in_time_and_not_together() {
+        let lease = Duration::from_secs(3600);
+        let drawn: Vec<Duration> = (0..200).map(|_| part_before_renewal(lease)).collect();
+        let first = drawn.iter().min().expect("there are some");
+        let last = drawn.iter().max().expect("there are some");
+        assert!(
+            *first >= lease / 2 && *last <= lease * 2 / 3,
+            "{first:?} to {last:?}"
+        );
+        assert!(*last - *first > lease / 10, "{first:?} to {last:?}");
+    }
+}

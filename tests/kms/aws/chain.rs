@@ -284,6 +284,14 @@ async fn credentials_of_an_instance_are_renewed() {
         assert!(begun.elapsed() < Duration::from_secs(30), "they do not end");
     };
     assert!(said.starts_with("the KMS is unavailable: "), "{said}");
+    // Whoever needs some learns so without asking each time.
+    let (begun, asked) = (Instant::now(), instance.calls());
+    for _ in 0..20 {
+        assert!(asker.ask().starts_with("the KMS is unavailable: "));
+    }
+    let loads_max = usize::try_from(begun.elapsed().as_secs()).expect("it fits") / 2 + 1;
+    let asked = instance.calls() - asked;
+    assert!(asked <= 8 * loads_max, "{asked} questions for {loads_max} loads");
 }
 
 /// AWS-3: of a token in a file (IRSA), the one that is there when it is needed is sent.

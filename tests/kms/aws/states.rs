@@ -54,7 +54,10 @@ async fn a_state_that_is_not_right_is_a_verdict_only_where_the_key_itself_is_in_
     let kms = aws.kms();
     let made = kms.generate_dek(ALIAS).await.expect("made");
     let answer = super::error_of("400 Bad Request", "KMSInvalidStateException");
-    let refuse = |these| aws.layer.set(LayerFault::AnswerTo(these, answer.clone()));
+    let refuse = |these: &str| {
+        let answers = vec![(these.to_owned(), answer.clone())];
+        aws.layer.set(LayerFault::AnswerSome(answers));
+    };
     for error in [
         {
             refuse("TrentService.Decrypt");

@@ -244,6 +244,35 @@ async fn a_jwt_in_a_file_logs_in_and_is_read_anew() {
     assert!(kms.generate_dek("payments").await.is_ok());
 }
 
+/// VAULT-LOGIN-5: of eight that are refused at about the same time one or two ask whether the token is good.
+#[tokio::test]
+async fn many_that_are_refused_ask_once_about_the_token() {
+    let server = policed().await;
+    make_key(&server, "salaries").await;
+    let token = token_of(&server, "proxy", "1h").await;
+    let layer = FaultLayer::before(server.port());
+    let kms = VaultKms::new(settings(&server, &layer.address(), &token));
+    assert!(kms.generate_dek("payments").await.is_ok());
+    let looked_up = || {
+        let requests = layer.requests();
+        requests
+            .iter()
+            .filter(|call| call.contains("lookup-self"))
+            .count()
+    };
+    let before = looked_up();
+    layer.set(LayerFault::Slow(Duration::from_millis(300)));
+    let calls = std::array::from_fn::<_, 8, _>(|_| kms.generate_dek("salaries"));
+    let [first, second, third, fourth, fifth, sixth, seventh, eighth] = calls;
+    let made = tokio::join!(first, second, third, fourth, fifth, sixth, seventh, eighth);
+    let made = <[_; 8]>::from(made);
+    for made in made {
+        assert!(matches!(made.err(), Some(KmsError::KekDenied(_))));
+    }
+    let asked = looked_up() - before;
+    assert!((1..=3).contains(&asked), "{asked}");
+}
+
 #[tokio::test]
 async fn a_certificate_logs_in() {
     use sealwire::testing::authority::{Authority, Wanted};
@@ -280,4 +309,14 @@ async fn a_certificate_logs_in() {
         let error = with(role, client).generate_dek("payments").await.err();
         assert_eq!(error, Some(KmsError::CredentialsRefused), "{role:?}");
     }
+    // VAULT-LOGIN-3: one that was refused is not shown again for a while, one in its place at once.
+    let others = Authority::root("others").issue(&Wanted::for_hosts(&["proxy"]));
+    let kms = with(None, Some(others.write(server.folder(), "replaced")));
+    for _ in 0..2 {
+        let error = kms.generate_dek("payments").await.err();
+        assert_eq!(error, Some(KmsError::CredentialsRefused));
+    }
+    issued.write(server.folder(), "replaced");
+    let made = kms.generate_dek("payments").await;
+    assert!(made.is_ok(), "{:?}", made.err());
 }

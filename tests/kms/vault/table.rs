@@ -216,7 +216,7 @@ async fn a_page_of_somebody_else_is_no_verdict() {
     ] {
         let answer = format!("HTTP/1.1 {line}\r\nContent-Length: {}\r\n\r\n{page}", page.len());
         for of in ["transit/decrypt/", "auth/token/", "/v1/"] {
-            layer.set(LayerFault::AnswerTo(of, answer.clone()));
+            layer.set(LayerFault::AnswerSome(vec![(of.to_owned(), answer.clone())]));
             match kms.unwrap_dek(&made.wrapped).await {
                 Ok(key) => assert!(of == "auth/token/" && are_same(&key, &made.dek), "{line} {of}"),
                 Err(KmsError::Unavailable(_)) => {}
