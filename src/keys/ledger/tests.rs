@@ -18,6 +18,7 @@ mod calls;
 mod findings;
 mod outage;
 mod racing;
+mod scale;
 mod shares;
 mod standing;
 mod wrong;
