@@ -171,7 +171,7 @@ impl SimulatedKms {
 
     /// Panics if it was asked what it may not be asked (SIM-KMS-1, SIM-KMS-2).
     pub(crate) fn check(&self) {
-        let breaches = &self.state().asked.breaches;
+        let breaches = self.state().asked.breaches.clone();
         assert!(breaches.is_empty(), "the KMS was asked wrongly: {breaches:?}");
     }
 
