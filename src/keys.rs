@@ -66,7 +66,8 @@ pub struct KeyOptions {
     pub needed_for: Duration,
     /// Opened DEKs that the key service keeps for each KMS: what executors have let go of need not be unwrapped anew.
     pub service_keys_max: usize,
-    /// Keys that may be asked for and not answered yet, for each KMS in the key service and on each executor.
+    /// Keys that may be asked for and not answered yet, for each KMS in the key service and on each executor; consumers
+    /// at the end of the log may ask for a quarter more ([`Self::waiting_max_before`]).
     pub waiting_max: usize,
     /// Refusals that are remembered, for each KMS in the key service and on each executor: several times what one batch
     /// may need together.
@@ -144,6 +145,16 @@ impl KeyOptions {
         match failure {
             KeyFailure::Malformed => self.altered_memory,
             _ => self.memory_of(failure),
+        }
+    }
+
+    /// As many keys to open with may wait before one more of this urgency is asked for: those that read history leave
+    /// room to those that do not, whom they would keep waiting otherwise.
+    fn waiting_max_before(&self, urgency: Urgency) -> usize {
+        let left_free = self.waiting_max.checked_div(4).unwrap_or_default();
+        match urgency {
+            Urgency::Tail => self.waiting_max.saturating_add(left_free),
+            Urgency::Backfill => self.waiting_max,
         }
     }
 

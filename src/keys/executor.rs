@@ -169,7 +169,7 @@ impl ExecutorKeys {
             asked.at = now;
             asked.urgency = demand.urgency.min(asked.urgency);
             wrapped.into()
-        } else if self.opening_asked.len() < self.options.waiting_max {
+        } else if self.opening_asked.len() < self.options.waiting_max_before(demand.urgency) {
             let wrapped: Arc<[u8]> = wrapped.into();
             let asked = AskedKey {
                 at: now,

@@ -134,7 +134,7 @@ impl OpenedDeks {
             return;
         } else if version_prefix(&wrapped).is_none() {
             Err(KeyFailure::Malformed)
-        } else if self.pending.len() >= self.options.waiting_max {
+        } else if self.pending.len() >= self.options.waiting_max_before(demand.urgency) {
             Err(KeyFailure::Unavailable)
         } else {
             let mut waiters = ExecutorSet::default();

@@ -15,6 +15,7 @@ use crate::kms::GeneratedDek;
 
 mod budget;
 mod calls;
+mod crowds;
 mod findings;
 mod outage;
 mod racing;
