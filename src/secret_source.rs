@@ -52,8 +52,8 @@ pub enum SecretError {
     #[error("the environment variable {0} is not set, or not text")]
     NoVariable(String),
     /// The service has no credentials.
-    #[error("$CREDENTIALS_DIRECTORY is not set: the service's unit needs LoadCredential={0}:/path/to/file")]
-    NoCredentials(String),
+    #[error("$CREDENTIALS_DIRECTORY is not set: the service's unit needs LoadCredential= for it")]
+    NoCredentials,
     /// The name would lead out of the folder that systemd guards.
     #[error("{0:?} cannot name a systemd credential")]
     CredentialName(String),
@@ -72,8 +72,7 @@ impl SecretSource {
                 Err(_) => Err(SecretError::NoVariable(name.clone())),
             },
             Self::SystemdCredential(name) => {
-                let folder = env::var_os("CREDENTIALS_DIRECTORY")
-                    .ok_or_else(|| SecretError::NoCredentials(name.clone()))?;
+                let folder = env::var_os("CREDENTIALS_DIRECTORY").ok_or(SecretError::NoCredentials)?;
                 // A name with a slash in it would leave the folder that systemd guards.
                 if name.is_empty() || name.contains('/') || name == ".." || name == "." {
                     return Err(SecretError::CredentialName(name.clone()));

@@ -42,7 +42,12 @@ pub(super) async fn look(
     let mut rows = Vec::new();
     for (settings, opened) in config.kms.iter().zip(kms) {
         rows.push(match opened {
-            Ok(_) => Row::new(format!("kms {}", settings.name), Verdict::Good, "it opens"),
+            // Whether it answers is said of each KEK.
+            Ok(_) => Row::new(
+                format!("kms {}", settings.name),
+                Verdict::Good,
+                "its settings can be used",
+            ),
             Err(reason) => Row::new(format!("kms {}", settings.name), Verdict::Failed, reason.as_str()),
         });
     }
@@ -63,7 +68,7 @@ pub(super) async fn look(
         };
         let is_tried = depth == Depth::Use && !named.seals.is_empty();
         let asked = timeout(left(deadline, ANSWER_MAX), ask(&**kms, &kek, is_tried)).await;
-        rows.push(row(settings, &kek, &named, asked.ok()));
+        rows.push(row(settings, &kek, &named, asked.ok(), is_tried));
     }
     rows
 }
@@ -118,6 +123,7 @@ fn row(
     kek: &str,
     named: &Named,
     answer: Option<Result<Option<Tried>, KmsError>>,
+    is_tried: bool,
 ) -> Row {
     let kms = settings.name.as_str();
     let subject = format!("kek {kms}/{kek}");
@@ -126,6 +132,12 @@ fn row(
     } else {
         &named.seals
     });
+    // Who has a KMS tried wants to know whether it works; a start goes on without it.
+    let without_answer = if is_tried {
+        Verdict::Failed
+    } else {
+        Verdict::Unknown
+    };
     let error = match answer {
         Some(Ok(None)) => return Row::new(subject, Verdict::Good, format!("it is there, for {rules}")),
         Some(Ok(Some(Tried { made, unwrapped }))) => {
@@ -137,14 +149,19 @@ fn row(
             return Row::new(subject, Verdict::Good, finding);
         }
         None => {
-            return Row::new(
-                subject,
-                Verdict::Unknown,
-                format!("KMS {kms} did not answer in time"),
-            );
+            let finding = format!("KMS {kms} did not answer in time");
+            return Row::new(subject, without_answer, finding);
         }
         Some(Err(error)) if !error.refuses_kek() => {
-            return Row::new(subject, Verdict::Unknown, error.to_string());
+            let instead = match (&settings.kind, &error) {
+                #[cfg(feature = "kms-vault")]
+                (KmsKind::Vault(_), KmsError::CredentialsRefused) => {
+                    ": see that the token, or what the login shows, is good, that its method is enabled at the mount \
+                     that login has, and that the token may read auth/token/lookup-self (as by the policy default)"
+                }
+                _ => "",
+            };
+            return Row::new(subject, without_answer, format!("{error}{instead}"));
         }
         Some(Err(error)) => error,
     };
@@ -166,7 +183,8 @@ fn instead_of(kind: &KmsKind, error: &KmsError, kek: &str) -> String {
         }
         KmsError::KekDisabled => "enable it there".to_owned(),
         KmsError::KekDestroyed => "name another one".to_owned(),
-        KmsError::KekDenied(_) => "grant it, or name another one".to_owned(),
+        // A KMS that lets us use some KEKs says the same of those that it has not.
+        KmsError::KekDenied(_) => "grant it, correct the name, or name another one".to_owned(),
         _ if is_keystore => format!("correct the name, or add it (sealwire keystore add KEYSTORE {kek})"),
         _ => "correct the name, or make it there".to_owned(),
     }

@@ -62,7 +62,7 @@ async fn each_kek_of_a_vault_is_tried_and_a_missing_right_is_named() {
         "payments",
     );
     assert!(
-        refused.starts_with("unknown") && refused.contains("refuses the proxy's credentials"),
+        refused.starts_with("failed") && refused.contains("refuses the proxy's credentials: see that"),
         "{refused}"
     );
     assert!(!refused.contains(token), "{refused}");
@@ -95,7 +95,7 @@ async fn each_kek_of_aws_is_tried_with_credentials_of_the_environment() {
     let nobody = [("AWS_EC2_METADATA_DISABLED", "true")];
     let nobody = line_of(&probe(&folder, &kms, &key, &nobody), &key);
     assert!(
-        nobody.starts_with("unknown") && nobody.contains("no credentials"),
+        nobody.starts_with("failed") && nobody.contains("no credentials"),
         "{nobody}"
     );
 }

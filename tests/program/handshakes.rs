@@ -200,4 +200,4 @@ fn asks_for_folders(request: &[u8]) -> bool {
 
 const FOLDER: &str = "/data";
 /// Half of what any time takes that might run out.
-const EVENTUALLY: Duration = Duration::from_secs(30);
+const EVENTUALLY: Duration = Duration::from_secs(60);

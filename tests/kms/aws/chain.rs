@@ -191,7 +191,7 @@ async fn a_profile_that_is_not_there_is_not_replaced_by_another_source() {
     let said = probe(&folder, &aws.lines("profile = \"mistyped\""), ALIAS, &variables);
     let said = line_of(&said, ALIAS);
     assert!(
-        said.starts_with("unknown") && said.contains("credentials"),
+        said.starts_with("failed") && said.contains("credentials"),
         "{said}"
     );
     assert_eq!((instance.calls(), aws.layer.calls()), (0, 0));
@@ -221,7 +221,7 @@ async fn sources_that_hang_cost_seconds_and_are_no_verdict() {
         let begun = Instant::now();
         let said = probe(&folder, &aws.lines(""), ALIAS, variables);
         let said = line_of(&said, ALIAS);
-        assert!(said.starts_with("unknown"), "{variables:?}: {said}");
+        assert!(said.starts_with("failed"), "{variables:?}: {said}");
         assert!(said.contains("credentials"), "{variables:?}: {said}");
         assert!(
             begun.elapsed() < Duration::from_secs(10),

@@ -79,6 +79,6 @@ fn shortened(text: &str) -> String {
 }
 
 /// Tables that name users and where their secrets are.
-const ABOUT_LOGINS: [&str; 2] = ["upstream_login", "sasl"];
+const ABOUT_LOGINS: [&str; 3] = ["login", "upstream_login", "sasl"];
 /// About a line of a terminal.
 const SHOWN_CHARACTERS_MAX: usize = 100;
