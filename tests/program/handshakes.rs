@@ -199,5 +199,5 @@ fn asks_for_folders(request: &[u8]) -> bool {
 }
 
 const FOLDER: &str = "/data";
-/// Half of what any time takes that might run out.
-const EVENTUALLY: Duration = Duration::from_secs(60);
+/// Less than any time takes that might run out: a handshake has a minute.
+const EVENTUALLY: Duration = Duration::from_secs(50);

@@ -43,11 +43,15 @@ const BACKFILL: Demand = Demand {
 };
 
 fn wrapped(version: u8, blob: u32) -> Arc<[u8]> {
+    wrapped_under("payments", version, blob)
+}
+
+fn wrapped_under(kek: &str, version: u8, blob: u32) -> Arc<[u8]> {
     let mut bytes = Vec::new();
     let written = WrappedDek {
         provider: 1,
         authority: [9; 4],
-        kek: b"payments",
+        kek: kek.as_bytes(),
         version: &[version],
         blob: &blob.to_be_bytes(),
     }
@@ -97,6 +101,19 @@ impl From<&str> for KeyId {
     }
 }
 
+/// What a KMS answers that has every KEK, in its first version; the DEK that it makes is number `made`.
+fn good_answer(call: &Call, made: u32) -> Outcome {
+    match call {
+        Call::Generate(key) => Outcome::Generated(Ok(GeneratedDek {
+            dek: dek(1),
+            wrapped: wrapped_under(&key.kek, 1, made)[..].into(),
+        })),
+        Call::Unwrap(_) => Outcome::Unwrapped(Ok(dek(1))),
+        Call::Recheck(_) => Outcome::Rechecked(Ok(dek(1))),
+        Call::PollVersion(_) => Outcome::Version(Ok(Some(vec![1]))),
+    }
+}
+
 /// A ledger with its own clock.
 struct Desk {
     ledger: Ledger,
@@ -116,6 +133,20 @@ impl Desk {
                 &[(this_kms(), intervals), (other_kms(), intervals)],
                 executors,
             ),
+            now: Instant::now(),
+        }
+    }
+
+    /// With the intervals of KMSs in a network.
+    fn seldom_asking(options: &KeyOptions, budget: CallBudget, executors: usize) -> Self {
+        let intervals = Intervals {
+            version_poll: Duration::from_secs(60),
+            recheck: Duration::from_secs(300),
+            budget,
+            ..INTERVALS
+        };
+        Self {
+            ledger: Ledger::new(options, &[(this_kms(), intervals)], executors),
             now: Instant::now(),
         }
     }

@@ -13,41 +13,12 @@ fn kek_name(number: usize) -> String {
 }
 
 /// That KEK's DEK of this number.
-fn wrapped_under(kek: usize, dek: u32) -> Arc<[u8]> {
-    let mut bytes = Vec::new();
-    let written = WrappedDek {
-        provider: 1,
-        authority: [9; 4],
-        kek: kek_name(kek).as_bytes(),
-        version: &[1],
-        blob: &dek.to_be_bytes(),
-    }
-    .write(&mut bytes);
-    assert!(written.is_ok());
-    bytes.into()
+fn wrapped_by(kek: usize, dek: u32) -> Arc<[u8]> {
+    wrapped_under(&kek_name(kek), 1, dek)
 }
 
 /// The number of the DEK that this process has made under a KEK.
 const MADE: u32 = 0;
-
-fn answer(call: &Call) -> Outcome {
-    match call {
-        Call::Generate(key) => {
-            let number = key
-                .kek
-                .strip_prefix("kek-")
-                .and_then(|number| number.parse().ok());
-            let wrapped = wrapped_under(number.expect("it has a number"), MADE);
-            Outcome::Generated(Ok(GeneratedDek {
-                dek: dek(1),
-                wrapped: wrapped[..].into(),
-            }))
-        }
-        Call::Unwrap(_) => Outcome::Unwrapped(Ok(dek(1))),
-        Call::Recheck(_) => Outcome::Rechecked(Ok(dek(1))),
-        Call::PollVersion(_) => Outcome::Version(Ok(Some(vec![1]))),
-    }
-}
 
 /// A KMS that answers each call after [`CALL_TIME`], and executors.
 struct Crowd {
@@ -64,14 +35,7 @@ impl Crowd {
             spread_seed: 5,
             ..KeyOptions::default()
         };
-        let intervals = Intervals {
-            version_poll: Duration::from_secs(60),
-            recheck: Duration::from_secs(300),
-            budget,
-            ..INTERVALS
-        };
-        let mut desk = Desk::new(&options, executors);
-        desk.ledger = Ledger::new(&options, &[(this_kms(), intervals)], executors);
+        let desk = Desk::seldom_asking(&options, budget, executors);
         Self {
             desk,
             executors: (0..executors)
@@ -111,7 +75,7 @@ impl Crowd {
         self.desk.pass(STEP);
         let now = self.desk.now;
         for (_, call) in self.running.extract_if(.., |(ends_at, _)| *ends_at <= now) {
-            let outcome = answer(&call);
+            let outcome = good_answer(&call, MADE);
             self.desk.finish(call, outcome);
         }
         for executor in 0..self.executors.len() {
@@ -148,11 +112,11 @@ fn a_year_of_history_goes_at_the_pace_of_the_kms_and_disturbs_nobody() {
     for budget in budgets {
         let mut crowd = Crowd::new(budget, 2);
         for executor in 0..2 {
-            while !crowd.seals(executor, WARM) || !crowd.opens(executor, &wrapped_under(WARM, MADE), TAIL) {
+            while !crowd.seals(executor, WARM) || !crowd.opens(executor, &wrapped_by(WARM, MADE), TAIL) {
                 crowd.step();
             }
         }
-        let history: Vec<Arc<[u8]>> = (1..=HISTORY).map(|dek| wrapped_under(HISTORICAL, dek)).collect();
+        let history: Vec<Arc<[u8]>> = (1..=HISTORY).map(|dek| wrapped_by(HISTORICAL, dek)).collect();
         let is_history: HashSet<Call> = history.iter().cloned().map(Call::Unwrap).collect();
         let begun_at = crowd.desk.now;
         let mut seconds = 0;
@@ -164,14 +128,14 @@ fn a_year_of_history_goes_at_the_pace_of_the_kms_and_disturbs_nobody() {
                 assert!(seconds <= 120, "{} of {budget:?} wait for ever", missing.len());
                 // On the executor that waits for history, and on another one.
                 let executor = usize::try_from(seconds % 2).unwrap_or(0);
-                let (new_kek, news) = (1000 + seconds as usize, wrapped_under(TAILING, seconds));
+                let (new_kek, news) = (1000 + seconds as usize, wrapped_by(TAILING, seconds));
                 let asked_at = crowd.begun.len();
                 let mut is_served = false;
                 for _ in 0..100 {
                     is_served = crowd.seals(executor, new_kek) & crowd.opens(executor, &news, TAIL);
                     for executor in 0..2 {
                         assert!(crowd.seals(executor, WARM));
-                        assert!(crowd.opens(executor, &wrapped_under(WARM, MADE), TAIL));
+                        assert!(crowd.opens(executor, &wrapped_by(WARM, MADE), TAIL));
                     }
                     crowd.step();
                 }
