@@ -177,19 +177,29 @@ fn sessions_are_renewed_while_records_flow() {
     });
     for (mechanism, producer, consumer) in streams {
         for stream in [&producer, &consumer] {
-            let what = format!("two re-authentications by {mechanism}");
-            wait::until(&what, Duration::from_secs(60), || {
-                (rig.java.stream_status(stream).reauthentications >= 2.0).then_some(())
-            });
+            await_renewals(rig.java, stream, mechanism);
         }
-        // One connection to bootstrap and one to the broker: none was lost to the end of a session.
-        let connections = rig.java.stream_status(&producer).connections;
-        assert!(connections <= 2.0, "{mechanism}: {connections} connections");
         assert_exactly_once(rig.java, producer, consumer);
     }
     if let Some(mut proxy) = proxy {
         proxy.terminate();
     }
+}
+
+/// Waits until `stream` has authenticated again twice without a new connection. On a busy machine a client is late now
+/// and then and the broker ends its session, as it should: then the count begins again. Where sessions are lost by the
+/// proxy, each is.
+fn await_renewals(agent: &Agent, stream: &Stream, mechanism: &str) {
+    let mut begun = agent.stream_status(stream);
+    let what = format!("two re-authentications by {mechanism} on connections that stay");
+    wait::until(&what, Duration::from_secs(60), || {
+        let now = agent.stream_status(stream);
+        if now.connections > begun.connections {
+            begun = now;
+            return None;
+        }
+        (now.reauthentications >= begun.reauthentications + 2.0).then_some(())
+    });
 }
 
 /// Clients come straight back to a node's port, and log in there, before the new proxy has heard of any node.
