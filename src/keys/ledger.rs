@@ -217,6 +217,7 @@ impl Ledger {
             );
             lane.opening.tick(now, &mut lane.checks);
             lane.sealing.tick(now, &mut lane.checks, &mut self.outboxes);
+            lane.ask_again(now);
         }
         lapsed
     }

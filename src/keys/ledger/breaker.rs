@@ -2,6 +2,8 @@
 //!
 //! - BREAKER-1: outages open it; any answer closes it, a verdict about a key and "asked too often" like a key.
 //! - BREAKER-2: while it is open no call is begun before its delay is over, and then one until that has ended.
+//! - BREAKER-3: an outage is not believed for ever: where nobody asks for anything, one more call is made by itself
+//!   [`ASKED_AGAIN_AFTER`] the last one.
 
 use std::time::{Duration, Instant};
 
@@ -14,6 +16,8 @@ pub(super) struct Breaker {
     state: State,
     /// In a row.
     outages: u32,
+    /// The last call, where it was an outage.
+    failed: Option<(Call, Instant)>,
     delays: ExponentialBackoff,
     spread: Spread,
 }
@@ -51,6 +55,7 @@ impl Breaker {
         Self {
             state: State::Closed,
             outages: 0,
+            failed: None,
             delays: delays(&mut spread),
             spread,
         }
@@ -85,9 +90,10 @@ impl Breaker {
             if !matches!(self.state, State::Closed) {
                 self.delays = delays(&mut self.spread);
             }
-            (self.state, self.outages) = (State::Closed, 0);
+            (self.state, self.outages, self.failed) = (State::Closed, 0, None);
             return false;
         }
+        self.failed = Some((call.clone(), now));
         self.outages = self.outages.saturating_add(1);
         let opens = match &self.state {
             State::Closed => self.outages >= OUTAGES_TO_OPEN,
@@ -102,6 +108,12 @@ impl Breaker {
             };
         }
         opens
+    }
+
+    /// The call that has failed last, when it is time to see whether the KMS is back (BREAKER-3).
+    pub(super) fn asks_again(&self, now: Instant) -> Option<&Call> {
+        let (call, at) = self.failed.as_ref()?;
+        (now.saturating_duration_since(*at) >= ASKED_AGAIN_AFTER).then_some(call)
     }
 
     pub(super) fn state(&self) -> BreakerState {
@@ -127,6 +139,7 @@ fn delays(spread: &mut Spread) -> ExponentialBackoff {
     .build()
 }
 
+pub(super) const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// One that fails may be about one key, or chance.
 pub(super) const OUTAGES_TO_OPEN: u32 = 5;
 /// Five of them come first.

@@ -70,15 +70,32 @@ impl Lane {
         KmsStanding {
             breaker: self.breaker.state(),
             running: self.running,
-            waiting: sealing
-                .waiting()
-                .saturating_add(opening.waiting())
-                .saturating_add(self.checks.queue.len()),
+            waiting: self.waiting(),
             calls_max: self.calls_max,
             spared: sealing.spared.saturating_add(opening.spared),
             opened: opening.opened.len(),
             opened_hits: opening.hits,
             sealing: sealing.standing(now).take(SEALING_SHOWN_MAX).collect(),
+        }
+    }
+
+    /// Calls that are to be made and have not begun.
+    fn waiting(&self) -> usize {
+        let asked = self.sealing.waiting().saturating_add(self.opening.waiting());
+        asked.saturating_add(self.checks.queue.len())
+    }
+
+    /// BREAKER-3: what is asked changes nothing, unless somebody asks for the same meanwhile.
+    pub(super) fn ask_again(&mut self, now: Instant) {
+        if self.running > 0 || self.waiting() > 0 {
+            return;
+        }
+        match self.breaker.asks_again(now) {
+            Some(Call::Generate(key) | Call::PollVersion(key)) => {
+                self.checks.push(Call::PollVersion(key.clone()));
+            }
+            Some(Call::Unwrap(wrapped) | Call::Recheck(wrapped)) => self.opening.ask_again(wrapped),
+            None => {}
         }
     }
 

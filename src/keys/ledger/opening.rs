@@ -139,17 +139,7 @@ impl OpenedDeks {
         } else {
             let mut waiters = ExecutorSet::default();
             waiters.insert(executor);
-            let turn = turn_of(executor, demand);
-            let pending = Unwrapping {
-                waiters,
-                urgency: demand.urgency,
-                turn,
-                started: false,
-                revoked: false,
-            };
-            self.pending.insert(Arc::clone(&wrapped), pending);
-            self.enqueue(wrapped, demand.urgency, turn);
-            return;
+            return self.begin(wrapped, waiters, demand.urgency, turn_of(executor, demand));
         };
         outboxes.push(
             executor,
@@ -158,6 +148,27 @@ impl OpenedDeks {
                 result: answer,
             },
         );
+    }
+
+    /// Asks for `wrapped` although nobody waits for it (BREAKER-3); not where its version is in use, which is rechecked
+    /// until that is answered. It stands where readers' questions do, so that one who comes now joins it.
+    pub(super) fn ask_again(&mut self, wrapped: &Arc<[u8]>) {
+        let in_use = version_prefix(wrapped).is_none_or(|prefix| self.uses(prefix));
+        if !in_use && !self.pending.contains_key(wrapped) {
+            self.begin(Arc::clone(wrapped), ExecutorSet::default(), Urgency::Backfill, 0);
+        }
+    }
+
+    fn begin(&mut self, wrapped: Arc<[u8]>, waiters: ExecutorSet, urgency: Urgency, turn: u64) {
+        let pending = Unwrapping {
+            waiters,
+            urgency,
+            turn,
+            started: false,
+            revoked: false,
+        };
+        self.pending.insert(Arc::clone(&wrapped), pending);
+        self.enqueue(wrapped, urgency, turn);
     }
 
     /// The next wrapped DEK of this urgency to unwrap.

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use super::super::breaker::OUTAGES_TO_OPEN;
+use super::super::breaker::{ASKED_AGAIN_AFTER, OUTAGES_TO_OPEN};
 use super::*;
 
 /// As much time as a breaker waits at most.
@@ -163,6 +163,103 @@ fn verdicts_and_throttling_are_answers() {
             "{answer:?}"
         );
     }
+}
+
+/// BREAKER-3: who has asked for a key and was refused may never come again, as where a load balancer believes
+/// `/readyz`.
+#[test]
+fn where_nobody_asks_a_kms_that_is_away_is_asked_again() {
+    let seals = KeyRequest::Seal {
+        executor: 0,
+        key: "payments".into(),
+        used_up: None,
+    };
+    let opens = KeyRequest::Open {
+        executor: 0,
+        kms: this_kms(),
+        wrapped: wrapped(1, 7),
+        demand: TAIL,
+    };
+    for (request, again) in [
+        (seals, Call::PollVersion("payments".into())),
+        (opens, Call::Unwrap(wrapped(1, 7))),
+    ] {
+        let mut desk = Desk::new(&KeyOptions::default(), 1);
+        desk.ledger.accept(request, desk.now);
+        let mut calls = desk.calls();
+        for round in 0..20 {
+            let call = calls.pop().expect("one");
+            let outage = call.outage("away");
+            desk.finish(call, outage);
+            desk.pass(ASKED_AGAIN_AFTER - Duration::from_millis(1));
+            assert_eq!(desk.calls(), [], "round {round}");
+            desk.pass(Duration::from_millis(1));
+            calls = desk.calls();
+            assert_eq!(calls, std::slice::from_ref(&again), "round {round}");
+            desk.pass(ASKED_AGAIN_AFTER);
+            assert_eq!(desk.calls(), [], "one at a time");
+        }
+        assert_eq!(desk.told(0).len(), 1, "the first call's");
+        let answer = match again {
+            Call::Unwrap(_) => Outcome::Unwrapped(Ok(dek(1))),
+            _ => Outcome::Version(Ok(Some(vec![1]))),
+        };
+        desk.finish(again, answer);
+        desk.pass(ASKED_AGAIN_AFTER);
+        assert!(
+            desk.calls().iter().all(|call| matches!(call, Call::Recheck(_))),
+            "it is there"
+        );
+        assert_eq!(desk.told(0), Vec::<String>::new(), "nobody has asked");
+    }
+}
+
+/// BREAKER-3: whoever wants to know the same meanwhile waits for the same call.
+#[test]
+fn a_reader_joins_the_call_that_was_made_by_itself() {
+    for is_begun in [false, true] {
+        let mut desk = Desk::new(&KeyOptions::default(), 2);
+        desk.open(0, &wrapped(1, 7), TAIL);
+        let call = desk.calls().pop().expect("one");
+        let outage = call.outage("away");
+        desk.finish(call, outage);
+        desk.told(0);
+        desk.pass(ASKED_AGAIN_AFTER);
+        let mut begun = Vec::new();
+        if is_begun {
+            begun = desk.calls();
+        }
+        desk.open(1, &wrapped(1, 7), TAIL);
+        begun.extend(desk.calls());
+        assert_eq!(begun, [Call::Unwrap(wrapped(1, 7))]);
+        desk.finish(Call::Unwrap(wrapped(1, 7)), Outcome::Unwrapped(Ok(dek(1))));
+        assert_eq!((desk.told(0).len(), desk.told(1).len()), (0, 1));
+    }
+}
+
+/// BREAKER-3: once the grace is over no recheck asks any more.
+#[test]
+fn a_kms_is_asked_again_when_all_keys_have_lapsed() {
+    let options = KeyOptions {
+        outage_grace: INTERVALS.recheck * 4,
+        ..KeyOptions::default()
+    };
+    let mut desk = Desk::new(&options, 1);
+    let known = wrapped(1, 7);
+    desk.open(0, &known, TAIL);
+    desk.calls();
+    desk.finish(Call::Unwrap(Arc::clone(&known)), Outcome::Unwrapped(Ok(dek(1))));
+    let end = desk.now + options.outage_grace + ASKED_AGAIN_AFTER * 2;
+    let mut asked = Vec::new();
+    while desk.now < end {
+        desk.pass(INTERVALS.recheck);
+        for call in desk.calls() {
+            let outage = call.outage("away");
+            desk.finish(call.clone(), outage);
+            asked.push(call);
+        }
+    }
+    assert_eq!(asked.pop(), Some(Call::Unwrap(known)), "after {asked:?}");
 }
 
 /// Of this KMS only, for calls of any kind, sealing first.
