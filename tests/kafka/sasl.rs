@@ -7,8 +7,9 @@ use std::time::Duration;
 use kafka_protocol::messages::{SaslAuthenticateRequest, SaslHandshakeRequest};
 use kafka_protocol::protocol::StrBytes;
 
+use crate::support::agent::Agent;
 use crate::support::broker_properties::{Login, MECHANISMS, PASSWORD, USER};
-use crate::support::operations::{From, Options};
+use crate::support::operations::{From, Options, Stream};
 use crate::support::raw_client::{RawClient, batch};
 use crate::support::records::{Record, assert_same};
 use crate::support::rig::Rig;
