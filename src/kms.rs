@@ -139,6 +139,16 @@ pub enum KmsError {
     /// Not reached, timed out, or answering nonsense. The text is for the log; it holds no response body.
     #[error("the KMS is unavailable: {0}")]
     Unavailable(String),
+    /// The proxy has nothing to log in with: a secret of its own cannot be read. An outage for whoever asked.
+    #[cfg_attr(
+        not(feature = "kms-vault"),
+        expect(
+            dead_code,
+            reason = "who logs in has a secret; the file keystore has no such fault"
+        )
+    )]
+    #[error("the proxy has nothing to log in at the KMS with: {0}")]
+    NoSecret(String),
     /// Too much was asked of the KMS, which wants to be left alone for this long. An outage for whoever asked.
     #[cfg_attr(
         not(any(feature = "kms-aws", feature = "kms-vault", feature = "testing")),
@@ -152,7 +162,8 @@ pub enum KmsError {
         /// Counted from when it was said.
         after: Duration,
     },
-    /// The KMS refuses the proxy's own credentials: says nothing about any key.
+    /// The KMS refuses the proxy's own credentials: says nothing about any key. The text says what it was shown, for
+    /// the log.
     #[cfg_attr(
         not(any(feature = "kms-aws", feature = "kms-vault", feature = "testing")),
         expect(
@@ -160,18 +171,27 @@ pub enum KmsError {
             reason = "what a KMS in a network answers; the file keystore has no such fault"
         )
     )]
-    #[error("the KMS refuses the proxy's credentials")]
-    CredentialsRefused,
+    #[error("the KMS refuses the proxy's credentials: {0}")]
+    CredentialsRefused(String),
     /// The KEK, or the version that is needed, is disabled.
     #[error("the key-encryption key is disabled")]
     KekDisabled,
     /// The KEK, or the version that is needed, was destroyed.
     #[error("the key-encryption key was destroyed")]
     KekDestroyed,
-    /// The KMS does not let the proxy use the KEK, or it is of a kind that the proxy does not use. The text says what
-    /// is missing, for the log.
+    /// The KMS does not let the proxy use the KEK. The text says what is missing, for the log.
+    #[cfg_attr(
+        not(any(feature = "kms-aws", feature = "kms-vault", test)),
+        expect(
+            dead_code,
+            reason = "what a KMS in a network answers; the file keystore has no such fault"
+        )
+    )]
     #[error("the key-encryption key may not be used: {0}")]
     KekDenied(String),
+    /// The KEK is of a kind that the proxy does not use. The text says why, for the log.
+    #[error("the key-encryption key cannot be used: {0}")]
+    KekUnsuitable(String),
     /// There is no such KEK in this KMS.
     #[error("the key-encryption key is not in this KMS")]
     KekNotFound,
@@ -199,6 +219,7 @@ impl KmsError {
             Self::KekDisabled
                 | Self::KekDestroyed
                 | Self::KekDenied(_)
+                | Self::KekUnsuitable(_)
                 | Self::KekNotFound
                 | Self::KekVersionNotFound(_)
         )

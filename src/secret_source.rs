@@ -85,11 +85,12 @@ impl SecretSource {
     /// The same without one line end after it, as text.
     ///
     /// # Errors
-    /// [`SecretError`]; `None` where it is empty, or no text.
+    /// [`SecretError`]; `None` where it is empty, has several lines, or is no text.
     pub fn read_line(&self) -> Result<Option<Zeroizing<String>>, SecretError> {
         let bytes = self.read()?;
         let kept = without_line_end(&bytes);
-        let text = std::str::from_utf8(kept).ok().filter(|text| !text.is_empty());
+        let is_line = |text: &&str| !text.is_empty() && !text.contains(['\r', '\n']);
+        let text = std::str::from_utf8(kept).ok().filter(is_line);
         Ok(text.map(|text| Zeroizing::new(text.to_owned())))
     }
 
@@ -199,7 +200,8 @@ mod tests {
             (&b"hunter2"[..], Some("hunter2")),
             (b"hunter2\n", Some("hunter2")),
             (b"hunter2\r\n", Some("hunter2")),
-            (b"hunter2\n\n", Some("hunter2\n")),
+            (b"hunter2\n\n", None),
+            (b"one\ntwo", None),
             (b" ", Some(" ")),
             (b"\n", None),
             (b"", None),

@@ -28,6 +28,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
 
 use self::descriptors::Descriptors;
+pub(crate) use self::keks::one_of_each_kms;
 use crate::config::Config;
 use crate::kms::Kms;
 use crate::messages::CameBack;

@@ -121,7 +121,7 @@ impl Absence {
     pub(super) fn of(outage: &KmsError) -> Self {
         match outage {
             KmsError::Throttled { .. } => Self::Throttled,
-            KmsError::CredentialsRefused => Self::CredentialsRefused,
+            KmsError::CredentialsRefused(_) => Self::CredentialsRefused,
             _ => Self::Unavailable,
         }
     }

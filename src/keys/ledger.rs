@@ -138,6 +138,13 @@ impl Ledger {
         }
     }
 
+    /// Has the version of a KEK asked for, whoever uses it.
+    pub fn look_for(&mut self, key: KeyId) {
+        if let Some(lane) = lane_of(&mut self.lanes, key.kms) {
+            lane.checks.push(Call::PollVersion(key));
+        }
+    }
+
     /// The next call to make, if one may be made now. Each is to be ended by [`Ledger::finish`].
     pub fn next_job(&mut self, now: Instant) -> Option<Job> {
         for _ in 0..self.lanes.len() {

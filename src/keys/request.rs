@@ -208,12 +208,13 @@ impl KeyFailure {
 impl From<&KmsError> for KeyFailure {
     fn from(error: &KmsError) -> Self {
         match error {
-            KmsError::Unavailable(_) | KmsError::Throttled { .. } | KmsError::CredentialsRefused => {
-                Self::Unavailable
-            }
+            KmsError::Unavailable(_)
+            | KmsError::NoSecret(_)
+            | KmsError::Throttled { .. }
+            | KmsError::CredentialsRefused(_) => Self::Unavailable,
             KmsError::KekDisabled => Self::KekDisabled,
             KmsError::KekDestroyed => Self::KekDestroyed,
-            KmsError::KekDenied(_) => Self::KekDenied,
+            KmsError::KekDenied(_) | KmsError::KekUnsuitable(_) => Self::KekDenied,
             KmsError::KekNotFound => Self::KekNotFound,
             KmsError::KekVersionNotFound(_) => Self::KekVersionNotFound,
             KmsError::Malformed => Self::Malformed,

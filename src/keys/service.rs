@@ -22,7 +22,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::event::{Absence, KekVersion, KeyEvent, KeyEventKind, KeyEvents, ToldKeyEvents, key_events};
 use super::ledger::{Call, Finding, FindingKind, Intervals, Job, Ledger, Outcome, WrongDek};
-use super::request::{KeyFailure, KeyReply, KeyRequest};
+use super::request::{KeyFailure, KeyId, KeyReply, KeyRequest, Purpose};
 use super::statistics::{CallKind, CallOutcome, KeyStatistics, KmsStatistics};
 use super::{CallBudget, KeyOptions};
 use crate::channel::{Receiver, Sender};
@@ -112,6 +112,17 @@ impl KeyService {
     #[must_use]
     pub fn statistics(&self) -> Arc<KeyStatistics> {
         Arc::clone(&self.statistics)
+    }
+
+    /// Asks for the version of these KEKs, so that it is known whether their KMSs are there before anybody needs a key.
+    pub fn look_for(&mut self, keks: impl IntoIterator<Item = (KmsId, Arc<str>)>) {
+        for (kms, kek) in keks {
+            self.ledger.look_for(KeyId {
+                kms,
+                kek,
+                purpose: Purpose::RecordSeal,
+            });
+        }
     }
 
     /// What happens to keys and KMSs from now on, for the audit log.

@@ -139,7 +139,7 @@ impl AwsKms {
         let ready = self.ready().await;
         let generation = ready.credentials.have().await?;
         match question(ready.client.clone()).await {
-            Err(CallError::Kms(KmsError::CredentialsRefused))
+            Err(CallError::Kms(KmsError::CredentialsRefused(_)))
                 if ready.credentials.renew(generation).await =>
             {
                 question(ready.client.clone()).await
@@ -284,7 +284,7 @@ impl Kms for AwsKms {
         let is_symmetric = key.key_spec() == Some(&KeySpec::SymmetricDefault);
         if !is_symmetric || key.key_usage() != Some(&KeyUsageType::EncryptDecrypt) {
             let what = "its spec is not SYMMETRIC_DEFAULT, or its usage not ENCRYPT_DECRYPT";
-            return Err(KmsError::KekDenied(what.to_owned()));
+            return Err(KmsError::KekUnsuitable(what.to_owned()));
         }
         let version = Version::of(kek, key.key_id(), key.current_key_material_id())?.bytes();
         Ok((!version.is_empty()).then_some(version))

@@ -40,15 +40,18 @@ pub(super) async fn look(
     deadline: Instant,
 ) -> Vec<Row> {
     let mut rows = Vec::new();
+    let named = named(config);
     for (settings, opened) in config.kms.iter().zip(kms) {
+        let subject = format!("kms {}", settings.name);
         rows.push(match opened {
+            Ok(kms) if depth == Depth::Use && !named.keys().any(|(id, _)| *id == settings.id) => {
+                let asked = kms.current_version(kek_of_nobody(&settings.kind));
+                let asked = timeout(left(deadline, ANSWER_MAX), asked).await;
+                nameless_row(subject, asked.ok())
+            }
             // Whether it answers is said of each KEK.
-            Ok(_) => Row::new(
-                format!("kms {}", settings.name),
-                Verdict::Good,
-                "its settings can be used",
-            ),
-            Err(reason) => Row::new(format!("kms {}", settings.name), Verdict::Failed, reason.as_str()),
+            Ok(_) => Row::new(subject, Verdict::Good, "its settings can be used"),
+            Err(reason) => Row::new(subject, Verdict::Failed, reason.as_str()),
         });
     }
     // `kms` is in the order of the configuration.
@@ -62,7 +65,7 @@ pub(super) async fn look(
         let subject = format!("kek {}/{}", forgeable.kms, forgeable.kek);
         rows.push(Row::new(subject, Verdict::Failed, forgeable.to_string()));
     }
-    for ((id, kek), named) in named(config) {
+    for ((id, kek), named) in named {
         let Some((settings, kms)) = opened(id) else {
             continue;
         };
@@ -71,6 +74,39 @@ pub(super) async fn look(
         rows.push(row(settings, &kek, &named, asked.ok(), is_tried));
     }
     rows
+}
+
+/// One KEK of each KMS that has one which seals and can be named without a topic: by its version it is seen at the
+/// start whether the KMS is there, before anybody needs it.
+pub(crate) fn one_of_each_kms(config: &Config) -> Vec<(KmsId, Arc<str>)> {
+    let mut first: BTreeMap<KmsId, Arc<str>> = BTreeMap::new();
+    for ((kms, kek), named) in named(config) {
+        if !named.seals.is_empty() {
+            first.entry(kms).or_insert(kek);
+        }
+    }
+    first.into_iter().collect()
+}
+
+/// The name of a KEK that nobody has made: what a KMS says of it shows that it is there and takes the proxy's login.
+fn kek_of_nobody(kind: &KmsKind) -> &'static str {
+    match kind {
+        #[cfg(feature = "kms-aws")]
+        KmsKind::Aws(_) => "alias/sealwire-probe",
+        _ => "sealwire-probe",
+    }
+}
+
+fn nameless_row(subject: String, answer: Option<Result<Option<Vec<u8>>, KmsError>>) -> Row {
+    match answer {
+        None => Row::new(subject, Verdict::Failed, "it did not answer in time"),
+        Some(Err(error)) if !error.is_verdict() => Row::new(subject, Verdict::Failed, error.to_string()),
+        Some(_) => Row::new(
+            subject,
+            Verdict::Good,
+            "it answers; topics name its key-encryption keys, which are found when clients come",
+        ),
+    }
 }
 
 /// Every KEK that can be named without a topic.
@@ -110,7 +146,7 @@ async fn ask(kms: &dyn Kms, kek: &str, is_tried: bool) -> Result<Option<Tried>, 
     let unwrapped = kms.unwrap_dek(&made.wrapped).await?;
     if !unwrapped.is_same(&made.dek) {
         let lie = "it unwraps another data key than it has made: what is sealed under it would never open";
-        return Err(KmsError::KekDenied(lie.to_owned()));
+        return Err(KmsError::KekUnsuitable(lie.to_owned()));
     }
     Ok(Some(Tried {
         made: made_after,
@@ -153,15 +189,7 @@ fn row(
             return Row::new(subject, without_answer, finding);
         }
         Some(Err(error)) if !error.refuses_kek() => {
-            let instead = match (&settings.kind, &error) {
-                #[cfg(feature = "kms-vault")]
-                (KmsKind::Vault(_), KmsError::CredentialsRefused) => {
-                    ": see that the token, or what the login shows, is good, that its method is enabled at the mount \
-                     that login has, and that the token may read auth/token/lookup-self (as by the policy default)"
-                }
-                _ => "",
-            };
-            return Row::new(subject, without_answer, format!("{error}{instead}"));
+            return Row::new(subject, without_answer, error.to_string());
         }
         Some(Err(error)) => error,
     };
@@ -184,6 +212,7 @@ fn instead_of(kind: &KmsKind, error: &KmsError, kek: &str) -> String {
         KmsError::KekDisabled => "enable it there".to_owned(),
         KmsError::KekDestroyed => "name another one".to_owned(),
         // A KMS that lets us use some KEKs says the same of those that it has not.
+        KmsError::KekUnsuitable(_) => "name another one".to_owned(),
         KmsError::KekDenied(_) => "grant it, correct the name, or name another one".to_owned(),
         _ if is_keystore => format!("correct the name, or add it (sealwire keystore add KEYSTORE {kek})"),
         _ => "correct the name, or make it there".to_owned(),

@@ -125,7 +125,7 @@ impl Prepared {
         };
         let (threads, ways) = start.executors(&self.cpus, &runtime)?;
         let kms_list: Arc<[Arc<dyn Kms>]> = self.kms.iter().map(|named| Arc::clone(&named.kms)).collect();
-        let key_service = KeyService::new(self.kms, key_requests, ways.key_replies, &options);
+        let mut key_service = KeyService::new(self.kms, key_requests, ways.key_replies, &options);
         // Rings and ports are there by now.
         let descriptors = Descriptors::raise();
         let connections_max = descriptors.connections(self.config.limits.connections_max);
@@ -139,6 +139,7 @@ impl Prepared {
                 descriptors,
                 came_back,
             };
+            key_service.look_for(self_check::one_of_each_kms(&self.config));
             runtime.spawn(self_check::log(self.config.clone(), kms_list, running));
         }
         let mut audit = self.audit;

@@ -110,6 +110,10 @@ struct AccessKey {
 }
 
 /// New ones of the proxy's.
+fn refused(code: &str) -> Option<KmsError> {
+    Some(KmsError::CredentialsRefused(format!("it answers {code}")))
+}
+
 async fn make_credentials(emulator: &AwsEmulator) -> AccessKey {
     let made = emulator.manage("iam", "CreateAccessKey", &[USER]).await;
     AccessKey {
@@ -210,11 +214,11 @@ async fn errors_are_told_apart_by_their_code() {
         (bad, "AccessDeniedException", Some(KmsError::KekDenied(denied))),
         (bad, "InvalidCiphertextException", Some(KmsError::Malformed)),
         (bad, "IncorrectKeyException", Some(KmsError::Malformed)),
-        (bad, "ExpiredTokenException", Some(KmsError::CredentialsRefused)),
+        (bad, "ExpiredTokenException", refused("ExpiredTokenException")),
         (
             bad,
             "UnrecognizedClientException",
-            Some(KmsError::CredentialsRefused),
+            refused("UnrecognizedClientException"),
         ),
         (bad, "KMSInternalException", None),
         ("500 Oops", "DependencyTimeoutException", None),
@@ -251,14 +255,14 @@ async fn credentials_that_were_replaced_are_used() {
     let before = aws.layer.calls();
     assert_eq!(
         kms.generate_dek(ALIAS).await.err(),
-        Some(KmsError::CredentialsRefused)
+        refused("ExpiredTokenException")
     );
     assert_eq!(aws.layer.calls(), before + 1, "the very same are not tried again");
     aws.write_credentials(&make_credentials(&aws.emulator).await);
     tokio::time::sleep(std::time::Duration::from_secs(6)).await;
     assert_eq!(
         kms.generate_dek(ALIAS).await.err(),
-        Some(KmsError::CredentialsRefused)
+        refused("ExpiredTokenException")
     );
     assert_eq!(aws.layer.calls(), before + 3, "the others are tried");
 

@@ -62,10 +62,43 @@ async fn each_kek_of_a_vault_is_tried_and_a_missing_right_is_named() {
         "payments",
     );
     assert!(
-        refused.starts_with("failed") && refused.contains("refuses the proxy's credentials: see that"),
+        refused.starts_with("failed") && refused.contains("answers with status 403: the token is wrong"),
         "{refused}"
     );
     assert!(!refused.contains(token), "{refused}");
+}
+
+/// Its KEKs are topics' own, so that none can be named: whether it answers can be said all the same.
+#[tokio::test]
+async fn a_kms_whose_keks_topics_name_is_asked_too() {
+    let server = OpenBao::start().await;
+    server.grant("proxy", "payments").await;
+    let body = json!({ "policies": ["proxy"], "ttl": "1h" });
+    let made = server.post("auth/token/create", body).await;
+    let token = made["auth"]["client_token"].as_str().expect("a token");
+    let folder = DataFolder::create("probe");
+    let elsewhere = "namespace = \"nowhere\"";
+    for (token, namespace, verdict, says) in [
+        (token, "", "good", "it answers; topics name"),
+        (
+            "wrong",
+            "",
+            "failed",
+            "answers with status 403: the token is wrong",
+        ),
+        (token, elsewhere, "failed", "there is no such namespace"),
+    ] {
+        let kms = format!(
+            "provider = \"vault\"\naddress = \"{}\"\nallow_plaintext = true\n{namespace}\n\
+             login = {{ method = \"token\", token = {{ env = \"VAULT\" }} }}",
+            server.address()
+        );
+        let output = probe(&folder, &kms, "${topic}", &[("VAULT", token)]);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let line = said.lines().find(|line| line.contains(" kms tried "));
+        let is_it = |line: &str| line.starts_with(verdict) && line.contains(says);
+        assert!(line.is_some_and(is_it), "{said}");
+    }
 }
 
 /// AWS-3: by what stands in the environment.

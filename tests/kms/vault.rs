@@ -3,6 +3,7 @@
 mod faults;
 mod kroxylicious;
 mod logins;
+mod refused;
 mod table;
 mod vectors;
 

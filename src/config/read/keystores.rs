@@ -105,7 +105,10 @@ fn identity_of(path: &Path, reach: Reach) -> KmsIdentity {
 fn read_kms(name: &str, node: &Node<'_>) -> Option<KmsConfig> {
     let node = node.clone().checked_table()?;
     let provider = node.get("provider")?;
-    let kind = match provider.as_text()?.as_str() {
+    let provider_name = provider.as_text()?;
+    let calls_max = node.quantity("calls_max");
+    let calls_per_second_max = read_rate(&node, provider_name == "file");
+    let kind = match provider_name.as_str() {
         "file" => {
             refuse_others(&node, "file", &["path", "master_key"])?;
             read_keystore(&node)?
@@ -129,8 +132,8 @@ fn read_kms(name: &str, node: &Node<'_>) -> Option<KmsConfig> {
     Some(KmsConfig {
         id: node.reader.ids.borrow_mut().kms.id_of(name),
         name: name.to_owned(),
-        calls_max: node.quantity("calls_max")?,
-        calls_per_second_max: read_rate(&node, matches!(kind, KmsKind::File { .. }))?,
+        calls_max: calls_max?,
+        calls_per_second_max: calls_per_second_max?,
         kind,
     })
 }
@@ -157,8 +160,23 @@ fn other_provider(name: &str) -> (String, String) {
     } else {
         "there is no such provider"
     };
+    if let Some(meant) = meant_provider(name) {
+        return (problem.to_owned(), format!("write {meant:?}"));
+    }
     let known: Vec<_> = PROVIDERS.iter().map(|name| format!("{name:?}")).collect();
     (problem.to_owned(), format!("write one of {}", known.join(", ")))
+}
+
+/// What is called so elsewhere.
+fn meant_provider(name: &str) -> Option<&'static str> {
+    let name = name.to_ascii_lowercase();
+    let meant = match name.split(['-', '_', ' ']).next()? {
+        "openbao" | "bao" | "hashicorp" | "transit" => "vault",
+        "amazon" => "aws",
+        "keystore" | "local" => "file",
+        first => first,
+    };
+    PROVIDERS.iter().copied().find(|provider| *provider == meant)
 }
 
 /// Keys that each provider has.
@@ -273,6 +291,26 @@ pub(super) fn read_secret_source(
     Some((name, source))
 }
 
+/// The source of a secret of one line, which stands under `name`.
+pub(super) fn read_secret_line(table: &Node<'_>, name: &str) -> Option<SecretSource> {
+    let Some(place) = table.written(name) else {
+        table.missing(name);
+        return None;
+    };
+    let fix_of = |_: &str| "make a file there that holds the secret, or correct the path";
+    let (_, source) = read_secret_source(&place.clone().checked_table()?, &SECRET_SOURCES, fix_of)?;
+    if place.reader.reach == Reach::Check
+        && let Ok(secret) = source.read_line()
+        && secret.is_none_or(|secret| secret.contains('\0'))
+    {
+        place.complain(
+            "what is there is empty, has several lines or a NUL, or is no text",
+            "put the secret there, and nothing else",
+        );
+    }
+    Some(source)
+}
+
 /// A service has variables and credentials that whoever checks its configuration need not have.
 fn warn_if_absent(node: &Node<'_>, source: &SecretSource) {
     let (what, fix) = match source {
@@ -361,6 +399,8 @@ pub(super) fn read_path_of<E: std::fmt::Display>(
     Some(path)
 }
 
+/// Where a secret of one line may be.
+pub(super) const SECRET_SOURCES: [&str; 3] = ["file", "env", "systemd_credential"];
 const MASTER_KEY_SOURCES: [&str; 4] = ["file", "env", "passphrase_file", "systemd_credential"];
 
 #[cfg(test)]

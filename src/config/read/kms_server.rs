@@ -6,6 +6,7 @@ use super::node::Node;
 
 /// The address of a server, in plain HTTP where `node` allows that.
 pub(super) fn read_server(place: &Node<'_>, node: &Node<'_>) -> Option<Url> {
+    let is_plaintext_allowed = node.flag("allow_plaintext")?;
     let url = Url::parse(&place.as_text()?).ok();
     let url = url.filter(|url| {
         let is_bare = url.username().is_empty() && url.password().is_none();
@@ -17,7 +18,14 @@ pub(super) fn read_server(place: &Node<'_>, node: &Node<'_>) -> Option<Url> {
         place.complain_of_the_name("this is not the address of a server", &place.example());
         return None;
     };
-    if url.scheme() == "http" && !node.flag("allow_plaintext")? {
+    if url.path() != "/" {
+        place.complain(
+            "this is more than the address of a server: it has a path",
+            "write scheme, host and port, and nothing behind them",
+        );
+        return None;
+    }
+    if url.scheme() == "http" && !is_plaintext_allowed {
         place.complain(
             "data keys would be sent as they are",
             "write https://, or allow_plaintext = true",

@@ -99,7 +99,7 @@ const KEYS: &[(&[&str], &str)] = &[
     (&["share", "share_groups"], NO_SHARE_GROUPS),
 ];
 
-const PROVIDERS: &[&str] = &["aws", "azure", "branch", "gcp", "google", "hsm", "kmip", "pkcs11"];
+const PROVIDERS: &[&str] = &["azure", "branch", "gcp", "google", "hsm", "kmip", "pkcs11"];
 
 const CLIENT_AUTH: &[&str] = &[
     "gssapi",

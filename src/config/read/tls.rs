@@ -241,17 +241,20 @@ pub(super) fn read_client_tls(table: &Node<'_>) -> Option<UpstreamTls> {
         client: client?,
         ..UpstreamTls::trusting(trust?)
     };
-    check_loading(table, &tls);
+    if let Some(place) = table.written("certificate") {
+        check_loading(&place, &tls);
+    }
     Some(tls)
 }
 
 /// Who vouches for a server that is no broker: `ca`.
 #[cfg(any(feature = "kms-aws", feature = "kms-vault"))]
 pub(super) fn read_server_trust(table: &Node<'_>) -> Option<Trust> {
-    match table.written("ca") {
-        Some(place) => read_authorities(&place),
-        None => Some(Trust::System),
-    }
+    let Some(place) = table.written("ca") else {
+        return Some(Trust::System);
+    };
+    let trust = read_authorities(&place)?;
+    check_loading(&place, &UpstreamTls::trusting(trust.clone())).then_some(trust)
 }
 
 /// What is shown, if anything.
@@ -270,13 +273,16 @@ fn read_own_certificate(table: &Node<'_>) -> Option<Option<CertificateFiles>> {
     }
 }
 
-fn check_loading(table: &Node<'_>, tls: &UpstreamTls) {
-    if table.reader.reach == Reach::Check
+/// Whether what was read from files that are there can be used; complains at `place` where it cannot.
+fn check_loading(place: &Node<'_>, tls: &UpstreamTls) -> bool {
+    if place.reader.reach == Reach::Check
         && tls.files().all(|path| path.is_file())
         && let Err(error) = tls.load(SystemTime::now())
     {
-        table.complain(&error.to_string(), "correct the files, or name others");
+        place.complain(&error.to_string(), "correct the files, or name others");
+        return false;
     }
+    true
 }
 
 fn read_trust(table: &Node<'_>) -> Option<Trust> {

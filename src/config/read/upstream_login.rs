@@ -2,8 +2,8 @@
 
 use super::access::By;
 use super::brokers::read_brokers;
-use super::keystores::{Secrecy, read_path_of, read_secret_source};
-use super::node::{Node, Reach};
+use super::keystores::{SECRET_SOURCES, Secrecy, read_path_of, read_secret_line};
+use super::node::Node;
 use super::sasl::oauthbearer::{read_trust, read_url, text_of};
 use super::sasl::read_mechanism;
 use crate::broker_login::BrokerAccounts;
@@ -13,7 +13,6 @@ use crate::config::{
 use crate::foreign::Foreign;
 use crate::identity::sasl::USER_BYTES_MAX;
 use crate::identity::sasl::exchange::LoginMechanism;
-use crate::secret_source::SecretSource;
 use crate::transport::tls_client::UpstreamTls;
 
 /// Whether brokers of a cluster see one and the same, whoever the client is; what is wrong with that is complained of
@@ -277,7 +276,7 @@ fn read_own_account(table: &Node<'_>, allows_plaintext: bool) -> Option<OwnAccou
         }
         return read_token(table);
     }
-    let secret = read_secret(table, needed)?;
+    let secret = read_secret_line(table, needed)?;
     Some(match (mechanism, user) {
         (_, None) => {
             table.missing("user");
@@ -313,9 +312,9 @@ fn read_token(table: &Node<'_>) -> Option<OwnAccount> {
             );
             return None;
         }
-        return read_secret(table, "token").map(OwnAccount::Token);
+        return read_secret_line(table, "token").map(OwnAccount::Token);
     };
-    if let Some(place) = SOURCES.iter().find_map(|name| token.written(name)) {
+    if let Some(place) = SECRET_SOURCES.iter().find_map(|name| token.written(name)) {
         place.complain_of_the_name("the token is fetched", "remove it, or remove endpoint");
         return None;
     }
@@ -331,7 +330,7 @@ fn read_token(table: &Node<'_>) -> Option<OwnAccount> {
             None
         }
     };
-    let client_secret = read_secret(&token, "client_secret");
+    let client_secret = read_secret_line(&token, "client_secret");
     let (scope, audience) = (text("scope"), text("audience"));
     Some(OwnAccount::Fetched(Box::new(TokenEndpoint {
         url: url?,
@@ -341,25 +340,6 @@ fn read_token(table: &Node<'_>) -> Option<OwnAccount> {
         scope: scope?,
         audience: audience?,
     })))
-}
-
-fn read_secret(table: &Node<'_>, name: &str) -> Option<SecretSource> {
-    let Some(place) = table.written(name) else {
-        table.missing(name);
-        return None;
-    };
-    let fix_of = |_: &str| "make a file there that holds the secret, or correct the path";
-    let (_, source) = read_secret_source(&place.clone().checked_table()?, &SOURCES, fix_of)?;
-    if place.reader.reach == Reach::Check
-        && let Ok(secret) = source.read_line()
-        && secret.is_none_or(|secret| secret.contains('\0'))
-    {
-        place.complain(
-            "what is there is empty, has a NUL, or is no text",
-            "put the secret there, and nothing else",
-        );
-    }
-    Some(source)
 }
 
 /// Where brokers decide who logs in, there is nobody else to log in for.
@@ -395,4 +375,3 @@ fn refuse_nameless(kind: &Node<'_>, listeners: &[ListenerConfig]) {
 }
 
 const OF_ENDPOINT: [&str; 5] = ["ca", "client_id", "client_secret", "scope", "audience"];
-const SOURCES: [&str; 3] = ["file", "env", "systemd_credential"];

@@ -2,13 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::keystores::{Secrecy, check_file, read_secret_source};
+use super::keystores::{Secrecy, check_file, read_secret_line};
 use super::kms_server::{not_empty, read_server};
-use super::node::Node;
+use super::node::{Node, Reach};
 use super::tls::read_client_tls;
 use crate::config::KmsKind;
 use crate::kms::vault::{VaultLogin, VaultServer, VaultSettings};
-use crate::secret_source::SecretSource;
 
 /// Keys of it.
 pub(super) const KEYS: &[&str] = &[
@@ -130,11 +129,11 @@ fn read_login(table: &Node<'_>, shows_certificate: bool) -> Option<VaultLogin> {
         None => mount.to_owned(),
     };
     Some(match method.as_str() {
-        "token" => VaultLogin::Token(secret(table, "token")?),
+        "token" => VaultLogin::Token(read_secret_line(table, "token")?),
         "approle" => VaultLogin::AppRole {
             mount,
             role_id: needed(table, "role_id")?,
-            secret_id: secret(table, "secret_id")?,
+            secret_id: read_secret_line(table, "secret_id")?,
         },
         "certificate" => {
             if !shows_certificate {
@@ -165,20 +164,6 @@ fn needed(table: &Node<'_>, name: &str) -> Option<String> {
     not_empty(&place)
 }
 
-fn secret(table: &Node<'_>, name: &str) -> Option<SecretSource> {
-    let Some(place) = table.written(name) else {
-        table.missing(name);
-        return None;
-    };
-    let sources = ["file", "env", "systemd_credential"];
-    let read = read_secret_source(
-        &place.checked_table()?,
-        &sources,
-        |_| "correct the path, or write the secret there",
-    );
-    read.map(|(_, source)| source)
-}
-
 fn read_jwt_file(table: &Node<'_>, of_kubernetes: bool) -> Option<PathBuf> {
     match table.written("jwt_file") {
         Some(place) => {
@@ -186,7 +171,16 @@ fn read_jwt_file(table: &Node<'_>, of_kubernetes: bool) -> Option<PathBuf> {
             check_file(&place, &path, Secrecy::Public, "correct the path");
             Some(path)
         }
-        None if of_kubernetes => Some(PathBuf::from(SERVICE_ACCOUNT_TOKEN)),
+        None if of_kubernetes => {
+            let path = PathBuf::from(SERVICE_ACCOUNT_TOKEN);
+            if table.reader.reach == Reach::Check && !path.is_file() {
+                table.warn(
+                    &format!("there is no file {SERVICE_ACCOUNT_TOKEN} on this host"),
+                    "see that the service has it, or write jwt_file",
+                );
+            }
+            Some(path)
+        }
         None => {
             table.missing("jwt_file");
             None

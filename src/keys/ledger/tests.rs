@@ -310,7 +310,11 @@ fn failures_are_remembered_as_long_as_their_kind() {
     let options = KeyOptions::default();
     for (error, failure, memory) in [
         (KmsError::KekDisabled, "KekDisabled", options.verdict_memory),
-        (KmsError::CredentialsRefused, "Unavailable", options.outage_memory),
+        (
+            KmsError::CredentialsRefused(String::new()),
+            "Unavailable",
+            options.outage_memory,
+        ),
         (
             KmsError::Unavailable(String::new()),
             "Unavailable",

@@ -20,6 +20,7 @@ use crate::kms::keystore::{
 use crate::testing::{Faults, FaultyKms};
 
 mod events;
+mod looked_for;
 
 const TAIL: Demand = Demand {
     urgency: Urgency::Tail,
@@ -306,7 +307,9 @@ fn an_outage_is_ridden_out_and_recovered_from_within_a_second() -> TestResult {
         let executor = &mut stage.executors[0];
         let sealed = executor.sealing("payments").await?;
         let stranger = stage.kms.generate_dek("payments").await?;
-        stage.faults.refuse(Some(KmsError::CredentialsRefused));
+        stage
+            .faults
+            .refuse(Some(KmsError::CredentialsRefused(String::new())));
         assert_eq!(
             executor.opening(&stranger.wrapped).await,
             Err(KeyFailure::Unavailable)
@@ -443,7 +446,9 @@ fn after_the_grace_keys_are_gone_and_come_back_with_their_kms() -> TestResult {
         for executor in &mut stage.executors {
             executor.opening(&sealed).await?;
         }
-        stage.faults.refuse(Some(KmsError::CredentialsRefused));
+        stage
+            .faults
+            .refuse(Some(KmsError::CredentialsRefused(String::new())));
         let refused_at = Instant::now();
         let kms = KmsId::from_number(0);
         for executor in &mut stage.executors {

@@ -66,7 +66,7 @@ fn of_code(code: &str, right: &'static str, kek: &str) -> KmsError {
             "no policy lets the proxy call {right} on {}",
             Foreign::new(kek)
         )),
-        "InvalidKeyUsageException" => KmsError::KekDenied(
+        "InvalidKeyUsageException" => KmsError::KekUnsuitable(
             "its spec is not SYMMETRIC_DEFAULT, or its usage not ENCRYPT_DECRYPT".to_owned(),
         ),
         "IncorrectKeyException" | "InvalidCiphertextException" => KmsError::Malformed,
@@ -80,7 +80,7 @@ fn of_code(code: &str, right: &'static str, kek: &str) -> KmsError {
         | "IncompleteSignatureException"
         | "InvalidAccessKeyId"
         | "MissingAuthenticationToken"
-        | "MissingAuthenticationTokenException" => KmsError::CredentialsRefused,
+        | "MissingAuthenticationTokenException" => KmsError::CredentialsRefused(format!("it answers {code}")),
         "" => KmsError::Unavailable("it answers with an error that has no code".to_owned()),
         code => KmsError::Unavailable(format!("it answers {}", Foreign::new(code))),
     }
@@ -108,7 +108,10 @@ mod tests {
             "UnrecognizedClientException",
             "InvalidSignatureException",
         ] {
-            assert_eq!(of(code), KmsError::CredentialsRefused, "{code}");
+            assert_eq!(
+                of(code),
+                KmsError::CredentialsRefused(format!("it answers {code}"))
+            );
         }
         for code in ["ThrottlingException", "RequestLimitExceeded"] {
             assert!(matches!(of(code), KmsError::Throttled { .. }), "{code}");

@@ -107,7 +107,7 @@ impl FaultProvider for FileProvider {
     fn begin(&mut self, outage: Outage) -> bool {
         self.faults.refuse(Some(match outage {
             Outage::Unreachable => KmsError::Unavailable("for the test".to_owned()),
-            Outage::CredentialsRefused => KmsError::CredentialsRefused,
+            Outage::CredentialsRefused => KmsError::CredentialsRefused(String::new()),
             Outage::Throttled => KmsError::Throttled { after: THROTTLED_FOR },
         }));
         true

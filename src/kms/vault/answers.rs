@@ -137,12 +137,12 @@ impl TransitKey {
             return Err(KmsError::KekDisabled);
         }
         if self.derived {
-            return Err(KmsError::KekDenied(
+            return Err(KmsError::KekUnsuitable(
                 "it derives its keys from a context, which the proxy has none of".to_owned(),
             ));
         }
         if !KINDS.contains(&self.kind.as_str()) {
-            return Err(KmsError::KekDenied(format!(
+            return Err(KmsError::KekUnsuitable(format!(
                 "its type is none of {}: of other types anybody may make data keys, or nobody",
                 KINDS.join(", ")
             )));
@@ -167,7 +167,7 @@ pub(super) fn check_refusal(answer: &HttpAnswer) -> Result<(), KmsError> {
         answer.status,
         StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND
     );
-    if is_refusal && serde_json::from_slice::<Errors>(&answer.body).is_err() {
+    if is_refusal && said(answer).is_none() {
         return Err(KmsError::Unavailable(format!(
             "something else answers for it, with status {}",
             answer.status.as_u16()
@@ -176,9 +176,30 @@ pub(super) fn check_refusal(answer: &HttpAnswer) -> Result<(), KmsError> {
     Ok(())
 }
 
+/// What a login that is refused at `path` means. What the server says of it is not repeated: the words are ours.
+pub(super) fn refused_login(path: &str, answer: &HttpAnswer) -> KmsError {
+    let said = said(answer);
+    let why = if says(&said, "invalid role or secret ID") {
+        "role_id or the secret is wrong; role_id is an id, not the name of the role"
+    } else if says(&said, "client certificate") || says(&said, "invalid certificate") {
+        "it knows nobody with the certificate that was shown"
+    } else if answer.status == StatusCode::FORBIDDEN {
+        "it takes nobody with what was shown, or no login method is enabled at that path"
+    } else {
+        "it takes nobody with the role and secret that were shown"
+    };
+    KmsError::CredentialsRefused(format!(
+        "{path} answers with status {}: {why}",
+        answer.status.as_u16()
+    ))
+}
+
 /// What an answer to a question about a token means that is neither yes nor no: never anything about a key.
 pub(super) fn outage_of(answer: &HttpAnswer) -> KmsError {
     match verdict_of(answer) {
+        _ if answer.status == StatusCode::NOT_FOUND && !says(&said(answer), NO_NAMESPACE) => {
+            unavailable("no login method is mounted at its path (status 404)")
+        }
         error if error.is_verdict() => KmsError::Unavailable(format!(
             "its login answers with status {}",
             answer.status.as_u16()
@@ -189,13 +210,9 @@ pub(super) fn outage_of(answer: &HttpAnswer) -> KmsError {
 
 /// What an answer other than 200 means; 403 is told apart before ([`super::VaultKms::ask`]).
 pub(super) fn verdict_of(answer: &HttpAnswer) -> KmsError {
-    let status = answer.status;
-    let said = serde_json::from_slice::<Errors>(&answer.body).map(|errors| errors.errors);
-    let says = |text: &str| {
-        let said = said.as_deref().unwrap_or_default();
-        said.iter().any(|error| error.contains(text))
-    };
-    match status {
+    let said = said(answer);
+    let says = |text: &str| says(&said, text);
+    match answer.status {
         StatusCode::TOO_MANY_REQUESTS => KmsError::Throttled {
             after: answer.retry_after().unwrap_or(THROTTLED_FOR),
         },
@@ -210,13 +227,25 @@ pub(super) fn verdict_of(answer: &HttpAnswer) -> KmsError {
             KmsError::Malformed
         }
         // So it answers for a key; a path that leads nowhere has words.
-        StatusCode::NOT_FOUND if said.as_ref().is_ok_and(Vec::is_empty) => KmsError::KekNotFound,
+        StatusCode::NOT_FOUND if said.as_ref().is_some_and(Vec::is_empty) => KmsError::KekNotFound,
+        StatusCode::NOT_FOUND if says(NO_NAMESPACE) => unavailable("there is no such namespace (status 404)"),
         StatusCode::NOT_FOUND => unavailable("there is no transit engine at this mount (status 404)"),
         StatusCode::SERVICE_UNAVAILABLE if says("sealed") => unavailable("it is sealed (status 503)"),
         status => KmsError::Unavailable(format!("it answers with status {}", status.as_u16())),
     }
 }
 
+/// The words of an error.
+fn said(answer: &HttpAnswer) -> Option<Vec<String>> {
+    let errors = serde_json::from_slice::<Errors>(&answer.body).ok()?;
+    Some(errors.errors)
+}
+
+fn says(said: &Option<Vec<String>>, text: &str) -> bool {
+    said.iter().flatten().any(|error| error.contains(text))
+}
+
+const NO_NAMESPACE: &str = "namespace not found";
 /// Symmetric and authenticated: what they unwrap they have wrapped.
 const KINDS: [&str; 4] = [
     "aes128-gcm96",

@@ -27,7 +27,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use super::answers::{check_refusal, outage_of};
+use super::answers::{check_refusal, outage_of, refused_login};
 use crate::durable_file;
 use crate::kms::KmsError;
 use crate::kms::http::{HttpAnswer, HttpCall, HttpClient, Plaintext, unavailable};
@@ -128,6 +128,8 @@ struct LookedUp {
 struct RefusedLogin {
     /// What it said.
     said: Zeroizing<String>,
+    /// Why, for the log.
+    words: String,
     until: Instant,
     times: u32,
 }
@@ -180,7 +182,9 @@ impl Session {
         if answer.status != StatusCode::FORBIDDEN || self.is_known(&newer).await? {
             return Ok(answer);
         }
-        Err(KmsError::CredentialsRefused)
+        Err(KmsError::CredentialsRefused(
+            "it gives a token and does not know it a moment later".to_owned(),
+        ))
     }
 
     /// Keeps a token for as long as it is dropped not. Nothing is asked before somebody needs one.
@@ -244,25 +248,28 @@ impl Session {
         let said = self.read_secret().await?;
         let times = match &*lock(&self.refused) {
             Some(refused) if refused.said == said && Instant::now() < refused.until => {
-                return Err(KmsError::CredentialsRefused);
+                return Err(KmsError::CredentialsRefused(refused.words.clone()));
             }
             Some(refused) if refused.said == said => refused.times,
             _ => 0,
         };
         let taken = match &self.login {
-            VaultLogin::Token(_) => self.look_up(&said).await?,
-            _ => self.log_in_by(&said).await?,
+            VaultLogin::Token(_) => self.look_up(&said).await,
+            _ => self.log_in_by(&said).await,
         };
-        let Some(token) = taken else {
-            *lock(&self.refused) = Some(RefusedLogin {
-                said,
-                until: Instant::now() + back_off(times),
-                times: times.saturating_add(1),
-            });
-            return Err(KmsError::CredentialsRefused);
-        };
-        *lock(&self.refused) = None;
-        Ok(token)
+        match &taken {
+            Ok(_) => *lock(&self.refused) = None,
+            Err(KmsError::CredentialsRefused(words)) => {
+                *lock(&self.refused) = Some(RefusedLogin {
+                    said,
+                    words: words.clone(),
+                    until: Instant::now() + back_off(times),
+                    times: times.saturating_add(1),
+                });
+            }
+            Err(_) => {}
+        }
+        taken
     }
 
     /// VAULT-LOGIN-3
@@ -276,7 +283,7 @@ impl Session {
                 secret_id: source, ..
             } => {
                 let line = source.read_line().map_err(|error| error.to_string())?;
-                line.ok_or_else(|| "the secret for the login is empty, or no text".to_owned())
+                line.ok_or_else(|| NO_SECRET.to_owned())
             }
             VaultLogin::Jwt { file, .. } => {
                 let (bytes, _) =
@@ -294,7 +301,7 @@ impl Session {
         let read = read
             .await
             .map_err(|_| unavailable("no thread is left to read the secret"))?;
-        read.map_err(KmsError::Unavailable)
+        read.map_err(KmsError::NoSecret)
     }
 
     /// Whether the file with the token has another one by now.
@@ -303,8 +310,7 @@ impl Session {
             && self.read_secret().await.is_ok_and(|said| said != token.text)
     }
 
-    /// `None` where it is refused.
-    async fn log_in_by(&self, said: &str) -> Result<Option<Token>, KmsError> {
+    async fn log_in_by(&self, said: &str) -> Result<Token, KmsError> {
         let (mount, body) = match &self.login {
             VaultLogin::AppRole { mount, role_id, .. } => (
                 mount,
@@ -316,7 +322,7 @@ impl Session {
                 role: Some(role),
             } => (mount, serde_json::json!({ "name": role })),
             VaultLogin::Certificate { mount, role: None } => (mount, serde_json::json!({})),
-            VaultLogin::Token(_) => return Ok(None),
+            VaultLogin::Token(_) => return Err(unavailable("a token is no login")),
         };
         if matches!(&self.login, VaultLogin::Certificate { .. }) {
             // The connections that there are show the certificate that they were made with.
@@ -329,14 +335,16 @@ impl Session {
             .send(&VaultRequest::new(Method::POST, &path, Some(body)), None)
             .await?;
         match answer.status {
-            StatusCode::OK => Ok(Some(Self::token_of(&answer.body)?)),
-            StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Ok(None),
+            StatusCode::OK => Self::token_of(&answer.body),
+            StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                Err(refused_login(&path.join("/"), &answer))
+            }
             _ => Err(outage_of(&answer)),
         }
     }
 
-    /// What there is to know of a token that stands somewhere; `None` where it is refused.
-    async fn look_up(&self, said: &Zeroizing<String>) -> Result<Option<Token>, KmsError> {
+    /// What there is to know of a token that stands somewhere.
+    async fn look_up(&self, said: &Zeroizing<String>) -> Result<Token, KmsError> {
         #[derive(Deserialize)]
         struct LookUp {
             data: About,
@@ -353,9 +361,9 @@ impl Session {
             StatusCode::OK => {
                 let about: LookUp = serde_json::from_slice(&answer.body)
                     .map_err(|_| unavailable("its answer is not what it should be"))?;
-                Ok(Some(Token::new(token.text, about.data.ttl, about.data.renewable)))
+                Ok(Token::new(token.text, about.data.ttl, about.data.renewable))
             }
-            StatusCode::FORBIDDEN => Ok(None),
+            StatusCode::FORBIDDEN => Err(KmsError::CredentialsRefused(UNKNOWN_TOKEN.to_owned())),
             _ => Err(outage_of(&answer)),
         }
     }
@@ -512,6 +520,9 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+const NO_SECRET: &str = "the secret for the login is empty, has several lines, or is no text";
+const UNKNOWN_TOKEN: &str = "auth/token/lookup-self answers with status 403: the token is wrong or has ended, or no \
+                             policy of it has read on that path, as the policy default has";
 /// How often it is looked whether there is anything to do about a token.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 /// How soon after a renewal that came to nothing.

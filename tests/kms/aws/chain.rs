@@ -320,7 +320,10 @@ async fn a_web_identity_token_that_was_rotated_is_sent() {
     assert_eq!(asker.ask(), "good");
     assert_eq!(sts.calls(), 1, "what there is is good for an hour");
     aws.refuse("400 Bad Request", "ExpiredTokenException");
-    assert_eq!(asker.ask(), "the KMS refuses the proxy's credentials");
+    assert_eq!(
+        asker.ask(),
+        "the KMS refuses the proxy's credentials: it answers ExpiredTokenException"
+    );
     aws.layer.set(LayerFault::None);
     assert_eq!(asker.ask(), "good");
     assert_ne!(last_signer(&aws.layer), before);
@@ -355,7 +358,10 @@ async fn the_token_of_a_container_that_was_rotated_is_sent() {
     assert_eq!(asker.ask(), "good");
     write(folder, "token", "second-token");
     aws.refuse("400 Bad Request", "ExpiredTokenException");
-    assert_eq!(asker.ask(), "the KMS refuses the proxy's credentials");
+    assert_eq!(
+        asker.ask(),
+        "the KMS refuses the proxy's credentials: it answers ExpiredTokenException"
+    );
     aws.layer.set(LayerFault::None);
     assert_eq!(asker.ask(), "good");
     assert_eq!(last_signer(&aws.layer), "CONTAINER2");

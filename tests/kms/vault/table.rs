@@ -154,10 +154,10 @@ async fn keks_of_other_kinds_are_refused_for_both_ways() {
             assert!(kms.unwrap_dek(&made.wrapped).await.is_ok(), "{name}");
             continue;
         }
-        assert!(matches!(made.err(), Some(KmsError::KekDenied(_))), "{name}");
+        assert!(matches!(made.err(), Some(KmsError::KekUnsuitable(_))), "{name}");
         assert!(matches!(
             kms.current_version(name).await,
-            Err(KmsError::KekDenied(_))
+            Err(KmsError::KekUnsuitable(_))
         ));
     }
     // Wrapped by whoever has the public key.
@@ -179,7 +179,7 @@ async fn keks_of_other_kinds_are_refused_for_both_ways() {
     let mut bytes = Vec::new();
     forged.write(&mut bytes).expect("it fits");
     let error = kms.unwrap_dek(&bytes).await.err();
-    assert!(matches!(error, Some(KmsError::KekDenied(_))), "{error:?}");
+    assert!(matches!(error, Some(KmsError::KekUnsuitable(_))), "{error:?}");
 }
 
 /// VAULT-1

@@ -23,7 +23,7 @@ impl Node<'_> {
                 continue;
             }
             let node = self.below(PathStep::Name(name.clone()), name, value.clone());
-            if let Some((problem, instead)) = instead_of(name) {
+            if let Some((problem, instead)) = instead_of(name).filter(|_| !self.is_of_kms()) {
                 node.complain(problem, instead);
                 continue;
             }
@@ -48,8 +48,14 @@ impl Node<'_> {
         }
     }
 
+    /// Logins and certificates that are for a KMS are set nowhere else.
+    fn is_of_kms(&self) -> bool {
+        self.pattern.starts_with("kms.")
+    }
+
     fn known_names(&self, name: &str) -> String {
-        let elsewhere = schema::keys().find(|key| key.path.rsplit('.').next() == Some(name));
+        let mut elsewhere = schema::keys().filter(|key| !self.is_of_kms() || key.path.starts_with("kms."));
+        let elsewhere = elsewhere.find(|key| key.path.rsplit('.').next() == Some(name));
         match elsewhere {
             Some(key) => format!("{name} belongs at {}", spelled(key.path)),
             None => {

@@ -166,6 +166,44 @@ fn what_may_be_a_password_is_not_repeated() {
     assert!(errors.contains("what is there is empty"), "{errors}");
 }
 
+/// What the login at a KMS is said to need is looked at where it is, and told where it stands.
+#[cfg(feature = "kms-vault")]
+#[test]
+fn files_for_a_kms_are_looked_at() {
+    let with = WithLogins::new();
+    with.secret("token", b"hvs.something\n");
+    with.secret("empty", b"");
+    with.secret("lines", b"one\ntwo\n");
+    with.secret("ca.pem", b"no certificate");
+    let keystore = "provider = \"file\"\npath = \"keystore.json\"\nmaster_key = { file = \"master.key\" }\n";
+    let text = |lines: &str| {
+        let vault = format!("provider = \"vault\"\naddress = \"https://vault:8200\"\n{lines}\n");
+        assert!(BASE.contains(keystore));
+        BASE.replacen(keystore, &vault, 1)
+    };
+    let token = |name: &str| format!("login = {{ method = \"token\", token = {{ file = \"{name}\" }} }}");
+    assert_eq!(with.warnings_of(&text(&token("token"))), Vec::<String>::new());
+    for (lines, key, problem) in [
+        (token("empty"), "login.token", "what is there is empty"),
+        (token("lines"), "login.token", "has several lines"),
+        (token("nothing"), "login.token.file", "make a file there"),
+        (
+            format!("ca = \"ca.pem\"\n{}", token("token")),
+            "ca",
+            "holds no certificate",
+        ),
+    ] {
+        let mistake = only_mistake(with.load(&text(&lines)));
+        assert_eq!(mistake.key, format!("kms.local.{key}"));
+        assert!(mistake.to_string().contains(problem), "{mistake}");
+    }
+    let of_pod = with.warnings_of(&text("login = { method = \"kubernetes\", role = \"proxy\" }"));
+    assert!(
+        matches!(of_pod.as_slice(), [warning] if warning.contains("serviceaccount/token on this host")),
+        "{of_pod:?}"
+    );
+}
+
 #[test]
 fn what_is_hardly_meant_is_warned_of() {
     let with = WithLogins::new();

@@ -41,7 +41,7 @@ fn everything_that_may_be_said_is_read() {
     assert_eq!((tls.trust, tls.client), (Trust::System, None));
 
     let full = read(
-        "address = \"https://vault:8200/at/\"\nmount = \"/team/transit/\"\nnamespace = \"payments\"\n\
+        "address = \"https://vault:8200/\"\nmount = \"/team/transit/\"\nnamespace = \"payments\"\n\
          identity = \"old\"\nca = \"ca.pem\"\ncertificate = \"own.pem\"\nkey = \"own.key\"\n\
          login = { method = \"certificate\", mount = \"tls\" }",
     );
@@ -147,6 +147,16 @@ fn mistakes_are_told() {
             "nobody shows a certificate",
         ),
         (
+            format!("address = \"https://vault:8200/v1\"\n{TOKEN}"),
+            "kms.local.address",
+            "it has a path",
+        ),
+        (
+            format!("{at}\nallow_plaintext = \"yes\"\n{TOKEN}"),
+            "kms.local.allow_plaintext",
+            "neither true nor false",
+        ),
+        (
             format!("{at}\n{TOKEN}\nmount = \"../sys\""),
             "kms.local.mount",
             "not a path",
@@ -188,6 +198,47 @@ fn mistakes_of_the_login_are_told() {
     ] {
         let lines = format!("{AT}\nlogin = {{ {login} }}");
         assert_mistaken(&lines, &format!("kms.local.login.{key}"), says);
+    }
+}
+
+/// They are told together, and none sends anybody to brokers' logins.
+#[test]
+fn mistakes_of_a_kms_do_not_hide_each_other() {
+    let lines = "address = \"vault\"\ncalls_max = 0\ncalls_per_second_max = 0\n\
+                 login = { method = \"userpass\", username = \"proxy\", password = \"hunter2\" }";
+    let told = load(&with(lines)).expect_err("mistakes").to_string();
+    for key in ["address", "calls_max", "calls_per_second_max", "login.method"] {
+        assert!(told.contains(&format!("kms.local.{key}")), "{key}: {told}");
+    }
+    for key in ["username", "password"] {
+        let problem = told
+            .split("\n\n")
+            .find(|problem| problem.contains(&format!("login.{key}")));
+        assert!(
+            problem.is_some_and(|problem| problem.contains("the keys here are method")),
+            "{key}: {told}"
+        );
+    }
+    assert!(!told.contains("hunter2"), "{told}");
+}
+
+#[test]
+fn providers_of_another_name_are_known() {
+    for (name, meant) in [
+        ("openbao", "vault"),
+        ("Vault", "vault"),
+        ("hashicorp-vault", "vault"),
+        ("aws-kms", "aws"),
+        ("AWS", "aws"),
+        ("keystore", "file"),
+    ] {
+        let text = BASE.replace("provider = \"file\"", &format!("provider = \"{name}\""));
+        let mistake = only_mistake(load(&text));
+        assert_eq!(
+            (mistake.problem.as_str(), mistake.fix),
+            ("there is no such provider", format!("write {meant:?}")),
+            "{name}"
+        );
     }
 }
 

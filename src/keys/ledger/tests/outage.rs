@@ -32,7 +32,7 @@ fn fail_all(desk: &mut Desk, error: &KmsError) {
 fn what_is_warm_goes_on_through_an_outage_until_the_grace_is_over() {
     for error in [
         unavailable(),
-        KmsError::CredentialsRefused,
+        KmsError::CredentialsRefused(String::new()),
         KmsError::Throttled {
             after: Duration::from_millis(100),
         },

@@ -215,7 +215,7 @@ fn a_proof_that_an_outage_kept_away_is_asked_for_again_soon() {
     let recheck = Call::Recheck(desk.generate_first(&[0]));
     for answer in [
         Some(KmsError::Unavailable(String::new())),
-        Some(KmsError::CredentialsRefused),
+        Some(KmsError::CredentialsRefused(String::new())),
         None,
     ] {
         desk.pass(PROVED_AFTER - Duration::from_nanos(1));

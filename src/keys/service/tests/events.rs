@@ -63,7 +63,9 @@ fn a_kms_that_is_away_is_told_and_so_is_for_how_long() -> TestResult {
         stage.executors[0].sealing("payments").await?;
         stage.told(KeyEventKind::Made(payments(&[1]))).await;
         let begun = Instant::now();
-        stage.faults.refuse(Some(KmsError::CredentialsRefused));
+        stage
+            .faults
+            .refuse(Some(KmsError::CredentialsRefused(String::new())));
         let lost = stage.events.recv().await.event.kind;
         assert_eq!(lost, KeyEventKind::Lost(Absence::CredentialsRefused));
         let away = Instant::now();

@@ -48,7 +48,7 @@ impl State {
             (trouble.throttled, Fault::Fails(throttled)),
             (
                 trouble.credentials_refused,
-                Fault::Fails(KmsError::CredentialsRefused),
+                Fault::Fails(KmsError::CredentialsRefused(String::new())),
             ),
         ];
         let mut drawn = self.dice.below(1000);

@@ -133,7 +133,7 @@ async fn trouble_is_drawn_and_a_silent_call_is_over_when_it_is_dropped() {
     };
     assert_eq!(
         refuses(credentials_refused).await,
-        Some(KmsError::CredentialsRefused)
+        Some(KmsError::CredentialsRefused(String::new()))
     );
     let down = Trouble {
         is_down: true,
