@@ -54,8 +54,12 @@ use crate::config::Limits;
 /// Bounds and times of both sides. The defaults are what production runs with.
 #[derive(Debug, Clone)]
 pub struct KeyOptions {
-    /// DEKs that seal, for each KMS and on each executor: as many KEKs can be in use before the idlest is fetched anew.
+    /// DEKs that seal, for each KMS and on each executor: as many KEKs can be in use before the idlest is fetched anew;
+    /// not one that was needed within [`Self::needed_for`].
     pub sealing_keys_max: usize,
+    /// DEKs that seal, those included that are kept beyond `sealing_keys_max` because they are needed: a request may
+    /// need one for each of its topics together.
+    pub needed_sealing_keys_max: usize,
     /// Opened DEKs that an executor keeps; the least recently used goes first, but not before [`Self::needed_for`].
     pub opened_keys_max: usize,
     /// Opened DEKs that an executor has at most, those included that it keeps beyond `opened_keys_max` because they are
@@ -72,8 +76,12 @@ pub struct KeyOptions {
     /// Refusals that are remembered, for each KMS in the key service and on each executor: several times what one batch
     /// may need together.
     pub refusals_max: usize,
-    /// KEK versions that are rechecked for each KMS; keys under the idlest are dropped when there are more.
+    /// KEK versions that are rechecked for each KMS; keys under the idlest are dropped when there are more. Twice as
+    /// many as may seal, or one would take the other's place.
     pub versions_max: usize,
+    /// KEK versions of one KEK that are rechecked: of some KMSs whoever writes records can make up others that are as
+    /// good, which are to take the place of no other KEK's.
+    pub versions_of_a_kek_max: usize,
     /// A call that takes longer counts as an outage.
     pub call_timeout: Duration,
     /// How long the key service remembers a definite refusal, unless it is for altered bytes.
@@ -105,6 +113,9 @@ impl KeyOptions {
         let wide = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         Self {
             sealing_keys_max: limits.sealing_keys_max,
+            versions_max: defaults
+                .versions_max
+                .max(limits.sealing_keys_max.saturating_mul(2)),
             opened_keys_max: limits.opened_keys_max,
             service_keys_max: defaults.service_keys_max.max(limits.opened_keys_max),
             outage_grace: limits.outage_grace,
@@ -172,6 +183,7 @@ impl Default for KeyOptions {
     fn default() -> Self {
         Self {
             sealing_keys_max: 1024,
+            needed_sealing_keys_max: 8192,
             opened_keys_max: 4096,
             // About 1 KiB each with what the cryptographic library has of it.
             needed_keys_max: 16 * 1024,
@@ -181,7 +193,8 @@ impl Default for KeyOptions {
             waiting_max: 4096,
             // About 300 bytes each.
             refusals_max: 16 * 1024,
-            versions_max: 4096,
+            versions_max: 16 * 1024,
+            versions_of_a_kek_max: 256,
             call_timeout: Duration::from_secs(10),
             verdict_memory: Duration::from_secs(10),
             altered_memory: Duration::from_secs(120),

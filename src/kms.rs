@@ -11,6 +11,8 @@
 //! - KMS-2: a provider unwraps nothing that does not name its own provider number, authority and one of its KEKs.
 //! - KMS-3: an outage is never reported as a verdict about a key, and a verdict never as an outage
 //!   ([`KmsError::refuses_kek`]).
+//! - KMS-4: what can be said without a call ([`Kms::check_kek`], [`Kms::check_wrapped`]) is said before one is made: it
+//!   is no answer of the KMS, and ends no outage.
 //! - no error carries key bytes or the body of a response.
 
 #![cfg_attr(
@@ -52,6 +54,22 @@ pub trait Kms: Send + Sync {
     /// How names of KEKs become what wrapped DEKs start with; needs no call and no existing KEK. The key service asks a
     /// few times a second and pushes what changed to executors.
     fn kek_names(&self) -> KekNames;
+
+    /// Whether there can be a KEK of this name at all (KMS-4).
+    ///
+    /// # Errors
+    /// [`KmsError::KekNotFound`].
+    fn check_kek(&self, kek: &str) -> Result<(), KmsError> {
+        self.kek_names().id(kek).map(drop).ok_or(KmsError::KekNotFound)
+    }
+
+    /// Whether the KMS can be asked to unwrap this (KMS-4).
+    ///
+    /// # Errors
+    /// [`KmsError::KekNotFound`], [`KmsError::Malformed`].
+    fn check_wrapped(&self, _: &[u8]) -> Result<(), KmsError> {
+        Ok(())
+    }
 
     /// A fresh DEK, in clear and wrapped under the current version of `kek`.
     ///

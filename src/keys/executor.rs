@@ -8,12 +8,16 @@
 //!   the frame is done. A sealing key that is taken away seals no batch more, whoever holds it.
 //! - EXECUTOR-4: a key that came or was looked up within `needed_for` gives way to others only at `needed_keys_max`: a
 //!   frame under more keys than are kept asks for each once. A revocation takes such keys like any other.
+//! - EXECUTOR-7: a share that came or was looked up within `needed_for` gives way to others only at
+//!   `needed_sealing_keys_max`, as EXECUTOR-4 has it for opened keys.
+//! - EXECUTOR-8: what is asked of one KMS and not answered keeps nobody from asking another.
 //! - EXECUTOR-5: a verdict that stood when a frame was begun, or came since, stands for that frame until it is done,
 //!   however long it is held; a frame that is begun later than the verdict is remembered asks anew.
 //! - EXECUTOR-6: a DEK that comes a second time, in answer to a question that crossed with it, gives no more than what
 //!   is left of it here, and nothing when it was used up: the key service did not know yet what was sealed under it.
 
 mod share;
+mod waits;
 
 use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroUsize;
@@ -23,6 +27,7 @@ use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
+use self::waits::Waits;
 use super::KeyOptions;
 use super::opened_dek::OpenedDek;
 use super::refusals::Refusals;
@@ -62,13 +67,17 @@ pub enum Applied {
 pub struct ExecutorKeys {
     executor: usize,
     options: KeyOptions,
-    sealing: LruCache<KeyId, Rc<SealingShare>>,
+    sealing: LruCache<KeyId, KeptShare>,
     sealing_asked: HashMap<KeyId, AskedSealing>,
+    /// Of [`Self::sealing_asked`].
+    sealing_waits: Waits,
     sealing_refused: Refusals<KeyId>,
     opened: LruCache<Arc<[u8]>, KeptDek>,
     /// The key that was looked up last: the records of a batch, and mostly of many batches, have the same.
     last_opened: Option<Rc<OpenedDek>>,
     opening_asked: HashMap<Arc<[u8]>, AskedKey>,
+    /// Of [`Self::opening_asked`].
+    opening_waits: Waits,
     opening_refused: Refusals<Arc<[u8]>>,
     outgoing: Outgoing,
     reported_at: Option<Instant>,
@@ -81,12 +90,16 @@ impl ExecutorKeys {
         let bound = |count| NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN);
         Self {
             executor,
-            sealing: LruCache::sparse(bound(options.sealing_keys_max)),
+            sealing: LruCache::sparse(bound(
+                options.needed_sealing_keys_max.max(options.sealing_keys_max),
+            )),
             sealing_asked: HashMap::new(),
+            sealing_waits: Waits::default(),
             sealing_refused: Refusals::new(options.refusals_max),
             opened: LruCache::sparse(bound(options.needed_keys_max.max(options.opened_keys_max))),
             last_opened: None,
             opening_asked: HashMap::new(),
+            opening_waits: Waits::default(),
             opening_refused: Refusals::new(options.refusals_max),
             outgoing: Outgoing::default(),
             reported_at: None,
@@ -98,16 +111,17 @@ impl ExecutorKeys {
     /// ([`SealingShare::take_batch`]).
     pub fn sealing(&mut self, key: &KeyId, now: Instant) -> KeyLookup<SealingShare> {
         let mut used_up = None;
-        if let Some(share) = self.sealing.get(key) {
-            if share.is_usable(now) {
-                return KeyLookup::Ready(Rc::clone(share));
+        if let Some(kept) = self.sealing.get_mut(key) {
+            if kept.share.is_usable(now) {
+                kept.used_at = now;
+                return KeyLookup::Ready(Rc::clone(&kept.share));
             }
-            used_up = Some(Arc::clone(share.wrapped_dek()));
+            used_up = Some(Arc::clone(kept.share.wrapped_dek()));
         }
         if used_up.is_some()
-            && let Some(share) = self.sealing.pop(key)
+            && let Some(kept) = self.sealing.pop(key)
         {
-            self.let_go(key, &share);
+            self.let_go(key, &kept.share);
         }
         if let Some(failure) = self.sealing_refused.get(key, now, now) {
             return KeyLookup::Failed(failure);
@@ -117,7 +131,7 @@ impl ExecutorKeys {
         let used_up = used_up.or_else(|| asked.and_then(|asked| asked.used_up.clone()));
         let fresh = asked.is_none();
         let forgotten = |asked: &AskedSealing| now.saturating_duration_since(asked.at) >= self.patience();
-        if (fresh && self.sealing_asked.len() < self.options.waiting_max)
+        if (fresh && self.sealing_waits.of(key.kms) < self.options.waiting_max)
             || self.sealing_asked.get(key).is_some_and(forgotten)
         {
             self.outgoing.sealing.push_back(KeyRequest::Seal {
@@ -125,8 +139,10 @@ impl ExecutorKeys {
                 key: key.clone(),
                 used_up: used_up.clone(),
             });
-            self.sealing_asked
-                .insert(key.clone(), AskedSealing { at: now, used_up });
+            let asked = AskedSealing { at: now, used_up };
+            if self.sealing_asked.insert(key.clone(), asked).is_none() {
+                self.sealing_waits.one_more(key.kms);
+            }
         }
         KeyLookup::Waiting
     }
@@ -169,13 +185,15 @@ impl ExecutorKeys {
             asked.at = now;
             asked.urgency = demand.urgency.min(asked.urgency);
             wrapped.into()
-        } else if self.opening_asked.len() < self.options.waiting_max_before(demand.urgency) {
+        } else if self.opening_waits.of(kms) < self.options.waiting_max_before(demand.urgency) {
             let wrapped: Arc<[u8]> = wrapped.into();
             let asked = AskedKey {
+                kms,
                 at: now,
                 urgency: demand.urgency,
             };
             self.opening_asked.insert(Arc::clone(&wrapped), asked);
+            self.opening_waits.one_more(kms);
             wrapped
         } else {
             // AskedKey for at a later look-up, when others were answered.
@@ -195,7 +213,9 @@ impl ExecutorKeys {
         match reply {
             KeyReply::Sealing { key, result } => self.apply_sealing(key, result, now),
             KeyReply::Opened { wrapped, result } => {
-                self.opening_asked.remove(&wrapped);
+                if let Some(asked) = self.opening_asked.remove(&wrapped) {
+                    self.opening_waits.one_less(asked.kms);
+                }
                 match result {
                     Ok(dek) => {
                         self.opening_refused.forget(&wrapped);
@@ -218,10 +238,10 @@ impl ExecutorKeys {
             #[cfg(feature = "testing")]
             KeyReply::Revoked { .. } if super::canary::is_out() => Applied::Answered,
             KeyReply::Revoked { prefix } => {
-                self.sealing.retain(|_, share| {
-                    let stays = !share.wrapped_dek().starts_with(&prefix);
+                self.sealing.retain(|_, kept| {
+                    let stays = !kept.share.wrapped_dek().starts_with(&prefix);
                     if !stays {
-                        share.withdraw();
+                        kept.share.withdraw();
                     }
                     stays
                 });
@@ -236,8 +256,8 @@ impl ExecutorKeys {
     /// is looked up next is asked for as if the share were used up, so that the key service fetches another DEK
     /// whatever it knows.
     pub fn withdraw_sealing(&mut self) {
-        for (_, share) in &self.sealing {
-            share.withdraw();
+        for (_, kept) in &self.sealing {
+            kept.share.withdraw();
         }
     }
 
@@ -245,6 +265,7 @@ impl ExecutorKeys {
     /// called on every tick of the executor.
     pub fn tick(&mut self, now: Instant) {
         self.evict(now);
+        self.evict_sealing(now);
         let due = self
             .reported_at
             .is_none_or(|at| now.saturating_duration_since(at) >= REPORT_INTERVAL);
@@ -253,8 +274,8 @@ impl ExecutorKeys {
             return;
         }
         self.reported_at = Some(now);
-        for (id, share) in &self.sealing {
-            if let Some(report) = report(self.executor, id, share) {
+        for (id, kept) in &self.sealing {
+            if let Some(report) = report(self.executor, id, &kept.share) {
                 self.outgoing.sealing.push_back(report);
             }
         }
@@ -318,6 +339,21 @@ impl ExecutorKeys {
         }
     }
 
+    /// The same for sealing keys (EXECUTOR-7).
+    fn evict_sealing(&mut self, now: Instant) {
+        for _ in 0..EVICTED_AT_ONCE {
+            let idlest = self.sealing.peek_lru().map(|(_, kept)| kept.used_at);
+            let is_idle = idlest
+                .is_some_and(|used_at| now.saturating_duration_since(used_at) >= self.options.needed_for);
+            if self.sealing.len() <= self.options.sealing_keys_max.max(1) || !is_idle {
+                return;
+            }
+            if let Some((id, kept)) = self.sealing.pop_lru() {
+                self.let_go(&id, &kept.share);
+            }
+        }
+    }
+
     fn apply_sealing(
         &mut self,
         id: KeyId,
@@ -329,7 +365,9 @@ impl ExecutorKeys {
         {
             return Applied::Answered;
         }
-        self.sealing_asked.remove(&id);
+        if self.sealing_asked.remove(&id).is_some() {
+            self.sealing_waits.one_less(id.kms);
+        }
         if let Ok(delivered) = &result
             && self.is_at_hand(&id, &delivered.wrapped)
         {
@@ -344,9 +382,11 @@ impl ExecutorKeys {
                 // The DEK that this one replaces is reported on by nobody: it will not be given out again. One that is
                 // evicted for want of room may be.
                 self.withdraw(&id);
-                if let Some((evicted_id, evicted)) = self.sealing.push(id, share) {
-                    self.let_go(&evicted_id, &evicted);
+                let kept = KeptShare { share, used_at: now };
+                if let Some((evicted_id, evicted)) = self.sealing.push(id, kept) {
+                    self.let_go(&evicted_id, &evicted.share);
                 }
+                self.evict_sealing(now);
             }
             Err(failure) => {
                 if !failure.is_outage() {
@@ -367,13 +407,13 @@ impl ExecutorKeys {
 
     /// Whether it comes once more: what is left of it is known here (EXECUTOR-6).
     fn is_at_hand(&self, id: &KeyId, wrapped: &Arc<[u8]>) -> bool {
-        let share = self.sealing.peek(id);
-        share.is_some_and(|share| share.wrapped_dek() == wrapped)
+        let kept = self.sealing.peek(id);
+        kept.is_some_and(|kept| kept.share.wrapped_dek() == wrapped)
     }
 
     fn withdraw(&mut self, id: &KeyId) {
-        if let Some(share) = self.sealing.pop(id) {
-            share.withdraw();
+        if let Some(kept) = self.sealing.pop(id) {
+            kept.share.withdraw();
         }
     }
 
@@ -411,6 +451,13 @@ struct KeptDek {
     used_at: Instant,
 }
 
+/// A share at hand.
+struct KeptShare {
+    share: Rc<SealingShare>,
+    /// When it came or was looked up last.
+    used_at: Instant,
+}
+
 struct AskedSealing {
     at: Instant,
     /// The DEK that is wanted no more.
@@ -418,6 +465,7 @@ struct AskedSealing {
 }
 
 struct AskedKey {
+    kms: KmsId,
     at: Instant,
     urgency: Urgency,
 }

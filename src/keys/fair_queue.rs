@@ -29,6 +29,12 @@ impl<T> FairQueue<T> {
         list.push_back(value);
     }
 
+    /// Whether nothing is in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.lists.is_empty()
+    }
+
     /// Takes the first value of the asker whose turn it is.
     pub fn pop(&mut self) -> Option<T> {
         while let Some(asker) = self.turns.pop_front() {

@@ -1,8 +1,8 @@
 //! The key service without its clock, channels and KMSs: requests and outcomes in, jobs and replies out.
 //!
 //! - LEDGER-1: every request is answered exactly once, by the reply that it asked for or by a failure.
-//! - LEDGER-2: calls to one KMS never wait for another KMS, and less urgent calls never take the last slots
-//!   ([`Lane::next_job`]).
+//! - LEDGER-2: calls to one KMS never wait for another KMS, and less urgent calls never take the last slots but in
+//!   their turn ([`Lane::next_job`]).
 //! - LEDGER-3: what a call brings that was started before a revocation is not believed; the call is made again.
 //! - LEDGER-4: a KMS that wants to be left alone is not called by anybody before that time, or
 //!   [`lane::LEFT_ALONE_MAX`], is over; what is asked for meanwhile waits.
@@ -23,6 +23,7 @@ mod rate;
 mod sealing;
 mod spread;
 mod standing;
+mod turns;
 
 pub use self::breaker::BreakerState;
 pub use self::call::{Call, Intervals, Job, Outcome};
@@ -41,6 +42,7 @@ use self::outboxes::Outboxes;
 use self::rate::CallRate;
 use self::sealing::{SealingDeks, Use};
 use self::spread::Spread;
+use self::turns::Turns;
 use super::KeyOptions;
 use super::request::{Demand, KeyFailure, KeyId, KeyReply, KeyRequest};
 use crate::envelope::WrappedDek;
@@ -69,6 +71,7 @@ impl Ledger {
                 sealing: SealingDeks::new(&options, intervals, executors),
                 opening: OpenedDeks::new(&options, intervals),
                 checks: Checks::default(),
+                turns: Turns::default(),
                 running: 0,
                 calls_max: intervals.budget.calls_max.max(1),
                 rate: CallRate::new(intervals.budget.per_second_max),
@@ -142,6 +145,30 @@ impl Ledger {
     pub fn look_for(&mut self, key: KeyId) {
         if let Some(lane) = lane_of(&mut self.lanes, key.kms) {
             lane.checks.push(Call::PollVersion(key));
+        }
+    }
+
+    /// Answers a request that needs no call to be refused; whether that is news.
+    pub fn refuse(&mut self, request: KeyRequest, failure: KeyFailure, now: Instant) -> bool {
+        let outboxes = &mut self.outboxes;
+        if request.executor() >= outboxes.0.len() {
+            return false;
+        }
+        match request {
+            KeyRequest::Seal { executor, key, .. } => match lane_of(&mut self.lanes, key.kms) {
+                Some(lane) => lane.sealing.refuse(executor, key, failure, now, outboxes),
+                None => false,
+            },
+            KeyRequest::Open {
+                executor,
+                kms,
+                wrapped,
+                ..
+            } => match lane_of(&mut self.lanes, kms) {
+                Some(lane) => lane.opening.refuse(executor, wrapped, failure, now, outboxes),
+                None => false,
+            },
+            KeyRequest::Used { .. } => false,
         }
     }
 
@@ -281,6 +308,13 @@ fn lane_of(lanes: &mut [Lane], kms: KmsId) -> Option<&mut Lane> {
 /// the start of another.
 pub(super) fn version_prefix(wrapped: &[u8]) -> Option<&[u8]> {
     wrapped.strip_suffix(WrappedDek::parse(wrapped).ok()?.blob)
+}
+
+/// What that starts with up to the version: provider, authority and KEK.
+fn kek_prefix(version_prefix: &[u8]) -> Option<&[u8]> {
+    let version = WrappedDek::parse(version_prefix).ok()?.version;
+    // Its length stands before it.
+    Some(version_prefix.strip_suffix(version)?.split_last()?.1)
 }
 
 /// The turn of a connection on an executor.

@@ -6,6 +6,8 @@
 //!   panics.
 //! - SERVICE-3: a reply that does not fit into an executor's channel waits here and is sent before later ones.
 //! - no lock is held across an await (there is none), and no error that is logged holds key material.
+//! - SERVICE-6: what a KMS need not be asked for is refused without a call and says nothing of whether it answers:
+//!   whoever makes up records or names could otherwise end an outage of which others are told at once (LEDGER-5).
 //! - SERVICE-5: what a KMS does by itself runs for as long as the service, and is begun again when it panics.
 #![expect(
     clippy::disallowed_methods,
@@ -15,7 +17,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::MissedTickBehavior;
@@ -291,13 +293,39 @@ impl KeyService {
     fn accept(&mut self, first: KeyRequest) {
         self.look_at_clocks();
         let now = clocks::now();
-        self.ledger.accept(first, now);
+        self.take_in(first, now);
         for _ in 1..REQUESTS_AT_ONCE {
             match self.requests.try_recv() {
-                Some(request) => self.ledger.accept(request, now),
+                Some(request) => self.take_in(request, now),
                 None => break,
             }
         }
+    }
+
+    fn take_in(&mut self, request: KeyRequest, now: Instant) {
+        let Some((job, error)) = self.refused_unasked(&request) else {
+            return self.ledger.accept(request, now);
+        };
+        if self.ledger.refuse(request, KeyFailure::from(&error), now)
+            && let Some(kind) = self.say_refused(&job, Some(&error))
+        {
+            self.tell(job.kms, kind);
+        }
+    }
+
+    /// The call that a request would cost, and what can be said instead of it (SERVICE-6).
+    fn refused_unasked(&self, request: &KeyRequest) -> Option<(Job, KmsError)> {
+        let (kms, call) = match request {
+            KeyRequest::Seal { key, .. } => (key.kms, Call::Generate(key.clone())),
+            KeyRequest::Open { kms, wrapped, .. } => (*kms, Call::Unwrap(Arc::clone(wrapped))),
+            KeyRequest::Used { .. } => return None,
+        };
+        let (named, _) = self.of(kms)?;
+        let checked = match &call {
+            Call::Generate(key) | Call::PollVersion(key) => named.kms.check_kek(&key.kek),
+            Call::Unwrap(wrapped) | Call::Recheck(wrapped) => named.kms.check_wrapped(wrapped),
+        };
+        checked.err().map(|error| (Job { kms, call }, error))
     }
 
     fn start_calls(&mut self) {
@@ -324,7 +352,7 @@ impl KeyService {
             took: Duration::ZERO,
         });
         self.count(&job, &answer);
-        let (kms, refused) = (job.kms, self.say_refused(&job, &answer));
+        let (kms, refused) = (job.kms, self.say_refused(&job, answer.error()));
         match self.ledger.finish(job, answer.outcome, clocks::now()) {
             Some(found) => self.say_found(found),
             None => refused.into_iter().for_each(|kind| self.tell(kms, kind)),
@@ -333,8 +361,8 @@ impl KeyService {
 
     /// Names a key-encryption key that the KMS refuses, once a minute; returns what the audit log is told, where it was
     /// not in use.
-    fn say_refused(&mut self, job: &Job, answer: &EndedCall) -> Option<KeyEventKind> {
-        let error = answer.error().filter(|error| error.refuses_kek())?;
+    fn say_refused(&mut self, job: &Job, error: Option<&KmsError>) -> Option<KeyEventKind> {
+        let error = error.filter(|error| error.refuses_kek())?;
         let (kek, failure) = (kek_of(&job.call), KeyFailure::from(error));
         let consequence = consequence(&job.call, error);
         let kind = (job.kms, Arc::clone(&kek.kek), failure, consequence);

@@ -89,6 +89,13 @@ pub struct AwsKms {
     ready: OnceCell<Ready>,
 }
 
+/// What is to be decrypted, and by which key.
+struct Asked<'w> {
+    kek: &'w str,
+    key: String,
+    blob: &'w [u8],
+}
+
 struct Ready {
     client: Client,
     credentials: Arc<KeptCredentials>,
@@ -195,7 +202,7 @@ impl AwsKms {
         (!context.is_empty()).then(|| context.clone().into_iter().collect())
     }
 
-    async fn unwrap(&self, wrapped: &[u8]) -> Result<SecretKey, KmsError> {
+    fn parse<'w>(&self, wrapped: &'w [u8]) -> Result<Asked<'w>, KmsError> {
         let parsed = WrappedDek::parse(wrapped).map_err(|_| KmsError::Malformed)?;
         if parsed.provider != provider::AWS_KMS || parsed.authority != self.authority {
             return Err(KmsError::KekNotFound);
@@ -206,7 +213,15 @@ impl AwsKms {
         if parsed.blob.is_empty() {
             return Err(KmsError::Malformed);
         }
-        let key = version.key_in(kek, &self.settings.region);
+        Ok(Asked {
+            kek,
+            key: version.key_in(kek, &self.settings.region),
+            blob: parsed.blob,
+        })
+    }
+
+    async fn unwrap(&self, wrapped: &[u8]) -> Result<SecretKey, KmsError> {
+        let Asked { kek, key, blob } = self.parse(wrapped)?;
         let answer = self
             .ask(async |client| {
                 let asked = client
@@ -214,7 +229,7 @@ impl AwsKms {
                     .key_id(&key)
                     .encryption_algorithm(EncryptionAlgorithmSpec::SymmetricDefault)
                     .set_encryption_context(self.context())
-                    .ciphertext_blob(Blob::new(parsed.blob));
+                    .ciphertext_blob(Blob::new(blob));
                 asked
                     .send()
                     .await
@@ -230,6 +245,15 @@ impl AwsKms {
 impl Kms for AwsKms {
     fn kek_names(&self) -> KekNames {
         KekNames::as_written(provider::AWS_KMS, self.authority)
+    }
+
+    fn check_kek(&self, kek: &str) -> Result<(), KmsError> {
+        self.kek_names().id(kek).ok_or(KmsError::KekNotFound)?;
+        check_name(kek)
+    }
+
+    fn check_wrapped(&self, wrapped: &[u8]) -> Result<(), KmsError> {
+        self.parse(wrapped).map(drop)
     }
 
     async fn generate_dek(&self, kek: &str) -> Result<GeneratedDek, KmsError> {
@@ -321,4 +345,45 @@ fn key_of(plaintext: Option<Blob>) -> Result<SecretKey, KmsError> {
     }
     SecretKey::from_bytes(&mut bytes)
         .map_err(|_| unavailable("a data key in its answer does not have 32 bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// KMS-4
+    #[test]
+    fn what_its_bytes_or_its_name_say_is_said_without_a_call() {
+        let kms = AwsKms::new(AwsSettings {
+            region: "eu-central-1".to_owned(),
+            endpoint: None,
+            identity: None,
+            profile: None,
+            credentials_file: None,
+            trust: Trust::System,
+            encryption_context: BTreeMap::new(),
+        });
+        let check = |kek: &str, version: &[u8], blob: &[u8]| {
+            let mut wrapped = Vec::new();
+            let parts = WrappedDek {
+                provider: provider::AWS_KMS,
+                authority: kms.authority,
+                kek: kek.as_bytes(),
+                version,
+                blob,
+            };
+            parts.write(&mut wrapped).expect("it fits");
+            kms.check_wrapped(&wrapped)
+        };
+        assert_eq!(check("alias/payments", &[0; 17], b"blob"), Ok(()));
+        for (version, blob) in [(&[][..], &b"blob"[..]), (&[2; 17], b"blob"), (&[0; 17], b"")] {
+            assert_eq!(check("alias/payments", version, blob), Err(KmsError::Malformed));
+        }
+        assert_eq!(
+            check("alias/pay ments", &[0; 17], b"blob"),
+            Err(KmsError::KekNotFound)
+        );
+        assert_eq!(kms.check_kek("alias/payments"), Ok(()));
+        assert_eq!(kms.check_kek("alias/pay.ments"), Err(KmsError::KekNotFound));
+    }
 }

@@ -119,7 +119,8 @@ impl VaultKms {
         self.suitable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn unwrap(&self, wrapped: &[u8]) -> Result<SecretKey, KmsError> {
+    /// The KEK, and what it is to decrypt.
+    fn parse<'w>(&self, wrapped: &'w [u8]) -> Result<(&'w str, Ciphertext), KmsError> {
         let parsed = WrappedDek::parse(wrapped).map_err(|_| KmsError::Malformed)?;
         if parsed.provider != provider::VAULT_TRANSIT || parsed.authority != self.authority {
             return Err(KmsError::KekNotFound);
@@ -127,7 +128,12 @@ impl VaultKms {
         let kek = str::from_utf8(parsed.kek).map_err(|_| KmsError::KekNotFound)?;
         check_name(kek)?;
         let version = version_number(parsed.version).ok_or(KmsError::Malformed)?;
-        let ciphertext = Ciphertext::of(version, parsed.blob)?;
+        Ok((kek, Ciphertext::of(version, parsed.blob)?))
+    }
+
+    async fn unwrap(&self, wrapped: &[u8]) -> Result<SecretKey, KmsError> {
+        let (kek, ciphertext) = self.parse(wrapped)?;
+        let version = ciphertext.version();
         self.check_kind(kek).await?;
         let body = serde_json::json!({ "ciphertext": ciphertext.text() });
         let answer = self
@@ -151,6 +157,15 @@ impl VaultKms {
 impl Kms for VaultKms {
     fn kek_names(&self) -> KekNames {
         KekNames::as_written(provider::VAULT_TRANSIT, self.authority)
+    }
+
+    fn check_kek(&self, kek: &str) -> Result<(), KmsError> {
+        self.kek_names().id(kek).ok_or(KmsError::KekNotFound)?;
+        check_name(kek)
+    }
+
+    fn check_wrapped(&self, wrapped: &[u8]) -> Result<(), KmsError> {
+        self.parse(wrapped).map(drop)
     }
 
     async fn generate_dek(&self, kek: &str) -> Result<GeneratedDek, KmsError> {
@@ -229,3 +244,50 @@ pub fn may_contain(text: &str) -> bool {
 
 /// KEKs of rules; more than these are looked at anew.
 const SUITABLE_MAX: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret_source::SecretSource;
+
+    /// KMS-4
+    #[test]
+    fn what_its_bytes_or_its_name_say_is_said_without_a_call() {
+        let kms = VaultKms::new(VaultSettings {
+            server: VaultServer {
+                address: reqwest::Url::parse("https://vault.example.com").expect("a URL"),
+                namespace: None,
+                tls: None,
+            },
+            mount: "transit".to_owned(),
+            identity: None,
+            login: VaultLogin::Token(SecretSource::Environment("TOKEN".to_owned())),
+        });
+        let check = |kek: &str, version: &[u8], blob: &[u8]| {
+            let mut wrapped = Vec::new();
+            let parts = WrappedDek {
+                provider: provider::VAULT_TRANSIT,
+                authority: kms.authority,
+                kek: kek.as_bytes(),
+                version,
+                blob,
+            };
+            parts.write(&mut wrapped).expect("it fits");
+            kms.check_wrapped(&wrapped)
+        };
+        assert_eq!(check("payments", &[1], b"blob"), Ok(()));
+        for (version, blob) in [
+            (&[][..], &b"blob"[..]),
+            (&[0], b"blob"),
+            (&[1; 5], b"blob"),
+            (&[1], b""),
+        ] {
+            assert_eq!(check("payments", version, blob), Err(KmsError::Malformed));
+        }
+        assert_eq!(check("../sys", &[1], b"blob"), Err(KmsError::KekNotFound));
+        assert_eq!(kms.check_kek("payments"), Ok(()));
+        for kek in [".payments", "pay/ments", &"n".repeat(256)] {
+            assert_eq!(kms.check_kek(kek), Err(KmsError::KekNotFound), "{kek}");
+        }
+    }
+}

@@ -154,6 +154,14 @@ impl Kms for FaultyKms {
         self.inner.kek_names()
     }
 
+    fn check_kek(&self, kek: &str) -> Result<(), KmsError> {
+        self.inner.check_kek(kek)
+    }
+
+    fn check_wrapped(&self, wrapped: &[u8]) -> Result<(), KmsError> {
+        self.inner.check_wrapped(wrapped)
+    }
+
     async fn generate_dek(&self, kek: &str) -> Result<GeneratedDek, KmsError> {
         self.faults
             .pass(&self.faults.shared.generates, kek.as_bytes())

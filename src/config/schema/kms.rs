@@ -29,8 +29,8 @@ pub(super) const KEYS: &[Key] = &[
         [1, 1000],
         "64",
         "Calls of this KMS under way at a time. Those that seal may have all of them, rechecks seven eighths, \
-         consumers at the end of a log three quarters, those that read history half. At the bound: they wait their \
-         turn.",
+         consumers at the end of a log three quarters, those that read history half, and each kind that waits every \
+         eighth call. At the bound: they wait their turn.",
     ),
     count(
         "kms.*.calls_per_second_max",

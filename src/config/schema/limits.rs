@@ -136,8 +136,9 @@ pub(super) const KEYS: &[Key] = &[
         "limits.sealing_keys_max",
         [1, 1_000_000],
         "4096",
-        "KEKs that the process holds a sealing key for. At the bound: the one that was not used for longest is wiped; \
-         the KMS makes a new one when it is needed again.",
+        "KEKs that the process holds a sealing key for. At the bound: the one that was not used for longest is wiped, \
+         once it was not needed for 30 s; those that are needed are kept up to 8192, or to this number where it is \
+         larger. The KMS makes a new one when it is needed again.",
     ),
     count(
         "limits.data_key_batches_max",

@@ -6,6 +6,8 @@ use crate::envelope::wrapped_dek::WrappedDek;
 use crate::ids::Id as _;
 use crate::keys::ledger::version_prefix;
 
+mod needed;
+
 const TAIL: Demand = Demand {
     urgency: Urgency::Tail,
     connection: 1,
@@ -520,6 +522,7 @@ fn whoever_holds_a_share_takes_no_batch_more_than_it_has() {
 fn a_share_that_is_held_ends_with_its_time_and_when_it_is_taken_away() {
     let options = KeyOptions {
         sealing_keys_max: 1,
+        needed_for: Duration::ZERO,
         ..KeyOptions::default()
     };
     type Taker = fn(&mut Bench) -> KeyReply;

@@ -12,10 +12,12 @@ use super::outboxes::Outboxes;
 use super::rate::CallRate;
 use super::sealing::{NewDek, Proof, SealingDeks};
 use super::standing::{KmsStanding, SEALING_SHOWN_MAX};
+use super::turns::{Kind, Turns};
 use super::version_prefix;
 use crate::crypto::SecretKey;
+use crate::envelope::WrappedDek;
 use crate::ids::KmsId;
-use crate::keys::{KeyFailure, KeyId, KeyReply, Urgency};
+use crate::keys::{KeyFailure, KeyId, KeyReply, Purpose, Urgency};
 use crate::kms::{GeneratedDek, KmsError};
 
 /// Everything about one KMS.
@@ -24,6 +26,7 @@ pub(super) struct Lane {
     pub(super) sealing: SealingDeks,
     pub(super) opening: OpenedDeks,
     pub(super) checks: Checks,
+    pub(super) turns: Turns,
     pub(super) running: usize,
     pub(super) calls_max: usize,
     pub(super) rate: CallRate,
@@ -35,7 +38,8 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    /// Sealing may take every slot, checks all but an eighth of them, tailing readers three quarters, backfill half.
+    /// Sealing may take every slot, checks all but an eighth of them, tailing readers three quarters, backfill half;
+    /// and whose turn it is, any (CALL-TURNS-1).
     pub(super) fn next_job(&mut self, now: Instant) -> Option<Job> {
         if self.left_alone_until.is_some_and(|until| now < until) || !self.breaker.lets_pass(now) {
             return None;
@@ -44,25 +48,32 @@ impl Lane {
         if self.paced {
             return None;
         }
-        let room = |share_of_8: usize| self.running < (self.calls_max.saturating_mul(share_of_8) / 8).max(1);
-        let mut call = None;
-        if room(8) {
-            call = self.sealing.next_fetch().map(Call::Generate);
-        }
-        if call.is_none() && room(7) {
-            call = self.checks.queue.pop_front();
-        }
-        if call.is_none() && room(6) {
-            call = self.opening.next(Urgency::Tail).map(Call::Unwrap);
-        }
-        if call.is_none() && room(4) {
-            call = self.opening.next(Urgency::Backfill).map(Call::Unwrap);
-        }
-        let call = call?;
+        let (running, slots, turns) = (self.running, self.calls_max, self.turns);
+        let room = |share_of_8: usize| running < (slots.saturating_mul(share_of_8) / 8).max(1);
+        let up = Kind::ALL.into_iter().filter(|kind| turns.is_up(*kind) && room(8));
+        let others = Kind::ALL.into_iter().filter(|kind| room(kind.share_of_8()));
+        let (kind, call) = up.chain(others).find_map(|kind| Some((kind, self.take(kind)?)))?;
+        let (sealing, checks, opening) = (&self.sealing, &self.checks, &self.opening);
+        self.turns.began(kind, |other| match other {
+            Kind::Seal => sealing.waiting() > 0,
+            Kind::Check => !checks.queue.is_empty(),
+            Kind::Tail => opening.waits(Urgency::Tail),
+            Kind::Backfill => opening.waits(Urgency::Backfill),
+        });
         self.running = self.running.saturating_add(1);
         self.rate.began(now);
         self.breaker.began(&call);
         Some(Job { kms: self.kms, call })
+    }
+
+    /// The next call of this kind.
+    fn take(&mut self, kind: Kind) -> Option<Call> {
+        match kind {
+            Kind::Seal => self.sealing.next_fetch().map(Call::Generate),
+            Kind::Check => self.checks.queue.pop_front(),
+            Kind::Tail => self.opening.next(Urgency::Tail).map(Call::Unwrap),
+            Kind::Backfill => self.opening.next(Urgency::Backfill).map(Call::Unwrap),
+        }
     }
 
     pub(super) fn standing(&self, now: Instant) -> KmsStanding {
@@ -128,7 +139,7 @@ impl Lane {
     ) -> Option<Finding> {
         let NewDek { dek, wrapped, before } = made;
         let evicted = self.opening.learn(&wrapped, dek, origin, now);
-        self.drop_version(evicted, outboxes);
+        self.make_room(evicted, outboxes);
         let prefix = version_prefix(&wrapped)?;
         Some(self.found(prefix.into(), FindingKind::Made { before }))
     }
@@ -143,7 +154,7 @@ impl Lane {
         let prefix = version_prefix(wrapped);
         let was_in_use = prefix.is_some_and(|prefix| self.opening.uses(prefix));
         let evicted = self.opening.unwrapped(wrapped, result, now, outboxes);
-        self.drop_version(evicted, outboxes);
+        self.make_room(evicted, outboxes);
         let new = prefix.filter(|prefix| !was_in_use && self.opening.uses(prefix))?;
         Some(self.found(new.into(), FindingKind::Unwrapped))
     }
@@ -157,12 +168,19 @@ impl Lane {
     ) -> Option<Finding> {
         let prefix = version_prefix(wrapped)?;
         let is_due = self.opening.is_due(prefix);
-        let proof = self.sealing.proved(wrapped, result, now, outboxes);
+        // A DEK that seals carries the name that its rule has: the key service takes no other.
+        let kek = WrappedDek::parse(wrapped).ok()?.kek;
+        let key = KeyId {
+            kms: self.kms,
+            kek: String::from_utf8_lossy(kek).into(),
+            purpose: Purpose::RecordSeal,
+        };
+        let proof = self.sealing.proved(&key, wrapped, result, now, outboxes);
         if let Err(error) = result
             && error.refuses_kek()
             && (is_due || !may_be_early(error))
         {
-            self.drop_version(Some(prefix.into()), outboxes);
+            self.drop_version(prefix.into(), outboxes);
             return Some(self.found(prefix.into(), FindingKind::Revoked(KeyFailure::from(error))));
         }
         let is_other = self.opening.rechecked(wrapped, result, now);
@@ -209,14 +227,21 @@ impl Lane {
     pub(super) fn drop_lapsed(&mut self, now: Instant, outboxes: &mut Outboxes) -> Vec<Arc<[u8]>> {
         let lapsed = self.opening.lapsed(now);
         for prefix in &lapsed {
-            self.drop_version(Some(Arc::clone(prefix)), outboxes);
+            self.drop_version(Arc::clone(prefix), outboxes);
         }
         lapsed
     }
 
-    /// Takes every key under a KEK version away, here and from every executor.
-    pub(super) fn drop_version(&mut self, prefix: Option<Arc<[u8]>>, outboxes: &mut Outboxes) {
-        let Some(prefix) = prefix else { return };
+    /// Takes every key under a KEK version away, here and from every executor; what was begun before is not believed
+    /// (LEDGER-3).
+    fn drop_version(&mut self, prefix: Arc<[u8]>, outboxes: &mut Outboxes) {
+        self.sealing.distrust_calls();
+        self.make_room(Some(prefix), outboxes);
+    }
+
+    /// The same for one that is as good as before, and has to make room.
+    fn make_room(&mut self, evicted: Option<Arc<[u8]>>, outboxes: &mut Outboxes) {
+        let Some(prefix) = evicted else { return };
         self.opening.drop_version(&prefix);
         self.sealing.drop_version(&prefix);
         for executor in 0..outboxes.0.len() {

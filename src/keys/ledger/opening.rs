@@ -1,6 +1,8 @@
 //! Wrapped DEKs on their way to becoming opened ones, the opened ones, and the KEK versions that these are under.
 //!
 //! - OPENED-DEKS-1: garbage that a broker makes up costs refusals and calls, never an opened key its place.
+//! - OPENED-DEKS-6: nor do versions that it makes up, of a KMS that does not look at what a record calls them: they
+//!   take the places of the same KEK's.
 //! - OPENED-DEKS-2: every opened key is under a version in `versions`; when a version goes, its keys go.
 //! - OPENED-DEKS-3: refusals are forgotten when their KEK version turns out to be good.
 //! - OPENED-DEKS-5: a version that its KMS has not confirmed for [`KeyOptions::outage_grace`] is in use no longer; what
@@ -22,7 +24,7 @@ use super::checks::Checks;
 use super::opened_cache::OpenedCache;
 use super::outboxes::{ExecutorSet, Outboxes};
 use super::spread::{Spread, quarter_of};
-use super::{turn_of, version_prefix};
+use super::{kek_prefix, turn_of, version_prefix};
 use crate::crypto::SecretKey;
 use crate::keys::KeyOptions;
 use crate::keys::fair_queue::FairQueue;
@@ -150,6 +152,25 @@ impl OpenedDeks {
         );
     }
 
+    /// It cannot be asked for, as its bytes say; whether that was not remembered.
+    pub(super) fn refuse(
+        &mut self,
+        executor: usize,
+        wrapped: Arc<[u8]>,
+        failure: KeyFailure,
+        now: Instant,
+        outboxes: &mut Outboxes,
+    ) -> bool {
+        let is_news = self.refused.get(&wrapped, now, now).is_none();
+        if is_news {
+            let memory = self.options.memory_of_opening(failure);
+            self.refused.remember(Arc::clone(&wrapped), failure, now, memory);
+        }
+        let result = Err(failure);
+        outboxes.push(executor, KeyReply::Opened { wrapped, result });
+        is_news
+    }
+
     /// Asks for `wrapped` although nobody waits for it (BREAKER-3); not where its version is in use, which is rechecked
     /// until that is answered. It stands where readers' questions do, so that one who comes now joins it.
     pub(super) fn ask_again(&mut self, wrapped: &Arc<[u8]>) {
@@ -185,6 +206,14 @@ impl OpenedDeks {
                 pending.started = true;
                 return Some(wrapped);
             }
+        }
+    }
+
+    /// Whether some of this urgency wait, perhaps such as have become more urgent.
+    pub(super) fn waits(&self, urgency: Urgency) -> bool {
+        match urgency {
+            Urgency::Tail => !self.tail.is_empty(),
+            Urgency::Backfill => !self.backfill.is_empty(),
         }
     }
 
@@ -298,6 +327,19 @@ impl OpenedDeks {
             confirmed_at: now,
         };
         self.versions.push(prefix.into(), known);
+        self.one_too_many(prefix)
+    }
+
+    /// Takes out a version that has to make room for this new one.
+    fn one_too_many(&mut self, new: &[u8]) -> Option<Arc<[u8]>> {
+        let kek = kek_prefix(new)?;
+        // Those that were used last come first.
+        let of_kek = self.versions.iter().filter(|(prefix, _)| prefix.starts_with(kek));
+        let beyond = of_kek.skip(self.options.versions_of_a_kek_max.max(1));
+        if let Some(prefix) = beyond.map(|(prefix, _)| Arc::clone(prefix)).last() {
+            self.versions.pop(&prefix);
+            return Some(prefix);
+        }
         if self.versions.len() <= self.options.versions_max.max(1) {
             return None;
         }

@@ -3,6 +3,8 @@
 //! - SEALING-DEKS-1: the shares of a DEK that executors were given never add up to more than its limits: each
 //!   executor's share is an equal part, and one that asks again gets what it has left.
 //! - SEALING-DEKS-2: a DEK that was replaced, released, revoked or dropped is never given out again.
+//! - SEALING-DEKS-4: a DEK that was given out or used within `needed_for` gives way to others only at
+//!   `needed_sealing_keys_max`: a request that waits for more of them than are kept has all together in the end.
 //! - SEALING-DEKS-3: an outage takes no DEK away; a verdict about the KEK takes it from every executor.
 
 mod proof;
@@ -58,6 +60,8 @@ struct Active {
     wrapped: Arc<[u8]>,
     version: Box<[u8]>,
     made_at: Instant,
+    /// When it was given out or used last.
+    needed_at: Instant,
     /// Executors that were given it.
     holders: ExecutorSet,
     /// What each executor has reported.
@@ -95,7 +99,8 @@ impl SealingDeks {
             spread: Spread::new(options.spread_seed),
             executors,
             active: LruCache::sparse(
-                NonZeroUsize::new(options.sealing_keys_max).unwrap_or(NonZeroUsize::MIN),
+                NonZeroUsize::new(options.sealing_keys_max.max(options.needed_sealing_keys_max))
+                    .unwrap_or(NonZeroUsize::MIN),
             ),
             fetching: HashMap::new(),
             queue: VecDeque::new(),
@@ -137,6 +142,24 @@ impl SealingDeks {
         outboxes.push(executor, sealing_reply(&key, Err(failure)));
     }
 
+    /// There is no such KEK, as its name says; whether that was not remembered.
+    pub(super) fn refuse(
+        &mut self,
+        executor: usize,
+        key: KeyId,
+        failure: KeyFailure,
+        now: Instant,
+        outboxes: &mut Outboxes,
+    ) -> bool {
+        outboxes.push(executor, sealing_reply(&key, Err(failure)));
+        let is_news = self.refused.get(&key, now, now).is_none();
+        if is_news {
+            let memory = self.options.memory_of(failure);
+            self.refused.remember(key, failure, now, memory);
+        }
+        is_news
+    }
+
     pub(super) fn note_use(&mut self, executor: usize, key: &KeyId, wrapped: &[u8], more: Use, now: Instant) {
         let Some(active) = self.active.get_mut(key) else {
             return;
@@ -145,6 +168,7 @@ impl SealingDeks {
         if *active.wrapped != *wrapped {
             return;
         }
+        active.needed_at = now;
         if active.used.len() <= executor && executor < self.executors {
             active.used.resize(executor.saturating_add(1), Use::default());
         }
@@ -255,6 +279,7 @@ impl SealingDeks {
             wrapped: Arc::clone(&wrapped),
             version,
             made_at: now,
+            needed_at: now,
             holders: ExecutorSet::default(),
             used: Vec::new(),
             poll_due: now + self.spread.shorten(self.version_poll_interval),
@@ -271,11 +296,24 @@ impl SealingDeks {
         if let Some((idlest, evicted)) = self.active.push(key.clone(), active) {
             self.release(&idlest, &evicted, outboxes);
         }
+        self.evict(now, outboxes);
         Some(NewDek {
             dek: copy,
             wrapped,
             before,
         })
+    }
+
+    /// Lets go of DEKs beyond those that are kept, the idlest first (SEALING-DEKS-4).
+    fn evict(&mut self, now: Instant, outboxes: &mut Outboxes) {
+        let needed_for = self.options.needed_for;
+        let is_idle = |active: &Active| now.saturating_duration_since(active.needed_at) >= needed_for;
+        while self.active.len() > self.options.sealing_keys_max.max(1)
+            && self.active.peek_lru().is_some_and(|(_, idlest)| is_idle(idlest))
+            && let Some((key, idlest)) = self.active.pop_lru()
+        {
+            self.release(&key, &idlest, outboxes);
+        }
     }
 
     /// Takes in the KEK's current version.
@@ -329,12 +367,13 @@ impl SealingDeks {
                 self.release(&key, &active, outboxes);
             }
         }
+        self.evict(now, outboxes);
     }
 
+    /// Takes away what is under a version.
     pub(super) fn drop_version(&mut self, prefix: &[u8]) {
         self.active
             .retain(|_, active| !active.wrapped.starts_with(prefix));
-        self.distrust_calls();
     }
 
     /// Takes every DEK away from every executor.
@@ -346,7 +385,7 @@ impl SealingDeks {
     }
 
     /// What calls bring that are under way is not used (LEDGER-3).
-    fn distrust_calls(&mut self) {
+    pub(super) fn distrust_calls(&mut self) {
         for fetch in self.fetching.values_mut() {
             fetch.revoked |= fetch.started;
         }
@@ -410,6 +449,7 @@ impl Active {
             return None;
         }
         self.holders.insert(executor);
+        self.needed_at = now;
         Some(DeliveredDek {
             dek: self.dek.duplicate(),
             wrapped: Arc::clone(&self.wrapped),

@@ -19,9 +19,11 @@ mod crowds;
 mod findings;
 mod outage;
 mod racing;
+mod room;
 mod scale;
 mod shares;
 mod standing;
+mod turns;
 mod wrong;
 
 const INTERVALS: Intervals = Intervals {
@@ -839,6 +841,7 @@ fn age_replaces_what_is_used_and_releases_what_is_not() {
 fn the_idlest_sealing_key_is_released_for_another() {
     let options = KeyOptions {
         sealing_keys_max: 2,
+        needed_for: Duration::ZERO,
         ..KeyOptions::default()
     };
     let mut desk = Desk::new(&options, 1);

@@ -21,6 +21,7 @@ use crate::testing::{Faults, FaultyKms};
 
 mod events;
 mod looked_for;
+mod unasked;
 
 const TAIL: Demand = Demand {
     urgency: Urgency::Tail,

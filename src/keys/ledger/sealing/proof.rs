@@ -31,30 +31,29 @@ pub(in crate::keys::ledger) enum Proof {
 }
 
 impl SealingDeks {
-    /// Takes in what a recheck by `wrapped` brought.
+    /// Takes in what a recheck by `wrapped`, made under `key`, brought.
     pub(in crate::keys::ledger) fn proved(
         &mut self,
+        key: &KeyId,
         wrapped: &Arc<[u8]>,
         result: &Result<SecretKey, KmsError>,
         now: Instant,
         outboxes: &mut Outboxes,
     ) -> Proof {
         let is_it = |fetch: &Making| matches!(&fetch.unproved, Some(made) if *made.wrapped == **wrapped);
-        let unproved = self.fetching.iter().find(|(_, fetch)| is_it(fetch));
-        if let Some(key) = unproved.map(|(key, _)| key.clone()) {
-            return self.proved_before_use(&key, result, now, outboxes);
+        if self.fetching.get(key).is_some_and(is_it) {
+            return self.proved_before_use(key, result, now, outboxes);
         }
-        let mut active = self.active.iter();
-        let Some((key, active)) = active.find(|(_, active)| active.wrapped == *wrapped) else {
+        let Some(active) = self.active.peek(key).filter(|active| active.wrapped == *wrapped) else {
             return Proof::None;
         };
         match result {
             Ok(dek) if dek.is_same(&active.dek) => Proof::Right(None),
             Ok(_) | Err(KmsError::Malformed) => {
-                let (key, sealed_for) = (key.clone(), active.age(now));
+                let sealed_for = active.age(now);
                 self.is_doubted = true;
-                if let Some(active) = self.active.pop(&key) {
-                    self.release(&key, &active, outboxes);
+                if let Some(active) = self.active.pop(key) {
+                    self.release(key, &active, outboxes);
                 }
                 Proof::Wrong(WrongDek::Sealed(sealed_for))
             }
