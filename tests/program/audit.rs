@@ -1,5 +1,7 @@
 //! The audit log of the real program: its file, what happens when that is moved away, and while it cannot be written.
 
+mod keys;
+
 use std::fs;
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -121,48 +123,6 @@ fn revocations_do_not_wait_for_a_disk_that_is_full() {
     proxy.keystore.command("disable", &["orders"]);
     until("sealwire_keys_held", 0.0);
     proxy.until_ready(503, "audit log cannot be written");
-    proxy.process.terminate(EVENTUALLY);
-}
-
-/// KEY-EVENT-1
-#[test]
-fn what_happens_to_a_key_is_in_the_file() {
-    let mut proxy = Proxy::start("hold", |_| {});
-    let mut client = RawClient::connect(&proxy.bootstrap.address());
-    let mut produce = || client.produce("orders", batch(None, CANARY)).error_code;
-    let expect = |event: &str, fields: &[(&str, Value)]| {
-        let line = wait::until(event, EVENTUALLY, || {
-            let lines = proxy.lines_with(&proxy.file, event);
-            let is_it = |line: &Value| fields.iter().all(|(field, value)| line[*field] == *value);
-            lines
-                .into_iter()
-                .find(|line| line["event"] == event && is_it(line))
-        });
-        assert_eq!((&line["kms"], &line["kek"]), (&"local".into(), &"orders".into()));
-    };
-    assert_eq!(produce(), 0);
-    expect("key_made", &[("version", "1".into())]);
-    proxy.keystore.command("rotate", &["orders"]);
-    expect(
-        "key_rotated",
-        &[("version_before", "1".into()), ("version", "2".into())],
-    );
-    proxy.keystore.command("disable", &["orders"]);
-    let disabled = ("reason", Value::from("kek_disabled"));
-    for version in ["1", "2"] {
-        expect("key_revoked", &[("version", version.into()), disabled.clone()]);
-    }
-    wait::until("a refusal", EVENTUALLY, || (produce() == 44).then_some(()));
-    expect("key_refused", &[("version", Value::Null), disabled]);
-    proxy.keystore.command("enable", &["orders"]);
-    wait::until("a key that is good again", EVENTUALLY, || {
-        (produce() == 0).then_some(())
-    });
-    let made = |line: &&Value| line["event"] == "key_made";
-    wait::until("three keys made", EVENTUALLY, || {
-        let lines = proxy.lines_with(&proxy.file, "key_made");
-        (lines.iter().filter(made).count() == 3).then_some(())
-    });
     proxy.process.terminate(EVENTUALLY);
 }
 

@@ -23,6 +23,8 @@ mod events;
 mod looked_for;
 mod unasked;
 
+use self::events::payments;
+
 const TAIL: Demand = Demand {
     urgency: Urgency::Tail,
     connection: 1,
@@ -469,6 +471,7 @@ fn after_the_grace_keys_are_gone_and_come_back_with_their_kms() -> TestResult {
             refused_at.elapsed()
         );
         assert_eq!(stage.statistics.kms[0].lapses.get(), 1);
+        stage.told(KeyEventKind::Lapsed(payments(&[1]))).await;
         assert_eq!(stage.statistics.kms[0].revocations.get(), 0);
         stage.faults.refuse(None);
         let back_at = Instant::now();
@@ -698,6 +701,14 @@ fn a_kms_that_makes_wrong_keys_is_noticed_and_the_next_right_one_seals() -> Test
             noticed.elapsed()
         );
         assert!(stage.statistics.kms[0].wrong_deks.get() >= 2);
+        let version = payments(&[1]);
+        let was_sealed_with = |kind: &KeyEventKind| match kind {
+            KeyEventKind::Wrong(of, WrongDek::Sealed(_)) => *of == version,
+            _ => false,
+        };
+        stage.told_of(was_sealed_with).await;
+        let unused = KeyEventKind::Wrong(version.clone(), WrongDek::Unused);
+        stage.told(unused).await;
         let tries = stage.faults.generates();
         assert!(tries <= 4, "{tries} are made in a loop");
         stage.faults.make_wrong_keys(false);

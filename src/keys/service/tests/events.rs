@@ -3,7 +3,7 @@
 use super::*;
 use crate::keys::event::{Absence, KekVersion, KeyEventKind};
 
-fn payments(version: &[u8]) -> KekVersion {
+pub(super) fn payments(version: &[u8]) -> KekVersion {
     KekVersion {
         kek: b"payments"[..].into(),
         version: version.into(),
@@ -12,11 +12,16 @@ fn payments(version: &[u8]) -> KekVersion {
 
 impl Stage {
     /// Takes events until this one comes.
-    async fn told(&mut self, kind: KeyEventKind) {
+    pub(super) async fn told(&mut self, kind: KeyEventKind) {
+        self.told_of(|told| *told == kind).await;
+    }
+
+    /// Takes events until one comes that is like this.
+    pub(super) async fn told_of(&mut self, is_it: impl Fn(&KeyEventKind) -> bool) {
         loop {
             let told = self.events.recv().await;
             assert_eq!((&*told.event.kms, told.left_out), ("local", 0));
-            if told.event.kind == kind {
+            if is_it(&told.event.kind) {
                 return;
             }
         }
