@@ -1,5 +1,6 @@
 //! Many keys at once, between executors and a KMS that takes its time: a reader of a year of history.
 
+use std::collections::HashSet;
 use std::num::NonZeroU32;
 
 use super::*;

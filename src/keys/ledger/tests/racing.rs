@@ -1,5 +1,7 @@
 //! The limits of a DEK, between a ledger and executors that seal under it at the same time.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::keys::{DekLimits, ExecutorKeys, KeyLookup};
 

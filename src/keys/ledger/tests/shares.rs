@@ -138,3 +138,78 @@ fn no_successor_is_fetched_while_as_much_is_waited_for_as_may_be() {
         assert_eq!(desk.calls(), []);
     }
 }
+
+/// SEALING-DEKS-1
+#[test]
+fn shares_never_add_up_to_more_than_the_limit() {
+    let options = KeyOptions {
+        dek: crate::keys::DekLimits {
+            batches_max: 100,
+            bytes_max: 1000,
+            ..crate::keys::DekLimits::default()
+        },
+        ..KeyOptions::default()
+    };
+    let mut desk = Desk::new(&options, 3);
+    desk.seal(0, "payments");
+    desk.calls();
+    desk.finish(Call::Generate("payments".into()), generated(1, 0));
+    desk.seal(1, "payments");
+    let share = |reply: KeyReply| match reply {
+        KeyReply::Sealing { result: Ok(key), .. } => (key.batches_max, key.bytes_max),
+        _ => (0, 0),
+    };
+    assert_eq!(
+        desk.replies(0).into_iter().map(share).collect::<Vec<_>>(),
+        [(33, 333)]
+    );
+    assert_eq!(
+        desk.replies(1).into_iter().map(share).collect::<Vec<_>>(),
+        [(33, 333)]
+    );
+    // One that lost its key and asks again gets what it has left.
+    desk.used(0, &wrapped(1, 0), 30, 100);
+    desk.seal(0, "payments");
+    assert_eq!(
+        desk.replies(0).into_iter().map(share).collect::<Vec<_>>(),
+        [(3, 233)]
+    );
+    assert!(desk.calls().is_empty());
+    // At half of the limit the next one is fetched ahead, and everyone gets it.
+    desk.used(1, &wrapped(1, 0), 20, 100);
+    assert_eq!(desk.calls(), [Call::Generate("payments".into())]);
+    desk.used(0, &wrapped(1, 0), 3, 0);
+    desk.seal(0, "payments");
+    assert!(desk.told(0).is_empty(), "its share is used up: it waits");
+    desk.finish(Call::Generate("payments".into()), generated(2, 0));
+    assert_eq!(desk.told(0), ["seal payments 2"]);
+    assert_eq!(desk.told(1), ["seal payments 2"]);
+    assert!(desk.told(2).is_empty());
+}
+
+#[test]
+fn age_replaces_what_is_used_and_releases_what_is_not() {
+    let options = without_grace();
+    let half = options.dek.age_max / 2;
+    let mut desk = Desk::new(&options, 1);
+    let key = desk.generate_first(&[0]);
+    desk.used(0, &key, 1, 1);
+    desk.pass(half);
+    assert!(!desk.calls().contains(&Call::Generate("payments".into())));
+    desk.pass(half);
+    assert!(desk.calls().contains(&Call::Generate("payments".into())));
+    // While the KMS is away the old one goes on, until twice its age.
+    let outage = KmsError::Unavailable(String::new());
+    desk.finish(Call::Generate("payments".into()), Outcome::Generated(Err(outage)));
+    desk.seal(0, "payments");
+    assert_eq!(desk.told(0), ["seal payments 1"]);
+    desk.pass(half);
+    desk.pass(half);
+    assert_eq!(desk.told(0), ["released payments"]);
+
+    let mut desk = Desk::new(&options, 1);
+    desk.generate_first(&[0]);
+    desk.pass(options.dek.age_max);
+    assert!(!desk.calls().contains(&Call::Generate("payments".into())));
+    assert_eq!(desk.told(0), ["released payments"]);
+}
