@@ -4,7 +4,7 @@
 //! - KEK-NAMES-1: they are in every executor's channel before the first client is accepted: a record is never refused
 //!   because the name of its KEK was not known yet.
 
-use crate::envelope::KekId;
+use crate::envelope::{KekId, WrappedDek};
 
 /// The names of one KMS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +25,26 @@ impl KekNames {
     pub fn id(&self, kek: &str) -> Option<KekId> {
         KekId::new(self.provider, self.authority, kek.as_bytes()).ok()
     }
+
+    /// A wrapped DEK of `kek` that nobody has made: who may have one unwrapped is told that this one is malformed. `None`
+    /// where no KEK can have this name.
+    #[must_use]
+    pub fn made_up(&self, kek: &str, version: &[u8]) -> Option<Vec<u8>> {
+        let mut wrapped = Vec::new();
+        let parts = WrappedDek {
+            provider: self.provider,
+            authority: self.authority,
+            kek: kek.as_bytes(),
+            version,
+            blob: &[0; MADE_UP_BYTES],
+        };
+        parts.write(&mut wrapped).ok()?;
+        Some(wrapped)
+    }
 }
+
+/// As many as transit wraps a DEK into: nonce, key and tag.
+const MADE_UP_BYTES: usize = 12 + 32 + 16;
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,6 @@
 //! Whether each KMS answers, and has each KEK that a rule names without naming a topic for it. Before the program runs,
-//! each KEK that seals is tried as well: a data key is made, unwrapped, and compared.
+//! each KEK is tried as well: of one that seals a data key is made, unwrapped, and compared; of one that only opens a
+//! data key that nobody has made is shown, which is refused as such by a KMS that lets the proxy use the KEK.
 //!
 //! A KEK whose name is made of a topic's is found by the first client of that topic: which topics there will be nobody
 //! knows.
@@ -29,7 +30,7 @@ struct Named {
 pub(super) enum Depth {
     /// Whether each KEK is there.
     Presence,
-    /// Whether each that seals does what it is for, too.
+    /// Whether each does what it is for, too.
     Use,
 }
 
@@ -69,9 +70,9 @@ pub(super) async fn look(
         let Some((settings, kms)) = opened(id) else {
             continue;
         };
-        let is_tried = depth == Depth::Use && !named.seals.is_empty();
-        let asked = timeout(left(deadline, ANSWER_MAX), ask(&**kms, &kek, is_tried)).await;
-        rows.push(row(settings, &kek, &named, asked.ok(), is_tried));
+        let asked = ask(&**kms, &kek, depth, !named.seals.is_empty());
+        let asked = timeout(left(deadline, ANSWER_MAX), asked).await;
+        rows.push(row(settings, &kek, &named, asked.ok(), depth));
     }
     rows
 }
@@ -129,16 +130,28 @@ fn named(config: &Config) -> BTreeMap<(KmsId, Arc<str>), Named> {
     named
 }
 
-/// How long what was tried took.
-struct Tried {
-    made: Duration,
-    unwrapped: Duration,
+/// What was found of a KEK.
+enum Found {
+    /// It is there.
+    There,
+    /// What it has wrapped may be unwrapped.
+    Opens,
+    /// A data key was made and unwrapped, in these times.
+    Seals { made: Duration, unwrapped: Duration },
 }
 
-async fn ask(kms: &dyn Kms, kek: &str, is_tried: bool) -> Result<Option<Tried>, KmsError> {
-    kms.current_version(kek).await?;
-    if !is_tried {
-        return Ok(None);
+async fn ask(kms: &dyn Kms, kek: &str, depth: Depth, seals: bool) -> Result<Found, KmsError> {
+    let version = kms.current_version(kek).await?;
+    if depth == Depth::Presence {
+        return Ok(Found::There);
+    }
+    if !seals {
+        let version = version.unwrap_or_default();
+        let made_up = kms.kek_names().made_up(kek, &version);
+        return match kms.unwrap_dek(&made_up.ok_or(KmsError::KekNotFound)?).await {
+            Ok(_) | Err(KmsError::Malformed) => Ok(Found::Opens),
+            Err(error) => Err(error),
+        };
     }
     let started = Instant::now();
     let made = kms.generate_dek(kek).await?;
@@ -148,18 +161,18 @@ async fn ask(kms: &dyn Kms, kek: &str, is_tried: bool) -> Result<Option<Tried>, 
         let lie = "it unwraps another data key than it has made: what is sealed under it would never open";
         return Err(KmsError::KekUnsuitable(lie.to_owned()));
     }
-    Ok(Some(Tried {
+    Ok(Found::Seals {
         made: made_after,
         unwrapped: started.elapsed().saturating_sub(made_after),
-    }))
+    })
 }
 
 fn row(
     settings: &KmsConfig,
     kek: &str,
     named: &Named,
-    answer: Option<Result<Option<Tried>, KmsError>>,
-    is_tried: bool,
+    answer: Option<Result<Found, KmsError>>,
+    depth: Depth,
 ) -> Row {
     let kms = settings.name.as_str();
     let subject = format!("kek {kms}/{kek}");
@@ -169,20 +182,22 @@ fn row(
         &named.seals
     });
     // Who has a KMS tried wants to know whether it works; a start goes on without it.
-    let without_answer = if is_tried {
-        Verdict::Failed
-    } else {
-        Verdict::Unknown
+    let without_answer = match depth {
+        Depth::Use => Verdict::Failed,
+        Depth::Presence => Verdict::Unknown,
     };
     let error = match answer {
-        Some(Ok(None)) => return Row::new(subject, Verdict::Good, format!("it is there, for {rules}")),
-        Some(Ok(Some(Tried { made, unwrapped }))) => {
-            let finding = format!(
-                "it is there, for {rules}: a data key was made in {} ms and unwrapped in {} ms",
-                made.as_millis(),
-                unwrapped.as_millis()
-            );
-            return Row::new(subject, Verdict::Good, finding);
+        Some(Ok(found)) => {
+            let how = match found {
+                Found::There => String::new(),
+                Found::Opens => ": what it has wrapped may be unwrapped".to_owned(),
+                Found::Seals { made, unwrapped } => format!(
+                    ": a data key was made in {} ms and unwrapped in {} ms",
+                    made.as_millis(),
+                    unwrapped.as_millis()
+                ),
+            };
+            return Row::new(subject, Verdict::Good, format!("it is there, for {rules}{how}"));
         }
         None => {
             let finding = format!("KMS {kms} did not answer in time");

@@ -10,11 +10,16 @@ use crate::support::openbao::OpenBao;
 
 /// What it says of a configuration with these lines for the KMS; `kek` is what the only rule seals under.
 pub(crate) fn probe(folder: &DataFolder, kms: &str, kek: &str, variables: &[(&str, &str)]) -> Output {
+    probe_rule(folder, kms, &format!("kek = \"{kek}\""), variables)
+}
+
+/// The same; `rule` is what the only rule says of its KEKs.
+fn probe_rule(folder: &DataFolder, kms: &str, rule: &str, variables: &[(&str, &str)]) -> Output {
     let text = format!(
         "[kms.tried]\n{kms}\n[cluster.main]\nbootstrap = [\"127.0.0.1:1\"]\n\
          [[cluster.main.listeners]]\nname = \"lan\"\nlisten = \"127.0.0.1:0\"\nclient_auth = \"network\"\n\
          advertised_host = \"localhost\"\nnodes = [0]\nnode_ports = [19999]\n\
-         [[cluster.main.topics]]\nmatch = \"*\"\nkms = \"tried\"\nkek = \"{kek}\"\n"
+         [[cluster.main.topics]]\nmatch = \"*\"\nkms = \"tried\"\n{rule}\n"
     );
     let path = folder.path().join("sealwire.toml");
     std::fs::write(&path, text.replace("127.0.0.1:0", "127.0.0.1:19998")).expect("written");
@@ -66,6 +71,58 @@ async fn each_kek_of_a_vault_is_tried_and_a_missing_right_is_named() {
         "{refused}"
     );
     assert!(!refused.contains(token), "{refused}");
+}
+
+/// KMS-3: of a KEK that only opens it is found out whether it may, without a data key that it has wrapped.
+#[tokio::test]
+async fn the_right_to_open_is_tried() {
+    let server = OpenBao::start().await;
+    for kek in ["payments", "former"] {
+        server.post(&format!("transit/keys/{kek}"), json!({})).await;
+    }
+    let token = |policies: [&'static str; 2]| {
+        let body = json!({ "policies": policies, "ttl": "1h" });
+        let made = server.post("auth/token/create", body);
+        async move {
+            made.await["auth"]["client_token"]
+                .as_str()
+                .expect("a token")
+                .to_owned()
+        }
+    };
+    server.grant("proxy", "payments").await;
+    server.grant("both", "former").await;
+    let policy = json!({ "policy": "path \"transit/keys/former\" { capabilities = [\"read\"] }" });
+    server.post("sys/policies/acl/looks", policy).await;
+    let kms = format!(
+        "provider = \"vault\"\naddress = \"{}\"\nallow_plaintext = true\n\
+         login = {{ method = \"token\", token = {{ env = \"VAULT\" }} }}",
+        server.address()
+    );
+    let folder = DataFolder::create("probe");
+    let rule = "kek = \"payments\"\nopen_keks = [\"former\"]";
+    for (policies, verdict, says) in [
+        (["proxy", "both"], "good", "what it has wrapped may be unwrapped"),
+        (["proxy", "looks"], "warning", "update on transit/decrypt/former"),
+    ] {
+        let token = token(policies).await;
+        let said = line_of(&probe_rule(&folder, &kms, rule, &[("VAULT", &token)]), "former");
+        assert!(said.starts_with(verdict) && said.contains(says), "{said}");
+    }
+
+    let aws = AwsEmulator::start(Emulator::Moto);
+    let keys = [aws.make_key().await, aws.make_key().await];
+    let kms = format!(
+        "provider = \"aws\"\nregion = \"eu-central-1\"\nendpoint = \"http://127.0.0.1:{}\"\nallow_plaintext = true",
+        aws.port()
+    );
+    let rule = format!("kek = \"{}\"\nopen_keks = [\"{}\"]", keys[0], keys[1]);
+    let credentials = [("AWS_ACCESS_KEY_ID", "one"), ("AWS_SECRET_ACCESS_KEY", "secret")];
+    let said = line_of(&probe_rule(&folder, &kms, &rule, &credentials), &keys[1]);
+    assert!(
+        said.starts_with("good") && said.contains("may be unwrapped"),
+        "{said}"
+    );
 }
 
 /// Its KEKs are topics' own, so that none can be named: whether it answers can be said all the same.
