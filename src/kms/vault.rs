@@ -15,6 +15,7 @@
 //!
 //! What it asks of the policy: `update` on MOUNT/datakey/plaintext/KEK and MOUNT/decrypt/KEK, `read` on MOUNT/keys/KEK.
 #![expect(
+    clippy::disallowed_methods,
     clippy::disallowed_types,
     reason = "the control thread uses it, executors never"
 )]
@@ -22,8 +23,9 @@
 mod answers;
 mod login;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use reqwest::{Method, StatusCode};
@@ -56,8 +58,9 @@ pub struct VaultKms {
     session: Session,
     mount: String,
     authority: [u8; 4],
-    /// KEKs that were found to be of a kind that is taken (VAULT-3).
-    suitable: Mutex<HashSet<String>>,
+    /// KEKs that were found to be of a kind that is taken (VAULT-3), and when: one may be deleted and made anew as another
+    /// kind.
+    suitable: Mutex<HashMap<String, Instant>>,
 }
 
 impl VaultKms {
@@ -103,7 +106,8 @@ impl VaultKms {
 
     /// VAULT-3
     async fn check_kind(&self, kek: &str) -> Result<(), KmsError> {
-        if self.suitable().contains(kek) {
+        let found_at = self.suitable().get(kek).copied();
+        if found_at.is_some_and(|at| at.elapsed() < SUITABLE_FOR) {
             return Ok(());
         }
         self.transit_key(kek).await?.check_kind()?;
@@ -111,11 +115,11 @@ impl VaultKms {
         if suitable.len() >= SUITABLE_MAX {
             suitable.clear();
         }
-        suitable.insert(kek.to_owned());
+        suitable.insert(kek.to_owned(), Instant::now());
         Ok(())
     }
 
-    fn suitable(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+    fn suitable(&self) -> std::sync::MutexGuard<'_, HashMap<String, Instant>> {
         self.suitable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -242,6 +246,8 @@ pub fn may_contain(text: &str) -> bool {
         .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
 }
 
+/// As long as it takes until a revocation is noticed.
+const SUITABLE_FOR: Duration = Duration::from_secs(300);
 /// KEKs of rules; more than these are looked at anew.
 const SUITABLE_MAX: usize = 4096;
 

@@ -5,6 +5,7 @@
 //! - SEALING-DEKS-2: a DEK that was replaced, released, revoked or dropped is never given out again.
 //! - SEALING-DEKS-4: a DEK that was given out or used within `needed_for` gives way to others only at
 //!   `needed_sealing_keys_max`: a request that waits for more of them than are kept has all together in the end.
+//! - SEALING-DEKS-5: the next DEK of a KEK that seals comes before all that are new, however many of those wait.
 //! - SEALING-DEKS-3: an outage takes no DEK away; a verdict about the KEK takes it from every executor.
 
 mod proof;
@@ -131,13 +132,12 @@ impl SealingDeks {
             KeyFailure::Unavailable
         } else if let Some(fetch) = self.fetching.get_mut(&key) {
             return fetch.waiters.insert(executor);
-        } else if self.fetching.len() >= self.options.waiting_max {
+        } else if self.fetching.len() >= self.options.waiting_max && !self.active.contains(&key) {
             KeyFailure::Unavailable
         } else {
             let mut fetch = Making::default();
             fetch.waiters.insert(executor);
-            self.fetching.insert(key.clone(), fetch);
-            return self.queue.push_back(key);
+            return self.begin(key, fetch);
         };
         outboxes.push(executor, sealing_reply(&key, Err(failure)));
     }
@@ -393,12 +393,17 @@ impl SealingDeks {
 
     /// Fetches the successor of a DEK while that one seals on; not while a failure to do so is remembered.
     fn fetch_ahead(&mut self, key: &KeyId, now: Instant) {
-        if self.refused.get(key, now, now).is_none()
-            && !self.fetching.contains_key(key)
-            && self.fetching.len() < self.options.waiting_max
-        {
-            self.fetching.insert(key.clone(), Making::default());
-            self.queue.push_back(key.clone());
+        if self.refused.get(key, now, now).is_none() && !self.fetching.contains_key(key) {
+            self.begin(key.clone(), Making::default());
+        }
+    }
+
+    /// Has a DEK made, the next one of a KEK that seals before others (SEALING-DEKS-5).
+    fn begin(&mut self, key: KeyId, fetch: Making) {
+        self.fetching.insert(key.clone(), fetch);
+        match self.active.contains(&key) {
+            true => self.queue.push_front(key),
+            false => self.queue.push_back(key),
         }
     }
 

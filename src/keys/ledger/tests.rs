@@ -23,6 +23,7 @@ mod scale;
 mod shares;
 mod standing;
 mod steps;
+mod successors;
 mod turns;
 mod verdicts;
 mod wrong;

@@ -137,7 +137,7 @@ impl World {
                 .for_each(|logins| brokers.set_logins(logins));
         }
         let setup = logins.as_mut().map(|logins| &mut logins.setup);
-        let mut keys = KeySetup::new(seed, has_logins);
+        let mut keys = KeySetup::new(seed);
         let program = Program::new(kms.clone(), is_heavy, setup, &mut keys, &mut dice);
         keys.tell(&program);
         if let Some(logins) = &mut logins {

@@ -20,12 +20,11 @@ pub(super) struct KeySetup {
 }
 
 impl KeySetup {
-    pub(super) fn new(seed: u64, has_logins: bool) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         let mut dice = Dice(!seed);
-        let is_scarce = dice.below(2) == 0 && !has_logins;
         Self {
+            is_scarce: dice.below(2) == 0,
             dice,
-            is_scarce,
             away_until: [None; 2],
         }
     }
