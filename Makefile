@@ -40,7 +40,8 @@ test:
 	$(LINT_SMALLEST)
 	@mkdir -p target
 	set -o pipefail; status=0; RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test $(WHOLE) --no-fail-fast 2>&1 \
-	    | tee target/test.log || status=$$?; awk -f tests/summary.awk target/test.log; exit $$status
+	    | tee target/test.log || status=$$?; awk -f tests/summary.awk target/test.log; \
+	    [ $$status -eq 0 ] || tests/again.sh target/test.log $(CARGO) test $(WHOLE)
 
 # Instructions, allocations and copied bytes against perf/budgets.toml; SCENARIO=NAME shows where the instructions of one are.
 # An incremental build is another program: less of one crate is compiled into the next.

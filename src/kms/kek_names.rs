@@ -26,8 +26,8 @@ impl KekNames {
         KekId::new(self.provider, self.authority, kek.as_bytes()).ok()
     }
 
-    /// A wrapped DEK of `kek` that nobody has made: who may have one unwrapped is told that this one is malformed. `None`
-    /// where no KEK can have this name.
+    /// A wrapped DEK of `kek` that nobody has made: who may have one unwrapped is told that this one is malformed.
+    /// `None` where no KEK can have this name.
     #[must_use]
     pub fn made_up(&self, kek: &str, version: &[u8]) -> Option<Vec<u8>> {
         let mut wrapped = Vec::new();

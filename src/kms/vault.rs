@@ -58,8 +58,8 @@ pub struct VaultKms {
     session: Session,
     mount: String,
     authority: [u8; 4],
-    /// KEKs that were found to be of a kind that is taken (VAULT-3), and when: one may be deleted and made anew as another
-    /// kind.
+    /// KEKs that were found to be of a kind that is taken (VAULT-3), and when: one may be deleted and made anew as
+    /// another kind.
     suitable: Mutex<HashMap<String, Instant>>,
 }
 

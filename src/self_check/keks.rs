@@ -147,8 +147,13 @@ async fn ask(kms: &dyn Kms, kek: &str, depth: Depth, seals: bool) -> Result<Foun
     }
     if !seals {
         let version = version.unwrap_or_default();
-        let made_up = kms.kek_names().made_up(kek, &version);
-        return match kms.unwrap_dek(&made_up.ok_or(KmsError::KekNotFound)?).await {
+        let made_up = kms
+            .kek_names()
+            .made_up(kek, &version)
+            .ok_or(KmsError::KekNotFound)?;
+        // Or nobody would be asked (KMS-4).
+        kms.check_wrapped(&made_up)?;
+        return match kms.unwrap_dek(&made_up).await {
             Ok(_) | Err(KmsError::Malformed) => Ok(Found::Opens),
             Err(error) => Err(error),
         };

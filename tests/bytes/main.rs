@@ -9,6 +9,7 @@
 #[path = "../support/fixture.rs"]
 mod support;
 
+mod again;
 mod batch_vectors;
 mod canaries;
 mod config_files;

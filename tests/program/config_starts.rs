@@ -92,7 +92,7 @@ fn the_file_with_logins_at_brokers_starts() {
 #[test]
 fn the_file_with_a_vault_starts() {
     let mut program = Program::start("kms-vault.toml");
-    program.wait_until_it_is_ready();
+    program.wait_until_it_misses("vault");
     program.wait_until_it_serves();
     program.terminate();
 }
@@ -100,7 +100,7 @@ fn the_file_with_a_vault_starts() {
 #[test]
 fn the_file_with_aws_starts() {
     let mut program = Program::start("kms-aws.toml");
-    program.wait_until_it_is_ready();
+    program.wait_until_it_misses("aws");
     program.wait_until_it_serves();
     program.terminate();
 }
@@ -170,6 +170,16 @@ impl Program {
             get(admin, "/readyz").filter(|answer| answer.starts_with(GOOD))
         });
         admin
+    }
+
+    /// Says that a KMS is not there, before anybody has needed a key.
+    fn wait_until_it_misses(&mut self, kms: &str) {
+        let admin = self.admin.as_ref().expect("an admin port").number();
+        let misses = format!(r#"KMS \"{kms}\" has not answered"#);
+        wait::until("/readyz to name the KMS", START_LIMIT, || {
+            self.process.assert_running();
+            get(admin, "/readyz").filter(|answer| !answer.starts_with(GOOD) && answer.contains(&misses))
+        });
     }
 
     /// A client of each port is taken in, and disconnected because there is no broker: acceptor, executors and control
