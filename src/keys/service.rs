@@ -315,17 +315,19 @@ impl KeyService {
 
     /// The call that a request would cost, and what can be said instead of it (SERVICE-6).
     fn refused_unasked(&self, request: &KeyRequest) -> Option<(Job, KmsError)> {
-        let (kms, call) = match request {
-            KeyRequest::Seal { key, .. } => (key.kms, Call::Generate(key.clone())),
-            KeyRequest::Open { kms, wrapped, .. } => (*kms, Call::Unwrap(Arc::clone(wrapped))),
-            KeyRequest::Used { .. } => return None,
-        };
-        let (named, _) = self.of(kms)?;
-        let checked = match &call {
-            Call::Generate(key) | Call::PollVersion(key) => named.kms.check_kek(&key.kek),
-            Call::Unwrap(wrapped) | Call::Recheck(wrapped) => named.kms.check_wrapped(wrapped),
-        };
-        checked.err().map(|error| (Job { kms, call }, error))
+        match request {
+            KeyRequest::Seal { key, .. } => {
+                let error = self.of(key.kms)?.0.kms.check_kek(&key.kek).err()?;
+                let call = Call::Generate(key.clone());
+                Some((Job { kms: key.kms, call }, error))
+            }
+            KeyRequest::Open { kms, wrapped, .. } => {
+                let error = self.of(*kms)?.0.kms.check_wrapped(wrapped).err()?;
+                let call = Call::Unwrap(Arc::clone(wrapped));
+                Some((Job { kms: *kms, call }, error))
+            }
+            KeyRequest::Used { .. } => None,
+        }
     }
 
     fn start_calls(&mut self) {

@@ -364,16 +364,8 @@ mod tests {
             encryption_context: BTreeMap::new(),
         });
         let check = |kek: &str, version: &[u8], blob: &[u8]| {
-            let mut wrapped = Vec::new();
-            let parts = WrappedDek {
-                provider: provider::AWS_KMS,
-                authority: kms.authority,
-                kek: kek.as_bytes(),
-                version,
-                blob,
-            };
-            parts.write(&mut wrapped).expect("it fits");
-            kms.check_wrapped(&wrapped)
+            let wrapped = kms.kek_names().wrapped(kek, version, blob);
+            kms.check_wrapped(&wrapped.expect("it fits"))
         };
         assert_eq!(check("alias/payments", &[0; 17], b"blob"), Ok(()));
         for (version, blob) in [(&[][..], &b"blob"[..]), (&[2; 17], b"blob"), (&[0; 17], b"")] {

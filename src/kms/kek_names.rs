@@ -26,25 +26,22 @@ impl KekNames {
         KekId::new(self.provider, self.authority, kek.as_bytes()).ok()
     }
 
-    /// A wrapped DEK of `kek` that nobody has made: who may have one unwrapped is told that this one is malformed.
-    /// `None` where no KEK can have this name.
+    /// What a DEK of `kek` looks like whose KMS has wrapped it into `blob`; `None` where no KEK can have this name, or
+    /// there is no room for the rest.
     #[must_use]
-    pub fn made_up(&self, kek: &str, version: &[u8]) -> Option<Vec<u8>> {
+    pub fn wrapped(&self, kek: &str, version: &[u8], blob: &[u8]) -> Option<Vec<u8>> {
         let mut wrapped = Vec::new();
         let parts = WrappedDek {
             provider: self.provider,
             authority: self.authority,
             kek: kek.as_bytes(),
             version,
-            blob: &[0; MADE_UP_BYTES],
+            blob,
         };
         parts.write(&mut wrapped).ok()?;
         Some(wrapped)
     }
 }
-
-/// As many as transit wraps a DEK into: nonce, key and tag.
-const MADE_UP_BYTES: usize = 12 + 32 + 16;
 
 #[cfg(test)]
 mod tests {

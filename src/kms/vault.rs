@@ -270,16 +270,8 @@ mod tests {
             login: VaultLogin::Token(SecretSource::Environment("TOKEN".to_owned())),
         });
         let check = |kek: &str, version: &[u8], blob: &[u8]| {
-            let mut wrapped = Vec::new();
-            let parts = WrappedDek {
-                provider: provider::VAULT_TRANSIT,
-                authority: kms.authority,
-                kek: kek.as_bytes(),
-                version,
-                blob,
-            };
-            parts.write(&mut wrapped).expect("it fits");
-            kms.check_wrapped(&wrapped)
+            let wrapped = kms.kek_names().wrapped(kek, version, blob);
+            kms.check_wrapped(&wrapped.expect("it fits"))
         };
         assert_eq!(check("payments", &[1], b"blob"), Ok(()));
         for (version, blob) in [

@@ -147,10 +147,8 @@ async fn ask(kms: &dyn Kms, kek: &str, depth: Depth, seals: bool) -> Result<Foun
     }
     if !seals {
         let version = version.unwrap_or_default();
-        let made_up = kms
-            .kek_names()
-            .made_up(kek, &version)
-            .ok_or(KmsError::KekNotFound)?;
+        let made_up = kms.kek_names().wrapped(kek, &version, &[0; MADE_UP_BYTES]);
+        let made_up = made_up.ok_or(KmsError::KekNotFound)?;
         // Or nobody would be asked (KMS-4).
         kms.check_wrapped(&made_up)?;
         return match kms.unwrap_dek(&made_up).await {
@@ -239,6 +237,8 @@ fn instead_of(kind: &KmsKind, error: &KmsError, kek: &str) -> String {
     }
 }
 
+/// As many as transit wraps a DEK into: nonce, key and tag.
+const MADE_UP_BYTES: usize = 12 + 32 + 16;
 /// As long as the key service waits for one call.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 

@@ -28,14 +28,15 @@ impl Kind {
     }
 }
 
-/// How often each kind was passed over in a row.
+/// How often each kind was passed over in a row, in the order of [`Kind`].
 #[derive(Default, Clone, Copy)]
 pub(super) struct Turns([u32; Kind::ALL.len()]);
 
 impl Turns {
     /// Whether it is this kind's turn, whatever else waits.
     pub(super) fn is_up(&self, kind: Kind) -> bool {
-        self.passed_over(kind) >= CALLS_TO_A_TURN.saturating_sub(1)
+        let passed_over = self.0.get(kind as usize).copied().unwrap_or_default();
+        passed_over >= CALLS_TO_A_TURN.saturating_sub(1)
     }
 
     /// A call of this kind begins.
@@ -46,13 +47,6 @@ impl Turns {
                 false => 0,
             };
         }
-    }
-
-    fn passed_over(&self, kind: Kind) -> u32 {
-        let mut counts = Kind::ALL.into_iter().zip(self.0);
-        counts
-            .find(|(other, _)| *other == kind)
-            .map_or(0, |(_, count)| count)
     }
 }
 

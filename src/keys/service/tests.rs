@@ -70,30 +70,14 @@ impl Stage {
         let (layer, faults) = FaultyKms::around(Arc::new(FileKms::open(&path, &source)?));
         let kms: Arc<dyn Kms> = Arc::new(layer);
 
-        let (request_sender, request_receiver) = channel(channel_capacity);
-        let (mut senders, mut desks) = (Vec::new(), Vec::new());
-        for executor in 0..executors {
-            let (sender, receiver) = channel(channel_capacity);
-            senders.push(sender);
-            desks.push(Executor {
-                keys: ExecutorKeys::new(executor, options),
-                requests: request_sender.clone(),
-                replies: receiver,
-            });
-        }
-        let named = NamedKms {
-            id: KmsId::from_number(0),
-            name: "local".to_owned(),
-            kms: Arc::clone(&kms),
-            budget,
-        };
-        let mut service = KeyService::new(vec![named], request_receiver, senders, options);
+        let (mut service, executors) =
+            service_for(Arc::clone(&kms), options, budget, executors, channel_capacity);
         let events = service.events();
         let statistics = service.statistics();
         tokio::spawn(service.run());
         Ok(Self {
             folder,
-            executors: desks,
+            executors,
             faults,
             kms,
             statistics,
@@ -111,6 +95,43 @@ impl Stage {
         edit(&mut keystore)?;
         Ok(lock.replace(&keystore.to_json()?)?)
     }
+}
+
+/// A service for one KMS, which does not run yet, and its executors.
+fn service_for(
+    kms: Arc<dyn Kms>,
+    options: &KeyOptions,
+    budget: CallBudget,
+    executors: usize,
+    channel_capacity: usize,
+) -> (KeyService, Vec<Executor>) {
+    let (request_sender, request_receiver) = channel(channel_capacity);
+    let (mut senders, mut desks) = (Vec::new(), Vec::new());
+    for executor in 0..executors {
+        let (sender, receiver) = channel(channel_capacity);
+        senders.push(sender);
+        desks.push(Executor {
+            keys: ExecutorKeys::new(executor, options),
+            requests: request_sender.clone(),
+            replies: receiver,
+        });
+    }
+    let named = NamedKms {
+        id: KmsId::from_number(0),
+        name: "local".to_owned(),
+        kms,
+        budget,
+    };
+    (
+        KeyService::new(vec![named], request_receiver, senders, options),
+        desks,
+    )
+}
+
+/// The same with one executor.
+fn service_for_one(kms: Arc<dyn Kms>, options: &KeyOptions) -> (KeyService, Executor) {
+    let (service, mut executors) = service_for(kms, options, CallBudget::default(), 1, 64);
+    (service, executors.remove(0))
 }
 
 impl Executor {

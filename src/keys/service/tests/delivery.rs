@@ -151,25 +151,18 @@ fn executors_are_told_what_keks_are_called_at_first_and_whenever_that_changes() 
     on_control_thread(async {
         let options = KeyOptions::default();
         let kms = Arc::new(Renaming(1.into()));
-        let named = NamedKms {
-            id: KmsId::from_number(0),
-            name: "renaming".to_owned(),
-            kms: Arc::clone(&kms) as Arc<dyn Kms>,
-            budget: CallBudget::default(),
-        };
-        let (_requests, request_receiver) = channel(8);
-        let (senders, mut replies): (Vec<_>, Vec<_>) = (0..2).map(|_| channel(8)).unzip();
-        let service = KeyService::new(vec![named], request_receiver, senders, &options);
+        let budget = CallBudget::default();
+        let (service, mut executors) = service_for(Arc::clone(&kms) as Arc<dyn Kms>, &options, budget, 2, 8);
         let told = |reply| match reply {
             Some(KeyReply::KekNames { names, .. }) => Some(names),
             _ => None,
         };
-        for replies in &mut replies {
+        for Executor { replies, .. } in &mut executors {
             assert_eq!(told(replies.try_recv()), Some(KekNames::as_written(1, [1; 4])));
         }
         tokio::spawn(service.run());
         kms.0.store(2, std::sync::atomic::Ordering::Relaxed);
-        for replies in &mut replies {
+        for Executor { replies, .. } in &mut executors {
             assert_eq!(
                 told(Some(replies.recv().await)),
                 Some(KekNames::as_written(1, [2; 4]))

@@ -7,22 +7,13 @@ fn a_kms_that_is_away_at_the_start_is_known_to_be_and_found_again() -> TestResul
     on_control_thread(async {
         let options = KeyOptions::default();
         let stage = Stage::new(&options, 0, 8)?;
-        let id = KmsId::from_number(0);
-        let named = NamedKms {
-            id,
-            name: "away".to_owned(),
-            kms: Arc::clone(&stage.kms),
-            budget: CallBudget::default(),
-        };
-        let (_requests, request_receiver) = channel(8);
-        let (reply_sender, _replies) = channel(8);
-        let mut service = KeyService::new(vec![named], request_receiver, vec![reply_sender], &options);
+        let (mut service, _executor) = service_for_one(Arc::clone(&stage.kms), &options);
         let statistics = service.statistics();
         stage
             .faults
             .refuse(Some(KmsError::Unavailable("for the test".to_owned())));
         service.look_for([
-            (id, "payments".into()),
+            (KmsId::from_number(0), "payments".into()),
             (KmsId::from_number(9), "of nobody".into()),
         ]);
         tokio::spawn(service.run());

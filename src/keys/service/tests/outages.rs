@@ -192,20 +192,8 @@ fn a_call_without_an_answer_and_a_call_that_panics_count_as_outages() -> TestRes
             call_timeout: Duration::from_millis(50),
             ..KeyOptions::default()
         };
-        let (requests, request_receiver) = channel(8);
-        let (reply_sender, replies) = channel(8);
-        let named = NamedKms {
-            id: KmsId::from_number(0),
-            name: "bad".to_owned(),
-            kms: Arc::new(Panicking),
-            budget: CallBudget::default(),
-        };
-        tokio::spawn(KeyService::new(vec![named], request_receiver, vec![reply_sender], &options).run());
-        let mut executor = Executor {
-            keys: ExecutorKeys::new(0, &options),
-            requests,
-            replies,
-        };
+        let (service, mut executor) = service_for_one(Arc::new(Panicking), &options);
+        tokio::spawn(service.run());
         assert_eq!(executor.sealing("a").await, Err(KeyFailure::Unavailable));
         let mut wrapped = Vec::new();
         let dek = WrappedDek {
@@ -262,21 +250,9 @@ fn what_a_kms_does_by_itself_runs_beside_its_calls_and_again_when_it_panics() ->
         let options = KeyOptions::default();
         let stage = Stage::new(&options, 0, 8)?;
         let (began, mut begun) = tokio::sync::mpsc::channel(8);
-        let named = NamedKms {
-            id: KmsId::from_number(0),
-            name: "renewing".to_owned(),
-            kms: Arc::new(Renewing(Arc::clone(&stage.kms), began, 0.into())),
-            budget: CallBudget::default(),
-        };
-        let (requests, request_receiver) = channel(8);
-        let (reply_sender, replies) = channel(8);
-        let service = KeyService::new(vec![named], request_receiver, vec![reply_sender], &options);
+        let kms = Renewing(Arc::clone(&stage.kms), began, 0.into());
+        let (service, mut executor) = service_for_one(Arc::new(kms), &options);
         let service = tokio::spawn(service.run());
-        let mut executor = Executor {
-            keys: ExecutorKeys::new(0, &options),
-            requests,
-            replies,
-        };
         assert!(executor.sealing("payments").await.is_ok());
         assert_eq!(begun.recv().await, Some(()), "it was not begun again");
         service.abort();

@@ -10,16 +10,8 @@ struct Away;
 
 impl Away {
     fn dek(version: &[u8], blob: u8) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
-        let mut wrapped = Vec::new();
-        let dek = WrappedDek {
-            provider: 1,
-            authority: [0; 4],
-            kek: b"payments",
-            version,
-            blob: &[blob],
-        };
-        dek.write(&mut wrapped)?;
-        Ok(wrapped)
+        let wrapped = Self.kek_names().wrapped("payments", version, &[blob]);
+        Ok(wrapped.ok_or("too long")?)
     }
 
     fn nothing<T>() -> Result<T, KmsError> {
@@ -68,22 +60,9 @@ impl Kms for Away {
 fn who_makes_up_records_and_names_ends_no_outage() -> TestResult {
     on_control_thread(async {
         let options = KeyOptions::default();
-        let (requests, request_receiver) = channel(64);
-        let (reply_sender, replies) = channel(64);
-        let named = NamedKms {
-            id: KmsId::from_number(0),
-            name: "away".to_owned(),
-            kms: Arc::new(Away),
-            budget: CallBudget::default(),
-        };
-        let mut service = KeyService::new(vec![named], request_receiver, vec![reply_sender], &options);
+        let (mut service, mut executor) = service_for_one(Arc::new(Away), &options);
         let (mut events, statistics) = (service.events(), service.statistics());
         tokio::spawn(service.run());
-        let mut executor = Executor {
-            keys: ExecutorKeys::new(0, &options),
-            requests,
-            replies,
-        };
         for blob in 0..20 {
             let asked = executor.opening(&Away::dek(&[1], blob)?).await;
             assert_eq!(asked, Err(KeyFailure::Unavailable));
