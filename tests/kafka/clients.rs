@@ -87,6 +87,8 @@ fn each_library_idempotent_and_in_groups() {
         let protocols: &[&str] = match agent.library() {
             Library::Java(_) | Library::NewerJava | Library::Librdkafka => &["classic", "consumer"],
             Library::Aiokafka | Library::FranzGo | Library::Kafkajs => &["classic"],
+            // It is no client.
+            Library::KafkaStreams => &[],
         };
         for protocol in protocols {
             let group = unique("group");

@@ -32,6 +32,7 @@ mod round_trip;
 mod sasl;
 mod scram;
 mod self_check;
+mod stable_keys;
 mod swapped_addresses;
 mod tampering;
 mod tls;

@@ -8,11 +8,33 @@ use super::HOST;
 
 /// Status and body; `None` while nobody answers.
 pub(crate) fn get(port: u16, path: &str) -> Option<(u16, String)> {
+    let request = Request {
+        method: "GET",
+        path,
+        body: "",
+    };
+    ask(port, &request)
+}
+
+/// Of a page, or of whatever else speaks HTTP here.
+#[derive(Debug)]
+pub(crate) struct Request<'a> {
+    pub(crate) method: &'a str,
+    pub(crate) path: &'a str,
+    /// JSON, if there is one.
+    pub(crate) body: &'a str,
+}
+
+/// Status and body; `None` while nobody answers.
+pub(crate) fn ask(port: u16, request: &Request<'_>) -> Option<(u16, String)> {
+    let Request { method, path, body } = request;
     let mut socket = TcpStream::connect((HOST, port)).ok()?;
     socket.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
     write!(
         socket,
-        "GET {path} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
     )
     .ok()?;
     let mut answer = String::new();

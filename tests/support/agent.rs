@@ -22,6 +22,8 @@ use super::launch::{DataFolder, Process};
 pub(crate) enum Library {
     /// Apache Kafka's own, in the broker's version.
     Java(KafkaVersion),
+    /// Applications of Kafka Streams instead of clients.
+    KafkaStreams,
     /// The same, in a version that is newer than every broker here.
     NewerJava,
     /// librdkafka, by confluent-kafka.
@@ -124,14 +126,24 @@ fn command(library: Library, folder: &DataFolder) -> Command {
         Library::Java(version) => {
             let agent = artifacts::java_agent(version);
             let class_path = format!("{}:{}", artifacts::class_path(version), agent.display());
-            java(&Java::of(version), &class_path, folder)
+            java(&Java::of(version), &class_path, folder, "Agent")
+        }
+        Library::KafkaStreams => {
+            let version = KafkaVersion::Current;
+            let class_path = format!(
+                "{}:{}",
+                artifacts::class_path(version),
+                artifacts::kafka_streams()
+            );
+            java(&Java::of(version), &class_path, folder, "KTables")
         }
         Library::NewerJava => {
             let client = artifacts::newer_java_client();
             let agent = artifacts::java_agent(KafkaVersion::Current);
             let rest = artifacts::class_path(KafkaVersion::Current);
             let class_path = format!("{}/*:{}:{rest}", client.display(), agent.display());
-            java(&Java::without_archive(KafkaVersion::Current), &class_path, folder)
+            let java_of_any = Java::without_archive(KafkaVersion::Current);
+            java(&java_of_any, &class_path, folder, "Agent")
         }
         Library::Librdkafka | Library::Aiokafka => {
             let mut command = Command::new(artifacts::python());
@@ -154,10 +166,10 @@ fn command(library: Library, folder: &DataFolder) -> Command {
     }
 }
 
-fn java(java: &Java, class_path: &str, folder: &DataFolder) -> Command {
+fn java(java: &Java, class_path: &str, folder: &DataFolder, class: &str) -> Command {
     let mut command = java.options("-Xmx768m");
     command.args(quiet_logging(java.version, folder));
-    command.args(["-cp", class_path, "Agent"]);
+    command.args(["-cp", class_path, class]);
     command
 }
 

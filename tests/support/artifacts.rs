@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{cache, debian};
+use super::{cache, debian, maven};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KafkaVersion {
@@ -165,59 +165,55 @@ pub(crate) fn clients() -> PathBuf {
 
 /// The folder of the jars of broker, tools and Java client; or what Maven says of why they cannot be had.
 pub(crate) fn jars(version: KafkaVersion) -> Result<PathBuf, String> {
-    let pom = pom(version);
-    let folder = cache::try_prepare(&format!("kafka-{}", version.number()), &pom, |folder| {
-        let file = folder.join("pom.xml");
-        fs::write(&file, &pom).expect("writing pom.xml");
-        let mut maven = Command::new("mvn");
-        maven.args([
-            "-B",
-            "-ntp",
-            "-q",
-            "dependency:copy-dependencies",
-            "-DincludeScope=runtime",
-        ]);
-        maven
-            .arg("-f")
-            .arg(&file)
-            .arg(format!("-DoutputDirectory={}", folder.join("libs").display()));
-        cache::try_run(&mut maven).map(drop)
-    });
-    Ok(folder?.join("libs"))
+    let number = version.number();
+    let of_kafka = |name: &str| format!("org.apache.kafka:{name}:{number}");
+    let tools = of_kafka("kafka-tools");
+    let without = [
+        "org.apache.kafka:connect-runtime",
+        "com.fasterxml.jackson.jakarta.rs:*",
+    ];
+    let mut dependencies = vec![
+        maven::dependency(&of_kafka("kafka_2.13")),
+        maven::dependency_without(&tools, &without),
+    ];
+    // Kafka 4 logs through log4j 2, whose binding has to be named: Kafka brings slf4j 1.7. Kafka 3.9 brings reload4j.
+    if version == KafkaVersion::Current {
+        let binding = "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4";
+        dependencies.push(maven::dependency(binding));
+    }
+    maven::jars(&format!("kafka-{number}"), &dependencies)
 }
 
-/// Kafka 4 logs through log4j 2, whose binding has to be named: Kafka brings slf4j 1.7. Kafka 3.9 brings reload4j.
-fn pom(version: KafkaVersion) -> String {
-    let number = version.number();
-    let logging = match version {
-        KafkaVersion::Current => {
-            "<dependency><groupId>org.apache.logging.log4j</groupId>\
-             <artifactId>log4j-slf4j-impl</artifactId><version>2.25.4</version></dependency>"
-        }
-        KafkaVersion::Older => "",
-    };
-    format!(
-        r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
-  <modelVersion>4.0.0</modelVersion>
-  <groupId>sealwire.tests</groupId>
-  <artifactId>kafka-{number}</artifactId>
-  <version>1</version>
-  <dependencies>
-    <dependency>
-      <groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>{number}</version>
-    </dependency>
-    <dependency>
-      <groupId>org.apache.kafka</groupId><artifactId>kafka-tools</artifactId><version>{number}</version>
-      <exclusions>
-        <exclusion><groupId>org.apache.kafka</groupId><artifactId>connect-runtime</artifactId></exclusion>
-        <exclusion><groupId>com.fasterxml.jackson.jakarta.rs</groupId><artifactId>*</artifactId></exclusion>
-      </exclusions>
-    </dependency>
-    {logging}
-  </dependencies>
-</project>
-"#
-    )
+/// The class path of Kafka Streams, with our program on it: what stands behind [`class_path`].
+pub(crate) fn kafka_streams() -> String {
+    let version = KafkaVersion::Current;
+    let libraries = application("kafka-streams", &["kafka-streams"]);
+    let sources = sources("streams", "java");
+    let agent = java_agent(version);
+    let class_path = format!("{}:{libraries}", agent.display());
+    let recipe = class_path.clone() + &contents(&sources);
+    let folder = cache::prepare("java-streams", &recipe, |folder| {
+        let behind = format!("{}:{class_path}", self::class_path(version));
+        let mut javac = Command::new("javac");
+        javac.args(["-cp", &behind, "-d"]).arg(folder).args(&sources);
+        cache::run(&mut javac);
+    });
+    format!("{}:{class_path}", folder.display())
+}
+
+/// The class path of a worker of Kafka Connect, and of connectors that read and write files: what stands behind
+/// [`class_path`].
+pub(crate) fn kafka_connect() -> String {
+    application("kafka-connect", &["connect-runtime", "connect-file"])
+}
+
+fn application(name: &str, packages: &[&str]) -> String {
+    let number = KafkaVersion::Current.number();
+    let package = |package: &&str| maven::dependency(&format!("org.apache.kafka:{package}:{number}"));
+    let dependencies: Vec<String> = packages.iter().map(package).collect();
+    let jars = maven::jars(&format!("{name}-{number}"), &dependencies);
+    let jars = jars.unwrap_or_else(|error| panic!("{error}"));
+    format!("{}/*", jars.display())
 }
 
 fn sources(folder: &str, extension: &str) -> Vec<PathBuf> {

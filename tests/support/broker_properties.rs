@@ -246,4 +246,6 @@ const FIXED: &[(&str, &str)] = &[
     // Small heaps, and small files for the search for readable bytes.
     ("log.cleaner.dedupe.buffer.size", "2000000"),
     ("log.index.size.max.bytes", "1048576"),
+    // How long the cleaner rests when there is nothing to do, a quarter of a minute otherwise.
+    ("log.cleaner.backoff.ms", "200"),
 ];

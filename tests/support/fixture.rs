@@ -31,6 +31,7 @@ pub(crate) mod java;
 pub(crate) mod kcat;
 pub(crate) mod keystore;
 pub(crate) mod launch;
+pub(crate) mod maven;
 pub(crate) mod openbao;
 pub(crate) mod openbao_program;
 pub(crate) mod operations;

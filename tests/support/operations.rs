@@ -267,6 +267,15 @@ impl Agent {
             .map(|answer: ConsumedRecords| answer.records)
     }
 
+    /// Reads all that the partitions hold now, however many records that are. Java only.
+    pub(crate) fn read_to_end(&self, options: &Options, from: &From) -> Vec<Consumed> {
+        let mut body = json!({"options": options});
+        from.put_into(&mut body);
+        let answer = self.call("read_to_end", body, CALL_LIMIT);
+        let read = answer.map(|answer: ConsumedRecords| answer.records);
+        read.unwrap_or_else(|error| panic!("reading to the end: {error}"))
+    }
+
     /// Reads until the client reports an error; gives what came before it, and the error if one came within `limit`.
     /// Java only.
     pub(crate) fn consume_until_error(

@@ -20,6 +20,8 @@ mod debian;
 mod java;
 #[path = "../../../tests/support/launch.rs"]
 mod launch;
+#[path = "../../../tests/support/maven.rs"]
+mod maven;
 #[path = "../../../tests/support/ports.rs"]
 mod ports;
 #[path = "../../../tests/support/secret_files.rs"]

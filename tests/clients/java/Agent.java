@@ -13,24 +13,33 @@ public final class Agent {
     static final ObjectMapper JSON = new ObjectMapper();
     private static final PrintStream ANSWERS = System.out;
 
+    /** What a program does with its commands. */
+    interface Operations {
+        JsonNode run(JsonNode command) throws Exception;
+    }
+
     public static void main(String[] arguments) throws Exception {
+        serve(Agent::run);
+    }
+
+    static void serve(Operations operations) throws Exception {
         // Libraries that print must not break the line protocol.
         System.setOut(System.err);
         ExecutorService threads = Executors.newCachedThreadPool();
         BufferedReader commands = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
         for (String line = commands.readLine(); line != null; line = commands.readLine()) {
             JsonNode command = JSON.readTree(line);
-            threads.execute(() -> answer(command));
+            threads.execute(() -> answer(command, operations));
         }
         // The test has gone: whatever still runs has nobody to report to.
         Runtime.getRuntime().halt(0);
     }
 
-    private static void answer(JsonNode command) {
+    private static void answer(JsonNode command, Operations operations) {
         ObjectNode answer = JSON.createObjectNode();
         answer.set("id", command.get("id"));
         try {
-            answer.set("result", run(command));
+            answer.set("result", operations.run(command));
             answer.put("ok", true);
         } catch (Throwable failure) {
             failure.printStackTrace();
@@ -49,6 +58,7 @@ public final class Agent {
         return switch (operation) {
             case "produce" -> Producing.run(command);
             case "consume" -> Consuming.run(command);
+            case "read_to_end" -> Consuming.toEnd(command);
             case "copy" -> Copying.run(command);
             case "decompress_lz4" -> Frames.decompressLz4(command);
             case "stream_produce" -> Streams.produce(command);

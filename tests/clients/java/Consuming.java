@@ -4,12 +4,13 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.common.KafkaException;
 import org.apache.kafka.common.TopicPartition;
 
-/** `consume`: reads until there are enough records or time is up, then commits if it is in a group. */
+/** `consume`: reads until there are enough records or time is up, then commits if it is in a group; `read_to_end`. */
 final class Consuming {
     private static final Duration POLL = Duration.ofMillis(200);
 
@@ -40,6 +41,20 @@ final class Consuming {
             }
             if (options.path("group").isTextual()) {
                 consumer.commitSync();
+            }
+        }
+        return result;
+    }
+
+    /** partitions: all that they hold when this is asked; Java's registries of schemas start so */
+    static JsonNode toEnd(JsonNode command) {
+        ObjectNode result = Agent.JSON.createObjectNode();
+        ArrayNode records = result.putArray("records");
+        try (KafkaConsumer<byte[], byte[]> consumer = new KafkaConsumer<>(Options.consumer(command.get("options")))) {
+            attach(consumer, command);
+            Map<TopicPartition, Long> ends = consumer.endOffsets(consumer.assignment());
+            while (ends.entrySet().stream().anyMatch(end -> consumer.position(end.getKey()) < end.getValue())) {
+                take(consumer, records);
             }
         }
         return result;
