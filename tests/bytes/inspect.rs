@@ -402,8 +402,11 @@ fn a_listener_that_is_not_kafka_is_an_error() {
     let address = listener.local_addr().unwrap().to_string();
     let server = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        let mut request = [0; 1024];
-        let _ = stream.read(&mut request);
+        // All of it: what is left unread when this closes would take the answer with it.
+        let mut length = [0; 4];
+        stream.read_exact(&mut length).unwrap();
+        let mut request = vec![0; u32::from_be_bytes(length) as usize];
+        stream.read_exact(&mut request).unwrap();
         stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
     });
     let (_, done) = inspect(&["--bootstrap", &address, "--topic", "t"]);
