@@ -7,6 +7,7 @@
 //!
 //! Any thread may call it; nothing here waits.
 
+pub(crate) mod gcm_siv;
 mod hkdf;
 pub mod key_wrap;
 pub mod memory;
@@ -17,8 +18,10 @@ pub mod wiped_heap;
 mod wycheproof;
 pub mod xaes;
 
+pub use hkdf::{KEY_CHECK_BYTES, key_check};
 #[cfg(test)]
-pub(crate) use hkdf::RECORD_KEY_INFO;
+pub(crate) use hkdf::{KEY_CHECK_INFO, RECORD_KEY_INFO};
+pub(crate) use hkdf::{STABLE_KEY_INFO, derive_domain_key};
 pub use key_wrap::{WRAPPED_KEY_BYTES, unwrap_key, wrap_key};
 pub use memory::{MemoryProtection, forbid_core_dumps, initialise};
 pub use secret::SecretKey;
@@ -39,6 +42,9 @@ pub enum CryptoError {
     /// A wrapped DEK is longer than its length field can say (65535 bytes).
     #[error("a wrapped data key is too long to derive a record key from")]
     WrappedDekLength,
+    /// A domain is longer than its length field can say (65535 bytes).
+    #[error("a domain is too long to derive a key from")]
+    DomainLength,
     /// AWS-LC refused to derive, schedule or encrypt, for want of memory or because lengths do not fit together.
     #[error("the cryptographic library refused an operation")]
     Library,

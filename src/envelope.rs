@@ -29,6 +29,7 @@ mod round_trip;
 pub mod salt;
 pub mod seal;
 pub mod sealing;
+pub mod stable_key;
 mod uvarint;
 #[cfg(test)]
 mod vectors;
@@ -40,5 +41,6 @@ pub use form::{Form, FormKind, MarkedRecord, Marker, form_of};
 pub use opening::{Opener, OpeningKey};
 pub use salt::{BatchPlace, SaltSource};
 pub use seal::{HeaderMode, MARKER, Parts, Seal};
-pub use sealing::{BatchSealer, SealBuffers, SealingKey};
+pub use sealing::{BatchSealer, SealBuffers, SealTerms, SealingKey};
+pub use stable_key::{AcceptedDomain, DomainKey, StableKeyId};
 pub use wrapped_dek::{KekId, WRAPPED_DEK_BYTES_MAX, WrappedDek, WrappedDekError};

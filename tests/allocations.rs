@@ -25,7 +25,8 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
 use sealwire::crypto::SecretKey;
 use sealwire::envelope::{
-    BatchPlace, Domain, Form, HeaderMode, Opener, OpeningKey, SaltSource, SealBuffers, SealingKey, form_of,
+    AcceptedDomain, BatchPlace, Domain, Form, HeaderMode, Opener, OpeningKey, SaltSource, SealBuffers,
+    SealTerms, SealingKey, form_of,
 };
 use sealwire::identity::sasl::initiator::{Account, Credential, Proof};
 use sealwire::record_batch::parse_record;
@@ -131,7 +132,7 @@ fn records(count: usize) -> Vec<u8> {
 }
 
 struct Bench {
-    domains: [Domain; 1],
+    domains: [AcceptedDomain; 1],
     sealing: SealingKey,
     opening: OpeningKey,
     opener: Opener,
@@ -146,7 +147,7 @@ impl Bench {
         let dek = SecretKey::generate().unwrap();
         let wrapped = [0x5a; 76];
         Self {
-            domains: [Domain::new("orders").unwrap()],
+            domains: [Domain::new("orders").unwrap().into()],
             sealing: SealingKey::new(&dek, wrapped).unwrap(),
             opening: OpeningKey::new(&dek, &wrapped).unwrap(),
             opener: Opener::default(),
@@ -163,8 +164,8 @@ impl Bench {
         let buffers = std::mem::take(&mut self.buffers);
         let (sealer, begun) = counted(|| {
             let place = BatchPlace::default();
-            self.sealing
-                .begin(&mut self.salts, &place, &self.domains[0], mode, buffers)
+            let terms = SealTerms::new(&self.domains[0].domain, mode);
+            self.sealing.begin(&mut self.salts, &place, &terms, buffers)
         });
         let mut sealer = sealer.unwrap();
         let (_, sealed) = counted(|| {

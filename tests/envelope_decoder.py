@@ -19,7 +19,7 @@ import pathlib
 import sys
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESGCMSIV
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.cmac import CMAC
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -169,8 +169,26 @@ def additional_data(seal, domain, key, value, headers):
     return data
 
 
-def open_record(stored, dek, wrapped_dek, domains, explain=None):
-    """The record that was sealed; raises Refused."""
+@functools.cache
+def domain_key(stable_key, domain):
+    name = domain.encode()
+    info = b"sealwire/1/key" + len(name).to_bytes(2, "big") + name
+    return HKDF(algorithm=SHA256(), length=32, salt=b"", info=info).derive(stable_key)
+
+
+def open_key(stored, stable_key, stable_key_id, domain):
+    """The key that was sealed (ENV-70 to ENV-76); raises Refused."""
+    if stored[1:5] != stable_key_id:
+        raise Refused("unknown_stable_key")
+    try:
+        cipher = AESGCMSIV(domain_key(stable_key, domain))
+        return cipher.decrypt(bytes(12), stored[5:], b"sealwire/1/key" + domain.encode())
+    except InvalidTag:
+        raise Refused("key_tag") from None
+
+
+def open_record(stored, dek, wrapped_dek, domains, explain=None, stable=None):
+    """The record that was sealed; raises Refused. `stable`: the stable key of the domains, and its id."""
     cursor = Cursor(stored, "malformed_record")
     if cursor.varint() != len(stored) - cursor.at:
         raise Refused("malformed_record")
@@ -178,8 +196,9 @@ def open_record(stored, dek, wrapped_dek, domains, explain=None):
     cursor.take(1)
     cursor.varint(64)
     cursor.varint()
+    key_start = cursor.at
     key = cursor.nullable()
-    fixed_and_key = stored[fixed_start : cursor.at]
+    fixed, key_field = stored[fixed_start:key_start], stored[key_start : cursor.at]
     value = cursor.nullable()
     headers = parse_headers(cursor.rest(), "malformed_record")
 
@@ -194,7 +213,8 @@ def open_record(stored, dek, wrapped_dek, domains, explain=None):
     own = [whole for name, _, whole in headers if name != MARKER]
     own_section = varint(len(own)) + b"".join(own)
 
-    if seal.key_sealed:
+    sealed_key = seal.key_sealed and key is not None
+    if sealed_key and stable is None:
         raise Refused("key_sealed")
     if seal.headers == SEALED and own:
         raise Refused("extra_headers")
@@ -208,22 +228,31 @@ def open_record(stored, dek, wrapped_dek, domains, explain=None):
     key_of_batch = sub_key(key_of_record, seal.salt)
     nonce = seal.counter.to_bytes(12, "big")
     ciphertext = (value or b"") + seal.hidden
+    if sealed_key and (key[:1] != b"\x01" or len(key) < 21):
+        raise Refused("malformed_key")
     for domain in candidates:
+        if sealed_key:
+            try:
+                clear_key = open_key(key, *stable, domain)
+                key_field = varint(len(clear_key)) + clear_key
+            except Refused as refusal:
+                refused = refusal
+                continue
         data = additional_data(seal, domain, key, value, own_section)
         try:
             text = AESGCM(key_of_batch).decrypt(nonce, ciphertext + seal.tag, data)
             break
         except InvalidTag:
-            continue
+            refused = Refused("tag")
     else:
-        raise Refused("tag")
+        raise refused
 
     value_text, section = text[: len(value or b"")], text[len(value or b"") :]
     if seal.headers == SEALED:
         parse_headers(section, "hidden_headers")
     else:
         section = own_section
-    body = fixed_and_key + varint(-1 if value is None else len(value)) + value_text + section
+    body = fixed + key_field + varint(-1 if value is None else len(value)) + value_text + section
     opened = varint(len(body)) + body
     if explain is None:
         return opened
@@ -249,12 +278,20 @@ def open_record(stored, dek, wrapped_dek, domains, explain=None):
     return opened
 
 
+def stable_key(vector):
+    """The stable key that the reader has, and its id (ENV-73)."""
+    if "stable_key" not in vector:
+        return None
+    wrapped = bytes.fromhex(vector["wrapped_stable_key"])
+    return bytes.fromhex(vector["stable_key"]), hashlib.sha256(wrapped).digest()[:4]
+
+
 def check(vector, explain=None):
     """None, or what is wrong."""
     arguments = [bytes.fromhex(vector[field]) for field in ("stored", "dek", "wrapped_dek")]
     expected = ("opened", vector["opened"]) if "opened" in vector else ("refused", vector["refused"])
     try:
-        outcome = ("opened", open_record(*arguments, vector["domains"], explain).hex())
+        outcome = ("opened", open_record(*arguments, vector["domains"], explain, stable_key(vector)).hex())
     except Refused as refusal:
         outcome = ("refused", str(refusal))
     return None if outcome == expected else f"{vector['name']}: expected {expected}, got {outcome}"

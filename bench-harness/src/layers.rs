@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use sealwire::envelope::{Domain, Form, HeaderMode, Opener, OpeningKey, form_of};
+use sealwire::envelope::{AcceptedDomain, Domain, Form, HeaderMode, Opener, OpeningKey, form_of};
 use sealwire::record_batch::{
     BatchHeader, Codec, Decompressor, HEADER_BYTES, RecordCursor, Stepped, crc_matches,
 };
@@ -133,7 +133,7 @@ struct Layer {
     source: Vec<u8>,
     records: usize,
     stored_codec: Codec,
-    domain: Domain,
+    domain: AcceptedDomain,
     seals: BatchSeals,
     opening: OpeningKey,
 }
@@ -167,7 +167,7 @@ impl Layer {
             source: builder.build()?,
             records,
             stored_codec,
-            domain: Domain::new(DOMAIN)?,
+            domain: Domain::new(DOMAIN)?.into(),
             seals,
             opening,
         })

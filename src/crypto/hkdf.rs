@@ -18,6 +18,37 @@ pub(crate) fn derive_record_key(dek: &SecretKey, wrapped_dek: &[u8]) -> Result<S
     derive(dek, &[RECORD_KEY_INFO, &length.to_be_bytes(), wrapped_dek])
 }
 
+/// What the derivation of a domain's key is bound to, in front of the domain (ENV-71); the additional data of what is
+/// sealed under it begins in the same way (ENV-72).
+pub(crate) const STABLE_KEY_INFO: &[u8] = b"sealwire/1/key";
+
+/// What a stable key's check is bound to, in front of the key's id (`docs/keyring.md`).
+pub(crate) const KEY_CHECK_INFO: &[u8] = b"sealwire/1/key-check";
+
+/// Bytes of a stable key's check.
+pub const KEY_CHECK_BYTES: usize = 16;
+
+/// What seals the record keys of one domain under a stable key:
+/// `HKDF-SHA-256(ikm = stable key, salt = empty, info = "sealwire/1/key" | u16 BE length | domain)` (ENV-71).
+///
+/// # Errors
+/// [`CryptoError::DomainLength`] when `domain` is longer than 65535 bytes, [`CryptoError::Library`].
+pub(crate) fn derive_domain_key(stable_key: &SecretKey, domain: &[u8]) -> Result<SecretKey, CryptoError> {
+    let length = u16::try_from(domain.len()).map_err(|_| CryptoError::DomainLength)?;
+    derive(stable_key, &[STABLE_KEY_INFO, &length.to_be_bytes(), domain])
+}
+
+/// What shows that a key is the one that a keyring means by an id, and says nothing of the key:
+/// `HKDF-SHA-256(ikm = stable key, salt = empty, info = "sealwire/1/key-check" | id)`.
+///
+/// # Errors
+/// [`CryptoError::Library`].
+pub fn key_check(stable_key: &SecretKey, id: [u8; 4]) -> Result<[u8; KEY_CHECK_BYTES], CryptoError> {
+    let mut check = [0; KEY_CHECK_BYTES];
+    derive_into(stable_key.expose(), &[KEY_CHECK_INFO, &id], &mut check)?;
+    Ok(check)
+}
+
 /// 32 bytes of HKDF-SHA-256 with an empty salt; `info` is the concatenation of its parts.
 fn derive(ikm: &SecretKey, info: &[&[u8]]) -> Result<SecretKey, CryptoError> {
     SecretKey::fill_with(|bytes| derive_into(ikm.expose(), info, bytes))
@@ -65,6 +96,25 @@ mod tests {
             derive_record_key(&dek, &wrapped)?.expose()[..],
             reference(&[0x0b; 32], &info)
         );
+        Ok(())
+    }
+
+    #[test]
+    fn keys_of_domains_and_checks_are_hkdf_too() -> Result<(), CryptoError> {
+        let key = SecretKey::from_bytes(&mut [0x0c; 32])?;
+        assert_eq!(
+            derive_domain_key(&key, b"orders")?.expose()[..],
+            reference(&[0x0c; 32], b"sealwire/1/key\x00\x06orders")
+        );
+        assert_eq!(
+            key_check(&key, [1, 2, 3, 4])?,
+            reference(&[0x0c; 32], b"sealwire/1/key-check\x01\x02\x03\x04")[..16]
+        );
+        assert!(derive_domain_key(&key, &[b'd'; 65535]).is_ok());
+        assert!(matches!(
+            derive_domain_key(&key, &[b'd'; 65536]),
+            Err(CryptoError::DomainLength)
+        ));
         Ok(())
     }
 

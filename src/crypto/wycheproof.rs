@@ -7,6 +7,7 @@ use std::path::Path;
 use aws_lc_rs::aead::Nonce;
 use serde_json::Value;
 
+use super::gcm_siv::StableCipher;
 use super::memory::KEY_BYTES;
 use super::xaes::{BatchKey, TAG_BYTES};
 use super::{CryptoError, SecretKey, hkdf, key_wrap};
@@ -91,6 +92,34 @@ fn wrapped_keys_are_opened_as_the_vectors_of_aes_gcm_say() {
         match test.is_valid() {
             true => assert_eq!((result, opened), (Ok(()), text), "{test}"),
             false => assert_eq!(result, Err(CryptoError::Tag), "{test}"),
+        }
+    }
+}
+
+/// ENV-72: AES-256-GCM-SIV, with other nonces than zeros too.
+#[test]
+fn record_keys_are_sealed_and_opened_as_the_vectors_of_aes_gcm_siv_say() {
+    let found = vectors("aes_gcm_siv_test.json", |group| {
+        [&group["keySize"], &group["ivSize"], &group["tagSize"]] == [256, 96, 128]
+    });
+    let valid = found.iter().filter(|test| test.is_valid()).count();
+    assert_eq!((valid, found.len() - valid), (69, 34));
+    for test in found {
+        let [mut key, iv, aad, text, ciphertext, tag] =
+            ["key", "iv", "aad", "msg", "ct", "tag"].map(|field| test.bytes(field));
+        let key = SecretKey::from_bytes(&mut key).expect("32 bytes");
+        let cipher = StableCipher::new(&key).expect("a key");
+        let nonce = iv.try_into().expect("12 bytes");
+        let mut opened = vec![0; ciphertext.len()];
+        let result = cipher.open_with(nonce, &aad, &ciphertext, &tag, &mut opened);
+        if test.is_valid() {
+            assert_eq!((result, opened), (Ok(()), text.clone()), "{test}");
+            let mut sealed = vec![0; text.len()];
+            let made = cipher.seal_with(nonce, &aad, &text, &mut sealed);
+            let tag: [u8; TAG_BYTES] = tag.try_into().expect("16 bytes");
+            assert_eq!((made, sealed), (Ok(tag), ciphertext), "{test}");
+        } else {
+            assert_eq!(result, Err(CryptoError::Tag), "{test}");
         }
     }
 }

@@ -11,19 +11,20 @@
 //! - AAD-2: fixed part, batch and, where they are free, headers are left out (ENV-35).
 //! - AAD-3: built in a buffer that is used again; nothing is allocated once that has grown.
 
+use std::ops::Range;
+
 use crate::record_batch::varint::{put_varint, varint_bytes};
 
-use super::Domain;
 use super::seal::Parts;
+use super::stable_key::SEALED_KEY_BYTES;
+use super::{Domain, DomainKey, SealError};
 
 /// In front of everything.
 pub(super) const CONTEXT: &[u8] = b"sealwire/1";
 
-/// What is bound of one record; lengths fit an i32 because they come out of a Kafka record.
+/// What is bound of one record besides its key; lengths fit an i32 because they come out of a Kafka record.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RecordBinding<'a> {
-    /// The key as the broker stores it.
-    pub(super) stored_key: Option<&'a [u8]>,
     /// The value's length; the same before and after sealing.
     pub(super) value_bytes: Option<usize>,
     /// With headers bound, the record's own headers.
@@ -49,13 +50,31 @@ pub(super) fn put_context(out: &mut Vec<u8>, parts: Parts, domain: &Domain) {
     out.extend_from_slice(domain);
 }
 
+/// Appends what follows [`put_context`]: the key as the broker stores it.
+#[inline]
+pub(super) fn put_stored_key(out: &mut Vec<u8>, stored_key: Option<&[u8]>) {
+    put_length(out, stored_key.map(<[u8]>::len));
+    out.extend_from_slice(stored_key.unwrap_or_default());
+}
+
+/// The same for a key that is to be sealed: what is stored of it is appended, and says where it stands.
+#[expect(clippy::arithmetic_side_effects, reason = "lengths of what is in memory")]
+pub(super) fn put_sealed_key(
+    out: &mut Vec<u8>,
+    by: &DomainKey,
+    key: &[u8],
+) -> Result<Range<usize>, SealError> {
+    put_length(out, Some(key.len() + SEALED_KEY_BYTES));
+    let start = out.len();
+    by.seal(key, out)?;
+    Ok(start..out.len())
+}
+
 impl RecordBinding<'_> {
-    /// Appends what follows [`put_context`].
+    /// Appends what follows the key.
     #[inline]
     #[expect(clippy::arithmetic_side_effects, reason = "lengths of slices in memory")]
     pub(super) fn append(&self, out: &mut Vec<u8>) {
-        put_length(out, self.stored_key.map(<[u8]>::len));
-        out.extend_from_slice(self.stored_key.unwrap_or_default());
         put_length(out, self.value_bytes);
         if let Some(headers) = self.bound_headers {
             // INVARIANT: counts and lengths of a Kafka record fit an i32.
@@ -95,8 +114,8 @@ mod tests {
         let domain = Domain::new("ab")?;
         let mut data = Vec::new();
         put_context(&mut data, parts(HeaderMode::Sealed), &domain);
+        put_stored_key(&mut data, Some(b"k"));
         RecordBinding {
-            stored_key: Some(b"k"),
             value_bytes: Some(258),
             bound_headers: None,
         }
@@ -104,8 +123,8 @@ mod tests {
         assert_eq!(data, b"sealwire/1\x02\x00\x02ab\x00\x00\x00\x01k\x00\x00\x01\x02");
         data.clear();
         put_context(&mut data, parts(HeaderMode::Bound), &domain);
+        put_stored_key(&mut data, None);
         RecordBinding {
-            stored_key: None,
             value_bytes: None,
             bound_headers: Some(BoundHeaders {
                 count: 2,
@@ -126,8 +145,8 @@ mod tests {
     fn null_and_empty_differ() {
         let data = |stored_key, value_bytes| {
             let mut data = Vec::new();
+            put_stored_key(&mut data, stored_key);
             RecordBinding {
-                stored_key,
                 value_bytes,
                 bound_headers: None,
             }

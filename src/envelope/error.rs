@@ -1,5 +1,6 @@
 //! Why a record is not sealed or not opened.
 
+use super::StableKeyId;
 use crate::crypto::CryptoError;
 use crate::record_batch::RecordError;
 
@@ -55,9 +56,30 @@ pub enum OpenError {
     /// An integer of the seal is out of its range (ENV-13, ENV-15).
     #[error("an integer of the seal is out of its range")]
     SealOutOfRange,
-    /// The record's key is sealed, which this version does not open (ENV-11).
-    #[error("the record's key is sealed, which this version does not open")]
+    /// The record's key is sealed, and the reader expects readable ones (ENV-74).
+    #[error("the record's key is sealed, and its topic's rule is for readable ones")]
     KeySealed,
+    /// The record's key is readable, and the reader expects sealed ones (ENV-77).
+    #[error("the record's key is not sealed, and its topic's rule is for sealed ones")]
+    ClearKey,
+    /// What should be a sealed key is none (ENV-70).
+    #[error("the record's key should be sealed and is no sealed key")]
+    MalformedKey,
+    /// The key is sealed under another stable key than the domain's, which is not known either (ENV-75).
+    #[error("the record's key is sealed under the stable key {id}, which is unknown here")]
+    UnknownStableKey {
+        /// That one.
+        id: StableKeyId,
+    },
+    /// The key is sealed under the stable key of other domains (ENV-75).
+    #[error("the record's key is sealed under the stable key {id}, which is not that of its domain")]
+    ForeignStableKey {
+        /// That one.
+        id: StableKeyId,
+    },
+    /// The tag of the sealed key does not verify (ENV-76).
+    #[error("the tag of the record's sealed key does not verify")]
+    KeyTag,
     /// Headers are sealed, and the stored record has others besides the marker (ENV-42).
     #[error("a header was added to a record with sealed headers")]
     ExtraHeaders,
@@ -91,6 +113,11 @@ impl OpenError {
             Self::SealNotCanonical => "non_canonical",
             Self::SealOutOfRange => "out_of_range",
             Self::KeySealed => "key_sealed",
+            Self::ClearKey => "clear_key",
+            Self::MalformedKey => "malformed_key",
+            Self::UnknownStableKey { .. } => "unknown_stable_key",
+            Self::ForeignStableKey { .. } => "foreign_stable_key",
+            Self::KeyTag => "key_tag",
             Self::ExtraHeaders => "extra_headers",
             Self::UnknownDomain => "unknown_domain",
             Self::WrongKey => "wrong_key",

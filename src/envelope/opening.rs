@@ -18,10 +18,11 @@ use crate::record_batch::record::header_section;
 use crate::record_batch::varint::{put_varint, varint_bytes};
 use crate::record_batch::{RecordError, Span};
 
-use super::additional_data::{BoundHeaders, RecordBinding, put_context};
+use super::additional_data::{BoundHeaders, RecordBinding, put_context, put_stored_key};
 use super::form::{MarkedRecord, Marker};
 use super::seal::HeaderMode;
-use super::{Domain, OpenError};
+use super::stable_key::{AcceptedDomain, SEALED_KEY_BYTES};
+use super::{OpenError, StableKeyId};
 
 /// A DEK ready to open with.
 pub struct OpeningKey {
@@ -68,7 +69,7 @@ impl Opener {
 
     /// Opens the record in which [`form_of`](super::form_of) found a marker and appends the record that was sealed,
     /// its length included, to `out`. `key` is the one for [`Marker::wrapped_dek`]; `domains` are those that the
-    /// topic's readers accept.
+    /// topic's readers accept, with what opens the keys of their records.
     ///
     /// `source` is altered while the call lasts (sealed headers are moved behind the value, so that both are decrypted
     /// at once) and restored before it returns.
@@ -80,11 +81,12 @@ impl Opener {
         key: &OpeningKey,
         source: &mut [u8],
         record: MarkedRecord<'_>,
-        domains: &[Domain],
+        domains: &[AcceptedDomain],
         out: &mut Vec<u8>,
     ) -> Result<(), OpenError> {
         let seal = &record.marker.seal;
-        if seal.parts.key_sealed {
+        let key_is_sealed = seal.parts.key_sealed && record.layout.key.is_some();
+        if key_is_sealed && domains.iter().all(|accepted| accepted.key.is_none()) {
             return Err(OpenError::KeySealed);
         }
         if seal.parts.headers == HeaderMode::Sealed && record.layout.header_count != 1 {
@@ -93,7 +95,10 @@ impl Opener {
         if bytes_of(source, seal.wrapped_dek)? != &*key.wrapped_dek {
             return Err(OpenError::WrongKey);
         }
-        let candidates = || domains.iter().filter(|domain| domain.hint() == seal.domain_hint);
+        let candidates = || {
+            let accepted = domains.iter();
+            accepted.filter(|accepted| accepted.domain.hint() == seal.domain_hint)
+        };
         if candidates().next().is_none() {
             return Err(OpenError::UnknownDomain);
         }
@@ -130,44 +135,69 @@ impl Opener {
         source: &[u8],
         record: MarkedRecord<'_>,
         ciphertext: Span,
-        candidates: impl Iterator<Item = &'d Domain>,
+        candidates: impl Iterator<Item = &'d AcceptedDomain>,
         out: &mut Vec<u8>,
     ) -> Result<(), OpenError> {
         let MarkedRecord { layout, marker } = record;
         let seal = &marker.seal;
-        let fixed_and_key = bytes_of(source, layout.fixed_and_key())?;
         let stored_key = layout.key.map(|key| bytes_of(source, key)).transpose()?;
+        let sealed_key = stored_key.filter(|_| seal.parts.key_sealed);
         let ciphertext = bytes_of(source, ciphertext)?;
         let value_bytes = layout.value.map(Span::len);
         let own = own_headers(source, record)?;
 
         // INVARIANT: the sizes are those of slices in memory, and the result is shorter than the stored record.
+        let (copied, key) = match sealed_key {
+            None => (layout.fixed_and_key(), None),
+            Some(sealed) => {
+                StableKeyId::in_sealed_key(sealed)?;
+                let key_bytes = sealed.len() - SEALED_KEY_BYTES;
+                (layout.fixed, Some((key_bytes as i32, key_bytes)))
+            }
+        };
+        let copied = bytes_of(source, copied)?;
         let value_length = length_field(value_bytes)?;
+        let key_bytes = key.map_or(0, |(length, bytes)| varint_bytes(length) + bytes);
         let clear_bytes = own.map_or(0, |own| {
             varint_bytes(own.count as i32) + own.before_marker.len() + own.behind_marker.len()
         });
-        let body_bytes = fixed_and_key.len() + varint_bytes(value_length) + ciphertext.len() + clear_bytes;
+        let body_bytes =
+            copied.len() + key_bytes + varint_bytes(value_length) + ciphertext.len() + clear_bytes;
         let body_length = length_field(Some(body_bytes))?;
         // Before anything is decrypted: a buffer that grew later would leave unverified plaintext behind.
         out.reserve(varint_bytes(body_length) + body_bytes);
         put_varint(out, body_length);
-        out.extend_from_slice(fixed_and_key);
+        out.extend_from_slice(copied);
+        let mut key_at = None;
+        if let Some((length, bytes)) = key {
+            put_varint(out, length);
+            key_at = Some(out.len()..out.len() + bytes);
+            out.resize(out.len() + bytes, 0);
+        }
         put_varint(out, value_length);
         let text_at = out.len();
         // The place for the text, filled with its ciphertext: no dearer than zeros, and what is read next is then in
         // the cache.
         out.extend_from_slice(ciphertext);
-        // INVARIANT: `text_at` was the length of `out`, which has only grown since.
-        let text = &mut out[text_at..];
 
         let last = self.last_batch.as_ref().ok_or(OpenError::WrongKey)?;
         let mut verdict = Err(OpenError::UnknownDomain);
         // More than one only where two domains of a topic share a hint.
-        for domain in candidates {
+        for AcceptedDomain { domain, key } in candidates {
+            if let (Some(sealed), Some(key_at)) = (sealed_key, &key_at) {
+                // INVARIANT: `key_at` and, below, `text_at` were positions in `out`, which has only grown since.
+                let place = &mut out[key_at.clone()];
+                verdict = key
+                    .as_ref()
+                    .map_or(Err(OpenError::KeySealed), |key| key.open(sealed, place));
+                if verdict.is_err() {
+                    continue;
+                }
+            }
             self.additional_data.clear();
             put_context(&mut self.additional_data, seal.parts, domain);
+            put_stored_key(&mut self.additional_data, stored_key);
             RecordBinding {
-                stored_key,
                 value_bytes,
                 bound_headers: if seal.parts.headers == HeaderMode::Bound {
                     own
@@ -176,6 +206,7 @@ impl Opener {
                 },
             }
             .append(&mut self.additional_data);
+            let text = &mut out[text_at..];
             verdict = last
                 .batch_key
                 .open(seal.counter, &self.additional_data, ciphertext, &seal.tag, text)
@@ -339,7 +370,9 @@ fn length_field(length: Option<usize>) -> Result<i32, RecordError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::envelope::{BatchPlace, Form, SaltSource, SealBuffers, SealingKey, form_of};
+    use crate::envelope::{
+        BatchPlace, Domain, Form, SaltSource, SealBuffers, SealTerms, SealingKey, form_of,
+    };
     use crate::record_batch::parse_record;
 
     /// Key `k`, value `v`, header `a` = `b`.
@@ -347,7 +380,7 @@ mod tests {
 
     struct Sealed {
         stored: Vec<u8>,
-        domains: [Domain; 1],
+        domains: [AcceptedDomain; 1],
     }
 
     fn dek(byte: u8) -> SecretKey {
@@ -360,15 +393,14 @@ mod tests {
 
     fn sealed_with(dek: &SecretKey, headers: HeaderMode) -> Sealed {
         let record = parse_record(&CLEAR, 0).unwrap();
-        let domains = [Domain::new("orders").unwrap()];
+        let domains = [AcceptedDomain::from(Domain::new("orders").unwrap())];
         let key = SealingKey::new(dek, *b"wrapped").unwrap();
         let mut stored = Vec::new();
         let mut salts = SaltSource::new(0);
         key.begin(
             &mut salts,
             &BatchPlace::default(),
-            &domains[0],
-            headers,
+            &SealTerms::new(&domains[0].domain, headers),
             SealBuffers::default(),
         )
         .unwrap()

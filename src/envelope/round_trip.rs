@@ -2,6 +2,8 @@
 
 mod compact;
 
+use std::sync::Arc;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -30,6 +32,15 @@ fn constants_are_pinned() {
         format!("counter at most {COUNTER_MAX}"),
         format!("tag {TAG_BYTES}"),
         format!(
+            "stable keys: info {}, check {} of {}, format {}, id of {}, {} bytes longer",
+            text(crate::crypto::STABLE_KEY_INFO),
+            text(crate::crypto::KEY_CHECK_INFO),
+            crate::crypto::KEY_CHECK_BYTES,
+            stable_key::FORMAT_SEALED_KEY,
+            stable_key::STABLE_KEY_ID_BYTES,
+            stable_key::SEALED_KEY_BYTES,
+        ),
+        format!(
             "providers {:?}",
             (1..=8).map(wrapped_dek::provider::name).collect::<Vec<_>>()
         ),
@@ -44,6 +55,7 @@ fn constants_are_pinned() {
         "salt 12",
         "counter at most 2147483647",
         "tag 16",
+        "stable keys: info sealwire/1/key, check sealwire/1/key-check of 16, format 1, id of 4, 21 bytes longer",
         "providers [Some(\"file keystore\"), Some(\"Vault transit\"), Some(\"AWS KMS\"), Some(\"Azure Key Vault\"), \
          Some(\"Google Cloud KMS\"), Some(\"PKCS#11\"), Some(\"branch key\"), None]",
     ];
@@ -103,14 +115,29 @@ fn dek() -> SecretKey {
     SecretKey::from_bytes(&mut [0x42; 32]).unwrap()
 }
 
-fn seal_batch(clear: &[Bytes], wrapped: &[u8], domain: &Domain, mode: HeaderMode) -> Bytes {
+/// A domain whose keys are sealed, or are not.
+fn accepted(domain: &str, keys_sealed: bool) -> AcceptedDomain {
+    let domain = Domain::new(domain).unwrap();
+    let stable_key = SecretKey::from_bytes(&mut [0x17; 32]).unwrap();
+    let id = StableKeyId::of_wrapped(b"wrapped");
+    let key = keys_sealed.then(|| Arc::new(DomainKey::new(&stable_key, id, &domain).unwrap()));
+    AcceptedDomain { domain, key }
+}
+
+fn terms(accepted: &AcceptedDomain, mode: HeaderMode) -> SealTerms<'_> {
+    SealTerms {
+        keys: accepted.key.as_ref(),
+        ..SealTerms::new(&accepted.domain, mode)
+    }
+}
+
+fn seal_batch(clear: &[Bytes], wrapped: &[u8], accepted: &AcceptedDomain, mode: HeaderMode) -> Bytes {
     let key = SealingKey::new(&dek(), wrapped).unwrap();
     let mut sealer = key
         .begin(
             &mut SaltSource::new(0),
             &BatchPlace::default(),
-            domain,
-            mode,
+            &terms(accepted, mode),
             SealBuffers::default(),
         )
         .unwrap();
@@ -142,8 +169,9 @@ proptest! {
         wrapped in wrapped_dek(),
         name in "[a-z.]{1,30}",
         mode in mode(),
+        keys_sealed in any::<bool>(),
     ) {
-        let domain = Domain::new(name).unwrap();
+        let domain = accepted(&name, keys_sealed);
         let mut sealed = seal_batch(&clear, &wrapped, &domain, mode);
         let key = OpeningKey::new(&dek(), &wrapped).unwrap();
         let (mut opener, mut out) = (Opener::default(), Vec::new());
@@ -165,17 +193,31 @@ proptest! {
 
     /// SEALING-3
     #[test]
-    fn what_a_broker_needs_is_unchanged_and_the_rest_unreadable(clear in record(), mode in mode()) {
-        let domain = Domain::new("orders").unwrap();
+    fn what_a_broker_needs_is_unchanged_and_the_rest_unreadable(
+        clear in record(),
+        mode in mode(),
+        keys_sealed in any::<bool>(),
+    ) {
+        let domain = accepted("orders", keys_sealed);
         let sealed = seal_batch(std::slice::from_ref(&clear), b"wrapped", &domain, mode);
         let (was, is) = (parse_record(&clear, 0).unwrap(), parse_record(&sealed, 0).unwrap());
-        prop_assert_eq!(was.fixed_and_key().of(&clear), is.fixed_and_key().of(&sealed));
+        prop_assert_eq!(was.fixed.of(&clear), is.fixed.of(&sealed));
+        let stored_key = is.key.map(|key| key.of(&sealed));
+        match (was.key.map(|key| key.of(&clear)), stored_key, &domain.key) {
+            (Some(key), Some(stored), Some(by)) => {
+                let mut again = Vec::new();
+                by.seal(key, &mut again).unwrap();
+                prop_assert_eq!(stored, again);
+            }
+            (key, stored, _) => prop_assert_eq!(key, stored),
+        }
         prop_assert_eq!(was.value.map(|value| value.len()), is.value.map(|value| value.len()));
         prop_assert!(is.end == sealed.len());
         let walked: Vec<_> = headers(&sealed, &is).map(Result::unwrap).collect();
         prop_assert_eq!(walked[0].key.of(&sealed), MARKER);
         let unreadable = |plain: &[u8]| plain.len() < 8 || !sealed.windows(plain.len()).any(|window| window == plain);
         prop_assert!(was.value.is_none_or(|value| unreadable(value.of(&clear))));
+        prop_assert!(!keys_sealed || was.key.is_none_or(|key| unreadable(key.of(&clear))));
         if mode == HeaderMode::Sealed {
             prop_assert_eq!(walked.len(), 1);
             prop_assert!(unreadable(was.headers.of(&clear)));
@@ -187,7 +229,7 @@ proptest! {
 
     #[test]
     fn one_batch_sealed_twice_shares_nothing(clear in record()) {
-        let domain = Domain::new("orders").unwrap();
+        let domain = accepted("orders", false);
         let seal = || seal_batch(std::slice::from_ref(&clear), b"wrapped", &domain, HeaderMode::Sealed);
         prop_assert_ne!(seal(), seal());
     }
@@ -199,9 +241,10 @@ proptest! {
     fn altered_bytes_never_open_to_something_else(
         clear in record(),
         mode in prop_oneof![Just(HeaderMode::Bound), Just(HeaderMode::Sealed)],
+        keys_sealed in any::<bool>(),
         changes in vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
     ) {
-        let domain = Domain::new("orders").unwrap();
+        let domain = accepted("orders", keys_sealed);
         let mut stored = seal_batch(std::slice::from_ref(&clear), b"wrapped", &domain, mode);
         for (at, byte) in changes {
             let at = at.index(stored.len());
@@ -251,7 +294,7 @@ proptest! {
         let record = parse_record(&stored, 0).unwrap();
         if let Ok(Form::RecordSeal(marker)) = form_of(&stored, &record) {
             let key = OpeningKey::new(&dek(), marker.wrapped_dek(&stored)).unwrap();
-            let domains = [Domain::new("orders").unwrap()];
+            let domains = [accepted("orders", true)];
             let marked = marker.in_record(&record);
             let opened = Opener::default().open_record(&key, &mut stored, marked, &domains, &mut Vec::new());
             prop_assert!(opened.is_err());

@@ -8,6 +8,9 @@
 //!   `source` to `out`, value and headers in one call.
 //! - SEALING-4: what is sealed opens to the same record: a record that nobody could read back is refused (ENV-7).
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use bytes::BufMut;
 
 use crate::crypto::xaes::{SALT_BYTES, TAG_BYTES};
@@ -15,11 +18,12 @@ use crate::crypto::{BatchKey, RecordKey, SecretKey};
 use crate::record_batch::varint::{put_varint, varint_bytes};
 use crate::record_batch::{CompactFrame, Middle, RecordError, RecordLayout, Span, headers};
 
-use super::additional_data::{BoundHeaders, RecordBinding, put_context};
+use super::additional_data::{BoundHeaders, RecordBinding, put_context, put_sealed_key, put_stored_key};
 use super::seal::{COUNTER_MAX, HeaderMode, MARKER, Parts, SealHead};
+use super::stable_key::SEALED_KEY_BYTES;
 use super::uvarint::{put_uvarint, uvarint_bytes};
 use super::wrapped_dek::WRAPPED_DEK_BYTES_MAX;
-use super::{BatchPlace, Domain, SaltSource, SealError};
+use super::{BatchPlace, Domain, DomainKey, SaltSource, SealError};
 
 /// A DEK ready to seal with: the record key derived from it, and the wrapped DEK that goes into every seal.
 pub struct SealingKey {
@@ -44,7 +48,7 @@ impl SealingKey {
         })
     }
 
-    /// Begins one attempt to seal one batch, which came at `place`, into `domain`: draws its salt, derives its sub-key,
+    /// Begins one attempt to seal one batch, which came at `place`, on these terms: draws its salt, derives its sub-key,
     /// and writes down what its records have in common.
     ///
     /// # Errors
@@ -53,37 +57,36 @@ impl SealingKey {
         &self,
         salts: &mut SaltSource,
         place: &BatchPlace<'_>,
-        domain: &Domain,
-        headers: HeaderMode,
+        terms: &SealTerms<'_>,
         mut buffers: SealBuffers,
     ) -> Result<BatchSealer, SealError> {
         buffers.additional_data.clear();
-        put_context(&mut buffers.additional_data, parts(headers), domain);
+        put_context(&mut buffers.additional_data, terms.parts(), terms.domain);
         let salt = salts.next(place, &buffers.additional_data, &self.wrapped_dek)?;
-        self.begin_with(salt, domain, headers, buffers)
+        self.begin_with(salt, terms, buffers)
     }
 
     fn begin_with(
         &self,
         salt: [u8; SALT_BYTES],
-        domain: &Domain,
-        headers: HeaderMode,
+        terms: &SealTerms<'_>,
         mut buffers: SealBuffers,
     ) -> Result<BatchSealer, SealError> {
-        let parts = parts(headers);
+        let parts = terms.parts();
         buffers.seal_head.clear();
         SealHead {
             parts,
-            domain_hint: domain.hint(),
+            domain_hint: terms.domain.hint(),
             wrapped_dek: &self.wrapped_dek,
             salt: &salt,
         }
         .write(&mut buffers.seal_head);
         buffers.additional_data.clear();
-        put_context(&mut buffers.additional_data, parts, domain);
+        put_context(&mut buffers.additional_data, parts, terms.domain);
         Ok(BatchSealer {
             batch_key: self.record_key.batch_key(&salt)?,
-            headers,
+            headers: terms.headers,
+            keys: terms.keys.cloned(),
             context_bytes: buffers.additional_data.len(),
             buffers,
             middle_of: None,
@@ -98,25 +101,48 @@ impl SealingKey {
         &self,
         salt: [u8; SALT_BYTES],
         first_counter: u32,
-        domain: &Domain,
-        headers: HeaderMode,
+        terms: &SealTerms<'_>,
         buffers: SealBuffers,
     ) -> Result<BatchSealer, SealError> {
-        let mut sealer = self.begin_with(salt, domain, headers, buffers)?;
+        let mut sealer = self.begin_with(salt, terms, buffers)?;
         sealer.next_counter = first_counter;
         Ok(sealer)
     }
 }
 
-fn parts(headers: HeaderMode) -> Parts {
-    Parts {
-        headers,
-        key_sealed: false,
+/// What records are sealed to, and how much of them.
+#[derive(Clone, Copy)]
+pub struct SealTerms<'a> {
+    /// What they are bound to.
+    pub domain: &'a Domain,
+    /// What happens to their headers.
+    pub headers: HeaderMode,
+    /// What seals their keys, derived for this domain; `None`: they stay readable.
+    pub keys: Option<&'a Arc<DomainKey>>,
+}
+
+impl<'a> SealTerms<'a> {
+    /// With keys that stay readable.
+    #[must_use]
+    pub fn new(domain: &'a Domain, headers: HeaderMode) -> Self {
+        let keys = None;
+        Self {
+            domain,
+            headers,
+            keys,
+        }
+    }
+
+    fn parts(&self) -> Parts {
+        Parts {
+            headers: self.headers,
+            key_sealed: self.keys.is_some(),
+        }
     }
 }
 
 /// What a [`BatchSealer`] writes to besides the output: used again for every batch ([`BatchSealer::end`]). Holds no
-/// plaintext but record keys and bound headers, which are readable at rest.
+/// plaintext but bound headers and, where keys are not sealed, record keys, which are readable at rest.
 #[derive(Default)]
 pub struct SealBuffers {
     /// What all seals of the batch begin with.
@@ -132,6 +158,7 @@ pub struct SealBuffers {
 pub struct BatchSealer {
     batch_key: BatchKey,
     headers: HeaderMode,
+    keys: Option<Arc<DomainKey>>,
     /// How much of the additional data is the same for every record.
     context_bytes: usize,
     buffers: SealBuffers,
@@ -211,7 +238,6 @@ impl BatchSealer {
         refuse_unsealable_headers(source, record)?;
         let counter = take_counter(&mut self.next_counter)?;
         let Pieces {
-            fixed_and_key,
             text,
             hidden_bytes,
             clear,
@@ -219,8 +245,7 @@ impl BatchSealer {
             binding,
         } = Pieces::of(source, record, self.headers)?;
 
-        // Fixed part and key are copied (ENV-1, ENV-2). All sizes are known, so every length is written once, in its
-        // shortest form (ENV-8).
+        // All sizes are known, so every length is written once, in its shortest form (ENV-8).
         let value_length = length_field(binding.value_bytes)?;
         // INVARIANT: sums of lengths of slices in memory and of a few bytes; they do not overflow a usize.
         let seal_bytes = self.buffers.seal_head.len() + uvarint_bytes(counter) + hidden_bytes + TAG_BYTES;
@@ -231,16 +256,17 @@ impl BatchSealer {
             additional_data,
             ..
         } = &mut self.buffers;
-        let value_bytes = binding.value_bytes.unwrap_or_default();
-        let back_bytes = uvarint_bytes(counter) + hidden_bytes + TAG_BYTES + clear.len();
-        let body_bytes =
-            fixed_and_key.len() + varint_bytes(value_length) + value_bytes + middle.len() + back_bytes;
-        let body_length = length_field(Some(body_bytes))?;
-
         additional_data.truncate(self.context_bytes);
+        let key = StoredKey::put(source, record, self.keys.as_deref(), additional_data)?;
         binding.append(additional_data);
 
-        let front_bytes = varint_bytes(body_length) + fixed_and_key.len() + varint_bytes(value_length);
+        let value_bytes = binding.value_bytes.unwrap_or_default();
+        let back_bytes = uvarint_bytes(counter) + hidden_bytes + TAG_BYTES + clear.len();
+        let key_bytes = key.bytes();
+        let body_bytes = key_bytes + varint_bytes(value_length) + value_bytes + middle.len() + back_bytes;
+        let body_length = length_field(Some(body_bytes))?;
+
+        let front_bytes = varint_bytes(body_length) + key_bytes + varint_bytes(value_length);
         let middle = match frame {
             None => middle,
             Some(frame) => {
@@ -258,7 +284,11 @@ impl BatchSealer {
         // what is hidden is followed by at least its own length and the tag.
         let (mut front, back) = out[start..].split_at_mut(front_bytes);
         put_varint(&mut front, body_length);
-        front.put_slice(fixed_and_key);
+        front.put_slice(key.copied);
+        if let Some((length, sealed)) = key.sealed {
+            put_varint(&mut front, length);
+            front.put_slice(&additional_data[sealed]);
+        }
         put_varint(&mut front, value_length);
 
         // In one piece behind the value's length; then what is hidden moves to the place that the seal has for it.
@@ -304,7 +334,6 @@ impl BatchSealer {
 
 /// What one sealed record is put together from.
 struct Pieces<'s> {
-    fixed_and_key: &'s [u8],
     /// The value, then what is hidden (ENV-23); a record has them in this order, with nothing between.
     text: &'s [u8],
     hidden_bytes: usize,
@@ -319,8 +348,6 @@ impl<'s> Pieces<'s> {
     // Always: handed back as a value, they would go through memory.
     #[inline(always)]
     fn of(source: &'s [u8], record: &RecordLayout, mode: HeaderMode) -> Result<Self, SealError> {
-        let fixed_and_key = bytes_of(source, record.fixed_and_key())?;
-        let stored_key = record.key.map(|key| bytes_of(source, key)).transpose()?;
         let own_headers = bytes_of(
             source,
             Span {
@@ -338,13 +365,11 @@ impl<'s> Pieces<'s> {
         };
         let text_start = record.value.map_or(record.headers.start, |value| value.start);
         Ok(Self {
-            fixed_and_key,
             text: source.get(text_start..text_end).ok_or(RecordError::Truncated)?,
             hidden_bytes: text_end.saturating_sub(record.headers.start),
             clear,
             header_count: i32::try_from(header_count).map_err(|_| SealError::TooLarge)?,
             binding: RecordBinding {
-                stored_key,
                 value_bytes: record.value.map(Span::len),
                 bound_headers: (mode == HeaderMode::Bound).then_some(BoundHeaders {
                     count: record.header_count,
@@ -353,6 +378,48 @@ impl<'s> Pieces<'s> {
                 }),
             },
         })
+    }
+}
+
+/// Fixed part and key, as they are stored.
+struct StoredKey<'s> {
+    /// What is copied in one piece: the fixed part, and the key that stays as it is (ENV-1, ENV-2).
+    copied: &'s [u8],
+    /// The length of a key that was sealed (ENV-70), and where in the additional data it stands.
+    sealed: Option<(i32, Range<usize>)>,
+}
+
+impl<'s> StoredKey<'s> {
+    /// Appends the key to the additional data.
+    // Always: handed back as a value, it would go through memory.
+    #[inline(always)]
+    fn put(
+        source: &'s [u8],
+        record: &RecordLayout,
+        keys: Option<&DomainKey>,
+        additional_data: &mut Vec<u8>,
+    ) -> Result<Self, SealError> {
+        let key = record.key.map(|key| bytes_of(source, key)).transpose()?;
+        if let (Some(keys), Some(key)) = (keys, key) {
+            let length = length_field(Some(key.len().saturating_add(SEALED_KEY_BYTES)))?;
+            return Ok(Self {
+                copied: bytes_of(source, record.fixed)?,
+                sealed: Some((length, put_sealed_key(additional_data, keys, key)?)),
+            });
+        }
+        put_stored_key(additional_data, key);
+        Ok(Self {
+            copied: bytes_of(source, record.fixed_and_key())?,
+            sealed: None,
+        })
+    }
+
+    #[inline]
+    #[expect(clippy::arithmetic_side_effects, reason = "lengths of what is in memory")]
+    fn bytes(&self) -> usize {
+        let sealed = self.sealed.as_ref();
+        let sealed = sealed.map_or(0, |(length, sealed)| varint_bytes(*length) + sealed.len());
+        self.copied.len() + sealed
     }
 }
 
@@ -396,8 +463,8 @@ fn length_field(length: Option<usize>) -> Result<i32, SealError> {
     })
 }
 
-/// Marker, counter, tag, and all lengths at their longest.
-const SEAL_FRAMING_BYTES_MAX: usize = MARKER.len() + TAG_BYTES + 6 * 5;
+/// Marker, counter, tag, what a sealed key has more, and all lengths at their longest.
+const SEAL_FRAMING_BYTES_MAX: usize = MARKER.len() + TAG_BYTES + SEALED_KEY_BYTES + 7 * 5;
 
 /// The marker's key length, as a record has it.
 const MARKER_LENGTH: i32 = MARKER.len() as i32;
@@ -428,8 +495,13 @@ mod tests {
         let key = sealing_key()?;
         let layout = parse_record(source, 0)?;
         let (domain, buffers) = (Domain::new("orders").unwrap(), SealBuffers::default());
-        key.begin_with_salt_for_vectors([3; 12], first_counter, &domain, HeaderMode::Sealed, buffers)?
-            .seal_record(source, &layout, out)
+        key.begin_with_salt_for_vectors(
+            [3; 12],
+            first_counter,
+            &SealTerms::new(&domain, HeaderMode::Sealed),
+            buffers,
+        )?
+        .seal_record(source, &layout, out)
     }
 
     #[test]
@@ -484,8 +556,7 @@ mod tests {
             key.begin(
                 &mut salts,
                 &place,
-                &domain,
-                HeaderMode::Sealed,
+                &SealTerms::new(&domain, HeaderMode::Sealed),
                 SealBuffers::default(),
             )
         };
@@ -502,7 +573,12 @@ mod tests {
         let mut salts = SaltSource::new(0);
         let mut begin = |buffers| {
             let place = BatchPlace::default();
-            key.begin(&mut salts, &place, &domain, HeaderMode::Sealed, buffers)
+            key.begin(
+                &mut salts,
+                &place,
+                &SealTerms::new(&domain, HeaderMode::Sealed),
+                buffers,
+            )
         };
         let first = begin(SealBuffers::default())?;
         let addresses =
@@ -524,8 +600,7 @@ mod tests {
             let begun = key.begin(
                 salts,
                 &BatchPlace::default(),
-                &domain,
-                HeaderMode::Sealed,
+                &SealTerms::new(&domain, HeaderMode::Sealed),
                 SealBuffers::default(),
             );
             i32::from(begun.is_ok())
@@ -567,7 +642,14 @@ mod tests {
             least
         };
         let with = least(
-            &mut |buffers| key.begin(&mut salts, &place, &domain, HeaderMode::Sealed, buffers),
+            &mut |buffers| {
+                key.begin(
+                    &mut salts,
+                    &place,
+                    &SealTerms::new(&domain, HeaderMode::Sealed),
+                    buffers,
+                )
+            },
             &mut buffers,
         );
         let without = least(
@@ -575,8 +657,9 @@ mod tests {
                 let mut salt = [0; SALT_BYTES];
                 getrandom::fill(&mut salt).map_err(|_| CryptoError::Random)?;
                 buffers.additional_data.clear();
-                put_context(&mut buffers.additional_data, parts(HeaderMode::Sealed), &domain);
-                key.begin_with(salt, &domain, HeaderMode::Sealed, buffers)
+                let terms = SealTerms::new(&domain, HeaderMode::Sealed);
+                put_context(&mut buffers.additional_data, terms.parts(), &domain);
+                key.begin_with(salt, &terms, buffers)
             },
             &mut buffers,
         );

@@ -9,16 +9,18 @@
 #![expect(clippy::disallowed_methods, reason = "vectors are written when asked for")]
 
 mod batches;
+mod keys;
 mod negative;
 mod positive;
 mod stored;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Domain, Form, Opener, OpeningKey, form_of};
+use super::{AcceptedDomain, Domain, DomainError, DomainKey, Form, Opener, OpeningKey, StableKeyId, form_of};
 use crate::crypto::SecretKey;
 use crate::record_batch::parse_record;
 
@@ -33,6 +35,9 @@ struct Vector {
     wrapped_dek: String,
     /// The domains that the reader accepts.
     domains: Vec<String>,
+    /// Of these domains: the stable key, and what it was wrapped into when it was made; hex.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    stable_key: Option<StableKeyFields>,
     /// The record as the broker holds it; hex.
     stored: String,
     /// The record that comes out; hex.
@@ -41,6 +46,20 @@ struct Vector {
     /// Or the reason class of the refusal; for a record without a marker its form.
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<String>,
+}
+
+#[derive(Clone, Serialize)]
+struct StableKeyFields {
+    stable_key: String,
+    wrapped_stable_key: String,
+}
+
+impl StableKeyFields {
+    fn of_domain(&self, domain: &Domain) -> Arc<DomainKey> {
+        let stable_key = SecretKey::from_bytes(&mut from_hex(&self.stable_key)).unwrap();
+        let id = StableKeyId::of_wrapped(&from_hex(&self.wrapped_stable_key));
+        Arc::new(DomainKey::new(&stable_key, id, domain).unwrap())
+    }
 }
 
 #[derive(Serialize)]
@@ -59,6 +78,9 @@ fn published_vectors_are_what_this_code_seals_and_opens() -> Result<(), Box<dyn 
     let positive = vectors.len();
     vectors.extend(negative::vectors());
     assert!(positive >= 15 && vectors.len() - positive >= 40);
+    // Behind those that were published before there were any.
+    vectors.extend(keys::that_open());
+    vectors.extend(keys::that_do_not());
     let names: BTreeSet<&str> = vectors.iter().map(|vector| vector.name.as_str()).collect();
     assert_eq!(names.len(), vectors.len(), "names are unique");
     for vector in &vectors {
@@ -108,8 +130,12 @@ fn outcome(vector: &Vector) -> Result<(Option<String>, Option<String>), Box<dyn 
     let domains = vector
         .domains
         .iter()
-        .map(|name| Domain::new(name.as_str()))
-        .collect::<Result<Vec<_>, _>>()?;
+        .map(|name| {
+            let domain = Domain::new(name.as_str())?;
+            let key = vector.stable_key.as_ref().map(|key| key.of_domain(&domain));
+            Ok(AcceptedDomain { domain, key })
+        })
+        .collect::<Result<Vec<_>, DomainError>>()?;
     let mut stored = from_hex(&vector.stored);
     let before = stored.clone();
     let record = parse_record(&stored, 0)?;

@@ -21,7 +21,7 @@ use super::decompressing::{DecompressorPool, Records};
 use super::refusal::ProduceRefusal;
 use super::work::{BATCH_WORK, Pause, Progress, RECORD_WORK, Work};
 use crate::clocks::Clocks;
-use crate::envelope::{BatchPlace, BatchSealer, SaltSource, SealBuffers};
+use crate::envelope::{BatchPlace, BatchSealer, SaltSource, SealBuffers, SealTerms};
 use crate::growing::MOVED_AT_ONCE;
 use crate::keys::SealingShare;
 use crate::record_batch::{
@@ -286,8 +286,7 @@ impl SealDraft {
         let sealer = key.begin(
             &mut pool.salts,
             &context.place(),
-            &rule.domain,
-            rule.headers,
+            &SealTerms::new(&rule.domain, rule.headers),
             buffers,
         )?;
         let (cursor, writer) = if self.is_compact(context) {

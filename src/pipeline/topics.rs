@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::listener_map::ListenerMap;
 use super::refusal::ProduceRefusal;
 use super::work::{RULE_WORK, Work};
-use crate::envelope::{Domain, KekId};
+use crate::envelope::{AcceptedDomain, KekId};
 use crate::foreign::Foreign;
 use crate::identity::Client;
 use crate::ids::{ById, KmsId};
@@ -31,7 +31,7 @@ pub struct Topic {
     /// The KMS and the start of a wrapped DEK, for each KEK that its records may name.
     pub open_keks: Vec<(KmsId, KekId)>,
     /// What its records may be bound to: the domain of new records first.
-    pub domains: Vec<Domain>,
+    pub domains: Vec<AcceptedDomain>,
     /// What records have to be that come sealed, where any may.
     pub(super) raw: Option<SealRule>,
 }
@@ -185,7 +185,7 @@ impl ClusterRules {
                 .collect();
             topic.domains = std::iter::once(&seal.domain)
                 .chain(&seal.open_domains)
-                .cloned()
+                .map(|domain| domain.clone().into())
                 .collect();
             topic.raw = seal.access.raw_for.is_some().then(|| SealRule {
                 accept: Forms::SEALWIRE,

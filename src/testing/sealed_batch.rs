@@ -4,7 +4,7 @@ use std::error::Error;
 
 use crate::crypto::SecretKey;
 use crate::envelope::{
-    BatchPlace, Domain, HeaderMode, OpeningKey, SaltSource, SealBuffers, SealingKey, WrappedDek,
+    BatchPlace, Domain, HeaderMode, OpeningKey, SaltSource, SealBuffers, SealTerms, SealingKey, WrappedDek,
 };
 use crate::record_batch::{BatchHeader, BatchWriter, Codec, HEADER_BYTES, RecordCursor};
 
@@ -118,9 +118,8 @@ impl BatchSeals {
             batch_header: batch.get(..HEADER_BYTES).unwrap_or_default(),
             ..BatchPlace::default()
         };
-        let mut sealer =
-            self.key
-                .begin(salts, &place, &self.domain, self.headers, std::mem::take(buffers))?;
+        let terms = SealTerms::new(&self.domain, self.headers);
+        let mut sealer = self.key.begin(salts, &place, &terms, std::mem::take(buffers))?;
         let mut cursor = RecordCursor::produced(&header, HEADER_BYTES);
         while let Some(record) = cursor.next(batch)? {
             match writer.frame() {

@@ -5,7 +5,7 @@
 use std::fs;
 
 use sealwire::crypto::SecretKey;
-use sealwire::envelope::{Domain, Form, Opener, OpeningKey, form_of};
+use sealwire::envelope::{AcceptedDomain, Domain, Form, Opener, OpeningKey, form_of};
 use sealwire::record_batch::{BatchHeader, BatchWriter, Codec, Decompressor, crc_matches, stored_records};
 use serde_json::Value;
 
@@ -20,7 +20,7 @@ fn from_hex(text: &Value) -> Vec<u8> {
 }
 
 /// Opens a stored batch record by record.
-fn opened(stored: &[u8], key: &OpeningKey, domains: &[Domain]) -> Vec<u8> {
+fn opened(stored: &[u8], key: &OpeningKey, domains: &[AcceptedDomain]) -> Vec<u8> {
     let header = BatchHeader::parse(stored).expect("a batch");
     let (mut decompressor, mut plain) = (Decompressor::new(), Vec::new());
     let found = stored_records(stored, &header, 1 << 20, &mut decompressor, &mut plain);
@@ -52,7 +52,7 @@ fn every_batch_comes_out_as_it_was_sent() {
         let dek = SecretKey::from_bytes(&mut from_hex(&batch["dek"])).expect("a key");
         let key = OpeningKey::new(&dek, &from_hex(&batch["wrapped_dek"])).expect("a key");
         let domain = batch["domains"][0].as_str().expect("text");
-        let domains = [Domain::new(domain).expect("a domain")];
+        let domains = [Domain::new(domain).expect("a domain").into()];
         let codec = BatchHeader::parse(&stored).expect("a batch").attributes.codec();
         assert_eq!(codec.expect("a codec"), Codec::Lz4);
         assert!(crc_matches(&stored));

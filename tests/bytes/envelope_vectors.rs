@@ -4,9 +4,12 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use sealwire::crypto::SecretKey;
-use sealwire::envelope::{Domain, Form, HeaderMode, Opener, OpeningKey, form_of};
+use sealwire::envelope::{
+    AcceptedDomain, Domain, DomainKey, Form, HeaderMode, Opener, OpeningKey, StableKeyId, form_of,
+};
 use sealwire::record_batch::varint::put_varint;
 use sealwire::record_batch::{RecordLayout, parse_record};
 use serde_json::Value;
@@ -14,7 +17,7 @@ use serde_json::Value;
 struct Vector {
     name: String,
     key: OpeningKey,
-    domains: Vec<Domain>,
+    domains: Vec<AcceptedDomain>,
     stored: Vec<u8>,
     expected: Result<Vec<u8>, String>,
 }
@@ -39,7 +42,7 @@ fn read_vector(vector: &Value) -> Vector {
         key: OpeningKey::new(&dek, &bytes("wrapped_dek")).unwrap(),
         domains: domains
             .iter()
-            .map(|name| Domain::new(name.as_str().unwrap()).unwrap())
+            .map(|name| accepted(vector, name.as_str().unwrap()))
             .collect(),
         stored: bytes("stored"),
         expected: match vector["refused"].as_str() {
@@ -47,6 +50,17 @@ fn read_vector(vector: &Value) -> Vector {
             None => Ok(bytes("opened")),
         },
     }
+}
+
+/// The domain, with what opens the keys of its records where the vector says it.
+fn accepted(vector: &Value, name: &str) -> AcceptedDomain {
+    let domain = Domain::new(name).unwrap();
+    let key = vector["stable_key"].as_str().map(|stable_key| {
+        let stable_key = SecretKey::from_bytes(&mut from_hex(stable_key)).unwrap();
+        let wrapped = from_hex(vector["wrapped_stable_key"].as_str().unwrap());
+        Arc::new(DomainKey::new(&stable_key, StableKeyId::of_wrapped(&wrapped), &domain).unwrap())
+    });
+    AcceptedDomain { domain, key }
 }
 
 fn positive() -> impl Iterator<Item = (Vector, Vec<u8>)> {

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use sealwire::crypto::SecretKey;
-use sealwire::envelope::{Domain, Form, Opener, OpeningKey, form_of};
+use sealwire::envelope::{AcceptedDomain, Domain, Form, Opener, OpeningKey, form_of};
 use sealwire::record_batch::parse_record;
 use serde_json::Value;
 
@@ -43,11 +43,11 @@ fn open_and_search(vector: &Value) -> (bool, bool) {
     let bytes = |field: &str| from_hex(vector[field].as_str().unwrap());
     let dek = SecretKey::from_bytes(&mut bytes("dek")).unwrap();
     let key = OpeningKey::new(&dek, &bytes("wrapped_dek")).unwrap();
-    let domains: Vec<Domain> = vector["domains"]
+    let domains: Vec<AcceptedDomain> = vector["domains"]
         .as_array()
         .unwrap()
         .iter()
-        .map(|name| Domain::new(name.as_str().unwrap()).unwrap())
+        .map(|name| Domain::new(name.as_str().unwrap()).unwrap().into())
         .collect();
     let mut stored = bytes("stored");
     let record = parse_record(&stored, 0).unwrap();

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use sealwire::crypto::SecretKey;
-use sealwire::envelope::{BatchPlace, Domain, HeaderMode, SaltSource, SealBuffers, SealingKey};
+use sealwire::envelope::{BatchPlace, Domain, HeaderMode, SaltSource, SealBuffers, SealTerms, SealingKey};
 use sealwire::record_batch::{BatchHeader, BatchWriter, HEADER_BYTES, RecordCursor};
 use serde_json::{Value, json};
 
@@ -45,8 +45,7 @@ fn sealed(sent: &[u8], headers: HeaderMode, is_compact: bool) -> Vec<u8> {
         .begin(
             &mut SaltSource::new(0),
             &BatchPlace::default(),
-            &Domain::new(DOMAIN).expect("a domain"),
-            headers,
+            &SealTerms::new(&Domain::new(DOMAIN).expect("a domain"), headers),
             SealBuffers::default(),
         )
         .expect("a sealer");

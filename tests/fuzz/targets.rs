@@ -457,7 +457,7 @@ pub(crate) fn seal(data: &[u8]) {
     };
     let key =
         OpeningKey::new(&PAYMENTS.secret(), marker.wrapped_dek(data)).expect("a length that was checked");
-    let domains = [Domain::new("sealed-a").expect("a good domain")];
+    let domains = [Domain::new("sealed-a").expect("a good domain").into()];
     let mut source = data.to_vec();
     let mut out = b"before".to_vec();
     let opened =

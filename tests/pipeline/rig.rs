@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use sealwire::clocks::Clocks;
 use sealwire::config::{ClientAuth, HostPort, Limits, ListenerConfig};
 use sealwire::crypto::SecretKey;
-use sealwire::envelope::{BatchPlace, Domain, HeaderMode, SaltSource, SealBuffers, SealingKey, WrappedDek};
+use sealwire::envelope::{
+    BatchPlace, Domain, HeaderMode, SaltSource, SealBuffers, SealTerms, SealingKey, WrappedDek,
+};
 use sealwire::identity::{Client, Principal};
 use sealwire::ids::{ClusterId, Id as _, KmsId, ListenerId};
 use sealwire::keys::{DeliveredDek, KeyFailure, KeyId, KeyOptions, KeyReply, KeyRequest};
@@ -602,8 +604,7 @@ pub(crate) fn sealed_with(batch: &[u8], key: &Dek, domain: &str, headers: Header
         .begin(
             &mut SaltSource::new(0),
             &BatchPlace::default(),
-            &domain,
-            headers,
+            &SealTerms::new(&domain, headers),
             SealBuffers::default(),
         )
         .unwrap();
@@ -635,8 +636,7 @@ pub(crate) fn sealed_record_by_record(batch: &[u8], domain: &str, key_of: impl F
             .begin(
                 &mut salts,
                 &place,
-                &domain,
-                HeaderMode::Sealed,
+                &SealTerms::new(&domain, HeaderMode::Sealed),
                 SealBuffers::default(),
             )
             .unwrap();

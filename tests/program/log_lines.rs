@@ -16,7 +16,9 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::{Request, StrBytes};
 use sealwire::crypto::SecretKey;
-use sealwire::envelope::{BatchPlace, Domain, HeaderMode, SaltSource, SealBuffers, SealingKey, WrappedDek};
+use sealwire::envelope::{
+    BatchPlace, Domain, HeaderMode, SaltSource, SealBuffers, SealTerms, SealingKey, WrappedDek,
+};
 use sealwire::record_batch::{BatchHeader, BatchWriter, HEADER_BYTES, RecordCursor};
 
 use crate::support::configuration::Cluster;
@@ -333,8 +335,7 @@ fn sealed_under_a_hostile_name() -> Vec<u8> {
         .begin(
             &mut SaltSource::new(0),
             &BatchPlace::default(),
-            &domain,
-            HeaderMode::Sealed,
+            &SealTerms::new(&domain, HeaderMode::Sealed),
             SealBuffers::default(),
         )
         .expect("a sealer");

@@ -62,17 +62,10 @@ impl Shape {
     }
 }
 
-fn sealer(wrapped: &[u8], salt: u8, mode: HeaderMode, first_counter: u32) -> BatchSealer {
+fn sealer(wrapped: &[u8], salt: u8, terms: &SealTerms<'_>, first_counter: u32) -> BatchSealer {
     let key = SealingKey::new(&dek(), wrapped).unwrap();
-    let domain = Domain::new("orders").unwrap();
-    key.begin_with_salt_for_vectors(
-        [salt; SALT_BYTES],
-        first_counter,
-        &domain,
-        mode,
-        SealBuffers::default(),
-    )
-    .unwrap()
+    key.begin_with_salt_for_vectors([salt; SALT_BYTES], first_counter, terms, SealBuffers::default())
+        .unwrap()
 }
 
 /// A compact batch of the records, in a buffer that is moved to and fro, and never asked for more room than was said.
@@ -114,15 +107,18 @@ proptest! {
         repeated in any::<bool>(),
         wrapped in prop_oneof![vec(any::<u8>(), 20..200), vec(any::<u8>(), 2000..2048)],
         mode in mode(),
+        keys_sealed in any::<bool>(),
         first_counter in prop_oneof![Just(0_u32), Just(100), Just(16_370), Just(COUNTER_MAX - 100)],
         moves in vec(-100..100_i8, 1..20),
     ) {
         let shapes = if repeated { vec![shapes[0].clone(); shapes.len().min(40)] } else { shapes };
         let records = |content| shapes.iter().map(|shape| shape.record(content)).collect::<Vec<_>>();
         let clear = records(0);
-        let stored = compact(&clear, sealer(&wrapped, 7, mode, first_counter), &moves);
+        let accepted = accepted("orders", keys_sealed);
+        let terms = &terms(&accepted, mode);
+        let stored = compact(&clear, sealer(&wrapped, 7, terms, first_counter), &moves);
         let mut one_by_one = Vec::new();
-        let mut plain = sealer(&wrapped, 7, mode, first_counter);
+        let mut plain = sealer(&wrapped, 7, terms, first_counter);
         for record in &clear {
             plain.seal_record(record, &parse_record(record, 0).unwrap(), &mut one_by_one).unwrap();
         }
@@ -131,7 +127,7 @@ proptest! {
             .decompress(Codec::Lz4, &stored[HEADER_BYTES..], one_by_one.len(), &mut held)
             .unwrap();
         prop_assert!(held == one_by_one);
-        let other = compact(&records(b'x'), sealer(&wrapped, 9, mode, first_counter), &[0]);
+        let other = compact(&records(b'x'), sealer(&wrapped, 9, terms, first_counter), &[0]);
         prop_assert_eq!(other.len(), stored.len());
     }
 }

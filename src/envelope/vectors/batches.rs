@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::stored::{DEK, DOMAIN, salt, wrapped_dek};
 use super::to_hex;
 use crate::crypto::SecretKey;
-use crate::envelope::{Domain, HeaderMode, SealBuffers, SealingKey};
+use crate::envelope::{Domain, HeaderMode, SealBuffers, SealTerms, SealingKey};
 use crate::record_batch::{BatchHeader, BatchWriter, HEADER_BYTES, RecordCursor, SHARED_RECORD_BYTES_MAX};
 use crate::testing::{BatchBuilder, RecordInput};
 
@@ -69,7 +69,12 @@ fn sealed(name: &str, sent: &[u8], headers: HeaderMode) -> Vec<u8> {
     let key = SealingKey::new(&dek, wrapped_dek()).unwrap();
     let domain = Domain::new(DOMAIN).unwrap();
     let mut sealer = key
-        .begin_with_salt_for_vectors(salt(name), 0, &domain, headers, SealBuffers::default())
+        .begin_with_salt_for_vectors(
+            salt(name),
+            0,
+            &SealTerms::new(&domain, headers),
+            SealBuffers::default(),
+        )
         .unwrap();
     let mut out = Vec::new();
     let mut writer = BatchWriter::begin_compact(&mut out, sent).unwrap();

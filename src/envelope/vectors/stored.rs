@@ -2,9 +2,9 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 
-use super::{Vector, to_hex};
+use super::{StableKeyFields, Vector, to_hex};
 use crate::crypto::{RecordKey, SecretKey};
-use crate::envelope::{Domain, Form, HeaderMode, SealBuffers, SealingKey, WrappedDek, form_of};
+use crate::envelope::{Domain, Form, HeaderMode, SealBuffers, SealTerms, SealingKey, WrappedDek, form_of};
 use crate::record_batch::{headers, parse_record};
 
 /// The DEK of most vectors.
@@ -118,6 +118,8 @@ pub(super) struct How {
     pub(super) domain: String,
     pub(super) wrapped_dek: Vec<u8>,
     pub(super) counter: u32,
+    /// Keys are sealed, under [`stable_key`].
+    pub(super) keys_sealed: bool,
 }
 
 impl How {
@@ -127,7 +129,25 @@ impl How {
             domain: DOMAIN.to_owned(),
             wrapped_dek: wrapped_dek(),
             counter: 0,
+            keys_sealed: false,
         }
+    }
+
+    pub(super) fn with_keys(mode: HeaderMode) -> Self {
+        let keys_sealed = true;
+        Self {
+            keys_sealed,
+            ..Self::new(mode)
+        }
+    }
+}
+
+/// The stable key of most vectors that have one. (It unwraps nowhere.)
+pub(super) fn stable_key() -> StableKeyFields {
+    let key: Vec<u8> = (0x40..0x60).collect();
+    StableKeyFields {
+        stable_key: to_hex(&key),
+        wrapped_stable_key: to_hex(&[&wrapped_dek()[..16], &[0x77; 60]].concat()),
     }
 }
 
@@ -140,7 +160,12 @@ pub(super) fn seal(name: &str, clear: &Clear, how: &How) -> Vec<u8> {
     let domain = Domain::new(how.domain.as_str()).unwrap();
     let mut out = Vec::new();
     let buffers = SealBuffers::default();
-    key.begin_with_salt_for_vectors(salt(name), how.counter, &domain, how.mode, buffers)
+    let keys = how.keys_sealed.then(|| stable_key().of_domain(&domain));
+    let terms = SealTerms {
+        keys: keys.as_ref(),
+        ..SealTerms::new(&domain, how.mode)
+    };
+    key.begin_with_salt_for_vectors(salt(name), how.counter, &terms, buffers)
         .unwrap()
         .seal_record(&source, &record, &mut out)
         .unwrap();
@@ -284,6 +309,7 @@ pub(super) fn vector(name: &str, requirement: &'static str, stored: &[u8]) -> Ve
         dek: to_hex(&DEK),
         wrapped_dek: to_hex(&wrapped_dek()),
         domains: vec![DOMAIN.to_owned()],
+        stable_key: None,
         stored: to_hex(stored),
         opened: None,
         refused: None,

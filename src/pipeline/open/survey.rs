@@ -101,7 +101,8 @@ impl Survey {
             .ok_or_else(|| FetchRefusal::KekNotNamed(KekName::in_record(wrapped)))?;
         if !context.opens {
             let hint = marker.seal().domain_hint;
-            let is_known = context.topic.domains.iter().any(|domain| domain.hint() == hint);
+            let mut domains = context.topic.domains.iter();
+            let is_known = domains.any(|accepted| accepted.domain.hint() == hint);
             return match is_known {
                 true => Ok(Course::Copy),
                 false => Err(FetchRefusal::Open(OpenError::UnknownDomain)),
