@@ -72,6 +72,8 @@ pub struct Collection {
     pub tokens: Vec<TokenFacts>,
     /// Of each cluster for whose brokers tokens are fetched.
     pub broker_tokens: Vec<BrokerTokenFacts>,
+    /// Of `[keyring]`, where there is one.
+    pub keyring: Option<KeyringFacts>,
     /// How many connections are served, and how many `limits.connections_max` wants to be.
     pub connections: (usize, usize),
     /// Of `[audit]`.
@@ -158,6 +160,21 @@ pub struct BrokerTokenFacts {
     pub failures: u64,
     /// The client was refused when it was asked last.
     pub is_refused: bool,
+}
+
+/// The keyring that is in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyringFacts {
+    /// The same for two that seal in the same way.
+    pub fingerprint: String,
+    /// How often it was changed.
+    pub revision: u64,
+    /// How many stable keys it has.
+    pub keys: u64,
+    /// How many of them may not be used.
+    pub refused: u64,
+    /// It is what the file holds.
+    pub is_current: bool,
 }
 
 /// What stays true for as long as the process lives.

@@ -265,6 +265,9 @@ impl<P: Platform> Executor<P> {
                 pipeline.logins.take_news(listener, news);
             }
             ExecutorMessage::Tls(news) => self.serving.take_tls(&news),
+            ExecutorMessage::StableKeys(keys) => {
+                self.serving.shared.pipeline.borrow_mut().take_stable_keys(&keys);
+            }
             ExecutorMessage::Snapshot(reply) => {
                 let mut pipeline = self.serving.shared.pipeline.borrow_mut();
                 pipeline.metrics.gauges.sealing_keys = pipeline.keys.sealing_count() as u64;

@@ -37,6 +37,7 @@ mod opened_dek;
 mod refusals;
 pub mod request;
 pub mod service;
+pub mod stable_keys;
 pub mod statistics;
 
 pub use event::{KeyEvent, KeyEventKind, ToldKeyEvent, ToldKeyEvents};
@@ -44,6 +45,7 @@ pub use executor::{Applied, ExecutorKeys, KeyLookup, SealingShare};
 pub use opened_dek::OpenedDek;
 pub use request::{DeliveredDek, Demand, KeyFailure, KeyId, KeyReply, KeyRequest, Purpose, Urgency};
 pub use service::{KeyService, NamedKms};
+pub use stable_keys::{NoDomainKey, StableKey, StableKeys};
 pub use statistics::KeyStatistics;
 
 use std::num::NonZeroU32;

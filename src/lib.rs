@@ -103,6 +103,7 @@ cfg_if::cfg_if! {
         pub mod identity;
         pub mod ids;
         pub mod kafka_client;
+        pub mod keyring;
         pub mod keys;
         pub mod kms;
         pub mod metrics;
@@ -131,6 +132,7 @@ cfg_if::cfg_if! {
         mod identity;
         mod ids;
         mod kafka_client;
+        mod keyring;
         mod keys;
         mod kms;
         mod metrics;

@@ -17,6 +17,7 @@ use crate::identity::sasl::exchange::{CheckedNews, PasswordCheck};
 use crate::identity::sasl::initiator::Hashing;
 use crate::identity::{Client, Principal};
 use crate::ids::{ClusterId, ListenerId};
+use crate::keys::StableKeys;
 use crate::metrics::{BrokerLoginFault, CloseReason, Snapshot};
 use crate::transport::tls_client::ClientSet;
 use crate::transport::tls_server::ServerSet;
@@ -193,6 +194,8 @@ pub(crate) enum ExecutorMessage {
     Logins(ListenerId, CheckedNews),
     /// What is in force of TLS from now on, for new connections.
     Tls(TlsNews),
+    /// What record keys are sealed with from now on.
+    StableKeys(Arc<StableKeys>),
     /// The counters are wanted.
     Snapshot(oneshot::Sender<Snapshot>),
     /// Finish what is in flight and take nothing new; says so when no connection is left.

@@ -16,7 +16,7 @@ mod reason;
 mod topic;
 
 pub use connection::{ConnectionCounters, Direction, FrameCounters};
-pub use executor::{ExecutorMetrics, Gauges, KeyCacheCounters, Snapshot, TimeKind};
+pub use executor::{ExecutorMetrics, Gauges, KeyCacheCounters, Snapshot, StableKeyTable, TimeKind};
 pub use latency::Latency;
 pub use reason::{
     BrokerLoginFault, BrokerLoginKind, BrokerLoginResult, CloseReason, RefusalReason, RequestRefusal,

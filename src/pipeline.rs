@@ -45,6 +45,7 @@ mod produce;
 mod refusal;
 mod seal_batch;
 mod session;
+mod stable_keys;
 mod told_gaps;
 mod topics;
 mod work;
@@ -63,7 +64,7 @@ use crate::foreign::SHOWN_BYTES_MAX;
 use crate::identity::sasl::initiator::Hashing;
 use crate::identity::{Client, Principal};
 use crate::ids::{ById, ClusterId};
-use crate::keys::{Applied, ExecutorKeys, KeyOptions, KeyReply};
+use crate::keys::{Applied, ExecutorKeys, KeyOptions, KeyReply, StableKeys};
 use crate::metrics::{CloseReason, ExecutorMetrics, RequestRefusal};
 use crate::protocol::hops::Identity;
 use crate::protocol::policy::ApiPolicy;
@@ -76,6 +77,7 @@ pub use logins::{LoginPolicy, Logins, Refusal as LoginRefusal, Round, Rounds, be
 pub use produce::{GuardFull, ProducerSequence, SequenceGuard};
 pub use refusal::{FetchRefusal, ProduceRefusal};
 pub use session::{BrokerFault, BrokerSession, FAILURE_DELAY, HASH_WAIT, ReachedBroker, Session, Step, Wait};
+pub use stable_keys::TopicKeys;
 pub use topics::{ClusterRules, Topic};
 pub use work::{TURN_BYTES, Work};
 
@@ -257,6 +259,14 @@ impl Pipeline {
                 }
             }
         }
+    }
+
+    /// Takes in what record keys are sealed with from now on.
+    pub fn take_stable_keys(&mut self, keys: &Arc<StableKeys>) {
+        for cluster in self.clusters.values_mut() {
+            cluster.rules.take_stable_keys(Arc::clone(keys));
+        }
+        self.metrics.forget_stable_keys();
     }
 
     /// Whether the frame of this connection may take more memory than is usual (PIPELINE-6).

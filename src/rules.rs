@@ -211,6 +211,8 @@ pub struct SealTemplate {
     pub headers: HeaderMode,
     /// How well headers of records that are opened have to be protected.
     pub open_headers: HeaderMode,
+    /// How record keys are stored.
+    pub keys: RecordKeys,
     /// Which forms readers may get.
     pub accept: Forms,
     /// How sealed batches are written: [`Codec::Lz4`] (compact) or [`Codec::None`].
@@ -237,6 +239,7 @@ impl SealTemplate {
             open_domains: Vec::new(),
             headers: HeaderMode::Sealed,
             open_headers: HeaderMode::Sealed,
+            keys: RecordKeys::CLEAR,
             accept: Forms::SEALWIRE,
             stored_codec: Codec::Lz4,
             max_message_bytes: MAX_MESSAGE_BYTES_DEFAULT,
@@ -280,6 +283,7 @@ impl SealTemplate {
             open_domains: self.open_domains.iter().map(domain).collect::<Result<_, _>>()?,
             headers: self.headers,
             open_headers: self.open_headers,
+            keys: self.keys,
             accept: self.accept,
             stored_codec: self.stored_codec,
             max_message_bytes: self.max_message_bytes,
@@ -357,6 +361,8 @@ pub struct SealRule {
     pub headers: HeaderMode,
     /// How well headers of records that are opened have to be protected.
     pub open_headers: HeaderMode,
+    /// How record keys are stored.
+    pub keys: RecordKeys,
     /// Which forms readers may get.
     pub accept: Forms,
     /// How sealed batches are written: [`Codec::Lz4`] (compact) or [`Codec::None`].
@@ -406,6 +412,33 @@ impl fmt::Display for RuleRef {
             ),
             None => write!(formatter, "built-in rule ({})", self.text),
         }
+    }
+}
+
+/// How record keys are stored, and which of them readers get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordKeys {
+    /// New ones are sealed under the stable key of their domain; else they stay as they are.
+    pub sealed: bool,
+    /// Readers get those that are stored in the other way, too: of a topic that is not compacted.
+    pub accept_others: bool,
+}
+
+impl RecordKeys {
+    /// As they are, and no others.
+    pub const CLEAR: Self = Self {
+        sealed: false,
+        accept_others: false,
+    };
+
+    /// Whether records with sealed keys are written or read.
+    pub fn need_stable_keys(self) -> bool {
+        self.sealed || self.accept_others
+    }
+
+    /// Whether readers get records with keys that are not sealed.
+    pub fn accept_clear(self) -> bool {
+        !self.sealed || self.accept_others
     }
 }
 

@@ -45,6 +45,7 @@ mod shut_out;
 #[cfg(feature = "testing")]
 pub mod simulated;
 mod spread;
+mod stable_keys;
 mod start;
 mod state_file;
 mod threads;
@@ -53,6 +54,7 @@ mod tls_files;
 use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 #[cfg(feature = "testing")]
 use std::sync::Arc;
 #[cfg(feature = "testing")]
@@ -64,6 +66,8 @@ use self::prepared::Prepared;
 use crate::admin::ProcessFacts;
 use crate::config::{Config, ForgeableKek};
 use crate::crypto::memory::{self, MemoryProtection};
+use crate::envelope::StableKeyId;
+use crate::keyring::KeyringError;
 #[cfg(feature = "testing")]
 use crate::kms::Kms;
 use crate::kms::keystore::KeystoreError;
@@ -84,6 +88,21 @@ pub enum ServerError {
         name: String,
         /// What is wrong.
         source: KeystoreError,
+    },
+    /// The keyring cannot be read.
+    #[error("keyring: {0}")]
+    Keyring(#[from] KeyringError),
+    /// A key of the keyring that seals record keys does not open.
+    #[error("keyring: {}: stable key {id} ({name}): {reason}", path.display())]
+    StableKey {
+        /// The keyring.
+        path: PathBuf,
+        /// Which key.
+        id: StableKeyId,
+        /// Its name.
+        name: String,
+        /// Why not.
+        reason: String,
     },
     /// A rule uses a KEK with a public wrapping key, and does not say that it may.
     #[error(transparent)]

@@ -19,14 +19,15 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
 use sealwire::crypto::SecretKey;
 use sealwire::envelope::{
-    AcceptedDomain, BatchPlace, Domain, Form, HeaderMode, Opener, OpeningKey, SaltSource, SealBuffers,
-    SealTerms, SealingKey, form_of,
+    AcceptedDomain, BatchPlace, Domain, DomainKey, Form, HeaderMode, Opener, OpeningKey, SaltSource,
+    SealBuffers, SealTerms, SealingKey, StableKeyId, form_of,
 };
 use sealwire::identity::sasl::initiator::{Account, Credential, Proof};
 use sealwire::record_batch::parse_record;
@@ -158,13 +159,31 @@ impl Bench {
         }
     }
 
+    /// Record keys are sealed, too.
+    fn with_sealed_keys() -> Self {
+        let mut bench = Self::new();
+        let [accepted] = &mut bench.domains;
+        let (stable_key, id) = (
+            SecretKey::generate().unwrap(),
+            StableKeyId::of_wrapped(b"wrapped"),
+        );
+        accepted.key = Some(Arc::new(
+            DomainKey::new(&stable_key, id, &accepted.domain).unwrap(),
+        ));
+        bench
+    }
+
     /// Seals `clear` as one batch: what beginning it allocates, and what its records do.
     fn seal(&mut self, clear: &[u8], mode: HeaderMode) -> (Allocations, Allocations) {
         self.sealed.clear();
         let buffers = std::mem::take(&mut self.buffers);
         let (sealer, begun) = counted(|| {
             let place = BatchPlace::default();
-            let terms = SealTerms::new(&self.domains[0].domain, mode);
+            let [accepted] = &self.domains;
+            let terms = SealTerms {
+                keys: accepted.key.as_ref(),
+                ..SealTerms::new(&accepted.domain, mode)
+            };
             self.sealing.begin(&mut self.salts, &place, &terms, buffers)
         });
         let mut sealer = sealer.unwrap();
@@ -209,7 +228,16 @@ impl Bench {
 /// PIPELINE-4, BATCH-2, XAES-2, AAD-3
 #[test]
 fn batches_allocate_the_same_however_many_records_they_have() {
-    let mut bench = Bench::new();
+    batches_allocate_the_same(Bench::new());
+}
+
+/// STABLE-KEY-2
+#[test]
+fn batches_with_sealed_keys_allocate_the_same_however_many_records_they_have() {
+    batches_allocate_the_same(Bench::with_sealed_keys());
+}
+
+fn batches_allocate_the_same(mut bench: Bench) {
     let (few, many) = (records(10), records(1000));
     for mode in [HeaderMode::Sealed, HeaderMode::Bound, HeaderMode::Free] {
         // Buffers grow to what the longest batch needs.

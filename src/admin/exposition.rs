@@ -8,6 +8,7 @@ mod connections;
 mod delegation_tokens;
 mod families;
 mod key_sets;
+mod keyring;
 mod keys;
 mod tls;
 
@@ -61,6 +62,7 @@ impl Collector for Exposition {
         self.topics(&mut families)?;
         self.refusals(&mut families)?;
         self.time(&mut families)?;
+        self.keyring(&mut families)?;
         self.keys(&mut families)
     }
 }

@@ -94,6 +94,7 @@ impl Health {
                  descriptors is too low"
             ));
         }
+        health.take_keyring(collection);
         health.take_audit(&collection.audit);
         if collection.draining {
             health
@@ -167,6 +168,22 @@ impl Health {
         }
     }
 
+    fn take_keyring(&mut self, collection: &Collection) {
+        let Some(facts) = &collection.keyring else { return };
+        if !facts.is_current {
+            self.warnings.push(
+                "the keyring cannot be used as it is now: what was read before stays in force, and the log says why"
+                    .to_owned(),
+            );
+        }
+        if facts.refused > 0 {
+            self.warnings.push(format!(
+                "{} of {} stable keys of the keyring may not be used, and the log says why",
+                facts.refused, facts.keys
+            ));
+        }
+    }
+
     fn take_audit(&mut self, audit: &AuditState) {
         let Some(fault) = audit.fault() else { return };
         if audit.holds() {
@@ -229,7 +246,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::admin::{BrokerTokenFacts, Hidden, KeySetFacts};
+    use crate::admin::{BrokerTokenFacts, Hidden, KeySetFacts, KeyringFacts};
     use crate::config::OnFull;
     use crate::keys::statistics::KeyStatistics;
     use crate::metrics::Snapshot;
@@ -246,6 +263,7 @@ mod tests {
             key_sets: Vec::new(),
             tokens: Vec::new(),
             broker_tokens: Vec::new(),
+            keyring: None,
             connections: (10, 10),
             audit: Arc::default(),
         }
@@ -271,6 +289,21 @@ mod tests {
             let health = Health::ready(&collection);
             assert_eq!((health.reasons.len(), health.warnings.len()), counts);
             assert_eq!(health.ok, on_full == OnFull::Drop);
+        }
+    }
+
+    #[test]
+    fn a_keyring_that_cannot_be_used_and_keys_that_are_refused_are_warnings() {
+        let mut collection = collection(vec![Some(Snapshot::default())], true);
+        for (is_current, refused, warnings) in [(true, 0, 0), (false, 0, 1), (true, 1, 1), (false, 1, 2)] {
+            collection.keyring = Some(KeyringFacts {
+                keys: 2,
+                refused,
+                is_current,
+                ..KeyringFacts::default()
+            });
+            let health = Health::ready(&collection);
+            assert!(health.ok && health.warnings.len() == warnings);
         }
     }
 

@@ -296,6 +296,8 @@ pub struct Config {
     pub limits: Limits,
     /// In order of name.
     pub kms: Vec<KmsConfig>,
+    /// `[keyring]`: the file that stable keys of record keys are in.
+    pub keyring: Option<PathBuf>,
     /// In order of name; at least one.
     pub clusters: Vec<ClusterConfig>,
     /// `[admin]`; without it no admin port is opened.

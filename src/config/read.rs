@@ -10,6 +10,7 @@ mod by_name;
 mod by_port;
 mod clusters;
 mod groups_for;
+mod keyring;
 mod keystores;
 #[cfg(any(feature = "kms-aws", feature = "kms-vault"))]
 mod kms_server;
@@ -43,6 +44,7 @@ use figment::value::Value;
 
 use self::audit::read_audit;
 use self::clusters::read_clusters;
+use self::keyring::read_keyring;
 use self::keystores::KmsList;
 use self::limits::{read_limits, refuse_contradictions};
 use self::listeners::read_socket_address;
@@ -161,8 +163,10 @@ fn read_config(root: &Node<'_>) -> Option<Config> {
     let admin = root
         .written("admin")
         .map(|table| read_admin(&table.checked_table()?, &mut ports));
+    let keyring = root.written("keyring").map(read_keyring);
     for (index, (_, node)) in kms.names.iter().enumerate() {
-        if !used.contains(&index) {
+        // Any of them may have wrapped a key of the keyring.
+        if !used.contains(&index) && keyring.is_none() {
             node.complain(
                 "no rule uses this KMS",
                 "remove it, or name it in kms or open_keks of a rule",
@@ -184,6 +188,7 @@ fn read_config(root: &Node<'_>) -> Option<Config> {
         runtime: runtime?,
         limits: limits?,
         kms: kms.read.into_iter().collect::<Option<_>>()?,
+        keyring: unless_mistaken(keyring)?,
         clusters: clusters?,
         admin: match admin {
             Some(admin) => Some(admin?),

@@ -226,7 +226,9 @@ mod tests {
     fn names_are_found_by_level() {
         assert_eq!(
             names_under("").collect::<Vec<_>>(),
-            ["runtime", "log", "audit", "admin", "limits", "kms", "cluster"]
+            [
+                "runtime", "log", "audit", "keyring", "admin", "limits", "kms", "cluster"
+            ]
         );
         assert!(names_under("cluster.*.topics.[]").any(|name| name == "match"));
         assert!(names_are_free("kms") && names_are_free("cluster.*.node_addresses"));

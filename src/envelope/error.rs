@@ -101,6 +101,19 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    /// Whether the record has a sealed key, which was not opened.
+    #[must_use]
+    pub fn is_of_a_sealed_key(&self) -> bool {
+        matches!(
+            self,
+            Self::KeySealed
+                | Self::MalformedKey
+                | Self::UnknownStableKey { .. }
+                | Self::ForeignStableKey { .. }
+                | Self::KeyTag
+        )
+    }
+
     /// The reason class: a fixed word for counters and audit lines, listed in `docs/envelope.md`.
     #[must_use]
     pub fn reason(&self) -> &'static str {

@@ -8,6 +8,7 @@
 //! - OPEN-4: `source` is the same after the call as before, whatever came of it: opening a record again gives the same
 //!   answer.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use zeroize::Zeroize;
@@ -141,39 +142,22 @@ impl Opener {
         let MarkedRecord { layout, marker } = record;
         let seal = &marker.seal;
         let stored_key = layout.key.map(|key| bytes_of(source, key)).transpose()?;
-        let sealed_key = stored_key.filter(|_| seal.parts.key_sealed);
+        let front = Front::of(source, record, stored_key)?;
         let ciphertext = bytes_of(source, ciphertext)?;
         let value_bytes = layout.value.map(Span::len);
         let own = own_headers(source, record)?;
 
         // INVARIANT: the sizes are those of slices in memory, and the result is shorter than the stored record.
-        let (copied, key) = match sealed_key {
-            None => (layout.fixed_and_key(), None),
-            Some(sealed) => {
-                StableKeyId::in_sealed_key(sealed)?;
-                let key_bytes = sealed.len() - SEALED_KEY_BYTES;
-                (layout.fixed, Some((key_bytes as i32, key_bytes)))
-            }
-        };
-        let copied = bytes_of(source, copied)?;
         let value_length = length_field(value_bytes)?;
-        let key_bytes = key.map_or(0, |(length, bytes)| varint_bytes(length) + bytes);
         let clear_bytes = own.map_or(0, |own| {
             varint_bytes(own.count as i32) + own.before_marker.len() + own.behind_marker.len()
         });
-        let body_bytes =
-            copied.len() + key_bytes + varint_bytes(value_length) + ciphertext.len() + clear_bytes;
+        let body_bytes = front.bytes() + varint_bytes(value_length) + ciphertext.len() + clear_bytes;
         let body_length = length_field(Some(body_bytes))?;
         // Before anything is decrypted: a buffer that grew later would leave unverified plaintext behind.
         out.reserve(varint_bytes(body_length) + body_bytes);
         put_varint(out, body_length);
-        out.extend_from_slice(copied);
-        let mut key_at = None;
-        if let Some((length, bytes)) = key {
-            put_varint(out, length);
-            key_at = Some(out.len()..out.len() + bytes);
-            out.resize(out.len() + bytes, 0);
-        }
+        let key_at = front.put(out);
         put_varint(out, value_length);
         let text_at = out.len();
         // The place for the text, filled with its ciphertext: no dearer than zeros, and what is read next is then in
@@ -184,7 +168,7 @@ impl Opener {
         let mut verdict = Err(OpenError::UnknownDomain);
         // More than one only where two domains of a topic share a hint.
         for AcceptedDomain { domain, key } in candidates {
-            if let (Some(sealed), Some(key_at)) = (sealed_key, &key_at) {
+            if let Some(sealed) = front.sealed_key {
                 // INVARIANT: `key_at` and, below, `text_at` were positions in `out`, which has only grown since.
                 let place = &mut out[key_at.clone()];
                 verdict = key
@@ -226,6 +210,57 @@ impl Opener {
                 Ok(())
             }
         }
+    }
+}
+
+/// Fixed part and key of a stored record.
+struct Front<'s> {
+    /// What is copied in one piece: the fixed part, and a key that is not sealed.
+    copied: &'s [u8],
+    sealed_key: Option<&'s [u8]>,
+    /// The length of what that opens to.
+    key_bytes: usize,
+}
+
+impl<'s> Front<'s> {
+    fn of(source: &'s [u8], record: MarkedRecord<'_>, key: Option<&'s [u8]>) -> Result<Self, OpenError> {
+        let MarkedRecord { layout, marker } = record;
+        let sealed_key = key.filter(|_| marker.seal.parts.key_sealed);
+        let copied = match sealed_key {
+            None => layout.fixed_and_key(),
+            Some(sealed) => {
+                StableKeyId::in_sealed_key(sealed)?;
+                layout.fixed
+            }
+        };
+        Ok(Self {
+            copied: bytes_of(source, copied)?,
+            sealed_key,
+            // INVARIANT: that was checked, where there is one.
+            key_bytes: sealed_key.map_or(0, |sealed| sealed.len().saturating_sub(SEALED_KEY_BYTES)),
+        })
+    }
+
+    /// How long they are once opened.
+    #[inline]
+    #[expect(clippy::arithmetic_side_effects, reason = "lengths of slices in memory")]
+    fn bytes(&self) -> usize {
+        let key = self
+            .sealed_key
+            .map_or(0, |_| varint_bytes(self.key_bytes as i32) + self.key_bytes);
+        self.copied.len() + key
+    }
+
+    /// Appends them, with zeros in the place of a key that is to be opened; says where that is.
+    #[inline]
+    fn put(&self, out: &mut Vec<u8>) -> Range<usize> {
+        out.extend_from_slice(self.copied);
+        if self.sealed_key.is_some() {
+            put_varint(out, self.key_bytes as i32);
+        }
+        let start = out.len();
+        out.resize(start.saturating_add(self.key_bytes), 0);
+        start..out.len()
     }
 }
 

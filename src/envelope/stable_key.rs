@@ -15,6 +15,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use zeroize::Zeroize;
 
 use super::{Domain, OpenError, SealError};
 use crate::crypto::gcm_siv::StableCipher;
@@ -153,6 +154,26 @@ impl DomainKey {
                 CryptoError::Tag => OpenError::KeyTag,
                 other => OpenError::Crypto(other),
             })
+    }
+}
+
+impl DomainKey {
+    /// Appends to `out` the key that `stored` is, of a record without a seal: nobody vouches for the rest of it.
+    ///
+    /// # Errors
+    /// [`OpenError`]; `out` is then as it was before.
+    pub fn open_alone(&self, stored: &[u8], out: &mut Vec<u8>) -> Result<(), OpenError> {
+        let start = out.len();
+        let length = stored.len().saturating_sub(SEALED_KEY_BYTES);
+        out.resize(start.saturating_add(length), 0);
+        let opened = self.open(stored, out.get_mut(start..).unwrap_or_default());
+        if opened.is_err() {
+            if let Some(written) = out.get_mut(start..) {
+                written.zeroize();
+            }
+            out.truncate(start);
+        }
+        opened
     }
 }
 

@@ -8,6 +8,8 @@ use super::connection::{ConnectionCounters, Direction, FrameCounters};
 use super::latency::Latency;
 use super::reason::labels;
 use super::topic::{TopicCounters, TopicIndex, TopicName, TopicTable};
+use crate::envelope::StableKeyId;
+use crate::foreign::SHOWN_BYTES_MAX;
 
 labels! {
     /// What the proxy spent its time on; one histogram each.
@@ -72,8 +74,13 @@ pub struct ExecutorMetrics {
     /// Levels.
     pub gauges: Gauges,
     topics: TopicTable,
+    stable_keys: StableKeyTable,
+    topics_max: usize,
     times: [Latency; TimeKind::COUNT],
 }
+
+/// The stable key of each domain of a cluster.
+pub type StableKeyTable = BTreeMap<(Arc<str>, Arc<str>), StableKeyId>;
 
 impl ExecutorMetrics {
     /// Counters for executor number `executor`, with at most `topics_max` topics counted apart.
@@ -86,6 +93,8 @@ impl ExecutorMetrics {
             key_cache: KeyCacheCounters::default(),
             gauges: Gauges::default(),
             topics: TopicTable::new(topics_max),
+            stable_keys: StableKeyTable::new(),
+            topics_max,
             times: Default::default(),
         }
     }
@@ -103,6 +112,21 @@ impl ExecutorMetrics {
     /// The topic's counters.
     pub fn topic(&mut self, index: TopicIndex) -> &mut TopicCounters {
         self.topics.counters(index)
+    }
+
+    /// Takes note of the stable key under which record keys of a domain are sealed: of so many domains at most as there
+    /// are topics counted apart.
+    pub fn note_stable_key(&mut self, cluster: &Arc<str>, domain: &str, key: StableKeyId) {
+        if self.stable_keys.len() < self.topics_max {
+            let domain = domain.get(..domain.floor_char_boundary(SHOWN_BYTES_MAX));
+            let place = (Arc::clone(cluster), domain.unwrap_or_default().into());
+            self.stable_keys.insert(place, key);
+        }
+    }
+
+    /// The keyring is another one now.
+    pub fn forget_stable_keys(&mut self) {
+        self.stable_keys.clear();
     }
 
     /// The frame counters of one direction.
@@ -130,6 +154,7 @@ impl ExecutorMetrics {
             key_cache: self.key_cache,
             gauges: self.gauges,
             topics: self.topics.iter().cloned().collect(),
+            stable_keys: self.stable_keys.clone(),
             times: self.times.clone(),
         }
     }
@@ -154,6 +179,8 @@ pub struct Snapshot {
     pub gauges: Gauges,
     /// Topics that have counted anything.
     pub topics: BTreeMap<TopicName, TopicCounters>,
+    /// The stable keys under which record keys are sealed.
+    pub stable_keys: StableKeyTable,
     times: [Latency; TimeKind::COUNT],
 }
 
@@ -195,6 +222,9 @@ impl Snapshot {
         mine.opening_keys = mine.opening_keys.wrapping_add(added.opening_keys);
         for (name, counters) in &other.topics {
             self.topics.entry(name.clone()).or_default().merge(counters);
+        }
+        for (place, key) in &other.stable_keys {
+            self.stable_keys.insert(place.clone(), *key);
         }
         for (time, added) in self.times.iter_mut().zip(&other.times) {
             time.merge(added);

@@ -75,6 +75,14 @@ labels! {
         Domain => "domain",
         /// The record's headers are less protected than the rule demands of what is read.
         WeakHeaders => "weak_headers",
+        /// The keyring has no stable key for the record keys of the topic.
+        NoStableKey => "no_stable_key",
+        /// The record's key is not sealed, where the rule is for sealed ones.
+        ClearKey => "clear_key",
+        /// The record's key is sealed, where the rule is for readable ones.
+        SealedKey => "sealed_key",
+        /// The record's key is sealed under a stable key that is unknown, or not that of its domain.
+        StableKey => "stable_key",
         /// A record without a seal where the rule demands one.
         Plaintext => "plaintext",
         /// A tombstone without a seal where the rule does not accept it.

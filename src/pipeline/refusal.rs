@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use super::batch_keys::BATCH_KEYS_MAX;
 use crate::audit::{KekName, Reason};
-use crate::envelope::{FormKind, OpenError, SealError};
+use crate::envelope::{FormKind, OpenError, SealError, StableKeyId};
+use crate::foreign::Foreign;
 use crate::keys::KeyFailure;
 use crate::metrics::RefusalReason;
 use crate::protocol::error_code;
@@ -45,6 +46,16 @@ pub enum ProduceRefusal {
     /// The KMS gave no key.
     #[error("no key to seal with: {0} ({1}); the records were not stored")]
     Key(KeyFailure, KekName),
+    /// The keyring has no stable key for the topic's domain.
+    #[error(
+        "the keyring has no stable key for the domain {:?} of this topic's record keys: run `sealwire keyring assign`, \
+         and first `sealwire keyring new` if there is no key to assign",
+        Foreign::new(&**.0).to_string()
+    )]
+    NoStableKey(Arc<str>),
+    /// The stable key of the topic's domain may not be used.
+    #[error("the stable key {1} that record keys are sealed under may not be used: {0}")]
+    StableKey(KeyFailure, StableKeyId),
     /// An earlier batch of the same producer stands refused on this connection.
     #[error(
         "an earlier batch of this producer was refused and has to come first; the records were not stored, try again"
@@ -98,6 +109,8 @@ impl ProduceRefusal {
             | Self::Rejected { .. }
             | Self::NotNamed
             | Self::NotSealed(_)
+            | Self::NoStableKey(_)
+            | Self::StableKey(..)
             | Self::KafkaInternal => error_code::POLICY_VIOLATION,
             Self::AuditHeld
             | Self::KeyPending
@@ -141,7 +154,8 @@ impl ProduceRefusal {
             Self::KafkaInternal => RefusalReason::InternalTopic,
             Self::AuditHeld => RefusalReason::AuditHeld,
             Self::KeyPending => RefusalReason::KeyWaiting,
-            Self::Key(failure, _) => key_reason(*failure),
+            Self::Key(failure, _) | Self::StableKey(failure, _) => key_reason(*failure),
+            Self::NoStableKey(_) => RefusalReason::NoStableKey,
             Self::SequenceGuard => RefusalReason::SequenceGuard,
             Self::Batch(BatchError::Magic(_) | BatchError::Codec { .. }) => RefusalReason::Unsupported,
             Self::Batch(_) => RefusalReason::Malformed,
@@ -212,6 +226,9 @@ pub enum FetchRefusal {
     /// The KMS refuses the key.
     #[error("no key to open with: {0} ({1})")]
     Key(KeyFailure, KekName),
+    /// The stable key that the record's key is sealed under may not be used.
+    #[error("the stable key {1} that the record's key is sealed under may not be used: {0}")]
+    StableKey(KeyFailure, StableKeyId),
     /// A record under another key than the first so many of its batch.
     #[error("a batch under more than {BATCH_KEYS_MAX} data keys")]
     TooManyKeys,
@@ -240,9 +257,12 @@ impl FetchRefusal {
             | Self::Open(_)
             | Self::WeakHeaders
             | Self::Form(_) => error_code::CORRUPT_MESSAGE,
-            Self::NoRule | Self::Rejected | Self::NotNamed | Self::KekNotNamed(_) | Self::Key(..) => {
-                error_code::TOPIC_AUTHORIZATION_FAILED
-            }
+            Self::NoRule
+            | Self::Rejected
+            | Self::NotNamed
+            | Self::KekNotNamed(_)
+            | Self::Key(..)
+            | Self::StableKey(..) => error_code::TOPIC_AUTHORIZATION_FAILED,
         }
     }
 
@@ -253,8 +273,18 @@ impl FetchRefusal {
             Self::Open(error) => !matches!(error, OpenError::Crypto(_)),
             Self::Key(failure, _) => *failure == KeyFailure::Malformed,
             Self::TooManyKeys | Self::WeakHeaders | Self::Form(_) => true,
-            Self::NoRule | Self::Rejected | Self::NotNamed | Self::KekNotNamed(_) | Self::Batch(_) => false,
+            Self::NoRule
+            | Self::Rejected
+            | Self::NotNamed
+            | Self::KekNotNamed(_)
+            | Self::StableKey(..)
+            | Self::Batch(_) => false,
         }
+    }
+
+    /// Whether the record's key is one that was not opened.
+    pub fn leaves_key_sealed(&self) -> bool {
+        matches!(self, Self::Open(error) if error.is_of_a_sealed_key())
     }
 
     /// The reason class for counters.
@@ -265,7 +295,7 @@ impl FetchRefusal {
             Self::NotNamed => RefusalReason::NotNamed,
             Self::KekNotNamed(_) => RefusalReason::KekNotNamed,
             Self::Key(KeyFailure::Malformed, _) => RefusalReason::Tag,
-            Self::Key(failure, _) => key_reason(*failure),
+            Self::Key(failure, _) | Self::StableKey(failure, _) => key_reason(*failure),
             Self::Batch(BatchError::Magic(_) | BatchError::Codec { .. }) => RefusalReason::Unsupported,
             Self::TooManyKeys | Self::Batch(_) => RefusalReason::Malformed,
             Self::Open(error) => open_reason(error),
@@ -288,7 +318,7 @@ impl FetchRefusal {
     pub fn audit_reason(&self) -> Reason {
         match self {
             Self::Open(error) => Reason::Open(*error),
-            Self::Key(failure, _) => Reason::Key(*failure),
+            Self::Key(failure, _) | Self::StableKey(failure, _) => Reason::Key(*failure),
             Self::TooManyKeys => Reason::TooManyKeys,
             other => Reason::Counted(other.reason()),
         }
@@ -308,6 +338,10 @@ fn open_reason(error: &OpenError) -> RefusalReason {
         OpenError::Record(_) => RefusalReason::Malformed,
         OpenError::MarkerTwice => RefusalReason::MarkerTwice,
         OpenError::UnknownDomain => RefusalReason::Domain,
+        OpenError::ClearKey => RefusalReason::ClearKey,
+        OpenError::KeySealed => RefusalReason::SealedKey,
+        OpenError::UnknownStableKey { .. } | OpenError::ForeignStableKey { .. } => RefusalReason::StableKey,
+        OpenError::MalformedKey | OpenError::KeyTag => RefusalReason::Tag,
         OpenError::Tag | OpenError::ExtraHeaders | OpenError::HiddenHeaders | OpenError::WrongKey => {
             RefusalReason::Tag
         }
@@ -329,7 +363,7 @@ mod tests {
                 refusal.to_string()
             })
             .collect();
-        assert_eq!(seen.len(), 16, "{seen:#?}");
+        assert_eq!(seen.len(), 17, "{seen:#?}");
     }
 
     /// Every refusal comes behind another: a new one does not compile without a place here.
@@ -347,7 +381,10 @@ mod tests {
             FetchRefusal::Key(KeyFailure::KekDenied, _) => key(KeyFailure::KekNotFound),
             FetchRefusal::Key(KeyFailure::KekNotFound, _) => key(KeyFailure::KekVersionNotFound),
             FetchRefusal::Key(KeyFailure::KekVersionNotFound, _) => key(KeyFailure::Malformed),
-            FetchRefusal::Key(KeyFailure::Malformed, _) => FetchRefusal::TooManyKeys,
+            FetchRefusal::Key(KeyFailure::Malformed, _) => {
+                FetchRefusal::StableKey(KeyFailure::KekDisabled, StableKeyId::from_bytes([0; 4]))
+            }
+            FetchRefusal::StableKey(..) => FetchRefusal::TooManyKeys,
             FetchRefusal::TooManyKeys => FetchRefusal::Batch(BatchError::Checksum),
             FetchRefusal::Batch(_) => FetchRefusal::Open(OpenError::Tag),
             FetchRefusal::Open(_) => FetchRefusal::WeakHeaders,

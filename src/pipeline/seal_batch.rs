@@ -19,6 +19,7 @@ use std::time::Instant;
 
 use super::decompressing::{DecompressorPool, Records};
 use super::refusal::ProduceRefusal;
+use super::stable_keys::TopicKeys;
 use super::work::{BATCH_WORK, Pause, Progress, RECORD_WORK, Work};
 use crate::clocks::Clocks;
 use crate::envelope::{BatchPlace, BatchSealer, SaltSource, SealBuffers, SealTerms};
@@ -90,6 +91,8 @@ pub(super) struct SealContext<'a> {
     pub(super) partition: i32,
     pub(super) clocks: Clocks,
     pub(super) rule: &'a SealRule,
+    /// What seals record keys.
+    pub(super) keys: &'a TopicKeys,
     /// The share to begin with.
     pub(super) share: Option<&'a Rc<SealingShare>>,
     pub(super) now: Instant,
@@ -177,6 +180,8 @@ impl SealDraft {
         pool: &mut SealingPool,
         out: &mut Vec<u8>,
     ) -> Result<Progress<Sealed>, ProduceRefusal> {
+        // TOPIC-KEYS-2
+        context.keys.sealing()?;
         // SEAL-BATCH-1
         if self
             .attempt
@@ -286,7 +291,10 @@ impl SealDraft {
         let sealer = key.begin(
             &mut pool.salts,
             &context.place(),
-            &SealTerms::new(&rule.domain, rule.headers),
+            &SealTerms {
+                keys: context.keys.sealing()?,
+                ..SealTerms::new(&rule.domain, rule.headers)
+            },
             buffers,
         )?;
         let (cursor, writer) = if self.is_compact(context) {

@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use super::listener_map::ListenerMap;
 use super::refusal::ProduceRefusal;
+use super::stable_keys::TopicKeys;
 use super::work::{RULE_WORK, Work};
-use crate::envelope::{AcceptedDomain, KekId};
+use crate::envelope::KekId;
 use crate::foreign::Foreign;
 use crate::identity::Client;
 use crate::ids::{ById, KmsId};
+use crate::keys::StableKeys;
 use crate::kms::KekNames;
 use crate::metrics::{ExecutorMetrics, TopicIndex};
 use crate::rules::{
@@ -30,8 +32,8 @@ pub struct Topic {
     pub(super) is_legal: bool,
     /// The KMS and the start of a wrapped DEK, for each KEK that its records may name.
     pub open_keks: Vec<(KmsId, KekId)>,
-    /// What its records may be bound to: the domain of new records first.
-    pub domains: Vec<AcceptedDomain>,
+    /// What its records may be bound to, the domain of new records first, and what their keys are sealed with.
+    pub keys: TopicKeys,
     /// What records have to be that come sealed, where any may.
     pub(super) raw: Option<SealRule>,
 }
@@ -79,6 +81,8 @@ pub struct ClusterRules {
     rules: RuleSet,
     /// What KEKs are called in records, by KMS.
     kek_names: ById<KmsId, KekNames>,
+    /// What record keys are sealed with.
+    stable_keys: Option<Arc<StableKeys>>,
     topics: HashMap<Box<str>, Rc<Topic>>,
     topics_max: usize,
     /// Where topics are counted that no rule names.
@@ -92,6 +96,7 @@ impl ClusterRules {
             name,
             rules,
             kek_names: ById::default(),
+            stable_keys: None,
             topics: HashMap::new(),
             topics_max: topics_max.max(1),
             no_rule: None,
@@ -101,6 +106,12 @@ impl ClusterRules {
     /// Takes in what KEKs of a KMS are called in records; topics that were resolved are resolved anew.
     pub fn name_keks(&mut self, kms: KmsId, names: KekNames) {
         self.kek_names.insert(kms, names);
+        self.topics.clear();
+    }
+
+    /// Takes in what record keys are sealed with from now on; topics that were resolved are resolved anew.
+    pub fn take_stable_keys(&mut self, keys: Arc<StableKeys>) {
+        self.stable_keys = Some(keys);
         self.topics.clear();
     }
 
@@ -118,7 +129,7 @@ impl ClusterRules {
                 metrics: self.no_rule(metrics),
                 is_legal: false,
                 open_keks: Vec::new(),
-                domains: Vec::new(),
+                keys: TopicKeys::default(),
                 raw: None,
             });
         }
@@ -169,7 +180,7 @@ impl ClusterRules {
             metrics: index,
             is_legal: true,
             open_keks: Vec::new(),
-            domains: Vec::new(),
+            keys: TopicKeys::default(),
             raw: None,
         };
         if let Some(TopicRule {
@@ -183,10 +194,10 @@ impl ClusterRules {
                 .iter()
                 .filter_map(|(kms, kek)| Some((*kms, self.kek_names.get(*kms)?.id(kek)?)))
                 .collect();
-            topic.domains = std::iter::once(&seal.domain)
-                .chain(&seal.open_domains)
-                .map(|domain| domain.clone().into())
-                .collect();
+            topic.keys = TopicKeys::of(seal, self.stable_keys.as_ref());
+            if let Some(id) = topic.keys.sealing_id() {
+                metrics.note_stable_key(&self.name, seal.domain.name(), id);
+            }
             topic.raw = seal.access.raw_for.is_some().then(|| SealRule {
                 accept: Forms::SEALWIRE,
                 on_unreadable: OnUnreadable::Refuse,

@@ -32,18 +32,19 @@ use super::notices::Notices;
 use super::passwords::Passwords;
 use super::sending::send;
 use super::spread::Spread;
+use super::stable_keys::StableKeysFile;
 use super::state_file::{ClusterAddresses, StateFile};
 use super::tls_files::TlsFiles;
 use crate::admin::{
-    AccessFacts, BrokerTokenFacts, Collection, EXECUTOR_TIMEOUT, Hidden, KeySetFacts, ProcessFacts, Source,
-    TlsFacts, TokenFacts, serve,
+    AccessFacts, BrokerTokenFacts, Collection, EXECUTOR_TIMEOUT, Hidden, KeySetFacts, KeyringFacts,
+    ProcessFacts, Source, TlsFacts, TokenFacts, serve,
 };
 use crate::audit::{AuditLog, AuditState};
 use crate::channel::{Receiver, Sender};
 use crate::clocks;
 use crate::config::OwnPorts;
 use crate::ids::{ById, ClusterId, Ids};
-use crate::keys::{KeyService, KeyStatistics, ToldKeyEvent, ToldKeyEvents};
+use crate::keys::{KeyService, KeyStatistics, StableKeys, ToldKeyEvent, ToldKeyEvents};
 use crate::messages::{ControlRequest, ExecutorMessage, TlsNews};
 use crate::metrics::Snapshot;
 use crate::pipeline::AddressBook;
@@ -69,6 +70,7 @@ pub(super) struct Followed {
     pub(super) key_sets: KeySets,
     pub(super) tokens: DelegationTokens,
     pub(super) broker_tokens: BrokerTokens,
+    pub(super) stable_keys: Option<StableKeysFile>,
 }
 
 /// When the program ends, and how.
@@ -156,22 +158,25 @@ impl Control {
             key_sets: followed.key_sets.watch(),
             tokens: followed.tokens.watch(),
             broker_tokens: followed.broker_tokens.watch(),
+            keyring: followed.stable_keys.as_ref().map(StableKeysFile::watch),
             connections: self.links.connections,
             audit: self.links.audit.state(),
         });
         let executors = self.links.executors.clone();
         let executors_ended = std::mem::take(&mut self.links.executors_ended);
         self.key_events = Some(key_service.events());
-        let keys = tokio::spawn(key_service.run());
+        let mut following = JoinSet::new();
+        following.spawn(async move { match key_service.run().await {} });
         self.key_sets = followed.key_sets.requests();
         self.tokens = followed.tokens;
-        let tls_files = tokio::spawn(follow_tls(followed.tls, executors.clone()));
+        following.spawn(follow_tls(followed.tls, executors.clone()));
         let (groups, changed) = mpsc::channel(GROUPS_WAITING);
         self.groups = changed;
-        let access_files = tokio::spawn(follow_access(followed.logins, executors.clone(), groups));
-        let key_sets = tokio::spawn(followed.key_sets.follow(executors.clone()));
-        let broker_tokens = tokio::spawn(followed.broker_tokens.follow(executors.clone()));
-        let admin = tokio::spawn(serve_admin(admin, facts_source, facts));
+        following.spawn(follow_access(followed.logins, executors.clone(), groups));
+        following.spawn(followed.key_sets.follow(executors.clone()));
+        following.spawn(followed.broker_tokens.follow(executors.clone()));
+        following.spawn(follow_stable_keys(followed.stable_keys, executors.clone()));
+        following.spawn(serve_admin(admin, facts_source, facts));
         let mut state_files = JoinSet::new();
         for (file, book) in self.state_files.drain(..) {
             state_files.spawn(file.keep(book));
@@ -197,12 +202,7 @@ impl Control {
             () = drained => {}
             never = self.serve() => match never {},
         }
-        keys.abort();
-        tls_files.abort();
-        access_files.abort();
-        key_sets.abort();
-        broker_tokens.abort();
-        admin.abort();
+        following.abort_all();
         // What was learned last is written.
         self.spreads = ById::default();
         let written = async { while state_files.join_next().await.is_some() {} };
@@ -316,6 +316,16 @@ async fn follow_tls(files: TlsFiles, executors: Vec<Sender<ExecutorMessage>>) {
     files.follow(tell).await;
 }
 
+async fn follow_stable_keys(file: Option<StableKeysFile>, executors: Vec<Sender<ExecutorMessage>>) {
+    let Some(file) = file else { return };
+    let tell = |keys: Arc<StableKeys>| {
+        tell_all(executors.clone(), move || {
+            ExecutorMessage::StableKeys(Arc::clone(&keys))
+        })
+    };
+    file.follow(tell).await;
+}
+
 async fn follow_access(
     files: AccessFiles,
     executors: Vec<Sender<ExecutorMessage>>,
@@ -420,6 +430,7 @@ struct Facts {
     key_sets: watch::Receiver<Vec<KeySetFacts>>,
     tokens: watch::Receiver<Vec<TokenFacts>>,
     broker_tokens: watch::Receiver<Vec<BrokerTokenFacts>>,
+    keyring: Option<watch::Receiver<Option<KeyringFacts>>>,
     connections: (usize, usize),
     audit: Arc<AuditState>,
 }
@@ -455,6 +466,7 @@ impl Source for Facts {
             key_sets: self.key_sets.borrow().clone(),
             tokens: self.tokens.borrow().clone(),
             broker_tokens: self.broker_tokens.borrow().clone(),
+            keyring: self.keyring.as_ref().and_then(|facts| facts.borrow().clone()),
             connections: self.connections,
             audit: Arc::clone(&self.audit),
         }

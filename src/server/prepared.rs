@@ -13,6 +13,7 @@ use super::broker_tokens::BrokerTokens;
 use super::control::{Control, ControlLinks, Ending, Followed};
 use super::delegation_tokens::DelegationTokens;
 use super::key_sets::KeySets;
+use super::stable_keys::StableKeysFile;
 use super::start::{Capacities, Start, new_identity};
 use super::state_file::ClusterAddresses;
 use super::threads::executor_cpus;
@@ -25,6 +26,7 @@ use crate::clocks;
 use crate::config::{Config, OwnPorts};
 use crate::crypto::wipe_on_this_thread;
 use crate::ids::KmsId;
+use crate::keyring;
 use crate::keys::{CallBudget, KeyOptions, KeyService, NamedKms};
 use crate::kms::Kms;
 use crate::messages::{CameBack, TlsNews};
@@ -55,8 +57,13 @@ impl Prepared {
     ) -> Result<Self, ServerError> {
         ring::preflight()?;
         let cpus = executor_cpus(config.runtime.executors);
+        let stable_keys = match &config.keyring {
+            // One that is being asked for beside each.
+            Some(path) => keyring::read_file(path)?.0.keys().len().saturating_mul(2),
+            None => 0,
+        };
         let keys = key_options(&config).locked_keys(config.kms.len(), cpus.len());
-        let protection = protect_keys(keys);
+        let protection = protect_keys(keys.saturating_add(stable_keys.min(STABLE_KEYS_LOCKED_MAX)));
         let kms = open_kms(&config, layer)?;
         let public: Vec<KmsId> = kms
             .iter()
@@ -105,6 +112,7 @@ impl Prepared {
     /// Starts the threads and is the control thread until told to stop.
     pub(super) fn run(self, stopped: oneshot::Receiver<()>, signals: bool) -> Result<(), ServerError> {
         let runtime = runtime().map_err(ServerError::Control)?;
+        let stable_keys = runtime.block_on(StableKeysFile::of(&self.config, &self.kms))?;
         let options = key_options(&self.config);
         let came_back = Arc::<CameBack>::default();
         let (control, requests) = channel(CONTROL_CAPACITY);
@@ -117,6 +125,7 @@ impl Prepared {
             logins: &self.logins.1,
             came_back: &came_back,
             audit: &self.audit.state(),
+            stable_keys: stable_keys.as_ref().map(StableKeysFile::keys),
             control,
             key_service,
             identity: new_identity()?,
@@ -129,10 +138,8 @@ impl Prepared {
         // Rings and ports are there by now.
         let descriptors = Descriptors::raise();
         let connections_max = descriptors.connections(self.config.limits.connections_max);
-        let acceptor = self
-            .acceptor
-            .start(ways.accepted, connections_max)
-            .map_err(ServerError::Control)?;
+        let acceptor = self.acceptor.start(ways.accepted, connections_max);
+        let acceptor = acceptor.map_err(ServerError::Control)?;
         log_start(&self.config, self.cpus.len(), &self.facts);
         if self.config.runtime.self_check {
             let running = self_check::RunningFacts {
@@ -142,9 +149,8 @@ impl Prepared {
             key_service.look_for(self_check::one_of_each_kms(&self.config));
             runtime.spawn(self_check::log(self.config.clone(), kms_list, running));
         }
-        let mut audit = self.audit;
-        let audit_state = audit.state();
-        tell_rules(&mut audit, &self.config);
+        let audit_state = self.audit.state();
+        let audit = told_rules(self.audit, &self.config);
         let links = ControlLinks {
             connections: (connections_max, self.config.limits.connections_max),
             requests,
@@ -168,6 +174,7 @@ impl Prepared {
             key_sets: KeySets::of(&self.config),
             tokens: self.tokens,
             broker_tokens: self.broker_tokens,
+            stable_keys,
         };
         runtime.block_on(control.run(key_service, followed, self.admin, self.facts, ending));
         // What still waits for a disk or a resolver is not waited for.
@@ -200,10 +207,11 @@ fn open_kms(
     opened.collect()
 }
 
-fn tell_rules(audit: &mut AuditLog, config: &Config) {
+fn told_rules(mut audit: AuditLog, config: &Config) -> AuditLog {
     for cluster in &config.clusters {
         audit.tell_rules(&cluster.name, cluster.rules.rules().len(), None, clocks::now());
     }
+    audit
 }
 
 /// AUDIT-7, once executors have said what they had left.
@@ -229,6 +237,9 @@ fn key_options(config: &Config) -> KeyOptions {
 
 /// Look-ups, addresses and audit lines of all executors that wait for the control thread.
 const CONTROL_CAPACITY: usize = 4096;
+
+/// Places in locked memory for keys of the keyring; more lie on the heap.
+const STABLE_KEYS_LOCKED_MAX: usize = 4096;
 
 /// The control thread's; threads beside it read files of passwords and tokens.
 fn runtime() -> std::io::Result<Runtime> {

@@ -181,6 +181,7 @@ impl SimulatedServer {
         let (control, requests) = channel(settings.control_capacity);
         let (key_sender, key_requests) = channel(settings.capacities.keys);
         let start = Start {
+            stable_keys: None,
             config,
             options,
             addresses: &addresses,

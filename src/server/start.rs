@@ -22,7 +22,7 @@ use crate::config::{ClusterConfig, Config, KeySetSource, OwnAccount, UpstreamLog
 use crate::executor::{ExecutorListener, ExecutorSetup, Platform, spawn};
 use crate::identity::sasl::exchange::Checked;
 use crate::ids::{ById, ClusterId, ListenerId};
-use crate::keys::{KeyOptions, KeyReply, KeyRequest};
+use crate::keys::{KeyOptions, KeyReply, KeyRequest, StableKeys};
 use crate::messages::{CameBack, ControlRequest, ExecutorMessage, Seats, TlsNews};
 use crate::pipeline::{Cluster, ClusterRules, ListenerMap, LoginPolicy, Pipeline};
 use crate::protocol::hops::Identity;
@@ -40,6 +40,8 @@ pub(super) struct Start<'a> {
     pub(super) logins: &'a [AccessNews],
     pub(super) came_back: &'a Arc<CameBack>,
     pub(super) audit: &'a Arc<AuditState>,
+    /// What record keys are sealed with.
+    pub(super) stable_keys: Option<Arc<StableKeys>>,
     pub(super) control: Sender<ControlRequest>,
     pub(super) key_service: Sender<KeyRequest>,
     /// What this program knows itself by.
@@ -166,6 +168,7 @@ impl Start<'_> {
         let limits = self.config.limits.clone();
         let options = self.options.clone();
         let logins = login_policies(self.config, self.logins);
+        let stable_keys = self.stable_keys.clone();
         let clusters: Vec<_> = self
             .config
             .clusters
@@ -199,6 +202,9 @@ impl Start<'_> {
             let mut pipeline = Pipeline::new(executor, limits, &options, clusters);
             for (listener, policy) in logins {
                 pipeline.logins.set(listener, policy);
+            }
+            if let Some(keys) = stable_keys {
+                pipeline.take_stable_keys(&keys);
             }
             pipeline.identity = identity;
             pipeline.audit_state = audit_state;

@@ -8,7 +8,9 @@ use crate::support::broker_properties::Login;
 use crate::support::rig::Rig;
 use crate::support::shared;
 
+mod compaction;
 mod connect;
+mod partitioners;
 mod registry;
 mod streams;
 
@@ -28,4 +30,5 @@ const RULES: &str = r#"
 match = "stable-*"
 kms = "local"
 kek = "orders"
+key = "stable"
 "#;

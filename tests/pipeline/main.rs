@@ -36,6 +36,7 @@ mod refused_keys;
 mod rig;
 mod shapes;
 mod split_batches;
+mod stable_keys;
 mod told;
 mod unverified;
 mod wire;

@@ -16,7 +16,11 @@ const VERSIONS: std::ops::RangeInclusive<i16> = 3..=12;
 const CODECS: [Codec; 5] = [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd];
 
 /// Sends the partitions, lets the broker store what reaches it, and says that and the client's verdicts.
-fn exchange(rig: &mut Rig, version: i16, partitions: &[ToProduce<'_>]) -> (Vec<Produced>, Vec<Verdict>) {
+pub(crate) fn exchange(
+    rig: &mut Rig,
+    version: i16,
+    partitions: &[ToProduce<'_>],
+) -> (Vec<Produced>, Vec<Verdict>) {
     let halted = rig.client_sends(&produce(version, 5, -1, partitions));
     assert_eq!(halted, Ok(Halt::More));
     let request = only_frame(&rig.at_broker());

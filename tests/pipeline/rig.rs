@@ -149,12 +149,29 @@ fn rules() -> RuleSet {
         seal_rule("moved-*", "payments", |rule| {
             rule.open_domains = vec![Template::plain("sealed-a")];
         }),
+        keys_rule("keys-*", |_| {}),
+        keys_rule("both-keys-*", |rule| rule.keys.accept_others = true),
+        keys_rule("tombs-keys-*", |rule| {
+            rule.accept = Forms::SEALWIRE.with(Forms::TOMBSTONE);
+        }),
+        seal_rule("clear-*", "payments", |rule| {
+            rule.open_domains = vec![Template::plain("both-keys-a")];
+            rule.keys.accept_others = true;
+        }),
         raw_rule("raw-*", true),
         raw_rule("marked-*", false),
         seal_rule("small-*", "payments", |rule| rule.max_message_bytes = 1000),
         seal_rule("roomy-*", "payments", |rule| rule.max_message_bytes = 1 << 22),
         seal_rule("plain-*", "payments", |rule| rule.stored_codec = Codec::None),
     ])
+}
+
+/// Record keys are sealed.
+fn keys_rule(topics: &str, adjust: impl FnOnce(&mut SealTemplate)) -> Rule {
+    seal_rule(topics, "payments", |rule| {
+        rule.keys.sealed = true;
+        adjust(rule);
+    })
 }
 
 /// Records come and go as they are stored, for whoever the network vouches for, whom the other lists take in as well.
@@ -671,13 +688,18 @@ pub(crate) fn at_offset(batch: &[u8], base_offset: i64) -> Vec<u8> {
     [&base_offset.to_be_bytes()[..], &batch[8..]].concat()
 }
 
+/// The batch with a checksum that fits.
+pub(crate) fn with_checksum(mut batch: Vec<u8>) -> Vec<u8> {
+    fit_length_and_crc(&mut batch);
+    batch
+}
+
 /// Alters the byte of the sealed batch that is `from_end` bytes before its end, with a checksum that fits.
 pub(crate) fn tampered(batch: &[u8], from_end: usize) -> Vec<u8> {
     let mut batch = batch.to_vec();
     let at = batch.len() - 1 - from_end;
     batch[at] ^= 1;
-    fit_length_and_crc(&mut batch);
-    batch
+    with_checksum(batch)
 }
 
 pub(crate) fn contains(bytes: &[u8], text: impl AsRef<[u8]>) -> bool {

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use rustls::pki_types::ServerName;
 use sealwire::config::{Config, KmsKind, ListenerConfig, MasterKeySource, UpstreamLogin};
+use sealwire::kms::file::FileKms;
 use sealwire::kms::vault::VaultLogin;
 use sealwire::secret_source::SecretSource;
 use sealwire::testing::authority::{Authority, Issued, Span, Wanted};
@@ -21,6 +22,7 @@ use toml_edit::{Array, DocumentMut, value};
 
 use crate::support::HOST;
 use crate::support::cache;
+use crate::support::keystore::add_stable_keys;
 use crate::support::launch::{DataFolder, Process};
 use crate::support::ports::ReservedPort;
 use crate::support::secret_files::write_secret;
@@ -90,6 +92,19 @@ fn the_file_with_logins_at_brokers_starts() {
 }
 
 #[test]
+fn the_file_with_sealed_keys_starts() {
+    let mut program = Program::start("keys.toml");
+    let admin = program.wait_until_it_is_ready();
+    program.wait_until_it_serves();
+    let metrics = get(admin, "/metrics").expect("the admin port answers");
+    assert!(
+        metrics.contains("sealwire_keyring_keys{state=\"usable\"} 1"),
+        "{metrics}"
+    );
+    program.terminate();
+}
+
+#[test]
 fn the_file_with_a_vault_starts() {
     let mut program = Program::start("kms-vault.toml");
     program.wait_until_it_misses("vault");
@@ -125,6 +140,7 @@ impl Program {
         let text = fs::read_to_string(&path).expect("the copy is read");
         let config = Config::from_toml_text(&text, &path).unwrap_or_else(|errors| panic!("{errors}"));
         make_keystores(&config);
+        make_keyring(&config);
         make_users(&config);
         make_accounts(&config);
         let certificates = Certificates::make(&config, folder.path());
@@ -396,6 +412,18 @@ fn make_keystores(config: &Config) {
             other => panic!("no shipped file has this: {other:?}"),
         }
     }
+}
+
+/// Under a KEK of the first keystore.
+fn make_keyring(config: &Config) {
+    let (Some(keyring), Some(kms)) = (&config.keyring, config.kms.first()) else {
+        return;
+    };
+    let KmsKind::File { path, master_key } = &kms.kind else {
+        panic!("no shipped file has this")
+    };
+    let kms = FileKms::open(path, master_key).expect("the keystore");
+    add_stable_keys(keyring, &kms, "default", &["customers-*"]);
 }
 
 fn keystore(command: &str, path: &Path, master_key: &Path, names: &[&str]) {

@@ -15,7 +15,7 @@ use crate::support::package_files::taken_out;
 type TestResult = Result<(), Box<dyn std::error::Error>>;
 
 /// For each alert what brings it: series and their values, one a minute.
-const FIRE: [(&str, &[(&str, &str)]); 26] = [
+const FIRE: [(&str, &[(&str, &str)]); 30] = [
     (
         "SealwireTampering",
         &[(
@@ -74,6 +74,34 @@ const FIRE: [(&str, &[(&str, &str)]); 26] = [
     (
         "SealwireKeystoreStale",
         &[(r#"sealwire_kms_stale{kms="local"}"#, "1x20")],
+    ),
+    (
+        "SealwireKeyringsDiffer",
+        &[
+            (
+                r#"sealwire_stable_key_info{domain="orders",key="00000001",instance="a"}"#,
+                "1x20",
+            ),
+            (
+                r#"sealwire_stable_key_info{domain="orders",key="00000002",instance="b"}"#,
+                "1x20",
+            ),
+        ],
+    ),
+    (
+        "SealwireKeyringsDiffer",
+        &[
+            (r#"sealwire_keyring_info{fingerprint="0a",instance="a"}"#, "1x20"),
+            (r#"sealwire_keyring_info{fingerprint="0b",instance="b"}"#, "1x20"),
+        ],
+    ),
+    (
+        "SealwireKeyringNotUsable",
+        &[("sealwire_keyring_current", "0x20")],
+    ),
+    (
+        "SealwireKeyringNotUsable",
+        &[(r#"sealwire_keyring_keys{state="refused"}"#, "1x20")],
     ),
     (
         "SealwireKeyMemoryUnprotected",
@@ -144,7 +172,7 @@ const GROWS: &str = "0 0 0 1+1x17";
 const BORN: &str = "_x17 1x2";
 
 /// A program that is well, and busy: no alert comes of it.
-const CALM: [(&str, &str); 20] = [
+const CALM: [(&str, &str); 26] = [
     (
         r#"sealwire_refused_partitions_total{operation="fetch",reason="tag"}"#,
         "7x20",
@@ -162,6 +190,21 @@ const CALM: [(&str, &str); 20] = [
     (r#"sealwire_kek_lapses_total{kms="vault"}"#, "2x20"),
     (r#"sealwire_kek_revocations_total{kms="vault"}"#, "2x20"),
     (r#"sealwire_kms_stale{kms="local"}"#, "0x20"),
+    (
+        r#"sealwire_stable_key_info{domain="orders",key="00000001",instance="a"}"#,
+        "1x20",
+    ),
+    (
+        r#"sealwire_stable_key_info{domain="orders",key="00000001",instance="b"}"#,
+        "1x20",
+    ),
+    (
+        r#"sealwire_stable_key_info{domain="other",key="00000002",instance="a"}"#,
+        "1x20",
+    ),
+    (r#"sealwire_keyring_info{fingerprint="0a",instance="a"}"#, "1x20"),
+    (r#"sealwire_keyring_current"#, "1x20"),
+    (r#"sealwire_keyring_keys{state="refused"}"#, "0x20"),
     (r#"sealwire_key_memory_protected{protection="locked"}"#, "1x20"),
     (
         r#"sealwire_tls_certificate_left_seconds{path="a.pem"}"#,

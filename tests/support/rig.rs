@@ -94,6 +94,9 @@ impl Rig {
         };
         if Route::chosen() == Route::Proxy {
             let keystore = Keystore::create(keks);
+            if rules.contains("key = \"stable\"") {
+                keystore.add_stable_keys(keks.first().expect("a KEK"), &["*"]);
+            }
             let proxy = start(&rig.setup(&keystore, login), login, &ProxyTls::default());
             rig.proxy = Some(proxy);
             rig.keystore = Some(keystore);

@@ -1,5 +1,6 @@
 //! How long a stored batch is, and how long its client's was: both are told from lengths alone.
 
+use crate::envelope::stable_key::SEALED_KEY_BYTES;
 use crate::envelope::{Form, HeaderMode, Marker, form_of};
 use crate::record_batch::varint::varint_bytes;
 use crate::record_batch::{BatchHeader, HEADER_BYTES, RecordCursor, RecordLayout};
@@ -61,10 +62,18 @@ fn clear_bytes(record: &RecordLayout, marker: &Marker) -> usize {
                 .saturating_sub(with.saturating_sub(without))
         }
     };
+    let stored_key = record.key.map_or(0, |key| key.len());
+    let key_bytes = match seal.parts.key_sealed {
+        true => stored_key.saturating_sub(SEALED_KEY_BYTES),
+        false => stored_key,
+    };
+    let with_length = |bytes| varint_bytes(length(bytes)).saturating_add(bytes);
+    let sealed_key_adds = with_length(stored_key).saturating_sub(with_length(key_bytes));
     let body = record
         .headers
         .start
         .saturating_sub(record.body)
+        .saturating_sub(sealed_key_adds)
         .saturating_add(header_section);
     varint_bytes(length(body)).saturating_add(body)
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use super::batch_sizes::{Sizes, StoredBatch};
 use super::{InspectError, Selection};
-use crate::envelope::{Domain, Form, FormKind, HeaderMode, Marker, WrappedDek, form_of, kroxylicious};
+use crate::envelope::{
+    Domain, Form, FormKind, HeaderMode, Marker, StableKeyId, WrappedDek, form_of, kroxylicious,
+};
 use crate::record_batch::{
     BatchHeader, BatchKind, BatchSlice, Decompressor, RecordCursor, RecordLayout, crc_matches, stored_records,
 };
@@ -69,6 +71,8 @@ pub(super) struct Stored<'a> {
 pub(super) struct SealFacts<'a> {
     pub(super) headers: HeaderMode,
     pub(super) key_sealed: bool,
+    /// Under which stable key; `None`: it is null, readable, or none that can be read.
+    pub(super) stable_key: Option<StableKeyId>,
     pub(super) domain_hint: [u8; 4],
     /// Whether the hint is that of the topic's name; `None` where the topic is not known.
     pub(super) domain_is_topic: Option<bool>,
@@ -182,7 +186,7 @@ fn stored<'a>(
         }
     };
     let seal = match &form {
-        Form::RecordSeal(marker) => Some(seal_facts(plain, marker, origin)),
+        Form::RecordSeal(marker) => Some(seal_facts(plain, record, marker, origin)),
         Form::Kroxylicious { .. } | Form::Tombstone | Form::Plaintext => None,
     };
     let foreign_kek = match &form {
@@ -211,13 +215,22 @@ fn stored<'a>(
     })
 }
 
-fn seal_facts<'a>(plain: &'a [u8], marker: &Marker, origin: ReadFrom<'_>) -> SealFacts<'a> {
+fn seal_facts<'a>(
+    plain: &'a [u8],
+    record: &RecordLayout,
+    marker: &Marker,
+    origin: ReadFrom<'_>,
+) -> SealFacts<'a> {
     let seal = marker.seal();
     let wrapped = marker.wrapped_dek(plain);
     let hint_of = |topic: &str| Domain::new(topic).ok().map(|domain| domain.hint());
     SealFacts {
         headers: seal.parts.headers,
         key_sealed: seal.parts.key_sealed,
+        stable_key: record
+            .key
+            .filter(|_| seal.parts.key_sealed)
+            .and_then(|key| StableKeyId::in_sealed_key(key.of(plain)).ok()),
         domain_hint: seal.domain_hint,
         domain_is_topic: origin
             .topic

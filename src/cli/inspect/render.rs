@@ -164,9 +164,17 @@ fn seal_text(seal: &SealFacts<'_>) -> String {
     format!(
         "headers {}{}, domain {}{domain}, {key}",
         seal.headers.name(),
-        if seal.key_sealed { ", key sealed" } else { "" },
+        key_text(seal),
         hex(&seal.domain_hint),
     )
+}
+
+fn key_text(seal: &SealFacts<'_>) -> String {
+    match (seal.key_sealed, seal.stable_key) {
+        (true, Some(id)) => format!(", key sealed under {id}"),
+        (true, None) => ", key sealed".to_owned(),
+        (false, _) => String::new(),
+    }
 }
 
 fn json(item: &Item<'_>) -> Value {
@@ -240,6 +248,7 @@ fn seal_json(format: Option<u8>, seal: &SealFacts<'_>) -> Value {
         "format": format,
         "headers": seal.headers.name(),
         "key_sealed": seal.key_sealed,
+        "stable_key": seal.stable_key.map(|id| id.to_string()),
         "domain_hint": hex(&seal.domain_hint),
         "domain_is_topic": seal.domain_is_topic,
         "wrapped_dek": wrapped,
@@ -287,6 +296,7 @@ mod tests {
         let seal = SealFacts {
             headers: HeaderMode::Sealed,
             key_sealed: false,
+            stable_key: None,
             domain_hint: [0; 4],
             domain_is_topic: Some(true),
             wrapped_dek: Some(wrapped_dek),

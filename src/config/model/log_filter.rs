@@ -176,6 +176,7 @@ const TARGETS: &[&str] = &[
     "sealwire::server::notices",
     "sealwire::server::prepared",
     "sealwire::server::spread",
+    "sealwire::server::stable_keys",
     "sealwire::server::state_file",
     "sealwire::server::threads",
     "sealwire::server::tls_files",

@@ -1,4 +1,4 @@
-//! `[runtime]`, `[log]`, `[audit]` and `[admin]`.
+//! `[runtime]`, `[log]`, `[audit]`, `[keyring]` and `[admin]`.
 
 use super::Preset::{Absent, Required, Value};
 use super::{Key, flag, other, table};
@@ -72,6 +72,21 @@ pub(super) const KEYS: &[Key] = &[
          logins no answer, and `/readyz` says why. `drop`: everything goes on; events that find no room are lost and \
          counted.",
         "\"drop\"",
+    ),
+    table(
+        "keyring",
+        Absent("no record keys are sealed"),
+        "The stable keys that record keys are sealed under, wrapped by KMSs of this configuration. All instances have the \
+         same file; the program follows it, and never writes it. See `docs/keyring.md`.",
+        "[keyring]",
+    ),
+    other(
+        "keyring.path",
+        "path",
+        Required,
+        "The keyring, which `sealwire keyring` makes and changes. It has to be there, and every key that one of its \
+         domains has must open, or the program does not start.",
+        "\"keyring.json\"",
     ),
     table(
         "admin",

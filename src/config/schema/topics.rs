@@ -129,11 +129,26 @@ pub(super) const KEYS: &[Key] = &[
     ),
     other(
         "cluster.*.topics.[].key",
-        "`\"clear\"`",
+        "`\"clear\"` or `\"stable\"`",
         Value("\"clear\""),
-        "How record keys are stored. `clear` leaves them as they are (and binds them). `stable` is not available in \
-         this version.",
-        "\"clear\"",
+        "How record keys are stored. `clear` leaves them as they are (and binds them). `stable` seals them under the \
+         stable key that the `[keyring]` has for their domain, so that equal keys stay equal for partitioning and \
+         compaction; which keys are equal, how often and how long they are stays visible. A domain that has no stable \
+         key is refused. It cannot be changed while a topic that is compacted lives: see `docs/keys-of-records.md`.",
+        "\"stable\"",
+    ),
+    flag(
+        "cluster.*.topics.[].accept_clear_keys",
+        "false",
+        "Beside `key = \"stable\"`: readers get records whose keys are not sealed, too. Refused for topics that are \
+         compacted.",
+        "true",
+    ),
+    flag(
+        "cluster.*.topics.[].accept_sealed_keys",
+        "false",
+        "Beside `key = \"clear\"`: readers get records whose keys are sealed, too. Refused for topics that are compacted.",
+        "true",
     ),
     other(
         "cluster.*.topics.[].accept",

@@ -105,6 +105,7 @@ fn refused(
     vector
 }
 
+#[expect(clippy::too_many_lines, reason = "a list of cases")]
 pub(super) fn that_do_not() -> Vec<Vector> {
     let key = |name: &str, requirement, reason: &str, change: &dyn Fn(&mut Vec<u8>)| {
         refused(name, requirement, reason, |stored, _| {

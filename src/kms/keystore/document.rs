@@ -263,15 +263,19 @@ fn format(what: &str) -> KeystoreError {
 }
 
 /// Position and kind of a JSON error. Of the text that it stumbled over only names are repeated, which are not secret
-/// in a keystore, as far as they may be shown; a value could be a key that was written into the wrong place.
-fn json(error: &serde_json::Error) -> KeystoreError {
+/// in a keystore or keyring, as far as they may be shown; a value could be a key that was written into the wrong place.
+pub(crate) fn json_fault(error: &serde_json::Error) -> String {
     let kind = match error.classify() {
         serde_json::error::Category::Io => "unreadable".to_owned(),
         serde_json::error::Category::Syntax => "not JSON".to_owned(),
         serde_json::error::Category::Data => data_fault(&error.to_string()),
         serde_json::error::Category::Eof => "truncated".to_owned(),
     };
-    KeystoreError::Format(format!("{kind}, line {} column {}", error.line(), error.column()))
+    format!("{kind}, line {} column {}", error.line(), error.column())
+}
+
+fn json(error: &serde_json::Error) -> KeystoreError {
+    KeystoreError::Format(json_fault(error))
 }
 
 /// Which fault it is, out of the words of the JSON library.

@@ -100,7 +100,7 @@ impl Walk {
                 }
                 _ if self.waiting || survey_only => {}
                 Course::Copy => {}
-                Course::Open(_) | Course::Strip | Course::Unreadable(_) => {
+                Course::Open(_) | Course::Strip { .. } | Course::Unreadable(_) => {
                     if let Some(pause) = self.write_up_to(record.start, batch, means.work, out)? {
                         return Ok(Some(pause));
                     }
@@ -174,7 +174,7 @@ impl Walk {
                 let wrapped = || marker.wrapped_dek(records);
                 let key = self.survey.key();
                 let key = key.ok_or_else(|| FetchRefusal::KekNotNamed(KekName::in_record(wrapped())))?;
-                let domains = &context.topic.domains;
+                let domains = &context.topic.keys.domains;
                 let opener = &mut pool.opener;
                 match key
                     .opens_records()
@@ -187,8 +187,9 @@ impl Walk {
                     Err(error) => FetchRefusal::Open(error),
                 }
             }
-            Course::Strip => {
-                write_tombstone(records, record, out);
+            Course::Strip { key_opened } => {
+                let key = key_opened.then(|| self.survey.opened_key());
+                write_tombstone(records, record, key, out);
                 return Ok(());
             }
             Course::Unreadable(refusal) => refusal,
@@ -196,8 +197,9 @@ impl Walk {
         };
         match context.rule.on_unreadable {
             OnUnreadable::Refuse => return Err(refusal),
-            OnUnreadable::Skip => self.dropped = self.dropped.saturating_add(1),
-            OnUnreadable::Null => write_tombstone(records, record, out),
+            // Which key it is nobody knows.
+            OnUnreadable::Null if !refusal.leaves_key_sealed() => write_tombstone(records, record, None, out),
+            OnUnreadable::Skip | OnUnreadable::Null => self.dropped = self.dropped.saturating_add(1),
         }
         let count = self.unreadable.as_ref().map_or(0, |(count, _)| *count);
         self.unreadable = Some((count.saturating_add(1), refusal));
@@ -210,17 +212,24 @@ impl Walk {
     }
 }
 
-/// Writes the record with its key, a null value and no headers.
-fn write_tombstone(records: &[u8], record: &RecordLayout, out: &mut Vec<u8>) {
+/// Writes the record with its key, or with `key` instead of it, a null value and no headers.
+fn write_tombstone(records: &[u8], record: &RecordLayout, key: Option<&[u8]>, out: &mut Vec<u8>) {
     const NULL: i32 = -1;
-    let kept = record.fixed_and_key().of(records);
-    let body_bytes = kept
-        .len()
-        .saturating_add(varint_bytes(NULL))
-        .saturating_add(varint_bytes(0));
     // INVARIANT: the record is shorter than the one that it stands for, whose length is an i32.
-    put_varint(out, i32::try_from(body_bytes).unwrap_or(i32::MAX));
+    let length = |bytes: usize| i32::try_from(bytes).unwrap_or(i32::MAX);
+    let kept = match key {
+        None => record.fixed_and_key(),
+        Some(_) => record.fixed,
+    };
+    let kept = kept.of(records);
+    let key_bytes = key.map_or(0, |key| varint_bytes(length(key.len())).saturating_add(key.len()));
+    let body_bytes = [kept.len(), key_bytes, varint_bytes(NULL), varint_bytes(0)];
+    put_varint(out, length(body_bytes.into_iter().fold(0, usize::saturating_add)));
     out.extend_from_slice(kept);
+    if let Some(key) = key {
+        put_varint(out, length(key.len()));
+        out.extend_from_slice(key);
+    }
     put_varint(out, NULL);
     put_varint(out, 0);
 }

@@ -16,6 +16,8 @@ pub(super) struct Survey {
     /// The key of the last record: mostly that of all others as well.
     key: Option<Rc<OpenedDek>>,
     admitted: BatchKeys,
+    /// Of a tombstone that has no seal.
+    opened_key: Vec<u8>,
 }
 
 /// What is to be done with one record.
@@ -25,7 +27,10 @@ pub(super) enum Course {
     /// Its form is accepted as it is.
     Copy,
     /// It is accepted without its headers (OPEN-BATCH-5).
-    Strip,
+    Strip {
+        /// Its key is a sealed one, and [`Survey::opened_key`] is what it was.
+        key_opened: bool,
+    },
     /// Its key is on the way.
     Wait,
     /// It does not open; the rule says what to do.
@@ -38,6 +43,7 @@ impl Survey {
         Self {
             key: None,
             admitted: BatchKeys::new(header.record_count),
+            opened_key: Vec::new(),
         }
     }
 
@@ -46,9 +52,16 @@ impl Survey {
         self.key.as_ref()
     }
 
+    /// What the last sealed key of a tombstone was that has no seal.
+    pub(super) fn opened_key(&self) -> &[u8] {
+        &self.opened_key
+    }
+
     /// Bytes of memory that it owns.
     pub(super) fn bytes_held(&self) -> usize {
-        self.admitted.bytes_held()
+        self.admitted
+            .bytes_held()
+            .saturating_add(self.opened_key.capacity())
     }
 
     /// What is to be done with a record.
@@ -82,11 +95,10 @@ impl Survey {
             form if !context.rule.accept.contains(accepted_as(form.kind())) => {
                 return Err(FetchRefusal::Form(form.kind()));
             }
-            Form::Tombstone if record.header_count > 0 && !context.rule.accept.contains(Forms::PLAINTEXT) => {
-                return Ok(Course::Strip);
-            }
-            Form::Kroxylicious { .. } | Form::Tombstone | Form::Plaintext => return Ok(Course::Copy),
+            form => return self.unsealed(form, records, record, context),
         };
+        let stored = &context.topic.keys;
+        stored.check_stored(context.rule.keys, records, record, &marker)?;
         // ENV-50. Before its key is asked for; the tag binds what it says of itself.
         if marker.seal().parts.headers < context.rule.open_headers {
             return Err(FetchRefusal::WeakHeaders);
@@ -101,7 +113,7 @@ impl Survey {
             .ok_or_else(|| FetchRefusal::KekNotNamed(KekName::in_record(wrapped)))?;
         if !context.opens {
             let hint = marker.seal().domain_hint;
-            let mut domains = context.topic.domains.iter();
+            let mut domains = context.topic.keys.domains.iter();
             let is_known = domains.any(|accepted| accepted.domain.hint() == hint);
             return match is_known {
                 true => Ok(Course::Copy),
@@ -121,6 +133,35 @@ impl Survey {
             }
             KeyLookup::Waiting | KeyLookup::Failed(_) => Ok(Course::Wait),
         }
+    }
+}
+
+impl Survey {
+    /// What is to be done with a record of an accepted form that has no seal.
+    fn unsealed(
+        &mut self,
+        form: Form,
+        records: &[u8],
+        record: &RecordLayout,
+        context: &Context<'_>,
+    ) -> Result<Course, FetchRefusal> {
+        let key = record.key.map(|key| key.of(records));
+        if let (Form::Tombstone, Some(key)) = (form, key) {
+            self.opened_key.clear();
+            if context.topic.keys.open_alone(key, &mut self.opened_key) {
+                return Ok(Course::Strip { key_opened: true });
+            }
+        }
+        if key.is_some() && !context.rule.keys.accept_clear() {
+            return Err(OpenError::ClearKey.into());
+        }
+        let has_headers = form == Form::Tombstone && record.header_count > 0;
+        Ok(
+            match has_headers && !context.rule.accept.contains(Forms::PLAINTEXT) {
+                true => Course::Strip { key_opened: false },
+                false => Course::Copy,
+            },
+        )
     }
 }
 

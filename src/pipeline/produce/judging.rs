@@ -134,6 +134,9 @@ impl ProduceWork {
             Some(Action::Seal(rule)) if !is_raw && !rule.access.seals_for(request.asking) => {
                 Decision::Refuse(ProduceRefusal::NotNamed)
             }
+            Some(Action::Seal(_)) if !is_raw && let Err(refusal) = topic.keys.sealing() => {
+                Decision::Refuse(refusal)
+            }
             Some(Action::Seal(_)) => match self.judging.check(records, request.version, &mut pipeline.work) {
                 None => return Ok(None),
                 Some(Err(error)) => Decision::Refuse(error.into()),

@@ -133,6 +133,7 @@ impl ProduceWork {
                     partition: index_of(&self.layout, position),
                     clocks: pipeline.clocks,
                     rule,
+                    keys: &verdict.topic.keys,
                     share: match key {
                         Key::Found(share) => Some(share),
                         Key::Wanted { .. } | Key::Refused(_) => None,

@@ -77,6 +77,7 @@ impl Copied {
                 partition: self.partition,
                 clocks: Clocks::default(),
                 rule: &rule,
+                keys: &TopicKeys::default(),
                 share: Some(&share),
                 now: self.now,
                 may_grow: true,

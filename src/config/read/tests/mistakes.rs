@@ -72,7 +72,7 @@ fn suggestions_name_the_key_that_was_meant() {
     );
     assert_eq!(
         fix(&format!("zzz = 2\n{BASE}")),
-        "the keys here are runtime, log, audit, admin, limits, kms, cluster"
+        "the keys here are runtime, log, audit, keyring, admin, limits, kms, cluster"
     );
 }
 
@@ -238,8 +238,24 @@ fn each_mistake_is_refused() {
         (
             "kms = \"local\"",
             "kms = \"local\"\nkey = \"stable\"",
-            "not available",
+            "there is no keyring",
         ),
+        (
+            "kms = \"local\"",
+            "kms = \"local\"\naccept_sealed_keys = true",
+            "there is no keyring",
+        ),
+        (
+            "kms = \"local\"",
+            "kms = \"local\"\nkey = \"sealed\"",
+            "there is no such choice",
+        ),
+        (
+            "kms = \"local\"",
+            "kms = \"local\"\naccept_clear_keys = true",
+            "clear keys are what this rule is for",
+        ),
+        ("[admin]", "[keyring]\n[admin]", "is missing"),
         (
             "kms = \"local\"",
             "kms = \"local\"\naccept = [\"kroxylicious\", \"sealwire\"]",

@@ -11,7 +11,9 @@ use crate::config::read::node::Node;
 use crate::envelope::HeaderMode;
 use crate::ids::KmsId;
 use crate::record_batch::Codec;
-use crate::rules::{Captures, Forms, KEK_BYTES_MAX, Matcher, OnUnreadable, SealTemplate, Template};
+use crate::rules::{
+    Captures, Forms, KEK_BYTES_MAX, Matcher, OnUnreadable, RecordKeys, SealTemplate, Template,
+};
 
 pub(super) fn read_seal(
     node: &Node<'_>,
@@ -32,14 +34,13 @@ pub(super) fn read_seal(
         .map(|places| places.iter().map(template).collect::<Vec<_>>());
     let headers = read_choice(node, "headers", &HEADER_MODES);
     let open_headers = read_open_headers(node, headers);
-    let key_is_clear = read_key_mode(node);
+    let keys = read_keys(node);
     let accept = read_accept(node);
     let stored_codec = read_choice(node, "stored_codec", &STORED_CODECS);
     let max_message_bytes = node.quantity("max_message_bytes");
-    let on_unreadable = read_on_unreadable(node, accept);
+    let on_unreadable = read_on_unreadable(node, accept, keys);
     let forgeable_kek = node.flag("forgeable_kek");
     let access = read_access(node, scope.by);
-    key_is_clear?;
     Some(SealTemplate {
         kms: own_kms?,
         kek: kek?,
@@ -48,6 +49,7 @@ pub(super) fn read_seal(
         open_domains: open_domains?.into_iter().collect::<Option<_>>()?,
         headers: headers?,
         open_headers: open_headers?,
+        keys: keys?,
         accept: accept?,
         stored_codec: stored_codec?,
         max_message_bytes: max_message_bytes?,
@@ -191,7 +193,11 @@ fn read_open_headers(node: &Node<'_>, headers: Option<HeaderMode>) -> Option<Hea
     Some(open_headers)
 }
 
-fn read_on_unreadable(node: &Node<'_>, accept: Option<Forms>) -> Option<OnUnreadable> {
+fn read_on_unreadable(
+    node: &Node<'_>,
+    accept: Option<Forms>,
+    keys: Option<RecordKeys>,
+) -> Option<OnUnreadable> {
     let choices = [
         ("refuse", OnUnreadable::Refuse),
         ("skip", OnUnreadable::Skip),
@@ -209,21 +215,63 @@ fn read_on_unreadable(node: &Node<'_>, accept: Option<Forms>) -> Option<OnUnread
         );
         return None;
     }
+    if on_unreadable == OnUnreadable::Null
+        && keys.is_some_and(RecordKeys::need_stable_keys)
+        && let Some(written) = node.written("on_unreadable")
+    {
+        written.complain(
+            "the key of a record that does not open stays sealed: nobody would know what was deleted",
+            "write \"skip\"",
+        );
+        return None;
+    }
     Some(on_unreadable)
 }
 
-fn read_key_mode(node: &Node<'_>) -> Option<()> {
-    let place = node.get("key")?;
-    let problem = match place.as_text()?.as_str() {
-        "clear" => return Some(()),
-        "stable" => "sealed record keys are not available in this version",
-        _ => "there is no such choice",
+fn read_keys(node: &Node<'_>) -> Option<RecordKeys> {
+    let sealed = read_choice(node, "key", &[("clear", false), ("stable", true)]);
+    // What is stored in the other way has a name of its own on either side.
+    let others = [("accept_clear_keys", true), ("accept_sealed_keys", false)]
+        .map(|(name, of_sealed)| (name, of_sealed, node.flag(name)));
+    let sealed = sealed?;
+    let mut accept_others = false;
+    let mut all_good = true;
+    for (name, of_sealed, flag) in others {
+        let flag = flag?;
+        if flag
+            && of_sealed != sealed
+            && let Some(written) = node.written(name)
+        {
+            let (problem, fix) = match sealed {
+                true => ("sealed keys are what this rule is for", "remove it"),
+                false => (
+                    "clear keys are what this rule is for",
+                    "remove it, or write key = \"stable\"",
+                ),
+            };
+            written.complain(problem, fix);
+            all_good = false;
+        }
+        accept_others |= flag;
+    }
+    let keys = RecordKeys {
+        sealed,
+        accept_others,
     };
-    place.complain(
-        problem,
-        "write key = \"clear\", or leave it out: record keys are then stored as they are",
-    );
-    None
+    if keys.need_stable_keys() && node.reader.root().written("keyring").is_none() {
+        let name = match sealed {
+            true => "key",
+            false => "accept_sealed_keys",
+        };
+        if let Some(written) = node.written(name) {
+            written.complain(
+                "there is no keyring to seal and open record keys with",
+                "add [keyring] with its path; `sealwire keyring create` makes one",
+            );
+        }
+        return None;
+    }
+    all_good.then_some(keys)
 }
 
 fn read_accept(node: &Node<'_>) -> Option<Forms> {

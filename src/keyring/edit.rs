@@ -1,0 +1,146 @@
+//! Changes of a keyring, each with a new revision.
+
+use super::{Keyring, KeyringError, KeyringKey, Pin};
+use crate::crypto::{SecretKey, key_check};
+use crate::envelope::{StableKeyId, WRAPPED_DEK_BYTES_MAX};
+use crate::rules::Matcher;
+
+/// What `assign` has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Assigned {
+    /// There is a new pin, or one was changed.
+    Done,
+    /// The domain has this key.
+    NothingToChange,
+}
+
+impl Keyring {
+    /// Adds `key`, which a KMS has just made and wrapped into `wrapped`.
+    ///
+    /// # Errors
+    /// [`KeyringError::Name`], [`KeyringError::KeyExists`], [`KeyringError::Crypto`].
+    pub fn add(
+        &mut self,
+        name: &str,
+        key: &SecretKey,
+        wrapped: &[u8],
+        created_unix_seconds: u64,
+    ) -> Result<StableKeyId, KeyringError> {
+        check_name(name)?;
+        let id = StableKeyId::of_wrapped(wrapped);
+        if let Some(same) = self.keys.iter().find(|key| key.name == name || key.id == id) {
+            return Err(KeyringError::KeyExists(same.name.clone()));
+        }
+        self.keys.push(KeyringKey {
+            id,
+            name: name.to_owned(),
+            created_unix_seconds,
+            wrapped: within_bounds(wrapped)?,
+            check: key_check(key, id.bytes())?,
+        });
+        self.changed();
+        Ok(id)
+    }
+
+    /// The key of this name, or of the id that `key` is.
+    ///
+    /// # Errors
+    /// [`KeyringError::KeyUnknown`].
+    pub fn named(&self, key: &str) -> Result<&KeyringKey, KeyringError> {
+        let by_name = self.keys.iter().find(|known| known.name == key);
+        by_name
+            .or_else(|| self.key(key.parse().ok()?))
+            .ok_or_else(|| KeyringError::KeyUnknown(key.to_owned()))
+    }
+
+    /// Gives `domain`, which may be a glob over domains, the stable key `key` (KEYRING-3).
+    ///
+    /// # Errors
+    /// [`KeyringError::Pattern`], [`KeyringError::KeyUnknown`], [`KeyringError::Pinned`].
+    pub fn assign(
+        &mut self,
+        domain: &str,
+        key: StableKeyId,
+        topic_is_new: bool,
+    ) -> Result<Assigned, KeyringError> {
+        let domains = pattern(domain)?;
+        if self.key(key).is_none() {
+            return Err(KeyringError::KeyUnknown(key.to_string()));
+        }
+        // A glob is a domain to itself: a pin that takes all of its domains takes it as well.
+        let taken_by = |pin: &Pin| pin.text == domain || pin.domains.matches(domain);
+        let place = self.pins.iter().position(taken_by);
+        let pin = Pin {
+            text: domain.to_owned(),
+            domains,
+            key,
+        };
+        match place.and_then(|place| Some((place, self.pins.get_mut(place)?))) {
+            None => self.pins.push(pin),
+            Some((_, before)) if before.key == key => return Ok(Assigned::NothingToChange),
+            Some((_, before)) if !topic_is_new => {
+                return Err(KeyringError::Pinned {
+                    domain: domain.to_owned(),
+                    key: before.key,
+                    pin: before.text.clone(),
+                });
+            }
+            Some((_, before)) if before.text == domain => before.key = key,
+            Some((place, _)) => {
+                // Further behind it would stand twice.
+                self.pins.retain(|pin| pin.text != domain);
+                self.pins.insert(place, pin);
+            }
+        }
+        self.changed();
+        Ok(Assigned::Done)
+    }
+
+    /// The key of this id is wrapped anew.
+    ///
+    /// # Errors
+    /// [`KeyringError::KeyUnknown`], [`KeyringError::WrongKey`], [`KeyringError::Crypto`].
+    pub fn rewrap(&mut self, id: StableKeyId, key: SecretKey, wrapped: &[u8]) -> Result<(), KeyringError> {
+        let known = self.keys.iter_mut().find(|key| key.id == id);
+        let known = known.ok_or_else(|| KeyringError::KeyUnknown(id.to_string()))?;
+        known.open(key)?;
+        known.wrapped = within_bounds(wrapped)?;
+        self.changed();
+        Ok(())
+    }
+
+    fn changed(&mut self) {
+        self.revision = self.revision.saturating_add(1);
+    }
+}
+
+/// What matches the domains of a pin.
+pub(super) fn pattern(text: &str) -> Result<Matcher, KeyringError> {
+    let is_glob = text.contains(['*', '?']);
+    let matcher = match is_glob {
+        true => Matcher::glob_of_any(text),
+        false => Matcher::exact_of_any(text),
+    };
+    matcher.map_err(|source| KeyringError::Pattern {
+        text: text.to_owned(),
+        source,
+    })
+}
+
+pub(super) fn check_name(name: &str) -> Result<(), KeyringError> {
+    let is_good =
+        (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic());
+    match is_good {
+        true => Ok(()),
+        false => Err(KeyringError::Name(name.to_owned())),
+    }
+}
+
+fn within_bounds(wrapped: &[u8]) -> Result<Box<[u8]>, KeyringError> {
+    match wrapped.len() {
+        1..=WRAPPED_DEK_BYTES_MAX => Ok(wrapped.into()),
+        bytes => Err(KeyringError::Format(format!("a wrapped key of {bytes} bytes"))),
+    }
+}
+
+const NAME_BYTES_MAX: usize = 255;

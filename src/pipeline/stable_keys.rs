@@ -1,0 +1,148 @@
+//! What seals and opens the record keys of one topic.
+//!
+//! - TOPIC-KEYS-1: a rule that seals keys, and has no stable key for a topic that may be used, seals nothing: keys are
+//!   never left as they are for want of one.
+//! - TOPIC-KEYS-2: a stable key that is refused is not used any more from the next step of whatever is under way.
+
+use std::sync::Arc;
+
+use super::refusal::{FetchRefusal, ProduceRefusal};
+use crate::envelope::{AcceptedDomain, Domain, DomainKey, Marker, OpenError, StableKeyId};
+use crate::keys::{NoDomainKey, StableKey, StableKeys};
+use crate::record_batch::RecordLayout;
+use crate::rules::{RecordKeys, SealRule};
+
+/// See the module.
+#[derive(Default)]
+pub struct TopicKeys {
+    /// What seals new keys.
+    sealing: Sealing,
+    /// What opens those that are stored, for each domain that the topic accepts.
+    pub domains: Vec<AcceptedDomain>,
+    /// All that may be used, or may not be.
+    used: Vec<Arc<StableKey>>,
+    ring: Option<Arc<StableKeys>>,
+}
+
+#[derive(Default)]
+enum Sealing {
+    /// Keys stay as they are.
+    #[default]
+    None,
+    Key(Arc<DomainKey>),
+    Refused(ProduceRefusal),
+}
+
+impl TopicKeys {
+    /// What a rule says of a topic, with the keyring as it is now.
+    pub(super) fn of(rule: &SealRule, ring: Option<&Arc<StableKeys>>) -> Self {
+        let mut keys = Self {
+            ring: ring.filter(|_| rule.keys.need_stable_keys()).cloned(),
+            ..Self::default()
+        };
+        for (place, domain) in std::iter::once(&rule.domain)
+            .chain(&rule.open_domains)
+            .enumerate()
+        {
+            let key = keys.derive(domain);
+            if place == 0 && rule.keys.sealed {
+                keys.sealing = match &key {
+                    Ok(key) => Sealing::Key(Arc::clone(key)),
+                    Err(refusal) => Sealing::Refused(refusal.clone()),
+                };
+            }
+            keys.domains.push(AcceptedDomain {
+                domain: domain.clone(),
+                key: key.ok(),
+            });
+        }
+        keys
+    }
+
+    fn derive(&mut self, domain: &Domain) -> Result<Arc<DomainKey>, ProduceRefusal> {
+        let stable_key = self.ring.as_ref().and_then(|ring| ring.of_domain(domain.name()));
+        let Some(stable_key) = stable_key.cloned() else {
+            return Err(ProduceRefusal::NoStableKey(domain.name().into()));
+        };
+        let derived = stable_key.for_domain(domain).map_err(|error| match error {
+            NoDomainKey::Refused(failure) => ProduceRefusal::StableKey(failure, stable_key.id()),
+            _ => ProduceRefusal::Cipher,
+        });
+        self.used.push(stable_key);
+        Ok(Arc::new(derived?))
+    }
+
+    /// What seals new keys; `None` where they stay as they are.
+    pub(super) fn sealing(&self) -> Result<Option<&Arc<DomainKey>>, ProduceRefusal> {
+        match &self.sealing {
+            Sealing::None => Ok(None),
+            Sealing::Refused(refusal) => Err(refusal.clone()),
+            Sealing::Key(key) => match self.refused(key.id()) {
+                Some(refusal) => Err(refusal),
+                None => Ok(Some(key)),
+            },
+        }
+    }
+
+    /// TOPIC-KEYS-2
+    fn refused(&self, id: StableKeyId) -> Option<ProduceRefusal> {
+        let mut refusals = self.used.iter().filter(|key| key.id() == id);
+        let failure = refusals.find_map(|key| key.refusal())?;
+        Some(ProduceRefusal::StableKey(failure, id))
+    }
+
+    /// The id of the stable key that new keys are sealed under.
+    pub(super) fn sealing_id(&self) -> Option<StableKeyId> {
+        match &self.sealing {
+            Sealing::Key(key) => Some(key.id()),
+            Sealing::None | Sealing::Refused(_) => None,
+        }
+    }
+
+    /// Whether readers may get the key of this record, and it can be opened.
+    pub(super) fn check_stored(
+        &self,
+        expected: RecordKeys,
+        records: &[u8],
+        record: &RecordLayout,
+        marker: &Marker,
+    ) -> Result<(), FetchRefusal> {
+        let Some(stored) = record.key else {
+            return Ok(());
+        };
+        let seal = marker.seal();
+        if !seal.parts.key_sealed {
+            return match expected.accept_clear() {
+                true => Ok(()),
+                false => Err(OpenError::ClearKey.into()),
+            };
+        }
+        if !expected.need_stable_keys() {
+            return Err(OpenError::KeySealed.into());
+        }
+        let id = StableKeyId::in_sealed_key(stored.of(records))?;
+        if let Some(ProduceRefusal::StableKey(failure, id)) = self.refused(id) {
+            return Err(FetchRefusal::StableKey(failure, id));
+        }
+        let accepted = self.domains.iter();
+        let mut hinted = accepted
+            .filter(|accepted| accepted.domain.hint() == seal.domain_hint)
+            .peekable();
+        // Of another domain, as whoever opens it will say.
+        let is_of_none = hinted.peek().is_none();
+        if is_of_none || hinted.any(|accepted| accepted.key.as_ref().is_some_and(|key| key.id() == id)) {
+            return Ok(());
+        }
+        match self.ring.as_ref().and_then(|ring| ring.key(id)) {
+            Some(_) => Err(OpenError::ForeignStableKey { id }.into()),
+            None => Err(OpenError::UnknownStableKey { id }.into()),
+        }
+    }
+
+    /// Whether this key, of a record without a seal, is a sealed one of the topic's: what it was is then appended.
+    pub(super) fn open_alone(&self, stored: &[u8], opened: &mut Vec<u8>) -> bool {
+        let keys = self.domains.iter().filter_map(|accepted| accepted.key.as_ref());
+        let mut usable = keys.filter(|key| self.refused(key.id()).is_none());
+        usable.any(|key| key.open_alone(stored, opened).is_ok())
+    }
+}

@@ -1,0 +1,332 @@
+//! The keyring: opened before anything is served, and followed for as long as the program runs.
+//!
+//! - STABLE-KEYS-1: every key that a pin names must open, or the program does not start; nor is a changed file used of
+//!   which one does not. What was read before stays in force then, and the log says why.
+//! - STABLE-KEYS-2: an outage takes no key away. A KMS that refuses its KEK does, at the latest with the next recheck;
+//!   such a key is asked for again and again, and comes back when it is given.
+//!
+//! Control thread only.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+
+use super::ServerError;
+use crate::admin::KeyringFacts;
+use crate::clocks;
+use crate::config::Config;
+use crate::durable_file::FileIdentity;
+use crate::envelope::{StableKeyId, WrappedDek};
+use crate::keyring::{self, Keyring, KeyringError, KeyringKey};
+use crate::keys::{KeyFailure, NamedKms, StableKey, StableKeys};
+use crate::kms::{Kms, KmsError};
+
+/// See the module.
+pub(super) struct StableKeysFile {
+    path: PathBuf,
+    kms: Vec<(String, Arc<dyn Kms>)>,
+    in_force: Arc<StableKeys>,
+    /// The file as it was looked at last.
+    seen: Option<FileIdentity>,
+    /// It cannot be used, and this is when to try again.
+    again_at: Option<Instant>,
+    /// When each key is to be asked for again.
+    due: Vec<(StableKeyId, Instant)>,
+    told: watch::Sender<Option<KeyringFacts>>,
+}
+
+/// Why a key of the keyring cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotOpened {
+    #[error("no KMS of the configuration has wrapped it: add the one that `sealwire keyring list` shows")]
+    NoKms,
+    #[error("KMS {0:?} has a wrapping key that is public: it cannot vouch for a stable key")]
+    Forgeable(String),
+    #[error("KMS {0:?}: {1}")]
+    Kms(String, KmsError),
+    #[error(transparent)]
+    Keyring(#[from] KeyringError),
+}
+
+impl NotOpened {
+    /// Whether asking again may help.
+    fn may_pass(&self) -> bool {
+        matches!(self, Self::Kms(_, error) if !error.is_verdict())
+    }
+
+    /// What whoever wants to use it is told.
+    fn failure(&self) -> KeyFailure {
+        match self {
+            Self::NoKms => KeyFailure::KekNotFound,
+            Self::Forgeable(_) => KeyFailure::KekDenied,
+            Self::Kms(_, error) => error.into(),
+            Self::Keyring(_) => KeyFailure::Malformed,
+        }
+    }
+}
+
+impl StableKeysFile {
+    /// That of the configuration, where it has one.
+    ///
+    /// # Errors
+    /// Those of [`Self::open`].
+    pub(super) async fn of(config: &Config, kms: &[NamedKms]) -> Result<Option<Self>, ServerError> {
+        match &config.keyring {
+            Some(path) => Self::open(path, kms).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Reads the keyring at `path` and opens its keys (STABLE-KEYS-1).
+    ///
+    /// # Errors
+    /// [`ServerError::Keyring`], [`ServerError::StableKey`].
+    pub(super) async fn open(path: &Path, kms: &[NamedKms]) -> Result<Self, ServerError> {
+        let kms = kms
+            .iter()
+            .map(|named| (named.name.clone(), Arc::clone(&named.kms)))
+            .collect();
+        let (keyring, seen) = keyring::read_file(path)?;
+        let told = watch::Sender::new(None);
+        let mut file = Self {
+            path: path.to_path_buf(),
+            kms,
+            in_force: Arc::new(StableKeys::new(Keyring::default(), [])),
+            seen: Some(seen),
+            again_at: None,
+            due: Vec::new(),
+            told,
+        };
+        let begun = clocks::now();
+        loop {
+            match file.opened(&keyring).await {
+                Ok(keys) => {
+                    file.use_keys(keys);
+                    return Ok(file);
+                }
+                Err((_, _, reason))
+                    if reason.may_pass() && clocks::now().duration_since(begun) < START_PATIENCE =>
+                {
+                    sleep(LOOK_INTERVAL).await;
+                }
+                Err((id, name, reason)) => {
+                    let path = path.to_path_buf();
+                    let reason = reason.to_string();
+                    return Err(ServerError::StableKey {
+                        path,
+                        id,
+                        name,
+                        reason,
+                    });
+                }
+            }
+        }
+    }
+
+    /// What record keys are sealed with.
+    pub(super) fn keys(&self) -> Arc<StableKeys> {
+        Arc::clone(&self.in_force)
+    }
+
+    /// What is in force, whenever it changes.
+    pub(super) fn watch(&self) -> watch::Receiver<Option<KeyringFacts>> {
+        self.told.subscribe()
+    }
+
+    /// Follows the file, and asks KMSs, for as long as it is polled.
+    pub(super) async fn follow<T: Future<Output = ()>>(mut self, mut tell: impl FnMut(Arc<StableKeys>) -> T) {
+        loop {
+            sleep(LOOK_INTERVAL).await;
+            if let Some(keys) = self.look().await {
+                self.use_keys(keys);
+                tell(self.keys()).await;
+            }
+            if let Some(keys) = self.recheck().await {
+                self.use_keys(keys);
+                tell(self.keys()).await;
+            }
+            self.tell_facts();
+        }
+    }
+
+    fn use_keys(&mut self, keys: StableKeys) {
+        self.in_force = Arc::new(keys);
+        let now = clocks::now();
+        let due = |key: &KeyringKey| {
+            let known = self.due.iter().find(|(id, _)| *id == key.id());
+            known.map_or(now + self.interval(key, false), |(_, at)| *at)
+        };
+        let keys = self.in_force.keyring().keys().iter();
+        self.due = keys.map(|key| (key.id(), due(key))).collect();
+        self.tell_facts();
+    }
+
+    fn tell_facts(&self) {
+        let keyring = self.in_force.keyring();
+        let refused = self.in_force.keys().filter(|key| key.refusal().is_some());
+        let facts = Some(KeyringFacts {
+            fingerprint: keyring.fingerprint(),
+            revision: keyring.revision(),
+            keys: keyring.keys().len() as u64,
+            refused: refused.count() as u64,
+            is_current: self.again_at.is_none(),
+        });
+        self.told.send_if_modified(|before| {
+            let is_new = *before != facts;
+            *before = facts;
+            is_new
+        });
+    }
+
+    /// Looks whether the file has changed; its keys, if it can be used.
+    async fn look(&mut self) -> Option<StableKeys> {
+        let (path, before) = (self.path.clone(), self.seen);
+        let is_due = self.again_at.is_some_and(|at| at <= clocks::now());
+        let looked = spawn_blocking(move || {
+            let seen = FileIdentity::of(&path).ok();
+            (seen != before || is_due).then(|| (seen, keyring::read_file(&path)))
+        });
+        let (seen, read) = looked.await.ok()??;
+        let is_told = seen == self.seen;
+        self.seen = seen;
+        let reason = match read {
+            Ok((keyring, _)) => match self.opened(&keyring).await {
+                Ok(keys) => {
+                    tracing::info!(
+                        path = %self.path.display(),
+                        revision = keyring.revision(),
+                        fingerprint = keyring.fingerprint(),
+                        "the keyring changed and was read again"
+                    );
+                    self.again_at = None;
+                    return Some(keys);
+                }
+                Err((id, name, reason)) => format!("stable key {id} ({name}): {reason}"),
+            },
+            Err(error) => error.to_string(),
+        };
+        self.again_at = Some(clocks::now() + START_PATIENCE);
+        if !is_told {
+            tracing::error!(
+                path = %self.path.display(),
+                %reason,
+                "the keyring changed but cannot be used; its former content stays in force"
+            );
+        }
+        None
+    }
+
+    /// Every key of a keyring; those that are in force need not be asked for.
+    async fn opened(&self, keyring: &Keyring) -> Result<StableKeys, (StableKeyId, String, NotOpened)> {
+        let mut keys = Vec::new();
+        for key in keyring.keys() {
+            let known = self.in_force.key(key.id());
+            if let Some(known) = known.filter(|known| known.wrapped() == key.wrapped()) {
+                keys.push(Arc::clone(known));
+                continue;
+            }
+            let opened = self.ask(key).await;
+            keys.push(Arc::new(match opened {
+                Ok(opened) => StableKey::opened(key, opened),
+                Err(reason) if keyring.pins().iter().any(|pin| pin.key() == key.id()) => {
+                    return Err((key.id(), key.name().to_owned(), reason));
+                }
+                Err(reason) => {
+                    tracing::warn!(key = %key.id(), name = key.name(), %reason, "a stable key that no pin names does not open");
+                    StableKey::refused(key, reason.failure())
+                }
+            }));
+        }
+        Ok(StableKeys::new(keyring.clone(), keys))
+    }
+
+    fn kms_of(&self, wrapped: &[u8]) -> Option<&(String, Arc<dyn Kms>)> {
+        let parsed = WrappedDek::parse(wrapped).ok()?;
+        let kek = str::from_utf8(parsed.kek).ok()?;
+        self.kms.iter().find(|(_, kms)| {
+            let id = kms.kek_names().id(kek);
+            id.is_some_and(|id| id.matches(wrapped))
+        })
+    }
+
+    async fn ask(&self, key: &KeyringKey) -> Result<crate::crypto::SecretKey, NotOpened> {
+        let (name, kms) = self.kms_of(key.wrapped()).ok_or(NotOpened::NoKms)?;
+        if kms.wraps_publicly() {
+            return Err(NotOpened::Forgeable(name.clone()));
+        }
+        let failed = |error| NotOpened::Kms(name.clone(), error);
+        kms.check_wrapped(key.wrapped()).map_err(failed)?;
+        let unwrapped = kms.recheck(key.wrapped()).await.map_err(failed)?;
+        Ok(key.open(unwrapped)?)
+    }
+
+    /// How long a key is left alone.
+    fn interval(&self, key: &KeyringKey, is_refused: bool) -> Duration {
+        match self.kms_of(key.wrapped()) {
+            Some((_, kms)) if is_refused => kms.verdict_memory(),
+            Some((_, kms)) => kms.recheck_interval(),
+            None => LOOK_INTERVAL,
+        }
+    }
+
+    /// Asks for keys whose time has come (STABLE-KEYS-2); what is in force from now on, if that is something else.
+    async fn recheck(&mut self) -> Option<StableKeys> {
+        let keyring = self.in_force.keyring().clone();
+        let mut changed: Vec<Arc<StableKey>> = Vec::new();
+        for key in keyring.keys() {
+            let now = clocks::now();
+            let Some(place) = self.due.iter().position(|(id, at)| *id == key.id() && *at <= now) else {
+                continue;
+            };
+            let Some(known) = self.in_force.key(key.id()).cloned() else {
+                continue;
+            };
+            let asked = self.ask(key).await;
+            let mut is_refused = known.refusal().is_some();
+            match asked {
+                Ok(opened) if is_refused => {
+                    tracing::info!(key = %key.id(), name = key.name(), "a stable key that was refused is given again");
+                    changed.push(Arc::new(StableKey::opened(key, opened)));
+                    is_refused = false;
+                }
+                Ok(_) => {}
+                Err(reason) if reason.may_pass() || is_refused => {}
+                Err(reason) => {
+                    tracing::error!(
+                        key = %key.id(), name = key.name(), %reason,
+                        "a stable key is refused: record keys are neither sealed nor opened under it any more"
+                    );
+                    let failure = reason.failure();
+                    known.refuse(failure);
+                    changed.push(Arc::new(StableKey::refused(key, failure)));
+                    is_refused = true;
+                }
+            }
+            let next = clocks::now() + self.interval(key, is_refused);
+            if let Some((_, at)) = self.due.get_mut(place) {
+                *at = next;
+            }
+        }
+        if changed.is_empty() {
+            return None;
+        }
+        let kept = self
+            .in_force
+            .keys()
+            .filter(|kept| changed.iter().all(|key| key.id() != kept.id()));
+        let keys: Vec<_> = kept.cloned().collect();
+        Some(StableKeys::new(keyring, keys.into_iter().chain(changed)))
+    }
+}
+
+/// How often the file is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a start waits for a KMS that does not answer; and when a file that cannot be used is tried again.
+const START_PATIENCE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests;
