@@ -77,6 +77,13 @@ pub trait Kms: Send + Sync {
     /// Any [`KmsError`] but `Malformed`.
     async fn generate_dek(&self, kek: &str) -> Result<GeneratedDek, KmsError>;
 
+    /// A key that exists, wrapped under the current version of `kek` as [`Kms::generate_dek`] wraps those that it makes:
+    /// what moves a stable key to another version or another KMS. The running proxy never calls it.
+    ///
+    /// # Errors
+    /// Any [`KmsError`] but `Malformed`.
+    async fn wrap(&self, kek: &str, key: &SecretKey) -> Result<Box<[u8]>, KmsError>;
+
     /// The DEK inside `wrapped` (layout: [`crate::envelope::WrappedDek`]).
     ///
     /// # Errors
@@ -135,19 +142,14 @@ pub struct GeneratedDek {
     pub wrapped: Box<[u8]>,
 }
 
+/// A wrapped key of these parts.
 #[cfg(any(feature = "kms-aws", feature = "kms-vault"))]
-impl GeneratedDek {
-    /// With what the provider says of it.
-    fn of(dek: SecretKey, parts: &WrappedDek<'_>) -> Result<Self, KmsError> {
-        let mut wrapped = Vec::new();
-        parts
-            .write(&mut wrapped)
-            .map_err(|_| http::unavailable("its wrapped data key is too long"))?;
-        Ok(Self {
-            dek,
-            wrapped: wrapped.into_boxed_slice(),
-        })
-    }
+fn written(parts: &WrappedDek<'_>) -> Result<Box<[u8]>, KmsError> {
+    let mut wrapped = Vec::new();
+    parts
+        .write(&mut wrapped)
+        .map_err(|_| http::unavailable("its wrapped data key is too long"))?;
+    Ok(wrapped.into_boxed_slice())
 }
 
 /// Why a KMS gave no key.

@@ -16,7 +16,8 @@
 //! - AWS-3: credentials are had apart from calls, ahead of their end, and used until they have ended.
 //! - [`names`] has AWS-4: replicas of a multi-region key stand for each other.
 //!
-//! What it asks of the policy: kms:GenerateDataKey, kms:Decrypt and kms:DescribeKey on the key.
+//! What it asks of the policy: kms:GenerateDataKey, kms:Decrypt and kms:DescribeKey on the key; whoever wraps keys that
+//! exist, also kms:Encrypt.
 
 mod credentials;
 mod errors;
@@ -35,6 +36,8 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_kms::Client;
+use aws_sdk_kms::operation::decrypt::DecryptOutput;
+use aws_sdk_kms::operation::encrypt::EncryptOutput;
 use aws_sdk_kms::primitives::Blob;
 use aws_sdk_kms::types::{
     DataKeySpec, EncryptionAlgorithmSpec, KeyMetadata, KeySpec, KeyState, KeyUsageType,
@@ -48,7 +51,7 @@ use self::errors::{CallError, call_error};
 use self::names::{Version, check_name, key_in};
 use self::transport::SdkTransport;
 use super::http::{CALL_TIMEOUT, CONNECT_TIMEOUT, HttpClient, Plaintext, unavailable};
-use super::{GeneratedDek, KekNames, Kms, KmsError};
+use super::{GeneratedDek, KekNames, Kms, KmsError, written};
 use crate::crypto::SecretKey;
 use crate::envelope::WrappedDek;
 use crate::envelope::wrapped_dek::{authority_of, provider};
@@ -222,11 +225,16 @@ impl AwsKms {
 
     async fn unwrap(&self, wrapped: &[u8]) -> Result<SecretKey, KmsError> {
         let Asked { kek, key, blob } = self.parse(wrapped)?;
+        let answer = self.decrypt(&key, kek, blob).await?;
+        key_of(answer.plaintext)
+    }
+
+    async fn decrypt(&self, key: &str, kek: &str, blob: &[u8]) -> Result<DecryptOutput, KmsError> {
         let answer = self
             .ask(async |client| {
                 let asked = client
                     .decrypt()
-                    .key_id(&key)
+                    .key_id(key)
                     .encryption_algorithm(EncryptionAlgorithmSpec::SymmetricDefault)
                     .set_encryption_context(self.context())
                     .ciphertext_blob(Blob::new(blob));
@@ -236,8 +244,45 @@ impl AwsKms {
                     .map_err(|error| call_error(&error, "kms:Decrypt", kek))
             })
             .await;
-        let answer = self.judged(answer, &key, kek).await?;
-        key_of(answer.plaintext)
+        self.judged(answer, key, kek).await
+    }
+
+    async fn encrypt(&self, kek: &str, dek: &SecretKey) -> Result<EncryptOutput, KmsError> {
+        let key = key_in(kek, &self.settings.region);
+        let answer = self
+            .ask(async |client| {
+                let asked = client
+                    .encrypt()
+                    .key_id(&*key)
+                    .encryption_algorithm(EncryptionAlgorithmSpec::SymmetricDefault)
+                    .set_encryption_context(self.context())
+                    // The SDK's own copies are wiped by the heap that frees them.
+                    .plaintext(Blob::new(dek.expose().as_slice()));
+                asked
+                    .send()
+                    .await
+                    .map_err(|error| call_error(&error, "kms:Encrypt", kek))
+            })
+            .await;
+        self.judged(answer, &key, kek).await
+    }
+
+    /// As it is stored: which key and which material it was AWS has said.
+    fn stored(
+        &self,
+        kek: &str,
+        key: &str,
+        material: Option<&str>,
+        blob: &[u8],
+    ) -> Result<Box<[u8]>, KmsError> {
+        let version = Version::of(kek, key, material)?.bytes();
+        written(&WrappedDek {
+            provider: provider::AWS_KMS,
+            authority: self.authority,
+            kek: kek.as_bytes(),
+            version: &version,
+            blob,
+        })
     }
 }
 
@@ -274,24 +319,29 @@ impl Kms for AwsKms {
             .await;
         let answer = self.judged(answer, &key, kek).await?;
         let dek = key_of(answer.plaintext)?;
-        let version = Version::of(
-            kek,
-            answer.key_id.as_deref().unwrap_or_default(),
-            answer.key_material_id.as_deref(),
-        )?;
-        let blob = answer.ciphertext_blob.map(Blob::into_inner).unwrap_or_default();
-        if blob.is_empty() {
-            return Err(unavailable("its answer has no wrapped data key"));
+        let key = answer.key_id.unwrap_or_default();
+        let blob = wrapped_in(answer.ciphertext_blob)?;
+        let wrapped = self.stored(kek, &key, answer.key_material_id.as_deref(), &blob)?;
+        Ok(GeneratedDek { dek, wrapped })
+    }
+
+    async fn wrap(&self, kek: &str, key: &SecretKey) -> Result<Box<[u8]>, KmsError> {
+        check_name(kek)?;
+        let answer = self.encrypt(kek, key).await?;
+        let used = answer.key_id.unwrap_or_default();
+        let blob = wrapped_in(answer.ciphertext_blob)?;
+        // By which material it was wrapped only the answer to `Decrypt` says.
+        let opened = self
+            .decrypt(&used, kek, &blob)
+            .await
+            .map_err(|error| match error {
+                KmsError::Malformed => unavailable("it does not unwrap what it has wrapped"),
+                error => error,
+            })?;
+        if !key_of(opened.plaintext)?.is_same(key) {
+            return Err(unavailable("what it has wrapped unwraps to another key"));
         }
-        let version = version.bytes();
-        let parts = WrappedDek {
-            provider: provider::AWS_KMS,
-            authority: self.authority,
-            kek: kek.as_bytes(),
-            version: &version,
-            blob: &blob,
-        };
-        GeneratedDek::of(dek, &parts)
+        self.stored(kek, &used, opened.key_material_id.as_deref(), &blob)
     }
 
     async fn unwrap_dek(&self, wrapped: &[u8]) -> Result<SecretKey, KmsError> {
@@ -336,6 +386,14 @@ fn limits() -> TimeoutConfig {
         .operation_attempt_timeout(CALL_TIMEOUT)
         .operation_timeout(CALL_TIMEOUT)
         .build()
+}
+
+fn wrapped_in(blob: Option<Blob>) -> Result<Vec<u8>, KmsError> {
+    let blob = blob.map(Blob::into_inner).unwrap_or_default();
+    match blob.is_empty() {
+        true => Err(unavailable("its answer has no wrapped data key")),
+        false => Ok(blob),
+    }
 }
 
 fn key_of(plaintext: Option<Blob>) -> Result<SecretKey, KmsError> {

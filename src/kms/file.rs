@@ -156,10 +156,15 @@ impl FileKms {
     }
 
     fn generate(&self, kek: &str) -> Result<GeneratedDek, KmsError> {
+        let dek = SecretKey::generate().map_err(|_| local_failure("no random bytes"))?;
+        let wrapped = self.wrap_now(kek, &dek)?;
+        Ok(GeneratedDek { dek, wrapped })
+    }
+
+    fn wrap_now(&self, kek: &str, dek: &SecretKey) -> Result<Box<[u8]>, KmsError> {
         let content = self.content_now();
         let number = content.current_version(kek)?;
         let key = content.unwrap_kek(kek, number)?;
-        let dek = SecretKey::generate().map_err(|_| local_failure("no random bytes"))?;
         let number = number.to_be_bytes();
         let mut wrapped = WrappedDek {
             provider: provider::FILE_KEYSTORE,
@@ -172,17 +177,14 @@ impl FileKms {
         wrapped
             .write(&mut prefix)
             .map_err(|_| local_failure("a KEK's name is too long"))?;
-        let blob = wrap_key(&key, &dek_aad(&prefix), &dek)
+        let blob = wrap_key(&key, &dek_aad(&prefix), dek)
             .map_err(|_| local_failure("a data key could not be wrapped"))?;
         wrapped.blob = &blob;
         let mut bytes = Vec::with_capacity(prefix.len().saturating_add(blob.len()));
         wrapped
             .write(&mut bytes)
             .map_err(|_| local_failure("a KEK's name is too long"))?;
-        Ok(GeneratedDek {
-            dek,
-            wrapped: bytes.into_boxed_slice(),
-        })
+        Ok(bytes.into_boxed_slice())
     }
 
     fn unwrap(&self, wrapped: &[u8]) -> Result<SecretKey, KmsError> {
@@ -213,6 +215,10 @@ impl Kms for FileKms {
 
     async fn generate_dek(&self, kek: &str) -> Result<GeneratedDek, KmsError> {
         self.generate(kek)
+    }
+
+    async fn wrap(&self, kek: &str, key: &SecretKey) -> Result<Box<[u8]>, KmsError> {
+        self.wrap_now(kek, key)
     }
 
     async fn unwrap_dek(&self, wrapped: &[u8]) -> Result<SecretKey, KmsError> {

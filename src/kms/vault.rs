@@ -13,7 +13,8 @@
 //! - VAULT-3: a KEK whose wrapping key is public, or that needs more than a name, is refused for both ways.
 //! - VAULT-4: a refusal that is not in Vault's own form comes from something in front of it, and is an outage.
 //!
-//! What it asks of the policy: `update` on MOUNT/datakey/plaintext/KEK and MOUNT/decrypt/KEK, `read` on MOUNT/keys/KEK.
+//! What it asks of the policy: `update` on MOUNT/datakey/plaintext/KEK and MOUNT/decrypt/KEK, `read` on MOUNT/keys/KEK;
+//! whoever wraps keys that exist, also `update` on MOUNT/encrypt/KEK.
 #![expect(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -29,13 +30,14 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use reqwest::{Method, StatusCode};
+use zeroize::Zeroizing;
 
 use self::answers::{Ciphertext, TransitKey, verdict_of};
-use self::login::{Session, VaultRequest};
+use self::login::{Session, VaultRequest, json_body};
 pub use self::login::{VaultLogin, VaultServer};
 use super::http::HttpAnswer;
 use super::versions::{shortest, version_number};
-use super::{GeneratedDek, KekNames, Kms, KmsError};
+use super::{GeneratedDek, KekNames, Kms, KmsError, written};
 use crate::crypto::SecretKey;
 use crate::envelope::WrappedDek;
 use crate::envelope::wrapped_dek::{authority_of, provider};
@@ -79,7 +81,7 @@ impl VaultKms {
         &self,
         method: Method,
         path: &[&str],
-        body: Option<serde_json::Value>,
+        body: Option<Zeroizing<Vec<u8>>>,
         right: &'static str,
     ) -> Result<HttpAnswer, KmsError> {
         let mut whole: Vec<&str> = self.mount.split('/').collect();
@@ -135,11 +137,22 @@ impl VaultKms {
         Ok((kek, Ciphertext::of(version, parsed.blob)?))
     }
 
+    /// As it is stored.
+    fn stored(&self, kek: &str, ciphertext: &Ciphertext) -> Result<Box<[u8]>, KmsError> {
+        written(&WrappedDek {
+            provider: provider::VAULT_TRANSIT,
+            authority: self.authority,
+            kek: kek.as_bytes(),
+            version: shortest(&ciphertext.version().to_be_bytes()),
+            blob: ciphertext.bytes(),
+        })
+    }
+
     async fn unwrap(&self, wrapped: &[u8]) -> Result<SecretKey, KmsError> {
         let (kek, ciphertext) = self.parse(wrapped)?;
         let version = ciphertext.version();
         self.check_kind(kek).await?;
-        let body = serde_json::json!({ "ciphertext": ciphertext.text() });
+        let body = json_body(&serde_json::json!({ "ciphertext": ciphertext.text() }));
         let answer = self
             .ask(Method::POST, &["decrypt", kek], Some(body), "update")
             .await?;
@@ -175,22 +188,29 @@ impl Kms for VaultKms {
     async fn generate_dek(&self, kek: &str) -> Result<GeneratedDek, KmsError> {
         check_name(kek)?;
         self.check_kind(kek).await?;
-        let body = serde_json::json!({ "bits": 256 });
+        let body = json_body(&serde_json::json!({ "bits": 256 }));
         let path = ["datakey", "plaintext", kek];
         let answer = self.ask(Method::POST, &path, Some(body), "update").await?;
         if answer.status != StatusCode::OK {
             return Err(verdict_of(&answer));
         }
         let (dek, ciphertext) = answers::data_key(&answer.body)?;
-        let version = ciphertext.version().to_be_bytes();
-        let parts = WrappedDek {
-            provider: provider::VAULT_TRANSIT,
-            authority: self.authority,
-            kek: kek.as_bytes(),
-            version: shortest(&version),
-            blob: ciphertext.bytes(),
-        };
-        GeneratedDek::of(dek, &parts)
+        let wrapped = self.stored(kek, &ciphertext)?;
+        Ok(GeneratedDek { dek, wrapped })
+    }
+
+    async fn wrap(&self, kek: &str, key: &SecretKey) -> Result<Box<[u8]>, KmsError> {
+        check_name(kek)?;
+        // Asked each time: a root token's `encrypt` makes a KEK that is not there.
+        self.transit_key(kek).await?.check_kind()?;
+        let body = answers::to_be_wrapped(key)?;
+        let answer = self
+            .ask(Method::POST, &["encrypt", kek], Some(body), "update")
+            .await?;
+        if answer.status != StatusCode::OK {
+            return Err(verdict_of(&answer));
+        }
+        self.stored(kek, &answers::wrapped(&answer.body)?)
     }
 
     async fn unwrap_dek(&self, wrapped: &[u8]) -> Result<SecretKey, KmsError> {

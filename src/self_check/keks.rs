@@ -288,6 +288,10 @@ kek = "missing"
             panic!("no key is made for a check")
         }
 
+        async fn wrap(&self, _: &str, _: &SecretKey) -> Result<Box<[u8]>, KmsError> {
+            panic!("no key is wrapped for a check")
+        }
+
         async fn unwrap_dek(&self, _: &[u8]) -> Result<SecretKey, KmsError> {
             Err(KmsError::Malformed)
         }

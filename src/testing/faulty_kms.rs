@@ -40,6 +40,7 @@ impl FaultyKms {
                 plan: ArcSwap::from_pointee(Plan::default()),
                 held: watch::Sender::new(false),
                 generates: AtomicU64::new(0),
+                wraps: AtomicU64::new(0),
                 unwraps: AtomicU64::new(0),
                 rechecks: AtomicU64::new(0),
                 versions: AtomicU64::new(0),
@@ -75,7 +76,7 @@ impl Faults {
         self.change(|plan| plan.refusal.clone_from(&error));
     }
 
-    /// Whether DEKs that are made from now on are others than those that were wrapped.
+    /// Whether DEKs that are made from now on are others than those that were wrapped, and keys that are wrapped too.
     pub fn make_wrong_keys(&self, wrong: bool) {
         self.change(|plan| plan.makes_wrong_keys = wrong);
     }
@@ -104,6 +105,12 @@ impl Faults {
     #[must_use]
     pub fn generates(&self) -> u64 {
         self.shared.generates.load(Ordering::Relaxed)
+    }
+
+    /// Calls of `wrap` so far.
+    #[must_use]
+    pub fn wraps(&self) -> u64 {
+        self.shared.wraps.load(Ordering::Relaxed)
     }
 
     /// Calls of `unwrap_dek` so far.
@@ -176,6 +183,16 @@ impl Kms for FaultyKms {
         })
     }
 
+    async fn wrap(&self, kek: &str, key: &SecretKey) -> Result<Box<[u8]>, KmsError> {
+        self.faults
+            .pass(&self.faults.shared.wraps, kek.as_bytes())
+            .await?;
+        match self.faults.shared.plan.load().makes_wrong_keys {
+            true => self.inner.wrap(kek, &other_key()?).await,
+            false => self.inner.wrap(kek, key).await,
+        }
+    }
+
     async fn unwrap_dek(&self, wrapped: &[u8]) -> Result<SecretKey, KmsError> {
         self.faults
             .pass(&self.faults.shared.unwraps, kek_of(wrapped))
@@ -230,6 +247,7 @@ struct FaultState {
     plan: ArcSwap<Plan>,
     held: watch::Sender<bool>,
     generates: AtomicU64,
+    wraps: AtomicU64,
     unwraps: AtomicU64,
     rechecks: AtomicU64,
     versions: AtomicU64,
@@ -266,20 +284,13 @@ mod tests {
             KekNames::as_written(1, [0; 4])
         }
         async fn generate_dek(&self, kek: &str) -> Result<GeneratedDek, KmsError> {
-            let mut wrapped = Vec::new();
-            WrappedDek {
-                provider: 1,
-                authority: [0; 4],
-                kek: kek.as_bytes(),
-                version: &[],
-                blob: &[],
-            }
-            .write(&mut wrapped)
-            .map_err(|_| KmsError::KekNotFound)?;
-            Ok(GeneratedDek {
-                dek: self.unwrap_dek(&wrapped).await?,
-                wrapped: wrapped.into(),
-            })
+            let dek = self.unwrap_dek(&[]).await?;
+            let wrapped = self.wrap(kek, &dek).await?;
+            Ok(GeneratedDek { dek, wrapped })
+        }
+        async fn wrap(&self, kek: &str, _: &SecretKey) -> Result<Box<[u8]>, KmsError> {
+            let wrapped = self.kek_names().wrapped(kek, &[], &[]);
+            wrapped.map(Vec::into_boxed_slice).ok_or(KmsError::KekNotFound)
         }
         async fn unwrap_dek(&self, _: &[u8]) -> Result<SecretKey, KmsError> {
             SecretKey::from_bytes(&mut [1; 32]).map_err(|_| KmsError::Malformed)

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::FaultyKms;
+use crate::crypto::SecretKey;
 use crate::envelope::WrappedDek;
 use crate::kms::{Kms, KmsError};
 
@@ -46,11 +47,14 @@ pub enum Outage {
     Throttled,
 }
 
-/// Answers of the four calls: to make a DEK, to unwrap one of version 1, to recheck it, and to say the current version.
-struct Answers([Option<KmsError>; 4]);
+/// Answers of the five calls: to wrap a key, to make a DEK, to unwrap one of version 1, to recheck it, and to say the
+/// current version.
+struct Answers([Option<KmsError>; 5]);
 
 async fn ask(kms: &dyn Kms, kek: &str, wrapped: &[u8]) -> Answers {
     Answers([
+        // The first: a KEK that wrapping makes would be there for the others.
+        kms.wrap(kek, &some_key()).await.err(),
         kms.generate_dek(kek).await.err(),
         kms.unwrap_dek(wrapped).await.err(),
         kms.recheck(wrapped).await.err(),
@@ -66,15 +70,16 @@ pub async fn check(provider: &mut dyn FaultProvider) -> Result<(), KmsError> {
         names.id(KEK).is_some_and(|id| id.matches(&made.wrapped)),
         "it is not named"
     );
-    expect(provider, "nothing", KEK, &made.wrapped, [None, None, None, None]).await;
+    expect(provider, "nothing", KEK, &made.wrapped, GOOD).await;
     tells_a_lie(provider.kms()).await?;
+    wraps_what_exists(&*provider.kms(), &made.wrapped).await?;
 
     for (what, wrapped, error) in altered(&made.wrapped) {
-        let expected = [None, Some(error.clone()), Some(error), None];
+        let expected = [None, None, Some(error.clone()), Some(error), None];
         expect(provider, what, KEK, &wrapped, expected).await;
     }
     let absent = Some(KmsError::KekNotFound);
-    let expected = [absent.clone(), None, None, absent];
+    let expected = [absent.clone(), absent.clone(), None, None, absent];
     expect(
         provider,
         "a KEK that is not there",
@@ -101,14 +106,7 @@ pub async fn check(provider: &mut dyn FaultProvider) -> Result<(), KmsError> {
             }
         }
         provider.end_outage();
-        expect(
-            provider,
-            "an outage that is over",
-            KEK,
-            &made.wrapped,
-            [None, None, None, None],
-        )
-        .await;
+        expect(provider, "an outage that is over", KEK, &made.wrapped, GOOD).await;
     }
 
     use KmsError::{KekDestroyed, KekDisabled};
@@ -121,8 +119,17 @@ pub async fn check(provider: &mut dyn FaultProvider) -> Result<(), KmsError> {
         (KekChange::DisableAll, Some(KekDisabled), Some(KekDestroyed)),
     ] {
         provider.change(change);
-        let expected = [generate.clone(), unwrap.clone(), unwrap, generate];
+        let expected = [
+            generate.clone(),
+            generate.clone(),
+            unwrap.clone(),
+            unwrap,
+            generate.clone(),
+        ];
         expect(provider, &format!("{change:?}"), KEK, &made.wrapped, expected).await;
+        if generate.is_none() {
+            wraps_what_exists(&*provider.kms(), &provider.kms().generate_dek(KEK).await?.wrapped).await?;
+        }
     }
     Ok(())
 }
@@ -132,10 +139,37 @@ async fn expect(
     what: &str,
     kek: &str,
     wrapped: &[u8],
-    expected: [Option<KmsError>; 4],
+    expected: [Option<KmsError>; 5],
 ) {
     let Answers(answers) = ask(&*provider.kms(), kek, wrapped).await;
     assert_eq!(answers, expected, "after {what}");
+}
+
+const GOOD: [Option<KmsError>; 5] = [const { None }; 5];
+
+fn some_key() -> SecretKey {
+    SecretKey::generate().unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// What was wrapped unwraps to the same key, under the same version as a DEK that was made now, each time to other
+/// bytes.
+async fn wraps_what_exists(kms: &dyn Kms, made: &[u8]) -> Result<(), KmsError> {
+    let key = some_key();
+    let [wrapped, again] = [kms.wrap(KEK, &key).await?, kms.wrap(KEK, &key).await?];
+    assert!(wrapped != again, "what was wrapped tells keys that are one");
+    for wrapped in [wrapped, again] {
+        assert!(kms.unwrap_dek(&wrapped).await?.is_same(&key));
+        let names = |bytes| WrappedDek {
+            blob: &[],
+            ..parts(bytes)
+        };
+        assert_eq!(names(&wrapped), names(made));
+    }
+    Ok(())
+}
+
+fn parts(wrapped: &[u8]) -> WrappedDek<'_> {
+    WrappedDek::parse(wrapped).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Whatever was said of a DEK when it was made, a recheck brings the one that is inside.
@@ -163,7 +197,7 @@ pub const THROTTLED_FOR: Duration = Duration::from_secs(7);
 
 /// Wrapped DEKs that a provider must not unwrap, made of a good one of version 1, and what it says of each.
 fn altered(good: &[u8]) -> Vec<(&'static str, Vec<u8>, KmsError)> {
-    let parsed = WrappedDek::parse(good).unwrap_or_else(|error| panic!("{error}"));
+    let parsed = parts(good);
     let write = |dek: WrappedDek<'_>| {
         let mut bytes = Vec::new();
         dek.write(&mut bytes).unwrap_or_else(|error| panic!("{error}"));

@@ -9,6 +9,7 @@ mod metadata;
 mod pinned;
 mod regions;
 mod states;
+mod wrapping;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -90,6 +91,15 @@ impl Aws {
     fn refuse(&self, status: &str, code: &str) {
         self.layer.set(LayerFault::Answer(error_of(status, code)));
     }
+}
+
+/// What AWS answers when all is well.
+fn answer(body: &serde_json::Value) -> String {
+    let body = body.to_string();
+    format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.1\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 fn settings_at(endpoint: &str, credentials_file: Option<PathBuf>) -> AwsSettings {

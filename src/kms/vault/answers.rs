@@ -42,6 +42,11 @@ impl Ciphertext {
         (parsed.text() == text).then_some(parsed)
     }
 
+    fn of_answer(text: &str) -> Result<Self, KmsError> {
+        Self::parse(text)
+            .ok_or_else(|| unavailable("a wrapped data key in its answer is not one of transit's"))
+    }
+
     pub(super) fn text(&self) -> String {
         format!("vault:v{}:{}", self.version, BASE64.encode(&self.bytes))
     }
@@ -89,9 +94,32 @@ pub(super) fn data_key(body: &[u8]) -> Result<(SecretKey, Ciphertext), KmsError>
         ciphertext: String,
     }
     let Envelope { data } = read::<DataKey>(body)?;
-    let ciphertext = Ciphertext::parse(&data.ciphertext)
-        .ok_or_else(|| unavailable("a wrapped data key in its answer is not one of transit's"))?;
+    let ciphertext = Ciphertext::of_answer(&data.ciphertext)?;
     Ok((data.plaintext.key()?, ciphertext))
+}
+
+/// The body that has a key wrapped; nothing but it holds the key when this returns.
+pub(super) fn to_be_wrapped(key: &SecretKey) -> Result<Zeroizing<Vec<u8>>, KmsError> {
+    let mut text = Zeroizing::new([0_u8; KEY_TEXT_BYTES_MAX]);
+    let text = base64ct::Base64::encode(key.expose(), &mut *text)
+        .map_err(|_| unavailable("a key does not fit into its request"))?;
+    let parts = [&br#"{"plaintext":""#[..], text.as_bytes(), br#""}"#];
+    // Reserved at once: one that grew would leave what it had before.
+    let mut body = Zeroizing::new(Vec::with_capacity(parts.iter().map(|part| part.len()).sum()));
+    for part in parts {
+        body.extend_from_slice(part);
+    }
+    Ok(body)
+}
+
+/// The key that was wrapped.
+pub(super) fn wrapped(body: &[u8]) -> Result<Ciphertext, KmsError> {
+    #[derive(Deserialize)]
+    struct Wrapped {
+        ciphertext: String,
+    }
+    let Envelope { data } = read::<Wrapped>(body)?;
+    Ciphertext::of_answer(&data.ciphertext)
 }
 
 /// The DEK that was unwrapped.

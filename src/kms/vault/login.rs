@@ -86,13 +86,18 @@ pub(super) struct VaultRequest {
 }
 
 impl VaultRequest {
-    pub(super) fn new(method: Method, path: &[&str], body: Option<serde_json::Value>) -> Self {
+    pub(super) fn new(method: Method, path: &[&str], body: Option<Zeroizing<Vec<u8>>>) -> Self {
         Self {
             method,
             path: path.iter().map(|&part| part.to_owned()).collect(),
-            body: body.map(|body| Zeroizing::new(body.to_string().into_bytes())),
+            body,
         }
     }
+}
+
+/// A body of a request.
+pub(super) fn json_body(body: &serde_json::Value) -> Zeroizing<Vec<u8>> {
+    Zeroizing::new(body.to_string().into_bytes())
 }
 
 /// A server and our token there.
@@ -332,7 +337,10 @@ impl Session {
         path.extend(mount.split('/'));
         path.push("login");
         let answer = self
-            .send(&VaultRequest::new(Method::POST, &path, Some(body)), None)
+            .send(
+                &VaultRequest::new(Method::POST, &path, Some(json_body(&body))),
+                None,
+            )
             .await?;
         match answer.status {
             StatusCode::OK => Self::token_of(&answer.body),
@@ -401,7 +409,7 @@ impl Session {
             return Ok(false);
         }
         let path = ["auth", "token", "renew-self"];
-        let request = VaultRequest::new(Method::POST, &path, Some(serde_json::json!({})));
+        let request = VaultRequest::new(Method::POST, &path, Some(json_body(&serde_json::json!({}))));
         let answer = self.send(&request, Some(token)).await?;
         match answer.status {
             StatusCode::OK => {}

@@ -14,15 +14,8 @@ async fn what_is_stored_of_an_answer_is_pinned() {
     let kms = aws.kms();
     let (blob, dek) = (BASE64.encode([0xb1; 184]), BASE64.encode([0xd1; 32]));
     let arn = format!("arn:aws:kms:eu-central-1:111122223333:key/{ID}");
-    let answer = |body: serde_json::Value| {
-        let body = body.to_string();
-        format!(
-            "HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.1\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        )
-    };
     let material = "96083e4fb6dbc41d77578a213a6b6669c044fcc143e96755396d2bf11fd6068d";
-    aws.layer.set(LayerFault::Answer(answer(json!({
+    aws.layer.set(LayerFault::Answer(answer(&json!({
         "CiphertextBlob": blob, "Plaintext": dek, "KeyId": arn, "KeyMaterialId": material,
     }))));
     let made = kms.generate_dek(ALIAS).await.expect("made");
@@ -42,7 +35,7 @@ async fn what_is_stored_of_an_answer_is_pinned() {
     assert_eq!(*made.wrapped, expected);
 
     // By the key that the alias meant then, and nothing else.
-    let opened = answer(json!({ "Plaintext": dek, "KeyId": arn }));
+    let opened = answer(&json!({ "Plaintext": dek, "KeyId": arn }));
     for asked in [
         format!("\"KeyId\":\"{ID}\""),
         format!("\"CiphertextBlob\":\"{blob}\""),

@@ -103,6 +103,11 @@ async fn each_right_that_is_missing_is_named() {
     assert!(kms.generate_dek(ALIAS).await.is_ok());
     aws.grant(&["kms:GenerateDataKey", "kms:Decrypt"]).await;
     assert_eq!(kms.current_version(ALIAS).await.err(), denied("kms:DescribeKey"));
+    assert_eq!(kms.wrap(ALIAS, &made.dek).await.err(), denied("kms:Encrypt"));
+    aws.grant(&["kms:Encrypt"]).await;
+    assert_eq!(kms.wrap(ALIAS, &made.dek).await.err(), denied("kms:Decrypt"));
+    aws.grant(&["kms:Encrypt", "kms:Decrypt"]).await;
+    assert!(kms.wrap(ALIAS, &made.dek).await.is_ok());
 }
 
 /// AWS-3: of credentials that AWS knows no longer it says so, and what has replaced them is used at once.

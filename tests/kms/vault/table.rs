@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use sealwire::crypto::SecretKey;
 use sealwire::envelope::WrappedDek;
 use sealwire::testing::kms_faults::{FaultProvider, KEK, KekChange, Outage, THROTTLED_FOR, check};
 
@@ -180,6 +181,9 @@ async fn keks_of_other_kinds_are_refused_for_both_ways() {
     forged.write(&mut bytes).expect("it fits");
     let error = kms.unwrap_dek(&bytes).await.err();
     assert!(matches!(error, Some(KmsError::KekUnsuitable(_))), "{error:?}");
+    // Of RSA keys transit wraps whatever it is shown.
+    let error = kms.wrap("rsa", &some_key()).await.err();
+    assert!(matches!(error, Some(KmsError::KekUnsuitable(_))), "{error:?}");
 }
 
 /// VAULT-1
@@ -272,6 +276,40 @@ async fn a_policy_that_denies_is_a_verdict_and_says_what_is_missing() {
     server.grant("proxy", "payments").await;
     assert!(kms.recheck(&made.wrapped).await.is_ok());
     assert!(kms.generate_dek("payments").await.is_ok());
+    // What the proxy is granted does not wrap keys that exist.
+    let error = kms.wrap("payments", &made.dek).await.err().expect("it may not");
+    assert_eq!(
+        error.to_string(),
+        "the key-encryption key may not be used: no policy of the proxy's token has update on \
+         transit/encrypt/payments"
+    );
+    let rules = OpenBao::rights_to("payments");
+    let wrapping = "path \"transit/encrypt/payments\" { capabilities = [\"update\"] }";
+    server.set_policy("proxy", &format!("{rules}{wrapping}")).await;
+    let wrapped = kms.wrap("payments", &made.dek).await.expect("it may");
+    assert!(are_same(
+        &kms.unwrap_dek(&wrapped).await.expect("unwrapped"),
+        &made.dek
+    ));
+}
+
+/// A KEK that was good a moment ago and is gone is not made anew by whoever wraps under it.
+#[tokio::test]
+async fn wrapping_makes_no_key_that_is_not_there() {
+    let server = OpenBao::start().await;
+    make_key(&server, "payments").await;
+    let kms = opened(&server);
+    assert!(kms.wrap("payments", &some_key()).await.is_ok());
+    let body = json!({ "deletion_allowed": true });
+    server.post("transit/keys/payments/config", body).await;
+    server.admin(Method::DELETE, "transit/keys/payments", None).await;
+    let refused = Some(KmsError::KekNotFound);
+    assert_eq!(kms.wrap("payments", &some_key()).await.err(), refused);
+    assert_eq!(kms.current_version("payments").await.err(), refused);
+}
+
+fn some_key() -> SecretKey {
+    SecretKey::generate().expect("random bytes")
 }
 
 #[tokio::test]

@@ -260,6 +260,10 @@ impl Kms for SimulatedKms {
         Ok(generated)
     }
 
+    async fn wrap(&self, _: &str, _: &SecretKey) -> Result<Box<[u8]>, KmsError> {
+        panic!("the proxy wraps no key that exists")
+    }
+
     async fn unwrap_dek(&self, wrapped: &[u8]) -> Result<SecretKey, KmsError> {
         let open = |state: &mut State| {
             let mut dek = self.find(state, wrapped)?;

@@ -135,6 +135,9 @@ fn executors_are_told_what_keks_are_called_at_first_and_whenever_that_changes() 
         async fn generate_dek(&self, _: &str) -> Result<crate::kms::GeneratedDek, KmsError> {
             Err(KmsError::KekNotFound)
         }
+        async fn wrap(&self, _: &str, _: &crate::crypto::SecretKey) -> Result<Box<[u8]>, KmsError> {
+            Err(KmsError::KekNotFound)
+        }
         async fn unwrap_dek(&self, _: &[u8]) -> Result<crate::crypto::SecretKey, KmsError> {
             Err(KmsError::Malformed)
         }

@@ -174,6 +174,9 @@ fn a_call_without_an_answer_and_a_call_that_panics_count_as_outages() -> TestRes
         async fn generate_dek(&self, _: &str) -> Result<crate::kms::GeneratedDek, KmsError> {
             panic!("for the test")
         }
+        async fn wrap(&self, _: &str, _: &crate::crypto::SecretKey) -> Result<Box<[u8]>, KmsError> {
+            panic!("for the test")
+        }
         async fn unwrap_dek(&self, _: &[u8]) -> Result<crate::crypto::SecretKey, KmsError> {
             std::future::pending().await
         }
@@ -224,6 +227,9 @@ fn what_a_kms_does_by_itself_runs_beside_its_calls_and_again_when_it_panics() ->
         }
         async fn generate_dek(&self, kek: &str) -> Result<crate::kms::GeneratedDek, KmsError> {
             self.0.generate_dek(kek).await
+        }
+        async fn wrap(&self, kek: &str, key: &crate::crypto::SecretKey) -> Result<Box<[u8]>, KmsError> {
+            self.0.wrap(kek, key).await
         }
         async fn unwrap_dek(&self, wrapped: &[u8]) -> Result<crate::crypto::SecretKey, KmsError> {
             self.0.unwrap_dek(wrapped).await

@@ -145,6 +145,9 @@ fn a_dek_under_another_kek_than_asked_for_is_not_used() -> TestResult {
         async fn generate_dek(&self, _: &str) -> Result<crate::kms::GeneratedDek, KmsError> {
             self.0.generate_dek("payments").await
         }
+        async fn wrap(&self, kek: &str, key: &crate::crypto::SecretKey) -> Result<Box<[u8]>, KmsError> {
+            self.0.wrap(kek, key).await
+        }
         async fn unwrap_dek(&self, wrapped: &[u8]) -> Result<crate::crypto::SecretKey, KmsError> {
             self.0.unwrap_dek(wrapped).await
         }
